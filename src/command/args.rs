@@ -1,0 +1,144 @@
+//! The one parser: a cursor over the arguments. Every value is checked where it is read, and what is left over is an error.
+
+use super::spec::Spec;
+use crate::domain::id::printable;
+use crate::domain::limits::{DURATION_MS_MAX, ID_BYTES_MAX};
+use crate::domain::{Error, Millis};
+
+/// Reads the arguments of one command from left to right.
+#[derive(Debug)]
+pub struct Args<'a> {
+    spec: &'static Spec,
+    args: &'a [&'a [u8]],
+    at: usize,
+    seen: u32,
+}
+
+impl<'a> Args<'a> {
+    /// A cursor that stands on the first argument after the command's name.
+    pub fn new(spec: &'static Spec, args: &'a [&'a [u8]]) -> Self {
+        Self { spec, args, at: 1, seen: 0 }
+    }
+
+    /// Index of the next argument.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The next argument, any bytes.
+    pub fn bytes(&mut self, name: &str) -> Result<&'a [u8], Error> {
+        let Some(bytes) = self.args.get(self.at) else {
+            return Err(Error::usage(format!("{name} is missing; syntax: {}", self.spec.syntax())));
+        };
+        self.at += 1;
+        Ok(bytes)
+    }
+
+    /// The next argument as an id of 1 to [`ID_BYTES_MAX`] bytes.
+    pub fn id(&mut self, name: &str) -> Result<&'a [u8], Error> {
+        let id = self.bytes(name)?;
+        if id.is_empty() || id.len() > ID_BYTES_MAX {
+            return Err(Error::usage(format!("{name} is {} bytes long, allowed are 1 to {ID_BYTES_MAX}", id.len())));
+        }
+        Ok(id)
+    }
+
+    /// The next argument as a text of at most `max` bytes.
+    pub fn text(&mut self, name: &str, max: usize) -> Result<&'a [u8], Error> {
+        let text = self.bytes(name)?;
+        if text.len() > max {
+            return Err(Error::usage(format!("{name} is {} bytes long, at most {max} are allowed", text.len())));
+        }
+        Ok(text)
+    }
+
+    /// The next argument as a whole number in `min..=max`.
+    pub fn number(&mut self, name: &str, min: u64, max: u64) -> Result<u64, Error> {
+        let given = self.bytes(name)?;
+        match parse_u64(given) {
+            Some(value) if (min..=max).contains(&value) => Ok(value),
+            _ => Err(Error::usage(format!("{name} is '{}', allowed are whole numbers from {min} to {max}", printable(given)))),
+        }
+    }
+
+    /// The next argument as a duration of at least `min` milliseconds.
+    pub fn millis(&mut self, name: &str, min: Millis) -> Result<Millis, Error> {
+        self.number(name, min, DURATION_MS_MAX)
+    }
+
+    /// The next argument as a duration of at least one second, in milliseconds.
+    pub fn seconds(&mut self, name: &str) -> Result<Millis, Error> {
+        Ok(self.number(name, 1, DURATION_MS_MAX / 1000)? * 1000)
+    }
+
+    /// The next argument as one of `words` (upper case, at most 32): its index. `None` at the end; an option twice is an error.
+    pub fn option(&mut self, words: &[&str]) -> Result<Option<usize>, Error> {
+        let Some(given) = self.args.get(self.at) else { return Ok(None) };
+        let Some(index) = words.iter().position(|word| given.eq_ignore_ascii_case(word.as_bytes())) else {
+            return Err(self.surplus(given));
+        };
+        if self.seen & (1 << index) != 0 {
+            return Err(Error::usage(format!("option {} is given twice; syntax: {}", words[index], self.spec.syntax())));
+        }
+        self.seen |= 1 << index;
+        self.at += 1;
+        Ok(Some(index))
+    }
+
+    /// The next argument as one of `words`: its index.
+    pub fn word(&mut self, name: &str, words: &[&str]) -> Result<usize, Error> {
+        let given = self.bytes(name)?;
+        let index = words.iter().position(|word| given.eq_ignore_ascii_case(word.as_bytes()));
+        index.ok_or_else(|| Error::usage(format!("{name} is '{}', allowed are {}", printable(given), words.join(", "))))
+    }
+
+    /// All arguments that are left.
+    pub fn rest(&mut self) -> &'a [&'a [u8]] {
+        let rest = &self.args[self.at.min(self.args.len())..];
+        self.at = self.args.len();
+        rest
+    }
+
+    /// Errs if something is left.
+    pub fn finish(&self) -> Result<(), Error> {
+        self.args.get(self.at).map_or(Ok(()), |given| Err(self.surplus(given)))
+    }
+
+    /// Errs if more than one of the options with these indexes was given.
+    pub fn exclusive(&self, words: &[&str], indexes: &[usize]) -> Result<(), Error> {
+        let given: Vec<_> = indexes.iter().filter(|index| self.seen & (1 << **index) != 0).map(|index| words[*index]).collect();
+        if given.len() > 1 {
+            return Err(Error::usage(format!("{} exclude each other; syntax: {}", given.join(" and "), self.spec.syntax())));
+        }
+        Ok(())
+    }
+
+    fn surplus(&self, given: &[u8]) -> Error {
+        Error::usage(format!("'{}' is not understood here; syntax: {}", printable(given), self.spec.syntax()))
+    }
+}
+
+/// A whole number without sign, white space or leading zeros.
+pub fn parse_u64(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || text.len() > 20 || (text.len() > 1 && text[0] == b'0') {
+        return None;
+    }
+    text.iter().try_fold(0u64, |value, digit| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        value.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_u64;
+
+    #[test]
+    fn numbers_are_plain_decimals() {
+        assert_eq!(parse_u64(b"18446744073709551615"), Some(u64::MAX));
+        assert_eq!(parse_u64(b"0"), Some(0));
+        for bad in [&b""[..], b"-1", b"+1", b" 1", b"1 ", b"01", b"1.0", b"1e3", b"18446744073709551616", b"\xff", b"1\0"] {
+            assert_eq!(parse_u64(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Commands: the table that declares them, the parser, replies, and the one way through which all of them go.
+//!
+//! ```text
+//! argv -> Args (parse) -> domain decides -> dispatch::commit -> Reply
+//!                                            apply, replicate, notify, count, hint: in one place, for every service
+//! ```
+//!
+//! Nothing here knows Redis. What a command needs of the server it asks of its [`Host`], which `ffi` implements for Redis and the
+//! model tests implement in memory. The state of the process that is in no key (who waits, what is due, counters, settings) is the
+//! [`Node`].
+
+pub mod args;
+pub mod dispatch;
+pub mod lock;
+pub mod lock_info;
+pub mod node;
+pub mod reply;
+pub mod schedule;
+pub mod server;
+pub mod settings;
+pub mod spec;
+pub mod table;
+pub mod waits;
+
+pub use dispatch::{Cx, Outcome};
+pub use node::Node;
+pub use reply::Reply;
+
+use crate::domain::wait::WaiterId;
+use crate::domain::{Change, Db, Entity, Error, KeyId, Stored};
+
+/// A key that a command or the scheduler works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key<'a> {
+    /// Database number.
+    pub db: Db,
+    /// Name.
+    pub name: &'a [u8],
+    /// Which argument of the command it is, so that the host need not make the name anew; 0 if none.
+    pub arg: usize,
+}
+
+impl Key<'_> {
+    /// The key's identity.
+    pub fn id(&self) -> KeyId {
+        KeyId::new(self.db, self.name)
+    }
+}
+
+impl<'a> From<&'a KeyId> for Key<'a> {
+    fn from(id: &'a KeyId) -> Self {
+        Key { db: id.db, name: &id.name, arg: 0 }
+    }
+}
+
+/// Whether this node may decide about a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ownership {
+    /// It may.
+    Here,
+    /// Not at this moment: the key's slot is on the move.
+    Unsure,
+    /// Another node of the cluster serves the slot; the text is what follows `MOVED`.
+    Moved(String),
+}
+
+/// What the server does for the commands. A host lives for one command or one round of the scheduler.
+pub trait Host: Sized + 'static {
+    /// The value of `key`; `None` if there is none.
+    fn read<E: Entity>(&mut self, key: Key) -> Result<Option<&Stored<E>>, Error>;
+
+    /// The value of `key`, made if there is none. Only `dispatch` calls it.
+    fn write<E: Entity>(&mut self, key: Key) -> Result<&mut Stored<E>, Error>;
+
+    /// Puts a whole value under `key`. Only `dispatch` calls it.
+    fn put<E: Entity>(&mut self, key: Key, stored: Stored<E>) -> Result<(), Error>;
+
+    /// After a change: deletes the key if it is empty, else gives it its TTL; tells those who WATCH or track it.
+    fn settle<E: Entity>(&mut self, key: Key);
+
+    /// Sends the changes to replicas and AOF, in the same transaction as everything else of this command.
+    fn replicate<E: Entity>(&mut self, key: Key, changes: &[Change<E::Event>]);
+
+    /// Sends the whole value of `key`, after something went wrong between a change and its replication.
+    fn replicate_snapshot<E: Entity>(&mut self, key: Key);
+
+    /// Publishes a keyspace notification of the module class.
+    fn notify(&mut self, key: Key, event: &'static str);
+
+    /// Redis' id of the client; 0 in the scheduler.
+    fn client(&self) -> u64;
+
+    /// The client whose connection lasts beyond this command; `None` in scripts and inner calls.
+    fn connection(&self) -> Option<u64>;
+
+    /// Whether the client may wait: not in MULTI, scripts and inner calls.
+    fn may_block(&self) -> bool;
+
+    /// Lets the client wait under this id. Its reply comes with [`answer`](Self::answer).
+    fn block(&mut self, waiter: WaiterId);
+
+    /// Answers a client that waits, in this tick.
+    fn answer(&mut self, waiter: WaiterId, reply: Result<Reply, Error>);
+
+    /// Whether this node may decide about `key`; always [`Ownership::Here`] without cluster.
+    fn ownership(&mut self, key: Key) -> Ownership;
+
+    /// Runs another command with the caller's rights; its reply is sent by [`Reply::Called`].
+    fn call(&mut self, args: &[&[u8]]) -> Result<(), Error>;
+
+    /// Applies a framed payload to `key` by way of [`dispatch::apply_changes`] and [`dispatch::apply_snapshot`].
+    fn apply_payload(cx: &mut Cx<Self>, key: Key, payload: &[u8]) -> Result<(), Error>;
+
+    /// Whether what this client sends was checked by a primary before: the link to the primary, or a file that is loaded.
+    fn is_trusted(&self) -> bool;
+
+    /// A framed payload as JSON.
+    fn explain(&self, payload: &[u8]) -> Result<String, Error>;
+
+    /// Checks the value of `key` and rebuilds what is derived; the type's name and whether something was wrong. `None` if there is
+    /// no value of ours.
+    fn repair(&mut self, key: Key) -> Result<Option<(&'static str, bool)>, Error>;
+
+    /// Writes a line to the server's log.
+    fn log(&self, text: &str);
+
+    /// Name and version of the server.
+    fn server_version(&self) -> String;
+}

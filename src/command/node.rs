@@ -1,0 +1,163 @@
+//! What a process knows beside its keys. None of it is durable: after a restart it starts empty, and nothing is lost by that.
+
+use super::schedule::Schedule;
+use super::settings::Settings;
+use super::waits::Waits;
+use crate::domain::limits::PANICS_PER_KEY_MAX;
+use crate::domain::lock::queue::LockQueues;
+use crate::domain::{Connection, Error, Fence, Fences, KeyId, Millis};
+use crate::observe::Metrics;
+use ahash::{AHashMap, AHashSet};
+
+/// The state of one server process.
+#[derive(Debug, Default)]
+pub struct Node {
+    /// The time of the current command, and the source of fences.
+    pub fences: Fences,
+    /// The values in force.
+    pub settings: Settings,
+    /// The counters.
+    pub metrics: Metrics,
+    /// What is due when.
+    pub schedule: Schedule,
+    /// Who waits.
+    pub waits: Waits,
+    /// Who waits for which lock.
+    pub locks: LockQueues,
+    /// Which keys have to hear of the end of a connection.
+    pub ties: Ties,
+    /// What could not be done where it was noticed.
+    pub chores: Vec<Chore>,
+    /// Keys on which panics happened, and how many.
+    pub quarantine: AHashMap<KeyId, u8>,
+    /// Whether this is a replica: it decides nothing.
+    pub replica: bool,
+    /// When the module was loaded, unix microseconds; names this process in [`Connection`].
+    pub boot: u64,
+    /// When all waited-for keys are next looked at whatever happens.
+    pub recheck_at: Millis,
+    /// Added to the server's clock, ms: `LTMC.DEBUG CLOCK`.
+    #[cfg(feature = "test-hooks")]
+    pub clock_offset_ms: i64,
+}
+
+/// Something to be done by the scheduler, since callbacks in which it is noticed may not write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chore {
+    /// A grant whose client went away before it was told.
+    TakeBack {
+        /// The locks with the fences that were granted.
+        grants: Vec<(KeyId, Fence)>,
+    },
+    /// A connection ended.
+    Disconnected(Connection),
+    /// The keys were loaded or this node was promoted: connections of other processes are gone for good.
+    ForgetStrangers,
+}
+
+impl Node {
+    /// The time of the current command, unix ms.
+    pub fn now(&self) -> Millis {
+        self.fences.now()
+    }
+
+    /// Errs if panics on `key` have put it into quarantine.
+    pub fn check_quarantine(&self, key: super::Key) -> Result<(), Error> {
+        if self.quarantine.is_empty() {
+            return Ok(());
+        }
+        match self.quarantine.get(&key.id()) {
+            Some(panics) if *panics >= PANICS_PER_KEY_MAX => {
+                let name = crate::domain::id::printable(key.name);
+                let text = format!("{panics} internal errors on the key '{name}'; DEL it or try LTMC.REPAIR");
+                Err(Error::new(crate::domain::Code::Quarantined, text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How many keys are in quarantine.
+    pub fn quarantined(&self) -> usize {
+        self.quarantine.values().filter(|panics| **panics >= PANICS_PER_KEY_MAX).count()
+    }
+
+    /// Counts a panic on `key`.
+    pub fn count_panic(&mut self, key: KeyId) {
+        let panics = self.quarantine.entry(key).or_default();
+        *panics = panics.saturating_add(1);
+    }
+
+    /// Has `key` looked at in the next round of the scheduler.
+    pub fn look_at_soon(&mut self, key: KeyId) {
+        self.schedule.look_at(key, 0);
+    }
+
+    /// Whether somebody waits for `key`.
+    pub fn is_waited_for(&self, key: super::Key) -> bool {
+        !self.locks.is_empty() && self.locks.waiting_for(&key.id()) > 0
+    }
+
+    /// A key was deleted, renamed, flushed or came into being by other means than our commands.
+    pub fn key_changed(&mut self, key: KeyId) {
+        if !self.quarantine.is_empty() {
+            self.quarantine.remove(&key);
+        }
+        self.look_at_soon(key);
+    }
+
+    /// All keys of a database are gone.
+    pub fn database_flushed(&mut self, db: Option<u32>) {
+        let hit = |key: &KeyId| db.is_none_or(|db| key.db == db);
+        self.quarantine.retain(|key, _| !hit(key));
+        let waited: Vec<KeyId> = self.locks.keys().filter(|key| hit(key)).cloned().collect();
+        waited.into_iter().for_each(|key| self.look_at_soon(key));
+    }
+
+    /// Two databases changed places. Clients stay with the number of theirs.
+    pub fn databases_swapped(&mut self, one: u32, other: u32) {
+        self.schedule.swap(one, other);
+        self.database_flushed(Some(one));
+        self.database_flushed(Some(other));
+    }
+}
+
+/// Which keys are tied to which connections.
+#[derive(Debug, Default)]
+pub struct Ties(AHashMap<Connection, AHashSet<KeyId>>);
+
+impl Ties {
+    /// `key` has to hear of the end of `connection`.
+    pub fn tie(&mut self, connection: Connection, key: KeyId) {
+        self.0.entry(connection).or_default().insert(key);
+    }
+
+    /// `key` need not hear of it any more.
+    pub fn untie(&mut self, connection: Connection, key: &KeyId) {
+        if let Some(keys) = self.0.get_mut(&connection) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.0.remove(&connection);
+            }
+        }
+    }
+
+    /// The keys tied to `connection`, in order; they are untied.
+    pub fn take(&mut self, connection: Connection) -> Vec<KeyId> {
+        let mut keys: Vec<_> = self.0.remove(&connection).into_iter().flatten().collect();
+        keys.sort();
+        keys
+    }
+
+    /// Whether something is tied to `connection`.
+    pub fn has(&self, connection: Connection) -> bool {
+        !self.0.is_empty() && self.0.contains_key(&connection)
+    }
+
+    /// The connections of other processes than the one that started at `boot`, in order.
+    pub fn strangers(&self, boot: u64) -> Vec<Connection> {
+        let mut strangers: Vec<_> = self.0.keys().filter(|connection| connection.boot != boot).copied().collect();
+        strangers.sort();
+        strangers
+    }
+}
+

@@ -1,0 +1,56 @@
+//! What a command answers.
+
+use crate::domain::requests::Answer;
+use std::borrow::Cow;
+
+/// A reply, independent of the protocol version: maps are RESP3 maps or their flat RESP2 form.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// A single thing that is not there.
+    Nil,
+    /// `OK`.
+    Ok,
+    /// A number.
+    Integer(i64),
+    /// Text of our own.
+    Text(Cow<'static, str>),
+    /// Bytes of a user.
+    Bytes(Vec<u8>),
+    /// A list.
+    Array(Vec<Reply>),
+    /// Named values.
+    Map(Vec<(Cow<'static, str>, Reply)>),
+    /// The reply of the command that was called last with [`Host::call`](super::Host::call).
+    Called,
+}
+
+impl Reply {
+    /// A number that is known to be below 2^63: a fence, a time, a count.
+    pub fn number(value: u64) -> Self {
+        Reply::Integer(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+
+    /// Text of our own.
+    pub fn text(text: impl Into<Cow<'static, str>>) -> Self {
+        Reply::Text(text.into())
+    }
+
+    /// Bytes of a user.
+    pub fn bytes(bytes: &[u8]) -> Self {
+        Reply::Bytes(bytes.to_vec())
+    }
+
+    /// A map with fixed names.
+    pub fn map<const N: usize>(fields: [(&'static str, Reply); N]) -> Self {
+        Reply::Map(fields.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect())
+    }
+}
+
+impl From<&Answer> for Reply {
+    fn from(answer: &Answer) -> Self {
+        match answer {
+            Answer::Integer(value) => Reply::Integer(*value),
+            Answer::Bytes(bytes) => Reply::bytes(bytes),
+        }
+    }
+}

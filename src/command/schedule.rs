@@ -1,0 +1,121 @@
+//! When the primary has to look again: an ordered set of deadlines.
+//!
+//! A hint says that a key may have something to decide at a time. One that is wrong or stale is harmless: the key is opened and asked.
+//! So any doubt (a key was renamed, flushed, swapped, a waiter is gone) is expressed as a hint for now.
+
+use crate::domain::wait::WaiterId;
+use crate::domain::{Db, KeyId, Millis};
+use ahash::AHashMap;
+use std::collections::BTreeSet;
+
+/// What is due.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    /// Somebody's wait reaches its time limit.
+    Wait(WaiterId),
+    /// A key is to be opened and asked.
+    Key(KeyId),
+}
+
+/// The deadlines of a node.
+#[derive(Debug, Default)]
+pub struct Schedule {
+    entries: BTreeSet<(Millis, Due)>,
+    keys: AHashMap<KeyId, Millis>,
+}
+
+impl Schedule {
+    /// Has `key` looked at when `when` comes. Of several hints for a key the earliest counts.
+    pub fn look_at(&mut self, key: KeyId, when: Millis) {
+        match self.keys.get(&key) {
+            Some(known) if *known <= when => return,
+            Some(known) => drop(self.entries.remove(&(*known, Due::Key(key.clone())))),
+            None => {}
+        }
+        self.entries.insert((when, Due::Key(key.clone())));
+        self.keys.insert(key, when);
+    }
+
+    /// Ends the wait of `waiter` when `deadline` comes.
+    pub fn limit_wait(&mut self, waiter: WaiterId, deadline: Millis) {
+        self.entries.insert((deadline, Due::Wait(waiter)));
+    }
+
+    /// Forgets the time limit of a wait.
+    pub fn forget_wait(&mut self, waiter: WaiterId, deadline: Millis) {
+        self.entries.remove(&(deadline, Due::Wait(waiter)));
+    }
+
+    /// The earliest deadline.
+    pub fn next(&self) -> Option<Millis> {
+        self.entries.first().map(|(when, _)| *when)
+    }
+
+    /// Takes out what is due at `now`, the earliest first.
+    pub fn pop_due(&mut self, now: Millis) -> Option<Due> {
+        if self.next()? > now {
+            return None;
+        }
+        let (_, due) = self.entries.pop_first()?;
+        if let Due::Key(key) = &due {
+            self.keys.remove(key);
+        }
+        Some(due)
+    }
+
+    /// Follows SWAPDB: what was hinted for one database is hinted for the other.
+    pub fn swap(&mut self, one: Db, other: Db) {
+        let swapped: Vec<_> = self.keys.iter().filter(|(key, _)| key.db == one || key.db == other).map(|(k, w)| (k.clone(), *w)).collect();
+        for (key, when) in &swapped {
+            self.entries.remove(&(*when, Due::Key(key.clone())));
+            self.keys.remove(key);
+        }
+        for (mut key, when) in swapped {
+            key.db = if key.db == one { other } else { one };
+            self.look_at(key, when);
+        }
+    }
+
+    /// How many deadlines there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(db: Db, name: &str) -> KeyId {
+        KeyId::new(db, name.as_bytes())
+    }
+
+    #[test]
+    fn the_earliest_hint_of_a_key_counts() {
+        let mut schedule = Schedule::default();
+        schedule.look_at(key(0, "a"), 50);
+        schedule.look_at(key(0, "a"), 80);
+        schedule.look_at(key(0, "a"), 20);
+        schedule.limit_wait(WaiterId(1), 30);
+        assert_eq!(schedule.pop_due(19), None);
+        assert_eq!(schedule.pop_due(30), Some(Due::Key(key(0, "a"))));
+        assert_eq!(schedule.pop_due(30), Some(Due::Wait(WaiterId(1))));
+        assert!(schedule.is_empty());
+    }
+
+    #[test]
+    fn swapdb_moves_the_hints() {
+        let mut schedule = Schedule::default();
+        schedule.look_at(key(0, "a"), 50);
+        schedule.look_at(key(1, "b"), 60);
+        schedule.look_at(key(2, "c"), 70);
+        schedule.swap(0, 1);
+        let order: Vec<_> = std::iter::from_fn(|| schedule.pop_due(100)).collect();
+        assert_eq!(order, [Due::Key(key(1, "a")), Due::Key(key(0, "b")), Due::Key(key(2, "c"))]);
+    }
+}

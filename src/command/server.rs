@@ -1,0 +1,113 @@
+//! Commands across all services and about the module itself.
+
+use super::args::Args;
+use super::dispatch::{Cx, Outcome};
+use super::settings::SETTINGS;
+use super::{Host, Reply};
+use crate::domain::fence::FENCE_END;
+use crate::domain::lock::{decide, Lock};
+use crate::domain::{Error, Service};
+
+/// `LTMC.GUARD`
+pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("lockkey")?;
+    let fence = args.number("fence", 1, FENCE_END - 1)?;
+    let inner = args.rest();
+    if inner[0].eq_ignore_ascii_case(cx.spec.name.as_bytes()) {
+        return Err(Error::usage("LTMC.GUARD cannot run LTMC.GUARD"));
+    }
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let (empty, now) = (Lock::default(), cx.now());
+    let stored = cx.host.read::<Lock>(key)?;
+    let lock = stored.map_or(&empty, |stored| &stored.state);
+    if !lock.is_current(fence, now) {
+        return Err(decide::stale(lock, fence));
+    }
+    cx.host.call(inner)?;
+    Ok(Outcome::Reply(Reply::Called))
+}
+
+/// `LTMC.STATUS`
+pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let node = &*cx.node;
+    let settings = SETTINGS.iter().enumerate().map(|(at, row)| {
+        let value = node.settings.at(at);
+        let shown = match row.kind {
+            super::settings::Kind::Integer { .. } => Reply::Integer(value),
+            super::settings::Kind::Word(words) => Reply::text(words[value as usize]),
+        };
+        (row.name.into(), shown)
+    });
+    let services = Service::ALL.iter().map(|service| {
+        let of = node.metrics.of(*service);
+        let counters = Reply::map([
+            ("commands", Reply::number(of.commands)),
+            ("errors", Reply::number(of.errors)),
+            ("changes", Reply::number(of.changes)),
+            ("applied", Reply::number(of.applied)),
+            ("waits", Reply::number(of.waits)),
+            ("panics", Reply::number(of.panics)),
+        ]);
+        (service.name().into(), counters)
+    });
+    Ok(Outcome::Reply(Reply::map([
+        ("version", Reply::text(env!("CARGO_PKG_VERSION"))),
+        ("server", Reply::text(cx.host.server_version())),
+        ("role", Reply::text(if node.replica { "replica" } else { "primary" })),
+        ("mode", Reply::text("basic")),
+        ("uptime_ms", Reply::number(cx.now().saturating_sub(node.boot / 1000))),
+        ("last_fence", Reply::number(node.fences.last())),
+        ("waiting_clients", Reply::number(node.waits.len() as u64)),
+        ("deadlines", Reply::number(node.schedule.len() as u64)),
+        ("quarantined_keys", Reply::number(node.quarantined() as u64)),
+        ("services", Reply::Map(services.collect())),
+        ("settings", Reply::Map(settings.collect())),
+    ])))
+}
+
+/// `LTMC.APPLY`
+pub fn apply<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    if cx.args.len() > 3 {
+        return Err(Error::usage(format!("{} blobs given, no type of this version has any", cx.args.len() - 3)));
+    }
+    let key = cx.key(1);
+    H::apply_payload(cx, key, cx.args[2])?;
+    Ok(Outcome::Reply(Reply::Ok))
+}
+
+/// `LTMC.EXPLAIN`
+pub fn explain<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    Ok(Outcome::Reply(Reply::text(cx.host.explain(cx.args[1])?)))
+}
+
+/// `LTMC.REPAIR`
+pub fn repair<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let key = cx.key(1);
+    let Some((type_name, was_broken)) = cx.host.repair(key)? else {
+        return Ok(Outcome::Reply(Reply::Nil));
+    };
+    cx.node.quarantine.remove(&key.id());
+    cx.node.metrics.repairs += u64::from(was_broken);
+    cx.node.look_at_soon(key.id());
+    Ok(Outcome::Reply(Reply::map([
+        ("type", Reply::text(type_name)),
+        ("was_broken", Reply::Integer(i64::from(was_broken))),
+    ])))
+}
+
+/// `LTMC.DEBUG`, in test builds only.
+#[cfg(feature = "test-hooks")]
+pub fn debug<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    match args.word("what", &["PANIC", "CLOCK"])? {
+        0 => panic!("LTMC.DEBUG PANIC was asked for"),
+        _ => {
+            let offset = args.bytes("ms")?;
+            let offset = std::str::from_utf8(offset).ok().and_then(|text| text.parse::<i64>().ok());
+            cx.node.clock_offset_ms = offset.ok_or_else(|| Error::usage("ms is no whole number"))?;
+        }
+    }
+    Ok(Outcome::Reply(Reply::Ok))
+}

@@ -1,0 +1,177 @@
+//! The settings, declared once: module configs (`CONFIG GET/SET ltmc.*`), `redis.conf.example` and the documentation come from this
+//! table.
+
+use crate::domain::Millis;
+
+/// A setting. The table [`SETTINGS`] is in the same order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // the table documents each
+pub enum Setting {
+    MemoryLockingStrategy,
+    LockLeaseMs,
+    LockAgeingMs,
+    LockWaitersMax,
+    LockHoldersMax,
+    SweepBatchMax,
+}
+
+/// What values a setting takes.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// A whole number in a range.
+    Integer {
+        /// If nothing is said.
+        default: i64,
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+    },
+    /// One of several words; the value is the word's index, and the first is the default.
+    Word(&'static [&'static str]),
+}
+
+/// What is known of a setting.
+#[derive(Debug)]
+pub struct Row {
+    /// Name without the `ltmc.` before it.
+    pub name: &'static str,
+    /// Values.
+    pub kind: Kind,
+    /// Unit of the value.
+    pub unit: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+    /// Environment name that gives the default at load.
+    pub environment: &'static str,
+}
+
+/// All settings.
+pub const SETTINGS: &[Row] = &[
+    Row {
+        name: "memory-locking-strategy",
+        kind: Kind::Word(&["pessimistic", "optimistic"]),
+        unit: "word",
+        doc: "What LTMC.LOCK means when it names no mode: an exclusive lock, or an optimistic stamp.",
+        environment: "MEMORY_LOCKING_STRATEGY",
+    },
+    Row {
+        name: "lock-lease-ms",
+        kind: Kind::Integer { default: 30_000, min: 0, max: 31_536_000_000 },
+        unit: "ms",
+        doc: "Lease of a lock that is taken without PX or EX. 0: such a lock has no end and is held until it is given back.",
+        environment: "LTMC_LOCK_LEASE_MS",
+    },
+    Row {
+        name: "lock-ageing-ms",
+        kind: Kind::Integer { default: 1_000, min: 1, max: 86_400_000 },
+        unit: "ms",
+        doc: "So long a wait is worth one unit of PRIORITY: whoever waits longer overtakes a higher priority that came later.",
+        environment: "LTMC_LOCK_AGEING_MS",
+    },
+    Row {
+        name: "lock-waiters-max",
+        kind: Kind::Integer { default: 10_000, min: 1, max: 1_000_000 },
+        unit: "clients",
+        doc: "Most clients that may wait for one lock.",
+        environment: "LTMC_LOCK_WAITERS_MAX",
+    },
+    Row {
+        name: "lock-holders-max",
+        kind: Kind::Integer { default: 100_000, min: 1, max: 10_000_000 },
+        unit: "grants",
+        doc: "Most grants (holders, paths, stamps) that one lock may have at a time.",
+        environment: "LTMC_LOCK_HOLDERS_MAX",
+    },
+    Row {
+        name: "sweep-batch-max",
+        kind: Kind::Integer { default: 256, min: 1, max: 100_000 },
+        unit: "keys",
+        doc: "Most deadlines that the scheduler handles before it lets other commands run.",
+        environment: "LTMC_SWEEP_BATCH_MAX",
+    },
+];
+
+impl Setting {
+    /// Its row.
+    pub fn row(self) -> &'static Row {
+        &SETTINGS[self as usize]
+    }
+}
+
+impl Row {
+    /// The value if nothing is said.
+    pub fn default_value(&self) -> i64 {
+        match self.kind {
+            Kind::Integer { default, .. } => default,
+            Kind::Word(_) => 0,
+        }
+    }
+
+    /// Reads a value as the environment has it; errs with what is allowed.
+    pub fn parse(&self, text: &str) -> Result<i64, String> {
+        let (value, allowed) = match self.kind {
+            Kind::Integer { min, max, .. } => {
+                let value = text.parse::<i64>().ok().filter(|value| (min..=max).contains(value));
+                (value, format!("whole numbers from {min} to {max}"))
+            }
+            Kind::Word(words) => {
+                let at = words.iter().position(|word| word.eq_ignore_ascii_case(text));
+                (at.map(|at| at as i64), words.join(", "))
+            }
+        };
+        value.ok_or_else(|| format!("ltmc.{} is '{text}' (from {}), allowed are {allowed}", self.name, self.environment))
+    }
+}
+
+/// The values in force.
+#[derive(Debug, Clone)]
+pub struct Settings([i64; SETTINGS.len()]);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self(std::array::from_fn(|at| SETTINGS[at].default_value()))
+    }
+}
+
+impl Settings {
+    /// The value with this place in the table.
+    pub fn at(&self, index: usize) -> i64 {
+        self.0[index]
+    }
+
+    /// Sets the value with this place in the table; the server has checked its range.
+    pub fn set_at(&mut self, index: usize, value: i64) {
+        self.0[index] = value;
+    }
+
+    /// A value that is not negative by its range.
+    pub fn get(&self, setting: Setting) -> u64 {
+        u64::try_from(self.0[setting as usize]).unwrap_or(0)
+    }
+
+    /// The lease of a lock that names none; `None` for no end.
+    pub fn lock_lease(&self) -> Option<Millis> {
+        Some(self.get(Setting::LockLeaseMs)).filter(|lease| *lease > 0)
+    }
+
+    /// Whether a lock that names no mode is an optimistic stamp.
+    pub fn locks_are_optimistic(&self) -> bool {
+        self.get(Setting::MemoryLockingStrategy) == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_values_say_what_is_allowed() {
+        let strategy = Setting::MemoryLockingStrategy.row();
+        assert_eq!(strategy.parse("Optimistic"), Ok(1));
+        let text = strategy.parse("both").unwrap_err();
+        assert!(text.contains("MEMORY_LOCKING_STRATEGY") && text.contains("pessimistic, optimistic"), "{text}");
+        assert!(Setting::LockAgeingMs.row().parse("0").is_err());
+        assert_eq!(Setting::SweepBatchMax.row().name, "sweep-batch-max", "the enum and the table are in the same order");
+    }
+}

@@ -1,0 +1,220 @@
+//! The vocabulary of the command table: one [`Spec`] says everything about a command that can be said without running it.
+
+use super::dispatch::{Cx, Outcome};
+use super::Host;
+use crate::domain::{Error, Service};
+
+/// A row of the table with the function that runs it on the host `H`.
+#[derive(Debug, Clone, Copy)]
+pub struct Command<H: Host> {
+    /// What can be said without running it.
+    pub spec: &'static Spec,
+    /// Runs it.
+    pub run: fn(&mut Cx<H>) -> Result<Outcome, Error>,
+}
+
+/// Everything about a command.
+#[derive(Debug)]
+pub struct Spec {
+    /// Name, upper case.
+    pub name: &'static str,
+    /// Number of arguments with the name; negative: at least so many.
+    pub arity: i32,
+    /// Redis' command flags.
+    pub flags: Flags,
+    /// Where its keys stand.
+    pub keys: &'static [KeySpec],
+    /// ACL categories, for servers that let a module name them.
+    pub categories: &'static str,
+    /// The service whose counters and switch it falls under; `None` for commands about the module itself.
+    pub service: Option<Service>,
+    /// Version of LTMC that brought it.
+    pub since: &'static str,
+    /// Cost.
+    pub complexity: &'static str,
+    /// What it does, in one sentence.
+    pub summary: &'static str,
+    /// What it answers, for the reference page.
+    pub reply: &'static str,
+    /// Its arguments, for the syntax line and COMMAND DOCS.
+    pub args: &'static [Arg],
+}
+
+/// Redis' command flags, as a set of bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flags(pub u16);
+
+#[allow(missing_docs)] // named as Redis names them
+impl Flags {
+    pub const WRITE: Flags = Flags(1);
+    pub const READONLY: Flags = Flags(2);
+    pub const DENY_OOM: Flags = Flags(4);
+    pub const FAST: Flags = Flags(8);
+    pub const BLOCKING: Flags = Flags(16);
+    pub const ADMIN: Flags = Flags(32);
+    pub const GETKEYS_API: Flags = Flags(64);
+    pub const ALLOW_STALE: Flags = Flags(128);
+    pub const ALLOW_LOADING: Flags = Flags(256);
+
+    const NAMES: [(Flags, &'static str); 9] = [
+        (Flags::WRITE, "write"),
+        (Flags::READONLY, "readonly"),
+        (Flags::DENY_OOM, "deny-oom"),
+        (Flags::FAST, "fast"),
+        (Flags::BLOCKING, "blocking"),
+        (Flags::ADMIN, "admin"),
+        (Flags::GETKEYS_API, "getkeys-api"),
+        (Flags::ALLOW_STALE, "allow-stale"),
+        (Flags::ALLOW_LOADING, "allow-loading"),
+    ];
+
+    /// Both sets.
+    pub const fn and(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+
+    /// Whether all of `other` is in it.
+    pub const fn has(self, other: Flags) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The names, separated by spaces, as Redis reads them.
+    pub fn names(self) -> String {
+        let names: Vec<_> = Flags::NAMES.iter().filter(|(flag, _)| self.has(*flag)).map(|(_, name)| *name).collect();
+        names.join(" ")
+    }
+}
+
+/// What a command does with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reads it.
+    Read,
+    /// Reads and changes it.
+    Update,
+    /// Deletes from it.
+    Delete,
+}
+
+/// Where keys stand in the arguments.
+#[derive(Debug, Clone, Copy)]
+pub struct KeySpec {
+    /// What is done with them.
+    pub access: Access,
+    /// Which ones.
+    pub at: KeysAt,
+}
+
+/// A place of keys.
+#[derive(Debug, Clone, Copy)]
+pub enum KeysAt {
+    /// The argument at this index; the command itself has index 0.
+    Index(i32),
+    /// The argument after this word, looked for from `from` on.
+    AfterWord(&'static str, i32),
+    /// A count at this index, then so many keys.
+    CountAt(i32),
+}
+
+/// One argument.
+#[derive(Debug, Clone, Copy)]
+pub struct Arg {
+    /// Its name in documentation and error messages.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: ArgKind,
+    /// The word before it.
+    pub token: Option<&'static str>,
+    /// May be left out.
+    pub optional: bool,
+    /// May be repeated.
+    pub multiple: bool,
+    /// Which key spec it is a key of.
+    pub key_spec: i32,
+}
+
+/// Kinds of argument.
+#[derive(Debug, Clone, Copy)]
+pub enum ArgKind {
+    /// A key.
+    Key,
+    /// Any bytes.
+    String,
+    /// A whole number.
+    Integer,
+    /// Only the word itself.
+    Word,
+    /// One of several.
+    OneOf(&'static [Arg]),
+    /// All of several, in order.
+    Block(&'static [Arg]),
+}
+
+#[allow(missing_docs)] // a small language: the names say it
+impl Arg {
+    pub const fn new(name: &'static str, kind: ArgKind) -> Arg {
+        Arg { name, kind, token: None, optional: false, multiple: false, key_spec: -1 }
+    }
+    pub const fn key(name: &'static str, key_spec: i32) -> Arg {
+        Arg { key_spec, ..Arg::new(name, ArgKind::Key) }
+    }
+    pub const fn string(name: &'static str) -> Arg {
+        Arg::new(name, ArgKind::String)
+    }
+    pub const fn integer(name: &'static str) -> Arg {
+        Arg::new(name, ArgKind::Integer)
+    }
+    pub const fn word(name: &'static str, token: &'static str) -> Arg {
+        Arg { token: Some(token), ..Arg::new(name, ArgKind::Word) }
+    }
+    pub const fn one_of(name: &'static str, args: &'static [Arg]) -> Arg {
+        Arg::new(name, ArgKind::OneOf(args))
+    }
+    pub const fn after(self, token: &'static str) -> Arg {
+        Arg { token: Some(token), ..self }
+    }
+    pub const fn optional(self) -> Arg {
+        Arg { optional: true, ..self }
+    }
+    pub const fn multiple(self) -> Arg {
+        Arg { multiple: true, ..self }
+    }
+}
+
+/// `[PX ms | EX s]`, as almost every write takes it.
+pub const TTL: Arg = Arg::one_of("ttl", &[Arg::integer("ms").after("PX"), Arg::integer("s").after("EX")]).optional();
+
+impl Spec {
+    /// Whether it changes keys.
+    pub const fn writes(&self) -> bool {
+        self.flags.has(Flags::WRITE)
+    }
+
+    /// The syntax line.
+    pub fn syntax(&self) -> String {
+        let args: Vec<_> = self.args.iter().map(syntax_of).collect();
+        [&[self.name.to_string()], &args[..]].concat().join(" ")
+    }
+}
+
+fn syntax_of(arg: &Arg) -> String {
+    let list = |args: &[Arg], between: &str| args.iter().map(syntax_of).collect::<Vec<_>>().join(between);
+    let value = match arg.kind {
+        ArgKind::Word => String::new(),
+        ArgKind::OneOf(args) => list(args, "|"),
+        ArgKind::Block(args) => list(args, " "),
+        _ => arg.name.to_string(),
+    };
+    let mut text = match (arg.token, value.is_empty()) {
+        (Some(token), true) => token.to_string(),
+        (Some(token), false) => format!("{token} {value}"),
+        (None, _) => value,
+    };
+    if arg.multiple {
+        text = format!("{text} [{text} ...]");
+    }
+    if arg.optional {
+        text = format!("[{text}]");
+    }
+    text
+}

@@ -1,0 +1,138 @@
+//! Clients that wait, whatever they wait for.
+//!
+//! A wait begins in a command that finds nothing to give, and ends exactly once: it is served, its time limit comes, `CLIENT UNBLOCK`
+//! or `CLIENT KILL` ends it, its client goes, or its key moves to another node. The service keeps its own queue; this is what all
+//! queues have in common.
+
+use super::{Host, Node, Reply};
+use crate::domain::wait::WaiterId;
+use crate::domain::{Error, Fence, KeyId, Millis, Service};
+use ahash::AHashMap;
+use smallvec::SmallVec;
+
+/// A client that waits.
+#[derive(Debug, Clone)]
+pub struct Wait {
+    /// Which service keeps it in a queue.
+    pub service: Service,
+    /// The keys it waits for.
+    pub keys: SmallVec<[KeyId; 1]>,
+    /// Since when, unix ms.
+    pub since: Millis,
+    /// Until when, unix ms; 0 without limit.
+    pub deadline: Millis,
+}
+
+/// All waits of a node.
+#[derive(Debug, Default)]
+pub struct Waits {
+    waits: AHashMap<WaiterId, Wait>,
+    /// Who was served in this tick and may not have been told yet, with what it got.
+    untold: AHashMap<WaiterId, SmallVec<[(KeyId, Fence); 1]>>,
+    last_id: u64,
+}
+
+impl Waits {
+    /// A new name for a waiter.
+    pub fn next_id(&mut self) -> WaiterId {
+        self.last_id += 1;
+        WaiterId(self.last_id)
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waits.len()
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waits.is_empty()
+    }
+
+    /// Notes what a waiter got, in case it turns out that nobody is there to be told.
+    pub fn granted(&mut self, id: WaiterId, grants: SmallVec<[(KeyId, Fence); 1]>) {
+        self.untold.insert(id, grants);
+    }
+
+    /// The waiter has been told.
+    pub fn told(&mut self, id: WaiterId) {
+        self.untold.remove(&id);
+    }
+
+    /// The waiter is gone without having been told: what it got, if it got something.
+    pub fn take_untold(&mut self, id: WaiterId) -> Option<SmallVec<[(KeyId, Fence); 1]>> {
+        self.untold.remove(&id)
+    }
+}
+
+/// How a wait ended without being served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unserved {
+    /// Its time limit came, or `CLIENT UNBLOCK` said so.
+    TimedOut,
+    /// The client is gone or was unblocked with an error.
+    Gone,
+    /// It was refused after it had begun: a deadlock, a wrong type, another node.
+    Refused,
+}
+
+impl Node {
+    /// Begins the wait `id`; the service has put it into its queue.
+    pub fn begin_wait(&mut self, id: WaiterId, service: Service, keys: SmallVec<[KeyId; 1]>, block_ms: Millis, host: &mut impl Host) {
+        let since = self.now();
+        let deadline = if block_ms == 0 { 0 } else { since.saturating_add(block_ms) };
+        if deadline > 0 {
+            self.schedule.limit_wait(id, deadline);
+        }
+        self.metrics.of_mut(service).waits += 1;
+        self.waits.waits.insert(id, Wait { service, keys, since, deadline });
+        host.block(id);
+    }
+
+    fn forget_wait(&mut self, id: WaiterId) -> Option<Wait> {
+        let wait = self.waits.waits.remove(&id)?;
+        if wait.deadline > 0 {
+            self.schedule.forget_wait(id, wait.deadline);
+        }
+        match wait.service {
+            Service::Lock => drop(self.locks.remove(id)),
+        }
+        Some(wait)
+    }
+
+    /// Ends the wait `id` with what it waited for.
+    pub fn serve_wait(&mut self, id: WaiterId, grants: SmallVec<[(KeyId, Fence); 1]>, reply: Reply, host: &mut impl Host) {
+        let Some(wait) = self.forget_wait(id) else { return };
+        let waited_ms = self.now().saturating_sub(wait.since);
+        let metrics = self.metrics.of_mut(wait.service);
+        metrics.served += 1;
+        metrics.wait_us.record(waited_ms * 1000);
+        self.waits.granted(id, grants);
+        host.answer(id, Ok(reply));
+    }
+
+    /// Ends the wait `id` with an error.
+    pub fn refuse_wait(&mut self, id: WaiterId, error: Error, host: &mut impl Host) {
+        if self.drop_wait(id, Unserved::Refused) {
+            host.answer(id, Err(error));
+        }
+    }
+
+    /// Ends the wait `id` unserved. It may have been the one that held up others, so its keys are looked at soon: the caller may be
+    /// a callback that must not write. False if nobody waits under this id.
+    pub fn drop_wait(&mut self, id: WaiterId, how: Unserved) -> bool {
+        let Some(wait) = self.forget_wait(id) else { return false };
+        let metrics = self.metrics.of_mut(wait.service);
+        match how {
+            Unserved::TimedOut => metrics.timeouts += 1,
+            Unserved::Gone => metrics.cancelled += 1,
+            Unserved::Refused => {}
+        }
+        for key in wait.keys {
+            if self.locks.waiting_for(&key) > 0 {
+                self.look_at_soon(key);
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,87 @@
+//! The one error type. Its code decides the first word of the reply; tests pin the list.
+
+use std::borrow::Cow;
+
+/// What kind of error it is: the stable first word that clients match on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // the words are the documentation; DESIGN 3 explains each
+pub enum Code {
+    Err,
+    WrongType,
+    NotOwner,
+    Stale,
+    Conflict,
+    Deadlock,
+    Limit,
+    BadState,
+    Disabled,
+    Quarantined,
+    Denied,
+    ReadOnly,
+    Moved,
+}
+
+impl Code {
+    /// The first word of the error reply.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Code::Err => "ERR",
+            Code::WrongType => "WRONGTYPE",
+            Code::NotOwner => "NOTOWNER",
+            Code::Stale => "STALE",
+            Code::Conflict => "CONFLICT",
+            Code::Deadlock => "DEADLOCK",
+            Code::Limit => "LIMIT",
+            Code::BadState => "BADSTATE",
+            Code::Disabled => "DISABLED",
+            Code::Quarantined => "QUARANTINED",
+            Code::Denied => "DENIED",
+            Code::ReadOnly => "READONLY",
+            Code::Moved => "MOVED",
+        }
+    }
+}
+
+/// Why a command was refused. Nothing has changed when a command answers with one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// The kind.
+    pub code: Code,
+    /// Text after the first word: which argument, what was given, what is allowed. User bytes in it are escaped.
+    pub text: Cow<'static, str>,
+}
+
+impl Error {
+    /// An error of any kind.
+    pub fn new(code: Code, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, text: text.into() }
+    }
+
+    /// Misuse: syntax or a value out of range.
+    pub fn usage(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::Err, text)
+    }
+
+    /// A configured bound was met; `setting` is the setting's full name.
+    pub fn limit(setting: &str, what: &str, max: u64) -> Self {
+        Self::new(Code::Limit, format!("{what} would pass the limit of {max} (setting ltmc.{setting})"))
+    }
+
+    /// The key holds a value of another type.
+    pub fn wrong_type() -> Self {
+        Self::new(Code::WrongType, "Operation against a key holding the wrong kind of value")
+    }
+
+    /// The whole error line as the client reads it, without the protocol's `-`.
+    pub fn line(&self) -> String {
+        format!("{} {}", self.code.word(), self.text)
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.line())
+    }
+}
+
+impl std::error::Error for Error {}

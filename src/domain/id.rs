@@ -1,0 +1,125 @@
+//! Short binary-safe strings: owners, ids, paths, key names.
+
+use serde::de::{Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+use smallvec::SmallVec;
+use std::borrow::Borrow;
+use std::fmt;
+use std::ops::Deref;
+
+/// Any bytes, kept inline up to 16 of them, so that a usual owner id costs no allocation.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Bytes(SmallVec<[u8; 16]>);
+
+impl Bytes {
+    /// No bytes.
+    pub const EMPTY: Self = Self(SmallVec::new_const());
+
+    /// Bytes allocated outside the struct itself.
+    pub fn heap_bytes(&self) -> usize {
+        if self.0.spilled() {
+            self.0.capacity()
+        } else {
+            0
+        }
+    }
+
+    /// Readable form for messages, see [`printable`].
+    pub fn show(&self) -> String {
+        printable(&self.0)
+    }
+}
+
+/// User bytes made fit for a message or JSON: printable ASCII as it is, anything else as `\xNN`, cut after 64 bytes.
+pub fn printable(bytes: &[u8]) -> String {
+    const SHOWN_MAX: usize = 64;
+    let mut out = String::new();
+    for &b in bytes.iter().take(SHOWN_MAX) {
+        match b {
+            b'\\' => out.push_str("\\\\"),
+            0x20..=0x7e => out.push(b as char),
+            _ => out.push_str(&format!("\\x{b:02x}")),
+        }
+    }
+    if bytes.len() > SHOWN_MAX {
+        out.push_str("...");
+    }
+    out
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(bytes: &[u8]) -> Self {
+        Self(SmallVec::from_slice(bytes))
+    }
+}
+
+impl From<&str> for Bytes {
+    fn from(text: &str) -> Self {
+        Self::from(text.as_bytes())
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Borrow<[u8]> for Bytes {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.show())
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.serialize_str(&self.show())
+        } else {
+            serializer.serialize_bytes(&self.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BytesVisitor;
+        impl Visitor<'_> for BytesVisitor {
+            type Value = Bytes;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E>(self, v: &[u8]) -> Result<Bytes, E> {
+                Ok(Bytes::from(v))
+            }
+            fn visit_byte_buf<E>(self, v: Vec<u8>) -> Result<Bytes, E> {
+                Ok(Bytes(SmallVec::from_vec(v)))
+            }
+        }
+        deserializer.deserialize_bytes(BytesVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printable_escapes_and_cuts() {
+        assert_eq!(printable(b"a\\\0\xff z"), "a\\\\\\x00\\xff z");
+        assert_eq!(printable(&[b'x'; 65]), format!("{}...", "x".repeat(64)));
+    }
+
+    #[test]
+    fn sixteen_bytes_stay_inline() {
+        assert_eq!(Bytes::from(&[1u8; 16][..]).heap_bytes(), 0);
+        assert!(Bytes::from(&[1u8; 17][..]).heap_bytes() >= 17);
+    }
+}

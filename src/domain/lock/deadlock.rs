@@ -1,0 +1,223 @@
+//! Would waiting close a cycle? Asked before anyone waits; a cycle is refused.
+//!
+//! The wait-for graph has owners as nodes. An owner waits for the holders that keep it out (hard edges) and for those who stand before it
+//! in a queue (soft edges), as in PostgreSQL's lock manager. A semaphore that is full needs *some* of its holders to end, not all, so
+//! a plain cycle search would see deadlocks that are none. Instead the graph is reduced (R. C. Holt, "Some Deadlock Properties of
+//! Computer Systems", 1972): whoever waits for nothing can run to its end; whoever waits only for such can, too; whoever is left is
+//! deadlocked. Only what can be reached from the new waiter is looked at, for a new cycle has to go through it.
+//!
+//! An owner with several waits at once (one in each of several connections) runs only when all of them end.
+
+use super::decide::Request;
+use super::grant::{Grant, Mode};
+use super::queue::{LockQueues, LockWaiter, Locks};
+use super::Lock;
+use crate::domain::id::printable;
+use crate::domain::limits::GRAPH_EDGES_MAX;
+use crate::domain::wait::{Rank, WaiterId};
+use crate::domain::{Bytes, Code, Db, Error, KeyId, Millis};
+use ahash::{AHashMap, AHashSet};
+use smallvec::SmallVec;
+
+/// Something an owner waits for: at least `quorum` of `owners` (an owner counts as often as it is listed).
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Need {
+    key: KeyId,
+    owners: Vec<Bytes>,
+    quorum: usize,
+}
+
+#[derive(Debug, Default)]
+struct Graph {
+    needs: AHashMap<Bytes, Vec<Need>>,
+    /// The nodes in the order in which they were found, so that equal states give equal messages.
+    found: Vec<Bytes>,
+}
+
+/// `Err` with the cycle if the waiter `id`, who stands in the queues already, can never be served.
+pub fn check(queues: &LockQueues, id: WaiterId, locks: &impl Locks, now: Millis) -> Result<(), Error> {
+    let Some(waiter) = queues.waiter(id) else { return Ok(()) };
+    let Some(db) = waiter.keys.first().map(|key| key.db) else { return Ok(()) };
+    let graph = reachable(queues, db, &waiter.request.owner, locks, now);
+    let stuck = graph.irreducible();
+    if !stuck.contains(&waiter.request.owner) {
+        return Ok(());
+    }
+    Err(Error::new(Code::Deadlock, format!("waiting would close a cycle: {}", graph.cycle(&waiter.request.owner, &stuck))))
+}
+
+fn reachable(queues: &LockQueues, db: Db, start: &Bytes, locks: &impl Locks, now: Millis) -> Graph {
+    let mut graph = Graph::default();
+    let mut open = vec![start.clone()];
+    while let Some(owner) = open.pop() {
+        if graph.needs.contains_key(&owner) {
+            continue;
+        }
+        let mut needs = Vec::new();
+        for waiter in queues.of_owner(db, &owner).iter().filter_map(|id| queues.waiter(*id)) {
+            for key in &waiter.keys {
+                needs_on(queues, waiter, key, locks, now, &mut needs);
+            }
+        }
+        open.extend(needs.iter().flat_map(|need| need.owners.iter().cloned()));
+        graph.found.push(owner.clone());
+        graph.needs.insert(owner, needs);
+    }
+    graph
+}
+
+/// What `waiter` needs on `key`.
+fn needs_on(queues: &LockQueues, waiter: &LockWaiter, key: &KeyId, locks: &impl Locks, now: Millis, needs: &mut Vec<Need>) {
+    let line = line_before(queues, waiter, key, needs);
+    locks.with(key, |lock| {
+        let holders = lock.grants().iter().filter(|grant| grant.mode != Mode::Optimistic && !grant.has_ended(now));
+        for grant in holders {
+            if line.iter().any(|member| !converts(member, grant) && member.request.is_kept_out_by(grant)) {
+                push_new(needs, Need { key: key.clone(), owners: vec![grant.owner.clone()], quorum: 1 });
+            }
+        }
+        for member in &line {
+            if let Some(need) = permits(lock, &member.request, key, now) {
+                push_new(needs, need);
+            }
+        }
+    });
+}
+
+/// The waiter with those before it who wait for nothing but this key: they are no nodes of the graph, what keeps them out counts as
+/// the waiter's own need. Those who wait for something else, too, become needs, but only the nearest of them: it needs those before
+/// it itself. Both keep the graph of a queue of thousands small.
+fn line_before<'a>(
+    queues: &'a LockQueues,
+    waiter: &'a LockWaiter,
+    key: &KeyId,
+    needs: &mut Vec<Need>,
+) -> SmallVec<[&'a LockWaiter; 8]> {
+    let mut line: SmallVec<[&LockWaiter; 8]> = SmallVec::new();
+    let mut nodes: SmallVec<[&LockWaiter; 4]> = SmallVec::new();
+    line.push(waiter);
+    for (_, earlier) in queues.queue(key).rev().filter(|(rank, _)| *rank < waiter.rank) {
+        let behind = |later: &&LockWaiter| later.request.waits_behind(&earlier.request);
+        if !line.iter().any(behind) || nodes.iter().any(behind) {
+            continue;
+        }
+        let owner = &earlier.request.owner;
+        if earlier.keys.len() == 1 && queues.of_owner(key.db, owner).len() == 1 {
+            line.push(earlier);
+            continue;
+        }
+        push_new(needs, Need { key: key.clone(), owners: vec![owner.clone()], quorum: 1 });
+        nodes.push(earlier);
+        if earlier.request.mode == Mode::Exclusive && earlier.request.path.is_root() && queues.of_owner(key.db, owner).len() == 1 {
+            break;
+        }
+    }
+    line
+}
+
+fn push_new(needs: &mut Vec<Need>, need: Need) {
+    if !needs.contains(&need) {
+        needs.push(need);
+    }
+}
+
+fn converts(waiter: &LockWaiter, grant: &Grant) -> bool {
+    waiter.converts == Some(grant.fence)
+}
+
+/// The holders of a full semaphore of whom some have to end.
+fn permits(lock: &Lock, request: &Request, key: &KeyId, now: Millis) -> Option<Need> {
+    if request.mode != Mode::Shared {
+        return None;
+    }
+    let sharing = |grant: &&Grant| grant.mode == Mode::Shared && grant.path() == &request.path && !grant.has_ended(now);
+    let owners: Vec<Bytes> = lock.grants().iter().filter(sharing).map(|grant| grant.owner.clone()).collect();
+    let quorum = lock.permits_missing(request) as usize;
+    (quorum > 0 && quorum <= owners.len()).then(|| Need { key: key.clone(), owners, quorum })
+}
+
+impl Graph {
+    /// The owners that are left when everyone who can run to its end has.
+    fn irreducible(&self) -> AHashSet<Bytes> {
+        let mut stuck: AHashSet<Bytes> = self.found.iter().filter(|owner| !self.needs[*owner].is_empty()).cloned().collect();
+        loop {
+            let before = stuck.len();
+            // The last found first: in a long queue that is the front, and one round is enough.
+            for owner in self.found.iter().rev() {
+                let met = |need: &Need| need.owners.iter().filter(|other| !stuck.contains(*other)).count() >= need.quorum;
+                if self.needs[owner].iter().all(met) {
+                    stuck.remove(owner);
+                }
+            }
+            if stuck.len() == before {
+                return stuck;
+            }
+        }
+    }
+
+    /// A cycle from `start` back to itself, as `a -> key -> b -> key -> a`, or the way into one.
+    fn cycle(&self, start: &Bytes, stuck: &AHashSet<Bytes>) -> String {
+        let mut text = printable(start);
+        let mut seen = vec![start.clone()];
+        let mut at = start.clone();
+        loop {
+            let edges = self.needs[&at].iter().flat_map(|need| need.owners.iter().map(move |owner| (&need.key, owner)));
+            let into_stuck: Vec<_> = edges.filter(|(_, owner)| stuck.contains(*owner)).collect();
+            let closing = into_stuck.iter().find(|(_, owner)| *owner == start);
+            let Some((key, owner)) = closing.or(into_stuck.iter().find(|(_, owner)| !seen.contains(owner))).or(into_stuck.first())
+            else {
+                return text;
+            };
+            text.push_str(&format!(" -> {} -> {}", printable(&key.name), printable(owner)));
+            if seen.contains(owner) {
+                return text;
+            }
+            seen.push((*owner).clone());
+            at = (*owner).clone();
+        }
+    }
+}
+
+/// One edge of the wait-for graph, for `LTMC.LOCK.GRAPH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edge {
+    /// Who waits.
+    pub waiter: Bytes,
+    /// For which key.
+    pub key: KeyId,
+    /// Whom it waits for.
+    pub waits_for: Bytes,
+    /// Whether that one holds the lock (else it stands before in the queue).
+    pub holds: bool,
+}
+
+/// The wait-for graph of the node, at most [`GRAPH_EDGES_MAX`] edges, ordered by key and place in the queue.
+pub fn edges(queues: &LockQueues, locks: &impl Locks, now: Millis) -> Vec<Edge> {
+    let mut keys: Vec<&KeyId> = queues.keys().collect();
+    keys.sort();
+    let mut edges = Vec::new();
+    for key in keys {
+        let mut before: Vec<(Rank, &LockWaiter)> = Vec::new();
+        for (rank, waiter) in queues.queue(key) {
+            let mut edge = |waits_for: &Bytes, holds| {
+                edges.push(Edge { waiter: waiter.request.owner.clone(), key: key.clone(), waits_for: waits_for.clone(), holds });
+            };
+            locks.with(key, |lock| {
+                let missing = lock.permits_missing(&waiter.request) > 0 && waiter.request.mode == Mode::Shared;
+                let keeps_out = |grant: &&Grant| {
+                    let permit = missing && grant.mode == Mode::Shared && grant.path() == &waiter.request.path;
+                    !grant.has_ended(now) && !converts(waiter, grant) && (permit || waiter.request.is_kept_out_by(grant))
+                };
+                lock.grants().iter().filter(keeps_out).for_each(|grant| edge(&grant.owner, true));
+            });
+            let ahead = before.iter().filter(|(_, earlier)| waiter.request.waits_behind(&earlier.request));
+            ahead.for_each(|(_, earlier)| edge(&earlier.request.owner, false));
+            before.push((rank, waiter));
+            if edges.len() >= GRAPH_EDGES_MAX {
+                edges.truncate(GRAPH_EDGES_MAX);
+                return edges;
+            }
+        }
+    }
+    edges
+}

@@ -1,0 +1,100 @@
+//! What can happen to a lock.
+
+use super::grant::{Grant, Mode};
+use crate::domain::{Connection, Event, Fence, Millis};
+use serde::{Deserialize, Serialize};
+
+/// Something that happened to a lock. A grant is named by its fence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum LockEvent {
+    /// An owner holds it now, or took an optimistic stamp.
+    Granted(Grant),
+    /// An owner took once more what it holds.
+    Reentered {
+        /// The grant.
+        fence: Fence,
+        /// Its lease's end now.
+        ends_at: Millis,
+    },
+    /// One of several levels was given back.
+    Unlocked {
+        /// The grant.
+        fence: Fence,
+    },
+    /// The lease has a new end.
+    Renewed {
+        /// The grant.
+        fence: Fence,
+        /// Its lease's end now.
+        ends_at: Millis,
+    },
+    /// The grant changed its mode and so its fence.
+    Converted {
+        /// The grant until now.
+        fence: Fence,
+        /// The grant from now on.
+        new_fence: Fence,
+        /// Its mode from now on.
+        mode: Mode,
+    },
+    /// The grant is over.
+    Ended {
+        /// The grant.
+        fence: Fence,
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// Why a grant ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// Its owner gave it back.
+    Released,
+    /// Its lease ran out.
+    Expired,
+    /// `LTMC.LOCK.BREAK`.
+    Broken,
+    /// Its connection ended, and it was taken with `ONDISCONNECT RELEASE`.
+    Disconnected,
+    /// The client that waited for it was gone before it could be told.
+    TakenBack,
+    /// An optimistic stamp was committed.
+    Committed,
+}
+
+impl Event for LockEvent {
+    fn name(&self) -> Option<&'static str> {
+        Some(match self {
+            LockEvent::Granted(grant) if grant.mode == Mode::Optimistic => "lock.stamped",
+            LockEvent::Granted(_) => "lock.granted",
+            LockEvent::Reentered { .. } => "lock.reentered",
+            LockEvent::Unlocked { .. } => "lock.unlocked",
+            LockEvent::Renewed { .. } => "lock.renewed",
+            LockEvent::Converted { .. } => "lock.converted",
+            LockEvent::Ended { cause, .. } => match cause {
+                Cause::Released => "lock.released",
+                Cause::Expired => "lock.expired",
+                Cause::Broken => "lock.broken",
+                Cause::Disconnected => "lock.disconnected",
+                Cause::TakenBack => "lock.takenback",
+                Cause::Committed => "lock.committed",
+            },
+        })
+    }
+
+    fn fence(&self) -> Option<Fence> {
+        match self {
+            LockEvent::Granted(grant) => Some(grant.fence),
+            LockEvent::Converted { new_fence, .. } => Some(*new_fence),
+            _ => None,
+        }
+    }
+
+    fn connection(&self) -> Option<Connection> {
+        match self {
+            LockEvent::Granted(grant) => grant.connection(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Who holds a lock, or a part of it: one grant for each, named by its fence.
+
+use super::path::Path;
+use crate::domain::{Bytes, Connection, Fence, Millis};
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// `ends_at` of a grant without a lease.
+pub const NO_END: Millis = Millis::MAX;
+
+/// What a grant excludes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Mode {
+    /// Others may share; exclusive is kept out.
+    Shared,
+    /// Everyone else is kept out.
+    Exclusive,
+    /// Keeps nobody out: a stamp that can be committed if nobody else wrote since.
+    Optimistic,
+}
+
+impl Mode {
+    /// The word in commands and replies.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Mode::Shared => "shared",
+            Mode::Exclusive => "exclusive",
+            Mode::Optimistic => "optimistic",
+        }
+    }
+}
+
+/// One owner's hold on a lock or on a path of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The fencing token.
+    pub fence: Fence,
+    /// When the lease ends, unix ms; [`NO_END`] without a lease.
+    pub ends_at: Millis,
+    /// When it was granted, unix ms.
+    pub since: Millis,
+    /// Who holds it.
+    pub owner: Bytes,
+    /// How often its owner has taken it and not yet given it back.
+    pub levels: u32,
+    /// What it excludes.
+    pub mode: Mode,
+    /// What few grants have, kept apart so that a plain lock stays small.
+    pub extra: Option<Box<Extra>>,
+}
+
+/// The less usual properties of a grant.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Extra {
+    /// The subtree it is about.
+    pub path: Path,
+    /// With a shared grant: at most so many may share; 0 for any number.
+    pub limit: u32,
+    /// The connection whose end releases it.
+    pub connection: Option<Connection>,
+    /// What the owner wants others to read.
+    pub meta: Option<Bytes>,
+    /// Of a stamp: the lock's version when it was taken.
+    pub version: u64,
+    /// Of a stamp: whether somebody has written since, so that it cannot be committed any more.
+    pub voided: bool,
+}
+
+impl Grant {
+    /// The subtree it is about.
+    pub fn path(&self) -> &Path {
+        self.extra.as_ref().map_or(Path::root(), |extra| &extra.path)
+    }
+
+    /// At most so many may share it; 0 for any number.
+    pub fn limit(&self) -> u32 {
+        self.extra.as_ref().map_or(0, |extra| extra.limit)
+    }
+
+    /// The connection whose end releases it.
+    pub fn connection(&self) -> Option<Connection> {
+        self.extra.as_ref()?.connection
+    }
+
+    /// Whether the lease is over at `now`.
+    pub fn has_ended(&self, now: Millis) -> bool {
+        self.ends_at <= now
+    }
+
+    /// Bytes allocated outside the struct itself.
+    pub fn heap_bytes(&self) -> usize {
+        let extra = self.extra.as_ref().map_or(0, |extra| {
+            let meta = extra.meta.as_ref().map_or(0, Bytes::heap_bytes);
+            std::mem::size_of::<Extra>() + extra.path.bytes().heap_bytes() + meta
+        });
+        self.owner.heap_bytes() + extra
+    }
+}
+
+/// Up to so many grants are kept in a plain list and searched one by one.
+const FEW: usize = 8;
+
+/// The grants of a lock, in the order of their fences.
+#[derive(Debug, Clone)]
+pub enum Grants {
+    /// The usual lock: one grant, inline.
+    Few(SmallVec<[Grant; 1]>),
+    /// A semaphore or a tree of paths with many holders: every look-up is O(log n).
+    Many(Box<ManyGrants>),
+}
+
+/// Grants with the indexes that many of them need.
+#[derive(Debug, Clone, Default)]
+pub struct ManyGrants {
+    by_fence: BTreeMap<Fence, Grant>,
+    by_owner: BTreeMap<Bytes, SmallVec<[Fence; 2]>>,
+    by_end: BTreeSet<(Millis, Fence)>,
+}
+
+impl Default for Grants {
+    fn default() -> Self {
+        Grants::Few(SmallVec::new())
+    }
+}
+
+impl Grants {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Grants::Few(list) => list.len(),
+            Grants::Many(many) => many.by_fence.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All grants, in the order of their fences.
+    pub fn iter(&self) -> Box<dyn Iterator<Item = &Grant> + '_> {
+        match self {
+            Grants::Few(list) => Box::new(list.iter()),
+            Grants::Many(many) => Box::new(many.by_fence.values()),
+        }
+    }
+
+    /// The only grant, if there is just one.
+    pub fn single(&self) -> Option<&Grant> {
+        match self {
+            Grants::Few(list) if list.len() == 1 => list.first(),
+            _ => None,
+        }
+    }
+
+    /// The grant with this fence.
+    pub fn get(&self, fence: Fence) -> Option<&Grant> {
+        match self {
+            Grants::Few(list) => list.iter().find(|grant| grant.fence == fence),
+            Grants::Many(many) => many.by_fence.get(&fence),
+        }
+    }
+
+    /// The grants of one owner, in the order of their fences.
+    pub fn of_owner(&self, owner: &[u8]) -> SmallVec<[&Grant; 2]> {
+        match self {
+            Grants::Few(list) => list.iter().filter(|grant| grant.owner[..] == *owner).collect(),
+            Grants::Many(many) => match many.by_owner.get(owner) {
+                Some(fences) => fences.iter().filter_map(|fence| many.by_fence.get(fence)).collect(),
+                None => SmallVec::new(),
+            },
+        }
+    }
+
+    /// The earliest end of a lease, [`NO_END`] if none ends.
+    pub fn first_end(&self) -> Millis {
+        match self {
+            Grants::Few(list) => list.iter().map(|grant| grant.ends_at).min().unwrap_or(NO_END),
+            Grants::Many(many) => many.by_end.first().map_or(NO_END, |(end, _)| *end),
+        }
+    }
+
+    /// The latest end of a lease, [`NO_END`] if one never ends.
+    pub fn last_end(&self) -> Millis {
+        match self {
+            Grants::Few(list) => list.iter().map(|grant| grant.ends_at).max().unwrap_or(NO_END),
+            Grants::Many(many) => many.by_end.last().map_or(NO_END, |(end, _)| *end),
+        }
+    }
+
+    /// The fences whose leases are over at `now`.
+    pub fn ended(&self, now: Millis) -> Vec<Fence> {
+        match self {
+            Grants::Few(list) => list.iter().filter(|g| g.has_ended(now)).map(|g| g.fence).collect(),
+            Grants::Many(many) => many.by_end.iter().take_while(|(end, _)| *end <= now).map(|(_, fence)| *fence).collect(),
+        }
+    }
+
+    /// Adds a grant; one with the same fence is replaced.
+    pub fn insert(&mut self, grant: Grant) {
+        self.remove(grant.fence);
+        match self {
+            Grants::Few(list) if list.len() < FEW => {
+                let at = list.iter().rposition(|known| known.fence < grant.fence).map_or(0, |before| before + 1);
+                list.insert(at, grant);
+            }
+            Grants::Few(list) => {
+                let mut many = Box::<ManyGrants>::default();
+                list.drain(..).for_each(|known| many.insert(known));
+                many.insert(grant);
+                *self = Grants::Many(many);
+            }
+            Grants::Many(many) => many.insert(grant),
+        }
+    }
+
+    /// Takes a grant out.
+    pub fn remove(&mut self, fence: Fence) -> Option<Grant> {
+        match self {
+            Grants::Few(list) => {
+                let at = list.iter().position(|grant| grant.fence == fence)?;
+                Some(list.remove(at))
+            }
+            Grants::Many(many) => {
+                let removed = many.remove(fence);
+                if many.by_fence.len() <= FEW / 2 {
+                    let list = std::mem::take(&mut many.by_fence).into_values().collect();
+                    *self = Grants::Few(list);
+                }
+                removed
+            }
+        }
+    }
+
+    /// Changes a grant in place; its fence and owner must stay.
+    pub fn update(&mut self, fence: Fence, change: impl FnOnce(&mut Grant)) {
+        match self {
+            Grants::Few(list) => {
+                if let Some(grant) = list.iter_mut().find(|grant| grant.fence == fence) {
+                    change(grant);
+                }
+            }
+            Grants::Many(many) => {
+                if let Some(grant) = many.by_fence.get_mut(&fence) {
+                    many.by_end.remove(&(grant.ends_at, fence));
+                    change(grant);
+                    many.by_end.insert((grant.ends_at, fence));
+                }
+            }
+        }
+    }
+
+    /// Bytes allocated outside the struct itself, without what the grants hold.
+    pub fn heap_bytes(&self) -> usize {
+        const GRANT: usize = std::mem::size_of::<Grant>();
+        match self {
+            Grants::Few(list) if list.spilled() => list.capacity() * GRANT,
+            Grants::Few(_) => 0,
+            // A B-tree node is about three quarters full; the owner index repeats the owner.
+            Grants::Many(many) => {
+                let entry = GRANT + 8 + std::mem::size_of::<(Bytes, SmallVec<[Fence; 2]>)>() + 16;
+                std::mem::size_of::<ManyGrants>() + many.by_fence.len() * entry * 4 / 3
+            }
+        }
+    }
+}
+
+impl ManyGrants {
+    fn insert(&mut self, grant: Grant) {
+        let fences = self.by_owner.entry(grant.owner.clone()).or_default();
+        fences.push(grant.fence);
+        fences.sort_unstable();
+        self.by_end.insert((grant.ends_at, grant.fence));
+        self.by_fence.insert(grant.fence, grant);
+    }
+
+    fn remove(&mut self, fence: Fence) -> Option<Grant> {
+        let grant = self.by_fence.remove(&fence)?;
+        self.by_end.remove(&(grant.ends_at, fence));
+        if let Some(fences) = self.by_owner.get_mut(&grant.owner) {
+            fences.retain(|known| *known != fence);
+            if fences.is_empty() {
+                self.by_owner.remove(&grant.owner);
+            }
+        }
+        Some(grant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(fence: Fence, owner: &str, ends_at: Millis) -> Grant {
+        Grant { fence, ends_at, since: 1, owner: Bytes::from(owner), levels: 1, mode: Mode::Shared, extra: None }
+    }
+
+    #[test]
+    fn few_and_many_answer_alike() {
+        let mut grants = Grants::default();
+        for n in (1..=50).rev() {
+            grants.insert(grant(n, if n % 2 == 0 { "even" } else { "odd" }, 1000 - n));
+            assert!(grants.iter().map(|g| g.fence).eq(n..=50));
+            assert_eq!((grants.first_end(), grants.last_end()), (950, 1000 - n));
+        }
+        assert_eq!(grants.of_owner(b"odd").len(), 25);
+        assert_eq!(grants.ended(952), [50, 49, 48]);
+        grants.update(50, |g| g.ends_at = NO_END);
+        assert_eq!(grants.last_end(), NO_END);
+        for n in 1..=50 {
+            assert_eq!(grants.remove(n).map(|g| g.fence), Some(n));
+            assert_eq!(grants.len() as u64, 50 - n);
+            assert!(grants.iter().map(|g| g.fence).eq(n + 1..=50));
+        }
+    }
+
+    #[test]
+    fn a_plain_lock_stays_small() {
+        assert!(std::mem::size_of::<Grant>() <= 72, "{}", std::mem::size_of::<Grant>());
+    }
+}

@@ -1,0 +1,273 @@
+//! Memory locking: who may touch what.
+//!
+//! A [`Lock`] is the set of its [grants](grant::Grant), each named by a fence. What a request may have is decided in [`decide`], from the grants, their
+//! [occupancy] of the path tree, and the [queue] of those who already wait; whether waiting would close a cycle in [`deadlock`].
+//!
+//! ```text
+//!                 acquire                    unlock, expire, break, disconnect, take back
+//!   (no grant) ------------> Granted -----------------------------------------------------> Ended
+//!        |                    |   ^
+//!        | busy, BLOCK        |   | Reentered, Unlocked (one level), Renewed,
+//!        v                    |   | Converted (a new fence)
+//!     waiting  --------------->   |
+//!        (direct hand-off: whoever ends a grant serves the queue in the same step)
+//! ```
+//!
+//! The queue is no part of the entity: it names connections of one process, so it is neither saved nor replicated. A stamp
+//! ([`Mode::Optimistic`]) is a grant that excludes nobody; every write beside it voids it.
+
+pub mod deadlock;
+pub mod decide;
+pub mod event;
+pub mod grant;
+pub mod occupancy;
+pub mod path;
+pub mod queue;
+
+pub use decide::Request;
+pub use event::{Cause, LockEvent};
+pub use grant::{Extra, Grant, Mode, NO_END};
+pub use path::Path;
+
+use super::fence::FENCE_END;
+use super::limits::{ID_BYTES_MAX, LOCK_LEVELS_MAX, LOCK_LIMIT_MAX, LOCK_META_BYTES_MAX};
+use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use grant::Grants;
+use occupancy::Occupancy;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A lock: its grants and how often it was written under.
+#[derive(Debug, Clone, Default)]
+pub struct Lock {
+    grants: Grants,
+    version: u64,
+    // Derived from the grants:
+    occupancy: Occupancy,
+    stamps: u32,
+    grant_bytes: usize,
+}
+
+impl Lock {
+    /// The grants, in the order of their fences.
+    pub fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// Counts exclusive grants, their ends, and commits: equal versions mean that nobody wrote in between.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether `fence` names a grant that is in force at `now`.
+    pub fn is_current(&self, fence: Fence, now: Millis) -> bool {
+        self.grants.get(fence).is_some_and(|grant| !grant.has_ended(now))
+    }
+
+    fn add(&mut self, grant: Grant) {
+        if self.grants.get(grant.fence).is_some() {
+            self.take(grant.fence);
+        }
+        self.occupancy.add(&grant);
+        self.stamps += u32::from(grant.mode == Mode::Optimistic);
+        self.grant_bytes += grant.heap_bytes();
+        self.grants.insert(grant);
+    }
+
+    fn take(&mut self, fence: Fence) -> Option<Grant> {
+        let grant = self.grants.remove(fence)?;
+        self.occupancy.remove(&grant, self.grants.iter());
+        self.stamps -= u32::from(grant.mode == Mode::Optimistic);
+        self.grant_bytes -= grant.heap_bytes();
+        Some(grant)
+    }
+
+    /// Somebody may have written under `path`: the version moves on and the stamps that overlap cannot be committed any more.
+    fn wrote(&mut self, path: &Path) {
+        self.version += 1;
+        if self.stamps == 0 {
+            return;
+        }
+        let overlapping = |grant: &&Grant| grant.mode == Mode::Optimistic && grant.path().overlaps(path);
+        let voided: Vec<Fence> = self.grants.iter().filter(overlapping).map(|stamp| stamp.fence).collect();
+        for fence in voided {
+            self.grants.update(fence, |stamp| {
+                if let Some(extra) = stamp.extra.as_mut() {
+                    extra.voided = true;
+                }
+            });
+        }
+    }
+
+    fn ended(&mut self, fence: Fence, cause: Cause) {
+        let Some(grant) = self.take(fence) else { return };
+        if grant.mode == Mode::Exclusive || (grant.mode == Mode::Optimistic && cause == Cause::Committed) {
+            self.wrote(grant.path());
+        }
+    }
+
+    fn converted(&mut self, fence: Fence, new_fence: Fence, mode: Mode) {
+        let Some(grant) = self.take(fence) else { return };
+        let writes = grant.mode == Mode::Exclusive || mode == Mode::Exclusive;
+        let path = grant.path().clone();
+        self.add(Grant { fence: new_fence, mode, ..grant });
+        if writes {
+            self.wrote(&path);
+        }
+    }
+}
+
+impl Entity for Lock {
+    type Event = LockEvent;
+
+    const SERVICE: Service = Service::Lock;
+    const TYPE_NAME: &'static str = "ltmc-lock";
+    const TYPE_TAG: u8 = 1;
+
+    fn apply(&mut self, event: &LockEvent) {
+        match event {
+            LockEvent::Granted(grant) => {
+                self.add(grant.clone());
+                if grant.mode == Mode::Exclusive {
+                    self.wrote(grant.path());
+                }
+            }
+            LockEvent::Reentered { fence, ends_at } => self.grants.update(*fence, |grant| {
+                grant.levels = grant.levels.saturating_add(1);
+                grant.ends_at = *ends_at;
+            }),
+            LockEvent::Unlocked { fence } => {
+                self.grants.update(*fence, |grant| grant.levels = grant.levels.saturating_sub(1).max(1));
+            }
+            LockEvent::Renewed { fence, ends_at } => self.grants.update(*fence, |grant| grant.ends_at = *ends_at),
+            LockEvent::Converted { fence, new_fence, mode } => self.converted(*fence, *new_fence, *mode),
+            LockEvent::Ended { fence, cause } => self.ended(*fence, *cause),
+        }
+    }
+
+    fn admit(event: &LockEvent) -> Result<(), Error> {
+        match event {
+            LockEvent::Granted(grant) => admit_grant(grant),
+            LockEvent::Converted { new_fence, mode, .. } if *mode != Mode::Optimistic => admit_fence(*new_fence),
+            LockEvent::Converted { .. } => Err(Error::usage("payload converts a lock into a stamp")),
+            _ => Ok(()),
+        }
+    }
+
+    fn expires_at(&self) -> Option<Millis> {
+        Some(self.grants.last_end()).filter(|end| *end != NO_END)
+    }
+
+    fn wakes_at(&self, waited_for: bool) -> Option<Millis> {
+        Some(self.grants.first_end()).filter(|end| waited_for && *end != NO_END)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.grants.is_empty()
+    }
+
+    fn last_fence(&self) -> Fence {
+        self.grants.iter().map(|grant| grant.fence).max().unwrap_or(0)
+    }
+
+    fn connections(&self) -> Vec<Connection> {
+        self.grants.iter().filter_map(Grant::connection).collect()
+    }
+
+    fn unties(&self, event: &LockEvent) -> Option<Connection> {
+        match event {
+            LockEvent::Ended { fence, .. } => self.grants.get(*fence)?.connection(),
+            _ => None,
+        }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        std::mem::size_of::<Self>() + self.grants.heap_bytes() + self.occupancy.heap_bytes() + self.grant_bytes
+    }
+
+    fn free_effort(&self) -> usize {
+        self.grants.len()
+    }
+
+    fn check(&self) -> Result<(), Invariant> {
+        let rule = |holds: bool, text: &str| if holds { Ok(()) } else { Err(Invariant(text.into())) };
+        for grant in self.grants.iter() {
+            rule(admit_grant(grant).is_ok(), "a grant is out of bounds")?;
+            let own = self.grants.of_owner(&grant.owner);
+            let alone = grant.mode == Mode::Optimistic || self.occupancy.is_compatible(grant.path(), grant.mode, &own);
+            rule(alone, "two owners hold what excludes each other")?;
+        }
+        rule(self.occupancy == Occupancy::of(self.grants.iter()), "the occupancy differs from the grants")?;
+        let stamps = self.grants.iter().filter(|grant| grant.mode == Mode::Optimistic).count();
+        rule(self.stamps as usize == stamps, "the number of stamps differs from the grants")?;
+        let bytes = self.grants.iter().map(Grant::heap_bytes).sum::<usize>();
+        rule(self.grant_bytes == bytes, "the counted bytes differ from the grants")
+    }
+
+    fn rebuild(&mut self) {
+        self.occupancy = Occupancy::of(self.grants.iter());
+        self.stamps = self.grants.iter().filter(|grant| grant.mode == Mode::Optimistic).count() as u32;
+        self.grant_bytes = self.grants.iter().map(Grant::heap_bytes).sum();
+    }
+}
+
+fn admit_fence(fence: Fence) -> Result<(), Error> {
+    // Far below the end, so that no payload can use up the fences of a node.
+    if fence == 0 || fence >= FENCE_END / 2 {
+        return Err(Error::usage(format!("payload holds the fence {fence}, allowed are 1 to {}", FENCE_END / 2 - 1)));
+    }
+    Ok(())
+}
+
+fn admit_grant(grant: &Grant) -> Result<(), Error> {
+    admit_fence(grant.fence)?;
+    let meta_bytes = grant.extra.as_ref().and_then(|extra| extra.meta.as_ref()).map_or(0, |meta| meta.len());
+    let path_known = Path::parse(grant.path().bytes()).is_ok_and(|path| path == *grant.path());
+    let fits = (1..=ID_BYTES_MAX).contains(&grant.owner.len())
+        && (1..=LOCK_LEVELS_MAX).contains(&grant.levels)
+        && u64::from(grant.limit()) <= LOCK_LIMIT_MAX
+        && meta_bytes <= LOCK_META_BYTES_MAX
+        && path_known
+        && (grant.mode != Mode::Optimistic || grant.extra.is_some());
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::usage("payload holds a grant that is out of bounds"))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Saved<G> {
+    version: u64,
+    grants: G,
+}
+
+impl Serialize for Lock {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Saved { version: self.version, grants: self.grants.iter().collect::<Vec<_>>() }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Lock {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let saved = Saved::<Vec<Grant>>::deserialize(deserializer)?;
+        let mut lock = Lock { version: saved.version, ..Lock::default() };
+        saved.grants.into_iter().for_each(|grant| lock.add(grant));
+        Ok(lock)
+    }
+}
+
+/// The text of who holds a lock, for messages: at most three owners.
+pub fn holders_text(lock: &Lock) -> String {
+    let holders = lock.grants.iter().filter(|grant| grant.mode != Mode::Optimistic);
+    let mut owners: Vec<&Bytes> = holders.map(|grant| &grant.owner).take(4).collect();
+    owners.dedup();
+    let more = if owners.len() > 3 { " and others" } else { "" };
+    format!("{}{more}", super::service::joined(owners.into_iter().take(3)))
+}
+
+impl Lock {
+    /// How many shared grants have to end before `request` keeps everyone's limit.
+    pub fn permits_missing(&self, request: &Request) -> u32 {
+        self.occupancy.permits_missing(&request.path, request.limit)
+    }
+}

@@ -1,0 +1,190 @@
+//! What is taken of a lock, node by node of its path tree, with intent modes.
+//!
+//! Multiple granularity locking after J. Gray et al., "Granularity of Locks and Degrees of Consistency in a Shared Data Base" (1976):
+//! a grant on a node puts an intent (IS or IX) on each of its ancestors, so that a request asks only the nodes on its own way from
+//! the root: O(depth), whatever the number of holders.
+
+use super::grant::{Grant, Mode};
+use super::path::Path;
+use crate::domain::Bytes;
+use ahash::AHashMap;
+
+/// How many grants of each kind one node has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Node {
+    shared: u32,
+    exclusive: u32,
+    intent_shared: u32,
+    intent_exclusive: u32,
+    /// The smallest limit among the shared grants; 0 for none.
+    limit: u32,
+    /// How many shared grants have that limit.
+    limit_grants: u32,
+}
+
+impl Node {
+    fn is_empty(&self) -> bool {
+        self.shared + self.exclusive + self.intent_shared + self.intent_exclusive == 0
+    }
+
+    fn without(mut self, other: Node) -> Node {
+        self.shared = self.shared.saturating_sub(other.shared);
+        self.exclusive = self.exclusive.saturating_sub(other.exclusive);
+        self.intent_shared = self.intent_shared.saturating_sub(other.intent_shared);
+        self.intent_exclusive = self.intent_exclusive.saturating_sub(other.intent_exclusive);
+        self
+    }
+
+    fn count(&mut self, mode: Mode, intent: bool) -> &mut u32 {
+        match (mode, intent) {
+            (Mode::Exclusive, false) => &mut self.exclusive,
+            (Mode::Exclusive, true) => &mut self.intent_exclusive,
+            (_, false) => &mut self.shared,
+            (_, true) => &mut self.intent_shared,
+        }
+    }
+}
+
+/// The tree of what is taken. Derived from the grants, never saved.
+#[derive(Debug, Clone, Default)]
+pub struct Occupancy {
+    root: Node,
+    inner: Option<Box<AHashMap<Bytes, Node>>>,
+}
+
+impl PartialEq for Occupancy {
+    fn eq(&self, other: &Self) -> bool {
+        let inner = |tree: &Self| tree.inner.as_deref().cloned().unwrap_or_default();
+        self.root == other.root && inner(self) == inner(other)
+    }
+}
+
+impl Occupancy {
+    /// The tree of these grants.
+    pub fn of<'a>(grants: impl Iterator<Item = &'a Grant>) -> Self {
+        let mut tree = Self::default();
+        grants.for_each(|grant| tree.add(grant));
+        tree
+    }
+
+    /// Adds a grant. Stamps exclude nobody and are passed over.
+    pub fn add(&mut self, grant: &Grant) {
+        if grant.mode == Mode::Optimistic {
+            return;
+        }
+        self.on_the_way(grant.path(), |node, at_target| {
+            *node.count(grant.mode, !at_target) += 1;
+            if at_target && grant.limit() > 0 {
+                node.add_limit(grant.limit());
+            }
+        });
+    }
+
+    /// Takes a grant out. `rest` are the grants that stay: they tell the next smallest limit in the rare case that it is needed.
+    pub fn remove<'a>(&mut self, grant: &Grant, rest: impl Iterator<Item = &'a Grant>) {
+        if grant.mode == Mode::Optimistic {
+            return;
+        }
+        let mut limits_unknown = false;
+        self.on_the_way(grant.path(), |node, at_target| {
+            let count = node.count(grant.mode, !at_target);
+            *count = count.saturating_sub(1);
+            if at_target && grant.limit() > 0 && grant.limit() == node.limit {
+                node.limit_grants -= 1;
+                limits_unknown = node.limit_grants == 0;
+            }
+        });
+        if limits_unknown {
+            let target = self.node_mut(grant.path().bytes());
+            target.limit = 0;
+            let others = rest.filter(|other| other.path() == grant.path());
+            others.filter(|other| other.limit() > 0).for_each(|other| target.add_limit(other.limit()));
+        }
+        if !grant.path().is_root() {
+            self.prune(grant.path());
+        }
+    }
+
+    /// Whether `mode` on `path` can be had beside everything that is taken except what `own` says, limits left aside.
+    pub fn is_compatible(&self, path: &Path, mode: Mode, own: &[&Grant]) -> bool {
+        let own = if own.is_empty() { None } else { Some(Self::of(own.iter().copied())) };
+        let others = |name: &[u8]| {
+            let node = self.node(name);
+            own.as_ref().map_or(node, |own| node.without(own.node(name)))
+        };
+        let passes = |node: Node| node.exclusive == 0 && (mode == Mode::Shared || node.shared == 0);
+        if !path.is_root() && !(passes(others(b"")) && path.inner_ancestors().all(|name| passes(others(name)))) {
+            return false;
+        }
+        let target = others(path.bytes());
+        match mode {
+            Mode::Exclusive => target.is_empty(),
+            _ => target.exclusive == 0 && target.intent_exclusive == 0,
+        }
+    }
+
+    /// Whether `mode` on `path`, sharing with at most `limit` (0: any number), can be had beside what is taken except by `own`.
+    pub fn admits(&self, path: &Path, mode: Mode, limit: u32, own: &[&Grant]) -> bool {
+        self.is_compatible(path, mode, own) && (mode == Mode::Exclusive || self.permits_missing(path, limit) == 0)
+    }
+
+    /// How many shared grants on `path` have to end before one more with this `limit` (0: any number) keeps everyone's limit.
+    pub fn permits_missing(&self, path: &Path, limit: u32) -> u32 {
+        let node = self.node(path.bytes());
+        let tightest = [limit, node.limit].into_iter().filter(|n| *n > 0).min();
+        tightest.map_or(0, |most| (node.shared + 1).saturating_sub(most))
+    }
+
+    /// Bytes allocated outside the struct itself, without spilled paths.
+    pub fn heap_bytes(&self) -> usize {
+        let entry = std::mem::size_of::<(Bytes, Node)>() + 1;
+        self.inner.as_ref().map_or(0, |inner| std::mem::size_of_val(&**inner) + inner.capacity() * entry)
+    }
+
+    fn node(&self, name: &[u8]) -> Node {
+        if name.is_empty() {
+            return self.root;
+        }
+        self.inner.as_ref().and_then(|inner| inner.get(name)).copied().unwrap_or_default()
+    }
+
+    fn node_mut(&mut self, name: &[u8]) -> &mut Node {
+        if name.is_empty() {
+            return &mut self.root;
+        }
+        self.inner.get_or_insert_default().entry(Bytes::from(name)).or_default()
+    }
+
+    fn on_the_way(&mut self, path: &Path, mut visit: impl FnMut(&mut Node, bool)) {
+        if path.is_root() {
+            return visit(&mut self.root, true);
+        }
+        visit(&mut self.root, false);
+        for name in path.inner_ancestors() {
+            visit(self.node_mut(name), false);
+        }
+        visit(self.node_mut(path.bytes()), true);
+    }
+
+    fn prune(&mut self, path: &Path) {
+        let Some(inner) = self.inner.as_mut() else { return };
+        for name in path.inner_ancestors().chain([&path.bytes()[..]]) {
+            if inner.get(name).is_some_and(Node::is_empty) {
+                inner.remove(name);
+            }
+        }
+        if inner.is_empty() {
+            self.inner = None;
+        }
+    }
+}
+
+impl Node {
+    fn add_limit(&mut self, limit: u32) {
+        if self.limit == 0 || limit < self.limit {
+            (self.limit, self.limit_grants) = (limit, 1);
+        } else if limit == self.limit {
+            self.limit_grants += 1;
+        }
+    }
+}

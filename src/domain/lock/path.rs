@@ -1,0 +1,98 @@
+//! Paths inside a locked resource: `src/db` names a subtree, the empty path the whole resource.
+
+use crate::domain::limits::{PATH_BYTES_MAX, PATH_DEPTH_MAX};
+use crate::domain::{Bytes, Error};
+use serde::{Deserialize, Serialize};
+
+/// A normalised path: segments joined by `/`, no empty, `.` or `..` segment; empty for the root.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Path(Bytes);
+
+impl Path {
+    /// The whole resource.
+    pub fn root() -> &'static Self {
+        static ROOT: Path = Path(Bytes::EMPTY);
+        &ROOT
+    }
+
+    /// Reads a path as a client writes it. Slashes at both ends do not count.
+    pub fn parse(text: &[u8]) -> Result<Self, Error> {
+        let text = trim_slashes(text);
+        if text.len() > PATH_BYTES_MAX {
+            return Err(Error::usage(format!("PATH is {} bytes long, at most {PATH_BYTES_MAX} are allowed", text.len())));
+        }
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        let mut depth = 0;
+        for segment in text.split(|&b| b == b'/') {
+            depth += 1;
+            if matches!(segment, b"" | b"." | b"..") {
+                let shown = crate::domain::id::printable(text);
+                return Err(Error::usage(format!("PATH '{shown}' has an empty, '.' or '..' segment")));
+            }
+        }
+        if depth > PATH_DEPTH_MAX {
+            return Err(Error::usage(format!("PATH has {depth} segments, at most {PATH_DEPTH_MAX} are allowed")));
+        }
+        Ok(Self(Bytes::from(text)))
+    }
+
+    /// Whether it is the whole resource.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The path's bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// The proper ancestors below the root, shortest first: `a`, `a/b` for `a/b/c`.
+    pub fn inner_ancestors(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().enumerate().filter(|(_, &b)| b == b'/').map(|(at, _)| &self.0[..at])
+    }
+
+    /// Whether one path is the other or lies below it: only then can locks on them exclude each other.
+    pub fn overlaps(&self, other: &Path) -> bool {
+        let (short, long) = if self.0.len() <= other.0.len() { (self, other) } else { (other, self) };
+        short.is_root() || (long.0.starts_with(&short.0) && matches!(long.0.get(short.0.len()), None | Some(b'/')))
+    }
+}
+
+fn trim_slashes(mut text: &[u8]) -> &[u8] {
+    while let [b'/', rest @ ..] = text {
+        text = rest;
+    }
+    while let [rest @ .., b'/'] = text {
+        text = rest;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> Path {
+        Path::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn paths_are_normalised_and_bounded() {
+        assert_eq!(path("/src/db/"), path("src/db"));
+        assert!(path("/").is_root() && path("").is_root());
+        for bad in ["a//b", "a/./b", "..", "a/.."] {
+            assert!(Path::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(Path::parse(&[b'x'; PATH_BYTES_MAX + 1]).is_err());
+        assert!(Path::parse("a/".repeat(PATH_DEPTH_MAX + 1).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_path_overlaps_its_ancestors_and_descendants_only() {
+        assert!(path("").overlaps(&path("a")) && path("a/b").overlaps(&path("a")) && path("a").overlaps(&path("a")));
+        assert!(!path("a").overlaps(&path("ab")) && !path("a/b").overlaps(&path("a/c")));
+        assert_eq!(path("a/bc/d").inner_ancestors().collect::<Vec<_>>(), [&b"a"[..], b"a/bc"]);
+    }
+}

@@ -1,0 +1,197 @@
+//! Those who wait for locks of this node, and who of them is served next.
+//!
+//! A waiter stands in the queue of every key it waits for (several with `LTMC.MLOCK`) at one [rank](Rank). It is served when it fits
+//! beside what is granted and nobody stands before it who would have to be served first, on all its keys at once. So a waiting writer
+//! keeps later readers out, and a wait for several locks holds none of them meanwhile.
+
+use super::decide::{fits, is_covered, Request};
+use super::grant::Mode;
+use super::Lock;
+use crate::domain::wait::{Rank, WaiterId};
+use crate::domain::{Bytes, Db, Fence, KeyId, Millis};
+use ahash::AHashMap;
+use smallvec::SmallVec;
+use std::collections::BTreeSet;
+
+/// Lends the locks of this node: the queue asks for more than one when somebody waits for several.
+pub trait Locks {
+    /// Calls `read` with the lock under `key`, with an empty one if there is none.
+    fn with<T>(&self, key: &KeyId, read: impl FnOnce(&Lock) -> T) -> T;
+}
+
+/// Somebody who waits.
+#[derive(Debug, Clone)]
+pub struct LockWaiter {
+    /// The keys, all of one database.
+    pub keys: SmallVec<[KeyId; 1]>,
+    /// What it wants of each of them.
+    pub request: Request,
+    /// Its place.
+    pub rank: Rank,
+    /// It holds this grant and wants it converted to the request's mode.
+    pub converts: Option<Fence>,
+    /// It came by `LTMC.MLOCK` and is answered with a list.
+    pub is_multiple: bool,
+    /// The `REQID` to remember the grant under.
+    pub request_id: Option<Bytes>,
+    /// What was asked for in `PRIORITY`.
+    pub priority: u64,
+    /// Since when it waits, unix ms.
+    pub since: Millis,
+    /// Redis' id of the client.
+    pub client: u64,
+}
+
+impl LockWaiter {
+    /// Whether it fits beside what is granted on one of its keys.
+    pub fn fits(&self, lock: &Lock) -> bool {
+        match self.converts.map(|fence| lock.grants().get(fence)) {
+            // The grant is gone: being served means to be told so.
+            Some(None) => true,
+            Some(Some(grant)) if grant.mode == Mode::Exclusive || grant.mode == self.request.mode => true,
+            _ => is_covered(lock, &self.request) || fits(lock, &self.request),
+        }
+    }
+}
+
+/// All lock queues of a node.
+#[derive(Debug, Default)]
+pub struct LockQueues {
+    queues: AHashMap<KeyId, BTreeSet<Rank>>,
+    waiters: AHashMap<WaiterId, LockWaiter>,
+    by_owner: AHashMap<(Db, Bytes), SmallVec<[WaiterId; 1]>>,
+}
+
+impl LockQueues {
+    /// Whether nobody waits for any lock: the usual case, and the only question on the path of an uncontended lock.
+    pub fn is_empty(&self) -> bool {
+        self.waiters.is_empty()
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiters.len()
+    }
+
+    /// How many wait for `key`.
+    pub fn waiting_for(&self, key: &KeyId) -> usize {
+        self.queues.get(key).map_or(0, BTreeSet::len)
+    }
+
+    /// The keys that are waited for.
+    pub fn keys(&self) -> impl Iterator<Item = &KeyId> {
+        self.queues.keys()
+    }
+
+    /// A waiter by its id.
+    pub fn waiter(&self, id: WaiterId) -> Option<&LockWaiter> {
+        self.waiters.get(&id)
+    }
+
+    /// Those who wait for `key`, first to last.
+    pub fn queue(&self, key: &KeyId) -> impl DoubleEndedIterator<Item = (Rank, &LockWaiter)> {
+        self.queues.get(key).into_iter().flatten().filter_map(|rank| Some((*rank, self.waiters.get(&rank.waiter())?)))
+    }
+
+    /// The waits of one owner.
+    pub fn of_owner(&self, db: Db, owner: &Bytes) -> &[WaiterId] {
+        if self.by_owner.is_empty() {
+            return &[];
+        }
+        self.by_owner.get(&(db, owner.clone())).map_or(&[], |ids| ids)
+    }
+
+    /// Puts a waiter into the queues of its keys.
+    pub fn insert(&mut self, waiter: LockWaiter) {
+        let id = waiter.rank.waiter();
+        for key in &waiter.keys {
+            self.queues.entry(key.clone()).or_default().insert(waiter.rank);
+        }
+        if let Some(key) = waiter.keys.first() {
+            self.by_owner.entry((key.db, waiter.request.owner.clone())).or_default().push(id);
+        }
+        self.waiters.insert(id, waiter);
+    }
+
+    /// Takes a waiter out of all queues.
+    pub fn remove(&mut self, id: WaiterId) -> Option<LockWaiter> {
+        let waiter = self.waiters.remove(&id)?;
+        for key in &waiter.keys {
+            if let Some(queue) = self.queues.get_mut(key) {
+                queue.remove(&waiter.rank);
+                if queue.is_empty() {
+                    self.queues.remove(key);
+                }
+            }
+        }
+        if let Some(key) = waiter.keys.first() {
+            let owner = (key.db, waiter.request.owner.clone());
+            if let Some(ids) = self.by_owner.get_mut(&owner) {
+                ids.retain(|known| *known != id);
+                if ids.is_empty() {
+                    self.by_owner.remove(&owner);
+                }
+            }
+        }
+        Some(waiter)
+    }
+
+    /// Whether somebody stands before `rank` in the queue of `key` whom `request` would have to wait for.
+    pub fn blocks(&self, key: &KeyId, request: &Request, rank: Rank) -> bool {
+        let before = self.queue(key).take_while(|(earlier, _)| *earlier < rank);
+        before.into_iter().any(|(_, earlier)| request.waits_behind(&earlier.request))
+    }
+}
+
+/// One pass over the queue of a key from the front, which serves everyone who can be served.
+///
+/// Between two calls of [`next`](Self::next) the caller grants what was returned and takes that waiter out of the queue. A grant only
+/// takes room away, so whoever was passed over stays passed over and the pass goes on where it stopped.
+#[derive(Debug, Default)]
+pub struct GrantPass {
+    resume_after: Option<Rank>,
+    passed_over: SmallVec<[WaiterId; 8]>,
+}
+
+impl GrantPass {
+    /// The next waiter of `key` that can be served now.
+    pub fn next(&mut self, queues: &LockQueues, key: &KeyId, locks: &impl Locks) -> Option<WaiterId> {
+        use std::ops::Bound;
+        let ranks = queues.queues.get(key)?;
+        let from = self.resume_after.map_or(Bound::Unbounded, Bound::Excluded);
+        for rank in ranks.range((from, Bound::Unbounded)) {
+            let Some(waiter) = queues.waiter(rank.waiter()) else { continue };
+            self.resume_after = Some(*rank);
+            if self.is_free(queues, waiter) && can_be_served(queues, waiter, key, locks) {
+                return Some(rank.waiter());
+            }
+            self.passed_over.push(rank.waiter());
+            if waiter.request.mode == Mode::Exclusive && waiter.request.path.is_root() && queues.of_one_wait(waiter) {
+                self.resume_after = ranks.last().copied();
+                return None;
+            }
+        }
+        None
+    }
+
+    fn is_free(&self, queues: &LockQueues, waiter: &LockWaiter) -> bool {
+        let earlier = self.passed_over.iter().filter_map(|id| queues.waiter(*id));
+        !earlier.into_iter().any(|earlier| waiter.request.waits_behind(&earlier.request))
+    }
+}
+
+impl LockQueues {
+    /// Whether nobody else in the queue can be of the same owner, so that an exclusive wait for the whole key really stops everyone
+    /// behind it.
+    fn of_one_wait(&self, waiter: &LockWaiter) -> bool {
+        waiter.keys.first().is_some_and(|key| self.of_owner(key.db, &waiter.request.owner).len() == 1)
+    }
+}
+
+/// Whether a waiter fits on all its keys and stands free on those other than `key`, where the pass has looked already.
+fn can_be_served(queues: &LockQueues, waiter: &LockWaiter, key: &KeyId, locks: &impl Locks) -> bool {
+    waiter.keys.iter().all(|other| {
+        let free = other == key || !queues.blocks(other, &waiter.request, waiter.rank);
+        free && locks.with(other, |lock| waiter.fits(lock))
+    })
+}

@@ -1,0 +1,56 @@
+//! The state machines, one folder per service. Pure: no clock, no globals, no random source and no Redis.
+//!
+//! A key is an entity. A write *decides* (validates and returns events, mutating nothing) and the events are then *applied*;
+//! nothing else changes an entity. Replicas, AOF replay and tests apply the same events and so reach the same state.
+//!
+//! What every service shares stands here: [`Entity`] and [`Event`], the [`Stored`] value that holds an entity in its key, the
+//! [`Fences`] that every grant takes its number from, the queue order of those who wait ([`wait`]), the error type and the limits.
+
+pub mod error;
+pub mod fence;
+pub mod id;
+pub mod limits;
+pub mod lock;
+pub mod requests;
+pub mod service;
+pub mod stored;
+pub mod wait;
+
+pub use error::{Code, Error};
+pub use fence::{Fence, Fences};
+pub use id::Bytes;
+pub use service::{Entity, Event, Invariant, Service};
+pub use stored::{Change, Stored};
+
+/// Unix time or a duration, in milliseconds.
+pub type Millis = u64;
+
+/// Number of a Redis database.
+pub type Db = u32;
+
+/// A key of this node: the same name in another database is another key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId {
+    /// Database number.
+    pub db: Db,
+    /// Name of the key, any bytes.
+    pub name: Bytes,
+}
+
+impl KeyId {
+    /// The key `name` of database `db`.
+    pub fn new(db: Db, name: &[u8]) -> Self {
+        Self { db, name: Bytes::from(name) }
+    }
+}
+
+/// One client connection of one server process.
+///
+/// Client ids start anew with each process, so the id alone would name a stranger after a restart or a failover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Connection {
+    /// When the process loaded the module, unix microseconds.
+    pub boot: u64,
+    /// Redis' id of the client.
+    pub client: u64,
+}

@@ -1,0 +1,95 @@
+//! What every service is made of.
+
+use super::{Bytes, Connection, Error, Fence, Millis};
+use serde::de::DeserializeOwned;
+use serde::Serialize;
+
+/// The services. Each has its key types, its folder in `domain` and its file in `command`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// Memory locking: who may touch what.
+    Lock,
+}
+
+impl Service {
+    /// All services, in the order in which they are listed.
+    pub const ALL: &'static [Service] = &[Service::Lock];
+
+    /// The name in INFO, STATUS and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Service::Lock => "lock",
+        }
+    }
+}
+
+/// Which rule of an entity is broken; for the log and `LTMC.REPAIR`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invariant(pub String);
+
+/// Something that happened to an entity. Times in it are absolute, fences are given: applying it asks nobody anything.
+pub trait Event: Serialize + DeserializeOwned + Clone + std::fmt::Debug {
+    /// The keyspace notification of the module class that tells of it; `None` if no one outside can see it.
+    fn name(&self) -> Option<&'static str>;
+
+    /// The largest fence in it, which this node's fences then have to pass.
+    fn fence(&self) -> Option<Fence>;
+
+    /// The connection whose end the entity has to hear of from now on.
+    fn connection(&self) -> Option<Connection>;
+}
+
+/// The state in one key.
+pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug {
+    /// What can happen to it.
+    type Event: Event;
+
+    /// The service it belongs to.
+    const SERVICE: Service;
+    /// Redis' name of the key type, nine characters.
+    const TYPE_NAME: &'static str;
+    /// What a frame that holds it or its events is tagged with. Never reused.
+    const TYPE_TAG: u8;
+
+    /// Changes the state. Never fails and never panics: an event that does not fit (only an unchecked payload can hold one) is
+    /// passed over.
+    fn apply(&mut self, event: &Self::Event);
+
+    /// Errs if `event`, coming from an unchecked payload, is out of the bounds that the commands keep.
+    fn admit(event: &Self::Event) -> Result<(), Error>;
+
+    /// When the whole key becomes meaningless: its TTL, so that PTTL shows it and Redis reaps it.
+    fn expires_at(&self) -> Option<Millis>;
+
+    /// When the primary has to decide something inside the key. `waited_for` says whether a client waits for this key.
+    fn wakes_at(&self, waited_for: bool) -> Option<Millis>;
+
+    /// Whether nothing is left: the key is then deleted.
+    fn is_empty(&self) -> bool;
+
+    /// The largest fence in it.
+    fn last_fence(&self) -> Fence;
+
+    /// Connections whose end changes this entity.
+    fn connections(&self) -> Vec<Connection>;
+
+    /// The connection of what `event` is about to end.
+    fn unties(&self, event: &Self::Event) -> Option<Connection>;
+
+    /// Bytes held, exact as to lengths, kept incrementally.
+    fn memory_bytes(&self) -> usize;
+
+    /// How many allocations freeing it takes: large ones are freed by Redis in the background.
+    fn free_effort(&self) -> usize;
+
+    /// Whether all invariants hold. Run after every load and every repair, and in debug builds after every event.
+    fn check(&self) -> Result<(), Invariant>;
+
+    /// Makes the derived indexes anew from the primary data.
+    fn rebuild(&mut self);
+}
+
+/// The text of a list of owners or keys, for messages.
+pub fn joined<'a>(items: impl Iterator<Item = &'a Bytes>) -> String {
+    items.map(Bytes::show).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,94 @@
+//! The value of a key: an entity with what every entity has besides its own state.
+
+use super::requests::{Answer, Requests};
+use super::{Bytes, Entity, Error, Event, Fence, Invariant};
+use serde::{Deserialize, Serialize};
+
+/// One step in the life of a key: what is applied, replicated, notified, counted and watched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Change<V> {
+    /// An event of the service.
+    Event(V),
+    /// A request with `REQID` was answered: the answer is kept for a retry.
+    Answered {
+        /// The id that the client chose.
+        id: Bytes,
+        /// What it was answered.
+        answer: Answer,
+    },
+}
+
+impl<V: Event> Change<V> {
+    /// The keyspace notification that tells of it.
+    pub fn name(&self) -> Option<&'static str> {
+        match self {
+            Change::Event(event) => event.name(),
+            Change::Answered { .. } => None,
+        }
+    }
+
+    /// The largest fence in it.
+    pub fn fence(&self) -> Option<Fence> {
+        match self {
+            Change::Event(event) => event.fence(),
+            Change::Answered { .. } => None,
+        }
+    }
+}
+
+/// An entity in its key. `revision` counts the events that a watcher can see; the log of a watched service hangs here too.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Stored<E> {
+    /// The service's own state.
+    pub state: E,
+    /// Grows with every visible event, from 0.
+    pub revision: u64,
+    requests: Option<Box<Requests>>,
+}
+
+impl<E: Entity> Stored<E> {
+    /// Applies one change. In debug builds the invariants are checked after it.
+    pub fn apply(&mut self, change: &Change<E::Event>) {
+        match change {
+            Change::Event(event) => {
+                self.state.apply(event);
+                self.revision += u64::from(event.name().is_some());
+                debug_assert_eq!(self.state.check(), Ok(()), "after {event:?}");
+            }
+            Change::Answered { id, answer } => self.requests.get_or_insert_default().remember(id, answer),
+        }
+    }
+
+    /// Errs if `change`, coming from an unchecked payload, is out of bounds.
+    pub fn admit(change: &Change<E::Event>) -> Result<(), Error> {
+        match change {
+            Change::Event(event) => E::admit(event),
+            Change::Answered { id, .. } if id.len() <= super::limits::ID_BYTES_MAX => Ok(()),
+            Change::Answered { .. } => Err(Error::usage("payload holds a request id that is too long")),
+        }
+    }
+
+    /// What request `id` was answered, while that is remembered.
+    pub fn answer(&self, id: &[u8]) -> Option<&Answer> {
+        self.requests.as_ref()?.answer(id)
+    }
+
+    /// Whether the key can go. Remembered requests alone keep no key alive.
+    pub fn is_empty(&self) -> bool {
+        self.state.is_empty()
+    }
+
+    /// Bytes held by the value, without the key.
+    pub fn memory_bytes(&self) -> usize {
+        let requests = self.requests.as_ref().map_or(0, |r| std::mem::size_of::<Requests>() + r.memory_bytes());
+        std::mem::size_of::<Self>() - std::mem::size_of::<E>() + self.state.memory_bytes() + requests
+    }
+
+    /// Whether all invariants hold.
+    pub fn check(&self) -> Result<(), Invariant> {
+        if self.requests.as_ref().is_some_and(|r| r.len() > super::limits::REQUESTS_MAX) {
+            return Err(Invariant("more requests are remembered than allowed".into()));
+        }
+        self.state.check()
+    }
+}

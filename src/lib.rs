@@ -1,0 +1,5 @@
+//! LTMC
+pub mod command;
+pub mod domain;
+pub mod observe;
+pub mod snapshot;

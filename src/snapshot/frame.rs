@@ -1,0 +1,99 @@
+//! The envelope of everything that LTMC stores or sends.
+//!
+//! ```text
+//! offset  bytes  what
+//! 0       2      magic "LT"
+//! 2       1      format version (1)
+//! 3       1      content: 1 changes of a key, 2 a whole value
+//! 4       1      type tag of the entity
+//! 5       4      length of the payload, little endian
+//! 9       n      payload
+//! 9 + n   4      CRC-32 of everything before, little endian
+//! ```
+
+use super::crc::crc32;
+use crate::domain::limits::PAYLOAD_BYTES_MAX;
+use crate::domain::Error;
+
+/// The format version that is written.
+pub const FORMAT: u8 = 1;
+
+const MAGIC: &[u8; 2] = b"LT";
+const HEADER_BYTES: usize = 9;
+const CHECKSUM_BYTES: usize = 4;
+
+/// What a frame holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Changes of a key, one after the other.
+    Changes,
+    /// The whole value of a key.
+    Snapshot,
+}
+
+/// A frame that was read: complete, of a known format, with a right checksum.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'a> {
+    /// What it holds.
+    pub content: Content,
+    /// Which entity type.
+    pub tag: u8,
+    /// The encoded content.
+    pub payload: &'a [u8],
+}
+
+/// A frame that is being written.
+#[derive(Debug)]
+pub struct Writer(Vec<u8>);
+
+impl Writer {
+    /// A frame with an empty payload.
+    pub fn new(content: Content, tag: u8) -> Self {
+        let mut bytes = Vec::with_capacity(96);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&[FORMAT, if content == Content::Changes { 1 } else { 2 }, tag, 0, 0, 0, 0]);
+        Self(bytes)
+    }
+
+    /// Where to append the payload.
+    pub fn payload(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+
+    /// Fills in length and checksum.
+    pub fn finish(mut self) -> Vec<u8> {
+        let length = (self.0.len() - HEADER_BYTES) as u32;
+        self.0[5..HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
+        let checksum = crc32(&self.0);
+        self.0.extend_from_slice(&checksum.to_le_bytes());
+        self.0
+    }
+}
+
+/// Reads the envelope. Says what is wrong with a payload that is no frame, cut short, damaged, or of a newer format.
+pub fn read(bytes: &[u8]) -> Result<Frame<'_>, Error> {
+    let bad = |what: String| Error::usage(format!("payload {what}"));
+    if bytes.len() < HEADER_BYTES + CHECKSUM_BYTES || &bytes[..2] != MAGIC {
+        return Err(bad(format!("is no LTMC frame ({} bytes)", bytes.len())));
+    }
+    let [_, _, format, content, tag, l0, l1, l2, l3, ..] = *bytes else {
+        return Err(bad("is cut short".into()));
+    };
+    if format != FORMAT {
+        return Err(bad(format!("has format {format}, this version reads format {FORMAT}")));
+    }
+    let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+    if length > PAYLOAD_BYTES_MAX || bytes.len() != HEADER_BYTES + length + CHECKSUM_BYTES {
+        return Err(bad(format!("says {length} bytes, but the frame has {}", bytes.len())));
+    }
+    let (body, checksum) = bytes.split_at(HEADER_BYTES + length);
+    if crc32(body).to_le_bytes() != *checksum {
+        return Err(bad("has a wrong checksum".into()));
+    }
+    let content = match content {
+        1 => Content::Changes,
+        2 => Content::Snapshot,
+        other => return Err(bad(format!("has the unknown content {other}"))),
+    };
+    Ok(Frame { content, tag, payload: &body[HEADER_BYTES..] })
+}
