@@ -1,5 +1,37 @@
-//! LTMC
+//! LTMC ("long-term memory and context"): a Redis module that coordinates teams of AI agents.
+//!
+//! This file wires the layers; see the README for what the module does and `domain` for the rules.
+//!
+//! ```text
+//! lib -> ffi -> { command, snapshot }    command -> { domain, observe }    snapshot -> domain
+//! ```
+
+#![cfg_attr(not(feature = "module"), forbid(unsafe_code))]
+
+#[deny(unsafe_code)]
 pub mod command;
+#[deny(unsafe_code)]
 pub mod domain;
+#[deny(unsafe_code)]
 pub mod observe;
+#[deny(unsafe_code)]
 pub mod snapshot;
+
+// Unit tests run outside a server, where Redis' allocator does not exist.
+#[cfg(all(feature = "module", not(test)))]
+pub mod ffi;
+
+#[cfg(all(feature = "module", not(test)))]
+mod module {
+    use redis_module::alloc::RedisAlloc;
+
+    redis_module::redis_module! {
+        name: "ltmc",
+        version: 1,
+        allocator: (RedisAlloc, RedisAlloc),
+        data_types: [],
+        init: init,
+    }
+
+    use crate::ffi::init;
+}

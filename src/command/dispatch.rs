@@ -97,14 +97,12 @@ pub fn commit_changes<E: Entity, H: Host>(
     }
     change_value::<E, H>(node, host, key, changes)?;
     host.replicate::<E>(key, changes);
-    for change in changes {
-        if let Some(name) = change.name() {
-            host.notify(key, name);
-            node.metrics.count_event(name);
-        }
+    host.settle::<E>(key);
+    for name in changes.iter().filter_map(Change::name) {
+        host.notify(key, name);
+        node.metrics.count_event(name);
     }
     node.metrics.of_mut(E::SERVICE).changes += changes.len() as u64;
-    host.settle::<E>(key);
     Ok(())
 }
 
@@ -198,6 +196,7 @@ pub fn tick<H: Host>(node: &mut Node, host: &mut H) {
             }
             None => break,
         }
+        host.release_keys();
     }
 }
 

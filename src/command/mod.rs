@@ -102,6 +102,9 @@ pub trait Host: Sized + 'static {
     /// Answers a client that waits, in this tick.
     fn answer(&mut self, waiter: WaiterId, reply: Result<Reply, Error>);
 
+    /// Lets go of keys and values: between two pieces of work of the scheduler.
+    fn release_keys(&mut self);
+
     /// Whether this node may decide about `key`; always [`Ownership::Here`] without cluster.
     fn ownership(&mut self, key: Key) -> Ownership;
 

@@ -139,11 +139,12 @@ impl Grants {
     }
 
     /// All grants, in the order of their fences.
-    pub fn iter(&self) -> Box<dyn Iterator<Item = &Grant> + '_> {
-        match self {
-            Grants::Few(list) => Box::new(list.iter()),
-            Grants::Many(many) => Box::new(many.by_fence.values()),
-        }
+    pub fn iter(&self) -> impl Iterator<Item = &Grant> {
+        let (few, many) = match self {
+            Grants::Few(list) => (Some(list), None),
+            Grants::Many(many) => (None, Some(&many.by_fence)),
+        };
+        few.into_iter().flatten().chain(many.into_iter().flat_map(BTreeMap::values))
     }
 
     /// The only grant, if there is just one.

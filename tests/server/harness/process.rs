@@ -50,15 +50,11 @@ pub fn module_path() -> PathBuf {
         std::env::consts::DLL_PREFIX,
         std::env::consts::DLL_SUFFIX
     );
-    let profile_dir = exe
-        .ancestors()
-        .nth(2)
-        .expect("cargo puts tests into <profile>/deps");
-    let path = profile_dir.join(file);
-    let hint = "build it with: cargo build --features test-hooks";
+    // Cargo builds the library anew whenever it builds a test, but puts it only here: the one in target/debug may be older.
+    let path = exe.with_file_name(file);
     assert!(
         path.is_file(),
-        "no module at {}; {hint}, or set LTMC_MODULE",
+        "no module at {}: build it with cargo, or set LTMC_MODULE",
         path.display()
     );
     path

@@ -1,0 +1,71 @@
+# `make help` lists what there is. Variables can be set on the command line: make run PORT=7000 SERVER=valkey-server
+
+PORT     ?= 6379
+SERVER   ?= redis-server
+PREFIX   ?= /usr/local
+# Part of the names of the server tests or benches to run; all if empty.
+TEST     ?=
+BENCH    ?=
+# The servers that `make test-server` takes if they are installed.
+SERVERS  ?= $(or $(LTMC_SERVER),redis-server valkey-server)
+
+target_dir := $(abspath $(or $(CARGO_TARGET_DIR),target))
+lib_name   := libltmc.$(if $(filter Darwin,$(shell uname -s)),dylib,so)
+release_so := $(target_dir)/release/$(lib_name)
+run_dir    := $(target_dir)/run
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help bootstrap build run demo test test-core test-server bench lint fmt docs install clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+bootstrap: ## install what building and testing need (Debian, Ubuntu)
+	@scripts/bootstrap --if-needed
+
+build: bootstrap ## the module, optimised: target/release/libltmc.so
+	cargo build --release
+
+run: build ## a server with the module on PORT (6379), in the foreground; data in target/run
+	@mkdir -p $(run_dir)
+	@echo "Ctrl-C stops the server. In another terminal: redis-cli -p $(PORT) LTMC.STATUS"
+	@exec $(SERVER) --port $(PORT) --bind 127.0.0.1 --dir $(run_dir) --appendonly yes --save '' \
+		--maxmemory-policy noeviction --loadmodule $(release_so)
+
+demo: build ## five agents, one of them killed, share one repository by path locks
+	LTMC_MODULE=$(release_so) scripts/demo
+
+test: bootstrap test-core test-server ## all tests
+
+test-core: ## what needs no server and no libclang: unit, model, golden and layering tests
+	cargo test --no-default-features
+
+test-server: bootstrap ## the module in real servers: redis-server, and valkey-server if installed (TEST=part of a name)
+	@ran=no; for server in $(SERVERS); do \
+		command -v $$server >/dev/null || { echo "not installed, skipped: $$server"; continue; }; \
+		ran=yes; echo "== server tests on $$server"; \
+		LTMC_SERVER=$$server cargo test --features test-hooks --test server -- $(TEST) || exit 1; \
+	done; [ $$ran = yes ]
+
+bench: build ## throughput and latency against native commands (BENCH=part of a name)
+	LTMC_SERVER=$(SERVER) LTMC_MODULE=$(release_so) cargo bench --bench bench -- $(BENCH)
+
+lint: bootstrap ## rustfmt and clippy, warnings are errors
+	cargo fmt --check
+	cargo clippy --all-targets --no-default-features -- -D warnings
+	cargo clippy --all-targets --features test-hooks -- -D warnings
+	cargo clippy -- -D warnings
+
+fmt: ## format the sources
+	cargo fmt
+
+docs: ## the command table of README.md, made from the module's own
+	@scripts/docs
+
+install: build ## copy the module to $(DESTDIR)$(PREFIX)/lib/redis/modules
+	install -d $(DESTDIR)$(PREFIX)/lib/redis/modules
+	install -m 755 $(release_so) $(DESTDIR)$(PREFIX)/lib/redis/modules/
+
+clean: ## remove everything that was built, and the data of `make run`
+	cargo clean

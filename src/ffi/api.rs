@@ -1,0 +1,240 @@
+//! Thin safe wrappers of the module API. Each calls one function of Redis; which functions a server lacks is found by asking, never by
+//! its version.
+
+use redis_module::raw as rm;
+use std::ffi::{c_char, c_int, c_void, CStr, CString};
+use std::ptr;
+
+/// Calls a function of the module API that every supported server has.
+macro_rules! call {
+    ($name:ident($($arg:expr),* $(,)?)) => {{
+        // SAFETY: Redis filled the table of functions before it called us and never changes it; the pointers in the arguments come
+        // from Redis and are valid until the callback we are in returns.
+        unsafe { (rm::$name.expect(stringify!($name)))($($arg),*) }
+    }};
+}
+pub(crate) use call;
+
+/// Whether this server has a function of the module API.
+macro_rules! has {
+    ($name:ident) => {{
+        // SAFETY: only read, and written by nobody but Redis before it called us.
+        let function = unsafe { rm::$name };
+        function.is_some()
+    }};
+}
+pub(crate) use has;
+
+/// The context of a callback, valid until it returns; or the detached one, valid for good.
+#[derive(Debug, Clone, Copy)]
+pub struct Ctx(pub *mut rm::RedisModuleCtx);
+
+/// A string of Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Str(pub *mut rm::RedisModuleString);
+
+/// Text for a C function: a NUL byte, which C could not hold, ends it.
+pub fn c_text(text: &str) -> CString {
+    let end = text.find('\0').unwrap_or(text.len());
+    CString::new(&text[..end]).unwrap_or_default()
+}
+
+impl Str {
+    /// Its bytes. They stay valid as long as the string, which the caller knows; all uses end within one callback.
+    pub fn bytes<'a>(self) -> &'a [u8] {
+        let mut len = 0;
+        let start = call!(RedisModule_StringPtrLen(self.0, &mut len));
+        if start.is_null() {
+            return &[];
+        }
+        // SAFETY: Redis says that `len` bytes start there, and no code of ours changes strings.
+        unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }
+    }
+}
+
+impl Ctx {
+    /// A new string; freed with [`free_string`](Self::free_string).
+    pub fn new_string(self, bytes: &[u8]) -> Str {
+        Str(call!(RedisModule_CreateString(self.0, bytes.as_ptr().cast(), bytes.len())))
+    }
+
+    /// Frees a string of our own.
+    pub fn free_string(self, string: Str) {
+        call!(RedisModule_FreeString(self.0, string.0));
+    }
+
+    /// Writes a line to the server's log. The text is an argument and not the format, so it may hold anything.
+    pub fn log(self, level: &str, text: &str) {
+        let (level, text) = (c_text(level), c_text(text));
+        call!(RedisModule_Log(self.0, level.as_ptr(), c"%s".as_ptr(), text.as_ptr()));
+    }
+
+    /// Redis' `REDISMODULE_CTX_FLAGS_*`.
+    pub fn flags(self) -> u32 {
+        call!(RedisModule_GetContextFlags(self.0)) as u32
+    }
+
+    /// Redis' id of the client, 0 if there is none.
+    pub fn client_id(self) -> u64 {
+        call!(RedisModule_GetClientId(self.0)) as u64
+    }
+
+    /// The selected database.
+    pub fn db(self) -> u32 {
+        call!(RedisModule_GetSelectedDb(self.0)) as u32
+    }
+
+    /// Selects a database.
+    pub fn select_db(self, db: u32) {
+        call!(RedisModule_SelectDb(self.0, db as c_int));
+    }
+
+    /// Sets `REDISMODULE_OPTIONS_*`.
+    pub fn set_module_options(self, options: u32) {
+        call!(RedisModule_SetModuleOptions(self.0, options as c_int));
+    }
+
+    /// A section of INFO.
+    pub fn server_info(self, section: &str) -> ServerInfo {
+        let section = c_text(section);
+        ServerInfo { ctx: self, data: call!(RedisModule_GetServerInfo(self.0, section.as_ptr())) }
+    }
+
+    /// The server's version as one number, 0x00MMmmpp; development builds have 255 in every place.
+    pub fn server_version(self) -> i32 {
+        if has!(RedisModule_GetServerVersion) {
+            call!(RedisModule_GetServerVersion())
+        } else {
+            0
+        }
+    }
+
+    /// Name and version of the server.
+    pub fn server_version_text(self) -> String {
+        let info = self.server_info("server");
+        match info.text("valkey_version") {
+            Some(version) => format!("valkey {version}"),
+            None => format!("redis {}", info.text("redis_version").unwrap_or_default()),
+        }
+    }
+
+    /// Sends a command to replicas and AOF.
+    pub fn replicate(self, command: &CStr, key: Str, payload: &[u8]) {
+        let (start, len) = (payload.as_ptr().cast::<c_char>(), payload.len());
+        call!(RedisModule_Replicate(self.0, command.as_ptr(), c"sb".as_ptr(), key.0, start, len));
+    }
+
+    /// Sends the command that runs as the client wrote it. Where nobody listens it only marks the data as changed.
+    pub fn replicate_verbatim(self) {
+        call!(RedisModule_ReplicateVerbatim(self.0));
+    }
+
+    /// Publishes a keyspace notification.
+    pub fn notify(self, class: c_int, event: &str, key: Str) {
+        // The names are short and of our own: no allocation on the way of every lock.
+        let mut name = [0u8; 48];
+        let len = event.len().min(name.len() - 1);
+        name[..len].copy_from_slice(&event.as_bytes()[..len]);
+        call!(RedisModule_NotifyKeyspaceEvent(self.0, class, name.as_ptr().cast(), key.0));
+    }
+
+    /// Tells those who WATCH or track a key that it changed.
+    pub fn signal_modified(self, key: Str) {
+        call!(RedisModule_SignalModifiedKey(self.0, key.0));
+    }
+
+    /// The context for timers and for everything that outlives a callback.
+    pub fn detached(self) -> Ctx {
+        Ctx(call!(RedisModule_GetDetachedThreadSafeContext(self.0)))
+    }
+}
+
+/// Some fields of INFO.
+pub struct ServerInfo {
+    ctx: Ctx,
+    data: *mut rm::RedisModuleServerInfoData,
+}
+
+impl ServerInfo {
+    /// A field as text.
+    pub fn text(&self, field: &str) -> Option<String> {
+        let field = c_text(field);
+        let value = call!(RedisModule_ServerInfoGetFieldC(self.data, field.as_ptr()));
+        if value.is_null() {
+            return None;
+        }
+        // SAFETY: Redis returns a NUL-terminated text that lives as long as `self.data`.
+        Some(unsafe { CStr::from_ptr(value) }.to_string_lossy().into_owned())
+    }
+
+    /// A field as a number; 0 if it is none.
+    pub fn number(&self, field: &str) -> u64 {
+        self.text(field).and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+}
+
+impl Drop for ServerInfo {
+    fn drop(&mut self) {
+        call!(RedisModule_FreeServerInfo(self.ctx.0, self.data));
+    }
+}
+
+/// An opened key. Closed when dropped.
+#[derive(Debug)]
+pub struct OpenKey(*mut rm::RedisModuleKey);
+
+impl OpenKey {
+    /// Opens `name` in the selected database; an expired key is gone then.
+    pub fn open(ctx: Ctx, name: Str, write: bool) -> Self {
+        let mode = rm::REDISMODULE_READ as c_int | if write { rm::REDISMODULE_WRITE as c_int } else { 0 };
+        Self(call!(RedisModule_OpenKey(ctx.0, name.0, mode)))
+    }
+
+    /// Whether there is nothing under it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_null() || call!(RedisModule_KeyType(self.0)) == rm::REDISMODULE_KEYTYPE_EMPTY as c_int
+    }
+
+    /// The module type under it, null if it holds something else.
+    pub fn module_type(&self) -> *mut rm::RedisModuleType {
+        if self.0.is_null() {
+            return ptr::null_mut();
+        }
+        call!(RedisModule_ModuleTypeGetType(self.0))
+    }
+
+    /// The value of a module type, null if it holds something else.
+    pub fn value(&self) -> *mut c_void {
+        if self.0.is_null() {
+            return ptr::null_mut();
+        }
+        call!(RedisModule_ModuleTypeGetValue(self.0))
+    }
+
+    /// Puts a value of a module type under it; what was there is freed.
+    pub fn set_value(&self, module_type: *mut rm::RedisModuleType, value: *mut c_void) -> bool {
+        call!(RedisModule_ModuleTypeSetValue(self.0, module_type, value)) == rm::REDISMODULE_OK as c_int
+    }
+
+    /// Deletes it.
+    pub fn delete(&self) {
+        call!(RedisModule_DeleteKey(self.0));
+    }
+
+    /// Sets or removes its expiry, unix ms.
+    pub fn set_expiry(&self, at: Option<u64>) {
+        match at {
+            Some(at) => drop(call!(RedisModule_SetAbsExpire(self.0, at as i64))),
+            None if call!(RedisModule_GetAbsExpire(self.0)) == rm::REDISMODULE_NO_EXPIRE as i64 => {}
+            None => drop(call!(RedisModule_SetAbsExpire(self.0, rm::REDISMODULE_NO_EXPIRE as i64))),
+        }
+    }
+}
+
+impl Drop for OpenKey {
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            call!(RedisModule_CloseKey(self.0));
+        }
+    }
+}

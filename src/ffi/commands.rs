@@ -1,0 +1,159 @@
+//! Registers the table, and runs each command: the entry of everything that a client asks for.
+
+use super::api::{c_text, call, has, Ctx, Str};
+use super::contain::contain;
+use super::host::RedisHost;
+use super::{docs, reply, state};
+use crate::command::spec::{Command, Flags, KeysAt, Spec};
+use crate::command::table::Table;
+use crate::command::{args, dispatch, Cx, Key, Outcome, Reply};
+use crate::domain::{Code, Error};
+use redis_module::raw as rm;
+use smallvec::SmallVec;
+use std::ffi::{c_int, c_void};
+
+type Handler = extern "C" fn(*mut rm::RedisModuleCtx, *mut *mut rm::RedisModuleString, c_int) -> c_int;
+
+/// Redis passes a handler nothing of its own, so each row of the table needs a function of its own.
+macro_rules! handlers {
+    ($($row:literal)*) => { [$(handle::<$row> as Handler),*] };
+}
+
+const HANDLERS: [Handler; 32] =
+    handlers!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31);
+
+const COMMANDS: &[Command<RedisHost>] = Table::<RedisHost>::COMMANDS;
+
+const _: () = assert!(COMMANDS.len() <= HANDLERS.len(), "add rows to `handlers!`");
+
+/// Registers all commands with their documentation, and the ACL category `ltmc` where the server takes it.
+pub fn register(ctx: Ctx) -> Result<(), String> {
+    let own_category = has!(RedisModule_AddACLCategory)
+        && call!(RedisModule_AddACLCategory(ctx.0, c"ltmc".as_ptr())) == rm::REDISMODULE_OK as c_int;
+    for (command, handler) in COMMANDS.iter().zip(HANDLERS) {
+        register_one(ctx, command.spec, handler, own_category)?;
+    }
+    Ok(())
+}
+
+fn register_one(ctx: Ctx, spec: &'static Spec, handler: Handler, own_category: bool) -> Result<(), String> {
+    let ok = rm::REDISMODULE_OK as c_int;
+    let name = c_text(spec.name);
+    let flags = c_text(&spec.flags.names());
+    // The key positions of this call are the old, simple form; SetCommandInfo replaces them by the key specs.
+    if call!(RedisModule_CreateCommand(ctx.0, name.as_ptr(), Some(handler), flags.as_ptr(), 0, 0, 0)) != ok {
+        return Err(format!("the server does not accept the command {}", spec.name));
+    }
+    let command = call!(RedisModule_GetCommand(ctx.0, name.as_ptr()));
+    docs::set(command, spec)?;
+    if has!(RedisModule_SetCommandACLCategories) {
+        let categories = c_text(&format!("{}{}", spec.categories, if own_category { " ltmc" } else { "" }));
+        if call!(RedisModule_SetCommandACLCategories(command, categories.as_ptr())) != ok {
+            return Err(format!("the server does not accept the ACL categories '{}' of {}", spec.categories, spec.name));
+        }
+    }
+    Ok(())
+}
+
+extern "C" fn handle<const ROW: usize>(ctx: *mut rm::RedisModuleCtx, argv: *mut *mut rm::RedisModuleString, argc: c_int) -> c_int {
+    if let Some(command) = COMMANDS.get(ROW) {
+        // SAFETY: Redis passes `argc` strings at `argv`, all valid until we return.
+        let argv = unsafe { std::slice::from_raw_parts(argv, argc as usize) };
+        let argv = argv.iter().map(|arg| Str(*arg)).collect();
+        contain(command.spec.name, || run(Ctx(ctx), command, argv));
+    }
+    rm::REDISMODULE_OK as c_int
+}
+
+fn run(ctx: Ctx, command: &'static Command<RedisHost>, argv: SmallVec<[Str; 16]>) {
+    if command.spec.flags.has(Flags::GETKEYS_API) && call!(RedisModule_IsKeysPositionRequest(ctx.0)) != 0 {
+        return report_keys(ctx, command.spec, &argv);
+    }
+    let args: SmallVec<[&[u8]; 16]> = argv.iter().map(|arg| arg.bytes()).collect();
+    let mut host = RedisHost::for_command(ctx, argv, command.spec.name == "LTMC.APPLY");
+    let ran = contain(command.spec.name, || {
+        state::with_node(|node| {
+            let mut cx = Cx { node, host: &mut host, spec: command.spec, args: &args, db: ctx.db() };
+            let outcome = dispatch::run(command, &mut cx);
+            host.finish();
+            outcome
+        })
+    });
+    match ran {
+        Some(Some(Ok(Outcome::Reply(Reply::Called)))) => host.run_inner(),
+        Some(Some(Ok(Outcome::Reply(value)))) => reply::write(ctx, &Ok(value)),
+        Some(Some(Ok(Outcome::Waits))) => {}
+        Some(Some(Err(error))) => reply::write(ctx, &Err(error)),
+        Some(None) => reply::write(ctx, &Err(Error::new(Code::Err, "internal error: the module is busy with another call"))),
+        None => after_panic(ctx, command.spec, &args, host),
+    }
+}
+
+/// The command panicked. Its keys are checked and sent whole, for a change may have been applied and not sent.
+fn after_panic(ctx: Ctx, spec: &'static Spec, args: &[&[u8]], mut host: RedisHost) {
+    let error = Error::new(Code::Err, "internal error, contained; the server's log has the details");
+    let waiter = host.blocked();
+    contain("the repair after an internal error", || {
+        state::with_node(|node| {
+            let keys: Vec<Key> = keys_of(spec, args, ctx.db());
+            dispatch::after_panic(node, &mut host, spec.service, &keys);
+            host.finish();
+            if let Some(waiter) = waiter {
+                node.refuse_wait(waiter, error.clone(), &mut host);
+            }
+        })
+    });
+    if waiter.is_none() {
+        reply::write(ctx, &Err(error));
+    }
+}
+
+fn keys_of<'a>(spec: &'static Spec, args: &[&'a [u8]], db: u32) -> Vec<Key<'a>> {
+    let positions = key_positions(spec, args).into_iter();
+    positions.filter_map(|at| Some(Key { db, name: args.get(at)?, arg: at })).collect()
+}
+
+/// Where the keys of a command stand, as its row says.
+fn key_positions(spec: &'static Spec, args: &[&[u8]]) -> Vec<usize> {
+    let mut positions = Vec::new();
+    for keys in spec.keys {
+        match keys.at {
+            KeysAt::Index(index) => positions.push(index as usize),
+            KeysAt::AfterWord(word, from) => {
+                let found = args.iter().skip(from as usize).position(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+                positions.extend(found.map(|at| at + from as usize + 1));
+            }
+            KeysAt::CountAt(index) => {
+                let first = index as usize + 1;
+                let count = args.get(index as usize).and_then(|count| args::parse_u64(count)).unwrap_or(0) as usize;
+                positions.extend(first..first.saturating_add(count).min(args.len()));
+            }
+        }
+    }
+    positions.retain(|at| *at < args.len());
+    positions
+}
+
+/// COMMAND GETKEYS and ACL ask where the keys are: those of the row, and those of the inner command.
+fn report_keys(ctx: Ctx, spec: &'static Spec, argv: &[Str]) {
+    let args: Vec<&[u8]> = argv.iter().map(|arg| arg.bytes()).collect();
+    for at in key_positions(spec, &args) {
+        call!(RedisModule_KeyAtPos(ctx.0, at as c_int));
+    }
+    let inner_at = spec.args.len() - 1;
+    if argv.len() <= inner_at {
+        return;
+    }
+    let mut inner: Vec<_> = argv[inner_at..].iter().map(|arg| arg.0).collect();
+    let mut count = 0;
+    let keys = call!(RedisModule_GetCommandKeys(ctx.0, inner.as_mut_ptr(), inner.len() as c_int, &mut count));
+    if keys.is_null() {
+        return;
+    }
+    // SAFETY: Redis returns `count` positions that are ours until freed.
+    let positions = unsafe { std::slice::from_raw_parts(keys, count as usize) };
+    for at in positions {
+        call!(RedisModule_KeyAtPos(ctx.0, *at + inner_at as c_int));
+    }
+    call!(RedisModule_Free(keys.cast::<c_void>()));
+}

@@ -1,0 +1,137 @@
+//! Tells Redis what the table says about a command: arity, key specs, and everything that COMMAND DOCS shows.
+
+use super::api::{c_text, call};
+use crate::command::spec::{Access, Arg, ArgKind, KeySpec, KeysAt, Spec};
+use redis_module::raw as rm;
+use std::ffi::{c_char, c_int, CString};
+use std::ptr;
+
+static VERSION: rm::RedisModuleCommandInfoVersion = rm::RedisModuleCommandInfoVersion {
+    version: 1,
+    sizeof_historyentry: std::mem::size_of::<rm::RedisModuleCommandHistoryEntry>(),
+    sizeof_keyspec: std::mem::size_of::<rm::RedisModuleCommandKeySpec>(),
+    sizeof_arg: std::mem::size_of::<rm::RedisModuleCommandArg>(),
+};
+
+/// Keeps the texts and lists alive until Redis has copied them.
+#[derive(Default)]
+struct Arena {
+    texts: Vec<CString>,
+    args: Vec<Vec<rm::RedisModuleCommandArg>>,
+}
+
+impl Arena {
+    fn text(&mut self, text: &str) -> *const c_char {
+        self.texts.push(c_text(text));
+        // The heap part of a CString stays where it is when the list grows.
+        self.texts.last().map_or(ptr::null(), |text| text.as_ptr())
+    }
+
+    fn args(&mut self, args: &[Arg]) -> *mut rm::RedisModuleCommandArg {
+        if args.is_empty() {
+            return ptr::null_mut();
+        }
+        let mut list: Vec<_> = args.iter().map(|arg| self.arg(arg)).collect();
+        list.push(end_of_args());
+        self.args.push(list);
+        self.args.last_mut().map_or(ptr::null_mut(), |list| list.as_mut_ptr())
+    }
+
+    fn arg(&mut self, arg: &Arg) -> rm::RedisModuleCommandArg {
+        let (kind, inner) = match arg.kind {
+            ArgKind::Key => (rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY, ptr::null_mut()),
+            ArgKind::String => (rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING, ptr::null_mut()),
+            ArgKind::Integer => (rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER, ptr::null_mut()),
+            ArgKind::Word => (rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN, ptr::null_mut()),
+            ArgKind::OneOf(args) => (rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF, self.args(args)),
+            ArgKind::Block(args) => (rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK, self.args(args)),
+        };
+        let mut flags = rm::REDISMODULE_CMD_ARG_NONE;
+        if arg.optional {
+            flags |= rm::REDISMODULE_CMD_ARG_OPTIONAL;
+        }
+        if arg.multiple {
+            flags |= rm::REDISMODULE_CMD_ARG_MULTIPLE;
+        }
+        rm::RedisModuleCommandArg {
+            name: self.text(arg.name),
+            type_: kind,
+            key_spec_index: arg.key_spec,
+            token: arg.token.map_or(ptr::null(), |token| self.text(token)),
+            summary: ptr::null(),
+            since: ptr::null(),
+            flags: flags as c_int,
+            deprecated_since: ptr::null(),
+            subargs: inner,
+            display_text: ptr::null(),
+        }
+    }
+
+    fn key_spec(&mut self, spec: &KeySpec) -> rm::RedisModuleCommandKeySpec {
+        let (begin_search_type, bs) = match spec.at {
+            KeysAt::Index(pos) | KeysAt::CountAt(pos) => (
+                rm::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX,
+                rm::RedisModuleCommandKeySpec__bindgen_ty_1 { index: rm::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_1 { pos } },
+            ),
+            KeysAt::AfterWord(word, from) => (
+                rm::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_KEYWORD,
+                rm::RedisModuleCommandKeySpec__bindgen_ty_1 {
+                    keyword: rm::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_2 { keyword: self.text(word), startfrom: from },
+                },
+            ),
+        };
+        let (find_keys_type, fk) = match spec.at {
+            KeysAt::CountAt(_) => (
+                rm::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM,
+                rm::RedisModuleCommandKeySpec__bindgen_ty_2 {
+                    keynum: rm::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 { keynumidx: 0, firstkey: 1, keystep: 1 },
+                },
+            ),
+            _ => (
+                rm::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE,
+                rm::RedisModuleCommandKeySpec__bindgen_ty_2 {
+                    range: rm::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 { lastkey: 0, keystep: 1, limit: 0 },
+                },
+            ),
+        };
+        let flags = match spec.access {
+            Access::Read => rm::REDISMODULE_CMD_KEY_RO | rm::REDISMODULE_CMD_KEY_ACCESS,
+            Access::Update => rm::REDISMODULE_CMD_KEY_RW | rm::REDISMODULE_CMD_KEY_ACCESS | rm::REDISMODULE_CMD_KEY_UPDATE,
+            Access::Delete => rm::REDISMODULE_CMD_KEY_RW | rm::REDISMODULE_CMD_KEY_DELETE,
+        };
+        rm::RedisModuleCommandKeySpec { notes: ptr::null(), flags: u64::from(flags), begin_search_type, bs, find_keys_type, fk }
+    }
+}
+
+/// A list of arguments ends with one that is all zero.
+fn end_of_args() -> rm::RedisModuleCommandArg {
+    // SAFETY: the struct is plain C data: numbers and pointers, of which zero is a value.
+    unsafe { std::mem::zeroed() }
+}
+
+fn end_of_key_specs() -> rm::RedisModuleCommandKeySpec {
+    // SAFETY: as above.
+    unsafe { std::mem::zeroed() }
+}
+
+/// Gives Redis the documentation of `command`.
+pub fn set(command: *mut rm::RedisModuleCommand, spec: &'static Spec) -> Result<(), String> {
+    let mut arena = Arena::default();
+    let mut key_specs: Vec<_> = spec.keys.iter().map(|keys| arena.key_spec(keys)).collect();
+    key_specs.push(end_of_key_specs());
+    let info = rm::RedisModuleCommandInfo {
+        version: &VERSION,
+        summary: arena.text(spec.summary),
+        complexity: arena.text(spec.complexity),
+        since: arena.text(spec.since),
+        history: ptr::null_mut(),
+        tips: ptr::null(),
+        arity: spec.arity,
+        key_specs: key_specs.as_mut_ptr(),
+        args: arena.args(spec.args),
+    };
+    if call!(RedisModule_SetCommandInfo(command, &info)) != rm::REDISMODULE_OK as c_int {
+        return Err(format!("the server does not accept the documentation of {}", spec.name));
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! What the server reports: roles, flushes, swaps, loads, forks, disconnects, and keys that come into being under a new name.
+//!
+//! None of these callbacks may write, and some run in the middle of a command: they leave notes.
+
+use super::api::{call, Ctx, Str};
+use super::contain::contain;
+use super::state::{self, Note};
+use super::{blocking, listeners};
+use crate::domain::KeyId;
+use redis_module::raw as rm;
+use std::ffi::{c_char, c_int, c_void, CStr};
+
+/// Subscribes to everything that matters.
+pub fn subscribe(ctx: Ctx) -> Result<(), String> {
+    let server_events: [(u64, rm::RedisModuleEventCallback); 7] = [
+        (rm::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, Some(role_changed)),
+        (rm::REDISMODULE_EVENT_FLUSHDB, Some(flushed)),
+        (rm::REDISMODULE_EVENT_SWAPDB, Some(swapped)),
+        (rm::REDISMODULE_EVENT_LOADING, Some(loading)),
+        (rm::REDISMODULE_EVENT_FORK_CHILD, Some(forked)),
+        (rm::REDISMODULE_EVENT_CLIENT_CHANGE, Some(client_changed)),
+        (rm::REDISMODULE_EVENT_EVENTLOOP, Some(before_sleep)),
+    ];
+    for (id, callback) in server_events {
+        let event = rm::RedisModuleEvent { id, dataver: 1 };
+        if call!(RedisModule_SubscribeToServerEvent(ctx.0, event, callback)) != rm::REDISMODULE_OK as c_int {
+            return Err(format!("the server does not report event {id}"));
+        }
+    }
+    call!(RedisModule_SubscribeToKeyspaceEvents(ctx.0, rm::REDISMODULE_NOTIFY_GENERIC, Some(keyspace)));
+    Ok(())
+}
+
+extern "C" fn role_changed(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, _data: *mut c_void) {
+    contain("a change of role", || {
+        listeners::may_have_changed();
+        state::note(Note::Role { replica: sub == rm::REDISMODULE_EVENT_REPLROLECHANGED_NOW_REPLICA });
+    });
+}
+
+extern "C" fn flushed(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, data: *mut c_void) {
+    contain("a flush", || {
+        if sub != u64::from(rm::REDISMODULE_SUBEVENT_FLUSHDB_END as u32) {
+            return;
+        }
+        // SAFETY: this event comes with a flush info of version 1.
+        let Some(info) = (unsafe { data.cast::<rm::RedisModuleFlushInfoV1>().as_ref() }) else { return };
+        state::note(Note::Flushed(u32::try_from(info.dbnum).ok()));
+    });
+}
+
+extern "C" fn swapped(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, _sub: u64, data: *mut c_void) {
+    contain("SWAPDB", || {
+        // SAFETY: this event comes with a swap info of version 1.
+        let Some(info) = (unsafe { data.cast::<rm::RedisModuleSwapDbInfoV1>().as_ref() }) else { return };
+        state::note(Note::Swapped(info.dbnum_first as u32, info.dbnum_second as u32));
+    });
+}
+
+extern "C" fn loading(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, _data: *mut c_void) {
+    contain("loading", || {
+        listeners::may_have_changed();
+        if sub == rm::REDISMODULE_SUBEVENT_LOADING_ENDED {
+            state::note(Note::Loaded);
+            state::note(Note::Flushed(None));
+        }
+    });
+}
+
+extern "C" fn forked(ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, _data: *mut c_void) {
+    contain("a fork", || {
+        if sub == rm::REDISMODULE_SUBEVENT_FORK_CHILD_BORN {
+            listeners::forked(Ctx(ctx));
+        }
+    });
+}
+
+extern "C" fn client_changed(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, data: *mut c_void) {
+    contain("the end of a client", || {
+        if sub != rm::REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED {
+            return;
+        }
+        // SAFETY: this event comes with a client info, which begins like version 1.
+        let Some(info) = (unsafe { data.cast::<rm::RedisModuleClientInfoV1>().as_ref() }) else { return };
+        if state::is_tied(info.id) {
+            state::note(Note::ClientGone(info.id));
+        }
+    });
+}
+
+extern "C" fn before_sleep(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, _data: *mut c_void) {
+    if sub == rm::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
+        contain("the end of a tick", blocking::before_sleep);
+    }
+}
+
+/// A value of ours may now stand under another name; the scheduler opens the key and asks.
+extern "C" fn keyspace(ctx: *mut rm::RedisModuleCtx, _class: c_int, event: *const c_char, key: *mut rm::RedisModuleString) -> c_int {
+    contain("a keyspace event", || {
+        // SAFETY: Redis passes the event's name as a NUL-terminated text that lives until we return.
+        let event = unsafe { CStr::from_ptr(event) };
+        if [c"rename_to", c"move_to", c"copy_to", c"restore"].contains(&event) {
+            state::note(Note::KeyChanged(KeyId::new(Ctx(ctx).db(), Str(key).bytes())));
+        }
+    });
+    rm::REDISMODULE_OK as c_int
+}

@@ -1,0 +1,81 @@
+//! The only part that calls Redis, and the only one with unsafe code. It knows no rule of LTMC: it translates.
+//!
+//! ```text
+//! Redis calls                      here                                  goes on in
+//! a command                        commands.rs -> host.rs                command::dispatch::run
+//! a timer                          timer.rs                              command::dispatch::tick
+//! load, save, free a value         types.rs                              snapshot
+//! a client waits, goes, is told    blocking.rs                           command::waits
+//! flush, swap, role, fork, ...     events.rs -> inbox                    command::node
+//! CONFIG, INFO                     config.rs, info.rs                    command::settings, observe
+//! ```
+//!
+//! Everything runs on Redis' one thread. The state of the process lives in [`state`] and is borrowed by one entry at a time; callbacks that
+//! Redis may call in the middle of another entry (a key was unlinked, a client went) leave a note in the inbox instead.
+//! Every entry is wrapped by [`contain`], so that no panic reaches Redis.
+
+pub mod api;
+pub mod blocking;
+pub mod cluster;
+pub mod commands;
+pub mod config;
+pub mod contain;
+pub mod docs;
+pub mod events;
+pub mod host;
+pub mod info;
+pub mod listeners;
+pub mod reply;
+pub mod state;
+pub mod timer;
+pub mod types;
+
+use api::Ctx;
+use redis_module::{raw as rm, Context, RedisString, Status};
+
+/// What `redis_module!` calls when the module is loaded: registers everything, or stops the load with a message in the log.
+pub fn init(context: &Context, args: &[RedisString]) -> Status {
+    let ctx = Ctx(context.ctx);
+    let started = std::panic::catch_unwind(|| start(ctx, args.len()));
+    match started {
+        Ok(Ok(())) => Status::Ok,
+        Ok(Err(text)) => {
+            ctx.log("warning", &format!("LTMC does not load: {text}"));
+            Status::Err
+        }
+        Err(_) => {
+            ctx.log("warning", "LTMC does not load: internal error, see the lines above");
+            Status::Err
+        }
+    }
+}
+
+fn start(ctx: Ctx, module_args: usize) -> Result<(), String> {
+    if module_args > 0 {
+        return Err("it takes no module arguments; settings are configs named ltmc.*, see redis.conf.example".into());
+    }
+    contain::install_hook();
+    ctx.set_module_options(rm::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS | rm::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED);
+    state::start(ctx);
+    types::register(ctx)?;
+    commands::register(ctx)?;
+    config::register(ctx)?;
+    events::subscribe(ctx)?;
+    info::register(ctx)?;
+    blocking::start(ctx);
+    warn_of_eviction(ctx);
+    let server = ctx.server_version_text();
+    ctx.log("notice", &format!("LTMC {} loaded into {server}", env!("CARGO_PKG_VERSION")));
+    Ok(())
+}
+
+fn warn_of_eviction(ctx: Ctx) {
+    let policy = ctx.server_info("memory").text("maxmemory_policy").unwrap_or_default();
+    if !policy.is_empty() && policy != "noeviction" {
+        let text = format!(
+            "maxmemory-policy is {policy}: when memory runs out Redis may evict locks that are held. Use noeviction, or keep LTMC's \
+             keys on a server of their own"
+        );
+        ctx.log("warning", &text);
+    }
+}

@@ -1,0 +1,162 @@
+//! The state of the process, and the inbox for what is noticed while it is in use.
+
+use super::api::Ctx;
+use super::timer;
+use crate::command::node::Chore;
+use crate::command::{dispatch, Node};
+use crate::domain::wait::WaiterId;
+use crate::domain::{Connection, KeyId};
+use redis_module::raw as rm;
+use std::cell::{Cell, RefCell, RefMut};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Something a callback noticed that must not touch the [`Node`] itself: it may run in the middle of a command.
+#[derive(Debug)]
+pub enum Note {
+    /// A key of ours is gone, or one came into being other than by a command of ours.
+    KeyChanged(KeyId),
+    /// A value with ties to connections is gone.
+    Untied(KeyId, Vec<Connection>),
+    /// A database was flushed, or all.
+    Flushed(Option<u32>),
+    /// Two databases changed places.
+    Swapped(u32, u32),
+    /// A client disconnected.
+    ClientGone(u64),
+    /// A waiting client is gone or was unblocked with an error.
+    WaiterGone(WaiterId),
+    /// This node is now a replica, or a primary.
+    Role {
+        /// A replica.
+        replica: bool,
+    },
+    /// Keys were loaded from a file or from a primary.
+    Loaded,
+}
+
+/// What only Redis' main thread touches. Other threads (none of ours exist) would find it empty.
+struct Process {
+    node: RefCell<Node>,
+    inbox: RefCell<Vec<Note>>,
+    detached: Cell<Option<Ctx>>,
+    /// Whether somebody could care that a key goes away: a waiter, a tie, a quarantine. Spares the usual unlock a note.
+    attentive: Cell<bool>,
+    /// A key is being deleted by a command of ours, which knows.
+    deleting: Cell<bool>,
+}
+
+thread_local! {
+    static PROCESS: Process = Process {
+        node: RefCell::default(),
+        inbox: RefCell::default(),
+        detached: Cell::new(None),
+        attentive: Cell::new(false),
+        deleting: Cell::new(false),
+    };
+}
+
+/// Unix time, microseconds.
+pub fn now_us() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+}
+
+/// Begins the life of the process' state.
+pub fn start(ctx: Ctx) {
+    PROCESS.with(|process| {
+        process.detached.set(Some(ctx.detached()));
+        let mut node = process.node.borrow_mut();
+        node.boot = now_us();
+        node.fences.set_now_us(now_us());
+        node.replica = ctx.flags() & rm::REDISMODULE_CTX_FLAGS_SLAVE != 0;
+    });
+}
+
+/// The context for timers.
+pub fn detached() -> Option<Ctx> {
+    PROCESS.with(|process| process.detached.get())
+}
+
+/// Runs `work` with the state, at the current time, after what lies in the inbox has been taken in. `None` if the state is in use,
+/// which the structure of the callbacks rules out.
+pub fn with_node<T>(work: impl FnOnce(&mut Node) -> T) -> Option<T> {
+    PROCESS.with(|process| {
+        let mut node = process.node.try_borrow_mut().ok()?;
+        set_time(&mut node);
+        take_in(process, &mut node);
+        let result = work(&mut node);
+        take_in(process, &mut node);
+        process.attentive.set(!node.locks.is_empty() || !node.quarantine.is_empty());
+        timer::arm(dispatch::next_tick(&node));
+        Some(result)
+    })
+}
+
+fn set_time(node: &mut Node) {
+    let now = now_us();
+    #[cfg(feature = "test-hooks")]
+    let now = now.saturating_add_signed(node.clock_offset_ms * 1000);
+    node.fences.set_now_us(now);
+}
+
+fn take_in(process: &Process, node: &mut RefMut<Node>) {
+    if process.inbox.borrow().is_empty() {
+        return;
+    }
+    for note in process.inbox.take() {
+        match note {
+            Note::KeyChanged(key) => node.key_changed(key),
+            Note::Untied(key, connections) => connections.into_iter().for_each(|connection| node.ties.untie(connection, &key)),
+            Note::Flushed(db) => node.database_flushed(db),
+            Note::Swapped(one, other) => node.databases_swapped(one, other),
+            Note::ClientGone(client) => dispatch::client_gone(node, client),
+            Note::WaiterGone(id) => dispatch::waiter_gone(node, id),
+            Note::Role { replica } => {
+                node.replica = replica;
+                node.chores.push(Chore::ForgetStrangers);
+            }
+            Note::Loaded => node.chores.push(Chore::ForgetStrangers),
+        }
+    }
+}
+
+/// Leaves a note; the scheduler takes it in with its next round, which comes at once.
+pub fn note(note: Note) {
+    PROCESS.with(|process| process.inbox.borrow_mut().push(note));
+    timer::arm(Some(0));
+}
+
+/// Whether anybody could care that a key of ours goes away now.
+pub fn cares_about_deletions() -> bool {
+    PROCESS.with(|process| process.attentive.get() && !process.deleting.get())
+}
+
+/// Whether something is tied to the connection of `client`. A client that ends in the middle of a command of ours counts as tied.
+pub fn is_tied(client: u64) -> bool {
+    PROCESS.with(|process| match process.node.try_borrow() {
+        Ok(node) => node.ties.has(Connection { boot: node.boot, client }),
+        Err(_) => true,
+    })
+}
+
+/// Runs `delete` in the knowledge that the deletion is our own.
+pub fn own_deletion(delete: impl FnOnce()) {
+    PROCESS.with(|process| {
+        process.deleting.set(true);
+        delete();
+        process.deleting.set(false);
+    });
+}
+
+/// Writes a contained panic to the log, with its backtrace line by line: Redis cuts long lines.
+pub fn log_panic(what: &str, text: &str) {
+    let Some(ctx) = detached() else { return };
+    ctx.log("warning", &format!("LTMC: internal error in {what}, contained"));
+    for line in text.lines() {
+        ctx.log("warning", line);
+    }
+}
+
+/// A number that changes when two servers differ in how they unblock clients; see `blocking`.
+pub fn server_version() -> i32 {
+    detached().map_or(0, |ctx| ctx.server_version())
+}

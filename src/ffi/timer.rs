@@ -1,0 +1,41 @@
+//! The scheduler's one timer.
+
+use super::api::call;
+use super::contain::contain;
+use super::host::RedisHost;
+use super::state;
+use crate::command::dispatch;
+use redis_module::raw as rm;
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::ptr;
+
+thread_local! {
+    /// The timer that runs, and when it fires, unix ms.
+    static ARMED: Cell<Option<(rm::RedisModuleTimerID, u64)>> = const { Cell::new(None) };
+}
+
+/// Sees to it that the scheduler runs at `when` (unix ms) or earlier; 0 is at once, after the current command.
+pub fn arm(when: Option<u64>) {
+    let (Some(when), Some(ctx)) = (when, state::detached()) else { return };
+    if let Some((id, armed)) = ARMED.get() {
+        if armed <= when {
+            return;
+        }
+        call!(RedisModule_StopTimer(ctx.0, id, ptr::null_mut()));
+    }
+    let delay = when.saturating_sub(state::now_us() / 1000).min(i64::MAX as u64 / 2000);
+    let id = call!(RedisModule_CreateTimer(ctx.0, delay as i64, Some(fire), ptr::null_mut()));
+    ARMED.set(Some((id, when)));
+}
+
+extern "C" fn fire(ctx: *mut rm::RedisModuleCtx, _data: *mut c_void) {
+    ARMED.set(None);
+    contain("the scheduler", || {
+        state::with_node(|node| {
+            let mut host = RedisHost::for_scheduler(super::api::Ctx(ctx));
+            dispatch::tick(node, &mut host);
+            host.finish();
+        })
+    });
+}
