@@ -19,7 +19,7 @@ pub mod snapshot;
 
 // Unit tests run outside a server, where Redis' allocator does not exist.
 #[cfg(all(feature = "module", not(test)))]
-pub mod ffi;
+mod ffi;
 
 #[cfg(all(feature = "module", not(test)))]
 mod module {

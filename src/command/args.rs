@@ -17,7 +17,12 @@ pub struct Args<'a> {
 impl<'a> Args<'a> {
     /// A cursor that stands on the first argument after the command's name.
     pub fn new(spec: &'static Spec, args: &'a [&'a [u8]]) -> Self {
-        Self { spec, args, at: 1, seen: 0 }
+        Self {
+            spec,
+            args,
+            at: 1,
+            seen: 0,
+        }
     }
 
     /// Index of the next argument.
@@ -28,7 +33,10 @@ impl<'a> Args<'a> {
     /// The next argument, any bytes.
     pub fn bytes(&mut self, name: &str) -> Result<&'a [u8], Error> {
         let Some(bytes) = self.args.get(self.at) else {
-            return Err(Error::usage(format!("{name} is missing; syntax: {}", self.spec.syntax())));
+            return Err(Error::usage(format!(
+                "{name} is missing; syntax: {}",
+                self.spec.syntax()
+            )));
         };
         self.at += 1;
         Ok(bytes)
@@ -38,7 +46,10 @@ impl<'a> Args<'a> {
     pub fn id(&mut self, name: &str) -> Result<&'a [u8], Error> {
         let id = self.bytes(name)?;
         if id.is_empty() || id.len() > ID_BYTES_MAX {
-            return Err(Error::usage(format!("{name} is {} bytes long, allowed are 1 to {ID_BYTES_MAX}", id.len())));
+            return Err(Error::usage(format!(
+                "{name} is {} bytes long, allowed are 1 to {ID_BYTES_MAX}",
+                id.len()
+            )));
         }
         Ok(id)
     }
@@ -47,7 +58,10 @@ impl<'a> Args<'a> {
     pub fn text(&mut self, name: &str, max: usize) -> Result<&'a [u8], Error> {
         let text = self.bytes(name)?;
         if text.len() > max {
-            return Err(Error::usage(format!("{name} is {} bytes long, at most {max} are allowed", text.len())));
+            return Err(Error::usage(format!(
+                "{name} is {} bytes long, at most {max} are allowed",
+                text.len()
+            )));
         }
         Ok(text)
     }
@@ -57,7 +71,10 @@ impl<'a> Args<'a> {
         let given = self.bytes(name)?;
         match parse_u64(given) {
             Some(value) if (min..=max).contains(&value) => Ok(value),
-            _ => Err(Error::usage(format!("{name} is '{}', allowed are whole numbers from {min} to {max}", printable(given)))),
+            _ => Err(Error::usage(format!(
+                "{name} is '{}', allowed are whole numbers from {min} to {max}",
+                printable(given)
+            ))),
         }
     }
 
@@ -73,12 +90,21 @@ impl<'a> Args<'a> {
 
     /// The next argument as one of `words` (upper case, at most 32): its index. `None` at the end; an option twice is an error.
     pub fn option(&mut self, words: &[&str]) -> Result<Option<usize>, Error> {
-        let Some(given) = self.args.get(self.at) else { return Ok(None) };
-        let Some(index) = words.iter().position(|word| given.eq_ignore_ascii_case(word.as_bytes())) else {
+        let Some(given) = self.args.get(self.at) else {
+            return Ok(None);
+        };
+        let Some(index) = words
+            .iter()
+            .position(|word| given.eq_ignore_ascii_case(word.as_bytes()))
+        else {
             return Err(self.surplus(given));
         };
         if self.seen & (1 << index) != 0 {
-            return Err(Error::usage(format!("option {} is given twice; syntax: {}", words[index], self.spec.syntax())));
+            return Err(Error::usage(format!(
+                "option {} is given twice; syntax: {}",
+                words[index],
+                self.spec.syntax()
+            )));
         }
         self.seen |= 1 << index;
         self.at += 1;
@@ -88,8 +114,16 @@ impl<'a> Args<'a> {
     /// The next argument as one of `words`: its index.
     pub fn word(&mut self, name: &str, words: &[&str]) -> Result<usize, Error> {
         let given = self.bytes(name)?;
-        let index = words.iter().position(|word| given.eq_ignore_ascii_case(word.as_bytes()));
-        index.ok_or_else(|| Error::usage(format!("{name} is '{}', allowed are {}", printable(given), words.join(", "))))
+        let index = words
+            .iter()
+            .position(|word| given.eq_ignore_ascii_case(word.as_bytes()));
+        index.ok_or_else(|| {
+            Error::usage(format!(
+                "{name} is '{}', allowed are {}",
+                printable(given),
+                words.join(", ")
+            ))
+        })
     }
 
     /// All arguments that are left.
@@ -101,20 +135,34 @@ impl<'a> Args<'a> {
 
     /// Errs if something is left.
     pub fn finish(&self) -> Result<(), Error> {
-        self.args.get(self.at).map_or(Ok(()), |given| Err(self.surplus(given)))
+        self.args
+            .get(self.at)
+            .map_or(Ok(()), |given| Err(self.surplus(given)))
     }
 
     /// Errs if more than one of the options with these indexes was given.
     pub fn exclusive(&self, words: &[&str], indexes: &[usize]) -> Result<(), Error> {
-        let given: Vec<_> = indexes.iter().filter(|index| self.seen & (1 << **index) != 0).map(|index| words[*index]).collect();
+        let given: Vec<_> = indexes
+            .iter()
+            .filter(|index| self.seen & (1 << **index) != 0)
+            .map(|index| words[*index])
+            .collect();
         if given.len() > 1 {
-            return Err(Error::usage(format!("{} exclude each other; syntax: {}", given.join(" and "), self.spec.syntax())));
+            return Err(Error::usage(format!(
+                "{} exclude each other; syntax: {}",
+                given.join(" and "),
+                self.spec.syntax()
+            )));
         }
         Ok(())
     }
 
     fn surplus(&self, given: &[u8]) -> Error {
-        Error::usage(format!("'{}' is not understood here; syntax: {}", printable(given), self.spec.syntax()))
+        Error::usage(format!(
+            "'{}' is not understood here; syntax: {}",
+            printable(given),
+            self.spec.syntax()
+        ))
     }
 }
 
@@ -137,7 +185,19 @@ mod tests {
     fn numbers_are_plain_decimals() {
         assert_eq!(parse_u64(b"18446744073709551615"), Some(u64::MAX));
         assert_eq!(parse_u64(b"0"), Some(0));
-        for bad in [&b""[..], b"-1", b"+1", b" 1", b"1 ", b"01", b"1.0", b"1e3", b"18446744073709551616", b"\xff", b"1\0"] {
+        for bad in [
+            &b""[..],
+            b"-1",
+            b"+1",
+            b" 1",
+            b"1 ",
+            b"01",
+            b"1.0",
+            b"1e3",
+            b"18446744073709551616",
+            b"\xff",
+            b"1\0",
+        ] {
             assert_eq!(parse_u64(bad), None, "{bad:?}");
         }
     }

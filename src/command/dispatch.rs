@@ -4,7 +4,7 @@ use super::node::Chore;
 use super::schedule::Due;
 use super::spec::{Command, Flags};
 use super::waits::Unserved;
-use super::{lock, Host, Key, Node, Ownership, Reply};
+use super::{lock_serve, Host, Key, Node, Ownership, Reply};
 use crate::domain::lock::Lock;
 use crate::domain::{Change, Code, Connection, Entity, Error, Event, KeyId, Millis, Service, Stored};
 use smallvec::SmallVec;
@@ -31,7 +31,11 @@ pub struct Cx<'a, H: Host> {
 impl<'a, H: Host> Cx<'a, H> {
     /// The key that is argument `index`.
     pub fn key(&self, index: usize) -> Key<'a> {
-        Key { db: self.db, name: self.args[index], arg: index }
+        Key {
+            db: self.db,
+            name: self.args[index],
+            arg: index,
+        }
     }
 
     /// The time of this command, unix ms.
@@ -64,12 +68,19 @@ fn checked<H: Host>(command: &Command<H>, cx: &Cx<H>) -> Result<(), Error> {
     let given = cx.args.len() as i32;
     let arity = command.spec.arity;
     if (arity > 0 && given != arity) || given < arity.abs() {
-        let text = format!("wrong number of arguments ({}); syntax: {}", given - 1, command.spec.syntax());
+        let text = format!(
+            "wrong number of arguments ({}); syntax: {}",
+            given - 1,
+            command.spec.syntax()
+        );
         return Err(Error::usage(text));
     }
     if cx.node.replica && command.spec.writes() && !command.spec.flags.has(Flags::ADMIN) {
         // A replica with replica-read-only no lets writes through. It must not grant anything all the same.
-        return Err(Error::new(Code::ReadOnly, "only the primary decides about locks and other shared state"));
+        return Err(Error::new(
+            Code::ReadOnly,
+            "only the primary decides about locks and other shared state",
+        ));
     }
     Ok(())
 }
@@ -106,7 +117,12 @@ pub fn commit_changes<E: Entity, H: Host>(
     Ok(())
 }
 
-fn change_value<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Change<E::Event>]) -> Result<(), Error> {
+fn change_value<E: Entity, H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    changes: &[Change<E::Event>],
+) -> Result<(), Error> {
     let waited_for = node.is_waited_for(key);
     let stored = host.write::<E>(key)?;
     for change in changes {
@@ -122,7 +138,8 @@ fn change_value<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, cha
         if let Some(connection) = event.connection() {
             node.ties.tie(connection, key.id());
         }
-        if let Some(connection) = untied.filter(|connection| !stored.state.connections().contains(connection)) {
+        if let Some(connection) = untied.filter(|connection| !stored.state.connections().contains(connection))
+        {
             node.ties.untie(connection, &key.id());
         }
     }
@@ -134,11 +151,17 @@ fn change_value<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, cha
 
 /// Applies changes that another node decided or that a file held. From a client that is not trusted the result is checked first, and
 /// nothing changes if it breaks a rule.
-pub fn apply_changes<E: Entity + Clone, H: Host>(cx: &mut Cx<H>, key: Key, changes: &[Change<E::Event>]) -> Result<(), Error> {
+pub fn apply_changes<E: Entity + Clone, H: Host>(
+    cx: &mut Cx<H>,
+    key: Key,
+    changes: &[Change<E::Event>],
+) -> Result<(), Error> {
     if !cx.host.is_trusted() {
         let mut trial = cx.host.read::<E>(key)?.cloned().unwrap_or_default();
         changes.iter().for_each(|change| trial.apply(change));
-        trial.check().map_err(|broken| Error::usage(format!("payload does not fit this key: {}", broken.0)))?;
+        trial
+            .check()
+            .map_err(|broken| Error::usage(format!("payload does not fit this key: {}", broken.0)))?;
     }
     change_value::<E, H>(cx.node, cx.host, key, changes)?;
     cx.host.replicate::<E>(key, changes);
@@ -181,7 +204,11 @@ pub fn tick<H: Host>(node: &mut Node, host: &mut H) {
     }
     let now = node.now();
     node.metrics.sweeps += 1;
-    node.metrics.sweep_lag_ms = node.schedule.next().filter(|next| *next > 0).map_or(0, |next| now.saturating_sub(next));
+    node.metrics.sweep_lag_ms = node
+        .schedule
+        .next()
+        .filter(|next| *next > 0)
+        .map_or(0, |next| now.saturating_sub(next));
     for chore in std::mem::take(&mut node.chores) {
         do_chore(node, host, chore);
     }
@@ -228,7 +255,9 @@ fn look_at<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
         match host.ownership(key.into()) {
             Ownership::Here => {}
             Ownership::Unsure => return node.schedule.look_at(key.clone(), node.now() + RECHECK_MS / 10),
-            Ownership::Moved(text) => return lock::refuse_all(node, host, key, Error::new(Code::Moved, text)),
+            Ownership::Moved(text) => {
+                return lock_serve::refuse_all(node, host, key, Error::new(Code::Moved, text))
+            }
         }
     }
     if node.check_quarantine(key.into()).is_err() {
@@ -236,14 +265,14 @@ fn look_at<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     }
     // Only a key of ours, or one that somebody waits for, has anything to decide.
     match host.read::<Lock>(key.into()) {
-        Ok(_) => lock::wake(node, host, key),
-        Err(error) => lock::refuse_all(node, host, key, error),
+        Ok(_) => lock_serve::wake(node, host, key),
+        Err(error) => lock_serve::refuse_all(node, host, key, error),
     }
 }
 
 fn do_chore<H: Host>(node: &mut Node, host: &mut H, chore: Chore) {
     match chore {
-        Chore::TakeBack { grants } => lock::take_back(node, host, grants),
+        Chore::TakeBack { grants } => lock_serve::take_back(node, host, grants),
         Chore::Disconnected(connection) => disconnected(node, host, connection),
         Chore::ForgetStrangers => {
             for stranger in node.ties.strangers(node.boot) {
@@ -255,13 +284,16 @@ fn do_chore<H: Host>(node: &mut Node, host: &mut H, chore: Chore) {
 
 fn disconnected<H: Host>(node: &mut Node, host: &mut H, connection: Connection) {
     for key in node.ties.take(connection) {
-        lock::disconnected(node, host, &key, connection);
+        lock_serve::disconnected(node, host, &key, connection);
     }
 }
 
 /// A client's connection ended. Called from a callback that must not write.
 pub fn client_gone(node: &mut Node, client: u64) {
-    let connection = Connection { boot: node.boot, client };
+    let connection = Connection {
+        boot: node.boot,
+        client,
+    };
     if node.ties.has(connection) {
         node.chores.push(Chore::Disconnected(connection));
     }
@@ -271,7 +303,9 @@ pub fn client_gone(node: &mut Node, client: u64) {
 /// write.
 pub fn waiter_gone(node: &mut Node, id: crate::domain::wait::WaiterId) {
     if let Some(grants) = node.waits.take_untold(id) {
-        node.chores.push(Chore::TakeBack { grants: grants.into_vec() });
+        node.chores.push(Chore::TakeBack {
+            grants: grants.into_vec(),
+        });
     } else {
         node.drop_wait(id, Unserved::Gone);
     }

@@ -13,6 +13,7 @@ pub mod args;
 pub mod dispatch;
 pub mod lock;
 pub mod lock_info;
+pub mod lock_serve;
 pub mod node;
 pub mod reply;
 pub mod schedule;
@@ -49,7 +50,11 @@ impl Key<'_> {
 
 impl<'a> From<&'a KeyId> for Key<'a> {
     fn from(id: &'a KeyId) -> Self {
-        Key { db: id.db, name: &id.name, arg: 0 }
+        Key {
+            db: id.db,
+            name: &id.name,
+            arg: 0,
+        }
     }
 }
 

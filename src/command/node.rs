@@ -78,7 +78,10 @@ impl Node {
 
     /// How many keys are in quarantine.
     pub fn quarantined(&self) -> usize {
-        self.quarantine.values().filter(|panics| **panics >= PANICS_PER_KEY_MAX).count()
+        self.quarantine
+            .values()
+            .filter(|panics| **panics >= PANICS_PER_KEY_MAX)
+            .count()
     }
 
     /// Counts a panic on `key`.
@@ -155,9 +158,13 @@ impl Ties {
 
     /// The connections of other processes than the one that started at `boot`, in order.
     pub fn strangers(&self, boot: u64) -> Vec<Connection> {
-        let mut strangers: Vec<_> = self.0.keys().filter(|connection| connection.boot != boot).copied().collect();
+        let mut strangers: Vec<_> = self
+            .0
+            .keys()
+            .filter(|connection| connection.boot != boot)
+            .copied()
+            .collect();
         strangers.sort();
         strangers
     }
 }
-

@@ -65,7 +65,12 @@ impl Schedule {
 
     /// Follows SWAPDB: what was hinted for one database is hinted for the other.
     pub fn swap(&mut self, one: Db, other: Db) {
-        let swapped: Vec<_> = self.keys.iter().filter(|(key, _)| key.db == one || key.db == other).map(|(k, w)| (k.clone(), *w)).collect();
+        let swapped: Vec<_> = self
+            .keys
+            .iter()
+            .filter(|(key, _)| key.db == one || key.db == other)
+            .map(|(k, w)| (k.clone(), *w))
+            .collect();
         for (key, when) in &swapped {
             self.entries.remove(&(*when, Due::Key(key.clone())));
             self.keys.remove(key);
@@ -116,6 +121,13 @@ mod tests {
         schedule.look_at(key(2, "c"), 70);
         schedule.swap(0, 1);
         let order: Vec<_> = std::iter::from_fn(|| schedule.pop_due(100)).collect();
-        assert_eq!(order, [Due::Key(key(1, "a")), Due::Key(key(0, "b")), Due::Key(key(2, "c"))]);
+        assert_eq!(
+            order,
+            [
+                Due::Key(key(1, "a")),
+                Due::Key(key(0, "b")),
+                Due::Key(key(2, "c"))
+            ]
+        );
     }
 }

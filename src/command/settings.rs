@@ -112,7 +112,10 @@ impl Row {
     pub fn parse(&self, text: &str) -> Result<i64, String> {
         let (value, allowed) = match self.kind {
             Kind::Integer { min, max, .. } => {
-                let value = text.parse::<i64>().ok().filter(|value| (min..=max).contains(value));
+                let value = text
+                    .parse::<i64>()
+                    .ok()
+                    .filter(|value| (min..=max).contains(value));
                 (value, format!("whole numbers from {min} to {max}"))
             }
             Kind::Word(words) => {
@@ -120,7 +123,12 @@ impl Row {
                 (at.map(|at| at as i64), words.join(", "))
             }
         };
-        value.ok_or_else(|| format!("ltmc.{} is '{text}' (from {}), allowed are {allowed}", self.name, self.environment))
+        value.ok_or_else(|| {
+            format!(
+                "ltmc.{} is '{text}' (from {}), allowed are {allowed}",
+                self.name, self.environment
+            )
+        })
     }
 }
 
@@ -170,8 +178,15 @@ mod tests {
         let strategy = Setting::MemoryLockingStrategy.row();
         assert_eq!(strategy.parse("Optimistic"), Ok(1));
         let text = strategy.parse("both").unwrap_err();
-        assert!(text.contains("MEMORY_LOCKING_STRATEGY") && text.contains("pessimistic, optimistic"), "{text}");
+        assert!(
+            text.contains("MEMORY_LOCKING_STRATEGY") && text.contains("pessimistic, optimistic"),
+            "{text}"
+        );
         assert!(Setting::LockAgeingMs.row().parse("0").is_err());
-        assert_eq!(Setting::SweepBatchMax.row().name, "sweep-batch-max", "the enum and the table are in the same order");
+        assert_eq!(
+            Setting::SweepBatchMax.row().name,
+            "sweep-batch-max",
+            "the enum and the table are in the same order"
+        );
     }
 }

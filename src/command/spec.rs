@@ -80,7 +80,11 @@ impl Flags {
 
     /// The names, separated by spaces, as Redis reads them.
     pub fn names(self) -> String {
-        let names: Vec<_> = Flags::NAMES.iter().filter(|(flag, _)| self.has(*flag)).map(|(_, name)| *name).collect();
+        let names: Vec<_> = Flags::NAMES
+            .iter()
+            .filter(|(flag, _)| self.has(*flag))
+            .map(|(_, name)| *name)
+            .collect();
         names.join(" ")
     }
 }
@@ -153,10 +157,20 @@ pub enum ArgKind {
 #[allow(missing_docs)] // a small language: the names say it
 impl Arg {
     pub const fn new(name: &'static str, kind: ArgKind) -> Arg {
-        Arg { name, kind, token: None, optional: false, multiple: false, key_spec: -1 }
+        Arg {
+            name,
+            kind,
+            token: None,
+            optional: false,
+            multiple: false,
+            key_spec: -1,
+        }
     }
     pub const fn key(name: &'static str, key_spec: i32) -> Arg {
-        Arg { key_spec, ..Arg::new(name, ArgKind::Key) }
+        Arg {
+            key_spec,
+            ..Arg::new(name, ArgKind::Key)
+        }
     }
     pub const fn string(name: &'static str) -> Arg {
         Arg::new(name, ArgKind::String)
@@ -165,24 +179,40 @@ impl Arg {
         Arg::new(name, ArgKind::Integer)
     }
     pub const fn word(name: &'static str, token: &'static str) -> Arg {
-        Arg { token: Some(token), ..Arg::new(name, ArgKind::Word) }
+        Arg {
+            token: Some(token),
+            ..Arg::new(name, ArgKind::Word)
+        }
     }
     pub const fn one_of(name: &'static str, args: &'static [Arg]) -> Arg {
         Arg::new(name, ArgKind::OneOf(args))
     }
     pub const fn after(self, token: &'static str) -> Arg {
-        Arg { token: Some(token), ..self }
+        Arg {
+            token: Some(token),
+            ..self
+        }
     }
     pub const fn optional(self) -> Arg {
-        Arg { optional: true, ..self }
+        Arg {
+            optional: true,
+            ..self
+        }
     }
     pub const fn multiple(self) -> Arg {
-        Arg { multiple: true, ..self }
+        Arg {
+            multiple: true,
+            ..self
+        }
     }
 }
 
 /// `[PX ms | EX s]`, as almost every write takes it.
-pub const TTL: Arg = Arg::one_of("ttl", &[Arg::integer("ms").after("PX"), Arg::integer("s").after("EX")]).optional();
+pub const TTL: Arg = Arg::one_of(
+    "ttl",
+    &[Arg::integer("ms").after("PX"), Arg::integer("s").after("EX")],
+)
+.optional();
 
 impl Spec {
     /// Whether it changes keys.

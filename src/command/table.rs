@@ -8,8 +8,14 @@ use crate::domain::Service;
 /// All commands, on any host.
 pub struct Table<H>(std::marker::PhantomData<H>);
 
-const UPDATE_FIRST: &[KeySpec] = &[KeySpec { access: Access::Update, at: KeysAt::Index(1) }];
-const READ_FIRST: &[KeySpec] = &[KeySpec { access: Access::Read, at: KeysAt::Index(1) }];
+const UPDATE_FIRST: &[KeySpec] = &[KeySpec {
+    access: Access::Update,
+    at: KeysAt::Index(1),
+}];
+const READ_FIRST: &[KeySpec] = &[KeySpec {
+    access: Access::Read,
+    at: KeysAt::Index(1),
+}];
 
 const KEY: Arg = Arg::key("key", 0);
 const OWNER: Arg = Arg::string("owner");
@@ -39,15 +45,27 @@ const LOCK_ROW: Spec = Spec {
     args: &[],
 };
 
-const SERVER_ROW: Spec = Spec { service: None, keys: &[], flags: Flags::READONLY, categories: "read fast", ..LOCK_ROW };
+const SERVER_ROW: Spec = Spec {
+    service: None,
+    keys: &[],
+    flags: Flags::READONLY,
+    categories: "read fast",
+    ..LOCK_ROW
+};
 
 const LOCK: Spec = Spec {
     name: "LTMC.LOCK",
     arity: -3,
     flags: GROWS.and(Flags::FAST),
     keys: &[
-        KeySpec { access: Access::Update, at: KeysAt::Index(1) },
-        KeySpec { access: Access::Update, at: KeysAt::AfterWord("REGISTRY", 3) },
+        KeySpec {
+            access: Access::Update,
+            at: KeysAt::Index(1),
+        },
+        KeySpec {
+            access: Access::Update,
+            at: KeysAt::AfterWord("REGISTRY", 3),
+        },
     ],
     categories: "write fast blocking",
     complexity: "O(log N) with N the grants on the lock; O(W) more with W clients waiting before",
@@ -56,14 +74,23 @@ const LOCK: Spec = Spec {
     args: &[
         KEY,
         OWNER,
-        Arg::one_of("mode", &[EXCLUSIVE, SHARED, Arg::word("optimistic", "OPTIMISTIC")]).optional(),
+        Arg::one_of(
+            "mode",
+            &[EXCLUSIVE, SHARED, Arg::word("optimistic", "OPTIMISTIC")],
+        )
+        .optional(),
         Arg::integer("n").after("LIMIT").optional(),
         PATH,
         TTL,
         BLOCK,
         PRIORITY,
         REGISTRY,
-        Arg::one_of("action", &[Arg::word("release", "RELEASE"), Arg::word("keep", "KEEP")]).after("ONDISCONNECT").optional(),
+        Arg::one_of(
+            "action",
+            &[Arg::word("release", "RELEASE"), Arg::word("keep", "KEEP")],
+        )
+        .after("ONDISCONNECT")
+        .optional(),
         Arg::word("noreentrant", "NOREENTRANT").optional(),
         Arg::string("text").after("META").optional(),
         Arg::string("id").after("REQID").optional(),
@@ -90,7 +117,15 @@ const RENEW: Spec = Spec {
     arity: 7,
     summary: "Sets the lease of a grant that is still in force.",
     reply: "1",
-    args: &[KEY, OWNER, TOKEN, Arg { optional: false, ..TTL }],
+    args: &[
+        KEY,
+        OWNER,
+        TOKEN,
+        Arg {
+            optional: false,
+            ..TTL
+        },
+    ],
     ..LOCK_ROW
 };
 
@@ -135,11 +170,18 @@ const MLOCK: Spec = Spec {
     arity: -4,
     flags: GROWS,
     keys: &[
-        KeySpec { access: Access::Update, at: KeysAt::CountAt(2) },
-        KeySpec { access: Access::Update, at: KeysAt::AfterWord("REGISTRY", 4) },
+        KeySpec {
+            access: Access::Update,
+            at: KeysAt::CountAt(2),
+        },
+        KeySpec {
+            access: Access::Update,
+            at: KeysAt::AfterWord("REGISTRY", 4),
+        },
     ],
     categories: "write blocking",
-    complexity: "O(K log N) with K keys and N the grants on each; O(W) more for each with W clients waiting before",
+    complexity:
+        "O(K log N) with K keys and N the grants on each; O(W) more for each with W clients waiting before",
     summary: "Takes several locks at once or none of them; holds nothing while it waits.",
     reply: "the fences in the order of the keys; nil if one is busy or the wait timed out",
     args: &[
@@ -159,10 +201,14 @@ const BREAK: Spec = Spec {
     name: "LTMC.LOCK.BREAK",
     arity: -2,
     flags: Flags::WRITE.and(Flags::ADMIN),
-    keys: &[KeySpec { access: Access::Delete, at: KeysAt::Index(1) }],
+    keys: &[KeySpec {
+        access: Access::Delete,
+        at: KeysAt::Index(1),
+    }],
     categories: "write admin dangerous",
     complexity: "O(N) with N the grants on the lock",
-    summary: "Takes a lock away from everyone who holds it, or from one owner; the server's log says who did.",
+    summary:
+        "Takes a lock away from everyone who holds it, or from one owner; the server's log says who did.",
     reply: "the number of grants removed",
     args: &[KEY, OWNER.optional()],
     ..LOCK_ROW
@@ -244,7 +290,10 @@ const DEBUG: Spec = Spec {
     name: "LTMC.DEBUG",
     arity: -2,
     // The key of PANIC: the one that is counted towards quarantine.
-    keys: &[KeySpec { access: Access::Update, at: KeysAt::Index(2) }],
+    keys: &[KeySpec {
+        access: Access::Update,
+        at: KeysAt::Index(2),
+    }],
     flags: Flags::WRITE.and(Flags::ADMIN),
     categories: "write admin dangerous",
     complexity: "O(1)",
@@ -257,26 +306,73 @@ const DEBUG: Spec = Spec {
 impl<H: Host> Table<H> {
     /// The rows.
     pub const COMMANDS: &'static [Command<H>] = &[
-        Command { spec: &LOCK, run: lock::lock },
-        Command { spec: &UNLOCK, run: lock::unlock },
-        Command { spec: &RENEW, run: lock::renew },
-        Command { spec: &CONVERT, run: lock::convert },
-        Command { spec: &CHECK, run: lock_info::check },
-        Command { spec: &INFO, run: lock_info::info },
-        Command { spec: &MLOCK, run: lock::mlock },
-        Command { spec: &BREAK, run: lock::break_lock },
-        Command { spec: &GRAPH, run: lock_info::graph },
-        Command { spec: &GUARD, run: server::guard },
-        Command { spec: &STATUS, run: server::status },
-        Command { spec: &APPLY, run: server::apply },
-        Command { spec: &EXPLAIN, run: server::explain },
-        Command { spec: &REPAIR, run: server::repair },
+        Command {
+            spec: &LOCK,
+            run: lock::lock,
+        },
+        Command {
+            spec: &UNLOCK,
+            run: lock::unlock,
+        },
+        Command {
+            spec: &RENEW,
+            run: lock::renew,
+        },
+        Command {
+            spec: &CONVERT,
+            run: lock::convert,
+        },
+        Command {
+            spec: &CHECK,
+            run: lock_info::check,
+        },
+        Command {
+            spec: &INFO,
+            run: lock_info::info,
+        },
+        Command {
+            spec: &MLOCK,
+            run: lock::mlock,
+        },
+        Command {
+            spec: &BREAK,
+            run: lock::break_lock,
+        },
+        Command {
+            spec: &GRAPH,
+            run: lock_info::graph,
+        },
+        Command {
+            spec: &GUARD,
+            run: server::guard,
+        },
+        Command {
+            spec: &STATUS,
+            run: server::status,
+        },
+        Command {
+            spec: &APPLY,
+            run: server::apply,
+        },
+        Command {
+            spec: &EXPLAIN,
+            run: server::explain,
+        },
+        Command {
+            spec: &REPAIR,
+            run: server::repair,
+        },
         #[cfg(feature = "test-hooks")]
-        Command { spec: &DEBUG, run: server::debug },
+        Command {
+            spec: &DEBUG,
+            run: server::debug,
+        },
     ];
 
     /// The row of a command, by its name in any case.
     pub fn find(name: &[u8]) -> Option<&'static Command<H>> {
-        Self::COMMANDS.iter().find(|command| name.eq_ignore_ascii_case(command.spec.name.as_bytes()))
+        Self::COMMANDS
+            .iter()
+            .find(|command| name.eq_ignore_ascii_case(command.spec.name.as_bytes()))
     }
 }

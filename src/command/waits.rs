@@ -78,14 +78,33 @@ pub enum Unserved {
 
 impl Node {
     /// Begins the wait `id`; the service has put it into its queue.
-    pub fn begin_wait(&mut self, id: WaiterId, service: Service, keys: SmallVec<[KeyId; 1]>, block_ms: Millis, host: &mut impl Host) {
+    pub fn begin_wait(
+        &mut self,
+        id: WaiterId,
+        service: Service,
+        keys: SmallVec<[KeyId; 1]>,
+        block_ms: Millis,
+        host: &mut impl Host,
+    ) {
         let since = self.now();
-        let deadline = if block_ms == 0 { 0 } else { since.saturating_add(block_ms) };
+        let deadline = if block_ms == 0 {
+            0
+        } else {
+            since.saturating_add(block_ms)
+        };
         if deadline > 0 {
             self.schedule.limit_wait(id, deadline);
         }
         self.metrics.of_mut(service).waits += 1;
-        self.waits.waits.insert(id, Wait { service, keys, since, deadline });
+        self.waits.waits.insert(
+            id,
+            Wait {
+                service,
+                keys,
+                since,
+                deadline,
+            },
+        );
         host.block(id);
     }
 
@@ -101,7 +120,13 @@ impl Node {
     }
 
     /// Ends the wait `id` with what it waited for.
-    pub fn serve_wait(&mut self, id: WaiterId, grants: SmallVec<[(KeyId, Fence); 1]>, reply: Reply, host: &mut impl Host) {
+    pub fn serve_wait(
+        &mut self,
+        id: WaiterId,
+        grants: SmallVec<[(KeyId, Fence); 1]>,
+        reply: Reply,
+        host: &mut impl Host,
+    ) {
         let Some(wait) = self.forget_wait(id) else { return };
         let waited_ms = self.now().saturating_sub(wait.since);
         let metrics = self.metrics.of_mut(wait.service);
@@ -121,7 +146,9 @@ impl Node {
     /// Ends the wait `id` unserved. It may have been the one that held up others, so its keys are looked at soon: the caller may be
     /// a callback that must not write. False if nobody waits under this id.
     pub fn drop_wait(&mut self, id: WaiterId, how: Unserved) -> bool {
-        let Some(wait) = self.forget_wait(id) else { return false };
+        let Some(wait) = self.forget_wait(id) else {
+            return false;
+        };
         let metrics = self.metrics.of_mut(wait.service);
         match how {
             Unserved::TimedOut => metrics.timeouts += 1,

@@ -80,13 +80,20 @@ impl<E: Entity> Stored<E> {
 
     /// Bytes held by the value, without the key.
     pub fn memory_bytes(&self) -> usize {
-        let requests = self.requests.as_ref().map_or(0, |r| std::mem::size_of::<Requests>() + r.memory_bytes());
+        let requests = self
+            .requests
+            .as_ref()
+            .map_or(0, |r| std::mem::size_of::<Requests>() + r.memory_bytes());
         std::mem::size_of::<Self>() - std::mem::size_of::<E>() + self.state.memory_bytes() + requests
     }
 
     /// Whether all invariants hold.
     pub fn check(&self) -> Result<(), Invariant> {
-        if self.requests.as_ref().is_some_and(|r| r.len() > super::limits::REQUESTS_MAX) {
+        if self
+            .requests
+            .as_ref()
+            .is_some_and(|r| r.len() > super::limits::REQUESTS_MAX)
+        {
             return Err(Invariant("more requests are remembered than allowed".into()));
         }
         self.state.check()

@@ -55,7 +55,11 @@ impl Str {
 impl Ctx {
     /// A new string; freed with [`free_string`](Self::free_string).
     pub fn new_string(self, bytes: &[u8]) -> Str {
-        Str(call!(RedisModule_CreateString(self.0, bytes.as_ptr().cast(), bytes.len())))
+        Str(call!(RedisModule_CreateString(
+            self.0,
+            bytes.as_ptr().cast(),
+            bytes.len()
+        )))
     }
 
     /// Frees a string of our own.
@@ -66,7 +70,12 @@ impl Ctx {
     /// Writes a line to the server's log. The text is an argument and not the format, so it may hold anything.
     pub fn log(self, level: &str, text: &str) {
         let (level, text) = (c_text(level), c_text(text));
-        call!(RedisModule_Log(self.0, level.as_ptr(), c"%s".as_ptr(), text.as_ptr()));
+        call!(RedisModule_Log(
+            self.0,
+            level.as_ptr(),
+            c"%s".as_ptr(),
+            text.as_ptr()
+        ));
     }
 
     /// Redis' `REDISMODULE_CTX_FLAGS_*`.
@@ -76,7 +85,7 @@ impl Ctx {
 
     /// Redis' id of the client, 0 if there is none.
     pub fn client_id(self) -> u64 {
-        call!(RedisModule_GetClientId(self.0)) as u64
+        call!(RedisModule_GetClientId(self.0))
     }
 
     /// The selected database.
@@ -97,7 +106,10 @@ impl Ctx {
     /// A section of INFO.
     pub fn server_info(self, section: &str) -> ServerInfo {
         let section = c_text(section);
-        ServerInfo { ctx: self, data: call!(RedisModule_GetServerInfo(self.0, section.as_ptr())) }
+        ServerInfo {
+            ctx: self,
+            data: call!(RedisModule_GetServerInfo(self.0, section.as_ptr())),
+        }
     }
 
     /// The server's version as one number, 0x00MMmmpp; development builds have 255 in every place.
@@ -121,7 +133,14 @@ impl Ctx {
     /// Sends a command to replicas and AOF.
     pub fn replicate(self, command: &CStr, key: Str, payload: &[u8]) {
         let (start, len) = (payload.as_ptr().cast::<c_char>(), payload.len());
-        call!(RedisModule_Replicate(self.0, command.as_ptr(), c"sb".as_ptr(), key.0, start, len));
+        call!(RedisModule_Replicate(
+            self.0,
+            command.as_ptr(),
+            c"sb".as_ptr(),
+            key.0,
+            start,
+            len
+        ));
     }
 
     /// Sends the command that runs as the client wrote it. Where nobody listens it only marks the data as changed.
@@ -135,7 +154,12 @@ impl Ctx {
         let mut name = [0u8; 48];
         let len = event.len().min(name.len() - 1);
         name[..len].copy_from_slice(&event.as_bytes()[..len]);
-        call!(RedisModule_NotifyKeyspaceEvent(self.0, class, name.as_ptr().cast(), key.0));
+        call!(RedisModule_NotifyKeyspaceEvent(
+            self.0,
+            class,
+            name.as_ptr().cast(),
+            key.0
+        ));
     }
 
     /// Tells those who WATCH or track a key that it changed.
@@ -226,7 +250,10 @@ impl OpenKey {
         match at {
             Some(at) => drop(call!(RedisModule_SetAbsExpire(self.0, at as i64))),
             None if call!(RedisModule_GetAbsExpire(self.0)) == rm::REDISMODULE_NO_EXPIRE as i64 => {}
-            None => drop(call!(RedisModule_SetAbsExpire(self.0, rm::REDISMODULE_NO_EXPIRE as i64))),
+            None => drop(call!(RedisModule_SetAbsExpire(
+                self.0,
+                rm::REDISMODULE_NO_EXPIRE as i64
+            ))),
         }
     }
 }

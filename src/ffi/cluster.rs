@@ -28,11 +28,24 @@ fn serves(ctx: Ctx, name: Str) -> bool {
 }
 
 fn moved(ctx: Ctx, name: Str) -> Ownership {
-    let Some(slot) = integer(call!(RedisModule_Call(ctx.0, c"CLUSTER".as_ptr(), c"cs".as_ptr(), c"KEYSLOT".as_ptr(), name.0))) else {
+    let Some(slot) = integer(call!(RedisModule_Call(
+        ctx.0,
+        c"CLUSTER".as_ptr(),
+        c"cs".as_ptr(),
+        c"KEYSLOT".as_ptr(),
+        name.0
+    ))) else {
         return Ownership::Unsure;
     };
-    let reply = call!(RedisModule_Call(ctx.0, c"CLUSTER".as_ptr(), c"c".as_ptr(), c"NODES".as_ptr()));
-    let Some(nodes) = text(reply) else { return Ownership::Unsure };
+    let reply = call!(RedisModule_Call(
+        ctx.0,
+        c"CLUSTER".as_ptr(),
+        c"c".as_ptr(),
+        c"NODES".as_ptr()
+    ));
+    let Some(nodes) = text(reply) else {
+        return Ownership::Unsure;
+    };
     match address_of(&nodes, slot) {
         Some(address) => Ownership::Moved(format!("{slot} {address}")),
         None => Ownership::Unsure,

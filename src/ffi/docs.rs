@@ -1,7 +1,7 @@
 //! Tells Redis what the table says about a command: arity, key specs, and everything that COMMAND DOCS shows.
 
 use super::api::{c_text, call};
-use crate::command::spec::{Access, Arg, ArgKind, KeySpec, KeysAt, Spec};
+use crate::command::spec::{Access, Arg, ArgKind, Flags, KeySpec, KeysAt, Spec};
 use redis_module::raw as rm;
 use std::ffi::{c_char, c_int, CString};
 use std::ptr;
@@ -34,17 +34,37 @@ impl Arena {
         let mut list: Vec<_> = args.iter().map(|arg| self.arg(arg)).collect();
         list.push(end_of_args());
         self.args.push(list);
-        self.args.last_mut().map_or(ptr::null_mut(), |list| list.as_mut_ptr())
+        self.args
+            .last_mut()
+            .map_or(ptr::null_mut(), |list| list.as_mut_ptr())
     }
 
     fn arg(&mut self, arg: &Arg) -> rm::RedisModuleCommandArg {
         let (kind, inner) = match arg.kind {
-            ArgKind::Key => (rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY, ptr::null_mut()),
-            ArgKind::String => (rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING, ptr::null_mut()),
-            ArgKind::Integer => (rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER, ptr::null_mut()),
-            ArgKind::Word => (rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN, ptr::null_mut()),
-            ArgKind::OneOf(args) => (rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF, self.args(args)),
-            ArgKind::Block(args) => (rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK, self.args(args)),
+            ArgKind::Key => (
+                rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY,
+                ptr::null_mut(),
+            ),
+            ArgKind::String => (
+                rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
+                ptr::null_mut(),
+            ),
+            ArgKind::Integer => (
+                rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
+                ptr::null_mut(),
+            ),
+            ArgKind::Word => (
+                rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
+                ptr::null_mut(),
+            ),
+            ArgKind::OneOf(args) => (
+                rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
+                self.args(args),
+            ),
+            ArgKind::Block(args) => (
+                rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
+                self.args(args),
+            ),
         };
         let mut flags = rm::REDISMODULE_CMD_ARG_NONE;
         if arg.optional {
@@ -71,12 +91,17 @@ impl Arena {
         let (begin_search_type, bs) = match spec.at {
             KeysAt::Index(pos) | KeysAt::CountAt(pos) => (
                 rm::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX,
-                rm::RedisModuleCommandKeySpec__bindgen_ty_1 { index: rm::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_1 { pos } },
+                rm::RedisModuleCommandKeySpec__bindgen_ty_1 {
+                    index: rm::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_1 { pos },
+                },
             ),
             KeysAt::AfterWord(word, from) => (
                 rm::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_KEYWORD,
                 rm::RedisModuleCommandKeySpec__bindgen_ty_1 {
-                    keyword: rm::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_2 { keyword: self.text(word), startfrom: from },
+                    keyword: rm::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_2 {
+                        keyword: self.text(word),
+                        startfrom: from,
+                    },
                 },
             ),
         };
@@ -84,22 +109,39 @@ impl Arena {
             KeysAt::CountAt(_) => (
                 rm::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM,
                 rm::RedisModuleCommandKeySpec__bindgen_ty_2 {
-                    keynum: rm::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 { keynumidx: 0, firstkey: 1, keystep: 1 },
+                    keynum: rm::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 {
+                        keynumidx: 0,
+                        firstkey: 1,
+                        keystep: 1,
+                    },
                 },
             ),
             _ => (
                 rm::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE,
                 rm::RedisModuleCommandKeySpec__bindgen_ty_2 {
-                    range: rm::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 { lastkey: 0, keystep: 1, limit: 0 },
+                    range: rm::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 {
+                        lastkey: 0,
+                        keystep: 1,
+                        limit: 0,
+                    },
                 },
             ),
         };
         let flags = match spec.access {
             Access::Read => rm::REDISMODULE_CMD_KEY_RO | rm::REDISMODULE_CMD_KEY_ACCESS,
-            Access::Update => rm::REDISMODULE_CMD_KEY_RW | rm::REDISMODULE_CMD_KEY_ACCESS | rm::REDISMODULE_CMD_KEY_UPDATE,
+            Access::Update => {
+                rm::REDISMODULE_CMD_KEY_RW | rm::REDISMODULE_CMD_KEY_ACCESS | rm::REDISMODULE_CMD_KEY_UPDATE
+            }
             Access::Delete => rm::REDISMODULE_CMD_KEY_RW | rm::REDISMODULE_CMD_KEY_DELETE,
         };
-        rm::RedisModuleCommandKeySpec { notes: ptr::null(), flags: u64::from(flags), begin_search_type, bs, find_keys_type, fk }
+        rm::RedisModuleCommandKeySpec {
+            notes: ptr::null(),
+            flags: u64::from(flags),
+            begin_search_type,
+            bs,
+            find_keys_type,
+            fk,
+        }
     }
 }
 
@@ -118,6 +160,12 @@ fn end_of_key_specs() -> rm::RedisModuleCommandKeySpec {
 pub fn set(command: *mut rm::RedisModuleCommand, spec: &'static Spec) -> Result<(), String> {
     let mut arena = Arena::default();
     let mut key_specs: Vec<_> = spec.keys.iter().map(|keys| arena.key_spec(keys)).collect();
+    if spec.flags.has(Flags::GETKEYS_API) {
+        // There are more keys than the specs say: Redis then asks the command itself.
+        key_specs
+            .iter_mut()
+            .for_each(|keys| keys.flags |= u64::from(rm::REDISMODULE_CMD_KEY_INCOMPLETE));
+    }
     key_specs.push(end_of_key_specs());
     let info = rm::RedisModuleCommandInfo {
         version: &VERSION,
@@ -131,7 +179,10 @@ pub fn set(command: *mut rm::RedisModuleCommand, spec: &'static Spec) -> Result<
         args: arena.args(spec.args),
     };
     if call!(RedisModule_SetCommandInfo(command, &info)) != rm::REDISMODULE_OK as c_int {
-        return Err(format!("the server does not accept the documentation of {}", spec.name));
+        return Err(format!(
+            "the server does not accept the documentation of {}",
+            spec.name
+        ));
     }
     Ok(())
 }

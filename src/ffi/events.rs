@@ -27,37 +27,67 @@ pub fn subscribe(ctx: Ctx) -> Result<(), String> {
             return Err(format!("the server does not report event {id}"));
         }
     }
-    call!(RedisModule_SubscribeToKeyspaceEvents(ctx.0, rm::REDISMODULE_NOTIFY_GENERIC, Some(keyspace)));
+    call!(RedisModule_SubscribeToKeyspaceEvents(
+        ctx.0,
+        rm::REDISMODULE_NOTIFY_GENERIC,
+        Some(keyspace)
+    ));
     Ok(())
 }
 
-extern "C" fn role_changed(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, _data: *mut c_void) {
+extern "C" fn role_changed(
+    _ctx: *mut rm::RedisModuleCtx,
+    _event: rm::RedisModuleEvent,
+    sub: u64,
+    _data: *mut c_void,
+) {
     contain("a change of role", || {
         listeners::may_have_changed();
-        state::note(Note::Role { replica: sub == rm::REDISMODULE_EVENT_REPLROLECHANGED_NOW_REPLICA });
+        state::note(Note::Role {
+            replica: sub == rm::REDISMODULE_EVENT_REPLROLECHANGED_NOW_REPLICA,
+        });
     });
 }
 
-extern "C" fn flushed(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, data: *mut c_void) {
+extern "C" fn flushed(
+    _ctx: *mut rm::RedisModuleCtx,
+    _event: rm::RedisModuleEvent,
+    sub: u64,
+    data: *mut c_void,
+) {
     contain("a flush", || {
         if sub != u64::from(rm::REDISMODULE_SUBEVENT_FLUSHDB_END as u32) {
             return;
         }
         // SAFETY: this event comes with a flush info of version 1.
-        let Some(info) = (unsafe { data.cast::<rm::RedisModuleFlushInfoV1>().as_ref() }) else { return };
+        let Some(info) = (unsafe { data.cast::<rm::RedisModuleFlushInfoV1>().as_ref() }) else {
+            return;
+        };
         state::note(Note::Flushed(u32::try_from(info.dbnum).ok()));
     });
 }
 
-extern "C" fn swapped(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, _sub: u64, data: *mut c_void) {
+extern "C" fn swapped(
+    _ctx: *mut rm::RedisModuleCtx,
+    _event: rm::RedisModuleEvent,
+    _sub: u64,
+    data: *mut c_void,
+) {
     contain("SWAPDB", || {
         // SAFETY: this event comes with a swap info of version 1.
-        let Some(info) = (unsafe { data.cast::<rm::RedisModuleSwapDbInfoV1>().as_ref() }) else { return };
+        let Some(info) = (unsafe { data.cast::<rm::RedisModuleSwapDbInfoV1>().as_ref() }) else {
+            return;
+        };
         state::note(Note::Swapped(info.dbnum_first as u32, info.dbnum_second as u32));
     });
 }
 
-extern "C" fn loading(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, _data: *mut c_void) {
+extern "C" fn loading(
+    _ctx: *mut rm::RedisModuleCtx,
+    _event: rm::RedisModuleEvent,
+    sub: u64,
+    _data: *mut c_void,
+) {
     contain("loading", || {
         listeners::may_have_changed();
         if sub == rm::REDISMODULE_SUBEVENT_LOADING_ENDED {
@@ -67,7 +97,12 @@ extern "C" fn loading(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEven
     });
 }
 
-extern "C" fn forked(ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, _data: *mut c_void) {
+extern "C" fn forked(
+    ctx: *mut rm::RedisModuleCtx,
+    _event: rm::RedisModuleEvent,
+    sub: u64,
+    _data: *mut c_void,
+) {
     contain("a fork", || {
         if sub == rm::REDISMODULE_SUBEVENT_FORK_CHILD_BORN {
             listeners::forked(Ctx(ctx));
@@ -75,27 +110,44 @@ extern "C" fn forked(ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent,
     });
 }
 
-extern "C" fn client_changed(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, data: *mut c_void) {
+extern "C" fn client_changed(
+    _ctx: *mut rm::RedisModuleCtx,
+    _event: rm::RedisModuleEvent,
+    sub: u64,
+    data: *mut c_void,
+) {
     contain("the end of a client", || {
         if sub != rm::REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED {
             return;
         }
         // SAFETY: this event comes with a client info, which begins like version 1.
-        let Some(info) = (unsafe { data.cast::<rm::RedisModuleClientInfoV1>().as_ref() }) else { return };
+        let Some(info) = (unsafe { data.cast::<rm::RedisModuleClientInfoV1>().as_ref() }) else {
+            return;
+        };
         if state::is_tied(info.id) {
             state::note(Note::ClientGone(info.id));
         }
     });
 }
 
-extern "C" fn before_sleep(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, _data: *mut c_void) {
+extern "C" fn before_sleep(
+    _ctx: *mut rm::RedisModuleCtx,
+    _event: rm::RedisModuleEvent,
+    sub: u64,
+    _data: *mut c_void,
+) {
     if sub == rm::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
         contain("the end of a tick", blocking::before_sleep);
     }
 }
 
 /// A value of ours may now stand under another name; the scheduler opens the key and asks.
-extern "C" fn keyspace(ctx: *mut rm::RedisModuleCtx, _class: c_int, event: *const c_char, key: *mut rm::RedisModuleString) -> c_int {
+extern "C" fn keyspace(
+    ctx: *mut rm::RedisModuleCtx,
+    _class: c_int,
+    event: *const c_char,
+    key: *mut rm::RedisModuleString,
+) -> c_int {
     contain("a keyspace event", || {
         // SAFETY: Redis passes the event's name as a NUL-terminated text that lives until we return.
         let event = unsafe { CStr::from_ptr(event) };

@@ -1,6 +1,6 @@
 //! [`Host`] for Redis: keys, replication, notifications and clients of one command or one round of the scheduler.
 
-use super::api::{call, c_text, Ctx, OpenKey, Str};
+use super::api::{c_text, call, Ctx, OpenKey, Str};
 use super::{blocking, listeners, state, types};
 use crate::command::{Cx, Host, Key, Ownership, Reply};
 use crate::domain::wait::WaiterId;
@@ -83,10 +83,19 @@ impl RedisHost {
             return at;
         }
         self.select(key.db);
-        let from_argv = if key.arg > 0 { self.argv.get(key.arg).copied() } else { None };
+        let from_argv = if key.arg > 0 {
+            self.argv.get(key.arg).copied()
+        } else {
+            None
+        };
         let name = from_argv.unwrap_or_else(|| self.ctx.new_string(key.name));
         let opened = OpenKey::open(self.ctx, name, true);
-        self.opened.push(Opened { db: key.db, name, own_name: from_argv.is_none(), key: opened });
+        self.opened.push(Opened {
+            db: key.db,
+            name,
+            own_name: from_argv.is_none(),
+            key: opened,
+        });
         self.opened.len() - 1
     }
 
@@ -106,7 +115,9 @@ impl RedisHost {
     /// Closes the keys that are in use. What Redis may delete behind our back must not be open then.
     pub fn close_keys(&mut self) {
         for opened in self.opened.drain(..) {
-            let Opened { name, own_name, key, .. } = opened;
+            let Opened {
+                name, own_name, key, ..
+            } = opened;
             drop(key);
             if own_name {
                 self.ctx.free_string(name);
@@ -132,14 +143,22 @@ impl RedisHost {
     /// Runs the command that was handed to [`Host::call`] and sends its reply. The state of the process is not in use then.
     pub fn run_inner(&mut self) {
         let inner = std::mem::take(&mut self.inner);
-        let Some((command, args)) = inner.split_first() else { return };
+        let Some((command, args)) = inner.split_first() else {
+            return;
+        };
         let name = c_text(&String::from_utf8_lossy(command.bytes()));
         // Scripts are refused in script mode, though they are as safe here as anywhere else.
         let upper = command.bytes().to_ascii_uppercase();
         let is_script = upper.starts_with(b"EVAL") || upper.starts_with(b"FCALL");
         let format = if is_script { c"v!CEM0" } else { c"v!CEMS0" };
         let mut pointers: Vec<_> = args.iter().map(|arg| arg.0).collect();
-        let reply = call!(RedisModule_Call(self.ctx.0, name.as_ptr(), format.as_ptr(), pointers.as_mut_ptr(), pointers.len()));
+        let reply = call!(RedisModule_Call(
+            self.ctx.0,
+            name.as_ptr(),
+            format.as_ptr(),
+            pointers.as_mut_ptr(),
+            pointers.len()
+        ));
         if reply.is_null() {
             super::reply::write_error(self.ctx, "ERR the inner command could not be run");
             return;
@@ -193,7 +212,9 @@ impl Host for RedisHost {
 
     fn settle<E: Entity>(&mut self, key: Key) {
         let at = self.open(key);
-        let Ok(Some(value)) = self.value::<E>(at) else { return };
+        let Ok(Some(value)) = self.value::<E>(at) else {
+            return;
+        };
         // SAFETY: as in `read`; only looked at before the key is deleted.
         let (is_empty, expires_at) = unsafe { ((*value).is_empty(), (*value).state.expires_at()) };
         let opened = &self.opened[at];
@@ -204,7 +225,8 @@ impl Host for RedisHost {
         }
         self.ctx.signal_modified(opened.name);
         if is_empty {
-            self.ctx.notify(rm::REDISMODULE_NOTIFY_GENERIC, "del", self.opened[at].name);
+            self.ctx
+                .notify(rm::REDISMODULE_NOTIFY_GENERIC, "del", self.opened[at].name);
         }
     }
 
@@ -213,9 +235,16 @@ impl Host for RedisHost {
             self.changed = true;
             return;
         }
-        let known = self.unsent.iter().position(|unsent| unsent.db == key.db && unsent.name == key.name);
+        let known = self
+            .unsent
+            .iter()
+            .position(|unsent| unsent.db == key.db && unsent.name == key.name);
         let at = known.unwrap_or_else(|| {
-            self.unsent.push(Unsent { db: key.db, name: key.name.to_vec(), writer: ChangesWriter::new::<E>() });
+            self.unsent.push(Unsent {
+                db: key.db,
+                name: key.name.to_vec(),
+                writer: ChangesWriter::new::<E>(),
+            });
             self.unsent.len() - 1
         });
         self.unsent[at].writer.push::<E>(changes);
@@ -227,16 +256,20 @@ impl Host for RedisHost {
             return;
         }
         let at = self.open(key);
-        let Ok(Some(value)) = self.value::<E>(at) else { return };
+        let Ok(Some(value)) = self.value::<E>(at) else {
+            return;
+        };
         // SAFETY: as in `read`.
         let payload = crate::snapshot::encode_snapshot(unsafe { &*value });
-        self.unsent.retain(|unsent| !(unsent.db == key.db && unsent.name == key.name));
+        self.unsent
+            .retain(|unsent| !(unsent.db == key.db && unsent.name == key.name));
         self.ctx.replicate(c"LTMC.APPLY", self.opened[at].name, &payload);
     }
 
     fn notify(&mut self, key: Key, event: &'static str) {
         let at = self.open(key);
-        self.ctx.notify(rm::REDISMODULE_NOTIFY_MODULE, event, self.opened[at].name);
+        self.ctx
+            .notify(rm::REDISMODULE_NOTIFY_MODULE, event, self.opened[at].name);
     }
 
     fn client(&self) -> u64 {
@@ -256,7 +289,9 @@ impl Host for RedisHost {
     }
 
     fn may_block(&self) -> bool {
-        let no = rm::REDISMODULE_CTX_FLAGS_MULTI | rm::REDISMODULE_CTX_FLAGS_LUA | rm::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
+        let no = rm::REDISMODULE_CTX_FLAGS_MULTI
+            | rm::REDISMODULE_CTX_FLAGS_LUA
+            | rm::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
         !self.is_scheduler && self.flags() & no == 0
     }
 

@@ -44,7 +44,10 @@ pub fn init(context: &Context, args: &[RedisString]) -> Status {
             Status::Err
         }
         Err(_) => {
-            ctx.log("warning", "LTMC does not load: internal error, see the lines above");
+            ctx.log(
+                "warning",
+                "LTMC does not load: internal error, see the lines above",
+            );
             Status::Err
         }
     }
@@ -52,10 +55,14 @@ pub fn init(context: &Context, args: &[RedisString]) -> Status {
 
 fn start(ctx: Ctx, module_args: usize) -> Result<(), String> {
     if module_args > 0 {
-        return Err("it takes no module arguments; settings are configs named ltmc.*, see redis.conf.example".into());
+        return Err(
+            "it takes no module arguments; settings are configs named ltmc.*, see redis.conf.example".into(),
+        );
     }
     contain::install_hook();
-    ctx.set_module_options(rm::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS | rm::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED);
+    ctx.set_module_options(
+        rm::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS | rm::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED,
+    );
     state::start(ctx);
     types::register(ctx)?;
     commands::register(ctx)?;
@@ -65,12 +72,18 @@ fn start(ctx: Ctx, module_args: usize) -> Result<(), String> {
     blocking::start(ctx);
     warn_of_eviction(ctx);
     let server = ctx.server_version_text();
-    ctx.log("notice", &format!("LTMC {} loaded into {server}", env!("CARGO_PKG_VERSION")));
+    ctx.log(
+        "notice",
+        &format!("LTMC {} loaded into {server}", env!("CARGO_PKG_VERSION")),
+    );
     Ok(())
 }
 
 fn warn_of_eviction(ctx: Ctx) {
-    let policy = ctx.server_info("memory").text("maxmemory_policy").unwrap_or_default();
+    let policy = ctx
+        .server_info("memory")
+        .text("maxmemory_policy")
+        .unwrap_or_default();
     if !policy.is_empty() && policy != "noeviction" {
         let text = format!(
             "maxmemory-policy is {policy}: when memory runs out Redis may evict locks that are held. Use noeviction, or keep LTMC's \

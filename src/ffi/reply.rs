@@ -42,5 +42,9 @@ fn write_value(ctx: Ctx, reply: &Reply) {
 }
 
 fn write_bytes(ctx: Ctx, bytes: &[u8]) {
-    call!(RedisModule_ReplyWithStringBuffer(ctx.0, bytes.as_ptr().cast(), bytes.len()));
+    call!(RedisModule_ReplyWithStringBuffer(
+        ctx.0,
+        bytes.as_ptr().cast(),
+        bytes.len()
+    ));
 }

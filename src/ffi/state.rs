@@ -57,7 +57,9 @@ thread_local! {
 
 /// Unix time, microseconds.
 pub fn now_us() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_micros() as u64)
 }
 
 /// Begins the life of the process' state.
@@ -85,7 +87,9 @@ pub fn with_node<T>(work: impl FnOnce(&mut Node) -> T) -> Option<T> {
         take_in(process, &mut node);
         let result = work(&mut node);
         take_in(process, &mut node);
-        process.attentive.set(!node.locks.is_empty() || !node.quarantine.is_empty());
+        process
+            .attentive
+            .set(!node.locks.is_empty() || !node.quarantine.is_empty());
         timer::arm(dispatch::next_tick(&node));
         Some(result)
     })
@@ -105,7 +109,9 @@ fn take_in(process: &Process, node: &mut RefMut<Node>) {
     for note in process.inbox.take() {
         match note {
             Note::KeyChanged(key) => node.key_changed(key),
-            Note::Untied(key, connections) => connections.into_iter().for_each(|connection| node.ties.untie(connection, &key)),
+            Note::Untied(key, connections) => connections
+                .into_iter()
+                .for_each(|connection| node.ties.untie(connection, &key)),
             Note::Flushed(db) => node.database_flushed(db),
             Note::Swapped(one, other) => node.databases_swapped(one, other),
             Note::ClientGone(client) => dispatch::client_gone(node, client),
@@ -133,7 +139,10 @@ pub fn cares_about_deletions() -> bool {
 /// Whether something is tied to the connection of `client`. A client that ends in the middle of a command of ours counts as tied.
 pub fn is_tied(client: u64) -> bool {
     PROCESS.with(|process| match process.node.try_borrow() {
-        Ok(node) => node.ties.has(Connection { boot: node.boot, client }),
+        Ok(node) => node.ties.has(Connection {
+            boot: node.boot,
+            client,
+        }),
         Err(_) => true,
     })
 }

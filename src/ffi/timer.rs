@@ -17,15 +17,24 @@ thread_local! {
 
 /// Sees to it that the scheduler runs at `when` (unix ms) or earlier; 0 is at once, after the current command.
 pub fn arm(when: Option<u64>) {
-    let (Some(when), Some(ctx)) = (when, state::detached()) else { return };
+    let (Some(when), Some(ctx)) = (when, state::detached()) else {
+        return;
+    };
     if let Some((id, armed)) = ARMED.get() {
         if armed <= when {
             return;
         }
         call!(RedisModule_StopTimer(ctx.0, id, ptr::null_mut()));
     }
-    let delay = when.saturating_sub(state::now_us() / 1000).min(i64::MAX as u64 / 2000);
-    let id = call!(RedisModule_CreateTimer(ctx.0, delay as i64, Some(fire), ptr::null_mut()));
+    let delay = when
+        .saturating_sub(state::now_us() / 1000)
+        .min(i64::MAX as u64 / 2000);
+    let id = call!(RedisModule_CreateTimer(
+        ctx.0,
+        delay as i64,
+        Some(fire),
+        ptr::null_mut()
+    ));
     ARMED.set(Some((id, when)));
 }
 

@@ -11,7 +11,10 @@ pub fn fields(metrics: &Metrics) -> Vec<(String, u64)> {
         ("sweep_lag_ms".to_string(), metrics.sweep_lag_ms),
         ("repairs".to_string(), metrics.repairs),
     ];
-    let panics = Service::ALL.iter().map(|service| metrics.of(*service).panics).sum();
+    let panics = Service::ALL
+        .iter()
+        .map(|service| metrics.of(*service).panics)
+        .sum();
     fields.push(("panics".to_string(), panics));
     for &service in Service::ALL {
         let of = metrics.of(service);
@@ -27,13 +30,21 @@ pub fn fields(metrics: &Metrics) -> Vec<(String, u64)> {
         add("deadlocks", of.deadlocks);
         add("taken_back", of.taken_back);
         add("panics", of.panics);
-        for (name, percent) in [("wait_us_p50", 50.0), ("wait_us_p95", 95.0), ("wait_us_p99", 99.0)] {
+        for (name, percent) in [
+            ("wait_us_p50", 50.0),
+            ("wait_us_p95", 95.0),
+            ("wait_us_p99", 99.0),
+        ] {
             add(name, of.wait_us.percentile(percent));
         }
         add("wait_us_max", of.wait_us.max());
     }
     let mut events: Vec<_> = metrics.events.iter().collect();
     events.sort();
-    fields.extend(events.into_iter().map(|(name, count)| (format!("event_{}", name.replace('.', "_")), *count)));
+    fields.extend(
+        events
+            .into_iter()
+            .map(|(name, count)| (format!("event_{}", name.replace('.', "_")), *count)),
+    );
     fields
 }

@@ -36,14 +36,24 @@ struct Graph {
 
 /// `Err` with the cycle if the waiter `id`, who stands in the queues already, can never be served.
 pub fn check(queues: &LockQueues, id: WaiterId, locks: &impl Locks, now: Millis) -> Result<(), Error> {
-    let Some(waiter) = queues.waiter(id) else { return Ok(()) };
-    let Some(db) = waiter.keys.first().map(|key| key.db) else { return Ok(()) };
+    let Some(waiter) = queues.waiter(id) else {
+        return Ok(());
+    };
+    let Some(db) = waiter.keys.first().map(|key| key.db) else {
+        return Ok(());
+    };
     let graph = reachable(queues, db, &waiter.request.owner, locks, now);
     let stuck = graph.irreducible();
     if !stuck.contains(&waiter.request.owner) {
         return Ok(());
     }
-    Err(Error::new(Code::Deadlock, format!("waiting would close a cycle: {}", graph.cycle(&waiter.request.owner, &stuck))))
+    Err(Error::new(
+        Code::Deadlock,
+        format!(
+            "waiting would close a cycle: {}",
+            graph.cycle(&waiter.request.owner, &stuck)
+        ),
+    ))
 }
 
 fn reachable(queues: &LockQueues, db: Db, start: &Bytes, locks: &impl Locks, now: Millis) -> Graph {
@@ -54,7 +64,11 @@ fn reachable(queues: &LockQueues, db: Db, start: &Bytes, locks: &impl Locks, now
             continue;
         }
         let mut needs = Vec::new();
-        for waiter in queues.of_owner(db, &owner).iter().filter_map(|id| queues.waiter(*id)) {
+        for waiter in queues
+            .of_owner(db, &owner)
+            .iter()
+            .filter_map(|id| queues.waiter(*id))
+        {
             for key in &waiter.keys {
                 needs_on(queues, waiter, key, locks, now, &mut needs);
             }
@@ -67,13 +81,33 @@ fn reachable(queues: &LockQueues, db: Db, start: &Bytes, locks: &impl Locks, now
 }
 
 /// What `waiter` needs on `key`.
-fn needs_on(queues: &LockQueues, waiter: &LockWaiter, key: &KeyId, locks: &impl Locks, now: Millis, needs: &mut Vec<Need>) {
+fn needs_on(
+    queues: &LockQueues,
+    waiter: &LockWaiter,
+    key: &KeyId,
+    locks: &impl Locks,
+    now: Millis,
+    needs: &mut Vec<Need>,
+) {
     let line = line_before(queues, waiter, key, needs);
     locks.with(key, |lock| {
-        let holders = lock.grants().iter().filter(|grant| grant.mode != Mode::Optimistic && !grant.has_ended(now));
+        let holders = lock
+            .grants()
+            .iter()
+            .filter(|grant| grant.mode != Mode::Optimistic && !grant.has_ended(now));
         for grant in holders {
-            if line.iter().any(|member| !converts(member, grant) && member.request.is_kept_out_by(grant)) {
-                push_new(needs, Need { key: key.clone(), owners: vec![grant.owner.clone()], quorum: 1 });
+            if line
+                .iter()
+                .any(|member| !converts(member, grant) && member.request.is_kept_out_by(grant))
+            {
+                push_new(
+                    needs,
+                    Need {
+                        key: key.clone(),
+                        owners: vec![grant.owner.clone()],
+                        quorum: 1,
+                    },
+                );
             }
         }
         for member in &line {
@@ -106,9 +140,19 @@ fn line_before<'a>(
             line.push(earlier);
             continue;
         }
-        push_new(needs, Need { key: key.clone(), owners: vec![owner.clone()], quorum: 1 });
+        push_new(
+            needs,
+            Need {
+                key: key.clone(),
+                owners: vec![owner.clone()],
+                quorum: 1,
+            },
+        );
         nodes.push(earlier);
-        if earlier.request.mode == Mode::Exclusive && earlier.request.path.is_root() && queues.of_owner(key.db, owner).len() == 1 {
+        if earlier.request.mode == Mode::Exclusive
+            && earlier.request.path.is_root()
+            && queues.of_owner(key.db, owner).len() == 1
+        {
             break;
         }
     }
@@ -130,21 +174,38 @@ fn permits(lock: &Lock, request: &Request, key: &KeyId, now: Millis) -> Option<N
     if request.mode != Mode::Shared {
         return None;
     }
-    let sharing = |grant: &&Grant| grant.mode == Mode::Shared && grant.path() == &request.path && !grant.has_ended(now);
-    let owners: Vec<Bytes> = lock.grants().iter().filter(sharing).map(|grant| grant.owner.clone()).collect();
+    let sharing =
+        |grant: &&Grant| grant.mode == Mode::Shared && grant.path() == &request.path && !grant.has_ended(now);
+    let owners: Vec<Bytes> = lock
+        .grants()
+        .iter()
+        .filter(sharing)
+        .map(|grant| grant.owner.clone())
+        .collect();
     let quorum = lock.permits_missing(request) as usize;
-    (quorum > 0 && quorum <= owners.len()).then(|| Need { key: key.clone(), owners, quorum })
+    (quorum > 0 && quorum <= owners.len()).then(|| Need {
+        key: key.clone(),
+        owners,
+        quorum,
+    })
 }
 
 impl Graph {
     /// The owners that are left when everyone who can run to its end has.
     fn irreducible(&self) -> AHashSet<Bytes> {
-        let mut stuck: AHashSet<Bytes> = self.found.iter().filter(|owner| !self.needs[*owner].is_empty()).cloned().collect();
+        let mut stuck: AHashSet<Bytes> = self
+            .found
+            .iter()
+            .filter(|owner| !self.needs[*owner].is_empty())
+            .cloned()
+            .collect();
         loop {
             let before = stuck.len();
             // The last found first: in a long queue that is the front, and one round is enough.
             for owner in self.found.iter().rev() {
-                let met = |need: &Need| need.owners.iter().filter(|other| !stuck.contains(*other)).count() >= need.quorum;
+                let met = |need: &Need| {
+                    need.owners.iter().filter(|other| !stuck.contains(*other)).count() >= need.quorum
+                };
                 if self.needs[owner].iter().all(met) {
                     stuck.remove(owner);
                 }
@@ -161,10 +222,14 @@ impl Graph {
         let mut seen = vec![start.clone()];
         let mut at = start.clone();
         loop {
-            let edges = self.needs[&at].iter().flat_map(|need| need.owners.iter().map(move |owner| (&need.key, owner)));
+            let edges = self.needs[&at]
+                .iter()
+                .flat_map(|need| need.owners.iter().map(move |owner| (&need.key, owner)));
             let into_stuck: Vec<_> = edges.filter(|(_, owner)| stuck.contains(*owner)).collect();
             let closing = into_stuck.iter().find(|(_, owner)| *owner == start);
-            let Some((key, owner)) = closing.or(into_stuck.iter().find(|(_, owner)| !seen.contains(owner))).or(into_stuck.first())
+            let Some((key, owner)) = closing
+                .or(into_stuck.iter().find(|(_, owner)| !seen.contains(owner)))
+                .or(into_stuck.first())
             else {
                 return text;
             };
@@ -200,17 +265,31 @@ pub fn edges(queues: &LockQueues, locks: &impl Locks, now: Millis) -> Vec<Edge> 
         let mut before: Vec<(Rank, &LockWaiter)> = Vec::new();
         for (rank, waiter) in queues.queue(key) {
             let mut edge = |waits_for: &Bytes, holds| {
-                edges.push(Edge { waiter: waiter.request.owner.clone(), key: key.clone(), waits_for: waits_for.clone(), holds });
+                edges.push(Edge {
+                    waiter: waiter.request.owner.clone(),
+                    key: key.clone(),
+                    waits_for: waits_for.clone(),
+                    holds,
+                });
             };
             locks.with(key, |lock| {
-                let missing = lock.permits_missing(&waiter.request) > 0 && waiter.request.mode == Mode::Shared;
+                let missing =
+                    lock.permits_missing(&waiter.request) > 0 && waiter.request.mode == Mode::Shared;
                 let keeps_out = |grant: &&Grant| {
-                    let permit = missing && grant.mode == Mode::Shared && grant.path() == &waiter.request.path;
-                    !grant.has_ended(now) && !converts(waiter, grant) && (permit || waiter.request.is_kept_out_by(grant))
+                    let permit =
+                        missing && grant.mode == Mode::Shared && grant.path() == &waiter.request.path;
+                    !grant.has_ended(now)
+                        && !converts(waiter, grant)
+                        && (permit || waiter.request.is_kept_out_by(grant))
                 };
-                lock.grants().iter().filter(keeps_out).for_each(|grant| edge(&grant.owner, true));
+                lock.grants()
+                    .iter()
+                    .filter(keeps_out)
+                    .for_each(|grant| edge(&grant.owner, true));
             });
-            let ahead = before.iter().filter(|(_, earlier)| waiter.request.waits_behind(&earlier.request));
+            let ahead = before
+                .iter()
+                .filter(|(_, earlier)| waiter.request.waits_behind(&earlier.request));
             ahead.for_each(|(_, earlier)| edge(&earlier.request.owner, false));
             before.push((rank, waiter));
             if edges.len() >= GRAPH_EDGES_MAX {

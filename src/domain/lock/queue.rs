@@ -90,7 +90,11 @@ impl LockQueues {
 
     /// Those who wait for `key`, first to last.
     pub fn queue(&self, key: &KeyId) -> impl DoubleEndedIterator<Item = (Rank, &LockWaiter)> {
-        self.queues.get(key).into_iter().flatten().filter_map(|rank| Some((*rank, self.waiters.get(&rank.waiter())?)))
+        self.queues
+            .get(key)
+            .into_iter()
+            .flatten()
+            .filter_map(|rank| Some((*rank, self.waiters.get(&rank.waiter())?)))
     }
 
     /// The waits of one owner.
@@ -108,7 +112,10 @@ impl LockQueues {
             self.queues.entry(key.clone()).or_default().insert(waiter.rank);
         }
         if let Some(key) = waiter.keys.first() {
-            self.by_owner.entry((key.db, waiter.request.owner.clone())).or_default().push(id);
+            self.by_owner
+                .entry((key.db, waiter.request.owner.clone()))
+                .or_default()
+                .push(id);
         }
         self.waiters.insert(id, waiter);
     }
@@ -139,7 +146,9 @@ impl LockQueues {
     /// Whether somebody stands before `rank` in the queue of `key` whom `request` would have to wait for.
     pub fn blocks(&self, key: &KeyId, request: &Request, rank: Rank) -> bool {
         let before = self.queue(key).take_while(|(earlier, _)| *earlier < rank);
-        before.into_iter().any(|(_, earlier)| request.waits_behind(&earlier.request))
+        before
+            .into_iter()
+            .any(|(_, earlier)| request.waits_behind(&earlier.request))
     }
 }
 
@@ -160,13 +169,18 @@ impl GrantPass {
         let ranks = queues.queues.get(key)?;
         let from = self.resume_after.map_or(Bound::Unbounded, Bound::Excluded);
         for rank in ranks.range((from, Bound::Unbounded)) {
-            let Some(waiter) = queues.waiter(rank.waiter()) else { continue };
+            let Some(waiter) = queues.waiter(rank.waiter()) else {
+                continue;
+            };
             self.resume_after = Some(*rank);
             if self.is_free(queues, waiter) && can_be_served(queues, waiter, key, locks) {
                 return Some(rank.waiter());
             }
             self.passed_over.push(rank.waiter());
-            if waiter.request.mode == Mode::Exclusive && waiter.request.path.is_root() && queues.of_one_wait(waiter) {
+            if waiter.request.mode == Mode::Exclusive
+                && waiter.request.path.is_root()
+                && queues.of_one_wait(waiter)
+            {
                 self.resume_after = ranks.last().copied();
                 return None;
             }
@@ -176,7 +190,9 @@ impl GrantPass {
 
     fn is_free(&self, queues: &LockQueues, waiter: &LockWaiter) -> bool {
         let earlier = self.passed_over.iter().filter_map(|id| queues.waiter(*id));
-        !earlier.into_iter().any(|earlier| waiter.request.waits_behind(&earlier.request))
+        !earlier
+            .into_iter()
+            .any(|earlier| waiter.request.waits_behind(&earlier.request))
     }
 }
 
@@ -184,7 +200,10 @@ impl LockQueues {
     /// Whether nobody else in the queue can be of the same owner, so that an exclusive wait for the whole key really stops everyone
     /// behind it.
     fn of_one_wait(&self, waiter: &LockWaiter) -> bool {
-        waiter.keys.first().is_some_and(|key| self.of_owner(key.db, &waiter.request.owner).len() == 1)
+        waiter
+            .keys
+            .first()
+            .is_some_and(|key| self.of_owner(key.db, &waiter.request.owner).len() == 1)
     }
 }
 

@@ -1,0 +1,317 @@
+//! How those who wait for locks are served: by whoever ends a grant, in the same step, or by the scheduler.
+
+use super::dispatch::{commit, commit_changes, Cx, Outcome};
+use super::settings::Setting;
+use super::{Host, Key, Node, Reply};
+use crate::domain::lock::queue::{GrantPass, LockWaiter, Locks};
+use crate::domain::lock::{deadlock, decide, Lock, LockEvent, Request};
+use crate::domain::requests::Answer;
+use crate::domain::wait::{Class, Rank, WaiterId};
+use crate::domain::{Bytes, Change, Connection, Error, Fence, KeyId, Millis, Service};
+use smallvec::SmallVec;
+use std::cell::RefCell;
+
+/// The locks of the host, as the queue and the deadlock search read them.
+pub struct HostLocks<'a, H>(RefCell<&'a mut H>);
+
+impl<'a, H: Host> HostLocks<'a, H> {
+    /// Lends the locks of `host`.
+    pub fn new(host: &'a mut H) -> Self {
+        Self(RefCell::new(host))
+    }
+}
+
+impl<H: Host> Locks for HostLocks<'_, H> {
+    fn with<T>(&self, key: &KeyId, read: impl FnOnce(&Lock) -> T) -> T {
+        let mut host = self.0.borrow_mut();
+        match host.read::<Lock>(key.into()) {
+            Ok(Some(stored)) => read(&stored.state),
+            _ => read(&Lock::default()),
+        }
+    }
+}
+
+/// Lets the client wait, unless it does not want to, may not, or waiting would close a cycle. If it would close one only because of
+/// those who stand before it in the queue, it goes before them: they cannot move before it does.
+pub fn wait<H: Host>(cx: &mut Cx<H>, waiter: LockWaiter, block_ms: Option<Millis>) -> Result<Outcome, Error> {
+    let Some(block_ms) = block_ms.filter(|_| cx.host.may_block()) else {
+        return Ok(Outcome::Reply(Reply::Nil));
+    };
+    let max = cx.node.settings.get(Setting::LockWaitersMax);
+    if waiter
+        .keys
+        .iter()
+        .any(|key| cx.node.locks.waiting_for(key) as u64 >= max)
+    {
+        return Err(Error::limit(
+            "lock-waiters-max",
+            "one more client waiting for this lock",
+            max,
+        ));
+    }
+    let (id, keys, now) = (waiter.rank.waiter(), waiter.keys.clone(), cx.now());
+    cx.node.locks.insert(waiter.clone());
+    let behind = deadlock::check(&cx.node.locks, id, &HostLocks::new(cx.host), now);
+    if let Err(cycle) = behind {
+        cx.node.locks.remove(id);
+        let ahead = LockWaiter {
+            rank: rank(cx.node, Class::Ahead, waiter.priority, id),
+            ..waiter
+        };
+        cx.node.locks.insert(ahead);
+        if deadlock::check(&cx.node.locks, id, &HostLocks::new(cx.host), now).is_err() {
+            cx.node.locks.remove(id);
+            cx.node.metrics.of_mut(Service::Lock).deadlocks += 1;
+            return Err(cycle);
+        }
+    }
+    cx.node
+        .begin_wait(id, Service::Lock, keys.clone(), block_ms, cx.host);
+    for key in &keys {
+        // It may fit now that it stands in front, and the leases that it waits for need a timer from now on.
+        serve(cx.node, cx.host, key);
+    }
+    Ok(Outcome::Waits)
+}
+
+/// The place in the queue of a wait that begins now.
+pub fn rank(node: &Node, class: Class, priority: u64, id: WaiterId) -> Rank {
+    Rank::new(
+        class,
+        node.now(),
+        priority,
+        node.settings.get(Setting::LockAgeingMs),
+        id,
+    )
+}
+
+/// Errs if the lock has as many grants as are allowed. Asked for all keys before anything is granted on one of them.
+pub fn check_room<H: Host>(node: &Node, host: &mut H, key: Key, request: &Request) -> Result<(), Error> {
+    let max = node.settings.get(Setting::LockHoldersMax);
+    match host.read::<Lock>(key)? {
+        Some(stored)
+            if stored.state.grants().len() as u64 >= max && !decide::is_covered(&stored.state, request) =>
+        {
+            Err(Error::limit(
+                "lock-holders-max",
+                "one more grant on this lock",
+                max,
+            ))
+        }
+        Some(stored) => decide::reenter(&stored.state, request, node.now()).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Grants what fits and has room: a new grant, or one level more of what the owner holds.
+pub fn take<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    request: &Request,
+    request_id: Option<&Bytes>,
+) -> Result<Fence, Error> {
+    let empty = Lock::default();
+    let stored = host.read::<Lock>(key)?;
+    let lock = stored.map_or(&empty, |stored| &stored.state);
+    let (event, fence) = match decide::reenter(lock, request, node.fences.now())? {
+        Some(reentered) => reentered,
+        None => decide::grant(lock, request, &mut node.fences),
+    };
+    match request_id {
+        None => commit::<Lock, H>(node, host, key, [event])?,
+        Some(id) => {
+            let answered = Change::Answered {
+                id: id.clone(),
+                answer: Answer::Integer(fence as i64),
+            };
+            commit_changes::<Lock, H>(node, host, key, &[Change::Event(event), answered])?;
+        }
+    }
+    Ok(fence)
+}
+
+/// Removes the grants whose leases are over; whoever waited is served.
+pub fn expire<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
+    let now = node.now();
+    let Some(stored) = host.read::<Lock>(key)? else {
+        return Ok(());
+    };
+    if stored.state.grants().first_end() > now {
+        return Ok(());
+    }
+    let events = decide::expire(&stored.state, now);
+    commit::<Lock, H>(node, host, key, events)?;
+    serve_waiting(node, host, key);
+    Ok(())
+}
+
+/// Serves the queue of `key`, if there is one.
+pub fn serve_waiting<H: Host>(node: &mut Node, host: &mut H, key: Key) {
+    if node.is_waited_for(key) {
+        serve(node, host, &key.id());
+    }
+}
+
+/// Serves everyone who can be served on `key`, first to last, and sees to it that the key is looked at when its next lease ends.
+fn serve<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+    let mut pass = GrantPass::default();
+    while let Some(id) = pass.next(&node.locks, key, &HostLocks::new(host)) {
+        serve_one(node, host, id);
+    }
+    if node.locks.waiting_for(key) > 0 {
+        if let Some(end) = HostLocks::new(host)
+            .with(key, |lock| lock.grants().first_end())
+            .checked_add(1)
+        {
+            node.schedule.look_at(key.clone(), end - 1);
+        }
+    }
+}
+
+fn serve_one<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) {
+    let Some(waiter) = node.locks.remove(id) else {
+        return;
+    };
+    let served = match waiter.converts {
+        Some(fence) => serve_conversion(node, host, &waiter, fence),
+        None => serve_request(node, host, &waiter),
+    };
+    match served {
+        Ok((grants, reply)) => {
+            node.serve_wait(id, grants, reply.clone(), host);
+            if let Some(request_id) = &waiter.request_id {
+                answer_twins(node, host, &waiter, request_id, &reply);
+            }
+            recheck_owner(node, host, (&waiter.keys[0]).into(), &waiter.request.owner);
+        }
+        Err(error) => node.refuse_wait(id, error, host),
+    }
+}
+
+type Served = (SmallVec<[(KeyId, Fence); 1]>, Reply);
+
+fn serve_request<H: Host>(node: &mut Node, host: &mut H, waiter: &LockWaiter) -> Result<Served, Error> {
+    for key in &waiter.keys {
+        check_room(node, host, key.into(), &waiter.request)?;
+    }
+    let mut grants = SmallVec::new();
+    for key in &waiter.keys {
+        let fence = take(
+            node,
+            host,
+            key.into(),
+            &waiter.request,
+            waiter.request_id.as_ref(),
+        )?;
+        grants.push((key.clone(), fence));
+    }
+    let mut fences: Vec<Reply> = grants.iter().map(|(_, fence)| Reply::number(*fence)).collect();
+    let reply = if waiter.is_multiple {
+        Reply::Array(fences)
+    } else {
+        fences.remove(0)
+    };
+    Ok((grants, reply))
+}
+
+fn serve_conversion<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    waiter: &LockWaiter,
+    fence: Fence,
+) -> Result<Served, Error> {
+    let (empty, now) = (Lock::default(), node.now());
+    let key = &waiter.keys[0];
+    let stored = host.read::<Lock>(key.into())?;
+    let lock = stored.map_or(&empty, |stored| &stored.state);
+    decide::owned(lock, &waiter.request.owner, fence, now)?;
+    let Some((event, new_fence)) = decide::convert(lock, fence, waiter.request.mode, &mut node.fences) else {
+        return Err(decide::stale(lock, fence));
+    };
+    commit::<Lock, H>(node, host, key.into(), [event])?;
+    // A conversion that nobody was told of stays: its owner holds the lock by the old fence's grant and can look it up.
+    Ok((SmallVec::new(), Reply::number(new_fence)))
+}
+
+/// A retry may wait beside the request it repeats: it gets the same answer.
+fn answer_twins<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    served: &LockWaiter,
+    request_id: &Bytes,
+    reply: &Reply,
+) {
+    for key in &served.keys {
+        let same = |waiter: &LockWaiter| waiter.request_id.as_ref() == Some(request_id);
+        let twins: Vec<WaiterId> = node
+            .locks
+            .queue(key)
+            .filter(|(_, waiter)| same(waiter))
+            .map(|(rank, _)| rank.waiter())
+            .collect();
+        for twin in twins {
+            node.serve_wait(twin, SmallVec::new(), reply.clone(), host);
+        }
+    }
+}
+
+/// An owner that waits elsewhere, in another connection, has got something: only now may that wait be part of a cycle.
+pub fn recheck_owner<H: Host>(node: &mut Node, host: &mut H, key: Key, owner: &Bytes) {
+    let waits: SmallVec<[WaiterId; 4]> = node.locks.of_owner(key.db, owner).iter().copied().collect();
+    for id in waits {
+        let now = node.now();
+        let checked = deadlock::check(&node.locks, id, &HostLocks::new(host), now);
+        if let Err(cycle) = checked {
+            node.metrics.of_mut(Service::Lock).deadlocks += 1;
+            node.refuse_wait(id, cycle, host);
+        }
+    }
+}
+
+/// The scheduler looks at a key: leases that are over end, and whoever can be served is.
+pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+    if let Err(error) = expire(node, host, key.into()) {
+        return refuse_all(node, host, key, error);
+    }
+    if node.locks.waiting_for(key) > 0 {
+        serve(node, host, key);
+    }
+}
+
+/// Nobody can be served on this key any more.
+pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: Error) {
+    let waiters: Vec<WaiterId> = node.locks.queue(key).map(|(rank, _)| rank.waiter()).collect();
+    waiters
+        .into_iter()
+        .for_each(|id| node.refuse_wait(id, error.clone(), host));
+}
+
+/// The client that waited for these grants was gone before it could be told.
+pub fn take_back<H: Host>(node: &mut Node, host: &mut H, grants: Vec<(KeyId, Fence)>) {
+    for (key, fence) in grants {
+        let event = match host.read::<Lock>((&key).into()) {
+            Ok(Some(stored)) => decide::take_back(&stored.state, fence),
+            _ => None,
+        };
+        if let Some(event) = event {
+            node.metrics.of_mut(Service::Lock).taken_back += 1;
+            end_and_serve(node, host, &key, vec![event]);
+        }
+    }
+}
+
+/// A connection has ended: what was taken with `ONDISCONNECT RELEASE` over it is released.
+pub fn disconnected<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, connection: Connection) {
+    if let Ok(Some(stored)) = host.read::<Lock>(key.into()) {
+        let events = decide::disconnect(&stored.state, connection);
+        end_and_serve(node, host, key, events);
+    }
+}
+
+fn end_and_serve<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, events: Vec<LockEvent>) {
+    // The key was just read as a lock, so it cannot be of a wrong type.
+    if commit::<Lock, H>(node, host, key.into(), events).is_ok() {
+        serve_waiting(node, host, key.into());
+    }
+}
