@@ -164,8 +164,3 @@ pub fn log_panic(what: &str, text: &str) {
         ctx.log("warning", line);
     }
 }
-
-/// A number that changes when two servers differ in how they unblock clients; see `blocking`.
-pub fn server_version() -> i32 {
-    detached().map_or(0, |ctx| ctx.server_version())
-}
