@@ -158,7 +158,7 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
 ) -> Result<(), Error> {
     if !cx.host.is_trusted() {
         let mut trial = cx.host.read::<E>(key)?.cloned().unwrap_or_default();
-        changes.iter().for_each(|change| trial.apply(change));
+        changes.iter().for_each(|change| trial.try_apply(change));
         trial
             .check()
             .map_err(|broken| Error::usage(format!("payload does not fit this key: {}", broken.0)))?;
@@ -274,6 +274,13 @@ fn do_chore<H: Host>(node: &mut Node, host: &mut H, chore: Chore) {
     match chore {
         Chore::TakeBack { grants } => lock_serve::take_back(node, host, grants),
         Chore::Disconnected(connection) => disconnected(node, host, connection),
+        Chore::Untied { key, connections } => {
+            let stored = host.read::<Lock>((&key).into()).ok().flatten();
+            let tied = stored.map_or_else(Vec::new, |stored| stored.state.connections());
+            for connection in connections.into_iter().filter(|known| !tied.contains(known)) {
+                node.ties.untie(connection, &key);
+            }
+        }
         Chore::ForgetStrangers => {
             for stranger in node.ties.strangers(node.boot) {
                 disconnected(node, host, stranger);
@@ -314,6 +321,7 @@ pub fn waiter_gone(node: &mut Node, id: crate::domain::wait::WaiterId) {
 /// A panic was contained while a command worked on `keys`: the values are checked, their derived indexes made anew, and replicas get
 /// them whole, for a change may have been applied and not sent.
 pub fn after_panic<H: Host>(node: &mut Node, host: &mut H, service: Option<Service>, keys: &[Key]) {
+    node.metrics.panics += 1;
     if let Some(service) = service {
         node.metrics.of_mut(service).panics += 1;
     }

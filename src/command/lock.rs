@@ -330,6 +330,7 @@ pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if let Some((event, fence)) = decide::convert(lock, token, mode, &mut cx.node.fences) {
         commit::<Lock, H>(cx.node, cx.host, key, [event])?;
         serve_waiting(cx.node, cx.host, key);
+        recheck_owner(cx.node, cx.host, key, &Bytes::from(owner));
         return Ok(Outcome::Reply(Reply::number(fence)));
     }
     let request = decide::conversion(grant, mode);

@@ -133,17 +133,23 @@ pub fn take<H: Host>(
 
 /// Removes the grants whose leases are over; whoever waited is served.
 pub fn expire<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
+    if end_expired(node, host, key)? {
+        serve_waiting(node, host, key);
+    }
+    Ok(())
+}
+
+fn end_expired<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<bool, Error> {
     let now = node.now();
     let Some(stored) = host.read::<Lock>(key)? else {
-        return Ok(());
+        return Ok(false);
     };
     if stored.state.grants().first_end() > now {
-        return Ok(());
+        return Ok(false);
     }
     let events = decide::expire(&stored.state, now);
     commit::<Lock, H>(node, host, key, events)?;
-    serve_waiting(node, host, key);
-    Ok(())
+    Ok(true)
 }
 
 /// Serves the queue of `key`, if there is one.
@@ -193,6 +199,8 @@ type Served = (SmallVec<[(KeyId, Fence); 1]>, Reply);
 
 fn serve_request<H: Host>(node: &mut Node, host: &mut H, waiter: &LockWaiter) -> Result<Served, Error> {
     for key in &waiter.keys {
+        // A grant of its own that is over must not be taken once more: its fence has been refused already.
+        end_expired(node, host, key.into())?;
         check_room(node, host, key.into(), &waiter.request)?;
     }
     let mut grants = SmallVec::new();
@@ -261,6 +269,9 @@ pub fn recheck_owner<H: Host>(node: &mut Node, host: &mut H, key: Key, owner: &B
     let waits: SmallVec<[WaiterId; 4]> = node.locks.of_owner(key.db, owner).iter().copied().collect();
     for id in waits {
         let now = node.now();
+        // What it got may be all that the other wait asks for.
+        let keys = node.locks.waiter(id).map(|waiter| waiter.keys.clone());
+        keys.into_iter().flatten().for_each(|key| node.look_at_soon(key));
         let checked = deadlock::check(&node.locks, id, &HostLocks::new(host), now);
         if let Err(cycle) = checked {
             node.metrics.of_mut(Service::Lock).deadlocks += 1;

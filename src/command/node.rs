@@ -51,6 +51,13 @@ pub enum Chore {
     },
     /// A connection ended.
     Disconnected(Connection),
+    /// A value with ties to connections is gone.
+    Untied {
+        /// Its key.
+        key: KeyId,
+        /// What it was tied to.
+        connections: Vec<Connection>,
+    },
     /// The keys were loaded or this node was promoted: connections of other processes are gone for good.
     ForgetStrangers,
 }
@@ -106,6 +113,18 @@ impl Node {
             self.quarantine.remove(&key);
         }
         self.look_at_soon(key);
+    }
+
+    /// The value of `key` is gone, and with it its ties to `connections`. The very command that found it expired may have taken the
+    /// lock anew over the same connection, so the scheduler asks the key first. A replica only learns of it after the fact.
+    pub fn value_gone(&mut self, key: KeyId, connections: Vec<Connection>) {
+        if self.replica {
+            for connection in connections {
+                self.ties.untie(connection, &key);
+            }
+        } else {
+            self.chores.push(Chore::Untied { key, connections });
+        }
     }
 
     /// All keys of a database are gone.

@@ -94,10 +94,12 @@ pub fn explain<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.REPAIR`
 pub fn repair<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
-    let Some((type_name, was_broken)) = cx.host.repair(key)? else {
+    let repaired = cx.host.repair(key)?;
+    // A key that holds nothing any more was not told of its DEL.
+    cx.node.quarantine.remove(&key.id());
+    let Some((type_name, was_broken)) = repaired else {
         return Ok(Outcome::Reply(Reply::Nil));
     };
-    cx.node.quarantine.remove(&key.id());
     cx.node.metrics.repairs += u64::from(was_broken);
     cx.node.look_at_soon(key.id());
     Ok(Outcome::Reply(Reply::map([

@@ -55,6 +55,8 @@ impl Flags {
     pub const GETKEYS_API: Flags = Flags(64);
     pub const ALLOW_STALE: Flags = Flags(128);
     pub const ALLOW_LOADING: Flags = Flags(256);
+    /// Not one of Redis' flags: the last arguments are a command of their own.
+    pub const WRAPS: Flags = Flags(512);
 
     const NAMES: [(Flags, &'static str); 9] = [
         (Flags::WRITE, "write"),

@@ -133,7 +133,7 @@ const CONVERT: Spec = Spec {
     name: "LTMC.LOCK.CONVERT",
     arity: -6,
     flags: GROWS,
-    categories: "write blocking",
+    categories: "write slow blocking",
     summary: "Makes a shared grant exclusive or an exclusive one shared, under a new fence, without letting go of it.",
     reply: "the new fence; nil if others share the lock and the wait timed out",
     args: &[KEY, OWNER, TOKEN, Arg::one_of("mode", &[SHARED, EXCLUSIVE]), BLOCK],
@@ -168,7 +168,8 @@ const INFO: Spec = Spec {
 const MLOCK: Spec = Spec {
     name: "LTMC.MLOCK",
     arity: -4,
-    flags: GROWS,
+    // Redis Cluster does not look at key specs like these: without this it would neither redirect nor refuse keys of several slots.
+    flags: GROWS.and(Flags::GETKEYS_API),
     keys: &[
         KeySpec {
             access: Access::Update,
@@ -179,7 +180,7 @@ const MLOCK: Spec = Spec {
             at: KeysAt::AfterWord("REGISTRY", 4),
         },
     ],
-    categories: "write blocking",
+    categories: "write slow blocking",
     complexity:
         "O(K log N) with K keys and N the grants on each; O(W) more for each with W clients waiting before",
     summary: "Takes several locks at once or none of them; holds nothing while it waits.",
@@ -205,7 +206,7 @@ const BREAK: Spec = Spec {
         access: Access::Delete,
         at: KeysAt::Index(1),
     }],
-    categories: "write admin dangerous",
+    categories: "write slow admin dangerous",
     complexity: "O(N) with N the grants on the lock",
     summary:
         "Takes a lock away from everyone who holds it, or from one owner; the server's log says who did.",
@@ -219,7 +220,7 @@ const GRAPH: Spec = Spec {
     arity: 1,
     flags: Flags::READONLY.and(Flags::ADMIN),
     keys: &[],
-    categories: "read admin dangerous",
+    categories: "read slow admin dangerous",
     complexity: "O(E) with E the edges, at most 10000",
     summary: "Lists the wait-for graph of this node.",
     reply: "list of maps: waiter, key, db, waits_for, kind (holder or queue)",
@@ -229,7 +230,7 @@ const GRAPH: Spec = Spec {
 const GUARD: Spec = Spec {
     name: "LTMC.GUARD",
     arity: -4,
-    flags: Flags::WRITE.and(Flags::GETKEYS_API),
+    flags: Flags::WRITE.and(Flags::GETKEYS_API).and(Flags::WRAPS),
     keys: READ_FIRST,
     categories: "write slow",
     complexity: "that of the command",
@@ -254,7 +255,7 @@ const APPLY: Spec = Spec {
     arity: -3,
     flags: Flags::WRITE.and(Flags::ADMIN),
     keys: UPDATE_FIRST,
-    categories: "write admin dangerous",
+    categories: "write slow admin dangerous",
     complexity: "O(N) with N the changes in the payload",
     summary: "Applies changes that a primary decided: how LTMC's writes reach replicas and the AOF. Not for clients.",
     reply: "OK",
@@ -265,6 +266,7 @@ const APPLY: Spec = Spec {
 const EXPLAIN: Spec = Spec {
     name: "LTMC.EXPLAIN",
     arity: 2,
+    categories: "read slow",
     complexity: "O(N) with N the size of the payload",
     summary: "Shows the payload of an LTMC.APPLY as JSON, for reading an AOF.",
     reply: "JSON text",
@@ -277,7 +279,7 @@ const REPAIR: Spec = Spec {
     arity: 2,
     flags: Flags::WRITE.and(Flags::ADMIN),
     keys: UPDATE_FIRST,
-    categories: "write admin dangerous",
+    categories: "write slow admin dangerous",
     complexity: "O(N) with N the size of the value",
     summary: "Checks a key, makes its derived indexes anew and takes it out of quarantine.",
     reply: "map: type, was_broken; nil if the key holds nothing of LTMC",
@@ -295,7 +297,7 @@ const DEBUG: Spec = Spec {
         at: KeysAt::Index(2),
     }],
     flags: Flags::WRITE.and(Flags::ADMIN),
-    categories: "write admin dangerous",
+    categories: "write slow admin dangerous",
     complexity: "O(1)",
     summary: "Exists in test builds only: panics on demand (PANIC [key]) and moves the clock (CLOCK ms).",
     reply: "OK",

@@ -40,7 +40,7 @@ pub trait Event: Serialize + DeserializeOwned + Clone + std::fmt::Debug {
 }
 
 /// The state in one key.
-pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug {
+pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'static {
     /// What can happen to it.
     type Event: Event;
 

@@ -183,14 +183,21 @@ fn key_positions(spec: &'static Spec, args: &[&[u8]]) -> Vec<usize> {
     positions
 }
 
-/// COMMAND GETKEYS and ACL ask where the keys are: those of the row, and those of the inner command.
+/// COMMAND GETKEYS, ACL and Redis Cluster ask where the keys are: those of the row, and those of the inner command.
 fn report_keys(ctx: Ctx, spec: &'static Spec, argv: &[Str]) {
     let args: Vec<&[u8]> = argv.iter().map(|arg| arg.bytes()).collect();
     for at in key_positions(spec, &args) {
         call!(RedisModule_KeyAtPos(ctx.0, at as c_int));
     }
     let inner_at = spec.args.len() - 1;
-    if argv.len() <= inner_at {
+    if !spec.flags.has(Flags::WRAPS) || argv.len() <= inner_at {
+        return;
+    }
+    if let Some(own) = Table::<RedisHost>::find(args[inner_at]) {
+        // Redis 7.0 would not look at all the key specs of a module's command.
+        for at in key_positions(own.spec, &args[inner_at..]) {
+            call!(RedisModule_KeyAtPos(ctx.0, (at + inner_at) as c_int));
+        }
         return;
     }
     let mut inner: Vec<_> = argv[inner_at..].iter().map(|arg| arg.0).collect();

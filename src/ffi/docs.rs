@@ -160,7 +160,7 @@ fn end_of_key_specs() -> rm::RedisModuleCommandKeySpec {
 pub fn set(command: *mut rm::RedisModuleCommand, spec: &'static Spec) -> Result<(), String> {
     let mut arena = Arena::default();
     let mut key_specs: Vec<_> = spec.keys.iter().map(|keys| arena.key_spec(keys)).collect();
-    if spec.flags.has(Flags::GETKEYS_API) {
+    if spec.flags.has(Flags::WRAPS) {
         // There are more keys than the specs say: Redis then asks the command itself.
         key_specs
             .iter_mut()

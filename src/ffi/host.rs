@@ -8,6 +8,7 @@ use crate::domain::{Change, Code, Db, Entity, Error, Stored};
 use crate::snapshot::ChangesWriter;
 use redis_module::raw as rm;
 use smallvec::SmallVec;
+use std::ffi::c_int;
 
 /// A key in use.
 struct Opened {
@@ -163,7 +164,14 @@ impl RedisHost {
             super::reply::write_error(self.ctx, "ERR the inner command could not be run");
             return;
         }
-        call!(RedisModule_ReplyWithCallReply(self.ctx.0, reply));
+        if is_denial(reply) {
+            super::reply::write_error(
+                self.ctx,
+                "NOPERM the user has no permission to run the inner command or to access its keys",
+            );
+        } else {
+            call!(RedisModule_ReplyWithCallReply(self.ctx.0, reply));
+        }
         call!(RedisModule_FreeCallReply(reply));
     }
 
@@ -171,6 +179,18 @@ impl RedisHost {
     pub fn blocked(&self) -> Option<WaiterId> {
         self.blocked
     }
+}
+
+/// Redis 7.0 says that an inner command is not allowed by a text of its own instead of NOPERM.
+fn is_denial(reply: *mut rm::RedisModuleCallReply) -> bool {
+    const TEXT: &[u8] = b"ERR acl verification failed";
+    if call!(RedisModule_CallReplyType(reply)) != rm::REDISMODULE_REPLY_ERROR as c_int {
+        return false;
+    }
+    let mut len = 0;
+    let start = call!(RedisModule_CallReplyStringPtr(reply, &mut len));
+    // SAFETY: Redis says that `len` bytes start there; they live as long as the reply.
+    !start.is_null() && unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }.starts_with(TEXT)
 }
 
 impl Host for RedisHost {

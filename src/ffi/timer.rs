@@ -10,6 +10,9 @@ use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr;
 
+/// How soon the scheduler looks again whether clients are still paused, ms.
+const PAUSED_RETRY_MS: u64 = 10;
+
 thread_local! {
     /// The timer that runs, and when it fires, unix ms.
     static ARMED: Cell<Option<(rm::RedisModuleTimerID, u64)>> = const { Cell::new(None) };
@@ -41,10 +44,15 @@ pub fn arm(when: Option<u64>) {
 extern "C" fn fire(ctx: *mut rm::RedisModuleCtx, _data: *mut c_void) {
     ARMED.set(None);
     contain("the scheduler", || {
+        // While clients are paused (CLIENT PAUSE, FAILOVER, CLUSTER FAILOVER) the data must not change: Redis dies of an assertion if
+        // something is replicated then.
+        if call!(RedisModule_AvoidReplicaTraffic()) != 0 {
+            return arm(Some(state::now_us() / 1000 + PAUSED_RETRY_MS));
+        }
         state::with_node(|node| {
             let mut host = RedisHost::for_scheduler(super::api::Ctx(ctx));
             dispatch::tick(node, &mut host);
             host.finish();
-        })
+        });
     });
 }

@@ -10,12 +10,8 @@ pub fn fields(metrics: &Metrics) -> Vec<(String, u64)> {
         ("swept_keys".to_string(), metrics.swept_keys),
         ("sweep_lag_ms".to_string(), metrics.sweep_lag_ms),
         ("repairs".to_string(), metrics.repairs),
+        ("panics".to_string(), metrics.panics),
     ];
-    let panics = Service::ALL
-        .iter()
-        .map(|service| metrics.of(*service).panics)
-        .sum();
-    fields.push(("panics".to_string(), panics));
     for &service in Service::ALL {
         let of = metrics.of(service);
         let mut add = |name: &str, value: u64| fields.push((format!("{}_{name}", service.name()), value));

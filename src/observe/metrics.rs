@@ -53,6 +53,8 @@ pub struct Metrics {
     pub sweep_lag_ms: u64,
     /// Keys repaired: their derived indexes were made anew.
     pub repairs: u64,
+    /// Panics contained in commands of any kind.
+    pub panics: u64,
 }
 
 impl Default for Metrics {
@@ -64,6 +66,7 @@ impl Default for Metrics {
             swept_keys: 0,
             sweep_lag_ms: 0,
             repairs: 0,
+            panics: 0,
         }
     }
 }

@@ -1,1 +1,15 @@
-fn _placeholder() {}
+//! The whole module without Redis: commands go in as argv, a host in memory plays the server, and a model that is as naive as
+//! possible says what has to come out.
+//!
+//! `LTMC_MODEL_STEPS` sets how many steps the random schedules take in total, `LTMC_MODEL_SEED` replays one schedule.
+#![cfg(not(feature = "module"))]
+
+mod audit;
+mod fairness;
+mod host;
+mod naive;
+mod ops;
+mod prng;
+mod reduction;
+mod schedules;
+mod world;

@@ -8,7 +8,7 @@
 //!
 //! An owner with several waits at once (one in each of several connections) runs only when all of them end.
 
-use super::decide::Request;
+use super::decide::{is_covered, Request};
 use super::grant::{Grant, Mode};
 use super::queue::{LockQueues, LockWaiter, Locks};
 use super::Lock;
@@ -20,11 +20,19 @@ use ahash::{AHashMap, AHashSet};
 use smallvec::SmallVec;
 
 /// Something an owner waits for: at least `quorum` of `owners` (an owner counts as often as it is listed).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Need {
     key: KeyId,
     owners: Vec<Bytes>,
     quorum: usize,
+    /// Who stands before the owner in the queue and needs this, if it is not the owner itself. Only the message shows it.
+    via: Option<Bytes>,
+}
+
+impl Need {
+    fn is_same(&self, other: &Need) -> bool {
+        (&self.key, &self.owners, self.quorum) == (&other.key, &other.owners, other.quorum)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -96,23 +104,30 @@ fn needs_on(
             .iter()
             .filter(|grant| grant.mode != Mode::Optimistic && !grant.has_ended(now));
         for grant in holders {
-            if line
+            let kept_out = line
                 .iter()
-                .any(|member| !converts(member, grant) && member.request.is_kept_out_by(grant))
-            {
+                .find(|member| !converts(member, grant) && member.request.is_kept_out_by(grant));
+            if let Some(member) = kept_out {
                 push_new(
                     needs,
                     Need {
                         key: key.clone(),
                         owners: vec![grant.owner.clone()],
                         quorum: 1,
+                        via: other_owner(member, waiter),
                     },
                 );
             }
         }
         for member in &line {
             if let Some(need) = permits(lock, &member.request, key, now) {
-                push_new(needs, need);
+                push_new(
+                    needs,
+                    Need {
+                        via: other_owner(member, waiter),
+                        ..need
+                    },
+                );
             }
         }
     });
@@ -146,6 +161,7 @@ fn line_before<'a>(
                 key: key.clone(),
                 owners: vec![owner.clone()],
                 quorum: 1,
+                via: None,
             },
         );
         nodes.push(earlier);
@@ -160,33 +176,39 @@ fn line_before<'a>(
 }
 
 fn push_new(needs: &mut Vec<Need>, need: Need) {
-    if !needs.contains(&need) {
+    if !needs.iter().any(|known| known.is_same(&need)) {
         needs.push(need);
     }
+}
+
+fn other_owner(member: &LockWaiter, waiter: &LockWaiter) -> Option<Bytes> {
+    (member.request.owner != waiter.request.owner).then(|| member.request.owner.clone())
 }
 
 fn converts(waiter: &LockWaiter, grant: &Grant) -> bool {
     waiter.converts == Some(grant.fence)
 }
 
-/// The holders of a full semaphore of whom some have to end.
+/// The holders of a full semaphore of whom some have to end. Whoever holds what it asks for needs no permit more.
 fn permits(lock: &Lock, request: &Request, key: &KeyId, now: Millis) -> Option<Need> {
-    if request.mode != Mode::Shared {
+    if request.mode != Mode::Shared || is_covered(lock, request) {
         return None;
     }
-    let sharing =
-        |grant: &&Grant| grant.mode == Mode::Shared && grant.path() == &request.path && !grant.has_ended(now);
-    let owners: Vec<Bytes> = lock
+    let missing = lock.permits_missing(request) as usize;
+    let sharing = |grant: &&Grant| grant.mode == Mode::Shared && grant.path() == &request.path;
+    let (ended, live): (Vec<&Grant>, Vec<&Grant>) = lock
         .grants()
         .iter()
         .filter(sharing)
-        .map(|grant| grant.owner.clone())
-        .collect();
-    let quorum = lock.permits_missing(request) as usize;
+        .partition(|grant| grant.has_ended(now));
+    let owners: Vec<Bytes> = live.into_iter().map(|grant| grant.owner.clone()).collect();
+    // Those whose leases are over have their permits still, until the key is looked at.
+    let quorum = missing.saturating_sub(ended.len());
     (quorum > 0 && quorum <= owners.len()).then(|| Need {
         key: key.clone(),
         owners,
         quorum,
+        via: None,
     })
 }
 
@@ -224,15 +246,19 @@ impl Graph {
         loop {
             let edges = self.needs[&at]
                 .iter()
-                .flat_map(|need| need.owners.iter().map(move |owner| (&need.key, owner)));
+                .flat_map(|need| need.owners.iter().map(move |owner| (need, owner)));
             let into_stuck: Vec<_> = edges.filter(|(_, owner)| stuck.contains(*owner)).collect();
             let closing = into_stuck.iter().find(|(_, owner)| *owner == start);
-            let Some((key, owner)) = closing
+            let Some((need, owner)) = closing
                 .or(into_stuck.iter().find(|(_, owner)| !seen.contains(owner)))
                 .or(into_stuck.first())
             else {
                 return text;
             };
+            let key = &need.key;
+            if let Some(via) = &need.via {
+                text.push_str(&format!(" -> {} -> {}", printable(&key.name), printable(via)));
+            }
             text.push_str(&format!(" -> {} -> {}", printable(&key.name), printable(owner)));
             if seen.contains(owner) {
                 return text;

@@ -153,6 +153,23 @@ impl Client {
         self.recv_for(Duration::from_millis(ms))
     }
 
+    /// The next reply, or `None` if the server closes the connection instead; panics if it does neither.
+    #[track_caller]
+    pub fn recv_or_end(&mut self) -> Option<Reply> {
+        match self.arrival(PATIENCE) {
+            Arrival::Reply(reply) => Some(reply),
+            Arrival::Closed => None,
+            Arrival::Nothing => panic!("neither a reply nor an end within {PATIENCE:?}"),
+        }
+    }
+
+    /// Sends a command written as a line; false if the server has closed the connection.
+    pub fn try_send_line(&mut self, line: &str) -> bool {
+        let mut bytes = Vec::new();
+        encode(&words(line), &mut bytes);
+        self.stream.write_all(&bytes).is_ok()
+    }
+
     #[track_caller]
     fn recv_for(&mut self, limit: Duration) -> Option<Reply> {
         match self.arrival(limit) {

@@ -1,0 +1,154 @@
+//! How many operations a second, against what teams use today on the same server.
+
+use crate::harness::{Client, Server};
+use crate::load::{check_replies, key, Load, Round, Workload, KEYS};
+use crate::report::{median, table};
+use crate::Options;
+
+const CLIENTS: usize = 50;
+const PIPELINES: [usize; 2] = [1, 16];
+
+const LOCK_SCRIPT: &str =
+    "if redis.call('set',KEYS[1],ARGV[1],'NX','PX',ARGV[2]) then return 1 else return 0 end";
+const UNLOCK_SCRIPT: &str =
+    "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end";
+
+/// A lock taken and given back, in the three states a server can be in: nobody listens to its writes, an AOF does, a replica does.
+pub fn lock_pairs(options: &Options) {
+    for state in ["nobody listens", "appendonly yes, everysec", "one replica"] {
+        let appendonly = if state.starts_with("appendonly") {
+            "yes"
+        } else {
+            "no"
+        };
+        let server = Server::builder()
+            .arg("appendonly", appendonly)
+            .arg("appendfsync", "everysec")
+            .arg("auto-aof-rewrite-percentage", 0)
+            .start();
+        let _replica = state.ends_with("replica").then(|| server.replica());
+        let pairs = pairs(&server);
+        compare(
+            &format!("lock and unlock, {state}: pairs a second"),
+            &server,
+            &pairs,
+            options,
+        );
+    }
+}
+
+fn pairs(server: &Server) -> Vec<Workload> {
+    let load = |script: &str| server.cmd(&["SCRIPT", "LOAD", script]).text().to_string();
+    let set = "{me} NX PX 30000";
+    let (lock, unlock) = (load(LOCK_SCRIPT), load(UNLOCK_SCRIPT));
+    let by_script = format!("EVALSHA {unlock} 1");
+    let pairs = [
+        Workload::new("SET NX PX + DEL")
+            .step("SET", set, CLIENTS)
+            .step("DEL", "", CLIENTS),
+        Workload::new("LTMC.LOCK + LTMC.UNLOCK")
+            .step("LTMC.LOCK", "{me} PX 30000", CLIENTS)
+            .step("LTMC.UNLOCK", "{me}", CLIENTS),
+        Workload::new("SET NX PX + script")
+            .step("SET", set, CLIENTS)
+            .step(&by_script, "{me}", CLIENTS),
+        Workload::new("script + script")
+            .step(&format!("EVALSHA {lock} 1"), "{me} 30000", CLIENTS)
+            .step(&by_script, "{me}", CLIENTS),
+    ];
+    let mut client = server.client();
+    let replies = [["+OK", "1"], ["fence", "1"], ["+OK", "1"], ["1", "1"]];
+    for (pair, replies) in pairs.iter().zip(replies) {
+        check_replies(&mut client, pair, &replies);
+    }
+    pairs.into()
+}
+
+/// Looking at a lock and renewing it, against the native commands that come closest.
+pub fn single_commands(options: &Options) {
+    let server = Server::start();
+    let mut client = server.client();
+    let fences: Vec<String> = filled(&mut client, |key| format!("LTMC.LOCK {key} me PX 3000000"));
+    let checks = Workload::new("LTMC.LOCK.CHECK").step_per_key("LTMC.LOCK.CHECK", &fences, 1);
+    let tails: Vec<String> = fences
+        .iter()
+        .map(|fence| format!("me TOKEN {fence} PX 3000000"))
+        .collect();
+    let renewals = Workload::new("LTMC.LOCK.RENEW").step_per_key("LTMC.LOCK.RENEW", &tails, 1);
+    check_replies(&mut client, &checks, &["1"]);
+    check_replies(&mut client, &renewals, &["1"]);
+
+    // The native keys live on a server of their own, so that both have the same names and number of keys.
+    let native = Server::start();
+    let mut client = native.client();
+    filled(&mut client, |key| format!("SET {key} me PX 3000000"));
+    let nothing = vec![String::new(); KEYS];
+    let gets = Workload::new("GET").step_per_key("GET", &nothing, 2);
+    let lifetime = vec!["3000000".to_string(); KEYS];
+    let expires = Workload::new("PEXPIRE").step_per_key("PEXPIRE", &lifetime, 1);
+    check_replies(&mut client, &gets, &["\"me\""]);
+    check_replies(&mut client, &expires, &["1"]);
+
+    for (title, native_work, ours) in [
+        ("is this fence current, commands a second", &gets, &checks),
+        ("renew a lease, commands a second", &expires, &renewals),
+    ] {
+        compare_cases(title, &[(&native, native_work), (&server, ours)], options);
+    }
+}
+
+/// Runs `line(key)` on every key and returns the replies that are numbers.
+pub fn filled(client: &mut Client, line: impl Fn(&str) -> String) -> Vec<String> {
+    let mut replies = Vec::with_capacity(KEYS);
+    for chunk in (0..KEYS).collect::<Vec<_>>().chunks(500) {
+        let lines: Vec<String> = chunk.iter().map(|at| line(&key(*at))).collect();
+        replies.extend(client.pipeline(&lines).iter().map(|reply| format!("{reply:?}")));
+    }
+    replies
+}
+
+fn compare(title: &str, server: &Server, workloads: &[Workload], options: &Options) {
+    let cases: Vec<_> = workloads.iter().map(|workload| (server, workload)).collect();
+    compare_cases(title, &cases, options);
+}
+
+/// Measures all cases in turn, round after round, so that whatever else the machine does hits them alike. The first is the yardstick;
+/// ratios are the medians of the ratios within a round.
+fn compare_cases(title: &str, cases: &[(&Server, &Workload)], options: &Options) {
+    for pipeline in PIPELINES {
+        let mut loads: Vec<Load> = cases
+            .iter()
+            .map(|(server, _)| Load::connect(server, CLIENTS))
+            .collect();
+        let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); cases.len()];
+        // One round more than counts: the first only warms up.
+        for round in 0..=options.rounds() {
+            for (at, (server, workload)) in cases.iter().enumerate() {
+                let result = loads[at].run(server, workload, pipeline, options.round_time());
+                if round > 0 {
+                    rounds[at].push(result);
+                }
+            }
+        }
+        let row = |at: usize| {
+            let ratios = rounds[at]
+                .iter()
+                .zip(&rounds[0])
+                .map(|(one, yardstick)| one.ops_per_s / yardstick.ops_per_s);
+            vec![
+                cases[at].1.name.to_string(),
+                format!("{:.0}", median(rounds[at].iter().map(|round| round.ops_per_s))),
+                format!("{:.2}", median(ratios)),
+                format!(
+                    "{:.2}",
+                    median(rounds[at].iter().map(|round| round.server_us_per_op))
+                ),
+            ]
+        };
+        table(
+            &format!("{title} ({CLIENTS} clients, pipeline {pipeline})"),
+            &["", "per second", "ratio", "server us each"],
+            &(0..cases.len()).map(row).collect::<Vec<_>>(),
+        );
+    }
+}

@@ -1,0 +1,140 @@
+//! Payloads that are cut, damaged, made up or meant to hurt: refused, without a panic and without large allocations.
+
+use crate::{all_files, decode};
+use ltmc::domain::lock::Lock;
+use ltmc::domain::Entity;
+use ltmc::snapshot::frame::{Content, Writer};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+/// Notes the largest allocation of this thread.
+struct Watching;
+
+thread_local! {
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
+}
+
+fn note(size: usize) {
+    // A thread that is ending has no thread locals any more.
+    let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(size)));
+}
+
+// SAFETY: everything is the system allocator's; noting a size allocates nothing.
+unsafe impl GlobalAlloc for Watching {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note(layout.size());
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(start, layout) }
+    }
+    unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        note(size);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.realloc(start, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Watching = Watching;
+
+/// Serde believes a claimed length up to this many bytes.
+const BELIEVED_BYTES: usize = 1024 * 1024;
+
+/// Decodes what must not cost much more than its own size, and returns whether it was taken.
+fn try_decode(bytes: &[u8]) -> bool {
+    LARGEST.set(0);
+    let taken = decode(bytes).is_ok();
+    let allowed = BELIEVED_BYTES + 64 * bytes.len();
+    assert!(LARGEST.get() <= allowed, "{} bytes made it allocate {}", bytes.len(), LARGEST.get());
+    taken
+}
+
+/// A frame with a right checksum around any payload.
+fn framed(content: Content, payload: &[u8]) -> Vec<u8> {
+    let mut writer = Writer::new(content, Lock::TYPE_TAG);
+    writer.payload().extend_from_slice(payload);
+    writer.finish()
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    for (name, bytes) in all_files() {
+        for len in 0..bytes.len() {
+            assert!(!try_decode(&bytes[..len]), "{name} cut to {len} bytes");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert!(!try_decode(&longer), "{name} with a byte too many");
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_refused() {
+    for (name, bytes) in all_files() {
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            // The type tag is protected by the checksum like everything else.
+            assert!(!try_decode(&damaged), "{name} with bit {bit} flipped");
+        }
+    }
+}
+
+#[test]
+fn damage_under_a_right_checksum_never_panics() {
+    for (_, bytes) in all_files() {
+        let content = if bytes[3] == 1 { Content::Changes } else { Content::Snapshot };
+        let payload = &bytes[9..bytes.len() - 4];
+        for bit in 0..payload.len() * 8 {
+            let mut damaged = payload.to_vec();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            try_decode(&framed(content, &damaged));
+        }
+        for len in 0..payload.len() {
+            try_decode(&framed(content, &payload[..len]));
+        }
+    }
+}
+
+#[test]
+fn garbage_never_panics() {
+    let mut state = 0x1234_5678_9abc_def1u64;
+    let mut byte = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    for round in 0..30_000usize {
+        let garbage: Vec<u8> = (0..round % 90).map(|_| byte()).collect();
+        try_decode(&garbage);
+        try_decode(&framed(Content::Snapshot, &garbage));
+        try_decode(&framed(Content::Changes, &garbage));
+    }
+}
+
+#[test]
+fn hostile_lengths_are_refused_before_anything_is_allocated() {
+    // In the encoding of numbers 253 says that eight bytes follow.
+    let huge = [&[253u8][..], &(1u64 << 60).to_le_bytes()].concat();
+    let counts = [huge, vec![252, 0xff, 0xff, 0xff, 0x1f]];
+    for count in counts {
+        // A value: version 0, then so many grants.
+        assert!(!try_decode(&framed(Content::Snapshot, &[&[0u8][..], &count].concat())));
+        // A value without grants, revision 0, with so many requests.
+        assert!(!try_decode(&framed(Content::Snapshot, &[&[0u8, 0, 0, 1][..], &count].concat())));
+        // A change: an event, a grant with numbers 2, 9 and 1, and an owner so long.
+        assert!(!try_decode(&framed(Content::Changes, &[&[0u8, 0, 2, 9, 1][..], &count].concat())));
+    }
+}
+
+#[test]
+fn a_frame_of_a_newer_format_says_so() {
+    for (name, mut bytes) in all_files() {
+        bytes[2] = ltmc::snapshot::frame::FORMAT + 1;
+        let error = decode(&bytes).expect_err(&name);
+        assert!(error.text.contains("format"), "{}", error.text);
+    }
+}

@@ -1,0 +1,366 @@
+//! What the server knows of our commands, who may run them, and what the module says about itself.
+
+use super::harness::*;
+
+/// Name, arity and flags of every command, as `COMMAND INFO` has them.
+const COMMANDS: &[(&str, i64, &[&str])] = &[
+    ("ltmc.lock", -3, &["write", "denyoom", "fast", "blocking"]),
+    ("ltmc.unlock", -3, &["write", "fast"]),
+    ("ltmc.lock.renew", 7, &["write", "fast"]),
+    ("ltmc.lock.convert", -6, &["write", "denyoom", "blocking"]),
+    ("ltmc.lock.check", 3, &["readonly", "fast"]),
+    ("ltmc.lock.info", 2, &["readonly"]),
+    ("ltmc.mlock", -4, &["write", "denyoom", "blocking"]),
+    ("ltmc.lock.break", -2, &["write", "admin"]),
+    ("ltmc.lock.graph", 1, &["readonly", "admin"]),
+    ("ltmc.guard", -4, &["write"]),
+    ("ltmc.status", 1, &["readonly", "fast", "stale"]),
+    ("ltmc.apply", -3, &["write", "admin"]),
+    ("ltmc.explain", 2, &["readonly"]),
+    ("ltmc.repair", 2, &["write", "admin"]),
+    ("ltmc.debug", -2, &["write", "admin"]),
+];
+
+/// The flags that mean something to clients and to the server.
+const FLAGS: &[&str] = &[
+    "write", "readonly", "denyoom", "fast", "blocking", "admin", "loading", "stale", "noscript", "pubsub",
+];
+
+fn words(reply: &Reply) -> Vec<String> {
+    reply.texts()
+}
+
+/// Servers differ in the case of the names.
+fn lower(names: Vec<String>) -> Vec<String> {
+    names.iter().map(|name| name.to_ascii_lowercase()).collect()
+}
+
+fn command_info(server: &Server, name: &str) -> Reply {
+    server.cmd(&["COMMAND", "INFO", name]).array()[0].clone()
+}
+
+#[test]
+fn the_server_knows_exactly_these_commands() {
+    let server = Server::start();
+    let mut known = lower(words(&server.run("COMMAND LIST FILTERBY MODULE ltmc")));
+    let mut expected: Vec<&str> = COMMANDS.iter().map(|(name, ..)| *name).collect();
+    known.sort();
+    expected.sort();
+    assert_eq!(known, expected);
+}
+
+#[test]
+fn arity_flags_and_categories_are_those_of_the_table() {
+    let server = Server::start();
+    for (name, arity, flags) in COMMANDS {
+        let info = command_info(&server, name);
+        let info = info.array();
+        assert_eq!(info[1].int(), *arity, "{name}");
+        let given = words(&info[2]);
+        let has = |flag: &str| given.iter().any(|word| word == flag);
+        for flag in FLAGS {
+            assert_eq!(has(flag), flags.contains(flag), "{flag} of {name}: {given:?}");
+        }
+        let categories = words(&info[6]);
+        if categories.is_empty() {
+            assert!(server.version() < (7, 2, 0), "{name} has no categories");
+            continue;
+        }
+        let in_category = |name: &str| categories.iter().any(|word| word == name);
+        for (flag, category) in [
+            ("write", "@write"),
+            ("readonly", "@read"),
+            ("blocking", "@blocking"),
+            ("admin", "@admin"),
+            ("admin", "@dangerous"),
+        ] {
+            assert_eq!(
+                in_category(category),
+                flags.contains(&flag),
+                "{category} of {name}: {categories:?}"
+            );
+        }
+        let own = words(&server.run("ACL CAT")).contains(&"ltmc".to_string());
+        assert_eq!(in_category("@ltmc"), own, "{name}: {categories:?}");
+        assert_eq!(in_category("@fast"), has("fast"), "{name}: {categories:?}");
+        assert_ne!(
+            in_category("@fast"),
+            in_category("@slow"),
+            "{name}: {categories:?}"
+        );
+    }
+}
+
+#[test]
+fn where_the_server_has_own_categories_all_commands_are_in_ltmc() {
+    let server = Server::start();
+    if !words(&server.run("ACL CAT")).contains(&"ltmc".to_string()) {
+        assert!(!server.is_valkey(), "Valkey 8 has them");
+        return;
+    }
+    server.run("ACL SETUSER agent on >p ~* -@all +@ltmc -@admin").ok();
+    let mut agent = server.client();
+    agent.auth("agent", "p");
+    assert!(agent.run("LTMC.LOCK k a").int() > 0);
+    assert_eq!(agent.run("LTMC.LOCK.BREAK k").error_code(), "NOPERM");
+    assert_eq!(agent.run("GET k").error_code(), "NOPERM");
+}
+
+#[test]
+fn every_command_is_documented() {
+    let server = Server::start();
+    for (name, arity, _) in COMMANDS {
+        let docs = server.cmd(&["COMMAND", "DOCS", name]);
+        let docs = docs.pairs()[0].1;
+        for field in ["summary", "since", "complexity"] {
+            assert!(!docs.get(field).text().is_empty(), "{field} of {name}");
+        }
+        assert!(docs.get("summary").text().ends_with('.'), "{name}");
+        assert_eq!(docs.get("group").text(), "module", "{name}");
+        let args = docs.find("arguments").map_or(0, |args| args.array().len());
+        assert_eq!(args > 0, *arity != 1, "arguments of {name}");
+    }
+    let docs = server.run("COMMAND DOCS LTMC.LOCK");
+    let shown = format!("{docs:?}");
+    for part in [
+        "exclusive",
+        "SHARED",
+        "OPTIMISTIC",
+        "LIMIT",
+        "ONDISCONNECT",
+        "REQID",
+        "oneof",
+        "optional",
+    ] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+}
+
+#[test]
+fn the_keys_of_every_command_are_found() {
+    let server = Server::start();
+    for (line, keys) in [
+        ("LTMC.LOCK k a", "k"),
+        ("LTMC.LOCK k a SHARED PX 5", "k"),
+        ("LTMC.LOCK k a PX 5 REGISTRY r", "k r"),
+        ("LTMC.LOCK k a registry r PX 5", "k r"),
+        ("LTMC.UNLOCK k a", "k"),
+        ("LTMC.LOCK.RENEW k a TOKEN 2 PX 5", "k"),
+        ("LTMC.LOCK.CONVERT k a TOKEN 2 SHARED", "k"),
+        ("LTMC.LOCK.CHECK k 2", "k"),
+        ("LTMC.LOCK.INFO k", "k"),
+        ("LTMC.MLOCK a 2 x y", "x y"),
+        ("LTMC.MLOCK a 2 x y EXCLUSIVE REGISTRY r", "x y r"),
+        ("LTMC.LOCK.BREAK k", "k"),
+        ("LTMC.GUARD k 5 MSET a 1 b 2", "k a b"),
+        ("LTMC.GUARD k 5 GET doc", "k doc"),
+        ("LTMC.GUARD k 5 PING", "k"),
+        ("LTMC.GUARD k 5 LTMC.MLOCK me 2 x y", "k x y"),
+        ("LTMC.APPLY k payload", "k"),
+        ("LTMC.REPAIR k", "k"),
+        ("LTMC.DEBUG PANIC k", "k"),
+    ] {
+        let mut found = words(&server.run(&format!("COMMAND GETKEYS {line}")));
+        let mut expected: Vec<&str> = keys.split(' ').collect();
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected, "{line}");
+    }
+    for line in ["LTMC.STATUS", "LTMC.LOCK.GRAPH", "LTMC.EXPLAIN payload"] {
+        assert!(
+            server.run(&format!("COMMAND GETKEYS {line}")).is_error(),
+            "{line}"
+        );
+    }
+    for line in [
+        "LTMC.MLOCK a 99 x",
+        "LTMC.MLOCK a -1 x",
+        "LTMC.GUARD k 5 NOSUCHCOMMAND",
+    ] {
+        server.run(&format!("COMMAND GETKEYS {line}"));
+    }
+    server.run("PING");
+}
+
+#[test]
+fn key_patterns_hold_for_every_key_of_a_command() {
+    let server = Server::start();
+    server.run("ACL SETUSER agent on >p ~a:* +@all").ok();
+    let fence = server.run("LTMC.LOCK a:lock agent PX 600000").int();
+    let outside = server.run("LTMC.LOCK b:lock agent PX 600000").int();
+    let mut agent = server.client();
+    agent.auth("agent", "p");
+    for line in [
+        "LTMC.LOCK b agent",
+        "LTMC.LOCK.INFO b:lock",
+        "LTMC.MLOCK agent 2 a:1 b:1",
+        "LTMC.LOCK a:1 agent REGISTRY b:agents",
+        &format!("LTMC.LOCK.CHECK b:lock {outside}"),
+        &format!("LTMC.GUARD a:lock {fence} SET b:doc text"),
+        &format!("LTMC.GUARD b:lock {outside} SET a:doc text"),
+        &format!("LTMC.GUARD a:lock {fence} LTMC.LOCK b:1 agent"),
+    ] {
+        assert_eq!(agent.run(line).error_code(), "NOPERM", "{line}");
+    }
+    assert!(agent.run("LTMC.LOCK a:1 agent").int() > 0);
+    assert_eq!(agent.run("LTMC.MLOCK agent 2 a:2 a:3").array().len(), 2);
+    agent
+        .run(&format!("LTMC.GUARD a:lock {fence} SET a:doc text"))
+        .ok();
+    assert_eq!(server.run("EXISTS b b:1 b:doc").int(), 0);
+}
+
+#[test]
+fn a_guard_gives_no_rights_that_the_caller_has_not() {
+    let server = Server::start();
+    server
+        .run("ACL SETUSER agent on >p ~* +@all -set -ltmc.lock.break")
+        .ok();
+    let fence = server.run("LTMC.LOCK k agent PX 600000").int();
+    let mut agent = server.client();
+    agent.auth("agent", "p");
+    for inner in ["SET doc text", "LTMC.LOCK.BREAK k"] {
+        let reply = agent.run(&format!("LTMC.GUARD k {fence} {inner}"));
+        assert_eq!(reply.error_code(), "NOPERM", "{inner}: {reply:?}");
+    }
+    assert_eq!(agent.run(&format!("LTMC.GUARD k {fence} INCR n")).int(), 1);
+    assert_eq!(server.run("EXISTS doc").int(), 0);
+}
+
+#[test]
+fn status_and_info_show_the_node() {
+    let server = Server::start();
+    let fence = server.run("LTMC.LOCK k a PX 600000").int();
+    let mut waiting = server.client();
+    waiting.send_line("LTMC.LOCK k b BLOCK 0");
+    server.wait_blocked(1);
+    assert_eq!(server.run("LTMC.LOCK k c PX").error_code(), "ERR");
+    let status = server.run("LTMC.STATUS");
+    assert_eq!(status.get("role").text(), "primary");
+    assert_eq!(status.get("mode").text(), "basic");
+    assert_eq!(status.get("waiting_clients").int(), 1);
+    assert_eq!(status.get("last_fence").int(), fence);
+    assert_eq!(status.get("quarantined_keys").int(), 0);
+    assert!(status.get("uptime_ms").int() >= 0);
+    let server_name = if server.is_valkey() { "valkey" } else { "redis" };
+    assert!(status.get("server").text().contains(server_name), "{status:?}");
+    let locks = status.get("services").get("lock");
+    assert_eq!(locks.get("waits").int(), 1);
+    assert_eq!(locks.get("errors").int(), 1);
+    let info = server.info("ltmc");
+    let field = |name: &str| info.get(&format!("ltmc_{name}")).map(String::as_str);
+    assert_eq!(field("version"), Some(status.get("version").text()));
+    for (name, value) in [
+        ("waiting_clients", "1"),
+        ("quarantined_keys", "0"),
+        ("panics", "0"),
+        ("lock_waits", "1"),
+        ("lock_errors", "1"),
+        ("lock_timeouts", "0"),
+        ("lock_deadlocks", "0"),
+        ("event_lock_granted", "1"),
+    ] {
+        assert_eq!(field(name), Some(value), "{name} in {info:?}");
+    }
+    assert_eq!(server.run("LTMC.UNLOCK k a").int(), 1);
+    assert!(waiting.recv().int() > 0);
+    let wait_us = |name: &str| server.info_int("ltmc", &format!("ltmc_lock_wait_us_{name}"));
+    assert!(wait_us("p50") <= wait_us("p99") && wait_us("p99") <= wait_us("max"));
+    assert_eq!(server.info_int("ltmc", "ltmc_lock_waits_served"), 1);
+    let replica = server.replica();
+    assert_eq!(replica.run("LTMC.STATUS").get("role").text(), "replica");
+}
+
+#[test]
+fn a_payload_can_be_explained() {
+    let server = Server::start();
+    let mut fence = 0;
+    let stream = replication_stream(&server, || {
+        fence = server.run("LTMC.LOCK k owner PATH src PX 600000 REQID r").int();
+    });
+    let shown = server.cmd(&[b"LTMC.EXPLAIN".as_slice(), &stream[0][2]]);
+    let json: serde_json::Value = serde_json::from_str(shown.text()).expect("it is JSON");
+    assert_eq!(json["type"], "ltmc-lock");
+    assert_eq!(json["content"], "changes");
+    let grant = &json["value"][0]["Event"]["Granted"];
+    assert_eq!(grant["fence"], fence, "{json}");
+    assert_eq!(grant["owner"], "owner", "{json}");
+}
+
+/// Panics on `key` as often as said.
+fn panic_on(server: &Server, key: &str, times: usize) {
+    for _ in 0..times {
+        let reply = server.run(&format!("LTMC.DEBUG PANIC {key}"));
+        assert_eq!(reply.error_code(), "ERR");
+        assert!(reply.error().contains("internal error"), "{reply:?}");
+    }
+}
+
+#[test]
+fn a_panic_is_contained_logged_and_counted() {
+    let server = Server::start();
+    let fence = server.run("LTMC.LOCK k a PX 600000").int();
+    panic_on(&server, "k", 1);
+    server.wait_log("LTMC.DEBUG PANIC was asked for");
+    let log = server.log();
+    assert!(log.contains("internal error in LTMC.DEBUG, contained"), "{log}");
+    assert!(log.contains("ltmc::command::"), "the backtrace is missing: {log}");
+    assert_eq!(server.run(&format!("LTMC.LOCK.CHECK k {fence}")).int(), 1);
+    assert_eq!(server.info_int("ltmc", "ltmc_panics"), 1);
+    assert_eq!(server.run("LTMC.DEBUG PANIC").error_code(), "ERR");
+}
+
+#[test]
+fn three_panics_put_a_key_into_quarantine() {
+    let server = Server::start();
+    for lift in ["DEL k", "UNLINK k", "FLUSHALL", "LTMC.REPAIR k"] {
+        server.run("LTMC.LOCK k a PX 600000").int();
+        let fence = server.run("LTMC.LOCK k a").int();
+        panic_on(&server, "k", 2);
+        assert_eq!(server.run(&format!("LTMC.LOCK.CHECK k {fence}")).int(), 1);
+        panic_on(&server, "k", 1);
+        for line in [
+            "LTMC.LOCK k a",
+            "LTMC.UNLOCK k a",
+            &format!("LTMC.LOCK.RENEW k a TOKEN {fence} PX 1000"),
+            &format!("LTMC.LOCK.CONVERT k a TOKEN {fence} SHARED"),
+            &format!("LTMC.LOCK.CHECK k {fence}"),
+            "LTMC.LOCK.INFO k",
+            "LTMC.LOCK.BREAK k",
+            "LTMC.MLOCK a 2 other k",
+            &format!("LTMC.GUARD k {fence} PING"),
+        ] {
+            assert_eq!(server.run(line).error_code(), "QUARANTINED", "{line}");
+        }
+        assert_eq!(server.run("LTMC.STATUS").get("quarantined_keys").int(), 1);
+        assert_eq!(server.run("EXISTS other").int(), 0);
+        assert!(
+            server.run("LTMC.LOCK other a").int() > 0,
+            "other keys are not affected"
+        );
+        assert!(!server.run(lift).is_error());
+        assert!(server.run("LTMC.LOCK k a").int() > 0, "after {lift}");
+        assert_eq!(server.info_int("ltmc", "ltmc_quarantined_keys"), 0);
+        server.run("FLUSHALL").ok();
+    }
+}
+
+#[test]
+fn a_key_that_holds_nothing_leaves_quarantine_by_repair() {
+    let server = Server::start();
+    panic_on(&server, "k", 3);
+    assert_eq!(server.run("LTMC.LOCK k a").error_code(), "QUARANTINED");
+    assert!(server.run("LTMC.REPAIR k").is_nil());
+    assert!(server.run("LTMC.LOCK k a").int() > 0);
+}
+
+#[test]
+fn repair_finds_nothing_wrong_with_a_sound_lock() {
+    let server = Server::start();
+    server.run("LTMC.LOCK k a PATH src PX 600000").int();
+    let before = server.debug_digest();
+    let repaired = server.run("LTMC.REPAIR k");
+    assert_eq!(repaired.get("type").text(), "ltmc-lock");
+    assert_eq!(repaired.get("was_broken").int(), 0);
+    assert_eq!(server.debug_digest(), before);
+}

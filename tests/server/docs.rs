@@ -1,0 +1,264 @@
+//! What the README and redis.conf.example say is what the loaded module does.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::{module_path, servers, Reply, Server};
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(file(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// A setting as redis.conf.example describes it.
+#[derive(Debug, PartialEq)]
+struct Documented {
+    default: String,
+    unit: String,
+    range: String,
+    environment: String,
+    /// The value behind `# ltmc.name`.
+    shown: String,
+}
+
+/// The settings of redis.conf.example: a line of facts, then the setting commented out.
+fn documented_settings() -> BTreeMap<String, Documented> {
+    let text = read("redis.conf.example");
+    let lines: Vec<&str> = text.lines().collect();
+    let mut settings = BTreeMap::new();
+    for pair in lines.windows(2) {
+        let Some((name, shown)) = pair[1]
+            .strip_prefix("# ltmc.")
+            .and_then(|line| line.split_once(' '))
+        else {
+            continue;
+        };
+        let fact = |word: &str| {
+            let rest = pair[0].split(&format!("{word}: ")).nth(1);
+            let value = rest.and_then(|rest| rest.split('.').next());
+            value
+                .unwrap_or_else(|| panic!("no {word} above ltmc.{name}"))
+                .to_string()
+        };
+        let setting = Documented {
+            default: fact("Default"),
+            unit: fact("Unit"),
+            range: fact("Range"),
+            environment: fact("Environment"),
+            shown: shown.to_string(),
+        };
+        assert!(
+            settings.insert(format!("ltmc.{name}"), setting).is_none(),
+            "ltmc.{name} is there twice"
+        );
+    }
+    settings
+}
+
+#[test]
+fn the_readme_shows_the_commands_of_the_module() {
+    let checked = Command::new(file("scripts/docs"))
+        .arg("--check")
+        .env("LTMC_MODULE", module_path())
+        .env("SERVER", &servers()[0])
+        .output()
+        .expect("scripts/docs runs");
+    let shown = [checked.stdout, checked.stderr].concat();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&shown));
+}
+
+#[test]
+fn the_readme_writes_syntax_as_error_messages_do() {
+    let server = Server::start();
+    let readme = read("README.md").replace("\\|", "|");
+    for line in [
+        "LTMC.LOCK key owner NONSENSE",
+        "LTMC.UNLOCK key owner NONSENSE",
+        "LTMC.MLOCK owner 1 key NONSENSE",
+    ] {
+        let reply = server.run(line);
+        let (_, syntax) = reply
+            .error()
+            .split_once("syntax: ")
+            .expect("a syntax error shows the syntax");
+        assert!(
+            readme.contains(&format!("`{syntax}`")),
+            "README.md lacks: {syntax}"
+        );
+    }
+}
+
+/// The body is the README's, apart from the address.
+#[rustfmt::skip]
+#[test]
+fn the_rust_example_of_the_readme_works() -> redis::RedisResult<()> {
+    let server = Server::start();
+    let mut con = redis::Client::open(server.url())?.get_connection()?;
+    let fence: Option<u64> = redis::cmd("LTMC.LOCK")
+        .arg("{team}:repo").arg("ada").arg("PATH").arg("src/db").arg("PX").arg(30_000).arg("BLOCK").arg(5_000)
+        .query(&mut con)?;
+    if let Some(fence) = fence {
+        redis::cmd("LTMC.GUARD").arg("{team}:repo").arg(fence).arg("SET").arg("{team}:doc").arg("text").exec(&mut con)?;
+        redis::cmd("LTMC.UNLOCK").arg("{team}:repo").arg("ada").arg("TOKEN").arg(fence).exec(&mut con)?;
+    }
+    assert_eq!(server.run("GET {team}:doc").text(), "text");
+    assert_eq!(server.run("EXISTS {team}:repo").int(), 0);
+    Ok(())
+}
+
+#[test]
+fn the_example_configuration_has_every_setting_and_no_other() {
+    let server = Server::start();
+    let reply = server.run("CONFIG GET ltmc.*");
+    let real: BTreeMap<String, String> = reply
+        .pairs()
+        .into_iter()
+        .map(|(name, value)| (name.text().to_string(), value.text().to_string()))
+        .collect();
+    let documented: BTreeMap<String, String> = documented_settings()
+        .into_iter()
+        .inspect(|(name, setting)| assert_eq!(setting.shown, setting.default, "{name}"))
+        .map(|(name, setting)| (name, setting.default))
+        .collect();
+    assert_eq!(real, documented);
+}
+
+#[test]
+fn the_example_configuration_gives_the_ranges_that_the_server_enforces() {
+    let server = Server::start();
+    for (name, setting) in documented_settings() {
+        let set = |value: &str| server.cmd(&["CONFIG", "SET", &name, value]);
+        let refused = |value: &str| assert!(set(value).is_error(), "{name} takes {value}");
+        if let Some((least, most)) = setting.range.split_once(" to ") {
+            set(least).ok();
+            set(most).ok();
+            let number = |text: &str| text.parse::<i64>().expect("a range of whole numbers");
+            refused(&(number(least) - 1).to_string());
+            refused(&(number(most) + 1).to_string());
+            let unit_is_in_name = name.ends_with("-ms");
+            assert_eq!(unit_is_in_name, setting.unit == "ms", "the unit of {name}");
+        } else {
+            assert_eq!(setting.unit, "word", "{name}");
+            setting.range.split(", ").for_each(|word| set(word).ok());
+            refused("nonsense");
+        }
+    }
+}
+
+#[test]
+fn the_example_configuration_names_the_environment_variables() {
+    let other = |setting: &Documented| match setting.range.split_once(" to ") {
+        Some((_, most)) => most.to_string(),
+        None => setting.range.split(", ").last().unwrap_or_default().to_string(),
+    };
+    let settings = documented_settings();
+    let builder = settings.values().fold(Server::builder(), |builder, setting| {
+        builder.env(&setting.environment, &other(setting))
+    });
+    let server = builder.start();
+    for (name, setting) in &settings {
+        let value = server.cmd(&["CONFIG", "GET", name]).get(name).text().to_string();
+        assert_eq!(value, other(setting), "{name} by {}", setting.environment);
+    }
+}
+
+#[test]
+fn the_readme_lists_the_settings_as_the_example_configuration_does() {
+    let readme = read("README.md");
+    let in_readme: Vec<&str> = readme
+        .lines()
+        .filter(|line| line.starts_with("| `ltmc."))
+        .collect();
+    let settings = documented_settings();
+    assert_eq!(in_readme.len(), settings.len(), "{in_readme:?}");
+    for (name, setting) in settings {
+        let unit = if setting.unit == "word" {
+            String::new()
+        } else {
+            format!(" {}", setting.unit)
+        };
+        let row = format!("| `{name}` | {}{unit} | {} |", setting.default, setting.range);
+        assert!(
+            in_readme.iter().any(|line| line.starts_with(&row)),
+            "README.md lacks: {row}"
+        );
+    }
+}
+
+#[test]
+fn a_server_starts_from_the_example_configuration() {
+    let text = read("redis.conf.example");
+    // The harness has its own line for the module.
+    let active = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#') && !line.starts_with("loadmodule"));
+    let settings = text.lines().filter_map(|line| line.strip_prefix("# ltmc."));
+    let lines = active
+        .map(str::to_string)
+        .chain(settings.map(|line| format!("ltmc.{line}")));
+    let builder = lines.fold(Server::builder(), |builder, line| {
+        let (name, value) = line.split_once(' ').expect("a name and a value");
+        builder.arg(name, value)
+    });
+    let server = builder.start();
+    assert!(server.run("LTMC.LOCK key me").int() > 0);
+    assert!(!server.log().contains("may evict"));
+}
+
+/// Makes the users of redis.conf.example.
+fn add_users(server: &Server) {
+    let text = read("redis.conf.example");
+    let users: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# user "))
+        .collect();
+    assert!(users.len() >= 4, "{users:?}");
+    for user in users {
+        server.run(&format!("ACL SETUSER {user}")).ok();
+    }
+}
+
+#[test]
+fn the_example_roles_may_do_their_work_and_no_more() {
+    let server = Server::start();
+    add_users(&server);
+    let may = |user: &str, line: &str| {
+        let reply = server.run(&format!("ACL DRYRUN {user} {line}"));
+        matches!(reply, Reply::Simple(text) if text == "OK")
+    };
+    for user in ["agent", "writer"] {
+        assert!(may(user, "LTMC.LOCK {team}:repo me BLOCK 0"), "{user}");
+        assert!(may(user, "LTMC.UNLOCK {team}:repo me"), "{user}");
+        assert!(!may(user, "LTMC.LOCK {other}:repo me"), "{user}");
+        assert!(!may(user, "LTMC.LOCK.BREAK {team}:repo"), "{user}");
+        assert!(!may(user, "LTMC.APPLY {team}:repo payload"), "{user}");
+    }
+    assert!(!may("agent", "LTMC.GUARD {team}:repo 2 SET {team}:doc text"));
+    assert!(may("writer", "LTMC.GUARD {team}:repo 2 SET {team}:doc text"));
+    assert!(!may("writer", "LTMC.GUARD {team}:repo 2 SET {other}:doc text"));
+    assert!(may("watcher", "LTMC.LOCK.INFO {any}:repo"));
+    assert!(!may("watcher", "LTMC.UNLOCK {any}:repo me"));
+    assert!(may("operator", "LTMC.LOCK.BREAK {any}:repo"));
+    assert!(!may("operator", "LTMC.LOCK {any}:repo me"));
+}
+
+#[test]
+fn a_guarded_command_needs_the_callers_own_rights() {
+    let server = Server::start();
+    add_users(&server);
+    let mut client = server.client();
+    client.auth("writer", "change-me");
+    let fence = client.run("LTMC.LOCK {team}:repo me").int();
+    client
+        .run(&format!("LTMC.GUARD {{team}}:repo {fence} SET {{team}}:doc text"))
+        .ok();
+    let refused = client.run(&format!(
+        "LTMC.GUARD {{team}}:repo {fence} RPUSH {{team}}:list text"
+    ));
+    assert!(refused.is_error(), "{refused:?}");
+}

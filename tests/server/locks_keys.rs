@@ -1,0 +1,241 @@
+//! Locks as keys of Redis: types, notifications, transactions, databases, copies, replicas.
+
+use super::harness::*;
+use super::locks::owners;
+
+#[test]
+fn other_types_are_refused_and_refuse_locks() {
+    let server = Server::start();
+    server.run("SET text v").ok();
+    for line in [
+        "LTMC.LOCK text a",
+        "LTMC.LOCK text a OPTIMISTIC",
+        "LTMC.UNLOCK text a",
+        "LTMC.LOCK.RENEW text a TOKEN 2 PX 1000",
+        "LTMC.LOCK.CONVERT text a TOKEN 2 SHARED",
+        "LTMC.LOCK.CHECK text 2",
+        "LTMC.LOCK.INFO text",
+        "LTMC.LOCK.BREAK text",
+        "LTMC.MLOCK a 2 free text",
+        "LTMC.GUARD text 2 PING",
+        "LTMC.REPAIR text",
+    ] {
+        assert_eq!(server.run(line).error_code(), "WRONGTYPE", "{line}");
+    }
+    assert_eq!(server.run("EXISTS free").int(), 0);
+    server.run("LTMC.LOCK k a").int();
+    assert_eq!(server.run("TYPE k").text(), "ltmc-lock");
+    for line in ["GET k", "LPUSH k v", "HSET k f v"] {
+        assert_eq!(server.run(line).error_code(), "WRONGTYPE", "{line}");
+    }
+}
+
+/// What happens to `key` while `action` runs, by the names of its events; it has to end with an event called `last`.
+fn events_until(server: &Server, key: &str, last: &str, action: impl FnOnce()) -> Vec<String> {
+    let mut listener = server.client();
+    listener.run(&format!("SUBSCRIBE __keyspace@0__:{key}"));
+    action();
+    let mut names = Vec::new();
+    while names.last().is_none_or(|name| name != last) {
+        names.push(listener.recv().array()[2].text().to_string());
+    }
+    names
+}
+
+#[test]
+fn every_visible_event_is_a_notification() {
+    let server = Server::start();
+    server.run("CONFIG SET notify-keyspace-events KEAd").ok();
+    let own = |names: Vec<String>| -> Vec<String> {
+        names
+            .into_iter()
+            .filter(|name| name.starts_with("lock."))
+            .collect()
+    };
+    let names = events_until(&server, "k", "lock.released", || {
+        let fence = server.run("LTMC.LOCK k a PX 600000").int();
+        server.run("LTMC.LOCK k a").int();
+        server.run("LTMC.UNLOCK k a").int();
+        server
+            .run(&format!("LTMC.LOCK.RENEW k a TOKEN {fence} PX 60000"))
+            .int();
+        let fence = server
+            .run(&format!("LTMC.LOCK.CONVERT k a TOKEN {fence} SHARED"))
+            .int();
+        server.run(&format!("LTMC.UNLOCK k a TOKEN {fence}")).int();
+    });
+    assert_eq!(
+        own(names),
+        [
+            "lock.granted",
+            "lock.reentered",
+            "lock.unlocked",
+            "lock.renewed",
+            "lock.converted",
+            "lock.released"
+        ]
+    );
+    let names = events_until(&server, "k", "lock.broken", || {
+        let stamp = server.run("LTMC.LOCK k a OPTIMISTIC").int();
+        server.run(&format!("LTMC.UNLOCK k a TOKEN {stamp}")).int();
+        server.run("LTMC.LOCK k a").int();
+        server.run("LTMC.LOCK.BREAK k").int();
+    });
+    assert_eq!(
+        own(names),
+        ["lock.stamped", "lock.committed", "lock.granted", "lock.broken"]
+    );
+    let names = events_until(&server, "k", "lock.granted", || {
+        server
+            .client()
+            .run("LTMC.LOCK k a ONDISCONNECT RELEASE PX 600000")
+            .int();
+        wait_until("it is released", || server.run("EXISTS k").int() == 0);
+        server.run("LTMC.LOCK k b PX 600000").int();
+    });
+    assert_eq!(names[0], "lock.granted");
+}
+
+#[test]
+fn a_lock_that_expires_under_a_waiter_says_so() {
+    let server = Server::start();
+    server.run("CONFIG SET notify-keyspace-events KEAd").ok();
+    let names = events_until(&server, "k", "lock.released", || {
+        server.run("LTMC.LOCK k long SHARED PX 600000").int();
+        server.run("LTMC.LOCK k short SHARED PX 20").int();
+        let mut waiting = server.client();
+        waiting.send_line("LTMC.LOCK k c SHARED LIMIT 2 PX 600000 BLOCK 0");
+        assert!(waiting.recv().int() > 0);
+        server.run("LTMC.UNLOCK k c").int();
+    });
+    assert!(names.iter().any(|name| name == "lock.expired"), "{names:?}");
+}
+
+#[test]
+fn a_replica_answers_questions_and_refuses_decisions() {
+    let primary = Server::start();
+    let replica = primary.replica();
+    let fence = primary.run("LTMC.LOCK k a PX 600000").int();
+    replica.wait_synced(&primary);
+    for line in [
+        "LTMC.LOCK k b",
+        "LTMC.UNLOCK k a",
+        "LTMC.MLOCK b 1 x",
+        "LTMC.LOCK.BREAK k",
+        "LTMC.GUARD k 2 PING",
+    ] {
+        assert_eq!(replica.run(line).error_code(), "READONLY", "{line}");
+    }
+    assert_eq!(replica.run(&format!("LTMC.LOCK.CHECK k {fence}")).int(), 1);
+    assert_eq!(owners(&replica, "k", "holders"), ["a"]);
+    replica.run("CONFIG SET replica-read-only no").ok();
+    for line in ["LTMC.LOCK other b", "LTMC.UNLOCK k a"] {
+        assert_eq!(
+            replica.run(line).error_code(),
+            "READONLY",
+            "{line} on a replica that takes writes"
+        );
+    }
+}
+
+#[test]
+fn only_a_change_breaks_watch() {
+    let server = Server::start();
+    server.run("LTMC.LOCK k a PX 600000").int();
+    let mut client = server.client();
+    let mut runs_after = |lines: &[&str]| {
+        client.run("WATCH k").ok();
+        lines.iter().for_each(|line| drop(server.run(line)));
+        !client.pipeline(&["MULTI", "PING", "EXEC"])[2].is_nil()
+    };
+    assert!(runs_after(&[
+        "LTMC.LOCK k b",
+        "LTMC.LOCK k b PATH src",
+        "LTMC.UNLOCK k b",
+        "LTMC.LOCK.CHECK k 2",
+        "LTMC.LOCK.INFO k",
+        "LTMC.MLOCK b 2 k x",
+        "LTMC.LOCK.BREAK k nobody",
+    ]));
+    for line in [
+        "LTMC.LOCK k a",
+        "LTMC.UNLOCK k a",
+        "LTMC.UNLOCK k a",
+        "LTMC.LOCK k b",
+    ] {
+        assert!(!runs_after(&[line]), "{line}");
+    }
+}
+
+#[test]
+fn a_lock_costs_little_memory_and_its_growth_is_seen() {
+    let server = Server::start();
+    let usage = || server.run("MEMORY USAGE k").int();
+    server.run("LTMC.LOCK k a SHARED").int();
+    let one = usage();
+    assert!((100..1000).contains(&one), "{one}");
+    for number in 0..100 {
+        server.run(&format!("LTMC.LOCK k owner{number} SHARED")).int();
+    }
+    let many = usage();
+    assert!(many > one + 100 * 72 && many < one + 100 * 1000, "{one} {many}");
+    for number in 0..100 {
+        server.run(&format!("LTMC.UNLOCK k owner{number}")).int();
+    }
+    assert!(usage() < one + 1000, "{} after {one}", usage());
+}
+
+#[test]
+fn an_owner_cannot_be_copied() {
+    let server = Server::start();
+    server.run("LTMC.LOCK k a").int();
+    assert!(server.run("COPY k k2").is_error());
+    assert_eq!(server.run("EXISTS k2").int(), 0);
+}
+
+#[test]
+fn databases_are_apart() {
+    let server = Server::start();
+    let mut other = server.client();
+    other.run("SELECT 3").ok();
+    server.run("LTMC.LOCK k a PX 600000").int();
+    assert!(other.run("LTMC.LOCK k b PX 600000").int() > 0);
+    let mut waiting = server.client();
+    waiting.run("SELECT 3").ok();
+    waiting.send_line("LTMC.LOCK k c BLOCK 0");
+    server.wait_blocked(1);
+    assert_eq!(server.run("LTMC.UNLOCK k a").int(), 1);
+    assert_eq!(waiting.recv_within(0), None);
+    assert_eq!(other.run("LTMC.UNLOCK k b").int(), 1);
+    assert!(waiting.recv().int() > 0);
+}
+
+#[test]
+fn a_registry_is_refused_and_not_ignored() {
+    let server = Server::start();
+    for line in [
+        "LTMC.LOCK k a REGISTRY agents",
+        "LTMC.MLOCK a 1 k REGISTRY agents",
+    ] {
+        let refused = server.run(line);
+        assert_eq!(refused.error_code(), "ERR");
+        assert!(
+            refused.error().contains("REGISTRY is not available"),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(server.run("EXISTS k").int(), 0);
+}
+
+#[test]
+fn a_renamed_or_moved_lock_is_the_same_lock() {
+    let server = Server::start();
+    let fence = server.run("LTMC.LOCK k a PX 600000").int();
+    server.run("RENAME k other").ok();
+    assert_eq!(server.run(&format!("LTMC.LOCK.CHECK other {fence}")).int(), 1);
+    assert_eq!(server.run("MOVE other 2").int(), 1);
+    let mut client = server.client();
+    client.run("SELECT 2").ok();
+    assert_eq!(client.run(&format!("LTMC.LOCK.CHECK other {fence}")).int(), 1);
+    assert!(client.run("LTMC.LOCK other b").is_nil());
+}

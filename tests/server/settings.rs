@@ -1,0 +1,166 @@
+//! Settings: where they come from, what they accept, and what they do.
+
+use super::harness::*;
+
+/// Name, a value other than the default, and one that is refused.
+const SETTINGS: &[(&str, &str, &str)] = &[
+    ("memory-locking-strategy", "optimistic", "both"),
+    ("lock-lease-ms", "1234", "-1"),
+    ("lock-ageing-ms", "77", "0"),
+    ("lock-waiters-max", "5", "0"),
+    ("lock-holders-max", "6", "10000001"),
+    ("sweep-batch-max", "7", "many"),
+];
+
+fn value(server: &Server, name: &str) -> String {
+    let name = format!("ltmc.{name}");
+    server
+        .cmd(&["CONFIG", "GET", &name])
+        .get(&name)
+        .text()
+        .to_string()
+}
+
+#[test]
+fn every_setting_can_be_read_set_and_kept() {
+    let mut server = Server::start();
+    let all = server.run("CONFIG GET ltmc.*");
+    assert_eq!(all.pairs().len(), SETTINGS.len(), "{all:?}");
+    for (name, other, refused) in SETTINGS {
+        let before = value(&server, name);
+        assert_ne!(before, *other);
+        let reply = server.run(&format!("CONFIG SET ltmc.{name} {refused}"));
+        assert_eq!(reply.error_code(), "ERR", "{name} {refused}");
+        assert_eq!(value(&server, name), before);
+        server.run(&format!("CONFIG SET ltmc.{name} {other}")).ok();
+        assert_eq!(value(&server, name), *other);
+        let shown = server.run("LTMC.STATUS");
+        let shown = shown.get("settings").get(name).clone();
+        let shown = match shown {
+            Reply::Int(number) => number.to_string(),
+            text => text.text().to_string(),
+        };
+        assert_eq!(shown, *other);
+    }
+    server.run("CONFIG REWRITE").ok();
+    server.restart();
+    for (name, other, _) in SETTINGS {
+        assert_eq!(value(&server, name), *other, "{name} after a restart");
+    }
+}
+
+#[test]
+fn the_configuration_file_sets_them_too() {
+    let server = Server::builder()
+        .arg("ltmc.lock-lease-ms", 1000)
+        .arg("ltmc.memory-locking-strategy", "optimistic")
+        .start();
+    let fence = server.run("LTMC.LOCK k a").int();
+    assert_eq!(fence % 2, 1);
+    assert!(server.run("PTTL k").int() <= 1000);
+}
+
+#[test]
+fn a_bad_value_in_the_configuration_file_stops_the_load() {
+    let refusal = Server::builder().arg("ltmc.lock-lease-ms", "soon").try_start();
+    let log = refusal.err().expect("the server must not start");
+    assert!(log.contains("lock-lease-ms"), "{log}");
+}
+
+#[test]
+fn the_environment_gives_defaults_and_an_explicit_setting_wins() {
+    let spec = Server::builder()
+        .env("LTMC_LOCK_LEASE_MS", "4321")
+        .env("MEMORY_LOCKING_STRATEGY", "optimistic");
+    let server = spec.clone().start();
+    assert_eq!(value(&server, "lock-lease-ms"), "4321");
+    assert_eq!(value(&server, "memory-locking-strategy"), "optimistic");
+    let server = spec.arg("ltmc.lock-lease-ms", 99).start();
+    assert_eq!(value(&server, "lock-lease-ms"), "99");
+}
+
+#[test]
+fn a_bad_value_in_the_environment_stops_the_load_and_is_named() {
+    for (name, bad) in [
+        ("LTMC_LOCK_AGEING_MS", "0"),
+        ("LTMC_LOCK_WAITERS_MAX", "-5"),
+        ("LTMC_SWEEP_BATCH_MAX", ""),
+        ("MEMORY_LOCKING_STRATEGY", "both"),
+    ] {
+        let refusal = Server::builder().env(name, bad).try_start();
+        let log = refusal
+            .err()
+            .unwrap_or_else(|| panic!("{name}={bad} must stop the load"));
+        assert!(log.contains(name) && log.contains("allowed are"), "{log}");
+    }
+}
+
+#[test]
+fn module_arguments_are_refused() {
+    let refusal = Server::builder()
+        .module_arg("lock-lease-ms")
+        .module_arg("5")
+        .try_start();
+    let log = refusal.err().expect("the server must not start");
+    assert!(log.contains("it takes no module arguments"), "{log}");
+}
+
+#[test]
+fn the_log_warns_if_locks_could_be_evicted() {
+    let warning = "may evict locks";
+    let risky = Server::builder().arg("maxmemory-policy", "allkeys-lru").start();
+    risky.wait_log(warning);
+    assert!(risky.log().contains("maxmemory-policy is allkeys-lru"));
+    assert!(!Server::start().log().contains(warning));
+}
+
+#[test]
+fn a_limit_of_waiters_names_its_setting() {
+    let server = Server::start();
+    server.run("CONFIG SET ltmc.lock-waiters-max 2").ok();
+    server.run("LTMC.LOCK k a PX 600000").int();
+    let mut waiting = server.clients(2);
+    server.block_in_turn(&mut waiting, |n| format!("LTMC.LOCK k w{n} BLOCK 0"));
+    for line in ["LTMC.LOCK k late BLOCK 0", "LTMC.MLOCK late 2 free k BLOCK 0"] {
+        let refused = server.run(line);
+        assert_eq!(refused.error_code(), "LIMIT", "{line}");
+        assert!(refused.error().contains("ltmc.lock-waiters-max"), "{refused:?}");
+    }
+    assert!(
+        server.run("LTMC.LOCK k late").is_nil(),
+        "who does not wait is not counted"
+    );
+}
+
+#[test]
+fn a_limit_of_holders_names_its_setting() {
+    let server = Server::start();
+    server.run("CONFIG SET ltmc.lock-holders-max 2").ok();
+    for owner in ["a", "b"] {
+        server.run(&format!("LTMC.LOCK k {owner} SHARED PX 600000")).int();
+    }
+    let before = server.debug_digest();
+    for line in [
+        "LTMC.LOCK k c SHARED",
+        "LTMC.LOCK k c OPTIMISTIC",
+        "LTMC.LOCK k c SHARED BLOCK 0",
+        "LTMC.MLOCK c 2 free k SHARED",
+    ] {
+        let refused = server.run(line);
+        assert_eq!(refused.error_code(), "LIMIT", "{line}");
+        assert!(refused.error().contains("ltmc.lock-holders-max"), "{refused:?}");
+        assert_eq!(server.debug_digest(), before, "{line}");
+    }
+    server.run("LTMC.LOCK k a SHARED").int();
+}
+
+#[test]
+fn a_new_default_lease_is_for_new_locks() {
+    let server = Server::start();
+    server.run("LTMC.LOCK k a").int();
+    assert!(server.run("PTTL k").int() > 1000);
+    server.run("CONFIG SET ltmc.lock-lease-ms 600000").ok();
+    server.run("LTMC.LOCK k2 a").int();
+    assert!(server.run("PTTL k").int() <= 30_000);
+    assert!(server.run("PTTL k2").int() > 300_000);
+}
