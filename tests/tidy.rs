@@ -1,1 +1,335 @@
-fn _placeholder() {}
+//! Rules of the source tree that the compiler does not keep: layers, unsafe code, sizes, and what lies at the top.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FILE_LINES_MAX: usize = 520;
+const FUNCTION_LINES_MAX: usize = 75;
+
+/// Files that may be longer, each with its reason.
+const LONG_FILES: &[(&str, &str)] = &[];
+/// Functions that may be longer (`file:function`), each with its reason.
+const LONG_FUNCTIONS: &[(&str, &str)] = &[];
+
+/// Which layers each layer may name beside itself.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("snapshot", &["domain"]),
+    ("observe", &["domain"]),
+    ("command", &["domain", "observe"]),
+    ("ffi", &["domain", "snapshot", "observe", "command"]),
+];
+
+const TOP: &[&str] = &[
+    ".ci",
+    ".git",
+    ".gitignore",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "clippy.toml",
+    "redis.conf.example",
+    "rustfmt.toml",
+    "scripts",
+    "src",
+    "target",
+    "tests",
+];
+
+struct Source {
+    /// Path from the repository's top, with `/`.
+    path: String,
+    lines: Vec<String>,
+}
+
+impl Source {
+    /// Numbered lines without what stands behind `//`.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.lines.iter().enumerate();
+        lines.map(|(at, line)| (at, line.split("//").next().unwrap_or("")))
+    }
+
+    /// Folders and file of the module, without `src` and `mod`.
+    fn module(&self) -> Vec<&str> {
+        let inner = self.path.trim_start_matches("src/").trim_end_matches(".rs");
+        inner
+            .split('/')
+            .filter(|part| *part != "mod" && *part != "lib")
+            .collect()
+    }
+
+    fn layer(&self) -> &str {
+        self.module().first().copied().unwrap_or("")
+    }
+}
+
+fn top() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn collect(folder: &Path, found: &mut Vec<Source>) {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            let text = fs::read_to_string(&path).expect("a text");
+            let path = path.strip_prefix(top()).expect("below the top");
+            found.push(Source {
+                path: path.to_string_lossy().replace('\\', "/"),
+                lines: text.lines().map(String::from).collect(),
+            });
+        }
+    }
+}
+
+fn sources(folder: &str) -> Vec<Source> {
+    let mut found = Vec::new();
+    collect(&top().join(folder), &mut found);
+    assert!(!found.is_empty(), "nothing in {folder}");
+    found
+}
+
+fn is_ident(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// The identifiers that follow `prefix` where it stands as a path of its own.
+fn after<'a>(code: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+    let starts = code.match_indices(prefix);
+    starts.filter_map(move |(at, _)| {
+        let own = !code[..at].ends_with(|c: char| is_ident(c) || c == ':');
+        let rest = &code[at + prefix.len()..];
+        let end = rest.find(|c| !is_ident(c)).unwrap_or(rest.len());
+        own.then_some(&rest[..end])
+    })
+}
+
+fn has_word(code: &str, word: &str) -> bool {
+    code.match_indices(word)
+        .any(|(at, _)| !code[..at].ends_with(is_ident) && !code[at + word.len()..].starts_with(is_ident))
+}
+
+#[track_caller]
+fn assert_none(wrong: Vec<String>) {
+    assert!(wrong.is_empty(), "\n  {}\n", wrong.join("\n  "));
+}
+
+#[test]
+fn layers_only_name_what_is_below_them() {
+    let mut wrong = Vec::new();
+    for source in sources("src") {
+        let Some((layer, below)) = LAYERS.iter().find(|(layer, _)| *layer == source.layer()) else {
+            continue;
+        };
+        let forbidden = |name: &str| {
+            name != *layer && LAYERS.iter().any(|(known, _)| *known == name) && !below.contains(&name)
+        };
+        let depth = source.module().len();
+        for (at, code) in source.code() {
+            // From a module `depth` deep so many `super::` lead to the crate's root; inline test modules are one deeper.
+            let roots = [depth, depth + 1].map(|count| "super::".repeat(count));
+            let named = ["crate::", &roots[0], &roots[1]]
+                .into_iter()
+                .flat_map(|root| after(code, root).map(String::from).collect::<Vec<_>>());
+            let bad = named.filter(|name| forbidden(name));
+            wrong.extend(bad.map(|name| format!("{}:{}: {layer} names {name}", source.path, at + 1)));
+        }
+    }
+    assert_none(wrong);
+}
+
+#[test]
+fn services_do_not_name_each_other() {
+    let services: Vec<String> = fs::read_dir(top().join("src/domain"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_dir())
+        .filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+        .collect();
+    let mut wrong = Vec::new();
+    for source in sources("src/domain") {
+        let module = source.module();
+        let Some(own) = module
+            .get(1)
+            .filter(|name| services.iter().any(|known| known == *name))
+        else {
+            continue;
+        };
+        for (at, code) in source.code() {
+            let up = "super::".repeat(module.len() - 1);
+            for other in after(code, "crate::domain::").chain(after(code, &up)) {
+                if other != *own && services.iter().any(|known| known == other) {
+                    wrong.push(format!("{}:{}: {own} names {other}", source.path, at + 1));
+                }
+            }
+        }
+    }
+    assert_none(wrong);
+}
+
+#[test]
+fn redis_time_and_chance_are_named_in_ffi_only() {
+    const WORDS: [&str; 6] = [
+        "redis_module",
+        "SystemTime",
+        "Instant",
+        "rand",
+        "getrandom",
+        "thread_rng",
+    ];
+    let mut wrong = Vec::new();
+    for source in sources("src") {
+        // `lib.rs` calls the crate's macro: that is all its wiring.
+        if source.layer() == "ffi" || source.path == "src/lib.rs" {
+            continue;
+        }
+        for (at, code) in source.code() {
+            let named = WORDS.iter().filter(|word| has_word(code, word));
+            wrong.extend(named.map(|word| format!("{}:{}: names {word}", source.path, at + 1)));
+        }
+    }
+    assert_none(wrong);
+}
+
+#[test]
+fn unsafe_code_is_in_ffi_and_says_why_it_is_sound() {
+    let mut wrong = Vec::new();
+    for source in sources("src") {
+        for (at, code) in source.code() {
+            if !has_word(code, "unsafe") {
+                continue;
+            }
+            if source.layer() != "ffi" {
+                wrong.push(format!("{}:{}: unsafe outside of ffi", source.path, at + 1));
+            }
+            let above = &source.lines[at.saturating_sub(3)..=at];
+            if !above.iter().any(|line| line.contains("// SAFETY:")) {
+                wrong.push(format!(
+                    "{}:{}: unsafe without a SAFETY line",
+                    source.path,
+                    at + 1
+                ));
+            }
+        }
+    }
+    assert_none(wrong);
+}
+
+#[test]
+fn only_the_codec_knows_bincode() {
+    let mut wrong = Vec::new();
+    for source in sources("src") {
+        let named = source.code().find(|(_, code)| has_word(code, "bincode"));
+        if let Some((at, _)) = named.filter(|_| source.path != "src/snapshot/codec.rs") {
+            wrong.push(format!("{}:{}: names bincode", source.path, at + 1));
+        }
+    }
+    assert_none(wrong);
+}
+
+/// Name, first line and number of lines of each function, as rustfmt lays them out.
+fn functions(source: &Source) -> Vec<(String, usize, usize)> {
+    let mut found = Vec::new();
+    for (at, code) in source.code() {
+        let indent = code.len() - code.trim_start().len();
+        let words: Vec<&str> = code.trim_start().split(' ').collect();
+        let Some(fn_at) = words.iter().position(|word| *word == "fn") else {
+            continue;
+        };
+        let is_head = words[..fn_at].iter().all(|word| {
+            word.starts_with("pub") || matches!(*word, "const" | "extern" | "\"C\"" | "unsafe" | "async")
+        });
+        if !is_head || words.len() == fn_at + 1 {
+            continue;
+        }
+        let name = words[fn_at + 1]
+            .split(['(', '<'])
+            .next()
+            .unwrap_or("")
+            .to_string();
+        let close = format!("{}}}", " ".repeat(indent));
+        let ends = |line: &String| {
+            *line == close || (line.ends_with(';') && line.find(|c| c != ' ') == Some(indent))
+        };
+        let one_line = code.trim_end().ends_with(['}', ';']);
+        let rest = if one_line {
+            Some(0)
+        } else {
+            source.lines[at + 1..].iter().position(ends).map(|n| n + 1)
+        };
+        found.push((name, at + 1, rest.unwrap_or(source.lines.len() - at) + 1));
+    }
+    found
+}
+
+#[test]
+fn files_and_functions_stay_short() {
+    let mut wrong = Vec::new();
+    for source in sources("src").into_iter().chain(sources("tests")) {
+        let lines = source.lines.len();
+        if lines > FILE_LINES_MAX && !LONG_FILES.iter().any(|(path, _)| *path == source.path) {
+            wrong.push(format!("{}: {lines} lines", source.path));
+        }
+        for (name, line, length) in functions(&source) {
+            let known = format!("{}:{name}", source.path);
+            if length > FUNCTION_LINES_MAX && !LONG_FUNCTIONS.iter().any(|(path, _)| *path == known) {
+                wrong.push(format!("{}:{line}: {name} has {length} lines", source.path));
+            }
+        }
+    }
+    assert_none(wrong);
+}
+
+#[test]
+fn the_top_of_the_repository_holds_what_was_agreed() {
+    let ignored = |name: &str| name.ends_with(".rdb") || name.ends_with(".aof") || name == "appendonlydir";
+    let wrong = fs::read_dir(top())
+        .expect("a folder")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .filter(|name| !TOP.contains(&name.as_str()) && !ignored(name))
+        .map(|name| format!("{name} does not belong there"));
+    assert_none(wrong.collect());
+}
+
+#[test]
+fn the_checks_see_what_they_look_for() {
+    assert_eq!(
+        after("use crate::ffi::state;", "crate::").collect::<Vec<_>>(),
+        ["ffi"]
+    );
+    assert_eq!(
+        after("use super::super::Lock;", "super::").collect::<Vec<_>>(),
+        ["super"]
+    );
+    assert!(has_word("unsafe { x }", "unsafe") && !has_word("deny(unsafe_code)", "unsafe"));
+    let lines = [
+        "fn long() {",
+        "    a();",
+        "}",
+        "fn short() {}",
+        "    pub const fn of<T>(",
+        "    ) -> T {",
+        "    }",
+    ];
+    let source = Source {
+        path: "src/x.rs".into(),
+        lines: lines.iter().map(|line| line.to_string()).collect(),
+    };
+    let found = functions(&source);
+    assert_eq!(found[0], ("long".into(), 1, 3));
+    assert_eq!(found[1], ("short".into(), 4, 1));
+    assert_eq!(found[2], ("of".into(), 5, 3));
+}

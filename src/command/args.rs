@@ -17,12 +17,7 @@ pub struct Args<'a> {
 impl<'a> Args<'a> {
     /// A cursor that stands on the first argument after the command's name.
     pub fn new(spec: &'static Spec, args: &'a [&'a [u8]]) -> Self {
-        Self {
-            spec,
-            args,
-            at: 1,
-            seen: 0,
-        }
+        Self { spec, args, at: 1, seen: 0 }
     }
 
     /// Index of the next argument.
@@ -33,10 +28,7 @@ impl<'a> Args<'a> {
     /// The next argument, any bytes.
     pub fn bytes(&mut self, name: &str) -> Result<&'a [u8], Error> {
         let Some(bytes) = self.args.get(self.at) else {
-            return Err(Error::usage(format!(
-                "{name} is missing; syntax: {}",
-                self.spec.syntax()
-            )));
+            return Err(Error::usage(format!("{name} is missing; syntax: {}", self.spec.syntax())));
         };
         self.at += 1;
         Ok(bytes)
@@ -46,10 +38,7 @@ impl<'a> Args<'a> {
     pub fn id(&mut self, name: &str) -> Result<&'a [u8], Error> {
         let id = self.bytes(name)?;
         if id.is_empty() || id.len() > ID_BYTES_MAX {
-            return Err(Error::usage(format!(
-                "{name} is {} bytes long, allowed are 1 to {ID_BYTES_MAX}",
-                id.len()
-            )));
+            return Err(Error::usage(format!("{name} is {} bytes long, allowed are 1 to {ID_BYTES_MAX}", id.len())));
         }
         Ok(id)
     }
@@ -58,10 +47,7 @@ impl<'a> Args<'a> {
     pub fn text(&mut self, name: &str, max: usize) -> Result<&'a [u8], Error> {
         let text = self.bytes(name)?;
         if text.len() > max {
-            return Err(Error::usage(format!(
-                "{name} is {} bytes long, at most {max} are allowed",
-                text.len()
-            )));
+            return Err(Error::usage(format!("{name} is {} bytes long, at most {max} are allowed", text.len())));
         }
         Ok(text)
     }
@@ -93,10 +79,7 @@ impl<'a> Args<'a> {
         let Some(given) = self.args.get(self.at) else {
             return Ok(None);
         };
-        let Some(index) = words
-            .iter()
-            .position(|word| given.eq_ignore_ascii_case(word.as_bytes()))
-        else {
+        let Some(index) = words.iter().position(|word| given.eq_ignore_ascii_case(word.as_bytes())) else {
             return Err(self.surplus(given));
         };
         if self.seen & (1 << index) != 0 {
@@ -114,16 +97,8 @@ impl<'a> Args<'a> {
     /// The next argument as one of `words`: its index.
     pub fn word(&mut self, name: &str, words: &[&str]) -> Result<usize, Error> {
         let given = self.bytes(name)?;
-        let index = words
-            .iter()
-            .position(|word| given.eq_ignore_ascii_case(word.as_bytes()));
-        index.ok_or_else(|| {
-            Error::usage(format!(
-                "{name} is '{}', allowed are {}",
-                printable(given),
-                words.join(", ")
-            ))
-        })
+        let index = words.iter().position(|word| given.eq_ignore_ascii_case(word.as_bytes()));
+        index.ok_or_else(|| Error::usage(format!("{name} is '{}', allowed are {}", printable(given), words.join(", "))))
     }
 
     /// All arguments that are left.
@@ -135,34 +110,22 @@ impl<'a> Args<'a> {
 
     /// Errs if something is left.
     pub fn finish(&self) -> Result<(), Error> {
-        self.args
-            .get(self.at)
-            .map_or(Ok(()), |given| Err(self.surplus(given)))
+        self.args.get(self.at).map_or(Ok(()), |given| Err(self.surplus(given)))
     }
 
-    /// Errs if more than one of the options with these indexes was given.
+    /// Errs if more than one of the options with these indexes in `words` was given.
     pub fn exclusive(&self, words: &[&str], indexes: &[usize]) -> Result<(), Error> {
-        let given: Vec<_> = indexes
-            .iter()
-            .filter(|index| self.seen & (1 << **index) != 0)
-            .map(|index| words[*index])
-            .collect();
-        if given.len() > 1 {
-            return Err(Error::usage(format!(
-                "{} exclude each other; syntax: {}",
-                given.join(" and "),
-                self.spec.syntax()
-            )));
+        let mask = || indexes.iter().fold(0, |mask, index| mask | 1 << index);
+        if self.seen.count_ones() <= 1 || (self.seen & mask()).count_ones() <= 1 {
+            return Ok(());
         }
-        Ok(())
+        let given = indexes.iter().filter(|index| self.seen & (1 << **index) != 0).map(|index| words[*index]);
+        let given = given.collect::<Vec<_>>().join(" and ");
+        Err(Error::usage(format!("{given} exclude each other; syntax: {}", self.spec.syntax())))
     }
 
     fn surplus(&self, given: &[u8]) -> Error {
-        Error::usage(format!(
-            "'{}' is not understood here; syntax: {}",
-            printable(given),
-            self.spec.syntax()
-        ))
+        Error::usage(format!("'{}' is not understood here; syntax: {}", printable(given), self.spec.syntax()))
     }
 }
 
@@ -185,19 +148,9 @@ mod tests {
     fn numbers_are_plain_decimals() {
         assert_eq!(parse_u64(b"18446744073709551615"), Some(u64::MAX));
         assert_eq!(parse_u64(b"0"), Some(0));
-        for bad in [
-            &b""[..],
-            b"-1",
-            b"+1",
-            b" 1",
-            b"1 ",
-            b"01",
-            b"1.0",
-            b"1e3",
-            b"18446744073709551616",
-            b"\xff",
-            b"1\0",
-        ] {
+        for bad in
+            [&b""[..], b"-1", b"+1", b" 1", b"1 ", b"01", b"1.0", b"1e3", b"18446744073709551616", b"\xff", b"1\0"]
+        {
             assert_eq!(parse_u64(bad), None, "{bad:?}");
         }
     }

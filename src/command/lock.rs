@@ -1,14 +1,16 @@
 //! The commands of memory locking: what they take, what they decide, what they answer. The rules are in `domain::lock`.
 
 use super::args::Args;
-use super::dispatch::{commit, Cx, Outcome};
-use super::lock_serve::{check_room, expire, rank, recheck_owner, serve_waiting, take, wait};
+use super::dispatch::{commit, commit_one, Cx, Outcome};
+use super::lock_serve::{
+    check_room, check_room_on, commit_grant, expire, rank, recheck_owner, serve_waiting, take, wait,
+};
 use super::{Host, Key, Node, Reply};
 use crate::domain::limits::{LOCK_LIMIT_MAX, LOCK_META_BYTES_MAX, MLOCK_KEYS_MAX, PRIORITY_MAX};
 use crate::domain::lock::queue::LockWaiter;
 use crate::domain::lock::{decide, Lock, Mode, Path, Request};
 use crate::domain::wait::{Class, Rank};
-use crate::domain::{Bytes, Connection, Error, Fence, KeyId, Millis, Stored};
+use crate::domain::{Bytes, Connection, Error, Fence, KeyId, Millis};
 use smallvec::{smallvec, SmallVec};
 
 /// What `LTMC.LOCK` and `LTMC.MLOCK` ask for beside the request itself.
@@ -19,80 +21,63 @@ struct Wish {
     request_id: Option<Bytes>,
 }
 
-const LOCK_WORDS: [&str; 14] = [
+/// The options of `LTMC.LOCK` and `LTMC.MLOCK`. Those that only `LTMC.LOCK` has stand at the end.
+const WORDS: [&str; 14] = [
     "EXCLUSIVE",
     "SHARED",
-    "OPTIMISTIC",
-    "LIMIT",
-    "PATH",
     "PX",
     "EX",
     "BLOCK",
     "PRIORITY",
     "REGISTRY",
+    "OPTIMISTIC",
+    "LIMIT",
+    "PATH",
     "ONDISCONNECT",
     "NOREENTRANT",
     "META",
     "REQID",
 ];
+const MLOCK_WORDS: usize = 7;
 
-fn parse_wish<H: Host>(cx: &Cx<H>, args: &mut Args, owner: &[u8], allowed: &[&str]) -> Result<Wish, Error> {
-    let mut wish = Wish {
-        request: Request::new(owner, Mode::Exclusive),
-        block_ms: None,
-        priority: 0,
-        request_id: None,
-    };
+fn parse_wish<H: Host>(cx: &Cx<H>, args: &mut Args, owner: &[u8], words: &[&str]) -> Result<Wish, Error> {
+    let mut wish =
+        Wish { request: Request::new(owner, Mode::Exclusive), block_ms: None, priority: 0, request_id: None };
     wish.request.lease_ms = cx.node.settings.lock_lease();
     let mut mode = None;
-    while let Some(option) = args.option(allowed)? {
-        match allowed[option] {
-            "EXCLUSIVE" => mode = Some(Mode::Exclusive),
-            "SHARED" => mode = Some(Mode::Shared),
-            "OPTIMISTIC" => mode = Some(Mode::Optimistic),
-            "LIMIT" => wish.request.limit = args.number("LIMIT", 1, LOCK_LIMIT_MAX)? as u32,
-            "PATH" => wish.request.path = Path::parse(args.bytes("PATH")?)?,
-            "PX" => wish.request.lease_ms = Some(args.millis("PX", 1)?),
-            "EX" => wish.request.lease_ms = Some(args.seconds("EX")?),
-            "BLOCK" => wish.block_ms = Some(args.millis("BLOCK", 0)?),
-            "PRIORITY" => wish.priority = args.number("PRIORITY", 0, PRIORITY_MAX)?,
-            "REGISTRY" => {
+    while let Some(option) = args.option(words)? {
+        match option {
+            0 => mode = Some(Mode::Exclusive),
+            1 => mode = Some(Mode::Shared),
+            2 => wish.request.lease_ms = Some(args.millis("PX", 1)?),
+            3 => wish.request.lease_ms = Some(args.seconds("EX")?),
+            4 => wish.block_ms = Some(args.millis("BLOCK", 0)?),
+            5 => wish.priority = args.number("PRIORITY", 0, PRIORITY_MAX)?,
+            6 => {
                 args.bytes("REGISTRY")?;
-                return Err(Error::usage(
-                    "REGISTRY is not available in this version: it comes with the agent registry's reactions",
-                ));
+                let text = "REGISTRY is not available in this version: it comes with the agent registry's reactions";
+                return Err(Error::usage(text));
             }
-            "ONDISCONNECT" => {
+            7 => mode = Some(Mode::Optimistic),
+            8 => wish.request.limit = args.number("LIMIT", 1, LOCK_LIMIT_MAX)? as u32,
+            9 => wish.request.path = Path::parse(args.bytes("PATH")?)?,
+            10 => {
                 let release = args.word("ONDISCONNECT", &["RELEASE", "KEEP"])? == 0;
                 wish.request.connection = release.then(|| connection(cx)).transpose()?;
             }
-            "NOREENTRANT" => wish.request.reentrant = false,
-            "META" => wish.request.meta = Some(Bytes::from(args.text("META", LOCK_META_BYTES_MAX)?)),
+            11 => wish.request.reentrant = false,
+            12 => wish.request.meta = Some(Bytes::from(args.text("META", LOCK_META_BYTES_MAX)?)),
             _ => wish.request_id = Some(Bytes::from(args.id("REQID")?)),
         }
     }
-    exclude(args, allowed, &["EXCLUSIVE", "SHARED", "OPTIMISTIC"])?;
-    exclude(args, allowed, &["PX", "EX"])?;
-    let usual = if cx.node.settings.locks_are_optimistic() {
-        Mode::Optimistic
-    } else {
-        Mode::Exclusive
-    };
+    args.exclusive(&WORDS, &[0, 1, 7])?;
+    args.exclusive(&WORDS, &[2, 3])?;
+    let usual = if cx.node.settings.locks_are_optimistic() { Mode::Optimistic } else { Mode::Exclusive };
     wish.request.mode = mode.unwrap_or(usual);
     if wish.request.limit > 0 && wish.request.mode != Mode::Shared {
-        return Err(Error::usage(
-            "LIMIT goes with SHARED only: it says how many may share",
-        ));
+        return Err(Error::usage("LIMIT goes with SHARED only: it says how many may share"));
     }
     Ok(wish)
-}
-
-fn exclude(args: &Args, allowed: &[&str], words: &[&str]) -> Result<(), Error> {
-    let indexes: SmallVec<[usize; 4]> = words
-        .iter()
-        .filter_map(|word| allowed.iter().position(|known| known == word))
-        .collect();
-    args.exclusive(allowed, &indexes)
 }
 
 fn connection<H: Host>(cx: &Cx<H>) -> Result<Connection, Error> {
@@ -100,10 +85,7 @@ fn connection<H: Host>(cx: &Cx<H>) -> Result<Connection, Error> {
     let client = client.ok_or_else(|| {
         Error::usage("ONDISCONNECT RELEASE needs a connection: it is not for scripts and inner calls")
     })?;
-    Ok(Connection {
-        boot: cx.node.boot,
-        client,
-    })
+    Ok(Connection { boot: cx.node.boot, client })
 }
 
 /// `LTMC.LOCK`
@@ -111,38 +93,30 @@ pub fn lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let owner = args.id("owner")?;
-    let wish = parse_wish(cx, &mut args, owner, &LOCK_WORDS)?;
+    let wish = parse_wish(cx, &mut args, owner, &WORDS)?;
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
     expire(cx.node, cx.host, key)?;
+    let id = cx.node.waits.next_id();
+    let rank = rank(cx.node, Class::Usual, wish.priority, id);
+    let behind = is_behind(cx.node, key, &wish.request, rank);
+    let empty = Lock::default();
     let stored = cx.host.read::<Lock>(key)?;
     if let (Some(id), Some(stored)) = (&wish.request_id, stored) {
         if let Some(answer) = stored.answer(id) {
             return Ok(Outcome::Reply(answer.into()));
         }
     }
-    let id = cx.node.waits.next_id();
-    let rank = rank(cx.node, Class::Usual, wish.priority, id);
-    let free = |stored: Option<&Stored<Lock>>| {
-        stored.is_none_or(|stored| decide::fits(&stored.state, &wish.request))
-    };
-    let covered = stored.is_some_and(|stored| decide::is_covered(&stored.state, &wish.request));
-    if covered || (free(stored) && !is_behind(cx.node, key, &wish.request, rank)) {
-        check_room(cx.node, cx.host, key, &wish.request)?;
-        let fence = take(cx.node, cx.host, key, &wish.request, wish.request_id.as_ref())?;
+    let lock = stored.map_or(&empty, |stored| &stored.state);
+    if decide::is_covered(lock, &wish.request) || (!behind && decide::fits(lock, &wish.request)) {
+        check_room(cx.node, lock, &wish.request)?;
+        let (event, fence) = decide::take(lock, &wish.request, &mut cx.node.fences)?;
+        commit_grant(cx.node, cx.host, key, event, fence, wish.request_id.as_ref())?;
         recheck_owner(cx.node, cx.host, key, &wish.request.owner);
         return Ok(Outcome::Reply(Reply::number(fence)));
     }
     let waiter = new_waiter(cx, smallvec![key.id()], wish.request, rank, None);
-    wait(
-        cx,
-        LockWaiter {
-            request_id: wish.request_id,
-            priority: wish.priority,
-            ..waiter
-        },
-        wish.block_ms,
-    )
+    wait(cx, LockWaiter { request_id: wish.request_id, priority: wish.priority, ..waiter }, wish.block_ms)
 }
 
 fn is_behind(node: &Node, key: Key, request: &Request, rank: Rank) -> bool {
@@ -158,8 +132,7 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     for _ in 0..count {
         args.bytes("key")?;
     }
-    let allowed = ["EXCLUSIVE", "SHARED", "PX", "EX", "BLOCK", "PRIORITY", "REGISTRY"];
-    let mut wish = parse_wish(cx, &mut args, owner, &allowed)?;
+    let mut wish = parse_wish(cx, &mut args, owner, &WORDS[..MLOCK_WORDS])?;
     if wish.request.mode == Mode::Optimistic {
         // The setting may make plain locks stamps; several locks at once are always held.
         wish.request.mode = Mode::Exclusive;
@@ -181,30 +154,16 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let waiter = new_waiter(cx, keys.iter().map(Key::id).collect(), wish.request, rank, None);
     if keys.iter().all(|key| can_take(cx, *key, &waiter.request, rank)) {
         for key in &keys {
-            check_room(cx.node, cx.host, *key, &waiter.request)?;
+            check_room_on(cx.node, cx.host, *key, &waiter.request)?;
         }
         let mut fences = Vec::with_capacity(count);
         for key in &keys {
-            fences.push(Reply::number(take(
-                cx.node,
-                cx.host,
-                *key,
-                &waiter.request,
-                None,
-            )?));
+            fences.push(Reply::number(take(cx.node, cx.host, *key, &waiter.request, None)?));
         }
         recheck_owner(cx.node, cx.host, keys[0], &waiter.request.owner);
         return Ok(Outcome::Reply(Reply::Array(fences)));
     }
-    wait(
-        cx,
-        LockWaiter {
-            priority: wish.priority,
-            is_multiple: true,
-            ..waiter
-        },
-        wish.block_ms,
-    )
+    wait(cx, LockWaiter { priority: wish.priority, is_multiple: true, ..waiter }, wish.block_ms)
 }
 
 fn can_take<H: Host>(cx: &mut Cx<H>, key: Key, request: &Request, rank: Rank) -> bool {
@@ -242,11 +201,7 @@ fn new_waiter<H: Host>(
 pub fn unlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let mut target = decide::Target {
-        owner: Bytes::from(args.id("owner")?),
-        token: None,
-        path: None,
-    };
+    let mut target = decide::Target { owner: Bytes::from(args.id("owner")?), token: None, path: None };
     let mut all = false;
     while let Some(option) = args.option(&["TOKEN", "PATH", "ALL"])? {
         match option {
@@ -261,11 +216,17 @@ pub fn unlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let now = cx.now();
     let empty = Lock::default();
     let stored = cx.host.read::<Lock>(key)?;
-    let events = decide::unlock(stored.map_or(&empty, |stored| &stored.state), &target, all, now)?;
-    if events.is_empty() {
-        return Ok(Outcome::Reply(Reply::Integer(0)));
+    let lock = stored.map_or(&empty, |stored| &stored.state);
+    if all {
+        let events = decide::unlock_all(lock, &target, now)?;
+        if events.is_empty() {
+            return Ok(Outcome::Reply(Reply::Integer(0)));
+        }
+        commit::<Lock, H>(cx.node, cx.host, key, events)?;
+    } else {
+        let Some(event) = decide::unlock(lock, &target, now)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+        commit_one::<Lock, H>(cx.node, cx.host, key, event)?;
     }
-    commit::<Lock, H>(cx.node, cx.host, key, events)?;
     serve_waiting(cx.node, cx.host, key);
     Ok(Outcome::Reply(Reply::Integer(1)))
 }
@@ -295,14 +256,8 @@ pub fn renew<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let empty = Lock::default();
     let now = cx.now();
     let stored = cx.host.read::<Lock>(key)?;
-    let event = decide::renew(
-        stored.map_or(&empty, |stored| &stored.state),
-        owner,
-        token,
-        lease_ms,
-        now,
-    )?;
-    commit::<Lock, H>(cx.node, cx.host, key, [event])?;
+    let event = decide::renew(stored.map_or(&empty, |stored| &stored.state), owner, token, lease_ms, now)?;
+    commit_one::<Lock, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::Integer(1)))
 }
 
@@ -328,7 +283,7 @@ pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Err(Error::usage("a stamp cannot be converted: it excludes nobody"));
     }
     if let Some((event, fence)) = decide::convert(lock, token, mode, &mut cx.node.fences) {
-        commit::<Lock, H>(cx.node, cx.host, key, [event])?;
+        commit_one::<Lock, H>(cx.node, cx.host, key, event)?;
         serve_waiting(cx.node, cx.host, key);
         recheck_owner(cx.node, cx.host, key, &Bytes::from(owner));
         return Ok(Outcome::Reply(Reply::number(fence)));
@@ -344,11 +299,7 @@ pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn break_lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let owner = if cx.args.len() > 2 {
-        Some(args.id("owner")?)
-    } else {
-        None
-    };
+    let owner = if cx.args.len() > 2 { Some(args.id("owner")?) } else { None };
     args.finish()?;
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
@@ -359,10 +310,7 @@ pub fn break_lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let count = events.len();
     if count > 0 {
         let name = crate::domain::id::printable(key.name);
-        cx.host.log(&format!(
-            "client {} broke the lock '{name}': {count} holders removed",
-            cx.host.client()
-        ));
+        cx.host.log(&format!("client {} broke the lock '{name}': {count} holders removed", cx.host.client()));
     }
     commit::<Lock, H>(cx.node, cx.host, key, events)?;
     serve_waiting(cx.node, cx.host, key);

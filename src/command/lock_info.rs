@@ -18,10 +18,7 @@ pub fn check<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
     let now = cx.now();
-    let current = cx
-        .host
-        .read::<Lock>(key)?
-        .is_some_and(|stored| stored.state.is_current(fence, now));
+    let current = cx.host.read::<Lock>(key)?.is_some_and(|stored| stored.state.is_current(fence, now));
     Ok(Outcome::Reply(Reply::Integer(i64::from(current))))
 }
 
@@ -30,30 +27,17 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
     let now = cx.now();
-    let waiters: Vec<Reply> = cx
-        .node
-        .locks
-        .queue(&key.id())
-        .map(|(_, waiter)| waiter_map(waiter, now))
-        .collect();
+    let waiters: Vec<Reply> = cx.node.locks.queue(&key.id()).map(|(_, waiter)| waiter_map(waiter, now)).collect();
     let Some(stored) = cx.host.read::<Lock>(key)? else {
         return Ok(Outcome::Reply(Reply::Nil));
     };
     let lock = &stored.state;
-    let live: Vec<&Grant> = lock
-        .grants()
-        .iter()
-        .filter(|grant| !grant.has_ended(now))
-        .collect();
-    let strongest = [Mode::Exclusive, Mode::Shared, Mode::Optimistic]
-        .into_iter()
-        .find(|mode| live.iter().any(|g| g.mode == *mode));
+    let live: Vec<&Grant> = lock.grants().iter().filter(|grant| !grant.has_ended(now)).collect();
+    let strongest =
+        [Mode::Exclusive, Mode::Shared, Mode::Optimistic].into_iter().find(|mode| live.iter().any(|g| g.mode == *mode));
     let holders = live.into_iter().map(|grant| holder_map(grant, now)).collect();
     Ok(Outcome::Reply(Reply::map([
-        (
-            "mode",
-            strongest.map_or(Reply::text("free"), |mode| Reply::text(mode.word())),
-        ),
+        ("mode", strongest.map_or(Reply::text("free"), |mode| Reply::text(mode.word()))),
         ("version", Reply::number(lock.version())),
         ("holders", Reply::Array(holders)),
         ("waiters", Reply::Array(waiters)),
@@ -71,36 +55,10 @@ fn holder_map(grant: &Grant, now: u64) -> Reply {
         ("levels", Reply::number(grant.levels.into())),
         ("limit", Reply::number(grant.limit().into())),
         ("since_ms", Reply::number(grant.since)),
-        (
-            "ends_ms",
-            if has_end {
-                Reply::number(grant.ends_at)
-            } else {
-                Reply::Nil
-            },
-        ),
-        (
-            "lease_ms",
-            if has_end {
-                Reply::number(grant.ends_at.saturating_sub(now))
-            } else {
-                Reply::Nil
-            },
-        ),
-        (
-            "on_disconnect",
-            Reply::text(if grant.connection().is_some() {
-                "release"
-            } else {
-                "keep"
-            }),
-        ),
-        (
-            "client",
-            grant
-                .connection()
-                .map_or(Reply::Nil, |connection| Reply::number(connection.client)),
-        ),
+        ("ends_ms", if has_end { Reply::number(grant.ends_at) } else { Reply::Nil }),
+        ("lease_ms", if has_end { Reply::number(grant.ends_at.saturating_sub(now)) } else { Reply::Nil }),
+        ("on_disconnect", Reply::text(if grant.connection().is_some() { "release" } else { "keep" })),
+        ("client", grant.connection().map_or(Reply::Nil, |connection| Reply::number(connection.client))),
         ("meta", meta.map_or(Reply::Nil, |meta| Reply::bytes(meta))),
     ])
 }

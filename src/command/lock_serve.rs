@@ -1,6 +1,6 @@
 //! How those who wait for locks are served: by whoever ends a grant, in the same step, or by the scheduler.
 
-use super::dispatch::{commit, commit_changes, Cx, Outcome};
+use super::dispatch::{commit, commit_changes, commit_one, Cx, Outcome};
 use super::settings::Setting;
 use super::{Host, Key, Node, Reply};
 use crate::domain::lock::queue::{GrantPass, LockWaiter, Locks};
@@ -38,26 +38,15 @@ pub fn wait<H: Host>(cx: &mut Cx<H>, waiter: LockWaiter, block_ms: Option<Millis
         return Ok(Outcome::Reply(Reply::Nil));
     };
     let max = cx.node.settings.get(Setting::LockWaitersMax);
-    if waiter
-        .keys
-        .iter()
-        .any(|key| cx.node.locks.waiting_for(key) as u64 >= max)
-    {
-        return Err(Error::limit(
-            "lock-waiters-max",
-            "one more client waiting for this lock",
-            max,
-        ));
+    if waiter.keys.iter().any(|key| cx.node.locks.waiting_for(key) as u64 >= max) {
+        return Err(Error::limit("lock-waiters-max", "one more client waiting for this lock", max));
     }
     let (id, keys, now) = (waiter.rank.waiter(), waiter.keys.clone(), cx.now());
     cx.node.locks.insert(waiter.clone());
     let behind = deadlock::check(&cx.node.locks, id, &HostLocks::new(cx.host), now);
     if let Err(cycle) = behind {
         cx.node.locks.remove(id);
-        let ahead = LockWaiter {
-            rank: rank(cx.node, Class::Ahead, waiter.priority, id),
-            ..waiter
-        };
+        let ahead = LockWaiter { rank: rank(cx.node, Class::Ahead, waiter.priority, id), ..waiter };
         cx.node.locks.insert(ahead);
         if deadlock::check(&cx.node.locks, id, &HostLocks::new(cx.host), now).is_err() {
             cx.node.locks.remove(id);
@@ -65,8 +54,7 @@ pub fn wait<H: Host>(cx: &mut Cx<H>, waiter: LockWaiter, block_ms: Option<Millis
             return Err(cycle);
         }
     }
-    cx.node
-        .begin_wait(id, Service::Lock, keys.clone(), block_ms, cx.host);
+    cx.node.begin_wait(id, Service::Lock, keys.clone(), block_ms, cx.host);
     for key in &keys {
         // It may fit now that it stands in front, and the leases that it waits for need a timer from now on.
         serve(cx.node, cx.host, key);
@@ -76,34 +64,26 @@ pub fn wait<H: Host>(cx: &mut Cx<H>, waiter: LockWaiter, block_ms: Option<Millis
 
 /// The place in the queue of a wait that begins now.
 pub fn rank(node: &Node, class: Class, priority: u64, id: WaiterId) -> Rank {
-    Rank::new(
-        class,
-        node.now(),
-        priority,
-        node.settings.get(Setting::LockAgeingMs),
-        id,
-    )
+    Rank::new(class, node.now(), priority, node.settings.get(Setting::LockAgeingMs), id)
 }
 
-/// Errs if the lock has as many grants as are allowed. Asked for all keys before anything is granted on one of them.
-pub fn check_room<H: Host>(node: &Node, host: &mut H, key: Key, request: &Request) -> Result<(), Error> {
+/// Errs if the lock has as many grants as are allowed.
+pub fn check_room(node: &Node, lock: &Lock, request: &Request) -> Result<(), Error> {
     let max = node.settings.get(Setting::LockHoldersMax);
-    match host.read::<Lock>(key)? {
-        Some(stored)
-            if stored.state.grants().len() as u64 >= max && !decide::is_covered(&stored.state, request) =>
-        {
-            Err(Error::limit(
-                "lock-holders-max",
-                "one more grant on this lock",
-                max,
-            ))
-        }
-        Some(stored) => decide::reenter(&stored.state, request, node.now()).map(drop),
-        None => Ok(()),
+    if lock.grants().len() as u64 >= max && !decide::is_covered(lock, request) {
+        return Err(Error::limit("lock-holders-max", "one more grant on this lock", max));
     }
+    Ok(())
 }
 
-/// Grants what fits and has room: a new grant, or one level more of what the owner holds.
+/// The same for the lock under `key`. Asked for all keys of a request before anything is granted on one of them.
+pub fn check_room_on<H: Host>(node: &Node, host: &mut H, key: Key, request: &Request) -> Result<(), Error> {
+    let Some(stored) = host.read::<Lock>(key)? else { return Ok(()) };
+    check_room(node, &stored.state, request)?;
+    decide::reenter(&stored.state, request, node.now()).map(drop)
+}
+
+/// Grants what fits and has room.
 pub fn take<H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -114,21 +94,23 @@ pub fn take<H: Host>(
     let empty = Lock::default();
     let stored = host.read::<Lock>(key)?;
     let lock = stored.map_or(&empty, |stored| &stored.state);
-    let (event, fence) = match decide::reenter(lock, request, node.fences.now())? {
-        Some(reentered) => reentered,
-        None => decide::grant(lock, request, &mut node.fences),
-    };
-    match request_id {
-        None => commit::<Lock, H>(node, host, key, [event])?,
-        Some(id) => {
-            let answered = Change::Answered {
-                id: id.clone(),
-                answer: Answer::Integer(fence as i64),
-            };
-            commit_changes::<Lock, H>(node, host, key, &[Change::Event(event), answered])?;
-        }
-    }
+    let (event, fence) = decide::take(lock, request, &mut node.fences)?;
+    commit_grant(node, host, key, event, fence, request_id)?;
     Ok(fence)
+}
+
+/// Applies a grant, with the request id that it is to be remembered under.
+pub fn commit_grant<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    event: LockEvent,
+    fence: Fence,
+    request_id: Option<&Bytes>,
+) -> Result<(), Error> {
+    let Some(id) = request_id else { return commit_one::<Lock, H>(node, host, key, event) };
+    let answered = Change::Answered { id: id.clone(), answer: Answer::Integer(fence as i64) };
+    commit_changes::<Lock, H>(node, host, key, &[Change::Event(event), answered])
 }
 
 /// Removes the grants whose leases are over; whoever waited is served.
@@ -159,6 +141,10 @@ pub fn serve_waiting<H: Host>(node: &mut Node, host: &mut H, key: Key) {
     }
 }
 
+/// How long a waited-for key may go unlooked at, ms. Everything that matters is noticed at once by an event; this catches what
+/// Redis tells nobody: a key that was overwritten by SET, a slot that moved.
+const RECHECK_MS: Millis = 1000;
+
 /// Serves everyone who can be served on `key`, first to last, and sees to it that the key is looked at when its next lease ends.
 fn serve<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     let mut pass = GrantPass::default();
@@ -166,12 +152,8 @@ fn serve<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
         serve_one(node, host, id);
     }
     if node.locks.waiting_for(key) > 0 {
-        if let Some(end) = HostLocks::new(host)
-            .with(key, |lock| lock.grants().first_end())
-            .checked_add(1)
-        {
-            node.schedule.look_at(key.clone(), end - 1);
-        }
+        let first_end = HostLocks::new(host).with(key, |lock| lock.grants().first_end());
+        node.schedule.look_at(key.clone(), first_end.min(node.now() + RECHECK_MS));
     }
 }
 
@@ -201,25 +183,15 @@ fn serve_request<H: Host>(node: &mut Node, host: &mut H, waiter: &LockWaiter) ->
     for key in &waiter.keys {
         // A grant of its own that is over must not be taken once more: its fence has been refused already.
         end_expired(node, host, key.into())?;
-        check_room(node, host, key.into(), &waiter.request)?;
+        check_room_on(node, host, key.into(), &waiter.request)?;
     }
     let mut grants = SmallVec::new();
     for key in &waiter.keys {
-        let fence = take(
-            node,
-            host,
-            key.into(),
-            &waiter.request,
-            waiter.request_id.as_ref(),
-        )?;
+        let fence = take(node, host, key.into(), &waiter.request, waiter.request_id.as_ref())?;
         grants.push((key.clone(), fence));
     }
     let mut fences: Vec<Reply> = grants.iter().map(|(_, fence)| Reply::number(*fence)).collect();
-    let reply = if waiter.is_multiple {
-        Reply::Array(fences)
-    } else {
-        fences.remove(0)
-    };
+    let reply = if waiter.is_multiple { Reply::Array(fences) } else { fences.remove(0) };
     Ok((grants, reply))
 }
 
@@ -237,27 +209,17 @@ fn serve_conversion<H: Host>(
     let Some((event, new_fence)) = decide::convert(lock, fence, waiter.request.mode, &mut node.fences) else {
         return Err(decide::stale(lock, fence));
     };
-    commit::<Lock, H>(node, host, key.into(), [event])?;
+    commit_one::<Lock, H>(node, host, key.into(), event)?;
     // A conversion that nobody was told of stays: its owner holds the lock by the old fence's grant and can look it up.
     Ok((SmallVec::new(), Reply::number(new_fence)))
 }
 
 /// A retry may wait beside the request it repeats: it gets the same answer.
-fn answer_twins<H: Host>(
-    node: &mut Node,
-    host: &mut H,
-    served: &LockWaiter,
-    request_id: &Bytes,
-    reply: &Reply,
-) {
+fn answer_twins<H: Host>(node: &mut Node, host: &mut H, served: &LockWaiter, request_id: &Bytes, reply: &Reply) {
     for key in &served.keys {
         let same = |waiter: &LockWaiter| waiter.request_id.as_ref() == Some(request_id);
-        let twins: Vec<WaiterId> = node
-            .locks
-            .queue(key)
-            .filter(|(_, waiter)| same(waiter))
-            .map(|(rank, _)| rank.waiter())
-            .collect();
+        let twins: Vec<WaiterId> =
+            node.locks.queue(key).filter(|(_, waiter)| same(waiter)).map(|(rank, _)| rank.waiter()).collect();
         for twin in twins {
             node.serve_wait(twin, SmallVec::new(), reply.clone(), host);
         }
@@ -293,9 +255,7 @@ pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
 /// Nobody can be served on this key any more.
 pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: Error) {
     let waiters: Vec<WaiterId> = node.locks.queue(key).map(|(rank, _)| rank.waiter()).collect();
-    waiters
-        .into_iter()
-        .for_each(|id| node.refuse_wait(id, error.clone(), host));
+    waiters.into_iter().for_each(|id| node.refuse_wait(id, error.clone(), host));
 }
 
 /// The client that waited for these grants was gone before it could be told.

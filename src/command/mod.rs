@@ -20,6 +20,7 @@ pub mod schedule;
 pub mod server;
 pub mod settings;
 pub mod spec;
+pub mod sweep;
 pub mod table;
 pub mod waits;
 
@@ -50,11 +51,7 @@ impl Key<'_> {
 
 impl<'a> From<&'a KeyId> for Key<'a> {
     fn from(id: &'a KeyId) -> Self {
-        Key {
-            db: id.db,
-            name: &id.name,
-            arg: 0,
-        }
+        Key { db: id.db, name: &id.name, arg: 0 }
     }
 }
 

@@ -7,7 +7,8 @@ use crate::domain::limits::PANICS_PER_KEY_MAX;
 use crate::domain::lock::queue::LockQueues;
 use crate::domain::{Connection, Error, Fence, Fences, KeyId, Millis};
 use crate::observe::Metrics;
-use ahash::{AHashMap, AHashSet};
+use ahash::AHashMap;
+use std::collections::{BTreeSet, VecDeque};
 
 /// The state of one server process.
 #[derive(Debug, Default)]
@@ -27,15 +28,13 @@ pub struct Node {
     /// Which keys have to hear of the end of a connection.
     pub ties: Ties,
     /// What could not be done where it was noticed.
-    pub chores: Vec<Chore>,
+    pub chores: VecDeque<Chore>,
     /// Keys on which panics happened, and how many.
     pub quarantine: AHashMap<KeyId, u8>,
     /// Whether this is a replica: it decides nothing.
     pub replica: bool,
     /// When the module was loaded, unix microseconds; names this process in [`Connection`].
     pub boot: u64,
-    /// When all waited-for keys are next looked at whatever happens.
-    pub recheck_at: Millis,
     /// Added to the server's clock, ms: `LTMC.DEBUG CLOCK`.
     #[cfg(feature = "test-hooks")]
     pub clock_offset_ms: i64,
@@ -85,10 +84,7 @@ impl Node {
 
     /// How many keys are in quarantine.
     pub fn quarantined(&self) -> usize {
-        self.quarantine
-            .values()
-            .filter(|panics| **panics >= PANICS_PER_KEY_MAX)
-            .count()
+        self.quarantine.values().filter(|panics| **panics >= PANICS_PER_KEY_MAX).count()
     }
 
     /// Counts a panic on `key`.
@@ -123,7 +119,7 @@ impl Node {
                 self.ties.untie(connection, &key);
             }
         } else {
-            self.chores.push(Chore::Untied { key, connections });
+            self.chores.push_back(Chore::Untied { key, connections });
         }
     }
 
@@ -145,7 +141,7 @@ impl Node {
 
 /// Which keys are tied to which connections.
 #[derive(Debug, Default)]
-pub struct Ties(AHashMap<Connection, AHashSet<KeyId>>);
+pub struct Ties(AHashMap<Connection, BTreeSet<KeyId>>);
 
 impl Ties {
     /// `key` has to hear of the end of `connection`.
@@ -163,11 +159,14 @@ impl Ties {
         }
     }
 
-    /// The keys tied to `connection`, in order; they are untied.
-    pub fn take(&mut self, connection: Connection) -> Vec<KeyId> {
-        let mut keys: Vec<_> = self.0.remove(&connection).into_iter().flatten().collect();
-        keys.sort();
-        keys
+    /// One of the keys tied to `connection`, in order; it is untied.
+    pub fn take_one(&mut self, connection: Connection) -> Option<KeyId> {
+        let keys = self.0.get_mut(&connection)?;
+        let key = keys.pop_first();
+        if keys.is_empty() {
+            self.0.remove(&connection);
+        }
+        key
     }
 
     /// Whether something is tied to `connection`.
@@ -177,12 +176,7 @@ impl Ties {
 
     /// The connections of other processes than the one that started at `boot`, in order.
     pub fn strangers(&self, boot: u64) -> Vec<Connection> {
-        let mut strangers: Vec<_> = self
-            .0
-            .keys()
-            .filter(|connection| connection.boot != boot)
-            .copied()
-            .collect();
+        let mut strangers: Vec<_> = self.0.keys().filter(|connection| connection.boot != boot).copied().collect();
         strangers.sort();
         strangers
     }

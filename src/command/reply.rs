@@ -42,12 +42,7 @@ impl Reply {
 
     /// A map with fixed names.
     pub fn map<const N: usize>(fields: [(&'static str, Reply); N]) -> Self {
-        Reply::Map(
-            fields
-                .into_iter()
-                .map(|(name, value)| (Cow::Borrowed(name), value))
-                .collect(),
-        )
+        Reply::Map(fields.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect())
     }
 }
 

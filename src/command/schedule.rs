@@ -121,13 +121,6 @@ mod tests {
         schedule.look_at(key(2, "c"), 70);
         schedule.swap(0, 1);
         let order: Vec<_> = std::iter::from_fn(|| schedule.pop_due(100)).collect();
-        assert_eq!(
-            order,
-            [
-                Due::Key(key(1, "a")),
-                Due::Key(key(0, "b")),
-                Due::Key(key(2, "c"))
-            ]
-        );
+        assert_eq!(order, [Due::Key(key(1, "a")), Due::Key(key(0, "b")), Due::Key(key(2, "c"))]);
     }
 }

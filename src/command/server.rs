@@ -55,15 +55,9 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::map([
         ("version", Reply::text(env!("CARGO_PKG_VERSION"))),
         ("server", Reply::text(cx.host.server_version())),
-        (
-            "role",
-            Reply::text(if node.replica { "replica" } else { "primary" }),
-        ),
+        ("role", Reply::text(if node.replica { "replica" } else { "primary" })),
         ("mode", Reply::text("basic")),
-        (
-            "uptime_ms",
-            Reply::number(cx.now().saturating_sub(node.boot / 1000)),
-        ),
+        ("uptime_ms", Reply::number(cx.now().saturating_sub(node.boot / 1000))),
         ("last_fence", Reply::number(node.fences.last())),
         ("waiting_clients", Reply::number(node.waits.len() as u64)),
         ("deadlines", Reply::number(node.schedule.len() as u64)),
@@ -76,10 +70,7 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.APPLY`
 pub fn apply<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if cx.args.len() > 3 {
-        return Err(Error::usage(format!(
-            "{} blobs given, no type of this version has any",
-            cx.args.len() - 3
-        )));
+        return Err(Error::usage(format!("{} blobs given, no type of this version has any", cx.args.len() - 3)));
     }
     let key = cx.key(1);
     H::apply_payload(cx, key, cx.args[2])?;
@@ -116,9 +107,7 @@ pub fn debug<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         0 => panic!("LTMC.DEBUG PANIC was asked for"),
         _ => {
             let offset = args.bytes("ms")?;
-            let offset = std::str::from_utf8(offset)
-                .ok()
-                .and_then(|text| text.parse::<i64>().ok());
+            let offset = std::str::from_utf8(offset).ok().and_then(|text| text.parse::<i64>().ok());
             cx.node.clock_offset_ms = offset.ok_or_else(|| Error::usage("ms is no whole number"))?;
         }
     }

@@ -112,10 +112,7 @@ impl Row {
     pub fn parse(&self, text: &str) -> Result<i64, String> {
         let (value, allowed) = match self.kind {
             Kind::Integer { min, max, .. } => {
-                let value = text
-                    .parse::<i64>()
-                    .ok()
-                    .filter(|value| (min..=max).contains(value));
+                let value = text.parse::<i64>().ok().filter(|value| (min..=max).contains(value));
                 (value, format!("whole numbers from {min} to {max}"))
             }
             Kind::Word(words) => {
@@ -123,12 +120,8 @@ impl Row {
                 (at.map(|at| at as i64), words.join(", "))
             }
         };
-        value.ok_or_else(|| {
-            format!(
-                "ltmc.{} is '{text}' (from {}), allowed are {allowed}",
-                self.name, self.environment
-            )
-        })
+        value
+            .ok_or_else(|| format!("ltmc.{} is '{text}' (from {}), allowed are {allowed}", self.name, self.environment))
     }
 }
 
@@ -178,10 +171,7 @@ mod tests {
         let strategy = Setting::MemoryLockingStrategy.row();
         assert_eq!(strategy.parse("Optimistic"), Ok(1));
         let text = strategy.parse("both").unwrap_err();
-        assert!(
-            text.contains("MEMORY_LOCKING_STRATEGY") && text.contains("pessimistic, optimistic"),
-            "{text}"
-        );
+        assert!(text.contains("MEMORY_LOCKING_STRATEGY") && text.contains("pessimistic, optimistic"), "{text}");
         assert!(Setting::LockAgeingMs.row().parse("0").is_err());
         assert_eq!(
             Setting::SweepBatchMax.row().name,

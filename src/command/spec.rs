@@ -28,6 +28,8 @@ pub struct Spec {
     pub categories: &'static str,
     /// The service whose counters and switch it falls under; `None` for commands about the module itself.
     pub service: Option<Service>,
+    /// Whether it is replicated as the client sent it, instead of by the changes it makes.
+    pub is_verbatim: bool,
     /// Version of LTMC that brought it.
     pub since: &'static str,
     /// Cost.
@@ -82,11 +84,7 @@ impl Flags {
 
     /// The names, separated by spaces, as Redis reads them.
     pub fn names(self) -> String {
-        let names: Vec<_> = Flags::NAMES
-            .iter()
-            .filter(|(flag, _)| self.has(*flag))
-            .map(|(_, name)| *name)
-            .collect();
+        let names: Vec<_> = Flags::NAMES.iter().filter(|(flag, _)| self.has(*flag)).map(|(_, name)| *name).collect();
         names.join(" ")
     }
 }
@@ -159,20 +157,10 @@ pub enum ArgKind {
 #[allow(missing_docs)] // a small language: the names say it
 impl Arg {
     pub const fn new(name: &'static str, kind: ArgKind) -> Arg {
-        Arg {
-            name,
-            kind,
-            token: None,
-            optional: false,
-            multiple: false,
-            key_spec: -1,
-        }
+        Arg { name, kind, token: None, optional: false, multiple: false, key_spec: -1 }
     }
     pub const fn key(name: &'static str, key_spec: i32) -> Arg {
-        Arg {
-            key_spec,
-            ..Arg::new(name, ArgKind::Key)
-        }
+        Arg { key_spec, ..Arg::new(name, ArgKind::Key) }
     }
     pub const fn string(name: &'static str) -> Arg {
         Arg::new(name, ArgKind::String)
@@ -181,40 +169,24 @@ impl Arg {
         Arg::new(name, ArgKind::Integer)
     }
     pub const fn word(name: &'static str, token: &'static str) -> Arg {
-        Arg {
-            token: Some(token),
-            ..Arg::new(name, ArgKind::Word)
-        }
+        Arg { token: Some(token), ..Arg::new(name, ArgKind::Word) }
     }
     pub const fn one_of(name: &'static str, args: &'static [Arg]) -> Arg {
         Arg::new(name, ArgKind::OneOf(args))
     }
     pub const fn after(self, token: &'static str) -> Arg {
-        Arg {
-            token: Some(token),
-            ..self
-        }
+        Arg { token: Some(token), ..self }
     }
     pub const fn optional(self) -> Arg {
-        Arg {
-            optional: true,
-            ..self
-        }
+        Arg { optional: true, ..self }
     }
     pub const fn multiple(self) -> Arg {
-        Arg {
-            multiple: true,
-            ..self
-        }
+        Arg { multiple: true, ..self }
     }
 }
 
 /// `[PX ms | EX s]`, as almost every write takes it.
-pub const TTL: Arg = Arg::one_of(
-    "ttl",
-    &[Arg::integer("ms").after("PX"), Arg::integer("s").after("EX")],
-)
-.optional();
+pub const TTL: Arg = Arg::one_of("ttl", &[Arg::integer("ms").after("PX"), Arg::integer("s").after("EX")]).optional();
 
 impl Spec {
     /// Whether it changes keys.

@@ -8,14 +8,8 @@ use crate::domain::Service;
 /// All commands, on any host.
 pub struct Table<H>(std::marker::PhantomData<H>);
 
-const UPDATE_FIRST: &[KeySpec] = &[KeySpec {
-    access: Access::Update,
-    at: KeysAt::Index(1),
-}];
-const READ_FIRST: &[KeySpec] = &[KeySpec {
-    access: Access::Read,
-    at: KeysAt::Index(1),
-}];
+const UPDATE_FIRST: &[KeySpec] = &[KeySpec { access: Access::Update, at: KeysAt::Index(1) }];
+const READ_FIRST: &[KeySpec] = &[KeySpec { access: Access::Read, at: KeysAt::Index(1) }];
 
 const KEY: Arg = Arg::key("key", 0);
 const OWNER: Arg = Arg::string("owner");
@@ -38,6 +32,7 @@ const LOCK_ROW: Spec = Spec {
     keys: UPDATE_FIRST,
     categories: "write fast",
     service: Some(Service::Lock),
+    is_verbatim: false,
     since: "0.1.0",
     complexity: "O(log N) with N the grants on the lock",
     summary: "",
@@ -45,27 +40,15 @@ const LOCK_ROW: Spec = Spec {
     args: &[],
 };
 
-const SERVER_ROW: Spec = Spec {
-    service: None,
-    keys: &[],
-    flags: Flags::READONLY,
-    categories: "read fast",
-    ..LOCK_ROW
-};
+const SERVER_ROW: Spec = Spec { service: None, keys: &[], flags: Flags::READONLY, categories: "read fast", ..LOCK_ROW };
 
 const LOCK: Spec = Spec {
     name: "LTMC.LOCK",
     arity: -3,
     flags: GROWS.and(Flags::FAST),
     keys: &[
-        KeySpec {
-            access: Access::Update,
-            at: KeysAt::Index(1),
-        },
-        KeySpec {
-            access: Access::Update,
-            at: KeysAt::AfterWord("REGISTRY", 3),
-        },
+        KeySpec { access: Access::Update, at: KeysAt::Index(1) },
+        KeySpec { access: Access::Update, at: KeysAt::AfterWord("REGISTRY", 3) },
     ],
     categories: "write fast blocking",
     complexity: "O(log N) with N the grants on the lock; O(W) more with W clients waiting before",
@@ -74,23 +57,16 @@ const LOCK: Spec = Spec {
     args: &[
         KEY,
         OWNER,
-        Arg::one_of(
-            "mode",
-            &[EXCLUSIVE, SHARED, Arg::word("optimistic", "OPTIMISTIC")],
-        )
-        .optional(),
+        Arg::one_of("mode", &[EXCLUSIVE, SHARED, Arg::word("optimistic", "OPTIMISTIC")]).optional(),
         Arg::integer("n").after("LIMIT").optional(),
         PATH,
         TTL,
         BLOCK,
         PRIORITY,
         REGISTRY,
-        Arg::one_of(
-            "action",
-            &[Arg::word("release", "RELEASE"), Arg::word("keep", "KEEP")],
-        )
-        .after("ONDISCONNECT")
-        .optional(),
+        Arg::one_of("action", &[Arg::word("release", "RELEASE"), Arg::word("keep", "KEEP")])
+            .after("ONDISCONNECT")
+            .optional(),
         Arg::word("noreentrant", "NOREENTRANT").optional(),
         Arg::string("text").after("META").optional(),
         Arg::string("id").after("REQID").optional(),
@@ -101,7 +77,8 @@ const LOCK: Spec = Spec {
 const UNLOCK: Spec = Spec {
     name: "LTMC.UNLOCK",
     arity: -3,
-    summary: "Gives a lock back, one level or all of it, or commits an optimistic stamp; the next waiter has it at once.",
+    summary:
+        "Gives a lock back, one level or all of it, or commits an optimistic stamp; the next waiter has it at once.",
     reply: "1 if released, 0 if nothing was held",
     args: &[
         KEY,
@@ -117,15 +94,7 @@ const RENEW: Spec = Spec {
     arity: 7,
     summary: "Sets the lease of a grant that is still in force.",
     reply: "1",
-    args: &[
-        KEY,
-        OWNER,
-        TOKEN,
-        Arg {
-            optional: false,
-            ..TTL
-        },
-    ],
+    args: &[KEY, OWNER, TOKEN, Arg { optional: false, ..TTL }],
     ..LOCK_ROW
 };
 
@@ -171,18 +140,11 @@ const MLOCK: Spec = Spec {
     // Redis Cluster does not look at key specs like these: without this it would neither redirect nor refuse keys of several slots.
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: &[
-        KeySpec {
-            access: Access::Update,
-            at: KeysAt::CountAt(2),
-        },
-        KeySpec {
-            access: Access::Update,
-            at: KeysAt::AfterWord("REGISTRY", 4),
-        },
+        KeySpec { access: Access::Update, at: KeysAt::CountAt(2) },
+        KeySpec { access: Access::Update, at: KeysAt::AfterWord("REGISTRY", 4) },
     ],
     categories: "write slow blocking",
-    complexity:
-        "O(K log N) with K keys and N the grants on each; O(W) more for each with W clients waiting before",
+    complexity: "O(K log N) with K keys and N the grants on each; O(W) more for each with W clients waiting before",
     summary: "Takes several locks at once or none of them; holds nothing while it waits.",
     reply: "the fences in the order of the keys; nil if one is busy or the wait timed out",
     args: &[
@@ -202,14 +164,10 @@ const BREAK: Spec = Spec {
     name: "LTMC.LOCK.BREAK",
     arity: -2,
     flags: Flags::WRITE.and(Flags::ADMIN),
-    keys: &[KeySpec {
-        access: Access::Delete,
-        at: KeysAt::Index(1),
-    }],
+    keys: &[KeySpec { access: Access::Delete, at: KeysAt::Index(1) }],
     categories: "write slow admin dangerous",
     complexity: "O(N) with N the grants on the lock",
-    summary:
-        "Takes a lock away from everyone who holds it, or from one owner; the server's log says who did.",
+    summary: "Takes a lock away from everyone who holds it, or from one owner; the server's log says who did.",
     reply: "the number of grants removed",
     args: &[KEY, OWNER.optional()],
     ..LOCK_ROW
@@ -236,7 +194,12 @@ const GUARD: Spec = Spec {
     complexity: "that of the command",
     summary: "Runs any command only if a fence is the current one of a lock: makes Redis itself the fenced resource.",
     reply: "that of the command",
-    args: &[Arg::key("lockkey", 0), Arg::integer("fence"), Arg::string("command"), Arg::string("arg").multiple().optional()],
+    args: &[
+        Arg::key("lockkey", 0),
+        Arg::integer("fence"),
+        Arg::string("command"),
+        Arg::string("arg").multiple().optional(),
+    ],
     ..LOCK_ROW
 };
 
@@ -252,6 +215,7 @@ const STATUS: Spec = Spec {
 
 const APPLY: Spec = Spec {
     name: "LTMC.APPLY",
+    is_verbatim: true,
     arity: -3,
     flags: Flags::WRITE.and(Flags::ADMIN),
     keys: UPDATE_FIRST,
@@ -292,10 +256,7 @@ const DEBUG: Spec = Spec {
     name: "LTMC.DEBUG",
     arity: -2,
     // The key of PANIC: the one that is counted towards quarantine.
-    keys: &[KeySpec {
-        access: Access::Update,
-        at: KeysAt::Index(2),
-    }],
+    keys: &[KeySpec { access: Access::Update, at: KeysAt::Index(2) }],
     flags: Flags::WRITE.and(Flags::ADMIN),
     categories: "write slow admin dangerous",
     complexity: "O(1)",
@@ -308,73 +269,26 @@ const DEBUG: Spec = Spec {
 impl<H: Host> Table<H> {
     /// The rows.
     pub const COMMANDS: &'static [Command<H>] = &[
-        Command {
-            spec: &LOCK,
-            run: lock::lock,
-        },
-        Command {
-            spec: &UNLOCK,
-            run: lock::unlock,
-        },
-        Command {
-            spec: &RENEW,
-            run: lock::renew,
-        },
-        Command {
-            spec: &CONVERT,
-            run: lock::convert,
-        },
-        Command {
-            spec: &CHECK,
-            run: lock_info::check,
-        },
-        Command {
-            spec: &INFO,
-            run: lock_info::info,
-        },
-        Command {
-            spec: &MLOCK,
-            run: lock::mlock,
-        },
-        Command {
-            spec: &BREAK,
-            run: lock::break_lock,
-        },
-        Command {
-            spec: &GRAPH,
-            run: lock_info::graph,
-        },
-        Command {
-            spec: &GUARD,
-            run: server::guard,
-        },
-        Command {
-            spec: &STATUS,
-            run: server::status,
-        },
-        Command {
-            spec: &APPLY,
-            run: server::apply,
-        },
-        Command {
-            spec: &EXPLAIN,
-            run: server::explain,
-        },
-        Command {
-            spec: &REPAIR,
-            run: server::repair,
-        },
+        Command { spec: &LOCK, run: lock::lock },
+        Command { spec: &UNLOCK, run: lock::unlock },
+        Command { spec: &RENEW, run: lock::renew },
+        Command { spec: &CONVERT, run: lock::convert },
+        Command { spec: &CHECK, run: lock_info::check },
+        Command { spec: &INFO, run: lock_info::info },
+        Command { spec: &MLOCK, run: lock::mlock },
+        Command { spec: &BREAK, run: lock::break_lock },
+        Command { spec: &GRAPH, run: lock_info::graph },
+        Command { spec: &GUARD, run: server::guard },
+        Command { spec: &STATUS, run: server::status },
+        Command { spec: &APPLY, run: server::apply },
+        Command { spec: &EXPLAIN, run: server::explain },
+        Command { spec: &REPAIR, run: server::repair },
         #[cfg(feature = "test-hooks")]
-        Command {
-            spec: &DEBUG,
-            run: server::debug,
-        },
+        Command { spec: &DEBUG, run: server::debug },
     ];
 
     /// The row of a command, by its name in any case.
     pub fn find(name: &[u8]) -> Option<&'static Command<H>> {
-        Self::COMMANDS
-            .iter()
-            .find(|command| name.eq_ignore_ascii_case(command.spec.name.as_bytes()))
+        Self::COMMANDS.iter().find(|command| name.eq_ignore_ascii_case(command.spec.name.as_bytes()))
     }
 }

@@ -17,8 +17,8 @@ pub struct Wait {
     pub service: Service,
     /// The keys it waits for.
     pub keys: SmallVec<[KeyId; 1]>,
-    /// Since when, unix ms.
-    pub since: Millis,
+    /// Since when, unix microseconds.
+    pub since_us: u64,
     /// Until when, unix ms; 0 without limit.
     pub deadline: Millis,
 }
@@ -86,25 +86,13 @@ impl Node {
         block_ms: Millis,
         host: &mut impl Host,
     ) {
-        let since = self.now();
-        let deadline = if block_ms == 0 {
-            0
-        } else {
-            since.saturating_add(block_ms)
-        };
+        let now = self.now();
+        let deadline = if block_ms == 0 { 0 } else { now.saturating_add(block_ms) };
         if deadline > 0 {
             self.schedule.limit_wait(id, deadline);
         }
         self.metrics.of_mut(service).waits += 1;
-        self.waits.waits.insert(
-            id,
-            Wait {
-                service,
-                keys,
-                since,
-                deadline,
-            },
-        );
+        self.waits.waits.insert(id, Wait { service, keys, since_us: self.fences.now_us(), deadline });
         host.block(id);
     }
 
@@ -128,10 +116,9 @@ impl Node {
         host: &mut impl Host,
     ) {
         let Some(wait) = self.forget_wait(id) else { return };
-        let waited_ms = self.now().saturating_sub(wait.since);
         let metrics = self.metrics.of_mut(wait.service);
         metrics.served += 1;
-        metrics.wait_us.record(waited_ms * 1000);
+        metrics.wait_us.record(self.fences.now_us().saturating_sub(wait.since_us));
         self.waits.granted(id, grants);
         host.answer(id, Ok(reply));
     }

@@ -54,10 +54,7 @@ pub struct Error {
 impl Error {
     /// An error of any kind.
     pub fn new(code: Code, text: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            text: text.into(),
-        }
+        Self { code, text: text.into() }
     }
 
     /// Misuse: syntax or a value out of range.
@@ -67,18 +64,12 @@ impl Error {
 
     /// A configured bound was met; `setting` is the setting's full name.
     pub fn limit(setting: &str, what: &str, max: u64) -> Self {
-        Self::new(
-            Code::Limit,
-            format!("{what} would pass the limit of {max} (setting ltmc.{setting})"),
-        )
+        Self::new(Code::Limit, format!("{what} would pass the limit of {max} (setting ltmc.{setting})"))
     }
 
     /// The key holds a value of another type.
     pub fn wrong_type() -> Self {
-        Self::new(
-            Code::WrongType,
-            "Operation against a key holding the wrong kind of value",
-        )
+        Self::new(Code::WrongType, "Operation against a key holding the wrong kind of value")
     }
 
     /// The whole error line as the client reads it, without the protocol's `-`.

@@ -32,6 +32,11 @@ impl Fences {
         self.now_us / 1000
     }
 
+    /// The same time, unix microseconds.
+    pub fn now_us(&self) -> u64 {
+        self.now_us
+    }
+
     /// Learns of a fence that was granted elsewhere or before.
     pub fn observe(&mut self, fence: Fence) {
         if fence < FENCE_END {

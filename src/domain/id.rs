@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::Deref;
 
 /// Any bytes, kept inline up to 16 of them, so that a usual owner id costs no allocation.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Bytes(SmallVec<[u8; 16]>);
 
 impl Bytes {
@@ -45,6 +45,13 @@ pub fn printable(bytes: &[u8]) -> String {
         out.push_str("...");
     }
     out
+}
+
+impl Clone for Bytes {
+    fn clone(&self) -> Self {
+        // One copy of memory; the derived way goes byte by byte.
+        Self(SmallVec::from_slice(&self.0))
+    }
 }
 
 impl From<&[u8]> for Bytes {

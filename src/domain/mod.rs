@@ -40,10 +40,7 @@ pub struct KeyId {
 impl KeyId {
     /// The key `name` of database `db`.
     pub fn new(db: Db, name: &[u8]) -> Self {
-        Self {
-            db,
-            name: Bytes::from(name),
-        }
+        Self { db, name: Bytes::from(name) }
     }
 }
 

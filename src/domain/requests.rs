@@ -21,10 +21,7 @@ pub struct Requests(VecDeque<(Bytes, Answer)>);
 impl Requests {
     /// The reply given to request `id`, while it is remembered.
     pub fn answer(&self, id: &[u8]) -> Option<&Answer> {
-        self.0
-            .iter()
-            .find(|(known, _)| known[..] == *id)
-            .map(|(_, answer)| answer)
+        self.0.iter().find(|(known, _)| known[..] == *id).map(|(_, answer)| answer)
     }
 
     /// Remembers the reply to request `id`; the oldest request is forgotten when there are too many.
@@ -50,11 +47,7 @@ impl Requests {
 
     /// Bytes held.
     pub fn memory_bytes(&self) -> usize {
-        let texts: usize = self
-            .0
-            .iter()
-            .map(|(id, answer)| id.heap_bytes() + answer.heap_bytes())
-            .sum();
+        let texts: usize = self.0.iter().map(|(id, answer)| id.heap_bytes() + answer.heap_bytes()).sum();
         self.0.capacity() * std::mem::size_of::<(Bytes, Answer)>() + texts
     }
 }

@@ -49,18 +49,19 @@ pub struct Stored<E> {
 impl<E: Entity> Stored<E> {
     /// Applies one change. In debug builds the invariants are checked after it.
     pub fn apply(&mut self, change: &Change<E::Event>) {
-        self.try_apply(change);
+        self.apply_unchecked(change);
         debug_assert_eq!(self.state.check(), Ok(()), "after {change:?}");
     }
 
-    /// Applies one change that nobody has vouched for; the caller checks what has come of it.
-    pub fn try_apply(&mut self, change: &Change<E::Event>) {
+    /// Applies one change that may break the invariants: from a payload of unknown origin, to a copy that is checked then.
+    pub fn apply_unchecked(&mut self, change: &Change<E::Event>) {
         match change {
             Change::Event(event) => {
                 self.state.apply(event);
                 self.revision += u64::from(event.name().is_some());
                 if self.state.is_empty() {
-                    // Whoever decided this has deleted the key, and what came next began anew. A copy gets all of it in one payload.
+                    // The node that decided this has deleted the key, and what came next began anew. A copy may get all of it in
+                    // one payload.
                     *self = Self::default();
                 }
             }
@@ -89,20 +90,13 @@ impl<E: Entity> Stored<E> {
 
     /// Bytes held by the value, without the key.
     pub fn memory_bytes(&self) -> usize {
-        let requests = self
-            .requests
-            .as_ref()
-            .map_or(0, |r| std::mem::size_of::<Requests>() + r.memory_bytes());
+        let requests = self.requests.as_ref().map_or(0, |r| std::mem::size_of::<Requests>() + r.memory_bytes());
         std::mem::size_of::<Self>() - std::mem::size_of::<E>() + self.state.memory_bytes() + requests
     }
 
     /// Whether all invariants hold.
     pub fn check(&self) -> Result<(), Invariant> {
-        if self
-            .requests
-            .as_ref()
-            .is_some_and(|r| r.len() > super::limits::REQUESTS_MAX)
-        {
+        if self.requests.as_ref().is_some_and(|r| r.len() > super::limits::REQUESTS_MAX) {
             return Err(Invariant("more requests are remembered than allowed".into()));
         }
         self.state.check()

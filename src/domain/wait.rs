@@ -32,11 +32,7 @@ impl Rank {
     /// The rank of a waiter that starts to wait at `start` (unix ms) with `priority`.
     pub fn new(class: Class, start: Millis, priority: u64, ageing_ms: Millis, waiter: WaiterId) -> Self {
         let head_start = priority.saturating_mul(ageing_ms).min(i64::MAX as u64) as i64;
-        Self {
-            class,
-            virtual_start: (start as i64).saturating_sub(head_start),
-            waiter,
-        }
+        Self { class, virtual_start: (start as i64).saturating_sub(head_start), waiter }
     }
 
     /// The waiter that has this rank.
@@ -52,10 +48,7 @@ mod tests {
     #[test]
     fn priority_is_a_head_start_and_age_catches_up() {
         let rank = |start, priority, id| Rank::new(Class::Usual, start, priority, 1000, WaiterId(id));
-        assert!(
-            rank(100, 1, 2) < rank(50, 0, 1),
-            "priority 1 overtakes one who is 50 ms older"
-        );
+        assert!(rank(100, 1, 2) < rank(50, 0, 1), "priority 1 overtakes one who is 50 ms older");
         assert!(rank(5000, 1, 2) > rank(50, 0, 1), "but not one who is 5 s older");
         assert!(rank(50, 0, 1) < rank(50, 0, 2), "first come at the same time");
         assert!(Rank::new(Class::Ahead, 9000, 0, 1000, WaiterId(9)) < rank(0, 1000, 1));

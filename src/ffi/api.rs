@@ -10,7 +10,7 @@ macro_rules! call {
     ($name:ident($($arg:expr),* $(,)?)) => {{
         // SAFETY: Redis filled the table of functions before it called us and never changes it; the pointers in the arguments come
         // from Redis and are valid until the callback we are in returns.
-        unsafe { (rm::$name.expect(stringify!($name)))($($arg),*) }
+        unsafe { (redis_module::raw::$name.expect(stringify!($name)))($($arg),*) }
     }};
 }
 pub(crate) use call;
@@ -19,7 +19,7 @@ pub(crate) use call;
 macro_rules! has {
     ($name:ident) => {{
         // SAFETY: only read, and written by nobody but Redis before it called us.
-        let function = unsafe { rm::$name };
+        let function = unsafe { redis_module::raw::$name };
         function.is_some()
     }};
 }
@@ -52,14 +52,38 @@ impl Str {
     }
 }
 
+/// The arguments of a command, valid until its handler returns.
+#[derive(Debug, Clone, Copy)]
+pub struct Argv {
+    start: *const *mut rm::RedisModuleString,
+    len: usize,
+}
+
+impl Argv {
+    /// The `len` arguments that Redis passed at `start`.
+    pub fn new(start: *const *mut rm::RedisModuleString, len: c_int) -> Self {
+        Self { start, len: if start.is_null() { 0 } else { len as usize } }
+    }
+
+    /// All arguments.
+    pub fn strings(&self) -> &[*mut rm::RedisModuleString] {
+        if self.len == 0 {
+            return &[];
+        }
+        // SAFETY: Redis passed `len` strings at `start`, all valid until the handler returns, and this lives no longer.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+
+    /// The argument at `index`.
+    pub fn get(&self, index: usize) -> Option<Str> {
+        self.strings().get(index).map(|string| Str(*string))
+    }
+}
+
 impl Ctx {
     /// A new string; freed with [`free_string`](Self::free_string).
     pub fn new_string(self, bytes: &[u8]) -> Str {
-        Str(call!(RedisModule_CreateString(
-            self.0,
-            bytes.as_ptr().cast(),
-            bytes.len()
-        )))
+        Str(call!(RedisModule_CreateString(self.0, bytes.as_ptr().cast(), bytes.len())))
     }
 
     /// Frees a string of our own.
@@ -70,12 +94,7 @@ impl Ctx {
     /// Writes a line to the server's log. The text is an argument and not the format, so it may hold anything.
     pub fn log(self, level: &str, text: &str) {
         let (level, text) = (c_text(level), c_text(text));
-        call!(RedisModule_Log(
-            self.0,
-            level.as_ptr(),
-            c"%s".as_ptr(),
-            text.as_ptr()
-        ));
+        call!(RedisModule_Log(self.0, level.as_ptr(), c"%s".as_ptr(), text.as_ptr()));
     }
 
     /// Redis' `REDISMODULE_CTX_FLAGS_*`.
@@ -106,10 +125,7 @@ impl Ctx {
     /// A section of INFO.
     pub fn server_info(self, section: &str) -> ServerInfo {
         let section = c_text(section);
-        ServerInfo {
-            ctx: self,
-            data: call!(RedisModule_GetServerInfo(self.0, section.as_ptr())),
-        }
+        ServerInfo { ctx: self, data: call!(RedisModule_GetServerInfo(self.0, section.as_ptr())) }
     }
 
     /// The server's version as one number, 0x00MMmmpp; development builds have 255 in every place.
@@ -133,14 +149,7 @@ impl Ctx {
     /// Sends a command to replicas and AOF.
     pub fn replicate(self, command: &CStr, key: Str, payload: &[u8]) {
         let (start, len) = (payload.as_ptr().cast::<c_char>(), payload.len());
-        call!(RedisModule_Replicate(
-            self.0,
-            command.as_ptr(),
-            c"sb".as_ptr(),
-            key.0,
-            start,
-            len
-        ));
+        call!(RedisModule_Replicate(self.0, command.as_ptr(), c"sb".as_ptr(), key.0, start, len));
     }
 
     /// Sends the command that runs as the client wrote it. Where nobody listens it only marks the data as changed.
@@ -154,12 +163,7 @@ impl Ctx {
         let mut name = [0u8; 48];
         let len = event.len().min(name.len() - 1);
         name[..len].copy_from_slice(&event.as_bytes()[..len]);
-        call!(RedisModule_NotifyKeyspaceEvent(
-            self.0,
-            class,
-            name.as_ptr().cast(),
-            key.0
-        ));
+        call!(RedisModule_NotifyKeyspaceEvent(self.0, class, name.as_ptr().cast(), key.0));
     }
 
     /// Tells those who WATCH or track a key that it changed.
@@ -200,6 +204,68 @@ impl ServerInfo {
 impl Drop for ServerInfo {
     fn drop(&mut self) {
         call!(RedisModule_FreeServerInfo(self.ctx.0, self.data));
+    }
+}
+
+/// The reply of a command that was run by us. Freed when dropped.
+pub struct CallReply(*mut rm::RedisModuleCallReply);
+
+impl CallReply {
+    /// Takes what `RM_Call` returned; null means that the command was not run.
+    pub fn new(reply: *mut rm::RedisModuleCallReply) -> Option<Self> {
+        (!reply.is_null()).then_some(Self(reply))
+    }
+
+    /// Whether it is an error.
+    pub fn is_error(&self) -> bool {
+        call!(RedisModule_CallReplyType(self.0)) == rm::REDISMODULE_REPLY_ERROR as c_int
+    }
+
+    /// Its number, if it is one.
+    pub fn integer(&self) -> Option<i64> {
+        let is_integer = call!(RedisModule_CallReplyType(self.0)) == rm::REDISMODULE_REPLY_INTEGER as c_int;
+        is_integer.then(|| call!(RedisModule_CallReplyInteger(self.0)))
+    }
+
+    /// How many elements it has.
+    pub fn elements(&self) -> usize {
+        call!(RedisModule_CallReplyLength(self.0))
+    }
+
+    /// Its text, if it is one.
+    pub fn text(&self) -> Option<String> {
+        text_of(self.0)
+    }
+
+    /// The text of one of its elements.
+    pub fn element_text(&self, index: usize) -> Option<String> {
+        let element = call!(RedisModule_CallReplyArrayElement(self.0, index));
+        if element.is_null() {
+            return None;
+        }
+        text_of(element)
+    }
+
+    /// Sends it to the client as it is.
+    pub fn forward(&self, ctx: Ctx) {
+        call!(RedisModule_ReplyWithCallReply(ctx.0, self.0));
+    }
+}
+
+fn text_of(reply: *mut rm::RedisModuleCallReply) -> Option<String> {
+    let mut len = 0;
+    let start = call!(RedisModule_CallReplyStringPtr(reply, &mut len));
+    if start.is_null() {
+        return None;
+    }
+    // SAFETY: Redis says that `len` bytes start there; they live as long as the reply, which is freed later.
+    let bytes = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) };
+    Some(String::from_utf8_lossy(bytes).into_owned())
+}
+
+impl Drop for CallReply {
+    fn drop(&mut self) {
+        call!(RedisModule_FreeCallReply(self.0));
     }
 }
 
@@ -250,10 +316,7 @@ impl OpenKey {
         match at {
             Some(at) => drop(call!(RedisModule_SetAbsExpire(self.0, at as i64))),
             None if call!(RedisModule_GetAbsExpire(self.0)) == rm::REDISMODULE_NO_EXPIRE as i64 => {}
-            None => drop(call!(RedisModule_SetAbsExpire(
-                self.0,
-                rm::REDISMODULE_NO_EXPIRE as i64
-            ))),
+            None => drop(call!(RedisModule_SetAbsExpire(self.0, rm::REDISMODULE_NO_EXPIRE as i64))),
         }
     }
 }

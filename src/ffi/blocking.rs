@@ -78,18 +78,8 @@ pub fn is_unblock_safe() -> bool {
 
 /// Lets the client of `ctx` wait under the name `waiter`.
 pub fn block(ctx: Ctx, waiter: WaiterId) {
-    let timed_out: rm::RedisModuleCmdFunc = if is_unblock_safe() {
-        Some(unblocked_by_command)
-    } else {
-        None
-    };
-    let handle = call!(RedisModule_BlockClient(
-        ctx.0,
-        Some(write_reply),
-        timed_out,
-        Some(free_delivery),
-        0
-    ));
+    let timed_out: rm::RedisModuleCmdFunc = if is_unblock_safe() { Some(unblocked_by_command) } else { None };
+    let handle = call!(RedisModule_BlockClient(ctx.0, Some(write_reply), timed_out, Some(free_delivery), 0));
     call!(RedisModule_SetDisconnectCallback(handle, Some(disconnected)));
     BLOCKED.with_borrow_mut(|blocked| {
         blocked.handles.insert(waiter, handle);
@@ -146,20 +136,12 @@ fn forget(handle: Handle) -> Option<Ended> {
         let (waiter, was_unblocked) = blocked.waiters.remove(&handle)?;
         blocked.handles.remove(&waiter);
         let at = blocked.put_off.iter().position(|(id, _)| *id == waiter);
-        Some(Ended {
-            waiter,
-            was_unblocked,
-            put_off: at.map(|at| blocked.put_off.swap_remove(at).1),
-        })
+        Some(Ended { waiter, was_unblocked, put_off: at.map(|at| blocked.put_off.swap_remove(at).1) })
     })
 }
 
 /// Redis writes the reply of an unblocked client.
-extern "C" fn write_reply(
-    ctx: *mut rm::RedisModuleCtx,
-    _argv: *mut *mut rm::RedisModuleString,
-    _argc: c_int,
-) -> c_int {
+extern "C" fn write_reply(ctx: *mut rm::RedisModuleCtx, _argv: *mut *mut rm::RedisModuleString, _argc: c_int) -> c_int {
     contain("the reply to a waiting client", || {
         let ctx = Ctx(ctx);
         let delivery = call!(RedisModule_GetBlockedClientPrivateData(ctx.0)).cast::<Delivery>();

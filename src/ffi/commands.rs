@@ -1,6 +1,6 @@
 //! Registers the table, and runs each command: the entry of everything that a client asks for.
 
-use super::api::{c_text, call, has, Ctx, Str};
+use super::api::{c_text, call, has, Argv, Ctx, Str};
 use super::contain::contain;
 use super::host::RedisHost;
 use super::{docs, reply, state};
@@ -41,26 +41,13 @@ fn register_one(ctx: Ctx, spec: &'static Spec, handler: Handler, own_category: b
     let name = c_text(spec.name);
     let flags = c_text(&spec.flags.names());
     // The key positions of this call are the old, simple form; SetCommandInfo replaces them by the key specs.
-    if call!(RedisModule_CreateCommand(
-        ctx.0,
-        name.as_ptr(),
-        Some(handler),
-        flags.as_ptr(),
-        0,
-        0,
-        0
-    )) != ok
-    {
+    if call!(RedisModule_CreateCommand(ctx.0, name.as_ptr(), Some(handler), flags.as_ptr(), 0, 0, 0)) != ok {
         return Err(format!("the server does not accept the command {}", spec.name));
     }
     let command = call!(RedisModule_GetCommand(ctx.0, name.as_ptr()));
     docs::set(command, spec)?;
     if has!(RedisModule_SetCommandACLCategories) {
-        let categories = c_text(&format!(
-            "{}{}",
-            spec.categories,
-            if own_category { " ltmc" } else { "" }
-        ));
+        let categories = c_text(&format!("{}{}", spec.categories, if own_category { " ltmc" } else { "" }));
         if call!(RedisModule_SetCommandACLCategories(command, categories.as_ptr())) != ok {
             return Err(format!(
                 "the server does not accept the ACL categories '{}' of {}",
@@ -77,29 +64,20 @@ extern "C" fn handle<const ROW: usize>(
     argc: c_int,
 ) -> c_int {
     if let Some(command) = COMMANDS.get(ROW) {
-        // SAFETY: Redis passes `argc` strings at `argv`, all valid until we return.
-        let argv = unsafe { std::slice::from_raw_parts(argv, argc as usize) };
-        let argv = argv.iter().map(|arg| Str(*arg)).collect();
-        contain(command.spec.name, || run(Ctx(ctx), command, argv));
+        contain(command.spec.name, || run(Ctx(ctx), command, Argv::new(argv, argc)));
     }
     rm::REDISMODULE_OK as c_int
 }
 
-fn run(ctx: Ctx, command: &'static Command<RedisHost>, argv: SmallVec<[Str; 16]>) {
+fn run(ctx: Ctx, command: &'static Command<RedisHost>, argv: Argv) {
     if command.spec.flags.has(Flags::GETKEYS_API) && call!(RedisModule_IsKeysPositionRequest(ctx.0)) != 0 {
-        return report_keys(ctx, command.spec, &argv);
+        return report_keys(ctx, command.spec, argv);
     }
-    let args: SmallVec<[&[u8]; 16]> = argv.iter().map(|arg| arg.bytes()).collect();
-    let mut host = RedisHost::for_command(ctx, argv, command.spec.name == "LTMC.APPLY");
+    let args: SmallVec<[&[u8]; 16]> = argv.strings().iter().map(|arg| Str(*arg).bytes()).collect();
+    let mut host = RedisHost::for_command(ctx, argv, command.spec.is_verbatim);
     let ran = contain(command.spec.name, || {
         state::with_node(|node| {
-            let mut cx = Cx {
-                node,
-                host: &mut host,
-                spec: command.spec,
-                args: &args,
-                db: ctx.db(),
-            };
+            let mut cx = Cx { node, host: &mut host, spec: command.spec, args: &args, db: ctx.db() };
             let outcome = dispatch::run(command, &mut cx);
             host.finish();
             outcome
@@ -110,23 +88,16 @@ fn run(ctx: Ctx, command: &'static Command<RedisHost>, argv: SmallVec<[Str; 16]>
         Some(Some(Ok(Outcome::Reply(value)))) => reply::write(ctx, &Ok(value)),
         Some(Some(Ok(Outcome::Waits))) => {}
         Some(Some(Err(error))) => reply::write(ctx, &Err(error)),
-        Some(None) => reply::write(
-            ctx,
-            &Err(Error::new(
-                Code::Err,
-                "internal error: the module is busy with another call",
-            )),
-        ),
+        Some(None) => {
+            reply::write(ctx, &Err(Error::new(Code::Err, "internal error: the module is busy with another call")))
+        }
         None => after_panic(ctx, command.spec, &args, host),
     }
 }
 
 /// The command panicked. Its keys are checked and sent whole, for a change may have been applied and not sent.
 fn after_panic(ctx: Ctx, spec: &'static Spec, args: &[&[u8]], mut host: RedisHost) {
-    let error = Error::new(
-        Code::Err,
-        "internal error, contained; the server's log has the details",
-    );
+    let error = Error::new(Code::Err, "internal error, contained; the server's log has the details");
     let waiter = host.blocked();
     contain("the repair after an internal error", || {
         state::with_node(|node| {
@@ -145,15 +116,7 @@ fn after_panic(ctx: Ctx, spec: &'static Spec, args: &[&[u8]], mut host: RedisHos
 
 fn keys_of<'a>(spec: &'static Spec, args: &[&'a [u8]], db: u32) -> Vec<Key<'a>> {
     let positions = key_positions(spec, args).into_iter();
-    positions
-        .filter_map(|at| {
-            Some(Key {
-                db,
-                name: args.get(at)?,
-                arg: at,
-            })
-        })
-        .collect()
+    positions.filter_map(|at| Some(Key { db, name: args.get(at)?, arg: at })).collect()
 }
 
 /// Where the keys of a command stand, as its row says.
@@ -163,18 +126,12 @@ fn key_positions(spec: &'static Spec, args: &[&[u8]]) -> Vec<usize> {
         match keys.at {
             KeysAt::Index(index) => positions.push(index as usize),
             KeysAt::AfterWord(word, from) => {
-                let found = args
-                    .iter()
-                    .skip(from as usize)
-                    .position(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+                let found = args.iter().skip(from as usize).position(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
                 positions.extend(found.map(|at| at + from as usize + 1));
             }
             KeysAt::CountAt(index) => {
                 let first = index as usize + 1;
-                let count = args
-                    .get(index as usize)
-                    .and_then(|count| args::parse_u64(count))
-                    .unwrap_or(0) as usize;
+                let count = args.get(index as usize).and_then(|count| args::parse_u64(count)).unwrap_or(0) as usize;
                 positions.extend(first..first.saturating_add(count).min(args.len()));
             }
         }
@@ -184,13 +141,13 @@ fn key_positions(spec: &'static Spec, args: &[&[u8]]) -> Vec<usize> {
 }
 
 /// COMMAND GETKEYS, ACL and Redis Cluster ask where the keys are: those of the row, and those of the inner command.
-fn report_keys(ctx: Ctx, spec: &'static Spec, argv: &[Str]) {
-    let args: Vec<&[u8]> = argv.iter().map(|arg| arg.bytes()).collect();
+fn report_keys(ctx: Ctx, spec: &'static Spec, argv: Argv) {
+    let args: Vec<&[u8]> = argv.strings().iter().map(|arg| Str(*arg).bytes()).collect();
     for at in key_positions(spec, &args) {
         call!(RedisModule_KeyAtPos(ctx.0, at as c_int));
     }
     let inner_at = spec.args.len() - 1;
-    if !spec.flags.has(Flags::WRAPS) || argv.len() <= inner_at {
+    if !spec.flags.has(Flags::WRAPS) || args.len() <= inner_at {
         return;
     }
     if let Some(own) = Table::<RedisHost>::find(args[inner_at]) {
@@ -200,14 +157,9 @@ fn report_keys(ctx: Ctx, spec: &'static Spec, argv: &[Str]) {
         }
         return;
     }
-    let mut inner: Vec<_> = argv[inner_at..].iter().map(|arg| arg.0).collect();
+    let mut inner: Vec<_> = argv.strings()[inner_at..].to_vec();
     let mut count = 0;
-    let keys = call!(RedisModule_GetCommandKeys(
-        ctx.0,
-        inner.as_mut_ptr(),
-        inner.len() as c_int,
-        &mut count
-    ));
+    let keys = call!(RedisModule_GetCommandKeys(ctx.0, inner.as_mut_ptr(), inner.len() as c_int, &mut count));
     if keys.is_null() {
         return;
     }

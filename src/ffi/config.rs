@@ -52,10 +52,7 @@ pub fn register(ctx: Ctx) -> Result<(), String> {
             }
         };
         if registered != rm::REDISMODULE_OK as c_int {
-            return Err(format!(
-                "the server does not accept the setting ltmc.{}",
-                row.name
-            ));
+            return Err(format!("the server does not accept the setting ltmc.{}", row.name));
         }
     }
     if call!(RedisModule_LoadConfigs(ctx.0)) != rm::REDISMODULE_OK as c_int {
@@ -65,15 +62,11 @@ pub fn register(ctx: Ctx) -> Result<(), String> {
 }
 
 fn get(index: usize) -> i64 {
-    contain("CONFIG GET", || state::with_node(|node| node.settings.at(index)))
-        .flatten()
-        .unwrap_or(0)
+    contain("CONFIG GET", || state::with_node(|node| node.settings.at(index))).flatten().unwrap_or(0)
 }
 
 fn set(index: usize, value: i64) {
-    contain("CONFIG SET", || {
-        state::with_node(|node| node.settings.set_at(index, value))
-    });
+    contain("CONFIG SET", || state::with_node(|node| node.settings.set_at(index, value)));
 }
 
 extern "C" fn get_number(_name: *const c_char, place: *mut c_void) -> c_longlong {

@@ -34,37 +34,17 @@ impl Arena {
         let mut list: Vec<_> = args.iter().map(|arg| self.arg(arg)).collect();
         list.push(end_of_args());
         self.args.push(list);
-        self.args
-            .last_mut()
-            .map_or(ptr::null_mut(), |list| list.as_mut_ptr())
+        self.args.last_mut().map_or(ptr::null_mut(), |list| list.as_mut_ptr())
     }
 
     fn arg(&mut self, arg: &Arg) -> rm::RedisModuleCommandArg {
         let (kind, inner) = match arg.kind {
-            ArgKind::Key => (
-                rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY,
-                ptr::null_mut(),
-            ),
-            ArgKind::String => (
-                rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
-                ptr::null_mut(),
-            ),
-            ArgKind::Integer => (
-                rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
-                ptr::null_mut(),
-            ),
-            ArgKind::Word => (
-                rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
-                ptr::null_mut(),
-            ),
-            ArgKind::OneOf(args) => (
-                rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
-                self.args(args),
-            ),
-            ArgKind::Block(args) => (
-                rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
-                self.args(args),
-            ),
+            ArgKind::Key => (rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY, ptr::null_mut()),
+            ArgKind::String => (rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING, ptr::null_mut()),
+            ArgKind::Integer => (rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER, ptr::null_mut()),
+            ArgKind::Word => (rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN, ptr::null_mut()),
+            ArgKind::OneOf(args) => (rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF, self.args(args)),
+            ArgKind::Block(args) => (rm::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK, self.args(args)),
         };
         let mut flags = rm::REDISMODULE_CMD_ARG_NONE;
         if arg.optional {
@@ -162,9 +142,7 @@ pub fn set(command: *mut rm::RedisModuleCommand, spec: &'static Spec) -> Result<
     let mut key_specs: Vec<_> = spec.keys.iter().map(|keys| arena.key_spec(keys)).collect();
     if spec.flags.has(Flags::WRAPS) {
         // There are more keys than the specs say: Redis then asks the command itself.
-        key_specs
-            .iter_mut()
-            .for_each(|keys| keys.flags |= u64::from(rm::REDISMODULE_CMD_KEY_INCOMPLETE));
+        key_specs.iter_mut().for_each(|keys| keys.flags |= u64::from(rm::REDISMODULE_CMD_KEY_INCOMPLETE));
     }
     key_specs.push(end_of_key_specs());
     let info = rm::RedisModuleCommandInfo {
@@ -179,10 +157,7 @@ pub fn set(command: *mut rm::RedisModuleCommand, spec: &'static Spec) -> Result<
         args: arena.args(spec.args),
     };
     if call!(RedisModule_SetCommandInfo(command, &info)) != rm::REDISMODULE_OK as c_int {
-        return Err(format!(
-            "the server does not accept the documentation of {}",
-            spec.name
-        ));
+        return Err(format!("the server does not accept the documentation of {}", spec.name));
     }
     Ok(())
 }

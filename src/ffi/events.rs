@@ -5,14 +5,14 @@
 use super::api::{call, Ctx, Str};
 use super::contain::contain;
 use super::state::{self, Note};
-use super::{blocking, listeners};
+use super::{blocking, listeners, notifications};
 use crate::domain::KeyId;
 use redis_module::raw as rm;
 use std::ffi::{c_char, c_int, c_void, CStr};
 
 /// Subscribes to everything that matters.
 pub fn subscribe(ctx: Ctx) -> Result<(), String> {
-    let server_events: [(u64, rm::RedisModuleEventCallback); 7] = [
+    let server_events: [(u64, rm::RedisModuleEventCallback); 9] = [
         (rm::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, Some(role_changed)),
         (rm::REDISMODULE_EVENT_FLUSHDB, Some(flushed)),
         (rm::REDISMODULE_EVENT_SWAPDB, Some(swapped)),
@@ -20,6 +20,8 @@ pub fn subscribe(ctx: Ctx) -> Result<(), String> {
         (rm::REDISMODULE_EVENT_FORK_CHILD, Some(forked)),
         (rm::REDISMODULE_EVENT_CLIENT_CHANGE, Some(client_changed)),
         (rm::REDISMODULE_EVENT_EVENTLOOP, Some(before_sleep)),
+        (rm::REDISMODULE_EVENT_CONFIG, Some(configured)),
+        (rm::REDISMODULE_EVENT_MODULE_CHANGE, Some(configured)),
     ];
     for (id, callback) in server_events {
         let event = rm::RedisModuleEvent { id, dataver: 1 };
@@ -27,34 +29,18 @@ pub fn subscribe(ctx: Ctx) -> Result<(), String> {
             return Err(format!("the server does not report event {id}"));
         }
     }
-    call!(RedisModule_SubscribeToKeyspaceEvents(
-        ctx.0,
-        rm::REDISMODULE_NOTIFY_GENERIC,
-        Some(keyspace)
-    ));
+    call!(RedisModule_SubscribeToKeyspaceEvents(ctx.0, rm::REDISMODULE_NOTIFY_GENERIC, Some(keyspace)));
     Ok(())
 }
 
-extern "C" fn role_changed(
-    _ctx: *mut rm::RedisModuleCtx,
-    _event: rm::RedisModuleEvent,
-    sub: u64,
-    _data: *mut c_void,
-) {
+extern "C" fn role_changed(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, _data: *mut c_void) {
     contain("a change of role", || {
         listeners::may_have_changed();
-        state::note(Note::Role {
-            replica: sub == rm::REDISMODULE_EVENT_REPLROLECHANGED_NOW_REPLICA,
-        });
+        state::note(Note::Role { replica: sub == rm::REDISMODULE_EVENT_REPLROLECHANGED_NOW_REPLICA });
     });
 }
 
-extern "C" fn flushed(
-    _ctx: *mut rm::RedisModuleCtx,
-    _event: rm::RedisModuleEvent,
-    sub: u64,
-    data: *mut c_void,
-) {
+extern "C" fn flushed(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, data: *mut c_void) {
     contain("a flush", || {
         if sub != u64::from(rm::REDISMODULE_SUBEVENT_FLUSHDB_END as u32) {
             return;
@@ -67,12 +53,7 @@ extern "C" fn flushed(
     });
 }
 
-extern "C" fn swapped(
-    _ctx: *mut rm::RedisModuleCtx,
-    _event: rm::RedisModuleEvent,
-    _sub: u64,
-    data: *mut c_void,
-) {
+extern "C" fn swapped(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, _sub: u64, data: *mut c_void) {
     contain("SWAPDB", || {
         // SAFETY: this event comes with a swap info of version 1.
         let Some(info) = (unsafe { data.cast::<rm::RedisModuleSwapDbInfoV1>().as_ref() }) else {
@@ -82,12 +63,7 @@ extern "C" fn swapped(
     });
 }
 
-extern "C" fn loading(
-    _ctx: *mut rm::RedisModuleCtx,
-    _event: rm::RedisModuleEvent,
-    sub: u64,
-    _data: *mut c_void,
-) {
+extern "C" fn loading(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, _data: *mut c_void) {
     contain("loading", || {
         listeners::may_have_changed();
         if sub == rm::REDISMODULE_SUBEVENT_LOADING_ENDED {
@@ -97,12 +73,7 @@ extern "C" fn loading(
     });
 }
 
-extern "C" fn forked(
-    ctx: *mut rm::RedisModuleCtx,
-    _event: rm::RedisModuleEvent,
-    sub: u64,
-    _data: *mut c_void,
-) {
+extern "C" fn forked(ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, _data: *mut c_void) {
     contain("a fork", || {
         if sub == rm::REDISMODULE_SUBEVENT_FORK_CHILD_BORN {
             listeners::forked(Ctx(ctx));
@@ -110,12 +81,7 @@ extern "C" fn forked(
     });
 }
 
-extern "C" fn client_changed(
-    _ctx: *mut rm::RedisModuleCtx,
-    _event: rm::RedisModuleEvent,
-    sub: u64,
-    data: *mut c_void,
-) {
+extern "C" fn client_changed(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, data: *mut c_void) {
     contain("the end of a client", || {
         if sub != rm::REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED {
             return;
@@ -130,15 +96,14 @@ extern "C" fn client_changed(
     });
 }
 
-extern "C" fn before_sleep(
-    _ctx: *mut rm::RedisModuleCtx,
-    _event: rm::RedisModuleEvent,
-    sub: u64,
-    _data: *mut c_void,
-) {
+extern "C" fn before_sleep(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, _data: *mut c_void) {
     if sub == rm::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
         contain("the end of a tick", blocking::before_sleep);
     }
+}
+
+extern "C" fn configured(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, _sub: u64, _data: *mut c_void) {
+    contain("a change of settings", notifications::may_have_changed);
 }
 
 /// A value of ours may now stand under another name; the scheduler opens the key and asks.

@@ -1,22 +1,28 @@
 //! [`Host`] for Redis: keys, replication, notifications and clients of one command or one round of the scheduler.
 
-use super::api::{c_text, call, Ctx, OpenKey, Str};
-use super::{blocking, listeners, state, types};
+use super::api::{c_text, call, Argv, CallReply, Ctx, OpenKey, Str};
+use super::{blocking, listeners, notifications, reply, state, types};
 use crate::command::{Cx, Host, Key, Ownership, Reply};
 use crate::domain::wait::WaiterId;
 use crate::domain::{Change, Code, Db, Entity, Error, Stored};
 use crate::snapshot::ChangesWriter;
 use redis_module::raw as rm;
 use smallvec::SmallVec;
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
+use std::ptr;
 
 /// A key in use.
 struct Opened {
     db: Db,
+    /// Which argument of the command it is; 0 if none.
+    arg: usize,
     name: Str,
     /// The name is a string of our own that has to be freed.
     own_name: bool,
     key: OpenKey,
+    /// What is under it, as far as it is of a module type.
+    value: *mut c_void,
+    module_type: *mut rm::RedisModuleType,
 }
 
 /// Changes of a key that are not sent yet.
@@ -29,7 +35,7 @@ struct Unsent {
 /// Redis, for as long as one callback runs.
 pub struct RedisHost {
     ctx: Ctx,
-    argv: SmallVec<[Str; 16]>,
+    argv: Argv,
     db: Db,
     is_scheduler: bool,
     /// The command itself is what is replicated: LTMC.APPLY.
@@ -43,16 +49,16 @@ pub struct RedisHost {
 
 impl RedisHost {
     /// For a command with these arguments. `verbatim`: the command itself is what is replicated.
-    pub fn for_command(ctx: Ctx, argv: SmallVec<[Str; 16]>, verbatim: bool) -> Self {
+    pub fn for_command(ctx: Ctx, argv: Argv, verbatim: bool) -> Self {
         Self::new(ctx, argv, verbatim, ctx.db(), false)
     }
 
     /// For a round of the scheduler.
     pub fn for_scheduler(ctx: Ctx) -> Self {
-        Self::new(ctx, SmallVec::new(), false, 0, true)
+        Self::new(ctx, Argv::new(ptr::null(), 0), false, 0, true)
     }
 
-    fn new(ctx: Ctx, argv: SmallVec<[Str; 16]>, verbatim: bool, db: Db, is_scheduler: bool) -> Self {
+    fn new(ctx: Ctx, argv: Argv, verbatim: bool, db: Db, is_scheduler: bool) -> Self {
         Self {
             ctx,
             argv,
@@ -78,51 +84,73 @@ impl RedisHost {
         }
     }
 
+    #[inline]
     fn open(&mut self, key: Key) -> usize {
-        let known = |opened: &Opened| opened.db == key.db && opened.name.bytes() == key.name;
-        if let Some(at) = self.opened.iter().position(known) {
-            return at;
+        // Nearly always a command works on one key, the one it used last.
+        match self.opened.last() {
+            Some(last) if last.arg == key.arg && key.arg > 0 && last.db == key.db => self.opened.len() - 1,
+            _ => self.find_or_open(key),
         }
+    }
+
+    fn find_or_open(&mut self, key: Key) -> usize {
+        let known = |opened: &Opened| opened.db == key.db && opened.name.bytes() == key.name;
+        match self.opened.iter().position(known) {
+            Some(at) => at,
+            None => self.open_anew(key),
+        }
+    }
+
+    fn open_anew(&mut self, key: Key) -> usize {
         self.select(key.db);
-        let from_argv = if key.arg > 0 {
-            self.argv.get(key.arg).copied()
-        } else {
-            None
-        };
+        let from_argv = if key.arg > 0 { self.argv.get(key.arg) } else { None };
         let name = from_argv.unwrap_or_else(|| self.ctx.new_string(key.name));
-        let opened = OpenKey::open(self.ctx, name, true);
-        self.opened.push(Opened {
-            db: key.db,
-            name,
-            own_name: from_argv.is_none(),
-            key: opened,
-        });
+        let key_handle = OpenKey::open(self.ctx, name, true);
+        let value = key_handle.value();
+        let module_type = if value.is_null() { ptr::null_mut() } else { key_handle.module_type() };
+        let (arg, own_name) = (key.arg, from_argv.is_none());
+        self.opened.push(Opened { db: key.db, arg, name, own_name, key: key_handle, value, module_type });
         self.opened.len() - 1
     }
 
-    fn value<E: Entity>(&mut self, at: usize) -> Result<Option<*mut Stored<E>>, Error> {
-        let key = &self.opened[at].key;
-        let value = key.value();
-        if !value.is_null() && key.module_type() == types::of::<E>() {
-            return Ok(Some(value.cast::<Stored<E>>()));
+    fn value<E: Entity>(&self, at: usize) -> Result<Option<*mut Stored<E>>, Error> {
+        let opened = &self.opened[at];
+        if !opened.value.is_null() && opened.module_type == types::of::<E>() {
+            return Ok(Some(opened.value.cast::<Stored<E>>()));
         }
-        if key.is_empty() {
+        if opened.value.is_null() && opened.key.is_empty() {
             Ok(None)
         } else {
             Err(Error::wrong_type())
         }
     }
 
+    /// Puts a value under an opened key; what was there is freed.
+    fn set_value<E: Entity>(&mut self, at: usize, stored: Stored<E>) -> Result<*mut Stored<E>, Error> {
+        let value = Box::into_raw(Box::new(stored));
+        let opened = &mut self.opened[at];
+        if !opened.key.set_value(types::of::<E>(), value.cast()) {
+            // SAFETY: Redis did not take it, so it is still ours alone.
+            drop(unsafe { Box::from_raw(value) });
+            return Err(Error::new(Code::Err, "the server did not accept the value"));
+        }
+        (opened.value, opened.module_type) = (value.cast(), types::of::<E>());
+        Ok(value)
+    }
+
     /// Closes the keys that are in use. What Redis may delete behind our back must not be open then.
     pub fn close_keys(&mut self) {
-        for opened in self.opened.drain(..) {
-            let Opened {
-                name, own_name, key, ..
-            } = opened;
+        while let Some(Opened { name, own_name, key, .. }) = self.opened.pop() {
             drop(key);
             if own_name {
                 self.ctx.free_string(name);
             }
+        }
+    }
+
+    fn publish(&self, class: c_int, event: &str, name: Str) {
+        if notifications::are_wanted(self.ctx, class) {
+            self.ctx.notify(class, event, name);
         }
     }
 
@@ -153,26 +181,15 @@ impl RedisHost {
         let is_script = upper.starts_with(b"EVAL") || upper.starts_with(b"FCALL");
         let format = if is_script { c"v!CEM0" } else { c"v!CEMS0" };
         let mut pointers: Vec<_> = args.iter().map(|arg| arg.0).collect();
-        let reply = call!(RedisModule_Call(
-            self.ctx.0,
-            name.as_ptr(),
-            format.as_ptr(),
-            pointers.as_mut_ptr(),
-            pointers.len()
-        ));
-        if reply.is_null() {
-            super::reply::write_error(self.ctx, "ERR the inner command could not be run");
-            return;
+        let (start, len) = (pointers.as_mut_ptr(), pointers.len());
+        let reply = call!(RedisModule_Call(self.ctx.0, name.as_ptr(), format.as_ptr(), start, len));
+        match CallReply::new(reply) {
+            None => reply::write_error(self.ctx, "ERR the inner command could not be run"),
+            Some(reply) if is_denial(&reply) => {
+                reply::write_error(self.ctx, "NOPERM the user may not run the inner command or not access its keys");
+            }
+            Some(reply) => reply.forward(self.ctx),
         }
-        if is_denial(reply) {
-            super::reply::write_error(
-                self.ctx,
-                "NOPERM the user has no permission to run the inner command or to access its keys",
-            );
-        } else {
-            call!(RedisModule_ReplyWithCallReply(self.ctx.0, reply));
-        }
-        call!(RedisModule_FreeCallReply(reply));
     }
 
     /// The waiter that the client has become in this command.
@@ -182,15 +199,8 @@ impl RedisHost {
 }
 
 /// Redis 7.0 says that an inner command is not allowed by a text of its own instead of NOPERM.
-fn is_denial(reply: *mut rm::RedisModuleCallReply) -> bool {
-    const TEXT: &[u8] = b"ERR acl verification failed";
-    if call!(RedisModule_CallReplyType(reply)) != rm::REDISMODULE_REPLY_ERROR as c_int {
-        return false;
-    }
-    let mut len = 0;
-    let start = call!(RedisModule_CallReplyStringPtr(reply, &mut len));
-    // SAFETY: Redis says that `len` bytes start there; they live as long as the reply.
-    !start.is_null() && unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }.starts_with(TEXT)
+fn is_denial(reply: &CallReply) -> bool {
+    reply.is_error() && reply.text().is_some_and(|text| text.starts_with("ERR acl verification failed"))
 }
 
 impl Host for RedisHost {
@@ -204,15 +214,7 @@ impl Host for RedisHost {
         let at = self.open(key);
         let value = match self.value::<E>(at)? {
             Some(value) => value,
-            None => {
-                let value = Box::into_raw(Box::<Stored<E>>::default());
-                if !self.opened[at].key.set_value(types::of::<E>(), value.cast()) {
-                    // SAFETY: Redis did not take it, so it is still ours alone.
-                    drop(unsafe { Box::from_raw(value) });
-                    return Err(Error::new(Code::Err, "the server did not accept the value"));
-                }
-                value
-            }
+            None => self.set_value::<E>(at, Stored::default())?,
         };
         // SAFETY: as in `read`; the host is borrowed mutably, so nothing else of ours refers to the value.
         Ok(unsafe { &mut *value })
@@ -221,13 +223,7 @@ impl Host for RedisHost {
     fn put<E: Entity>(&mut self, key: Key, stored: Stored<E>) -> Result<(), Error> {
         let at = self.open(key);
         self.value::<E>(at)?;
-        let value = Box::into_raw(Box::new(stored));
-        if self.opened[at].key.set_value(types::of::<E>(), value.cast()) {
-            return Ok(());
-        }
-        // SAFETY: Redis did not take it, so it is still ours alone.
-        drop(unsafe { Box::from_raw(value) });
-        Err(Error::new(Code::Err, "the server did not accept the value"))
+        self.set_value(at, stored).map(drop)
     }
 
     fn settle<E: Entity>(&mut self, key: Key) {
@@ -237,16 +233,15 @@ impl Host for RedisHost {
         };
         // SAFETY: as in `read`; only looked at before the key is deleted.
         let (is_empty, expires_at) = unsafe { ((*value).is_empty(), (*value).state.expires_at()) };
-        let opened = &self.opened[at];
-        if is_empty {
-            state::own_deletion(|| opened.key.delete());
-        } else {
-            opened.key.set_expiry(expires_at);
-        }
+        let opened = &mut self.opened[at];
         self.ctx.signal_modified(opened.name);
         if is_empty {
-            self.ctx
-                .notify(rm::REDISMODULE_NOTIFY_GENERIC, "del", self.opened[at].name);
+            opened.value = ptr::null_mut();
+            state::own_deletion(|| opened.key.delete());
+            let name = opened.name;
+            self.publish(rm::REDISMODULE_NOTIFY_GENERIC, "del", name);
+        } else {
+            opened.key.set_expiry(expires_at);
         }
     }
 
@@ -255,16 +250,9 @@ impl Host for RedisHost {
             self.changed = true;
             return;
         }
-        let known = self
-            .unsent
-            .iter()
-            .position(|unsent| unsent.db == key.db && unsent.name == key.name);
+        let known = self.unsent.iter().position(|unsent| unsent.db == key.db && unsent.name == key.name);
         let at = known.unwrap_or_else(|| {
-            self.unsent.push(Unsent {
-                db: key.db,
-                name: key.name.to_vec(),
-                writer: ChangesWriter::new::<E>(),
-            });
+            self.unsent.push(Unsent { db: key.db, name: key.name.to_vec(), writer: ChangesWriter::new::<E>() });
             self.unsent.len() - 1
         });
         self.unsent[at].writer.push::<E>(changes);
@@ -281,15 +269,14 @@ impl Host for RedisHost {
         };
         // SAFETY: as in `read`.
         let payload = crate::snapshot::encode_snapshot(unsafe { &*value });
-        self.unsent
-            .retain(|unsent| !(unsent.db == key.db && unsent.name == key.name));
+        self.unsent.retain(|unsent| !(unsent.db == key.db && unsent.name == key.name));
         self.ctx.replicate(c"LTMC.APPLY", self.opened[at].name, &payload);
     }
 
     fn notify(&mut self, key: Key, event: &'static str) {
         let at = self.open(key);
-        self.ctx
-            .notify(rm::REDISMODULE_NOTIFY_MODULE, event, self.opened[at].name);
+        let name = self.opened[at].name;
+        self.publish(rm::REDISMODULE_NOTIFY_MODULE, event, name);
     }
 
     fn client(&self) -> u64 {
@@ -309,9 +296,8 @@ impl Host for RedisHost {
     }
 
     fn may_block(&self) -> bool {
-        let no = rm::REDISMODULE_CTX_FLAGS_MULTI
-            | rm::REDISMODULE_CTX_FLAGS_LUA
-            | rm::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
+        let no =
+            rm::REDISMODULE_CTX_FLAGS_MULTI | rm::REDISMODULE_CTX_FLAGS_LUA | rm::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
         !self.is_scheduler && self.flags() & no == 0
     }
 
@@ -340,8 +326,8 @@ impl Host for RedisHost {
 
     fn call(&mut self, args: &[&[u8]]) -> Result<(), Error> {
         // The handler runs in the middle of our own state; the inner command runs when that is free again.
-        let first = self.argv.len() - args.len();
-        self.inner = self.argv[first..].to_vec();
+        let argv = self.argv.strings();
+        self.inner = argv[argv.len() - args.len()..].iter().map(|arg| Str(*arg)).collect();
         Ok(())
     }
 

@@ -29,11 +29,7 @@ extern "C" fn write(info: *mut rm::RedisModuleInfoCtx, _for_crash_report: c_int)
         });
         call!(RedisModule_InfoAddSection(info, c"".as_ptr()));
         let version = c_text(env!("CARGO_PKG_VERSION"));
-        call!(RedisModule_InfoAddFieldCString(
-            info,
-            c"version".as_ptr(),
-            version.as_ptr()
-        ));
+        call!(RedisModule_InfoAddFieldCString(info, c"version".as_ptr(), version.as_ptr()));
         add(info, "client_unblock", u64::from(blocking::is_unblock_safe()));
         add(info, "replication_listeners", u64::from(listeners::known()));
         for (name, value) in shown.unwrap_or_default() {

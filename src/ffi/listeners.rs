@@ -65,8 +65,7 @@ pub fn forked(ctx: Ctx) {
 fn ask(ctx: Ctx) -> State {
     let replication = ctx.server_info("replication");
     let aof = ctx.flags() & rm::REDISMODULE_CTX_FLAGS_AOF != 0;
-    let anybody =
-        aof || replication.number("repl_backlog_active") > 0 || replication.number("connected_slaves") > 0;
+    let anybody = aof || replication.number("repl_backlog_active") > 0 || replication.number("connected_slaves") > 0;
     if anybody {
         State::Somebody
     } else {

@@ -3,7 +3,7 @@
 //! ```text
 //! Redis calls                      here                                  goes on in
 //! a command                        commands.rs -> host.rs                command::dispatch::run
-//! a timer                          timer.rs                              command::dispatch::tick
+//! a timer                          timer.rs                              command::sweep::tick
 //! load, save, free a value         types.rs                              snapshot
 //! a client waits, goes, is told    blocking.rs                           command::waits
 //! flush, swap, role, fork, ...     events.rs -> inbox                    command::node
@@ -25,6 +25,7 @@ pub mod events;
 pub mod host;
 pub mod info;
 pub mod listeners;
+pub mod notifications;
 pub mod reply;
 pub mod state;
 pub mod timer;
@@ -44,10 +45,7 @@ pub fn init(context: &Context, args: &[RedisString]) -> Status {
             Status::Err
         }
         Err(_) => {
-            ctx.log(
-                "warning",
-                "LTMC does not load: internal error, see the lines above",
-            );
+            ctx.log("warning", "LTMC does not load: internal error, see the lines above");
             Status::Err
         }
     }
@@ -55,9 +53,7 @@ pub fn init(context: &Context, args: &[RedisString]) -> Status {
 
 fn start(ctx: Ctx, module_args: usize) -> Result<(), String> {
     if module_args > 0 {
-        return Err(
-            "it takes no module arguments; settings are configs named ltmc.*, see redis.conf.example".into(),
-        );
+        return Err("it takes no module arguments; settings are configs named ltmc.*, see redis.conf.example".into());
     }
     contain::install_hook();
     ctx.set_module_options(
@@ -72,18 +68,12 @@ fn start(ctx: Ctx, module_args: usize) -> Result<(), String> {
     blocking::start(ctx);
     warn_of_eviction(ctx);
     let server = ctx.server_version_text();
-    ctx.log(
-        "notice",
-        &format!("LTMC {} loaded into {server}", env!("CARGO_PKG_VERSION")),
-    );
+    ctx.log("notice", &format!("LTMC {} loaded into {server}", env!("CARGO_PKG_VERSION")));
     Ok(())
 }
 
 fn warn_of_eviction(ctx: Ctx) {
-    let policy = ctx
-        .server_info("memory")
-        .text("maxmemory_policy")
-        .unwrap_or_default();
+    let policy = ctx.server_info("memory").text("maxmemory_policy").unwrap_or_default();
     if !policy.is_empty() && policy != "noeviction" {
         let text = format!(
             "maxmemory-policy is {policy}: when memory runs out Redis may evict locks that are held. Use noeviction, or keep LTMC's \

@@ -3,7 +3,6 @@
 use super::api::{c_text, call, Ctx};
 use crate::command::Reply;
 use crate::domain::Error;
-use redis_module::raw as rm;
 use std::ffi::c_long;
 
 /// Writes the reply or the error of a command.
@@ -42,9 +41,5 @@ fn write_value(ctx: Ctx, reply: &Reply) {
 }
 
 fn write_bytes(ctx: Ctx, bytes: &[u8]) {
-    call!(RedisModule_ReplyWithStringBuffer(
-        ctx.0,
-        bytes.as_ptr().cast(),
-        bytes.len()
-    ));
+    call!(RedisModule_ReplyWithStringBuffer(ctx.0, bytes.as_ptr().cast(), bytes.len()));
 }

@@ -3,7 +3,7 @@
 use super::api::Ctx;
 use super::timer;
 use crate::command::node::Chore;
-use crate::command::{dispatch, Node};
+use crate::command::{sweep, Node};
 use crate::domain::wait::WaiterId;
 use crate::domain::{Connection, KeyId};
 use redis_module::raw as rm;
@@ -57,9 +57,7 @@ thread_local! {
 
 /// Unix time, microseconds.
 pub fn now_us() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_micros() as u64)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }
 
 /// Begins the life of the process' state.
@@ -87,10 +85,8 @@ pub fn with_node<T>(work: impl FnOnce(&mut Node) -> T) -> Option<T> {
         take_in(process, &mut node);
         let result = work(&mut node);
         take_in(process, &mut node);
-        process
-            .attentive
-            .set(!node.locks.is_empty() || !node.quarantine.is_empty());
-        let next = dispatch::next_tick(&node);
+        process.attentive.set(!node.locks.is_empty() || !node.quarantine.is_empty());
+        let next = sweep::next_tick(&node);
         // Redis' timers know nothing of a clock that was moved.
         #[cfg(feature = "test-hooks")]
         let next = next.map(|when| when.saturating_add_signed(-node.clock_offset_ms));
@@ -116,13 +112,13 @@ fn take_in(process: &Process, node: &mut RefMut<Node>) {
             Note::Untied(key, connections) => node.value_gone(key, connections),
             Note::Flushed(db) => node.database_flushed(db),
             Note::Swapped(one, other) => node.databases_swapped(one, other),
-            Note::ClientGone(client) => dispatch::client_gone(node, client),
-            Note::WaiterGone(id) => dispatch::waiter_gone(node, id),
+            Note::ClientGone(client) => sweep::client_gone(node, client),
+            Note::WaiterGone(id) => sweep::waiter_gone(node, id),
             Note::Role { replica } => {
                 node.replica = replica;
-                node.chores.push(Chore::ForgetStrangers);
+                node.chores.push_back(Chore::ForgetStrangers);
             }
-            Note::Loaded => node.chores.push(Chore::ForgetStrangers),
+            Note::Loaded => node.chores.push_back(Chore::ForgetStrangers),
         }
     }
 }
@@ -141,10 +137,7 @@ pub fn cares_about_deletions() -> bool {
 /// Whether something is tied to the connection of `client`. A client that ends in the middle of a command of ours counts as tied.
 pub fn is_tied(client: u64) -> bool {
     PROCESS.with(|process| match process.node.try_borrow() {
-        Ok(node) => node.ties.has(Connection {
-            boot: node.boot,
-            client,
-        }),
+        Ok(node) => node.ties.has(Connection { boot: node.boot, client }),
         Err(_) => true,
     })
 }

@@ -4,7 +4,7 @@ use super::api::call;
 use super::contain::contain;
 use super::host::RedisHost;
 use super::state;
-use crate::command::dispatch;
+use crate::command::sweep;
 use redis_module::raw as rm;
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -29,15 +29,8 @@ pub fn arm(when: Option<u64>) {
         }
         call!(RedisModule_StopTimer(ctx.0, id, ptr::null_mut()));
     }
-    let delay = when
-        .saturating_sub(state::now_us() / 1000)
-        .min(i64::MAX as u64 / 2000);
-    let id = call!(RedisModule_CreateTimer(
-        ctx.0,
-        delay as i64,
-        Some(fire),
-        ptr::null_mut()
-    ));
+    let delay = when.saturating_sub(state::now_us() / 1000).min(i64::MAX as u64 / 2000);
+    let id = call!(RedisModule_CreateTimer(ctx.0, delay as i64, Some(fire), ptr::null_mut()));
     ARMED.set(Some((id, when)));
 }
 
@@ -51,7 +44,7 @@ extern "C" fn fire(ctx: *mut rm::RedisModuleCtx, _data: *mut c_void) {
         }
         state::with_node(|node| {
             let mut host = RedisHost::for_scheduler(super::api::Ctx(ctx));
-            dispatch::tick(node, &mut host);
+            sweep::tick(node, &mut host);
             host.finish();
         });
     });

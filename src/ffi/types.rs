@@ -66,17 +66,9 @@ fn register_type<E: Entity>(ctx: Ctx) -> Result<(), String> {
         aux_save2: None,
     };
     let name = c_text(E::TYPE_NAME);
-    let registered = call!(RedisModule_CreateDataType(
-        ctx.0,
-        name.as_ptr(),
-        ENCODING_VERSION,
-        &mut methods
-    ));
+    let registered = call!(RedisModule_CreateDataType(ctx.0, name.as_ptr(), ENCODING_VERSION, &mut methods));
     if registered.is_null() {
-        return Err(format!(
-            "the server does not accept the key type {}",
-            E::TYPE_NAME
-        ));
+        return Err(format!("the server does not accept the key type {}", E::TYPE_NAME));
     }
     TYPES.with(|types| types[E::TYPE_TAG as usize].set(registered));
     Ok(())
@@ -96,11 +88,7 @@ extern "C" fn rdb_load<E: Entity>(io: *mut rm::RedisModuleIO, version: c_int) ->
         let bytes = load_bytes(io)?;
         let frame = frame::read(&bytes).map_err(|error| error.line())?;
         if frame.tag != E::TYPE_TAG {
-            return Err(format!(
-                "it holds type {} under the name of type {}",
-                frame.tag,
-                E::TYPE_TAG
-            ));
+            return Err(format!("it holds type {} under the name of type {}", frame.tag, E::TYPE_TAG));
         }
         match snapshot::decode::<E>(&frame).map_err(|error| error.line())? {
             Payload::Snapshot(stored) => Ok(stored),
@@ -111,12 +99,7 @@ extern "C" fn rdb_load<E: Entity>(io: *mut rm::RedisModuleIO, version: c_int) ->
         Some(Ok(stored)) => stored,
         Some(Err(text)) => {
             let text = c_text(&format!("LTMC cannot load a {}: {text}", E::TYPE_NAME));
-            call!(RedisModule_LogIOError(
-                io,
-                c"warning".as_ptr(),
-                c"%s".as_ptr(),
-                text.as_ptr()
-            ));
+            call!(RedisModule_LogIOError(io, c"warning".as_ptr(), c"%s".as_ptr(), text.as_ptr()));
             return ptr::null_mut();
         }
         None => return ptr::null_mut(),
@@ -153,30 +136,15 @@ fn key_of(io: *mut rm::RedisModuleIO) -> Option<KeyId> {
 extern "C" fn rdb_save<E: Entity>(io: *mut rm::RedisModuleIO, value: *mut c_void) {
     contain("saving a key", || {
         let payload = snapshot::encode_snapshot(stored::<E>(value));
-        call!(RedisModule_SaveStringBuffer(
-            io,
-            payload.as_ptr().cast::<c_char>(),
-            payload.len()
-        ));
+        call!(RedisModule_SaveStringBuffer(io, payload.as_ptr().cast::<c_char>(), payload.len()));
     });
 }
 
-extern "C" fn aof_rewrite<E: Entity>(
-    io: *mut rm::RedisModuleIO,
-    key: *mut rm::RedisModuleString,
-    value: *mut c_void,
-) {
+extern "C" fn aof_rewrite<E: Entity>(io: *mut rm::RedisModuleIO, key: *mut rm::RedisModuleString, value: *mut c_void) {
     contain("rewriting a key", || {
         let payload = snapshot::encode_snapshot(stored::<E>(value));
         let (start, len) = (payload.as_ptr().cast::<c_char>(), payload.len());
-        call!(RedisModule_EmitAOF(
-            io,
-            c"LTMC.APPLY".as_ptr(),
-            c"sb".as_ptr(),
-            key,
-            start,
-            len
-        ));
+        call!(RedisModule_EmitAOF(io, c"LTMC.APPLY".as_ptr(), c"sb".as_ptr(), key, start, len));
     });
 }
 
@@ -188,11 +156,7 @@ extern "C" fn digest<E: Entity>(digest: *mut rm::RedisModuleDigest, value: *mut 
     contain("digesting a key", || {
         // Only ordered collections are saved, so equal states are equal bytes.
         let payload = snapshot::encode_snapshot(stored::<E>(value));
-        call!(RedisModule_DigestAddStringBuffer(
-            digest,
-            payload.as_ptr().cast::<c_char>(),
-            payload.len()
-        ));
+        call!(RedisModule_DigestAddStringBuffer(digest, payload.as_ptr().cast::<c_char>(), payload.len()));
         call!(RedisModule_DigestEndSequence(digest));
     });
 }
@@ -258,11 +222,7 @@ fn repair_type<E: Entity>(host: &mut RedisHost, key: Key) -> Result<Option<(&'st
     let stored = host.write::<E>(key)?;
     stored.state.rebuild();
     if let Err(broken) = stored.check() {
-        let text = format!(
-            "the {} is broken beyond its derived indexes: {}",
-            E::TYPE_NAME,
-            broken.0
-        );
+        let text = format!("the {} is broken beyond its derived indexes: {}", E::TYPE_NAME, broken.0);
         return Err(Error::new(crate::domain::Code::Err, text));
     }
     host.settle::<E>(key);

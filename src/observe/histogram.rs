@@ -16,11 +16,7 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self {
-            buckets: Box::new([0; BUCKETS]),
-            count: 0,
-            max: 0,
-        }
+        Self { buckets: Box::new([0; BUCKETS]), count: 0, max: 0 }
     }
 }
 

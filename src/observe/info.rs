@@ -26,21 +26,12 @@ pub fn fields(metrics: &Metrics) -> Vec<(String, u64)> {
         add("deadlocks", of.deadlocks);
         add("taken_back", of.taken_back);
         add("panics", of.panics);
-        for (name, percent) in [
-            ("wait_us_p50", 50.0),
-            ("wait_us_p95", 95.0),
-            ("wait_us_p99", 99.0),
-        ] {
+        for (name, percent) in [("wait_us_p50", 50.0), ("wait_us_p95", 95.0), ("wait_us_p99", 99.0)] {
             add(name, of.wait_us.percentile(percent));
         }
         add("wait_us_max", of.wait_us.max());
     }
-    let mut events: Vec<_> = metrics.events.iter().collect();
-    events.sort();
-    fields.extend(
-        events
-            .into_iter()
-            .map(|(name, count)| (format!("event_{}", name.replace('.', "_")), *count)),
-    );
+    let event = |(name, count): (&str, u64)| (format!("event_{}", name.replace('.', "_")), count);
+    fields.extend(metrics.events().into_iter().map(event));
     fields
 }

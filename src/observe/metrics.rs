@@ -2,7 +2,7 @@
 
 use super::histogram::Histogram;
 use crate::domain::Service;
-use ahash::AHashMap;
+use std::collections::BTreeMap;
 
 /// What happened to those who waited for one service.
 #[derive(Debug, Clone, Default)]
@@ -43,8 +43,8 @@ impl std::fmt::Debug for Histogram {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     services: Vec<ServiceMetrics>,
-    /// Visible events by the name of their notification.
-    pub events: AHashMap<&'static str, u64>,
+    /// Visible events by the name of their notification. Few, so that a look along the list is the quickest.
+    events: Vec<(&'static str, u64)>,
     /// Rounds of the scheduler.
     pub sweeps: u64,
     /// Keys opened by the scheduler.
@@ -61,7 +61,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             services: vec![ServiceMetrics::default(); Service::ALL.len()],
-            events: AHashMap::new(),
+            events: Vec::new(),
             sweeps: 0,
             swept_keys: 0,
             sweep_lag_ms: 0,
@@ -84,11 +84,18 @@ impl Metrics {
 
     /// Counts a visible event.
     pub fn count_event(&mut self, name: &'static str) {
-        *self.events.entry(name).or_default() += 1;
+        match self.events.iter_mut().find(|(known, _)| std::ptr::eq(*known, name)) {
+            Some((_, count)) => *count += 1,
+            None => self.events.push((name, 1)),
+        }
     }
 
-    /// How often the event of this name happened.
-    pub fn events_named(&self, name: &str) -> u64 {
-        self.events.get(name).copied().unwrap_or(0)
+    /// How often each event happened, by name.
+    pub fn events(&self) -> BTreeMap<&'static str, u64> {
+        let mut events = BTreeMap::new();
+        for (name, count) in &self.events {
+            *events.entry(*name).or_default() += count;
+        }
+        events
     }
 }

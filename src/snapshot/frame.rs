@@ -51,15 +51,7 @@ impl Writer {
     pub fn new(content: Content, tag: u8) -> Self {
         let mut bytes = Vec::with_capacity(96);
         bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&[
-            FORMAT,
-            if content == Content::Changes { 1 } else { 2 },
-            tag,
-            0,
-            0,
-            0,
-            0,
-        ]);
+        bytes.extend_from_slice(&[FORMAT, if content == Content::Changes { 1 } else { 2 }, tag, 0, 0, 0, 0]);
         Self(bytes)
     }
 
@@ -88,16 +80,11 @@ pub fn read(bytes: &[u8]) -> Result<Frame<'_>, Error> {
         return Err(bad("is cut short".into()));
     };
     if format != FORMAT {
-        return Err(bad(format!(
-            "has format {format}, this version reads format {FORMAT}"
-        )));
+        return Err(bad(format!("has format {format}, this version reads format {FORMAT}")));
     }
     let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
     if length > PAYLOAD_BYTES_MAX || bytes.len() != HEADER_BYTES + length + CHECKSUM_BYTES {
-        return Err(bad(format!(
-            "says {length} bytes, but the frame has {}",
-            bytes.len()
-        )));
+        return Err(bad(format!("says {length} bytes, but the frame has {}", bytes.len())));
     }
     let (body, checksum) = bytes.split_at(HEADER_BYTES + length);
     if crc32(body).to_le_bytes() != *checksum {
@@ -108,9 +95,5 @@ pub fn read(bytes: &[u8]) -> Result<Frame<'_>, Error> {
         2 => Content::Snapshot,
         other => return Err(bad(format!("has the unknown content {other}"))),
     };
-    Ok(Frame {
-        content,
-        tag,
-        payload: &body[HEADER_BYTES..],
-    })
+    Ok(Frame { content, tag, payload: &body[HEADER_BYTES..] })
 }

@@ -68,14 +68,9 @@ pub fn decode<E: Entity>(frame: &Frame) -> Result<Payload<E>, Error> {
         Content::Snapshot => {
             let (stored, used) = codec::decode_prefix::<Stored<E>>(frame.payload)?;
             if used != frame.payload.len() {
-                return Err(Error::usage(format!(
-                    "payload has {} bytes too many",
-                    frame.payload.len() - used
-                )));
+                return Err(Error::usage(format!("payload has {} bytes too many", frame.payload.len() - used)));
             }
-            stored
-                .check()
-                .map_err(|broken| Error::usage(format!("payload holds a broken value: {}", broken.0)))?;
+            stored.check().map_err(|broken| Error::usage(format!("payload holds a broken value: {}", broken.0)))?;
             Ok(Payload::Snapshot(stored))
         }
     }
@@ -87,8 +82,7 @@ pub fn explain<E: Entity>(frame: &Frame) -> Result<String, Error> {
         Payload::Changes(changes) => serde_json::to_value(changes),
         Payload::Snapshot(stored) => serde_json::to_value(stored),
     };
-    let content =
-        content.map_err(|error| Error::usage(format!("payload cannot be shown as JSON: {error}")))?;
+    let content = content.map_err(|error| Error::usage(format!("payload cannot be shown as JSON: {error}")))?;
     let shown = serde_json::json!({
         "type": E::TYPE_NAME,
         "format": frame::FORMAT,

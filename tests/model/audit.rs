@@ -28,7 +28,10 @@ enum Expect {
 fn numbers(reply: &Reply) -> Option<Vec<u64>> {
     match reply {
         Reply::Integer(value) => Some(vec![*value as u64]),
-        Reply::Array(items) => items.iter().map(|item| numbers(item).map(|found| found[0])).collect(),
+        Reply::Array(items) => items
+            .iter()
+            .map(|item| numbers(item).map(|found| found[0]))
+            .collect(),
         _ => None,
     }
 }
@@ -78,13 +81,28 @@ impl World {
         self.twin = None;
         for fact in std::mem::take(&mut self.host.log) {
             match &fact {
-                Fact::Event(key, LockEvent::Ended { fence, cause: Cause::Disconnected }) => {
+                Fact::Event(
+                    key,
+                    LockEvent::Ended {
+                        fence,
+                        cause: Cause::Disconnected,
+                    },
+                ) => {
                     let key = name_of(key);
                     let hold = self.model.hold(&key, *fence).expect("a grant that ends exists");
-                    assert!(hold.client.is_some_and(|client| self.gone.contains(&client)), "{hold:?}");
+                    assert!(
+                        hold.client.is_some_and(|client| self.gone.contains(&client)),
+                        "{hold:?}"
+                    );
                     self.model.end(&key, *fence, false);
                 }
-                Fact::Event(key, LockEvent::Ended { fence, cause: Cause::TakenBack }) => {
+                Fact::Event(
+                    key,
+                    LockEvent::Ended {
+                        fence,
+                        cause: Cause::TakenBack,
+                    },
+                ) => {
                     self.taken_back(&name_of(key), *fence);
                     self.model.end(&name_of(key), *fence, false);
                 }
@@ -100,8 +118,12 @@ impl World {
     }
 
     fn taken_back(&mut self, key: &Name, fence: Fence) {
-        let at = self.take_backs.iter().position(|(name, known)| name == key && *known == fence);
-        self.take_backs.remove(at.expect("only what nobody was told of is taken back"));
+        let at = self
+            .take_backs
+            .iter()
+            .position(|(name, known)| name == key && *known == fence);
+        self.take_backs
+            .remove(at.expect("only what nobody was told of is taken back"));
     }
 
     fn own_pending(&self, fact: &Fact, pending: &Pending) -> usize {
@@ -134,8 +156,14 @@ impl World {
                     LockEvent::Granted(_) | LockEvent::Reentered { .. } | LockEvent::Converted { .. } => {
                         pending.push(name);
                     }
-                    LockEvent::Ended { fence, cause: Cause::Expired } => {
-                        let hold = self.model.hold(&name, fence).expect("a grant that expires exists");
+                    LockEvent::Ended {
+                        fence,
+                        cause: Cause::Expired,
+                    } => {
+                        let hold = self
+                            .model
+                            .hold(&name, fence)
+                            .expect("a grant that expires exists");
                         assert!(hold.is_over(self.model.now), "expired too early: {hold:?}");
                         self.model.end(&name, fence, false);
                     }
@@ -152,7 +180,11 @@ impl World {
 
     /// The server found that nothing in a key is in force any more.
     pub fn vanished(&mut self, key: &Name) {
-        let over = self.model.holds(key).iter().all(|hold| hold.is_over(self.model.now));
+        let over = self
+            .model
+            .holds(key)
+            .iter()
+            .all(|hold| hold.is_over(self.model.now));
         assert!(over, "{key:?} vanished while held: {:?}", self.model.holds(key));
         self.model.locks.remove(key);
         self.touched.insert(id_of(key));
@@ -164,7 +196,11 @@ impl World {
             LockEvent::Converted { new_fence, .. } => *new_fence,
             _ => return,
         };
-        assert!(new > self.last_fence && new < 1 << 53, "fence {new} after {}", self.last_fence);
+        assert!(
+            new > self.last_fence && new < 1 << 53,
+            "fence {new} after {}",
+            self.last_fence
+        );
         self.last_fence = new;
     }
 
@@ -172,7 +208,10 @@ impl World {
     fn answered(&mut self, id: u64, reply: Result<Reply, Error>, has_grants: bool) {
         let wait = self.model.wait(id).cloned();
         let wait = wait.unwrap_or_else(|| panic!("waiter {id} was answered, and nobody waits under this id"));
-        self.history.note(format!("  client {} {:?} is answered {reply:?}", wait.client, wait.want));
+        self.history.note(format!(
+            "  client {} {:?} is answered {reply:?}",
+            wait.client, wait.want
+        ));
         match &reply {
             Ok(Reply::Nil) => {
                 let over = wait.deadline.is_some_and(|deadline| deadline <= self.model.now);
@@ -180,9 +219,17 @@ impl World {
             }
             Ok(_) if has_grants => self.served(&wait, &numbers(reply.as_ref().expect("ok")).expect("fences")),
             Ok(Reply::Integer(fence)) => {
-                let twin = (wait.keys.clone(), wait.request_id.clone().unwrap_or_default(), *fence as u64);
+                let twin = (
+                    wait.keys.clone(),
+                    wait.request_id.clone().unwrap_or_default(),
+                    *fence as u64,
+                );
                 assert_eq!(self.twin, Some(twin), "answered with a grant that is none");
-                self.untold.push(Untold { id, client: wait.client, grants: Vec::new() });
+                self.untold.push(Untold {
+                    id,
+                    client: wait.client,
+                    grants: Vec::new(),
+                });
             }
             Ok(other) => panic!("no answer for a waiter: {other:?}"),
             Err(error) => self.check_refusal(&wait, error),
@@ -208,7 +255,11 @@ impl World {
         if wait.converts.is_some() {
             grants.clear();
         }
-        self.untold.push(Untold { id: wait.id, client: wait.client, grants });
+        self.untold.push(Untold {
+            id: wait.id,
+            client: wait.client,
+            grants,
+        });
     }
 
     fn check_refusal(&self, wait: &Wait, error: &Error) {
@@ -229,9 +280,12 @@ impl World {
     /// Between the end of a lease and the scheduler's next round the search for deadlocks may see a grant that is over.
     fn is_unsure(&self) -> bool {
         let waited = self.model.waits.iter().flat_map(|wait| &wait.keys);
-        waited
-            .into_iter()
-            .any(|key| self.model.holds(key).iter().any(|hold| hold.is_over(self.model.now)))
+        waited.into_iter().any(|key| {
+            self.model
+                .holds(key)
+                .iter()
+                .any(|hold| hold.is_over(self.model.now))
+        })
     }
 
     /// The command itself: the model decides it anew, from its own state.
@@ -243,26 +297,53 @@ impl World {
             _ => Vec::new(),
         };
         let expected = match op {
-            Op::Lock { key, want, request_id, .. } => {
+            Op::Lock {
+                key,
+                want,
+                request_id,
+                ..
+            } => {
                 let known = request_id.as_ref().and_then(|id| self.model.remembered(key, id));
                 match known {
                     Some(fence) => Expect::Number(fence),
-                    None => self.decide_lock(client, op, std::slice::from_ref(key), want, &fences, (&given, blocked)),
+                    None => self.decide_lock(
+                        client,
+                        op,
+                        std::slice::from_ref(key),
+                        want,
+                        &fences,
+                        (&given, blocked),
+                    ),
                 }
             }
             Op::Mlock { keys, want, .. } => {
                 self.decide_lock(client, op, keys, want, &fences, (&given, blocked))
             }
-            Op::Convert { key, owner, token, mode, .. } => {
-                self.decide_convert(client, op, (key, owner, *token, *mode), &fences, (&given, blocked))
-            }
+            Op::Convert {
+                key,
+                owner,
+                token,
+                mode,
+                ..
+            } => self.decide_convert(
+                client,
+                op,
+                (key, owner, *token, *mode),
+                &fences,
+                (&given, blocked),
+            ),
             _ => self.decide_rest(op),
         };
         let expected = match (expected, &given) {
-            (Expect::Fences(mut fences), Expect::Number(_)) if fences.len() == 1 => Expect::Number(fences.remove(0)),
+            (Expect::Fences(mut fences), Expect::Number(_)) if fences.len() == 1 => {
+                Expect::Number(fences.remove(0))
+            }
             (expected, _) => expected,
         };
-        assert!(expected == Expect::Anything || expected == given, "expected {expected:?}, got {outcome:?}");
+        assert!(
+            expected == Expect::Anything || expected == given,
+            "expected {expected:?}, got {outcome:?}"
+        );
         if let Op::Info { key } = op {
             self.check_info(key, outcome);
         }
@@ -302,7 +383,11 @@ impl World {
             if let (Some(id), Some(fence)) = (&request_id, fences.first()) {
                 self.model.remember(&keys[0], id, *fence);
             }
-            return Expect::Fences(if fences.len() == keys.len() { fences.to_vec() } else { vec![0; keys.len()] });
+            return Expect::Fences(if fences.len() == keys.len() {
+                fences.to_vec()
+            } else {
+                vec![0; keys.len()]
+            });
         }
         let wait = Wait {
             id: given.1,
@@ -355,7 +440,10 @@ impl World {
     /// Whether the module put a waiter before the usual queue. One that is served already must have been.
     fn stands_ahead(&self, id: u64) -> bool {
         let first = Rank::new(Class::Usual, 0, u64::MAX, u64::MAX, WaiterId(0));
-        self.node.locks.waiter(WaiterId(id)).is_none_or(|waiter| waiter.rank < first)
+        self.node
+            .locks
+            .waiter(WaiterId(id))
+            .is_none_or(|waiter| waiter.rank < first)
     }
 
     fn decide_convert(
@@ -383,11 +471,15 @@ impl World {
             client: None,
         };
         if hold.mode == mode || hold.mode == Mode::Exclusive || self.model.fits(key, &want) {
-            let Some(fence) = fences.first() else { return Expect::Number(0) };
+            let Some(fence) = fences.first() else {
+                return Expect::Number(0);
+            };
             self.model.convert(key, token, mode, *fence);
             return Expect::Number(*fence);
         }
-        let Op::Convert { block, .. } = op else { return Expect::Anything };
+        let Op::Convert { block, .. } = op else {
+            return Expect::Anything;
+        };
         let wait = Wait {
             id: given.1,
             client,
@@ -414,8 +506,19 @@ impl World {
 
     fn decide_rest(&mut self, op: &Op) -> Expect {
         match op {
-            Op::Unlock { key, owner, token, path, all } => self.decide_unlock(key, owner, *token, path.as_deref(), *all),
-            Op::Renew { key, owner, token, lease } => match self.owned(key, owner, *token) {
+            Op::Unlock {
+                key,
+                owner,
+                token,
+                path,
+                all,
+            } => self.decide_unlock(key, owner, *token, path.as_deref(), *all),
+            Op::Renew {
+                key,
+                owner,
+                token,
+                lease,
+            } => match self.owned(key, owner, *token) {
                 Err(refused) => refused,
                 Ok(hold) => {
                     let ends = Some(self.model.now + lease);
@@ -434,7 +537,13 @@ impl World {
             }
             Op::Break { key, owner } => {
                 let hit = |hold: &&Hold| owner.as_ref().is_none_or(|owner| hold.owner == *owner);
-                let fences: Vec<u64> = self.model.holds(key).iter().filter(hit).map(|hold| hold.fence).collect();
+                let fences: Vec<u64> = self
+                    .model
+                    .holds(key)
+                    .iter()
+                    .filter(hit)
+                    .map(|hold| hold.fence)
+                    .collect();
                 fences.iter().for_each(|fence| self.model.end(key, *fence, false));
                 Expect::Number(fences.len() as u64)
             }
@@ -442,7 +551,14 @@ impl World {
         }
     }
 
-    fn decide_unlock(&mut self, key: &Name, owner: &str, token: Option<u64>, path: Option<&str>, all: bool) -> Expect {
+    fn decide_unlock(
+        &mut self,
+        key: &Name,
+        owner: &str,
+        token: Option<u64>,
+        path: Option<&str>,
+        all: bool,
+    ) -> Expect {
         if self.model.foreign.contains_key(key) {
             return Expect::Refused(Code::WrongType);
         }
@@ -461,7 +577,8 @@ impl World {
                 let held = self.model.holds(key).iter().filter(live);
                 let (own, foreign): (Vec<&Hold>, Vec<&Hold>) = held.partition(|hold| hold.owner == owner);
                 let own: Vec<Hold> = own.into_iter().filter(|hold| wanted(hold)).cloned().collect();
-                let in_the_way = |hold: &&&Hold| path.is_none_or(|path| crate::naive::overlap(path, &hold.path));
+                let in_the_way =
+                    |hold: &&&Hold| path.is_none_or(|path| crate::naive::overlap(path, &hold.path));
                 match (own.is_empty(), foreign.iter().any(|hold| in_the_way(&hold))) {
                     (true, true) => return Expect::Refused(Code::NotOwner),
                     (true, false) => return Expect::Number(0),
@@ -490,14 +607,25 @@ impl World {
     }
 
     fn check_info(&self, key: &Name, outcome: &Answer) {
-        let live = self.model.holds(key).iter().filter(|hold| !hold.is_over(self.model.now)).count();
-        let Ok(Outcome::Reply(Reply::Map(fields))) = outcome else { return };
+        let live = self
+            .model
+            .holds(key)
+            .iter()
+            .filter(|hold| !hold.is_over(self.model.now))
+            .count();
+        let Ok(Outcome::Reply(Reply::Map(fields))) = outcome else {
+            return;
+        };
         for (name, value) in fields {
             let count = match value {
                 Reply::Array(items) => items.len(),
                 _ => continue,
             };
-            let expected = if name == "holders" { live } else { self.model.queue(key).len() };
+            let expected = if name == "holders" {
+                live
+            } else {
+                self.model.queue(key).len()
+            };
             assert_eq!(count, expected, "LTMC.LOCK.INFO shows other {name}");
         }
     }
@@ -518,11 +646,24 @@ impl World {
                 check_value(stored);
                 let copy = self.host.replica.get(key);
                 let copy = copy.unwrap_or_else(|| panic!("the replica has no {key:?}"));
-                assert_eq!(encode_snapshot(&**stored), encode_snapshot(copy), "replica of {key:?}");
+                assert_eq!(
+                    encode_snapshot(&**stored),
+                    encode_snapshot(copy),
+                    "replica of {key:?}"
+                );
             }
         }
-        let locks = self.host.keys.values().filter(|(value, _)| matches!(value, Value::Lock(_))).count();
-        assert_eq!(self.model.locks.len(), locks, "keys of the model and of the server");
+        let locks = self
+            .host
+            .keys
+            .values()
+            .filter(|(value, _)| matches!(value, Value::Lock(_)))
+            .count();
+        assert_eq!(
+            self.model.locks.len(),
+            locks,
+            "keys of the model and of the server"
+        );
         assert_eq!(self.host.replica.len(), locks, "keys of the replica");
         self.touched.clear();
     }
@@ -531,16 +672,34 @@ impl World {
     pub fn check_rest(&mut self) {
         for wait in &self.model.waits {
             // Nobody tells that a key that was free holds something else now: that is found within a second.
-            let strange = wait.keys.iter().filter_map(|key| self.model.foreign.get(key)).max();
+            let strange = wait
+                .keys
+                .iter()
+                .filter_map(|key| self.model.foreign.get(key))
+                .max();
             let settled = strange.is_none_or(|since| since + 3_000 < self.model.now);
             assert!(!settled || !self.model.is_servable(wait), "lost: {wait:?}");
-            assert!(strange.is_none() || !settled, "waits for a key of another type: {wait:?}");
-            assert!(wait.deadline.is_none_or(|deadline| deadline > self.model.now), "overdue: {wait:?}");
+            assert!(
+                strange.is_none() || !settled,
+                "waits for a key of another type: {wait:?}"
+            );
+            assert!(
+                wait.deadline.is_none_or(|deadline| deadline > self.model.now),
+                "overdue: {wait:?}"
+            );
         }
-        assert!(!self.is_unsure(), "a lease that others wait for is over and still there");
+        assert!(
+            !self.is_unsure(),
+            "a lease that others wait for is over and still there"
+        );
         assert_eq!(self.node.waits.len(), self.model.waits.len(), "number of waiters");
         for name in &self.shape.keys {
-            let real: Vec<u64> = self.node.locks.queue(&id_of(name)).map(|(rank, _)| rank.waiter().0).collect();
+            let real: Vec<u64> = self
+                .node
+                .locks
+                .queue(&id_of(name))
+                .map(|(rank, _)| rank.waiter().0)
+                .collect();
             let naive: Vec<u64> = self.model.queue(name).iter().map(|wait| wait.id).collect();
             assert_eq!(real, naive, "the queue of {name:?}");
             for hold in self.model.holds(name) {
@@ -550,7 +709,11 @@ impl World {
         }
         for db in 0..2 {
             let stuck = stuck(&self.model, db);
-            assert!(stuck.is_empty(), "a deadlock was not seen: {stuck:?}, {:#?}", self.model);
+            assert!(
+                stuck.is_empty(),
+                "a deadlock was not seen: {stuck:?}, {:#?}",
+                self.model
+            );
         }
         self.take_backs.clear();
     }
@@ -583,7 +746,10 @@ fn check_value(stored: &Stored<Lock>) {
             let both_share = one.mode == Mode::Shared && other.mode == Mode::Shared;
             let stamp = one.mode == Mode::Stamp || other.mode == Mode::Stamp;
             let apart = !crate::naive::overlap(&one.path, &other.path);
-            assert!(both_share || stamp || apart || one.owner == other.owner, "{one:?} beside {other:?}");
+            assert!(
+                both_share || stamp || apart || one.owner == other.owner,
+                "{one:?} beside {other:?}"
+            );
         }
         let sharing = |hold: &&Hold| hold.mode == Mode::Shared && hold.path == one.path;
         let count = holds.iter().filter(sharing).count() as u64;

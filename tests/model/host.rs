@@ -87,8 +87,7 @@ impl Host for MemoryHost {
 
     fn write<E: Entity>(&mut self, key: Key) -> Result<&mut Stored<E>, Error> {
         if self.find::<E>(key)?.is_none() {
-            self.keys
-                .insert(key.id(), (Value::Lock(Box::default()), None));
+            self.keys.insert(key.id(), (Value::Lock(Box::default()), None));
         }
         Ok(self.find(key)?.expect("just made"))
     }

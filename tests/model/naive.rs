@@ -122,11 +122,13 @@ impl Naive {
             return None;
         }
         let covers = |hold: &&Hold| {
-            let mode =
-                hold.mode == want.mode || (hold.mode == Mode::Exclusive && want.mode == Mode::Shared);
+            let mode = hold.mode == want.mode || (hold.mode == Mode::Exclusive && want.mode == Mode::Shared);
             hold.owner == want.owner && hold.path == want.path && mode && !hold.is_over(self.now)
         };
-        self.holds(key).iter().filter(covers).max_by_key(|hold| hold.fence)
+        self.holds(key)
+            .iter()
+            .filter(covers)
+            .max_by_key(|hold| hold.fence)
     }
 
     pub fn fits(&self, key: &Name, want: &Want) -> bool {
@@ -167,7 +169,9 @@ impl Naive {
 
     /// Somebody may have written below `path`.
     fn wrote(&mut self, key: &Name, path: &str) {
-        let Some(lock) = self.locks.get_mut(key) else { return };
+        let Some(lock) = self.locks.get_mut(key) else {
+            return;
+        };
         lock.version += 1;
         for hold in &mut lock.holds {
             hold.voided |= hold.mode == Mode::Stamp && overlap(&hold.path, path);
@@ -187,8 +191,15 @@ impl Naive {
             hold.ends = hold.ends.and_then(|end| ends.map(|new| end.max(new)));
             return;
         }
-        assert!(self.hold(key, fence).is_none(), "fence {fence} names another grant");
-        assert_eq!(fence % 2 == 1, want.mode == Mode::Stamp, "stamps are odd, grants even");
+        assert!(
+            self.hold(key, fence).is_none(),
+            "fence {fence} names another grant"
+        );
+        assert_eq!(
+            fence % 2 == 1,
+            want.mode == Mode::Stamp,
+            "stamps are odd, grants even"
+        );
         self.locks.entry(key.clone()).or_default().holds.push(Hold {
             fence,
             owner: want.owner.clone(),
@@ -207,7 +218,9 @@ impl Naive {
 
     /// Ends a grant; the last one takes the key and all it remembers with it.
     pub fn end(&mut self, key: &Name, fence: u64, committed: bool) {
-        let Some(lock) = self.locks.get_mut(key) else { return };
+        let Some(lock) = self.locks.get_mut(key) else {
+            return;
+        };
         let Some(at) = lock.holds.iter().position(|hold| hold.fence == fence) else {
             return;
         };
@@ -251,6 +264,9 @@ impl Naive {
 
     pub fn remembered(&self, key: &Name, request_id: &str) -> Option<u64> {
         let requests = &self.locks.get(key)?.requests;
-        requests.iter().find(|(id, _)| id == request_id).map(|(_, fence)| *fence)
+        requests
+            .iter()
+            .find(|(id, _)| id == request_id)
+            .map(|(_, fence)| *fence)
     }
 }

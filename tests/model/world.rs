@@ -108,7 +108,9 @@ impl World {
     fn boot(&mut self) {
         self.node = Node::default();
         self.node.boot = self.now_us;
-        self.node.settings.set_at(Setting::LockLeaseMs as usize, self.shape.lease_ms as i64);
+        self.node
+            .settings
+            .set_at(Setting::LockLeaseMs as usize, self.shape.lease_ms as i64);
         self.set_time(self.now_us);
         let strangers: Vec<u64> = std::mem::take(&mut self.clients).into_keys().collect();
         self.gone.extend(strangers);
@@ -133,7 +135,7 @@ impl World {
     pub fn pass(&mut self, micros: u64, prompt: bool) {
         let target = self.now_us + micros;
         while prompt {
-            match dispatch::next_tick(&self.node) {
+            match sweep::next_tick(&self.node) {
                 Some(next) if next * 1000 <= target => {
                     self.set_time(self.now_us.max(next * 1000));
                     self.tick();
@@ -146,7 +148,7 @@ impl World {
 
     pub fn tick(&mut self) {
         self.host.client = 0;
-        dispatch::tick(&mut self.node, &mut self.host);
+        sweep::tick(&mut self.node, &mut self.host);
         self.absorb_tick();
         self.take_notes();
         self.tell();
@@ -155,7 +157,7 @@ impl World {
     /// Lets the scheduler run until it has nothing more to do now.
     pub fn settle(&mut self) {
         for _ in 0..1000 {
-            match dispatch::next_tick(&self.node) {
+            match sweep::next_tick(&self.node) {
                 Some(next) if next <= self.host.now => self.tick(),
                 _ => return,
             }
@@ -177,8 +179,9 @@ impl World {
     fn tell(&mut self) {
         for Untold { id, client, grants } in std::mem::take(&mut self.untold) {
             if self.rng.percent(2) {
-                self.history.note(format!("client {client} goes before it can be told"));
-                dispatch::waiter_gone(&mut self.node, WaiterId(id));
+                self.history
+                    .note(format!("client {client} goes before it can be told"));
+                sweep::waiter_gone(&mut self.node, WaiterId(id));
                 self.take_backs.extend(grants);
                 self.disconnect(client);
             } else {
@@ -217,17 +220,22 @@ impl World {
 
     /// A client that may send a command now.
     pub fn free_client(&mut self) -> Option<u64> {
-        let free: Vec<u64> = self.clients.iter().filter(|(_, wait)| wait.is_none()).map(|(id, _)| *id).collect();
+        let free: Vec<u64> = self
+            .clients
+            .iter()
+            .filter(|(_, wait)| wait.is_none())
+            .map(|(id, _)| *id)
+            .collect();
         (!free.is_empty()).then(|| *self.rng.pick(&free))
     }
 
     pub fn disconnect(&mut self, client: u64) {
         self.history.note(format!("client {client} disconnects"));
         if let Some(Some(wait)) = self.clients.remove(&client) {
-            dispatch::waiter_gone(&mut self.node, WaiterId(wait));
+            sweep::waiter_gone(&mut self.node, WaiterId(wait));
             self.model.waits.retain(|known| known.id != wait);
         }
-        dispatch::client_gone(&mut self.node, client);
+        sweep::client_gone(&mut self.node, client);
         self.gone.insert(client);
         self.connect();
     }
@@ -238,7 +246,7 @@ impl World {
         };
         self.history.note(format!("CLIENT UNBLOCK {client}"));
         if with_error {
-            dispatch::waiter_gone(&mut self.node, WaiterId(wait));
+            sweep::waiter_gone(&mut self.node, WaiterId(wait));
         } else {
             self.node.drop_wait(WaiterId(wait), Unserved::TimedOut);
         }
@@ -330,7 +338,11 @@ impl World {
 
     /// One step of a random schedule, and all checks.
     pub fn step(&mut self) {
-        let micros = if self.rng.percent(80) { self.rng.below(20) } else { self.rng.below(60_000) };
+        let micros = if self.rng.percent(80) {
+            self.rng.below(20)
+        } else {
+            self.rng.below(60_000)
+        };
         let prompt = self.rng.percent(85);
         self.pass(micros, prompt);
         match self.free_client() {

@@ -57,10 +57,7 @@ pub fn check(queues: &LockQueues, id: WaiterId, locks: &impl Locks, now: Millis)
     }
     Err(Error::new(
         Code::Deadlock,
-        format!(
-            "waiting would close a cycle: {}",
-            graph.cycle(&waiter.request.owner, &stuck)
-        ),
+        format!("waiting would close a cycle: {}", graph.cycle(&waiter.request.owner, &stuck)),
     ))
 }
 
@@ -72,11 +69,7 @@ fn reachable(queues: &LockQueues, db: Db, start: &Bytes, locks: &impl Locks, now
             continue;
         }
         let mut needs = Vec::new();
-        for waiter in queues
-            .of_owner(db, &owner)
-            .iter()
-            .filter_map(|id| queues.waiter(*id))
-        {
+        for waiter in queues.of_owner(db, &owner).iter().filter_map(|id| queues.waiter(*id)) {
             for key in &waiter.keys {
                 needs_on(queues, waiter, key, locks, now, &mut needs);
             }
@@ -99,14 +92,9 @@ fn needs_on(
 ) {
     let line = line_before(queues, waiter, key, needs);
     locks.with(key, |lock| {
-        let holders = lock
-            .grants()
-            .iter()
-            .filter(|grant| grant.mode != Mode::Optimistic && !grant.has_ended(now));
+        let holders = lock.grants().iter().filter(|grant| grant.mode != Mode::Optimistic && !grant.has_ended(now));
         for grant in holders {
-            let kept_out = line
-                .iter()
-                .find(|member| !converts(member, grant) && member.request.is_kept_out_by(grant));
+            let kept_out = line.iter().find(|member| !converts(member, grant) && member.request.is_kept_out_by(grant));
             if let Some(member) = kept_out {
                 push_new(
                     needs,
@@ -121,13 +109,7 @@ fn needs_on(
         }
         for member in &line {
             if let Some(need) = permits(lock, &member.request, key, now) {
-                push_new(
-                    needs,
-                    Need {
-                        via: other_owner(member, waiter),
-                        ..need
-                    },
-                );
+                push_new(needs, Need { via: other_owner(member, waiter), ..need });
             }
         }
     });
@@ -155,15 +137,7 @@ fn line_before<'a>(
             line.push(earlier);
             continue;
         }
-        push_new(
-            needs,
-            Need {
-                key: key.clone(),
-                owners: vec![owner.clone()],
-                quorum: 1,
-                via: None,
-            },
-        );
+        push_new(needs, Need { key: key.clone(), owners: vec![owner.clone()], quorum: 1, via: None });
         nodes.push(earlier);
         if earlier.request.mode == Mode::Exclusive
             && earlier.request.path.is_root()
@@ -196,38 +170,25 @@ fn permits(lock: &Lock, request: &Request, key: &KeyId, now: Millis) -> Option<N
     }
     let missing = lock.permits_missing(request) as usize;
     let sharing = |grant: &&Grant| grant.mode == Mode::Shared && grant.path() == &request.path;
-    let (ended, live): (Vec<&Grant>, Vec<&Grant>) = lock
-        .grants()
-        .iter()
-        .filter(sharing)
-        .partition(|grant| grant.has_ended(now));
+    let (ended, live): (Vec<&Grant>, Vec<&Grant>) =
+        lock.grants().iter().filter(sharing).partition(|grant| grant.has_ended(now));
     let owners: Vec<Bytes> = live.into_iter().map(|grant| grant.owner.clone()).collect();
     // Those whose leases are over have their permits still, until the key is looked at.
     let quorum = missing.saturating_sub(ended.len());
-    (quorum > 0 && quorum <= owners.len()).then(|| Need {
-        key: key.clone(),
-        owners,
-        quorum,
-        via: None,
-    })
+    (quorum > 0 && quorum <= owners.len()).then(|| Need { key: key.clone(), owners, quorum, via: None })
 }
 
 impl Graph {
     /// The owners that are left when everyone who can run to its end has.
     fn irreducible(&self) -> AHashSet<Bytes> {
-        let mut stuck: AHashSet<Bytes> = self
-            .found
-            .iter()
-            .filter(|owner| !self.needs[*owner].is_empty())
-            .cloned()
-            .collect();
+        let mut stuck: AHashSet<Bytes> =
+            self.found.iter().filter(|owner| !self.needs[*owner].is_empty()).cloned().collect();
         loop {
             let before = stuck.len();
             // The last found first: in a long queue that is the front, and one round is enough.
             for owner in self.found.iter().rev() {
-                let met = |need: &Need| {
-                    need.owners.iter().filter(|other| !stuck.contains(*other)).count() >= need.quorum
-                };
+                let met =
+                    |need: &Need| need.owners.iter().filter(|other| !stuck.contains(*other)).count() >= need.quorum;
                 if self.needs[owner].iter().all(met) {
                     stuck.remove(owner);
                 }
@@ -244,14 +205,11 @@ impl Graph {
         let mut seen = vec![start.clone()];
         let mut at = start.clone();
         loop {
-            let edges = self.needs[&at]
-                .iter()
-                .flat_map(|need| need.owners.iter().map(move |owner| (need, owner)));
+            let edges = self.needs[&at].iter().flat_map(|need| need.owners.iter().map(move |owner| (need, owner)));
             let into_stuck: Vec<_> = edges.filter(|(_, owner)| stuck.contains(*owner)).collect();
             let closing = into_stuck.iter().find(|(_, owner)| *owner == start);
-            let Some((need, owner)) = closing
-                .or(into_stuck.iter().find(|(_, owner)| !seen.contains(owner)))
-                .or(into_stuck.first())
+            let Some((need, owner)) =
+                closing.or(into_stuck.iter().find(|(_, owner)| !seen.contains(owner))).or(into_stuck.first())
             else {
                 return text;
             };
@@ -299,23 +257,16 @@ pub fn edges(queues: &LockQueues, locks: &impl Locks, now: Millis) -> Vec<Edge> 
                 });
             };
             locks.with(key, |lock| {
-                let missing =
-                    lock.permits_missing(&waiter.request) > 0 && waiter.request.mode == Mode::Shared;
+                let missing = lock.permits_missing(&waiter.request) > 0 && waiter.request.mode == Mode::Shared;
                 let keeps_out = |grant: &&Grant| {
-                    let permit =
-                        missing && grant.mode == Mode::Shared && grant.path() == &waiter.request.path;
+                    let permit = missing && grant.mode == Mode::Shared && grant.path() == &waiter.request.path;
                     !grant.has_ended(now)
                         && !converts(waiter, grant)
                         && (permit || waiter.request.is_kept_out_by(grant))
                 };
-                lock.grants()
-                    .iter()
-                    .filter(keeps_out)
-                    .for_each(|grant| edge(&grant.owner, true));
+                lock.grants().iter().filter(keeps_out).for_each(|grant| edge(&grant.owner, true));
             });
-            let ahead = before
-                .iter()
-                .filter(|(_, earlier)| waiter.request.waits_behind(&earlier.request));
+            let ahead = before.iter().filter(|(_, earlier)| waiter.request.waits_behind(&earlier.request));
             ahead.for_each(|(_, earlier)| edge(&earlier.request.owner, false));
             before.push((rank, waiter));
             if edges.len() >= GRAPH_EDGES_MAX {

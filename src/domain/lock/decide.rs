@@ -70,27 +70,16 @@ impl Request {
 /// The events that remove the grants whose leases are over.
 pub fn expire(lock: &Lock, now: Millis) -> Vec<LockEvent> {
     let ended = lock.grants().ended(now).into_iter();
-    ended
-        .map(|fence| LockEvent::Ended {
-            fence,
-            cause: Cause::Expired,
-        })
-        .collect()
+    ended.map(|fence| LockEvent::Ended { fence, cause: Cause::Expired }).collect()
 }
 
 /// The grant that `request` takes again, if its owner holds what it asks for (or more) on the same path.
 fn reentered<'a>(lock: &'a Lock, request: &Request) -> Option<&'a Grant> {
     let covers = |grant: &&&Grant| {
-        let mode_covers =
-            grant.mode == request.mode || (grant.mode == Mode::Exclusive && request.mode == Mode::Shared);
+        let mode_covers = grant.mode == request.mode || (grant.mode == Mode::Exclusive && request.mode == Mode::Shared);
         grant.path() == &request.path && mode_covers
     };
-    lock.grants()
-        .of_owner(&request.owner)
-        .iter()
-        .rev()
-        .find(covers)
-        .copied()
+    lock.grants().of_owner(&request.owner).iter().rev().find(covers).copied()
 }
 
 /// Whether the owner holds what `request` asks for already, so that it only takes one level more.
@@ -103,13 +92,8 @@ pub fn fits(lock: &Lock, request: &Request) -> bool {
     if lock.grants().is_empty() || request.mode == Mode::Optimistic {
         return true;
     }
-    let own = if request.reentrant {
-        lock.grants().of_owner(&request.owner)
-    } else {
-        Default::default()
-    };
-    lock.occupancy
-        .admits(&request.path, request.mode, request.limit, &own)
+    let own = if request.reentrant { lock.grants().of_owner(&request.owner) } else { Default::default() };
+    lock.occupancy.admits(&request.path, request.mode, request.limit, &own)
 }
 
 /// Takes once more what the owner holds: `None` if it holds nothing that covers the request.
@@ -127,23 +111,22 @@ pub fn reenter(lock: &Lock, request: &Request, now: Millis) -> Result<Option<(Lo
     }
     // The outer level keeps its lease: a nested one may only lengthen it.
     let ends_at = grant.ends_at.max(request.ends_at(now));
-    Ok(Some((
-        LockEvent::Reentered {
-            fence: grant.fence,
-            ends_at,
-        },
-        grant.fence,
-    )))
+    Ok(Some((LockEvent::Reentered { fence: grant.fence, ends_at }, grant.fence)))
+}
+
+/// What a request that is covered or fits comes to: one level more of what the owner holds, or a new grant.
+pub fn take(lock: &Lock, request: &Request, fences: &mut Fences) -> Result<(LockEvent, Fence), Error> {
+    match reenter(lock, request, fences.now())? {
+        Some(reentered) => Ok(reentered),
+        None => Ok(grant(lock, request, fences)),
+    }
 }
 
 /// The grant of `request`, which [`fits`].
-pub fn grant(lock: &Lock, request: &Request, fences: &mut Fences) -> (LockEvent, Fence) {
+fn grant(lock: &Lock, request: &Request, fences: &mut Fences) -> (LockEvent, Fence) {
     let stamp = request.mode == Mode::Optimistic;
     let fence = if stamp { fences.stamp() } else { fences.grant() };
-    let plain = request.path.is_root()
-        && request.limit == 0
-        && request.connection.is_none()
-        && request.meta.is_none();
+    let plain = request.path.is_root() && request.limit == 0 && request.connection.is_none() && request.meta.is_none();
     let extra = (stamp || !plain).then(|| {
         Box::new(Extra {
             path: request.path.clone(),
@@ -187,119 +170,81 @@ pub fn owned<'a>(lock: &'a Lock, owner: &[u8], token: Fence, now: Millis) -> Res
 }
 
 fn not_owner(lock: &Lock, owner: &[u8]) -> Error {
-    Error::new(
-        Code::NotOwner,
-        format!(
-            "the lock is held by {}, not by {}",
-            holders_text(lock),
-            printable(owner)
-        ),
-    )
+    Error::new(Code::NotOwner, format!("the lock is held by {}, not by {}", holders_text(lock), printable(owner)))
 }
 
 /// The error for a fence that is not current.
 pub fn stale(lock: &Lock, token: Fence) -> Error {
     let newest = lock.grants().iter().map(|grant| grant.fence).max();
-    let now = newest.map_or("the lock is not held".to_string(), |fence| {
-        format!("the newest is {fence}")
-    });
+    let now = newest.map_or("the lock is not held".to_string(), |fence| format!("the newest is {fence}"));
     Error::new(Code::Stale, format!("fence {token} is not current, {now}"))
 }
 
-/// The events of `LTMC.UNLOCK`: one level of the newest grant that `target` names, or with `all` everything it names. Empty if the
-/// lock is not held by anybody.
-pub fn unlock(
-    lock: &Lock,
+/// The event of `LTMC.UNLOCK`: one level less of the newest grant that `target` names. `None` if nothing is held by anybody.
+pub fn unlock(lock: &Lock, target: &Target, now: Millis) -> Result<Option<LockEvent>, Error> {
+    let Some(grant) = named(lock, target, false, now)?.pop() else { return Ok(None) };
+    if grant.levels > 1 {
+        return Ok(Some(LockEvent::Unlocked { fence: grant.fence }));
+    }
+    end(lock, grant).map(Some)
+}
+
+/// The events of `LTMC.UNLOCK ... ALL`: the end of everything that `target` names. Empty if nothing is held by anybody.
+pub fn unlock_all(lock: &Lock, target: &Target, now: Millis) -> Result<Vec<LockEvent>, Error> {
+    named(lock, target, true, now)?.into_iter().map(|grant| end(lock, grant)).collect()
+}
+
+/// The grants in force that `target` names, oldest first: without a path those on the root, or with `everywhere` on any path.
+fn named<'a>(
+    lock: &'a Lock,
     target: &Target,
-    all: bool,
+    everywhere: bool,
     now: Millis,
-) -> Result<SmallVec<[LockEvent; 1]>, Error> {
+) -> Result<SmallVec<[&'a Grant; 2]>, Error> {
     if let Some(token) = target.token {
         if lock.grants().is_empty() && !Fences::is_stamp(token) {
             return Ok(SmallVec::new());
         }
-        let grant = owned(lock, &target.owner, token, now)?;
-        return end(lock, grant, all).map(|event| smallvec![event]);
+        return Ok(smallvec![owned(lock, &target.owner, token, now)?]);
     }
-    let own = lock.grants().of_owner(&target.owner);
-    let named = |grant: &&&Grant| {
-        let on_path = target
-            .path
-            .as_ref()
-            .map_or(all || grant.path().is_root(), |path| grant.path() == path);
-        on_path && grant.mode != Mode::Optimistic && !grant.has_ended(now)
+    let holds = |grant: &Grant| grant.mode != Mode::Optimistic && !grant.has_ended(now);
+    let on_path = |grant: &Grant| match &target.path {
+        Some(path) => grant.path() == path,
+        None => everywhere || grant.path().is_root(),
     };
-    let held: SmallVec<[&Grant; 2]> = own.iter().filter(named).copied().collect();
-    if held.is_empty() {
-        let held_by_others = |grant: &Grant| {
-            let on_path = target
-                .path
-                .as_ref()
-                .is_none_or(|path| grant.path().overlaps(path));
-            on_path && grant.owner != target.owner && grant.mode != Mode::Optimistic && !grant.has_ended(now)
-        };
-        let foreign = lock.grants().iter().any(held_by_others);
-        return if foreign {
-            Err(not_owner(lock, &target.owner))
-        } else {
-            Ok(SmallVec::new())
-        };
+    let mut named = lock.grants().of_owner(&target.owner);
+    named.retain(|grant| holds(grant) && on_path(grant));
+    let in_the_way = |grant: &Grant| target.path.as_ref().is_none_or(|path| grant.path().overlaps(path));
+    let foreign = |grant: &Grant| grant.owner != target.owner && holds(grant) && in_the_way(grant);
+    if named.is_empty() && lock.grants().iter().any(foreign) {
+        return Err(not_owner(lock, &target.owner));
     }
-    let count = if all { held.len() } else { 1 };
-    held.into_iter()
-        .rev()
-        .take(count)
-        .map(|grant| end(lock, grant, all))
-        .collect()
+    Ok(named)
 }
 
-fn end(lock: &Lock, grant: &Grant, all: bool) -> Result<LockEvent, Error> {
+fn end(lock: &Lock, grant: &Grant) -> Result<LockEvent, Error> {
     if grant.mode == Mode::Optimistic {
         return commit(lock, grant);
     }
-    let fence = grant.fence;
-    if grant.levels > 1 && !all {
-        return Ok(LockEvent::Unlocked { fence });
-    }
-    Ok(LockEvent::Ended {
-        fence,
-        cause: Cause::Released,
-    })
+    Ok(LockEvent::Ended { fence: grant.fence, cause: Cause::Released })
 }
 
 /// The commit of an optimistic stamp.
 fn commit(lock: &Lock, stamp: &Grant) -> Result<LockEvent, Error> {
     let written = |grant: &Grant| grant.mode == Mode::Exclusive && grant.path().overlaps(stamp.path());
-    let (then, voided) = stamp
-        .extra
-        .as_ref()
-        .map_or((0, false), |extra| (extra.version, extra.voided));
+    let (then, voided) = stamp.extra.as_ref().map_or((0, false), |extra| (extra.version, extra.voided));
     if voided || lock.grants().iter().any(written) {
-        let text = format!(
-            "somebody wrote since the stamp: its version is {then}, the current version is {}",
-            lock.version()
-        );
+        let text =
+            format!("somebody wrote since the stamp: its version is {then}, the current version is {}", lock.version());
         return Err(Error::new(Code::Conflict, text));
     }
-    Ok(LockEvent::Ended {
-        fence: stamp.fence,
-        cause: Cause::Committed,
-    })
+    Ok(LockEvent::Ended { fence: stamp.fence, cause: Cause::Committed })
 }
 
 /// The new lease of `LTMC.LOCK.RENEW`.
-pub fn renew(
-    lock: &Lock,
-    owner: &[u8],
-    token: Fence,
-    lease_ms: Millis,
-    now: Millis,
-) -> Result<LockEvent, Error> {
+pub fn renew(lock: &Lock, owner: &[u8], token: Fence, lease_ms: Millis, now: Millis) -> Result<LockEvent, Error> {
     let grant = owned(lock, owner, token, now)?;
-    Ok(LockEvent::Renewed {
-        fence: grant.fence,
-        ends_at: now.saturating_add(lease_ms),
-    })
+    Ok(LockEvent::Renewed { fence: grant.fence, ends_at: now.saturating_add(lease_ms) })
 }
 
 /// The request that a conversion of `grant` to `mode` comes to.
@@ -320,41 +265,19 @@ pub fn convert(lock: &Lock, fence: Fence, mode: Mode, fences: &mut Fences) -> Op
         return None;
     }
     let new_fence = fences.grant();
-    Some((
-        LockEvent::Converted {
-            fence,
-            new_fence,
-            mode,
-        },
-        new_fence,
-    ))
+    Some((LockEvent::Converted { fence, new_fence, mode }, new_fence))
 }
 
 /// The events that take away every grant (of `owner`, if given).
 pub fn breaking(lock: &Lock, owner: Option<&[u8]>) -> Vec<LockEvent> {
-    let broken = lock
-        .grants()
-        .iter()
-        .filter(|grant| owner.is_none_or(|owner| grant.owner[..] == *owner));
-    broken
-        .map(|grant| LockEvent::Ended {
-            fence: grant.fence,
-            cause: Cause::Broken,
-        })
-        .collect()
+    let broken = lock.grants().iter().filter(|grant| owner.is_none_or(|owner| grant.owner[..] == *owner));
+    broken.map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::Broken }).collect()
 }
 
 /// The events that end what was tied to `connection`.
 pub fn disconnect(lock: &Lock, connection: Connection) -> Vec<LockEvent> {
-    let tied = lock
-        .grants()
-        .iter()
-        .filter(|grant| grant.connection() == Some(connection));
-    tied.map(|grant| LockEvent::Ended {
-        fence: grant.fence,
-        cause: Cause::Disconnected,
-    })
-    .collect()
+    let tied = lock.grants().iter().filter(|grant| grant.connection() == Some(connection));
+    tied.map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::Disconnected }).collect()
 }
 
 /// The event that undoes a grant that nobody was told of: the whole grant if it was new, else the level that was added.
@@ -363,8 +286,5 @@ pub fn take_back(lock: &Lock, fence: Fence) -> Option<LockEvent> {
     if grant.levels > 1 {
         return Some(LockEvent::Unlocked { fence });
     }
-    Some(LockEvent::Ended {
-        fence,
-        cause: Cause::TakenBack,
-    })
+    Some(LockEvent::Ended { fence, cause: Cause::TakenBack })
 }

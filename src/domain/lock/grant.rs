@@ -144,9 +144,7 @@ impl Grants {
             Grants::Few(list) => (Some(list), None),
             Grants::Many(many) => (None, Some(&many.by_fence)),
         };
-        few.into_iter()
-            .flatten()
-            .chain(many.into_iter().flat_map(BTreeMap::values))
+        few.into_iter().flatten().chain(many.into_iter().flat_map(BTreeMap::values))
     }
 
     /// The only grant, if there is just one.
@@ -170,10 +168,7 @@ impl Grants {
         match self {
             Grants::Few(list) => list.iter().filter(|grant| grant.owner[..] == *owner).collect(),
             Grants::Many(many) => match many.by_owner.get(owner) {
-                Some(fences) => fences
-                    .iter()
-                    .filter_map(|fence| many.by_fence.get(fence))
-                    .collect(),
+                Some(fences) => fences.iter().filter_map(|fence| many.by_fence.get(fence)).collect(),
                 None => SmallVec::new(),
             },
         }
@@ -198,17 +193,10 @@ impl Grants {
     /// The fences whose leases are over at `now`.
     pub fn ended(&self, now: Millis) -> Vec<Fence> {
         match self {
-            Grants::Few(list) => list
-                .iter()
-                .filter(|g| g.has_ended(now))
-                .map(|g| g.fence)
-                .collect(),
-            Grants::Many(many) => many
-                .by_end
-                .iter()
-                .take_while(|(end, _)| *end <= now)
-                .map(|(_, fence)| *fence)
-                .collect(),
+            Grants::Few(list) => list.iter().filter(|g| g.has_ended(now)).map(|g| g.fence).collect(),
+            Grants::Many(many) => {
+                many.by_end.iter().take_while(|(end, _)| *end <= now).map(|(_, fence)| *fence).collect()
+            }
         }
     }
 
@@ -217,10 +205,7 @@ impl Grants {
         self.remove(grant.fence);
         match self {
             Grants::Few(list) if list.len() < FEW => {
-                let at = list
-                    .iter()
-                    .rposition(|known| known.fence < grant.fence)
-                    .map_or(0, |before| before + 1);
+                let at = list.iter().rposition(|known| known.fence < grant.fence).map_or(0, |before| before + 1);
                 list.insert(at, grant);
             }
             Grants::Few(list) => {
@@ -311,15 +296,7 @@ mod tests {
     use super::*;
 
     fn grant(fence: Fence, owner: &str, ends_at: Millis) -> Grant {
-        Grant {
-            fence,
-            ends_at,
-            since: 1,
-            owner: Bytes::from(owner),
-            levels: 1,
-            mode: Mode::Shared,
-            extra: None,
-        }
+        Grant { fence, ends_at, since: 1, owner: Bytes::from(owner), levels: 1, mode: Mode::Shared, extra: None }
     }
 
     #[test]
@@ -343,10 +320,6 @@ mod tests {
 
     #[test]
     fn a_plain_lock_stays_small() {
-        assert!(
-            std::mem::size_of::<Grant>() <= 72,
-            "{}",
-            std::mem::size_of::<Grant>()
-        );
+        assert!(std::mem::size_of::<Grant>() <= 72, "{}", std::mem::size_of::<Grant>());
     }
 }

@@ -88,12 +88,7 @@ impl Lock {
             return;
         }
         let overlapping = |grant: &&Grant| grant.mode == Mode::Optimistic && grant.path().overlaps(path);
-        let voided: Vec<Fence> = self
-            .grants
-            .iter()
-            .filter(overlapping)
-            .map(|stamp| stamp.fence)
-            .collect();
+        let voided: Vec<Fence> = self.grants.iter().filter(overlapping).map(|stamp| stamp.fence).collect();
         for fence in voided {
             self.grants.update(fence, |stamp| {
                 if let Some(extra) = stamp.extra.as_mut() {
@@ -114,11 +109,7 @@ impl Lock {
         let Some(grant) = self.take(fence) else { return };
         let writes = grant.mode == Mode::Exclusive || mode == Mode::Exclusive;
         let path = grant.path().clone();
-        self.add(Grant {
-            fence: new_fence,
-            mode,
-            ..grant
-        });
+        self.add(Grant { fence: new_fence, mode, ..grant });
         if writes {
             self.wrote(&path);
         }
@@ -145,18 +136,10 @@ impl Entity for Lock {
                 grant.ends_at = *ends_at;
             }),
             LockEvent::Unlocked { fence } => {
-                self.grants.update(*fence, |grant| {
-                    grant.levels = grant.levels.saturating_sub(1).max(1)
-                });
+                self.grants.update(*fence, |grant| grant.levels = grant.levels.saturating_sub(1).max(1));
             }
-            LockEvent::Renewed { fence, ends_at } => {
-                self.grants.update(*fence, |grant| grant.ends_at = *ends_at)
-            }
-            LockEvent::Converted {
-                fence,
-                new_fence,
-                mode,
-            } => self.converted(*fence, *new_fence, *mode),
+            LockEvent::Renewed { fence, ends_at } => self.grants.update(*fence, |grant| grant.ends_at = *ends_at),
+            LockEvent::Converted { fence, new_fence, mode } => self.converted(*fence, *new_fence, *mode),
             LockEvent::Ended { fence, cause } => self.ended(*fence, *cause),
         }
     }
@@ -164,9 +147,7 @@ impl Entity for Lock {
     fn admit(event: &LockEvent) -> Result<(), Error> {
         match event {
             LockEvent::Granted(grant) => admit_grant(grant),
-            LockEvent::Converted { new_fence, mode, .. } if *mode != Mode::Optimistic => {
-                admit_fence(*new_fence)
-            }
+            LockEvent::Converted { new_fence, mode, .. } if *mode != Mode::Optimistic => admit_fence(*new_fence),
             LockEvent::Converted { .. } => Err(Error::usage("payload converts a lock into a stamp")),
             _ => Ok(()),
         }
@@ -200,10 +181,7 @@ impl Entity for Lock {
     }
 
     fn memory_bytes(&self) -> usize {
-        std::mem::size_of::<Self>()
-            + self.grants.heap_bytes()
-            + self.occupancy.heap_bytes()
-            + self.grant_bytes
+        std::mem::size_of::<Self>() + self.grants.heap_bytes() + self.occupancy.heap_bytes() + self.grant_bytes
     }
 
     fn free_effort(&self) -> usize {
@@ -221,37 +199,19 @@ impl Entity for Lock {
         for grant in self.grants.iter() {
             rule(admit_grant(grant).is_ok(), "a grant is out of bounds")?;
             let own = self.grants.of_owner(&grant.owner);
-            let alone = grant.mode == Mode::Optimistic
-                || self.occupancy.is_compatible(grant.path(), grant.mode, &own);
+            let alone = grant.mode == Mode::Optimistic || self.occupancy.is_compatible(grant.path(), grant.mode, &own);
             rule(alone, "two owners hold what excludes each other")?;
         }
-        rule(
-            self.occupancy == Occupancy::of(self.grants.iter()),
-            "the occupancy differs from the grants",
-        )?;
-        let stamps = self
-            .grants
-            .iter()
-            .filter(|grant| grant.mode == Mode::Optimistic)
-            .count();
-        rule(
-            self.stamps as usize == stamps,
-            "the number of stamps differs from the grants",
-        )?;
+        rule(self.occupancy == Occupancy::of(self.grants.iter()), "the occupancy differs from the grants")?;
+        let stamps = self.grants.iter().filter(|grant| grant.mode == Mode::Optimistic).count();
+        rule(self.stamps as usize == stamps, "the number of stamps differs from the grants")?;
         let bytes = self.grants.iter().map(Grant::heap_bytes).sum::<usize>();
-        rule(
-            self.grant_bytes == bytes,
-            "the counted bytes differ from the grants",
-        )
+        rule(self.grant_bytes == bytes, "the counted bytes differ from the grants")
     }
 
     fn rebuild(&mut self) {
         self.occupancy = Occupancy::of(self.grants.iter());
-        self.stamps = self
-            .grants
-            .iter()
-            .filter(|grant| grant.mode == Mode::Optimistic)
-            .count() as u32;
+        self.stamps = self.grants.iter().filter(|grant| grant.mode == Mode::Optimistic).count() as u32;
         self.grant_bytes = self.grants.iter().map(Grant::heap_bytes).sum();
     }
 }
@@ -259,21 +219,14 @@ impl Entity for Lock {
 fn admit_fence(fence: Fence) -> Result<(), Error> {
     // Far below the end, so that no payload can use up the fences of a node.
     if fence == 0 || fence >= FENCE_END / 2 {
-        return Err(Error::usage(format!(
-            "payload holds the fence {fence}, allowed are 1 to {}",
-            FENCE_END / 2 - 1
-        )));
+        return Err(Error::usage(format!("payload holds the fence {fence}, allowed are 1 to {}", FENCE_END / 2 - 1)));
     }
     Ok(())
 }
 
 fn admit_grant(grant: &Grant) -> Result<(), Error> {
     admit_fence(grant.fence)?;
-    let meta_bytes = grant
-        .extra
-        .as_ref()
-        .and_then(|extra| extra.meta.as_ref())
-        .map_or(0, |meta| meta.len());
+    let meta_bytes = grant.extra.as_ref().and_then(|extra| extra.meta.as_ref()).map_or(0, |meta| meta.len());
     let path_known = Path::parse(grant.path().bytes()).is_ok_and(|path| path == *grant.path());
     let fits = (1..=ID_BYTES_MAX).contains(&grant.owner.len())
         && (1..=LOCK_LEVELS_MAX).contains(&grant.levels)
@@ -296,21 +249,14 @@ struct Saved<G> {
 
 impl Serialize for Lock {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Saved {
-            version: self.version,
-            grants: self.grants.iter().collect::<Vec<_>>(),
-        }
-        .serialize(serializer)
+        Saved { version: self.version, grants: self.grants.iter().collect::<Vec<_>>() }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Lock {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let saved = Saved::<Vec<Grant>>::deserialize(deserializer)?;
-        let mut lock = Lock {
-            version: saved.version,
-            ..Lock::default()
-        };
+        let mut lock = Lock { version: saved.version, ..Lock::default() };
         saved.grants.into_iter().for_each(|grant| lock.add(grant));
         Ok(lock)
     }

@@ -98,9 +98,7 @@ impl Occupancy {
             let target = self.node_mut(grant.path().bytes());
             target.limit = 0;
             let others = rest.filter(|other| other.path() == grant.path());
-            others
-                .filter(|other| other.limit() > 0)
-                .for_each(|other| target.add_limit(other.limit()));
+            others.filter(|other| other.limit() > 0).for_each(|other| target.add_limit(other.limit()));
         }
         if !grant.path().is_root() {
             self.prune(grant.path());
@@ -109,18 +107,13 @@ impl Occupancy {
 
     /// Whether `mode` on `path` can be had beside everything that is taken except what `own` says, limits left aside.
     pub fn is_compatible(&self, path: &Path, mode: Mode, own: &[&Grant]) -> bool {
-        let own = if own.is_empty() {
-            None
-        } else {
-            Some(Self::of(own.iter().copied()))
-        };
+        let own = if own.is_empty() { None } else { Some(Self::of(own.iter().copied())) };
         let others = |name: &[u8]| {
             let node = self.node(name);
             own.as_ref().map_or(node, |own| node.without(own.node(name)))
         };
         let passes = |node: Node| node.exclusive == 0 && (mode == Mode::Shared || node.shared == 0);
-        let passes_on_the_way =
-            || passes(others(b"")) && path.inner_ancestors().all(|name| passes(others(name)));
+        let passes_on_the_way = || passes(others(b"")) && path.inner_ancestors().all(|name| passes(others(name)));
         if !path.is_root() && !passes_on_the_way() {
             return false;
         }
@@ -133,8 +126,7 @@ impl Occupancy {
 
     /// Whether `mode` on `path`, sharing with at most `limit` (0: any number), can be had beside what is taken except by `own`.
     pub fn admits(&self, path: &Path, mode: Mode, limit: u32, own: &[&Grant]) -> bool {
-        self.is_compatible(path, mode, own)
-            && (mode == Mode::Exclusive || self.permits_missing(path, limit) == 0)
+        self.is_compatible(path, mode, own) && (mode == Mode::Exclusive || self.permits_missing(path, limit) == 0)
     }
 
     /// How many shared grants on `path` have to end before one more with this `limit` (0: any number) keeps everyone's limit.
@@ -147,30 +139,21 @@ impl Occupancy {
     /// Bytes allocated outside the struct itself, without spilled paths.
     pub fn heap_bytes(&self) -> usize {
         let entry = std::mem::size_of::<(Bytes, Node)>() + 1;
-        self.inner.as_ref().map_or(0, |inner| {
-            std::mem::size_of_val(&**inner) + inner.capacity() * entry
-        })
+        self.inner.as_ref().map_or(0, |inner| std::mem::size_of_val(&**inner) + inner.capacity() * entry)
     }
 
     fn node(&self, name: &[u8]) -> Node {
         if name.is_empty() {
             return self.root;
         }
-        self.inner
-            .as_ref()
-            .and_then(|inner| inner.get(name))
-            .copied()
-            .unwrap_or_default()
+        self.inner.as_ref().and_then(|inner| inner.get(name)).copied().unwrap_or_default()
     }
 
     fn node_mut(&mut self, name: &[u8]) -> &mut Node {
         if name.is_empty() {
             return &mut self.root;
         }
-        self.inner
-            .get_or_insert_default()
-            .entry(Bytes::from(name))
-            .or_default()
+        self.inner.get_or_insert_default().entry(Bytes::from(name)).or_default()
     }
 
     fn on_the_way(&mut self, path: &Path, mut visit: impl FnMut(&mut Node, bool)) {

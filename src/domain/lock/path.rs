@@ -32,15 +32,11 @@ impl Path {
             depth += 1;
             if matches!(segment, b"" | b"." | b"..") {
                 let shown = crate::domain::id::printable(text);
-                return Err(Error::usage(format!(
-                    "PATH '{shown}' has an empty, '.' or '..' segment"
-                )));
+                return Err(Error::usage(format!("PATH '{shown}' has an empty, '.' or '..' segment")));
             }
         }
         if depth > PATH_DEPTH_MAX {
-            return Err(Error::usage(format!(
-                "PATH has {depth} segments, at most {PATH_DEPTH_MAX} are allowed"
-            )));
+            return Err(Error::usage(format!("PATH has {depth} segments, at most {PATH_DEPTH_MAX} are allowed")));
         }
         Ok(Self(Bytes::from(text)))
     }
@@ -57,22 +53,13 @@ impl Path {
 
     /// The proper ancestors below the root, shortest first: `a`, `a/b` for `a/b/c`.
     pub fn inner_ancestors(&self) -> impl Iterator<Item = &[u8]> {
-        self.0
-            .iter()
-            .enumerate()
-            .filter(|(_, &b)| b == b'/')
-            .map(|(at, _)| &self.0[..at])
+        self.0.iter().enumerate().filter(|(_, &b)| b == b'/').map(|(at, _)| &self.0[..at])
     }
 
     /// Whether one path is the other or lies below it: only then can locks on them exclude each other.
     pub fn overlaps(&self, other: &Path) -> bool {
-        let (short, long) = if self.0.len() <= other.0.len() {
-            (self, other)
-        } else {
-            (other, self)
-        };
-        short.is_root()
-            || (long.0.starts_with(&short.0) && matches!(long.0.get(short.0.len()), None | Some(b'/')))
+        let (short, long) = if self.0.len() <= other.0.len() { (self, other) } else { (other, self) };
+        short.is_root() || (long.0.starts_with(&short.0) && matches!(long.0.get(short.0.len()), None | Some(b'/')))
     }
 }
 
@@ -107,15 +94,8 @@ mod tests {
 
     #[test]
     fn a_path_overlaps_its_ancestors_and_descendants_only() {
-        assert!(
-            path("").overlaps(&path("a"))
-                && path("a/b").overlaps(&path("a"))
-                && path("a").overlaps(&path("a"))
-        );
+        assert!(path("").overlaps(&path("a")) && path("a/b").overlaps(&path("a")) && path("a").overlaps(&path("a")));
         assert!(!path("a").overlaps(&path("ab")) && !path("a/b").overlaps(&path("a/c")));
-        assert_eq!(
-            path("a/bc/d").inner_ancestors().collect::<Vec<_>>(),
-            [&b"a"[..], b"a/bc"]
-        );
+        assert_eq!(path("a/bc/d").inner_ancestors().collect::<Vec<_>>(), [&b"a"[..], b"a/bc"]);
     }
 }

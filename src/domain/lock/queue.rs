@@ -90,11 +90,7 @@ impl LockQueues {
 
     /// Those who wait for `key`, first to last.
     pub fn queue(&self, key: &KeyId) -> impl DoubleEndedIterator<Item = (Rank, &LockWaiter)> {
-        self.queues
-            .get(key)
-            .into_iter()
-            .flatten()
-            .filter_map(|rank| Some((*rank, self.waiters.get(&rank.waiter())?)))
+        self.queues.get(key).into_iter().flatten().filter_map(|rank| Some((*rank, self.waiters.get(&rank.waiter())?)))
     }
 
     /// The waits of one owner.
@@ -112,10 +108,7 @@ impl LockQueues {
             self.queues.entry(key.clone()).or_default().insert(waiter.rank);
         }
         if let Some(key) = waiter.keys.first() {
-            self.by_owner
-                .entry((key.db, waiter.request.owner.clone()))
-                .or_default()
-                .push(id);
+            self.by_owner.entry((key.db, waiter.request.owner.clone())).or_default().push(id);
         }
         self.waiters.insert(id, waiter);
     }
@@ -146,9 +139,7 @@ impl LockQueues {
     /// Whether somebody stands before `rank` in the queue of `key` whom `request` would have to wait for.
     pub fn blocks(&self, key: &KeyId, request: &Request, rank: Rank) -> bool {
         let before = self.queue(key).take_while(|(earlier, _)| *earlier < rank);
-        before
-            .into_iter()
-            .any(|(_, earlier)| request.waits_behind(&earlier.request))
+        before.into_iter().any(|(_, earlier)| request.waits_behind(&earlier.request))
     }
 }
 
@@ -177,10 +168,7 @@ impl GrantPass {
                 return Some(rank.waiter());
             }
             self.passed_over.push(rank.waiter());
-            if waiter.request.mode == Mode::Exclusive
-                && waiter.request.path.is_root()
-                && queues.of_one_wait(waiter)
-            {
+            if waiter.request.mode == Mode::Exclusive && waiter.request.path.is_root() && queues.of_one_wait(waiter) {
                 self.resume_after = ranks.last().copied();
                 return None;
             }
@@ -190,9 +178,7 @@ impl GrantPass {
 
     fn is_free(&self, queues: &LockQueues, waiter: &LockWaiter) -> bool {
         let earlier = self.passed_over.iter().filter_map(|id| queues.waiter(*id));
-        !earlier
-            .into_iter()
-            .any(|earlier| waiter.request.waits_behind(&earlier.request))
+        !earlier.into_iter().any(|earlier| waiter.request.waits_behind(&earlier.request))
     }
 }
 
@@ -200,10 +186,7 @@ impl LockQueues {
     /// Whether nobody else in the queue can be of the same owner, so that an exclusive wait for the whole key really stops everyone
     /// behind it.
     fn of_one_wait(&self, waiter: &LockWaiter) -> bool {
-        waiter
-            .keys
-            .first()
-            .is_some_and(|key| self.of_owner(key.db, &waiter.request.owner).len() == 1)
+        waiter.keys.first().is_some_and(|key| self.of_owner(key.db, &waiter.request.owner).len() == 1)
     }
 }
 
