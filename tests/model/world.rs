@@ -289,7 +289,7 @@ impl World {
                 dispatch::note_value(&mut self.node, (&key).into(), stored);
             }
         }
-        self.node.chores.push(ltmc::command::node::Chore::ForgetStrangers);
+        self.node.chores.push_back(ltmc::command::node::Chore::ForgetStrangers);
     }
 
     /// The server's own sweep over expired keys.
