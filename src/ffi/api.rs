@@ -213,7 +213,8 @@ pub struct CallReply(*mut rm::RedisModuleCallReply);
 impl CallReply {
     /// Takes what `RM_Call` returned; null means that the command was not run.
     pub fn new(reply: *mut rm::RedisModuleCallReply) -> Option<Self> {
-        (!reply.is_null()).then_some(Self(reply))
+        // Not then_some: that would make one of null first, and drop it.
+        (!reply.is_null()).then(|| Self(reply))
     }
 
     /// Whether it is an error.

@@ -32,10 +32,7 @@ pub struct Workload {
 
 impl Workload {
     pub fn new(name: &'static str) -> Workload {
-        Workload {
-            name,
-            steps: Vec::new(),
-        }
+        Workload { name, steps: Vec::new() }
     }
 
     /// Adds `before key after`; `{me}` in `after` is the connection's name.
@@ -49,13 +46,7 @@ impl Workload {
         self.add(before, after.to_vec(), reply_lines, Tail::PerKey)
     }
 
-    fn add(
-        mut self,
-        before: &str,
-        after: Vec<String>,
-        reply_lines: usize,
-        tail: fn(Vec<Vec<u8>>) -> Tail,
-    ) -> Workload {
+    fn add(mut self, before: &str, after: Vec<String>, reply_lines: usize, tail: fn(Vec<Vec<u8>>) -> Tail) -> Workload {
         let count = before.split_whitespace().count() + 1 + after[0].split_whitespace().count();
         let head = format!("*{count}\r\n{}", bulks(before));
         self.steps.push(Step {
@@ -73,9 +64,7 @@ impl Workload {
 }
 
 fn bulks(line: &str) -> String {
-    line.split_whitespace()
-        .map(|word| format!("${}\r\n{word}\r\n", word.len()))
-        .collect()
+    line.split_whitespace().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect()
 }
 
 /// The name of a key of the key space.
@@ -113,12 +102,7 @@ impl Load {
         let connect = |_| {
             let stream = TcpStream::connect(("127.0.0.1", server.port())).expect("the server accepts");
             stream.set_nodelay(true).expect("a TCP stream has this option");
-            Lane {
-                stream,
-                step: 0,
-                key: 0,
-                awaited: 0,
-            }
+            Lane { stream, step: 0, key: 0, awaited: 0 }
         };
         Load {
             lanes: (0..clients).map(connect).collect(),
@@ -151,10 +135,7 @@ impl Load {
         let cpu = cpu_us(server.pid()) - cpu;
         self.complete(workload);
         let ops = commands as f64 / workload.commands() as f64;
-        Round {
-            ops_per_s: ops / seconds,
-            server_us_per_op: cpu / ops,
-        }
+        Round { ops_per_s: ops / seconds, server_us_per_op: cpu / ops }
     }
 
     /// Takes every connection through the steps that it has begun, so that the next workload finds no locks held.
@@ -196,10 +177,7 @@ impl Load {
             let count = lane.stream.read(&mut self.input).expect("the server answers");
             assert!(count > 0, "the server closed a connection");
             let lines = self.input[..count].iter().filter(|byte| **byte == b'\n').count();
-            lane.awaited = lane
-                .awaited
-                .checked_sub(lines)
-                .expect("no more lines than the workload says");
+            lane.awaited = lane.awaited.checked_sub(lines).expect("no more lines than the workload says");
         }
     }
 
@@ -214,12 +192,7 @@ impl Load {
 
 /// Runs each workload once by hand and checks what it answers: a benchmark of errors would be a fast one.
 pub fn check_replies(client: &mut Client, workload: &Workload, expected: &[&str]) {
-    assert_eq!(
-        workload.steps.len(),
-        expected.len(),
-        "{}: one reply per step",
-        workload.name
-    );
+    assert_eq!(workload.steps.len(), expected.len(), "{}: one reply per step", workload.name);
     let name = bulks(&key(0)).into_bytes();
     for (step, expected) in workload.steps.iter().zip(expected) {
         let (Tail::PerConnection(tails) | Tail::PerKey(tails)) = &step.tail;
@@ -233,9 +206,6 @@ pub fn check_replies(client: &mut Client, workload: &Workload, expected: &[&str]
 /// Processor time that the main thread of a process has used, in microseconds; not a number where the system does not tell.
 fn cpu_us(pid: u32) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
-    let ns = text
-        .split_whitespace()
-        .next()
-        .and_then(|word| word.parse::<f64>().ok());
+    let ns = text.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());
     ns.map_or(f64::NAN, |ns| ns / 1000.0)
 }

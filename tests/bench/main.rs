@@ -62,10 +62,7 @@ const BENCHES: [Bench; 5] = [
 ];
 
 fn main() {
-    let mut options = Options {
-        quick: false,
-        names: Vec::new(),
-    };
+    let mut options = Options { quick: false, names: Vec::new() };
     for arg in std::env::args().skip(1) {
         match arg.as_str() {
             "--quick" => options.quick = true,

@@ -19,11 +19,7 @@ pub fn per_lock(options: &Options) {
             let lines: Vec<String> = chunk.iter().map(|at| line(&key(*at))).collect();
             client.pipeline(&lines);
         }
-        assert_eq!(
-            client.run("DBSIZE").int(),
-            count as i64,
-            "{name}: every key is there"
-        );
+        assert_eq!(client.run("DBSIZE").int(), count as i64, "{name}: every key is there");
         let each = (used() - before) as f64 / count as f64;
         let usage = client.run(&format!("MEMORY USAGE {}", key(0))).int();
         vec![name.to_string(), usage.to_string(), format!("{each:.0}")]
@@ -32,15 +28,9 @@ pub fn per_lock(options: &Options) {
         &format!("bytes per lock, {count} of them"),
         &["", "MEMORY USAGE", "used_memory"],
         &[
-            row("SET key agent-1 NX PX", &|key| {
-                format!("SET {key} agent-1 NX PX 3000000")
-            }),
-            row("LTMC.LOCK key agent-1", &|key| {
-                format!("LTMC.LOCK {key} agent-1 PX 3000000")
-            }),
-            row("LTMC.LOCK key agent-1 PATH src/db", &|key| {
-                format!("LTMC.LOCK {key} agent-1 PATH src/db PX 3000000")
-            }),
+            row("SET key agent-1 NX PX", &|key| format!("SET {key} agent-1 NX PX 3000000")),
+            row("LTMC.LOCK key agent-1", &|key| format!("LTMC.LOCK {key} agent-1 PX 3000000")),
+            row("LTMC.LOCK key agent-1 PATH src/db", &|key| format!("LTMC.LOCK {key} agent-1 PATH src/db PX 3000000")),
         ],
     );
 }

@@ -12,10 +12,7 @@ pub fn percentile(values: impl IntoIterator<Item = f64>, percent: f64) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     let at = (values.len() as f64 * percent / 100.0) as usize;
-    values
-        .get(at.min(values.len().saturating_sub(1)))
-        .copied()
-        .unwrap_or(f64::NAN)
+    values.get(at.min(values.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
 }
 
 /// Prints a table: a title, the names of the columns, and rows of which the first column is text.
@@ -26,14 +23,10 @@ pub fn table(title: &str, columns: &[&str], rows: &[Vec<String>]) {
     };
     let widths: Vec<usize> = (0..columns.len()).map(width).collect();
     let line = |cells: Vec<&str>| {
-        let padded = cells
-            .iter()
-            .zip(&widths)
-            .enumerate()
-            .map(|(at, (cell, width))| match at {
-                0 => format!("{cell:<width$}"),
-                _ => format!("{cell:>width$}"),
-            });
+        let padded = cells.iter().zip(&widths).enumerate().map(|(at, (cell, width))| match at {
+            0 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
         println!("  {}", padded.collect::<Vec<_>>().join("  ").trim_end());
     };
     println!("\n{title}");
@@ -49,9 +42,7 @@ pub fn machine(server: &Server) -> String {
     let model = cpu
         .lines()
         .find_map(|line| line.strip_prefix("model name"))
-        .map_or("unknown processor", |rest| {
-            rest.trim_start_matches(['\t', ' ', ':'])
-        });
+        .map_or("unknown processor", |rest| rest.trim_start_matches(['\t', ' ', ':']));
     let cores = std::thread::available_parallelism().map_or(0, |count| count.get());
     let info = server.info("server");
     let version = match info.get("valkey_version") {

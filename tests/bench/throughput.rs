@@ -8,19 +8,14 @@ use crate::Options;
 const CLIENTS: usize = 50;
 const PIPELINES: [usize; 2] = [1, 16];
 
-const LOCK_SCRIPT: &str =
-    "if redis.call('set',KEYS[1],ARGV[1],'NX','PX',ARGV[2]) then return 1 else return 0 end";
+const LOCK_SCRIPT: &str = "if redis.call('set',KEYS[1],ARGV[1],'NX','PX',ARGV[2]) then return 1 else return 0 end";
 const UNLOCK_SCRIPT: &str =
     "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end";
 
 /// A lock taken and given back, in the three states a server can be in: nobody listens to its writes, an AOF does, a replica does.
 pub fn lock_pairs(options: &Options) {
     for state in ["nobody listens", "appendonly yes, everysec", "one replica"] {
-        let appendonly = if state.starts_with("appendonly") {
-            "yes"
-        } else {
-            "no"
-        };
+        let appendonly = if state.starts_with("appendonly") { "yes" } else { "no" };
         let server = Server::builder()
             .arg("appendonly", appendonly)
             .arg("appendfsync", "everysec")
@@ -28,12 +23,7 @@ pub fn lock_pairs(options: &Options) {
             .start();
         let _replica = state.ends_with("replica").then(|| server.replica());
         let pairs = pairs(&server);
-        compare(
-            &format!("lock and unlock, {state}: pairs a second"),
-            &server,
-            &pairs,
-            options,
-        );
+        compare(&format!("lock and unlock, {state}: pairs a second"), &server, &pairs, options);
     }
 }
 
@@ -43,15 +33,13 @@ fn pairs(server: &Server) -> Vec<Workload> {
     let (lock, unlock) = (load(LOCK_SCRIPT), load(UNLOCK_SCRIPT));
     let by_script = format!("EVALSHA {unlock} 1");
     let pairs = [
-        Workload::new("SET NX PX + DEL")
-            .step("SET", set, CLIENTS)
-            .step("DEL", "", CLIENTS),
-        Workload::new("LTMC.LOCK + LTMC.UNLOCK")
-            .step("LTMC.LOCK", "{me} PX 30000", CLIENTS)
-            .step("LTMC.UNLOCK", "{me}", CLIENTS),
-        Workload::new("SET NX PX + script")
-            .step("SET", set, CLIENTS)
-            .step(&by_script, "{me}", CLIENTS),
+        Workload::new("SET NX PX + DEL").step("SET", set, CLIENTS).step("DEL", "", CLIENTS),
+        Workload::new("LTMC.LOCK + LTMC.UNLOCK").step("LTMC.LOCK", "{me} PX 30000", CLIENTS).step(
+            "LTMC.UNLOCK",
+            "{me}",
+            CLIENTS,
+        ),
+        Workload::new("SET NX PX + script").step("SET", set, CLIENTS).step(&by_script, "{me}", CLIENTS),
         Workload::new("script + script")
             .step(&format!("EVALSHA {lock} 1"), "{me} 30000", CLIENTS)
             .step(&by_script, "{me}", CLIENTS),
@@ -70,10 +58,7 @@ pub fn single_commands(options: &Options) {
     let mut client = server.client();
     let fences: Vec<String> = filled(&mut client, |key| format!("LTMC.LOCK {key} me PX 3000000"));
     let checks = Workload::new("LTMC.LOCK.CHECK").step_per_key("LTMC.LOCK.CHECK", &fences, 1);
-    let tails: Vec<String> = fences
-        .iter()
-        .map(|fence| format!("me TOKEN {fence} PX 3000000"))
-        .collect();
+    let tails: Vec<String> = fences.iter().map(|fence| format!("me TOKEN {fence} PX 3000000")).collect();
     let renewals = Workload::new("LTMC.LOCK.RENEW").step_per_key("LTMC.LOCK.RENEW", &tails, 1);
     check_replies(&mut client, &checks, &["1"]);
     check_replies(&mut client, &renewals, &["1"]);
@@ -116,10 +101,7 @@ fn compare(title: &str, server: &Server, workloads: &[Workload], options: &Optio
 /// ratios are the medians of the ratios within a round.
 fn compare_cases(title: &str, cases: &[(&Server, &Workload)], options: &Options) {
     for pipeline in PIPELINES {
-        let mut loads: Vec<Load> = cases
-            .iter()
-            .map(|(server, _)| Load::connect(server, CLIENTS))
-            .collect();
+        let mut loads: Vec<Load> = cases.iter().map(|(server, _)| Load::connect(server, CLIENTS)).collect();
         let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); cases.len()];
         // One round more than counts: the first only warms up.
         for round in 0..=options.rounds() {
@@ -131,18 +113,12 @@ fn compare_cases(title: &str, cases: &[(&Server, &Workload)], options: &Options)
             }
         }
         let row = |at: usize| {
-            let ratios = rounds[at]
-                .iter()
-                .zip(&rounds[0])
-                .map(|(one, yardstick)| one.ops_per_s / yardstick.ops_per_s);
+            let ratios = rounds[at].iter().zip(&rounds[0]).map(|(one, yardstick)| one.ops_per_s / yardstick.ops_per_s);
             vec![
                 cases[at].1.name.to_string(),
                 format!("{:.0}", median(rounds[at].iter().map(|round| round.ops_per_s))),
                 format!("{:.2}", median(ratios)),
-                format!(
-                    "{:.2}",
-                    median(rounds[at].iter().map(|round| round.server_us_per_op))
-                ),
+                format!("{:.2}", median(rounds[at].iter().map(|round| round.server_us_per_op))),
             ]
         };
         table(

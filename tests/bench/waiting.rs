@@ -29,9 +29,7 @@ pub fn hand_off(options: &Options) {
         }));
         pair[holder].recv();
     }
-    let polls: Vec<f64> = (0..options.of(200, 20))
-        .map(|_| polled_hand_off(&server))
-        .collect();
+    let polls: Vec<f64> = (0..options.of(200, 20)).map(|turn| polled_hand_off(&server, turn as u32)).collect();
     let row = |name: &str, values: &[f64]| {
         vec![
             name.to_string(),
@@ -95,20 +93,10 @@ pub fn herd(options: &Options) {
         ]);
     };
     let rounds = options.of(5, 1);
-    add(
-        "LTMC.LOCK BLOCK",
-        (0..rounds).map(|_| blocked_herd(&server, waiters)).collect(),
-    );
+    add("LTMC.LOCK BLOCK", (0..rounds).map(|_| blocked_herd(&server, waiters)).collect());
     let rounds = options.of(3, 1);
-    add(
-        "SET NX every 10 ms",
-        (0..rounds).map(|_| polling_herd(&server, waiters)).collect(),
-    );
-    table(
-        &format!("{waiters} clients take one lock in turn"),
-        &["", "ms for all", "us each"],
-        &rows,
-    );
+    add("SET NX every 10 ms", (0..rounds).map(|_| polling_herd(&server, waiters)).collect());
+    table(&format!("{waiters} clients take one lock in turn"), &["", "ms for all", "us each"], &rows);
 }
 
 fn blocked_herd(server: &Server, waiters: usize) -> f64 {
@@ -156,10 +144,7 @@ fn polling_herd(server: &Server, waiters: usize) -> f64 {
     let started = Instant::now();
     holder.run("DEL herd-polled");
     for poller in pollers {
-        poller
-            .expect("a thread can be started")
-            .join()
-            .expect("a poller gets the lock");
+        poller.expect("a thread can be started").join().expect("a poller gets the lock");
     }
     started.elapsed().as_secs_f64()
 }

@@ -1,1 +1,85 @@
+//! Nobody starves, and a long queue is served in its order.
 
+use crate::naive::{Mode, Name, Want};
+use crate::ops::{Op, Shape};
+use crate::prng::Prng;
+use crate::world::World;
+use ltmc::command::{Outcome, Reply};
+
+fn world(clients: u64) -> World {
+    let shape = Shape {
+        owners: 2,
+        clients,
+        keys: vec![key()],
+        paths: vec![""],
+        lease_ms: 0,
+        shared_percent: 0,
+        block_percent: 100,
+        extras_percent: 0,
+    };
+    World::with_shape(Prng::new(1), shape)
+}
+
+fn key() -> Name {
+    (0, "k0".into())
+}
+
+fn lock(owner: u64, priority: u64) -> Op {
+    let want = Want {
+        owner: format!("o{owner}"),
+        mode: Mode::Exclusive,
+        path: String::new(),
+        limit: 0,
+        lease: None,
+        reentrant: true,
+        client: None,
+    };
+    Op::Lock { key: key(), want, block: Some(0), priority, request_id: None }
+}
+
+fn unlock(world: &mut World) {
+    let hold = world.model.holds(&key())[0].clone();
+    let op = Op::Unlock { key: key(), owner: hold.owner, token: Some(hold.fence), path: None, all: false };
+    let client = world.free_client().expect("the one who was served is free");
+    assert_eq!(world.run(client, &op), Ok(Outcome::Reply(Reply::Integer(1))));
+}
+
+#[test]
+fn a_waiter_without_priority_is_served_though_higher_ones_keep_coming() {
+    const PRIORITY: u64 = 5;
+    let mut world = world(60);
+    let mut owner = 0;
+    let mut come = |world: &mut World, priority| {
+        let client = world.free_client().expect("a free client");
+        owner += 1;
+        world.run(client, &lock(owner, priority)).expect("a lock or a wait");
+        client
+    };
+    come(&mut world, 0);
+    let patient = come(&mut world, 0);
+    let start = world.now_us;
+    // One unit of priority is worth a second: five seconds after it came nobody new can overtake it.
+    let bound_us = (PRIORITY + 1) * 1_000_000;
+    while world.clients[&patient].is_some() {
+        come(&mut world, PRIORITY);
+        world.pass(100_000, true);
+        unlock(&mut world);
+        let waiting = world.model.waits.len() as u64;
+        assert!(world.now_us - start <= bound_us + waiting * 100_000, "it starves");
+    }
+    assert!(world.now_us - start > 4_000_000, "priority counts for nothing");
+}
+
+#[test]
+fn a_thousand_waiters_are_served_in_order_one_for_each_release() {
+    let mut world = world(1_001);
+    for client in 1..=1_001 {
+        let outcome = world.run(client, &lock(client, 0)).expect("a lock or a wait");
+        assert_eq!(outcome == Outcome::Waits, client > 1);
+    }
+    for client in 1..=1_000 {
+        assert_eq!(world.model.holds(&key())[0].owner, format!("o{client}"));
+        unlock(&mut world);
+        assert_eq!(world.model.waits.len() as u64, 1_000 - client, "one waiter for each grant");
+    }
+}

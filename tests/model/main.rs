@@ -5,6 +5,8 @@
 #![cfg(not(feature = "module"))]
 
 mod audit;
+mod check;
+mod decide;
 mod fairness;
 mod host;
 mod naive;

@@ -91,8 +91,7 @@ impl Want {
             return false;
         }
         let both_share = self.mode == Mode::Shared && earlier.mode == Mode::Shared;
-        (!both_share && overlap(&self.path, &earlier.path))
-            || (earlier.limit > 0 && self.path == earlier.path)
+        (!both_share && overlap(&self.path, &earlier.path)) || (earlier.limit > 0 && self.path == earlier.path)
     }
 }
 
@@ -125,10 +124,7 @@ impl Naive {
             let mode = hold.mode == want.mode || (hold.mode == Mode::Exclusive && want.mode == Mode::Shared);
             hold.owner == want.owner && hold.path == want.path && mode && !hold.is_over(self.now)
         };
-        self.holds(key)
-            .iter()
-            .filter(covers)
-            .max_by_key(|hold| hold.fence)
+        self.holds(key).iter().filter(covers).max_by_key(|hold| hold.fence)
     }
 
     pub fn fits(&self, key: &Name, want: &Want) -> bool {
@@ -136,16 +132,10 @@ impl Naive {
             return true;
         }
         let holds = self.holds(key);
-        let sharing = || {
-            holds
-                .iter()
-                .filter(|hold| hold.mode == Mode::Shared && hold.path == want.path)
-        };
+        let sharing = || holds.iter().filter(|hold| hold.mode == Mode::Shared && hold.path == want.path);
         let limits = sharing().map(|hold| hold.limit).chain([want.limit]);
         let room = want.mode == Mode::Exclusive
-            || limits
-                .filter(|limit| *limit > 0)
-                .all(|limit| (sharing().count() as u64) < limit);
+            || limits.filter(|limit| *limit > 0).all(|limit| (sharing().count() as u64) < limit);
         room && holds.iter().all(|hold| !want.is_kept_out_by(hold))
     }
 
@@ -191,15 +181,8 @@ impl Naive {
             hold.ends = hold.ends.and_then(|end| ends.map(|new| end.max(new)));
             return;
         }
-        assert!(
-            self.hold(key, fence).is_none(),
-            "fence {fence} names another grant"
-        );
-        assert_eq!(
-            fence % 2 == 1,
-            want.mode == Mode::Stamp,
-            "stamps are odd, grants even"
-        );
+        assert!(self.hold(key, fence).is_none(), "fence {fence} names another grant");
+        assert_eq!(fence % 2 == 1, want.mode == Mode::Stamp, "stamps are odd, grants even");
         self.locks.entry(key.clone()).or_default().holds.push(Hold {
             fence,
             owner: want.owner.clone(),
@@ -264,9 +247,6 @@ impl Naive {
 
     pub fn remembered(&self, key: &Name, request_id: &str) -> Option<u64> {
         let requests = &self.locks.get(key)?.requests;
-        requests
-            .iter()
-            .find(|(id, _)| id == request_id)
-            .map(|(_, fence)| *fence)
+        requests.iter().find(|(id, _)| id == request_id).map(|(_, fence)| *fence)
     }
 }

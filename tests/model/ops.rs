@@ -5,50 +5,14 @@ use crate::prng::Prng;
 
 #[derive(Debug, Clone)]
 pub enum Op {
-    Lock {
-        key: Name,
-        want: Want,
-        block: Option<u64>,
-        priority: u64,
-        request_id: Option<String>,
-    },
-    Mlock {
-        keys: Vec<Name>,
-        want: Want,
-        block: Option<u64>,
-        priority: u64,
-    },
-    Unlock {
-        key: Name,
-        owner: String,
-        token: Option<u64>,
-        path: Option<String>,
-        all: bool,
-    },
-    Renew {
-        key: Name,
-        owner: String,
-        token: u64,
-        lease: u64,
-    },
-    Convert {
-        key: Name,
-        owner: String,
-        token: u64,
-        mode: Mode,
-        block: Option<u64>,
-    },
-    Check {
-        key: Name,
-        fence: u64,
-    },
-    Break {
-        key: Name,
-        owner: Option<String>,
-    },
-    Info {
-        key: Name,
-    },
+    Lock { key: Name, want: Want, block: Option<u64>, priority: u64, request_id: Option<String> },
+    Mlock { keys: Vec<Name>, want: Want, block: Option<u64>, priority: u64 },
+    Unlock { key: Name, owner: String, token: Option<u64>, path: Option<String>, all: bool },
+    Renew { key: Name, owner: String, token: u64, lease: u64 },
+    Convert { key: Name, owner: String, token: u64, mode: Mode, block: Option<u64> },
+    Check { key: Name, fence: u64 },
+    Break { key: Name, owner: Option<String> },
+    Info { key: Name },
     Graph,
     Status,
 }
@@ -107,15 +71,8 @@ impl Shape {
             owner: self.owner(rng),
             mode,
             path: if is_multiple { "" } else { *rng.pick(&self.paths) }.into(),
-            limit: if mode == Mode::Shared && extra(rng) {
-                1 + rng.below(4)
-            } else {
-                0
-            },
-            lease: rng
-                .percent(30)
-                .then(|| 1 + rng.below(400))
-                .or(Some(self.lease_ms).filter(|ms| *ms > 0)),
+            limit: if mode == Mode::Shared && extra(rng) { 1 + rng.below(4) } else { 0 },
+            lease: rng.percent(30).then(|| 1 + rng.below(400)).or(Some(self.lease_ms).filter(|ms| *ms > 0)),
             reentrant: !extra(rng),
             client: extra(rng).then_some(client),
         }
@@ -142,9 +99,7 @@ impl Shape {
                 want: self.want(rng, client, false),
                 block: self.block(rng),
                 priority: self.priority(rng),
-                request_id: rng
-                    .percent(self.extras_percent / 2)
-                    .then(|| format!("r{}", rng.below(20))),
+                request_id: rng.percent(self.extras_percent / 2).then(|| format!("r{}", rng.below(20))),
                 key,
             },
             40..=49 => {
@@ -152,12 +107,7 @@ impl Shape {
                 rng.shuffle(&mut keys);
                 keys.truncate(1 + rng.below(3) as usize);
                 let (block, priority) = (self.block(rng), self.priority(rng));
-                Op::Mlock {
-                    keys,
-                    want: self.want(rng, client, true),
-                    block,
-                    priority,
-                }
+                Op::Mlock { keys, want: self.want(rng, client, true), block, priority }
             }
             50..=96 => self.about_a_grant(rng, key, model),
             97 => Op::Graph,
@@ -168,76 +118,29 @@ impl Shape {
 
     /// A command about something that is held, mostly by the one who holds it.
     fn about_a_grant(&self, rng: &mut Prng, key: Name, model: &Naive) -> Op {
-        let held: Vec<_> = model
-            .locks
-            .iter()
-            .flat_map(|(name, lock)| lock.holds.iter().map(move |hold| (name, hold)))
-            .collect();
+        let held: Vec<_> =
+            model.locks.iter().flat_map(|(name, lock)| lock.holds.iter().map(move |hold| (name, hold))).collect();
         if held.is_empty() || rng.percent(3) {
             let (owner, all) = (self.owner(rng), rng.percent(50));
-            return Op::Unlock {
-                key,
-                owner,
-                token: None,
-                path: None,
-                all,
-            };
+            return Op::Unlock { key, owner, token: None, path: None, all };
         }
         let (name, hold) = *rng.pick(&held);
         let key = name.clone();
-        let owner = if rng.percent(95) {
-            hold.owner.clone()
-        } else {
-            self.owner(rng)
-        };
-        let token = if rng.percent(95) {
-            hold.fence
-        } else {
-            hold.fence.saturating_sub(rng.below(5)).max(1)
-        };
+        let owner = if rng.percent(95) { hold.owner.clone() } else { self.owner(rng) };
+        let token = if rng.percent(95) { hold.fence } else { hold.fence.saturating_sub(rng.below(5)).max(1) };
         match rng.below(100) {
-            0..=34 => Op::Unlock {
-                key,
-                owner,
-                token: Some(token),
-                path: None,
-                all: rng.percent(20),
-            },
+            0..=34 => Op::Unlock { key, owner, token: Some(token), path: None, all: rng.percent(20) },
             35..=69 => {
                 let path = rng.percent(80).then(|| hold.path.clone());
-                Op::Unlock {
-                    key,
-                    owner,
-                    token: None,
-                    path,
-                    all: rng.percent(20),
-                }
+                Op::Unlock { key, owner, token: None, path, all: rng.percent(20) }
             }
-            70..=77 => Op::Renew {
-                key,
-                owner,
-                token,
-                lease: 1 + rng.below(600),
-            },
+            70..=77 => Op::Renew { key, owner, token, lease: 1 + rng.below(600) },
             78..=91 => {
-                let mode = if rng.percent(60) {
-                    Mode::Exclusive
-                } else {
-                    Mode::Shared
-                };
-                Op::Convert {
-                    key,
-                    owner,
-                    token,
-                    mode,
-                    block: self.block(rng),
-                }
+                let mode = if rng.percent(60) { Mode::Exclusive } else { Mode::Shared };
+                Op::Convert { key, owner, token, mode, block: self.block(rng) }
             }
             92..=96 => Op::Check { key, fence: token },
-            _ => Op::Break {
-                key,
-                owner: rng.percent(70).then_some(owner),
-            },
+            _ => Op::Break { key, owner: rng.percent(70).then_some(owner) },
         }
     }
 }
@@ -267,100 +170,58 @@ impl Op {
         words.map(String::into_bytes).collect()
     }
 
+    /// The words that have their place, and the options.
     fn words(&self) -> (Vec<String>, Vec<Vec<String>>) {
-        let token = |fence: &u64| vec!["TOKEN".to_string(), fence.to_string()];
-        let head = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();
-        let block = |block: &Option<u64>| block.map(|ms| vec!["block".into(), ms.to_string()]);
+        let plain = |words: &[&str]| (head(words), Vec::new());
         match self {
-            Op::Lock {
-                key,
-                want,
-                block: wait,
-                priority,
-                request_id,
-            } => {
-                let mut options = want_words(want, *priority);
-                options.extend(block(wait));
+            Op::Lock { key, want, block, priority, request_id } => {
+                let mut options = want_words(want, *priority, *block);
                 options.extend(request_id.as_ref().map(|id| vec!["REQID".into(), id.clone()]));
                 (head(&["LTMC.LOCK", &key.1, &want.owner]), options)
             }
-            Op::Mlock {
-                keys,
-                want,
-                block: wait,
-                priority,
-            } => {
+            Op::Mlock { keys, want, block, priority } => {
                 let mut words = head(&["ltmc.mlock", &want.owner, &keys.len().to_string()]);
                 words.extend(keys.iter().map(|key| key.1.clone()));
-                let mut options = want_words(want, *priority);
-                options.extend(block(wait));
-                (words, options)
+                (words, want_words(want, *priority, *block))
             }
-            Op::Unlock {
-                key,
-                owner,
-                token: fence,
-                path,
-                all,
-            } => {
-                let mut options: Vec<_> = fence.iter().map(token).collect();
-                options.extend(path.as_ref().map(|path| vec!["PATH".into(), path.clone()]));
+            Op::Unlock { key, owner, token, path, all } => {
+                let mut options: Vec<_> = token.iter().map(|token| pair("TOKEN", token.to_string())).collect();
+                options.extend(path.as_ref().map(|path| pair("PATH", path.clone())));
                 options.extend(all.then(|| vec!["ALL".into()]));
                 (head(&["LTMC.UNLOCK", &key.1, owner]), options)
             }
-            Op::Renew {
-                key,
-                owner,
-                token: fence,
-                lease,
-            } => {
-                let words = [
-                    "LTMC.LOCK.RENEW",
-                    &key.1,
-                    owner,
-                    "TOKEN",
-                    &fence.to_string(),
-                    "PX",
-                    &lease.to_string(),
-                ];
-                (head(&words), Vec::new())
+            Op::Renew { key, owner, token, lease } => {
+                let (token, lease) = (token.to_string(), lease.to_string());
+                plain(&["LTMC.LOCK.RENEW", &key.1, owner, "TOKEN", &token, "PX", &lease])
             }
-            Op::Convert {
-                key,
-                owner,
-                token: fence,
-                mode,
-                block: wait,
-            } => {
-                let mode = if *mode == Mode::Shared {
-                    "shared"
-                } else {
-                    "EXCLUSIVE"
-                };
-                let words = [
-                    "LTMC.LOCK.CONVERT",
-                    &key.1,
-                    owner,
-                    "TOKEN",
-                    &fence.to_string(),
-                    mode,
-                ];
-                (head(&words), block(wait).into_iter().collect())
+            Op::Convert { key, owner, token, mode, block } => {
+                let mode = ["shared", "EXCLUSIVE"][usize::from(*mode == Mode::Exclusive)];
+                let words = ["LTMC.LOCK.CONVERT", &key.1, owner, "TOKEN", &token.to_string(), mode];
+                (head(&words), block_words(*block))
             }
-            Op::Check { key, fence } => (head(&["LTMC.LOCK.CHECK", &key.1, &fence.to_string()]), Vec::new()),
-            Op::Break { key, owner } => {
-                let owner = owner.iter().map(|owner| vec![owner.clone()]).collect();
-                (head(&["LTMC.LOCK.BREAK", &key.1]), owner)
-            }
-            Op::Info { key } => (head(&["LTMC.LOCK.INFO", &key.1]), Vec::new()),
-            Op::Graph => (head(&["LTMC.LOCK.GRAPH"]), Vec::new()),
-            Op::Status => (head(&["LTMC.STATUS"]), Vec::new()),
+            Op::Check { key, fence } => plain(&["LTMC.LOCK.CHECK", &key.1, &fence.to_string()]),
+            Op::Break { key, owner: Some(owner) } => plain(&["LTMC.LOCK.BREAK", &key.1, owner]),
+            Op::Break { key, owner: None } => plain(&["LTMC.LOCK.BREAK", &key.1]),
+            Op::Info { key } => plain(&["LTMC.LOCK.INFO", &key.1]),
+            Op::Graph => plain(&["LTMC.LOCK.GRAPH"]),
+            Op::Status => plain(&["LTMC.STATUS"]),
         }
     }
 }
 
-fn want_words(want: &Want, priority: u64) -> Vec<Vec<String>> {
-    let pair = |word: &str, value: String| vec![word.to_string(), value];
+fn head(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| word.to_string()).collect()
+}
+
+fn pair(word: &str, value: String) -> Vec<String> {
+    vec![word.to_string(), value]
+}
+
+fn block_words(block: Option<u64>) -> Vec<Vec<String>> {
+    block.map(|ms| pair("block", ms.to_string())).into_iter().collect()
+}
+
+fn want_words(want: &Want, priority: u64, block: Option<u64>) -> Vec<Vec<String>> {
     let mut options = vec![match want.mode {
         Mode::Shared => vec!["SHARED".to_string()],
         Mode::Exclusive => vec!["exclusive".to_string()],
@@ -372,5 +233,6 @@ fn want_words(want: &Want, priority: u64) -> Vec<Vec<String>> {
     options.extend((priority > 0).then(|| pair("PRIORITY", priority.to_string())));
     options.extend((!want.reentrant).then(|| vec!["NOREENTRANT".to_string()]));
     options.extend(want.client.map(|_| pair("ONDISCONNECT", "RELEASE".into())));
+    options.extend(block_words(block));
     options
 }

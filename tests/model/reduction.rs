@@ -39,15 +39,11 @@ fn comes_to_its_turn(model: &Naive, wait: &Wait, stuck: &BTreeSet<String>) -> bo
             .collect();
         let covered = model.covering(key, &wait.want).is_some();
         let holders_end = left.iter().all(|hold| !wait.want.is_kept_out_by(hold));
-        let sharing: Vec<_> = left
-            .iter()
-            .filter(|hold| hold.mode == Mode::Shared && hold.path == wait.want.path)
-            .collect();
+        let sharing: Vec<_> =
+            left.iter().filter(|hold| hold.mode == Mode::Shared && hold.path == wait.want.path).collect();
         let limits = sharing.iter().map(|hold| hold.limit).chain([wait.want.limit]);
         let room = wait.want.mode != Mode::Shared
-            || limits
-                .filter(|limit| *limit > 0)
-                .all(|limit| (sharing.len() as u64) < limit);
+            || limits.filter(|limit| *limit > 0).all(|limit| (sharing.len() as u64) < limit);
         queue_ends && (covered || (holders_end && room))
     })
 }

@@ -108,9 +108,7 @@ impl World {
     fn boot(&mut self) {
         self.node = Node::default();
         self.node.boot = self.now_us;
-        self.node
-            .settings
-            .set_at(Setting::LockLeaseMs as usize, self.shape.lease_ms as i64);
+        self.node.settings.set_at(Setting::LockLeaseMs as usize, self.shape.lease_ms as i64);
         self.set_time(self.now_us);
         let strangers: Vec<u64> = std::mem::take(&mut self.clients).into_keys().collect();
         self.gone.extend(strangers);
@@ -179,8 +177,7 @@ impl World {
     fn tell(&mut self) {
         for Untold { id, client, grants } in std::mem::take(&mut self.untold) {
             if self.rng.percent(2) {
-                self.history
-                    .note(format!("client {client} goes before it can be told"));
+                self.history.note(format!("client {client} goes before it can be told"));
                 sweep::waiter_gone(&mut self.node, WaiterId(id));
                 self.take_backs.extend(grants);
                 self.disconnect(client);
@@ -199,13 +196,7 @@ impl World {
         let multi = if self.host.in_multi { " in MULTI" } else { "" };
         let command = Table::<MemoryHost>::find(args[0]).expect("a known command");
         self.host.client = client;
-        let mut cx = Cx {
-            node: &mut self.node,
-            host: &mut self.host,
-            spec: command.spec,
-            args: &args,
-            db: op.db(),
-        };
+        let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &args, db: op.db() };
         let outcome = dispatch::run(command, &mut cx);
         self.history.note(format!(
             "{} ms: client {client} db {}{multi}: {line} => {outcome:?}",
@@ -220,12 +211,7 @@ impl World {
 
     /// A client that may send a command now.
     pub fn free_client(&mut self) -> Option<u64> {
-        let free: Vec<u64> = self
-            .clients
-            .iter()
-            .filter(|(_, wait)| wait.is_none())
-            .map(|(id, _)| *id)
-            .collect();
+        let free: Vec<u64> = self.clients.iter().filter(|(_, wait)| wait.is_none()).map(|(id, _)| *id).collect();
         (!free.is_empty()).then(|| *self.rng.pick(&free))
     }
 
@@ -338,11 +324,7 @@ impl World {
 
     /// One step of a random schedule, and all checks.
     pub fn step(&mut self) {
-        let micros = if self.rng.percent(80) {
-            self.rng.below(20)
-        } else {
-            self.rng.below(60_000)
-        };
+        let micros = if self.rng.percent(80) { self.rng.below(20) } else { self.rng.below(60_000) };
         let prompt = self.rng.percent(85);
         self.pass(micros, prompt);
         match self.free_client() {

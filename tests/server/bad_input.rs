@@ -10,11 +10,7 @@ fn refused<A: AsRef<[u8]>>(server: &Server, args: &[A], code: &str, part: &str) 
     let reply = server.cmd(args);
     assert!(reply.is_error(), "{:?} was accepted: {reply:?}", shown());
     assert_eq!(reply.error_code(), code, "{:?}: {reply:?}", shown());
-    assert!(
-        reply.error().contains(part),
-        "{:?}: no {part:?} in {reply:?}",
-        shown()
-    );
+    assert!(reply.error().contains(part), "{:?}: no {part:?} in {reply:?}", shown());
     assert_eq!(server.debug_digest(), before, "{:?} changed something", shown());
 }
 
@@ -85,16 +81,10 @@ fn options_that_are_unknown_double_or_exclusive_are_refused() {
     let (server, fence) = with_data();
     let token = format!("TOKEN {fence}");
     for (line, part) in [
-        (
-            "LTMC.LOCK x a FOO",
-            "'FOO' is not understood here; syntax: LTMC.LOCK key owner",
-        ),
+        ("LTMC.LOCK x a FOO", "'FOO' is not understood here; syntax: LTMC.LOCK key owner"),
         ("LTMC.LOCK x a PX 1 PX 2", "option PX is given twice"),
         ("LTMC.LOCK x a SHARED shared", "option SHARED is given twice"),
-        (
-            "LTMC.LOCK x a EXCLUSIVE SHARED",
-            "EXCLUSIVE and SHARED exclude each other",
-        ),
+        ("LTMC.LOCK x a EXCLUSIVE SHARED", "EXCLUSIVE and SHARED exclude each other"),
         ("LTMC.LOCK x a SHARED OPTIMISTIC", "exclude each other"),
         ("LTMC.LOCK x a PX 1000 EX 1", "PX and EX exclude each other"),
         ("LTMC.LOCK x a LIMIT 2", "LIMIT goes with SHARED only"),
@@ -112,18 +102,9 @@ fn options_that_are_unknown_double_or_exclusive_are_refused() {
         (&format!("LTMC.UNLOCK k a {token} PATH p"), "exclude each other"),
         ("LTMC.LOCK.RENEW k a FENCE 2 PX 1", "allowed are TOKEN"),
         (&format!("LTMC.LOCK.RENEW k a {token} BY 1"), "allowed are PX, EX"),
-        (
-            &format!("LTMC.LOCK.CONVERT k a {token} OPTIMISTIC"),
-            "allowed are SHARED, EXCLUSIVE",
-        ),
-        (
-            &format!("LTMC.LOCK.CONVERT k a {token} SHARED BLOCK"),
-            "BLOCK is missing",
-        ),
-        (
-            &format!("LTMC.LOCK.CONVERT k a {token} SHARED BLOCK 1 BLOCK 2"),
-            "given twice",
-        ),
+        (&format!("LTMC.LOCK.CONVERT k a {token} OPTIMISTIC"), "allowed are SHARED, EXCLUSIVE"),
+        (&format!("LTMC.LOCK.CONVERT k a {token} SHARED BLOCK"), "BLOCK is missing"),
+        (&format!("LTMC.LOCK.CONVERT k a {token} SHARED BLOCK 1 BLOCK 2"), "given twice"),
         ("LTMC.MLOCK a 1 x PATH p", "not understood"),
         ("LTMC.MLOCK a 1 x OPTIMISTIC", "not understood"),
         ("LTMC.MLOCK a 2 x x", "given twice"),
@@ -148,27 +129,11 @@ fn numbers_out_of_their_range_are_refused_with_that_range() {
         ("LTMC.LOCK x a SHARED LIMIT N".to_string(), 1, "1000000"),
         ("LTMC.LOCK x a PRIORITY N".to_string(), 0, "1000"),
         ("LTMC.UNLOCK k a TOKEN N".to_string(), 1, "9007199254740991"),
-        (
-            format!("LTMC.LOCK.RENEW k a TOKEN {fence} PX N"),
-            1,
-            "3153600000000",
-        ),
+        (format!("LTMC.LOCK.RENEW k a TOKEN {fence} PX N"), 1, "3153600000000"),
         (format!("LTMC.LOCK.RENEW k a TOKEN {fence} EX N"), 1, "3153600000"),
-        (
-            "LTMC.LOCK.RENEW k a TOKEN N PX 1000".to_string(),
-            1,
-            "9007199254740991",
-        ),
-        (
-            "LTMC.LOCK.CONVERT k a TOKEN N SHARED".to_string(),
-            1,
-            "9007199254740991",
-        ),
-        (
-            format!("LTMC.LOCK.CONVERT k a TOKEN {fence} SHARED BLOCK N"),
-            0,
-            "3153600000000",
-        ),
+        ("LTMC.LOCK.RENEW k a TOKEN N PX 1000".to_string(), 1, "9007199254740991"),
+        ("LTMC.LOCK.CONVERT k a TOKEN N SHARED".to_string(), 1, "9007199254740991"),
+        (format!("LTMC.LOCK.CONVERT k a TOKEN {fence} SHARED BLOCK N"), 0, "3153600000000"),
         ("LTMC.LOCK.CHECK k N".to_string(), 1, "9007199254740991"),
         ("LTMC.MLOCK a N x".to_string(), 1, "128"),
         ("LTMC.MLOCK a 1 x PX N".to_string(), 1, "3153600000000"),
@@ -179,18 +144,7 @@ fn numbers_out_of_their_range_are_refused_with_that_range() {
     for (line, least, most) in places {
         let range = format!("allowed are whole numbers from {least} to {most}");
         let above = (most.parse::<u64>().unwrap() + 1).to_string();
-        let mut wrong = vec![
-            "-1",
-            "+1",
-            "01",
-            "1.5",
-            "1e3",
-            "abc",
-            "",
-            "1\0",
-            "18446744073709551616",
-            &above,
-        ];
+        let mut wrong = vec!["-1", "+1", "01", "1.5", "1e3", "abc", "", "1\0", "18446744073709551616", &above];
         if least > 0 {
             wrong.push("0");
         }
@@ -227,8 +181,7 @@ fn any_bytes_are_a_good_id_a_good_key_and_a_good_path() {
     let server = Server::start();
     let all: Vec<u8> = (0..=255).filter(|byte| *byte != b'/').collect();
     for id in [b"\0".as_slice(), b"\r\n", b"\xff\xfe", b"%s%n", b" ", &all] {
-        let lock =
-            |owner: &[u8]| server.cmd(&[b"LTMC.LOCK".as_slice(), id, owner, b"PATH", id, b"PX", b"600000"]);
+        let lock = |owner: &[u8]| server.cmd(&[b"LTMC.LOCK".as_slice(), id, owner, b"PATH", id, b"PX", b"600000"]);
         let fence = lock(id).int();
         let info = server.cmd(&[b"LTMC.LOCK.INFO".as_slice(), id]);
         let held = &info.get("holders").array()[0];
@@ -240,12 +193,7 @@ fn any_bytes_are_a_good_id_a_good_key_and_a_good_path() {
         assert!(foreign.error().contains("other\\x0d\\x0a+OK"), "{foreign:?}");
         server.debug_reload();
         let token = fence.to_string();
-        assert_eq!(
-            server
-                .cmd(&[b"LTMC.LOCK.CHECK".as_slice(), id, token.as_bytes()])
-                .int(),
-            1
-        );
+        assert_eq!(server.cmd(&[b"LTMC.LOCK.CHECK".as_slice(), id, token.as_bytes()]).int(), 1);
         server.cmd(&[b"LTMC.LOCK.BREAK".as_slice(), id, id]).int();
         assert_eq!(server.run("DBSIZE").int(), 0);
     }
@@ -282,10 +230,7 @@ fn paths_have_their_limits() {
         ("a/./b".to_string(), "segment"),
         ("..".to_string(), "segment"),
         ("a/..".to_string(), "segment"),
-        (
-            "x".repeat(1025),
-            "PATH is 1025 bytes long, at most 1024 are allowed",
-        ),
+        ("x".repeat(1025), "PATH is 1025 bytes long, at most 1024 are allowed"),
         (deep(65), "PATH has 65 segments, at most 64 are allowed"),
     ] {
         for command in ["LTMC.LOCK", "LTMC.UNLOCK"] {
@@ -301,24 +246,9 @@ fn paths_have_their_limits() {
 fn metadata_and_the_number_of_keys_have_their_limits() {
     let (server, _) = with_data();
     let meta = "m".repeat(4097);
-    refused(
-        &server,
-        &["LTMC.LOCK", "x", "a", "META", &meta],
-        "ERR",
-        "at most 4096 are allowed",
-    );
+    refused(&server, &["LTMC.LOCK", "x", "a", "META", &meta], "ERR", "at most 4096 are allowed");
     server.cmd(&["LTMC.LOCK", "x", "a", "META", &meta[1..]]).int();
     let keys = |count: usize| (0..count).map(|n| format!(" many{n}")).collect::<String>();
-    refused_line(
-        &server,
-        &format!("LTMC.MLOCK a 129{}", keys(129)),
-        "from 1 to 128",
-    );
-    assert_eq!(
-        server
-            .run(&format!("LTMC.MLOCK a 128{}", keys(128)))
-            .array()
-            .len(),
-        128
-    );
+    refused_line(&server, &format!("LTMC.MLOCK a 129{}", keys(129)), "from 1 to 128");
+    assert_eq!(server.run(&format!("LTMC.MLOCK a 128{}", keys(128))).array().len(), 128);
 }

@@ -18,16 +18,12 @@ fn payload_from(source: &Server, line: &str) -> Vec<u8> {
 
 /// A payload with every kind of part, for a key that is empty.
 fn rich_payload() -> Vec<u8> {
-    payload_of(
-        "LTMC.LOCK k owner SHARED LIMIT 3 PATH src/db META text REQID r1 ONDISCONNECT RELEASE PX 6000000",
-    )
+    payload_of("LTMC.LOCK k owner SHARED LIMIT 3 PATH src/db META text REQID r1 ONDISCONNECT RELEASE PX 6000000")
 }
 
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, byte: &u8| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
-        })
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
     };
     !bytes.iter().fold(!0, step)
 }
@@ -61,10 +57,7 @@ fn try_payload(server: &Server, what: &str, payload: &[u8]) -> bool {
         let reply = server.cmd(&[b"LTMC.APPLY".as_slice(), key.as_bytes(), payload]);
         if reply.is_error() {
             assert_eq!(reply.error_code(), "ERR", "{what}: {reply:?}");
-            assert!(
-                !reply.error().contains("internal error"),
-                "{what} on {key}: {reply:?}"
-            );
+            assert!(!reply.error().contains("internal error"), "{what} on {key}: {reply:?}");
             assert_eq!(server.debug_digest(), before, "{what} on {key} changed something");
         } else {
             reply.ok();
@@ -76,10 +69,7 @@ fn try_payload(server: &Server, what: &str, payload: &[u8]) -> bool {
         }
     }
     let explained = server.cmd(&[b"LTMC.EXPLAIN".as_slice(), payload]);
-    assert!(
-        !explained.is_error() || !explained.error().contains("internal error"),
-        "{what}: {explained:?}"
-    );
+    assert!(!explained.is_error() || !explained.error().contains("internal error"), "{what}: {explained:?}");
     if any_applied {
         reset(server);
     }
@@ -96,11 +86,7 @@ fn a_real_payload_is_accepted() {
 fn cut_and_lengthened_payloads_are_refused() {
     let (server, payload) = (target(), rich_payload());
     for length in 0..payload.len() {
-        assert!(!try_payload(
-            &server,
-            &format!("cut to {length}"),
-            &payload[..length]
-        ));
+        assert!(!try_payload(&server, &format!("cut to {length}"), &payload[..length]));
     }
     for surplus in [b"\0".as_slice(), b"LT", &payload.clone()] {
         let long = [&payload[..], surplus].concat();
@@ -111,15 +97,7 @@ fn cut_and_lengthened_payloads_are_refused() {
 #[test]
 fn garbage_is_refused() {
     let server = target();
-    for garbage in [
-        b"".as_slice(),
-        b"LT",
-        b"payload",
-        &[0; 64],
-        &[0xff; 64],
-        &[0; 100_000],
-        b"LT\x01\x01\x01",
-    ] {
+    for garbage in [b"".as_slice(), b"LT", b"payload", &[0; 64], &[0xff; 64], &[0; 100_000], b"LT\x01\x01\x01"] {
         assert!(!try_payload(&server, "garbage", garbage));
     }
 }
@@ -165,11 +143,7 @@ fn lengths_that_lie_are_refused_before_anything_is_allocated() {
 #[test]
 fn other_formats_contents_and_types_are_named() {
     let (server, payload) = (target(), rich_payload());
-    for (at, value, part) in [
-        (2, 2, "has format 2"),
-        (3, 9, "unknown content 9"),
-        (4, 7, "unknown type tag 7"),
-    ] {
+    for (at, value, part) in [(2, 2, "has format 2"), (3, 9, "unknown content 9"), (4, 7, "unknown type tag 7")] {
         let mut other = payload.clone();
         other[at] = value;
         reseal(&mut other);
@@ -205,15 +179,9 @@ fn forged_grants_do_no_harm() {
 fn forged_stamps_and_conversions_and_releases_do_no_harm() {
     let source = Server::start();
     let stamp = source.run("LTMC.LOCK stamped a OPTIMISTIC PX 600000").int();
-    forge(&payload_from(
-        &source,
-        &format!("LTMC.UNLOCK stamped a TOKEN {stamp}"),
-    ));
+    forge(&payload_from(&source, &format!("LTMC.UNLOCK stamped a TOKEN {stamp}")));
     let fence = source.run("LTMC.LOCK k a PX 600000").int();
-    forge(&payload_from(
-        &source,
-        &format!("LTMC.LOCK.CONVERT k a TOKEN {fence} SHARED"),
-    ));
+    forge(&payload_from(&source, &format!("LTMC.LOCK.CONVERT k a TOKEN {fence} SHARED")));
     forge(&payload_from(&source, "LTMC.UNLOCK k a"));
 }
 
@@ -225,10 +193,7 @@ fn two_who_exclude_each_other_are_not_let_in() {
     let before = server.debug_digest();
     let reply = server.cmd(&[b"LTMC.APPLY".as_slice(), b"k", &payload]);
     assert_eq!(reply.error_code(), "ERR");
-    assert!(
-        reply.error().contains("two owners hold what excludes each other"),
-        "{reply:?}"
-    );
+    assert!(reply.error().contains("two owners hold what excludes each other"), "{reply:?}");
     assert_eq!(server.debug_digest(), before);
     assert_eq!(server.info_int("ltmc", "ltmc_panics"), 0);
 }
@@ -236,15 +201,10 @@ fn two_who_exclude_each_other_are_not_let_in() {
 #[test]
 fn a_damaged_dump_is_refused() {
     let server = Server::start();
-    server
-        .run("LTMC.LOCK k owner PATH src META text PX 6000000")
-        .int();
+    server.run("LTMC.LOCK k owner PATH src META text PX 6000000").int();
     server.run("LTMC.LOCK k other SHARED PATH docs PX 6000000").int();
     let dump = server.run("DUMP k").bytes().to_vec();
-    let frame_at = dump
-        .windows(4)
-        .position(|bytes| bytes == b"LT\x01\x02")
-        .expect("the frame is in the dump");
+    let frame_at = dump.windows(4).position(|bytes| bytes == b"LT\x01\x02").expect("the frame is in the dump");
     let restore = |dump: &[u8]| server.cmd(&[b"RESTORE".as_slice(), b"copy", b"0", dump]);
     restore(&dump).ok();
     server.run("DEL copy").int();

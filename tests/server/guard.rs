@@ -24,23 +24,13 @@ fn stream_of(server: &Server, line: &[&str]) -> Vec<String> {
 fn a_current_fence_lets_the_command_run_and_it_replicates_as_itself() {
     let (server, fence) = locked();
     let fence = fence.to_string();
-    assert_eq!(
-        stream_of(&server, &["LTMC.GUARD", "k", &fence, "SET", "doc", "text"]),
-        ["SET doc text"]
-    );
+    assert_eq!(stream_of(&server, &["LTMC.GUARD", "k", &fence, "SET", "doc", "text"]), ["SET doc text"]);
     assert_eq!(server.run("GET doc").text(), "text");
-    assert_eq!(
-        server.run(&format!("LTMC.GUARD k {fence} GET doc")).text(),
-        "text"
-    );
+    assert_eq!(server.run(&format!("LTMC.GUARD k {fence} GET doc")).text(), "text");
     assert_eq!(server.run(&format!("LTMC.GUARD k {fence} INCR n")).int(), 1);
     assert_eq!(server.run(&format!("LTMC.GUARD k {fence} INCR n")).int(), 2);
     let wrong = server.run(&format!("LTMC.GUARD k {fence} LPUSH doc v"));
-    assert_eq!(
-        wrong.error_code(),
-        "WRONGTYPE",
-        "the command's own errors come through"
-    );
+    assert_eq!(wrong.error_code(), "WRONGTYPE", "the command's own errors come through");
     let unknown = server.run(&format!("LTMC.GUARD k {fence} NOSUCHCOMMAND"));
     assert_eq!(unknown.error_code(), "ERR");
 }
@@ -58,12 +48,7 @@ fn an_old_fence_is_stale_and_nothing_runs() {
     assert_eq!(server.run("EXISTS doc").int(), 0);
     let short = server.run("LTMC.LOCK short a PX 1").int();
     wait_not_current(&server, "short", short);
-    assert_eq!(
-        server
-            .run(&format!("LTMC.GUARD short {short} SET doc text"))
-            .error_code(),
-        "STALE"
-    );
+    assert_eq!(server.run(&format!("LTMC.GUARD short {short} SET doc text")).error_code(), "STALE");
     guarded(new).ok();
 }
 
@@ -116,17 +101,11 @@ fn a_blocking_command_tries_once() {
     let (server, fence) = locked();
     server.run("LTMC.LOCK busy b PX 600000").int();
     for inner in ["LTMC.LOCK busy c BLOCK 0", "XREAD BLOCK 0 STREAMS s $"] {
-        assert!(
-            server.run(&format!("LTMC.GUARD k {fence} {inner}")).is_nil(),
-            "{inner}"
-        );
+        assert!(server.run(&format!("LTMC.GUARD k {fence} {inner}")).is_nil(), "{inner}");
     }
     // Redis 7.0 does not let scripts, and so inner calls, run it at all.
     let popped = server.run(&format!("LTMC.GUARD k {fence} BLPOP list 0"));
-    assert!(
-        popped.is_nil() || popped.error().contains("script mode"),
-        "{popped:?}"
-    );
+    assert!(popped.is_nil() || popped.error().contains("script mode"), "{popped:?}");
 }
 
 #[test]
@@ -134,10 +113,7 @@ fn a_script_can_be_guarded() {
     let (server, fence) = locked();
     let fence = fence.to_string();
     let script = "redis.call('SET', KEYS[1], 'x') redis.call('SET', KEYS[2], 'y') return 7";
-    let stream = stream_of(
-        &server,
-        &["LTMC.GUARD", "k", &fence, "EVAL", script, "2", "d1", "d2"],
-    );
+    let stream = stream_of(&server, &["LTMC.GUARD", "k", &fence, "EVAL", script, "2", "d1", "d2"]);
     assert_eq!(stream, ["MULTI", "SET d1 x", "SET d2 y", "EXEC"]);
 }
 
@@ -145,19 +121,7 @@ fn a_script_can_be_guarded() {
 fn a_command_of_ours_in_a_guard_replicates_as_changes() {
     let (server, fence) = locked();
     let fence = fence.to_string();
-    let stream = stream_of(
-        &server,
-        &[
-            "LTMC.GUARD",
-            "k",
-            &fence,
-            "LTMC.LOCK",
-            "inner",
-            "a",
-            "PX",
-            "600000",
-        ],
-    );
+    let stream = stream_of(&server, &["LTMC.GUARD", "k", &fence, "LTMC.LOCK", "inner", "a", "PX", "600000"]);
     assert_eq!(stream.len(), 1, "{stream:?}");
     assert!(stream[0].starts_with("LTMC.APPLY inner "), "{stream:?}");
     let stream = stream_of(&server, &["LTMC.GUARD", "k", &fence, "LTMC.UNLOCK", "k", "a"]);
@@ -169,9 +133,7 @@ fn a_command_of_ours_in_a_guard_replicates_as_changes() {
 #[test]
 fn a_tie_to_the_connection_is_refused_in_an_inner_call() {
     let (server, fence) = locked();
-    let reply = server.run(&format!(
-        "LTMC.GUARD k {fence} LTMC.LOCK x a ONDISCONNECT RELEASE"
-    ));
+    let reply = server.run(&format!("LTMC.GUARD k {fence} LTMC.LOCK x a ONDISCONNECT RELEASE"));
     assert_eq!(reply.error_code(), "ERR");
     assert_eq!(server.run("EXISTS x").int(), 0);
 }
@@ -184,11 +146,7 @@ fn no_memory_means_no_guarded_write() {
     assert_eq!(refused.error_code(), "OOM");
     assert_eq!(server.run("LTMC.LOCK x a").error_code(), "OOM");
     assert!(server.run(&format!("LTMC.GUARD k {fence} GET doc")).is_nil());
-    assert_eq!(
-        server.run("LTMC.UNLOCK k a").int(),
-        1,
-        "giving back is always possible"
-    );
+    assert_eq!(server.run("LTMC.UNLOCK k a").int(), 1, "giving back is always possible");
     server.run("CONFIG SET maxmemory 0").ok();
     assert_eq!(server.run("EXISTS doc x").int(), 0);
 }

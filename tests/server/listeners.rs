@@ -25,21 +25,13 @@ impl Writer {
                 }
                 let key = format!("key{}", number % 37);
                 // A share that stays keeps the key and its version from one round to the next.
-                client
-                    .run(&format!("LTMC.LOCK {key} keeper SHARED PATH kept PX 6000000"))
-                    .int();
-                client
-                    .run(&format!("LTMC.LOCK {key} writer PATH doc PX 6000000"))
-                    .int();
+                client.run(&format!("LTMC.LOCK {key} keeper SHARED PATH kept PX 6000000")).int();
+                client.run(&format!("LTMC.LOCK {key} writer PATH doc PX 6000000")).int();
                 client.run(&format!("LTMC.UNLOCK {key} writer PATH doc")).int();
                 counted.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let writer = Writer {
-            stop,
-            done,
-            thread: Some(thread),
-        };
+        let writer = Writer { stop, done, thread: Some(thread) };
         writer.go_on();
         writer
     }
@@ -48,9 +40,7 @@ impl Writer {
     #[track_caller]
     fn go_on(&self) {
         let before = self.done.load(Ordering::Relaxed);
-        wait_until("the writer has written more", || {
-            self.done.load(Ordering::Relaxed) > before + 50
-        });
+        wait_until("the writer has written more", || self.done.load(Ordering::Relaxed) > before + 50);
     }
 
     /// Writes some more and stops.
@@ -63,10 +53,7 @@ impl Writer {
     fn join(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            assert!(
-                thread.join().is_ok() || std::thread::panicking(),
-                "the writer failed"
-            );
+            assert!(thread.join().is_ok() || std::thread::panicking(), "the writer failed");
         }
     }
 }
@@ -97,13 +84,9 @@ fn assert_aof_is_complete(leg: &str, server: &Server) {
 fn wait_child_done(server: &Server) {
     wait_until("no child runs", || {
         let info = server.info("persistence");
-        [
-            "rdb_bgsave_in_progress",
-            "aof_rewrite_in_progress",
-            "aof_rewrite_scheduled",
-        ]
-        .iter()
-        .all(|field| info[*field] == "0")
+        ["rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]
+            .iter()
+            .all(|field| info[*field] == "0")
     });
 }
 
@@ -209,11 +192,7 @@ fn after_a_restart_new_listeners_miss_nothing() {
         let writer = Writer::start(&server);
         let replica = server.replica();
         writer.finish();
-        assert_follows(
-            &format!("a replica after a restart, AOF {durable}"),
-            &replica,
-            &server,
-        );
+        assert_follows(&format!("a replica after a restart, AOF {durable}"), &replica, &server);
         if durable {
             assert_aof_is_complete("the AOF after a restart", &server);
         }

@@ -9,9 +9,7 @@ pub fn owners(server: &Server, key: &str, which: &str) -> Vec<String> {
         return Vec::new();
     }
     let list = info.get(which).array();
-    list.iter()
-        .map(|one| one.get("owner").text().to_string())
-        .collect()
+    list.iter().map(|one| one.get("owner").text().to_string()).collect()
 }
 
 /// The only holder of a lock, as `LTMC.LOCK.INFO` shows it.
@@ -63,10 +61,7 @@ fn a_counted_lock_is_a_semaphore() {
     assert!(server.run("LTMC.LOCK k a SHARED LIMIT 2").int() > 0);
     assert!(server.run("LTMC.LOCK k b SHARED LIMIT 2").int() > 0);
     assert!(server.run("LTMC.LOCK k c SHARED LIMIT 2").is_nil());
-    assert!(
-        server.run("LTMC.LOCK k c SHARED LIMIT 5").is_nil(),
-        "the tightest limit of all who share holds"
-    );
+    assert!(server.run("LTMC.LOCK k c SHARED LIMIT 5").is_nil(), "the tightest limit of all who share holds");
     let mut waiting = server.client();
     waiting.send_line("LTMC.LOCK k c SHARED LIMIT 2 BLOCK 0");
     server.wait_blocked(1);
@@ -80,16 +75,9 @@ fn an_owner_takes_what_it_holds_once_more_under_the_same_fence() {
     let server = Server::start();
     let fence = server.run("LTMC.LOCK k a PX 600000").int();
     assert_eq!(server.run("LTMC.LOCK k a PX 1000").int(), fence);
-    assert_eq!(
-        server.run("LTMC.LOCK k a SHARED").int(),
-        fence,
-        "who holds it alone may also read"
-    );
+    assert_eq!(server.run("LTMC.LOCK k a SHARED").int(), fence, "who holds it alone may also read");
     assert_eq!(holder(&server, "k").get("levels").int(), 3);
-    assert!(
-        server.run("PTTL k").int() > 300_000,
-        "an inner level does not shorten the outer lease"
-    );
+    assert!(server.run("PTTL k").int() > 300_000, "an inner level does not shorten the outer lease");
     for _ in 0..3 {
         assert_eq!(server.run(&format!("LTMC.LOCK.CHECK k {fence}")).int(), 1);
         assert_eq!(server.run("LTMC.UNLOCK k a").int(), 1);
@@ -100,9 +88,7 @@ fn an_owner_takes_what_it_holds_once_more_under_the_same_fence() {
 #[test]
 fn all_gives_every_level_back() {
     let server = Server::start();
-    server
-        .client()
-        .pipeline(&["LTMC.LOCK k a", "LTMC.LOCK k a", "LTMC.LOCK k a"]);
+    server.client().pipeline(&["LTMC.LOCK k a", "LTMC.LOCK k a", "LTMC.LOCK k a"]);
     assert_eq!(server.run("LTMC.UNLOCK k a ALL").int(), 1);
     assert_eq!(server.run("EXISTS k").int(), 0);
 }
@@ -124,16 +110,8 @@ fn a_lock_that_is_not_reentrant_keeps_its_owner_out() {
 fn unlocking_by_token_is_about_that_grant_only() {
     let server = Server::start();
     let fence = server.run("LTMC.LOCK k a").int();
-    assert_eq!(
-        server.run(&format!("LTMC.UNLOCK k b TOKEN {fence}")).error_code(),
-        "NOTOWNER"
-    );
-    assert_eq!(
-        server
-            .run(&format!("LTMC.UNLOCK k a TOKEN {}", fence - 2))
-            .error_code(),
-        "STALE"
-    );
+    assert_eq!(server.run(&format!("LTMC.UNLOCK k b TOKEN {fence}")).error_code(), "NOTOWNER");
+    assert_eq!(server.run(&format!("LTMC.UNLOCK k a TOKEN {}", fence - 2)).error_code(), "STALE");
     assert_eq!(server.run(&format!("LTMC.UNLOCK k a TOKEN {fence}")).int(), 1);
     assert_eq!(server.run(&format!("LTMC.UNLOCK k a TOKEN {fence}")).int(), 0);
 }
@@ -144,10 +122,7 @@ fn the_end_of_the_lease_is_the_end_of_the_key() {
     server.run("LTMC.LOCK k a EX 600").int();
     let left = server.run("PTTL k").int();
     assert!((300_000..=600_000).contains(&left), "{left}");
-    assert_eq!(
-        server.run("PEXPIRETIME k").int(),
-        holder(&server, "k").get("ends_ms").int()
-    );
+    assert_eq!(server.run("PEXPIRETIME k").int(), holder(&server, "k").get("ends_ms").int());
     server.run("LTMC.LOCK shared a SHARED PX 600000").int();
     server.run("LTMC.LOCK shared b SHARED PX 60000").int();
     assert!(server.run("PTTL shared").int() > 300_000, "the last lease counts");
@@ -162,9 +137,7 @@ fn an_expired_lock_goes_to_the_first_waiter() {
     let server = Server::start();
     let old = server.run("LTMC.LOCK k a PX 60000").int();
     let mut waiting = server.clients(2);
-    server.block_in_turn(&mut waiting, |n| {
-        format!("LTMC.LOCK k waiter{n} PX 600000 BLOCK 0")
-    });
+    server.block_in_turn(&mut waiting, |n| format!("LTMC.LOCK k waiter{n} PX 600000 BLOCK 0"));
     server.run("LTMC.DEBUG CLOCK 61000").ok();
     assert!(waiting[0].recv().int() > old);
     assert_eq!(server.run(&format!("LTMC.LOCK.CHECK k {old}")).int(), 0);
@@ -179,20 +152,14 @@ fn an_expired_lock_is_free_though_nobody_waited() {
     let old = server.run("LTMC.LOCK k a PX 1").int();
     wait_not_current(&server, "k", old);
     assert!(server.run("LTMC.LOCK k b").int() > old);
-    assert_eq!(
-        server
-            .run(&format!("LTMC.LOCK.RENEW k a TOKEN {old} PX 1000"))
-            .error_code(),
-        "STALE"
-    );
+    assert_eq!(server.run(&format!("LTMC.LOCK.RENEW k a TOKEN {old} PX 1000")).error_code(), "STALE");
 }
 
 #[test]
 fn renewal_sets_the_lease_and_never_adds() {
     let server = Server::start();
     let fence = server.run("LTMC.LOCK k a PX 600000").int();
-    let renew =
-        |owner: &str, ttl: &str| server.run(&format!("LTMC.LOCK.RENEW k {owner} TOKEN {fence} {ttl}"));
+    let renew = |owner: &str, ttl: &str| server.run(&format!("LTMC.LOCK.RENEW k {owner} TOKEN {fence} {ttl}"));
     assert_eq!(renew("a", "PX 60000").int(), 1);
     assert!(server.run("PTTL k").int() <= 60_000);
     assert_eq!(renew("a", "EX 600").int(), 1);
@@ -212,10 +179,7 @@ fn fences_grow_over_release_deletion_restart_and_a_clock_that_steps_back() {
     let mut last = 0;
     let mut take = |server: &Server, key: &str, after: &str| {
         let fence = server.run(&format!("LTMC.LOCK {key} a PX 600000")).int();
-        assert!(
-            fence > last && fence < 1 << 53,
-            "after {after}: {fence}, before {last}"
-        );
+        assert!(fence > last && fence < 1 << 53, "after {after}: {fence}, before {last}");
         last = fence;
     };
     take(&server, "k", "the start");
@@ -237,9 +201,7 @@ fn fences_grow_over_release_deletion_restart_and_a_clock_that_steps_back() {
 fn conversion_gives_a_new_fence_and_ends_the_old_one() {
     let server = Server::start();
     let exclusive = server.run("LTMC.LOCK k a PX 600000").int();
-    let shared = server
-        .run(&format!("LTMC.LOCK.CONVERT k a TOKEN {exclusive} SHARED"))
-        .int();
+    let shared = server.run(&format!("LTMC.LOCK.CONVERT k a TOKEN {exclusive} SHARED")).int();
     assert!(shared > exclusive);
     assert_eq!(server.run(&format!("LTMC.LOCK.CHECK k {exclusive}")).int(), 0);
     assert_eq!(server.run(&format!("LTMC.LOCK.CHECK k {shared}")).int(), 1);
@@ -250,10 +212,7 @@ fn conversion_gives_a_new_fence_and_ends_the_old_one() {
     let mut waiting = server.client();
     waiting.send_line(&format!("{upward} BLOCK 0"));
     server.wait_blocked(1);
-    assert!(
-        server.run("LTMC.LOCK k c SHARED").is_nil(),
-        "a waiting writer keeps readers out"
-    );
+    assert!(server.run("LTMC.LOCK k c SHARED").is_nil(), "a waiting writer keeps readers out");
     server.run(&format!("LTMC.UNLOCK k b TOKEN {other}")).int();
     let fence = waiting.recv().int();
     assert!(fence > shared);
@@ -269,9 +228,7 @@ fn a_downgrade_lets_waiting_readers_in() {
     let fence = server.run("LTMC.LOCK k a PX 600000").int();
     let mut readers = server.clients(3);
     server.block_in_turn(&mut readers, |n| format!("LTMC.LOCK k reader{n} SHARED BLOCK 0"));
-    let shared = server
-        .run(&format!("LTMC.LOCK.CONVERT k a TOKEN {fence} SHARED"))
-        .int();
+    let shared = server.run(&format!("LTMC.LOCK.CONVERT k a TOKEN {fence} SHARED")).int();
     for reader in &mut readers {
         assert!(reader.recv().int() > shared);
     }
@@ -365,9 +322,7 @@ fn breaking_takes_a_lock_away_and_says_so_in_the_log() {
 fn meta_is_any_text_and_stays_with_the_grant() {
     let server = Server::start();
     let text = b"\0 any \r\n \xff".as_slice();
-    server
-        .cmd(&[b"LTMC.LOCK".as_slice(), b"k", b"a", b"META", text])
-        .int();
+    server.cmd(&[b"LTMC.LOCK".as_slice(), b"k", b"a", b"META", text]).int();
     assert_eq!(holder(&server, "k").get("meta").bytes(), text);
     server.debug_reload();
     assert_eq!(holder(&server, "k").get("meta").bytes(), text);

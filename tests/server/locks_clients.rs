@@ -23,10 +23,7 @@ fn several_locks_are_all_or_nothing() {
     assert!(server.run("LTMC.MLOCK a 3 x y z").is_nil());
     assert_eq!(server.debug_digest(), before);
     assert_eq!(server.run("EXISTS x z").int(), 0);
-    assert!(server
-        .run("LTMC.MLOCK a 2 x x")
-        .error()
-        .contains("'x' is given twice"));
+    assert!(server.run("LTMC.MLOCK a 2 x x").error().contains("'x' is given twice"));
     assert_eq!(server.debug_digest(), before);
 }
 
@@ -41,10 +38,7 @@ fn who_waits_for_several_locks_holds_none_of_them() {
     assert_eq!(owners(&server, "y", "waiters"), ["a"]);
     let info = server.run("LTMC.LOCK.INFO y");
     assert_eq!(info.get("waiters").array()[0].get("keys").int(), 3);
-    assert!(
-        server.run("LTMC.LOCK x c").is_nil(),
-        "who comes later does not overtake it on a key that is free"
-    );
+    assert!(server.run("LTMC.LOCK x c").is_nil(), "who comes later does not overtake it on a key that is free");
     assert_eq!(server.run("LTMC.UNLOCK y b").int(), 1);
     assert_eq!(waiting.recv().ints().len(), 3);
     assert_eq!(server.run("EXISTS x y z").int(), 3);
@@ -75,11 +69,7 @@ fn the_graph_shows_who_waits_for_whom() {
             format!("{} -> {} ({})", word("waiter"), word("waits_for"), word("kind"))
         })
         .collect();
-    for edge in [
-        "waiter0 -> a (holder)",
-        "waiter1 -> a (holder)",
-        "waiter1 -> waiter0 (queue)",
-    ] {
+    for edge in ["waiter0 -> a (holder)", "waiter1 -> a (holder)", "waiter1 -> waiter0 (queue)"] {
         assert!(edges.iter().any(|found| found == edge), "{edge} in {edges:?}");
     }
     assert_eq!(edges.len(), 3, "{edges:?}");
@@ -148,13 +138,9 @@ fn a_killed_connection_releases_too_and_nobody_has_to_wait_for_it() {
     let server = Server::start();
     let mut killed = server.client();
     killed.run("LTMC.LOCK one a ONDISCONNECT RELEASE PX 600000").int();
-    killed
-        .run("LTMC.LOCK two a ONDISCONNECT RELEASE PX 600000 PATH src")
-        .int();
+    killed.run("LTMC.LOCK two a ONDISCONNECT RELEASE PX 600000 PATH src").int();
     server.run(&format!("CLIENT KILL ID {}", killed.id()));
-    wait_until("both locks are released", || {
-        server.run("EXISTS one two").int() == 0
-    });
+    wait_until("both locks are released", || server.run("EXISTS one two").int() == 0);
 }
 
 #[test]
@@ -164,13 +150,9 @@ fn a_lock_that_its_owner_released_is_not_touched_when_the_connection_ends() {
     closing.run("LTMC.LOCK k a ONDISCONNECT RELEASE PX 600000").int();
     closing.run("LTMC.UNLOCK k a").int();
     server.run("LTMC.LOCK k b PX 600000").int();
-    closing
-        .run("LTMC.LOCK other a ONDISCONNECT RELEASE PX 600000")
-        .int();
+    closing.run("LTMC.LOCK other a ONDISCONNECT RELEASE PX 600000").int();
     closing.close();
-    wait_until("the other lock is released", || {
-        server.run("EXISTS other").int() == 0
-    });
+    wait_until("the other lock is released", || server.run("EXISTS other").int() == 0);
     assert_eq!(owners(&server, "k", "holders"), ["b"]);
 }
 
@@ -188,9 +170,7 @@ fn after_a_restart_the_locks_of_lost_connections_are_released() {
         } else {
             server.restart();
         }
-        wait_until("the stranger's lock is released", || {
-            server.run("EXISTS k").int() == 0
-        });
+        wait_until("the stranger's lock is released", || server.run("EXISTS k").int() == 0);
         assert_eq!(server.run("EXISTS kept").int(), 1);
     }
 }
@@ -203,9 +183,7 @@ fn the_highest_priority_is_served_first_then_first_come() {
     server.run("CONFIG SET ltmc.lock-ageing-ms 3600000").ok();
     let mut waiting = server.clients(4);
     let priorities = [0, 5, 9, 5];
-    server.block_in_turn(&mut waiting, |n| {
-        format!("LTMC.LOCK k w{n} PRIORITY {} PX 600000 BLOCK 0", priorities[n])
-    });
+    server.block_in_turn(&mut waiting, |n| format!("LTMC.LOCK k w{n} PRIORITY {} PX 600000 BLOCK 0", priorities[n]));
     assert_eq!(owners(&server, "k", "waiters"), ["w2", "w1", "w3", "w0"]);
     let mut last = "a".to_string();
     for next in [2, 1, 3, 0] {
@@ -228,11 +206,7 @@ fn a_long_wait_overtakes_a_higher_priority() {
     server.wait_blocked(2);
     waiting[2].send_line("LTMC.LOCK k urgent PRIORITY 100 PX 6000000 BLOCK 0");
     server.wait_blocked(3);
-    assert_eq!(
-        owners(&server, "k", "waiters"),
-        ["urgent", "early", "late"],
-        "ten seconds are worth ten units"
-    );
+    assert_eq!(owners(&server, "k", "waiters"), ["urgent", "early", "late"], "ten seconds are worth ten units");
 }
 
 #[test]
@@ -245,14 +219,8 @@ fn a_deadlock_is_refused_with_its_cycle() {
     server.wait_blocked(1);
     let refused = server.run("LTMC.LOCK x b BLOCK 0");
     assert_eq!(refused.error_code(), "DEADLOCK");
-    assert!(
-        refused.error().contains('a') && refused.error().contains('b'),
-        "{refused:?}"
-    );
-    assert!(
-        server.run("LTMC.LOCK x b").is_nil(),
-        "who does not wait cannot deadlock"
-    );
+    assert!(refused.error().contains('a') && refused.error().contains('b'), "{refused:?}");
+    assert!(server.run("LTMC.LOCK x b").is_nil(), "who does not wait cannot deadlock");
     assert_eq!(server.run("LTMC.UNLOCK y b").int(), 1);
     assert!(waiting.recv().int() > 0);
 }

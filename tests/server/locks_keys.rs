@@ -46,34 +46,19 @@ fn events_until(server: &Server, key: &str, last: &str, action: impl FnOnce()) -
 fn every_visible_event_is_a_notification() {
     let server = Server::start();
     server.run("CONFIG SET notify-keyspace-events KEAd").ok();
-    let own = |names: Vec<String>| -> Vec<String> {
-        names
-            .into_iter()
-            .filter(|name| name.starts_with("lock."))
-            .collect()
-    };
+    let own =
+        |names: Vec<String>| -> Vec<String> { names.into_iter().filter(|name| name.starts_with("lock.")).collect() };
     let names = events_until(&server, "k", "lock.released", || {
         let fence = server.run("LTMC.LOCK k a PX 600000").int();
         server.run("LTMC.LOCK k a").int();
         server.run("LTMC.UNLOCK k a").int();
-        server
-            .run(&format!("LTMC.LOCK.RENEW k a TOKEN {fence} PX 60000"))
-            .int();
-        let fence = server
-            .run(&format!("LTMC.LOCK.CONVERT k a TOKEN {fence} SHARED"))
-            .int();
+        server.run(&format!("LTMC.LOCK.RENEW k a TOKEN {fence} PX 60000")).int();
+        let fence = server.run(&format!("LTMC.LOCK.CONVERT k a TOKEN {fence} SHARED")).int();
         server.run(&format!("LTMC.UNLOCK k a TOKEN {fence}")).int();
     });
     assert_eq!(
         own(names),
-        [
-            "lock.granted",
-            "lock.reentered",
-            "lock.unlocked",
-            "lock.renewed",
-            "lock.converted",
-            "lock.released"
-        ]
+        ["lock.granted", "lock.reentered", "lock.unlocked", "lock.renewed", "lock.converted", "lock.released"]
     );
     let names = events_until(&server, "k", "lock.broken", || {
         let stamp = server.run("LTMC.LOCK k a OPTIMISTIC").int();
@@ -81,15 +66,9 @@ fn every_visible_event_is_a_notification() {
         server.run("LTMC.LOCK k a").int();
         server.run("LTMC.LOCK.BREAK k").int();
     });
-    assert_eq!(
-        own(names),
-        ["lock.stamped", "lock.committed", "lock.granted", "lock.broken"]
-    );
+    assert_eq!(own(names), ["lock.stamped", "lock.committed", "lock.granted", "lock.broken"]);
     let names = events_until(&server, "k", "lock.granted", || {
-        server
-            .client()
-            .run("LTMC.LOCK k a ONDISCONNECT RELEASE PX 600000")
-            .int();
+        server.client().run("LTMC.LOCK k a ONDISCONNECT RELEASE PX 600000").int();
         wait_until("it is released", || server.run("EXISTS k").int() == 0);
         server.run("LTMC.LOCK k b PX 600000").int();
     });
@@ -117,24 +96,14 @@ fn a_replica_answers_questions_and_refuses_decisions() {
     let replica = primary.replica();
     let fence = primary.run("LTMC.LOCK k a PX 600000").int();
     replica.wait_synced(&primary);
-    for line in [
-        "LTMC.LOCK k b",
-        "LTMC.UNLOCK k a",
-        "LTMC.MLOCK b 1 x",
-        "LTMC.LOCK.BREAK k",
-        "LTMC.GUARD k 2 PING",
-    ] {
+    for line in ["LTMC.LOCK k b", "LTMC.UNLOCK k a", "LTMC.MLOCK b 1 x", "LTMC.LOCK.BREAK k", "LTMC.GUARD k 2 PING"] {
         assert_eq!(replica.run(line).error_code(), "READONLY", "{line}");
     }
     assert_eq!(replica.run(&format!("LTMC.LOCK.CHECK k {fence}")).int(), 1);
     assert_eq!(owners(&replica, "k", "holders"), ["a"]);
     replica.run("CONFIG SET replica-read-only no").ok();
     for line in ["LTMC.LOCK other b", "LTMC.UNLOCK k a"] {
-        assert_eq!(
-            replica.run(line).error_code(),
-            "READONLY",
-            "{line} on a replica that takes writes"
-        );
+        assert_eq!(replica.run(line).error_code(), "READONLY", "{line} on a replica that takes writes");
     }
 }
 
@@ -157,12 +126,7 @@ fn only_a_change_breaks_watch() {
         "LTMC.MLOCK b 2 k x",
         "LTMC.LOCK.BREAK k nobody",
     ]));
-    for line in [
-        "LTMC.LOCK k a",
-        "LTMC.UNLOCK k a",
-        "LTMC.UNLOCK k a",
-        "LTMC.LOCK k b",
-    ] {
+    for line in ["LTMC.LOCK k a", "LTMC.UNLOCK k a", "LTMC.UNLOCK k a", "LTMC.LOCK k b"] {
         assert!(!runs_after(&[line]), "{line}");
     }
 }
@@ -213,16 +177,10 @@ fn databases_are_apart() {
 #[test]
 fn a_registry_is_refused_and_not_ignored() {
     let server = Server::start();
-    for line in [
-        "LTMC.LOCK k a REGISTRY agents",
-        "LTMC.MLOCK a 1 k REGISTRY agents",
-    ] {
+    for line in ["LTMC.LOCK k a REGISTRY agents", "LTMC.MLOCK a 1 k REGISTRY agents"] {
         let refused = server.run(line);
         assert_eq!(refused.error_code(), "ERR");
-        assert!(
-            refused.error().contains("REGISTRY is not available"),
-            "{refused:?}"
-        );
+        assert!(refused.error().contains("REGISTRY is not available"), "{refused:?}");
     }
     assert_eq!(server.run("EXISTS k").int(), 0);
 }

@@ -4,9 +4,7 @@ use super::harness::*;
 use super::locks::{owners, wait_not_current};
 
 fn stamp(server: &Server, owner: &str, more: &str) -> i64 {
-    server
-        .run(&format!("LTMC.LOCK k {owner} OPTIMISTIC PX 600000 {more}"))
-        .int()
+    server.run(&format!("LTMC.LOCK k {owner} OPTIMISTIC PX 600000 {more}")).int()
 }
 
 fn commit(server: &Server, owner: &str, stamp: i64) -> Reply {
@@ -31,10 +29,7 @@ fn the_first_commit_wins() {
     assert_eq!(commit(&server, "b", b).int(), 1);
     let lost = commit(&server, "a", a);
     assert_eq!(lost.error_code(), "CONFLICT");
-    assert!(
-        lost.error().contains("its version is 0") && lost.error().contains("current version is 1"),
-        "{lost:?}"
-    );
+    assert!(lost.error().contains("its version is 0") && lost.error().contains("current version is 1"), "{lost:?}");
     let again = stamp(&server, "a", "");
     assert_eq!(commit(&server, "a", again).int(), 1);
 }
@@ -73,11 +68,7 @@ fn disjoint_paths_do_not_conflict() {
     let inner = stamp(&server, "c", "PATH src/db");
     assert_eq!(commit(&server, "b", b).int(), 1);
     assert_eq!(commit(&server, "c", inner).int(), 1);
-    assert_eq!(
-        commit(&server, "a", a).error_code(),
-        "CONFLICT",
-        "src/db is part of src"
-    );
+    assert_eq!(commit(&server, "a", a).error_code(), "CONFLICT", "src/db is part of src");
 }
 
 #[test]
@@ -95,12 +86,7 @@ fn a_stamp_is_stale_after_its_lease_and_after_a_deletion() {
 fn a_stamp_can_be_renewed_but_not_converted_or_released_unnamed() {
     let server = Server::start();
     let fence = stamp(&server, "a", "");
-    assert_eq!(
-        server
-            .run(&format!("LTMC.LOCK.RENEW k a TOKEN {fence} PX 60000"))
-            .int(),
-        1
-    );
+    assert_eq!(server.run(&format!("LTMC.LOCK.RENEW k a TOKEN {fence} PX 60000")).int(), 1);
     assert!(server.run("PTTL k").int() <= 60_000);
     let converted = server.run(&format!("LTMC.LOCK.CONVERT k a TOKEN {fence} EXCLUSIVE"));
     assert_eq!(converted.error_code(), "ERR");
@@ -123,9 +109,7 @@ fn what_voided_a_stamp_survives_a_reload() {
 #[test]
 fn the_strategy_says_what_a_plain_lock_means() {
     let server = Server::start();
-    server
-        .run("CONFIG SET ltmc.memory-locking-strategy optimistic")
-        .ok();
+    server.run("CONFIG SET ltmc.memory-locking-strategy optimistic").ok();
     let fence = server.run("LTMC.LOCK k a").int();
     assert!(server.run("LTMC.LOCK k b").int() > fence, "stamps exclude nobody");
     assert_eq!(commit(&server, "a", fence).int(), 1);
@@ -133,13 +117,8 @@ fn the_strategy_says_what_a_plain_lock_means() {
     assert!(server.run("LTMC.LOCK k a EXCLUSIVE").int() > 0);
     assert!(server.run("LTMC.LOCK k b EXCLUSIVE").is_nil());
     assert_eq!(server.run("LTMC.MLOCK a 2 x y").array().len(), 2);
-    assert!(
-        server.run("LTMC.MLOCK b 2 y z").is_nil(),
-        "several locks at once are always held"
-    );
+    assert!(server.run("LTMC.MLOCK b 2 y z").is_nil(), "several locks at once are always held");
     assert_eq!(owners(&server, "z", "holders"), Vec::<String>::new());
-    server
-        .run("CONFIG SET ltmc.memory-locking-strategy pessimistic")
-        .ok();
+    server.run("CONFIG SET ltmc.memory-locking-strategy pessimistic").ok();
     assert!(server.run("LTMC.LOCK x b").is_nil());
 }

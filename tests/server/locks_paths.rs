@@ -12,29 +12,15 @@ fn fits(server: &Server, held: (&str, &str), wanted: (&str, &str)) -> bool {
     server.run("FLUSHALL").ok();
     line("holder", held).int();
     let reply = line("other", wanted);
-    assert!(
-        reply.is_nil() || reply.int() > 0,
-        "{held:?} {wanted:?}: {reply:?}"
-    );
+    assert!(reply.is_nil() || reply.int() > 0, "{held:?} {wanted:?}: {reply:?}");
     !reply.is_nil()
 }
 
 #[test]
 fn only_ancestors_and_descendants_are_affected() {
     let server = Server::start();
-    let related = [
-        ("src", "src"),
-        ("src", "src/db"),
-        ("src/db", "src"),
-        ("", "src"),
-        ("src/a/b", ""),
-    ];
-    let apart = [
-        ("src/a", "src/b"),
-        ("src", "docs"),
-        ("src/db", "src/dbx"),
-        ("a/b/c", "a/b/d"),
-    ];
+    let related = [("src", "src"), ("src", "src/db"), ("src/db", "src"), ("", "src"), ("src/a/b", "")];
+    let apart = [("src/a", "src/b"), ("src", "docs"), ("src/db", "src/dbx"), ("a/b/c", "a/b/d")];
     for held in ["EXCLUSIVE", "SHARED"] {
         for wanted in ["EXCLUSIVE", "SHARED"] {
             let together = held == "SHARED" && wanted == "SHARED";
@@ -46,10 +32,7 @@ fn only_ancestors_and_descendants_are_affected() {
                 );
             }
             for (one, other) in apart {
-                assert!(
-                    fits(&server, (held, one), (wanted, other)),
-                    "{held} {one:?} beside {wanted} {other:?}"
-                );
+                assert!(fits(&server, (held, one), (wanted, other)), "{held} {one:?} beside {wanted} {other:?}");
             }
         }
     }
@@ -59,10 +42,7 @@ fn only_ancestors_and_descendants_are_affected() {
 fn slashes_at_the_ends_do_not_count() {
     let server = Server::start();
     for (one, other) in [("/src/", "src"), ("/", ""), ("src//", "src")] {
-        assert!(
-            !fits(&server, ("EXCLUSIVE", one), ("EXCLUSIVE", other)),
-            "{one} {other}"
-        );
+        assert!(!fits(&server, ("EXCLUSIVE", one), ("EXCLUSIVE", other)), "{one} {other}");
     }
 }
 
@@ -70,27 +50,16 @@ fn slashes_at_the_ends_do_not_count() {
 fn a_writer_of_the_whole_waits_for_everyone_below() {
     let server = Server::start();
     for number in 0..100 {
-        server
-            .run(&format!(
-                "LTMC.LOCK k a{number} PATH dir{}/file{number}",
-                number % 7
-            ))
-            .int();
+        server.run(&format!("LTMC.LOCK k a{number} PATH dir{}/file{number}", number % 7)).int();
     }
     let mut whole = server.client();
     whole.send_line("LTMC.LOCK k whole BLOCK 0");
     server.wait_blocked(1);
-    assert!(
-        server.run("LTMC.LOCK k late PATH elsewhere").is_nil(),
-        "who comes later stands behind the waiting writer"
-    );
+    assert!(server.run("LTMC.LOCK k late PATH elsewhere").is_nil(), "who comes later stands behind the waiting writer");
     for number in 0..100 {
         let path = format!("dir{}/file{number}", number % 7);
         assert_eq!(whole.recv_within(0), None);
-        assert_eq!(
-            server.run(&format!("LTMC.UNLOCK k a{number} PATH {path}")).int(),
-            1
-        );
+        assert_eq!(server.run(&format!("LTMC.UNLOCK k a{number} PATH {path}")).int(), 1);
     }
     assert!(whole.recv().int() > 0);
     assert!(server.run("LTMC.LOCK k late PATH elsewhere").is_nil());
@@ -106,11 +75,7 @@ fn an_owner_does_not_stand_in_its_own_way() {
     let whole = server.run("LTMC.LOCK k a").int();
     assert!(tree < inner && inner < whole, "each path is a grant of its own");
     assert!(server.run("LTMC.LOCK k b SHARED PATH docs").is_nil());
-    assert_eq!(
-        server.run("LTMC.UNLOCK k a").int(),
-        1,
-        "without PATH it is about the whole"
-    );
+    assert_eq!(server.run("LTMC.UNLOCK k a").int(), 1, "without PATH it is about the whole");
     assert!(server.run("LTMC.LOCK k b SHARED PATH docs").int() > 0);
     assert!(server.run("LTMC.LOCK k b SHARED PATH src/x").is_nil());
     assert_eq!(server.run("LTMC.UNLOCK k a PATH src").int(), 1);
@@ -143,10 +108,7 @@ fn unlocking_names_a_path_or_all_of_them() {
     let paths = || -> Vec<String> {
         let info = server.run("LTMC.LOCK.INFO k");
         let holders = info.get("holders").array();
-        holders
-            .iter()
-            .map(|held| held.get("path").text().to_string())
-            .collect()
+        holders.iter().map(|held| held.get("path").text().to_string()).collect()
     };
     assert_eq!(paths(), ["b", "c", "d"]);
     assert_eq!(server.run("LTMC.UNLOCK k me ALL").int(), 1);
@@ -157,12 +119,7 @@ fn unlocking_names_a_path_or_all_of_them() {
 fn paths_are_counted_separately_by_their_limits() {
     let server = Server::start();
     for owner in ["a", "b"] {
-        assert!(
-            server
-                .run(&format!("LTMC.LOCK k {owner} SHARED LIMIT 2 PATH gpu/0"))
-                .int()
-                > 0
-        );
+        assert!(server.run(&format!("LTMC.LOCK k {owner} SHARED LIMIT 2 PATH gpu/0")).int() > 0);
     }
     assert!(server.run("LTMC.LOCK k c SHARED LIMIT 2 PATH gpu/0").is_nil());
     assert!(server.run("LTMC.LOCK k c SHARED LIMIT 2 PATH gpu/1").int() > 0);

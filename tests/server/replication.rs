@@ -6,11 +6,7 @@ use super::locks::owners;
 /// Command and key of each command in a stream; the payloads are not for the eye.
 fn shape(stream: &Stream) -> Vec<String> {
     let shown = |command: &Vec<Vec<u8>>| {
-        let words: Vec<_> = command
-            .iter()
-            .take(2)
-            .map(|word| word.escape_ascii().to_string())
-            .collect();
+        let words: Vec<_> = command.iter().take(2).map(|word| word.escape_ascii().to_string()).collect();
         words.join(" ")
     };
     stream.iter().map(shown).collect()
@@ -39,24 +35,12 @@ fn a_write_sends_its_changes_and_nothing_else() {
     line_sends(&server, "LTMC.LOCK k b", &[]);
     line_sends(&server, "LTMC.LOCK.INFO k", &[]);
     line_sends(&server, "LTMC.UNLOCK k a", k);
-    line_sends(
-        &server,
-        &format!("LTMC.LOCK.RENEW k a TOKEN {fence} PX 700000"),
-        k,
-    );
+    line_sends(&server, &format!("LTMC.LOCK.RENEW k a TOKEN {fence} PX 700000"), k);
     let fence = line_sends(&server, &format!("LTMC.LOCK.CONVERT k a TOKEN {fence} SHARED"), k).int();
     line_sends(&server, &format!("LTMC.UNLOCK k a TOKEN {fence}"), k);
     line_sends(&server, "LTMC.UNLOCK k a", &[]);
-    line_sends(
-        &server,
-        "LTMC.LOCK k a SHARED LIMIT 2 PATH src META m REQID r1",
-        k,
-    );
-    line_sends(
-        &server,
-        "LTMC.LOCK k a SHARED LIMIT 2 PATH src META m REQID r1",
-        &[],
-    );
+    line_sends(&server, "LTMC.LOCK k a SHARED LIMIT 2 PATH src META m REQID r1", k);
+    line_sends(&server, "LTMC.LOCK k a SHARED LIMIT 2 PATH src META m REQID r1", &[]);
     line_sends(&server, "LTMC.LOCK k b SHARED PATH src", k);
     line_sends(&server, "LTMC.LOCK.BREAK k b", k);
     line_sends(&server, "LTMC.LOCK.BREAK k nobody", &[]);
@@ -75,20 +59,10 @@ fn several_keys_are_sent_as_one_transaction() {
         &["MULTI", "LTMC.APPLY z", "LTMC.APPLY x", "LTMC.APPLY y", "EXEC"],
     );
     line_sends(&server, "LTMC.MLOCK b 2 y free", &[]);
-    sends(
-        &server,
-        &["MULTI", "LTMC.APPLY k", "SET doc", "LTMC.APPLY k", "EXEC"],
-        || {
-            let lines = [
-                "MULTI",
-                "LTMC.LOCK k a",
-                "SET doc text",
-                "LTMC.UNLOCK k a",
-                "EXEC",
-            ];
-            server.client().pipeline(&lines);
-        },
-    );
+    sends(&server, &["MULTI", "LTMC.APPLY k", "SET doc", "LTMC.APPLY k", "EXEC"], || {
+        let lines = ["MULTI", "LTMC.LOCK k a", "SET doc text", "LTMC.UNLOCK k a", "EXEC"];
+        server.client().pipeline(&lines);
+    });
     sends(&server, &["MULTI", "LTMC.APPLY k", "SET doc", "EXEC"], || {
         let script = "redis.call('LTMC.LOCK', 'k', 'a') redis.call('SET', 'doc', 'x')";
         server.cmd(&["EVAL", script, "0"]);
@@ -110,14 +84,10 @@ fn a_hand_off_goes_with_the_release() {
     waiting.send_line("LTMC.MLOCK d 2 k other BLOCK 0");
     server.wait_blocked(1);
     server.run("LTMC.UNLOCK k b").int();
-    sends(
-        &server,
-        &["MULTI", "LTMC.APPLY other", "LTMC.APPLY k", "EXEC"],
-        || {
-            assert_eq!(server.run("LTMC.UNLOCK other c").int(), 1);
-            assert_eq!(waiting.recv().ints().len(), 2);
-        },
-    );
+    sends(&server, &["MULTI", "LTMC.APPLY other", "LTMC.APPLY k", "EXEC"], || {
+        assert_eq!(server.run("LTMC.UNLOCK other c").int(), 1);
+        assert_eq!(waiting.recv().ints().len(), 2);
+    });
 }
 
 #[test]
@@ -150,10 +120,7 @@ fn every_way_to_write_is_persisted_everywhere() {
     run("LTMC.LOCK rich a SHARED LIMIT 4 PATH src/db META text REQID r1 PX 6000000");
     run("LTMC.LOCK rich b EXCLUSIVE PATH docs REQID r2 PX 7000000");
     for number in 0..30 {
-        run(&format!(
-            "LTMC.LOCK crowd owner{number} SHARED PX {}",
-            6_000_000 + number * 1000
-        ));
+        run(&format!("LTMC.LOCK crowd owner{number} SHARED PX {}", 6_000_000 + number * 1000));
     }
     run("LTMC.UNLOCK crowd owner7");
     let fence = run("LTMC.LOCK renewed a PX 5000").int();
@@ -174,9 +141,7 @@ fn every_way_to_write_is_persisted_everywhere() {
     let mut waiting = primary.clients(2);
     waiting[0].send_line("LTMC.LOCK handed b REQID r3 BLOCK 0");
     waiting[1].send_line("LTMC.LOCK expired next SHARED LIMIT 2 BLOCK 0");
-    wait_until("the lease is over", || {
-        owners(&primary, "expired", "holders") == ["long", "next"]
-    });
+    wait_until("the lease is over", || owners(&primary, "expired", "holders") == ["long", "next"]);
     primary.wait_blocked(1);
     run("LTMC.UNLOCK handed a");
     for client in &mut waiting {

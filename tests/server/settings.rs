@@ -14,11 +14,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
 
 fn value(server: &Server, name: &str) -> String {
     let name = format!("ltmc.{name}");
-    server
-        .cmd(&["CONFIG", "GET", &name])
-        .get(&name)
-        .text()
-        .to_string()
+    server.cmd(&["CONFIG", "GET", &name]).get(&name).text().to_string()
 }
 
 #[test]
@@ -51,10 +47,8 @@ fn every_setting_can_be_read_set_and_kept() {
 
 #[test]
 fn the_configuration_file_sets_them_too() {
-    let server = Server::builder()
-        .arg("ltmc.lock-lease-ms", 1000)
-        .arg("ltmc.memory-locking-strategy", "optimistic")
-        .start();
+    let server =
+        Server::builder().arg("ltmc.lock-lease-ms", 1000).arg("ltmc.memory-locking-strategy", "optimistic").start();
     let fence = server.run("LTMC.LOCK k a").int();
     assert_eq!(fence % 2, 1);
     assert!(server.run("PTTL k").int() <= 1000);
@@ -69,9 +63,7 @@ fn a_bad_value_in_the_configuration_file_stops_the_load() {
 
 #[test]
 fn the_environment_gives_defaults_and_an_explicit_setting_wins() {
-    let spec = Server::builder()
-        .env("LTMC_LOCK_LEASE_MS", "4321")
-        .env("MEMORY_LOCKING_STRATEGY", "optimistic");
+    let spec = Server::builder().env("LTMC_LOCK_LEASE_MS", "4321").env("MEMORY_LOCKING_STRATEGY", "optimistic");
     let server = spec.clone().start();
     assert_eq!(value(&server, "lock-lease-ms"), "4321");
     assert_eq!(value(&server, "memory-locking-strategy"), "optimistic");
@@ -88,19 +80,14 @@ fn a_bad_value_in_the_environment_stops_the_load_and_is_named() {
         ("MEMORY_LOCKING_STRATEGY", "both"),
     ] {
         let refusal = Server::builder().env(name, bad).try_start();
-        let log = refusal
-            .err()
-            .unwrap_or_else(|| panic!("{name}={bad} must stop the load"));
+        let log = refusal.err().unwrap_or_else(|| panic!("{name}={bad} must stop the load"));
         assert!(log.contains(name) && log.contains("allowed are"), "{log}");
     }
 }
 
 #[test]
 fn module_arguments_are_refused() {
-    let refusal = Server::builder()
-        .module_arg("lock-lease-ms")
-        .module_arg("5")
-        .try_start();
+    let refusal = Server::builder().module_arg("lock-lease-ms").module_arg("5").try_start();
     let log = refusal.err().expect("the server must not start");
     assert!(log.contains("it takes no module arguments"), "{log}");
 }
@@ -126,10 +113,7 @@ fn a_limit_of_waiters_names_its_setting() {
         assert_eq!(refused.error_code(), "LIMIT", "{line}");
         assert!(refused.error().contains("ltmc.lock-waiters-max"), "{refused:?}");
     }
-    assert!(
-        server.run("LTMC.LOCK k late").is_nil(),
-        "who does not wait is not counted"
-    );
+    assert!(server.run("LTMC.LOCK k late").is_nil(), "who does not wait is not counted");
 }
 
 #[test]

@@ -33,17 +33,13 @@ fn a_thousand_waiters_are_served_in_order_and_once_each() {
     assert_eq!(waiting(&server), CROWD as i64);
     assert_eq!(unlock(&server, "k", "holder"), 1);
     let mut fences = Vec::new();
-    for index in 0..CROWD {
-        fences.push(clients[index].recv().int());
-        assert_eq!(clients[index].run(&format!("LTMC.UNLOCK k w{index}")).int(), 1);
+    for (index, client) in clients.iter_mut().enumerate() {
+        fences.push(client.recv().int());
+        assert_eq!(client.run(&format!("LTMC.UNLOCK k w{index}")).int(), 1);
     }
     assert_grow(&fences);
     assert_idle(&server);
-    assert_eq!(
-        server.info_int("ltmc", "ltmc_lock_waits_served"),
-        CROWD as i64,
-        "one is woken for each grant"
-    );
+    assert_eq!(server.info_int("ltmc", "ltmc_lock_waits_served"), CROWD as i64, "one is woken for each grant");
     for client in &mut clients {
         assert_eq!(client.run("PING"), Reply::Simple("PONG".into()));
     }
@@ -77,10 +73,7 @@ fn a_thousand_waits_for_two_locks_are_served_in_order() {
         let pair = client.recv().ints();
         assert_eq!(pair.len(), 2);
         fences.extend(pair);
-        let replies = client.pipeline(&[
-            format!("LTMC.UNLOCK k1 w{index}"),
-            format!("LTMC.UNLOCK k2 w{index}"),
-        ]);
+        let replies = client.pipeline(&[format!("LTMC.UNLOCK k1 w{index}"), format!("LTMC.UNLOCK k2 w{index}")]);
         assert!(replies.iter().all(|reply| reply.int() == 1), "{replies:?}");
     }
     assert_grow(&fences);
@@ -91,9 +84,7 @@ fn a_thousand_waits_for_two_locks_are_served_in_order() {
 fn a_thousand_readers_are_woken_together() {
     let (server, mut clients) = crowd();
     server.run("LTMC.LOCK k holder PX 600000");
-    all_wait(&server, &mut clients, |n| {
-        format!("LTMC.LOCK k r{n} SHARED PX 600000 BLOCK 0")
-    });
+    all_wait(&server, &mut clients, |n| format!("LTMC.LOCK k r{n} SHARED PX 600000 BLOCK 0"));
     assert_eq!(unlock(&server, "k", "holder"), 1);
     assert_eq!(waiting(&server), 0, "all of them by one release");
     let mut fences: Vec<i64> = clients.iter_mut().map(|client| client.recv().int()).collect();
@@ -114,8 +105,7 @@ fn half_of_a_thousand_die_while_the_queue_drains() {
     let mut fences = Vec::new();
     // Whoever is next in the queue dies: before the lock comes to it, in the very tick, or by hanging up.
     for index in (0..CROWD).step_by(2) {
-        let kill =
-            |client: &Option<Client>| format!("CLIENT KILL ID {}", client.as_ref().map_or(0, Client::id));
+        let kill = |client: &Option<Client>| format!("CLIENT KILL ID {}", client.as_ref().map_or(0, Client::id));
         let unlock = format!("LTMC.UNLOCK k {owner}");
         let victim = &mut clients[index];
         match index / 2 % 3 {
