@@ -54,10 +54,7 @@ impl Source {
     /// Folders and file of the module, without `src` and `mod`.
     fn module(&self) -> Vec<&str> {
         let inner = self.path.trim_start_matches("src/").trim_end_matches(".rs");
-        inner
-            .split('/')
-            .filter(|part| *part != "mod" && *part != "lib")
-            .collect()
+        inner.split('/').filter(|part| *part != "mod" && *part != "lib").collect()
     }
 
     fn layer(&self) -> &str {
@@ -70,10 +67,8 @@ fn top() -> PathBuf {
 }
 
 fn collect(folder: &Path, found: &mut Vec<Source>) {
-    let mut entries: Vec<PathBuf> = fs::read_dir(folder)
-        .expect("a folder")
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {
@@ -128,9 +123,8 @@ fn layers_only_name_what_is_below_them() {
         let Some((layer, below)) = LAYERS.iter().find(|(layer, _)| *layer == source.layer()) else {
             continue;
         };
-        let forbidden = |name: &str| {
-            name != *layer && LAYERS.iter().any(|(known, _)| *known == name) && !below.contains(&name)
-        };
+        let forbidden =
+            |name: &str| name != *layer && LAYERS.iter().any(|(known, _)| *known == name) && !below.contains(&name);
         let depth = source.module().len();
         for (at, code) in source.code() {
             // From a module `depth` deep so many `super::` lead to the crate's root; inline test modules are one deeper.
@@ -156,10 +150,7 @@ fn services_do_not_name_each_other() {
     let mut wrong = Vec::new();
     for source in sources("src/domain") {
         let module = source.module();
-        let Some(own) = module
-            .get(1)
-            .filter(|name| services.iter().any(|known| known == *name))
-        else {
+        let Some(own) = module.get(1).filter(|name| services.iter().any(|known| known == *name)) else {
             continue;
         };
         for (at, code) in source.code() {
@@ -176,14 +167,7 @@ fn services_do_not_name_each_other() {
 
 #[test]
 fn redis_time_and_chance_are_named_in_ffi_only() {
-    const WORDS: [&str; 6] = [
-        "redis_module",
-        "SystemTime",
-        "Instant",
-        "rand",
-        "getrandom",
-        "thread_rng",
-    ];
+    const WORDS: [&str; 6] = ["redis_module", "SystemTime", "Instant", "rand", "getrandom", "thread_rng"];
     let mut wrong = Vec::new();
     for source in sources("src") {
         // `lib.rs` calls the crate's macro: that is all its wiring.
@@ -211,11 +195,7 @@ fn unsafe_code_is_in_ffi_and_says_why_it_is_sound() {
             }
             let above = &source.lines[at.saturating_sub(3)..=at];
             if !above.iter().any(|line| line.contains("// SAFETY:")) {
-                wrong.push(format!(
-                    "{}:{}: unsafe without a SAFETY line",
-                    source.path,
-                    at + 1
-                ));
+                wrong.push(format!("{}:{}: unsafe without a SAFETY line", source.path, at + 1));
             }
         }
     }
@@ -243,27 +223,17 @@ fn functions(source: &Source) -> Vec<(String, usize, usize)> {
         let Some(fn_at) = words.iter().position(|word| *word == "fn") else {
             continue;
         };
-        let is_head = words[..fn_at].iter().all(|word| {
-            word.starts_with("pub") || matches!(*word, "const" | "extern" | "\"C\"" | "unsafe" | "async")
-        });
+        let is_head = words[..fn_at]
+            .iter()
+            .all(|word| word.starts_with("pub") || matches!(*word, "const" | "extern" | "\"C\"" | "unsafe" | "async"));
         if !is_head || words.len() == fn_at + 1 {
             continue;
         }
-        let name = words[fn_at + 1]
-            .split(['(', '<'])
-            .next()
-            .unwrap_or("")
-            .to_string();
+        let name = words[fn_at + 1].split(['(', '<']).next().unwrap_or("").to_string();
         let close = format!("{}}}", " ".repeat(indent));
-        let ends = |line: &String| {
-            *line == close || (line.ends_with(';') && line.find(|c| c != ' ') == Some(indent))
-        };
+        let ends = |line: &String| *line == close || (line.ends_with(';') && line.find(|c| c != ' ') == Some(indent));
         let one_line = code.trim_end().ends_with(['}', ';']);
-        let rest = if one_line {
-            Some(0)
-        } else {
-            source.lines[at + 1..].iter().position(ends).map(|n| n + 1)
-        };
+        let rest = if one_line { Some(0) } else { source.lines[at + 1..].iter().position(ends).map(|n| n + 1) };
         found.push((name, at + 1, rest.unwrap_or(source.lines.len() - at) + 1));
     }
     found
@@ -292,13 +262,7 @@ fn the_top_of_the_repository_holds_what_was_agreed() {
     let ignored = |name: &str| name.ends_with(".rdb") || name.ends_with(".aof") || name == "appendonlydir";
     let wrong = fs::read_dir(top())
         .expect("a folder")
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .filter(|name| !TOP.contains(&name.as_str()) && !ignored(name))
         .map(|name| format!("{name} does not belong there"));
     assert_none(wrong.collect());
@@ -306,28 +270,11 @@ fn the_top_of_the_repository_holds_what_was_agreed() {
 
 #[test]
 fn the_checks_see_what_they_look_for() {
-    assert_eq!(
-        after("use crate::ffi::state;", "crate::").collect::<Vec<_>>(),
-        ["ffi"]
-    );
-    assert_eq!(
-        after("use super::super::Lock;", "super::").collect::<Vec<_>>(),
-        ["super"]
-    );
+    assert_eq!(after("use crate::ffi::state;", "crate::").collect::<Vec<_>>(), ["ffi"]);
+    assert_eq!(after("use super::super::Lock;", "super::").collect::<Vec<_>>(), ["super"]);
     assert!(has_word("unsafe { x }", "unsafe") && !has_word("deny(unsafe_code)", "unsafe"));
-    let lines = [
-        "fn long() {",
-        "    a();",
-        "}",
-        "fn short() {}",
-        "    pub const fn of<T>(",
-        "    ) -> T {",
-        "    }",
-    ];
-    let source = Source {
-        path: "src/x.rs".into(),
-        lines: lines.iter().map(|line| line.to_string()).collect(),
-    };
+    let lines = ["fn long() {", "    a();", "}", "fn short() {}", "    pub const fn of<T>(", "    ) -> T {", "    }"];
+    let source = Source { path: "src/x.rs".into(), lines: lines.iter().map(|line| line.to_string()).collect() };
     let found = functions(&source);
     assert_eq!(found[0], ("long".into(), 1, 3));
     assert_eq!(found[1], ("short".into(), 4, 1));

@@ -1,7 +1,9 @@
 //! The one way that every command and every change goes: check, run, apply, replicate, notify, count.
 
+use super::args::Args;
 use super::spec::{Command, Flags};
 use super::{Host, Key, Node, Reply};
+use crate::domain::id::printable;
 use crate::domain::{Change, Code, Entity, Error, Event, Millis, Service, Stored};
 
 /// What a command runs in.
@@ -28,6 +30,21 @@ impl<'a, H: Host> Cx<'a, H> {
     /// The time of this command, unix ms.
     pub fn now(&self) -> Millis {
         self.node.now()
+    }
+
+    /// Reads the id of the owner or agent that the caller acts as. With `bind-agent-to-user` it has to belong to the ACL user.
+    pub fn actor<'b>(&self, args: &mut Args<'b>, name: &str) -> Result<&'b [u8], Error> {
+        let id = args.id(name)?;
+        if self.node.settings.agents_are_bound() {
+            let user = self.host.user();
+            let own = id.strip_prefix(&user[..]).is_some_and(|rest| matches!(rest.first(), None | Some(b':')));
+            if !own {
+                let (id, user) = (printable(id), printable(&user));
+                let text = format!("user '{user}' may not act as '{id}' (setting ltmc.bind-agent-to-user)");
+                return Err(Error::new(Code::Denied, text));
+            }
+        }
+        Ok(id)
     }
 }
 
@@ -94,12 +111,17 @@ pub fn commit_changes<E: Entity, H: Host>(
     change_value::<E, H>(node, host, key, changes)?;
     host.replicate::<E>(key, changes);
     host.settle::<E>(key);
+    observe::<E, H>(node, host, key, changes);
+    Ok(())
+}
+
+/// Tells the outside what was decided: subscribers, the counters, and whatever else comes to watch (the audit trail, the trace).
+fn observe<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Change<E::Event>]) {
     for name in changes.iter().filter_map(Change::name) {
         host.notify(key, name);
         node.metrics.count_event(name);
     }
     node.metrics.of_mut(E::SERVICE).changes += changes.len() as u64;
-    Ok(())
 }
 
 fn change_value<E: Entity, H: Host>(

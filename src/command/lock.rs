@@ -92,7 +92,7 @@ fn connection<H: Host>(cx: &Cx<H>) -> Result<Connection, Error> {
 pub fn lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let owner = args.id("owner")?;
+    let owner = cx.actor(&mut args, "owner")?;
     let wish = parse_wish(cx, &mut args, owner, &WORDS)?;
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
@@ -126,7 +126,7 @@ fn is_behind(node: &Node, key: Key, request: &Request, rank: Rank) -> bool {
 /// `LTMC.MLOCK`
 pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
-    let owner = args.id("owner")?;
+    let owner = cx.actor(&mut args, "owner")?;
     let count = args.number("numkeys", 1, MLOCK_KEYS_MAX as u64)? as usize;
     let first = args.position();
     for _ in 0..count {
@@ -201,7 +201,7 @@ fn new_waiter<H: Host>(
 pub fn unlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let mut target = decide::Target { owner: Bytes::from(args.id("owner")?), token: None, path: None };
+    let mut target = decide::Target { owner: Bytes::from(cx.actor(&mut args, "owner")?), token: None, path: None };
     let mut all = false;
     while let Some(option) = args.option(&["TOKEN", "PATH", "ALL"])? {
         match option {
@@ -244,7 +244,7 @@ fn parse_token(args: &mut Args) -> Result<Fence, Error> {
 pub fn renew<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let owner = args.id("owner")?;
+    let owner = cx.actor(&mut args, "owner")?;
     let token = parse_token(&mut args)?;
     let lease_ms = match args.word("the word before the lease", &["PX", "EX"])? {
         0 => args.millis("PX", 1)?,
@@ -265,7 +265,7 @@ pub fn renew<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let owner = args.id("owner")?;
+    let owner = cx.actor(&mut args, "owner")?;
     let token = parse_token(&mut args)?;
     let mode = [Mode::Shared, Mode::Exclusive][args.word("mode", &["SHARED", "EXCLUSIVE"])?];
     let mut block_ms = None;

@@ -92,6 +92,9 @@ pub trait Host: Sized + 'static {
     /// Redis' id of the client; 0 in the scheduler.
     fn client(&self) -> u64;
 
+    /// Name of the ACL user on whose behalf the command runs.
+    fn user(&self) -> Vec<u8>;
+
     /// The client whose connection lasts beyond this command; `None` in scripts and inner calls.
     fn connection(&self) -> Option<u64>;
 

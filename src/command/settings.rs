@@ -13,6 +13,7 @@ pub enum Setting {
     LockWaitersMax,
     LockHoldersMax,
     SweepBatchMax,
+    BindAgentToUser,
 }
 
 /// What values a setting takes.
@@ -90,6 +91,13 @@ pub const SETTINGS: &[Row] = &[
         doc: "Most deadlines that the scheduler handles before it lets other commands run.",
         environment: "LTMC_SWEEP_BATCH_MAX",
     },
+    Row {
+        name: "bind-agent-to-user",
+        kind: Kind::Word(&["no", "yes"]),
+        unit: "word",
+        doc: "With yes an ACL user may act only as owners and agents whose id is its user name or starts with it and a colon.",
+        environment: "LTMC_BIND_AGENT_TO_USER",
+    },
 ];
 
 impl Setting {
@@ -154,6 +162,11 @@ impl Settings {
     /// The lease of a lock that names none; `None` for no end.
     pub fn lock_lease(&self) -> Option<Millis> {
         Some(self.get(Setting::LockLeaseMs)).filter(|lease| *lease > 0)
+    }
+
+    /// Whether an ACL user may act only under its own name.
+    pub fn agents_are_bound(&self) -> bool {
+        self.get(Setting::BindAgentToUser) == 1
     }
 
     /// Whether a lock that names no mode is an optimistic stamp.

@@ -287,6 +287,13 @@ impl Host for RedisHost {
         }
     }
 
+    fn user(&self) -> Vec<u8> {
+        let name = Str(call!(RedisModule_GetCurrentUserName(self.ctx.0)));
+        let user = name.bytes().to_vec();
+        self.ctx.free_string(name);
+        user
+    }
+
     fn connection(&self) -> Option<u64> {
         let flags = self.flags();
         let in_multi = flags & rm::REDISMODULE_CTX_FLAGS_MULTI != 0;

@@ -48,12 +48,7 @@ fn try_decode(bytes: &[u8]) -> bool {
     LARGEST.set(0);
     let taken = decode(bytes).is_ok();
     let allowed = BELIEVED_BYTES + 64 * bytes.len();
-    assert!(
-        LARGEST.get() <= allowed,
-        "{} bytes made it allocate {}",
-        bytes.len(),
-        LARGEST.get()
-    );
+    assert!(LARGEST.get() <= allowed, "{} bytes made it allocate {}", bytes.len(), LARGEST.get());
     taken
 }
 
@@ -90,11 +85,7 @@ fn every_flipped_bit_is_refused() {
 #[test]
 fn damage_under_a_right_checksum_never_panics() {
     for (_, bytes) in all_files() {
-        let content = if bytes[3] == 1 {
-            Content::Changes
-        } else {
-            Content::Snapshot
-        };
+        let content = if bytes[3] == 1 { Content::Changes } else { Content::Snapshot };
         let payload = &bytes[9..bytes.len() - 4];
         for bit in 0..payload.len() * 8 {
             let mut damaged = payload.to_vec();
@@ -131,20 +122,11 @@ fn hostile_lengths_are_refused_before_anything_is_allocated() {
     let counts = [huge, vec![252, 0xff, 0xff, 0xff, 0x1f]];
     for count in counts {
         // A value: version 0, then so many grants.
-        assert!(!try_decode(&framed(
-            Content::Snapshot,
-            &[&[0u8][..], &count].concat()
-        )));
+        assert!(!try_decode(&framed(Content::Snapshot, &[&[0u8][..], &count].concat())));
         // A value without grants, revision 0, with so many requests.
-        assert!(!try_decode(&framed(
-            Content::Snapshot,
-            &[&[0u8, 0, 0, 1][..], &count].concat()
-        )));
+        assert!(!try_decode(&framed(Content::Snapshot, &[&[0u8, 0, 0, 1][..], &count].concat())));
         // A change: an event, a grant with numbers 2, 9 and 1, and an owner so long.
-        assert!(!try_decode(&framed(
-            Content::Changes,
-            &[&[0u8, 0, 2, 9, 1][..], &count].concat()
-        )));
+        assert!(!try_decode(&framed(Content::Changes, &[&[0u8, 0, 2, 9, 1][..], &count].concat())));
     }
 }
 

@@ -60,21 +60,10 @@ fn values_of_every_version_are_read_and_written_as_they_were() {
             let same = found.state.grants().iter().eq(stored.state.grants().iter())
                 && found.state.version() == stored.state.version()
                 && found.revision == stored.revision;
-            assert!(
-                same,
-                "{name} of version {version}: {found:?} instead of {stored:?}"
-            );
-            assert_eq!(
-                snapshot::encode_snapshot(&found),
-                written,
-                "{name} of version {version}"
-            );
+            assert!(same, "{name} of version {version}: {found:?} instead of {stored:?}");
+            assert_eq!(snapshot::encode_snapshot(&found), written, "{name} of version {version}");
         }
-        assert_eq!(
-            read(frame::FORMAT, name),
-            written,
-            "{name} is written in another way than it was"
-        );
+        assert_eq!(read(frame::FORMAT, name), written, "{name} is written in another way than it was");
     }
 }
 
@@ -89,11 +78,7 @@ fn changes_of_every_version_are_read_and_written_as_they_were() {
             };
             assert_eq!(found, changes, "{name} of version {version}");
         }
-        assert_eq!(
-            read(frame::FORMAT, name),
-            written,
-            "{name} is written in another way than it was"
-        );
+        assert_eq!(read(frame::FORMAT, name), written, "{name} is written in another way than it was");
     }
 }
 

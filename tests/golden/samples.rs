@@ -22,17 +22,11 @@ fn grant(n: u64, owner: &[u8], mode: Mode) -> Grant {
 }
 
 fn extra(path: &str) -> Extra {
-    Extra {
-        path: Path::parse(path.as_bytes()).expect("a path"),
-        ..Extra::default()
-    }
+    Extra { path: Path::parse(path.as_bytes()).expect("a path"), ..Extra::default() }
 }
 
 fn with(extra: Extra, grant: Grant) -> Grant {
-    Grant {
-        extra: Some(Box::new(extra)),
-        ..grant
-    }
+    Grant { extra: Some(Box::new(extra)), ..grant }
 }
 
 fn granted(grant: Grant) -> Change<LockEvent> {
@@ -40,43 +34,23 @@ fn granted(grant: Grant) -> Change<LockEvent> {
 }
 
 fn answered(id: &[u8], answer: Answer) -> Change<LockEvent> {
-    Change::Answered {
-        id: Bytes::from(id),
-        answer,
-    }
+    Change::Answered { id: Bytes::from(id), answer }
 }
 
 /// Every kind of change, every cause, every field filled.
 fn all_changes() -> Changes {
     let limited = Extra {
         limit: 7,
-        connection: Some(Connection {
-            boot: FENCE - 9,
-            client: 42,
-        }),
+        connection: Some(Connection { boot: FENCE - 9, client: 42 }),
         meta: Some(Bytes::from(&b"why\0\xff"[..])),
         ..extra("src/db")
     };
-    let stamp = Extra {
-        version: 3,
-        voided: false,
-        ..extra("docs")
-    };
-    let stamp = Grant {
-        fence: FENCE + 5,
-        ..with(stamp, grant(0, b"stamper", Mode::Optimistic))
-    };
+    let stamp = Extra { version: 3, voided: false, ..extra("docs") };
+    let stamp = Grant { fence: FENCE + 5, ..with(stamp, grant(0, b"stamper", Mode::Optimistic)) };
     let mut list = vec![
-        granted(with(
-            limited,
-            grant(1, b"agent:with-a-rather-long-name", Mode::Shared),
-        )),
+        granted(with(limited, grant(1, b"agent:with-a-rather-long-name", Mode::Shared))),
         granted(stamp),
-        granted(Grant {
-            ends_at: NO_END,
-            levels: 9,
-            ..grant(3, b"\0\xfe", Mode::Shared)
-        }),
+        granted(Grant { ends_at: NO_END, levels: 9, ..grant(3, b"\0\xfe", Mode::Shared) }),
         granted(with(extra("other/tree"), grant(4, b"writer", Mode::Shared))),
         answered(b"req-1", Answer::Integer(FENCE as i64 + 2)),
         answered(b"req-2", Answer::Bytes(Bytes::from("text"))),
@@ -86,33 +60,14 @@ fn all_changes() -> Changes {
         LockEvent::Reentered { fence, ends_at },
         LockEvent::Unlocked { fence },
         LockEvent::Renewed { fence, ends_at },
-        LockEvent::Converted {
-            fence: FENCE + 2,
-            new_fence: FENCE + 12,
-            mode: Mode::Shared,
-        },
-        LockEvent::Converted {
-            fence: FENCE + 12,
-            new_fence: FENCE + 14,
-            mode: Mode::Exclusive,
-        },
+        LockEvent::Converted { fence: FENCE + 2, new_fence: FENCE + 12, mode: Mode::Shared },
+        LockEvent::Converted { fence: FENCE + 12, new_fence: FENCE + 14, mode: Mode::Exclusive },
     ];
     list.extend(events.into_iter().map(Change::Event));
-    let causes = [
-        Cause::Released,
-        Cause::Expired,
-        Cause::Broken,
-        Cause::Disconnected,
-        Cause::TakenBack,
-        Cause::Committed,
-    ];
+    let causes =
+        [Cause::Released, Cause::Expired, Cause::Broken, Cause::Disconnected, Cause::TakenBack, Cause::Committed];
     let ends = causes.into_iter().enumerate();
-    list.extend(ends.map(|(n, cause)| {
-        Change::Event(LockEvent::Ended {
-            fence: FENCE + 1000 + n as u64,
-            cause,
-        })
-    }));
+    list.extend(ends.map(|(n, cause)| Change::Event(LockEvent::Ended { fence: FENCE + 1000 + n as u64, cause })));
     list
 }
 
@@ -134,39 +89,20 @@ pub fn snapshots() -> Vec<(&'static str, Stored<Lock>)> {
         .map(|n| {
             let owner = format!("holder-{n}");
             let path = extra(&format!("dir{}/file{n}", n % 5));
-            granted(with(
-                path,
-                grant(
-                    n,
-                    owner.as_bytes(),
-                    if n % 2 == 0 { Mode::Exclusive } else { Mode::Shared },
-                ),
-            ))
+            granted(with(path, grant(n, owner.as_bytes(), if n % 2 == 0 { Mode::Exclusive } else { Mode::Shared })))
         })
         .collect();
     many.extend((0..70).map(|n| answered(format!("request-{n}").as_bytes(), Answer::Integer(n))));
     let voided = vec![
         granted(Grant {
             fence: FENCE + 1,
-            ..with(
-                Extra {
-                    version: 0,
-                    ..extra("")
-                },
-                grant(0, b"s", Mode::Optimistic),
-            )
+            ..with(Extra { version: 0, ..extra("") }, grant(0, b"s", Mode::Optimistic))
         }),
         granted(grant(1, b"x", Mode::Exclusive)),
-        Change::Event(LockEvent::Ended {
-            fence: FENCE + 2,
-            cause: Cause::Released,
-        }),
+        Change::Event(LockEvent::Ended { fence: FENCE + 2, cause: Cause::Released }),
     ];
     vec![
-        (
-            "lock-plain",
-            value(&[granted(grant(1, b"agent-1", Mode::Exclusive))]),
-        ),
+        ("lock-plain", value(&[granted(grant(1, b"agent-1", Mode::Exclusive))])),
         ("lock-rich", value(&rich)),
         ("lock-many", value(&many)),
         ("lock-voided-stamp", value(&voided)),
@@ -178,10 +114,7 @@ pub fn snapshots() -> Vec<(&'static str, Stored<Lock>)> {
 pub fn changes() -> Vec<(&'static str, Changes)> {
     vec![
         ("changes-all", all_changes()),
-        (
-            "changes-one",
-            vec![granted(grant(1, b"agent-1", Mode::Exclusive))],
-        ),
+        ("changes-one", vec![granted(grant(1, b"agent-1", Mode::Exclusive))]),
         ("changes-none", Vec::new()),
     ]
 }

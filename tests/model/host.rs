@@ -146,6 +146,10 @@ impl Host for MemoryHost {
         self.client
     }
 
+    fn user(&self) -> Vec<u8> {
+        b"default".to_vec()
+    }
+
     fn connection(&self) -> Option<u64> {
         (self.client > 0).then_some(self.client)
     }

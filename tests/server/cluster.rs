@@ -18,24 +18,14 @@ fn keys_of_one_team_are_locked_together() {
     let mut client = node.client();
     let fences = client.run("LTMC.MLOCK m 2 {t}:a {t}:b PX 600000").ints();
     assert_eq!(fences.len(), 2);
-    assert_eq!(
-        client.run("LTMC.MLOCK m 2 {t}:a {other}:b").error_code(),
-        "CROSSSLOT"
-    );
+    assert_eq!(client.run("LTMC.MLOCK m 2 {t}:a {other}:b").error_code(), "CROSSSLOT");
     let guarded = format!("LTMC.GUARD {{t}}:a {} SET {{t}}:doc text", fences[0]);
     client.run(&guarded).ok();
     assert_eq!(client.run("GET {t}:doc").text(), "text");
     let across = format!("LTMC.GUARD {{t}}:a {} SET {{other}}:doc text", fences[0]);
     assert_eq!(client.run(&across).error_code(), "CROSSSLOT");
-    let stranger = cluster
-        .nodes
-        .iter()
-        .find(|other| other.port() != node.port())
-        .expect("there are two nodes");
-    assert_eq!(
-        stranger.run("LTMC.LOCK {t}:a z").error(),
-        moved_text(&cluster, "{t}:a")
-    );
+    let stranger = cluster.nodes.iter().find(|other| other.port() != node.port()).expect("there are two nodes");
+    assert_eq!(stranger.run("LTMC.LOCK {t}:a z").error(), moved_text(&cluster, "{t}:a"));
 }
 
 #[test]
@@ -64,11 +54,8 @@ fn waiters_of_a_slot_that_moves_are_sent_to_the_new_node() {
     let (old, new) = (&cluster.nodes[from], &cluster.nodes[to]);
     let fence = old.run("LTMC.LOCK {t}:k a PX 600000 META text").int();
     let mut waiters = old.clients(3);
-    let lines = [
-        "LTMC.LOCK {t}:k b BLOCK 0",
-        "LTMC.LOCK {t}:k c SHARED BLOCK 600000",
-        "LTMC.MLOCK d 2 {t}:j {t}:k BLOCK 0",
-    ];
+    let lines =
+        ["LTMC.LOCK {t}:k b BLOCK 0", "LTMC.LOCK {t}:k c SHARED BLOCK 600000", "LTMC.MLOCK d 2 {t}:j {t}:k BLOCK 0"];
     old.block_in_turn(&mut waiters, |n| lines[n].into());
     cluster.begin_migration(slot, from, to);
     assert_eq!(waiting(old), 3, "an open slot sends nobody away");
@@ -83,9 +70,7 @@ fn waiters_of_a_slot_that_moves_are_sent_to_the_new_node() {
     let shown = new.run("LTMC.LOCK.INFO {t}:k");
     assert_eq!(shown.get("holders").array()[0].get("meta").text(), "text");
     let mut again = new.client();
-    new.block_in_turn(std::slice::from_mut(&mut again), |_| {
-        "LTMC.LOCK {t}:k b BLOCK 0".into()
-    });
+    new.block_in_turn(std::slice::from_mut(&mut again), |_| "LTMC.LOCK {t}:k b BLOCK 0".into());
     assert_eq!(unlock(new, "{t}:k", "a"), 1);
     assert!(again.recv().int() > fence);
 }
@@ -100,9 +85,7 @@ fn a_lock_that_comes_with_its_slot_ends_by_its_lease() {
     cluster.migrate_slot(slot, from, to);
     let new = &cluster.nodes[to];
     let mut waiter = new.client();
-    new.block_in_turn(std::slice::from_mut(&mut waiter), |_| {
-        "LTMC.LOCK {t}:k b BLOCK 0".into()
-    });
+    new.block_in_turn(std::slice::from_mut(&mut waiter), |_| "LTMC.LOCK {t}:k b BLOCK 0".into());
     let renew = format!("LTMC.LOCK.RENEW {{t}}:k a TOKEN {fence} PX 20");
     assert_eq!(new.run(&renew).int(), 1);
     assert!(waiter.recv().int() > fence);
@@ -157,10 +140,7 @@ fn leases_that_end_in_a_failover_are_handed_on_afterwards() {
     replica.take_over();
     for waiter in &mut waiters {
         if let Some(Reply::Error(line)) = waiter.recv_or_end() {
-            assert!(
-                line.starts_with("UNBLOCKED") || line.starts_with("MOVED"),
-                "{line}"
-            );
+            assert!(line.starts_with("UNBLOCKED") || line.starts_with("MOVED"), "{line}");
         }
     }
     wait_until("nobody waits at the old primary", || waiting(old) == 0);

@@ -20,33 +20,24 @@ impl Team {
     /// `member` takes `key`, which is free for it.
     #[track_caller]
     fn takes(&mut self, member: usize, key: &str, how: &str) -> i64 {
-        self.members[member]
-            .run(&format!("LTMC.LOCK {key} o{member} PX 600000 {how}"))
-            .int()
+        self.members[member].run(&format!("LTMC.LOCK {key} o{member} PX 600000 {how}")).int()
     }
 
     /// `member` begins to wait for `key`.
     #[track_caller]
     fn waits(&mut self, member: usize, key: &str, how: &str) {
-        self.begins(
-            member,
-            &format!("LTMC.LOCK {key} o{member} PX 600000 BLOCK 0 {how}"),
-        );
+        self.begins(member, &format!("LTMC.LOCK {key} o{member} PX 600000 BLOCK 0 {how}"));
     }
 
     #[track_caller]
     fn begins(&mut self, member: usize, line: &str) {
-        self.server
-            .block_in_turn(std::slice::from_mut(&mut self.members[member]), |_| line.into());
+        self.server.block_in_turn(std::slice::from_mut(&mut self.members[member]), |_| line.into());
     }
 
     /// `member` would wait for `key`, and is refused; the error.
     #[track_caller]
     fn is_refused(&mut self, member: usize, key: &str, how: &str) -> String {
-        self.refusal(
-            member,
-            &format!("LTMC.LOCK {key} o{member} PX 600000 BLOCK 0 {how}"),
-        )
+        self.refusal(member, &format!("LTMC.LOCK {key} o{member} PX 600000 BLOCK 0 {how}"))
     }
 
     #[track_caller]
@@ -54,11 +45,7 @@ impl Team {
         let before = waiting(&self.server);
         let reply = self.members[member].run(line);
         assert_eq!(reply.error_code(), "DEADLOCK", "{reply:?}");
-        assert_eq!(
-            waiting(&self.server),
-            before,
-            "whoever is refused leaves no trace in the queue"
-        );
+        assert_eq!(waiting(&self.server), before, "whoever is refused leaves no trace in the queue");
         reply.error().to_string()
     }
 
@@ -69,12 +56,7 @@ impl Team {
 
     #[track_caller]
     fn releases(&mut self, member: usize, key: &str) {
-        assert_eq!(
-            self.members[member]
-                .run(&format!("LTMC.UNLOCK {key} o{member}"))
-                .int(),
-            1
-        );
+        assert_eq!(self.members[member].run(&format!("LTMC.UNLOCK {key} o{member}")).int(), 1);
     }
 }
 
@@ -87,10 +69,7 @@ fn a_cycle_of_two_owners_is_refused_and_shown() {
     let text = team.is_refused(1, "x", "");
     assert!(text.contains("o1 -> x -> o0 -> y -> o1"), "{text}");
     assert_eq!(team.server.info_int("ltmc", "ltmc_lock_deadlocks"), 1);
-    assert!(
-        team.server.run("LTMC.LOCK x o1").is_nil(),
-        "without BLOCK nobody waits, so nothing is refused"
-    );
+    assert!(team.server.run("LTMC.LOCK x o1").is_nil(), "without BLOCK nobody waits, so nothing is refused");
     team.releases(1, "y");
     team.is_served(0);
     assert_idle(&team.server);
@@ -135,21 +114,12 @@ fn two_readers_cannot_both_wait_to_become_the_writer() {
     let mut team = Team::of(2);
     let first = team.takes(0, "x", "SHARED");
     let second = team.takes(1, "x", "SHARED");
-    team.begins(
-        0,
-        &format!("LTMC.LOCK.CONVERT x o0 TOKEN {first} EXCLUSIVE BLOCK 0"),
-    );
-    let text = team.refusal(
-        1,
-        &format!("LTMC.LOCK.CONVERT x o1 TOKEN {second} EXCLUSIVE BLOCK 0"),
-    );
+    team.begins(0, &format!("LTMC.LOCK.CONVERT x o0 TOKEN {first} EXCLUSIVE BLOCK 0"));
+    let text = team.refusal(1, &format!("LTMC.LOCK.CONVERT x o1 TOKEN {second} EXCLUSIVE BLOCK 0"));
     assert!(text.contains("o1 -> x -> o0 -> x -> o1"), "{text}");
     team.releases(1, "x");
     team.is_served(0);
-    assert_eq!(
-        team.server.run("LTMC.LOCK.INFO x").get("mode").text(),
-        "exclusive"
-    );
+    assert_eq!(team.server.run("LTMC.LOCK.INFO x").get("mode").text(), "exclusive");
 }
 
 #[test]
@@ -225,12 +195,7 @@ fn a_cycle_by_the_order_of_the_queue_only_is_resolved_by_going_first() {
     team.waits(1, "x", "EXCLUSIVE");
     team.waits(2, "y", "");
     // ... and o0, which holds x, wants to read x on another path: behind o1 it would deadlock, in front of it it fits.
-    assert!(
-        team.members[0]
-            .run("LTMC.LOCK x o0 SHARED PATH sub PX 600000 BLOCK 0")
-            .int()
-            > 0
-    );
+    assert!(team.members[0].run("LTMC.LOCK x o0 SHARED PATH sub PX 600000 BLOCK 0").int() > 0);
     team.releases(0, "x");
     assert_eq!(team.members[0].run("LTMC.UNLOCK x o0 PATH sub").int(), 1);
     team.is_served(1);
@@ -246,12 +211,7 @@ fn who_holds_what_the_first_in_the_queue_needs_goes_before_it() {
     team.takes(1, "y", "");
     // o2 waits for y and to write x. o1, which holds y, wants to read x: behind o2 it would wait for ever.
     team.begins(2, "LTMC.MLOCK o2 2 y x BLOCK 0");
-    assert!(
-        team.members[1]
-            .run("LTMC.LOCK x o1 SHARED PX 600000 BLOCK 0")
-            .int()
-            > 0
-    );
+    assert!(team.members[1].run("LTMC.LOCK x o1 SHARED PX 600000 BLOCK 0").int() > 0);
     for (member, key) in [(1, "x"), (1, "y"), (0, "x")] {
         team.releases(member, key);
     }
@@ -325,12 +285,7 @@ fn a_lease_that_is_over_closes_no_cycle() {
     team.takes(0, "x", "");
     let fence = team.takes(1, "y", "");
     team.waits(0, "y", "");
-    assert_eq!(
-        team.members[1]
-            .run(&format!("LTMC.LOCK.RENEW y o1 TOKEN {fence} PX 1"))
-            .int(),
-        1
-    );
+    assert_eq!(team.members[1].run(&format!("LTMC.LOCK.RENEW y o1 TOKEN {fence} PX 1")).int(), 1);
     team.is_served(0);
     team.waits(1, "x", "");
     team.releases(0, "x");
@@ -358,19 +313,9 @@ fn the_graph_shows_holders_and_the_queue() {
     team.waits(2, "x", "SHARED");
     let graph = team.server.run("LTMC.LOCK.GRAPH");
     let field = |edge: &Reply, name: &str| edge.get(name).text().to_string();
-    let shown: Vec<[String; 4]> = graph
-        .array()
-        .iter()
-        .map(|edge| ["waiter", "key", "waits_for", "kind"].map(|name| field(edge, name)))
-        .collect();
-    assert_eq!(
-        shown,
-        [
-            ["o1", "x", "o0", "holder"],
-            ["o2", "x", "o0", "holder"],
-            ["o2", "x", "o1", "queue"],
-        ]
-    );
+    let shown: Vec<[String; 4]> =
+        graph.array().iter().map(|edge| ["waiter", "key", "waits_for", "kind"].map(|name| field(edge, name))).collect();
+    assert_eq!(shown, [["o1", "x", "o0", "holder"], ["o2", "x", "o0", "holder"], ["o2", "x", "o1", "queue"],]);
     assert_eq!(graph.array()[0].get("db").int(), 0);
     team.releases(0, "x");
     team.is_served(1);

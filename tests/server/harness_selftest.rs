@@ -45,28 +45,15 @@ fn every_installed_server_starts() {
     for binary in servers() {
         let server = plain().binary(&binary).start();
         assert!(server.version() >= (7, 0, 0), "{}", binary.display());
-        assert_eq!(
-            server.is_valkey(),
-            binary.ends_with("valkey-server"),
-            "{}",
-            binary.display()
-        );
+        assert_eq!(server.is_valkey(), binary.ends_with("valkey-server"), "{}", binary.display());
     }
 }
 
 #[test]
 fn a_refused_start_returns_the_log() {
-    let log = plain()
-        .arg("no-such-setting", 1)
-        .try_start()
-        .err()
-        .expect("it must not start");
+    let log = plain().arg("no-such-setting", 1).try_start().err().expect("it must not start");
     assert!(log.contains("no-such-setting"), "{log}");
-    let log = plain()
-        .binary("/no/such/program")
-        .try_start()
-        .err()
-        .expect("it must not start");
+    let log = plain().binary("/no/such/program").try_start().err().expect("it must not start");
     assert!(log.contains("/no/such/program"), "{log}");
 }
 
@@ -113,14 +100,8 @@ fn errors_are_replies_with_their_code() {
     let mut client = server.client();
     client.run("SET k v").ok();
     assert_eq!(client.run("LPUSH k v").error_code(), "WRONGTYPE");
-    assert!(client
-        .try_cmd(&["INCR", "k"])
-        .unwrap_err()
-        .starts_with("ERR value is not an integer"));
-    assert_eq!(
-        panic_of(|| server.run("GET k").int()),
-        "expected an integer, got \"v\""
-    );
+    assert!(client.try_cmd(&["INCR", "k"]).unwrap_err().starts_with("ERR value is not an integer"));
+    assert_eq!(panic_of(|| server.run("GET k").int()), "expected an integer, got \"v\"");
 }
 
 #[test]
@@ -140,9 +121,7 @@ fn one_thread_drives_many_blocked_clients() {
 #[test]
 fn a_pipeline_keeps_its_order() {
     let server = plain().start();
-    let replies = server
-        .client()
-        .pipeline(&["SET n 1", "INCR n", "LPUSH n x", "GET n"]);
+    let replies = server.client().pipeline(&["SET n 1", "INCR n", "LPUSH n x", "GET n"]);
     assert_eq!(
         format!("{replies:?}"),
         r#"[+OK, 2, -WRONGTYPE Operation against a key holding the wrong kind of value, "2"]"#
@@ -184,9 +163,7 @@ fn the_control_connection_comes_back() {
     let server = plain().start();
     server.run("PING");
     server.client().run("CLIENT KILL TYPE normal SKIPME yes");
-    wait_until("it is answered again", || {
-        server.run("PING") == Reply::Simple("PONG".into())
-    });
+    wait_until("it is answered again", || server.run("PING") == Reply::Simple("PONG".into()));
 }
 
 #[test]
@@ -209,10 +186,7 @@ fn a_restart_keeps_port_and_data() {
     assert_eq!(server.run("GET k").text(), "v");
     server.append_config("maxmemory 77mb");
     server.restart();
-    assert_eq!(
-        server.run("CONFIG GET maxmemory").get("maxmemory").text(),
-        (77 << 20).to_string()
-    );
+    assert_eq!(server.run("CONFIG GET maxmemory").get("maxmemory").text(), (77 << 20).to_string());
 }
 
 #[test]
@@ -249,14 +223,8 @@ fn the_replication_stream_shows_effects() {
     });
     let shown = show_stream(&stream);
     // Emptying the set by SPOP is a deletion on some servers.
-    assert!(
-        ["SREM s only", "DEL s", "UNLINK s"].contains(&shown[0].as_str()),
-        "{shown:?}"
-    );
-    assert_eq!(
-        shown[1..],
-        ["MULTI", "SET a 1", "SET b 2", "EXEC", "SET k \\x00 \\xff"]
-    );
+    assert!(["SREM s only", "DEL s", "UNLINK s"].contains(&shown[0].as_str()), "{shown:?}");
+    assert_eq!(shown[1..], ["MULTI", "SET a 1", "SET b 2", "EXEC", "SET k \\x00 \\xff"]);
 }
 
 #[test]
@@ -292,18 +260,12 @@ fn a_difference_is_named_with_its_leg_and_key() {
     a.run("SET other 1").ok();
     b.run("SET other 2").ok();
     let message = panic_of(|| assert_same("twins", &a.dataset(), &b.dataset()));
-    assert!(
-        message.contains("twins") && message.contains("key other") && !message.contains("key same"),
-        "{message}"
-    );
+    assert!(message.contains("twins") && message.contains("key other") && !message.contains("key same"), "{message}");
     b.run("SET other 1").ok();
     b.run("PEXPIRE other 1000000");
     a.run("PEXPIRE other 2000000");
     let message = panic_of(|| assert_same("twins", &a.dataset(), &b.dataset()));
-    assert!(
-        message.contains("key other"),
-        "only the time of expiry differs: {message}"
-    );
+    assert!(message.contains("key other"), "only the time of expiry differs: {message}");
 }
 
 #[test]
@@ -343,11 +305,7 @@ fn a_condition_that_never_holds_is_given_up() {
 fn a_real_client_works() {
     let server = plain().start();
     let mut connection = server.redis();
-    let () = redis::cmd("SET")
-        .arg("k")
-        .arg("v")
-        .query(&mut connection)
-        .unwrap();
+    let () = redis::cmd("SET").arg("k").arg("v").query(&mut connection).unwrap();
     let value: String = redis::cmd("GET").arg("k").query(&mut connection).unwrap();
     assert_eq!(value, "v");
 }

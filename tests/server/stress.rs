@@ -45,22 +45,13 @@ struct Shared {
 
 /// What a command may be answered.
 fn is_well_formed(line: &str, reply: &Reply) -> bool {
-    let expected = [
-        "STALE",
-        "NOTOWNER",
-        "DEADLOCK",
-        "CONFLICT",
-        "WRONGTYPE",
-        "UNBLOCKED",
-    ];
+    let expected = ["STALE", "NOTOWNER", "DEADLOCK", "CONFLICT", "WRONGTYPE", "UNBLOCKED"];
     match reply {
         Reply::Error(text) if text.starts_with("ERR a stamp cannot be converted") => true,
         Reply::Error(_) => expected.contains(&reply.error_code()),
         Reply::Nil => line.starts_with("LTMC.LOCK") || line.starts_with("LTMC.MLOCK"),
         Reply::Int(number) => *number >= 0,
-        Reply::Array(items) => items
-            .iter()
-            .all(|item| matches!(item, Reply::Int(fence) if *fence > 0)),
+        Reply::Array(items) => items.iter().all(|item| matches!(item, Reply::Int(fence) if *fence > 0)),
         Reply::Simple(text) => text == "OK" || text == "PONG",
         _ => false,
     }
@@ -80,14 +71,7 @@ impl<'a> Actor<'a> {
     fn new(number: usize, seed: u64, port: u16, shared: &'a Shared) -> Actor<'a> {
         let client = Client::connect(port);
         let random = Random(seed.wrapping_add(number as u64 * 7919) | 1);
-        let mut actor = Actor {
-            number,
-            random,
-            port,
-            shared,
-            client,
-            fence: 1,
-        };
+        let mut actor = Actor { number, random, port, shared, client, fence: 1 };
         actor.announce();
         actor
     }
@@ -126,11 +110,7 @@ impl<'a> Actor<'a> {
     }
 
     fn run(&mut self, line: &str) {
-        let answer = if self.client.try_send_line(line) {
-            self.client.recv_or_end()
-        } else {
-            None
-        };
+        let answer = if self.client.try_send_line(line) { self.client.recv_or_end() } else { None };
         let Some(reply) = answer else {
             self.shared.ends.fetch_add(1, Ordering::Relaxed);
             return self.reconnect();
@@ -160,22 +140,12 @@ impl<'a> Actor<'a> {
         let fence = self.fence;
         match random.below(100) {
             0..=39 => {
-                let mode = random.pick(&[
-                    "",
-                    "EXCLUSIVE NOREENTRANT",
-                    "SHARED",
-                    "SHARED LIMIT 3",
-                    "OPTIMISTIC",
-                ]);
+                let mode = random.pick(&["", "EXCLUSIVE NOREENTRANT", "SHARED", "SHARED LIMIT 3", "OPTIMISTIC"]);
                 let path = random.pick(&["", "", "PATH a", "PATH a/b", "PATH c"]);
                 let block = random.pick(&["", "BLOCK 5", "BLOCK 50", "BLOCK 1000"]);
                 let more = random.pick(&["", "", "PRIORITY 3", "ONDISCONNECT RELEASE"]);
                 // A few outlive the crowd, to be compared with what replica and AOF made of it.
-                let lease = if random.below(20) == 0 {
-                    LONG_LEASE_MS
-                } else {
-                    random.below(200) as i64 + 1
-                };
+                let lease = if random.below(20) == 0 { LONG_LEASE_MS } else { random.below(200) as i64 + 1 };
                 format!("LTMC.LOCK {key} {own} {mode} {path} PX {lease} {block} {more}")
             }
             40..=47 => format!("LTMC.MLOCK {own} 3 k0 k1 k2 PX 50 BLOCK 20"),
@@ -192,11 +162,7 @@ impl<'a> Actor<'a> {
             88 => format!("UNLINK {key}"),
             89 => random.pick(&["FLUSHALL", "FLUSHALL ASYNC", "FLUSHDB"]).into(),
             90 => "SWAPDB 0 1".into(),
-            91..=93 => format!(
-                "CLIENT UNBLOCK {} {}",
-                self.other(),
-                ["TIMEOUT", "ERROR"][fence as usize % 2]
-            ),
+            91..=93 => format!("CLIENT UNBLOCK {} {}", self.other(), ["TIMEOUT", "ERROR"][fence as usize % 2]),
             94..=95 => format!("CLIENT KILL ID {}", self.other()),
             _ => "PING".into(),
         }
@@ -214,11 +180,9 @@ impl<'a> Actor<'a> {
 
 fn seed() -> u64 {
     let given = std::env::var("LTMC_SEED").ok();
-    given.and_then(|text| text.parse().ok()).unwrap_or_else(|| {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(1, |since| since.as_nanos() as u64)
-    })
+    given
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_nanos() as u64))
 }
 
 /// Waits until what is left does not change any more by itself.
@@ -258,10 +222,7 @@ fn a_crowd_of_unruly_clients_leaves_the_server_in_order() {
         shared.stop.store(true, Ordering::Relaxed);
     });
     let answers = shared.answers.into_inner();
-    println!(
-        "{answers} answers, {} connections ended",
-        shared.ends.into_inner()
-    );
+    println!("{answers} answers, {} connections ended", shared.ends.into_inner());
     assert!(answers > 1000, "{answers} answers");
     assert_idle(&server);
     let fences = shared.fences.into_inner().expect("nobody panicked with it");
@@ -276,7 +237,5 @@ fn a_crowd_of_unruly_clients_leaves_the_server_in_order() {
     assert_persisted_everywhere(&server, &[&replica]);
 
     server.run("FLUSHALL").ok();
-    wait_until("the memory is given back", || {
-        server.info_int("memory", "used_memory") < before + GROWTH_MAX
-    });
+    wait_until("the memory is given back", || server.info_int("memory", "used_memory") < before + GROWTH_MAX);
 }

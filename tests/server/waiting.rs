@@ -11,9 +11,7 @@ pub fn waiting(server: &Server) -> i64 {
 /// Nobody waits any more, as far as the module and the server know, and nothing went wrong on the way.
 #[track_caller]
 pub fn assert_idle(server: &Server) {
-    wait_until("nobody waits", || {
-        waiting(server) == 0 && server.info_int("clients", "blocked_clients") == 0
-    });
+    wait_until("nobody waits", || waiting(server) == 0 && server.info_int("clients", "blocked_clients") == 0);
     assert_eq!(server.info_int("ltmc", "ltmc_panics"), 0);
 }
 
@@ -56,18 +54,10 @@ impl Queue {
         let mut holder = server.client();
         let fence = holder.run(held).int();
         let mut waiters = server.clients(2);
-        server.block_in_turn(&mut waiters, |n| {
-            format!("LTMC.LOCK k {} PX 600000 BLOCK 0", ["b", "c"][n])
-        });
+        server.block_in_turn(&mut waiters, |n| format!("LTMC.LOCK k {} PX 600000 BLOCK 0", ["b", "c"][n]));
         let c = waiters.pop().expect("there are two");
         let b = waiters.pop().expect("there are two");
-        Queue {
-            server,
-            holder,
-            fence,
-            b,
-            c,
-        }
+        Queue { server, holder, fence, b, c }
     }
 
     /// The lock has gone on to `b`, who passes it on to `c`; then nothing is left.

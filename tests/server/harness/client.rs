@@ -30,8 +30,7 @@ impl Client {
     /// Connects to a port on this machine.
     #[track_caller]
     pub fn connect(port: u16) -> Client {
-        let mut client =
-            Client::try_connect(port).unwrap_or_else(|e| panic!("cannot connect to port {port}: {e}"));
+        let mut client = Client::try_connect(port).unwrap_or_else(|e| panic!("cannot connect to port {port}: {e}"));
         // Asked now: a client that is blocked cannot ask any more. An error means that it has to log in first.
         client.learn_id();
         client
@@ -41,20 +40,13 @@ impl Client {
     pub fn try_connect(port: u16) -> std::io::Result<Client> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
-        Ok(Client {
-            stream,
-            buffer: Vec::new(),
-            pushes: VecDeque::new(),
-            consumed: 0,
-            id: None,
-        })
+        Ok(Client { stream, buffer: Vec::new(), pushes: VecDeque::new(), consumed: 0, id: None })
     }
 
     /// The server's id for this connection, as in CLIENT LIST.
     #[track_caller]
     pub fn id(&self) -> i64 {
-        self.id
-            .expect("the id is not known: the connection was not logged in when it was made")
+        self.id.expect("the id is not known: the connection was not logged in when it was made")
     }
 
     /// Logs in as an ACL user.
@@ -135,16 +127,13 @@ impl Client {
     /// Sends bytes as they are, be they RESP or not.
     #[track_caller]
     pub fn send_raw(&mut self, bytes: &[u8]) {
-        self.stream
-            .write_all(bytes)
-            .unwrap_or_else(|e| panic!("cannot send to the server: {e}"));
+        self.stream.write_all(bytes).unwrap_or_else(|e| panic!("cannot send to the server: {e}"));
     }
 
     /// The next reply; panics if none comes within [`PATIENCE`].
     #[track_caller]
     pub fn recv(&mut self) -> Reply {
-        self.recv_for(PATIENCE)
-            .unwrap_or_else(|| panic!("no reply within {PATIENCE:?}"))
+        self.recv_for(PATIENCE).unwrap_or_else(|| panic!("no reply within {PATIENCE:?}"))
     }
 
     /// The next reply, or `None` if none comes within `ms` milliseconds.
@@ -206,10 +195,7 @@ impl Client {
 
     /// Whether the server has not closed this connection yet.
     pub fn is_open(&self) -> bool {
-        let peeked = self
-            .stream
-            .set_nonblocking(true)
-            .and_then(|()| self.stream.peek(&mut [0]));
+        let peeked = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut [0]));
         let restored = self.stream.set_nonblocking(false);
         let open = match peeked {
             Ok(count) => count > 0,
@@ -226,9 +212,7 @@ impl Client {
     #[track_caller]
     pub fn arm_reset(&mut self) {
         self.send(&["PING"]);
-        self.stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("a timeout can be set");
+        self.stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         let unread = self.stream.peek(&mut [0]).expect("the server answers PING");
         assert_eq!(unread, 1, "the server closed the connection");
     }
@@ -244,9 +228,7 @@ impl Client {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
-                let line = String::from_utf8_lossy(&self.buffer[..end])
-                    .trim_end()
-                    .to_string();
+                let line = String::from_utf8_lossy(&self.buffer[..end]).trim_end().to_string();
                 self.consume(end + 1);
                 return line;
             }
@@ -282,9 +264,7 @@ impl Client {
             match self.fill(deadline) {
                 Ok(0) => return Arrival::Closed,
                 Ok(_) => {}
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    return Arrival::Nothing
-                }
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Arrival::Nothing,
                 Err(_) => return Arrival::Closed,
             }
         }
@@ -311,8 +291,7 @@ impl Client {
     fn fill(&mut self, deadline: Instant) -> std::io::Result<usize> {
         let left = deadline.saturating_duration_since(Instant::now());
         // Zero would mean "for ever".
-        self.stream
-            .set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         let mut chunk = [0; 16 * 1024];
         let count = self.stream.read(&mut chunk)?;
         self.buffer.extend_from_slice(&chunk[..count]);

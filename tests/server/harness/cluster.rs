@@ -27,16 +27,12 @@ impl Cluster {
     #[track_caller]
     pub fn start_with(count: usize, spec: Builder) -> Cluster {
         let start = |_| clustered(spec.clone()).start();
-        let cluster = Cluster {
-            nodes: (0..count).map(start).collect(),
-        };
+        let cluster = Cluster { nodes: (0..count).map(start).collect() };
         for (index, node) in cluster.nodes.iter().enumerate() {
             let (first, last) = (index * SLOTS / count, (index + 1) * SLOTS / count - 1);
-            node.cmd(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()])
-                .ok();
+            node.cmd(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]).ok();
             // Two nodes that keep the same epoch for their slots first have to find that out.
-            node.cmd(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()])
-                .ok();
+            node.cmd(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]).ok();
         }
         for node in &cluster.nodes[1..] {
             node.meet(&cluster.nodes[0]);
@@ -58,11 +54,7 @@ impl Cluster {
     pub fn owner(&self, slot: u16) -> usize {
         let ranges = self.nodes[0].cmd(&["CLUSTER", "SLOTS"]);
         let holds = |range: &&Reply| (range.array()[0].int()..=range.array()[1].int()).contains(&slot.into());
-        let range = ranges
-            .array()
-            .iter()
-            .find(holds)
-            .unwrap_or_else(|| panic!("nobody holds slot {slot}"));
+        let range = ranges.array().iter().find(holds).unwrap_or_else(|| panic!("nobody holds slot {slot}"));
         let port = range.array()[2].array()[1].int();
         let index = self.nodes.iter().position(|node| i64::from(node.port()) == port);
         index.unwrap_or_else(|| panic!("slot {slot} is held by port {port}, which is none of the primaries"))
@@ -98,15 +90,7 @@ impl Cluster {
             if keys.array().is_empty() {
                 return;
             }
-            let mut command: Vec<&[u8]> = vec![
-                b"MIGRATE",
-                b"127.0.0.1",
-                port.as_bytes(),
-                b"",
-                b"0",
-                b"5000",
-                b"KEYS",
-            ];
+            let mut command: Vec<&[u8]> = vec![b"MIGRATE", b"127.0.0.1", port.as_bytes(), b"", b"0", b"5000", b"KEYS"];
             command.extend(keys.array().iter().map(|key| key.bytes()));
             source.cmd(&command).ok();
         }
@@ -140,15 +124,11 @@ impl Cluster {
         replica.meet(primary);
         let (id, primary_id) = (replica.node_id(), primary.node_id());
         // Refused until the handshake with that node is over.
-        wait_until("the replica knows its primary", || {
-            !replica.cmd(&["CLUSTER", "REPLICATE", &primary_id]).is_error()
-        });
+        wait_until("the replica knows its primary", || !replica.cmd(&["CLUSTER", "REPLICATE", &primary_id]).is_error());
         replica.wait_cluster_ok(self.nodes.len() + 1);
         for node in self.nodes.iter().chain([&replica]) {
             wait_until("all nodes agree on the replica and its primary", || {
-                let follows = node
-                    .node_field(&id, NodeField::Primary)
-                    .is_some_and(|found| found == primary_id);
+                let follows = node.node_field(&id, NodeField::Primary).is_some_and(|found| found == primary_id);
                 // A vote asked for with an older epoch would be denied.
                 let epoch = |of: &Server| of.node_field(&primary_id, NodeField::ConfigEpoch);
                 follows && epoch(node) == epoch(primary)
@@ -168,8 +148,7 @@ enum NodeField {
 }
 
 fn clustered(spec: Builder) -> Builder {
-    spec.arg("cluster-enabled", "yes")
-        .arg("cluster-node-timeout", NODE_TIMEOUT_MS)
+    spec.arg("cluster-enabled", "yes").arg("cluster-node-timeout", NODE_TIMEOUT_MS)
 }
 
 impl Server {
@@ -184,10 +163,7 @@ impl Server {
     fn wait_cluster_ok(&self, nodes: usize) {
         wait_until("the node serves and sees the whole cluster", || {
             let lines = self.cmd(&["CLUSTER", "NODES"]);
-            let links = lines
-                .text()
-                .lines()
-                .filter_map(|line| line.split(' ').nth(NodeField::Link as usize));
+            let links = lines.text().lines().filter_map(|line| line.split(' ').nth(NodeField::Link as usize));
             let connected = links.filter(|link| *link == "connected").count();
             self.cluster_info()["cluster_state"] == "ok" && connected == nodes
         });
@@ -217,24 +193,12 @@ impl Server {
 
     #[track_caller]
     fn meet(&self, other: &Server) {
-        let bus_port = other
-            .cmd(&["CONFIG", "GET", "cluster-port"])
-            .get("cluster-port")
-            .text()
-            .to_string();
-        self.cmd(&[
-            "CLUSTER",
-            "MEET",
-            "127.0.0.1",
-            &other.port().to_string(),
-            &bus_port,
-        ])
-        .ok();
+        let bus_port = other.cmd(&["CONFIG", "GET", "cluster-port"]).get("cluster-port").text().to_string();
+        self.cmd(&["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string(), &bus_port]).ok();
     }
 
     #[track_caller]
     fn set_slot(&self, slot: u16, state: &str, node: &str) {
-        self.cmd(&["CLUSTER", "SETSLOT", &slot.to_string(), state, node])
-            .ok();
+        self.cmd(&["CLUSTER", "SETSLOT", &slot.to_string(), state, node]).ok();
     }
 }

@@ -37,10 +37,7 @@ const POLL_MAX: Duration = Duration::from_millis(8);
 /// Waits until `cond` holds; panics with `what` if it does not within [`PATIENCE`]. The servers of the test print their logs then.
 #[track_caller]
 pub fn wait_until(what: &str, cond: impl FnMut() -> bool) {
-    assert!(
-        holds_within(PATIENCE, cond),
-        "waited {PATIENCE:?} in vain until {what}"
-    );
+    assert!(holds_within(PATIENCE, cond), "waited {PATIENCE:?} in vain until {what}");
 }
 
 /// Whether `cond` comes to hold within `limit`.

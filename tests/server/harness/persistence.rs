@@ -51,17 +51,11 @@ impl Server {
                 keys.insert((db, key.to_vec()), state);
             }
         }
-        Dataset {
-            keys,
-            digest: self.debug_digest(),
-        }
+        Dataset { keys, digest: self.debug_digest() }
     }
 
     fn databases(&self) -> Vec<u32> {
-        self.info("keyspace")
-            .keys()
-            .filter_map(|name| name.strip_prefix("db")?.parse().ok())
-            .collect()
+        self.info("keyspace").keys().filter_map(|name| name.strip_prefix("db")?.parse().ok()).collect()
     }
 
     /// Rewrites the AOF and waits until that is done.
@@ -75,15 +69,9 @@ impl Server {
             let info = self.info("persistence");
             info["aof_rewrite_in_progress"] == "0"
                 && info["aof_rewrite_scheduled"] == "0"
-                && info["aof_rewrites"]
-                    .parse::<i64>()
-                    .is_ok_and(|count| count > before)
+                && info["aof_rewrites"].parse::<i64>().is_ok_and(|count| count > before)
         });
-        assert_eq!(
-            self.info("persistence")["aof_last_bgrewrite_status"],
-            "ok",
-            "the AOF rewrite failed"
-        );
+        assert_eq!(self.info("persistence")["aof_last_bgrewrite_status"], "ok", "the AOF rewrite failed");
     }
 
     /// Copies every key to `target` by DUMP and RESTORE.
@@ -95,24 +83,9 @@ impl Server {
             from.cmd(&select).ok();
             to.cmd(&select).ok();
             let payload = from.cmd(&[b"DUMP".as_slice(), &key]);
-            let expires_at_ms = from
-                .cmd(&[b"PEXPIRETIME".as_slice(), &key])
-                .int()
-                .max(0)
-                .to_string();
-            let restored = to.cmd(&[
-                b"RESTORE".as_slice(),
-                &key,
-                expires_at_ms.as_bytes(),
-                payload.bytes(),
-                b"ABSTTL",
-            ]);
-            assert_eq!(
-                restored,
-                Reply::Simple("OK".into()),
-                "RESTORE of {}",
-                key.escape_ascii()
-            );
+            let expires_at_ms = from.cmd(&[b"PEXPIRETIME".as_slice(), &key]).int().max(0).to_string();
+            let restored = to.cmd(&[b"RESTORE".as_slice(), &key, expires_at_ms.as_bytes(), payload.bytes(), b"ABSTTL"]);
+            assert_eq!(restored, Reply::Simple("OK".into()), "RESTORE of {}", key.escape_ascii());
         }
     }
 }
@@ -128,17 +101,11 @@ pub fn assert_same(leg: &str, expected: &Dataset, found: &Dataset) {
         let (before, after) = (expected.keys.get(place), found.keys.get(place));
         if before != after {
             let (db, key) = (place.0, place.1.escape_ascii());
-            let _ = write!(
-                differences,
-                "\n  db {db}, key {key}: expected {before:?}, found {after:?}"
-            );
+            let _ = write!(differences, "\n  db {db}, key {key}: expected {before:?}, found {after:?}");
         }
     }
     assert!(differences.is_empty(), "{leg}: the data differs{differences}");
-    assert_eq!(
-        expected.digest, found.digest,
-        "{leg}: DEBUG DIGEST differs though every key is equal"
-    );
+    assert_eq!(expected.digest, found.digest, "{leg}: DEBUG DIGEST differs though every key is equal");
 }
 
 /// Takes what `primary` holds through every copy and reload, and compares: the live replicas (fed by the stream), a reload of the
@@ -149,19 +116,10 @@ pub fn assert_same(leg: &str, expected: &Dataset, found: &Dataset) {
 #[track_caller]
 pub fn assert_persisted_everywhere(primary: &Server, live_replicas: &[&Server]) {
     let info = primary.info("persistence");
-    assert_eq!(
-        info["aof_enabled"], "1",
-        "the primary has no AOF: start it with Server::builder().durable()"
-    );
-    assert_eq!(
-        info["aof_rewrites"], "0",
-        "the AOF was rewritten already, so its plain replay cannot be tested"
-    );
+    assert_eq!(info["aof_enabled"], "1", "the primary has no AOF: start it with Server::builder().durable()");
+    assert_eq!(info["aof_rewrites"], "0", "the AOF was rewritten already, so its plain replay cannot be tested");
     let original = primary.dataset();
-    assert!(
-        !original.is_empty(),
-        "the primary holds nothing that could be lost"
-    );
+    assert!(!original.is_empty(), "the primary holds nothing that could be lost");
 
     for replica in live_replicas {
         replica.wait_synced(primary);
@@ -172,16 +130,10 @@ pub fn assert_persisted_everywhere(primary: &Server, live_replicas: &[&Server]) 
     primary.debug_reload();
     assert_same("reload of the RDB", &original, &primary.dataset());
     for preamble in ["yes", "no"] {
-        primary
-            .cmd(&["CONFIG", "SET", "aof-use-rdb-preamble", preamble])
-            .ok();
+        primary.cmd(&["CONFIG", "SET", "aof-use-rdb-preamble", preamble]).ok();
         primary.rewrite_aof();
         primary.cmd(&["DEBUG", "LOADAOF"]).ok();
-        assert_same(
-            &format!("rewritten AOF, RDB preamble {preamble}"),
-            &original,
-            &primary.dataset(),
-        );
+        assert_same(&format!("rewritten AOF, RDB preamble {preamble}"), &original, &primary.dataset());
     }
     let other = primary.spec().start();
     primary.restore_into(&other);

@@ -22,9 +22,7 @@ pub fn servers() -> Vec<PathBuf> {
 
 /// What a server is started from if a test does not say: `LTMC_SERVER` (a name or a path), else redis-server.
 pub fn default_binary() -> PathBuf {
-    std::env::var_os("LTMC_SERVER")
-        .filter(|name| !name.is_empty())
-        .map_or_else(|| "redis-server".into(), PathBuf::from)
+    std::env::var_os("LTMC_SERVER").filter(|name| !name.is_empty()).map_or_else(|| "redis-server".into(), PathBuf::from)
 }
 
 fn find_program(name: &Path) -> Option<PathBuf> {
@@ -32,9 +30,7 @@ fn find_program(name: &Path) -> Option<PathBuf> {
         return name.is_file().then(|| name.to_path_buf());
     }
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(name))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
 /// The module: `LTMC_MODULE`, else what cargo has built beside this program.
@@ -45,18 +41,10 @@ pub fn module_path() -> PathBuf {
         return fs::canonicalize(&path).unwrap_or_else(|e| panic!("LTMC_MODULE={path:?}: {e}"));
     }
     let exe = std::env::current_exe().expect("a test knows its own program");
-    let file = format!(
-        "{}ltmc{}",
-        std::env::consts::DLL_PREFIX,
-        std::env::consts::DLL_SUFFIX
-    );
+    let file = format!("{}ltmc{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     // Cargo builds the library anew whenever it builds a test, but puts it only here: the one in target/debug may be older.
     let path = exe.with_file_name(file);
-    assert!(
-        path.is_file(),
-        "no module at {}: build it with cargo, or set LTMC_MODULE",
-        path.display()
-    );
+    assert!(path.is_file(), "no module at {}: build it with cargo, or set LTMC_MODULE", path.display());
     path
 }
 
@@ -101,9 +89,7 @@ impl Drop for TempDir {
     fn drop(&mut self) {
         if std::env::var_os("LTMC_KEEP").is_none() {
             // A server's child that saves or rewrites outlives it for a moment, and may still add a file.
-            holds_within(Duration::from_secs(1), || {
-                fs::remove_dir_all(&self.0).is_ok() || !self.0.exists()
-            });
+            holds_within(Duration::from_secs(1), || fs::remove_dir_all(&self.0).is_ok() || !self.0.exists());
         }
     }
 }
@@ -135,10 +121,7 @@ impl Process {
 
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<String> {
-        self.server
-            .try_wait()
-            .expect("a child can be waited for")
-            .map(|status| status.to_string())
+        self.server.try_wait().expect("a child can be waited for").map(|status| status.to_string())
     }
 }
 

@@ -9,10 +9,7 @@ impl Server {
     /// A server like this one that replicates it, with its first sync done.
     #[track_caller]
     pub fn replica(&self) -> Server {
-        let replica = self
-            .spec()
-            .arg("replicaof", format!("127.0.0.1 {}", self.port()))
-            .start();
+        let replica = self.spec().arg("replicaof", format!("127.0.0.1 {}", self.port())).start();
         replica.wait_synced(self);
         replica
     }
@@ -20,8 +17,7 @@ impl Server {
     /// Makes this server a replica of `primary` and waits for the first sync.
     #[track_caller]
     pub fn follow(&self, primary: &Server) {
-        self.cmd(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()])
-            .ok();
+        self.cmd(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()]).ok();
         self.wait_synced(primary);
     }
 
@@ -29,9 +25,7 @@ impl Server {
     #[track_caller]
     pub fn promote(&self) {
         self.cmd(&["REPLICAOF", "NO", "ONE"]).ok();
-        wait_until("the replica is a primary", || {
-            self.info("replication")["role"] == "master"
-        });
+        wait_until("the replica is a primary", || self.info("replication")["role"] == "master");
     }
 
     /// Waits until this replica has applied everything that `primary` has written so far.
@@ -40,12 +34,8 @@ impl Server {
         let target = primary.info_int("replication", "master_repl_offset");
         wait_until(&format!("the replica has applied offset {target}"), || {
             let info = self.info("replication");
-            let up = info
-                .get("master_link_status")
-                .is_some_and(|status| status == "up");
-            let offset = info
-                .get("slave_repl_offset")
-                .and_then(|offset| offset.parse::<i64>().ok());
+            let up = info.get("master_link_status").is_some_and(|status| status == "up");
+            let offset = info.get("slave_repl_offset").and_then(|offset| offset.parse::<i64>().ok());
             up && offset.is_some_and(|offset| offset >= target)
         });
     }
@@ -85,16 +75,10 @@ impl ReplicationTap {
         let mut client = Client::try_connect(server.port()).expect("a server that runs can be reached");
         client.send(&["PSYNC", "?", "-1"]);
         let line = client.read_line();
-        let offset = line
-            .strip_prefix("+FULLRESYNC ")
-            .and_then(|rest| rest.split(' ').nth(1));
-        let offset: i64 = offset
-            .and_then(|text| text.parse().ok())
-            .unwrap_or_else(|| panic!("no full sync: {line}"));
+        let offset = line.strip_prefix("+FULLRESYNC ").and_then(|rest| rest.split(' ').nth(1));
+        let offset: i64 = offset.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no full sync: {line}"));
         // Empty lines keep the connection alive while the RDB is made. Without `capa eof` it comes with its length.
-        let header = std::iter::repeat_with(|| client.read_line())
-            .find(|line| !line.is_empty())
-            .unwrap_or_default();
+        let header = std::iter::repeat_with(|| client.read_line()).find(|line| !line.is_empty()).unwrap_or_default();
         let length = header.strip_prefix('$').and_then(|text| text.parse().ok());
         client.skip(length.unwrap_or_else(|| panic!("no length before the RDB: {header}")));
         let origin = offset - client.consumed() as i64;

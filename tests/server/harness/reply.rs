@@ -35,10 +35,7 @@ impl Reply {
         match self {
             Reply::Int(n) => *n as f64,
             Reply::Double(x) => *x,
-            other => other
-                .text()
-                .parse()
-                .unwrap_or_else(|_| panic!("expected a number, got {other:?}")),
+            other => other.text().parse().unwrap_or_else(|_| panic!("expected a number, got {other:?}")),
         }
     }
 
@@ -96,10 +93,7 @@ impl Reply {
     /// Panics unless this is `+OK`.
     #[track_caller]
     pub fn ok(&self) {
-        assert!(
-            matches!(self, Reply::Simple(text) if text == "OK"),
-            "expected OK, got {self:?}"
-        );
+        assert!(matches!(self, Reply::Simple(text) if text == "OK"), "expected OK, got {self:?}");
     }
 
     pub fn is_nil(&self) -> bool {
@@ -123,19 +117,14 @@ impl Reply {
     /// The value of a map's field, if it is there.
     #[track_caller]
     pub fn find(&self, field: &str) -> Option<&Reply> {
-        let is_field =
-            |k: &Reply| matches!(k, Reply::Bulk(_) | Reply::Simple(_)) && k.bytes() == field.as_bytes();
-        self.pairs()
-            .into_iter()
-            .find(|(k, _)| is_field(k))
-            .map(|(_, v)| v)
+        let is_field = |k: &Reply| matches!(k, Reply::Bulk(_) | Reply::Simple(_)) && k.bytes() == field.as_bytes();
+        self.pairs().into_iter().find(|(k, _)| is_field(k)).map(|(_, v)| v)
     }
 
     /// The value of a map's field.
     #[track_caller]
     pub fn get(&self, field: &str) -> &Reply {
-        self.find(field)
-            .unwrap_or_else(|| panic!("no field {field:?} in {self:?}"))
+        self.find(field).unwrap_or_else(|| panic!("no field {field:?} in {self:?}"))
     }
 
     /// The reply, or the error line.
@@ -241,9 +230,7 @@ impl<'a> Reader<'a> {
     }
 
     fn pairs(&mut self, count: &[u8]) -> Option<Vec<(Reply, Reply)>> {
-        (0..number(count))
-            .map(|_| Some((self.reply()?, self.reply()?)))
-            .collect()
+        (0..number(count)).map(|_| Some((self.reply()?, self.reply()?))).collect()
     }
 }
 

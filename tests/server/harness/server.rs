@@ -71,15 +71,13 @@ impl Builder {
 
     /// An AOF from the first command on, never rewritten unless asked: what [`super::assert_persisted_everywhere`] needs.
     pub fn durable(self) -> Builder {
-        self.arg("appendonly", "yes")
-            .arg("auto-aof-rewrite-percentage", 0)
+        self.arg("appendonly", "yes").arg("auto-aof-rewrite-percentage", 0)
     }
 
     /// Starts the server and waits until it answers.
     #[track_caller]
     pub fn start(self) -> Server {
-        self.try_start()
-            .unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
+        self.try_start().unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
     }
 
     /// Starts the server; the error is the log of a server that refused to start.
@@ -104,20 +102,12 @@ impl Builder {
     fn config_text(&self, port: u16) -> String {
         let mut lines = vec![format!("port {port}")];
         // A port of its own for the cluster bus: the usual port + 10000 may be taken by another test's server.
-        if self
-            .config
-            .iter()
-            .any(|(name, value)| name == "cluster-enabled" && value == "yes")
-        {
+        if self.config.iter().any(|(name, value)| name == "cluster-enabled" && value == "yes") {
             lines.push(format!("cluster-port {}", free_port()));
         }
         if self.module {
             let path = module_path();
-            let args: String = self
-                .module_args
-                .iter()
-                .map(|arg| format!(" \"{}\"", arg.escape_default()))
-                .collect();
+            let args: String = self.module_args.iter().map(|arg| format!(" \"{}\"", arg.escape_default())).collect();
             lines.push(format!("loadmodule \"{}\"{args}", path.display()));
         }
         let defaults = DEFAULTS.iter().map(|(name, value)| format!("{name} {value}"));
@@ -146,39 +136,20 @@ impl Server {
     }
 
     pub fn builder() -> Builder {
-        Builder {
-            binary: default_binary(),
-            module: true,
-            module_args: Vec::new(),
-            config: Vec::new(),
-            env: Vec::new(),
-        }
+        Builder { binary: default_binary(), module: true, module_args: Vec::new(), config: Vec::new(), env: Vec::new() }
     }
 
     fn new(spec: Builder) -> Server {
         let (port, dir) = (free_port(), TempDir::new());
         fs::write(dir.join("server.conf"), spec.config_text(port)).expect("the configuration can be written");
-        Server {
-            spec,
-            port,
-            dir,
-            process: None,
-            control: Mutex::new(None),
-        }
+        Server { spec, port, dir, process: None, control: Mutex::new(None) }
     }
 
     /// Starts the process and waits until it serves; the error is its log.
     fn launch(&mut self) -> Result<(), String> {
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_path())
-            .expect("the log can be opened");
+        let log = fs::File::options().create(true).append(true).open(self.log_path()).expect("the log can be opened");
         let mut command = Command::new(&self.spec.binary);
-        command
-            .arg("server.conf")
-            .stderr(log.try_clone().expect("a file can be cloned"))
-            .stdout(Stdio::from(log));
+        command.arg("server.conf").stderr(log.try_clone().expect("a file can be cloned")).stdout(Stdio::from(log));
         command.envs(self.spec.env.iter().map(|(name, value)| (name, value)));
         let process = Process::spawn(&mut command, self.dir.path());
         self.process = Some(process.map_err(|e| format!("{}: {e}", self.spec.binary.display()))?);
@@ -191,11 +162,7 @@ impl Server {
             return Ok(());
         }
         self.process = None;
-        Err(format!(
-            "{}\n{}",
-            ended.unwrap_or("it does not answer".into()),
-            self.log_tail()
-        ))
+        Err(format!("{}\n{}", ended.unwrap_or("it does not answer".into()), self.log_tail()))
     }
 
     /// Whether our own process answers on our port: with a clash of ports somebody else's would.
@@ -224,10 +191,7 @@ impl Server {
     }
 
     pub fn pid(&self) -> u32 {
-        self.process
-            .as_ref()
-            .map(Process::id)
-            .expect("the server is stopped")
+        self.process.as_ref().map(Process::id).expect("the server is stopped")
     }
 
     /// Waits until the process has ended by itself.
@@ -256,9 +220,7 @@ impl Server {
     #[track_caller]
     pub fn redis(&self) -> redis::Connection {
         let client = redis::Client::open(self.url()).expect("the address is well formed");
-        client
-            .get_connection()
-            .unwrap_or_else(|e| panic!("the redis crate cannot connect: {e}"))
+        client.get_connection().unwrap_or_else(|e| panic!("the redis crate cannot connect: {e}"))
     }
 
     /// A new connection.
@@ -276,10 +238,7 @@ impl Server {
     /// Runs a command on a connection that the server handle keeps for itself.
     #[track_caller]
     pub fn cmd<A: AsRef<[u8]>>(&self, args: &[A]) -> Reply {
-        let mut control = self
-            .control
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut control = self.control.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if !control.as_ref().is_some_and(Client::is_open) {
             *control = Some(self.client());
         }
@@ -303,21 +262,15 @@ impl Server {
     #[track_caller]
     pub fn info_int(&self, section: &str, field: &str) -> i64 {
         let info = self.info(section);
-        let value = info
-            .get(field)
-            .unwrap_or_else(|| panic!("no field {field} in INFO {section}: {info:?}"));
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{field} of INFO {section} is not a number: {value}"))
+        let value = info.get(field).unwrap_or_else(|| panic!("no field {field} in INFO {section}: {info:?}"));
+        value.parse().unwrap_or_else(|_| panic!("{field} of INFO {section} is not a number: {value}"))
     }
 
     /// The version of the Redis API that it speaks: Valkey 8 says 7.2.4.
     #[track_caller]
     pub fn version(&self) -> (u32, u32, u32) {
         let info = self.info("server");
-        let mut parts = info["redis_version"]
-            .split('.')
-            .map(|part| part.parse().unwrap_or(0));
+        let mut parts = info["redis_version"].split('.').map(|part| part.parse().unwrap_or(0));
         let mut next = || parts.next().unwrap_or(0);
         (next(), next(), next())
     }
@@ -362,17 +315,13 @@ impl Server {
     }
 
     pub fn log(&self) -> String {
-        fs::read(self.log_path())
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        fs::read(self.log_path()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
     /// Waits until the log contains `text`.
     #[track_caller]
     pub fn wait_log(&self, text: &str) {
-        wait_until(&format!("the log contains {text:?}"), || {
-            self.log().contains(text)
-        });
+        wait_until(&format!("the log contains {text:?}"), || self.log().contains(text));
     }
 
     fn log_tail(&self) -> String {
@@ -384,11 +333,8 @@ impl Server {
     /// Adds a line to its configuration file, for the next start.
     #[track_caller]
     pub fn append_config(&self, line: &str) {
-        let file = fs::File::options()
-            .append(true)
-            .open(self.dir.join("server.conf"));
-        file.and_then(|mut file| writeln!(file, "{line}"))
-            .expect("the configuration can be extended");
+        let file = fs::File::options().append(true).open(self.dir.join("server.conf"));
+        file.and_then(|mut file| writeln!(file, "{line}")).expect("the configuration can be extended");
     }
 
     /// Stops it in good order, saving an RDB.
@@ -406,17 +352,13 @@ impl Server {
 
     fn forget_process(&mut self) {
         self.process = None;
-        *self
-            .control
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
+        *self.control.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
     }
 
     /// Starts it again after [`Server::stop`] or [`Server::kill`], on the same port and folder.
     #[track_caller]
     pub fn start_again(&mut self) {
-        self.try_start_again()
-            .unwrap_or_else(|log| panic!("the server did not start again:\n{log}"));
+        self.try_start_again().unwrap_or_else(|log| panic!("the server did not start again:\n{log}"));
     }
 
     /// Starts it again; the error is the log of a server that refused to start.
@@ -444,11 +386,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let died = self.process.as_mut().and_then(Process::ended);
         if std::thread::panicking() {
-            eprintln!(
-                "---- log of the server on port {} ----\n{}\n----",
-                self.port,
-                self.log_tail()
-            );
+            eprintln!("---- log of the server on port {} ----\n{}\n----", self.port, self.log_tail());
         } else if let Some(status) = died {
             // Tests whose last command was answered would not notice.
             panic!("the server died during the test: {status}\n{}", self.log_tail());
@@ -457,11 +395,6 @@ impl Drop for Server {
 }
 
 pub(super) fn parse_info(text: &str) -> BTreeMap<String, String> {
-    let fields = text
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_once(':'));
-    fields
-        .map(|(name, value)| (name.to_string(), value.to_string()))
-        .collect()
+    let fields = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(':'));
+    fields.map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
