@@ -147,7 +147,8 @@ pub fn set(command: *mut rm::RedisModuleCommand, spec: &'static Spec) -> Result<
     key_specs.push(end_of_key_specs());
     let info = rm::RedisModuleCommandInfo {
         version: &VERSION,
-        summary: arena.text(spec.summary),
+        // COMMAND DOCS has no place for the reply, which is what a reader asks for next.
+        summary: arena.text(&format!("{} Reply: {}.", spec.summary, spec.reply)),
         complexity: arena.text(spec.complexity),
         since: arena.text(spec.since),
         history: ptr::null_mut(),

@@ -61,6 +61,8 @@ pub struct World {
     pub history: History,
     /// Keys touched since the last comparison.
     pub touched: BTreeSet<KeyId>,
+    /// Nobody goes away between a grant and its answer.
+    pub loyal_clients: bool,
     pub twin: Option<(Vec<Name>, String, u64)>,
     next_client: u64,
 }
@@ -96,6 +98,7 @@ impl World {
             now_us: 1_700_000_000_000_000,
             history: History::default(),
             touched: BTreeSet::new(),
+            loyal_clients: false,
             twin: None,
             next_client: 1,
             shape,
@@ -176,7 +179,7 @@ impl World {
     /// The answered clients read their answers, unless they go away just now.
     fn tell(&mut self) {
         for Untold { id, client, grants } in std::mem::take(&mut self.untold) {
-            if self.rng.percent(2) {
+            if !self.loyal_clients && self.rng.percent(2) {
                 self.history.note(format!("client {client} goes before it can be told"));
                 sweep::waiter_gone(&mut self.node, WaiterId(id));
                 self.take_backs.extend(grants);

@@ -10,6 +10,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("lock-waiters-max", "5", "0"),
     ("lock-holders-max", "6", "10000001"),
     ("sweep-batch-max", "7", "many"),
+    ("bind-agent-to-user", "yes", "maybe"),
 ];
 
 fn value(server: &Server, name: &str) -> String {
@@ -147,4 +148,37 @@ fn a_new_default_lease_is_for_new_locks() {
     server.run("LTMC.LOCK k2 a").int();
     assert!(server.run("PTTL k").int() <= 30_000);
     assert!(server.run("PTTL k2").int() > 300_000);
+}
+
+#[test]
+fn an_acl_user_acts_only_under_its_own_name_if_agents_are_bound() {
+    let server = Server::start();
+    server.run("ACL SETUSER ada on nopass ~* +@all");
+    let mut ada = server.client();
+    ada.run("AUTH ada x").ok();
+    assert!(ada.run("LTMC.LOCK k bob").int() > 0, "nobody is bound by default");
+    server.run("LTMC.UNLOCK k bob");
+    server.run("CONFIG SET ltmc.bind-agent-to-user yes");
+    for (owner, allowed) in
+        [("ada", true), ("ada:1", true), ("ad", false), ("adas", false), ("bob", false), (":", false)]
+    {
+        let reply = ada.run(&format!("LTMC.LOCK k:{owner} {owner}"));
+        assert_eq!(!reply.is_error(), allowed, "{owner}: {reply:?}");
+        if !allowed {
+            assert_eq!(reply.error_code(), "DENIED");
+        }
+    }
+    for line in [
+        "LTMC.UNLOCK k bob",
+        "LTMC.MLOCK bob 1 k",
+        "LTMC.LOCK.RENEW k bob TOKEN 2 PX 5",
+        "LTMC.LOCK.CONVERT k bob TOKEN 2 SHARED",
+    ] {
+        assert_eq!(ada.run(line).error_code(), "DENIED", "{line}");
+    }
+    let fence = ada.run("LTMC.LOCK g ada").int();
+    let inner = ada.run(&format!("LTMC.GUARD g {fence} LTMC.LOCK h bob"));
+    assert_eq!(inner.error_code(), "DENIED", "the caller's identity holds inside of GUARD too");
+    let script = ada.cmd(&["EVAL", "return redis.pcall('LTMC.LOCK','h','bob')", "0"]);
+    assert_eq!(script.error_code(), "DENIED", "and inside of scripts");
 }
