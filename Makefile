@@ -39,7 +39,7 @@ demo: build ## five agents, one of them killed, share one repository by path loc
 test: bootstrap test-core test-server ## all tests
 
 test-core: ## what needs no server and no libclang: unit, model, golden and layering tests
-	cargo test --no-default-features
+	cargo test --no-default-features --target-dir $(target_dir)/core
 
 test-server: bootstrap ## the module in real servers: redis-server, and valkey-server if installed (TEST=part of a name)
 	@ran=no; for server in $(SERVERS); do \

@@ -205,6 +205,11 @@ pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Stored<E>) {
 /// them whole, for a change may have been applied and not sent.
 pub fn after_panic<H: Host>(node: &mut Node, host: &mut H, service: Option<Service>, keys: &[Key]) {
     node.metrics.panics += 1;
+    if let Some(key) = node.looking_at.take() {
+        // Its hint is used up; whoever waits for it must not be forgotten.
+        node.count_panic(key.clone());
+        node.look_at_soon(key);
+    }
     if let Some(service) = service {
         node.metrics.of_mut(service).panics += 1;
     }

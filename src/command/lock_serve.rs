@@ -172,6 +172,10 @@ fn serve_one<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) {
                 answer_twins(node, host, &waiter, request_id, &reply);
             }
             recheck_owner(node, host, (&waiter.keys[0]).into(), &waiter.request.owner);
+            // It stood in other queues, too, and has left them: a conversion behind it may have to be told that its grant is over.
+            let left = waiter.keys.iter().filter(|key| waiter.is_multiple && node.locks.waiting_for(key) > 0);
+            let left: SmallVec<[&KeyId; 4]> = left.collect();
+            left.into_iter().for_each(|key| node.look_at_soon(key.clone()));
         }
         Err(error) => node.refuse_wait(id, error, host),
     }

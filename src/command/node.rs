@@ -31,6 +31,8 @@ pub struct Node {
     pub chores: VecDeque<Chore>,
     /// Keys on which panics happened, and how many.
     pub quarantine: AHashMap<KeyId, u8>,
+    /// The key that the scheduler is looking at; still there after a panic.
+    pub looking_at: Option<KeyId>,
     /// Whether this is a replica: it decides nothing.
     pub replica: bool,
     /// When the module was loaded, unix microseconds; names this process in [`Connection`].
@@ -38,6 +40,9 @@ pub struct Node {
     /// Added to the server's clock, ms: `LTMC.DEBUG CLOCK`.
     #[cfg(feature = "test-hooks")]
     pub clock_offset_ms: i64,
+    /// So often the scheduler panics at its next looks: `LTMC.DEBUG SWEEP`.
+    #[cfg(feature = "test-hooks")]
+    pub panics_due: u64,
 }
 
 /// Something to be done by the scheduler, since callbacks in which it is noticed may not write.

@@ -99,17 +99,18 @@ pub fn repair<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     ])))
 }
 
-/// `LTMC.DEBUG`, in test builds only.
+/// `LTMC.DEBUG`, in test builds only: `PANIC [key]`, `CLOCK ms`, `SWEEP times`.
 #[cfg(feature = "test-hooks")]
 pub fn debug<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
-    match args.word("what", &["PANIC", "CLOCK"])? {
+    match args.word("what", &["PANIC", "CLOCK", "SWEEP"])? {
         0 => panic!("LTMC.DEBUG PANIC was asked for"),
-        _ => {
+        1 => {
             let offset = args.bytes("ms")?;
             let offset = std::str::from_utf8(offset).ok().and_then(|text| text.parse::<i64>().ok());
             cx.node.clock_offset_ms = offset.ok_or_else(|| Error::usage("ms is no whole number"))?;
         }
+        _ => cx.node.panics_due = args.number("times", 0, 100)?,
     }
     Ok(Outcome::Reply(Reply::Ok))
 }

@@ -27,7 +27,11 @@ pub fn tick<H: Host>(node: &mut Node, host: &mut H) {
             do_chore(node, host, chore);
         } else {
             match node.schedule.pop_due(now) {
-                Some(Due::Key(key)) => look_at(node, host, &key),
+                Some(Due::Key(key)) => {
+                    node.looking_at = Some(key.clone());
+                    look_at(node, host, &key);
+                    node.looking_at = None;
+                }
                 Some(Due::Wait(id)) => {
                     if node.drop_wait(id, Unserved::TimedOut) {
                         host.answer(id, Ok(Reply::Nil));
@@ -54,6 +58,11 @@ pub fn next_tick(node: &Node) -> Option<Millis> {
 
 fn look_at<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     node.metrics.swept_keys += 1;
+    #[cfg(feature = "test-hooks")]
+    if node.panics_due > 0 {
+        node.panics_due -= 1;
+        panic!("LTMC.DEBUG SWEEP was asked for");
+    }
     if node.is_waited_for(key.into()) {
         match host.ownership(key.into()) {
             Ownership::Here => {}

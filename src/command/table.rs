@@ -260,7 +260,7 @@ const DEBUG: Spec = Spec {
     flags: Flags::WRITE.and(Flags::ADMIN),
     categories: "write slow admin dangerous",
     complexity: "O(1)",
-    summary: "Exists in test builds only: panics on demand (PANIC [key]) and moves the clock (CLOCK ms).",
+    summary: "Exists in test builds only: panics on demand (PANIC [key], SWEEP times) and moves the clock (CLOCK ms).",
     reply: "OK",
     args: &[Arg::string("what"), Arg::key("arg", 0).optional()],
     ..SERVER_ROW

@@ -67,6 +67,11 @@ impl Error {
         Self::new(Code::Limit, format!("{what} would pass the limit of {max} (setting ltmc.{setting})"))
     }
 
+    /// A panic was contained.
+    pub fn internal() -> Self {
+        Self::new(Code::Err, "internal error, contained; the server's log has the details")
+    }
+
     /// The key holds a value of another type.
     pub fn wrong_type() -> Self {
         Self::new(Code::WrongType, "Operation against a key holding the wrong kind of value")

@@ -6,8 +6,8 @@ use super::host::RedisHost;
 use super::{docs, reply, state};
 use crate::command::spec::{Command, Flags, KeysAt, Spec};
 use crate::command::table::Table;
-use crate::command::{args, dispatch, Cx, Key, Outcome, Reply};
-use crate::domain::{Code, Error};
+use crate::command::{args, dispatch, Cx, Outcome, Reply};
+use crate::domain::{Code, Error, KeyId};
 use redis_module::raw as rm;
 use smallvec::SmallVec;
 use std::ffi::{c_int, c_void};
@@ -95,28 +95,13 @@ fn run(ctx: Ctx, command: &'static Command<RedisHost>, argv: Argv) {
     }
 }
 
-/// The command panicked. Its keys are checked and sent whole, for a change may have been applied and not sent.
+/// The command panicked.
 fn after_panic(ctx: Ctx, spec: &'static Spec, args: &[&[u8]], mut host: RedisHost) {
-    let error = Error::new(Code::Err, "internal error, contained; the server's log has the details");
-    let waiter = host.blocked();
-    contain("the repair after an internal error", || {
-        state::with_node(|node| {
-            let keys: Vec<Key> = keys_of(spec, args, ctx.db());
-            dispatch::after_panic(node, &mut host, spec.service, &keys);
-            host.finish();
-            if let Some(waiter) = waiter {
-                node.refuse_wait(waiter, error.clone(), &mut host);
-            }
-        })
-    });
-    if waiter.is_none() {
-        reply::write(ctx, &Err(error));
+    let keys = key_positions(spec, args).into_iter().filter_map(|at| args.get(at));
+    host.recover(spec.service, keys.map(|name| KeyId::new(ctx.db(), name)).collect());
+    if host.blocked().is_none() {
+        reply::write(ctx, &Err(Error::internal()));
     }
-}
-
-fn keys_of<'a>(spec: &'static Spec, args: &[&'a [u8]], db: u32) -> Vec<Key<'a>> {
-    let positions = key_positions(spec, args).into_iter();
-    positions.filter_map(|at| Some(Key { db, name: args.get(at)?, arg: at })).collect()
 }
 
 /// Where the keys of a command stand, as its row says.

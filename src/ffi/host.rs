@@ -1,10 +1,11 @@
 //! [`Host`] for Redis: keys, replication, notifications and clients of one command or one round of the scheduler.
 
 use super::api::{c_text, call, Argv, CallReply, Ctx, OpenKey, Str};
+use super::contain::contain;
 use super::{blocking, listeners, notifications, reply, state, types};
-use crate::command::{Cx, Host, Key, Ownership, Reply};
+use crate::command::{dispatch, Cx, Host, Key, Ownership, Reply};
 use crate::domain::wait::WaiterId;
-use crate::domain::{Change, Code, Db, Entity, Error, Stored};
+use crate::domain::{Change, Code, Db, Entity, Error, KeyId, Service, Stored};
 use crate::snapshot::ChangesWriter;
 use redis_module::raw as rm;
 use smallvec::SmallVec;
@@ -28,8 +29,15 @@ struct Opened {
 /// Changes of a key that are not sent yet.
 struct Unsent {
     db: Db,
-    name: Vec<u8>,
+    name: Str,
+    own_name: bool,
     writer: ChangesWriter,
+}
+
+impl Unsent {
+    fn is_for(&self, key: Key) -> bool {
+        self.db == key.db && self.name.bytes() == key.name
+    }
 }
 
 /// Redis, for as long as one callback runs.
@@ -101,15 +109,19 @@ impl RedisHost {
         }
     }
 
+    /// The string of a key's name, and whether it is our own and has to be freed.
+    fn name_of(&self, key: Key) -> (Str, bool) {
+        let from_argv = if key.arg > 0 { self.argv.get(key.arg) } else { None };
+        from_argv.map_or_else(|| (self.ctx.new_string(key.name), true), |name| (name, false))
+    }
+
     fn open_anew(&mut self, key: Key) -> usize {
         self.select(key.db);
-        let from_argv = if key.arg > 0 { self.argv.get(key.arg) } else { None };
-        let name = from_argv.unwrap_or_else(|| self.ctx.new_string(key.name));
+        let (name, own_name) = self.name_of(key);
         let key_handle = OpenKey::open(self.ctx, name, true);
         let value = key_handle.value();
         let module_type = if value.is_null() { ptr::null_mut() } else { key_handle.module_type() };
-        let (arg, own_name) = (key.arg, from_argv.is_none());
-        self.opened.push(Opened { db: key.db, arg, name, own_name, key: key_handle, value, module_type });
+        self.opened.push(Opened { db: key.db, arg: key.arg, name, own_name, key: key_handle, value, module_type });
         self.opened.len() - 1
     }
 
@@ -157,11 +169,12 @@ impl RedisHost {
     /// Sends what is unsent and closes all keys: the end of every callback that used a host.
     pub fn finish(&mut self) {
         self.close_keys();
-        for unsent in std::mem::take(&mut self.unsent) {
-            self.select(unsent.db);
-            let name = self.ctx.new_string(&unsent.name);
-            self.ctx.replicate(c"LTMC.APPLY", name, &unsent.writer.finish());
-            self.ctx.free_string(name);
+        for Unsent { db, name, own_name, writer } in std::mem::take(&mut self.unsent) {
+            self.select(db);
+            self.ctx.replicate(c"LTMC.APPLY", name, &writer.finish());
+            if own_name {
+                self.ctx.free_string(name);
+            }
         }
         if std::mem::take(&mut self.changed) {
             // LTMC.APPLY goes on as it came; any other command only if nobody listens, and then it just marks the data as changed.
@@ -190,6 +203,24 @@ impl RedisHost {
             }
             Some(reply) => reply.forward(self.ctx),
         }
+    }
+
+    /// After a panic: the keys are checked and sent whole, for a change may have been applied and not sent, and a client that had
+    /// begun to wait is told.
+    pub fn recover(&mut self, service: Option<Service>, mut keys: Vec<KeyId>) {
+        keys.extend(self.opened.iter().map(|opened| KeyId::new(opened.db, opened.name.bytes())));
+        keys.sort();
+        keys.dedup();
+        contain("the repair after an internal error", || {
+            state::with_node(|node| {
+                let keys: Vec<Key> = keys.iter().map(Key::from).collect();
+                dispatch::after_panic(node, self, service, &keys);
+                if let Some(waiter) = self.blocked {
+                    node.refuse_wait(waiter, Error::internal(), self);
+                }
+                self.finish();
+            })
+        });
     }
 
     /// The waiter that the client has become in this command.
@@ -250,9 +281,10 @@ impl Host for RedisHost {
             self.changed = true;
             return;
         }
-        let known = self.unsent.iter().position(|unsent| unsent.db == key.db && unsent.name == key.name);
+        let known = self.unsent.iter().position(|unsent| unsent.is_for(key));
         let at = known.unwrap_or_else(|| {
-            self.unsent.push(Unsent { db: key.db, name: key.name.to_vec(), writer: ChangesWriter::new::<E>() });
+            let (name, own_name) = self.name_of(key);
+            self.unsent.push(Unsent { db: key.db, name, own_name, writer: ChangesWriter::new::<E>() });
             self.unsent.len() - 1
         });
         self.unsent[at].writer.push::<E>(changes);
@@ -269,7 +301,11 @@ impl Host for RedisHost {
         };
         // SAFETY: as in `read`.
         let payload = crate::snapshot::encode_snapshot(unsafe { &*value });
-        self.unsent.retain(|unsent| !(unsent.db == key.db && unsent.name == key.name));
+        // What happened to this key is in the snapshot.
+        let (stale, unsent) = std::mem::take(&mut self.unsent).into_iter().partition(|unsent| unsent.is_for(key));
+        self.unsent = unsent;
+        let stale: Vec<Unsent> = stale;
+        stale.into_iter().filter(|unsent| unsent.own_name).for_each(|unsent| self.ctx.free_string(unsent.name));
         self.ctx.replicate(c"LTMC.APPLY", self.opened[at].name, &payload);
     }
 

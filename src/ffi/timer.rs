@@ -1,6 +1,6 @@
 //! The scheduler's one timer.
 
-use super::api::call;
+use super::api::{call, Ctx};
 use super::contain::contain;
 use super::host::RedisHost;
 use super::state;
@@ -42,10 +42,15 @@ extern "C" fn fire(ctx: *mut rm::RedisModuleCtx, _data: *mut c_void) {
         if call!(RedisModule_AvoidReplicaTraffic()) != 0 {
             return arm(Some(state::now_us() / 1000 + PAUSED_RETRY_MS));
         }
-        state::with_node(|node| {
-            let mut host = RedisHost::for_scheduler(super::api::Ctx(ctx));
-            sweep::tick(node, &mut host);
-            host.finish();
+        let mut host = RedisHost::for_scheduler(Ctx(ctx));
+        let ran = contain("the scheduler", || {
+            state::with_node(|node| {
+                sweep::tick(node, &mut host);
+                host.finish();
+            })
         });
+        if ran.is_none() {
+            host.recover(None, Vec::new());
+        }
     });
 }

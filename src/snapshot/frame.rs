@@ -97,3 +97,32 @@ pub fn read(bytes: &[u8]) -> Result<Frame<'_>, Error> {
     };
     Ok(Frame { content, tag, payload: &body[HEADER_BYTES..] })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_read_as_it_was_written() {
+        let mut writer = Writer::new(Content::Changes, 9);
+        writer.payload().extend_from_slice(b"abc");
+        let bytes = writer.finish();
+        let frame = read(&bytes).unwrap();
+        assert_eq!((frame.content, frame.tag, frame.payload), (Content::Changes, 9, &b"abc"[..]));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_frame_is_said() {
+        let bytes = Writer::new(Content::Snapshot, 1).finish();
+        let said = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut bytes = bytes.clone();
+            change(&mut bytes);
+            read(&bytes).unwrap_err().text.into_owned()
+        };
+        assert!(said(&|bytes| bytes[0] = b'X').contains("no LTMC frame"));
+        assert!(said(&|bytes| bytes[2] = FORMAT + 1).contains("format"));
+        assert!(said(&|bytes| bytes[4] ^= 1).contains("checksum"));
+        assert!(said(&|bytes| bytes.push(0)).contains("says 0 bytes"));
+        assert!(said(&|bytes| bytes.truncate(5)).contains("5 bytes"));
+    }
+}

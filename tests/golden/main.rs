@@ -2,7 +2,7 @@
 //! newest of these files holds.
 //!
 //! When the format changes, its version in `snapshot::frame` grows, the old reader stays, and
-//! `LTMC_GOLDEN_WRITE=1 cargo test --no-default-features --test golden` writes the files of the new version. Existing files are never
+//! `LTMC_GOLDEN_WRITE=1 cargo test --no-default-features --test golden as_they_were` writes the files of the new version. Existing files are never
 //! overwritten.
 #![cfg(not(feature = "module"))]
 

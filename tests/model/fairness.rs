@@ -1,12 +1,11 @@
 //! Nobody starves, and a long queue is served in its order.
 
-use crate::host::{Fact, MemoryHost};
 use crate::naive::{Mode, Name, Want};
 use crate::ops::{Op, Shape};
 use crate::prng::Prng;
+use crate::regressions::Server;
 use crate::world::World;
-use ltmc::command::table::Table;
-use ltmc::command::{dispatch, Cx, Node, Outcome, Reply};
+use ltmc::command::{Outcome, Reply};
 use ltmc::domain::{Bytes, KeyId};
 
 fn world(clients: u64) -> World {
@@ -75,31 +74,19 @@ fn a_waiter_without_priority_is_served_though_higher_ones_keep_coming() {
     assert!(world.now_us - start > 4_000_000, "priority counts for nothing");
 }
 
-/// Runs a command on the bare module: the naive model looks at everybody each time, which takes too long for a thousand.
-fn bare(node: &mut Node, host: &mut MemoryHost, client: u64, line: &str) -> Outcome {
-    let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-    let command = Table::<MemoryHost>::find(args[0]).expect("a known command");
-    host.client = client;
-    let mut cx = Cx { node, host, spec: command.spec, args: &args, db: 0 };
-    dispatch::run(command, &mut cx).expect("no error")
-}
-
 #[test]
 fn a_thousand_waiters_are_served_in_order_one_for_each_release() {
-    let (mut node, mut host) = (Node::default(), MemoryHost::default());
-    node.fences.set_now_us(1_700_000_000_000_000);
-    host.now = node.now();
+    // The naive model looks at everybody each time, which takes too long for a thousand.
+    let mut server = Server::new();
     for client in 1..=1_001 {
-        let outcome = bare(&mut node, &mut host, client, &format!("LTMC.LOCK k o{client} BLOCK 0 PX 1000"));
+        let outcome = server.run(client, &format!("LTMC.LOCK k o{client} BLOCK 0 PX 1000"));
         assert_eq!(outcome == Outcome::Waits, client > 1);
     }
-    host.log.clear();
     for client in 1..=1_000 {
-        bare(&mut node, &mut host, client, &format!("LTMC.UNLOCK k o{client}"));
-        let key = KeyId::new(0, b"k");
-        let holders: Vec<_> = host.peek(&key).expect("held").state.grants().iter().map(|g| g.owner.clone()).collect();
+        server.run(client, &format!("LTMC.UNLOCK k o{client}"));
+        let lock = server.host.peek(&KeyId::new(0, b"k")).expect("held");
+        let holders: Vec<_> = lock.state.grants().iter().map(|grant| grant.owner.clone()).collect();
         assert_eq!(holders, [Bytes::from(format!("o{}", client + 1).as_str())]);
-        let answers = host.log.drain(..).filter(|fact| matches!(fact, Fact::Answered(..)));
-        assert_eq!(answers.count(), 1, "one waiter for each grant");
+        assert_eq!(server.answers().len(), 1, "one waiter for each grant");
     }
 }

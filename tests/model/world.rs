@@ -135,14 +135,10 @@ impl World {
     /// Time passes. A prompt server looks at every deadline when it comes, a busy one later.
     pub fn pass(&mut self, micros: u64, prompt: bool) {
         let target = self.now_us + micros;
-        while prompt {
-            match sweep::next_tick(&self.node) {
-                Some(next) if next * 1000 <= target => {
-                    self.set_time(self.now_us.max(next * 1000));
-                    self.tick();
-                }
-                _ => break,
-            }
+        let due = |world: &Self| sweep::next_tick(&world.node).filter(|next| prompt && next * 1000 <= target);
+        while let Some(next) = due(self) {
+            self.set_time(self.now_us.max(next * 1000));
+            self.tick();
         }
         self.set_time(target);
     }

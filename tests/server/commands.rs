@@ -332,3 +332,20 @@ fn repair_finds_nothing_wrong_with_a_sound_lock() {
     assert_eq!(repaired.get("was_broken").int(), 0);
     assert_eq!(server.debug_digest(), before);
 }
+
+#[test]
+fn a_panic_of_the_scheduler_forgets_no_waiter() {
+    let server = Server::start();
+    let mut waiter = server.client();
+    server.run("LTMC.LOCK k a PX 200");
+    waiter.send_line("LTMC.LOCK k b PX 60000 BLOCK 0");
+    server.wait_blocked(1);
+    server.run("LTMC.DEBUG SWEEP 2").ok();
+    assert!(waiter.recv().int() > 0, "served in the third attempt");
+    assert_eq!(server.info_int("ltmc", "ltmc_panics"), 2);
+
+    waiter.send_line("LTMC.LOCK k c BLOCK 0");
+    server.wait_blocked(1);
+    server.run("LTMC.DEBUG SWEEP 3").ok();
+    assert_eq!(waiter.recv().error_code(), "QUARANTINED", "three panics on one key end the waits for it");
+}

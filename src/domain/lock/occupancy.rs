@@ -189,3 +189,50 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::lock::grant::{Extra, NO_END};
+
+    fn grant(fence: u64, mode: Mode, path: &str, limit: u32) -> Grant {
+        let path = Path::parse(path.as_bytes()).unwrap();
+        let extra = Some(Box::new(Extra { path, limit, ..Extra::default() }));
+        Grant { fence, ends_at: NO_END, since: 0, owner: Bytes::from("o"), levels: 1, mode, extra }
+    }
+
+    fn admits(held: (Mode, &str), wanted: (Mode, &str)) -> bool {
+        let tree = Occupancy::of([grant(2, held.0, held.1, 0)].iter());
+        tree.admits(&Path::parse(wanted.1.as_bytes()).unwrap(), wanted.0, 0, &[])
+    }
+
+    #[test]
+    fn paths_exclude_along_one_line_of_the_tree_only() {
+        use Mode::{Exclusive, Shared};
+        for (held, wanted) in [("a", "a/b"), ("a/b", "a"), ("a", "a"), ("", "a/b/c"), ("a/b/c", "")] {
+            assert!(!admits((Exclusive, held), (Shared, wanted)), "{held} {wanted}");
+            assert!(!admits((Shared, held), (Exclusive, wanted)), "{held} {wanted}");
+            assert!(admits((Shared, held), (Shared, wanted)), "{held} {wanted}");
+            assert!(admits((Mode::Optimistic, held), (Exclusive, wanted)), "{held} {wanted}");
+        }
+        assert!(admits((Exclusive, "a/b"), (Exclusive, "a/c")) && admits((Exclusive, "a"), (Exclusive, "ab")));
+    }
+
+    #[test]
+    fn the_smallest_limit_counts_and_is_found_again_when_it_ends() {
+        let grants = [3, 0, 5].map(|limit| grant(2 + 2 * u64::from(limit), Mode::Shared, "p", limit));
+        let mut tree = Occupancy::of(grants.iter());
+        let path = Path::parse(b"p").unwrap();
+        assert_eq!((tree.permits_missing(&path, 0), tree.permits_missing(&path, 2)), (1, 2));
+        tree.remove(&grants[0], grants[1..].iter());
+        assert_eq!((tree.permits_missing(&path, 0), tree.permits_missing(&path, 2)), (0, 1));
+    }
+
+    #[test]
+    fn nothing_is_left_when_all_grants_have_ended() {
+        let grants = ["a/b", "a/b/c", "", "d"].map(|path| grant(path.len() as u64 * 2, Mode::Exclusive, path, 0));
+        let mut tree = Occupancy::of(grants.iter());
+        grants.iter().for_each(|grant| tree.remove(grant, std::iter::empty()));
+        assert!(tree == Occupancy::default() && tree.heap_bytes() == 0);
+    }
+}

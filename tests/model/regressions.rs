@@ -1,0 +1,149 @@
+//! What the random schedules found, told in a few commands each.
+
+use crate::host::{Fact, MemoryHost};
+use ltmc::command::table::Table;
+use ltmc::command::{dispatch, sweep, Cx, Node, Outcome, Reply};
+use ltmc::domain::{Code, Error, KeyId};
+
+/// The bare module on the host in memory.
+#[derive(Default)]
+pub struct Server {
+    pub node: Node,
+    pub host: MemoryHost,
+}
+
+impl Server {
+    pub fn new() -> Self {
+        let mut server = Self::default();
+        server.node.boot = 1;
+        server.set_ms(1_700_000_000_000);
+        server
+    }
+
+    pub fn set_ms(&mut self, now: u64) {
+        self.node.fences.set_now_us(now * 1000);
+        self.host.now = now;
+    }
+
+    fn pass_ms(&mut self, ms: u64) {
+        self.set_ms(self.host.now + ms);
+    }
+
+    pub fn try_run(&mut self, client: u64, line: &str) -> Result<Outcome, Error> {
+        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let command = Table::<MemoryHost>::find(args[0]).expect("a known command");
+        self.host.client = client;
+        let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &args, db: 0 };
+        let outcome = dispatch::run(command, &mut cx);
+        for (key, connections) in std::mem::take(&mut self.host.gone) {
+            self.node.value_gone(key.clone(), connections);
+            self.node.key_changed(key);
+        }
+        outcome
+    }
+
+    pub fn run(&mut self, client: u64, line: &str) -> Outcome {
+        self.try_run(client, line).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    fn fence(&mut self, client: u64, line: &str) -> u64 {
+        match self.run(client, line) {
+            Outcome::Reply(Reply::Integer(fence)) => fence as u64,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn waits(&mut self, client: u64, line: &str) {
+        assert_eq!(self.run(client, line), Outcome::Waits, "{line}");
+    }
+
+    fn settle(&mut self) {
+        while sweep::next_tick(&self.node).is_some_and(|next| next <= self.host.now) {
+            sweep::tick(&mut self.node, &mut self.host);
+        }
+    }
+
+    /// The answers since the last call.
+    pub fn answers(&mut self) -> Vec<Result<Reply, Error>> {
+        let answer = |fact| match fact {
+            Fact::Answered(_, reply) => Some(reply),
+            _ => None,
+        };
+        self.host.log.drain(..).filter_map(answer).collect()
+    }
+}
+
+fn numbers(answers: Vec<Result<Reply, Error>>) -> Vec<Vec<u64>> {
+    let number = |reply: &Reply| match reply {
+        Reply::Integer(value) => *value as u64,
+        other => panic!("no fence: {other:?}"),
+    };
+    let one = |reply: Reply| match reply {
+        Reply::Array(items) => items.iter().map(number).collect(),
+        other => vec![number(&other)],
+    };
+    answers.into_iter().map(|answer| one(answer.expect("no error"))).collect()
+}
+
+#[test]
+fn a_second_wait_of_an_owner_is_served_by_what_the_first_one_got() {
+    let mut server = Server::new();
+    server.run(1, "LTMC.LOCK k o1");
+    server.waits(2, "LTMC.LOCK k o0 SHARED LIMIT 1 BLOCK 0");
+    server.waits(3, "LTMC.LOCK k o0 SHARED BLOCK 0");
+    server.run(1, "LTMC.UNLOCK k o1");
+    server.settle();
+    let fences = numbers(server.answers());
+    assert!(fences.len() == 2 && fences[0] == fences[1], "{fences:?}");
+}
+
+#[test]
+fn a_wait_is_served_by_what_its_owner_got_over_another_connection() {
+    let mut server = Server::new();
+    server.run(1, "LTMC.LOCK k o4 SHARED");
+    server.waits(2, "LTMC.LOCK k o8 SHARED LIMIT 1 BLOCK 0");
+    let fence = server.fence(3, "LTMC.LOCK k o8 SHARED");
+    server.settle();
+    assert_eq!(numbers(server.answers()), [[fence]]);
+}
+
+#[test]
+fn a_grant_that_is_over_is_not_taken_once_more() {
+    let mut server = Server::new();
+    server.run(1, "LTMC.LOCK k0 o1");
+    server.run(1, "LTMC.LOCK k1 o9 SHARED");
+    let old = server.fence(2, "LTMC.LOCK k1 o3 SHARED PX 100");
+    server.waits(2, "LTMC.MLOCK o3 2 k0 k1 SHARED BLOCK 0");
+    server.pass_ms(150);
+    server.run(1, "LTMC.UNLOCK k0 o1");
+    let fences = numbers(server.answers()).remove(0);
+    assert!(fences[1] > old, "the fence {old} was refused for 50 ms and is current again");
+}
+
+#[test]
+fn a_conversion_that_closes_a_cycle_is_noticed() {
+    let mut server = Server::new();
+    let fence = server.fence(1, "LTMC.LOCK k0 o3 SHARED PATH a");
+    server.run(2, "LTMC.LOCK k0 o9 PATH b");
+    server.run(3, "LTMC.LOCK k1 o5");
+    server.waits(3, "LTMC.LOCK k0 o5 SHARED BLOCK 0");
+    server.waits(4, "LTMC.LOCK k1 o3 BLOCK 0");
+    server.run(1, &format!("LTMC.LOCK.CONVERT k0 o3 TOKEN {fence} EXCLUSIVE"));
+    let answers = server.answers();
+    let refused = |answer: &Result<Reply, Error>| answer.as_ref().is_err_and(|error| error.code == Code::Deadlock);
+    assert!(answers.len() == 1 && refused(&answers[0]), "{answers:?}");
+}
+
+#[test]
+fn a_lock_that_is_taken_anew_after_its_end_is_still_tied_to_its_connection() {
+    let mut server = Server::new();
+    for _ in 0..2 {
+        server.fence(1, "LTMC.LOCK k a ONDISCONNECT RELEASE PX 100");
+        server.pass_ms(200);
+    }
+    server.set_ms(server.host.now - 150);
+    server.settle();
+    sweep::client_gone(&mut server.node, 1);
+    server.settle();
+    assert!(server.host.peek(&KeyId::new(0, b"k")).is_none(), "its connection is gone");
+}

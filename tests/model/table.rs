@@ -1,0 +1,202 @@
+//! Walks the command table: what each row says agrees with itself and with what the handler does.
+
+use crate::host::MemoryHost;
+use crate::regressions::Server;
+use ltmc::command::spec::{Arg, ArgKind, Flags, KeysAt, Spec};
+use ltmc::command::table::Table;
+use ltmc::command::Outcome;
+use ltmc::domain::Error;
+use std::collections::BTreeSet;
+
+/// Runs a command on an empty server.
+fn call(words: &[String]) -> Result<Outcome, Error> {
+    Server::new().try_run(7, &words.join(" "))
+}
+
+fn specs() -> impl Iterator<Item = &'static Spec> {
+    Table::<MemoryHost>::COMMANDS.iter().map(|command| command.spec)
+}
+
+/// The shortest way to write an argument.
+fn sample(arg: &Arg) -> Vec<String> {
+    let value: Vec<String> = match arg.kind {
+        ArgKind::Word => Vec::new(),
+        ArgKind::OneOf(args) => sample(&args[0]),
+        ArgKind::Block(args) => args.iter().flat_map(sample).collect(),
+        ArgKind::Integer => vec!["1".into()],
+        ArgKind::Key | ArgKind::String => vec!["x".into()],
+    };
+    arg.token.map(String::from).into_iter().chain(value).collect()
+}
+
+fn required(spec: &Spec) -> Vec<String> {
+    let needed = spec.args.iter().filter(|arg| !arg.optional);
+    std::iter::once(spec.name.to_string()).chain(needed.flat_map(sample)).collect()
+}
+
+/// All ways to write an argument that is a choice, else the one way.
+fn choices(arg: &Arg) -> Vec<Vec<String>> {
+    match arg.kind {
+        ArgKind::OneOf(args) => {
+            args.iter().map(|one| arg.token.map(String::from).into_iter().chain(sample(one)).collect()).collect()
+        }
+        _ => vec![sample(arg)],
+    }
+}
+
+fn is_not_understood(outcome: &Result<Outcome, Error>) -> bool {
+    outcome.as_ref().is_err_and(|error| error.text.contains("is not understood here"))
+}
+
+fn tokens(args: &'static [Arg], found: &mut BTreeSet<&'static str>) {
+    for arg in args {
+        found.extend(arg.token);
+        if let ArgKind::OneOf(inner) | ArgKind::Block(inner) = arg.kind {
+            tokens(inner, found);
+        }
+    }
+}
+
+#[test]
+fn every_command_has_a_name_of_its_own_and_is_found_by_it_in_any_case() {
+    let names: BTreeSet<&str> = specs().map(|spec| spec.name).collect();
+    assert_eq!(names.len(), specs().count(), "two commands have one name");
+    for name in names {
+        assert!(name.starts_with("LTMC.") && name == name.to_ascii_uppercase(), "{name}");
+        let found = Table::<MemoryHost>::find(name.to_ascii_lowercase().as_bytes());
+        assert!(found.is_some_and(|command| command.spec.name == name), "{name}");
+    }
+    assert!(Table::<MemoryHost>::find(b"LTMC.NONE").is_none());
+}
+
+#[test]
+fn every_command_says_what_it_does() {
+    for spec in specs() {
+        let name = spec.name;
+        assert!(spec.summary.ends_with('.') && spec.summary.len() > 10, "{name}: {}", spec.summary);
+        assert!(spec.summary.starts_with(|c: char| c.is_ascii_uppercase()), "{name}: {}", spec.summary);
+        assert!(!spec.reply.is_empty() && !spec.reply.ends_with('.'), "{name}: {}", spec.reply);
+        assert!(!spec.complexity.is_empty() && !spec.complexity.ends_with('.'), "{name}: {}", spec.complexity);
+        assert_eq!(spec.since.split('.').filter(|part| part.parse::<u32>().is_ok()).count(), 3, "{name}");
+        assert!(spec.syntax().starts_with(name), "{name}");
+    }
+}
+
+#[test]
+fn the_arity_is_that_of_the_required_arguments() {
+    for spec in specs() {
+        let least = required(spec).len() as i32;
+        let is_open = spec.args.iter().any(|arg| arg.optional || arg.multiple);
+        assert_eq!(spec.arity, if is_open { -least } else { least }, "{}", spec.syntax());
+    }
+}
+
+#[test]
+fn a_wrong_number_of_arguments_shows_the_syntax() {
+    for spec in specs() {
+        let words = required(spec);
+        let mut wrong = vec![words[..words.len() - 1].to_vec()];
+        if spec.arity > 0 {
+            wrong.push([&words[..], &["x".into()]].concat());
+        }
+        for words in wrong.into_iter().filter(|words| !words.is_empty()) {
+            let error = call(&words).expect_err(spec.name);
+            assert!(error.line().starts_with("ERR ") && error.text.contains(&spec.syntax()), "{}", error.text);
+        }
+    }
+}
+
+#[test]
+fn flags_and_acl_categories_agree() {
+    for spec in specs() {
+        let categories: Vec<&str> = spec.categories.split(' ').collect();
+        let both = |flag, category: &str| {
+            assert_eq!(spec.flags.has(flag), categories.contains(&category), "{}: {category}", spec.name);
+        };
+        both(Flags::WRITE, "write");
+        both(Flags::READONLY, "read");
+        both(Flags::BLOCKING, "blocking");
+        both(Flags::ADMIN, "admin");
+        both(Flags::ADMIN, "dangerous");
+        both(Flags::FAST, "fast");
+        assert_ne!(spec.flags.has(Flags::WRITE), spec.flags.has(Flags::READONLY), "{}", spec.name);
+        assert!(spec.writes() || !spec.flags.has(Flags::DENY_OOM), "{}", spec.name);
+        assert_eq!(
+            spec.flags.names().split(' ').count(),
+            (spec.flags.0 & !Flags::WRAPS.0).count_ones() as usize,
+            "{}",
+            spec.name
+        );
+    }
+}
+
+#[test]
+fn key_specs_point_at_arguments_that_are_keys() {
+    for spec in specs() {
+        let mut known = BTreeSet::new();
+        tokens(spec.args, &mut known);
+        for keys in spec.keys {
+            match keys.at {
+                KeysAt::Index(at) => assert!((1..=spec.args.len() as i32).contains(&at), "{}", spec.name),
+                KeysAt::AfterWord(word, from) => {
+                    assert!(known.contains(word) && from >= 1, "{}: {word}", spec.name);
+                }
+                KeysAt::CountAt(at) => {
+                    assert!(matches!(spec.args[at as usize - 1].kind, ArgKind::Integer), "{}", spec.name);
+                }
+            }
+        }
+        let keys = spec.args.iter().filter(|arg| matches!(arg.kind, ArgKind::Key));
+        let pointed: BTreeSet<i32> = keys.map(|arg| arg.key_spec).collect();
+        let all: BTreeSet<i32> = (0..spec.keys.len() as i32).collect();
+        assert_eq!(pointed, all, "{}: every key spec has its argument", spec.name);
+    }
+}
+
+#[test]
+fn every_option_in_the_table_is_understood() {
+    for spec in specs().filter(|spec| spec.name != "LTMC.DEBUG") {
+        for arg in spec.args.iter().filter(|arg| arg.optional) {
+            for option in choices(arg) {
+                let words = [required(spec), option].concat();
+                let outcome = call(&words);
+                assert!(!is_not_understood(&outcome), "{words:?}: {outcome:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_option_is_understood_that_is_not_in_the_table() {
+    let mut all = BTreeSet::from(["BOGUS"]);
+    specs().for_each(|spec| tokens(spec.args, &mut all));
+    for spec in specs() {
+        let takes_anything = spec.args.last().is_some_and(|arg| arg.multiple || arg.token.is_none() && arg.optional);
+        let mut known = BTreeSet::new();
+        tokens(spec.args, &mut known);
+        if spec.arity > 0 || (takes_anything && known.is_empty()) {
+            continue;
+        }
+        for word in all.difference(&known) {
+            let words = [required(spec), vec![word.to_string(), "1".into()]].concat();
+            let outcome = call(&words);
+            assert!(is_not_understood(&outcome), "{words:?}: {outcome:?}");
+        }
+    }
+}
+
+#[test]
+fn an_option_given_twice_is_refused() {
+    for spec in specs() {
+        let with_token = |arg: &&Arg| arg.optional && arg.token.is_some() && !arg.multiple;
+        for arg in spec.args.iter().filter(with_token) {
+            if arg.token == Some("REGISTRY") {
+                continue; // refused the first time already
+            }
+            let option = choices(arg).remove(0);
+            let words = [required(spec), option.clone(), option].concat();
+            let error = call(&words).expect_err(spec.name);
+            assert!(error.text.contains("is given twice"), "{words:?}: {}", error.text);
+        }
+    }
+}
