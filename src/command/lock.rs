@@ -303,6 +303,7 @@ pub fn break_lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.finish()?;
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
+    expire(cx.node, cx.host, key)?;
     let Some(stored) = cx.host.read::<Lock>(key)? else {
         return Ok(Outcome::Reply(Reply::Integer(0)));
     };

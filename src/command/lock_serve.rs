@@ -2,6 +2,7 @@
 
 use super::dispatch::{commit, commit_changes, commit_one, Cx, Outcome};
 use super::settings::Setting;
+use super::waits::Untold;
 use super::{Host, Key, Node, Reply};
 use crate::domain::lock::queue::{GrantPass, LockWaiter, Locks};
 use crate::domain::lock::{deadlock, decide, Lock, LockEvent, Request};
@@ -158,27 +159,42 @@ fn serve<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
 }
 
 fn serve_one<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) {
-    let Some(waiter) = node.locks.remove(id) else {
-        return;
-    };
+    if let Some(waiter) = end_wait(node, host, id) {
+        recheck_owner(node, host, (&waiter.keys[0]).into(), &waiter.request.owner);
+    }
+}
+
+/// Takes a waiter that can be served out of its queues and answers it; returned if it got what it wanted.
+fn end_wait<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) -> Option<LockWaiter> {
+    let waiter = node.locks.remove(id)?;
     let served = match waiter.converts {
         Some(fence) => serve_conversion(node, host, &waiter, fence),
         None => serve_request(node, host, &waiter),
     };
-    match served {
-        Ok((grants, reply)) => {
-            node.serve_wait(id, grants, reply.clone(), host);
-            if let Some(request_id) = &waiter.request_id {
-                answer_twins(node, host, &waiter, request_id, &reply);
-            }
-            recheck_owner(node, host, (&waiter.keys[0]).into(), &waiter.request.owner);
-            // It stood in other queues, too, and has left them: a conversion behind it may have to be told that its grant is over.
-            let left = waiter.keys.iter().filter(|key| waiter.is_multiple && node.locks.waiting_for(key) > 0);
-            let left: SmallVec<[&KeyId; 4]> = left.collect();
-            left.into_iter().for_each(|key| node.look_at_soon(key.clone()));
+    let (grants, reply) = match served {
+        Ok(served) => served,
+        Err(error) => {
+            node.refuse_wait(id, error, host);
+            return None;
         }
-        Err(error) => node.refuse_wait(id, error, host),
+    };
+    let twins = twins_of(node, &waiter);
+    let untold = match twins.is_empty() {
+        true => Untold { grants, request_id: waiter.request_id.clone() },
+        // They are told of the same grant, so it stays even if one of them is gone.
+        false => Untold::default(),
+    };
+    node.serve_wait(id, untold, reply.clone(), host);
+    for twin in twins {
+        node.serve_wait(twin, Untold::default(), reply.clone(), host);
     }
+    // It stood in other queues, too, and has left them: a conversion behind it may have to be told that its grant is over.
+    for key in waiter.keys.iter().filter(|_| waiter.is_multiple) {
+        if node.locks.waiting_for(key) > 0 {
+            node.look_at_soon(key.clone());
+        }
+    }
+    Some(waiter)
 }
 
 type Served = (SmallVec<[(KeyId, Fence); 1]>, Reply);
@@ -218,32 +234,40 @@ fn serve_conversion<H: Host>(
     Ok((SmallVec::new(), Reply::number(new_fence)))
 }
 
-/// A retry may wait beside the request it repeats: it gets the same answer.
-fn answer_twins<H: Host>(node: &mut Node, host: &mut H, served: &LockWaiter, request_id: &Bytes, reply: &Reply) {
-    for key in &served.keys {
-        let same = |waiter: &LockWaiter| waiter.request_id.as_ref() == Some(request_id);
-        let twins: Vec<WaiterId> =
-            node.locks.queue(key).filter(|(_, waiter)| same(waiter)).map(|(rank, _)| rank.waiter()).collect();
-        for twin in twins {
-            node.serve_wait(twin, SmallVec::new(), reply.clone(), host);
-        }
-    }
+/// Those who wait with the same `REQID`: a retry may wait beside the request it repeats, and gets the same answer.
+fn twins_of(node: &Node, served: &LockWaiter) -> Vec<WaiterId> {
+    let Some(request_id) = &served.request_id else { return Vec::new() };
+    let same = |waiter: &LockWaiter| waiter.request_id.as_ref() == Some(request_id);
+    let queues = served.keys.iter().flat_map(|key| node.locks.queue(key));
+    queues.filter(|(_, waiter)| same(waiter)).map(|(rank, _)| rank.waiter()).collect()
 }
 
-/// An owner that waits elsewhere, in another connection, has got something: only now may that wait be part of a cycle.
+/// An owner has got something. What it waits for in other connections it may now have, and only now may those waits be part of a
+/// cycle.
 pub fn recheck_owner<H: Host>(node: &mut Node, host: &mut H, key: Key, owner: &Bytes) {
     let waits: SmallVec<[WaiterId; 4]> = node.locks.of_owner(key.db, owner).iter().copied().collect();
+    for id in &waits {
+        if node.locks.waiter(*id).is_some_and(|waiter| is_covered(waiter, &HostLocks::new(host))) {
+            // It was not its turn: those behind it may go on.
+            let left = end_wait(node, host, *id).map(|waiter| waiter.keys).unwrap_or_default();
+            left.into_iter().for_each(|key| node.look_at_soon(key));
+        }
+    }
     for id in waits {
         let now = node.now();
-        // What it got may be all that the other wait asks for.
-        let keys = node.locks.waiter(id).map(|waiter| waiter.keys.clone());
-        keys.into_iter().flatten().for_each(|key| node.look_at_soon(key));
+        let Some(waiter) = node.locks.waiter(id) else { continue };
+        waiter.keys.clone().into_iter().for_each(|key| node.look_at_soon(key));
         let checked = deadlock::check(&node.locks, id, &HostLocks::new(host), now);
         if let Err(cycle) = checked {
             node.metrics.of_mut(Service::Lock).deadlocks += 1;
             node.refuse_wait(id, cycle, host);
         }
     }
+}
+
+fn is_covered(waiter: &LockWaiter, locks: &impl Locks) -> bool {
+    let covered = |key: &KeyId| locks.with(key, |lock| decide::is_covered(lock, &waiter.request));
+    waiter.converts.is_none() && waiter.keys.iter().all(covered)
 }
 
 /// The scheduler looks at a key: leases that are over end, and whoever can be served is.
@@ -262,16 +286,20 @@ pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: Er
     waiters.into_iter().for_each(|id| node.refuse_wait(id, error.clone(), host));
 }
 
-/// The client that waited for these grants was gone before it could be told.
-pub fn take_back<H: Host>(node: &mut Node, host: &mut H, grants: Vec<(KeyId, Fence)>) {
-    for (key, fence) in grants {
+/// The client that was granted this was gone before it could be told. A retry of its request begins anew.
+pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
+    for (key, fence) in untold.grants {
         let event = match host.read::<Lock>((&key).into()) {
             Ok(Some(stored)) => decide::take_back(&stored.state, fence),
             _ => None,
         };
-        if let Some(event) = event {
-            node.metrics.of_mut(Service::Lock).taken_back += 1;
-            end_and_serve(node, host, &key, vec![event]);
+        let Some(event) = event else { continue };
+        node.metrics.of_mut(Service::Lock).taken_back += 1;
+        let forgotten = untold.request_id.iter().map(|id| Change::Forgotten { id: id.clone() });
+        let changes: Vec<_> = [Change::Event(event)].into_iter().chain(forgotten).collect();
+        // The key was just read as a lock, so it cannot be of a wrong type.
+        if commit_changes::<Lock, H>(node, host, (&key).into(), &changes).is_ok() {
+            serve_waiting(node, host, (&key).into());
         }
     }
 }
@@ -280,13 +308,8 @@ pub fn take_back<H: Host>(node: &mut Node, host: &mut H, grants: Vec<(KeyId, Fen
 pub fn disconnected<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, connection: Connection) {
     if let Ok(Some(stored)) = host.read::<Lock>(key.into()) {
         let events = decide::disconnect(&stored.state, connection);
-        end_and_serve(node, host, key, events);
-    }
-}
-
-fn end_and_serve<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, events: Vec<LockEvent>) {
-    // The key was just read as a lock, so it cannot be of a wrong type.
-    if commit::<Lock, H>(node, host, key.into(), events).is_ok() {
-        serve_waiting(node, host, key.into());
+        if commit::<Lock, H>(node, host, key.into(), events).is_ok() {
+            serve_waiting(node, host, key.into());
+        }
     }
 }

@@ -2,10 +2,10 @@
 
 use super::schedule::Schedule;
 use super::settings::Settings;
-use super::waits::Waits;
+use super::waits::{Untold, Waits};
 use crate::domain::limits::PANICS_PER_KEY_MAX;
 use crate::domain::lock::queue::LockQueues;
-use crate::domain::{Connection, Error, Fence, Fences, KeyId, Millis};
+use crate::domain::{Connection, Error, Fences, KeyId, Millis};
 use crate::observe::Metrics;
 use ahash::AHashMap;
 use std::collections::{BTreeSet, VecDeque};
@@ -49,10 +49,7 @@ pub struct Node {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Chore {
     /// A grant whose client went away before it was told.
-    TakeBack {
-        /// The locks with the fences that were granted.
-        grants: Vec<(KeyId, Fence)>,
-    },
+    TakeBack(Untold),
     /// A connection ended.
     Disconnected(Connection),
     /// A value with ties to connections is gone.

@@ -91,7 +91,7 @@ fn look_at<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
 /// Does a chore, or one key's part of it: a connection may be tied to any number of keys.
 fn do_chore<H: Host>(node: &mut Node, host: &mut H, chore: Chore) {
     match chore {
-        Chore::TakeBack { grants } => lock_serve::take_back(node, host, grants),
+        Chore::TakeBack(untold) => lock_serve::take_back(node, host, untold),
         Chore::Disconnected(connection) => {
             if let Some(key) = node.ties.take_one(connection) {
                 lock_serve::disconnected(node, host, &key, connection);
@@ -124,7 +124,7 @@ pub fn client_gone(node: &mut Node, client: u64) {
 /// write.
 pub fn waiter_gone(node: &mut Node, id: WaiterId) {
     match node.waits.take_untold(id) {
-        Some(grants) => node.chores.push_back(Chore::TakeBack { grants: grants.into_vec() }),
+        Some(untold) => node.chores.push_back(Chore::TakeBack(untold)),
         None => drop(node.drop_wait(id, Unserved::Gone)),
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{Host, Node, Reply};
 use crate::domain::wait::WaiterId;
-use crate::domain::{Error, Fence, KeyId, Millis, Service};
+use crate::domain::{Bytes, Error, Fence, KeyId, Millis, Service};
 use ahash::AHashMap;
 use smallvec::SmallVec;
 
@@ -23,12 +23,21 @@ pub struct Wait {
     pub deadline: Millis,
 }
 
+/// What a waiter got, in case it turns out that nobody is there to be told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Untold {
+    /// The keys with the fences that were granted.
+    pub grants: SmallVec<[(KeyId, Fence); 1]>,
+    /// The `REQID` under which the answer is remembered.
+    pub request_id: Option<Bytes>,
+}
+
 /// All waits of a node.
 #[derive(Debug, Default)]
 pub struct Waits {
     waits: AHashMap<WaiterId, Wait>,
     /// Who was served in this tick and may not have been told yet, with what it got.
-    untold: AHashMap<WaiterId, SmallVec<[(KeyId, Fence); 1]>>,
+    untold: AHashMap<WaiterId, Untold>,
     last_id: u64,
 }
 
@@ -49,18 +58,13 @@ impl Waits {
         self.waits.is_empty()
     }
 
-    /// Notes what a waiter got, in case it turns out that nobody is there to be told.
-    pub fn granted(&mut self, id: WaiterId, grants: SmallVec<[(KeyId, Fence); 1]>) {
-        self.untold.insert(id, grants);
-    }
-
     /// The waiter has been told.
     pub fn told(&mut self, id: WaiterId) {
         self.untold.remove(&id);
     }
 
     /// The waiter is gone without having been told: what it got, if it got something.
-    pub fn take_untold(&mut self, id: WaiterId) -> Option<SmallVec<[(KeyId, Fence); 1]>> {
+    pub fn take_untold(&mut self, id: WaiterId) -> Option<Untold> {
         self.untold.remove(&id)
     }
 }
@@ -108,18 +112,12 @@ impl Node {
     }
 
     /// Ends the wait `id` with what it waited for.
-    pub fn serve_wait(
-        &mut self,
-        id: WaiterId,
-        grants: SmallVec<[(KeyId, Fence); 1]>,
-        reply: Reply,
-        host: &mut impl Host,
-    ) {
+    pub fn serve_wait(&mut self, id: WaiterId, untold: Untold, reply: Reply, host: &mut impl Host) {
         let Some(wait) = self.forget_wait(id) else { return };
         let metrics = self.metrics.of_mut(wait.service);
         metrics.served += 1;
         metrics.wait_us.record(self.fences.now_us().saturating_sub(wait.since_us));
-        self.waits.granted(id, grants);
+        self.waits.untold.insert(id, untold);
         host.answer(id, Ok(reply));
     }
 

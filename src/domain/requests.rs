@@ -35,6 +35,11 @@ impl Requests {
         self.0.push_back((id.clone(), answer.clone()));
     }
 
+    /// Forgets request `id`.
+    pub fn forget(&mut self, id: &[u8]) {
+        self.0.retain(|(known, _)| known[..] != *id);
+    }
+
     /// How many are remembered.
     pub fn len(&self) -> usize {
         self.0.len()

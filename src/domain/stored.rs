@@ -16,6 +16,11 @@ pub enum Change<V> {
         /// What it was answered.
         answer: Answer,
     },
+    /// What a request was granted was taken back: a retry begins anew.
+    Forgotten {
+        /// The id that the client chose.
+        id: Bytes,
+    },
 }
 
 impl<V: Event> Change<V> {
@@ -23,7 +28,7 @@ impl<V: Event> Change<V> {
     pub fn name(&self) -> Option<&'static str> {
         match self {
             Change::Event(event) => event.name(),
-            Change::Answered { .. } => None,
+            Change::Answered { .. } | Change::Forgotten { .. } => None,
         }
     }
 
@@ -31,7 +36,7 @@ impl<V: Event> Change<V> {
     pub fn fence(&self) -> Option<Fence> {
         match self {
             Change::Event(event) => event.fence(),
-            Change::Answered { .. } => None,
+            Change::Answered { .. } | Change::Forgotten { .. } => None,
         }
     }
 }
@@ -66,6 +71,11 @@ impl<E: Entity> Stored<E> {
                 }
             }
             Change::Answered { id, answer } => self.requests.get_or_insert_default().remember(id, answer),
+            Change::Forgotten { id } => {
+                if let Some(requests) = &mut self.requests {
+                    requests.forget(id);
+                }
+            }
         }
     }
 
@@ -73,8 +83,10 @@ impl<E: Entity> Stored<E> {
     pub fn admit(change: &Change<E::Event>) -> Result<(), Error> {
         match change {
             Change::Event(event) => E::admit(event),
-            Change::Answered { id, .. } if id.len() <= super::limits::ID_BYTES_MAX => Ok(()),
-            Change::Answered { .. } => Err(Error::usage("payload holds a request id that is too long")),
+            Change::Answered { id, .. } | Change::Forgotten { id } if id.len() <= super::limits::ID_BYTES_MAX => Ok(()),
+            Change::Answered { .. } | Change::Forgotten { .. } => {
+                Err(Error::usage("payload holds a request id that is too long"))
+            }
         }
     }
 

@@ -126,7 +126,7 @@ impl Host for MemoryHost {
         }
         let events = changes.into_iter().filter_map(|change| match change {
             Change::Event(event) => Some(Fact::Event(key.id(), event)),
-            Change::Answered { .. } => None,
+            Change::Answered { .. } | Change::Forgotten { .. } => None,
         });
         self.log.extend(events);
     }

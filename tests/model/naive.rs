@@ -144,8 +144,12 @@ impl Naive {
         want.mode != Mode::Stamp && before.any(|wait| want.stays_behind(&wait.want))
     }
 
-    /// Whether a waiter has to be answered now.
+    /// Whether a waiter has to be answered now: its owner has got all it asks for by another connection, or it is its turn.
     pub fn is_servable(&self, wait: &Wait) -> bool {
+        let has_all = wait.keys.iter().all(|key| self.covering(key, &wait.want).is_some());
+        if wait.converts.is_none() && has_all {
+            return true;
+        }
         wait.keys.iter().all(|key| {
             let converted = wait.converts.map(|fence| self.hold(key, fence));
             let fits = match converted {

@@ -170,7 +170,8 @@ pub fn owned<'a>(lock: &'a Lock, owner: &[u8], token: Fence, now: Millis) -> Res
 }
 
 fn not_owner(lock: &Lock, owner: &[u8]) -> Error {
-    Error::new(Code::NotOwner, format!("the lock is held by {}, not by {}", holders_text(lock), printable(owner)))
+    let others = holders_text(lock, owner);
+    Error::new(Code::NotOwner, format!("what is asked for is held by {others}, not by {}", printable(owner)))
 }
 
 /// The error for a fence that is not current.
@@ -231,14 +232,15 @@ fn end(lock: &Lock, grant: &Grant) -> Result<LockEvent, Error> {
 
 /// The commit of an optimistic stamp.
 fn commit(lock: &Lock, stamp: &Grant) -> Result<LockEvent, Error> {
-    let written = |grant: &Grant| grant.mode == Mode::Exclusive && grant.path().overlaps(stamp.path());
+    let writes = |grant: &&Grant| grant.mode == Mode::Exclusive && grant.path().overlaps(stamp.path());
     let (then, voided) = stamp.extra.as_ref().map_or((0, false), |extra| (extra.version, extra.voided));
-    if voided || lock.grants().iter().any(written) {
-        let text =
-            format!("somebody wrote since the stamp: its version is {then}, the current version is {}", lock.version());
-        return Err(Error::new(Code::Conflict, text));
-    }
-    Ok(LockEvent::Ended { fence: stamp.fence, cause: Cause::Committed })
+    let why = match lock.grants().iter().find(writes) {
+        Some(writer) => format!("{} holds it exclusively", writer.owner.show()),
+        None if voided => "somebody wrote since the stamp".to_string(),
+        None => return Ok(LockEvent::Ended { fence: stamp.fence, cause: Cause::Committed }),
+    };
+    let text = format!("{why}: the stamp's version is {then}, the current version is {}", lock.version());
+    Err(Error::new(Code::Conflict, text))
 }
 
 /// The new lease of `LTMC.LOCK.RENEW`.

@@ -262,9 +262,9 @@ impl<'de> Deserialize<'de> for Lock {
     }
 }
 
-/// The text of who holds a lock, for messages: at most three owners.
-pub fn holders_text(lock: &Lock) -> String {
-    let holders = lock.grants.iter().filter(|grant| grant.mode != Mode::Optimistic);
+/// The text of who else than `owner` holds a lock, for messages: at most three owners.
+pub fn holders_text(lock: &Lock, owner: &[u8]) -> String {
+    let holders = lock.grants.iter().filter(|grant| grant.mode != Mode::Optimistic && grant.owner[..] != *owner);
     let mut owners: Vec<&Bytes> = holders.map(|grant| &grant.owner).take(4).collect();
     owners.dedup();
     let more = if owners.len() > 3 { " and others" } else { "" };
