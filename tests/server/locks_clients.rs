@@ -116,6 +116,22 @@ fn a_retry_beside_a_waiting_request_is_served_with_it_once() {
 }
 
 #[test]
+fn a_retry_begins_anew_if_what_it_was_granted_was_taken_back() {
+    let server = Server::start();
+    let mut client = server.client();
+    let mut waiter = server.client();
+    let id = waiter.id();
+    client.run("LTMC.LOCK k keeper PATH docs").int();
+    client.run("LTMC.LOCK k holder PATH src").int();
+    waiter.send_line("LTMC.LOCK k a PATH src REQID r BLOCK 0");
+    server.wait_blocked(1);
+    client.pipeline(&["LTMC.UNLOCK k holder PATH src", &format!("CLIENT KILL ID {id}")]);
+    wait_until("the grant is taken back", || server.info_int("ltmc", "ltmc_lock_taken_back") == 1);
+    let fence = client.run("LTMC.LOCK k a PATH src REQID r").int();
+    assert_eq!(client.run(&format!("LTMC.LOCK.CHECK k {fence}")).int(), 1, "no answer from the past");
+}
+
+#[test]
 fn the_end_of_a_connection_releases_what_was_tied_to_it() {
     let server = Server::start();
     let mut closing = server.client();
@@ -154,6 +170,34 @@ fn a_lock_that_its_owner_released_is_not_touched_when_the_connection_ends() {
     closing.close();
     wait_until("the other lock is released", || server.run("EXISTS other").int() == 0);
     assert_eq!(owners(&server, "k", "holders"), ["b"]);
+}
+
+#[test]
+fn a_lock_taken_anew_over_the_same_connection_is_still_tied_to_it() {
+    let server = Server::start();
+    let mut closing = server.client();
+    closing.run("LTMC.LOCK k a ONDISCONNECT RELEASE PX 30").int();
+    wait_until("its lease is over", || closing.run("PTTL k").int() < 0);
+    closing.run("LTMC.LOCK k a ONDISCONNECT RELEASE PX 600000").int();
+    closing.run("LTMC.LOCK moved a ONDISCONNECT RELEASE PX 600000").int();
+    closing.run("RENAME moved renamed").ok();
+    closing.close();
+    wait_until("both are released", || server.run("EXISTS k renamed").int() == 0);
+}
+
+#[test]
+fn what_an_owner_gets_elsewhere_ends_its_other_waits() {
+    let server = Server::start();
+    let mut clients = server.clients(3);
+    server.run("LTMC.LOCK k holder").int();
+    let waits = ["LTMC.LOCK k a BLOCK 0", "LTMC.LOCK k b BLOCK 0", "LTMC.LOCK k a BLOCK 0"];
+    server.block_in_turn(&mut clients, |at| waits[at].to_string());
+    server.run("LTMC.UNLOCK k holder").int();
+    let first = clients[0].recv().int();
+    assert_eq!(clients[2].recv().int(), first, "the same owner, one level more, past the one between");
+    assert_eq!(server.run("LTMC.LOCK.INFO k").get("holders").array()[0].get("levels").int(), 2);
+    server.run("LTMC.UNLOCK k a ALL").int();
+    assert!(clients[1].recv().int() > first);
 }
 
 #[test]
