@@ -1,10 +1,11 @@
 //! The one way that every command and every change goes: check, run, apply, replicate, notify, count.
 
 use super::args::Args;
-use super::spec::{Command, Flags};
+use super::spec::Command;
 use super::{Host, Key, Node, Reply};
 use crate::domain::id::printable;
-use crate::domain::{Change, Code, Entity, Error, Event, Millis, Service, Stored};
+use crate::domain::{Change, Code, Connection, Entity, Error, Event, Millis, Service, Stored};
+use smallvec::SmallVec;
 
 /// What a command runs in.
 #[derive(Debug)]
@@ -75,7 +76,7 @@ fn checked<H: Host>(command: &Command<H>, cx: &Cx<H>) -> Result<(), Error> {
         let text = format!("wrong number of arguments ({}); syntax: {}", given - 1, command.spec.syntax());
         return Err(Error::usage(text));
     }
-    if cx.node.replica && command.spec.writes() && !command.spec.flags.has(Flags::ADMIN) {
+    if cx.node.replica && command.spec.writes() && command.spec.service.is_some() {
         // A replica with replica-read-only no lets writes through. It must not grant anything all the same.
         return Err(Error::new(Code::ReadOnly, "only the primary decides about locks and other shared state"));
     }
@@ -132,22 +133,23 @@ fn change_value<E: Entity, H: Host>(
 ) -> Result<(), Error> {
     let waited_for = node.is_waited_for(key);
     let stored = host.write::<E>(key)?;
+    let mut untied: SmallVec<[Connection; 2]> = SmallVec::new();
     for change in changes {
-        let Change::Event(event) = change else {
-            stored.apply(change);
-            continue;
-        };
-        let untied = stored.state.unties(event);
+        if let Change::Event(event) = change {
+            untied.extend(stored.state.unties(event));
+        }
         stored.apply(change);
-        if let Some(fence) = event.fence() {
+        if let Some(fence) = change.fence() {
             node.fences.observe(fence);
         }
-        if let Some(connection) = event.connection() {
-            node.ties.tie(connection, key.id());
+        if let Change::Event(event) = change {
+            event.connection().into_iter().for_each(|connection| node.ties.tie(connection, key.id()));
         }
-        if let Some(connection) = untied.filter(|connection| !stored.state.connections().contains(connection)) {
-            node.ties.untie(connection, &key.id());
-        }
+    }
+    if !untied.is_empty() {
+        let tied = stored.state.connections();
+        untied.retain(|connection| !tied.contains(connection));
+        untied.into_iter().for_each(|connection| node.ties.untie(connection, &key.id()));
     }
     if let Some(when) = stored.state.wakes_at(waited_for) {
         node.schedule.look_at(key.id(), when);

@@ -3,12 +3,13 @@
 use super::args::Args;
 use super::dispatch::{commit, commit_one, Cx, Outcome};
 use super::lock_serve::{
-    check_room, check_room_on, commit_grant, expire, rank, recheck_owner, serve_waiting, take, wait,
+    check_room, commit_grant, expire, rank, recheck_owner, serve_request, serve_waiting, wait, Placed,
 };
 use super::{Host, Key, Node, Reply};
 use crate::domain::limits::{LOCK_LIMIT_MAX, LOCK_META_BYTES_MAX, MLOCK_KEYS_MAX, PRIORITY_MAX};
 use crate::domain::lock::queue::LockWaiter;
 use crate::domain::lock::{decide, Lock, Mode, Path, Request};
+use crate::domain::requests::request_key;
 use crate::domain::wait::{Class, Rank};
 use crate::domain::{Bytes, Connection, Error, Fence, KeyId, Millis};
 use smallvec::{smallvec, SmallVec};
@@ -30,15 +31,18 @@ const WORDS: [&str; 14] = [
     "BLOCK",
     "PRIORITY",
     "REGISTRY",
+    "REQID",
     "OPTIMISTIC",
     "LIMIT",
     "PATH",
     "ONDISCONNECT",
     "NOREENTRANT",
     "META",
-    "REQID",
 ];
-const MLOCK_WORDS: usize = 7;
+const MLOCK_WORDS: usize = 8;
+
+/// Lease of a stamp where locks have none by the setting, ms.
+const STAMP_LEASE_MS: Millis = 30_000;
 
 fn parse_wish<H: Host>(cx: &Cx<H>, args: &mut Args, owner: &[u8], words: &[&str]) -> Result<Wish, Error> {
     let mut wish =
@@ -58,22 +62,26 @@ fn parse_wish<H: Host>(cx: &Cx<H>, args: &mut Args, owner: &[u8], words: &[&str]
                 let text = "REGISTRY is not available in this version: it comes with the agent registry's reactions";
                 return Err(Error::usage(text));
             }
-            7 => mode = Some(Mode::Optimistic),
-            8 => wish.request.limit = args.number("LIMIT", 1, LOCK_LIMIT_MAX)? as u32,
-            9 => wish.request.path = Path::parse(args.bytes("PATH")?)?,
-            10 => {
+            7 => wish.request_id = Some(request_key(owner, args.id("REQID")?)),
+            8 => mode = Some(Mode::Optimistic),
+            9 => wish.request.limit = args.number("LIMIT", 1, LOCK_LIMIT_MAX)? as u32,
+            10 => wish.request.path = Path::parse(args.bytes("PATH")?)?,
+            11 => {
                 let release = args.word("ONDISCONNECT", &["RELEASE", "KEEP"])? == 0;
                 wish.request.connection = release.then(|| connection(cx)).transpose()?;
             }
-            11 => wish.request.reentrant = false,
-            12 => wish.request.meta = Some(Bytes::from(args.text("META", LOCK_META_BYTES_MAX)?)),
-            _ => wish.request_id = Some(Bytes::from(args.id("REQID")?)),
+            12 => wish.request.reentrant = false,
+            _ => wish.request.meta = Some(Bytes::from(args.text("META", LOCK_META_BYTES_MAX)?)),
         }
     }
-    args.exclusive(&WORDS, &[0, 1, 7])?;
+    args.exclusive(&WORDS, &[0, 1, 8])?;
     args.exclusive(&WORDS, &[2, 3])?;
     let usual = if cx.node.settings.locks_are_optimistic() { Mode::Optimistic } else { Mode::Exclusive };
     wish.request.mode = mode.unwrap_or(usual);
+    if wish.request.mode == Mode::Optimistic {
+        // A stamp without end would keep its key for ever.
+        wish.request.lease_ms = wish.request.lease_ms.or(Some(STAMP_LEASE_MS));
+    }
     if wish.request.limit > 0 && wish.request.mode != Mode::Shared {
         return Err(Error::usage("LIMIT goes with SHARED only: it says how many may share"));
     }
@@ -108,15 +116,36 @@ pub fn lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     let lock = stored.map_or(&empty, |stored| &stored.state);
-    if decide::is_covered(lock, &wish.request) || (!behind && decide::fits(lock, &wish.request)) {
+    let fits = decide::fits(lock, &wish.request);
+    if decide::is_covered(lock, &wish.request) || (fits && !behind) {
         check_room(cx.node, lock, &wish.request)?;
         let (event, fence) = decide::take(lock, &wish.request, &mut cx.node.fences)?;
         commit_grant(cx.node, cx.host, key, event, fence, wish.request_id.as_ref())?;
         recheck_owner(cx.node, cx.host, key, &wish.request.owner);
         return Ok(Outcome::Reply(Reply::number(fence)));
     }
-    let waiter = new_waiter(cx, smallvec![key.id()], wish.request, rank, None);
-    wait(cx, LockWaiter { request_id: wish.request_id, priority: wish.priority, ..waiter }, wish.block_ms)
+    let block_ms = wish.block_ms;
+    let waiter = new_waiter(cx, smallvec![key.id()], wish, rank);
+    wait_or_grant(cx, waiter, fits, block_ms)
+}
+
+/// Lets the client wait if it wants to. If only those who stand before it in the queue keep it from what it asks for, and they cannot
+/// move before it does, it is granted at once.
+fn wait_or_grant<H: Host>(
+    cx: &mut Cx<H>,
+    waiter: LockWaiter,
+    fits: bool,
+    block_ms: Option<Millis>,
+) -> Result<Outcome, Error> {
+    match wait(cx, waiter, fits, block_ms)? {
+        Placed::Nowhere => Ok(Outcome::Reply(Reply::Nil)),
+        Placed::Waits => Ok(Outcome::Waits),
+        Placed::GoesAhead(waiter) => {
+            let (_, reply) = serve_request(cx.node, cx.host, &waiter)?;
+            recheck_owner(cx.node, cx.host, (&waiter.keys[0]).into(), &waiter.request.owner);
+            Ok(Outcome::Reply(reply))
+        }
+    }
 }
 
 fn is_behind(node: &Node, key: Key, request: &Request, rank: Rank) -> bool {
@@ -149,49 +178,52 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     for key in &keys {
         expire(cx.node, cx.host, *key)?;
     }
+    if let Some(answers) = remembered(cx, &keys, wish.request_id.as_ref())? {
+        return Ok(Outcome::Reply(answers));
+    }
     let id = cx.node.waits.next_id();
     let rank = rank(cx.node, Class::Usual, wish.priority, id);
-    let waiter = new_waiter(cx, keys.iter().map(Key::id).collect(), wish.request, rank, None);
-    if keys.iter().all(|key| can_take(cx, *key, &waiter.request, rank)) {
-        for key in &keys {
-            check_room_on(cx.node, cx.host, *key, &waiter.request)?;
-        }
-        let mut fences = Vec::with_capacity(count);
-        for key in &keys {
-            fences.push(Reply::number(take(cx.node, cx.host, *key, &waiter.request, None)?));
-        }
-        recheck_owner(cx.node, cx.host, keys[0], &waiter.request.owner);
-        return Ok(Outcome::Reply(Reply::Array(fences)));
+    let block_ms = wish.block_ms;
+    let waiter = new_waiter(cx, keys.iter().map(Key::id).collect(), wish, rank);
+    let waiter = LockWaiter { is_multiple: true, ..waiter };
+    let (mut fits, mut free) = (true, true);
+    for key in &keys {
+        let (empty, behind) = (Lock::default(), is_behind(cx.node, *key, &waiter.request, rank));
+        let lock = cx.host.read::<Lock>(*key)?.map_or(&empty, |stored| &stored.state);
+        let covered = decide::is_covered(lock, &waiter.request);
+        fits = fits && (covered || decide::fits(lock, &waiter.request));
+        free = free && (covered || !behind);
     }
-    wait(cx, LockWaiter { priority: wish.priority, is_multiple: true, ..waiter }, wish.block_ms)
+    if !(fits && free) {
+        return wait_or_grant(cx, waiter, fits, block_ms);
+    }
+    let (_, reply) = serve_request(cx.node, cx.host, &waiter)?;
+    recheck_owner(cx.node, cx.host, keys[0], &waiter.request.owner);
+    Ok(Outcome::Reply(reply))
 }
 
-fn can_take<H: Host>(cx: &mut Cx<H>, key: Key, request: &Request, rank: Rank) -> bool {
-    let Ok(stored) = cx.host.read::<Lock>(key) else {
-        return false;
-    };
-    let Some(stored) = stored else {
-        return !is_behind(cx.node, key, request, rank);
-    };
-    let covered = decide::is_covered(&stored.state, request);
-    covered || (decide::fits(&stored.state, request) && !is_behind(cx.node, key, request, rank))
+/// The fences that all of the keys remember for a request.
+fn remembered<H: Host>(cx: &mut Cx<H>, keys: &[Key], request_id: Option<&Bytes>) -> Result<Option<Reply>, Error> {
+    let Some(id) = request_id else { return Ok(None) };
+    let mut answers = Vec::with_capacity(keys.len());
+    for key in keys {
+        match cx.host.read::<Lock>(*key)?.and_then(|stored| stored.answer(id)) {
+            Some(answer) => answers.push(Reply::from(answer)),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(Reply::Array(answers)))
 }
 
-fn new_waiter<H: Host>(
-    cx: &Cx<H>,
-    keys: SmallVec<[KeyId; 1]>,
-    request: Request,
-    rank: Rank,
-    converts: Option<Fence>,
-) -> LockWaiter {
+fn new_waiter<H: Host>(cx: &Cx<H>, keys: SmallVec<[KeyId; 1]>, wish: Wish, rank: Rank) -> LockWaiter {
     LockWaiter {
         keys,
-        request,
+        request: wish.request,
         rank,
-        converts,
+        converts: None,
         is_multiple: false,
-        request_id: None,
-        priority: 0,
+        request_id: wish.request_id,
+        priority: wish.priority,
         since: cx.now(),
         client: cx.host.client(),
     }
@@ -291,8 +323,9 @@ pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let request = decide::conversion(grant, mode);
     let id = cx.node.waits.next_id();
     let rank = rank(cx.node, Class::Ahead, 0, id);
-    let waiter = new_waiter(cx, smallvec![key.id()], request, rank, Some(token));
-    wait(cx, waiter, block_ms)
+    let wish = Wish { request, block_ms, priority: 0, request_id: None };
+    let waiter = LockWaiter { converts: Some(token), ..new_waiter(cx, smallvec![key.id()], wish, rank) };
+    wait_or_grant(cx, waiter, false, block_ms)
 }
 
 /// `LTMC.LOCK.BREAK`

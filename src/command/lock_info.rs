@@ -28,10 +28,12 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     cx.node.check_quarantine(key)?;
     let now = cx.now();
     let waiters: Vec<Reply> = cx.node.locks.queue(&key.id()).map(|(_, waiter)| waiter_map(waiter, now)).collect();
-    let Some(stored) = cx.host.read::<Lock>(key)? else {
+    let empty = Lock::default();
+    let stored = cx.host.read::<Lock>(key)?;
+    if stored.is_none() && waiters.is_empty() {
         return Ok(Outcome::Reply(Reply::Nil));
-    };
-    let lock = &stored.state;
+    }
+    let lock = stored.map_or(&empty, |stored| &stored.state);
     let live: Vec<&Grant> = lock.grants().iter().filter(|grant| !grant.has_ended(now)).collect();
     let strongest =
         [Mode::Exclusive, Mode::Shared, Mode::Optimistic].into_iter().find(|mode| live.iter().any(|g| g.mode == *mode));

@@ -1,11 +1,11 @@
 //! How those who wait for locks are served: by whoever ends a grant, in the same step, or by the scheduler.
 
-use super::dispatch::{commit, commit_changes, commit_one, Cx, Outcome};
+use super::dispatch::{commit, commit_changes, commit_one, Cx};
 use super::settings::Setting;
 use super::waits::Untold;
 use super::{Host, Key, Node, Reply};
 use crate::domain::lock::queue::{GrantPass, LockWaiter, Locks};
-use crate::domain::lock::{deadlock, decide, Lock, LockEvent, Request};
+use crate::domain::lock::{deadlock, decide, Lock, LockEvent, Mode, Request};
 use crate::domain::requests::Answer;
 use crate::domain::wait::{Class, Rank, WaiterId};
 use crate::domain::{Bytes, Change, Connection, Error, Fence, KeyId, Millis, Service};
@@ -32,35 +32,72 @@ impl<H: Host> Locks for HostLocks<'_, H> {
     }
 }
 
-/// Lets the client wait, unless it does not want to, may not, or waiting would close a cycle. If it would close one only because of
-/// those who stand before it in the queue, it goes before them: they cannot move before it does.
-pub fn wait<H: Host>(cx: &mut Cx<H>, waiter: LockWaiter, block_ms: Option<Millis>) -> Result<Outcome, Error> {
-    let Some(block_ms) = block_ms.filter(|_| cx.host.may_block()) else {
-        return Ok(Outcome::Reply(Reply::Nil));
-    };
+/// What came of the wish to wait.
+pub enum Placed {
+    /// It does not want to wait, or may not.
+    Nowhere,
+    /// It waits.
+    Waits,
+    /// It need not wait: it stands before those whom alone it would have had to wait for.
+    GoesAhead(Box<LockWaiter>),
+}
+
+/// Finds a place for somebody who cannot be served in turn. It is refused if waiting would close a cycle. If that is only because of
+/// those who stand before it in the queue, it goes before them, for they cannot move before it does. `fits` says that it could be
+/// served if there were no queue.
+pub fn wait<H: Host>(
+    cx: &mut Cx<H>,
+    waiter: LockWaiter,
+    fits: bool,
+    block_ms: Option<Millis>,
+) -> Result<Placed, Error> {
+    let block_ms = block_ms.filter(|_| cx.host.may_block());
+    if block_ms.is_none() && !fits {
+        return Ok(Placed::Nowhere);
+    }
     let max = cx.node.settings.get(Setting::LockWaitersMax);
-    if waiter.keys.iter().any(|key| cx.node.locks.waiting_for(key) as u64 >= max) {
+    if block_ms.is_some() && waiter.keys.iter().any(|key| cx.node.locks.waiting_for(key) as u64 >= max) {
         return Err(Error::limit("lock-waiters-max", "one more client waiting for this lock", max));
     }
-    let (id, keys, now) = (waiter.rank.waiter(), waiter.keys.clone(), cx.now());
-    cx.node.locks.insert(waiter.clone());
-    let behind = deadlock::check(&cx.node.locks, id, &HostLocks::new(cx.host), now);
-    if let Err(cycle) = behind {
-        cx.node.locks.remove(id);
+    let id = waiter.rank.waiter();
+    if let Err(cycle) = stand(cx, waiter.clone()) {
         let ahead = LockWaiter { rank: rank(cx.node, Class::Ahead, waiter.priority, id), ..waiter };
-        cx.node.locks.insert(ahead);
-        if deadlock::check(&cx.node.locks, id, &HostLocks::new(cx.host), now).is_err() {
-            cx.node.locks.remove(id);
-            cx.node.metrics.of_mut(Service::Lock).deadlocks += 1;
-            return Err(cycle);
+        match stand(cx, ahead) {
+            Ok(()) if fits => {
+                return Ok(cx
+                    .node
+                    .locks
+                    .remove(id)
+                    .map_or(Placed::Nowhere, |waiter| Placed::GoesAhead(Box::new(waiter))));
+            }
+            Err(_) if block_ms.is_some() => {
+                cx.node.metrics.of_mut(Service::Lock).deadlocks += 1;
+                return Err(cycle);
+            }
+            _ => {}
         }
     }
+    let Some(block_ms) = block_ms else {
+        cx.node.locks.remove(id);
+        return Ok(Placed::Nowhere);
+    };
+    let keys = cx.node.locks.waiter(id).map(|waiter| waiter.keys.clone()).unwrap_or_default();
     cx.node.begin_wait(id, Service::Lock, keys.clone(), block_ms, cx.host);
     for key in &keys {
-        // It may fit now that it stands in front, and the leases that it waits for need a timer from now on.
-        serve(cx.node, cx.host, key);
+        watch(cx.node, cx.host, key);
     }
-    Ok(Outcome::Waits)
+    Ok(Placed::Waits)
+}
+
+/// Puts a waiter into the queues, unless it could never be served there.
+fn stand<H: Host>(cx: &mut Cx<H>, waiter: LockWaiter) -> Result<(), Error> {
+    let (id, now) = (waiter.rank.waiter(), cx.now());
+    cx.node.locks.insert(waiter);
+    let checked = deadlock::check(&cx.node.locks, id, &HostLocks::new(cx.host), now);
+    if checked.is_err() {
+        cx.node.locks.remove(id);
+    }
+    checked
 }
 
 /// The place in the queue of a wait that begins now.
@@ -71,21 +108,24 @@ pub fn rank(node: &Node, class: Class, priority: u64, id: WaiterId) -> Rank {
 /// Errs if the lock has as many grants as are allowed.
 pub fn check_room(node: &Node, lock: &Lock, request: &Request) -> Result<(), Error> {
     let max = node.settings.get(Setting::LockHoldersMax);
-    if lock.grants().len() as u64 >= max && !decide::is_covered(lock, request) {
+    // Stamps have the same bound, but on their own: readers must not be able to keep writers out.
+    let stamps = u64::from(lock.stamps());
+    let taken = if request.mode == Mode::Optimistic { stamps } else { lock.grants().len() as u64 - stamps };
+    if taken >= max && !decide::is_covered(lock, request) {
         return Err(Error::limit("lock-holders-max", "one more grant on this lock", max));
     }
     Ok(())
 }
 
 /// The same for the lock under `key`. Asked for all keys of a request before anything is granted on one of them.
-pub fn check_room_on<H: Host>(node: &Node, host: &mut H, key: Key, request: &Request) -> Result<(), Error> {
+fn check_room_on<H: Host>(node: &Node, host: &mut H, key: Key, request: &Request) -> Result<(), Error> {
     let Some(stored) = host.read::<Lock>(key)? else { return Ok(()) };
     check_room(node, &stored.state, request)?;
     decide::reenter(&stored.state, request, node.now()).map(drop)
 }
 
 /// Grants what fits and has room.
-pub fn take<H: Host>(
+fn take<H: Host>(
     node: &mut Node,
     host: &mut H,
     key: Key,
@@ -153,9 +193,14 @@ fn serve<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
         serve_one(node, host, id);
     }
     if node.locks.waiting_for(key) > 0 {
-        let first_end = HostLocks::new(host).with(key, |lock| lock.grants().first_end());
-        node.schedule.look_at(key.clone(), first_end.min(node.now() + RECHECK_MS));
+        watch(node, host, key);
     }
+}
+
+/// Has a waited-for key looked at when its next lease ends, or after a while.
+fn watch<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+    let first_end = HostLocks::new(host).with(key, |lock| lock.grants().first_end());
+    node.schedule.look_at(key.clone(), first_end.min(node.now() + RECHECK_MS));
 }
 
 fn serve_one<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) {
@@ -197,9 +242,11 @@ fn end_wait<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) -> Option<Lock
     Some(waiter)
 }
 
-type Served = (SmallVec<[(KeyId, Fence); 1]>, Reply);
+/// What was granted, and the reply.
+pub type Served = (SmallVec<[(KeyId, Fence); 1]>, Reply);
 
-fn serve_request<H: Host>(node: &mut Node, host: &mut H, waiter: &LockWaiter) -> Result<Served, Error> {
+/// Gives a waiter what it asks for on all its keys, or errs before anything is given.
+pub fn serve_request<H: Host>(node: &mut Node, host: &mut H, waiter: &LockWaiter) -> Result<Served, Error> {
     for key in &waiter.keys {
         // A grant of its own that is over must not be taken once more: its fence has been refused already.
         end_expired(node, host, key.into())?;
@@ -253,15 +300,12 @@ pub fn recheck_owner<H: Host>(node: &mut Node, host: &mut H, key: Key, owner: &B
             left.into_iter().for_each(|key| node.look_at_soon(key));
         }
     }
-    for id in waits {
+    // A verdict is about the owner: all its waits or none are part of a cycle. The youngest gives way until there is none.
+    while let Some(id) = node.locks.of_owner(key.db, owner).last().copied() {
         let now = node.now();
-        let Some(waiter) = node.locks.waiter(id) else { continue };
-        waiter.keys.clone().into_iter().for_each(|key| node.look_at_soon(key));
-        let checked = deadlock::check(&node.locks, id, &HostLocks::new(host), now);
-        if let Err(cycle) = checked {
-            node.metrics.of_mut(Service::Lock).deadlocks += 1;
-            node.refuse_wait(id, cycle, host);
-        }
+        let Err(cycle) = deadlock::check(&node.locks, id, &HostLocks::new(host), now) else { return };
+        node.metrics.of_mut(Service::Lock).deadlocks += 1;
+        node.refuse_wait(id, cycle, host);
     }
 }
 

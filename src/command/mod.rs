@@ -98,6 +98,12 @@ pub trait Host: Sized + 'static {
     /// The client whose connection lasts beyond this command; `None` in scripts and inner calls.
     fn connection(&self) -> Option<u64>;
 
+    /// Whether a client of this process is still connected.
+    fn is_connected(&self, client: u64) -> bool;
+
+    /// Gives the key its TTL back if something took it away (PERSIST, RESTORE without one).
+    fn keep_expiry<E: Entity>(&mut self, key: Key);
+
     /// Whether the client may wait: not in MULTI, scripts and inner calls.
     fn may_block(&self) -> bool;
 

@@ -5,7 +5,7 @@ use super::settings::Settings;
 use super::waits::{Untold, Waits};
 use crate::domain::limits::PANICS_PER_KEY_MAX;
 use crate::domain::lock::queue::LockQueues;
-use crate::domain::{Connection, Error, Fences, KeyId, Millis};
+use crate::domain::{Connection, Db, Error, Fences, KeyId, Millis};
 use crate::observe::Metrics;
 use ahash::AHashMap;
 use std::collections::{BTreeSet, VecDeque};
@@ -129,15 +129,34 @@ impl Node {
     pub fn database_flushed(&mut self, db: Option<u32>) {
         let hit = |key: &KeyId| db.is_none_or(|db| key.db == db);
         self.quarantine.retain(|key, _| !hit(key));
-        let waited: Vec<KeyId> = self.locks.keys().filter(|key| hit(key)).cloned().collect();
-        waited.into_iter().for_each(|key| self.look_at_soon(key));
+        self.ties.retain(|key| !hit(key));
+        self.look_at_all_waited_for(hit);
     }
 
     /// Two databases changed places. Clients stay with the number of theirs.
     pub fn databases_swapped(&mut self, one: u32, other: u32) {
         self.schedule.swap(one, other);
-        self.database_flushed(Some(one));
-        self.database_flushed(Some(other));
+        self.ties.swap(one, other);
+        self.quarantine = self.quarantine.drain().map(|(key, panics)| (key.swapped(one, other), panics)).collect();
+        self.look_at_all_waited_for(|key| key.db == one || key.db == other);
+    }
+
+    /// Keys came from a file or from a primary in place of those that were there.
+    pub fn keys_loaded(&mut self) {
+        self.forget_strangers();
+        self.look_at_all_waited_for(|_| true);
+    }
+
+    /// The connections of other processes are gone for good: what is tied to them ends.
+    pub fn forget_strangers(&mut self) {
+        if !self.chores.contains(&Chore::ForgetStrangers) {
+            self.chores.push_back(Chore::ForgetStrangers);
+        }
+    }
+
+    fn look_at_all_waited_for(&mut self, hit: impl Fn(&KeyId) -> bool) {
+        let waited: Vec<KeyId> = self.locks.keys().filter(|key| hit(key)).cloned().collect();
+        waited.into_iter().for_each(|key| self.look_at_soon(key));
     }
 }
 
@@ -169,6 +188,19 @@ impl Ties {
             self.0.remove(&connection);
         }
         key
+    }
+
+    /// Keeps the ties of those keys only.
+    pub fn retain(&mut self, keep: impl Fn(&KeyId) -> bool) {
+        self.0.values_mut().for_each(|keys| keys.retain(&keep));
+        self.0.retain(|_, keys| !keys.is_empty());
+    }
+
+    /// Follows SWAPDB.
+    pub fn swap(&mut self, one: Db, other: Db) {
+        for keys in self.0.values_mut() {
+            *keys = std::mem::take(keys).into_iter().map(|key| key.swapped(one, other)).collect();
+        }
     }
 
     /// Whether something is tied to `connection`.

@@ -75,9 +75,8 @@ impl Schedule {
             self.entries.remove(&(*when, Due::Key(key.clone())));
             self.keys.remove(key);
         }
-        for (mut key, when) in swapped {
-            key.db = if key.db == one { other } else { one };
-            self.look_at(key, when);
+        for (key, when) in swapped {
+            self.look_at(key.swapped(one, other), when);
         }
     }
 

@@ -6,7 +6,7 @@ use super::settings::SETTINGS;
 use super::{Host, Reply};
 use crate::domain::fence::FENCE_END;
 use crate::domain::lock::{decide, Lock};
-use crate::domain::{Error, Service};
+use crate::domain::{Error, Fences, Service};
 
 /// `LTMC.GUARD`
 pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
@@ -16,6 +16,9 @@ pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let inner = args.rest();
     if inner[0].eq_ignore_ascii_case(cx.spec.name.as_bytes()) {
         return Err(Error::usage("LTMC.GUARD cannot run LTMC.GUARD"));
+    }
+    if Fences::is_stamp(fence) {
+        return Err(Error::usage(format!("{fence} is an optimistic stamp, which excludes nobody; lock to guard")));
     }
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;

@@ -79,6 +79,9 @@ fn look_at<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
             // It may have come under this name by RENAME, MOVE or RESTORE.
             if let Some(stored) = found {
                 note_value(node, key.into(), stored);
+                let connections = stored.state.connections();
+                host.keep_expiry::<Lock>(key.into());
+                end_lost_connections(node, host, connections);
             }
             if !node.replica {
                 lock_serve::wake(node, host, key);
@@ -86,6 +89,13 @@ fn look_at<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
         }
         Err(error) => lock_serve::refuse_all(node, host, key, error),
     }
+}
+
+/// A value that came by RESTORE or RENAME may be tied to connections that ended before it came.
+fn end_lost_connections<H: Host>(node: &mut Node, host: &H, connections: Vec<Connection>) {
+    let lost = |connection: &Connection| connection.boot != node.boot || !host.is_connected(connection.client);
+    let lost: Vec<Chore> = connections.into_iter().filter(lost).map(Chore::Disconnected).collect();
+    node.chores.extend(lost);
 }
 
 /// Does a chore, or one key's part of it: a connection may be tied to any number of keys.

@@ -18,6 +18,7 @@ const BLOCK: Arg = Arg::integer("ms").after("BLOCK").optional();
 const PRIORITY: Arg = Arg::integer("n").after("PRIORITY").optional();
 const PATH: Arg = Arg::string("path").after("PATH").optional();
 const REGISTRY: Arg = Arg::key("registry", 1).after("REGISTRY").optional();
+const REQID: Arg = Arg::string("id").after("REQID").optional();
 const EXCLUSIVE: Arg = Arg::word("exclusive", "EXCLUSIVE");
 const SHARED: Arg = Arg::word("shared", "SHARED");
 
@@ -69,7 +70,7 @@ const LOCK: Spec = Spec {
             .optional(),
         Arg::word("noreentrant", "NOREENTRANT").optional(),
         Arg::string("text").after("META").optional(),
-        Arg::string("id").after("REQID").optional(),
+        REQID,
     ],
     ..LOCK_ROW
 };
@@ -156,6 +157,7 @@ const MLOCK: Spec = Spec {
         BLOCK,
         PRIORITY,
         REGISTRY,
+        REQID,
     ],
     ..LOCK_ROW
 };

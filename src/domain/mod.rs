@@ -42,6 +42,16 @@ impl KeyId {
     pub fn new(db: Db, name: &[u8]) -> Self {
         Self { db, name: Bytes::from(name) }
     }
+
+    /// The key under which its value is after `SWAPDB one other`.
+    pub fn swapped(mut self, one: Db, other: Db) -> Self {
+        self.db = match self.db {
+            db if db == one => other,
+            db if db == other => one,
+            db => db,
+        };
+        self
+    }
 }
 
 /// One client connection of one server process.

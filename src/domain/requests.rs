@@ -1,9 +1,18 @@
 //! What an entity remembers of the requests it has granted, so that a retried write happens once (`REQID id`).
 
-use super::limits::REQUESTS_MAX;
+use super::limits::{ID_BYTES_MAX, REQUESTS_MAX};
 use super::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+
+/// What a request is remembered under: the id that the client chose, within the ids of its owner.
+pub fn request_key(owner: &[u8], id: &[u8]) -> Bytes {
+    let owner_bytes = (owner.len() as u16).to_be_bytes();
+    Bytes::from(&[&owner_bytes[..], owner, id].concat()[..])
+}
+
+/// The longest [`request_key`].
+pub const REQUEST_KEY_BYTES_MAX: usize = 2 + 2 * ID_BYTES_MAX;
 
 /// The reply to a remembered request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

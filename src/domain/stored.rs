@@ -1,6 +1,6 @@
 //! The value of a key: an entity with what every entity has besides its own state.
 
-use super::requests::{Answer, Requests};
+use super::requests::{Answer, Requests, REQUEST_KEY_BYTES_MAX};
 use super::{Bytes, Entity, Error, Event, Fence, Invariant};
 use serde::{Deserialize, Serialize};
 
@@ -11,14 +11,14 @@ pub enum Change<V> {
     Event(V),
     /// A request with `REQID` was answered: the answer is kept for a retry.
     Answered {
-        /// The id that the client chose.
+        /// Owner and id, see [`request_key`](super::requests::request_key).
         id: Bytes,
         /// What it was answered.
         answer: Answer,
     },
     /// What a request was granted was taken back: a retry begins anew.
     Forgotten {
-        /// The id that the client chose.
+        /// Owner and id.
         id: Bytes,
     },
 }
@@ -83,7 +83,7 @@ impl<E: Entity> Stored<E> {
     pub fn admit(change: &Change<E::Event>) -> Result<(), Error> {
         match change {
             Change::Event(event) => E::admit(event),
-            Change::Answered { id, .. } | Change::Forgotten { id } if id.len() <= super::limits::ID_BYTES_MAX => Ok(()),
+            Change::Answered { id, .. } | Change::Forgotten { id } if id.len() <= REQUEST_KEY_BYTES_MAX => Ok(()),
             Change::Answered { .. } | Change::Forgotten { .. } => {
                 Err(Error::usage("payload holds a request id that is too long"))
             }

@@ -107,6 +107,11 @@ impl Ctx {
         call!(RedisModule_GetClientId(self.0))
     }
 
+    /// Whether a client with this id is connected.
+    pub fn knows_client(self, id: u64) -> bool {
+        call!(RedisModule_GetClientInfoById(std::ptr::null_mut(), id)) == rm::REDISMODULE_OK as c_int
+    }
+
     /// The selected database.
     pub fn db(self) -> u32 {
         call!(RedisModule_GetSelectedDb(self.0)) as u32
@@ -312,11 +317,16 @@ impl OpenKey {
         call!(RedisModule_DeleteKey(self.0));
     }
 
+    /// Its expiry, unix ms.
+    pub fn expiry(&self) -> Option<u64> {
+        u64::try_from(call!(RedisModule_GetAbsExpire(self.0))).ok()
+    }
+
     /// Sets or removes its expiry, unix ms.
     pub fn set_expiry(&self, at: Option<u64>) {
         match at {
             Some(at) => drop(call!(RedisModule_SetAbsExpire(self.0, at as i64))),
-            None if call!(RedisModule_GetAbsExpire(self.0)) == rm::REDISMODULE_NO_EXPIRE as i64 => {}
+            None if self.expiry().is_none() => {}
             None => drop(call!(RedisModule_SetAbsExpire(self.0, rm::REDISMODULE_NO_EXPIRE as i64))),
         }
     }

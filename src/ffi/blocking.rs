@@ -178,7 +178,9 @@ extern "C" fn unblocked_by_command(
             node.drop_wait(ended.waiter, Unserved::TimedOut);
         });
         reply::write(ctx, &ended.put_off.unwrap_or(Ok(Reply::Nil)));
-        release(handle);
+        if !ended.was_unblocked {
+            release(handle);
+        }
     });
     rm::REDISMODULE_OK as c_int
 }

@@ -68,7 +68,6 @@ extern "C" fn loading(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEven
         listeners::may_have_changed();
         if sub == rm::REDISMODULE_SUBEVENT_LOADING_ENDED {
             state::note(Note::Loaded);
-            state::note(Note::Flushed(None));
         }
     });
 }
@@ -106,7 +105,7 @@ extern "C" fn configured(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleE
     contain("a change of settings", notifications::may_have_changed);
 }
 
-/// A value of ours may now stand under another name; the scheduler opens the key and asks.
+/// A value of ours may now stand under another name or without its expiry; the scheduler opens the key and asks.
 extern "C" fn keyspace(
     ctx: *mut rm::RedisModuleCtx,
     _class: c_int,
@@ -116,7 +115,7 @@ extern "C" fn keyspace(
     contain("a keyspace event", || {
         // SAFETY: Redis passes the event's name as a NUL-terminated text that lives until we return.
         let event = unsafe { CStr::from_ptr(event) };
-        if [c"rename_to", c"move_to", c"copy_to", c"restore"].contains(&event) {
+        if [c"rename_to", c"move_to", c"copy_to", c"restore", c"persist"].contains(&event) {
             state::note(Note::KeyChanged(KeyId::new(Ctx(ctx).db(), Str(key).bytes())));
         }
     });

@@ -45,6 +45,8 @@ pub struct RedisHost {
     ctx: Ctx,
     argv: Argv,
     db: Db,
+    /// The client's database, to which it goes back.
+    home: Db,
     is_scheduler: bool,
     /// The command itself is what is replicated: LTMC.APPLY.
     verbatim: bool,
@@ -71,6 +73,7 @@ impl RedisHost {
             ctx,
             argv,
             db,
+            home: db,
             is_scheduler,
             verbatim,
             changed: false,
@@ -168,6 +171,16 @@ impl RedisHost {
 
     /// Sends what is unsent and closes all keys: the end of every callback that used a host.
     pub fn finish(&mut self) {
+        self.send();
+        self.go_home();
+        if std::mem::take(&mut self.changed) {
+            // LTMC.APPLY goes on as it came; any other command only if nobody listens, and then it just marks the data as changed.
+            self.ctx.replicate_verbatim();
+        }
+    }
+
+    /// Closes all keys and sends what is unsent.
+    fn send(&mut self) {
         self.close_keys();
         for Unsent { db, name, own_name, writer } in std::mem::take(&mut self.unsent) {
             self.select(db);
@@ -176,9 +189,11 @@ impl RedisHost {
                 self.ctx.free_string(name);
             }
         }
-        if std::mem::take(&mut self.changed) {
-            // LTMC.APPLY goes on as it came; any other command only if nobody listens, and then it just marks the data as changed.
-            self.ctx.replicate_verbatim();
+    }
+
+    fn go_home(&mut self) {
+        if !self.is_scheduler {
+            self.select(self.home);
         }
     }
 
@@ -338,6 +353,20 @@ impl Host for RedisHost {
         lasts.then(|| self.ctx.client_id()).filter(|id| *id > 0)
     }
 
+    fn is_connected(&self, client: u64) -> bool {
+        self.ctx.knows_client(client)
+    }
+
+    fn keep_expiry<E: Entity>(&mut self, key: Key) {
+        let at = self.open(key);
+        let Ok(Some(value)) = self.value::<E>(at) else { return };
+        // SAFETY: as in `read`.
+        let expires_at = unsafe { &*value }.state.expires_at();
+        if expires_at.is_some() && self.opened[at].key.expiry().is_none() {
+            self.opened[at].key.set_expiry(expires_at);
+        }
+    }
+
     fn may_block(&self) -> bool {
         let no =
             rm::REDISMODULE_CTX_FLAGS_MULTI | rm::REDISMODULE_CTX_FLAGS_LUA | rm::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
@@ -354,7 +383,8 @@ impl Host for RedisHost {
     }
 
     fn release_keys(&mut self) {
-        self.close_keys();
+        // Sent now, so that an expiry that Redis notices in the next piece of work does not overtake it.
+        self.send();
     }
 
     fn ownership(&mut self, key: Key) -> Ownership {
@@ -402,5 +432,6 @@ impl Host for RedisHost {
 impl Drop for RedisHost {
     fn drop(&mut self) {
         self.close_keys();
+        self.go_home();
     }
 }

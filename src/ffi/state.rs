@@ -2,7 +2,6 @@
 
 use super::api::Ctx;
 use super::timer;
-use crate::command::node::Chore;
 use crate::command::{sweep, Node};
 use crate::domain::wait::WaiterId;
 use crate::domain::{Connection, KeyId};
@@ -116,9 +115,9 @@ fn take_in(process: &Process, node: &mut RefMut<Node>) {
             Note::WaiterGone(id) => sweep::waiter_gone(node, id),
             Note::Role { replica } => {
                 node.replica = replica;
-                node.chores.push_back(Chore::ForgetStrangers);
+                node.forget_strangers();
             }
-            Note::Loaded => node.chores.push_back(Chore::ForgetStrangers),
+            Note::Loaded => node.keys_loaded(),
         }
     }
 }

@@ -52,12 +52,14 @@ impl World {
                     self.model.end(&key, *fence, false);
                 }
                 Fact::Event(key, LockEvent::Ended { fence, cause: Cause::TakenBack }) => {
-                    self.taken_back(&name_of(key), *fence);
+                    let request_id = self.taken_back(&name_of(key), *fence);
                     self.model.end(&name_of(key), *fence, false);
+                    request_id.iter().for_each(|id| self.model.forget(&name_of(key), id));
                 }
                 Fact::Event(key, LockEvent::Unlocked { fence }) => {
-                    self.taken_back(&name_of(key), *fence);
+                    let request_id = self.taken_back(&name_of(key), *fence);
                     self.model.level_down(&name_of(key), *fence);
+                    request_id.iter().for_each(|id| self.model.forget(&name_of(key), id));
                 }
                 _ => {}
             }
@@ -66,9 +68,9 @@ impl World {
         assert!(pending.is_empty(), "granted, and nobody was told: {pending:?}");
     }
 
-    fn taken_back(&mut self, key: &Name, fence: Fence) {
-        let at = self.take_backs.iter().position(|(name, known)| name == key && *known == fence);
-        self.take_backs.remove(at.expect("only what nobody was told of is taken back"));
+    fn taken_back(&mut self, key: &Name, fence: Fence) -> Option<String> {
+        let at = self.take_backs.iter().position(|(name, known, _)| name == key && *known == fence);
+        self.take_backs.remove(at.expect("only what nobody was told of is taken back")).2
     }
 
     fn own_pending(&self, fact: &Fact, pending: &Pending) -> usize {
@@ -149,7 +151,7 @@ impl World {
             Ok(Reply::Integer(fence)) => {
                 let twin = (wait.keys.clone(), wait.request_id.clone().unwrap_or_default(), *fence as u64);
                 assert_eq!(self.twin, Some(twin), "answered with a grant that is none");
-                self.untold.push(Untold { id, client: wait.client, grants: Vec::new() });
+                self.untold.push(Untold { id, client: wait.client, grants: Vec::new(), request_id: None });
             }
             Ok(other) => panic!("no answer for a waiter: {other:?}"),
             Err(error) => self.check_refusal(&wait, error),
@@ -175,7 +177,8 @@ impl World {
         if wait.converts.is_some() {
             grants.clear();
         }
-        self.untold.push(Untold { id: wait.id, client: wait.client, grants });
+        let request_id = wait.request_id.clone();
+        self.untold.push(Untold { id: wait.id, client: wait.client, grants, request_id });
     }
 
     fn check_refusal(&self, wait: &Wait, error: &Error) {

@@ -58,7 +58,7 @@ impl World {
         };
         let expected = match op {
             Op::Lock { key, want, request_id, .. } => {
-                let known = request_id.as_ref().and_then(|id| self.model.remembered(key, id));
+                let known = request_id.as_ref().and_then(|id| self.model.remembered(key, &scoped(want, id)));
                 match known {
                     Some(fence) => Expect::Number(fence),
                     None => self.decide_lock(client, op, std::slice::from_ref(key), want, &fences, (&given, blocked)),
@@ -101,21 +101,13 @@ impl World {
         };
         let start = self.model.now as i64 - *priority as i64 * 1000;
         let request_id = match op {
-            Op::Lock { request_id, .. } => request_id.clone(),
+            Op::Lock { request_id, .. } => request_id.as_ref().map(|id| scoped(want, id)),
             _ => None,
         };
         let free = keys.iter().all(|key| {
             self.model.covering(key, want).is_some()
                 || (self.model.fits(key, want) && !self.model.is_behind(key, want, (1, start, u64::MAX)))
         });
-        if free {
-            let taken = keys.iter().zip(fences);
-            taken.for_each(|(key, fence)| self.model.give(key, want, *fence));
-            if let (Some(id), Some(fence)) = (&request_id, fences.first()) {
-                self.model.remember(&keys[0], id, *fence);
-            }
-            return Expect::Fences(if fences.len() == keys.len() { fences.to_vec() } else { vec![0; keys.len()] });
-        }
         let wait = Wait {
             id: given.1,
             client,
@@ -126,7 +118,44 @@ impl World {
             request_id,
             deadline: None,
         };
+        if free {
+            return self.take(&wait, fences);
+        }
+        if self.goes_ahead(&wait, !fences.is_empty()) {
+            self.model.waits.retain(|known| known.id != wait.id);
+            return self.take(&wait, fences);
+        }
         self.decide_wait(wait, *block, given.0)
+    }
+
+    fn take(&mut self, wait: &Wait, fences: &[u64]) -> Expect {
+        let taken = wait.keys.iter().zip(fences);
+        taken.for_each(|(key, fence)| self.model.give(key, &wait.want, *fence));
+        if let (Some(id), Some(fence)) = (&wait.request_id, fences.first()) {
+            self.model.remember(&wait.keys[0], id, *fence);
+        }
+        Expect::Fences(if fences.len() == wait.keys.len() { fences.to_vec() } else { vec![0; wait.keys.len()] })
+    }
+
+    /// Whether only the queue is in the way, and those in it cannot move before this one does: it is served at once, waiting or not.
+    fn goes_ahead(&mut self, wait: &Wait, was_served: bool) -> bool {
+        let has_room = |key: &Name| self.model.covering(key, &wait.want).is_some() || self.model.fits(key, &wait.want);
+        if !wait.keys.iter().all(has_room) {
+            return false;
+        }
+        if self.is_unsure() {
+            return was_served;
+        }
+        let mut wait = Wait { id: u64::MAX, ..wait.clone() };
+        wait.rank.2 = u64::MAX;
+        let mut stuck_at = |class| {
+            wait.rank.0 = class;
+            self.model.waits.push(wait.clone());
+            let is_stuck = stuck(&self.model, wait.keys[0].0).contains(&wait.want.owner);
+            self.model.waits.retain(|known| known.id != u64::MAX);
+            is_stuck
+        };
+        stuck_at(1) && !stuck_at(0)
     }
 
     fn decide_wait(&mut self, mut wait: Wait, block: Option<u64>, given: &Expect) -> Expect {
@@ -247,8 +276,9 @@ impl World {
                 Expect::Refused(Code::WrongType)
             }
             Op::Check { key, fence } => {
-                let hold = self.model.hold(key, *fence);
-                Expect::Number(u64::from(hold.is_some_and(|hold| !hold.is_over(self.model.now))))
+                let hold = self.model.hold(key, *fence).filter(|hold| !hold.is_over(self.model.now));
+                let current = hold.is_some_and(|hold| hold.mode != Mode::Stamp || self.model.is_committable(key, hold));
+                Expect::Number(u64::from(current))
             }
             Op::Break { key, owner } => {
                 let hit = |hold: &&Hold| owner.as_ref().is_none_or(|owner| hold.owner == *owner);
@@ -304,4 +334,9 @@ impl World {
         }
         Expect::Number(1)
     }
+}
+
+/// Request ids belong to their owners.
+fn scoped(want: &Want, request_id: &str) -> String {
+    format!("{}/{request_id}", want.owner)
 }

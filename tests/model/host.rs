@@ -150,6 +150,12 @@ impl Host for MemoryHost {
         b"default".to_vec()
     }
 
+    fn is_connected(&self, _client: u64) -> bool {
+        true
+    }
+
+    fn keep_expiry<E: Entity>(&mut self, _key: Key) {}
+
     fn connection(&self) -> Option<u64> {
         (self.client > 0).then_some(self.client)
     }

@@ -144,6 +144,12 @@ impl Naive {
         want.mode != Mode::Stamp && before.any(|wait| want.stays_behind(&wait.want))
     }
 
+    /// Whether nobody wrote since the stamp and nobody is writing.
+    pub fn is_committable(&self, key: &Name, stamp: &Hold) -> bool {
+        let writes = |hold: &Hold| hold.mode == Mode::Exclusive && overlap(&hold.path, &stamp.path);
+        !stamp.voided && !self.holds(key).iter().any(writes)
+    }
+
     /// Whether a waiter has to be answered now: its owner has got all it asks for by another connection, or it is its turn.
     pub fn is_servable(&self, wait: &Wait) -> bool {
         let has_all = wait.keys.iter().all(|key| self.covering(key, &wait.want).is_some());
@@ -175,7 +181,9 @@ impl Naive {
     /// Gives what was wanted: one level more, or a new grant under `fence`.
     pub fn give(&mut self, key: &Name, want: &Want, fence: u64) {
         let now = self.now;
-        let ends = want.lease.map(|lease| now + lease);
+        // A stamp always has an end.
+        let lease = want.lease.or((want.mode == Mode::Stamp).then_some(30_000));
+        let ends = lease.map(|lease| now + lease);
         if let Some(known) = self.covering(key, want).map(|hold| hold.fence) {
             assert_eq!(known, fence, "the owner holds it already, under this fence");
             let lock = self.locks.get_mut(key).expect("it has a grant");
@@ -247,6 +255,12 @@ impl Naive {
             requests.remove(0);
         }
         requests.push((request_id.into(), fence));
+    }
+
+    pub fn forget(&mut self, key: &Name, request_id: &str) {
+        if let Some(lock) = self.locks.get_mut(key) {
+            lock.requests.retain(|(id, _)| id != request_id);
+        }
     }
 
     pub fn remembered(&self, key: &Name, request_id: &str) -> Option<u64> {

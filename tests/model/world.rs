@@ -42,6 +42,8 @@ pub struct Untold {
     pub id: u64,
     pub client: u64,
     pub grants: Vec<(Name, Fence)>,
+    /// Under which the answer is remembered.
+    pub request_id: Option<String>,
 }
 
 pub struct World {
@@ -54,7 +56,7 @@ pub struct World {
     pub clients: BTreeMap<u64, Option<u64>>,
     pub gone: BTreeSet<u64>,
     pub untold: Vec<Untold>,
-    pub take_backs: Vec<(Name, Fence)>,
+    pub take_backs: Vec<(Name, Fence, Option<String>)>,
     pub last_fence: Fence,
     /// Virtual time, microseconds.
     pub now_us: u64,
@@ -174,11 +176,12 @@ impl World {
 
     /// The answered clients read their answers, unless they go away just now.
     fn tell(&mut self) {
-        for Untold { id, client, grants } in std::mem::take(&mut self.untold) {
+        for Untold { id, client, grants, request_id } in std::mem::take(&mut self.untold) {
             if !self.loyal_clients && self.rng.percent(2) {
                 self.history.note(format!("client {client} goes before it can be told"));
                 sweep::waiter_gone(&mut self.node, WaiterId(id));
-                self.take_backs.extend(grants);
+                let taken = grants.into_iter().map(|(key, fence)| (key, fence, request_id.clone()));
+                self.take_backs.extend(taken);
                 self.disconnect(client);
             } else {
                 self.node.waits.told(WaiterId(id));

@@ -197,3 +197,98 @@ fn a_renamed_or_moved_lock_is_the_same_lock() {
     assert_eq!(client.run(&format!("LTMC.LOCK.CHECK other {fence}")).int(), 1);
     assert!(client.run("LTMC.LOCK other b").is_nil());
 }
+
+#[test]
+fn looking_at_other_databases_leaves_the_client_in_its_own() {
+    let server = Server::start();
+    let mut waiter = server.client();
+    waiter.run("SELECT 5").ok();
+    waiter.run("LTMC.LOCK k a").int();
+    waiter.send_line("LTMC.LOCK k b BLOCK 0");
+    server.wait_blocked(1);
+    let mut client = server.client();
+    assert_eq!(client.run("LTMC.LOCK.GRAPH").array().len(), 1);
+    client.run("SET here 1").ok();
+    assert_eq!(server.run("EXISTS here").int(), 1);
+}
+
+#[test]
+fn ties_to_connections_follow_the_databases_that_swap() {
+    let server = Server::start();
+    let mut closing = server.client();
+    closing.run("LTMC.LOCK k a PX 600000 ONDISCONNECT RELEASE").int();
+    server.run("SWAPDB 0 1").ok();
+    closing.close();
+    let mut other = server.client();
+    other.run("SELECT 1").ok();
+    wait_until("it is released", || other.run("EXISTS k").int() == 0);
+}
+
+#[test]
+fn a_lock_that_comes_after_its_connection_ended_is_released() {
+    let server = Server::start();
+    let mut client = server.client();
+    let mut holder = server.client();
+    let id = holder.id();
+    holder.run("LTMC.LOCK k a PX 600000 ONDISCONNECT RELEASE").int();
+    let dump = client.run("DUMP k").bytes().to_vec();
+    client.pipeline(&["MULTI", "RENAME k renamed", &format!("CLIENT KILL ID {id}"), "EXEC"]);
+    wait_until("the renamed one is released", || client.run("EXISTS renamed").int() == 0);
+    client.cmd(&[b"RESTORE".as_slice(), b"restored", b"0", &dump]).ok();
+    wait_until("the restored one is released", || client.run("EXISTS restored").int() == 0);
+}
+
+#[test]
+fn a_lease_ends_though_its_expiry_was_taken_away() {
+    let server = Server::start();
+    server.run("LTMC.LOCK k a PX 300").int();
+    let dump = server.run("DUMP k").bytes().to_vec();
+    server.run("PERSIST k");
+    server.cmd(&[b"RESTORE".as_slice(), b"restored", b"0", &dump]).ok();
+    wait_until("both are gone", || server.run("EXISTS k restored").int() == 0);
+}
+
+#[test]
+fn a_request_id_belongs_to_its_owner() {
+    let server = Server::start();
+    let fence = server.run("LTMC.LOCK k a REQID 1").int();
+    assert!(server.run("LTMC.LOCK k b REQID 1").is_nil(), "another owner's request is another request");
+    assert_eq!(server.run("LTMC.LOCK k a REQID 1").int(), fence);
+    let fences = server.run("LTMC.MLOCK a 2 x y REQID 2");
+    assert_eq!(server.run("LTMC.MLOCK a 2 x y REQID 2").ints(), fences.ints());
+    assert_eq!(server.run("LTMC.LOCK.INFO x").get("holders").array()[0].get("levels").int(), 1);
+}
+
+#[test]
+fn a_stamp_guards_nothing_and_is_current_while_it_can_be_committed() {
+    let server = Server::start();
+    let stamp = server.run("LTMC.LOCK k a OPTIMISTIC").int();
+    let check = || server.run(&format!("LTMC.LOCK.CHECK k {stamp}")).int();
+    assert_eq!(check(), 1);
+    assert_eq!(server.run(&format!("LTMC.GUARD k {stamp} SET {{k}} x")).error_code(), "ERR");
+    server.run("LTMC.LOCK k b").int();
+    assert_eq!(check(), 0, "somebody writes");
+}
+
+#[test]
+fn a_holder_is_not_kept_from_more_by_those_who_wait_for_it() {
+    let server = Server::start();
+    let mut waiter = server.client();
+    server.run("LTMC.LOCK k a SHARED").int();
+    waiter.send_line("LTMC.LOCK k b BLOCK 0");
+    server.wait_blocked(1);
+    assert!(server.run("LTMC.LOCK k a EXCLUSIVE").int() > 0, "without BLOCK as with it");
+    assert!(server.run("LTMC.LOCK k c SHARED").is_nil(), "others stay behind the waiter");
+}
+
+#[test]
+fn who_waits_for_a_free_lock_is_shown() {
+    let server = Server::start();
+    let mut waiter = server.client();
+    server.run("LTMC.LOCK {t}1 a").int();
+    waiter.send_line("LTMC.MLOCK m 2 {t}1 {t}2 BLOCK 0");
+    server.wait_blocked(1);
+    let info = server.run("LTMC.LOCK.INFO {t}2");
+    assert_eq!(info.get("mode").text(), "free");
+    assert_eq!(info.get("waiters").array()[0].get("owner").text(), "m");
+}

@@ -29,7 +29,7 @@ fn the_first_commit_wins() {
     assert_eq!(commit(&server, "b", b).int(), 1);
     let lost = commit(&server, "a", a);
     assert_eq!(lost.error_code(), "CONFLICT");
-    assert!(lost.error().contains("its version is 0") && lost.error().contains("current version is 1"), "{lost:?}");
+    assert!(lost.error().contains("stamp's version is 0") && lost.error().contains("current version is 1"), "{lost:?}");
     let again = stamp(&server, "a", "");
     assert_eq!(commit(&server, "a", again).int(), 1);
 }

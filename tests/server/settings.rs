@@ -125,18 +125,17 @@ fn a_limit_of_holders_names_its_setting() {
         server.run(&format!("LTMC.LOCK k {owner} SHARED PX 600000")).int();
     }
     let before = server.debug_digest();
-    for line in [
-        "LTMC.LOCK k c SHARED",
-        "LTMC.LOCK k c OPTIMISTIC",
-        "LTMC.LOCK k c SHARED BLOCK 0",
-        "LTMC.MLOCK c 2 free k SHARED",
-    ] {
+    for line in ["LTMC.LOCK k c SHARED", "LTMC.LOCK k c SHARED BLOCK 0", "LTMC.MLOCK c 2 free k SHARED"] {
         let refused = server.run(line);
         assert_eq!(refused.error_code(), "LIMIT", "{line}");
         assert!(refused.error().contains("ltmc.lock-holders-max"), "{refused:?}");
         assert_eq!(server.debug_digest(), before, "{line}");
     }
     server.run("LTMC.LOCK k a SHARED").int();
+    for owner in ["a", "b"] {
+        assert!(server.run(&format!("LTMC.LOCK k {owner} OPTIMISTIC")).int() > 0, "stamps are counted on their own");
+    }
+    assert_eq!(server.run("LTMC.LOCK k c OPTIMISTIC").error_code(), "LIMIT");
 }
 
 #[test]

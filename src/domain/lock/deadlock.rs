@@ -10,6 +10,7 @@
 
 use super::decide::{is_covered, Request};
 use super::grant::{Grant, Mode};
+use super::path::Path;
 use super::queue::{LockQueues, LockWaiter, Locks};
 use super::Lock;
 use crate::domain::id::printable;
@@ -69,7 +70,7 @@ fn reachable(queues: &LockQueues, db: Db, start: &Bytes, locks: &impl Locks, now
             continue;
         }
         let mut needs = Vec::new();
-        for waiter in queues.of_owner(db, &owner).iter().filter_map(|id| queues.waiter(*id)) {
+        for waiter in distinct_waits(queues, db, &owner) {
             for key in &waiter.keys {
                 needs_on(queues, waiter, key, locks, now, &mut needs);
             }
@@ -79,6 +80,23 @@ fn reachable(queues: &LockQueues, db: Db, start: &Bytes, locks: &impl Locks, now
         graph.needs.insert(owner, needs);
     }
     graph
+}
+
+/// The waits of an owner. Of several for the same thing the last in the queue is enough: it needs all that the others need.
+fn distinct_waits<'a>(queues: &'a LockQueues, db: Db, owner: &Bytes) -> SmallVec<[&'a LockWaiter; 4]> {
+    let mut waits: SmallVec<[&LockWaiter; 4]> =
+        queues.of_owner(db, owner).iter().filter_map(|id| queues.waiter(*id)).collect();
+    waits.sort_unstable_by_key(|wait| std::cmp::Reverse(wait.rank));
+    let mut distinct: SmallVec<[&LockWaiter; 4]> = SmallVec::new();
+    for wait in waits {
+        let wants = |known: &&LockWaiter| {
+            (&known.keys, &known.converts, &known.request).eq(&(&wait.keys, &wait.converts, &wait.request))
+        };
+        if !distinct.iter().any(wants) {
+            distinct.push(wait);
+        }
+    }
+    distinct
 }
 
 /// What `waiter` needs on `key`.
@@ -107,8 +125,14 @@ fn needs_on(
                 );
             }
         }
+        let mut seen: SmallVec<[(&Path, u32); 4]> = SmallVec::new();
         for member in &line {
+            let wanted = (&member.request.path, member.request.limit);
+            if seen.contains(&wanted) {
+                continue;
+            }
             if let Some(need) = permits(lock, &member.request, key, now) {
+                seen.push(wanted);
                 push_new(needs, Need { via: other_owner(member, waiter), ..need });
             }
         }
@@ -169,6 +193,9 @@ fn permits(lock: &Lock, request: &Request, key: &KeyId, now: Millis) -> Option<N
         return None;
     }
     let missing = lock.permits_missing(request) as usize;
+    if missing == 0 {
+        return None;
+    }
     let sharing = |grant: &&Grant| grant.mode == Mode::Shared && grant.path() == &request.path;
     let (ended, live): (Vec<&Grant>, Vec<&Grant>) =
         lock.grants().iter().filter(sharing).partition(|grant| grant.has_ended(now));

@@ -75,11 +75,9 @@ pub fn expire(lock: &Lock, now: Millis) -> Vec<LockEvent> {
 
 /// The grant that `request` takes again, if its owner holds what it asks for (or more) on the same path.
 fn reentered<'a>(lock: &'a Lock, request: &Request) -> Option<&'a Grant> {
-    let covers = |grant: &&&Grant| {
-        let mode_covers = grant.mode == request.mode || (grant.mode == Mode::Exclusive && request.mode == Mode::Shared);
-        grant.path() == &request.path && mode_covers
-    };
-    lock.grants().of_owner(&request.owner).iter().rev().find(covers).copied()
+    let covers =
+        |grant: &&&Grant| grant.mode == request.mode || (grant.mode == Mode::Exclusive && request.mode == Mode::Shared);
+    lock.grants().of_owner_on(&request.owner, &request.path).iter().rev().find(covers).copied()
 }
 
 /// Whether the owner holds what `request` asks for already, so that it only takes one level more.
@@ -92,8 +90,14 @@ pub fn fits(lock: &Lock, request: &Request) -> bool {
     if lock.grants().is_empty() || request.mode == Mode::Optimistic {
         return true;
     }
-    let own = if request.reentrant { lock.grants().of_owner(&request.owner) } else { Default::default() };
-    lock.occupancy.admits(&request.path, request.mode, request.limit, &own)
+    let Request { path, mode, limit, .. } = request;
+    if lock.occupancy.admits(path, *mode, *limit, &[]) {
+        return true;
+    }
+    // Only what the owner holds on the way can be what is in its way.
+    let mut own = if request.reentrant { lock.grants().of_owner(&request.owner) } else { Default::default() };
+    own.retain(|grant| grant.path().overlaps(path));
+    !own.is_empty() && lock.occupancy.admits(path, *mode, *limit, &own)
 }
 
 /// Takes once more what the owner holds: `None` if it holds nothing that covers the request.
@@ -209,12 +213,12 @@ fn named<'a>(
         return Ok(smallvec![owned(lock, &target.owner, token, now)?]);
     }
     let holds = |grant: &Grant| grant.mode != Mode::Optimistic && !grant.has_ended(now);
-    let on_path = |grant: &Grant| match &target.path {
-        Some(path) => grant.path() == path,
-        None => everywhere || grant.path().is_root(),
+    let mut named = match &target.path {
+        Some(path) => lock.grants().of_owner_on(&target.owner, path),
+        None if everywhere => lock.grants().of_owner(&target.owner),
+        None => lock.grants().of_owner_on(&target.owner, Path::root()),
     };
-    let mut named = lock.grants().of_owner(&target.owner);
-    named.retain(|grant| holds(grant) && on_path(grant));
+    named.retain(|grant| holds(grant));
     let in_the_way = |grant: &Grant| target.path.as_ref().is_none_or(|path| grant.path().overlaps(path));
     let foreign = |grant: &Grant| grant.owner != target.owner && holds(grant) && in_the_way(grant);
     if named.is_empty() && lock.grants().iter().any(foreign) {
@@ -231,7 +235,7 @@ fn end(lock: &Lock, grant: &Grant) -> Result<LockEvent, Error> {
 }
 
 /// The commit of an optimistic stamp.
-fn commit(lock: &Lock, stamp: &Grant) -> Result<LockEvent, Error> {
+pub fn commit(lock: &Lock, stamp: &Grant) -> Result<LockEvent, Error> {
     let writes = |grant: &&Grant| grant.mode == Mode::Exclusive && grant.path().overlaps(stamp.path());
     let (then, voided) = stamp.extra.as_ref().map_or((0, false), |extra| (extra.version, extra.voided));
     let why = match lock.grants().iter().find(writes) {

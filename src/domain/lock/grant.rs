@@ -114,7 +114,7 @@ pub enum Grants {
 #[derive(Debug, Clone, Default)]
 pub struct ManyGrants {
     by_fence: BTreeMap<Fence, Grant>,
-    by_owner: BTreeMap<Bytes, SmallVec<[Fence; 2]>>,
+    by_owner: BTreeMap<(Bytes, Path), SmallVec<[Fence; 2]>>,
     by_end: BTreeSet<(Millis, Fence)>,
 }
 
@@ -167,10 +167,24 @@ impl Grants {
     pub fn of_owner(&self, owner: &[u8]) -> SmallVec<[&Grant; 2]> {
         match self {
             Grants::Few(list) => list.iter().filter(|grant| grant.owner[..] == *owner).collect(),
-            Grants::Many(many) => match many.by_owner.get(owner) {
-                Some(fences) => fences.iter().filter_map(|fence| many.by_fence.get(fence)).collect(),
-                None => SmallVec::new(),
-            },
+            Grants::Many(many) => {
+                let from = (Bytes::from(owner), Path::default());
+                let own = many.by_owner.range(from..).take_while(|((known, _), _)| known[..] == *owner);
+                let mut fences: Vec<Fence> = own.flat_map(|(_, fences)| fences.iter().copied()).collect();
+                fences.sort_unstable();
+                fences.iter().filter_map(|fence| many.by_fence.get(fence)).collect()
+            }
+        }
+    }
+
+    /// The grants of one owner on just this path, in the order of their fences.
+    pub fn of_owner_on(&self, owner: &[u8], path: &Path) -> SmallVec<[&Grant; 2]> {
+        match self {
+            Grants::Few(list) => list.iter().filter(|g| g.owner[..] == *owner && g.path() == path).collect(),
+            Grants::Many(many) => {
+                let fences = many.by_owner.get(&(Bytes::from(owner), path.clone()));
+                fences.into_iter().flatten().filter_map(|fence| many.by_fence.get(fence)).collect()
+            }
         }
     }
 
@@ -262,7 +276,7 @@ impl Grants {
             Grants::Few(_) => 0,
             // A B-tree node is about three quarters full; the owner index repeats the owner.
             Grants::Many(many) => {
-                let entry = GRANT + 8 + std::mem::size_of::<(Bytes, SmallVec<[Fence; 2]>)>() + 16;
+                let entry = GRANT + 8 + std::mem::size_of::<(Bytes, Path, SmallVec<[Fence; 2]>)>() + 16;
                 std::mem::size_of::<ManyGrants>() + many.by_fence.len() * entry * 4 / 3
             }
         }
@@ -271,7 +285,7 @@ impl Grants {
 
 impl ManyGrants {
     fn insert(&mut self, grant: Grant) {
-        let fences = self.by_owner.entry(grant.owner.clone()).or_default();
+        let fences = self.by_owner.entry((grant.owner.clone(), grant.path().clone())).or_default();
         fences.push(grant.fence);
         fences.sort_unstable();
         self.by_end.insert((grant.ends_at, grant.fence));
@@ -281,10 +295,11 @@ impl ManyGrants {
     fn remove(&mut self, fence: Fence) -> Option<Grant> {
         let grant = self.by_fence.remove(&fence)?;
         self.by_end.remove(&(grant.ends_at, fence));
-        if let Some(fences) = self.by_owner.get_mut(&grant.owner) {
+        let place = (grant.owner.clone(), grant.path().clone());
+        if let Some(fences) = self.by_owner.get_mut(&place) {
             fences.retain(|known| *known != fence);
             if fences.is_empty() {
-                self.by_owner.remove(&grant.owner);
+                self.by_owner.remove(&place);
             }
         }
         Some(grant)

@@ -53,14 +53,20 @@ impl Lock {
         &self.grants
     }
 
+    /// How many of the grants are stamps.
+    pub fn stamps(&self) -> u32 {
+        self.stamps
+    }
+
     /// Counts exclusive grants, their ends, and commits: equal versions mean that nobody wrote in between.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// Whether `fence` names a grant that is in force at `now`.
+    /// Whether `fence` names a grant that is in force at `now`, or a stamp that can still be committed.
     pub fn is_current(&self, fence: Fence, now: Millis) -> bool {
-        self.grants.get(fence).is_some_and(|grant| !grant.has_ended(now))
+        let in_force = self.grants.get(fence).filter(|grant| !grant.has_ended(now));
+        in_force.is_some_and(|grant| grant.mode != Mode::Optimistic || decide::commit(self, grant).is_ok())
     }
 
     fn add(&mut self, grant: Grant) {
@@ -149,7 +155,8 @@ impl Entity for Lock {
             LockEvent::Granted(grant) => admit_grant(grant),
             LockEvent::Converted { new_fence, mode, .. } if *mode != Mode::Optimistic => admit_fence(*new_fence),
             LockEvent::Converted { .. } => Err(Error::usage("payload converts a lock into a stamp")),
-            _ => Ok(()),
+            LockEvent::Reentered { ends_at, .. } | LockEvent::Renewed { ends_at, .. } => admit_end(*ends_at),
+            LockEvent::Unlocked { .. } | LockEvent::Ended { .. } => Ok(()),
         }
     }
 
@@ -185,7 +192,7 @@ impl Entity for Lock {
     }
 
     fn free_effort(&self) -> usize {
-        self.grants.len()
+        self.grants.len().max(1)
     }
 
     fn check(&self) -> Result<(), Invariant> {
@@ -224,8 +231,17 @@ fn admit_fence(fence: Fence) -> Result<(), Error> {
     Ok(())
 }
 
+fn admit_end(ends_at: Millis) -> Result<(), Error> {
+    // Redis keeps expiry times as signed numbers.
+    if ends_at == NO_END || ends_at <= i64::MAX as Millis / 2 {
+        return Ok(());
+    }
+    Err(Error::usage(format!("payload holds a lease that ends at {ends_at}")))
+}
+
 fn admit_grant(grant: &Grant) -> Result<(), Error> {
     admit_fence(grant.fence)?;
+    admit_end(grant.ends_at)?;
     let meta_bytes = grant.extra.as_ref().and_then(|extra| extra.meta.as_ref()).map_or(0, |meta| meta.len());
     let path_known = Path::parse(grant.path().bytes()).is_ok_and(|path| path == *grant.path());
     let fits = (1..=ID_BYTES_MAX).contains(&grant.owner.len())

@@ -80,6 +80,11 @@ impl Occupancy {
         });
     }
 
+    /// Adds what somebody wants.
+    pub fn note(&mut self, path: &Path, mode: Mode) {
+        self.on_the_way(path, |node, at_target| *node.count(mode, !at_target) += 1);
+    }
+
     /// Takes a grant out. `rest` are the grants that stay: they tell the next smallest limit in the rare case that it is needed.
     pub fn remove<'a>(&mut self, grant: &Grant, rest: impl Iterator<Item = &'a Grant>) {
         if grant.mode == Mode::Optimistic {

@@ -6,6 +6,8 @@
 
 use super::decide::{fits, is_covered, Request};
 use super::grant::Mode;
+use super::occupancy::Occupancy;
+use super::path::Path;
 use super::Lock;
 use crate::domain::wait::{Rank, WaiterId};
 use crate::domain::{Bytes, Db, Fence, KeyId, Millis};
@@ -150,7 +152,11 @@ impl LockQueues {
 #[derive(Debug, Default)]
 pub struct GrantPass {
     resume_after: Option<Rank>,
-    passed_over: SmallVec<[WaiterId; 8]>,
+    passed_over: Vec<WaiterId>,
+    /// What those who were passed over want, so that the next ones need not be held against each of them.
+    wanted: Occupancy,
+    /// Paths on which somebody who shares with a limit was passed over.
+    limited: Vec<Path>,
 }
 
 impl GrantPass {
@@ -167,8 +173,8 @@ impl GrantPass {
             if self.is_free(queues, waiter) && can_be_served(queues, waiter, key, locks) {
                 return Some(rank.waiter());
             }
-            self.passed_over.push(rank.waiter());
-            if waiter.request.mode == Mode::Exclusive && waiter.request.path.is_root() && queues.of_one_wait(waiter) {
+            self.pass_over(waiter);
+            if waiter.request.mode == Mode::Exclusive && waiter.request.path.is_root() && queues.waits_once(waiter) {
                 self.resume_after = ranks.last().copied();
                 return None;
             }
@@ -176,16 +182,29 @@ impl GrantPass {
         None
     }
 
+    fn pass_over(&mut self, waiter: &LockWaiter) {
+        let Request { path, mode, limit, .. } = &waiter.request;
+        self.passed_over.push(waiter.rank.waiter());
+        self.wanted.note(path, *mode);
+        if *limit > 0 && !self.limited.contains(path) {
+            self.limited.push(path.clone());
+        }
+    }
+
     fn is_free(&self, queues: &LockQueues, waiter: &LockWaiter) -> bool {
-        let earlier = self.passed_over.iter().filter_map(|id| queues.waiter(*id));
-        !earlier.into_iter().any(|earlier| waiter.request.waits_behind(&earlier.request))
+        let Request { path, mode, .. } = &waiter.request;
+        if self.wanted.is_compatible(path, *mode, &[]) && !self.limited.contains(path) {
+            return true;
+        }
+        // Whoever waits once only cannot be in its own way.
+        let earlier = || self.passed_over.iter().filter_map(|id| queues.waiter(*id));
+        !queues.waits_once(waiter) && !earlier().any(|earlier| waiter.request.waits_behind(&earlier.request))
     }
 }
 
 impl LockQueues {
-    /// Whether nobody else in the queue can be of the same owner, so that an exclusive wait for the whole key really stops everyone
-    /// behind it.
-    fn of_one_wait(&self, waiter: &LockWaiter) -> bool {
+    /// Whether this is its owner's only wait.
+    fn waits_once(&self, waiter: &LockWaiter) -> bool {
         waiter.keys.first().is_some_and(|key| self.of_owner(key.db, &waiter.request.owner).len() == 1)
     }
 }
