@@ -51,6 +51,9 @@ pub fn check(queues: &LockQueues, id: WaiterId, locks: &impl Locks, now: Millis)
     let Some(db) = waiter.keys.first().map(|key| key.db) else {
         return Ok(());
     };
+    if is_needed_by_nobody(queues, waiter, locks) {
+        return Ok(());
+    }
     let graph = reachable(queues, db, &waiter.request.owner, locks, now);
     let stuck = graph.irreducible();
     if !stuck.contains(&waiter.request.owner) {
@@ -60,6 +63,19 @@ pub fn check(queues: &LockQueues, id: WaiterId, locks: &impl Locks, now: Millis)
         Code::Deadlock,
         format!("waiting would close a cycle: {}", graph.cycle(&waiter.request.owner, &stuck)),
     ))
+}
+
+/// Up to so many waited-for keys are asked one by one whether the new waiter holds something there.
+const QUICK_KEYS_MAX: usize = 64;
+
+/// Whether it is plain that nobody waits for the new waiter: it holds nothing that is waited for, waits nowhere else and stands last.
+/// Then no cycle can go through it, however long the queue.
+fn is_needed_by_nobody(queues: &LockQueues, waiter: &LockWaiter, locks: &impl Locks) -> bool {
+    let owner = &waiter.request.owner;
+    let holds = |key: &KeyId| locks.with(key, |lock| !lock.grants().of_owner(owner).is_empty());
+    queues.keys().len() <= QUICK_KEYS_MAX
+        && waiter.keys.iter().all(|key| queues.is_last(key, waiter.rank) && queues.of_owner(key.db, owner).len() == 1)
+        && !queues.keys().any(holds)
 }
 
 fn reachable(queues: &LockQueues, db: Db, start: &Bytes, locks: &impl Locks, now: Millis) -> Graph {
@@ -151,7 +167,7 @@ fn line_before<'a>(
     let mut line: SmallVec<[&LockWaiter; 8]> = SmallVec::new();
     let mut nodes: SmallVec<[&LockWaiter; 4]> = SmallVec::new();
     line.push(waiter);
-    for (_, earlier) in queues.queue(key).rev().filter(|(rank, _)| *rank < waiter.rank) {
+    for earlier in queues.before(key, waiter.rank) {
         let behind = |later: &&LockWaiter| later.request.waits_behind(&earlier.request);
         if !line.iter().any(behind) || nodes.iter().any(behind) {
             continue;

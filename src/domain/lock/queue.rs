@@ -81,7 +81,7 @@ impl LockQueues {
     }
 
     /// The keys that are waited for.
-    pub fn keys(&self) -> impl Iterator<Item = &KeyId> {
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &KeyId> {
         self.queues.keys()
     }
 
@@ -93,6 +93,17 @@ impl LockQueues {
     /// Those who wait for `key`, first to last.
     pub fn queue(&self, key: &KeyId) -> impl DoubleEndedIterator<Item = (Rank, &LockWaiter)> {
         self.queues.get(key).into_iter().flatten().filter_map(|rank| Some((*rank, self.waiters.get(&rank.waiter())?)))
+    }
+
+    /// Those who stand before `rank` in the queue of `key`, the nearest first.
+    pub fn before(&self, key: &KeyId, rank: Rank) -> impl Iterator<Item = &LockWaiter> {
+        let ranks = self.queues.get(key).into_iter().flat_map(move |ranks| ranks.range(..rank).rev());
+        ranks.filter_map(|rank| self.waiters.get(&rank.waiter()))
+    }
+
+    /// Whether nobody stands behind `rank` in the queue of `key`.
+    pub fn is_last(&self, key: &KeyId, rank: Rank) -> bool {
+        self.queues.get(key).is_none_or(|ranks| ranks.last() == Some(&rank))
     }
 
     /// The waits of one owner.
