@@ -81,7 +81,9 @@ fn look_at<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
                 note_value(node, key.into(), stored);
                 let connections = stored.state.connections();
                 host.keep_expiry::<Lock>(key.into());
-                end_lost_connections(node, host, connections);
+                if !node.replica {
+                    end_lost_connections(node, host, connections);
+                }
             }
             if !node.replica {
                 lock_serve::wake(node, host, key);
