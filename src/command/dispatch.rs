@@ -177,8 +177,10 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
 
 /// Puts a whole value that another node or a file sent under `key`.
 pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, stored: Stored<E>) -> Result<(), Error> {
-    note_value(cx.node, key, &stored);
     cx.host.put(key, stored)?;
+    if let Some(stored) = cx.host.read::<E>(key)? {
+        note_value(cx.node, key, stored);
+    }
     cx.host.replicate_snapshot::<E>(key);
     settle_applied::<E, H>(cx, key, 1);
     Ok(())

@@ -76,7 +76,12 @@ fn parse_wish<H: Host>(cx: &Cx<H>, args: &mut Args, owner: &[u8], words: &[&str]
     }
     args.exclusive(&WORDS, &[0, 1, 8])?;
     args.exclusive(&WORDS, &[2, 3])?;
-    let usual = if cx.node.settings.locks_are_optimistic() { Mode::Optimistic } else { Mode::Exclusive };
+    // The setting is about single locks: several at once are always held.
+    let may_stamp = words.len() == WORDS.len();
+    let usual = match cx.node.settings.locks_are_optimistic() {
+        true if may_stamp => Mode::Optimistic,
+        _ => Mode::Exclusive,
+    };
     wish.request.mode = mode.unwrap_or(usual);
     if wish.request.mode == Mode::Optimistic {
         // A stamp without end would keep its key for ever.
@@ -161,11 +166,7 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     for _ in 0..count {
         args.bytes("key")?;
     }
-    let mut wish = parse_wish(cx, &mut args, owner, &WORDS[..MLOCK_WORDS])?;
-    if wish.request.mode == Mode::Optimistic {
-        // The setting may make plain locks stamps; several locks at once are always held.
-        wish.request.mode = Mode::Exclusive;
-    }
+    let wish = parse_wish(cx, &mut args, owner, &WORDS[..MLOCK_WORDS])?;
     let keys: SmallVec<[Key; 4]> = (first..first + count).map(|index| cx.key(index)).collect();
     for (at, key) in keys.iter().enumerate() {
         if keys[..at].iter().any(|earlier| earlier.name == key.name) {

@@ -122,3 +122,13 @@ fn the_strategy_says_what_a_plain_lock_means() {
     server.run("CONFIG SET ltmc.memory-locking-strategy pessimistic").ok();
     assert!(server.run("LTMC.LOCK x b").is_nil());
 }
+
+#[test]
+fn several_locks_at_once_are_held_whatever_the_strategy() {
+    let server = Server::start();
+    server.run("CONFIG SET ltmc.memory-locking-strategy optimistic").ok();
+    server.run("CONFIG SET ltmc.lock-lease-ms 0").ok();
+    server.run("LTMC.MLOCK a 2 x y").ints();
+    assert_eq!(server.run("LTMC.LOCK.INFO x").get("mode").text(), "exclusive");
+    assert_eq!(server.run("PTTL x").int(), -1, "no lease but the one that the setting gives to locks");
+}
