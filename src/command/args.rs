@@ -1,9 +1,10 @@
 //! The one parser: a cursor over the arguments. Every value is checked where it is read, and what is left over is an error.
 
 use super::spec::Spec;
+use crate::domain::fence::FENCE_END;
 use crate::domain::id::printable;
 use crate::domain::limits::{DURATION_MS_MAX, ID_BYTES_MAX};
-use crate::domain::{Error, Millis};
+use crate::domain::{Error, Fence, Millis};
 
 /// Reads the arguments of one command from left to right.
 #[derive(Debug)]
@@ -62,6 +63,34 @@ impl<'a> Args<'a> {
                 printable(given)
             ))),
         }
+    }
+
+    /// The next arguments as a count from 1 to `max` and so many values.
+    pub fn list(&mut self, name: &str, max: usize) -> Result<&'a [&'a [u8]], Error> {
+        let count = self.number(&format!("the number of values of {name}"), 1, max as u64)? as usize;
+        let left = self.args.len() - self.at;
+        if left < count {
+            let text = format!("{name} announces {count} values, but only {left} follow; syntax: {}", self.spec.syntax());
+            return Err(Error::usage(text));
+        }
+        let values = &self.args[self.at..self.at + count];
+        self.at += count;
+        Ok(values)
+    }
+
+    /// The next argument as a share from 0 to 1, in thousandths.
+    pub fn thousandths(&mut self, name: &str) -> Result<u16, Error> {
+        let given = self.bytes(name)?;
+        let share = std::str::from_utf8(given).ok().and_then(|text| text.parse::<f64>().ok());
+        match share.filter(|share| (0.0..=1.0).contains(share)) {
+            Some(share) => Ok((share * 1000.0).round() as u16),
+            None => Err(Error::usage(format!("{name} is '{}', allowed are numbers from 0 to 1", printable(given)))),
+        }
+    }
+
+    /// The next argument as a fence.
+    pub fn fence(&mut self, name: &str) -> Result<Fence, Error> {
+        self.number(name, 1, FENCE_END - 1)
     }
 
     /// The next argument as a duration of at least `min` milliseconds.

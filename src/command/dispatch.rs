@@ -109,11 +109,48 @@ pub fn commit_changes<E: Entity, H: Host>(
     if changes.is_empty() {
         return Ok(());
     }
+    if E::WATCH_EVENTS_MAX > 0 && host.read::<E>(key)?.is_none() {
+        bear::<E, H>(node, host, key)?;
+    }
     change_value::<E, H>(node, host, key, changes)?;
     host.replicate::<E>(key, changes);
+    tell_watchers::<E, H>(node, host, key, changes);
     host.settle::<E>(key);
     observe::<E, H>(node, host, key, changes);
     Ok(())
+}
+
+/// A key with a log comes into being, with revisions above those of its earlier lives.
+fn bear<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
+    let revision = node.fences.now_us().max(node.fences.last());
+    let born = [Change::Born { revision }];
+    change_value::<E, H>(node, host, key, &born)?;
+    host.replicate::<E>(key, &born);
+    Ok(())
+}
+
+/// Applies an event that only this node hears of. It is not replicated, not notified and not saved: nobody else could see it.
+pub fn touch<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, event: E::Event) -> Result<(), Error> {
+    debug_assert!(event.is_local() && event.name().is_none(), "{event:?}");
+    let stored = host.write::<E>(key)?;
+    let before = stored.state.wakes_at(false);
+    stored.apply(&Change::Event(event));
+    if let Some(when) = stored.state.wakes_at(false).filter(|when| before.is_none_or(|before| *when < before)) {
+        node.schedule.look_at(key.id(), when);
+    }
+    Ok(())
+}
+
+/// Those who watch the key are served in the next round of the scheduler, or at once if the key is about to go, and its log with it.
+fn tell_watchers<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Change<E::Event>]) {
+    if E::WATCH_EVENTS_MAX == 0 || !node.watchers.is_watched(key) || changes.iter().all(|change| change.name().is_none()) {
+        return;
+    }
+    if matches!(host.read::<E>(key), Ok(Some(stored)) if stored.is_empty()) {
+        super::watch::serve_key(node, host, key);
+    } else {
+        node.watchers.wake(&key.id());
+    }
 }
 
 /// Tells the outside what was decided: subscribers, the counters, and whatever else comes to watch (the audit trail, the trace).
@@ -171,16 +208,19 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
     }
     change_value::<E, H>(cx.node, cx.host, key, changes)?;
     cx.host.replicate::<E>(key, changes);
+    tell_watchers::<E, H>(cx.node, cx.host, key, changes);
     settle_applied::<E, H>(cx, key, changes.len());
     Ok(())
 }
 
 /// Puts a whole value that another node or a file sent under `key`.
-pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, stored: Stored<E>) -> Result<(), Error> {
+pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, mut stored: Stored<E>) -> Result<(), Error> {
+    stored.state.loaded(cx.now());
     cx.host.put(key, stored)?;
     if let Some(stored) = cx.host.read::<E>(key)? {
         note_value(cx.node, key, stored);
     }
+    cx.node.watchers.wake(&key.id());
     cx.host.replicate_snapshot::<E>(key);
     settle_applied::<E, H>(cx, key, 1);
     Ok(())
@@ -189,7 +229,7 @@ pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, stored: Stor
 fn settle_applied<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: usize) {
     cx.node.metrics.of_mut(E::SERVICE).applied += changes as u64;
     cx.host.settle::<E>(key);
-    if cx.node.is_waited_for(key) {
+    if cx.node.is_waited_for(key) && !cx.node.replica {
         cx.node.look_at_soon(key.id());
     }
 }

@@ -238,7 +238,7 @@ pub fn unlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut all = false;
     while let Some(option) = args.option(&["TOKEN", "PATH", "ALL"])? {
         match option {
-            0 => target.token = Some(parse_fence(&mut args, "TOKEN")?),
+            0 => target.token = Some(args.fence("TOKEN")?),
             1 => target.path = Some(Path::parse(args.bytes("PATH")?)?),
             _ => all = true,
         }
@@ -264,13 +264,9 @@ pub fn unlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::Integer(1)))
 }
 
-fn parse_fence(args: &mut Args, name: &str) -> Result<Fence, Error> {
-    args.number(name, 1, crate::domain::fence::FENCE_END - 1)
-}
-
 fn parse_token(args: &mut Args) -> Result<Fence, Error> {
     args.word("the word before the fence", &["TOKEN"])?;
-    parse_fence(args, "TOKEN")
+    args.fence("TOKEN")
 }
 
 /// `LTMC.LOCK.RENEW`

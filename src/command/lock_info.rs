@@ -4,7 +4,6 @@ use super::args::Args;
 use super::dispatch::{Cx, Outcome};
 use super::lock_serve::HostLocks;
 use super::{Host, Reply};
-use crate::domain::fence::FENCE_END;
 use crate::domain::lock::queue::LockWaiter;
 use crate::domain::lock::{deadlock, Grant, Lock, Mode, NO_END};
 use crate::domain::Error;
@@ -13,7 +12,7 @@ use crate::domain::Error;
 pub fn check<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let fence = args.number("fence", 1, FENCE_END - 1)?;
+    let fence = args.fence("fence")?;
     args.finish()?;
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;

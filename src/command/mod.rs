@@ -15,6 +15,10 @@ pub mod lock;
 pub mod lock_info;
 pub mod lock_serve;
 pub mod node;
+pub mod registry;
+pub mod registry_filter;
+pub mod registry_info;
+pub mod registry_serve;
 pub mod reply;
 pub mod schedule;
 pub mod server;
@@ -23,6 +27,7 @@ pub mod spec;
 pub mod sweep;
 pub mod table;
 pub mod waits;
+pub mod watch;
 
 pub use dispatch::{Cx, Outcome};
 pub use node::Node;
@@ -55,6 +60,17 @@ impl<'a> From<&'a KeyId> for Key<'a> {
     }
 }
 
+/// What is under a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing.
+    Nothing,
+    /// A value of ours, by its [type tag](Entity::TYPE_TAG).
+    Ours(u8),
+    /// Something else.
+    Foreign,
+}
+
 /// Whether this node may decide about a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ownership {
@@ -68,6 +84,9 @@ pub enum Ownership {
 
 /// What the server does for the commands. A host lives for one command or one round of the scheduler.
 pub trait Host: Sized + 'static {
+    /// What is under `key`.
+    fn kind(&mut self, key: Key) -> Kind;
+
     /// The value of `key`; `None` if there is none.
     fn read<E: Entity>(&mut self, key: Key) -> Result<Option<&Stored<E>>, Error>;
 
@@ -115,6 +134,9 @@ pub trait Host: Sized + 'static {
 
     /// Lets go of keys and values: between two pieces of work of the scheduler.
     fn release_keys(&mut self);
+
+    /// Whether this is a node of a Redis Cluster.
+    fn is_clustered(&self) -> bool;
 
     /// Whether this node may decide about `key`; always [`Ownership::Here`] without cluster.
     fn ownership(&mut self, key: Key) -> Ownership;

@@ -3,9 +3,13 @@
 use super::schedule::Schedule;
 use super::settings::Settings;
 use super::waits::{Untold, Waits};
+use super::watch::Watchers;
 use crate::domain::limits::PANICS_PER_KEY_MAX;
 use crate::domain::lock::queue::LockQueues;
-use crate::domain::{Connection, Db, Error, Fences, KeyId, Millis};
+use crate::domain::registry::find::next_random;
+use crate::domain::registry::queue::ClaimQueues;
+use crate::domain::registry::time::View;
+use crate::domain::{Connection, Db, Error, Fences, KeyId, Millis, Service};
 use crate::observe::Metrics;
 use ahash::AHashMap;
 use std::collections::{BTreeSet, VecDeque};
@@ -25,6 +29,10 @@ pub struct Node {
     pub waits: Waits,
     /// Who waits for which lock.
     pub locks: LockQueues,
+    /// Who waits for a claim on which registry.
+    pub claims: ClaimQueues,
+    /// Who watches which keys.
+    pub watchers: Watchers,
     /// Which keys have to hear of the end of a connection.
     pub ties: Ties,
     /// What could not be done where it was noticed.
@@ -35,6 +43,10 @@ pub struct Node {
     pub looking_at: Option<KeyId>,
     /// Whether this is a replica: it decides nothing.
     pub replica: bool,
+    /// Since when this node decides about the keys it has, unix ms: it was started, promoted, or its keys were loaded.
+    pub since: Millis,
+    /// Where random choices come from.
+    pub seed: u64,
     /// When the module was loaded, unix microseconds; names this process in [`Connection`].
     pub boot: u64,
     /// Added to the server's clock, ms: `LTMC.DEBUG CLOCK`.
@@ -48,8 +60,8 @@ pub struct Node {
 /// Something to be done by the scheduler, since callbacks in which it is noticed may not write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Chore {
-    /// A grant whose client went away before it was told.
-    TakeBack(Untold),
+    /// A grant of a service whose client went away before it was told.
+    TakeBack(Service, Untold),
     /// A connection ended.
     Disconnected(Connection),
     /// A value with ties to connections is gone.
@@ -67,6 +79,16 @@ impl Node {
     /// The time of the current command, unix ms.
     pub fn now(&self) -> Millis {
         self.fences.now()
+    }
+
+    /// From where the registries are looked at.
+    pub fn view(&self) -> View {
+        View { now: self.now(), since: self.since, is_replica: self.replica }
+    }
+
+    /// A random number.
+    pub fn random(&mut self) -> u64 {
+        next_random(&mut self.seed)
     }
 
     /// Errs if panics on `key` have put it into quarantine.
@@ -102,7 +124,14 @@ impl Node {
 
     /// Whether somebody waits for `key`.
     pub fn is_waited_for(&self, key: super::Key) -> bool {
-        !self.locks.is_empty() && self.locks.waiting_for(&key.id()) > 0
+        (!self.locks.is_empty() && self.locks.waiting_for(&key.id()) > 0)
+            || (!self.claims.is_empty() && self.claims.waiting_for(&key.id()) > 0)
+            || self.watchers.is_watched(key)
+    }
+
+    /// Whether nobody waits for anything.
+    pub fn is_quiet(&self) -> bool {
+        self.locks.is_empty() && self.claims.is_empty() && self.watchers.is_empty()
     }
 
     /// A key was deleted, renamed, flushed or came into being by other means than our commands.
@@ -141,8 +170,16 @@ impl Node {
         self.look_at_all_waited_for(|key| key.db == one || key.db == other);
     }
 
+    /// This node is now a replica, or a primary.
+    pub fn role_changed(&mut self, replica: bool) {
+        self.replica = replica;
+        self.since = self.now();
+        self.forget_strangers();
+    }
+
     /// Keys came from a file or from a primary in place of those that were there.
     pub fn keys_loaded(&mut self) {
+        self.since = self.now();
         self.forget_strangers();
         self.look_at_all_waited_for(|_| true);
     }
@@ -155,7 +192,8 @@ impl Node {
     }
 
     fn look_at_all_waited_for(&mut self, hit: impl Fn(&KeyId) -> bool) {
-        let waited: Vec<KeyId> = self.locks.keys().filter(|key| hit(key)).cloned().collect();
+        let waited = self.locks.keys().chain(self.claims.keys()).chain(self.watchers.keys());
+        let waited: Vec<KeyId> = waited.filter(|key| hit(key)).cloned().collect();
         waited.into_iter().for_each(|key| self.look_at_soon(key));
     }
 }

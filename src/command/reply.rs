@@ -51,6 +51,7 @@ impl From<&Answer> for Reply {
         match answer {
             Answer::Integer(value) => Reply::Integer(*value),
             Answer::Bytes(bytes) => Reply::bytes(bytes),
+            Answer::Claim { agent, fence } => Reply::Array(vec![Reply::bytes(agent), Reply::number(*fence)]),
         }
     }
 }

@@ -9,7 +9,7 @@ use ahash::AHashMap;
 use std::collections::BTreeSet;
 
 /// What is due.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Due {
     /// Somebody's wait reaches its time limit.
     Wait(WaiterId),
@@ -20,7 +20,8 @@ pub enum Due {
 /// The deadlines of a node.
 #[derive(Debug, Default)]
 pub struct Schedule {
-    entries: BTreeSet<(Millis, Due)>,
+    waits: BTreeSet<(Millis, WaiterId)>,
+    hints: BTreeSet<(Millis, KeyId)>,
     keys: AHashMap<KeyId, Millis>,
 }
 
@@ -29,38 +30,44 @@ impl Schedule {
     pub fn look_at(&mut self, key: KeyId, when: Millis) {
         match self.keys.get(&key) {
             Some(known) if *known <= when => return,
-            Some(known) => drop(self.entries.remove(&(*known, Due::Key(key.clone())))),
+            Some(known) => drop(self.hints.remove(&(*known, key.clone()))),
             None => {}
         }
-        self.entries.insert((when, Due::Key(key.clone())));
+        self.hints.insert((when, key.clone()));
         self.keys.insert(key, when);
     }
 
     /// Ends the wait of `waiter` when `deadline` comes.
     pub fn limit_wait(&mut self, waiter: WaiterId, deadline: Millis) {
-        self.entries.insert((deadline, Due::Wait(waiter)));
+        self.waits.insert((deadline, waiter));
     }
 
     /// Forgets the time limit of a wait.
     pub fn forget_wait(&mut self, waiter: WaiterId, deadline: Millis) {
-        self.entries.remove(&(deadline, Due::Wait(waiter)));
+        self.waits.remove(&(deadline, waiter));
     }
 
-    /// The earliest deadline.
-    pub fn next(&self) -> Option<Millis> {
-        self.entries.first().map(|(when, _)| *when)
+    /// The earliest time limit of a wait.
+    pub fn next_wait(&self) -> Option<Millis> {
+        self.waits.first().map(|(when, _)| *when)
     }
 
-    /// Takes out what is due at `now`, the earliest first.
-    pub fn pop_due(&mut self, now: Millis) -> Option<Due> {
-        if self.next()? > now {
-            return None;
+    /// The earliest hint for a key.
+    pub fn next_key(&self) -> Option<Millis> {
+        self.hints.first().map(|(when, _)| *when)
+    }
+
+    /// Takes out what is due: waits that end until `waits_until` and keys to be looked at until `keys_until`, the earliest first.
+    pub fn pop_due(&mut self, waits_until: Millis, keys_until: Millis) -> Option<Due> {
+        let wait = self.next_wait().filter(|when| *when <= waits_until);
+        let key = self.next_key().filter(|when| *when <= keys_until);
+        if wait.is_some() && key.is_none_or(|key| wait <= Some(key)) {
+            return self.waits.pop_first().map(|(_, waiter)| Due::Wait(waiter));
         }
-        let (_, due) = self.entries.pop_first()?;
-        if let Due::Key(key) = &due {
-            self.keys.remove(key);
-        }
-        Some(due)
+        key?;
+        let (_, key) = self.hints.pop_first()?;
+        self.keys.remove(&key);
+        Some(Due::Key(key))
     }
 
     /// Follows SWAPDB: what was hinted for one database is hinted for the other.
@@ -72,7 +79,7 @@ impl Schedule {
             .map(|(k, w)| (k.clone(), *w))
             .collect();
         for (key, when) in &swapped {
-            self.entries.remove(&(*when, Due::Key(key.clone())));
+            self.hints.remove(&(*when, key.clone()));
             self.keys.remove(key);
         }
         for (key, when) in swapped {
@@ -82,12 +89,12 @@ impl Schedule {
 
     /// How many deadlines there are.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.waits.len() + self.hints.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 }
 
@@ -106,9 +113,9 @@ mod tests {
         schedule.look_at(key(0, "a"), 80);
         schedule.look_at(key(0, "a"), 20);
         schedule.limit_wait(WaiterId(1), 30);
-        assert_eq!(schedule.pop_due(19), None);
-        assert_eq!(schedule.pop_due(30), Some(Due::Key(key(0, "a"))));
-        assert_eq!(schedule.pop_due(30), Some(Due::Wait(WaiterId(1))));
+        assert_eq!(schedule.pop_due(19, 19), None);
+        assert_eq!(schedule.pop_due(30, 30), Some(Due::Key(key(0, "a"))));
+        assert_eq!(schedule.pop_due(30, 30), Some(Due::Wait(WaiterId(1))));
         assert!(schedule.is_empty());
     }
 
@@ -119,7 +126,7 @@ mod tests {
         schedule.look_at(key(1, "b"), 60);
         schedule.look_at(key(2, "c"), 70);
         schedule.swap(0, 1);
-        let order: Vec<_> = std::iter::from_fn(|| schedule.pop_due(100)).collect();
+        let order: Vec<_> = std::iter::from_fn(|| schedule.pop_due(100, 100)).collect();
         assert_eq!(order, [Due::Key(key(1, "a")), Due::Key(key(0, "b")), Due::Key(key(2, "c"))]);
     }
 }

@@ -4,7 +4,6 @@ use super::args::Args;
 use super::dispatch::{Cx, Outcome};
 use super::settings::SETTINGS;
 use super::{Host, Reply};
-use crate::domain::fence::FENCE_END;
 use crate::domain::lock::{decide, Lock};
 use crate::domain::{Error, Fences, Service};
 
@@ -12,7 +11,7 @@ use crate::domain::{Error, Fences, Service};
 pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("lockkey")?;
-    let fence = args.number("fence", 1, FENCE_END - 1)?;
+    let fence = args.fence("fence")?;
     let inner = args.rest();
     if inner[0].eq_ignore_ascii_case(cx.spec.name.as_bytes()) {
         return Err(Error::usage("LTMC.GUARD cannot run LTMC.GUARD"));

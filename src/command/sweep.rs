@@ -5,58 +5,72 @@ use super::node::Chore;
 use super::schedule::Due;
 use super::settings::Setting;
 use super::waits::Unserved;
-use super::{lock_serve, Host, Node, Ownership, Reply};
+use super::{lock_serve, registry_serve, watch, Host, Kind, Node, Ownership, Reply};
 use crate::domain::lock::Lock;
+use crate::domain::registry::Registry;
 use crate::domain::wait::WaiterId;
-use crate::domain::{Code, Connection, Entity, Error, KeyId, Millis};
+use crate::domain::{Code, Connection, Entity, Error, KeyId, Millis, Service};
 
 /// How soon a key is looked at again whose slot is on the move, ms.
 const UNSURE_MS: Millis = 100;
+/// How often a node of a cluster makes sure that a key which clients wait for is still its own, ms.
+const OWNERSHIP_MS: Millis = 1000;
 
 /// One round. Does at most `sweep-batch-max` pieces of work; what is left is due at once, after other commands had their turn.
 ///
-/// On a replica only what is due at once is looked at, to learn what it means for this process; nothing is decided.
+/// On a replica nothing is decided: only keys that are due at once are looked at, to learn what they mean for this process.
 pub fn tick<H: Host>(node: &mut Node, host: &mut H) {
-    let now = if node.replica { 0 } else { node.now() };
+    let keys_until = if node.replica { 0 } else { node.now() };
     node.metrics.sweeps += 1;
-    let due_since = node.schedule.next().filter(|next| *next > 0);
-    node.metrics.sweep_lag_ms = due_since.map_or(0, |since| now.saturating_sub(since));
-    for _ in 0..node.settings.get(Setting::SweepBatchMax) {
-        let chore = if node.replica { None } else { node.chores.pop_front() };
-        if let Some(chore) = chore {
-            do_chore(node, host, chore);
-        } else {
-            match node.schedule.pop_due(now) {
-                Some(Due::Key(key)) => {
-                    node.looking_at = Some(key.clone());
-                    look_at(node, host, &key);
-                    node.looking_at = None;
-                }
-                Some(Due::Wait(id)) => {
-                    if node.drop_wait(id, Unserved::TimedOut) {
-                        host.answer(id, Ok(Reply::Nil));
-                    }
-                }
-                None => break,
-            }
-        }
+    let due_since = node.schedule.next_key().filter(|next| *next > 0);
+    node.metrics.sweep_lag_ms = due_since.map_or(0, |since| keys_until.saturating_sub(since));
+    let mut left = node.settings.get(Setting::SweepBatchMax) as usize;
+    while left > 0 {
+        let Some(work) = next_piece(node, host, keys_until) else { break };
+        left = left.saturating_sub(work);
         host.release_keys();
+    }
+}
+
+/// Does the next piece of work, and says how much it was. `None` if nothing is due.
+fn next_piece<H: Host>(node: &mut Node, host: &mut H, keys_until: Millis) -> Option<usize> {
+    let chore = if node.replica { None } else { node.chores.pop_front() };
+    if let Some(chore) = chore {
+        do_chore(node, host, chore);
+        return Some(1);
+    }
+    if let Some(watcher) = node.watchers.pop_woken() {
+        watch::serve(node, host, watcher);
+        return Some(1);
+    }
+    match node.schedule.pop_due(node.now(), keys_until)? {
+        Due::Key(key) => {
+            node.looking_at = Some(key.clone());
+            let work = look_at(node, host, &key);
+            node.looking_at = None;
+            Some(work)
+        }
+        Due::Wait(id) => {
+            if node.drop_wait(id, Unserved::TimedOut) {
+                host.answer(id, Ok(Reply::Nil));
+            }
+            Some(1)
+        }
     }
 }
 
 /// When the next round has something to do.
 pub fn next_tick(node: &Node) -> Option<Millis> {
-    if node.replica {
-        return node.schedule.next().filter(|next| *next == 0);
+    let has_chores = !node.replica && !node.chores.is_empty();
+    if has_chores || node.watchers.has_woken() {
+        return Some(0);
     }
-    if node.chores.is_empty() {
-        node.schedule.next()
-    } else {
-        Some(0)
-    }
+    let key = node.schedule.next_key().filter(|next| !node.replica || *next == 0);
+    node.schedule.next_wait().into_iter().chain(key).min()
 }
 
-fn look_at<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+/// Opens a key and asks what is to be done about it; says how much work it was.
+fn look_at<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> usize {
     node.metrics.swept_keys += 1;
     #[cfg(feature = "test-hooks")]
     if node.panics_due > 0 {
@@ -65,32 +79,59 @@ fn look_at<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     }
     if node.is_waited_for(key.into()) {
         match host.ownership(key.into()) {
+            Ownership::Here if host.is_clustered() => node.schedule.look_at(key.clone(), node.now() + OWNERSHIP_MS),
             Ownership::Here => {}
-            Ownership::Unsure => return node.schedule.look_at(key.clone(), node.now() + UNSURE_MS),
+            Ownership::Unsure => {
+                node.schedule.look_at(key.clone(), node.now() + UNSURE_MS);
+                return 1;
+            }
             Ownership::Moved(text) => {
-                return lock_serve::refuse_all(node, host, key, Error::new(Code::Moved, text));
+                refuse_all(node, host, key, &Error::new(Code::Moved, text));
+                return 1;
             }
         }
     }
-    // Only a key of ours, or one that somebody waits for, has anything to decide.
-    let usable = node.check_quarantine(key.into()).and_then(|()| host.read::<Lock>(key.into()));
-    match usable {
-        Ok(found) => {
-            // It may have come under this name by RENAME, MOVE or RESTORE.
-            if let Some(stored) = found {
-                note_value(node, key.into(), stored);
-                let connections = stored.state.connections();
-                host.keep_expiry::<Lock>(key.into());
-                if !node.replica {
-                    end_lost_connections(node, host, connections);
-                }
-            }
-            if !node.replica {
-                lock_serve::wake(node, host, key);
-            }
+    node.watchers.wake(key);
+    // A service looks at the keys of its type, and at those that somebody expects to become one.
+    let kind = host.kind(key.into());
+    let mut work = 1;
+    if kind == Kind::Ours(Lock::TYPE_TAG) || node.locks.waiting_for(key) > 0 {
+        match take_note::<Lock, H>(node, host, key) {
+            Ok(()) if node.replica => {}
+            Ok(()) => lock_serve::wake(node, host, key),
+            Err(error) => lock_serve::refuse_all(node, host, key, error),
         }
-        Err(error) => lock_serve::refuse_all(node, host, key, error),
     }
+    if kind == Kind::Ours(Registry::TYPE_TAG) || node.claims.waiting_for(key) > 0 {
+        match take_note::<Registry, H>(node, host, key) {
+            Ok(()) if node.replica => {}
+            Ok(()) => work += registry_serve::wake(node, host, key),
+            Err(error) => registry_serve::refuse_all(node, host, key, &error),
+        }
+    }
+    work
+}
+
+/// Nobody can be served on this key any more.
+fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error) {
+    lock_serve::refuse_all(node, host, key, error.clone());
+    registry_serve::refuse_all(node, host, key, error);
+    for watcher in node.watchers.of(key) {
+        node.refuse_wait(watcher, error.clone(), host);
+    }
+}
+
+/// Learns what the value of a key means for this process: it may have come under this name by RENAME, MOVE or RESTORE.
+fn take_note<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> Result<(), Error> {
+    node.check_quarantine(key.into())?;
+    let Some(stored) = host.read::<E>(key.into())? else { return Ok(()) };
+    note_value(node, key.into(), stored);
+    let connections = stored.state.connections();
+    host.keep_expiry::<E>(key.into());
+    if !node.replica {
+        end_lost_connections(node, host, connections);
+    }
+    Ok(())
 }
 
 /// A value that came by RESTORE or RENAME may be tied to connections that ended before it came.
@@ -103,7 +144,10 @@ fn end_lost_connections<H: Host>(node: &mut Node, host: &H, connections: Vec<Con
 /// Does a chore, or one key's part of it: a connection may be tied to any number of keys.
 fn do_chore<H: Host>(node: &mut Node, host: &mut H, chore: Chore) {
     match chore {
-        Chore::TakeBack(untold) => lock_serve::take_back(node, host, untold),
+        Chore::TakeBack(Service::Lock, untold) => lock_serve::take_back(node, host, untold),
+        Chore::TakeBack(Service::Registry, untold) => registry_serve::take_back(node, host, untold),
+        // Who watches gets nothing that others could have had.
+        Chore::TakeBack(Service::Watch, _) => {}
         Chore::Disconnected(connection) => {
             if let Some(key) = node.ties.take_one(connection) {
                 lock_serve::disconnected(node, host, &key, connection);
@@ -136,7 +180,7 @@ pub fn client_gone(node: &mut Node, client: u64) {
 /// write.
 pub fn waiter_gone(node: &mut Node, id: WaiterId) {
     match node.waits.take_untold(id) {
-        Some(untold) => node.chores.push_back(Chore::TakeBack(untold)),
+        Some((service, untold)) => node.chores.push_back(Chore::TakeBack(service, untold)),
         None => drop(node.drop_wait(id, Unserved::Gone)),
     }
 }

@@ -37,7 +37,7 @@ pub struct Untold {
 pub struct Waits {
     waits: AHashMap<WaiterId, Wait>,
     /// Who was served in this tick and may not have been told yet, with what it got.
-    untold: AHashMap<WaiterId, Untold>,
+    untold: AHashMap<WaiterId, (Service, Untold)>,
     last_id: u64,
 }
 
@@ -63,8 +63,8 @@ impl Waits {
         self.untold.remove(&id);
     }
 
-    /// The waiter is gone without having been told: what it got, if it got something.
-    pub fn take_untold(&mut self, id: WaiterId) -> Option<Untold> {
+    /// The waiter is gone without having been told: what it got of which service, if it got something.
+    pub fn take_untold(&mut self, id: WaiterId) -> Option<(Service, Untold)> {
         self.untold.remove(&id)
     }
 }
@@ -106,7 +106,9 @@ impl Node {
             self.schedule.forget_wait(id, wait.deadline);
         }
         match wait.service {
+            Service::Registry => drop(self.claims.remove(id)),
             Service::Lock => drop(self.locks.remove(id)),
+            Service::Watch => self.watchers.remove(id),
         }
         Some(wait)
     }
@@ -117,7 +119,7 @@ impl Node {
         let metrics = self.metrics.of_mut(wait.service);
         metrics.served += 1;
         metrics.wait_us.record(self.fences.now_us().saturating_sub(wait.since_us));
-        self.waits.untold.insert(id, untold);
+        self.waits.untold.insert(id, (wait.service, untold));
         host.answer(id, Ok(reply));
     }
 

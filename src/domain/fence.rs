@@ -4,7 +4,7 @@
 //! that every client can hold it. `last` is the largest fence this node has granted, loaded or applied: fences grow across release,
 //! deletion of the key, restart, failover and a clock that steps backwards.
 
-use super::Millis;
+use super::{Error, Millis};
 
 /// A fencing token. Zero is never granted.
 pub type Fence = u64;
@@ -69,6 +69,15 @@ impl Fences {
         self.last = least + ((least ^ parity) & 1);
         self.last
     }
+}
+
+/// Errs if a fence that comes from an unchecked payload cannot be one. Far below the end, so that no payload can use up the fences of
+/// a node.
+pub fn check_fence(fence: Fence) -> Result<(), Error> {
+    if fence == 0 || fence >= FENCE_END / 2 {
+        return Err(Error::usage(format!("payload holds the fence {fence}, allowed are 1 to {}", FENCE_END / 2 - 1)));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

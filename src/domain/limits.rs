@@ -30,3 +30,23 @@ pub const PAYLOAD_BYTES_MAX: usize = 512 * 1024 * 1024;
 pub const PANICS_PER_KEY_MAX: u8 = 3;
 /// Most edges that `LTMC.LOCK.GRAPH` lists.
 pub const GRAPH_EDGES_MAX: usize = 10_000;
+/// Longest capability name or tag, bytes.
+pub const CAPABILITY_BYTES_MAX: usize = 128;
+/// Most capabilities, and most tags, of one agent, and most that one filter asks for.
+pub const AGENT_LABELS_MAX: usize = 64;
+/// Longest `META` of an agent, bytes of JSON.
+pub const AGENT_META_BYTES_MAX: usize = 16 * 1024;
+/// Most single values (numbers, texts, booleans, nulls) in the `META` of an agent: each can be searched for.
+pub const AGENT_META_VALUES_MAX: usize = 128;
+/// Longest `NAME`, `REASON` or `REF`, bytes.
+pub const AGENT_TEXT_BYTES_MAX: usize = 1024;
+/// Highest `CAPACITY`, and so the most claims on one agent.
+pub const CAPACITY_MAX: u64 = 100_000;
+/// Most ids that a filter excludes.
+pub const EXCLUDED_MAX: usize = 1024;
+/// Most results that one `LIMIT` can ask for.
+pub const RESULTS_MAX: u64 = 10_000_000;
+/// Most keys of one `LTMC.WATCH`.
+pub const WATCH_KEYS_MAX: usize = 128;
+/// Most bytes of events that the log of one key holds.
+pub const WATCH_LOG_BYTES_MAX: usize = 1024 * 1024;

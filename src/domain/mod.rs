@@ -4,17 +4,20 @@
 //! nothing else changes an entity. Replicas, AOF replay and tests apply the same events and so reach the same state.
 //!
 //! What every service shares stands here: [`Entity`] and [`Event`], the [`Stored`] value that holds an entity in its key, the
-//! [`Fences`] that every grant takes its number from, the queue order of those who wait ([`wait`]), the error type and the limits.
+//! [`Fences`] that every grant takes its number from, the queue order of those who wait ([`wait`]), the log that watchers
+//! read ([`watch`]), the error type and the limits.
 
 pub mod error;
 pub mod fence;
 pub mod id;
 pub mod limits;
 pub mod lock;
+pub mod registry;
 pub mod requests;
 pub mod service;
 pub mod stored;
 pub mod wait;
+pub mod watch;
 
 pub use error::{Code, Error};
 pub use fence::{Fence, Fences};

@@ -1,7 +1,7 @@
 //! What an entity remembers of the requests it has granted, so that a retried write happens once (`REQID id`).
 
 use super::limits::{ID_BYTES_MAX, REQUESTS_MAX};
-use super::Bytes;
+use super::{Bytes, Fence};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -21,6 +21,13 @@ pub enum Answer {
     Integer(i64),
     /// Bytes: an id.
     Bytes(Bytes),
+    /// An agent and the fence of the claim on it.
+    Claim {
+        /// Who.
+        agent: Bytes,
+        /// The claim.
+        fence: Fence,
+    },
 }
 
 /// The last [`REQUESTS_MAX`] requests, oldest first.
@@ -70,7 +77,7 @@ impl Answer {
     fn heap_bytes(&self) -> usize {
         match self {
             Answer::Integer(_) => 0,
-            Answer::Bytes(bytes) => bytes.heap_bytes(),
+            Answer::Bytes(bytes) | Answer::Claim { agent: bytes, .. } => bytes.heap_bytes(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What every service is made of.
 
+use super::watch::Story;
 use super::{Bytes, Connection, Error, Fence, Millis};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
@@ -7,18 +8,24 @@ use serde::Serialize;
 /// The services. Each has its key types, its folder in `domain` and its file in `command`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Service {
+    /// Agent registry: who is there, how are they, who can do this.
+    Registry,
     /// Memory locking: who may touch what.
     Lock,
+    /// Watching the keys of the other services.
+    Watch,
 }
 
 impl Service {
     /// All services, in the order in which they are listed.
-    pub const ALL: &'static [Service] = &[Service::Lock];
+    pub const ALL: &'static [Service] = &[Service::Registry, Service::Lock, Service::Watch];
 
     /// The name in INFO, STATUS and messages.
     pub const fn name(self) -> &'static str {
         match self {
+            Service::Registry => "registry",
             Service::Lock => "lock",
+            Service::Watch => "watch",
         }
     }
 }
@@ -37,6 +44,14 @@ pub trait Event: Serialize + DeserializeOwned + Clone + std::fmt::Debug {
 
     /// The connection whose end the entity has to hear of from now on.
     fn connection(&self) -> Option<Connection>;
+
+    /// Whether only this node hears of it: such an event has no name, is not replicated, and changes nothing that is saved.
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    /// Tells a watcher what happened. Only asked of events with a name, of entities that keep a log.
+    fn tell(&self, _story: &mut Story) {}
 }
 
 /// The state in one key.
@@ -50,6 +65,8 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     const TYPE_NAME: &'static str;
     /// What a frame that holds it or its events is tagged with. Never reused.
     const TYPE_TAG: u8;
+    /// So many of its visible events are kept for those who `LTMC.WATCH` it; 0 if it keeps none.
+    const WATCH_EVENTS_MAX: usize = 0;
 
     /// Changes the state. Never fails and never panics: an event that does not fit (only an unchecked payload can hold one) is
     /// passed over.
@@ -82,8 +99,16 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     /// How many allocations freeing it takes: large ones are freed by Redis in the background.
     fn free_effort(&self) -> usize;
 
-    /// Whether all invariants hold. Run after every load and every repair, and in debug builds after every event.
+    /// The value was loaded, restored or received whole at `now`.
+    fn loaded(&mut self, _now: Millis) {}
+
+    /// Whether all invariants hold. Run after every load and every repair.
     fn check(&self) -> Result<(), Invariant>;
+
+    /// The same after `event` was applied, for debug builds. An entity that can be large looks at what the event has touched only.
+    fn check_after(&self, _event: &Self::Event) -> Result<(), Invariant> {
+        self.check()
+    }
 
     /// Makes the derived indexes anew from the primary data.
     fn rebuild(&mut self);

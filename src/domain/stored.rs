@@ -1,8 +1,10 @@
 //! The value of a key: an entity with what every entity has besides its own state.
 
 use super::requests::{Answer, Requests, REQUEST_KEY_BYTES_MAX};
+use super::fence::FENCE_END;
+use super::watch::{Log, Story};
 use super::{Bytes, Entity, Error, Event, Fence, Invariant};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One step in the life of a key: what is applied, replicated, notified, counted and watched.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +23,11 @@ pub enum Change<V> {
         /// Owner and id.
         id: Bytes,
     },
+    /// The key came into being. Only keys that keep a log begin with it.
+    Born {
+        /// Above all revisions of earlier lives of the key.
+        revision: u64,
+    },
 }
 
 impl<V: Event> Change<V> {
@@ -28,7 +35,7 @@ impl<V: Event> Change<V> {
     pub fn name(&self) -> Option<&'static str> {
         match self {
             Change::Event(event) => event.name(),
-            Change::Answered { .. } | Change::Forgotten { .. } => None,
+            Change::Answered { .. } | Change::Forgotten { .. } | Change::Born { .. } => None,
         }
     }
 
@@ -36,47 +43,74 @@ impl<V: Event> Change<V> {
     pub fn fence(&self) -> Option<Fence> {
         match self {
             Change::Event(event) => event.fence(),
-            Change::Answered { .. } | Change::Forgotten { .. } => None,
+            Change::Answered { .. } | Change::Forgotten { .. } | Change::Born { .. } => None,
         }
     }
 }
 
-/// An entity in its key. `revision` counts the events that a watcher can see; the log of a watched service hangs here too.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// An entity in its key.
+#[derive(Debug, Clone, Default)]
 pub struct Stored<E> {
     /// The service's own state.
     pub state: E,
-    /// Grows with every visible event, from 0.
+    /// Grows with every visible event: from 0, or from the revision that a key with a log was born with.
     pub revision: u64,
     requests: Option<Box<Requests>>,
+    log: Option<Box<Log>>,
 }
 
 impl<E: Entity> Stored<E> {
     /// Applies one change. In debug builds the invariants are checked after it.
     pub fn apply(&mut self, change: &Change<E::Event>) {
         self.apply_unchecked(change);
-        debug_assert_eq!(self.state.check(), Ok(()), "after {change:?}");
+        if let Change::Event(event) = change {
+            debug_assert_eq!(self.state.check_after(event), Ok(()), "after {change:?}");
+        }
     }
 
     /// Applies one change that may break the invariants: from a payload of unknown origin, to a copy that is checked then.
     pub fn apply_unchecked(&mut self, change: &Change<E::Event>) {
         match change {
-            Change::Event(event) => {
-                self.state.apply(event);
-                self.revision += u64::from(event.name().is_some());
-                if self.state.is_empty() {
-                    // The node that decided this has deleted the key, and what came next began anew. A copy may get all of it in
-                    // one payload.
-                    *self = Self::default();
-                }
-            }
+            Change::Event(event) => self.apply_event(event),
             Change::Answered { id, answer } => self.requests.get_or_insert_default().remember(id, answer),
             Change::Forgotten { id } => {
                 if let Some(requests) = &mut self.requests {
                     requests.forget(id);
                 }
             }
+            Change::Born { revision } => {
+                if E::WATCH_EVENTS_MAX > 0 && self.state.is_empty() {
+                    let log = Some(Box::new(Log::new(*revision)));
+                    *self = Self { revision: *revision, log, ..Self::default() };
+                }
+            }
         }
+    }
+
+    fn apply_event(&mut self, event: &E::Event) {
+        self.state.apply(event);
+        if let Some(name) = event.name() {
+            self.revision += 1;
+            if E::WATCH_EVENTS_MAX > 0 {
+                let mut story = Story::default();
+                story.number("revision", self.revision);
+                story.word("event", name);
+                event.tell(&mut story);
+                let before = self.revision - 1;
+                self.log.get_or_insert_with(|| Box::new(Log::new(before))).push(story.finish(), E::WATCH_EVENTS_MAX);
+            }
+        }
+        if self.state.is_empty() {
+            // The node that decided this deletes the key, and what comes next begins anew. A copy may get all of it in one payload.
+            // The log stays for those who watch until then.
+            let log = self.log.take();
+            *self = Self { revision: log.as_ref().map_or(0, |log| log.revision()), log, ..Self::default() };
+        }
+    }
+
+    /// The last visible events, if the entity keeps them.
+    pub fn log(&self) -> Option<&Log> {
+        self.log.as_deref()
     }
 
     /// Errs if `change`, coming from an unchecked payload, is out of bounds.
@@ -87,6 +121,8 @@ impl<E: Entity> Stored<E> {
             Change::Answered { .. } | Change::Forgotten { .. } => {
                 Err(Error::usage("payload holds a request id that is too long"))
             }
+            Change::Born { revision } if *revision < FENCE_END => Ok(()),
+            Change::Born { revision } => Err(Error::usage(format!("payload holds the first revision {revision}"))),
         }
     }
 
@@ -102,8 +138,9 @@ impl<E: Entity> Stored<E> {
 
     /// Bytes held by the value, without the key.
     pub fn memory_bytes(&self) -> usize {
-        let requests = self.requests.as_ref().map_or(0, |r| std::mem::size_of::<Requests>() + r.memory_bytes());
-        std::mem::size_of::<Self>() - std::mem::size_of::<E>() + self.state.memory_bytes() + requests
+        let requests = self.requests.as_ref().map_or(0, |r| size_of::<Requests>() + r.memory_bytes());
+        let log = self.log.as_ref().map_or(0, |log| size_of::<Log>() + log.heap_bytes());
+        size_of::<Self>() - size_of::<E>() + self.state.memory_bytes() + requests + log
     }
 
     /// Whether all invariants hold.
@@ -111,6 +148,53 @@ impl<E: Entity> Stored<E> {
         if self.requests.as_ref().is_some_and(|r| r.len() > super::limits::REQUESTS_MAX) {
             return Err(Invariant("more requests are remembered than allowed".into()));
         }
+        if let Some(log) = &self.log {
+            log.check(E::WATCH_EVENTS_MAX)?;
+            if log.revision() != self.revision {
+                return Err(Invariant("the revision differs from that of the watch log".into()));
+            }
+        }
         self.state.check()
+    }
+}
+
+/// What is saved of a value: the log only of those that keep one.
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "Stored")]
+struct Plain<S, R> {
+    state: S,
+    revision: u64,
+    requests: R,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "Stored")]
+struct Watched<S, R, L> {
+    state: S,
+    revision: u64,
+    requests: R,
+    log: L,
+}
+
+impl<E: Entity> Serialize for Stored<E> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Stored { state, revision, requests, log } = self;
+        if E::WATCH_EVENTS_MAX > 0 {
+            Watched { state, revision: *revision, requests, log }.serialize(serializer)
+        } else {
+            Plain { state, revision: *revision, requests }.serialize(serializer)
+        }
+    }
+}
+
+impl<'de, E: Entity> Deserialize<'de> for Stored<E> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if E::WATCH_EVENTS_MAX > 0 {
+            let Watched { state, revision, requests, log } = Watched::deserialize(deserializer)?;
+            Ok(Self { state, revision, requests, log })
+        } else {
+            let Plain { state, revision, requests } = Plain::deserialize(deserializer)?;
+            Ok(Self { state, revision, requests, log: None })
+        }
     }
 }

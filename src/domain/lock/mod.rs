@@ -29,7 +29,7 @@ pub use event::{Cause, LockEvent};
 pub use grant::{Extra, Grant, Mode, NO_END};
 pub use path::Path;
 
-use super::fence::FENCE_END;
+use super::fence::check_fence;
 use super::limits::{ID_BYTES_MAX, LOCK_LEVELS_MAX, LOCK_LIMIT_MAX, LOCK_META_BYTES_MAX};
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use grant::Grants;
@@ -153,7 +153,7 @@ impl Entity for Lock {
     fn admit(event: &LockEvent) -> Result<(), Error> {
         match event {
             LockEvent::Granted(grant) => admit_grant(grant),
-            LockEvent::Converted { new_fence, mode, .. } if *mode != Mode::Optimistic => admit_fence(*new_fence),
+            LockEvent::Converted { new_fence, mode, .. } if *mode != Mode::Optimistic => check_fence(*new_fence),
             LockEvent::Converted { .. } => Err(Error::usage("payload converts a lock into a stamp")),
             LockEvent::Reentered { ends_at, .. } | LockEvent::Renewed { ends_at, .. } => admit_end(*ends_at),
             LockEvent::Unlocked { .. } | LockEvent::Ended { .. } => Ok(()),
@@ -223,14 +223,6 @@ impl Entity for Lock {
     }
 }
 
-fn admit_fence(fence: Fence) -> Result<(), Error> {
-    // Far below the end, so that no payload can use up the fences of a node.
-    if fence == 0 || fence >= FENCE_END / 2 {
-        return Err(Error::usage(format!("payload holds the fence {fence}, allowed are 1 to {}", FENCE_END / 2 - 1)));
-    }
-    Ok(())
-}
-
 fn admit_end(ends_at: Millis) -> Result<(), Error> {
     // Redis keeps expiry times as signed numbers.
     if ends_at == NO_END || ends_at <= i64::MAX as Millis / 2 {
@@ -240,7 +232,7 @@ fn admit_end(ends_at: Millis) -> Result<(), Error> {
 }
 
 fn admit_grant(grant: &Grant) -> Result<(), Error> {
-    admit_fence(grant.fence)?;
+    check_fence(grant.fence)?;
     admit_end(grant.ends_at)?;
     let meta_bytes = grant.extra.as_ref().and_then(|extra| extra.meta.as_ref()).map_or(0, |meta| meta.len());
     let path_known = Path::parse(grant.path().bytes()).is_ok_and(|path| path == *grant.path());

@@ -1,0 +1,237 @@
+//! The commands of the agent registry: what they take, what they decide, what they answer. The rules are in `domain::registry`.
+
+use super::args::Args;
+use super::dispatch::{self, Cx, Outcome};
+use super::registry_filter::{labels, Asked, FILTER_WORDS};
+use super::registry_serve::{commit, commit_claim, settle_due};
+use super::settings::Setting;
+use super::{Host, Reply};
+use crate::domain::limits::{AGENT_LABELS_MAX, AGENT_TEXT_BYTES_MAX, CAPACITY_MAX, ID_BYTES_MAX};
+use crate::domain::registry::capability::Capability;
+use crate::domain::registry::decide::{self, ClaimWish, Heartbeat, Introduction};
+use crate::domain::registry::find::Sort;
+use crate::domain::registry::queue::ClaimWaiter;
+use crate::domain::registry::{meta, Health, Registry, Status};
+use crate::domain::requests::request_key;
+use crate::domain::{Bytes, Error, Fence, Millis, Service};
+use smallvec::smallvec;
+use std::sync::Arc;
+
+/// So much of what is due is decided before a claim looks for somebody.
+const DUE_BEFORE_CLAIM: usize = 64;
+
+/// `LTMC.REGISTER`
+pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("registry")?;
+    let id = cx.actor(&mut args, "agent")?;
+    let said = parse_introduction(&mut args)?;
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let empty = Registry::default();
+    let registry = cx.host.read::<Registry>(key)?.map_or(&empty, |stored| &stored.state);
+    let max = cx.node.settings.get(Setting::RegistryAgentsMax);
+    if registry.slot(id).is_none() && registry.len() as u64 >= max {
+        return Err(Error::limit("registry-agents-max", "one more agent in this registry", max));
+    }
+    let (ttl_ms, policy) = (cx.node.settings.get(Setting::AgentTtlMs), cx.node.settings.registry_policy());
+    let event = decide::register(registry, id, said, ttl_ms, &policy, &mut cx.node.fences);
+    let Some(event) = event else { return Ok(Outcome::Reply(Reply::Nil)) };
+    let epoch = cx.node.fences.last();
+    commit(cx.node, cx.host, key, [event])?;
+    Ok(Outcome::Reply(Reply::number(epoch)))
+}
+
+fn parse_introduction(args: &mut Args) -> Result<Introduction, Error> {
+    const WORDS: [&str; 10] = ["NX", "NAME", "CAPS", "TAGS", "META", "CAPACITY", "SESSION", "STATUS", "PX", "EX"];
+    let mut said = Introduction::default();
+    while let Some(option) = args.option(&WORDS)? {
+        match option {
+            0 => said.only_new = true,
+            1 => said.name = Some(Bytes::from(args.text("NAME", AGENT_TEXT_BYTES_MAX)?)),
+            2 => {
+                let caps = args.list("CAPS", AGENT_LABELS_MAX)?.iter().map(|text| Capability::parse(text));
+                let mut caps: Vec<Capability> = caps.collect::<Result<_, _>>()?;
+                caps.sort_unstable();
+                caps.dedup();
+                said.caps = Some(caps);
+            }
+            3 => said.tags = Some(labels("TAGS", args)?),
+            4 => said.meta = Some(meta::parse(args.bytes("META")?)?),
+            5 => said.capacity = Some(args.number("CAPACITY", 0, CAPACITY_MAX)? as u32),
+            6 => said.session = Some(Bytes::from(args.text("SESSION", ID_BYTES_MAX)?)),
+            7 => said.status = Some([Status::Starting, Status::Active][args.word("STATUS", &["STARTING", "ACTIVE"])?]),
+            8 => said.ttl_ms = Some(args.millis("PX", 1)?),
+            _ => said.ttl_ms = Some(args.seconds("EX")?),
+        }
+    }
+    args.exclusive(&WORDS, &[8, 9])?;
+    Ok(said)
+}
+
+/// `LTMC.DEREGISTER`
+pub fn deregister<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("registry")?;
+    let id = cx.actor(&mut args, "agent")?;
+    let mut epoch = None;
+    while args.option(&["EPOCH"])?.is_some() {
+        epoch = Some(args.fence("EPOCH")?);
+    }
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let now = cx.now();
+    let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    let event = decide::deregister(&stored.state, id, epoch, now)?;
+    let is_gone = event.is_some();
+    commit(cx.node, cx.host, key, event)?;
+    Ok(Outcome::Reply(Reply::Integer(is_gone.into())))
+}
+
+/// `LTMC.HEARTBEAT`
+pub fn heartbeat<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("registry")?;
+    let id = cx.actor(&mut args, "agent")?;
+    let beat = parse_heartbeat(&mut args)?;
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let (now, policy) = (cx.now(), cx.node.settings.registry_policy());
+    let Some(stored) = cx.host.read::<Registry>(key)? else { return Err(decide::no_agent(id)) };
+    let heard = decide::heartbeat(&stored.state, id, &beat, &policy, now)?;
+    dispatch::touch::<Registry, H>(cx.node, cx.host, key, heard.pulse)?;
+    if !heard.events.is_empty() {
+        commit(cx.node, cx.host, key, heard.events)?;
+    }
+    Ok(Outcome::Reply(Reply::number(heard.ttl_ms)))
+}
+
+fn parse_heartbeat<'a>(args: &mut Args<'a>) -> Result<Heartbeat<'a>, Error> {
+    const WORDS: [&str; 5] = ["EPOCH", "STATUS", "LOAD", "HEALTH", "REASON"];
+    let mut beat = Heartbeat::default();
+    let mut reason = None;
+    while let Some(option) = args.option(&WORDS)? {
+        match option {
+            0 => beat.epoch = Some(args.fence("EPOCH")?),
+            1 => {
+                let status = Status::ALL[args.word("STATUS", &Status::WORDS)?];
+                if !status.is_declared() {
+                    let text = format!("STATUS is '{}': silence makes an agent that, not a heartbeat", status.word());
+                    return Err(Error::usage(text));
+                }
+                beat.status = Some(status);
+            }
+            2 => beat.load = Some(args.thousandths("LOAD")?),
+            3 => beat.health = Some((Health::ALL[args.word("HEALTH", &Health::WORDS)?], &[][..])),
+            _ => reason = Some(args.text("REASON", AGENT_TEXT_BYTES_MAX)?),
+        }
+    }
+    match (&mut beat.health, reason) {
+        (Some((_, text)), Some(reason)) => *text = reason,
+        (None, Some(_)) => return Err(Error::usage("REASON goes with HEALTH only: it says why")),
+        _ => {}
+    }
+    Ok(beat)
+}
+
+/// What `LTMC.AGENT.CLAIM` asks for.
+struct Wanted {
+    wish: ClaimWish,
+    block_ms: Option<Millis>,
+    request_id: Option<Bytes>,
+}
+
+fn parse_claim(args: &mut Args) -> Result<Wanted, Error> {
+    const OWN: usize = FILTER_WORDS.len();
+    let words: [&str; OWN + 5] = std::array::from_fn(|at| match at.checked_sub(OWN) {
+        None => FILTER_WORDS[at],
+        Some(own) => ["PX", "EX", "REF", "BLOCK", "REQID"][own],
+    });
+    let mut asked = Asked::new(Sort::Load);
+    let (mut lease_ms, mut reference, mut block_ms, mut request_id) = (None, Bytes::EMPTY, None, None);
+    while let Some(option) = args.option(&words)? {
+        match option.checked_sub(OWN) {
+            None => asked.read(option, args)?,
+            Some(0) => lease_ms = Some(args.millis("PX", 1)?),
+            Some(1) => lease_ms = Some(args.seconds("EX")?),
+            Some(2) => reference = Bytes::from(args.text("REF", AGENT_TEXT_BYTES_MAX)?),
+            Some(3) => block_ms = Some(args.millis("BLOCK", 0)?),
+            // A claim has no owner, so the ids belong to the registry.
+            Some(_) => request_id = Some(request_key(b"", args.id("REQID")?)),
+        }
+    }
+    args.exclusive(&words, &[OWN, OWN + 1])?;
+    let lease_ms = lease_ms.ok_or_else(|| Error::usage("PX ms (or EX s) is missing: a claim always has a lease"))?;
+    let statuses = asked.filter.statuses;
+    if statuses.is_some_and(|statuses| statuses.has(Status::Suspect) || statuses.has(Status::Dead)) {
+        return Err(Error::usage("STATUS of a claim cannot be suspect or dead: such agents take no work"));
+    }
+    asked.filter.free_min = asked.filter.free_min.max(1);
+    let wish = ClaimWish { filter: Arc::new(asked.filter), sort: asked.sort, lease_ms, reference };
+    Ok(Wanted { wish, block_ms, request_id })
+}
+
+/// `LTMC.AGENT.CLAIM`
+pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("registry")?;
+    let wanted = parse_claim(&mut args)?;
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    settle_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
+    let (view, seed) = (cx.node.view(), cx.node.random());
+    if let Some(stored) = cx.host.read::<Registry>(key)? {
+        if let Some(answer) = wanted.request_id.as_ref().and_then(|id| stored.answer(id)) {
+            return Ok(Outcome::Reply(answer.into()));
+        }
+        // Whoever waits has been offered everyone who is free, so nobody is overtaken.
+        let found = decide::claim(&stored.state, &view, &wanted.wish, seed, &mut cx.node.fences);
+        if let Some((event, fence)) = found {
+            let reply = commit_claim(cx.node, cx.host, key, event, fence, wanted.request_id.as_ref())?;
+            return Ok(Outcome::Reply(reply));
+        }
+    }
+    match wanted.block_ms.filter(|_| cx.host.may_block()) {
+        None => Ok(Outcome::Reply(Reply::Nil)),
+        Some(block_ms) => wait(cx, wanted, block_ms),
+    }
+}
+
+fn wait<H: Host>(cx: &mut Cx<H>, wanted: Wanted, block_ms: Millis) -> Result<Outcome, Error> {
+    let key = cx.key(1).id();
+    let max = cx.node.settings.get(Setting::ClaimWaitersMax);
+    if cx.node.claims.waiting_for(&key) as u64 >= max {
+        return Err(Error::limit("claim-waiters-max", "one more client waiting for an agent", max));
+    }
+    let id = cx.node.waits.next_id();
+    let Wanted { wish, request_id, .. } = wanted;
+    cx.node.claims.insert(id, ClaimWaiter { key: key.clone(), wish, request_id, since: cx.node.now() });
+    if cx.host.is_clustered() {
+        // The slot may move away without a word.
+        cx.node.look_at_soon(key.clone());
+    }
+    cx.node.begin_wait(id, Service::Registry, smallvec![key], block_ms, cx.host);
+    Ok(Outcome::Waits)
+}
+
+/// `LTMC.AGENT.RELEASE`
+pub fn release<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("registry")?;
+    let fence: Fence = args.fence("fence")?;
+    let (mut is_ok, mut latency_ms) = (true, None);
+    while let Some(option) = args.option(&["OUTCOME", "LATENCY"])? {
+        match option {
+            0 => is_ok = args.word("OUTCOME", &["OK", "FAIL"])? == 0,
+            _ => latency_ms = Some(args.millis("LATENCY", 0)?),
+        }
+    }
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let now = cx.now();
+    let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    let event = decide::release(&stored.state, fence, is_ok, latency_ms, now);
+    let is_released = event.is_some();
+    commit(cx.node, cx.host, key, event)?;
+    Ok(Outcome::Reply(Reply::Integer(is_released.into())))
+}

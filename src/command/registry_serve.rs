@@ -1,0 +1,165 @@
+//! What follows from changes of a registry: agents that become free are handed to who waits for them, and what time brings is decided.
+
+use super::dispatch::{self, commit_changes};
+use super::settings::Setting;
+use super::waits::Untold;
+use super::{Host, Key, Node, Reply};
+use crate::domain::registry::decide;
+use crate::domain::registry::{Registry, RegistryEvent};
+use crate::domain::requests::Answer;
+use crate::domain::wait::WaiterId;
+use crate::domain::{Bytes, Change, Entity, Error, Fence, KeyId};
+use smallvec::smallvec;
+
+/// Applies what was decided, and hands the agents that it is about to who waits for them.
+pub fn commit<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    events: impl IntoIterator<Item = RegistryEvent>,
+) -> Result<(), Error> {
+    let events: Vec<RegistryEvent> = events.into_iter().collect();
+    let is_waited_for = !node.claims.is_empty() && node.claims.waiting_for(&key.id()) > 0;
+    let agents = events.iter().filter(|_| is_waited_for).filter_map(RegistryEvent::agent);
+    let agents: Vec<Bytes> = agents.cloned().collect();
+    dispatch::commit::<Registry, H>(node, host, key, events)?;
+    agents.iter().for_each(|agent| hand_out(node, host, key, agent));
+    Ok(())
+}
+
+/// Reserves what an agent has free for those who wait for it, the longest waiting of those whose filter fits first.
+fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: &Bytes) {
+    loop {
+        let view = node.view();
+        let Ok(Some(stored)) = host.read::<Registry>(key) else { return };
+        let registry = &stored.state;
+        let Some(agent) = registry.agent(agent).filter(|agent| agent.free() > 0) else { return };
+        let fitting = node.claims.first_fitting(&key.id(), |filter| filter.fits(&view, registry, agent));
+        let Some((id, waiter)) = fitting.and_then(|id| Some((id, node.claims.waiter(id)?))) else { return };
+        let (event, fence) = decide::claim_of(agent, &waiter.wish, &mut node.fences);
+        give(node, host, key, id, event, fence);
+    }
+}
+
+/// Gives a waiter its claim, and the same to who repeats its request.
+fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, event: RegistryEvent, fence: Fence) {
+    let request_id = node.claims.waiter(id).and_then(|waiter| waiter.request_id.clone());
+    let twins = twins_of(node, &key.id(), request_id.as_ref());
+    match commit_claim(node, host, key, event, fence, request_id.as_ref()) {
+        Ok(reply) => {
+            for twin in twins.into_iter().filter(|twin| *twin != id) {
+                node.serve_wait(twin, Untold::default(), reply.clone(), host);
+            }
+            let untold = Untold { grants: smallvec![(key.id(), fence)], request_id };
+            node.serve_wait(id, untold, reply, host);
+        }
+        Err(error) => node.refuse_wait(id, error, host),
+    }
+}
+
+fn twins_of(node: &Node, key: &KeyId, request_id: Option<&Bytes>) -> Vec<WaiterId> {
+    let Some(request_id) = request_id else { return Vec::new() };
+    let same = |id: &WaiterId| node.claims.waiter(*id).is_some_and(|other| other.request_id.as_ref() == Some(request_id));
+    node.claims.waiters(key).into_iter().filter(same).collect()
+}
+
+/// Applies a claim, with the request id that it is to be remembered under; the reply that tells of it.
+pub fn commit_claim<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    event: RegistryEvent,
+    fence: Fence,
+    request_id: Option<&Bytes>,
+) -> Result<Reply, Error> {
+    let agent = event.agent().cloned().unwrap_or_default();
+    let answer = Answer::Claim { agent, fence };
+    let reply = Reply::from(&answer);
+    let answered = request_id.map(|id| Change::Answered { id: id.clone(), answer });
+    let changes: Vec<_> = [Change::Event(event)].into_iter().chain(answered).collect();
+    commit_changes::<Registry, H>(node, host, key, &changes)?;
+    Ok(reply)
+}
+
+/// The scheduler looks at a registry, or a command does that must not miss what is due: decides what time has brought. Says how much
+/// work it was.
+pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> usize {
+    let max = node.settings.get(Setting::SweepBatchMax) as usize;
+    match settle_due(node, host, key.into(), max) {
+        Ok(work) => work + serve_all(node, host, key, max),
+        Err(error) => {
+            refuse_all(node, host, key, &error);
+            0
+        }
+    }
+}
+
+/// Decides at most `max` things that are due.
+pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> Result<usize, Error> {
+    let (view, policy) = (node.view(), node.settings.registry_policy());
+    let Some(stored) = host.read::<Registry>(key)? else { return Ok(0) };
+    let due = view.due(&stored.state, &policy, max);
+    let work = due.events.len() + due.later.len();
+    commit(node, host, key, due.events)?;
+    if host.read::<Registry>(key)?.is_some() {
+        // Which agents to look at when is derived, and so no change to be sent.
+        let registry = &mut host.write::<Registry>(key)?.state;
+        registry.postpone(&due.later);
+        if let Some(when) = registry.wakes_at(false) {
+            node.schedule.look_at(key.id(), when);
+        }
+    }
+    Ok(work)
+}
+
+/// Serves at most `max` of those who wait, after something happened to the key that nobody told us about.
+fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, max: usize) -> usize {
+    let mut served = 0;
+    while served < max && node.claims.waiting_for(key) > 0 {
+        let before = served;
+        for id in node.claims.firsts(key) {
+            let (view, seed) = (node.view(), node.random());
+            let Ok(Some(stored)) = host.read::<Registry>(key.into()) else { return served };
+            let Some(waiter) = node.claims.waiter(id) else { continue };
+            let found = decide::claim(&stored.state, &view, &waiter.wish, seed, &mut node.fences);
+            if let Some((event, fence)) = found {
+                give(node, host, key.into(), id, event, fence);
+                served += 1;
+            }
+        }
+        if served == before {
+            return served;
+        }
+    }
+    if served >= max {
+        node.look_at_soon(key.clone());
+    }
+    served
+}
+
+/// Nobody can be served on this key any more.
+pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error) {
+    for id in node.claims.waiters(key) {
+        node.refuse_wait(id, error.clone(), host);
+    }
+}
+
+/// The client that was given this claim was gone before it could be told. A retry of its request begins anew.
+pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
+    for (key, fence) in untold.grants {
+        let at = node.now();
+        let event = match host.read::<Registry>((&key).into()) {
+            Ok(Some(stored)) => decide::take_back(&stored.state, fence, at),
+            _ => None,
+        };
+        let Some(event) = event else { continue };
+        node.metrics.of_mut(Registry::SERVICE).taken_back += 1;
+        let agent = event.agent().cloned().unwrap_or_default();
+        let forgotten = untold.request_id.iter().map(|id| Change::Forgotten { id: id.clone() });
+        let changes: Vec<_> = [Change::Event(event)].into_iter().chain(forgotten).collect();
+        // The key was just read as a registry, so it cannot be of a wrong type.
+        if commit_changes::<Registry, H>(node, host, (&key).into(), &changes).is_ok() {
+            hand_out(node, host, (&key).into(), &agent);
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! `LTMC.WATCH`: what happened to keys since a revision, and waiting for more.
+//!
+//! It only reads, so it works on replicas, too. A watcher stands beside each of its keys; what changes a key with a log wakes those who
+//! stand there, and the scheduler answers them in its next round.
+
+use super::args::Args;
+use super::dispatch::{Cx, Outcome};
+use super::settings::Setting;
+use super::waits::Untold;
+use super::{Host, Key, Kind, Node, Reply};
+use crate::domain::id::printable;
+use crate::domain::limits::WATCH_KEYS_MAX;
+use crate::domain::registry::Registry;
+use crate::domain::wait::WaiterId;
+use crate::domain::watch::Missed;
+use crate::domain::{Entity, Error, KeyId, Service};
+use ahash::AHashMap;
+use smallvec::SmallVec;
+use std::collections::{BTreeSet, VecDeque};
+
+/// Somebody who watches.
+#[derive(Debug, Clone)]
+pub struct Watcher {
+    /// The keys, each with the last revision that is known.
+    keys: SmallVec<[(KeyId, u64); 1]>,
+    /// At most so many events of each key at a time.
+    count: usize,
+}
+
+/// All who watch on a node.
+#[derive(Debug, Default)]
+pub struct Watchers {
+    watchers: AHashMap<WaiterId, Watcher>,
+    by_key: AHashMap<KeyId, BTreeSet<WaiterId>>,
+    /// Keys with news, and then those who stand beside them.
+    woken_keys: BTreeSet<KeyId>,
+    woken: VecDeque<WaiterId>,
+}
+
+impl Watchers {
+    /// Whether nobody watches.
+    pub fn is_empty(&self) -> bool {
+        self.watchers.is_empty()
+    }
+
+    /// Whether somebody watches `key`.
+    pub fn is_watched(&self, key: Key) -> bool {
+        !self.is_empty() && self.by_key.contains_key(&key.id())
+    }
+
+    /// The keys that are watched.
+    pub fn keys(&self) -> impl Iterator<Item = &KeyId> {
+        self.by_key.keys()
+    }
+
+    /// Those who watch `key`.
+    pub fn of(&self, key: &KeyId) -> Vec<WaiterId> {
+        self.by_key.get(key).into_iter().flatten().copied().collect()
+    }
+
+    /// There is news of `key`.
+    pub fn wake(&mut self, key: &KeyId) {
+        if !self.is_empty() && self.by_key.contains_key(key) {
+            self.woken_keys.insert(key.clone());
+        }
+    }
+
+    /// Whether somebody has to be looked at.
+    pub fn has_woken(&self) -> bool {
+        !self.woken.is_empty() || !self.woken_keys.is_empty()
+    }
+
+    /// The next one to be looked at.
+    pub fn pop_woken(&mut self) -> Option<WaiterId> {
+        while self.woken.is_empty() {
+            let key = self.woken_keys.pop_first()?;
+            self.woken.extend(self.by_key.get(&key).into_iter().flatten());
+        }
+        self.woken.pop_front()
+    }
+
+    fn insert(&mut self, id: WaiterId, watcher: Watcher) {
+        for (key, _) in &watcher.keys {
+            self.by_key.entry(key.clone()).or_default().insert(id);
+        }
+        self.watchers.insert(id, watcher);
+    }
+
+    /// Somebody watches no more.
+    pub fn remove(&mut self, id: WaiterId) {
+        let Some(watcher) = self.watchers.remove(&id) else { return };
+        for (key, _) in watcher.keys {
+            if let Some(others) = self.by_key.get_mut(&key) {
+                others.remove(&id);
+                if others.is_empty() {
+                    self.by_key.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+/// `LTMC.WATCH`
+pub fn watch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    let first = args.position() + 1;
+    let numkeys = args.list("numkeys", WATCH_KEYS_MAX)?.len();
+    args.word("the word after the keys", &["SINCE"])?;
+    let mut watcher = Watcher { keys: SmallVec::new(), count: usize::MAX };
+    for index in first..first + numkeys {
+        let key = cx.key(index);
+        if watcher.keys.iter().any(|(known, _)| known.name[..] == *key.name) {
+            return Err(Error::usage(format!("the key '{}' is given twice", printable(key.name))));
+        }
+        let since = match args.bytes("revision")? {
+            b"$" => None,
+            given => Some(super::args::parse_u64(given).filter(|since| i64::try_from(*since).is_ok()).ok_or_else(|| {
+                let given = printable(given);
+                Error::usage(format!("revision is '{given}', allowed are whole numbers from 0 to {} and $", i64::MAX))
+            })?),
+        };
+        cx.node.check_quarantine(key)?;
+        let (revision, _) = look(cx.host, key, since.unwrap_or(0), 1)?;
+        watcher.keys.push((key.id(), since.unwrap_or(revision)));
+    }
+    let mut block_ms = None;
+    while let Some(option) = args.option(&["COUNT", "BLOCK"])? {
+        match option {
+            0 => watcher.count = args.number("COUNT", 1, u64::from(u32::MAX))? as usize,
+            _ => block_ms = Some(args.millis("BLOCK", 0)?),
+        }
+    }
+    let (reply, has_news) = report(cx.node, cx.host, &watcher)?;
+    match block_ms {
+        None => Ok(Outcome::Reply(reply)),
+        Some(_) if has_news => Ok(Outcome::Reply(reply)),
+        Some(_) if !cx.host.may_block() => Ok(Outcome::Reply(Reply::Nil)),
+        Some(block_ms) => wait(cx, watcher, block_ms),
+    }
+}
+
+fn wait<H: Host>(cx: &mut Cx<H>, watcher: Watcher, block_ms: u64) -> Result<Outcome, Error> {
+    let max = cx.node.settings.get(Setting::WatchersMax);
+    let watching = |key: &KeyId| cx.node.watchers.by_key.get(key).map_or(0, BTreeSet::len) as u64;
+    if watcher.keys.iter().any(|(key, _)| watching(key) >= max) {
+        return Err(Error::limit("watchers-max", "one more client watching this key", max));
+    }
+    let id = cx.node.waits.next_id();
+    let keys: SmallVec<[KeyId; 1]> = watcher.keys.iter().map(|(key, _)| key.clone()).collect();
+    cx.node.watchers.insert(id, watcher);
+    if cx.host.is_clustered() {
+        // The slot may move away without a word.
+        keys.iter().for_each(|key| cx.node.look_at_soon(key.clone()));
+    }
+    cx.node.begin_wait(id, Service::Watch, keys, block_ms, cx.host);
+    Ok(Outcome::Waits)
+}
+
+/// Answers a watcher if there is something to tell.
+pub fn serve<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) {
+    let Some(watcher) = node.watchers.watchers.get(&id).cloned() else { return };
+    match report(node, host, &watcher) {
+        Ok((_, false)) => {}
+        Ok((reply, true)) => node.serve_wait(id, Untold::default(), reply, host),
+        Err(error) => node.refuse_wait(id, error, host),
+    }
+}
+
+/// Answers everyone who watches a key that is about to go, and its log with it.
+pub fn serve_key<H: Host>(node: &mut Node, host: &mut H, key: Key) {
+    for id in node.watchers.of(&key.id()) {
+        serve(node, host, id);
+    }
+}
+
+/// What a watcher is told: for each key its revision and the events, or that it is too far behind. And whether any of that is news.
+fn report<H: Host>(node: &Node, host: &mut H, watcher: &Watcher) -> Result<(Reply, bool), Error> {
+    let (mut replies, mut has_news) = (Vec::with_capacity(watcher.keys.len()), false);
+    for (key, since) in &watcher.keys {
+        node.check_quarantine(key.into())?;
+        let (revision, told) = look(host, key.into(), *since, watcher.count)?;
+        has_news |= !matches!(&told[..], [Reply::Array(events)] if events.is_empty());
+        replies.push(Reply::Array([vec![Reply::number(revision)], told].concat()));
+    }
+    Ok((Reply::Array(replies), has_news))
+}
+
+/// The revision of a key, and what happened after `since`: the list of events, or `COMPACTED` with the oldest revision that is kept.
+fn look<H: Host>(host: &mut H, key: Key, since: u64, count: usize) -> Result<(u64, Vec<Reply>), Error> {
+    match host.kind(key) {
+        Kind::Nothing if since == 0 => Ok((0, vec![Reply::Array(Vec::new())])),
+        Kind::Nothing => Ok((0, compacted(0))),
+        Kind::Ours(Registry::TYPE_TAG) => look_at::<Registry, H>(host, key, since, count),
+        Kind::Ours(_) => {
+            let text = format!("'{}' is of a type that keeps no log of events: it cannot be watched", printable(key.name));
+            Err(Error::usage(text))
+        }
+        Kind::Foreign => Err(Error::wrong_type()),
+    }
+}
+
+fn look_at<E: Entity, H: Host>(host: &mut H, key: Key, since: u64, count: usize) -> Result<(u64, Vec<Reply>), Error> {
+    let Some(stored) = host.read::<E>(key)? else { return Ok((0, compacted(0))) };
+    let missed = stored.log().map(|log| log.after(since, count));
+    let told = match missed {
+        None => vec![Reply::Array(Vec::new())],
+        Some(Missed::Events(events)) => {
+            vec![Reply::Array(events.into_iter().map(|event| Reply::bytes(event.as_bytes())).collect())]
+        }
+        Some(Missed::Compacted(oldest)) => compacted(oldest),
+    };
+    Ok((stored.revision, told))
+}
+
+fn compacted(oldest: u64) -> Vec<Reply> {
+    vec![Reply::text("COMPACTED"), Reply::number(oldest)]
+}

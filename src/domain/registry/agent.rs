@@ -1,0 +1,299 @@
+//! One agent: what it says of itself, how it is, and what is reserved of it.
+
+use super::capability::Capability;
+use super::detector::Intervals;
+use super::index::Place;
+use crate::domain::{Bytes, Fence, Millis};
+use serde::{Deserialize, Serialize};
+
+/// Where an agent is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Status {
+    /// Registered, not yet ready.
+    Starting,
+    /// Ready or at work.
+    Active,
+    /// Ready, nothing to do.
+    Idle,
+    /// At work and wants no more.
+    Busy,
+    /// Finishes what it has and takes nothing new.
+    Draining,
+    /// Silent for longer than it should be.
+    Suspect,
+    /// Silent for so long that it is taken for dead.
+    Dead,
+    /// Says that something is wrong with it.
+    Error,
+}
+
+impl Status {
+    /// All of them, in the order in which they are listed.
+    pub const ALL: [Status; 8] = [
+        Status::Starting,
+        Status::Active,
+        Status::Idle,
+        Status::Busy,
+        Status::Draining,
+        Status::Suspect,
+        Status::Dead,
+        Status::Error,
+    ];
+
+    /// The words of [`ALL`](Self::ALL), upper case as the parser wants them.
+    pub const WORDS: [&'static str; 8] =
+        ["STARTING", "ACTIVE", "IDLE", "BUSY", "DRAINING", "SUSPECT", "DEAD", "ERROR"];
+
+    /// The word in replies.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Status::Starting => "starting",
+            Status::Active => "active",
+            Status::Idle => "idle",
+            Status::Busy => "busy",
+            Status::Draining => "draining",
+            Status::Suspect => "suspect",
+            Status::Dead => "dead",
+            Status::Error => "error",
+        }
+    }
+
+    /// What an agent may declare in its heartbeats after this status. Suspect and dead are never declared: silence makes an agent
+    /// suspect and then dead, a heartbeat ends the suspicion, and only a registration ends death.
+    ///
+    /// ```text
+    /// starting -> active idle busy draining error
+    /// active   ->        idle busy draining error      (and so idle and busy: the three change freely)
+    /// draining ->                           error      (whoever drains has to register again to get new work)
+    /// error    -> active idle busy draining
+    /// ```
+    pub const fn next(self) -> &'static [Status] {
+        use Status::{Active, Busy, Draining, Error, Idle};
+        match self {
+            Status::Starting | Status::Active | Status::Idle | Status::Busy => &[Active, Idle, Busy, Draining, Error],
+            Status::Draining => &[Draining, Error],
+            Status::Error => &[Error, Active, Idle, Busy, Draining],
+            Status::Suspect | Status::Dead => &[],
+        }
+    }
+
+    /// Whether an agent can say this of itself.
+    pub const fn is_declared(self) -> bool {
+        !matches!(self, Status::Suspect | Status::Dead)
+    }
+}
+
+/// How an agent says it is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Health {
+    /// Well.
+    Ok,
+    /// Works, but others should be preferred.
+    Degraded,
+    /// Its heart beats, but it can do nothing: it is not offered.
+    Failed,
+}
+
+impl Health {
+    /// The words of the three, upper case.
+    pub const WORDS: [&'static str; 3] = ["OK", "DEGRADED", "FAILED"];
+    /// In the order of [`WORDS`](Self::WORDS).
+    pub const ALL: [Health; 3] = [Health::Ok, Health::Degraded, Health::Failed];
+
+    /// The word in replies.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Health::Ok => "ok",
+            Health::Degraded => "degraded",
+            Health::Failed => "failed",
+        }
+    }
+}
+
+/// What an agent says of itself when it registers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// For people.
+    pub name: Bytes,
+    /// What it can do, in order and without duplicates.
+    pub caps: Box<[Capability]>,
+    /// Labels, in order and without duplicates.
+    pub tags: Box<[Bytes]>,
+    /// JSON text; empty if there is none.
+    pub meta: Bytes,
+    /// The session it belongs to; empty if none.
+    pub session: Bytes,
+    /// How many claims it takes at a time.
+    pub capacity: u32,
+    /// How long it may be silent, ms.
+    pub ttl_ms: Millis,
+}
+
+impl Profile {
+    fn heap_bytes(&self) -> usize {
+        let caps: usize = self.caps.iter().map(|cap| size_of::<Capability>() + cap.name.heap_bytes()).sum();
+        let tags: usize = self.tags.iter().map(|tag| size_of::<Bytes>() + tag.heap_bytes()).sum();
+        caps + tags + self.name.heap_bytes() + self.meta.heap_bytes() + self.session.heap_bytes()
+    }
+}
+
+/// What silence has made of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Life {
+    /// Heard of in time.
+    Alive,
+    /// Silent; it is dead at `dead_at` if it stays so.
+    Suspect {
+        /// Since when, unix ms.
+        since: Millis,
+        /// Until when, unix ms.
+        dead_at: Millis,
+    },
+    /// Dead; forgotten at `remove_at`.
+    Dead {
+        /// Since when, unix ms.
+        since: Millis,
+        /// Until when it is remembered, unix ms.
+        remove_at: Millis,
+    },
+}
+
+/// A reservation of one unit of an agent's capacity.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Its name.
+    pub fence: Fence,
+    /// When it was made, unix ms.
+    pub since: Millis,
+    /// When its lease ends, unix ms.
+    pub ends_at: Millis,
+    /// What the claimer wrote on it.
+    pub reference: Bytes,
+}
+
+/// How often an agent came back from silence lately, see [`damping`](super::damping).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Flaps {
+    /// The penalty at `at`; it halves with every half-life.
+    pub penalty: u32,
+    /// When the penalty was this, unix ms.
+    pub at: Millis,
+    /// Not offered until then, unix ms; 0 if it is offered.
+    pub damped_until: Millis,
+}
+
+/// What its claims have shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Claims released as OK.
+    pub succeeded: u64,
+    /// Claims released as FAIL.
+    pub failed: u64,
+    /// Exponentially weighted mean of their durations, microseconds; 0 if nothing was measured.
+    pub latency_us: u64,
+}
+
+impl Record {
+    /// One of so many parts of the mean is the newest duration.
+    const WEIGHT: u64 = 4;
+
+    /// Takes in the outcome of one claim.
+    pub fn add(&mut self, is_ok: bool, duration_us: u64) {
+        *(if is_ok { &mut self.succeeded } else { &mut self.failed }) += 1;
+        // Never 0, which stands for nothing measured.
+        let mean = if self.latency_us == 0 {
+            duration_us
+        } else {
+            ((u128::from(self.latency_us) * u128::from(Self::WEIGHT - 1) + u128::from(duration_us))
+                / u128::from(Self::WEIGHT)) as u64
+        };
+        self.latency_us = mean.max(1);
+    }
+}
+
+/// One agent. What follows `#[serde(skip)]` is not saved and not sent: each node has its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Agent {
+    /// Its id.
+    pub id: Bytes,
+    /// Its incarnation: the fence of its last registration.
+    pub epoch: Fence,
+    /// What it says of itself.
+    pub profile: Profile,
+    /// The status it declared last.
+    pub declared: Status,
+    /// What silence has made of it.
+    pub life: Life,
+    /// How it says it is doing.
+    pub health: Health,
+    /// Why it is not well.
+    pub reason: Bytes,
+    /// When it registered last, unix ms.
+    pub registered_at: Millis,
+    /// The last heartbeat that all nodes know of, unix ms.
+    pub seen: Millis,
+    /// The load that all nodes know of, thousandths.
+    pub load: u16,
+    /// How it came and went.
+    pub flaps: Option<Box<Flaps>>,
+    /// What its claims have shown.
+    pub record: Record,
+    /// The claims on it, in the order of their fences.
+    pub claims: Vec<Claim>,
+    /// Its heart as this node hears it.
+    #[serde(skip)]
+    pub pulse: Pulse,
+}
+
+/// What this node knows of an agent's heart, and where the agent stands in the indexes.
+#[derive(Debug, Clone, Default)]
+pub struct Pulse {
+    /// The last heartbeat, unix ms.
+    pub beat: Millis,
+    /// It becomes suspect then, unix ms.
+    pub suspect_at: Millis,
+    /// The load it reported last, thousandths.
+    pub load: u16,
+    /// Where it stands in the indexes.
+    pub place: Place,
+    /// The intervals between its heartbeats, if the detector wants them.
+    pub intervals: Option<Box<Intervals>>,
+}
+
+impl Agent {
+    /// Whether it is kept back for coming and going too often, as the primary has decided.
+    pub fn is_damped(&self) -> bool {
+        self.flaps.as_ref().is_some_and(|flaps| flaps.damped_until > 0)
+    }
+
+    /// Claims that it could still take.
+    pub fn free(&self) -> u32 {
+        self.profile.capacity.saturating_sub(self.claims.len() as u32)
+    }
+
+    /// Its load: what it reported, or the share of its capacity that is claimed if that is more; thousandths.
+    pub fn effective_load(&self) -> u16 {
+        let capacity = u64::from(self.profile.capacity.max(1));
+        let claimed = (self.claims.len() as u64 * 1000 / capacity).min(1000) as u16;
+        self.pulse.load.max(claimed)
+    }
+
+    /// The status as the primary has decided it.
+    pub fn decided(&self) -> Status {
+        match self.life {
+            Life::Alive => self.declared,
+            Life::Suspect { .. } => Status::Suspect,
+            Life::Dead { .. } => Status::Dead,
+        }
+    }
+
+    /// Bytes allocated outside the struct itself, without what the indexes take.
+    pub fn heap_bytes(&self) -> usize {
+        let claims: usize = self.claims.iter().map(|claim| claim.reference.heap_bytes()).sum();
+        let flaps = self.flaps.as_ref().map_or(0, |_| size_of::<Flaps>());
+        let intervals = self.pulse.intervals.as_ref().map_or(0, |intervals| intervals.memory_bytes());
+        // The id stands in the registry's map, too.
+        let texts = 2 * self.id.heap_bytes() + self.reason.heap_bytes() + self.profile.heap_bytes();
+        texts + flaps + intervals + claims + self.claims.capacity() * size_of::<Claim>()
+    }
+}

@@ -1,0 +1,240 @@
+//! What agents and claimers may do: each function validates everything and returns what then happens, or errs and nothing does.
+
+use super::agent::{Agent, Health, Life, Profile, Status};
+use super::damping;
+use super::event::{ClaimEnd, Registration, RegistryEvent};
+use super::filter::Filter;
+use super::find::{find, Sort};
+use super::time::{Policy, View};
+use super::Registry;
+use crate::domain::fence::Fences;
+use crate::domain::id::printable;
+use crate::domain::{Bytes, Code, Error, Fence, Millis};
+use smallvec::SmallVec;
+
+/// What an agent says when it registers. What is not said stays as it was.
+#[derive(Debug, Clone, Default)]
+pub struct Introduction {
+    /// Only if it is not registered.
+    pub only_new: bool,
+    /// For people.
+    pub name: Option<Bytes>,
+    /// What it can do, in order and without duplicates.
+    pub caps: Option<Vec<super::capability::Capability>>,
+    /// Labels, in order and without duplicates.
+    pub tags: Option<Vec<Bytes>>,
+    /// Compact JSON.
+    pub meta: Option<Bytes>,
+    /// How many claims it takes at a time.
+    pub capacity: Option<u32>,
+    /// The session it belongs to.
+    pub session: Option<Bytes>,
+    /// The status it begins with.
+    pub status: Option<Status>,
+    /// How long it may be silent, ms.
+    pub ttl_ms: Option<Millis>,
+}
+
+/// What an agent says with a heartbeat.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Heartbeat<'a> {
+    /// Its incarnation.
+    pub epoch: Option<Fence>,
+    /// Its status from now on.
+    pub status: Option<Status>,
+    /// Its load, thousandths.
+    pub load: Option<u16>,
+    /// Its health from now on, and why.
+    pub health: Option<(Health, &'a [u8])>,
+}
+
+/// What a heartbeat leads to.
+#[derive(Debug)]
+pub struct Heard {
+    /// For this node alone.
+    pub pulse: RegistryEvent,
+    /// For everyone; mostly nothing.
+    pub events: SmallVec<[RegistryEvent; 2]>,
+    /// The time to live that is granted, ms.
+    pub ttl_ms: Millis,
+}
+
+/// How an agent that nobody knew would be introduced.
+const FIRST_CAPACITY: u32 = 1;
+
+/// An agent registers. `None` if it is registered already and wants to be new.
+pub fn register(
+    registry: &Registry,
+    id: &[u8],
+    said: Introduction,
+    default_ttl_ms: Millis,
+    policy: &Policy,
+    fences: &mut Fences,
+) -> Option<RegistryEvent> {
+    let known = registry.agent(id);
+    let is_dead = |agent: &Agent| matches!(agent.life, Life::Dead { .. });
+    if said.only_new && known.is_some_and(|agent| !is_dead(agent)) {
+        return None;
+    }
+    let at = fences.now();
+    let first = Profile { capacity: FIRST_CAPACITY, ttl_ms: default_ttl_ms, ..Profile::default() };
+    let before = known.map_or(first, |agent| agent.profile.clone());
+    let profile = Profile {
+        name: said.name.unwrap_or(before.name),
+        caps: said.caps.map_or(before.caps, Vec::into_boxed_slice),
+        tags: said.tags.map_or(before.tags, Vec::into_boxed_slice),
+        meta: said.meta.unwrap_or(before.meta),
+        session: said.session.unwrap_or(before.session),
+        capacity: said.capacity.unwrap_or(before.capacity),
+        ttl_ms: said.ttl_ms.unwrap_or(before.ttl_ms),
+    };
+    let flaps = known.and_then(|agent| match agent.life {
+        Life::Alive => agent.flaps.as_deref().copied(),
+        Life::Suspect { .. } | Life::Dead { .. } => penalty(registry, agent, at, policy),
+    });
+    let status = said.status.unwrap_or(Status::Active);
+    let epoch = fences.grant();
+    Some(RegistryEvent::Registered(Box::new(Registration { agent: Bytes::from(id), epoch, at, profile, status, flaps })))
+}
+
+/// What it costs an agent to be back after silence. Nothing if everyone was silent: then it was not its fault.
+fn penalty(registry: &Registry, agent: &Agent, at: Millis, policy: &Policy) -> Option<super::agent::Flaps> {
+    let before = agent.flaps.as_deref();
+    let back_from_hold =
+        registry.past_hold.is_some_and(|past| at < past.ended_at.saturating_add(agent.profile.ttl_ms));
+    if registry.hold.is_some() || back_from_hold {
+        return before.copied();
+    }
+    damping::returned(before, at, policy.damping_half_life_ms)
+}
+
+/// An agent leaves. `None` if it is not there.
+pub fn deregister(
+    registry: &Registry,
+    id: &[u8],
+    epoch: Option<Fence>,
+    at: Millis,
+) -> Result<Option<RegistryEvent>, Error> {
+    let Some(agent) = registry.agent(id) else { return Ok(None) };
+    check_epoch(agent, epoch)?;
+    Ok(Some(RegistryEvent::Deregistered { agent: agent.id.clone(), at }))
+}
+
+/// An agent's heart beats.
+pub fn heartbeat(
+    registry: &Registry,
+    id: &[u8],
+    beat: &Heartbeat,
+    policy: &Policy,
+    at: Millis,
+) -> Result<Heard, Error> {
+    let agent = registry.agent(id).ok_or_else(|| no_agent(id))?;
+    check_epoch(agent, beat.epoch)?;
+    let (is_suspect, id) = (matches!(agent.life, Life::Suspect { .. }), &agent.id);
+    if let Life::Dead { since, .. } = agent.life {
+        let text = format!("'{}' is dead since {since}, a heartbeat does not change that: register again", id.show());
+        return Err(Error::new(Code::BadState, text));
+    }
+    let mut events = SmallVec::new();
+    if is_suspect {
+        let flaps = penalty(registry, agent, at, policy);
+        events.push(RegistryEvent::Recovered { agent: id.clone(), at, flaps });
+    }
+    if let Some(status) = beat.status {
+        if !agent.declared.next().contains(&status) && status != agent.declared {
+            let (now, wanted) = (agent.declared.word(), status.word());
+            let text = format!("'{}' is {now} and cannot become {wanted} by a heartbeat", id.show());
+            return Err(Error::new(Code::BadState, text));
+        }
+        if status != agent.declared {
+            events.push(RegistryEvent::StatusChanged { agent: id.clone(), at, status });
+        }
+    }
+    if let Some((health, reason)) = beat.health {
+        if health != agent.health || *reason != agent.reason[..] {
+            let reason = Bytes::from(reason);
+            events.push(RegistryEvent::HealthChanged { agent: id.clone(), at, health, reason });
+        }
+    }
+    let ttl_ms = agent.profile.ttl_ms;
+    if at.saturating_sub(agent.seen) >= ttl_ms / 2 {
+        let load = beat.load.unwrap_or(agent.pulse.load);
+        events.push(RegistryEvent::Seen { agent: id.clone(), at, load });
+    }
+    let phi = policy.phi_threshold.and_then(|threshold| agent.pulse.intervals.as_ref()?.suspicious_after(threshold));
+    let suspect_at = at.saturating_add(phi.map_or(ttl_ms, |after| after.min(ttl_ms)));
+    let is_measured = policy.phi_threshold.is_some();
+    let pulse = RegistryEvent::Pulse { agent: id.clone(), at, suspect_at, load: beat.load, is_measured };
+    Ok(Heard { pulse, events, ttl_ms })
+}
+
+/// Reserves one unit of the capacity of the best agent that fits, or of nobody.
+pub fn claim(
+    registry: &Registry,
+    view: &View,
+    wish: &ClaimWish,
+    seed: u64,
+    fences: &mut Fences,
+) -> Option<(RegistryEvent, Fence)> {
+    let best = find(registry, view, &wish.filter, wish.sort, 1, seed);
+    let agent = registry.at(*best.first()?)?;
+    Some(claim_of(agent, wish, fences))
+}
+
+/// Reserves one unit of the capacity of an agent that fits.
+pub fn claim_of(agent: &Agent, wish: &ClaimWish, fences: &mut Fences) -> (RegistryEvent, Fence) {
+    let (fence, at) = (fences.grant(), fences.now());
+    let (agent, ends_at) = (agent.id.clone(), at.saturating_add(wish.lease_ms));
+    (RegistryEvent::Claimed { fence, agent, at, ends_at, reference: wish.reference.clone() }, fence)
+}
+
+/// What a claimer asks for.
+#[derive(Debug, Clone)]
+pub struct ClaimWish {
+    /// Of whom.
+    pub filter: std::sync::Arc<Filter>,
+    /// Who first.
+    pub sort: Sort,
+    /// For how long, ms.
+    pub lease_ms: Millis,
+    /// What it writes on the claim.
+    pub reference: Bytes,
+}
+
+/// A claimer gives back what it reserved. `None` if that is over already.
+pub fn release(
+    registry: &Registry,
+    fence: Fence,
+    is_ok: bool,
+    latency_ms: Option<Millis>,
+    at: Millis,
+) -> Option<RegistryEvent> {
+    let (agent, claim) = registry.claim(fence)?;
+    if claim.ends_at <= at {
+        return None;
+    }
+    let duration_ms = latency_ms.unwrap_or(at.saturating_sub(claim.since));
+    let end = ClaimEnd::Released { is_ok, duration_us: duration_ms.saturating_mul(1000) };
+    Some(RegistryEvent::Released { fence, agent: agent.id.clone(), at, end })
+}
+
+/// The client that waited for a claim was gone before it could be told of it.
+pub fn take_back(registry: &Registry, fence: Fence, at: Millis) -> Option<RegistryEvent> {
+    let (agent, _) = registry.claim(fence)?;
+    Some(RegistryEvent::Released { fence, agent: agent.id.clone(), at, end: ClaimEnd::TakenBack })
+}
+
+fn check_epoch(agent: &Agent, epoch: Option<Fence>) -> Result<(), Error> {
+    match epoch {
+        Some(epoch) if epoch != agent.epoch => {
+            let text = format!("epoch {epoch} of '{}' is not current, the current one is {}", agent.id.show(), agent.epoch);
+            Err(Error::new(Code::Stale, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// There is no agent with this id.
+pub fn no_agent(id: &[u8]) -> Error {
+    Error::new(Code::NoAgent, format!("'{}' is not registered", printable(id)))
+}

@@ -1,0 +1,302 @@
+//! The inverted indexes of a registry: for each capability, tag, value in `META` and status, who has it; and the orders by load and
+//! latency. All of it is derived from the agents.
+
+use super::agent::{Agent, Health, Life, Status};
+use super::capability::{Capability, VersionNumbers, Wanted, WantedVersion};
+use super::slots::{AnyOf, Slot, SlotSet};
+use crate::domain::Bytes;
+use ahash::AHashMap;
+use std::collections::BTreeMap;
+
+/// Agents in the order of a measure, the smallest first; those with the same measure in the order of their slots.
+pub type Order = BTreeMap<u32, SlotSet>;
+
+/// Where an agent stands in the indexes that follow its state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    status: Option<Status>,
+    is_fit: bool,
+    is_offered: bool,
+    is_claimable: bool,
+    load: u32,
+    latency: u32,
+}
+
+/// A degraded agent stands behind every one that is well.
+const DEGRADED: u32 = 1 << 30;
+
+impl Place {
+    /// The place that an agent should have.
+    pub fn of(agent: &Agent) -> Self {
+        let is_ready = matches!(agent.life, Life::Alive) && matches!(agent.declared, Status::Active | Status::Idle);
+        let is_fit = agent.health != Health::Failed && !agent.is_damped();
+        let behind = if agent.health == Health::Degraded { DEGRADED } else { 0 };
+        let latency_ms = u32::try_from(agent.record.latency_us.div_ceil(1000)).unwrap_or(u32::MAX).min(DEGRADED - 1);
+        Self {
+            status: Some(agent.decided()),
+            is_fit,
+            is_offered: is_ready && is_fit,
+            is_claimable: is_ready && is_fit && agent.free() > 0,
+            load: behind + u32::from(agent.effective_load()),
+            latency: behind + latency_ms,
+        }
+    }
+
+    /// The measure of [`Index::by_load`].
+    pub fn load(&self) -> u32 {
+        self.load
+    }
+
+    /// The measure of [`Index::by_latency`].
+    pub fn latency(&self) -> u32 {
+        self.latency
+    }
+
+    /// Whether the agent is ready, well and not damped, as the primary has decided.
+    pub fn is_offered(&self) -> bool {
+        self.is_offered
+    }
+}
+
+/// Those who have a capability.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Capable {
+    /// In any version, or in none.
+    any: SlotSet,
+    versions: BTreeMap<VersionNumbers, SlotSet>,
+}
+
+/// Who has what.
+#[derive(Debug, Clone, Default)]
+pub struct Index {
+    all: SlotSet,
+    statuses: [SlotSet; Status::ALL.len()],
+    fit: SlotSet,
+    offered: SlotSet,
+    claimable: SlotSet,
+    capable: AHashMap<Bytes, Capable>,
+    tagged: AHashMap<Bytes, SlotSet>,
+    with_meta: AHashMap<Bytes, SlotSet>,
+    by_load: Order,
+    by_latency: Order,
+    bytes: usize,
+}
+
+impl PartialEq for Index {
+    /// Whether the same agents stand in the same places. The bytes held depend on what was there before.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.all, &self.statuses, &self.fit, &self.offered, &self.claimable)
+            == (&other.all, &other.statuses, &other.fit, &other.offered, &other.claimable)
+            && (&self.capable, &self.tagged, &self.with_meta) == (&other.capable, &other.tagged, &other.with_meta)
+            && (&self.by_load, &self.by_latency) == (&other.by_load, &other.by_latency)
+    }
+}
+
+/// What an entry of a map takes beside key and value: control bytes, and the room that a map keeps free.
+const ENTRY_BYTES: usize = 16;
+
+impl Index {
+    /// Everyone.
+    pub fn all(&self) -> &SlotSet {
+        &self.all
+    }
+
+    /// Those with this status, as the primary has decided it.
+    pub fn with_status(&self, status: Status) -> &SlotSet {
+        &self.statuses[status as usize]
+    }
+
+    /// Those who have not failed and are not damped, whatever their status.
+    pub fn fit(&self) -> &SlotSet {
+        &self.fit
+    }
+
+    /// Those of them who are ready.
+    pub fn offered(&self) -> &SlotSet {
+        &self.offered
+    }
+
+    /// Those of them with free capacity.
+    pub fn claimable(&self) -> &SlotSet {
+        &self.claimable
+    }
+
+    /// The least loaded first.
+    pub fn by_load(&self) -> &Order {
+        &self.by_load
+    }
+
+    /// The quickest first; those of whom nothing is known before them, so that something gets known.
+    pub fn by_latency(&self) -> &Order {
+        &self.by_latency
+    }
+
+    /// Those who have the tag.
+    pub fn tagged(&self, tag: &[u8]) -> Option<&SlotSet> {
+        self.tagged.get(tag)
+    }
+
+    /// Those who have a value at a path of their `META`, see [`meta`](super::meta).
+    pub fn with_meta(&self, key: &[u8]) -> Option<&SlotSet> {
+        self.with_meta.get(key)
+    }
+
+    /// Adds those who can do what is wanted to a group.
+    pub fn add_capable<'a>(&'a self, wanted: &Wanted, group: &mut AnyOf<'a>) {
+        let Some(capable) = self.capable.get(&wanted.name) else { return };
+        match &wanted.version {
+            WantedVersion::Any => group.push(&capable.any),
+            WantedVersion::Exactly(version) => group.extend(capable.versions.get(&version.numbers())),
+            WantedVersion::AtLeast(version) => {
+                group.extend(capable.versions.range(version.numbers()..).map(|(_, agents)| agents));
+            }
+        }
+    }
+
+    /// How many different capabilities, tags and values in `META` there are.
+    pub fn widths(&self) -> [usize; 3] {
+        [self.capable.len(), self.tagged.len(), self.with_meta.len()]
+    }
+
+    /// Bytes held.
+    pub fn memory_bytes(&self) -> usize {
+        let sets = self.statuses.iter().chain([&self.all, &self.fit, &self.offered, &self.claimable]);
+        let orders = [&self.by_load, &self.by_latency].into_iter().flat_map(|order| order.values());
+        // Few and large: counted when asked.
+        let sets: usize = sets.map(SlotSet::heap_bytes).sum();
+        let orders: usize = orders.map(|set| size_of::<(u32, SlotSet)>() + ENTRY_BYTES + set.heap_bytes()).sum();
+        self.bytes + sets + orders
+    }
+
+    /// Enters what `agent` says of itself.
+    pub fn enter(&mut self, slot: Slot, agent: &Agent) {
+        self.all.insert(slot);
+        for cap in &agent.profile.caps {
+            self.enter_capable(slot, cap);
+        }
+        for tag in &agent.profile.tags {
+            enter(&mut self.tagged, &mut self.bytes, tag, slot);
+        }
+        super::meta::for_each_key(&agent.profile.meta, |key| {
+            enter(&mut self.with_meta, &mut self.bytes, &key, slot);
+        });
+    }
+
+    /// Takes out what `agent` says of itself.
+    pub fn leave(&mut self, slot: Slot, agent: &Agent) {
+        self.all.remove(slot);
+        for cap in &agent.profile.caps {
+            self.leave_capable(slot, cap);
+        }
+        for tag in &agent.profile.tags {
+            leave(&mut self.tagged, &mut self.bytes, tag, slot);
+        }
+        super::meta::for_each_key(&agent.profile.meta, |key| {
+            leave(&mut self.with_meta, &mut self.bytes, &key, slot);
+        });
+    }
+
+    fn enter_capable(&mut self, slot: Slot, cap: &Capability) {
+        let capable = self.capable.entry(cap.name.clone()).or_insert_with(|| {
+            self.bytes += size_of::<(Bytes, Capable)>() + cap.name.heap_bytes() + ENTRY_BYTES;
+            Capable::default()
+        });
+        counted(&mut self.bytes, &mut capable.any, |any| any.insert(slot));
+        if let Some(version) = cap.version {
+            let with_version = capable.versions.entry(version.numbers()).or_insert_with(|| {
+                self.bytes += size_of::<(VersionNumbers, SlotSet)>() + ENTRY_BYTES;
+                SlotSet::default()
+            });
+            counted(&mut self.bytes, with_version, |agents| agents.insert(slot));
+        }
+    }
+
+    fn leave_capable(&mut self, slot: Slot, cap: &Capability) {
+        let Some(capable) = self.capable.get_mut(&cap.name) else { return };
+        if let Some(version) = cap.version {
+            if let Some(agents) = capable.versions.get_mut(&version.numbers()) {
+                counted(&mut self.bytes, agents, |agents| agents.remove(slot));
+                if agents.is_empty() {
+                    self.bytes -= size_of::<(VersionNumbers, SlotSet)>() + ENTRY_BYTES + agents.heap_bytes();
+                    capable.versions.remove(&version.numbers());
+                }
+            }
+        }
+        counted(&mut self.bytes, &mut capable.any, |any| any.remove(slot));
+        if capable.any.is_empty() {
+            self.bytes -= capable.any.heap_bytes();
+            if let Some((name, _)) = self.capable.remove_entry(&cap.name) {
+                self.bytes -= size_of::<(Bytes, Capable)>() + name.heap_bytes() + ENTRY_BYTES;
+            }
+        }
+    }
+
+    /// Moves an agent from one place to another; from the default one if it is new, to the default one if it goes.
+    pub fn move_to(&mut self, slot: Slot, from: Place, to: Place) {
+        if from.status != to.status {
+            from.status.map(|status| self.statuses[status as usize].remove(slot));
+            to.status.map(|status| self.statuses[status as usize].insert(slot));
+        }
+        set(&mut self.fit, slot, to.is_fit);
+        set(&mut self.offered, slot, to.is_offered);
+        set(&mut self.claimable, slot, to.is_claimable);
+        let (was_in, is_in) = (from.status.is_some(), to.status.is_some());
+        if (was_in, from.load) != (is_in, to.load) {
+            reorder(&mut self.by_load, slot, was_in.then_some(from.load), is_in.then_some(to.load));
+        }
+        if (was_in, from.latency) != (is_in, to.latency) {
+            reorder(&mut self.by_latency, slot, was_in.then_some(from.latency), is_in.then_some(to.latency));
+        }
+    }
+}
+
+fn set(set: &mut SlotSet, slot: Slot, is_in: bool) {
+    if is_in {
+        set.insert(slot);
+    } else {
+        set.remove(slot);
+    }
+}
+
+fn reorder(order: &mut Order, slot: Slot, from: Option<u32>, to: Option<u32>) {
+    if let Some(from) = from {
+        if let Some(agents) = order.get_mut(&from) {
+            agents.remove(slot);
+            if agents.is_empty() {
+                order.remove(&from);
+            }
+        }
+    }
+    if let Some(to) = to {
+        order.entry(to).or_default().insert(slot);
+    }
+}
+
+/// Changes a set and keeps count of its bytes.
+fn counted(bytes: &mut usize, set: &mut SlotSet, change: impl FnOnce(&mut SlotSet) -> bool) {
+    *bytes -= set.heap_bytes();
+    change(set);
+    *bytes += set.heap_bytes();
+}
+
+fn enter(map: &mut AHashMap<Bytes, SlotSet>, bytes: &mut usize, key: &Bytes, slot: Slot) {
+    let agents = match map.get_mut(key) {
+        Some(agents) => agents,
+        None => {
+            *bytes += size_of::<(Bytes, SlotSet)>() + key.heap_bytes() + ENTRY_BYTES;
+            map.entry(key.clone()).or_default()
+        }
+    };
+    counted(bytes, agents, |agents| agents.insert(slot));
+}
+
+fn leave(map: &mut AHashMap<Bytes, SlotSet>, bytes: &mut usize, key: &Bytes, slot: Slot) {
+    let Some(agents) = map.get_mut(key) else { return };
+    counted(bytes, agents, |agents| agents.remove(slot));
+    if agents.is_empty() {
+        *bytes -= agents.heap_bytes();
+        if let Some((key, _)) = map.remove_entry(key) {
+            *bytes -= size_of::<(Bytes, SlotSet)>() + key.heap_bytes() + ENTRY_BYTES;
+        }
+    }
+}

@@ -1,0 +1,499 @@
+//! Agent registry: who is there, how are they, who can do this.
+//!
+//! A [`Registry`] holds [agents](agent::Agent), each with what it says of itself, its life and the claims on it. What is derived from them
+//! is the inverted [index], and the order in which the primary has to look at them again.
+//!
+//! ```text
+//!                  StatusChanged (starting, active, idle, busy, draining, error: see Status::next)
+//!                    +--+
+//!      Registered    v  |      Suspected            Died                 Removed
+//!   -------------> Alive ---------------> Suspect ---------> Dead -----------------> (gone)
+//!                    ^  <---------------    |                 |
+//!                    |      Recovered       |  Registered     |
+//!                    +----------------------+-----------------+       Deregistered: gone from anywhere
+//! ```
+//!
+//! Who may do what is decided in [`decide`], what time does in [`time`], who is offered to whom in [`find`]; waiting claimers stand in
+//! [`queue`].
+//!
+//! Most heartbeats change nothing that others can see. Such a one is an event that stays on its node ([`RegistryEvent::Pulse`]); now and
+//! then one is made known to all ([`RegistryEvent::Seen`]). What only this node knows is no part of what is saved, sent and compared.
+
+pub mod agent;
+pub mod capability;
+pub mod damping;
+pub mod decide;
+pub mod detector;
+pub mod event;
+pub mod filter;
+pub mod find;
+pub mod index;
+pub mod meta;
+pub mod queue;
+mod saved;
+pub mod slots;
+pub mod time;
+
+pub use agent::{Agent, Claim, Health, Status};
+pub use event::{ClaimEnd, Registration, RegistryEvent};
+pub use filter::Filter;
+
+use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use agent::{Flaps, Life, Pulse};
+use ahash::AHashMap;
+use index::{Index, Place};
+use slots::Slot;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The hold on deaths: so many agents are silent that it is not they who are broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Hold {
+    /// Since when, unix ms.
+    pub since: Millis,
+    /// It ends when fewer than this share of the agents is silent, percent.
+    pub share_percent: u8,
+    /// So much longer, in percent of its time to live, may an agent be silent.
+    pub extra_percent: u32,
+}
+
+/// A hold that is over, whose suspects have a little more time to be heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PastHold {
+    /// Since when, unix ms.
+    pub ended_at: Millis,
+    /// What it allowed.
+    pub extra_percent: u32,
+}
+
+/// What has happened in a registry since it came into being.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Totals {
+    /// Registrations.
+    pub registered: u64,
+    /// Suspicions.
+    pub suspected: u64,
+    /// Returns from suspicion.
+    pub recovered: u64,
+    /// Deaths.
+    pub died: u64,
+    /// Claims.
+    pub claimed: u64,
+}
+
+/// A registry of agents.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    /// The agents by their slots.
+    agents: Vec<Option<Box<Agent>>>,
+    hold: Option<Hold>,
+    past_hold: Option<PastHold>,
+    totals: Totals,
+    /// When this node loaded it, unix ms: nobody is blamed for silence before.
+    loaded_at: Millis,
+    // Derived from the agents:
+    free_slots: Vec<Slot>,
+    by_id: AHashMap<Bytes, Slot>,
+    index: Index,
+    claims: BTreeMap<Fence, Slot>,
+    claim_ends: BTreeSet<(Millis, Fence)>,
+    /// When the primary has to look at an agent, at the latest. May be too early: heartbeats move it only when it comes.
+    alarms: BTreeSet<(Millis, Slot)>,
+    alarm_of: Vec<Millis>,
+    agent_bytes: usize,
+}
+
+/// No alarm.
+const NEVER: Millis = Millis::MAX;
+
+impl Registry {
+    /// How many agents there are, the dead ones too.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// The slot of an agent.
+    pub fn slot(&self, id: &[u8]) -> Option<Slot> {
+        self.by_id.get(id).copied()
+    }
+
+    /// An agent by its id.
+    pub fn agent(&self, id: &[u8]) -> Option<&Agent> {
+        self.at(self.slot(id)?)
+    }
+
+    /// The agent in a slot.
+    pub fn at(&self, slot: Slot) -> Option<&Agent> {
+        self.agents.get(slot as usize)?.as_deref()
+    }
+
+    /// The agent that a claim is on, and the claim.
+    pub fn claim(&self, fence: Fence) -> Option<(&Agent, &Claim)> {
+        let agent = self.at(*self.claims.get(&fence)?)?;
+        let at = agent.claims.binary_search_by_key(&fence, |claim| claim.fence).ok()?;
+        Some((agent, &agent.claims[at]))
+    }
+
+    /// How many claims there are.
+    pub fn claims(&self) -> usize {
+        self.claims.len()
+    }
+
+    /// Who has what.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The hold on deaths, if one is in force.
+    pub fn hold(&self) -> Option<&Hold> {
+        self.hold.as_ref()
+    }
+
+    /// What has happened so far.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// All agents, in no particular order.
+    pub fn agents(&self) -> impl Iterator<Item = &Agent> {
+        self.agents.iter().flatten().map(|agent| &**agent)
+    }
+
+    /// Moves the alarms of agents that were heard of meanwhile. Changes nothing that anybody can see.
+    pub fn postpone(&mut self, alarms: &[(Slot, Millis)]) {
+        for (slot, when) in alarms {
+            self.set_alarm(*slot, *when);
+        }
+    }
+
+    /// Whether at least the share of the hold is silent.
+    fn is_held_silent(&self, share_percent: u8) -> bool {
+        let silent = self.index.with_status(Status::Suspect).len() as u64;
+        let living = self.len() as u64 - self.index.with_status(Status::Dead).len() as u64;
+        silent > 0 && silent * 100 >= living * u64::from(share_percent)
+    }
+
+    fn set_alarm(&mut self, slot: Slot, when: Millis) {
+        let at = slot as usize;
+        if at >= self.alarm_of.len() {
+            self.alarm_of.resize(at + 1, NEVER);
+        }
+        let known = std::mem::replace(&mut self.alarm_of[at], when);
+        if known != when {
+            if known != NEVER {
+                self.alarms.remove(&(known, slot));
+            }
+            if when != NEVER {
+                self.alarms.insert((when, slot));
+            }
+        }
+    }
+
+    fn register(&mut self, registration: &Registration) {
+        let Registration { agent: id, epoch, at, profile, status, flaps } = registration;
+        let known = self.slot(id);
+        if let Some(slot) = known {
+            self.drop_claims(slot);
+        }
+        let before = known.and_then(|slot| self.agents[slot as usize].take().map(|agent| (slot, agent)));
+        let mut agent = Agent {
+            id: id.clone(),
+            epoch: *epoch,
+            profile: profile.clone(),
+            declared: *status,
+            life: Life::Alive,
+            health: Health::Ok,
+            reason: Bytes::EMPTY,
+            registered_at: *at,
+            seen: *at,
+            load: 0,
+            flaps: flaps.map(Box::new),
+            record: before.as_ref().map(|(_, agent)| agent.record).unwrap_or_default(),
+            claims: Vec::new(),
+            pulse: Pulse::default(),
+        };
+        agent.pulse.hear(*at, profile.ttl_ms);
+        let slot = match before {
+            Some((slot, before)) => {
+                // What stays the same need not leave the index and enter it again.
+                self.index.leave(slot, &before);
+                self.agent_bytes -= before.heap_bytes();
+                agent.pulse.place = before.pulse.place;
+                slot
+            }
+            None => self.new_slot(),
+        };
+        self.index.enter(slot, &agent);
+        self.agent_bytes += agent.heap_bytes();
+        self.by_id.entry(agent.id.clone()).or_insert(slot);
+        self.agents[slot as usize] = Some(Box::new(agent));
+        self.settle(slot);
+        self.totals.registered += 1;
+    }
+
+    fn new_slot(&mut self) -> Slot {
+        self.free_slots.pop().unwrap_or_else(|| {
+            self.agents.push(None);
+            (self.agents.len() - 1) as Slot
+        })
+    }
+
+    /// Puts an agent that is complete into a new slot: from a file.
+    fn adopt(&mut self, mut agent: Box<Agent>) {
+        agent.pulse.hear(agent.seen, agent.profile.ttl_ms);
+        agent.pulse.load = agent.load;
+        let slot = self.new_slot();
+        self.index.enter(slot, &agent);
+        self.agent_bytes += agent.heap_bytes();
+        self.by_id.insert(agent.id.clone(), slot);
+        for claim in &agent.claims {
+            self.claims.insert(claim.fence, slot);
+            self.claim_ends.insert((claim.ends_at, claim.fence));
+        }
+        self.agents[slot as usize] = Some(agent);
+        self.settle(slot);
+    }
+
+    fn remove(&mut self, id: &[u8]) {
+        let Some(slot) = self.slot(id) else { return };
+        self.drop_claims(slot);
+        self.set_alarm(slot, NEVER);
+        let Some(agent) = self.agents[slot as usize].take() else { return };
+        self.index.leave(slot, &agent);
+        self.index.move_to(slot, agent.pulse.place, Place::default());
+        self.agent_bytes -= agent.heap_bytes();
+        self.by_id.remove(id);
+        self.free_slots.push(slot);
+    }
+
+    /// Changes an agent, and moves it to where it then belongs.
+    fn edit(&mut self, id: &[u8], change: impl FnOnce(&mut Agent)) {
+        let Some(slot) = self.slot(id) else { return };
+        let Some(agent) = self.agents[slot as usize].as_deref_mut() else { return };
+        self.agent_bytes -= agent.heap_bytes();
+        change(agent);
+        self.agent_bytes += agent.heap_bytes();
+        self.settle(slot);
+    }
+
+    /// Moves an agent to where it belongs in the indexes.
+    fn settle(&mut self, slot: Slot) {
+        let Some(agent) = self.agents[slot as usize].as_deref_mut() else { return };
+        let place = Place::of(agent);
+        let from = std::mem::replace(&mut agent.pulse.place, place);
+        if from != place {
+            self.index.move_to(slot, from, place);
+        }
+        let alarm = time::alarm(agent);
+        let known = self.alarm_of.get(slot as usize).copied().unwrap_or(NEVER);
+        // A later alarm is left to be moved when it comes, unless it was for something else.
+        if alarm < known || !matches!(agent.life, Life::Alive) {
+            self.set_alarm(slot, alarm);
+        }
+    }
+
+    fn pulse(&mut self, id: &[u8], at: Millis, suspect_at: Millis, load: Option<u16>, is_measured: bool) {
+        let Some(slot) = self.slot(id) else { return };
+        let Some(agent) = self.agents[slot as usize].as_deref_mut() else { return };
+        let pulse = &mut agent.pulse;
+        let interval = at.saturating_sub(pulse.beat);
+        (pulse.beat, pulse.suspect_at) = (at, suspect_at);
+        if is_measured {
+            if pulse.intervals.is_none() {
+                pulse.intervals = Some(Box::default());
+                self.agent_bytes += pulse.intervals.as_ref().map_or(0, |intervals| intervals.memory_bytes());
+            }
+            // A silence that made it suspect says nothing of its rhythm.
+            if let Some(intervals) = pulse.intervals.as_mut().filter(|_| interval <= agent.profile.ttl_ms) {
+                intervals.push(interval);
+            }
+        } else if let Some(intervals) = pulse.intervals.take() {
+            self.agent_bytes -= intervals.memory_bytes();
+        }
+        let has_moved = load.is_some_and(|load| std::mem::replace(&mut pulse.load, load) != load);
+        if has_moved || suspect_at < self.alarm_of[slot as usize] {
+            self.settle(slot);
+        }
+    }
+
+    fn claimed(&mut self, fence: Fence, id: &[u8], claim: Claim) {
+        let Some(slot) = self.slot(id) else { return };
+        if self.claims.contains_key(&fence) {
+            return;
+        }
+        self.claims.insert(fence, slot);
+        self.claim_ends.insert((claim.ends_at, fence));
+        self.totals.claimed += 1;
+        self.edit(id, |agent| {
+            let at = agent.claims.partition_point(|known| known.fence < fence);
+            agent.claims.insert(at, claim);
+        });
+    }
+
+    fn released(&mut self, fence: Fence, end: ClaimEnd) {
+        let Some(slot) = self.claims.remove(&fence) else { return };
+        let Some(id) = self.at(slot).map(|agent| agent.id.clone()) else { return };
+        let mut ends_at = 0;
+        self.edit(&id, |agent| {
+            if let Ok(at) = agent.claims.binary_search_by_key(&fence, |claim| claim.fence) {
+                ends_at = agent.claims.remove(at).ends_at;
+            }
+            if agent.claims.is_empty() {
+                agent.claims = Vec::new();
+            }
+            match end {
+                ClaimEnd::Released { is_ok, duration_us } => agent.record.add(is_ok, duration_us),
+                ClaimEnd::Expired | ClaimEnd::TakenBack => {}
+            }
+        });
+        self.claim_ends.remove(&(ends_at, fence));
+    }
+
+    fn drop_claims(&mut self, slot: Slot) {
+        let Some(agent) = self.agents[slot as usize].as_deref_mut() else { return };
+        self.agent_bytes -= agent.heap_bytes();
+        for claim in std::mem::take(&mut agent.claims) {
+            self.claims.remove(&claim.fence);
+            self.claim_ends.remove(&(claim.ends_at, claim.fence));
+        }
+        self.agent_bytes += agent.heap_bytes();
+    }
+
+    fn died(&mut self, id: &[u8], since: Millis, remove_at: Millis) {
+        if let Some(slot) = self.slot(id) {
+            self.drop_claims(slot);
+        }
+        self.edit(id, |agent| agent.life = Life::Dead { since, remove_at });
+        self.totals.died += 1;
+    }
+}
+
+impl Pulse {
+    fn hear(&mut self, at: Millis, ttl_ms: Millis) {
+        (self.beat, self.suspect_at) = (at, at.saturating_add(ttl_ms));
+    }
+}
+
+impl Agent {
+    fn is_alive_after(&mut self, at: Millis, flaps: Option<Flaps>) {
+        self.life = Life::Alive;
+        self.flaps = flaps.map(Box::new);
+        self.pulse.hear(self.pulse.beat.max(at), self.profile.ttl_ms);
+    }
+}
+
+impl Entity for Registry {
+    type Event = RegistryEvent;
+
+    const SERVICE: Service = Service::Registry;
+    const TYPE_NAME: &'static str = "ltmcagent";
+    const TYPE_TAG: u8 = 2;
+    const WATCH_EVENTS_MAX: usize = 4096;
+
+    fn apply(&mut self, event: &RegistryEvent) {
+        match event {
+            RegistryEvent::Registered(registration) => self.register(registration),
+            RegistryEvent::Deregistered { agent, .. } | RegistryEvent::Removed { agent, .. } => self.remove(agent),
+            RegistryEvent::Pulse { agent, at, suspect_at, load, is_measured } => {
+                self.pulse(agent, *at, *suspect_at, *load, *is_measured);
+            }
+            RegistryEvent::Seen { agent, at, load } => self.edit(agent, |agent| {
+                (agent.seen, agent.load) = (*at, *load);
+                if agent.pulse.beat < *at {
+                    // A replica: this is all it hears.
+                    agent.pulse.hear(*at, agent.profile.ttl_ms);
+                }
+                agent.pulse.load = *load;
+            }),
+            RegistryEvent::StatusChanged { agent, status, .. } => self.edit(agent, |agent| agent.declared = *status),
+            RegistryEvent::HealthChanged { agent, health, reason, .. } => self.edit(agent, |agent| {
+                (agent.health, agent.reason) = (*health, reason.clone());
+            }),
+            RegistryEvent::Suspected { agent, at, dead_at } => {
+                self.edit(agent, |agent| agent.life = Life::Suspect { since: *at, dead_at: *dead_at });
+                self.totals.suspected += 1;
+            }
+            RegistryEvent::Recovered { agent, at, flaps } => {
+                self.edit(agent, |agent| agent.is_alive_after(*at, *flaps));
+                self.totals.recovered += 1;
+            }
+            RegistryEvent::Died { agent, at, remove_at } => self.died(agent, *at, *remove_at),
+            RegistryEvent::Undamped { agent, .. } => self.edit(agent, |agent| {
+                if let Some(flaps) = &mut agent.flaps {
+                    flaps.damped_until = 0;
+                }
+            }),
+            RegistryEvent::Claimed { fence, agent, at, ends_at, reference } => {
+                let claim = Claim { fence: *fence, since: *at, ends_at: *ends_at, reference: reference.clone() };
+                self.claimed(*fence, agent, claim);
+            }
+            RegistryEvent::Released { fence, end, .. } => self.released(*fence, *end),
+            RegistryEvent::HoldBegan { at, share_percent, extra_percent } => {
+                let (since, share_percent, extra_percent) = (*at, *share_percent, *extra_percent);
+                self.hold = Some(Hold { since, share_percent, extra_percent });
+            }
+            RegistryEvent::HoldEnded { at } => {
+                let past = self.hold.take();
+                self.past_hold = past.map(|hold| PastHold { ended_at: *at, extra_percent: hold.extra_percent });
+            }
+        }
+    }
+
+    fn admit(event: &RegistryEvent) -> Result<(), Error> {
+        saved::admit(event)
+    }
+
+    fn expires_at(&self) -> Option<Millis> {
+        None
+    }
+
+    fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {
+        if self.hold.as_ref().is_some_and(|hold| !self.is_held_silent(hold.share_percent)) {
+            // At once, but not 0: a replica, which waits for the primary to decide it, would look again and again.
+            return Some(1);
+        }
+        let alarm = self.alarms.first().map(|(when, _)| *when);
+        let claim_end = self.claim_ends.first().map(|(when, _)| *when);
+        alarm.into_iter().chain(claim_end).min()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    fn last_fence(&self) -> Fence {
+        let epoch = self.agents().map(|agent| agent.epoch).max().unwrap_or(0);
+        epoch.max(self.claims.last_key_value().map_or(0, |(fence, _)| *fence))
+    }
+
+    fn connections(&self) -> Vec<Connection> {
+        Vec::new()
+    }
+
+    fn unties(&self, _event: &RegistryEvent) -> Option<Connection> {
+        None
+    }
+
+    fn memory_bytes(&self) -> usize {
+        saved::memory_bytes(self)
+    }
+
+    fn free_effort(&self) -> usize {
+        self.agents.len().max(1)
+    }
+
+    fn loaded(&mut self, now: Millis) {
+        self.loaded_at = now;
+    }
+
+    fn check(&self) -> Result<(), Invariant> {
+        saved::check(self)
+    }
+
+    fn check_after(&self, event: &RegistryEvent) -> Result<(), Invariant> {
+        saved::check_after(self, event)
+    }
+
+    fn rebuild(&mut self) {
+        saved::rebuild(self);
+    }
+}

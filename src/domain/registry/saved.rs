@@ -1,0 +1,234 @@
+//! What is saved of a registry, and what has to hold for what was loaded.
+
+use super::agent::{Agent, Claim, Life};
+use super::event::{Registration, RegistryEvent};
+use super::index::Index;
+use super::slots::Slot;
+use super::{damping, meta, time, Hold, PastHold, Place, Registry, Totals};
+use crate::domain::fence::check_fence;
+use crate::domain::limits::{
+    AGENT_LABELS_MAX, AGENT_TEXT_BYTES_MAX, CAPABILITY_BYTES_MAX, CAPACITY_MAX, DURATION_MS_MAX, ID_BYTES_MAX,
+};
+use crate::domain::{Bytes, Error, Invariant, Millis};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What is saved: the agents in the order of their epochs, so that equal registries are equal bytes whatever slots they use.
+#[derive(Serialize, Deserialize)]
+struct Saved<A> {
+    hold: Option<Hold>,
+    past_hold: Option<PastHold>,
+    totals: Totals,
+    agents: Vec<A>,
+}
+
+impl Serialize for Registry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut agents: Vec<&Agent> = self.agents().collect();
+        agents.sort_unstable_by_key(|agent| agent.epoch);
+        let Registry { hold, past_hold, totals, .. } = *self;
+        Saved { hold, past_hold, totals, agents }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Registry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let saved = Saved::<Box<Agent>>::deserialize(deserializer)?;
+        let Saved { hold, past_hold, totals, agents } = saved;
+        let mut registry = Registry { hold, past_hold, totals, ..Registry::default() };
+        for agent in agents {
+            if registry.slot(&agent.id).is_some() {
+                return Err(serde::de::Error::custom("an agent is there twice"));
+            }
+            registry.adopt(agent);
+        }
+        Ok(registry)
+    }
+}
+
+fn is_time(when: Millis) -> bool {
+    // Far from every overflow, and within what Redis takes for a time.
+    when <= i64::MAX as Millis / 4
+}
+
+fn is_id(id: &[u8]) -> bool {
+    (1..=ID_BYTES_MAX).contains(&id.len())
+}
+
+/// Errs if an event from an unchecked payload is out of the bounds that the commands keep.
+pub fn admit(event: &RegistryEvent) -> Result<(), Error> {
+    let fits = event.agent().is_none_or(|agent| is_id(agent)) && is_time(event.at());
+    let rest_fits = match event {
+        RegistryEvent::Registered(registration) => return admit_registration(registration, fits),
+        RegistryEvent::Pulse { .. } => return Err(Error::usage("payload holds an event that never travels")),
+        RegistryEvent::Seen { load, .. } => *load <= 1000,
+        RegistryEvent::StatusChanged { status, .. } => status.is_declared(),
+        RegistryEvent::HealthChanged { reason, .. } => reason.len() <= AGENT_TEXT_BYTES_MAX,
+        RegistryEvent::Suspected { dead_at, .. } => is_time(*dead_at),
+        RegistryEvent::Died { remove_at, .. } => is_time(*remove_at),
+        RegistryEvent::Recovered { flaps, .. } => flaps.is_none_or(|flaps| is_flaps(&flaps)),
+        RegistryEvent::Claimed { fence, ends_at, reference, .. } => {
+            check_fence(*fence)?;
+            is_time(*ends_at) && reference.len() <= AGENT_TEXT_BYTES_MAX
+        }
+        RegistryEvent::HoldBegan { share_percent, .. } => (1..=100).contains(share_percent),
+        RegistryEvent::Deregistered { .. }
+        | RegistryEvent::Removed { .. }
+        | RegistryEvent::Undamped { .. }
+        | RegistryEvent::Released { .. }
+        | RegistryEvent::HoldEnded { .. } => true,
+    };
+    if fits && rest_fits {
+        return Ok(());
+    }
+    Err(Error::usage("payload holds an event of a registry that is out of bounds"))
+}
+
+fn admit_registration(registration: &Registration, fits: bool) -> Result<(), Error> {
+    check_fence(registration.epoch)?;
+    let profile = &registration.profile;
+    let texts = [&profile.name, &profile.session].into_iter().all(|text| text.len() <= AGENT_TEXT_BYTES_MAX);
+    let caps = profile.caps.len() <= AGENT_LABELS_MAX
+        && profile.caps.iter().all(super::capability::Capability::is_valid)
+        && profile.caps.is_sorted_by(|one, next| one < next);
+    let tags = profile.tags.len() <= AGENT_LABELS_MAX
+        && profile.tags.iter().all(|tag| (1..=CAPABILITY_BYTES_MAX).contains(&tag.len()))
+        && profile.tags.is_sorted_by(|one, next| one < next);
+    let numbers = u64::from(profile.capacity) <= CAPACITY_MAX && (1..=DURATION_MS_MAX).contains(&profile.ttl_ms);
+    let status = registration.status.is_declared() && registration.flaps.is_none_or(|flaps| is_flaps(&flaps));
+    meta::admit(&profile.meta)?;
+    if fits && texts && caps && tags && numbers && status {
+        return Ok(());
+    }
+    Err(Error::usage("payload holds an agent that is out of bounds"))
+}
+
+fn is_flaps(flaps: &super::agent::Flaps) -> bool {
+    flaps.penalty <= damping::PENALTY_MAX && is_time(flaps.at) && is_time(flaps.damped_until)
+}
+
+fn rule(holds: bool, text: &str) -> Result<(), Invariant> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Invariant(text.into()))
+    }
+}
+
+/// Whether all invariants hold.
+pub fn check(registry: &Registry) -> Result<(), Invariant> {
+    let mut claims = 0;
+    for agent in registry.agents() {
+        check_agent(registry, agent)?;
+        claims += agent.claims.len();
+    }
+    rule(registry.agents().count() == registry.len(), "the ids differ from the agents")?;
+    rule(registry.free_slots.len() + registry.len() == registry.agents.len(), "the free slots differ from the agents")?;
+    rule(claims == registry.claims.len(), "the claims differ from those of the agents")?;
+    rule(claims == registry.claim_ends.len(), "the ends of claims differ from the claims")?;
+    rule(registry.alarms.len() == registry.len(), "an agent has no alarm")?;
+    rule(registry.agent_bytes == counted_bytes(registry), "the counted bytes differ from the agents")?;
+    rule(registry.index == index_of(registry), "the indexes differ from the agents")?;
+    let hold = registry.hold.as_ref();
+    rule(hold.is_none_or(|hold| (1..=100).contains(&hold.share_percent)), "the hold is out of bounds")
+}
+
+/// The same after one event. In a large registry only the agent that it is about is looked at.
+pub fn check_after(registry: &Registry, event: &RegistryEvent) -> Result<(), Invariant> {
+    const SMALL: usize = 40;
+    if registry.len() <= SMALL {
+        return check(registry);
+    }
+    let agent = event.agent().and_then(|agent| registry.agent(agent));
+    agent.map_or(Ok(()), |agent| check_agent(registry, agent))
+}
+
+fn check_agent(registry: &Registry, agent: &Agent) -> Result<(), Invariant> {
+    rule(agent.declared.is_declared() && is_id(&agent.id) && agent.load <= 1000, "an agent is out of bounds")?;
+    let registration = Registration {
+        agent: agent.id.clone(),
+        epoch: agent.epoch,
+        at: agent.registered_at,
+        profile: agent.profile.clone(),
+        status: agent.declared,
+        flaps: agent.flaps.as_deref().copied(),
+    };
+    let fits = is_time(agent.seen) && is_time(agent.registered_at) && agent.reason.len() <= AGENT_TEXT_BYTES_MAX;
+    admit_registration(&registration, fits).map_err(|error| Invariant(error.text.into_owned()))?;
+    let slot = registry.slot(&agent.id);
+    rule(slot.and_then(|slot| registry.at(slot)).is_some_and(|at| at.id == agent.id), "an agent is in a wrong slot")?;
+    let times = match agent.life {
+        Life::Alive => true,
+        Life::Suspect { since, dead_at } => is_time(since) && is_time(dead_at),
+        Life::Dead { since, remove_at } => is_time(since) && is_time(remove_at) && agent.claims.is_empty(),
+    };
+    rule(times, "the life of an agent is out of bounds")?;
+    let room = agent.claims.len() <= agent.profile.capacity as usize;
+    rule(room && agent.claims.is_sorted_by(|one, next| one.fence < next.fence), "an agent has too many claims")?;
+    let known = |claim: &Claim| {
+        check_fence(claim.fence).is_ok()
+            && registry.claims.get(&claim.fence).copied() == slot
+            && registry.claim_ends.contains(&(claim.ends_at, claim.fence))
+            && is_time(claim.ends_at)
+            && claim.reference.len() <= AGENT_TEXT_BYTES_MAX
+    };
+    rule(agent.claims.iter().all(known), "a claim is out of bounds or not indexed")?;
+    rule(agent.pulse.place == Place::of(agent), "an agent is in a wrong place of the indexes")?;
+    let alarm = slot.and_then(|slot| registry.alarm_of.get(slot as usize)).copied().unwrap_or(super::NEVER);
+    let is_in_time = matches!(agent.life, Life::Suspect { .. } | Life::Dead { .. }) || alarm <= time::alarm(agent);
+    rule(is_in_time && slot.is_some_and(|slot| registry.alarms.contains(&(alarm, slot))), "an alarm is late or missing")
+}
+
+fn counted_bytes(registry: &Registry) -> usize {
+    registry.agents().map(Agent::heap_bytes).sum()
+}
+
+fn index_of(registry: &Registry) -> Index {
+    let mut index = Index::default();
+    for (slot, agent) in registry.agents.iter().enumerate() {
+        if let Some(agent) = agent {
+            index.enter(slot as Slot, agent);
+            index.move_to(slot as Slot, Place::default(), Place::of(agent));
+        }
+    }
+    index
+}
+
+/// Makes everything derived anew from the agents.
+pub fn rebuild(registry: &mut Registry) {
+    let agents = std::mem::take(&mut registry.agents);
+    let Registry { hold, past_hold, totals, loaded_at, .. } = *registry;
+    *registry = Registry { hold, past_hold, totals, loaded_at, ..Registry::default() };
+    for mut agent in agents.into_iter().flatten() {
+        agent.pulse.place = Place::default();
+        let pulse = std::mem::take(&mut agent.pulse);
+        let slot = registry.agents.len();
+        registry.adopt(agent);
+        // What this node heard of its heart is no derived state.
+        if let Some(agent) = registry.agents[slot].as_deref_mut() {
+            registry.agent_bytes -= agent.heap_bytes();
+            let place = agent.pulse.place;
+            agent.pulse = super::Pulse { place, ..pulse };
+            registry.agent_bytes += agent.heap_bytes();
+        }
+        registry.settle(slot as Slot);
+    }
+}
+
+/// Bytes held by the registry, its agents and its indexes.
+pub fn memory_bytes(registry: &Registry) -> usize {
+    // A B-tree's nodes are about three quarters full; a hash map has a control byte for each of its places, of which it fills seven
+    // eighths at most.
+    let tree = |len: usize, entry: usize| len * entry * 4 / 3;
+    let places = registry.by_id.capacity() * 8 / 7;
+    size_of::<Registry>()
+        + registry.agents.capacity() * size_of::<Option<Box<Agent>>>()
+        + registry.len() * size_of::<Agent>()
+        + registry.agent_bytes
+        + places * (size_of::<(Bytes, Slot)>() + 1)
+        + registry.index.memory_bytes()
+        + tree(registry.claims.len(), size_of::<(u64, Slot)>())
+        + tree(registry.claim_ends.len(), size_of::<(Millis, u64)>())
+        + tree(registry.alarms.len(), size_of::<(Millis, Slot)>())
+        + registry.alarm_of.capacity() * size_of::<Millis>()
+        + registry.free_slots.capacity() * size_of::<Slot>()
+}

@@ -1,0 +1,369 @@
+//! Sets of agents, by the number of the slot that each agent has in its registry: what the inverted indexes are made of.
+//!
+//! A small set is a sorted list, a large one a bitmap, after the containers of S. Chambi et al., "Better bitmap performance with Roaring
+//! bitmaps" (2016). So a tag that one agent has costs a few bytes, and the intersection of large sets takes one step for 64 agents.
+
+use smallvec::SmallVec;
+
+/// The place of an agent in its registry. Given anew when an agent is gone; it means nothing outside this process.
+pub type Slot = u32;
+
+/// A set of slots.
+#[derive(Debug, Clone)]
+pub enum SlotSet {
+    /// In order.
+    Few(SmallVec<[Slot; 4]>),
+    /// A bit for each slot.
+    Many(Bits),
+}
+
+/// A bitmap that knows how many of its bits are set.
+#[derive(Debug, Clone, Default)]
+pub struct Bits {
+    words: Vec<u64>,
+    len: u32,
+}
+
+/// Up to so many slots are always a list.
+const FEW: usize = 64;
+/// A list becomes a bitmap when more than one of so many slots is in it, which is where both take the same room.
+const SPARSE: usize = 32;
+
+impl Default for SlotSet {
+    fn default() -> Self {
+        SlotSet::Few(SmallVec::new())
+    }
+}
+
+impl SlotSet {
+    /// The slots of a list that is in order and without duplicates.
+    pub fn from_sorted(slots: SmallVec<[Slot; 4]>) -> Self {
+        SlotSet::Few(slots)
+    }
+
+    /// How many are in it.
+    pub fn len(&self) -> usize {
+        match self {
+            SlotSet::Few(list) => list.len(),
+            SlotSet::Many(bits) => bits.len as usize,
+        }
+    }
+
+    /// Whether none is in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether `slot` is in it.
+    pub fn contains(&self, slot: Slot) -> bool {
+        match self {
+            SlotSet::Few(list) => list.binary_search(&slot).is_ok(),
+            SlotSet::Many(bits) => bits.contains(slot),
+        }
+    }
+
+    /// Puts `slot` into it. False if it was there.
+    pub fn insert(&mut self, slot: Slot) -> bool {
+        match self {
+            SlotSet::Few(list) => {
+                let Err(at) = list.binary_search(&slot) else { return false };
+                list.insert(at, slot);
+                let span = list.last().map_or(0, |last| *last as usize + 1);
+                if list.len() > FEW && list.len() * SPARSE > span {
+                    *self = SlotSet::Many(Bits::of(list.iter().copied()));
+                }
+                true
+            }
+            SlotSet::Many(bits) => bits.insert(slot),
+        }
+    }
+
+    /// Takes `slot` out of it. False if it was not there.
+    pub fn remove(&mut self, slot: Slot) -> bool {
+        match self {
+            SlotSet::Few(list) => {
+                let Ok(at) = list.binary_search(&slot) else { return false };
+                list.remove(at);
+                if list.spilled() && list.len() * 4 < list.capacity() {
+                    list.shrink_to_fit();
+                }
+                true
+            }
+            SlotSet::Many(bits) => {
+                let was_there = bits.remove(slot);
+                // Four times sparser than where it became a bitmap, so that it does not go to and fro.
+                if (bits.len as usize) * 4 * SPARSE < bits.words.len() * 64 || (bits.len as usize) < FEW / 2 {
+                    *self = SlotSet::Few(self.iter().collect());
+                }
+                was_there
+            }
+        }
+    }
+
+    /// The slots, in order.
+    pub fn iter(&self) -> Slots<'_> {
+        match self {
+            SlotSet::Few(list) => Slots::Few(list.iter()),
+            SlotSet::Many(bits) => Slots::Many { words: &bits.words, at: 0, word: bits.words.first().copied().unwrap_or(0) },
+        }
+    }
+
+    /// The slot that has `n` others before it.
+    pub fn nth(&self, n: usize) -> Option<Slot> {
+        match self {
+            SlotSet::Few(list) => list.get(n).copied(),
+            SlotSet::Many(bits) => bits.nth(n),
+        }
+    }
+
+    /// Calls `visit` with each slot that is in both sets, in order, until it says false. False if it did.
+    pub fn visit_common(&self, other: &SlotSet, mut visit: impl FnMut(Slot) -> bool) -> bool {
+        match (self, other) {
+            (SlotSet::Many(one), SlotSet::Many(two)) => {
+                for (at, (one, two)) in one.words.iter().zip(&two.words).enumerate() {
+                    let mut word = one & two;
+                    while word != 0 {
+                        if !visit((at * 64) as Slot + word.trailing_zeros()) {
+                            return false;
+                        }
+                        word &= word - 1;
+                    }
+                }
+                true
+            }
+            (SlotSet::Few(_), _) if self.len() <= other.len() || matches!(other, SlotSet::Many(_)) => {
+                self.iter().all(|slot| !other.contains(slot) || visit(slot))
+            }
+            _ => other.iter().all(|slot| !self.contains(slot) || visit(slot)),
+        }
+    }
+
+    /// Bytes allocated outside the struct itself.
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            SlotSet::Few(list) if list.spilled() => list.capacity() * std::mem::size_of::<Slot>(),
+            SlotSet::Few(_) => 0,
+            SlotSet::Many(bits) => bits.words.capacity() * 8,
+        }
+    }
+}
+
+impl PartialEq for SlotSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().eq(other.iter())
+    }
+}
+
+impl Bits {
+    fn of(slots: impl Iterator<Item = Slot>) -> Self {
+        let mut bits = Bits::default();
+        slots.for_each(|slot| {
+            bits.insert(slot);
+        });
+        bits
+    }
+
+    fn place(slot: Slot) -> (usize, u64) {
+        (slot as usize / 64, 1 << (slot % 64))
+    }
+
+    fn contains(&self, slot: Slot) -> bool {
+        let (at, bit) = Self::place(slot);
+        self.words.get(at).is_some_and(|word| word & bit != 0)
+    }
+
+    fn insert(&mut self, slot: Slot) -> bool {
+        let (at, bit) = Self::place(slot);
+        if at >= self.words.len() {
+            self.words.resize(at + 1, 0);
+        }
+        let is_new = self.words[at] & bit == 0;
+        self.words[at] |= bit;
+        self.len += u32::from(is_new);
+        is_new
+    }
+
+    fn remove(&mut self, slot: Slot) -> bool {
+        let (at, bit) = Self::place(slot);
+        let Some(word) = self.words.get_mut(at) else { return false };
+        let was_there = *word & bit != 0;
+        *word &= !bit;
+        self.len -= u32::from(was_there);
+        while self.words.last() == Some(&0) {
+            self.words.pop();
+        }
+        was_there
+    }
+
+    fn nth(&self, mut n: usize) -> Option<Slot> {
+        for (at, word) in self.words.iter().enumerate() {
+            let ones = word.count_ones() as usize;
+            if n < ones {
+                let mut word = *word;
+                (0..n).for_each(|_| word &= word - 1);
+                return Some((at * 64) as Slot + word.trailing_zeros());
+            }
+            n -= ones;
+        }
+        None
+    }
+
+    fn add_all(&mut self, set: &SlotSet) {
+        match set {
+            SlotSet::Few(list) => list.iter().for_each(|slot| drop(self.insert(*slot))),
+            SlotSet::Many(bits) => {
+                if self.words.len() < bits.words.len() {
+                    self.words.resize(bits.words.len(), 0);
+                }
+                self.words.iter_mut().zip(&bits.words).for_each(|(own, other)| *own |= other);
+            }
+        }
+    }
+
+    fn keep_all(&mut self, bits: &Bits) {
+        self.words.truncate(bits.words.len());
+        self.words.iter_mut().zip(&bits.words).for_each(|(own, other)| *own &= other);
+    }
+
+    fn count(mut self) -> Self {
+        self.len = self.words.iter().map(|word| word.count_ones()).sum();
+        self
+    }
+}
+
+/// The slots of a set, in order.
+#[derive(Debug, Clone)]
+pub enum Slots<'a> {
+    /// Of a list.
+    Few(std::slice::Iter<'a, Slot>),
+    /// Of a bitmap.
+    Many {
+        /// The bitmap.
+        words: &'a [u64],
+        /// Which word is being read.
+        at: usize,
+        /// What is left of it.
+        word: u64,
+    },
+}
+
+impl Iterator for Slots<'_> {
+    type Item = Slot;
+
+    fn next(&mut self) -> Option<Slot> {
+        match self {
+            Slots::Few(list) => list.next().copied(),
+            Slots::Many { words, at, word } => {
+                while *word == 0 {
+                    *at += 1;
+                    *word = *words.get(*at)?;
+                }
+                let slot = (*at * 64) as Slot + word.trailing_zeros();
+                *word &= *word - 1;
+                Some(slot)
+            }
+        }
+    }
+}
+
+/// Sets of which a slot has to be in at least one.
+pub type AnyOf<'a> = SmallVec<[&'a SlotSet; 2]>;
+
+/// The slots that are in at least one set of every group.
+pub fn in_all(mut groups: SmallVec<[AnyOf<'_>; 8]>) -> SlotSet {
+    let size = |group: &AnyOf| group.iter().map(|set| set.len()).sum::<usize>();
+    groups.sort_by_key(size);
+    let Some((smallest, others)) = groups.split_first() else { return SlotSet::default() };
+    let in_others = |slot: Slot| others.iter().all(|group| group.iter().any(|set| set.contains(slot)));
+    if let [SlotSet::Few(list)] = smallest[..] {
+        return SlotSet::Few(list.iter().copied().filter(|slot| in_others(*slot)).collect());
+    }
+    if smallest.iter().all(|set| matches!(set, SlotSet::Few(_))) {
+        let mut slots: SmallVec<[Slot; 4]> = smallest.iter().flat_map(|set| set.iter()).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        slots.retain(|slot| in_others(*slot));
+        return SlotSet::Few(slots);
+    }
+    let mut bits = union_of(smallest);
+    for group in others {
+        match group[..] {
+            [SlotSet::Many(other)] => bits.keep_all(other),
+            _ => bits.keep_all(&union_of(group)),
+        }
+    }
+    SlotSet::Many(bits.count())
+}
+
+fn union_of(group: &AnyOf) -> Bits {
+    let mut bits = Bits::default();
+    group.iter().for_each(|set| bits.add_all(set));
+    bits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smallvec::smallvec;
+    use std::collections::BTreeSet;
+
+    /// A pseudo-random sequence (xorshift), so that a failure repeats.
+    fn numbers(mut seed: u64) -> impl Iterator<Item = u64> {
+        std::iter::repeat_with(move || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed
+        })
+    }
+
+    #[test]
+    fn a_slot_set_is_a_set_in_either_form() {
+        let mut random = numbers(7);
+        let mut next = |below: u64| (random.next().unwrap_or(0) % below) as Slot;
+        let (mut set, mut naive) = (SlotSet::default(), BTreeSet::new());
+        let mut forms = BTreeSet::new();
+        for step in 0..60_000u64 {
+            // Grows, then shrinks, then grows again.
+            let slot = next(3_000);
+            if next(100) < if (step / 20_000) % 2 == 0 { 70 } else { 20 } {
+                assert_eq!(set.insert(slot), naive.insert(slot));
+            } else {
+                assert_eq!(set.remove(slot), naive.remove(&slot));
+            }
+            forms.insert(matches!(set, SlotSet::Many(_)));
+            assert_eq!(set.len(), naive.len());
+            if step % 97 == 0 {
+                assert!(set.iter().eq(naive.iter().copied()), "step {step}");
+                let n = next(naive.len() as u64 + 1) as usize;
+                assert_eq!(set.nth(n), naive.iter().nth(n).copied());
+            }
+        }
+        assert_eq!(forms.len(), 2, "both forms were used");
+    }
+
+    #[test]
+    fn intersections_are_those_of_plain_sets() {
+        let mut random = numbers(11);
+        for round in 0..200u64 {
+            let mut make = |one_in: u64| -> SlotSet {
+                let mut set = SlotSet::default();
+                let picked = (0..2_000).filter(|_| random.next().unwrap_or(0) % one_in == 0);
+                picked.for_each(|slot| drop(set.insert(slot)));
+                set
+            };
+            let (a, b, c, d) = (make(2), make(1 + round % 50), make(3), make(400));
+            let groups: [AnyOf; 3] = [smallvec![&a], smallvec![&b, &d], smallvec![&c]];
+            let naive = (0..2_000).filter(|s| a.contains(*s) && (b.contains(*s) || d.contains(*s)) && c.contains(*s));
+            let found = in_all(groups.into_iter().collect());
+            assert!(found.iter().eq(naive.clone()), "round {round}");
+            assert_eq!(found.len(), naive.count());
+            let mut common = Vec::new();
+            assert!(b.visit_common(&a, |slot| {
+                common.push(slot);
+                true
+            }));
+            assert!(common.iter().copied().eq((0..2_000).filter(|s| a.contains(*s) && b.contains(*s))));
+        }
+    }
+}

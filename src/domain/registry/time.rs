@@ -1,0 +1,191 @@
+//! What time does to a registry: silence makes suspects and then dead, claims end, the dead are forgotten.
+//!
+//! Only the primary decides it, and writes the times that follow into the events. A reader anywhere may derive that an agent is suspect
+//! before that is decided ([`View::status`]).
+
+use super::agent::{Agent, Life, Status};
+use super::event::{ClaimEnd, RegistryEvent};
+use super::slots::{Slot, SlotSet};
+use super::{Registry, NEVER};
+use crate::domain::Millis;
+
+/// From where a registry is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// The time, unix ms.
+    pub now: Millis,
+    /// Since when this node hears the heartbeats itself, unix ms: nobody is blamed for silence before. After a load or a failover
+    /// this is one time to live of grace for everyone.
+    pub since: Millis,
+    /// Whether this is a replica. It knows heartbeats roughly only, and takes half a time to live more.
+    pub is_replica: bool,
+}
+
+/// What is decided by settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// An agent that is silent for so many percent of its time to live is dead; above 100, where suspicion begins.
+    pub dead_percent: u64,
+    /// So long a dead agent is remembered, ms.
+    pub grace_ms: Millis,
+    /// The half-life of the penalty for coming and going, ms; 0 without damping.
+    pub damping_half_life_ms: Millis,
+    /// Phi at which an agent is suspect; `None` if only the deadline counts.
+    pub phi_threshold: Option<u64>,
+    /// If at least this share of the agents is silent at a time, nobody dies for a while, percent; 0 for never.
+    pub hold_share_percent: u8,
+    /// But only if so many are silent.
+    pub hold_agents_min: usize,
+    /// So much longer, in percent of its time to live, may an agent be silent then.
+    pub hold_extra_percent: u32,
+}
+
+/// What the scheduler has to do about a registry.
+#[derive(Debug, Default)]
+pub struct Due {
+    /// What was decided.
+    pub events: Vec<RegistryEvent>,
+    /// Agents that were heard of meanwhile, and when to look at them again.
+    pub later: Vec<(Slot, Millis)>,
+}
+
+fn share_of(ttl_ms: Millis, percent: u64) -> Millis {
+    (u128::from(ttl_ms) * u128::from(percent) / 100) as Millis
+}
+
+/// When to look at an agent, at the earliest: what the grace after a load and the hold add is found out then.
+pub fn alarm(agent: &Agent) -> Millis {
+    match agent.life {
+        Life::Alive => agent.pulse.suspect_at.min(undamped_at(agent)),
+        Life::Suspect { dead_at, .. } => dead_at.min(undamped_at(agent)),
+        Life::Dead { remove_at, .. } => remove_at,
+    }
+}
+
+fn undamped_at(agent: &Agent) -> Millis {
+    agent.flaps.as_ref().map(|flaps| flaps.damped_until).filter(|until| *until > 0).unwrap_or(NEVER)
+}
+
+impl View {
+    /// The status of an agent for a reader: suspicion shows from the moment it is due.
+    pub fn status(&self, registry: &Registry, agent: &Agent) -> Status {
+        if matches!(agent.life, Life::Alive) && self.suspect_at(registry, agent) <= self.now {
+            return Status::Suspect;
+        }
+        agent.decided()
+    }
+
+    /// When an agent that is alive becomes suspect.
+    pub fn suspect_at(&self, registry: &Registry, agent: &Agent) -> Millis {
+        let ttl_ms = agent.profile.ttl_ms;
+        let slack = if self.is_replica { ttl_ms / 2 } else { 0 };
+        agent.pulse.suspect_at.max(self.heard_since(registry).saturating_add(ttl_ms)).saturating_add(slack)
+    }
+
+    /// Those who are suspect though it was not decided yet.
+    pub fn overdue(&self, registry: &Registry) -> SlotSet {
+        let mut overdue = SlotSet::default();
+        for (_, slot) in registry.alarms.range(..=(self.now, Slot::MAX)) {
+            let is_overdue = registry.at(*slot).is_some_and(|agent| {
+                matches!(agent.life, Life::Alive) && self.suspect_at(registry, agent) <= self.now
+            });
+            if is_overdue {
+                overdue.insert(*slot);
+            }
+        }
+        overdue
+    }
+
+    fn heard_since(&self, registry: &Registry) -> Millis {
+        self.since.max(registry.loaded_at)
+    }
+
+    /// When a suspect dies.
+    fn dies_at(&self, registry: &Registry, agent: &Agent, dead_at: Millis) -> Millis {
+        let ttl_ms = agent.profile.ttl_ms;
+        let held = |percent: u32| dead_at.saturating_add(share_of(ttl_ms, percent.into()));
+        let dies_at = match (&registry.hold, &registry.past_hold) {
+            (Some(hold), _) => held(hold.extra_percent),
+            // Those who were silent together come back one after the other.
+            (None, Some(past)) => dead_at.max(held(past.extra_percent).min(past.ended_at.saturating_add(ttl_ms))),
+            (None, None) => dead_at,
+        };
+        dies_at.max(self.heard_since(registry).saturating_add(ttl_ms))
+    }
+
+    /// What is due: at most `max` pieces of work.
+    pub fn due(&self, registry: &Registry, policy: &Policy, max: usize) -> Due {
+        let mut due = Due::default();
+        if registry.hold.as_ref().is_some_and(|hold| !registry.is_held_silent(hold.share_percent)) {
+            due.events.push(RegistryEvent::HoldEnded { at: self.now });
+            return due;
+        }
+        for (_, fence) in registry.claim_ends.range(..=(self.now, u64::MAX)).take(max) {
+            if let Some((agent, claim)) = registry.claim(*fence) {
+                let (fence, agent) = (claim.fence, agent.id.clone());
+                due.events.push(RegistryEvent::Released { fence, agent, at: self.now, end: ClaimEnd::Expired });
+            }
+        }
+        for (_, slot) in registry.alarms.range(..=(self.now, Slot::MAX)).take(max.saturating_sub(due.events.len())) {
+            let Some(agent) = registry.at(*slot) else { continue };
+            match self.decide(registry, policy, agent) {
+                Ok(event) => {
+                    let holds = matches!(event, RegistryEvent::HoldBegan { .. });
+                    due.events.push(event);
+                    if holds {
+                        break;
+                    }
+                }
+                Err(later) => due.later.push((*slot, later)),
+            }
+        }
+        due
+    }
+
+    /// What happens to an agent now, or when to look at it again.
+    fn decide(&self, registry: &Registry, policy: &Policy, agent: &Agent) -> Result<RegistryEvent, Millis> {
+        let (id, at) = (agent.id.clone(), self.now);
+        let undamped_at = undamped_at(agent);
+        if undamped_at <= self.now && !matches!(agent.life, Life::Dead { .. }) {
+            return Ok(RegistryEvent::Undamped { agent: id, at });
+        }
+        match agent.life {
+            Life::Alive => {
+                let suspect_at = self.suspect_at(registry, agent);
+                if suspect_at > self.now {
+                    return Err(suspect_at.min(undamped_at));
+                }
+                let dead_at = at.saturating_add(share_of(agent.profile.ttl_ms, policy.dead_percent.saturating_sub(100)));
+                Ok(RegistryEvent::Suspected { agent: id, at, dead_at })
+            }
+            Life::Suspect { dead_at, .. } => {
+                let dies_at = self.dies_at(registry, agent, dead_at);
+                if dies_at > self.now {
+                    return Err(dies_at.min(undamped_at));
+                }
+                if self.should_hold(registry, policy, agent, dead_at) {
+                    let (share_percent, extra_percent) = (policy.hold_share_percent, policy.hold_extra_percent);
+                    return Ok(RegistryEvent::HoldBegan { at, share_percent, extra_percent });
+                }
+                // Who is kept back for coming and going is remembered as long as that lasts.
+                let kept_back = agent.flaps.as_ref().map_or(0, |flaps| flaps.damped_until);
+                let remove_at = at.saturating_add(policy.grace_ms).max(kept_back);
+                Ok(RegistryEvent::Died { agent: id, at, remove_at })
+            }
+            Life::Dead { remove_at, .. } if remove_at > self.now => Err(remove_at),
+            Life::Dead { .. } => Ok(RegistryEvent::Removed { agent: id, at }),
+        }
+    }
+
+    /// Whether so many are silent at a time that the network broke, not the agents. The hold is bounded: who would be dead even with
+    /// it starts none.
+    fn should_hold(&self, registry: &Registry, policy: &Policy, agent: &Agent, dead_at: Millis) -> bool {
+        let silent = registry.index.with_status(Status::Suspect).len();
+        let bound = dead_at.saturating_add(share_of(agent.profile.ttl_ms, policy.hold_extra_percent.into()));
+        registry.hold.is_none()
+            && policy.hold_share_percent > 0
+            && silent >= policy.hold_agents_min
+            && self.now < bound
+            && registry.is_held_silent(policy.hold_share_percent)
+    }
+}

@@ -1,0 +1,176 @@
+//! What those who `LTMC.WATCH` a key read: a bounded log of its visible events, each with its revision, as JSON.
+//!
+//! The log is a part of the value: it is saved and replicated, so a watcher goes on where it was after a reconnect, a restart or a
+//! failover. A key that comes into being begins its revisions above those of any earlier life of the same name, so that a revision
+//! of an earlier life is recognised as such.
+
+use super::limits::WATCH_LOG_BYTES_MAX;
+use super::Invariant;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::VecDeque;
+
+/// An event that is being told: a flat JSON object.
+#[derive(Debug, Default)]
+pub struct Story(Map<String, Value>);
+
+impl Story {
+    /// Adds a number: a time, a fence, a count.
+    pub fn number(&mut self, name: &str, value: u64) {
+        self.0.insert(name.into(), value.into());
+    }
+
+    /// Adds a word of our own.
+    pub fn word(&mut self, name: &str, value: &str) {
+        self.0.insert(name.into(), value.into());
+    }
+
+    /// Adds bytes of a user. What is not UTF-8 is escaped as `\xNN`.
+    pub fn text(&mut self, name: &str, value: &[u8]) {
+        let text = match std::str::from_utf8(value) {
+            Ok(text) => text.to_string(),
+            Err(_) => value.escape_ascii().to_string(),
+        };
+        self.0.insert(name.into(), text.into());
+    }
+
+    /// The JSON text.
+    pub fn finish(self) -> Box<str> {
+        Value::Object(self.0).to_string().into_boxed_str()
+    }
+}
+
+/// The last visible events of a key.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "SavedLog")]
+pub struct Log {
+    /// The revision that the key was born with: the first event has the next one.
+    born: u64,
+    /// How many events were dropped from the front.
+    dropped: u64,
+    /// One text for each revision after those.
+    events: VecDeque<Box<str>>,
+    #[serde(skip)]
+    bytes: usize,
+}
+
+#[derive(Deserialize)]
+struct SavedLog {
+    born: u64,
+    dropped: u64,
+    events: VecDeque<Box<str>>,
+}
+
+impl From<SavedLog> for Log {
+    fn from(saved: SavedLog) -> Self {
+        let bytes = saved.events.iter().map(|event| event.len()).sum();
+        Self { born: saved.born, dropped: saved.dropped, events: saved.events, bytes }
+    }
+}
+
+/// What a watcher has missed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Missed<'a> {
+    /// These events, oldest first.
+    Events(Vec<&'a str>),
+    /// More than is known: the oldest revision that is kept.
+    Compacted(u64),
+}
+
+impl Log {
+    /// The log of a key that is born with `revision`.
+    pub fn new(revision: u64) -> Self {
+        Self { born: revision, ..Self::default() }
+    }
+
+    /// Adds the event of the next revision; the oldest are dropped if there are more than `events_max` or too many bytes.
+    pub fn push(&mut self, event: Box<str>, events_max: usize) {
+        self.bytes += event.len();
+        self.events.push_back(event);
+        while self.events.len() > events_max || self.bytes > WATCH_LOG_BYTES_MAX {
+            let Some(oldest) = self.events.pop_front() else { return };
+            self.bytes -= oldest.len();
+            self.dropped += 1;
+        }
+    }
+
+    /// The revision of the last event.
+    pub fn revision(&self) -> u64 {
+        self.born + self.dropped + self.events.len() as u64
+    }
+
+    /// At most `count` events after revision `since`. 0 is the beginning of the key's life.
+    pub fn after(&self, since: u64, count: usize) -> Missed<'_> {
+        let known_from = self.born + self.dropped;
+        let from_the_beginning = since == 0 && self.dropped == 0;
+        if !from_the_beginning && (since < known_from || since > self.revision()) {
+            return Missed::Compacted(known_from + 1);
+        }
+        let skipped = since.saturating_sub(known_from) as usize;
+        Missed::Events(self.events.iter().skip(skipped).take(count).map(|event| &**event).collect())
+    }
+
+    /// Bytes allocated outside the struct itself.
+    pub fn heap_bytes(&self) -> usize {
+        self.events.capacity() * size_of::<Box<str>>() + self.bytes
+    }
+
+    /// Errs if it is longer than the commands let it become.
+    pub fn check(&self, events_max: usize) -> Result<(), Invariant> {
+        let bytes: usize = self.events.iter().map(|event| event.len()).sum();
+        let fits = self.events.len() <= events_max && bytes <= WATCH_LOG_BYTES_MAX;
+        let counts = self.born.checked_add(self.dropped).and_then(|n| n.checked_add(events_max as u64));
+        if fits && self.bytes == bytes && counts.is_some_and(|n| i64::try_from(n).is_ok()) {
+            return Ok(());
+        }
+        Err(Invariant("the watch log is out of bounds".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(events: usize, max: usize) -> Log {
+        let mut log = Log::new(1_000);
+        (1..=events).for_each(|n| log.push(n.to_string().into(), max));
+        log
+    }
+
+    #[test]
+    fn a_watcher_gets_what_it_missed() {
+        let log = log(5, 10);
+        assert_eq!(log.revision(), 1_005);
+        assert_eq!(log.after(1_003, 10), Missed::Events(vec!["4", "5"]));
+        assert_eq!(log.after(1_003, 1), Missed::Events(vec!["4"]));
+        assert_eq!(log.after(1_005, 10), Missed::Events(vec![]));
+        assert_eq!(log.after(0, 2), Missed::Events(vec!["1", "2"]), "0 is the beginning");
+    }
+
+    #[test]
+    fn who_is_too_far_behind_or_from_an_earlier_life_is_told_so() {
+        let long = log(15, 10);
+        assert_eq!(long.after(1_004, 10), Missed::Compacted(1_006));
+        assert_eq!(long.after(1_005, 1), Missed::Events(vec!["6"]));
+        assert_eq!(long.after(0, 1), Missed::Compacted(1_006));
+        assert_eq!(log(5, 10).after(999, 10), Missed::Compacted(1_001), "an earlier life");
+        assert_eq!(log(5, 10).after(1_006, 10), Missed::Compacted(1_001), "the future of another life");
+    }
+
+    #[test]
+    fn the_log_is_bounded_in_bytes() {
+        let mut log = Log::new(0);
+        let event: Box<str> = "x".repeat(WATCH_LOG_BYTES_MAX / 4).into();
+        (0..9).for_each(|_| log.push(event.clone(), 1_000));
+        assert_eq!((log.revision(), log.events.len()), (9, 4));
+        assert_eq!(log.check(1_000), Ok(()));
+    }
+
+    #[test]
+    fn stories_are_json() {
+        let mut story = Story::default();
+        story.number("n", 7);
+        story.text("who", b"a\xff\"");
+        assert_eq!(&*story.finish(), r#"{"n":7,"who":"a\\xff\\\""}"#);
+    }
+}
