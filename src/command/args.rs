@@ -70,7 +70,8 @@ impl<'a> Args<'a> {
         let count = self.number(&format!("the number of values of {name}"), 1, max as u64)? as usize;
         let left = self.args.len() - self.at;
         if left < count {
-            let text = format!("{name} announces {count} values, but only {left} follow; syntax: {}", self.spec.syntax());
+            let text =
+                format!("{name} announces {count} values, but only {left} follow; syntax: {}", self.spec.syntax());
             return Err(Error::usage(text));
         }
         let values = &self.args[self.at..self.at + count];

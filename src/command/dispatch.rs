@@ -143,7 +143,10 @@ pub fn touch<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, event:
 
 /// Those who watch the key are served in the next round of the scheduler, or at once if the key is about to go, and its log with it.
 fn tell_watchers<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Change<E::Event>]) {
-    if E::WATCH_EVENTS_MAX == 0 || !node.watchers.is_watched(key) || changes.iter().all(|change| change.name().is_none()) {
+    if E::WATCH_EVENTS_MAX == 0
+        || !node.watchers.is_watched(key)
+        || changes.iter().all(|change| change.name().is_none())
+    {
         return;
     }
     if matches!(host.read::<E>(key), Ok(Some(stored)) if stored.is_empty()) {

@@ -31,7 +31,7 @@ pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let empty = Registry::default();
     let registry = cx.host.read::<Registry>(key)?.map_or(&empty, |stored| &stored.state);
     let max = cx.node.settings.get(Setting::RegistryAgentsMax);
-    if registry.slot(id).is_none() && registry.len() as u64 >= max {
+    if registry.slot(id).is_none() && registry.count() as u64 >= max {
         return Err(Error::limit("registry-agents-max", "one more agent in this registry", max));
     }
     let (ttl_ms, policy) = (cx.node.settings.get(Setting::AgentTtlMs), cx.node.settings.registry_policy());

@@ -186,7 +186,7 @@ pub fn stats<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut fields: Vec<(Cow<'static, str>, Reply)> = Vec::new();
     let mut add = |name: &'static str, value: Reply| fields.push((name.into(), value));
     add("revision", Reply::number(stored.revision));
-    add("agents", count(registry.len()));
+    add("agents", count(registry.count()));
     for (status, agents) in Status::ALL.into_iter().zip(counts(registry, &view)) {
         add(status.word(), count(agents));
     }

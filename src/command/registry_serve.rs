@@ -59,7 +59,8 @@ fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, event: R
 
 fn twins_of(node: &Node, key: &KeyId, request_id: Option<&Bytes>) -> Vec<WaiterId> {
     let Some(request_id) = request_id else { return Vec::new() };
-    let same = |id: &WaiterId| node.claims.waiter(*id).is_some_and(|other| other.request_id.as_ref() == Some(request_id));
+    let same =
+        |id: &WaiterId| node.claims.waiter(*id).is_some_and(|other| other.request_id.as_ref() == Some(request_id));
     node.claims.waiters(key).into_iter().filter(same).collect()
 }
 

@@ -1,6 +1,7 @@
 //! The settings, declared once: module configs (`CONFIG GET/SET ltmc.*`), `redis.conf.example` and the documentation come from this
 //! table.
 
+use crate::domain::registry::time::Policy;
 use crate::domain::Millis;
 
 /// A setting. The table [`SETTINGS`] is in the same order.
@@ -12,6 +13,18 @@ pub enum Setting {
     LockAgeingMs,
     LockWaitersMax,
     LockHoldersMax,
+    AgentTtlMs,
+    AgentDeadPercent,
+    AgentGraceMs,
+    FailureDetector,
+    PhiThreshold,
+    AgentDampingHalfLifeMs,
+    AgentHoldSharePercent,
+    AgentHoldAgentsMin,
+    AgentHoldPercent,
+    RegistryAgentsMax,
+    ClaimWaitersMax,
+    WatchersMax,
     SweepBatchMax,
     BindAgentToUser,
 }
@@ -85,10 +98,94 @@ pub const SETTINGS: &[Row] = &[
         environment: "LTMC_LOCK_HOLDERS_MAX",
     },
     Row {
+        name: "agent-ttl-ms",
+        kind: Kind::Integer { default: 30_000, min: 1, max: 31_536_000_000 },
+        unit: "ms",
+        doc: "Time to live of an agent that registers without PX or EX: silent for longer, it is suspect.",
+        environment: "LTMC_AGENT_TTL_MS",
+    },
+    Row {
+        name: "agent-dead-percent",
+        kind: Kind::Integer { default: 200, min: 101, max: 10_000 },
+        unit: "percent",
+        doc: "An agent that is silent for so much of its time to live is dead; suspicion begins at 100 at the latest.",
+        environment: "LTMC_AGENT_DEAD_PERCENT",
+    },
+    Row {
+        name: "agent-grace-ms",
+        kind: Kind::Integer { default: 10_000, min: 0, max: 31_536_000_000 },
+        unit: "ms",
+        doc: "So long a dead agent is still shown before it is removed.",
+        environment: "LTMC_AGENT_GRACE_MS",
+    },
+    Row {
+        name: "failure-detector",
+        kind: Kind::Word(&["deadline", "phi"]),
+        unit: "word",
+        doc: "What makes an agent suspect: the end of its time to live, or earlier by phi over its own heartbeat intervals.",
+        environment: "LTMC_FAILURE_DETECTOR",
+    },
+    Row {
+        name: "phi-threshold",
+        kind: Kind::Integer { default: 8, min: 1, max: 16 },
+        unit: "phi",
+        doc: "Phi at which an agent is suspect: at n about one heartbeat in 10^n comes later than that.",
+        environment: "LTMC_PHI_THRESHOLD",
+    },
+    Row {
+        name: "agent-damping-half-life-ms",
+        kind: Kind::Integer { default: 60_000, min: 0, max: 86_400_000 },
+        unit: "ms",
+        doc: "Half-life of the penalty of an agent that comes and goes. 0: nobody is kept back for that.",
+        environment: "LTMC_AGENT_DAMPING_HALF_LIFE_MS",
+    },
+    Row {
+        name: "agent-hold-share-percent",
+        kind: Kind::Integer { default: 60, min: 0, max: 100 },
+        unit: "percent",
+        doc: "If at least this share of the living agents of a registry is suspect, nobody dies for a while. 0: never.",
+        environment: "LTMC_AGENT_HOLD_SHARE_PERCENT",
+    },
+    Row {
+        name: "agent-hold-agents-min",
+        kind: Kind::Integer { default: 10, min: 1, max: 10_000_000 },
+        unit: "agents",
+        doc: "Fewer suspects than this never begin a hold.",
+        environment: "LTMC_AGENT_HOLD_AGENTS_MIN",
+    },
+    Row {
+        name: "agent-hold-percent",
+        kind: Kind::Integer { default: 300, min: 1, max: 10_000 },
+        unit: "percent",
+        doc: "So much of its time to live longer may an agent be silent in a hold before it is dead all the same.",
+        environment: "LTMC_AGENT_HOLD_PERCENT",
+    },
+    Row {
+        name: "registry-agents-max",
+        kind: Kind::Integer { default: 1_000_000, min: 1, max: 100_000_000 },
+        unit: "agents",
+        doc: "Most agents of one registry.",
+        environment: "LTMC_REGISTRY_AGENTS_MAX",
+    },
+    Row {
+        name: "claim-waiters-max",
+        kind: Kind::Integer { default: 10_000, min: 1, max: 1_000_000 },
+        unit: "clients",
+        doc: "Most clients that may wait for an agent of one registry.",
+        environment: "LTMC_CLAIM_WAITERS_MAX",
+    },
+    Row {
+        name: "watchers-max",
+        kind: Kind::Integer { default: 10_000, min: 1, max: 1_000_000 },
+        unit: "clients",
+        doc: "Most clients that may watch one key.",
+        environment: "LTMC_WATCHERS_MAX",
+    },
+    Row {
         name: "sweep-batch-max",
         kind: Kind::Integer { default: 256, min: 1, max: 100_000 },
-        unit: "keys",
-        doc: "Most deadlines that the scheduler handles before it lets other commands run.",
+        unit: "deadlines",
+        doc: "Most deadlines (of waits, keys, agents) that the scheduler handles before it lets other commands run.",
         environment: "LTMC_SWEEP_BATCH_MAX",
     },
     Row {
@@ -162,6 +259,20 @@ impl Settings {
     /// The lease of a lock that names none; `None` for no end.
     pub fn lock_lease(&self) -> Option<Millis> {
         Some(self.get(Setting::LockLeaseMs)).filter(|lease| *lease > 0)
+    }
+
+    /// What time and failures do to agents.
+    pub fn registry_policy(&self) -> Policy {
+        let is_phi = self.get(Setting::FailureDetector) == 1;
+        Policy {
+            dead_percent: self.get(Setting::AgentDeadPercent),
+            grace_ms: self.get(Setting::AgentGraceMs),
+            damping_half_life_ms: self.get(Setting::AgentDampingHalfLifeMs),
+            phi_threshold: is_phi.then(|| self.get(Setting::PhiThreshold)),
+            hold_share_percent: self.get(Setting::AgentHoldSharePercent) as u8,
+            hold_agents_min: self.get(Setting::AgentHoldAgentsMin) as usize,
+            hold_extra_percent: self.get(Setting::AgentHoldPercent) as u32,
+        }
     }
 
     /// Whether an ACL user may act only under its own name.

@@ -114,10 +114,15 @@ pub fn watch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
         let since = match args.bytes("revision")? {
             b"$" => None,
-            given => Some(super::args::parse_u64(given).filter(|since| i64::try_from(*since).is_ok()).ok_or_else(|| {
-                let given = printable(given);
-                Error::usage(format!("revision is '{given}', allowed are whole numbers from 0 to {} and $", i64::MAX))
-            })?),
+            given => {
+                Some(super::args::parse_u64(given).filter(|since| i64::try_from(*since).is_ok()).ok_or_else(|| {
+                    let given = printable(given);
+                    Error::usage(format!(
+                        "revision is '{given}', allowed are whole numbers from 0 to {} and $",
+                        i64::MAX
+                    ))
+                })?)
+            }
         };
         cx.node.check_quarantine(key)?;
         let (revision, _) = look(cx.host, key, since.unwrap_or(0), 1)?;
@@ -192,7 +197,8 @@ fn look<H: Host>(host: &mut H, key: Key, since: u64, count: usize) -> Result<(u6
         Kind::Nothing => Ok((0, compacted(0))),
         Kind::Ours(Registry::TYPE_TAG) => look_at::<Registry, H>(host, key, since, count),
         Kind::Ours(_) => {
-            let text = format!("'{}' is of a type that keeps no log of events: it cannot be watched", printable(key.name));
+            let text =
+                format!("'{}' is of a type that keeps no log of events: it cannot be watched", printable(key.name));
             Err(Error::usage(text))
         }
         Kind::Foreign => Err(Error::wrong_type()),

@@ -1,7 +1,7 @@
 //! The value of a key: an entity with what every entity has besides its own state.
 
-use super::requests::{Answer, Requests, REQUEST_KEY_BYTES_MAX};
 use super::fence::FENCE_END;
+use super::requests::{Answer, Requests, REQUEST_KEY_BYTES_MAX};
 use super::watch::{Log, Story};
 use super::{Bytes, Entity, Error, Event, Fence, Invariant};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

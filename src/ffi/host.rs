@@ -3,7 +3,7 @@
 use super::api::{c_text, call, Argv, CallReply, Ctx, OpenKey, Str};
 use super::contain::contain;
 use super::{blocking, listeners, notifications, reply, state, types};
-use crate::command::{dispatch, Cx, Host, Key, Ownership, Reply};
+use crate::command::{dispatch, Cx, Host, Key, Kind, Ownership, Reply};
 use crate::domain::wait::WaiterId;
 use crate::domain::{Change, Code, Db, Entity, Error, KeyId, Service, Stored};
 use crate::snapshot::ChangesWriter;
@@ -250,6 +250,15 @@ fn is_denial(reply: &CallReply) -> bool {
 }
 
 impl Host for RedisHost {
+    fn kind(&mut self, key: Key) -> Kind {
+        let at = self.open(key);
+        let opened = &self.opened[at];
+        if opened.value.is_null() {
+            return if opened.key.is_empty() { Kind::Nothing } else { Kind::Foreign };
+        }
+        types::tag_of(opened.module_type).map_or(Kind::Foreign, Kind::Ours)
+    }
+
     fn read<E: Entity>(&mut self, key: Key) -> Result<Option<&Stored<E>>, Error> {
         let at = self.open(key);
         // SAFETY: the value lives as long as its key is open and nobody deletes it; the host is borrowed as long as the result.
@@ -387,8 +396,12 @@ impl Host for RedisHost {
         self.send();
     }
 
+    fn is_clustered(&self) -> bool {
+        self.flags() & rm::REDISMODULE_CTX_FLAGS_CLUSTER != 0
+    }
+
     fn ownership(&mut self, key: Key) -> Ownership {
-        if self.flags() & rm::REDISMODULE_CTX_FLAGS_CLUSTER == 0 {
+        if !self.is_clustered() {
             return Ownership::Here;
         }
         // The inner command may find the key expired and delete it.

@@ -64,9 +64,11 @@ pub fn start(ctx: Ctx) {
     PROCESS.with(|process| {
         process.detached.set(Some(ctx.detached()));
         let mut node = process.node.borrow_mut();
-        node.boot = now_us();
-        node.fences.set_now_us(now_us());
-        node.replica = ctx.flags() & rm::REDISMODULE_CTX_FLAGS_SLAVE != 0;
+        let now_us = now_us();
+        node.boot = now_us;
+        node.seed = now_us;
+        node.fences.set_now_us(now_us);
+        node.role_changed(ctx.flags() & rm::REDISMODULE_CTX_FLAGS_SLAVE != 0);
     });
 }
 
@@ -84,7 +86,7 @@ pub fn with_node<T>(work: impl FnOnce(&mut Node) -> T) -> Option<T> {
         take_in(process, &mut node);
         let result = work(&mut node);
         take_in(process, &mut node);
-        process.attentive.set(!node.locks.is_empty() || !node.quarantine.is_empty());
+        process.attentive.set(!node.is_quiet() || !node.quarantine.is_empty());
         let next = sweep::next_tick(&node);
         // Redis' timers know nothing of a clock that was moved.
         #[cfg(feature = "test-hooks")]
@@ -113,10 +115,7 @@ fn take_in(process: &Process, node: &mut RefMut<Node>) {
             Note::Swapped(one, other) => node.databases_swapped(one, other),
             Note::ClientGone(client) => sweep::client_gone(node, client),
             Note::WaiterGone(id) => sweep::waiter_gone(node, id),
-            Note::Role { replica } => {
-                node.replica = replica;
-                node.forget_strangers();
-            }
+            Note::Role { replica } => node.role_changed(replica),
             Note::Loaded => node.keys_loaded(),
         }
     }

@@ -4,8 +4,9 @@ use super::api::{c_text, call, Ctx};
 use super::contain::contain;
 use super::host::RedisHost;
 use super::state::{self, Note};
-use crate::command::{dispatch, Cx, Host, Key};
+use crate::command::{dispatch, Cx, Host, Key, Kind};
 use crate::domain::lock::Lock;
+use crate::domain::registry::Registry;
 use crate::domain::{Entity, Error, KeyId, Stored};
 use crate::snapshot::{self, frame, Payload};
 use redis_module::raw as rm;
@@ -24,6 +25,10 @@ macro_rules! with_type {
                 type $E = Lock;
                 $body
             }
+            <Registry as Entity>::TYPE_TAG => {
+                type $E = Registry;
+                $body
+            }
             other => Err(Error::usage(format!("payload has the unknown type tag {other}"))),
         }
     };
@@ -38,8 +43,15 @@ pub fn of<E: Entity>() -> *mut rm::RedisModuleType {
     TYPES.with(|types| types[E::TYPE_TAG as usize].get())
 }
 
+/// The tag of the type with this handle; `None` if it is not one of ours.
+pub fn tag_of(module_type: *mut rm::RedisModuleType) -> Option<u8> {
+    let at = TYPES.with(|types| types.iter().position(|known| known.get() == module_type))?;
+    u8::try_from(at).ok().filter(|_| !module_type.is_null())
+}
+
 /// Registers all types.
 pub fn register(ctx: Ctx) -> Result<(), String> {
+    register_type::<Registry>(ctx)?;
     register_type::<Lock>(ctx)
 }
 
@@ -95,7 +107,7 @@ extern "C" fn rdb_load<E: Entity>(io: *mut rm::RedisModuleIO, version: c_int) ->
             Payload::Changes(_) => Err("it holds changes instead of a value".into()),
         }
     });
-    let stored = match loaded {
+    let mut stored = match loaded {
         Some(Ok(stored)) => stored,
         Some(Err(text)) => {
             let text = c_text(&format!("LTMC cannot load a {}: {text}", E::TYPE_NAME));
@@ -105,9 +117,12 @@ extern "C" fn rdb_load<E: Entity>(io: *mut rm::RedisModuleIO, version: c_int) ->
         None => return ptr::null_mut(),
     };
     contain("noting a loaded key", || {
-        if let Some(key) = key_of(io) {
-            state::with_node(|node| dispatch::note_value(node, (&key).into(), &stored));
-        }
+        state::with_node(|node| {
+            stored.state.loaded(node.now());
+            if let Some(key) = key_of(io) {
+                dispatch::note_value(node, (&key).into(), &stored);
+            }
+        });
     });
     Box::into_raw(Box::new(stored)).cast()
 }
@@ -211,7 +226,11 @@ pub fn explain(payload: &[u8]) -> Result<String, Error> {
 
 /// Checks a value of ours, and rebuilds and sends it if it is broken.
 pub fn repair(host: &mut RedisHost, key: Key) -> Result<Option<(&'static str, bool)>, Error> {
-    repair_type::<Lock>(host, key)
+    match host.kind(key) {
+        Kind::Nothing => Ok(None),
+        Kind::Foreign => Err(Error::wrong_type()),
+        Kind::Ours(tag) => with_type!(tag, E => repair_type::<E>(host, key)),
+    }
 }
 
 fn repair_type<E: Entity>(host: &mut RedisHost, key: Key) -> Result<Option<(&'static str, bool)>, Error> {

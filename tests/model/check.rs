@@ -1,7 +1,6 @@
 //! What has to hold after every step, and whenever the scheduler is at rest.
 
 use crate::decide::Answer;
-use crate::host::Value;
 use crate::naive::{overlap, Hold, Mode, Name};
 use crate::reduction::stuck;
 use crate::world::{id_of, name_of, World};
@@ -29,8 +28,10 @@ impl World {
     /// After every step: the keys are what the model says, and the replica's are the same to the byte.
     pub fn check_state(&mut self) {
         let full = self.rng.percent(3);
-        for (key, (value, _)) in &self.host.keys {
-            let Value::Lock(stored) = value else { continue };
+        let mut locks = 0;
+        for key in self.host.keys.keys() {
+            let Some(stored) = self.host.peek::<Lock>(key) else { continue };
+            locks += 1;
             let known = self.model.locks.get(&name_of(key));
             let known = known.unwrap_or_else(|| panic!("{key:?} holds {stored:?}, the model has nothing"));
             assert_eq!(stored.state.version(), known.version, "version of {key:?}");
@@ -40,12 +41,11 @@ impl World {
             assert_eq!(real, holds, "{key:?}");
             if full || self.touched.contains(key) {
                 check_value(stored);
-                let copy = self.host.replica.get(key);
+                let copy = self.host.copied::<Lock>(key);
                 let copy = copy.unwrap_or_else(|| panic!("the replica has no {key:?}"));
-                assert_eq!(encode_snapshot(&**stored), encode_snapshot(copy), "replica of {key:?}");
+                assert_eq!(encode_snapshot(stored), encode_snapshot(copy), "replica of {key:?}");
             }
         }
-        let locks = self.host.keys.values().filter(|(value, _)| matches!(value, Value::Lock(_))).count();
         assert_eq!(self.model.locks.len(), locks, "keys of the model and of the server");
         assert_eq!(self.host.replica.len(), locks, "keys of the replica");
         self.touched.clear();

@@ -6,6 +6,7 @@ use crate::prng::Prng;
 use crate::regressions::Server;
 use crate::world::World;
 use ltmc::command::{Outcome, Reply};
+use ltmc::domain::lock::Lock;
 use ltmc::domain::{Bytes, KeyId};
 
 fn world(clients: u64) -> World {
@@ -84,7 +85,7 @@ fn a_thousand_waiters_are_served_in_order_one_for_each_release() {
     }
     for client in 1..=1_000 {
         server.run(client, &format!("LTMC.UNLOCK k o{client}"));
-        let lock = server.host.peek(&KeyId::new(0, b"k")).expect("held");
+        let lock = server.host.peek::<Lock>(&KeyId::new(0, b"k")).expect("held");
         let holders: Vec<_> = lock.state.grants().iter().map(|grant| grant.owner.clone()).collect();
         assert_eq!(holders, [Bytes::from(format!("o{}", client + 1).as_str())]);
         assert_eq!(server.answers().len(), 1, "one waiter for each grant");

@@ -1,18 +1,42 @@
 //! A server in memory: keys with TTLs, a replica that is fed by what is replicated, and a log of all that the commands did.
 
 use ltmc::command::dispatch::{apply_changes, apply_snapshot};
-use ltmc::command::{Cx, Host, Key, Ownership, Reply};
+use ltmc::command::{Cx, Host, Key, Kind, Ownership, Reply};
 use ltmc::domain::lock::{Lock, LockEvent};
+use ltmc::domain::registry::{Registry, RegistryEvent};
 use ltmc::domain::wait::WaiterId;
 use ltmc::domain::{Change, Connection, Entity, Error, KeyId, Millis, Stored};
 use ltmc::snapshot::{self, frame, ChangesWriter, Payload};
 use std::any::Any;
 use std::collections::BTreeMap;
 
+/// A value of ours, whatever its type.
+pub trait Held: Any + std::fmt::Debug {
+    fn tag(&self) -> u8;
+    fn connections(&self) -> Vec<Connection>;
+    fn any(&self) -> &dyn Any;
+    fn any_mut(&mut self) -> &mut dyn Any;
+}
+
+impl<E: Entity> Held for Stored<E> {
+    fn tag(&self) -> u8 {
+        E::TYPE_TAG
+    }
+    fn connections(&self) -> Vec<Connection> {
+        self.state.connections()
+    }
+    fn any(&self) -> &dyn Any {
+        self
+    }
+    fn any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
 /// What a key holds.
 #[derive(Debug)]
 pub enum Value {
-    Lock(Box<Stored<Lock>>),
+    Ours(Box<dyn Held>),
     /// Something of another type.
     Foreign,
 }
@@ -23,6 +47,7 @@ pub enum Fact {
     /// The server found the key's TTL to be over.
     Vanished(KeyId),
     Event(KeyId, LockEvent),
+    Agent(KeyId, RegistryEvent),
     Blocked(WaiterId),
     Answered(WaiterId, Result<Reply, Error>),
 }
@@ -30,7 +55,7 @@ pub enum Fact {
 #[derive(Debug, Default)]
 pub struct MemoryHost {
     pub keys: BTreeMap<KeyId, (Value, Option<Millis>)>,
-    pub replica: BTreeMap<KeyId, Stored<Lock>>,
+    pub replica: BTreeMap<KeyId, Box<dyn Held>>,
     pub log: Vec<Fact>,
     /// What Redis would have noted: keys of ours that went away, with the connections they were tied to.
     pub gone: Vec<(KeyId, Vec<Connection>)>,
@@ -41,19 +66,24 @@ pub struct MemoryHost {
 }
 
 impl MemoryHost {
-    /// The lock under `key`, without what an access does to an expired key.
-    pub fn peek(&self, key: &KeyId) -> Option<&Stored<Lock>> {
+    /// The value under `key`, without what an access does to an expired key.
+    pub fn peek<E: Entity>(&self, key: &KeyId) -> Option<&Stored<E>> {
         match self.keys.get(key) {
-            Some((Value::Lock(stored), _)) => Some(stored),
+            Some((Value::Ours(held), _)) => held.any().downcast_ref(),
             _ => None,
         }
+    }
+
+    /// What the replica has under `key`.
+    pub fn copied<E: Entity>(&self, key: &KeyId) -> Option<&Stored<E>> {
+        self.replica.get(key)?.any().downcast_ref()
     }
 
     /// DEL by a client.
     pub fn delete(&mut self, key: &KeyId) {
         self.replica.remove(key);
-        if let Some((Value::Lock(stored), _)) = self.keys.remove(key) {
-            self.gone.push((key.clone(), stored.state.connections()));
+        if let Some((Value::Ours(held), _)) = self.keys.remove(key) {
+            self.gone.push((key.clone(), held.connections()));
         }
     }
 
@@ -66,28 +96,61 @@ impl MemoryHost {
         }
     }
 
+    fn repair_as<E: Entity>(&mut self, key: Key) -> Result<Option<(&'static str, bool)>, Error> {
+        let Some(stored) = self.find::<E>(key)? else {
+            return Ok(None);
+        };
+        let broken = stored.check().is_err();
+        stored.state.rebuild();
+        Ok(Some((E::TYPE_NAME, broken)))
+    }
+
     fn find<E: Entity>(&mut self, key: Key) -> Result<Option<&mut Stored<E>>, Error> {
         let id = key.id();
         self.expire_if_needed(&id);
         match self.keys.get_mut(&id) {
             None => Ok(None),
             Some((Value::Foreign, _)) => Err(Error::wrong_type()),
-            Some((Value::Lock(stored), _)) => {
-                let any: &mut dyn Any = &mut **stored;
-                any.downcast_mut().map(Some).ok_or_else(Error::wrong_type)
-            }
+            Some((Value::Ours(held), _)) => held.any_mut().downcast_mut().map(Some).ok_or_else(Error::wrong_type),
         }
     }
 }
 
+fn apply<E: Entity + Clone>(cx: &mut Cx<MemoryHost>, key: Key, frame: &frame::Frame) -> Result<(), Error> {
+    match snapshot::decode::<E>(frame)? {
+        Payload::Changes(changes) => apply_changes::<E, _>(cx, key, &changes),
+        Payload::Snapshot(stored) => apply_snapshot::<E, _>(cx, key, stored),
+    }
+}
+
+/// Something that happened to a value of type `E`.
+fn fact<E: Entity>(key: KeyId, event: &E::Event) -> Fact {
+    let event: &dyn Any = event;
+    match (event.downcast_ref::<LockEvent>(), event.downcast_ref::<RegistryEvent>()) {
+        (Some(event), _) => Fact::Event(key, event.clone()),
+        (_, Some(event)) => Fact::Agent(key, event.clone()),
+        _ => panic!("a type that the model does not know"),
+    }
+}
+
 impl Host for MemoryHost {
+    fn kind(&mut self, key: Key) -> Kind {
+        let id = key.id();
+        self.expire_if_needed(&id);
+        match self.keys.get(&id) {
+            None => Kind::Nothing,
+            Some((Value::Foreign, _)) => Kind::Foreign,
+            Some((Value::Ours(held), _)) => Kind::Ours(held.tag()),
+        }
+    }
+
     fn read<E: Entity>(&mut self, key: Key) -> Result<Option<&Stored<E>>, Error> {
         Ok(self.find(key)?.map(|stored| &*stored))
     }
 
     fn write<E: Entity>(&mut self, key: Key) -> Result<&mut Stored<E>, Error> {
         if self.find::<E>(key)?.is_none() {
-            self.keys.insert(key.id(), (Value::Lock(Box::default()), None));
+            self.keys.insert(key.id(), (Value::Ours(Box::new(Stored::<E>::default())), None));
         }
         Ok(self.find(key)?.expect("just made"))
     }
@@ -99,9 +162,10 @@ impl Host for MemoryHost {
 
     fn settle<E: Entity>(&mut self, key: Key) {
         let id = key.id();
-        let Some((Value::Lock(stored), ttl)) = self.keys.get_mut(&id) else {
+        let Some((Value::Ours(held), ttl)) = self.keys.get_mut(&id) else {
             return;
         };
+        let stored = held.any().downcast_ref::<Stored<E>>().expect("settled under its own type");
         if stored.is_empty() {
             self.keys.remove(&id);
         } else {
@@ -114,27 +178,34 @@ impl Host for MemoryHost {
         writer.push::<E>(changes);
         let bytes = writer.finish();
         let frame = frame::read(&bytes).expect("our own frame");
-        let Ok(Payload::Changes(changes)) = snapshot::decode::<Lock>(&frame) else {
+        let Ok(Payload::Changes(changes)) = snapshot::decode::<E>(&frame) else {
             panic!("our own changes cannot be read");
         };
-        let copy = self.replica.entry(key.id()).or_default();
+        let copy = self.replica.entry(key.id()).or_insert_with(|| Box::new(Stored::<E>::default()));
+        let copy = copy.any_mut().downcast_mut::<Stored<E>>().expect("the replica has the same types");
         for change in &changes {
             copy.apply(change);
         }
-        if copy.is_empty() {
+        // A key that comes into being is empty between its two payloads.
+        let is_born = matches!(changes[..], [Change::Born { .. }]);
+        if copy.is_empty() && !is_born {
             self.replica.remove(&key.id());
         }
-        let events = changes.into_iter().filter_map(|change| match change {
-            Change::Event(event) => Some(Fact::Event(key.id(), event)),
-            Change::Answered { .. } | Change::Forgotten { .. } => None,
+        let events = changes.iter().filter_map(|change| match change {
+            Change::Event(event) => Some(fact::<E>(key.id(), event)),
+            Change::Answered { .. } | Change::Forgotten { .. } | Change::Born { .. } => None,
         });
         self.log.extend(events);
     }
 
     fn replicate_snapshot<E: Entity>(&mut self, key: Key) {
         let id = key.id();
-        if let Some(stored) = self.peek(&id).cloned() {
-            self.replica.insert(id, stored);
+        if let Some(payload) = self.peek::<E>(&id).map(snapshot::encode_snapshot) {
+            let frame = frame::read(&payload).expect("our own frame");
+            let Ok(Payload::Snapshot(stored)) = snapshot::decode::<E>(&frame) else {
+                panic!("our own snapshot cannot be read");
+            };
+            self.replica.insert(id, Box::new(stored));
         }
     }
 
@@ -174,6 +245,10 @@ impl Host for MemoryHost {
 
     fn release_keys(&mut self) {}
 
+    fn is_clustered(&self) -> bool {
+        false
+    }
+
     fn ownership(&mut self, _key: Key) -> Ownership {
         Ownership::Here
     }
@@ -183,9 +258,11 @@ impl Host for MemoryHost {
     }
 
     fn apply_payload(cx: &mut Cx<Self>, key: Key, payload: &[u8]) -> Result<(), Error> {
-        match snapshot::decode::<Lock>(&frame::read(payload)?)? {
-            Payload::Changes(changes) => apply_changes::<Lock, _>(cx, key, &changes),
-            Payload::Snapshot(stored) => apply_snapshot::<Lock, _>(cx, key, stored),
+        let frame = frame::read(payload)?;
+        if frame.tag == Registry::TYPE_TAG {
+            apply::<Registry>(cx, key, &frame)
+        } else {
+            apply::<Lock>(cx, key, &frame)
         }
     }
 
@@ -198,12 +275,10 @@ impl Host for MemoryHost {
     }
 
     fn repair(&mut self, key: Key) -> Result<Option<(&'static str, bool)>, Error> {
-        let Some(stored) = self.find::<Lock>(key)? else {
-            return Ok(None);
-        };
-        let broken = stored.check().is_err();
-        stored.state.rebuild();
-        Ok(Some((Lock::TYPE_NAME, broken)))
+        match self.kind(key) {
+            Kind::Ours(Registry::TYPE_TAG) => self.repair_as::<Registry>(key),
+            _ => self.repair_as::<Lock>(key),
+        }
     }
 
     fn log(&self, _text: &str) {}

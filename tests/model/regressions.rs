@@ -3,6 +3,7 @@
 use crate::host::{Fact, MemoryHost};
 use ltmc::command::table::Table;
 use ltmc::command::{dispatch, sweep, Cx, Node, Outcome, Reply};
+use ltmc::domain::lock::Lock;
 use ltmc::domain::{Code, Error, KeyId};
 
 /// The bare module on the host in memory.
@@ -145,5 +146,5 @@ fn a_lock_that_is_taken_anew_after_its_end_is_still_tied_to_its_connection() {
     server.settle();
     sweep::client_gone(&mut server.node, 1);
     server.settle();
-    assert!(server.host.peek(&KeyId::new(0, b"k")).is_none(), "its connection is gone");
+    assert!(server.host.peek::<Lock>(&KeyId::new(0, b"k")).is_none(), "its connection is gone");
 }

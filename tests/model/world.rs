@@ -8,6 +8,7 @@ use ltmc::command::settings::Setting;
 use ltmc::command::table::Table;
 use ltmc::command::waits::Unserved;
 use ltmc::command::{dispatch, sweep, Cx, Node, Outcome};
+use ltmc::domain::lock::Lock;
 use ltmc::domain::wait::WaiterId;
 use ltmc::domain::{Error, Fence, KeyId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -273,7 +274,7 @@ impl World {
         self.boot();
         let keys: Vec<KeyId> = self.host.keys.keys().cloned().collect();
         for key in keys {
-            if let Some(stored) = self.host.peek(&key) {
+            if let Some(stored) = self.host.peek::<Lock>(&key) {
                 dispatch::note_value(&mut self.node, (&key).into(), stored);
             }
         }

@@ -41,8 +41,7 @@ impl Status {
     ];
 
     /// The words of [`ALL`](Self::ALL), upper case as the parser wants them.
-    pub const WORDS: [&'static str; 8] =
-        ["STARTING", "ACTIVE", "IDLE", "BUSY", "DRAINING", "SUSPECT", "DEAD", "ERROR"];
+    pub const WORDS: [&'static str; 8] = ["STARTING", "ACTIVE", "IDLE", "BUSY", "DRAINING", "SUSPECT", "DEAD", "ERROR"];
 
     /// The word in replies.
     pub const fn word(self) -> &'static str {

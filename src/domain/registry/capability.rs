@@ -63,7 +63,9 @@ impl Capability {
             Wanted { name, version: WantedVersion::Exactly(version) } => Ok(Self { name, version: Some(version) }),
             Wanted { version: WantedVersion::AtLeast(_), .. } => {
                 let text = printable(text);
-                Err(Error::usage(format!("capability is '{text}', allowed are name and name@version; >= is for filters")))
+                Err(Error::usage(format!(
+                    "capability is '{text}', allowed are name and name@version; >= is for filters"
+                )))
             }
         }
     }
@@ -169,7 +171,9 @@ mod tests {
 
     #[test]
     fn what_is_no_capability_is_refused() {
-        for bad in ["", "@1", "a@", "a@b", "a@1.", "a@.1", "a@1..2", "a@01", "a@1.2.3.4.5", "a@4294967296", "a@-1", "a@1@2"] {
+        for bad in
+            ["", "@1", "a@", "a@b", "a@1.", "a@.1", "a@1..2", "a@01", "a@1.2.3.4.5", "a@4294967296", "a@-1", "a@1@2"]
+        {
             assert!(Wanted::parse(bad.as_bytes()).is_err(), "{bad}");
         }
         assert!(Capability::parse(b"a@>=1").is_err());

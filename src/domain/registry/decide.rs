@@ -23,7 +23,7 @@ pub struct Introduction {
     pub caps: Option<Vec<super::capability::Capability>>,
     /// Labels, in order and without duplicates.
     pub tags: Option<Vec<Bytes>>,
-    /// Compact JSON.
+    /// JSON.
     pub meta: Option<Bytes>,
     /// How many claims it takes at a time.
     pub capacity: Option<u32>,
@@ -94,14 +94,20 @@ pub fn register(
     });
     let status = said.status.unwrap_or(Status::Active);
     let epoch = fences.grant();
-    Some(RegistryEvent::Registered(Box::new(Registration { agent: Bytes::from(id), epoch, at, profile, status, flaps })))
+    Some(RegistryEvent::Registered(Box::new(Registration {
+        agent: Bytes::from(id),
+        epoch,
+        at,
+        profile,
+        status,
+        flaps,
+    })))
 }
 
 /// What it costs an agent to be back after silence. Nothing if everyone was silent: then it was not its fault.
 fn penalty(registry: &Registry, agent: &Agent, at: Millis, policy: &Policy) -> Option<super::agent::Flaps> {
     let before = agent.flaps.as_deref();
-    let back_from_hold =
-        registry.past_hold.is_some_and(|past| at < past.ended_at.saturating_add(agent.profile.ttl_ms));
+    let back_from_hold = registry.past_hold.is_some_and(|past| at < past.ended_at.saturating_add(agent.profile.ttl_ms));
     if registry.hold.is_some() || back_from_hold {
         return before.copied();
     }
@@ -227,7 +233,8 @@ pub fn take_back(registry: &Registry, fence: Fence, at: Millis) -> Option<Regist
 fn check_epoch(agent: &Agent, epoch: Option<Fence>) -> Result<(), Error> {
     match epoch {
         Some(epoch) if epoch != agent.epoch => {
-            let text = format!("epoch {epoch} of '{}' is not current, the current one is {}", agent.id.show(), agent.epoch);
+            let text =
+                format!("epoch {epoch} of '{}' is not current, the current one is {}", agent.id.show(), agent.epoch);
             Err(Error::new(Code::Stale, text))
         }
         _ => Ok(()),

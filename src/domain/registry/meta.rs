@@ -6,15 +6,12 @@ use crate::domain::limits::{AGENT_META_BYTES_MAX, AGENT_META_VALUES_MAX};
 use crate::domain::{Bytes, Error};
 use serde_json::{Number, Value};
 
-/// Checks a `META` text and returns it in compact form. `null` and the empty text stand for no metadata.
+/// Checks a `META` text and returns it as it was given. `null` and the empty text stand for no metadata.
 pub fn parse(text: &[u8]) -> Result<Bytes, Error> {
     if text.is_empty() {
         return Ok(Bytes::EMPTY);
     }
-    let value = read(text)?;
-    let compact = if value.is_null() { Bytes::EMPTY } else { Bytes::from(value.to_string().as_str()) };
-    // Numbers can be longer than they were written: 1e15.
-    check_length(&compact).map(|()| compact)
+    Ok(if read(text)?.is_null() { Bytes::EMPTY } else { Bytes::from(text) })
 }
 
 /// Errs if a `META` that comes from an unchecked payload is none that [`parse`] can make.
@@ -133,6 +130,7 @@ mod tests {
         assert!(parse(deep.as_bytes()).is_err() && parse(b"{").is_err() && parse(b"\xff").is_err());
         let wide = format!("[{}0]", "0,".repeat(AGENT_META_VALUES_MAX));
         assert!(parse(wide.as_bytes()).unwrap_err().text.contains("single values"));
-        assert_eq!(parse(b" { } ").unwrap(), Bytes::from("{}"));
+        assert_eq!(parse(b" { } ").unwrap(), Bytes::from(" { } "));
+        assert_eq!(parse(b"null").unwrap(), Bytes::EMPTY);
     }
 }

@@ -107,7 +107,7 @@ const NEVER: Millis = Millis::MAX;
 
 impl Registry {
     /// How many agents there are, the dead ones too.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.by_id.len()
     }
 
@@ -168,7 +168,7 @@ impl Registry {
     /// Whether at least the share of the hold is silent.
     fn is_held_silent(&self, share_percent: u8) -> bool {
         let silent = self.index.with_status(Status::Suspect).len() as u64;
-        let living = self.len() as u64 - self.index.with_status(Status::Dead).len() as u64;
+        let living = self.count() as u64 - self.index.with_status(Status::Dead).len() as u64;
         silent > 0 && silent * 100 >= living * u64::from(share_percent)
     }
 

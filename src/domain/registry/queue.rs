@@ -55,7 +55,8 @@ impl ClaimQueues {
 
     /// Those who wait for claims on `key`, the longest first.
     pub fn waiters(&self, key: &KeyId) -> Vec<WaiterId> {
-        let mut ids: Vec<WaiterId> = self.lines.get(key).into_iter().flat_map(|lines| lines.values()).flatten().copied().collect();
+        let mut ids: Vec<WaiterId> =
+            self.lines.get(key).into_iter().flat_map(|lines| lines.values()).flatten().copied().collect();
         ids.sort_unstable();
         ids
     }

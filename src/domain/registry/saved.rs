@@ -121,11 +121,11 @@ pub fn check(registry: &Registry) -> Result<(), Invariant> {
         check_agent(registry, agent)?;
         claims += agent.claims.len();
     }
-    rule(registry.agents().count() == registry.len(), "the ids differ from the agents")?;
-    rule(registry.free_slots.len() + registry.len() == registry.agents.len(), "the free slots differ from the agents")?;
+    rule(registry.agents().count() == registry.count(), "the ids differ from the agents")?;
+    rule(registry.free_slots.len() + registry.count() == registry.agents.len(), "the free slots differ from the agents")?;
     rule(claims == registry.claims.len(), "the claims differ from those of the agents")?;
     rule(claims == registry.claim_ends.len(), "the ends of claims differ from the claims")?;
-    rule(registry.alarms.len() == registry.len(), "an agent has no alarm")?;
+    rule(registry.alarms.len() == registry.count(), "an agent has no alarm")?;
     rule(registry.agent_bytes == counted_bytes(registry), "the counted bytes differ from the agents")?;
     rule(registry.index == index_of(registry), "the indexes differ from the agents")?;
     let hold = registry.hold.as_ref();
@@ -135,7 +135,7 @@ pub fn check(registry: &Registry) -> Result<(), Invariant> {
 /// The same after one event. In a large registry only the agent that it is about is looked at.
 pub fn check_after(registry: &Registry, event: &RegistryEvent) -> Result<(), Invariant> {
     const SMALL: usize = 40;
-    if registry.len() <= SMALL {
+    if registry.count() <= SMALL {
         return check(registry);
     }
     let agent = event.agent().and_then(|agent| registry.agent(agent));
@@ -222,7 +222,7 @@ pub fn memory_bytes(registry: &Registry) -> usize {
     let places = registry.by_id.capacity() * 8 / 7;
     size_of::<Registry>()
         + registry.agents.capacity() * size_of::<Option<Box<Agent>>>()
-        + registry.len() * size_of::<Agent>()
+        + registry.count() * size_of::<Agent>()
         + registry.agent_bytes
         + places * (size_of::<(Bytes, Slot)>() + 1)
         + registry.index.memory_bytes()

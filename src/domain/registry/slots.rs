@@ -104,7 +104,19 @@ impl SlotSet {
     pub fn iter(&self) -> Slots<'_> {
         match self {
             SlotSet::Few(list) => Slots::Few(list.iter()),
-            SlotSet::Many(bits) => Slots::Many { words: &bits.words, at: 0, word: bits.words.first().copied().unwrap_or(0) },
+            SlotSet::Many(_) => self.iter_from(0),
+        }
+    }
+
+    /// The slots from `first` on, in order.
+    pub fn iter_from(&self, first: Slot) -> Slots<'_> {
+        match self {
+            SlotSet::Few(list) => Slots::Few(list[list.partition_point(|slot| *slot < first)..].iter()),
+            SlotSet::Many(bits) => {
+                let at = first as usize / 64;
+                let word = bits.words.get(at).map_or(0, |word| word & (u64::MAX << (first % 64)));
+                Slots::Many { words: &bits.words, at, word }
+            }
         }
     }
 
@@ -210,7 +222,11 @@ impl Bits {
 
     fn add_all(&mut self, set: &SlotSet) {
         match set {
-            SlotSet::Few(list) => list.iter().for_each(|slot| drop(self.insert(*slot))),
+            SlotSet::Few(list) => {
+                for slot in list {
+                    self.insert(*slot);
+                }
+            }
             SlotSet::Many(bits) => {
                 if self.words.len() < bits.words.len() {
                     self.words.resize(bits.words.len(), 0);
@@ -335,6 +351,7 @@ mod tests {
             assert_eq!(set.len(), naive.len());
             if step % 97 == 0 {
                 assert!(set.iter().eq(naive.iter().copied()), "step {step}");
+                assert!(set.iter_from(slot).eq(naive.range(slot..).copied()), "step {step}");
                 let n = next(naive.len() as u64 + 1) as usize;
                 assert_eq!(set.nth(n), naive.iter().nth(n).copied());
             }
@@ -349,7 +366,7 @@ mod tests {
             let mut make = |one_in: u64| -> SlotSet {
                 let mut set = SlotSet::default();
                 let picked = (0..2_000).filter(|_| random.next().unwrap_or(0) % one_in == 0);
-                picked.for_each(|slot| drop(set.insert(slot)));
+                picked.for_each(|slot| assert!(set.insert(slot)));
                 set
             };
             let (a, b, c, d) = (make(2), make(1 + round % 50), make(3), make(400));

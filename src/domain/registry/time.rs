@@ -86,9 +86,9 @@ impl View {
     pub fn overdue(&self, registry: &Registry) -> SlotSet {
         let mut overdue = SlotSet::default();
         for (_, slot) in registry.alarms.range(..=(self.now, Slot::MAX)) {
-            let is_overdue = registry.at(*slot).is_some_and(|agent| {
-                matches!(agent.life, Life::Alive) && self.suspect_at(registry, agent) <= self.now
-            });
+            let is_overdue = registry
+                .at(*slot)
+                .is_some_and(|agent| matches!(agent.life, Life::Alive) && self.suspect_at(registry, agent) <= self.now);
             if is_overdue {
                 overdue.insert(*slot);
             }
@@ -155,7 +155,8 @@ impl View {
                 if suspect_at > self.now {
                     return Err(suspect_at.min(undamped_at));
                 }
-                let dead_at = at.saturating_add(share_of(agent.profile.ttl_ms, policy.dead_percent.saturating_sub(100)));
+                let dead_at =
+                    at.saturating_add(share_of(agent.profile.ttl_ms, policy.dead_percent.saturating_sub(100)));
                 Ok(RegistryEvent::Suspected { agent: id, at, dead_at })
             }
             Life::Suspect { dead_at, .. } => {

@@ -1,0 +1,51 @@
+//! The command table. A row here is all it takes to have a command: registration, arity, key specs, flags, ACL categories, COMMAND DOCS,
+//! the syntax line in errors, the reference page and the tests that walk the table come from it. The rows of each service stand in a file
+//! of their own; here is the list of all, each with the function that runs it.
+
+mod common;
+mod lock;
+mod registry;
+mod server;
+
+use super::spec::Command;
+use super::Host;
+
+/// All commands, on any host.
+pub struct Table<H>(std::marker::PhantomData<H>);
+
+impl<H: Host> Table<H> {
+    /// The rows.
+    pub const COMMANDS: &'static [Command<H>] = &[
+        Command { spec: &registry::REGISTER, run: super::registry::register },
+        Command { spec: &registry::DEREGISTER, run: super::registry::deregister },
+        Command { spec: &registry::HEARTBEAT, run: super::registry::heartbeat },
+        Command { spec: &registry::AGENT_GET, run: super::registry_info::get },
+        Command { spec: &registry::AGENT_LIST, run: super::registry_info::list },
+        Command { spec: &registry::AGENT_FIND, run: super::registry_info::find },
+        Command { spec: &registry::AGENT_CLAIM, run: super::registry::claim },
+        Command { spec: &registry::AGENT_RELEASE, run: super::registry::release },
+        Command { spec: &registry::AGENT_STATS, run: super::registry_info::stats },
+        Command { spec: &lock::LOCK, run: super::lock::lock },
+        Command { spec: &lock::UNLOCK, run: super::lock::unlock },
+        Command { spec: &lock::RENEW, run: super::lock::renew },
+        Command { spec: &lock::CONVERT, run: super::lock::convert },
+        Command { spec: &lock::CHECK, run: super::lock_info::check },
+        Command { spec: &lock::INFO, run: super::lock_info::info },
+        Command { spec: &lock::MLOCK, run: super::lock::mlock },
+        Command { spec: &lock::BREAK, run: super::lock::break_lock },
+        Command { spec: &lock::GRAPH, run: super::lock_info::graph },
+        Command { spec: &server::WATCH, run: super::watch::watch },
+        Command { spec: &server::GUARD, run: super::server::guard },
+        Command { spec: &server::STATUS, run: super::server::status },
+        Command { spec: &server::APPLY, run: super::server::apply },
+        Command { spec: &server::EXPLAIN, run: super::server::explain },
+        Command { spec: &server::REPAIR, run: super::server::repair },
+        #[cfg(feature = "test-hooks")]
+        Command { spec: &server::DEBUG, run: super::server::debug },
+    ];
+
+    /// The row of a command, by its name in any case.
+    pub fn find(name: &[u8]) -> Option<&'static Command<H>> {
+        Self::COMMANDS.iter().find(|command| name.eq_ignore_ascii_case(command.spec.name.as_bytes()))
+    }
+}
