@@ -14,6 +14,7 @@ mod naive;
 mod ops;
 mod prng;
 mod reduction;
+mod registry;
 mod regressions;
 mod schedules;
 mod table;

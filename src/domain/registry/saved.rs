@@ -122,7 +122,10 @@ pub fn check(registry: &Registry) -> Result<(), Invariant> {
         claims += agent.claims.len();
     }
     rule(registry.agents().count() == registry.count(), "the ids differ from the agents")?;
-    rule(registry.free_slots.len() + registry.count() == registry.agents.len(), "the free slots differ from the agents")?;
+    rule(
+        registry.free_slots.len() + registry.count() == registry.agents.len(),
+        "the free slots differ from the agents",
+    )?;
     rule(claims == registry.claims.len(), "the claims differ from those of the agents")?;
     rule(claims == registry.claim_ends.len(), "the ends of claims differ from the claims")?;
     rule(registry.alarms.len() == registry.count(), "an agent has no alarm")?;

@@ -1,0 +1,1 @@
+//! Claims: who is chosen, fences, leases, release, capacity, REQID.

@@ -1,0 +1,1 @@
+//! Waiting for a claim, and every way in which a wait ends.

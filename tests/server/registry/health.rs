@@ -1,0 +1,1 @@
+//! Silence: suspicion, death, recovery, grace, damping, the hold, phi.

@@ -1,0 +1,10 @@
+//! The agent registry on real servers.
+
+mod agents;
+mod bad_input;
+mod claims;
+mod claims_waiting;
+mod durability;
+mod find;
+mod health;
+mod scale;

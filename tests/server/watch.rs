@@ -1,0 +1,1 @@
+//! `LTMC.WATCH`: revisions, the log, waiting, and every way in which a wait ends.
