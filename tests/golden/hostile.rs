@@ -1,9 +1,11 @@
 //! Payloads that are cut, damaged, made up or meant to hurt: refused, without a panic and without large allocations.
 
-use crate::{all_files, decode};
+use crate::{all_files, decode, lock, registry};
 use ltmc::domain::lock::Lock;
-use ltmc::domain::Entity;
-use ltmc::snapshot::frame::{Content, Writer};
+use ltmc::domain::registry::Registry;
+use ltmc::domain::{Entity, Error, Stored};
+use ltmc::snapshot::frame::{self, Content, Writer};
+use ltmc::snapshot::Payload;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -12,6 +14,8 @@ struct Watching;
 
 thread_local! {
     static LARGEST: Cell<usize> = const { Cell::new(0) };
+    static LOCKS: Vec<(&'static str, Stored<Lock>)> = lock::samples().snapshots;
+    static REGISTRIES: Vec<(&'static str, Stored<Registry>)> = registry::samples().snapshots;
 }
 
 fn note(size: usize) {
@@ -46,15 +50,37 @@ const BELIEVED_BYTES: usize = 1024 * 1024;
 /// Decodes what must not cost much more than its own size, and returns whether it was taken.
 fn try_decode(bytes: &[u8]) -> bool {
     LARGEST.set(0);
-    let taken = decode(bytes).is_ok();
+    let taken = decode_any(bytes).is_ok();
     let allowed = BELIEVED_BYTES + 64 * bytes.len();
     assert!(LARGEST.get() <= allowed, "{} bytes made it allocate {}", bytes.len(), LARGEST.get());
     taken
 }
 
+fn decode_any(bytes: &[u8]) -> Result<(), Error> {
+    match frame::read(bytes)?.tag {
+        Registry::TYPE_TAG => REGISTRIES.with(|values| decode_and_apply(bytes, values)),
+        _ => LOCKS.with(|values| decode_and_apply(bytes, values)),
+    }
+}
+
+/// Changes that can be read may not fit the value that they come to: that is found by a check, and never a panic.
+fn decode_and_apply<E: Entity + Clone>(bytes: &[u8], values: &[(&str, Stored<E>)]) -> Result<(), Error> {
+    if let Payload::Changes(changes) = decode::<E>(bytes)? {
+        let largest = LARGEST.get();
+        for mut stored in values.iter().map(|(_, stored)| stored.clone()) {
+            changes.iter().for_each(|change| stored.apply_unchecked(change));
+            if stored.check().is_err() {
+                stored.state.rebuild();
+            }
+        }
+        LARGEST.set(largest);
+    }
+    Ok(())
+}
+
 /// A frame with a right checksum around any payload.
-fn framed(content: Content, payload: &[u8]) -> Vec<u8> {
-    let mut writer = Writer::new(content, Lock::TYPE_TAG);
+fn framed(content: Content, tag: u8, payload: &[u8]) -> Vec<u8> {
+    let mut writer = Writer::new(content, tag);
     writer.payload().extend_from_slice(payload);
     writer.finish()
 }
@@ -86,14 +112,15 @@ fn every_flipped_bit_is_refused() {
 fn damage_under_a_right_checksum_never_panics() {
     for (_, bytes) in all_files() {
         let content = if bytes[3] == 1 { Content::Changes } else { Content::Snapshot };
+        let tag = frame::read(&bytes).expect("a golden file").tag;
         let payload = &bytes[9..bytes.len() - 4];
         for bit in 0..payload.len() * 8 {
             let mut damaged = payload.to_vec();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            try_decode(&framed(content, &damaged));
+            try_decode(&framed(content, tag, &damaged));
         }
         for len in 0..payload.len() {
-            try_decode(&framed(content, &payload[..len]));
+            try_decode(&framed(content, tag, &payload[..len]));
         }
     }
 }
@@ -110,8 +137,10 @@ fn garbage_never_panics() {
     for round in 0..30_000usize {
         let garbage: Vec<u8> = (0..round % 90).map(|_| byte()).collect();
         try_decode(&garbage);
-        try_decode(&framed(Content::Snapshot, &garbage));
-        try_decode(&framed(Content::Changes, &garbage));
+        for tag in [Lock::TYPE_TAG, Registry::TYPE_TAG] {
+            try_decode(&framed(Content::Snapshot, tag, &garbage));
+            try_decode(&framed(Content::Changes, tag, &garbage));
+        }
     }
 }
 
@@ -122,11 +151,16 @@ fn hostile_lengths_are_refused_before_anything_is_allocated() {
     let counts = [huge, vec![252, 0xff, 0xff, 0xff, 0x1f]];
     for count in counts {
         // A value: version 0, then so many grants.
-        assert!(!try_decode(&framed(Content::Snapshot, &[&[0u8][..], &count].concat())));
+        assert!(!try_decode(&framed(Content::Snapshot, Lock::TYPE_TAG, &[&[0u8][..], &count].concat())));
         // A value without grants, revision 0, with so many requests.
-        assert!(!try_decode(&framed(Content::Snapshot, &[&[0u8, 0, 0, 1][..], &count].concat())));
+        assert!(!try_decode(&framed(Content::Snapshot, Lock::TYPE_TAG, &[&[0u8, 0, 0, 1][..], &count].concat())));
         // A change: an event, a grant with numbers 2, 9 and 1, and an owner so long.
-        assert!(!try_decode(&framed(Content::Changes, &[&[0u8, 0, 2, 9, 1][..], &count].concat())));
+        // A registry: no hold, no past one, five totals, so many agents.
+        let before = [0u8; 7];
+        assert!(!try_decode(&framed(Content::Snapshot, Registry::TYPE_TAG, &[&before[..], &count].concat())));
+        // A registration of an agent with an id so long.
+        assert!(!try_decode(&framed(Content::Changes, Registry::TYPE_TAG, &[&[0u8, 0][..], &count].concat())));
+        assert!(!try_decode(&framed(Content::Changes, Lock::TYPE_TAG, &[&[0u8, 0, 2, 9, 1][..], &count].concat())));
     }
 }
 
@@ -134,7 +168,7 @@ fn hostile_lengths_are_refused_before_anything_is_allocated() {
 fn a_frame_of_a_newer_format_says_so() {
     for (name, mut bytes) in all_files() {
         bytes[2] = ltmc::snapshot::frame::FORMAT + 1;
-        let error = decode(&bytes).expect_err(&name);
+        let error = decode_any(&bytes).expect_err(&name);
         assert!(error.text.contains("format"), "{}", error.text);
     }
 }

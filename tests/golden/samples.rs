@@ -1,120 +1,26 @@
-//! The values in the golden files. They are part of the frozen format: new samples may be added, these stay as they are.
+//! What samples of all types are made of.
 
-use ltmc::domain::lock::{Cause, Extra, Grant, Lock, LockEvent, Mode, Path, NO_END};
 use ltmc::domain::requests::Answer;
-use ltmc::domain::{Bytes, Change, Connection, Stored};
+use ltmc::domain::{Bytes, Change, Entity, Stored};
 
-pub type Changes = Vec<Change<LockEvent>>;
+pub const NOW: u64 = 1_767_225_600_000;
+pub const FENCE: u64 = 1_767_225_600_000_000;
 
-const NOW: u64 = 1_767_225_600_000;
-const FENCE: u64 = 1_767_225_600_000_000;
-
-fn grant(n: u64, owner: &[u8], mode: Mode) -> Grant {
-    Grant {
-        fence: FENCE + 2 * n,
-        ends_at: NOW + 30_000 + n,
-        since: NOW + n,
-        owner: Bytes::from(owner),
-        levels: 1,
-        mode,
-        extra: None,
-    }
+/// What is in the golden files of one type, by the names of the files.
+pub struct Samples<E: Entity> {
+    /// Whole values.
+    pub snapshots: Vec<(&'static str, Stored<E>)>,
+    /// Changes.
+    pub changes: Vec<(&'static str, Vec<Change<E::Event>>)>,
 }
 
-fn extra(path: &str) -> Extra {
-    Extra { path: Path::parse(path.as_bytes()).expect("a path"), ..Extra::default() }
-}
-
-fn with(extra: Extra, grant: Grant) -> Grant {
-    Grant { extra: Some(Box::new(extra)), ..grant }
-}
-
-fn granted(grant: Grant) -> Change<LockEvent> {
-    Change::Event(LockEvent::Granted(grant))
-}
-
-fn answered(id: &[u8], answer: Answer) -> Change<LockEvent> {
+pub fn answered<V>(id: &[u8], answer: Answer) -> Change<V> {
     Change::Answered { id: Bytes::from(id), answer }
 }
 
-/// Every kind of change, every cause, every field filled.
-fn all_changes() -> Changes {
-    let limited = Extra {
-        limit: 7,
-        connection: Some(Connection { boot: FENCE - 9, client: 42 }),
-        meta: Some(Bytes::from(&b"why\0\xff"[..])),
-        ..extra("src/db")
-    };
-    let stamp = Extra { version: 3, voided: false, ..extra("docs") };
-    let stamp = Grant { fence: FENCE + 5, ..with(stamp, grant(0, b"stamper", Mode::Optimistic)) };
-    let mut list = vec![
-        granted(with(limited, grant(1, b"agent:with-a-rather-long-name", Mode::Shared))),
-        granted(stamp),
-        granted(Grant { ends_at: NO_END, levels: 9, ..grant(3, b"\0\xfe", Mode::Shared) }),
-        granted(with(extra("other/tree"), grant(4, b"writer", Mode::Shared))),
-        answered(b"req-1", Answer::Integer(FENCE as i64 + 2)),
-        answered(b"req-2", Answer::Bytes(Bytes::from("text"))),
-    ];
-    let (fence, ends_at) = (FENCE + 6, NOW + 90_000);
-    let events = [
-        LockEvent::Reentered { fence, ends_at },
-        LockEvent::Unlocked { fence },
-        LockEvent::Renewed { fence, ends_at },
-        LockEvent::Converted { fence: FENCE + 2, new_fence: FENCE + 12, mode: Mode::Shared },
-        LockEvent::Converted { fence: FENCE + 12, new_fence: FENCE + 14, mode: Mode::Exclusive },
-    ];
-    list.extend(events.into_iter().map(Change::Event));
-    let causes =
-        [Cause::Released, Cause::Expired, Cause::Broken, Cause::Disconnected, Cause::TakenBack, Cause::Committed];
-    let ends = causes.into_iter().enumerate();
-    list.extend(ends.map(|(n, cause)| Change::Event(LockEvent::Ended { fence: FENCE + 1000 + n as u64, cause })));
-    list
-}
-
-fn value(changes: &[Change<LockEvent>]) -> Stored<Lock> {
+/// The value that these changes make.
+pub fn value<E: Entity>(changes: &[Change<E::Event>]) -> Stored<E> {
     let mut stored = Stored::default();
     changes.iter().for_each(|change| stored.apply(change));
     stored
-}
-
-/// Whole values by the name of their files.
-pub fn snapshots() -> Vec<(&'static str, Stored<Lock>)> {
-    let rich: Changes = {
-        let mut list = all_changes();
-        // The exclusive conversion is left out: what is shared beside it could not be.
-        list.truncate(10);
-        list
-    };
-    let mut many: Changes = (0..40)
-        .map(|n| {
-            let owner = format!("holder-{n}");
-            let path = extra(&format!("dir{}/file{n}", n % 5));
-            granted(with(path, grant(n, owner.as_bytes(), if n % 2 == 0 { Mode::Exclusive } else { Mode::Shared })))
-        })
-        .collect();
-    many.extend((0..70).map(|n| answered(format!("request-{n}").as_bytes(), Answer::Integer(n))));
-    let voided = vec![
-        granted(Grant {
-            fence: FENCE + 1,
-            ..with(Extra { version: 0, ..extra("") }, grant(0, b"s", Mode::Optimistic))
-        }),
-        granted(grant(1, b"x", Mode::Exclusive)),
-        Change::Event(LockEvent::Ended { fence: FENCE + 2, cause: Cause::Released }),
-    ];
-    vec![
-        ("lock-plain", value(&[granted(grant(1, b"agent-1", Mode::Exclusive))])),
-        ("lock-rich", value(&rich)),
-        ("lock-many", value(&many)),
-        ("lock-voided-stamp", value(&voided)),
-        ("lock-empty", Stored::default()),
-    ]
-}
-
-/// Changes by the name of their files.
-pub fn changes() -> Vec<(&'static str, Changes)> {
-    vec![
-        ("changes-all", all_changes()),
-        ("changes-one", vec![granted(grant(1, b"agent-1", Mode::Exclusive))]),
-        ("changes-none", Vec::new()),
-    ]
 }
