@@ -3,7 +3,7 @@
 use super::args::Args;
 use super::dispatch::{self, Cx, Outcome};
 use super::registry_filter::{labels, Asked, FILTER_WORDS};
-use super::registry_serve::{commit, commit_claim, settle_due};
+use super::registry_serve::{commit, commit_claim, is_back, settle_due};
 use super::settings::Setting;
 use super::{Host, Reply};
 use crate::domain::limits::{AGENT_LABELS_MAX, AGENT_TEXT_BYTES_MAX, CAPACITY_MAX, ID_BYTES_MAX};
@@ -98,10 +98,15 @@ pub fn heartbeat<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     cx.node.check_quarantine(key)?;
     let (now, policy) = (cx.now(), cx.node.settings.registry_policy());
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Err(decide::no_agent(id)) };
-    let heard = decide::heartbeat(&stored.state, id, &beat, &policy, now)?;
+    let registry = &stored.state;
+    let heard = decide::heartbeat(registry, id, &beat, &policy, now)?;
+    let was_overdue = registry.agent(id).is_some_and(|agent| cx.node.view().is_overdue(registry, agent));
     dispatch::touch::<Registry, H>(cx.node, cx.host, key, heard.pulse)?;
     if !heard.events.is_empty() {
         commit(cx.node, cx.host, key, heard.events)?;
+    }
+    if was_overdue {
+        is_back(cx.node, cx.host, key, id);
     }
     Ok(Outcome::Reply(Reply::number(heard.ttl_ms)))
 }

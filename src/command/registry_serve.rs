@@ -27,6 +27,13 @@ pub fn commit<H: Host>(
     Ok(())
 }
 
+/// An agent that was suspect without that being decided was heard of: nothing changed, but it is offered again.
+pub fn is_back<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: &[u8]) {
+    if !node.claims.is_empty() {
+        hand_out(node, host, key, &Bytes::from(agent));
+    }
+}
+
 /// Reserves what an agent has free for those who wait for it, the longest waiting of those whose filter fits first.
 fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: &Bytes) {
     loop {
@@ -82,12 +89,13 @@ pub fn commit_claim<H: Host>(
     Ok(reply)
 }
 
-/// The scheduler looks at a registry, or a command does that must not miss what is due: decides what time has brought. Says how much
-/// work it was.
-pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> usize {
+/// The scheduler looks at a registry: decides what time has brought, and serves those who wait if the key may have changed behind our
+/// back. Says how much work it was.
+pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> usize {
     let max = node.settings.get(Setting::SweepBatchMax) as usize;
     match settle_due(node, host, key.into(), max) {
-        Ok(work) => work + serve_all(node, host, key, max),
+        Ok(work) if has_changed => work + serve_all(node, host, key, max),
+        Ok(work) => work,
         Err(error) => {
             refuse_all(node, host, key, &error);
             0

@@ -13,8 +13,10 @@ use std::collections::BTreeSet;
 pub enum Due {
     /// Somebody's wait reaches its time limit.
     Wait(WaiterId),
-    /// A key is to be opened and asked.
+    /// A key is to be opened and asked, since its time has come.
     Key(KeyId),
+    /// A key is to be opened and asked, since something may have happened to it that nobody told us of.
+    Changed(KeyId),
 }
 
 /// The deadlines of a node.
@@ -26,7 +28,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Has `key` looked at when `when` comes. Of several hints for a key the earliest counts.
+    /// Has `key` looked at when `when` comes; 0 is at once, since something may have happened to it. Of several hints for a key the
+    /// earliest counts.
     pub fn look_at(&mut self, key: KeyId, when: Millis) {
         match self.keys.get(&key) {
             Some(known) if *known <= when => return,
@@ -65,9 +68,9 @@ impl Schedule {
             return self.waits.pop_first().map(|(_, waiter)| Due::Wait(waiter));
         }
         key?;
-        let (_, key) = self.hints.pop_first()?;
+        let (when, key) = self.hints.pop_first()?;
         self.keys.remove(&key);
-        Some(Due::Key(key))
+        Some(if when == 0 { Due::Changed(key) } else { Due::Key(key) })
     }
 
     /// Follows SWAPDB: what was hinted for one database is hinted for the other.

@@ -44,12 +44,8 @@ fn next_piece<H: Host>(node: &mut Node, host: &mut H, keys_until: Millis) -> Opt
         return Some(1);
     }
     match node.schedule.pop_due(node.now(), keys_until)? {
-        Due::Key(key) => {
-            node.looking_at = Some(key.clone());
-            let work = look_at(node, host, &key);
-            node.looking_at = None;
-            Some(work)
-        }
+        Due::Key(key) => Some(look_at(node, host, &key, false)),
+        Due::Changed(key) => Some(look_at(node, host, &key, true)),
         Due::Wait(id) => {
             if node.drop_wait(id, Unserved::TimedOut) {
                 host.answer(id, Ok(Reply::Nil));
@@ -69,8 +65,16 @@ pub fn next_tick(node: &Node) -> Option<Millis> {
     node.schedule.next_wait().into_iter().chain(key).min()
 }
 
-/// Opens a key and asks what is to be done about it; says how much work it was.
-fn look_at<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> usize {
+/// Opens a key and asks what is to be done about it; says how much work it was. `has_changed`: something may have happened to it that
+/// nobody told us of, so that all who wait for it are looked at, too.
+fn look_at<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> usize {
+    node.looking_at = Some(key.clone());
+    let work = look_into(node, host, key, has_changed);
+    node.looking_at = None;
+    work
+}
+
+fn look_into<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> usize {
     node.metrics.swept_keys += 1;
     #[cfg(feature = "test-hooks")]
     if node.panics_due > 0 {
@@ -91,7 +95,9 @@ fn look_at<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> usize {
             }
         }
     }
-    node.watchers.wake(key);
+    if has_changed {
+        node.watchers.wake(key);
+    }
     // A service looks at the keys of its type, and at those that somebody expects to become one.
     let kind = host.kind(key.into());
     let mut work = 1;
@@ -105,7 +111,7 @@ fn look_at<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> usize {
     if kind == Kind::Ours(Registry::TYPE_TAG) || node.claims.waiting_for(key) > 0 {
         match take_note::<Registry, H>(node, host, key) {
             Ok(()) if node.replica => {}
-            Ok(()) => work += registry_serve::wake(node, host, key),
+            Ok(()) => work += registry_serve::wake(node, host, key, has_changed),
             Err(error) => registry_serve::refuse_all(node, host, key, &error),
         }
     }

@@ -92,9 +92,7 @@ impl<E: Entity> Stored<E> {
         if let Some(name) = event.name() {
             self.revision += 1;
             if E::WATCH_EVENTS_MAX > 0 {
-                let mut story = Story::default();
-                story.number("revision", self.revision);
-                story.word("event", name);
+                let mut story = Story::new(self.revision, name);
                 event.tell(&mut story);
                 let before = self.revision - 1;
                 self.log.get_or_insert_with(|| Box::new(Log::new(before))).push(story.finish(), E::WATCH_EVENTS_MAX);

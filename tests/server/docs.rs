@@ -68,7 +68,14 @@ fn the_readme_shows_the_commands_of_the_module() {
 fn the_readme_writes_syntax_as_error_messages_do() {
     let server = Server::start();
     let readme = read("README.md").replace("\\|", "|");
-    for line in ["LTMC.LOCK key owner NONSENSE", "LTMC.UNLOCK key owner NONSENSE", "LTMC.MLOCK owner 1 key NONSENSE"] {
+    for line in [
+        "LTMC.LOCK key owner NONSENSE",
+        "LTMC.UNLOCK key owner NONSENSE",
+        "LTMC.MLOCK owner 1 key NONSENSE",
+        "LTMC.REGISTER registry agent NONSENSE",
+        "LTMC.AGENT.CLAIM registry PX 1 NONSENSE",
+        "LTMC.WATCH 1 key SINCE 0 NONSENSE",
+    ] {
         let reply = server.run(line);
         let (_, syntax) = reply.error().split_once("syntax: ").expect("a syntax error shows the syntax");
         assert!(readme.contains(&format!("`{syntax}`")), "README.md lacks: {syntax}");
@@ -197,6 +204,11 @@ fn the_example_roles_may_do_their_work_and_no_more() {
     for user in ["agent", "writer"] {
         assert!(may(user, "LTMC.LOCK {team}:repo me BLOCK 0"), "{user}");
         assert!(may(user, "LTMC.UNLOCK {team}:repo me"), "{user}");
+        assert!(may(user, "LTMC.REGISTER {team}:agents me"), "{user}");
+        assert!(may(user, "LTMC.AGENT.CLAIM {team}:agents PX 1000"), "{user}");
+        assert!(may(user, "LTMC.WATCH 1 {team}:agents SINCE 0"), "{user}");
+        assert!(!may(user, "LTMC.WATCH 2 {team}:agents {other}:agents SINCE 0 0"), "{user}");
+        assert!(!may(user, "LTMC.HEARTBEAT {other}:agents me"), "{user}");
         assert!(!may(user, "LTMC.LOCK {other}:repo me"), "{user}");
         assert!(!may(user, "LTMC.LOCK.BREAK {team}:repo"), "{user}");
         assert!(!may(user, "LTMC.APPLY {team}:repo payload"), "{user}");
@@ -205,7 +217,12 @@ fn the_example_roles_may_do_their_work_and_no_more() {
     assert!(may("writer", "LTMC.GUARD {team}:repo 2 SET {team}:doc text"));
     assert!(!may("writer", "LTMC.GUARD {team}:repo 2 SET {other}:doc text"));
     assert!(may("watcher", "LTMC.LOCK.INFO {any}:repo"));
+    assert!(may("watcher", "LTMC.WATCH 1 {any}:agents SINCE 0 BLOCK 0"));
+    assert!(may("watcher", "LTMC.AGENT.FIND {any}:agents"));
     assert!(!may("watcher", "LTMC.UNLOCK {any}:repo me"));
+    assert!(!may("watcher", "LTMC.HEARTBEAT {any}:agents me"));
+    assert!(may("operator", "LTMC.DEREGISTER {any}:agents somebody"));
+    assert!(!may("operator", "LTMC.REGISTER {any}:agents somebody"));
     assert!(may("operator", "LTMC.LOCK.BREAK {any}:repo"));
     assert!(!may("operator", "LTMC.LOCK {any}:repo me"));
 }

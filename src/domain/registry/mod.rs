@@ -100,6 +100,8 @@ pub struct Registry {
     alarms: BTreeSet<(Millis, Slot)>,
     alarm_of: Vec<Millis>,
     agent_bytes: usize,
+    /// The largest epoch or fence that was ever in it.
+    last_fence: Fence,
 }
 
 /// No alarm.
@@ -227,6 +229,7 @@ impl Registry {
         self.by_id.entry(agent.id.clone()).or_insert(slot);
         self.agents[slot as usize] = Some(Box::new(agent));
         self.settle(slot);
+        self.last_fence = self.last_fence.max(*epoch);
         self.totals.registered += 1;
     }
 
@@ -245,7 +248,9 @@ impl Registry {
         self.index.enter(slot, &agent);
         self.agent_bytes += agent.heap_bytes();
         self.by_id.insert(agent.id.clone(), slot);
+        self.last_fence = self.last_fence.max(agent.epoch);
         for claim in &agent.claims {
+            self.last_fence = self.last_fence.max(claim.fence);
             self.claims.insert(claim.fence, slot);
             self.claim_ends.insert((claim.ends_at, claim.fence));
         }
@@ -315,11 +320,27 @@ impl Registry {
         }
     }
 
+    fn seen(&mut self, id: &[u8], at: Millis, load: u16) {
+        self.edit(id, |agent| {
+            (agent.seen, agent.load) = (at, load);
+            if agent.pulse.beat < at {
+                // A replica: this is all it hears.
+                agent.pulse.hear(at, agent.profile.ttl_ms);
+            }
+            agent.pulse.load = load;
+        });
+        // Rare enough to keep the alarms of those who are heard of in the future, on replicas too, where nobody looks at them.
+        if let Some((slot, agent)) = self.slot(id).and_then(|slot| Some((slot, self.at(slot)?))) {
+            self.set_alarm(slot, time::alarm(agent));
+        }
+    }
+
     fn claimed(&mut self, fence: Fence, id: &[u8], claim: Claim) {
         let Some(slot) = self.slot(id) else { return };
         if self.claims.contains_key(&fence) {
             return;
         }
+        self.last_fence = self.last_fence.max(fence);
         self.claims.insert(fence, slot);
         self.claim_ends.insert((claim.ends_at, fence));
         self.totals.claimed += 1;
@@ -396,14 +417,7 @@ impl Entity for Registry {
             RegistryEvent::Pulse { agent, at, suspect_at, load, is_measured } => {
                 self.pulse(agent, *at, *suspect_at, *load, *is_measured);
             }
-            RegistryEvent::Seen { agent, at, load } => self.edit(agent, |agent| {
-                (agent.seen, agent.load) = (*at, *load);
-                if agent.pulse.beat < *at {
-                    // A replica: this is all it hears.
-                    agent.pulse.hear(*at, agent.profile.ttl_ms);
-                }
-                agent.pulse.load = *load;
-            }),
+            RegistryEvent::Seen { agent, at, load } => self.seen(agent, *at, *load),
             RegistryEvent::StatusChanged { agent, status, .. } => self.edit(agent, |agent| agent.declared = *status),
             RegistryEvent::HealthChanged { agent, health, reason, .. } => self.edit(agent, |agent| {
                 (agent.health, agent.reason) = (*health, reason.clone());
@@ -461,8 +475,7 @@ impl Entity for Registry {
     }
 
     fn last_fence(&self) -> Fence {
-        let epoch = self.agents().map(|agent| agent.epoch).max().unwrap_or(0);
-        epoch.max(self.claims.last_key_value().map_or(0, |(fence, _)| *fence))
+        self.last_fence
     }
 
     fn connections(&self) -> Vec<Connection> {

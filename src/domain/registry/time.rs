@@ -69,10 +69,15 @@ fn undamped_at(agent: &Agent) -> Millis {
 impl View {
     /// The status of an agent for a reader: suspicion shows from the moment it is due.
     pub fn status(&self, registry: &Registry, agent: &Agent) -> Status {
-        if matches!(agent.life, Life::Alive) && self.suspect_at(registry, agent) <= self.now {
+        if self.is_overdue(registry, agent) {
             return Status::Suspect;
         }
         agent.decided()
+    }
+
+    /// Whether an agent is suspect though that was not decided yet.
+    pub fn is_overdue(&self, registry: &Registry, agent: &Agent) -> bool {
+        matches!(agent.life, Life::Alive) && self.suspect_at(registry, agent) <= self.now
     }
 
     /// When an agent that is alive becomes suspect.
@@ -86,10 +91,7 @@ impl View {
     pub fn overdue(&self, registry: &Registry) -> SlotSet {
         let mut overdue = SlotSet::default();
         for (_, slot) in registry.alarms.range(..=(self.now, Slot::MAX)) {
-            let is_overdue = registry
-                .at(*slot)
-                .is_some_and(|agent| matches!(agent.life, Life::Alive) && self.suspect_at(registry, agent) <= self.now);
-            if is_overdue {
+            if registry.at(*slot).is_some_and(|agent| self.is_overdue(registry, agent)) {
                 overdue.insert(*slot);
             }
         }
