@@ -65,9 +65,9 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// The next arguments as a count from 1 to `max` and so many values.
-    pub fn list(&mut self, name: &str, max: usize) -> Result<&'a [&'a [u8]], Error> {
-        let count = self.number(&format!("the number of values of {name}"), 1, max as u64)? as usize;
+    /// The next arguments as a count from `min` to `max` and so many values.
+    pub fn list(&mut self, name: &str, min: usize, max: usize) -> Result<&'a [&'a [u8]], Error> {
+        let count = self.number(&format!("the number of values of {name}"), min as u64, max as u64)? as usize;
         let left = self.args.len() - self.at;
         if left < count {
             let text =

@@ -115,8 +115,9 @@ pub fn commit_changes<E: Entity, H: Host>(
     change_value::<E, H>(node, host, key, changes)?;
     host.replicate::<E>(key, changes);
     tell_watchers::<E, H>(node, host, key, changes);
-    host.settle::<E>(key);
+    // What happened is told before the key goes by it, as Redis does: rpop, then del.
     observe::<E, H>(node, host, key, changes);
+    host.settle::<E>(key);
     Ok(())
 }
 

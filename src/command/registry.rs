@@ -50,13 +50,13 @@ fn parse_introduction(args: &mut Args) -> Result<Introduction, Error> {
             0 => said.only_new = true,
             1 => said.name = Some(Bytes::from(args.text("NAME", AGENT_TEXT_BYTES_MAX)?)),
             2 => {
-                let caps = args.list("CAPS", AGENT_LABELS_MAX)?.iter().map(|text| Capability::parse(text));
+                let caps = args.list("CAPS", 0, AGENT_LABELS_MAX)?.iter().map(|text| Capability::parse(text));
                 let mut caps: Vec<Capability> = caps.collect::<Result<_, _>>()?;
                 caps.sort_unstable();
                 caps.dedup();
                 said.caps = Some(caps);
             }
-            3 => said.tags = Some(labels("TAGS", args)?),
+            3 => said.tags = Some(labels("TAGS", 0, args)?),
             4 => said.meta = Some(meta::parse(args.bytes("META")?)?),
             5 => said.capacity = Some(args.number("CAPACITY", 0, CAPACITY_MAX)? as u32),
             6 => said.session = Some(Bytes::from(args.text("SESSION", ID_BYTES_MAX)?)),

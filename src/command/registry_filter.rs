@@ -35,7 +35,7 @@ impl Asked {
         match option {
             0 => filter.caps = wanted("CAPS", args)?,
             1 => filter.any_caps = wanted("ANYCAP", args)?,
-            2 => filter.tags = labels("TAGS", args)?,
+            2 => filter.tags = labels("TAGS", 1, args)?,
             3 => filter.statuses = Some(statuses(args)?),
             4 => {
                 let path = args.bytes("the path after META")?;
@@ -47,7 +47,7 @@ impl Asked {
             }
             5 => filter.free_min = args.number("MINFREE", 0, CAPACITY_MAX)? as u32,
             6 => {
-                filter.excluded = args.list("EXCLUDE", EXCLUDED_MAX)?.iter().map(|id| Bytes::from(*id)).collect();
+                filter.excluded = args.list("EXCLUDE", 1, EXCLUDED_MAX)?.iter().map(|id| Bytes::from(*id)).collect();
                 filter.excluded.sort_unstable();
                 filter.excluded.dedup();
             }
@@ -58,7 +58,7 @@ impl Asked {
 }
 
 fn wanted(name: &str, args: &mut Args) -> Result<Vec<Wanted>, Error> {
-    args.list(name, AGENT_LABELS_MAX)?.iter().map(|text| Wanted::parse(text)).collect()
+    args.list(name, 1, AGENT_LABELS_MAX)?.iter().map(|text| Wanted::parse(text)).collect()
 }
 
 fn statuses(args: &mut Args) -> Result<Statuses, Error> {
@@ -70,10 +70,10 @@ fn statuses(args: &mut Args) -> Result<Statuses, Error> {
     Ok(statuses)
 }
 
-/// Tags, in order and without duplicates.
-pub fn labels(name: &str, args: &mut Args) -> Result<Vec<Bytes>, Error> {
+/// At least `min` tags, in order and without duplicates.
+pub fn labels(name: &str, min: usize, args: &mut Args) -> Result<Vec<Bytes>, Error> {
     let mut labels: Vec<Bytes> = Vec::new();
-    for label in args.list(name, AGENT_LABELS_MAX)? {
+    for label in args.list(name, min, AGENT_LABELS_MAX)? {
         if label.is_empty() || label.len() > CAPABILITY_BYTES_MAX {
             let length = label.len();
             return Err(Error::usage(format!(

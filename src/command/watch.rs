@@ -104,7 +104,7 @@ impl Watchers {
 pub fn watch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     let first = args.position() + 1;
-    let numkeys = args.list("numkeys", WATCH_KEYS_MAX)?.len();
+    let numkeys = args.list("numkeys", 1, WATCH_KEYS_MAX)?.len();
     args.word("the word after the keys", &["SINCE"])?;
     let mut watcher = Watcher { keys: SmallVec::new(), count: usize::MAX };
     for index in first..first + numkeys {

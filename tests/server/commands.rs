@@ -13,6 +13,16 @@ const COMMANDS: &[(&str, i64, &[&str])] = &[
     ("ltmc.mlock", -4, &["write", "denyoom", "blocking"]),
     ("ltmc.lock.break", -2, &["write", "admin"]),
     ("ltmc.lock.graph", 1, &["readonly", "admin"]),
+    ("ltmc.register", -3, &["write", "denyoom", "fast"]),
+    ("ltmc.deregister", -3, &["write", "fast"]),
+    ("ltmc.heartbeat", -3, &["write", "fast"]),
+    ("ltmc.agent.get", 3, &["readonly", "fast"]),
+    ("ltmc.agent.list", -2, &["readonly"]),
+    ("ltmc.agent.find", -2, &["readonly"]),
+    ("ltmc.agent.claim", -4, &["write", "denyoom", "blocking"]),
+    ("ltmc.agent.release", -3, &["write", "fast"]),
+    ("ltmc.agent.stats", 2, &["readonly"]),
+    ("ltmc.watch", -5, &["readonly", "blocking"]),
     ("ltmc.guard", -4, &["write"]),
     ("ltmc.status", 1, &["readonly", "fast", "stale"]),
     ("ltmc.apply", -3, &["write", "admin"]),
@@ -116,6 +126,12 @@ fn every_command_is_documented() {
     for part in ["exclusive", "SHARED", "OPTIMISTIC", "LIMIT", "ONDISCONNECT", "REQID", "oneof", "optional"] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
+    let shown = format!("{:?}", server.run("COMMAND DOCS LTMC.AGENT.CLAIM"));
+    for part in
+        ["CAPS", "ANYCAP", "TAGS", "STATUS", "META", "MINFREE", "EXCLUDE", "SORT", "PX", "REF", "BLOCK", "REQID"]
+    {
+        assert!(shown.contains(&format!("\"{part}\"")), "{part} in {shown}");
+    }
 }
 
 #[test]
@@ -134,6 +150,18 @@ fn the_keys_of_every_command_are_found() {
         ("LTMC.MLOCK a 2 x y", "x y"),
         ("LTMC.MLOCK a 2 x y EXCLUSIVE REGISTRY r", "x y r"),
         ("LTMC.LOCK.BREAK k", "k"),
+        ("LTMC.REGISTER k a CAPS 2 x y", "k"),
+        ("LTMC.DEREGISTER k a", "k"),
+        ("LTMC.HEARTBEAT k a STATUS IDLE", "k"),
+        ("LTMC.AGENT.GET k a", "k"),
+        ("LTMC.AGENT.LIST k", "k"),
+        ("LTMC.AGENT.FIND k CAPS 1 x", "k"),
+        ("LTMC.AGENT.CLAIM k PX 5 REF x", "k"),
+        ("LTMC.AGENT.RELEASE k 2", "k"),
+        ("LTMC.AGENT.STATS k", "k"),
+        ("LTMC.WATCH 1 k SINCE $", "k"),
+        ("LTMC.WATCH 2 x y SINCE 0 $ COUNT 5 BLOCK 1", "x y"),
+        ("LTMC.GUARD k 5 LTMC.AGENT.CLAIM r PX 5", "k r"),
         ("LTMC.GUARD k 5 MSET a 1 b 2", "k a b"),
         ("LTMC.GUARD k 5 GET doc", "k doc"),
         ("LTMC.GUARD k 5 PING", "k"),
@@ -151,7 +179,14 @@ fn the_keys_of_every_command_are_found() {
     for line in ["LTMC.STATUS", "LTMC.LOCK.GRAPH", "LTMC.EXPLAIN payload"] {
         assert!(server.run(&format!("COMMAND GETKEYS {line}")).is_error(), "{line}");
     }
-    for line in ["LTMC.MLOCK a 99 x", "LTMC.MLOCK a -1 x", "LTMC.GUARD k 5 NOSUCHCOMMAND"] {
+    for line in [
+        "LTMC.MLOCK a 99 x",
+        "LTMC.MLOCK a -1 x",
+        "LTMC.WATCH 99 x SINCE 0",
+        "LTMC.WATCH -1 x SINCE 0",
+        "LTMC.WATCH x x SINCE 0",
+        "LTMC.GUARD k 5 NOSUCHCOMMAND",
+    ] {
         server.run(&format!("COMMAND GETKEYS {line}"));
     }
     server.run("PING");
@@ -170,6 +205,18 @@ fn key_patterns_hold_for_every_key_of_a_command() {
         "LTMC.LOCK.INFO b:lock",
         "LTMC.MLOCK agent 2 a:1 b:1",
         "LTMC.LOCK a:1 agent REGISTRY b:agents",
+        "LTMC.REGISTER b:agents agent",
+        "LTMC.DEREGISTER b:agents agent",
+        "LTMC.HEARTBEAT b:agents agent",
+        "LTMC.AGENT.GET b:agents agent",
+        "LTMC.AGENT.LIST b:agents",
+        "LTMC.AGENT.FIND b:agents",
+        "LTMC.AGENT.CLAIM b:agents PX 5",
+        "LTMC.AGENT.RELEASE b:agents 2",
+        "LTMC.AGENT.STATS b:agents",
+        "LTMC.WATCH 1 b:agents SINCE 0",
+        "LTMC.WATCH 2 a:agents b:agents SINCE 0 0",
+        "LTMC.WATCH 2 a:agents b:agents SINCE 0 0 BLOCK 0",
         &format!("LTMC.LOCK.CHECK b:lock {outside}"),
         &format!("LTMC.GUARD a:lock {fence} SET b:doc text"),
         &format!("LTMC.GUARD b:lock {outside} SET a:doc text"),
@@ -180,7 +227,44 @@ fn key_patterns_hold_for_every_key_of_a_command() {
     assert!(agent.run("LTMC.LOCK a:1 agent").int() > 0);
     assert_eq!(agent.run("LTMC.MLOCK agent 2 a:2 a:3").array().len(), 2);
     agent.run(&format!("LTMC.GUARD a:lock {fence} SET a:doc text")).ok();
-    assert_eq!(server.run("EXISTS b b:1 b:doc").int(), 0);
+    assert!(agent.run("LTMC.REGISTER a:agents agent").int() > 0);
+    assert_eq!(agent.run("LTMC.AGENT.CLAIM a:agents PX 5").array()[0].text(), "agent");
+    assert_eq!(agent.run("LTMC.WATCH 2 a:agents a:none SINCE 0 0").array().len(), 2);
+    assert_eq!(server.run("EXISTS b b:1 b:doc b:agents").int(), 0);
+}
+
+#[test]
+fn who_may_only_read_keys_finds_agents_and_claims_none() {
+    let server = Server::start();
+    server.run("LTMC.REGISTER k a").int();
+    // Rights over keys, and rights over commands where modules have a say in their categories.
+    let mut users = vec!["ACL SETUSER reader on >p resetkeys %R~* +@all"];
+    if !command_info(&server, "ltmc.agent.get").array()[6].array().is_empty() {
+        users.push("ACL SETUSER reader on >p resetkeys ~* -@all +@read");
+    }
+    for user in users {
+        server.run(user).ok();
+        let mut reader = server.client();
+        reader.auth("reader", "p");
+        for line in [
+            "LTMC.AGENT.GET k a",
+            "LTMC.AGENT.LIST k",
+            "LTMC.AGENT.FIND k",
+            "LTMC.AGENT.STATS k",
+            "LTMC.WATCH 1 k SINCE 0",
+        ] {
+            assert!(!reader.run(line).array().is_empty(), "{line} by {user}");
+        }
+        for line in [
+            "LTMC.REGISTER k b",
+            "LTMC.DEREGISTER k a",
+            "LTMC.HEARTBEAT k a",
+            "LTMC.AGENT.CLAIM k PX 5",
+            "LTMC.AGENT.RELEASE k 2",
+        ] {
+            assert_eq!(reader.run(line).error_code(), "NOPERM", "{line} by {user}");
+        }
+    }
 }
 
 #[test]
@@ -311,6 +395,36 @@ fn three_panics_put_a_key_into_quarantine() {
         assert_eq!(server.info_int("ltmc", "ltmc_quarantined_keys"), 0);
         server.run("FLUSHALL").ok();
     }
+}
+
+#[test]
+fn a_registry_in_quarantine_answers_nobody_until_it_is_repaired() {
+    let server = Server::start();
+    let epoch = server.run("LTMC.REGISTER k a PX 600000 CAPS 1 go CAPACITY 2").int();
+    let fence = server.run("LTMC.AGENT.CLAIM k PX 600000").array()[1].int();
+    let before = server.debug_digest();
+    panic_on(&server, "k", 3);
+    for line in [
+        "LTMC.REGISTER k b",
+        "LTMC.DEREGISTER k a",
+        "LTMC.HEARTBEAT k a",
+        "LTMC.AGENT.GET k a",
+        "LTMC.AGENT.LIST k",
+        "LTMC.AGENT.FIND k",
+        "LTMC.AGENT.CLAIM k PX 5",
+        "LTMC.AGENT.CLAIM k PX 5 BLOCK 0",
+        &format!("LTMC.AGENT.RELEASE k {fence}"),
+        "LTMC.AGENT.STATS k",
+        "LTMC.WATCH 1 k SINCE 0",
+        "LTMC.WATCH 2 other k SINCE 0 0 BLOCK 0",
+    ] {
+        assert_eq!(server.run(line).error_code(), "QUARANTINED", "{line}");
+    }
+    let repaired = server.run("LTMC.REPAIR k");
+    assert_eq!((repaired.get("type").text(), repaired.get("was_broken").int()), ("ltmcagent", 0));
+    assert_eq!(server.debug_digest(), before);
+    assert_eq!(server.run(&format!("LTMC.HEARTBEAT k a EPOCH {epoch}")).int(), 600_000);
+    assert_eq!(server.run(&format!("LTMC.AGENT.RELEASE k {fence}")).int(), 1);
 }
 
 #[test]

@@ -9,6 +9,18 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("lock-ageing-ms", "77", "0"),
     ("lock-waiters-max", "5", "0"),
     ("lock-holders-max", "6", "10000001"),
+    ("agent-ttl-ms", "2345", "0"),
+    ("agent-dead-percent", "101", "100"),
+    ("agent-grace-ms", "0", "-1"),
+    ("failure-detector", "phi", "swim"),
+    ("phi-threshold", "16", "17"),
+    ("agent-damping-half-life-ms", "0", "86400001"),
+    ("agent-hold-share-percent", "100", "101"),
+    ("agent-hold-agents-min", "1", "0"),
+    ("agent-hold-percent", "10000", "0"),
+    ("registry-agents-max", "8", "0"),
+    ("claim-waiters-max", "9", "1000001"),
+    ("watchers-max", "11", "0"),
     ("sweep-batch-max", "7", "many"),
     ("bind-agent-to-user", "yes", "maybe"),
 ];
@@ -78,6 +90,8 @@ fn a_bad_value_in_the_environment_stops_the_load_and_is_named() {
         ("LTMC_LOCK_AGEING_MS", "0"),
         ("LTMC_LOCK_WAITERS_MAX", "-5"),
         ("LTMC_SWEEP_BATCH_MAX", ""),
+        ("LTMC_FAILURE_DETECTOR", "swim"),
+        ("LTMC_AGENT_DEAD_PERCENT", "100"),
         ("MEMORY_LOCKING_STRATEGY", "both"),
     ] {
         let refusal = Server::builder().env(name, bad).try_start();
@@ -115,6 +129,38 @@ fn a_limit_of_waiters_names_its_setting() {
         assert!(refused.error().contains("ltmc.lock-waiters-max"), "{refused:?}");
     }
     assert!(server.run("LTMC.LOCK k late").is_nil(), "who does not wait is not counted");
+}
+
+#[test]
+fn limits_of_claimers_and_watchers_name_their_settings() {
+    let server = Server::start();
+    server.run("LTMC.REGISTER r a").int();
+    for (setting, waiting, at_once) in [
+        ("claim-waiters-max", "LTMC.AGENT.CLAIM r PX 5 CAPS 1 none", "LTMC.AGENT.CLAIM r PX 5 CAPS 1 none"),
+        ("watchers-max", "LTMC.WATCH 1 r SINCE $", "LTMC.WATCH 1 r SINCE $"),
+    ] {
+        server.run(&format!("CONFIG SET ltmc.{setting} 2")).ok();
+        let mut clients = server.clients(2);
+        server.block_in_turn(&mut clients, |_| format!("{waiting} BLOCK 0"));
+        let refused = server.run(&format!("{waiting} BLOCK 0"));
+        assert_eq!(refused.error_code(), "LIMIT", "{setting}");
+        assert!(refused.error().contains(&format!("ltmc.{setting}")), "{refused:?}");
+        assert!(!server.run(at_once).is_error(), "who does not wait is not counted");
+        drop(clients);
+        server.wait_blocked(0);
+    }
+}
+
+#[test]
+fn the_time_to_live_of_an_agent_is_set_when_it_first_registers() {
+    let server = Server::start();
+    for (agent, ttl) in [("a", 30_000), ("b", 4321)] {
+        server.run(&format!("CONFIG SET ltmc.agent-ttl-ms {ttl}")).ok();
+        server.run(&format!("LTMC.REGISTER r {agent}")).int();
+        assert_eq!(server.run(&format!("LTMC.HEARTBEAT r {agent}")).int(), ttl);
+    }
+    server.run("LTMC.REGISTER r a").int();
+    assert_eq!(server.run("LTMC.HEARTBEAT r a").int(), 30_000, "a registered agent keeps what it had");
 }
 
 #[test]

@@ -223,7 +223,7 @@ impl Index {
             }
         }
         counted(&mut self.bytes, &mut capable.any, |any| any.remove(slot));
-        if capable.any.is_empty() {
+        if capable.any.is_empty() && capable.versions.is_empty() {
             self.bytes -= capable.any.heap_bytes();
             if let Some((name, _)) = self.capable.remove_entry(&cap.name) {
                 self.bytes -= size_of::<(Bytes, Capable)>() + name.heap_bytes() + ENTRY_BYTES;

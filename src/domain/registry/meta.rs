@@ -1,6 +1,7 @@
 //! `META`: JSON that an agent brings, of which every single value can be searched for.
 //!
-//! A value is found under its *key*: the JSON Pointer (RFC 6901) that leads to it, a zero byte, its kind and its text.
+//! A value is found under its *key*: the length of the JSON Pointer (RFC 6901) that leads to it, the pointer, the value's kind and its
+//! text.
 
 use crate::domain::limits::{AGENT_META_BYTES_MAX, AGENT_META_VALUES_MAX};
 use crate::domain::{Bytes, Error};
@@ -84,7 +85,8 @@ fn visit(value: &Value, path: &mut String, found: &mut impl FnMut(&str, &Value))
 }
 
 fn key(path: &[u8], (kind, text): (char, String)) -> Bytes {
-    Bytes::from(&[path, &[0, kind as u8], text.as_bytes()].concat()[..])
+    let length = (path.len() as u32).to_be_bytes();
+    Bytes::from(&[&length, path, &[kind as u8], text.as_bytes()].concat()[..])
 }
 
 fn kind_and_text(value: &Value) -> (char, String) {
@@ -98,7 +100,7 @@ fn kind_and_text(value: &Value) -> (char, String) {
 /// The same text for the same number: 4, 4.0 and 4e0 are one.
 fn number_text(number: &Number) -> String {
     match number.as_f64() {
-        Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 9e15 => format!("{}", float as i64),
+        Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 1e30 => format!("{}", float as i128),
         _ => number.to_string(),
     }
 }
