@@ -5,23 +5,32 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::harness::{Client, Server};
+use crate::harness::{Client, Reply, Server};
 
-/// Keys that are drawn from.
+/// Keys that are drawn from unless names are given.
 pub const KEYS: usize = 10_000;
 
-/// One command of a workload, without its key: what stands before it, and what stands after.
+/// One command of a workload, in pieces that only have to be put together.
 struct Step {
-    head: Vec<u8>,
-    tail: Tail,
+    pieces: Vec<Piece>,
     reply_lines: usize,
 }
 
-enum Tail {
+/// A part of a request.
+enum Piece {
+    Text(Vec<u8>),
+    /// The key that was drawn.
+    Key,
     PerConnection(Vec<Vec<u8>>),
     PerKey(Vec<Vec<u8>>),
+    /// One of these, drawn anew each time.
+    Choice(Vec<Vec<u8>>),
+    /// Unix ms.
+    Now,
+    /// The last line of the reply to the command before.
+    Answer,
 }
 
 /// What each connection does over and over: all steps in turn on one random key, then on the next key.
@@ -38,28 +47,54 @@ impl Workload {
     /// Adds `before key after`; `{me}` in `after` is the connection's name.
     pub fn step(self, before: &str, after: &str, clients: usize) -> Workload {
         let tails = (0..clients).map(|me| after.replace("{me}", &format!("agent-{me}")));
-        self.add(before, tails.collect(), 1, Tail::PerConnection)
+        self.add(before, tails.collect(), 1, Piece::PerConnection)
     }
 
     /// Adds `before key after(key)` with a reply of so many lines.
     pub fn step_per_key(self, before: &str, after: &[String], reply_lines: usize) -> Workload {
-        self.add(before, after.to_vec(), reply_lines, Tail::PerKey)
+        self.add(before, after.to_vec(), reply_lines, Piece::PerKey)
     }
 
-    fn add(mut self, before: &str, after: Vec<String>, reply_lines: usize, tail: fn(Vec<Vec<u8>>) -> Tail) -> Workload {
+    /// Adds a command with a reply of so many lines. Words in it can be `{key}`, `{now}` (unix ms), `{a|b|c}` (one of them, drawn each
+    /// time) and `{answer}` (the last line of the reply to the step before).
+    pub fn line(mut self, line: &str, reply_lines: usize) -> Workload {
+        let mut pieces = vec![Piece::Text(format!("*{}\r\n", line.split_whitespace().count()).into_bytes())];
+        for word in line.split_whitespace() {
+            pieces.push(match word.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+                None => Piece::Text(bulks(word).into_bytes()),
+                Some("key") => Piece::Key,
+                Some("now") => Piece::Now,
+                Some("answer") => Piece::Answer,
+                Some(words) => Piece::Choice(words.split('|').map(|word| bulks(word).into_bytes()).collect()),
+            });
+        }
+        self.steps.push(Step { pieces, reply_lines });
+        self
+    }
+
+    fn add(
+        mut self,
+        before: &str,
+        after: Vec<String>,
+        reply_lines: usize,
+        tail: fn(Vec<Vec<u8>>) -> Piece,
+    ) -> Workload {
         let count = before.split_whitespace().count() + 1 + after[0].split_whitespace().count();
         let head = format!("*{count}\r\n{}", bulks(before));
-        self.steps.push(Step {
-            head: head.into_bytes(),
-            tail: tail(after.iter().map(|text| bulks(text).into_bytes()).collect()),
-            reply_lines,
-        });
+        let tail = tail(after.iter().map(|text| bulks(text).into_bytes()).collect());
+        self.steps.push(Step { pieces: vec![Piece::Text(head.into_bytes()), Piece::Key, tail], reply_lines });
         self
     }
 
     /// How many commands belong together: a pair counts as one operation.
     pub fn commands(&self) -> usize {
         self.steps.len()
+    }
+
+    /// Whether a step needs the answers to the one before. A batch then holds one step only, or nobody would know them in time.
+    fn hands_answers_on(&self) -> bool {
+        let mut pieces = self.steps.iter().flat_map(|step| &step.pieces);
+        pieces.any(|piece| matches!(piece, Piece::Answer))
     }
 }
 
@@ -78,6 +113,12 @@ struct Lane {
     key: usize,
     /// Lines of replies that are still to come.
     awaited: usize,
+    /// How many lines each of these replies has, if their last ones are wanted.
+    wanted: Option<usize>,
+    /// The replies that are wanted, as they come in.
+    kept: Vec<u8>,
+    /// What was wanted of them, in order.
+    answers: Vec<String>,
 }
 
 /// Connections that put a server under load.
@@ -99,14 +140,19 @@ pub struct Round {
 
 impl Load {
     pub fn connect(server: &Server, clients: usize) -> Load {
+        Load::over(server, clients, (0..KEYS).map(key))
+    }
+
+    /// The same with names of one's own.
+    pub fn over(server: &Server, clients: usize, names: impl Iterator<Item = String>) -> Load {
         let connect = |_| {
             let stream = TcpStream::connect(("127.0.0.1", server.port())).expect("the server accepts");
             stream.set_nodelay(true).expect("a TCP stream has this option");
-            Lane { stream, step: 0, key: 0, awaited: 0 }
+            Lane { stream, step: 0, key: 0, awaited: 0, wanted: None, kept: Vec::new(), answers: Vec::new() }
         };
         Load {
             lanes: (0..clients).map(connect).collect(),
-            keys: (0..KEYS).map(|at| bulks(&key(at)).into_bytes()).collect(),
+            keys: names.map(|name| bulks(&name).into_bytes()).collect(),
             random: 0x9e37_79b9_7f4a_7c15,
             out: Vec::new(),
             input: vec![0; 64 * 1024],
@@ -115,19 +161,31 @@ impl Load {
 
     /// Runs `workload` for about `time`, `pipeline` commands on their way per connection.
     pub fn run(&mut self, server: &Server, workload: &Workload, pipeline: usize, time: Duration) -> Round {
+        self.run_on(self.lanes.len(), server, workload, pipeline, time)
+    }
+
+    /// The same with the first few connections only.
+    pub fn run_on(
+        &mut self,
+        lanes: usize,
+        server: &Server,
+        workload: &Workload,
+        pipeline: usize,
+        time: Duration,
+    ) -> Round {
         let (cpu, started) = (cpu_us(server.pid()), Instant::now());
         let mut commands = 0;
-        for lane in 0..self.lanes.len() {
+        for lane in 0..lanes {
             self.send(lane, workload, pipeline);
         }
         while started.elapsed() < time {
-            for lane in 0..self.lanes.len() {
+            for lane in 0..lanes {
                 self.receive(lane);
                 self.send(lane, workload, pipeline);
                 commands += pipeline;
             }
         }
-        for lane in 0..self.lanes.len() {
+        for lane in 0..lanes {
             self.receive(lane);
             commands += pipeline;
         }
@@ -138,11 +196,26 @@ impl Load {
         Round { ops_per_s: ops / seconds, server_us_per_op: cpu / ops }
     }
 
+    /// Runs `workload` for about `time` on one connection that waits for each answer: how long each operation took, microseconds.
+    pub fn time_each(&mut self, workload: &Workload, time: Duration) -> Vec<f64> {
+        let (started, mut micros) = (Instant::now(), Vec::new());
+        while started.elapsed() < time {
+            let sent = Instant::now();
+            for _ in 0..workload.commands() {
+                self.send(0, workload, 1);
+                self.receive(0);
+            }
+            micros.push(sent.elapsed().as_secs_f64() * 1e6);
+        }
+        micros
+    }
+
     /// Takes every connection through the steps that it has begun, so that the next workload finds no locks held.
     fn complete(&mut self, workload: &Workload) {
         for lane in 0..self.lanes.len() {
             let rest = match self.lanes[lane].step {
                 0 => continue,
+                _ if workload.hands_answers_on() => self.lanes[lane].answers.len(),
                 step => workload.steps.len() - step,
             };
             self.send(lane, workload, rest);
@@ -152,23 +225,46 @@ impl Load {
 
     fn send(&mut self, lane: usize, workload: &Workload, commands: usize) {
         self.out.clear();
-        for _ in 0..commands {
-            let step = &workload.steps[self.lanes[lane].step];
-            if self.lanes[lane].step == 0 {
-                self.lanes[lane].key = self.next_random() as usize % KEYS;
+        let by_step = workload.hands_answers_on();
+        let answers = std::mem::take(&mut self.lanes[lane].answers);
+        let now = bulks(&unix_ms().to_string()).into_bytes();
+        for nth in 0..commands {
+            let at = self.lanes[lane].step;
+            if at == 0 {
+                self.lanes[lane].key = self.next_random() as usize % self.keys.len();
             }
-            let at = &mut self.lanes[lane];
-            self.out.extend_from_slice(&step.head);
-            self.out.extend_from_slice(&self.keys[at.key]);
-            self.out.extend_from_slice(match &step.tail {
-                Tail::PerConnection(tails) => &tails[lane],
-                Tail::PerKey(tails) => &tails[at.key],
-            });
-            at.awaited += step.reply_lines;
-            at.step = (at.step + 1) % workload.steps.len();
+            let step = &workload.steps[at];
+            for piece in &step.pieces {
+                self.put(lane, piece, &now, answers.get(nth));
+            }
+            let lane = &mut self.lanes[lane];
+            lane.awaited += step.reply_lines;
+            if !by_step || nth + 1 == commands {
+                lane.step = (at + 1) % workload.steps.len();
+                lane.wanted = (by_step && lane.step > 0).then_some(step.reply_lines);
+            }
         }
         let sent = self.lanes[lane].stream.write_all(&self.out);
         sent.expect("the server takes requests");
+    }
+
+    fn put(&mut self, lane: usize, piece: &Piece, now: &[u8], answer: Option<&String>) {
+        let key = self.lanes[lane].key;
+        match piece {
+            Piece::Text(text) => self.out.extend_from_slice(text),
+            Piece::Key => self.out.extend_from_slice(&self.keys[key]),
+            Piece::PerConnection(texts) => self.out.extend_from_slice(&texts[lane]),
+            Piece::PerKey(texts) => self.out.extend_from_slice(&texts[key]),
+            Piece::Choice(texts) => {
+                let drawn = self.next_random() as usize % texts.len();
+                self.out.extend_from_slice(&texts[drawn]);
+            }
+            Piece::Now => self.out.extend_from_slice(now),
+            Piece::Answer => {
+                let answer = answer.expect("each command of the step before was answered");
+                self.out.extend_from_slice(bulks(answer).as_bytes());
+            }
+        }
     }
 
     fn receive(&mut self, lane: usize) {
@@ -178,6 +274,15 @@ impl Load {
             assert!(count > 0, "the server closed a connection");
             let lines = self.input[..count].iter().filter(|byte| **byte == b'\n').count();
             lane.awaited = lane.awaited.checked_sub(lines).expect("no more lines than the workload says");
+            if lane.wanted.is_some() {
+                lane.kept.extend_from_slice(&self.input[..count]);
+            }
+        }
+        if let Some(reply_lines) = lane.wanted.take() {
+            let text = String::from_utf8_lossy(&lane.kept);
+            let lasts = text.lines().skip(reply_lines - 1).step_by(reply_lines);
+            lane.answers = lasts.map(|line| line.trim_start_matches(':').to_string()).collect();
+            lane.kept.clear();
         }
     }
 
@@ -192,15 +297,40 @@ impl Load {
 
 /// Runs each workload once by hand and checks what it answers: a benchmark of errors would be a fast one.
 pub fn check_replies(client: &mut Client, workload: &Workload, expected: &[&str]) {
+    check_replies_on(client, workload, &key(0), expected);
+}
+
+/// The same on a key of another name. `fence` stands for any fence, `*` for anything but an error and nothing.
+pub fn check_replies_on(client: &mut Client, workload: &Workload, name: &str, expected: &[&str]) {
     assert_eq!(workload.steps.len(), expected.len(), "{}: one reply per step", workload.name);
-    let name = bulks(&key(0)).into_bytes();
+    let (name, now) = (bulks(name), bulks(&unix_ms().to_string()));
+    let mut last = String::new();
     for (step, expected) in workload.steps.iter().zip(expected) {
-        let (Tail::PerConnection(tails) | Tail::PerKey(tails)) = &step.tail;
-        client.send_raw(&[&step.head[..], &name, &tails[0]].concat());
-        let reply = format!("{:?}", client.recv());
-        let fits = reply == *expected || (*expected == "fence" && reply.len() == 16);
-        assert!(fits, "{}: expected {expected}, got {reply}", workload.name);
+        let mut request = Vec::new();
+        for piece in &step.pieces {
+            request.extend_from_slice(match piece {
+                Piece::Text(text) => text,
+                Piece::Key => name.as_bytes(),
+                Piece::PerConnection(texts) | Piece::PerKey(texts) | Piece::Choice(texts) => &texts[0],
+                Piece::Now => now.as_bytes(),
+                Piece::Answer => last.as_bytes(),
+            });
+        }
+        client.send_raw(&request);
+        let reply = client.recv();
+        if let Reply::Array(items) = &reply {
+            last = items.last().map(|item| bulks(&format!("{item:?}"))).unwrap_or_default();
+        }
+        let text = format!("{reply:?}");
+        let is_missing = reply.is_error() || reply.is_nil() || text == "[]";
+        let fits = text == *expected || (*expected == "fence" && text.len() == 16) || (*expected == "*" && !is_missing);
+        assert!(fits, "{}: expected {expected}, got {text}", workload.name);
     }
+}
+
+fn unix_ms() -> u128 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.expect("a clock later than 1970").as_millis()
 }
 
 /// Processor time that the main thread of a process has used, in microseconds; not a number where the system does not tell.

@@ -14,6 +14,7 @@
 mod harness;
 mod load;
 mod memory;
+mod registry;
 mod report;
 mod throughput;
 mod waiting;
@@ -53,12 +54,16 @@ impl Options {
 
 type Bench = (&'static str, fn(&Options));
 
-const BENCHES: [Bench; 5] = [
+const BENCHES: [Bench; 9] = [
     ("pairs", throughput::lock_pairs),
     ("check-renew", throughput::single_commands),
     ("hand-off", waiting::hand_off),
     ("herd", waiting::herd),
     ("memory", memory::per_lock),
+    ("registry-heartbeat", registry::heartbeats),
+    ("registry-find", registry::finds),
+    ("registry-claim", registry::claims),
+    ("registry-memory", memory::per_agent),
 ];
 
 fn main() {

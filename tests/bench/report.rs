@@ -1,6 +1,7 @@
 //! Tables of medians.
 
 use crate::harness::Server;
+use crate::load::Round;
 
 /// The middle of some measurements: what half of the rounds reached.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
@@ -34,6 +35,22 @@ pub fn table(title: &str, columns: &[&str], rows: &[Vec<String>]) {
     for row in rows {
         line(row.iter().map(String::as_str).collect());
     }
+}
+
+/// Prints what candidates reached in rounds in which all of them took turns. The first is the yardstick; ratios are the medians of the
+/// ratios within a round.
+pub fn rates(title: &str, names: &[&str], rounds: &[Vec<Round>]) {
+    let row = |at: usize| {
+        let ratios = rounds[at].iter().zip(&rounds[0]).map(|(one, yardstick)| one.ops_per_s / yardstick.ops_per_s);
+        vec![
+            names[at].to_string(),
+            format!("{:.0}", median(rounds[at].iter().map(|round| round.ops_per_s))),
+            format!("{:.2}", median(ratios)),
+            format!("{:.2}", median(rounds[at].iter().map(|round| round.server_us_per_op))),
+        ]
+    };
+    let rows: Vec<_> = (0..names.len()).map(row).collect();
+    table(title, &["", "per second", "ratio", "server us each"], &rows);
 }
 
 /// One line that says where this was measured.
