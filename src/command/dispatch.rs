@@ -131,12 +131,17 @@ fn bear<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(
 }
 
 /// Applies an event that only this node hears of. It is not replicated, not notified and not saved: nobody else could see it.
-pub fn touch<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, event: E::Event) -> Result<(), Error> {
+/// `wakes_at` says when the key has to be looked at because of it.
+pub fn touch<E: Entity, H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    event: E::Event,
+    wakes_at: Option<Millis>,
+) -> Result<(), Error> {
     debug_assert!(event.is_local() && event.name().is_none(), "{event:?}");
-    let stored = host.write::<E>(key)?;
-    let before = stored.state.wakes_at(false);
-    stored.apply(&Change::Event(event));
-    if let Some(when) = stored.state.wakes_at(false).filter(|when| before.is_none_or(|before| *when < before)) {
+    host.write::<E>(key)?.apply(&Change::Event(event));
+    if let Some(when) = wakes_at {
         node.schedule.look_at(key.id(), when);
     }
     Ok(())

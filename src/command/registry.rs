@@ -96,16 +96,14 @@ pub fn heartbeat<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let beat = parse_heartbeat(&mut args)?;
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
-    let (now, policy) = (cx.now(), cx.node.settings.registry_policy());
+    let (view, policy) = (cx.node.view(), cx.node.settings.registry_policy());
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Err(decide::no_agent(id)) };
-    let registry = &stored.state;
-    let heard = decide::heartbeat(registry, id, &beat, &policy, now)?;
-    let was_overdue = registry.agent(id).is_some_and(|agent| cx.node.view().is_overdue(registry, agent));
-    dispatch::touch::<Registry, H>(cx.node, cx.host, key, heard.pulse)?;
+    let heard = decide::heartbeat(&stored.state, id, &beat, &policy, &view)?;
+    dispatch::touch::<Registry, H>(cx.node, cx.host, key, heard.pulse, heard.wakes_at)?;
     if !heard.events.is_empty() {
         commit(cx.node, cx.host, key, heard.events)?;
     }
-    if was_overdue {
+    if heard.is_back {
         is_back(cx.node, cx.host, key, id);
     }
     Ok(Outcome::Reply(Reply::number(heard.ttl_ms)))

@@ -182,6 +182,9 @@ impl RedisHost {
     /// Closes all keys and sends what is unsent.
     fn send(&mut self) {
         self.close_keys();
+        if self.unsent.is_empty() {
+            return;
+        }
         for Unsent { db, name, own_name, writer } in std::mem::take(&mut self.unsent) {
             self.select(db);
             self.ctx.replicate(c"LTMC.APPLY", name, &writer.finish());

@@ -10,7 +10,6 @@ use super::Registry;
 use crate::domain::fence::Fences;
 use crate::domain::id::printable;
 use crate::domain::{Bytes, Code, Error, Fence, Millis};
-use smallvec::SmallVec;
 
 /// What an agent says when it registers. What is not said stays as it was.
 #[derive(Debug, Clone, Default)]
@@ -54,7 +53,11 @@ pub struct Heard {
     /// For this node alone.
     pub pulse: RegistryEvent,
     /// For everyone; mostly nothing.
-    pub events: SmallVec<[RegistryEvent; 2]>,
+    pub events: Vec<RegistryEvent>,
+    /// When the silence from now on has to be looked at, if that is earlier than usual.
+    pub wakes_at: Option<Millis>,
+    /// Whether the agent was suspect without that being decided: nothing changes, but it is offered again.
+    pub is_back: bool,
     /// The time to live that is granted, ms.
     pub ttl_ms: Millis,
 }
@@ -132,16 +135,18 @@ pub fn heartbeat(
     id: &[u8],
     beat: &Heartbeat,
     policy: &Policy,
-    at: Millis,
+    view: &View,
 ) -> Result<Heard, Error> {
-    let agent = registry.agent(id).ok_or_else(|| no_agent(id))?;
+    let at = view.now;
+    let known = registry.slot(id).and_then(|slot| Some((slot, registry.at(slot)?)));
+    let (slot, agent) = known.ok_or_else(|| no_agent(id))?;
     check_epoch(agent, beat.epoch)?;
     let (is_suspect, id) = (matches!(agent.life, Life::Suspect { .. }), &agent.id);
     if let Life::Dead { since, .. } = agent.life {
         let text = format!("'{}' is dead since {since}, a heartbeat does not change that: register again", id.show());
         return Err(Error::new(Code::BadState, text));
     }
-    let mut events = SmallVec::new();
+    let mut events = Vec::new();
     if is_suspect {
         let flaps = penalty(registry, agent, at, policy);
         events.push(RegistryEvent::Recovered { agent: id.clone(), at, flaps });
@@ -170,8 +175,8 @@ pub fn heartbeat(
     let phi = policy.phi_threshold.and_then(|threshold| agent.pulse.intervals.as_ref()?.suspicious_after(threshold));
     let suspect_at = at.saturating_add(phi.map_or(ttl_ms, |after| after.min(ttl_ms)));
     let is_measured = policy.phi_threshold.is_some();
-    let pulse = RegistryEvent::Pulse { agent: id.clone(), at, suspect_at, load: beat.load, is_measured };
-    Ok(Heard { pulse, events, ttl_ms })
+    let pulse = RegistryEvent::Pulse { slot, at, suspect_at, load: beat.load, is_measured };
+    Ok(Heard { pulse, events, wakes_at: phi.map(|_| suspect_at), is_back: view.is_overdue(registry, agent), ttl_ms })
 }
 
 /// Reserves one unit of the capacity of the best agent that fits, or of nobody.

@@ -1,6 +1,7 @@
 //! What can happen to a registry.
 
 use super::agent::{Flaps, Health, Profile, Status};
+use super::slots::Slot;
 use crate::domain::watch::{self, Story};
 use crate::domain::{Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
@@ -19,8 +20,8 @@ pub enum RegistryEvent {
     },
     /// A heartbeat that only this node hears of: never replicated, never saved.
     Pulse {
-        /// Who.
-        agent: Bytes,
+        /// Who: the slot, since the event never leaves this node.
+        slot: Slot,
         /// When.
         at: Millis,
         /// When silence from now on makes it suspect.
@@ -179,7 +180,6 @@ impl RegistryEvent {
         match self {
             RegistryEvent::Registered(registration) => Some(&registration.agent),
             RegistryEvent::Deregistered { agent, .. }
-            | RegistryEvent::Pulse { agent, .. }
             | RegistryEvent::Seen { agent, .. }
             | RegistryEvent::StatusChanged { agent, .. }
             | RegistryEvent::HealthChanged { agent, .. }
@@ -190,7 +190,7 @@ impl RegistryEvent {
             | RegistryEvent::Undamped { agent, .. }
             | RegistryEvent::Claimed { agent, .. }
             | RegistryEvent::Released { agent, .. } => Some(agent),
-            RegistryEvent::HoldBegan { .. } | RegistryEvent::HoldEnded { .. } => None,
+            RegistryEvent::Pulse { .. } | RegistryEvent::HoldBegan { .. } | RegistryEvent::HoldEnded { .. } => None,
         }
     }
 

@@ -42,7 +42,11 @@ pub fn find(registry: &Registry, view: &View, filter: &Filter, sort: Sort, limit
         Sort::Latency => registry.index().by_latency(),
     };
     if candidates.len() <= FEW || limit >= candidates.len() / 2 {
-        let mut all: Vec<Slot> = candidates.iter().filter(|slot| admitted(*slot)).collect();
+        let all = candidates.iter().filter(|slot| admitted(*slot));
+        if limit == 1 {
+            return all.min_by_key(|slot| (measure(registry, sort, *slot), *slot)).into_iter().collect();
+        }
+        let mut all: Vec<Slot> = all.collect();
         all.sort_by_cached_key(|slot| (measure(registry, sort, *slot), *slot));
         all.truncate(limit);
         return all;

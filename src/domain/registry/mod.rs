@@ -296,9 +296,8 @@ impl Registry {
         }
     }
 
-    fn pulse(&mut self, id: &[u8], at: Millis, suspect_at: Millis, load: Option<u16>, is_measured: bool) {
-        let Some(slot) = self.slot(id) else { return };
-        let Some(agent) = self.agents[slot as usize].as_deref_mut() else { return };
+    fn pulse(&mut self, slot: Slot, at: Millis, suspect_at: Millis, load: Option<u16>, is_measured: bool) {
+        let Some(agent) = self.agents.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return };
         let pulse = &mut agent.pulse;
         let interval = at.saturating_sub(pulse.beat);
         (pulse.beat, pulse.suspect_at) = (at, suspect_at);
@@ -414,8 +413,8 @@ impl Entity for Registry {
         match event {
             RegistryEvent::Registered(registration) => self.register(registration),
             RegistryEvent::Deregistered { agent, .. } | RegistryEvent::Removed { agent, .. } => self.remove(agent),
-            RegistryEvent::Pulse { agent, at, suspect_at, load, is_measured } => {
-                self.pulse(agent, *at, *suspect_at, *load, *is_measured);
+            RegistryEvent::Pulse { slot, at, suspect_at, load, is_measured } => {
+                self.pulse(*slot, *at, *suspect_at, *load, *is_measured);
             }
             RegistryEvent::Seen { agent, at, load } => self.seen(agent, *at, *load),
             RegistryEvent::StatusChanged { agent, status, .. } => self.edit(agent, |agent| agent.declared = *status),
