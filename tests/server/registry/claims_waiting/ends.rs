@@ -235,8 +235,6 @@ fn a_request_whose_claim_was_taken_back_begins_anew() {
     assert_eq!(server.run("LTMC.AGENT.GET r a").get("claims").array()[0].get("fence").int(), fence);
 }
 
-// BUG: `registry_serve::give` notes the grant as untold for the first of the twins though the others are told of it, too; when that
-// client is killed in the same tick the claim is taken back from under the retry. `lock_serve` leaves such a grant alone.
 #[test]
 fn a_claim_that_a_retry_was_told_of_stays_when_the_first_request_is_killed() {
     let server = Server::start();

@@ -141,3 +141,21 @@ fn clients_wait_in_their_own_database() {
     register(&server, "z", "");
     fence_on("z", &waiters[0].recv());
 }
+
+#[test]
+fn a_panic_of_the_scheduler_loses_no_waiter_and_a_quarantine_is_told() {
+    let mut line = Line::start();
+    line.server.run(&format!("LTMC.REGISTER other a PX {TTL_MS}")).int();
+    line.server.run("LTMC.DEBUG SWEEP 2").ok();
+    line.server.run("RENAME other r").ok();
+    fence_on("a", &line.b.recv());
+    assert_eq!(line.server.info_int("ltmc", "ltmc_panics"), 2);
+    for _ in 0..3 {
+        assert!(line.server.run("LTMC.DEBUG PANIC r").is_error());
+    }
+    assert_eq!(line.c.recv().error_code(), "QUARANTINED");
+    assert_eq!(line.c.run("LTMC.AGENT.CLAIM r PX 1000 BLOCK 0").error_code(), "QUARANTINED");
+    assert_eq!(line.server.run("DEL r").int(), 1);
+    register(&line.server, "a", "");
+    fence_on("a", &line.c.run("LTMC.AGENT.CLAIM r PX 1000 BLOCK 0"));
+}
