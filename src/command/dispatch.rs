@@ -198,7 +198,8 @@ fn change_value<E: Entity, H: Host>(
         untied.into_iter().for_each(|connection| node.ties.untie(connection, &key.id()));
     }
     if let Some(when) = stored.state.wakes_at(waited_for) {
-        node.schedule.look_at(key.id(), when);
+        // What is due because of this change is not overdue.
+        node.schedule.look_at(key.id(), when.max(node.now()));
     }
     Ok(())
 }

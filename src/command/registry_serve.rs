@@ -9,7 +9,9 @@ use crate::domain::registry::{Registry, RegistryEvent};
 use crate::domain::requests::Answer;
 use crate::domain::wait::WaiterId;
 use crate::domain::{Bytes, Change, Entity, Error, Fence, KeyId};
+use ahash::AHashSet;
 use smallvec::smallvec;
+use std::sync::Arc;
 
 /// Applies what was decided, and hands the agents that it is about to who waits for them.
 pub fn commit<H: Host>(
@@ -128,25 +130,27 @@ pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
 
 /// Serves at most `max` of those who wait, after something happened to the key that nobody told us about.
 fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, max: usize) -> usize {
-    let mut served = 0;
-    while served < max && node.claims.waiting_for(key) > 0 {
-        let before = served;
-        for id in node.claims.firsts(key) {
-            let (view, seed) = (node.view(), node.random());
-            let Ok(Some(stored)) = host.read::<Registry>(key.into()) else { return served };
-            let Some(waiter) = node.claims.waiter(id) else { continue };
-            let found = decide::claim(&stored.state, &view, &waiter.wish, seed, &mut node.fences);
-            if let Some((event, fence)) = found {
+    let (mut served, mut in_vain) = (0, AHashSet::new());
+    for id in node.claims.waiters(key) {
+        if served == max {
+            node.look_at_soon(key.clone());
+            break;
+        }
+        let (view, seed) = (node.view(), node.random());
+        let Ok(Some(stored)) = host.read::<Registry>(key.into()) else { break };
+        let Some(waiter) = node.claims.waiter(id) else { continue };
+        // Who stands behind somebody that got nothing, in the same line, gets nothing either.
+        let line = Arc::as_ptr(&waiter.wish.filter);
+        if in_vain.contains(&line) {
+            continue;
+        }
+        match decide::claim(&stored.state, &view, &waiter.wish, seed, &mut node.fences) {
+            Some((event, fence)) => {
                 give(node, host, key.into(), id, event, fence);
                 served += 1;
             }
+            None => drop(in_vain.insert(line)),
         }
-        if served == before {
-            return served;
-        }
-    }
-    if served >= max {
-        node.look_at_soon(key.clone());
     }
     served
 }

@@ -5,7 +5,7 @@
 
 use crate::domain::wait::WaiterId;
 use crate::domain::{Db, KeyId, Millis};
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use std::collections::BTreeSet;
 
 /// What is due.
@@ -17,6 +17,8 @@ pub enum Due {
     Key(KeyId),
     /// A key is to be opened and asked, since something may have happened to it that nobody told us of.
     Changed(KeyId),
+    /// Somebody waits for a key: does this node of the cluster still serve it?
+    Owner(KeyId),
 }
 
 /// The deadlines of a node.
@@ -24,20 +26,42 @@ pub enum Due {
 pub struct Schedule {
     waits: BTreeSet<(Millis, WaiterId)>,
     hints: BTreeSet<(Millis, KeyId)>,
-    keys: AHashMap<KeyId, Millis>,
+    keys: AHashMap<KeyId, Hint>,
+    owners: BTreeSet<(Millis, KeyId)>,
+    owned: AHashSet<KeyId>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Hint {
+    when: Millis,
+    has_changed: bool,
 }
 
 impl Schedule {
     /// Has `key` looked at when `when` comes; 0 is at once, since something may have happened to it. Of several hints for a key the
     /// earliest counts.
     pub fn look_at(&mut self, key: KeyId, when: Millis) {
-        match self.keys.get(&key) {
-            Some(known) if *known <= when => return,
-            Some(known) => drop(self.hints.remove(&(*known, key.clone()))),
-            None => {}
+        self.look_later(key, when, when == 0);
+    }
+
+    /// Has `key` looked at when `when` comes, though something may have happened to it already.
+    pub fn look_later(&mut self, key: KeyId, when: Millis, has_changed: bool) {
+        if let Some(known) = self.keys.get_mut(&key) {
+            known.has_changed |= has_changed;
+            if known.when <= when {
+                return;
+            }
+            self.hints.remove(&(known.when, key.clone()));
         }
         self.hints.insert((when, key.clone()));
-        self.keys.insert(key, when);
+        self.keys.entry(key).or_insert(Hint { when, has_changed }).when = when;
+    }
+
+    /// Has it made sure of that this node still serves `key`, when `when` comes.
+    pub fn check_owner(&mut self, key: KeyId, when: Millis) {
+        if self.owned.insert(key.clone()) {
+            self.owners.insert((when, key));
+        }
     }
 
     /// Ends the wait of `waiter` when `deadline` comes.
@@ -60,17 +84,28 @@ impl Schedule {
         self.hints.first().map(|(when, _)| *when)
     }
 
-    /// Takes out what is due: waits that end until `waits_until` and keys to be looked at until `keys_until`, the earliest first.
+    /// The earliest time to make sure of an owner.
+    pub fn next_owner(&self) -> Option<Millis> {
+        self.owners.first().map(|(when, _)| *when)
+    }
+
+    /// Takes out what is due: waits that end and owners to be made sure of until `waits_until`, and keys to be looked at until
+    /// `keys_until`, the earliest first.
     pub fn pop_due(&mut self, waits_until: Millis, keys_until: Millis) -> Option<Due> {
+        if self.next_owner().is_some_and(|when| when <= waits_until) {
+            let (_, key) = self.owners.pop_first()?;
+            self.owned.remove(&key);
+            return Some(Due::Owner(key));
+        }
         let wait = self.next_wait().filter(|when| *when <= waits_until);
         let key = self.next_key().filter(|when| *when <= keys_until);
         if wait.is_some() && key.is_none_or(|key| wait <= Some(key)) {
             return self.waits.pop_first().map(|(_, waiter)| Due::Wait(waiter));
         }
         key?;
-        let (when, key) = self.hints.pop_first()?;
-        self.keys.remove(&key);
-        Some(if when == 0 { Due::Changed(key) } else { Due::Key(key) })
+        let (_, key) = self.hints.pop_first()?;
+        let has_changed = self.keys.remove(&key).is_some_and(|hint| hint.has_changed);
+        Some(if has_changed { Due::Changed(key) } else { Due::Key(key) })
     }
 
     /// Follows SWAPDB: what was hinted for one database is hinted for the other.
@@ -81,18 +116,18 @@ impl Schedule {
             .filter(|(key, _)| key.db == one || key.db == other)
             .map(|(k, w)| (k.clone(), *w))
             .collect();
-        for (key, when) in &swapped {
-            self.hints.remove(&(*when, key.clone()));
+        for (key, hint) in &swapped {
+            self.hints.remove(&(hint.when, key.clone()));
             self.keys.remove(key);
         }
-        for (key, when) in swapped {
-            self.look_at(key.swapped(one, other), when);
+        for (key, hint) in swapped {
+            self.look_later(key.swapped(one, other), hint.when, hint.has_changed);
         }
     }
 
     /// How many deadlines there are.
     pub fn len(&self) -> usize {
-        self.waits.len() + self.hints.len()
+        self.waits.len() + self.hints.len() + self.owners.len()
     }
 
     /// Whether there is none.
@@ -119,6 +154,28 @@ mod tests {
         assert_eq!(schedule.pop_due(19, 19), None);
         assert_eq!(schedule.pop_due(30, 30), Some(Due::Key(key(0, "a"))));
         assert_eq!(schedule.pop_due(30, 30), Some(Due::Wait(WaiterId(1))));
+        assert!(schedule.is_empty());
+    }
+
+    #[test]
+    fn what_has_happened_to_a_key_is_not_forgotten_by_looking_later() {
+        let mut schedule = Schedule::default();
+        schedule.look_later(key(0, "a"), 50, true);
+        schedule.look_at(key(0, "a"), 80);
+        schedule.look_at(key(0, "a"), 20);
+        schedule.look_at(key(0, "b"), 0);
+        assert_eq!(schedule.pop_due(20, 20), Some(Due::Changed(key(0, "b"))));
+        assert_eq!(schedule.pop_due(20, 20), Some(Due::Changed(key(0, "a"))));
+        assert!(schedule.is_empty());
+    }
+
+    #[test]
+    fn an_owner_is_made_sure_of_once_and_on_replicas_too() {
+        let mut schedule = Schedule::default();
+        schedule.check_owner(key(0, "a"), 50);
+        schedule.check_owner(key(0, "a"), 60);
+        assert_eq!(schedule.pop_due(49, 0), None);
+        assert_eq!(schedule.pop_due(50, 0), Some(Due::Owner(key(0, "a"))));
         assert!(schedule.is_empty());
     }
 

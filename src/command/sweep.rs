@@ -4,7 +4,7 @@ use super::dispatch::note_value;
 use super::node::Chore;
 use super::schedule::Due;
 use super::settings::Setting;
-use super::waits::Unserved;
+use super::waits::{Unserved, OWNERSHIP_MS};
 use super::{lock_serve, registry_serve, watch, Host, Kind, Node, Ownership, Reply};
 use crate::domain::lock::Lock;
 use crate::domain::registry::Registry;
@@ -13,8 +13,6 @@ use crate::domain::{Code, Connection, Entity, Error, KeyId, Millis, Service};
 
 /// How soon a key is looked at again whose slot is on the move, ms.
 const UNSURE_MS: Millis = 100;
-/// How often a node of a cluster makes sure that a key which clients wait for is still its own, ms.
-const OWNERSHIP_MS: Millis = 1000;
 
 /// One round. Does at most `sweep-batch-max` pieces of work; what is left is due at once, after other commands had their turn.
 ///
@@ -46,6 +44,10 @@ fn next_piece<H: Host>(node: &mut Node, host: &mut H, keys_until: Millis) -> Opt
     match node.schedule.pop_due(node.now(), keys_until)? {
         Due::Key(key) => Some(look_at(node, host, &key, false)),
         Due::Changed(key) => Some(look_at(node, host, &key, true)),
+        Due::Owner(key) => {
+            make_sure_of_owner(node, host, &key);
+            Some(1)
+        }
         Due::Wait(id) => {
             if node.drop_wait(id, Unserved::TimedOut) {
                 host.answer(id, Ok(Reply::Nil));
@@ -62,7 +64,7 @@ pub fn next_tick(node: &Node) -> Option<Millis> {
         return Some(0);
     }
     let key = node.schedule.next_key().filter(|next| !node.replica || *next == 0);
-    node.schedule.next_wait().into_iter().chain(key).min()
+    node.schedule.next_wait().into_iter().chain(node.schedule.next_owner()).chain(key).min()
 }
 
 /// Opens a key and asks what is to be done about it; says how much work it was. `has_changed`: something may have happened to it that
@@ -83,10 +85,9 @@ fn look_into<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: b
     }
     if node.is_waited_for(key.into()) {
         match host.ownership(key.into()) {
-            Ownership::Here if host.is_clustered() => node.schedule.look_at(key.clone(), node.now() + OWNERSHIP_MS),
             Ownership::Here => {}
             Ownership::Unsure => {
-                node.schedule.look_at(key.clone(), node.now() + UNSURE_MS);
+                node.schedule.look_later(key.clone(), node.now() + UNSURE_MS, has_changed);
                 return 1;
             }
             Ownership::Moved(text) => {
@@ -116,6 +117,17 @@ fn look_into<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: b
         }
     }
     work
+}
+
+/// A slot moves away without a word. Whoever waits for one of its keys is sent to where it is now.
+fn make_sure_of_owner<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+    if !node.is_waited_for(key.into()) {
+        return;
+    }
+    match host.ownership(key.into()) {
+        Ownership::Here | Ownership::Unsure => node.schedule.check_owner(key.clone(), node.now() + OWNERSHIP_MS),
+        Ownership::Moved(text) => refuse_all(node, host, key, &Error::new(Code::Moved, text)),
+    }
 }
 
 /// Nobody can be served on this key any more.

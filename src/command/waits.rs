@@ -10,6 +10,9 @@ use crate::domain::{Bytes, Error, Fence, KeyId, Millis, Service};
 use ahash::AHashMap;
 use smallvec::SmallVec;
 
+/// How often a node of a cluster makes sure that a key which clients wait for is still its own, ms.
+pub const OWNERSHIP_MS: Millis = 1000;
+
 /// A client that waits.
 #[derive(Debug, Clone)]
 pub struct Wait {
@@ -94,6 +97,9 @@ impl Node {
         let deadline = if block_ms == 0 { 0 } else { now.saturating_add(block_ms) };
         if deadline > 0 {
             self.schedule.limit_wait(id, deadline);
+        }
+        if host.is_clustered() {
+            keys.iter().for_each(|key| self.schedule.check_owner(key.clone(), now + OWNERSHIP_MS));
         }
         self.metrics.of_mut(service).waits += 1;
         self.waits.waits.insert(id, Wait { service, keys, since_us: self.fences.now_us(), deadline });

@@ -153,10 +153,6 @@ fn wait<H: Host>(cx: &mut Cx<H>, watcher: Watcher, block_ms: u64) -> Result<Outc
     let id = cx.node.waits.next_id();
     let keys: SmallVec<[KeyId; 1]> = watcher.keys.iter().map(|(key, _)| key.clone()).collect();
     cx.node.watchers.insert(id, watcher);
-    if cx.host.is_clustered() {
-        // The slot may move away without a word.
-        keys.iter().for_each(|key| cx.node.look_at_soon(key.clone()));
-    }
     cx.node.begin_wait(id, Service::Watch, keys, block_ms, cx.host);
     Ok(Outcome::Waits)
 }

@@ -26,24 +26,29 @@ fn moved(ctx: Ctx, name: Str) -> Ownership {
     let slot = CallReply::new(slot).and_then(|reply| reply.integer());
     let nodes = CallReply::new(nodes).and_then(|reply| reply.text());
     let (Some(slot), Some(nodes)) = (slot, nodes) else { return Ownership::Unsure };
-    match address_of(&nodes, slot) {
-        Some(address) => Ownership::Moved(format!("{slot} {address}")),
-        None => Ownership::Unsure,
-    }
+    owner_of(&nodes, slot).unwrap_or(Ownership::Unsure)
 }
 
-/// The address of the node that serves `slot`, if it is not this one, from the text of CLUSTER NODES:
+/// Where `slot` is served, from the text of CLUSTER NODES:
 /// `id ip:port@bus[,hostname] flags primary ping pong epoch link slot slot-slot ...`
-fn address_of(nodes: &str, slot: i64) -> Option<String> {
+fn owner_of(nodes: &str, slot: i64) -> Option<Ownership> {
     let serves = |range: &str| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         matches!((first.parse::<i64>(), last.parse::<i64>()), (Ok(first), Ok(last)) if (first..=last).contains(&slot))
     };
     let line = nodes.lines().find(|line| line.split(' ').skip(8).any(serves))?;
-    let mut fields = line.split(' ').skip(1);
-    let (address, flags) = (fields.next()?, fields.next()?);
-    if flags.split(',').any(|flag| flag == "myself") {
+    let is_self =
+        |line: &&str| line.split(' ').nth(2).is_some_and(|flags| flags.split(',').any(|flag| flag == "myself"));
+    if is_self(&line) {
+        // The call that came first says that the key is not here all the same: the slot is on the move.
         return None;
     }
-    Some(address.split('@').next()?.to_string())
+    let mut fields = line.split(' ');
+    let (id, address) = (fields.next()?, fields.next()?);
+    // A replica answers for the slots of its primary. The call is refused there, since the scheduler has not said READONLY.
+    let own_primary = nodes.lines().find(is_self).and_then(|line| line.split(' ').nth(3));
+    if own_primary == Some(id) {
+        return Some(Ownership::Here);
+    }
+    Some(Ownership::Moved(format!("{slot} {}", address.split('@').next()?)))
 }

@@ -293,6 +293,6 @@ impl Agent {
         let intervals = self.pulse.intervals.as_ref().map_or(0, |intervals| intervals.memory_bytes());
         // The id stands in the registry's map, too.
         let texts = 2 * self.id.heap_bytes() + self.reason.heap_bytes() + self.profile.heap_bytes();
-        texts + flaps + intervals + claims + self.claims.capacity() * size_of::<Claim>()
+        texts + flaps + intervals + claims + self.claims.len() * size_of::<Claim>()
     }
 }

@@ -460,9 +460,9 @@ impl Entity for Registry {
     }
 
     fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {
-        if self.hold.as_ref().is_some_and(|hold| !self.is_held_silent(hold.share_percent)) {
-            // At once, but not 0: a replica, which waits for the primary to decide it, would look again and again.
-            return Some(1);
+        if let Some(hold) = self.hold.as_ref().filter(|hold| !self.is_held_silent(hold.share_percent)) {
+            // It should end: at once.
+            return Some(hold.since);
         }
         let alarm = self.alarms.first().map(|(when, _)| *when);
         let claim_end = self.claim_ends.first().map(|(when, _)| *when);

@@ -61,14 +61,6 @@ impl ClaimQueues {
         ids
     }
 
-    /// The first of each line, the longest waiting first.
-    pub fn firsts(&self, key: &KeyId) -> Vec<WaiterId> {
-        let lines = self.lines.get(key).into_iter().flat_map(|lines| lines.values());
-        let mut ids: Vec<WaiterId> = lines.filter_map(|line| line.first().copied()).collect();
-        ids.sort_unstable();
-        ids
-    }
-
     /// The longest waiting of those whose filter fits.
     pub fn first_fitting(&self, key: &KeyId, fits: impl Fn(&Filter) -> bool) -> Option<WaiterId> {
         let lines = self.lines.get(key)?.iter().filter(|(filter, _)| fits(filter));

@@ -157,14 +157,18 @@ impl View {
                 if suspect_at > self.now {
                     return Err(suspect_at.min(undamped_at));
                 }
-                let dead_at =
-                    at.saturating_add(share_of(agent.profile.ttl_ms, policy.dead_percent.saturating_sub(100)));
+                let ttl_ms = agent.profile.ttl_ms;
+                // An early suspicion is no reason for an early death, and a late one gives time all the same.
+                let dead_at = agent.pulse.beat.saturating_add(share_of(ttl_ms, policy.dead_percent));
+                let dead_at = dead_at.max(at.saturating_add(share_of(ttl_ms, policy.dead_percent.saturating_sub(100))));
                 Ok(RegistryEvent::Suspected { agent: id, at, dead_at })
             }
             Life::Suspect { dead_at, .. } => {
                 let dies_at = self.dies_at(registry, agent, dead_at);
                 if dies_at > self.now {
-                    return Err(dies_at.min(undamped_at));
+                    // A hold may end before, and leaves one time to live then.
+                    let in_one_ttl = self.now.saturating_add(agent.profile.ttl_ms);
+                    return Err(dies_at.min(in_one_ttl).min(undamped_at));
                 }
                 if self.should_hold(registry, policy, agent, dead_at) {
                     let (share_percent, extra_percent) = (policy.hold_share_percent, policy.hold_extra_percent);
