@@ -155,8 +155,8 @@ fn hostile_lengths_are_refused_before_anything_is_allocated() {
         // A value without grants, revision 0, with so many requests.
         assert!(!try_decode(&framed(Content::Snapshot, Lock::TYPE_TAG, &[&[0u8, 0, 0, 1][..], &count].concat())));
         // A change: an event, a grant with numbers 2, 9 and 1, and an owner so long.
-        // A registry: no hold, no past one, five totals, so many agents.
-        let before = [0u8; 7];
+        // A registry: no hold, no past one, five totals, no fence, so many agents.
+        let before = [0u8; 8];
         assert!(!try_decode(&framed(Content::Snapshot, Registry::TYPE_TAG, &[&before[..], &count].concat())));
         // A registration of an agent with an id so long.
         assert!(!try_decode(&framed(Content::Changes, Registry::TYPE_TAG, &[&[0u8, 0][..], &count].concat())));

@@ -88,6 +88,8 @@ pub struct Registry {
     hold: Option<Hold>,
     past_hold: Option<PastHold>,
     totals: Totals,
+    /// The largest epoch or fence that was ever in it.
+    last_fence: Fence,
     /// When this node loaded it, unix ms: nobody is blamed for silence before.
     loaded_at: Millis,
     // Derived from the agents:
@@ -100,8 +102,6 @@ pub struct Registry {
     alarms: BTreeSet<(Millis, Slot)>,
     alarm_of: Vec<Millis>,
     agent_bytes: usize,
-    /// The largest epoch or fence that was ever in it.
-    last_fence: Fence,
 }
 
 /// No alarm.

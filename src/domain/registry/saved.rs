@@ -9,7 +9,7 @@ use crate::domain::fence::check_fence;
 use crate::domain::limits::{
     AGENT_LABELS_MAX, AGENT_TEXT_BYTES_MAX, CAPABILITY_BYTES_MAX, CAPACITY_MAX, DURATION_MS_MAX, ID_BYTES_MAX,
 };
-use crate::domain::{Bytes, Error, Invariant, Millis};
+use crate::domain::{Bytes, Error, Fence, Invariant, Millis};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What is saved: the agents in the order of their epochs, so that equal registries are equal bytes whatever slots they use.
@@ -18,6 +18,8 @@ struct Saved<A> {
     hold: Option<Hold>,
     past_hold: Option<PastHold>,
     totals: Totals,
+    /// Fences go on above those of agents and claims that are gone.
+    last_fence: Fence,
     agents: Vec<A>,
 }
 
@@ -25,16 +27,16 @@ impl Serialize for Registry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut agents: Vec<&Agent> = self.agents().collect();
         agents.sort_unstable_by_key(|agent| agent.epoch);
-        let Registry { hold, past_hold, totals, .. } = *self;
-        Saved { hold, past_hold, totals, agents }.serialize(serializer)
+        let Registry { hold, past_hold, totals, last_fence, .. } = *self;
+        Saved { hold, past_hold, totals, last_fence, agents }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Registry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let saved = Saved::<Box<Agent>>::deserialize(deserializer)?;
-        let Saved { hold, past_hold, totals, agents } = saved;
-        let mut registry = Registry { hold, past_hold, totals, ..Registry::default() };
+        let Saved { hold, past_hold, totals, last_fence, agents } = saved;
+        let mut registry = Registry { hold, past_hold, totals, last_fence, ..Registry::default() };
         for agent in agents {
             if registry.slot(&agent.id).is_some() {
                 return Err(serde::de::Error::custom("an agent is there twice"));
@@ -131,6 +133,7 @@ pub fn check(registry: &Registry) -> Result<(), Invariant> {
     rule(registry.alarms.len() == registry.count(), "an agent has no alarm")?;
     rule(registry.agent_bytes == counted_bytes(registry), "the counted bytes differ from the agents")?;
     rule(registry.index == index_of(registry), "the indexes differ from the agents")?;
+    rule(registry.last_fence == 0 || check_fence(registry.last_fence).is_ok(), "the last fence is out of bounds")?;
     let hold = registry.hold.as_ref();
     rule(hold.is_none_or(|hold| (1..=100).contains(&hold.share_percent)), "the hold is out of bounds")
 }
@@ -199,8 +202,8 @@ fn index_of(registry: &Registry) -> Index {
 /// Makes everything derived anew from the agents.
 pub fn rebuild(registry: &mut Registry) {
     let agents = std::mem::take(&mut registry.agents);
-    let Registry { hold, past_hold, totals, loaded_at, .. } = *registry;
-    *registry = Registry { hold, past_hold, totals, loaded_at, ..Registry::default() };
+    let Registry { hold, past_hold, totals, loaded_at, last_fence, .. } = *registry;
+    *registry = Registry { hold, past_hold, totals, loaded_at, last_fence, ..Registry::default() };
     for mut agent in agents.into_iter().flatten() {
         agent.pulse.place = Place::default();
         let pulse = std::mem::take(&mut agent.pulse);

@@ -163,8 +163,8 @@ fn epochs_fences_and_revisions_grow_after_a_failover_and_a_restart() {
     let claim = |server: &Server| super::claim(server, "r", "");
     register(&primary, "a", "CAPACITY 90");
     let epoch = register(&primary, "b", "CAPACITY 90");
-    let mut last = claim(&primary).max(epoch);
-    assert_eq!(run(&primary, &format!("LTMC.AGENT.RELEASE r {last}")).int(), 1);
+    let given_back = claim(&primary);
+    assert_eq!(run(&primary, &format!("LTMC.AGENT.RELEASE r {given_back}")).int(), 1);
     let seen = revision(&primary);
     replica.wait_synced(&primary);
     // Its clock is now right again, and so behind.
@@ -175,16 +175,13 @@ fn epochs_fences_and_revisions_grow_after_a_failover_and_a_restart() {
         }
         assert_eq!(revision(server), seen);
         let fence = claim(server);
-        assert!(fence > epoch, "{fence} {epoch}");
+        assert!(fence > given_back && given_back > epoch, "{fence} {given_back} {epoch}");
         let again = register(server, "b", "");
         assert!(again > fence && again > epoch, "{again} {fence} {epoch}");
         assert_eq!(run(server, &format!("LTMC.HEARTBEAT r b EPOCH {again}")).int(), TTL_MS);
         assert_eq!(server.run(&format!("LTMC.HEARTBEAT r b EPOCH {epoch}")).error_code(), "STALE");
         assert_eq!(revision(server), seen + 2);
-        last = last.max(again);
     }
-    // What was given back is no more in the key, but the replica has heard of it.
-    assert!(claim(&replica) > last.min(epoch));
 }
 
 #[test]
@@ -227,4 +224,18 @@ fn a_replica_decides_nothing_but_shows_who_is_silent() {
     wait_for(&primary, "agent.suspected", 3);
     replica.wait_synced(&primary);
     assert_same("the primary decided", &primary.dataset(), &replica.dataset());
+}
+
+// BUG: `Registry::last_fence` is not saved, so a load knows the fences and epochs only of what is still there.
+#[test]
+fn fences_of_claims_that_were_given_back_do_not_come_again_after_a_load() {
+    let mut server = Server::start();
+    // The clock of the next process is behind.
+    set_clock(&server, 60_000);
+    register(&server, "a", "CAPACITY 90");
+    let given_back = claim(&server, "r", "");
+    assert_eq!(run(&server, &format!("LTMC.AGENT.RELEASE r {given_back}")).int(), 1);
+    server.restart();
+    let next = claim(&server, "r", "");
+    assert!(next > given_back, "{next} {given_back}");
 }

@@ -29,7 +29,7 @@ fn lively(server: &Server) -> i64 {
 fn deadlines_go_on(server: &Server, clock: i64, what: &str) {
     let events = ["agent.claimexpired", "agent.died", "agent.suspected", "agent.removed"];
     let before = events.map(|event| happened(server, event));
-    let mut soon = |offset: i64, index: usize, more: i64| {
+    let soon = |offset: i64, index: usize, more: i64| {
         set_clock(server, clock + offset);
         let event = events[index];
         wait_until(&format!("{what}: {event}"), || happened(server, event) == before[index] + more);

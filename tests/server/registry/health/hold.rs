@@ -190,7 +190,7 @@ fn the_lag_of_the_scheduler_is_a_lag_after_a_hold_too() {
     let server = held_silence();
     beat(&server, 0..20);
     wait_for(&server, "registry.resumed", 1);
-    // A day, since this test itself makes lag by moving the clock.
+    // The clock moved by a few seconds last. That the hold is to end is found out at once.
     let lag = server.info_int("ltmc", "ltmc_sweep_lag_ms");
-    assert!(lag < 86_400_000, "{lag}");
+    assert!(lag < 60_000, "{lag}");
 }
