@@ -47,7 +47,8 @@ pub enum Fact {
     /// The server found the key's TTL to be over.
     Vanished(KeyId),
     Event(KeyId, LockEvent),
-    Agent(KeyId, RegistryEvent),
+    /// What happened to a registry at once: it was decided from the same state.
+    Agent(KeyId, Vec<RegistryEvent>),
     Blocked(WaiterId),
     Answered(WaiterId, Result<Reply, Error>),
 }
@@ -77,6 +78,20 @@ impl MemoryHost {
     /// What the replica has under `key`.
     pub fn copied<E: Entity>(&self, key: &KeyId) -> Option<&Stored<E>> {
         self.replica.get(key)?.any().downcast_ref()
+    }
+
+    /// Puts a value under a key, here and on the replica, as RESTORE or RENAME does.
+    pub fn restore<E: Entity>(&mut self, key: &KeyId, stored: Stored<E>, copy: Stored<E>) {
+        self.delete(key);
+        self.keys.insert(key.clone(), (Value::Ours(Box::new(stored)), None));
+        self.replica.insert(key.clone(), Box::new(copy));
+    }
+
+    /// The replica's value becomes the primary's, and the replica gets another one.
+    pub fn promote<E: Entity>(&mut self, key: &KeyId, next_copy: Stored<E>) {
+        if let Some(copy) = self.replica.insert(key.clone(), Box::new(next_copy)) {
+            self.keys.insert(key.clone(), (Value::Ours(copy), None));
+        }
     }
 
     /// DEL by a client.
@@ -123,14 +138,15 @@ fn apply<E: Entity + Clone>(cx: &mut Cx<MemoryHost>, key: Key, frame: &frame::Fr
     }
 }
 
-/// Something that happened to a value of type `E`.
-fn fact<E: Entity>(key: KeyId, event: &E::Event) -> Fact {
-    let event: &dyn Any = event;
-    match (event.downcast_ref::<LockEvent>(), event.downcast_ref::<RegistryEvent>()) {
-        (Some(event), _) => Fact::Event(key, event.clone()),
-        (_, Some(event)) => Fact::Agent(key, event.clone()),
-        _ => panic!("a type that the model does not know"),
-    }
+/// What happened to a value of type `E` at once.
+fn facts<E: Entity>(key: &KeyId, events: Vec<E::Event>) -> Vec<Fact> {
+    let events: Box<dyn Any> = Box::new(events);
+    let others = match events.downcast::<Vec<RegistryEvent>>() {
+        Ok(events) if events.is_empty() => return Vec::new(),
+        Ok(events) => return vec![Fact::Agent(key.clone(), *events)],
+        Err(others) => others.downcast::<Vec<LockEvent>>().expect("a type that the model knows"),
+    };
+    others.into_iter().map(|event| Fact::Event(key.clone(), event)).collect()
 }
 
 impl Host for MemoryHost {
@@ -191,11 +207,11 @@ impl Host for MemoryHost {
         if copy.is_empty() && !is_born {
             self.replica.remove(&key.id());
         }
-        let events = changes.iter().filter_map(|change| match change {
-            Change::Event(event) => Some(fact::<E>(key.id(), event)),
+        let events = changes.into_iter().filter_map(|change| match change {
+            Change::Event(event) => Some(event),
             Change::Answered { .. } | Change::Forgotten { .. } | Change::Born { .. } => None,
         });
-        self.log.extend(events);
+        self.log.extend(facts::<E>(&key.id(), events.collect()));
     }
 
     fn replicate_snapshot<E: Entity>(&mut self, key: Key) {

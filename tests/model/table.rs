@@ -17,14 +17,19 @@ fn specs() -> impl Iterator<Item = &'static Spec> {
     Table::<MemoryHost>::COMMANDS.iter().map(|command| command.spec)
 }
 
+/// Values for texts that have a form of their own. The table knows them by the argument's name, as people do who read the syntax.
+const FORMS: &[(&str, &str)] =
+    &[("json", "{}"), ("path", "/x"), ("revision", "0"), ("share", "0.5"), ("status", "active")];
+
 /// The shortest way to write an argument.
 fn sample(arg: &Arg) -> Vec<String> {
+    let form = FORMS.iter().find(|(name, _)| *name == arg.name).map_or("x", |(_, value)| value);
     let value: Vec<String> = match arg.kind {
         ArgKind::Word => Vec::new(),
         ArgKind::OneOf(args) => sample(&args[0]),
         ArgKind::Block(args) => args.iter().flat_map(sample).collect(),
         ArgKind::Integer => vec!["1".into()],
-        ArgKind::Key | ArgKind::String => vec!["x".into()],
+        ArgKind::Key | ArgKind::String => vec![form.into()],
     };
     arg.token.map(String::from).into_iter().chain(value).collect()
 }
