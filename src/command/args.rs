@@ -18,7 +18,12 @@ pub struct Args<'a> {
 impl<'a> Args<'a> {
     /// A cursor that stands on the first argument after the command's name.
     pub fn new(spec: &'static Spec, args: &'a [&'a [u8]]) -> Self {
-        Self { spec, args, at: 1, seen: 0 }
+        Self::at(spec, args, 1)
+    }
+
+    /// A cursor that stands on the argument with this index.
+    pub fn at(spec: &'static Spec, args: &'a [&'a [u8]], at: usize) -> Self {
+        Self { spec, args, at, seen: 0 }
     }
 
     /// Index of the next argument.
@@ -89,6 +94,11 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// The next argument as the number of a version; 0 is before the first.
+    pub fn version(&mut self, name: &str) -> Result<u64, Error> {
+        self.number(name, 0, i64::MAX as u64)
+    }
+
     /// The next argument as a fence.
     pub fn fence(&mut self, name: &str) -> Result<Fence, Error> {
         self.number(name, 1, FENCE_END - 1)
@@ -113,15 +123,26 @@ impl<'a> Args<'a> {
             return Err(self.surplus(given));
         };
         if self.seen & (1 << index) != 0 {
-            return Err(Error::usage(format!(
-                "option {} is given twice; syntax: {}",
-                words[index],
-                self.spec.syntax()
-            )));
+            return Err(self.twice(words[index]));
         }
         self.seen |= 1 << index;
         self.at += 1;
         Ok(Some(index))
+    }
+
+    /// The next argument as one of `words` (upper case), which may come any number of times: its index. `None` at the end.
+    pub fn repeated(&mut self, words: &[&str]) -> Result<Option<usize>, Error> {
+        let Some(given) = self.args.get(self.at) else {
+            return Ok(None);
+        };
+        let index = words.iter().position(|word| given.eq_ignore_ascii_case(word.as_bytes()));
+        self.at += 1;
+        index.map(Some).ok_or_else(|| self.surplus(given))
+    }
+
+    /// That an option was given twice.
+    pub fn twice(&self, word: &str) -> Error {
+        Error::usage(format!("option {word} is given twice; syntax: {}", self.spec.syntax()))
     }
 
     /// The next argument as one of `words`: its index.

@@ -147,6 +147,11 @@ pub fn touch<E: Entity, H: Host>(
     Ok(())
 }
 
+/// Lets `work` try something on the value of `key`: it takes back every change before it returns.
+pub fn try_on<E: Entity, H: Host, T>(host: &mut H, key: Key, work: impl FnOnce(&mut E) -> T) -> Result<T, Error> {
+    Ok(work(&mut host.write::<E>(key)?.state))
+}
+
 /// Those who watch the key are served in the next round of the scheduler, or at once if the key is about to go, and its log with it.
 fn tell_watchers<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Change<E::Event>]) {
     if E::WATCH_EVENTS_MAX == 0
@@ -217,6 +222,7 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
         trial.check().map_err(|broken| Error::usage(format!("payload does not fit this key: {}", broken.0)))?;
     }
     change_value::<E, H>(cx.node, cx.host, key, changes)?;
+    note_found::<E>(cx.node, key);
     cx.host.replicate::<E>(key, changes);
     tell_watchers::<E, H>(cx.node, cx.host, key, changes);
     settle_applied::<E, H>(cx, key, changes.len());
@@ -246,12 +252,20 @@ fn settle_applied<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: usize) 
 
 /// Learns what a value means for this process: its fences, deadlines and connections. Called for every value that is loaded.
 pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Stored<E>) {
+    note_found::<E>(node, key);
     node.fences.observe(stored.state.last_fence());
     for connection in stored.state.connections() {
         node.ties.tie(connection, key.id());
     }
     if let Some(when) = stored.state.wakes_at(node.is_waited_for(key)) {
         node.schedule.look_at(key.id(), when);
+    }
+}
+
+/// A value that comes from a file after a stop without notice.
+fn note_found<E: Entity>(node: &mut Node, key: Key) {
+    if E::RECOVERS && node.recovers {
+        node.found.insert(key.id());
     }
 }
 

@@ -10,6 +10,7 @@
 //! [`Node`].
 
 pub mod args;
+pub mod context;
 pub mod dispatch;
 pub mod lock;
 pub mod lock_info;
@@ -22,10 +23,13 @@ pub mod registry_serve;
 pub mod reply;
 pub mod schedule;
 pub mod server;
+pub mod session;
 pub mod settings;
 pub mod spec;
 pub mod sweep;
 pub mod table;
+pub mod versioned;
+pub mod versioned_serve;
 pub mod waits;
 pub mod watch;
 

@@ -116,7 +116,12 @@ pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
     let Some(stored) = host.read::<Registry>(key)? else { return Ok(0) };
     let due = view.due(&stored.state, &policy, max);
     let work = due.events.len() + due.later.len();
+    let has_suspects = due.events.iter().any(|event| matches!(event, RegistryEvent::Suspected { .. }));
     commit(node, host, key, due.events)?;
+    if has_suspects {
+        let hold = host.read::<Registry>(key)?.and_then(|stored| view.hold_after_suspicion(&stored.state, &policy));
+        commit(node, host, key, hold)?;
+    }
     if host.read::<Registry>(key)?.is_some() {
         // Which agents to look at when is derived, and so no change to be sent.
         let registry = &mut host.write::<Registry>(key)?.state;

@@ -18,6 +18,8 @@ pub enum Reply {
     Bytes(Vec<u8>),
     /// A list.
     Array(Vec<Reply>),
+    /// Values under names that users gave.
+    Pairs(Vec<(Reply, Reply)>),
     /// Named values.
     Map(Vec<(Cow<'static, str>, Reply)>),
     /// The reply of the command that was called last with [`Host::call`](super::Host::call).

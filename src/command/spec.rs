@@ -116,6 +116,8 @@ pub enum KeysAt {
     Index(i32),
     /// The argument after this word, looked for from `from` on.
     AfterWord(&'static str, i32),
+    /// All arguments from this index on.
+    From(i32),
     /// A count at this index, then so many keys.
     CountAt(i32),
 }

@@ -5,9 +5,12 @@ use super::node::Chore;
 use super::schedule::Due;
 use super::settings::Setting;
 use super::waits::{Unserved, OWNERSHIP_MS};
-use super::{lock_serve, registry_serve, watch, Host, Kind, Node, Ownership, Reply};
+use super::{lock_serve, registry_serve, versioned_serve, watch, Host, Kind, Node, Ownership, Reply};
+use crate::domain::context::{Context, Doc};
 use crate::domain::lock::Lock;
 use crate::domain::registry::Registry;
+use crate::domain::session::{Fields, Session};
+use crate::domain::versioned::{State, Versioned};
 use crate::domain::wait::WaiterId;
 use crate::domain::{Code, Connection, Entity, Error, KeyId, Millis, Service};
 
@@ -116,7 +119,21 @@ fn look_into<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: b
             Err(error) => registry_serve::refuse_all(node, host, key, &error),
         }
     }
+    match kind {
+        Kind::Ours(Session::TYPE_TAG) => look_at_versioned::<Fields, H>(node, host, key),
+        Kind::Ours(Context::TYPE_TAG) => look_at_versioned::<Doc, H>(node, host, key),
+        _ => {}
+    }
     work
+}
+
+/// Nobody waits for a session or a context but those who watch it.
+fn look_at_versioned<S: State, H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+    let noted = take_note::<Versioned<S>, H>(node, host, key);
+    if noted.is_ok() && !node.replica {
+        // It was just read, so it cannot be of a wrong type.
+        let _ = versioned_serve::wake::<S, H>(node, host, key);
+    }
 }
 
 /// A slot moves away without a word. Whoever waits for one of its keys is sent to where it is now.
@@ -164,8 +181,8 @@ fn do_chore<H: Host>(node: &mut Node, host: &mut H, chore: Chore) {
     match chore {
         Chore::TakeBack(Service::Lock, untold) => lock_serve::take_back(node, host, untold),
         Chore::TakeBack(Service::Registry, untold) => registry_serve::take_back(node, host, untold),
-        // Who watches gets nothing that others could have had.
-        Chore::TakeBack(Service::Watch, _) => {}
+        // Nobody gets anything of these that others could have had.
+        Chore::TakeBack(Service::Watch | Service::Context | Service::Session, _) => {}
         Chore::Disconnected(connection) => {
             if let Some(key) = node.ties.take_one(connection) {
                 lock_serve::disconnected(node, host, &key, connection);

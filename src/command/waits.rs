@@ -115,6 +115,7 @@ impl Node {
             Service::Registry => drop(self.claims.remove(id)),
             Service::Lock => drop(self.locks.remove(id)),
             Service::Watch => self.watchers.remove(id),
+            Service::Context | Service::Session => {}
         }
         Some(wait)
     }

@@ -8,11 +8,14 @@ use super::dispatch::{Cx, Outcome};
 use super::settings::Setting;
 use super::waits::Untold;
 use super::{Host, Key, Kind, Node, Reply};
+use crate::domain::context::Context;
 use crate::domain::id::printable;
+use crate::domain::json::Pointer;
 use crate::domain::limits::WATCH_KEYS_MAX;
 use crate::domain::registry::Registry;
+use crate::domain::session::Session;
 use crate::domain::wait::WaiterId;
-use crate::domain::watch::Missed;
+use crate::domain::watch::{concerns, Missed};
 use crate::domain::{Entity, Error, KeyId, Service};
 use ahash::AHashMap;
 use smallvec::SmallVec;
@@ -25,6 +28,8 @@ pub struct Watcher {
     keys: SmallVec<[(KeyId, u64); 1]>,
     /// At most so many events of each key at a time.
     count: usize,
+    /// Only what concerns this place, if one was named.
+    path: Option<Pointer>,
 }
 
 /// All who watch on a node.
@@ -86,6 +91,18 @@ impl Watchers {
         self.watchers.insert(id, watcher);
     }
 
+    /// Somebody was told nothing, since nothing up to here concerns it: it need not be looked at again.
+    fn advance(&mut self, id: WaiterId, reply: &Reply) {
+        let (Some(watcher), Reply::Array(looked_at)) = (self.watchers.get_mut(&id), reply) else { return };
+        for ((_, since), looked_at) in watcher.keys.iter_mut().zip(looked_at) {
+            if let Reply::Array(parts) = looked_at {
+                if let Some(Reply::Integer(revision)) = parts.first() {
+                    *since = (*since).max(u64::try_from(*revision).unwrap_or(0));
+                }
+            }
+        }
+    }
+
     /// Somebody watches no more.
     pub fn remove(&mut self, id: WaiterId) {
         let Some(watcher) = self.watchers.remove(&id) else { return };
@@ -106,7 +123,7 @@ pub fn watch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let first = args.position() + 1;
     let numkeys = args.list("numkeys", 1, WATCH_KEYS_MAX)?.len();
     args.word("the word after the keys", &["SINCE"])?;
-    let mut watcher = Watcher { keys: SmallVec::new(), count: usize::MAX };
+    let mut watcher = Watcher { keys: SmallVec::new(), count: usize::MAX, path: None };
     for index in first..first + numkeys {
         let key = cx.key(index);
         if watcher.keys.iter().any(|(known, _)| known.name[..] == *key.name) {
@@ -125,13 +142,14 @@ pub fn watch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             }
         };
         cx.node.check_quarantine(key)?;
-        let (revision, _) = look(cx.host, key, since.unwrap_or(0), 1)?;
+        let (revision, _) = look(cx.host, key, since.unwrap_or(0), &watcher)?;
         watcher.keys.push((key.id(), since.unwrap_or(revision)));
     }
     let mut block_ms = None;
-    while let Some(option) = args.option(&["COUNT", "BLOCK"])? {
+    while let Some(option) = args.option(&["COUNT", "PATH", "BLOCK"])? {
         match option {
             0 => watcher.count = args.number("COUNT", 1, u64::from(u32::MAX))? as usize,
+            1 => watcher.path = Some(Pointer::parse(args.bytes("PATH")?)?),
             _ => block_ms = Some(args.millis("BLOCK", 0)?),
         }
     }
@@ -161,7 +179,7 @@ fn wait<H: Host>(cx: &mut Cx<H>, watcher: Watcher, block_ms: u64) -> Result<Outc
 pub fn serve<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) {
     let Some(watcher) = node.watchers.watchers.get(&id).cloned() else { return };
     match report(node, host, &watcher) {
-        Ok((_, false)) => {}
+        Ok((reply, false)) => node.watchers.advance(id, &reply),
         Ok((reply, true)) => node.serve_wait(id, Untold::default(), reply, host),
         Err(error) => node.refuse_wait(id, error, host),
     }
@@ -179,7 +197,7 @@ fn report<H: Host>(node: &Node, host: &mut H, watcher: &Watcher) -> Result<(Repl
     let (mut replies, mut has_news) = (Vec::with_capacity(watcher.keys.len()), false);
     for (key, since) in &watcher.keys {
         node.check_quarantine(key.into())?;
-        let (revision, told) = look(host, key.into(), *since, watcher.count)?;
+        let (revision, told) = look(host, key.into(), *since, watcher)?;
         has_news |= !matches!(&told[..], [Reply::Array(events)] if events.is_empty());
         replies.push(Reply::Array([vec![Reply::number(revision)], told].concat()));
     }
@@ -187,11 +205,13 @@ fn report<H: Host>(node: &Node, host: &mut H, watcher: &Watcher) -> Result<(Repl
 }
 
 /// The revision of a key, and what happened after `since`: the list of events, or `COMPACTED` with the oldest revision that is kept.
-fn look<H: Host>(host: &mut H, key: Key, since: u64, count: usize) -> Result<(u64, Vec<Reply>), Error> {
+fn look<H: Host>(host: &mut H, key: Key, since: u64, watcher: &Watcher) -> Result<(u64, Vec<Reply>), Error> {
     match host.kind(key) {
         Kind::Nothing if since == 0 => Ok((0, vec![Reply::Array(Vec::new())])),
         Kind::Nothing => Ok((0, compacted(0))),
-        Kind::Ours(Registry::TYPE_TAG) => look_at::<Registry, H>(host, key, since, count),
+        Kind::Ours(Registry::TYPE_TAG) => look_at::<Registry, H>(host, key, since, watcher),
+        Kind::Ours(Context::TYPE_TAG) => look_at::<Context, H>(host, key, since, watcher),
+        Kind::Ours(Session::TYPE_TAG) => look_at::<Session, H>(host, key, since, watcher),
         Kind::Ours(_) => {
             let text =
                 format!("'{}' is of a type that keeps no log of events: it cannot be watched", printable(key.name));
@@ -201,13 +221,20 @@ fn look<H: Host>(host: &mut H, key: Key, since: u64, count: usize) -> Result<(u6
     }
 }
 
-fn look_at<E: Entity, H: Host>(host: &mut H, key: Key, since: u64, count: usize) -> Result<(u64, Vec<Reply>), Error> {
+fn look_at<E: Entity, H: Host>(
+    host: &mut H,
+    key: Key,
+    since: u64,
+    watcher: &Watcher,
+) -> Result<(u64, Vec<Reply>), Error> {
     let Some(stored) = host.read::<E>(key)? else { return Ok((0, compacted(0))) };
-    let missed = stored.log().map(|log| log.after(since, count));
+    let missed = stored.log().map(|log| log.after(since));
+    let concerns = |event: &&str| watcher.path.as_ref().is_none_or(|path| concerns(event, path));
     let told = match missed {
         None => vec![Reply::Array(Vec::new())],
         Some(Missed::Events(events)) => {
-            vec![Reply::Array(events.into_iter().map(|event| Reply::bytes(event.as_bytes())).collect())]
+            let events = events.filter(concerns).take(watcher.count);
+            vec![Reply::Array(events.map(|event| Reply::bytes(event.as_bytes())).collect())]
         }
         Some(Missed::Compacted(oldest)) => compacted(oldest),
     };

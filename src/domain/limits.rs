@@ -8,6 +8,12 @@ use super::Millis;
 pub const ID_BYTES_MAX: usize = 256;
 /// Longest `META` text of a lock, bytes.
 pub const LOCK_META_BYTES_MAX: usize = 4096;
+/// Longest JSON Pointer, bytes.
+pub const POINTER_BYTES_MAX: usize = 1024;
+/// Most parts of a JSON Pointer.
+pub const POINTER_DEPTH_MAX: usize = 64;
+/// Most operations of one JSON Patch.
+pub const PATCH_OPERATIONS_MAX: usize = 10_000;
 /// Longest lock path, bytes, after normalisation.
 pub const PATH_BYTES_MAX: usize = 1024;
 /// Deepest lock path, segments.
@@ -50,3 +56,33 @@ pub const RESULTS_MAX: u64 = 10_000_000;
 pub const WATCH_KEYS_MAX: usize = 128;
 /// Most bytes of events that the log of one key holds.
 pub const WATCH_LOG_BYTES_MAX: usize = 1024 * 1024;
+/// Longest name of a checkpoint and longest role of a participant, bytes.
+pub const NAME_BYTES_MAX: usize = 256;
+/// Most checkpoints of one key.
+pub const CHECKPOINTS_MAX: usize = 1_000_000;
+/// More participants than any setting allows.
+pub const PARTICIPANTS_END: usize = 1_000_000;
+/// More resources of one session than any setting allows.
+pub const RESOURCES_END: usize = 1_000_000;
+/// Longest `META` of a context or session, bytes of JSON.
+pub const VERSIONED_META_BYTES_MAX: usize = 16 * 1024;
+/// Longest name of a session's field, bytes.
+pub const FIELD_NAME_BYTES_MAX: usize = 1024;
+/// Longest value of a session's field, bytes: that of Redis.
+pub const FIELD_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// More fields of one session than any setting allows.
+pub const FIELDS_END: usize = 100_000_000;
+/// Most edits that one update of a document comes to.
+pub const EDITS_MAX: usize = 1_000_000;
+/// Deeper than any setting lets a document become; what is saved can then be read again (serde_json: 127).
+pub const JSON_DEPTH_END: usize = 120;
+/// Places of a document of which it is known who touched them.
+pub const TOUCHES_MAX: usize = 1024;
+/// So many levels of a document are told apart in that.
+pub const TOUCH_DEPTH_MAX: usize = 3;
+/// So many agents are remembered for each place.
+pub const TOUCH_AGENTS_MAX: usize = 4;
+/// Most paths that one command asks for.
+pub const PATHS_MAX: usize = 1024;
+/// Most sources of one `LTMC.CTX.GENERATE`.
+pub const SOURCES_MAX: usize = 128;

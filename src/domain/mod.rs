@@ -7,15 +7,19 @@
 //! [`Fences`] that every grant takes its number from, the queue order of those who wait ([`wait`]), the log that watchers
 //! read ([`watch`]), the error type and the limits.
 
+pub mod context;
 pub mod error;
 pub mod fence;
 pub mod id;
+pub mod json;
 pub mod limits;
 pub mod lock;
 pub mod registry;
 pub mod requests;
 pub mod service;
+pub mod session;
 pub mod stored;
+pub mod versioned;
 pub mod wait;
 pub mod watch;
 

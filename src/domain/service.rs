@@ -10,21 +10,28 @@ use serde::Serialize;
 pub enum Service {
     /// Agent registry: who is there, how are they, who can do this.
     Registry,
+    /// Shared contexts: what everyone in a team knows.
+    Context,
     /// Memory locking: who may touch what.
     Lock,
+    /// Session state: the state of one piece of work, and how to get it back.
+    Session,
     /// Watching the keys of the other services.
     Watch,
 }
 
 impl Service {
     /// All services, in the order in which they are listed.
-    pub const ALL: &'static [Service] = &[Service::Registry, Service::Lock, Service::Watch];
+    pub const ALL: &'static [Service] =
+        &[Service::Registry, Service::Context, Service::Lock, Service::Session, Service::Watch];
 
     /// The name in INFO, STATUS and messages.
     pub const fn name(self) -> &'static str {
         match self {
             Service::Registry => "registry",
+            Service::Context => "context",
             Service::Lock => "lock",
+            Service::Session => "session",
             Service::Watch => "watch",
         }
     }
@@ -67,6 +74,8 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     const TYPE_TAG: u8;
     /// So many of its visible events are kept for those who `LTMC.WATCH` it; 0 if it keeps none.
     const WATCH_EVENTS_MAX: usize = 0;
+    /// Whether a value that a file holds has to be told of it that the server stopped without notice.
+    const RECOVERS: bool = false;
 
     /// Changes the state. Never fails and never panics: an event that does not fit (only an unchecked payload can hold one) is
     /// passed over.

@@ -4,9 +4,11 @@
 //! failover. A key that comes into being begins its revisions above those of any earlier life of the same name, so that a revision
 //! of an earlier life is recognised as such.
 
+use super::json::Pointer;
 use super::limits::WATCH_LOG_BYTES_MAX;
-use super::Invariant;
+use super::{Bytes, Invariant};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::VecDeque;
 use std::fmt::Write;
 
@@ -35,11 +37,22 @@ impl Story {
 
     /// Adds bytes of a user. What is not UTF-8 is escaped as `\xNN`.
     pub fn text(&mut self, name: &'static str, value: &[u8]) {
-        let text = match std::str::from_utf8(value) {
-            Ok(text) => serde_json::to_string(text),
-            Err(_) => serde_json::to_string(&value.escape_ascii().to_string()),
-        };
-        let _ = write!(self.0, r#","{name}":{}"#, text.unwrap_or_default());
+        let _ = write!(self.0, r#","{name}":{}"#, json_text(value));
+    }
+
+    /// Adds a list of numbers.
+    pub fn numbers(&mut self, name: &'static str, values: &[u64]) {
+        self.list(name, values.iter().map(u64::to_string));
+    }
+
+    /// Adds a list of bytes of a user.
+    pub fn texts(&mut self, name: &'static str, values: &[Bytes]) {
+        self.list(name, values.iter().map(|value| json_text(value)));
+    }
+
+    /// Adds a list of JSON texts.
+    pub fn list(&mut self, name: &'static str, values: impl Iterator<Item = String>) {
+        let _ = write!(self.0, r#","{name}":[{}]"#, values.collect::<Vec<_>>().join(","));
     }
 
     /// The JSON text.
@@ -47,6 +60,16 @@ impl Story {
         self.0.push('}');
         self.0.into_boxed_str()
     }
+}
+
+/// Bytes of a user as a JSON text.
+pub fn json_text(value: &[u8]) -> String {
+    let text = match std::str::from_utf8(value) {
+        Ok(text) => serde_json::to_string(text),
+        Err(_) => serde_json::to_string(&value.escape_ascii().to_string()),
+    };
+    // A text can always be written.
+    text.unwrap_or_default()
 }
 
 /// The last visible events of a key.
@@ -77,11 +100,38 @@ impl From<SavedLog> for Log {
     }
 }
 
+/// Events of a log, oldest first.
+#[derive(Debug)]
+pub struct Events<'a>(std::iter::Skip<std::collections::vec_deque::Iter<'a, Box<str>>>);
+
+impl<'a> Iterator for Events<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        self.0.next().map(|event| &**event)
+    }
+}
+
+/// Whether an event concerns a place: those that say where something has changed only if it is there.
+pub fn concerns(event: &str, place: &Pointer) -> bool {
+    let Ok(story) = serde_json::from_str::<Value>(event) else { return true };
+    let path_of =
+        |edit: &Value| edit.get("path").and_then(Value::as_str).and_then(|path| Pointer::parse(path.as_bytes()).ok());
+    if let Some(edits) = story.get("edits").and_then(Value::as_array) {
+        return edits.iter().filter_map(path_of).any(|path| path.touches(place));
+    }
+    // The fields of a session are its first level.
+    let field = place.cut(1);
+    let names = ["set", "deleted"].into_iter().filter_map(|what| story.get(what)?.as_array());
+    let mut names = names.flatten().filter_map(Value::as_str).peekable();
+    names.peek().is_none() || field.is_root() || names.any(|name| Pointer::default().child(name) == field)
+}
+
 /// What a watcher has missed.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Missed<'a> {
     /// These events, oldest first.
-    Events(Vec<&'a str>),
+    Events(Events<'a>),
     /// More than is known: the oldest revision that is kept.
     Compacted(u64),
 }
@@ -108,15 +158,15 @@ impl Log {
         self.born + self.dropped + self.events.len() as u64
     }
 
-    /// At most `count` events after revision `since`. 0 is the beginning of the key's life.
-    pub fn after(&self, since: u64, count: usize) -> Missed<'_> {
+    /// The events after revision `since`. 0 is the beginning of the key's life.
+    pub fn after(&self, since: u64) -> Missed<'_> {
         let known_from = self.born + self.dropped;
         let from_the_beginning = since == 0 && self.dropped == 0;
         if !from_the_beginning && (since < known_from || since > self.revision()) {
             return Missed::Compacted(known_from + 1);
         }
         let skipped = since.saturating_sub(known_from) as usize;
-        Missed::Events(self.events.iter().skip(skipped).take(count).map(|event| &**event).collect())
+        Missed::Events(Events(self.events.iter().skip(skipped)))
     }
 
     /// Bytes allocated outside the struct itself.
@@ -146,24 +196,47 @@ mod tests {
         log
     }
 
+    /// The events after a revision, or the oldest revision that is kept.
+    fn after(log: &Log, since: u64) -> Result<Vec<&str>, u64> {
+        match log.after(since) {
+            Missed::Events(events) => Ok(events.collect()),
+            Missed::Compacted(oldest) => Err(oldest),
+        }
+    }
+
     #[test]
     fn a_watcher_gets_what_it_missed() {
         let log = log(5, 10);
         assert_eq!(log.revision(), 1_005);
-        assert_eq!(log.after(1_003, 10), Missed::Events(vec!["4", "5"]));
-        assert_eq!(log.after(1_003, 1), Missed::Events(vec!["4"]));
-        assert_eq!(log.after(1_005, 10), Missed::Events(vec![]));
-        assert_eq!(log.after(0, 2), Missed::Events(vec!["1", "2"]), "0 is the beginning");
+        assert_eq!(after(&log, 1_003), Ok(vec!["4", "5"]));
+        assert_eq!(after(&log, 1_005), Ok(vec![]));
+        assert_eq!(after(&log, 0), Ok(vec!["1", "2", "3", "4", "5"]), "0 is the beginning");
     }
 
     #[test]
     fn who_is_too_far_behind_or_from_an_earlier_life_is_told_so() {
         let long = log(15, 10);
-        assert_eq!(long.after(1_004, 10), Missed::Compacted(1_006));
-        assert_eq!(long.after(1_005, 1), Missed::Events(vec!["6"]));
-        assert_eq!(long.after(0, 1), Missed::Compacted(1_006));
-        assert_eq!(log(5, 10).after(999, 10), Missed::Compacted(1_001), "an earlier life");
-        assert_eq!(log(5, 10).after(1_006, 10), Missed::Compacted(1_001), "the future of another life");
+        assert_eq!(after(&long, 1_004), Err(1_006));
+        assert_eq!(after(&long, 1_014), Ok(vec!["15"]));
+        assert_eq!(after(&long, 0), Err(1_006));
+        assert_eq!(after(&log(5, 10), 999), Err(1_001), "an earlier life");
+        assert_eq!(after(&log(5, 10), 1_006), Err(1_001), "the future of another life");
+    }
+
+    #[test]
+    fn an_event_concerns_the_places_that_it_touches() {
+        let at = |path: &str| Pointer::parse(path.as_bytes()).expect(path);
+        let changed = r#"{"edits":[{"op":"set","path":"/a/b","value":1},{"op":"remove","path":"/c"}]}"#;
+        for (place, expected) in
+            [("", true), ("/a", true), ("/a/b/c", true), ("/c", true), ("/a/c", false), ("/d", false)]
+        {
+            assert_eq!(concerns(changed, &at(place)), expected, "{place}");
+        }
+        let set = r#"{"set":["x/y"],"deleted":["z"]}"#;
+        for (place, expected) in [("", true), ("/x~1y", true), ("/z/more", true), ("/x", false)] {
+            assert_eq!(concerns(set, &at(place)), expected, "{place}");
+        }
+        assert!(concerns(r#"{"event":"context.ended"}"#, &at("/a")));
     }
 
     #[test]

@@ -19,8 +19,7 @@ macro_rules! handlers {
     ($($row:literal)*) => { [$(handle::<$row> as Handler),*] };
 }
 
-const HANDLERS: [Handler; 32] =
-    handlers!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31);
+const HANDLERS: [Handler; 128] = handlers!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63 64 65 66 67 68 69 70 71 72 73 74 75 76 77 78 79 80 81 82 83 84 85 86 87 88 89 90 91 92 93 94 95 96 97 98 99 100 101 102 103 104 105 106 107 108 109 110 111 112 113 114 115 116 117 118 119 120 121 122 123 124 125 126 127);
 
 const COMMANDS: &[Command<RedisHost>] = Table::<RedisHost>::COMMANDS;
 
@@ -114,6 +113,7 @@ fn key_positions(spec: &'static Spec, args: &[&[u8]]) -> Vec<usize> {
                 let found = args.iter().skip(from as usize).position(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
                 positions.extend(found.map(|at| at + from as usize + 1));
             }
+            KeysAt::From(index) => positions.extend(index as usize..args.len()),
             KeysAt::CountAt(index) => {
                 let first = index as usize + 1;
                 let count = args.get(index as usize).and_then(|count| args::parse_u64(count)).unwrap_or(0) as usize;

@@ -69,7 +69,7 @@ impl Arena {
 
     fn key_spec(&mut self, spec: &KeySpec) -> rm::RedisModuleCommandKeySpec {
         let (begin_search_type, bs) = match spec.at {
-            KeysAt::Index(pos) | KeysAt::CountAt(pos) => (
+            KeysAt::Index(pos) | KeysAt::From(pos) | KeysAt::CountAt(pos) => (
                 rm::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX,
                 rm::RedisModuleCommandKeySpec__bindgen_ty_1 {
                     index: rm::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_1 { pos },
@@ -100,7 +100,8 @@ impl Arena {
                 rm::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE,
                 rm::RedisModuleCommandKeySpec__bindgen_ty_2 {
                     range: rm::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 {
-                        lastkey: 0,
+                        // Counted from the first key; -1 is the last argument.
+                        lastkey: if matches!(spec.at, KeysAt::From(_)) { -1 } else { 0 },
                         keystep: 1,
                         limit: 0,
                     },

@@ -5,14 +5,14 @@
 use super::api::{call, Ctx, Str};
 use super::contain::contain;
 use super::state::{self, Note};
-use super::{blocking, listeners, notifications};
+use super::{blocking, listeners, notifications, shutdown};
 use crate::domain::KeyId;
 use redis_module::raw as rm;
 use std::ffi::{c_char, c_int, c_void, CStr};
 
 /// Subscribes to everything that matters.
 pub fn subscribe(ctx: Ctx) -> Result<(), String> {
-    let server_events: [(u64, rm::RedisModuleEventCallback); 9] = [
+    let server_events: [(u64, rm::RedisModuleEventCallback); 10] = [
         (rm::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, Some(role_changed)),
         (rm::REDISMODULE_EVENT_FLUSHDB, Some(flushed)),
         (rm::REDISMODULE_EVENT_SWAPDB, Some(swapped)),
@@ -21,6 +21,7 @@ pub fn subscribe(ctx: Ctx) -> Result<(), String> {
         (rm::REDISMODULE_EVENT_CLIENT_CHANGE, Some(client_changed)),
         (rm::REDISMODULE_EVENT_EVENTLOOP, Some(before_sleep)),
         (rm::REDISMODULE_EVENT_CONFIG, Some(configured)),
+        (rm::REDISMODULE_EVENT_SHUTDOWN, Some(shut_down)),
         (rm::REDISMODULE_EVENT_MODULE_CHANGE, Some(configured)),
     ];
     for (id, callback) in server_events {
@@ -97,8 +98,15 @@ extern "C" fn client_changed(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisMod
 
 extern "C" fn before_sleep(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, _data: *mut c_void) {
     if sub == rm::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
-        contain("the end of a tick", blocking::before_sleep);
+        contain("the end of a tick", || {
+            state::loading_is_over();
+            blocking::before_sleep();
+        });
     }
+}
+
+extern "C" fn shut_down(ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, _sub: u64, _data: *mut c_void) {
+    contain("the shutdown", || shutdown::note(Ctx(ctx)));
 }
 
 extern "C" fn configured(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, _sub: u64, _data: *mut c_void) {

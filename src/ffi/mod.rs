@@ -27,6 +27,7 @@ pub mod info;
 pub mod listeners;
 pub mod notifications;
 pub mod reply;
+pub mod shutdown;
 pub mod state;
 pub mod timer;
 pub mod types;

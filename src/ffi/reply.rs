@@ -30,6 +30,13 @@ fn write_value(ctx: Ctx, reply: &Reply) {
             call!(RedisModule_ReplyWithArray(ctx.0, items.len() as c_long));
             items.iter().for_each(|item| write_value(ctx, item));
         }
+        Reply::Pairs(pairs) => {
+            call!(RedisModule_ReplyWithMap(ctx.0, pairs.len() as c_long));
+            for (name, value) in pairs {
+                write_value(ctx, name);
+                write_value(ctx, value);
+            }
+        }
         Reply::Map(fields) => {
             call!(RedisModule_ReplyWithMap(ctx.0, fields.len() as c_long));
             for (name, value) in fields {

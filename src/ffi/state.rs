@@ -40,6 +40,8 @@ struct Process {
     detached: Cell<Option<Ctx>>,
     /// Whether somebody could care that a key goes away: a waiter, a tie, a quarantine. Spares the usual unlock a note.
     attentive: Cell<bool>,
+    /// The server has not slept yet since the module was loaded.
+    is_loading: Cell<bool>,
     /// A key is being deleted by a command of ours, which knows.
     deleting: Cell<bool>,
 }
@@ -50,6 +52,7 @@ thread_local! {
         inbox: RefCell::default(),
         detached: Cell::new(None),
         attentive: Cell::new(false),
+        is_loading: Cell::new(true),
         deleting: Cell::new(false),
     };
 }
@@ -68,7 +71,19 @@ pub fn start(ctx: Ctx) {
         node.boot = now_us;
         node.seed = now_us;
         node.fences.set_now_us(now_us);
+        node.recovers = !super::shutdown::was_orderly(ctx);
         node.role_changed(ctx.flags() & rm::REDISMODULE_CTX_FLAGS_SLAVE != 0);
+    });
+}
+
+/// The server sleeps for the first time: what its files hold has been loaded.
+pub fn loading_is_over() {
+    PROCESS.with(|process| {
+        if process.is_loading.replace(false) {
+            if let Ok(mut node) = process.node.try_borrow_mut() {
+                node.recovers = false;
+            }
+        }
     });
 }
 

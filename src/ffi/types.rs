@@ -5,8 +5,10 @@ use super::contain::contain;
 use super::host::RedisHost;
 use super::state::{self, Note};
 use crate::command::{dispatch, Cx, Host, Key, Kind};
+use crate::domain::context::Context;
 use crate::domain::lock::Lock;
 use crate::domain::registry::Registry;
+use crate::domain::session::Session;
 use crate::domain::{Entity, Error, KeyId, Stored};
 use crate::snapshot::{self, frame, Payload};
 use redis_module::raw as rm;
@@ -27,6 +29,14 @@ macro_rules! with_type {
             }
             <Registry as Entity>::TYPE_TAG => {
                 type $E = Registry;
+                $body
+            }
+            <Context as Entity>::TYPE_TAG => {
+                type $E = Context;
+                $body
+            }
+            <Session as Entity>::TYPE_TAG => {
+                type $E = Session;
                 $body
             }
             other => Err(Error::usage(format!("payload has the unknown type tag {other}"))),
@@ -52,6 +62,8 @@ pub fn tag_of(module_type: *mut rm::RedisModuleType) -> Option<u8> {
 /// Registers all types.
 pub fn register(ctx: Ctx) -> Result<(), String> {
     register_type::<Registry>(ctx)?;
+    register_type::<Context>(ctx)?;
+    register_type::<Session>(ctx)?;
     register_type::<Lock>(ctx)
 }
 

@@ -2,8 +2,10 @@
 
 use ltmc::command::dispatch::{apply_changes, apply_snapshot};
 use ltmc::command::{Cx, Host, Key, Kind, Ownership, Reply};
+use ltmc::domain::context::Context;
 use ltmc::domain::lock::{Lock, LockEvent};
 use ltmc::domain::registry::{Registry, RegistryEvent};
+use ltmc::domain::session::Session;
 use ltmc::domain::wait::WaiterId;
 use ltmc::domain::{Change, Connection, Entity, Error, KeyId, Millis, Stored};
 use ltmc::snapshot::{self, frame, ChangesWriter, Payload};
@@ -144,9 +146,11 @@ fn facts<E: Entity>(key: &KeyId, events: Vec<E::Event>) -> Vec<Fact> {
     let others = match events.downcast::<Vec<RegistryEvent>>() {
         Ok(events) if events.is_empty() => return Vec::new(),
         Ok(events) => return vec![Fact::Agent(key.clone(), *events)],
-        Err(others) => others.downcast::<Vec<LockEvent>>().expect("a type that the model knows"),
+        Err(others) => others,
     };
-    others.into_iter().map(|event| Fact::Event(key.clone(), event)).collect()
+    // What happens to sessions and contexts is seen by what they are then.
+    let locks = others.downcast::<Vec<LockEvent>>().unwrap_or_default();
+    locks.into_iter().map(|event| Fact::Event(key.clone(), event)).collect()
 }
 
 impl Host for MemoryHost {
@@ -275,10 +279,11 @@ impl Host for MemoryHost {
 
     fn apply_payload(cx: &mut Cx<Self>, key: Key, payload: &[u8]) -> Result<(), Error> {
         let frame = frame::read(payload)?;
-        if frame.tag == Registry::TYPE_TAG {
-            apply::<Registry>(cx, key, &frame)
-        } else {
-            apply::<Lock>(cx, key, &frame)
+        match frame.tag {
+            Registry::TYPE_TAG => apply::<Registry>(cx, key, &frame),
+            Context::TYPE_TAG => apply::<Context>(cx, key, &frame),
+            Session::TYPE_TAG => apply::<Session>(cx, key, &frame),
+            _ => apply::<Lock>(cx, key, &frame),
         }
     }
 
@@ -293,6 +298,8 @@ impl Host for MemoryHost {
     fn repair(&mut self, key: Key) -> Result<Option<(&'static str, bool)>, Error> {
         match self.kind(key) {
             Kind::Ours(Registry::TYPE_TAG) => self.repair_as::<Registry>(key),
+            Kind::Ours(Context::TYPE_TAG) => self.repair_as::<Context>(key),
+            Kind::Ours(Session::TYPE_TAG) => self.repair_as::<Session>(key),
             _ => self.repair_as::<Lock>(key),
         }
     }

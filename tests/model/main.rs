@@ -18,4 +18,5 @@ mod registry;
 mod regressions;
 mod schedules;
 mod table;
+mod versioned;
 mod world;

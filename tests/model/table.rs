@@ -142,7 +142,9 @@ fn key_specs_point_at_arguments_that_are_keys() {
         tokens(spec.args, &mut known);
         for keys in spec.keys {
             match keys.at {
-                KeysAt::Index(at) => assert!((1..=spec.args.len() as i32).contains(&at), "{}", spec.name),
+                KeysAt::Index(at) | KeysAt::From(at) => {
+                    assert!((1..=spec.args.len() as i32).contains(&at), "{}", spec.name)
+                }
                 KeysAt::AfterWord(word, from) => {
                     assert!(known.contains(word) && from >= 1, "{}: {word}", spec.name);
                 }
@@ -179,7 +181,9 @@ fn no_option_is_understood_that_is_not_in_the_table() {
         let takes_anything = spec.args.last().is_some_and(|arg| arg.multiple || arg.token.is_none() && arg.optional);
         let mut known = BTreeSet::new();
         tokens(spec.args, &mut known);
-        if spec.arity > 0 || (takes_anything && known.is_empty()) {
+        // Any word may be a field and the one after it its value.
+        let takes_pairs = spec.args.iter().any(|arg| arg.multiple && matches!(arg.kind, ArgKind::Block(_)));
+        if spec.arity > 0 || takes_pairs || (takes_anything && known.is_empty()) {
             continue;
         }
         for word in all.difference(&known) {

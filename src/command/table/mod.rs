@@ -3,12 +3,17 @@
 //! of their own; here is the list of all, each with the function that runs it.
 
 mod common;
+mod context;
 mod lock;
 mod registry;
 mod server;
+mod session;
+mod versioned;
 
 use super::spec::Command;
 use super::Host;
+use crate::domain::context::Doc;
+use crate::domain::session::Fields;
 
 /// All commands, on any host.
 pub struct Table<H>(std::marker::PhantomData<H>);
@@ -25,6 +30,20 @@ impl<H: Host> Table<H> {
         Command { spec: &registry::AGENT_CLAIM, run: super::registry::claim },
         Command { spec: &registry::AGENT_RELEASE, run: super::registry::release },
         Command { spec: &registry::AGENT_STATS, run: super::registry_info::stats },
+        Command { spec: &context::CREATE, run: super::context::create },
+        Command { spec: &context::JOIN, run: super::versioned::join::<Doc, H> },
+        Command { spec: &context::LEAVE, run: super::versioned::leave::<Doc, H> },
+        Command { spec: &context::UPDATE, run: super::context::update },
+        Command { spec: &context::GET, run: super::context::get },
+        Command { spec: &context::DIFF, run: super::context::diff },
+        Command { spec: &context::GENERATE, run: super::context::generate },
+        Command { spec: &context::BUILD, run: super::context::build },
+        Command { spec: &context::ROUTE, run: super::context::route },
+        Command { spec: &context::CHECKPOINT, run: super::versioned::checkpoint::<Doc, H> },
+        Command { spec: &context::CHECKPOINTS, run: super::versioned::checkpoints::<Doc, H> },
+        Command { spec: &context::ROLLBACK, run: super::versioned::restore::<Doc, H> },
+        Command { spec: &context::FORK, run: super::versioned::fork::<Doc, H> },
+        Command { spec: &context::PRUNE, run: super::versioned::prune::<Doc, H> },
         Command { spec: &lock::LOCK, run: super::lock::lock },
         Command { spec: &lock::UNLOCK, run: super::lock::unlock },
         Command { spec: &lock::RENEW, run: super::lock::renew },
@@ -34,6 +53,23 @@ impl<H: Host> Table<H> {
         Command { spec: &lock::MLOCK, run: super::lock::mlock },
         Command { spec: &lock::BREAK, run: super::lock::break_lock },
         Command { spec: &lock::GRAPH, run: super::lock_info::graph },
+        Command { spec: &session::CREATE, run: super::session::create },
+        Command { spec: &session::SET, run: super::session::set },
+        Command { spec: &session::GET, run: super::session::get },
+        Command { spec: &session::DEL, run: super::session::delete },
+        Command { spec: &session::INFO, run: super::session::info },
+        Command { spec: &session::STATUS, run: super::session::status },
+        Command { spec: &session::JOIN, run: super::versioned::join::<Fields, H> },
+        Command { spec: &session::LEAVE, run: super::versioned::leave::<Fields, H> },
+        Command { spec: &session::TOUCH, run: super::session::touch },
+        Command { spec: &session::OWN, run: super::session::own },
+        Command { spec: &session::DISOWN, run: super::session::disown },
+        Command { spec: &session::CHECKPOINT, run: super::versioned::checkpoint::<Fields, H> },
+        Command { spec: &session::CHECKPOINTS, run: super::versioned::checkpoints::<Fields, H> },
+        Command { spec: &session::RESTORE, run: super::versioned::restore::<Fields, H> },
+        Command { spec: &session::FORK, run: super::versioned::fork::<Fields, H> },
+        Command { spec: &session::PRUNE, run: super::versioned::prune::<Fields, H> },
+        Command { spec: &session::END, run: super::session::end },
         Command { spec: &server::WATCH, run: super::watch::watch },
         Command { spec: &server::GUARD, run: super::server::guard },
         Command { spec: &server::STATUS, run: super::server::status },

@@ -116,6 +116,9 @@ const SORT: Arg =
         .after("SORT")
         .optional();
 
+/// The parts of a filter, as every command takes them that asks for agents.
+pub const FILTER: [Arg; 8] = [CAPS, ANYCAP, TAGS, STATUSES, META_VALUE, MINFREE, EXCLUDE, SORT];
+
 pub const AGENT_FIND: Spec = Spec {
     name: "LTMC.AGENT.FIND",
     arity: -2,
@@ -124,14 +127,14 @@ pub const AGENT_FIND: Spec = Spec {
     reply: "list of ids, or of maps with WITHINFO",
     args: &[
         REGISTRY_KEY,
-        CAPS,
-        ANYCAP,
-        TAGS,
-        STATUSES,
-        META_VALUE,
-        MINFREE,
-        EXCLUDE,
-        SORT,
+        FILTER[0],
+        FILTER[1],
+        FILTER[2],
+        FILTER[3],
+        FILTER[4],
+        FILTER[5],
+        FILTER[6],
+        FILTER[7],
         Arg::integer("n").after("LIMIT").optional(),
         Arg::word("withinfo", "WITHINFO").optional(),
     ],
@@ -149,14 +152,14 @@ pub const AGENT_CLAIM: Spec = Spec {
     args: &[
         REGISTRY_KEY,
         Arg { optional: false, ..TTL },
-        CAPS,
-        ANYCAP,
-        TAGS,
-        STATUSES,
-        META_VALUE,
-        MINFREE,
-        EXCLUDE,
-        SORT,
+        FILTER[0],
+        FILTER[1],
+        FILTER[2],
+        FILTER[3],
+        FILTER[4],
+        FILTER[5],
+        FILTER[6],
+        FILTER[7],
         Arg::string("text").after("REF").optional(),
         BLOCK,
         REQID,

@@ -23,6 +23,7 @@ pub const WATCH: Spec = Spec {
         KEY.multiple(),
         Arg::new("since", ArgKind::Block(&[Arg::string("revision").multiple()])).after("SINCE"),
         Arg::integer("n").after("COUNT").optional(),
+        Arg::string("path").after("PATH").optional(),
         BLOCK,
     ],
     ..ROW

@@ -280,6 +280,12 @@ pub fn breaking(lock: &Lock, owner: Option<&[u8]>) -> Vec<LockEvent> {
     broken.map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::Broken }).collect()
 }
 
+/// The events that give back every grant of these owners.
+pub fn released(lock: &Lock, owners: &[Bytes]) -> Vec<LockEvent> {
+    let held = lock.grants().iter().filter(|grant| owners.contains(&grant.owner));
+    held.map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::Released }).collect()
+}
+
 /// The events that end what was tied to `connection`.
 pub fn disconnect(lock: &Lock, connection: Connection) -> Vec<LockEvent> {
     let tied = lock.grants().iter().filter(|grant| grant.connection() == Some(connection));

@@ -9,8 +9,10 @@ use super::filter::Filter;
 use super::index::Order;
 use super::slots::{in_all, AnyOf, Slot, SlotSet};
 use super::time::View;
-use super::{Registry, Status};
+use super::{Agent, Registry, Status};
+use crate::domain::Bytes;
 use smallvec::{smallvec, SmallVec};
+use std::collections::BTreeMap;
 
 /// Which of those who fit come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +54,26 @@ pub fn find(registry: &Registry, view: &View, filter: &Filter, sort: Sort, limit
         return all;
     }
     walk(order, &candidates, admitted, limit)
+}
+
+/// The agent that fits with the most of worth (as given, 0 to 1000) and rest (1000 less its load); of several the one whose id comes
+/// first. `None` if nobody fits.
+///
+/// Looks at those who are worth something and at the least loaded of all others: nobody else could be better.
+pub fn find_worthiest(
+    registry: &Registry,
+    view: &View,
+    filter: &Filter,
+    worth: &BTreeMap<Bytes, u64>,
+) -> Option<Bytes> {
+    let score = |agent: &Agent| {
+        let worth = worth.get(&agent.id).copied().unwrap_or(0);
+        worth + 1000 - u64::from(agent.effective_load().min(1000))
+    };
+    let worthy = worth.keys().filter_map(|id| registry.agent(id)).filter(|agent| filter.fits(view, registry, agent));
+    let idlest = find(registry, view, filter, Sort::Load, 1, 0).into_iter().filter_map(|slot| registry.at(slot));
+    let order = |one: &&Agent, other: &&Agent| score(one).cmp(&score(other)).then_with(|| other.id.cmp(&one.id));
+    worthy.chain(idlest).max_by(order).map(|best| best.id.clone())
 }
 
 /// Whether the indexes offer the agent in `slot` to who asks for this.

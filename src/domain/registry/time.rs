@@ -66,6 +66,14 @@ fn undamped_at(agent: &Agent) -> Millis {
     agent.flaps.as_ref().map(|flaps| flaps.damped_until).filter(|until| *until > 0).unwrap_or(NEVER)
 }
 
+/// Whether so many are silent at a time that the network broke, not the agents, and no hold is in force.
+fn is_network(registry: &Registry, policy: &Policy) -> bool {
+    registry.hold.is_none()
+        && policy.hold_share_percent > 0
+        && registry.index.with_status(Status::Suspect).len() >= policy.hold_agents_min
+        && registry.is_held_silent(policy.hold_share_percent)
+}
+
 impl View {
     /// The status of an agent for a reader: suspicion shows from the moment it is due.
     pub fn status(&self, registry: &Registry, agent: &Agent) -> Status {
@@ -106,13 +114,11 @@ impl View {
     fn dies_at(&self, registry: &Registry, agent: &Agent, dead_at: Millis) -> Millis {
         let ttl_ms = agent.profile.ttl_ms;
         let held = |percent: u32| dead_at.saturating_add(share_of(ttl_ms, percent.into()));
-        let dies_at = match (&registry.hold, &registry.past_hold) {
-            (Some(hold), _) => held(hold.extra_percent),
-            // Those who were silent together come back one after the other.
-            (None, Some(past)) => dead_at.max(held(past.extra_percent).min(past.ended_at.saturating_add(ttl_ms))),
-            (None, None) => dead_at,
-        };
-        dies_at.max(self.heard_since(registry).saturating_add(ttl_ms))
+        let now = registry.hold.as_ref().map_or(dead_at, |hold| held(hold.extra_percent));
+        // Those who were silent together come back one after the other.
+        let after = registry.past_hold.as_ref();
+        let after = after.map_or(0, |past| held(past.extra_percent).min(past.ended_at.saturating_add(ttl_ms)));
+        now.max(after).max(self.heard_since(registry).saturating_add(ttl_ms))
     }
 
     /// What is due: at most `max` pieces of work.
@@ -171,8 +177,7 @@ impl View {
                     return Err(dies_at.min(in_one_ttl).min(undamped_at));
                 }
                 if self.should_hold(registry, policy, agent, dead_at) {
-                    let (share_percent, extra_percent) = (policy.hold_share_percent, policy.hold_extra_percent);
-                    return Ok(RegistryEvent::HoldBegan { at, share_percent, extra_percent });
+                    return Ok(self.hold(policy));
                 }
                 // Who is kept back for coming and going is remembered as long as that lasts.
                 let kept_back = agent.flaps.as_ref().map_or(0, |flaps| flaps.damped_until);
@@ -184,15 +189,20 @@ impl View {
         }
     }
 
-    /// Whether so many are silent at a time that the network broke, not the agents. The hold is bounded: who would be dead even with
-    /// it starts none.
+    /// Whether a death is put off by a hold that begins now. The hold is bounded: who would be dead even with it starts none.
     fn should_hold(&self, registry: &Registry, policy: &Policy, agent: &Agent, dead_at: Millis) -> bool {
-        let silent = registry.index.with_status(Status::Suspect).len();
         let bound = dead_at.saturating_add(share_of(agent.profile.ttl_ms, policy.hold_extra_percent.into()));
-        registry.hold.is_none()
-            && policy.hold_share_percent > 0
-            && silent >= policy.hold_agents_min
-            && self.now < bound
-            && registry.is_held_silent(policy.hold_share_percent)
+        self.now < bound && is_network(registry, policy)
+    }
+
+    /// After somebody became suspect: the hold that begins if so many are silent by now. So even a silence that is too short for any death
+    /// costs nobody a penalty.
+    pub fn hold_after_suspicion(&self, registry: &Registry, policy: &Policy) -> Option<RegistryEvent> {
+        is_network(registry, policy).then(|| self.hold(policy))
+    }
+
+    fn hold(&self, policy: &Policy) -> RegistryEvent {
+        let (share_percent, extra_percent) = (policy.hold_share_percent, policy.hold_extra_percent);
+        RegistryEvent::HoldBegan { at: self.now, share_percent, extra_percent }
     }
 }

@@ -177,7 +177,7 @@ impl Naive {
             }
             (RegistryEvent::HoldBegan { share_percent, extra_percent, .. }, ..) => {
                 let said = (u64::from(*share_percent), u64::from(*extra_percent));
-                registry.agents.keys().any(is_held) && said == (policy.hold_share, policy.hold_extra)
+                registry.may_hold(policy) && said == (policy.hold_share, policy.hold_extra)
             }
             (RegistryEvent::HoldEnded { .. }, ..) => {
                 registry.hold.is_some_and(|hold| !registry.is_mostly_silent(hold.share))

@@ -256,12 +256,10 @@ impl Registry {
 
     pub fn dies_at(&self, view: View, agent: &Agent, dead_at: u64) -> u64 {
         let ttl = agent.profile.ttl;
-        let dies_at = match (self.hold, self.past) {
-            (Some(hold), _) => dead_at + ttl * hold.extra / 100,
-            (None, Some((ended, extra))) => dead_at.max((ended + ttl).min(dead_at + ttl * extra / 100)),
-            (None, None) => dead_at,
-        };
-        dies_at.max(view.since.max(self.loaded_at) + ttl)
+        let held = |extra: u64| dead_at + ttl * extra / 100;
+        let in_hold = self.hold.map_or(dead_at, |hold| held(hold.extra));
+        let after_hold = self.past.map_or(0, |(ended, extra)| held(extra).min(ended + ttl));
+        in_hold.max(after_hold).max(view.since.max(self.loaded_at) + ttl)
     }
 
     fn count(&self, status: &str) -> u64 {
@@ -273,13 +271,17 @@ impl Registry {
         silent > 0 && silent * 100 >= living * share
     }
 
-    /// Whether the death of this suspect is put off by a hold that begins now.
-    pub fn is_held_by(&self, policy: &Policy, view: View, agent: &Agent, dead_at: u64) -> bool {
+    /// Whether so many are silent that a hold may begin.
+    pub fn may_hold(&self, policy: &Policy) -> bool {
         self.hold.is_none()
             && policy.hold_share > 0
             && self.count("suspect") >= policy.hold_min
             && self.is_mostly_silent(policy.hold_share)
-            && view.now < dead_at + agent.profile.ttl * policy.hold_extra / 100
+    }
+
+    /// Whether the death of this suspect is put off by a hold that begins now.
+    pub fn is_held_by(&self, policy: &Policy, view: View, agent: &Agent, dead_at: u64) -> bool {
+        self.may_hold(policy) && view.now < dead_at + agent.profile.ttl * policy.hold_extra / 100
     }
 
     pub fn fits(&self, view: View, id: &str, filter: &Filter) -> bool {
@@ -337,12 +339,6 @@ impl Registry {
                     "is to be offered again"
                 }
                 Life::Alive if self.suspect_at(view, agent) <= view.now => "is silent for too long",
-                // A hold that allows less than the one before it: the time that one has left may be used up.
-                Life::Suspect { .. }
-                    if self.hold.zip(self.past).is_some_and(|(hold, (_, extra))| hold.extra < extra) =>
-                {
-                    continue;
-                }
                 Life::Suspect { dead_at } if self.dies_at(view, agent, dead_at) <= view.now => "is dead",
                 Life::Dead { remove_at } if remove_at <= view.now => "is to be forgotten",
                 _ => continue,

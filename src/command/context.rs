@@ -1,0 +1,338 @@
+//! The commands of contexts: what they take, what they decide, what they answer. The rules are in `domain::context` and
+//! `domain::versioned`.
+
+use super::args::Args;
+use super::dispatch::{try_on, Cx, Outcome};
+use super::registry_filter::{Asked, FILTER_WORDS};
+use super::settings::Setting;
+use super::versioned::{
+    apply_version, common_fields, create as create_value, existing, keep, live, missing, parse_meta, LifeAsked,
+};
+use super::versioned_serve::end_if_over;
+use super::{Host, Key, Kind, Reply};
+use crate::domain::context::build::{build as build_part, Wish};
+use crate::domain::context::decide::update as update_rules;
+use crate::domain::context::diff::{diff as diff_since, not_kept, values_at};
+use crate::domain::context::generate::{generate as generate_doc, Source};
+use crate::domain::context::route::knowledge;
+use crate::domain::context::touches::Touches;
+use crate::domain::context::{Context, Doc};
+use crate::domain::json::attempt::Bounds;
+use crate::domain::json::{patch, text, Op, Pointer};
+use crate::domain::limits::{AGENT_LABELS_MAX, PATHS_MAX, SOURCES_MAX};
+use crate::domain::registry::find::{find_worthiest, Sort};
+use crate::domain::registry::Registry;
+use crate::domain::session::Fields;
+use crate::domain::versioned::{Created, Life, State, Version, Versioned};
+use crate::domain::{Bytes, Entity, Error, Millis};
+use serde_json::{Map, Number, Value};
+
+fn bounds<H: Host>(cx: &Cx<H>) -> Bounds {
+    Bounds {
+        bytes_max: cx.node.settings.get(Setting::ContextBytesMax) as usize,
+        depth_max: cx.node.settings.get(Setting::JsonDepthMax) as usize,
+    }
+}
+
+fn parse_paths(args: &mut Args) -> Result<Vec<Pointer>, Error> {
+    args.list("PATH", 1, PATHS_MAX)?.iter().map(|path| Pointer::parse(path)).collect()
+}
+
+fn json_reply(value: &Value) -> Reply {
+    Reply::Bytes(value.to_string().into_bytes())
+}
+
+/// `LTMC.CTX.CREATE`
+pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    const WORDS: [&str; 6] = ["OWNER", "DOC", "META", "PX", "EX", "SLIDING"];
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let (mut owner, mut doc, mut meta) = (Bytes::EMPTY, Value::Object(Map::new()), Bytes::EMPTY);
+    let (mut life, bounds) = (LifeAsked::default(), bounds(cx));
+    while let Some(option) = args.option(&WORDS)? {
+        match option {
+            0 => owner = Bytes::from(cx.actor(&mut args, "OWNER")?),
+            1 => doc = text::read("DOC", args.text("DOC", bounds.bytes_max)?, bounds.depth_max)?,
+            2 => meta = parse_meta(&mut args)?,
+            3 => life.ttl_ms = Some(args.millis("PX", 1)?),
+            4 => life.ttl_ms = Some(args.seconds("EX")?),
+            _ => life.is_sliding = true,
+        }
+    }
+    args.exclusive(&WORDS, &[3, 4])?;
+    let (at, keep) = (cx.now(), keep(cx.node));
+    let participants = if owner.is_empty() { Vec::new() } else { vec![owner.clone()] };
+    let (life, state) = (life.begin(at)?, Doc::new(doc));
+    bounds.check(state.document())?;
+    create_value(cx, cx.key(1), Created { at, owner, state, version: 1, meta, participants, life, keep, stays: true })
+}
+
+/// `LTMC.CTX.UPDATE`
+pub fn update<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let agent = cx.actor(&mut args, "agent")?;
+    let bounds = bounds(cx);
+    let (expected, ops) = parse_ops(&mut args, bounds.depth_max)?;
+    let (key, at) = (cx.key(1), cx.now());
+    existing::<Doc, H>(cx.node, cx.host, key)?;
+    let event = try_on(cx.host, key, |context: &mut Context| update_rules(context, agent, ops, expected, bounds, at))??;
+    apply_version(cx, key, event)
+}
+
+fn parse_ops(args: &mut Args, depth_max: usize) -> Result<(Option<Version>, Vec<Op>), Error> {
+    const WORDS: [&str; 8] = ["IFVERSION", "MERGE", "PATCH", "SET", "DEL", "APPEND", "INCRBY", "REPLACE"];
+    let (mut expected, mut ops) = (None, Vec::new());
+    let path = |args: &mut Args| Pointer::parse(args.bytes("path")?);
+    let json = |name: &str, args: &mut Args| text::read(name, args.bytes(name)?, depth_max);
+    while let Some(word) = args.repeated(&WORDS)? {
+        let op = match word {
+            0 if expected.is_some() => return Err(args.twice("IFVERSION")),
+            0 => {
+                expected = Some(args.version("IFVERSION")?);
+                continue;
+            }
+            1 => Op::Merge(json("MERGE", args)?),
+            2 => Op::Patch(patch::read(json("PATCH", args)?)?),
+            3 => Op::Set(path(args)?, json("SET", args)?),
+            4 => Op::Del(path(args)?),
+            5 => Op::Append(path(args)?, json("APPEND", args)?),
+            6 => Op::IncrBy(path(args)?, number(json("INCRBY", args)?)?),
+            _ => Op::Replace(json("REPLACE", args)?),
+        };
+        ops.push(op);
+    }
+    if ops.is_empty() {
+        return Err(Error::usage(format!("an operation is missing, allowed are {}", WORDS[1..].join(", "))));
+    }
+    Ok((expected, ops))
+}
+
+fn number(value: Value) -> Result<Number, Error> {
+    match value {
+        Value::Number(number) => Ok(number),
+        other => Err(Error::usage(format!("INCRBY is {other}, allowed are numbers"))),
+    }
+}
+
+/// `LTMC.CTX.GET`
+pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let (mut paths, mut version) = (None, None);
+    while let Some(option) = args.option(&["PATH", "AT"])? {
+        match option {
+            0 => paths = Some(parse_paths(&mut args)?),
+            _ => version = Some(args.version("AT")?),
+        }
+    }
+    let (key, now) = (cx.key(1), cx.now());
+    cx.node.check_quarantine(key)?;
+    let stored = cx.host.read::<Context>(key)?.filter(|stored| !stored.state.is_over(now));
+    let Some(stored) = stored else { return Ok(Outcome::Reply(Reply::Nil)) };
+    let context = &stored.state;
+    let then = match version.filter(|version| *version != context.version()) {
+        Some(version) => Some(context.at_version(version).ok_or_else(|| not_kept(context, version))?),
+        None => None,
+    };
+    let root = then.as_ref().unwrap_or(context.state()).root();
+    let doc = match &paths {
+        Some(paths) => json_reply(&values_at(root, paths).0),
+        None => json_reply(root),
+    };
+    let fields = [("version", Reply::number(version.unwrap_or(context.version()))), ("doc", doc)];
+    let all = fields.into_iter().chain(common_fields(context, stored.revision));
+    Ok(Outcome::Reply(Reply::Map(all.map(|(name, value)| (name.into(), value)).collect())))
+}
+
+/// `LTMC.CTX.DIFF`
+pub fn diff<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let since = args.version("since")?;
+    let mut path = Pointer::default();
+    while args.option(&["PATH"])?.is_some() {
+        path = Pointer::parse(args.bytes("PATH")?)?;
+    }
+    let key = cx.key(1);
+    let context = existing::<Doc, H>(cx.node, cx.host, key)?;
+    Ok(Outcome::Reply(json_reply(&diff_since(context, since, &path)?)))
+}
+
+/// `LTMC.CTX.BUILD`
+pub fn build<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    args.word("the word after the key", &["FOR"])?;
+    let agent = args.id("agent")?;
+    let (mut budget, mut paths) = (None, Vec::new());
+    while let Some(option) = args.option(&["BUDGET", "PATH"])? {
+        match option {
+            0 => budget = Some(args.number("BUDGET", 1, u64::from(u32::MAX))? as usize),
+            _ => paths = parse_paths(&mut args)?,
+        }
+    }
+    let key = cx.key(1);
+    let Some(context) = live::<Doc, H>(cx.node, cx.host, key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
+    let (meta, touches, version) = (meta_of(context.meta()), context.state().touches(), context.version());
+    let wish = Wish { agent, budget, meta: &meta, touches, version };
+    let built = build_part(context.state().root(), &paths, &wish);
+    let doc = built.doc.to_string();
+    let left_out = built.left_out.iter().map(|path| Reply::bytes(path.text().as_bytes()));
+    Ok(Outcome::Reply(Reply::map([
+        ("version", Reply::number(version)),
+        ("bytes", Reply::number(doc.len() as u64)),
+        ("left_out", Reply::Array(left_out.collect())),
+        ("doc", Reply::Bytes(doc.into_bytes())),
+    ])))
+}
+
+fn meta_of(meta: &Bytes) -> Value {
+    serde_json::from_slice(meta).unwrap_or(Value::Null)
+}
+
+/// `LTMC.CTX.ROUTE`
+pub fn route<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    const OWN: usize = FILTER_WORDS.len();
+    let words: [&str; OWN + 1] = std::array::from_fn(|at| FILTER_WORDS.get(at).copied().unwrap_or("PATH"));
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    args.bytes("registry")?;
+    let (mut asked, mut path) = (Asked::new(Sort::Load), Pointer::default());
+    while let Some(option) = args.option(&words)? {
+        if option == OWN {
+            path = Pointer::parse(args.bytes("PATH")?)?;
+        } else {
+            asked.read(option, &mut args)?;
+        }
+    }
+    let (key, registry) = (cx.key(1), cx.key(2));
+    cx.node.check_quarantine(registry)?;
+    let view = cx.node.view();
+    let knowledge = knowledge(existing::<Doc, H>(cx.node, cx.host, key)?, &path);
+    let Some(stored) = cx.host.read::<Registry>(registry)? else { return Ok(Outcome::Reply(Reply::Nil)) };
+    let agent = find_worthiest(&stored.state, &view, &asked.filter, &knowledge);
+    Ok(Outcome::Reply(agent.map_or(Reply::Nil, |agent| Reply::bytes(&agent))))
+}
+
+/// What `LTMC.CTX.GENERATE` asks for besides its keys.
+#[derive(Default)]
+struct Generation<'a> {
+    budget: Option<usize>,
+    agent: &'a [u8],
+    tags: Vec<&'a [u8]>,
+}
+
+/// `LTMC.CTX.GENERATE`
+pub fn generate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("dest")?;
+    let first = args.position() + 1;
+    let numkeys = args.list("numkeys", 1, SOURCES_MAX)?.len();
+    let mut asked = Generation::default();
+    while let Some(option) = args.option(&["BUDGET", "FOR", "TAGS"])? {
+        match option {
+            0 => asked.budget = Some(args.number("BUDGET", 1, u64::from(u32::MAX))? as usize),
+            1 => asked.agent = args.id("FOR")?,
+            _ => asked.tags = args.list("TAGS", 1, AGENT_LABELS_MAX)?.to_vec(),
+        }
+    }
+    let dest = cx.key(1);
+    let mut read = Vec::with_capacity(numkeys);
+    for index in first..first + numkeys {
+        read.extend(read_source(cx, cx.key(index), &asked.tags)?);
+    }
+    let sources: Vec<Source> = read.iter().map(ReadSource::source).collect();
+    let merged = generate_doc(&sources);
+    let root = match (asked.budget, sources.last()) {
+        (Some(_), Some(_)) => fit(&merged, &read, &asked),
+        _ => merged,
+    };
+    put_generated(cx, dest, root, asked.agent)
+}
+
+/// What is taken of a source, so that its key need not stay open.
+struct ReadSource {
+    root: Value,
+    touches: Option<Touches>,
+    version: Version,
+    changed_at: Millis,
+}
+
+impl ReadSource {
+    fn source(&self) -> Source<'_> {
+        Source { root: self.root.clone(), touches: self.touches.as_ref(), changed_at: self.changed_at }
+    }
+}
+
+/// A context or a session that has the tags; `None` if it has not.
+fn read_source<H: Host>(cx: &mut Cx<H>, key: Key, tags: &[&[u8]]) -> Result<Option<ReadSource>, Error> {
+    match cx.host.kind(key) {
+        Kind::Ours(Versioned::<Fields>::TYPE_TAG) => {
+            let session = existing::<Fields, H>(cx.node, cx.host, key)?;
+            let fields = session.state().iter().map(|(name, value)| (lossy(name), field_value(value)));
+            let root = Value::Object(fields.collect());
+            Ok(has_tags(session, tags).then(|| ReadSource {
+                root,
+                touches: None,
+                version: session.version(),
+                changed_at: session.changed().0,
+            }))
+        }
+        Kind::Nothing => Err(missing::<Doc>(key)),
+        _ => {
+            let context = existing::<Doc, H>(cx.node, cx.host, key)?;
+            Ok(has_tags(context, tags).then(|| ReadSource {
+                root: context.state().root().clone(),
+                touches: Some(context.state().touches().clone()),
+                version: context.version(),
+                changed_at: context.changed().0,
+            }))
+        }
+    }
+}
+
+/// A field that holds JSON is taken as that, any other as a text.
+fn field_value(value: &Bytes) -> Value {
+    let is_flat_enough = text::read("field", value, 64);
+    is_flat_enough.unwrap_or_else(|_| Value::String(lossy(value)))
+}
+
+fn lossy(bytes: &Bytes) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn has_tags<S: State>(value: &Versioned<S>, tags: &[&[u8]]) -> bool {
+    let meta = meta_of(value.meta());
+    let own = meta.get("tags").and_then(Value::as_array);
+    let has =
+        |tag: &&[u8]| own.is_some_and(|own| own.iter().any(|known| known.as_str().map(str::as_bytes) == Some(*tag)));
+    tags.iter().all(has)
+}
+
+/// The part of what was merged that fits the budget, by what all sources know of who touched what.
+fn fit(merged: &Value, read: &[ReadSource], asked: &Generation) -> Value {
+    let version = read.iter().map(|source| source.version).max().unwrap_or(0);
+    let empty = Touches::default();
+    let newest = read.iter().filter(|source| source.touches.is_some()).max_by_key(|source| source.changed_at);
+    let touches = newest.and_then(|source| source.touches.as_ref()).unwrap_or(&empty);
+    let wish = Wish { agent: asked.agent, budget: asked.budget, meta: &Value::Null, touches, version };
+    build_part(merged, &[], &wish).doc
+}
+
+fn put_generated<H: Host>(cx: &mut Cx<H>, dest: Key, root: Value, agent: &[u8]) -> Result<Outcome, Error> {
+    let (bounds, at, keep) = (bounds(cx), cx.now(), keep(cx.node));
+    end_if_over::<Doc, H>(cx.node, cx.host, dest)?;
+    if live::<Doc, H>(cx.node, cx.host, dest)?.is_some() {
+        let ops = vec![Op::Replace(root)];
+        let event =
+            try_on(cx.host, dest, |context: &mut Context| update_rules(context, agent, ops, None, bounds, at))??;
+        return apply_version(cx, dest, event);
+    }
+    let (owner, state) = (Bytes::from(agent), Doc::new(root));
+    bounds.check(state.document())?;
+    let life = Life::default();
+    let (meta, participants) = (Bytes::EMPTY, Vec::new());
+    let created = Created { at, owner, state, version: 1, meta, participants, life, keep, stays: true };
+    create_value(cx, dest, created)
+}

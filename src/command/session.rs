@@ -1,0 +1,258 @@
+//! The commands of sessions: what they take, what they decide, what they answer. The rules are in `domain::session` and
+//! `domain::versioned`.
+
+use super::args::Args;
+use super::dispatch::{commit, Cx, Outcome};
+use super::settings::Setting;
+use super::versioned::{
+    apply, apply_version, common_fields, create as create_value, existing, keep, live, parse_meta, LifeAsked,
+};
+use super::versioned_serve::{end as end_session, end_if_over};
+use super::{Host, Key, Node, Reply};
+use crate::domain::json::text;
+use crate::domain::limits::{ID_BYTES_MAX, PARTICIPANTS_END, RESULTS_MAX};
+use crate::domain::session::decide::{self as fields_rules, Bounds};
+use crate::domain::session::{Fields, Session};
+use crate::domain::versioned::{decide, Created, Life, Status, VersionedEvent};
+use crate::domain::{Bytes, Error};
+
+fn bounds<H: Host>(cx: &Cx<H>) -> Bounds {
+    Bounds {
+        fields_max: cx.node.settings.get(Setting::SessionFieldsMax),
+        bytes_max: cx.node.settings.get(Setting::SessionBytesMax),
+    }
+}
+
+/// `LTMC.SESSION.CREATE`
+pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    const WORDS: [&str; 7] = ["PARTICIPANTS", "STATE", "META", "PX", "EX", "SLIDING", "MAXLIFE"];
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let (mut participants, mut state, mut meta) = (Vec::new(), Fields::default(), Bytes::EMPTY);
+    let mut life = LifeAsked::default();
+    let bounds = bounds(cx);
+    while let Some(option) = args.option(&WORDS)? {
+        match option {
+            0 => participants = parse_agents(&mut args)?,
+            1 => {
+                let depth_max = cx.node.settings.get(Setting::JsonDepthMax) as usize;
+                state = fields_rules::first_state(text::read("STATE", args.bytes("STATE")?, depth_max)?, &bounds)?;
+            }
+            2 => meta = parse_meta(&mut args)?,
+            3 => life.ttl_ms = Some(args.millis("PX", 1)?),
+            4 => life.ttl_ms = Some(args.seconds("EX")?),
+            5 => life.is_sliding = true,
+            _ => life.max_life_ms = Some(args.millis("MAXLIFE", 1)?),
+        }
+    }
+    args.exclusive(&WORDS, &[3, 4])?;
+    let (at, keep) = (cx.now(), keep(cx.node));
+    let life = life.begin(at)?;
+    let created = Created { at, owner: Bytes::EMPTY, state, version: 1, meta, participants, life, keep, stays: true };
+    create_value(cx, cx.key(1), created)
+}
+
+fn parse_agents(args: &mut Args) -> Result<Vec<Bytes>, Error> {
+    let mut agents = Vec::new();
+    for agent in args.list("PARTICIPANTS", 0, PARTICIPANTS_END)? {
+        if agent.is_empty() || agent.len() > ID_BYTES_MAX {
+            let length = agent.len();
+            return Err(Error::usage(format!("a participant is {length} bytes long, allowed are 1 to {ID_BYTES_MAX}")));
+        }
+        agents.push(Bytes::from(*agent));
+    }
+    agents.sort_unstable();
+    agents.dedup();
+    Ok(agents)
+}
+
+/// `LTMC.SESSION.SET`
+pub fn set<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    const WORDS: [&str; 3] = ["IFVERSION", "PX", "EX"];
+    let (key, at) = (cx.key(1), cx.now());
+    // Fields may be called like an option: what stands at the end and looks like one is one, but the first pair is always a field.
+    let rest = &cx.args[2..];
+    let is_option = |pair: &[&[u8]]| WORDS.iter().any(|word| pair[0].eq_ignore_ascii_case(word.as_bytes()));
+    let mut fields_end = rest.len() & !1;
+    while fields_end > 2 && is_option(&rest[fields_end - 2..fields_end]) {
+        fields_end -= 2;
+    }
+    if rest.len() % 2 == 1 {
+        let syntax = cx.spec.syntax();
+        return Err(Error::usage(format!("a field has no value; syntax: {syntax}")));
+    }
+    let fields: Vec<(&[u8], &[u8])> = rest[..fields_end].chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+    let mut args = Args::at(cx.spec, cx.args, 2 + fields_end);
+    let (mut expected, mut ttl_ms) = (None, None);
+    while let Some(option) = args.option(&WORDS)? {
+        match option {
+            0 => expected = Some(args.version("IFVERSION")?),
+            1 => ttl_ms = Some(args.millis("PX", 1)?),
+            _ => ttl_ms = Some(args.seconds("EX")?),
+        }
+    }
+    args.exclusive(&WORDS, &[1, 2])?;
+    end_if_over::<Fields, H>(cx.node, cx.host, key)?;
+    let (bounds, keep) = (bounds(cx), keep(cx.node));
+    let session = live::<Fields, H>(cx.node, cx.host, key)?;
+    let change = fields_rules::set(session, &fields, expected, &bounds)?;
+    if let Some(version) = session.map(|session| session.version() + 1) {
+        let event = VersionedEvent::Changed { version, at, by: Bytes::EMPTY, change, ttl_ms };
+        return apply_version::<Fields, H>(cx, key, event);
+    }
+    let fields = change.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let state = Fields::from(fields.collect::<std::collections::BTreeMap<_, _>>());
+    let life = Life::new(at, ttl_ms, false, None);
+    let (owner, meta, participants) = (Bytes::EMPTY, Bytes::EMPTY, Vec::new());
+    create_value(cx, key, Created { at, owner, state, version: 1, meta, participants, life, keep, stays: false })
+}
+
+/// `LTMC.SESSION.GET`
+pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let key = cx.key(1);
+    let names = &cx.args[2..];
+    let session = live::<Fields, H>(cx.node, cx.host, key)?;
+    let value = |name: &&[u8]| {
+        let field = session.and_then(|session| session.state().get(name));
+        field.map_or(Reply::Nil, |value| Reply::bytes(value))
+    };
+    Ok(Outcome::Reply(match names {
+        [] => {
+            let fields = session.into_iter().flat_map(|session| session.state().iter());
+            Reply::Pairs(fields.map(|(name, value)| (Reply::bytes(name), Reply::bytes(value))).collect())
+        }
+        [name] => value(name),
+        names => Reply::Array(names.iter().map(value).collect()),
+    }))
+}
+
+/// `LTMC.SESSION.DEL`
+pub fn delete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let (key, at) = (cx.key(1), cx.now());
+    let Some(session) = live::<Fields, H>(cx.node, cx.host, key)? else {
+        return Ok(Outcome::Reply(Reply::Integer(0)));
+    };
+    let Some((event, count)) = fields_rules::delete(session, &cx.args[2..], at)? else {
+        return Ok(Outcome::Reply(Reply::Integer(0)));
+    };
+    apply(cx, key, event)?;
+    Ok(Outcome::Reply(Reply::number(count as u64)))
+}
+
+/// `LTMC.SESSION.INFO`
+pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let (key, now) = (cx.key(1), cx.now());
+    cx.node.check_quarantine(key)?;
+    let stored = cx.host.read::<Session>(key)?.filter(|stored| !stored.state.is_over(now));
+    let Some(stored) = stored else { return Ok(Outcome::Reply(Reply::Nil)) };
+    let session = &stored.state;
+    let resources = session.resources().iter().map(|resource| Reply::bytes(resource));
+    let fields = [
+        ("status", Reply::text(shown_status(cx.node, key, session).word())),
+        ("version", Reply::number(session.version())),
+        ("fields", Reply::number(session.state().count() as u64)),
+        ("bytes", Reply::number(session.state().text_bytes() as u64)),
+        ("resources", Reply::Array(resources.collect())),
+    ];
+    let all = fields.into_iter().chain(common_fields(session, stored.revision));
+    Ok(Outcome::Reply(Reply::Map(all.map(|(name, value)| (name.into(), value)).collect())))
+}
+
+/// `LTMC.SESSION.STATUS`
+pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let (key, at) = (cx.key(1), cx.now());
+    if cx.args.len() == 2 {
+        let session = live::<Fields, H>(cx.node, cx.host, key)?;
+        return Ok(Outcome::Reply(
+            session.map_or(Reply::Nil, |session| Reply::text(shown_status(cx.node, key, session).word())),
+        ));
+    }
+    let status = Status::ALL[args.word("status", &Status::WORDS)?];
+    args.finish()?;
+    let session = existing::<Fields, H>(cx.node, cx.host, key)?;
+    match decide::set_status(session, status, at)? {
+        Some(VersionedEvent::StatusChanged { status: Status::Terminated, .. }) => {
+            let grace_ms = cx.node.settings.get(Setting::SessionEndGraceMs);
+            end_session::<Fields, H>(cx.node, cx.host, key, grace_ms)?;
+        }
+        event => commit::<Session, H>(cx.node, cx.host, key, event)?,
+    }
+    Ok(Outcome::Reply(Reply::text(status.word())))
+}
+
+/// After a stop without notice a session is recovering even before the scheduler has decided that.
+fn shown_status(node: &Node, key: Key, session: &Session) -> Status {
+    let was_found = !node.found.is_empty() && node.found.contains(&key.id());
+    if was_found && session.status().is_at_work() {
+        Status::Recovering
+    } else {
+        session.status()
+    }
+}
+
+/// `LTMC.SESSION.TOUCH`
+pub fn touch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    const WORDS: [&str; 2] = ["PX", "EX"];
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let mut ttl_ms = None;
+    while let Some(option) = args.option(&WORDS)? {
+        ttl_ms = Some(if option == 0 { args.millis("PX", 1)? } else { args.seconds("EX")? });
+    }
+    args.exclusive(&WORDS, &[0, 1])?;
+    let (key, at) = (cx.key(1), cx.now());
+    let Some(session) = live::<Fields, H>(cx.node, cx.host, key)? else {
+        return Ok(Outcome::Reply(Reply::Integer(0)));
+    };
+    decide::check_open(session)?;
+    apply::<Fields, H>(cx, key, VersionedEvent::Touched { at, ttl_ms })?;
+    Ok(Outcome::Reply(Reply::Integer(1)))
+}
+
+/// `LTMC.SESSION.OWN`
+pub fn own<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let (key, at, max) = (cx.key(1), cx.now(), cx.node.settings.get(Setting::SessionResourcesMax));
+    check_resources(cx, key)?;
+    let session = existing::<Fields, H>(cx.node, cx.host, key)?;
+    let (event, count) = decide::own(session, &cx.args[2..], max, at)?;
+    commit::<Session, H>(cx.node, cx.host, key, event)?;
+    Ok(Outcome::Reply(Reply::number(count as u64)))
+}
+
+/// `LTMC.SESSION.DISOWN`
+pub fn disown<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let (key, at) = (cx.key(1), cx.now());
+    let session = existing::<Fields, H>(cx.node, cx.host, key)?;
+    let (event, count) = decide::disown(session, &cx.args[2..], at);
+    commit::<Session, H>(cx.node, cx.host, key, event)?;
+    Ok(Outcome::Reply(Reply::number(count as u64)))
+}
+
+fn check_resources<H: Host>(cx: &Cx<H>, key: Key) -> Result<(), Error> {
+    if cx.args[2..].contains(&key.name) {
+        return Err(Error::usage("a session cannot own itself"));
+    }
+    if (cx.args.len() as u64) > RESULTS_MAX {
+        return Err(Error::usage(format!("more than {RESULTS_MAX} resources at once")));
+    }
+    Ok(())
+}
+
+/// `LTMC.SESSION.END`
+pub fn end<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let mut grace_ms = cx.node.settings.get(Setting::SessionEndGraceMs);
+    while args.option(&["GRACE"])?.is_some() {
+        grace_ms = args.millis("GRACE", 0)?;
+    }
+    let key = cx.key(1);
+
+    if live::<Fields, H>(cx.node, cx.host, key)?.is_none() {
+        return Ok(Outcome::Reply(Reply::Integer(0)));
+    }
+    let has_ended = end_session::<Fields, H>(cx.node, cx.host, key, grace_ms)?;
+    Ok(Outcome::Reply(Reply::Integer(has_ended.into())))
+}

@@ -1,0 +1,20 @@
+//! What the rows of sessions and contexts have in common.
+
+use super::common::KEY;
+use crate::command::spec::{Access, Arg, KeySpec, KeysAt};
+
+pub const AGENT: Arg = Arg::string("agent");
+pub const META: Arg = Arg::string("json").after("META").optional();
+pub const IFVERSION: Arg = Arg::integer("version").after("IFVERSION").optional();
+pub const AT: Arg = Arg::string("checkpoint").after("AT").optional();
+pub const CHECKPOINT_ARGS: &[Arg] =
+    &[KEY, Arg::string("text").after("NAME").optional(), Arg::word("pin", "PIN").optional()];
+pub const PRUNE_ARGS: &[Arg] = &[
+    KEY,
+    Arg::integer("n").after("KEEPLAST"),
+    Arg::integer("ms").after("MAXAGE").optional(),
+    Arg::word("dryrun", "DRYRUN").optional(),
+];
+/// Redis Cluster looks at the first key spec only: commands with these need GETKEYS_API.
+pub const FORK_KEYS: &[KeySpec] =
+    &[KeySpec { access: Access::Read, at: KeysAt::Index(1) }, KeySpec { access: Access::Update, at: KeysAt::Index(2) }];

@@ -1,0 +1,272 @@
+//! What sessions and contexts have in common: reading a live value, and the commands that are the same for both.
+
+use super::args::Args;
+use super::dispatch::{commit, commit_one, Cx, Outcome};
+use super::settings::Setting;
+use super::versioned_serve::end_if_over;
+use super::{Host, Key, Node, Reply};
+use crate::domain::id::printable;
+use crate::domain::limits::{NAME_BYTES_MAX, VERSIONED_META_BYTES_MAX};
+use crate::domain::versioned::history::{Checkpoint, CheckpointId, Keep};
+use crate::domain::versioned::{decide, Created, Life, State, Version, Versioned, VersionedEvent};
+use crate::domain::{Bytes, Code, Entity, Error, Millis};
+
+/// The value of a key if its life is not over.
+pub fn live<'a, S: State, H: Host>(node: &Node, host: &'a mut H, key: Key) -> Result<Option<&'a Versioned<S>>, Error> {
+    node.check_quarantine(key)?;
+    let now = node.now();
+    let stored = host.read::<Versioned<S>>(key)?;
+    Ok(stored.map(|stored| &stored.state).filter(|value| !value.is_over(now)))
+}
+
+/// The value of a key that has to be there.
+pub fn existing<'a, S: State, H: Host>(node: &Node, host: &'a mut H, key: Key) -> Result<&'a Versioned<S>, Error> {
+    live(node, host, key)?.ok_or_else(|| missing::<S>(key))
+}
+
+/// There is no such session or context.
+pub fn missing<S: State>(key: Key) -> Error {
+    Error::new(S::MISSING, format!("there is no {} '{}'", S::SERVICE.name(), printable(key.name)))
+}
+
+/// Applies one event.
+pub fn apply<S: State, H: Host>(cx: &mut Cx<H>, key: Key, event: VersionedEvent<S>) -> Result<(), Error> {
+    commit_one::<Versioned<S>, H>(cx.node, cx.host, key, event)
+}
+
+fn reply_version<S: State, H: Host>(cx: &mut Cx<H>, key: Key) -> Result<Outcome, Error> {
+    let stored = cx.host.read::<Versioned<S>>(key)?;
+    Ok(Outcome::Reply(Reply::number(stored.map_or(0, |stored| stored.state.version()))))
+}
+
+/// Applies an event that makes a new version, and answers which.
+pub fn apply_version<S: State, H: Host>(cx: &mut Cx<H>, key: Key, event: VersionedEvent<S>) -> Result<Outcome, Error> {
+    apply::<S, H>(cx, key, event)?;
+    reply_version::<S, H>(cx, key)
+}
+
+/// How much of the past a new value keeps.
+pub fn keep(node: &Node) -> Keep {
+    let versions_max = node.settings.get(Setting::HistoryVersionsMax);
+    Keep {
+        versions_max: u32::try_from(versions_max).unwrap_or(u32::MAX),
+        bytes_max: node.settings.get(Setting::HistoryBytesMax),
+    }
+}
+
+/// Makes a new value. Errs if there is one already that is not over.
+pub fn create<S: State, H: Host>(cx: &mut Cx<H>, key: Key, created: Created<S>) -> Result<Outcome, Error> {
+    end_if_over::<S, H>(cx.node, cx.host, key)?;
+    let max = cx.node.settings.get(Setting::ParticipantsMax);
+    if created.participants.len() as u64 > max {
+        return Err(Error::limit("participants-max", "so many participants", max));
+    }
+    if let Some(value) = live::<S, H>(cx.node, cx.host, key)? {
+        if decide::check_open(value).is_ok() {
+            let (name, version) = (S::SERVICE.name(), value.version());
+            let text = format!("the {name} '{}' exists, its version is {version}", printable(key.name));
+            return Err(Error::new(Code::Conflict, text));
+        }
+    }
+    apply_version::<S, H>(cx, key, VersionedEvent::Created(Box::new(created)))
+}
+
+/// The options that say how long a new value lives.
+#[derive(Debug, Default)]
+pub struct LifeAsked {
+    /// `PX` or `EX`, ms.
+    pub ttl_ms: Option<Millis>,
+    /// `SLIDING`.
+    pub is_sliding: bool,
+    /// `MAXLIFE`, ms.
+    pub max_life_ms: Option<Millis>,
+}
+
+impl LifeAsked {
+    /// The life that begins at `at`.
+    pub fn begin(&self, at: Millis) -> Result<Life, Error> {
+        if self.is_sliding && self.ttl_ms.is_none() {
+            return Err(Error::usage("SLIDING goes with PX or EX only: it says how long each write lets it live"));
+        }
+        Ok(Life::new(at, self.ttl_ms, self.is_sliding, self.max_life_ms))
+    }
+}
+
+/// `META json`, as it was given; empty for null.
+pub fn parse_meta(args: &mut Args) -> Result<Bytes, Error> {
+    let text = args.text("META", VERSIONED_META_BYTES_MAX)?;
+    if text.is_empty() {
+        return Ok(Bytes::EMPTY);
+    }
+    let value = crate::domain::json::text::read("META", text, 64)?;
+    Ok(if value.is_null() { Bytes::EMPTY } else { Bytes::from(text) })
+}
+
+/// `... JOIN key agent [ROLE text]`
+pub fn join<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let agent = cx.actor(&mut args, "agent")?;
+    let mut role = None;
+    while args.option(&["ROLE"])?.is_some() {
+        role = Some(args.text("ROLE", NAME_BYTES_MAX)?);
+    }
+    let (key, at, max) = (cx.key(1), cx.now(), cx.node.settings.get(Setting::ParticipantsMax));
+    let value = existing::<S, H>(cx.node, cx.host, key)?;
+    let is_new = !value.participants().contains_key(agent);
+    let event = decide::join(value, agent, role, max, at)?;
+    commit::<Versioned<S>, H>(cx.node, cx.host, key, event)?;
+    Ok(Outcome::Reply(Reply::Integer(is_new.into())))
+}
+
+/// `... LEAVE key agent`
+pub fn leave<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let agent = cx.actor(&mut args, "agent")?;
+    let (key, at) = (cx.key(1), cx.now());
+    let event = existing::<S, H>(cx.node, cx.host, key).map(|value| decide::leave(value, agent, at))?;
+    let was_there = event.is_some();
+    commit::<Versioned<S>, H>(cx.node, cx.host, key, event)?;
+    Ok(Outcome::Reply(Reply::Integer(was_there.into())))
+}
+
+/// `... CHECKPOINT key [NAME text] [PIN]`
+pub fn checkpoint<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let (mut name, mut is_pinned) = (Bytes::EMPTY, false);
+    while let Some(option) = args.option(&["NAME", "PIN"])? {
+        match option {
+            0 => name = Bytes::from(args.text("NAME", NAME_BYTES_MAX)?),
+            _ => is_pinned = true,
+        }
+    }
+    let (key, at) = (cx.key(1), cx.now());
+    let value = existing::<S, H>(cx.node, cx.host, key)?;
+    let (event, id) = decide::checkpoint(value, name, is_pinned, at)?;
+    apply::<S, H>(cx, key, event)?;
+    Ok(Outcome::Reply(Reply::number(id)))
+}
+
+/// `... CHECKPOINTS key`
+pub fn checkpoints<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let key = cx.key(1);
+    let value = live::<S, H>(cx.node, cx.host, key)?;
+    let list = value.map_or_else(Vec::new, |value| value.history().checkpoints().map(checkpoint_map).collect());
+    Ok(Outcome::Reply(Reply::Array(list)))
+}
+
+/// A checkpoint as it is shown.
+pub fn checkpoint_map((id, checkpoint): (CheckpointId, &Checkpoint)) -> Reply {
+    Reply::map([
+        ("id", Reply::number(id)),
+        ("name", text_or_nil(&checkpoint.name)),
+        ("version", Reply::number(checkpoint.version)),
+        ("at_ms", Reply::number(checkpoint.at)),
+        ("pinned", Reply::Integer(checkpoint.is_pinned.into())),
+    ])
+}
+
+/// Bytes of a user, or nil if there are none.
+pub fn text_or_nil(text: &Bytes) -> Reply {
+    if text.is_empty() {
+        Reply::Nil
+    } else {
+        Reply::bytes(text)
+    }
+}
+
+/// `SESSION.RESTORE key checkpoint [IFVERSION v]` and `CTX.ROLLBACK key checkpoint [IFVERSION v]`
+pub fn restore<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let wanted = args.bytes("checkpoint")?;
+    let mut expected = None;
+    while args.option(&["IFVERSION"])?.is_some() {
+        expected = Some(args.version("IFVERSION")?);
+    }
+    let (key, at) = (cx.key(1), cx.now());
+    let value = existing::<S, H>(cx.node, cx.host, key)?;
+    decide::check_version(Some(value), expected, S::changed_since)?;
+    let (checkpoint, _) = decide::find_checkpoint(value, wanted)?;
+    let event = decide::restore(value, checkpoint, b"", at)?;
+    apply_version::<S, H>(cx, key, event)
+}
+
+/// `... FORK src dst [AT checkpoint]`
+pub fn fork<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("src")?;
+    args.bytes("dst")?;
+    let mut wanted = None;
+    while args.option(&["AT"])?.is_some() {
+        wanted = Some(args.bytes("the checkpoint after AT")?);
+    }
+    let (src, dst, at) = (cx.key(1), cx.key(2), cx.now());
+    if src.name == dst.name {
+        return Err(Error::usage("src and dst are the same key"));
+    }
+    let value = existing::<S, H>(cx.node, cx.host, src)?;
+    let version: Version = match wanted {
+        Some(wanted) => decide::find_checkpoint(value, wanted)?.1,
+        None => value.version(),
+    };
+    let forked = value.forked(version, at).ok_or_else(Error::internal)?;
+    create::<S, H>(cx, dst, forked)
+}
+
+/// `... PRUNE key KEEPLAST n [MAXAGE ms] [DRYRUN]`
+pub fn prune<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    args.word("the word after the key", &["KEEPLAST"])?;
+    let keep_last = args.number("KEEPLAST", 0, u64::from(u32::MAX))? as usize;
+    let (mut max_age_ms, mut is_dry) = (None, false);
+    while let Some(option) = args.option(&["MAXAGE", "DRYRUN"])? {
+        match option {
+            0 => max_age_ms = Some(args.millis("MAXAGE", 0)?),
+            _ => is_dry = true,
+        }
+    }
+    let (key, at) = (cx.key(1), cx.now());
+    let before = max_age_ms.map_or(Millis::MAX, |max_age_ms| at.saturating_sub(max_age_ms));
+    let value = existing::<S, H>(cx.node, cx.host, key)?;
+    let checkpoints = value.history().prunable(keep_last, before);
+    let reply = Reply::Array(checkpoints.iter().map(|id| Reply::number(*id)).collect());
+    if !is_dry && !checkpoints.is_empty() {
+        apply::<S, H>(cx, key, VersionedEvent::Pruned { at, checkpoints })?;
+    }
+    Ok(Outcome::Reply(reply))
+}
+
+/// What INFO and GET say of every versioned value.
+pub fn common_fields<S: State>(value: &Versioned<S>, revision: u64) -> Vec<(&'static str, Reply)> {
+    let (life, history) = (value.life(), value.history());
+    let number_or_nil = |number: Option<u64>| number.map_or(Reply::Nil, Reply::number);
+    let participants = value.participants().iter().map(|(agent, participant)| {
+        Reply::map([
+            ("agent", Reply::bytes(agent)),
+            ("role", text_or_nil(&participant.role)),
+            ("since_ms", Reply::number(participant.since)),
+        ])
+    });
+    let (changed_at, changed_by) = value.changed();
+    vec![
+        ("owner", text_or_nil(value.owner())),
+        ("meta", text_or_nil(value.meta())),
+        ("participants", Reply::Array(participants.collect())),
+        ("created_ms", Reply::number(value.created_at())),
+        ("changed_ms", Reply::number(changed_at)),
+        ("changed_by", text_or_nil(changed_by)),
+        ("ttl_ms", number_or_nil(life.ttl_ms)),
+        ("sliding", Reply::Integer(life.is_sliding.into())),
+        ("ends_ms", number_or_nil(life.over_at())),
+        ("checkpoints", Reply::number(history.checkpoints().len() as u64)),
+        ("last_checkpoint", history.checkpoints().next_back().map_or(Reply::Nil, checkpoint_map)),
+        ("history_versions", Reply::number(history.recent_versions() as u64)),
+        ("history_bytes", Reply::number(history.bytes() as u64)),
+        ("memory_bytes", Reply::number(value.memory_bytes() as u64)),
+        ("revision", Reply::number(revision)),
+    ]
+}

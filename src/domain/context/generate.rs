@@ -1,0 +1,83 @@
+//! One document from several: what [`LTMC.CTX.GENERATE`](crate::command) puts together.
+//!
+//! Objects are merged member by member. Where two sources differ in anything else, the one that was touched later there wins, and the later one
+//! in the order given if that is not known or the same.
+
+use super::touches::Touches;
+use crate::domain::json::Pointer;
+use crate::domain::Millis;
+use serde_json::{Map, Value};
+
+/// One of several documents.
+#[derive(Debug)]
+pub struct Source<'a> {
+    /// The document.
+    pub root: Value,
+    /// Who touched what in it, if that is known.
+    pub touches: Option<&'a Touches>,
+    /// When it was changed last, unix ms.
+    pub changed_at: Millis,
+}
+
+impl Source<'_> {
+    fn touched_at(&self, path: &Pointer) -> Millis {
+        match self.touches {
+            Some(touches) => touches.last(path).map_or(0, |touch| touch.at),
+            None => self.changed_at,
+        }
+    }
+}
+
+/// A value with the time of its last touch, on the way into the result.
+struct Candidate<'a> {
+    value: &'a Value,
+    source: &'a Source<'a>,
+}
+
+/// Merges the sources, the later ones over the earlier ones.
+pub fn generate(sources: &[Source]) -> Value {
+    let candidates: Vec<Candidate> = sources.iter().map(|source| Candidate { value: &source.root, source }).collect();
+    merged(&Pointer::default(), &candidates).unwrap_or_else(|| Value::Object(Map::new()))
+}
+
+fn merged(path: &Pointer, candidates: &[Candidate]) -> Option<Value> {
+    // The winner decides whether this is an object; if it is, all objects take part.
+    let newest = candidates.iter().enumerate().max_by_key(|(at, one)| (one.source.touched_at(path), *at));
+    let (_, winner) = newest?;
+    let Value::Object(_) = winner.value else { return Some(winner.value.clone()) };
+    let objects: Vec<(&Map<String, Value>, &Source)> =
+        candidates.iter().filter_map(|one| Some((one.value.as_object()?, one.source))).collect();
+    let mut names: Vec<&String> = objects.iter().flat_map(|(members, _)| members.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let member = |name: &String| {
+        let inside: Vec<Candidate> = objects
+            .iter()
+            .filter_map(|(members, source)| Some(Candidate { value: members.get(name)?, source }))
+            .collect();
+        Some((name.clone(), merged(&path.child(name), &inside)?))
+    };
+    Some(Value::Object(names.into_iter().filter_map(member).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn source(root: Value, changed_at: Millis) -> Source<'static> {
+        Source { root, touches: None, changed_at }
+    }
+
+    #[test]
+    fn objects_are_merged_and_the_newer_value_wins() {
+        let older = source(json!({"a": {"x": 1, "y": 1}, "b": [1], "only": true}), 5);
+        let newer = source(json!({"a": {"x": 2, "z": 2}, "b": [2]}), 9);
+        let expected = json!({"a": {"x": 2, "y": 1, "z": 2}, "b": [2], "only": true});
+        assert_eq!(generate(&[older, newer]), expected);
+        let (newer, older) = (source(json!({"a": 1}), 9), source(json!({"a": 2}), 5));
+        assert_eq!(generate(&[newer, older]), json!({"a": 1}), "in whatever order");
+        let (first, second) = (source(json!({"a": 1}), 5), source(json!({"a": {"b": 2}}), 5));
+        assert_eq!(generate(&[first, second]), json!({"a": {"b": 2}}), "the later one if they are of one age");
+    }
+}

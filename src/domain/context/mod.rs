@@ -1,0 +1,181 @@
+//! Shared contexts: what everyone in a team knows, as one JSON document.
+//!
+//! A context is a [`Versioned`] value whose state is a [`Document`], and with it who touched which part of it when: that is what
+//! [building](build) a part for one agent and [routing](route) work to the agent that knows it go by.
+
+pub mod build;
+pub mod decide;
+pub mod diff;
+pub mod generate;
+pub mod route;
+pub mod touches;
+
+use super::json::edit::Undo as JsonUndo;
+use super::json::{depth, Document, Edit, Json};
+use super::limits::{EDITS_MAX, JSON_DEPTH_END};
+use super::versioned::{Names, Stamp, State, Undo, Version, Versioned};
+use super::watch::Story;
+use super::{Code, Error, Invariant, Service};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use touches::Touches;
+
+/// A shared context.
+pub type Context = Versioned<Doc>;
+
+/// A document with those who touched it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Doc {
+    document: Document,
+    touches: Touches,
+}
+
+/// Values in an event are told to watchers up to so many bytes of text; beyond that only the paths are.
+const TOLD_BYTES_MAX: usize = 16 * 1024;
+
+impl Doc {
+    /// A document that nobody has touched.
+    pub fn new(root: Value) -> Self {
+        Self { document: Document::new(root), touches: Touches::default() }
+    }
+
+    /// The value.
+    pub fn root(&self) -> &Value {
+        self.document.root()
+    }
+
+    /// The document.
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// The document, to try something on it that is taken back.
+    pub fn document_mut(&mut self) -> &mut Document {
+        &mut self.document
+    }
+
+    /// Who touched which part when.
+    pub fn touches(&self) -> &Touches {
+        &self.touches
+    }
+}
+
+impl Undo for JsonUndo {
+    fn absorb(&mut self, later: Self) {
+        JsonUndo::absorb(self, later);
+    }
+
+    fn heap_bytes(&self) -> usize {
+        JsonUndo::heap_bytes(self)
+    }
+}
+
+impl State for Doc {
+    type Change = Vec<Edit>;
+    type Undo = JsonUndo;
+
+    const SERVICE: Service = Service::Context;
+    const TYPE_NAME: &'static str = "ltmc-ctxt";
+    const TYPE_TAG: u8 = 3;
+    const MISSING: Code = Code::NoContext;
+    const RECOVERS: bool = false;
+    const NAMES: Names = Names {
+        created: "context.created",
+        changed: "context.changed",
+        restored: "context.restored",
+        checkpointed: "context.checkpointed",
+        pruned: "context.pruned",
+        joined: "context.joined",
+        left: "context.left",
+        owned: "context.owned",
+        disowned: "context.disowned",
+        status: "context.status",
+        ended: "context.ended",
+    };
+
+    fn apply(&mut self, change: &Vec<Edit>, stamp: &Stamp) -> JsonUndo {
+        let mut undo = JsonUndo::default();
+        for edit in change {
+            let seen_at = edit.seen_at();
+            if let Some(back) = self.document.apply(edit.clone()) {
+                undo.push(back);
+                self.touches.touch(&seen_at, stamp);
+            }
+        }
+        undo
+    }
+
+    fn undo(&mut self, undo: &JsonUndo) -> Option<JsonUndo> {
+        let mut back = JsonUndo::default();
+        for edit in undo.steps() {
+            back.push(self.document.apply(edit.clone())?);
+        }
+        Some(back)
+    }
+
+    fn was_restored(&mut self, undone: &[&JsonUndo], stamp: &Stamp) {
+        for edit in undone.iter().flat_map(|undo| undo.steps()) {
+            self.touches.touch(&edit.seen_at(), stamp);
+        }
+    }
+
+    fn admit(change: &Vec<Edit>) -> Result<(), Error> {
+        let fits = |edit: &Edit| {
+            let levels = edit.value().map_or(0, |Json(value)| depth(value));
+            edit.path().is_valid() && edit.path().depth() + levels <= JSON_DEPTH_END
+        };
+        if change.len() <= EDITS_MAX && change.iter().all(fits) {
+            return Ok(());
+        }
+        Err(Error::usage("payload holds edits of a document that are out of bounds"))
+    }
+
+    fn tell(change: &Vec<Edit>, story: &mut Story) {
+        let values = change.iter().filter_map(Edit::value);
+        let is_short =
+            values.map(|Json(value)| super::json::document::Size::of(value).text).sum::<usize>() <= TOLD_BYTES_MAX;
+        let told = change.iter().map(|edit| {
+            let (op, value) = match edit {
+                Edit::Put { value, .. } => ("set", Some(value)),
+                Edit::Insert { value, .. } => ("insert", Some(value)),
+                Edit::Drop { .. } | Edit::Remove { .. } => ("remove", None),
+            };
+            let path = super::watch::json_text(edit.path().text().as_bytes());
+            match value.filter(|_| is_short) {
+                Some(Json(value)) => format!(r#"{{"op":"{op}","path":{path},"value":{value}}}"#),
+                None => format!(r#"{{"op":"{op}","path":{path}}}"#),
+            }
+        });
+        story.list("edits", told.collect::<Vec<_>>().into_iter());
+    }
+
+    fn changed_since(value: &Context, version: Version) -> Option<String> {
+        diff::changed_since(value, version)
+    }
+
+    fn is_empty(&self) -> bool {
+        // A context is there until it is deleted, whatever its document is.
+        false
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.document.heap_bytes() + self.touches.heap_bytes()
+    }
+
+    fn free_effort(&self) -> usize {
+        self.document.heap_bytes() / 128
+    }
+
+    fn check(&self) -> Result<(), Invariant> {
+        let is_flat = depth(self.root()) <= JSON_DEPTH_END;
+        if self.document.is_sound() && is_flat {
+            return self.touches.check();
+        }
+        Err(Invariant("the size of the document differs from what was counted, or it is too deep".into()))
+    }
+
+    fn rebuild(&mut self) {
+        self.document = Document::new(std::mem::take(&mut self.document).into_root());
+        self.touches.rebuild();
+    }
+}

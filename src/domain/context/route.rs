@@ -1,0 +1,23 @@
+//! Who knows a context: what makes one agent a better choice than another for some work on it.
+
+use super::touches::recency;
+use super::Context;
+use crate::domain::json::Pointer;
+use crate::domain::Bytes;
+use std::collections::BTreeMap;
+
+/// What it is worth to take part without having touched anything, thousandths.
+const JOINED: u64 = 200;
+
+/// How well agents know a place of a context, thousandths: how lately they touched it, or that they take part at all.
+pub type Knowledge = BTreeMap<Bytes, u64>;
+
+/// Who knows `path` how well.
+pub fn knowledge(context: &Context, path: &Pointer) -> Knowledge {
+    let mut knowledge: Knowledge = context.participants().keys().map(|agent| (agent.clone(), JOINED)).collect();
+    for (agent, version) in context.state().touches().around(path).flat_map(|(_, touch)| &touch.by) {
+        let known = knowledge.entry(agent.clone()).or_default();
+        *known = (*known).max(recency(*version, context.version()));
+    }
+    knowledge
+}

@@ -1,0 +1,150 @@
+//! Who touched which part of a document, and when.
+//!
+//! Kept for the first levels of a document and for a bounded number of places; what was touched longest ago is forgotten first.
+
+use crate::domain::json::Pointer;
+use crate::domain::limits::{ID_BYTES_MAX, TOUCHES_MAX, TOUCH_AGENTS_MAX, TOUCH_DEPTH_MAX};
+use crate::domain::versioned::{Stamp, Version};
+use crate::domain::{Bytes, Invariant, Millis};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The last ones who touched a place.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Touch {
+    /// The version that the last touch made.
+    pub version: Version,
+    /// When, unix ms.
+    pub at: Millis,
+    /// By whom, each with its last version, the latest first. Those who gave no name are not in it.
+    pub by: Vec<(Bytes, Version)>,
+}
+
+/// Places with those who touched them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<Pointer, Touch>", into = "BTreeMap<Pointer, Touch>")]
+pub struct Touches {
+    places: BTreeMap<Pointer, Touch>,
+    by_age: BTreeSet<(Version, Pointer)>,
+    bytes: usize,
+}
+
+impl From<BTreeMap<Pointer, Touch>> for Touches {
+    fn from(places: BTreeMap<Pointer, Touch>) -> Self {
+        let mut touches = Touches { places, ..Touches::default() };
+        touches.rebuild();
+        touches
+    }
+}
+
+impl From<Touches> for BTreeMap<Pointer, Touch> {
+    fn from(touches: Touches) -> Self {
+        touches.places
+    }
+}
+
+fn place_bytes(path: &Pointer, touch: &Touch) -> usize {
+    let names: usize = touch.by.iter().map(|(agent, _)| agent.heap_bytes()).sum();
+    let entries = size_of::<(Pointer, Touch)>() + size_of::<(Version, Pointer)>();
+    entries * 4 / 3 + 2 * path.heap_bytes() + touch.by.capacity() * size_of::<(Bytes, Version)>() + names
+}
+
+impl Touches {
+    /// Somebody touched a place.
+    pub fn touch(&mut self, path: &Pointer, stamp: &Stamp) {
+        let path = path.cut(TOUCH_DEPTH_MAX);
+        let mut touch = self.remove(&path).unwrap_or_default();
+        (touch.version, touch.at) = (stamp.version, stamp.at);
+        if !stamp.by.is_empty() {
+            touch.by.retain(|(agent, _)| agent != stamp.by);
+            touch.by.insert(0, (stamp.by.clone(), stamp.version));
+            touch.by.truncate(TOUCH_AGENTS_MAX);
+        }
+        self.insert(path, touch);
+        if self.places.len() > TOUCHES_MAX {
+            if let Some((_, oldest)) = self.by_age.first().cloned() {
+                self.remove(&oldest);
+            }
+        }
+    }
+
+    fn insert(&mut self, path: Pointer, touch: Touch) {
+        self.bytes += place_bytes(&path, &touch);
+        self.by_age.insert((touch.version, path.clone()));
+        self.places.insert(path, touch);
+    }
+
+    fn remove(&mut self, path: &Pointer) -> Option<Touch> {
+        let touch = self.places.remove(path)?;
+        self.bytes -= place_bytes(path, &touch);
+        self.by_age.remove(&(touch.version, path.clone()));
+        Some(touch)
+    }
+
+    /// The places at, inside and around `path`.
+    pub fn around<'a>(&'a self, path: &'a Pointer) -> impl Iterator<Item = (&'a Pointer, &'a Touch)> {
+        self.places.iter().filter(move |(place, _)| place.touches(path))
+    }
+
+    /// The last touch of `path`: the latest of all at, inside and around it.
+    pub fn last(&self, path: &Pointer) -> Option<&Touch> {
+        let around = self.places.iter().filter(|(place, _)| place.touches(path));
+        around.map(|(_, touch)| touch).max_by_key(|touch| touch.version)
+    }
+
+    /// Bytes allocated outside the struct itself.
+    pub fn heap_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether it is within its bounds.
+    pub fn check(&self) -> Result<(), Invariant> {
+        let fits = |(path, touch): (&Pointer, &Touch)| {
+            let names = touch.by.iter().all(|(agent, _)| agent.len() <= ID_BYTES_MAX);
+            path.is_valid() && path.depth() <= TOUCH_DEPTH_MAX && touch.by.len() <= TOUCH_AGENTS_MAX && names
+        };
+        let is_indexed = self.by_age.len() == self.places.len();
+        if self.places.len() <= TOUCHES_MAX && is_indexed && self.places.iter().all(fits) {
+            return Ok(());
+        }
+        Err(Invariant("the touches are out of bounds".into()))
+    }
+
+    /// Makes what is derived anew.
+    pub fn rebuild(&mut self) {
+        for (path, touch) in std::mem::take(self).places {
+            self.insert(path, touch);
+        }
+    }
+}
+
+/// How recent a version is, thousandths: 1000 now, 500 after 64 more versions.
+pub fn recency(version: Version, now: Version) -> u64 {
+    const HALF: u64 = 64;
+    1000 * HALF / (HALF + now.saturating_sub(version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_come_first_and_the_oldest_are_forgotten() {
+        let mut touches = Touches::default();
+        for n in 0..TOUCHES_MAX as u64 + 10 {
+            let by = Bytes::from(format!("agent-{}", n % 6).as_str());
+            let path = Pointer::parse(format!("/p{n}/x/y/deep").as_bytes()).expect("a path");
+            touches.touch(&path, &Stamp { version: n + 1, at: n, by: &by });
+            touches.touch(&Pointer::default(), &Stamp { version: n + 1, at: n, by: &by });
+        }
+        assert_eq!(touches.places.len(), TOUCHES_MAX);
+        let root = &touches.places[&Pointer::default()];
+        assert_eq!(root.by.len(), TOUCH_AGENTS_MAX);
+        assert!(root.by.is_sorted_by(|one, next| one.1 > next.1));
+        assert!(!touches.places.contains_key(&Pointer::parse(b"/p0/x/y").expect("a path")));
+        assert_eq!(touches.check(), Ok(()));
+        let counted = touches.heap_bytes();
+        touches.rebuild();
+        assert!(counted >= touches.heap_bytes());
+    }
+}

@@ -1,0 +1,207 @@
+//! The steps by which documents change, and how those that undo a step are kept.
+
+use super::text::Json;
+use super::Pointer;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Edit {
+    /// Sets the root, a member of an object, or an element that an array has.
+    Put {
+        /// Where.
+        path: Pointer,
+        /// To what.
+        value: Json,
+    },
+    /// Takes a member out of an object.
+    Drop {
+        /// Where.
+        path: Pointer,
+    },
+    /// Puts an element into an array, before the one that is there or at the end.
+    Insert {
+        /// Where.
+        path: Pointer,
+        /// What.
+        value: Json,
+    },
+    /// Takes an element out of an array.
+    Remove {
+        /// Where.
+        path: Pointer,
+    },
+}
+
+impl Edit {
+    /// Where.
+    pub fn path(&self) -> &Pointer {
+        match self {
+            Edit::Put { path, .. } | Edit::Drop { path } | Edit::Insert { path, .. } | Edit::Remove { path } => path,
+        }
+    }
+
+    /// The value that it brings.
+    pub fn value(&self) -> Option<&Json> {
+        match self {
+            Edit::Put { value, .. } | Edit::Insert { value, .. } => Some(value),
+            Edit::Drop { .. } | Edit::Remove { .. } => None,
+        }
+    }
+
+    /// Where others could see it: an element that comes or goes moves the rest of its array.
+    pub fn seen_at(&self) -> Pointer {
+        match self {
+            Edit::Put { path, .. } | Edit::Drop { path } => path.clone(),
+            Edit::Insert { path, .. } | Edit::Remove { path } => {
+                path.split().map(|(array, _)| array).unwrap_or_default()
+            }
+        }
+    }
+
+    fn moves_elements(&self) -> bool {
+        matches!(self, Edit::Insert { .. } | Edit::Remove { .. })
+    }
+
+    fn bytes(&self) -> usize {
+        let value = self.value().map_or(0, |Json(value)| super::document::Size::of(value).heap);
+        size_of::<Edit>() + self.path().heap_bytes() + value
+    }
+}
+
+/// The edits that undo one or more versions of a document, in the order in which what they undo happened.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<Edit>", into = "Vec<Edit>")]
+pub struct Undo {
+    edits: Vec<Edit>,
+    /// Places that are restored as a whole.
+    restored: BTreeSet<Pointer>,
+    moves_elements: bool,
+    bytes: usize,
+}
+
+impl From<Vec<Edit>> for Undo {
+    fn from(edits: Vec<Edit>) -> Self {
+        let mut undo = Undo::default();
+        edits.into_iter().for_each(|edit| undo.push(edit));
+        undo
+    }
+}
+
+impl From<Undo> for Vec<Edit> {
+    fn from(undo: Undo) -> Self {
+        undo.edits
+    }
+}
+
+impl Undo {
+    /// The edits, in the order in which they have to be made.
+    pub fn steps(&self) -> impl Iterator<Item = &Edit> {
+        self.edits.iter().rev()
+    }
+
+    /// Adds what undoes something that happened later.
+    pub fn push(&mut self, edit: Edit) {
+        self.moves_elements |= edit.moves_elements();
+        // What lies in a place that is restored as a whole need not be restored for itself. As long as no element of an array has
+        // moved, the same path is the same place.
+        if !self.moves_elements {
+            let is_restored = self.restored.contains(&Pointer::default())
+                || (1..=edit.path().depth()).any(|depth| self.restored.contains(&edit.path().cut(depth)));
+            if is_restored {
+                return;
+            }
+            self.restored.insert(edit.path().clone());
+        }
+        self.bytes += edit.bytes();
+        self.edits.push(edit);
+    }
+
+    /// Adds what undoes the versions after these.
+    pub fn absorb(&mut self, later: Undo) {
+        later.edits.into_iter().for_each(|edit| self.push(edit));
+    }
+
+    /// Bytes held, without the struct itself.
+    pub fn heap_bytes(&self) -> usize {
+        self.bytes + self.restored.iter().map(|path| size_of::<Pointer>() * 4 / 3 + path.heap_bytes()).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Document;
+    use super::*;
+    use serde_json::json;
+
+    fn at(text: &str) -> Pointer {
+        Pointer::parse(text.as_bytes()).expect(text)
+    }
+
+    fn put(path: &str, value: serde_json::Value) -> Edit {
+        Edit::Put { path: at(path), value: Json(value) }
+    }
+
+    #[test]
+    fn every_edit_is_undone_by_what_it_gives_back() {
+        let before = json!({"a": {"b": [1, 2, 3]}, "c": "x"});
+        let edits = [
+            put("/a/b/1", json!({"deep": [0]})),
+            put("/new", json!(null)),
+            put("", json!([])),
+            Edit::Drop { path: at("/a") },
+            Edit::Insert { path: at("/a/b/3"), value: Json(json!("end")) },
+            Edit::Insert { path: at("/a/b/0"), value: Json(json!("first")) },
+            Edit::Remove { path: at("/a/b/1") },
+        ];
+        for edit in edits {
+            let mut document = Document::new(before.clone());
+            let undo = document.apply(edit.clone()).expect("it fits");
+            assert!(document.root() != &before && document.is_sound(), "{edit:?}");
+            document.apply(undo).expect("it fits");
+            assert!(document.root() == &before && document.is_sound(), "{edit:?}");
+        }
+    }
+
+    #[test]
+    fn an_edit_that_does_not_fit_changes_nothing() {
+        let before = json!({"a": [1], "b": 5});
+        let bad = [
+            put("/a/1", json!(0)),
+            put("/b/x", json!(0)),
+            put("/none/x", json!(0)),
+            Edit::Drop { path: at("/none") },
+            Edit::Drop { path: at("") },
+            Edit::Drop { path: at("/a/0") },
+            Edit::Insert { path: at("/a/2"), value: Json(json!(0)) },
+            Edit::Insert { path: at("/b"), value: Json(json!(0)) },
+            Edit::Remove { path: at("/a/1") },
+        ];
+        for edit in bad {
+            let mut document = Document::new(before.clone());
+            assert_eq!(document.apply(edit.clone()), None, "{edit:?}");
+            assert!(document.root() == &before && document.is_sound());
+        }
+    }
+
+    #[test]
+    fn what_is_overwritten_again_and_again_is_remembered_once() {
+        let mut document = Document::new(json!({"a": {"n": 0}, "list": []}));
+        let before = document.clone();
+        let mut undo = Undo::default();
+        for n in 1..=1000 {
+            undo.push(document.apply(put("/a/n", json!(n))).expect("it fits"));
+        }
+        undo.push(document.apply(put("/a", json!("gone"))).expect("it fits"));
+        undo.push(document.apply(put("/a", json!("again"))).expect("it fits"));
+        assert_eq!(undo.edits.len(), 2);
+        undo.push(document.apply(Edit::Insert { path: at("/list/0"), value: Json(json!(1)) }).expect("it fits"));
+        undo.push(document.apply(put("/a", json!("more"))).expect("it fits"));
+        assert_eq!(undo.edits.len(), 4, "elements have moved");
+        for edit in undo.steps().cloned().collect::<Vec<_>>() {
+            document.apply(edit).expect("it fits");
+        }
+        assert_eq!(document, before);
+    }
+}

@@ -1,0 +1,68 @@
+//! JSON Patch (RFC 6902): reading one.
+
+use super::Pointer;
+use crate::domain::limits::PATCH_OPERATIONS_MAX;
+use crate::domain::Error;
+use serde_json::Value;
+
+/// One operation of a patch.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operation {
+    /// Puts a value into an object or an array.
+    Add(Pointer, Value),
+    /// Takes something out that has to be there.
+    Remove(Pointer),
+    /// Sets something that has to be there.
+    Replace(Pointer, Value),
+    /// Takes something out of one place (the first) and puts it into another.
+    Move(Pointer, Pointer),
+    /// The same, and leaves it where it was, too.
+    Copy(Pointer, Pointer),
+    /// Goes on only if something is there.
+    Test(Pointer, Value),
+}
+
+/// Reads a patch: an array of objects with `op`, `path` and what belongs to the operation.
+pub fn read(patch: Value) -> Result<Vec<Operation>, Error> {
+    let Value::Array(operations) = patch else {
+        return Err(Error::usage("PATCH is no array, allowed are the arrays of operations of RFC 6902"));
+    };
+    if operations.len() > PATCH_OPERATIONS_MAX {
+        let given = operations.len();
+        return Err(Error::usage(format!("PATCH has {given} operations, at most {PATCH_OPERATIONS_MAX} are allowed")));
+    }
+    operations.into_iter().enumerate().map(|(at, operation)| one(at, operation)).collect()
+}
+
+fn one(at: usize, operation: Value) -> Result<Operation, Error> {
+    let bad = |text: &str| Error::usage(format!("operation {at} of PATCH {text}"));
+    let Value::Object(mut members) = operation else { return Err(bad("is no object")) };
+    let pointer = |name: &str| match members.get(name) {
+        Some(Value::String(text)) => {
+            Pointer::parse(text.as_bytes()).map_err(|error| bad(&format!("has a bad {name}: {}", error.text)))
+        }
+        _ => Err(bad(&format!("has no text under '{name}'"))),
+    };
+    let path = pointer("path")?;
+    let op = match members.get("op") {
+        Some(Value::String(op)) => op.clone(),
+        _ => return Err(bad("has no text under 'op'")),
+    };
+    if let "move" | "copy" = op.as_str() {
+        let from = match members.get("from") {
+            Some(Value::String(text)) => Pointer::parse(text.as_bytes())?,
+            _ => return Err(bad("has no text under 'from'")),
+        };
+        return Ok(if op == "move" { Operation::Move(from, path) } else { Operation::Copy(from, path) });
+    }
+    if op == "remove" {
+        return Ok(Operation::Remove(path));
+    }
+    let value = members.remove("value").ok_or_else(|| bad("has no 'value'"));
+    match op.as_str() {
+        "add" => Ok(Operation::Add(path, value?)),
+        "replace" => Ok(Operation::Replace(path, value?)),
+        "test" => Ok(Operation::Test(path, value?)),
+        _ => Err(bad("has an unknown 'op', allowed are add, remove, replace, move, copy and test")),
+    }
+}

@@ -1,0 +1,195 @@
+//! JSON Pointer (RFC 6901): where in a document something is.
+
+use crate::domain::id::printable;
+use crate::domain::limits::{POINTER_BYTES_MAX, POINTER_DEPTH_MAX};
+use crate::domain::Error;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::borrow::Cow;
+
+/// The names and indexes on the way from the root; none is the root itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Pointer(Box<str>);
+
+impl Pointer {
+    /// Reads a pointer: empty, or `/name/0/name`, with `~1` for a slash and `~0` for a tilde.
+    pub fn parse(text: &[u8]) -> Result<Self, Error> {
+        let bad = || {
+            let shown = printable(text);
+            Error::usage(format!(
+                "path is '{shown}', allowed are JSON Pointers (RFC 6901) such as /a/b/0, UTF-8, with ~0 for ~ and ~1 for /, of at most \
+                 {POINTER_BYTES_MAX} bytes and {POINTER_DEPTH_MAX} parts; the empty path is the whole document"
+            ))
+        };
+        let pointer = std::str::from_utf8(text).map(|text| Self(text.into())).map_err(|_| bad())?;
+        if pointer.is_valid() {
+            Ok(pointer)
+        } else {
+            Err(bad())
+        }
+    }
+
+    /// Whether it is one that [`parse`](Self::parse) can make.
+    pub fn is_valid(&self) -> bool {
+        let text = &self.0;
+        let escapes = || text.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
+        let is_short = text.len() <= POINTER_BYTES_MAX && self.depth() <= POINTER_DEPTH_MAX;
+        (text.is_empty() || text.starts_with('/')) && is_short && escapes()
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is the whole document.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many parts it has.
+    pub fn depth(&self) -> usize {
+        self.0.bytes().filter(|byte| *byte == b'/').count()
+    }
+
+    /// The names and indexes, from the root on.
+    pub fn parts(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.0.split('/').skip(1).map(unescaped)
+    }
+
+    /// The pointer of a member or an element of what this one points to.
+    pub fn child(&self, name: &str) -> Self {
+        let mut text = String::with_capacity(self.0.len() + 1 + name.len());
+        text.push_str(&self.0);
+        text.push('/');
+        for letter in name.chars() {
+            match letter {
+                '~' => text.push_str("~0"),
+                '/' => text.push_str("~1"),
+                other => text.push(other),
+            }
+        }
+        Self(text.into())
+    }
+
+    /// What holds what this points to, and under which name or index. `None` for the root.
+    pub fn split(&self) -> Option<(Self, Cow<'_, str>)> {
+        let (parent, name) = self.0.rsplit_once('/')?;
+        Some((Self(parent.into()), unescaped(name)))
+    }
+
+    /// The first `depth` parts of it.
+    pub fn cut(&self, depth: usize) -> Self {
+        let end = self.0.match_indices('/').nth(depth).map_or(self.0.len(), |(at, _)| at);
+        Self(self.0[..end].into())
+    }
+
+    /// Whether `other` is this place or one inside it.
+    pub fn covers(&self, other: &Pointer) -> bool {
+        other.0.strip_prefix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Whether a change at one of the two places can be seen at the other.
+    pub fn touches(&self, other: &Pointer) -> bool {
+        self.covers(other) || other.covers(self)
+    }
+
+    /// What is there.
+    pub fn find<'a>(&self, root: &'a Value) -> Option<&'a Value> {
+        self.parts().try_fold(root, |value, part| step(value, &part))
+    }
+
+    /// What is there, to be changed.
+    pub fn find_mut<'a>(&self, root: &'a mut Value) -> Option<&'a mut Value> {
+        self.parts().try_fold(root, |value, part| match value {
+            Value::Object(members) => members.get_mut(&*part),
+            Value::Array(items) => items.get_mut(index(&part)?),
+            _ => None,
+        })
+    }
+
+    /// Bytes allocated outside the struct itself.
+    pub fn heap_bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The member or element of a value.
+pub fn step<'a>(value: &'a Value, part: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(members) => members.get(part),
+        Value::Array(items) => items.get(index(part)?),
+        _ => None,
+    }
+}
+
+/// An array index: digits without leading zeros.
+pub fn index(part: &str) -> Option<usize> {
+    let is_plain = part.bytes().all(|byte| byte.is_ascii_digit()) && (part.len() == 1 || !part.starts_with('0'));
+    part.parse().ok().filter(|_| is_plain)
+}
+
+fn unescaped(part: &str) -> Cow<'_, str> {
+    if part.contains('~') {
+        Cow::Owned(part.replace("~1", "/").replace("~0", "~"))
+    } else {
+        Cow::Borrowed(part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn at(text: &str) -> Pointer {
+        Pointer::parse(text.as_bytes()).expect(text)
+    }
+
+    #[test]
+    fn the_examples_of_rfc_6901() {
+        let doc = json!({"foo": ["bar", "baz"], "": 0, "a/b": 1, "c%d": 2, "e^f": 3, "g|h": 4, "i\\j": 5, "k\"l": 6, " ": 7, "m~n": 8});
+        let cases = [
+            ("", doc.clone()),
+            ("/foo", json!(["bar", "baz"])),
+            ("/foo/0", json!("bar")),
+            ("/", json!(0)),
+            ("/a~1b", json!(1)),
+            ("/c%d", json!(2)),
+            ("/e^f", json!(3)),
+            ("/g|h", json!(4)),
+            ("/i\\j", json!(5)),
+            ("/k\"l", json!(6)),
+            ("/ ", json!(7)),
+            ("/m~0n", json!(8)),
+        ];
+        for (path, value) in cases {
+            assert_eq!(at(path).find(&doc), Some(&value), "{path}");
+        }
+        for path in ["/foo/2", "/foo/-", "/foo/01", "/foo/+1", "/none", "/foo/0/x"] {
+            assert_eq!(at(path).find(&doc), None, "{path}");
+        }
+        assert_eq!(at("/m~01").find(&json!({"m~1": 9})), Some(&json!(9)), "~01 is ~1, not /");
+    }
+
+    #[test]
+    fn what_is_no_pointer_is_refused() {
+        let deep = "/a".repeat(POINTER_DEPTH_MAX + 1);
+        let long = format!("/{}", "x".repeat(POINTER_BYTES_MAX));
+        for bad in ["a", "a/b", "/~", "/~2", "/a~", deep.as_str(), long.as_str()] {
+            assert!(Pointer::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(Pointer::parse(b"/\xff").is_err());
+    }
+
+    #[test]
+    fn places_inside_of_places() {
+        assert!(at("").covers(&at("/a")) && at("/a").covers(&at("/a/b")) && !at("/a").covers(&at("/ab")));
+        assert!(at("/a/b").touches(&at("/a")) && !at("/a/b").touches(&at("/a/c")));
+        assert_eq!(at("/a").child("b/~"), at("/a/b~1~0"));
+        assert_eq!(at("/a/b~1").split(), Some((at("/a"), "b/".into())));
+        assert_eq!(at("/a/b/c").cut(2), at("/a/b"));
+        assert_eq!(at("/a").cut(2), at("/a"));
+        assert_eq!(at("/a").cut(0), at(""));
+    }
+}

@@ -1,0 +1,83 @@
+//! JSON as text: reading it within bounds, and how values are saved.
+
+use crate::domain::{Code, Error};
+use serde::de::{Deserializer, Error as _};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+
+/// A JSON value that is saved as its text.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Json(pub Value);
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            self.0.serialize(serializer)
+        } else {
+            serializer.serialize_str(&self.0.to_string())
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        serde_json::from_str(&text).map(Json).map_err(D::Error::custom)
+    }
+}
+
+/// Reads a JSON text of at most `depth_max` levels; `what` names the argument.
+pub fn read(what: &str, text: &[u8], depth_max: usize) -> Result<Value, Error> {
+    if depth_of(text) > depth_max {
+        let text = format!("{what} has more than {depth_max} levels (setting ltmc.json-depth-max)");
+        return Err(Error::new(Code::Limit, text));
+    }
+    serde_json::from_slice(text).map_err(|error| Error::usage(format!("{what} is not valid JSON: {error}")))
+}
+
+/// The most brackets that are open at a time, whether the text is valid or not.
+fn depth_of(text: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut is_escaped) = (0usize, 0, false, false);
+    for byte in text {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_text => is_escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_in_texts_are_no_levels() {
+        assert_eq!(depth_of(br#"{"[[\"[": ["]", {}]}"#), 3);
+        assert_eq!(depth_of(b"]]]["), 1);
+    }
+
+    #[test]
+    fn hostile_depth_is_refused_by_name() {
+        let deep = "[".repeat(1_000_000);
+        let error = read("DOC", deep.as_bytes(), 64).expect_err("too deep");
+        assert!(error.code == Code::Limit && error.text.contains("DOC"), "{error}");
+        assert!(read("DOC", b"[1,2", 64).expect_err("cut").text.contains("not valid JSON"));
+    }
+
+    #[test]
+    fn numbers_come_back_as_they_were() {
+        // The shortest text of a float is read back as the same float.
+        for text in ["0.1", "1e-7", "123456789012345680.0", "2.2250738585072011e-308", "18446744073709551615", "-0.0"] {
+            let value = read("DOC", text.as_bytes(), 1).expect(text);
+            assert_eq!(read("DOC", value.to_string().as_bytes(), 1).expect(text), value, "{text}");
+        }
+    }
+}

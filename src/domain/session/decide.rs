@@ -1,0 +1,124 @@
+//! What clients may do to the fields of a session.
+
+use super::{Change, Fields, Session};
+use crate::domain::limits::FIELD_NAME_BYTES_MAX;
+use crate::domain::versioned::{decide, Version, VersionedEvent};
+use crate::domain::watch::json_text;
+use crate::domain::{Bytes, Error, Millis};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// What a session may at most be.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Fields.
+    pub fields_max: u64,
+    /// Bytes of all names and values.
+    pub bytes_max: u64,
+}
+
+/// Most fields that a conflict names.
+const NAMED_MAX: usize = 32;
+
+/// Fields are set. The last of several values for a field counts.
+pub fn set(
+    session: Option<&Session>,
+    fields: &[(&[u8], &[u8])],
+    expected: Option<Version>,
+    bounds: &Bounds,
+) -> Result<Change, Error> {
+    if let Some(session) = session {
+        decide::check_open(session)?;
+    }
+    decide::check_version(session, expected, changed_since)?;
+    let mut change: Change = Vec::with_capacity(fields.len());
+    for (name, value) in fields {
+        check_name(name)?;
+        change.push((Bytes::from(*name), Some(Bytes::from(*value))));
+    }
+    check_bounds(session.map(Session::state), &change, bounds)?;
+    if let Some(session) = session {
+        decide::check_history(session)?;
+    }
+    Ok(change)
+}
+
+fn check_name(name: &[u8]) -> Result<(), Error> {
+    if (1..=FIELD_NAME_BYTES_MAX).contains(&name.len()) {
+        return Ok(());
+    }
+    let length = name.len();
+    Err(Error::usage(format!("field is {length} bytes long, allowed are 1 to {FIELD_NAME_BYTES_MAX}")))
+}
+
+fn check_bounds(state: Option<&Fields>, change: &Change, bounds: &Bounds) -> Result<(), Error> {
+    let new: BTreeSet<&Bytes> = change
+        .iter()
+        .map(|(name, _)| name)
+        .filter(|name| state.is_none_or(|state| state.get(name).is_none()))
+        .collect();
+    let count = state.map_or(0, Fields::count) + new.len();
+    if count as u64 > bounds.fields_max {
+        return Err(Error::limit("session-fields-max", "so many fields of one session", bounds.fields_max));
+    }
+    // What is replaced is counted as if it stayed: a bound that is met a little early.
+    let added: usize =
+        change.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, |value| value.len())).sum();
+    let replaced: usize = change.iter().filter_map(|(name, _)| Some(name.len() + state?.get(name)?.len())).sum();
+    let bytes = (state.map_or(0, Fields::text_bytes) + added).saturating_sub(replaced);
+    if bytes as u64 > bounds.bytes_max {
+        return Err(Error::limit("session-bytes-max", &format!("{bytes} bytes in one session"), bounds.bytes_max));
+    }
+    Ok(())
+}
+
+/// Fields are deleted: those that are there. `None` if none is.
+pub fn delete(
+    session: &Session,
+    names: &[&[u8]],
+    at: Millis,
+) -> Result<Option<(VersionedEvent<Fields>, usize)>, Error> {
+    decide::check_open(session)?;
+    let known: BTreeSet<&[u8]> = names.iter().copied().filter(|name| session.state().get(name).is_some()).collect();
+    if known.is_empty() {
+        return Ok(None);
+    }
+    let count = known.len();
+    let change = known.into_iter().map(|name| (Bytes::from(name), None)).collect();
+    let version = session.version() + 1;
+    Ok(Some((VersionedEvent::Changed { version, at, by: Bytes::EMPTY, change, ttl_ms: None }, count)))
+}
+
+/// The fields of `STATE json`: an object, whose texts are taken as they are and whose other members as their JSON.
+pub fn fields_of(state: Value) -> Result<Change, Error> {
+    let Value::Object(members) = state else {
+        return Err(Error::usage("STATE is no JSON object, allowed is an object with a member for each field"));
+    };
+    let mut change = Change::with_capacity(members.len());
+    for (name, value) in members {
+        check_name(name.as_bytes())?;
+        let value = match value {
+            Value::String(text) => Bytes::from(text.as_str()),
+            other => Bytes::from(other.to_string().as_str()),
+        };
+        change.push((Bytes::from(name.as_str()), Some(value)));
+    }
+    Ok(change)
+}
+
+/// The fields that a new session begins with.
+pub fn first_state(state: Value, bounds: &Bounds) -> Result<Fields, Error> {
+    let change = fields_of(state)?;
+    check_bounds(None, &change, bounds)?;
+    let fields = change.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    Ok(Fields::from(fields.collect::<std::collections::BTreeMap<_, _>>()))
+}
+
+/// The names of the fields that have changed since a version, as JSON texts; `None` if it is not known.
+pub fn changed_since(session: &Session, version: Version) -> Option<String> {
+    let way = session.history().way_back(version)?;
+    let names: BTreeSet<&Bytes> = way.iter().flat_map(|step| step.undo.names()).collect();
+    let shown: Vec<String> = names.iter().take(NAMED_MAX).map(|name| json_text(name)).collect();
+    let more = if names.len() > NAMED_MAX { ", ..." } else { "" };
+    Some(format!("{}{more}", shown.join(", ")))
+}

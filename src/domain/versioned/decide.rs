@@ -1,0 +1,166 @@
+//! What may be done to a versioned value of any kind: each function validates everything and returns what then happens, or errs and
+//! nothing does.
+
+use super::event::VersionedEvent;
+use super::history::{CheckpointId, Version};
+use super::{State, Status, Versioned};
+use crate::domain::id::printable;
+use crate::domain::limits::CHECKPOINTS_MAX;
+use crate::domain::{Bytes, Code, Error, Millis};
+
+/// Errs if nothing can change any more.
+pub fn check_open<S: State>(value: &Versioned<S>) -> Result<(), Error> {
+    if value.status() != Status::Terminated {
+        return Ok(());
+    }
+    Err(Error::new(Code::BadState, "it is terminated: nothing changes any more"))
+}
+
+/// Errs if `expected` is not the current version. The text gives the current one and where something has changed since, so that a
+/// client can do its work anew without asking first.
+pub fn check_version<S: State>(
+    value: Option<&Versioned<S>>,
+    expected: Option<Version>,
+    changed: impl FnOnce(&Versioned<S>, Version) -> Option<String>,
+) -> Result<(), Error> {
+    let current = value.map_or(0, Versioned::version);
+    let Some(expected) = expected.filter(|expected| *expected != current) else { return Ok(()) };
+    let since = match value.and_then(|value| changed(value, expected)) {
+        Some(changed) => format!("; changed since: {changed}"),
+        None => String::new(),
+    };
+    Err(Error::new(Code::Conflict, format!("version {expected} is not current, the current one is {current}{since}")))
+}
+
+/// Errs if no more can be remembered: pinned checkpoints need all the room that there is for the past.
+pub fn check_history<S: State>(value: &Versioned<S>) -> Result<(), Error> {
+    let (bytes, max) = (value.history().bytes(), value.history().keep().bytes_max);
+    if bytes as u64 <= max {
+        return Ok(());
+    }
+    let text = format!(
+        "pinned checkpoints need {bytes} bytes of history, at most {max} are allowed (setting ltmc.history-bytes-max when the key was made)"
+    );
+    Err(Error::new(Code::Limit, text))
+}
+
+/// A checkpoint of the current version.
+pub fn checkpoint<S: State>(
+    value: &Versioned<S>,
+    name: Bytes,
+    is_pinned: bool,
+    at: Millis,
+) -> Result<(VersionedEvent<S>, CheckpointId), Error> {
+    check_open(value)?;
+    if value.history().checkpoints().len() >= CHECKPOINTS_MAX {
+        let text = format!("one more checkpoint would pass the limit of {CHECKPOINTS_MAX}; prune some");
+        return Err(Error::new(Code::Limit, text));
+    }
+    let id = value.history().next_checkpoint();
+    Ok((VersionedEvent::Checkpointed { at, id, name, is_pinned }, id))
+}
+
+/// The checkpoint that is meant by a number or a name.
+pub fn find_checkpoint<S: State>(value: &Versioned<S>, text: &[u8]) -> Result<(CheckpointId, Version), Error> {
+    let found = value.history().find_checkpoint(text);
+    found.map(|(id, checkpoint)| (id, checkpoint.version)).ok_or_else(|| {
+        Error::usage(format!(
+            "there is no checkpoint '{}', neither with this number nor with this name",
+            printable(text)
+        ))
+    })
+}
+
+/// Back to a checkpoint, as a new version.
+pub fn restore<S: State>(
+    value: &Versioned<S>,
+    checkpoint: CheckpointId,
+    by: &[u8],
+    at: Millis,
+) -> Result<VersionedEvent<S>, Error> {
+    check_open(value)?;
+    Ok(VersionedEvent::Restored { version: value.version() + 1, at, by: Bytes::from(by), checkpoint })
+}
+
+/// Somebody takes part, or in another role. `None` if that is so already.
+pub fn join<S: State>(
+    value: &Versioned<S>,
+    agent: &[u8],
+    role: Option<&[u8]>,
+    participants_max: u64,
+    at: Millis,
+) -> Result<Option<VersionedEvent<S>>, Error> {
+    check_open(value)?;
+    let known = value.participants().get(agent);
+    if known.is_none() && value.participants().len() as u64 >= participants_max {
+        return Err(Error::limit("participants-max", "one more participant", participants_max));
+    }
+    let role = match (role, known) {
+        (Some(role), _) => Bytes::from(role),
+        (None, known) => known.map(|known| known.role.clone()).unwrap_or_default(),
+    };
+    let is_new = known.is_none_or(|known| known.role != role);
+    Ok(is_new.then(|| VersionedEvent::Joined { at, agent: Bytes::from(agent), role }))
+}
+
+/// Somebody takes part no more. `None` if it does not.
+pub fn leave<S: State>(value: &Versioned<S>, agent: &[u8], at: Millis) -> Option<VersionedEvent<S>> {
+    let agent = Bytes::from(agent);
+    value.participants().contains_key(&agent).then_some(VersionedEvent::Left { at, agent })
+}
+
+/// Keys belong to it from now on: those that did not before.
+pub fn own<S: State>(
+    value: &Versioned<S>,
+    resources: &[&[u8]],
+    resources_max: u64,
+    at: Millis,
+) -> Result<(Option<VersionedEvent<S>>, usize), Error> {
+    check_open(value)?;
+    let mut new: Vec<Bytes> = resources.iter().map(|name| Bytes::from(*name)).collect();
+    new.sort_unstable();
+    new.dedup();
+    new.retain(|name| !value.resources().contains(name));
+    let count = new.len();
+    if (value.resources().len() + count) as u64 > resources_max {
+        return Err(Error::limit("session-resources-max", "so many resources of one session", resources_max));
+    }
+    Ok(((count > 0).then_some(VersionedEvent::Owned { at, resources: new }), count))
+}
+
+/// Keys belong to it no more: those that did.
+pub fn disown<S: State>(value: &Versioned<S>, resources: &[&[u8]], at: Millis) -> (Option<VersionedEvent<S>>, usize) {
+    let mut gone: Vec<Bytes> = resources.iter().map(|name| Bytes::from(*name)).collect();
+    gone.sort_unstable();
+    gone.dedup();
+    gone.retain(|name| value.resources().contains(name));
+    let count = gone.len();
+    ((count > 0).then_some(VersionedEvent::Disowned { at, resources: gone }), count)
+}
+
+/// Another status. `None` if it has it already.
+pub fn set_status<S: State>(
+    value: &Versioned<S>,
+    status: Status,
+    at: Millis,
+) -> Result<Option<VersionedEvent<S>>, Error> {
+    let now = value.status();
+    if status == now {
+        return Ok(None);
+    }
+    if !now.next().contains(&status) {
+        let text = format!("it is {} and cannot become {}", now.word(), status.word());
+        return Err(Error::new(Code::BadState, text));
+    }
+    Ok(Some(VersionedEvent::StatusChanged { at, status }))
+}
+
+/// It ends, and is gone after a while. `None` if it has ended already.
+pub fn end<S: State>(value: &Versioned<S>, grace_ms: Millis, at: Millis) -> Option<VersionedEvent<S>> {
+    if value.status() == Status::Terminated {
+        return None;
+    }
+    // 0 is at once.
+    let gone_at = if grace_ms == 0 { 0 } else { at.saturating_add(grace_ms) };
+    Some(VersionedEvent::Ended { at, gone_at })
+}

@@ -1,0 +1,287 @@
+//! The versions of a state: how to get back to each, and the checkpoints among them.
+//!
+//! The state itself is kept once, as it is now. Each version that was left is kept as what undoes the change that left it, so history costs
+//! what has changed. The newest versions are all kept. Of older ones only those with a checkpoint are: what leads from one
+//! checkpoint to the next is then one step, in which whatever was overwritten again and again is remembered once.
+
+use super::State;
+use crate::domain::{Bytes, Invariant, Millis};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Number of a version. The first is 1.
+pub type Version = u64;
+
+/// Number of a checkpoint within its key. The first is 1; none is given twice.
+pub type CheckpointId = u64;
+
+/// What undoes changes.
+pub trait Undo: Default + Clone + std::fmt::Debug + PartialEq + Serialize + serde::de::DeserializeOwned {
+    /// Adds what undoes changes that were made after those that this undoes.
+    fn absorb(&mut self, later: Self);
+
+    /// Bytes allocated outside the struct itself.
+    fn heap_bytes(&self) -> usize;
+}
+
+/// How much of the past is kept. Set when the key is made, so that all nodes keep the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Keep {
+    /// So many versions before the current one.
+    pub versions_max: u32,
+    /// Bytes of all that is needed to get back to them and to the checkpoints.
+    pub bytes_max: u64,
+}
+
+/// Leads from one version back to an earlier one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step<U> {
+    /// The version to which it leads back.
+    pub to: Version,
+    /// When that version was left, unix ms.
+    pub left_at: Millis,
+    /// By whom; empty if nobody was named.
+    pub left_by: Bytes,
+    /// How.
+    pub undo: U,
+}
+
+/// A version that somebody wants to get back to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Which.
+    pub version: Version,
+    /// For people; empty if it has none.
+    pub name: Bytes,
+    /// When it was made, unix ms.
+    pub at: Millis,
+    /// Whether it stays until it is pruned by name or the key goes.
+    pub is_pinned: bool,
+}
+
+/// All versions that can be got back to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Saved<U>", bound(deserialize = "U: Undo"))]
+pub struct History<U> {
+    version: Version,
+    keep: Keep,
+    /// From one checkpoint to the next, the oldest first.
+    old: Vec<Step<U>>,
+    /// From one version to the next, the oldest first.
+    recent: VecDeque<Step<U>>,
+    checkpoints: BTreeMap<CheckpointId, Checkpoint>,
+    last_checkpoint: CheckpointId,
+    /// How many checkpoints a version has.
+    #[serde(skip)]
+    marks: BTreeMap<Version, u32>,
+    #[serde(skip)]
+    bytes: usize,
+}
+
+#[derive(Deserialize)]
+struct Saved<U> {
+    version: Version,
+    keep: Keep,
+    old: Vec<Step<U>>,
+    recent: VecDeque<Step<U>>,
+    checkpoints: BTreeMap<CheckpointId, Checkpoint>,
+    last_checkpoint: CheckpointId,
+}
+
+impl<U: Undo> From<Saved<U>> for History<U> {
+    fn from(saved: Saved<U>) -> Self {
+        let Saved { version, keep, old, recent, checkpoints, last_checkpoint } = saved;
+        let bytes = old.iter().chain(&recent).map(Step::bytes).sum();
+        let mut marks = BTreeMap::new();
+        checkpoints.values().for_each(|checkpoint| *marks.entry(checkpoint.version).or_default() += 1);
+        Self { version, keep, old, recent, checkpoints, last_checkpoint, marks, bytes }
+    }
+}
+
+impl<U: Undo> Step<U> {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.left_by.heap_bytes() + self.undo.heap_bytes()
+    }
+}
+
+impl<U: Undo> History<U> {
+    /// The history of a state that begins with `version`.
+    pub fn new(version: Version, keep: Keep) -> Self {
+        Self { version, keep, ..Self::default() }
+    }
+
+    /// The current version.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// How much of the past is kept.
+    pub fn keep(&self) -> Keep {
+        self.keep
+    }
+
+    /// How many versions before the current one can be got back to, besides those with a checkpoint.
+    pub fn recent_versions(&self) -> usize {
+        self.recent.len()
+    }
+
+    /// Bytes of all that is needed to get back.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The checkpoints, the oldest first.
+    pub fn checkpoints(&self) -> impl DoubleEndedIterator<Item = (CheckpointId, &Checkpoint)> + ExactSizeIterator {
+        self.checkpoints.iter().map(|(id, checkpoint)| (*id, checkpoint))
+    }
+
+    /// A checkpoint by its number, or the newest with a name.
+    pub fn find_checkpoint(&self, text: &[u8]) -> Option<(CheckpointId, &Checkpoint)> {
+        let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<CheckpointId>().ok());
+        let by_number = number.and_then(|id| Some((id, self.checkpoints.get(&id)?)));
+        by_number.or_else(|| self.checkpoints().rev().find(|(_, checkpoint)| *checkpoint.name == *text))
+    }
+
+    /// A checkpoint by its number.
+    pub fn checkpoint(&self, id: CheckpointId) -> Option<&Checkpoint> {
+        self.checkpoints.get(&id)
+    }
+
+    /// The number of the next checkpoint.
+    pub fn next_checkpoint(&self) -> CheckpointId {
+        self.last_checkpoint + 1
+    }
+
+    /// The steps that lead back to `version`, in the order in which they are to be made. `None` if it cannot be got back to.
+    pub fn way_back(&self, version: Version) -> Option<Vec<&Step<U>>> {
+        if version == self.version {
+            return Some(Vec::new());
+        }
+        let mut way = Vec::new();
+        for step in self.recent.iter().rev().chain(self.old.iter().rev()) {
+            way.push(step);
+            if step.to <= version {
+                break;
+            }
+        }
+        way.last().is_some_and(|last| last.to == version).then_some(way)
+    }
+
+    /// The state has a new version; `undo` leads back to the one before.
+    pub fn record(&mut self, undo: U, at: Millis, by: &Bytes) {
+        let step = Step { to: self.version, left_at: at, left_by: by.clone(), undo };
+        self.bytes += step.bytes();
+        self.recent.push_back(step);
+        self.version += 1;
+        self.forget();
+    }
+
+    /// Lets go of what is more than has to be kept.
+    fn forget(&mut self) {
+        while self.recent.len() > self.keep.versions_max as usize {
+            self.age();
+        }
+        while self.bytes as u64 > self.keep.bytes_max {
+            if self.recent.len() > 1 {
+                self.age();
+                continue;
+            }
+            let loose = self.checkpoints().find(|(_, checkpoint)| !checkpoint.is_pinned).map(|(id, _)| id);
+            match loose {
+                Some(id) => self.remove_checkpoints(&[id]),
+                None => return,
+            }
+        }
+    }
+
+    /// The oldest of the recent versions is one no more.
+    fn age(&mut self) {
+        let Some(step) = self.recent.pop_front() else { return };
+        self.bytes -= step.bytes();
+        if self.marks.contains_key(&step.to) {
+            self.push_old(step);
+        } else {
+            self.join_last(step);
+        }
+    }
+
+    fn push_old(&mut self, step: Step<U>) {
+        self.bytes += step.bytes();
+        self.old.push(step);
+    }
+
+    /// What the step leads back to is needed no more, but what is before it may be.
+    fn join_last(&mut self, step: Step<U>) {
+        if let Some(last) = self.old.last_mut() {
+            self.bytes -= last.bytes();
+            last.undo.absorb(step.undo);
+            (last.left_at, last.left_by) = (step.left_at, step.left_by);
+            self.bytes += last.bytes();
+        }
+    }
+
+    /// Makes a checkpoint of the current version.
+    pub fn mark(&mut self, id: CheckpointId, name: &Bytes, at: Millis, is_pinned: bool) {
+        let checkpoint = Checkpoint { version: self.version, name: name.clone(), at, is_pinned };
+        self.last_checkpoint = self.last_checkpoint.max(id);
+        if self.checkpoints.insert(id, checkpoint).is_none() {
+            *self.marks.entry(self.version).or_default() += 1;
+        }
+    }
+
+    /// Removes checkpoints, and with them what only they needed.
+    pub fn remove_checkpoints(&mut self, ids: &[CheckpointId]) {
+        for id in ids {
+            let Some(checkpoint) = self.checkpoints.remove(id) else { continue };
+            if let Some(count) = self.marks.get_mut(&checkpoint.version) {
+                *count -= 1;
+                if *count == 0 {
+                    self.marks.remove(&checkpoint.version);
+                }
+            }
+        }
+        for step in std::mem::take(&mut self.old) {
+            self.bytes -= step.bytes();
+            if self.marks.contains_key(&step.to) {
+                self.push_old(step);
+            } else {
+                self.join_last(step);
+            }
+        }
+    }
+
+    /// The checkpoints that a prune removes: all that are not pinned but the newest `keep_last`, of those only the ones made before
+    /// `before`.
+    pub fn prunable(&self, keep_last: usize, before: Millis) -> Vec<CheckpointId> {
+        let loose: Vec<(CheckpointId, Millis)> =
+            self.checkpoints().filter(|(_, one)| !one.is_pinned).map(|(id, one)| (id, one.at)).collect();
+        let end = loose.len().saturating_sub(keep_last);
+        loose[..end].iter().filter(|(_, at)| *at < before).map(|(id, _)| *id).collect()
+    }
+
+    /// Bytes allocated outside the struct itself.
+    pub fn heap_bytes(&self) -> usize {
+        let names: usize = self.checkpoints.values().map(|checkpoint| checkpoint.name.heap_bytes()).sum();
+        let marks = self.marks.len() * size_of::<(Version, u32)>() * 4 / 3;
+        self.bytes + names + marks + self.checkpoints.len() * size_of::<(CheckpointId, Checkpoint)>() * 4 / 3
+    }
+
+    /// Whether all invariants hold for a state that is now `state`: every way back can be gone.
+    pub fn check<S: State<Undo = U>>(&self, state: &S) -> Result<(), Invariant> {
+        let rule = |holds: bool, text: &str| if holds { Ok(()) } else { Err(Invariant(text.into())) };
+        let versions: Vec<Version> =
+            self.old.iter().chain(&self.recent).map(|step| step.to).chain([self.version]).collect();
+        rule(versions.is_sorted_by(|one, next| one < next), "the versions are not in order")?;
+        rule(self.version > 0 && i64::try_from(self.version).is_ok(), "the version is out of bounds")?;
+        let is_between = |id: &CheckpointId| (1..=self.last_checkpoint).contains(id);
+        rule(self.checkpoints.keys().all(is_between), "the numbers of the checkpoints are out of bounds")?;
+        let is_there = |checkpoint: &Checkpoint| versions.binary_search(&checkpoint.version).is_ok();
+        rule(self.checkpoints.values().all(is_there), "a checkpoint has no version")?;
+        rule(self.old.iter().all(|step| self.marks.contains_key(&step.to)), "an old version has no checkpoint")?;
+        let counted: usize = self.old.iter().chain(&self.recent).map(Step::bytes).sum();
+        rule(counted == self.bytes, "the counted bytes differ from the history")?;
+        let mut past = state.clone();
+        let all_fit = self.recent.iter().rev().chain(self.old.iter().rev()).all(|step| past.undo(&step.undo).is_some());
+        rule(all_fit, "a version cannot be got back to")
+    }
+}

@@ -1,0 +1,394 @@
+//! Values that have versions: the one engine below sessions and shared contexts.
+//!
+//! A [`Versioned`] holds a [`State`] (fields of bytes, or a JSON document), the [history] that leads back to its earlier versions, those
+//! who take part in it, the keys that belong to it, and how long it [lives](life). What a service adds is only its state: what a change of
+//! it is, and what undoes one.
+//!
+//! ```text
+//!             Changed, Restored: a new version, with what undoes it in the history
+//!               +--+
+//!   Created     v  |      STATUS           STATUS
+//!  ---------> active <-----------> suspended <-----> migrating      (see Status::next)
+//!               ^ |  a restart without notice
+//!        STATUS | +----------------> recovering
+//!               +------------------------+            Ended, from anywhere: terminated, and gone after a while
+//! ```
+
+pub mod decide;
+pub mod event;
+pub mod history;
+pub mod life;
+mod saved;
+pub mod status;
+
+pub use event::{Created, VersionedEvent};
+pub use history::{CheckpointId, History, Keep, Undo, Version};
+pub use life::{Life, Participant, Participants};
+pub use status::Status;
+
+use super::watch::Story;
+use super::{Bytes, Code, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// What has versions.
+pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + DeserializeOwned + 'static {
+    /// How it changes from one version to the next.
+    type Change: Clone + std::fmt::Debug + PartialEq + Serialize + DeserializeOwned;
+    /// What undoes a change.
+    type Undo: Undo;
+
+    /// The service it belongs to.
+    const SERVICE: Service;
+    /// Redis' name of the key type.
+    const TYPE_NAME: &'static str;
+    /// See [`Entity::TYPE_TAG`].
+    const TYPE_TAG: u8;
+    /// The names of what can happen to it.
+    const NAMES: Names;
+    /// What a client is told who names one that is not there.
+    const MISSING: Code;
+    /// See [`Entity::RECOVERS`].
+    const RECOVERS: bool;
+
+    /// Makes a change and returns what undoes it. What does not fit is passed over.
+    fn apply(&mut self, change: &Self::Change, stamp: &Stamp) -> Self::Undo;
+
+    /// Goes back, and returns what undoes that. `None` if it does not fit; the state is useless then.
+    fn undo(&mut self, undo: &Self::Undo) -> Option<Self::Undo>;
+
+    /// After the state went back: notes who did it.
+    fn was_restored(&mut self, _undone: &[&Self::Undo], _stamp: &Stamp) {}
+
+    /// Errs if a change from an unchecked payload is out of the bounds that the commands keep.
+    fn admit(change: &Self::Change) -> Result<(), Error>;
+
+    /// Tells a watcher of a change.
+    fn tell(change: &Self::Change, story: &mut Story);
+
+    /// Where a value has changed since a version, for a conflict; `None` if that is not known.
+    fn changed_since(value: &Versioned<Self>, version: Version) -> Option<String>;
+
+    /// Whether nothing is in it.
+    fn is_empty(&self) -> bool;
+
+    /// Bytes allocated outside the struct itself, kept incrementally.
+    fn heap_bytes(&self) -> usize;
+
+    /// How many allocations freeing it takes.
+    fn free_effort(&self) -> usize;
+
+    /// Whether all its own invariants hold.
+    fn check(&self) -> Result<(), Invariant>;
+
+    /// Makes what is derived anew.
+    fn rebuild(&mut self);
+}
+
+/// The keyspace notifications of a kind of versioned value.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)] // each is the name of the event that is called like it
+pub struct Names {
+    pub created: &'static str,
+    pub changed: &'static str,
+    pub restored: &'static str,
+    pub checkpointed: &'static str,
+    pub pruned: &'static str,
+    pub joined: &'static str,
+    pub left: &'static str,
+    pub owned: &'static str,
+    pub disowned: &'static str,
+    pub status: &'static str,
+    pub ended: &'static str,
+}
+
+/// By whom and when a version was made.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp<'a> {
+    /// Its number.
+    pub version: Version,
+    /// When, unix ms.
+    pub at: Millis,
+    /// By whom; empty if nobody was named.
+    pub by: &'a Bytes,
+}
+
+/// A state with its versions and all that belongs to it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "S: State")]
+pub struct Versioned<S: State> {
+    state: S,
+    history: History<S::Undo>,
+    status: Status,
+    owner: Bytes,
+    meta: Bytes,
+    participants: Participants,
+    resources: BTreeSet<Bytes>,
+    life: Life,
+    created_at: Millis,
+    changed_at: Millis,
+    changed_by: Bytes,
+    stays: bool,
+}
+
+/// So much longer than its life a value that owns something stays a key: the primary has to give that back first, ms.
+const LAST_WORK_MS: Millis = 1_000;
+
+impl<S: State> Versioned<S> {
+    /// The state as it is now.
+    pub fn state(&self) -> &S {
+        &self.state
+    }
+
+    /// The state, to try something on it that is taken back.
+    pub fn state_mut(&mut self) -> &mut S {
+        &mut self.state
+    }
+
+    /// Its versions.
+    pub fn history(&self) -> &History<S::Undo> {
+        &self.history
+    }
+
+    /// The current version.
+    pub fn version(&self) -> Version {
+        self.history.version()
+    }
+
+    /// Whose it is; empty if nobody was named.
+    pub fn owner(&self) -> &Bytes {
+        &self.owner
+    }
+
+    /// JSON; empty if there is none.
+    pub fn meta(&self) -> &Bytes {
+        &self.meta
+    }
+
+    /// Who takes part.
+    pub fn participants(&self) -> &Participants {
+        &self.participants
+    }
+
+    /// The keys that belong to it.
+    pub fn resources(&self) -> &BTreeSet<Bytes> {
+        &self.resources
+    }
+
+    /// How long it lives.
+    pub fn life(&self) -> &Life {
+        &self.life
+    }
+
+    /// When it came into being, unix ms.
+    pub fn created_at(&self) -> Millis {
+        self.created_at
+    }
+
+    /// When and by whom its current version was made.
+    pub fn changed(&self) -> (Millis, &Bytes) {
+        (self.changed_at, &self.changed_by)
+    }
+
+    /// Its status.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Whether its life is over at `now`, even if it is still there.
+    pub fn is_over(&self, now: Millis) -> bool {
+        self.life.over_at().is_some_and(|end| end <= now)
+    }
+
+    /// The state as it was at `version`; `None` if that cannot be got back to.
+    pub fn at_version(&self, version: Version) -> Option<S> {
+        let mut state = self.state.clone();
+        for step in self.history.way_back(version)? {
+            state.undo(&step.undo)?;
+        }
+        Some(state)
+    }
+
+    /// What another key begins with that is made of this one as it was at `version`.
+    pub fn forked(&self, version: Version, at: Millis) -> Option<Created<S>> {
+        let life = &self.life;
+        let max_life_ms = life.dies_at.map(|dies_at| dies_at.saturating_sub(self.created_at));
+        Some(Created {
+            at,
+            owner: self.owner.clone(),
+            state: self.at_version(version)?,
+            version,
+            meta: self.meta.clone(),
+            participants: self.participants.keys().cloned().collect(),
+            life: Life::new(at, life.ttl_ms, life.is_sliding, max_life_ms),
+            keep: self.history.keep(),
+            stays: true,
+        })
+    }
+
+    fn create(&mut self, created: &Created<S>) {
+        let Created { at, owner, state, version, meta, participants, life, keep, stays } = created;
+        let participant = |id: &Bytes| (id.clone(), Participant { role: Bytes::EMPTY, since: *at });
+        *self = Self {
+            state: state.clone(),
+            history: History::new(*version, *keep),
+            owner: owner.clone(),
+            meta: meta.clone(),
+            participants: participants.iter().map(participant).collect(),
+            life: *life,
+            created_at: *at,
+            changed_at: *at,
+            changed_by: owner.clone(),
+            stays: *stays,
+            ..Self::default()
+        };
+        self.state.rebuild();
+    }
+
+    fn change(&mut self, at: Millis, by: &Bytes, change: &S::Change, ttl_ms: Option<Millis>) {
+        let stamp = Stamp { version: self.version() + 1, at, by };
+        let undo = self.state.apply(change, &stamp);
+        self.new_version(undo, at, by);
+        match ttl_ms {
+            Some(ttl_ms) => self.life.renew(at, Some(ttl_ms)),
+            None => self.life.used(at),
+        }
+    }
+
+    fn new_version(&mut self, undo: S::Undo, at: Millis, by: &Bytes) {
+        self.history.record(undo, at, by);
+        (self.changed_at, self.changed_by) = (at, by.clone());
+    }
+
+    fn restore(&mut self, at: Millis, by: &Bytes, checkpoint: CheckpointId) {
+        let Some(version) = self.history.checkpoint(checkpoint).map(|checkpoint| checkpoint.version) else { return };
+        let Some(way) = self.history.way_back(version) else { return };
+        let mut undo = S::Undo::default();
+        for step in &way {
+            if let Some(back) = self.state.undo(&step.undo) {
+                undo.absorb(back);
+            }
+        }
+        let undone: Vec<&S::Undo> = way.iter().map(|step| &step.undo).collect();
+        self.state.was_restored(&undone, &Stamp { version: self.history.version() + 1, at, by });
+        self.new_version(undo, at, by);
+        self.life.used(at);
+    }
+}
+
+impl<S: State> Entity for Versioned<S> {
+    type Event = VersionedEvent<S>;
+
+    const SERVICE: Service = S::SERVICE;
+    const TYPE_NAME: &'static str = S::TYPE_NAME;
+    const TYPE_TAG: u8 = S::TYPE_TAG;
+    const WATCH_EVENTS_MAX: usize = 4096;
+    const RECOVERS: bool = S::RECOVERS;
+
+    fn apply(&mut self, event: &VersionedEvent<S>) {
+        match event {
+            VersionedEvent::Created(created) => self.create(created),
+            VersionedEvent::Changed { at, by, change, ttl_ms, .. } => self.change(*at, by, change, *ttl_ms),
+            VersionedEvent::Restored { at, by, checkpoint, .. } => self.restore(*at, by, *checkpoint),
+            VersionedEvent::Checkpointed { at, id, name, is_pinned } => {
+                self.history.mark(*id, name, *at, *is_pinned);
+                self.life.used(*at);
+            }
+            VersionedEvent::Pruned { checkpoints, .. } => self.history.remove_checkpoints(checkpoints),
+            VersionedEvent::Joined { at, agent, role } => {
+                let since = self.participants.get(agent).map_or(*at, |known| known.since);
+                self.participants.insert(agent.clone(), Participant { role: role.clone(), since });
+                self.life.used(*at);
+            }
+            VersionedEvent::Left { agent, .. } => drop(self.participants.remove(agent)),
+            VersionedEvent::Owned { at, resources } => {
+                self.resources.extend(resources.iter().cloned());
+                self.life.used(*at);
+            }
+            VersionedEvent::Disowned { resources, .. } => {
+                self.resources.retain(|resource| !resources.contains(resource));
+            }
+            VersionedEvent::Touched { at, ttl_ms } => self.life.renew(*at, *ttl_ms),
+            VersionedEvent::StatusChanged { at, status } => {
+                self.status = *status;
+                self.life.used(*at);
+            }
+            VersionedEvent::Ended { gone_at, .. } => {
+                self.status = Status::Terminated;
+                self.resources.clear();
+                self.participants.clear();
+                self.life = Life { ends_at: Some(*gone_at), ..Life::default() };
+            }
+        }
+    }
+
+    fn admit(event: &VersionedEvent<S>) -> Result<(), Error> {
+        saved::admit(event)
+    }
+
+    fn expires_at(&self) -> Option<Millis> {
+        let end = self.life.over_at()?;
+        Some(if self.resources.is_empty() { end } else { end.saturating_add(LAST_WORK_MS) })
+    }
+
+    fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {
+        self.life.over_at().filter(|_| !self.resources.is_empty())
+    }
+
+    fn is_empty(&self) -> bool {
+        // The history begins with version 1: before that there is nothing.
+        let has_begun = self.history.version() > 0;
+        let is_over = self.status == Status::Terminated && self.life.ends_at == Some(0);
+        let is_bare = !self.stays
+            && self.state.is_empty()
+            && self.participants.is_empty()
+            && self.resources.is_empty()
+            && self.history.checkpoints().len() == 0;
+        !has_begun || is_over || is_bare
+    }
+
+    fn last_fence(&self) -> Fence {
+        0
+    }
+
+    fn connections(&self) -> Vec<Connection> {
+        Vec::new()
+    }
+
+    fn unties(&self, _event: &VersionedEvent<S>) -> Option<Connection> {
+        None
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let texts = self.owner.heap_bytes() + self.meta.heap_bytes() + self.changed_by.heap_bytes();
+        let resources = self.resources.iter().map(|name| size_of::<Bytes>() * 4 / 3 + name.heap_bytes());
+        size_of::<Self>()
+            + texts
+            + self.state.heap_bytes()
+            + self.history.heap_bytes()
+            + life::participants_bytes(&self.participants)
+            + resources.sum::<usize>()
+    }
+
+    fn free_effort(&self) -> usize {
+        self.state.free_effort() + self.history.recent_versions() + self.history.checkpoints().len()
+    }
+
+    fn check(&self) -> Result<(), Invariant> {
+        saved::check(self)
+    }
+
+    fn check_after(&self, _event: &VersionedEvent<S>) -> Result<(), Invariant> {
+        // All ways back are walked by a check, so it is left out where that is long.
+        const SHORT: usize = 64;
+        if self.history.recent_versions() > SHORT || self.state.heap_bytes() > 64 * 1024 {
+            return Ok(());
+        }
+        self.check()
+    }
+
+    fn rebuild(&mut self) {
+        self.state.rebuild();
+    }
+}

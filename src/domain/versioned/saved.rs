@@ -1,0 +1,79 @@
+//! What has to hold for values and events that come from an unchecked payload.
+
+use super::event::VersionedEvent;
+use super::life::Life;
+use super::{Created, State, Status, Versioned};
+use crate::domain::limits::{
+    CHECKPOINTS_MAX, DURATION_MS_MAX, ID_BYTES_MAX, NAME_BYTES_MAX, PARTICIPANTS_END, RESOURCES_END,
+    VERSIONED_META_BYTES_MAX,
+};
+use crate::domain::{Bytes, Error, Invariant, Millis};
+
+fn is_time(when: Millis) -> bool {
+    // Far from every overflow, and within what Redis takes for a time.
+    when <= i64::MAX as Millis / 4
+}
+
+fn is_ttl(ttl_ms: Option<Millis>) -> bool {
+    ttl_ms.is_none_or(|ttl_ms| (1..=DURATION_MS_MAX).contains(&ttl_ms))
+}
+
+fn is_life(life: &Life) -> bool {
+    is_ttl(life.ttl_ms) && life.ends_at.is_none_or(is_time) && life.dies_at.is_none_or(is_time)
+}
+
+fn is_agent(agent: &Bytes) -> bool {
+    agent.len() <= ID_BYTES_MAX
+}
+
+fn are_resources(resources: &[Bytes]) -> bool {
+    resources.len() <= RESOURCES_END
+}
+
+/// Errs if an event from an unchecked payload is out of the bounds that the commands keep.
+pub fn admit<S: State>(event: &VersionedEvent<S>) -> Result<(), Error> {
+    let fits = match event {
+        VersionedEvent::Created(created) => is_creation(created),
+        VersionedEvent::Changed { by, change, ttl_ms, .. } => {
+            S::admit(change)?;
+            is_agent(by) && is_ttl(*ttl_ms)
+        }
+        VersionedEvent::Restored { by, .. } => is_agent(by),
+        VersionedEvent::Checkpointed { id, name, .. } => *id > 0 && is_time(*id) && name.len() <= NAME_BYTES_MAX,
+        VersionedEvent::Pruned { checkpoints, .. } => checkpoints.len() <= CHECKPOINTS_MAX,
+        VersionedEvent::Joined { agent, role, .. } => is_agent(agent) && role.len() <= NAME_BYTES_MAX,
+        VersionedEvent::Left { agent, .. } => is_agent(agent),
+        VersionedEvent::Owned { resources, .. } | VersionedEvent::Disowned { resources, .. } => {
+            are_resources(resources)
+        }
+        VersionedEvent::Touched { ttl_ms, .. } => is_ttl(*ttl_ms),
+        VersionedEvent::StatusChanged { .. } => true,
+        VersionedEvent::Ended { gone_at, .. } => is_time(*gone_at),
+    };
+    if fits && is_time(event.at()) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("payload holds an event of a {} that is out of bounds", S::TYPE_NAME)))
+}
+
+fn is_creation<S: State>(created: &Created<S>) -> bool {
+    let has_version = (1..=i64::MAX as u64 / 2).contains(&created.version);
+    let are_known = created.participants.len() <= PARTICIPANTS_END && created.participants.iter().all(is_agent);
+    let is_short = created.meta.len() <= VERSIONED_META_BYTES_MAX && is_agent(&created.owner);
+    has_version && are_known && is_short && is_life(&created.life) && created.state.check().is_ok()
+}
+
+/// Whether all invariants hold.
+pub fn check<S: State>(value: &Versioned<S>) -> Result<(), Invariant> {
+    let rule = |holds: bool, text: &str| if holds { Ok(()) } else { Err(Invariant(text.into())) };
+    if value.history.version() == 0 {
+        return rule(value.state.is_empty(), "it has a state and no version");
+    }
+    value.state.check()?;
+    value.history.check(&value.state)?;
+    rule(is_life(&value.life), "its life is out of bounds")?;
+    rule(value.participants.len() <= PARTICIPANTS_END, "it has too many participants")?;
+    rule(value.resources.len() <= RESOURCES_END, "it owns too much")?;
+    let is_done = value.status != Status::Terminated || value.resources.is_empty();
+    rule(is_done, "it is over and owns something all the same")
+}

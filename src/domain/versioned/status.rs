@@ -1,0 +1,64 @@
+//! Where a piece of work is in its life.
+
+use serde::{Deserialize, Serialize};
+
+/// The statuses of a session. A context is always active.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Status {
+    /// At work.
+    #[default]
+    Active,
+    /// Put aside; its state can be read and written.
+    Suspended,
+    /// On its way to somebody else.
+    Migrating,
+    /// The server stopped without notice while it was at work. A participant has to look at it and resume it.
+    Recovering,
+    /// Over. Nothing changes any more, until it is removed.
+    Terminated,
+}
+
+impl Status {
+    /// All of them.
+    pub const ALL: [Status; 5] =
+        [Status::Active, Status::Suspended, Status::Migrating, Status::Recovering, Status::Terminated];
+
+    /// The words of [`ALL`](Self::ALL), upper case as the parser wants them.
+    pub const WORDS: [&'static str; 5] = ["ACTIVE", "SUSPENDED", "MIGRATING", "RECOVERING", "TERMINATED"];
+
+    /// The word in replies.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Status::Active => "active",
+            Status::Suspended => "suspended",
+            Status::Migrating => "migrating",
+            Status::Recovering => "recovering",
+            Status::Terminated => "terminated",
+        }
+    }
+
+    /// What a session may become by `LTMC.SESSION.STATUS`. Recovering is never asked for: a restart makes it so.
+    ///
+    /// ```text
+    /// active     -> suspended migrating terminated
+    /// suspended  -> active    migrating terminated
+    /// migrating  -> active    suspended terminated
+    /// recovering -> active    suspended terminated
+    /// terminated ->
+    /// ```
+    pub const fn next(self) -> &'static [Status] {
+        use Status::{Active, Migrating, Suspended, Terminated};
+        match self {
+            Status::Active => &[Suspended, Migrating, Terminated],
+            Status::Suspended => &[Active, Migrating, Terminated],
+            Status::Migrating => &[Active, Suspended, Terminated],
+            Status::Recovering => &[Active, Suspended, Terminated],
+            Status::Terminated => &[],
+        }
+    }
+
+    /// Whether it was at work, so that a stop without notice has to be looked at.
+    pub const fn is_at_work(self) -> bool {
+        matches!(self, Status::Active | Status::Migrating)
+    }
+}

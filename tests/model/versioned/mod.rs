@@ -1,0 +1,1 @@
+//! Sessions and contexts against plain maps and documents with full copies of every version.

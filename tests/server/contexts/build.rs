@@ -1,0 +1,1 @@
+//! Parts for one agent, merging, and routing.

@@ -1,0 +1,1 @@
+//! Operations on documents, reading them, and what has changed.

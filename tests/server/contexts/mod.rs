@@ -1,0 +1,7 @@
+//! Shared contexts on real servers.
+
+mod bad_input;
+mod build;
+mod documents;
+mod rebase;
+mod versions;

@@ -1,0 +1,1 @@
+//! Many writers, conflicts, and that no update is lost.

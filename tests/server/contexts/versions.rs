@@ -1,0 +1,1 @@
+//! Checkpoints, rollback, forks, pruning, and what they cost.

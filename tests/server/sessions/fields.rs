@@ -1,0 +1,1 @@
+//! Fields, versions, checkpoints, forks.

@@ -1,0 +1,1 @@
+//! Statuses, participants, resources, times to live, and the end.

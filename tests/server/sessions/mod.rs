@@ -1,0 +1,6 @@
+//! Sessions on real servers.
+
+mod bad_input;
+mod fields;
+mod life;
+mod recovery;

@@ -1,0 +1,1 @@
+//! What is found after a crash, and after an orderly stop.

@@ -1,0 +1,1 @@
+//! Sessions and contexts: what survives, what replicas get, and watching them.
