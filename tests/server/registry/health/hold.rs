@@ -22,9 +22,10 @@ fn held(server: &Server) -> bool {
 }
 
 /// Of 24 agents 20 fall silent at once. Their claims run for longer than the test.
-fn silence() -> Server {
+fn silence(settings: &str) -> Server {
     let server = Server::start();
     server.run("CONFIG SET ltmc.agent-grace-ms 31536000000 ltmc.agent-damping-half-life-ms 86400000").ok();
+    server.run(&format!("CONFIG SET {settings}")).ok();
     team(&server, 24);
     for _ in 0..24 {
         server.run("LTMC.AGENT.CLAIM r PX 60000000").array();
@@ -33,20 +34,39 @@ fn silence() -> Server {
     beat(&server, 20..24);
     set_clock(&server, TTL_MS + 1000);
     wait_for(&server, "agent.suspected", 20);
-    assert!(!held(&server), "nobody would die yet");
     beat(&server, 20..24);
     server
 }
 
-/// The first of them would die now.
+/// The silence is held, and by now the first of them would be dead.
 fn held_silence() -> Server {
-    let server = silence();
+    let server = silence("ltmc.agent-hold-agents-min 10");
+    wait_for(&server, "registry.held", 1);
     set_clock(&server, 2 * TTL_MS - 1000);
     beat(&server, 20..24);
     set_clock(&server, 2 * TTL_MS + 2000);
-    wait_for(&server, "registry.held", 1);
     beat(&server, 20..24);
     server
+}
+
+#[test]
+fn silences_too_short_for_any_death_cost_nobody_anything() {
+    let server = Server::start();
+    server.run("CONFIG SET ltmc.agent-damping-half-life-ms 86400000").ok();
+    team(&server, 12);
+    for outage in 1..=4 {
+        set_clock(&server, outage * 3 * TTL_MS / 2);
+        wait_for(&server, "registry.held", outage);
+        // The network is back for one after the other.
+        beat(&server, 0..6);
+        wait_for(&server, "registry.resumed", outage);
+        beat(&server, 6..12);
+    }
+    assert_eq!((happened(&server, "agent.suspected"), happened(&server, "agent.died")), (48, 0));
+    for n in 0..12 {
+        let agent = shown(&server, &format!("a{n}"));
+        assert_eq!((agent.get("penalty").int(), agent.get("damped").int()), (0, 0), "a{n}");
+    }
 }
 
 #[test]
@@ -174,8 +194,7 @@ fn single_deaths_go_on_elsewhere_and_before() {
 #[test]
 fn the_hold_can_be_switched_off_and_needs_a_crowd() {
     for setting in ["agent-hold-share-percent 0", "agent-hold-agents-min 21", "agent-hold-share-percent 90"] {
-        let server = silence();
-        server.run(&format!("CONFIG SET ltmc.{setting}")).ok();
+        let server = silence(&format!("ltmc.{setting}"));
         set_clock(&server, 2 * TTL_MS - 1000);
         beat(&server, 20..24);
         set_clock(&server, 2 * TTL_MS + 2000);
