@@ -30,6 +30,46 @@ impl Bytes {
     }
 }
 
+/// A text that is kept for long.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Text(Box<str>);
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl Visitor<'_> for TextVisitor {
+            type Value = Text;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Text, E> {
+                Ok(Text::from(text))
+            }
+        }
+        // Not as a string: room for one would be made before it is known whether it is there.
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
 /// User bytes made fit for a message or JSON: printable ASCII as it is, anything else as `\xNN`, cut after 64 bytes.
 pub fn printable(bytes: &[u8]) -> String {
     const SHOWN_MAX: usize = 64;

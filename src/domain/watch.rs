@@ -4,6 +4,7 @@
 //! failover. A key that comes into being begins its revisions above those of any earlier life of the same name, so that a revision
 //! of an earlier life is recognised as such.
 
+use super::id::Text;
 use super::json::Pointer;
 use super::limits::WATCH_LOG_BYTES_MAX;
 use super::{Bytes, Invariant};
@@ -56,9 +57,9 @@ impl Story {
     }
 
     /// The JSON text.
-    pub fn finish(mut self) -> Box<str> {
+    pub fn finish(mut self) -> Text {
         self.0.push('}');
-        self.0.into_boxed_str()
+        Text::from(self.0)
     }
 }
 
@@ -81,7 +82,7 @@ pub struct Log {
     /// How many events were dropped from the front.
     dropped: u64,
     /// One text for each revision after those.
-    events: VecDeque<Box<str>>,
+    events: VecDeque<Text>,
     #[serde(skip)]
     bytes: usize,
 }
@@ -90,7 +91,7 @@ pub struct Log {
 struct SavedLog {
     born: u64,
     dropped: u64,
-    events: VecDeque<Box<str>>,
+    events: VecDeque<Text>,
 }
 
 impl From<SavedLog> for Log {
@@ -102,7 +103,7 @@ impl From<SavedLog> for Log {
 
 /// Events of a log, oldest first.
 #[derive(Debug)]
-pub struct Events<'a>(std::iter::Skip<std::collections::vec_deque::Iter<'a, Box<str>>>);
+pub struct Events<'a>(std::iter::Skip<std::collections::vec_deque::Iter<'a, Text>>);
 
 impl<'a> Iterator for Events<'a> {
     type Item = &'a str;
@@ -143,7 +144,7 @@ impl Log {
     }
 
     /// Adds the event of the next revision; the oldest are dropped if there are more than `events_max` or too many bytes.
-    pub fn push(&mut self, event: Box<str>, events_max: usize) {
+    pub fn push(&mut self, event: Text, events_max: usize) {
         self.bytes += event.len();
         self.events.push_back(event);
         while self.events.len() > events_max || self.bytes > WATCH_LOG_BYTES_MAX {
@@ -171,7 +172,7 @@ impl Log {
 
     /// Bytes allocated outside the struct itself.
     pub fn heap_bytes(&self) -> usize {
-        self.events.capacity() * size_of::<Box<str>>() + self.bytes
+        self.events.capacity() * size_of::<Text>() + self.bytes
     }
 
     /// Errs if it is longer than the commands let it become.
@@ -242,7 +243,7 @@ mod tests {
     #[test]
     fn the_log_is_bounded_in_bytes() {
         let mut log = Log::new(0);
-        let event: Box<str> = "x".repeat(WATCH_LOG_BYTES_MAX / 4).into();
+        let event: Text = "x".repeat(WATCH_LOG_BYTES_MAX / 4).into();
         (0..9).for_each(|_| log.push(event.clone(), 1_000));
         assert_eq!((log.revision(), log.events.len()), (9, 4));
         assert_eq!(log.check(1_000), Ok(()));

@@ -19,6 +19,7 @@ pub fn encode_into<T: Serialize>(out: &mut Vec<u8>, value: &T) {
 /// Reads one value from the front of `bytes`; returns it with the number of bytes it took. Lengths are bounded before anything is
 /// allocated.
 pub fn decode_prefix<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), Error> {
-    bincode::serde::decode_from_slice(bytes, FORMAT)
+    // The borrowing decoder hands out texts and bytes from where they are, so a made-up length is found before it costs memory.
+    bincode::serde::borrow_decode_from_slice(bytes, FORMAT)
         .map_err(|error| Error::usage(format!("payload is corrupt: {error}")))
 }

@@ -1,8 +1,10 @@
 //! Payloads that are cut, damaged, made up or meant to hurt: refused, without a panic and without large allocations.
 
-use crate::{all_files, decode, lock, registry};
+use crate::{all_files, decode, lock, registry, versioned};
+use ltmc::domain::context::Context;
 use ltmc::domain::lock::Lock;
 use ltmc::domain::registry::Registry;
+use ltmc::domain::session::Session;
 use ltmc::domain::{Entity, Error, Stored};
 use ltmc::snapshot::frame::{self, Content, Writer};
 use ltmc::snapshot::Payload;
@@ -15,6 +17,8 @@ struct Watching;
 thread_local! {
     static LARGEST: Cell<usize> = const { Cell::new(0) };
     static LOCKS: Vec<(&'static str, Stored<Lock>)> = lock::samples().snapshots;
+    static SESSIONS: Vec<(&'static str, Stored<Session>)> = versioned::sessions().snapshots;
+    static CONTEXTS: Vec<(&'static str, Stored<Context>)> = versioned::contexts().snapshots;
     static REGISTRIES: Vec<(&'static str, Stored<Registry>)> = registry::samples().snapshots;
 }
 
@@ -59,6 +63,8 @@ fn try_decode(bytes: &[u8]) -> bool {
 fn decode_any(bytes: &[u8]) -> Result<(), Error> {
     match frame::read(bytes)?.tag {
         Registry::TYPE_TAG => REGISTRIES.with(|values| decode_and_apply(bytes, values)),
+        Session::TYPE_TAG => SESSIONS.with(|values| decode_and_apply(bytes, values)),
+        Context::TYPE_TAG => CONTEXTS.with(|values| decode_and_apply(bytes, values)),
         _ => LOCKS.with(|values| decode_and_apply(bytes, values)),
     }
 }
@@ -137,7 +143,7 @@ fn garbage_never_panics() {
     for round in 0..30_000usize {
         let garbage: Vec<u8> = (0..round % 90).map(|_| byte()).collect();
         try_decode(&garbage);
-        for tag in [Lock::TYPE_TAG, Registry::TYPE_TAG] {
+        for tag in [Lock::TYPE_TAG, Registry::TYPE_TAG, Session::TYPE_TAG, Context::TYPE_TAG] {
             try_decode(&framed(Content::Snapshot, tag, &garbage));
             try_decode(&framed(Content::Changes, tag, &garbage));
         }

@@ -10,6 +10,7 @@ mod hostile;
 mod lock;
 mod registry;
 mod samples;
+mod versioned;
 
 use ltmc::domain::{Entity, Error};
 use ltmc::snapshot::{self, frame, Payload};
@@ -38,7 +39,8 @@ fn write_if_asked(name: &str, bytes: &[u8]) {
 
 /// All files that should be there, of every version.
 fn all_files() -> Vec<(String, Vec<u8>)> {
-    let names = [names_of(&lock::samples()), names_of(&registry::samples())].concat();
+    let versioned = [names_of(&versioned::sessions()), names_of(&versioned::contexts())].concat();
+    let names = [names_of(&lock::samples()), names_of(&registry::samples()), versioned].concat();
     let of_version = |version| names.iter().map(move |name| (format!("v{version}/{name}"), read(version, name)));
     (1..=frame::FORMAT).flat_map(of_version).collect()
 }
@@ -56,6 +58,8 @@ fn decode<E: Entity>(bytes: &[u8]) -> Result<Payload<E>, Error> {
 fn values_of_every_version_are_read_and_written_as_they_were() {
     check_snapshots(&lock::samples());
     check_snapshots(&registry::samples());
+    check_snapshots(&versioned::sessions());
+    check_snapshots(&versioned::contexts());
 }
 
 fn check_snapshots<E: Entity>(samples: &Samples<E>) {
@@ -76,6 +80,8 @@ fn check_snapshots<E: Entity>(samples: &Samples<E>) {
 fn changes_of_every_version_are_read_and_written_as_they_were() {
     check_changes(&lock::samples());
     check_changes(&registry::samples());
+    check_changes(&versioned::sessions());
+    check_changes(&versioned::contexts());
 }
 
 fn check_changes<E: Entity>(samples: &Samples<E>)

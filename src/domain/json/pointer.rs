@@ -1,6 +1,6 @@
 //! JSON Pointer (RFC 6901): where in a document something is.
 
-use crate::domain::id::printable;
+use crate::domain::id::{printable, Text};
 use crate::domain::limits::{POINTER_BYTES_MAX, POINTER_DEPTH_MAX};
 use crate::domain::Error;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 /// The names and indexes on the way from the root; none is the root itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Pointer(Box<str>);
+pub struct Pointer(Text);
 
 impl Pointer {
     /// Reads a pointer: empty, or `/name/0/name`, with `~1` for a slash and `~0` for a tilde.

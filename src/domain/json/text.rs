@@ -1,9 +1,10 @@
 //! JSON as text: reading it within bounds, and how values are saved.
 
 use crate::domain::{Code, Error};
-use serde::de::{Deserializer, Error as _};
+use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
+use std::fmt;
 
 /// A JSON value that is saved as its text.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,8 +22,17 @@ impl Serialize for Json {
 
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        serde_json::from_str(&text).map(Json).map_err(D::Error::custom)
+        struct JsonVisitor;
+        impl Visitor<'_> for JsonVisitor {
+            type Value = Json;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON text")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Json, E> {
+                serde_json::from_str(text).map(Json).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(JsonVisitor)
     }
 }
 
