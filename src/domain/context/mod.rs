@@ -94,7 +94,7 @@ impl State for Doc {
     };
 
     fn apply(&mut self, change: &Vec<Edit>, stamp: &Stamp) -> JsonUndo {
-        let mut undo = JsonUndo::default();
+        let mut undo = JsonUndo::with_room(change.len());
         for edit in change {
             let seen_at = edit.seen_at();
             if let Some(back) = self.document.apply(edit.clone()) {

@@ -70,12 +70,15 @@ impl Edit {
     }
 }
 
+/// More edits than this are looked up in a set.
+const FEW: usize = 16;
+
 /// The edits that undo one or more versions of a document, in the order in which what they undo happened.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Vec<Edit>", into = "Vec<Edit>")]
 pub struct Undo {
     edits: Vec<Edit>,
-    /// Places that are restored as a whole.
+    /// Places that are restored as a whole; empty as long as there are few edits, which are looked through.
     restored: BTreeSet<Pointer>,
     moves_elements: bool,
     bytes: usize,
@@ -96,6 +99,11 @@ impl From<Undo> for Vec<Edit> {
 }
 
 impl Undo {
+    /// For so many edits.
+    pub fn with_room(edits: usize) -> Self {
+        Self { edits: Vec::with_capacity(edits), ..Self::default() }
+    }
+
     /// The edits, in the order in which they have to be made.
     pub fn steps(&self) -> impl Iterator<Item = &Edit> {
         self.edits.iter().rev()
@@ -106,16 +114,26 @@ impl Undo {
         self.moves_elements |= edit.moves_elements();
         // What lies in a place that is restored as a whole need not be restored for itself. As long as no element of an array has
         // moved, the same path is the same place.
-        if !self.moves_elements {
-            let is_restored = self.restored.contains(&Pointer::default())
-                || (1..=edit.path().depth()).any(|depth| self.restored.contains(&edit.path().cut(depth)));
-            if is_restored {
-                return;
-            }
-            self.restored.insert(edit.path().clone());
+        if !self.moves_elements && self.restores(edit.path()) {
+            return;
         }
         self.bytes += edit.bytes();
         self.edits.push(edit);
+        if self.moves_elements {
+            self.restored.clear();
+        } else if self.edits.len() == FEW {
+            self.restored = self.edits.iter().map(|edit| edit.path().clone()).collect();
+        } else if self.edits.len() > FEW {
+            self.restored.extend(self.edits.last().map(|edit| edit.path().clone()));
+        }
+    }
+
+    /// Whether the place is restored with another one.
+    fn restores(&self, path: &Pointer) -> bool {
+        if self.edits.len() < FEW {
+            return self.edits.iter().any(|edit| edit.path().covers(path));
+        }
+        (0..=path.depth()).any(|depth| self.restored.contains(&path.cut(depth)))
     }
 
     /// Adds what undoes the versions after these.

@@ -44,52 +44,72 @@ pub type Change = Vec<(Bytes, Option<Bytes>)>;
 
 /// What fields were.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(from = "BTreeMap<Bytes, Option<Bytes>>", into = "BTreeMap<Bytes, Option<Bytes>>")]
+#[serde(from = "Vec<Was>", into = "Vec<Was>")]
 pub struct Before {
-    map: BTreeMap<Bytes, Option<Bytes>>,
+    /// Few fields are a list: most versions change one.
+    few: Vec<Was>,
+    many: BTreeMap<Bytes, Option<Bytes>>,
     bytes: usize,
 }
 
-impl From<BTreeMap<Bytes, Option<Bytes>>> for Before {
-    fn from(map: BTreeMap<Bytes, Option<Bytes>>) -> Self {
-        let bytes = map.iter().map(|(name, value)| was_bytes(name, value)).sum();
-        Self { map, bytes }
+/// A field with what it was; `None` if there was none.
+type Was = (Bytes, Option<Bytes>);
+
+/// More fields than this are looked up in a map.
+const FEW: usize = 16;
+
+impl From<Vec<Was>> for Before {
+    fn from(fields: Vec<Was>) -> Self {
+        let mut before = Before { few: Vec::with_capacity(fields.len().min(FEW)), ..Before::default() };
+        fields.into_iter().for_each(|(name, value)| before.push(name, value));
+        before
     }
 }
 
-impl From<Before> for BTreeMap<Bytes, Option<Bytes>> {
+impl From<Before> for Vec<Was> {
     fn from(before: Before) -> Self {
-        before.map
+        before.few.into_iter().chain(before.many).collect()
     }
-}
-
-fn was_bytes(name: &Bytes, value: &Option<Bytes>) -> usize {
-    let value = value.as_ref().map_or(0, Bytes::heap_bytes);
-    size_of::<(Bytes, Option<Bytes>)>() * 4 / 3 + name.heap_bytes() + value
 }
 
 impl Before {
+    /// For the fields of one change.
+    fn with_room(fields: usize) -> Self {
+        Before { few: Vec::with_capacity(fields.min(FEW)), ..Before::default() }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&Bytes, &Option<Bytes>)> {
+        self.few.iter().map(|(name, value)| (name, value)).chain(&self.many)
+    }
+
     /// The fields that it brings back.
     pub fn names(&self) -> impl Iterator<Item = &Bytes> {
-        self.map.keys()
+        self.iter().map(|(name, _)| name)
     }
 
     fn push(&mut self, name: Bytes, value: Option<Bytes>) {
         // What it was first is what counts.
-        if let std::collections::btree_map::Entry::Vacant(entry) = self.map.entry(name) {
-            self.bytes += was_bytes(entry.key(), &value);
-            entry.insert(value);
+        if self.many.contains_key(&name) || self.few.iter().any(|(known, _)| *known == name) {
+            return;
+        }
+        let value_bytes = value.as_ref().map_or(0, Bytes::heap_bytes);
+        self.bytes += name.heap_bytes() + value_bytes;
+        if self.many.is_empty() && self.few.len() < FEW {
+            self.few.push((name, value));
+        } else {
+            self.many.extend(std::mem::take(&mut self.few));
+            self.many.insert(name, value);
         }
     }
 }
 
 impl Undo for Before {
     fn absorb(&mut self, later: Self) {
-        later.map.into_iter().for_each(|(name, value)| self.push(name, value));
+        later.few.into_iter().chain(later.many).for_each(|(name, value)| self.push(name, value));
     }
 
     fn heap_bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.few.len() * size_of::<Was>() + self.many.len() * size_of::<Was>() * 4 / 3
     }
 }
 
@@ -159,7 +179,7 @@ impl State for Fields {
     };
 
     fn apply(&mut self, change: &Change, _stamp: &Stamp) -> Before {
-        let mut before = Before::default();
+        let mut before = Before::with_room(change.len());
         for (name, value) in change {
             let was = self.set(name, value.clone());
             before.push(name.clone(), was);
@@ -168,8 +188,8 @@ impl State for Fields {
     }
 
     fn undo(&mut self, undo: &Before) -> Option<Before> {
-        let mut back = Before::default();
-        for (name, value) in &undo.map {
+        let mut back = Before::with_room(undo.few.len());
+        for (name, value) in undo.iter() {
             let was = self.set(name, value.clone());
             back.push(name.clone(), was);
         }
