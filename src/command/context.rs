@@ -310,7 +310,7 @@ fn has_tags<S: State>(value: &Versioned<S>, tags: &[&[u8]]) -> bool {
     tags.iter().all(has)
 }
 
-/// The part of what was merged that fits the budget, by what all sources know of who touched what.
+/// The part of what was merged that fits the budget, by what the source that was changed last knows of who touched what.
 fn fit(merged: &Value, read: &[ReadSource], asked: &Generation) -> Value {
     let version = read.iter().map(|source| source.version).max().unwrap_or(0);
     let empty = Touches::default();

@@ -262,9 +262,9 @@ pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Stored<E>) {
     }
 }
 
-/// A value that comes from a file after a stop without notice.
+/// A value that comes from a file after a stop without notice. To a replica its primary says what it is.
 fn note_found<E: Entity>(node: &mut Node, key: Key) {
-    if E::RECOVERS && node.recovers {
+    if E::RECOVERS && node.recovers && !node.replica {
         node.found.insert(key.id());
     }
 }
