@@ -38,6 +38,16 @@ fn parse_paths(args: &mut Args) -> Result<Vec<Pointer>, Error> {
     args.list("PATH", 1, PATHS_MAX)?.iter().map(|path| Pointer::parse(path)).collect()
 }
 
+/// The next argument as JSON. What is longer than a document may be is not even read.
+fn read_json(name: &str, args: &mut Args, bounds: &Bounds) -> Result<Value, Error> {
+    let json = args.bytes(name)?;
+    if json.len() > bounds.bytes_max {
+        let what = format!("{name} of {} bytes", json.len());
+        return Err(Error::limit("context-bytes-max", &what, bounds.bytes_max as u64));
+    }
+    text::read(name, json, bounds.depth_max)
+}
+
 fn json_reply(value: &Value) -> Reply {
     Reply::Bytes(value.to_string().into_bytes())
 }
@@ -52,7 +62,7 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(option) = args.option(&WORDS)? {
         match option {
             0 => owner = Bytes::from(cx.actor(&mut args, "OWNER")?),
-            1 => doc = text::read("DOC", args.text("DOC", bounds.bytes_max)?, bounds.depth_max)?,
+            1 => doc = read_json("DOC", &mut args, &bounds)?,
             2 => meta = parse_meta(&mut args)?,
             3 => life.ttl_ms = Some(args.millis("PX", 1)?),
             4 => life.ttl_ms = Some(args.seconds("EX")?),
@@ -73,18 +83,18 @@ pub fn update<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("key")?;
     let agent = cx.actor(&mut args, "agent")?;
     let bounds = bounds(cx);
-    let (expected, ops) = parse_ops(&mut args, bounds.depth_max)?;
+    let (expected, ops) = parse_ops(&mut args, &bounds)?;
     let (key, at) = (cx.key(1), cx.now());
     existing::<Doc, H>(cx.node, cx.host, key)?;
     let event = try_on(cx.host, key, |context: &mut Context| update_rules(context, agent, ops, expected, bounds, at))??;
     apply_version(cx, key, event)
 }
 
-fn parse_ops(args: &mut Args, depth_max: usize) -> Result<(Option<Version>, Vec<Op>), Error> {
+fn parse_ops(args: &mut Args, bounds: &Bounds) -> Result<(Option<Version>, Vec<Op>), Error> {
     const WORDS: [&str; 8] = ["IFVERSION", "MERGE", "PATCH", "SET", "DEL", "APPEND", "INCRBY", "REPLACE"];
     let (mut expected, mut ops) = (None, Vec::new());
     let path = |args: &mut Args| Pointer::parse(args.bytes("path")?);
-    let json = |name: &str, args: &mut Args| text::read(name, args.bytes(name)?, depth_max);
+    let json = |name: &str, args: &mut Args| read_json(name, args, bounds);
     while let Some(word) = args.repeated(&WORDS)? {
         let op = match word {
             0 if expected.is_some() => return Err(args.twice("IFVERSION")),

@@ -6,7 +6,7 @@ use crate::domain::versioned::{decide, Version, VersionedEvent};
 use crate::domain::watch::json_text;
 use crate::domain::{Bytes, Error, Millis};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a session may at most be.
 #[derive(Debug, Clone, Copy)]
@@ -52,20 +52,19 @@ fn check_name(name: &[u8]) -> Result<(), Error> {
 }
 
 fn check_bounds(state: Option<&Fields>, change: &Change, bounds: &Bounds) -> Result<(), Error> {
-    let new: BTreeSet<&Bytes> = change
-        .iter()
-        .map(|(name, _)| name)
-        .filter(|name| state.is_none_or(|state| state.get(name).is_none()))
-        .collect();
-    let count = state.map_or(0, Fields::count) + new.len();
+    // Of several values for a field the last counts.
+    let fields: BTreeMap<&Bytes, &Option<Bytes>> = change.iter().map(|(name, value)| (name, value)).collect();
+    let (mut count, mut bytes) = (state.map_or(0, Fields::count), state.map_or(0, Fields::text_bytes));
+    for (name, value) in fields {
+        match state.and_then(|state| state.get(name)) {
+            Some(before) => bytes -= before.len(),
+            None => (count, bytes) = (count + 1, bytes + name.len()),
+        }
+        bytes += value.as_ref().map_or(0, |value| value.len());
+    }
     if count as u64 > bounds.fields_max {
         return Err(Error::limit("session-fields-max", "so many fields of one session", bounds.fields_max));
     }
-    // What is replaced is counted as if it stayed: a bound that is met a little early.
-    let added: usize =
-        change.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, |value| value.len())).sum();
-    let replaced: usize = change.iter().filter_map(|(name, _)| Some(name.len() + state?.get(name)?.len())).sum();
-    let bytes = (state.map_or(0, Fields::text_bytes) + added).saturating_sub(replaced);
     if bytes as u64 > bounds.bytes_max {
         return Err(Error::limit("session-bytes-max", &format!("{bytes} bytes in one session"), bounds.bytes_max));
     }

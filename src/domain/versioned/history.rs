@@ -137,9 +137,11 @@ impl<U: Undo> History<U> {
 
     /// A checkpoint by its number, or the newest with a name.
     pub fn find_checkpoint(&self, text: &[u8]) -> Option<(CheckpointId, &Checkpoint)> {
-        let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<CheckpointId>().ok());
+        let is_plain = text.iter().all(u8::is_ascii_digit) && text.first() != Some(&b'0');
+        let number = std::str::from_utf8(text).ok().filter(|_| is_plain).and_then(|text| text.parse().ok());
         let by_number = number.and_then(|id| Some((id, self.checkpoints.get(&id)?)));
-        by_number.or_else(|| self.checkpoints().rev().find(|(_, checkpoint)| *checkpoint.name == *text))
+        let is_named = |(_, checkpoint): &(CheckpointId, &Checkpoint)| !text.is_empty() && *checkpoint.name == *text;
+        by_number.or_else(|| self.checkpoints().rev().find(is_named))
     }
 
     /// A checkpoint by its number.

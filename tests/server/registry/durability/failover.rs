@@ -226,7 +226,6 @@ fn a_replica_decides_nothing_but_shows_who_is_silent() {
     assert_same("the primary decided", &primary.dataset(), &replica.dataset());
 }
 
-// BUG: `Registry::last_fence` is not saved, so a load knows the fences and epochs only of what is still there.
 #[test]
 fn fences_of_claims_that_were_given_back_do_not_come_again_after_a_load() {
     let mut server = Server::start();
