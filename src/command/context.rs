@@ -63,7 +63,7 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         match option {
             0 => owner = Bytes::from(cx.actor(&mut args, "OWNER")?),
             1 => doc = read_json("DOC", &mut args, &bounds)?,
-            2 => meta = parse_meta(&mut args)?,
+            2 => meta = parse_meta(&mut args, bounds.depth_max)?,
             3 => life.ttl_ms = Some(args.millis("PX", 1)?),
             4 => life.ttl_ms = Some(args.seconds("EX")?),
             _ => life.is_sliding = true,

@@ -222,7 +222,7 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
         trial.check().map_err(|broken| Error::usage(format!("payload does not fit this key: {}", broken.0)))?;
     }
     change_value::<E, H>(cx.node, cx.host, key, changes)?;
-    note_found::<E>(cx.node, key);
+    note_found::<E>(cx.node, key, &mut cx.host.write::<E>(key)?.state);
     cx.host.replicate::<E>(key, changes);
     tell_watchers::<E, H>(cx.node, cx.host, key, changes);
     settle_applied::<E, H>(cx, key, changes.len());
@@ -232,6 +232,7 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
 /// Puts a whole value that another node or a file sent under `key`.
 pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, mut stored: Stored<E>) -> Result<(), Error> {
     stored.state.loaded(cx.now());
+    note_found::<E>(cx.node, key, &mut stored.state);
     cx.host.put(key, stored)?;
     if let Some(stored) = cx.host.read::<E>(key)? {
         note_value(cx.node, key, stored);
@@ -252,7 +253,6 @@ fn settle_applied<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: usize) 
 
 /// Learns what a value means for this process: its fences, deadlines and connections. Called for every value that is loaded.
 pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Stored<E>) {
-    note_found::<E>(node, key);
     node.fences.observe(stored.state.last_fence());
     for connection in stored.state.connections() {
         node.ties.tie(connection, key.id());
@@ -262,10 +262,12 @@ pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Stored<E>) {
     }
 }
 
-/// A value that comes from a file after a stop without notice. To a replica its primary says what it is.
-fn note_found<E: Entity>(node: &mut Node, key: Key) {
+/// A value that comes from a file after a stop without notice is told of that, and looked at soon. To a replica its primary says what
+/// it is.
+pub fn note_found<E: Entity>(node: &mut Node, key: Key, state: &mut E) {
     if E::RECOVERS && node.recovers && !node.replica {
-        node.found.insert(key.id());
+        state.found();
+        node.look_at_soon(key.id());
     }
 }
 

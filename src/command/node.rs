@@ -11,7 +11,7 @@ use crate::domain::registry::queue::ClaimQueues;
 use crate::domain::registry::time::View;
 use crate::domain::{Connection, Db, Error, Fences, KeyId, Millis, Service};
 use crate::observe::Metrics;
-use ahash::{AHashMap, AHashSet};
+use ahash::AHashMap;
 use std::collections::{BTreeSet, VecDeque};
 
 /// The state of one server process.
@@ -47,8 +47,6 @@ pub struct Node {
     pub since: Millis,
     /// Whether the server stopped without notice before: what is loaded from its files has to be told.
     pub recovers: bool,
-    /// What was loaded then and has not been told yet.
-    pub found: AHashSet<KeyId>,
     /// Where random choices come from.
     pub seed: u64,
     /// When the module was loaded, unix microseconds; names this process in [`Connection`].
@@ -186,8 +184,6 @@ impl Node {
         self.since = self.now();
         self.forget_strangers();
         self.look_at_all_waited_for(|_| true);
-        let found: Vec<KeyId> = self.found.iter().cloned().collect();
-        found.into_iter().for_each(|key| self.look_at_soon(key));
     }
 
     /// The connections of other processes are gone for good: what is tied to them ends.

@@ -8,7 +8,7 @@ use super::versioned::{
     apply, apply_version, common_fields, create as create_value, existing, keep, live, parse_meta, LifeAsked,
 };
 use super::versioned_serve::{end as end_session, end_if_over};
-use super::{Host, Key, Node, Reply};
+use super::{Host, Key, Reply};
 use crate::domain::json::text;
 use crate::domain::limits::{ID_BYTES_MAX, PARTICIPANTS_END, RESULTS_MAX};
 use crate::domain::session::decide::{self as fields_rules, Bounds};
@@ -30,15 +30,14 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("key")?;
     let (mut participants, mut state, mut meta) = (Vec::new(), Fields::default(), Bytes::EMPTY);
     let mut life = LifeAsked::default();
-    let bounds = bounds(cx);
+    let (bounds, depth_max) = (bounds(cx), cx.node.settings.get(Setting::JsonDepthMax) as usize);
     while let Some(option) = args.option(&WORDS)? {
         match option {
             0 => participants = parse_agents(&mut args)?,
             1 => {
-                let depth_max = cx.node.settings.get(Setting::JsonDepthMax) as usize;
                 state = fields_rules::first_state(text::read("STATE", args.bytes("STATE")?, depth_max)?, &bounds)?;
             }
-            2 => meta = parse_meta(&mut args)?,
+            2 => meta = parse_meta(&mut args, depth_max)?,
             3 => life.ttl_ms = Some(args.millis("PX", 1)?),
             4 => life.ttl_ms = Some(args.seconds("EX")?),
             5 => life.is_sliding = true,
@@ -148,7 +147,7 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let session = &stored.state;
     let resources = session.resources().iter().map(|resource| Reply::bytes(resource));
     let fields = [
-        ("status", Reply::text(shown_status(cx.node, key, session).word())),
+        ("status", Reply::text(session.status().word())),
         ("version", Reply::number(session.version())),
         ("fields", Reply::number(session.state().count() as u64)),
         ("bytes", Reply::number(session.state().text_bytes() as u64)),
@@ -165,9 +164,7 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, at) = (cx.key(1), cx.now());
     if cx.args.len() == 2 {
         let session = live::<Fields, H>(cx.node, cx.host, key)?;
-        return Ok(Outcome::Reply(
-            session.map_or(Reply::Nil, |session| Reply::text(shown_status(cx.node, key, session).word())),
-        ));
+        return Ok(Outcome::Reply(session.map_or(Reply::Nil, |session| Reply::text(session.status().word()))));
     }
     let status = Status::ALL[args.word("status", &Status::WORDS)?];
     args.finish()?;
@@ -180,16 +177,6 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         event => commit::<Session, H>(cx.node, cx.host, key, event)?,
     }
     Ok(Outcome::Reply(Reply::text(status.word())))
-}
-
-/// After a stop without notice a session is recovering even before the scheduler has decided that.
-fn shown_status(node: &Node, key: Key, session: &Session) -> Status {
-    let was_found = !node.found.is_empty() && node.found.contains(&key.id());
-    if was_found && session.status().is_at_work() {
-        Status::Recovering
-    } else {
-        session.status()
-    }
 }
 
 /// `LTMC.SESSION.TOUCH`

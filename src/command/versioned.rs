@@ -93,12 +93,12 @@ impl LifeAsked {
 }
 
 /// `META json`, as it was given; empty for null.
-pub fn parse_meta(args: &mut Args) -> Result<Bytes, Error> {
+pub fn parse_meta(args: &mut Args, depth_max: usize) -> Result<Bytes, Error> {
     let text = args.text("META", VERSIONED_META_BYTES_MAX)?;
     if text.is_empty() {
         return Ok(Bytes::EMPTY);
     }
-    let value = crate::domain::json::text::read("META", text, 64)?;
+    let value = crate::domain::json::text::read("META", text, depth_max)?;
     Ok(if value.is_null() { Bytes::EMPTY } else { Bytes::from(text) })
 }
 

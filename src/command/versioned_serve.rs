@@ -11,9 +11,8 @@ use crate::domain::{Bytes, Entity, Error, KeyId, Millis};
 /// back.
 pub fn wake<S: State, H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> Result<(), Error> {
     let at = node.now();
-    let was_found = node.found.remove(key);
     let Some(stored) = host.read::<Versioned<S>>(key.into())? else { return Ok(()) };
-    if was_found && stored.state.status().is_at_work() {
+    if stored.state.is_found() {
         let event = VersionedEvent::StatusChanged { at, status: Status::Recovering };
         commit_one::<Versioned<S>, H>(node, host, key.into(), event)?;
     }

@@ -108,6 +108,9 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     /// How many allocations freeing it takes: large ones are freed by Redis in the background.
     fn free_effort(&self) -> usize;
 
+    /// The value is one that a file held when the server had stopped without notice.
+    fn found(&mut self) {}
+
     /// The value was loaded, restored or received whole at `now`.
     fn loaded(&mut self, _now: Millis) {}
 

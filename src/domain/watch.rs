@@ -5,7 +5,7 @@
 //! of an earlier life is recognised as such.
 
 use super::id::Text;
-use super::json::Pointer;
+use super::json::pointer::{index, Pointer};
 use super::limits::WATCH_LOG_BYTES_MAX;
 use super::{Bytes, Invariant};
 use serde::{Deserialize, Serialize};
@@ -116,16 +116,26 @@ impl<'a> Iterator for Events<'a> {
 /// Whether an event concerns a place: those that say where something has changed only if it is there.
 pub fn concerns(event: &str, place: &Pointer) -> bool {
     let Ok(story) = serde_json::from_str::<Value>(event) else { return true };
-    let path_of =
-        |edit: &Value| edit.get("path").and_then(Value::as_str).and_then(|path| Pointer::parse(path.as_bytes()).ok());
     if let Some(edits) = story.get("edits").and_then(Value::as_array) {
-        return edits.iter().filter_map(path_of).any(|path| path.touches(place));
+        return edits.iter().any(|edit| edit_concerns(edit, place));
     }
     // The fields of a session are its first level.
     let field = place.cut(1);
     let names = ["set", "deleted"].into_iter().filter_map(|what| story.get(what)?.as_array());
     let mut names = names.flatten().filter_map(Value::as_str).peekable();
     names.peek().is_none() || field.is_root() || names.any(|name| Pointer::default().child(name) == field)
+}
+
+/// Whether an edit is at, around or inside a place, or moves the element of an array that is there.
+fn edit_concerns(edit: &Value, place: &Pointer) -> bool {
+    let text = |name: &str| edit.get(name).and_then(Value::as_str);
+    let Some(path) = text("path").and_then(|path| Pointer::parse(path.as_bytes()).ok()) else { return true };
+    let moves = || {
+        let (array, at) = path.split()?;
+        let (at, part) = (index(&at)?, place.parts().nth(array.depth())?);
+        Some(text("op") != Some("set") && array.covers(place) && index(&part)? >= at)
+    };
+    path.touches(place) || moves().unwrap_or(false)
 }
 
 /// What a watcher has missed.
@@ -232,6 +242,10 @@ mod tests {
             [("", true), ("/a", true), ("/a/b/c", true), ("/c", true), ("/a/c", false), ("/d", false)]
         {
             assert_eq!(concerns(changed, &at(place)), expected, "{place}");
+        }
+        let moved = r#"{"edits":[{"op":"insert","path":"/l/1","value":1}]}"#;
+        for (place, expected) in [("/l", true), ("/l/1", true), ("/l/2/x", true), ("/l/0", false), ("/m/2", false)] {
+            assert_eq!(concerns(moved, &at(place)), expected, "{place}");
         }
         let set = r#"{"set":["x/y"],"deleted":["z"]}"#;
         for (place, expected) in [("", true), ("/x~1y", true), ("/z/more", true), ("/x", false)] {

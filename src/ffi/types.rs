@@ -132,6 +132,7 @@ extern "C" fn rdb_load<E: Entity>(io: *mut rm::RedisModuleIO, version: c_int) ->
         state::with_node(|node| {
             stored.state.loaded(node.now());
             if let Some(key) = key_of(io) {
+                dispatch::note_found(node, (&key).into(), &mut stored.state);
                 dispatch::note_value(node, (&key).into(), &stored);
             }
         });

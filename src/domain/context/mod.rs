@@ -108,7 +108,11 @@ impl State for Doc {
     fn undo(&mut self, undo: &JsonUndo) -> Option<JsonUndo> {
         let mut back = JsonUndo::default();
         for edit in undo.steps() {
-            back.push(self.document.apply(edit.clone())?);
+            // What came and went between the two versions is gone already.
+            let is_gone = matches!(edit, Edit::Drop { path } if path.find(self.root()).is_none());
+            if !is_gone {
+                back.push(self.document.apply(edit.clone())?);
+            }
         }
         Some(back)
     }

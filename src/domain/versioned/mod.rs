@@ -130,6 +130,9 @@ pub struct Versioned<S: State> {
     changed_at: Millis,
     changed_by: Bytes,
     stays: bool,
+    /// Whether this process found it in a file after a stop without notice, and has not decided about that yet.
+    #[serde(skip)]
+    is_found: bool,
 }
 
 /// So much longer than its life a value that owns something stays a key: the primary has to give that back first, ms.
@@ -191,9 +194,18 @@ impl<S: State> Versioned<S> {
         (self.changed_at, &self.changed_by)
     }
 
-    /// Its status.
+    /// Its status. After a stop without notice it is recovering even before that is decided.
     pub fn status(&self) -> Status {
-        self.status
+        if self.is_found {
+            Status::Recovering
+        } else {
+            self.status
+        }
+    }
+
+    /// Whether it has yet to be decided that it is recovering.
+    pub fn is_found(&self) -> bool {
+        self.is_found
     }
 
     /// Whether its life is over at `now`, even if it is still there.
@@ -311,11 +323,11 @@ impl<S: State> Entity for Versioned<S> {
             }
             VersionedEvent::Touched { at, ttl_ms } => self.life.renew(*at, *ttl_ms),
             VersionedEvent::StatusChanged { at, status } => {
-                self.status = *status;
+                (self.status, self.is_found) = (*status, false);
                 self.life.used(*at);
             }
             VersionedEvent::Ended { gone_at, .. } => {
-                self.status = Status::Terminated;
+                (self.status, self.is_found) = (Status::Terminated, false);
                 self.resources.clear();
                 self.participants.clear();
                 self.life = Life { ends_at: Some(*gone_at), ..Life::default() };
@@ -373,6 +385,10 @@ impl<S: State> Entity for Versioned<S> {
 
     fn free_effort(&self) -> usize {
         self.state.free_effort() + self.history.recent_versions() + self.history.checkpoints().len()
+    }
+
+    fn found(&mut self) {
+        self.is_found = self.status.is_at_work();
     }
 
     fn check(&self) -> Result<(), Invariant> {
