@@ -17,7 +17,9 @@ use crate::domain::context::generate::{generate as generate_doc, Source};
 use crate::domain::context::route::knowledge;
 use crate::domain::context::touches::Touches;
 use crate::domain::context::{Context, Doc};
+use crate::domain::id::printable;
 use crate::domain::json::attempt::Bounds;
+use crate::domain::json::document::Size;
 use crate::domain::json::{patch, text, Op, Pointer};
 use crate::domain::limits::{AGENT_LABELS_MAX, PATHS_MAX, SOURCES_MAX};
 use crate::domain::registry::find::{find_worthiest, Sort};
@@ -26,6 +28,7 @@ use crate::domain::session::Fields;
 use crate::domain::versioned::{Created, Life, State, Version, Versioned};
 use crate::domain::{Bytes, Entity, Error, Millis};
 use serde_json::{Map, Number, Value};
+use std::collections::BTreeSet;
 
 fn bounds<H: Host>(cx: &Cx<H>) -> Bounds {
     Bounds {
@@ -71,7 +74,7 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     args.exclusive(&WORDS, &[3, 4])?;
     let (at, keep) = (cx.now(), keep(cx.node));
-    let participants = if owner.is_empty() { Vec::new() } else { vec![owner.clone()] };
+    let participants = if owner.is_empty() { Vec::new() } else { vec![(owner.clone(), Bytes::EMPTY)] };
     let (life, state) = (life.begin(at)?, Doc::new(doc));
     bounds.check(state.document())?;
     create_value(cx, cx.key(1), Created { at, owner, state, version: 1, meta, participants, life, keep, stays: true })
@@ -225,6 +228,9 @@ pub fn route<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(agent.map_or(Reply::Nil, |agent| Reply::bytes(&agent))))
 }
 
+/// All sources together may have so many times the bytes that a document may have.
+const SOURCES_SHARE: usize = 4;
+
 /// What `LTMC.CTX.GENERATE` asks for besides its keys.
 #[derive(Default)]
 struct Generation<'a> {
@@ -243,14 +249,23 @@ pub fn generate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(option) = args.option(&["BUDGET", "FOR", "TAGS"])? {
         match option {
             0 => asked.budget = Some(args.number("BUDGET", 1, u64::from(u32::MAX))? as usize),
-            1 => asked.agent = args.id("FOR")?,
+            1 => asked.agent = cx.actor(&mut args, "FOR")?,
             _ => asked.tags = args.list("TAGS", 1, AGENT_LABELS_MAX)?.to_vec(),
         }
     }
     let dest = cx.key(1);
-    let mut read = Vec::with_capacity(numkeys);
+    let (mut read, mut names, mut bytes) = (Vec::with_capacity(numkeys), BTreeSet::new(), 0);
+    let bytes_max = bounds(cx).bytes_max.saturating_mul(SOURCES_SHARE);
     for index in first..first + numkeys {
-        read.extend(read_source(cx, cx.key(index), &asked.tags)?);
+        let key = cx.key(index);
+        if !names.insert(key.name) {
+            return Err(Error::usage(format!("the key '{}' is given twice", printable(key.name))));
+        }
+        read.extend(read_source(cx, key, &asked.tags)?);
+        bytes += read.last().map_or(0, |source: &ReadSource| Size::of(&source.root).text);
+        if bytes > bytes_max {
+            return Err(Error::limit("context-bytes-max", &format!("sources of {bytes} bytes"), bytes_max as u64));
+        }
     }
     let sources: Vec<Source> = read.iter().map(ReadSource::source).collect();
     let merged = generate_doc(&sources);
@@ -266,12 +281,13 @@ struct ReadSource {
     root: Value,
     touches: Option<Touches>,
     version: Version,
+    since: Millis,
     changed_at: Millis,
 }
 
 impl ReadSource {
     fn source(&self) -> Source<'_> {
-        Source { root: self.root.clone(), touches: self.touches.as_ref(), changed_at: self.changed_at }
+        Source { root: &self.root, touches: self.touches.as_ref(), since: self.since }
     }
 }
 
@@ -286,6 +302,7 @@ fn read_source<H: Host>(cx: &mut Cx<H>, key: Key, tags: &[&[u8]]) -> Result<Opti
                 root,
                 touches: None,
                 version: session.version(),
+                since: session.changed().0,
                 changed_at: session.changed().0,
             }))
         }
@@ -296,6 +313,7 @@ fn read_source<H: Host>(cx: &mut Cx<H>, key: Key, tags: &[&[u8]]) -> Result<Opti
                 root: context.state().root().clone(),
                 touches: Some(context.state().touches().clone()),
                 version: context.version(),
+                since: context.created_at(),
                 changed_at: context.changed().0,
             }))
         }

@@ -36,6 +36,11 @@ impl<'a, H: Host> Cx<'a, H> {
     /// Reads the id of the owner or agent that the caller acts as. With `bind-agent-to-user` it has to belong to the ACL user.
     pub fn actor<'b>(&self, args: &mut Args<'b>, name: &str) -> Result<&'b [u8], Error> {
         let id = args.id(name)?;
+        self.check_actor(id).map(|()| id)
+    }
+
+    /// Errs if the caller may not act as `id`.
+    pub fn check_actor(&self, id: &[u8]) -> Result<(), Error> {
         if self.node.settings.agents_are_bound() {
             let user = self.host.user();
             let own = id.strip_prefix(&user[..]).is_some_and(|rest| matches!(rest.first(), None | Some(b':')));
@@ -45,7 +50,7 @@ impl<'a, H: Host> Cx<'a, H> {
                 return Err(Error::new(Code::Denied, text));
             }
         }
-        Ok(id)
+        Ok(())
     }
 }
 

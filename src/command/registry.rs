@@ -6,14 +6,14 @@ use super::registry_filter::{labels, Asked, FILTER_WORDS};
 use super::registry_serve::{commit, commit_claim, is_back, settle_due};
 use super::settings::Setting;
 use super::{Host, Reply};
-use crate::domain::limits::{AGENT_LABELS_MAX, AGENT_TEXT_BYTES_MAX, CAPACITY_MAX, ID_BYTES_MAX};
+use crate::domain::limits::{AGENT_LABELS_MAX, AGENT_TEXT_BYTES_MAX, CAPACITY_MAX, ID_BYTES_MAX, REGISTRY_BYTES_MAX};
 use crate::domain::registry::capability::Capability;
 use crate::domain::registry::decide::{self, ClaimWish, Heartbeat, Introduction};
 use crate::domain::registry::find::Sort;
 use crate::domain::registry::queue::ClaimWaiter;
 use crate::domain::registry::{meta, Health, Registry, Status};
 use crate::domain::requests::request_key;
-use crate::domain::{Bytes, Error, Fence, Millis, Service};
+use crate::domain::{Bytes, Code, Error, Fence, Millis, Service};
 use smallvec::smallvec;
 use std::sync::Arc;
 
@@ -33,6 +33,12 @@ pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let max = cx.node.settings.get(Setting::RegistryAgentsMax);
     if registry.slot(id).is_none() && registry.count() as u64 >= max {
         return Err(Error::limit("registry-agents-max", "one more agent in this registry", max));
+    }
+    if registry.is_full() {
+        return Err(Error::new(
+            Code::Limit,
+            format!("the registry has {REGISTRY_BYTES_MAX} bytes, which is all that one may have"),
+        ));
     }
     let (ttl_ms, policy) = (cx.node.settings.get(Setting::AgentTtlMs), cx.node.settings.registry_policy());
     let event = decide::register(registry, id, said, ttl_ms, &policy, &mut cx.node.fences);

@@ -22,7 +22,7 @@ pub fn commit<H: Host>(
 ) -> Result<(), Error> {
     let events: Vec<RegistryEvent> = events.into_iter().collect();
     let is_waited_for = !node.claims.is_empty() && node.claims.waiting_for(&key.id()) > 0;
-    let agents = events.iter().filter(|_| is_waited_for).filter_map(RegistryEvent::agent);
+    let agents = events.iter().filter(|event| is_waited_for && event.may_free()).filter_map(RegistryEvent::agent);
     let agents: Vec<Bytes> = agents.cloned().collect();
     dispatch::commit::<Registry, H>(node, host, key, events)?;
     agents.iter().for_each(|agent| hand_out(node, host, key, agent));

@@ -35,7 +35,12 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         match option {
             0 => participants = parse_agents(&mut args)?,
             1 => {
-                state = fields_rules::first_state(text::read("STATE", args.bytes("STATE")?, depth_max)?, &bounds)?;
+                let json = args.bytes("STATE")?;
+                if json.len() as u64 > bounds.bytes_max {
+                    let what = format!("STATE of {} bytes", json.len());
+                    return Err(Error::limit("session-bytes-max", &what, bounds.bytes_max));
+                }
+                state = fields_rules::first_state(text::read("STATE", json, depth_max)?, &bounds)?;
             }
             2 => meta = parse_meta(&mut args, depth_max)?,
             3 => life.ttl_ms = Some(args.millis("PX", 1)?),
@@ -45,10 +50,16 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     args.exclusive(&WORDS, &[3, 4])?;
+    participants.iter().try_for_each(|agent| cx.check_actor(agent))?;
     let (at, keep) = (cx.now(), keep(cx.node));
     let life = life.begin(at)?;
+    let participants = with_roles(participants);
     let created = Created { at, owner: Bytes::EMPTY, state, version: 1, meta, participants, life, keep, stays: true };
     create_value(cx, cx.key(1), created)
+}
+
+fn with_roles(agents: Vec<Bytes>) -> Vec<(Bytes, Bytes)> {
+    agents.into_iter().map(|agent| (agent, Bytes::EMPTY)).collect()
 }
 
 fn parse_agents(args: &mut Args) -> Result<Vec<Bytes>, Error> {

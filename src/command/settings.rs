@@ -248,7 +248,7 @@ pub const SETTINGS: &[Row] = &[
     },
     Row {
         name: "history-bytes-max",
-        kind: Kind::Integer { default: 67_108_864, min: 1_024, max: 1_099_511_627_776 },
+        kind: Kind::Integer { default: 67_108_864, min: 1_024, max: 2_147_483_648 },
         unit: "bytes",
         doc: "Most bytes of history of a new session or context; the oldest versions go first, then checkpoints that are not pinned.",
         environment: "LTMC_HISTORY_BYTES_MAX",

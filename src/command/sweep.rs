@@ -27,24 +27,27 @@ pub fn tick<H: Host>(node: &mut Node, host: &mut H) {
     node.metrics.sweep_lag_ms = due_since.map_or(0, |since| keys_until.saturating_sub(since));
     let mut left = node.settings.get(Setting::SweepBatchMax) as usize;
     while left > 0 {
-        let Some(work) = next_piece(node, host, keys_until) else { break };
+        // In turns, so that neither a crowd of watchers nor a crowd of deadlines keeps the other waiting.
+        let Some(work) = next_piece(node, host, keys_until, left % 2 == 0) else { break };
         left = left.saturating_sub(work);
         host.release_keys();
     }
 }
 
 /// Does the next piece of work, and says how much it was. `None` if nothing is due.
-fn next_piece<H: Host>(node: &mut Node, host: &mut H, keys_until: Millis) -> Option<usize> {
+fn next_piece<H: Host>(node: &mut Node, host: &mut H, keys_until: Millis, watchers_first: bool) -> Option<usize> {
     let chore = if node.replica { None } else { node.chores.pop_front() };
     if let Some(chore) = chore {
         do_chore(node, host, chore);
         return Some(1);
     }
-    if let Some(watcher) = node.watchers.pop_woken() {
+    let due = if watchers_first { None } else { node.schedule.pop_due(node.now(), keys_until) };
+    let watcher = if due.is_none() { node.watchers.pop_woken() } else { None };
+    if let Some(watcher) = watcher {
         watch::serve(node, host, watcher);
         return Some(1);
     }
-    match node.schedule.pop_due(node.now(), keys_until)? {
+    match due.or_else(|| node.schedule.pop_due(node.now(), keys_until))? {
         Due::Key(key) => Some(look_at(node, host, &key, false)),
         Due::Changed(key) => Some(look_at(node, host, &key, true)),
         Due::Owner(key) => {

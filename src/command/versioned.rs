@@ -212,7 +212,9 @@ pub fn fork<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         Some(wanted) => decide::find_checkpoint(value, wanted)?.1,
         None => value.version(),
     };
-    let forked = value.forked(version, at).ok_or_else(Error::internal)?;
+    let mut forked = value.forked(version, at).ok_or_else(Error::internal)?;
+    // Who is bound to a name must not take others along.
+    forked.participants.retain(|(agent, _)| cx.check_actor(agent).is_ok());
     create::<S, H>(cx, dst, forked)
 }
 

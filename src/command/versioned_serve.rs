@@ -6,6 +6,7 @@ use crate::domain::lock::{decide as lock_rules, Lock};
 use crate::domain::registry::{decide as registry_rules, Registry};
 use crate::domain::versioned::{decide, State, Status, Versioned, VersionedEvent};
 use crate::domain::{Bytes, Entity, Error, KeyId, Millis};
+use std::collections::BTreeSet;
 
 /// The scheduler looks at a key: after a stop without notice its value is recovering, and at the end of its life what belongs to it is given
 /// back.
@@ -40,7 +41,9 @@ pub fn end<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key, grace_ms:
         None => return Ok(false),
     };
     let resources: Vec<Bytes> = value.resources().iter().cloned().collect();
-    let owners: Vec<Bytes> = value.participants().keys().cloned().chain([Bytes::from(key.name)]).collect();
+    // Where users are bound to their names, the name of a key is nobody's.
+    let own_name = (!node.settings.agents_are_bound()).then(|| Bytes::from(key.name));
+    let owners: BTreeSet<Bytes> = value.participants().keys().cloned().chain(own_name).collect();
     commit_one::<Versioned<S>, H>(node, host, key, event)?;
     for resource in resources {
         give_back(node, host, Key { db: key.db, name: &resource, arg: 0 }, &owners, key.name);
@@ -49,7 +52,7 @@ pub fn end<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key, grace_ms:
 }
 
 /// What the participants of a session, or the session itself under the name of its key, hold of one of its resources.
-fn give_back<H: Host>(node: &mut Node, host: &mut H, resource: Key, owners: &[Bytes], session: &[u8]) {
+fn give_back<H: Host>(node: &mut Node, host: &mut H, resource: Key, owners: &BTreeSet<Bytes>, session: &[u8]) {
     match host.kind(resource) {
         Kind::Ours(Lock::TYPE_TAG) => {
             let Ok(Some(stored)) = host.read::<Lock>(resource) else { return };

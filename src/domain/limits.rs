@@ -11,7 +11,7 @@ pub const LOCK_META_BYTES_MAX: usize = 4096;
 /// Longest JSON Pointer, bytes.
 pub const POINTER_BYTES_MAX: usize = 1024;
 /// Most parts of a JSON Pointer.
-pub const POINTER_DEPTH_MAX: usize = 64;
+pub const POINTER_DEPTH_MAX: usize = 128;
 /// Most operations of one JSON Patch.
 pub const PATCH_OPERATIONS_MAX: usize = 10_000;
 /// Longest lock path, bytes, after normalisation.
@@ -30,8 +30,10 @@ pub const LOCK_LIMIT_MAX: u64 = 1_000_000;
 pub const LOCK_LEVELS_MAX: u32 = 1_000_000;
 /// Request ids that an entity remembers for `REQID`.
 pub const REQUESTS_MAX: usize = 64;
-/// Largest payload that `LTMC.APPLY` and a load accept, bytes.
-pub const PAYLOAD_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Largest payload that `LTMC.APPLY` and a load accept, bytes: what a frame can say of its length.
+pub const PAYLOAD_BYTES_MAX: usize = u32::MAX as usize;
+/// Most bytes that a registry takes, so that it can be saved in one frame.
+pub const REGISTRY_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
 /// Panics on one key after which it is quarantined.
 pub const PANICS_PER_KEY_MAX: u8 = 3;
 /// Most edges that `LTMC.LOCK.GRAPH` lists.

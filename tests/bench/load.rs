@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::harness::{Client, Reply, Server};
 
-/// Keys that are drawn from unless names are given.
+/// How many keys a bench of locks draws from.
 pub const KEYS: usize = 10_000;
 
 /// One command of a workload, in pieces that only have to be put together.
@@ -139,11 +139,7 @@ pub struct Round {
 }
 
 impl Load {
-    pub fn connect(server: &Server, clients: usize) -> Load {
-        Load::over(server, clients, (0..KEYS).map(key))
-    }
-
-    /// The same with names of one's own.
+    /// So many connections, on keys of these names.
     pub fn over(server: &Server, clients: usize, names: impl Iterator<Item = String>) -> Load {
         let connect = |_| {
             let stream = TcpStream::connect(("127.0.0.1", server.port())).expect("the server accepts");
@@ -334,7 +330,7 @@ fn unix_ms() -> u128 {
 }
 
 /// Processor time that the main thread of a process has used, in microseconds; not a number where the system does not tell.
-fn cpu_us(pid: u32) -> f64 {
+pub fn cpu_us(pid: u32) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
     let ns = text.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());
     ns.map_or(f64::NAN, |ns| ns / 1000.0)

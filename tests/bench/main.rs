@@ -17,6 +17,7 @@ mod memory;
 mod registry;
 mod report;
 mod throughput;
+mod versioned;
 mod waiting;
 
 use std::time::Duration;
@@ -54,7 +55,7 @@ impl Options {
 
 type Bench = (&'static str, fn(&Options));
 
-const BENCHES: [Bench; 9] = [
+const BENCHES: [Bench; 12] = [
     ("pairs", throughput::lock_pairs),
     ("check-renew", throughput::single_commands),
     ("hand-off", waiting::hand_off),
@@ -64,6 +65,9 @@ const BENCHES: [Bench; 9] = [
     ("registry-find", registry::finds),
     ("registry-claim", registry::claims),
     ("registry-memory", memory::per_agent),
+    ("session", versioned::fields),
+    ("context-update", versioned::documents),
+    ("checkpoint-memory", versioned::checkpoints),
 ];
 
 fn main() {

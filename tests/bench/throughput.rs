@@ -1,8 +1,10 @@
 //! How many operations a second, against what teams use today on the same server.
 
+use std::time::Duration;
+
 use crate::harness::{Client, Server};
 use crate::load::{check_replies, key, Load, Round, Workload, KEYS};
-use crate::report::{median, table};
+use crate::report::rates;
 use crate::Options;
 
 const CLIENTS: usize = 50;
@@ -97,34 +99,28 @@ fn compare(title: &str, server: &Server, workloads: &[Workload], options: &Optio
     compare_cases(title, &cases, options);
 }
 
-/// Measures all cases in turn, round after round, so that whatever else the machine does hits them alike. The first is the yardstick;
-/// ratios are the medians of the ratios within a round.
 fn compare_cases(title: &str, cases: &[(&Server, &Workload)], options: &Options) {
+    let names: Vec<String> = (0..KEYS).map(key).collect();
+    compare_over(title, cases, &names, (options.rounds(), options.round_time()));
+}
+
+/// Measures all cases in turn on keys of these names, so many rounds of such a length, so that whatever else the machine does hits them
+/// alike. The first is the yardstick.
+pub fn compare_over(title: &str, cases: &[(&Server, &Workload)], names: &[String], (rounds, time): (usize, Duration)) {
     for pipeline in PIPELINES {
-        let mut loads: Vec<Load> = cases.iter().map(|(server, _)| Load::connect(server, CLIENTS)).collect();
-        let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); cases.len()];
+        let load = |server: &Server| Load::over(server, CLIENTS, names.iter().cloned());
+        let mut loads: Vec<Load> = cases.iter().map(|(server, _)| load(server)).collect();
+        let mut results: Vec<Vec<Round>> = vec![Vec::new(); cases.len()];
         // One round more than counts: the first only warms up.
-        for round in 0..=options.rounds() {
+        for round in 0..=rounds {
             for (at, (server, workload)) in cases.iter().enumerate() {
-                let result = loads[at].run(server, workload, pipeline, options.round_time());
+                let result = loads[at].run(server, workload, pipeline, time);
                 if round > 0 {
-                    rounds[at].push(result);
+                    results[at].push(result);
                 }
             }
         }
-        let row = |at: usize| {
-            let ratios = rounds[at].iter().zip(&rounds[0]).map(|(one, yardstick)| one.ops_per_s / yardstick.ops_per_s);
-            vec![
-                cases[at].1.name.to_string(),
-                format!("{:.0}", median(rounds[at].iter().map(|round| round.ops_per_s))),
-                format!("{:.2}", median(ratios)),
-                format!("{:.2}", median(rounds[at].iter().map(|round| round.server_us_per_op))),
-            ]
-        };
-        table(
-            &format!("{title} ({CLIENTS} clients, pipeline {pipeline})"),
-            &["", "per second", "ratio", "server us each"],
-            &(0..cases.len()).map(row).collect::<Vec<_>>(),
-        );
+        let names: Vec<&str> = cases.iter().map(|(_, workload)| workload.name).collect();
+        rates(&format!("{title} ({CLIENTS} clients, pipeline {pipeline})"), &names, &results);
     }
 }

@@ -24,7 +24,7 @@ fn created<S: State>(state: S, stays: bool) -> Change<VersionedEvent<S>> {
         state,
         version: 1,
         meta: Bytes::from(r#"{"tags":["x"],"weights":{"/a":2.5}}"#),
-        participants: vec![Bytes::from("ada"), Bytes::from("bob")],
+        participants: vec![(Bytes::from("ada"), Bytes::from("lead")), (Bytes::from("bob"), Bytes::EMPTY)],
         life,
         keep: Keep { versions_max: 3, bytes_max: 1 << 20 },
         stays,

@@ -2,6 +2,8 @@
 
 use super::harness::*;
 
+mod keys;
+
 /// Name, arity and flags of every command, as `COMMAND INFO` has them.
 const COMMANDS: &[(&str, i64, &[&str])] = &[
     ("ltmc.lock", -3, &["write", "denyoom", "fast", "blocking"]),
@@ -22,6 +24,37 @@ const COMMANDS: &[(&str, i64, &[&str])] = &[
     ("ltmc.agent.claim", -4, &["write", "denyoom", "blocking"]),
     ("ltmc.agent.release", -3, &["write", "fast"]),
     ("ltmc.agent.stats", 2, &["readonly"]),
+    ("ltmc.session.create", -2, &["write", "denyoom", "fast"]),
+    ("ltmc.session.set", -4, &["write", "denyoom", "fast"]),
+    ("ltmc.session.get", -2, &["readonly", "fast"]),
+    ("ltmc.session.del", -3, &["write", "fast"]),
+    ("ltmc.session.info", 2, &["readonly"]),
+    ("ltmc.session.status", -2, &["write", "fast"]),
+    ("ltmc.session.join", -3, &["write", "denyoom", "fast"]),
+    ("ltmc.session.leave", 3, &["write", "fast"]),
+    ("ltmc.session.touch", -2, &["write", "fast"]),
+    ("ltmc.session.own", -3, &["write", "denyoom", "fast"]),
+    ("ltmc.session.disown", -3, &["write", "fast"]),
+    ("ltmc.session.checkpoint", -2, &["write", "denyoom", "fast"]),
+    ("ltmc.session.checkpoints", 2, &["readonly"]),
+    ("ltmc.session.restore", -3, &["write", "denyoom"]),
+    ("ltmc.session.fork", -3, &["write", "denyoom"]),
+    ("ltmc.session.prune", -4, &["write"]),
+    ("ltmc.session.end", -2, &["write"]),
+    ("ltmc.ctx.create", -2, &["write", "denyoom"]),
+    ("ltmc.ctx.join", -3, &["write", "denyoom", "fast"]),
+    ("ltmc.ctx.leave", 3, &["write", "fast"]),
+    ("ltmc.ctx.update", -5, &["write", "denyoom"]),
+    ("ltmc.ctx.get", -2, &["readonly"]),
+    ("ltmc.ctx.diff", -3, &["readonly"]),
+    ("ltmc.ctx.generate", -4, &["write", "denyoom"]),
+    ("ltmc.ctx.build", -4, &["readonly"]),
+    ("ltmc.ctx.route", -3, &["readonly"]),
+    ("ltmc.ctx.checkpoint", -2, &["write", "denyoom", "fast"]),
+    ("ltmc.ctx.checkpoints", 2, &["readonly"]),
+    ("ltmc.ctx.rollback", -3, &["write", "denyoom"]),
+    ("ltmc.ctx.fork", -3, &["write", "denyoom"]),
+    ("ltmc.ctx.prune", -4, &["write"]),
     ("ltmc.watch", -5, &["readonly", "blocking"]),
     ("ltmc.guard", -4, &["write"]),
     ("ltmc.status", 1, &["readonly", "fast", "stale"]),
@@ -132,154 +165,17 @@ fn every_command_is_documented() {
     {
         assert!(shown.contains(&format!("\"{part}\"")), "{part} in {shown}");
     }
-}
-
-#[test]
-fn the_keys_of_every_command_are_found() {
-    let server = Server::start();
-    for (line, keys) in [
-        ("LTMC.LOCK k a", "k"),
-        ("LTMC.LOCK k a SHARED PX 5", "k"),
-        ("LTMC.LOCK k a PX 5 REGISTRY r", "k r"),
-        ("LTMC.LOCK k a registry r PX 5", "k r"),
-        ("LTMC.UNLOCK k a", "k"),
-        ("LTMC.LOCK.RENEW k a TOKEN 2 PX 5", "k"),
-        ("LTMC.LOCK.CONVERT k a TOKEN 2 SHARED", "k"),
-        ("LTMC.LOCK.CHECK k 2", "k"),
-        ("LTMC.LOCK.INFO k", "k"),
-        ("LTMC.MLOCK a 2 x y", "x y"),
-        ("LTMC.MLOCK a 2 x y EXCLUSIVE REGISTRY r", "x y r"),
-        ("LTMC.LOCK.BREAK k", "k"),
-        ("LTMC.REGISTER k a CAPS 2 x y", "k"),
-        ("LTMC.DEREGISTER k a", "k"),
-        ("LTMC.HEARTBEAT k a STATUS IDLE", "k"),
-        ("LTMC.AGENT.GET k a", "k"),
-        ("LTMC.AGENT.LIST k", "k"),
-        ("LTMC.AGENT.FIND k CAPS 1 x", "k"),
-        ("LTMC.AGENT.CLAIM k PX 5 REF x", "k"),
-        ("LTMC.AGENT.RELEASE k 2", "k"),
-        ("LTMC.AGENT.STATS k", "k"),
-        ("LTMC.WATCH 1 k SINCE $", "k"),
-        ("LTMC.WATCH 2 x y SINCE 0 $ COUNT 5 BLOCK 1", "x y"),
-        ("LTMC.GUARD k 5 LTMC.AGENT.CLAIM r PX 5", "k r"),
-        ("LTMC.GUARD k 5 MSET a 1 b 2", "k a b"),
-        ("LTMC.GUARD k 5 GET doc", "k doc"),
-        ("LTMC.GUARD k 5 PING", "k"),
-        ("LTMC.GUARD k 5 LTMC.MLOCK me 2 x y", "k x y"),
-        ("LTMC.APPLY k payload", "k"),
-        ("LTMC.REPAIR k", "k"),
-        ("LTMC.DEBUG PANIC k", "k"),
+    for (command, parts) in [
+        ("LTMC.SESSION.CREATE", "PARTICIPANTS STATE META PX EX SLIDING MAXLIFE"),
+        ("LTMC.CTX.UPDATE", "IFVERSION MERGE PATCH SET DEL APPEND INCRBY REPLACE oneof"),
+        ("LTMC.CTX.GENERATE", "BUDGET FOR TAGS"),
+        ("LTMC.CTX.ROUTE", "CAPS ANYCAP TAGS STATUS META MINFREE EXCLUDE SORT PATH"),
     ] {
-        let mut found = words(&server.run(&format!("COMMAND GETKEYS {line}")));
-        let mut expected: Vec<&str> = keys.split(' ').collect();
-        found.sort();
-        expected.sort();
-        assert_eq!(found, expected, "{line}");
-    }
-    for line in ["LTMC.STATUS", "LTMC.LOCK.GRAPH", "LTMC.EXPLAIN payload"] {
-        assert!(server.run(&format!("COMMAND GETKEYS {line}")).is_error(), "{line}");
-    }
-    for line in [
-        "LTMC.MLOCK a 99 x",
-        "LTMC.MLOCK a -1 x",
-        "LTMC.WATCH 99 x SINCE 0",
-        "LTMC.WATCH -1 x SINCE 0",
-        "LTMC.WATCH x x SINCE 0",
-        "LTMC.GUARD k 5 NOSUCHCOMMAND",
-    ] {
-        server.run(&format!("COMMAND GETKEYS {line}"));
-    }
-    server.run("PING");
-}
-
-#[test]
-fn key_patterns_hold_for_every_key_of_a_command() {
-    let server = Server::start();
-    server.run("ACL SETUSER agent on >p ~a:* +@all").ok();
-    let fence = server.run("LTMC.LOCK a:lock agent PX 600000").int();
-    let outside = server.run("LTMC.LOCK b:lock agent PX 600000").int();
-    let mut agent = server.client();
-    agent.auth("agent", "p");
-    for line in [
-        "LTMC.LOCK b agent",
-        "LTMC.LOCK.INFO b:lock",
-        "LTMC.MLOCK agent 2 a:1 b:1",
-        "LTMC.LOCK a:1 agent REGISTRY b:agents",
-        "LTMC.REGISTER b:agents agent",
-        "LTMC.DEREGISTER b:agents agent",
-        "LTMC.HEARTBEAT b:agents agent",
-        "LTMC.AGENT.GET b:agents agent",
-        "LTMC.AGENT.LIST b:agents",
-        "LTMC.AGENT.FIND b:agents",
-        "LTMC.AGENT.CLAIM b:agents PX 5",
-        "LTMC.AGENT.RELEASE b:agents 2",
-        "LTMC.AGENT.STATS b:agents",
-        "LTMC.WATCH 1 b:agents SINCE 0",
-        "LTMC.WATCH 2 a:agents b:agents SINCE 0 0",
-        "LTMC.WATCH 2 a:agents b:agents SINCE 0 0 BLOCK 0",
-        &format!("LTMC.LOCK.CHECK b:lock {outside}"),
-        &format!("LTMC.GUARD a:lock {fence} SET b:doc text"),
-        &format!("LTMC.GUARD b:lock {outside} SET a:doc text"),
-        &format!("LTMC.GUARD a:lock {fence} LTMC.LOCK b:1 agent"),
-    ] {
-        assert_eq!(agent.run(line).error_code(), "NOPERM", "{line}");
-    }
-    assert!(agent.run("LTMC.LOCK a:1 agent").int() > 0);
-    assert_eq!(agent.run("LTMC.MLOCK agent 2 a:2 a:3").array().len(), 2);
-    agent.run(&format!("LTMC.GUARD a:lock {fence} SET a:doc text")).ok();
-    assert!(agent.run("LTMC.REGISTER a:agents agent").int() > 0);
-    assert_eq!(agent.run("LTMC.AGENT.CLAIM a:agents PX 5").array()[0].text(), "agent");
-    assert_eq!(agent.run("LTMC.WATCH 2 a:agents a:none SINCE 0 0").array().len(), 2);
-    assert_eq!(server.run("EXISTS b b:1 b:doc b:agents").int(), 0);
-}
-
-#[test]
-fn who_may_only_read_keys_finds_agents_and_claims_none() {
-    let server = Server::start();
-    server.run("LTMC.REGISTER k a").int();
-    // Rights over keys, and rights over commands where modules have a say in their categories.
-    let mut users = vec!["ACL SETUSER reader on >p resetkeys %R~* +@all"];
-    if !command_info(&server, "ltmc.agent.get").array()[6].array().is_empty() {
-        users.push("ACL SETUSER reader on >p resetkeys ~* -@all +@read");
-    }
-    for user in users {
-        server.run(user).ok();
-        let mut reader = server.client();
-        reader.auth("reader", "p");
-        for line in [
-            "LTMC.AGENT.GET k a",
-            "LTMC.AGENT.LIST k",
-            "LTMC.AGENT.FIND k",
-            "LTMC.AGENT.STATS k",
-            "LTMC.WATCH 1 k SINCE 0",
-        ] {
-            assert!(!reader.run(line).array().is_empty(), "{line} by {user}");
-        }
-        for line in [
-            "LTMC.REGISTER k b",
-            "LTMC.DEREGISTER k a",
-            "LTMC.HEARTBEAT k a",
-            "LTMC.AGENT.CLAIM k PX 5",
-            "LTMC.AGENT.RELEASE k 2",
-        ] {
-            assert_eq!(reader.run(line).error_code(), "NOPERM", "{line} by {user}");
+        let shown = format!("{:?}", server.cmd(&["COMMAND", "DOCS", command]));
+        for part in parts.split(' ') {
+            assert!(shown.contains(&format!("\"{part}\"")), "{part} in {shown}");
         }
     }
-}
-
-#[test]
-fn a_guard_gives_no_rights_that_the_caller_has_not() {
-    let server = Server::start();
-    server.run("ACL SETUSER agent on >p ~* +@all -set -ltmc.lock.break").ok();
-    let fence = server.run("LTMC.LOCK k agent PX 600000").int();
-    let mut agent = server.client();
-    agent.auth("agent", "p");
-    for inner in ["SET doc text", "LTMC.LOCK.BREAK k"] {
-        let reply = agent.run(&format!("LTMC.GUARD k {fence} {inner}"));
-        assert_eq!(reply.error_code(), "NOPERM", "{inner}: {reply:?}");
-    }
-    assert_eq!(agent.run(&format!("LTMC.GUARD k {fence} INCR n")).int(), 1);
-    assert_eq!(server.run("EXISTS doc").int(), 0);
 }
 
 #[test]

@@ -21,6 +21,15 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("registry-agents-max", "8", "0"),
     ("claim-waiters-max", "9", "1000001"),
     ("watchers-max", "11", "0"),
+    ("context-bytes-max", "1024", "1023"),
+    ("session-bytes-max", "536870912", "536870913"),
+    ("session-fields-max", "12", "0"),
+    ("session-resources-max", "13", "1000001"),
+    ("session-end-grace-ms", "0", "-1"),
+    ("participants-max", "14", "0"),
+    ("json-depth-max", "100", "101"),
+    ("history-versions-max", "15", "0"),
+    ("history-bytes-max", "1024", "1023"),
     ("sweep-batch-max", "7", "many"),
     ("bind-agent-to-user", "yes", "maybe"),
 ];
@@ -184,6 +193,107 @@ fn a_limit_of_holders_names_its_setting() {
     assert_eq!(server.run("LTMC.LOCK k c OPTIMISTIC").error_code(), "LIMIT");
 }
 
+/// Nothing may have changed after a refusal that names the setting.
+#[track_caller]
+fn refused_by(server: &Server, setting: &str, line: &str) {
+    let before = server.debug_digest();
+    let refused = server.run(line);
+    assert_eq!(refused.error_code(), "LIMIT", "{line}: {refused:?}");
+    assert!(refused.error().contains(&format!("ltmc.{setting}")), "{line}: {refused:?}");
+    assert_eq!(server.debug_digest(), before, "{line}");
+}
+
+#[test]
+fn limits_of_sessions_and_contexts_name_their_settings() {
+    let server = Server::start();
+    let long = "x".repeat(1024);
+    let (pair, deep) = (format!("b {long}"), "[[[1]]]");
+    server.run("LTMC.SESSION.SET s f v g w").int();
+    assert_eq!(server.run("LTMC.SESSION.JOIN s a").int(), 1);
+    assert_eq!(server.run("LTMC.SESSION.OWN s r q").int(), 2);
+    server.run("LTMC.CTX.CREATE c OWNER a DOC {\"f\":1}").int();
+    assert_eq!(server.run("LTMC.CTX.JOIN c a").int(), 0, "an owner takes part");
+    for (setting, value) in [
+        ("session-fields-max", 2),
+        ("session-bytes-max", 1024),
+        ("session-resources-max", 2),
+        ("participants-max", 1),
+        ("json-depth-max", 2),
+    ] {
+        server.run(&format!("CONFIG SET ltmc.{setting} {value}")).ok();
+    }
+    for (setting, line) in [
+        ("session-fields-max", "LTMC.SESSION.SET s h v".to_string()),
+        ("session-fields-max", "LTMC.SESSION.SET t f v g v h v".to_string()),
+        ("session-fields-max", "LTMC.SESSION.CREATE t STATE {\"f\":1,\"g\":2,\"h\":3}".to_string()),
+        ("session-bytes-max", format!("LTMC.SESSION.SET s f {long}")),
+        ("session-bytes-max", format!("LTMC.SESSION.SET t {pair}")),
+        ("session-bytes-max", format!("LTMC.SESSION.CREATE t STATE {{\"f\":\"{long}\"}}")),
+        ("session-resources-max", "LTMC.SESSION.OWN s p".to_string()),
+        ("session-resources-max", "LTMC.SESSION.OWN s r q p".to_string()),
+        ("participants-max", "LTMC.SESSION.JOIN s b".to_string()),
+        ("participants-max", "LTMC.SESSION.CREATE t PARTICIPANTS 2 a b".to_string()),
+        ("participants-max", "LTMC.CTX.JOIN c b".to_string()),
+        ("json-depth-max", format!("LTMC.CTX.CREATE t DOC {deep}")),
+        ("json-depth-max", format!("LTMC.CTX.UPDATE c a SET /f {deep}")),
+        ("json-depth-max", format!("LTMC.SESSION.CREATE t STATE {{\"f\":{deep}}}")),
+    ] {
+        refused_by(&server, setting, &line);
+    }
+    for (line, reply) in [
+        ("LTMC.SESSION.SET s f x g y", 2),
+        ("LTMC.SESSION.JOIN s a ROLE again", 0),
+        ("LTMC.SESSION.OWN s r q", 0),
+        ("LTMC.CTX.UPDATE c a SET /f [1]", 2),
+    ] {
+        assert_eq!(server.run(line).int(), reply, "{line}: what is within its bounds goes on");
+    }
+}
+
+#[test]
+fn the_size_of_a_context_is_a_limit_that_is_named() {
+    let server = Server::start();
+    let long = "x".repeat(600);
+    server.run(&format!("LTMC.CTX.CREATE c DOC {{\"f\":\"{long}\"}}")).int();
+    server.run("CONFIG SET ltmc.context-bytes-max 1024").ok();
+    refused_by(&server, "context-bytes-max", &format!("LTMC.CTX.UPDATE c a SET /g \"{long}\""));
+    // an argument that is longer than the setting is refused with ERR, and the setting is not named.
+    refused_by(&server, "context-bytes-max", &format!("LTMC.CTX.CREATE t DOC \"{long}{long}\""));
+    refused_by(&server, "context-bytes-max", &format!("LTMC.CTX.UPDATE c a SET /g \"{long}{long}\""));
+}
+
+#[test]
+fn how_much_history_is_kept_is_decided_when_the_key_is_made() {
+    let server = Server::start();
+    server.run("CONFIG SET ltmc.history-versions-max 2").ok();
+    server.run("LTMC.SESSION.SET few n 0").int();
+    server.run("CONFIG SET ltmc.history-versions-max 5").ok();
+    server.run("LTMC.SESSION.SET many n 0").int();
+    for n in 1..=9 {
+        server.run(&format!("LTMC.SESSION.SET few n {n}")).int();
+        server.run(&format!("LTMC.SESSION.SET many n {n}")).int();
+    }
+    for (key, kept) in [("few", 2), ("many", 5)] {
+        assert_eq!(server.run(&format!("LTMC.SESSION.INFO {key}")).get("history_versions").int(), kept);
+    }
+}
+
+#[test]
+fn a_session_that_ends_can_be_read_for_as_long_as_is_set() {
+    let server = Server::start();
+    server.run("CONFIG SET ltmc.session-end-grace-ms 300000").ok();
+    for (key, end) in [("s", "LTMC.SESSION.END s"), ("t", "LTMC.SESSION.STATUS t terminated")] {
+        server.run(&format!("LTMC.SESSION.SET {key} f v")).int();
+        assert!(!server.run(end).is_error());
+        let left = server.run(&format!("PTTL {key}")).int();
+        assert!((60_001..=300_000).contains(&left), "{key}: {left}");
+    }
+    server.run("CONFIG SET ltmc.session-end-grace-ms 0").ok();
+    server.run("LTMC.SESSION.SET u f v").int();
+    assert_eq!(server.run("LTMC.SESSION.END u").int(), 1);
+    assert_eq!(server.run("EXISTS u").int(), 0);
+}
+
 #[test]
 fn a_new_default_lease_is_for_new_locks() {
     let server = Server::start();
@@ -218,6 +328,12 @@ fn an_acl_user_acts_only_under_its_own_name_if_agents_are_bound() {
         "LTMC.MLOCK bob 1 k",
         "LTMC.LOCK.RENEW k bob TOKEN 2 PX 5",
         "LTMC.LOCK.CONVERT k bob TOKEN 2 SHARED",
+        "LTMC.SESSION.JOIN s bob",
+        "LTMC.SESSION.LEAVE s bob",
+        "LTMC.CTX.CREATE c OWNER bob",
+        "LTMC.CTX.JOIN c bob",
+        "LTMC.CTX.LEAVE c bob",
+        "LTMC.CTX.UPDATE c bob SET /x 1",
     ] {
         assert_eq!(ada.run(line).error_code(), "DENIED", "{line}");
     }

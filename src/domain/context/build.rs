@@ -4,7 +4,7 @@
 //! it. The best are taken as long as they fit. All of it is whole-number arithmetic over the state, so every node builds the same.
 
 use super::touches::{recency, Touches};
-use crate::domain::json::document::Size;
+use crate::domain::json::document::{text_bytes, Size};
 use crate::domain::json::{Document, Edit, Json, Pointer};
 use crate::domain::versioned::Version;
 use serde_json::{Map, Value};
@@ -47,7 +47,9 @@ pub fn build(root: &Value, paths: &[Pointer], wish: &Wish) -> Built {
     // A piece should be small beside the budget, so that something fits.
     let small = wish.budget.map_or(usize::MAX, |budget| (budget / 16).max(64));
     let whole = [Pointer::default()];
-    for path in if paths.is_empty() { &whole[..] } else { paths } {
+    let asked = if paths.is_empty() { &whole[..] } else { paths };
+    let is_inside = |path: &&Pointer| asked.iter().any(|other| other != *path && other.covers(path));
+    for path in asked.iter().filter(|path| !is_inside(path)) {
         if let Some(value) = path.find(root) {
             cut(path.clone(), value, small, wish, &mut pieces);
         }
@@ -58,7 +60,7 @@ pub fn build(root: &Value, paths: &[Pointer], wish: &Wish) -> Built {
     let mut left_out = Vec::new();
     for piece in pieces {
         // The way to a piece may have to be made, too.
-        let way: usize = piece.path.text().len() + 6 * piece.path.depth();
+        let way: usize = piece.path.parts().map(|name| text_bytes(&name) + 4).sum();
         let fits = wish.budget.is_none_or(|budget| built.size().text + piece.bytes + way <= budget);
         if !(fits && place(&mut built, &piece.path, piece.value.clone())) {
             left_out.push(piece.path);
@@ -83,7 +85,7 @@ fn cut<'a>(path: Pointer, value: &'a Value, small: usize, wish: &Wish, pieces: &
 fn worth(path: &Pointer, wish: &Wish) -> u64 {
     let touch = wish.touches.last(path);
     let recent = touch.map_or(0, |touch| recency(touch.version, wish.version));
-    let own = wish.touches.around(path).flat_map(|(_, touch)| &touch.by).filter(|(agent, _)| **agent == *wish.agent);
+    let own = wish.touches.around(path).flat_map(|touch| &touch.by).filter(|(agent, _)| **agent == *wish.agent);
     let own = own.map(|(_, version)| recency(*version, wish.version)).max().unwrap_or(0);
     weight(path, wish.meta) * (1000 + recent + own)
 }

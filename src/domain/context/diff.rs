@@ -11,14 +11,16 @@ use crate::domain::Error;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
+/// Most edits that are looked at for a conflict.
+const LOOKED_AT_MAX: usize = 10_000;
 /// Most paths that a conflict names.
 const NAMED_MAX: usize = 32;
 
 /// The places that have changed since `version`, none inside another; `None` if that version is not known.
 pub fn changed_paths(context: &Context, version: Version) -> Option<BTreeSet<Pointer>> {
     let way = context.history().way_back(version)?;
-    let all: BTreeSet<Pointer> = way.iter().flat_map(|step| step.undo.steps()).map(Edit::seen_at).collect();
-    Some(outermost(all))
+    let edits = way.iter().flat_map(|step| step.undo.steps()).take(LOOKED_AT_MAX);
+    Some(outermost(edits.map(Edit::seen_at).collect()))
 }
 
 /// In the order of their texts a place comes before those inside it, though not always right before.

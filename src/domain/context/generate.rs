@@ -12,19 +12,16 @@ use serde_json::{Map, Value};
 #[derive(Debug)]
 pub struct Source<'a> {
     /// The document.
-    pub root: Value,
+    pub root: &'a Value,
     /// Who touched what in it, if that is known.
     pub touches: Option<&'a Touches>,
-    /// When it was changed last, unix ms.
-    pub changed_at: Millis,
+    /// When what nobody touched came into it, unix ms.
+    pub since: Millis,
 }
 
 impl Source<'_> {
     fn touched_at(&self, path: &Pointer) -> Millis {
-        match self.touches {
-            Some(touches) => touches.last(path).map_or(0, |touch| touch.at),
-            None => self.changed_at,
-        }
+        self.touches.and_then(|touches| touches.last(path)).map_or(self.since, |touch| touch.at)
     }
 }
 
@@ -36,7 +33,7 @@ struct Candidate<'a> {
 
 /// Merges the sources, the later ones over the earlier ones.
 pub fn generate(sources: &[Source]) -> Value {
-    let candidates: Vec<Candidate> = sources.iter().map(|source| Candidate { value: &source.root, source }).collect();
+    let candidates: Vec<Candidate> = sources.iter().map(|source| Candidate { value: source.root, source }).collect();
     merged(&Pointer::default(), &candidates).unwrap_or_else(|| Value::Object(Map::new()))
 }
 
@@ -65,19 +62,22 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn source(root: Value, changed_at: Millis) -> Source<'static> {
-        Source { root, touches: None, changed_at }
+    fn source(root: &Value, since: Millis) -> Source<'_> {
+        Source { root, touches: None, since }
     }
 
     #[test]
     fn objects_are_merged_and_the_newer_value_wins() {
-        let older = source(json!({"a": {"x": 1, "y": 1}, "b": [1], "only": true}), 5);
-        let newer = source(json!({"a": {"x": 2, "z": 2}, "b": [2]}), 9);
+        let one = json!({"a": {"x": 1, "y": 1}, "b": [1], "only": true});
+        let other = json!({"a": {"x": 2, "z": 2}, "b": [2]});
+        let older = source(&one, 5);
+        let newer = source(&other, 9);
         let expected = json!({"a": {"x": 2, "y": 1, "z": 2}, "b": [2], "only": true});
         assert_eq!(generate(&[older, newer]), expected);
-        let (newer, older) = (source(json!({"a": 1}), 9), source(json!({"a": 2}), 5));
+        let (one, other, deep) = (json!({"a": 1}), json!({"a": 2}), json!({"a": {"b": 2}}));
+        let (newer, older) = (source(&one, 9), source(&other, 5));
         assert_eq!(generate(&[newer, older]), json!({"a": 1}), "in whatever order");
-        let (first, second) = (source(json!({"a": 1}), 5), source(json!({"a": {"b": 2}}), 5));
+        let (first, second) = (source(&one, 5), source(&deep, 5));
         assert_eq!(generate(&[first, second]), json!({"a": {"b": 2}}), "the later one if they are of one age");
     }
 }

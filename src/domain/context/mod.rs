@@ -123,6 +123,10 @@ impl State for Doc {
         }
     }
 
+    fn forget_after(&mut self, version: Version) {
+        self.touches.forget_after(version);
+    }
+
     fn admit(change: &Vec<Edit>) -> Result<(), Error> {
         let fits = |edit: &Edit| {
             let levels = edit.value().map_or(0, |Json(value)| depth(value));

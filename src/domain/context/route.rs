@@ -15,7 +15,7 @@ pub type Knowledge = BTreeMap<Bytes, u64>;
 /// Who knows `path` how well.
 pub fn knowledge(context: &Context, path: &Pointer) -> Knowledge {
     let mut knowledge: Knowledge = context.participants().keys().map(|agent| (agent.clone(), JOINED)).collect();
-    for (agent, version) in context.state().touches().around(path).flat_map(|(_, touch)| &touch.by) {
+    for (agent, version) in context.state().touches().around(path).flat_map(|touch| &touch.by) {
         let known = knowledge.entry(agent.clone()).or_default();
         *known = (*known).max(recency(*version, context.version()));
     }

@@ -81,15 +81,35 @@ impl Touches {
         Some(touch)
     }
 
-    /// The places at, inside and around `path`.
-    pub fn around<'a>(&'a self, path: &'a Pointer) -> impl Iterator<Item = (&'a Pointer, &'a Touch)> {
-        self.places.iter().filter(move |(place, _)| place.touches(path))
+    /// The touches at, inside and around `path`.
+    pub fn around(&self, path: &Pointer) -> impl Iterator<Item = &Touch> {
+        let place = path.cut(TOUCH_DEPTH_MAX);
+        let outer: Vec<&Touch> = (0..=place.depth()).filter_map(|depth| self.places.get(&place.cut(depth))).collect();
+        // The names of what is inside follow a slash, which is right before the digit 0.
+        let inside = if path.depth() < TOUCH_DEPTH_MAX {
+            Some(self.places.range(place.followed_by('/')..place.followed_by('0')))
+        } else {
+            None
+        };
+        outer.into_iter().chain(inside.into_iter().flatten().map(|(_, touch)| touch))
+    }
+
+    /// What came after `version` is not known.
+    pub fn forget_after(&mut self, version: Version) {
+        for (path, mut touch) in std::mem::take(self).places {
+            touch.by.retain(|(_, by_version)| *by_version <= version);
+            if touch.version > version {
+                touch.version = touch.by.first().map_or(0, |(_, by_version)| *by_version);
+            }
+            if touch.version > 0 {
+                self.insert(path, touch);
+            }
+        }
     }
 
     /// The last touch of `path`: the latest of all at, inside and around it.
     pub fn last(&self, path: &Pointer) -> Option<&Touch> {
-        let around = self.places.iter().filter(|(place, _)| place.touches(path));
-        around.map(|(_, touch)| touch).max_by_key(|touch| touch.version)
+        self.around(path).max_by_key(|touch| touch.version)
     }
 
     /// Bytes allocated outside the struct itself.

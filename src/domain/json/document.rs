@@ -132,12 +132,16 @@ impl Write for Counter {
     }
 }
 
-fn text_bytes(value: &(impl Serialize + ?Sized)) -> usize {
+/// Bytes of the JSON text of a value.
+pub fn text_bytes(value: &(impl Serialize + ?Sized)) -> usize {
     let mut counter = Counter(0);
     // Counting does not fail.
     let _ = serde_json::to_writer(&mut counter, value);
     counter.0
 }
+
+/// What the nodes of a B-tree take that are not full: those of small objects have room for eleven members.
+const OBJECT_BYTES: usize = 400;
 
 impl Size {
     /// Of a value. The depth of the recursion is bounded by that of documents.
@@ -148,7 +152,7 @@ impl Size {
                 items.iter().fold(empty, |size, item| size.and(Size::of(item).as_element()))
             }
             Value::Object(members) => {
-                let empty = Size { text: 2, heap: 0 };
+                let empty = Size { text: 2, heap: OBJECT_BYTES };
                 members.iter().fold(empty, |size, (name, member)| size.and(Size::of(member).as_member(name)))
             }
             Value::String(text) => Size { text: text_bytes(text), heap: text.len() },
@@ -160,15 +164,15 @@ impl Size {
         Size { text: self.text + other.text, heap: self.heap + other.heap }
     }
 
-    /// Of a member of an object, with its name, colon and comma, and the share of a B-tree's node that is empty.
+    /// Of a member of an object, with its name, colon and comma.
     fn as_member(self, name: &str) -> Size {
-        let entry = (size_of::<String>() + size_of::<Value>()) * 4 / 3;
+        let entry = size_of::<String>() + size_of::<Value>() + 8;
         self.and(Size { text: text_bytes(name) + 2, heap: name.len() + entry })
     }
 
     /// Of an element of an array, with its comma.
     fn as_element(self) -> Size {
-        self.and(Size { text: 1, heap: size_of::<Value>() })
+        self.and(Size { text: 1, heap: size_of::<Value>() * 4 / 3 })
     }
 
     fn more(&mut self, other: Size) {

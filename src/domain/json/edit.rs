@@ -64,7 +64,8 @@ impl Edit {
         matches!(self, Edit::Insert { .. } | Edit::Remove { .. })
     }
 
-    fn bytes(&self) -> usize {
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
         let value = self.value().map_or(0, |Json(value)| super::document::Size::of(value).heap);
         size_of::<Edit>() + self.path().heap_bytes() + value
     }

@@ -84,6 +84,11 @@ impl Pointer {
         Self(self.0[..end].into())
     }
 
+    /// The text with one more letter: the end of an interval of pointers.
+    pub fn followed_by(&self, letter: char) -> Self {
+        Self(Text::from(format!("{}{letter}", self.text())))
+    }
+
     /// Whether `other` is this place or one inside it.
     pub fn covers(&self, other: &Pointer) -> bool {
         other.0.strip_prefix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

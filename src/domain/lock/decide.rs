@@ -8,6 +8,7 @@ use crate::domain::id::printable;
 use crate::domain::limits::LOCK_LEVELS_MAX;
 use crate::domain::{Bytes, Code, Connection, Error, Fence, Fences, Millis};
 use smallvec::{smallvec, SmallVec};
+use std::collections::BTreeSet;
 
 /// What somebody wants of a lock.
 #[derive(Debug, Clone, PartialEq)]
@@ -281,7 +282,7 @@ pub fn breaking(lock: &Lock, owner: Option<&[u8]>) -> Vec<LockEvent> {
 }
 
 /// The events that give back every grant of these owners.
-pub fn released(lock: &Lock, owners: &[Bytes]) -> Vec<LockEvent> {
+pub fn released(lock: &Lock, owners: &BTreeSet<Bytes>) -> Vec<LockEvent> {
     let held = lock.grants().iter().filter(|grant| owners.contains(&grant.owner));
     held.map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::Released }).collect()
 }

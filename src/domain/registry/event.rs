@@ -194,6 +194,19 @@ impl RegistryEvent {
         }
     }
 
+    /// Whether its agent may be offered after it to who was not offered it before.
+    pub fn may_free(&self) -> bool {
+        matches!(
+            self,
+            RegistryEvent::Registered(_)
+                | RegistryEvent::StatusChanged { .. }
+                | RegistryEvent::HealthChanged { .. }
+                | RegistryEvent::Recovered { .. }
+                | RegistryEvent::Undamped { .. }
+                | RegistryEvent::Released { .. }
+        )
+    }
+
     /// When it happened, unix ms.
     pub fn at(&self) -> Millis {
         match self {

@@ -43,7 +43,8 @@ pub fn find(registry: &Registry, view: &View, filter: &Filter, sort: Sort, limit
         Sort::Load => registry.index().by_load(),
         Sort::Latency => registry.index().by_latency(),
     };
-    if candidates.len() <= FEW || limit >= candidates.len() / 2 {
+    // A walk passes at worst everybody, so it is worth it only if candidates are not rare.
+    if candidates.len() <= FEW.max(registry.count() / 64) || limit >= candidates.len() / 2 {
         let all = candidates.iter().filter(|slot| admitted(*slot));
         if limit == 1 {
             return all.min_by_key(|slot| (measure(registry, sort, *slot), *slot)).into_iter().collect();

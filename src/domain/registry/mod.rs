@@ -38,6 +38,7 @@ pub use agent::{Agent, Claim, Health, Status};
 pub use event::{ClaimEnd, Registration, RegistryEvent};
 pub use filter::Filter;
 
+use super::limits::REGISTRY_BYTES_MAX;
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use agent::{Flaps, Life, Pulse};
 use ahash::AHashMap;
@@ -138,6 +139,11 @@ impl Registry {
     /// How many claims there are.
     pub fn claims(&self) -> usize {
         self.claims.len()
+    }
+
+    /// Whether it has no room for one more registration.
+    pub fn is_full(&self) -> bool {
+        self.agent_bytes + self.count() * size_of::<Agent>() > REGISTRY_BYTES_MAX
     }
 
     /// Who has what.

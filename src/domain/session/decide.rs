@@ -17,6 +17,8 @@ pub struct Bounds {
     pub bytes_max: u64,
 }
 
+/// Most changes that are looked at for a conflict.
+const LOOKED_AT_MAX: usize = 10_000;
 /// Most fields that a conflict names.
 const NAMED_MAX: usize = 32;
 
@@ -116,7 +118,7 @@ pub fn first_state(state: Value, bounds: &Bounds) -> Result<Fields, Error> {
 /// The names of the fields that have changed since a version, as JSON texts; `None` if it is not known.
 pub fn changed_since(session: &Session, version: Version) -> Option<String> {
     let way = session.history().way_back(version)?;
-    let names: BTreeSet<&Bytes> = way.iter().flat_map(|step| step.undo.names()).collect();
+    let names: BTreeSet<&Bytes> = way.iter().flat_map(|step| step.undo.names()).take(LOOKED_AT_MAX).collect();
     let shown: Vec<String> = names.iter().take(NAMED_MAX).map(|name| json_text(name)).collect();
     let more = if names.len() > NAMED_MAX { ", ..." } else { "" };
     Some(format!("{}{more}", shown.join(", ")))

@@ -79,6 +79,7 @@ pub fn restore<S: State>(
     at: Millis,
 ) -> Result<VersionedEvent<S>, Error> {
     check_open(value)?;
+    check_history(value)?;
     Ok(VersionedEvent::Restored { version: value.version() + 1, at, by: Bytes::from(by), checkpoint })
 }
 

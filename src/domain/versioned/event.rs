@@ -122,8 +122,8 @@ pub struct Created<S: State> {
     pub version: Version,
     /// JSON; empty if there is none.
     pub meta: Bytes,
-    /// Who takes part.
-    pub participants: Vec<Bytes>,
+    /// Who takes part, each with its role.
+    pub participants: Vec<(Bytes, Bytes)>,
     /// How long it lives.
     pub life: Life,
     /// How much of the past is kept.

@@ -99,6 +99,12 @@ impl<U: Undo> From<Saved<U>> for History<U> {
 }
 
 impl<U: Undo> Step<U> {
+    /// Leads back over a later step, too.
+    fn absorb(&mut self, later: Self) {
+        self.undo.absorb(later.undo);
+        (self.left_at, self.left_by) = (later.left_at, later.left_by);
+    }
+
     fn bytes(&self) -> usize {
         size_of::<Self>() + self.left_by.heap_bytes() + self.undo.heap_bytes()
     }
@@ -183,16 +189,20 @@ impl<U: Undo> History<U> {
         while self.recent.len() > self.keep.versions_max as usize {
             self.age();
         }
+        // More and more at a time, so that this costs no more than what is let go of.
+        let mut at_once = 1;
         while self.bytes as u64 > self.keep.bytes_max {
-            if self.recent.len() > 1 {
+            if !self.recent.is_empty() {
                 self.age();
                 continue;
             }
-            let loose = self.checkpoints().find(|(_, checkpoint)| !checkpoint.is_pinned).map(|(id, _)| id);
-            match loose {
-                Some(id) => self.remove_checkpoints(&[id]),
-                None => return,
+            let loose = self.checkpoints().filter(|(_, checkpoint)| !checkpoint.is_pinned).map(|(id, _)| id);
+            let loose: Vec<CheckpointId> = loose.take(at_once).collect();
+            if loose.is_empty() {
+                return;
             }
+            self.remove_checkpoints(&loose);
+            at_once *= 2;
         }
     }
 
@@ -216,8 +226,7 @@ impl<U: Undo> History<U> {
     fn join_last(&mut self, step: Step<U>) {
         if let Some(last) = self.old.last_mut() {
             self.bytes -= last.bytes();
-            last.undo.absorb(step.undo);
-            (last.left_at, last.left_by) = (step.left_at, step.left_by);
+            last.absorb(step);
             self.bytes += last.bytes();
         }
     }
@@ -233,22 +242,39 @@ impl<U: Undo> History<U> {
 
     /// Removes checkpoints, and with them what only they needed.
     pub fn remove_checkpoints(&mut self, ids: &[CheckpointId]) {
+        const FEW: usize = 16;
         for id in ids {
             let Some(checkpoint) = self.checkpoints.remove(id) else { continue };
-            if let Some(count) = self.marks.get_mut(&checkpoint.version) {
-                *count -= 1;
-                if *count == 0 {
-                    self.marks.remove(&checkpoint.version);
+            let Some(count) = self.marks.get_mut(&checkpoint.version) else { continue };
+            *count -= 1;
+            if *count == 0 {
+                self.marks.remove(&checkpoint.version);
+                if ids.len() <= FEW {
+                    self.close_gap(checkpoint.version);
                 }
             }
         }
-        for step in std::mem::take(&mut self.old) {
-            self.bytes -= step.bytes();
-            if self.marks.contains_key(&step.to) {
-                self.push_old(step);
-            } else {
-                self.join_last(step);
+        if ids.len() > FEW {
+            for step in std::mem::take(&mut self.old) {
+                self.bytes -= step.bytes();
+                if self.marks.contains_key(&step.to) {
+                    self.push_old(step);
+                } else {
+                    self.join_last(step);
+                }
             }
+        }
+    }
+
+    /// An old version has no checkpoint any more: what led to it leads to the one before it, or nowhere.
+    fn close_gap(&mut self, version: Version) {
+        let Ok(at) = self.old.binary_search_by_key(&version, |step| step.to) else { return };
+        let step = self.old.remove(at);
+        self.bytes -= step.bytes();
+        if let Some(before) = at.checked_sub(1).and_then(|at| self.old.get_mut(at)) {
+            self.bytes -= before.bytes();
+            before.absorb(step);
+            self.bytes += before.bytes();
         }
     }
 

@@ -61,6 +61,9 @@ pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + Des
     /// After the state went back: notes who did it.
     fn was_restored(&mut self, _undone: &[&Self::Undo], _stamp: &Stamp) {}
 
+    /// The state is one of `version`, and need know nothing of what came after.
+    fn forget_after(&mut self, _version: Version) {}
+
     /// Errs if a change from an unchecked payload is out of the bounds that the commands keep.
     fn admit(change: &Self::Change) -> Result<(), Error>;
 
@@ -134,9 +137,6 @@ pub struct Versioned<S: State> {
     #[serde(skip)]
     is_found: bool,
 }
-
-/// So much longer than its life a value that owns something stays a key: the primary has to give that back first, ms.
-const LAST_WORK_MS: Millis = 1_000;
 
 impl<S: State> Versioned<S> {
     /// The state as it is now.
@@ -224,15 +224,16 @@ impl<S: State> Versioned<S> {
 
     /// What another key begins with that is made of this one as it was at `version`.
     pub fn forked(&self, version: Version, at: Millis) -> Option<Created<S>> {
-        let life = &self.life;
+        let (life, mut state) = (&self.life, self.at_version(version)?);
+        state.forget_after(version);
         let max_life_ms = life.dies_at.map(|dies_at| dies_at.saturating_sub(self.created_at));
         Some(Created {
             at,
             owner: self.owner.clone(),
-            state: self.at_version(version)?,
+            state,
             version,
             meta: self.meta.clone(),
-            participants: self.participants.keys().cloned().collect(),
+            participants: self.participants.iter().map(|(id, one)| (id.clone(), one.role.clone())).collect(),
             life: Life::new(at, life.ttl_ms, life.is_sliding, max_life_ms),
             keep: self.history.keep(),
             stays: true,
@@ -241,7 +242,7 @@ impl<S: State> Versioned<S> {
 
     fn create(&mut self, created: &Created<S>) {
         let Created { at, owner, state, version, meta, participants, life, keep, stays } = created;
-        let participant = |id: &Bytes| (id.clone(), Participant { role: Bytes::EMPTY, since: *at });
+        let participant = |(id, role): &(Bytes, Bytes)| (id.clone(), Participant { role: role.clone(), since: *at });
         *self = Self {
             state: state.clone(),
             history: History::new(*version, *keep),
@@ -319,7 +320,9 @@ impl<S: State> Entity for Versioned<S> {
                 self.life.used(*at);
             }
             VersionedEvent::Disowned { resources, .. } => {
-                self.resources.retain(|resource| !resources.contains(resource));
+                for resource in resources {
+                    self.resources.remove(resource);
+                }
             }
             VersionedEvent::Touched { at, ttl_ms } => self.life.renew(*at, *ttl_ms),
             VersionedEvent::StatusChanged { at, status } => {
@@ -340,8 +343,8 @@ impl<S: State> Entity for Versioned<S> {
     }
 
     fn expires_at(&self) -> Option<Millis> {
-        let end = self.life.over_at()?;
-        Some(if self.resources.is_empty() { end } else { end.saturating_add(LAST_WORK_MS) })
+        // What owns something is ended by the primary, which gives it back first, however late that is.
+        self.life.over_at().filter(|_| self.resources.is_empty())
     }
 
     fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {

@@ -58,7 +58,8 @@ pub fn admit<S: State>(event: &VersionedEvent<S>) -> Result<(), Error> {
 
 fn is_creation<S: State>(created: &Created<S>) -> bool {
     let has_version = (1..=i64::MAX as u64 / 2).contains(&created.version);
-    let are_known = created.participants.len() <= PARTICIPANTS_END && created.participants.iter().all(is_agent);
+    let are_known = created.participants.len() <= PARTICIPANTS_END
+        && created.participants.iter().all(|(agent, role)| is_agent(agent) && role.len() <= NAME_BYTES_MAX);
     let is_short = created.meta.len() <= VERSIONED_META_BYTES_MAX && is_agent(&created.owner);
     has_version && are_known && is_short && is_life(&created.life) && created.state.check().is_ok()
 }
@@ -67,7 +68,7 @@ fn is_creation<S: State>(created: &Created<S>) -> bool {
 pub fn check<S: State>(value: &Versioned<S>) -> Result<(), Invariant> {
     let rule = |holds: bool, text: &str| if holds { Ok(()) } else { Err(Invariant(text.into())) };
     if value.history.version() == 0 {
-        return rule(value.state.is_empty(), "it has a state and no version");
+        return rule(value.state == S::default(), "it has a state and no version");
     }
     value.state.check()?;
     value.history.check(&value.state)?;

@@ -1,0 +1,456 @@
+//! Random commands, what the naive model makes of them, and what they have to be answered.
+
+use super::json;
+use super::naive::{merged, Checkpoint, Fields, Life, State, Thing};
+use super::world::{is_session, Answer, World};
+use ltmc::command::Reply;
+use ltmc::domain::Code;
+use serde_json::{json, Value};
+use std::collections::BTreeSet;
+
+/// Words of a command.
+pub fn words(parts: &[&str]) -> Vec<Vec<u8>> {
+    parts.iter().map(|part| part.as_bytes().to_vec()).collect()
+}
+
+/// An option with its value, if there is one.
+fn option(name: &str, value: &str) -> Vec<Vec<u8>> {
+    if value.is_empty() {
+        Vec::new()
+    } else {
+        words(&[name, value])
+    }
+}
+
+const AGENTS: [&str; 6] = ["a0", "a1", "a2", "a3", "a4", "a5 \u{fc}\""];
+const FIELDS: [&str; 9] = ["f0", "f1", "f2", "f3", "px", "IFVERSION", "n/a", "\u{fc}", "f4"];
+const VALUES: [&[u8]; 8] = [b"", b"1", b"{\"a\":{\"b\":1}}", b"[1,2]", b"\xff\0", b"text", b"null", b"\"t\""];
+
+impl World {
+    /// The name of the command for a key.
+    fn verb(&self, key: &str, session: &str, context: &str) -> String {
+        if is_session(key) {
+            format!("LTMC.SESSION.{session}")
+        } else {
+            format!("LTMC.CTX.{context}")
+        }
+    }
+
+    fn missing(key: &str) -> Answer {
+        Self::refusal(if is_session(key) { Code::NoSession } else { Code::NoContext })
+    }
+
+    fn word(text: impl ToString) -> Vec<u8> {
+        text.to_string().into_bytes()
+    }
+
+    fn pick(&mut self, of: &[&str]) -> String {
+        self.rng.pick(of).to_string()
+    }
+
+    /// The answer is what it should be; of refusals the code is.
+    fn same(real: &Answer, expected: &Answer) {
+        match (real, expected) {
+            (Err(real), Err(expected)) => assert_eq!(real.code, expected.code, "{real}"),
+            _ => assert_eq!(real, expected),
+        }
+    }
+
+    /// `IFVERSION`, and whether it is right.
+    fn expected(&mut self, key: &str) -> (Vec<Vec<u8>>, Option<u64>) {
+        let current = self.live(key).map_or(0, |thing| thing.version);
+        let version = match self.rng.below(10) {
+            0..=5 => return (Vec::new(), None),
+            6 | 7 => current,
+            8 => self.rng.below(current + 2),
+            _ => current.saturating_sub(self.rng.below(8)),
+        };
+        (vec![Self::word("ifversion"), Self::word(version)], Some(version))
+    }
+
+    /// A refusal because of another version names what has changed.
+    fn check_conflict(&self, key: &str, version: u64, real: &Answer) {
+        let thing = self.live(key);
+        let current = thing.map_or(0, |thing| thing.version);
+        let since = thing.and_then(|thing| thing.changed_since(version));
+        let since = since.map_or(String::new(), |since| format!("; changed since: {since}"));
+        let text = format!("version {version} is not current, the current one is {current}{since}");
+        let error = real.as_ref().expect_err("another version");
+        assert_eq!((error.code, &*error.text), (Code::Conflict, &text[..]));
+    }
+
+    pub fn command(&mut self) {
+        let key = self.key();
+        match self.rng.below(100) {
+            0..=7 => self.create(&key),
+            8..=44 if is_session(&key) => self.set(&key),
+            8..=44 => self.update(&key),
+            45..=49 if is_session(&key) => self.delete_fields(&key),
+            45..=49 => self.generate(&key),
+            50..=58 => self.checkpoint(&key),
+            59..=65 => self.restore(&key),
+            66..=69 => self.fork(&key),
+            70..=74 => self.prune(&key),
+            75..=80 => self.join(&key),
+            81..=83 => self.leave(&key),
+            _ if !is_session(&key) => self.update(&key),
+            84..=86 => self.touch(&key),
+            87..=90 => self.status(&key),
+            91..=96 => self.own(&key),
+            _ => self.end_command(&key),
+        }
+    }
+
+    fn life(&mut self, has_max: bool) -> (Vec<Vec<u8>>, Life) {
+        let (at, mut list) = (self.now(), Vec::new());
+        let ttl = if self.rng.percent(50) { Some(*self.rng.pick(&[500, 3000, 60_000])) } else { None };
+        match ttl {
+            Some(ttl) if ttl % 1000 == 0 && self.rng.percent(50) => {
+                list.extend(words(&["EX", &(ttl / 1000).to_string()]))
+            }
+            Some(ttl) => list.extend(words(&["PX", &ttl.to_string()])),
+            None => {}
+        }
+        let sliding = ttl.is_some() && self.rng.percent(50);
+        list.extend(words(if sliding { &["SLIDING"] } else { &[] }));
+        let max = (has_max && self.rng.percent(20)).then(|| 1 + self.rng.below(20_000));
+        max.iter().for_each(|max| list.extend(words(&["MAXLIFE", &max.to_string()])));
+        (list, Life::new(at, ttl, sliding, max))
+    }
+
+    /// Puts a new thing under a key; one that is terminated goes, and its log stays.
+    fn begin(&mut self, key: &str, mut new: Thing) {
+        let at = self.now();
+        self.bury();
+        if let Some(old) = self.things.remove(key) {
+            (new.told, new.revision) = (old.told, old.revision);
+        }
+        new.tell("created", at, json!({"by": new.owner, "version": new.version}));
+        self.things.insert(key.into(), new);
+        self.happened(key, false);
+    }
+
+    fn create(&mut self, key: &str) {
+        let at = self.now();
+        let mut argv = vec![Self::word(self.verb(key, "CREATE", "CREATE")), Self::word(key)];
+        let (list, life) = self.life(is_session(key));
+        argv.extend(list);
+        let meta = self.pick(&["", "{\"tags\":[\"t0\"]}", "{\"tags\":[\"t0\",\"t1\"],\"weights\":{\"/a\":5}}"]);
+        argv.extend(option("META", &meta));
+        let (mut owner, mut agents) = (String::new(), BTreeSet::new());
+        let first = json::object(&mut self.rng, 3, self.nulls);
+        let text = Value::Object(first.clone()).to_string();
+        let (nulls, is_empty) = (self.nulls, self.rng.percent(30));
+        let state = if is_session(key) {
+            agents = (0..self.rng.below(6)).map(|_| self.rng.pick(&AGENTS).to_string()).collect();
+            argv.extend(words(&["PARTICIPANTS", &agents.len().to_string()]));
+            argv.extend(agents.iter().map(Self::word));
+            let raw = |value: &Value| value.as_str().map_or(value.to_string(), str::to_string).into_bytes();
+            let fields = first.iter().filter(|(name, _)| !name.is_empty());
+            let fields: Fields = fields.map(|(name, value)| (name.clone().into_bytes(), raw(value))).collect();
+            let given = first.into_iter().filter(|(name, _)| !name.is_empty()).collect();
+            argv.extend(words(&["STATE", &Value::Object(given).to_string()]));
+            State::Fields(fields)
+        } else {
+            if self.rng.percent(60) {
+                owner = self.pick(&AGENTS);
+                argv.extend(words(&["OWNER", &owner]));
+                agents.insert(owner.clone());
+            }
+            let whole = if self.rng.percent(5) { json::value(&mut self.rng, 2, nulls) } else { Value::Object(first) };
+            let doc = if is_empty { json!({}) } else { whole };
+            argv.extend(option("DOC", &if is_empty { String::new() } else { doc.to_string() }));
+            State::Doc(doc)
+        };
+        let is_large = matches!(&state, State::Doc(doc) if json::bytes(doc) as u64 > self.doc_bytes_max)
+            || (!is_session(key) && text.len() as u64 > self.doc_bytes_max);
+        let real = self.noted(&argv);
+        if is_large && real.is_err() {
+            return;
+        }
+        if agents.len() > 4 {
+            return Self::same(&real, &Self::refusal(Code::Limit));
+        }
+        if self.live(key).is_some_and(|thing| thing.status != "terminated") {
+            return Self::same(&real, &Self::refusal(Code::Conflict));
+        }
+        assert_eq!(real, Ok(Reply::Integer(1)));
+        let mut thing = Thing::new(state, 1, at, self.keep);
+        (thing.changed.1, thing.owner, thing.meta, thing.life) = (owner.clone(), owner, meta, life);
+        thing.participants = agents.into_iter().map(|agent| (agent, (String::new(), at))).collect();
+        self.begin(key, thing);
+    }
+
+    fn set(&mut self, key: &str) {
+        let at = self.now();
+        let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        for _ in 0..=self.rng.below(3) {
+            pairs.push((self.pick(&FIELDS[..]).into_bytes(), self.rng.pick(&VALUES).to_vec()));
+        }
+        // Of the fields that are called like an option only the first is one.
+        let is_word = |name: &[u8]| name == b"px" || name == b"IFVERSION";
+        let first = pairs[0].clone();
+        pairs.retain(|(name, _)| !is_word(name));
+        if is_word(&first.0) {
+            pairs.insert(0, first);
+        }
+        if pairs.is_empty() {
+            pairs.push((b"f0".to_vec(), b"1".to_vec()));
+        }
+        let (version_words, expected) = self.expected(key);
+        let ttl = self.rng.percent(10).then(|| 1 + self.rng.below(9_000));
+        let mut argv = words(&["LTMC.SESSION.SET", key]);
+        pairs.iter().for_each(|(name, value)| argv.extend([name.clone(), value.clone()]));
+        argv.extend(version_words);
+        ttl.iter().for_each(|ttl| argv.extend(words(&["px", &ttl.to_string()])));
+        let is_full = self.live(key).is_some() && self.is_full(key);
+        let real = self.noted(&argv);
+        let known = self.live(key);
+        let current = known.map_or(0, |thing| thing.version);
+        let mut fields = known.map_or_else(Fields::new, |thing| thing.fields().clone());
+        fields.extend(pairs.iter().cloned());
+        if known.is_some_and(|thing| thing.status == "terminated") {
+            return Self::same(&real, &Self::refusal(Code::BadState));
+        }
+        if let Some(version) = expected.filter(|version| *version != current) {
+            return self.check_conflict(key, version, &real);
+        }
+        if is_full || fields.len() > 12 {
+            return Self::same(&real, &Self::refusal(Code::Limit));
+        }
+        assert_eq!(real, Ok(Reply::number(current + 1)));
+        let names: BTreeSet<String> =
+            pairs.iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect();
+        if current == 0 {
+            let mut thing = Thing::new(State::Fields(fields), 1, at, self.keep);
+            (thing.stays, thing.life) = (false, Life::new(at, ttl, false, None));
+            return self.begin(key, thing);
+        }
+        self.change(key, State::Fields(fields), "", names.clone(), json!({"set": names}));
+        if ttl.is_some() {
+            self.thing(key).life.renew(at, ttl);
+        }
+    }
+
+    /// A new version.
+    fn change(&mut self, key: &str, state: State, by: &str, places: BTreeSet<String>, told: Value) {
+        let at = self.now();
+        let thing = self.thing(key);
+        thing.new_version(state, at, by, places);
+        let mut told = told;
+        told["by"] = json!(by);
+        told["version"] = json!(thing.version);
+        thing.tell("changed", at, told);
+        self.happened(key, true);
+        if self.things.contains_key(key) {
+            self.adopt(key);
+        }
+    }
+
+    fn delete_fields(&mut self, key: &str) {
+        let names: BTreeSet<String> = (0..=self.rng.below(3)).map(|_| self.rng.pick(&FIELDS).to_string()).collect();
+        let mut argv = words(&["LTMC.SESSION.DEL", key]);
+        argv.extend(names.iter().map(Self::word));
+        let real = self.noted(&argv);
+        let Some(thing) = self.live(key) else { return assert_eq!(real, Ok(Reply::Integer(0))) };
+        if thing.status == "terminated" {
+            return Self::same(&real, &Self::refusal(Code::BadState));
+        }
+        let mut fields = thing.fields().clone();
+        let gone: BTreeSet<String> =
+            names.into_iter().filter(|name| fields.remove(name.as_bytes()).is_some()).collect();
+        assert_eq!(real, Ok(Reply::number(gone.len() as u64)));
+        if !gone.is_empty() {
+            self.change(key, State::Fields(fields), "", gone.clone(), json!({"deleted": gone}));
+        }
+    }
+
+    fn update(&mut self, key: &str) {
+        let agent = self.pick(&AGENTS);
+        let (version_words, expected) = self.expected(key);
+        let before = self.live(key).map_or(json!({}), |thing| thing.doc().clone());
+        let (mut ops, mut now) = (Vec::new(), before.clone());
+        for _ in 0..=self.rng.below(3) {
+            let op = json::op(&mut self.rng, &now, self.nulls);
+            now = json::all(&now, std::slice::from_ref(&op), usize::MAX, 40).unwrap_or(now);
+            ops.push(op);
+        }
+        let mut argv = words(&["LTMC.CTX.UPDATE", key, &agent]);
+        for op in &ops {
+            argv.extend(match op {
+                json::Op::Merge(value) => words(&["merge", &value.to_string()]),
+                json::Op::Patch(value) => words(&["PATCH", &value.to_string()]),
+                json::Op::Set(path, value) => words(&["SET", path, &value.to_string()]),
+                json::Op::Del(path) => words(&["DEL", path]),
+                json::Op::Append(path, value) => words(&["APPEND", path, &value.to_string()]),
+                json::Op::IncrBy(path, by) => words(&["INCRBY", path, &by.to_string()]),
+                json::Op::Replace(value) => words(&["REPLACE", &value.to_string()]),
+            });
+        }
+        argv.extend(version_words);
+        let is_long = argv.iter().any(|word| word.len() as u64 > self.doc_bytes_max);
+        let is_full = self.live(key).is_some() && self.is_full(key);
+        let real = self.noted(&argv);
+        if is_long {
+            return assert!(real.is_err());
+        }
+        let Some(thing) = self.live(key) else { return Self::same(&real, &Self::missing(key)) };
+        if let Some(version) = expected.filter(|version| *version != thing.version) {
+            return self.check_conflict(key, version, &real);
+        }
+        if is_full {
+            return Self::same(&real, &Self::refusal(Code::Limit));
+        }
+        let after = match json::all(&before, &ops, self.doc_bytes_max as usize, 40) {
+            Ok(after) => after,
+            Err(failure) => {
+                let error = real.expect_err("it cannot be");
+                assert_eq!(error.code == Code::Conflict, failure == json::Failure::Conflict, "{error}");
+                return;
+            }
+        };
+        assert_eq!(real, Ok(Reply::number(thing.version + 1)));
+        // Where, is told to those who watch.
+        self.change(key, State::Doc(after), &agent, BTreeSet::new(), json!({"edits": null}));
+    }
+
+    fn generate(&mut self, dest: &str) {
+        let mut sources: Vec<String> = (0..=self.rng.below(3)).map(|_| self.key()).collect();
+        sources.dedup();
+        let tag = self.rng.percent(30).then(|| self.pick(&["t0", "t1"]));
+        let agent = self.rng.percent(50).then(|| self.pick(&AGENTS)).unwrap_or_default();
+        let mut argv = words(&["LTMC.CTX.GENERATE", dest, &sources.len().to_string()]);
+        argv.extend(sources.iter().map(Self::word));
+        tag.iter().for_each(|tag| argv.extend(words(&["TAGS", "1", tag])));
+        argv.extend(option("FOR", &agent));
+        let is_full = self.live(dest).is_some() && self.is_full(dest);
+        let real = self.noted(&argv);
+        if let Some(gone) = sources.iter().find(|key| self.live(key).is_none()) {
+            // Whether a session that is over is still there as one, its keys' expiry says.
+            let code = real.expect_err("a source is missing").code;
+            return assert!(code == Code::NoContext || (is_session(gone) && code == Code::NoSession));
+        }
+        let has_tag = |thing: &Thing| tag.as_ref().is_none_or(|tag| thing.meta.contains(&format!("\"{tag}\"")));
+        let things = sources.iter().map(|key| &self.things[key]).filter(|thing| has_tag(thing));
+        let things: Vec<(Value, &Thing)> = things.map(|thing| (thing.as_source(), thing)).collect();
+        let doc = merged("", &things).unwrap_or(json!({}));
+        let known = self.live(dest);
+        if is_full || json::bytes(&doc) as u64 > self.doc_bytes_max || json::depth(&doc) > 40 {
+            return Self::same(&real, &Self::refusal(Code::Limit));
+        }
+        assert_eq!(real, Ok(Reply::number(known.map_or(0, |thing| thing.version) + 1)), "{doc}");
+        if known.is_some() {
+            return self.change(dest, State::Doc(doc), &agent, BTreeSet::new(), json!({"edits": null}));
+        }
+        let mut thing = Thing::new(State::Doc(doc), 1, self.now(), self.keep);
+        (thing.owner, thing.changed.1) = (agent.clone(), agent);
+        self.begin(dest, thing);
+    }
+
+    fn checkpoint(&mut self, key: &str) {
+        let (at, name, pinned) = (self.now(), self.pick(&["", "n0", "n1", "7"]), self.rng.percent(20));
+        let mut argv = vec![Self::word(self.verb(key, "CHECKPOINT", "CHECKPOINT")), Self::word(key)];
+        argv.extend(option("NAME", &name));
+        argv.extend(words(if pinned { &["PIN"] } else { &[] }));
+        let real = self.noted(&argv);
+        let Some(thing) = self.live(key) else { return Self::same(&real, &Self::missing(key)) };
+        if thing.status == "terminated" {
+            return Self::same(&real, &Self::refusal(Code::BadState));
+        }
+        let thing = self.thing(key);
+        thing.last_checkpoint += 1;
+        let id = thing.last_checkpoint;
+        assert_eq!(real, Ok(Reply::number(id)));
+        thing.tell("checkpointed", at, json!({"name": name, "checkpoint": id}));
+        thing.checkpoints.insert(id, Checkpoint { version: thing.version, name, at, pinned });
+        self.happened(key, true);
+    }
+
+    fn some_checkpoint(&mut self, key: &str) -> String {
+        let ids: Vec<u64> = self.live(key).map_or(Vec::new(), |thing| thing.checkpoints.keys().copied().collect());
+        match self.rng.below(10) {
+            0..=6 if !ids.is_empty() => self.rng.pick(&ids).to_string(),
+            7 => self.rng.below(9).to_string(),
+            _ => self.pick(&["n0", "n1", "7", "", "+1", "01"]),
+        }
+    }
+
+    fn restore(&mut self, key: &str) {
+        let (at, wanted, (version_words, expected)) = (self.now(), self.some_checkpoint(key), self.expected(key));
+        let mut argv = vec![Self::word(self.verb(key, "RESTORE", "ROLLBACK")), Self::word(key), Self::word(&wanted)];
+        argv.extend(version_words);
+        let real = self.noted(&argv);
+        let Some(thing) = self.live(key) else { return Self::same(&real, &Self::missing(key)) };
+        if let Some(version) = expected.filter(|version| *version != thing.version) {
+            return self.check_conflict(key, version, &real);
+        }
+        let found = thing.find_checkpoint(&wanted).filter(|_| !wanted.is_empty());
+        let Some(id) = found else { return Self::same(&real, &Self::refusal(Code::Err)) };
+        if thing.status == "terminated" {
+            return Self::same(&real, &Self::refusal(Code::BadState));
+        }
+        assert_eq!(real, Ok(Reply::number(thing.version + 1)));
+        let version = thing.checkpoints[&id].version;
+        let (state, places) = (thing.versions[&version].clone(), thing.places_since(version));
+        let thing = self.thing(key);
+        thing.new_version(state, at, "", places);
+        thing.tell("restored", at, json!({"version": thing.version, "checkpoint": id}));
+        self.happened(key, true);
+        if self.things.contains_key(key) {
+            self.adopt(key);
+        }
+    }
+
+    fn fork(&mut self, src: &str) {
+        let (at, number) = (self.now(), self.rng.below(3));
+        let dst = format!("{}{number}", &src[..1]);
+        let mut argv = vec![Self::word(self.verb(src, "FORK", "FORK")), Self::word(src), Self::word(&dst)];
+        let wanted = self.rng.percent(60).then(|| self.some_checkpoint(src));
+        wanted.iter().for_each(|wanted| argv.extend(words(&["AT", wanted])));
+        let real = self.noted(&argv);
+        if src == dst {
+            return Self::same(&real, &Self::refusal(Code::Err));
+        }
+        let Some(thing) = self.live(src) else { return Self::same(&real, &Self::missing(src)) };
+        let version = match &wanted {
+            None => thing.version,
+            Some(wanted) => match thing.find_checkpoint(wanted).filter(|_| !wanted.is_empty()) {
+                Some(id) => thing.checkpoints[&id].version,
+                None => return Self::same(&real, &Self::refusal(Code::Err)),
+            },
+        };
+        if self.live(&dst).is_some_and(|thing| thing.status != "terminated") {
+            return Self::same(&real, &Self::refusal(Code::Conflict));
+        }
+        assert_eq!(real, Ok(Reply::number(version)));
+        let mut fork = Thing::new(thing.versions[&version].clone(), version, at, (thing.versions_max, thing.bytes_max));
+        (fork.owner, fork.meta, fork.changed.1) = (thing.owner.clone(), thing.meta.clone(), thing.owner.clone());
+        fork.participants = thing.participants.keys().map(|agent| (agent.clone(), (String::new(), at))).collect();
+        let max = thing.life.dies.map(|dies| dies.saturating_sub(thing.created_at));
+        fork.life = Life::new(at, thing.life.ttl, thing.life.sliding, max);
+        fork.touches = thing.touches.clone();
+        self.begin(&dst, fork);
+    }
+
+    fn prune(&mut self, key: &str) {
+        let (at, last) = (self.now(), self.rng.below(6) as usize);
+        let age = self.rng.percent(40).then(|| self.rng.below(100_000));
+        let dry = self.rng.percent(30);
+        let mut argv = vec![Self::word(self.verb(key, "PRUNE", "PRUNE")), Self::word(key)];
+        argv.extend(words(&["KEEPLAST", &last.to_string()]));
+        age.iter().for_each(|age| argv.extend(words(&["MAXAGE", &age.to_string()])));
+        argv.extend(words(if dry { &["DRYRUN"] } else { &[] }));
+        let real = self.noted(&argv);
+        let Some(thing) = self.live(key) else { return Self::same(&real, &Self::missing(key)) };
+        let loose: Vec<u64> = thing.checkpoints.iter().filter(|(_, one)| !one.pinned).map(|(id, _)| *id).collect();
+        let is_old = |id: &u64| age.is_none_or(|age| thing.checkpoints[id].at < at - age);
+        let gone = loose[..loose.len().saturating_sub(last)].iter().copied().filter(is_old).collect::<Vec<u64>>();
+        assert_eq!(real, Ok(Reply::Array(gone.iter().map(|id| Reply::number(*id)).collect())));
+        if !dry && !gone.is_empty() {
+            let thing = self.thing(key);
+            gone.iter().for_each(|id| drop(thing.checkpoints.remove(id)));
+            thing.tell("pruned", at, json!({"checkpoints": gone}));
+            self.happened(key, false);
+        }
+    }
+}
