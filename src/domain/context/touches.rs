@@ -94,14 +94,10 @@ impl Touches {
         outer.into_iter().chain(inside.into_iter().flatten().map(|(_, touch)| touch))
     }
 
-    /// What came after `version` is not known.
+    /// What came after `version` did not happen: of a place that was touched then nothing is known.
     pub fn forget_after(&mut self, version: Version) {
-        for (path, mut touch) in std::mem::take(self).places {
-            touch.by.retain(|(_, by_version)| *by_version <= version);
-            if touch.version > version {
-                touch.version = touch.by.first().map_or(0, |(_, by_version)| *by_version);
-            }
-            if touch.version > 0 {
+        for (path, touch) in std::mem::take(self).places {
+            if touch.version <= version {
                 self.insert(path, touch);
             }
         }

@@ -26,7 +26,7 @@ fn make_contexts(server: &Server) {
         "SET /all/new 1",
     ] {
         run(server, &format!("LTMC.CTX.UPDATE c bob {op}"));
-        run(server, &format!("LTMC.CTX.CHECKPOINT c NAME after PIN"));
+        run(server, "LTMC.CTX.CHECKPOINT c NAME after PIN");
     }
     run_all(server, &["LTMC.CTX.JOIN c cleo ROLE r", "LTMC.CTX.JOIN c cleo ROLE other", "LTMC.CTX.JOIN c dan"]);
     run_all(server, &["LTMC.CTX.LEAVE c dan", "LTMC.CTX.CHECKPOINT c NAME loose", "LTMC.CTX.CHECKPOINT c"]);
