@@ -11,13 +11,14 @@ use std::collections::BTreeSet;
 /// The scheduler looks at a key: after a stop without notice its value is recovering, and at the end of its life what belongs to it is given
 /// back.
 pub fn wake<S: State, H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> Result<(), Error> {
+    // First, since what happens to a value gives it its life anew.
+    end_if_over::<S, H>(node, host, key.into())?;
     let at = node.now();
-    let Some(stored) = host.read::<Versioned<S>>(key.into())? else { return Ok(()) };
-    if stored.state.is_found() {
+    if host.read::<Versioned<S>>(key.into())?.is_some_and(|stored| stored.state.is_found()) {
         let event = VersionedEvent::StatusChanged { at, status: Status::Recovering };
         commit_one::<Versioned<S>, H>(node, host, key.into(), event)?;
     }
-    end_if_over::<S, H>(node, host, key.into())
+    Ok(())
 }
 
 /// Ends what is still there though its life is over.
