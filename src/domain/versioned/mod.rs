@@ -355,7 +355,9 @@ impl<S: State> Entity for Versioned<S> {
         // The history begins with version 1: before that there is nothing.
         let has_begun = self.history.version() > 0;
         let is_over = self.status == Status::Terminated && self.life.ends_at == Some(0);
+        // What has ended can be read for its time, whatever is left of it.
         let is_bare = !self.stays
+            && self.status != Status::Terminated
             && self.state.is_empty()
             && self.participants.is_empty()
             && self.resources.is_empty()

@@ -35,9 +35,7 @@ impl Drop for Shown {
     }
 }
 
-// Run by hand (-- --ignored): the naive model has not followed the last changes to lives with resources yet.
 #[test]
-#[ignore = "the naive model has to follow the last changes to how sessions that own something end"]
 fn sessions_and_contexts_do_what_full_copies_do() {
     let run = |seed: u64, steps: u64| {
         let mut world = world::World::new(seed);
