@@ -11,7 +11,7 @@ use crate::domain::registry::find::{find as find_agents, Sort};
 use crate::domain::registry::slots::{Slot, SlotSet};
 use crate::domain::registry::time::View;
 use crate::domain::registry::{Agent, Registry, Status};
-use crate::domain::{Bytes, Error, Millis};
+use crate::domain::{Error, Millis};
 use std::borrow::Cow;
 
 /// `LTMC.AGENT.GET`
@@ -58,12 +58,12 @@ impl Shown {
             ("status", Reply::text(view.status(registry, agent).word())),
             ("declared", Reply::text(agent.declared.word())),
             ("health", Reply::text(agent.health.word())),
-            ("reason", text_or_nil(&agent.reason)),
-            ("name", text_or_nil(&profile.name)),
+            ("reason", Reply::bytes_or_nil(&agent.reason)),
+            ("name", Reply::bytes_or_nil(&profile.name)),
             ("caps", Reply::Array(profile.caps.iter().map(|cap| Reply::bytes(&cap.text())).collect())),
             ("tags", Reply::Array(profile.tags.iter().map(|tag| Reply::bytes(tag)).collect())),
-            ("meta", text_or_nil(&profile.meta)),
-            ("session", text_or_nil(&profile.session)),
+            ("meta", Reply::bytes_or_nil(&profile.meta)),
+            ("session", Reply::bytes_or_nil(&profile.session)),
             ("capacity", Reply::number(profile.capacity.into())),
             ("free", Reply::number(agent.free().into())),
             ("load", thousandths(agent.effective_load())),
@@ -90,16 +90,8 @@ fn claim_map(claim: &Claim) -> Reply {
         ("fence", Reply::number(claim.fence)),
         ("since_ms", Reply::number(claim.since)),
         ("ends_ms", Reply::number(claim.ends_at)),
-        ("ref", text_or_nil(&claim.reference)),
+        ("ref", Reply::bytes_or_nil(&claim.reference)),
     ])
-}
-
-fn text_or_nil(text: &Bytes) -> Reply {
-    if text.is_empty() {
-        Reply::Nil
-    } else {
-        Reply::bytes(text)
-    }
 }
 
 fn thousandths(value: u16) -> Reply {

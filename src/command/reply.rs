@@ -42,6 +42,15 @@ impl Reply {
         Reply::Bytes(bytes.to_vec())
     }
 
+    /// Bytes of a user, or nil if there are none.
+    pub fn bytes_or_nil(bytes: &[u8]) -> Self {
+        if bytes.is_empty() {
+            Reply::Nil
+        } else {
+            Self::bytes(bytes)
+        }
+    }
+
     /// A map with fixed names.
     pub fn map<const N: usize>(fields: [(&'static str, Reply); N]) -> Self {
         Reply::Map(fields.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect())

@@ -161,20 +161,11 @@ pub fn checkpoints<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> 
 pub fn checkpoint_map((id, checkpoint): (CheckpointId, &Checkpoint)) -> Reply {
     Reply::map([
         ("id", Reply::number(id)),
-        ("name", text_or_nil(&checkpoint.name)),
+        ("name", Reply::bytes_or_nil(&checkpoint.name)),
         ("version", Reply::number(checkpoint.version)),
         ("at_ms", Reply::number(checkpoint.at)),
         ("pinned", Reply::Integer(checkpoint.is_pinned.into())),
     ])
-}
-
-/// Bytes of a user, or nil if there are none.
-pub fn text_or_nil(text: &Bytes) -> Reply {
-    if text.is_empty() {
-        Reply::Nil
-    } else {
-        Reply::bytes(text)
-    }
 }
 
 /// `SESSION.RESTORE key checkpoint [IFVERSION v]` and `CTX.ROLLBACK key checkpoint [IFVERSION v]`
@@ -249,18 +240,18 @@ pub fn common_fields<S: State>(value: &Versioned<S>, revision: u64) -> Vec<(&'st
     let participants = value.participants().iter().map(|(agent, participant)| {
         Reply::map([
             ("agent", Reply::bytes(agent)),
-            ("role", text_or_nil(&participant.role)),
+            ("role", Reply::bytes_or_nil(&participant.role)),
             ("since_ms", Reply::number(participant.since)),
         ])
     });
     let (changed_at, changed_by) = value.changed();
     vec![
-        ("owner", text_or_nil(value.owner())),
-        ("meta", text_or_nil(value.meta())),
+        ("owner", Reply::bytes_or_nil(value.owner())),
+        ("meta", Reply::bytes_or_nil(value.meta())),
         ("participants", Reply::Array(participants.collect())),
         ("created_ms", Reply::number(value.created_at())),
         ("changed_ms", Reply::number(changed_at)),
-        ("changed_by", text_or_nil(changed_by)),
+        ("changed_by", Reply::bytes_or_nil(changed_by)),
         ("ttl_ms", number_or_nil(life.ttl_ms)),
         ("sliding", Reply::Integer(life.is_sliding.into())),
         ("ends_ms", number_or_nil(life.over_at())),
