@@ -4,7 +4,7 @@ use super::args::Args;
 use super::spec::Command;
 use super::{Host, Key, Node, Reply};
 use crate::domain::id::printable;
-use crate::domain::{Change, Code, Connection, Entity, Error, Event, Millis, Service, Stored};
+use crate::domain::{Blob, Change, Code, Connection, Entity, Error, Event, Millis, Service, Stored};
 use smallvec::SmallVec;
 
 /// What a command runs in.
@@ -26,6 +26,11 @@ impl<'a, H: Host> Cx<'a, H> {
     /// The key that is argument `index`.
     pub fn key(&self, index: usize) -> Key<'a> {
         Key { db: self.db, name: self.args[index], arg: index }
+    }
+
+    /// Argument `index` as a value to keep.
+    pub fn blob(&mut self, index: usize) -> Blob {
+        self.host.take_blob(index, self.args[index])
     }
 
     /// The time of this command, unix ms.

@@ -38,7 +38,7 @@ pub use node::Node;
 pub use reply::Reply;
 
 use crate::domain::wait::WaiterId;
-use crate::domain::{Change, Db, Entity, Error, KeyId, Stored};
+use crate::domain::{Blob, Change, Db, Entity, Error, KeyId, Stored};
 
 /// A key that a command or the scheduler works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,14 +148,17 @@ pub trait Host: Sized + 'static {
     /// Runs another command with the caller's rights; its reply is sent by [`Reply::Called`].
     fn call(&mut self, args: &[&[u8]]) -> Result<(), Error>;
 
-    /// Applies a framed payload to `key` by way of [`dispatch::apply_changes`] and [`dispatch::apply_snapshot`].
-    fn apply_payload(cx: &mut Cx<Self>, key: Key, payload: &[u8]) -> Result<(), Error>;
+    /// Argument `index` as a value to keep. If it is replicated, the argument goes along and is not copied once more.
+    fn take_blob(&mut self, index: usize, bytes: &[u8]) -> Blob;
+
+    /// Applies a framed payload and what stands beside it to `key` by way of [`dispatch::apply_changes`] and [`dispatch::apply_snapshot`].
+    fn apply_payload(cx: &mut Cx<Self>, key: Key, payload: &[u8], blobs: &[&[u8]]) -> Result<(), Error>;
 
     /// Whether what this client sends was checked by a primary before: the link to the primary, or a file that is loaded.
     fn is_trusted(&self) -> bool;
 
-    /// A framed payload as JSON.
-    fn explain(&self, payload: &[u8]) -> Result<String, Error>;
+    /// A framed payload, with as much of what stands beside it as is at hand, as JSON.
+    fn explain(&self, payload: &[u8], blobs: &[&[u8]]) -> Result<String, Error>;
 
     /// Checks the value of `key` and rebuilds what is derived; the type's name and whether something was wrong. `None` if there is
     /// no value of ours.

@@ -1,6 +1,7 @@
 //! What a command answers.
 
 use crate::domain::requests::Answer;
+use crate::domain::Blob;
 use std::borrow::Cow;
 
 /// A reply, independent of the protocol version: maps are RESP3 maps or their flat RESP2 form.
@@ -16,6 +17,8 @@ pub enum Reply {
     Text(Cow<'static, str>),
     /// Bytes of a user.
     Bytes(Vec<u8>),
+    /// Bytes of a user that are kept, so that they are copied only once, to where the client reads them.
+    Blob(Blob),
     /// A list.
     Array(Vec<Reply>),
     /// Values under names that users gave.

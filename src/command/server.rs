@@ -71,17 +71,14 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 
 /// `LTMC.APPLY`
 pub fn apply<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    if cx.args.len() > 3 {
-        return Err(Error::usage(format!("{} blobs given, no type of this version has any", cx.args.len() - 3)));
-    }
     let key = cx.key(1);
-    H::apply_payload(cx, key, cx.args[2])?;
+    H::apply_payload(cx, key, cx.args[2], &cx.args[3..])?;
     Ok(Outcome::Reply(Reply::Ok))
 }
 
 /// `LTMC.EXPLAIN`
 pub fn explain<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    Ok(Outcome::Reply(Reply::text(cx.host.explain(cx.args[1])?)))
+    Ok(Outcome::Reply(Reply::text(cx.host.explain(cx.args[1], &cx.args[2..])?)))
 }
 
 /// `LTMC.REPAIR`

@@ -7,6 +7,7 @@
 //! [`Fences`] that every grant takes its number from, the queue order of those who wait ([`wait`]), the log that watchers
 //! read ([`watch`]), the error type and the limits.
 
+pub mod blob;
 pub mod context;
 pub mod error;
 pub mod fence;
@@ -14,6 +15,7 @@ pub mod id;
 pub mod json;
 pub mod limits;
 pub mod lock;
+pub mod memory;
 pub mod registry;
 pub mod requests;
 pub mod service;
@@ -23,6 +25,7 @@ pub mod versioned;
 pub mod wait;
 pub mod watch;
 
+pub use blob::Blob;
 pub use error::{Code, Error};
 pub use fence::{Fence, Fences};
 pub use id::Bytes;

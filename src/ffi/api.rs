@@ -152,9 +152,15 @@ impl Ctx {
     }
 
     /// Sends a command to replicas and AOF.
-    pub fn replicate(self, command: &CStr, key: Str, payload: &[u8]) {
+    pub fn replicate(self, command: &CStr, key: Str, payload: &[u8], blobs: &[Str]) {
         let (start, len) = (payload.as_ptr().cast::<c_char>(), payload.len());
-        call!(RedisModule_Replicate(self.0, command.as_ptr(), c"sb".as_ptr(), key.0, start, len));
+        if blobs.is_empty() {
+            call!(RedisModule_Replicate(self.0, command.as_ptr(), c"sb".as_ptr(), key.0, start, len));
+        } else {
+            let blobs: Vec<_> = blobs.iter().map(|blob| blob.0).collect();
+            let (first, count) = (blobs.as_ptr(), blobs.len());
+            call!(RedisModule_Replicate(self.0, command.as_ptr(), c"sbv".as_ptr(), key.0, start, len, first, count));
+        }
     }
 
     /// Sends the command that runs as the client wrote it. Where nobody listens it only marks the data as changed.

@@ -5,8 +5,8 @@ use super::contain::contain;
 use super::{blocking, listeners, notifications, reply, state, types};
 use crate::command::{dispatch, Cx, Host, Key, Kind, Ownership, Reply};
 use crate::domain::wait::WaiterId;
-use crate::domain::{Change, Code, Db, Entity, Error, KeyId, Service, Stored};
-use crate::snapshot::ChangesWriter;
+use crate::domain::{Blob, Change, Code, Db, Entity, Error, KeyId, Service, Stored};
+use crate::snapshot::{ChangesWriter, Encoded};
 use redis_module::raw as rm;
 use smallvec::SmallVec;
 use std::ffi::{c_int, c_void};
@@ -53,6 +53,8 @@ pub struct RedisHost {
     changed: bool,
     opened: SmallVec<[Opened; 2]>,
     unsent: Vec<Unsent>,
+    /// Values that were taken from the arguments.
+    taken: SmallVec<[(Blob, Str); 1]>,
     inner: Vec<Str>,
     blocked: Option<WaiterId>,
 }
@@ -79,6 +81,7 @@ impl RedisHost {
             changed: false,
             opened: SmallVec::new(),
             unsent: Vec::new(),
+            taken: SmallVec::new(),
             inner: Vec::new(),
             blocked: None,
         }
@@ -187,11 +190,28 @@ impl RedisHost {
         }
         for Unsent { db, name, own_name, writer } in std::mem::take(&mut self.unsent) {
             self.select(db);
-            self.ctx.replicate(c"LTMC.APPLY", name, &writer.finish());
+            self.replicate_apply(name, writer.finish());
             if own_name {
                 self.ctx.free_string(name);
             }
         }
+    }
+
+    /// Sends an LTMC.APPLY. What came in as an argument goes out as that argument.
+    fn replicate_apply(&self, name: Str, Encoded { frame, blobs }: Encoded) {
+        let taken = |blob: &Blob| self.taken.iter().find(|(known, _)| known.is_same(blob)).map(|(_, arg)| *arg);
+        let strings: SmallVec<[(Str, bool); 2]> = blobs
+            .iter()
+            .map(|blob| taken(blob).map_or_else(|| (self.ctx.new_string(blob), true), |arg| (arg, false)))
+            .collect();
+        let arguments: SmallVec<[Str; 2]> = strings.iter().map(|(string, _)| *string).collect();
+        self.ctx.replicate(c"LTMC.APPLY", name, &frame, &arguments);
+        strings.into_iter().filter(|(_, is_own)| *is_own).for_each(|(string, _)| self.ctx.free_string(string));
+    }
+
+    /// Whether a file is being loaded.
+    pub fn is_loading(&self) -> bool {
+        self.flags() & rm::REDISMODULE_CTX_FLAGS_LOADING != 0
     }
 
     fn go_home(&mut self) {
@@ -327,13 +347,13 @@ impl Host for RedisHost {
             return;
         };
         // SAFETY: as in `read`.
-        let payload = crate::snapshot::encode_snapshot(unsafe { &*value });
+        let encoded = crate::snapshot::encode_snapshot_beside(unsafe { &*value });
         // What happened to this key is in the snapshot.
         let (stale, unsent) = std::mem::take(&mut self.unsent).into_iter().partition(|unsent| unsent.is_for(key));
         self.unsent = unsent;
         let stale: Vec<Unsent> = stale;
         stale.into_iter().filter(|unsent| unsent.own_name).for_each(|unsent| self.ctx.free_string(unsent.name));
-        self.ctx.replicate(c"LTMC.APPLY", self.opened[at].name, &payload);
+        self.replicate_apply(self.opened[at].name, encoded);
     }
 
     fn notify(&mut self, key: Key, event: &'static str) {
@@ -420,16 +440,22 @@ impl Host for RedisHost {
         Ok(())
     }
 
-    fn apply_payload(cx: &mut Cx<Self>, key: Key, payload: &[u8]) -> Result<(), Error> {
-        types::apply_payload(cx, key, payload)
+    fn take_blob(&mut self, index: usize, bytes: &[u8]) -> Blob {
+        let blob = Blob::from(bytes);
+        self.taken.extend(self.argv.get(index).map(|arg| (blob.clone(), arg)));
+        blob
+    }
+
+    fn apply_payload(cx: &mut Cx<Self>, key: Key, payload: &[u8], blobs: &[&[u8]]) -> Result<(), Error> {
+        types::apply_payload(cx, key, payload, blobs)
     }
 
     fn is_trusted(&self) -> bool {
         self.flags() & (rm::REDISMODULE_CTX_FLAGS_REPLICATED | rm::REDISMODULE_CTX_FLAGS_LOADING) != 0
     }
 
-    fn explain(&self, payload: &[u8]) -> Result<String, Error> {
-        types::explain(payload)
+    fn explain(&self, payload: &[u8], blobs: &[&[u8]]) -> Result<String, Error> {
+        types::explain(payload, blobs)
     }
 
     fn repair(&mut self, key: Key) -> Result<Option<(&'static str, bool)>, Error> {

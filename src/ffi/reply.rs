@@ -26,6 +26,7 @@ fn write_value(ctx: Ctx, reply: &Reply) {
         Reply::Integer(value) => drop(call!(RedisModule_ReplyWithLongLong(ctx.0, *value))),
         Reply::Text(text) => write_bytes(ctx, text.as_bytes()),
         Reply::Bytes(bytes) => write_bytes(ctx, bytes),
+        Reply::Blob(blob) => write_bytes(ctx, blob),
         Reply::Array(items) => {
             call!(RedisModule_ReplyWithArray(ctx.0, items.len() as c_long));
             items.iter().for_each(|item| write_value(ctx, item));

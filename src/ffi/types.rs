@@ -1,6 +1,6 @@
 //! The key types: how Redis loads, saves, rewrites, measures, digests and frees our values.
 
-use super::api::{c_text, call, Ctx};
+use super::api::{c_text, call, Ctx, Str};
 use super::contain::contain;
 use super::host::RedisHost;
 use super::state::{self, Note};
@@ -9,15 +9,20 @@ use crate::domain::context::Context;
 use crate::domain::lock::Lock;
 use crate::domain::registry::Registry;
 use crate::domain::session::Session;
-use crate::domain::{Entity, Error, KeyId, Stored};
-use crate::snapshot::{self, frame, Payload};
+use crate::domain::{Blob, Entity, Error, KeyId, Stored};
+use crate::snapshot::frame::{self, Content};
+use crate::snapshot::{self, Encoded, Payload};
 use redis_module::raw as rm;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
-/// Version of the RDB encoding. What is inside is a frame, which has a version of its own.
-const ENCODING_VERSION: c_int = 1;
+/// Version of the RDB encoding. What is inside is a frame, which has a version of its own: 1 is a frame, 2 a frame, a count, and so many
+/// blobs that stand beside it.
+const ENCODING_VERSION: c_int = 2;
+
+/// More bytes of blobs than this are written to an AOF as commands of their own, so that none of them is too large.
+const AOF_PART_BYTES: usize = 32 * 1024 * 1024;
 
 /// Runs `$body` with `$E` being the entity type of a tag.
 macro_rules! with_type {
@@ -109,12 +114,13 @@ extern "C" fn rdb_load<E: Entity>(io: *mut rm::RedisModuleIO, version: c_int) ->
         if version > ENCODING_VERSION {
             return Err(format!("encoding {version} is newer than this version of LTMC"));
         }
-        let bytes = load_bytes(io)?;
+        let bytes = load_bytes(io, |bytes| bytes.to_vec())?;
+        let blobs = if version >= 2 { load_blobs(io)? } else { Vec::new() };
         let frame = frame::read(&bytes).map_err(|error| error.line())?;
         if frame.tag != E::TYPE_TAG {
             return Err(format!("it holds type {} under the name of type {}", frame.tag, E::TYPE_TAG));
         }
-        match snapshot::decode::<E>(&frame).map_err(|error| error.line())? {
+        match snapshot::decode_with::<E>(&frame, blobs).map_err(|error| error.line())? {
             Payload::Snapshot(stored) => Ok(stored),
             Payload::Changes(_) => Err("it holds changes instead of a value".into()),
         }
@@ -140,16 +146,31 @@ extern "C" fn rdb_load<E: Entity>(io: *mut rm::RedisModuleIO, version: c_int) ->
     Box::into_raw(Box::new(stored)).cast()
 }
 
-fn load_bytes(io: *mut rm::RedisModuleIO) -> Result<Vec<u8>, String> {
+fn load_bytes<T>(io: *mut rm::RedisModuleIO, take: impl FnOnce(&[u8]) -> T) -> Result<T, String> {
     let mut len = 0;
     let start = call!(RedisModule_LoadStringBuffer(io, &mut len));
-    if start.is_null() || call!(RedisModule_IsIOError(io)) != 0 {
+    check_io(io)?;
+    if start.is_null() {
         return Err("the file ends too early".into());
     }
     // SAFETY: Redis says that `len` bytes start there; they are ours until freed.
-    let bytes = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }.to_vec();
+    let taken = take(unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) });
     call!(RedisModule_Free(start.cast::<c_void>()));
-    Ok(bytes)
+    Ok(taken)
+}
+
+fn load_blobs(io: *mut rm::RedisModuleIO) -> Result<Vec<Blob>, String> {
+    let count = call!(RedisModule_LoadUnsigned(io));
+    check_io(io)?;
+    // One after the other: a made-up count finds the end of the file and costs no memory.
+    (0..count).map(|_| load_bytes(io, |bytes| Blob::from(bytes))).collect()
+}
+
+fn check_io(io: *mut rm::RedisModuleIO) -> Result<(), String> {
+    if call!(RedisModule_IsIOError(io)) != 0 {
+        return Err("the file ends too early".into());
+    }
+    Ok(())
 }
 
 fn key_of(io: *mut rm::RedisModuleIO) -> Option<KeyId> {
@@ -158,22 +179,52 @@ fn key_of(io: *mut rm::RedisModuleIO) -> Option<KeyId> {
     if name.is_null() || db < 0 {
         return None;
     }
-    Some(KeyId::new(db as u32, super::api::Str(name.cast_mut()).bytes()))
+    Some(KeyId::new(db as u32, Str(name.cast_mut()).bytes()))
 }
 
 extern "C" fn rdb_save<E: Entity>(io: *mut rm::RedisModuleIO, value: *mut c_void) {
     contain("saving a key", || {
-        let payload = snapshot::encode_snapshot(stored::<E>(value));
-        call!(RedisModule_SaveStringBuffer(io, payload.as_ptr().cast::<c_char>(), payload.len()));
+        let Encoded { frame, blobs } = snapshot::encode_snapshot_beside(stored::<E>(value));
+        call!(RedisModule_SaveStringBuffer(io, frame.as_ptr().cast::<c_char>(), frame.len()));
+        call!(RedisModule_SaveUnsigned(io, blobs.len() as u64));
+        for blob in &blobs {
+            call!(RedisModule_SaveStringBuffer(io, blob.as_ptr().cast::<c_char>(), blob.len()));
+        }
     });
 }
 
 extern "C" fn aof_rewrite<E: Entity>(io: *mut rm::RedisModuleIO, key: *mut rm::RedisModuleString, value: *mut c_void) {
     contain("rewriting a key", || {
-        let payload = snapshot::encode_snapshot(stored::<E>(value));
-        let (start, len) = (payload.as_ptr().cast::<c_char>(), payload.len());
-        call!(RedisModule_EmitAOF(io, c"LTMC.APPLY".as_ptr(), c"sb".as_ptr(), key, start, len));
+        let Encoded { frame, blobs } = snapshot::encode_snapshot_beside(stored::<E>(value));
+        let mut rest = &blobs[..];
+        while let Some(count) = first_part(rest) {
+            let (part, others) = rest.split_at(count);
+            emit_aof(io, key, &snapshot::encode_part::<E>(), part);
+            rest = others;
+        }
+        emit_aof(io, key, &frame, rest);
     });
+}
+
+/// How many of the blobs make a part of their own; `None` if they are not too large together.
+fn first_part(blobs: &[Blob]) -> Option<usize> {
+    let mut bytes = 0;
+    let too_many = |blob: &Blob| {
+        bytes += blob.len();
+        bytes > AOF_PART_BYTES
+    };
+    // At least one, however large it is.
+    blobs.iter().position(too_many).filter(|_| blobs.len() > 1).map(|at| at.max(1))
+}
+
+fn emit_aof(io: *mut rm::RedisModuleIO, key: *mut rm::RedisModuleString, payload: &[u8], blobs: &[Blob]) {
+    let (start, len) = (payload.as_ptr().cast::<c_char>(), payload.len());
+    // Strings that live for as long as this call need no context.
+    let nowhere = Ctx(ptr::null_mut());
+    let strings: Vec<_> = blobs.iter().map(|blob| nowhere.new_string(blob).0).collect();
+    let (first, count) = (strings.as_ptr(), strings.len());
+    call!(RedisModule_EmitAOF(io, c"LTMC.APPLY".as_ptr(), c"sbv".as_ptr(), key, start, len, first, count));
+    strings.into_iter().for_each(|string| nowhere.free_string(Str(string)));
 }
 
 extern "C" fn mem_usage<E: Entity>(value: *const c_void) -> usize {
@@ -183,8 +234,10 @@ extern "C" fn mem_usage<E: Entity>(value: *const c_void) -> usize {
 extern "C" fn digest<E: Entity>(digest: *mut rm::RedisModuleDigest, value: *mut c_void) {
     contain("digesting a key", || {
         // Only ordered collections are saved, so equal states are equal bytes.
-        let payload = snapshot::encode_snapshot(stored::<E>(value));
-        call!(RedisModule_DigestAddStringBuffer(digest, payload.as_ptr().cast::<c_char>(), payload.len()));
+        let Encoded { frame, blobs } = snapshot::encode_snapshot_beside(stored::<E>(value));
+        for bytes in [&frame[..]].into_iter().chain(blobs.iter().map(|blob| &blob[..])) {
+            call!(RedisModule_DigestAddStringBuffer(digest, bytes.as_ptr().cast::<c_char>(), bytes.len()));
+        }
         call!(RedisModule_DigestEndSequence(digest));
     });
 }
@@ -212,7 +265,7 @@ extern "C" fn unlink<E: Entity>(ctx: *mut rm::RedisModuleKeyOptCtx, value: *cons
         if name.is_null() || db < 0 {
             return;
         }
-        let key = KeyId::new(db as u32, super::api::Str(name.cast_mut()).bytes());
+        let key = KeyId::new(db as u32, Str(name.cast_mut()).bytes());
         if !connections.is_empty() {
             state::note(Note::Untied(key.clone(), connections));
         }
@@ -222,19 +275,53 @@ extern "C" fn unlink<E: Entity>(ctx: *mut rm::RedisModuleKeyOptCtx, value: *cons
     });
 }
 
-/// Applies a framed payload to a key.
-pub fn apply_payload(cx: &mut Cx<RedisHost>, key: Key, payload: &[u8]) -> Result<(), Error> {
+thread_local! {
+    /// What an AOF held of the value that comes next: the blobs of its parts.
+    static PARTS: RefCell<(Option<KeyId>, Vec<Blob>)> = const { RefCell::new((None, Vec::new())) };
+}
+
+/// Applies a framed payload and what stands beside it to a key.
+pub fn apply_payload(cx: &mut Cx<RedisHost>, key: Key, payload: &[u8], blobs: &[&[u8]]) -> Result<(), Error> {
     let frame = frame::read(payload)?;
-    with_type!(frame.tag, E => match snapshot::decode::<E>(&frame)? {
+    let blobs = blobs.iter().map(|blob| Blob::from(*blob));
+    if frame.content == Content::Part {
+        if !cx.host.is_loading() {
+            return Err(Error::usage("payload is a part of a value, which only a file has"));
+        }
+        keep_part(key.id(), blobs);
+        return Ok(());
+    }
+    let parts = if frame.content == Content::Snapshot { take_parts(&key.id()) } else { Vec::new() };
+    let blobs = parts.into_iter().chain(blobs).collect();
+    with_type!(frame.tag, E => match snapshot::decode_with::<E>(&frame, blobs)? {
         Payload::Changes(changes) => dispatch::apply_changes::<E, _>(cx, key, &changes),
         Payload::Snapshot(stored) => dispatch::apply_snapshot::<E, _>(cx, key, stored),
     })
 }
 
+fn keep_part(key: KeyId, blobs: impl Iterator<Item = Blob>) {
+    PARTS.with_borrow_mut(|(owner, parts)| {
+        if owner.as_ref() != Some(&key) {
+            (*owner, *parts) = (Some(key), Vec::new());
+        }
+        parts.extend(blobs);
+    });
+}
+
+fn take_parts(key: &KeyId) -> Vec<Blob> {
+    let (owner, parts) = PARTS.take();
+    if owner.as_ref() == Some(key) {
+        parts
+    } else {
+        Vec::new()
+    }
+}
+
 /// A framed payload as JSON.
-pub fn explain(payload: &[u8]) -> Result<String, Error> {
+pub fn explain(payload: &[u8], blobs: &[&[u8]]) -> Result<String, Error> {
     let frame = frame::read(payload)?;
-    with_type!(frame.tag, E => snapshot::explain::<E>(&frame))
+    let blobs = blobs.iter().map(|blob| Blob::from(*blob)).collect();
+    with_type!(frame.tag, E => snapshot::explain::<E>(&frame, blobs))
 }
 
 /// Checks a value of ours, and rebuilds and sends it if it is broken.

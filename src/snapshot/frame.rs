@@ -4,7 +4,7 @@
 //! offset  bytes  what
 //! 0       2      magic "LT"
 //! 2       1      format version (1)
-//! 3       1      content: 1 changes of a key, 2 a whole value
+//! 3       1      content: 1 changes of a key, 2 a whole value, 3 a part of one
 //! 4       1      type tag of the entity
 //! 5       4      length of the payload, little endian
 //! 9       n      payload
@@ -29,6 +29,30 @@ pub enum Content {
     Changes,
     /// The whole value of a key.
     Snapshot,
+    /// Nothing itself: the blobs beside it belong to the whole value that comes next for the key. Only in files.
+    Part,
+}
+
+impl Content {
+    const ALL: [Content; 3] = [Content::Changes, Content::Snapshot, Content::Part];
+
+    /// The byte in the frame.
+    const fn byte(self) -> u8 {
+        match self {
+            Content::Changes => 1,
+            Content::Snapshot => 2,
+            Content::Part => 3,
+        }
+    }
+
+    /// The word for people.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Content::Changes => "changes",
+            Content::Snapshot => "snapshot",
+            Content::Part => "part",
+        }
+    }
 }
 
 /// A frame that was read: complete, of a known format, with a right checksum.
@@ -51,7 +75,7 @@ impl Writer {
     pub fn new(content: Content, tag: u8) -> Self {
         let mut bytes = Vec::with_capacity(96);
         bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&[FORMAT, if content == Content::Changes { 1 } else { 2 }, tag, 0, 0, 0, 0]);
+        bytes.extend_from_slice(&[FORMAT, content.byte(), tag, 0, 0, 0, 0]);
         Self(bytes)
     }
 
@@ -90,10 +114,8 @@ pub fn read(bytes: &[u8]) -> Result<Frame<'_>, Error> {
     if crc32(body).to_le_bytes() != *checksum {
         return Err(bad("has a wrong checksum".into()));
     }
-    let content = match content {
-        1 => Content::Changes,
-        2 => Content::Snapshot,
-        other => return Err(bad(format!("has the unknown content {other}"))),
+    let Some(content) = Content::ALL.into_iter().find(|known| known.byte() == content) else {
+        return Err(bad(format!("has the unknown content {content}")));
     };
     Ok(Frame { content, tag, payload: &body[HEADER_BYTES..] })
 }

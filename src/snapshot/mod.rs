@@ -2,13 +2,18 @@
 //!
 //! A [frame] says what is in it and protects it by a checksum; inside is `bincode` ([codec]). A released format's reader
 //! is never edited: a change adds the next version, and `tests/golden` keeps a file of each.
+//!
+//! Long [blobs](Blob) stand beside the frame, in the order in which it names them: as further arguments of `LTMC.APPLY`, as further strings of an
+//! RDB value. They are never copied into a payload.
 
 pub mod codec;
 pub mod crc;
 pub mod frame;
 
+use crate::domain::blob::{self, Blob};
 use crate::domain::{Change, Entity, Error, Stored};
 use frame::{Content, Frame};
+use std::collections::VecDeque;
 
 /// What a payload of `LTMC.APPLY` holds.
 #[derive(Debug, Clone)]
@@ -19,34 +24,67 @@ pub enum Payload<E: Entity> {
     Snapshot(Stored<E>),
 }
 
-/// The frame of a whole value.
+/// A frame with the long blobs that it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// The frame.
+    pub frame: Vec<u8>,
+    /// What stands beside it.
+    pub blobs: Vec<Blob>,
+}
+
+/// The frame of a whole value, with everything in it.
 pub fn encode_snapshot<E: Entity>(stored: &Stored<E>) -> Vec<u8> {
     let mut writer = frame::Writer::new(Content::Snapshot, E::TYPE_TAG);
     codec::encode_into(writer.payload(), stored);
     writer.finish()
 }
 
-/// Collects the changes of one key into one frame.
+/// The frame of a whole value, with its long blobs beside it.
+pub fn encode_snapshot_beside<E: Entity>(stored: &Stored<E>) -> Encoded {
+    let (frame, blobs) = blob::collect(|| encode_snapshot(stored));
+    Encoded { frame, blobs }
+}
+
+/// The frame that says: what stands beside it belongs to the whole value that comes next for the same key.
+pub fn encode_part<E: Entity>() -> Vec<u8> {
+    frame::Writer::new(Content::Part, E::TYPE_TAG).finish()
+}
+
+/// Collects the changes of one key into one frame, with their long blobs beside it.
 #[derive(Debug)]
-pub struct ChangesWriter(frame::Writer);
+pub struct ChangesWriter {
+    writer: frame::Writer,
+    blobs: Vec<Blob>,
+}
 
 impl ChangesWriter {
     /// An empty frame for changes of `E`.
     pub fn new<E: Entity>() -> Self {
-        Self(frame::Writer::new(Content::Changes, E::TYPE_TAG))
+        Self { writer: frame::Writer::new(Content::Changes, E::TYPE_TAG), blobs: Vec::new() }
     }
 
     /// Adds changes at the end.
     pub fn push<E: Entity>(&mut self, changes: &[Change<E::Event>]) {
-        for change in changes {
-            codec::encode_into(self.0.payload(), change);
-        }
+        let payload = self.writer.payload();
+        let ((), blobs) = blob::collect(|| changes.iter().for_each(|change| codec::encode_into(payload, change)));
+        self.blobs.extend(blobs);
     }
 
     /// The finished frame.
-    pub fn finish(self) -> Vec<u8> {
-        self.0.finish()
+    pub fn finish(self) -> Encoded {
+        Encoded { frame: self.writer.finish(), blobs: self.blobs }
     }
+}
+
+/// Reads the payload of a frame with `blobs` beside it, all of which it has to name.
+pub fn decode_with<E: Entity>(frame: &Frame, blobs: Vec<Blob>) -> Result<Payload<E>, Error> {
+    let mut blobs = VecDeque::from(blobs);
+    let payload = blob::supply(&mut blobs, || decode::<E>(frame))?;
+    if blobs.is_empty() {
+        return Ok(payload);
+    }
+    Err(Error::usage(format!("payload does not name {} of the blobs beside it", blobs.len())))
 }
 
 /// Reads the payload of a frame, of which the tag is known to be `E`'s. Everything in it is checked: bounds and, for a whole value,
@@ -73,20 +111,26 @@ pub fn decode<E: Entity>(frame: &Frame) -> Result<Payload<E>, Error> {
             stored.check().map_err(|broken| Error::usage(format!("payload holds a broken value: {}", broken.0)))?;
             Ok(Payload::Snapshot(stored))
         }
+        Content::Part => Err(Error::usage("payload is a part of a value, which only a file has")),
     }
 }
 
 /// A payload as JSON, for people who read an AOF.
-pub fn explain<E: Entity>(frame: &Frame) -> Result<String, Error> {
-    let content = match decode::<E>(frame)? {
-        Payload::Changes(changes) => serde_json::to_value(changes),
+/// Of long blobs it shows the length, if they are not given.
+pub fn explain<E: Entity>(frame: &Frame, blobs: Vec<Blob>) -> Result<String, Error> {
+    if frame.content == Content::Part {
+        return Ok(serde_json::json!({"type": E::TYPE_NAME, "format": frame::FORMAT, "content": "part"}).to_string());
+    }
+    let decoded = if blobs.is_empty() { blob::imagine(|| decode(frame)) } else { decode_with(frame, blobs) };
+    let content = match decoded? {
+        Payload::<E>::Changes(changes) => serde_json::to_value(changes),
         Payload::Snapshot(stored) => serde_json::to_value(stored),
     };
     let content = content.map_err(|error| Error::usage(format!("payload cannot be shown as JSON: {error}")))?;
     let shown = serde_json::json!({
         "type": E::TYPE_NAME,
         "format": frame::FORMAT,
-        "content": match frame.content { Content::Changes => "changes", Content::Snapshot => "snapshot" },
+        "content": frame.content.word(),
         "value": content,
     });
     Ok(shown.to_string())

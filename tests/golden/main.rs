@@ -91,7 +91,7 @@ where
     for (name, changes) in &samples.changes {
         let mut writer = snapshot::ChangesWriter::new::<E>();
         writer.push::<E>(changes);
-        let written = writer.finish();
+        let written = writer.finish().frame;
         write_if_asked(name, &written);
         for version in 1..=frame::FORMAT {
             let Payload::Changes(found) = decode::<E>(&read(version, name)).expect(name) else {

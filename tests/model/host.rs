@@ -7,8 +7,9 @@ use ltmc::domain::lock::{Lock, LockEvent};
 use ltmc::domain::registry::{Registry, RegistryEvent};
 use ltmc::domain::session::Session;
 use ltmc::domain::wait::WaiterId;
-use ltmc::domain::{Change, Connection, Entity, Error, KeyId, Millis, Stored};
-use ltmc::snapshot::{self, frame, ChangesWriter, Payload};
+use ltmc::domain::{Blob, Change, Connection, Entity, Error, KeyId, Millis, Stored};
+use ltmc::snapshot::frame::{self, Frame};
+use ltmc::snapshot::{self, ChangesWriter, Encoded, Payload};
 use std::any::Any;
 use std::collections::BTreeMap;
 
@@ -133,8 +134,8 @@ impl MemoryHost {
     }
 }
 
-fn apply<E: Entity + Clone>(cx: &mut Cx<MemoryHost>, key: Key, frame: &frame::Frame) -> Result<(), Error> {
-    match snapshot::decode::<E>(frame)? {
+fn apply<E: Entity + Clone>(cx: &mut Cx<MemoryHost>, key: Key, frame: &Frame, blobs: Vec<Blob>) -> Result<(), Error> {
+    match snapshot::decode_with::<E>(frame, blobs)? {
         Payload::Changes(changes) => apply_changes::<E, _>(cx, key, &changes),
         Payload::Snapshot(stored) => apply_snapshot::<E, _>(cx, key, stored),
     }
@@ -196,9 +197,9 @@ impl Host for MemoryHost {
     fn replicate<E: Entity>(&mut self, key: Key, changes: &[Change<E::Event>]) {
         let mut writer = ChangesWriter::new::<E>();
         writer.push::<E>(changes);
-        let bytes = writer.finish();
+        let Encoded { frame: bytes, blobs } = writer.finish();
         let frame = frame::read(&bytes).expect("our own frame");
-        let Ok(Payload::Changes(changes)) = snapshot::decode::<E>(&frame) else {
+        let Ok(Payload::Changes(changes)) = snapshot::decode_with::<E>(&frame, blobs) else {
             panic!("our own changes cannot be read");
         };
         let copy = self.replica.entry(key.id()).or_insert_with(|| Box::new(Stored::<E>::default()));
@@ -277,13 +278,18 @@ impl Host for MemoryHost {
         Ok(())
     }
 
-    fn apply_payload(cx: &mut Cx<Self>, key: Key, payload: &[u8]) -> Result<(), Error> {
+    fn take_blob(&mut self, _index: usize, bytes: &[u8]) -> Blob {
+        Blob::from(bytes)
+    }
+
+    fn apply_payload(cx: &mut Cx<Self>, key: Key, payload: &[u8], blobs: &[&[u8]]) -> Result<(), Error> {
         let frame = frame::read(payload)?;
+        let blobs = blobs.iter().map(|blob| Blob::from(*blob)).collect();
         match frame.tag {
-            Registry::TYPE_TAG => apply::<Registry>(cx, key, &frame),
-            Context::TYPE_TAG => apply::<Context>(cx, key, &frame),
-            Session::TYPE_TAG => apply::<Session>(cx, key, &frame),
-            _ => apply::<Lock>(cx, key, &frame),
+            Registry::TYPE_TAG => apply::<Registry>(cx, key, &frame, blobs),
+            Context::TYPE_TAG => apply::<Context>(cx, key, &frame, blobs),
+            Session::TYPE_TAG => apply::<Session>(cx, key, &frame, blobs),
+            _ => apply::<Lock>(cx, key, &frame, blobs),
         }
     }
 
@@ -291,8 +297,8 @@ impl Host for MemoryHost {
         false
     }
 
-    fn explain(&self, payload: &[u8]) -> Result<String, Error> {
-        snapshot::explain::<Lock>(&frame::read(payload)?)
+    fn explain(&self, payload: &[u8], blobs: &[&[u8]]) -> Result<String, Error> {
+        snapshot::explain::<Lock>(&frame::read(payload)?, blobs.iter().map(|blob| Blob::from(*blob)).collect())
     }
 
     fn repair(&mut self, key: Key) -> Result<Option<(&'static str, bool)>, Error> {

@@ -74,12 +74,12 @@ pub const APPLY: Spec = Spec {
 
 pub const EXPLAIN: Spec = Spec {
     name: "LTMC.EXPLAIN",
-    arity: 2,
+    arity: -2,
     categories: "read slow",
     complexity: "O(N) with N the size of the payload",
     summary: "Shows the payload of an LTMC.APPLY as JSON, for reading an AOF.",
     reply: "JSON text",
-    args: &[Arg::string("payload")],
+    args: &[Arg::string("payload"), Arg::string("blob").multiple().optional()],
     ..SERVER_ROW
 };
 
