@@ -6,7 +6,7 @@ use super::waits::{Untold, Waits};
 use super::watch::Watchers;
 use crate::domain::limits::PANICS_PER_KEY_MAX;
 use crate::domain::lock::queue::LockQueues;
-use crate::domain::registry::find::next_random;
+use crate::domain::random::next_random;
 use crate::domain::registry::queue::ClaimQueues;
 use crate::domain::registry::time::View;
 use crate::domain::{Connection, Db, Error, Fences, KeyId, Millis, Service};

@@ -10,12 +10,14 @@
 pub mod blob;
 pub mod context;
 pub mod error;
+pub mod eviction;
 pub mod fence;
 pub mod id;
 pub mod json;
 pub mod limits;
 pub mod lock;
 pub mod memory;
+pub mod random;
 pub mod registry;
 pub mod requests;
 pub mod service;

@@ -10,6 +10,7 @@ use super::index::Order;
 use super::slots::{in_all, AnyOf, Slot, SlotSet};
 use super::time::View;
 use super::{Agent, Registry, Status};
+use crate::domain::random::next_below;
 use crate::domain::Bytes;
 use smallvec::{smallvec, SmallVec};
 use std::collections::BTreeMap;
@@ -157,7 +158,7 @@ fn draw(
     limit: usize,
     mut seed: u64,
 ) -> Vec<Slot> {
-    let mut next = |below: usize| (next_random(&mut seed) % below.max(1) as u64) as usize;
+    let mut next = |end: usize| next_below(&mut seed, end);
     let mut found: Vec<Slot> = Vec::new();
     if limit <= DRAWN_MAX && limit * 8 < candidates.len() {
         // Few of many: most draws hit somebody new. If most of the candidates turn out not to be admitted, they are listed instead.
@@ -179,13 +180,4 @@ fn draw(
         found.push(rest.swap_remove(better));
     }
     found
-}
-
-/// The next number of a sequence: G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number Generators" (2014).
-pub fn next_random(seed: &mut u64) -> u64 {
-    *seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut mixed = *seed;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ (mixed >> 31)
 }
