@@ -5,6 +5,7 @@
 //! kept as history: all of it costs what changes, not what is there. Paths are JSON Pointers (RFC 6901).
 
 pub mod attempt;
+pub mod canonical;
 pub mod document;
 pub mod edit;
 pub mod merge;
