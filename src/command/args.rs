@@ -1,5 +1,6 @@
 //! The one parser: a cursor over the arguments. Every value is checked where it is read, and what is left over is an error.
 
+use super::settings::Setting;
 use super::spec::Spec;
 use crate::domain::fence::FENCE_END;
 use crate::domain::id::printable;
@@ -86,12 +87,22 @@ impl<'a> Args<'a> {
 
     /// The next argument as a share from 0 to 1, in thousandths.
     pub fn thousandths(&mut self, name: &str) -> Result<u16, Error> {
+        Ok((self.decimal(name, 0.0, 1.0)? * 1000.0).round() as u16)
+    }
+
+    /// The next argument as a number in `min..=max`.
+    pub fn decimal(&mut self, name: &str, min: f64, max: f64) -> Result<f64, Error> {
         let given = self.bytes(name)?;
-        let share = std::str::from_utf8(given).ok().and_then(|text| text.parse::<f64>().ok());
-        match share.filter(|share| (0.0..=1.0).contains(share)) {
-            Some(share) => Ok((share * 1000.0).round() as u16),
-            None => Err(Error::usage(format!("{name} is '{}', allowed are numbers from 0 to 1", printable(given)))),
-        }
+        let number = std::str::from_utf8(given).ok().and_then(|text| text.parse::<f64>().ok());
+        number.filter(|number| (min..=max).contains(number)).ok_or_else(|| {
+            Error::usage(format!("{name} is '{}', allowed are numbers from {min} to {max}", printable(given)))
+        })
+    }
+
+    /// The next argument as a whole number that the values of `setting` bound.
+    pub fn bounded(&mut self, name: &str, setting: Setting) -> Result<u64, Error> {
+        let (min, max) = setting.row().range();
+        self.number(name, min, max)
     }
 
     /// The next argument as the number of a version; 0 is before the first.

@@ -10,6 +10,9 @@
 //! [`Node`].
 
 pub mod args;
+pub mod cache;
+pub mod cache_info;
+pub mod cache_serve;
 pub mod context;
 pub mod dispatch;
 pub mod lock;

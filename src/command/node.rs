@@ -4,6 +4,7 @@ use super::schedule::Schedule;
 use super::settings::Settings;
 use super::waits::{Untold, Waits};
 use super::watch::Watchers;
+use crate::domain::cache::queue::FillQueues;
 use crate::domain::limits::PANICS_PER_KEY_MAX;
 use crate::domain::lock::queue::LockQueues;
 use crate::domain::random::next_random;
@@ -31,6 +32,8 @@ pub struct Node {
     pub locks: LockQueues,
     /// Who waits for a claim on which registry.
     pub claims: ClaimQueues,
+    /// Who waits for which answer of which cache.
+    pub fills: FillQueues,
     /// Who watches which keys.
     pub watchers: Watchers,
     /// Which keys have to hear of the end of a connection.
@@ -128,12 +131,13 @@ impl Node {
     pub fn is_waited_for(&self, key: super::Key) -> bool {
         (!self.locks.is_empty() && self.locks.waiting_for(&key.id()) > 0)
             || (!self.claims.is_empty() && self.claims.waiting_for(&key.id()) > 0)
+            || (!self.fills.is_empty() && self.fills.waiting_for(&key.id()) > 0)
             || self.watchers.is_watched(key)
     }
 
     /// Whether nobody waits for anything.
     pub fn is_quiet(&self) -> bool {
-        self.locks.is_empty() && self.claims.is_empty() && self.watchers.is_empty()
+        self.locks.is_empty() && self.claims.is_empty() && self.fills.is_empty() && self.watchers.is_empty()
     }
 
     /// A key was deleted, renamed, flushed or came into being by other means than our commands.
@@ -194,7 +198,7 @@ impl Node {
     }
 
     fn look_at_all_waited_for(&mut self, hit: impl Fn(&KeyId) -> bool) {
-        let waited = self.locks.keys().chain(self.claims.keys()).chain(self.watchers.keys());
+        let waited = self.locks.keys().chain(self.claims.keys()).chain(self.fills.keys()).chain(self.watchers.keys());
         let waited: Vec<KeyId> = waited.filter(|key| hit(key)).cloned().collect();
         waited.into_iter().for_each(|key| self.look_at_soon(key));
     }

@@ -1,7 +1,9 @@
 //! The settings, declared once: module configs (`CONFIG GET/SET ltmc.*`), `redis.conf.example` and the documentation come from this
 //! table.
 
-use crate::domain::registry::time::Policy;
+use crate::domain::cache;
+use crate::domain::eviction::Policy;
+use crate::domain::registry::time::Policy as RegistryPolicy;
 use crate::domain::Millis;
 
 /// A setting. The table [`SETTINGS`] is in the same order.
@@ -36,6 +38,13 @@ pub enum Setting {
     HistoryBytesMax,
     SweepBatchMax,
     BindAgentToUser,
+    CacheBytesMax,
+    CacheEntriesMax,
+    CacheTtlMs,
+    CacheNegativeTtlMs,
+    CacheLeaseMs,
+    CacheTicketsMax,
+    CacheWaitersMax,
 }
 
 /// What values a setting takes.
@@ -267,6 +276,55 @@ pub const SETTINGS: &[Row] = &[
         doc: "With yes an ACL user may act only as owners and agents whose id is its user name or starts with it and a colon.",
         environment: "LTMC_BIND_AGENT_TO_USER",
     },
+    Row {
+        name: "cache-bytes-max",
+        kind: Kind::Integer { default: 67_108_864, min: 4_096, max: 1_099_511_627_776 },
+        unit: "bytes",
+        doc: "Most bytes of a new cache, with all that its entries take; beyond that answers make room for new ones.",
+        environment: "LTMC_CACHE_BYTES_MAX",
+    },
+    Row {
+        name: "cache-entries-max",
+        kind: Kind::Integer { default: 1_000_000, min: 1, max: 100_000_000 },
+        unit: "entries",
+        doc: "Most answers of a new cache.",
+        environment: "LTMC_CACHE_ENTRIES_MAX",
+    },
+    Row {
+        name: "cache-ttl-ms",
+        kind: Kind::Integer { default: 0, min: 0, max: 31_536_000_000 },
+        unit: "ms",
+        doc: "Time to live of an answer that is put without PX or EX into a new cache. 0: it stays until it has to make room.",
+        environment: "LTMC_CACHE_TTL_MS",
+    },
+    Row {
+        name: "cache-negative-ttl-ms",
+        kind: Kind::Integer { default: 10_000, min: 1, max: 31_536_000_000 },
+        unit: "ms",
+        doc: "Time to live of an answer that is put with NEGATIVE and without PX or EX.",
+        environment: "LTMC_CACHE_NEGATIVE_TTL_MS",
+    },
+    Row {
+        name: "cache-lease-ms",
+        kind: Kind::Integer { default: 30_000, min: 1, max: 31_536_000_000 },
+        unit: "ms",
+        doc: "So long the ticket of a LTMC.CACHE.GET without LEASE is good; then the next one may compute.",
+        environment: "LTMC_CACHE_LEASE_MS",
+    },
+    Row {
+        name: "cache-tickets-max",
+        kind: Kind::Integer { default: 10_000, min: 1, max: 1_000_000 },
+        unit: "tickets",
+        doc: "Most tickets of one cache that are out at a time.",
+        environment: "LTMC_CACHE_TICKETS_MAX",
+    },
+    Row {
+        name: "cache-waiters-max",
+        kind: Kind::Integer { default: 10_000, min: 1, max: 1_000_000 },
+        unit: "clients",
+        doc: "Most clients that may wait for answers of one cache.",
+        environment: "LTMC_CACHE_WAITERS_MAX",
+    },
 ];
 
 impl Setting {
@@ -283,6 +341,15 @@ impl Row {
             Kind::Integer { default, .. } => default,
             Kind::Word(_) => 0,
         }
+    }
+
+    /// The smallest and the largest value.
+    pub fn range(&self) -> (u64, u64) {
+        let (min, max) = match self.kind {
+            Kind::Integer { min, max, .. } => (min, max),
+            Kind::Word(words) => (0, words.len() as i64 - 1),
+        };
+        (min.unsigned_abs(), max.unsigned_abs())
     }
 
     /// Reads a value as the environment has it; errs with what is allowed.
@@ -333,10 +400,20 @@ impl Settings {
         Some(self.get(Setting::LockLeaseMs)).filter(|lease| *lease > 0)
     }
 
+    /// The bounds and habits of a cache that is made without being told any.
+    pub fn cache_config(&self) -> cache::Config {
+        cache::Config {
+            bytes_max: self.get(Setting::CacheBytesMax),
+            entries_max: self.get(Setting::CacheEntriesMax),
+            ttl_ms: Some(self.get(Setting::CacheTtlMs)).filter(|ttl| *ttl > 0),
+            policy: Policy::Gdsf,
+        }
+    }
+
     /// What time and failures do to agents.
-    pub fn registry_policy(&self) -> Policy {
+    pub fn registry_policy(&self) -> RegistryPolicy {
         let is_phi = self.get(Setting::FailureDetector) == 1;
-        Policy {
+        RegistryPolicy {
             dead_percent: self.get(Setting::AgentDeadPercent),
             grace_ms: self.get(Setting::AgentGraceMs),
             damping_half_life_ms: self.get(Setting::AgentDampingHalfLifeMs),

@@ -5,7 +5,8 @@ use super::node::Chore;
 use super::schedule::Due;
 use super::settings::Setting;
 use super::waits::{Unserved, OWNERSHIP_MS};
-use super::{lock_serve, registry_serve, versioned_serve, watch, Host, Kind, Node, Ownership, Reply};
+use super::{cache_serve, lock_serve, registry_serve, versioned_serve, watch, Host, Kind, Node, Ownership, Reply};
+use crate::domain::cache::Cache;
 use crate::domain::context::{Context, Doc};
 use crate::domain::lock::Lock;
 use crate::domain::registry::Registry;
@@ -122,6 +123,13 @@ fn look_into<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: b
             Err(error) => registry_serve::refuse_all(node, host, key, &error),
         }
     }
+    if kind == Kind::Ours(Cache::TYPE_TAG) || node.fills.waiting_for(key) > 0 {
+        match take_note::<Cache, H>(node, host, key) {
+            Ok(()) if node.replica => {}
+            Ok(()) => work += cache_serve::wake(node, host, key, has_changed),
+            Err(error) => cache_serve::refuse_all(node, host, key, &error),
+        }
+    }
     match kind {
         Kind::Ours(Session::TYPE_TAG) => look_at_versioned::<Fields, H>(node, host, key),
         Kind::Ours(Context::TYPE_TAG) => look_at_versioned::<Doc, H>(node, host, key),
@@ -154,6 +162,7 @@ fn make_sure_of_owner<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
 fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error) {
     lock_serve::refuse_all(node, host, key, error.clone());
     registry_serve::refuse_all(node, host, key, error);
+    cache_serve::refuse_all(node, host, key, error);
     for watcher in node.watchers.of(key) {
         node.refuse_wait(watcher, error.clone(), host);
     }
@@ -184,17 +193,21 @@ fn do_chore<H: Host>(node: &mut Node, host: &mut H, chore: Chore) {
     match chore {
         Chore::TakeBack(Service::Lock, untold) => lock_serve::take_back(node, host, untold),
         Chore::TakeBack(Service::Registry, untold) => registry_serve::take_back(node, host, untold),
+        Chore::TakeBack(Service::Cache, untold) => cache_serve::take_back(node, host, untold),
         // Nobody gets anything of these that others could have had.
         Chore::TakeBack(Service::Watch | Service::Context | Service::Session, _) => {}
         Chore::Disconnected(connection) => {
             if let Some(key) = node.ties.take_one(connection) {
-                lock_serve::disconnected(node, host, &key, connection);
+                if host.kind((&key).into()) == Kind::Ours(Cache::TYPE_TAG) {
+                    cache_serve::disconnected(node, host, &key, connection);
+                } else {
+                    lock_serve::disconnected(node, host, &key, connection);
+                }
                 node.chores.push_back(chore);
             }
         }
         Chore::Untied { key, connections } => {
-            let stored = host.read::<Lock>((&key).into()).ok().flatten();
-            let tied = stored.map_or_else(Vec::new, |stored| stored.state.connections());
+            let tied = connections_of(host, &key);
             for connection in connections.into_iter().filter(|known| !tied.contains(known)) {
                 node.ties.untie(connection, &key);
             }
@@ -203,6 +216,19 @@ fn do_chore<H: Host>(node: &mut Node, host: &mut H, chore: Chore) {
             let strangers = node.ties.strangers(node.boot);
             node.chores.extend(strangers.into_iter().map(Chore::Disconnected));
         }
+    }
+}
+
+/// The connections that the value of a key is tied to.
+fn connections_of<H: Host>(host: &mut H, key: &KeyId) -> Vec<Connection> {
+    fn of<E: Entity, H: Host>(host: &mut H, key: &KeyId) -> Vec<Connection> {
+        let stored = host.read::<E>(key.into()).ok().flatten();
+        stored.map_or_else(Vec::new, |stored| stored.state.connections())
+    }
+    match host.kind(key.into()) {
+        Kind::Ours(Lock::TYPE_TAG) => of::<Lock, H>(host, key),
+        Kind::Ours(Cache::TYPE_TAG) => of::<Cache, H>(host, key),
+        _ => Vec::new(),
     }
 }
 

@@ -114,6 +114,7 @@ impl Node {
         match wait.service {
             Service::Registry => drop(self.claims.remove(id)),
             Service::Lock => drop(self.locks.remove(id)),
+            Service::Cache => drop(self.fills.remove(id)),
             Service::Watch => self.watchers.remove(id),
             Service::Context | Service::Session => {}
         }

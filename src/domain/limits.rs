@@ -88,3 +88,19 @@ pub const TOUCH_AGENTS_MAX: usize = 4;
 pub const PATHS_MAX: usize = 1024;
 /// Most sources of one `LTMC.CTX.GENERATE`.
 pub const SOURCES_MAX: usize = 128;
+/// Longest name of a tool, bytes.
+pub const TOOL_BYTES_MAX: usize = 256;
+/// Longest arguments of a tool, bytes.
+pub const TOOL_ARGS_BYTES_MAX: usize = 1024 * 1024;
+/// Longest cached result, bytes: that of a Redis string.
+pub const RESULT_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Longest dependency or tag of a cached result, bytes.
+pub const CACHE_LABEL_BYTES_MAX: usize = 1024;
+/// Most dependencies, and most tags, of one result or of one `LTMC.CACHE.INVALIDATE`.
+pub const CACHE_LABELS_MAX: usize = 128;
+/// Tools of a cache without results whose counters are kept.
+pub const IDLE_TOOLS_MAX: usize = 1000;
+/// Invalidations that a cache remembers as long as tickets are out; beyond that all tickets are void.
+pub const VOIDS_MAX: usize = 4096;
+/// Most results that one event removes.
+pub const CACHE_BATCH_MAX: usize = 1024;

@@ -8,6 +8,7 @@
 //! read ([`watch`]), the error type and the limits.
 
 pub mod blob;
+pub mod cache;
 pub mod context;
 pub mod error;
 pub mod eviction;

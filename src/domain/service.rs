@@ -16,6 +16,8 @@ pub enum Service {
     Lock,
     /// Session state: the state of one piece of work, and how to get it back.
     Session,
+    /// Tool cache: what has been computed before.
+    Cache,
     /// Watching the keys of the other services.
     Watch,
 }
@@ -23,7 +25,7 @@ pub enum Service {
 impl Service {
     /// All services, in the order in which they are listed.
     pub const ALL: &'static [Service] =
-        &[Service::Registry, Service::Context, Service::Lock, Service::Session, Service::Watch];
+        &[Service::Registry, Service::Context, Service::Lock, Service::Session, Service::Cache, Service::Watch];
 
     /// The name in INFO, STATUS and messages.
     pub const fn name(self) -> &'static str {
@@ -32,6 +34,7 @@ impl Service {
             Service::Context => "context",
             Service::Lock => "lock",
             Service::Session => "session",
+            Service::Cache => "cache",
             Service::Watch => "watch",
         }
     }

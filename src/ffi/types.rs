@@ -5,6 +5,7 @@ use super::contain::contain;
 use super::host::RedisHost;
 use super::state::{self, Note};
 use crate::command::{dispatch, Cx, Host, Key, Kind};
+use crate::domain::cache::Cache;
 use crate::domain::context::Context;
 use crate::domain::lock::Lock;
 use crate::domain::registry::Registry;
@@ -44,6 +45,10 @@ macro_rules! with_type {
                 type $E = Session;
                 $body
             }
+            <Cache as Entity>::TYPE_TAG => {
+                type $E = Cache;
+                $body
+            }
             other => Err(Error::usage(format!("payload has the unknown type tag {other}"))),
         }
     };
@@ -69,6 +74,7 @@ pub fn register(ctx: Ctx) -> Result<(), String> {
     register_type::<Registry>(ctx)?;
     register_type::<Context>(ctx)?;
     register_type::<Session>(ctx)?;
+    register_type::<Cache>(ctx)?;
     register_type::<Lock>(ctx)
 }
 

@@ -2,6 +2,7 @@
 //! the syntax line in errors, the reference page and the tests that walk the table come from it. The rows of each service stand in a file
 //! of their own; here is the list of all, each with the function that runs it.
 
+mod cache;
 mod common;
 mod context;
 mod lock;
@@ -70,6 +71,14 @@ impl<H: Host> Table<H> {
         Command { spec: &session::FORK, run: super::versioned::fork::<Fields, H> },
         Command { spec: &session::PRUNE, run: super::versioned::prune::<Fields, H> },
         Command { spec: &session::END, run: super::session::end },
+        Command { spec: &cache::GET, run: super::cache::get },
+        Command { spec: &cache::PUT, run: super::cache::put },
+        Command { spec: &cache::FAIL, run: super::cache::fail },
+        Command { spec: &cache::INVALIDATE, run: super::cache::invalidate },
+        Command { spec: &cache::CONFIG, run: super::cache::config },
+        Command { spec: &cache::STATS, run: super::cache_info::stats },
+        Command { spec: &cache::TOP, run: super::cache_info::top },
+        Command { spec: &cache::SCAN, run: super::cache_info::scan },
         Command { spec: &server::WATCH, run: super::watch::watch },
         Command { spec: &server::GUARD, run: super::server::guard },
         Command { spec: &server::STATUS, run: super::server::status },

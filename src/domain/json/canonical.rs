@@ -340,7 +340,8 @@ fn even(value: f64, digits: String) -> String {
     if !is_between {
         return digits;
     }
-    let other = if before == digits { last + 1 } else { last - 1 };
+    // A nine would have been carried, and the digits been fewer.
+    let other = if before == digits { (last + 1).min(b'9') } else { last - 1 };
     format!("{}{}", &digits[..count - 1], char::from(other))
 }
 

@@ -1,0 +1,165 @@
+//! What may be done to a cache: each function validates everything and returns what then happens, or errs and nothing does.
+
+use super::entry::{answer_bytes, entry_bytes, flight_bytes, Answer, AnswerId, Call, Flight, Slot};
+use super::event::{CacheEvent, Filled, Removal, TicketEnd};
+use super::labels::Label;
+use super::Cache;
+use crate::domain::eviction::{worst, Rank};
+use crate::domain::{Blob, Bytes, Code, Connection, Error, Fence, Fences, Millis};
+use ahash::AHashSet;
+
+/// Who wants to compute an answer, and how.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Who; empty if nobody is named.
+    pub agent: Bytes,
+    /// So long the ticket is good, ms.
+    pub lease_ms: Millis,
+    /// The connection whose end ends the hope for the answer.
+    pub connection: Option<Connection>,
+}
+
+/// Most answers that make room for one: what is left over then is seen to by the scheduler.
+const VICTIMS_MAX: usize = 16 * 1024;
+/// Tickets may take so many times the bytes of the whole cache.
+const TICKETS_SHARE: u64 = 2;
+
+/// A ticket for a call that nobody computes.
+pub fn ticket(
+    cache: &Cache,
+    call: &Call,
+    wish: &Wish,
+    tickets_max: u64,
+    fences: &mut Fences,
+) -> Result<(CacheEvent, Fence), Error> {
+    if cache.tickets() as u64 >= tickets_max {
+        return Err(Error::limit("cache-tickets-max", "one more ticket of this cache", tickets_max));
+    }
+    let bytes = cache.bytes() + entry_bytes(call.as_ref().0.len()) + flight_bytes(&wish.agent);
+    check_bytes(bytes, cache.config().bytes_max.saturating_mul(TICKETS_SHARE))?;
+    let (ticket, since) = (fences.grant(), fences.now());
+    let ends_at = since.saturating_add(wish.lease_ms);
+    let Wish { agent, connection, .. } = wish.clone();
+    let flight = Flight { ticket, agent, since, ends_at, connection, is_orphaned: false };
+    Ok((CacheEvent::Ticketed { call: call.clone(), flight }, ticket))
+}
+
+fn check_bytes(bytes: usize, max: u64) -> Result<(), Error> {
+    if bytes as u64 <= max {
+        return Ok(());
+    }
+    let text = format!(
+        "{bytes} bytes would pass the limit of {max} (MAXBYTES of LTMC.CACHE.CONFIG; setting ltmc.cache-bytes-max when the cache was made)"
+    );
+    Err(Error::new(Code::Limit, text))
+}
+
+/// Why an answer may not be put.
+#[derive(Debug)]
+pub struct Refused {
+    /// What its client is told.
+    pub error: Error,
+    /// Whether the ticket was out until now, and is void.
+    pub is_void: bool,
+}
+
+/// Whether an answer with these labels may be put for a ticket; how long it took to compute it, ms.
+pub fn redeem(cache: &Cache, call: &Call, ticket: Fence, labels: &[Label], now: Millis) -> Result<Millis, Refused> {
+    let stale = |why: &str, is_void| {
+        let error = Error::new(Code::Stale, format!("ticket {ticket} is not good any more: {why}"));
+        Refused { error, is_void }
+    };
+    let shared = call.with_scope(b"");
+    let Some((_, flight)) = cache.of_ticket(ticket).filter(|(entry, _)| *entry.call == *shared.as_ref().0) else {
+        let why = match cache.flight(shared.as_ref()).filter(|flight| flight.ticket > ticket) {
+            Some(newer) => format!("a newer one is out, {}", newer.ticket),
+            None => "it was used, given up, ended by its lease, or what it stands for was called off".into(),
+        };
+        return Err(stale(&why, false));
+    };
+    if flight.ends_at <= now {
+        return Err(stale("its lease is over", false));
+    }
+    if cache.is_void(ticket, labels) {
+        return Err(stale("what it was computed from was called off meanwhile", true));
+    }
+    Ok(now.saturating_sub(flight.since))
+}
+
+/// Whether a ticket for this call is out and good.
+pub fn is_out(cache: &Cache, call: &Call, ticket: Fence) -> bool {
+    cache.of_ticket(ticket).is_some_and(|(entry, _)| *entry.call == *call.as_ref().0)
+}
+
+/// The answers that have to go so that this one has room.
+pub fn room_for(cache: &Cache, filled: &Filled, seed: &mut u64) -> Result<Vec<AnswerId>, Error> {
+    let incoming = incoming_bytes(&filled.call, &filled.value, filled.labels.len());
+    check_bytes(incoming, cache.config().bytes_max)?;
+    let known = cache.find(filled.call.as_ref()).and_then(|slot| Some((slot, cache.entry(slot)?)));
+    let replaced = known.map_or(0, |(_, entry)| entry.bytes());
+    let is_new = known.is_none_or(|(_, entry)| entry.answer.is_none());
+    let more = incoming.saturating_sub(replaced);
+    Ok(victims(cache, more, is_new.into(), known.map(|(slot, _)| slot), VICTIMS_MAX, seed))
+}
+
+fn incoming_bytes(call: &Call, value: &Blob, labels: usize) -> usize {
+    entry_bytes(call.as_ref().0.len()) + answer_bytes(value.heap_bytes(), labels)
+}
+
+/// At most `max` answers that have to go since there is more than there may be.
+pub fn excess(cache: &Cache, max: usize, seed: &mut u64) -> Option<CacheEvent> {
+    let answers = victims(cache, 0, 0, None, max, seed);
+    (!answers.is_empty()).then_some(CacheEvent::Removed { answers, why: Removal::Evicted })
+}
+
+fn victims(
+    cache: &Cache,
+    more_bytes: usize,
+    more_answers: u64,
+    spared: Option<Slot>,
+    max: usize,
+    seed: &mut u64,
+) -> Vec<AnswerId> {
+    let (mut bytes, mut count) = ((cache.bytes() + more_bytes) as u64, cache.count() as u64 + more_answers);
+    let mut chosen: AHashSet<Slot> = spared.into_iter().collect();
+    let mut victims = Vec::new();
+    while (bytes > cache.config().bytes_max || count > cache.config().entries_max) && victims.len() < max {
+        let rank = |slot: Slot| -> Option<Rank> { (!chosen.contains(&slot)).then(|| cache.rank(slot))? };
+        let Some((slot, _)) = worst(&cache.placed, seed, rank) else { break };
+        chosen.insert(slot);
+        let Some((entry, answer)) = cache.entry(slot).and_then(|entry| Some((entry, entry.answer.as_ref()?))) else {
+            break;
+        };
+        victims.push(answer.id);
+        // A flight stays, and the entry with it.
+        let kept =
+            entry.flight.as_ref().map_or(0, |flight| entry_bytes(entry.call.len()) + flight_bytes(&flight.agent));
+        bytes = bytes.saturating_sub((entry.bytes() - kept) as u64);
+        count -= 1;
+    }
+    victims
+}
+
+/// At most `max` things whose time has come: answers are gone, tickets end.
+pub fn due(cache: &Cache, now: Millis, max: usize) -> Vec<CacheEvent> {
+    let (mut answers, mut events) = (Vec::new(), Vec::new());
+    for (_, slot) in cache.ends.range(..=(now, Slot::MAX)).take(max) {
+        let Some(entry) = cache.entry(*slot) else { continue };
+        answers.extend(entry.answer.as_ref().filter(|answer| answer.gone_at <= now).map(|answer| answer.id));
+        let over = entry.flight.as_ref().filter(|flight| flight.ends_at <= now);
+        events.extend(over.map(|flight| CacheEvent::TicketEnded { ticket: flight.ticket, why: TicketEnd::Expired }));
+    }
+    if !answers.is_empty() {
+        events.push(CacheEvent::Removed { answers, why: Removal::Expired });
+    }
+    events
+}
+
+/// Whether an answer should be computed anew though it is fresh still: the more likely the nearer its end and the dearer it is, so
+/// that not all come at once when it ends. `share` is drawn evenly from above 0 to 1.
+///
+/// XFetch: A. Vattani, F. Chierichetti, K. Lowenstein, "Optimal Probabilistic Cache Stampede Prevention" (2015).
+pub fn is_early(answer: &Answer, beta: f64, now: Millis, share: f64) -> bool {
+    let ahead_ms = answer.cost_ms as f64 * beta * -share.ln();
+    now as f64 + ahead_ms >= answer.fresh_until as f64
+}

@@ -1,0 +1,106 @@
+//! What is called off: answers that are not served any more though they are still there, and the memory of it for who computes one.
+
+use super::entry::{AnswerId, Slot};
+use super::labels::{Kind, Label};
+use crate::domain::limits::VOIDS_MAX;
+use crate::domain::memory::tree_bytes;
+use crate::domain::Fence;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Answers that were called off at once and are removed one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dying {
+    which: Which,
+    /// Whether they may still be served as stale.
+    pub is_soft: bool,
+    /// Tickets that are older are void.
+    pub fence: Fence,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum Which {
+    These(BTreeSet<AnswerId>),
+    /// All that came before, but those that were seen to.
+    Between {
+        next: AnswerId,
+        last: AnswerId,
+    },
+}
+
+impl Dying {
+    /// These answers.
+    pub fn these(answers: BTreeSet<AnswerId>, is_soft: bool, fence: Fence) -> Self {
+        Self { which: Which::These(answers), is_soft, fence }
+    }
+
+    /// All answers up to `last`.
+    pub fn up_to(last: AnswerId, is_soft: bool, fence: Fence) -> Self {
+        Self { which: Which::Between { next: 0, last }, is_soft, fence }
+    }
+
+    /// Whether an answer is one of them.
+    pub fn covers(&self, answer: AnswerId) -> bool {
+        match &self.which {
+            Which::These(answers) => answers.contains(&answer),
+            Which::Between { next, last } => (*next..=*last).contains(&answer),
+        }
+    }
+
+    /// Takes the next of them out; it may be gone already. `None` if none is left.
+    pub fn next(&mut self, known: &BTreeMap<AnswerId, Slot>) -> Option<AnswerId> {
+        match &mut self.which {
+            Which::These(answers) => answers.pop_first(),
+            Which::Between { next, last } => {
+                let found =
+                    known.range(*next..=(*last).max(*next)).next().map(|(id, _)| *id).filter(|id| id <= last)?;
+                *next = found + 1;
+                Some(found)
+            }
+        }
+    }
+
+    /// Bytes allocated outside the struct itself.
+    pub fn heap_bytes(&self) -> usize {
+        let tree = match &self.which {
+            Which::These(answers) => tree_bytes(answers.len(), size_of::<AnswerId>()),
+            Which::Between { .. } => 0,
+        };
+        size_of::<Self>() + tree
+    }
+}
+
+/// Which labels were called off while tickets are out: what a ticket's answer depends on is known only when it comes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Voids(BTreeMap<Label, Fence>);
+
+impl Voids {
+    /// These were called off: tickets older than `fence` must not bring an answer with one of them. Errs if that is too much to remember.
+    pub fn note(&mut self, labels: &[Label], fence: Fence) -> Result<(), ()> {
+        let unknown_till_then = labels.iter().filter(|label| matches!(label.kind, Kind::Dep | Kind::Tag));
+        for label in unknown_till_then {
+            self.0.insert(label.clone(), fence);
+        }
+        if self.0.len() > VOIDS_MAX {
+            self.0.clear();
+            return Err(());
+        }
+        Ok(())
+    }
+
+    /// Whether one of `labels` was called off after `ticket` was given.
+    pub fn hit(&self, ticket: Fence, labels: &[Label]) -> bool {
+        !self.0.is_empty() && labels.iter().any(|label| self.0.get(label).is_some_and(|fence| ticket < *fence))
+    }
+
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Bytes allocated outside the struct itself.
+    pub fn heap_bytes(&self) -> usize {
+        tree_bytes(self.0.len(), size_of::<(Label, Fence)>())
+            + self.0.keys().map(|label| label.text.heap_bytes()).sum::<usize>()
+    }
+}

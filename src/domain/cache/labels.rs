@@ -1,0 +1,207 @@
+//! What entries can be called off by: tools, agents, dependencies and tags, each with the entries that have it.
+//!
+//! A label is there as long as an entry has it. Its number is this node's own; what is saved and sent are its kind and text.
+
+use super::entry::AnswerId;
+use super::stats::Counters;
+use crate::domain::limits::IDLE_TOOLS_MAX;
+use crate::domain::memory::{allocated, table_bytes, tree_bytes};
+use crate::domain::Bytes;
+use ahash::AHashMap;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// What a label stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// Something that answers were computed from.
+    Dep,
+    /// What a client chose.
+    Tag,
+    /// The tool that was called.
+    Tool,
+    /// Who put the answer.
+    Agent,
+}
+
+/// What entries have in common.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Label {
+    /// What it stands for.
+    pub kind: Kind,
+    /// Its name.
+    pub text: Bytes,
+}
+
+impl Label {
+    /// A label of this kind.
+    pub fn new(kind: Kind, text: &[u8]) -> Self {
+        Self { kind, text: Bytes::from(text) }
+    }
+}
+
+/// Number of a label on this node.
+pub type LabelId = u32;
+
+#[derive(Debug, Clone)]
+struct Record {
+    label: Label,
+    /// So many entries have it.
+    users: u32,
+    /// Their answers, but for those that are being called off already.
+    answers: BTreeSet<AnswerId>,
+    /// What happened with a tool.
+    counters: Option<Box<Counters>>,
+}
+
+impl Record {
+    fn bytes(&self) -> usize {
+        let counters = if self.counters.is_some() { allocated(size_of::<Counters>()) } else { 0 };
+        2 * self.label.text.heap_bytes() + counters
+    }
+}
+
+/// All labels of a cache.
+#[derive(Debug, Clone, Default)]
+pub struct Labels {
+    records: Vec<Option<Record>>,
+    free: Vec<LabelId>,
+    ids: AHashMap<Label, LabelId>,
+    /// Tools without entries, kept for their counters.
+    idle: usize,
+    text_bytes: usize,
+}
+
+impl Labels {
+    fn record(&self, id: LabelId) -> Option<&Record> {
+        self.records.get(id as usize)?.as_ref()
+    }
+
+    fn record_mut(&mut self, id: LabelId) -> Option<&mut Record> {
+        self.records.get_mut(id as usize)?.as_mut()
+    }
+
+    /// The label with this number.
+    pub fn label(&self, id: LabelId) -> Option<&Label> {
+        self.record(id).map(|record| &record.label)
+    }
+
+    /// The name of a label.
+    pub fn text(&self, id: LabelId) -> &[u8] {
+        self.label(id).map_or(&[], |label| &label.text)
+    }
+
+    /// The number of a label, if any entry has it.
+    pub fn find(&self, label: &Label) -> Option<LabelId> {
+        self.ids.get(label).copied()
+    }
+
+    /// How many labels there are that entries have.
+    pub fn len(&self) -> usize {
+        self.ids.len() - self.idle
+    }
+
+    /// Whether no entry has any.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One more entry has it.
+    pub fn join(&mut self, label: Label) -> LabelId {
+        let id = match self.ids.get(&label) {
+            Some(id) => *id,
+            None => self.add(label),
+        };
+        if let Some(record) = self.record_mut(id) {
+            record.users += 1;
+            let was_idle = record.users == 1 && record.counters.is_some();
+            self.idle -= usize::from(was_idle);
+        }
+        id
+    }
+
+    fn add(&mut self, label: Label) -> LabelId {
+        let record = Record { label: label.clone(), users: 0, answers: BTreeSet::new(), counters: None };
+        self.text_bytes += record.bytes();
+        let id = match self.free.pop() {
+            Some(id) => id,
+            None => {
+                self.records.push(None);
+                (self.records.len() - 1) as LabelId
+            }
+        };
+        self.records[id as usize] = Some(record);
+        self.ids.insert(label, id);
+        id
+    }
+
+    /// One entry has it no more. A tool that was used stays for its counters, if there are not too many of them.
+    pub fn leave(&mut self, id: LabelId) {
+        let idle = self.idle;
+        let Some(record) = self.record_mut(id) else { return };
+        record.users = record.users.saturating_sub(1);
+        if record.users > 0 {
+            return;
+        }
+        if record.counters.is_some() && idle < IDLE_TOOLS_MAX {
+            self.idle += 1;
+            return;
+        }
+        if let Some(record) = self.records[id as usize].take() {
+            self.text_bytes -= record.bytes();
+            self.ids.remove(&record.label);
+            self.free.push(id);
+        }
+        if self.ids.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    /// An answer has this label.
+    pub fn add_answer(&mut self, id: LabelId, answer: AnswerId) {
+        if let Some(record) = self.record_mut(id) {
+            record.answers.insert(answer);
+        }
+    }
+
+    /// The answer is gone.
+    pub fn remove_answer(&mut self, id: LabelId, answer: AnswerId) {
+        if let Some(record) = self.record_mut(id) {
+            record.answers.remove(&answer);
+        }
+    }
+
+    /// The answers that have it.
+    pub fn answers(&self, id: LabelId) -> Option<&BTreeSet<AnswerId>> {
+        self.record(id).map(|record| &record.answers)
+    }
+
+    /// Takes the answers out: they are being called off.
+    pub fn take_answers(&mut self, id: LabelId) -> BTreeSet<AnswerId> {
+        self.record_mut(id).map(|record| std::mem::take(&mut record.answers)).unwrap_or_default()
+    }
+
+    /// What happened with a tool, to count in.
+    pub fn counters_mut(&mut self, id: LabelId) -> Option<&mut Counters> {
+        let has_counters = self.record(id)?.counters.is_some();
+        if !has_counters {
+            self.text_bytes += allocated(size_of::<Counters>());
+        }
+        Some(self.record_mut(id)?.counters.get_or_insert_default())
+    }
+
+    /// What happened with a tool.
+    pub fn counters(&self, id: LabelId) -> Option<&Counters> {
+        self.record(id)?.counters.as_deref()
+    }
+
+    /// Bytes allocated outside the struct itself; the sets of entries are counted with the entries.
+    pub fn heap_bytes(&self) -> usize {
+        let sets = self.ids.len() * tree_bytes(1, size_of::<AnswerId>()) / 2;
+        allocated(self.records.capacity() * size_of::<Option<Record>>())
+            + allocated(self.free.capacity() * size_of::<LabelId>())
+            + table_bytes(self.ids.capacity(), size_of::<(Label, LabelId)>())
+            + self.text_bytes
+            + sets
+    }
+}
