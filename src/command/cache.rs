@@ -234,7 +234,7 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         ticket: said.ticket,
     };
     let victims = decide::room_for(cache, &filled, &mut seed)?;
-    let made_room = victims.chunks(CACHE_BATCH_MAX).map(|answers| evicted(answers));
+    let made_room = victims.chunks(CACHE_BATCH_MAX).map(evicted);
     let events: Vec<CacheEvent> =
         born.into_iter().chain(made_room).chain([CacheEvent::Put(Box::new(filled))]).collect();
     commit::<Cache, H>(cx.node, cx.host, key, events)?;

@@ -215,14 +215,12 @@ pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
     }
 }
 
-/// A connection has ended: what was to be computed over it may not come any more.
+/// A connection has ended: what was to be computed over it is waited for a little longer, for a client may go on over another one.
 pub fn disconnected<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, connection: Connection) {
+    let until = node.now() + node.settings.get(Setting::CacheOrphanMs);
     let Ok(Some(stored)) = host.read::<Cache>(key.into()) else { return };
-    let orphaned: Vec<(Fence, Call)> = stored.state.tickets_of(connection);
-    for (ticket, call) in orphaned {
-        // It was just read as a cache.
-        if commit_one::<Cache, H>(node, host, key.into(), CacheEvent::Orphaned { ticket }).is_ok() {
-            serve_line(node, host, key.into(), &call);
-        }
-    }
+    let abandoned = stored.state.tickets_of(connection);
+    let events = abandoned.into_iter().map(|ticket| CacheEvent::Abandoned { ticket, until });
+    // It was just read as a cache.
+    let _ = commit::<Cache, H>(node, host, key.into(), events);
 }

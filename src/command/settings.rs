@@ -43,6 +43,7 @@ pub enum Setting {
     CacheTtlMs,
     CacheNegativeTtlMs,
     CacheLeaseMs,
+    CacheOrphanMs,
     CacheTicketsMax,
     CacheWaitersMax,
 }
@@ -310,6 +311,13 @@ pub const SETTINGS: &[Row] = &[
         unit: "ms",
         doc: "So long the ticket of a LTMC.CACHE.GET without LEASE is good; then the next one may compute.",
         environment: "LTMC_CACHE_LEASE_MS",
+    },
+    Row {
+        name: "cache-orphan-ms",
+        kind: Kind::Integer { default: 500, min: 0, max: 31_536_000_000 },
+        unit: "ms",
+        doc: "So long an answer is waited for after the connection has ended over which its ticket was given; then the next one may compute.",
+        environment: "LTMC_CACHE_ORPHAN_MS",
     },
     Row {
         name: "cache-tickets-max",

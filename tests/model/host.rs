@@ -2,6 +2,7 @@
 
 use ltmc::command::dispatch::{apply_changes, apply_snapshot};
 use ltmc::command::{Cx, Host, Key, Kind, Ownership, Reply};
+use ltmc::domain::cache::Cache;
 use ltmc::domain::context::Context;
 use ltmc::domain::lock::{Lock, LockEvent};
 use ltmc::domain::registry::{Registry, RegistryEvent};
@@ -289,6 +290,7 @@ impl Host for MemoryHost {
             Registry::TYPE_TAG => apply::<Registry>(cx, key, &frame, blobs),
             Context::TYPE_TAG => apply::<Context>(cx, key, &frame, blobs),
             Session::TYPE_TAG => apply::<Session>(cx, key, &frame, blobs),
+            Cache::TYPE_TAG => apply::<Cache>(cx, key, &frame, blobs),
             _ => apply::<Lock>(cx, key, &frame, blobs),
         }
     }
@@ -306,6 +308,7 @@ impl Host for MemoryHost {
             Kind::Ours(Registry::TYPE_TAG) => self.repair_as::<Registry>(key),
             Kind::Ours(Context::TYPE_TAG) => self.repair_as::<Context>(key),
             Kind::Ours(Session::TYPE_TAG) => self.repair_as::<Session>(key),
+            Kind::Ours(Cache::TYPE_TAG) => self.repair_as::<Cache>(key),
             _ => self.repair_as::<Lock>(key),
         }
     }

@@ -40,7 +40,7 @@ pub fn ticket(
     let (ticket, since) = (fences.grant(), fences.now());
     let ends_at = since.saturating_add(wish.lease_ms);
     let Wish { agent, connection, .. } = wish.clone();
-    let flight = Flight { ticket, agent, since, ends_at, connection, is_orphaned: false };
+    let flight = Flight { ticket, agent, since, ends_at, connection, waited_until: None, is_orphaned: false };
     Ok((CacheEvent::Ticketed { call: call.clone(), flight }, ticket))
 }
 
@@ -146,8 +146,13 @@ pub fn due(cache: &Cache, now: Millis, max: usize) -> Vec<CacheEvent> {
     for (_, slot) in cache.ends.range(..=(now, Slot::MAX)).take(max) {
         let Some(entry) = cache.entry(*slot) else { continue };
         answers.extend(entry.answer.as_ref().filter(|answer| answer.gone_at <= now).map(|answer| answer.id));
-        let over = entry.flight.as_ref().filter(|flight| flight.ends_at <= now);
-        events.extend(over.map(|flight| CacheEvent::TicketEnded { ticket: flight.ticket, why: TicketEnd::Expired }));
+        let Some(flight) = entry.flight.as_ref() else { continue };
+        let ticket = flight.ticket;
+        if flight.ends_at <= now {
+            events.push(CacheEvent::TicketEnded { ticket, why: TicketEnd::Expired });
+        } else if flight.waited_until.is_some_and(|until| until <= now) {
+            events.push(CacheEvent::Orphaned { ticket });
+        }
     }
     if !answers.is_empty() {
         events.push(CacheEvent::Removed { answers, why: Removal::Expired });

@@ -174,16 +174,23 @@ pub struct Flight {
     pub since: Millis,
     /// Until when, unix ms.
     pub ends_at: Millis,
-    /// The connection that it was given over; `None` once that has ended: then whoever comes next gets another ticket.
+    /// The connection that it was given over; `None` once that has ended.
     pub connection: Option<Connection>,
-    /// Whether nobody can be expected to put the answer any more, though it may still come.
+    /// Until when the answer is waited for after the end of the connection, unix ms.
+    pub waited_until: Option<Millis>,
+    /// Whether the answer is not waited for any more, though it may still come: whoever asks next gets another ticket.
     pub is_orphaned: bool,
 }
 
 impl Flight {
     /// Whether it keeps others from computing the same at `now`.
     pub fn is_on(&self, now: Millis) -> bool {
-        !self.is_orphaned && now < self.ends_at
+        !self.is_orphaned && now < self.due_at()
+    }
+
+    /// When the primary has to look at it, unix ms.
+    fn due_at(&self) -> Millis {
+        self.waited_until.map_or(self.ends_at, |until| until.min(self.ends_at))
     }
 }
 
@@ -233,7 +240,7 @@ impl Entry {
     /// When the primary has to look at it, unix ms.
     pub fn due_at(&self) -> Millis {
         let gone_at = self.answer.as_ref().map_or(NEVER, |answer| answer.gone_at);
-        self.flight.as_ref().map_or(gone_at, |flight| gone_at.min(flight.ends_at))
+        self.flight.as_ref().map_or(gone_at, |flight| gone_at.min(flight.due_at()))
     }
 }
 

@@ -24,7 +24,14 @@ pub enum CacheEvent {
         /// Who, and until when.
         flight: Flight,
     },
-    /// Nobody can be expected to put what this ticket was given for; but it may still come.
+    /// The connection over which a ticket was given has ended.
+    Abandoned {
+        /// The ticket.
+        ticket: Fence,
+        /// Until when the answer is waited for all the same, unix ms.
+        until: Millis,
+    },
+    /// What a ticket was given for is not waited for any more; but it may still come.
     Orphaned {
         /// The ticket.
         ticket: Fence,
@@ -145,7 +152,7 @@ impl Event for CacheEvent {
             CacheEvent::Invalidated { .. } => "cache.invalidated",
             CacheEvent::Removed { why: Removal::Expired, .. } => "cache.expired",
             CacheEvent::Removed { why: Removal::Evicted, .. } => "cache.evicted",
-            CacheEvent::Orphaned { .. } | CacheEvent::Buried { .. } => return None,
+            CacheEvent::Abandoned { .. } | CacheEvent::Orphaned { .. } | CacheEvent::Buried { .. } => return None,
             CacheEvent::Used { .. } | CacheEvent::Missed { .. } => return None,
         })
     }

@@ -202,7 +202,10 @@ fn is_call(call: &Call) -> bool {
 }
 
 fn is_flight(flight: &Flight) -> bool {
-    flight.agent.len() <= ID_BYTES_MAX && is_time(flight.since) && is_time(flight.ends_at)
+    flight.agent.len() <= ID_BYTES_MAX
+        && is_time(flight.since)
+        && is_time(flight.ends_at)
+        && flight.waited_until.is_none_or(is_time)
 }
 
 fn are_labels(labels: &[Label]) -> bool {
@@ -237,6 +240,7 @@ pub fn admit(event: &CacheEvent) -> Result<(), Error> {
             is_time(*at) && is_target && *batch as usize <= CACHE_BATCH_MAX
         }
         CacheEvent::Buried { batch } => *batch as usize <= CACHE_BATCH_MAX,
+        CacheEvent::Abandoned { until, .. } => is_time(*until),
         CacheEvent::Removed { .. } | CacheEvent::Orphaned { .. } | CacheEvent::TicketEnded { .. } => true,
         CacheEvent::Used { .. } | CacheEvent::Missed { .. } => false,
     };

@@ -1,0 +1,337 @@
+//! How a cache changes: the parts of [`Cache::apply`](crate::domain::Entity::apply), each of which keeps everything that is derived in step.
+
+use super::dying::{Dying, Voids};
+use super::entry::{Answer, AnswerId, Call, Entry, Flight, Slot, NEVER};
+use super::event::{Filled, Removal, Target};
+use super::labels::{Kind, Label, LabelId};
+use super::stats::{Counters, Given, Top};
+use super::Cache;
+use crate::domain::eviction::Evictor;
+use crate::domain::Fence;
+use ahash::AHashMap;
+use std::collections::BTreeSet;
+
+impl Cache {
+    pub(super) fn slot_for(&mut self, call: &Call) -> Slot {
+        if let Some(slot) = self.find(call.as_ref()) {
+            return slot;
+        }
+        let hash = self.hash(call.as_ref());
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            (self.slots.len() - 1) as Slot
+        });
+        let next = self.by_hash.insert(hash, slot);
+        let tool = self.labels.join(Label::new(Kind::Tool, call.as_ref().tool()));
+        let entry = Entry {
+            call: call.as_ref().0.into(),
+            hash,
+            next,
+            tool,
+            answer: None,
+            flight: None,
+            place: 0,
+            due: NEVER,
+            usage: Default::default(),
+            uses: 0,
+            others: 0,
+            is_top: false,
+        };
+        self.entry_bytes += entry.bytes();
+        self.slots[slot as usize] = Some(Box::new(entry));
+        slot
+    }
+
+    /// Changes an entry, with all that is counted and ordered by what it holds.
+    pub(super) fn change<T>(&mut self, slot: Slot, work: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        let entry = self.slots.get_mut(slot as usize)?.as_deref_mut()?;
+        self.entry_bytes -= entry.bytes();
+        let result = work(entry);
+        self.entry_bytes += entry.bytes();
+        let (before, due) = (entry.due, entry.due_at());
+        if before != due {
+            entry.due = due;
+            self.ends.remove(&(before, slot));
+            if due != NEVER {
+                self.ends.insert((due, slot));
+            }
+        }
+        Some(result)
+    }
+
+    /// Lets go of an entry that holds nothing.
+    pub(super) fn drop_if_bare(&mut self, slot: Slot) {
+        let Some(entry) = self.entry(slot) else { return };
+        if entry.answer.is_some() || entry.flight.is_some() {
+            return;
+        }
+        let (hash, next, tool, bytes) = (entry.hash, entry.next, entry.tool, entry.bytes());
+        self.entry_bytes -= bytes;
+        self.unlink(hash, slot, next);
+        self.labels.leave(tool);
+        self.slots[slot as usize] = None;
+        self.free.push(slot);
+        if self.free.len() == self.slots.len() {
+            // Nothing is left, so nothing is kept: no table, no slab, no sketch.
+            (self.slots, self.free, self.placed) = (Vec::new(), Vec::new(), Vec::new());
+            (self.by_hash, self.evictor, self.top) = (AHashMap::new(), Evictor::default(), Top::default());
+        }
+    }
+
+    fn unlink(&mut self, hash: u64, slot: Slot, next: Option<Slot>) {
+        let Some(first) = self.by_hash.get(&hash).copied() else { return };
+        if first == slot {
+            match next {
+                Some(next) => drop(self.by_hash.insert(hash, next)),
+                None => drop(self.by_hash.remove(&hash)),
+            }
+            return;
+        }
+        let mut at = first;
+        while let Some(entry) = self.slots.get_mut(at as usize).and_then(Option::as_deref_mut) {
+            if entry.next == Some(slot) {
+                entry.next = next;
+                return;
+            }
+            let Some(further) = entry.next else { return };
+            at = further;
+        }
+    }
+
+    fn count_both(&mut self, tool: LabelId, count: impl Fn(&mut Counters)) {
+        count(&mut self.counters);
+        if let Some(counters) = self.labels.counters_mut(tool) {
+            count(counters);
+        }
+    }
+
+    pub(super) fn ticketed(&mut self, call: &Call, flight: &Flight) {
+        let slot = self.slot_for(call);
+        self.end_flight(slot);
+        self.change(slot, |entry| entry.flight = Some(Box::new(flight.clone())));
+        self.tickets.insert(flight.ticket, slot);
+        self.missed(slot, |counters| counters.tickets += 1);
+    }
+
+    pub(super) fn missed(&mut self, slot: Slot, count: impl Fn(&mut Counters)) {
+        let Some((hash, tool)) = self.entry(slot).map(|entry| (entry.hash, entry.tool)) else { return };
+        self.evictor.grow(self.answers.len().max(1));
+        self.evictor.seen(hash);
+        self.count_both(tool, |counters| {
+            counters.misses += 1;
+            count(counters);
+        });
+    }
+
+    pub(super) fn change_flight(&mut self, ticket: Fence, work: impl FnOnce(&mut Flight)) {
+        if let Some(slot) = self.tickets.get(&ticket).copied() {
+            self.change(slot, |entry| entry.flight.as_deref_mut().map(work));
+        }
+    }
+
+    pub(super) fn end_flight(&mut self, slot: Slot) {
+        if let Some(Some(flight)) = self.change(slot, |entry| entry.flight.take()) {
+            self.tickets.remove(&flight.ticket);
+            if self.tickets.is_empty() {
+                self.voids = Voids::default();
+            }
+        }
+    }
+
+    pub(super) fn end_ticket(&mut self, ticket: Fence) {
+        if let Some(slot) = self.tickets.get(&ticket).copied() {
+            self.end_flight(slot);
+            self.drop_if_bare(slot);
+        }
+    }
+
+    pub(super) fn put(&mut self, filled: &Filled) {
+        let slot = self.slot_for(&filled.call);
+        self.clear_answer(slot);
+        self.last_answer += 1;
+        self.attach(slot, self.last_answer, filled, false);
+        let mut usage = Default::default();
+        self.evictor.used(&mut usage);
+        self.change(slot, |entry| entry.usage = usage);
+        // After the answer is there, so that the entry is never bare in between.
+        filled.ticket.into_iter().for_each(|ticket| self.end_ticket(ticket));
+        if let Some(tool) = self.entry(slot).map(|entry| entry.tool) {
+            self.count_both(tool, |counters| counters.puts += 1);
+        }
+    }
+
+    /// Gives an entry without answer this one.
+    pub(super) fn attach(&mut self, slot: Slot, id: AnswerId, filled: &Filled, is_soft: bool) {
+        let labels: Box<[_]> = filled.labels.iter().map(|label| self.labels.join(label.clone())).collect();
+        let agent = (!filled.agent.is_empty()).then(|| self.labels.join(Label::new(Kind::Agent, &filled.agent)));
+        let Some(tool) = self.entry(slot).map(|entry| entry.tool) else { return };
+        for label in labels.iter().copied().chain(agent).chain([tool]) {
+            self.labels.add_answer(label, id);
+        }
+        let Filled { at, fresh_until, gone_at, cost_ms, is_negative, .. } = *filled;
+        let value = filled.value.clone();
+        let answer = Answer { value, at, fresh_until, gone_at, cost_ms, id, is_negative, is_soft, agent, labels };
+        let place = self.placed.len() as u32;
+        self.placed.push(slot);
+        self.answers.insert(id, slot);
+        self.private += usize::from(!filled.call.as_ref().scope().is_empty());
+        self.evictor.grow(self.answers.len());
+        self.change(slot, |entry| (entry.answer, entry.place) = (Some(answer), place));
+    }
+
+    /// Takes the answer out of an entry.
+    fn clear_answer(&mut self, slot: Slot) -> Option<Answer> {
+        let (answer, place, tool) = self
+            .change(slot, |entry| (entry.answer.take(), entry.place as usize, entry.tool))
+            .and_then(|(answer, place, tool)| Some((answer?, place, tool)))?;
+        for label in answer.labels.iter().copied().chain(answer.agent) {
+            self.labels.remove_answer(label, answer.id);
+            self.labels.leave(label);
+        }
+        self.labels.remove_answer(tool, answer.id);
+        self.answers.remove(&answer.id);
+        self.placed.swap_remove(place);
+        if let Some(moved) = self.placed.get(place).copied() {
+            if let Some(entry) = self.slots.get_mut(moved as usize).and_then(Option::as_deref_mut) {
+                entry.place = place as u32;
+            }
+        }
+        let is_private = self.entry(slot).is_some_and(|entry| !entry.call().scope().is_empty());
+        self.private -= usize::from(is_private);
+        Some(answer)
+    }
+
+    pub(super) fn invalidate(&mut self, what: &Target, is_soft: bool, fence: Fence) {
+        self.last_fence = self.last_fence.max(fence);
+        let void: Vec<Slot> = self.tickets.values().copied().filter(|slot| self.is_aimed_at(what, *slot)).collect();
+        for slot in void {
+            self.end_flight(slot);
+            self.drop_if_bare(slot);
+        }
+        let dying = match what {
+            Target::All => Dying::up_to(self.last_answer, is_soft, fence),
+            Target::Labels(labels) => {
+                if !self.tickets.is_empty() && self.voids.note(labels, fence).is_err() {
+                    self.void_all_tickets();
+                }
+                let mut answers = BTreeSet::new();
+                for label in labels {
+                    let Some(id) = self.labels.find(label) else { continue };
+                    // What is only stale can be called off once more.
+                    let mut more = match is_soft {
+                        true => self.labels.answers(id).cloned().unwrap_or_default(),
+                        false => self.labels.take_answers(id),
+                    };
+                    answers.append(&mut more);
+                }
+                Dying::these(answers, is_soft, fence)
+            }
+        };
+        self.dying.push_back(dying);
+    }
+
+    /// Whether a ticket for this call is void by what is called off, whatever its answer will depend on.
+    fn is_aimed_at(&self, what: &Target, slot: Slot) -> bool {
+        let Target::Labels(labels) = what else { return true };
+        let Some(entry) = self.entry(slot) else { return false };
+        let agent = entry.flight.as_ref().map(|flight| &flight.agent[..]);
+        labels.iter().any(|label| match label.kind {
+            Kind::Tool => *label.text == *entry.call().tool(),
+            Kind::Agent => Some(&label.text[..]) == agent,
+            Kind::Dep | Kind::Tag => false,
+        })
+    }
+
+    fn void_all_tickets(&mut self) {
+        for slot in std::mem::take(&mut self.tickets).into_values() {
+            self.end_flight(slot);
+            self.drop_if_bare(slot);
+        }
+    }
+
+    /// Removes so many more of what is being called off, or makes it stale.
+    pub(super) fn bury(&mut self, batch: u32) {
+        let mut left = batch;
+        while let Some(dying) = self.dying.front_mut() {
+            if left == 0 {
+                return;
+            }
+            let Some(id) = dying.next(&self.answers) else {
+                self.dying.pop_front();
+                continue;
+            };
+            let (is_soft, fence) = (dying.is_soft, dying.fence);
+            left -= 1;
+            if let Some(slot) = self.answers.get(&id).copied() {
+                self.bury_one(slot, is_soft, fence);
+            }
+        }
+    }
+
+    fn bury_one(&mut self, slot: Slot, is_soft: bool, fence: Fence) {
+        let is_void = |entry: &Entry| entry.flight.as_ref().is_some_and(|flight| flight.ticket < fence);
+        if self.entry(slot).is_some_and(is_void) {
+            self.end_flight(slot);
+        }
+        let Some(tool) = self.entry(slot).map(|entry| entry.tool) else { return };
+        if is_soft {
+            self.change(slot, |entry| entry.answer.iter_mut().for_each(|answer| answer.is_soft = true));
+        } else {
+            self.clear_answer(slot);
+            self.drop_if_bare(slot);
+        }
+        self.count_both(tool, |counters| counters.invalidated += 1);
+    }
+
+    pub(super) fn remove(&mut self, ids: &[AnswerId], why: Removal) {
+        for id in ids {
+            let Some(slot) = self.answers.get(id).copied() else { continue };
+            if let Some(rank) = self.rank(slot).filter(|_| why == Removal::Evicted) {
+                self.evictor.evicted(self.config.policy, rank);
+            }
+            let Some(tool) = self.entry(slot).map(|entry| entry.tool) else { continue };
+            self.count_both(tool, |counters| match why {
+                Removal::Expired => counters.expired += 1,
+                Removal::Evicted => counters.evicted += 1,
+            });
+            self.clear_answer(slot);
+            self.drop_if_bare(slot);
+        }
+    }
+
+    pub(super) fn used(&mut self, slot: Slot, given: Given, by_other: bool) {
+        let Some(entry) = self.slots.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return };
+        let Some(answer) = &entry.answer else { return };
+        self.evictor.seen(entry.hash);
+        self.evictor.used(&mut entry.usage);
+        entry.uses = entry.uses.saturating_add(1);
+        entry.others = entry.others.saturating_add(by_other.into());
+        let (tool, bytes, cost_ms) = (entry.tool, answer.value.len() as u64, answer.cost_ms);
+        let becomes_top = !entry.is_top && self.top.admits(entry.uses);
+        if becomes_top {
+            entry.is_top = true;
+            self.add_top(slot);
+        }
+        self.count_both(tool, |counters| {
+            match given {
+                Given::Fresh => counters.hits += 1,
+                Given::Stale => counters.stale += 1,
+                Given::Negative => counters.negative += 1,
+            }
+            counters.shared += u64::from(by_other);
+            counters.saved_bytes += bytes;
+            counters.saved_ms += cost_ms;
+        });
+    }
+
+    fn add_top(&mut self, slot: Slot) {
+        let slots = &self.slots;
+        let uses =
+            |slot: Slot| slots.get(slot as usize)?.as_deref().filter(|entry| entry.is_top).map(|entry| entry.uses);
+        for out in self.top.add(slot, uses) {
+            if let Some(entry) = self.slots.get_mut(out as usize).and_then(Option::as_deref_mut) {
+                entry.is_top = false;
+            }
+        }
+    }
+}
