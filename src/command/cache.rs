@@ -235,8 +235,9 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     };
     let victims = decide::room_for(cache, &filled, &mut seed)?;
     let made_room = victims.chunks(CACHE_BATCH_MAX).map(evicted);
-    let events: Vec<CacheEvent> =
-        born.into_iter().chain(made_room).chain([CacheEvent::Put(Box::new(filled))]).collect();
+    // The new answer first: a cache that is empty between two events would begin anew.
+    let put = CacheEvent::Put(Box::new(filled));
+    let events: Vec<CacheEvent> = [put].into_iter().chain(made_room).chain(born).collect();
     commit::<Cache, H>(cx.node, cx.host, key, events)?;
     serve_line(cx.node, cx.host, key, &call);
     Ok(Outcome::Reply(Reply::Ok))

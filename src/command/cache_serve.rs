@@ -57,20 +57,16 @@ fn number_or_nil(number: Option<u64>) -> Reply {
 pub fn grant<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, wish: &Wish) -> Result<Fence, Error> {
     let max = node.settings.get(Setting::CacheTicketsMax);
     let born = birth(node, host, key)?;
-    let config = born.clone();
-    let ticketed = |cache: &Cache, node: &mut Node| decide::ticket(cache, call, wish, max, &mut node.fences);
-    let (event, ticket) = match config {
-        Some(configured) => ticketed(&unborn(&configured), node)?,
-        None => match host.read::<Cache>(key)? {
-            Some(stored) => ticketed(&stored.state, node)?,
-            None => return Err(Error::internal()),
-        },
-    };
-    commit::<Cache, H>(node, host, key, born.into_iter().chain([event]))?;
+    let newborn = born.as_ref().map(unborn);
+    let stored = host.read::<Cache>(key)?;
+    let Some(cache) = newborn.as_ref().or(stored.map(|stored| &stored.state)) else { return Err(Error::internal()) };
+    let (event, ticket) = decide::ticket(cache, call, wish, max, &mut node.fences)?;
+    // A value that is empty between two events begins anew, so its bounds come last.
+    commit::<Cache, H>(node, host, key, [event].into_iter().chain(born))?;
     Ok(ticket)
 }
 
-/// The event that a cache begins with; `None` if it is there.
+/// The event that gives a new cache its bounds; `None` if there is a cache.
 pub fn birth<H: Host>(node: &Node, host: &mut H, key: Key) -> Result<Option<CacheEvent>, Error> {
     let is_there = host.read::<Cache>(key)?.is_some_and(|stored| stored.state.is_configured());
     Ok((!is_there).then(|| CacheEvent::Configured { config: node.settings.cache_config(), stays: false }))

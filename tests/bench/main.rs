@@ -10,6 +10,7 @@
 //! callgrind_control -z; (commands); callgrind_control -d; callgrind_annotate out.1
 //! ```
 
+mod cache;
 #[path = "../server/harness/mod.rs"]
 mod harness;
 mod load;
@@ -55,7 +56,7 @@ impl Options {
 
 type Bench = (&'static str, fn(&Options));
 
-const BENCHES: [Bench; 12] = [
+const BENCHES: [Bench; 16] = [
     ("pairs", throughput::lock_pairs),
     ("check-renew", throughput::single_commands),
     ("hand-off", waiting::hand_off),
@@ -68,6 +69,10 @@ const BENCHES: [Bench; 12] = [
     ("session", versioned::fields),
     ("context-update", versioned::documents),
     ("checkpoint-memory", versioned::checkpoints),
+    ("cache-answers", cache::answers),
+    ("cache-flight", cache::single_flight),
+    ("cache-policies", cache::policies),
+    ("cache-memory", cache::memory),
 ];
 
 fn main() {

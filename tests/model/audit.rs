@@ -94,7 +94,7 @@ impl World {
     fn absorb(&mut self, fact: Fact, pending: &mut Pending) {
         match fact {
             Fact::Vanished(key) => self.vanished(&name_of(&key)),
-            Fact::Blocked(_) | Fact::Agent(..) => {}
+            Fact::Blocked(_) | Fact::Agent(..) | Fact::Cache(..) => {}
             Fact::Event(key, event) => {
                 let name = name_of(&key);
                 self.touched.insert(key);

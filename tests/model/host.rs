@@ -2,7 +2,7 @@
 
 use ltmc::command::dispatch::{apply_changes, apply_snapshot};
 use ltmc::command::{Cx, Host, Key, Kind, Ownership, Reply};
-use ltmc::domain::cache::Cache;
+use ltmc::domain::cache::{Cache, CacheEvent};
 use ltmc::domain::context::Context;
 use ltmc::domain::lock::{Lock, LockEvent};
 use ltmc::domain::registry::{Registry, RegistryEvent};
@@ -53,6 +53,8 @@ pub enum Fact {
     Event(KeyId, LockEvent),
     /// What happened to a registry at once: it was decided from the same state.
     Agent(KeyId, Vec<RegistryEvent>),
+    /// What happened to a cache at once.
+    Cache(Vec<CacheEvent>),
     Blocked(WaiterId),
     Answered(WaiterId, Result<Reply, Error>),
 }
@@ -148,6 +150,10 @@ fn facts<E: Entity>(key: &KeyId, events: Vec<E::Event>) -> Vec<Fact> {
     let others = match events.downcast::<Vec<RegistryEvent>>() {
         Ok(events) if events.is_empty() => return Vec::new(),
         Ok(events) => return vec![Fact::Agent(key.clone(), *events)],
+        Err(others) => others,
+    };
+    let others = match others.downcast::<Vec<CacheEvent>>() {
+        Ok(events) => return vec![Fact::Cache(*events)],
         Err(others) => others,
     };
     // What happens to sessions and contexts is seen by what they are then.

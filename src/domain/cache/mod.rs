@@ -217,11 +217,19 @@ impl Cache {
 
     /// How many answers it concerns to call this off.
     pub fn affected_by(&self, what: &Target) -> usize {
-        let Target::Labels(labels) = what else { return self.count() };
         let answers = |label: &Label| self.labels.answers(self.labels.find(label)?);
-        match labels.as_slice() {
-            [label] => answers(label).map_or(0, BTreeSet::len),
-            labels => labels.iter().filter_map(answers).flatten().collect::<BTreeSet<_>>().len(),
+        let is_alive = |id: &&AnswerId| !self.dying.iter().any(|dying| !dying.is_soft && dying.covers(**id));
+        match what {
+            // The usual cases need no look at each of them.
+            Target::All if self.dying.is_empty() => self.count(),
+            Target::All => self.answers.keys().filter(is_alive).count(),
+            Target::Labels(labels) => match labels.as_slice() {
+                [label] if self.dying.is_empty() => answers(label).map_or(0, BTreeSet::len),
+                labels => {
+                    let concerned: BTreeSet<&AnswerId> = labels.iter().filter_map(answers).flatten().collect();
+                    concerned.into_iter().filter(is_alive).count()
+                }
+            },
         }
     }
 

@@ -1,0 +1,624 @@
+//! A server with its clients: the real module on the host in memory, beside the naive cache.
+
+use super::naive::{Naive, Status, Ticket, Wait};
+use super::ops::{Call, Get, Op, Put};
+use crate::host::{Fact, MemoryHost};
+use crate::prng::Prng;
+use crate::world::History;
+use ltmc::command::settings::Setting;
+use ltmc::command::table::Table;
+use ltmc::command::waits::Unserved;
+use ltmc::command::{dispatch, sweep, Cx, Host, Node, Outcome, Reply};
+use ltmc::domain::cache::{Cache, CacheEvent, Removal, TicketEnd};
+use ltmc::domain::wait::WaiterId;
+use ltmc::domain::{Code, Entity, Event, KeyId};
+use ltmc::snapshot::{decode, encode_snapshot, frame, Payload};
+use std::collections::BTreeMap;
+
+const KEY: &str = "c";
+const NEGATIVE_TTL: u64 = 70;
+const LEASE: u64 = 250;
+const ORPHAN: u64 = 40;
+/// Of so few answers the evictor looks at all.
+const FEW: usize = ltmc::domain::eviction::SAMPLE;
+
+pub struct World {
+    node: Node,
+    host: MemoryHost,
+    model: Naive,
+    rng: Prng,
+    /// Clients by id, with the wait they are in.
+    clients: BTreeMap<u64, Option<u64>>,
+    waits: Vec<Wait>,
+    /// Tickets that somebody was ever given.
+    given: Vec<(Call, u64)>,
+    last_fence: u64,
+    values: u64,
+    history: History,
+    next_client: u64,
+}
+
+fn key() -> KeyId {
+    KeyId::new(0, KEY.as_bytes())
+}
+
+fn field<'a>(reply: &'a Reply, name: &str) -> &'a Reply {
+    let Reply::Map(fields) = reply else { panic!("no map: {reply:?}") };
+    fields.iter().find(|(known, _)| known == name).map(|(_, value)| value).unwrap_or_else(|| panic!("no {name}"))
+}
+
+fn ticket_in(reply: &Reply) -> Option<u64> {
+    match field(reply, "ticket") {
+        Reply::Nil => None,
+        Reply::Integer(ticket) => Some(*ticket as u64),
+        other => panic!("no ticket: {other:?}"),
+    }
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut world = Self {
+            node: Node::default(),
+            host: MemoryHost::default(),
+            model: Naive::default(),
+            rng: Prng::new(seed),
+            clients: BTreeMap::new(),
+            waits: Vec::new(),
+            given: Vec::new(),
+            last_fence: 0,
+            values: 0,
+            history: History::default(),
+            next_client: 1,
+        };
+        world.history.seed = seed;
+        world.set_time(1_700_000_000_000);
+        world.boot();
+        world
+    }
+
+    /// A process starts: nobody waits, and it knows nobody.
+    fn boot(&mut self) {
+        let now = self.host.now;
+        self.node = Node::default();
+        self.node.boot = now * 1000 + self.rng.below(1000);
+        self.node.seed = self.rng.next();
+        self.set_time(now);
+        let batch = *self.rng.pick(&[1, 2, 5, 256]);
+        let values = [
+            (Setting::CacheNegativeTtlMs, NEGATIVE_TTL),
+            (Setting::CacheLeaseMs, LEASE),
+            (Setting::CacheOrphanMs, ORPHAN),
+            (Setting::SweepBatchMax, batch),
+        ];
+        for (setting, value) in values {
+            self.node.settings.set_at(setting as usize, value as i64);
+        }
+        self.clients.clear();
+        self.waits.clear();
+        (0..6).for_each(|_| self.connect());
+    }
+
+    fn connect(&mut self) {
+        self.clients.insert(self.next_client, None);
+        self.next_client += 1;
+    }
+
+    fn set_time(&mut self, now: u64) {
+        self.host.now = now;
+        self.node.fences.set_now_us(now * 1000);
+        // The process is the same as long as the node is.
+    }
+
+    fn now(&self) -> u64 {
+        self.host.now
+    }
+
+    /// Time passes, and whatever is due in it is seen to when it is due.
+    fn pass(&mut self, millis: u64) {
+        let target = self.now() + millis;
+        for _ in 0..100_000 {
+            match sweep::next_tick(&self.node).filter(|next| *next <= target) {
+                Some(next) => {
+                    self.set_time(self.now().max(next));
+                    self.tick();
+                }
+                None => return self.set_time(target),
+            }
+        }
+        panic!("the scheduler goes round in circles");
+    }
+
+    fn tick(&mut self) {
+        self.host.client = 0;
+        sweep::tick(&mut self.node, &mut self.host);
+        self.take_facts();
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..10_000 {
+            match sweep::next_tick(&self.node) {
+                Some(next) if next <= self.now() => self.tick(),
+                _ => return,
+            }
+        }
+        panic!("the scheduler does not come to rest");
+    }
+
+    /// What the module did on its own or on the way, held against the rules one after the other.
+    fn take_facts(&mut self) {
+        let facts = std::mem::take(&mut self.host.log);
+        for (at, fact) in facts.into_iter().enumerate() {
+            match fact {
+                Fact::Cache(events) => events.into_iter().for_each(|event| self.adopt(event)),
+                Fact::Answered(id, answer) => self.answered(id, answer),
+                other => panic!("{other:?} at {at}"),
+            }
+        }
+        for (key, connections) in std::mem::take(&mut self.host.gone) {
+            self.node.key_changed(key.clone());
+            self.node.value_gone(key, connections);
+        }
+    }
+
+    /// What time and pressure did: it has to be right, and then the model follows.
+    fn adopt(&mut self, event: CacheEvent) {
+        let now = self.now();
+        match event {
+            CacheEvent::Removed { answers, why } => {
+                for id in answers {
+                    let Some(at) = self.model.answers.iter().position(|answer| answer.id == id) else {
+                        // Called off before, and not buried yet.
+                        continue;
+                    };
+                    match why {
+                        Removal::Expired => {
+                            assert!(self.model.answers[at].is_gone(now), "{:?}", self.model.answers[at])
+                        }
+                        Removal::Evicted => self.check_victim(at),
+                    }
+                    self.model.answers.remove(at);
+                }
+                self.forget_if_empty();
+            }
+            CacheEvent::TicketEnded { ticket, why } => {
+                let known = self.model.tickets.iter().position(|known| known.ticket == ticket);
+                if why == TicketEnd::Expired {
+                    let known = known.map(|at| &self.model.tickets[at]);
+                    assert!(known.is_none_or(|known| known.ends_at <= now), "{known:?} ended too early");
+                }
+                self.model.tickets.retain(|known| known.ticket != ticket);
+                self.forget_if_empty();
+            }
+            CacheEvent::Abandoned { ticket, until } => {
+                assert_eq!(until, now + ORPHAN);
+                let known = self.model.tickets.iter_mut().find(|known| known.ticket == ticket);
+                known.into_iter().for_each(|known| (known.waited_until, known.client) = (Some(until), None));
+            }
+            CacheEvent::Orphaned { ticket } => {
+                let known = self.model.tickets.iter_mut().find(|known| known.ticket == ticket);
+                known.into_iter().for_each(|known| {
+                    assert!(known.waited_until.is_some_and(|until| until <= now), "{known:?} is waited for");
+                    known.is_orphaned = true;
+                });
+            }
+            CacheEvent::Ticketed { flight, .. } => self.last_fence = self.last_fence.max(flight.ticket),
+            CacheEvent::Buried { .. } => {}
+            CacheEvent::Configured { config, stays } => {
+                assert!(!stays && self.model.bytes_max == 0, "made anew: {:?}", self.model);
+                (self.model.bytes_max, self.model.entries_max) = (config.bytes_max, config.entries_max);
+            }
+            other => panic!("not asked for: {other:?}"),
+        }
+    }
+
+    /// Of few answers with LRU the one that was used longest ago goes.
+    fn check_victim(&self, at: usize) {
+        let answers = &self.model.answers;
+        let stored = self.host.peek::<Cache>(&key());
+        let is_exact = answers.len() <= FEW && self.model.policy == 1 && stored.is_some_and(|s| !s.state.has_dying());
+        if is_exact {
+            let oldest = answers.iter().map(|answer| answer.used).min();
+            assert_eq!(Some(answers[at].used), oldest, "{:?} of {answers:?}", answers[at]);
+        }
+        let is_loose = self.model.bytes_max > 100_000 && self.model.entries_max > 100;
+        assert!(!is_loose, "{:?} had to go without need", answers[at]);
+    }
+
+    /// A waiter got its answer: the right one, and it was its turn.
+    fn answered(&mut self, id: WaiterId, answer: Result<Reply, ltmc::domain::Error>) {
+        let at = self.waits.iter().position(|wait| wait.id == id.0).unwrap_or_else(|| panic!("{id:?} does not wait"));
+        let wait = self.waits.remove(at);
+        self.history.note(format!("  waiter {} of client {}: {answer:?}", wait.id, wait.client));
+        self.clients.insert(wait.client, None);
+        let now = self.now();
+        let reply = match answer {
+            Ok(Reply::Nil) => return assert!(wait.deadline.is_some_and(|end| end <= now), "{wait:?} ends too early"),
+            Ok(reply) => reply,
+            Err(error) => return assert!(error.code == Code::Limit && self.is_tight(), "{error} for {wait:?}"),
+        };
+        match self.model.look(&wait.get, now) {
+            Some(found) => {
+                self.check_answer(&reply, found, None);
+                self.use_answer(found);
+            }
+            None => {
+                let ticket = ticket_in(&reply).expect("who has no answer is to compute one");
+                assert_eq!(*field(&reply, "status"), Reply::text("MISS"));
+                assert!(self.model.flight(wait.get.call, now).is_none(), "somebody computes it already");
+                let first =
+                    self.waits.iter().filter(|other| other.get.call == wait.get.call).map(|other| other.id).min();
+                assert!(first.is_none_or(|first| first > wait.id), "{first:?} waits longer");
+                self.grant(&wait.get, wait.client, ticket);
+            }
+        }
+        if self.rng.percent(10) {
+            self.history.note(format!("client {} goes before it can be told", wait.client));
+            sweep::waiter_gone(&mut self.node, WaiterId(wait.id));
+            self.disconnect(wait.client);
+        } else {
+            self.node.waits.told(WaiterId(wait.id));
+        }
+    }
+
+    fn use_answer(&mut self, at: usize) {
+        self.model.clock += 1;
+        self.model.answers[at].used = self.model.clock;
+    }
+
+    fn grant(&mut self, get: &Get, client: u64, ticket: u64) {
+        assert!(
+            ticket >= self.last_fence && self.given.iter().all(|(_, known)| *known < ticket),
+            "{ticket} is no new fence"
+        );
+        self.last_fence = ticket;
+        self.given.push((get.call, ticket));
+        let ends_at = self.now() + get.lease.unwrap_or(LEASE);
+        let (call, agent, client) = (get.call, get.agent, Some(client));
+        self.model.grant(Ticket { ticket, call, agent, ends_at, client, waited_until: None, is_orphaned: false });
+    }
+
+    fn check_answer(&self, reply: &Reply, at: usize, ticket: Option<u64>) {
+        let (answer, now) = (&self.model.answers[at], self.now());
+        let number = |number: Option<u64>| number.map_or(Reply::Nil, Reply::number);
+        let expected = Reply::map([
+            ("status", Reply::text(answer.status(now).word())),
+            ("value", Reply::Blob(answer.value.as_bytes().into())),
+            ("age_ms", Reply::number(now - answer.at)),
+            ("ttl_ms", number(answer.fresh_until.map(|end| end.saturating_sub(now)))),
+            ("ticket", number(ticket)),
+        ]);
+        assert_eq!(*reply, expected, "{answer:?}");
+    }
+
+    fn disconnect(&mut self, client: u64) {
+        self.history.note(format!("client {client} disconnects"));
+        if let Some(Some(wait)) = self.clients.remove(&client) {
+            sweep::waiter_gone(&mut self.node, WaiterId(wait));
+            self.waits.retain(|known| known.id != wait);
+        }
+        sweep::client_gone(&mut self.node, client);
+        self.connect();
+    }
+
+    fn execute(&mut self, client: u64, words: &[String]) -> Result<Outcome, Code> {
+        let args: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        let command = Table::<MemoryHost>::find(args[0]).expect("a known command");
+        self.host.client = client;
+        let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &args, db: 0 };
+        dispatch::run(command, &mut cx).map_err(|error| error.code)
+    }
+
+    fn run(&mut self, client: u64, op: &Op) {
+        let words = op.argv(KEY, &mut self.rng);
+        let outcome = self.execute(client, &words);
+        let shown = words.iter().map(|word| word.chars().take(30).collect()).collect::<Vec<String>>().join(" ");
+        let now = self.now() % 100_000_000;
+        self.history.note(format!("{now} ms: client {client}: {shown} => {outcome:?}"));
+        match op {
+            Op::Get(get) => self.check_get(client, get, outcome),
+            Op::Put(put) => self.check_put(put, outcome),
+            Op::Fail { call, ticket } => {
+                // A lease that is over and was not seen to yet makes no difference.
+                let expected = self.model.tickets.iter().any(|known| known.ticket == *ticket && known.call == *call);
+                assert_eq!(outcome, Ok(Outcome::Reply(Reply::Integer(expected.into()))));
+                self.take_facts();
+            }
+            Op::Invalidate { what, is_soft } => {
+                // What is over is seen to first, and who waits is served after.
+                let facts = std::mem::take(&mut self.host.log);
+                let is_own = |fact: &Fact| matches!(fact, Fact::Cache(events) if matches!(events[..], [CacheEvent::Invalidated { .. }]));
+                let own = facts.iter().position(is_own);
+                let mut before = facts;
+                let after = before.split_off(own.map_or(before.len(), |own| own + 1));
+                let fence = match own.and_then(|_| before.pop()) {
+                    Some(Fact::Cache(events)) => events.iter().find_map(Event::fence),
+                    _ => None,
+                };
+                self.host.log = before;
+                self.take_facts();
+                let is_needed = !self.model.tickets.is_empty();
+                let hit = self.model.invalidate(what, *is_soft, fence.unwrap_or(0));
+                assert_eq!(fence.is_some(), hit > 0 || is_needed, "{hit} answers");
+                assert_eq!(outcome, Ok(Outcome::Reply(Reply::Integer(hit as i64))));
+                self.forget_if_empty();
+                self.host.log = after;
+                self.take_facts();
+            }
+            Op::Config { bytes, entries, ttl, policy } => {
+                assert_eq!(outcome, Ok(Outcome::Reply(Reply::Ok)));
+                self.host.log.clear();
+                let model = &mut self.model;
+                if model.bytes_max == 0 {
+                    (model.bytes_max, model.entries_max) = (67_108_864, 1_000_000);
+                }
+                bytes.iter().for_each(|bytes| model.bytes_max = *bytes);
+                entries.iter().for_each(|entries| model.entries_max = *entries);
+                ttl.iter().for_each(|ttl| model.ttl = Some(*ttl).filter(|ttl| *ttl > 0));
+                policy.iter().for_each(|policy| model.policy = *policy);
+                model.stays = true;
+            }
+        }
+    }
+
+    fn check_get(&mut self, client: u64, get: &Get, outcome: Result<Outcome, Code>) {
+        let mut own = self.own_events();
+        // Whoever waited longer was served before.
+        self.take_facts();
+        if let Some(Fact::Cache(events)) = own.first_mut() {
+            events.retain(|event| matches!(event, CacheEvent::Configured { .. }));
+            events.drain(..).for_each(|event| self.adopt(event));
+        }
+        let now = self.now();
+        let found = self.model.look(get, now);
+        let is_on = self.model.flight(get.call, now).is_some();
+        let waits = get.block.filter(|_| !self.host.in_multi);
+        match outcome {
+            Ok(Outcome::Waits) => {
+                assert!(found.is_none() && is_on && waits.is_some(), "need not wait: {get:?}");
+                let Some(Fact::Blocked(id)) = own.last() else { panic!("does not wait: {own:?}") };
+                let deadline = waits.filter(|block| *block > 0).map(|block| now + block);
+                self.waits.push(Wait { id: id.0, client, get: get.clone(), deadline });
+                self.clients.insert(client, Some(id.0));
+            }
+            Ok(Outcome::Reply(reply)) => {
+                let ticket = ticket_in(&reply);
+                let is_stale = found.is_some_and(|at| self.model.answers[at].status(now) == Status::Stale);
+                let is_due = (found.is_none() || is_stale) && !is_on;
+                assert!(ticket.is_some() == is_due || (is_stale && self.is_tight()), "{reply:?}");
+                match found {
+                    Some(at) => {
+                        self.check_answer(&reply, at, ticket);
+                        self.use_answer(at);
+                    }
+                    None => {
+                        assert_eq!(*field(&reply, "status"), Reply::text("MISS"));
+                        assert!(ticket.is_some() || waits.is_none(), "should wait: {get:?}");
+                    }
+                }
+                ticket.into_iter().for_each(|ticket| self.grant(get, client, ticket));
+            }
+            Err(Code::Limit) => assert!(self.is_tight() && found.is_none() && !is_on),
+            Err(other) => panic!("{other:?} for {get:?}"),
+        }
+    }
+
+    /// Takes what the command itself did out of the log: a ticket of its own, or that its client waits.
+    fn own_events(&mut self) -> Vec<Fact> {
+        let own = |fact: &Fact| match fact {
+            Fact::Blocked(_) => true,
+            Fact::Cache(events) => {
+                events.iter().all(|event| matches!(event, CacheEvent::Ticketed { .. } | CacheEvent::Configured { .. }))
+            }
+            _ => false,
+        };
+        match self.host.log.last() {
+            Some(last) if own(last) => vec![self.host.log.pop().expect("just seen")],
+            _ => Vec::new(),
+        }
+    }
+
+    fn check_put(&mut self, put: &Put, outcome: Result<Outcome, Code>) {
+        let now = self.now();
+        let is_good = match put.ticket {
+            Some(ticket) => self.model.redeem(put, ticket, now),
+            None => true,
+        };
+        match outcome {
+            Ok(Outcome::Reply(Reply::Ok)) => {
+                assert!(is_good, "a ticket that is not good was taken");
+                let facts = std::mem::take(&mut self.host.log);
+                let mut facts = facts.into_iter();
+                let Some(Fact::Cache(events)) = facts.next() else { panic!("nothing was put") };
+                for event in events {
+                    match event {
+                        CacheEvent::Put(_) => self.model.put(put, now, NEGATIVE_TTL),
+                        other => self.adopt(other),
+                    }
+                }
+                self.host.log = facts.collect();
+                self.take_facts();
+            }
+            Err(Code::Stale) => {
+                assert!(!is_good, "a good ticket was refused");
+                self.take_facts();
+            }
+            Err(Code::Limit) => assert!(is_good && self.is_tight(), "{put:?}"),
+            other => panic!("{other:?} for {put:?}"),
+        }
+    }
+
+    /// Whether an answer or a ticket may have no room at all.
+    fn is_tight(&self) -> bool {
+        self.model.bytes_max < 10_000
+    }
+
+    /// Something happens beside the commands of clients.
+    fn incident(&mut self) {
+        match self.rng.below(10) {
+            0..5 => {
+                let ids: Vec<u64> = self.clients.keys().copied().collect();
+                let client = *self.rng.pick(&ids);
+                self.disconnect(client);
+            }
+            5 => {
+                self.history.note("DEL".into());
+                self.host.delete(&key());
+                self.forget();
+                self.take_facts();
+            }
+            6 => {
+                let Some(id) = self.waits.first().map(|wait| wait.id) else { return };
+                self.history.note(format!("CLIENT UNBLOCK of waiter {id}"));
+                assert!(self.node.drop_wait(WaiterId(id), Unserved::TimedOut));
+                let wait = self.waits.remove(0);
+                self.clients.insert(wait.client, None);
+            }
+            7 => {
+                self.history.note("LTMC.REPAIR".into());
+                let at = key();
+                assert!(self.host.repair((&at).into()).is_ok_and(|found| found.is_none_or(|(_, broken)| !broken)));
+                self.forget_uses();
+            }
+            8 => self.restart(),
+            _ => {
+                self.history.note("the replica takes over".into());
+                self.promote();
+            }
+        }
+    }
+
+    /// A key that holds nothing is gone.
+    fn forget_if_empty(&mut self) {
+        if self.model.is_empty() {
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        let (last_fence, called_off) = (self.last_fence, std::mem::take(&mut self.model.called_off));
+        self.model = Naive { called_off, ..Naive::default() };
+        self.last_fence = last_fence;
+    }
+
+    /// What a process knows of uses is gone with it: all answers are equal then.
+    fn forget_uses(&mut self) {
+        self.model.answers.iter_mut().for_each(|answer| answer.used = 0);
+    }
+
+    fn copy(&self) -> Option<ltmc::domain::Stored<Cache>> {
+        let bytes = encode_snapshot(self.host.peek::<Cache>(&key())?);
+        let read = frame::read(&bytes).expect("our own frame");
+        let Ok(Payload::Snapshot(again)) = decode::<Cache>(&read) else { panic!("our own snapshot cannot be read") };
+        assert!(encode_snapshot(&again) == bytes, "loading and saving changes something");
+        Some(again)
+    }
+
+    /// The server stops and starts again.
+    fn restart(&mut self) {
+        self.history.note("restart".into());
+        let (one, other) = (self.copy(), self.copy());
+        self.begin_anew();
+        if let (Some(one), Some(other)) = (one, other) {
+            let at = key();
+            dispatch::note_value(&mut self.node, (&at).into(), &one);
+            self.host.restore(&at, one, other);
+            self.host.gone.clear();
+        }
+        self.node.keys_loaded();
+        self.settle();
+    }
+
+    fn begin_anew(&mut self) {
+        self.set_time(self.now() + 1);
+        self.boot();
+        self.node.fences.observe(self.last_fence);
+        self.forget_uses();
+    }
+
+    /// The replica's copy is the value from now on.
+    fn promote(&mut self) {
+        let next = self.copy();
+        self.begin_anew();
+        if let Some(next) = next {
+            let at = key();
+            self.host.promote(&at, next);
+            let stored = self.host.peek::<Cache>(&at).expect("just promoted");
+            dispatch::note_value(&mut self.node, (&at).into(), stored);
+        }
+        self.node.role_changed(false);
+        self.settle();
+    }
+
+    /// One step of a random schedule, and all checks.
+    pub fn step(&mut self) {
+        let millis = if self.rng.percent(70) { self.rng.below(10) } else { self.rng.below(200) };
+        self.pass(millis);
+        let free: Vec<u64> = self.clients.iter().filter(|(_, wait)| wait.is_none()).map(|(id, _)| *id).collect();
+        if free.is_empty() || self.rng.percent(7) {
+            self.incident();
+        } else {
+            self.host.in_multi = self.rng.percent(3);
+            let client = *self.rng.pick(&free);
+            self.values += 1;
+            let op = Op::pick(&mut self.rng, &self.given, self.values);
+            self.run(client, &op);
+            self.host.in_multi = false;
+        }
+        self.check();
+        if self.rng.percent(30) {
+            self.settle();
+            self.check();
+            self.check_rest();
+        }
+    }
+
+    /// What holds after every step.
+    fn check(&mut self) {
+        self.forget_if_empty();
+        let at = key();
+        let (Some(stored), Some(copy)) = (self.host.peek::<Cache>(&at), self.host.copied::<Cache>(&at)) else {
+            assert!(self.host.keys.is_empty() && self.host.replica.is_empty(), "there is only one of cache and copy");
+            return assert!(self.model.is_empty(), "the cache is gone: {:?}", self.model);
+        };
+        assert_eq!((stored.check(), copy.check()), (Ok(()), Ok(())));
+        assert!(encode_snapshot(stored) == encode_snapshot(copy), "the replica differs: {stored:#?} {copy:#?}");
+        let cache = &stored.state;
+        let now = self.now();
+        let mut shown: Vec<u64> =
+            cache.answers_from(0).filter_map(|entry| entry.answer.as_ref()).map(|answer| answer.id).collect();
+        let gone = |id: &u64| {
+            self.model.answers.iter().find(|answer| answer.id == *id).is_none_or(|answer| answer.is_gone(now))
+        };
+        shown.retain(|id| !gone(id));
+        let mut expected: Vec<u64> =
+            self.model.answers.iter().filter(|answer| !answer.is_gone(now)).map(|answer| answer.id).collect();
+        expected.sort_unstable();
+        assert_eq!(shown, expected, "the answers");
+        for ticket in &self.model.tickets {
+            assert!(cache.of_ticket(ticket.ticket).is_some(), "{ticket:?} is not known");
+        }
+    }
+
+    /// When the scheduler is at rest: nothing is over, nobody waits for nothing, and all is within its bounds.
+    fn check_rest(&mut self) {
+        let now = self.now();
+        for wait in &self.waits {
+            assert!(wait.deadline.is_none_or(|end| end > now), "overdue: {wait:?}");
+            assert!(self.model.look(&wait.get, now).is_none(), "an answer is there: {wait:?}");
+            assert!(self.model.flight(wait.get.call, now).is_some(), "nobody computes it: {wait:?}");
+        }
+        assert_eq!(self.node.waits.len(), self.waits.len(), "number of waiters");
+        let at = key();
+        let Some(stored) = self.host.peek::<Cache>(&at) else { return };
+        let cache = &stored.state;
+        assert!(!cache.has_dying() && !cache.is_over(), "something is left to do");
+        assert_eq!(cache.count(), self.model.answers.len(), "what is over is gone");
+        assert_eq!(cache.tickets(), self.model.tickets.len(), "tickets that are over are gone");
+        assert!(!self.model.answers.iter().any(|answer| answer.is_gone(now)));
+        if cache.count() == 0 && cache.tickets() == 0 {
+            assert_eq!(cache.bytes(), 0, "nothing is left");
+            assert!(cache.labels().is_empty(), "labels are left");
+            assert!(cache.memory_bytes() < 4096 + 64 * 1024, "{}", cache.memory_bytes());
+        }
+    }
+}
