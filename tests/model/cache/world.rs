@@ -178,7 +178,6 @@ impl World {
                     }
                     self.model.answers.remove(at);
                 }
-                self.forget_if_empty();
             }
             CacheEvent::TicketEnded { ticket, why } => {
                 let known = self.model.tickets.iter().position(|known| known.ticket == ticket);
@@ -187,7 +186,6 @@ impl World {
                     assert!(known.is_none_or(|known| known.ends_at <= now), "{known:?} ended too early");
                 }
                 self.model.tickets.retain(|known| known.ticket != ticket);
-                self.forget_if_empty();
             }
             CacheEvent::Abandoned { ticket, until } => {
                 assert_eq!(until, now + ORPHAN);
@@ -204,7 +202,8 @@ impl World {
             CacheEvent::Ticketed { flight, .. } => self.last_fence = self.last_fence.max(flight.ticket),
             CacheEvent::Buried { .. } => {}
             CacheEvent::Configured { config, stays } => {
-                assert!(!stays && self.model.bytes_max == 0, "made anew: {:?}", self.model);
+                assert!(!stays && self.model.is_empty(), "made anew: {:?}", self.model);
+                self.forget();
                 (self.model.bytes_max, self.model.entries_max) = (config.bytes_max, config.entries_max);
             }
             other => panic!("not asked for: {other:?}"),
@@ -309,6 +308,7 @@ impl World {
     }
 
     fn run(&mut self, client: u64, op: &Op) {
+        self.forget_if_gone();
         let words = op.argv(KEY, &mut self.rng);
         let outcome = self.execute(client, &words);
         let shown = words.iter().map(|word| word.chars().take(30).collect()).collect::<Vec<String>>().join(" ");
@@ -340,7 +340,6 @@ impl World {
                 let hit = self.model.invalidate(what, *is_soft, fence.unwrap_or(0));
                 assert_eq!(fence.is_some(), hit > 0 || is_needed, "{hit} answers");
                 assert_eq!(outcome, Ok(Outcome::Reply(Reply::Integer(hit as i64))));
-                self.forget_if_empty();
                 self.host.log = after;
                 self.take_facts();
             }
@@ -429,7 +428,10 @@ impl World {
                 let facts = std::mem::take(&mut self.host.log);
                 let mut facts = facts.into_iter();
                 let Some(Fact::Cache(events)) = facts.next() else { panic!("nothing was put") };
-                for event in events {
+                let (born, others): (Vec<_>, Vec<_>) =
+                    events.into_iter().partition(|event| matches!(event, CacheEvent::Configured { .. }));
+                born.into_iter().for_each(|event| self.adopt(event));
+                for event in others {
                     match event {
                         CacheEvent::Put(_) => self.model.put(put, now, NEGATIVE_TTL),
                         other => self.adopt(other),
@@ -487,9 +489,10 @@ impl World {
         }
     }
 
-    /// A key that holds nothing is gone.
-    fn forget_if_empty(&mut self) {
-        if self.model.is_empty() {
+    /// A key that holds nothing is gone, and what comes under its name begins anew.
+    fn forget_if_gone(&mut self) {
+        if self.host.peek::<Cache>(&key()).is_none() {
+            assert!(self.model.is_empty(), "the cache is gone: {:?}", self.model);
             self.forget();
         }
     }
@@ -574,11 +577,11 @@ impl World {
 
     /// What holds after every step.
     fn check(&mut self) {
-        self.forget_if_empty();
         let at = key();
+        self.forget_if_gone();
         let (Some(stored), Some(copy)) = (self.host.peek::<Cache>(&at), self.host.copied::<Cache>(&at)) else {
             assert!(self.host.keys.is_empty() && self.host.replica.is_empty(), "there is only one of cache and copy");
-            return assert!(self.model.is_empty(), "the cache is gone: {:?}", self.model);
+            return;
         };
         assert_eq!((stored.check(), copy.check()), (Ok(()), Ok(())));
         assert!(encode_snapshot(stored) == encode_snapshot(copy), "the replica differs: {stored:#?} {copy:#?}");
