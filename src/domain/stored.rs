@@ -68,10 +68,23 @@ impl<E: Entity> Stored<E> {
         }
     }
 
+    /// The same with a change of which nobody needs the content any more.
+    pub fn take(&mut self, change: &mut Change<E::Event>) {
+        let Change::Event(event) = change else { return self.apply_unchecked(change) };
+        self.tell(event);
+        self.state.take(event);
+        self.begin_anew_if_empty();
+        debug_assert_eq!(self.state.check_after(event), Ok(()), "after {event:?}");
+    }
+
     /// Applies one change that may break the invariants: from a payload of unknown origin, to a copy that is checked then.
     pub fn apply_unchecked(&mut self, change: &Change<E::Event>) {
         match change {
-            Change::Event(event) => self.apply_event(event),
+            Change::Event(event) => {
+                self.tell(event);
+                self.state.apply(event);
+                self.begin_anew_if_empty();
+            }
             Change::Answered { id, answer } => self.requests.get_or_insert_default().remember(id, answer),
             Change::Forgotten { id } => {
                 if let Some(requests) = &mut self.requests {
@@ -87,17 +100,20 @@ impl<E: Entity> Stored<E> {
         }
     }
 
-    fn apply_event(&mut self, event: &E::Event) {
-        self.state.apply(event);
+    /// Tells those who watch of an event.
+    fn tell(&mut self, event: &E::Event) {
         if let Some(name) = event.name() {
             self.revision += 1;
             if E::WATCH_EVENTS_MAX > 0 {
                 let mut story = Story::new(self.revision, name);
                 event.tell(&mut story);
                 let before = self.revision - 1;
-                self.log.get_or_insert_with(|| Box::new(Log::new(before))).push(story.finish(), E::WATCH_EVENTS_MAX);
+                self.log.get_or_insert_with(|| Box::new(Log::new(before))).push(story, E::WATCH_EVENTS_MAX);
             }
         }
+    }
+
+    fn begin_anew_if_empty(&mut self) {
         if self.state.is_empty() {
             // The node that decided this deletes the key, and what comes next begins anew. A copy may get all of it in one payload.
             // The log stays for those who watch until then.

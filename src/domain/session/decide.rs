@@ -23,9 +23,9 @@ const LOOKED_AT_MAX: usize = 10_000;
 const NAMED_MAX: usize = 32;
 
 /// Fields are set. The last of several values for a field counts.
-pub fn set(
+pub fn set<'a>(
     session: Option<&Session>,
-    fields: &[(&[u8], &[u8])],
+    fields: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
     expected: Option<Version>,
     bounds: &Bounds,
 ) -> Result<Change, Error> {
@@ -33,10 +33,10 @@ pub fn set(
         decide::check_open(session)?;
     }
     decide::check_version(session, expected, changed_since)?;
-    let mut change: Change = Vec::with_capacity(fields.len());
+    let mut change = Change::with_room(fields.len());
     for (name, value) in fields {
         check_name(name)?;
-        change.push((Bytes::from(*name), Some(Bytes::from(*value))));
+        change.push((Bytes::from(name), Some(Bytes::from(value))));
     }
     check_bounds(session.map(Session::state), &change, bounds)?;
     if let Some(session) = session {
@@ -54,9 +54,14 @@ fn check_name(name: &[u8]) -> Result<(), Error> {
 }
 
 fn check_bounds(state: Option<&Fields>, change: &Change, bounds: &Bounds) -> Result<(), Error> {
+    let (mut count, mut bytes) = (state.map_or(0, Fields::count), state.map_or(0, Fields::text_bytes));
+    // Nearly always there is room for all of it, whatever was there before.
+    let given = change.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, |value| value.len()));
+    if (count + change.len()) as u64 <= bounds.fields_max && (bytes + given.sum::<usize>()) as u64 <= bounds.bytes_max {
+        return Ok(());
+    }
     // Of several values for a field the last counts.
     let fields: BTreeMap<&Bytes, &Option<Bytes>> = change.iter().map(|(name, value)| (name, value)).collect();
-    let (mut count, mut bytes) = (state.map_or(0, Fields::count), state.map_or(0, Fields::text_bytes));
     for (name, value) in fields {
         match state.and_then(|state| state.get(name)) {
             Some(before) => bytes -= before.len(),
@@ -95,7 +100,7 @@ pub fn fields_of(state: Value) -> Result<Change, Error> {
     let Value::Object(members) = state else {
         return Err(Error::usage("STATE is no JSON object, allowed is an object with a member for each field"));
     };
-    let mut change = Change::with_capacity(members.len());
+    let mut change = Change::with_room(members.len());
     for (name, value) in members {
         check_name(name.as_bytes())?;
         let value = match value {
