@@ -104,12 +104,13 @@ pub fn set<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.exclusive(&WORDS, &[1, 2])?;
     let (bounds, keep) = (bounds(cx), keep(cx.node));
     let session = live::<Fields, H>(cx.node, cx.host, key)?;
-    let change = fields_rules::set(session, fields, expected, &bounds)?;
+    fields_rules::check_set(session, fields.clone(), expected, &bounds)?;
     if let Some(version) = session.map(|session| session.version() + 1) {
+        let change = fields_rules::change_to(fields);
         let event = VersionedEvent::Changed { version, at, by: Bytes::EMPTY, change, ttl_ms };
         return apply_version::<Fields, H>(cx, key, event);
     }
-    let fields = change.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let fields = fields.map(|(name, value)| (Bytes::from(name), Bytes::from(value)));
     let state = Fields::from(fields.collect::<std::collections::BTreeMap<_, _>>());
     let life = Life::new(at, ttl_ms, false, None);
     let (owner, meta, participants) = (Bytes::EMPTY, Bytes::EMPTY, Vec::new());

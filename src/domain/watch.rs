@@ -263,7 +263,7 @@ impl Log {
     }
 
     /// Adds the event of the next revision; the oldest are dropped if there are more than `events_max` or too many bytes.
-    pub fn push(&mut self, mut story: Story, events_max: usize) {
+    pub fn push(&mut self, story: &mut Story, events_max: usize) {
         story.0.push(b"}");
         let Buffer { start, len, rest } = &story.0;
         self.add(&start[..*len], rest);
@@ -328,7 +328,7 @@ mod tests {
 
     fn log(events: usize, max: usize) -> Log {
         let mut log = Log::new(1_000);
-        (1..=events as u64).for_each(|n| log.push(Story::new(n, "x"), max));
+        (1..=events as u64).for_each(|n| log.push(&mut Story::new(n, "x"), max));
         log
     }
 
@@ -386,7 +386,7 @@ mod tests {
         for revision in 1..=9 {
             let mut story = Story::new(revision, "x");
             story.text("long", &[b'x'; WATCH_LOG_BYTES_MAX / 4 - 50]);
-            log.push(story, 1_000);
+            log.push(&mut story, 1_000);
         }
         assert_eq!((log.revision(), log.lengths.len()), (9, 4));
         assert_eq!(log.check(1_000), Ok(()));
@@ -402,7 +402,7 @@ mod tests {
         let text = |n: usize| format!(r#"{{"revision":{n},"event":"x","text":"{}"}}"#, "é".repeat(n * 37 % 300));
         let mut log = Log::new(0);
         for n in 1..=500 {
-            log.push(told(n), 7);
+            log.push(&mut told(n), 7);
             let kept: Vec<String> = (n.saturating_sub(7) + 1..=n).map(text).collect();
             let Missed::Events(events) = log.after(n.saturating_sub(7) as u64) else { panic!("{n}") };
             assert_eq!(events.map(Cow::into_owned).collect::<Vec<_>>(), kept);
@@ -418,7 +418,7 @@ mod tests {
         story.text("who", b"a\xff\"");
         story.text("utf8", "é\n".as_bytes());
         let mut log = Log::new(0);
-        log.push(story, 1);
+        log.push(&mut story, 1);
         let Missed::Events(mut events) = log.after(0) else { panic!("nothing was dropped") };
         let text = events.next().expect("one event");
         assert_eq!(text, r#"{"revision":5,"event":"agent.died","n":7,"who":"a\\xff\\\"","utf8":"é\n"}"#);
