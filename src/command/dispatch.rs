@@ -1,4 +1,4 @@
-//! The one way that every command and every change goes: check, run, apply, replicate, notify, count.
+//! The one way that every command and every change goes: check, run, replicate, apply, notify, count.
 
 use super::args::Args;
 use super::spec::Command;

@@ -103,14 +103,15 @@ pub fn set<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     args.exclusive(&WORDS, &[1, 2])?;
     let (bounds, keep) = (bounds(cx), keep(cx.node));
+    // Copied first: the processor writes it to memory while it looks for the key, and need not wait for that when the copy moves on.
+    let change = fields_rules::change_to(fields.clone());
     let session = live::<Fields, H>(cx.node, cx.host, key)?;
-    fields_rules::check_set(session, fields.clone(), expected, &bounds)?;
+    fields_rules::check_set(session, fields, expected, &bounds)?;
     if let Some(version) = session.map(|session| session.version() + 1) {
-        let change = fields_rules::change_to(fields);
         let event = VersionedEvent::Changed { version, at, by: Bytes::EMPTY, change, ttl_ms };
         return apply_version::<Fields, H>(cx, key, event);
     }
-    let fields = fields.map(|(name, value)| (Bytes::from(name), Bytes::from(value)));
+    let fields = change.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let state = Fields::from(fields.collect::<std::collections::BTreeMap<_, _>>());
     let life = Life::new(at, ttl_ms, false, None);
     let (owner, meta, participants) = (Bytes::EMPTY, Bytes::EMPTY, Vec::new());

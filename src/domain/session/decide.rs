@@ -38,7 +38,7 @@ pub fn check_set<'a>(
     session.map_or(Ok(()), decide::check_history)
 }
 
-/// The change that sets fields, of which it was made sure that they can be.
+/// The change that sets fields, if they can be.
 pub fn change_to<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Change {
     fields.map(|(name, value)| (Bytes::from(name), Some(Bytes::from(value)))).collect()
 }

@@ -278,3 +278,31 @@ impl State for Fields {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(fields: std::ops::Range<usize>, value: &str) -> Change {
+        let field = |n: usize| (Bytes::from(format!("field-{n}").as_str()), Some(Bytes::from(value)));
+        fields.map(field).collect()
+    }
+
+    #[test]
+    fn what_few_and_many_fields_were_is_brought_back() {
+        let by = Bytes::EMPTY;
+        let stamp = Stamp { version: 1, at: 1, by: &by };
+        for count in [1, 2, FEW, FEW + 1, 3 * FEW] {
+            let mut fields = Fields::default();
+            fields.apply(change(0..count / 2, "what it was before, and longer than what is kept inline"), &stamp);
+            let before = fields.clone();
+            let mut undo = fields.apply(change(0..count, "first"), &stamp);
+            undo.absorb(fields.apply(change(count / 2..count + 3, "then"), &stamp));
+            assert_eq!(undo.names().count(), count + 3);
+            let saved = Before::from(Vec::from(undo.clone()));
+            assert_eq!((saved.heap_bytes(), &saved), (undo.heap_bytes(), &undo), "{count}");
+            assert!(fields.undo(&undo).is_some() && fields.check().is_ok());
+            assert_eq!(fields, before, "{count}");
+        }
+    }
+}
