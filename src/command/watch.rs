@@ -19,7 +19,6 @@ use crate::domain::watch::{concerns, Missed};
 use crate::domain::{Entity, Error, KeyId, Service};
 use ahash::AHashMap;
 use smallvec::SmallVec;
-use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 
 /// Somebody who watches.
@@ -230,12 +229,12 @@ fn look_at<E: Entity, H: Host>(
 ) -> Result<(u64, Vec<Reply>), Error> {
     let Some(stored) = host.read::<E>(key)? else { return Ok((0, compacted(0))) };
     let missed = stored.log().map(|log| log.after(since));
-    let concerns = |event: &Cow<str>| watcher.path.as_ref().is_none_or(|path| concerns(event, path));
+    let concerns = |event: &&str| watcher.path.as_ref().is_none_or(|path| concerns(event, path));
     let told = match missed {
         None => vec![Reply::Array(Vec::new())],
         Some(Missed::Events(events)) => {
             let events = events.filter(concerns).take(watcher.count);
-            vec![Reply::Array(events.map(|event| Reply::Bytes(event.into_owned().into_bytes())).collect())]
+            vec![Reply::Array(events.map(|event| Reply::bytes(event.as_bytes())).collect())]
         }
         Some(Missed::Compacted(oldest)) => compacted(oldest),
     };

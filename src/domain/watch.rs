@@ -11,8 +11,7 @@ use super::{Bytes, Invariant};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use serde::Deserialize;
 use serde_json::Value;
-use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{vec_deque, VecDeque};
 use std::io::Write;
 
 /// An event that is being told: a flat JSON object, written as it is told. Names and words are our own and need no escapes.
@@ -150,7 +149,7 @@ pub fn json_text(value: &[u8]) -> String {
 }
 
 /// The last visible events of a key.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(from = "SavedLog")]
 pub struct Log {
     /// The revision that the key was born with: the first event has the next one.
@@ -159,9 +158,16 @@ pub struct Log {
     dropped: u64,
     /// How long the text of each revision after those is.
     lengths: VecDeque<u32>,
-    /// The texts, one after the other, so that adding and dropping one is no allocation.
-    texts: VecDeque<u8>,
+    /// The texts, one after the other, each whole in one piece: adding or dropping one is seldom an allocation, and none is moved.
+    pieces: VecDeque<Vec<u8>>,
+    /// So many bytes at the front of the first piece were dropped.
+    gone: usize,
+    /// Bytes of all texts.
+    bytes: usize,
 }
+
+/// Bytes of a piece, if no text in it is longer.
+const PIECE_BYTES: usize = 4096;
 
 #[derive(Deserialize)]
 struct SavedLog {
@@ -191,24 +197,30 @@ impl Serialize for Log {
 /// Events of a log, oldest first.
 #[derive(Debug, Clone)]
 pub struct Events<'a> {
-    lengths: std::iter::Skip<std::collections::vec_deque::Iter<'a, u32>>,
-    /// Those of the whole log, in the two parts in which a ring holds them.
-    texts: (&'a [u8], &'a [u8]),
-    at: usize,
+    lengths: vec_deque::Iter<'a, u32>,
+    pieces: vec_deque::Iter<'a, Vec<u8>>,
+    /// What is left of the piece in which the next one is.
+    piece: &'a [u8],
+}
+
+impl<'a> Events<'a> {
+    fn next_bytes(&mut self) -> Option<&'a [u8]> {
+        let length = *self.lengths.next()? as usize;
+        if self.piece.len() < length {
+            self.piece = self.pieces.next()?;
+        }
+        let (event, rest) = self.piece.split_at_checked(length)?;
+        self.piece = rest;
+        Some(event)
+    }
 }
 
 impl<'a> Iterator for Events<'a> {
-    type Item = Cow<'a, str>;
+    type Item = &'a str;
 
-    fn next(&mut self) -> Option<Cow<'a, str>> {
-        let (start, end) = (self.at, self.at + *self.lengths.next()? as usize);
-        self.at = end;
-        let (front, back) = self.texts;
-        Some(match (start.checked_sub(front.len()), end.checked_sub(front.len())) {
-            (Some(start), Some(end)) => String::from_utf8_lossy(&back[start..end]),
-            (None, Some(end)) => String::from_utf8_lossy(&[&front[start..], &back[..end]].concat()).into_owned().into(),
-            (_, None) => String::from_utf8_lossy(&front[start..end]),
-        })
+    fn next(&mut self) -> Option<&'a str> {
+        // Only whole texts were written.
+        self.next_bytes().map(|event| std::str::from_utf8(event).unwrap_or_default())
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -267,19 +279,39 @@ impl Log {
         story.0.push(b"}");
         let Buffer { start, len, rest } = &story.0;
         self.add(&start[..*len], rest);
-        while self.lengths.len() > events_max || self.texts.len() > WATCH_LOG_BYTES_MAX {
-            let Some(oldest) = self.lengths.pop_front() else { return };
-            self.texts.drain(..oldest as usize);
-            self.dropped += 1;
+        while self.lengths.len() > events_max || self.bytes > WATCH_LOG_BYTES_MAX {
+            self.drop_oldest();
         }
     }
 
     fn add(&mut self, start: &[u8], rest: &[u8]) {
+        let length = start.len() + rest.len();
+        let room = match self.pieces.back() {
+            Some(last) if last.len() + length <= PIECE_BYTES => None,
+            // Most keys have a short log, in one piece that grows with it.
+            None => Some(length),
+            Some(_) => Some(length.max(PIECE_BYTES)),
+        };
+        self.pieces.extend(room.map(Vec::with_capacity));
+        if let Some(piece) = self.pieces.back_mut() {
+            if piece.capacity() - piece.len() < length {
+                piece.reserve_exact(length.max(piece.len().min(PIECE_BYTES - piece.len())));
+            }
+            piece.extend_from_slice(start);
+            piece.extend_from_slice(rest);
+        }
         // An event holds no more than what a client can send at once, 512 MB.
-        self.lengths.push_back((start.len() + rest.len()) as u32);
-        self.texts.extend(start);
-        if !rest.is_empty() {
-            self.texts.extend(rest);
+        self.lengths.push_back(length as u32);
+        self.bytes += length;
+    }
+
+    fn drop_oldest(&mut self) {
+        let length = self.lengths.pop_front().unwrap_or(0) as usize;
+        (self.gone, self.bytes) = (self.gone + length, self.bytes - length);
+        self.dropped += 1;
+        if self.pieces.front().is_some_and(|piece| piece.len() == self.gone) {
+            self.pieces.pop_front();
+            self.gone = 0;
         }
     }
 
@@ -300,14 +332,19 @@ impl Log {
 
     /// All events but the oldest `skipped`.
     fn skip(&self, skipped: usize) -> Events<'_> {
-        let lengths = self.lengths.iter().skip(skipped);
-        let bytes: usize = lengths.clone().map(|length| *length as usize).sum();
-        Events { lengths, texts: self.texts.as_slices(), at: self.texts.len() - bytes }
+        let mut pieces = self.pieces.iter();
+        let piece = pieces.next().map_or(&[][..], |first| &first[self.gone..]);
+        let mut events = Events { lengths: self.lengths.iter(), pieces, piece };
+        for _ in 0..skipped {
+            events.next_bytes();
+        }
+        events
     }
 
     /// Bytes allocated outside the struct itself.
     pub fn heap_bytes(&self) -> usize {
-        self.lengths.capacity() * size_of::<u32>() + self.texts.capacity()
+        let pieces: usize = self.pieces.iter().map(Vec::capacity).sum();
+        self.lengths.capacity() * size_of::<u32>() + self.pieces.capacity() * size_of::<Vec<u8>>() + pieces
     }
 
     /// Errs if it is longer than the commands let it become.
@@ -315,7 +352,7 @@ impl Log {
         let bytes: usize = self.lengths.iter().map(|length| *length as usize).sum();
         let fits = self.lengths.len() <= events_max && bytes <= WATCH_LOG_BYTES_MAX;
         let counts = self.born.checked_add(self.dropped).and_then(|n| n.checked_add(events_max as u64));
-        if fits && self.texts.len() == bytes && counts.is_some_and(|n| i64::try_from(n).is_ok()) {
+        if fits && self.bytes == bytes && counts.is_some_and(|n| i64::try_from(n).is_ok()) {
             return Ok(());
         }
         Err(Invariant("the watch log is out of bounds".into()))
@@ -334,7 +371,7 @@ mod tests {
 
     /// The numbers of the events after a revision, or the oldest revision that is kept.
     fn after(log: &Log, since: u64) -> Result<Vec<u64>, u64> {
-        let number = |event: Cow<str>| serde_json::from_str::<Value>(&event).expect("JSON")["revision"].as_u64();
+        let number = |event: &str| serde_json::from_str::<Value>(event).expect("JSON")["revision"].as_u64();
         match log.after(since) {
             Missed::Events(events) => Ok(events.map(|event| number(event).expect("a number")).collect()),
             Missed::Compacted(oldest) => Err(oldest),
@@ -393,22 +430,27 @@ mod tests {
     }
 
     #[test]
-    fn events_are_what_they_were_wherever_they_lie_in_the_room() {
+    fn events_are_what_they_were_in_whichever_piece_they_lie() {
         let told = |n: usize| {
             let mut story = Story::new(n as u64, "x");
-            story.text("text", "é".repeat(n * 37 % 300).as_bytes());
+            story.text("text", "é".repeat(n * n % 3_000).as_bytes());
             story
         };
-        let text = |n: usize| format!(r#"{{"revision":{n},"event":"x","text":"{}"}}"#, "é".repeat(n * 37 % 300));
+        let text = |n: usize| format!(r#"{{"revision":{n},"event":"x","text":"{}"}}"#, "é".repeat(n * n % 3_000));
         let mut log = Log::new(0);
         for n in 1..=500 {
-            log.push(&mut told(n), 7);
-            let kept: Vec<String> = (n.saturating_sub(7) + 1..=n).map(text).collect();
-            let Missed::Events(events) = log.after(n.saturating_sub(7) as u64) else { panic!("{n}") };
-            assert_eq!(events.map(Cow::into_owned).collect::<Vec<_>>(), kept);
+            log.push(&mut told(n), 20);
+            let since = n.saturating_sub(20);
+            let kept: Vec<String> = (since + 1..=n).map(text).collect();
+            let Missed::Events(events) = log.after(since as u64) else { panic!("{n}") };
+            assert!(events.eq(kept.iter().map(String::as_str)), "{n}");
+            assert_eq!(log.check(20), Ok(()));
+            assert!(log.heap_bytes() < 2 * kept.iter().map(String::len).sum::<usize>() + 3 * PIECE_BYTES, "{n}");
         }
         let saved = serde_json::to_string(&log).expect("it can be saved");
-        assert_eq!(serde_json::from_str::<Log>(&saved).expect("it can be read"), log);
+        let again: Log = serde_json::from_str(&saved).expect("it can be read");
+        assert_eq!(serde_json::to_string(&again).expect("it can be saved again"), saved);
+        assert_eq!((again.revision(), again.check(20)), (500, Ok(())));
     }
 
     #[test]

@@ -9,7 +9,6 @@ use ltmc::domain::registry::Registry;
 use ltmc::domain::watch::Missed;
 use ltmc::domain::Code;
 use ltmc::snapshot::encode_snapshot;
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 fn ids(replies: &[Reply]) -> Vec<String> {
@@ -110,8 +109,8 @@ impl World {
         let expected = registry.log.after(since).expect("just made sure");
         match log.after(since) {
             Missed::Events(events) => {
-                let events: Vec<String> = events.map(Cow::into_owned).collect();
-                assert!(events.iter().eq(expected.iter().copied()), "the log has\n{events:#?}\nand not\n{expected:#?}");
+                let events: Vec<&str> = events.collect();
+                assert!(events == expected, "the log has\n{events:#?}\nand not\n{expected:#?}");
             }
             Missed::Compacted(oldest) => panic!("{since} is compacted, the oldest is {oldest}"),
         }

@@ -11,7 +11,6 @@ use ltmc::domain::watch::Missed;
 use ltmc::domain::{Code, Entity};
 use ltmc::snapshot::encode_snapshot;
 use serde_json::{json, Value};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 pub fn text(text: &str) -> Reply {
@@ -115,7 +114,7 @@ impl World {
         let stored = self.host.peek::<E>(&id_of(key)).expect("a value");
         let since = self.things[key].revision.unwrap_or(0);
         match stored.log().expect("a log").after(since) {
-            Missed::Events(events) => (stored.revision, events.map(Cow::into_owned).collect()),
+            Missed::Events(events) => (stored.revision, events.map(str::to_string).collect()),
             Missed::Compacted(oldest) => panic!("{since} of {key} is compacted, the oldest is {oldest}"),
         }
     }

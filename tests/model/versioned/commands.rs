@@ -127,7 +127,7 @@ impl World {
     /// Puts a new thing under a key; one that is terminated goes, and its log stays.
     fn begin(&mut self, key: &str, mut new: Thing) {
         let at = self.now();
-        self.bury();
+        self.bury_one(key);
         if let Some(old) = self.things.remove(key) {
             (new.told, new.revision, new.log) = (old.told, old.revision, old.log);
         }

@@ -217,12 +217,19 @@ impl World {
         self.things.get_mut(key).expect("it is there")
     }
 
-    /// What is over is gone, and what it owned is free.
+    /// What is over is gone, and what it owned is free: whoever gets that may take part in what is over next.
     pub fn bury(&mut self) {
         let over = self.things.iter().filter(|(_, thing)| thing.is_over(self.now()));
-        for key in over.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
-            let thing = self.things.remove(&key).expect("just seen");
-            self.free(&key, &thing);
+        let mut over: Vec<_> = over.map(|(key, thing)| (thing.life.over_at(), key.clone())).collect();
+        over.sort();
+        over.iter().for_each(|(_, key)| self.bury_one(key));
+    }
+
+    /// The same for one key.
+    pub fn bury_one(&mut self, key: &str) {
+        if self.things.get(key).is_some_and(|thing| thing.is_over(self.now())) {
+            let thing = self.things.remove(key).expect("just seen");
+            self.free(key, &thing);
         }
     }
 
