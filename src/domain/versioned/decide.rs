@@ -25,8 +25,7 @@ pub fn check_version<S: State>(
 ) -> Result<(), Error> {
     let current = value.map_or(0, Versioned::version);
     let Some(expected) = expected.filter(|expected| *expected != current) else { return Ok(()) };
-    // What a restore has brought back may be what it was.
-    let since = match value.and_then(|value| changed(value, expected)).filter(|changed| !changed.is_empty()) {
+    let since = match value.and_then(|value| changed(value, expected)) {
         Some(changed) => format!("; changed since: {changed}"),
         None => String::new(),
     };

@@ -81,6 +81,7 @@ impl World {
         let (expected, all) = text.split_once("; changed since: ").unwrap_or((&text, ""));
         assert_eq!((error.code, said), (Code::Conflict, expected));
         let is_known = |place: &str| all.split(", ").any(|known| known == place);
+        // A restore to what is there already has changed nothing.
         let are_known = places.is_empty() || places.split(", ").all(is_known);
         assert!(are_known || all.ends_with(", ..."), "{places} of {all}");
     }

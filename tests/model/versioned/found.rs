@@ -44,14 +44,3 @@ fn what_is_written_to_a_fork_is_newer_than_what_was_written_to_the_original() {
     let doc = fields.into_iter().find(|(name, _)| name == "doc").map(|(_, doc)| doc);
     assert_eq!(doc, Some(Reply::bytes(br#"{"x":7}"#)));
 }
-
-// a restore to what is there already made a new version all the same, and the conflict with the one before said "changed since: " and nothing.
-#[test]
-fn a_conflict_names_no_changes_if_there_are_none() {
-    let mut world = World::new(1);
-    for line in ["LTMC.CTX.CREATE c0", "LTMC.CTX.CHECKPOINT c0", "LTMC.CTX.ROLLBACK c0 1"] {
-        assert!(world.run_line(line).is_ok());
-    }
-    let error = world.run_line("LTMC.CTX.UPDATE c0 a0 IFVERSION 1 SET /x 1").expect_err("another version");
-    assert_eq!(error.text, "version 1 is not current, the current one is 2");
-}
