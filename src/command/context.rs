@@ -20,6 +20,7 @@ use crate::domain::context::{Context, Doc};
 use crate::domain::id::printable;
 use crate::domain::json::attempt::Bounds;
 use crate::domain::json::document::Size;
+use crate::domain::json::past::Patch;
 use crate::domain::json::{patch, text, Op, Pointer};
 use crate::domain::limits::{AGENT_LABELS_MAX, PATHS_MAX, SOURCES_MAX};
 use crate::domain::registry::find::{find_worthiest, Sort};
@@ -27,6 +28,7 @@ use crate::domain::registry::Registry;
 use crate::domain::session::Fields;
 use crate::domain::versioned::{Created, Life, State, Version, Versioned};
 use crate::domain::{Bytes, Entity, Error, Millis};
+use serde::Serialize;
 use serde_json::{Map, Number, Value};
 use std::collections::BTreeSet;
 
@@ -51,8 +53,9 @@ fn read_json(name: &str, args: &mut Args, bounds: &Bounds) -> Result<Value, Erro
     text::read(name, json, bounds.depth_max)
 }
 
-fn json_reply(value: &Value) -> Reply {
-    Reply::Bytes(value.to_string().into_bytes())
+/// JSON as its text, of about so many bytes.
+fn json_reply(value: &impl Serialize, bytes: usize) -> Reply {
+    Reply::Bytes(text::write(value, bytes))
 }
 
 /// `LTMC.CTX.CREATE`
@@ -148,10 +151,10 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         Some(version) => Some(context.at_version(version).ok_or_else(|| not_kept(context, version))?),
         None => None,
     };
-    let root = then.as_ref().unwrap_or(context.state()).root();
+    let document = then.as_ref().unwrap_or(context.state()).document();
     let doc = match &paths {
-        Some(paths) => json_reply(&values_at(root, paths).0),
-        None => json_reply(root),
+        Some(paths) => json_reply(&values_at(document.root(), paths).0, 0),
+        None => json_reply(document.root(), document.size().text),
     };
     let fields = [("version", Reply::number(version.unwrap_or(context.version()))), ("doc", doc)];
     let all = fields.into_iter().chain(common_fields(context, stored.revision));
@@ -169,7 +172,11 @@ pub fn diff<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let key = cx.key(1);
     let context = existing::<Doc, H>(cx.node, cx.host, key)?;
-    Ok(Outcome::Reply(json_reply(&diff_since(context, since, &path)?)))
+    let reply = |patch: Option<Patch>| match patch {
+        Some(patch) => json_reply(&patch, 0),
+        None => json_reply(&Map::new(), 0),
+    };
+    Ok(Outcome::Reply(diff_since(context, since, &path, reply)?))
 }
 
 /// `LTMC.CTX.BUILD`
@@ -190,13 +197,13 @@ pub fn build<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (meta, touches, version) = (meta_of(context.meta()), context.state().touches(), context.version());
     let wish = Wish { agent, budget, meta: &meta, touches, version };
     let built = build_part(context.state().root(), &paths, &wish);
-    let doc = built.doc.to_string();
+    let doc = text::write(&built.doc, 0);
     let left_out = built.left_out.iter().map(|path| Reply::bytes(path.text().as_bytes()));
     Ok(Outcome::Reply(Reply::map([
         ("version", Reply::number(version)),
         ("bytes", Reply::number(doc.len() as u64)),
         ("left_out", Reply::Array(left_out.collect())),
-        ("doc", Reply::Bytes(doc.into_bytes())),
+        ("doc", Reply::Bytes(doc)),
     ])))
 }
 

@@ -1,4 +1,4 @@
-//! The one way that every command and every change goes: check, run, apply, replicate, notify, count.
+//! The one way that every command and every change goes: check, run, replicate, apply, notify, count.
 
 use super::args::Args;
 use super::spec::Command;
@@ -95,7 +95,7 @@ fn checked<H: Host>(command: &Command<H>, cx: &Cx<H>) -> Result<(), Error> {
 
 /// Applies one event that was decided.
 pub fn commit_one<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, event: E::Event) -> Result<(), Error> {
-    commit_changes::<E, H>(node, host, key, &[Change::Event(event)])
+    commit_changes::<E, H>(node, host, key, &mut [Change::Event(event)])
 }
 
 /// Applies the events that were decided.
@@ -105,25 +105,24 @@ pub fn commit<E: Entity, H: Host>(
     key: Key,
     events: impl IntoIterator<Item = E::Event>,
 ) -> Result<(), Error> {
-    let changes: Vec<Change<E::Event>> = events.into_iter().map(Change::Event).collect();
-    commit_changes::<E, H>(node, host, key, &changes)
+    let mut changes: Vec<Change<E::Event>> = events.into_iter().map(Change::Event).collect();
+    commit_changes::<E, H>(node, host, key, &mut changes)
 }
 
-/// Applies what was decided: the one place where an entity changes by a decision of this node.
+/// Applies what was decided: the one place where an entity changes by a decision of this node. What is in the changes may be gone then.
 pub fn commit_changes<E: Entity, H: Host>(
     node: &mut Node,
     host: &mut H,
     key: Key,
-    changes: &[Change<E::Event>],
+    changes: &mut [Change<E::Event>],
 ) -> Result<(), Error> {
     if changes.is_empty() {
         return Ok(());
     }
-    if E::WATCH_EVENTS_MAX > 0 && host.read::<E>(key)?.is_none() {
+    if host.read::<E>(key)?.is_none() && E::WATCH_EVENTS_MAX > 0 {
         bear::<E, H>(node, host, key)?;
     }
     change_value::<E, H>(node, host, key, changes)?;
-    host.replicate::<E>(key, changes);
     tell_watchers::<E, H>(node, host, key, changes);
     // What happened is told before the key goes by it, as Redis does: rpop, then del.
     observe::<E, H>(node, host, key, changes);
@@ -134,10 +133,7 @@ pub fn commit_changes<E: Entity, H: Host>(
 /// A key with a log comes into being, with revisions above those of its earlier lives.
 fn bear<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
     let revision = node.fences.now_us().max(node.fences.last());
-    let born = [Change::Born { revision }];
-    change_value::<E, H>(node, host, key, &born)?;
-    host.replicate::<E>(key, &born);
-    Ok(())
+    change_value::<E, H>(node, host, key, &mut [Change::Born { revision }])
 }
 
 /// Applies an event that only this node hears of. It is not replicated, not notified and not saved: nobody else could see it.
@@ -186,20 +182,25 @@ fn observe<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, changes:
     node.metrics.of_mut(E::SERVICE).changes += changes.len() as u64;
 }
 
+/// Sends changes on and makes them, on a key that was read as one of this type. They are sent first, so that what is in them can go into
+/// the value without being copied.
 fn change_value<E: Entity, H: Host>(
     node: &mut Node,
     host: &mut H,
     key: Key,
-    changes: &[Change<E::Event>],
+    changes: &mut [Change<E::Event>],
 ) -> Result<(), Error> {
     let waited_for = node.is_waited_for(key);
+    host.replicate::<E>(key, changes);
     let stored = host.write::<E>(key)?;
     let mut untied: SmallVec<[Connection; 2]> = SmallVec::new();
     for change in changes {
         if let Change::Event(event) = change {
-            untied.extend(stored.state.unties(event));
+            if let Some(connection) = stored.state.unties(event) {
+                untied.push(connection);
+            }
         }
-        stored.apply(change);
+        stored.take(change);
         if let Some(fence) = change.fence() {
             node.fences.observe(fence);
         }
@@ -224,16 +225,17 @@ fn change_value<E: Entity, H: Host>(
 pub fn apply_changes<E: Entity + Clone, H: Host>(
     cx: &mut Cx<H>,
     key: Key,
-    changes: &[Change<E::Event>],
+    changes: &mut [Change<E::Event>],
 ) -> Result<(), Error> {
-    if !cx.host.is_trusted() {
-        let mut trial = cx.host.read::<E>(key)?.cloned().unwrap_or_default();
+    let is_trusted = cx.host.is_trusted();
+    let stored = cx.host.read::<E>(key)?;
+    if !is_trusted {
+        let mut trial = stored.cloned().unwrap_or_default();
         changes.iter().for_each(|change| trial.apply_unchecked(change));
         trial.check().map_err(|broken| Error::usage(format!("payload does not fit this key: {}", broken.0)))?;
     }
     change_value::<E, H>(cx.node, cx.host, key, changes)?;
     note_found::<E>(cx.node, key, &mut cx.host.write::<E>(key)?.state);
-    cx.host.replicate::<E>(key, changes);
     tell_watchers::<E, H>(cx.node, cx.host, key, changes);
     settle_applied::<E, H>(cx, key, changes.len());
     Ok(())

@@ -151,7 +151,7 @@ pub fn commit_grant<H: Host>(
 ) -> Result<(), Error> {
     let Some(id) = request_id else { return commit_one::<Lock, H>(node, host, key, event) };
     let answered = Change::Answered { id: id.clone(), answer: Answer::Integer(fence as i64) };
-    commit_changes::<Lock, H>(node, host, key, &[Change::Event(event), answered])
+    commit_changes::<Lock, H>(node, host, key, &mut [Change::Event(event), answered])
 }
 
 /// Removes the grants whose leases are over; whoever waited is served.
@@ -340,9 +340,9 @@ pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
         let Some(event) = event else { continue };
         node.metrics.of_mut(Service::Lock).taken_back += 1;
         let forgotten = untold.request_id.iter().map(|id| Change::Forgotten { id: id.clone() });
-        let changes: Vec<_> = [Change::Event(event)].into_iter().chain(forgotten).collect();
+        let mut changes: Vec<_> = [Change::Event(event)].into_iter().chain(forgotten).collect();
         // The key was just read as a lock, so it cannot be of a wrong type.
-        if commit_changes::<Lock, H>(node, host, (&key).into(), &changes).is_ok() {
+        if commit_changes::<Lock, H>(node, host, (&key).into(), &mut changes).is_ok() {
             serve_waiting(node, host, (&key).into());
         }
     }

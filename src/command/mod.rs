@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! argv -> Args (parse) -> domain decides -> dispatch::commit -> Reply
-//!                                            apply, replicate, notify, count, hint: in one place, for every service
+//!                                            replicate, apply, notify, count, hint: in one place, for every service
 //! ```
 //!
 //! Nothing here knows Redis. What a command needs of the server it asks of its [`Host`], which `ffi` implements for Redis and the

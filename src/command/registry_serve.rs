@@ -91,8 +91,8 @@ pub fn commit_claim<H: Host>(
     let answer = Answer::Claim { agent, fence };
     let reply = Reply::from(&answer);
     let answered = request_id.map(|id| Change::Answered { id: id.clone(), answer });
-    let changes: Vec<_> = [Change::Event(event)].into_iter().chain(answered).collect();
-    commit_changes::<Registry, H>(node, host, key, &changes)?;
+    let mut changes: Vec<_> = [Change::Event(event)].into_iter().chain(answered).collect();
+    commit_changes::<Registry, H>(node, host, key, &mut changes)?;
     Ok(reply)
 }
 
@@ -179,9 +179,9 @@ pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
         node.metrics.of_mut(Registry::SERVICE).taken_back += 1;
         let agent = event.agent().cloned().unwrap_or_default();
         let forgotten = untold.request_id.iter().map(|id| Change::Forgotten { id: id.clone() });
-        let changes: Vec<_> = [Change::Event(event)].into_iter().chain(forgotten).collect();
+        let mut changes: Vec<_> = [Change::Event(event)].into_iter().chain(forgotten).collect();
         // The key was just read as a registry, so it cannot be of a wrong type.
-        if commit_changes::<Registry, H>(node, host, (&key).into(), &changes).is_ok() {
+        if commit_changes::<Registry, H>(node, host, (&key).into(), &mut changes).is_ok() {
             hand_out(node, host, (&key).into(), &agent);
         }
     }

@@ -7,7 +7,7 @@ use super::settings::Setting;
 use super::versioned::{
     apply, apply_version, common_fields, create as create_value, existing, keep, live, parse_meta, LifeAsked,
 };
-use super::versioned_serve::{end as end_session, end_if_over};
+use super::versioned_serve::end as end_session;
 use super::{Host, Key, Reply};
 use crate::domain::json::text;
 use crate::domain::limits::{ID_BYTES_MAX, PARTICIPANTS_END, RESULTS_MAX};
@@ -91,7 +91,7 @@ pub fn set<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         let syntax = cx.spec.syntax();
         return Err(Error::usage(format!("a field has no value; syntax: {syntax}")));
     }
-    let fields: Vec<(&[u8], &[u8])> = rest[..fields_end].chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+    let fields = rest[..fields_end].chunks_exact(2).map(|pair| (pair[0], pair[1]));
     let mut args = Args::at(cx.spec, cx.args, 2 + fields_end);
     let (mut expected, mut ttl_ms) = (None, None);
     while let Some(option) = args.option(&WORDS)? {
@@ -102,10 +102,11 @@ pub fn set<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     args.exclusive(&WORDS, &[1, 2])?;
-    end_if_over::<Fields, H>(cx.node, cx.host, key)?;
     let (bounds, keep) = (bounds(cx), keep(cx.node));
+    // Copied first: the processor writes it to memory while it looks for the key, and need not wait for that when the copy moves on.
+    let change = fields_rules::change_to(fields.clone());
     let session = live::<Fields, H>(cx.node, cx.host, key)?;
-    let change = fields_rules::set(session, &fields, expected, &bounds)?;
+    fields_rules::check_set(session, fields, expected, &bounds)?;
     if let Some(version) = session.map(|session| session.version() + 1) {
         let event = VersionedEvent::Changed { version, at, by: Bytes::EMPTY, change, ttl_ms };
         return apply_version::<Fields, H>(cx, key, event);

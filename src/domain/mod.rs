@@ -13,6 +13,7 @@ pub mod context;
 pub mod error;
 pub mod eviction;
 pub mod fence;
+pub mod few;
 pub mod id;
 pub mod json;
 pub mod limits;

@@ -84,6 +84,11 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     /// passed over.
     fn apply(&mut self, event: &Self::Event);
 
+    /// The same with an event of which nobody needs the content any more: it can go into the state without being copied.
+    fn take(&mut self, event: &mut Self::Event) {
+        self.apply(event);
+    }
+
     /// Errs if `event`, coming from an unchecked payload, is out of the bounds that the commands keep.
     fn admit(event: &Self::Event) -> Result<(), Error>;
 

@@ -5,6 +5,7 @@ use super::requests::{Answer, Requests, REQUEST_KEY_BYTES_MAX};
 use super::watch::{Log, Story};
 use super::{Bytes, Entity, Error, Event, Fence, Invariant};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Borrow;
 
 /// One step in the life of a key: what is applied, replicated, notified, counted and watched.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,10 +69,17 @@ impl<E: Entity> Stored<E> {
         }
     }
 
+    /// The same with a change of which nobody needs the content any more.
+    pub fn take(&mut self, change: &mut Change<E::Event>) {
+        let Change::Event(event) = change else { return self.apply_unchecked(change) };
+        self.happen(&mut *event, |state, event| state.take(event));
+        debug_assert_eq!(self.state.check_after(event), Ok(()), "after {event:?}");
+    }
+
     /// Applies one change that may break the invariants: from a payload of unknown origin, to a copy that is checked then.
     pub fn apply_unchecked(&mut self, change: &Change<E::Event>) {
         match change {
-            Change::Event(event) => self.apply_event(event),
+            Change::Event(event) => self.happen(event, |state, event| state.apply(event)),
             Change::Answered { id, answer } => self.requests.get_or_insert_default().remember(id, answer),
             Change::Forgotten { id } => {
                 if let Some(requests) = &mut self.requests {
@@ -87,16 +95,20 @@ impl<E: Entity> Stored<E> {
         }
     }
 
-    fn apply_event(&mut self, event: &E::Event) {
-        self.state.apply(event);
-        if let Some(name) = event.name() {
-            self.revision += 1;
-            if E::WATCH_EVENTS_MAX > 0 {
+    /// Has `apply` make an event, and tells those who watch of it.
+    fn happen<T: Borrow<E::Event>>(&mut self, event: T, apply: impl FnOnce(&mut E, T)) {
+        let name = event.borrow().name();
+        self.revision += u64::from(name.is_some());
+        match name.filter(|_| E::WATCH_EVENTS_MAX > 0) {
+            Some(name) => {
+                // Told before its content goes into the state.
                 let mut story = Story::new(self.revision, name);
-                event.tell(&mut story);
+                event.borrow().tell(&mut story);
+                apply(&mut self.state, event);
                 let before = self.revision - 1;
-                self.log.get_or_insert_with(|| Box::new(Log::new(before))).push(story.finish(), E::WATCH_EVENTS_MAX);
+                self.log.get_or_insert_with(|| Box::new(Log::new(before))).push(&mut story, E::WATCH_EVENTS_MAX);
             }
+            None => apply(&mut self.state, event),
         }
         if self.state.is_empty() {
             // The node that decided this deletes the key, and what comes next begins anew. A copy may get all of it in one payload.

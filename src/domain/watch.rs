@@ -8,58 +8,133 @@ use super::id::Text;
 use super::json::pointer::{index, Pointer};
 use super::limits::WATCH_LOG_BYTES_MAX;
 use super::{Bytes, Invariant};
-use serde::{Deserialize, Serialize};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+use serde::Deserialize;
 use serde_json::Value;
-use std::collections::VecDeque;
-use std::fmt::Write;
+use std::collections::{vec_deque, VecDeque};
+use std::io::Write;
 
 /// An event that is being told: a flat JSON object, written as it is told. Names and words are our own and need no escapes.
+///
+/// Every visible change is told, so this is on the way of every write.
 #[derive(Debug)]
-pub struct Story(String);
+pub struct Story(Buffer);
 
 impl Story {
     /// What happened, and the revision that it made.
     pub fn new(revision: u64, event: &'static str) -> Self {
-        // Room for most events, so that telling one is one allocation.
-        let mut text = String::with_capacity(192);
-        let _ = write!(text, r#"{{"revision":{revision},"event":"{event}""#);
-        Self(text)
+        let mut story = Self(Buffer { start: [0; START_BYTES], len: 0, rest: Vec::new() });
+        story.0.push(b"{\"revision\":");
+        story.push_number(revision);
+        story.word("event", event);
+        story
     }
 
     /// Adds a number: a time, a fence, a count.
+    #[inline]
     pub fn number(&mut self, name: &'static str, value: u64) {
-        let _ = write!(self.0, r#","{name}":{value}"#);
+        self.push_name(name);
+        self.push_number(value);
     }
 
     /// Adds a word of our own.
+    #[inline]
     pub fn word(&mut self, name: &'static str, value: &'static str) {
-        let _ = write!(self.0, r#","{name}":"{value}""#);
+        self.push_name(name);
+        self.0.push(b"\"");
+        self.0.push(value.as_bytes());
+        self.0.push(b"\"");
     }
 
     /// Adds bytes of a user. What is not UTF-8 is escaped as `\xNN`.
+    #[inline]
     pub fn text(&mut self, name: &'static str, value: &[u8]) {
-        let _ = write!(self.0, r#","{name}":{}"#, json_text(value));
+        self.push_name(name);
+        self.push_text(value);
     }
 
     /// Adds a list of numbers.
     pub fn numbers(&mut self, name: &'static str, values: &[u64]) {
-        self.list(name, values.iter().map(u64::to_string));
+        self.list(name, values, |story, value| story.push_number(*value));
     }
 
     /// Adds a list of bytes of a user.
-    pub fn texts(&mut self, name: &'static str, values: &[Bytes]) {
-        self.list(name, values.iter().map(|value| json_text(value)));
+    pub fn texts<'a>(&mut self, name: &'static str, values: impl IntoIterator<Item = &'a Bytes>) {
+        self.list(name, values, |story, value| story.push_text(value));
     }
 
     /// Adds a list of JSON texts.
-    pub fn list(&mut self, name: &'static str, values: impl Iterator<Item = String>) {
-        let _ = write!(self.0, r#","{name}":[{}]"#, values.collect::<Vec<_>>().join(","));
+    pub fn jsons(&mut self, name: &'static str, values: impl IntoIterator<Item = String>) {
+        self.list(name, values, |story, value| story.0.push(value.as_bytes()));
     }
 
-    /// The JSON text.
-    pub fn finish(mut self) -> Text {
-        self.0.push('}');
-        Text::from(self.0)
+    fn list<T>(&mut self, name: &'static str, values: impl IntoIterator<Item = T>, push: impl Fn(&mut Self, T)) {
+        self.push_name(name);
+        self.0.push(b"[");
+        for (nth, value) in values.into_iter().enumerate() {
+            self.0.push(if nth == 0 { b"" } else { b"," });
+            push(self, value);
+        }
+        self.0.push(b"]");
+    }
+
+    #[inline(always)]
+    fn push_name(&mut self, name: &'static str) {
+        self.0.push(b",\"");
+        self.0.push(name.as_bytes());
+        self.0.push(b"\":");
+    }
+
+    fn push_text(&mut self, value: &[u8]) {
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        if value.iter().all(is_plain) {
+            self.0.push(b"\"");
+            self.0.push(value);
+            self.0.push(b"\"");
+        } else {
+            self.0.push(json_text(value).as_bytes());
+        }
+    }
+
+    fn push_number(&mut self, value: u64) {
+        // A number can always be written.
+        let _ = serde_json::to_writer(&mut self.0, &value);
+    }
+}
+
+/// So many bytes of an event are written where they need no allocation; most have no more.
+const START_BYTES: usize = 192;
+
+/// What is written: what does not fit at the start, and all that follows it, is the rest.
+#[derive(Debug)]
+struct Buffer {
+    start: [u8; START_BYTES],
+    len: usize,
+    rest: Vec<u8>,
+}
+
+impl Buffer {
+    #[inline(always)]
+    fn push(&mut self, bytes: &[u8]) {
+        match self.start.get_mut(self.len..self.len + bytes.len()) {
+            Some(place) if self.rest.is_empty() => {
+                place.copy_from_slice(bytes);
+                self.len += bytes.len();
+            }
+            _ => self.rest.extend_from_slice(bytes),
+        }
+    }
+}
+
+impl Write for Buffer {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.push(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -74,42 +149,88 @@ pub fn json_text(value: &[u8]) -> String {
 }
 
 /// The last visible events of a key.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(from = "SavedLog")]
 pub struct Log {
     /// The revision that the key was born with: the first event has the next one.
     born: u64,
     /// How many events were dropped from the front.
     dropped: u64,
-    /// One text for each revision after those.
-    events: VecDeque<Text>,
-    #[serde(skip)]
+    /// How long the text of each revision after those is.
+    lengths: VecDeque<u32>,
+    /// The texts, one after the other, each whole in one piece: adding or dropping one is seldom an allocation, and none is moved.
+    pieces: VecDeque<Vec<u8>>,
+    /// So many bytes at the front of the first piece were dropped.
+    gone: usize,
+    /// Bytes of all texts.
     bytes: usize,
 }
+
+/// Bytes of a piece, if no text in it is longer.
+const PIECE_BYTES: usize = 4096;
 
 #[derive(Deserialize)]
 struct SavedLog {
     born: u64,
     dropped: u64,
-    events: VecDeque<Text>,
+    events: Vec<Text>,
 }
 
 impl From<SavedLog> for Log {
     fn from(saved: SavedLog) -> Self {
-        let bytes = saved.events.iter().map(|event| event.len()).sum();
-        Self { born: saved.born, dropped: saved.dropped, events: saved.events, bytes }
+        let mut log = Self { born: saved.born, dropped: saved.dropped, ..Self::default() };
+        saved.events.iter().for_each(|event| log.add(event.as_bytes(), b""));
+        log
+    }
+}
+
+impl Serialize for Log {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut saved = serializer.serialize_struct("Log", 3)?;
+        saved.serialize_field("born", &self.born)?;
+        saved.serialize_field("dropped", &self.dropped)?;
+        saved.serialize_field("events", &self.skip(0))?;
+        saved.end()
     }
 }
 
 /// Events of a log, oldest first.
-#[derive(Debug)]
-pub struct Events<'a>(std::iter::Skip<std::collections::vec_deque::Iter<'a, Text>>);
+#[derive(Debug, Clone)]
+pub struct Events<'a> {
+    lengths: vec_deque::Iter<'a, u32>,
+    pieces: vec_deque::Iter<'a, Vec<u8>>,
+    /// What is left of the piece in which the next one is.
+    piece: &'a [u8],
+}
+
+impl<'a> Events<'a> {
+    fn next_bytes(&mut self) -> Option<&'a [u8]> {
+        let length = *self.lengths.next()? as usize;
+        if self.piece.len() < length {
+            self.piece = self.pieces.next()?;
+        }
+        let (event, rest) = self.piece.split_at_checked(length)?;
+        self.piece = rest;
+        Some(event)
+    }
+}
 
 impl<'a> Iterator for Events<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
-        self.0.next().map(|event| &**event)
+        // Only whole texts were written.
+        self.next_bytes().map(|event| std::str::from_utf8(event).unwrap_or_default())
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.lengths.size_hint()
+    }
+}
+
+impl Serialize for Events<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.clone())
     }
 }
 
@@ -154,19 +275,49 @@ impl Log {
     }
 
     /// Adds the event of the next revision; the oldest are dropped if there are more than `events_max` or too many bytes.
-    pub fn push(&mut self, event: Text, events_max: usize) {
-        self.bytes += event.len();
-        self.events.push_back(event);
-        while self.events.len() > events_max || self.bytes > WATCH_LOG_BYTES_MAX {
-            let Some(oldest) = self.events.pop_front() else { return };
-            self.bytes -= oldest.len();
-            self.dropped += 1;
+    pub fn push(&mut self, story: &mut Story, events_max: usize) {
+        story.0.push(b"}");
+        let Buffer { start, len, rest } = &story.0;
+        self.add(&start[..*len], rest);
+        while self.lengths.len() > events_max || self.bytes > WATCH_LOG_BYTES_MAX {
+            self.drop_oldest();
+        }
+    }
+
+    fn add(&mut self, start: &[u8], rest: &[u8]) {
+        let length = start.len() + rest.len();
+        let room = match self.pieces.back() {
+            Some(last) if last.len() + length <= PIECE_BYTES => None,
+            // Most keys have a short log, in one piece that grows with it.
+            None => Some(length),
+            Some(_) => Some(length.max(PIECE_BYTES)),
+        };
+        self.pieces.extend(room.map(Vec::with_capacity));
+        if let Some(piece) = self.pieces.back_mut() {
+            if piece.capacity() - piece.len() < length {
+                piece.reserve_exact(length.max(piece.len().min(PIECE_BYTES - piece.len())));
+            }
+            piece.extend_from_slice(start);
+            piece.extend_from_slice(rest);
+        }
+        // An event holds no more than what a client can send at once, 512 MB.
+        self.lengths.push_back(length as u32);
+        self.bytes += length;
+    }
+
+    fn drop_oldest(&mut self) {
+        let length = self.lengths.pop_front().unwrap_or(0) as usize;
+        (self.gone, self.bytes) = (self.gone + length, self.bytes - length);
+        self.dropped += 1;
+        if self.pieces.front().is_some_and(|piece| piece.len() == self.gone) {
+            self.pieces.pop_front();
+            self.gone = 0;
         }
     }
 
     /// The revision of the last event.
     pub fn revision(&self) -> u64 {
-        self.born + self.dropped + self.events.len() as u64
+        self.born + self.dropped + self.lengths.len() as u64
     }
 
     /// The events after revision `since`. 0 is the beginning of the key's life.
@@ -176,19 +327,30 @@ impl Log {
         if !from_the_beginning && (since < known_from || since > self.revision()) {
             return Missed::Compacted(known_from + 1);
         }
-        let skipped = since.saturating_sub(known_from) as usize;
-        Missed::Events(Events(self.events.iter().skip(skipped)))
+        Missed::Events(self.skip(since.saturating_sub(known_from) as usize))
+    }
+
+    /// All events but the oldest `skipped`.
+    fn skip(&self, skipped: usize) -> Events<'_> {
+        let mut pieces = self.pieces.iter();
+        let piece = pieces.next().map_or(&[][..], |first| &first[self.gone..]);
+        let mut events = Events { lengths: self.lengths.iter(), pieces, piece };
+        for _ in 0..skipped {
+            events.next_bytes();
+        }
+        events
     }
 
     /// Bytes allocated outside the struct itself.
     pub fn heap_bytes(&self) -> usize {
-        self.events.capacity() * size_of::<Text>() + self.bytes
+        let pieces: usize = self.pieces.iter().map(Vec::capacity).sum();
+        self.lengths.capacity() * size_of::<u32>() + self.pieces.capacity() * size_of::<Vec<u8>>() + pieces
     }
 
     /// Errs if it is longer than the commands let it become.
     pub fn check(&self, events_max: usize) -> Result<(), Invariant> {
-        let bytes: usize = self.events.iter().map(|event| event.len()).sum();
-        let fits = self.events.len() <= events_max && bytes <= WATCH_LOG_BYTES_MAX;
+        let bytes: usize = self.lengths.iter().map(|length| *length as usize).sum();
+        let fits = self.lengths.len() <= events_max && bytes <= WATCH_LOG_BYTES_MAX;
         let counts = self.born.checked_add(self.dropped).and_then(|n| n.checked_add(events_max as u64));
         if fits && self.bytes == bytes && counts.is_some_and(|n| i64::try_from(n).is_ok()) {
             return Ok(());
@@ -203,14 +365,15 @@ mod tests {
 
     fn log(events: usize, max: usize) -> Log {
         let mut log = Log::new(1_000);
-        (1..=events).for_each(|n| log.push(n.to_string().into(), max));
+        (1..=events as u64).for_each(|n| log.push(&mut Story::new(n, "x"), max));
         log
     }
 
-    /// The events after a revision, or the oldest revision that is kept.
-    fn after(log: &Log, since: u64) -> Result<Vec<&str>, u64> {
+    /// The numbers of the events after a revision, or the oldest revision that is kept.
+    fn after(log: &Log, since: u64) -> Result<Vec<u64>, u64> {
+        let number = |event: &str| serde_json::from_str::<Value>(event).expect("JSON")["revision"].as_u64();
         match log.after(since) {
-            Missed::Events(events) => Ok(events.collect()),
+            Missed::Events(events) => Ok(events.map(|event| number(event).expect("a number")).collect()),
             Missed::Compacted(oldest) => Err(oldest),
         }
     }
@@ -219,16 +382,16 @@ mod tests {
     fn a_watcher_gets_what_it_missed() {
         let log = log(5, 10);
         assert_eq!(log.revision(), 1_005);
-        assert_eq!(after(&log, 1_003), Ok(vec!["4", "5"]));
+        assert_eq!(after(&log, 1_003), Ok(vec![4, 5]));
         assert_eq!(after(&log, 1_005), Ok(vec![]));
-        assert_eq!(after(&log, 0), Ok(vec!["1", "2", "3", "4", "5"]), "0 is the beginning");
+        assert_eq!(after(&log, 0), Ok(vec![1, 2, 3, 4, 5]), "0 is the beginning");
     }
 
     #[test]
     fn who_is_too_far_behind_or_from_an_earlier_life_is_told_so() {
         let long = log(15, 10);
         assert_eq!(after(&long, 1_004), Err(1_006));
-        assert_eq!(after(&long, 1_014), Ok(vec!["15"]));
+        assert_eq!(after(&long, 1_014), Ok(vec![15]));
         assert_eq!(after(&long, 0), Err(1_006));
         assert_eq!(after(&log(5, 10), 999), Err(1_001), "an earlier life");
         assert_eq!(after(&log(5, 10), 1_006), Err(1_001), "the future of another life");
@@ -257,10 +420,37 @@ mod tests {
     #[test]
     fn the_log_is_bounded_in_bytes() {
         let mut log = Log::new(0);
-        let event: Text = "x".repeat(WATCH_LOG_BYTES_MAX / 4).into();
-        (0..9).for_each(|_| log.push(event.clone(), 1_000));
-        assert_eq!((log.revision(), log.events.len()), (9, 4));
+        for revision in 1..=9 {
+            let mut story = Story::new(revision, "x");
+            story.text("long", &[b'x'; WATCH_LOG_BYTES_MAX / 4 - 50]);
+            log.push(&mut story, 1_000);
+        }
+        assert_eq!((log.revision(), log.lengths.len()), (9, 4));
         assert_eq!(log.check(1_000), Ok(()));
+    }
+
+    #[test]
+    fn events_are_what_they_were_in_whichever_piece_they_lie() {
+        let told = |n: usize| {
+            let mut story = Story::new(n as u64, "x");
+            story.text("text", "é".repeat(n * n % 3_000).as_bytes());
+            story
+        };
+        let text = |n: usize| format!(r#"{{"revision":{n},"event":"x","text":"{}"}}"#, "é".repeat(n * n % 3_000));
+        let mut log = Log::new(0);
+        for n in 1..=500 {
+            log.push(&mut told(n), 20);
+            let since = n.saturating_sub(20);
+            let kept: Vec<String> = (since + 1..=n).map(text).collect();
+            let Missed::Events(events) = log.after(since as u64) else { panic!("{n}") };
+            assert!(events.eq(kept.iter().map(String::as_str)), "{n}");
+            assert_eq!(log.check(20), Ok(()));
+            assert!(log.heap_bytes() < 2 * kept.iter().map(String::len).sum::<usize>() + 3 * PIECE_BYTES, "{n}");
+        }
+        let saved = serde_json::to_string(&log).expect("it can be saved");
+        let again: Log = serde_json::from_str(&saved).expect("it can be read");
+        assert_eq!(serde_json::to_string(&again).expect("it can be saved again"), saved);
+        assert_eq!((again.revision(), again.check(20)), (500, Ok(())));
     }
 
     #[test]
@@ -269,8 +459,11 @@ mod tests {
         story.number("n", 7);
         story.text("who", b"a\xff\"");
         story.text("utf8", "é\n".as_bytes());
-        let text = story.finish();
-        assert_eq!(&*text, r#"{"revision":5,"event":"agent.died","n":7,"who":"a\\xff\\\"","utf8":"é\n"}"#);
+        let mut log = Log::new(0);
+        log.push(&mut story, 1);
+        let Missed::Events(mut events) = log.after(0) else { panic!("nothing was dropped") };
+        let text = events.next().expect("one event");
+        assert_eq!(text, r#"{"revision":5,"event":"agent.died","n":7,"who":"a\\xff\\\"","utf8":"é\n"}"#);
         assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());
     }
 }

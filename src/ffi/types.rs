@@ -14,9 +14,10 @@ use crate::domain::{Blob, Entity, Error, KeyId, Stored};
 use crate::snapshot::frame::{self, Content};
 use crate::snapshot::{self, Encoded, Payload};
 use redis_module::raw as rm;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 /// Version of the RDB encoding. What is inside is a frame, which has a version of its own: 1 is a frame, 2 a frame, a count, and so many
 /// blobs that stand beside it.
@@ -54,18 +55,18 @@ macro_rules! with_type {
     };
 }
 
-thread_local! {
-    static TYPES: [Cell<*mut rm::RedisModuleType>; 16] = const { [const { Cell::new(ptr::null_mut()) }; 16] };
-}
+/// Redis' handles of the types by their tags. Every access to a value looks here, and a static is reached more quickly than what belongs
+/// to a thread.
+static TYPES: [AtomicPtr<rm::RedisModuleType>; 16] = [const { AtomicPtr::new(ptr::null_mut()) }; 16];
 
 /// Redis' handle of the type of `E`.
 pub fn of<E: Entity>() -> *mut rm::RedisModuleType {
-    TYPES.with(|types| types[E::TYPE_TAG as usize].get())
+    TYPES[E::TYPE_TAG as usize].load(Relaxed)
 }
 
 /// The tag of the type with this handle; `None` if it is not one of ours.
 pub fn tag_of(module_type: *mut rm::RedisModuleType) -> Option<u8> {
-    let at = TYPES.with(|types| types.iter().position(|known| known.get() == module_type))?;
+    let at = TYPES.iter().position(|known| known.load(Relaxed) == module_type)?;
     u8::try_from(at).ok().filter(|_| !module_type.is_null())
 }
 
@@ -105,7 +106,7 @@ fn register_type<E: Entity>(ctx: Ctx) -> Result<(), String> {
     if registered.is_null() {
         return Err(format!("the server does not accept the key type {}", E::TYPE_NAME));
     }
-    TYPES.with(|types| types[E::TYPE_TAG as usize].set(registered));
+    TYPES[E::TYPE_TAG as usize].store(registered, Relaxed);
     Ok(())
 }
 
@@ -300,7 +301,7 @@ pub fn apply_payload(cx: &mut Cx<RedisHost>, key: Key, payload: &[u8], blobs: &[
     let parts = if frame.content == Content::Snapshot { take_parts(&key.id()) } else { Vec::new() };
     let blobs = parts.into_iter().chain(blobs).collect();
     with_type!(frame.tag, E => match snapshot::decode_with::<E>(&frame, blobs)? {
-        Payload::Changes(changes) => dispatch::apply_changes::<E, _>(cx, key, &changes),
+        Payload::Changes(mut changes) => dispatch::apply_changes::<E, _>(cx, key, &mut changes),
         Payload::Snapshot(stored) => dispatch::apply_snapshot::<E, _>(cx, key, stored),
     })
 }

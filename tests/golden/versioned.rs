@@ -78,7 +78,7 @@ fn session_changes() -> Changes<Fields> {
     let first = fields(&[("a", b"1"), ("binary", b"\0\xff\n"), ("long", &[b'x'; 300])]);
     story(first, |version| {
         let set = (Bytes::from(format!("field-{}", version % 4).as_str()), Some(Bytes::from(&[version as u8; 20][..])));
-        vec![set, (Bytes::from("a"), (version % 2 == 0).then(|| Bytes::from("even")))]
+        [set, (Bytes::from("a"), (version % 2 == 0).then(|| Bytes::from("even")))].into_iter().collect()
     })
 }
 

@@ -139,7 +139,7 @@ impl MemoryHost {
 
 fn apply<E: Entity + Clone>(cx: &mut Cx<MemoryHost>, key: Key, frame: &Frame, blobs: Vec<Blob>) -> Result<(), Error> {
     match snapshot::decode_with::<E>(frame, blobs)? {
-        Payload::Changes(changes) => apply_changes::<E, _>(cx, key, &changes),
+        Payload::Changes(mut changes) => apply_changes::<E, _>(cx, key, &mut changes),
         Payload::Snapshot(stored) => apply_snapshot::<E, _>(cx, key, stored),
     }
 }

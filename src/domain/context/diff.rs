@@ -1,14 +1,14 @@
 //! What has changed in a document since a version: as paths, and as a merge patch.
 //!
-//! Only the parts that have changed are looked at: they are copied into a small document of their own, and the history is undone there.
+//! Only what has changed is looked at: nothing of the document is copied.
 
 use super::Context;
-use crate::domain::json::pointer::step;
-use crate::domain::json::{merge, Document, Edit, Json, Pointer};
+use crate::domain::json::past::{Past, Patch};
+use crate::domain::json::{Edit, Json, Pointer};
 use crate::domain::versioned::Version;
 use crate::domain::watch::json_text;
 use crate::domain::Error;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Most edits that are looked at for a conflict.
@@ -46,62 +46,24 @@ pub fn not_kept(context: &Context, version: Version) -> Error {
     ))
 }
 
-/// The merge patch that leads from `version` to now, of the whole document or of what is at `path`.
-pub fn diff(context: &Context, version: Version, path: &Pointer) -> Result<Value, Error> {
+/// The merge patch that leads from `version` to now, of the whole document or of what is at `path`; `None` if nothing has changed there.
+/// `work` is given it, since it refers to parts of the document.
+pub fn diff<T>(
+    context: &Context,
+    version: Version,
+    path: &Pointer,
+    work: impl FnOnce(Option<Patch>) -> T,
+) -> Result<T, Error> {
     let way = context.history().way_back(version).ok_or_else(|| not_kept(context, version))?;
     let now = context.state().root();
-    let all: BTreeSet<Pointer> = way.iter().flat_map(|step| step.undo.steps()).map(Edit::seen_at).collect();
-    // A merge patch replaces arrays as a whole.
-    let places = outermost(all.iter().map(|place| up_to_array(now, place)).collect());
-    let mut part = Value::Object(Map::new());
-    for place in &places {
-        copy_way(now, &mut part, place);
-    }
-    let mut past = Document::new(part.clone());
-    for edit in way.iter().flat_map(|step| step.undo.steps()) {
-        past.apply(edit.clone());
-    }
-    let (before, after) = (path.find(past.root()), path.find(&part));
-    let patch = match (before, after) {
-        (Some(before), Some(after)) => merge::between(before, after),
-        (None, Some(after)) => Some(after.clone()),
-        (Some(_), None) => Some(Value::Null),
-        // Nothing at or below the path has changed.
+    let mut past = Past::Same(now);
+    way.iter().flat_map(|step| step.undo.steps()).for_each(|edit| past.apply(edit));
+    Ok(work(match (past.find(path), path.find(now)) {
+        (Some(before), Some(after)) => Patch::between(before, after),
+        (None, Some(after)) => Some(Patch::Value(after)),
+        (Some(_), None) => Some(Patch::Gone),
         (None, None) => None,
-    };
-    Ok(patch.unwrap_or_else(|| Value::Object(Map::new())))
-}
-
-/// The place, or the first array on the way to it.
-fn up_to_array(root: &Value, place: &Pointer) -> Pointer {
-    let mut value = root;
-    for (depth, part) in place.parts().enumerate() {
-        if value.is_array() {
-            return place.cut(depth);
-        }
-        match step(value, &part) {
-            Some(next) => value = next,
-            None => return place.clone(),
-        }
-    }
-    place.clone()
-}
-
-/// Copies what is at `place`, with the objects on the way to it but without what else is in them.
-fn copy_way(from: &Value, to: &mut Value, place: &Pointer) {
-    let (mut from, mut to) = (Some(from), to);
-    for part in place.parts() {
-        if !to.is_object() {
-            *to = Value::Object(Map::new());
-        }
-        let Value::Object(members) = to else { return };
-        let Some(next) = from.and_then(|from| step(from, &part)) else { return };
-        from = Some(next);
-        to = members.entry(part.into_owned()).or_insert_with(|| Value::Object(Map::new()));
-    }
-    if let Some(value) = from {
-        *to = value.clone();
-    }
+    }))
 }
 
 /// The values at several paths, each under its path; those where nothing is are left out.

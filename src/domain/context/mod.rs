@@ -93,11 +93,11 @@ impl State for Doc {
         ended: "context.ended",
     };
 
-    fn apply(&mut self, change: &Vec<Edit>, stamp: &Stamp) -> JsonUndo {
+    fn apply(&mut self, change: Vec<Edit>, stamp: &Stamp) -> JsonUndo {
         let mut undo = JsonUndo::with_room(change.len());
         for edit in change {
             let seen_at = edit.seen_at();
-            if let Some(back) = self.document.apply(edit.clone()) {
+            if let Some(back) = self.document.apply(edit) {
                 undo.push(back);
                 self.touches.touch(&seen_at, stamp);
             }
@@ -154,7 +154,7 @@ impl State for Doc {
                 None => format!(r#"{{"op":"{op}","path":{path}}}"#),
             }
         });
-        story.list("edits", told.collect::<Vec<_>>().into_iter());
+        story.jsons("edits", told);
     }
 
     fn changed_since(value: &Context, version: Version) -> Option<String> {

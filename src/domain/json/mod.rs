@@ -9,6 +9,7 @@ pub mod canonical;
 pub mod document;
 pub mod edit;
 pub mod merge;
+pub mod past;
 pub mod patch;
 pub mod pointer;
 pub mod text;

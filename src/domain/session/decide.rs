@@ -22,27 +22,25 @@ const LOOKED_AT_MAX: usize = 10_000;
 /// Most fields that a conflict names.
 const NAMED_MAX: usize = 32;
 
-/// Fields are set. The last of several values for a field counts.
-pub fn set(
+/// Errs if fields cannot be set to these values. The last of several values for a field counts.
+pub fn check_set<'a>(
     session: Option<&Session>,
-    fields: &[(&[u8], &[u8])],
+    fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     expected: Option<Version>,
     bounds: &Bounds,
-) -> Result<Change, Error> {
+) -> Result<(), Error> {
     if let Some(session) = session {
         decide::check_open(session)?;
     }
     decide::check_version(session, expected, changed_since)?;
-    let mut change: Change = Vec::with_capacity(fields.len());
-    for (name, value) in fields {
-        check_name(name)?;
-        change.push((Bytes::from(*name), Some(Bytes::from(*value))));
-    }
-    check_bounds(session.map(Session::state), &change, bounds)?;
-    if let Some(session) = session {
-        decide::check_history(session)?;
-    }
-    Ok(change)
+    fields.clone().try_for_each(|(name, _)| check_name(name))?;
+    check_bounds(session.map(Session::state), fields, bounds)?;
+    session.map_or(Ok(()), decide::check_history)
+}
+
+/// The change that sets fields, if they can be.
+pub fn change_to<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Change {
+    fields.map(|(name, value)| (Bytes::from(name), Some(Bytes::from(value)))).collect()
 }
 
 fn check_name(name: &[u8]) -> Result<(), Error> {
@@ -53,16 +51,26 @@ fn check_name(name: &[u8]) -> Result<(), Error> {
     Err(Error::usage(format!("field is {length} bytes long, allowed are 1 to {FIELD_NAME_BYTES_MAX}")))
 }
 
-fn check_bounds(state: Option<&Fields>, change: &Change, bounds: &Bounds) -> Result<(), Error> {
-    // Of several values for a field the last counts.
-    let fields: BTreeMap<&Bytes, &Option<Bytes>> = change.iter().map(|(name, value)| (name, value)).collect();
+fn check_bounds<'a>(
+    state: Option<&Fields>,
+    fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+    bounds: &Bounds,
+) -> Result<(), Error> {
     let (mut count, mut bytes) = (state.map_or(0, Fields::count), state.map_or(0, Fields::text_bytes));
-    for (name, value) in fields {
+    // Nearly always there is room for all of it, whatever was there before.
+    let all = fields
+        .clone()
+        .fold((count, bytes), |(count, bytes), (name, value)| (count + 1, bytes + name.len() + value.len()));
+    if all.0 as u64 <= bounds.fields_max && all.1 as u64 <= bounds.bytes_max {
+        return Ok(());
+    }
+    // Of several values for a field the last counts.
+    for (name, value) in fields.collect::<BTreeMap<_, _>>() {
         match state.and_then(|state| state.get(name)) {
             Some(before) => bytes -= before.len(),
             None => (count, bytes) = (count + 1, bytes + name.len()),
         }
-        bytes += value.as_ref().map_or(0, |value| value.len());
+        bytes += value.len();
     }
     if count as u64 > bounds.fields_max {
         return Err(Error::limit("session-fields-max", "so many fields of one session", bounds.fields_max));
@@ -90,29 +98,23 @@ pub fn delete(
     Ok(Some((VersionedEvent::Changed { version, at, by: Bytes::EMPTY, change, ttl_ms: None }, count)))
 }
 
-/// The fields of `STATE json`: an object, whose texts are taken as they are and whose other members as their JSON.
-pub fn fields_of(state: Value) -> Result<Change, Error> {
+/// The fields that a new session begins with by `STATE json`: an object, whose texts are taken as they are and whose other members as their
+/// JSON.
+pub fn first_state(state: Value, bounds: &Bounds) -> Result<Fields, Error> {
     let Value::Object(members) = state else {
         return Err(Error::usage("STATE is no JSON object, allowed is an object with a member for each field"));
     };
-    let mut change = Change::with_capacity(members.len());
+    let mut fields = BTreeMap::new();
     for (name, value) in members {
         check_name(name.as_bytes())?;
         let value = match value {
             Value::String(text) => Bytes::from(text.as_str()),
             other => Bytes::from(other.to_string().as_str()),
         };
-        change.push((Bytes::from(name.as_str()), Some(value)));
+        fields.insert(Bytes::from(name.as_str()), value);
     }
-    Ok(change)
-}
-
-/// The fields that a new session begins with.
-pub fn first_state(state: Value, bounds: &Bounds) -> Result<Fields, Error> {
-    let change = fields_of(state)?;
-    check_bounds(None, &change, bounds)?;
-    let fields = change.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    Ok(Fields::from(fields.collect::<std::collections::BTreeMap<_, _>>()))
+    check_bounds(None, fields.iter().map(|(name, value)| (&name[..], &value[..])), bounds)?;
+    Ok(Fields::from(fields))
 }
 
 /// The names of the fields that have changed since a version, as JSON texts; `None` if it is not known.

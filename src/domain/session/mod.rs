@@ -5,9 +5,10 @@
 
 pub mod decide;
 
+use super::few::Few;
 use super::limits::{FIELDS_END, FIELD_BYTES_MAX};
 use super::versioned::{Names, Stamp, State, Undo, Version, Versioned};
-use super::watch::{json_text, Story};
+use super::watch::Story;
 use super::{Bytes, Code, Error, Invariant, Service};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -40,16 +41,15 @@ impl From<Fields> for BTreeMap<Bytes, Bytes> {
 }
 
 /// Fields with what they become; `None` is gone.
-pub type Change = Vec<(Bytes, Option<Bytes>)>;
+pub type Change = Few<(Bytes, Option<Bytes>)>;
 
-/// What fields were.
+/// What fields were. Most versions change one, and there are many versions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Vec<Was>", into = "Vec<Was>")]
 pub struct Before {
-    /// Few fields are a list: most versions change one.
-    few: Vec<Was>,
-    many: BTreeMap<Bytes, Option<Bytes>>,
-    bytes: usize,
+    /// Empty if there are many.
+    few: Few<Was>,
+    many: Option<Box<Many>>,
 }
 
 /// A field with what it was; `None` if there was none.
@@ -58,28 +58,50 @@ type Was = (Bytes, Option<Bytes>);
 /// More fields than this are looked up in a map.
 const FEW: usize = 16;
 
+/// What many fields were.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Many {
+    map: BTreeMap<Bytes, Option<Bytes>>,
+    /// Bytes allocated by the names and values.
+    bytes: usize,
+}
+
+impl Many {
+    fn push(&mut self, was: Was) {
+        if !self.map.contains_key(&was.0) {
+            self.bytes += was_bytes(&was);
+            self.map.insert(was.0, was.1);
+        }
+    }
+}
+
+fn was_bytes((name, value): &Was) -> usize {
+    name.heap_bytes() + value.as_ref().map_or(0, Bytes::heap_bytes)
+}
+
 impl From<Vec<Was>> for Before {
     fn from(fields: Vec<Was>) -> Self {
-        let mut before = Before { few: Vec::with_capacity(fields.len().min(FEW)), ..Before::default() };
-        fields.into_iter().for_each(|(name, value)| before.push(name, value));
+        let mut before = Before::with_room(fields.len());
+        fields.into_iter().for_each(|was| before.push(was));
         before
     }
 }
 
 impl From<Before> for Vec<Was> {
     fn from(before: Before) -> Self {
-        before.few.into_iter().chain(before.many).collect()
+        before.few.into_iter().chain(before.many.into_iter().flat_map(|many| many.map)).collect()
     }
 }
 
 impl Before {
     /// For the fields of one change.
     fn with_room(fields: usize) -> Self {
-        Before { few: Vec::with_capacity(fields.min(FEW)), ..Before::default() }
+        Before { few: Few::with_room(fields.min(FEW)), many: None }
     }
 
     fn iter(&self) -> impl Iterator<Item = (&Bytes, &Option<Bytes>)> {
-        self.few.iter().map(|(name, value)| (name, value)).chain(&self.many)
+        let many = self.many.iter().flat_map(|many| &many.map);
+        self.few.iter().map(|(name, value)| (name, value)).chain(many)
     }
 
     /// The fields that it brings back.
@@ -87,29 +109,33 @@ impl Before {
         self.iter().map(|(name, _)| name)
     }
 
-    fn push(&mut self, name: Bytes, value: Option<Bytes>) {
-        // What it was first is what counts.
-        if self.many.contains_key(&name) || self.few.iter().any(|(known, _)| *known == name) {
-            return;
-        }
-        let value_bytes = value.as_ref().map_or(0, Bytes::heap_bytes);
-        self.bytes += name.heap_bytes() + value_bytes;
-        if self.many.is_empty() && self.few.len() < FEW {
-            self.few.push((name, value));
-        } else {
-            self.many.extend(std::mem::take(&mut self.few));
-            self.many.insert(name, value);
+    /// Adds what a field was, unless it is known what it was before that.
+    fn push(&mut self, was: Was) {
+        if let Some(many) = &mut self.many {
+            many.push(was);
+        } else if self.few.iter().all(|(known, _)| *known != was.0) {
+            if self.few.len() < FEW {
+                return self.few.push(was);
+            }
+            let mut many = Many::default();
+            std::mem::take(&mut self.few).into_iter().chain([was]).for_each(|was| many.push(was));
+            self.many = Some(Box::new(many));
         }
     }
 }
 
 impl Undo for Before {
     fn absorb(&mut self, later: Self) {
-        later.few.into_iter().chain(later.many).for_each(|(name, value)| self.push(name, value));
+        Vec::from(later).into_iter().for_each(|was| self.push(was));
     }
 
     fn heap_bytes(&self) -> usize {
-        self.bytes + self.few.len() * size_of::<Was>() + self.many.len() * size_of::<Was>() * 4 / 3
+        let few = self.few.heap_bytes() + self.few.iter().map(was_bytes).sum::<usize>();
+        let many = self
+            .many
+            .as_ref()
+            .map_or(0, |many| size_of::<Many>() + many.bytes + many.map.len() * size_of::<Was>() * 4 / 3);
+        few + many
     }
 }
 
@@ -143,9 +169,10 @@ impl Fields {
             let (text, heap) = count(name, value);
             (self.text_bytes, self.heap_bytes) = (self.text_bytes + text, self.heap_bytes + heap);
         }
-        let before = match value {
-            Some(value) => self.map.insert(name.clone(), value),
-            None => self.map.remove(name),
+        let before = match (self.map.get_mut(name), value) {
+            (Some(known), Some(value)) => Some(std::mem::replace(known, value)),
+            (None, Some(value)) => self.map.insert(name.clone(), value),
+            (_, None) => self.map.remove(name),
         };
         if let Some(before) = &before {
             let (text, heap) = count(name, before);
@@ -178,11 +205,11 @@ impl State for Fields {
         ended: "session.ended",
     };
 
-    fn apply(&mut self, change: &Change, _stamp: &Stamp) -> Before {
+    fn apply(&mut self, change: Change, _stamp: &Stamp) -> Before {
         let mut before = Before::with_room(change.len());
         for (name, value) in change {
-            let was = self.set(name, value.clone());
-            before.push(name.clone(), was);
+            let was = self.set(&name, value);
+            before.push((name, was));
         }
         before
     }
@@ -191,7 +218,7 @@ impl State for Fields {
         let mut back = Before::with_room(undo.few.len());
         for (name, value) in undo.iter() {
             let was = self.set(name, value.clone());
-            back.push(name.clone(), was);
+            back.push((name.clone(), was));
         }
         Some(back)
     }
@@ -208,10 +235,9 @@ impl State for Fields {
     fn tell(change: &Change, story: &mut Story) {
         // Values are any bytes and may be large: whoever wants one asks for it.
         let named = |gone: bool| change.iter().filter(move |(_, value)| value.is_none() == gone);
-        let texts = |gone: bool| named(gone).map(|(name, _)| json_text(name)).collect::<Vec<_>>();
-        for (what, texts) in [("set", texts(false)), ("deleted", texts(true))] {
-            if !texts.is_empty() {
-                story.list(what, texts.into_iter());
+        for (what, gone) in [("set", false), ("deleted", true)] {
+            if named(gone).next().is_some() {
+                story.texts(what, named(gone).map(|(name, _)| name));
             }
         }
     }
@@ -249,6 +275,34 @@ impl State for Fields {
         (self.text_bytes, self.heap_bytes) = (0, 0);
         for (name, value) in map {
             self.set(&name, Some(value));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(fields: std::ops::Range<usize>, value: &str) -> Change {
+        let field = |n: usize| (Bytes::from(format!("field-{n}").as_str()), Some(Bytes::from(value)));
+        fields.map(field).collect()
+    }
+
+    #[test]
+    fn what_few_and_many_fields_were_is_brought_back() {
+        let by = Bytes::EMPTY;
+        let stamp = Stamp { version: 1, at: 1, by: &by };
+        for count in [1, 2, FEW, FEW + 1, 3 * FEW] {
+            let mut fields = Fields::default();
+            fields.apply(change(0..count / 2, "what it was before, and longer than what is kept inline"), &stamp);
+            let before = fields.clone();
+            let mut undo = fields.apply(change(0..count, "first"), &stamp);
+            undo.absorb(fields.apply(change(count / 2..count + 3, "then"), &stamp));
+            assert_eq!(undo.names().count(), count + 3);
+            let saved = Before::from(Vec::from(undo.clone()));
+            assert_eq!((saved.heap_bytes(), &saved), (undo.heap_bytes(), &undo), "{count}");
+            assert!(fields.undo(&undo).is_some() && fields.check().is_ok());
+            assert_eq!(fields, before, "{count}");
         }
     }
 }

@@ -35,7 +35,7 @@ use std::collections::BTreeSet;
 /// What has versions.
 pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + DeserializeOwned + 'static {
     /// How it changes from one version to the next.
-    type Change: Clone + std::fmt::Debug + PartialEq + Serialize + DeserializeOwned;
+    type Change: Clone + Default + std::fmt::Debug + PartialEq + Serialize + DeserializeOwned;
     /// What undoes a change.
     type Undo: Undo;
 
@@ -53,7 +53,7 @@ pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + Des
     const RECOVERS: bool;
 
     /// Makes a change and returns what undoes it. What does not fit is passed over.
-    fn apply(&mut self, change: &Self::Change, stamp: &Stamp) -> Self::Undo;
+    fn apply(&mut self, change: Self::Change, stamp: &Stamp) -> Self::Undo;
 
     /// Goes back, and returns what undoes that. `None` if it does not fit; the state is useless then.
     fn undo(&mut self, undo: &Self::Undo) -> Option<Self::Undo>;
@@ -259,7 +259,7 @@ impl<S: State> Versioned<S> {
         self.state.rebuild();
     }
 
-    fn change(&mut self, at: Millis, by: &Bytes, change: &S::Change, ttl_ms: Option<Millis>) {
+    fn change(&mut self, at: Millis, by: &Bytes, change: S::Change, ttl_ms: Option<Millis>) {
         let stamp = Stamp { version: self.version() + 1, at, by };
         let undo = self.state.apply(change, &stamp);
         self.new_version(undo, at, by);
@@ -302,7 +302,7 @@ impl<S: State> Entity for Versioned<S> {
     fn apply(&mut self, event: &VersionedEvent<S>) {
         match event {
             VersionedEvent::Created(created) => self.create(created),
-            VersionedEvent::Changed { at, by, change, ttl_ms, .. } => self.change(*at, by, change, *ttl_ms),
+            VersionedEvent::Changed { at, by, change, ttl_ms, .. } => self.change(*at, by, change.clone(), *ttl_ms),
             VersionedEvent::Restored { at, by, checkpoint, .. } => self.restore(*at, by, *checkpoint),
             VersionedEvent::Checkpointed { at, id, name, is_pinned } => {
                 self.history.mark(*id, name, *at, *is_pinned);
@@ -335,6 +335,15 @@ impl<S: State> Entity for Versioned<S> {
                 self.participants.clear();
                 self.life = Life { ends_at: Some(*gone_at), ..Life::default() };
             }
+        }
+    }
+
+    fn take(&mut self, event: &mut VersionedEvent<S>) {
+        match event {
+            VersionedEvent::Changed { at, by, change, ttl_ms, .. } => {
+                self.change(*at, by, std::mem::take(change), *ttl_ms);
+            }
+            event => self.apply(event),
         }
     }
 

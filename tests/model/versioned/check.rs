@@ -13,7 +13,7 @@ use ltmc::snapshot::encode_snapshot;
 use serde_json::{json, Value};
 use std::collections::BTreeMap;
 
-fn text(text: &str) -> Reply {
+pub fn text(text: &str) -> Reply {
     if text.is_empty() {
         Reply::Nil
     } else {
@@ -33,7 +33,7 @@ impl World {
         assert_eq!(std::mem::take(&mut self.answered), std::mem::take(&mut self.due), "who got a lock");
         assert_eq!(
             self.host.keys.len(),
-            self.things.len() + self.locks.len(),
+            self.things.len() + self.locks.len() + 1,
             "number of keys: {:?}",
             self.host.keys.keys()
         );
@@ -105,6 +105,7 @@ impl World {
             }
             assert_eq!(event, expected, "what {key} tells");
         }
+        thing.log.extend(events);
         thing.revision = Some(revision);
         !told.is_empty()
     }
@@ -161,7 +162,7 @@ impl World {
         }
     }
 
-    fn check_shown(&mut self, key: &str) {
+    pub fn check_shown(&mut self, key: &str) {
         let verb = if is_session(key) { "LTMC.SESSION.INFO" } else { "LTMC.CTX.GET" };
         let Ok(Reply::Map(fields)) = self.run_line(&format!("{verb} {key}")) else { panic!("no map") };
         let mut fields: BTreeMap<String, Reply> =
@@ -234,5 +235,5 @@ fn learn(thing: &mut Thing, event: &Value) {
     assert_eq!(now, *after, "{event} of {before}");
     let at = event["at_ms"].as_u64().expect("a time");
     assert_eq!(version, thing.version);
-    thing.set_places(places, at);
+    thing.set_places(places, at, event.get("by").and_then(Value::as_str).unwrap_or(""));
 }

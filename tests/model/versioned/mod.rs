@@ -1,7 +1,7 @@
 //! Sessions and contexts against plain maps and documents with full copies of every version.
 //!
 //! [`json`] is JSON as the RFCs say it, on copies; [`attempt`] holds attempts against it. [`naive`] is the model, [`commands`] and
-//! [`people`] what is done, [`world`] the server, [`check`] what has to be true after every step. The environment is that of the whole crate.
+//! [`people`] what is done, [`reads`] what is asked, with [`relevance`] of who knows what; [`world`] the server, [`check`] what has to be true after every step. The environment is that of the whole crate.
 
 mod attempt;
 mod check;
@@ -10,6 +10,8 @@ mod found;
 mod json;
 mod naive;
 mod people;
+mod reads;
+mod relevance;
 mod world;
 
 const STEPS_PER_SCHEDULE: u64 = 300;

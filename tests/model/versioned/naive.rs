@@ -64,15 +64,30 @@ pub struct Thing {
     pub created_at: u64,
     pub changed: (u64, String),
     pub stays: bool,
-    /// Time and version of the last touch of each place, at most three levels deep.
-    pub touches: BTreeMap<String, (u64, u64)>,
+    /// The last touch of each place, at most three levels deep.
+    pub touches: BTreeMap<String, Touch>,
+    /// Whether it is not known who touched what: a restore touches what it undoes, and passes over what came and went meanwhile. Of a
+    /// fork from before it one cannot tell which of these places are forgotten.
+    pub vague: bool,
+    /// All events that were compared, as watchers are told of them.
+    pub log: Vec<String>,
     /// What watchers have to be told that was not compared yet.
     pub told: Vec<Value>,
     /// The last revision that was compared; `None` before the first.
     pub revision: Option<u64>,
 }
 
-fn covers(outer: &str, inner: &str) -> bool {
+/// Who touched a place, and when.
+#[derive(Debug, Clone, Default)]
+pub struct Touch {
+    pub at: u64,
+    pub version: u64,
+    /// The last four, each with its last version.
+    pub by: BTreeMap<String, u64>,
+    pub restored: bool,
+}
+
+pub fn covers(outer: &str, inner: &str) -> bool {
     inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
@@ -97,6 +112,8 @@ impl Thing {
             changed: (at, String::new()),
             stays: true,
             touches: BTreeMap::new(),
+            vague: false,
+            log: Vec::new(),
             told: Vec::new(),
             revision: None,
         }
@@ -161,21 +178,29 @@ impl Thing {
         self.versions.insert(self.version, state);
         self.changed = (at, by.into());
         if !self.is_session() {
-            self.touch(&places, at);
+            self.touch(&places, at, "", true);
         }
         self.places.insert(self.version, places);
     }
 
-    fn touch(&mut self, places: &BTreeSet<String>, at: u64) {
+    fn touch(&mut self, places: &BTreeSet<String>, at: u64, by: &str, restored: bool) {
         for place in places {
             let place = pointer(&parts(place).into_iter().take(3).collect::<Vec<_>>());
-            self.touches.insert(place, (at, self.version));
+            let touch = self.touches.entry(place).or_default();
+            (touch.at, touch.version, touch.restored) = (at, self.version, restored);
+            if !by.is_empty() {
+                touch.by.insert(by.into(), self.version);
+            }
+            if touch.by.len() > 4 {
+                let oldest = *touch.by.values().min().expect("five");
+                touch.by.retain(|_, version| *version != oldest);
+            }
         }
     }
 
     /// Notes what was told of the last version of a document.
-    pub fn set_places(&mut self, places: BTreeSet<String>, at: u64) {
-        self.touch(&places, at);
+    pub fn set_places(&mut self, places: BTreeSet<String>, at: u64, by: &str) {
+        self.touch(&places, at, by, false);
         self.places.insert(self.version, places);
     }
 
@@ -210,8 +235,14 @@ impl Thing {
         if self.is_session() {
             return self.changed.0;
         }
-        let around = self.touches.iter().filter(|(place, _)| covers(place, path) || covers(path, place));
-        around.map(|(_, touch)| *touch).max().map_or(self.created_at, |(at, _)| at)
+        let last = self.around(path).map(|touch| (touch.at, touch.version)).max();
+        last.map_or(self.created_at, |(at, _)| at)
+    }
+
+    /// The touches at, in and around a place.
+    pub fn around<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a Touch> {
+        let around = self.touches.iter().filter(move |(place, _)| covers(place, path) || covers(path, place));
+        around.map(|(_, touch)| touch)
     }
 
     /// What it is as a source of a generated context.

@@ -9,6 +9,7 @@ use ltmc::command::table::Table;
 use ltmc::command::{dispatch, sweep, Cx, Host, Node, Outcome, Reply};
 use ltmc::domain::context::Context;
 use ltmc::domain::lock::Lock;
+use ltmc::domain::registry::Registry;
 use ltmc::domain::session::Session;
 use ltmc::domain::wait::WaiterId;
 use ltmc::domain::{Code, Entity, Error, KeyId, Stored};
@@ -80,7 +81,25 @@ impl World {
         };
         world.history.seed = seed;
         world.boot();
+        world.meet();
         world
+    }
+
+    /// The agents that work can be given to, with their loads in thousandths.
+    pub const TEAM: [(&'static str, u64); 5] = [("a0", 300), ("a1", 0), ("a2", 900), ("a3", 300), ("a9", 100)];
+
+    /// They register, or say what their loads are.
+    fn meet(&mut self) {
+        for (agent, load) in Self::TEAM {
+            if self
+                .host
+                .peek::<Registry>(&id_of("r"))
+                .is_none_or(|stored| stored.state.agent(agent.as_bytes()).is_none())
+            {
+                assert!(self.run_line(&format!("LTMC.REGISTER r {agent} PX 3000000000000")).is_ok());
+            }
+            assert!(self.run_line(&format!("LTMC.HEARTBEAT r {agent} LOAD 0.{load:03}")).is_ok());
+        }
     }
 
     pub fn boot(&mut self) {
@@ -198,12 +217,19 @@ impl World {
         self.things.get_mut(key).expect("it is there")
     }
 
-    /// What is over is gone, and what it owned is free.
+    /// What is over is gone, and what it owned is free: whoever gets that may take part in what is over next.
     pub fn bury(&mut self) {
         let over = self.things.iter().filter(|(_, thing)| thing.is_over(self.now()));
-        for key in over.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
-            let thing = self.things.remove(&key).expect("just seen");
-            self.free(&key, &thing);
+        let mut over: Vec<_> = over.map(|(key, thing)| (thing.life.over_at(), key.clone())).collect();
+        over.sort();
+        over.iter().for_each(|(_, key)| self.bury_one(key));
+    }
+
+    /// The same for one key.
+    pub fn bury_one(&mut self, key: &str) {
+        if self.things.get(key).is_some_and(|thing| thing.is_over(self.now())) {
+            let thing = self.things.remove(key).expect("just seen");
+            self.free(key, &thing);
         }
     }
 
@@ -309,6 +335,7 @@ impl World {
         for key in self.locks.keys() {
             reload::<Lock>(&mut self.node, &mut self.host, key);
         }
+        reload::<Registry>(&mut self.node, &mut self.host, "r");
         for (id, (_, end)) in &mut self.host.keys {
             *end = ends[id];
         }
@@ -324,6 +351,7 @@ impl World {
             }
         }
         self.settle();
+        self.meet();
     }
 
     pub fn delete(&mut self, key: &str) {
@@ -384,6 +412,7 @@ impl World {
                 let key = self.key();
                 self.delete(&key);
             }
+            12..=27 => self.read(),
             _ => self.command(),
         }
         self.absorb();
