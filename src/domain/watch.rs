@@ -464,6 +464,6 @@ mod tests {
         let Missed::Events(mut events) = log.after(0) else { panic!("nothing was dropped") };
         let text = events.next().expect("one event");
         assert_eq!(text, r#"{"revision":5,"event":"agent.died","n":7,"who":"a\\xff\\\"","utf8":"é\n"}"#);
-        assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());
+        assert!(serde_json::from_str::<serde_json::Value>(text).is_ok());
     }
 }
