@@ -153,6 +153,11 @@ impl Log {
         Self { born: revision, ..Self::default() }
     }
 
+    /// The log of a copy that goes on from `revision`: what came before was told of another key.
+    pub fn of_copy(revision: u64) -> Self {
+        Self { born: revision.saturating_sub(1), dropped: revision.min(1), ..Self::default() }
+    }
+
     /// Adds the event of the next revision; the oldest are dropped if there are more than `events_max` or too many bytes.
     pub fn push(&mut self, event: Text, events_max: usize) {
         self.bytes += event.len();

@@ -99,6 +99,8 @@ pub struct Registry {
     index: Index,
     claims: BTreeMap<Fence, Slot>,
     claim_ends: BTreeSet<(Millis, Fence)>,
+    /// The claims on which something is written, by that.
+    by_reference: BTreeSet<(Bytes, Fence)>,
     /// When the primary has to look at an agent, at the latest. May be too early: heartbeats move it only when it comes.
     alarms: BTreeSet<(Millis, Slot)>,
     alarm_of: Vec<Millis>,
@@ -134,6 +136,12 @@ impl Registry {
         let agent = self.at(*self.claims.get(&fence)?)?;
         let at = agent.claims.binary_search_by_key(&fence, |claim| claim.fence).ok()?;
         Some((agent, &agent.claims[at]))
+    }
+
+    /// The claims on which `reference` is written, up to the fence `until`, in the order of their fences.
+    pub fn claims_with(&self, reference: &[u8], until: Fence) -> impl DoubleEndedIterator<Item = Fence> + '_ {
+        let bounds = (Bytes::from(reference), 0)..=(Bytes::from(reference), until);
+        self.by_reference.range(bounds).map(|(_, fence)| *fence)
     }
 
     /// How many claims there are.
@@ -257,8 +265,7 @@ impl Registry {
         self.last_fence = self.last_fence.max(agent.epoch);
         for claim in &agent.claims {
             self.last_fence = self.last_fence.max(claim.fence);
-            self.claims.insert(claim.fence, slot);
-            self.claim_ends.insert((claim.ends_at, claim.fence));
+            self.index_claim(slot, claim);
         }
         self.agents[slot as usize] = Some(agent);
         self.settle(slot);
@@ -346,8 +353,7 @@ impl Registry {
             return;
         }
         self.last_fence = self.last_fence.max(fence);
-        self.claims.insert(fence, slot);
-        self.claim_ends.insert((claim.ends_at, fence));
+        self.index_claim(slot, &claim);
         self.totals.claimed += 1;
         self.edit(id, |agent| {
             let at = agent.claims.partition_point(|known| known.fence < fence);
@@ -356,13 +362,11 @@ impl Registry {
     }
 
     fn released(&mut self, fence: Fence, end: ClaimEnd) {
-        let Some(slot) = self.claims.remove(&fence) else { return };
-        let Some(id) = self.at(slot).map(|agent| agent.id.clone()) else { return };
-        let mut ends_at = 0;
+        let Some(id) = self.claim(fence).map(|(agent, _)| agent.id.clone()) else { return };
+        let mut gone = None;
         self.edit(&id, |agent| {
-            if let Ok(at) = agent.claims.binary_search_by_key(&fence, |claim| claim.fence) {
-                ends_at = agent.claims.remove(at).ends_at;
-            }
+            let at = agent.claims.binary_search_by_key(&fence, |claim| claim.fence);
+            gone = at.ok().map(|at| agent.claims.remove(at));
             if agent.claims.is_empty() {
                 agent.claims = Vec::new();
             }
@@ -371,17 +375,31 @@ impl Registry {
                 ClaimEnd::Expired | ClaimEnd::TakenBack => {}
             }
         });
-        self.claim_ends.remove(&(ends_at, fence));
+        gone.iter().for_each(|claim| self.unindex_claim(claim));
     }
 
     fn drop_claims(&mut self, slot: Slot) {
         let Some(agent) = self.agents[slot as usize].as_deref_mut() else { return };
         self.agent_bytes -= agent.heap_bytes();
-        for claim in std::mem::take(&mut agent.claims) {
-            self.claims.remove(&claim.fence);
-            self.claim_ends.remove(&(claim.ends_at, claim.fence));
-        }
+        let claims = std::mem::take(&mut agent.claims);
         self.agent_bytes += agent.heap_bytes();
+        claims.iter().for_each(|claim| self.unindex_claim(claim));
+    }
+
+    fn index_claim(&mut self, slot: Slot, claim: &Claim) {
+        self.claims.insert(claim.fence, slot);
+        self.claim_ends.insert((claim.ends_at, claim.fence));
+        if !claim.reference.is_empty() {
+            self.by_reference.insert((claim.reference.clone(), claim.fence));
+        }
+    }
+
+    fn unindex_claim(&mut self, claim: &Claim) {
+        self.claims.remove(&claim.fence);
+        self.claim_ends.remove(&(claim.ends_at, claim.fence));
+        if !claim.reference.is_empty() {
+            self.by_reference.remove(&(claim.reference.clone(), claim.fence));
+        }
     }
 
     fn died(&mut self, id: &[u8], since: Millis, remove_at: Millis) {
