@@ -10,7 +10,7 @@ mod found;
 mod json;
 mod naive;
 mod people;
-mod world;
+pub mod world;
 
 const STEPS_PER_SCHEDULE: u64 = 300;
 

@@ -88,6 +88,19 @@ fn a_copy_owns_nothing_and_ends_when_the_original_would_have() {
 }
 
 #[test]
+fn a_copy_of_a_session_at_work_is_found_after_a_crash_like_the_original() {
+    let mut server = Server::builder().durable().arg("appendfsync", "always").start();
+    run_all(&server, &["LTMC.SESSION.SET s f 1", "COPY s t", "LTMC.SESSION.SET t f 2"]);
+    server.crash_and_restart();
+    for key in ["s", "t"] {
+        wait_until("it is recovering", || {
+            run(&server, &format!("LTMC.SESSION.INFO {key}")).get("status").text() == "recovering"
+        });
+    }
+    assert_eq!(field(&server, "t", "f").as_deref(), Some("2"));
+}
+
+#[test]
 fn who_watched_an_earlier_life_of_the_copys_key_is_told_that_it_missed_something() {
     let server = Server::start();
     run_all(&server, &["LTMC.CTX.CREATE c", "LTMC.CTX.CREATE d", "LTMC.CTX.UPDATE d a SET /n 1"]);
