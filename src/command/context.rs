@@ -6,7 +6,8 @@ use super::dispatch::{try_on, Cx, Outcome};
 use super::registry_filter::{Asked, FILTER_WORDS};
 use super::settings::Setting;
 use super::versioned::{
-    apply_version, common_fields, create as create_value, existing, keep, live, missing, parse_meta, LifeAsked,
+    apply_numbered, common_fields, create as create_value, existing, keep, live, missing, parse_meta, remembered,
+    request_of, LifeAsked,
 };
 use super::versioned_serve::end_if_over;
 use super::{Host, Key, Kind, Reply};
@@ -31,6 +32,7 @@ use crate::domain::{Bytes, Entity, Error, Millis};
 use serde::Serialize;
 use serde_json::{Map, Number, Value};
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 fn bounds<H: Host>(cx: &Cx<H>) -> Bounds {
     Bounds {
@@ -60,11 +62,11 @@ fn json_reply(value: &impl Serialize, bytes: usize) -> Reply {
 
 /// `LTMC.CTX.CREATE`
 pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const WORDS: [&str; 6] = ["OWNER", "DOC", "META", "PX", "EX", "SLIDING"];
+    const WORDS: [&str; 7] = ["OWNER", "DOC", "META", "PX", "EX", "SLIDING", "REQID"];
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let (mut owner, mut doc, mut meta) = (Bytes::EMPTY, Value::Object(Map::new()), Bytes::EMPTY);
-    let (mut life, bounds) = (LifeAsked::default(), bounds(cx));
+    let (mut life, mut request_id, bounds) = (LifeAsked::default(), None, bounds(cx));
     while let Some(option) = args.option(&WORDS)? {
         match option {
             0 => owner = Bytes::from(cx.actor(&mut args, "OWNER")?),
@@ -72,15 +74,22 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             2 => meta = parse_meta(&mut args, bounds.depth_max)?,
             3 => life.ttl_ms = Some(args.millis("PX", 1)?),
             4 => life.ttl_ms = Some(args.seconds("EX")?),
-            _ => life.is_sliding = true,
+            5 => life.is_sliding = true,
+            _ => request_id = Some(args.id("REQID")?),
         }
     }
     args.exclusive(&WORDS, &[3, 4])?;
+    let request = request_of(&owner, request_id);
+    if let Some(answered) = remembered::<Doc, H>(cx, cx.key(1), request.as_ref())? {
+        return Ok(answered);
+    }
     let (at, keep) = (cx.now(), keep(cx.node));
     let participants = if owner.is_empty() { Vec::new() } else { vec![(owner.clone(), Bytes::EMPTY)] };
     let (life, state) = (life.begin(at)?, Doc::new(doc));
     bounds.check(state.document())?;
-    create_value(cx, cx.key(1), Created { at, owner, state, version: 1, meta, participants, life, keep, stays: true })
+    let state = state.into();
+    let created = Created { at, owner, state, version: 1, meta, participants, life, keep, stays: true };
+    create_value(cx, cx.key(1), created, request)
 }
 
 /// `LTMC.CTX.UPDATE`
@@ -89,39 +98,51 @@ pub fn update<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("key")?;
     let agent = cx.actor(&mut args, "agent")?;
     let bounds = bounds(cx);
-    let (expected, ops) = parse_ops(&mut args, &bounds)?;
-    let (key, at) = (cx.key(1), cx.now());
+    let (expected, request_id, ops) = parse_ops(&mut args, &bounds)?;
+    let (key, at, request) = (cx.key(1), cx.now(), request_of(agent, request_id));
+    if let Some(answered) = remembered::<Doc, H>(cx, key, request.as_ref())? {
+        return Ok(answered);
+    }
     existing::<Doc, H>(cx.node, cx.host, key)?;
     let event = try_on(cx.host, key, |context: &mut Context| update_rules(context, agent, ops, expected, bounds, at))??;
-    apply_version(cx, key, event)
+    apply_numbered(cx, key, event, request)
 }
 
-fn parse_ops(args: &mut Args, bounds: &Bounds) -> Result<(Option<Version>, Vec<Op>), Error> {
-    const WORDS: [&str; 8] = ["IFVERSION", "MERGE", "PATCH", "SET", "DEL", "APPEND", "INCRBY", "REPLACE"];
-    let (mut expected, mut ops) = (None, Vec::new());
+/// `IFVERSION`, `REQID` and the operations of an update.
+type Parsed<'a> = (Option<Version>, Option<&'a [u8]>, Vec<Op>);
+
+fn parse_ops<'a>(args: &mut Args<'a>, bounds: &Bounds) -> Result<Parsed<'a>, Error> {
+    const OPTIONS: usize = 2;
+    const WORDS: [&str; 9] = ["IFVERSION", "REQID", "MERGE", "PATCH", "SET", "DEL", "APPEND", "INCRBY", "REPLACE"];
+    let (mut expected, mut request_id, mut ops) = (None, None, Vec::new());
     let path = |args: &mut Args| Pointer::parse(args.bytes("path")?);
     let json = |name: &str, args: &mut Args| read_json(name, args, bounds);
     while let Some(word) = args.repeated(&WORDS)? {
         let op = match word {
             0 if expected.is_some() => return Err(args.twice("IFVERSION")),
+            1 if request_id.is_some() => return Err(args.twice("REQID")),
             0 => {
                 expected = Some(args.version("IFVERSION")?);
                 continue;
             }
-            1 => Op::Merge(json("MERGE", args)?),
-            2 => Op::Patch(patch::read(json("PATCH", args)?)?),
-            3 => Op::Set(path(args)?, json("SET", args)?),
-            4 => Op::Del(path(args)?),
-            5 => Op::Append(path(args)?, json("APPEND", args)?),
-            6 => Op::IncrBy(path(args)?, number(json("INCRBY", args)?)?),
+            1 => {
+                request_id = Some(args.id("REQID")?);
+                continue;
+            }
+            2 => Op::Merge(json("MERGE", args)?),
+            3 => Op::Patch(patch::read(json("PATCH", args)?)?),
+            4 => Op::Set(path(args)?, json("SET", args)?),
+            5 => Op::Del(path(args)?),
+            6 => Op::Append(path(args)?, json("APPEND", args)?),
+            7 => Op::IncrBy(path(args)?, number(json("INCRBY", args)?)?),
             _ => Op::Replace(json("REPLACE", args)?),
         };
         ops.push(op);
     }
     if ops.is_empty() {
-        return Err(Error::usage(format!("an operation is missing, allowed are {}", WORDS[1..].join(", "))));
+        return Err(Error::usage(format!("an operation is missing, allowed are {}", WORDS[OPTIONS..].join(", "))));
     }
-    Ok((expected, ops))
+    Ok((expected, request_id, ops))
 }
 
 fn number(value: Value) -> Result<Number, Error> {
@@ -244,6 +265,7 @@ struct Generation<'a> {
     budget: Option<usize>,
     agent: &'a [u8],
     tags: Vec<&'a [u8]>,
+    request_id: Option<&'a [u8]>,
 }
 
 /// `LTMC.CTX.GENERATE`
@@ -253,34 +275,47 @@ pub fn generate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let first = args.position() + 1;
     let numkeys = args.list("numkeys", 1, SOURCES_MAX)?.len();
     let mut asked = Generation::default();
-    while let Some(option) = args.option(&["BUDGET", "FOR", "TAGS"])? {
+    while let Some(option) = args.option(&["BUDGET", "FOR", "TAGS", "REQID"])? {
         match option {
             0 => asked.budget = Some(args.number("BUDGET", 1, u64::from(u32::MAX))? as usize),
             1 => asked.agent = cx.actor(&mut args, "FOR")?,
-            _ => asked.tags = args.list("TAGS", 1, AGENT_LABELS_MAX)?.to_vec(),
+            2 => asked.tags = args.list("TAGS", 1, AGENT_LABELS_MAX)?.to_vec(),
+            _ => asked.request_id = Some(args.id("REQID")?),
         }
     }
-    let dest = cx.key(1);
-    let (mut read, mut names, mut bytes) = (Vec::with_capacity(numkeys), BTreeSet::new(), 0);
+    let (dest, request) = (cx.key(1), request_of(asked.agent, asked.request_id));
+    if let Some(answered) = remembered::<Doc, H>(cx, dest, request.as_ref())? {
+        return Ok(answered);
+    }
+    let read = read_sources(cx, first..first + numkeys, &asked.tags)?;
+    let merged = generate_doc(&read.iter().map(ReadSource::source).collect::<Vec<_>>());
+    let root = if asked.budget.is_some() { fit(&merged, &read, &asked) } else { merged };
+    put_generated(cx, dest, root, asked.agent, request)
+}
+
+/// What is taken of the sources that have the tags.
+fn read_sources<H: Host>(cx: &mut Cx<H>, indexes: Range<usize>, tags: &[&[u8]]) -> Result<Vec<ReadSource>, Error> {
+    let (mut read, mut names, mut bytes) = (Vec::with_capacity(indexes.len()), BTreeSet::new(), 0);
     let bytes_max = bounds(cx).bytes_max.saturating_mul(SOURCES_SHARE);
-    for index in first..first + numkeys {
+    for index in indexes {
         let key = cx.key(index);
         if !names.insert(key.name) {
             return Err(Error::usage(format!("the key '{}' is given twice", printable(key.name))));
         }
-        read.extend(read_source(cx, key, &asked.tags)?);
+        read.extend(read_source(cx, key, tags)?);
         bytes += read.last().map_or(0, |source: &ReadSource| Size::of(&source.root).text);
         if bytes > bytes_max {
             return Err(Error::limit("context-bytes-max", &format!("sources of {bytes} bytes"), bytes_max as u64));
         }
     }
-    let sources: Vec<Source> = read.iter().map(ReadSource::source).collect();
-    let merged = generate_doc(&sources);
-    let root = match (asked.budget, sources.last()) {
-        (Some(_), Some(_)) => fit(&merged, &read, &asked),
-        _ => merged,
-    };
-    put_generated(cx, dest, root, asked.agent)
+    if read.is_empty() {
+        let shown: Vec<String> = tags.iter().map(|tag| format!("'{}'", printable(tag))).collect();
+        return Err(Error::usage(format!(
+            "no source has the TAGS {}: there is nothing to generate from",
+            shown.join(", ")
+        )));
+    }
+    Ok(read)
 }
 
 /// What is taken of a source, so that its key need not stay open.
@@ -355,19 +390,25 @@ fn fit(merged: &Value, read: &[ReadSource], asked: &Generation) -> Value {
     build_part(merged, &[], &wish).doc
 }
 
-fn put_generated<H: Host>(cx: &mut Cx<H>, dest: Key, root: Value, agent: &[u8]) -> Result<Outcome, Error> {
+fn put_generated<H: Host>(
+    cx: &mut Cx<H>,
+    dest: Key,
+    root: Value,
+    agent: &[u8],
+    request: Option<Bytes>,
+) -> Result<Outcome, Error> {
     let (bounds, at, keep) = (bounds(cx), cx.now(), keep(cx.node));
     end_if_over::<Doc, H>(cx.node, cx.host, dest)?;
     if live::<Doc, H>(cx.node, cx.host, dest)?.is_some() {
         let ops = vec![Op::Replace(root)];
         let event =
             try_on(cx.host, dest, |context: &mut Context| update_rules(context, agent, ops, None, bounds, at))??;
-        return apply_version(cx, dest, event);
+        return apply_numbered(cx, dest, event, request);
     }
     let (owner, state) = (Bytes::from(agent), Doc::new(root));
     bounds.check(state.document())?;
     let life = Life::default();
-    let (meta, participants) = (Bytes::EMPTY, Vec::new());
+    let (meta, participants, state) = (Bytes::EMPTY, Vec::new(), state.into());
     let created = Created { at, owner, state, version: 1, meta, participants, life, keep, stays: true };
-    create_value(cx, dest, created)
+    create_value(cx, dest, created, request)
 }

@@ -5,7 +5,8 @@ use super::args::Args;
 use super::dispatch::{commit, Cx, Outcome};
 use super::settings::Setting;
 use super::versioned::{
-    apply, apply_version, common_fields, create as create_value, existing, keep, live, parse_meta, LifeAsked,
+    apply, apply_numbered, common_fields, create as create_value, existing, keep, live, parse_meta, remembered,
+    request_of, LifeAsked,
 };
 use super::versioned_serve::end as end_session;
 use super::{Host, Key, Reply};
@@ -25,11 +26,11 @@ fn bounds<H: Host>(cx: &Cx<H>) -> Bounds {
 
 /// `LTMC.SESSION.CREATE`
 pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const WORDS: [&str; 7] = ["PARTICIPANTS", "STATE", "META", "PX", "EX", "SLIDING", "MAXLIFE"];
+    const WORDS: [&str; 8] = ["PARTICIPANTS", "STATE", "META", "PX", "EX", "SLIDING", "MAXLIFE", "REQID"];
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let (mut participants, mut state, mut meta) = (Vec::new(), Fields::default(), Bytes::EMPTY);
-    let mut life = LifeAsked::default();
+    let (mut life, mut request) = (LifeAsked::default(), None);
     let (bounds, depth_max) = (bounds(cx), cx.node.settings.get(Setting::JsonDepthMax) as usize);
     while let Some(option) = args.option(&WORDS)? {
         match option {
@@ -46,16 +47,20 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             3 => life.ttl_ms = Some(args.millis("PX", 1)?),
             4 => life.ttl_ms = Some(args.seconds("EX")?),
             5 => life.is_sliding = true,
-            _ => life.max_life_ms = Some(args.millis("MAXLIFE", 1)?),
+            6 => life.max_life_ms = Some(args.millis("MAXLIFE", 1)?),
+            _ => request = request_of(b"", Some(args.id("REQID")?)),
         }
     }
     args.exclusive(&WORDS, &[3, 4])?;
+    if let Some(answered) = remembered::<Fields, H>(cx, cx.key(1), request.as_ref())? {
+        return Ok(answered);
+    }
     participants.iter().try_for_each(|agent| cx.check_actor(agent))?;
     let (at, keep) = (cx.now(), keep(cx.node));
-    let life = life.begin(at)?;
+    let (life, state) = (life.begin(at)?, state.into());
     let participants = with_roles(participants);
     let created = Created { at, owner: Bytes::EMPTY, state, version: 1, meta, participants, life, keep, stays: true };
-    create_value(cx, cx.key(1), created)
+    create_value(cx, cx.key(1), created, request)
 }
 
 fn with_roles(agents: Vec<Bytes>) -> Vec<(Bytes, Bytes)> {
@@ -78,7 +83,7 @@ fn parse_agents(args: &mut Args) -> Result<Vec<Bytes>, Error> {
 
 /// `LTMC.SESSION.SET`
 pub fn set<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const WORDS: [&str; 3] = ["IFVERSION", "PX", "EX"];
+    const WORDS: [&str; 4] = ["IFVERSION", "PX", "EX", "REQID"];
     let (key, at) = (cx.key(1), cx.now());
     // Fields may be called like an option: what stands at the end and looks like one is one, but the first pair is always a field.
     let rest = &cx.args[2..];
@@ -93,15 +98,19 @@ pub fn set<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let fields = rest[..fields_end].chunks_exact(2).map(|pair| (pair[0], pair[1]));
     let mut args = Args::at(cx.spec, cx.args, 2 + fields_end);
-    let (mut expected, mut ttl_ms) = (None, None);
+    let (mut expected, mut ttl_ms, mut request) = (None, None, None);
     while let Some(option) = args.option(&WORDS)? {
         match option {
             0 => expected = Some(args.version("IFVERSION")?),
             1 => ttl_ms = Some(args.millis("PX", 1)?),
-            _ => ttl_ms = Some(args.seconds("EX")?),
+            2 => ttl_ms = Some(args.seconds("EX")?),
+            _ => request = request_of(b"", Some(args.id("REQID")?)),
         }
     }
     args.exclusive(&WORDS, &[1, 2])?;
+    if let Some(answered) = remembered::<Fields, H>(cx, key, request.as_ref())? {
+        return Ok(answered);
+    }
     let (bounds, keep) = (bounds(cx), keep(cx.node));
     // Copied first: the processor writes it to memory while it looks for the key, and need not wait for that when the copy moves on.
     let change = fields_rules::change_to(fields.clone());
@@ -109,13 +118,14 @@ pub fn set<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     fields_rules::check_set(session, fields, expected, &bounds)?;
     if let Some(version) = session.map(|session| session.version() + 1) {
         let event = VersionedEvent::Changed { version, at, by: Bytes::EMPTY, change, ttl_ms };
-        return apply_version::<Fields, H>(cx, key, event);
+        return apply_numbered::<Fields, H>(cx, key, event, request);
     }
     let fields = change.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    let state = Fields::from(fields.collect::<std::collections::BTreeMap<_, _>>());
+    let state = Fields::from(fields.collect::<std::collections::BTreeMap<_, _>>()).into();
     let life = Life::new(at, ttl_ms, false, None);
     let (owner, meta, participants) = (Bytes::EMPTY, Bytes::EMPTY, Vec::new());
-    create_value(cx, key, Created { at, owner, state, version: 1, meta, participants, life, keep, stays: false })
+    let created = Created { at, owner, state, version: 1, meta, participants, life, keep, stays: false };
+    create_value(cx, key, created, request)
 }
 
 /// `LTMC.SESSION.GET`

@@ -131,20 +131,20 @@ fn look_into<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: b
         }
     }
     match kind {
-        Kind::Ours(Session::TYPE_TAG) => look_at_versioned::<Fields, H>(node, host, key),
-        Kind::Ours(Context::TYPE_TAG) => look_at_versioned::<Doc, H>(node, host, key),
-        _ => {}
+        Kind::Ours(Session::TYPE_TAG) => work + look_at_versioned::<Fields, H>(node, host, key),
+        Kind::Ours(Context::TYPE_TAG) => work + look_at_versioned::<Doc, H>(node, host, key),
+        _ => work,
     }
-    work
 }
 
 /// Nobody waits for a session or a context but those who watch it.
-fn look_at_versioned<S: State, H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+fn look_at_versioned<S: State, H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> usize {
     let noted = take_note::<Versioned<S>, H>(node, host, key);
-    if noted.is_ok() && !node.replica {
-        // It was just read, so it cannot be of a wrong type.
-        let _ = versioned_serve::wake::<S, H>(node, host, key);
+    if noted.is_err() || node.replica {
+        return 0;
     }
+    // It was just read, so it cannot be of a wrong type.
+    versioned_serve::wake::<S, H>(node, host, key).unwrap_or(0)
 }
 
 /// A slot moves away without a word. Whoever waits for one of its keys is sent to where it is now.

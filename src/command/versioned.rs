@@ -1,15 +1,16 @@
 //! What sessions and contexts have in common: reading a live value, and the commands that are the same for both.
 
 use super::args::Args;
-use super::dispatch::{commit, commit_one, Cx, Outcome};
+use super::dispatch::{commit, commit_changes, commit_one, Cx, Outcome};
 use super::settings::Setting;
 use super::versioned_serve::end_if_over;
 use super::{Host, Key, Node, Reply};
 use crate::domain::id::printable;
 use crate::domain::limits::{NAME_BYTES_MAX, VERSIONED_META_BYTES_MAX};
+use crate::domain::requests::{request_key, Answer};
 use crate::domain::versioned::history::{Checkpoint, CheckpointId, Keep};
 use crate::domain::versioned::{decide, Created, Life, State, Version, Versioned, VersionedEvent};
-use crate::domain::{Bytes, Code, Entity, Error, Millis};
+use crate::domain::{Bytes, Change, Code, Entity, Error, Millis};
 
 /// The value of a key if its life is not over.
 pub fn live<'a, S: State, H: Host>(node: &Node, host: &'a mut H, key: Key) -> Result<Option<&'a Versioned<S>>, Error> {
@@ -29,20 +30,41 @@ pub fn missing<S: State>(key: Key) -> Error {
     Error::new(S::MISSING, format!("there is no {} '{}'", S::SERVICE.name(), printable(key.name)))
 }
 
+/// What a request is remembered under: ids belong to who acts, or to the key if nobody is named.
+pub fn request_of(actor: &[u8], id: Option<&[u8]>) -> Option<Bytes> {
+    id.map(|id| request_key(actor, id))
+}
+
+/// The answer to a request that was answered before. Asked first: what such a request expects may have changed by itself.
+pub fn remembered<S: State, H: Host>(
+    cx: &mut Cx<H>,
+    key: Key,
+    request: Option<&Bytes>,
+) -> Result<Option<Outcome>, Error> {
+    let Some(request) = request else { return Ok(None) };
+    let now = cx.now();
+    cx.node.check_quarantine(key)?;
+    let stored = cx.host.read::<Versioned<S>>(key)?.filter(|stored| !stored.state.is_over(now));
+    Ok(stored.and_then(|stored| stored.answer(request)).map(|answer| Outcome::Reply(answer.into())))
+}
+
 /// Applies one event.
 pub fn apply<S: State, H: Host>(cx: &mut Cx<H>, key: Key, event: VersionedEvent<S>) -> Result<(), Error> {
     commit_one::<Versioned<S>, H>(cx.node, cx.host, key, event)
 }
 
-fn reply_version<S: State, H: Host>(cx: &mut Cx<H>, key: Key) -> Result<Outcome, Error> {
-    let stored = cx.host.read::<Versioned<S>>(key)?;
-    Ok(Outcome::Reply(Reply::number(stored.map_or(0, |stored| stored.state.version()))))
-}
-
-/// Applies an event that makes a new version, and answers which.
-pub fn apply_version<S: State, H: Host>(cx: &mut Cx<H>, key: Key, event: VersionedEvent<S>) -> Result<Outcome, Error> {
-    apply::<S, H>(cx, key, event)?;
-    reply_version::<S, H>(cx, key)
+/// Applies an event that makes a version or a checkpoint, and answers its number; a retry of the request is answered the same.
+pub fn apply_numbered<S: State, H: Host>(
+    cx: &mut Cx<H>,
+    key: Key,
+    event: VersionedEvent<S>,
+    request: Option<Bytes>,
+) -> Result<Outcome, Error> {
+    let number = event.number();
+    let reply = Ok(Outcome::Reply(Reply::number(number)));
+    let Some(id) = request else { return apply(cx, key, event).and(reply) };
+    let answered = Change::Answered { id, answer: Answer::Integer(number as i64) };
+    commit_changes::<Versioned<S>, H>(cx.node, cx.host, key, &mut [Change::Event(event), answered]).and(reply)
 }
 
 /// How much of the past a new value keeps.
@@ -55,8 +77,16 @@ pub fn keep(node: &Node) -> Keep {
 }
 
 /// Makes a new value. Errs if there is one already that is not over.
-pub fn create<S: State, H: Host>(cx: &mut Cx<H>, key: Key, created: Created<S>) -> Result<Outcome, Error> {
+pub fn create<S: State, H: Host>(
+    cx: &mut Cx<H>,
+    key: Key,
+    created: Created<S>,
+    request: Option<Bytes>,
+) -> Result<Outcome, Error> {
     end_if_over::<S, H>(cx.node, cx.host, key)?;
+    if let Some(stored) = cx.host.read::<Versioned<S>>(key)? {
+        decide::check_returned(&stored.state)?;
+    }
     let max = cx.node.settings.get(Setting::ParticipantsMax);
     if created.participants.len() as u64 > max {
         return Err(Error::limit("participants-max", "so many participants", max));
@@ -68,7 +98,7 @@ pub fn create<S: State, H: Host>(cx: &mut Cx<H>, key: Key, created: Created<S>) 
             return Err(Error::new(Code::Conflict, text));
         }
     }
-    apply_version::<S, H>(cx, key, VersionedEvent::Created(Box::new(created)))
+    apply_numbered::<S, H>(cx, key, VersionedEvent::Created(Box::new(created)), request)
 }
 
 /// The options that say how long a new value lives.
@@ -131,22 +161,25 @@ pub fn leave<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::Integer(was_there.into())))
 }
 
-/// `... CHECKPOINT key [NAME text] [PIN]`
+/// `... CHECKPOINT key [NAME text] [PIN] [REQID id]`
 pub fn checkpoint<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let (mut name, mut is_pinned) = (Bytes::EMPTY, false);
-    while let Some(option) = args.option(&["NAME", "PIN"])? {
+    let (mut name, mut is_pinned, mut request) = (Bytes::EMPTY, false, None);
+    while let Some(option) = args.option(&["NAME", "PIN", "REQID"])? {
         match option {
             0 => name = Bytes::from(args.text("NAME", NAME_BYTES_MAX)?),
-            _ => is_pinned = true,
+            1 => is_pinned = true,
+            _ => request = request_of(b"", Some(args.id("REQID")?)),
         }
     }
     let (key, at) = (cx.key(1), cx.now());
+    if let Some(answered) = remembered::<S, H>(cx, key, request.as_ref())? {
+        return Ok(answered);
+    }
     let value = existing::<S, H>(cx.node, cx.host, key)?;
-    let (event, id) = decide::checkpoint(value, name, is_pinned, at)?;
-    apply::<S, H>(cx, key, event)?;
-    Ok(Outcome::Reply(Reply::number(id)))
+    let event = decide::checkpoint(value, name, is_pinned, at)?;
+    apply_numbered::<S, H>(cx, key, event, request)
 }
 
 /// `... CHECKPOINTS key`
@@ -168,35 +201,47 @@ pub fn checkpoint_map((id, checkpoint): (CheckpointId, &Checkpoint)) -> Reply {
     ])
 }
 
-/// `SESSION.RESTORE key checkpoint [IFVERSION v]` and `CTX.ROLLBACK key checkpoint [IFVERSION v]`
+/// `SESSION.RESTORE key checkpoint [IFVERSION v] [REQID id]` and `CTX.ROLLBACK key checkpoint [IFVERSION v] [REQID id]`
 pub fn restore<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let wanted = args.bytes("checkpoint")?;
-    let mut expected = None;
-    while args.option(&["IFVERSION"])?.is_some() {
-        expected = Some(args.version("IFVERSION")?);
+    let (mut expected, mut request) = (None, None);
+    while let Some(option) = args.option(&["IFVERSION", "REQID"])? {
+        match option {
+            0 => expected = Some(args.version("IFVERSION")?),
+            _ => request = request_of(b"", Some(args.id("REQID")?)),
+        }
     }
     let (key, at) = (cx.key(1), cx.now());
+    if let Some(answered) = remembered::<S, H>(cx, key, request.as_ref())? {
+        return Ok(answered);
+    }
     let value = existing::<S, H>(cx.node, cx.host, key)?;
     decide::check_version(Some(value), expected, S::changed_since)?;
     let (checkpoint, _) = decide::find_checkpoint(value, wanted)?;
     let event = decide::restore(value, checkpoint, b"", at)?;
-    apply_version::<S, H>(cx, key, event)
+    apply_numbered::<S, H>(cx, key, event, request)
 }
 
-/// `... FORK src dst [AT checkpoint]`
+/// `... FORK src dst [AT checkpoint] [REQID id]`
 pub fn fork<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("src")?;
     args.bytes("dst")?;
-    let mut wanted = None;
-    while args.option(&["AT"])?.is_some() {
-        wanted = Some(args.bytes("the checkpoint after AT")?);
+    let (mut wanted, mut request) = (None, None);
+    while let Some(option) = args.option(&["AT", "REQID"])? {
+        match option {
+            0 => wanted = Some(args.bytes("the checkpoint after AT")?),
+            _ => request = request_of(b"", Some(args.id("REQID")?)),
+        }
     }
     let (src, dst, at) = (cx.key(1), cx.key(2), cx.now());
     if src.name == dst.name {
         return Err(Error::usage("src and dst are the same key"));
+    }
+    if let Some(answered) = remembered::<S, H>(cx, dst, request.as_ref())? {
+        return Ok(answered);
     }
     let value = existing::<S, H>(cx.node, cx.host, src)?;
     let version: Version = match wanted {
@@ -206,7 +251,7 @@ pub fn fork<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut forked = value.forked(version, at).ok_or_else(Error::internal)?;
     // Who is bound to a name must not take others along.
     forked.participants.retain(|(agent, _)| cx.check_actor(agent).is_ok());
-    create::<S, H>(cx, dst, forked)
+    create::<S, H>(cx, dst, forked, request)
 }
 
 /// `... PRUNE key KEEPLAST n [MAXAGE ms] [DRYRUN]`

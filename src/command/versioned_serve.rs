@@ -1,16 +1,20 @@
 //! What follows for sessions and contexts from time and from their end.
 
 use super::dispatch::{commit, commit_one};
+use super::settings::Setting;
 use super::{lock_serve, registry_serve, Host, Key, Kind, Node};
 use crate::domain::lock::{decide as lock_rules, Lock};
 use crate::domain::registry::{decide as registry_rules, Registry};
 use crate::domain::versioned::{decide, State, Status, Versioned, VersionedEvent};
-use crate::domain::{Bytes, Entity, Error, KeyId, Millis};
+use crate::domain::{Bytes, Entity, Error, Fence, KeyId, Millis};
 use std::collections::BTreeSet;
 
 /// The scheduler looks at a key: after a stop without notice its value is recovering, and at the end of its life what belongs to it is given
-/// back.
-pub fn wake<S: State, H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> Result<(), Error> {
+/// back. Says how much work it was.
+pub fn wake<S: State, H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> Result<usize, Error> {
+    if host.read::<Versioned<S>>(key.into())?.is_some_and(|stored| stored.state.owes().is_some()) {
+        return give_back::<S, H>(node, host, key.into());
+    }
     // First, since what happens to a value gives it its life anew.
     end_if_over::<S, H>(node, host, key.into())?;
     let at = node.now();
@@ -18,7 +22,7 @@ pub fn wake<S: State, H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> Re
         let event = VersionedEvent::StatusChanged { at, status: Status::Recovering };
         commit_one::<Versioned<S>, H>(node, host, key.into(), event)?;
     }
-    Ok(())
+    Ok(0)
 }
 
 /// Ends what is still there though its life is over.
@@ -32,43 +36,98 @@ pub fn end_if_over<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -
 
 /// Ends a session: what it owns is given back, and after a while it is gone. False if it had ended before.
 pub fn end<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key, grace_ms: Millis) -> Result<bool, Error> {
-    let now = node.now();
+    let (now, fence) = (node.now(), node.fences.last());
     let Some(stored) = host.read::<Versioned<S>>(key)? else { return Ok(false) };
     let value = &stored.state;
-    let event = match decide::end(value, grace_ms, now) {
+    let event = match decide::end(value, grace_ms, fence, now) {
         Some(event) => event,
         // Its time as a terminated session is over, too.
-        None if value.is_over(now) => VersionedEvent::Ended { at: now, gone_at: 0 },
+        None if value.is_over(now) && value.owes().is_none() => VersionedEvent::Ended { at: now, gone_at: 0 },
         None => return Ok(false),
     };
-    let resources: Vec<Bytes> = value.resources().iter().cloned().collect();
-    // Where users are bound to their names, the name of a key is nobody's.
-    let own_name = (!node.settings.agents_are_bound()).then(|| Bytes::from(key.name));
-    let owners: BTreeSet<Bytes> = value.participants().keys().cloned().chain(own_name).collect();
     commit_one::<Versioned<S>, H>(node, host, key, event)?;
-    for resource in resources {
-        give_back(node, host, Key { db: key.db, name: &resource, arg: 0 }, &owners, key.name);
-    }
+    give_back::<S, H>(node, host, key)?;
     Ok(true)
 }
 
-/// What the participants of a session, or the session itself under the name of its key, hold of one of its resources.
-fn give_back<H: Host>(node: &mut Node, host: &mut H, resource: Key, owners: &BTreeSet<Bytes>, session: &[u8]) {
+/// Whose grants a session gives back.
+struct Debt<'a> {
+    /// Its participants, and the session itself under the name of its key.
+    owners: BTreeSet<Bytes>,
+    /// What is written on its claims: the name of its key.
+    session: &'a [u8],
+    /// The newest fence that was granted before it ended.
+    until: Fence,
+}
+
+/// Gives back the next of what a session that has ended owns, at most `sweep-batch-max` pieces; the rest follows in the rounds of the
+/// scheduler, so that nobody has to wait for all of it. Says how many pieces it was.
+fn give_back<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<usize, Error> {
+    let max = node.settings.get(Setting::SweepBatchMax) as usize;
+    // Where users are bound to their names, the name of a key is nobody's.
+    let own_name = (!node.settings.agents_are_bound()).then(|| Bytes::from(key.name));
+    let Some(stored) = host.read::<Versioned<S>>(key)? else { return Ok(0) };
+    let value = &stored.state;
+    let Some(end) = value.owes() else { return Ok(0) };
+    let owners = value.participants().keys().cloned().chain(own_name).collect();
+    let debt = Debt { owners, session: key.name, until: end.fence };
+    let next: Vec<Bytes> = value.resources().iter().take(max).cloned().collect();
+    let (mut left, mut returned) = (max, Vec::new());
+    for resource in next {
+        if left == 0 {
+            break;
+        }
+        let given = give_back_one(node, host, Key { db: key.db, name: &resource, arg: 0 }, &debt, left);
+        left -= given.pieces.max(1);
+        if given.is_all {
+            returned.push(resource);
+        }
+    }
+    if !returned.is_empty() {
+        let event = VersionedEvent::Returned { at: node.now(), resources: returned };
+        commit_one::<Versioned<S>, H>(node, host, key, event)?;
+    }
+    if host.read::<Versioned<S>>(key)?.is_some_and(|stored| stored.state.owes().is_some()) {
+        node.schedule.look_at(key.id(), node.now());
+    }
+    Ok(max - left)
+}
+
+/// What was given back of one resource.
+struct Given {
+    pieces: usize,
+    is_all: bool,
+}
+
+/// The first `max` of what is to be given back.
+fn first<V>(events: &mut Vec<V>, max: usize) -> Given {
+    let is_all = events.len() <= max;
+    events.truncate(max);
+    Given { pieces: events.len(), is_all }
+}
+
+/// Gives back what is held of one resource, at most `max` pieces.
+fn give_back_one<H: Host>(node: &mut Node, host: &mut H, resource: Key, debt: &Debt, max: usize) -> Given {
+    const NOTHING: Given = Given { pieces: 0, is_all: true };
     match host.kind(resource) {
         Kind::Ours(Lock::TYPE_TAG) => {
-            let Ok(Some(stored)) = host.read::<Lock>(resource) else { return };
-            let events = lock_rules::released(&stored.state, owners);
+            let Ok(Some(stored)) = host.read::<Lock>(resource) else { return NOTHING };
+            let mut events = lock_rules::released(&stored.state, &debt.owners, debt.until, max + 1);
+            let given = first(&mut events, max);
             // It was just read as a lock.
-            if !events.is_empty() && commit::<Lock, H>(node, host, resource, events).is_ok() {
+            if given.pieces > 0 && commit::<Lock, H>(node, host, resource, events).is_ok() {
                 lock_serve::serve_waiting(node, host, resource);
             }
+            given
         }
         Kind::Ours(Registry::TYPE_TAG) => {
             let at = node.now();
-            let Ok(Some(stored)) = host.read::<Registry>(resource) else { return };
-            let events = registry_rules::release_all(&stored.state, session, at);
+            let Ok(Some(stored)) = host.read::<Registry>(resource) else { return NOTHING };
+            let mut events = registry_rules::release_all(&stored.state, debt.session, debt.until, max + 1, at);
+            let given = first(&mut events, max);
             let _ = registry_serve::commit(node, host, resource, events);
+            given
         }
-        _ => {}
+        _ => NOTHING,
     }
 }

@@ -19,12 +19,16 @@ const fn round_up(bytes: usize, step: usize) -> usize {
     bytes.div_ceil(step) * step
 }
 
-/// Bytes that an ordered map or set takes for `entries` entries of `entry_bytes` each: its nodes hold up to 11 and are filled to two thirds
-/// on average.
+/// Bytes that an ordered map or set takes for `entries` entries of `entry_bytes` each: its nodes hold up to 11, and if there
+/// are several they are filled to two thirds on average.
 pub const fn tree_bytes(entries: usize, entry_bytes: usize) -> usize {
     const NODE_ENTRIES: usize = 11;
     const NODE_HEAD_BYTES: usize = 16;
-    let nodes = (entries * 3).div_ceil(NODE_ENTRIES * 2);
+    let nodes = match entries {
+        0 => 0,
+        1..=NODE_ENTRIES => 1,
+        _ => (entries * 3).div_ceil(NODE_ENTRIES * 2),
+    };
     nodes * allocated(NODE_HEAD_BYTES + NODE_ENTRIES * entry_bytes)
 }
 

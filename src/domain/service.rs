@@ -77,6 +77,8 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     const TYPE_TAG: u8;
     /// So many of its visible events are kept for those who `LTMC.WATCH` it; 0 if it keeps none.
     const WATCH_EVENTS_MAX: usize = 0;
+    /// Whether COPY makes another key of it.
+    const COPIES: bool = false;
     /// Whether a value that a file holds has to be told of it that the server stopped without notice.
     const RECOVERS: bool = false;
 
@@ -115,6 +117,11 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
 
     /// How many allocations freeing it takes: large ones are freed by Redis in the background.
     fn free_effort(&self) -> usize;
+
+    /// What COPY puts under another name, if it [does](Self::COPIES).
+    fn copied(&self) -> Self {
+        Self::default()
+    }
 
     /// The value is one that a file held when the server had stopped without notice.
     fn found(&mut self) {}

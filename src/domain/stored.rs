@@ -118,6 +118,12 @@ impl<E: Entity> Stored<E> {
         }
     }
 
+    /// What COPY puts under another name: it goes on from the same revision, but its story is its own, and so are its requests.
+    pub fn copied(&self) -> Self {
+        let log = self.log.as_ref().map(|_| Box::new(Log::of_copy(self.revision)));
+        Self { state: self.state.copied(), revision: self.revision, requests: None, log }
+    }
+
     /// The last visible events, if the entity keeps them.
     pub fn log(&self) -> Option<&Log> {
         self.log.as_deref()

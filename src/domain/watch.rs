@@ -274,6 +274,11 @@ impl Log {
         Self { born: revision, ..Self::default() }
     }
 
+    /// The log of a copy that goes on from `revision`: what came before was told of another key.
+    pub fn of_copy(revision: u64) -> Self {
+        Self { born: revision.saturating_sub(1), dropped: revision.min(1), ..Self::default() }
+    }
+
     /// Adds the event of the next revision; the oldest are dropped if there are more than `events_max` or too many bytes.
     pub fn push(&mut self, story: &mut Story, events_max: usize) {
         story.0.push(b"}");

@@ -98,7 +98,7 @@ fn register_type<E: Entity>(ctx: Ctx) -> Result<(), String> {
         mem_usage2: None,
         free_effort2: None,
         unlink2: Some(unlink::<E>),
-        copy2: None,
+        copy2: E::COPIES.then_some(copy::<E>),
         aux_save2: None,
     };
     let name = c_text(E::TYPE_NAME);
@@ -258,6 +258,13 @@ extern "C" fn free<E: Entity>(value: *mut c_void) {
 
 extern "C" fn free_effort<E: Entity>(_key: *mut rm::RedisModuleString, value: *const c_void) -> usize {
     contain("measuring a key", || stored::<E>(value).state.free_effort()).unwrap_or(1)
+}
+
+/// COPY. Replicas run the same command, so what is made depends on nothing but the value. The key's new name is looked at afterwards, as
+/// after a RENAME: its hints, and its TTL if that differs from the copied one.
+extern "C" fn copy<E: Entity>(_ctx: *mut rm::RedisModuleKeyOptCtx, value: *const c_void) -> *mut c_void {
+    let copied = contain("copying a key", || Box::new(stored::<E>(value).copied()));
+    copied.map_or(ptr::null_mut(), |copied| Box::into_raw(copied).cast())
 }
 
 /// A value leaves its key by DEL, UNLINK, RENAME, expiry or eviction. May run in the middle of any command: leaves notes only.

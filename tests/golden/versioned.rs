@@ -3,6 +3,7 @@
 use crate::samples::{value, Samples, FENCE, NOW};
 use ltmc::domain::context::{Context, Doc};
 use ltmc::domain::json::{Edit, Json, Pointer};
+use ltmc::domain::requests::{request_key, Answer};
 use ltmc::domain::session::{Fields, Session};
 use ltmc::domain::versioned::{Created, Keep, Life, State, Status, Versioned, VersionedEvent};
 use ltmc::domain::{Bytes, Change};
@@ -21,7 +22,7 @@ fn created<S: State>(state: S, stays: bool) -> Change<VersionedEvent<S>> {
     Change::Event(VersionedEvent::Created(Box::new(Created {
         at: NOW,
         owner: Bytes::from("ada"),
-        state,
+        state: state.into(),
         version: 1,
         meta: Bytes::from(r#"{"tags":["x"],"weights":{"/a":2.5}}"#),
         participants: vec![(Bytes::from("ada"), Bytes::from("lead")), (Bytes::from("bob"), Bytes::EMPTY)],
@@ -69,6 +70,18 @@ fn ended<S: State>() -> Change<VersionedEvent<S>> {
     Change::Event(VersionedEvent::Ended { at: NOW + 60, gone_at: NOW + 5_000 })
 }
 
+/// It ends and owes what belongs to it; of two keys one is given back.
+fn ending<S: State>() -> Changes<S> {
+    let keys = |names: &[&str]| names.iter().map(|name| Bytes::from(*name)).collect();
+    let events = [
+        VersionedEvent::Owned { at: NOW + 55, resources: keys(&["lock:3", "lock:4"]) },
+        VersionedEvent::Ending { at: NOW + 60, gone_at: NOW + 5_000, fence: FENCE },
+        VersionedEvent::Returned { at: NOW + 61, resources: keys(&["lock:2", "lock:3"]) },
+    ];
+    let answered = Change::Answered { id: request_key(b"ada", b"r1"), answer: Answer::Integer(8) };
+    events.into_iter().map(Change::Event).chain([answered]).collect()
+}
+
 fn fields(pairs: &[(&str, &[u8])]) -> Fields {
     let map = pairs.iter().map(|(name, value)| (Bytes::from(*name), Bytes::from(*value)));
     Fields::from(map.collect::<BTreeMap<_, _>>())
@@ -98,10 +111,15 @@ fn context_changes() -> Changes<Doc> {
 pub fn sessions() -> Samples<Session> {
     let all = session_changes();
     let done: Changes<Fields> = all.iter().cloned().chain([ended()]).collect();
+    let owing: Changes<Fields> = all.iter().cloned().chain(ending()).collect();
     let plain: Changes<Fields> = vec![born(), created(fields(&[("a", b"1")]), false)];
     Samples {
-        snapshots: snapshots(["session-plain", "session-rich", "session-ended"], [&plain, &all, &done]),
-        changes: vec![("session-changes-all", done)],
+        snapshots: [
+            snapshots(["session-plain", "session-rich", "session-ended"], [&plain, &all, &done]),
+            vec![("session-ending", value(&owing))],
+        ]
+        .concat(),
+        changes: vec![("session-changes-all", done), ("session-changes-ending", owing)],
     }
 }
 

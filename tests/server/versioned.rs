@@ -4,9 +4,11 @@ use crate::harness::*;
 use crate::waiting::*;
 use serde_json::Value;
 
+mod copies;
 mod durability;
 mod keys;
 mod nodes;
+mod retries;
 mod rights;
 mod scripts;
 mod stream;

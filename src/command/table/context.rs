@@ -1,8 +1,8 @@
 //! The rows of the commands of contexts.
 
-use super::common::{KEY, READ_FIRST, ROW, WRITE_FAST};
+use super::common::{KEY, READ_FIRST, REQID, ROW, WRITE_FAST};
 use super::registry::FILTER;
-use super::versioned::{AGENT, AT, CHECKPOINT_ARGS, FORK_KEYS, IFVERSION, META, PRUNE_ARGS};
+use super::versioned::{AGENT, AT, CHECKPOINT_ARGS, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, META, PRUNE_ARGS};
 use crate::command::spec::{Access, Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::domain::Service;
 
@@ -37,6 +37,7 @@ pub const CREATE: Spec = Spec {
         META,
         TTL,
         Arg::word("sliding", "SLIDING").optional(),
+        REQID,
     ],
     ..CONTEXT_ROW
 };
@@ -83,7 +84,7 @@ pub const UPDATE: Spec = Spec {
     complexity: "O(C log N) with C the size of what changes and N the width of the objects on the way to it",
     summary: "Changes the document by all operations given, in their order, or by none.",
     reply: "the new version",
-    args: &[KEY, AGENT, IFVERSION, OPERATION.multiple()],
+    args: &[KEY, AGENT, IFVERSION, REQID, OPERATION.multiple()],
     ..CONTEXT_ROW
 };
 
@@ -127,6 +128,7 @@ pub const GENERATE: Spec = Spec {
         Arg::new("values", ArgKind::Block(&[Arg::integer("n"), Arg::string("tag").multiple()]))
             .after("TAGS")
             .optional(),
+        REQID,
     ],
     ..CONTEXT_ROW
 };
@@ -149,8 +151,8 @@ pub const ROUTE: Spec = Spec {
         KeySpec { access: Access::Read, at: KeysAt::Index(1) },
         KeySpec { access: Access::Read, at: KeysAt::Index(2) },
     ],
-    complexity: "that of LTMC.AGENT.FIND; O(P) more with P the participants and those who touched the paths",
-    summary: "Chooses the agent that some work on a context should go to: capable, live, rested, and at home there.",
+    complexity: "that of LTMC.AGENT.FIND; O(P + L) more with P the participants and those who touched the paths and L the agents with the least load",
+    summary: "Chooses the agent that some work on a context should go to: capable, live, well, rested, and at home there.",
     reply: "the agent; nil if nobody fits",
     args: &[
         KEY,
@@ -197,7 +199,7 @@ pub const ROLLBACK: Spec = Spec {
     complexity: "O(C) with C the size of what has changed since",
     summary: "Makes the document of a checkpoint, by its number or name, the newest version.",
     reply: "the new version",
-    args: &[KEY, Arg::string("checkpoint"), IFVERSION],
+    args: &[KEY, Arg::string("checkpoint"), IFVERSION, REQID],
     ..CONTEXT_ROW
 };
 
@@ -206,10 +208,10 @@ pub const FORK: Spec = Spec {
     arity: -3,
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: FORK_KEYS,
-    complexity: "O(N) with N the size of the document",
+    complexity: FORK_COMPLEXITY,
     summary: "Makes another context of this one, as it is or as it was at a checkpoint.",
     reply: "the version that the new context begins with",
-    args: &[Arg::key("src", 0), Arg::key("dst", 1), AT],
+    args: &[Arg::key("src", 0), Arg::key("dst", 1), AT, REQID],
     ..CONTEXT_ROW
 };
 

@@ -1,7 +1,7 @@
 //! The rows of the commands of sessions.
 
-use super::common::{KEY, READ_FIRST, ROW, WRITE_FAST};
-use super::versioned::{AGENT, AT, CHECKPOINT_ARGS, FORK_KEYS, IFVERSION, META, PRUNE_ARGS};
+use super::common::{KEY, READ_FIRST, REQID, ROW, WRITE_FAST};
+use super::versioned::{AGENT, AT, CHECKPOINT_ARGS, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, META, PRUNE_ARGS};
 use crate::command::spec::{Access, Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::domain::Service;
 
@@ -30,6 +30,7 @@ pub const CREATE: Spec = Spec {
         TTL,
         Arg::word("sliding", "SLIDING").optional(),
         Arg::integer("ms").after("MAXLIFE").optional(),
+        REQID,
     ],
     ..SESSION_ROW
 };
@@ -46,6 +47,7 @@ pub const SET: Spec = Spec {
         Arg::new("pair", ArgKind::Block(&[Arg::string("field"), Arg::string("value")])).multiple(),
         IFVERSION,
         TTL,
+        REQID,
     ],
     ..SESSION_ROW
 };
@@ -178,7 +180,7 @@ pub const RESTORE: Spec = Spec {
     complexity: "O(D log N) with D the fields that have changed since and N those of the session",
     summary: "Makes the state of a checkpoint, by its number or name, the newest version.",
     reply: "the new version",
-    args: &[KEY, Arg::string("checkpoint"), IFVERSION],
+    args: &[KEY, Arg::string("checkpoint"), IFVERSION, REQID],
     ..SESSION_ROW
 };
 
@@ -188,10 +190,10 @@ pub const FORK: Spec = Spec {
     flags: Flags::WRITE.and(Flags::DENY_OOM).and(Flags::GETKEYS_API),
     keys: FORK_KEYS,
     categories: "write slow",
-    complexity: "O(N) with N the size of the session",
+    complexity: FORK_COMPLEXITY,
     summary: "Makes another session of this one, as it is or as it was at a checkpoint.",
     reply: "the version that the new session begins with",
-    args: &[Arg::key("src", 0), Arg::key("dst", 1), AT],
+    args: &[Arg::key("src", 0), Arg::key("dst", 1), AT, REQID],
     ..SESSION_ROW
 };
 
@@ -212,8 +214,8 @@ pub const END: Spec = Spec {
     arity: -2,
     flags: Flags::WRITE,
     categories: "write slow",
-    complexity: "O(R) with R what the participants hold of its resources",
-    summary: "Ends a session: what its participants hold of its resources is given back; it can be read for a while.",
+    complexity: "O(R) with R what the participants hold of its resources, at most ltmc.sweep-batch-max at a time",
+    summary: "Ends a session: what its participants hold of its resources is given back, the first of it at once; it can be read for a while.",
     reply: "1, or 0 if it had ended or there was none",
     args: &[KEY, Arg::integer("ms").after("GRACE").optional()],
     ..SESSION_ROW

@@ -1,6 +1,6 @@
 //! What the rows of sessions and contexts have in common.
 
-use super::common::KEY;
+use super::common::{KEY, REQID};
 use crate::command::spec::{Access, Arg, KeySpec, KeysAt};
 
 pub const AGENT: Arg = Arg::string("agent");
@@ -8,13 +8,16 @@ pub const META: Arg = Arg::string("json").after("META").optional();
 pub const IFVERSION: Arg = Arg::integer("version").after("IFVERSION").optional();
 pub const AT: Arg = Arg::string("checkpoint").after("AT").optional();
 pub const CHECKPOINT_ARGS: &[Arg] =
-    &[KEY, Arg::string("text").after("NAME").optional(), Arg::word("pin", "PIN").optional()];
+    &[KEY, Arg::string("text").after("NAME").optional(), Arg::word("pin", "PIN").optional(), REQID];
 pub const PRUNE_ARGS: &[Arg] = &[
     KEY,
     Arg::integer("n").after("KEEPLAST"),
     Arg::integer("ms").after("MAXAGE").optional(),
     Arg::word("dryrun", "DRYRUN").optional(),
 ];
+/// What is as it is now is shared until one of the two changes.
+pub const FORK_COMPLEXITY: &str =
+    "O(1) as it is now, O(N) with AT, N being its size; O(N) for the first change of one of the two, and if it goes to a replica or an AOF";
 /// Redis Cluster looks at the first key spec only: commands with these need GETKEYS_API.
 pub const FORK_KEYS: &[KeySpec] =
     &[KeySpec { access: Access::Read, at: KeysAt::Index(1) }, KeySpec { access: Access::Update, at: KeysAt::Index(2) }];

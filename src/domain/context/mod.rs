@@ -91,6 +91,7 @@ impl State for Doc {
         disowned: "context.disowned",
         status: "context.status",
         ended: "context.ended",
+        returned: "context.returned",
     };
 
     fn apply(&mut self, change: Vec<Edit>, stamp: &Stamp) -> JsonUndo {

@@ -4,6 +4,7 @@
 
 use crate::domain::json::Pointer;
 use crate::domain::limits::{ID_BYTES_MAX, TOUCHES_MAX, TOUCH_AGENTS_MAX, TOUCH_DEPTH_MAX};
+use crate::domain::memory::{allocated, tree_bytes};
 use crate::domain::versioned::{Stamp, Version};
 use crate::domain::{Bytes, Invariant, Millis};
 use serde::{Deserialize, Serialize};
@@ -43,10 +44,10 @@ impl From<Touches> for BTreeMap<Pointer, Touch> {
     }
 }
 
+/// Bytes that a place takes beside its entries.
 fn place_bytes(path: &Pointer, touch: &Touch) -> usize {
     let names: usize = touch.by.iter().map(|(agent, _)| agent.heap_bytes()).sum();
-    let entries = size_of::<(Pointer, Touch)>() + size_of::<(Version, Pointer)>();
-    entries * 4 / 3 + 2 * path.heap_bytes() + touch.by.capacity() * size_of::<(Bytes, Version)>() + names
+    2 * allocated(path.heap_bytes()) + allocated(touch.by.capacity() * size_of::<(Bytes, Version)>()) + names
 }
 
 impl Touches {
@@ -110,7 +111,10 @@ impl Touches {
 
     /// Bytes allocated outside the struct itself.
     pub fn heap_bytes(&self) -> usize {
+        let count = self.places.len();
         self.bytes
+            + tree_bytes(count, size_of::<(Pointer, Touch)>())
+            + tree_bytes(count, size_of::<(Version, Pointer)>())
     }
 
     /// Whether it is within its bounds.

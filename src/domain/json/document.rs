@@ -4,6 +4,7 @@ use super::edit::Edit;
 use super::pointer::index;
 use super::text::Json;
 use super::Pointer;
+use crate::domain::memory::{allocated, tree_bytes};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::Write;
@@ -66,8 +67,10 @@ impl Document {
             Edit::Drop { path } => {
                 let (parent, name) = path.split()?;
                 let members = parent.find_mut(&mut self.root)?.as_object_mut()?;
+                let before = Size::of_room(members.len(), MEMBERS);
                 let value = members.remove(&*name)?;
-                self.size.less(Size::of(&value).as_member(&name));
+                self.size.more(Size::of_room(members.len(), MEMBERS));
+                self.size.less(Size::of(&value).as_member(&name).and(before));
                 Some(Edit::Put { path, value: Json(value) })
             }
             Edit::Insert { path, value: Json(value) } => {
@@ -76,8 +79,10 @@ impl Document {
                 if at > items.len() {
                     return None;
                 }
-                self.size.more(Size::of(&value).as_element());
+                let before = Size::of_room(items.len(), ELEMENTS);
                 items.insert(at, value);
+                self.size.more(Size::of(&items[at]).as_element().and(Size::of_room(items.len(), ELEMENTS)));
+                self.size.less(before);
                 Some(Edit::Remove { path })
             }
             Edit::Remove { path } => {
@@ -86,8 +91,10 @@ impl Document {
                 if at >= items.len() {
                     return None;
                 }
+                let before = Size::of_room(items.len(), ELEMENTS);
                 let value = items.remove(at);
-                self.size.less(Size::of(&value).as_element());
+                self.size.more(Size::of_room(items.len(), ELEMENTS));
+                self.size.less(Size::of(&value).as_element().and(before));
                 Some(Edit::Insert { path, value: Json(value) })
             }
         }
@@ -103,8 +110,10 @@ impl Document {
         }
         let (parent, name) = path.split()?;
         let members = parent.find_mut(&mut self.root)?.as_object_mut()?;
-        self.size.more(Size::of(&value).as_member(&name));
+        let (before, new) = (Size::of_room(members.len(), MEMBERS), Size::of(&value).as_member(&name));
         members.insert(name.into_owned(), value);
+        self.size.more(new.and(Size::of_room(members.len(), MEMBERS)));
+        self.size.less(before);
         Some(Edit::Drop { path })
     }
 
@@ -140,24 +149,38 @@ pub fn text_bytes(value: &(impl Serialize + ?Sized)) -> usize {
     counter.0
 }
 
-/// What the nodes of a B-tree take that are not full: those of small objects have room for eleven members.
-const OBJECT_BYTES: usize = 400;
+/// Bytes allocated for so many values in one container, without what they hold.
+type Room = fn(usize) -> usize;
+
+/// Members often come in the order of their names, at the latest when a saved document is read: that leaves the nodes of large objects
+/// emptier than usual.
+const MEMBERS: Room = |count| {
+    let bytes = tree_bytes(count, size_of::<String>() + size_of::<Value>());
+    bytes + if count > 11 { bytes / 16 } else { 0 }
+};
+/// As if there were no more than are in it: what is read is made so, see [`trim`]. What is appended later takes up to twice that.
+const ELEMENTS: Room = |count| allocated(count * size_of::<Value>());
 
 impl Size {
     /// Of a value. The depth of the recursion is bounded by that of documents.
     pub fn of(value: &Value) -> Self {
+        const EMPTY: Size = Size { text: 2, heap: 0 };
         match value {
             Value::Array(items) => {
-                let empty = Size { text: 2, heap: 0 };
+                let empty = EMPTY.and(Size::of_room(items.len(), ELEMENTS));
                 items.iter().fold(empty, |size, item| size.and(Size::of(item).as_element()))
             }
             Value::Object(members) => {
-                let empty = Size { text: 2, heap: OBJECT_BYTES };
+                let empty = EMPTY.and(Size::of_room(members.len(), MEMBERS));
                 members.iter().fold(empty, |size, (name, member)| size.and(Size::of(member).as_member(name)))
             }
-            Value::String(text) => Size { text: text_bytes(text), heap: text.len() },
+            Value::String(text) => Size { text: text_bytes(text), heap: allocated(text.len()) },
             single => Size { text: text_bytes(single), heap: 0 },
         }
+    }
+
+    fn of_room(count: usize, room: Room) -> Self {
+        Size { text: 0, heap: room(count) }
     }
 
     fn and(self, other: Size) -> Size {
@@ -166,13 +189,12 @@ impl Size {
 
     /// Of a member of an object, with its name, colon and comma.
     fn as_member(self, name: &str) -> Size {
-        let entry = size_of::<String>() + size_of::<Value>() + 8;
-        self.and(Size { text: text_bytes(name) + 2, heap: name.len() + entry })
+        self.and(Size { text: text_bytes(name) + 2, heap: allocated(name.len()) })
     }
 
     /// Of an element of an array, with its comma.
     fn as_element(self) -> Size {
-        self.and(Size { text: 1, heap: size_of::<Value>() * 4 / 3 })
+        self.and(Size { text: 1, heap: 0 })
     }
 
     fn more(&mut self, other: Size) {
@@ -182,5 +204,18 @@ impl Size {
     fn less(&mut self, other: Size) {
         self.text = self.text.saturating_sub(other.text);
         self.heap = self.heap.saturating_sub(other.heap);
+    }
+}
+
+/// Gives back the room for elements that were expected and did not come while a value was read, which may be as much again as all that
+/// came. The depth of the recursion is bounded by that of documents.
+pub fn trim(value: &mut Value) {
+    match value {
+        Value::Array(items) => {
+            items.shrink_to_fit();
+            items.iter_mut().for_each(trim);
+        }
+        Value::Object(members) => members.values_mut().for_each(trim),
+        _ => {}
     }
 }

@@ -1,5 +1,6 @@
 //! JSON as text: reading it within bounds, and how values are saved.
 
+use super::document::trim;
 use crate::domain::{Code, Error};
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -31,7 +32,7 @@ impl<'de> Deserialize<'de> for Json {
                 f.write_str("a JSON text")
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Json, E> {
-                serde_json::from_str(text).map(Json).map_err(E::custom)
+                trimmed(serde_json::from_str(text)).map(Json).map_err(E::custom)
             }
         }
         deserializer.deserialize_str(JsonVisitor)
@@ -44,7 +45,14 @@ pub fn read(what: &str, text: &[u8], depth_max: usize) -> Result<Value, Error> {
         let text = format!("{what} has more than {depth_max} levels (setting ltmc.json-depth-max)");
         return Err(Error::new(Code::Limit, text));
     }
-    serde_json::from_slice(text).map_err(|error| Error::usage(format!("{what} is not valid JSON: {error}")))
+    trimmed(serde_json::from_slice(text)).map_err(|error| Error::usage(format!("{what} is not valid JSON: {error}")))
+}
+
+fn trimmed(read: serde_json::Result<Value>) -> serde_json::Result<Value> {
+    read.map(|mut value| {
+        trim(&mut value);
+        value
+    })
 }
 
 /// The compact text of a value. Room for `bytes` is made first.

@@ -281,10 +281,10 @@ pub fn breaking(lock: &Lock, owner: Option<&[u8]>) -> Vec<LockEvent> {
     broken.map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::Broken }).collect()
 }
 
-/// The events that give back every grant of these owners.
-pub fn released(lock: &Lock, owners: &BTreeSet<Bytes>) -> Vec<LockEvent> {
-    let held = lock.grants().iter().filter(|grant| owners.contains(&grant.owner));
-    held.map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::Released }).collect()
+/// The events that give back what these owners were granted up to the fence `until`, at most `max` of them.
+pub fn released(lock: &Lock, owners: &BTreeSet<Bytes>, until: Fence, max: usize) -> Vec<LockEvent> {
+    let held = lock.grants().iter().filter(|grant| grant.fence <= until && owners.contains(&grant.owner));
+    held.take(max).map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::Released }).collect()
 }
 
 /// The events that end what was tied to `connection`.

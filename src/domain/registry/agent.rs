@@ -288,7 +288,8 @@ impl Agent {
 
     /// Bytes allocated outside the struct itself, without what the indexes take.
     pub fn heap_bytes(&self) -> usize {
-        let claims: usize = self.claims.iter().map(|claim| claim.reference.heap_bytes()).sum();
+        // A reference stands in the registry's index, too.
+        let claims: usize = self.claims.iter().map(|claim| 2 * claim.reference.heap_bytes()).sum();
         let flaps = self.flaps.as_ref().map_or(0, |_| size_of::<Flaps>());
         let intervals = self.pulse.intervals.as_ref().map_or(0, |intervals| intervals.memory_bytes());
         // The id stands in the registry's map, too.

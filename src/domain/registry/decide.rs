@@ -229,15 +229,10 @@ pub fn release(
     Some(RegistryEvent::Released { fence, agent: agent.id.clone(), at, end })
 }
 
-/// All claims on which `reference` is written are given back.
-pub fn release_all(registry: &Registry, reference: &[u8], at: Millis) -> Vec<RegistryEvent> {
-    let of = |agent: &Agent| {
-        let claims = agent.claims.iter().filter(|claim| *claim.reference == *reference);
-        claims.map(|claim| (claim.fence, agent.id.clone())).collect::<Vec<_>>()
-    };
-    let end = ClaimEnd::TakenBack;
-    let claims = registry.agents().flat_map(of);
-    claims.map(|(fence, agent)| RegistryEvent::Released { fence, agent, at, end }).collect()
+/// The events that give back the claims on which `reference` is written, up to the fence `until`, at most `max` of them.
+pub fn release_all(registry: &Registry, reference: &[u8], until: Fence, max: usize, at: Millis) -> Vec<RegistryEvent> {
+    let claims = registry.claims_with(reference, until).take(max);
+    claims.filter_map(|fence| take_back(registry, fence, at)).collect()
 }
 
 /// The client that waited for a claim was gone before it could be told of it.

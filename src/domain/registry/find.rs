@@ -9,7 +9,7 @@ use super::filter::Filter;
 use super::index::Order;
 use super::slots::{in_all, AnyOf, Slot, SlotSet};
 use super::time::View;
-use super::{Agent, Registry, Status};
+use super::{Agent, Health, Registry, Status};
 use crate::domain::random::next_below;
 use crate::domain::Bytes;
 use smallvec::{smallvec, SmallVec};
@@ -44,8 +44,7 @@ pub fn find(registry: &Registry, view: &View, filter: &Filter, sort: Sort, limit
         Sort::Load => registry.index().by_load(),
         Sort::Latency => registry.index().by_latency(),
     };
-    // A walk passes at worst everybody, so it is worth it only if candidates are not rare.
-    if candidates.len() <= FEW.max(registry.count() / 64) || limit >= candidates.len() / 2 {
+    if is_few(registry, &candidates) || limit >= candidates.len() / 2 {
         let all = candidates.iter().filter(|slot| admitted(*slot));
         if limit == 1 {
             return all.min_by_key(|slot| (measure(registry, sort, *slot), *slot)).into_iter().collect();
@@ -58,8 +57,9 @@ pub fn find(registry: &Registry, view: &View, filter: &Filter, sort: Sort, limit
     walk(order, &candidates, admitted, limit)
 }
 
-/// The agent that fits with the most of worth (as given, 0 to 1000) and rest (1000 less its load); of several the one whose id comes
-/// first. `None` if nobody fits.
+/// The agent that fits with the most of worth (as given, 0 to 1000) and rest (1000 less its load, which is at least the share of its
+/// capacity that is claimed); one that is degraded comes behind all that are well, and of several the one whose id comes first is it.
+/// `None` if nobody fits.
 ///
 /// Looks at those who are worth something and at the least loaded of all others: nobody else could be better.
 pub fn find_worthiest(
@@ -70,12 +70,40 @@ pub fn find_worthiest(
 ) -> Option<Bytes> {
     let score = |agent: &Agent| {
         let worth = worth.get(&agent.id).copied().unwrap_or(0);
-        worth + 1000 - u64::from(agent.effective_load().min(1000))
+        (agent.health == Health::Ok, worth + 1000 - u64::from(agent.effective_load().min(1000)))
     };
     let worthy = worth.keys().filter_map(|id| registry.agent(id)).filter(|agent| filter.fits(view, registry, agent));
-    let idlest = find(registry, view, filter, Sort::Load, 1, 0).into_iter().filter_map(|slot| registry.at(slot));
+    let idlest = idlest(registry, view, filter);
     let order = |one: &&Agent, other: &&Agent| score(one).cmp(&score(other)).then_with(|| other.id.cmp(&one.id));
     worthy.chain(idlest).max_by(order).map(|best| best.id.clone())
+}
+
+/// The least loaded agent that fits, those that are degraded behind the others; of several the one whose id comes first. In what slots
+/// agents stand differs from node to node, their ids do not.
+fn idlest<'a>(registry: &'a Registry, view: &View, filter: &Filter) -> Option<&'a Agent> {
+    let candidates = candidates(registry, view, filter);
+    let admitted = |slot: Slot| registry.at(slot).filter(|agent| filter.admits(view, registry, agent));
+    if is_few(registry, &candidates) {
+        let all = candidates.iter().filter_map(|slot| Some((measure(registry, Sort::Load, slot), admitted(slot)?)));
+        return all.min_by_key(|(load, agent)| (*load, &agent.id)).map(|(_, agent)| agent);
+    }
+    let mut first: Option<&Agent> = None;
+    for level in registry.index().by_load().values() {
+        level.visit_common(&candidates, |slot| {
+            first = first.into_iter().chain(admitted(slot)).min_by_key(|agent| &agent.id);
+            true
+        });
+        if first.is_some() {
+            break;
+        }
+    }
+    first
+}
+
+/// Whether all candidates are looked at instead of walking along an order: a walk passes at worst everybody, so it is worth it only if
+/// candidates are not rare.
+fn is_few(registry: &Registry, candidates: &SlotSet) -> bool {
+    candidates.len() <= FEW.max(registry.count() / 64)
 }
 
 /// Whether the indexes offer the agent in `slot` to who asks for this.

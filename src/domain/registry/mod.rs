@@ -21,6 +21,7 @@
 
 pub mod agent;
 pub mod capability;
+mod claims;
 pub mod damping;
 pub mod decide;
 pub mod detector;
@@ -99,6 +100,8 @@ pub struct Registry {
     index: Index,
     claims: BTreeMap<Fence, Slot>,
     claim_ends: BTreeSet<(Millis, Fence)>,
+    /// The claims on which something is written, by that.
+    by_reference: BTreeSet<(Bytes, Fence)>,
     /// When the primary has to look at an agent, at the latest. May be too early: heartbeats move it only when it comes.
     alarms: BTreeSet<(Millis, Slot)>,
     alarm_of: Vec<Millis>,
@@ -127,18 +130,6 @@ impl Registry {
     /// The agent in a slot.
     pub fn at(&self, slot: Slot) -> Option<&Agent> {
         self.agents.get(slot as usize)?.as_deref()
-    }
-
-    /// The agent that a claim is on, and the claim.
-    pub fn claim(&self, fence: Fence) -> Option<(&Agent, &Claim)> {
-        let agent = self.at(*self.claims.get(&fence)?)?;
-        let at = agent.claims.binary_search_by_key(&fence, |claim| claim.fence).ok()?;
-        Some((agent, &agent.claims[at]))
-    }
-
-    /// How many claims there are.
-    pub fn claims(&self) -> usize {
-        self.claims.len()
     }
 
     /// Whether it has no room for one more registration.
@@ -257,8 +248,7 @@ impl Registry {
         self.last_fence = self.last_fence.max(agent.epoch);
         for claim in &agent.claims {
             self.last_fence = self.last_fence.max(claim.fence);
-            self.claims.insert(claim.fence, slot);
-            self.claim_ends.insert((claim.ends_at, claim.fence));
+            self.index_claim(slot, claim);
         }
         self.agents[slot as usize] = Some(agent);
         self.settle(slot);
@@ -338,50 +328,6 @@ impl Registry {
         if let Some((slot, agent)) = self.slot(id).and_then(|slot| Some((slot, self.at(slot)?))) {
             self.set_alarm(slot, time::alarm(agent));
         }
-    }
-
-    fn claimed(&mut self, fence: Fence, id: &[u8], claim: Claim) {
-        let Some(slot) = self.slot(id) else { return };
-        if self.claims.contains_key(&fence) {
-            return;
-        }
-        self.last_fence = self.last_fence.max(fence);
-        self.claims.insert(fence, slot);
-        self.claim_ends.insert((claim.ends_at, fence));
-        self.totals.claimed += 1;
-        self.edit(id, |agent| {
-            let at = agent.claims.partition_point(|known| known.fence < fence);
-            agent.claims.insert(at, claim);
-        });
-    }
-
-    fn released(&mut self, fence: Fence, end: ClaimEnd) {
-        let Some(slot) = self.claims.remove(&fence) else { return };
-        let Some(id) = self.at(slot).map(|agent| agent.id.clone()) else { return };
-        let mut ends_at = 0;
-        self.edit(&id, |agent| {
-            if let Ok(at) = agent.claims.binary_search_by_key(&fence, |claim| claim.fence) {
-                ends_at = agent.claims.remove(at).ends_at;
-            }
-            if agent.claims.is_empty() {
-                agent.claims = Vec::new();
-            }
-            match end {
-                ClaimEnd::Released { is_ok, duration_us } => agent.record.add(is_ok, duration_us),
-                ClaimEnd::Expired | ClaimEnd::TakenBack => {}
-            }
-        });
-        self.claim_ends.remove(&(ends_at, fence));
-    }
-
-    fn drop_claims(&mut self, slot: Slot) {
-        let Some(agent) = self.agents[slot as usize].as_deref_mut() else { return };
-        self.agent_bytes -= agent.heap_bytes();
-        for claim in std::mem::take(&mut agent.claims) {
-            self.claims.remove(&claim.fence);
-            self.claim_ends.remove(&(claim.ends_at, claim.fence));
-        }
-        self.agent_bytes += agent.heap_bytes();
     }
 
     fn died(&mut self, id: &[u8], since: Millis, remove_at: Millis) {

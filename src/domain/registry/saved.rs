@@ -118,10 +118,11 @@ fn rule(holds: bool, text: &str) -> Result<(), Invariant> {
 
 /// Whether all invariants hold.
 pub fn check(registry: &Registry) -> Result<(), Invariant> {
-    let mut claims = 0;
+    let (mut claims, mut references) = (0, 0);
     for agent in registry.agents() {
         check_agent(registry, agent)?;
         claims += agent.claims.len();
+        references += agent.claims.iter().filter(|claim| !claim.reference.is_empty()).count();
     }
     rule(registry.agents().count() == registry.count(), "the ids differ from the agents")?;
     rule(
@@ -130,6 +131,7 @@ pub fn check(registry: &Registry) -> Result<(), Invariant> {
     )?;
     rule(claims == registry.claims.len(), "the claims differ from those of the agents")?;
     rule(claims == registry.claim_ends.len(), "the ends of claims differ from the claims")?;
+    rule(references == registry.by_reference.len(), "the references differ from those of the claims")?;
     rule(registry.alarms.len() == registry.count(), "an agent has no alarm")?;
     rule(registry.agent_bytes == counted_bytes(registry), "the counted bytes differ from the agents")?;
     rule(registry.index == index_of(registry), "the indexes differ from the agents")?;
@@ -174,6 +176,8 @@ fn check_agent(registry: &Registry, agent: &Agent) -> Result<(), Invariant> {
         check_fence(claim.fence).is_ok()
             && registry.claims.get(&claim.fence).copied() == slot
             && registry.claim_ends.contains(&(claim.ends_at, claim.fence))
+            && (claim.reference.is_empty()
+                || registry.claims_with(&claim.reference, claim.fence).next_back() == Some(claim.fence))
             && is_time(claim.ends_at)
             && claim.reference.len() <= AGENT_TEXT_BYTES_MAX
     };
@@ -234,6 +238,7 @@ pub fn memory_bytes(registry: &Registry) -> usize {
         + registry.index.memory_bytes()
         + tree(registry.claims.len(), size_of::<(u64, Slot)>())
         + tree(registry.claim_ends.len(), size_of::<(Millis, u64)>())
+        + tree(registry.by_reference.len(), size_of::<(Bytes, u64)>())
         + tree(registry.alarms.len(), size_of::<(Millis, Slot)>())
         + registry.alarm_of.capacity() * size_of::<Millis>()
         + registry.free_slots.capacity() * size_of::<Slot>()

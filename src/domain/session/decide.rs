@@ -92,6 +92,7 @@ pub fn delete(
     if known.is_empty() {
         return Ok(None);
     }
+    decide::check_history(session)?;
     let count = known.len();
     let change = known.into_iter().map(|name| (Bytes::from(name), None)).collect();
     let version = session.version() + 1;

@@ -203,6 +203,7 @@ impl State for Fields {
         disowned: "session.disowned",
         status: "session.status",
         ended: "session.ended",
+        returned: "session.returned",
     };
 
     fn apply(&mut self, change: Change, _stamp: &Stamp) -> Before {

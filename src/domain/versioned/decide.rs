@@ -6,7 +6,7 @@ use super::history::{CheckpointId, Version};
 use super::{State, Status, Versioned};
 use crate::domain::id::printable;
 use crate::domain::limits::CHECKPOINTS_MAX;
-use crate::domain::{Bytes, Code, Error, Millis};
+use crate::domain::{Bytes, Code, Error, Fence, Millis};
 
 /// Errs if nothing can change any more.
 pub fn check_open<S: State>(value: &Versioned<S>) -> Result<(), Error> {
@@ -34,10 +34,10 @@ pub fn check_version<S: State>(
 
 /// Errs if no more can be remembered: pinned checkpoints need all the room that there is for the past.
 pub fn check_history<S: State>(value: &Versioned<S>) -> Result<(), Error> {
-    let (bytes, max) = (value.history().bytes(), value.history().keep().bytes_max);
-    if bytes as u64 <= max {
+    if !value.history().is_full() {
         return Ok(());
     }
+    let (bytes, max) = (value.history().bytes(), value.history().keep().bytes_max);
     let text = format!(
         "pinned checkpoints need {bytes} bytes of history, at most {max} are allowed (setting ltmc.history-bytes-max when the key was made)"
     );
@@ -50,14 +50,15 @@ pub fn checkpoint<S: State>(
     name: Bytes,
     is_pinned: bool,
     at: Millis,
-) -> Result<(VersionedEvent<S>, CheckpointId), Error> {
+) -> Result<VersionedEvent<S>, Error> {
     check_open(value)?;
+    check_history(value)?;
     if value.history().checkpoints().len() >= CHECKPOINTS_MAX {
         let text = format!("one more checkpoint would pass the limit of {CHECKPOINTS_MAX}; prune some");
         return Err(Error::new(Code::Limit, text));
     }
     let id = value.history().next_checkpoint();
-    Ok((VersionedEvent::Checkpointed { at, id, name, is_pinned }, id))
+    Ok(VersionedEvent::Checkpointed { at, id, name, is_pinned })
 }
 
 /// The checkpoint that is meant by a number or a name.
@@ -104,10 +105,11 @@ pub fn join<S: State>(
     Ok(is_new.then(|| VersionedEvent::Joined { at, agent: Bytes::from(agent), role }))
 }
 
-/// Somebody takes part no more. `None` if it does not.
+/// Somebody takes part no more. `None` if it does not, or if all is over.
 pub fn leave<S: State>(value: &Versioned<S>, agent: &[u8], at: Millis) -> Option<VersionedEvent<S>> {
     let agent = Bytes::from(agent);
-    value.participants().contains_key(&agent).then_some(VersionedEvent::Left { at, agent })
+    let takes_part = check_open(value).is_ok() && value.participants().contains_key(&agent);
+    takes_part.then_some(VersionedEvent::Left { at, agent })
 }
 
 /// Keys belong to it from now on: those that did not before.
@@ -129,12 +131,13 @@ pub fn own<S: State>(
     Ok(((count > 0).then_some(VersionedEvent::Owned { at, resources: new }), count))
 }
 
-/// Keys belong to it no more: those that did.
+/// Keys belong to it no more: those that did. Of one that has ended none do, even before they are given back.
 pub fn disown<S: State>(value: &Versioned<S>, resources: &[&[u8]], at: Millis) -> (Option<VersionedEvent<S>>, usize) {
     let mut gone: Vec<Bytes> = resources.iter().map(|name| Bytes::from(*name)).collect();
     gone.sort_unstable();
     gone.dedup();
-    gone.retain(|name| value.resources().contains(name));
+    let is_open = check_open(value).is_ok();
+    gone.retain(|name| is_open && value.resources().contains(name));
     let count = gone.len();
     ((count > 0).then_some(VersionedEvent::Disowned { at, resources: gone }), count)
 }
@@ -156,12 +159,26 @@ pub fn set_status<S: State>(
     Ok(Some(VersionedEvent::StatusChanged { at, status }))
 }
 
-/// It ends, and is gone after a while. `None` if it has ended already.
-pub fn end<S: State>(value: &Versioned<S>, grace_ms: Millis, at: Millis) -> Option<VersionedEvent<S>> {
+/// It ends, and is gone after a while. `None` if it has ended already. What belongs to it and was granted up to `fence` is to be given
+/// back then.
+pub fn end<S: State>(value: &Versioned<S>, grace_ms: Millis, fence: Fence, at: Millis) -> Option<VersionedEvent<S>> {
     if value.status() == Status::Terminated {
         return None;
     }
     // 0 is at once.
     let gone_at = if grace_ms == 0 { 0 } else { at.saturating_add(grace_ms) };
-    Some(VersionedEvent::Ended { at, gone_at })
+    if value.resources().is_empty() {
+        return Some(VersionedEvent::Ended { at, gone_at });
+    }
+    Some(VersionedEvent::Ending { at, gone_at, fence })
+}
+
+/// Errs if one that has ended under this name has still to give back what belonged to it: another cannot begin before.
+pub fn check_returned<S: State>(value: &Versioned<S>) -> Result<(), Error> {
+    if value.owes().is_none() {
+        return Ok(());
+    }
+    let text =
+        format!("it has ended and {} of its resources are still to be given back; try again", value.resources().len());
+    Err(Error::new(Code::BadState, text))
 }

@@ -2,7 +2,7 @@
 
 use super::history::{CheckpointId, Keep, Version};
 use super::life::Life;
-use super::{Names, State, Status};
+use super::{Names, Shared, State, Status};
 use crate::domain::watch::Story;
 use crate::domain::{Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
@@ -106,6 +106,22 @@ pub enum VersionedEvent<S: State> {
         /// Until when it can still be read; it is gone then.
         gone_at: Millis,
     },
+    /// It is over, and what belongs to it is given back from now on.
+    Ending {
+        /// When.
+        at: Millis,
+        /// Until when it can still be read; it is gone then, or when all is given back if that is later.
+        gone_at: Millis,
+        /// The newest fence then: what was granted later is not taken back.
+        fence: Fence,
+    },
+    /// Of what belonged to it, this is given back.
+    Returned {
+        /// When.
+        at: Millis,
+        /// Which keys.
+        resources: Vec<Bytes>,
+    },
 }
 
 /// How a value begins.
@@ -117,7 +133,7 @@ pub struct Created<S: State> {
     /// Whose it is; empty if nobody was named.
     pub owner: Bytes,
     /// What it begins with.
-    pub state: S,
+    pub state: Shared<S>,
     /// The number of its first version.
     pub version: Version,
     /// JSON; empty if there is none.
@@ -147,15 +163,27 @@ impl<S: State> VersionedEvent<S> {
             | VersionedEvent::Disowned { at, .. }
             | VersionedEvent::Touched { at, .. }
             | VersionedEvent::StatusChanged { at, .. }
-            | VersionedEvent::Ended { at, .. } => *at,
+            | VersionedEvent::Ended { at, .. }
+            | VersionedEvent::Ending { at, .. }
+            | VersionedEvent::Returned { at, .. } => *at,
+        }
+    }
+
+    /// The number of the version or checkpoint that it makes; 0 if it makes none.
+    pub fn number(&self) -> u64 {
+        match self {
+            VersionedEvent::Created(created) => created.version,
+            VersionedEvent::Changed { version, .. } | VersionedEvent::Restored { version, .. } => *version,
+            VersionedEvent::Checkpointed { id, .. } => *id,
+            _ => 0,
         }
     }
 }
 
 impl<S: State> Event for VersionedEvent<S> {
     fn name(&self) -> Option<&'static str> {
-        let Names { created, changed, restored, checkpointed, pruned, joined, left, owned, disowned, status, ended } =
-            S::NAMES;
+        let Names { created, changed, restored, checkpointed, pruned, joined, left, .. } = S::NAMES;
+        let Names { owned, disowned, status, ended, returned, .. } = S::NAMES;
         Some(match self {
             VersionedEvent::Created(_) => created,
             VersionedEvent::Changed { .. } => changed,
@@ -167,14 +195,18 @@ impl<S: State> Event for VersionedEvent<S> {
             VersionedEvent::Owned { .. } => owned,
             VersionedEvent::Disowned { .. } => disowned,
             VersionedEvent::StatusChanged { .. } => status,
-            VersionedEvent::Ended { .. } => ended,
+            VersionedEvent::Ended { .. } | VersionedEvent::Ending { .. } => ended,
+            VersionedEvent::Returned { .. } => returned,
             // Whoever watches wants to know what changes, not that somebody looked.
             VersionedEvent::Touched { .. } => return None,
         })
     }
 
     fn fence(&self) -> Option<Fence> {
-        None
+        match self {
+            VersionedEvent::Ending { fence, .. } => Some(*fence),
+            _ => None,
+        }
     }
 
     fn connection(&self) -> Option<Connection> {
@@ -213,11 +245,13 @@ impl<S: State> Event for VersionedEvent<S> {
                 named("role", role);
             }
             VersionedEvent::Left { agent, .. } => named("agent", agent),
-            VersionedEvent::Owned { resources, .. } | VersionedEvent::Disowned { resources, .. } => {
-                story.texts("resources", resources);
-            }
+            VersionedEvent::Owned { resources, .. }
+            | VersionedEvent::Disowned { resources, .. }
+            | VersionedEvent::Returned { resources, .. } => story.texts("resources", resources),
             VersionedEvent::StatusChanged { status, .. } => story.word("status", status.word()),
-            VersionedEvent::Ended { gone_at, .. } => story.number("gone_at_ms", *gone_at),
+            VersionedEvent::Ended { gone_at, .. } | VersionedEvent::Ending { gone_at, .. } => {
+                story.number("gone_at_ms", *gone_at);
+            }
             VersionedEvent::Touched { .. } => {}
         }
     }

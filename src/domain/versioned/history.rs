@@ -91,10 +91,19 @@ struct Saved<U> {
 impl<U: Undo> From<Saved<U>> for History<U> {
     fn from(saved: Saved<U>) -> Self {
         let Saved { version, keep, old, recent, checkpoints, last_checkpoint } = saved;
-        let bytes = old.iter().chain(&recent).map(Step::bytes).sum();
         let mut marks = BTreeMap::new();
         checkpoints.values().for_each(|checkpoint| *marks.entry(checkpoint.version).or_default() += 1);
-        Self { version, keep, old, recent, checkpoints, last_checkpoint, marks, bytes }
+        let mut history = Self { version, keep, old, recent, checkpoints, last_checkpoint, marks, bytes: 0 };
+        history.bytes = history.counted_bytes();
+        history
+    }
+}
+
+impl Checkpoint {
+    /// Bytes that it takes in the history.
+    fn bytes(&self) -> usize {
+        // A B-tree's nodes are about three quarters full.
+        (size_of::<(CheckpointId, Self)>() + size_of::<(Version, u32)>()) * 4 / 3 + self.name.heap_bytes()
     }
 }
 
@@ -131,9 +140,19 @@ impl<U: Undo> History<U> {
         self.recent.len()
     }
 
-    /// Bytes of all that is needed to get back.
+    /// Bytes of all that is needed to get back, the checkpoints themselves included.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether no more can be remembered: there are more bytes than are kept, and nothing that may go.
+    pub fn is_full(&self) -> bool {
+        self.bytes as u64 > self.keep.bytes_max && self.checkpoints.values().all(|checkpoint| checkpoint.is_pinned)
+    }
+
+    fn counted_bytes(&self) -> usize {
+        let steps: usize = self.old.iter().chain(&self.recent).map(Step::bytes).sum();
+        steps + self.checkpoints.values().map(Checkpoint::bytes).sum::<usize>()
     }
 
     /// The checkpoints, the oldest first.
@@ -181,11 +200,11 @@ impl<U: Undo> History<U> {
         self.bytes += step.bytes();
         self.recent.push_back(step);
         self.version += 1;
-        self.forget();
+        self.forget(CheckpointId::MAX);
     }
 
-    /// Lets go of what is more than has to be kept.
-    fn forget(&mut self) {
+    /// Lets go of what is more than has to be kept, but of no checkpoint from `spared` on.
+    fn forget(&mut self, spared: CheckpointId) {
         while self.recent.len() > self.keep.versions_max as usize {
             self.age();
         }
@@ -196,7 +215,8 @@ impl<U: Undo> History<U> {
                 self.age();
                 continue;
             }
-            let loose = self.checkpoints().filter(|(_, checkpoint)| !checkpoint.is_pinned).map(|(id, _)| id);
+            let older = self.checkpoints.range(..spared);
+            let loose = older.filter(|(_, checkpoint)| !checkpoint.is_pinned).map(|(id, _)| *id);
             let loose: Vec<CheckpointId> = loose.take(at_once).collect();
             if loose.is_empty() {
                 return;
@@ -231,12 +251,15 @@ impl<U: Undo> History<U> {
         }
     }
 
-    /// Makes a checkpoint of the current version.
+    /// Makes a checkpoint of the current version. If that is too much, others go for it.
     pub fn mark(&mut self, id: CheckpointId, name: &Bytes, at: Millis, is_pinned: bool) {
         let checkpoint = Checkpoint { version: self.version, name: name.clone(), at, is_pinned };
         self.last_checkpoint = self.last_checkpoint.max(id);
-        if self.checkpoints.insert(id, checkpoint).is_none() {
+        if !self.checkpoints.contains_key(&id) {
+            self.bytes += checkpoint.bytes();
+            self.checkpoints.insert(id, checkpoint);
             *self.marks.entry(self.version).or_default() += 1;
+            self.forget(id);
         }
     }
 
@@ -245,6 +268,7 @@ impl<U: Undo> History<U> {
         const FEW: usize = 16;
         for id in ids {
             let Some(checkpoint) = self.checkpoints.remove(id) else { continue };
+            self.bytes -= checkpoint.bytes();
             let Some(count) = self.marks.get_mut(&checkpoint.version) else { continue };
             *count -= 1;
             if *count == 0 {
@@ -289,9 +313,7 @@ impl<U: Undo> History<U> {
 
     /// Bytes allocated outside the struct itself.
     pub fn heap_bytes(&self) -> usize {
-        let names: usize = self.checkpoints.values().map(|checkpoint| checkpoint.name.heap_bytes()).sum();
-        let marks = self.marks.len() * size_of::<(Version, u32)>() * 4 / 3;
-        self.bytes + names + marks + self.checkpoints.len() * size_of::<(CheckpointId, Checkpoint)>() * 4 / 3
+        self.bytes
     }
 
     /// Whether all invariants hold for a state that is now `state`: every way back can be gone.
@@ -306,8 +328,7 @@ impl<U: Undo> History<U> {
         let is_there = |checkpoint: &Checkpoint| versions.binary_search(&checkpoint.version).is_ok();
         rule(self.checkpoints.values().all(is_there), "a checkpoint has no version")?;
         rule(self.old.iter().all(|step| self.marks.contains_key(&step.to)), "an old version has no checkpoint")?;
-        let counted: usize = self.old.iter().chain(&self.recent).map(Step::bytes).sum();
-        rule(counted == self.bytes, "the counted bytes differ from the history")?;
+        rule(self.counted_bytes() == self.bytes, "the counted bytes differ from the history")?;
         let mut past = state.clone();
         let all_fit = self.recent.iter().rev().chain(self.old.iter().rev()).all(|step| past.undo(&step.undo).is_some());
         rule(all_fit, "a version cannot be got back to")

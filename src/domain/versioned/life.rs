@@ -1,6 +1,6 @@
 //! How long a key lives, and who takes part in it.
 
-use crate::domain::{Bytes, Millis};
+use crate::domain::{Bytes, Fence, Millis};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -41,6 +41,15 @@ impl Life {
         self.ttl_ms = ttl_ms.or(self.ttl_ms);
         self.ends_at = self.ttl_ms.map(|ttl_ms| at.saturating_add(ttl_ms));
     }
+}
+
+/// How a life was over before its time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// When, unix ms.
+    pub at: Millis,
+    /// The newest fence then; 0 if nothing had to be given back.
+    pub fence: Fence,
 }
 
 /// One of those who take part.

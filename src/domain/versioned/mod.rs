@@ -11,7 +11,8 @@
 //!  ---------> active <-----------> suspended <-----> migrating      (see Status::next)
 //!               ^ |  a restart without notice
 //!        STATUS | +----------------> recovering
-//!               +------------------------+            Ended, from anywhere: terminated, and gone after a while
+//!               +------------------------+            Ended, from anywhere: terminated, and gone after a while. One to which
+//!                                                     keys belong is Ending first, until all of them are Returned.
 //! ```
 
 pub mod decide;
@@ -19,11 +20,13 @@ pub mod event;
 pub mod history;
 pub mod life;
 mod saved;
+pub mod shared;
 pub mod status;
 
 pub use event::{Created, VersionedEvent};
 pub use history::{CheckpointId, History, Keep, Undo, Version};
-pub use life::{Life, Participant, Participants};
+pub use life::{End, Life, Participant, Participants};
+pub use shared::Shared;
 pub use status::Status;
 
 use super::watch::Story;
@@ -104,6 +107,7 @@ pub struct Names {
     pub disowned: &'static str,
     pub status: &'static str,
     pub ended: &'static str,
+    pub returned: &'static str,
 }
 
 /// By whom and when a version was made.
@@ -121,7 +125,7 @@ pub struct Stamp<'a> {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "S: State")]
 pub struct Versioned<S: State> {
-    state: S,
+    state: Shared<S>,
     history: History<S::Undo>,
     status: Status,
     owner: Bytes,
@@ -133,6 +137,7 @@ pub struct Versioned<S: State> {
     changed_at: Millis,
     changed_by: Bytes,
     stays: bool,
+    end: End,
     /// Whether this process found it in a file after a stop without notice, and has not decided about that yet.
     #[serde(skip)]
     is_found: bool,
@@ -146,7 +151,12 @@ impl<S: State> Versioned<S> {
 
     /// The state, to try something on it that is taken back.
     pub fn state_mut(&mut self) -> &mut S {
-        &mut self.state
+        self.state.edit()
+    }
+
+    /// Whether both have one state in memory.
+    pub fn shares_state_with(&self, other: &Self) -> bool {
+        self.state.is_one_with(&other.state)
     }
 
     /// Its versions.
@@ -203,6 +213,11 @@ impl<S: State> Versioned<S> {
         }
     }
 
+    /// When it ended and what was granted until then, while not all is given back.
+    pub fn owes(&self) -> Option<&End> {
+        (self.status == Status::Terminated && !self.resources.is_empty()).then_some(&self.end)
+    }
+
     /// Whether it has yet to be decided that it is recovering.
     pub fn is_found(&self) -> bool {
         self.is_found
@@ -215,17 +230,26 @@ impl<S: State> Versioned<S> {
 
     /// The state as it was at `version`; `None` if that cannot be got back to.
     pub fn at_version(&self, version: Version) -> Option<S> {
-        let mut state = self.state.clone();
+        let mut state = S::clone(&self.state);
         for step in self.history.way_back(version)? {
             state.undo(&step.undo)?;
         }
         Some(state)
     }
 
+    /// The same to begin another key with. The current version is not copied.
+    fn begin_with(&self, version: Version) -> Option<Shared<S>> {
+        if version == self.version() {
+            return Some(self.state.clone());
+        }
+        let mut state = self.at_version(version)?;
+        state.forget_after(version);
+        Some(state.into())
+    }
+
     /// What another key begins with that is made of this one as it was at `version`.
     pub fn forked(&self, version: Version, at: Millis) -> Option<Created<S>> {
-        let (life, mut state) = (&self.life, self.at_version(version)?);
-        state.forget_after(version);
+        let (life, state) = (&self.life, self.begin_with(version)?);
         let max_life_ms = life.dies_at.map(|dies_at| dies_at.saturating_sub(self.created_at));
         Some(Created {
             at,
@@ -256,12 +280,11 @@ impl<S: State> Versioned<S> {
             stays: *stays,
             ..Self::default()
         };
-        self.state.rebuild();
     }
 
     fn change(&mut self, at: Millis, by: &Bytes, change: S::Change, ttl_ms: Option<Millis>) {
         let stamp = Stamp { version: self.version() + 1, at, by };
-        let undo = self.state.apply(change, &stamp);
+        let undo = self.state.edit().apply(change, &stamp);
         self.new_version(undo, at, by);
         match ttl_ms {
             Some(ttl_ms) => self.life.renew(at, Some(ttl_ms)),
@@ -277,16 +300,37 @@ impl<S: State> Versioned<S> {
     fn restore(&mut self, at: Millis, by: &Bytes, checkpoint: CheckpointId) {
         let Some(version) = self.history.checkpoint(checkpoint).map(|checkpoint| checkpoint.version) else { return };
         let Some(way) = self.history.way_back(version) else { return };
-        let mut undo = S::Undo::default();
+        let (mut undo, state) = (S::Undo::default(), self.state.edit());
         for step in &way {
-            if let Some(back) = self.state.undo(&step.undo) {
+            if let Some(back) = state.undo(&step.undo) {
                 undo.absorb(back);
             }
         }
         let undone: Vec<&S::Undo> = way.iter().map(|step| &step.undo).collect();
-        self.state.was_restored(&undone, &Stamp { version: self.history.version() + 1, at, by });
+        state.was_restored(&undone, &Stamp { version: self.history.version() + 1, at, by });
         self.new_version(undo, at, by);
         self.life.used(at);
+    }
+}
+
+impl<S: State> Versioned<S> {
+    fn disown(&mut self, resources: &[Bytes]) {
+        for resource in resources {
+            self.resources.remove(resource);
+        }
+    }
+
+    fn finish(&mut self, end: End, gone_at: Millis) {
+        (self.status, self.is_found, self.end) = (Status::Terminated, false, end);
+        self.life = Life { ends_at: Some(gone_at), ..Life::default() };
+        self.forget_people();
+    }
+
+    /// Those who took part are known until what they hold is given back.
+    fn forget_people(&mut self) {
+        if self.status == Status::Terminated && self.resources.is_empty() {
+            self.participants.clear();
+        }
     }
 }
 
@@ -298,6 +342,7 @@ impl<S: State> Entity for Versioned<S> {
     const TYPE_TAG: u8 = S::TYPE_TAG;
     const WATCH_EVENTS_MAX: usize = 4096;
     const RECOVERS: bool = S::RECOVERS;
+    const COPIES: bool = true;
 
     fn apply(&mut self, event: &VersionedEvent<S>) {
         match event {
@@ -308,32 +353,40 @@ impl<S: State> Entity for Versioned<S> {
                 self.history.mark(*id, name, *at, *is_pinned);
                 self.life.used(*at);
             }
-            VersionedEvent::Pruned { checkpoints, .. } => self.history.remove_checkpoints(checkpoints),
+            VersionedEvent::Pruned { at, checkpoints } => {
+                self.history.remove_checkpoints(checkpoints);
+                self.life.used(*at);
+            }
             VersionedEvent::Joined { at, agent, role } => {
                 let since = self.participants.get(agent).map_or(*at, |known| known.since);
                 self.participants.insert(agent.clone(), Participant { role: role.clone(), since });
                 self.life.used(*at);
             }
-            VersionedEvent::Left { agent, .. } => drop(self.participants.remove(agent)),
+            VersionedEvent::Left { at, agent } => {
+                self.participants.remove(agent);
+                self.life.used(*at);
+            }
             VersionedEvent::Owned { at, resources } => {
                 self.resources.extend(resources.iter().cloned());
                 self.life.used(*at);
             }
-            VersionedEvent::Disowned { resources, .. } => {
-                for resource in resources {
-                    self.resources.remove(resource);
-                }
+            VersionedEvent::Disowned { at, resources } => {
+                self.disown(resources);
+                self.life.used(*at);
             }
             VersionedEvent::Touched { at, ttl_ms } => self.life.renew(*at, *ttl_ms),
             VersionedEvent::StatusChanged { at, status } => {
                 (self.status, self.is_found) = (*status, false);
                 self.life.used(*at);
             }
-            VersionedEvent::Ended { gone_at, .. } => {
-                (self.status, self.is_found) = (Status::Terminated, false);
+            VersionedEvent::Ended { at, gone_at } => {
                 self.resources.clear();
-                self.participants.clear();
-                self.life = Life { ends_at: Some(*gone_at), ..Life::default() };
+                self.finish(End { at: *at, fence: 0 }, *gone_at);
+            }
+            VersionedEvent::Ending { at, gone_at, fence } => self.finish(End { at: *at, fence: *fence }, *gone_at),
+            VersionedEvent::Returned { resources, .. } => {
+                self.disown(resources);
+                self.forget_people();
             }
         }
     }
@@ -357,13 +410,14 @@ impl<S: State> Entity for Versioned<S> {
     }
 
     fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {
-        self.life.over_at().filter(|_| !self.resources.is_empty())
+        let over_at = || self.life.over_at().filter(|_| !self.resources.is_empty());
+        self.owes().map(|end| end.at).or_else(over_at)
     }
 
     fn is_empty(&self) -> bool {
         // The history begins with version 1: before that there is nothing.
         let has_begun = self.history.version() > 0;
-        let is_over = self.status == Status::Terminated && self.life.ends_at == Some(0);
+        let is_over = self.status == Status::Terminated && self.life.ends_at == Some(0) && self.resources.is_empty();
         // What has ended can be read for its time, whatever is left of it.
         let is_bare = !self.stays
             && self.status != Status::Terminated
@@ -375,7 +429,7 @@ impl<S: State> Entity for Versioned<S> {
     }
 
     fn last_fence(&self) -> Fence {
-        0
+        self.end.fence
     }
 
     fn connections(&self) -> Vec<Connection> {
@@ -418,7 +472,14 @@ impl<S: State> Entity for Versioned<S> {
         self.check()
     }
 
+    fn copied(&self) -> Self {
+        // An owner cannot be copied: what belongs to the one does not belong to the other. Whoever copies it wants it.
+        let mut copy = Self { resources: BTreeSet::new(), stays: true, ..self.clone() };
+        copy.forget_people();
+        copy
+    }
+
     fn rebuild(&mut self) {
-        self.state.rebuild();
+        self.state.edit().rebuild();
     }
 }

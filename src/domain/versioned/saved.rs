@@ -3,6 +3,7 @@
 use super::event::VersionedEvent;
 use super::life::Life;
 use super::{Created, State, Status, Versioned};
+use crate::domain::fence::FENCE_END;
 use crate::domain::limits::{
     CHECKPOINTS_MAX, DURATION_MS_MAX, ID_BYTES_MAX, NAME_BYTES_MAX, PARTICIPANTS_END, RESOURCES_END,
     VERSIONED_META_BYTES_MAX,
@@ -43,12 +44,13 @@ pub fn admit<S: State>(event: &VersionedEvent<S>) -> Result<(), Error> {
         VersionedEvent::Pruned { checkpoints, .. } => checkpoints.len() <= CHECKPOINTS_MAX,
         VersionedEvent::Joined { agent, role, .. } => is_agent(agent) && role.len() <= NAME_BYTES_MAX,
         VersionedEvent::Left { agent, .. } => is_agent(agent),
-        VersionedEvent::Owned { resources, .. } | VersionedEvent::Disowned { resources, .. } => {
-            are_resources(resources)
-        }
+        VersionedEvent::Owned { resources, .. }
+        | VersionedEvent::Disowned { resources, .. }
+        | VersionedEvent::Returned { resources, .. } => are_resources(resources),
         VersionedEvent::Touched { ttl_ms, .. } => is_ttl(*ttl_ms),
         VersionedEvent::StatusChanged { .. } => true,
         VersionedEvent::Ended { gone_at, .. } => is_time(*gone_at),
+        VersionedEvent::Ending { gone_at, fence, .. } => is_time(*gone_at) && *fence < FENCE_END,
     };
     if fits && is_time(event.at()) {
         return Ok(());
@@ -68,13 +70,14 @@ fn is_creation<S: State>(created: &Created<S>) -> bool {
 pub fn check<S: State>(value: &Versioned<S>) -> Result<(), Invariant> {
     let rule = |holds: bool, text: &str| if holds { Ok(()) } else { Err(Invariant(text.into())) };
     if value.history.version() == 0 {
-        return rule(value.state == S::default(), "it has a state and no version");
+        return rule(*value.state == S::default(), "it has a state and no version");
     }
     value.state.check()?;
-    value.history.check(&value.state)?;
+    value.history.check::<S>(&value.state)?;
     rule(is_life(&value.life), "its life is out of bounds")?;
     rule(value.participants.len() <= PARTICIPANTS_END, "it has too many participants")?;
     rule(value.resources.len() <= RESOURCES_END, "it owns too much")?;
-    let is_done = value.status != Status::Terminated || value.resources.is_empty();
+    rule(is_time(value.end.at) && value.end.fence < FENCE_END, "its end is out of bounds")?;
+    let is_done = value.status != Status::Terminated || value.resources.is_empty() || value.end.at > 0;
     rule(is_done, "it is over and owns something all the same")
 }

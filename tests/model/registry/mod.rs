@@ -10,6 +10,7 @@ mod found;
 mod incidents;
 mod naive;
 mod ops;
+mod routes;
 mod story;
 mod world;
 

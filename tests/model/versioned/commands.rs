@@ -134,7 +134,7 @@ impl World {
         }
         new.tell("created", at, json!({"by": new.owner, "version": new.version}));
         self.things.insert(key.into(), new);
-        self.happened(key, false);
+        self.happened(key);
     }
 
     fn create(&mut self, key: &str) {
@@ -174,6 +174,9 @@ impl World {
         let real = self.noted(&argv);
         if is_large && real.is_err() {
             return;
+        }
+        if self.owes(key) {
+            return Self::same(&real, &Self::refusal(Code::BadState));
         }
         if agents.len() > 4 {
             return Self::same(&real, &Self::refusal(Code::Limit));
@@ -225,6 +228,9 @@ impl World {
         if is_full || fields.len() > 12 {
             return Self::same(&real, &Self::refusal(Code::Limit));
         }
+        if self.owes(key) {
+            return Self::same(&real, &Self::refusal(Code::BadState));
+        }
         assert_eq!(real, Ok(Reply::number(current + 1)));
         let names: BTreeSet<String> =
             pairs.iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect();
@@ -248,9 +254,9 @@ impl World {
         told["by"] = json!(by);
         told["version"] = json!(thing.version);
         thing.tell("changed", at, told);
-        self.happened(key, true);
+        self.happened(key);
         if self.things.contains_key(key) {
-            self.adopt(key);
+            self.adopt(key, None);
         }
     }
 
@@ -258,6 +264,7 @@ impl World {
         let names: BTreeSet<String> = (0..=self.rng.below(3)).map(|_| self.rng.pick(&FIELDS).to_string()).collect();
         let mut argv = words(&["LTMC.SESSION.DEL", key]);
         argv.extend(names.iter().map(Self::word));
+        let is_full = self.live(key).is_some() && self.is_full(key);
         let real = self.noted(&argv);
         let Some(thing) = self.live(key) else { return assert_eq!(real, Ok(Reply::Integer(0))) };
         if thing.status == "terminated" {
@@ -266,6 +273,9 @@ impl World {
         let mut fields = thing.fields().clone();
         let gone: BTreeSet<String> =
             names.into_iter().filter(|name| fields.remove(name.as_bytes()).is_some()).collect();
+        if is_full && !gone.is_empty() {
+            return Self::same(&real, &Self::refusal(Code::Limit));
+        }
         assert_eq!(real, Ok(Reply::number(gone.len() as u64)));
         if !gone.is_empty() {
             self.change(key, State::Fields(fields), "", gone.clone(), json!({"deleted": gone}));
@@ -341,7 +351,10 @@ impl World {
         let has_tag = |thing: &Thing| tag.as_ref().is_none_or(|tag| thing.meta.contains(&format!("\"{tag}\"")));
         let things = sources.iter().map(|key| &self.things[key]).filter(|thing| has_tag(thing));
         let things: Vec<(Value, &Thing)> = things.map(|thing| (thing.as_source(), thing)).collect();
-        let doc = merged("", &things).unwrap_or(json!({}));
+        if things.is_empty() {
+            return Self::same(&real, &Self::refusal(Code::Err));
+        }
+        let doc = merged("", &things).expect("a source");
         let known = self.live(dest);
         if is_full || json::bytes(&doc) as u64 > self.doc_bytes_max || json::depth(&doc) > 40 {
             return Self::same(&real, &Self::refusal(Code::Limit));
@@ -360,10 +373,14 @@ impl World {
         let mut argv = vec![Self::word(self.verb(key, "CHECKPOINT", "CHECKPOINT")), Self::word(key)];
         argv.extend(option("NAME", &name));
         argv.extend(words(if pinned { &["PIN"] } else { &[] }));
+        let is_full = self.live(key).is_some() && self.is_full(key);
         let real = self.noted(&argv);
         let Some(thing) = self.live(key) else { return Self::same(&real, &Self::missing(key)) };
         if thing.status == "terminated" {
             return Self::same(&real, &Self::refusal(Code::BadState));
+        }
+        if is_full {
+            return Self::same(&real, &Self::refusal(Code::Limit));
         }
         let thing = self.thing(key);
         thing.last_checkpoint += 1;
@@ -371,7 +388,8 @@ impl World {
         assert_eq!(real, Ok(Reply::number(id)));
         thing.tell("checkpointed", at, json!({"name": name, "checkpoint": id}));
         thing.checkpoints.insert(id, Checkpoint { version: thing.version, name, at, pinned });
-        self.happened(key, true);
+        self.happened(key);
+        self.adopt(key, Some(id));
     }
 
     fn some_checkpoint(&mut self, key: &str) -> String {
@@ -407,9 +425,9 @@ impl World {
         let thing = self.thing(key);
         thing.new_version(state, at, "", places);
         thing.tell("restored", at, json!({"version": thing.version, "checkpoint": id}));
-        self.happened(key, true);
+        self.happened(key);
         if self.things.contains_key(key) {
-            self.adopt(key);
+            self.adopt(key, None);
         }
     }
 
@@ -431,6 +449,9 @@ impl World {
                 None => return Self::same(&real, &Self::refusal(Code::Err)),
             },
         };
+        if self.owes(&dst) {
+            return Self::same(&real, &Self::refusal(Code::BadState));
+        }
         if self.live(&dst).is_some_and(|thing| thing.status != "terminated") {
             return Self::same(&real, &Self::refusal(Code::Conflict));
         }
@@ -465,7 +486,7 @@ impl World {
             let thing = self.thing(key);
             gone.iter().for_each(|id| drop(thing.checkpoints.remove(id)));
             thing.tell("pruned", at, json!({"checkpoints": gone}));
-            self.happened(key, false);
+            self.happened(key);
         }
     }
 }

@@ -12,7 +12,7 @@ mod naive;
 mod people;
 mod reads;
 mod relevance;
-mod world;
+pub mod world;
 
 const STEPS_PER_SCHEDULE: u64 = 300;
 

@@ -52,7 +52,7 @@ impl World {
         let thing = self.thing(key);
         thing.tell("joined", at, json!({"agent": agent, "role": role}));
         thing.participants.insert(agent, (role, known.map_or(at, |known| known.1)));
-        self.happened(key, true);
+        self.happened(key);
     }
 
     pub fn leave(&mut self, key: &str) {
@@ -66,7 +66,7 @@ impl World {
         same(real, Ok(Reply::Integer(was.into())));
         if was {
             self.thing(key).tell("left", at, json!({"agent": agent}));
-            self.happened(key, false);
+            self.happened(key);
         }
     }
 
@@ -112,7 +112,7 @@ impl World {
         let thing = self.thing(key);
         thing.status = word;
         thing.tell("status", at, json!({"status": word}));
-        self.happened(key, true);
+        self.happened(key);
     }
 
     pub fn own(&mut self, key: &str) {
@@ -150,7 +150,7 @@ impl World {
             }
         }
         thing.tell(if owns { "owned" } else { "disowned" }, at, json!({"resources": changed}));
-        self.happened(key, owns);
+        self.happened(key);
     }
 
     pub fn end_command(&mut self, key: &str) {

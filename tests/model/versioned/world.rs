@@ -36,6 +36,10 @@ pub struct World {
     /// `history-versions-max` and `history-bytes-max`.
     pub keep: (u64, u64),
     pub grace: u64,
+    /// `sweep-batch-max`.
+    pub batch: u64,
+    /// How many requests had an id.
+    requests: u64,
     pub doc_bytes_max: u64,
     pub nulls: bool,
     /// Waiters that have to be answered, and those that were.
@@ -73,6 +77,8 @@ impl World {
             history: History::default(),
             keep: (3 + rng.below(18), bytes_max),
             grace: *rng.pick(&[0, 1000, 60_000]),
+            batch: *rng.pick(&[1, 2, 1000]),
+            requests: 0,
             doc_bytes_max: *rng.pick(&[1 << 20, 1 << 20, 1500]),
             nulls: rng.percent(30),
             due: BTreeSet::new(),
@@ -109,6 +115,7 @@ impl World {
             (Setting::HistoryVersionsMax, self.keep.0),
             (Setting::HistoryBytesMax, self.keep.1),
             (Setting::SessionEndGraceMs, self.grace),
+            (Setting::SweepBatchMax, self.batch),
             (Setting::ContextBytesMax, self.doc_bytes_max),
             (Setting::JsonDepthMax, 40),
             (Setting::SessionFieldsMax, 12),
@@ -199,8 +206,25 @@ impl World {
         self.run(&line.split(' ').map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>())
     }
 
-    /// Runs a command and notes it.
+    /// Runs a command and notes it; some that can be doubled are sent twice with one id, which has to be as if they were sent once.
     pub fn noted(&mut self, words: &[Vec<u8>]) -> Answer {
+        const RETRIED: [&str; 8] = ["CREATE", "UPDATE", "SET", "GENERATE", "CHECKPOINT", "ROLLBACK", "RESTORE", "FORK"];
+        let name = String::from_utf8_lossy(&words[0]).into_owned();
+        let may_retry = name.rsplit('.').next().is_some_and(|verb| RETRIED.contains(&verb));
+        if !may_retry || self.rng.percent(70) {
+            return self.noted_once(words);
+        }
+        self.requests += 1;
+        let id = format!("r{}", self.requests).into_bytes();
+        let words = [words, &[b"reqid".to_vec(), id]].concat();
+        let answer = self.noted_once(&words);
+        if answer.is_ok() {
+            assert_eq!(self.noted_once(&words), answer, "a retry");
+        }
+        answer
+    }
+
+    fn noted_once(&mut self, words: &[Vec<u8>]) -> Answer {
         let answer = self.run(words);
         let line: Vec<_> = words.iter().map(|word| String::from_utf8_lossy(word)).collect();
         let text: String = format!("{answer:?}").chars().take(300).collect();
@@ -256,7 +280,7 @@ impl World {
 
     /// A thing ends: it is gone at once or after a while.
     pub fn end(&mut self, key: &str, grace: u64) {
-        let at = self.now();
+        let (at, batch) = (self.now(), self.batch as usize);
         let thing = self.things[key].clone();
         self.free(key, &thing);
         if grace == 0 {
@@ -265,26 +289,54 @@ impl World {
         }
         let thing = self.thing(key);
         thing.tell("ended", at, serde_json::json!({"gone_at_ms": at + grace}));
+        let resources: Vec<String> = thing.resources.iter().cloned().collect();
+        for returned in resources.chunks(batch) {
+            thing.tell("returned", at, serde_json::json!({"resources": returned}));
+        }
         thing.status = "terminated";
         thing.resources.clear();
         thing.participants.clear();
         thing.life = super::naive::Life { ends: Some(at + grace), ..Default::default() };
     }
 
-    /// Something happened to a thing: it may be gone by that.
-    pub fn happened(&mut self, key: &str, used: bool) {
+    /// Whether what is over owns so much that not all of it is given back by the command that finds that.
+    pub fn owes(&self, key: &str) -> bool {
+        let over = self.things.get(key).filter(|thing| thing.is_over(self.now()));
+        over.is_some_and(|thing| thing.resources.len() as u64 > self.batch)
+    }
+
+    /// COPY of a live thing, over whatever there is.
+    pub fn copy(&mut self, src: &str) {
+        let dst = format!("{}{}", &src[..1], self.rng.below(3));
+        if src == dst || self.live(src).is_none() {
+            return;
+        }
+        self.delete(&dst);
+        self.history.note(format!("COPY {src} {dst}"));
+        let revision = match is_session(src) {
+            true => copy_value::<Session>(&mut self.host, src, &dst),
+            false => copy_value::<Context>(&mut self.host, src, &dst),
+        };
+        self.node.key_changed(id_of(&dst));
+        let mut copy = self.things[src].clone();
+        copy.resources.clear();
+        (copy.stays, copy.revision) = (true, Some(revision));
+        self.things.insert(dst, copy);
+    }
+
+    /// Something was written to a thing: it may be gone by that.
+    pub fn happened(&mut self, key: &str) {
         let at = self.now();
         let thing = self.thing(key);
-        if used {
-            thing.used(at);
-        }
+        thing.used(at);
         if thing.is_bare() {
             self.things.remove(key);
         }
     }
 
     /// History takes more bytes than it may: as many versions and checkpoints as have to go are the module's choice, within its rules.
-    pub fn adopt(&mut self, key: &str) {
+    /// Of checkpoints it spares `made`, which was just made.
+    pub fn adopt(&mut self, key: &str, made: Option<u64>) {
         let (recent, bytes, ids) = match is_session(key) {
             true => past(self.host.peek::<Session>(&id_of(key)).expect("a session")),
             false => past(self.host.peek::<Context>(&id_of(key)).expect("a context")),
@@ -302,7 +354,7 @@ impl World {
         let mut loose = thing.checkpoints.iter().filter(|(_, one)| !one.pinned).map(|(id, _)| *id);
         let first = loose.next();
         assert!(lost.iter().all(|(id, _)| first.is_none_or(|first| *id < first)), "not the oldest: {lost:?}");
-        assert!(bytes <= thing.bytes_max || (recent <= 1 && first.is_none()), "{bytes} bytes of history");
+        assert!(bytes <= thing.bytes_max || (recent <= 1 && first.is_none_or(|id| made == Some(id))), "{bytes} bytes");
         assert!(from >= thing.version.saturating_sub(1) || bytes <= thing.bytes_max);
         thing.recent_from = from;
     }
@@ -313,7 +365,8 @@ impl World {
             true => self.host.peek::<Session>(&id_of(key)).map(|stored| past(stored).1),
             false => self.host.peek::<Context>(&id_of(key)).map(|stored| past(stored).1),
         };
-        bytes.is_some_and(|bytes| bytes > self.things[key].bytes_max)
+        let thing = &self.things[key];
+        bytes.is_some_and(|bytes| bytes > thing.bytes_max) && thing.checkpoints.values().all(|one| one.pinned)
     }
 
     /// The process stops, in order or not, and starts anew.
@@ -412,7 +465,11 @@ impl World {
                 let key = self.key();
                 self.delete(&key);
             }
-            12..=27 => self.read(),
+            12 => {
+                let key = self.key();
+                self.copy(&key);
+            }
+            13..=28 => self.read(),
             _ => self.command(),
         }
         self.absorb();
@@ -447,6 +504,16 @@ fn past<S: ltmc::domain::versioned::State>(
     let history = stored.state.history();
     let ids = history.checkpoints().map(|(id, _)| id).collect();
     (history.recent_versions() as u64, history.bytes() as u64, ids)
+}
+
+/// What COPY does here and on the replica; the revision that the copy goes on from.
+fn copy_value<E: Entity>(host: &mut MemoryHost, src: &str, dst: &str) -> u64 {
+    let of = |stored: Option<&Stored<E>>| stored.expect("a value").copied();
+    let (here, there) = (of(host.peek(&id_of(src))), of(host.copied(&id_of(src))));
+    let (revision, end) = (here.revision, here.state.expires_at());
+    host.restore(&id_of(dst), here, there);
+    host.keys.get_mut(&id_of(dst)).expect("just put there").1 = end;
+    revision
 }
 
 fn reload<E: Entity>(node: &mut Node, host: &mut MemoryHost, key: &str) {

@@ -245,16 +245,21 @@ fn tags_choose_sources_and_a_budget_what_is_kept() {
         server.cmd(&["LTMC.CTX.CREATE", key, "META", &meta, "DOC", &whole]).int();
     }
     server.cmd(&["LTMC.SESSION.CREATE", "s", "STATE", "{\"s\":1}", "META", "{\"tags\":[\"y\",\"x\"]}"]).int();
-    for (more, names) in [
-        ("", vec!["a", "b", "c", "d", "s"]),
-        ("TAGS 1 x", vec!["a", "b", "s"]),
-        ("TAGS 2 y x", vec!["a", "s"]),
-        ("TAGS 1 none", vec![]),
-    ] {
+    for (more, names) in
+        [("", vec!["a", "b", "c", "d", "s"]), ("TAGS 1 x", vec!["a", "b", "s"]), ("TAGS 2 y x", vec!["a", "s"])]
+    {
         server.run(&format!("LTMC.CTX.GENERATE dest 5 a b c d s {more}")).int();
         let found: Vec<String> = doc(&server, "dest").as_object().expect("an object").keys().cloned().collect();
         assert_eq!(found, names, "{more}");
     }
+    let before = server.dataset();
+    for (line, text) in
+        [("dest 5 a b c d s TAGS 1 none", "no source has the TAGS 'none'"), ("new 1 d TAGS 2 x y", "'x', 'y'")]
+    {
+        let refused = server.run(&format!("LTMC.CTX.GENERATE {line}"));
+        assert!(refused.error_code() == "ERR" && refused.error().contains(text), "{refused:?}");
+    }
+    assert_same("what is generated from nothing", &before, &server.dataset());
     next_millisecond(&server);
     update(&server, "c", &format!("SET|/c|\"{text}\"")).int();
     for (budget, most) in [(2, 0), (40, 1), (75, 2), (1000, 5)] {
@@ -272,6 +277,11 @@ fn tags_choose_sources_and_a_budget_what_is_kept() {
 /// A context `c` and a registry `r` with agents of these names, capabilities and loads.
 fn team(server: &Server, agents: &[(&str, &str, &str)]) {
     create(server, "c", &json!({"a": 1, "b": 1}));
+    register(server, agents);
+}
+
+#[track_caller]
+fn register(server: &Server, agents: &[(&str, &str, &str)]) {
     for (agent, capability, load) in agents {
         server.run(&format!("LTMC.REGISTER r {agent} CAPS 1 {capability} TAGS 1 eu CAPACITY 4 PX 600000")).int();
         let beat = server.run(&format!("LTMC.HEARTBEAT r {agent} LOAD {load}"));
@@ -314,6 +324,36 @@ fn work_goes_to_whom_is_capable_rested_and_at_home() {
     assert_eq!(route("PATH /b CAPS 1 rust"), "-");
     assert_eq!(server.run("LTMC.CTX.ROUTE none r").error_code(), "NOCONTEXT");
     assert_eq!(server.run("LTMC.CTX.ROUTE c lonely").error_code(), "WRONGTYPE");
+}
+
+#[test]
+fn of_equals_the_first_id_is_chosen_wherever_it_stands_and_who_is_degraded_comes_last() {
+    let server = Server::start();
+    let replica = server.replica();
+    // The places of the registry are given anew: here z stands before b and a, after a reload the first who registered.
+    team(&server, &[("gone", "go", "0.2"), ("c", "go", "0.2"), ("b", "go", "0.2")]);
+    server.run("LTMC.DEREGISTER r gone").int();
+    register(&server, &[("z", "go", "0.2"), ("a", "go", "0.2")]);
+    let route = |server: &Server, more: &str| server.run(&format!("LTMC.CTX.ROUTE c r {more}")).text().to_string();
+    let all = |expected: &str, more: &str| {
+        replica.wait_synced(&server);
+        assert_eq!((route(&server, more), route(&replica, more)), (expected.into(), expected.into()), "{more}");
+        server.debug_reload();
+        assert_eq!(route(&server, more), expected, "{more} after a reload");
+    };
+    all("a", "");
+    all("b", "EXCLUDE 1 a");
+    // Half of its capacity is claimed, which is as good as half a load.
+    (0..2).for_each(|_| drop(server.run("LTMC.AGENT.CLAIM r PX 600000 EXCLUDE 3 b c z").array().len()));
+    all("b", "");
+    server.run("LTMC.HEARTBEAT r b HEALTH DEGRADED");
+    all("c", "");
+    server.run("LTMC.CTX.UPDATE c b SET /a 2").int();
+    all("c", "PATH /a");
+    for agent in ["a", "c", "z"] {
+        server.run(&format!("LTMC.HEARTBEAT r {agent} HEALTH DEGRADED"));
+    }
+    all("b", "PATH /a");
 }
 
 #[test]

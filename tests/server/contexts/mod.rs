@@ -3,5 +3,6 @@
 mod bad_input;
 mod build;
 mod documents;
+mod memory;
 mod rebase;
 mod versions;

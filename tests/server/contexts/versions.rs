@@ -277,10 +277,9 @@ fn history_has_its_bytes_and_loose_checkpoints_go_before_pinned_ones() {
     }
     let mut refused = None;
     for n in 0..100 {
-        checkpoint(&server, "c", "PIN");
-        let reply = update(&server, "c", &text(n));
-        if reply.is_error() {
-            refused = Some(reply);
+        let replies = [server.run("LTMC.CTX.CHECKPOINT c PIN"), update(&server, "c", &text(n))];
+        refused = replies.into_iter().find(Reply::is_error);
+        if refused.is_some() {
             break;
         }
     }

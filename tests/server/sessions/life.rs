@@ -4,6 +4,7 @@ use super::fields::{fields, info, refused, run};
 use crate::harness::*;
 use crate::waiting::set_clock;
 
+mod batches;
 mod ends;
 
 #[test]
@@ -132,7 +133,7 @@ fn assert_about(what: &str, found: i64, expected: i64) {
 #[test]
 fn a_life_is_renewed_by_writes_if_it_slides_and_by_touch_in_any_case() {
     let server = Server::start();
-    run(&server, "LTMC.SESSION.CREATE s SLIDING PX 600000 MAXLIFE 1500000 STATE {\"f\":1,\"g\":1}");
+    run(&server, "LTMC.SESSION.CREATE s SLIDING PX 600000 MAXLIFE 2100000 STATE {\"f\":1,\"g\":1}");
     let started = info(&server, "s", "created_ms").int();
     assert_eq!(ends_after(&server, started), 600_000);
     let writes = [
@@ -142,6 +143,10 @@ fn a_life_is_renewed_by_writes_if_it_slides_and_by_touch_in_any_case() {
         "LTMC.SESSION.RESTORE s 1",
         "LTMC.SESSION.JOIN s a",
         "LTMC.SESSION.STATUS s suspended",
+        "LTMC.SESSION.LEAVE s a",
+        "LTMC.SESSION.OWN s l",
+        "LTMC.SESSION.DISOWN s l",
+        "LTMC.SESSION.PRUNE s KEEPLAST 0",
         "LTMC.SESSION.TOUCH s",
     ];
     for (turn, line) in writes.into_iter().enumerate() {
@@ -155,13 +160,13 @@ fn a_life_is_renewed_by_writes_if_it_slides_and_by_touch_in_any_case() {
         run(&server, line);
         assert_about(line, ends_after(&server, started), now + 600_000);
     }
-    set_clock(&server, 1_200_000);
+    set_clock(&server, 1_600_000);
     run(&server, "LTMC.SESSION.TOUCH s");
-    assert_eq!(ends_after(&server, started), 1_500_000, "MAXLIFE is the end whatever happens");
-    set_clock(&server, 1_499_000 - 60_000);
+    assert_eq!(ends_after(&server, started), 2_100_000, "MAXLIFE is the end whatever happens");
+    set_clock(&server, 2_099_000 - 60_000);
     assert_eq!(run(&server, "LTMC.SESSION.TOUCH s EX 9999").int(), 1);
     assert_eq!(fields(&server, "s"), ["f=v"]);
-    set_clock(&server, 1_500_001);
+    set_clock(&server, 2_100_001);
     assert!(server.run("LTMC.SESSION.INFO s").is_nil());
 }
 

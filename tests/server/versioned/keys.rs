@@ -93,14 +93,9 @@ fn a_time_to_live_that_is_renewed_moves_the_keys_end() {
 }
 
 #[test]
-fn neither_can_be_copied_but_a_dump_can_be_restored_as_one_of_its_own() {
+fn a_dump_can_be_restored_as_one_of_its_own() {
     let server = Server::start();
     make(&server);
-    let before = server.dataset();
-    for line in ["COPY s other", "COPY c other", "COPY c c DB 1", "COPY s l REPLACE"] {
-        assert!(server.run(line).is_error(), "{line}");
-    }
-    assert_same("nothing happened", &before, &server.dataset());
     for (key, twin) in [("c", "d"), ("s", "t")] {
         let dump = server.cmd(&["DUMP", key]);
         server.cmd(&[b"RESTORE".as_slice(), twin.as_bytes(), b"0", dump.bytes()]).ok();

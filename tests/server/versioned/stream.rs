@@ -74,7 +74,7 @@ fn a_write_sends_its_event_and_a_read_or_a_refusal_nothing() {
     let stream = replication_stream(&server, || drop(run(&server, "LTMC.SESSION.END s")));
     assert_eq!(show_stream(&stream)[0], "MULTI", "what an end gives back goes with it");
     let kinds: Vec<String> = changes(&server, &stream).iter().map(kind).collect();
-    assert_eq!(kinds, ["s Ended", "l Ended"]);
+    assert_eq!(kinds, ["s Ending", "s Returned", "l Ended"]);
     s("S.END s", &[]);
     s("S.END t GRACE 0", &["t Ended"]);
     let c = |line: &str, expected: &[&str]| sends(&server, &line.replace("C.", "LTMC.CTX."), expected);
@@ -159,5 +159,5 @@ fn the_end_by_time_of_a_session_that_owns_something_is_sent() {
     set_clock(&server, 60_001);
     wait_until("the lock is free", || server.run("EXISTS s l").int() == 0);
     let kinds: Vec<String> = changes(&server, &tap.take(&server)).iter().map(kind).collect();
-    assert_eq!(kinds, ["s Ended", "l Ended"]);
+    assert_eq!(kinds, ["s Ending", "s Returned", "l Ended"]);
 }

@@ -108,11 +108,18 @@ fn each_event_of_a_session_says_what_has_happened() {
         ("LTMC.SESSION.PRUNE s KEEPLAST 0", json!({"event": "session.pruned", "checkpoints": [1]})),
         ("LTMC.SESSION.STATUS s MIGRATING", json!({"event": "session.status", "status": "migrating"})),
         ("LTMC.SESSION.STATUS s MIGRATING", Value::Null),
+        ("LTMC.SESSION.DISOWN s l", json!({"event": "session.disowned", "resources": ["l"]})),
         ("LTMC.SESSION.END s", json!({"event": "session.ended"})),
         ("LTMC.SESSION.END s", Value::Null),
         ("LTMC.SESSION.CREATE s", json!({"event": "session.created", "version": 1})),
     ];
     tells(&server, "s", &table);
+    run(&server, "LTMC.SESSION.OWN s n m");
+    let since = revision(&server, "s");
+    run(&server, "LTMC.SESSION.END s");
+    let returned = json!({"event": "session.returned", "resources": ["m", "n"]});
+    assert_eq!(told(&server, "s", since), [json!({"event": "session.ended"}), returned]);
+    run(&server, "LTMC.SESSION.CREATE s");
     let since = revision(&server, "s");
     server.cmd(&[b"LTMC.SESSION.SET".as_slice(), b"s", b"\xff\x00", b"v"]).int();
     let changed = json!({"event": "session.changed", "version": 2, "set": ["\\xff\\x00"]});

@@ -200,10 +200,9 @@ fn pinned_checkpoints_that_need_all_the_history_stop_writes_and_others_go_before
     assert!(info(&server, "s", "history_bytes").int() <= 4096);
     let mut writes = 0;
     let refusal = loop {
-        run(&server, "LTMC.SESSION.CHECKPOINT s PIN");
-        let reply = server.run(&long(writes));
-        if reply.is_error() {
-            break reply;
+        let replies = ["LTMC.SESSION.CHECKPOINT s PIN", &long(writes)].map(|line| server.run(line));
+        if let Some(refusal) = replies.into_iter().find(Reply::is_error) {
+            break refusal;
         }
         writes += 1;
         assert!(writes < 10, "nothing stops it");
@@ -227,7 +226,33 @@ fn no_way_of_writing_passes_the_bound_of_history() {
         server.run(&format!("LTMC.SESSION.RESTORE s {}", 1 + n % 2));
         server.run("LTMC.SESSION.CHECKPOINT s PIN");
     }
-    // only `set` asks decide::check_history; restore (and DEL) do not. One write may pass the bound, not forty.
+    // One write may pass the bound, not forty.
     let bytes = info(&server, "s", "history_bytes").int();
     assert!(bytes < 2 * 4096, "{bytes}");
+    for line in ["DEL s f", "CHECKPOINT s", "CHECKPOINT s PIN", "RESTORE s 1", "SET s f v"] {
+        refused(&server, &format!("LTMC.SESSION.{line}"), "LIMIT", "ltmc.history-bytes-max");
+    }
+    assert_eq!(run(&server, "LTMC.SESSION.DEL s none").int(), 0, "nothing has to be remembered");
+}
+
+#[test]
+fn checkpoints_themselves_count_in_the_history_and_go_before_others_are_refused() {
+    let server = Server::start();
+    run(&server, "CONFIG SET ltmc.history-bytes-max 4096");
+    run(&server, "LTMC.SESSION.SET s f v");
+    let name = "x".repeat(200);
+    // Nothing changes, and yet there is an end to what is remembered.
+    for n in 1..=40 {
+        assert_eq!(run(&server, &format!("LTMC.SESSION.CHECKPOINT s NAME {name}{n}")).int(), n);
+        assert!(info(&server, "s", "history_bytes").int() <= 4096);
+    }
+    let left = ids(&server, "s");
+    assert!((5..20).contains(&left.len()) && left.last() == Some(&40), "the oldest have gone: {left:?}");
+    let mut pinned = 0;
+    while !server.run(&format!("LTMC.SESSION.CHECKPOINT s PIN NAME {name}")).is_error() {
+        pinned += 1;
+        assert!(pinned < 40, "nothing stops it");
+    }
+    assert!(pinned > 5 && ids(&server, "s").len() == pinned, "no loose one is left");
+    refused(&server, "LTMC.SESSION.CHECKPOINT s", "LIMIT", "pinned checkpoints need");
 }

@@ -84,6 +84,7 @@ fn what_wakes_and_what_does_not() {
         ("LTMC.SESSION.SET s f 2", 0),
         ("LTMC.SESSION.DEL s f", 0),
         ("LTMC.SESSION.OWN s l", 0),
+        ("LTMC.SESSION.DISOWN s l", 0),
         ("LTMC.SESSION.STATUS s SUSPENDED", 0),
         ("LTMC.SESSION.END s", 0),
         ("LTMC.SESSION.CREATE s", 0),
@@ -167,7 +168,7 @@ fn the_end_by_time_of_a_session_that_owns_something_is_told() {
     run_all(&server, &["LTMC.SESSION.CREATE s PX 60000", "LTMC.SESSION.OWN s l"]);
     let mut watcher = watcher_of(&server, "1 s SINCE $ PATH /f");
     set_clock(&server, 60_001);
-    assert_eq!(names(&only_news(&watcher.recv()).1), ["session.ended"]);
+    assert_eq!(names(&only_news(&watcher.recv()).1), ["session.ended", "session.returned"]);
     assert_idle(&server);
 }
 
