@@ -38,7 +38,7 @@ pub const GET: Spec = Spec {
         Arg::integer("ms").after("MAXAGE").optional(),
         Arg::integer("ms").after("LEASE").optional(),
         BLOCK,
-        Arg::string("factor").after("BETA").optional(),
+        Arg::string("beta").after("BETA").optional(),
         RAW,
     ],
     ..CACHE_ROW
@@ -95,11 +95,11 @@ pub const INVALIDATE: Spec = Spec {
         Arg::one_of(
             "what",
             &[
+                Arg::word("all", "ALL"),
                 counted("deps", DEPS).after("DEP"),
                 counted("tags", TAGS).after("TAG"),
                 Arg::string("tool").after("TOOL"),
                 Arg::string("agent").after("AGENT"),
-                Arg::word("all", "ALL"),
             ],
         ),
         Arg::word("soft", "SOFT").optional(),

@@ -2,6 +2,8 @@
 //! compared after every step. What was called off must never come back: the naive cache forgets it at once and remembers every
 //! invalidation for ever.
 
+mod check;
+mod incidents;
 mod naive;
 mod ops;
 mod world;

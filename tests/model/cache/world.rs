@@ -7,12 +7,10 @@ use crate::prng::Prng;
 use crate::world::History;
 use ltmc::command::settings::Setting;
 use ltmc::command::table::Table;
-use ltmc::command::waits::Unserved;
-use ltmc::command::{dispatch, sweep, Cx, Host, Node, Outcome, Reply};
+use ltmc::command::{dispatch, sweep, Cx, Node, Outcome, Reply};
 use ltmc::domain::cache::{Cache, CacheEvent, Removal, TicketEnd};
 use ltmc::domain::wait::WaiterId;
-use ltmc::domain::{Code, Entity, Event, KeyId};
-use ltmc::snapshot::{decode, encode_snapshot, frame, Payload};
+use ltmc::domain::{Code, Event, KeyId};
 use std::collections::BTreeMap;
 
 const KEY: &str = "c";
@@ -23,22 +21,22 @@ const ORPHAN: u64 = 40;
 const FEW: usize = ltmc::domain::eviction::SAMPLE;
 
 pub struct World {
-    node: Node,
-    host: MemoryHost,
-    model: Naive,
-    rng: Prng,
+    pub node: Node,
+    pub host: MemoryHost,
+    pub model: Naive,
+    pub rng: Prng,
     /// Clients by id, with the wait they are in.
-    clients: BTreeMap<u64, Option<u64>>,
-    waits: Vec<Wait>,
+    pub clients: BTreeMap<u64, Option<u64>>,
+    pub waits: Vec<Wait>,
     /// Tickets that somebody was ever given.
     given: Vec<(Call, u64)>,
-    last_fence: u64,
+    pub last_fence: u64,
     values: u64,
-    history: History,
+    pub history: History,
     next_client: u64,
 }
 
-fn key() -> KeyId {
+pub fn key() -> KeyId {
     KeyId::new(0, KEY.as_bytes())
 }
 
@@ -77,7 +75,7 @@ impl World {
     }
 
     /// A process starts: nobody waits, and it knows nobody.
-    fn boot(&mut self) {
+    pub fn boot(&mut self) {
         let now = self.host.now;
         self.node = Node::default();
         self.node.boot = now * 1000 + self.rng.below(1000);
@@ -98,18 +96,18 @@ impl World {
         (0..6).for_each(|_| self.connect());
     }
 
-    fn connect(&mut self) {
+    pub fn connect(&mut self) {
         self.clients.insert(self.next_client, None);
         self.next_client += 1;
     }
 
-    fn set_time(&mut self, now: u64) {
+    pub fn set_time(&mut self, now: u64) {
         self.host.now = now;
         self.node.fences.set_now_us(now * 1000);
         // The process is the same as long as the node is.
     }
 
-    fn now(&self) -> u64 {
+    pub fn now(&self) -> u64 {
         self.host.now
     }
 
@@ -134,7 +132,7 @@ impl World {
         self.take_facts();
     }
 
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         for _ in 0..10_000 {
             match sweep::next_tick(&self.node) {
                 Some(next) if next <= self.now() => self.tick(),
@@ -145,7 +143,7 @@ impl World {
     }
 
     /// What the module did on its own or on the way, held against the rules one after the other.
-    fn take_facts(&mut self) {
+    pub fn take_facts(&mut self) {
         let facts = std::mem::take(&mut self.host.log);
         for (at, fact) in facts.into_iter().enumerate() {
             match fact {
@@ -289,7 +287,7 @@ impl World {
         assert_eq!(*reply, expected, "{answer:?}");
     }
 
-    fn disconnect(&mut self, client: u64) {
+    pub fn disconnect(&mut self, client: u64) {
         self.history.note(format!("client {client} disconnects"));
         if let Some(Some(wait)) = self.clients.remove(&client) {
             sweep::waiter_gone(&mut self.node, WaiterId(wait));
@@ -454,104 +452,6 @@ impl World {
         self.model.bytes_max < 10_000
     }
 
-    /// Something happens beside the commands of clients.
-    fn incident(&mut self) {
-        match self.rng.below(10) {
-            0..5 => {
-                let ids: Vec<u64> = self.clients.keys().copied().collect();
-                let client = *self.rng.pick(&ids);
-                self.disconnect(client);
-            }
-            5 => {
-                self.history.note("DEL".into());
-                self.host.delete(&key());
-                self.forget();
-                self.take_facts();
-            }
-            6 => {
-                let Some(id) = self.waits.first().map(|wait| wait.id) else { return };
-                self.history.note(format!("CLIENT UNBLOCK of waiter {id}"));
-                assert!(self.node.drop_wait(WaiterId(id), Unserved::TimedOut));
-                let wait = self.waits.remove(0);
-                self.clients.insert(wait.client, None);
-            }
-            7 => {
-                self.history.note("LTMC.REPAIR".into());
-                let at = key();
-                assert!(self.host.repair((&at).into()).is_ok_and(|found| found.is_none_or(|(_, broken)| !broken)));
-                self.forget_uses();
-            }
-            8 => self.restart(),
-            _ => {
-                self.history.note("the replica takes over".into());
-                self.promote();
-            }
-        }
-    }
-
-    /// A key that holds nothing is gone, and what comes under its name begins anew.
-    fn forget_if_gone(&mut self) {
-        if self.host.peek::<Cache>(&key()).is_none() {
-            assert!(self.model.is_empty(), "the cache is gone: {:?}", self.model);
-            self.forget();
-        }
-    }
-
-    fn forget(&mut self) {
-        let (last_fence, called_off) = (self.last_fence, std::mem::take(&mut self.model.called_off));
-        self.model = Naive { called_off, ..Naive::default() };
-        self.last_fence = last_fence;
-    }
-
-    /// What a process knows of uses is gone with it: all answers are equal then.
-    fn forget_uses(&mut self) {
-        self.model.answers.iter_mut().for_each(|answer| answer.used = 0);
-    }
-
-    fn copy(&self) -> Option<ltmc::domain::Stored<Cache>> {
-        let bytes = encode_snapshot(self.host.peek::<Cache>(&key())?);
-        let read = frame::read(&bytes).expect("our own frame");
-        let Ok(Payload::Snapshot(again)) = decode::<Cache>(&read) else { panic!("our own snapshot cannot be read") };
-        assert!(encode_snapshot(&again) == bytes, "loading and saving changes something");
-        Some(again)
-    }
-
-    /// The server stops and starts again.
-    fn restart(&mut self) {
-        self.history.note("restart".into());
-        let (one, other) = (self.copy(), self.copy());
-        self.begin_anew();
-        if let (Some(one), Some(other)) = (one, other) {
-            let at = key();
-            dispatch::note_value(&mut self.node, (&at).into(), &one);
-            self.host.restore(&at, one, other);
-            self.host.gone.clear();
-        }
-        self.node.keys_loaded();
-        self.settle();
-    }
-
-    fn begin_anew(&mut self) {
-        self.set_time(self.now() + 1);
-        self.boot();
-        self.node.fences.observe(self.last_fence);
-        self.forget_uses();
-    }
-
-    /// The replica's copy is the value from now on.
-    fn promote(&mut self) {
-        let next = self.copy();
-        self.begin_anew();
-        if let Some(next) = next {
-            let at = key();
-            self.host.promote(&at, next);
-            let stored = self.host.peek::<Cache>(&at).expect("just promoted");
-            dispatch::note_value(&mut self.node, (&at).into(), stored);
-        }
-        self.node.role_changed(false);
-        self.settle();
-    }
-
     /// One step of a random schedule, and all checks.
     pub fn step(&mut self) {
         let millis = if self.rng.percent(70) { self.rng.below(10) } else { self.rng.below(200) };
@@ -572,56 +472,6 @@ impl World {
             self.settle();
             self.check();
             self.check_rest();
-        }
-    }
-
-    /// What holds after every step.
-    fn check(&mut self) {
-        let at = key();
-        self.forget_if_gone();
-        let (Some(stored), Some(copy)) = (self.host.peek::<Cache>(&at), self.host.copied::<Cache>(&at)) else {
-            assert!(self.host.keys.is_empty() && self.host.replica.is_empty(), "there is only one of cache and copy");
-            return;
-        };
-        assert_eq!((stored.check(), copy.check()), (Ok(()), Ok(())));
-        assert!(encode_snapshot(stored) == encode_snapshot(copy), "the replica differs: {stored:#?} {copy:#?}");
-        let cache = &stored.state;
-        let now = self.now();
-        let mut shown: Vec<u64> =
-            cache.answers_from(0).filter_map(|entry| entry.answer.as_ref()).map(|answer| answer.id).collect();
-        let gone = |id: &u64| {
-            self.model.answers.iter().find(|answer| answer.id == *id).is_none_or(|answer| answer.is_gone(now))
-        };
-        shown.retain(|id| !gone(id));
-        let mut expected: Vec<u64> =
-            self.model.answers.iter().filter(|answer| !answer.is_gone(now)).map(|answer| answer.id).collect();
-        expected.sort_unstable();
-        assert_eq!(shown, expected, "the answers");
-        for ticket in &self.model.tickets {
-            assert!(cache.of_ticket(ticket.ticket).is_some(), "{ticket:?} is not known");
-        }
-    }
-
-    /// When the scheduler is at rest: nothing is over, nobody waits for nothing, and all is within its bounds.
-    fn check_rest(&mut self) {
-        let now = self.now();
-        for wait in &self.waits {
-            assert!(wait.deadline.is_none_or(|end| end > now), "overdue: {wait:?}");
-            assert!(self.model.look(&wait.get, now).is_none(), "an answer is there: {wait:?}");
-            assert!(self.model.flight(wait.get.call, now).is_some(), "nobody computes it: {wait:?}");
-        }
-        assert_eq!(self.node.waits.len(), self.waits.len(), "number of waiters");
-        let at = key();
-        let Some(stored) = self.host.peek::<Cache>(&at) else { return };
-        let cache = &stored.state;
-        assert!(!cache.has_dying() && !cache.is_over(), "something is left to do");
-        assert_eq!(cache.count(), self.model.answers.len(), "what is over is gone");
-        assert_eq!(cache.tickets(), self.model.tickets.len(), "tickets that are over are gone");
-        assert!(!self.model.answers.iter().any(|answer| answer.is_gone(now)));
-        if cache.count() == 0 && cache.tickets() == 0 {
-            assert_eq!(cache.bytes(), 0, "nothing is left");
-            assert!(cache.labels().is_empty(), "labels are left");
-            assert!(cache.memory_bytes() < 4096 + 64 * 1024, "{}", cache.memory_bytes());
         }
     }
 }

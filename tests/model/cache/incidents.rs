@@ -1,0 +1,109 @@
+//! What happens to a server beside the commands of its clients.
+
+use super::naive::Naive;
+use super::world::{key, World};
+use ltmc::command::waits::Unserved;
+use ltmc::command::{dispatch, Host};
+use ltmc::domain::cache::Cache;
+use ltmc::domain::wait::WaiterId;
+use ltmc::snapshot::{decode, encode_snapshot, frame, Payload};
+
+impl World {
+    /// Something happens beside the commands of clients.
+    pub fn incident(&mut self) {
+        match self.rng.below(10) {
+            0..5 => {
+                let ids: Vec<u64> = self.clients.keys().copied().collect();
+                let client = *self.rng.pick(&ids);
+                self.disconnect(client);
+            }
+            5 => {
+                self.history.note("DEL".into());
+                self.host.delete(&key());
+                self.forget();
+                self.take_facts();
+            }
+            6 => {
+                let Some(id) = self.waits.first().map(|wait| wait.id) else { return };
+                self.history.note(format!("CLIENT UNBLOCK of waiter {id}"));
+                assert!(self.node.drop_wait(WaiterId(id), Unserved::TimedOut));
+                let wait = self.waits.remove(0);
+                self.clients.insert(wait.client, None);
+            }
+            7 => {
+                self.history.note("LTMC.REPAIR".into());
+                let at = key();
+                assert!(self.host.repair((&at).into()).is_ok_and(|found| found.is_none_or(|(_, broken)| !broken)));
+                self.forget_uses();
+            }
+            8 => self.restart(),
+            _ => {
+                self.history.note("the replica takes over".into());
+                self.promote();
+            }
+        }
+    }
+
+    /// A key that holds nothing is gone, and what comes under its name begins anew.
+    pub fn forget_if_gone(&mut self) {
+        if self.host.peek::<Cache>(&key()).is_none() {
+            assert!(self.model.is_empty(), "the cache is gone: {:?}", self.model);
+            self.forget();
+        }
+    }
+
+    pub fn forget(&mut self) {
+        let (last_fence, called_off) = (self.last_fence, std::mem::take(&mut self.model.called_off));
+        self.model = Naive { called_off, ..Naive::default() };
+        self.last_fence = last_fence;
+    }
+
+    /// What a process knows of uses is gone with it: all answers are equal then.
+    pub fn forget_uses(&mut self) {
+        self.model.answers.iter_mut().for_each(|answer| answer.used = 0);
+    }
+
+    fn copy(&self) -> Option<ltmc::domain::Stored<Cache>> {
+        let bytes = encode_snapshot(self.host.peek::<Cache>(&key())?);
+        let read = frame::read(&bytes).expect("our own frame");
+        let Ok(Payload::Snapshot(again)) = decode::<Cache>(&read) else { panic!("our own snapshot cannot be read") };
+        assert!(encode_snapshot(&again) == bytes, "loading and saving changes something");
+        Some(again)
+    }
+
+    /// The server stops and starts again.
+    fn restart(&mut self) {
+        self.history.note("restart".into());
+        let (one, other) = (self.copy(), self.copy());
+        self.begin_anew();
+        if let (Some(one), Some(other)) = (one, other) {
+            let at = key();
+            dispatch::note_value(&mut self.node, (&at).into(), &one);
+            self.host.restore(&at, one, other);
+            self.host.gone.clear();
+        }
+        self.node.keys_loaded();
+        self.settle();
+    }
+
+    fn begin_anew(&mut self) {
+        self.set_time(self.now() + 1);
+        self.boot();
+        self.node.fences.observe(self.last_fence);
+        self.forget_uses();
+    }
+
+    /// The replica's copy is the value from now on.
+    fn promote(&mut self) {
+        let next = self.copy();
+        self.begin_anew();
+        if let Some(next) = next {
+            let at = key();
+            self.host.promote(&at, next);
+            let stored = self.host.peek::<Cache>(&at).expect("just promoted");
+            dispatch::note_value(&mut self.node, (&at).into(), stored);
+        }
+        self.node.role_changed(false);
+        self.settle();
+    }
+}
