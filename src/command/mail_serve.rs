@@ -5,11 +5,13 @@ use super::settings::Setting;
 use super::waits::Untold;
 use super::{Host, Key, Node, Reply};
 use crate::domain::mail::decide::{self, Bounds, Policy, Wish};
+use crate::domain::mail::queue::Line;
 use crate::domain::mail::{Mail, MailEvent};
 use crate::domain::wait::WaiterId;
 use crate::domain::{Bytes, Change, Entity, Error, Fence, KeyId};
 use ahash::AHashSet;
 use smallvec::smallvec;
+use std::collections::BTreeMap;
 
 /// How much may be in a mailbox.
 pub fn bounds(node: &Node) -> Bounds {
@@ -32,23 +34,25 @@ pub fn policy(node: &Node) -> Policy {
 
 /// Applies what was decided, and gives what can be received after it to who waits for it.
 pub fn commit<H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Change<MailEvent>]) -> Result<(), Error> {
-    let mut readied = Vec::new();
+    let mut readied: BTreeMap<Bytes, Vec<Line>> = BTreeMap::new();
     if !node.mails.is_empty() && node.mails.waiting_for(&key.id()) > 0 {
         let empty = Mail::default();
         let mail = host.read::<Mail>(key)?.map_or(&empty, |stored| &stored.state);
         for change in changes {
             if let Change::Event(event) = change {
-                readied.extend(readied_by(mail, event));
+                readied_by(mail, event)
+                    .into_iter()
+                    .for_each(|line| readied.entry(line.0.clone()).or_default().push(line));
             }
         }
     }
     commit_changes::<Mail, H>(node, host, key, changes)?;
-    readied.into_iter().for_each(|(agent, reply_to)| serve(node, host, key, &agent, reply_to));
+    readied.into_iter().for_each(|(agent, lines)| serve(node, host, key, agent, lines));
     Ok(())
 }
 
-/// Whose messages can be received after an event, and what each of them answers.
-fn readied_by(mail: &Mail, event: &MailEvent) -> Vec<(Bytes, Option<Fence>)> {
+/// In which lines those stand who wait for what can be received after an event, but for those who wait for anything.
+fn readied_by(mail: &Mail, event: &MailEvent) -> Vec<Line> {
     let one = |agent: &Bytes, id: Fence| (agent.clone(), mail.message(id).and_then(|message| message.reply_to));
     match event {
         MailEvent::Sent(letter) => letter.to.iter().map(|agent| (agent.clone(), letter.reply_to)).collect(),
@@ -66,11 +70,20 @@ fn readied_by(mail: &Mail, event: &MailEvent) -> Vec<(Bytes, Option<Fence>)> {
     }
 }
 
-/// Gives an agent's messages to those who wait for them, the longest waiting first: a message that answers another one, or is no answer.
-fn serve<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: &Bytes, reply_to: Option<Fence>) {
-    while let Some(id) = node.mails.first_for(&key.id(), agent, reply_to) {
+/// Gives an agent's messages to those who wait for them, the longest waiting first, in whichever of these lines or in that of those
+/// who wait for anything.
+fn serve<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: Bytes, mut lines: Vec<Line>) {
+    lines.push((agent, None));
+    lines.sort_unstable();
+    lines.dedup();
+    let key_id = key.id();
+    while !lines.is_empty() {
+        lines.retain(|line| node.mails.first(&key_id, line).is_some());
+        let first =
+            lines.iter().enumerate().filter_map(|(at, line)| Some((node.mails.first(&key_id, line)?, at))).min();
+        let Some((id, at)) = first else { return };
         if !give(node, host, key, id) {
-            return;
+            lines.swap_remove(at);
         }
     }
 }
@@ -146,14 +159,20 @@ pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bo
 /// Decides at most `max` things that are due.
 pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> Result<usize, Error> {
     let (at, policy) = (node.now(), policy(node));
-    let Some(stored) = host.read::<Mail>(key)? else { return Ok(0) };
-    if stored.state.wakes_at(false).is_none_or(|when| when > at) {
-        return Ok(0);
+    let mut work = 0;
+    while let Some(stored) = host.read::<Mail>(key)?.filter(|_| work < max) {
+        if stored.state.wakes_at(false).is_none_or(|when| when > at) {
+            break;
+        }
+        let events = decide::due(&stored.state, &policy, max - work, at);
+        if events.is_empty() {
+            break;
+        }
+        work += events.iter().map(MailEvent::weight).sum::<usize>();
+        let changes: Vec<_> = events.into_iter().map(Change::Event).collect();
+        commit(node, host, key, &changes)?;
     }
-    let events = decide::due(&stored.state, &policy, max, at);
-    let changes: Vec<_> = events.into_iter().map(Change::Event).collect();
-    commit(node, host, key, &changes)?;
-    Ok(changes.len())
+    Ok(work)
 }
 
 /// Serves at most `max` of those who wait, after something happened to the key that nobody told us about.

@@ -1,6 +1,6 @@
 //! What agents may do with a mailbox: each function validates everything and returns what then happens, or errs and nothing does.
 
-use super::{Letter, Mail, MailEvent, Reason};
+use super::{Entry, Letter, Mail, MailEvent, Reason};
 use crate::domain::fence::Fences;
 use crate::domain::id::printable;
 use crate::domain::{Blob, Bytes, Error, Fence, Millis};
@@ -227,28 +227,29 @@ pub fn take_back(mail: &Mail, fence: Fence, at: Millis) -> Option<MailEvent> {
     mail.hold(fence).map(|_| MailEvent::TakenBack { fence, at })
 }
 
-/// At most `max` things that time has brought: messages whose time is over, and leases and delays.
+/// At most `max` things that time has brought: first messages whose time is over, and when there are none of these, leases and delays.
 pub fn due(mail: &Mail, policy: &Policy, max: usize, at: Millis) -> Vec<MailEvent> {
     let over: Vec<Fence> = mail.expiries.range(..=(at, Fence::MAX)).take(max).map(|(_, id)| *id).collect();
-    let ended = mail.ends.range(..=(at, Fence::MAX)).take(max - over.len()).map(|(_, fence)| *fence);
-    let mut dying = Vec::new();
-    let mut ends = Vec::new();
-    for fence in ended {
+    if !over.is_empty() {
+        return vec![MailEvent::Expired { ids: over, at }];
+    }
+    let (mut dying, mut ends) = (Vec::new(), Vec::new());
+    for (_, fence) in mail.ends.range(..=(at, Fence::MAX)).take(max) {
+        let fence = *fence;
         let Some(hold) = mail.hold(fence).filter(|hold| !hold.is_delay) else {
             ends.push(MailEvent::DelayEnded { fence, at });
             continue;
         };
-        let held = mail.held(fence).filter(|(id, _)| mail.message(*id).is_some_and(|message| !message.is_over(at)));
-        let (worn, fresh): (Vec<_>, Vec<_>) = held.partition(|(_, entry)| entry.deliveries >= policy.deliveries_max);
-        let agent = Bytes::from(hold.agent());
-        let reason = Reason::Deliveries;
+        let is_worn = |(_, entry): &(Fence, &Entry)| entry.deliveries >= policy.deliveries_max;
+        let (worn, fresh): (Vec<_>, Vec<_>) = mail.held(fence).partition(is_worn);
+        let (agent, reason) = (Bytes::from(hold.agent()), Reason::Deliveries);
         dying.extend(worn.into_iter().map(|(id, _)| MailEvent::Died { agent: agent.clone(), id, at, reason }));
         // If all of them died the lease is gone with the last.
         ends.extend((!fresh.is_empty()).then_some(MailEvent::LeaseEnded { fence, at }));
     }
-    let mut events: Vec<MailEvent> = Vec::new();
-    events.extend((!over.is_empty()).then_some(MailEvent::Expired { ids: over, at }));
-    events.extend(if dying.is_empty() { Vec::new() } else { bury(mail, dying, policy, at) });
-    events.extend(ends);
-    events
+    if !dying.is_empty() {
+        dying = bury(mail, dying, policy, at);
+    }
+    dying.extend(ends);
+    dying
 }

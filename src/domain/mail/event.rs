@@ -165,6 +165,16 @@ impl Reason {
     }
 }
 
+impl MailEvent {
+    /// How much work it is to apply it, in messages.
+    pub fn weight(&self) -> usize {
+        match self {
+            MailEvent::Expired { ids, .. } => ids.len().max(1),
+            _ => 1,
+        }
+    }
+}
+
 impl Event for MailEvent {
     fn name(&self) -> Option<&'static str> {
         Some(match self {

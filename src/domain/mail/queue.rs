@@ -3,7 +3,6 @@
 
 use super::decide::Wish;
 use crate::domain::lines::{InLine, Lines};
-use crate::domain::wait::WaiterId;
 use crate::domain::{Bytes, Fence, KeyId};
 
 /// In which line somebody waits: for whom, and for the answers to which message, if not for all.
@@ -36,13 +35,6 @@ impl InLine for MailWaiter {
 pub type MailQueues = Lines<MailWaiter>;
 
 impl MailQueues {
-    /// Who waits longest for a message to `agent` that answers `reply_to`, or is no answer.
-    pub fn first_for(&self, key: &KeyId, agent: &Bytes, reply_to: Option<Fence>) -> Option<WaiterId> {
-        let answer = reply_to.and_then(|_| self.first(key, &(agent.clone(), reply_to)));
-        let any = self.first(key, &(agent.clone(), None));
-        answer.into_iter().chain(any).min()
-    }
-
     /// The agents for whom somebody waits, in order.
     pub fn agents(&self, key: &KeyId) -> Vec<Bytes> {
         let mut agents: Vec<Bytes> = self.lines(key).map(|(agent, _)| agent.clone()).collect();
