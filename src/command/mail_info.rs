@@ -167,7 +167,7 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             mail.inboxes().fold((0, 0), |(entries, ready), (_, inbox)| (entries + inbox.len(), ready + inbox.ready()));
         Reply::map([
             ("revision", Reply::number(stored.revision)),
-            ("messages", count(mail.len())),
+            ("messages", count(mail.count())),
             ("payload_bytes", count(mail.payload_bytes())),
             ("agents", count(mail.agents())),
             ("joined", count(mail.joined())),

@@ -29,7 +29,7 @@ pub struct Policy {
 
 /// Errs if a message with a payload of so many bytes has no room in the mailbox or in an inbox of those that it is for.
 pub fn check_room(mail: &Mail, to: &[Bytes], payload_bytes: usize, bounds: &Bounds) -> Result<(), Error> {
-    if mail.len() >= bounds.messages_max {
+    if mail.count() >= bounds.messages_max {
         return Err(Error::limit("mail-messages-max", "one more message in this mailbox", bounds.messages_max as u64));
     }
     if payload_bytes > bounds.bytes_max.saturating_sub(mail.payload_bytes()) {

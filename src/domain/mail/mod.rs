@@ -148,7 +148,7 @@ impl Mail {
     }
 
     /// How many messages there are; one for several agents counts once.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.messages.len()
     }
 

@@ -293,7 +293,7 @@ fn check_message(mail: &Mail, id: Fence, message: &Message, again: &Message) -> 
 /// The same after one event. In a large mailbox nothing is looked at but what is counted.
 pub fn check_after(mail: &Mail, event: &MailEvent) -> Result<(), Invariant> {
     const SMALL: usize = 40;
-    if mail.len() <= SMALL && mail.agents() <= SMALL {
+    if mail.count() <= SMALL && mail.agents() <= SMALL {
         return check(mail);
     }
     let known = match event {

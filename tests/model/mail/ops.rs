@@ -170,14 +170,11 @@ impl Op {
                 naive.copies.extend(to.into_iter().map(|agent| Copy { id, agent, deliveries: 0, state: State::Ready }));
                 Answer::Sent
             }
-            Op::Recv { wish, block } => {
-                naive.settle(now, policy);
-                match naive.receive(wish, now) {
-                    Some(Got { messages, .. }) => Answer::Got(messages),
-                    None if block.is_some() && may_wait => Answer::Waits,
-                    None => Answer::Got(Vec::new()),
-                }
-            }
+            Op::Recv { wish, block } => match naive.receive(wish, now) {
+                Some(Got { messages, .. }) => Answer::Got(messages),
+                None if block.is_some() && may_wait => Answer::Waits,
+                None => Answer::Got(Vec::new()),
+            },
             other => other.apply_to_one(naive, now, policy),
         }
     }
