@@ -75,7 +75,7 @@ pub fn ack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     let (event, count) = decide::acknowledge(&stored.state, agent, ids, now);
     let changes: Vec<_> = event.into_iter().map(Change::Event).collect();
-    commit(cx.node, cx.host, key, &changes)?;
+    commit(cx.node, cx.host, key, changes)?;
     Ok(Outcome::Reply(Reply::number(count as u64)))
 }
 
@@ -91,9 +91,9 @@ fn done<H: Host>(
     events: impl IntoIterator<Item = crate::domain::mail::MailEvent>,
 ) -> Result<Outcome, Error> {
     let changes: Vec<_> = events.into_iter().map(Change::Event).collect();
-    let key = cx.key(1);
-    commit(cx.node, cx.host, key, &changes)?;
-    Ok(Outcome::Reply(Reply::Integer(i64::from(!changes.is_empty()))))
+    let (key, is_done) = (cx.key(1), !changes.is_empty());
+    commit(cx.node, cx.host, key, changes)?;
+    Ok(Outcome::Reply(Reply::Integer(is_done.into())))
 }
 
 /// `LTMC.MSG.NACK`

@@ -115,7 +115,7 @@ pub fn send<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (event, id) = decide::send(draft, payload, &mut cx.node.fences);
     let answered = request_id.map(|request| Change::Answered { id: request, answer: Answer::Integer(id as i64) });
     let changes: Vec<_> = [Change::Event(event)].into_iter().chain(answered).collect();
-    commit(cx.node, cx.host, key, &changes)?;
+    commit(cx.node, cx.host, key, changes)?;
     Ok(Outcome::Reply(Reply::number(id)))
 }
 

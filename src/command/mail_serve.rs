@@ -33,12 +33,17 @@ pub fn policy(node: &Node) -> Policy {
 }
 
 /// Applies what was decided, and gives what can be received after it to who waits for it.
-pub fn commit<H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Change<MailEvent>]) -> Result<(), Error> {
+pub fn commit<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    mut changes: Vec<Change<MailEvent>>,
+) -> Result<(), Error> {
     let mut readied: BTreeMap<Bytes, Vec<Line>> = BTreeMap::new();
     if !node.mails.is_empty() && node.mails.waiting_for(&key.id()) > 0 {
         let empty = Mail::default();
         let mail = host.read::<Mail>(key)?.map_or(&empty, |stored| &stored.state);
-        for change in changes {
+        for change in &changes {
             if let Change::Event(event) = change {
                 readied_by(mail, event)
                     .into_iter()
@@ -46,7 +51,7 @@ pub fn commit<H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Chang
             }
         }
     }
-    commit_changes::<Mail, H>(node, host, key, changes)?;
+    commit_changes::<Mail, H>(node, host, key, &mut changes)?;
     readied.into_iter().for_each(|(agent, lines)| serve(node, host, key, agent, lines));
     Ok(())
 }
@@ -170,7 +175,7 @@ pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
         }
         work += events.iter().map(MailEvent::weight).sum::<usize>();
         let changes: Vec<_> = events.into_iter().map(Change::Event).collect();
-        commit(node, host, key, &changes)?;
+        commit(node, host, key, changes)?;
     }
     Ok(work)
 }
@@ -216,6 +221,6 @@ pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
         let Some(event) = event else { continue };
         node.metrics.of_mut(Mail::SERVICE).taken_back += 1;
         // It was just read as a mailbox, so it cannot be of a wrong type.
-        let _ = commit(node, host, (&key).into(), &[Change::Event(event)]);
+        let _ = commit(node, host, (&key).into(), vec![Change::Event(event)]);
     }
 }
