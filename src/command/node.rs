@@ -7,6 +7,7 @@ use super::watch::Watchers;
 use crate::domain::cache::queue::FillQueues;
 use crate::domain::limits::PANICS_PER_KEY_MAX;
 use crate::domain::lock::queue::LockQueues;
+use crate::domain::mail::queue::MailQueues;
 use crate::domain::random::next_random;
 use crate::domain::registry::queue::ClaimQueues;
 use crate::domain::registry::time::View;
@@ -34,6 +35,8 @@ pub struct Node {
     pub claims: ClaimQueues,
     /// Who waits for which answer of which cache.
     pub fills: FillQueues,
+    /// Who waits for messages of which mailbox.
+    pub mails: MailQueues,
     /// Who watches which keys.
     pub watchers: Watchers,
     /// Which keys have to hear of the end of a connection.
@@ -132,12 +135,17 @@ impl Node {
         (!self.locks.is_empty() && self.locks.waiting_for(&key.id()) > 0)
             || (!self.claims.is_empty() && self.claims.waiting_for(&key.id()) > 0)
             || (!self.fills.is_empty() && self.fills.waiting_for(&key.id()) > 0)
+            || (!self.mails.is_empty() && self.mails.waiting_for(&key.id()) > 0)
             || self.watchers.is_watched(key)
     }
 
     /// Whether nobody waits for anything.
     pub fn is_quiet(&self) -> bool {
-        self.locks.is_empty() && self.claims.is_empty() && self.fills.is_empty() && self.watchers.is_empty()
+        self.locks.is_empty()
+            && self.claims.is_empty()
+            && self.fills.is_empty()
+            && self.mails.is_empty()
+            && self.watchers.is_empty()
     }
 
     /// A key was deleted, renamed, flushed or came into being by other means than our commands.
@@ -198,7 +206,13 @@ impl Node {
     }
 
     fn look_at_all_waited_for(&mut self, hit: impl Fn(&KeyId) -> bool) {
-        let waited = self.locks.keys().chain(self.claims.keys()).chain(self.fills.keys()).chain(self.watchers.keys());
+        let waited = self
+            .locks
+            .keys()
+            .chain(self.claims.keys())
+            .chain(self.fills.keys())
+            .chain(self.mails.keys())
+            .chain(self.watchers.keys());
         let waited: Vec<KeyId> = waited.filter(|key| hit(key)).cloned().collect();
         waited.into_iter().for_each(|key| self.look_at_soon(key));
     }

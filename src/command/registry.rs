@@ -214,7 +214,7 @@ fn wait<H: Host>(cx: &mut Cx<H>, wanted: Wanted, block_ms: Millis) -> Result<Out
     }
     let id = cx.node.waits.next_id();
     let Wanted { wish, request_id, .. } = wanted;
-    cx.node.claims.insert(id, ClaimWaiter { key: key.clone(), wish, request_id, since: cx.node.now() });
+    cx.node.claims.insert_claimer(id, ClaimWaiter { key: key.clone(), wish, request_id, since: cx.node.now() });
     cx.node.begin_wait(id, Service::Registry, smallvec![key], block_ms, cx.host);
     Ok(Outcome::Waits)
 }

@@ -120,6 +120,8 @@ pub enum KeysAt {
     From(i32),
     /// A count at this index, then so many keys.
     CountAt(i32),
+    /// Where all words of one of these lists stand at their indexes: the argument after the last of them. Needs `GETKEYS_API`.
+    Behind(&'static [&'static [(i32, &'static str)]]),
 }
 
 /// One argument.

@@ -5,10 +5,13 @@ use super::node::Chore;
 use super::schedule::Due;
 use super::settings::Setting;
 use super::waits::{Unserved, OWNERSHIP_MS};
-use super::{cache_serve, lock_serve, registry_serve, versioned_serve, watch, Host, Kind, Node, Ownership, Reply};
+use super::{
+    cache_serve, lock_serve, mail_serve, registry_serve, versioned_serve, watch, Host, Kind, Node, Ownership, Reply,
+};
 use crate::domain::cache::Cache;
 use crate::domain::context::{Context, Doc};
 use crate::domain::lock::Lock;
+use crate::domain::mail::Mail;
 use crate::domain::registry::Registry;
 use crate::domain::session::{Fields, Session};
 use crate::domain::versioned::{State, Versioned};
@@ -130,6 +133,13 @@ fn look_into<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: b
             Err(error) => cache_serve::refuse_all(node, host, key, &error),
         }
     }
+    if kind == Kind::Ours(Mail::TYPE_TAG) || node.mails.waiting_for(key) > 0 {
+        match take_note::<Mail, H>(node, host, key) {
+            Ok(()) if node.replica => {}
+            Ok(()) => work += mail_serve::wake(node, host, key, has_changed),
+            Err(error) => mail_serve::refuse_all(node, host, key, &error),
+        }
+    }
     match kind {
         Kind::Ours(Session::TYPE_TAG) => work + look_at_versioned::<Fields, H>(node, host, key),
         Kind::Ours(Context::TYPE_TAG) => work + look_at_versioned::<Doc, H>(node, host, key),
@@ -163,6 +173,7 @@ fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error
     lock_serve::refuse_all(node, host, key, error.clone());
     registry_serve::refuse_all(node, host, key, error);
     cache_serve::refuse_all(node, host, key, error);
+    mail_serve::refuse_all(node, host, key, error);
     for watcher in node.watchers.of(key) {
         node.refuse_wait(watcher, error.clone(), host);
     }
@@ -194,6 +205,7 @@ fn do_chore<H: Host>(node: &mut Node, host: &mut H, chore: Chore) {
         Chore::TakeBack(Service::Lock, untold) => lock_serve::take_back(node, host, untold),
         Chore::TakeBack(Service::Registry, untold) => registry_serve::take_back(node, host, untold),
         Chore::TakeBack(Service::Cache, untold) => cache_serve::take_back(node, host, untold),
+        Chore::TakeBack(Service::Mail, untold) => mail_serve::take_back(node, host, untold),
         // Nobody gets anything of these that others could have had.
         Chore::TakeBack(Service::Watch | Service::Context | Service::Session, _) => {}
         Chore::Disconnected(connection) => {

@@ -116,6 +116,7 @@ impl Node {
             Service::Lock => drop(self.locks.remove(id)),
             Service::Cache => drop(self.fills.remove(id)),
             Service::Watch => self.watchers.remove(id),
+            Service::Mail => drop(self.mails.remove(id)),
             Service::Context | Service::Session => {}
         }
         Some(wait)

@@ -104,3 +104,7 @@ pub const IDLE_TOOLS_MAX: usize = 1000;
 pub const VOIDS_MAX: usize = 4096;
 /// Most results that one event removes.
 pub const CACHE_BATCH_MAX: usize = 1024;
+/// Most agents that one message can be sent to.
+pub const MAIL_RECEIVERS_MAX: usize = 1_000_000;
+/// Most messages that one `LTMC.MSG.RECV` receives.
+pub const MAIL_RECEIVE_MAX: usize = 1000;

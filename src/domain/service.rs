@@ -20,12 +20,21 @@ pub enum Service {
     Cache,
     /// Watching the keys of the other services.
     Watch,
+    /// Mailboxes: talking about the work.
+    Mail,
 }
 
 impl Service {
     /// All services, in the order in which they are listed.
-    pub const ALL: &'static [Service] =
-        &[Service::Registry, Service::Context, Service::Lock, Service::Session, Service::Cache, Service::Watch];
+    pub const ALL: &'static [Service] = &[
+        Service::Registry,
+        Service::Context,
+        Service::Lock,
+        Service::Session,
+        Service::Cache,
+        Service::Watch,
+        Service::Mail,
+    ];
 
     /// The name in INFO, STATUS and messages.
     pub const fn name(self) -> &'static str {
@@ -36,6 +45,7 @@ impl Service {
             Service::Session => "session",
             Service::Cache => "cache",
             Service::Watch => "watch",
+            Service::Mail => "mail",
         }
     }
 }

@@ -4,7 +4,7 @@ use super::api::{c_text, call, has, Argv, Ctx, Str};
 use super::contain::contain;
 use super::host::RedisHost;
 use super::{docs, reply, state};
-use crate::command::spec::{Command, Flags, KeysAt, Spec};
+use crate::command::spec::{Access, Command, Flags, KeysAt, Spec};
 use crate::command::table::Table;
 use crate::command::{args, dispatch, Cx, Outcome, Reply};
 use crate::domain::{Code, Error, KeyId};
@@ -96,51 +96,63 @@ fn run(ctx: Ctx, command: &'static Command<RedisHost>, argv: Argv) {
 
 /// The command panicked.
 fn after_panic(ctx: Ctx, spec: &'static Spec, args: &[&[u8]], mut host: RedisHost) {
-    let keys = key_positions(spec, args).into_iter().filter_map(|at| args.get(at));
+    let keys = key_positions(spec, args).into_iter().filter_map(|(at, _)| args.get(at));
     host.recover(spec.service, keys.map(|name| KeyId::new(ctx.db(), name)).collect());
     if host.blocked().is_none() {
         reply::write(ctx, &Err(Error::internal()));
     }
 }
 
-/// Where the keys of a command stand, as its row says.
-fn key_positions(spec: &'static Spec, args: &[&[u8]]) -> Vec<usize> {
-    let mut positions = Vec::new();
+/// Where the keys of a command stand, as its row says, and what is done with each.
+fn key_positions(spec: &'static Spec, args: &[&[u8]]) -> Vec<(usize, Access)> {
+    let mut found = Vec::new();
     for keys in spec.keys {
-        match keys.at {
-            KeysAt::Index(index) => positions.push(index as usize),
-            KeysAt::AfterWord(word, from) => {
-                let found = args.iter().skip(from as usize).position(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
-                positions.extend(found.map(|at| at + from as usize + 1));
-            }
-            KeysAt::From(index) => positions.extend(index as usize..args.len()),
-            KeysAt::CountAt(index) => {
-                let first = index as usize + 1;
-                let count = args.get(index as usize).and_then(|count| args::parse_u64(count)).unwrap_or(0) as usize;
-                positions.extend(first..first.saturating_add(count).min(args.len()));
-            }
+        let positions = positions_of(keys.at, args).into_iter().filter(|at| *at < args.len());
+        found.extend(positions.map(|at| (at, keys.access)));
+    }
+    found
+}
+
+fn positions_of(keys: KeysAt, args: &[&[u8]]) -> Vec<usize> {
+    match keys {
+        KeysAt::Index(index) => vec![index as usize],
+        KeysAt::AfterWord(word, from) => {
+            let found = args.iter().skip(from as usize).position(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+            found.map(|at| at + from as usize + 1).into_iter().collect()
+        }
+        KeysAt::From(index) => (index as usize..args.len()).collect(),
+        KeysAt::CountAt(index) => {
+            let first = index as usize + 1;
+            let count = args.get(index as usize).and_then(|count| args::parse_u64(count)).unwrap_or(0) as usize;
+            (first..first.saturating_add(count).min(args.len())).collect()
+        }
+        KeysAt::Behind(lists) => {
+            let is_there = |(at, word): &(i32, &str)| {
+                args.get(*at as usize).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+            };
+            let found = lists.iter().find(|words| words.iter().all(is_there));
+            found.and_then(|words| words.last()).map(|(at, _)| *at as usize + 1).into_iter().collect()
         }
     }
-    positions.retain(|at| *at < args.len());
-    positions
+}
+
+fn report(ctx: Ctx, keys: Vec<(usize, Access)>, offset: usize) {
+    for (at, access) in keys {
+        call!(RedisModule_KeyAtPosWithFlags(ctx.0, (at + offset) as c_int, docs::access_flags(access) as c_int));
+    }
 }
 
 /// COMMAND GETKEYS, ACL and Redis Cluster ask where the keys are: those of the row, and those of the inner command.
 fn report_keys(ctx: Ctx, spec: &'static Spec, argv: Argv) {
     let args: Vec<&[u8]> = argv.strings().iter().map(|arg| Str(*arg).bytes()).collect();
-    for at in key_positions(spec, &args) {
-        call!(RedisModule_KeyAtPos(ctx.0, at as c_int));
-    }
+    report(ctx, key_positions(spec, &args), 0);
     let inner_at = spec.args.len() - 1;
     if !spec.flags.has(Flags::WRAPS) || args.len() <= inner_at {
         return;
     }
     if let Some(own) = Table::<RedisHost>::find(args[inner_at]) {
         // Redis 7.0 would not look at all the key specs of a module's command.
-        for at in key_positions(own.spec, &args[inner_at..]) {
-            call!(RedisModule_KeyAtPos(ctx.0, (at + inner_at) as c_int));
-        }
-        return;
+        return report(ctx, key_positions(own.spec, &args[inner_at..]), inner_at);
     }
     let mut inner: Vec<_> = argv.strings()[inner_at..].to_vec();
     let mut count = 0;

@@ -67,6 +67,20 @@ impl Arena {
         }
     }
 
+    fn after_word(
+        &mut self,
+        word: &str,
+        startfrom: c_int,
+    ) -> (rm::RedisModuleKeySpecBeginSearchType, rm::RedisModuleCommandKeySpec__bindgen_ty_1) {
+        let keyword = self.text(word);
+        (
+            rm::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_KEYWORD,
+            rm::RedisModuleCommandKeySpec__bindgen_ty_1 {
+                keyword: rm::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_2 { keyword, startfrom },
+            },
+        )
+    }
+
     fn key_spec(&mut self, spec: &KeySpec) -> rm::RedisModuleCommandKeySpec {
         let (begin_search_type, bs) = match spec.at {
             KeysAt::Index(pos) | KeysAt::From(pos) | KeysAt::CountAt(pos) => (
@@ -75,15 +89,12 @@ impl Arena {
                     index: rm::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_1 { pos },
                 },
             ),
-            KeysAt::AfterWord(word, from) => (
-                rm::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_KEYWORD,
-                rm::RedisModuleCommandKeySpec__bindgen_ty_1 {
-                    keyword: rm::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_2 {
-                        keyword: self.text(word),
-                        startfrom: from,
-                    },
-                },
-            ),
+            KeysAt::AfterWord(word, from) => self.after_word(word, from),
+            KeysAt::Behind(lists) => {
+                let first = lists.iter().filter_map(|words| words.last()).min().copied();
+                let (from, word) = first.unwrap_or((1, ""));
+                self.after_word(word, from)
+            }
         };
         let (find_keys_type, fk) = match spec.at {
             KeysAt::CountAt(_) => (
@@ -108,21 +119,28 @@ impl Arena {
                 },
             ),
         };
-        let flags = match spec.access {
-            Access::Read => rm::REDISMODULE_CMD_KEY_RO | rm::REDISMODULE_CMD_KEY_ACCESS,
-            Access::Update => {
-                rm::REDISMODULE_CMD_KEY_RW | rm::REDISMODULE_CMD_KEY_ACCESS | rm::REDISMODULE_CMD_KEY_UPDATE
-            }
-            Access::Delete => rm::REDISMODULE_CMD_KEY_RW | rm::REDISMODULE_CMD_KEY_DELETE,
+        // Redis asks the command itself where keys are of which a spec does not tell exactly.
+        let incomplete = match spec.at {
+            KeysAt::Behind(_) => rm::REDISMODULE_CMD_KEY_INCOMPLETE,
+            _ => 0,
         };
         rm::RedisModuleCommandKeySpec {
             notes: ptr::null(),
-            flags: u64::from(flags),
+            flags: u64::from(access_flags(spec.access) | incomplete),
             begin_search_type,
             bs,
             find_keys_type,
             fk,
         }
+    }
+}
+
+/// What Redis calls it.
+pub fn access_flags(access: Access) -> u32 {
+    match access {
+        Access::Read => rm::REDISMODULE_CMD_KEY_RO | rm::REDISMODULE_CMD_KEY_ACCESS,
+        Access::Update => rm::REDISMODULE_CMD_KEY_RW | rm::REDISMODULE_CMD_KEY_ACCESS | rm::REDISMODULE_CMD_KEY_UPDATE,
+        Access::Delete => rm::REDISMODULE_CMD_KEY_RW | rm::REDISMODULE_CMD_KEY_DELETE,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::command::{dispatch, Cx, Host, Key, Kind};
 use crate::domain::cache::Cache;
 use crate::domain::context::Context;
 use crate::domain::lock::Lock;
+use crate::domain::mail::Mail;
 use crate::domain::registry::Registry;
 use crate::domain::session::Session;
 use crate::domain::{Blob, Entity, Error, KeyId, Stored};
@@ -50,6 +51,10 @@ macro_rules! with_type {
                 type $E = Cache;
                 $body
             }
+            <Mail as Entity>::TYPE_TAG => {
+                type $E = Mail;
+                $body
+            }
             other => Err(Error::usage(format!("payload has the unknown type tag {other}"))),
         }
     };
@@ -76,6 +81,7 @@ pub fn register(ctx: Ctx) -> Result<(), String> {
     register_type::<Context>(ctx)?;
     register_type::<Session>(ctx)?;
     register_type::<Cache>(ctx)?;
+    register_type::<Mail>(ctx)?;
     register_type::<Lock>(ctx)
 }
 

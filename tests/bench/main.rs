@@ -14,6 +14,7 @@ mod cache;
 #[path = "../server/harness/mod.rs"]
 mod harness;
 mod load;
+mod mail;
 mod memory;
 mod registry;
 mod report;
@@ -56,7 +57,7 @@ impl Options {
 
 type Bench = (&'static str, fn(&Options));
 
-const BENCHES: [Bench; 16] = [
+const BENCHES: [Bench; 18] = [
     ("pairs", throughput::lock_pairs),
     ("check-renew", throughput::single_commands),
     ("hand-off", waiting::hand_off),
@@ -73,6 +74,8 @@ const BENCHES: [Bench; 16] = [
     ("cache-flight", cache::single_flight),
     ("cache-policies", cache::policies),
     ("cache-memory", cache::memory),
+    ("mail-passing", mail::passing),
+    ("mail-hand-off", mail::hand_off),
 ];
 
 fn main() {

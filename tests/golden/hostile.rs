@@ -1,9 +1,10 @@
 //! Payloads that are cut, damaged, made up or meant to hurt: refused, without a panic and without large allocations.
 
-use crate::{all_files, cache, decode, lock, registry, versioned};
+use crate::{all_files, cache, decode, lock, mail, registry, versioned};
 use ltmc::domain::cache::Cache;
 use ltmc::domain::context::Context;
 use ltmc::domain::lock::Lock;
+use ltmc::domain::mail::Mail;
 use ltmc::domain::registry::Registry;
 use ltmc::domain::session::Session;
 use ltmc::domain::{Entity, Error, Stored};
@@ -21,6 +22,7 @@ thread_local! {
     static SESSIONS: Vec<(&'static str, Stored<Session>)> = versioned::sessions().snapshots;
     static CONTEXTS: Vec<(&'static str, Stored<Context>)> = versioned::contexts().snapshots;
     static CACHES: Vec<(&'static str, Stored<Cache>)> = cache::samples().snapshots;
+    static MAILBOXES: Vec<(&'static str, Stored<Mail>)> = mail::samples().snapshots;
     static REGISTRIES: Vec<(&'static str, Stored<Registry>)> = registry::samples().snapshots;
 }
 
@@ -68,6 +70,7 @@ fn decode_any(bytes: &[u8]) -> Result<(), Error> {
         Session::TYPE_TAG => SESSIONS.with(|values| decode_and_apply(bytes, values)),
         Context::TYPE_TAG => CONTEXTS.with(|values| decode_and_apply(bytes, values)),
         Cache::TYPE_TAG => CACHES.with(|values| decode_and_apply(bytes, values)),
+        Mail::TYPE_TAG => MAILBOXES.with(|values| decode_and_apply(bytes, values)),
         _ => LOCKS.with(|values| decode_and_apply(bytes, values)),
     }
 }
@@ -146,7 +149,9 @@ fn garbage_never_panics() {
     for round in 0..30_000usize {
         let garbage: Vec<u8> = (0..round % 90).map(|_| byte()).collect();
         try_decode(&garbage);
-        for tag in [Lock::TYPE_TAG, Registry::TYPE_TAG, Session::TYPE_TAG, Context::TYPE_TAG, Cache::TYPE_TAG] {
+        for tag in
+            [Lock::TYPE_TAG, Registry::TYPE_TAG, Session::TYPE_TAG, Context::TYPE_TAG, Cache::TYPE_TAG, Mail::TYPE_TAG]
+        {
             try_decode(&framed(Content::Snapshot, tag, &garbage));
             try_decode(&framed(Content::Changes, tag, &garbage));
         }
@@ -167,6 +172,8 @@ fn hostile_lengths_are_refused_before_anything_is_allocated() {
         // A registry: no hold, no past one, five totals, no fence, so many agents.
         let before = [0u8; 8];
         assert!(!try_decode(&framed(Content::Snapshot, Registry::TYPE_TAG, &[&before[..], &count].concat())));
+        // A mailbox: no fence, seven totals, so many messages.
+        assert!(!try_decode(&framed(Content::Snapshot, Mail::TYPE_TAG, &[&before[..], &count].concat())));
         // A registration of an agent with an id so long.
         assert!(!try_decode(&framed(Content::Changes, Registry::TYPE_TAG, &[&[0u8, 0][..], &count].concat())));
         assert!(!try_decode(&framed(Content::Changes, Lock::TYPE_TAG, &[&[0u8, 0, 2, 9, 1][..], &count].concat())));

@@ -5,6 +5,7 @@ use ltmc::command::{Cx, Host, Key, Kind, Ownership, Reply};
 use ltmc::domain::cache::{Cache, CacheEvent};
 use ltmc::domain::context::Context;
 use ltmc::domain::lock::{Lock, LockEvent};
+use ltmc::domain::mail::Mail;
 use ltmc::domain::registry::{Registry, RegistryEvent};
 use ltmc::domain::session::Session;
 use ltmc::domain::wait::WaiterId;
@@ -297,6 +298,7 @@ impl Host for MemoryHost {
             Context::TYPE_TAG => apply::<Context>(cx, key, &frame, blobs),
             Session::TYPE_TAG => apply::<Session>(cx, key, &frame, blobs),
             Cache::TYPE_TAG => apply::<Cache>(cx, key, &frame, blobs),
+            Mail::TYPE_TAG => apply::<Mail>(cx, key, &frame, blobs),
             _ => apply::<Lock>(cx, key, &frame, blobs),
         }
     }
@@ -315,6 +317,7 @@ impl Host for MemoryHost {
             Kind::Ours(Context::TYPE_TAG) => self.repair_as::<Context>(key),
             Kind::Ours(Session::TYPE_TAG) => self.repair_as::<Session>(key),
             Kind::Ours(Cache::TYPE_TAG) => self.repair_as::<Cache>(key),
+            Kind::Ours(Mail::TYPE_TAG) => self.repair_as::<Mail>(key),
             _ => self.repair_as::<Lock>(key),
         }
     }

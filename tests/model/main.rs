@@ -11,6 +11,7 @@ mod check;
 mod decide;
 mod fairness;
 mod host;
+mod mail;
 mod naive;
 mod ops;
 mod prng;

@@ -26,7 +26,7 @@ fn sample(arg: &Arg) -> Vec<String> {
     let form = FORMS.iter().find(|(name, _)| *name == arg.name).map_or("x", |(_, value)| value);
     let value: Vec<String> = match arg.kind {
         ArgKind::Word => Vec::new(),
-        ArgKind::OneOf(args) => sample(&args[0]),
+        ArgKind::OneOf(args) => args.iter().map(sample).min_by_key(Vec::len).unwrap_or_default(),
         ArgKind::Block(args) => args.iter().flat_map(sample).collect(),
         ArgKind::Integer => vec!["1".into()],
         ArgKind::Key | ArgKind::String => vec![form.into()],
@@ -58,6 +58,16 @@ fn tokens(args: &'static [Arg], found: &mut BTreeSet<&'static str>) {
         found.extend(arg.token);
         if let ArgKind::OneOf(inner) | ArgKind::Block(inner) = arg.kind {
             tokens(inner, found);
+        }
+    }
+}
+
+fn key_specs(args: &'static [Arg], found: &mut BTreeSet<i32>) {
+    for arg in args {
+        match arg.kind {
+            ArgKind::Key => drop(found.insert(arg.key_spec)),
+            ArgKind::OneOf(inner) | ArgKind::Block(inner) => key_specs(inner, found),
+            _ => {}
         }
     }
 }
@@ -148,13 +158,18 @@ fn key_specs_point_at_arguments_that_are_keys() {
                 KeysAt::AfterWord(word, from) => {
                     assert!(known.contains(word) && from >= 1, "{}: {word}", spec.name);
                 }
+                KeysAt::Behind(lists) => {
+                    let words = lists.iter().copied().flatten();
+                    words.for_each(|(at, word)| assert!(known.contains(word) && *at >= 1, "{}: {word}", spec.name));
+                    assert!(spec.flags.has(Flags::GETKEYS_API), "{}", spec.name);
+                }
                 KeysAt::CountAt(at) => {
                     assert!(matches!(spec.args[at as usize - 1].kind, ArgKind::Integer), "{}", spec.name);
                 }
             }
         }
-        let keys = spec.args.iter().filter(|arg| matches!(arg.kind, ArgKind::Key));
-        let pointed: BTreeSet<i32> = keys.map(|arg| arg.key_spec).collect();
+        let mut pointed = BTreeSet::new();
+        key_specs(spec.args, &mut pointed);
         let all: BTreeSet<i32> = (0..spec.keys.len() as i32).collect();
         assert_eq!(pointed, all, "{}: every key spec has its argument", spec.name);
     }

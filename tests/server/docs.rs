@@ -75,6 +75,8 @@ fn the_readme_writes_syntax_as_error_messages_do() {
         "LTMC.REGISTER registry agent NONSENSE",
         "LTMC.AGENT.CLAIM registry PX 1 NONSENSE",
         "LTMC.WATCH 1 key SINCE 0 NONSENSE",
+        "LTMC.MSG.SEND mail from ALL payload NONSENSE",
+        "LTMC.MSG.RECV mail agent NONSENSE",
     ] {
         let reply = server.run(line);
         let (_, syntax) = reply.error().split_once("syntax: ").expect("a syntax error shows the syntax");
@@ -207,6 +209,9 @@ fn the_example_roles_may_do_their_work_and_no_more() {
         assert!(may(user, "LTMC.REGISTER {team}:agents me"), "{user}");
         assert!(may(user, "LTMC.AGENT.CLAIM {team}:agents PX 1000"), "{user}");
         assert!(may(user, "LTMC.WATCH 1 {team}:agents SINCE 0"), "{user}");
+        assert!(may(user, "LTMC.MSG.SEND {team}:mail me CAP go REGISTRY {team}:agents text"), "{user}");
+        assert!(!may(user, "LTMC.MSG.SEND {team}:mail me CAP go REGISTRY {other}:agents text"), "{user}");
+        assert!(may(user, "LTMC.MSG.RECV {team}:mail me BLOCK 0"), "{user}");
         assert!(!may(user, "LTMC.WATCH 2 {team}:agents {other}:agents SINCE 0 0"), "{user}");
         assert!(!may(user, "LTMC.HEARTBEAT {other}:agents me"), "{user}");
         assert!(!may(user, "LTMC.LOCK {other}:repo me"), "{user}");
@@ -221,6 +226,9 @@ fn the_example_roles_may_do_their_work_and_no_more() {
     assert!(may("watcher", "LTMC.AGENT.FIND {any}:agents"));
     assert!(!may("watcher", "LTMC.UNLOCK {any}:repo me"));
     assert!(!may("watcher", "LTMC.HEARTBEAT {any}:agents me"));
+    assert!(may("watcher", "LTMC.MSG.DEAD {any}:mail"));
+    assert!(!may("watcher", "LTMC.MSG.RECV {any}:mail somebody"));
+    assert!(may("operator", "LTMC.MSG.REQUEUE {any}:mail somebody 5"));
     assert!(may("operator", "LTMC.DEREGISTER {any}:agents somebody"));
     assert!(!may("operator", "LTMC.REGISTER {any}:agents somebody"));
     assert!(may("operator", "LTMC.LOCK.BREAK {any}:repo"));

@@ -18,6 +18,7 @@ mod locks_clients;
 mod locks_keys;
 mod locks_optimistic;
 mod locks_paths;
+mod mail;
 mod real_client;
 mod registry;
 mod replication;

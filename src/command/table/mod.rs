@@ -6,6 +6,7 @@ mod cache;
 mod common;
 mod context;
 mod lock;
+mod mail;
 mod registry;
 mod server;
 mod session;
@@ -79,6 +80,19 @@ impl<H: Host> Table<H> {
         Command { spec: &cache::STATS, run: super::cache_info::stats },
         Command { spec: &cache::TOP, run: super::cache_info::top },
         Command { spec: &cache::SCAN, run: super::cache_info::scan },
+        Command { spec: &mail::SEND, run: super::mail_send::send },
+        Command { spec: &mail::RECV, run: super::mail::recv },
+        Command { spec: &mail::ACK, run: super::mail::ack },
+        Command { spec: &mail::NACK, run: super::mail::nack },
+        Command { spec: &mail::EXTEND, run: super::mail::extend },
+        Command { spec: &mail::REQUEUE, run: super::mail::requeue },
+        Command { spec: &mail::JOIN, run: super::mail::join },
+        Command { spec: &mail::LEAVE, run: super::mail::leave },
+        Command { spec: &mail::PENDING, run: super::mail_info::pending },
+        Command { spec: &mail::DEAD, run: super::mail_info::dead },
+        Command { spec: &mail::GET, run: super::mail_info::get },
+        Command { spec: &mail::AGENTS, run: super::mail_info::agents },
+        Command { spec: &mail::INFO, run: super::mail_info::info },
         Command { spec: &server::WATCH, run: super::watch::watch },
         Command { spec: &server::GUARD, run: super::server::guard },
         Command { spec: &server::STATUS, run: super::server::status },

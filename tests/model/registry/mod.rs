@@ -18,7 +18,7 @@ use world::World;
 
 const STEPS_PER_SCHEDULE: u64 = 1_000;
 
-fn number(name: &str) -> Option<u64> {
+pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 

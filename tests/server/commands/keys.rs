@@ -58,6 +58,25 @@ const KEYS: &[(&str, &str)] = &[
     ("LTMC.CTX.ROLLBACK k 1", "k"),
     ("LTMC.CTX.FORK k x", "k x"),
     ("LTMC.CTX.PRUNE k KEEPLAST 0 DRYRUN", "k"),
+    ("LTMC.MSG.SEND k a TO 2 b c x PX 5", "k"),
+    ("LTMC.MSG.SEND k a TO 1 REGISTRY CAP REGISTRY 5", "k"),
+    ("LTMC.MSG.SEND k a ALL registry PX 5", "k"),
+    ("LTMC.MSG.SEND k a REPLYTO 5 registry", "k"),
+    ("LTMC.MSG.SEND k a cap go registry r x", "k r"),
+    ("LTMC.MSG.SEND k a REGISTRY r REGISTRY", "k r"),
+    ("LTMC.MSG.RECV k a COUNT 5 BLOCK 0", "k"),
+    ("LTMC.MSG.ACK k a 5 6", "k"),
+    ("LTMC.MSG.NACK k a 5 DEAD", "k"),
+    ("LTMC.MSG.EXTEND k a 5 PX 5", "k"),
+    ("LTMC.MSG.REQUEUE k a 5", "k"),
+    ("LTMC.MSG.JOIN k a", "k"),
+    ("LTMC.MSG.LEAVE k a", "k"),
+    ("LTMC.MSG.PENDING k a LIMIT 0 5", "k"),
+    ("LTMC.MSG.DEAD k", "k"),
+    ("LTMC.MSG.GET k 5", "k"),
+    ("LTMC.MSG.AGENTS k", "k"),
+    ("LTMC.MSG.INFO k", "k"),
+    ("LTMC.GUARD k 5 LTMC.MSG.SEND m a CAP go REGISTRY r x", "k m r"),
     ("LTMC.WATCH 1 k SINCE $", "k"),
     ("LTMC.WATCH 2 x y SINCE 0 $ COUNT 5 BLOCK 1", "x y"),
     ("LTMC.GUARD k 5 LTMC.AGENT.CLAIM r PX 5", "k r"),
@@ -85,6 +104,8 @@ const READS: &[&str] = &[
     "LTMC.CTX.BUILD c FOR a BUDGET 1000",
     "LTMC.CTX.CHECKPOINTS c",
     "LTMC.WATCH 1 k SINCE 0",
+    "LTMC.MSG.AGENTS m",
+    "LTMC.MSG.INFO m",
 ];
 
 /// What it may not.
@@ -117,6 +138,14 @@ const WRITES: &[&str] = &[
     "LTMC.CTX.ROLLBACK c 1",
     "LTMC.CTX.FORK c t",
     "LTMC.CTX.PRUNE c KEEPLAST 0",
+    "LTMC.MSG.SEND m a ALL x",
+    "LTMC.MSG.RECV m b",
+    "LTMC.MSG.ACK m b 5",
+    "LTMC.MSG.NACK m b 5",
+    "LTMC.MSG.EXTEND m b 5 PX 5",
+    "LTMC.MSG.REQUEUE m b 5",
+    "LTMC.MSG.JOIN m b",
+    "LTMC.MSG.LEAVE m b",
 ];
 
 #[test]
@@ -192,6 +221,11 @@ fn key_patterns_hold_for_every_key_of_a_command() {
         "LTMC.CTX.GENERATE a:made 2 a:context b:session",
         "LTMC.CTX.ROUTE a:context b:agents",
         "LTMC.CTX.ROUTE b:context a:agents",
+        "LTMC.MSG.SEND b:mail agent ALL x",
+        "LTMC.MSG.SEND a:mail agent CAP go REGISTRY b:agents x",
+        "LTMC.MSG.SEND b:mail agent REGISTRY a:agents x",
+        "LTMC.MSG.RECV b:mail agent",
+        "LTMC.MSG.INFO b:mail",
         "LTMC.WATCH 1 b:agents SINCE 0",
         "LTMC.WATCH 2 a:agents b:agents SINCE 0 0",
         "LTMC.WATCH 2 a:agents b:agents SINCE 0 0 BLOCK 0",
@@ -222,6 +256,7 @@ fn who_may_only_read_keys_changes_nothing() {
     server.run("LTMC.SESSION.CHECKPOINT s").int();
     server.run("LTMC.CTX.CREATE c DOC {\"f\":1}").int();
     server.run("LTMC.CTX.CHECKPOINT c").int();
+    server.run("LTMC.MSG.SEND m a TO 1 b x").int();
     // Rights over keys, and rights over commands where modules have a say in their categories.
     let mut users = vec!["ACL SETUSER reader on >p resetkeys %R~* +@all"];
     if !command_info(&server, "ltmc.agent.get").array()[6].array().is_empty() {

@@ -1,0 +1,170 @@
+//! The commands of mailboxes that change them, but for sending: what they take, what they decide, what they answer. The rules are in
+//! `domain::mail`.
+
+use super::args::Args;
+use super::dispatch::{Cx, Outcome};
+use super::mail_serve::{bounds, commit, policy, receive, settle_due};
+use super::settings::Setting;
+use super::{Host, Reply};
+use crate::domain::limits::MAIL_RECEIVE_MAX;
+use crate::domain::mail::decide::{self, Return, Wish};
+use crate::domain::mail::queue::MailWaiter;
+use crate::domain::mail::Mail;
+use crate::domain::{Bytes, Change, Error, Fence, Millis, Service};
+use smallvec::smallvec;
+
+/// So much of what is due is decided before messages are received.
+const DUE_BEFORE_RECEIVE: usize = 64;
+
+/// `LTMC.MSG.RECV`
+pub fn recv<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    const WORDS: [&str; 5] = ["COUNT", "PX", "EX", "BLOCK", "REPLYTO"];
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("mail")?;
+    let agent = cx.actor(&mut args, "agent")?;
+    let lease_ms = cx.node.settings.get(Setting::MailLeaseMs);
+    let (mut wish, mut block_ms) = (Wish { count: 1, answer_to: None, lease_ms }, None);
+    while let Some(option) = args.option(&WORDS)? {
+        match option {
+            0 => wish.count = args.number("COUNT", 1, MAIL_RECEIVE_MAX as u64)? as usize,
+            1 => wish.lease_ms = args.millis("PX", 1)?,
+            2 => wish.lease_ms = args.seconds("EX")?,
+            3 => block_ms = Some(args.millis("BLOCK", 0)?),
+            _ => wish.answer_to = Some(args.fence("REPLYTO")?),
+        }
+    }
+    args.exclusive(&WORDS, &[1, 2])?;
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    settle_due(cx.node, cx.host, key, DUE_BEFORE_RECEIVE)?;
+    // Whoever waits for this agent has got what was ready, so nobody is overtaken.
+    if let Some((reply, _)) = receive(cx.node, cx.host, key, agent, &wish)? {
+        return Ok(Outcome::Reply(reply));
+    }
+    match block_ms.filter(|_| cx.host.may_block()) {
+        None => Ok(Outcome::Reply(Reply::Array(Vec::new()))),
+        Some(block_ms) => wait(cx, agent, wish, block_ms),
+    }
+}
+
+fn wait<H: Host>(cx: &mut Cx<H>, agent: &[u8], wish: Wish, block_ms: Millis) -> Result<Outcome, Error> {
+    let key = cx.key(1).id();
+    let max = cx.node.settings.get(Setting::MailWaitersMax);
+    if cx.node.mails.waiting_for(&key) as u64 >= max {
+        return Err(Error::limit("mail-waiters-max", "one more client waiting for messages of this mailbox", max));
+    }
+    let id = cx.node.waits.next_id();
+    let line = (Bytes::from(agent), wish.answer_to);
+    cx.node.mails.insert(id, MailWaiter { key: key.clone(), line, wish });
+    cx.node.begin_wait(id, Service::Mail, smallvec![key], block_ms, cx.host);
+    Ok(Outcome::Waits)
+}
+
+/// `LTMC.MSG.ACK`
+pub fn ack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("mail")?;
+    let agent = cx.actor(&mut args, "agent")?;
+    let mut ids: Vec<Fence> = vec![args.fence("id")?];
+    while args.position() < cx.args.len() {
+        ids.push(args.fence("id")?);
+    }
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let now = cx.now();
+    let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    let (event, count) = decide::acknowledge(&stored.state, agent, ids, now);
+    let changes: Vec<_> = event.into_iter().map(Change::Event).collect();
+    commit(cx.node, cx.host, key, changes)?;
+    Ok(Outcome::Reply(Reply::number(count as u64)))
+}
+
+/// Reads `mail agent id` of a command about one message.
+fn parse_one<'a, H: Host>(cx: &Cx<'a, H>, args: &mut Args<'a>) -> Result<(&'a [u8], Fence), Error> {
+    args.bytes("mail")?;
+    Ok((cx.actor(args, "agent")?, args.fence("id")?))
+}
+
+/// Commits what was decided about one message; 1 if that is anything, else 0.
+fn done<H: Host>(
+    cx: &mut Cx<H>,
+    events: impl IntoIterator<Item = crate::domain::mail::MailEvent>,
+) -> Result<Outcome, Error> {
+    let changes: Vec<_> = events.into_iter().map(Change::Event).collect();
+    let (key, is_done) = (cx.key(1), !changes.is_empty());
+    commit(cx.node, cx.host, key, changes)?;
+    Ok(Outcome::Reply(Reply::Integer(is_done.into())))
+}
+
+/// `LTMC.MSG.NACK`
+pub fn nack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    const WORDS: [&str; 2] = ["DELAY", "DEAD"];
+    let mut args = Args::new(cx.spec, cx.args);
+    let (agent, id) = parse_one(cx, &mut args)?;
+    let mut how = Return::Now;
+    while let Some(option) = args.option(&WORDS)? {
+        how = match option {
+            0 => Return::Later(args.millis("DELAY", 1)?),
+            _ => Return::Dead,
+        };
+    }
+    args.exclusive(&WORDS, &[0, 1])?;
+    let (key, policy) = (cx.key(1), policy(cx.node));
+    cx.node.check_quarantine(key)?;
+    let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    let events = decide::give_back(&stored.state, agent, id, how, &policy, &mut cx.node.fences);
+    done(cx, events)
+}
+
+/// `LTMC.MSG.EXTEND`
+pub fn extend<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    let (agent, id) = parse_one(cx, &mut args)?;
+    let lease_ms = match args.word("the lease", &["PX", "EX"])? {
+        0 => args.millis("PX", 1)?,
+        _ => args.seconds("EX")?,
+    };
+    args.finish()?;
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    let event = decide::extend(&stored.state, agent, id, lease_ms, &mut cx.node.fences);
+    done(cx, event)
+}
+
+/// `LTMC.MSG.REQUEUE`
+pub fn requeue<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    let (agent, id) = parse_one(cx, &mut args)?;
+    args.finish()?;
+    let (key, bounds, now) = (cx.key(1), bounds(cx.node), cx.now());
+    cx.node.check_quarantine(key)?;
+    let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    let event = decide::requeue(&stored.state, agent, id, &bounds, now)?;
+    done(cx, event)
+}
+
+/// `LTMC.MSG.JOIN`
+pub fn join<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("mail")?;
+    let agent = cx.actor(&mut args, "agent")?;
+    let (key, bounds, now) = (cx.key(1), bounds(cx.node), cx.now());
+    cx.node.check_quarantine(key)?;
+    let empty = Mail::default();
+    let mail = cx.host.read::<Mail>(key)?.map_or(&empty, |stored| &stored.state);
+    let event = decide::join(mail, agent, &bounds, now)?;
+    done(cx, event)
+}
+
+/// `LTMC.MSG.LEAVE`
+pub fn leave<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("mail")?;
+    let agent = cx.actor(&mut args, "agent")?;
+    let (key, now) = (cx.key(1), cx.now());
+    cx.node.check_quarantine(key)?;
+    let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    let event = decide::leave(&stored.state, agent, now);
+    done(cx, event)
+}

@@ -1,0 +1,255 @@
+//! What agents may do with a mailbox: each function validates everything and returns what then happens, or errs and nothing does.
+
+use super::{Entry, Letter, Mail, MailEvent, Reason};
+use crate::domain::fence::Fences;
+use crate::domain::id::printable;
+use crate::domain::{Blob, Bytes, Error, Fence, Millis};
+
+/// How much may be in a mailbox.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Most messages.
+    pub messages_max: usize,
+    /// Most bytes of all payloads.
+    pub bytes_max: usize,
+    /// Most messages in one inbox.
+    pub inbox_max: usize,
+    /// Most inboxes.
+    pub agents_max: usize,
+}
+
+/// What becomes of messages that nobody acknowledges.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// A message that was received so often and comes back is a dead letter.
+    pub deliveries_max: u32,
+    /// So many dead letters are kept.
+    pub dead_max: usize,
+}
+
+/// Errs if a message with a payload of so many bytes has no room in the mailbox or in an inbox of those that it is for.
+pub fn check_room(mail: &Mail, to: &[Bytes], payload_bytes: usize, bounds: &Bounds) -> Result<(), Error> {
+    if mail.count() >= bounds.messages_max {
+        return Err(Error::limit("mail-messages-max", "one more message in this mailbox", bounds.messages_max as u64));
+    }
+    if payload_bytes > bounds.bytes_max.saturating_sub(mail.payload_bytes()) {
+        let what = format!("a payload of {payload_bytes} bytes beside {} in this mailbox", mail.payload_bytes());
+        return Err(Error::limit("mail-bytes-max", &what, bounds.bytes_max as u64));
+    }
+    let mut agents = mail.agents();
+    for agent in to {
+        match mail.inbox(agent) {
+            Some(inbox) if inbox.len() >= bounds.inbox_max => {
+                let what = format!("one more message in the inbox of '{}'", agent.show());
+                return Err(Error::limit("mail-inbox-max", &what, bounds.inbox_max as u64));
+            }
+            Some(_) => {}
+            None => agents += 1,
+        }
+    }
+    check_agents(mail, agents, bounds)
+}
+
+fn check_agents(mail: &Mail, agents: usize, bounds: &Bounds) -> Result<(), Error> {
+    if agents > bounds.agents_max && agents > mail.agents() {
+        let what = format!("{agents} agents with an inbox in this mailbox");
+        return Err(Error::limit("mail-agents-max", &what, bounds.agents_max as u64));
+    }
+    Ok(())
+}
+
+/// A message that is about to be sent.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// Who sends it.
+    pub from: Bytes,
+    /// To whom.
+    pub to: Vec<Bytes>,
+    /// The message that it answers.
+    pub reply_to: Option<Fence>,
+    /// For how long it is worth reading, ms.
+    pub ttl_ms: Option<Millis>,
+}
+
+/// A message is sent. There has to be room for it.
+pub fn send(draft: Draft, payload: Blob, fences: &mut Fences) -> (MailEvent, Fence) {
+    let (id, at) = (fences.grant(), fences.now());
+    let Draft { from, to, reply_to, ttl_ms } = draft;
+    let expires_at = ttl_ms.map(|ttl_ms| at.saturating_add(ttl_ms));
+    (MailEvent::Sent(Box::new(Letter { id, from, to, at, expires_at, reply_to, payload })), id)
+}
+
+/// Who sent a message: to whom an answer goes.
+pub fn sender_of(mail: &Mail, id: Fence) -> Result<Bytes, Error> {
+    mail.message(id).map(|message| message.from.clone()).ok_or_else(|| {
+        Error::usage(format!("REPLYTO is {id}, and that message is not in the mailbox any more: say TO whom as well"))
+    })
+}
+
+/// An agent takes part. `None` if it does already.
+pub fn join(mail: &Mail, agent: &[u8], bounds: &Bounds, at: Millis) -> Result<Option<MailEvent>, Error> {
+    match mail.inbox(agent) {
+        Some(inbox) if inbox.is_joined() => return Ok(None),
+        Some(_) => {}
+        None => check_agents(mail, mail.agents() + 1, bounds)?,
+    }
+    Ok(Some(MailEvent::Joined { agent: Bytes::from(agent), at }))
+}
+
+/// An agent takes no part any more. `None` if it has no inbox.
+pub fn leave(mail: &Mail, agent: &[u8], at: Millis) -> Option<MailEvent> {
+    mail.inbox(agent).map(|_| MailEvent::Left { agent: Bytes::from(agent), at })
+}
+
+/// What a receiver asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// At most so many messages.
+    pub count: usize,
+    /// Only answers to this message.
+    pub answer_to: Option<Fence>,
+    /// For how long it has them, ms.
+    pub lease_ms: Millis,
+}
+
+/// An agent receives what is ready. `None` if nothing is.
+pub fn receive(mail: &Mail, agent: &[u8], wish: &Wish, fences: &mut Fences) -> Option<(MailEvent, Fence)> {
+    let (inbox, at) = (mail.inbox(agent)?, fences.now());
+    // What the scheduler has not come to yet is over all the same.
+    let is_worth = |id: &Fence| mail.message(*id).is_some_and(|message| !message.is_over(at));
+    let ids: Vec<Fence> = inbox.receivable(wish.answer_to).filter(is_worth).take(wish.count).collect();
+    if ids.is_empty() {
+        return None;
+    }
+    let fence = fences.grant();
+    let ends_at = at.saturating_add(wish.lease_ms);
+    Some((MailEvent::Received { fence, agent: Bytes::from(agent), ids, at, ends_at }, fence))
+}
+
+/// An agent is done with messages, whether it has them, gave them back or never received them, or they are dead letters of its. How
+/// many of them there are.
+pub fn acknowledge(mail: &Mail, agent: &[u8], mut ids: Vec<Fence>, at: Millis) -> (Option<MailEvent>, usize) {
+    ids.sort_unstable();
+    ids.dedup();
+    let inbox = mail.inbox(agent);
+    let is_there =
+        |id: &Fence| inbox.is_some_and(|inbox| inbox.entry(*id).is_some()) || mail.dead_letter(*id, agent).is_some();
+    ids.retain(is_there);
+    let count = ids.len();
+    ((count > 0).then(|| MailEvent::Acknowledged { agent: Bytes::from(agent), ids, at }), count)
+}
+
+/// Whether an agent has received a message and neither acknowledged it nor given it back.
+fn has(mail: &Mail, agent: &[u8], id: Fence, at: Millis) -> bool {
+    let entry = mail.inbox(agent).and_then(|inbox| inbox.entry(id));
+    let hold = entry.and_then(|entry| mail.hold(entry.hold));
+    hold.is_some_and(|hold| !hold.is_delay && hold.ends_at > at)
+}
+
+/// How a message is given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Return {
+    /// To be received at once.
+    Now,
+    /// To be received after so many ms.
+    Later(Millis),
+    /// To the dead letters.
+    Dead,
+}
+
+/// An agent gives a message back. Nothing if it does not have it.
+pub fn give_back(
+    mail: &Mail,
+    agent: &[u8],
+    id: Fence,
+    how: Return,
+    policy: &Policy,
+    fences: &mut Fences,
+) -> Vec<MailEvent> {
+    let at = fences.now();
+    if !has(mail, agent, id, at) {
+        return Vec::new();
+    }
+    let deliveries = mail.inbox(agent).and_then(|inbox| inbox.entry(id)).map_or(0, |entry| entry.deliveries);
+    let reason = if how == Return::Dead { Reason::Refused } else { Reason::Deliveries };
+    if how == Return::Dead || deliveries >= policy.deliveries_max {
+        return bury(mail, vec![MailEvent::Died { agent: Bytes::from(agent), id, at, reason }], policy, at);
+    }
+    let delay = match how {
+        Return::Later(ms) => Some((fences.grant(), at.saturating_add(ms))),
+        _ => None,
+    };
+    vec![MailEvent::Returned { agent: Bytes::from(agent), id, at, delay }]
+}
+
+/// Those that die, and then the oldest dead letters that have to go for them.
+fn bury(mail: &Mail, mut events: Vec<MailEvent>, policy: &Policy, at: Millis) -> Vec<MailEvent> {
+    let surplus = (mail.dead_len() + events.len()).saturating_sub(policy.dead_max);
+    let known = mail.dead().take(surplus).map(|(id, agent, _)| (id, Bytes::from(agent)));
+    let dying = events.iter().filter_map(|event| match event {
+        MailEvent::Died { agent, id, .. } => Some((*id, agent.clone())),
+        _ => None,
+    });
+    let mut oldest: Vec<(Fence, Bytes)> = known.chain(dying).collect();
+    oldest.sort_unstable();
+    oldest.truncate(surplus);
+    events.extend(oldest.into_iter().map(|(id, agent)| MailEvent::Dropped { agent, id, at }));
+    events
+}
+
+/// An agent needs more time for a message. `None` if it does not have it.
+pub fn extend(mail: &Mail, agent: &[u8], id: Fence, lease_ms: Millis, fences: &mut Fences) -> Option<MailEvent> {
+    let at = fences.now();
+    has(mail, agent, id, at).then(|| {
+        let (fence, ends_at) = (fences.grant(), at.saturating_add(lease_ms));
+        MailEvent::Extended { fence, agent: Bytes::from(agent), id, at, ends_at }
+    })
+}
+
+/// A dead letter gets another chance. `None` if it is none.
+pub fn requeue(mail: &Mail, agent: &[u8], id: Fence, bounds: &Bounds, at: Millis) -> Result<Option<MailEvent>, Error> {
+    if mail.dead_letter(id, agent).is_none() {
+        return Ok(None);
+    }
+    let len = mail.inbox(agent).map_or(0, |inbox| inbox.len());
+    if len >= bounds.inbox_max {
+        let what = format!("one more message in the inbox of '{}'", printable(agent));
+        return Err(Error::limit("mail-inbox-max", &what, bounds.inbox_max as u64));
+    }
+    if mail.inbox(agent).is_none() {
+        check_agents(mail, mail.agents() + 1, bounds)?;
+    }
+    Ok(Some(MailEvent::Requeued { agent: Bytes::from(agent), id, at }))
+}
+
+/// The client that received messages was gone before it could be told. `None` if that lease is over.
+pub fn take_back(mail: &Mail, fence: Fence, at: Millis) -> Option<MailEvent> {
+    mail.hold(fence).map(|_| MailEvent::TakenBack { fence, at })
+}
+
+/// At most `max` things that time has brought: first messages whose time is over, and when there are none of these, leases and delays.
+pub fn due(mail: &Mail, policy: &Policy, max: usize, at: Millis) -> Vec<MailEvent> {
+    let over: Vec<Fence> = mail.expiries.range(..=(at, Fence::MAX)).take(max).map(|(_, id)| *id).collect();
+    if !over.is_empty() {
+        return vec![MailEvent::Expired { ids: over, at }];
+    }
+    let (mut dying, mut ends) = (Vec::new(), Vec::new());
+    for (_, fence) in mail.ends.range(..=(at, Fence::MAX)).take(max) {
+        let fence = *fence;
+        let Some(hold) = mail.hold(fence).filter(|hold| !hold.is_delay) else {
+            ends.push(MailEvent::DelayEnded { fence, at });
+            continue;
+        };
+        let is_worn = |(_, entry): &(Fence, &Entry)| entry.deliveries >= policy.deliveries_max;
+        let (worn, fresh): (Vec<_>, Vec<_>) = mail.held(fence).partition(is_worn);
+        let (agent, reason) = (Bytes::from(hold.agent()), Reason::Deliveries);
+        dying.extend(worn.into_iter().map(|(id, _)| MailEvent::Died { agent: agent.clone(), id, at, reason }));
+        // If all of them died the lease is gone with the last.
+        ends.extend((!fresh.is_empty()).then_some(MailEvent::LeaseEnded { fence, at }));
+    }
+    if !dying.is_empty() {
+        dying = bury(mail, dying, policy, at);
+    }
+    dying.extend(ends);
+    dying
+}

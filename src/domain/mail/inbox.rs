@@ -1,0 +1,140 @@
+//! What one agent has in a mailbox: its messages by their ids, which is the order in which they were sent.
+
+use super::Name;
+use crate::domain::memory::{allocated, tree_bytes};
+use crate::domain::{Fence, Millis};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A message in an inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// How often it was received.
+    pub deliveries: u32,
+    /// The lease or delay that keeps it from being received; 0 if it is ready.
+    pub hold: Fence,
+    /// The message that it answers; 0 if none. Derived from the message.
+    pub reply_to: Fence,
+}
+
+/// The messages of one agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inbox {
+    /// Whose it is.
+    pub(super) name: Name,
+    /// Since when the agent takes part, unix ms; 0 if it does not and is just sent to.
+    pub joined_at: Millis,
+    entries: BTreeMap<Fence, Entry>,
+    // Derived from the entries:
+    ready: BTreeSet<Fence>,
+    /// The ready ones that answer a message: what they answer, and what they are.
+    answers: BTreeSet<(Fence, Fence)>,
+}
+
+impl Inbox {
+    /// An inbox with nothing in it.
+    pub(super) fn new(name: Name) -> Self {
+        Self { name, ..Self::default() }
+    }
+
+    /// Whether the agent takes part.
+    pub fn is_joined(&self) -> bool {
+        self.joined_at > 0
+    }
+
+    /// Whether it need not be kept.
+    pub fn is_idle(&self) -> bool {
+        !self.is_joined() && self.entries.is_empty()
+    }
+
+    /// How many messages are in it.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no message is in it.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many of them can be received.
+    pub fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// A message in it.
+    pub fn entry(&self, id: Fence) -> Option<&Entry> {
+        self.entries.get(&id)
+    }
+
+    /// All of them, in order.
+    pub fn entries(&self) -> impl Iterator<Item = (Fence, &Entry)> {
+        self.entries.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    /// What can be received, in order; if `answer_to` is said, only what answers that message.
+    pub fn receivable(&self, answer_to: Option<Fence>) -> Box<dyn Iterator<Item = Fence> + '_> {
+        match answer_to {
+            None => Box::new(self.ready.iter().copied()),
+            Some(asked) => Box::new(self.answers.range((asked, 0)..=(asked, Fence::MAX)).map(|(_, id)| *id)),
+        }
+    }
+
+    /// Puts a message in. False if it is there already.
+    pub(super) fn put(&mut self, id: Fence, entry: Entry) -> bool {
+        if self.entries.contains_key(&id) {
+            return false;
+        }
+        self.entries.insert(id, entry);
+        if entry.hold == 0 {
+            self.offer(id, entry.reply_to);
+        }
+        true
+    }
+
+    /// Takes a message out.
+    pub(super) fn take(&mut self, id: Fence) -> Option<Entry> {
+        let entry = self.entries.remove(&id)?;
+        if entry.hold == 0 {
+            self.withdraw(id, entry.reply_to);
+        }
+        Some(entry)
+    }
+
+    /// Changes a message, and where it stands. What it was before; `None` if it is not there.
+    pub(super) fn edit(&mut self, id: Fence, change: impl FnOnce(&mut Entry)) -> Option<Entry> {
+        let entry = self.entries.get_mut(&id)?;
+        let before = *entry;
+        change(entry);
+        let after = *entry;
+        match (before.hold, after.hold) {
+            (0, 0) => {}
+            (0, _) => self.withdraw(id, after.reply_to),
+            (_, 0) => self.offer(id, after.reply_to),
+            _ => {}
+        }
+        Some(before)
+    }
+
+    fn offer(&mut self, id: Fence, reply_to: Fence) {
+        self.ready.insert(id);
+        if reply_to > 0 {
+            self.answers.insert((reply_to, id));
+        }
+    }
+
+    fn withdraw(&mut self, id: Fence, reply_to: Fence) {
+        self.ready.remove(&id);
+        if reply_to > 0 {
+            self.answers.remove(&(reply_to, id));
+        }
+    }
+
+    /// Bytes that it takes outside the struct itself, with those of the agent's name.
+    pub(super) fn heap_bytes(&self) -> usize {
+        // The name is shared, with two counts before it.
+        allocated(2 * size_of::<usize>() + self.name.len())
+            + tree_bytes(self.entries.len(), size_of::<(Fence, Entry)>())
+            + tree_bytes(self.ready.len(), size_of::<Fence>())
+            + tree_bytes(self.answers.len(), size_of::<(Fence, Fence)>())
+    }
+}

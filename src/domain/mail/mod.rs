@@ -1,0 +1,552 @@
+//! Mailboxes: agents talk to each other, and nothing that was sent is lost because somebody was not there.
+//!
+//! A [`Mail`] holds messages, each once however many agents it is for, and an [inbox](Inbox) for each agent that takes part or has something in
+//! it. The life of a message in one inbox:
+//!
+//! ```text
+//!   Sent           Received               Acknowledged
+//! --------> ready ----------> leased -------------------> (gone)
+//!            ^ ^                | |
+//!            | +----------------+ |  Died
+//!            |   LeaseEnded,      +--------> dead letter ---------> (gone)
+//!            |   Returned,        |           |     Acknowledged, Dropped
+//!            |   TakenBack        v           |
+//!            |              delayed           |          Expired: gone from anywhere
+//!            |  DelayEnded      |             |
+//!            +------------------+-------------+
+//!                                  Requeued
+//! ```
+//!
+//! Ids are fences and so grow, whatever happens to the key: what an agent has ready is received in the order of the ids, and what comes
+//! back goes before what was sent later.
+//!
+//! What may be done is decided in [`decide`]; those who wait for messages stand in [`queue`].
+
+pub mod decide;
+pub mod event;
+pub mod inbox;
+pub mod queue;
+mod saved;
+
+pub use event::{Letter, MailEvent, Reason};
+pub use inbox::{Entry, Inbox};
+
+use super::memory::allocated;
+use super::{Blob, Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The id of an agent, shared by all that names it.
+type Name = Arc<[u8]>;
+
+/// A message.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Who sent it.
+    pub from: Bytes,
+    /// When, unix ms.
+    pub sent_at: Millis,
+    /// When it is gone; `None` if it stays until it is acknowledged.
+    pub expires_at: Option<Millis>,
+    /// The message that it answers.
+    pub reply_to: Option<Fence>,
+    /// What it says.
+    pub payload: Blob,
+    /// To whom it was sent; some of them may be done with it.
+    to: SmallVec<[Name; 1]>,
+    /// In how many inboxes and dead letters it is.
+    left: usize,
+}
+
+impl Message {
+    fn heap_bytes(&self) -> usize {
+        let to = if self.to.spilled() { allocated(self.to.capacity() * size_of::<Name>()) } else { 0 };
+        self.payload.heap_bytes() + self.from.heap_bytes() + to
+    }
+
+    /// Whether its time is over at `now`.
+    pub fn is_over(&self, now: Millis) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+}
+
+/// A message that nobody could do anything with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dead {
+    /// How often it was received.
+    pub deliveries: u32,
+    /// Since when it is dead, unix ms.
+    pub since: Millis,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What keeps messages of one agent from being received: a lease, or a delay.
+#[derive(Debug, Clone)]
+pub struct Hold {
+    agent: Name,
+    /// When it ends, unix ms.
+    pub ends_at: Millis,
+    /// Whether nobody has received them, and they just wait for their time.
+    pub is_delay: bool,
+    /// What it began with. Those that left it meanwhile have another hold, or none.
+    ids: SmallVec<[Fence; 1]>,
+    /// How many of them it still holds.
+    left: usize,
+}
+
+impl Hold {
+    /// Whose messages they are.
+    pub fn agent(&self) -> &[u8] {
+        &self.agent
+    }
+}
+
+/// What has happened in a mailbox since it came into being.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Totals {
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages received, each time.
+    pub received: u64,
+    /// Messages acknowledged, by each receiver.
+    pub acknowledged: u64,
+    /// Messages that came back: given back, or at the end of a lease.
+    pub returned: u64,
+    /// Messages whose time was over.
+    pub expired: u64,
+    /// Dead letters.
+    pub died: u64,
+    /// Dead letters that went since there were too many.
+    pub dropped: u64,
+}
+
+/// A mailbox.
+#[derive(Debug, Clone, Default)]
+pub struct Mail {
+    messages: BTreeMap<Fence, Message>,
+    inboxes: BTreeMap<Name, Inbox>,
+    holds: BTreeMap<Fence, Hold>,
+    dead: BTreeMap<(Fence, Name), Dead>,
+    totals: Totals,
+    /// The largest id or fence that was ever in it.
+    last_fence: Fence,
+    // Derived from these:
+    joined: usize,
+    ends: BTreeSet<(Millis, Fence)>,
+    expiries: BTreeSet<(Millis, Fence)>,
+    /// Bytes of all payloads.
+    payload_bytes: usize,
+    heap_bytes: usize,
+}
+
+impl Mail {
+    /// A message by its id.
+    pub fn message(&self, id: Fence) -> Option<&Message> {
+        self.messages.get(&id)
+    }
+
+    /// How many messages there are; one for several agents counts once.
+    pub fn count(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Bytes of the payloads of all messages.
+    pub fn payload_bytes(&self) -> usize {
+        self.payload_bytes
+    }
+
+    /// The oldest message.
+    pub fn oldest(&self) -> Option<(Fence, &Message)> {
+        self.messages.first_key_value().map(|(id, message)| (*id, message))
+    }
+
+    /// An agent's inbox.
+    pub fn inbox(&self, agent: &[u8]) -> Option<&Inbox> {
+        self.inboxes.get(agent)
+    }
+
+    /// All inboxes, by their agents.
+    pub fn inboxes(&self) -> impl Iterator<Item = (&[u8], &Inbox)> {
+        self.inboxes.iter().map(|(agent, inbox)| (&**agent, inbox))
+    }
+
+    /// How many agents take part or have something in their inboxes.
+    pub fn agents(&self) -> usize {
+        self.inboxes.len()
+    }
+
+    /// How many agents take part.
+    pub fn joined(&self) -> usize {
+        self.joined
+    }
+
+    /// A lease or delay.
+    pub fn hold(&self, fence: Fence) -> Option<&Hold> {
+        self.holds.get(&fence)
+    }
+
+    /// The dead letters in the order of their ids, with whose they are.
+    pub fn dead(&self) -> impl Iterator<Item = (Fence, &[u8], &Dead)> {
+        self.dead.iter().map(|((id, agent), dead)| (*id, &**agent, dead))
+    }
+
+    /// A dead letter.
+    pub fn dead_letter(&self, id: Fence, agent: &[u8]) -> Option<&Dead> {
+        if self.dead.is_empty() {
+            return None;
+        }
+        self.dead.get(&(id, Name::from(agent)))
+    }
+
+    /// How many dead letters there are.
+    pub fn dead_len(&self) -> usize {
+        self.dead.len()
+    }
+
+    /// To whom a message was sent, as far as they are not done with it.
+    pub fn receivers(&self, id: Fence) -> impl Iterator<Item = &[u8]> {
+        let to = self.messages.get(&id).into_iter().flat_map(|message| &message.to);
+        let has = move |agent: &&Name| {
+            self.inbox(agent).is_some_and(|inbox| inbox.entry(id).is_some())
+                || self.dead.contains_key(&(id, Name::clone(agent)))
+        };
+        to.filter(has).map(|agent| &**agent)
+    }
+
+    /// What has happened so far.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// The messages that a hold still has.
+    pub fn held(&self, fence: Fence) -> impl Iterator<Item = (Fence, &Entry)> {
+        let hold = self.holds.get(&fence).into_iter();
+        let entry = move |hold: &Hold, id: Fence| {
+            self.inbox(&hold.agent)?.entry(id).filter(|entry| entry.hold == fence).map(|entry| (id, entry))
+        };
+        hold.flat_map(move |hold| hold.ids.iter().filter_map(move |id| entry(hold, *id)))
+    }
+
+    /// Changes an inbox, which is made if there is none and goes if nothing is left of it.
+    fn with_inbox<T>(&mut self, agent: &[u8], change: impl FnOnce(&mut Inbox) -> T) -> T {
+        let (inbox, before) = match self.inboxes.get_mut(agent) {
+            Some(inbox) => {
+                let before = inbox.heap_bytes();
+                (inbox, before)
+            }
+            None => {
+                let name = Name::from(agent);
+                (self.inboxes.entry(name.clone()).or_insert_with(|| Inbox::new(name)), 0)
+            }
+        };
+        let result = change(inbox);
+        let (is_idle, after) = (inbox.is_idle(), inbox.heap_bytes());
+        self.heap_bytes = self.heap_bytes - before + if is_idle { 0 } else { after };
+        if is_idle {
+            self.inboxes.remove(agent);
+        }
+        result
+    }
+
+    fn joined_or_left(&mut self, agent: &[u8], joined_at: Millis) {
+        let was_joined = self.with_inbox(agent, |inbox| std::mem::replace(&mut inbox.joined_at, joined_at) > 0);
+        self.joined = self.joined + usize::from(joined_at > 0) - usize::from(was_joined);
+    }
+
+    fn left(&mut self, agent: &[u8]) {
+        let ids: Vec<Fence> = self.inbox(agent).into_iter().flat_map(Inbox::entries).map(|(id, _)| id).collect();
+        for id in ids {
+            self.take_out(agent, id);
+        }
+        if self.inbox(agent).is_some() {
+            self.joined_or_left(agent, 0);
+        }
+    }
+
+    fn sent(&mut self, letter: &Letter) {
+        let id = letter.id;
+        if self.messages.contains_key(&id) {
+            return;
+        }
+        let entry = Entry { deliveries: 0, hold: 0, reply_to: letter.reply_to.unwrap_or(0) };
+        let put = |mail: &mut Mail, agent: &Bytes| {
+            mail.with_inbox(agent, |inbox| inbox.put(id, entry).then(|| inbox.name.clone()))
+        };
+        let to: SmallVec<[Name; 1]> = letter.to.iter().filter_map(|agent| put(self, agent)).collect();
+        if to.is_empty() {
+            return;
+        }
+        self.totals.sent += 1;
+        self.keep(
+            id,
+            Message {
+                from: letter.from.clone(),
+                sent_at: letter.at,
+                expires_at: letter.expires_at,
+                reply_to: letter.reply_to,
+                payload: letter.payload.clone(),
+                left: to.len(),
+                to,
+            },
+        );
+    }
+
+    fn keep(&mut self, id: Fence, message: Message) {
+        self.last_fence = self.last_fence.max(id);
+        self.payload_bytes += message.payload.len();
+        self.heap_bytes += message.heap_bytes();
+        self.expiries.extend(message.expires_at.map(|end| (end, id)));
+        self.messages.insert(id, message);
+    }
+
+    /// One place less has the message; the last takes it along.
+    fn release(&mut self, id: Fence) {
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        message.left -= 1;
+        if message.left == 0 {
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: Fence) -> Option<Message> {
+        let message = self.messages.remove(&id)?;
+        self.payload_bytes -= message.payload.len();
+        self.heap_bytes -= message.heap_bytes();
+        if let Some(end) = message.expires_at {
+            self.expiries.remove(&(end, id));
+        }
+        Some(message)
+    }
+
+    /// Takes a message out of an inbox, and out of its lease.
+    fn remove_entry(&mut self, agent: &[u8], id: Fence) -> Option<Entry> {
+        self.inbox(agent)?.entry(id)?;
+        let entry = self.with_inbox(agent, |inbox| inbox.take(id))?;
+        self.loosen(entry.hold);
+        Some(entry)
+    }
+
+    fn take_out(&mut self, agent: &[u8], id: Fence) -> bool {
+        let is_there = self.remove_entry(agent, id).is_some();
+        if is_there {
+            self.release(id);
+        }
+        is_there
+    }
+
+    /// A hold has one message less; the last takes it along.
+    fn loosen(&mut self, fence: Fence) {
+        let Some(hold) = self.holds.get_mut(&fence) else { return };
+        hold.left -= 1;
+        if hold.left == 0 {
+            self.ends.remove(&(hold.ends_at, fence));
+            self.holds.remove(&fence);
+        }
+    }
+
+    /// Puts those of the messages that `is_meant` under a new hold.
+    fn put_under(
+        &mut self,
+        (fence, ends_at, is_delay): (Fence, Millis, bool),
+        agent: &[u8],
+        ids: &[Fence],
+        change: impl Fn(&mut Entry) -> bool,
+    ) -> usize {
+        if self.inbox(agent).is_none() || self.holds.contains_key(&fence) || fence == 0 {
+            return 0;
+        }
+        let (mut held, mut loosened): (SmallVec<[Fence; 1]>, SmallVec<[Fence; 1]>) = Default::default();
+        let name = self.with_inbox(agent, |inbox| {
+            for id in ids {
+                let Some(entry) = inbox.entry(*id) else { continue };
+                let mut after = *entry;
+                if change(&mut after) {
+                    held.push(*id);
+                    after.hold = fence;
+                    loosened.extend(inbox.edit(*id, |entry| *entry = after).map(|before| before.hold));
+                }
+            }
+            inbox.name.clone()
+        });
+        let left = held.len();
+        if left > 0 {
+            self.last_fence = self.last_fence.max(fence);
+            self.ends.insert((ends_at, fence));
+            self.holds.insert(fence, Hold { agent: name, ends_at, is_delay, ids: held, left });
+        }
+        loosened.into_iter().for_each(|before| self.loosen(before));
+        left
+    }
+
+    /// Makes ready again what a hold still has.
+    fn end_hold(&mut self, fence: Fence, change: impl Fn(&mut Entry)) -> usize {
+        let Some(hold) = self.holds.remove(&fence) else { return 0 };
+        self.ends.remove(&(hold.ends_at, fence));
+        let mut ended = 0;
+        self.with_inbox(&hold.agent, |inbox| {
+            for id in hold.ids {
+                if inbox.entry(id).is_some_and(|entry| entry.hold == fence) {
+                    inbox.edit(id, |entry| {
+                        entry.hold = 0;
+                        change(entry);
+                    });
+                    ended += 1;
+                }
+            }
+        });
+        ended
+    }
+
+    fn returned(&mut self, agent: &[u8], id: Fence, delay: Option<(Fence, Millis)>) {
+        let Some(Entry { hold, .. }) = self.inbox(agent).and_then(|inbox| inbox.entry(id)).copied() else { return };
+        if hold == 0 {
+            return;
+        }
+        match delay {
+            Some((fence, ends_at)) => drop(self.put_under((fence, ends_at, true), agent, &[id], |_| true)),
+            None => {
+                self.with_inbox(agent, |inbox| inbox.edit(id, |entry| entry.hold = 0));
+                self.loosen(hold);
+            }
+        }
+        self.totals.returned += 1;
+    }
+
+    fn acknowledged(&mut self, agent: &[u8], ids: &[Fence]) {
+        for id in ids {
+            if self.take_out(agent, *id) || self.bring_out(agent, *id).is_some() {
+                self.totals.acknowledged += 1;
+            }
+        }
+    }
+
+    fn died(&mut self, agent: &[u8], id: Fence, since: Millis, reason: Reason) {
+        let Some(entry) = self.remove_entry(agent, id) else { return };
+        self.totals.died += 1;
+        let dead = Dead { deliveries: entry.deliveries, since, reason };
+        self.dead.insert((id, Name::from(agent)), dead);
+    }
+
+    /// Takes a message out of the dead letters.
+    fn bring_out(&mut self, agent: &[u8], id: Fence) -> Option<Dead> {
+        if self.dead.is_empty() {
+            return None;
+        }
+        let dead = self.dead.remove(&(id, Name::from(agent)))?;
+        self.release(id);
+        Some(dead)
+    }
+
+    fn requeued(&mut self, agent: &[u8], id: Fence) {
+        if self.dead_letter(id, agent).is_none() {
+            return;
+        }
+        let Some(reply_to) = self.message(id).map(|message| message.reply_to.unwrap_or(0)) else { return };
+        self.dead.remove(&(id, Name::from(agent)));
+        let entry = Entry { deliveries: 0, hold: 0, reply_to };
+        self.with_inbox(agent, |inbox| inbox.put(id, entry));
+    }
+
+    fn expired(&mut self, ids: &[Fence]) {
+        for id in ids {
+            let Some(message) = self.forget(*id) else { continue };
+            self.totals.expired += 1;
+            for agent in &message.to {
+                if self.remove_entry(agent, *id).is_none() && !self.dead.is_empty() {
+                    self.dead.remove(&(*id, agent.clone()));
+                }
+            }
+        }
+    }
+}
+
+impl Entity for Mail {
+    type Event = MailEvent;
+
+    const SERVICE: Service = Service::Mail;
+    const TYPE_NAME: &'static str = "ltmc-mail";
+    const TYPE_TAG: u8 = 8;
+
+    fn apply(&mut self, event: &MailEvent) {
+        match event {
+            MailEvent::Joined { agent, at } => self.joined_or_left(agent, (*at).max(1)),
+            MailEvent::Left { agent, .. } => self.left(agent),
+            MailEvent::Sent(letter) => self.sent(letter),
+            MailEvent::Received { fence, agent, ids, ends_at, .. } => {
+                let received = self.put_under((*fence, *ends_at, false), agent, ids, |entry| {
+                    entry.deliveries = entry.deliveries.saturating_add(1);
+                    entry.hold == 0
+                });
+                self.totals.received += received as u64;
+            }
+            MailEvent::Extended { fence, agent, id, ends_at, .. } => {
+                self.put_under((*fence, *ends_at, false), agent, &[*id], |entry| entry.hold > 0);
+            }
+            MailEvent::Acknowledged { agent, ids, .. } => self.acknowledged(agent, ids),
+            MailEvent::Returned { agent, id, delay, .. } => self.returned(agent, *id, *delay),
+            MailEvent::LeaseEnded { fence, .. } => self.totals.returned += self.end_hold(*fence, |_| {}) as u64,
+            MailEvent::DelayEnded { fence, .. } => drop(self.end_hold(*fence, |_| {})),
+            MailEvent::TakenBack { fence, .. } => {
+                let taken = self.end_hold(*fence, |entry| entry.deliveries = entry.deliveries.saturating_sub(1));
+                self.totals.received = self.totals.received.saturating_sub(taken as u64);
+            }
+            MailEvent::Died { agent, id, at, reason } => self.died(agent, *id, *at, *reason),
+            MailEvent::Requeued { agent, id, .. } => self.requeued(agent, *id),
+            MailEvent::Dropped { agent, id, .. } => {
+                self.totals.dropped += u64::from(self.bring_out(agent, *id).is_some());
+            }
+            MailEvent::Expired { ids, .. } => self.expired(ids),
+        }
+    }
+
+    fn admit(event: &MailEvent) -> Result<(), Error> {
+        saved::admit(event)
+    }
+
+    fn expires_at(&self) -> Option<Millis> {
+        None
+    }
+
+    fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {
+        let first = |times: &BTreeSet<(Millis, Fence)>| times.first().map(|(when, _)| *when);
+        first(&self.ends).into_iter().chain(first(&self.expiries)).min()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.joined == 0
+    }
+
+    fn last_fence(&self) -> Fence {
+        self.last_fence
+    }
+
+    fn connections(&self) -> Vec<Connection> {
+        Vec::new()
+    }
+
+    fn unties(&self, _event: &MailEvent) -> Option<Connection> {
+        None
+    }
+
+    fn memory_bytes(&self) -> usize {
+        saved::memory_bytes(self)
+    }
+
+    fn free_effort(&self) -> usize {
+        (self.messages.len() + self.inboxes.len()).max(1)
+    }
+
+    fn check(&self) -> Result<(), Invariant> {
+        saved::check(self)
+    }
+
+    fn check_after(&self, event: &MailEvent) -> Result<(), Invariant> {
+        saved::check_after(self, event)
+    }
+
+    fn rebuild(&mut self) {
+        saved::rebuild(self);
+    }
+}
