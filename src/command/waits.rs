@@ -116,7 +116,7 @@ impl Node {
             Service::Lock => drop(self.locks.remove(id)),
             Service::Cache => drop(self.fills.remove(id)),
             Service::Watch => self.watchers.remove(id),
-            Service::Context | Service::Session => {}
+            Service::Context | Service::Session | Service::Buffer => {}
         }
         Some(wait)
     }

@@ -18,14 +18,23 @@ pub enum Service {
     Session,
     /// Tool cache: what has been computed before.
     Cache,
+    /// Chunk buffer: large shared memory, in pieces.
+    Buffer,
     /// Watching the keys of the other services.
     Watch,
 }
 
 impl Service {
     /// All services, in the order in which they are listed.
-    pub const ALL: &'static [Service] =
-        &[Service::Registry, Service::Context, Service::Lock, Service::Session, Service::Cache, Service::Watch];
+    pub const ALL: &'static [Service] = &[
+        Service::Registry,
+        Service::Context,
+        Service::Lock,
+        Service::Session,
+        Service::Cache,
+        Service::Buffer,
+        Service::Watch,
+    ];
 
     /// The name in INFO, STATUS and messages.
     pub const fn name(self) -> &'static str {
@@ -35,6 +44,7 @@ impl Service {
             Service::Lock => "lock",
             Service::Session => "session",
             Service::Cache => "cache",
+            Service::Buffer => "buffer",
             Service::Watch => "watch",
         }
     }

@@ -5,6 +5,7 @@ use super::contain::contain;
 use super::host::RedisHost;
 use super::state::{self, Note};
 use crate::command::{dispatch, Cx, Host, Key, Kind};
+use crate::domain::buffer::Buffer;
 use crate::domain::cache::Cache;
 use crate::domain::context::Context;
 use crate::domain::lock::Lock;
@@ -50,6 +51,10 @@ macro_rules! with_type {
                 type $E = Cache;
                 $body
             }
+            <Buffer as Entity>::TYPE_TAG => {
+                type $E = Buffer;
+                $body
+            }
             other => Err(Error::usage(format!("payload has the unknown type tag {other}"))),
         }
     };
@@ -76,6 +81,7 @@ pub fn register(ctx: Ctx) -> Result<(), String> {
     register_type::<Context>(ctx)?;
     register_type::<Session>(ctx)?;
     register_type::<Cache>(ctx)?;
+    register_type::<Buffer>(ctx)?;
     register_type::<Lock>(ctx)
 }
 
