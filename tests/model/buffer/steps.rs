@@ -68,6 +68,11 @@ impl World {
 
     /// A new version of a chunk is above all that it ever had.
     fn note_version(&mut self, id: &str, version: u64) {
+        let first = self.buffer().and_then(|buffer| buffer.find(id.as_bytes())).map(|(serial, _)| serial);
+        if first == Some(1) && version == 1 {
+            // The buffer is gone with its last chunk, and this is another.
+            self.versions.clear();
+        }
         let before = self.versions.insert(id.to_string(), version).unwrap_or(0);
         assert!(version > before, "{id} had version {before} and has {version} now");
     }
