@@ -11,6 +11,7 @@
 //! ```
 
 mod cache;
+mod chunks;
 #[path = "../server/harness/mod.rs"]
 mod harness;
 mod load;
@@ -56,7 +57,7 @@ impl Options {
 
 type Bench = (&'static str, fn(&Options));
 
-const BENCHES: [Bench; 16] = [
+const BENCHES: [Bench; 18] = [
     ("pairs", throughput::lock_pairs),
     ("check-renew", throughput::single_commands),
     ("hand-off", waiting::hand_off),
@@ -73,6 +74,8 @@ const BENCHES: [Bench; 16] = [
     ("cache-flight", cache::single_flight),
     ("cache-policies", cache::policies),
     ("cache-memory", cache::memory),
+    ("chunks", chunks::values_and_ranges),
+    ("memcached", chunks::beside_memcached),
 ];
 
 fn main() {

@@ -6,6 +6,7 @@
 //! overwritten.
 #![cfg(not(feature = "module"))]
 
+mod buffer;
 mod cache;
 mod hostile;
 mod lock;
@@ -41,8 +42,14 @@ fn write_if_asked(name: &str, bytes: &[u8]) {
 /// All files that should be there, of every version.
 fn all_files() -> Vec<(String, Vec<u8>)> {
     let versioned = [names_of(&versioned::sessions()), names_of(&versioned::contexts())].concat();
-    let names =
-        [names_of(&lock::samples()), names_of(&registry::samples()), versioned, names_of(&cache::samples())].concat();
+    let names = [
+        names_of(&lock::samples()),
+        names_of(&registry::samples()),
+        versioned,
+        names_of(&cache::samples()),
+        names_of(&buffer::samples()),
+    ]
+    .concat();
     let of_version = |version| names.iter().map(move |name| (format!("v{version}/{name}"), read(version, name)));
     (1..=frame::FORMAT).flat_map(of_version).collect()
 }
@@ -63,6 +70,7 @@ fn values_of_every_version_are_read_and_written_as_they_were() {
     check_snapshots(&versioned::sessions());
     check_snapshots(&versioned::contexts());
     check_snapshots(&cache::samples());
+    check_snapshots(&buffer::samples());
 }
 
 fn check_snapshots<E: Entity>(samples: &Samples<E>) {
@@ -86,6 +94,7 @@ fn changes_of_every_version_are_read_and_written_as_they_were() {
     check_changes(&versioned::sessions());
     check_changes(&versioned::contexts());
     check_changes(&cache::samples());
+    check_changes(&buffer::samples());
 }
 
 fn check_changes<E: Entity>(samples: &Samples<E>)

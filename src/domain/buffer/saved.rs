@@ -59,31 +59,22 @@ impl<'de> Deserialize<'de> for Buffer {
         let Saved { config, size_bytes, resized_at, stays, last_serial, gone_version, contents, chunks } = saved;
         let mut buffer = Buffer { size_bytes, resized_at, stays, last_serial, gone_version, ..Buffer::default() };
         buffer.configure(config);
-        let mut is_used = vec![false; contents.len()];
+        let mut hashes: Vec<Option<u64>> = vec![None; contents.len()];
         for SavedChunk { serial, record, content } in chunks {
             let at = usize::try_from(content).ok().filter(|at| *at < contents.len());
             let at = at.ok_or_else(|| D::Error::custom("a chunk has a content that is not there"))?;
-            is_used[at] = true;
             if buffer.by_id.contains_key(&record.id) || buffer.chunks.contains_key(&serial) {
                 return Err(D::Error::custom("a chunk is there twice"));
             }
             let mut chunk = Box::new(Chunk::new(record, contents[at].clone()));
-            chunk.hash = buffer.with_content(&chunk).map_or_else(|| xxh64(&chunk.content), |known| known.hash);
+            chunk.hash = *hashes[at].get_or_insert_with(|| xxh64(&contents[at]));
             buffer.adopt(serial, chunk);
         }
-        if is_used.contains(&false) {
+        if hashes.contains(&None) {
             return Err(D::Error::custom("a content has no chunk"));
         }
         buffer.usage.evictor.grow(buffer.count());
         Ok(buffer)
-    }
-}
-
-impl Buffer {
-    /// The chunk before, if it has the same content: runs of equal chunks are hashed once.
-    fn with_content(&self, chunk: &Chunk) -> Option<&Chunk> {
-        let last = self.chunks.last_key_value().map(|(_, last)| &**last)?;
-        (last.is_shareable() && last.content.is_same(&chunk.content)).then_some(last)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::chunk::{Chunk, Phase, Serial};
 use super::Buffer;
 use crate::domain::{Blob, Bytes, Millis};
+use ahash::AHashMap;
 
 /// Contents with the same hash that are compared; more with the same hash and other bytes come from somebody who wants that, and are kept
 /// as they are.
@@ -231,10 +232,13 @@ impl Buffer {
         self.loose.clear();
         self.order.clear();
         self.totals = Totals::default();
+        // A content that many chunks have is hashed once.
+        let mut hashes: AHashMap<*const u8, u64> = AHashMap::new();
         for (serial, mut chunk) in chunks {
             chunk.loose_at = None;
             if chunk.record.phase == Phase::Sealed {
-                chunk.hash = super::xxh64(&chunk.content);
+                let content = &chunk.content;
+                chunk.hash = *hashes.entry(content.as_ptr()).or_insert_with(|| super::xxh64(content));
             }
             self.adopt(serial, chunk);
         }
