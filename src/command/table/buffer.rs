@@ -137,7 +137,7 @@ pub const HAVE: Spec = Spec {
     complexity: "O(H log N) with H the hashes and N the chunks",
     summary: "Says which chunks have contents with these hashes (XXH64, 16 hexadecimal digits), so that they need not be sent.",
     reply: "list of ids, nil for what is not there",
-    args: &[BUFFER_KEY, Arg::new("hashes", ArgKind::Block(&[Arg::integer("n"), Arg::string("hash").multiple()]))],
+    args: &[BUFFER_KEY, Arg::integer("n"), Arg::string("hash").multiple()],
     ..CHUNK_READ
 };
 
@@ -162,7 +162,7 @@ pub const RELEASE: Spec = Spec {
 
 pub const PIN: Spec = Spec {
     name: "LTMC.CHUNK.PIN",
-    arity: -6,
+    arity: 6,
     flags: GROWS_FAST,
     summary: "An agent needs a chunk for some time, from now on: until then it is as good as retained.",
     reply: "until when, unix ms",
