@@ -91,8 +91,8 @@ fn settle<H: Host>(
     answer: Option<(Bytes, Answer)>,
 ) -> Result<(), Error> {
     let answered = answer.map(|(id, answer)| Change::Answered { id, answer });
-    let changes: Vec<_> = events.into_iter().map(Change::Event).chain(answered).collect();
-    super::dispatch::commit_changes::<Buffer, H>(cx.node, cx.host, key, &changes)?;
+    let mut changes: Vec<_> = events.into_iter().map(Change::Event).chain(answered).collect();
+    super::dispatch::commit_changes::<Buffer, H>(cx.node, cx.host, key, &mut changes)?;
     make_room(cx.node, cx.host, key, Some(id))
 }
 
