@@ -10,6 +10,9 @@
 //! [`Node`].
 
 pub mod args;
+pub mod buffer;
+pub mod buffer_info;
+pub mod buffer_serve;
 pub mod cache;
 pub mod cache_info;
 pub mod cache_serve;
@@ -173,6 +176,9 @@ pub trait Host: Sized + 'static {
 
     /// Writes a line to the server's log.
     fn log(&self, text: &str);
+
+    /// How much of the memory that the server may take it has taken, in thousandths; `None` without such a limit.
+    fn memory_permille(&self) -> Option<u64>;
 
     /// Name and version of the server.
     fn server_version(&self) -> String;

@@ -3,6 +3,7 @@
 use crate::domain::requests::Answer;
 use crate::domain::Blob;
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// A reply, independent of the protocol version: maps are RESP3 maps or their flat RESP2 form.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +20,8 @@ pub enum Reply {
     Bytes(Vec<u8>),
     /// Bytes of a user that are kept, so that they are copied only once, to where the client reads them.
     Blob(Blob),
+    /// A part of such bytes.
+    BlobPart(Blob, Range<usize>),
     /// A list.
     Array(Vec<Reply>),
     /// Values under names that users gave.
@@ -66,6 +69,7 @@ impl From<&Answer> for Reply {
             Answer::Integer(value) => Reply::Integer(*value),
             Answer::Bytes(bytes) => Reply::bytes(bytes),
             Answer::Claim { agent, fence } => Reply::Array(vec![Reply::bytes(agent), Reply::number(*fence)]),
+            Answer::Versioned { id, version } => Reply::Array(vec![Reply::bytes(id), Reply::number(*version)]),
         }
     }
 }

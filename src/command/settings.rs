@@ -54,6 +54,13 @@ pub enum Setting {
     CacheOrphanMs,
     CacheTicketsMax,
     CacheWaitersMax,
+    BufferBytesMax,
+    BufferBytesMin,
+    BufferChunksMax,
+    BufferShrinkPercent,
+    ChunkBytesMax,
+    ChunkLeaseMs,
+    ChunkHoldersMax,
 }
 
 /// What values a setting takes.
@@ -396,6 +403,55 @@ pub const SETTINGS: &[Row] = &[
         unit: "clients",
         doc: "Most clients that may wait for answers of one cache.",
         environment: "LTMC_CACHE_WAITERS_MAX",
+    },
+    Row {
+        name: "buffer-bytes-max",
+        kind: Kind::Integer { default: 1_073_741_824, min: 65_536, max: 1_125_899_906_842_624 },
+        unit: "bytes",
+        doc: "MAXBYTES of a new chunk buffer that does not say: it never takes more.",
+        environment: "LTMC_BUFFER_BYTES_MAX",
+    },
+    Row {
+        name: "buffer-bytes-min",
+        kind: Kind::Integer { default: 67_108_864, min: 0, max: 1_125_899_906_842_624 },
+        unit: "bytes",
+        doc: "MINBYTES of a new chunk buffer that does not say: it begins with this size and never gets smaller by itself.",
+        environment: "LTMC_BUFFER_BYTES_MIN",
+    },
+    Row {
+        name: "buffer-chunks-max",
+        kind: Kind::Integer { default: 1_000_000, min: 1, max: 100_000_000 },
+        unit: "chunks",
+        doc: "Most chunks of one buffer.",
+        environment: "LTMC_BUFFER_CHUNKS_MAX",
+    },
+    Row {
+        name: "buffer-shrink-percent",
+        kind: Kind::Integer { default: 90, min: 1, max: 100 },
+        unit: "percent",
+        doc: "When so much of the server's maxmemory is in use, chunk buffers get smaller, down to their MINBYTES.",
+        environment: "LTMC_BUFFER_SHRINK_PERCENT",
+    },
+    Row {
+        name: "chunk-bytes-max",
+        kind: Kind::Integer { default: 67_108_864, min: 1, max: 536_870_912 },
+        unit: "bytes",
+        doc: "Longest chunk.",
+        environment: "LTMC_CHUNK_BYTES_MAX",
+    },
+    Row {
+        name: "chunk-lease-ms",
+        kind: Kind::Integer { default: 60_000, min: 1, max: 31_536_000_000 },
+        unit: "ms",
+        doc: "So long after its last write a chunk that is allocated without PX or EX and not sealed is reclaimed.",
+        environment: "LTMC_CHUNK_LEASE_MS",
+    },
+    Row {
+        name: "chunk-holders-max",
+        kind: Kind::Integer { default: 1_000, min: 1, max: 10_000 },
+        unit: "agents",
+        doc: "Most agents that hold one chunk: each that retains it, and each that has pinned it.",
+        environment: "LTMC_CHUNK_HOLDERS_MAX",
     },
 ];
 

@@ -6,8 +6,10 @@ use super::schedule::Due;
 use super::settings::Setting;
 use super::waits::{Unserved, OWNERSHIP_MS};
 use super::{
-    cache_serve, lock_serve, mail_serve, registry_serve, versioned_serve, watch, Host, Kind, Node, Ownership, Reply,
+    buffer_serve, cache_serve, lock_serve, mail_serve, registry_serve, versioned_serve, watch, Host, Kind, Node,
+    Ownership, Reply,
 };
+use crate::domain::buffer::Buffer;
 use crate::domain::cache::Cache;
 use crate::domain::context::{Context, Doc};
 use crate::domain::lock::Lock;
@@ -143,6 +145,7 @@ fn look_into<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: b
     match kind {
         Kind::Ours(Session::TYPE_TAG) => work + look_at_versioned::<Fields, H>(node, host, key),
         Kind::Ours(Context::TYPE_TAG) => work + look_at_versioned::<Doc, H>(node, host, key),
+        Kind::Ours(Buffer::TYPE_TAG) => work + look_at_buffer(node, host, key),
         _ => work,
     }
 }
@@ -155,6 +158,13 @@ fn look_at_versioned<S: State, H: Host>(node: &mut Node, host: &mut H, key: &Key
     }
     // It was just read, so it cannot be of a wrong type.
     versioned_serve::wake::<S, H>(node, host, key).unwrap_or(0)
+}
+
+/// Nobody waits for a chunk buffer but those who watch it.
+fn look_at_buffer<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> usize {
+    let noted = take_note::<Buffer, H>(node, host, key);
+    // It was just read, so it cannot be of a wrong type.
+    noted.and_then(|()| if node.replica { Ok(0) } else { buffer_serve::wake(node, host, key) }).unwrap_or(0)
 }
 
 /// A slot moves away without a word. Whoever waits for one of its keys is sent to where it is now.
@@ -207,7 +217,7 @@ fn do_chore<H: Host>(node: &mut Node, host: &mut H, chore: Chore) {
         Chore::TakeBack(Service::Cache, untold) => cache_serve::take_back(node, host, untold),
         Chore::TakeBack(Service::Mail, untold) => mail_serve::take_back(node, host, untold),
         // Nobody gets anything of these that others could have had.
-        Chore::TakeBack(Service::Watch | Service::Context | Service::Session, _) => {}
+        Chore::TakeBack(Service::Watch | Service::Context | Service::Session | Service::Buffer, _) => {}
         Chore::Disconnected(connection) => {
             if let Some(key) = node.ties.take_one(connection) {
                 if host.kind((&key).into()) == Kind::Ours(Cache::TYPE_TAG) {

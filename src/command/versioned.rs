@@ -124,7 +124,12 @@ impl LifeAsked {
 
 /// `META json`, as it was given; empty for null.
 pub fn parse_meta(args: &mut Args, depth_max: usize) -> Result<Bytes, Error> {
-    let text = args.text("META", VERSIONED_META_BYTES_MAX)?;
+    parse_meta_of(args, VERSIONED_META_BYTES_MAX, depth_max)
+}
+
+/// The same of up to `bytes_max` bytes.
+pub fn parse_meta_of(args: &mut Args, bytes_max: usize, depth_max: usize) -> Result<Bytes, Error> {
+    let text = args.text("META", bytes_max)?;
     if text.is_empty() {
         return Ok(Bytes::EMPTY);
     }

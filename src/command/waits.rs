@@ -117,7 +117,7 @@ impl Node {
             Service::Cache => drop(self.fills.remove(id)),
             Service::Watch => self.watchers.remove(id),
             Service::Mail => drop(self.mails.remove(id)),
-            Service::Context | Service::Session => {}
+            Service::Context | Service::Session | Service::Buffer => {}
         }
         Some(wait)
     }

@@ -8,6 +8,7 @@ use super::dispatch::{Cx, Outcome};
 use super::settings::Setting;
 use super::waits::Untold;
 use super::{Host, Key, Kind, Node, Reply};
+use crate::domain::buffer::Buffer;
 use crate::domain::context::Context;
 use crate::domain::id::printable;
 use crate::domain::json::Pointer;
@@ -212,6 +213,7 @@ fn look<H: Host>(host: &mut H, key: Key, since: u64, watcher: &Watcher) -> Resul
         Kind::Ours(Registry::TYPE_TAG) => look_at::<Registry, H>(host, key, since, watcher),
         Kind::Ours(Context::TYPE_TAG) => look_at::<Context, H>(host, key, since, watcher),
         Kind::Ours(Session::TYPE_TAG) => look_at::<Session, H>(host, key, since, watcher),
+        Kind::Ours(Buffer::TYPE_TAG) => look_at::<Buffer, H>(host, key, since, watcher),
         Kind::Ours(_) => {
             let text =
                 format!("'{}' is of a type that keeps no log of events: it cannot be watched", printable(key.name));

@@ -18,21 +18,34 @@ use std::sync::Arc;
 pub const INLINE_BYTES_MAX: usize = 512;
 
 /// Any bytes that may be many. A clone is the same bytes, counted.
+///
+/// The counts stand apart from the bytes: before them they would push what is a power of two long, as most large values are, into the next
+/// size class of the allocator, a quarter larger.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Blob(Arc<[u8]>);
+pub struct Blob(Arc<Box<[u8]>>);
 
-/// The two counts that stand before the bytes.
-const COUNTS_BYTES: usize = 2 * size_of::<usize>();
+/// The two counts, and where the bytes are.
+const COUNTS_BYTES: usize = 2 * size_of::<usize>() + size_of::<Box<[u8]>>();
 
 impl Blob {
     /// Bytes that it takes outside the struct itself.
     pub fn heap_bytes(&self) -> usize {
-        allocated(COUNTS_BYTES + self.0.len())
+        Self::heap_bytes_of(self.0.len())
     }
 
     /// Bytes that one of this length takes outside the struct itself.
     pub fn heap_bytes_of(len: usize) -> usize {
-        allocated(COUNTS_BYTES + len)
+        allocated(COUNTS_BYTES) + allocated(len)
+    }
+
+    /// So many zeros.
+    pub fn zeros(len: usize) -> Self {
+        Self(Arc::new(vec![0; len].into_boxed_slice()))
+    }
+
+    /// Whether nobody else has them, for sure.
+    pub fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
     }
 
     /// Whether both are the same bytes in memory.
@@ -42,7 +55,7 @@ impl Blob {
 
     /// The bytes, to be changed in place; copied first if somebody else has them, too.
     pub fn make_mut(&mut self) -> &mut [u8] {
-        Arc::make_mut(&mut self.0)
+        &mut Arc::make_mut(&mut self.0)[..]
     }
 
     fn is_long(&self) -> bool {
@@ -58,7 +71,7 @@ impl Default for Blob {
 
 impl From<&[u8]> for Blob {
     fn from(bytes: &[u8]) -> Self {
-        Self(bytes.into())
+        Self(Arc::new(bytes.into()))
     }
 }
 

@@ -108,3 +108,17 @@ pub const CACHE_BATCH_MAX: usize = 1024;
 pub const MAIL_RECEIVERS_MAX: usize = 1_000_000;
 /// Most messages that one `LTMC.MSG.RECV` receives.
 pub const MAIL_RECEIVE_MAX: usize = 1000;
+/// Largest chunk of a buffer, whatever the settings say, bytes: the longest argument that Redis takes if nothing is set.
+pub const CHUNK_BYTES_END: usize = 512 * 1024 * 1024;
+/// Largest bound of a buffer, bytes: 1 PiB.
+pub const BUFFER_BYTES_END: u64 = 1 << 50;
+/// More agents that hold one chunk, by retaining or pinning it, than any setting allows.
+pub const CHUNK_HOLDERS_END: usize = 10_000;
+/// Longest `META` of a chunk, bytes of JSON.
+pub const CHUNK_META_BYTES_MAX: usize = 16 * 1024;
+/// Most hashes that one `LTMC.CHUNK.HAVE` asks for.
+pub const CHUNK_HASHES_MAX: usize = 100_000;
+/// Chunks that one command evicts to make room for another; if that is not enough, the scheduler goes on.
+pub const EVICTED_PER_COMMAND_MAX: usize = 4096;
+/// Agents whose holdings one `LTMC.CHUNK.STATS` lists.
+pub const CHUNK_HOLDERS_SHOWN_MAX: usize = 1000;

@@ -8,6 +8,7 @@
 //! read ([`watch`]), the error type and the limits.
 
 pub mod blob;
+pub mod buffer;
 pub mod cache;
 pub mod context;
 pub mod error;
@@ -30,6 +31,7 @@ pub mod stored;
 pub mod versioned;
 pub mod wait;
 pub mod watch;
+pub mod xxhash;
 
 pub use blob::Blob;
 pub use error::{Code, Error};

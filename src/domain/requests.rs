@@ -28,6 +28,13 @@ pub enum Answer {
         /// The claim.
         fence: Fence,
     },
+    /// A thing and the version that it has now.
+    Versioned {
+        /// Its id.
+        id: Bytes,
+        /// The version.
+        version: u64,
+    },
 }
 
 /// The last [`REQUESTS_MAX`] requests, oldest first.
@@ -77,7 +84,9 @@ impl Answer {
     fn heap_bytes(&self) -> usize {
         match self {
             Answer::Integer(_) => 0,
-            Answer::Bytes(bytes) | Answer::Claim { agent: bytes, .. } => bytes.heap_bytes(),
+            Answer::Bytes(bytes) | Answer::Claim { agent: bytes, .. } | Answer::Versioned { id: bytes, .. } => {
+                bytes.heap_bytes()
+            }
         }
     }
 }

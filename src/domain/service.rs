@@ -18,6 +18,8 @@ pub enum Service {
     Session,
     /// Tool cache: what has been computed before.
     Cache,
+    /// Chunk buffer: large shared memory, in pieces.
+    Buffer,
     /// Watching the keys of the other services.
     Watch,
     /// Mailboxes: talking about the work.
@@ -32,6 +34,7 @@ impl Service {
         Service::Lock,
         Service::Session,
         Service::Cache,
+        Service::Buffer,
         Service::Watch,
         Service::Mail,
     ];
@@ -44,6 +47,7 @@ impl Service {
             Service::Lock => "lock",
             Service::Session => "session",
             Service::Cache => "cache",
+            Service::Buffer => "buffer",
             Service::Watch => "watch",
             Service::Mail => "mail",
         }

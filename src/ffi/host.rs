@@ -466,6 +466,11 @@ impl Host for RedisHost {
         self.ctx.log("notice", text);
     }
 
+    fn memory_permille(&self) -> Option<u64> {
+        let share = f64::from(call!(RedisModule_GetUsedMemoryRatio()));
+        (share > 0.0).then_some((share * 1000.0) as u64)
+    }
+
     fn server_version(&self) -> String {
         self.ctx.server_version_text()
     }

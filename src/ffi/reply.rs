@@ -27,6 +27,7 @@ fn write_value(ctx: Ctx, reply: &Reply) {
         Reply::Text(text) => write_bytes(ctx, text.as_bytes()),
         Reply::Bytes(bytes) => write_bytes(ctx, bytes),
         Reply::Blob(blob) => write_bytes(ctx, blob),
+        Reply::BlobPart(blob, part) => write_bytes(ctx, blob.get(part.clone()).unwrap_or_default()),
         Reply::Array(items) => {
             call!(RedisModule_ReplyWithArray(ctx.0, items.len() as c_long));
             items.iter().for_each(|item| write_value(ctx, item));

@@ -5,6 +5,7 @@ use super::contain::contain;
 use super::host::RedisHost;
 use super::state::{self, Note};
 use crate::command::{dispatch, Cx, Host, Key, Kind};
+use crate::domain::buffer::Buffer;
 use crate::domain::cache::Cache;
 use crate::domain::context::Context;
 use crate::domain::lock::Lock;
@@ -55,6 +56,10 @@ macro_rules! with_type {
                 type $E = Mail;
                 $body
             }
+            <Buffer as Entity>::TYPE_TAG => {
+                type $E = Buffer;
+                $body
+            }
             other => Err(Error::usage(format!("payload has the unknown type tag {other}"))),
         }
     };
@@ -82,6 +87,7 @@ pub fn register(ctx: Ctx) -> Result<(), String> {
     register_type::<Session>(ctx)?;
     register_type::<Cache>(ctx)?;
     register_type::<Mail>(ctx)?;
+    register_type::<Buffer>(ctx)?;
     register_type::<Lock>(ctx)
 }
 

@@ -11,6 +11,7 @@
 //! ```
 
 mod cache;
+mod chunks;
 #[path = "../server/harness/mod.rs"]
 mod harness;
 mod load;
@@ -57,7 +58,7 @@ impl Options {
 
 type Bench = (&'static str, fn(&Options));
 
-const BENCHES: [Bench; 18] = [
+const BENCHES: [Bench; 20] = [
     ("pairs", throughput::lock_pairs),
     ("check-renew", throughput::single_commands),
     ("hand-off", waiting::hand_off),
@@ -76,6 +77,8 @@ const BENCHES: [Bench; 18] = [
     ("cache-memory", cache::memory),
     ("mail-passing", mail::passing),
     ("mail-hand-off", mail::hand_off),
+    ("chunks", chunks::values_and_ranges),
+    ("memcached", chunks::beside_memcached),
 ];
 
 fn main() {

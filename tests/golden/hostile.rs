@@ -1,6 +1,7 @@
 //! Payloads that are cut, damaged, made up or meant to hurt: refused, without a panic and without large allocations.
 
-use crate::{all_files, cache, decode, lock, mail, registry, versioned};
+use crate::{all_files, buffer, cache, decode, lock, mail, registry, versioned};
+use ltmc::domain::buffer::Buffer;
 use ltmc::domain::cache::Cache;
 use ltmc::domain::context::Context;
 use ltmc::domain::lock::Lock;
@@ -21,6 +22,7 @@ thread_local! {
     static LOCKS: Vec<(&'static str, Stored<Lock>)> = lock::samples().snapshots;
     static SESSIONS: Vec<(&'static str, Stored<Session>)> = versioned::sessions().snapshots;
     static CONTEXTS: Vec<(&'static str, Stored<Context>)> = versioned::contexts().snapshots;
+    static BUFFERS: Vec<(&'static str, Stored<Buffer>)> = buffer::samples().snapshots;
     static CACHES: Vec<(&'static str, Stored<Cache>)> = cache::samples().snapshots;
     static MAILBOXES: Vec<(&'static str, Stored<Mail>)> = mail::samples().snapshots;
     static REGISTRIES: Vec<(&'static str, Stored<Registry>)> = registry::samples().snapshots;
@@ -69,6 +71,7 @@ fn decode_any(bytes: &[u8]) -> Result<(), Error> {
         Registry::TYPE_TAG => REGISTRIES.with(|values| decode_and_apply(bytes, values)),
         Session::TYPE_TAG => SESSIONS.with(|values| decode_and_apply(bytes, values)),
         Context::TYPE_TAG => CONTEXTS.with(|values| decode_and_apply(bytes, values)),
+        Buffer::TYPE_TAG => BUFFERS.with(|values| decode_and_apply(bytes, values)),
         Cache::TYPE_TAG => CACHES.with(|values| decode_and_apply(bytes, values)),
         Mail::TYPE_TAG => MAILBOXES.with(|values| decode_and_apply(bytes, values)),
         _ => LOCKS.with(|values| decode_and_apply(bytes, values)),
@@ -149,9 +152,15 @@ fn garbage_never_panics() {
     for round in 0..30_000usize {
         let garbage: Vec<u8> = (0..round % 90).map(|_| byte()).collect();
         try_decode(&garbage);
-        for tag in
-            [Lock::TYPE_TAG, Registry::TYPE_TAG, Session::TYPE_TAG, Context::TYPE_TAG, Cache::TYPE_TAG, Mail::TYPE_TAG]
-        {
+        for tag in [
+            Lock::TYPE_TAG,
+            Registry::TYPE_TAG,
+            Session::TYPE_TAG,
+            Context::TYPE_TAG,
+            Cache::TYPE_TAG,
+            Buffer::TYPE_TAG,
+            Mail::TYPE_TAG,
+        ] {
             try_decode(&framed(Content::Snapshot, tag, &garbage));
             try_decode(&framed(Content::Changes, tag, &garbage));
         }

@@ -6,6 +6,7 @@
 //! overwritten.
 #![cfg(not(feature = "module"))]
 
+mod buffer;
 mod cache;
 mod hostile;
 mod lock;
@@ -48,6 +49,7 @@ fn all_files() -> Vec<(String, Vec<u8>)> {
         versioned,
         names_of(&cache::samples()),
         names_of(&mail::samples()),
+        names_of(&buffer::samples()),
     ]
     .concat();
     let of_version = |version| names.iter().map(move |name| (format!("v{version}/{name}"), read(version, name)));
@@ -71,6 +73,7 @@ fn values_of_every_version_are_read_and_written_as_they_were() {
     check_snapshots(&versioned::contexts());
     check_snapshots(&cache::samples());
     check_snapshots(&mail::samples());
+    check_snapshots(&buffer::samples());
 }
 
 fn check_snapshots<E: Entity>(samples: &Samples<E>) {
@@ -95,6 +98,7 @@ fn changes_of_every_version_are_read_and_written_as_they_were() {
     check_changes(&versioned::contexts());
     check_changes(&cache::samples());
     check_changes(&mail::samples());
+    check_changes(&buffer::samples());
 }
 
 fn check_changes<E: Entity>(samples: &Samples<E>)

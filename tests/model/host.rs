@@ -2,6 +2,7 @@
 
 use ltmc::command::dispatch::{apply_changes, apply_snapshot};
 use ltmc::command::{Cx, Host, Key, Kind, Ownership, Reply};
+use ltmc::domain::buffer::Buffer;
 use ltmc::domain::cache::{Cache, CacheEvent};
 use ltmc::domain::context::Context;
 use ltmc::domain::lock::{Lock, LockEvent};
@@ -71,6 +72,8 @@ pub struct MemoryHost {
     pub now: Millis,
     pub client: u64,
     pub in_multi: bool,
+    /// What `memory_permille` says.
+    pub memory_permille: Option<u64>,
 }
 
 impl MemoryHost {
@@ -299,6 +302,7 @@ impl Host for MemoryHost {
             Session::TYPE_TAG => apply::<Session>(cx, key, &frame, blobs),
             Cache::TYPE_TAG => apply::<Cache>(cx, key, &frame, blobs),
             Mail::TYPE_TAG => apply::<Mail>(cx, key, &frame, blobs),
+            Buffer::TYPE_TAG => apply::<Buffer>(cx, key, &frame, blobs),
             _ => apply::<Lock>(cx, key, &frame, blobs),
         }
     }
@@ -318,11 +322,16 @@ impl Host for MemoryHost {
             Kind::Ours(Session::TYPE_TAG) => self.repair_as::<Session>(key),
             Kind::Ours(Cache::TYPE_TAG) => self.repair_as::<Cache>(key),
             Kind::Ours(Mail::TYPE_TAG) => self.repair_as::<Mail>(key),
+            Kind::Ours(Buffer::TYPE_TAG) => self.repair_as::<Buffer>(key),
             _ => self.repair_as::<Lock>(key),
         }
     }
 
     fn log(&self, _text: &str) {}
+
+    fn memory_permille(&self) -> Option<u64> {
+        self.memory_permille
+    }
 
     fn server_version(&self) -> String {
         "memory".into()

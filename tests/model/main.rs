@@ -6,6 +6,7 @@
 #![cfg(not(feature = "module"))]
 
 mod audit;
+mod buffer;
 mod cache;
 mod check;
 mod decide;

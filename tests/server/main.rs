@@ -4,6 +4,7 @@ mod bad_input;
 mod bad_payloads;
 mod blocking;
 mod blocking_ends;
+mod chunks;
 mod cluster;
 mod commands;
 mod contexts;

@@ -2,6 +2,7 @@
 //! the syntax line in errors, the reference page and the tests that walk the table come from it. The rows of each service stand in a file
 //! of their own; here is the list of all, each with the function that runs it.
 
+mod buffer;
 mod cache;
 mod common;
 mod context;
@@ -93,6 +94,25 @@ impl<H: Host> Table<H> {
         Command { spec: &mail::GET, run: super::mail_info::get },
         Command { spec: &mail::AGENTS, run: super::mail_info::agents },
         Command { spec: &mail::INFO, run: super::mail_info::info },
+        Command { spec: &buffer::BUFFER, run: super::buffer::configure },
+        Command { spec: &buffer::ALLOC, run: super::buffer::allocate },
+        Command { spec: &buffer::PUT, run: super::buffer::put },
+        Command { spec: &buffer::WRITE, run: super::buffer::write },
+        Command { spec: &buffer::SEAL, run: super::buffer::seal },
+        Command { spec: &buffer::READ, run: super::buffer_info::read },
+        Command { spec: &buffer::MGET, run: super::buffer_info::mget },
+        Command { spec: &buffer::HAVE, run: super::buffer_info::have },
+        Command { spec: &buffer::RETAIN, run: super::buffer::retain },
+        Command { spec: &buffer::RELEASE, run: super::buffer::release },
+        Command { spec: &buffer::PIN, run: super::buffer::pin },
+        Command { spec: &buffer::UNPIN, run: super::buffer::unpin },
+        Command { spec: &buffer::FREE, run: super::buffer::free },
+        Command { spec: &buffer::META, run: super::buffer::meta },
+        Command { spec: &buffer::INFO, run: super::buffer_info::info },
+        Command { spec: &buffer::LIST, run: super::buffer_info::list },
+        Command { spec: &buffer::POPULAR, run: super::buffer_info::popular },
+        Command { spec: &buffer::RESIZE, run: super::buffer::resize },
+        Command { spec: &buffer::STATS, run: super::buffer_info::stats },
         Command { spec: &server::WATCH, run: super::watch::watch },
         Command { spec: &server::GUARD, run: super::server::guard },
         Command { spec: &server::STATUS, run: super::server::status },

@@ -1,0 +1,491 @@
+//! Chunk buffer: large shared memory, in pieces.
+//!
+//! A buffer holds chunks of bytes by their ids. A chunk is put whole, or allocated, filled by writes and then sealed; from then on it can be
+//! read. Equal contents are kept once: they are found by a hash and confirmed by comparing bytes, and a write to one of the chunks that share a
+//! content makes a copy first. So no chunk ever changes by what happens to another.
+//!
+//! What an agent retains or pins, and what is not sealed yet, is *held*: it is never evicted. Everything else is *loose*: when room is needed
+//! the policy says which goes. The bound in force moves between two bounds by what is in use (see [`working`]) and by what the server has left.
+//! The primary decides all of that and tells which chunks go by name; what it decides it from, the use of chunks, is each node's own.
+//!
+//! ```text
+//! chunks: serial -> Chunk         the primary data, in the order in which they came
+//! by_id, by_hash, by_agent        derived
+//! dues, loose, order, totals      derived
+//! Use                             this node's own: evictor, popularity, working set
+//! ```
+
+pub mod chunk;
+pub mod decide;
+pub mod event;
+pub mod popularity;
+mod saved;
+mod store;
+pub mod time;
+pub mod working;
+
+pub use event::{BufferEvent, End, Why};
+pub use store::Totals;
+
+use super::eviction::{self, Evictor, Policy, Rank};
+use super::xxhash::xxh64;
+use super::{Blob, Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use ahash::AHashMap;
+use chunk::{Chunk, Phase, Record, Serial, Version};
+use popularity::{Popularity, Window};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use working::{Need, WorkingSet, LOOK_MS};
+
+/// So long after a write to a sealed chunk its content is looked for an equal one, ms.
+pub const REST_AFTER_WRITE_MS: Millis = 1000;
+
+/// The bounds of a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Config {
+    /// It never takes more, bytes. 0 only in a buffer that is not there.
+    pub max_bytes: u64,
+    /// It never gets smaller by itself, bytes.
+    pub min_bytes: u64,
+    /// Who goes when there is no room.
+    pub policy: Policy,
+}
+
+impl Config {
+    /// The policy as it is written.
+    pub const fn policy_word(&self) -> &'static str {
+        match self.policy {
+            Policy::Gdsf => "GDSF",
+            Policy::Lru => "LRU",
+            Policy::Lfu => "LFU",
+            Policy::Ttl => "TTL",
+            Policy::Ring => "RING",
+            Policy::None => "NONE",
+        }
+    }
+
+    /// Whether its size moves.
+    pub const fn is_dynamic(&self) -> bool {
+        self.min_bytes < self.max_bytes
+    }
+}
+
+/// What this node knows of the use of a buffer since it has it. Not saved and not replicated.
+#[derive(Debug, Clone, Default)]
+pub struct Use {
+    evictor: Evictor,
+    popularity: Popularity,
+    working: WorkingSet,
+    looked_at: Millis,
+    /// Reads that found their chunk.
+    pub hits: u64,
+    /// Reads that did not.
+    pub misses: u64,
+    /// Chunks evicted.
+    pub evicted: u64,
+}
+
+/// A chunk buffer.
+#[derive(Debug, Clone, Default)]
+pub struct Buffer {
+    config: Config,
+    size_bytes: u64,
+    resized_at: Millis,
+    stays: bool,
+    last_serial: Serial,
+    /// The highest version of a chunk that is gone: new chunks begin above it, so that nobody takes one for the other.
+    gone_version: Version,
+    chunks: BTreeMap<Serial, Box<Chunk>>,
+    by_id: AHashMap<Bytes, Serial>,
+    /// Sealed contents: the hash, whether the chunk is loose, the chunk. Those that are held come first.
+    by_hash: BTreeSet<(u64, bool, Serial)>,
+    by_agent: BTreeMap<Bytes, BTreeSet<Serial>>,
+    dues: BTreeSet<(Millis, Serial)>,
+    loose: Vec<Serial>,
+    /// Those that are loose, in the order in which they go, if the policy is one that needs it.
+    order: BTreeSet<(u64, Serial)>,
+    totals: Totals,
+    usage: Use,
+}
+
+impl Buffer {
+    /// Its bounds.
+    pub fn config(&self) -> Config {
+        self.config
+    }
+
+    /// The bound that is in force, bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Whether it stays without chunks.
+    pub fn stays(&self) -> bool {
+        self.stays
+    }
+
+    /// Counts and sizes.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// What is known of its use here.
+    pub fn usage(&self) -> &Use {
+        &self.usage
+    }
+
+    /// Number of chunks.
+    pub fn count(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// Number of chunks that may be evicted.
+    pub fn loose(&self) -> usize {
+        self.loose.len()
+    }
+
+    /// A chunk, whatever it is.
+    pub fn find(&self, id: &[u8]) -> Option<(Serial, &Chunk)> {
+        let serial = *self.by_id.get(id)?;
+        self.at(serial).map(|chunk| (serial, chunk))
+    }
+
+    /// A chunk, by its number.
+    pub fn at(&self, serial: Serial) -> Option<&Chunk> {
+        self.chunks.get(&serial).map(|chunk| &**chunk)
+    }
+
+    /// A chunk whose time is not over.
+    pub fn live(&self, id: &[u8], now: Millis) -> Option<(Serial, &Chunk)> {
+        self.find(id).filter(|(_, chunk)| !chunk.is_over(now))
+    }
+
+    /// A chunk that can be read.
+    pub fn readable(&self, id: &[u8], now: Millis) -> Option<(Serial, &Chunk)> {
+        self.live(id, now).filter(|(_, chunk)| chunk.is_sealed())
+    }
+
+    /// All chunks, in the order in which they came.
+    pub fn chunks(&self) -> impl Iterator<Item = (Serial, &Chunk)> {
+        self.chunks.iter().map(|(serial, chunk)| (*serial, &**chunk))
+    }
+
+    /// The chunks that an agent allocated, retains or pins, in the order in which they came.
+    pub fn chunks_of(&self, agent: &[u8]) -> impl Iterator<Item = (Serial, &Chunk)> {
+        let serials = self.by_agent.get(agent).into_iter().flatten();
+        serials.filter_map(|serial| self.at(*serial).map(|chunk| (*serial, chunk)))
+    }
+
+    /// The agents that have to do with chunks, with how many.
+    pub fn agents(&self) -> impl Iterator<Item = (&Bytes, usize)> {
+        self.by_agent.iter().map(|(agent, serials)| (agent, serials.len()))
+    }
+
+    /// A chunk that can be read and has a content with this hash.
+    pub fn with_hash(&self, hash: u64, now: Millis) -> Option<&Chunk> {
+        let serials = self.by_hash.range((hash, false, 0)..=(hash, true, Serial::MAX));
+        serials.filter_map(|(.., serial)| self.at(*serial)).find(|chunk| !chunk.is_over(now))
+    }
+
+    /// How often a chunk was read in each [`Window`].
+    pub fn reads_of(&self, serial: Serial, now: Millis) -> [u32; 3] {
+        self.usage.popularity.of(serial, now)
+    }
+
+    /// The chunks that were read most, with how often. Right after [`BufferEvent::Asked`].
+    pub fn popular(&self, window: Window, now: Millis) -> impl Iterator<Item = (&Chunk, u32)> {
+        let most = self.usage.popularity.most(window);
+        let chunks = most.filter_map(|(serial, reads)| self.at(serial).map(|chunk| (chunk, reads)));
+        chunks.filter(move |(chunk, _)| !chunk.is_over(now))
+    }
+
+    /// Whether other chunks have the same content, and it is there only once.
+    pub fn is_shared(&self, serial: Serial) -> bool {
+        self.sharers_at(serial).any
+    }
+
+    /// Whether there are reads that are going to leave a window.
+    pub fn counts_reads(&self) -> bool {
+        self.usage.popularity.slides_at().is_some()
+    }
+
+    /// Bytes of chunks used within the last hour.
+    pub fn working_bytes(&self, now: Millis) -> u64 {
+        self.usage.working.bytes(now) as u64
+    }
+
+    /// What decides how large it should be.
+    pub fn need(&self, now: Millis, is_short: bool) -> Need {
+        let can_evict = self.config.policy != Policy::None;
+        Need {
+            config: self.config,
+            size: self.size_bytes,
+            used: self.totals.used_bytes(),
+            held: if can_evict { self.totals.held_bytes() } else { self.totals.used_bytes() },
+            working: self.working_bytes(now),
+            is_short,
+        }
+    }
+
+    /// When the size is looked at next, if it may have to get smaller.
+    fn looks_at(&self) -> Option<Millis> {
+        let may_shrink = self.config.is_dynamic() && self.size_bytes > self.config.min_bytes;
+        may_shrink.then_some(self.usage.looked_at + LOOK_MS)
+    }
+
+    /// Whether it has to evict something and can.
+    pub fn is_too_large(&self) -> bool {
+        self.totals.used_bytes() > self.size_bytes && !self.loose.is_empty() && self.config.policy != Policy::None
+    }
+
+    /// The chunk that goes first, apart from `spared`. `None` if all are held or the policy lets none go.
+    pub fn victim(&self, spared: Option<Serial>, seed: &mut u64) -> Option<(Serial, Rank)> {
+        let policy = self.config.policy;
+        let rank = |serial: Serial| {
+            let chunk = self.at(serial).filter(|_| Some(serial) != spared)?;
+            let hash = xxh64(&chunk.record.id);
+            Some(self.usage.evictor.rank(policy, hash, chunk.used.usage, &chunk.weight(serial)))
+        };
+        match policy {
+            Policy::None => None,
+            Policy::Ring | Policy::Ttl => {
+                let first = self.order.iter().map(|(_, serial)| *serial).find(|serial| Some(*serial) != spared)?;
+                rank(first).map(|rank| (first, rank))
+            }
+            Policy::Gdsf | Policy::Lru | Policy::Lfu => eviction::worst(&self.loose, seed, rank),
+        }
+    }
+
+    /// The place of a chunk among those that go, if the policy keeps them in order.
+    fn order_of(&self, serial: Serial, chunk: &Chunk) -> Option<(u64, Serial)> {
+        match self.config.policy {
+            Policy::Ring => Some((serial, serial)),
+            Policy::Ttl => Some((chunk.record.ends_at.unwrap_or(Millis::MAX), serial)),
+            _ => None,
+        }
+    }
+
+    fn configure(&mut self, config: Config) {
+        let policy_changes = self.config.policy != config.policy;
+        self.config = config;
+        if policy_changes {
+            let places = self.loose.iter().filter_map(|serial| self.order_of(*serial, self.at(*serial)?));
+            self.order = places.collect();
+        }
+    }
+
+    fn allocate(&mut self, record: Record, bytes: u64) {
+        if self.by_id.contains_key(&record.id) || bytes > super::limits::CHUNK_BYTES_END as u64 {
+            return;
+        }
+        let at = record.created_at;
+        let serial = self.insert(Chunk::new(record, Blob::zeros(bytes as usize)));
+        self.note_use(serial, at);
+    }
+
+    /// A chunk with this name has this content from now on.
+    fn put(&mut self, mut record: Record, data: &Blob, hash: u64, pin: Option<&(Bytes, Millis)>) {
+        let at = record.changed_at;
+        let content = self.equal(hash, data).unwrap_or_else(|| data.clone());
+        let serial = match self.by_id.get(&record.id).copied() {
+            None => {
+                let mut chunk = Chunk::new(record, content);
+                chunk.hash = hash;
+                self.insert(chunk)
+            }
+            Some(serial) => {
+                self.update(serial, |chunk| {
+                    let before = &mut chunk.record;
+                    (record.created_at, record.owner) = (before.created_at, std::mem::take(&mut before.owner));
+                    record.retained_by = std::mem::take(&mut before.retained_by);
+                    record.pins = std::mem::take(&mut before.pins);
+                    (chunk.record, chunk.content, chunk.hash) = (record, content, hash);
+                });
+                serial
+            }
+        };
+        if let Some((agent, until)) = pin {
+            self.hold(serial, agent, |chunk| chunk.pin(agent, *until));
+        }
+        self.note_use(serial, at);
+    }
+
+    fn write(&mut self, serial: Serial, version: Version, offset: u64, data: &Blob, at: Millis) {
+        self.update(serial, |chunk| {
+            let end = offset.saturating_add(data.len() as u64);
+            if end > chunk.content.len() as u64 {
+                return;
+            }
+            chunk.content.make_mut()[offset as usize..end as usize].copy_from_slice(data);
+            (chunk.record.version, chunk.record.changed_at) = (version, at);
+            chunk.record.phase = match chunk.record.phase {
+                Phase::Unsealed { lease_ms, .. } => Phase::Unsealed { lease_ms, ends_at: at.saturating_add(lease_ms) },
+                _ => Phase::Written { rests_at: at + REST_AFTER_WRITE_MS },
+            };
+        });
+        self.note_use(serial, at);
+    }
+
+    /// A content is complete: it is shared with those that have the same.
+    fn share(&mut self, serial: Serial, hash: u64, ends_at: Option<Option<Millis>>) {
+        let Some(chunk) = self.at(serial) else { return };
+        let is_new = !chunk.is_shareable();
+        let equal = if is_new { self.equal(hash, &chunk.content) } else { None };
+        self.update(serial, |chunk| {
+            if is_new {
+                (chunk.record.phase, chunk.hash) = (Phase::Sealed, hash);
+            }
+            chunk.record.ends_at = ends_at.unwrap_or(chunk.record.ends_at);
+            if let Some(equal) = equal {
+                chunk.content = equal;
+            }
+        });
+    }
+
+    fn note_use(&mut self, serial: Serial, at: Millis) {
+        let Some(chunk) = self.chunks.get_mut(&serial) else { return };
+        let bytes = Chunk::bare_bytes() + chunk.content.heap_bytes();
+        self.usage.evictor.seen(xxh64(&chunk.record.id));
+        self.usage.evictor.used(&mut chunk.used.usage);
+        self.usage.working.used(&mut chunk.used, bytes, at);
+    }
+
+    fn read(&mut self, serial: Serial, at: Millis) {
+        self.note_use(serial, at);
+        self.usage.hits += 1;
+        self.usage.popularity.count(serial, at);
+    }
+
+    /// Chunks go; what the evictor learns from it is this node's own.
+    fn end(&mut self, ids: &[Bytes], why: End) {
+        for id in ids {
+            let Some((serial, chunk)) = self.find(id) else { continue };
+            if why == End::Evicted {
+                let rank =
+                    self.usage.evictor.rank(self.config.policy, xxh64(id), chunk.used.usage, &chunk.weight(serial));
+                self.usage.evictor.evicted(self.config.policy, rank);
+                self.usage.evicted += 1;
+            }
+            self.remove(serial);
+        }
+    }
+
+    fn change(&mut self, id: &Bytes, event: &BufferEvent) {
+        let Some(serial) = self.by_id.get(id).copied() else { return };
+        match event {
+            BufferEvent::Written { at, version, offset, data, .. } => self.write(serial, *version, *offset, data, *at),
+            BufferEvent::Sealed { hash, ends_at, .. } => self.share(serial, *hash, Some(*ends_at)),
+            BufferEvent::Rested { hash, .. } => self.share(serial, *hash, None),
+            BufferEvent::Retained { agent, .. } => self.hold(serial, agent, |chunk| chunk.retain(agent)),
+            BufferEvent::Released { agent, .. } => self.hold(serial, agent, |chunk| chunk.release(agent)),
+            BufferEvent::Pinned { agent, until, .. } => self.hold(serial, agent, |chunk| chunk.pin(agent, *until)),
+            BufferEvent::Unpinned { agent, .. } => self.hold(serial, agent, |chunk| chunk.unpin(agent)),
+            BufferEvent::Described { meta, .. } => self.update(serial, |chunk| chunk.record.meta = meta.clone()),
+            _ => {}
+        }
+    }
+}
+
+impl Entity for Buffer {
+    type Event = BufferEvent;
+
+    const SERVICE: Service = Service::Buffer;
+    const TYPE_NAME: &'static str = "ltmcchunk";
+    const TYPE_TAG: u8 = 6;
+    const WATCH_EVENTS_MAX: usize = 4096;
+
+    fn apply(&mut self, event: &BufferEvent) {
+        match event {
+            BufferEvent::Configured { at, config, size_bytes, stays } => {
+                self.configure(*config);
+                (self.size_bytes, self.resized_at) = (*size_bytes, *at);
+                self.stays |= *stays;
+            }
+            BufferEvent::Resized { at, size_bytes, .. } => (self.size_bytes, self.resized_at) = (*size_bytes, *at),
+            BufferEvent::Allocated { at, id, agent, bytes, version, meta, lease_ms } => {
+                let phase = Phase::Unsealed { lease_ms: *lease_ms, ends_at: at.saturating_add(*lease_ms) };
+                let record = Record { owner: agent.clone(), ..Record::new(id, *version, phase, meta, *at) };
+                self.allocate(record, *bytes);
+            }
+            BufferEvent::Put { at, id, data, hash, version, meta, ends_at, pin } => {
+                let record = Record { ends_at: *ends_at, ..Record::new(id, *version, Phase::Sealed, meta, *at) };
+                self.put(record, data, *hash, pin.as_ref());
+            }
+            BufferEvent::Gone { ids, why, .. } => self.end(ids, *why),
+            BufferEvent::Used { at, serial } => self.read(*serial, *at),
+            BufferEvent::Missed { hash } => {
+                self.usage.misses += 1;
+                self.usage.evictor.seen(*hash);
+            }
+            BufferEvent::Slid { at, most } => drop(self.usage.popularity.slide(*at, *most)),
+            BufferEvent::Asked { at } => self.usage.popularity.settle(*at),
+            BufferEvent::Looked { at } => self.usage.looked_at = *at,
+            event => {
+                if let Some(id) = event.id() {
+                    self.change(id, event);
+                }
+            }
+        }
+    }
+
+    fn admit(event: &BufferEvent) -> Result<(), Error> {
+        saved::admit(event)
+    }
+
+    fn expires_at(&self) -> Option<Millis> {
+        None
+    }
+
+    fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {
+        let first = self.dues.first().map(|(due, _)| *due);
+        let evicts = self.is_too_large().then_some(1);
+        first.into_iter().chain(evicts).chain(self.looks_at()).chain(self.usage.popularity.slides_at()).min()
+    }
+
+    fn is_empty(&self) -> bool {
+        // A buffer that a write is about to make is there before its first chunk.
+        let is_new = self.config.max_bytes > 0 && self.last_serial == 0;
+        self.chunks.is_empty() && !self.stays && !is_new
+    }
+
+    fn last_fence(&self) -> Fence {
+        0
+    }
+
+    fn connections(&self) -> Vec<Connection> {
+        Vec::new()
+    }
+
+    fn unties(&self, _event: &BufferEvent) -> Option<Connection> {
+        None
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let usage = self.usage.evictor.heap_bytes() + self.usage.popularity.heap_bytes();
+        size_of::<Self>() + self.totals.used_bytes() as usize + usage
+    }
+
+    fn free_effort(&self) -> usize {
+        // The chunk, its content, and where the content is.
+        3 * self.chunks.len()
+    }
+
+    fn loaded(&mut self, now: Millis) {
+        // Nobody knows what was used when: all of it is taken for used.
+        let serials: Vec<Serial> = self.chunks.keys().copied().collect();
+        serials.into_iter().for_each(|serial| self.note_use(serial, now));
+        self.usage.looked_at = now;
+    }
+
+    fn check(&self) -> Result<(), Invariant> {
+        saved::check(self)
+    }
+
+    fn check_after(&self, event: &BufferEvent) -> Result<(), Invariant> {
+        saved::check_after(self, event)
+    }
+
+    fn rebuild(&mut self) {
+        saved::rebuild(self);
+    }
+}

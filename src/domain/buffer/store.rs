@@ -1,0 +1,246 @@
+//! The chunks of a buffer and everything that is derived from them: a chunk that changes leaves all indexes, changes, and enters them again.
+
+use super::chunk::{Chunk, Phase, Serial};
+use super::Buffer;
+use crate::domain::{Blob, Bytes, Millis};
+use ahash::AHashMap;
+
+/// Contents with the same hash that are compared; more with the same hash and other bytes come from somebody who wants that, and are kept
+/// as they are.
+const COMPARED_MAX: usize = 8;
+
+/// Counts and sizes of a buffer, all kept incrementally.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Bytes besides the contents.
+    own_bytes: usize,
+    /// Bytes that all contents take.
+    content_bytes: usize,
+    /// The same of chunks that are held.
+    held_own_bytes: usize,
+    /// Bytes of the contents that a held chunk has.
+    held_content_bytes: usize,
+    /// Lengths of all contents, each as often as it is there.
+    pub logical_bytes: u64,
+    /// Lengths of all contents, each once.
+    pub physical_bytes: u64,
+    /// Chunks that are not sealed.
+    pub unsealed: usize,
+    /// Chunks that somebody retains.
+    pub retained: usize,
+    /// Chunks that somebody has pinned.
+    pub pinned: usize,
+}
+
+impl Totals {
+    /// Bytes that all of it takes.
+    pub fn used_bytes(&self) -> u64 {
+        (self.own_bytes + self.content_bytes) as u64
+    }
+
+    /// Bytes of that which cannot be evicted.
+    pub fn held_bytes(&self) -> u64 {
+        (self.held_own_bytes + self.held_content_bytes) as u64
+    }
+
+    /// Counts a chunk with its share in its content, or takes it out.
+    fn count(&mut self, chunk: &Chunk, sharers: Sharers, comes: bool) {
+        let add = |total: &mut usize, more: usize| *total = if comes { *total + more } else { *total - more };
+        let (own, content, len) = (chunk.record.own_bytes(), chunk.content.heap_bytes(), chunk.content.len() as u64);
+        add(&mut self.own_bytes, own);
+        let mut lengths = [self.logical_bytes as usize, self.physical_bytes as usize];
+        add(&mut lengths[0], len as usize);
+        if !sharers.any {
+            add(&mut self.content_bytes, content);
+            add(&mut lengths[1], len as usize);
+        }
+        (self.logical_bytes, self.physical_bytes) = (lengths[0] as u64, lengths[1] as u64);
+        if chunk.is_held() {
+            add(&mut self.held_own_bytes, own);
+            if !sharers.held {
+                add(&mut self.held_content_bytes, content);
+            }
+        }
+        add(&mut self.unsealed, usize::from(!chunk.is_sealed()));
+        add(&mut self.retained, usize::from(!chunk.record.retained_by.is_empty()));
+        add(&mut self.pinned, usize::from(!chunk.record.pins.is_empty()));
+    }
+}
+
+/// Whether other chunks have the same content in memory.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sharers {
+    /// Any.
+    pub any: bool,
+    /// One that is held.
+    pub held: bool,
+}
+
+impl Buffer {
+    /// Whether chunks other than `except` have this very content.
+    pub(super) fn sharers(&self, hash: u64, content: &Blob, except: Option<Serial>) -> Sharers {
+        if content.is_alone() {
+            return Sharers::default();
+        }
+        let has = |serial: Serial| {
+            Some(serial) != except && self.at(serial).is_some_and(|other| other.content.is_same(content))
+        };
+        let found = |is_loose: bool| {
+            let mut serials = self.by_hash.range((hash, is_loose, 0)..=(hash, is_loose, Serial::MAX));
+            serials.any(|(.., serial)| has(*serial))
+        };
+        let held = found(false);
+        Sharers { any: held || found(true), held }
+    }
+
+    fn sharers_of(&self, serial: Serial, chunk: &Chunk) -> Sharers {
+        if chunk.is_shareable() {
+            self.sharers(chunk.hash, &chunk.content, Some(serial))
+        } else {
+            Sharers::default()
+        }
+    }
+
+    /// The same of a chunk.
+    pub(super) fn sharers_at(&self, serial: Serial) -> Sharers {
+        self.at(serial).map_or_else(Sharers::default, |chunk| self.sharers_of(serial, chunk))
+    }
+
+    /// A content that is equal to these bytes.
+    pub(super) fn equal(&self, hash: u64, bytes: &[u8]) -> Option<Blob> {
+        let serials = self.by_hash.range((hash, false, 0)..=(hash, true, Serial::MAX)).take(COMPARED_MAX);
+        let mut contents = serials.filter_map(|(.., serial)| self.at(*serial)).map(|chunk| &chunk.content);
+        contents.find(|content| content[..] == *bytes).cloned()
+    }
+
+    /// A chunk comes.
+    pub(super) fn insert(&mut self, chunk: Chunk) -> Serial {
+        self.last_serial += 1;
+        let serial = self.last_serial;
+        self.adopt(serial, Box::new(chunk));
+        self.usage.evictor.grow(self.chunks.len());
+        serial
+    }
+
+    /// A chunk is there under its number.
+    pub(super) fn adopt(&mut self, serial: Serial, chunk: Box<Chunk>) {
+        self.by_id.insert(chunk.record.id.clone(), serial);
+        for agent in chunk.agents() {
+            self.by_agent.entry(agent.clone()).or_default().insert(serial);
+        }
+        self.chunks.insert(serial, chunk);
+        self.enter(serial);
+    }
+
+    /// A chunk goes.
+    pub(super) fn remove(&mut self, serial: Serial) {
+        self.leave(serial);
+        let Some(chunk) = self.chunks.remove(&serial) else { return };
+        self.by_id.remove(&chunk.record.id);
+        for agent in chunk.agents() {
+            self.no_longer_of(agent, serial);
+        }
+        self.gone_version = self.gone_version.max(chunk.record.version);
+        self.usage.popularity.forget(serial);
+        self.usage.working.gone(&chunk.used);
+    }
+
+    /// A chunk changes.
+    pub(super) fn update(&mut self, serial: Serial, change: impl FnOnce(&mut Chunk)) {
+        self.leave(serial);
+        if let Some(chunk) = self.chunks.get_mut(&serial) {
+            change(chunk);
+        }
+        self.enter(serial);
+    }
+
+    /// What an agent has to do with a chunk changes.
+    pub(super) fn hold(&mut self, serial: Serial, agent: &Bytes, change: impl FnOnce(&mut Chunk)) {
+        self.update(serial, change);
+        if self.at(serial).is_some_and(|chunk| chunk.concerns(agent)) {
+            self.by_agent.entry(agent.clone()).or_default().insert(serial);
+        } else {
+            self.no_longer_of(agent, serial);
+        }
+    }
+
+    fn no_longer_of(&mut self, agent: &Bytes, serial: Serial) {
+        if let Some(serials) = self.by_agent.get_mut(agent) {
+            serials.remove(&serial);
+            if serials.is_empty() {
+                self.by_agent.remove(agent);
+            }
+        }
+    }
+
+    fn enter(&mut self, serial: Serial) {
+        let Some(chunk) = self.chunks.get(&serial) else { return };
+        let sharers = self.sharers_of(serial, chunk);
+        let (is_loose, due) = (!chunk.is_held(), chunk.due());
+        self.totals.count(chunk, sharers, true);
+        if chunk.is_shareable() {
+            self.by_hash.insert((chunk.hash, is_loose, serial));
+        }
+        if due < Millis::MAX {
+            self.dues.insert((due, serial));
+        }
+        if is_loose {
+            let place = self.order_of(serial, chunk);
+            self.order.extend(place);
+            let at = self.loose.len() as u32;
+            self.loose.push(serial);
+            self.set_loose_at(serial, Some(at));
+        }
+    }
+
+    fn leave(&mut self, serial: Serial) {
+        let Some(chunk) = self.chunks.get(&serial) else { return };
+        let sharers = self.sharers_of(serial, chunk);
+        let (is_loose, due) = (!chunk.is_held(), chunk.due());
+        self.totals.count(chunk, sharers, false);
+        if chunk.is_shareable() {
+            self.by_hash.remove(&(chunk.hash, is_loose, serial));
+        }
+        if due < Millis::MAX {
+            self.dues.remove(&(due, serial));
+        }
+        if let Some(at) = chunk.loose_at {
+            if let Some(place) = self.order_of(serial, chunk) {
+                self.order.remove(&place);
+            }
+            self.loose.swap_remove(at as usize);
+            if let Some(moved) = self.loose.get(at as usize).copied() {
+                self.set_loose_at(moved, Some(at));
+            }
+            self.set_loose_at(serial, None);
+        }
+    }
+
+    fn set_loose_at(&mut self, serial: Serial, at: Option<u32>) {
+        if let Some(chunk) = self.chunks.get_mut(&serial) {
+            chunk.loose_at = at;
+        }
+    }
+
+    /// Makes everything derived anew from the chunks.
+    pub(super) fn index_anew(&mut self) {
+        let chunks = std::mem::take(&mut self.chunks);
+        self.by_id.clear();
+        self.by_hash.clear();
+        self.by_agent.clear();
+        self.dues.clear();
+        self.loose.clear();
+        self.order.clear();
+        self.totals = Totals::default();
+        // A content that many chunks have is hashed once.
+        let mut hashes: AHashMap<*const u8, u64> = AHashMap::new();
+        for (serial, mut chunk) in chunks {
+            chunk.loose_at = None;
+            if chunk.record.phase == Phase::Sealed {
+                let content = &chunk.content;
+                chunk.hash = *hashes.entry(content.as_ptr()).or_insert_with(|| super::xxh64(content));
+            }
+            self.adopt(serial, chunk);
+        }
+    }
+}

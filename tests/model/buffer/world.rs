@@ -1,0 +1,226 @@
+//! A server with one buffer: the real module on the host in memory, beside a map of full copies; and what has to be true after every step.
+
+use crate::host::MemoryHost;
+use crate::prng::Prng;
+use ltmc::command::table::Table;
+use ltmc::command::{dispatch, sweep, Cx, Node, Outcome, Reply};
+use ltmc::domain::buffer::chunk::{Chunk, Phase};
+use ltmc::domain::buffer::Buffer;
+use ltmc::domain::{Error, KeyId, Stored};
+use ltmc::snapshot::{self, frame, Payload};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A chunk as it should be.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Naive {
+    pub data: Vec<u8>,
+    pub version: u64,
+    /// Lease and its end, while it is not sealed.
+    pub lease: Option<(u64, u64)>,
+    pub ends_at: Option<u64>,
+    pub meta: Vec<u8>,
+    pub owner: String,
+    pub retained: BTreeSet<String>,
+    pub pins: BTreeMap<String, u64>,
+}
+
+impl Naive {
+    pub fn is_needed(&self, now: u64) -> bool {
+        !self.retained.is_empty() || self.pins.values().any(|until| *until > now)
+    }
+
+    pub fn is_over(&self, now: u64) -> bool {
+        match self.lease {
+            Some((_, ends_at)) => ends_at <= now,
+            None => self.ends_at.is_some_and(|ends_at| ends_at <= now) && !self.is_needed(now),
+        }
+    }
+}
+
+pub struct World {
+    pub seed: u64,
+    pub node: Node,
+    pub host: MemoryHost,
+    pub rng: Prng,
+    pub chunks: BTreeMap<String, Naive>,
+    /// The highest version that each id ever had.
+    pub versions: BTreeMap<String, u64>,
+    pub evicts: bool,
+    pub stays: bool,
+    pub history: Vec<String>,
+}
+
+pub fn key() -> KeyId {
+    KeyId::new(0, b"b")
+}
+
+/// What is saved and loaded again.
+pub fn saved(stored: &Stored<Buffer>) -> Stored<Buffer> {
+    let encoded = snapshot::encode_snapshot_beside(stored);
+    let frame = frame::read(&encoded.frame).expect("our own frame");
+    let Ok(Payload::Snapshot(again)) = snapshot::decode_with::<Buffer>(&frame, encoded.blobs.clone()) else {
+        panic!("our own snapshot cannot be read");
+    };
+    assert!(snapshot::encode_snapshot_beside(&again) == encoded, "loading and saving changes something");
+    again
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut world = Self {
+            seed,
+            node: Node::default(),
+            host: MemoryHost::default(),
+            rng: Prng::new(seed),
+            chunks: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            evicts: true,
+            stays: false,
+            history: Vec::new(),
+        };
+        world.node.boot = 1;
+        world.node.seed = seed;
+        world.set_ms(1_700_000_000_000);
+        world
+    }
+
+    pub fn now(&self) -> u64 {
+        self.host.now
+    }
+
+    pub fn set_ms(&mut self, now: u64) {
+        self.node.fences.set_now_us(now * 1000);
+        self.host.now = now;
+    }
+
+    /// Time passes; the scheduler may be late.
+    pub fn pass(&mut self, ms: u64, prompt: bool) {
+        let target = self.now() + ms;
+        for _ in 0..100_000 {
+            match sweep::next_tick(&self.node).filter(|next| prompt && *next <= target) {
+                Some(next) => {
+                    self.set_ms(self.now().max(next));
+                    self.host.client = 0;
+                    sweep::tick(&mut self.node, &mut self.host);
+                }
+                None => return self.set_ms(target),
+            }
+        }
+        panic!("the scheduler goes round in circles");
+    }
+
+    pub fn run(&mut self, words: &[Vec<u8>]) -> Result<Reply, Error> {
+        let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        let command = Table::<MemoryHost>::find(args[0]).expect("a known command");
+        self.host.client = 1;
+        let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &args, db: 0 };
+        let outcome = dispatch::run(command, &mut cx);
+        let line: Vec<String> = args.iter().map(|arg| ltmc::domain::id::printable(arg)).collect();
+        let text: String = format!("{outcome:?}").chars().take(200).collect();
+        self.history.push(format!("{} ms: {} => {text}", self.host.now % 100_000_000, line.join(" ")));
+        match outcome? {
+            Outcome::Reply(reply) => Ok(reply),
+            Outcome::Waits => panic!("nobody waits for a chunk"),
+        }
+    }
+
+    pub fn run_line(&mut self, line: &str) -> Result<Reply, Error> {
+        self.run(&line.split(' ').map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>())
+    }
+
+    pub fn ok(&mut self, line: &str) -> Reply {
+        self.run_line(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    pub fn buffer(&self) -> Option<&Buffer> {
+        self.host.peek::<Buffer>(&key()).map(|stored| &stored.state)
+    }
+
+    /// A field of `LTMC.CHUNK.STATS` or another map.
+    pub fn number(&mut self, line: &str, field: &str) -> i64 {
+        let Reply::Map(fields) = self.ok(line) else { panic!("{line}: no map") };
+        match fields.iter().find(|(name, _)| name == field) {
+            Some((_, Reply::Integer(value))) => *value,
+            other => panic!("{field} of {line}: {other:?}"),
+        }
+    }
+
+    /// What is over is gone.
+    pub fn bury(&mut self) {
+        let now = self.now();
+        self.chunks.retain(|_, chunk| !chunk.is_over(now));
+        self.chunks.values_mut().for_each(|chunk| chunk.pins.retain(|_, until| *until > now));
+    }
+
+    /// What the buffer has evicted is gone. It must have been allowed to go, and `spared` is not among it.
+    fn absorb_evictions(&mut self, spared: Option<&str>) {
+        let Some(stored) = self.host.peek::<Buffer>(&key()) else {
+            let has_any = self.chunks.values().any(|chunk| chunk.is_needed(self.host.now) || chunk.lease.is_some());
+            assert!(!has_any && !self.stays, "the buffer is gone, but not what was in it: {:?}", self.chunks);
+            return self.chunks.clear();
+        };
+        let gone: Vec<String> =
+            self.chunks.keys().filter(|id| stored.state.find(id.as_bytes()).is_none()).cloned().collect();
+        for id in gone {
+            let chunk = self.chunks.remove(&id).expect("just seen");
+            assert!(self.evicts && !chunk.is_needed(self.host.now) && chunk.lease.is_none(), "{id} went: {chunk:?}");
+            assert_ne!(Some(&*id), spared, "what was just put went at once");
+        }
+    }
+
+    /// What has to be true after every step.
+    pub fn check(&mut self, spared: Option<&str>) {
+        self.host.log.clear();
+        self.absorb_evictions(spared);
+        let now = self.now();
+        let Some(stored) = self.host.peek::<Buffer>(&key()) else { return };
+        let buffer = &stored.state;
+        assert_eq!(stored.check(), Ok(()));
+        let live = buffer.chunks().filter(|(_, chunk)| !chunk.is_over(now));
+        let found: BTreeMap<String, Naive> = live.map(|(_, chunk)| seen(chunk, now)).collect();
+        assert_eq!(found, self.chunks);
+        assert!(!buffer.is_too_large(), "{} of {}", buffer.totals().used_bytes(), buffer.size_bytes());
+        self.check_sharing();
+        let copy = self.host.copied::<Buffer>(&key()).expect("the replica has it");
+        let encoded = snapshot::encode_snapshot_beside(stored);
+        assert!(snapshot::encode_snapshot_beside(copy) == encoded, "the replica differs");
+        assert_eq!(copy.state.totals(), buffer.totals());
+        assert_eq!(saved(stored).state.totals(), buffer.totals(), "loading changes the counts");
+    }
+
+    /// Each sealed content is there once, whatever was done to get there.
+    fn check_sharing(&self) {
+        let Some(buffer) = self.buffer() else { return };
+        let (mut logical, mut physical, mut sealed) = (0, 0, BTreeSet::new());
+        for (_, chunk) in buffer.chunks() {
+            let len = chunk.content.len() as u64;
+            logical += len;
+            if !chunk.is_shareable() || sealed.insert(chunk.content.to_vec()) {
+                physical += len;
+            }
+        }
+        assert_eq!((buffer.totals().logical_bytes, buffer.totals().physical_bytes), (logical, physical));
+    }
+}
+
+/// A chunk as the model has it.
+fn seen(chunk: &Chunk, now: u64) -> (String, Naive) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let record = &chunk.record;
+    let lease = match record.phase {
+        Phase::Unsealed { lease_ms, ends_at } => Some((lease_ms, ends_at)),
+        _ => None,
+    };
+    let pins = record.pins.iter().filter(|pin| pin.until > now);
+    let naive = Naive {
+        data: chunk.content.to_vec(),
+        version: record.version,
+        lease,
+        ends_at: record.ends_at,
+        meta: record.meta.to_vec(),
+        owner: text(&record.owner),
+        retained: record.retained_by.iter().map(|agent| text(agent)).collect(),
+        pins: pins.map(|pin| (text(&pin.agent), pin.until)).collect(),
+    };
+    (text(&record.id), naive)
+}
