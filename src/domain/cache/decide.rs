@@ -63,8 +63,15 @@ pub struct Refused {
     pub is_void: bool,
 }
 
-/// Whether an answer with these labels may be put for a ticket; how long it took to compute it, ms.
-pub fn redeem(cache: &Cache, call: &Call, ticket: Fence, labels: &[Label], now: Millis) -> Result<Millis, Refused> {
+/// Whether `agent` may put an answer with these labels for a ticket; how long it took to compute it, ms.
+pub fn redeem(
+    cache: &Cache,
+    call: &Call,
+    ticket: Fence,
+    labels: &[Label],
+    agent: &[u8],
+    now: Millis,
+) -> Result<Millis, Refused> {
     let stale = |why: &str, is_void| {
         let error = Error::new(Code::Stale, format!("ticket {ticket} is not good any more: {why}"));
         Refused { error, is_void }
@@ -80,7 +87,7 @@ pub fn redeem(cache: &Cache, call: &Call, ticket: Fence, labels: &[Label], now: 
     if flight.ends_at <= now {
         return Err(stale("its lease is over", false));
     }
-    if cache.is_void(ticket, labels) {
+    if cache.is_void(ticket, labels, agent) {
         return Err(stale("what it was computed from was called off meanwhile", true));
     }
     Ok(now.saturating_sub(flight.since))

@@ -77,7 +77,7 @@ pub struct Voids(BTreeMap<Label, Fence>);
 impl Voids {
     /// These were called off: tickets older than `fence` must not bring an answer with one of them. Errs if that is too much to remember.
     pub fn note(&mut self, labels: &[Label], fence: Fence) -> Result<(), ()> {
-        let unknown_till_then = labels.iter().filter(|label| matches!(label.kind, Kind::Dep | Kind::Tag));
+        let unknown_till_then = labels.iter().filter(|label| label.kind != Kind::Tool);
         for label in unknown_till_then {
             self.0.insert(label.clone(), fence);
         }
@@ -88,9 +88,10 @@ impl Voids {
         Ok(())
     }
 
-    /// Whether one of `labels` was called off after `ticket` was given.
-    pub fn hit(&self, ticket: Fence, labels: &[Label]) -> bool {
-        !self.0.is_empty() && labels.iter().any(|label| self.0.get(label).is_some_and(|fence| ticket < *fence))
+    /// Whether one of `labels`, or what `agent` puts, was called off after `ticket` was given.
+    pub fn hit(&self, ticket: Fence, labels: &[Label], agent: &[u8]) -> bool {
+        let is_hit = |label: &Label| self.0.get(label).is_some_and(|fence| ticket < *fence);
+        !self.0.is_empty() && (labels.iter().any(is_hit) || is_hit(&Label::new(Kind::Agent, agent)))
     }
 
     /// How many are remembered.

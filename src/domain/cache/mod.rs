@@ -233,9 +233,9 @@ impl Cache {
         }
     }
 
-    /// Whether what a ticket was computed from was called off meanwhile.
-    pub fn is_void(&self, ticket: Fence, labels: &[Label]) -> bool {
-        self.voids.hit(ticket, labels)
+    /// Whether what `agent` computed for a ticket, or from what it computed it, was called off meanwhile.
+    pub fn is_void(&self, ticket: Fence, labels: &[Label], agent: &[u8]) -> bool {
+        self.voids.hit(ticket, labels, agent)
     }
 
     /// The answers in the order in which they came, from `id` on.
