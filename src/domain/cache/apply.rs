@@ -274,13 +274,14 @@ impl Cache {
             self.end_flight(slot);
         }
         let Some(tool) = self.entry(slot).map(|entry| entry.tool) else { return };
+        // Before it goes, and the number of its tool with it.
+        self.count_both(tool, |counters| counters.invalidated += 1);
         if is_soft {
             self.change(slot, |entry| entry.answer.iter_mut().for_each(|answer| answer.is_soft = true));
         } else {
             self.clear_answer(slot);
             self.drop_if_bare(slot);
         }
-        self.count_both(tool, |counters| counters.invalidated += 1);
     }
 
     pub(super) fn remove(&mut self, ids: &[AnswerId], why: Removal) {
