@@ -227,6 +227,8 @@ impl Cache {
                 Dying::these(answers, is_soft, fence)
             }
         };
+        self.dying.iter_mut().for_each(|earlier| earlier.leave_to(&dying));
+        self.dying.retain(|earlier| !earlier.is_empty());
         self.dying.push_back(dying);
     }
 

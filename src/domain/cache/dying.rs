@@ -60,6 +60,28 @@ impl Dying {
         }
     }
 
+    /// Leaves to one that comes later what both are about: it does as much.
+    pub fn leave_to(&mut self, later: &Dying) {
+        if later.is_soft && !self.is_soft {
+            return;
+        }
+        match (&mut self.which, &later.which) {
+            (Which::These(own), Which::These(others)) if others.len() < own.len() => {
+                for id in others {
+                    own.remove(id);
+                }
+            }
+            (Which::These(own), Which::These(others)) => own.retain(|id| !others.contains(id)),
+            (_, Which::Between { .. }) => self.which = Which::These(BTreeSet::new()),
+            (Which::Between { .. }, Which::These(_)) => {}
+        }
+    }
+
+    /// Whether it is about nothing.
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.which, Which::These(answers) if answers.is_empty())
+    }
+
     /// Bytes allocated outside the struct itself.
     pub fn heap_bytes(&self) -> usize {
         let tree = match &self.which {
