@@ -65,8 +65,11 @@ impl Cache {
         if entry.answer.is_some() || entry.flight.is_some() {
             return;
         }
-        let (hash, next, tool, bytes) = (entry.hash, entry.next, entry.tool, entry.bytes());
+        let (hash, next, tool, bytes, is_top) = (entry.hash, entry.next, entry.tool, entry.bytes(), entry.is_top);
         self.entry_bytes -= bytes;
+        if is_top {
+            self.top.lose();
+        }
         self.unlink(hash, slot, next);
         self.labels.leave(tool);
         self.slots[slot as usize] = None;
