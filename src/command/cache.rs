@@ -211,7 +211,7 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let born = birth(cx.node, cx.host, key)?;
     let newborn = born.as_ref().map(unborn);
     let took_ms = match said.ticket {
-        Some(ticket) => redeem(cx, newborn.as_ref(), &call, ticket, &said.labels)?,
+        Some(ticket) => redeem(cx, newborn.as_ref(), &call, ticket, &said)?,
         None => 0,
     };
     let (value, mut seed, negative_ttl_ms) =
@@ -254,13 +254,13 @@ fn redeem<H: Host>(
     newborn: Option<&Cache>,
     call: &Call,
     ticket: Fence,
-    labels: &[Label],
+    said: &Said,
 ) -> Result<Millis, Error> {
     let (key, now) = (cx.key(1), cx.now());
     let redeemed = match newborn {
-        Some(cache) => decide::redeem(cache, call, ticket, labels, now),
+        Some(cache) => decide::redeem(cache, call, ticket, &said.labels, &said.agent, now),
         None => match cx.host.read::<Cache>(key)? {
-            Some(stored) => decide::redeem(&stored.state, call, ticket, labels, now),
+            Some(stored) => decide::redeem(&stored.state, call, ticket, &said.labels, &said.agent, now),
             None => return Err(Error::internal()),
         },
     };

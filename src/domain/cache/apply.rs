@@ -65,8 +65,11 @@ impl Cache {
         if entry.answer.is_some() || entry.flight.is_some() {
             return;
         }
-        let (hash, next, tool, bytes) = (entry.hash, entry.next, entry.tool, entry.bytes());
+        let (hash, next, tool, bytes, is_top) = (entry.hash, entry.next, entry.tool, entry.bytes(), entry.is_top);
         self.entry_bytes -= bytes;
+        if is_top {
+            self.top.lose();
+        }
         self.unlink(hash, slot, next);
         self.labels.leave(tool);
         self.slots[slot as usize] = None;
@@ -227,6 +230,8 @@ impl Cache {
                 Dying::these(answers, is_soft, fence)
             }
         };
+        self.dying.iter_mut().for_each(|earlier| earlier.leave_to(&dying));
+        self.dying.retain(|earlier| !earlier.is_empty());
         self.dying.push_back(dying);
     }
 
@@ -274,13 +279,14 @@ impl Cache {
             self.end_flight(slot);
         }
         let Some(tool) = self.entry(slot).map(|entry| entry.tool) else { return };
+        // Before it goes, and the number of its tool with it.
+        self.count_both(tool, |counters| counters.invalidated += 1);
         if is_soft {
             self.change(slot, |entry| entry.answer.iter_mut().for_each(|answer| answer.is_soft = true));
         } else {
             self.clear_answer(slot);
             self.drop_if_bare(slot);
         }
-        self.count_both(tool, |counters| counters.invalidated += 1);
     }
 
     pub(super) fn remove(&mut self, ids: &[AnswerId], why: Removal) {

@@ -1,11 +1,11 @@
 //! What may be done to a cache: each function validates everything and returns what then happens, or errs and nothing does.
 
-use super::entry::{answer_bytes, entry_bytes, flight_bytes, Answer, AnswerId, Call, Flight, Slot};
+use super::entry::{answer_bytes, entry_bytes, flight_bytes, Answer, AnswerId, Call, Entry, Flight, Slot};
 use super::event::{CacheEvent, Filled, Removal, TicketEnd};
-use super::labels::Label;
+use super::labels::{label_bytes, Kind, Label, LabelId};
 use super::Cache;
 use crate::domain::eviction::{worst, Rank};
-use crate::domain::{Blob, Bytes, Code, Connection, Error, Fence, Fences, Millis};
+use crate::domain::{Bytes, Code, Connection, Error, Fence, Fences, Millis};
 use ahash::AHashSet;
 
 /// Who wants to compute an answer, and how.
@@ -35,7 +35,9 @@ pub fn ticket(
     if cache.tickets() as u64 >= tickets_max {
         return Err(Error::limit("cache-tickets-max", "one more ticket of this cache", tickets_max));
     }
-    let bytes = cache.bytes() + entry_bytes(call.as_ref().0.len()) + flight_bytes(&wish.agent);
+    let tool = Label::new(Kind::Tool, call.as_ref().tool());
+    let bytes =
+        cache.bytes() + entry_bytes(call.as_ref().0.len()) + flight_bytes(&wish.agent) + new_bytes(cache, &[tool]);
     check_bytes(bytes, cache.config().bytes_max.saturating_mul(TICKETS_SHARE))?;
     let (ticket, since) = (fences.grant(), fences.now());
     let ends_at = since.saturating_add(wish.lease_ms);
@@ -63,8 +65,15 @@ pub struct Refused {
     pub is_void: bool,
 }
 
-/// Whether an answer with these labels may be put for a ticket; how long it took to compute it, ms.
-pub fn redeem(cache: &Cache, call: &Call, ticket: Fence, labels: &[Label], now: Millis) -> Result<Millis, Refused> {
+/// Whether `agent` may put an answer with these labels for a ticket; how long it took to compute it, ms.
+pub fn redeem(
+    cache: &Cache,
+    call: &Call,
+    ticket: Fence,
+    labels: &[Label],
+    agent: &[u8],
+    now: Millis,
+) -> Result<Millis, Refused> {
     let stale = |why: &str, is_void| {
         let error = Error::new(Code::Stale, format!("ticket {ticket} is not good any more: {why}"));
         Refused { error, is_void }
@@ -80,7 +89,7 @@ pub fn redeem(cache: &Cache, call: &Call, ticket: Fence, labels: &[Label], now: 
     if flight.ends_at <= now {
         return Err(stale("its lease is over", false));
     }
-    if cache.is_void(ticket, labels) {
+    if cache.is_void(ticket, labels, agent) {
         return Err(stale("what it was computed from was called off meanwhile", true));
     }
     Ok(now.saturating_sub(flight.since))
@@ -93,35 +102,59 @@ pub fn is_out(cache: &Cache, call: &Call, ticket: Fence) -> bool {
 
 /// The answers that have to go so that this one has room.
 pub fn room_for(cache: &Cache, filled: &Filled, seed: &mut u64) -> Result<Vec<AnswerId>, Error> {
-    let incoming = incoming_bytes(&filled.call, &filled.value, filled.labels.len());
-    check_bytes(incoming, cache.config().bytes_max)?;
+    let labels = labels_of(filled);
+    let incoming =
+        entry_bytes(filled.call.as_ref().0.len()) + answer_bytes(filled.value.heap_bytes(), filled.labels.len());
+    let alone = incoming + labels.iter().map(label_bytes).sum::<usize>();
+    check_bytes(alone, cache.config().bytes_max)?;
     let known = cache.find(filled.call.as_ref()).and_then(|slot| Some((slot, cache.entry(slot)?)));
-    let replaced = known.map_or(0, |(_, entry)| entry.bytes());
+    let replaced = known.map_or(0, |(_, entry)| {
+        let stays = entry.flight.as_ref().filter(|flight| filled.ticket != Some(flight.ticket));
+        entry.bytes() - stays.map_or(0, |flight| flight_bytes(&flight.agent))
+    });
     let is_new = known.is_none_or(|(_, entry)| entry.answer.is_none());
-    let more = incoming.saturating_sub(replaced);
-    Ok(victims(cache, more, is_new.into(), known.map(|(slot, _)| slot), VICTIMS_MAX, seed))
+    let room = Room {
+        bytes: (incoming + new_bytes(cache, &labels)).saturating_sub(replaced),
+        answers: is_new.into(),
+        spared: known.map(|(slot, _)| slot),
+        kept: labels.iter().filter_map(|label| cache.labels().find(label)).collect(),
+    };
+    Ok(victims(cache, room, VICTIMS_MAX, seed))
 }
 
-fn incoming_bytes(call: &Call, value: &Blob, labels: usize) -> usize {
-    entry_bytes(call.as_ref().0.len()) + answer_bytes(value.heap_bytes(), labels)
+/// All labels of an answer, its tool and agent among them.
+fn labels_of(filled: &Filled) -> Vec<Label> {
+    let tool = Label::new(Kind::Tool, filled.call.as_ref().tool());
+    let agent = (!filled.agent.is_empty()).then(|| Label::new(Kind::Agent, &filled.agent));
+    filled.labels.iter().cloned().chain(agent).chain([tool]).collect()
+}
+
+/// Bytes of those labels that no entry has yet.
+fn new_bytes(cache: &Cache, labels: &[Label]) -> usize {
+    let is_new = |label: &&Label| cache.labels().find(label).is_none_or(|id| cache.labels().users(id) == 0);
+    labels.iter().filter(is_new).map(label_bytes).sum()
 }
 
 /// At most `max` answers that have to go since there is more than there may be.
 pub fn excess(cache: &Cache, max: usize, seed: &mut u64) -> Option<CacheEvent> {
-    let answers = victims(cache, 0, 0, None, max, seed);
+    let answers = victims(cache, Room::default(), max, seed);
     (!answers.is_empty()).then_some(CacheEvent::Removed { answers, why: Removal::Evicted })
 }
 
-fn victims(
-    cache: &Cache,
-    more_bytes: usize,
-    more_answers: u64,
+/// What is needed for an answer that comes.
+#[derive(Default)]
+struct Room {
+    bytes: usize,
+    answers: u64,
+    /// Its own entry.
     spared: Option<Slot>,
-    max: usize,
-    seed: &mut u64,
-) -> Vec<AnswerId> {
-    let (mut bytes, mut count) = ((cache.bytes() + more_bytes) as u64, cache.count() as u64 + more_answers);
-    let mut chosen: AHashSet<Slot> = spared.into_iter().collect();
+    /// Labels that it has, too: they stay whoever goes.
+    kept: AHashSet<LabelId>,
+}
+
+fn victims(cache: &Cache, room: Room, max: usize, seed: &mut u64) -> Vec<AnswerId> {
+    let (mut bytes, mut count) = ((cache.bytes() + room.bytes) as u64, cache.count() as u64 + room.answers);
+    let mut chosen: AHashSet<Slot> = room.spared.into_iter().collect();
     let mut victims = Vec::new();
     while (bytes > cache.config().bytes_max || count > cache.config().entries_max) && victims.len() < max {
         let rank = |slot: Slot| -> Option<Rank> { (!chosen.contains(&slot)).then(|| cache.rank(slot))? };
@@ -131,13 +164,20 @@ fn victims(
             break;
         };
         victims.push(answer.id);
-        // A flight stays, and the entry with it.
-        let kept =
-            entry.flight.as_ref().map_or(0, |flight| entry_bytes(entry.call.len()) + flight_bytes(&flight.agent));
-        bytes = bytes.saturating_sub((entry.bytes() - kept) as u64);
+        bytes = bytes.saturating_sub(freed_bytes(cache, entry, answer, &room.kept) as u64);
         count -= 1;
     }
     victims
+}
+
+/// Bytes that are free once an answer is gone: its entry, unless a flight keeps that, and the labels that nobody else has.
+fn freed_bytes(cache: &Cache, entry: &Entry, answer: &Answer, kept: &AHashSet<LabelId>) -> usize {
+    let flight = entry.flight.as_ref();
+    let staying = flight.map_or(0, |flight| entry_bytes(entry.call.len()) + flight_bytes(&flight.agent));
+    let tool = flight.is_none().then_some(entry.tool);
+    let labels = answer.labels.iter().copied().chain(answer.agent).chain(tool);
+    let only_here = labels.filter(|id| cache.labels().users(*id) == 1 && !kept.contains(id));
+    entry.bytes() - staying + only_here.filter_map(|id| cache.labels().label(id)).map(label_bytes).sum::<usize>()
 }
 
 /// At most `max` things whose time has come: answers are gone, tickets end.

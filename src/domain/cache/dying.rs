@@ -60,6 +60,28 @@ impl Dying {
         }
     }
 
+    /// Leaves to one that comes later what both are about: it does as much.
+    pub fn leave_to(&mut self, later: &Dying) {
+        if later.is_soft && !self.is_soft {
+            return;
+        }
+        match (&mut self.which, &later.which) {
+            (Which::These(own), Which::These(others)) if others.len() < own.len() => {
+                for id in others {
+                    own.remove(id);
+                }
+            }
+            (Which::These(own), Which::These(others)) => own.retain(|id| !others.contains(id)),
+            (_, Which::Between { .. }) => self.which = Which::These(BTreeSet::new()),
+            (Which::Between { .. }, Which::These(_)) => {}
+        }
+    }
+
+    /// Whether it is about nothing.
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.which, Which::These(answers) if answers.is_empty())
+    }
+
     /// Bytes allocated outside the struct itself.
     pub fn heap_bytes(&self) -> usize {
         let tree = match &self.which {
@@ -77,7 +99,7 @@ pub struct Voids(BTreeMap<Label, Fence>);
 impl Voids {
     /// These were called off: tickets older than `fence` must not bring an answer with one of them. Errs if that is too much to remember.
     pub fn note(&mut self, labels: &[Label], fence: Fence) -> Result<(), ()> {
-        let unknown_till_then = labels.iter().filter(|label| matches!(label.kind, Kind::Dep | Kind::Tag));
+        let unknown_till_then = labels.iter().filter(|label| label.kind != Kind::Tool);
         for label in unknown_till_then {
             self.0.insert(label.clone(), fence);
         }
@@ -88,9 +110,10 @@ impl Voids {
         Ok(())
     }
 
-    /// Whether one of `labels` was called off after `ticket` was given.
-    pub fn hit(&self, ticket: Fence, labels: &[Label]) -> bool {
-        !self.0.is_empty() && labels.iter().any(|label| self.0.get(label).is_some_and(|fence| ticket < *fence))
+    /// Whether one of `labels`, or what `agent` puts, was called off after `ticket` was given.
+    pub fn hit(&self, ticket: Fence, labels: &[Label], agent: &[u8]) -> bool {
+        let is_hit = |label: &Label| self.0.get(label).is_some_and(|fence| ticket < *fence);
+        !self.0.is_empty() && (labels.iter().any(is_hit) || is_hit(&Label::new(Kind::Agent, agent)))
     }
 
     /// How many are remembered.

@@ -61,6 +61,14 @@ impl Record {
     }
 }
 
+/// Bytes of a label that an entry has: its record with its name, and its places in the table and in a set of answers.
+pub fn label_bytes(label: &Label) -> usize {
+    const PLACES: usize = size_of::<Option<Record>>()
+        + table_bytes(1000, size_of::<(Label, LabelId)>()) / 1000
+        + tree_bytes(1, size_of::<AnswerId>()) / 2;
+    PLACES + 2 * label.text.heap_bytes()
+}
+
 /// All labels of a cache.
 #[derive(Debug, Clone, Default)]
 pub struct Labels {
@@ -70,6 +78,8 @@ pub struct Labels {
     /// Tools without entries, kept for their counters.
     idle: usize,
     text_bytes: usize,
+    /// Bytes of the labels that entries have.
+    used_bytes: usize,
 }
 
 impl Labels {
@@ -114,8 +124,11 @@ impl Labels {
         };
         if let Some(record) = self.record_mut(id) {
             record.users += 1;
-            let was_idle = record.users == 1 && record.counters.is_some();
-            self.idle -= usize::from(was_idle);
+            if record.users == 1 {
+                let (was_idle, bytes) = (record.counters.is_some(), label_bytes(&record.label));
+                self.idle -= usize::from(was_idle);
+                self.used_bytes += bytes;
+            }
         }
         id
     }
@@ -143,17 +156,32 @@ impl Labels {
         if record.users > 0 {
             return;
         }
-        if record.counters.is_some() && idle < IDLE_TOOLS_MAX {
+        let (is_remembered, bytes) = (record.counters.is_some() && idle < IDLE_TOOLS_MAX, label_bytes(&record.label));
+        self.used_bytes -= bytes;
+        if is_remembered {
             self.idle += 1;
-            return;
-        }
-        if let Some(record) = self.records[id as usize].take() {
+        } else if let Some(record) = self.records[id as usize].take() {
             self.text_bytes -= record.bytes();
             self.ids.remove(&record.label);
             self.free.push(id);
         }
-        if self.ids.is_empty() {
-            *self = Self::default();
+        if self.is_empty() {
+            self.shrink();
+        }
+    }
+
+    /// No entry has any: keeps no more room than the tools need that are remembered.
+    fn shrink(&mut self) {
+        const SPARE: usize = 8;
+        if self.idle > 0 && self.records.len() <= 2 * self.idle + SPARE {
+            return;
+        }
+        let old = std::mem::take(self);
+        for record in old.records.into_iter().flatten() {
+            let id = self.add(record.label);
+            self.text_bytes += if record.counters.is_some() { allocated(size_of::<Counters>()) } else { 0 };
+            self.idle += 1;
+            self.records[id as usize].iter_mut().for_each(|kept| kept.counters = record.counters.clone());
         }
     }
 
@@ -169,6 +197,16 @@ impl Labels {
         if let Some(record) = self.record_mut(id) {
             record.answers.remove(&answer);
         }
+    }
+
+    /// Bytes of the labels that entries have: what is remembered of idle tools is not counted.
+    pub fn used_bytes(&self) -> usize {
+        self.used_bytes
+    }
+
+    /// How many entries have it.
+    pub fn users(&self, id: LabelId) -> u32 {
+        self.record(id).map_or(0, |record| record.users)
     }
 
     /// The answers that have it.

@@ -111,9 +111,9 @@ impl Cache {
         self.tickets.len()
     }
 
-    /// Bytes that its entries take, which `bytes_max` bounds.
+    /// Bytes that its entries and their labels take, which `bytes_max` bounds.
     pub fn bytes(&self) -> usize {
-        self.entry_bytes
+        self.entry_bytes + self.labels.used_bytes()
     }
 
     /// What happened with its answers.
@@ -233,9 +233,9 @@ impl Cache {
         }
     }
 
-    /// Whether what a ticket was computed from was called off meanwhile.
-    pub fn is_void(&self, ticket: Fence, labels: &[Label]) -> bool {
-        self.voids.hit(ticket, labels)
+    /// Whether what `agent` computed for a ticket, or from what it computed it, was called off meanwhile.
+    pub fn is_void(&self, ticket: Fence, labels: &[Label], agent: &[u8]) -> bool {
+        self.voids.hit(ticket, labels, agent)
     }
 
     /// The answers in the order in which they came, from `id` on.
@@ -269,8 +269,7 @@ impl Cache {
     /// Whether there is more than there may be.
     pub fn is_over(&self) -> bool {
         let has_answers = !self.answers.is_empty();
-        has_answers
-            && (self.entry_bytes as u64 > self.config.bytes_max || self.count() as u64 > self.config.entries_max)
+        has_answers && (self.bytes() as u64 > self.config.bytes_max || self.count() as u64 > self.config.entries_max)
     }
 }
 

@@ -50,11 +50,13 @@ pub enum Given {
 }
 
 /// The answers that are used most: candidates that were used at least so often. If there are too many, the less used half goes and the
-/// bar is raised to what is left, so a use costs next to nothing.
+/// bar is raised to what is left, so a use costs next to nothing. Once many of them are gone whoever is used next is one.
 #[derive(Debug, Clone, Default)]
 pub struct Top {
     slots: Vec<Slot>,
     bar: u32,
+    /// So many of them are there still.
+    alive: usize,
 }
 
 /// So many can be asked for.
@@ -69,17 +71,26 @@ impl Top {
     /// A candidate. `uses` says how often another one was used, if it still is one; those that are none any more are returned.
     pub fn add(&mut self, slot: Slot, uses: impl Fn(Slot) -> Option<u32>) -> Vec<Slot> {
         self.slots.push(slot);
+        self.alive += 1;
         if self.slots.len() < 2 * TOP_MAX {
             return Vec::new();
         }
         let mut known: Vec<(u32, Slot)> = self.slots.iter().filter_map(|slot| Some((uses(*slot)?, *slot))).collect();
         known.sort_unstable_by(|one, other| other.cmp(one));
         known.dedup();
-        // If many of them are gone, others may have been kept out that are used more than what is left.
         self.bar = known.get(TOP_MAX).map_or(0, |(uses, _)| *uses);
         let out = known.split_off(known.len().min(TOP_MAX));
         self.slots = known.into_iter().map(|(_, slot)| slot).collect();
+        self.alive = self.slots.len();
         out.into_iter().map(|(_, slot)| slot).collect()
+    }
+
+    /// A candidate is gone.
+    pub fn lose(&mut self) {
+        self.alive = self.alive.saturating_sub(1);
+        if self.alive < TOP_MAX / 2 {
+            self.bar = 0;
+        }
     }
 
     /// The candidates.

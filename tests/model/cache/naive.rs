@@ -142,7 +142,8 @@ impl Naive {
         let hits = |what: &What| match what {
             What::Dep(deps) => deps.iter().any(|dep| put.deps.contains(dep)),
             What::Tag(tags) => tags.iter().any(|tag| put.tags.contains(tag)),
-            What::Tool(_) | What::Agent(_) | What::All => false,
+            What::Agent(agent) => put.agent == Some(*agent),
+            What::Tool(_) | What::All => false,
         };
         let is_void = self.called_off.iter().any(|(what, fence)| *fence > ticket && hits(what));
         if is_void {

@@ -74,6 +74,13 @@ impl Server {
         assert_eq!(self.info("persistence")["aof_last_bgrewrite_status"], "ok", "the AOF rewrite failed");
     }
 
+    /// Whether its AOF is being rewritten, or about to be.
+    #[track_caller]
+    pub fn is_rewriting_aof(&self) -> bool {
+        let info = self.info("persistence");
+        info["aof_rewrite_in_progress"] == "1" || info["aof_rewrite_scheduled"] == "1"
+    }
+
     /// Copies every key to `target` by DUMP and RESTORE.
     #[track_caller]
     pub fn restore_into(&self, target: &Server) {

@@ -235,6 +235,15 @@ impl Server {
         (0..count).map(|_| self.client()).collect()
     }
 
+    /// A connection of an ACL user with these rules, who is made or changed for it.
+    #[track_caller]
+    pub fn user(&self, name: &str, rules: &str) -> Client {
+        self.run(&format!("ACL SETUSER {name} on >p {rules}")).ok();
+        let mut client = self.client();
+        client.auth(name, "p");
+        client
+    }
+
     /// Runs a command on a connection that the server handle keeps for itself.
     #[track_caller]
     pub fn cmd<A: AsRef<[u8]>>(&self, args: &[A]) -> Reply {

@@ -260,10 +260,6 @@ fn an_aof_that_is_rewritten_while_agents_come_and_go_loses_nothing() {
         server.client().pipeline(&lines);
         server.run("BGREWRITEAOF");
         let (mut client, mut turns) = (server.client(), 0);
-        let is_rewriting = || {
-            let info = server.info("persistence");
-            info["aof_rewrite_in_progress"] == "1" || info["aof_rewrite_scheduled"] == "1"
-        };
         loop {
             let n = turns * 3 % 2000;
             let lines = [
@@ -276,7 +272,7 @@ fn an_aof_that_is_rewritten_while_agents_come_and_go_loses_nothing() {
             let replies = client.pipeline(&lines);
             assert!(replies[4].array().len() == 2, "{replies:?}");
             turns += 1;
-            if turns >= 20 && !is_rewriting() {
+            if turns >= 20 && !server.is_rewriting_aof() {
                 break;
             }
         }

@@ -2,6 +2,7 @@
 
 use super::fields::{fields, run};
 use crate::harness::*;
+use crate::refusals::{doubled_and_cut_off, out_of_range, refused, refused_as, refused_line};
 
 /// A server with a session, a context, a lock and a text on it that must not change.
 fn with_data() -> Server {
@@ -13,29 +14,6 @@ fn with_data() -> Server {
     run(&server, "LTMC.SESSION.CHECKPOINT s NAME n");
     run(&server, "LTMC.SESSION.OWN s lock");
     server
-}
-
-/// Runs a command that must be refused with this code and a text that contains `part`, and must change nothing.
-#[track_caller]
-fn refused_as<A: AsRef<[u8]>>(server: &Server, args: &[A], code: &str, part: &str) {
-    let cut = |arg: &A| arg.as_ref()[..arg.as_ref().len().min(60)].to_vec();
-    let line = || show_stream(&[args.iter().map(cut).collect()]);
-    let before = server.debug_digest();
-    let reply = server.cmd(args);
-    assert!(reply.is_error(), "{:?} was accepted: {reply:?}", line());
-    assert_eq!(reply.error_code(), code, "{:?}: {reply:?}", line());
-    assert!(reply.error().contains(part), "{:?}: no {part:?} in {reply:?}", line());
-    assert_eq!(server.debug_digest(), before, "{:?} changed something", line());
-}
-
-#[track_caller]
-fn refused<A: AsRef<[u8]>>(server: &Server, args: &[A], part: &str) {
-    refused_as(server, args, "ERR", part);
-}
-
-#[track_caller]
-fn refused_line(server: &Server, line: &str, part: &str) {
-    refused(server, &line.split(' ').collect::<Vec<_>>(), part);
 }
 
 /// Each command with no more than it needs.
@@ -124,15 +102,7 @@ fn options_that_are_double_exclusive_or_cut_off_are_refused() {
         ("PRUNE s KEEPLAST 0", "MAXAGE 5|DRYRUN"),
         ("END s", "GRACE 5"),
     ] {
-        for option in options.split('|') {
-            let words: Vec<&str> = option.split(' ').collect();
-            let twice = format!("option {} is given twice", words[0]);
-            refused_line(&server, &format!("LTMC.SESSION.{command} {option} {option}"), &twice);
-            for count in 1..words.len() {
-                let cut = words[..count].join(" ");
-                refused_line(&server, &format!("LTMC.SESSION.{command} {cut}"), "syntax: LTMC.SESSION.");
-            }
-        }
+        doubled_and_cut_off(&server, &format!("LTMC.SESSION.{command}"), options);
     }
     for (line, part) in [
         ("CREATE new PX 5 EX 5", "PX and EX exclude each other"),
@@ -155,31 +125,21 @@ fn options_that_are_double_exclusive_or_cut_off_are_refused() {
 fn numbers_out_of_their_range_are_refused_with_that_range() {
     let server = with_data();
     for (line, name, least, most) in [
-        ("CREATE new PX #", "PX", 1, "3153600000000"),
-        ("CREATE new EX #", "EX", 1, "3153600000"),
-        ("CREATE new MAXLIFE #", "MAXLIFE", 1, "3153600000000"),
-        ("CREATE new PARTICIPANTS # a", "the number of values of PARTICIPANTS", 0, "1000000"),
-        ("SET s f v IFVERSION #", "IFVERSION", 0, "9223372036854775807"),
-        ("SET s f v PX #", "PX", 1, "3153600000000"),
-        ("SET s f v EX #", "EX", 1, "3153600000"),
-        ("TOUCH s PX #", "PX", 1, "3153600000000"),
-        ("TOUCH s EX #", "EX", 1, "3153600000"),
-        ("RESTORE s n IFVERSION #", "IFVERSION", 0, "9223372036854775807"),
-        ("PRUNE s KEEPLAST #", "KEEPLAST", 0, "4294967295"),
-        ("PRUNE s KEEPLAST 0 MAXAGE #", "MAXAGE", 0, "3153600000000"),
-        ("END s GRACE #", "GRACE", 0, "3153600000000"),
+        ("CREATE new PX #", "PX", 1, 3_153_600_000_000),
+        ("CREATE new EX #", "EX", 1, 3_153_600_000),
+        ("CREATE new MAXLIFE #", "MAXLIFE", 1, 3_153_600_000_000),
+        ("CREATE new PARTICIPANTS # a", "the number of values of PARTICIPANTS", 0, 1_000_000),
+        ("SET s f v IFVERSION #", "IFVERSION", 0, i64::MAX as u64),
+        ("SET s f v PX #", "PX", 1, 3_153_600_000_000),
+        ("SET s f v EX #", "EX", 1, 3_153_600_000),
+        ("TOUCH s PX #", "PX", 1, 3_153_600_000_000),
+        ("TOUCH s EX #", "EX", 1, 3_153_600_000),
+        ("RESTORE s n IFVERSION #", "IFVERSION", 0, i64::MAX as u64),
+        ("PRUNE s KEEPLAST #", "KEEPLAST", 0, u32::MAX.into()),
+        ("PRUNE s KEEPLAST 0 MAXAGE #", "MAXAGE", 0, 3_153_600_000_000),
+        ("END s GRACE #", "GRACE", 0, 3_153_600_000_000),
     ] {
-        let above = (most.parse::<u64>().expect("a number") + 1).to_string();
-        let mut wrong = vec!["-1", "+1", "01", "1.5", "1e3", "abc", "", "1\0", "18446744073709551616", "0x10", &above];
-        if least > 0 {
-            wrong.push("0");
-        }
-        for number in wrong {
-            let line = format!("LTMC.SESSION.{line}");
-            let words: Vec<&str> = line.split(' ').map(|word| if word == "#" { number } else { word }).collect();
-            let given = number.replace('\0', "\\x00");
-            refused(&server, &words, &format!("{name} is '{given}', allowed are whole numbers from {least} to {most}"));
-        }
+        out_of_range(&server, &format!("LTMC.SESSION.{line}"), name, least, most);
     }
 }
 

@@ -230,10 +230,6 @@ fn an_aof_that_is_rewritten_while_versions_are_made_loses_nothing() {
         run(&server, "LTMC.CTX.CREATE c");
         server.run("BGREWRITEAOF");
         let (mut client, mut turns) = (server.client(), 0);
-        let is_rewriting = || {
-            let info = server.info("persistence");
-            info["aof_rewrite_in_progress"] == "1" || info["aof_rewrite_scheduled"] == "1"
-        };
         loop {
             let n = turns * 3 % 1500;
             let lines = [
@@ -248,7 +244,7 @@ fn an_aof_that_is_rewritten_while_versions_are_made_loses_nothing() {
             let replies = client.pipeline(&lines);
             assert!(replies[..3].iter().all(|reply| !reply.is_error()), "{replies:?}");
             turns += 1;
-            if turns >= 20 && !is_rewriting() {
+            if turns >= 20 && !server.is_rewriting_aof() {
                 break;
             }
         }

@@ -2,15 +2,6 @@
 
 use super::*;
 
-/// A user with rules, logged in.
-#[track_caller]
-fn user(server: &Server, name: &str, rules: &str) -> Client {
-    server.run(&format!("ACL SETUSER {name} on >p {rules}")).ok();
-    let mut client = server.client();
-    client.auth(name, "p");
-    client
-}
-
 /// The first word of an error, `-` for everything else.
 fn outcome(reply: &Reply) -> &str {
     if reply.is_error() {
@@ -39,7 +30,7 @@ fn make(server: &Server) {
 fn a_right_to_read_a_key_is_enough_for_what_reads_and_for_nothing_else() {
     let server = Server::start();
     make(&server);
-    let mut client = user(&server, "u", "+@all %R~r:* ~w:*");
+    let mut client = server.user("u", "+@all %R~r:* ~w:*");
     let table = [
         ("LTMC.CTX.GET r:c", "-"),
         ("LTMC.CTX.DIFF r:c 1", "-"),
@@ -108,7 +99,7 @@ fn a_user_of_the_read_category_reads_all_and_changes_nothing() {
         return;
     }
     make(&server);
-    let mut client = user(&server, "reader", "-@all +@read ~*");
+    let mut client = server.user("reader", "-@all +@read ~*");
     let before = server.dataset();
     let reads = [
         "LTMC.CTX.GET r:c",
@@ -143,7 +134,7 @@ fn a_user_who_is_bound_acts_as_its_own_agents_only() {
     let server = Server::start();
     make(&server);
     server.run("CONFIG SET ltmc.bind-agent-to-user yes").ok();
-    let mut ada = user(&server, "ada", "+@all ~*");
+    let mut ada = server.user("ada", "+@all ~*");
     let table = [
         ("LTMC.CTX.UPDATE w:c ada SET /n 2", "-"),
         ("LTMC.CTX.UPDATE w:c ada:1 SET /n 2", "-"),
@@ -170,7 +161,7 @@ fn a_user_who_is_bound_generates_for_its_own_agents_only() {
     let server = Server::start();
     make(&server);
     server.run("CONFIG SET ltmc.bind-agent-to-user yes").ok();
-    let mut ada = user(&server, "ada", "+@all ~*");
+    let mut ada = server.user("ada", "+@all ~*");
     let generated = ada.run("LTMC.CTX.GENERATE w:g 1 w:c FOR bob");
     assert_eq!(outcome(&generated), "DENIED", "{generated:?}");
 }

@@ -1,0 +1,59 @@
+//! What the tests of refused input share.
+
+use super::harness::*;
+
+/// Runs a command that must be refused with this first word and a text that contains `part`, and must change nothing.
+#[track_caller]
+pub fn refused_as<A: AsRef<[u8]>>(server: &Server, args: &[A], code: &str, part: &str) {
+    let cut = |arg: &A| arg.as_ref()[..arg.as_ref().len().min(60)].to_vec();
+    let line = || show_stream(&[args.iter().map(cut).collect()]);
+    let before = server.debug_digest();
+    let reply = server.cmd(args);
+    assert!(reply.is_error(), "{:?} was accepted: {reply:?}", line());
+    assert_eq!(reply.error_code(), code, "{:?}: {reply:?}", line());
+    assert!(reply.error().contains(part), "{:?}: no {part:?} in {reply:?}", line());
+    assert!(!reply.error().contains("internal error"), "{:?}: {reply:?}", line());
+    assert_eq!(server.debug_digest(), before, "{:?} changed something", line());
+}
+
+/// The same with `ERR`.
+#[track_caller]
+pub fn refused<A: AsRef<[u8]>>(server: &Server, args: &[A], part: &str) {
+    refused_as(server, args, "ERR", part);
+}
+
+/// The same for a command written as a line.
+#[track_caller]
+pub fn refused_line(server: &Server, line: &str, part: &str) {
+    refused(server, &line.split(' ').collect::<Vec<_>>(), part);
+}
+
+/// None of `options`, which are separated by `|`, may be given twice or be cut off behind `command`.
+#[track_caller]
+pub fn doubled_and_cut_off(server: &Server, command: &str, options: &str) {
+    let service = command.rsplit_once('.').map_or(command, |(service, _)| service);
+    for option in options.split('|') {
+        let words: Vec<&str> = option.split(' ').collect();
+        let twice = format!("option {} is given twice", words[0]);
+        refused_line(server, &format!("{command} {option} {}", option.to_lowercase()), &twice);
+        for count in 1..words.len() {
+            let cut = words[..count].join(" ");
+            refused_line(server, &format!("{command} {cut}"), &format!("syntax: {service}."));
+        }
+    }
+}
+
+/// Whatever is no whole number from `least` to `most` is refused where `line` has a `#`; the error names the argument and that range.
+#[track_caller]
+pub fn out_of_range(server: &Server, line: &str, name: &str, least: u64, most: u64) {
+    let above = (most + 1).to_string();
+    let mut wrong = vec!["-1", "+1", "01", "1.5", "1e3", "abc", "", "1\0", "18446744073709551616", "0x10", &above];
+    if least > 0 {
+        wrong.push("0");
+    }
+    for number in wrong {
+        let words: Vec<&str> = line.split(' ').map(|word| if word == "#" { number } else { word }).collect();
+        let given = number.replace('\0', "\\x00");
+        refused(server, &words, &format!("{name} is '{given}', allowed are whole numbers from {least} to {most}"));
+    }
+}
