@@ -99,10 +99,9 @@ impl<'a> Args<'a> {
         })
     }
 
-    /// The next argument as a whole number that the values of `setting` bound.
+    /// The next argument as a whole number from 1 to the largest value of `setting`.
     pub fn bounded(&mut self, name: &str, setting: Setting) -> Result<u64, Error> {
-        let (min, max) = setting.row().range();
-        self.number(name, min, max)
+        self.number(name, 1, setting.row().max())
     }
 
     /// The next argument as the number of a version; 0 is before the first.

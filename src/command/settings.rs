@@ -471,13 +471,12 @@ impl Row {
         }
     }
 
-    /// The smallest and the largest value.
-    pub fn range(&self) -> (u64, u64) {
-        let (min, max) = match self.kind {
-            Kind::Integer { min, max, .. } => (min, max),
-            Kind::Word(words) => (0, words.len() as i64 - 1),
-        };
-        (min.unsigned_abs(), max.unsigned_abs())
+    /// The largest value.
+    pub fn max(&self) -> u64 {
+        match self.kind {
+            Kind::Integer { max, .. } => max.unsigned_abs(),
+            Kind::Word(words) => words.len() as u64 - 1,
+        }
     }
 
     /// Reads a value as the environment has it; errs with what is allowed.

@@ -69,6 +69,8 @@ pub struct Thing {
     /// Whether it is not known who touched what: a restore touches what it undoes, and passes over what came and went meanwhile. Of a
     /// fork from before it one cannot tell which of these places are forgotten.
     pub vague: bool,
+    /// Whether it is a copy: then what happened before is not known to watchers.
+    pub is_copy: bool,
     /// All events that were compared, as watchers are told of them.
     pub log: Vec<String>,
     /// What watchers have to be told that was not compared yet.
@@ -113,6 +115,7 @@ impl Thing {
             stays: true,
             touches: BTreeMap::new(),
             vague: false,
+            is_copy: false,
             log: Vec::new(),
             told: Vec::new(),
             revision: None,

@@ -263,7 +263,7 @@ fn events_after(thing: &Thing, since: Option<u64>) -> Result<&[String], u64> {
     let born = revision - thing.log.len() as u64;
     match since {
         None => Ok(&[]),
-        Some(0) => Ok(&thing.log),
+        Some(0) if !thing.is_copy => Ok(&thing.log),
         Some(since) if (born..=revision).contains(&since) => Ok(&thing.log[(since - born) as usize..]),
         Some(_) => Err(born + 1),
     }

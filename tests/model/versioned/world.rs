@@ -320,7 +320,8 @@ impl World {
         self.node.key_changed(id_of(&dst));
         let mut copy = self.things[src].clone();
         copy.resources.clear();
-        (copy.stays, copy.revision) = (true, Some(revision));
+        (copy.stays, copy.revision, copy.is_copy) = (true, Some(revision), true);
+        copy.log.clear();
         self.things.insert(dst, copy);
     }
 

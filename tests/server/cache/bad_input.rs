@@ -111,7 +111,7 @@ fn numbers_out_of_their_range_are_refused_with_that_range() {
         ("FAIL c t 9 #", "ticket", 1, FENCE),
         ("INVALIDATE c DEP # d", "the number of values of DEP", 1, 128),
         ("INVALIDATE c TAG # d", "the number of values of TAG", 1, 128),
-        ("CONFIG c MAXBYTES #", "MAXBYTES", 4096, 1 << 40),
+        ("CONFIG c MAXBYTES #", "MAXBYTES", 1, 1 << 40),
         ("CONFIG c MAXENTRIES #", "MAXENTRIES", 1, 100_000_000),
         ("CONFIG c PX #", "PX", 0, MS),
         ("CONFIG c EX #", "EX", 1, 3_153_600_000),
