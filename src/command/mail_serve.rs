@@ -205,9 +205,7 @@ fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, max: usize) ->
 
 /// Nobody can be served on this key any more.
 pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error) {
-    for id in node.mails.waiters(key) {
-        node.refuse_wait(id, error.clone(), host);
-    }
+    node.refuse_waits(node.mails.waiters(key), error, host);
 }
 
 /// The client that received these messages was gone before it could be told: they were not received.

@@ -162,9 +162,7 @@ fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, max: usize) ->
 
 /// Nobody can be served on this key any more.
 pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error) {
-    for id in node.claims.waiters(key) {
-        node.refuse_wait(id, error.clone(), host);
-    }
+    node.refuse_waits(node.claims.waiters(key), error, host);
 }
 
 /// The client that was given this claim was gone before it could be told. A retry of its request begins anew.

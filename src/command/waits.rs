@@ -139,6 +139,11 @@ impl Node {
         }
     }
 
+    /// Ends these waits with an error: nobody can be served on their key any more.
+    pub fn refuse_waits(&mut self, ids: Vec<WaiterId>, error: &Error, host: &mut impl Host) {
+        ids.into_iter().for_each(|id| self.refuse_wait(id, error.clone(), host));
+    }
+
     /// Ends the wait `id` unserved. It may have been the one that held up others, so its keys are looked at soon: the caller may be
     /// a callback that must not write. False if nobody waits under this id.
     pub fn drop_wait(&mut self, id: WaiterId, how: Unserved) -> bool {

@@ -1,6 +1,7 @@
 //! What is refused, and that nothing changes then.
 
 use super::*;
+use crate::refusals::{doubled_and_cut_off, out_of_range, refused_as, refused_line};
 
 /// A server with a mailbox, a lock and a text on it that must not change.
 fn with_data() -> Server {
@@ -13,23 +14,6 @@ fn with_data() -> Server {
     recv(&server, "bob PX 600000");
     assert_eq!(server.run(&format!("LTMC.MSG.NACK m bob {id} DEAD")).int(), 1);
     server
-}
-
-/// Runs a command that must be refused with a text that contains `part`, and must change nothing.
-#[track_caller]
-fn refused<A: AsRef<[u8]>>(server: &Server, args: &[A], code: &str, part: &str) {
-    let line = || show_stream(&[args.iter().map(|arg| arg.as_ref().to_vec()).collect()]);
-    let before = server.debug_digest();
-    let reply = server.cmd(args);
-    assert!(reply.is_error(), "{:?} was accepted: {reply:?}", line());
-    assert_eq!(reply.error_code(), code, "{:?}: {reply:?}", line());
-    assert!(reply.error().contains(part), "{:?}: no {part:?} in {reply:?}", line());
-    assert_eq!(server.debug_digest(), before, "{:?} changed something", line());
-}
-
-#[track_caller]
-fn refused_line(server: &Server, line: &str, part: &str) {
-    refused(server, &line.split(' ').collect::<Vec<_>>(), "ERR", part);
 }
 
 /// Each command with no more than it needs, and whether it takes no more.
@@ -55,7 +39,7 @@ fn too_few_and_too_many_arguments_are_refused_by_every_command() {
     for (line, is_fixed) in LEAST {
         let words: Vec<&str> = line.split(' ').collect();
         for count in 1..words.len() {
-            refused(&server, &words[..count], "ERR", "wrong number of arguments");
+            refused_as(&server, &words[..count], "ERR", "wrong number of arguments");
         }
         for surplus in ["surplus", "", "NX\0", "\u{e9}"] {
             let part = match words[0] {
@@ -63,7 +47,7 @@ fn too_few_and_too_many_arguments_are_refused_by_every_command() {
                 _ if *is_fixed => "wrong number of arguments".into(),
                 name => format!("syntax: {name}"),
             };
-            refused(&server, &[&words[..], &[surplus]].concat(), "ERR", &part);
+            refused_as(&server, &[&words[..], &[surplus]].concat(), "ERR", &part);
         }
     }
 }
@@ -79,14 +63,7 @@ fn options_that_are_unknown_double_exclusive_or_cut_off_are_refused() {
         ("LTMC.MSG.DEAD m", "LIMIT 0 1"),
         ("LTMC.MSG.AGENTS m", "LIMIT 0 1"),
     ] {
-        for option in options.split('|') {
-            let words: Vec<&str> = option.split(' ').collect();
-            let twice = format!("option {} is given twice", words[0]);
-            refused_line(&server, &format!("{command} {option} {option}"), &twice);
-            for count in 1..words.len() {
-                refused_line(&server, &format!("{command} {}", words[..count].join(" ")), "syntax: LTMC.");
-            }
-        }
+        doubled_and_cut_off(&server, command, options);
     }
     for (line, part) in [
         ("LTMC.MSG.SEND m ada bob hello", "the destination is 'bob', allowed are TO, CAP, REGISTRY, ALL, REPLYTO"),
@@ -116,38 +93,29 @@ fn options_that_are_unknown_double_exclusive_or_cut_off_are_refused() {
 fn numbers_out_of_their_range_are_refused_with_that_range() {
     let server = with_data();
     for (line, name, least, most) in [
-        ("LTMC.MSG.SEND m a TO # b x", "the number of values of TO", 1, "1000000"),
-        ("LTMC.MSG.SEND m a REPLYTO # x", "REPLYTO", 1, "9007199254740991"),
-        ("LTMC.MSG.SEND m a TO 1 b x REPLYTO #", "REPLYTO", 1, "9007199254740991"),
-        ("LTMC.MSG.SEND m a TO 1 b x PX #", "PX", 1, "3153600000000"),
-        ("LTMC.MSG.SEND m a TO 1 b x EX #", "EX", 1, "3153600000"),
-        ("LTMC.MSG.RECV m bob COUNT #", "COUNT", 1, "1000"),
-        ("LTMC.MSG.RECV m bob PX #", "PX", 1, "3153600000000"),
-        ("LTMC.MSG.RECV m bob EX #", "EX", 1, "3153600000"),
-        ("LTMC.MSG.RECV m bob BLOCK #", "BLOCK", 0, "3153600000000"),
-        ("LTMC.MSG.RECV m bob REPLYTO #", "REPLYTO", 1, "9007199254740991"),
-        ("LTMC.MSG.ACK m bob #", "id", 1, "9007199254740991"),
-        ("LTMC.MSG.ACK m bob 5 6 #", "id", 1, "9007199254740991"),
-        ("LTMC.MSG.NACK m bob #", "id", 1, "9007199254740991"),
-        ("LTMC.MSG.NACK m bob 5 DELAY #", "DELAY", 1, "3153600000000"),
-        ("LTMC.MSG.EXTEND m bob # PX 5", "id", 1, "9007199254740991"),
-        ("LTMC.MSG.EXTEND m bob 5 PX #", "PX", 1, "3153600000000"),
-        ("LTMC.MSG.EXTEND m bob 5 EX #", "EX", 1, "3153600000"),
-        ("LTMC.MSG.REQUEUE m bob #", "id", 1, "9007199254740991"),
-        ("LTMC.MSG.GET m #", "id", 1, "9007199254740991"),
-        ("LTMC.MSG.PENDING m bob LIMIT # 1", "the offset after LIMIT", 0, "10000000"),
-        ("LTMC.MSG.DEAD m LIMIT 1 #", "the count after LIMIT offset", 0, "10000000"),
+        ("LTMC.MSG.SEND m a TO # b x", "the number of values of TO", 1, 1000000),
+        ("LTMC.MSG.SEND m a REPLYTO # x", "REPLYTO", 1, 9007199254740991),
+        ("LTMC.MSG.SEND m a TO 1 b x REPLYTO #", "REPLYTO", 1, 9007199254740991),
+        ("LTMC.MSG.SEND m a TO 1 b x PX #", "PX", 1, 3153600000000),
+        ("LTMC.MSG.SEND m a TO 1 b x EX #", "EX", 1, 3153600000),
+        ("LTMC.MSG.RECV m bob COUNT #", "COUNT", 1, 1000),
+        ("LTMC.MSG.RECV m bob PX #", "PX", 1, 3153600000000),
+        ("LTMC.MSG.RECV m bob EX #", "EX", 1, 3153600000),
+        ("LTMC.MSG.RECV m bob BLOCK #", "BLOCK", 0, 3153600000000),
+        ("LTMC.MSG.RECV m bob REPLYTO #", "REPLYTO", 1, 9007199254740991),
+        ("LTMC.MSG.ACK m bob #", "id", 1, 9007199254740991),
+        ("LTMC.MSG.ACK m bob 5 6 #", "id", 1, 9007199254740991),
+        ("LTMC.MSG.NACK m bob #", "id", 1, 9007199254740991),
+        ("LTMC.MSG.NACK m bob 5 DELAY #", "DELAY", 1, 3153600000000),
+        ("LTMC.MSG.EXTEND m bob # PX 5", "id", 1, 9007199254740991),
+        ("LTMC.MSG.EXTEND m bob 5 PX #", "PX", 1, 3153600000000),
+        ("LTMC.MSG.EXTEND m bob 5 EX #", "EX", 1, 3153600000),
+        ("LTMC.MSG.REQUEUE m bob #", "id", 1, 9007199254740991),
+        ("LTMC.MSG.GET m #", "id", 1, 9007199254740991),
+        ("LTMC.MSG.PENDING m bob LIMIT # 1", "the offset after LIMIT", 0, 10000000),
+        ("LTMC.MSG.DEAD m LIMIT 1 #", "the count after LIMIT offset", 0, 10000000),
     ] {
-        let above = (most.parse::<u64>().expect("a number") + 1).to_string();
-        let mut wrong = vec!["-1", "+1", "01", "1.5", "1e3", "abc", "", "1\0", "18446744073709551616", &above];
-        if least > 0 {
-            wrong.push("0");
-        }
-        for number in wrong {
-            let words: Vec<&str> = line.split(' ').map(|word| if word == "#" { number } else { word }).collect();
-            refused(&server, &words, "ERR", name);
-            refused(&server, &words, "ERR", &format!("from {least} to {most}"));
-        }
+        out_of_range(&server, line, name, least, most);
     }
 }
 
@@ -170,7 +138,7 @@ fn ids_that_are_empty_or_too_long_are_refused() {
             "LTMC.MSG.PENDING m #",
         ] {
             let words: Vec<&str> = line.split(' ').map(|word| if word == "#" { id } else { word }).collect();
-            refused(&server, &words, "ERR", &format!("is {} bytes long, allowed are 1 to 256", id.len()));
+            refused_as(&server, &words, "ERR", &format!("is {} bytes long, allowed are 1 to 256", id.len()));
         }
     }
 }
@@ -181,13 +149,13 @@ fn a_key_of_another_type_is_refused_by_every_command() {
     for (line, _) in LEAST {
         for key in ["text", "lock", "r"] {
             let line = line.replacen(" m", &format!(" {key}"), 1);
-            refused(&server, &line.split(' ').collect::<Vec<_>>(), "WRONGTYPE", "wrong kind of value");
+            refused_as(&server, &line.split(' ').collect::<Vec<_>>(), "WRONGTYPE", "wrong kind of value");
         }
     }
     for registry in ["text", "lock", "m"] {
         for destination in ["CAP go REGISTRY", "REGISTRY"] {
             let line = format!("LTMC.MSG.SEND m a {destination} {registry} x");
-            refused(&server, &line.split(' ').collect::<Vec<_>>(), "WRONGTYPE", "wrong kind of value");
+            refused_as(&server, &line.split(' ').collect::<Vec<_>>(), "WRONGTYPE", "wrong kind of value");
         }
     }
     for line in ["LTMC.LOCK m a", "LTMC.REGISTER m a", "LTMC.SESSION.SET m f v", "GET m", "COPY m n"] {

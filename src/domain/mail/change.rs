@@ -1,0 +1,239 @@
+//! How a mailbox changes: each event takes messages from one place and puts them into another. What does not fit is passed over.
+
+use super::{Dead, Entry, Hold, Inbox, Letter, Mail, Message, Name, Reason};
+use crate::domain::{Bytes, Fence, Millis};
+use smallvec::SmallVec;
+
+impl Mail {
+    /// Changes an inbox, which is made if there is none and goes if nothing is left of it.
+    pub(super) fn with_inbox<T>(&mut self, agent: &[u8], change: impl FnOnce(&mut Inbox) -> T) -> T {
+        let (inbox, before) = match self.inboxes.get_mut(agent) {
+            Some(inbox) => {
+                let before = inbox.heap_bytes();
+                (inbox, before)
+            }
+            None => {
+                let name = Name::from(agent);
+                (self.inboxes.entry(name.clone()).or_insert_with(|| Inbox::new(name)), 0)
+            }
+        };
+        let result = change(inbox);
+        let (is_idle, after) = (inbox.is_idle(), inbox.heap_bytes());
+        self.heap_bytes = self.heap_bytes - before + if is_idle { 0 } else { after };
+        if is_idle {
+            self.inboxes.remove(agent);
+        }
+        result
+    }
+
+    pub(super) fn joined_or_left(&mut self, agent: &[u8], joined_at: Millis) {
+        let was_joined = self.with_inbox(agent, |inbox| std::mem::replace(&mut inbox.joined_at, joined_at) > 0);
+        self.joined = self.joined + usize::from(joined_at > 0) - usize::from(was_joined);
+    }
+
+    pub(super) fn left(&mut self, agent: &[u8]) {
+        let ids: Vec<Fence> = self.inbox(agent).into_iter().flat_map(Inbox::entries).map(|(id, _)| id).collect();
+        for id in ids {
+            self.take_out(agent, id);
+        }
+        if self.inbox(agent).is_some() {
+            self.joined_or_left(agent, 0);
+        }
+    }
+
+    pub(super) fn sent(&mut self, letter: &Letter) {
+        let id = letter.id;
+        if self.messages.contains_key(&id) {
+            return;
+        }
+        let entry = Entry { deliveries: 0, hold: 0, reply_to: letter.reply_to.unwrap_or(0) };
+        let put = |mail: &mut Mail, agent: &Bytes| {
+            mail.with_inbox(agent, |inbox| inbox.put(id, entry).then(|| inbox.name.clone()))
+        };
+        let to: SmallVec<[Name; 1]> = letter.to.iter().filter_map(|agent| put(self, agent)).collect();
+        if to.is_empty() {
+            return;
+        }
+        self.totals.sent += 1;
+        self.keep(
+            id,
+            Message {
+                from: letter.from.clone(),
+                sent_at: letter.at,
+                expires_at: letter.expires_at,
+                reply_to: letter.reply_to,
+                payload: letter.payload.clone(),
+                left: to.len(),
+                to,
+            },
+        );
+    }
+
+    pub(super) fn keep(&mut self, id: Fence, message: Message) {
+        self.last_fence = self.last_fence.max(id);
+        self.payload_bytes += message.payload.len();
+        self.heap_bytes += message.heap_bytes();
+        self.expiries.extend(message.expires_at.map(|end| (end, id)));
+        self.messages.insert(id, message);
+    }
+
+    /// One place less has the message; the last takes it along.
+    pub(super) fn release(&mut self, id: Fence) {
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        message.left -= 1;
+        if message.left == 0 {
+            self.forget(id);
+        }
+    }
+
+    pub(super) fn forget(&mut self, id: Fence) -> Option<Message> {
+        let message = self.messages.remove(&id)?;
+        self.payload_bytes -= message.payload.len();
+        self.heap_bytes -= message.heap_bytes();
+        if let Some(end) = message.expires_at {
+            self.expiries.remove(&(end, id));
+        }
+        Some(message)
+    }
+
+    /// Takes a message out of an inbox, and out of its lease.
+    pub(super) fn remove_entry(&mut self, agent: &[u8], id: Fence) -> Option<Entry> {
+        self.inbox(agent)?.entry(id)?;
+        let entry = self.with_inbox(agent, |inbox| inbox.take(id))?;
+        self.loosen(entry.hold);
+        Some(entry)
+    }
+
+    pub(super) fn take_out(&mut self, agent: &[u8], id: Fence) -> bool {
+        let is_there = self.remove_entry(agent, id).is_some();
+        if is_there {
+            self.release(id);
+        }
+        is_there
+    }
+
+    /// A hold has one message less; the last takes it along.
+    pub(super) fn loosen(&mut self, fence: Fence) {
+        let Some(hold) = self.holds.get_mut(&fence) else { return };
+        hold.left -= 1;
+        if hold.left == 0 {
+            self.ends.remove(&(hold.ends_at, fence));
+            self.holds.remove(&fence);
+        }
+    }
+
+    /// Puts those of the messages that `is_meant` under a new hold.
+    pub(super) fn put_under(
+        &mut self,
+        (fence, ends_at, is_delay): (Fence, Millis, bool),
+        agent: &[u8],
+        ids: &[Fence],
+        change: impl Fn(&mut Entry) -> bool,
+    ) -> usize {
+        if self.inbox(agent).is_none() || self.holds.contains_key(&fence) || fence == 0 {
+            return 0;
+        }
+        let (mut held, mut loosened): (SmallVec<[Fence; 1]>, SmallVec<[Fence; 1]>) = Default::default();
+        let name = self.with_inbox(agent, |inbox| {
+            for id in ids {
+                let Some(entry) = inbox.entry(*id) else { continue };
+                let mut after = *entry;
+                if change(&mut after) {
+                    held.push(*id);
+                    after.hold = fence;
+                    loosened.extend(inbox.edit(*id, |entry| *entry = after).map(|before| before.hold));
+                }
+            }
+            inbox.name.clone()
+        });
+        let left = held.len();
+        if left > 0 {
+            self.last_fence = self.last_fence.max(fence);
+            self.ends.insert((ends_at, fence));
+            self.holds.insert(fence, Hold { agent: name, ends_at, is_delay, ids: held, left });
+        }
+        loosened.into_iter().for_each(|before| self.loosen(before));
+        left
+    }
+
+    /// Makes ready again what a hold still has.
+    pub(super) fn end_hold(&mut self, fence: Fence, change: impl Fn(&mut Entry)) -> usize {
+        let Some(hold) = self.holds.remove(&fence) else { return 0 };
+        self.ends.remove(&(hold.ends_at, fence));
+        let mut ended = 0;
+        self.with_inbox(&hold.agent, |inbox| {
+            for id in hold.ids {
+                if inbox.entry(id).is_some_and(|entry| entry.hold == fence) {
+                    inbox.edit(id, |entry| {
+                        entry.hold = 0;
+                        change(entry);
+                    });
+                    ended += 1;
+                }
+            }
+        });
+        ended
+    }
+
+    pub(super) fn returned(&mut self, agent: &[u8], id: Fence, delay: Option<(Fence, Millis)>) {
+        let Some(Entry { hold, .. }) = self.inbox(agent).and_then(|inbox| inbox.entry(id)).copied() else { return };
+        if hold == 0 {
+            return;
+        }
+        match delay {
+            Some((fence, ends_at)) => drop(self.put_under((fence, ends_at, true), agent, &[id], |_| true)),
+            None => {
+                self.with_inbox(agent, |inbox| inbox.edit(id, |entry| entry.hold = 0));
+                self.loosen(hold);
+            }
+        }
+        self.totals.returned += 1;
+    }
+
+    pub(super) fn acknowledged(&mut self, agent: &[u8], ids: &[Fence]) {
+        for id in ids {
+            if self.take_out(agent, *id) || self.bring_out(agent, *id).is_some() {
+                self.totals.acknowledged += 1;
+            }
+        }
+    }
+
+    pub(super) fn died(&mut self, agent: &[u8], id: Fence, since: Millis, reason: Reason) {
+        let Some(entry) = self.remove_entry(agent, id) else { return };
+        self.totals.died += 1;
+        let dead = Dead { deliveries: entry.deliveries, since, reason };
+        self.dead.insert((id, Name::from(agent)), dead);
+    }
+
+    /// Takes a message out of the dead letters.
+    pub(super) fn bring_out(&mut self, agent: &[u8], id: Fence) -> Option<Dead> {
+        if self.dead.is_empty() {
+            return None;
+        }
+        let dead = self.dead.remove(&(id, Name::from(agent)))?;
+        self.release(id);
+        Some(dead)
+    }
+
+    pub(super) fn requeued(&mut self, agent: &[u8], id: Fence) {
+        if self.dead_letter(id, agent).is_none() {
+            return;
+        }
+        let Some(reply_to) = self.message(id).map(|message| message.reply_to.unwrap_or(0)) else { return };
+        self.dead.remove(&(id, Name::from(agent)));
+        let entry = Entry { deliveries: 0, hold: 0, reply_to };
+        self.with_inbox(agent, |inbox| inbox.put(id, entry));
+    }
+
+    pub(super) fn expired(&mut self, ids: &[Fence]) {
+        for id in ids {
+            let Some(message) = self.forget(*id) else { continue };
+            self.totals.expired += 1;
+            for agent in &message.to {
+                if self.remove_entry(agent, *id).is_none() && !self.dead.is_empty() {
+                    self.dead.remove(&(*id, agent.clone()));
+                }
+            }
+        }
+    }
+}
