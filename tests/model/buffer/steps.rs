@@ -49,10 +49,11 @@ impl World {
             88 => self.restart(),
             _ => self.read(),
         };
-        // What is due now is done before anybody looks.
+        self.absorb_evictions(spared.as_deref());
+        // What is due now is done before anybody looks. That may be that the buffer gets smaller, and then it is the policy that says who goes.
         self.pass(0, true);
         self.bury();
-        self.check(spared.as_deref());
+        self.check();
     }
 
     /// A refusal for want of room has to be true.
