@@ -130,7 +130,7 @@ impl World {
         let at = self.now();
         self.bury_one(key);
         if let Some(old) = self.things.remove(key) {
-            (new.told, new.revision, new.log) = (old.told, old.revision, old.log);
+            (new.told, new.revision, new.log, new.is_copy) = (old.told, old.revision, old.log, old.is_copy);
         }
         new.tell("created", at, json!({"by": new.owner, "version": new.version}));
         self.things.insert(key.into(), new);

@@ -6,6 +6,7 @@
 mod attempt;
 mod check;
 mod commands;
+mod copies;
 mod found;
 mod json;
 mod naive;
