@@ -284,11 +284,14 @@ pub fn policies(options: &Options) {
     }
 }
 
+/// The command that makes the n-th entry.
+type Line = fn(usize) -> String;
+
 /// Memory of an entry beside that of a string with an expiry.
 pub fn memory(options: &Options) {
     let count = options.of(100_000, 10_000);
     let mut rows = Vec::new();
-    let candidates: [(&str, fn(usize) -> String); 2] = [
+    let candidates: [(&str, Line); 2] = [
         ("SET EX, 100 bytes", |index| format!("SET tool:search:{index} {} EX 36000", "v".repeat(100))),
         ("LTMC.CACHE.PUT EX, 100 bytes", |index| {
             format!("LTMC.CACHE.PUT cache search {index} {} EX 36000", "v".repeat(100))

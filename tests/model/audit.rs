@@ -2,11 +2,11 @@
 
 use crate::decide::{numbers, Answer};
 use crate::host::Fact;
-use crate::naive::{Name, Wait};
+use crate::naive::{Hold, Name, Wait};
 use crate::ops::Op;
 use crate::reduction::stuck;
 use crate::world::{id_of, name_of, Untold, World};
-use ltmc::command::Reply;
+use ltmc::command::{Outcome, Reply};
 use ltmc::domain::lock::{Cause, LockEvent};
 use ltmc::domain::{Code, Error, Fence};
 
@@ -18,6 +18,13 @@ impl World {
         let mut decided = false;
         let mut pending = Pending::new();
         self.twin = None;
+        if let (Op::Break { key, owner }, Ok(Outcome::Reply(Reply::Integer(0)))) = (op, outcome) {
+            // Nothing in the log is its own: who is granted something was waiting, and is served after.
+            let is_hit = |hold: &Hold| owner.as_ref().is_none_or(|owner| hold.owner == *owner);
+            let in_force = |hold: &&Hold| is_hit(hold) && !hold.is_over(self.model.now);
+            assert_eq!(self.model.holds(key).iter().find(in_force), None, "it was not broken");
+            decided = true;
+        }
         for fact in std::mem::take(&mut self.host.log) {
             let decision = match &fact {
                 Fact::Blocked(id) => Some(id.0),
