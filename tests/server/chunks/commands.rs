@@ -105,7 +105,9 @@ fn equal_contents_are_there_once_and_found_by_their_hash() {
 fn a_write_to_a_shared_content_changes_one_chunk_and_is_shared_again_when_it_rests() {
     let server = Server::start();
     let data = vec![b'x'; 10_000];
-    ["a", "b", "c"].into_iter().for_each(|id| drop(put(&server, id, &data)));
+    ["a", "b", "c"].into_iter().for_each(|id| {
+        put(&server, id, &data);
+    });
     assert_eq!(stat(&server, "physical_bytes"), 10_000);
     run(&server, "LTMC.CHUNK.WRITE b b 5000 y");
     assert_eq!(stat(&server, "physical_bytes"), 20_000);
@@ -123,7 +125,9 @@ fn a_write_to_a_shared_content_changes_one_chunk_and_is_shared_again_when_it_res
 #[test]
 fn chunks_are_listed_by_agent_and_described_by_json() {
     let server = Server::start();
-    (0..5).for_each(|n| drop(put(&server, &format!("c{n}"), b"x")));
+    (0..5).for_each(|n| {
+        put(&server, &format!("c{n}"), b"x");
+    });
     run(&server, "LTMC.CHUNK.ALLOC b ID mine SIZE 1 AGENT ada");
     run(&server, "LTMC.CHUNK.RETAIN b c1 ada");
     run(&server, "LTMC.CHUNK.PIN b c3 ada PX 60000");
@@ -150,7 +154,9 @@ fn chunks_are_listed_by_agent_and_described_by_json() {
 fn what_is_read_most_is_popular_on_the_node_that_is_asked() {
     let server = Server::start();
     let replica = server.replica();
-    (0..20).for_each(|n| drop(put(&server, &format!("c{n}"), b"x")));
+    (0..20).for_each(|n| {
+        put(&server, &format!("c{n}"), b"x");
+    });
     for n in 0..20 {
         (0..n).for_each(|_| drop(read(&server, &format!("c{n}"))));
     }

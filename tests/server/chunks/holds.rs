@@ -112,7 +112,9 @@ fn a_chunk_lives_as_long_as_was_said_and_longer_while_somebody_holds_it() {
 #[test]
 fn what_is_held_cannot_be_freed_and_all_or_nothing_goes() {
     let server = Server::start();
-    ["a", "c", "d"].into_iter().for_each(|id| drop(put(&server, id, b"x")));
+    ["a", "c", "d"].into_iter().for_each(|id| {
+        put(&server, id, b"x");
+    });
     run(&server, "LTMC.CHUNK.RETAIN b c ada");
     let refused = server.run("LTMC.CHUNK.FREE b a c d");
     assert!(refused.error_code() == "BADSTATE" && refused.error().ends_with("agents: ada"), "{refused:?}");

@@ -147,7 +147,9 @@ fn bound_users_hold_chunks_under_their_own_names_only_and_readers_read() {
 fn a_payload_that_does_not_fit_is_refused_and_the_buffer_stays_as_it_is() {
     let server = Server::start();
     put(&server, "a", &content(1, 2000));
-    let stream = replication_stream(&server, || drop(put(&server, "c", &content(2, 2000))));
+    let stream = replication_stream(&server, || {
+        put(&server, "c", &content(2, 2000));
+    });
     let (payload, blob) = (stream[0][2].clone(), stream[0][3].clone());
     let before = server.dataset();
     let other = vec![b'!'; blob.len()];
