@@ -22,7 +22,8 @@ const MAXBYTES: Arg = Arg::integer("bytes").after("MAXBYTES");
 pub const BUFFER: Spec = Spec {
     name: "LTMC.CHUNK.BUFFER",
     arity: -2,
-    flags: GROWS_FAST,
+    // Bounds can be made smaller when memory is short.
+    flags: WRITE_FAST,
     complexity: "O(1); O(N log N) with another policy, with N the chunks; what is too much is evicted in parts later",
     summary: "Makes a buffer, or gives it other bounds or another policy; what is not said stays.",
     reply: "OK",
@@ -244,7 +245,8 @@ pub const POPULAR: Spec = Spec {
 pub const RESIZE: Spec = Spec {
     name: "LTMC.CHUNK.RESIZE",
     arity: 4,
-    flags: GROWS_FAST,
+    // Bounds can be made smaller when memory is short.
+    flags: WRITE_FAST,
     complexity: "O(1); what is too much is evicted in parts later",
     summary: "Gives a buffer another upper bound while it is in use.",
     reply: "the size that is in force now, bytes",

@@ -16,6 +16,8 @@ fn current_in(conflict: &Reply) -> i64 {
 /// The paths that a conflict names.
 fn paths_in(conflict: &Reply) -> Vec<String> {
     let list = conflict.error().split("changed since: ").nth(1).expect("what has changed is named");
+    // Of more than 32 the first are named.
+    let list = list.trim_end_matches(", ...");
     serde_json::from_str(&format!("[{list}]")).unwrap_or_else(|error| panic!("{error}: {conflict:?}"))
 }
 
