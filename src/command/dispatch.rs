@@ -4,7 +4,7 @@ use super::args::Args;
 use super::spec::Command;
 use super::{Host, Key, Node, Reply};
 use crate::domain::id::printable;
-use crate::domain::{Blob, Change, Code, Connection, Entity, Error, Event, Millis, Service, Stored};
+use crate::domain::{Blob, Change, Code, Connection, Entity, Error, Event, KeyId, Millis, Service, Stored};
 use smallvec::SmallVec;
 
 /// What a command runs in.
@@ -127,6 +127,7 @@ pub fn commit_changes<E: Entity, H: Host>(
     // What happened is told before the key goes by it, as Redis does: rpop, then del.
     observe::<E, H>(node, host, key, changes);
     host.settle::<E>(key);
+    node.hopes.wake(&key.id(), &mut node.schedule);
     Ok(())
 }
 
@@ -206,6 +207,9 @@ fn change_value<E: Entity, H: Host>(
         }
         if let Change::Event(event) = change {
             event.connection().into_iter().for_each(|connection| node.ties.tie(connection, key.id()));
+            if let Some((registry, agent)) = event.agent() {
+                node.holders.hold(KeyId::new(key.db, registry), agent, key.id());
+            }
         }
     }
     if !untied.is_empty() {
@@ -235,6 +239,10 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
         trial.check().map_err(|broken| Error::usage(format!("payload does not fit this key: {}", broken.0)))?;
     }
     change_value::<E, H>(cx.node, cx.host, key, changes)?;
+    for agent in changes.iter().filter_map(Change::gone) {
+        // Whoever decided this has decided what follows from it.
+        cx.node.holders.take(&key.id(), agent);
+    }
     note_found::<E>(cx.node, key, &mut cx.host.write::<E>(key)?.state);
     tell_watchers::<E, H>(cx.node, cx.host, key, changes);
     settle_applied::<E, H>(cx, key, changes.len());
@@ -258,7 +266,8 @@ pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, mut stored: 
 fn settle_applied<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: usize) {
     cx.node.metrics.of_mut(E::SERVICE).applied += changes as u64;
     cx.host.settle::<E>(key);
-    if cx.node.is_waited_for(key) && !cx.node.replica {
+    // On a replica nobody is served, but who waits for an end is told of it.
+    if cx.node.is_waited_for(key) && (!cx.node.replica || !cx.node.onlookers.is_empty()) {
         cx.node.look_at_soon(key.id());
     }
 }
@@ -268,6 +277,9 @@ pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Stored<E>) {
     node.fences.observe(stored.state.last_fence());
     for connection in stored.state.connections() {
         node.ties.tie(connection, key.id());
+    }
+    for (registry, agent) in stored.state.agents() {
+        node.holders.hold(KeyId::new(key.db, &registry), &agent, key.id());
     }
     if let Some(when) = stored.state.wakes_at(node.is_waited_for(key)) {
         node.schedule.look_at(key.id(), when);

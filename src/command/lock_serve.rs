@@ -125,7 +125,7 @@ fn check_room_on<H: Host>(node: &Node, host: &mut H, key: Key, request: &Request
 }
 
 /// Grants what fits and has room.
-fn take<H: Host>(
+pub fn take<H: Host>(
     node: &mut Node,
     host: &mut H,
     key: Key,

@@ -1,10 +1,12 @@
 //! What a process knows beside its keys. None of it is durable: after a restart it starts empty, and nothing is lost by that.
 
+use super::holders::{Holders, Hopes};
 use super::schedule::Schedule;
 use super::settings::Settings;
 use super::waits::{Untold, Waits};
 use super::watch::Watchers;
 use crate::domain::cache::queue::FillQueues;
+use crate::domain::flow::queue::{Idlers, Onlookers};
 use crate::domain::limits::PANICS_PER_KEY_MAX;
 use crate::domain::lock::queue::LockQueues;
 use crate::domain::mail::queue::MailQueues;
@@ -37,6 +39,14 @@ pub struct Node {
     pub fills: FillQueues,
     /// Who waits for messages of which mailbox.
     pub mails: MailQueues,
+    /// Who waits for tasks of which flow.
+    pub idlers: Idlers,
+    /// Who waits for the ends of which tasks and flows.
+    pub onlookers: Onlookers,
+    /// Flows in which agents of registries have something.
+    pub holders: Holders,
+    /// Flows that wait for locks.
+    pub hopes: Hopes,
     /// Who watches which keys.
     pub watchers: Watchers,
     /// Which keys have to hear of the end of a connection.
@@ -136,7 +146,14 @@ impl Node {
             || (!self.claims.is_empty() && self.claims.waiting_for(&key.id()) > 0)
             || (!self.fills.is_empty() && self.fills.waiting_for(&key.id()) > 0)
             || (!self.mails.is_empty() && self.mails.waiting_for(&key.id()) > 0)
+            || self.waits_for_flow(&key.id())
             || self.watchers.is_watched(key)
+    }
+
+    /// Whether somebody waits for something of a flow.
+    pub fn waits_for_flow(&self, key: &KeyId) -> bool {
+        (!self.idlers.is_empty() && self.idlers.waiting_for(key) > 0)
+            || (!self.onlookers.is_empty() && self.onlookers.waiting_for(key) > 0)
     }
 
     /// Whether nobody waits for anything.
@@ -145,6 +162,8 @@ impl Node {
             && self.claims.is_empty()
             && self.fills.is_empty()
             && self.mails.is_empty()
+            && self.idlers.is_empty()
+            && self.onlookers.is_empty()
             && self.watchers.is_empty()
     }
 
@@ -153,6 +172,7 @@ impl Node {
         if !self.quarantine.is_empty() {
             self.quarantine.remove(&key);
         }
+        self.hopes.wake(&key, &mut self.schedule);
         self.look_at_soon(key);
     }
 
@@ -173,6 +193,7 @@ impl Node {
         let hit = |key: &KeyId| db.is_none_or(|db| key.db == db);
         self.quarantine.retain(|key, _| !hit(key));
         self.ties.retain(|key| !hit(key));
+        self.hopes.wake_all(&mut self.schedule);
         self.look_at_all_waited_for(hit);
     }
 
@@ -180,6 +201,8 @@ impl Node {
     pub fn databases_swapped(&mut self, one: u32, other: u32) {
         self.schedule.swap(one, other);
         self.ties.swap(one, other);
+        self.holders.swap(one, other);
+        self.hopes.wake_all(&mut self.schedule);
         self.quarantine = self.quarantine.drain().map(|(key, panics)| (key.swapped(one, other), panics)).collect();
         self.look_at_all_waited_for(|key| key.db == one || key.db == other);
     }
@@ -213,6 +236,7 @@ impl Node {
             .chain(self.fills.keys())
             .chain(self.mails.keys())
             .chain(self.watchers.keys());
+        let waited = waited.chain(self.idlers.keys()).chain(self.onlookers.keys());
         let waited: Vec<KeyId> = waited.filter(|key| hit(key)).cloned().collect();
         waited.into_iter().for_each(|key| self.look_at_soon(key));
     }

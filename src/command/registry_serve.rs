@@ -1,6 +1,7 @@
 //! What follows from changes of a registry: agents that become free are handed to who waits for them, and what time brings is decided.
 
 use super::dispatch::{self, commit_changes};
+use super::flow_serve;
 use super::settings::Setting;
 use super::waits::Untold;
 use super::{Host, Key, Node, Reply};
@@ -8,7 +9,7 @@ use crate::domain::registry::decide;
 use crate::domain::registry::{Registry, RegistryEvent};
 use crate::domain::requests::Answer;
 use crate::domain::wait::WaiterId;
-use crate::domain::{Bytes, Change, Entity, Error, Fence, KeyId};
+use crate::domain::{Bytes, Change, Entity, Error, Event, Fence, KeyId};
 use ahash::AHashSet;
 use smallvec::smallvec;
 use std::sync::Arc;
@@ -24,8 +25,14 @@ pub fn commit<H: Host>(
     let is_waited_for = !node.claims.is_empty() && node.claims.waiting_for(&key.id()) > 0;
     let agents = events.iter().filter(|event| is_waited_for && event.may_free()).filter_map(RegistryEvent::agent);
     let agents: Vec<Bytes> = agents.cloned().collect();
+    let gone: Vec<Bytes> = events.iter().filter_map(RegistryEvent::gone).cloned().collect();
     dispatch::commit::<Registry, H>(node, host, key, events)?;
     agents.iter().for_each(|agent| hand_out(node, host, key, agent));
+    for agent in gone {
+        for flow in node.holders.take(&key.id(), &agent) {
+            flow_serve::agent_gone(node, host, &flow, key.name, &agent);
+        }
+    }
     Ok(())
 }
 

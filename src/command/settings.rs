@@ -1,11 +1,6 @@
 //! The settings, declared once: module configs (`CONFIG GET/SET ltmc.*`), `redis.conf.example` and the documentation come from this
 //! table.
 
-use crate::domain::cache;
-use crate::domain::eviction::Policy;
-use crate::domain::registry::time::Policy as RegistryPolicy;
-use crate::domain::Millis;
-
 /// A setting. The table [`SETTINGS`] is in the same order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // the table documents each
@@ -61,6 +56,14 @@ pub enum Setting {
     ChunkBytesMax,
     ChunkLeaseMs,
     ChunkHoldersMax,
+    FlowTasksMax,
+    FlowKeep,
+    TaskPayloadBytesMax,
+    TaskLeaseMs,
+    TaskRetries,
+    TaskAgeingMs,
+    TaskStopGraceMs,
+    TaskWaitersMax,
 }
 
 /// What values a setting takes.
@@ -453,6 +456,62 @@ pub const SETTINGS: &[Row] = &[
         doc: "Most agents that hold one chunk: each that retains it, and each that has pinned it.",
         environment: "LTMC_CHUNK_HOLDERS_MAX",
     },
+    Row {
+        name: "flow-tasks-max",
+        kind: Kind::Integer { default: 1_000_000, min: 1, max: 100_000_000 },
+        unit: "tasks",
+        doc: "Most tasks of one flow, those that have ended and are kept among them.",
+        environment: "LTMC_FLOW_TASKS_MAX",
+    },
+    Row {
+        name: "flow-keep",
+        kind: Kind::Integer { default: 10_000, min: 0, max: 100_000_000 },
+        unit: "tasks",
+        doc: "So many tasks that have ended does a new flow keep for those who ask, if KEEP says nothing else; the oldest go first.",
+        environment: "LTMC_FLOW_KEEP",
+    },
+    Row {
+        name: "task-payload-bytes-max",
+        kind: Kind::Integer { default: 16_777_216, min: 1, max: 536_870_912 },
+        unit: "bytes",
+        doc: "Longest payload, result or signal of a task.",
+        environment: "LTMC_TASK_PAYLOAD_BYTES_MAX",
+    },
+    Row {
+        name: "task-lease-ms",
+        kind: Kind::Integer { default: 30_000, min: 1, max: 31_536_000_000 },
+        unit: "ms",
+        doc: "Lease of a claimed task if neither the claim nor the task says another.",
+        environment: "LTMC_TASK_LEASE_MS",
+    },
+    Row {
+        name: "task-retries",
+        kind: Kind::Integer { default: 3, min: 0, max: 1_000_000 },
+        unit: "attempts",
+        doc: "So many attempts more than the first has a task that says nothing of RETRIES before it is dead.",
+        environment: "LTMC_TASK_RETRIES",
+    },
+    Row {
+        name: "task-ageing-ms",
+        kind: Kind::Integer { default: 1_000, min: 1, max: 86_400_000 },
+        unit: "ms",
+        doc: "In a new flow so long a wait is worth one unit of PRIORITY: a task that is ready for longer overtakes one of higher priority.",
+        environment: "LTMC_TASK_AGEING_MS",
+    },
+    Row {
+        name: "task-stop-grace-ms",
+        kind: Kind::Integer { default: 10_000, min: 0, max: 86_400_000 },
+        unit: "ms",
+        doc: "So long may a worker take to stop after a cancel or a deadline before its task is taken away.",
+        environment: "LTMC_TASK_STOP_GRACE_MS",
+    },
+    Row {
+        name: "task-waiters-max",
+        kind: Kind::Integer { default: 10_000, min: 1, max: 1_000_000 },
+        unit: "clients",
+        doc: "Most clients that may wait for tasks of one flow, and most that may wait for ends in it.",
+        environment: "LTMC_TASK_WAITERS_MAX",
+    },
 ];
 
 impl Setting {
@@ -520,45 +579,6 @@ impl Settings {
     /// A value that is not negative by its range.
     pub fn get(&self, setting: Setting) -> u64 {
         u64::try_from(self.0[setting as usize]).unwrap_or(0)
-    }
-
-    /// The lease of a lock that names none; `None` for no end.
-    pub fn lock_lease(&self) -> Option<Millis> {
-        Some(self.get(Setting::LockLeaseMs)).filter(|lease| *lease > 0)
-    }
-
-    /// The bounds and habits of a cache that is made without being told any.
-    pub fn cache_config(&self) -> cache::Config {
-        cache::Config {
-            bytes_max: self.get(Setting::CacheBytesMax),
-            entries_max: self.get(Setting::CacheEntriesMax),
-            ttl_ms: Some(self.get(Setting::CacheTtlMs)).filter(|ttl| *ttl > 0),
-            policy: Policy::Gdsf,
-        }
-    }
-
-    /// What time and failures do to agents.
-    pub fn registry_policy(&self) -> RegistryPolicy {
-        let is_phi = self.get(Setting::FailureDetector) == 1;
-        RegistryPolicy {
-            dead_percent: self.get(Setting::AgentDeadPercent),
-            grace_ms: self.get(Setting::AgentGraceMs),
-            damping_half_life_ms: self.get(Setting::AgentDampingHalfLifeMs),
-            phi_threshold: is_phi.then(|| self.get(Setting::PhiThreshold)),
-            hold_share_percent: self.get(Setting::AgentHoldSharePercent) as u8,
-            hold_agents_min: self.get(Setting::AgentHoldAgentsMin) as usize,
-            hold_extra_percent: self.get(Setting::AgentHoldPercent) as u32,
-        }
-    }
-
-    /// Whether an ACL user may act only under its own name.
-    pub fn agents_are_bound(&self) -> bool {
-        self.get(Setting::BindAgentToUser) == 1
-    }
-
-    /// Whether a lock that names no mode is an optimistic stamp.
-    pub fn locks_are_optimistic(&self) -> bool {
-        self.get(Setting::MemoryLockingStrategy) == 1
     }
 }
 

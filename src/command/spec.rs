@@ -122,6 +122,8 @@ pub enum KeysAt {
     CountAt(i32),
     /// Where all words of one of these lists stand at their indexes: the argument after the last of them. Needs `GETKEYS_API`.
     Behind(&'static [&'static [(i32, &'static str)]]),
+    /// A count after this word, looked for from `from` on, then so many keys.
+    CountAfter(&'static str, i32),
 }
 
 /// One argument.

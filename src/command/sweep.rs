@@ -6,12 +6,13 @@ use super::schedule::Due;
 use super::settings::Setting;
 use super::waits::{Unserved, OWNERSHIP_MS};
 use super::{
-    buffer_serve, cache_serve, lock_serve, mail_serve, registry_serve, versioned_serve, watch, Host, Kind, Node,
-    Ownership, Reply,
+    buffer_serve, cache_serve, flow_serve, lock_serve, mail_serve, registry_serve, versioned_serve, watch, Host, Kind,
+    Node, Ownership, Reply,
 };
 use crate::domain::buffer::Buffer;
 use crate::domain::cache::Cache;
 use crate::domain::context::{Context, Doc};
+use crate::domain::flow::Flow;
 use crate::domain::lock::Lock;
 use crate::domain::mail::Mail;
 use crate::domain::registry::Registry;
@@ -142,6 +143,13 @@ fn look_into<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: b
             Err(error) => mail_serve::refuse_all(node, host, key, &error),
         }
     }
+    if kind == Kind::Ours(Flow::TYPE_TAG) || node.waits_for_flow(key) {
+        match take_note::<Flow, H>(node, host, key) {
+            Ok(()) if node.replica => flow_serve::tell_ends(node, host, key),
+            Ok(()) => work += flow_serve::wake(node, host, key, has_changed),
+            Err(error) => flow_serve::refuse_all(node, host, key, &error),
+        }
+    }
     match kind {
         Kind::Ours(Session::TYPE_TAG) => work + look_at_versioned::<Fields, H>(node, host, key),
         Kind::Ours(Context::TYPE_TAG) => work + look_at_versioned::<Doc, H>(node, host, key),
@@ -184,6 +192,7 @@ fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error
     registry_serve::refuse_all(node, host, key, error);
     cache_serve::refuse_all(node, host, key, error);
     mail_serve::refuse_all(node, host, key, error);
+    flow_serve::refuse_all(node, host, key, error);
     for watcher in node.watchers.of(key) {
         node.refuse_wait(watcher, error.clone(), host);
     }
@@ -216,6 +225,7 @@ fn do_chore<H: Host>(node: &mut Node, host: &mut H, chore: Chore) {
         Chore::TakeBack(Service::Registry, untold) => registry_serve::take_back(node, host, untold),
         Chore::TakeBack(Service::Cache, untold) => cache_serve::take_back(node, host, untold),
         Chore::TakeBack(Service::Mail, untold) => mail_serve::take_back(node, host, untold),
+        Chore::TakeBack(Service::Flow, untold) => flow_serve::take_back(node, host, untold),
         // Nobody gets anything of these that others could have had.
         Chore::TakeBack(Service::Watch | Service::Context | Service::Session | Service::Buffer, _) => {}
         Chore::Disconnected(connection) => {

@@ -117,6 +117,10 @@ impl Node {
             Service::Cache => drop(self.fills.remove(id)),
             Service::Watch => self.watchers.remove(id),
             Service::Mail => drop(self.mails.remove(id)),
+            Service::Flow => {
+                self.idlers.remove(id);
+                self.onlookers.remove(id);
+            }
             Service::Context | Service::Session | Service::Buffer => {}
         }
         Some(wait)

@@ -10,6 +10,7 @@ use super::waits::Untold;
 use super::{Host, Key, Kind, Node, Reply};
 use crate::domain::buffer::Buffer;
 use crate::domain::context::Context;
+use crate::domain::flow::Flow;
 use crate::domain::id::printable;
 use crate::domain::json::Pointer;
 use crate::domain::limits::WATCH_KEYS_MAX;
@@ -214,6 +215,7 @@ fn look<H: Host>(host: &mut H, key: Key, since: u64, watcher: &Watcher) -> Resul
         Kind::Ours(Context::TYPE_TAG) => look_at::<Context, H>(host, key, since, watcher),
         Kind::Ours(Session::TYPE_TAG) => look_at::<Session, H>(host, key, since, watcher),
         Kind::Ours(Buffer::TYPE_TAG) => look_at::<Buffer, H>(host, key, since, watcher),
+        Kind::Ours(Flow::TYPE_TAG) => look_at::<Flow, H>(host, key, since, watcher),
         Kind::Ours(_) => {
             let text =
                 format!("'{}' is of a type that keeps no log of events: it cannot be watched", printable(key.name));

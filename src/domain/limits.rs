@@ -122,3 +122,29 @@ pub const CHUNK_HASHES_MAX: usize = 100_000;
 pub const EVICTED_PER_COMMAND_MAX: usize = 4096;
 /// Agents whose holdings one `LTMC.CHUNK.STATS` lists.
 pub const CHUNK_HOLDERS_SHOWN_MAX: usize = 1000;
+/// Most parents of one task.
+pub const TASK_PARENTS_MAX: usize = 10_000;
+/// Most locks of one task.
+pub const TASK_LOCKS_MAX: usize = 32;
+/// Longest reason, note or other text of a worker, bytes.
+pub const TASK_TEXT_BYTES_MAX: usize = 1024;
+/// Longest payload, result or signal, bytes: that of Redis.
+pub const TASK_BYTES_END: usize = 512 * 1024 * 1024;
+/// Most attempts more than the first.
+pub const TASK_RETRIES_MAX: u64 = 1_000_000;
+/// Attempts that are remembered of each task.
+pub const ATTEMPTS_KEPT_MAX: usize = 16;
+/// Most tasks of one claim.
+pub const TASK_CLAIMS_MAX: usize = 1_000;
+/// Lines of tasks whose locks are tried in one claim.
+pub const TASK_LINES_TRIED_MAX: usize = 128;
+/// Most claims of a rate: the times of so many are remembered.
+pub const RATE_CLAIMS_MAX: u64 = 10_000;
+/// Most tasks that are drawn as a graph, and of which the critical path is looked for.
+pub const FLOW_GRAPH_TASKS_MAX: usize = 10_000;
+/// Most tasks that one command begins anew.
+pub const REQUEUED_MAX: usize = 10_000;
+/// More tasks of one flow than any setting allows.
+pub const FLOW_TASKS_END: usize = 100_000_000;
+/// Most bytes that the tasks of a flow take without their long values, so that it can be saved in one frame.
+pub const FLOW_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;

@@ -63,6 +63,11 @@ impl<W: InLine> Lines<W> {
         self.lines.get(key).and_then(|lines| lines.get(line)).map_or(0, BTreeSet::len)
     }
 
+    /// Those who wait in a line, the longest first.
+    pub fn waiters_in(&self, key: &KeyId, line: &W::Line) -> Vec<WaiterId> {
+        self.lines.get(key).and_then(|lines| lines.get(line)).into_iter().flatten().copied().collect()
+    }
+
     /// A waiter by its id.
     pub fn waiter(&self, id: WaiterId) -> Option<&W> {
         self.waiters.get(&id)

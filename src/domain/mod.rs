@@ -10,11 +10,13 @@
 pub mod blob;
 pub mod buffer;
 pub mod cache;
+pub mod capability;
 pub mod context;
 pub mod error;
 pub mod eviction;
 pub mod fence;
 pub mod few;
+pub mod flow;
 pub mod id;
 pub mod json;
 pub mod limits;

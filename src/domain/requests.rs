@@ -35,6 +35,8 @@ pub enum Answer {
         /// The version.
         version: u64,
     },
+    /// Claims of tasks, by their fences.
+    Fences(Box<[Fence]>),
 }
 
 /// The last [`REQUESTS_MAX`] requests, oldest first.
@@ -87,6 +89,7 @@ impl Answer {
             Answer::Bytes(bytes) | Answer::Claim { agent: bytes, .. } | Answer::Versioned { id: bytes, .. } => {
                 bytes.heap_bytes()
             }
+            Answer::Fences(fences) => size_of_val(&**fences),
         }
     }
 }

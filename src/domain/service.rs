@@ -24,6 +24,8 @@ pub enum Service {
     Watch,
     /// Mailboxes: talking about the work.
     Mail,
+    /// Flows and tasks: what has to be done next, and who does it.
+    Flow,
 }
 
 impl Service {
@@ -37,6 +39,7 @@ impl Service {
         Service::Buffer,
         Service::Watch,
         Service::Mail,
+        Service::Flow,
     ];
 
     /// The name in INFO, STATUS and messages.
@@ -50,6 +53,7 @@ impl Service {
             Service::Buffer => "buffer",
             Service::Watch => "watch",
             Service::Mail => "mail",
+            Service::Flow => "flow",
         }
     }
 }
@@ -68,6 +72,16 @@ pub trait Event: Serialize + DeserializeOwned + Clone + std::fmt::Debug {
 
     /// The connection whose end the entity has to hear of from now on.
     fn connection(&self) -> Option<Connection>;
+
+    /// The registered agent (the key of its registry, and its id) whose death the entity has to hear of from now on.
+    fn agent(&self) -> Option<(&Bytes, &Bytes)> {
+        None
+    }
+
+    /// The agent whose incarnation in this registry is over by it.
+    fn gone(&self) -> Option<&Bytes> {
+        None
+    }
 
     /// Whether only this node hears of it: such an event has no name, is not replicated, and changes nothing that is saved.
     fn is_local(&self) -> bool {
@@ -122,6 +136,11 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
 
     /// Connections whose end changes this entity.
     fn connections(&self) -> Vec<Connection>;
+
+    /// The registered agents whose death changes this entity, each as the key of its registry and its id.
+    fn agents(&self) -> Vec<(Bytes, Bytes)> {
+        Vec::new()
+    }
 
     /// The connection of what `event` is about to end.
     fn unties(&self, event: &Self::Event) -> Option<Connection>;

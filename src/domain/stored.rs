@@ -40,6 +40,14 @@ impl<V: Event> Change<V> {
         }
     }
 
+    /// The agent whose incarnation is over by it.
+    pub fn gone(&self) -> Option<&Bytes> {
+        match self {
+            Change::Event(event) => event.gone(),
+            Change::Answered { .. } | Change::Forgotten { .. } | Change::Born { .. } => None,
+        }
+    }
+
     /// The largest fence in it.
     pub fn fence(&self) -> Option<Fence> {
         match self {

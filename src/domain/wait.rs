@@ -6,6 +6,12 @@
 
 use super::Millis;
 
+/// Who has the smaller one is served first: `start` (unix ms), with a head start of `ageing_ms` for each unit of `priority`.
+pub fn virtual_start(start: Millis, priority: u64, ageing_ms: Millis) -> i64 {
+    let head_start = priority.saturating_mul(ageing_ms).min(i64::MAX as u64) as i64;
+    (start as i64).saturating_sub(head_start)
+}
+
 /// Names a waiter for as long as the process lives; never reused, unlike Redis' handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WaiterId(pub u64);
@@ -31,8 +37,7 @@ pub enum Class {
 impl Rank {
     /// The rank of a waiter that starts to wait at `start` (unix ms) with `priority`.
     pub fn new(class: Class, start: Millis, priority: u64, ageing_ms: Millis, waiter: WaiterId) -> Self {
-        let head_start = priority.saturating_mul(ageing_ms).min(i64::MAX as u64) as i64;
-        Self { class, virtual_start: (start as i64).saturating_sub(head_start), waiter }
+        Self { class, virtual_start: virtual_start(start, priority, ageing_ms), waiter }
     }
 
     /// The waiter that has this rank.

@@ -113,18 +113,25 @@ fn key_positions(spec: &'static Spec, args: &[&[u8]]) -> Vec<(usize, Access)> {
     found
 }
 
+fn position_after(word: &str, from: i32, args: &[&[u8]]) -> Option<usize> {
+    let found = args.iter().skip(from as usize).position(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+    found.map(|at| at + from as usize + 1)
+}
+
+/// The places of so many keys as the argument at `index` says.
+fn counted_at(index: usize, args: &[&[u8]]) -> std::ops::Range<usize> {
+    let count = args.get(index).and_then(|count| args::parse_u64(count)).unwrap_or(0) as usize;
+    index + 1..(index + 1).saturating_add(count).min(args.len())
+}
+
 fn positions_of(keys: KeysAt, args: &[&[u8]]) -> Vec<usize> {
     match keys {
         KeysAt::Index(index) => vec![index as usize],
-        KeysAt::AfterWord(word, from) => {
-            let found = args.iter().skip(from as usize).position(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
-            found.map(|at| at + from as usize + 1).into_iter().collect()
-        }
+        KeysAt::AfterWord(word, from) => position_after(word, from, args).into_iter().collect(),
         KeysAt::From(index) => (index as usize..args.len()).collect(),
-        KeysAt::CountAt(index) => {
-            let first = index as usize + 1;
-            let count = args.get(index as usize).and_then(|count| args::parse_u64(count)).unwrap_or(0) as usize;
-            (first..first.saturating_add(count).min(args.len())).collect()
+        KeysAt::CountAt(index) => counted_at(index as usize, args).collect(),
+        KeysAt::CountAfter(word, from) => {
+            position_after(word, from, args).into_iter().flat_map(|at| counted_at(at, args)).collect()
         }
         KeysAt::Behind(lists) => {
             let is_there = |(at, word): &(i32, &str)| {

@@ -89,7 +89,7 @@ impl Arena {
                     index: rm::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_1 { pos },
                 },
             ),
-            KeysAt::AfterWord(word, from) => self.after_word(word, from),
+            KeysAt::AfterWord(word, from) | KeysAt::CountAfter(word, from) => self.after_word(word, from),
             KeysAt::Behind(lists) => {
                 let first = lists.iter().filter_map(|words| words.last()).min().copied();
                 let (from, word) = first.unwrap_or((1, ""));
@@ -97,7 +97,7 @@ impl Arena {
             }
         };
         let (find_keys_type, fk) = match spec.at {
-            KeysAt::CountAt(_) => (
+            KeysAt::CountAt(_) | KeysAt::CountAfter(..) => (
                 rm::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM,
                 rm::RedisModuleCommandKeySpec__bindgen_ty_2 {
                     keynum: rm::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 {

@@ -8,6 +8,7 @@ use crate::command::{dispatch, Cx, Host, Key, Kind};
 use crate::domain::buffer::Buffer;
 use crate::domain::cache::Cache;
 use crate::domain::context::Context;
+use crate::domain::flow::Flow;
 use crate::domain::lock::Lock;
 use crate::domain::mail::Mail;
 use crate::domain::registry::Registry;
@@ -60,6 +61,10 @@ macro_rules! with_type {
                 type $E = Buffer;
                 $body
             }
+            <Flow as Entity>::TYPE_TAG => {
+                type $E = Flow;
+                $body
+            }
             other => Err(Error::usage(format!("payload has the unknown type tag {other}"))),
         }
     };
@@ -88,6 +93,7 @@ pub fn register(ctx: Ctx) -> Result<(), String> {
     register_type::<Cache>(ctx)?;
     register_type::<Mail>(ctx)?;
     register_type::<Buffer>(ctx)?;
+    register_type::<Flow>(ctx)?;
     register_type::<Lock>(ctx)
 }
 

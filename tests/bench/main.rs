@@ -12,6 +12,7 @@
 
 mod cache;
 mod chunks;
+mod flows;
 #[path = "../server/harness/mod.rs"]
 mod harness;
 mod load;
@@ -58,7 +59,7 @@ impl Options {
 
 type Bench = (&'static str, fn(&Options));
 
-const BENCHES: [Bench; 20] = [
+const BENCHES: [Bench; 22] = [
     ("pairs", throughput::lock_pairs),
     ("check-renew", throughput::single_commands),
     ("hand-off", waiting::hand_off),
@@ -79,6 +80,8 @@ const BENCHES: [Bench; 20] = [
     ("mail-hand-off", mail::hand_off),
     ("chunks", chunks::values_and_ranges),
     ("memcached", chunks::beside_memcached),
+    ("flow-queues", flows::queues),
+    ("flow-memory", flows::memory),
 ];
 
 fn main() {

@@ -1,9 +1,10 @@
 //! Payloads that are cut, damaged, made up or meant to hurt: refused, without a panic and without large allocations.
 
-use crate::{all_files, buffer, cache, decode, lock, mail, registry, versioned};
+use crate::{all_files, buffer, cache, decode, flow, lock, mail, registry, versioned};
 use ltmc::domain::buffer::Buffer;
 use ltmc::domain::cache::Cache;
 use ltmc::domain::context::Context;
+use ltmc::domain::flow::Flow;
 use ltmc::domain::lock::Lock;
 use ltmc::domain::mail::Mail;
 use ltmc::domain::registry::Registry;
@@ -25,6 +26,7 @@ thread_local! {
     static BUFFERS: Vec<(&'static str, Stored<Buffer>)> = buffer::samples().snapshots;
     static CACHES: Vec<(&'static str, Stored<Cache>)> = cache::samples().snapshots;
     static MAILBOXES: Vec<(&'static str, Stored<Mail>)> = mail::samples().snapshots;
+    static FLOWS: Vec<(&'static str, Stored<Flow>)> = flow::samples().snapshots;
     static REGISTRIES: Vec<(&'static str, Stored<Registry>)> = registry::samples().snapshots;
 }
 
@@ -69,6 +71,7 @@ fn try_decode(bytes: &[u8]) -> bool {
 fn decode_any(bytes: &[u8]) -> Result<(), Error> {
     match frame::read(bytes)?.tag {
         Registry::TYPE_TAG => REGISTRIES.with(|values| decode_and_apply(bytes, values)),
+        Flow::TYPE_TAG => FLOWS.with(|values| decode_and_apply(bytes, values)),
         Session::TYPE_TAG => SESSIONS.with(|values| decode_and_apply(bytes, values)),
         Context::TYPE_TAG => CONTEXTS.with(|values| decode_and_apply(bytes, values)),
         Buffer::TYPE_TAG => BUFFERS.with(|values| decode_and_apply(bytes, values)),
@@ -160,6 +163,7 @@ fn garbage_never_panics() {
             Cache::TYPE_TAG,
             Buffer::TYPE_TAG,
             Mail::TYPE_TAG,
+            Flow::TYPE_TAG,
         ] {
             try_decode(&framed(Content::Snapshot, tag, &garbage));
             try_decode(&framed(Content::Changes, tag, &garbage));

@@ -8,6 +8,7 @@
 
 mod buffer;
 mod cache;
+mod flow;
 mod hostile;
 mod lock;
 mod mail;
@@ -50,6 +51,7 @@ fn all_files() -> Vec<(String, Vec<u8>)> {
         names_of(&cache::samples()),
         names_of(&mail::samples()),
         names_of(&buffer::samples()),
+        names_of(&flow::samples()),
     ]
     .concat();
     let of_version = |version| names.iter().map(move |name| (format!("v{version}/{name}"), read(version, name)));
@@ -74,6 +76,7 @@ fn values_of_every_version_are_read_and_written_as_they_were() {
     check_snapshots(&cache::samples());
     check_snapshots(&mail::samples());
     check_snapshots(&buffer::samples());
+    check_snapshots(&flow::samples());
 }
 
 fn check_snapshots<E: Entity>(samples: &Samples<E>) {
@@ -99,6 +102,7 @@ fn changes_of_every_version_are_read_and_written_as_they_were() {
     check_changes(&cache::samples());
     check_changes(&mail::samples());
     check_changes(&buffer::samples());
+    check_changes(&flow::samples());
 }
 
 fn check_changes<E: Entity>(samples: &Samples<E>)

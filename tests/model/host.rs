@@ -5,6 +5,7 @@ use ltmc::command::{Cx, Host, Key, Kind, Ownership, Reply};
 use ltmc::domain::buffer::Buffer;
 use ltmc::domain::cache::{Cache, CacheEvent};
 use ltmc::domain::context::Context;
+use ltmc::domain::flow::Flow;
 use ltmc::domain::lock::{Lock, LockEvent};
 use ltmc::domain::mail::Mail;
 use ltmc::domain::registry::{Registry, RegistryEvent};
@@ -303,6 +304,7 @@ impl Host for MemoryHost {
             Cache::TYPE_TAG => apply::<Cache>(cx, key, &frame, blobs),
             Mail::TYPE_TAG => apply::<Mail>(cx, key, &frame, blobs),
             Buffer::TYPE_TAG => apply::<Buffer>(cx, key, &frame, blobs),
+            Flow::TYPE_TAG => apply::<Flow>(cx, key, &frame, blobs),
             _ => apply::<Lock>(cx, key, &frame, blobs),
         }
     }
@@ -323,6 +325,7 @@ impl Host for MemoryHost {
             Kind::Ours(Cache::TYPE_TAG) => self.repair_as::<Cache>(key),
             Kind::Ours(Mail::TYPE_TAG) => self.repair_as::<Mail>(key),
             Kind::Ours(Buffer::TYPE_TAG) => self.repair_as::<Buffer>(key),
+            Kind::Ours(Flow::TYPE_TAG) => self.repair_as::<Flow>(key),
             _ => self.repair_as::<Lock>(key),
         }
     }

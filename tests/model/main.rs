@@ -11,6 +11,7 @@ mod cache;
 mod check;
 mod decide;
 mod fairness;
+mod flows;
 mod host;
 mod mail;
 mod naive;

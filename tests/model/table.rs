@@ -155,7 +155,7 @@ fn key_specs_point_at_arguments_that_are_keys() {
                 KeysAt::Index(at) | KeysAt::From(at) => {
                     assert!((1..=spec.args.len() as i32).contains(&at), "{}", spec.name)
                 }
-                KeysAt::AfterWord(word, from) => {
+                KeysAt::AfterWord(word, from) | KeysAt::CountAfter(word, from) => {
                     assert!(known.contains(word) && from >= 1, "{}: {word}", spec.name);
                 }
                 KeysAt::Behind(lists) => {

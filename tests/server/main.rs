@@ -11,6 +11,7 @@ mod commands;
 mod contexts;
 mod deadlocks;
 mod docs;
+mod flows;
 mod guard;
 mod harness;
 mod harness_selftest;

@@ -55,6 +55,14 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("chunk-holders-max", "1", "0"),
     ("sweep-batch-max", "7", "many"),
     ("bind-agent-to-user", "yes", "maybe"),
+    ("flow-tasks-max", "12", "0"),
+    ("flow-keep", "0", "-1"),
+    ("task-payload-bytes-max", "1", "536870913"),
+    ("task-lease-ms", "1", "0"),
+    ("task-retries", "0", "1000001"),
+    ("task-ageing-ms", "5", "0"),
+    ("task-stop-grace-ms", "0", "86400001"),
+    ("task-waiters-max", "13", "0"),
 ];
 
 fn value(server: &Server, name: &str) -> String {

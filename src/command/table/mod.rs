@@ -6,6 +6,7 @@ mod buffer;
 mod cache;
 mod common;
 mod context;
+mod flow;
 mod lock;
 mod mail;
 mod registry;
@@ -113,6 +114,23 @@ impl<H: Host> Table<H> {
         Command { spec: &buffer::POPULAR, run: super::buffer_info::popular },
         Command { spec: &buffer::RESIZE, run: super::buffer::resize },
         Command { spec: &buffer::STATS, run: super::buffer_info::stats },
+        Command { spec: &flow::CREATE, run: super::flow::create },
+        Command { spec: &flow::INFO, run: super::flow_info::info },
+        Command { spec: &flow::PAUSE, run: super::flow::pause },
+        Command { spec: &flow::RESUME, run: super::flow::resume },
+        Command { spec: &flow::CANCEL, run: super::flow::cancel },
+        Command { spec: &flow::GRAPH, run: super::flow_info::graph },
+        Command { spec: &flow::ADD, run: super::task::add },
+        Command { spec: &flow::CLAIM, run: super::task_claim::claim },
+        Command { spec: &flow::HEARTBEAT, run: super::task_claim::heartbeat },
+        Command { spec: &flow::COMPLETE, run: super::task_claim::complete },
+        Command { spec: &flow::FAIL, run: super::task_claim::fail },
+        Command { spec: &flow::TASK_CANCEL, run: super::task::cancel },
+        Command { spec: &flow::GET, run: super::task_info::get },
+        Command { spec: &flow::LIST, run: super::task_info::list },
+        Command { spec: &flow::WAIT, run: super::task::wait },
+        Command { spec: &flow::SIGNAL, run: super::task::signal },
+        Command { spec: &flow::REQUEUE, run: super::task::requeue },
         Command { spec: &server::WATCH, run: super::watch::watch },
         Command { spec: &server::GUARD, run: super::server::guard },
         Command { spec: &server::STATUS, run: super::server::status },

@@ -262,6 +262,15 @@ impl Event for RegistryEvent {
         None
     }
 
+    fn gone(&self) -> Option<&Bytes> {
+        match self {
+            RegistryEvent::Registered(_) | RegistryEvent::Deregistered { .. } | RegistryEvent::Died { .. } => {
+                RegistryEvent::agent(self)
+            }
+            _ => None,
+        }
+    }
+
     fn is_local(&self) -> bool {
         matches!(self, RegistryEvent::Pulse { .. })
     }

@@ -20,7 +20,6 @@
 //! then one is made known to all ([`RegistryEvent::Seen`]). What only this node knows is no part of what is saved, sent and compared.
 
 pub mod agent;
-pub mod capability;
 mod claims;
 pub mod damping;
 pub mod decide;
@@ -35,6 +34,7 @@ mod saved;
 pub mod slots;
 pub mod time;
 
+pub use super::capability;
 pub use agent::{Agent, Claim, Health, Status};
 pub use event::{ClaimEnd, Registration, RegistryEvent};
 pub use filter::Filter;

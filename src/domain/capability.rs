@@ -1,4 +1,4 @@
-//! What an agent can do: `name` or `name@version`, and what is asked for: also `name@>=version`.
+//! What an agent can do, and what work needs of one: `name` or `name@version`, and what is asked for: also `name@>=version`.
 
 use crate::domain::id::printable;
 use crate::domain::limits::CAPABILITY_BYTES_MAX;
@@ -47,7 +47,7 @@ impl Version {
 }
 
 /// Something that an agent can do.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Capability {
     /// What, without `@`.
     pub name: Bytes,
@@ -87,7 +87,7 @@ impl Capability {
 }
 
 /// What is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Wanted {
     /// What.
     pub name: Bytes,
@@ -96,7 +96,7 @@ pub struct Wanted {
 }
 
 /// Which versions will do.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum WantedVersion {
     /// Every one, and none.
     Any,
@@ -132,6 +132,25 @@ impl Wanted {
         } else {
             Err(bad())
         }
+    }
+
+    /// Whether it is one that [`parse`](Self::parse) can make.
+    pub fn is_valid(&self) -> bool {
+        let version = match &self.version {
+            WantedVersion::Any => None,
+            WantedVersion::Exactly(version) | WantedVersion::AtLeast(version) => Some(version),
+        };
+        is_name(&self.name) && version.is_none_or(Version::is_valid)
+    }
+
+    /// The text it was read from.
+    pub fn text(&self) -> Vec<u8> {
+        let (between, version) = match &self.version {
+            WantedVersion::Any => return self.name.to_vec(),
+            WantedVersion::Exactly(version) => ("@", version),
+            WantedVersion::AtLeast(version) => ("@>=", version),
+        };
+        [&self.name[..], between.as_bytes(), version.show().as_bytes()].concat()
     }
 
     /// Whether `capability` will do.

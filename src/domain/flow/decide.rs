@@ -1,0 +1,233 @@
+//! What may be done about tasks from outside: each function validates everything and returns what then happens, or errs and nothing does.
+
+use super::event::{Addition, FlowEvent};
+use super::task::{How, On, Parent, Run, State, Task, Told, Verdict};
+use super::{Flow, Options, TaskNo};
+use crate::domain::id::printable;
+use crate::domain::limits::{FLOW_BYTES_MAX, REQUEUED_MAX};
+use crate::domain::{Blob, Bytes, Code, Error, Millis};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The error for a task that is not there.
+pub fn no_task(id: &[u8]) -> Error {
+    Error::new(Code::NoTask, format!("there is no task '{}' in this flow", printable(id)))
+}
+
+/// The error for a flow that is not there.
+pub fn no_flow() -> Error {
+    Error::new(Code::NoFlow, "there is no flow under this key")
+}
+
+/// A task by its name.
+pub fn task<'a>(flow: &'a Flow, id: &[u8]) -> Result<&'a Task, Error> {
+    flow.task(id).ok_or_else(|| no_task(id))
+}
+
+/// A flow comes into being.
+pub fn create(flow: &Flow, options: Options, at: Millis) -> Result<FlowEvent, Error> {
+    if flow.created_at() > 0 {
+        return Err(Error::new(Code::BadState, "the flow exists: a flow is created once, tasks are added to it"));
+    }
+    Ok(FlowEvent::Created { at, options })
+}
+
+/// Errs if nothing can be added to the flow.
+pub fn check_open(flow: &Flow) -> Result<(), Error> {
+    if flow.is_cancelled() {
+        return Err(Error::new(Code::BadState, "the flow is cancelled: nothing more is done in it"));
+    }
+    if flow.index().inline_bytes() > FLOW_BYTES_MAX {
+        let text = format!("the tasks of the flow take {FLOW_BYTES_MAX} bytes, which is all that one may have");
+        return Err(Error::new(Code::Limit, text));
+    }
+    Ok(())
+}
+
+/// A task is added. If what it comes after has ended so that it can never run, it ends at once.
+pub fn add(flow: &Flow, addition: Addition) -> Result<Vec<FlowEvent>, Error> {
+    check_open(flow)?;
+    if flow.task(&addition.id).is_some() {
+        let text = format!("there is a task '{}' in this flow already", addition.id.show());
+        return Err(Error::new(Code::BadState, text));
+    }
+    let mut told = [0; 4];
+    let parents = addition.after.iter().map(|id| task(flow, id).map(|parent| (parent.no, parent)));
+    let parents: BTreeMap<TaskNo, &Task> = parents.collect::<Result<_, _>>()?;
+    parents.values().for_each(|parent| told[parent.as_parent().told as usize] += 1);
+    let [open, succeeded, failed, _] = told;
+    let verdict = Verdict::of(addition.on, open, succeeded, failed);
+    let (id, at, on) = (addition.id.clone(), addition.at, addition.on);
+    let mut events = vec![FlowEvent::Added(Box::new(addition))];
+    if verdict == Verdict::Skipped {
+        let failed = parents.values().find(|parent| parent.end().is_some_and(|end| !end.how.is_success()));
+        let reason = failed.map_or(Bytes::EMPTY, |parent| skip_reason(on, parent));
+        events.push(FlowEvent::Ended { task: id, at, how: How::Skipped, reason });
+    }
+    Ok(events)
+}
+
+fn skip_reason(on: On, parent: &Task) -> Bytes {
+    let id = parent.id.show();
+    let text = match on {
+        On::Any => format!("nothing that it waited for succeeded, '{id}' was the last"),
+        _ => format!("'{id}' is {}", parent.state.word()),
+    };
+    Bytes::from(&text.as_bytes()[..text.len().min(crate::domain::limits::TASK_TEXT_BYTES_MAX)])
+}
+
+/// What becomes of a task that waits for a parent when it is told how that ended.
+pub fn verdict_when_told(task: &Task, is_success: bool) -> Verdict {
+    let is_last = task.open <= 1;
+    match task.on {
+        On::Success if !is_success => Verdict::Skipped,
+        On::Any if is_success => Verdict::Runs,
+        On::Any if is_last => Verdict::Skipped,
+        _ if is_last => Verdict::Runs,
+        _ => Verdict::Waits,
+    }
+}
+
+/// Tells at most `max` tasks of the end of one that they come after; how many were looked at for that. Empty if nobody has to be told
+/// of anything.
+pub fn tell(flow: &Flow, at: Millis, max: usize) -> (Vec<FlowEvent>, usize) {
+    let (mut events, mut work) = (Vec::new(), 0);
+    let pending = flow.index().pending.first_key_value();
+    let Some((parent, first)) = pending.and_then(|(no, first)| Some((flow.at(*no)?, *first))) else {
+        return (events, work);
+    };
+    let Some(end) = parent.end() else { return (events, work) };
+    let mut upto = first;
+    for child in flow.index().after(parent.no, first).take(max.max(1)).filter_map(|no| flow.at(no)) {
+        (upto, work) = (child.no, work + 1);
+        if !is_open(child, parent.no) {
+            continue;
+        }
+        let task = child.id.clone();
+        if end.how == How::CancelledWithAll {
+            let reason = Bytes::from(format!("with '{}'", parent.id.show()).as_bytes());
+            events.push(FlowEvent::Ended { task, at, how: How::CancelledWithAll, reason });
+        } else if verdict_when_told(child, end.how.is_success()) == Verdict::Skipped {
+            let reason = skip_reason(child.on, parent);
+            events.push(FlowEvent::Ended { task, at, how: How::Skipped, reason });
+        }
+    }
+    events.push(FlowEvent::Told { parent: parent.id.clone(), at, upto });
+    (events, work)
+}
+
+fn is_open(child: &Task, parent: TaskNo) -> bool {
+    let at = child.parents.binary_search_by_key(&parent, |known| known.no);
+    at.is_ok_and(|at| child.parents[at].told == Told::Open)
+}
+
+/// Cancels a task; with `and_all` those that wait for it, too. `None` if it is over.
+pub fn cancel(task: &Task, and_all: bool, at: Millis, grace_ms: Millis) -> Option<FlowEvent> {
+    let how = if and_all { How::CancelledWithAll } else { How::Cancelled };
+    match &task.state {
+        State::Ended(_) => None,
+        State::Running(run) => Some(stop(task, run, how, at, grace_ms)),
+        _ => Some(FlowEvent::Ended { task: task.id.clone(), at, how, reason: Bytes::EMPTY }),
+    }
+}
+
+/// The worker of a task is asked to stop.
+pub(super) fn stop(task: &Task, run: &Run, how: How, at: Millis, grace_ms: Millis) -> FlowEvent {
+    // Who asks again does not give it more time.
+    let ends_at = run.stop.as_ref().map_or(at.saturating_add(grace_ms), |stop| stop.ends_at);
+    FlowEvent::Stopping { task: task.id.clone(), at, how, ends_at }
+}
+
+/// Cancels at most `max` tasks of a flow that was cancelled. Empty if there is nothing left.
+pub fn sweep(flow: &Flow, at: Millis, grace_ms: Millis, max: usize) -> Vec<FlowEvent> {
+    let Some(swept) = flow.cancelled.filter(|swept| *swept < flow.last_no) else { return Vec::new() };
+    let (mut events, mut upto) = (Vec::new(), flow.last_no);
+    for (count, task) in flow.tasks_after(swept).enumerate() {
+        if count == max.max(1) {
+            upto = task.no - 1;
+            break;
+        }
+        let is_stopping = task.run().is_some_and(|run| run.stop.is_some());
+        events.extend(cancel(task, true, at, grace_ms).filter(|_| !is_stopping));
+    }
+    events.push(FlowEvent::Swept { at, upto });
+    events
+}
+
+/// Gives a task the signal that it waits for. `None` if it has it.
+pub fn signal(task: &Task, data: Blob, at: Millis) -> Result<Option<FlowEvent>, Error> {
+    let Some(plan) = task.plan.as_ref().filter(|plan| plan.waits_for_signal) else {
+        let text = format!("'{}' was added without WAITSIGNAL: it waits for no signal", task.id.show());
+        return Err(Error::new(Code::BadState, text));
+    };
+    if task.has_ended() {
+        let text = format!("'{}' is {}: a signal does not change that", task.id.show(), task.state.word());
+        return Err(Error::new(Code::BadState, text));
+    }
+    Ok(plan.signal.is_none().then(|| FlowEvent::Signalled { task: task.id.clone(), at, data }))
+}
+
+/// A task that ended without success begins anew; with `and_all` also those that were skipped or cancelled because of it.
+pub fn requeue(flow: &Flow, id: &[u8], and_all: bool, at: Millis) -> Result<Vec<FlowEvent>, Error> {
+    check_open(flow)?;
+    let first = task(flow, id)?;
+    if first.end().is_none_or(|end| end.how.is_success()) {
+        let text = format!(
+            "'{}' is {}: dead, cancelled and skipped tasks can begin anew",
+            first.id.show(),
+            first.state.word()
+        );
+        return Err(Error::new(Code::BadState, text));
+    }
+    if !can_run(flow, first, &BTreeSet::new()) {
+        let failed = first.parents.iter().filter_map(|parent| flow.at(parent.no));
+        let failed = failed.filter(|parent| parent.end().is_some_and(|end| !end.how.is_success()));
+        let names = crate::domain::service::joined(failed.map(|parent| &parent.id));
+        let text = format!("'{}' can never run, since it comes after {names}: requeue that first", first.id.show());
+        return Err(Error::new(Code::BadState, text));
+    }
+    let mut again = BTreeSet::from([first.no]);
+    let mut next: BTreeSet<TaskNo> = if and_all { flow.index().after(first.no, 0).collect() } else { BTreeSet::new() };
+    // Parents come before their children.
+    while let Some(task) = next.pop_first().and_then(|no| flow.at(no)) {
+        let fell = task.end().is_some_and(|end| matches!(end.how, How::Skipped | How::CancelledWithAll));
+        if fell && can_run(flow, task, &again) {
+            again.insert(task.no);
+            next.extend(flow.index().after(task.no, 0));
+        }
+        if again.len() > REQUEUED_MAX {
+            let text =
+                format!("more than {REQUEUED_MAX} tasks would begin anew, which is more than one command may do");
+            return Err(Error::new(Code::Limit, text));
+        }
+    }
+    let tasks = again.into_iter().filter_map(|no| flow.at(no));
+    Ok(tasks.map(|task| FlowEvent::Requeued { task: task.id.clone(), at }).collect())
+}
+
+/// Whether a task could run some day if it and those of `again` begin anew.
+fn can_run(flow: &Flow, task: &Task, again: &BTreeSet<TaskNo>) -> bool {
+    let mut told = [0; 4];
+    for Parent { no, told: known } in &task.parents {
+        let now = match flow.at(*no) {
+            None if *known == Told::Succeeded => *known,
+            None => Told::Void,
+            Some(_) if again.contains(no) => Told::Open,
+            Some(parent) => parent.as_parent().told,
+        };
+        told[now as usize] += 1;
+    }
+    let [open, succeeded, failed, _] = told;
+    Verdict::of(task.on, open, succeeded, failed) != Verdict::Skipped
+}
+
+/// No task is handed out any more. `None` if that is so already.
+pub fn pause(flow: &Flow, at: Millis) -> Result<Option<FlowEvent>, Error> {
+    check_open(flow)?;
+    Ok((!flow.is_paused()).then_some(FlowEvent::Paused { at }))
+}
+
+/// Tasks are handed out again. `None` if that is so already.
+pub fn resume(flow: &Flow, at: Millis) -> Result<Option<FlowEvent>, Error> {
+    check_open(flow)?;
+    Ok(flow.is_paused().then_some(FlowEvent::Resumed { at }))
+}

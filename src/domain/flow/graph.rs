@@ -1,0 +1,123 @@
+//! A flow as a picture, and what its end depends on most.
+
+use super::task::{How, State, Task};
+use super::{Flow, TaskNo};
+use crate::domain::id::printable;
+use crate::domain::limits::FLOW_GRAPH_TASKS_MAX;
+use crate::domain::{Bytes, Code, Error, Millis};
+use ahash::AHashMap;
+use std::fmt::Write;
+
+/// Errs if the flow has too many tasks to be drawn.
+fn check_size(flow: &Flow) -> Result<(), Error> {
+    if flow.count() > FLOW_GRAPH_TASKS_MAX {
+        let text = format!("the flow has {} tasks, at most {FLOW_GRAPH_TASKS_MAX} can be drawn", flow.count());
+        return Err(Error::new(Code::Limit, text));
+    }
+    Ok(())
+}
+
+fn edges(flow: &Flow) -> impl Iterator<Item = (TaskNo, TaskNo)> + '_ {
+    let of = |task: &Task| task.parents.iter().map(|parent| parent.no).collect::<Vec<_>>();
+    flow.tasks().flat_map(move |task| of(task).into_iter().map(|parent| (parent, task.no)))
+}
+
+/// The graph in the language of Graphviz, with a colour for each state.
+pub fn dot(flow: &Flow) -> Result<String, Error> {
+    check_size(flow)?;
+    let mut text = String::from("digraph flow {\n  rankdir=LR;\n  node [shape=box, style=filled];\n");
+    for task in flow.tasks() {
+        let id = printable(&task.id).replace('\\', "\\\\").replace('"', "\\\"");
+        let (no, state, colour) = (task.no, task.state.word(), colour(&task.state));
+        let _ = writeln!(text, "  t{no} [label=\"{id}\\n{state}\", fillcolor=\"{colour}\"];");
+    }
+    for (parent, child) in edges(flow).filter(|(parent, _)| flow.at(*parent).is_some()) {
+        let _ = writeln!(text, "  t{parent} -> t{child};");
+    }
+    text.push_str("}\n");
+    Ok(text)
+}
+
+/// The graph in the language of Mermaid, with a class for each state.
+pub fn mermaid(flow: &Flow) -> Result<String, Error> {
+    check_size(flow)?;
+    let mut text = String::from("flowchart LR\n");
+    for task in flow.tasks() {
+        let id = printable(&task.id).replace('"', "#quot;");
+        let (no, state) = (task.no, task.state.word());
+        let _ = writeln!(text, "  t{no}[\"{id}<br/>{state}\"]:::{state}");
+    }
+    for (parent, child) in edges(flow).filter(|(parent, _)| flow.at(*parent).is_some()) {
+        let _ = writeln!(text, "  t{parent} --> t{child}");
+    }
+    for (state, colour) in super::task::STATE_WORDS.iter().zip(COLOURS) {
+        let _ = writeln!(text, "  classDef {state} fill:{colour}");
+    }
+    Ok(text)
+}
+
+const COLOURS: [&str; 9] =
+    ["#eeeeee", "#e6d5f5", "#e6e6fa", "#cfe8ff", "#ffe9a8", "#c8f0c8", "#f5b7b1", "#d5d8dc", "#d7ccc8"];
+
+fn colour(state: &State) -> &'static str {
+    COLOURS[state.index()]
+}
+
+/// What is left of a flow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outlook {
+    /// The longest way through what is not over, first to last. Empty if the flow is too large to look for it.
+    pub critical_path: Vec<Bytes>,
+    /// How long that takes, and how long everything with as many workers as there are now (but at least that), ms. Not known until
+    /// tasks were completed and it was measured how long they take.
+    pub left_ms: Option<(Millis, Millis)>,
+}
+
+/// What is left of a flow.
+pub fn outlook(flow: &Flow, now: Millis) -> Outlook {
+    let totals = flow.totals();
+    let each_ms = totals.worked_ms.checked_div(totals.completed);
+    // Where nothing was measured all tasks count the same.
+    let left_of = |task: &Task| {
+        let each_ms = each_ms.unwrap_or(1).max(1);
+        task.run().map_or(each_ms, |run| each_ms.saturating_sub(now.saturating_sub(run.since)))
+    };
+    let path = if flow.count() > FLOW_GRAPH_TASKS_MAX { Vec::new() } else { longest_way(flow, left_of) };
+    let critical_ms: Millis = path.iter().filter_map(|no| flow.at(*no)).map(left_of).sum();
+    let names: Vec<Bytes> = path.iter().filter_map(|no| flow.at(*no)).map(|task| task.id.clone()).collect();
+    let left_ms = each_ms.map(|each_ms| {
+        let workers = flow.index().running().max(1) as u64;
+        let all_ms = (flow.index().open() as u64).saturating_mul(each_ms) / workers;
+        (critical_ms, all_ms.max(critical_ms))
+    });
+    Outlook { critical_path: names, left_ms }
+}
+
+/// The longest way through the tasks that are not over. Parents have smaller numbers than their children.
+fn longest_way(flow: &Flow, left_of: impl Fn(&Task) -> Millis) -> Vec<TaskNo> {
+    let mut ways: AHashMap<TaskNo, (Millis, Option<TaskNo>)> = AHashMap::new();
+    let mut longest: Option<(Millis, TaskNo)> = None;
+    for task in flow.tasks().filter(|task| !task.has_ended()) {
+        let before = task.parents.iter().filter_map(|parent| Some((ways.get(&parent.no)?.0, parent.no)));
+        let before = before.max_by_key(|(way, no)| (*way, std::cmp::Reverse(*no)));
+        let way = before.map_or(0, |(way, _)| way) + left_of(task);
+        ways.insert(task.no, (way, before.map(|(_, no)| no)));
+        if longest.is_none_or(|(known, _)| way > known) {
+            longest = Some((way, task.no));
+        }
+    }
+    let mut path: Vec<TaskNo> = Vec::new();
+    let mut next = longest.map(|(_, no)| no);
+    while let Some(no) = next {
+        path.push(no);
+        next = ways.get(&no).and_then(|(_, before)| *before);
+    }
+    path.reverse();
+    path
+}
+
+/// How much of a flow is over, percent.
+pub fn progress(flow: &Flow) -> u64 {
+    let over: u64 = [How::Succeeded, How::Dead, How::Cancelled, How::Skipped].map(|how| flow.ended(how)).iter().sum();
+    (over * 100).checked_div(flow.totals().added).unwrap_or(0)
+}

@@ -1,0 +1,317 @@
+//! What is derived from the tasks of a flow: who comes after whom, who may be claimed, and when to look at whom.
+//!
+//! Tasks that are ready stand in lines, one for each set of [needs](Needs). The first of each line whose group has room is *on offer*, under
+//! the capabilities that it wants: so whoever claims sees one task of each line at most, and never one that does not fit for all of its line.
+
+use super::task::{Needs, State, Task, OPEN_STATES, STATE_WORDS};
+use super::{Options, TaskNo};
+use crate::domain::capability::Wanted;
+use crate::domain::memory::{allocated, table_bytes, tree_bytes};
+use crate::domain::wait::virtual_start;
+use crate::domain::{Bytes, Fence, Millis};
+use ahash::AHashMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Peekable;
+use std::sync::Arc;
+
+/// The place of a task that is ready: smaller is earlier. Priority is a head start, as for those who wait for locks.
+pub type Place = (i64, TaskNo);
+
+/// Tasks with the same needs.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Line {
+    /// How many there are, in whatever state.
+    tasks: usize,
+    /// Those that are ready.
+    ready: BTreeSet<Place>,
+}
+
+/// Tasks of which only so many run at a time.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Group {
+    running: usize,
+    /// The lines with tasks of it that are ready.
+    lines: BTreeSet<Arc<Needs>>,
+}
+
+/// Everything that is derived.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Index {
+    by_id: AHashMap<Bytes, TaskNo>,
+    /// Each task with each that comes after it.
+    pub(super) edges: BTreeSet<(TaskNo, TaskNo)>,
+    /// Those that have ended and whose end some do not know yet; with the first of these.
+    pub(super) pending: BTreeMap<TaskNo, TaskNo>,
+    /// When to look at whom.
+    timers: BTreeSet<(Millis, TaskNo)>,
+    claims: BTreeMap<Fence, TaskNo>,
+    counts: [usize; STATE_WORDS.len()],
+    lines: AHashMap<Arc<Needs>, Line>,
+    groups: AHashMap<Bytes, Group>,
+    /// The first of each line whose group has room, by what they want.
+    offers: BTreeMap<Box<[Wanted]>, BTreeSet<Place>>,
+    /// Tasks that nobody needs any more, the longest ended first.
+    pub(super) retired: BTreeSet<(Millis, TaskNo)>,
+    /// Bytes of all tasks and their needs.
+    task_bytes: usize,
+    /// So many of them stand beside a payload.
+    beside_bytes: usize,
+}
+
+impl Index {
+    /// The number of a task.
+    pub fn no(&self, id: &[u8]) -> Option<TaskNo> {
+        self.by_id.get(id).copied()
+    }
+
+    /// The task that a claim is on.
+    pub fn claimed(&self, fence: Fence) -> Option<TaskNo> {
+        self.claims.get(&fence).copied()
+    }
+
+    /// The tasks that run, in the order of their claims.
+    pub fn claims(&self) -> impl Iterator<Item = TaskNo> + '_ {
+        self.claims.values().copied()
+    }
+
+    /// How many tasks there are in each state.
+    pub fn counts(&self) -> &[usize; STATE_WORDS.len()] {
+        &self.counts
+    }
+
+    /// How many are not over.
+    pub fn open(&self) -> usize {
+        self.counts[..OPEN_STATES].iter().sum()
+    }
+
+    /// How many run.
+    pub fn running(&self) -> usize {
+        self.counts[OPEN_STATES - 1]
+    }
+
+    /// How many of a group run.
+    pub fn running_of(&self, group: &[u8]) -> usize {
+        self.groups.get(group).map_or(0, |group| group.running)
+    }
+
+    /// Whether anything is on offer to anybody.
+    pub fn has_offers(&self) -> bool {
+        !self.offers.is_empty()
+    }
+
+    /// When the first task has to be looked at.
+    pub fn first_timer(&self) -> Option<Millis> {
+        self.timers.first().map(|(when, _)| *when)
+    }
+
+    /// Those who have to be looked at by now, the most urgent first.
+    pub fn due(&self, now: Millis) -> impl Iterator<Item = TaskNo> + '_ {
+        self.timers.range(..=(now, TaskNo::MAX)).map(|(_, no)| *no)
+    }
+
+    /// Those who come after a task, from the number `from` on.
+    pub fn after(&self, no: TaskNo, from: TaskNo) -> impl Iterator<Item = TaskNo> + '_ {
+        self.edges.range((no, from)..=(no, TaskNo::MAX)).map(|(_, child)| *child)
+    }
+
+    /// What is on offer to whom `fits` says yes, the best first: one task of each line.
+    pub fn offers<'a>(&'a self, fits: impl Fn(&[Wanted]) -> bool) -> Offers<'a> {
+        let heads = self.offers.iter().filter(|(caps, _)| fits(caps));
+        Offers { heads: heads.map(|(_, heads)| heads.iter().peekable()).collect() }
+    }
+
+    /// Bytes of the tasks that stand in a payload and not beside it.
+    pub fn inline_bytes(&self) -> usize {
+        self.task_bytes - self.beside_bytes
+    }
+
+    /// Bytes allocated outside the struct itself, with those of the tasks.
+    pub fn heap_bytes(&self) -> usize {
+        let ready = tree_bytes(self.counts[OPEN_STATES - 2], size_of::<Place>());
+        let pairs = self.timers.len() + self.retired.len() + self.claims.len() + self.edges.len() + self.pending.len();
+        table_bytes(self.by_id.capacity(), size_of::<(Bytes, TaskNo)>())
+            + table_bytes(self.lines.capacity(), size_of::<(Arc<Needs>, Line)>())
+            + tree_bytes(pairs, size_of::<(u64, u64)>())
+            + ready
+            + self.task_bytes
+    }
+
+    /// A task came into being. Its edges are not put in.
+    pub fn enter(&mut self, task: &mut Task) {
+        self.by_id.insert(task.id.clone(), task.no);
+        if let Some((same, _)) = self.lines.get_key_value(&task.needs) {
+            task.needs = same.clone();
+        }
+        let line = self.lines.entry(task.needs.clone()).or_default();
+        line.tasks += 1;
+        if line.tasks == 1 {
+            self.task_bytes += needs_bytes(&task.needs);
+        }
+    }
+
+    /// A task is forgotten.
+    pub fn leave(&mut self, task: &Task) {
+        self.by_id.remove(&task.id);
+        if let Some(line) = self.lines.get_mut(&task.needs) {
+            line.tasks -= 1;
+            if line.tasks == 0 {
+                self.lines.remove(&task.needs);
+                self.task_bytes -= needs_bytes(&task.needs);
+            }
+        }
+        for parent in &task.parents {
+            self.edges.remove(&(parent.no, task.no));
+        }
+        let after: Vec<TaskNo> = self.after(task.no, 0).collect();
+        for child in after {
+            self.edges.remove(&(task.no, child));
+        }
+    }
+
+    /// Puts a task where its state says it belongs.
+    pub fn set_down(&mut self, task: &Task, options: &Options) {
+        self.counts[task.state.index()] += 1;
+        self.task_bytes += task_bytes(task);
+        self.beside_bytes += task.beside_bytes();
+        self.timers.extend(task.alarm().map(|when| (when, task.no)));
+        match &task.state {
+            State::Ready => self.line_up(&task.needs, place(task, options), options),
+            State::Running(run) => {
+                self.claims.insert(run.fence, task.no);
+                self.count_running(&task.needs.group, true, options);
+            }
+            State::Ended(end) if task.children == 0 && !self.pending.contains_key(&task.no) => {
+                self.retired.insert((end.at, task.no));
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a task from where its state says it belongs.
+    pub fn lift(&mut self, task: &Task, options: &Options) {
+        self.counts[task.state.index()] -= 1;
+        self.task_bytes -= task_bytes(task);
+        self.beside_bytes -= task.beside_bytes();
+        if let Some(when) = task.alarm() {
+            self.timers.remove(&(when, task.no));
+        }
+        match &task.state {
+            State::Ready => self.line_off(&task.needs, place(task, options), options),
+            State::Running(run) => {
+                self.claims.remove(&run.fence);
+                self.count_running(&task.needs.group, false, options);
+            }
+            State::Ended(end) => drop(self.retired.remove(&(end.at, task.no))),
+            _ => {}
+        }
+    }
+
+    fn line_up(&mut self, needs: &Arc<Needs>, place: Place, options: &Options) {
+        let Some(line) = self.lines.get_mut(needs) else { return };
+        let first = line.ready.first().copied();
+        line.ready.insert(place);
+        if first.is_none() && !needs.group.is_empty() {
+            self.groups.entry(needs.group.clone()).or_default().lines.insert(needs.clone());
+        }
+        if first.is_none_or(|first| place < first) && self.has_room(&needs.group, options) {
+            first.into_iter().for_each(|first| self.withdraw(needs, first));
+            self.offer(needs, place);
+        }
+    }
+
+    fn line_off(&mut self, needs: &Arc<Needs>, place: Place, options: &Options) {
+        let Some(line) = self.lines.get_mut(needs) else { return };
+        let was_first = line.ready.first() == Some(&place);
+        line.ready.remove(&place);
+        let next = line.ready.first().copied();
+        if was_first && self.has_room(&needs.group, options) {
+            self.withdraw(needs, place);
+            next.into_iter().for_each(|next| self.offer(needs, next));
+        }
+        if next.is_none() && !needs.group.is_empty() {
+            if let Some(group) = self.groups.get_mut(&needs.group) {
+                group.lines.remove(needs);
+            }
+            self.tidy_group(&needs.group);
+        }
+    }
+
+    fn offer(&mut self, needs: &Needs, place: Place) {
+        match self.offers.get_mut(&needs.caps) {
+            Some(heads) => drop(heads.insert(place)),
+            None => drop(self.offers.insert(needs.caps.clone(), BTreeSet::from([place]))),
+        }
+    }
+
+    fn withdraw(&mut self, needs: &Needs, place: Place) {
+        if let Some(heads) = self.offers.get_mut(&needs.caps) {
+            heads.remove(&place);
+            if heads.is_empty() {
+                self.offers.remove(&needs.caps);
+            }
+        }
+    }
+
+    /// Whether one more of a group may run.
+    pub fn has_room(&self, group: &[u8], options: &Options) -> bool {
+        options.group_max == 0 || group.is_empty() || self.running_of(group) < options.group_max as usize
+    }
+
+    fn count_running(&mut self, name: &Bytes, begins: bool, options: &Options) {
+        if name.is_empty() {
+            return;
+        }
+        let had_room = self.has_room(name, options);
+        let group = self.groups.entry(name.clone()).or_default();
+        group.running = if begins { group.running + 1 } else { group.running.saturating_sub(1) };
+        let has_room = self.has_room(name, options);
+        if had_room != has_room {
+            let lines = self.groups.get(name).map(|group| group.lines.clone()).unwrap_or_default();
+            for needs in lines {
+                let first = self.lines.get(&needs).and_then(|line| line.ready.first().copied());
+                match first {
+                    Some(first) if has_room => self.offer(&needs, first),
+                    Some(first) => self.withdraw(&needs, first),
+                    None => {}
+                }
+            }
+        }
+        self.tidy_group(name);
+    }
+
+    fn tidy_group(&mut self, name: &[u8]) {
+        if self.groups.get(name).is_some_and(|group| group.running == 0 && group.lines.is_empty()) {
+            self.groups.remove(name);
+        }
+    }
+}
+
+/// The place of a task in its line.
+fn place(task: &Task, options: &Options) -> Place {
+    (virtual_start(task.ready_at, task.priority.into(), options.ageing_ms), task.no)
+}
+
+fn needs_bytes(needs: &Needs) -> usize {
+    allocated(2 * size_of::<usize>() + size_of::<Needs>()) + needs.heap_bytes()
+}
+
+fn task_bytes(task: &Task) -> usize {
+    // The name stands in the index, too.
+    allocated(size_of::<Task>()) + task.heap_bytes() + task.id.heap_bytes()
+}
+
+/// What is on offer to somebody, the best first.
+#[derive(Debug)]
+pub struct Offers<'a> {
+    heads: Vec<Peekable<std::collections::btree_set::Iter<'a, Place>>>,
+}
+
+impl Iterator for Offers<'_> {
+    type Item = TaskNo;
+
+    fn next(&mut self) -> Option<TaskNo> {
+        let best = self.heads.iter_mut().enumerate().filter_map(|(at, heads)| Some((**heads.peek()?, at))).min();
+        let (_, at) = best?;
+        self.heads[at].next().map(|(_, no)| *no)
+    }
+}

@@ -1,0 +1,264 @@
+//! Flows: what has to be done next, by whom, and what came of it.
+//!
+//! A [`Flow`] is a graph of [tasks](task::Task). A queue is a flow without edges. Workers claim tasks that are ready, each claim with a fence
+//! and a lease, and exactly one result of each task is accepted.
+//!
+//! ```text
+//!            its parents let it      SIGNAL            its time comes
+//!   Waiting ------------------> Held -----> Delayed -----------------> Ready
+//!      |                          (those that do not apply are skipped)  |  ^
+//!      |                                                         Claimed |  | Failed (again later: by way of Delayed),
+//!      |  its parents cannot                                             v  | TakenBack
+//!      |  let it any more                                            Running
+//!      v                                                                 |
+//!   Ended (skipped)      Ended (cancelled, dead) from anywhere           v
+//!                        Requeued: back to the start             Ended (succeeded, dead)
+//! ```
+//!
+//! However a task ends, there is one way on from there: whoever comes after it has to be told. That is done in batches
+//! ([`decide::tell`]), so that the end of a task that a million others wait for does not stop the server. Those that have ended and are not
+//! needed any more are forgotten, the oldest first, if there are more than the flow keeps.
+//!
+//! What workers and others may do is decided in [`decide`] and [`work`], what time does in [`time`]. [`Index`] is what is derived.
+
+mod apply;
+pub mod decide;
+pub mod event;
+pub mod graph;
+pub mod index;
+pub mod queue;
+mod saved;
+pub mod spec;
+pub mod task;
+pub mod time;
+pub mod why;
+pub mod work;
+
+pub use event::{Addition, Claimed, FlowEvent};
+pub use index::Index;
+pub use task::{How, State, Task};
+
+use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Names a task within its flow: 1 is the first; never used again.
+pub type TaskNo = u64;
+
+/// So many claims in so much time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// How many.
+    pub claims: u32,
+    /// In how much time, ms.
+    pub per_ms: Millis,
+}
+
+/// What is said of a flow when it is made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    /// At most so many tasks run at a time; 0 for any number.
+    pub max_active: u32,
+    /// At most so many of each group; 0 for any number.
+    pub group_max: u32,
+    /// At most so many claims in a time.
+    pub rate: Option<Rate>,
+    /// So many tasks that have ended are kept.
+    pub keep: u64,
+    /// When it is gone, unix ms.
+    pub expires_at: Option<Millis>,
+    /// So long a wait is worth one unit of priority, ms.
+    pub ageing_ms: Millis,
+}
+
+/// What has happened in a flow since it came into being.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Tasks added.
+    pub added: u64,
+    /// Claims.
+    pub claimed: u64,
+    /// Attempts that did not succeed.
+    pub failed: u64,
+    /// Tasks forgotten, by how they ended, see [`How::index`].
+    pub forgotten: [u64; 4],
+    /// Tasks completed.
+    pub completed: u64,
+    /// How long their last attempts took together, ms.
+    pub worked_ms: u64,
+}
+
+/// A flow.
+#[derive(Debug, Clone, Default)]
+pub struct Flow {
+    /// When it came into being, unix ms; 0: it has not.
+    created_at: Millis,
+    options: Options,
+    is_paused: bool,
+    /// It was cancelled, and all tasks up to this number with it.
+    cancelled: Option<TaskNo>,
+    /// Of the last task.
+    last_no: TaskNo,
+    /// The largest fence that was ever in it.
+    last_fence: Fence,
+    totals: Totals,
+    /// The times of the last claims, if there is a rate.
+    claim_times: VecDeque<Millis>,
+    tasks: BTreeMap<TaskNo, Box<Task>>,
+    index: Index,
+}
+
+impl Flow {
+    /// When it came into being, unix ms.
+    pub fn created_at(&self) -> Millis {
+        self.created_at
+    }
+
+    /// Its bounds.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Whether no task is handed out for now.
+    pub fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// Whether it was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.is_some()
+    }
+
+    /// What has happened so far.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// A task by its name.
+    pub fn task(&self, id: &[u8]) -> Option<&Task> {
+        self.at(self.index.no(id)?)
+    }
+
+    /// A task by its number.
+    pub fn at(&self, no: TaskNo) -> Option<&Task> {
+        self.tasks.get(&no).map(|task| &**task)
+    }
+
+    /// The task that a claim is on.
+    pub fn claimed(&self, fence: Fence) -> Option<&Task> {
+        self.at(self.index.claimed(fence)?)
+    }
+
+    /// All tasks, in the order in which they were added.
+    pub fn tasks(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.values().map(|task| &**task)
+    }
+
+    /// The tasks after a number, in their order.
+    pub fn tasks_after(&self, no: TaskNo) -> impl Iterator<Item = &Task> {
+        self.tasks.range(no.saturating_add(1)..).map(|(_, task)| &**task)
+    }
+
+    /// How many tasks there are.
+    pub fn count(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// What is derived from them.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Whether there was something to do and all of it is over.
+    pub fn is_over(&self) -> bool {
+        self.totals.added > 0 && self.index.open() == 0
+    }
+
+    /// Tasks of each end, with those that are forgotten.
+    pub fn ended(&self, how: How) -> u64 {
+        self.index.counts()[task::OPEN_STATES + how.index()] as u64 + self.totals.forgotten[how.index()]
+    }
+
+    /// In one word.
+    pub fn state(&self) -> &'static str {
+        match () {
+            () if self.is_cancelled() => "cancelled",
+            () if self.is_over() && self.ended(How::Succeeded) == self.totals.added => "succeeded",
+            () if self.is_over() => "failed",
+            () if self.is_paused => "paused",
+            () if self.totals.added == 0 => "empty",
+            () => "running",
+        }
+    }
+}
+
+impl Entity for Flow {
+    type Event = FlowEvent;
+
+    const SERVICE: Service = Service::Flow;
+    const TYPE_NAME: &'static str = "ltmc-flow";
+    const TYPE_TAG: u8 = 7;
+    const WATCH_EVENTS_MAX: usize = 4096;
+
+    fn apply(&mut self, event: &FlowEvent) {
+        self.happen(event);
+    }
+
+    fn admit(event: &FlowEvent) -> Result<(), Error> {
+        saved::admit(event)
+    }
+
+    fn expires_at(&self) -> Option<Millis> {
+        self.options.expires_at
+    }
+
+    fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {
+        if !self.index.pending.is_empty() || self.cancelled.is_some_and(|upto| upto < self.last_no) {
+            // There is more to do of what was begun: long due, and at once is another thing, which replicas do, too.
+            return Some(1);
+        }
+        self.index.first_timer()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.created_at == 0
+    }
+
+    fn last_fence(&self) -> Fence {
+        self.last_fence
+    }
+
+    fn connections(&self) -> Vec<Connection> {
+        Vec::new()
+    }
+
+    fn unties(&self, _event: &FlowEvent) -> Option<Connection> {
+        None
+    }
+
+    fn agents(&self) -> Vec<(Bytes, Bytes)> {
+        let runs = self.index.claims().filter_map(|no| self.at(no)?.run());
+        let named = runs.filter(|run| !run.registry.is_empty());
+        named.map(|run| (run.registry.clone(), run.agent.clone())).collect()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        saved::memory_bytes(self)
+    }
+
+    fn free_effort(&self) -> usize {
+        self.tasks.len().max(1)
+    }
+
+    fn check(&self) -> Result<(), Invariant> {
+        saved::check(self)
+    }
+
+    fn check_after(&self, event: &FlowEvent) -> Result<(), Invariant> {
+        saved::check_after(self, event)
+    }
+
+    fn rebuild(&mut self) {
+        saved::rebuild(self);
+    }
+}

@@ -1,0 +1,57 @@
+//! Those who wait for tasks, and for the ends of tasks and flows.
+
+use super::work::ClaimWish;
+use crate::domain::capability::Capability;
+use crate::domain::lines::{InLine, Lines};
+use crate::domain::{Bytes, KeyId};
+use std::sync::Arc;
+
+/// A worker that waits for something to do.
+#[derive(Debug, Clone)]
+pub struct Idler {
+    /// The flow.
+    pub key: KeyId,
+    /// What it asks for.
+    pub wish: ClaimWish,
+    /// The `REQID` to remember the claims under.
+    pub request_id: Option<Bytes>,
+}
+
+impl InLine for Idler {
+    type Line = Arc<Vec<Capability>>;
+
+    fn key(&self) -> &KeyId {
+        &self.key
+    }
+
+    fn line(&self) -> &Arc<Vec<Capability>> {
+        &self.wish.caps
+    }
+}
+
+/// All who wait for tasks on a node, those who can do the same in one line.
+pub type Idlers = Lines<Idler>;
+
+/// Somebody who waits for an end.
+#[derive(Debug, Clone)]
+pub struct Onlooker {
+    /// The flow.
+    pub key: KeyId,
+    /// That of which task; `None` for that of the flow.
+    pub task: Option<Bytes>,
+}
+
+impl InLine for Onlooker {
+    type Line = Option<Bytes>;
+
+    fn key(&self) -> &KeyId {
+        &self.key
+    }
+
+    fn line(&self) -> &Option<Bytes> {
+        &self.task
+    }
+}
+
+/// All who wait for ends on a node, those who wait for the same in one line.
+pub type Onlookers = Lines<Onlooker>;

@@ -1,0 +1,42 @@
+//! What time does to a flow: leases end, pauses are over, deadlines come. Only the primary decides it.
+
+use super::decide::stop;
+use super::event::FlowEvent;
+use super::task::{Cause, How, State, Task};
+use super::work::{failed, Policy};
+use super::Flow;
+use crate::domain::{Bytes, Millis};
+
+/// What is due: at most `max` events.
+pub fn due(flow: &Flow, policy: &Policy, now: Millis, max: usize) -> Vec<FlowEvent> {
+    flow.index().due(now).filter_map(|no| due_of(flow.at(no)?, policy, now)).take(max).collect()
+}
+
+fn due_of(task: &Task, policy: &Policy, now: Millis) -> Option<FlowEvent> {
+    let (id, at) = (task.id.clone(), now);
+    let is_late = task.deadline().is_some_and(|deadline| deadline <= now);
+    match &task.state {
+        State::Ended(_) => None,
+        State::Running(run) => match &run.stop {
+            Some(stop) => {
+                let reason = Bytes::from("its worker did not stop");
+                Some(FlowEvent::Ended { task: id, at, how: stop.how, reason })
+            }
+            None if is_late => Some(stop(task, run, How::Dead, at, policy.grace_ms)),
+            None => Some(failed(task, run, Cause::LeaseEnded, b"", false, policy, at)),
+        },
+        _ if is_late => Some(FlowEvent::Ended { task: id, at, how: How::Dead, reason: Bytes::from("deadline") }),
+        State::Delayed => Some(FlowEvent::Ripened { task: id, at }),
+        State::Waiting | State::Held | State::Ready => None,
+    }
+}
+
+/// When the rate allows the next claim, if it is what keeps those who wait from what is ready.
+pub fn claimable_at(flow: &Flow) -> Option<Millis> {
+    let rate = flow.options.rate?;
+    let is_open = !flow.is_paused && !flow.is_cancelled() && flow.index.has_offers();
+    if !is_open || flow.claim_times.len() < rate.claims as usize {
+        return None;
+    }
+    flow.claim_times.front().map(|first| first.saturating_add(rate.per_ms))
+}

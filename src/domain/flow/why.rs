@@ -1,0 +1,80 @@
+//! Why a task does not run, in words.
+
+use super::task::{State, Task, Told};
+use super::work::room;
+use super::Flow;
+use crate::domain::id::printable;
+use crate::domain::Millis;
+
+/// So many names are listed; of the others only how many they are.
+const NAMES_MAX: usize = 8;
+
+/// What is known outside of the flow.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Outside<'a> {
+    /// The first lock of the task that somebody else has.
+    pub held_lock: Option<&'a [u8]>,
+    /// Whether no live agent of the registry that was named can do the task.
+    pub has_nobody: bool,
+}
+
+/// What a task waits for, or what became of it.
+pub fn why(flow: &Flow, task: &Task, outside: Outside, now: Millis) -> String {
+    match &task.state {
+        State::Waiting => format!("waits for {}", names(flow, task)),
+        State::Held => "waits for a signal".into(),
+        State::Delayed => match task.past.last() {
+            Some(attempt) if task.attempts > 0 => {
+                format!("attempt {} {}, next attempt at {}", task.attempts, attempt.cause.word(), task.not_before)
+            }
+            _ => format!("delayed until {}", task.not_before),
+        },
+        State::Ready => ready(flow, task, outside, now),
+        State::Running(run) => match &run.stop {
+            Some(stop) => format!("'{}' was asked to stop and has until {}", run.agent.show(), stop.ends_at),
+            None => format!("'{}' has it since {}", run.agent.show(), run.since),
+        },
+        State::Ended(end) if end.reason.is_empty() => task.state.word().into(),
+        State::Ended(end) => format!("{}: {}", task.state.word(), end.reason.show()),
+    }
+}
+
+fn names(flow: &Flow, task: &Task) -> String {
+    let open = task.parents.iter().filter(|parent| parent.told == Told::Open);
+    let names: Vec<String> =
+        open.take(NAMES_MAX).filter_map(|parent| flow.at(parent.no)).map(|parent| parent.id.show()).collect();
+    let more = (task.open as usize).saturating_sub(NAMES_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", names.join(", "))
+}
+
+fn ready(flow: &Flow, task: &Task, outside: Outside, now: Millis) -> String {
+    let (options, index) = (flow.options(), flow.index());
+    let caps: Vec<String> = task.needs.caps.iter().map(|cap| printable(&cap.text())).collect();
+    if flow.is_cancelled() {
+        return "the flow is cancelled".into();
+    }
+    if flow.is_paused() {
+        return "the flow is paused".into();
+    }
+    if !index.has_room(&task.needs.group, options) {
+        let group = task.needs.group.show();
+        return format!("group {group} is full: {} of {} run", index.running_of(&task.needs.group), options.group_max);
+    }
+    if options.max_active > 0 && index.running() >= options.max_active as usize {
+        return format!("the flow is full: {} of {} run", index.running(), options.max_active);
+    }
+    if room(flow, now) == 0 {
+        let at = super::time::claimable_at(flow).unwrap_or(now);
+        return format!("rate limit: the next claim may be made at {at}");
+    }
+    if let Some(lock) = outside.held_lock {
+        return format!("the lock {} is held", printable(lock));
+    }
+    match (outside.has_nobody, caps.is_empty()) {
+        (true, true) => "no agent is alive".into(),
+        (true, false) => format!("no live agent has {}", caps.join(", ")),
+        (false, true) => "ready: nobody has asked for it yet".into(),
+        (false, false) => format!("ready: nobody who has {} has asked for it yet", caps.join(", ")),
+    }
+}

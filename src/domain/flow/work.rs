@@ -1,0 +1,316 @@
+//! What workers may do: each function validates everything and returns what then happens, or errs and nothing does.
+
+use super::decide::task;
+use super::event::{Claimed, FlowEvent};
+use super::task::{are_met, Backoff, Cause, How, Run, State, Task};
+use super::{index, Flow};
+use crate::domain::capability::Capability;
+use crate::domain::fence::Fences;
+use crate::domain::random::next_random;
+use crate::domain::{Blob, Bytes, Code, Error, Fence, Millis};
+use std::sync::Arc;
+
+/// What is decided by settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// The lease of a task for which nobody says another, ms.
+    pub lease_ms: Millis,
+    /// So many attempts more than the first, if the task does not say another number.
+    pub retries: u32,
+    /// So long a worker that was asked to stop may take to do so, ms.
+    pub grace_ms: Millis,
+}
+
+/// What a worker asks for.
+#[derive(Debug, Clone)]
+pub struct ClaimWish {
+    /// Who.
+    pub agent: Bytes,
+    /// What it can do, in order and without duplicates.
+    pub caps: Arc<Vec<Capability>>,
+    /// The registry that its agent is in; empty if it names none.
+    pub registry: Bytes,
+    /// The lease, ms, if it says one.
+    pub lease_ms: Option<Millis>,
+    /// At most so many tasks.
+    pub count: usize,
+    /// The task with whose completion it asks; empty if there is none.
+    pub after: Bytes,
+}
+
+/// How many tasks may be claimed now.
+pub fn room(flow: &Flow, now: Millis) -> usize {
+    if flow.is_paused() || flow.is_cancelled() {
+        return 0;
+    }
+    let options = flow.options();
+    let active = match options.max_active as usize {
+        0 => usize::MAX,
+        max => max.saturating_sub(flow.index().running()),
+    };
+    let rated = options.rate.map_or(usize::MAX, |rate| {
+        let over = flow.claim_times.iter().take_while(|at| at.saturating_add(rate.per_ms) <= now).count();
+        (rate.claims as usize).saturating_sub(flow.claim_times.len() - over)
+    });
+    active.min(rated)
+}
+
+/// The tasks that somebody who can do `caps` may claim, the best first: one of each line.
+pub fn offers<'a>(flow: &'a Flow, caps: &'a [Capability]) -> index::Offers<'a> {
+    flow.index().offers(|wanted| are_met(wanted, caps))
+}
+
+/// The lease of a claim, ms: what the worker says, else what the task says, else the usual one.
+pub fn lease_of(task: &Task, wish: &ClaimWish, policy: &Policy) -> Millis {
+    let own = task.plan.as_ref().map(|plan| plan.lease_ms).filter(|lease| *lease > 0);
+    wish.lease_ms.or(own).unwrap_or(policy.lease_ms)
+}
+
+/// Hands out a task that is on offer, with the fences of its locks.
+pub fn claim(
+    task: &Task,
+    wish: &ClaimWish,
+    locks: Vec<Fence>,
+    policy: &Policy,
+    fences: &mut Fences,
+) -> (FlowEvent, Fence) {
+    let (fence, at) = (fences.grant(), fences.now());
+    let claimed = Claimed {
+        task: task.id.clone(),
+        fence,
+        at,
+        agent: wish.agent.clone(),
+        registry: wish.registry.clone(),
+        caps: wish.caps.to_vec(),
+        lease_ms: lease_of(task, wish, policy),
+        ends_at: at.saturating_add(lease_of(task, wish, policy)),
+        locks,
+        after: wish.after.clone(),
+    };
+    (FlowEvent::Claimed(Box::new(claimed)), fence)
+}
+
+/// The client that was given a task was gone before it could be told.
+pub fn take_back(flow: &Flow, fence: Fence, at: Millis) -> Option<FlowEvent> {
+    let task = flow.claimed(fence)?;
+    let id = task.id.clone();
+    Some(match &task.run()?.stop {
+        Some(stop) => FlowEvent::Ended { task: id, at, how: stop.how, reason: Bytes::EMPTY },
+        None => FlowEvent::TakenBack { task: id, at },
+    })
+}
+
+/// What a worker has under a fence.
+#[derive(Debug)]
+pub enum Held<'a> {
+    /// The task runs under it.
+    Running(&'a Task, &'a Run),
+    /// It ran under it.
+    Past(&'a Task),
+}
+
+/// The task and what `fence` is to it.
+pub fn held<'a>(flow: &'a Flow, id: &[u8], fence: Fence) -> Result<Held<'a>, Error> {
+    let task = task(flow, id)?;
+    let newest = match &task.state {
+        State::Running(run) if run.fence == fence => return Ok(Held::Running(task, run)),
+        State::Running(run) => run.fence,
+        State::Ended(end) if end.fence == fence => return Ok(Held::Past(task)),
+        State::Ended(end) => end.fence,
+        _ => 0,
+    };
+    let past = task.past.last();
+    if newest == 0 && past.is_some_and(|attempt| attempt.fence == fence) {
+        return Ok(Held::Past(task));
+    }
+    let newest = past.map_or(0, |attempt| attempt.fence).max(newest);
+    let known = if newest == 0 { "nobody has it".into() } else { format!("the newest is {newest}") };
+    let (id, state) = (task.id.show(), task.state.word());
+    Err(Error::new(Code::Stale, format!("fence {fence} of '{id}' is not current, {known}; it is {state}")))
+}
+
+/// What a worker is told with a heartbeat.
+#[derive(Debug, PartialEq)]
+pub enum Heard {
+    /// It may go on.
+    GoOn(FlowEvent),
+    /// The task was cancelled.
+    Cancelled,
+    /// Its deadline has come.
+    Deadline,
+}
+
+/// A worker is heard of.
+pub fn heartbeat(
+    flow: &Flow,
+    id: &[u8],
+    fence: Fence,
+    said: Option<(Option<u8>, Bytes)>,
+    at: Millis,
+) -> Result<Heard, Error> {
+    let told = |how: How| if how == How::Dead { Heard::Deadline } else { Heard::Cancelled };
+    match held(flow, id, fence)? {
+        Held::Running(_, run) if run.stop.is_some() => Ok(told(run.stop.map_or(How::Cancelled, |stop| stop.how))),
+        Held::Running(task, run) => {
+            let news = said.filter(|(percent, note)| (*percent, note) != (run.progress, &run.note));
+            let ends_at = at.saturating_add(run.lease_ms);
+            Ok(Heard::GoOn(FlowEvent::Extended { task: task.id.clone(), at, ends_at, progress: news }))
+        }
+        Held::Past(task) => match task.end() {
+            // It was asked to stop and did not hear of it in time.
+            Some(end) if stopped(task) => Ok(told(end.how)),
+            _ => Err(over(task, fence)),
+        },
+    }
+}
+
+fn stopped(task: &Task) -> bool {
+    task.past.last().is_some_and(|attempt| attempt.cause == Cause::Stopped)
+}
+
+fn over(task: &Task, fence: Fence) -> Error {
+    let text = format!("fence {fence} of '{}' is over; the task is {}", task.id.show(), task.state.word());
+    Error::new(Code::Stale, text)
+}
+
+/// A worker completes its task. `None` if it has done so before.
+pub fn complete(flow: &Flow, id: &[u8], fence: Fence, result: Blob, at: Millis) -> Result<Option<FlowEvent>, Error> {
+    match held(flow, id, fence)? {
+        Held::Running(task, run) => {
+            if let Some(stop) = &run.stop {
+                let why = if stop.how == How::Dead { "its deadline has come" } else { "it was cancelled" };
+                let text = format!("'{}' cannot be completed, {why}: LTMC.TASK.FAIL gives it back", task.id.show());
+                return Err(Error::new(Code::BadState, text));
+            }
+            Ok(Some(FlowEvent::Completed { task: task.id.clone(), at, result }))
+        }
+        Held::Past(task) => match task.end() {
+            Some(end) if end.how.is_success() && end.result == result => Ok(None),
+            Some(end) if end.how.is_success() => {
+                let text = format!("'{}' was completed under this fence with another result", task.id.show());
+                Err(Error::new(Code::BadState, text))
+            }
+            _ => Err(over(task, fence)),
+        },
+    }
+}
+
+/// What came of a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// There will be another one.
+    Retry,
+    /// There will be none.
+    Dead,
+    /// It was cancelled.
+    Cancelled,
+}
+
+impl Fate {
+    /// Its word in replies.
+    pub fn word(self) -> &'static str {
+        ["RETRY", "DEAD", "CANCELLED"][self as usize]
+    }
+}
+
+/// A worker gives its task up; `is_final` says that no other should try. No event if it has done so before.
+pub fn fail(
+    flow: &Flow,
+    id: &[u8],
+    fence: Fence,
+    reason: &[u8],
+    is_final: bool,
+    policy: &Policy,
+    at: Millis,
+) -> Result<(Option<FlowEvent>, Fate), Error> {
+    match held(flow, id, fence)? {
+        Held::Running(task, run) => {
+            let event = failed(task, run, Cause::Failed, reason, is_final, policy, at);
+            let fate = match &event {
+                FlowEvent::Failed { retry_at: 0, .. } | FlowEvent::Ended { how: How::Dead, .. } => Fate::Dead,
+                FlowEvent::Ended { .. } => Fate::Cancelled,
+                _ => Fate::Retry,
+            };
+            Ok((Some(event), fate))
+        }
+        Held::Past(task) => match (task.past.last(), task.end()) {
+            (Some(attempt), _) if attempt.fence != fence => Err(over(task, fence)),
+            (Some(attempt), None) if attempt.cause == Cause::Failed => Ok((None, Fate::Retry)),
+            (Some(_), Some(end)) if end.how == How::Dead => Ok((None, Fate::Dead)),
+            (Some(attempt), Some(_)) if attempt.cause == Cause::Stopped => Ok((None, Fate::Cancelled)),
+            _ => Err(over(task, fence)),
+        },
+    }
+}
+
+/// The end of an attempt that did not succeed.
+pub fn failed(
+    task: &Task,
+    run: &Run,
+    cause: Cause,
+    reason: &[u8],
+    is_final: bool,
+    policy: &Policy,
+    at: Millis,
+) -> FlowEvent {
+    let (id, reason) = (task.id.clone(), Bytes::from(reason));
+    if let Some(stop) = &run.stop {
+        return FlowEvent::Ended { task: id, at, how: stop.how, reason };
+    }
+    let plan = task.plan.as_deref();
+    let retries = plan.and_then(|plan| plan.retries).unwrap_or(policy.retries);
+    let retry_at = if is_final || task.attempts > retries {
+        0
+    } else {
+        at.saturating_add(plan.and_then(|plan| plan.backoff).map_or(0, |backoff| pause(&backoff, task)))
+    };
+    FlowEvent::Failed { task: id, at, cause, reason, retry_at }
+}
+
+/// How long to wait before the next attempt, ms. Those that fail together do not come back together: an exponential pause is shortened by
+/// up to a half, by how much depends on the task and the attempt alone.
+fn pause(backoff: &Backoff, task: &Task) -> Millis {
+    if !backoff.is_exponential {
+        return backoff.ms.min(backoff.max_ms);
+    }
+    let doublings = task.attempts.saturating_sub(1).min(63);
+    let full = backoff.ms.saturating_mul(1u64.checked_shl(doublings).unwrap_or(u64::MAX)).min(backoff.max_ms);
+    // FNV-1a, of the name and the number of the attempt.
+    let hash = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    let mut seed = task.id.iter().chain(&task.attempts.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, hash);
+    full - next_random(&mut seed) % (full / 2 + 1)
+}
+
+/// Those of an agent that is gone: its attempts are over.
+pub fn agent_gone(flow: &Flow, registry: &[u8], agent: &[u8], policy: &Policy, at: Millis) -> Vec<FlowEvent> {
+    let tasks = flow.index().claims().filter_map(|no| flow.at(no));
+    let runs = tasks.filter_map(|task| Some((task, task.run()?)));
+    let of_agent = runs.filter(|(_, run)| *run.registry == *registry && *run.agent == *agent);
+    of_agent.map(|(task, run)| failed(task, run, Cause::AgentGone, b"", false, policy, at)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(attempts: u32) -> Task {
+        let mut flow = Flow::default();
+        let addition = super::super::Addition { id: Bytes::from("t"), ..Default::default() };
+        flow.happen(&FlowEvent::Created { at: 1, options: Default::default() });
+        flow.happen(&FlowEvent::Added(Box::new(addition)));
+        Task { attempts, ..flow.task(b"t").unwrap().clone() }
+    }
+
+    #[test]
+    fn exponential_pauses_double_up_to_their_bound_and_lose_at_most_half() {
+        let backoff = Backoff { is_exponential: true, ms: 100, max_ms: 5_000 };
+        for (attempts, full) in [(1, 100), (2, 200), (3, 400), (6, 3_200), (7, 5_000), (200, 5_000)] {
+            let pause = pause(&backoff, &task(attempts));
+            assert!((full / 2..=full).contains(&pause), "{pause} after attempt {attempts}");
+        }
+        let pauses: std::collections::BTreeSet<Millis> =
+            (7..40).map(|attempts| pause(&backoff, &task(attempts))).collect();
+        assert!(pauses.len() > 20, "they are not all the same: {pauses:?}");
+        assert_eq!(super::pause(&Backoff { is_exponential: false, ms: 70, max_ms: 5_000 }, &task(9)), 70);
+    }
+}

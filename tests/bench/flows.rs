@@ -1,0 +1,156 @@
+//! Tasks of a flow against entries of a stream with a consumer group, on the same server in one run: adding, and workers that take one at a
+//! time and say that it is done. The stream does less: no retries, no order but that of arrival, no result, no fence.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use crate::harness::{Client, Reply, Server};
+use crate::report::{median, table};
+use crate::Options;
+
+const WORKERS: [usize; 3] = [1, 10, 100];
+const PAYLOAD: &str = "a-payload-of-some-forty-bytes-as-usual-xx";
+
+/// How the work is given out and taken.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Stream,
+    Flow,
+    FlowNext,
+    /// With a capability, a priority and a group, of which each has ten.
+    FlowRich,
+}
+
+const WAYS: [(Way, &str); 4] = [
+    (Way::Stream, "XADD, XREADGROUP, XACK"),
+    (Way::Flow, "LTMC.TASK.ADD, CLAIM, COMPLETE"),
+    (Way::FlowNext, "LTMC.TASK.ADD, COMPLETE NEXT"),
+    (Way::FlowRich, "LTMC.TASK.ADD with CAPS, PRIORITY, GROUP; CLAIM, COMPLETE"),
+];
+
+impl Way {
+    fn prepare(self, server: &Server) {
+        server.run("DEL s f");
+        match self {
+            Way::Stream => server.run("XGROUP CREATE s g $ MKSTREAM").ok(),
+            _ => server.run("LTMC.FLOW.CREATE f").ok(),
+        }
+    }
+
+    fn add(self, n: usize) -> String {
+        match self {
+            Way::Stream => format!("XADD s * p {PAYLOAD}"),
+            Way::Flow | Way::FlowNext => format!("LTMC.TASK.ADD f * {PAYLOAD}"),
+            Way::FlowRich => {
+                let kind = n % 10;
+                format!("LTMC.TASK.ADD f * {PAYLOAD} CAPS 1 cap{kind} PRIORITY {kind} GROUP g{kind}")
+            }
+        }
+    }
+
+    /// Does tasks until there is none left; how many.
+    fn work(self, client: &mut Client, name: usize) -> usize {
+        let caps: Vec<String> = (0..10).map(|kind| format!("cap{kind}")).collect();
+        let caps = if self == Way::FlowRich { format!("CAPS 10 {}", caps.join(" ")) } else { String::new() };
+        let (mut done, mut next): (usize, Option<Reply>) = (0, None);
+        loop {
+            match self {
+                Way::Stream => {
+                    let reply = client.run(&format!("XREADGROUP GROUP g w{name} COUNT 1 STREAMS s >"));
+                    if reply.is_nil() {
+                        return done;
+                    }
+                    let id = reply.array()[0].array()[1].array()[0].array()[0].text().to_string();
+                    assert_eq!(client.run(&format!("XACK s g {id}")).int(), 1);
+                }
+                _ => {
+                    let ask = || format!("LTMC.TASK.CLAIM f w{name} {caps}");
+                    let reply = next.take().unwrap_or_else(|| client.run(&ask()));
+                    let Some(task) = reply.array().first() else { return done };
+                    let (id, fence) = (task.get("task").text(), task.get("fence").int());
+                    let is_next = if self == Way::FlowNext { "NEXT" } else { "" };
+                    let answer = client.run(&format!("LTMC.TASK.COMPLETE f {id} {fence} done {is_next}"));
+                    if self == Way::FlowNext {
+                        next = Some(answer);
+                    } else {
+                        answer.ok();
+                    }
+                }
+            }
+            done += 1;
+        }
+    }
+}
+
+/// Tasks a second: added in batches over one connection, and done by so many workers.
+fn run(server: &Server, way: Way, tasks: usize, workers: usize) -> (f64, f64) {
+    way.prepare(server);
+    let mut client = server.client();
+    let begun = Instant::now();
+    for chunk in (0..tasks).collect::<Vec<_>>().chunks(200) {
+        let lines: Vec<String> = chunk.iter().map(|n| way.add(*n)).collect();
+        assert!(client.pipeline(&lines).iter().all(|reply| !reply.is_error()));
+    }
+    let added = tasks as f64 / begun.elapsed().as_secs_f64();
+    let done = AtomicUsize::new(0);
+    let clients = server.clients(workers);
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for (name, mut client) in clients.into_iter().enumerate() {
+            let done = &done;
+            scope.spawn(move || done.fetch_add(way.work(&mut client, name), Ordering::Relaxed));
+        }
+    });
+    assert_eq!(done.into_inner(), tasks, "each task was done once");
+    (added, tasks as f64 / begun.elapsed().as_secs_f64())
+}
+
+/// Adding, taking and completing with 1, 10 and 100 workers.
+pub fn queues(options: &Options) {
+    let (tasks, rounds) = (options.of(20_000, 4_000), options.of(5, 3));
+    let server = Server::start();
+    for workers in WORKERS {
+        let mut results: Vec<Vec<(f64, f64)>> = vec![Vec::new(); WAYS.len()];
+        for _ in 0..rounds {
+            for (at, (way, _)) in WAYS.iter().enumerate() {
+                results[at].push(run(&server, *way, tasks, workers));
+            }
+        }
+        let row = |at: usize| {
+            let ratio = |of: fn(&(f64, f64)) -> f64| {
+                median(results[at].iter().zip(&results[0]).map(|(one, first)| of(one) / of(first)))
+            };
+            vec![
+                WAYS[at].1.to_string(),
+                format!("{:.0}", median(results[at].iter().map(|(added, _)| *added))),
+                format!("{:.2}", ratio(|(added, _)| *added)),
+                format!("{:.0}", median(results[at].iter().map(|(_, done)| *done))),
+                format!("{:.2}", ratio(|(_, done)| *done)),
+            ]
+        };
+        table(
+            &format!("tasks a second, {workers} workers, {tasks} tasks"),
+            &["", "added", "ratio", "done", "ratio"],
+            &(0..WAYS.len()).map(row).collect::<Vec<_>>(),
+        );
+    }
+}
+
+/// What a task takes while it waits, and how that compares with an entry of a stream.
+pub fn memory(options: &Options) {
+    let tasks = options.of(200_000, 20_000);
+    let mut rows = Vec::new();
+    for (way, name) in WAYS.iter().filter(|(way, _)| *way != Way::FlowNext) {
+        let server = Server::start();
+        way.prepare(&server);
+        let before = server.info_int("memory", "used_memory");
+        let mut client = server.client();
+        for chunk in (0..tasks).collect::<Vec<_>>().chunks(500) {
+            client.pipeline(&chunk.iter().map(|n| way.add(*n)).collect::<Vec<_>>());
+        }
+        let each = (server.info_int("memory", "used_memory") - before) as f64 / tasks as f64;
+        rows.push(vec![name.to_string(), format!("{each:.0}")]);
+    }
+    table(&format!("bytes a waiting task takes, {tasks} tasks"), &["", "used_memory"], &rows);
+}
