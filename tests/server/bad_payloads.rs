@@ -143,7 +143,7 @@ fn lengths_that_lie_are_refused_before_anything_is_allocated() {
 #[test]
 fn other_formats_contents_and_types_are_named() {
     let (server, payload) = (target(), rich_payload());
-    for (at, value, part) in [(2, 2, "has format 2"), (3, 9, "unknown content 9"), (4, 7, "unknown type tag 7")] {
+    for (at, value, part) in [(2, 2, "has format 2"), (3, 9, "unknown content 9"), (4, 15, "unknown type tag 15")] {
         let mut other = payload.clone();
         other[at] = value;
         reseal(&mut other);
