@@ -18,8 +18,15 @@ fn specs() -> impl Iterator<Item = &'static Spec> {
 }
 
 /// Values for texts that have a form of their own. The table knows them by the argument's name, as people do who read the syntax.
-const FORMS: &[(&str, &str)] =
-    &[("json", "{}"), ("path", "/x"), ("revision", "0"), ("share", "0.5"), ("beta", "1"), ("status", "active")];
+const FORMS: &[(&str, &str)] = &[
+    ("json", "{}"),
+    ("path", "/x"),
+    ("revision", "0"),
+    ("share", "0.5"),
+    ("beta", "1"),
+    ("state", "ready"),
+    ("status", "active"),
+];
 
 /// The shortest way to write an argument.
 fn sample(arg: &Arg) -> Vec<String> {

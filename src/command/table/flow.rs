@@ -226,7 +226,7 @@ pub const LIST: Spec = Spec {
     reply: "list of ids",
     args: &[
         FLOW,
-        Arg::string("status").after("STATE").optional(),
+        Arg::string("state").after("STATE").optional(),
         Arg::new("page", ArgKind::Block(&[Arg::integer("offset"), Arg::integer("count")])).after("LIMIT").optional(),
     ],
     ..FLOW_READ

@@ -52,6 +52,8 @@ pub struct Task {
     pub caps: BTreeSet<String>,
     /// Its last attempt ended because it was asked to stop.
     pub was_stopped: bool,
+    /// The same of the attempt before, should this one be taken back.
+    pub was_stopped_before: bool,
     pub state: State,
 }
 
@@ -278,7 +280,8 @@ impl Flow {
             let task = self.tasks.get_mut(&no).expect("there");
             task.attempts += 1;
             task.fences.push(0);
-            (task.caps, task.was_stopped) = (caps.clone(), false);
+            task.was_stopped_before = std::mem::replace(&mut task.was_stopped, false);
+            task.caps = caps.clone();
             task.state = State::Running { fence: 0, lease: task.lease, ends: now + task.lease, stop: None };
             claimed.push(task.id.clone());
         }
@@ -404,6 +407,7 @@ impl Flow {
             State::Running { .. } => {
                 task.attempts -= 1;
                 task.fences.pop();
+                task.was_stopped = task.was_stopped_before;
                 task.state = State::Ready;
             }
             _ => {}

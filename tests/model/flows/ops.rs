@@ -163,6 +163,7 @@ fn new_task(rng: &mut Prng, flow: &Flow, ids: &[String], serial: &mut u64) -> Op
         fences: Vec::new(),
         caps: BTreeSet::new(),
         was_stopped: false,
+        was_stopped_before: false,
         state: State::Waiting,
     };
     let mut after = Vec::new();
