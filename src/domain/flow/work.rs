@@ -158,14 +158,14 @@ pub fn heartbeat(
         }
         Held::Past(task) => match task.end() {
             // It was asked to stop and did not hear of it in time.
-            Some(end) if stopped(task) => Ok(told(end.how)),
+            Some(end) if was_stopped(task, fence) => Ok(told(end.how)),
             _ => Err(over(task, fence)),
         },
     }
 }
 
-fn stopped(task: &Task) -> bool {
-    task.past.last().is_some_and(|attempt| attempt.cause == Cause::Stopped)
+fn was_stopped(task: &Task, fence: Fence) -> bool {
+    task.past.last().is_some_and(|attempt| attempt.fence == fence && attempt.cause == Cause::Stopped)
 }
 
 fn over(task: &Task, fence: Fence) -> Error {
