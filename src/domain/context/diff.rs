@@ -13,14 +13,24 @@ use std::collections::BTreeSet;
 
 /// Most edits that are looked at for a conflict.
 const LOOKED_AT_MAX: usize = 10_000;
-/// Most paths that a conflict names.
+/// Most places that a conflict names.
 const NAMED_MAX: usize = 32;
 
-/// The places that have changed since `version`, none inside another; `None` if that version is not known.
-pub fn changed_paths(context: &Context, version: Version) -> Option<BTreeSet<Pointer>> {
+/// The places that have changed since `version`, none inside another; `None` if that version is not known. If there are many, those around
+/// them: everything that has changed is at or inside one of them, so whoever finds no place of its own among them can go on.
+fn changed_paths(context: &Context, version: Version) -> Option<BTreeSet<Pointer>> {
     let way = context.history().way_back(version)?;
-    let edits = way.iter().flat_map(|step| step.undo.steps()).take(LOOKED_AT_MAX);
-    Some(outermost(edits.map(Edit::seen_at).collect()))
+    let edits: Vec<&Edit> = way.iter().flat_map(|step| step.undo.steps()).take(LOOKED_AT_MAX + 1).collect();
+    if edits.len() > LOOKED_AT_MAX {
+        return Some(BTreeSet::from([Pointer::default()]));
+    }
+    let mut paths = outermost(edits.into_iter().map(Edit::seen_at).collect());
+    let mut depth = paths.iter().map(Pointer::depth).max().unwrap_or(0);
+    while paths.len() > NAMED_MAX && depth > 0 {
+        depth -= 1;
+        paths = outermost(paths.iter().map(|path| path.cut(depth)).collect());
+    }
+    Some(paths)
 }
 
 /// In the order of their texts a place comes before those inside it, though not always right before.
@@ -32,9 +42,8 @@ fn outermost(paths: BTreeSet<Pointer>) -> BTreeSet<Pointer> {
 /// The places that have changed since `version`, for a conflict.
 pub fn changed_since(context: &Context, version: Version) -> Option<String> {
     let paths = changed_paths(context, version)?;
-    let shown: Vec<String> = paths.iter().take(NAMED_MAX).map(|path| json_text(path.text().as_bytes())).collect();
-    let more = if paths.len() > NAMED_MAX { ", ..." } else { "" };
-    Some(format!("{}{more}", shown.join(", ")))
+    let shown: Vec<String> = paths.iter().map(|path| json_text(path.text().as_bytes())).collect();
+    Some(shown.join(", "))
 }
 
 /// The version is not kept.

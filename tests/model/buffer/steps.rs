@@ -198,7 +198,11 @@ impl World {
             }
             (Ok(reply), Some(chunk)) => assert_eq!(reply, Reply::Integer(chunk.retained.insert(agent).into())),
             (Err(error), Some(chunk)) if error.code == Code::BadState => assert!(chunk.lease.is_some()),
-            (Err(error), Some(_)) => self.assert_full(&error, 100),
+            // What is held cannot make room for itself.
+            (Err(error), Some(chunk)) => {
+                let bytes = chunk.data.len() as u64;
+                self.assert_full(&error, bytes);
+            }
             (Err(error), None) => assert!(matches!(error.code, Code::NoChunk | Code::NoBuffer), "{error}"),
         }
         None
@@ -237,6 +241,8 @@ impl World {
         let min = *self.rng.pick(&[max, max, 0, 3_000]);
         let policy = *self.rng.pick(&["POLICY GDSF", "POLICY LRU", "POLICY TTL", "RING", "POLICY NONE"]);
         self.ok(&format!("LTMC.CHUNK.BUFFER b MAXBYTES {max} MINBYTES {min} {policy}"));
+        // What went until now went by the policy before.
+        self.absorb_evictions(None);
         (self.evicts, self.stays) = (policy != "POLICY NONE", true);
         None
     }
@@ -245,7 +251,11 @@ impl World {
         let (id, meta) = (self.id(), *self.rng.pick(&["null", "[1,2]", r#"{"text":"of-more-than-sixteen-bytes"}"#]));
         match (self.run_line(&format!("LTMC.CHUNK.META b {id} {meta}")), self.chunks.get_mut(&id)) {
             (Ok(_), Some(chunk)) => chunk.meta = if meta == "null" { Vec::new() } else { meta.as_bytes().to_vec() },
-            (Err(error), Some(_)) => self.assert_full(&error, 100),
+            // What is held cannot make room for itself.
+            (Err(error), Some(chunk)) => {
+                let bytes = chunk.data.len() as u64;
+                self.assert_full(&error, bytes);
+            }
             (Err(error), None) => assert!(matches!(error.code, Code::NoChunk | Code::NoBuffer), "{error}"),
             (Ok(_), None) => panic!("{id} is not there"),
         }

@@ -150,6 +150,8 @@ impl World {
         let now = self.now();
         self.chunks.retain(|_, chunk| !chunk.is_over(now));
         self.chunks.values_mut().for_each(|chunk| chunk.pins.retain(|_, until| *until > now));
+        // The scheduler may have evicted something meanwhile.
+        self.absorb_evictions(None);
     }
 
     /// What the buffer has evicted is gone. It must have been allowed to go, and `spared` is not among it.
