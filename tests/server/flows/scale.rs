@@ -29,6 +29,7 @@ fn usec_per_call(server: &Server, command: &str) -> f64 {
 fn adding_claiming_and_completing_cost_the_same_however_many_there_are() {
     let server = Server::start();
     let (mut client, count) = (server.client(), tasks());
+    server.run("CONFIG SET ltmc.flow-tasks-max 100000000").ok();
     server.run("LTMC.FLOW.CREATE f KEEP 100000000").ok();
     let mut costs: Vec<[f64; 3]> = Vec::new();
     for total in [1_000, count] {
@@ -64,6 +65,7 @@ fn adding_claiming_and_completing_cost_the_same_however_many_there_are() {
 fn the_end_of_one_that_all_wait_for_does_not_stop_the_server() {
     let server = Server::start();
     let (mut client, count) = (server.client(), tasks());
+    server.run("CONFIG SET ltmc.flow-tasks-max 100000000").ok();
     server.run("LTMC.FLOW.CREATE f KEEP 100000000").ok();
     add(&server, "root", "");
     send_all(&mut client, count, |n| format!("LTMC.TASK.ADD f t{n} p AFTER 1 root"));
