@@ -96,7 +96,7 @@ pub fn serve_line<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call)
     if node.fills.is_empty() {
         return;
     }
-    for id in node.fills.line(&key.id(), call) {
+    for id in node.fills.waiters_in(&key.id(), call) {
         if serve_answer(node, host, key, call, id) {
             continue;
         }
@@ -199,7 +199,7 @@ pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<us
 
 /// Nobody can be served on this key any more.
 pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error) {
-    node.fills.all(key).into_iter().for_each(|id| node.refuse_wait(id, error.clone(), host));
+    node.refuse_waits(node.fills.waiters(key), error, host);
 }
 
 /// The client that was asked to compute was gone before it could be told.
