@@ -6,9 +6,10 @@ use super::*;
 fn a_replica_gives_no_tickets_and_ends_nothing() {
     let mut primary = Server::start();
     let replica = primary.replica();
-    put(&primary, "c t 1 v PX 1000");
-    put(&primary, "c t 2 v PX 1000 STALE 10000000");
-    let computes = ticket(&primary, "c t 3 LEASE 1000");
+    // Longer than the replica may take to come up, shorter than its clock is moved.
+    put(&primary, "c t 1 v PX 60000");
+    put(&primary, "c t 2 v PX 60000 STALE 10000000");
+    let computes = ticket(&primary, "c t 3 LEASE 60000");
     replica.wait_synced(&primary);
     let before = primary.dataset();
     for line in [
