@@ -1,10 +1,13 @@
-//! Tasks of a flow against entries of a stream with a consumer group, on the same server in one run: adding, and workers that take one at a
-//! time and say that it is done. The stream does less: no retries, no order but that of arrival, no result, no fence.
+//! Tasks of a flow against entries of a stream with a consumer group, and against BullMQ's jobs if that is installed (`scripts/bench-peers`), on
+//! the same server in one run: adding, and workers that take one at a time and say that it is done. The stream does less: no retries, no order
+//! but that of arrival, no result, no fence. BullMQ's workers take the next job as they complete one, like `COMPLETE NEXT`; all of them share
+//! one Node process, while ours have a thread each.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use crate::bullmq::{BullMq, Layout};
 use crate::harness::{Client, Reply, Server};
 use crate::report::{median, table};
 use crate::Options;
@@ -31,7 +34,6 @@ const WAYS: [(Way, &str); 4] = [
 
 impl Way {
     fn prepare(self, server: &Server) {
-        server.run("DEL s f");
         match self {
             Way::Stream => server.run("XGROUP CREATE s g $ MKSTREAM").ok(),
             _ => server.run("LTMC.FLOW.CREATE f").ok(),
@@ -106,15 +108,39 @@ fn run(server: &Server, way: Way, tasks: usize, workers: usize) -> (f64, f64) {
     (added, tasks as f64 / begun.elapsed().as_secs_f64())
 }
 
+/// What gives out so many tasks to so many workers on a server: how many a second were added, and done.
+type Candidate<'a> = (&'static str, Box<dyn Fn(&Server, usize, usize) -> (f64, f64) + 'a>);
+
+/// All ways, the yardstick first.
+fn candidates(bullmq: Option<&BullMq>) -> Vec<Candidate<'_>> {
+    let ours = WAYS.iter().map(|(way, name)| -> Candidate {
+        (name, Box::new(|server, tasks, workers| run(server, *way, tasks, workers)))
+    });
+    let layouts =
+        [(Layout::Workers, "BullMQ, a Worker each"), (Layout::Concurrency, "BullMQ, concurrency of one Worker")];
+    let peers = bullmq.into_iter().flat_map(|bullmq| {
+        layouts.map(|(layout, name)| -> Candidate {
+            (name, Box::new(move |server, tasks, workers| bullmq.run(server, layout, tasks, workers, PAYLOAD)))
+        })
+    });
+    ours.chain(peers).collect()
+}
+
 /// Adding, taking and completing with 1, 10 and 100 workers.
 pub fn queues(options: &Options) {
     let (tasks, rounds) = (options.of(20_000, 4_000), options.of(5, 3));
-    let server = Server::start();
+    let bullmq = BullMq::find();
+    if bullmq.is_none() {
+        println!("\nBullMQ is not installed (scripts/bench-peers installs it): not measured beside flows");
+    }
+    let (server, candidates) = (Server::start(), candidates(bullmq.as_ref()));
     for workers in WORKERS {
-        let mut results: Vec<Vec<(f64, f64)>> = vec![Vec::new(); WAYS.len()];
+        let mut results: Vec<Vec<(f64, f64)>> = vec![Vec::new(); candidates.len()];
         for _ in 0..rounds {
-            for (at, (way, _)) in WAYS.iter().enumerate() {
-                results[at].push(run(&server, *way, tasks, workers));
+            for (at, (_, measure)) in candidates.iter().enumerate() {
+                // What the one before left behind must not cost this one anything.
+                server.run("FLUSHALL").ok();
+                results[at].push(measure(&server, tasks, workers));
             }
         }
         let row = |at: usize| {
@@ -122,7 +148,7 @@ pub fn queues(options: &Options) {
                 median(results[at].iter().zip(&results[0]).map(|(one, first)| of(one) / of(first)))
             };
             vec![
-                WAYS[at].1.to_string(),
+                candidates[at].0.to_string(),
                 format!("{:.0}", median(results[at].iter().map(|(added, _)| *added))),
                 format!("{:.2}", ratio(|(added, _)| *added)),
                 format!("{:.0}", median(results[at].iter().map(|(_, done)| *done))),
@@ -132,7 +158,7 @@ pub fn queues(options: &Options) {
         table(
             &format!("tasks a second, {workers} workers, {tasks} tasks"),
             &["", "added", "ratio", "done", "ratio"],
-            &(0..WAYS.len()).map(row).collect::<Vec<_>>(),
+            &(0..candidates.len()).map(row).collect::<Vec<_>>(),
         );
     }
 }

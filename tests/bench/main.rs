@@ -10,6 +10,7 @@
 //! callgrind_control -z; (commands); callgrind_control -d; callgrind_annotate out.1
 //! ```
 
+mod bullmq;
 mod cache;
 mod chunks;
 mod flows;
