@@ -29,42 +29,17 @@ const ENCODING_VERSION: c_int = 2;
 /// More bytes of blobs than this are written to an AOF as commands of their own, so that none of them is too large.
 const AOF_PART_BYTES: usize = 32 * 1024 * 1024;
 
-/// Runs `$body` with `$E` being the entity type of a tag.
+/// Runs `$body` with `$E` being the entity type of a tag, one of those that are registered.
 macro_rules! with_type {
     ($tag:expr, $E:ident => $body:expr) => {
+        with_type!($tag, $E => $body, Lock Registry Context Session Cache Buffer Mail Flow)
+    };
+    ($tag:expr, $E:ident => $body:expr, $($Type:ident)*) => {
         match $tag {
-            <Lock as Entity>::TYPE_TAG => {
-                type $E = Lock;
+            $(<$Type as Entity>::TYPE_TAG => {
+                type $E = $Type;
                 $body
-            }
-            <Registry as Entity>::TYPE_TAG => {
-                type $E = Registry;
-                $body
-            }
-            <Context as Entity>::TYPE_TAG => {
-                type $E = Context;
-                $body
-            }
-            <Session as Entity>::TYPE_TAG => {
-                type $E = Session;
-                $body
-            }
-            <Cache as Entity>::TYPE_TAG => {
-                type $E = Cache;
-                $body
-            }
-            <Mail as Entity>::TYPE_TAG => {
-                type $E = Mail;
-                $body
-            }
-            <Buffer as Entity>::TYPE_TAG => {
-                type $E = Buffer;
-                $body
-            }
-            <Flow as Entity>::TYPE_TAG => {
-                type $E = Flow;
-                $body
-            }
+            })*
             other => Err(Error::usage(format!("payload has the unknown type tag {other}"))),
         }
     };
