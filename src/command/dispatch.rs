@@ -1,6 +1,7 @@
 //! The one way that every command and every change goes: check, run, replicate, apply, notify, count.
 
 use super::args::Args;
+use super::settings::Settings;
 use super::spec::Command;
 use super::{Host, Key, Node, Reply};
 use crate::domain::id::printable;
@@ -86,11 +87,25 @@ fn checked<H: Host>(command: &Command<H>, cx: &Cx<H>) -> Result<(), Error> {
         let text = format!("wrong number of arguments ({}); syntax: {}", given - 1, command.spec.syntax());
         return Err(Error::usage(text));
     }
+    if let Some(service) = command.spec.service {
+        check_enabled(cx.node, service)?;
+    }
     if cx.node.replica && command.spec.writes() && command.spec.service.is_some() {
         // A replica with replica-read-only no lets writes through. It must not grant anything all the same.
         return Err(Error::new(Code::ReadOnly, "only the primary decides about locks and other shared state"));
     }
     Ok(())
+}
+
+/// Errs if a service is switched off.
+pub fn check_enabled(node: &Node, service: Service) -> Result<(), Error> {
+    match Settings::switch_of(service).filter(|switch| node.settings.get(*switch) == 0) {
+        None => Ok(()),
+        Some(switch) => {
+            let text = format!("the {} service is switched off (setting ltmc.{})", service.name(), switch.row().name);
+            Err(Error::new(Code::Disabled, text))
+        }
+    }
 }
 
 /// Applies one event that was decided.

@@ -31,7 +31,7 @@ pub mod mail_info;
 pub mod mail_send;
 pub mod mail_serve;
 pub mod node;
-mod policies;
+pub mod policies;
 pub mod registry;
 pub mod registry_filter;
 pub mod registry_info;

@@ -6,9 +6,48 @@ use crate::domain::eviction::Policy;
 use crate::domain::flow::work::Policy as TaskPolicy;
 use crate::domain::flow::Options;
 use crate::domain::registry::time::Policy as RegistryPolicy;
-use crate::domain::Millis;
+use crate::domain::{Millis, Service};
+
+/// How much the services do with one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// Every service on its own.
+    Basic,
+    /// What a dead agent held is given back.
+    Full,
+    /// The same, and every command is traced.
+    Debug,
+}
 
 impl Settings {
+    /// The mode in force.
+    pub fn mode(&self) -> Mode {
+        match self.get(Setting::OrchestrationMode) {
+            0 => Mode::Basic,
+            1 => Mode::Full,
+            _ => Mode::Debug,
+        }
+    }
+
+    /// The switch of a service; `None` if it has none.
+    pub fn switch_of(service: Service) -> Option<Setting> {
+        Some(match service {
+            Service::Registry => Setting::AgentRegistryEnabled,
+            Service::Context => Setting::ContextCoordinationEnabled,
+            Service::Lock => Setting::MemoryLockingEnabled,
+            Service::Session => Setting::SessionStateEnabled,
+            Service::Cache => Setting::ToolCacheEnabled,
+            Service::Buffer => Setting::ChunkBufferEnabled,
+            Service::Flow | Service::Mail => Setting::OrchestrationEnabled,
+            Service::Watch => return None,
+        })
+    }
+
+    /// Whether a service is switched on.
+    pub fn is_enabled(&self, service: Service) -> bool {
+        Self::switch_of(service).is_none_or(|switch| self.get(switch) == 1)
+    }
+
     /// The lease of a lock that names none; `None` for no end.
     pub fn lock_lease(&self) -> Option<Millis> {
         Some(self.get(Setting::LockLeaseMs)).filter(|lease| *lease > 0)

@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::dispatch::{Cx, Outcome};
-use super::settings::SETTINGS;
+use super::settings::{Setting, SETTINGS};
 use super::{Host, Reply};
 use crate::domain::lock::{decide, Lock};
 use crate::domain::{Error, Fences, Service};
@@ -34,13 +34,11 @@ pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.STATUS`
 pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let node = &*cx.node;
+    let mode = Setting::OrchestrationMode.row().word(node.settings.get(Setting::OrchestrationMode) as i64);
+    let mode = mode.unwrap_or_default();
     let settings = SETTINGS.iter().enumerate().map(|(at, row)| {
         let value = node.settings.at(at);
-        let shown = match row.kind {
-            super::settings::Kind::Integer { .. } => Reply::Integer(value),
-            super::settings::Kind::Word(words) => Reply::text(words[value as usize]),
-        };
-        (row.name.into(), shown)
+        (row.name.into(), row.word(value).map_or(Reply::Integer(value), Reply::text))
     });
     let services = Service::ALL.iter().map(|service| {
         let of = node.metrics.of(*service);
@@ -58,7 +56,7 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         ("version", Reply::text(env!("CARGO_PKG_VERSION"))),
         ("server", Reply::text(cx.host.server_version())),
         ("role", Reply::text(if node.replica { "replica" } else { "primary" })),
-        ("mode", Reply::text("basic")),
+        ("mode", Reply::text(mode)),
         ("uptime_ms", Reply::number(cx.now().saturating_sub(node.boot / 1000))),
         ("last_fence", Reply::number(node.fences.last())),
         ("waiting_clients", Reply::number(node.waits.len() as u64)),

@@ -9,6 +9,18 @@ pub use table::SETTINGS;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // the table documents each
 pub enum Setting {
+    OrchestrationMode,
+    AgentRegistryEnabled,
+    ContextCoordinationEnabled,
+    MemoryLockingEnabled,
+    OrchestrationEnabled,
+    ToolCacheEnabled,
+    ChunkBufferEnabled,
+    SessionStateEnabled,
+    AgentHoldingsMax,
+    CheckRate,
+    CheckElementsMax,
+    TraceMax,
     MemoryLockingStrategy,
     LockLeaseMs,
     LockAgeingMs,
@@ -84,7 +96,15 @@ pub enum Kind {
     },
     /// One of several words; the value is the word's index, and the first is the default.
     Word(&'static [&'static str]),
+    /// `yes` (1) or `no` (0).
+    Switch {
+        /// If nothing is said.
+        default: bool,
+    },
 }
+
+/// How the values of a [`Kind::Switch`] may be written, each with what it means. The first of each meaning is the one that is shown.
+pub const SWITCH_WORDS: &[(&str, i64)] = &[("yes", 1), ("no", 0), ("true", 1), ("false", 0)];
 
 /// What is known of a setting.
 #[derive(Debug)]
@@ -114,6 +134,16 @@ impl Row {
         match self.kind {
             Kind::Integer { default, .. } => default,
             Kind::Word(_) => 0,
+            Kind::Switch { default } => i64::from(default),
+        }
+    }
+
+    /// The value as CONFIG GET shows it, if it is a word.
+    pub fn word(&self, value: i64) -> Option<&'static str> {
+        match self.kind {
+            Kind::Integer { .. } => None,
+            Kind::Word(words) => words.get(value as usize).copied(),
+            Kind::Switch { .. } => SWITCH_WORDS.iter().find(|(_, meaning)| *meaning == value).map(|(word, _)| *word),
         }
     }
 
@@ -122,6 +152,7 @@ impl Row {
         match self.kind {
             Kind::Integer { max, .. } => max.unsigned_abs(),
             Kind::Word(words) => words.len() as u64 - 1,
+            Kind::Switch { .. } => 1,
         }
     }
 
@@ -135,6 +166,13 @@ impl Row {
             Kind::Word(words) => {
                 let at = words.iter().position(|word| word.eq_ignore_ascii_case(text));
                 (at.map(|at| at as i64), words.join(", "))
+            }
+            Kind::Switch { .. } => {
+                let found = SWITCH_WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+                (
+                    found.map(|(_, value)| *value),
+                    SWITCH_WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", "),
+                )
             }
         };
         value
@@ -179,6 +217,7 @@ mod tests {
         assert_eq!(strategy.parse("Optimistic"), Ok(1));
         let text = strategy.parse("both").unwrap_err();
         assert!(text.contains("MEMORY_LOCKING_STRATEGY") && text.contains("pessimistic, optimistic"), "{text}");
+        assert_eq!(Setting::AgentRegistryEnabled.row().parse("True"), Ok(1));
         assert!(Setting::LockAgeingMs.row().parse("0").is_err());
         assert_eq!(
             Setting::SweepBatchMax.row().name,

@@ -3,9 +3,9 @@
 use super::api::{c_text, call, Ctx};
 use super::contain::contain;
 use super::state;
-use crate::command::settings::{Kind, SETTINGS};
+use crate::command::settings::{Kind, SETTINGS, SWITCH_WORDS};
 use redis_module::raw as rm;
-use std::ffi::{c_char, c_int, c_longlong, c_uint, c_void};
+use std::ffi::{c_char, c_int, c_longlong, c_uint, c_void, CStr};
 
 /// Registers every setting of the table and takes the values that redis.conf or MODULE LOADEX give. The environment gives the
 /// defaults; a bad value there stops the load.
@@ -33,23 +33,10 @@ pub fn register(ctx: Ctx) -> Result<(), String> {
                 place
             )),
             Kind::Word(words) => {
-                let texts: Vec<_> = words.iter().map(|word| c_text(word)).collect();
-                let mut names: Vec<_> = texts.iter().map(|text| text.as_ptr()).collect();
-                let values: Vec<c_int> = (0..words.len() as c_int).collect();
-                call!(RedisModule_RegisterEnumConfig(
-                    ctx.0,
-                    name.as_ptr(),
-                    default as c_int,
-                    flags,
-                    names.as_mut_ptr(),
-                    values.as_ptr(),
-                    words.len() as c_int,
-                    Some(get_word),
-                    Some(set_word),
-                    None,
-                    place
-                ))
+                let words: Vec<(&str, i64)> = words.iter().copied().zip(0..).collect();
+                register_words(ctx, &name, default, &words, place)
             }
+            Kind::Switch { .. } => register_words(ctx, &name, default, SWITCH_WORDS, place),
         };
         if registered != rm::REDISMODULE_OK as c_int {
             return Err(format!("the server does not accept the setting ltmc.{}", row.name));
@@ -59,6 +46,26 @@ pub fn register(ctx: Ctx) -> Result<(), String> {
         return Err("a setting named ltmc.* has a bad value; the line above names it".into());
     }
     Ok(())
+}
+
+/// A setting that is one of several words, each with its value. Of two words for one value the first is shown.
+fn register_words(ctx: Ctx, name: &CStr, default: i64, words: &[(&str, i64)], place: *mut c_void) -> c_int {
+    let texts: Vec<_> = words.iter().map(|(word, _)| c_text(word)).collect();
+    let mut names: Vec<_> = texts.iter().map(|text| text.as_ptr()).collect();
+    let values: Vec<c_int> = words.iter().map(|(_, value)| *value as c_int).collect();
+    call!(RedisModule_RegisterEnumConfig(
+        ctx.0,
+        name.as_ptr(),
+        default as c_int,
+        rm::REDISMODULE_CONFIG_DEFAULT as c_uint,
+        names.as_mut_ptr(),
+        values.as_ptr(),
+        words.len() as c_int,
+        Some(get_word),
+        Some(set_word),
+        None,
+        place
+    ))
 }
 
 fn get(index: usize) -> i64 {

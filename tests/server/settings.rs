@@ -4,6 +4,18 @@ use super::harness::*;
 
 /// Name, a value other than the default, and one that is refused.
 const SETTINGS: &[(&str, &str, &str)] = &[
+    ("orchestration-mode", "full", "fast"),
+    ("agent-registry-enabled", "no", "perhaps"),
+    ("context-coordination-enabled", "no", "2"),
+    ("memory-locking-enabled", "no", "off"),
+    ("orchestration-enabled", "no", ""),
+    ("tool-cache-enabled", "no", "never"),
+    ("chunk-buffer-enabled", "no", "n"),
+    ("session-state-enabled", "no", "noo"),
+    ("agent-holdings-max", "3", "0"),
+    ("check-rate", "0", "-1"),
+    ("check-elements-max", "1", "0"),
+    ("trace-max", "1", "0"),
     ("memory-locking-strategy", "optimistic", "both"),
     ("lock-lease-ms", "1234", "-1"),
     ("lock-ageing-ms", "77", "0"),
@@ -78,7 +90,7 @@ fn every_setting_can_be_read_set_and_kept() {
     for (name, other, refused) in SETTINGS {
         let before = value(&server, name);
         assert_ne!(before, *other);
-        let reply = server.run(&format!("CONFIG SET ltmc.{name} {refused}"));
+        let reply = server.cmd(&["CONFIG", "SET", &format!("ltmc.{name}"), refused]);
         assert_eq!(reply.error_code(), "ERR", "{name} {refused}");
         assert_eq!(value(&server, name), before);
         server.run(&format!("CONFIG SET ltmc.{name} {other}")).ok();
@@ -133,6 +145,9 @@ fn a_bad_value_in_the_environment_stops_the_load_and_is_named() {
         ("LTMC_FAILURE_DETECTOR", "swim"),
         ("LTMC_AGENT_DEAD_PERCENT", "100"),
         ("MEMORY_LOCKING_STRATEGY", "both"),
+        ("ORCHESTRATION_MODE", "full mode"),
+        ("AGENT_REGISTRY_ENABLED", "2"),
+        ("CONTEXT_COORDINATION_ENABLED", "enabled"),
     ] {
         let refusal = Server::builder().env(name, bad).try_start();
         let log = refusal.err().unwrap_or_else(|| panic!("{name}={bad} must stop the load"));
