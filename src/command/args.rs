@@ -4,8 +4,8 @@ use super::settings::Setting;
 use super::spec::Spec;
 use crate::domain::fence::FENCE_END;
 use crate::domain::id::printable;
-use crate::domain::limits::{DURATION_MS_MAX, ID_BYTES_MAX};
-use crate::domain::{Error, Fence, Millis};
+use crate::domain::limits::{DURATION_MS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX};
+use crate::domain::{Bytes, Error, Fence, Millis};
 
 /// Reads the arguments of one command from left to right.
 #[derive(Debug)]
@@ -48,6 +48,27 @@ impl<'a> Args<'a> {
             return Err(Error::usage(format!("{name} is {} bytes long, allowed are 1 to {ID_BYTES_MAX}", id.len())));
         }
         Ok(id)
+    }
+
+    /// The next argument as the key of a registry.
+    pub fn registry(&mut self) -> Result<Bytes, Error> {
+        let name = self.bytes("REGISTRY")?;
+        if name.is_empty() || name.len() > KEY_BYTES_MAX {
+            return Err(Error::usage(format!(
+                "REGISTRY is {} bytes long, allowed are 1 to {KEY_BYTES_MAX}",
+                name.len()
+            )));
+        }
+        Ok(Bytes::from(name))
+    }
+
+    /// `[REGISTRY key]` as the only option of a command.
+    pub fn only_registry(&mut self) -> Result<Option<Bytes>, Error> {
+        let mut registry = None;
+        while self.option(&["REGISTRY"])?.is_some() {
+            registry = Some(self.registry()?);
+        }
+        Ok(registry)
     }
 
     /// The next argument as a text of at most `max` bytes.

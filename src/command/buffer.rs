@@ -3,6 +3,7 @@
 use super::args::Args;
 use super::buffer_serve::{commit, end_if_over, is_short, make_room};
 use super::dispatch::{Cx, Outcome};
+use super::reactions::bond_for;
 use super::settings::Setting;
 use super::versioned::parse_meta_of;
 use super::{Host, Key, Node, Reply};
@@ -12,7 +13,7 @@ use crate::domain::eviction::Policy;
 use crate::domain::id::printable;
 use crate::domain::limits::{BUFFER_BYTES_END, CHUNK_BYTES_END, CHUNK_META_BYTES_MAX};
 use crate::domain::requests::{request_key, Answer};
-use crate::domain::{Bytes, Change, Code, Error, Millis, Stored};
+use crate::domain::{Bond, Bytes, Change, Code, Error, Millis, Stored};
 
 fn bounds(node: &Node) -> Bounds {
     Bounds {
@@ -82,16 +83,18 @@ fn answered<H: Host>(cx: &mut Cx<H>, key: Key, request: Option<&Bytes>) -> Resul
     Ok(stored.and_then(|stored| stored.answer(request)).map(Reply::from))
 }
 
-/// Applies what was decided of a chunk, evicts what has to go for it, and remembers the answer.
+/// Applies what was decided of a chunk, with the bond of whoever holds it, evicts what has to go for it, and remembers the answer.
 fn settle<H: Host>(
     cx: &mut Cx<H>,
     key: Key,
     id: &[u8],
     events: Vec<BufferEvent>,
+    bond: Option<Bond>,
     answer: Option<(Bytes, Answer)>,
 ) -> Result<(), Error> {
     let answered = answer.map(|(id, answer)| Change::Answered { id, answer });
-    let mut changes: Vec<_> = events.into_iter().map(Change::Event).chain(answered).collect();
+    let bound = bond.map(Change::Bound);
+    let mut changes: Vec<_> = events.into_iter().map(Change::Event).chain(bound).chain(answered).collect();
     super::dispatch::commit_changes::<Buffer, H>(cx.node, cx.host, key, &mut changes)?;
     make_room(cx.node, cx.host, key, Some(id))
 }
@@ -159,11 +162,11 @@ fn new_id<H: Host>(cx: &mut Cx<H>, key: Key) -> Result<Vec<u8>, Error> {
 
 /// `LTMC.CHUNK.ALLOC`
 pub fn allocate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const WORDS: [&str; 7] = ["ID", "SIZE", "AGENT", "META", "PX", "EX", "REQID"];
+    const WORDS: [&str; 8] = ["ID", "SIZE", "AGENT", "META", "PX", "EX", "REGISTRY", "REQID"];
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("buffer")?;
     let (mut id, mut bytes, mut agent, mut meta, mut request) = (None, None, &[][..], Bytes::EMPTY, None);
-    let mut lease_ms = cx.node.settings.get(Setting::ChunkLeaseMs);
+    let (mut lease_ms, mut registry) = (cx.node.settings.get(Setting::ChunkLeaseMs), None);
     while let Some(option) = args.option(&WORDS)? {
         match option {
             0 => id = Some(args.id("ID")?.to_vec()),
@@ -172,10 +175,14 @@ pub fn allocate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             3 => meta = chunk_meta(cx.node, &mut args)?,
             4 => lease_ms = args.millis("PX", 1)?,
             5 => lease_ms = args.seconds("EX")?,
+            6 => registry = Some(args.registry()?),
             _ => request = Some(args.id("REQID")?),
         }
     }
     args.exclusive(&WORDS, &[4, 5])?;
+    if registry.is_some() && agent.is_empty() {
+        return Err(Error::usage("REGISTRY goes with AGENT only, which is the id of the agent that writes the chunk"));
+    }
     let bytes = bytes.ok_or_else(|| Error::usage("SIZE bytes is missing: a chunk always has a length"))?;
     let (key, request) = (cx.key(1), request.map(|id| request_key(agent, id)));
     cx.node.check_quarantine(key)?;
@@ -186,6 +193,7 @@ pub fn allocate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         Some(id) => id,
         None => new_id(cx, key)?,
     };
+    let bond = bond_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
     begin(cx, key, &id)?;
     make_room(cx.node, cx.host, key, None)?;
     let (bounds, moment) = (bounds(cx.node), moment(cx));
@@ -193,7 +201,7 @@ pub fn allocate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (events, ()) =
         decide_on(cx, key, |buffer| decide::allocate(buffer, allocating, &bounds, moment).map(|events| (events, ())))?;
     let answer = request.map(|request| (request, Answer::Bytes(Bytes::from(&id[..]))));
-    settle(cx, key, &id, events, answer)?;
+    settle(cx, key, &id, events, bond, answer)?;
     Ok(Outcome::Reply(Reply::Bytes(id)))
 }
 
@@ -204,11 +212,12 @@ struct PutOptions<'a> {
     pin: Option<(&'a [u8], Millis)>,
     meta: Bytes,
     ttl_ms: Option<Millis>,
+    registry: Option<Bytes>,
     request: Option<&'a [u8]>,
 }
 
 fn put_options<'a, H: Host>(cx: &Cx<H>, args: &mut Args<'a>) -> Result<PutOptions<'a>, Error> {
-    const WORDS: [&str; 6] = ["IFVERSION", "PIN", "META", "PX", "EX", "REQID"];
+    const WORDS: [&str; 7] = ["IFVERSION", "PIN", "META", "PX", "EX", "REGISTRY", "REQID"];
     let mut options = PutOptions::default();
     while let Some(option) = args.option(&WORDS)? {
         match option {
@@ -217,10 +226,14 @@ fn put_options<'a, H: Host>(cx: &Cx<H>, args: &mut Args<'a>) -> Result<PutOption
             2 => options.meta = chunk_meta(cx.node, args)?,
             3 => options.ttl_ms = Some(args.millis("PX", 1)?),
             4 => options.ttl_ms = Some(args.seconds("EX")?),
+            5 => options.registry = Some(args.registry()?),
             _ => options.request = Some(args.id("REQID")?),
         }
     }
     args.exclusive(&WORDS, &[3, 4])?;
+    if options.registry.is_some() && options.pin.is_none() {
+        return Err(Error::usage("REGISTRY goes with PIN only, which names the agent that needs the chunk"));
+    }
     Ok(options)
 }
 
@@ -235,13 +248,14 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("buffer")?;
     let wanted = args.id("id")?;
     args.bytes("data")?;
-    let PutOptions { expected, pin, meta, ttl_ms, request } = put_options(cx, &mut args)?;
+    let PutOptions { expected, pin, meta, ttl_ms, registry, request } = put_options(cx, &mut args)?;
     let (key, owner) = (cx.key(1), pin.map_or(&[][..], |(agent, _)| agent));
     let request = request.map(|id| request_key(owner, id));
     cx.node.check_quarantine(key)?;
     if let Some(reply) = answered(cx, key, request.as_ref())? {
         return Ok(Outcome::Reply(reply));
     }
+    let bond = bond_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), owner)?;
     let id = if wanted == b"*" { new_id(cx, key)? } else { wanted.to_vec() };
     begin(cx, key, &id)?;
     make_room(cx.node, cx.host, key, None)?;
@@ -251,7 +265,7 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (events, version) = decide_on(cx, key, |buffer| decide::put(buffer, putting, &bounds, moment))?;
     let answer = Answer::Versioned { id: Bytes::from(&id[..]), version };
     let reply = Reply::from(&answer);
-    settle(cx, key, &id, events, request.map(|request| (request, answer)))?;
+    settle(cx, key, &id, events, bond, request.map(|request| (request, answer)))?;
     Ok(Outcome::Reply(reply))
 }
 
@@ -270,7 +284,7 @@ pub fn write<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     begin(cx, key, id)?;
     let (data, moment) = (cx.blob(4), moment(cx));
     let (events, version) = decide::write(existing(cx.host, key)?, id, offset, data, expected, moment)?;
-    settle(cx, key, id, events, None)?;
+    settle(cx, key, id, events, None, None)?;
     Ok(Outcome::Reply(Reply::number(version)))
 }
 
@@ -302,13 +316,15 @@ fn parse_holder<'a, H: Host>(cx: &Cx<'a, H>) -> Result<(Args<'a>, &'a [u8], &'a 
 
 /// `LTMC.CHUNK.RETAIN`
 pub fn retain<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    let (_, id, agent) = parse_holder(cx)?;
+    let (mut args, id, agent) = parse_holder(cx)?;
+    let registry = args.only_registry()?;
     let key = cx.key(1);
+    let bond = bond_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
     begin(cx, key, id)?;
     let (bounds, moment) = (bounds(cx.node), moment(cx));
     let events = decide::retain(existing(cx.host, key)?, id, agent, &bounds, moment)?;
     let is_new = !events.is_empty();
-    settle(cx, key, id, events, None)?;
+    settle(cx, key, id, events, bond, None)?;
     Ok(Outcome::Reply(Reply::Integer(is_new.into())))
 }
 
@@ -344,12 +360,13 @@ pub fn pin<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         0 => args.millis("PX", 1)?,
         _ => args.seconds("EX")?,
     };
-    args.finish()?;
+    let registry = args.only_registry()?;
     let key = cx.key(1);
+    let bond = bond_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
     begin(cx, key, id)?;
     let (bounds, moment) = (bounds(cx.node), moment(cx));
     let (events, until) = decide::pin(existing(cx.host, key)?, id, (agent, pinned_ms), &bounds, moment)?;
-    settle(cx, key, id, events, None)?;
+    settle(cx, key, id, events, bond, None)?;
     Ok(Outcome::Reply(Reply::number(until)))
 }
 
@@ -383,6 +400,6 @@ pub fn meta<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     begin(cx, key, id)?;
     let moment = moment(cx);
     let events = decide::describe(existing(cx.host, key)?, id, meta, moment)?;
-    settle(cx, key, id, events, None)?;
+    settle(cx, key, id, events, None, None)?;
     Ok(Outcome::Reply(Reply::Ok))
 }

@@ -62,11 +62,11 @@ fn json_reply(value: &impl Serialize, bytes: usize) -> Reply {
 
 /// `LTMC.CTX.CREATE`
 pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const WORDS: [&str; 7] = ["OWNER", "DOC", "META", "PX", "EX", "SLIDING", "REQID"];
+    const WORDS: [&str; 8] = ["OWNER", "DOC", "META", "PX", "EX", "SLIDING", "REGISTRY", "REQID"];
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let (mut owner, mut doc, mut meta) = (Bytes::EMPTY, Value::Object(Map::new()), Bytes::EMPTY);
-    let (mut life, mut request_id, bounds) = (LifeAsked::default(), None, bounds(cx));
+    let (mut life, mut registry, mut request_id, bounds) = (LifeAsked::default(), None, None, bounds(cx));
     while let Some(option) = args.option(&WORDS)? {
         match option {
             0 => owner = Bytes::from(cx.actor(&mut args, "OWNER")?),
@@ -75,10 +75,14 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             3 => life.ttl_ms = Some(args.millis("PX", 1)?),
             4 => life.ttl_ms = Some(args.seconds("EX")?),
             5 => life.is_sliding = true,
+            6 => registry = Some(args.registry()?),
             _ => request_id = Some(args.id("REQID")?),
         }
     }
     args.exclusive(&WORDS, &[3, 4])?;
+    if registry.is_some() && owner.is_empty() {
+        return Err(Error::usage("REGISTRY goes with OWNER only, which is the id of the agent that takes part"));
+    }
     let request = request_of(&owner, request_id);
     if let Some(answered) = remembered::<Doc, H>(cx, cx.key(1), request.as_ref())? {
         return Ok(answered);
@@ -89,7 +93,7 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     bounds.check(state.document())?;
     let state = state.into();
     let created = Created { at, owner, state, version: 1, meta, participants, life, keep, stays: true };
-    create_value(cx, cx.key(1), created, request)
+    create_value(cx, cx.key(1), created, registry.as_ref(), request)
 }
 
 /// `LTMC.CTX.UPDATE`
@@ -410,5 +414,5 @@ fn put_generated<H: Host>(
     let life = Life::default();
     let (meta, participants, state) = (Bytes::EMPTY, Vec::new(), state.into());
     let created = Created { at, owner, state, version: 1, meta, participants, life, keep, stays: true };
-    create_value(cx, dest, created, request)
+    create_value(cx, dest, created, None, request)
 }

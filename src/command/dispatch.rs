@@ -216,15 +216,17 @@ fn change_value<E: Entity, H: Host>(
                 untied.push(connection);
             }
         }
-        stored.take(change);
+        let over = stored.take(change);
+        over.iter().for_each(|bond| node.holders.let_go(bond, &key.id()));
         if let Some(fence) = change.fence() {
             node.fences.observe(fence);
         }
-        if let Change::Event(event) = change {
-            event.connection().into_iter().for_each(|connection| node.ties.tie(connection, key.id()));
-            if let Some((registry, agent)) = event.agent() {
-                node.holders.hold(KeyId::new(key.db, registry), agent, key.id());
+        match change {
+            Change::Event(event) => {
+                event.connection().into_iter().for_each(|connection| node.ties.tie(connection, key.id()));
             }
+            Change::Bound(bond) => drop(node.holders.hold(bond, key.id())),
+            _ => {}
         }
     }
     if !untied.is_empty() {
@@ -250,14 +252,10 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
     let stored = cx.host.read::<E>(key)?;
     if !is_trusted {
         let mut trial = stored.cloned().unwrap_or_default();
-        changes.iter().for_each(|change| trial.apply_unchecked(change));
+        changes.iter().for_each(|change| drop(trial.apply_unchecked(change)));
         trial.check().map_err(|broken| Error::usage(format!("payload does not fit this key: {}", broken.0)))?;
     }
     change_value::<E, H>(cx.node, cx.host, key, changes)?;
-    for agent in changes.iter().filter_map(Change::gone) {
-        // Whoever decided this has decided what follows from it.
-        cx.node.holders.take(&key.id(), agent);
-    }
     note_found::<E>(cx.node, key, &mut cx.host.write::<E>(key)?.state);
     tell_watchers::<E, H>(cx.node, cx.host, key, changes);
     settle_applied::<E, H>(cx, key, changes.len());
@@ -293,8 +291,11 @@ pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Stored<E>) {
     for connection in stored.state.connections() {
         node.ties.tie(connection, key.id());
     }
-    for (registry, agent) in stored.state.agents() {
-        node.holders.hold(KeyId::new(key.db, &registry), &agent, key.id());
+    for bond in stored.bonds() {
+        if node.holders.hold(bond, key.id()) {
+            // It comes from a file, another name or another node: is its agent still there?
+            node.ask_for_agents(KeyId::new(key.db, &bond.registry));
+        }
     }
     if let Some(when) = stored.state.wakes_at(node.is_waited_for(key)) {
         node.schedule.look_at(key.id(), when);

@@ -67,7 +67,7 @@ pub fn take_all<H: Host>(
     let mut fences = Vec::with_capacity(locks.len());
     for lock in locks {
         let key = key_of(flow.db, lock);
-        match lock_serve::take(node, host, key, &request, None) {
+        match lock_serve::take(node, host, key, &request, None, None) {
             Ok(fence) => fences.push(fence),
             Err(_) => {
                 let locks = locks.iter().cloned().zip(fences).collect();

@@ -3,6 +3,7 @@
 
 use super::dispatch::{commit_changes, Cx};
 use super::flow_locks::{self, Bundle};
+use super::reactions::{alive, bond_always};
 use super::settings::Setting;
 use super::task_info::claim_map;
 use super::waits::Untold;
@@ -11,13 +12,10 @@ use crate::domain::capability::Capability;
 use crate::domain::flow::queue::Idler;
 use crate::domain::flow::work::{self, ClaimWish};
 use crate::domain::flow::{decide, time, Flow, FlowEvent, Task};
-use crate::domain::id::printable;
 use crate::domain::limits::TASK_LINES_TRIED_MAX;
-use crate::domain::registry::agent::Life;
-use crate::domain::registry::Registry;
 use crate::domain::requests::Answer;
 use crate::domain::wait::WaiterId;
-use crate::domain::{Bytes, Change, Code, Db, Entity, Error, Fence, KeyId};
+use crate::domain::{Bytes, Change, Db, Entity, Error, Fence, KeyId};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -167,28 +165,7 @@ fn check_agent<H: Host>(node: &Node, host: &mut H, db: Db, wish: &ClaimWish) -> 
     if wish.registry.is_empty() {
         return Ok(());
     }
-    registered(node, host, db, &wish.registry, &wish.agent).map(drop)
-}
-
-/// What an agent of a registry can do; `NOAGENT` if it is not alive.
-pub fn registered<H: Host>(
-    node: &Node,
-    host: &mut H,
-    db: Db,
-    registry: &[u8],
-    agent: &[u8],
-) -> Result<Vec<Capability>, Error> {
-    let key = Key { db, name: registry, arg: 0 };
-    node.check_quarantine(key)?;
-    let stored = host.read::<Registry>(key)?;
-    let agent_of = |registry| Registry::agent(registry, agent);
-    let Some(found) = stored.and_then(|stored| agent_of(&stored.state)) else {
-        return Err(crate::domain::registry::decide::no_agent(agent));
-    };
-    if matches!(found.life, Life::Dead { .. }) {
-        return Err(Error::new(Code::NoAgent, format!("'{}' is dead", printable(agent))));
-    }
-    Ok(found.profile.caps.to_vec())
+    alive(node, host, db, &wish.registry, &wish.agent).map(drop)
 }
 
 /// Claims what a worker asks for, as far as it is there; with the request id that this is to be remembered under.
@@ -199,10 +176,16 @@ pub fn claim_tasks<H: Host>(
     wish: &ClaimWish,
     request_id: Option<&Bytes>,
 ) -> Result<Vec<Fence>, Error> {
+    let mut bond = match &wish.registry {
+        // A worker that names its registry says who answers for its tasks, in every mode.
+        registry if !registry.is_empty() => bond_always::<Flow, H>(node, host, key, registry, &wish.agent)?,
+        _ => None,
+    };
     let mut fences = Vec::new();
     while fences.len() < wish.count {
         let Some((event, fence)) = claim_one(node, host, key, wish)? else { break };
-        commit(node, host, key, vec![Change::Event(event)])?;
+        let bound = bond.take().map(Change::Bound);
+        commit(node, host, key, [Change::Event(event)].into_iter().chain(bound).collect())?;
         fences.push(fence);
     }
     if let Some(id) = request_id.filter(|_| !fences.is_empty()) {
@@ -359,15 +342,6 @@ pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
         // The key was just read as a flow, so it cannot be of a wrong type.
         change(node, host, (&key).into(), [Change::Event(event)].into_iter().chain(forgotten).collect()).ok();
     }
-}
-
-/// An agent of a registry is gone: its tasks in a flow go to others.
-pub fn agent_gone<H: Host>(node: &mut Node, host: &mut H, flow: &KeyId, registry: &[u8], agent: &[u8]) {
-    let (policy, at) = (node.settings.task_policy(), node.now());
-    let Ok(Some(stored)) = host.read::<Flow>(flow.into()) else { return };
-    let events = work::agent_gone(&stored.state, registry, agent, &policy, at);
-    // As above.
-    decided(node, host, flow.into(), events).ok();
 }
 
 /// Errs if there is no flow under the key of a command.

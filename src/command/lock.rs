@@ -5,6 +5,7 @@ use super::dispatch::{commit, commit_one, Cx, Outcome};
 use super::lock_serve::{
     check_room, commit_grant, expire, rank, recheck_owner, serve_request, serve_waiting, wait, Placed,
 };
+use super::reactions::bond_for;
 use super::{Host, Key, Node, Reply};
 use crate::domain::limits::{LOCK_LIMIT_MAX, LOCK_META_BYTES_MAX, MLOCK_KEYS_MAX, PRIORITY_MAX};
 use crate::domain::lock::queue::LockWaiter;
@@ -20,6 +21,7 @@ struct Wish {
     block_ms: Option<Millis>,
     priority: u64,
     request_id: Option<Bytes>,
+    registry: Option<Bytes>,
 }
 
 /// The options of `LTMC.LOCK` and `LTMC.MLOCK`. Those that only `LTMC.LOCK` has stand at the end.
@@ -45,8 +47,8 @@ const MLOCK_WORDS: usize = 8;
 const STAMP_LEASE_MS: Millis = 30_000;
 
 fn parse_wish<H: Host>(cx: &Cx<H>, args: &mut Args, owner: &[u8], words: &[&str]) -> Result<Wish, Error> {
-    let mut wish =
-        Wish { request: Request::new(owner, Mode::Exclusive), block_ms: None, priority: 0, request_id: None };
+    let request = Request::new(owner, Mode::Exclusive);
+    let mut wish = Wish { request, block_ms: None, priority: 0, request_id: None, registry: None };
     wish.request.lease_ms = cx.node.settings.lock_lease();
     let mut mode = None;
     while let Some(option) = args.option(words)? {
@@ -57,11 +59,7 @@ fn parse_wish<H: Host>(cx: &Cx<H>, args: &mut Args, owner: &[u8], words: &[&str]
             3 => wish.request.lease_ms = Some(args.seconds("EX")?),
             4 => wish.block_ms = Some(args.millis("BLOCK", 0)?),
             5 => wish.priority = args.number("PRIORITY", 0, PRIORITY_MAX)?,
-            6 => {
-                args.bytes("REGISTRY")?;
-                let text = "REGISTRY is not available in this version: it comes with the agent registry's reactions";
-                return Err(Error::usage(text));
-            }
+            6 => wish.registry = Some(args.registry()?),
             7 => wish.request_id = Some(request_key(owner, args.id("REQID")?)),
             8 => mode = Some(Mode::Optimistic),
             9 => wish.request.limit = args.number("LIMIT", 1, LOCK_LIMIT_MAX)? as u32,
@@ -110,22 +108,23 @@ pub fn lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
     expire(cx.node, cx.host, key)?;
+    if let Some(id) = &wish.request_id {
+        if let Some(answer) = cx.host.read::<Lock>(key)?.and_then(|stored| stored.answer(id)) {
+            return Ok(Outcome::Reply(answer.into()));
+        }
+    }
+    let bond = bond_for::<Lock, H>(cx.node, cx.host, key, wish.registry.as_ref(), owner)?;
     let id = cx.node.waits.next_id();
     let rank = rank(cx.node, Class::Usual, wish.priority, id);
     let behind = is_behind(cx.node, key, &wish.request, rank);
     let empty = Lock::default();
     let stored = cx.host.read::<Lock>(key)?;
-    if let (Some(id), Some(stored)) = (&wish.request_id, stored) {
-        if let Some(answer) = stored.answer(id) {
-            return Ok(Outcome::Reply(answer.into()));
-        }
-    }
     let lock = stored.map_or(&empty, |stored| &stored.state);
     let fits = decide::fits(lock, &wish.request);
     if decide::is_covered(lock, &wish.request) || (fits && !behind) {
         check_room(cx.node, lock, &wish.request)?;
         let (event, fence) = decide::take(lock, &wish.request, &mut cx.node.fences)?;
-        commit_grant(cx.node, cx.host, key, event, fence, wish.request_id.as_ref())?;
+        commit_grant(cx.node, cx.host, key, event, fence, wish.request_id.as_ref(), bond)?;
         recheck_owner(cx.node, cx.host, key, &wish.request.owner);
         return Ok(Outcome::Reply(Reply::number(fence)));
     }
@@ -182,6 +181,9 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if let Some(answers) = remembered(cx, &keys, wish.request_id.as_ref())? {
         return Ok(Outcome::Reply(answers));
     }
+    for key in &keys {
+        bond_for::<Lock, H>(cx.node, cx.host, *key, wish.registry.as_ref(), owner)?;
+    }
     let id = cx.node.waits.next_id();
     let rank = rank(cx.node, Class::Usual, wish.priority, id);
     let block_ms = wish.block_ms;
@@ -224,6 +226,7 @@ fn new_waiter<H: Host>(cx: &Cx<H>, keys: SmallVec<[KeyId; 1]>, wish: Wish, rank:
         converts: None,
         is_multiple: false,
         request_id: wish.request_id,
+        registry: wish.registry,
         priority: wish.priority,
         since: cx.now(),
         client: cx.host.client(),
@@ -320,7 +323,7 @@ pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let request = decide::conversion(grant, mode);
     let id = cx.node.waits.next_id();
     let rank = rank(cx.node, Class::Ahead, 0, id);
-    let wish = Wish { request, block_ms, priority: 0, request_id: None };
+    let wish = Wish { request, block_ms, priority: 0, request_id: None, registry: None };
     let waiter = LockWaiter { converts: Some(token), ..new_waiter(cx, smallvec![key.id()], wish, rank) };
     wait_or_grant(cx, waiter, false, block_ms)
 }

@@ -1,6 +1,7 @@
 //! How those who wait for locks are served: by whoever ends a grant, in the same step, or by the scheduler.
 
 use super::dispatch::{commit, commit_changes, commit_one, Cx};
+use super::reactions::bond_for;
 use super::settings::Setting;
 use super::waits::Untold;
 use super::{Host, Key, Node, Reply};
@@ -8,7 +9,7 @@ use crate::domain::lock::queue::{GrantPass, LockWaiter, Locks};
 use crate::domain::lock::{deadlock, decide, Lock, LockEvent, Mode, Request};
 use crate::domain::requests::Answer;
 use crate::domain::wait::{Class, Rank, WaiterId};
-use crate::domain::{Bytes, Change, Connection, Error, Fence, KeyId, Millis, Service};
+use crate::domain::{Bond, Bytes, Change, Connection, Error, Fence, KeyId, Millis, Service};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 
@@ -131,16 +132,17 @@ pub fn take<H: Host>(
     key: Key,
     request: &Request,
     request_id: Option<&Bytes>,
+    bond: Option<Bond>,
 ) -> Result<Fence, Error> {
     let empty = Lock::default();
     let stored = host.read::<Lock>(key)?;
     let lock = stored.map_or(&empty, |stored| &stored.state);
     let (event, fence) = decide::take(lock, request, &mut node.fences)?;
-    commit_grant(node, host, key, event, fence, request_id)?;
+    commit_grant(node, host, key, event, fence, request_id, bond)?;
     Ok(fence)
 }
 
-/// Applies a grant, with the request id that it is to be remembered under.
+/// Applies a grant, with the request id that it is to be remembered under and the bond of its owner.
 pub fn commit_grant<H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -148,10 +150,13 @@ pub fn commit_grant<H: Host>(
     event: LockEvent,
     fence: Fence,
     request_id: Option<&Bytes>,
+    bond: Option<Bond>,
 ) -> Result<(), Error> {
-    let Some(id) = request_id else { return commit_one::<Lock, H>(node, host, key, event) };
-    let answered = Change::Answered { id: id.clone(), answer: Answer::Integer(fence as i64) };
-    commit_changes::<Lock, H>(node, host, key, &mut [Change::Event(event), answered])
+    let answer = Answer::Integer(fence as i64);
+    let answered = request_id.map(|id| Change::Answered { id: id.clone(), answer });
+    let changes = [Some(Change::Event(event)), bond.map(Change::Bound), answered];
+    let mut changes: SmallVec<[Change<LockEvent>; 3]> = changes.into_iter().flatten().collect();
+    commit_changes::<Lock, H>(node, host, key, &mut changes)
 }
 
 /// Removes the grants whose leases are over; whoever waited is served.
@@ -252,9 +257,15 @@ pub fn serve_request<H: Host>(node: &mut Node, host: &mut H, waiter: &LockWaiter
         end_expired(node, host, key.into())?;
         check_room_on(node, host, key.into(), &waiter.request)?;
     }
+    // Whoever waited may have died meanwhile. Asked for all keys before anything is granted on one of them.
+    let bonds = waiter.keys.iter().map(|key| {
+        let owner = &waiter.request.owner;
+        bond_for::<Lock, H>(node, host, key.into(), waiter.registry.as_ref(), owner)
+    });
+    let bonds: SmallVec<[Option<Bond>; 1]> = bonds.collect::<Result<_, _>>()?;
     let mut grants = SmallVec::new();
-    for key in &waiter.keys {
-        let fence = take(node, host, key.into(), &waiter.request, waiter.request_id.as_ref())?;
+    for (key, bond) in waiter.keys.iter().zip(bonds) {
+        let fence = take(node, host, key.into(), &waiter.request, waiter.request_id.as_ref(), bond)?;
         grants.push((key.clone(), fence));
     }
     let mut fences: Vec<Reply> = grants.iter().map(|(_, fence)| Reply::number(*fence)).collect();

@@ -4,6 +4,7 @@
 use super::args::Args;
 use super::dispatch::{Cx, Outcome};
 use super::mail_serve::{bounds, commit, policy, receive, settle_due};
+use super::reactions::bond_for;
 use super::settings::Setting;
 use super::{Host, Reply};
 use crate::domain::limits::MAIL_RECEIVE_MAX;
@@ -18,18 +19,19 @@ const DUE_BEFORE_RECEIVE: usize = 64;
 
 /// `LTMC.MSG.RECV`
 pub fn recv<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const WORDS: [&str; 5] = ["COUNT", "PX", "EX", "BLOCK", "REPLYTO"];
+    const WORDS: [&str; 6] = ["COUNT", "PX", "EX", "BLOCK", "REGISTRY", "REPLYTO"];
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
     let agent = cx.actor(&mut args, "agent")?;
     let lease_ms = cx.node.settings.get(Setting::MailLeaseMs);
-    let (mut wish, mut block_ms) = (Wish { count: 1, answer_to: None, lease_ms }, None);
+    let (mut wish, mut block_ms, mut registry) = (Wish { count: 1, answer_to: None, lease_ms }, None, None);
     while let Some(option) = args.option(&WORDS)? {
         match option {
             0 => wish.count = args.number("COUNT", 1, MAIL_RECEIVE_MAX as u64)? as usize,
             1 => wish.lease_ms = args.millis("PX", 1)?,
             2 => wish.lease_ms = args.seconds("EX")?,
             3 => block_ms = Some(args.millis("BLOCK", 0)?),
+            4 => registry = Some(args.registry()?),
             _ => wish.answer_to = Some(args.fence("REPLYTO")?),
         }
     }
@@ -38,16 +40,22 @@ pub fn recv<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     cx.node.check_quarantine(key)?;
     settle_due(cx.node, cx.host, key, DUE_BEFORE_RECEIVE)?;
     // Whoever waits for this agent has got what was ready, so nobody is overtaken.
-    if let Some((reply, _)) = receive(cx.node, cx.host, key, agent, &wish)? {
+    if let Some((reply, _)) = receive(cx.node, cx.host, key, agent, &wish, registry.as_ref())? {
         return Ok(Outcome::Reply(reply));
     }
     match block_ms.filter(|_| cx.host.may_block()) {
         None => Ok(Outcome::Reply(Reply::Array(Vec::new()))),
-        Some(block_ms) => wait(cx, agent, wish, block_ms),
+        Some(block_ms) => wait(cx, agent, wish, registry, block_ms),
     }
 }
 
-fn wait<H: Host>(cx: &mut Cx<H>, agent: &[u8], wish: Wish, block_ms: Millis) -> Result<Outcome, Error> {
+fn wait<H: Host>(
+    cx: &mut Cx<H>,
+    agent: &[u8],
+    wish: Wish,
+    registry: Option<Bytes>,
+    block_ms: Millis,
+) -> Result<Outcome, Error> {
     let key = cx.key(1).id();
     let max = cx.node.settings.get(Setting::MailWaitersMax);
     if cx.node.mails.waiting_for(&key) as u64 >= max {
@@ -55,7 +63,7 @@ fn wait<H: Host>(cx: &mut Cx<H>, agent: &[u8], wish: Wish, block_ms: Millis) -> 
     }
     let id = cx.node.waits.next_id();
     let line = (Bytes::from(agent), wish.answer_to);
-    cx.node.mails.insert(id, MailWaiter { key: key.clone(), line, wish });
+    cx.node.mails.insert(id, MailWaiter { key: key.clone(), line, wish, registry });
     cx.node.begin_wait(id, Service::Mail, smallvec![key], block_ms, cx.host);
     Ok(Outcome::Waits)
 }
@@ -149,12 +157,16 @@ pub fn join<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
     let agent = cx.actor(&mut args, "agent")?;
+    let registry = args.only_registry()?;
     let (key, bounds, now) = (cx.key(1), bounds(cx.node), cx.now());
     cx.node.check_quarantine(key)?;
+    let bond = bond_for::<Mail, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
     let empty = Mail::default();
     let mail = cx.host.read::<Mail>(key)?.map_or(&empty, |stored| &stored.state);
     let event = decide::join(mail, agent, &bounds, now)?;
-    done(cx, event)
+    let is_new = event.is_some();
+    commit(cx.node, cx.host, key, event.map(Change::Event).into_iter().chain(bond.map(Change::Bound)).collect())?;
+    Ok(Outcome::Reply(Reply::Integer(is_new.into())))
 }
 
 /// `LTMC.MSG.LEAVE`

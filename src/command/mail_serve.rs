@@ -1,6 +1,7 @@
 //! What follows from changes of a mailbox: messages that can be received go to who waits for them, and what time brings is decided.
 
-use super::dispatch::{commit_changes, commit_one};
+use super::dispatch::commit_changes;
+use super::reactions::bond_for;
 use super::settings::Setting;
 use super::waits::Untold;
 use super::{Host, Key, Node, Reply};
@@ -10,7 +11,7 @@ use crate::domain::mail::{Mail, MailEvent};
 use crate::domain::wait::WaiterId;
 use crate::domain::{Bytes, Change, Entity, Error, Fence, KeyId};
 use ahash::AHashSet;
-use smallvec::smallvec;
+use smallvec::{smallvec, SmallVec};
 use std::collections::BTreeMap;
 
 /// How much may be in a mailbox.
@@ -96,8 +97,8 @@ fn serve<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: Bytes, mut lin
 /// Gives a waiter what it waits for. False if there is nothing.
 fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId) -> bool {
     let Some(waiter) = node.mails.waiter(id) else { return false };
-    let (agent, wish) = (waiter.line.0.clone(), waiter.wish);
-    match receive(node, host, key, &agent, &wish) {
+    let (agent, wish, registry) = (waiter.line.0.clone(), waiter.wish, waiter.registry.clone());
+    match receive(node, host, key, &agent, &wish, registry.as_ref()) {
         Ok(Some((reply, fence))) => {
             node.serve_wait(id, Untold { grants: smallvec![(key.id(), fence)], request_id: None }, reply, host);
             true
@@ -110,19 +111,22 @@ fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId) -> bool 
     }
 }
 
-/// An agent receives what is ready for it: the messages, and the fence of the lease. `None` if nothing is.
+/// An agent, of a registry if it names one, receives what is ready for it: the messages, and the fence of the lease. `None` if nothing is.
 pub fn receive<H: Host>(
     node: &mut Node,
     host: &mut H,
     key: Key,
     agent: &[u8],
     wish: &Wish,
+    registry: Option<&Bytes>,
 ) -> Result<Option<(Reply, Fence)>, Error> {
+    let bond = bond_for::<Mail, H>(node, host, key, registry, agent)?;
     let Some(stored) = host.read::<Mail>(key)? else { return Ok(None) };
     let received = decide::receive(&stored.state, agent, wish, &mut node.fences);
     let Some((event, fence)) = received else { return Ok(None) };
     let reply = told(&stored.state, &event);
-    commit_one::<Mail, H>(node, host, key, event)?;
+    let mut changes: SmallVec<[_; 2]> = [Change::Event(event)].into_iter().chain(bond.map(Change::Bound)).collect();
+    commit_changes::<Mail, H>(node, host, key, &mut changes)?;
     Ok(Some((reply, fence)))
 }
 

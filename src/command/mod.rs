@@ -32,6 +32,7 @@ pub mod mail_send;
 pub mod mail_serve;
 pub mod node;
 pub mod policies;
+pub mod reactions;
 pub mod registry;
 pub mod registry_filter;
 pub mod registry_info;

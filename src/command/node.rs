@@ -43,7 +43,7 @@ pub struct Node {
     pub idlers: Idlers,
     /// Who waits for the ends of which tasks and flows.
     pub onlookers: Onlookers,
-    /// Flows in which agents of registries have something.
+    /// In which keys agents of registries hold something.
     pub holders: Holders,
     /// Flows that wait for locks.
     pub hopes: Hopes,
@@ -140,6 +140,17 @@ impl Node {
         self.schedule.look_at(key, 0);
     }
 
+    /// Has it asked soon whether the agents of a registry who hold something are still there.
+    pub fn ask_for_agents(&mut self, registry: KeyId) {
+        self.holders.unsettle(&registry);
+        self.look_at_soon(registry);
+    }
+
+    /// The same of all registries.
+    pub fn ask_for_all_agents(&mut self) {
+        self.holders.unsettle_all().into_iter().for_each(|registry| self.look_at_soon(registry));
+    }
+
     /// Whether somebody waits for `key`.
     pub fn is_waited_for(&self, key: super::Key) -> bool {
         (!self.locks.is_empty() && self.locks.waiting_for(&key.id()) > 0)
@@ -173,6 +184,7 @@ impl Node {
             self.quarantine.remove(&key);
         }
         self.hopes.wake(&key, &mut self.schedule);
+        self.holders.unsettle(&key);
         self.look_at_soon(key);
     }
 
@@ -193,6 +205,7 @@ impl Node {
         let hit = |key: &KeyId| db.is_none_or(|db| key.db == db);
         self.quarantine.retain(|key, _| !hit(key));
         self.ties.retain(|key| !hit(key));
+        self.holders.retain(|key| !hit(key));
         self.hopes.wake_all(&mut self.schedule);
         self.look_at_all_waited_for(hit);
     }
@@ -211,12 +224,14 @@ impl Node {
     pub fn role_changed(&mut self, replica: bool) {
         self.replica = replica;
         self.since = self.now();
+        self.ask_for_all_agents();
         self.forget_strangers();
     }
 
     /// Keys came from a file or from a primary in place of those that were there.
     pub fn keys_loaded(&mut self) {
         self.since = self.now();
+        self.ask_for_all_agents();
         self.forget_strangers();
         self.look_at_all_waited_for(|_| true);
     }

@@ -3,7 +3,7 @@
 use super::args::Args;
 use super::dispatch::{self, Cx, Outcome};
 use super::registry_filter::{labels, Asked, FILTER_WORDS};
-use super::registry_serve::{commit, commit_claim, is_back, settle_due};
+use super::registry_serve::{claim_bond, commit, commit_claim, is_back, settle_due};
 use super::settings::Setting;
 use super::{Host, Reply};
 use crate::domain::limits::{AGENT_LABELS_MAX, AGENT_TEXT_BYTES_MAX, CAPACITY_MAX, ID_BYTES_MAX, REGISTRY_BYTES_MAX};
@@ -152,12 +152,13 @@ struct Wanted {
 
 fn parse_claim(args: &mut Args) -> Result<Wanted, Error> {
     const OWN: usize = FILTER_WORDS.len();
-    let words: [&str; OWN + 5] = std::array::from_fn(|at| match at.checked_sub(OWN) {
+    let words: [&str; OWN + 6] = std::array::from_fn(|at| match at.checked_sub(OWN) {
         None => FILTER_WORDS[at],
-        Some(own) => ["PX", "EX", "REF", "BLOCK", "REQID"][own],
+        Some(own) => ["PX", "EX", "REF", "BLOCK", "REGISTRY", "REQID"][own],
     });
     let mut asked = Asked::new(Sort::Load);
     let (mut lease_ms, mut reference, mut block_ms, mut request_id) = (None, Bytes::EMPTY, None, None);
+    let mut registry = None;
     while let Some(option) = args.option(&words)? {
         match option.checked_sub(OWN) {
             None => asked.read(option, args)?,
@@ -165,6 +166,7 @@ fn parse_claim(args: &mut Args) -> Result<Wanted, Error> {
             Some(1) => lease_ms = Some(args.seconds("EX")?),
             Some(2) => reference = Bytes::from(args.text("REF", AGENT_TEXT_BYTES_MAX)?),
             Some(3) => block_ms = Some(args.millis("BLOCK", 0)?),
+            Some(4) => registry = Some(args.registry()?),
             // A claim has no owner, so the ids belong to the registry.
             Some(_) => request_id = Some(request_key(b"", args.id("REQID")?)),
         }
@@ -175,8 +177,13 @@ fn parse_claim(args: &mut Args) -> Result<Wanted, Error> {
     if statuses.is_some_and(|statuses| statuses.has(Status::Suspect) || statuses.has(Status::Dead)) {
         return Err(Error::usage("STATUS of a claim cannot be suspect or dead: such agents take no work"));
     }
+    if registry.is_some() && (reference.is_empty() || reference.len() > ID_BYTES_MAX) {
+        return Err(Error::usage(
+            "REGISTRY goes with REF only, which is the id of the agent that the claim belongs to",
+        ));
+    }
     asked.filter.free_min = asked.filter.free_min.max(1);
-    let wish = ClaimWish { filter: Arc::new(asked.filter), sort: asked.sort, lease_ms, reference };
+    let wish = ClaimWish { filter: Arc::new(asked.filter), sort: asked.sort, lease_ms, reference, registry };
     Ok(Wanted { wish, block_ms, request_id })
 }
 
@@ -193,10 +200,13 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         if let Some(answer) = wanted.request_id.as_ref().and_then(|id| stored.answer(id)) {
             return Ok(Outcome::Reply(answer.into()));
         }
+    }
+    let bond = claim_bond(cx.node, cx.host, key, &wanted.wish)?;
+    if let Some(stored) = cx.host.read::<Registry>(key)? {
         // Whoever waits has been offered everyone who is free, so nobody is overtaken.
         let found = decide::claim(&stored.state, &view, &wanted.wish, seed, &mut cx.node.fences);
         if let Some((event, fence)) = found {
-            let reply = commit_claim(cx.node, cx.host, key, event, fence, wanted.request_id.as_ref())?;
+            let reply = commit_claim(cx.node, cx.host, key, event, fence, wanted.request_id.as_ref(), bond)?;
             return Ok(Outcome::Reply(reply));
         }
     }

@@ -24,8 +24,13 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     cx.node.check_quarantine(key)?;
     let shown = Shown::new(cx);
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
-    let agent = stored.state.agent(id);
-    Ok(Outcome::Reply(agent.map_or(Reply::Nil, |agent| shown.map(&stored.state, agent))))
+    let Some(agent) = stored.state.agent(id) else { return Ok(Outcome::Reply(Reply::Nil)) };
+    let mut reply = shown.map(&stored.state, agent);
+    if let Reply::Map(fields) = &mut reply {
+        let holds = cx.node.holders.keys_of(&key.id(), id).map(|key| Reply::bytes(&key.name));
+        fields.push(("holds".into(), Reply::Array(holds.collect())));
+    }
+    Ok(Outcome::Reply(reply))
 }
 
 /// How an agent is shown.

@@ -1,15 +1,16 @@
 //! What follows from changes of a registry: agents that become free are handed to who waits for them, and what time brings is decided.
 
-use super::dispatch::{self, commit_changes};
-use super::flow_serve;
+use super::dispatch::commit_changes;
+use super::reactions;
 use super::settings::Setting;
 use super::waits::Untold;
 use super::{Host, Key, Node, Reply};
-use crate::domain::registry::decide;
+use crate::domain::reactions::departed;
+use crate::domain::registry::decide::{self, ClaimWish};
 use crate::domain::registry::{Registry, RegistryEvent};
 use crate::domain::requests::Answer;
 use crate::domain::wait::WaiterId;
-use crate::domain::{Bytes, Change, Entity, Error, Event, Fence, KeyId};
+use crate::domain::{Bond, Bytes, Change, Entity, Error, Fence, KeyId};
 use ahash::AHashSet;
 use smallvec::smallvec;
 use std::sync::Arc;
@@ -21,17 +22,28 @@ pub fn commit<H: Host>(
     key: Key,
     events: impl IntoIterator<Item = RegistryEvent>,
 ) -> Result<(), Error> {
-    let events: Vec<RegistryEvent> = events.into_iter().collect();
+    commit_all(node, host, key, events.into_iter().map(Change::Event).collect())
+}
+
+/// [`commit`] for changes of any kind. Of an agent that is gone everything goes back that it held, in the same transaction.
+pub fn commit_all<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    mut changes: Vec<Change<RegistryEvent>>,
+) -> Result<(), Error> {
+    let events = || changes.iter().filter_map(Change::event);
     let is_waited_for = !node.claims.is_empty() && node.claims.waiting_for(&key.id()) > 0;
-    let agents = events.iter().filter(|event| is_waited_for && event.may_free()).filter_map(RegistryEvent::agent);
+    let agents = events().filter(|event| is_waited_for && event.may_free()).filter_map(RegistryEvent::agent);
     let agents: Vec<Bytes> = agents.cloned().collect();
-    let gone: Vec<Bytes> = events.iter().filter_map(RegistryEvent::gone).cloned().collect();
-    dispatch::commit::<Registry, H>(node, host, key, events)?;
+    let departed: Vec<Bytes> = match node.holders.is_empty() {
+        true => Vec::new(),
+        false => events().filter_map(departed).cloned().collect(),
+    };
+    commit_changes::<Registry, H>(node, host, key, &mut changes)?;
     agents.iter().for_each(|agent| hand_out(node, host, key, agent));
-    for agent in gone {
-        for flow in node.holders.take(&key.id(), &agent) {
-            flow_serve::agent_gone(node, host, &flow, key.name, &agent);
-        }
+    for agent in &departed {
+        reactions::agent_gone(node, host, &key.id(), agent);
     }
     Ok(())
 }
@@ -67,7 +79,11 @@ fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, event: R
         let reply = Reply::from(answer);
         return told.into_iter().for_each(|twin| node.serve_wait(twin, Untold::default(), reply.clone(), host));
     }
-    match commit_claim(node, host, key, event, fence, request_id.as_ref()) {
+    let bond = match node.claims.waiter(id).map(|waiter| waiter.wish.clone()) {
+        Some(wish) => claim_bond(node, host, key, &wish),
+        None => Ok(None),
+    };
+    match bond.and_then(|bond| commit_claim(node, host, key, event, fence, request_id.as_ref(), bond)) {
         // They are told of the same claim, so it stays even if one of them is gone.
         Ok(reply) if told.len() > 1 => {
             told.into_iter().for_each(|twin| node.serve_wait(twin, Untold::default(), reply.clone(), host));
@@ -85,7 +101,12 @@ fn twins_of(node: &Node, key: &KeyId, request_id: Option<&Bytes>) -> Vec<WaiterI
     node.claims.waiters(key).into_iter().filter(same).collect()
 }
 
-/// Applies a claim, with the request id that it is to be remembered under; the reply that tells of it.
+/// The bond of the agent that a claim belongs to; `NOAGENT` if it is not alive.
+pub fn claim_bond<H: Host>(node: &mut Node, host: &mut H, key: Key, wish: &ClaimWish) -> Result<Option<Bond>, Error> {
+    reactions::bond_for::<Registry, H>(node, host, key, wish.registry.as_ref(), &wish.reference)
+}
+
+/// Applies a claim, with the request id that it is to be remembered under and its bond; the reply that tells of it.
 pub fn commit_claim<H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -93,12 +114,14 @@ pub fn commit_claim<H: Host>(
     event: RegistryEvent,
     fence: Fence,
     request_id: Option<&Bytes>,
+    bond: Option<Bond>,
 ) -> Result<Reply, Error> {
     let agent = event.agent().cloned().unwrap_or_default();
     let answer = Answer::Claim { agent, fence };
     let reply = Reply::from(&answer);
     let answered = request_id.map(|id| Change::Answered { id: id.clone(), answer });
-    let mut changes: Vec<_> = [Change::Event(event)].into_iter().chain(answered).collect();
+    let bound = bond.map(Change::Bound);
+    let mut changes: Vec<_> = [Change::Event(event)].into_iter().chain(bound).chain(answered).collect();
     commit_changes::<Registry, H>(node, host, key, &mut changes)?;
     Ok(reply)
 }

@@ -26,11 +26,11 @@ fn bounds<H: Host>(cx: &Cx<H>) -> Bounds {
 
 /// `LTMC.SESSION.CREATE`
 pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const WORDS: [&str; 8] = ["PARTICIPANTS", "STATE", "META", "PX", "EX", "SLIDING", "MAXLIFE", "REQID"];
+    const WORDS: [&str; 9] = ["PARTICIPANTS", "STATE", "META", "PX", "EX", "SLIDING", "MAXLIFE", "REGISTRY", "REQID"];
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let (mut participants, mut state, mut meta) = (Vec::new(), Fields::default(), Bytes::EMPTY);
-    let (mut life, mut request) = (LifeAsked::default(), None);
+    let (mut life, mut registry, mut request) = (LifeAsked::default(), None, None);
     let (bounds, depth_max) = (bounds(cx), cx.node.settings.get(Setting::JsonDepthMax) as usize);
     while let Some(option) = args.option(&WORDS)? {
         match option {
@@ -48,6 +48,7 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             4 => life.ttl_ms = Some(args.seconds("EX")?),
             5 => life.is_sliding = true,
             6 => life.max_life_ms = Some(args.millis("MAXLIFE", 1)?),
+            7 => registry = Some(args.registry()?),
             _ => request = request_of(b"", Some(args.id("REQID")?)),
         }
     }
@@ -60,7 +61,7 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (life, state) = (life.begin(at)?, state.into());
     let participants = with_roles(participants);
     let created = Created { at, owner: Bytes::EMPTY, state, version: 1, meta, participants, life, keep, stays: true };
-    create_value(cx, cx.key(1), created, request)
+    create_value(cx, cx.key(1), created, registry.as_ref(), request)
 }
 
 fn with_roles(agents: Vec<Bytes>) -> Vec<(Bytes, Bytes)> {
@@ -125,7 +126,7 @@ pub fn set<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let life = Life::new(at, ttl_ms, false, None);
     let (owner, meta, participants) = (Bytes::EMPTY, Bytes::EMPTY, Vec::new());
     let created = Created { at, owner, state, version: 1, meta, participants, life, keep, stays: false };
-    create_value(cx, key, created, request)
+    create_value(cx, key, created, None, request)
 }
 
 /// `LTMC.SESSION.GET`

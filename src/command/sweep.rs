@@ -6,8 +6,8 @@ use super::schedule::Due;
 use super::settings::Setting;
 use super::waits::{Unserved, OWNERSHIP_MS};
 use super::{
-    buffer_serve, cache_serve, flow_serve, lock_serve, mail_serve, registry_serve, versioned_serve, watch, Host, Kind,
-    Node, Ownership, Reply,
+    buffer_serve, cache_serve, flow_serve, lock_serve, mail_serve, reactions, registry_serve, versioned_serve, watch,
+    Host, Kind, Node, Ownership, Reply,
 };
 use crate::domain::buffer::Buffer;
 use crate::domain::cache::Cache;
@@ -149,6 +149,10 @@ fn look_into<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: b
             Ok(()) => work += flow_serve::wake(node, host, key, has_changed),
             Err(error) => flow_serve::refuse_all(node, host, key, &error),
         }
+    }
+    if !node.replica && node.holders.has(key) {
+        // Whether it is a registry or nothing any more.
+        work += reactions::settle(node, host, key);
     }
     match kind {
         Kind::Ours(Session::TYPE_TAG) => work + look_at_versioned::<Fields, H>(node, host, key),

@@ -2,9 +2,8 @@
 
 use super::args::Args;
 use super::dispatch::{Cx, Outcome};
-use super::flow_serve::{
-    bundle_of, claim_tasks, claims_reply, decided, existing, registered, settle_due, stored_claims,
-};
+use super::flow_serve::{bundle_of, claim_tasks, claims_reply, decided, existing, settle_due, stored_claims};
+use super::reactions::alive;
 use super::settings::Setting;
 use super::task::blob;
 use super::{flow_locks, Host, Reply};
@@ -44,7 +43,7 @@ fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<Wanted, Error> {
                 given.dedup();
                 caps = Some(given);
             }
-            1 => registry = Some(Bytes::from(args.bytes("REGISTRY")?)),
+            1 => registry = Some(args.registry()?),
             2 => count = args.number("COUNT", 1, TASK_CLAIMS_MAX as u64)? as usize,
             3 => lease_ms = Some(args.millis("PX", 1)?),
             4 => lease_ms = Some(args.seconds("EX")?),
@@ -53,9 +52,6 @@ fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<Wanted, Error> {
         }
     }
     args.exclusive(&WORDS, &[3, 4])?;
-    if registry.as_ref().is_some_and(|registry| registry.is_empty()) {
-        return Err(Error::usage("REGISTRY is empty, which is no key of a registry"));
-    }
     let asks_registry = caps.is_none();
     let (caps, registry) = (Arc::new(caps.unwrap_or_default()), registry.unwrap_or(Bytes::EMPTY));
     let wish = ClaimWish { agent: Bytes::from(agent), caps, registry, lease_ms, count, after: Bytes::EMPTY };
@@ -71,9 +67,9 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     cx.node.check_quarantine(key)?;
     let wish = &mut wanted.wish;
     if !wish.registry.is_empty() {
-        let caps = registered(cx.node, cx.host, key.db, &wish.registry, &wish.agent)?;
+        let agent = alive(cx.node, cx.host, key.db, &wish.registry, &wish.agent)?;
         if wanted.asks_registry {
-            wish.caps = Arc::new(caps);
+            wish.caps = Arc::new(agent.profile.caps.to_vec());
         }
     }
     if let Some(stored) = cx.host.read::<Flow>(key)? {

@@ -2,6 +2,7 @@
 
 use super::args::Args;
 use super::dispatch::{commit, commit_changes, commit_one, Cx, Outcome};
+use super::reactions::bond_for;
 use super::settings::Setting;
 use super::versioned_serve::end_if_over;
 use super::{Host, Key, Node, Reply};
@@ -10,7 +11,7 @@ use crate::domain::limits::{NAME_BYTES_MAX, VERSIONED_META_BYTES_MAX};
 use crate::domain::requests::{request_key, Answer};
 use crate::domain::versioned::history::{Checkpoint, CheckpointId, Keep};
 use crate::domain::versioned::{decide, Created, Life, State, Version, Versioned, VersionedEvent};
-use crate::domain::{Bytes, Change, Code, Entity, Error, Millis};
+use crate::domain::{Bond, Bytes, Change, Code, Entity, Error, Millis};
 
 /// The value of a key if its life is not over.
 pub fn live<'a, S: State, H: Host>(node: &Node, host: &'a mut H, key: Key) -> Result<Option<&'a Versioned<S>>, Error> {
@@ -76,11 +77,12 @@ pub fn keep(node: &Node) -> Keep {
     }
 }
 
-/// Makes a new value. Errs if there is one already that is not over.
+/// Makes a new value, whose participants are agents of a registry if one is named. Errs if there is one already that is not over.
 pub fn create<S: State, H: Host>(
     cx: &mut Cx<H>,
     key: Key,
     created: Created<S>,
+    registry: Option<&Bytes>,
     request: Option<Bytes>,
 ) -> Result<Outcome, Error> {
     end_if_over::<S, H>(cx.node, cx.host, key)?;
@@ -98,7 +100,17 @@ pub fn create<S: State, H: Host>(
             return Err(Error::new(Code::Conflict, text));
         }
     }
-    apply_numbered::<S, H>(cx, key, VersionedEvent::Created(Box::new(created)), request)
+    let bonds = created
+        .participants
+        .iter()
+        .map(|(agent, _)| bond_for::<Versioned<S>, H>(cx.node, cx.host, key, registry, agent));
+    let bonds: Vec<Option<Bond>> = bonds.collect::<Result<_, _>>()?;
+    let version = created.version;
+    let created = [Change::Event(VersionedEvent::Created(Box::new(created)))].into_iter();
+    let answered = request.map(|id| Change::Answered { id, answer: Answer::Integer(version as i64) });
+    let mut changes: Vec<_> = created.chain(bonds.into_iter().flatten().map(Change::Bound)).chain(answered).collect();
+    commit_changes::<Versioned<S>, H>(cx.node, cx.host, key, &mut changes)?;
+    Ok(Outcome::Reply(Reply::number(version)))
 }
 
 /// The options that say how long a new value lives.
@@ -142,15 +154,20 @@ pub fn join<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let agent = cx.actor(&mut args, "agent")?;
-    let mut role = None;
-    while args.option(&["ROLE"])?.is_some() {
-        role = Some(args.text("ROLE", NAME_BYTES_MAX)?);
+    let (mut role, mut registry) = (None, None);
+    while let Some(option) = args.option(&["ROLE", "REGISTRY"])? {
+        match option {
+            0 => role = Some(args.text("ROLE", NAME_BYTES_MAX)?),
+            _ => registry = Some(args.registry()?),
+        }
     }
     let (key, at, max) = (cx.key(1), cx.now(), cx.node.settings.get(Setting::ParticipantsMax));
+    let bond = bond_for::<Versioned<S>, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
     let value = existing::<S, H>(cx.node, cx.host, key)?;
     let is_new = !value.participants().contains_key(agent);
     let event = decide::join(value, agent, role, max, at)?;
-    commit::<Versioned<S>, H>(cx.node, cx.host, key, event)?;
+    let mut changes: Vec<_> = event.map(Change::Event).into_iter().chain(bond.map(Change::Bound)).collect();
+    commit_changes::<Versioned<S>, H>(cx.node, cx.host, key, &mut changes)?;
     Ok(Outcome::Reply(Reply::Integer(is_new.into())))
 }
 
@@ -256,7 +273,7 @@ pub fn fork<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut forked = value.forked(version, at).ok_or_else(Error::internal)?;
     // Who is bound to a name must not take others along.
     forked.participants.retain(|(agent, _)| cx.check_actor(agent).is_ok());
-    create::<S, H>(cx, dst, forked, request)
+    create::<S, H>(cx, dst, forked, None, request)
 }
 
 /// `... PRUNE key KEEPLAST n [MAXAGE ms] [DRYRUN]`

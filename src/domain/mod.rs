@@ -8,6 +8,7 @@
 //! read ([`watch`]), the error type and the limits.
 
 pub mod blob;
+pub mod bonds;
 pub mod buffer;
 pub mod cache;
 pub mod capability;
@@ -25,6 +26,7 @@ pub mod lock;
 pub mod mail;
 pub mod memory;
 pub mod random;
+pub mod reactions;
 pub mod registry;
 pub mod requests;
 pub mod service;
@@ -36,6 +38,7 @@ pub mod watch;
 pub mod xxhash;
 
 pub use blob::Blob;
+pub use bonds::Bond;
 pub use error::{Code, Error};
 pub use fence::{Fence, Fences};
 pub use id::Bytes;

@@ -73,16 +73,6 @@ pub trait Event: Serialize + DeserializeOwned + Clone + std::fmt::Debug {
     /// The connection whose end the entity has to hear of from now on.
     fn connection(&self) -> Option<Connection>;
 
-    /// The registered agent (the key of its registry, and its id) whose death the entity has to hear of from now on.
-    fn agent(&self) -> Option<(&Bytes, &Bytes)> {
-        None
-    }
-
-    /// The agent whose incarnation in this registry is over by it.
-    fn gone(&self) -> Option<&Bytes> {
-        None
-    }
-
     /// Whether only this node hears of it: such an event has no name, is not replicated, and changes nothing that is saved.
     fn is_local(&self) -> bool {
         false
@@ -137,9 +127,14 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     /// Connections whose end changes this entity.
     fn connections(&self) -> Vec<Connection>;
 
-    /// The registered agents whose death changes this entity, each as the key of its registry and its id.
-    fn agents(&self) -> Vec<(Bytes, Bytes)> {
-        Vec::new()
+    /// Whether an agent holds something here that others could have, or takes part in it.
+    fn holds(&self, _agent: &[u8]) -> bool {
+        false
+    }
+
+    /// The agent that may hold nothing any more after `event`.
+    fn loser(&self, _event: &Self::Event) -> Option<Bytes> {
+        None
     }
 
     /// The connection of what `event` is about to end.

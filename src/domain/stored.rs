@@ -1,6 +1,8 @@
 //! The value of a key: an entity with what every entity has besides its own state.
 
+use super::bonds::{Bond, Bonds};
 use super::fence::FENCE_END;
+use super::limits::ID_BYTES_MAX;
 use super::requests::{Answer, Requests, REQUEST_KEY_BYTES_MAX};
 use super::watch::{Log, Story};
 use super::{Bytes, Entity, Error, Event, Fence, Invariant};
@@ -29,30 +31,35 @@ pub enum Change<V> {
         /// Above all revisions of earlier lives of the key.
         revision: u64,
     },
+    /// What an agent holds in the key belongs to an incarnation of it from now on.
+    Bound(Bond),
+    /// It does so no more.
+    Unbound {
+        /// The agent.
+        agent: Bytes,
+    },
 }
 
 impl<V: Event> Change<V> {
-    /// The keyspace notification that tells of it.
-    pub fn name(&self) -> Option<&'static str> {
+    /// The event of the service, if it is one.
+    pub fn event(&self) -> Option<&V> {
         match self {
-            Change::Event(event) => event.name(),
-            Change::Answered { .. } | Change::Forgotten { .. } | Change::Born { .. } => None,
+            Change::Event(event) => Some(event),
+            _ => None,
         }
     }
 
-    /// The agent whose incarnation is over by it.
-    pub fn gone(&self) -> Option<&Bytes> {
-        match self {
-            Change::Event(event) => event.gone(),
-            Change::Answered { .. } | Change::Forgotten { .. } | Change::Born { .. } => None,
-        }
+    /// The keyspace notification that tells of it.
+    pub fn name(&self) -> Option<&'static str> {
+        self.event()?.name()
     }
 
     /// The largest fence in it.
     pub fn fence(&self) -> Option<Fence> {
         match self {
             Change::Event(event) => event.fence(),
-            Change::Answered { .. } | Change::Forgotten { .. } | Change::Born { .. } => None,
+            Change::Bound(bond) => Some(bond.epoch),
+            _ => None,
         }
     }
 }
@@ -66,28 +73,40 @@ pub struct Stored<E> {
     pub revision: u64,
     requests: Option<Box<Requests>>,
     log: Option<Box<Log>>,
+    bonds: Option<Box<Bonds>>,
 }
+
+/// Bonds that are over by a change.
+pub type Over = Vec<Bond>;
 
 impl<E: Entity> Stored<E> {
     /// Applies one change. In debug builds the invariants are checked after it.
-    pub fn apply(&mut self, change: &Change<E::Event>) {
-        self.apply_unchecked(change);
+    pub fn apply(&mut self, change: &Change<E::Event>) -> Over {
+        let over = self.apply_unchecked(change);
         if let Change::Event(event) = change {
             debug_assert_eq!(self.state.check_after(event), Ok(()), "after {change:?}");
         }
+        over
     }
 
     /// The same with a change of which nobody needs the content any more.
-    pub fn take(&mut self, change: &mut Change<E::Event>) {
+    pub fn take(&mut self, change: &mut Change<E::Event>) -> Over {
         let Change::Event(event) = change else { return self.apply_unchecked(change) };
-        self.happen(&mut *event, |state, event| state.take(event));
+        let over = self.happen(&mut *event, |state, event| state.take(event));
         debug_assert_eq!(self.state.check_after(event), Ok(()), "after {event:?}");
+        over
     }
 
     /// Applies one change that may break the invariants: from a payload of unknown origin, to a copy that is checked then.
-    pub fn apply_unchecked(&mut self, change: &Change<E::Event>) {
+    pub fn apply_unchecked(&mut self, change: &Change<E::Event>) -> Over {
         match change {
-            Change::Event(event) => self.happen(event, |state, event| state.apply(event)),
+            Change::Event(event) => return self.happen(event, |state, event| state.apply(event)),
+            Change::Bound(bond) => {
+                if !self.state.is_empty() {
+                    return self.bonds.get_or_insert_default().bind(bond).into_iter().collect();
+                }
+            }
+            Change::Unbound { agent } => return self.unbind(agent).into_iter().collect(),
             Change::Answered { id, answer } => self.requests.get_or_insert_default().remember(id, answer),
             Change::Forgotten { id } => {
                 if let Some(requests) = &mut self.requests {
@@ -101,10 +120,22 @@ impl<E: Entity> Stored<E> {
                 }
             }
         }
+        Over::new()
     }
 
-    /// Has `apply` make an event, and tells those who watch of it.
-    fn happen<T: Borrow<E::Event>>(&mut self, event: T, apply: impl FnOnce(&mut E, T)) {
+    fn unbind(&mut self, agent: &[u8]) -> Option<Bond> {
+        let bonds = self.bonds.as_mut()?;
+        let over = bonds.unbind(agent);
+        if bonds.is_empty() {
+            self.bonds = None;
+        }
+        over
+    }
+
+    /// Has `apply` make an event, and tells those who watch of it. Whoever holds nothing any more by it is not bound any more.
+    fn happen<T: Borrow<E::Event>>(&mut self, event: T, apply: impl FnOnce(&mut E, T)) -> Over {
+        let loser = self.bonds.as_ref().and_then(|_| self.state.loser(event.borrow()));
+        let mut over = Over::new();
         let name = event.borrow().name();
         self.revision += u64::from(name.is_some());
         match name.filter(|_| E::WATCH_EVENTS_MAX > 0) {
@@ -118,18 +149,44 @@ impl<E: Entity> Stored<E> {
             }
             None => apply(&mut self.state, event),
         }
+        if let Some(loser) = loser.filter(|loser| !self.state.holds(loser)) {
+            over.extend(self.unbind(&loser));
+        }
         if self.state.is_empty() {
+            over.extend(self.bonds().cloned());
             // The node that decided this deletes the key, and what comes next begins anew. A copy may get all of it in one payload.
             // The log stays for those who watch until then.
             let log = self.log.take();
             *self = Self { revision: log.as_ref().map_or(0, |log| log.revision()), log, ..Self::default() };
         }
+        over
     }
 
     /// What COPY puts under another name: it goes on from the same revision, but its story is its own, and so are its requests.
     pub fn copied(&self) -> Self {
         let log = self.log.as_ref().map(|_| Box::new(Log::of_copy(self.revision)));
-        Self { state: self.state.copied(), revision: self.revision, requests: None, log }
+        Self { state: self.state.copied(), revision: self.revision, requests: None, log, bonds: None }
+    }
+
+    /// For whom something is held here.
+    pub fn bonds(&self) -> impl Iterator<Item = &Bond> {
+        self.bonds.iter().flat_map(|bonds| bonds.iter())
+    }
+
+    /// For how many agents something is held here.
+    pub fn bound(&self) -> usize {
+        self.bonds.as_ref().map_or(0, |bonds| bonds.len())
+    }
+
+    /// To which incarnation belongs what an agent holds here.
+    pub fn bond_of(&self, agent: &[u8]) -> Option<&Bond> {
+        self.bonds.as_ref()?.of(agent)
+    }
+
+    /// The same value with the bonds that were saved with it.
+    pub fn with_bonds(self, bonds: Vec<Bond>) -> Self {
+        let bonds = Some(bonds).filter(|bonds| !bonds.is_empty());
+        Self { bonds: bonds.map(|bonds| Box::new(bonds.into_iter().collect())), ..self }
     }
 
     /// The last visible events, if the entity keeps them.
@@ -145,6 +202,9 @@ impl<E: Entity> Stored<E> {
             Change::Answered { .. } | Change::Forgotten { .. } => {
                 Err(Error::usage("payload holds a request id that is too long"))
             }
+            Change::Bound(bond) => bond.admit(),
+            Change::Unbound { agent } if agent.len() <= ID_BYTES_MAX => Ok(()),
+            Change::Unbound { .. } => Err(Error::usage("payload holds the name of an agent that is too long")),
             Change::Born { revision } if *revision < FENCE_END => Ok(()),
             Change::Born { revision } => Err(Error::usage(format!("payload holds the first revision {revision}"))),
         }
@@ -164,7 +224,8 @@ impl<E: Entity> Stored<E> {
     pub fn memory_bytes(&self) -> usize {
         let requests = self.requests.as_ref().map_or(0, |r| size_of::<Requests>() + r.memory_bytes());
         let log = self.log.as_ref().map_or(0, |log| size_of::<Log>() + log.heap_bytes());
-        size_of::<Self>() - size_of::<E>() + self.state.memory_bytes() + requests + log
+        let bonds = self.bonds.as_ref().map_or(0, |bonds| size_of::<Bonds>() + bonds.heap_bytes());
+        size_of::<Self>() - size_of::<E>() + self.state.memory_bytes() + requests + log + bonds
     }
 
     /// Whether all invariants hold.
@@ -172,6 +233,7 @@ impl<E: Entity> Stored<E> {
         if self.requests.as_ref().is_some_and(|r| r.len() > super::limits::REQUESTS_MAX) {
             return Err(Invariant("more requests are remembered than allowed".into()));
         }
+        self.bonds.as_ref().map_or(Ok(()), |bonds| bonds.check())?;
         if let Some(log) = &self.log {
             log.check(E::WATCH_EVENTS_MAX)?;
             if log.revision() != self.revision {
@@ -202,7 +264,8 @@ struct Watched<S, R, L> {
 
 impl<E: Entity> Serialize for Stored<E> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Stored { state, revision, requests, log } = self;
+        // Bonds stand before the value, see `snapshot`: most values have none.
+        let Stored { state, revision, requests, log, .. } = self;
         if E::WATCH_EVENTS_MAX > 0 {
             Watched { state, revision: *revision, requests, log }.serialize(serializer)
         } else {
@@ -215,10 +278,10 @@ impl<'de, E: Entity> Deserialize<'de> for Stored<E> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if E::WATCH_EVENTS_MAX > 0 {
             let Watched { state, revision, requests, log } = Watched::deserialize(deserializer)?;
-            Ok(Self { state, revision, requests, log })
+            Ok(Self { state, revision, requests, log, bonds: None })
         } else {
             let Plain { state, revision, requests } = Plain::deserialize(deserializer)?;
-            Ok(Self { state, revision, requests, log: None })
+            Ok(Self { state, revision, requests, log: None, bonds: None })
         }
     }
 }

@@ -38,7 +38,7 @@ struct Process {
     node: RefCell<Node>,
     inbox: RefCell<Vec<Note>>,
     detached: Cell<Option<Ctx>>,
-    /// Whether somebody could care that a key goes away: a waiter, a tie, a quarantine. Spares the usual unlock a note.
+    /// Whether somebody could care that a key goes away: a waiter, a tie, a quarantine, a bond. Spares the usual unlock a note.
     attentive: Cell<bool>,
     /// The server has not slept yet since the module was loaded.
     is_loading: Cell<bool>,
@@ -101,7 +101,7 @@ pub fn with_node<T>(work: impl FnOnce(&mut Node) -> T) -> Option<T> {
         take_in(process, &mut node);
         let result = work(&mut node);
         take_in(process, &mut node);
-        process.attentive.set(!node.is_quiet() || !node.quarantine.is_empty());
+        process.attentive.set(!node.is_quiet() || !node.quarantine.is_empty() || !node.holders.is_empty());
         let next = sweep::next_tick(&node);
         // Redis' timers know nothing of a clock that was moved.
         #[cfg(feature = "test-hooks")]

@@ -298,7 +298,7 @@ pub fn apply_payload(cx: &mut Cx<RedisHost>, key: Key, payload: &[u8], blobs: &[
         keep_part(key.id(), blobs);
         return Ok(());
     }
-    let parts = if frame.content == Content::Snapshot { take_parts(&key.id()) } else { Vec::new() };
+    let parts = if frame.content.is_whole() { take_parts(&key.id()) } else { Vec::new() };
     let blobs = parts.into_iter().chain(blobs).collect();
     with_type!(frame.tag, E => match snapshot::decode_with::<E>(&frame, blobs)? {
         Payload::Changes(mut changes) => dispatch::apply_changes::<E, _>(cx, key, &mut changes),

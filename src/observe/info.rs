@@ -11,6 +11,7 @@ pub fn fields(metrics: &Metrics) -> Vec<(String, u64)> {
         ("sweep_lag_ms".to_string(), metrics.sweep_lag_ms),
         ("repairs".to_string(), metrics.repairs),
         ("panics".to_string(), metrics.panics),
+        ("reactions".to_string(), metrics.reactions),
     ];
     for &service in Service::ALL {
         let of = metrics.of(service);

@@ -55,6 +55,8 @@ pub struct Metrics {
     pub repairs: u64,
     /// Panics contained in commands of any kind.
     pub panics: u64,
+    /// Keys in which something was given back because its agent was gone.
+    pub reactions: u64,
 }
 
 impl Default for Metrics {
@@ -67,6 +69,7 @@ impl Default for Metrics {
             sweep_lag_ms: 0,
             repairs: 0,
             panics: 0,
+            reactions: 0,
         }
     }
 }

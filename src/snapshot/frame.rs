@@ -4,7 +4,7 @@
 //! offset  bytes  what
 //! 0       2      magic "LT"
 //! 2       1      format version (1)
-//! 3       1      content: 1 changes of a key, 2 a whole value, 3 a part of one
+//! 3       1      content: 1 changes of a key, 2 a whole value, 3 a part of one, 4 a whole value that is bound to agents
 //! 4       1      type tag of the entity
 //! 5       4      length of the payload, little endian
 //! 9       n      payload
@@ -31,10 +31,17 @@ pub enum Content {
     Snapshot,
     /// Nothing itself: the blobs beside it belong to the whole value that comes next for the key. Only in files.
     Part,
+    /// The same as a snapshot, after the bonds of the key.
+    BoundSnapshot,
 }
 
 impl Content {
-    const ALL: [Content; 3] = [Content::Changes, Content::Snapshot, Content::Part];
+    const ALL: [Content; 4] = [Content::Changes, Content::Snapshot, Content::Part, Content::BoundSnapshot];
+
+    /// Whether it is the whole value of a key.
+    pub const fn is_whole(self) -> bool {
+        matches!(self, Content::Snapshot | Content::BoundSnapshot)
+    }
 
     /// The byte in the frame.
     const fn byte(self) -> u8 {
@@ -42,6 +49,7 @@ impl Content {
             Content::Changes => 1,
             Content::Snapshot => 2,
             Content::Part => 3,
+            Content::BoundSnapshot => 4,
         }
     }
 
@@ -49,7 +57,7 @@ impl Content {
     pub const fn word(self) -> &'static str {
         match self {
             Content::Changes => "changes",
-            Content::Snapshot => "snapshot",
+            Content::Snapshot | Content::BoundSnapshot => "snapshot",
             Content::Part => "part",
         }
     }

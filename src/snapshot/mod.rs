@@ -11,7 +11,7 @@ pub mod crc;
 pub mod frame;
 
 use crate::domain::blob::{self, Blob};
-use crate::domain::{Change, Entity, Error, Stored};
+use crate::domain::{Bond, Change, Entity, Error, Stored};
 use frame::{Content, Frame};
 use std::collections::VecDeque;
 
@@ -35,7 +35,11 @@ pub struct Encoded {
 
 /// The frame of a whole value, with everything in it.
 pub fn encode_snapshot<E: Entity>(stored: &Stored<E>) -> Vec<u8> {
-    let mut writer = frame::Writer::new(Content::Snapshot, E::TYPE_TAG);
+    let is_bound = stored.bound() > 0;
+    let mut writer = frame::Writer::new(if is_bound { Content::BoundSnapshot } else { Content::Snapshot }, E::TYPE_TAG);
+    if is_bound {
+        codec::encode_into(writer.payload(), &stored.bonds().collect::<Vec<_>>());
+    }
     codec::encode_into(writer.payload(), stored);
     writer.finish()
 }
@@ -103,11 +107,17 @@ pub fn decode<E: Entity>(frame: &Frame) -> Result<Payload<E>, Error> {
             }
             Ok(Payload::Changes(changes))
         }
-        Content::Snapshot => {
-            let (stored, used) = codec::decode_prefix::<Stored<E>>(frame.payload)?;
-            if used != frame.payload.len() {
-                return Err(Error::usage(format!("payload has {} bytes too many", frame.payload.len() - used)));
+        Content::Snapshot | Content::BoundSnapshot => {
+            let (bonds, head) = match frame.content {
+                Content::BoundSnapshot => codec::decode_prefix::<Vec<Bond>>(frame.payload)?,
+                _ => (Vec::new(), 0),
+            };
+            let rest = &frame.payload[head..];
+            let (stored, used) = codec::decode_prefix::<Stored<E>>(rest)?;
+            if used != rest.len() {
+                return Err(Error::usage(format!("payload has {} bytes too many", rest.len() - used)));
             }
+            let stored = stored.with_bonds(bonds);
             stored.check().map_err(|broken| Error::usage(format!("payload holds a broken value: {}", broken.0)))?;
             Ok(Payload::Snapshot(stored))
         }
@@ -122,16 +132,23 @@ pub fn explain<E: Entity>(frame: &Frame, blobs: Vec<Blob>) -> Result<String, Err
         return Ok(serde_json::json!({"type": E::TYPE_NAME, "format": frame::FORMAT, "content": "part"}).to_string());
     }
     let decoded = if blobs.is_empty() { blob::imagine(|| decode(frame)) } else { decode_with(frame, blobs) };
+    let mut bonds: Vec<Bond> = Vec::new();
     let content = match decoded? {
         Payload::<E>::Changes(changes) => serde_json::to_value(changes),
-        Payload::Snapshot(stored) => serde_json::to_value(stored),
+        Payload::Snapshot(stored) => {
+            bonds = stored.bonds().cloned().collect();
+            serde_json::to_value(stored)
+        }
     };
     let content = content.map_err(|error| Error::usage(format!("payload cannot be shown as JSON: {error}")))?;
-    let shown = serde_json::json!({
+    let mut shown = serde_json::json!({
         "type": E::TYPE_NAME,
         "format": frame::FORMAT,
         "content": frame.content.word(),
         "value": content,
     });
+    if !bonds.is_empty() {
+        shown["bonds"] = serde_json::to_value(bonds).unwrap_or_default();
+    }
     Ok(shown.to_string())
 }

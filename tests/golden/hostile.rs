@@ -86,7 +86,9 @@ fn decode_and_apply<E: Entity + Clone>(bytes: &[u8], values: &[(&str, Stored<E>)
     if let Payload::Changes(changes) = decode::<E>(bytes)? {
         let largest = LARGEST.get();
         for mut stored in values.iter().map(|(_, stored)| stored.clone()) {
-            changes.iter().for_each(|change| stored.apply_unchecked(change));
+            for change in &changes {
+                stored.apply_unchecked(change);
+            }
             if stored.check().is_err() {
                 stored.state.rebuild();
             }

@@ -1,6 +1,6 @@
 //! Locks in the golden files. They are part of the frozen format: new samples may be added, these stay as they are.
 
-use crate::samples::{answered, value, Samples, FENCE, NOW};
+use crate::samples::{answered, bound, value, Samples, FENCE, NOW};
 use ltmc::domain::lock::{Cause, Extra, Grant, Lock, LockEvent, Mode, Path, NO_END};
 use ltmc::domain::requests::Answer;
 use ltmc::domain::{Bytes, Change, Connection, Stored};
@@ -89,17 +89,34 @@ pub fn samples() -> Samples<Lock> {
         granted(grant(1, b"x", Mode::Exclusive)),
         Change::Event(LockEvent::Ended { fence: FENCE + 2, cause: Cause::Released }),
     ];
+    let bonds: Changes = vec![
+        granted(grant(1, b"agent-1", Mode::Shared)),
+        bound("agent-1", FENCE + 90),
+        granted(grant(2, b"agent-2", Mode::Shared)),
+        bound("agent-2", FENCE + 92),
+    ];
     let snapshots = vec![
         ("lock-plain", value(&[granted(grant(1, b"agent-1", Mode::Exclusive))])),
         ("lock-rich", value(&rich)),
         ("lock-many", value(&many)),
         ("lock-voided-stamp", value(&voided)),
         ("lock-empty", Stored::default()),
+        ("lock-bound", value(&bonds)),
     ];
     let changes = vec![
         ("changes-all", all_changes()),
         ("changes-one", vec![granted(grant(1, b"agent-1", Mode::Exclusive))]),
         ("changes-none", Vec::new()),
+        (
+            "changes-bonds",
+            bonds
+                .into_iter()
+                .chain([
+                    Change::Event(LockEvent::Ended { fence: FENCE + 2, cause: Cause::AgentGone }),
+                    Change::Unbound { agent: Bytes::from("agent-2") },
+                ])
+                .collect(),
+        ),
     ];
     Samples { snapshots, changes }
 }

@@ -81,6 +81,10 @@ pub fn samples() -> Samples<Mail> {
             ("mail-many", value(&many)),
             ("mail-joined", value(&[Change::Event(MailEvent::Joined { agent: agent(1), at: NOW })])),
         ],
-        changes: vec![("mail-changes-all", all), ("mail-changes-one", one)],
+        changes: vec![
+            ("mail-changes-all", all),
+            ("mail-changes-one", one),
+            ("mail-changes-parted", vec![Change::Event(MailEvent::Parted { agent: agent(1), at: NOW })]),
+        ],
     }
 }

@@ -117,6 +117,18 @@ pub fn samples() -> Samples<Registry> {
             ("registry-rich", rich),
             ("registry-many", value(&many)),
         ],
-        changes: vec![("registry-changes-all", all), ("registry-changes-one", vec![registered(1, plain(1), None)])],
+        changes: vec![
+            ("registry-changes-all", all),
+            ("registry-changes-one", vec![registered(1, plain(1), None)]),
+            (
+                "registry-changes-agent-gone",
+                vec![Change::Event(RegistryEvent::Released {
+                    fence: FENCE,
+                    agent: id(1),
+                    at: NOW,
+                    end: ClaimEnd::AgentGone,
+                })],
+            ),
+        ],
     }
 }

@@ -1,7 +1,7 @@
 //! What samples of all types are made of.
 
 use ltmc::domain::requests::Answer;
-use ltmc::domain::{Bytes, Change, Entity, Stored};
+use ltmc::domain::{Bond, Bytes, Change, Entity, Stored};
 
 pub const NOW: u64 = 1_767_225_600_000;
 pub const FENCE: u64 = 1_767_225_600_000_000;
@@ -18,9 +18,16 @@ pub fn answered<V>(id: &[u8], answer: Answer) -> Change<V> {
     Change::Answered { id: Bytes::from(id), answer }
 }
 
+/// What an agent holds belongs to an incarnation of it.
+pub fn bound<V>(agent: &str, epoch: u64) -> Change<V> {
+    Change::Bound(Bond { registry: Bytes::from("{team}:agents"), agent: Bytes::from(agent), epoch })
+}
+
 /// The value that these changes make.
 pub fn value<E: Entity>(changes: &[Change<E::Event>]) -> Stored<E> {
     let mut stored = Stored::default();
-    changes.iter().for_each(|change| stored.apply(change));
+    for change in changes {
+        stored.apply(change);
+    }
     stored
 }

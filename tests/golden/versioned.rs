@@ -1,6 +1,6 @@
 //! Sessions and contexts in the golden files. They are part of the frozen format: new samples may be added, these stay as they are.
 
-use crate::samples::{value, Samples, FENCE, NOW};
+use crate::samples::{bound, value, Samples, FENCE, NOW};
 use ltmc::domain::context::{Context, Doc};
 use ltmc::domain::json::{Edit, Json, Pointer};
 use ltmc::domain::requests::{request_key, Answer};
@@ -116,7 +116,10 @@ pub fn sessions() -> Samples<Session> {
     Samples {
         snapshots: [
             snapshots(["session-plain", "session-rich", "session-ended"], [&plain, &all, &done]),
-            vec![("session-ending", value(&owing))],
+            vec![
+                ("session-ending", value(&owing)),
+                ("session-bound", value(&[&plain[..], &[bound("ada", FENCE)]].concat())),
+            ],
         ]
         .concat(),
         changes: vec![("session-changes-all", done), ("session-changes-ending", owing)],

@@ -226,7 +226,7 @@ impl Host for MemoryHost {
         }
         let events = changes.into_iter().filter_map(|change| match change {
             Change::Event(event) => Some(event),
-            Change::Answered { .. } | Change::Forgotten { .. } | Change::Born { .. } => None,
+            _ => None,
         });
         self.log.extend(facts::<E>(&key.id(), events.collect()));
     }

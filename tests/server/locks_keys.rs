@@ -175,17 +175,6 @@ fn databases_are_apart() {
 }
 
 #[test]
-fn a_registry_is_refused_and_not_ignored() {
-    let server = Server::start();
-    for line in ["LTMC.LOCK k a REGISTRY agents", "LTMC.MLOCK a 1 k REGISTRY agents"] {
-        let refused = server.run(line);
-        assert_eq!(refused.error_code(), "ERR");
-        assert!(refused.error().contains("REGISTRY is not available"), "{refused:?}");
-    }
-    assert_eq!(server.run("EXISTS k").int(), 0);
-}
-
-#[test]
 fn a_renamed_or_moved_lock_is_the_same_lock() {
     let server = Server::start();
     let fence = server.run("LTMC.LOCK k a PX 600000").int();

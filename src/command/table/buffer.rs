@@ -1,6 +1,6 @@
 //! The rows of the commands of chunk buffers.
 
-use super::common::{READ_FIRST, REQID, ROW, WRITE_FAST};
+use super::common::{with_registry, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::command::spec::{Arg, ArgKind, Flags, Spec, TTL};
 use crate::domain::Service;
 
@@ -45,7 +45,8 @@ pub const BUFFER: Spec = Spec {
 pub const ALLOC: Spec = Spec {
     name: "LTMC.CHUNK.ALLOC",
     arity: -4,
-    flags: GROWS,
+    flags: GROWS.and(Flags::GETKEYS_API),
+    keys: &with_registry(2),
     categories: "write slow",
     complexity: "O(B + E log N) with B the bytes, E the chunks evicted for it and N the chunks",
     summary: "Makes a chunk of zeros that can be written, and read once it is sealed; reclaimed if that takes longer than its lease.",
@@ -57,6 +58,7 @@ pub const ALLOC: Spec = Spec {
         AGENT.after("AGENT").optional(),
         META_OPTION,
         TTL,
+        REGISTRY,
         REQID,
     ],
     ..CHUNK_ROW
@@ -65,7 +67,8 @@ pub const ALLOC: Spec = Spec {
 pub const PUT: Spec = Spec {
     name: "LTMC.CHUNK.PUT",
     arity: -4,
-    flags: GROWS,
+    flags: GROWS.and(Flags::GETKEYS_API),
+    keys: &with_registry(4),
     categories: "write slow",
     complexity: "O(B + E log N) with B the bytes, E the chunks evicted for it and N the chunks",
     summary: "Puts a chunk whole, under an id or, for *, under a new one; replaces what was there. Can pin it in the same step.",
@@ -78,6 +81,7 @@ pub const PUT: Spec = Spec {
         Arg::new("pin", ArgKind::Block(&[AGENT, Arg::integer("ms")])).after("PIN").optional(),
         META_OPTION,
         TTL,
+        REGISTRY,
         REQID,
     ],
     ..CHUNK_ROW
@@ -144,11 +148,12 @@ pub const HAVE: Spec = Spec {
 
 pub const RETAIN: Spec = Spec {
     name: "LTMC.CHUNK.RETAIN",
-    arity: 4,
-    flags: GROWS_FAST,
+    arity: -4,
+    flags: GROWS_FAST.and(Flags::GETKEYS_API),
+    keys: &with_registry(4),
     summary: "An agent needs a chunk until further notice: it is not evicted, freed or ended by its time to live.",
     reply: "1, or 0 if the agent retained it already",
-    args: &[BUFFER_KEY, ID, AGENT],
+    args: &[BUFFER_KEY, ID, AGENT, REGISTRY],
     ..CHUNK_ROW
 };
 
@@ -163,11 +168,12 @@ pub const RELEASE: Spec = Spec {
 
 pub const PIN: Spec = Spec {
     name: "LTMC.CHUNK.PIN",
-    arity: 6,
-    flags: GROWS_FAST,
+    arity: -6,
+    flags: GROWS_FAST.and(Flags::GETKEYS_API),
+    keys: &with_registry(6),
     summary: "An agent needs a chunk for some time, from now on: until then it is as good as retained.",
     reply: "until when, unix ms",
-    args: &[BUFFER_KEY, ID, AGENT, Arg { optional: false, ..TTL }],
+    args: &[BUFFER_KEY, ID, AGENT, Arg { optional: false, ..TTL }, REGISTRY],
     ..CHUNK_ROW
 };
 

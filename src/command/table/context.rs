@@ -1,6 +1,6 @@
 //! The rows of the commands of contexts.
 
-use super::common::{KEY, READ_FIRST, REQID, ROW, WRITE_FAST};
+use super::common::{with_registry, KEY, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use super::registry::FILTER;
 use super::versioned::{AGENT, AT, CHECKPOINT_ARGS, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, META, PRUNE_ARGS};
 use crate::command::spec::{Access, Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
@@ -26,7 +26,8 @@ const BUDGET: Arg = Arg::integer("bytes").after("BUDGET").optional();
 pub const CREATE: Spec = Spec {
     name: "LTMC.CTX.CREATE",
     arity: -2,
-    flags: GROWS,
+    flags: GROWS.and(Flags::GETKEYS_API),
+    keys: &with_registry(2),
     complexity: "O(N) with N the size of the document",
     summary: "Makes a context.",
     reply: "its version, 1",
@@ -37,6 +38,7 @@ pub const CREATE: Spec = Spec {
         META,
         TTL,
         Arg::word("sliding", "SLIDING").optional(),
+        REGISTRY,
         REQID,
     ],
     ..CONTEXT_ROW
@@ -45,11 +47,12 @@ pub const CREATE: Spec = Spec {
 pub const JOIN: Spec = Spec {
     name: "LTMC.CTX.JOIN",
     arity: -3,
-    flags: WRITE_FAST.and(Flags::DENY_OOM),
+    flags: WRITE_FAST.and(Flags::DENY_OOM).and(Flags::GETKEYS_API),
+    keys: &with_registry(3),
     categories: "write fast",
     summary: "Makes an agent a participant, or gives it another role.",
     reply: "1 if it was none, else 0",
-    args: &[KEY, AGENT, Arg::string("text").after("ROLE").optional()],
+    args: &[KEY, AGENT, Arg::string("text").after("ROLE").optional(), REGISTRY],
     ..CONTEXT_ROW
 };
 

@@ -1,6 +1,6 @@
 //! The rows of the commands of flows and tasks.
 
-use super::common::{BLOCK, GROWS, READ_FIRST, REQID, ROW, WRITE_FAST};
+use super::common::{with_registry, BLOCK, GROWS, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::command::spec::{Access, Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::domain::Service;
 
@@ -135,7 +135,7 @@ pub const CLAIM: Spec = Spec {
     name: "LTMC.TASK.CLAIM",
     arity: -3,
     flags: GROWS.and(Flags::FAST).and(Flags::GETKEYS_API),
-    keys: &[UPDATE_FIRST, KeySpec { access: Access::Read, at: KeysAt::AfterWord("REGISTRY", 3) }],
+    keys: &with_registry(3),
     categories: "write fast blocking",
     complexity: "O(C + M log N) with C the different sets of capabilities that ready tasks want, M the tasks claimed and N the tasks",
     summary: "Hands out the best tasks that are ready and fit, each with a fence and a lease; waits for one if asked to.",
@@ -144,7 +144,7 @@ pub const CLAIM: Spec = Spec {
         FLOW,
         Arg::string("agent"),
         after(&[N, Arg::string("cap").multiple()], "CAPS"),
-        Arg::key("registry", 1).after("REGISTRY").optional(),
+        REGISTRY,
         Arg::integer("n").after("COUNT").optional(),
         TTL,
         BLOCK,
@@ -214,7 +214,7 @@ pub const GET: Spec = Spec {
     summary:
         "Shows a task, and says in words why it does not run; with REGISTRY also whether anybody alive could do it.",
     reply: "map; nil if there is no such task",
-    args: &[FLOW, TASK, Arg::key("registry", 1).after("REGISTRY").optional()],
+    args: &[FLOW, TASK, REGISTRY],
     ..FLOW_READ
 };
 

@@ -1,6 +1,6 @@
 //! The rows of the lock commands.
 
-use super::common::{BLOCK, GROWS, KEY, READ_FIRST, REQID, ROW};
+use super::common::{with_registry, BLOCK, GROWS, KEY, READ_FIRST, REGISTRY, REQID, ROW};
 use crate::command::spec::{Access, Arg, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::domain::Service;
 
@@ -11,18 +11,14 @@ const OWNER: Arg = Arg::string("owner");
 const TOKEN: Arg = Arg::integer("fence").after("TOKEN");
 const PRIORITY: Arg = Arg::integer("n").after("PRIORITY").optional();
 const PATH: Arg = Arg::string("path").after("PATH").optional();
-const REGISTRY: Arg = Arg::key("registry", 1).after("REGISTRY").optional();
 const EXCLUSIVE: Arg = Arg::word("exclusive", "EXCLUSIVE");
 const SHARED: Arg = Arg::word("shared", "SHARED");
 
 pub const LOCK: Spec = Spec {
     name: "LTMC.LOCK",
     arity: -3,
-    flags: GROWS.and(Flags::FAST),
-    keys: &[
-        KeySpec { access: Access::Update, at: KeysAt::Index(1) },
-        KeySpec { access: Access::Update, at: KeysAt::AfterWord("REGISTRY", 3) },
-    ],
+    flags: GROWS.and(Flags::FAST).and(Flags::GETKEYS_API),
+    keys: &with_registry(3),
     categories: "write fast blocking",
     complexity: "O(log N) with N the grants on the lock; O(W) more with W clients waiting before",
     summary: "Takes a lock, or a path of it, with a lease; waits for it if asked to.",
@@ -114,7 +110,7 @@ pub const MLOCK: Spec = Spec {
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: &[
         KeySpec { access: Access::Update, at: KeysAt::CountAt(2) },
-        KeySpec { access: Access::Update, at: KeysAt::AfterWord("REGISTRY", 4) },
+        KeySpec { access: Access::Read, at: KeysAt::AfterWord("REGISTRY", 4) },
     ],
     categories: "write slow blocking",
     complexity: "O(K log N) with K keys and N the grants on each; O(W) more for each with W clients waiting before",

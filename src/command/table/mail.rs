@@ -1,6 +1,6 @@
 //! The rows of the commands of mailboxes.
 
-use super::common::{BLOCK, GROWS, READ_FIRST, REQID, ROW, WRITE_FAST};
+use super::common::{with_registry, BLOCK, GROWS, READ_FIRST, REGISTRY as BONDED, REQID, ROW, WRITE_FAST};
 use crate::command::spec::{Access, Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::domain::Service;
 
@@ -50,13 +50,14 @@ pub const SEND: Spec = Spec {
 pub const RECV: Spec = Spec {
     name: "LTMC.MSG.RECV",
     arity: -3,
-    flags: GROWS,
+    flags: GROWS.and(Flags::GETKEYS_API),
+    keys: &with_registry(3),
     categories: "write slow blocking",
     complexity: "O(M log N) with M the messages received and N those in the mailbox",
     summary: "Receives an agent's messages in their order, with a lease; waits for one if asked to.",
     reply:
         "list of maps: id, from, payload, sent_ms, deliveries, ends_ms, reply_to, expires_ms; nil if the wait timed out",
-    args: &[MAIL, AGENT, Arg::integer("n").after("COUNT").optional(), TTL, BLOCK, REPLYTO.optional()],
+    args: &[MAIL, AGENT, Arg::integer("n").after("COUNT").optional(), TTL, BLOCK, BONDED, REPLYTO.optional()],
     ..MAIL_ROW
 };
 
@@ -99,12 +100,13 @@ pub const REQUEUE: Spec = Spec {
 
 pub const JOIN: Spec = Spec {
     name: "LTMC.MSG.JOIN",
-    arity: 3,
-    flags: WRITE_FAST.and(Flags::DENY_OOM),
+    arity: -3,
+    flags: WRITE_FAST.and(Flags::DENY_OOM).and(Flags::GETKEYS_API),
+    keys: &with_registry(3),
     complexity: "O(log A) with A the agents of the mailbox",
     summary: "Lets an agent take part: it is reached by what is sent to all, and the mailbox stays when it is empty.",
     reply: "1 if it took no part before, else 0",
-    args: &[MAIL, AGENT],
+    args: &[MAIL, AGENT, BONDED],
     ..MAIL_ROW
 };
 

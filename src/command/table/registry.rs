@@ -1,6 +1,6 @@
 //! The rows of the commands of the agent registry.
 
-use super::common::{BLOCK, GROWS, READ_FIRST, REQID, ROW, WRITE_FAST};
+use super::common::{with_registry, BLOCK, GROWS, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::command::spec::{Arg, ArgKind, Flags, Spec, TTL};
 use crate::domain::Service;
 
@@ -85,8 +85,8 @@ pub const AGENT_GET: Spec = Spec {
     arity: 3,
     flags: Flags::READONLY.and(Flags::FAST),
     categories: "read fast",
-    complexity: "O(1)",
-    summary: "Shows an agent.",
+    complexity: "O(K) with K the keys in which it holds something",
+    summary: "Shows an agent, with the keys in which it holds something.",
     reply: "map; nil if there is no such agent",
     args: &[REGISTRY_KEY, AGENT],
     ..REGISTRY_READ
@@ -144,7 +144,8 @@ pub const AGENT_FIND: Spec = Spec {
 pub const AGENT_CLAIM: Spec = Spec {
     name: "LTMC.AGENT.CLAIM",
     arity: -4,
-    flags: GROWS,
+    flags: GROWS.and(Flags::GETKEYS_API),
+    keys: &with_registry(2),
     categories: "write slow blocking",
     complexity: "that of LTMC.AGENT.FIND",
     summary: "Reserves one unit of the capacity of the best agent that fits, with a lease; waits for it if asked to.",
@@ -162,6 +163,7 @@ pub const AGENT_CLAIM: Spec = Spec {
         FILTER[7],
         Arg::string("text").after("REF").optional(),
         BLOCK,
+        REGISTRY,
         REQID,
     ],
     ..REGISTRY_ROW

@@ -1,6 +1,6 @@
 //! The rows of the commands of sessions.
 
-use super::common::{KEY, READ_FIRST, REQID, ROW, WRITE_FAST};
+use super::common::{with_registry, KEY, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use super::versioned::{AGENT, AT, CHECKPOINT_ARGS, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, META, PRUNE_ARGS};
 use crate::command::spec::{Access, Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::domain::Service;
@@ -18,7 +18,8 @@ const GROWS: Flags = WRITE_FAST.and(Flags::DENY_OOM);
 pub const CREATE: Spec = Spec {
     name: "LTMC.SESSION.CREATE",
     arity: -2,
-    flags: GROWS,
+    flags: GROWS.and(Flags::GETKEYS_API),
+    keys: &with_registry(2),
     complexity: "O(N) with N the fields and participants given",
     summary: "Makes a session.",
     reply: "its version, 1",
@@ -30,6 +31,7 @@ pub const CREATE: Spec = Spec {
         TTL,
         Arg::word("sliding", "SLIDING").optional(),
         Arg::integer("ms").after("MAXLIFE").optional(),
+        REGISTRY,
         REQID,
     ],
     ..SESSION_ROW
@@ -97,10 +99,11 @@ pub const STATUS: Spec = Spec {
 pub const JOIN: Spec = Spec {
     name: "LTMC.SESSION.JOIN",
     arity: -3,
-    flags: GROWS,
+    flags: GROWS.and(Flags::GETKEYS_API),
+    keys: &with_registry(3),
     summary: "Makes an agent a participant, or gives it another role.",
     reply: "1 if it was none, else 0",
-    args: &[KEY, AGENT, Arg::string("text").after("ROLE").optional()],
+    args: &[KEY, AGENT, Arg::string("text").after("ROLE").optional(), REGISTRY],
     ..SESSION_ROW
 };
 

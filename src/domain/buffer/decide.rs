@@ -293,6 +293,24 @@ pub fn unpin(buffer: &Buffer, id: &[u8], agent: &[u8], at: Millis) -> Option<Buf
     Some(BufferEvent::Unpinned { at, id: chunk.record.id.clone(), agent: Bytes::from(agent), is_over: false })
 }
 
+/// An agent is gone: it needs nothing any more, and what it was still writing is reclaimed.
+pub fn agent_gone(buffer: &Buffer, agent: &[u8], at: Millis) -> Vec<BufferEvent> {
+    let mut events = Vec::new();
+    let mut unfinished = Vec::new();
+    for (_, chunk) in buffer.chunks_of(agent) {
+        let id = &chunk.record.id;
+        events.extend(release(buffer, id, agent, at));
+        events.extend(unpin(buffer, id, agent, at));
+        if !chunk.is_sealed() && chunk.record.owner[..] == *agent {
+            unfinished.push(id.clone());
+        }
+    }
+    if !unfinished.is_empty() {
+        events.push(BufferEvent::Gone { at, ids: unfinished, why: End::Reclaimed });
+    }
+    events
+}
+
 /// A chunk gets other metadata. `None` if it has it already.
 pub fn describe(buffer: &Buffer, id: &[u8], meta: Bytes, moment: Moment) -> Result<Vec<BufferEvent>, Error> {
     let (serial, chunk) = buffer.find(id).ok_or_else(|| missing(id))?;

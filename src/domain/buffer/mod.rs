@@ -460,6 +460,17 @@ impl Entity for Buffer {
         None
     }
 
+    fn holds(&self, agent: &[u8]) -> bool {
+        self.by_agent.contains_key(agent)
+    }
+
+    fn loser(&self, event: &BufferEvent) -> Option<Bytes> {
+        match event {
+            BufferEvent::Released { agent, .. } | BufferEvent::Unpinned { agent, .. } => Some(agent.clone()),
+            _ => None,
+        }
+    }
+
     fn memory_bytes(&self) -> usize {
         let usage = self.usage.evictor.heap_bytes() + self.usage.popularity.heap_bytes();
         size_of::<Self>() + self.totals.used_bytes() as usize + usage

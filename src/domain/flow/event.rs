@@ -304,13 +304,6 @@ impl Event for FlowEvent {
         None
     }
 
-    fn agent(&self) -> Option<(&Bytes, &Bytes)> {
-        match self {
-            FlowEvent::Claimed(claimed) if !claimed.registry.is_empty() => Some((&claimed.registry, &claimed.agent)),
-            _ => None,
-        }
-    }
-
     fn tell(&self, story: &mut Story) {
         story.number("at_ms", self.at());
         if let Some(task) = self.task() {

@@ -45,6 +45,8 @@ pub struct Index {
     /// When to look at whom.
     timers: BTreeSet<(Millis, TaskNo)>,
     claims: BTreeMap<Fence, TaskNo>,
+    /// The tasks that run, by their workers.
+    by_agent: BTreeMap<Bytes, BTreeSet<TaskNo>>,
     counts: [usize; STATE_WORDS.len()],
     lines: AHashMap<Arc<Needs>, Line>,
     groups: AHashMap<Bytes, Group>,
@@ -69,9 +71,9 @@ impl Index {
         self.claims.get(&fence).copied()
     }
 
-    /// The tasks that run, in the order of their claims.
-    pub fn claims(&self) -> impl Iterator<Item = TaskNo> + '_ {
-        self.claims.values().copied()
+    /// The tasks that a worker runs, in the order in which they were added.
+    pub fn run_by(&self, agent: &[u8]) -> impl Iterator<Item = TaskNo> + '_ {
+        self.by_agent.get(agent).into_iter().flatten().copied()
     }
 
     /// How many tasks there are in each state.
@@ -128,11 +130,14 @@ impl Index {
     /// Bytes allocated outside the struct itself, with those of the tasks.
     pub fn heap_bytes(&self) -> usize {
         let ready = tree_bytes(self.counts[OPEN_STATES - 2], size_of::<Place>());
+        let workers = tree_bytes(self.by_agent.len(), size_of::<(Bytes, BTreeSet<TaskNo>)>());
         let pairs = self.timers.len() + self.retired.len() + self.claims.len() + self.edges.len() + self.pending.len();
         table_bytes(self.by_id.capacity(), size_of::<(Bytes, TaskNo)>())
             + table_bytes(self.lines.capacity(), size_of::<(Arc<Needs>, Line)>())
             + tree_bytes(pairs, size_of::<(u64, u64)>())
             + ready
+            + workers
+            + tree_bytes(self.claims.len(), size_of::<TaskNo>())
             + self.task_bytes
     }
 
@@ -178,6 +183,7 @@ impl Index {
             State::Ready => self.line_up(&task.needs, place(task, options), options),
             State::Running(run) => {
                 self.claims.insert(run.fence, task.no);
+                self.by_agent.entry(run.agent.clone()).or_default().insert(task.no);
                 self.count_running(&task.needs.group, true, options);
             }
             State::Ended(end) if task.children == 0 && !self.pending.contains_key(&task.no) => {
@@ -199,6 +205,12 @@ impl Index {
             State::Ready => self.line_off(&task.needs, place(task, options), options),
             State::Running(run) => {
                 self.claims.remove(&run.fence);
+                if let Some(tasks) = self.by_agent.get_mut(&run.agent) {
+                    tasks.remove(&task.no);
+                    if tasks.is_empty() {
+                        self.by_agent.remove(&run.agent);
+                    }
+                }
                 self.count_running(&task.needs.group, false, options);
             }
             State::Ended(end) => drop(self.retired.remove(&(end.at, task.no))),

@@ -236,10 +236,13 @@ impl Entity for Flow {
         None
     }
 
-    fn agents(&self) -> Vec<(Bytes, Bytes)> {
-        let runs = self.index.claims().filter_map(|no| self.at(no)?.run());
-        let named = runs.filter(|run| !run.registry.is_empty());
-        named.map(|run| (run.registry.clone(), run.agent.clone())).collect()
+    fn holds(&self, agent: &[u8]) -> bool {
+        self.index.run_by(agent).next().is_some()
+    }
+
+    fn loser(&self, event: &FlowEvent) -> Option<Bytes> {
+        let run = self.task(event.task().filter(|_| event.ends_attempt())?)?.run()?;
+        Some(run.agent.clone())
     }
 
     fn memory_bytes(&self) -> usize {

@@ -283,10 +283,9 @@ fn pause(backoff: &Backoff, task: &Task) -> Millis {
 
 /// Those of an agent that is gone: its attempts are over.
 pub fn agent_gone(flow: &Flow, registry: &[u8], agent: &[u8], policy: &Policy, at: Millis) -> Vec<FlowEvent> {
-    let tasks = flow.index().claims().filter_map(|no| flow.at(no));
-    let runs = tasks.filter_map(|task| Some((task, task.run()?)));
-    let of_agent = runs.filter(|(_, run)| *run.registry == *registry && *run.agent == *agent);
-    of_agent.map(|(task, run)| failed(task, run, Cause::AgentGone, b"", false, policy, at)).collect()
+    let runs = flow.index().run_by(agent).filter_map(|no| flow.at(no)).filter_map(|task| Some((task, task.run()?)));
+    let claimed_so = runs.filter(|(_, run)| *run.registry == *registry);
+    claimed_so.map(|(task, run)| failed(task, run, Cause::AgentGone, b"", false, policy, at)).collect()
 }
 
 #[cfg(test)]

@@ -287,6 +287,12 @@ pub fn released(lock: &Lock, owners: &BTreeSet<Bytes>, until: Fence, max: usize)
     held.take(max).map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::Released }).collect()
 }
 
+/// The events that end what an agent holds that is gone.
+pub fn agent_gone(lock: &Lock, agent: &[u8]) -> Vec<LockEvent> {
+    let held = lock.grants().of_owner(agent);
+    held.into_iter().map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::AgentGone }).collect()
+}
+
 /// The events that end what was tied to `connection`.
 pub fn disconnect(lock: &Lock, connection: Connection) -> Vec<LockEvent> {
     let tied = lock.grants().iter().filter(|grant| grant.connection() == Some(connection));

@@ -61,6 +61,8 @@ pub enum Cause {
     TakenBack,
     /// An optimistic stamp was committed.
     Committed,
+    /// The registered agent that held it is gone.
+    AgentGone,
 }
 
 impl Event for LockEvent {
@@ -79,6 +81,7 @@ impl Event for LockEvent {
                 Cause::Disconnected => "lock.disconnected",
                 Cause::TakenBack => "lock.takenback",
                 Cause::Committed => "lock.committed",
+                Cause::AgentGone => "lock.agentgone",
             },
         })
     }

@@ -187,6 +187,17 @@ impl Entity for Lock {
         }
     }
 
+    fn holds(&self, agent: &[u8]) -> bool {
+        !self.grants.of_owner(agent).is_empty()
+    }
+
+    fn loser(&self, event: &LockEvent) -> Option<Bytes> {
+        match event {
+            LockEvent::Ended { fence, .. } => Some(self.grants.get(*fence)?.owner.clone()),
+            _ => None,
+        }
+    }
+
     fn memory_bytes(&self) -> usize {
         std::mem::size_of::<Self>() + self.grants.heap_bytes() + self.occupancy.heap_bytes() + self.grant_bytes
     }

@@ -36,6 +36,8 @@ pub struct LockWaiter {
     pub is_multiple: bool,
     /// The `REQID` to remember the grant under.
     pub request_id: Option<Bytes>,
+    /// The registry that its owner is an agent of, if it named one.
+    pub registry: Option<Bytes>,
     /// What was asked for in `PRIORITY`.
     pub priority: u64,
     /// Since when it waits, unix ms.

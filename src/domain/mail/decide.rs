@@ -4,6 +4,7 @@ use super::{Entry, Letter, Mail, MailEvent, Reason};
 use crate::domain::fence::Fences;
 use crate::domain::id::printable;
 use crate::domain::{Blob, Bytes, Error, Fence, Millis};
+use std::collections::BTreeSet;
 
 /// How much may be in a mailbox.
 #[derive(Debug, Clone, Copy)]
@@ -233,9 +234,14 @@ pub fn due(mail: &Mail, policy: &Policy, max: usize, at: Millis) -> Vec<MailEven
     if !over.is_empty() {
         return vec![MailEvent::Expired { ids: over, at }];
     }
+    let ends = mail.ends.range(..=(at, Fence::MAX)).take(max).map(|(_, fence)| *fence);
+    holds_over(mail, ends, policy, at)
+}
+
+/// These leases and delays are over: what was received too often is a dead letter, the rest can be received again.
+fn holds_over(mail: &Mail, holds: impl Iterator<Item = Fence>, policy: &Policy, at: Millis) -> Vec<MailEvent> {
     let (mut dying, mut ends) = (Vec::new(), Vec::new());
-    for (_, fence) in mail.ends.range(..=(at, Fence::MAX)).take(max) {
-        let fence = *fence;
+    for fence in holds {
         let Some(hold) = mail.hold(fence).filter(|hold| !hold.is_delay) else {
             ends.push(MailEvent::DelayEnded { fence, at });
             continue;
@@ -252,4 +258,14 @@ pub fn due(mail: &Mail, policy: &Policy, max: usize, at: Millis) -> Vec<MailEven
     }
     dying.extend(ends);
     dying
+}
+
+/// An agent is gone: what it had received and not acknowledged comes back, and it takes no part any more. Nothing that was sent to it is
+/// lost: who registers under its name next can receive it.
+pub fn agent_gone(mail: &Mail, agent: &[u8], policy: &Policy, at: Millis) -> Vec<MailEvent> {
+    let Some(inbox) = mail.inbox(agent) else { return Vec::new() };
+    let is_lease = |fence: &Fence| mail.hold(*fence).is_some_and(|hold| !hold.is_delay);
+    let leases: BTreeSet<Fence> = inbox.entries().map(|(_, entry)| entry.hold).filter(is_lease).collect();
+    let parted = inbox.is_joined().then(|| MailEvent::Parted { agent: Bytes::from(agent), at });
+    holds_over(mail, leases.into_iter(), policy, at).into_iter().chain(parted).collect()
 }

@@ -125,6 +125,13 @@ pub enum MailEvent {
         /// When.
         at: Millis,
     },
+    /// An agent that is gone takes no part any more; what it has not received stays for the next one of its name.
+    Parted {
+        /// Who.
+        agent: Bytes,
+        /// When.
+        at: Millis,
+    },
 }
 
 /// A message as it is sent.
@@ -192,6 +199,7 @@ impl Event for MailEvent {
             MailEvent::Requeued { .. } => "mail.requeued",
             MailEvent::Dropped { .. } => "mail.dropped",
             MailEvent::Expired { .. } => "mail.expired",
+            MailEvent::Parted { .. } => "mail.parted",
         })
     }
 

@@ -267,6 +267,11 @@ impl Entity for Mail {
                 self.totals.dropped += u64::from(self.bring_out(agent, *id).is_some());
             }
             MailEvent::Expired { ids, .. } => self.expired(ids),
+            MailEvent::Parted { agent, .. } => {
+                if self.inbox(agent).is_some() {
+                    self.joined_or_left(agent, 0);
+                }
+            }
         }
     }
 
@@ -297,6 +302,24 @@ impl Entity for Mail {
 
     fn unties(&self, _event: &MailEvent) -> Option<Connection> {
         None
+    }
+
+    fn holds(&self, agent: &[u8]) -> bool {
+        self.inbox(agent).is_some_and(|inbox| inbox.is_joined() || inbox.ready() < inbox.len())
+    }
+
+    fn loser(&self, event: &MailEvent) -> Option<Bytes> {
+        match event {
+            MailEvent::Left { agent, .. }
+            | MailEvent::Parted { agent, .. }
+            | MailEvent::Acknowledged { agent, .. }
+            | MailEvent::Returned { agent, .. }
+            | MailEvent::Died { agent, .. } => Some(agent.clone()),
+            MailEvent::LeaseEnded { fence, .. } | MailEvent::TakenBack { fence, .. } => {
+                self.hold(*fence).map(|hold| Bytes::from(hold.agent()))
+            }
+            _ => None,
+        }
     }
 
     fn memory_bytes(&self) -> usize {

@@ -17,6 +17,8 @@ pub struct MailWaiter {
     pub line: Line,
     /// What it asks for.
     pub wish: Wish,
+    /// The registry that the receiver is an agent of, if it named one.
+    pub registry: Option<Bytes>,
 }
 
 impl InLine for MailWaiter {

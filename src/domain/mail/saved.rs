@@ -224,6 +224,7 @@ pub fn admit(event: &MailEvent) -> Result<(), Error> {
         MailEvent::Died { agent, id, at, .. }
         | MailEvent::Requeued { agent, id, at }
         | MailEvent::Dropped { agent, id, at } => is_agent(agent) && is_id(*id) && is_time(*at),
+        MailEvent::Parted { agent, at } => is_agent(agent) && is_time(*at),
         MailEvent::Expired { ids, at } => in_order(&sorted(ids), usize::MAX) && is_time(*at),
     };
     fits.then_some(()).ok_or_else(|| Error::usage("payload holds an event of a mailbox that is out of bounds"))

@@ -48,7 +48,7 @@ impl Registry {
             }
             match end {
                 ClaimEnd::Released { is_ok, duration_us } => agent.record.add(is_ok, duration_us),
-                ClaimEnd::Expired | ClaimEnd::TakenBack => {}
+                ClaimEnd::Expired | ClaimEnd::TakenBack | ClaimEnd::AgentGone => {}
             }
         });
         gone.iter().for_each(|claim| self.unindex_claim(claim));

@@ -210,6 +210,8 @@ pub struct ClaimWish {
     pub lease_ms: Millis,
     /// What it writes on the claim.
     pub reference: Bytes,
+    /// The registry in which that is the id of an agent, to whom the claim belongs then.
+    pub registry: Option<Bytes>,
 }
 
 /// A claimer gives back what it reserved. `None` if that is over already.
@@ -233,6 +235,13 @@ pub fn release(
 pub fn release_all(registry: &Registry, reference: &[u8], until: Fence, max: usize, at: Millis) -> Vec<RegistryEvent> {
     let claims = registry.claims_with(reference, until).take(max);
     claims.filter_map(|fence| take_back(registry, fence, at)).collect()
+}
+
+/// The events that end the claims on which the name of an agent is written that is gone.
+pub fn claimer_gone(registry: &Registry, claimer: &[u8], at: Millis) -> Vec<RegistryEvent> {
+    let claims = registry.claims_with(claimer, Fence::MAX).filter_map(|fence| Some((fence, registry.claim(fence)?.0)));
+    let end = ClaimEnd::AgentGone;
+    claims.map(|(fence, agent)| RegistryEvent::Released { fence, agent: agent.id.clone(), at, end }).collect()
 }
 
 /// The client that waited for a claim was gone before it could be told of it.

@@ -172,6 +172,8 @@ pub enum ClaimEnd {
     Expired,
     /// The client that waited for it was gone before it could be told.
     TakenBack,
+    /// The registered agent that had it is gone.
+    AgentGone,
 }
 
 impl RegistryEvent {
@@ -262,15 +264,6 @@ impl Event for RegistryEvent {
         None
     }
 
-    fn gone(&self) -> Option<&Bytes> {
-        match self {
-            RegistryEvent::Registered(_) | RegistryEvent::Deregistered { .. } | RegistryEvent::Died { .. } => {
-                RegistryEvent::agent(self)
-            }
-            _ => None,
-        }
-    }
-
     fn is_local(&self) -> bool {
         matches!(self, RegistryEvent::Pulse { .. })
     }
@@ -313,6 +306,7 @@ impl Event for RegistryEvent {
                     }
                     ClaimEnd::Expired => story.word("outcome", "expired"),
                     ClaimEnd::TakenBack => story.word("outcome", "taken back"),
+                    ClaimEnd::AgentGone => story.word("outcome", "agent gone"),
                 }
             }
             _ => {}

@@ -437,6 +437,17 @@ impl Entity for Registry {
         None
     }
 
+    fn holds(&self, agent: &[u8]) -> bool {
+        self.claims_with(agent, Fence::MAX).next().is_some()
+    }
+
+    fn loser(&self, event: &RegistryEvent) -> Option<Bytes> {
+        let RegistryEvent::Released { fence, agent, .. } = event else { return None };
+        let claims = &self.agent(agent)?.claims;
+        let at = claims.binary_search_by_key(fence, |claim| claim.fence).ok()?;
+        Some(claims[at].reference.clone()).filter(|reference| !reference.is_empty())
+    }
+
     fn memory_bytes(&self) -> usize {
         saved::memory_bytes(self)
     }

@@ -440,6 +440,17 @@ impl<S: State> Entity for Versioned<S> {
         None
     }
 
+    fn holds(&self, agent: &[u8]) -> bool {
+        self.participants.contains_key(agent)
+    }
+
+    fn loser(&self, event: &VersionedEvent<S>) -> Option<Bytes> {
+        match event {
+            VersionedEvent::Left { agent, .. } => Some(agent.clone()),
+            _ => None,
+        }
+    }
+
     fn memory_bytes(&self) -> usize {
         let texts = self.owner.heap_bytes() + self.meta.heap_bytes() + self.changed_by.heap_bytes();
         let resources = self.resources.iter().map(|name| size_of::<Bytes>() * 4 / 3 + name.heap_bytes());

@@ -140,7 +140,7 @@ fn names_and_texts_have_their_bounds() {
         refused(&server, &line, part);
     }
     refused_with(&server, &["LTMC.TASK.ADD", "f", "", "p"], "ERR", "task is 0 bytes long");
-    refused_with(&server, &["LTMC.TASK.CLAIM", "f", "w", "REGISTRY", ""], "ERR", "REGISTRY is empty");
+    refused_with(&server, &["LTMC.TASK.CLAIM", "f", "w", "REGISTRY", ""], "ERR", "REGISTRY is 0 bytes long");
     for id in [&b"\0\xff \r\n"[..], b"*x", &[b'z'; 256]] {
         assert_eq!(server.cmd(&[b"LTMC.TASK.ADD".as_slice(), b"f", id, b"p"]).bytes(), id);
         assert_eq!(server.cmd(&[b"LTMC.TASK.GET".as_slice(), b"f", id]).get("task").bytes(), id);

@@ -1,0 +1,317 @@
+//! Carries out what follows from the end of an agent: in each key in which it held something, in the same transaction.
+//!
+//! What follows is said in `domain::reactions`; where, in the list of [holders](super::holders). A key that cannot be worked on just now (it is in
+//! quarantine, its service is switched off, its slot is on the move) keeps its bond, and is asked again after a while.
+
+use super::dispatch::commit_changes;
+use super::holders::Unsettled;
+use super::policies::Mode;
+use super::settings::Setting;
+use super::{flow_serve, lock_serve, mail_serve, registry_serve, Host, Key, Kind, Node, Ownership};
+use crate::domain::bonds::Bond;
+use crate::domain::buffer::Buffer;
+use crate::domain::cache::Cache;
+use crate::domain::context::Context;
+use crate::domain::flow::Flow;
+use crate::domain::id::printable;
+use crate::domain::limits::{BONDS_MAX, REACTION_PIECES_MAX};
+use crate::domain::lock::Lock;
+use crate::domain::mail::Mail;
+use crate::domain::reactions::{is_over, Moment, Reacts};
+use crate::domain::registry::agent::{Agent, Life};
+use crate::domain::registry::Registry;
+use crate::domain::session::Session;
+use crate::domain::{Bytes, Change, Code, Db, Entity, Error, KeyId, Millis};
+
+/// How soon it is tried again what could not be done, ms.
+const RETRY_MS: Millis = 1000;
+/// Agents that are asked for in one look at a registry.
+const AGENTS_PER_LOOK: usize = 256;
+
+/// An agent of a registry; `NOAGENT` if it is not alive.
+pub fn alive<'a, H: Host>(
+    node: &Node,
+    host: &'a mut H,
+    db: Db,
+    registry: &[u8],
+    agent: &[u8],
+) -> Result<&'a Agent, Error> {
+    let key = Key { db, name: registry, arg: 0 };
+    node.check_quarantine(key)?;
+    let stored = host.read::<Registry>(key)?;
+    let found = stored.and_then(|stored| stored.state.agent(agent));
+    let found = found.ok_or_else(|| crate::domain::registry::decide::no_agent(agent))?;
+    if matches!(found.life, Life::Dead { .. }) {
+        return Err(Error::new(Code::NoAgent, format!("'{}' is dead", printable(agent))));
+    }
+    Ok(found)
+}
+
+/// The bond that a command with `REGISTRY` makes for what `agent` gets in `key`; `None` if there is that bond, or the mode makes none. Errs if the
+/// agent is not alive, or holds something in too many keys.
+pub fn bond_for<E: Entity, H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    registry: Option<&Bytes>,
+    agent: &[u8],
+) -> Result<Option<Bond>, Error> {
+    match registry.filter(|_| node.settings.mode() > Mode::Basic) {
+        Some(registry) => bond_always::<E, H>(node, host, key, registry, agent),
+        None => Ok(None),
+    }
+}
+
+/// The same in every mode.
+pub fn bond_always<E: Entity, H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    registry: &Bytes,
+    agent: &[u8],
+) -> Result<Option<Bond>, Error> {
+    let epoch = alive(node, host, key.db, registry, agent)?.epoch;
+    let bond = Bond { registry: registry.clone(), agent: Bytes::from(agent), epoch };
+    if let Some(stored) = host.read::<E>(key)? {
+        if stored.bond_of(agent) == Some(&bond) {
+            return Ok(None);
+        }
+        if stored.bound() >= BONDS_MAX {
+            let text = format!("one more agent bound to this key, at most {BONDS_MAX} are allowed");
+            return Err(Error::new(Code::Limit, text));
+        }
+    }
+    check_room(node, host, key, &bond)?;
+    Ok(Some(bond))
+}
+
+/// Errs if an agent holds something in as many keys as it may. What is stale of that is forgotten first.
+fn check_room<H: Host>(node: &mut Node, host: &mut H, key: Key, bond: &Bond) -> Result<(), Error> {
+    let (registry, max) = (KeyId::new(key.db, &bond.registry), node.settings.get(Setting::AgentHoldingsMax));
+    if (node.holders.keys_of(&registry, &bond.agent).len() as u64) < max {
+        return Ok(());
+    }
+    let known: Vec<KeyId> = node.holders.keys_of(&registry, &bond.agent).cloned().collect();
+    for other in known.iter().filter(|other| !is_bound(host, (*other).into(), &registry, &bond.agent)) {
+        node.holders.forget(&registry, &bond.agent, other);
+    }
+    if (node.holders.keys_of(&registry, &bond.agent).len() as u64) < max || known.contains(&key.id()) {
+        return Ok(());
+    }
+    Err(Error::limit("agent-holdings-max", "one more key in which this agent holds something", max))
+}
+
+/// Runs `$body` with `$E` being the type of a value of ours.
+macro_rules! with_kind {
+    ($kind:expr, $E:ident => $body:expr, else $other:expr) => {
+        with_kind!($kind, $E => $body, else $other, Lock Registry Context Session Cache Buffer Mail Flow)
+    };
+    ($kind:expr, $E:ident => $body:expr, else $other:expr, $($Type:ident)*) => {
+        match $kind {
+            $(Kind::Ours(<$Type as Entity>::TYPE_TAG) => {
+                type $E = $Type;
+                $body
+            })*
+            _ => $other,
+        }
+    };
+}
+
+fn is_bound<H: Host>(host: &mut H, key: Key, registry: &KeyId, agent: &[u8]) -> bool {
+    with_kind!(host.kind(key), E => bond_in::<E, H>(host, key, registry, agent).is_some(), else false)
+}
+
+fn bond_in<E: Entity, H: Host>(host: &mut H, key: Key, registry: &KeyId, agent: &[u8]) -> Option<Bond> {
+    let bond = host.read::<E>(key).ok()??.bond_of(agent)?;
+    (bond.registry == registry.name).then(|| bond.clone())
+}
+
+/// The scheduler looks at a registry: are those who hold something still there? Says how much work it was.
+///
+/// A registry that is not there may be about to come: keys are loaded, restored and moved to other nodes one by one. So it has a time to live of its own
+/// before its agents count as gone.
+pub fn settle<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId) -> usize {
+    let Some(mut rest) = node.holders.take_unsettled(registry) else { return 0 };
+    let (now, grace_ms) = (node.now(), node.settings.get(Setting::AgentTtlMs));
+    let is_missing = host.kind(registry.into()) == Kind::Nothing;
+    rest.missing_since = match rest.missing_since {
+        since if is_missing && since > 0 => since,
+        _ => {
+            if is_missing {
+                now
+            } else {
+                0
+            }
+        }
+    };
+    let mut again_at = if is_missing { rest.missing_since.saturating_add(grace_ms) } else { 0 };
+    if host.ownership(registry.into()) != Ownership::Here || node.check_quarantine(registry.into()).is_err() {
+        again_at = again_at.max(now + RETRY_MS);
+    }
+    if again_at > now {
+        node.schedule.look_at(registry.clone(), again_at);
+        node.holders.go_on(registry, rest);
+        return 1;
+    }
+    let agents = node.holders.agents_after(registry, &rest.after, AGENTS_PER_LOOK);
+    let mut work = 1;
+    for agent in &agents {
+        work += agent_gone(node, host, registry, agent);
+    }
+    if let Some(last) = agents.last().filter(|_| agents.len() == AGENTS_PER_LOOK) {
+        node.holders.go_on(registry, Unsettled { after: last.clone(), ..rest });
+        node.schedule.look_at(registry.clone(), now);
+    }
+    work
+}
+
+/// An incarnation of an agent is over: what it held goes back, in all its keys but for those that have to wait. Says how many pieces.
+pub fn agent_gone<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agent: &[u8]) -> usize {
+    let keys: Vec<KeyId> = node.holders.keys_of(registry, agent).cloned().collect();
+    let (mut pieces, mut again_at) = (0, None);
+    for key in keys {
+        let left = REACTION_PIECES_MAX.saturating_sub(pieces);
+        match give_back(node, host, registry, agent, &key, left) {
+            Given::All(count) => pieces += count,
+            Given::Stale => node.holders.forget(registry, agent, &key),
+            Given::Part(count) => {
+                pieces += count;
+                again_at = Some(node.now());
+            }
+            Given::Nothing => again_at = again_at.or(Some(node.now() + RETRY_MS)),
+        }
+    }
+    if let Some(again_at) = again_at {
+        // It is known that it is gone, even if its registry went with it.
+        node.holders.go_on(registry, Unsettled { after: Bytes::EMPTY, missing_since: 1 });
+        node.schedule.look_at(registry.clone(), again_at);
+    }
+    pieces
+}
+
+/// What became of what an agent holds in a key.
+enum Given {
+    /// So many pieces were given back; or it is not over.
+    All(usize),
+    /// The same, and there is more.
+    Part(usize),
+    /// It has to wait.
+    Nothing,
+    /// There was nothing.
+    Stale,
+}
+
+fn give_back<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agent: &[u8], key: &KeyId, max: usize) -> Given {
+    let kind = host.kind(key.into());
+    if kind == Kind::Nothing && host.ownership(key.into()) != Ownership::Here {
+        // It may have gone ahead to another node, and its registry will follow.
+        return Given::Nothing;
+    }
+    with_kind!(kind, E => give_back_in::<E, H>(node, host, registry, agent, key, max), else Given::Stale)
+}
+
+fn give_back_in<E: Reacts + Follows, H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    registry: &KeyId,
+    agent: &[u8],
+    key: &KeyId,
+    max: usize,
+) -> Given {
+    let Some(bond) = bond_in::<E, H>(host, key.into(), registry, agent) else { return Given::Stale };
+    let is_over = match host.read::<Registry>(registry.into()) {
+        Ok(stored) => is_over(&bond, stored.map(|stored| &stored.state)),
+        // Something else stands in its place, so nobody is registered there.
+        Err(_) => true,
+    };
+    if !is_over {
+        return Given::All(0);
+    }
+    if max == 0 {
+        return Given::Part(0);
+    }
+    if node.check_quarantine(key.into()).is_err() || !node.settings.is_enabled(E::SERVICE) {
+        return Given::Nothing;
+    }
+    let moment = Moment { at: node.now(), tasks: node.settings.task_policy(), mails: mail_serve::policy(node) };
+    let Ok(Some(stored)) = host.read::<E>(key.into()) else { return Given::Stale };
+    let mut events = stored.state.agent_gone(&bond, &moment);
+    let is_all = events.len() <= max;
+    events.truncate(max);
+    let count = events.len();
+    let over = is_all.then(|| Change::Unbound { agent: bond.agent.clone() });
+    let changes = events.into_iter().map(Change::Event).chain(over).collect();
+    node.metrics.reactions += 1;
+    // The key was just read as of this type, so nothing can keep it from being changed.
+    let done = E::follow(node, host, key.into(), changes);
+    match done {
+        Ok(()) if is_all => Given::All(count.max(1)),
+        Ok(()) => Given::Part(count),
+        Err(_) => Given::Nothing,
+    }
+}
+
+/// How a service applies changes and serves those who wait for what they free.
+trait Follows: Entity {
+    fn follow<H: Host>(
+        node: &mut Node,
+        host: &mut H,
+        key: Key,
+        changes: Vec<Change<Self::Event>>,
+    ) -> Result<(), Error> {
+        let mut changes = changes;
+        commit_changes::<Self, H>(node, host, key, &mut changes)
+    }
+}
+
+impl Follows for Lock {
+    fn follow<H: Host>(
+        node: &mut Node,
+        host: &mut H,
+        key: Key,
+        changes: Vec<Change<Self::Event>>,
+    ) -> Result<(), Error> {
+        let mut changes = changes;
+        commit_changes::<Self, H>(node, host, key, &mut changes)?;
+        lock_serve::serve_waiting(node, host, key);
+        Ok(())
+    }
+}
+
+impl Follows for Registry {
+    fn follow<H: Host>(
+        node: &mut Node,
+        host: &mut H,
+        key: Key,
+        changes: Vec<Change<Self::Event>>,
+    ) -> Result<(), Error> {
+        registry_serve::commit_all(node, host, key, changes)
+    }
+}
+
+impl Follows for Mail {
+    fn follow<H: Host>(
+        node: &mut Node,
+        host: &mut H,
+        key: Key,
+        changes: Vec<Change<Self::Event>>,
+    ) -> Result<(), Error> {
+        mail_serve::commit(node, host, key, changes)
+    }
+}
+
+impl Follows for Flow {
+    fn follow<H: Host>(
+        node: &mut Node,
+        host: &mut H,
+        key: Key,
+        changes: Vec<Change<Self::Event>>,
+    ) -> Result<(), Error> {
+        flow_serve::change(node, host, key, changes)
+    }
+}
+
+impl Follows for Buffer {}
+impl Follows for Context {}
+impl Follows for Session {}
+impl Follows for Cache {}

@@ -1,0 +1,100 @@
+//! What follows in one key from what happened in another: the only place where services meet.
+//!
+//! There is one cause, and there are many effects:
+//!
+//! ```text
+//! a registry: an incarnation of an agent is over         every key that it is bound to
+//!   it died, said good-bye, or registered anew    ->     lock: passed on to who waits      flow: its tasks return
+//!                                                        registry: its claims end         mailbox: its messages come back
+//!                                                        buffer: its pins go              session, context: it leaves
+//! ```
+//!
+//! A loop is impossible: what begins a reaction is an event for which [`departed`] names an agent, all of these are a registry's, and the only events of a
+//! registry among the effects are ends of claims, for which it names none. So a reaction is never the cause of another (see the test below).
+//!
+//! Nothing is done twice and nothing is forgotten, for whether there is something to be done can be read off at any time: a [`Bond`] is over if its
+//! registry does not have that incarnation alive, and the bond itself goes together with what it was about.
+
+use super::buffer::{self, Buffer};
+use super::cache::Cache;
+use super::flow::{self, Flow};
+use super::lock::{self, Lock};
+use super::mail::{self, Mail};
+use super::registry::agent::Life;
+use super::registry::{self, Registry, RegistryEvent};
+use super::versioned::{self, State, Versioned};
+use super::{Bond, Bytes, Entity, Millis};
+
+/// The agent whose incarnation is over by an event of its registry.
+pub fn departed(event: &RegistryEvent) -> Option<&Bytes> {
+    match event {
+        RegistryEvent::Registered(_) | RegistryEvent::Deregistered { .. } | RegistryEvent::Died { .. } => event.agent(),
+        _ => None,
+    }
+}
+
+/// Whether the incarnation of a bond is over in its registry, which is `None` if there is no such key.
+pub fn is_over(bond: &Bond, registry: Option<&Registry>) -> bool {
+    let agent = registry.and_then(|registry| registry.agent(&bond.agent));
+    !agent.is_some_and(|agent| agent.epoch == bond.epoch && !matches!(agent.life, Life::Dead { .. }))
+}
+
+/// What effects depend on beside the value of their key.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Now, unix ms.
+    pub at: Millis,
+    /// How tasks are tried again.
+    pub tasks: flow::work::Policy,
+    /// What becomes of messages that nobody acknowledges.
+    pub mails: mail::decide::Policy,
+}
+
+/// A service in which agents hold something.
+pub trait Reacts: Entity {
+    /// What happens if the incarnation of `bond` is over: what it held here is released, returned or left.
+    fn agent_gone(&self, bond: &Bond, moment: &Moment) -> Vec<Self::Event>;
+}
+
+impl Reacts for Lock {
+    fn agent_gone(&self, bond: &Bond, _moment: &Moment) -> Vec<Self::Event> {
+        lock::decide::agent_gone(self, &bond.agent)
+    }
+}
+
+impl Reacts for Registry {
+    fn agent_gone(&self, bond: &Bond, moment: &Moment) -> Vec<Self::Event> {
+        registry::decide::claimer_gone(self, &bond.agent, moment.at)
+    }
+}
+
+impl Reacts for Flow {
+    fn agent_gone(&self, bond: &Bond, moment: &Moment) -> Vec<Self::Event> {
+        flow::work::agent_gone(self, &bond.registry, &bond.agent, &moment.tasks, moment.at)
+    }
+}
+
+impl Reacts for Mail {
+    fn agent_gone(&self, bond: &Bond, moment: &Moment) -> Vec<Self::Event> {
+        mail::decide::agent_gone(self, &bond.agent, &moment.mails, moment.at)
+    }
+}
+
+impl Reacts for Buffer {
+    fn agent_gone(&self, bond: &Bond, moment: &Moment) -> Vec<Self::Event> {
+        buffer::decide::agent_gone(self, &bond.agent, moment.at)
+    }
+}
+
+impl<S: State> Reacts for Versioned<S> {
+    fn agent_gone(&self, bond: &Bond, moment: &Moment) -> Vec<Self::Event> {
+        versioned::decide::leave(self, &bond.agent, moment.at).into_iter().collect()
+    }
+}
+
+impl Reacts for Cache {
+    /// A ticket is bound to the connection of its holder, not to an agent.
+    fn agent_gone(&self, _bond: &Bond, _moment: &Moment) -> Vec<Self::Event> {
+        Vec::new()
+    }
+}

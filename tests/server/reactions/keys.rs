@@ -1,0 +1,171 @@
+//! Keys that are renamed, moved, deleted, restored, broken, switched off or on their way to another node.
+
+use super::*;
+
+/// A lock of `ada`, and the registry in which she is.
+fn locked() -> Server {
+    let server = full().start();
+    register(&server, "ada");
+    server.run("LTMC.LOCK lock ada PX 600000000 REGISTRY r").int();
+    server
+}
+
+#[track_caller]
+fn is_gone(server: &Server, key: &str) {
+    wait_until("the lock is gone", || server.run(&format!("EXISTS {key}")).int() == 0);
+}
+
+#[test]
+fn a_registry_that_stays_away_has_no_agents() {
+    for line in ["DEL r", "UNLINK r", "RENAME r elsewhere", "PEXPIRE r 1"] {
+        let server = locked();
+        server.run(line);
+        wait_until("the registry is gone", || server.run("EXISTS r").int() == 0);
+        // It is waited for as long as a silent agent is.
+        set_clock(&server, 29_000);
+        server.run("LTMC.LOCK other eve PX 600000").int();
+        assert_eq!(server.run("EXISTS lock").int(), 1, "{line}");
+        set_clock(&server, 31_000);
+        is_gone(&server, "lock");
+    }
+}
+
+#[test]
+fn a_registry_that_comes_back_in_time_has_its_agents() {
+    let server = locked();
+    let dump = server.run("DUMP r").bytes().to_vec();
+    server.run("DEL r").int();
+    server.cmd(&[b"RESTORE".as_slice(), b"r", b"0", &dump]).ok();
+    set_clock(&server, 31_000);
+    server.run("LTMC.HEARTBEAT r ada").int();
+    assert_eq!(server.run("EXISTS lock").int(), 1);
+    assert_eq!(holds(&server, "ada"), ["lock"]);
+    server.run("LTMC.DEREGISTER r ada").int();
+    assert_eq!(server.run("EXISTS lock").int(), 0);
+}
+
+#[test]
+fn who_registers_in_a_new_registry_begins_with_nothing() {
+    for line in ["DEL r", "SET r text"] {
+        let server = locked();
+        server.run(line);
+        server.run("DEL r");
+        register(&server, "ada");
+        is_gone(&server, "lock");
+        assert_eq!(holds(&server, "ada"), [""; 0]);
+    }
+}
+
+#[test]
+fn a_lock_that_is_renamed_or_restored_belongs_to_the_same_agent() {
+    for way in ["rename", "restore", "reload"] {
+        let server = locked();
+        let mut key = "lock";
+        match way {
+            "rename" => {
+                server.run("RENAME lock other").ok();
+                key = "other";
+            }
+            "restore" => {
+                let dump = server.run("DUMP lock").bytes().to_vec();
+                server.run("DEL lock").int();
+                server.cmd(&[b"RESTORE".as_slice(), b"lock", b"600000000", &dump]).ok();
+            }
+            _ => server.debug_reload(),
+        }
+        wait_until("it is known", || holds(&server, "ada").contains(&key.to_string()));
+        server.run("PING");
+        assert_eq!(server.run(&format!("EXISTS {key}")).int(), 1, "{way}");
+        server.run("LTMC.DEREGISTER r ada").int();
+        assert_eq!(server.run(&format!("EXISTS {key}")).int(), 0, "{way}");
+    }
+}
+
+#[test]
+fn what_is_restored_of_an_agent_that_is_gone_goes_back() {
+    let server = locked();
+    register(&server, "bob");
+    let dump = server.run("DUMP lock").bytes().to_vec();
+    server.run("LTMC.DEREGISTER r ada").int();
+    server.cmd(&[b"RESTORE".as_slice(), b"lock", b"600000000", &dump]).ok();
+    is_gone(&server, "lock");
+    register(&server, "ada");
+    server.cmd(&[b"RESTORE".as_slice(), b"lock", b"600000000", &dump]).ok();
+    is_gone(&server, "lock");
+}
+
+#[test]
+fn databases_have_registries_of_their_own() {
+    let server = locked();
+    server.run("MOVE lock 3").int();
+    let mut other = server.client();
+    other.run("SELECT 3").ok();
+    set_clock(&server, 31_000);
+    wait_until("nobody is registered there", || other.run("EXISTS lock").int() == 0);
+    let server = locked();
+    server.run("SWAPDB 0 3").ok();
+    let mut other = server.client();
+    other.run("SELECT 3").ok();
+    assert_eq!(other.run("LTMC.AGENT.GET r ada").get("holds").texts(), ["lock"]);
+    assert_eq!(other.run("EXISTS lock").int(), 1);
+    other.run("LTMC.DEREGISTER r ada").int();
+    assert_eq!(other.run("EXISTS lock").int(), 0);
+}
+
+#[test]
+fn a_flush_takes_all_of_it_along() {
+    for line in ["FLUSHALL", "FLUSHDB"] {
+        let server = locked();
+        server.run(line).ok();
+        register(&server, "ada");
+        assert_eq!(holds(&server, "ada"), [""; 0]);
+        assert_eq!(server.info_int("ltmc", "ltmc_reactions"), 0);
+    }
+}
+
+#[test]
+fn a_key_in_quarantine_waits_for_its_repair() {
+    let server = locked();
+    for _ in 0..3 {
+        assert!(server.run("LTMC.DEBUG PANIC lock").is_error());
+    }
+    server.run("LTMC.DEREGISTER r ada").int();
+    assert_eq!(server.run("LTMC.LOCK.INFO lock").error_code(), "QUARANTINED");
+    server.run("LTMC.REPAIR lock");
+    is_gone(&server, "lock");
+}
+
+#[test]
+fn a_copy_belongs_to_nobody() {
+    let server = full().start();
+    register(&server, "ada");
+    server.run("LTMC.SESSION.CREATE s PARTICIPANTS 1 ada REGISTRY r").int();
+    server.run("COPY s t").int();
+    server.run("LTMC.SESSION.FORK s u").int();
+    assert_eq!(holds(&server, "ada"), ["s"]);
+    server.run("LTMC.DEREGISTER r ada").int();
+    let participants = |key: &str| server.run(&format!("LTMC.SESSION.INFO {key}")).get("participants").array().len();
+    assert_eq!((participants("s"), participants("u")), (0, 1));
+}
+
+#[test]
+fn a_team_that_moves_to_another_node_keeps_what_it_holds() {
+    let cluster = Cluster::start_with(2, full());
+    let from = cluster.owner(cluster.slot("{t}r"));
+    let to = 1 - from;
+    let mut old = cluster.client_of("{t}r");
+    old.run(&format!("LTMC.REGISTER {{t}}r ada PX {LONG_MS}")).int();
+    // The locks go before the registry, and some after it.
+    for n in 0..20 {
+        old.run(&format!("LTMC.LOCK {{t}}{n} ada PX {LONG_MS} REGISTRY {{t}}r")).int();
+    }
+    assert_eq!(old.run("LTMC.LOCK {t}x ada REGISTRY r").error_code(), "CROSSSLOT");
+    cluster.migrate_slot(cluster.slot("{t}r"), from, to);
+    let mut new = cluster.client_of("{t}r");
+    wait_until("the new node knows", || new.run("LTMC.AGENT.GET {t}r ada").get("holds").array().len() == 20);
+    for n in 0..20 {
+        assert_eq!(new.run(&format!("EXISTS {{t}}{n}")).int(), 1);
+    }
+    new.run("LTMC.DEREGISTER {t}r ada").int();
+    wait_until("all is back", || (0..20).all(|n| new.run(&format!("EXISTS {{t}}{n}")).int() == 0));
+}
