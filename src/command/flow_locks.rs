@@ -5,7 +5,7 @@ use super::dispatch::commit_one;
 use super::{lock_serve, Host, Key, Node};
 use crate::domain::lock::{decide, Lock, Mode, Request};
 use crate::domain::wait::{Class, Rank};
-use crate::domain::{Bytes, Db, Fence, Millis};
+use crate::domain::{Bytes, Db, Entity, Fence, Millis};
 
 /// What is held with one claim.
 #[derive(Debug)]
@@ -55,6 +55,11 @@ pub fn take_all<H: Host>(
     owner: &Bytes,
     lease_ms: Millis,
 ) -> Option<Vec<Fence>> {
+    if !node.settings.is_enabled(Lock::SERVICE) {
+        // Looked at when it is switched on again.
+        locks.iter().for_each(|lock| node.hopes.hope(key_of(flow.db, lock).id(), flow.id()));
+        return None;
+    }
     for lock in locks {
         // Whoever waits for what is over goes first.
         lock_serve::expire(node, host, key_of(flow.db, lock)).ok();

@@ -23,6 +23,7 @@ pub mod flow_info;
 pub mod flow_locks;
 pub mod flow_serve;
 pub mod holders;
+pub mod kinds;
 pub mod lock;
 pub mod lock_info;
 pub mod lock_serve;

@@ -55,6 +55,8 @@ pub struct Node {
     pub chores: VecDeque<Chore>,
     /// Keys on which panics happened, and how many.
     pub quarantine: AHashMap<KeyId, u8>,
+    /// Keys of services that are switched off, which the scheduler would have looked at.
+    pub frozen: BTreeSet<KeyId>,
     /// The key that the scheduler is looking at; still there after a panic.
     pub looking_at: Option<KeyId>,
     /// Whether this is a replica: it decides nothing.
@@ -121,6 +123,30 @@ impl Node {
                 Err(Error::new(crate::domain::Code::Quarantined, text))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Changes the setting with this place in the table; the server has checked its range.
+    pub fn set(&mut self, index: usize, value: i64) {
+        let before = self.settings.clone();
+        self.settings.set_at(index, value);
+        for service in Service::ALL {
+            match (before.is_enabled(*service), self.settings.is_enabled(*service)) {
+                // Whoever waits for something of it is told.
+                (true, false) => self.look_at_all_waited_for(|_| true),
+                (false, true) => self.thaw(*service),
+                _ => {}
+            }
+        }
+    }
+
+    /// A service is switched on again: it goes on where it was. Agents could not be heard of meanwhile, and tasks not have their locks.
+    fn thaw(&mut self, service: Service) {
+        std::mem::take(&mut self.frozen).into_iter().for_each(|key| self.look_at_soon(key));
+        match service {
+            Service::Registry => self.since = self.now(),
+            Service::Lock => self.hopes.wake_all(&mut self.schedule),
+            _ => {}
         }
     }
 
@@ -206,6 +232,7 @@ impl Node {
         self.quarantine.retain(|key, _| !hit(key));
         self.ties.retain(|key| !hit(key));
         self.holders.retain(|key| !hit(key));
+        self.frozen.retain(|key| !hit(key));
         self.hopes.wake_all(&mut self.schedule);
         self.look_at_all_waited_for(hit);
     }
@@ -215,6 +242,7 @@ impl Node {
         self.schedule.swap(one, other);
         self.ties.swap(one, other);
         self.holders.swap(one, other);
+        self.frozen = std::mem::take(&mut self.frozen).into_iter().map(|key| key.swapped(one, other)).collect();
         self.hopes.wake_all(&mut self.schedule);
         self.quarantine = self.quarantine.drain().map(|(key, panics)| (key.swapped(one, other), panics)).collect();
         self.look_at_all_waited_for(|key| key.db == one || key.db == other);

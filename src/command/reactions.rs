@@ -1,10 +1,11 @@
 //! Carries out what follows from the end of an agent: in each key in which it held something, in the same transaction.
 //!
 //! What follows is said in `domain::reactions`; where, in the list of [holders](super::holders). A key that cannot be worked on just now (it is in
-//! quarantine, its service is switched off, its slot is on the move) keeps its bond, and is asked again after a while.
+//! quarantine, its slot is on the move) keeps its bond, and is asked again after a while.
 
 use super::dispatch::commit_changes;
 use super::holders::Unsettled;
+use super::kinds::with_kind;
 use super::policies::Mode;
 use super::settings::Setting;
 use super::{flow_serve, lock_serve, mail_serve, registry_serve, Host, Key, Kind, Node, Ownership};
@@ -99,22 +100,6 @@ fn check_room<H: Host>(node: &mut Node, host: &mut H, key: Key, bond: &Bond) -> 
         return Ok(());
     }
     Err(Error::limit("agent-holdings-max", "one more key in which this agent holds something", max))
-}
-
-/// Runs `$body` with `$E` being the type of a value of ours.
-macro_rules! with_kind {
-    ($kind:expr, $E:ident => $body:expr, else $other:expr) => {
-        with_kind!($kind, $E => $body, else $other, Lock Registry Context Session Cache Buffer Mail Flow)
-    };
-    ($kind:expr, $E:ident => $body:expr, else $other:expr, $($Type:ident)*) => {
-        match $kind {
-            $(Kind::Ours(<$Type as Entity>::TYPE_TAG) => {
-                type $E = $Type;
-                $body
-            })*
-            _ => $other,
-        }
-    };
 }
 
 fn is_bound<H: Host>(host: &mut H, key: Key, registry: &KeyId, agent: &[u8]) -> bool {
@@ -230,7 +215,7 @@ fn give_back_in<E: Reacts + Follows, H: Host>(
     if max == 0 {
         return Given::Part(0);
     }
-    if node.check_quarantine(key.into()).is_err() || !node.settings.is_enabled(E::SERVICE) {
+    if node.check_quarantine(key.into()).is_err() {
         return Given::Nothing;
     }
     let moment = Moment { at: node.now(), tasks: node.settings.task_policy(), mails: mail_serve::policy(node) };

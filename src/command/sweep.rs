@@ -1,6 +1,7 @@
 //! The scheduler's rounds: what is decided because time passed or because something happened outside our commands.
 
-use super::dispatch::note_value;
+use super::dispatch::{check_enabled, note_value};
+use super::kinds::service_of;
 use super::node::Chore;
 use super::schedule::Due;
 use super::settings::Setting;
@@ -114,6 +115,11 @@ fn look_into<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: b
     }
     // A service looks at the keys of its type, and at those that somebody expects to become one.
     let kind = host.kind(key.into());
+    refuse_disabled(node, host, key);
+    if service_of(kind).is_some_and(|service| !node.settings.is_enabled(service)) {
+        node.frozen.insert(key.clone());
+        return 1;
+    }
     let mut work = 1;
     if kind == Kind::Ours(Lock::TYPE_TAG) || node.locks.waiting_for(key) > 0 {
         match take_note::<Lock, H>(node, host, key) {
@@ -187,6 +193,23 @@ fn make_sure_of_owner<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     match host.ownership(key.into()) {
         Ownership::Here | Ownership::Unsure => node.schedule.check_owner(key.clone(), node.now() + OWNERSHIP_MS),
         Ownership::Moved(text) => refuse_all(node, host, key, &Error::new(Code::Moved, text)),
+    }
+}
+
+/// Who waits for something of a service that was switched off is told so.
+fn refuse_disabled<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+    if !node.is_waited_for(key.into()) {
+        return;
+    }
+    let disabled = |service| check_enabled(node, service).err();
+    let (lock, registry) = (disabled(Service::Lock), disabled(Service::Registry));
+    let (cache, orchestration) = (disabled(Service::Cache), disabled(Service::Flow));
+    lock.into_iter().for_each(|error| lock_serve::refuse_all(node, host, key, error));
+    registry.iter().for_each(|error| registry_serve::refuse_all(node, host, key, error));
+    cache.iter().for_each(|error| cache_serve::refuse_all(node, host, key, error));
+    if let Some(error) = &orchestration {
+        mail_serve::refuse_all(node, host, key, error);
+        flow_serve::refuse_all(node, host, key, error);
     }
 }
 

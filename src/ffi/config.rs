@@ -73,7 +73,7 @@ fn get(index: usize) -> i64 {
 }
 
 fn set(index: usize, value: i64) {
-    contain("CONFIG SET", || state::with_node(|node| node.settings.set_at(index, value)));
+    contain("CONFIG SET", || state::with_node(|node| node.set(index, value)));
 }
 
 extern "C" fn get_number(_name: *const c_char, place: *mut c_void) -> c_longlong {

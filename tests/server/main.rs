@@ -30,6 +30,7 @@ mod replication;
 mod sessions;
 mod settings;
 mod stress;
+mod switches;
 mod thousand;
 mod versioned;
 mod waiting;
