@@ -18,8 +18,7 @@ const EARLIER_PERMILLE: u64 = 50;
 /// Whether so much of the server's memory is in use that buffers get smaller; `to_grow`: that they do not get larger.
 pub fn is_short<H: Host>(node: &Node, host: &H, to_grow: bool) -> bool {
     let shrinks_at = node.settings.get(Setting::BufferShrinkPercent) * 10;
-    let earlier = if to_grow { EARLIER_PERMILLE } else { 0 };
-    host.memory_permille().is_some_and(|permille| permille >= shrinks_at.saturating_sub(earlier))
+    super::is_short(host, shrinks_at.saturating_sub(if to_grow { EARLIER_PERMILLE } else { 0 }))
 }
 
 /// Applies events, if there are any.

@@ -2,7 +2,8 @@
 
 use super::args::Args;
 use super::cache_serve::{
-    answer_reply, birth, end_ticket, grant, miss_reply, note_use, serve_all, serve_line, settle_due, unborn, use_of,
+    answer_reply, birth, end_ticket, grant, is_short, miss_reply, note_use, serve_all, serve_line, settle_due, unborn,
+    use_of,
 };
 use super::dispatch::{commit, Cx, Outcome};
 use super::settings::Setting;
@@ -216,6 +217,7 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     };
     let (value, mut seed, negative_ttl_ms) =
         (cx.blob(4), cx.node.random(), cx.node.settings.get(Setting::CacheNegativeTtlMs));
+    let is_short = is_short(cx.node, cx.host);
     let stored = cx.host.read::<Cache>(key)?;
     let Some(cache) = newborn.as_ref().or(stored.map(|stored| &stored.state)) else { return Err(Error::internal()) };
     let default_ttl_ms = if said.is_negative { Some(negative_ttl_ms) } else { cache.config().ttl_ms };
@@ -233,7 +235,7 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         labels: said.labels,
         ticket: said.ticket,
     };
-    let victims = decide::room_for(cache, &filled, &mut seed)?;
+    let victims = decide::room_for(cache, &filled, is_short, &mut seed)?;
     let made_room = victims.chunks(CACHE_BATCH_MAX).map(evicted);
     // The new answer first: a cache that is empty between two events would begin anew.
     let put = CacheEvent::Put(Box::new(filled));

@@ -176,10 +176,19 @@ pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bo
     }
 }
 
+/// Whether so much of the server's memory is in use that caches give up answers.
+pub fn is_short<H: Host>(node: &Node, host: &H) -> bool {
+    super::is_short(host, node.settings.get(Setting::CacheShrinkPercent) * 10)
+}
+
+/// A cache that has nothing to give is asked again after so long while the server is short of memory, ms.
+const SHORT_MS: Millis = 1000;
+
 /// Decides a batch of what is due.
 pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<usize, Error> {
     let max = (node.settings.get(Setting::SweepBatchMax) as usize).min(CACHE_BATCH_MAX);
     let (now, mut seed) = (node.now(), node.random());
+    let is_short = is_short(node, host);
     let Some(stored) = host.read::<Cache>(key)? else { return Ok(0) };
     let cache = &stored.state;
     let mut events = decide::due(cache, now, max);
@@ -187,6 +196,11 @@ pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<us
         events.push(CacheEvent::Buried { batch: max as u32 });
     } else if events.is_empty() {
         events.extend(decide::excess(cache, max, &mut seed));
+        if is_short && events.is_empty() {
+            events.extend(decide::give_way(cache, max, &mut seed));
+            // Whether that is enough is seen when it is done.
+            node.schedule.look_at(key.id(), if events.is_empty() { now + SHORT_MS } else { now });
+        }
     }
     let work = match events.last() {
         Some(CacheEvent::Removed { answers, .. }) => events.len() + answers.len(),

@@ -134,8 +134,13 @@ pub fn commit_changes<E: Entity, H: Host>(
     if changes.is_empty() {
         return Ok(());
     }
-    if host.read::<E>(key)?.is_none() && E::WATCH_EVENTS_MAX > 0 {
-        bear::<E, H>(node, host, key)?;
+    if host.read::<E>(key)?.is_none() {
+        if E::GIVES_WAY {
+            node.yielding.insert(key.id());
+        }
+        if E::WATCH_EVENTS_MAX > 0 {
+            bear::<E, H>(node, host, key)?;
+        }
     }
     change_value::<E, H>(node, host, key, changes)?;
     tell_watchers::<E, H>(node, host, key, changes);
@@ -290,6 +295,9 @@ pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Stored<E>) {
     node.fences.observe(stored.state.last_fence());
     for connection in stored.state.connections() {
         node.ties.tie(connection, key.id());
+    }
+    if E::GIVES_WAY {
+        node.yielding.insert(key.id());
     }
     for bond in stored.bonds() {
         if node.holders.hold(bond, key.id()) {

@@ -96,6 +96,11 @@ pub enum Kind {
     Foreign,
 }
 
+/// Whether so much of the memory that the server may take is taken, in thousandths.
+fn is_short<H: Host>(host: &H, permille: u64) -> bool {
+    host.memory_permille().is_some_and(|taken| taken >= permille)
+}
+
 /// Whether this node may decide about a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ownership {

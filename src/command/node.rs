@@ -57,6 +57,10 @@ pub struct Node {
     pub quarantine: AHashMap<KeyId, u8>,
     /// Keys of services that are switched off, which the scheduler would have looked at.
     pub frozen: BTreeSet<KeyId>,
+    /// Keys that give something up when the server is short of memory.
+    pub yielding: BTreeSet<KeyId>,
+    /// When it is asked next whether it is, unix ms.
+    pub memory_asked_at: Millis,
     /// The key that the scheduler is looking at; still there after a panic.
     pub looking_at: Option<KeyId>,
     /// Whether this is a replica: it decides nothing.
@@ -233,6 +237,7 @@ impl Node {
         self.ties.retain(|key| !hit(key));
         self.holders.retain(|key| !hit(key));
         self.frozen.retain(|key| !hit(key));
+        self.yielding.retain(|key| !hit(key));
         self.hopes.wake_all(&mut self.schedule);
         self.look_at_all_waited_for(hit);
     }
@@ -242,7 +247,9 @@ impl Node {
         self.schedule.swap(one, other);
         self.ties.swap(one, other);
         self.holders.swap(one, other);
-        self.frozen = std::mem::take(&mut self.frozen).into_iter().map(|key| key.swapped(one, other)).collect();
+        for keys in [&mut self.frozen, &mut self.yielding] {
+            *keys = std::mem::take(keys).into_iter().map(|key| key.swapped(one, other)).collect();
+        }
         self.hopes.wake_all(&mut self.schedule);
         self.quarantine = self.quarantine.drain().map(|(key, panics)| (key.swapped(one, other), panics)).collect();
         self.look_at_all_waited_for(|key| key.db == one || key.db == other);

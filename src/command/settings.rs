@@ -58,6 +58,7 @@ pub enum Setting {
     SweepBatchMax,
     BindAgentToUser,
     CacheBytesMax,
+    CacheShrinkPercent,
     CacheEntriesMax,
     CacheTtlMs,
     CacheNegativeTtlMs,

@@ -31,14 +31,33 @@ const UNSURE_MS: Millis = 100;
 pub fn tick<H: Host>(node: &mut Node, host: &mut H) {
     let keys_until = if node.replica { 0 } else { node.now() };
     node.metrics.sweeps += 1;
-    let due_since = node.schedule.next_key().filter(|next| *next > 0);
-    node.metrics.sweep_lag_ms = due_since.map_or(0, |since| keys_until.saturating_sub(since));
+    ask_for_memory(node, host);
     let mut left = node.settings.get(Setting::SweepBatchMax) as usize;
     while left > 0 {
         // In turns, so that neither a crowd of watchers nor a crowd of deadlines keeps the other waiting.
         let Some(work) = next_piece(node, host, keys_until, left % 2 == 0) else { break };
         left = left.saturating_sub(work);
         host.release_keys();
+    }
+    let due_since = node.schedule.next_key().filter(|next| *next > 0);
+    node.metrics.sweep_lag_ms = due_since.map_or(0, |since| keys_until.saturating_sub(since));
+}
+
+/// How often it is asked whether the server is short of memory, ms.
+const MEMORY_ASKED_MS: Millis = 1000;
+
+/// Now and then: if the server is short of memory, those that can give something up are looked at. They go before writes are refused.
+fn ask_for_memory<H: Host>(node: &mut Node, host: &H) {
+    let now = node.now();
+    if node.replica || node.yielding.is_empty() || node.memory_asked_at > now {
+        return;
+    }
+    node.memory_asked_at = now + MEMORY_ASKED_MS;
+    if cache_serve::is_short(node, host) {
+        // Keys that are gone are forgotten by that; caches that are not are noted again.
+        for key in std::mem::take(&mut node.yielding) {
+            node.schedule.look_at(key, now);
+        }
     }
 }
 
@@ -78,7 +97,8 @@ pub fn next_tick(node: &Node) -> Option<Millis> {
         return Some(0);
     }
     let key = node.schedule.next_key().filter(|next| !node.replica || *next == 0);
-    node.schedule.next_wait().into_iter().chain(node.schedule.next_owner()).chain(key).min()
+    let memory = (!node.replica && !node.yielding.is_empty()).then_some(node.memory_asked_at);
+    node.schedule.next_wait().into_iter().chain(node.schedule.next_owner()).chain(key).chain(memory).min()
 }
 
 /// Opens a key and asks what is to be done about it; says how much work it was. `has_changed`: something may have happened to it that
@@ -97,18 +117,8 @@ fn look_into<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: b
         node.panics_due -= 1;
         panic!("LTMC.DEBUG SWEEP was asked for");
     }
-    if node.is_waited_for(key.into()) {
-        match host.ownership(key.into()) {
-            Ownership::Here => {}
-            Ownership::Unsure => {
-                node.schedule.look_later(key.clone(), node.now() + UNSURE_MS, has_changed);
-                return 1;
-            }
-            Ownership::Moved(text) => {
-                refuse_all(node, host, key, &Error::new(Code::Moved, text));
-                return 1;
-            }
-        }
+    if !may_decide(node, host, key, has_changed) {
+        return 1;
     }
     if has_changed {
         node.watchers.wake(key);
@@ -194,6 +204,19 @@ fn make_sure_of_owner<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
         Ownership::Here | Ownership::Unsure => node.schedule.check_owner(key.clone(), node.now() + OWNERSHIP_MS),
         Ownership::Moved(text) => refuse_all(node, host, key, &Error::new(Code::Moved, text)),
     }
+}
+
+/// Whether this node may decide about a key, so that those who wait for it can be served. If not, they are told, or it is looked at later.
+fn may_decide<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> bool {
+    if !node.is_waited_for(key.into()) {
+        return true;
+    }
+    match host.ownership(key.into()) {
+        Ownership::Here => return true,
+        Ownership::Unsure => node.schedule.look_later(key.clone(), node.now() + UNSURE_MS, has_changed),
+        Ownership::Moved(text) => refuse_all(node, host, key, &Error::new(Code::Moved, text)),
+    }
+    false
 }
 
 /// Who waits for something of a service that was switched off is told so.

@@ -95,6 +95,8 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     const TYPE_TAG: u8;
     /// So many of its visible events are kept for those who `LTMC.WATCH` it; 0 if it keeps none.
     const WATCH_EVENTS_MAX: usize = 0;
+    /// Whether it is looked at when the server is short of memory, to give up what can be computed again.
+    const GIVES_WAY: bool = false;
     /// Whether COPY makes another key of it.
     const COPIES: bool = false;
     /// Whether a value that a file holds has to be told of it that the server stopped without notice.

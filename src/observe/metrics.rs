@@ -49,7 +49,7 @@ pub struct Metrics {
     pub sweeps: u64,
     /// Keys opened by the scheduler.
     pub swept_keys: u64,
-    /// How far the scheduler was last behind its earliest deadline, ms.
+    /// How far the scheduler is behind its earliest deadline after its last round, ms.
     pub sweep_lag_ms: u64,
     /// Keys repaired: their derived indexes were made anew.
     pub repairs: u64,

@@ -64,7 +64,7 @@ const COMMANDS: &[(&str, i64, &[&str])] = &[
     ("ltmc.task.add", -4, &["write", "denyoom", "fast"]),
     ("ltmc.task.claim", -3, &["write", "denyoom", "fast", "blocking"]),
     ("ltmc.task.heartbeat", -4, &["write", "fast"]),
-    ("ltmc.task.complete", -5, &["write", "denyoom", "fast", "blocking"]),
+    ("ltmc.task.complete", -5, &["write", "fast", "blocking"]),
     ("ltmc.task.fail", -5, &["write", "fast"]),
     ("ltmc.task.cancel", -3, &["write", "fast"]),
     ("ltmc.task.get", -3, &["readonly", "fast"]),

@@ -22,6 +22,7 @@ mod locks_keys;
 mod locks_optimistic;
 mod locks_paths;
 mod mail;
+mod memory;
 mod reactions;
 mod real_client;
 mod refusals;

@@ -51,6 +51,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("mail-dead-max", "0", "-1"),
     ("mail-waiters-max", "21", "0"),
     ("cache-bytes-max", "4096", "4095"),
+    ("cache-shrink-percent", "1", "101"),
     ("cache-entries-max", "1", "0"),
     ("cache-ttl-ms", "1", "31536000001"),
     ("cache-negative-ttl-ms", "1", "0"),

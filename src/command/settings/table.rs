@@ -348,6 +348,13 @@ pub const SETTINGS: &[Row] = &[
         environment: "LTMC_CACHE_BYTES_MAX",
     },
     Row {
+        name: "cache-shrink-percent",
+        kind: Kind::Integer { default: 90, min: 1, max: 100 },
+        unit: "percent",
+        doc: "When so much of the server's maxmemory is in use, caches give up answers, those that are worth least first.",
+        environment: "LTMC_CACHE_SHRINK_PERCENT",
+    },
+    Row {
         name: "cache-entries-max",
         kind: Kind::Integer { default: 1_000_000, min: 1, max: 100_000_000 },
         unit: "entries",

@@ -165,7 +165,8 @@ pub const HEARTBEAT: Spec = Spec {
 pub const COMPLETE: Spec = Spec {
     name: "LTMC.TASK.COMPLETE",
     arity: -5,
-    flags: GROWS.and(Flags::FAST),
+    // What is done is not refused for want of memory.
+    flags: WRITE_FAST.and(Flags::BLOCKING),
     categories: "write fast blocking",
     complexity:
         "O(log N + M) with N the tasks and M those that come after it; many of them in turns with other commands",

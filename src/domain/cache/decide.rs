@@ -100,8 +100,8 @@ pub fn is_out(cache: &Cache, call: &Call, ticket: Fence) -> bool {
     cache.of_ticket(ticket).is_some_and(|(entry, _)| *entry.call == *call.as_ref().0)
 }
 
-/// The answers that have to go so that this one has room.
-pub fn room_for(cache: &Cache, filled: &Filled, seed: &mut u64) -> Result<Vec<AnswerId>, Error> {
+/// The answers that have to go so that this one has room. While the server is short of memory the cache may not grow.
+pub fn room_for(cache: &Cache, filled: &Filled, is_short: bool, seed: &mut u64) -> Result<Vec<AnswerId>, Error> {
     let labels = labels_of(filled);
     let incoming =
         entry_bytes(filled.call.as_ref().0.len()) + answer_bytes(filled.value.heap_bytes(), filled.labels.len());
@@ -113,8 +113,9 @@ pub fn room_for(cache: &Cache, filled: &Filled, seed: &mut u64) -> Result<Vec<An
         entry.bytes() - stays.map_or(0, |flight| flight_bytes(&flight.agent))
     });
     let is_new = known.is_none_or(|(_, entry)| entry.answer.is_none());
+    let to_spare = (cache.config().bytes_max as usize).saturating_sub(cache.bytes());
     let room = Room {
-        bytes: (incoming + new_bytes(cache, &labels)).saturating_sub(replaced),
+        bytes: (incoming + new_bytes(cache, &labels)).saturating_sub(replaced) + if is_short { to_spare } else { 0 },
         answers: is_new.into(),
         spared: known.map(|(slot, _)| slot),
         kept: labels.iter().filter_map(|label| cache.labels().find(label)).collect(),
@@ -137,7 +138,18 @@ fn new_bytes(cache: &Cache, labels: &[Label]) -> usize {
 
 /// At most `max` answers that have to go since there is more than there may be.
 pub fn excess(cache: &Cache, max: usize, seed: &mut u64) -> Option<CacheEvent> {
-    let answers = victims(cache, Room::default(), max, seed);
+    removed(victims(cache, Room::default(), max, seed))
+}
+
+/// At most `max` answers that go since the server is short of memory: an eighth of the cache, so that what is worth most stays longest.
+pub fn give_way(cache: &Cache, max: usize, seed: &mut u64) -> Option<CacheEvent> {
+    let bytes_max = cache.config().bytes_max as usize;
+    // As if so much more were to come as makes an eighth of it go.
+    let bytes = bytes_max.saturating_sub(cache.bytes()) + cache.bytes() / 8 + 1;
+    removed(victims(cache, Room { bytes, ..Room::default() }, max, seed))
+}
+
+fn removed(answers: Vec<AnswerId>) -> Option<CacheEvent> {
     (!answers.is_empty()).then_some(CacheEvent::Removed { answers, why: Removal::Evicted })
 }
 

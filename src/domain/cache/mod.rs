@@ -279,6 +279,7 @@ impl Entity for Cache {
     const SERVICE: Service = Service::Cache;
     const TYPE_NAME: &'static str = "ltmccache";
     const TYPE_TAG: u8 = 5;
+    const GIVES_WAY: bool = true;
 
     fn apply(&mut self, event: &CacheEvent) {
         match event {

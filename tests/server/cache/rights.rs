@@ -98,6 +98,7 @@ fn a_cache_reads_on_when_memory_is_short_and_takes_no_more() {
     put(&server, "c t 1 v");
     server.run("CONFIG SET maxmemory 1").ok();
     assert_eq!(server.run("LTMC.CACHE.PUT c t 2 v").error_code(), "OOM");
-    assert_eq!(found(&server, "c t 1"), answer("HIT", "v"));
-    assert_eq!(server.run("LTMC.CACHE.INVALIDATE c ALL").int(), 1);
+    // It gives up what it has, and still says what it has not.
+    wait_until("it has given way", || found(&server, "c t 1").0 == "MISS");
+    assert_eq!(server.run("LTMC.CACHE.INVALIDATE c ALL").int(), 0);
 }
