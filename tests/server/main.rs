@@ -32,6 +32,7 @@ mod sessions;
 mod settings;
 mod stress;
 mod switches;
+mod team;
 mod thousand;
 mod versioned;
 mod waiting;
