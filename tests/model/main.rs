@@ -17,6 +17,7 @@ mod mail;
 mod naive;
 mod ops;
 mod prng;
+mod reactions;
 mod reduction;
 mod registry;
 mod regressions;

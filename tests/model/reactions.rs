@@ -1,0 +1,454 @@
+//! Reactions against a naive list of who holds what: agents come, die, say good-bye and register anew while they take and give things of every
+//! service, with and without `REGISTRY`, in changing modes; keys are deleted, the server restarts. After every step the values, their bonds, the
+//! list of holders and the replica are compared with the list.
+
+use crate::host::MemoryHost;
+use crate::prng::Prng;
+use crate::registry::number;
+use crate::world::History;
+use ltmc::command::settings::Setting;
+use ltmc::command::table::Table;
+use ltmc::command::{dispatch, sweep, Cx, Node, Outcome, Reply};
+use ltmc::domain::buffer::Buffer;
+use ltmc::domain::context::Context;
+use ltmc::domain::flow::Flow;
+use ltmc::domain::lock::Lock;
+use ltmc::domain::mail::Mail;
+use ltmc::domain::reactions::is_over;
+use ltmc::domain::registry::Registry;
+use ltmc::domain::session::Session;
+use ltmc::domain::{Code, Entity, Error, KeyId, Stored};
+use ltmc::snapshot::{self, frame, Payload};
+use std::collections::{BTreeMap, BTreeSet};
+
+const STEPS_PER_SCHEDULE: u64 = 500;
+const AGENTS: [&str; 4] = ["ada", "bob", "eve", "dan"];
+/// An agent that is silent for twice as long is dead, ms.
+const TTL_MS: u64 = 100;
+/// So long that it does not end in a schedule, ms.
+const LONG: &str = "PX 31536000000";
+
+/// Something that an agent can hold, in one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Thing {
+    Lock(u64),
+    Share,
+    Pin(u64),
+    Inbox,
+    Context,
+    Session(u64),
+    Task,
+    Claim,
+}
+
+impl Thing {
+    fn random(rng: &mut Prng) -> Thing {
+        match rng.below(8) {
+            0 => Thing::Lock(rng.below(2)),
+            1 => Thing::Share,
+            2 => Thing::Pin(rng.below(2)),
+            3 => Thing::Inbox,
+            4 => Thing::Context,
+            5 => Thing::Session(rng.below(2)),
+            6 => Thing::Task,
+            _ => Thing::Claim,
+        }
+    }
+
+    fn key(self) -> String {
+        match self {
+            Thing::Lock(n) => format!("lock{n}"),
+            Thing::Share => "share".into(),
+            Thing::Pin(_) => "buffer".into(),
+            Thing::Inbox => "mail".into(),
+            Thing::Context => "context".into(),
+            Thing::Session(n) => format!("session{n}"),
+            Thing::Task => "flow".into(),
+            Thing::Claim => "r".into(),
+        }
+    }
+
+    fn take(self, agent: &str) -> String {
+        match self {
+            Thing::Lock(n) => format!("LTMC.LOCK lock{n} {agent} {LONG} NOREENTRANT"),
+            Thing::Share => format!("LTMC.LOCK share {agent} SHARED {LONG} NOREENTRANT"),
+            Thing::Pin(n) => format!("LTMC.CHUNK.PIN buffer c{n} {agent} {LONG}"),
+            Thing::Inbox => format!("LTMC.MSG.JOIN mail {agent}"),
+            Thing::Context => format!("LTMC.CTX.JOIN context {agent}"),
+            Thing::Session(n) => format!("LTMC.SESSION.JOIN session{n} {agent}"),
+            Thing::Task => format!("LTMC.TASK.CLAIM flow {agent} CAPS 0 {LONG}"),
+            Thing::Claim => format!("LTMC.AGENT.CLAIM r {LONG} CAPS 1 tool REF {agent}"),
+        }
+    }
+}
+
+/// Something that is held, and in whose name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Held {
+    agent: String,
+    thing: Thing,
+    /// What names one of several of its kind: the fence of a task or a claim.
+    fence: u64,
+    /// Of a task: whether its worker named its registry.
+    named: bool,
+    /// Of a task: which.
+    task: String,
+}
+
+#[derive(Default)]
+struct World {
+    node: Node,
+    host: MemoryHost,
+    rng: Option<Prng>,
+    history: History,
+    held: BTreeSet<Held>,
+    /// To which incarnation what an agent holds in a key belongs.
+    bonds: BTreeMap<(String, String), u64>,
+    /// The living, with their epochs.
+    alive: BTreeMap<String, u64>,
+}
+
+fn id(key: &str) -> KeyId {
+    KeyId::new(0, key.as_bytes())
+}
+
+fn int(reply: &Reply) -> u64 {
+    match reply {
+        Reply::Integer(number) => *number as u64,
+        other => panic!("{other:?} is no number"),
+    }
+}
+
+fn field<'a>(map: &'a Reply, name: &str) -> &'a Reply {
+    let Reply::Map(fields) = map else { panic!("{map:?} is no map") };
+    &fields.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("no {name} in {map:?}")).1
+}
+
+/// Runs `$body` for every type that agents hold something of.
+macro_rules! for_each_type {
+    ($E:ident => $body:expr) => {
+        for_each_type!($E => $body, Lock Registry Context Session Buffer Mail Flow)
+    };
+    ($E:ident => $body:expr, $($Type:ident)*) => {
+        $({
+            type $E = $Type;
+            $body
+        })*
+    };
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut world = World { rng: Some(Prng::new(seed)), ..World::default() };
+        world.history.seed = seed;
+        world.settle_settings();
+        world.set_time(1_700_000_000_000);
+        world
+    }
+
+    fn settle_settings(&mut self) {
+        self.node.settings.set_at(Setting::OrchestrationMode as usize, 1);
+        self.node.settings.set_at(Setting::AgentHoldSharePercent as usize, 0);
+        self.node.settings.set_at(Setting::AgentDampingHalfLifeMs as usize, 0);
+    }
+
+    fn rng(&mut self) -> &mut Prng {
+        self.rng.as_mut().expect("it has one")
+    }
+
+    fn set_time(&mut self, ms: u64) {
+        self.node.fences.set_now_us(ms * 1000);
+        self.host.now = ms;
+    }
+
+    fn run(&mut self, line: &str) -> Result<Reply, Error> {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let command = Table::<MemoryHost>::find(words[0]).unwrap_or_else(|| panic!("{line}"));
+        self.host.client = 1;
+        let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &words, db: 0 };
+        let outcome = dispatch::run(command, &mut cx);
+        self.history.note(format!("{}: {line} => {outcome:?}", self.host.now));
+        match outcome? {
+            Outcome::Reply(reply) => Ok(reply),
+            Outcome::Waits => panic!("nobody waits here: {line}"),
+        }
+    }
+
+    fn must(&mut self, line: &str) -> Reply {
+        self.run(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    /// What is taken has to be there.
+    fn prepare(&mut self) {
+        for line in [
+            "LTMC.CHUNK.PUT buffer c0 x",
+            "LTMC.CHUNK.PUT buffer c1 y",
+            "LTMC.REGISTER r worker CAPS 1 tool CAPACITY 3 PX 31536000000",
+        ] {
+            if line.starts_with("LTMC.CHUNK")
+                || self.host.peek::<Registry>(&id("r")).is_none_or(|stored| stored.state.agent(b"worker").is_none())
+            {
+                self.must(line);
+            }
+        }
+        for (key, line) in [
+            ("context", "LTMC.CTX.CREATE context"),
+            ("session0", "LTMC.SESSION.CREATE session0"),
+            ("session1", "LTMC.SESSION.CREATE session1"),
+        ] {
+            if !self.host.keys.contains_key(&id(key)) {
+                self.must(line);
+            }
+        }
+        if self.held.iter().filter(|held| held.thing == Thing::Task).count() < 3 {
+            self.must("LTMC.TASK.ADD flow * payload RETRIES 1000000 BACKOFF FIXED 1");
+        }
+    }
+
+    fn step(&mut self) {
+        self.prepare();
+        let agent = AGENTS[self.rng().below(4) as usize].to_string();
+        match self.rng().below(100) {
+            0..=44 => self.take(&agent),
+            45..=59 => self.give(),
+            60..=67 => self.register(&agent),
+            68..=72 => drop(self.must(&format!("LTMC.DEREGISTER r {agent}"))),
+            73..=82 => {
+                for agent in AGENTS {
+                    if self.rng().percent(70) {
+                        self.run(&format!("LTMC.HEARTBEAT r {agent}")).ok();
+                    }
+                }
+            }
+            83..=92 => {
+                let ms = self.rng().below(120);
+                self.pass(ms);
+            }
+            93..=94 => {
+                let thing = Thing::random(self.rng());
+                self.delete(&thing.key());
+            }
+            95..=96 => {
+                let mode = self.rng().below(3) as i64;
+                self.node.set(Setting::OrchestrationMode as usize, mode);
+            }
+            97 => self.restart(),
+            _ => {
+                let key = Thing::random(self.rng()).key();
+                let exists = self.host.keys.contains_key(&id(&key));
+                assert_eq!(self.must(&format!("LTMC.REPAIR {key}")) == Reply::Nil, !exists);
+            }
+        }
+        self.tick();
+        self.notice_ends();
+        self.compare();
+    }
+
+    fn register(&mut self, agent: &str) {
+        let epoch = int(&self.must(&format!("LTMC.REGISTER r {agent} PX {TTL_MS}")));
+        self.depart(agent);
+        self.alive.insert(agent.into(), epoch);
+    }
+
+    /// The incarnation of an agent is over.
+    fn depart(&mut self, agent: &str) {
+        self.alive.remove(agent);
+        let keys: Vec<String> =
+            self.bonds.keys().filter(|(_, name)| name == agent).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.held.retain(|held| {
+                held.agent != agent || held.thing.key() != key || (held.thing == Thing::Task && !held.named)
+            });
+            self.bonds.remove(&(key, agent.into()));
+        }
+    }
+
+    fn take(&mut self, agent: &str) {
+        let thing = Thing::random(self.rng());
+        let names = self.rng().percent(70);
+        let line = format!("{}{}", thing.take(agent), if names { " REGISTRY r" } else { "" });
+        let binds = names && (thing == Thing::Task || self.node.settings.get(Setting::OrchestrationMode) > 0);
+        let before = self.host.keys.get(&id(&thing.key())).is_some();
+        let reply = self.run(&line);
+        self.notice_ends();
+        let epoch = self.alive.get(agent).copied();
+        if binds && epoch.is_none() {
+            let error = reply.expect_err("it is not alive");
+            assert_eq!(error.code, Code::NoAgent, "{line}: {error}");
+            return assert_eq!(self.host.keys.get(&id(&thing.key())).is_some(), before);
+        }
+        let reply = reply.unwrap_or_else(|error| panic!("{line}: {error}"));
+        let mut held = Held { agent: agent.into(), thing, fence: 0, named: names, task: String::new() };
+        match (thing, reply) {
+            (_, Reply::Nil) => return,
+            (Thing::Task, Reply::Array(tasks)) => {
+                let Some(task) = tasks.first() else { return };
+                held.fence = int(field(task, "fence"));
+                held.task = match field(task, "task") {
+                    Reply::Bytes(name) => String::from_utf8_lossy(name).into_owned(),
+                    other => panic!("{other:?}"),
+                };
+            }
+            (Thing::Claim, Reply::Array(claim)) => held.fence = int(&claim[1]),
+            (Thing::Lock(_) | Thing::Share, fence) => held.fence = int(&fence),
+            _ => {
+                self.held.retain(|known| !(known.agent == held.agent && known.thing == thing));
+            }
+        }
+        self.held.insert(held);
+        if let Some(epoch) = epoch.filter(|_| binds) {
+            self.bonds.insert((thing.key(), agent.into()), epoch);
+        }
+    }
+
+    fn give(&mut self) {
+        let all: Vec<Held> = self.held.iter().cloned().collect();
+        if all.is_empty() {
+            return;
+        }
+        let held = self.rng().pick(&all).clone();
+        let Held { agent, thing, fence, task, .. } = &held;
+        let line = match thing {
+            Thing::Lock(n) => format!("LTMC.UNLOCK lock{n} {agent} TOKEN {fence}"),
+            Thing::Share => format!("LTMC.UNLOCK share {agent} TOKEN {fence}"),
+            Thing::Pin(n) => format!("LTMC.CHUNK.UNPIN buffer c{n} {agent}"),
+            Thing::Inbox => format!("LTMC.MSG.LEAVE mail {agent}"),
+            Thing::Context => format!("LTMC.CTX.LEAVE context {agent}"),
+            Thing::Session(n) => format!("LTMC.SESSION.LEAVE session{n} {agent}"),
+            Thing::Task => format!("LTMC.TASK.COMPLETE flow {task} {fence} done"),
+            Thing::Claim => format!("LTMC.AGENT.RELEASE r {fence}"),
+        };
+        let reply = self.must(&line);
+        assert!(reply == Reply::Integer(1) || reply == Reply::Ok, "{line}: {reply:?}");
+        self.held.remove(&held);
+        let key = thing.key();
+        if !self.held.iter().any(|other| other.agent == *agent && other.thing.key() == key) {
+            self.bonds.remove(&(key, agent.clone()));
+        }
+    }
+
+    fn delete(&mut self, key: &str) {
+        self.history.note(format!("{}: DEL {key}", self.host.now));
+        self.host.delete(&id(key));
+        self.host.gone.clear();
+        self.node.key_changed(id(key));
+        self.held.retain(|held| held.thing.key() != key);
+        self.bonds.retain(|(known, _), _| known != key);
+        if key == "r" {
+            // Its agents are waited for.
+            self.tick();
+            self.alive.clear();
+            self.pass(self.node.settings.get(Setting::AgentTtlMs) + 1);
+            let agents: Vec<String> = self.bonds.keys().map(|(_, agent)| agent.clone()).collect();
+            agents.iter().for_each(|agent| self.depart(agent));
+        }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        let target = self.host.now + ms;
+        while let Some(next) = sweep::next_tick(&self.node).filter(|next| *next <= target) {
+            self.set_time(next.max(self.host.now));
+            self.tick();
+        }
+        self.set_time(target);
+    }
+
+    fn tick(&mut self) {
+        for _ in 0..1000 {
+            if sweep::next_tick(&self.node).is_none_or(|next| next > self.host.now) {
+                return;
+            }
+            self.host.client = 0;
+            sweep::tick(&mut self.node, &mut self.host);
+        }
+        panic!("the scheduler goes round in circles");
+    }
+
+    /// Who is dead or gone by now, as the registry says; that it says so in time is tested elsewhere.
+    fn notice_ends(&mut self) {
+        let registry = self.host.peek::<Registry>(&id("r")).map(|stored| &stored.state);
+        let bond = |agent: &str, epoch: u64| ltmc::domain::Bond { registry: "r".into(), agent: agent.into(), epoch };
+        let gone: Vec<String> = self
+            .alive
+            .iter()
+            .filter(|(agent, epoch)| is_over(&bond(agent, **epoch), registry))
+            .map(|(agent, _)| agent.clone())
+            .collect();
+        gone.iter().for_each(|agent| self.depart(agent));
+    }
+
+    /// The process starts anew with what its keys hold.
+    fn restart(&mut self) {
+        self.history.note(format!("{}: restart", self.host.now));
+        let settings = self.node.settings.clone();
+        let (last, now) = (self.node.fences.last(), self.host.now);
+        self.node = Node { settings, ..Node::default() };
+        self.node.fences.observe(last);
+        self.set_time(now);
+        let keys: Vec<KeyId> = self.host.keys.keys().cloned().collect();
+        for key in &keys {
+            for_each_type!(E => if let Some(payload) = self.host.peek::<E>(key).map(snapshot::encode_snapshot) {
+                let read = || match snapshot::decode::<E>(&frame::read(&payload).expect("our own frame")) {
+                    Ok(Payload::Snapshot(stored)) => stored,
+                    other => panic!("our own snapshot cannot be read: {other:?}"),
+                };
+                let mut stored: Stored<E> = read();
+                stored.state.loaded(now);
+                dispatch::note_value(&mut self.node, key.into(), &stored);
+                self.host.restore(key, stored, read());
+            });
+        }
+        self.host.gone.clear();
+        self.node.keys_loaded();
+    }
+
+    fn compare(&mut self) {
+        let mut bonds = BTreeMap::new();
+        for key in self.host.keys.keys().cloned().collect::<Vec<_>>() {
+            let name = String::from_utf8_lossy(&key.name).into_owned();
+            for_each_type!(E => if let Some(stored) = self.host.peek::<E>(&key) {
+                assert_eq!(stored.check(), Ok(()), "{name}");
+                let copy = self.host.copied::<E>(&key).map(snapshot::encode_snapshot);
+                assert!(Some(snapshot::encode_snapshot(stored)) == copy, "the replica differs in {name}");
+                bonds.extend(stored.bonds().map(|bond| {
+                    ((name.clone(), String::from_utf8_lossy(&bond.agent).into_owned()), bond.epoch)
+                }));
+                for agent in AGENTS {
+                    let expected = self.held.iter().any(|held| held.agent == agent && held.thing.key() == name);
+                    assert_eq!(stored.state.holds(agent.as_bytes()), expected, "{agent} in {name}");
+                }
+            });
+        }
+        assert_eq!(bonds, self.bonds);
+        for agent in AGENTS {
+            let known: BTreeSet<String> = self
+                .node
+                .holders
+                .keys_of(&id("r"), agent.as_bytes())
+                .map(|key| String::from_utf8_lossy(&key.name).into_owned())
+                .collect();
+            let bound: BTreeSet<String> =
+                self.bonds.keys().filter(|(_, name)| name == agent).map(|(key, _)| key.clone()).collect();
+            assert!(known.is_superset(&bound), "{agent}: {known:?} lacks some of {bound:?}");
+            // What DEL made stale is forgotten at the latest when it would matter.
+            assert!(known.is_empty() || self.alive.contains_key(agent), "{agent} is gone: {known:?}");
+        }
+    }
+}
+
+fn run(seed: u64, steps: u64) {
+    let mut world = World::new(seed);
+    (0..steps).for_each(|_| world.step());
+}
+
+#[test]
+fn nothing_belongs_to_who_is_gone_and_nothing_is_taken_from_who_is_there() {
+    if let Some(seed) = number("LTMC_MODEL_SEED") {
+        return run(seed, number("LTMC_MODEL_STEPS").unwrap_or(STEPS_PER_SCHEDULE));
+    }
+    let steps = number("LTMC_MODEL_STEPS").unwrap_or(10_000);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |age| age.as_secs());
+    let base = number("LTMC_MODEL_BASE").unwrap_or(now);
+    println!("{steps} steps, seeds from {base} on");
+    (0..steps.div_ceil(STEPS_PER_SCHEDULE)).for_each(|schedule| run(base + schedule, STEPS_PER_SCHEDULE));
+}
