@@ -268,14 +268,14 @@ impl World {
         let names = self.rng().percent(70);
         let line = format!("{}{}", thing.take(agent), if names { " REGISTRY r" } else { "" });
         let binds = names && (thing == Thing::Task || self.node.settings.get(Setting::OrchestrationMode) > 0);
-        let before = self.host.keys.get(&id(&thing.key())).is_some();
+        let before = self.host.keys.contains_key(&id(&thing.key()));
         let reply = self.run(&line);
         self.notice_ends();
         let epoch = self.alive.get(agent).copied();
         if binds && epoch.is_none() {
             let error = reply.expect_err("it is not alive");
             assert_eq!(error.code, Code::NoAgent, "{line}: {error}");
-            return assert_eq!(self.host.keys.get(&id(&thing.key())).is_some(), before);
+            return assert_eq!(self.host.keys.contains_key(&id(&thing.key())), before);
         }
         let reply = reply.unwrap_or_else(|error| panic!("{line}: {error}"));
         let mut held = Held { agent: agent.into(), thing, fence: 0, named: names, task: String::new() };
