@@ -22,5 +22,6 @@ mod registry;
 mod regressions;
 mod schedules;
 mod table;
+mod trace;
 mod versioned;
 mod world;
