@@ -95,7 +95,7 @@ fn log<H: Host>(host: &H, traced: Option<&Traced>) {
         (false, more) => format!("{} and {more} more", clients.join(" ")),
     };
     host.log_verbose(&format!(
-        "trace {}: {}{key}: {}, {} us, {} events, woken: {woken}",
+        "trace {}: {}{key}: {}; {} us; events: {}; woken: {woken}",
         traced.id,
         traced.name,
         traced.outcome,
