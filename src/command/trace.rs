@@ -30,7 +30,8 @@ fn begin_command<H: Host>(cx: &mut Cx<H>) {
         return;
     }
     let named = keys::positions(cx.spec, cx.args).into_iter().map(|(at, _)| KeyId::new(cx.db, cx.args[at]));
-    let (at, client) = (cx.now(), cx.host.client());
+    // Scripts and inner calls have a client of the server's own, whose id would tell nobody anything.
+    let (at, client) = (cx.now(), cx.host.connection().unwrap_or(0));
     let args = cx.args.get(1..).unwrap_or_default();
     let beginning = Beginning { at, client, db: cx.db, name: cx.spec.name, args, keys: named.collect() };
     cx.node.trace.begin(beginning);

@@ -93,7 +93,7 @@ pub struct Traced {
     pub id: u64,
     /// When it began, unix ms.
     pub at: Millis,
-    /// The server's id of the client; 0 for the scheduler.
+    /// The server's id of the client; 0 for the scheduler, and for scripts and inner calls.
     pub client: u64,
     /// The database.
     pub db: Db,
@@ -135,7 +135,7 @@ impl Traced {
 pub struct Beginning<'a> {
     /// Now, unix ms.
     pub at: Millis,
-    /// The server's id of the client.
+    /// The server's id of the client; 0 if it has no connection.
     pub client: u64,
     /// The database.
     pub db: Db,

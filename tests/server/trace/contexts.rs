@@ -12,7 +12,8 @@ fn commands_of_a_transaction_and_of_a_script_are_traced_one_by_one() {
     assert!(outcomes[0] == "nil" && outcomes[1].starts_with("integer "), "{outcomes:?}");
     assert!(traced.iter().all(|traced| traced.get("client").int() == client.id()));
     client.cmd(&["EVAL", "return redis.call('LTMC.UNLOCK', KEYS[1], 'a')", "1", "k"]).int();
-    assert_eq!(events(&trace_of(&server, "LTMC.UNLOCK")), ["k lock.released"]);
+    let traced = trace_of(&server, "LTMC.UNLOCK");
+    assert_eq!((events(&traced), traced.get("client").int()), (vec!["k lock.released".to_string()], 0));
 }
 
 #[test]
@@ -25,6 +26,7 @@ fn a_guard_and_its_inner_command_are_traced() {
     assert!(events(&guard).is_empty());
     let inner = trace_of(&server, "LTMC.SESSION.SET");
     assert_eq!(events(&inner), ["{t}:s session.created"]);
+    assert!(guard.get("client").int() > 0 && inner.get("client").int() == 0);
     assert!(guard.get("id").int() < inner.get("id").int());
     assert_eq!(server.run("LTMC.GUARD {t}:k 16 SET {t}:d x").error_code(), "STALE");
     assert!(trace_of(&server, "LTMC.GUARD").get("outcome").text().starts_with("STALE "));
