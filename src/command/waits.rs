@@ -7,7 +7,7 @@
 use super::{Host, Key, Node, Reply};
 use crate::domain::wait::WaiterId;
 use crate::domain::{Bytes, Error, Fence, KeyId, Millis, Service};
-use crate::observe::trace::Stage;
+use crate::observe::trace::{Base, Stage};
 use ahash::AHashMap;
 use smallvec::SmallVec;
 
@@ -143,12 +143,17 @@ impl Node {
         });
     }
 
-    /// Lets `serve` serve those who wait. What happens meanwhile follows from the command; nobody asked the command for it.
+    /// Lets `serve` serve those who wait; the trace is told.
     pub fn serving<T>(&mut self, serve: impl FnOnce(&mut Self) -> T) -> T {
-        let base = self.trace.rebase(Stage::Wake);
-        let served = serve(self);
-        self.trace.rebase(base);
-        served
+        self.following(Stage::Wake, serve)
+    }
+
+    /// Does what follows from what was asked for; the trace is told.
+    pub fn following<T>(&mut self, stage: Stage, work: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.trace.rebase(Base { stage, follows: true });
+        let done = work(self);
+        self.trace.rebase(before);
+        done
     }
 
     fn trace_woken(&mut self, wait: &Wait) {

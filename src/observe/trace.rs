@@ -82,7 +82,8 @@ pub struct Happened {
     pub key: Box<[u8]>,
     /// The name of its notification, if it has one, and what is in it.
     pub text: Box<str>,
-    /// Nobody asked the command for it: it is about a key that the command did not name, or about somebody who waited.
+    /// Nobody asked the command for it: it is about a key that the command did not name, about somebody who waited, or about what an agent
+    /// held that is gone.
     pub is_follow_up: bool,
 }
 
@@ -147,6 +148,15 @@ pub struct Beginning<'a> {
     pub keys: Vec<KeyId>,
 }
 
+/// What goes on between changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Base {
+    /// The stage that one comes back to.
+    pub stage: Stage,
+    /// Whether it follows from what the command was for.
+    pub follows: bool,
+}
+
 /// A trace that is being written.
 #[derive(Debug)]
 struct Open {
@@ -154,8 +164,7 @@ struct Open {
     /// The keys that it is about.
     keys: Vec<KeyId>,
     stage: Stage,
-    /// The stage to come back to when a change is made.
-    base: Stage,
+    base: Base,
     /// When the stage began.
     since_ns: u64,
 }
@@ -177,7 +186,7 @@ impl Open {
             (self.traced.db, self.traced.args) = (db, vec![cut(key)]);
         }
         let is_named = self.keys.iter().any(|named| named.db == db && named.name[..] == *key);
-        let is_follow_up = !is_named || self.base == Stage::Wake;
+        let is_follow_up = !is_named || self.base.follows;
         self.traced.events.push(TRACE_EVENTS_MAX, || Happened { key: cut(key), text: text_of(event), is_follow_up });
     }
 }
@@ -236,7 +245,8 @@ impl Trace {
             woken: First::default(),
             spent_ns: [0; Stage::ALL.len()],
         };
-        let open = Open { traced, keys, stage, base: Stage::Decide, since_ns: (self.clock)() };
+        let base = Base { stage: Stage::Decide, follows: false };
+        let open = Open { traced, keys, stage, base, since_ns: (self.clock)() };
         self.open = Some(Box::new(open));
     }
 
@@ -244,7 +254,7 @@ impl Trace {
     #[inline]
     pub fn at(&mut self, stage: Stage) {
         if self.is_open() {
-            self.mark(stage, None);
+            self.mark(stage);
         }
     }
 
@@ -252,28 +262,24 @@ impl Trace {
     #[inline]
     pub fn back(&mut self) {
         if let Some(open) = &self.open {
-            self.mark(open.base, None);
+            self.mark(open.base.stage);
         }
     }
 
-    /// The next stage begins, and is the one to come [back](Self::back) to. The one that was is returned, to be set again.
+    /// Something else goes on from here. What did is returned, to be set again.
     #[inline]
-    pub fn rebase(&mut self, stage: Stage) -> Stage {
-        match &self.open {
-            None => stage,
-            Some(open) => {
-                let before = open.base;
-                self.mark(stage, Some(stage));
-                before
-            }
+    pub fn rebase(&mut self, base: Base) -> Base {
+        if !self.is_open() {
+            return base;
         }
+        self.mark(base.stage);
+        self.open.as_mut().map_or(base, |open| std::mem::replace(&mut open.base, base))
     }
 
     #[cold]
-    fn mark(&mut self, stage: Stage, base: Option<Stage>) {
+    fn mark(&mut self, stage: Stage) {
         if let Some(open) = &mut self.open {
             open.at(stage, (self.clock)());
-            open.base = base.unwrap_or(open.base);
         }
     }
 
@@ -289,11 +295,7 @@ impl Trace {
     fn note<V: Event>(&mut self, db: Db, key: &[u8], changes: &[Change<V>]) {
         let Some(open) = &mut self.open else { return };
         open.at(open.stage, (self.clock)());
-        for change in changes {
-            if let Change::Event(event) = change {
-                open.happened(db, key, event);
-            }
-        }
+        changes.iter().filter_map(Change::event).for_each(|event| open.happened(db, key, event));
         open.since_ns = (self.clock)();
     }
 

@@ -138,6 +138,23 @@ fn the_waiters_of_every_service_are_served_as_what_followed() {
 }
 
 #[test]
+fn what_the_dead_held_goes_back_as_what_followed() {
+    let mut server = traced_server();
+    server.run(1, "LTMC.REGISTER agents ada");
+    server.run(1, "LTMC.REGISTER agents bob");
+    server.run(1, "LTMC.LOCK lock ada REGISTRY agents");
+    server.waits(2, "LTMC.LOCK lock bob BLOCK 0");
+    server.run(1, "LTMC.AGENT.CLAIM agents PX 1000 EXCLUDE 1 ada REF ada REGISTRY agents");
+    server.run(1, "LTMC.DEREGISTER agents ada");
+    let traced = last(&server);
+    let mut shown = events(&traced);
+    assert_eq!(shown.remove(0), "agents agent.deregistered");
+    shown.sort();
+    assert_eq!(shown, ["> agents agent.released", "> lock lock.agentgone", "> lock lock.granted"]);
+    assert_eq!(woken(&traced), [client(2, "lock")]);
+}
+
+#[test]
 fn who_waits_for_an_answer_or_watches_is_shown_as_woken() {
     let mut server = traced_server();
     server.run(1, "LTMC.CACHE.GET cache tool {}");

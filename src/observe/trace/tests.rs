@@ -2,6 +2,8 @@ use super::*;
 use crate::domain::lock::{Cause, LockEvent};
 use std::cell::Cell;
 
+const WAKE: Base = Base { stage: Stage::Wake, follows: true };
+
 thread_local! {
     static NOW_NS: Cell<u64> = const { Cell::new(0) };
 }
@@ -36,7 +38,7 @@ fn stages_add_up_and_a_change_comes_back_to_what_went_on() {
     pass_us(3);
     trace.back();
     pass_us(4);
-    let base = trace.rebase(Stage::Wake);
+    let base = trace.rebase(WAKE);
     pass_us(5);
     trace.at(Stage::Apply);
     pass_us(6);
@@ -58,7 +60,7 @@ fn what_the_command_did_not_ask_for_is_a_follow_up() {
     trace.events(0, b"k", &[ended(1)]);
     trace.events(0, b"other", &[ended(2)]);
     trace.events(1, b"k", &[ended(3)]);
-    let base = trace.rebase(Stage::Wake);
+    let base = trace.rebase(WAKE);
     trace.events(0, b"k", &[ended(4)]);
     trace.rebase(base);
     trace.events(0, b"k", &[ended(5)]);
@@ -143,13 +145,13 @@ fn nothing_is_noted_while_none_is_open_and_one_that_never_ended_is_forgotten() {
     let mut trace = trace();
     trace.at(Stage::Apply);
     trace.back();
-    assert_eq!(trace.rebase(Stage::Wake), Stage::Wake);
+    assert_eq!(trace.rebase(WAKE), WAKE);
     trace.events(0, b"k", &[ended(1)]);
     trace.woken(7, b"k");
     assert!(trace.end("ok", 10).is_none() && trace.end_round(10).is_none() && trace.is_empty());
     begin(&mut trace, &[b"k"]);
     trace.events(0, b"k", &[ended(1)]);
-    trace.rebase(Stage::Wake);
+    trace.rebase(WAKE);
     begin(&mut trace, &[b"k"]);
     trace.events(0, b"k", &[ended(2)]);
     let traced = trace.end("ok", 10).expect("it is kept");
