@@ -275,6 +275,7 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
     }
     change_value::<E, H>(cx.node, cx.host, key, changes)?;
     note_found::<E>(cx.node, key, &mut cx.host.write::<E>(key)?.state);
+    cx.node.trace.at(Stage::Notify);
     tell_watchers::<E, H>(cx.node, cx.host, key, changes);
     settle_applied::<E, H>(cx, key, changes.len());
     Ok(())

@@ -299,10 +299,13 @@ impl Trace {
         open.since_ns = (self.clock)();
     }
 
-    /// A client was woken that waited for a key.
+    /// A client was woken that waited for a key. Who watches it may be told of it more than once.
     pub fn woken(&mut self, client: u64, key: &[u8]) {
         if let Some(open) = &mut self.open {
-            open.traced.woken.push(TRACE_WOKEN_MAX, || (client, cut(key)));
+            let (woken, pair) = (&mut open.traced.woken, (client, cut(key)));
+            if !woken.kept.contains(&pair) {
+                woken.push(TRACE_WOKEN_MAX, || pair);
+            }
         }
     }
 

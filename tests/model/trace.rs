@@ -167,6 +167,13 @@ fn who_waits_for_an_answer_or_watches_is_shown_as_woken() {
     server.run(1, "LTMC.CTX.UPDATE ctx ada SET /a 1");
     assert_eq!(events(&last(&server)), ["ctx context.changed"]);
     assert_eq!(woken(&last(&server)), [client(3, "ctx")]);
+
+    server.run(1, "LTMC.SESSION.CREATE s");
+    server.run(1, "LTMC.SESSION.OWN s lock");
+    server.waits(4, "LTMC.WATCH 1 s SINCE $ BLOCK 0");
+    server.run(1, "LTMC.SESSION.END s");
+    assert_eq!(events(&last(&server)), ["s session.ended", "s session.returned"]);
+    assert_eq!(woken(&last(&server)), [client(4, "s")], "once, though there is news twice");
 }
 
 #[test]
