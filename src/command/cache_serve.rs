@@ -93,9 +93,12 @@ pub fn use_of(cache: &Cache, slot: u32, given: Given, answer: &Answer, agent: &[
 
 /// Serves those who wait for a call: whoever can has the answer, and if nobody computes one, the first of the others is asked to.
 pub fn serve_line<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) {
-    if node.fills.is_empty() {
-        return;
+    if !node.fills.is_empty() {
+        node.serving(|node| serve_waiters(node, host, key, call));
     }
+}
+
+fn serve_waiters<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) {
     for id in node.fills.waiters_in(&key.id(), call) {
         if serve_answer(node, host, key, call, id) {
             continue;

@@ -3,9 +3,10 @@
 use super::args::Args;
 use super::settings::Settings;
 use super::spec::Command;
-use super::{Host, Key, Node, Reply};
+use super::{trace, Host, Key, Node, Reply};
 use crate::domain::id::printable;
 use crate::domain::{Blob, Change, Code, Connection, Entity, Error, Event, KeyId, Millis, Service, Stored};
+use crate::observe::trace::Stage;
 use smallvec::SmallVec;
 
 /// What a command runs in.
@@ -71,7 +72,12 @@ pub enum Outcome {
 
 /// Runs a command: checks what holds for all commands, then hands over to its handler.
 pub fn run<H: Host>(command: &Command<H>, cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    let outcome = checked(command, cx).and_then(|()| (command.run)(cx));
+    trace::begin(cx);
+    let outcome = checked(command, cx).and_then(|()| {
+        cx.node.trace.at(Stage::Decide);
+        (command.run)(cx)
+    });
+    cx.node.trace.at(Stage::Send);
     if let Some(service) = command.spec.service {
         let metrics = cx.node.metrics.of_mut(service);
         metrics.commands += 1;
@@ -143,11 +149,14 @@ pub fn commit_changes<E: Entity, H: Host>(
         }
     }
     change_value::<E, H>(node, host, key, changes)?;
+    node.trace.at(Stage::Wake);
     tell_watchers::<E, H>(node, host, key, changes);
+    node.trace.at(Stage::Notify);
     // What happened is told before the key goes by it, as Redis does: rpop, then del.
     observe::<E, H>(node, host, key, changes);
     host.settle::<E>(key);
     node.hopes.wake(&key.id(), &mut node.schedule);
+    node.trace.back();
     Ok(())
 }
 
@@ -191,10 +200,11 @@ fn tell_watchers<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, ch
         super::watch::serve_key(node, host, key);
     } else {
         node.watchers.wake(&key.id());
+        node.trace_watchers(key);
     }
 }
 
-/// Tells the outside what was decided: subscribers, the counters, and whatever else comes to watch (the audit trail, the trace).
+/// Tells the outside what was decided: subscribers, the counters, and whatever else comes to watch (the audit trail).
 fn observe<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Change<E::Event>]) {
     for name in changes.iter().filter_map(Change::name) {
         host.notify(key, name);
@@ -212,7 +222,10 @@ fn change_value<E: Entity, H: Host>(
     changes: &mut [Change<E::Event>],
 ) -> Result<(), Error> {
     let waited_for = node.is_waited_for(key);
+    node.trace.at(Stage::Replicate);
     host.replicate::<E>(key, changes);
+    node.trace.at(Stage::Apply);
+    node.trace.events(key.db, key.name, changes);
     let stored = host.write::<E>(key)?;
     let mut untied: SmallVec<[Connection; 2]> = SmallVec::new();
     for change in changes {
@@ -262,6 +275,7 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
     }
     change_value::<E, H>(cx.node, cx.host, key, changes)?;
     note_found::<E>(cx.node, key, &mut cx.host.write::<E>(key)?.state);
+    cx.node.trace.at(Stage::Notify);
     tell_watchers::<E, H>(cx.node, cx.host, key, changes);
     settle_applied::<E, H>(cx, key, changes.len());
     Ok(())
@@ -338,4 +352,5 @@ pub fn after_panic<H: Host>(node: &mut Node, host: &mut H, service: Option<Servi
             node.metrics.repairs += u64::from(broken);
         }
     }
+    trace::end(node, host, &Err(Error::internal()));
 }

@@ -183,7 +183,7 @@ fn end_expired<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<bool,
 /// Serves the queue of `key`, if there is one.
 pub fn serve_waiting<H: Host>(node: &mut Node, host: &mut H, key: Key) {
     if node.is_waited_for(key) {
-        serve(node, host, &key.id());
+        node.serving(|node| serve(node, host, &key.id()));
     }
 }
 
@@ -307,7 +307,8 @@ pub fn recheck_owner<H: Host>(node: &mut Node, host: &mut H, key: Key, owner: &B
     for id in &waits {
         if node.locks.waiter(*id).is_some_and(|waiter| is_covered(waiter, &HostLocks::new(host))) {
             // It was not its turn: those behind it may go on.
-            let left = end_wait(node, host, *id).map(|waiter| waiter.keys).unwrap_or_default();
+            let ended = node.serving(|node| end_wait(node, host, *id));
+            let left = ended.map(|waiter| waiter.keys).unwrap_or_default();
             left.into_iter().for_each(|key| node.look_at_soon(key));
         }
     }
@@ -331,7 +332,7 @@ pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
         return refuse_all(node, host, key, error);
     }
     if node.locks.waiting_for(key) > 0 {
-        serve(node, host, key);
+        node.serving(|node| serve(node, host, key));
     }
 }
 

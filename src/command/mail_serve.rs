@@ -53,7 +53,9 @@ pub fn commit<H: Host>(
         }
     }
     commit_changes::<Mail, H>(node, host, key, &mut changes)?;
-    readied.into_iter().for_each(|(agent, lines)| serve(node, host, key, agent, lines));
+    for (agent, lines) in readied {
+        node.serving(|node| serve(node, host, key, agent, lines));
+    }
     Ok(())
 }
 
@@ -156,7 +158,7 @@ fn told(mail: &Mail, event: &MailEvent) -> Reply {
 pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> usize {
     let max = node.settings.get(Setting::SweepBatchMax) as usize;
     match settle_due(node, host, key.into(), max) {
-        Ok(work) if has_changed => work + serve_all(node, host, key, max),
+        Ok(work) if has_changed => work + node.serving(|node| serve_all(node, host, key, max)),
         Ok(work) => work,
         Err(error) => {
             refuse_all(node, host, key, &error);

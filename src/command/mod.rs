@@ -23,6 +23,7 @@ pub mod flow_info;
 pub mod flow_locks;
 pub mod flow_serve;
 pub mod holders;
+pub mod keys;
 pub mod kinds;
 pub mod lock;
 pub mod lock_info;
@@ -49,6 +50,7 @@ pub mod table;
 pub mod task;
 pub mod task_claim;
 pub mod task_info;
+pub mod trace;
 pub mod versioned;
 pub mod versioned_serve;
 pub mod waits;
@@ -180,6 +182,9 @@ pub trait Host: Sized + 'static {
     /// Applies a framed payload and what stands beside it to `key` by way of [`dispatch::apply_changes`] and [`dispatch::apply_snapshot`].
     fn apply_payload(cx: &mut Cx<Self>, key: Key, payload: &[u8], blobs: &[&[u8]]) -> Result<(), Error>;
 
+    /// Whether a file is being loaded.
+    fn is_loading(&self) -> bool;
+
     /// Whether what this client sends was checked by a primary before: the link to the primary, or a file that is loaded.
     fn is_trusted(&self) -> bool;
 
@@ -192,6 +197,9 @@ pub trait Host: Sized + 'static {
 
     /// Writes a line to the server's log.
     fn log(&self, text: &str);
+
+    /// Writes a line to the server's log that only those see who want to know everything.
+    fn log_verbose(&self, text: &str);
 
     /// How much of the memory that the server may take it has taken, in thousandths; `None` without such a limit.
     fn memory_permille(&self) -> Option<u64>;

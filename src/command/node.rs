@@ -14,7 +14,7 @@ use crate::domain::random::next_random;
 use crate::domain::registry::queue::ClaimQueues;
 use crate::domain::registry::time::View;
 use crate::domain::{Connection, Db, Error, Fences, KeyId, Millis, Service};
-use crate::observe::Metrics;
+use crate::observe::{Metrics, Trace};
 use ahash::AHashMap;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -27,6 +27,8 @@ pub struct Node {
     pub settings: Settings,
     /// The counters.
     pub metrics: Metrics,
+    /// What was traced in debug mode.
+    pub trace: Trace,
     /// What is due when.
     pub schedule: Schedule,
     /// Who waits.

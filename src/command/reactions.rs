@@ -23,6 +23,7 @@ use crate::domain::registry::agent::{Agent, Life};
 use crate::domain::registry::Registry;
 use crate::domain::session::Session;
 use crate::domain::{Bytes, Change, Code, Db, Entity, Error, KeyId, Millis};
+use crate::observe::trace::Stage;
 
 /// How soon it is tried again what could not be done, ms.
 const RETRY_MS: Millis = 1000;
@@ -228,7 +229,7 @@ fn give_back_in<E: Reacts + Follows, H: Host>(
     let changes = events.into_iter().map(Change::Event).chain(over).collect();
     node.metrics.reactions += 1;
     // The key was just read as of this type, so nothing can keep it from being changed.
-    let done = E::follow(node, host, key.into(), changes);
+    let done = node.following(Stage::Decide, |node| E::follow(node, host, key.into(), changes));
     match done {
         Ok(()) if is_all => Given::All(count.max(1)),
         Ok(()) => Given::Part(count),

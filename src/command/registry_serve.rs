@@ -41,7 +41,7 @@ pub fn commit_all<H: Host>(
         false => events().filter_map(departed).cloned().collect(),
     };
     commit_changes::<Registry, H>(node, host, key, &mut changes)?;
-    agents.iter().for_each(|agent| hand_out(node, host, key, agent));
+    agents.iter().for_each(|agent| node.serving(|node| hand_out(node, host, key, agent)));
     for agent in &departed {
         reactions::agent_gone(node, host, &key.id(), agent);
     }
@@ -51,7 +51,7 @@ pub fn commit_all<H: Host>(
 /// An agent that was suspect without that being decided was heard of: nothing changed, but it is offered again.
 pub fn is_back<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: &[u8]) {
     if !node.claims.is_empty() {
-        hand_out(node, host, key, &Bytes::from(agent));
+        node.serving(|node| hand_out(node, host, key, &Bytes::from(agent)));
     }
 }
 
@@ -131,7 +131,7 @@ pub fn commit_claim<H: Host>(
 pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> usize {
     let max = node.settings.get(Setting::SweepBatchMax) as usize;
     match settle_due(node, host, key.into(), max) {
-        Ok(work) if has_changed => work + serve_all(node, host, key, max),
+        Ok(work) if has_changed => work + node.serving(|node| serve_all(node, host, key, max)),
         Ok(work) => work,
         Err(error) => {
             refuse_all(node, host, key, &error);
@@ -210,7 +210,7 @@ pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
         let mut changes: Vec<_> = [Change::Event(event)].into_iter().chain(forgotten).collect();
         // The key was just read as a registry, so it cannot be of a wrong type.
         if commit_changes::<Registry, H>(node, host, (&key).into(), &mut changes).is_ok() {
-            hand_out(node, host, (&key).into(), &agent);
+            node.serving(|node| hand_out(node, host, (&key).into(), &agent));
         }
     }
 }

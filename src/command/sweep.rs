@@ -7,8 +7,8 @@ use super::schedule::Due;
 use super::settings::Setting;
 use super::waits::{Unserved, OWNERSHIP_MS};
 use super::{
-    buffer_serve, cache_serve, flow_serve, lock_serve, mail_serve, reactions, registry_serve, versioned_serve, watch,
-    Host, Kind, Node, Ownership, Reply,
+    buffer_serve, cache_serve, flow_serve, lock_serve, mail_serve, reactions, registry_serve, trace, versioned_serve,
+    watch, Host, Kind, Node, Ownership, Reply,
 };
 use crate::domain::buffer::Buffer;
 use crate::domain::cache::Cache;
@@ -21,6 +21,7 @@ use crate::domain::session::{Fields, Session};
 use crate::domain::versioned::{State, Versioned};
 use crate::domain::wait::WaiterId;
 use crate::domain::{Code, Connection, Entity, Error, KeyId, Millis, Service};
+use crate::observe::trace::Stage;
 
 /// How soon a key is looked at again whose slot is on the move, ms.
 const UNSURE_MS: Millis = 100;
@@ -37,7 +38,9 @@ pub fn tick<H: Host>(node: &mut Node, host: &mut H) {
         // In turns, so that neither a crowd of watchers nor a crowd of deadlines keeps the other waiting.
         let Some(work) = next_piece(node, host, keys_until, left % 2 == 0) else { break };
         left = left.saturating_sub(work);
+        node.trace.at(Stage::Send);
         host.release_keys();
+        trace::end_round(node, host);
     }
     let due_since = node.schedule.next_key().filter(|next| *next > 0);
     node.metrics.sweep_lag_ms = due_since.map_or(0, |since| keys_until.saturating_sub(since));
@@ -105,6 +108,7 @@ pub fn next_tick(node: &Node) -> Option<Millis> {
 /// nobody told us of, so that all who wait for it are looked at, too.
 fn look_at<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> usize {
     node.looking_at = Some(key.clone());
+    trace::begin_round(node, Some(key));
     let work = look_into(node, host, key, has_changed);
     node.looking_at = None;
     work
@@ -270,6 +274,7 @@ fn end_lost_connections<H: Host>(node: &mut Node, host: &H, connections: Vec<Con
 
 /// Does a chore, or one key's part of it: a connection may be tied to any number of keys.
 fn do_chore<H: Host>(node: &mut Node, host: &mut H, chore: Chore) {
+    trace::begin_round(node, None);
     match chore {
         Chore::TakeBack(Service::Lock, untold) => lock_serve::take_back(node, host, untold),
         Chore::TakeBack(Service::Registry, untold) => registry_serve::take_back(node, host, untold),

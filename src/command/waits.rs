@@ -4,9 +4,10 @@
 //! or `CLIENT KILL` ends it, its client goes, or its key moves to another node. The service keeps its own queue; this is what all
 //! queues have in common.
 
-use super::{Host, Node, Reply};
+use super::{Host, Key, Node, Reply};
 use crate::domain::wait::WaiterId;
 use crate::domain::{Bytes, Error, Fence, KeyId, Millis, Service};
+use crate::observe::trace::{Base, Stage};
 use ahash::AHashMap;
 use smallvec::SmallVec;
 
@@ -20,6 +21,8 @@ pub struct Wait {
     pub service: Service,
     /// The keys it waits for.
     pub keys: SmallVec<[KeyId; 1]>,
+    /// The server's id of the client.
+    pub client: u64,
     /// Since when, unix microseconds.
     pub since_us: u64,
     /// Until when, unix ms; 0 without limit.
@@ -102,7 +105,8 @@ impl Node {
             keys.iter().for_each(|key| self.schedule.check_owner(key.clone(), now + OWNERSHIP_MS));
         }
         self.metrics.of_mut(service).waits += 1;
-        self.waits.waits.insert(id, Wait { service, keys, since_us: self.fences.now_us(), deadline });
+        let (client, since_us) = (host.client(), self.fences.now_us());
+        self.waits.waits.insert(id, Wait { service, keys, client, since_us, deadline });
         host.block(id);
     }
 
@@ -128,12 +132,42 @@ impl Node {
 
     /// Ends the wait `id` with what it waited for.
     pub fn serve_wait(&mut self, id: WaiterId, untold: Untold, reply: Reply, host: &mut impl Host) {
-        let Some(wait) = self.forget_wait(id) else { return };
-        let metrics = self.metrics.of_mut(wait.service);
-        metrics.served += 1;
-        metrics.wait_us.record(self.fences.now_us().saturating_sub(wait.since_us));
-        self.waits.untold.insert(id, (wait.service, untold));
-        host.answer(id, Ok(reply));
+        self.serving(|node| {
+            let Some(wait) = node.forget_wait(id) else { return };
+            node.trace_woken(&wait);
+            let metrics = node.metrics.of_mut(wait.service);
+            metrics.served += 1;
+            metrics.wait_us.record(node.fences.now_us().saturating_sub(wait.since_us));
+            node.waits.untold.insert(id, (wait.service, untold));
+            host.answer(id, Ok(reply));
+        });
+    }
+
+    /// Lets `serve` serve those who wait; the trace is told.
+    pub fn serving<T>(&mut self, serve: impl FnOnce(&mut Self) -> T) -> T {
+        self.following(Stage::Wake, serve)
+    }
+
+    /// Does what follows from what was asked for; the trace is told.
+    pub fn following<T>(&mut self, stage: Stage, work: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.trace.rebase(Base { stage, follows: true });
+        let done = work(self);
+        self.trace.rebase(before);
+        done
+    }
+
+    fn trace_woken(&mut self, wait: &Wait) {
+        if let Some(key) = wait.keys.first() {
+            self.trace.woken(wait.client, &key.name);
+        }
+    }
+
+    /// Tells the trace who watches `key`: they are looked at in the scheduler's next round.
+    pub fn trace_watchers(&mut self, key: Key) {
+        if self.trace.is_open() {
+            let watching = self.watchers.of(&key.id()).into_iter().filter_map(|id| self.waits.waits.get(&id));
+            watching.for_each(|wait| self.trace.woken(wait.client, key.name));
+        }
     }
 
     /// Ends the wait `id` with an error.
@@ -158,7 +192,7 @@ impl Node {
         match how {
             Unserved::TimedOut => metrics.timeouts += 1,
             Unserved::Gone => metrics.cancelled += 1,
-            Unserved::Refused => {}
+            Unserved::Refused => self.trace_woken(&wait),
         }
         for key in wait.keys {
             if self.locks.waiting_for(&key) > 0 {

@@ -154,3 +154,15 @@ pub const REQUEUED_MAX: usize = 10_000;
 pub const FLOW_TASKS_END: usize = 100_000_000;
 /// Most bytes that the tasks of a flow take without their long values, so that it can be saved in one frame.
 pub const FLOW_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
+/// Most arguments that are kept of a traced command; one of them says how many there were more.
+pub const TRACE_ARGS_MAX: usize = 16;
+/// Longest argument and name of a key that a trace keeps, bytes.
+pub const TRACE_ARG_BYTES_MAX: usize = 64;
+/// Longest text of an event or an error that a trace keeps, bytes.
+pub const TRACE_TEXT_BYTES_MAX: usize = 200;
+/// Most events that are kept of a traced command.
+pub const TRACE_EVENTS_MAX: usize = 64;
+/// Most woken clients that are kept of a traced command.
+pub const TRACE_WOKEN_MAX: usize = 64;
+/// Most bytes of all traces.
+pub const TRACE_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -4,9 +4,9 @@ use super::api::{c_text, call, has, Argv, Ctx, Str};
 use super::contain::contain;
 use super::host::RedisHost;
 use super::{docs, reply, state};
-use crate::command::spec::{Access, Command, Flags, KeysAt, Spec};
+use crate::command::spec::{Access, Command, Flags, Spec};
 use crate::command::table::Table;
-use crate::command::{args, dispatch, Cx, Outcome, Reply};
+use crate::command::{dispatch, keys, trace, Cx, Outcome, Reply};
 use crate::domain::{Code, Error, KeyId};
 use redis_module::raw as rm;
 use smallvec::SmallVec;
@@ -76,9 +76,10 @@ fn run(ctx: Ctx, command: &'static Command<RedisHost>, argv: Argv) {
     let mut host = RedisHost::for_command(ctx, argv, command.spec.is_verbatim);
     let ran = contain(command.spec.name, || {
         state::with_node(|node| {
-            let mut cx = Cx { node, host: &mut host, spec: command.spec, args: &args, db: ctx.db() };
+            let mut cx = Cx { node: &mut *node, host: &mut host, spec: command.spec, args: &args, db: ctx.db() };
             let outcome = dispatch::run(command, &mut cx);
             host.finish();
+            trace::end(node, &mut host, &outcome);
             outcome
         })
     });
@@ -96,50 +97,10 @@ fn run(ctx: Ctx, command: &'static Command<RedisHost>, argv: Argv) {
 
 /// The command panicked.
 fn after_panic(ctx: Ctx, spec: &'static Spec, args: &[&[u8]], mut host: RedisHost) {
-    let keys = key_positions(spec, args).into_iter().filter_map(|(at, _)| args.get(at));
+    let keys = keys::positions(spec, args).into_iter().filter_map(|(at, _)| args.get(at));
     host.recover(spec.service, keys.map(|name| KeyId::new(ctx.db(), name)).collect());
     if host.blocked().is_none() {
         reply::write(ctx, &Err(Error::internal()));
-    }
-}
-
-/// Where the keys of a command stand, as its row says, and what is done with each.
-fn key_positions(spec: &'static Spec, args: &[&[u8]]) -> Vec<(usize, Access)> {
-    let mut found = Vec::new();
-    for keys in spec.keys {
-        let positions = positions_of(keys.at, args).into_iter().filter(|at| *at < args.len());
-        found.extend(positions.map(|at| (at, keys.access)));
-    }
-    found
-}
-
-fn position_after(word: &str, from: i32, args: &[&[u8]]) -> Option<usize> {
-    let found = args.iter().skip(from as usize).position(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
-    found.map(|at| at + from as usize + 1)
-}
-
-/// The places of so many keys as the argument at `index` says.
-fn counted_at(index: usize, args: &[&[u8]]) -> std::ops::Range<usize> {
-    let count = args.get(index).and_then(|count| args::parse_u64(count)).unwrap_or(0) as usize;
-    index + 1..(index + 1).saturating_add(count).min(args.len())
-}
-
-fn positions_of(keys: KeysAt, args: &[&[u8]]) -> Vec<usize> {
-    match keys {
-        KeysAt::Index(index) => vec![index as usize],
-        KeysAt::AfterWord(word, from) => position_after(word, from, args).into_iter().collect(),
-        KeysAt::From(index) => (index as usize..args.len()).collect(),
-        KeysAt::CountAt(index) => counted_at(index as usize, args).collect(),
-        KeysAt::CountAfter(word, from) => {
-            position_after(word, from, args).into_iter().flat_map(|at| counted_at(at, args)).collect()
-        }
-        KeysAt::Behind(lists) => {
-            let is_there = |(at, word): &(i32, &str)| {
-                args.get(*at as usize).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
-            };
-            let found = lists.iter().find(|words| words.iter().all(is_there));
-            found.and_then(|words| words.last()).map(|(at, _)| *at as usize + 1).into_iter().collect()
-        }
     }
 }
 
@@ -152,14 +113,14 @@ fn report(ctx: Ctx, keys: Vec<(usize, Access)>, offset: usize) {
 /// COMMAND GETKEYS, ACL and Redis Cluster ask where the keys are: those of the row, and those of the inner command.
 fn report_keys(ctx: Ctx, spec: &'static Spec, argv: Argv) {
     let args: Vec<&[u8]> = argv.strings().iter().map(|arg| Str(*arg).bytes()).collect();
-    report(ctx, key_positions(spec, &args), 0);
+    report(ctx, keys::positions(spec, &args), 0);
     let inner_at = spec.args.len() - 1;
     if !spec.flags.has(Flags::WRAPS) || args.len() <= inner_at {
         return;
     }
     if let Some(own) = Table::<RedisHost>::find(args[inner_at]) {
         // Redis 7.0 would not look at all the key specs of a module's command.
-        return report(ctx, key_positions(own.spec, &args[inner_at..]), inner_at);
+        return report(ctx, keys::positions(own.spec, &args[inner_at..]), inner_at);
     }
     let mut inner: Vec<_> = argv.strings()[inner_at..].to_vec();
     let mut count = 0;

@@ -209,11 +209,6 @@ impl RedisHost {
         strings.into_iter().filter(|(_, is_own)| *is_own).for_each(|(string, _)| self.ctx.free_string(string));
     }
 
-    /// Whether a file is being loaded.
-    pub fn is_loading(&self) -> bool {
-        self.flags() & rm::REDISMODULE_CTX_FLAGS_LOADING != 0
-    }
-
     fn go_home(&mut self) {
         if !self.is_scheduler {
             self.select(self.home);
@@ -450,6 +445,10 @@ impl Host for RedisHost {
         types::apply_payload(cx, key, payload, blobs)
     }
 
+    fn is_loading(&self) -> bool {
+        self.flags() & rm::REDISMODULE_CTX_FLAGS_LOADING != 0
+    }
+
     fn is_trusted(&self) -> bool {
         self.flags() & (rm::REDISMODULE_CTX_FLAGS_REPLICATED | rm::REDISMODULE_CTX_FLAGS_LOADING) != 0
     }
@@ -464,6 +463,10 @@ impl Host for RedisHost {
 
     fn log(&self, text: &str) {
         self.ctx.log("notice", text);
+    }
+
+    fn log_verbose(&self, text: &str) {
+        self.ctx.log("verbose", text);
     }
 
     fn memory_permille(&self) -> Option<u64> {

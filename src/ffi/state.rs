@@ -7,7 +7,8 @@ use crate::domain::wait::WaiterId;
 use crate::domain::{Connection, KeyId};
 use redis_module::raw as rm;
 use std::cell::{Cell, RefCell, RefMut};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Something a callback noticed that must not touch the [`Node`] itself: it may run in the middle of a command.
 #[derive(Debug)]
@@ -62,6 +63,12 @@ pub fn now_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }
 
+/// Nanoseconds since this was first asked.
+fn monotonic_ns() -> u64 {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    FIRST.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
 /// Begins the life of the process' state.
 pub fn start(ctx: Ctx) {
     PROCESS.with(|process| {
@@ -70,6 +77,7 @@ pub fn start(ctx: Ctx) {
         let now_us = now_us();
         node.boot = now_us;
         node.seed = now_us;
+        node.trace.set_clock(monotonic_ns);
         node.fences.set_now_us(now_us);
         node.recovers = !super::shutdown::was_orderly(ctx);
         node.role_changed(ctx.flags() & rm::REDISMODULE_CTX_FLAGS_SLAVE != 0);

@@ -309,6 +309,10 @@ impl Host for MemoryHost {
         }
     }
 
+    fn is_loading(&self) -> bool {
+        false
+    }
+
     fn is_trusted(&self) -> bool {
         false
     }
@@ -331,6 +335,8 @@ impl Host for MemoryHost {
     }
 
     fn log(&self, _text: &str) {}
+
+    fn log_verbose(&self, _text: &str) {}
 
     fn memory_permille(&self) -> Option<u64> {
         self.memory_permille

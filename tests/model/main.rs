@@ -23,5 +23,6 @@ mod registry;
 mod regressions;
 mod schedules;
 mod table;
+mod trace;
 mod versioned;
 mod world;

@@ -2,7 +2,7 @@
 
 use crate::host::{Fact, MemoryHost};
 use ltmc::command::table::Table;
-use ltmc::command::{dispatch, sweep, Cx, Node, Outcome, Reply};
+use ltmc::command::{dispatch, sweep, trace, Cx, Node, Outcome, Reply};
 use ltmc::domain::lock::Lock;
 use ltmc::domain::{Code, Error, KeyId};
 
@@ -26,7 +26,7 @@ impl Server {
         self.host.now = now;
     }
 
-    fn pass_ms(&mut self, ms: u64) {
+    pub fn pass_ms(&mut self, ms: u64) {
         self.set_ms(self.host.now + ms);
     }
 
@@ -36,6 +36,7 @@ impl Server {
         self.host.client = client;
         let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &args, db: 0 };
         let outcome = dispatch::run(command, &mut cx);
+        trace::end(&mut self.node, &mut self.host, &outcome);
         for (key, connections) in std::mem::take(&mut self.host.gone) {
             self.node.value_gone(key.clone(), connections);
             self.node.key_changed(key);
@@ -47,18 +48,18 @@ impl Server {
         self.try_run(client, line).unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
-    fn fence(&mut self, client: u64, line: &str) -> u64 {
+    pub fn fence(&mut self, client: u64, line: &str) -> u64 {
         match self.run(client, line) {
             Outcome::Reply(Reply::Integer(fence)) => fence as u64,
             other => panic!("{line}: {other:?}"),
         }
     }
 
-    fn waits(&mut self, client: u64, line: &str) {
+    pub fn waits(&mut self, client: u64, line: &str) {
         assert_eq!(self.run(client, line), Outcome::Waits, "{line}");
     }
 
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         while sweep::next_tick(&self.node).is_some_and(|next| next <= self.host.now) {
             sweep::tick(&mut self.node, &mut self.host);
         }

@@ -56,6 +56,15 @@ fn choices(arg: &Arg) -> Vec<Vec<String>> {
     }
 }
 
+/// Whether it can be written in more than one length.
+fn is_open(arg: &Arg) -> bool {
+    let is_inner_open = match arg.kind {
+        ArgKind::OneOf(args) | ArgKind::Block(args) => args.iter().any(is_open),
+        _ => false,
+    };
+    arg.optional || arg.multiple || is_inner_open
+}
+
 fn is_not_understood(outcome: &Result<Outcome, Error>) -> bool {
     outcome.as_ref().is_err_and(|error| error.text.contains("is not understood here"))
 }
@@ -108,7 +117,7 @@ fn every_command_says_what_it_does() {
 fn the_arity_is_that_of_the_required_arguments() {
     for spec in specs() {
         let least = required(spec).len() as i32;
-        let is_open = spec.args.iter().any(|arg| arg.optional || arg.multiple);
+        let is_open = spec.args.iter().any(is_open);
         assert_eq!(spec.arity, if is_open { -least } else { least }, "{}", spec.syntax());
     }
 }

@@ -4,10 +4,11 @@ use crate::host::{Fact, MemoryHost, Value};
 use crate::naive::{Naive, Name};
 use crate::ops::{Op, Shape};
 use crate::prng::Prng;
+use ltmc::command::policies::Mode;
 use ltmc::command::settings::Setting;
 use ltmc::command::table::Table;
 use ltmc::command::waits::Unserved;
-use ltmc::command::{dispatch, sweep, Cx, Node, Outcome};
+use ltmc::command::{dispatch, sweep, trace, Cx, Node, Outcome};
 use ltmc::domain::lock::Lock;
 use ltmc::domain::wait::WaiterId;
 use ltmc::domain::{Error, Fence, KeyId};
@@ -21,6 +22,10 @@ pub struct History {
 }
 
 impl History {
+    pub fn lines(&self) -> &VecDeque<String> {
+        &self.lines
+    }
+
     pub fn note(&mut self, line: String) {
         if self.lines.len() == 30 {
             self.lines.pop_front();
@@ -67,6 +72,8 @@ pub struct World {
     /// Nobody goes away between a grant and its answer.
     pub loyal_clients: bool,
     pub twin: Option<(Vec<Name>, String, u64)>,
+    /// In debug mode.
+    pub is_traced: bool,
     next_client: u64,
 }
 
@@ -103,6 +110,7 @@ impl World {
             touched: BTreeSet::new(),
             loyal_clients: false,
             twin: None,
+            is_traced: false,
             next_client: 1,
             shape,
         };
@@ -115,6 +123,7 @@ impl World {
         self.node = Node::default();
         self.node.boot = self.now_us;
         self.node.settings.set_at(Setting::LockLeaseMs as usize, self.shape.lease_ms as i64);
+        self.apply_mode();
         self.set_time(self.now_us);
         let strangers: Vec<u64> = std::mem::take(&mut self.clients).into_keys().collect();
         self.gone.extend(strangers);
@@ -122,6 +131,17 @@ impl World {
         for _ in 0..self.shape.clients {
             self.connect();
         }
+    }
+
+    fn apply_mode(&mut self) {
+        let mode = if self.is_traced { Mode::Debug } else { Mode::Full };
+        self.node.settings.set_at(Setting::OrchestrationMode as usize, mode as i64);
+    }
+
+    /// From now on everything is traced.
+    pub fn trace(&mut self) {
+        self.is_traced = true;
+        self.apply_mode();
     }
 
     fn connect(&mut self) {
@@ -201,6 +221,7 @@ impl World {
         self.host.client = client;
         let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &args, db: op.db() };
         let outcome = dispatch::run(command, &mut cx);
+        trace::end(&mut self.node, &mut self.host, &outcome);
         self.history.note(format!(
             "{} ms: client {client} db {}{multi}: {line} => {outcome:?}",
             self.host.now % 100_000_000,

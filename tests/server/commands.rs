@@ -118,6 +118,7 @@ const COMMANDS: &[(&str, i64, &[&str])] = &[
     ("ltmc.apply", -3, &["write", "admin"]),
     ("ltmc.explain", -2, &["readonly"]),
     ("ltmc.repair", 2, &["write", "admin"]),
+    ("ltmc.trace", -2, &["readonly", "admin", "stale"]),
     ("ltmc.debug", -2, &["write", "admin"]),
 ];
 

@@ -217,6 +217,7 @@ fn the_example_roles_may_do_their_work_and_no_more() {
         assert!(!may(user, "LTMC.LOCK {other}:repo me"), "{user}");
         assert!(!may(user, "LTMC.LOCK.BREAK {team}:repo"), "{user}");
         assert!(!may(user, "LTMC.APPLY {team}:repo payload"), "{user}");
+        assert!(!may(user, "LTMC.TRACE GET"), "{user}");
     }
     assert!(!may("agent", "LTMC.GUARD {team}:repo 2 SET {team}:doc text"));
     assert!(may("writer", "LTMC.GUARD {team}:repo 2 SET {team}:doc text"));
@@ -232,6 +233,7 @@ fn the_example_roles_may_do_their_work_and_no_more() {
     assert!(may("operator", "LTMC.DEREGISTER {any}:agents somebody"));
     assert!(!may("operator", "LTMC.REGISTER {any}:agents somebody"));
     assert!(may("operator", "LTMC.LOCK.BREAK {any}:repo"));
+    assert!(may("operator", "LTMC.TRACE GET"));
     assert!(!may("operator", "LTMC.LOCK {any}:repo me"));
 }
 

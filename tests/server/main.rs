@@ -34,6 +34,7 @@ mod stress;
 mod switches;
 mod team;
 mod thousand;
+mod trace;
 mod versioned;
 mod waiting;
 mod watch;

@@ -137,6 +137,7 @@ impl<H: Host> Table<H> {
         Command { spec: &server::APPLY, run: super::server::apply },
         Command { spec: &server::EXPLAIN, run: super::server::explain },
         Command { spec: &server::REPAIR, run: super::server::repair },
+        Command { spec: &server::TRACE, run: super::trace::trace },
         #[cfg(feature = "test-hooks")]
         Command { spec: &server::DEBUG, run: super::server::debug },
     ];

@@ -96,6 +96,25 @@ pub const REPAIR: Spec = Spec {
     ..SERVER_ROW
 };
 
+pub const TRACE: Spec = Spec {
+    name: "LTMC.TRACE",
+    arity: -2,
+    flags: Flags::READONLY.and(Flags::ADMIN).and(Flags::ALLOW_STALE),
+    categories: "read slow admin dangerous",
+    complexity: "O(N) with N the traces returned",
+    summary: "Shows the last commands in debug mode: their stages in microseconds, what followed from them and who was woken.",
+    reply: "GET: a list of maps, the newest first; LEN: how many there are; RESET: OK",
+    args: &[Arg::one_of(
+        "subcommand",
+        &[
+            Arg::new("get", ArgKind::Block(&[Arg::word("get", "GET"), Arg::integer("n").optional()])),
+            Arg::word("len", "LEN"),
+            Arg::word("reset", "RESET"),
+        ],
+    )],
+    ..SERVER_ROW
+};
+
 #[cfg(feature = "test-hooks")]
 pub const DEBUG: Spec = Spec {
     name: "LTMC.DEBUG",
