@@ -4,7 +4,7 @@ use super::harness::*;
 
 /// The row of the node on this port.
 #[track_caller]
-fn row_of<'a>(rows: &'a Reply, port: u16) -> &'a Reply {
+fn row_of(rows: &Reply, port: u16) -> &Reply {
     let ending = format!(":{port}");
     let row = rows.array().iter().find(|row| row.get("address").text().ends_with(&ending));
     row.unwrap_or_else(|| panic!("no node with port {port} in {rows:?}"))
@@ -19,6 +19,10 @@ fn wait_sees(server: &Server, port: u16, what: &str, is_so: impl Fn(&Reply) -> b
         is_so(row_of(&last, port))
     });
     assert!(seen, "waited in vain until port {} sees of {port}: {what}; it sees {last:?}", server.port());
+}
+
+fn bulk(text: &str) -> Reply {
+    Reply::Bulk(text.into())
 }
 
 fn is_known(row: &Reply) -> bool {
@@ -96,7 +100,7 @@ fn the_others_see_what_changes_on_a_node() {
     wait_sees(other, node.port(), "mode and counts", |row| {
         let counts = ["commands", "errors", "waiting_clients", "panics"].map(|field| row.find(field).cloned());
         let expected = [4, 1, 1, 0].map(|count| Some(Reply::Int(count)));
-        row.get("mode") == &Reply::Bulk(b"full".into()) && counts == expected
+        row.get("mode") == &bulk("full") && counts == expected
     });
     assert_eq!(node.run("LTMC.DEBUG PANIC").error_code(), "ERR");
     wait_sees(other, node.port(), "that it is degraded", |row| {
@@ -104,6 +108,24 @@ fn the_others_see_what_changes_on_a_node() {
     });
     assert_eq!(node.run("LTMC.STATUS").get("health").text(), "degraded");
     assert_eq!(row_of(&other.run("LTMC.CLUSTER"), other.port()).get("health").text(), "ok");
+}
+
+#[test]
+fn a_failover_shows_in_the_roles() {
+    let cluster = Cluster::start(3);
+    let (old, viewer) = (&cluster.nodes[0], &cluster.nodes[1]);
+    let new = cluster.add_replica(0);
+    wait_sees(viewer, new.port(), "that it is a replica", |row| row.get("primary") == &bulk(&old.node_id()));
+    assert_eq!(old.run("LTMC.STATUS").get("replicas").int(), 1);
+    new.take_over();
+    for server in [viewer, old, &new] {
+        wait_sees(server, new.port(), "that it is the primary", |row| {
+            row.get("role").text() == "primary" && row.get("primary").is_nil() && is_known(row)
+        });
+        wait_sees(server, old.port(), "that it is a replica", |row| {
+            row.get("role").text() == "replica" && row.get("primary") == &bulk(&new.node_id()) && is_known(row)
+        });
+    }
 }
 
 #[test]
