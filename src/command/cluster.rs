@@ -111,7 +111,7 @@ fn row(member: &Member, heard: Option<&Peer>, is_silent: bool, now: Millis) -> R
     let role = fresh.map_or(role_word(member.is_replica), |peer| &peer.report.role);
     let health = fresh.map_or(UNKNOWN, |peer| &peer.report.health);
     // Without cluster nobody can say whether the module is there, so that this is not known either.
-    let module = member.id.is_some().then(|| heard.is_some() as u64).or(heard.map(|_| 1));
+    let module = member.id.is_some().then(|| u64::from(heard.is_some())).or(heard.map(|_| 1));
     let age = heard.map(|peer| peer.age_ms(now)).or(member.age_ms);
     let said = heard.map(|peer| &peer.report);
     let text = |of: fn(&Report) -> &str| text_or_nil(said.map_or("", of));

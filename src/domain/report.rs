@@ -16,7 +16,7 @@ pub struct Report {
     pub mode: String,
     /// How it is, in one word.
     pub health: String,
-    /// Since when the module is loaded.
+    /// How long the module has been loaded.
     pub uptime_ms: u64,
     /// Clients that wait.
     pub waiting_clients: u64,

@@ -6,6 +6,8 @@
 //! - a message of a node that is not known, or of the wrong length, is dropped before it comes here;
 //! - there is no bound of its length but that of the bus;
 //! - who does not listen for a type of message (an older LTMC, a node without it) passes over it;
+//! - all modules whose names do not have nine characters are one to the bus. The last of them that listens for a type gets its
+//!   messages: if that is another one, it has to bear with ours, and we show the other nodes as never heard;
 //! - 255 is no type: Redis' table of receivers ends before it.
 
 use super::api::{call, Ctx};
@@ -18,7 +20,7 @@ use redis_module::raw as rm;
 use std::ffi::{c_char, c_uchar, c_void};
 use std::ptr;
 
-/// Type of the messages; the magic in them tells them from those of other modules.
+/// Type of the messages: an L, which others hardly take. The magic in them tells them from those of other modules.
 const REPORT: u8 = 76;
 
 /// Listens for reports and begins to send them.

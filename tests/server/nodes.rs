@@ -2,12 +2,16 @@
 
 use super::harness::*;
 
-/// The row of the node on this port.
+/// The row of the node on this port, if it is known.
+#[track_caller]
+fn find_row(rows: &Reply, port: u16) -> Option<&Reply> {
+    let ending = format!(":{port}");
+    rows.array().iter().find(|row| row.get("address").text().ends_with(&ending))
+}
+
 #[track_caller]
 fn row_of(rows: &Reply, port: u16) -> &Reply {
-    let ending = format!(":{port}");
-    let row = rows.array().iter().find(|row| row.get("address").text().ends_with(&ending));
-    row.unwrap_or_else(|| panic!("no node with port {port} in {rows:?}"))
+    find_row(rows, port).unwrap_or_else(|| panic!("no node with port {port} in {rows:?}"))
 }
 
 /// Waits until `server` sees the node on `port` as the condition says.
@@ -16,7 +20,7 @@ fn wait_sees(server: &Server, port: u16, what: &str, is_so: impl Fn(&Reply) -> b
     let mut last = Reply::Nil;
     let seen = holds_within(2 * PATIENCE, || {
         last = server.run("LTMC.CLUSTER");
-        is_so(row_of(&last, port))
+        find_row(&last, port).is_some_and(&is_so)
     });
     assert!(seen, "waited in vain until port {} sees of {port}: {what}; it sees {last:?}", server.port());
 }
@@ -50,6 +54,7 @@ fn every_node_of_a_cluster_sees_all_others() {
             wait_sees(viewer, node.port(), "that it speaks", is_known);
         }
         wait_sees(viewer, replica.port(), "that it is a replica", |row| row.get("role").text() == "replica");
+        wait_sees(viewer, plain.port(), "that it can be reached", |row| row.get("link").text() == "up");
         check_rows(viewer, &speaking, &plain);
         assert_eq!(viewer.info_int("ltmc", "ltmc_cluster_peers"), 3);
         assert_eq!(viewer.info_int("ltmc", "ltmc_cluster_reports_ignored"), 0);
