@@ -16,6 +16,7 @@ pub mod buffer_serve;
 pub mod cache;
 pub mod cache_info;
 pub mod cache_serve;
+pub mod cluster;
 pub mod context;
 pub mod dispatch;
 pub mod flow;
@@ -56,6 +57,7 @@ pub mod versioned_serve;
 pub mod waits;
 pub mod watch;
 
+pub use cluster::Member;
 pub use dispatch::{Cx, Outcome};
 pub use node::Node;
 pub use reply::Reply;
@@ -206,4 +208,10 @@ pub trait Host: Sized + 'static {
 
     /// Name and version of the server.
     fn server_version(&self) -> String;
+
+    /// How many replicas are connected to this node.
+    fn replicas(&self) -> u64;
+
+    /// This node and the others that the server knows of: the nodes of its cluster, or its primary and its replicas.
+    fn members(&self) -> Vec<Member>;
 }

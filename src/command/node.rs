@@ -2,7 +2,7 @@
 
 use super::holders::{Holders, Hopes};
 use super::schedule::Schedule;
-use super::settings::Settings;
+use super::settings::{Setting, Settings};
 use super::waits::{Untold, Waits};
 use super::watch::Watchers;
 use crate::domain::cache::queue::FillQueues;
@@ -14,7 +14,7 @@ use crate::domain::random::next_random;
 use crate::domain::registry::queue::ClaimQueues;
 use crate::domain::registry::time::View;
 use crate::domain::{Connection, Db, Error, Fences, KeyId, Millis, Service};
-use crate::observe::{Metrics, Trace};
+use crate::observe::{Metrics, Peers, Trace};
 use ahash::AHashMap;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -29,6 +29,8 @@ pub struct Node {
     pub metrics: Metrics,
     /// What was traced in debug mode.
     pub trace: Trace,
+    /// What the other nodes of the cluster told of themselves.
+    pub peers: Peers,
     /// What is due when.
     pub schedule: Schedule,
     /// Who waits.
@@ -115,6 +117,26 @@ impl Node {
     /// A random number.
     pub fn random(&mut self) -> u64 {
         next_random(&mut self.seed)
+    }
+
+    /// The mode in force, in a word.
+    pub fn mode_word(&self) -> &'static str {
+        let mode = Setting::OrchestrationMode;
+        mode.row().word(self.settings.get(mode) as i64).unwrap_or_default()
+    }
+
+    /// How this node is, in a word.
+    pub fn health_word(&self) -> &'static str {
+        if self.quarantined() > 0 || self.metrics.panics > 0 {
+            "degraded"
+        } else {
+            "ok"
+        }
+    }
+
+    /// How long the module has been loaded.
+    pub fn uptime_ms(&self) -> Millis {
+        self.now().saturating_sub(self.boot / 1000)
     }
 
     /// Errs if panics on `key` have put it into quarantine.

@@ -1,8 +1,9 @@
 //! Commands across all services and about the module itself.
 
 use super::args::Args;
+use super::cluster::role_word;
 use super::dispatch::{Cx, Outcome};
-use super::settings::{Setting, SETTINGS};
+use super::settings::SETTINGS;
 use super::{Host, Reply};
 use crate::domain::lock::{decide, Lock};
 use crate::domain::{Error, Fences, Service};
@@ -34,8 +35,6 @@ pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.STATUS`
 pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let node = &*cx.node;
-    let mode = Setting::OrchestrationMode.row().word(node.settings.get(Setting::OrchestrationMode) as i64);
-    let mode = mode.unwrap_or_default();
     let settings = SETTINGS.iter().enumerate().map(|(at, row)| {
         let value = node.settings.at(at);
         (row.name.into(), row.word(value).map_or(Reply::Integer(value), Reply::text))
@@ -55,12 +54,18 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::map([
         ("version", Reply::text(env!("CARGO_PKG_VERSION"))),
         ("server", Reply::text(cx.host.server_version())),
-        ("role", Reply::text(if node.replica { "replica" } else { "primary" })),
-        ("mode", Reply::text(mode)),
-        ("uptime_ms", Reply::number(cx.now().saturating_sub(node.boot / 1000))),
+        ("role", Reply::text(role_word(node.replica))),
+        ("mode", Reply::text(node.mode_word())),
+        ("health", Reply::text(node.health_word())),
+        ("cluster", Reply::Integer(i64::from(cx.host.is_clustered()))),
+        ("replicas", Reply::number(cx.host.replicas())),
+        ("uptime_ms", Reply::number(node.uptime_ms())),
+        ("memory_permille", cx.host.memory_permille().map_or(Reply::Nil, Reply::number)),
         ("last_fence", Reply::number(node.fences.last())),
         ("waiting_clients", Reply::number(node.waits.len() as u64)),
         ("deadlines", Reply::number(node.schedule.len() as u64)),
+        ("sweep_lag_ms", Reply::number(node.metrics.sweep_lag_ms)),
+        ("panics", Reply::number(node.metrics.panics)),
         ("quarantined_keys", Reply::number(node.quarantined() as u64)),
         ("services", Reply::Map(services.collect())),
         ("settings", Reply::Map(settings.collect())),

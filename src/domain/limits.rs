@@ -40,6 +40,12 @@ pub const REQUESTS_MAX: usize = 64;
 pub const PAYLOAD_BYTES_MAX: usize = u32::MAX as usize;
 /// Most bytes that a registry takes, so that it can be saved in one frame.
 pub const REGISTRY_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
+/// Largest message with which a node of a cluster tells of itself, bytes: twice of what it needs today.
+pub const REPORT_BYTES_MAX: usize = 512;
+/// Longest text in such a message, bytes.
+pub const REPORT_TEXT_BYTES_MAX: usize = 32;
+/// Other nodes of a cluster of which it is kept what they told: as many as a Redis Cluster should have.
+pub const PEERS_MAX: usize = 1000;
 /// Panics on one key after which it is quarantined.
 pub const PANICS_PER_KEY_MAX: u8 = 3;
 /// Most edges that `LTMC.LOCK.GRAPH` lists.

@@ -28,6 +28,7 @@ pub mod memory;
 pub mod random;
 pub mod reactions;
 pub mod registry;
+pub mod report;
 pub mod requests;
 pub mod service;
 pub mod session;

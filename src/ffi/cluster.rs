@@ -1,10 +1,80 @@
-//! Redis Cluster: does this node still serve the key that somebody waits for?
+//! Redis Cluster: who belongs to it, and does this node still serve the key that somebody waits for?
 //!
 //! Redis redirects clients that wait in its own commands when a slot moves, but not those of a module. So a waited-for key is asked
 //! about whenever it is looked at, before anything is granted on it.
 
 use super::api::{call, CallReply, Ctx, Str};
-use crate::command::Ownership;
+use crate::command::cluster::Link;
+use crate::command::{Member, Ownership};
+use crate::domain::report::NodeId;
+use redis_module::raw as rm;
+use std::collections::BTreeSet;
+use std::ffi::{c_char, c_int, CStr};
+
+/// More than the longest IP address in text with its end; Redis writes at most 46 bytes, and no end behind an address that long.
+const IP_BYTES: usize = 64;
+
+/// Whether this is a node of a Redis Cluster.
+pub fn is_enabled(ctx: Ctx) -> bool {
+    ctx.flags() & rm::REDISMODULE_CTX_FLAGS_CLUSTER != 0
+}
+
+/// The ids of all nodes that are known with their address, this one too.
+pub fn node_ids(ctx: Ctx) -> BTreeSet<NodeId> {
+    let mut count = 0;
+    let list = call!(RedisModule_GetClusterNodesList(ctx.0, &mut count));
+    if list.is_null() {
+        return BTreeSet::new();
+    }
+    // SAFETY: Redis returns `count` pointers, ours until freed, each to the 40 bytes of an id, which no zero byte ends.
+    let ids = unsafe { std::slice::from_raw_parts(list.cast::<*const NodeId>(), count) };
+    // SAFETY: as said above; each id is copied.
+    let ids = ids.iter().map(|id| unsafe { **id }).collect();
+    call!(RedisModule_FreeClusterNodesList(list));
+    ids
+}
+
+/// All nodes that are known with their address, this one too.
+pub fn nodes(ctx: Ctx) -> Vec<Member> {
+    node_ids(ctx).into_iter().filter_map(|id| member(ctx, id)).collect()
+}
+
+fn member(ctx: Ctx, id: NodeId) -> Option<Member> {
+    let mut name: [c_char; 41] = [0; 41];
+    name.iter_mut().zip(id).for_each(|(place, byte)| *place = byte as c_char);
+    let mut ip: [c_char; IP_BYTES] = [0; IP_BYTES];
+    let mut primary: NodeId = [0; 40];
+    let (mut port, mut flags) = (0, 0);
+    let found = call!(RedisModule_GetClusterNodeInfo(
+        ctx.0,
+        name.as_ptr(),
+        ip.as_mut_ptr(),
+        primary.as_mut_ptr().cast::<c_char>(),
+        &mut port,
+        &mut flags
+    ));
+    if found != rm::REDISMODULE_OK as c_int {
+        return None;
+    }
+    // SAFETY: the array ends with zero bytes, whatever Redis wrote before them.
+    let ip = unsafe { CStr::from_ptr(ip.as_ptr()) }.to_string_lossy();
+    let has = |flag: u32| flags as u32 & flag != 0;
+    let is_replica = has(rm::REDISMODULE_NODE_SLAVE);
+    let has_primary = primary[0] != 0;
+    Some(Member {
+        id: Some(id),
+        address: format!("{ip}:{port}"),
+        is_self: has(rm::REDISMODULE_NODE_MYSELF),
+        is_replica,
+        primary: if has_primary { String::from_utf8_lossy(&primary).into_owned() } else { String::new() },
+        link: match (has(rm::REDISMODULE_NODE_FAIL), has(rm::REDISMODULE_NODE_PFAIL)) {
+            (true, _) => Link::Down,
+            (false, true) => Link::Suspect,
+            (false, false) => Link::Up,
+        },
+        age_ms: None,
+    })
+}
 
 /// Whether this node serves the slot of `key`, and who does else.
 pub fn ownership(ctx: Ctx, key: &[u8]) -> Ownership {

@@ -3,7 +3,8 @@
 use super::api::{c_text, call, Argv, CallReply, Ctx, OpenKey, Str};
 use super::contain::contain;
 use super::{blocking, listeners, notifications, reply, state, types};
-use crate::command::{dispatch, Cx, Host, Key, Kind, Ownership, Reply};
+use crate::command::cluster::replication_members;
+use crate::command::{dispatch, Cx, Host, Key, Kind, Member, Ownership, Reply};
 use crate::domain::wait::WaiterId;
 use crate::domain::{Blob, Change, Code, Db, Entity, Error, KeyId, Service, Stored};
 use crate::snapshot::{ChangesWriter, Encoded};
@@ -415,7 +416,7 @@ impl Host for RedisHost {
     }
 
     fn is_clustered(&self) -> bool {
-        self.flags() & rm::REDISMODULE_CTX_FLAGS_CLUSTER != 0
+        super::cluster::is_enabled(self.ctx)
     }
 
     fn ownership(&mut self, key: Key) -> Ownership {
@@ -476,6 +477,19 @@ impl Host for RedisHost {
 
     fn server_version(&self) -> String {
         self.ctx.server_version_text()
+    }
+
+    fn replicas(&self) -> u64 {
+        self.ctx.server_info("replication").number("connected_slaves")
+    }
+
+    fn members(&self) -> Vec<Member> {
+        if self.is_clustered() {
+            return super::cluster::nodes(self.ctx);
+        }
+        let port = self.ctx.server_info("server").number("tcp_port");
+        let replication = self.ctx.server_info("replication");
+        replication_members(port, |field| replication.text(field))
     }
 }
 

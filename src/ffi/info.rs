@@ -23,6 +23,10 @@ extern "C" fn write(info: *mut rm::RedisModuleInfoCtx, _for_crash_report: c_int)
                 ("deadlines".to_string(), node.schedule.len() as u64),
                 ("quarantined_keys".to_string(), node.quarantined() as u64),
                 ("last_fence".to_string(), node.fences.last()),
+                ("cluster_peers".to_string(), node.peers.len() as u64),
+                ("cluster_reports_sent".to_string(), node.peers.sent),
+                ("cluster_reports_received".to_string(), node.peers.received),
+                ("cluster_reports_ignored".to_string(), node.peers.ignored),
             ];
             shown.extend(fields(&node.metrics));
             shown

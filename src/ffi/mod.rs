@@ -7,6 +7,7 @@
 //! load, save, free a value         types.rs                              snapshot
 //! a client waits, goes, is told    blocking.rs                           command::waits
 //! flush, swap, role, fork, ...     events.rs -> inbox                    command::node
+//! another node tells of itself     bus.rs                                observe::peers
 //! CONFIG, INFO                     config.rs, info.rs                    command::settings, observe
 //! ```
 //!
@@ -16,6 +17,7 @@
 
 pub mod api;
 pub mod blocking;
+pub mod bus;
 pub mod cluster;
 pub mod commands;
 pub mod config;
@@ -67,6 +69,7 @@ fn start(ctx: Ctx, module_args: usize) -> Result<(), String> {
     events::subscribe(ctx)?;
     info::register(ctx)?;
     blocking::start(ctx);
+    bus::start(ctx);
     warn_of_eviction(ctx);
     let server = ctx.server_version_text();
     ctx.log("notice", &format!("LTMC {} loaded into {server}", env!("CARGO_PKG_VERSION")));

@@ -9,6 +9,7 @@
 pub mod codec;
 pub mod crc;
 pub mod frame;
+pub mod report;
 
 use crate::domain::blob::{self, Blob};
 use crate::domain::{Bond, Change, Entity, Error, Stored};

@@ -13,6 +13,7 @@ mod hostile;
 mod lock;
 mod mail;
 mod registry;
+mod report;
 mod samples;
 mod versioned;
 

@@ -1,7 +1,7 @@
 //! A server in memory: keys with TTLs, a replica that is fed by what is replicated, and a log of all that the commands did.
 
 use ltmc::command::dispatch::{apply_changes, apply_snapshot};
-use ltmc::command::{Cx, Host, Key, Kind, Ownership, Reply};
+use ltmc::command::{Cx, Host, Key, Kind, Member, Ownership, Reply};
 use ltmc::domain::buffer::Buffer;
 use ltmc::domain::cache::{Cache, CacheEvent};
 use ltmc::domain::context::Context;
@@ -73,6 +73,8 @@ pub struct MemoryHost {
     pub now: Millis,
     pub client: u64,
     pub in_multi: bool,
+    /// What `members` says.
+    pub members: Vec<Member>,
     /// What `memory_permille` says.
     pub memory_permille: Option<u64>,
 }
@@ -344,5 +346,13 @@ impl Host for MemoryHost {
 
     fn server_version(&self) -> String {
         "memory".into()
+    }
+
+    fn replicas(&self) -> u64 {
+        1
+    }
+
+    fn members(&self) -> Vec<Member> {
+        self.members.clone()
     }
 }

@@ -47,6 +47,7 @@ const GOOD: &[&str] = &[
     "LTMC.LOCK.GRAPH",
     "LTMC.GUARD k F PING",
     "LTMC.STATUS",
+    "LTMC.CLUSTER",
     "LTMC.APPLY k payload",
     "LTMC.EXPLAIN payload",
     "LTMC.REPAIR k",

@@ -115,6 +115,7 @@ const COMMANDS: &[(&str, i64, &[&str])] = &[
     ("ltmc.chunk.stats", 2, &["readonly"]),
     ("ltmc.guard", -4, &["write"]),
     ("ltmc.status", 1, &["readonly", "fast", "stale"]),
+    ("ltmc.cluster", 1, &["readonly", "fast", "stale"]),
     ("ltmc.apply", -3, &["write", "admin"]),
     ("ltmc.explain", -2, &["readonly"]),
     ("ltmc.repair", 2, &["write", "admin"]),
@@ -247,6 +248,11 @@ fn status_and_info_show_the_node() {
     let status = server.run("LTMC.STATUS");
     assert_eq!(status.get("role").text(), "primary");
     assert_eq!(status.get("mode").text(), "basic");
+    assert_eq!(status.get("health").text(), "ok");
+    assert_eq!((status.get("cluster").int(), status.get("replicas").int()), (0, 0));
+    assert!(status.get("memory_permille").is_nil(), "there is no limit");
+    server.run("CONFIG SET maxmemory 1gb").ok();
+    assert!((0..1000).contains(&server.run("LTMC.STATUS").get("memory_permille").int()));
     assert_eq!(status.get("waiting_clients").int(), 1);
     assert_eq!(status.get("last_fence").int(), fence);
     assert_eq!(status.get("quarantined_keys").int(), 0);
@@ -278,6 +284,7 @@ fn status_and_info_show_the_node() {
     assert_eq!(server.info_int("ltmc", "ltmc_lock_waits_served"), 1);
     let replica = server.replica();
     assert_eq!(replica.run("LTMC.STATUS").get("role").text(), "replica");
+    assert_eq!(server.run("LTMC.STATUS").get("replicas").int(), 1);
 }
 
 #[test]

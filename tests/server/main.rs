@@ -23,6 +23,7 @@ mod locks_optimistic;
 mod locks_paths;
 mod mail;
 mod memory;
+mod nodes;
 mod reactions;
 mod real_client;
 mod refusals;

@@ -54,7 +54,18 @@ pub const STATUS: Spec = Spec {
     flags: Flags::READONLY.and(Flags::FAST).and(Flags::ALLOW_STALE),
     complexity: "O(1)",
     summary: "Shows the state of this node.",
-    reply: "map: version, server, role, mode, settings, who waits and, per service, the counters",
+    reply: "map: version, server, role, mode, health, cluster, replicas, settings, who waits and, per service, the counters",
+    ..SERVER_ROW
+};
+
+pub const CLUSTER: Spec = Spec {
+    name: "LTMC.CLUSTER",
+    arity: 1,
+    flags: STATUS.flags,
+    complexity: "O(N) with N the nodes",
+    summary: "Shows all nodes of the cluster, each with what it last told of itself; without cluster primary and replicas.",
+    reply: "list of maps, this node first: id, address, role, primary, link, health, age_ms, module, version, server, mode, \
+            uptime_ms and the counters; nil for what is not known",
     ..SERVER_ROW
 };
 

@@ -116,6 +116,19 @@ impl Cluster {
         self.finish_migration(slot, to);
     }
 
+    /// Starts one more node, without slots, and waits until all primaries see it.
+    #[track_caller]
+    pub fn join(&self, spec: Builder) -> Server {
+        let known = |of: &Server| of.cluster_info()["cluster_known_nodes"].parse::<usize>().expect("a number");
+        let count = known(&self.nodes[0]) + 1;
+        let node = clustered(spec).start();
+        node.meet(&self.nodes[0]);
+        for known in self.nodes.iter().chain([&node]) {
+            known.wait_cluster_ok(count);
+        }
+        node
+    }
+
     /// Starts a replica of one primary and waits until all nodes agree on both, as an election needs.
     #[track_caller]
     pub fn add_replica(&self, of: usize) -> Server {

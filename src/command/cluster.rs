@@ -1,0 +1,198 @@
+//! `LTMC.CLUSTER`: this node and the others, as far as they are known.
+//!
+//! Who belongs to the cluster, and whether it can be reached, is what Redis says; how LTMC fares there is what that node itself said
+//! last over the cluster bus. Without cluster there is no such bus: the server only knows its primary and its replicas.
+
+use super::dispatch::{Cx, Outcome};
+use super::{Host, Node, Reply};
+use crate::domain::report::{NodeId, Report};
+use crate::domain::{Error, Millis, Service};
+use crate::observe::peers::Peer;
+use std::borrow::Cow;
+
+/// The health of a node that says nothing.
+const UNKNOWN: &str = "unknown";
+
+/// A node as this server sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Member {
+    /// Its id; `None` without cluster.
+    pub id: Option<NodeId>,
+    /// `ip:port`. The server may not know its own IP.
+    pub address: String,
+    /// Whether it is this node.
+    pub is_self: bool,
+    /// Whether it is a replica.
+    pub is_replica: bool,
+    /// Of whom: an id, or an address without cluster; empty if it is a primary.
+    pub primary: String,
+    /// How it can be reached.
+    pub link: Link,
+    /// How long ago the server heard of it, if it says so: without cluster.
+    pub age_ms: Option<Millis>,
+}
+
+/// How a node can be reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Link {
+    /// Well.
+    #[default]
+    Up,
+    /// Not by this node for some time; the cluster has not agreed yet that it failed.
+    Suspect,
+    /// A replica that is being filled.
+    Syncing,
+    /// Not at all.
+    Down,
+}
+
+impl Link {
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Link::Up => "up",
+            Link::Suspect => "suspect",
+            Link::Syncing => "syncing",
+            Link::Down => "down",
+        }
+    }
+}
+
+/// `primary` or `replica`.
+pub fn role_word(is_replica: bool) -> &'static str {
+    if is_replica {
+        "replica"
+    } else {
+        "primary"
+    }
+}
+
+impl Node {
+    /// What this node tells of itself.
+    pub fn report(&self, server: String) -> Report {
+        let services = || Service::ALL.iter().map(|service| self.metrics.of(*service));
+        Report {
+            version: env!("CARGO_PKG_VERSION").into(),
+            server,
+            role: role_word(self.replica).into(),
+            mode: self.mode_word().into(),
+            health: self.health_word().into(),
+            uptime_ms: self.uptime_ms(),
+            waiting_clients: self.waits.len() as u64,
+            commands: services().map(|of| of.commands).sum(),
+            errors: services().map(|of| of.errors).sum(),
+            panics: self.metrics.panics,
+            quarantined_keys: self.quarantined() as u64,
+            deadlines: self.schedule.len() as u64,
+            sweep_lag_ms: self.metrics.sweep_lag_ms,
+        }
+    }
+}
+
+/// `LTMC.CLUSTER`
+pub fn cluster<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let now = cx.now();
+    let own = Peer { report: cx.node.report(cx.host.server_version()), heard_at: now };
+    let mut members = cx.host.members();
+    members.sort_by(|one, other| {
+        let order = |member: &Member| (!member.is_self, member.id, member.is_replica);
+        order(one).cmp(&order(other)).then_with(|| one.address.cmp(&other.address))
+    });
+    let count = members.len();
+    let rows = members.iter().map(|member| {
+        let heard = if member.is_self { Some(&own) } else { member.id.and_then(|id| cx.node.peers.get(&id)) };
+        row(member, heard, heard.is_some_and(|peer| peer.is_silent(now, count)), now)
+    });
+    Ok(Outcome::Reply(Reply::Array(rows.collect())))
+}
+
+fn row(member: &Member, heard: Option<&Peer>, is_silent: bool, now: Millis) -> Reply {
+    let fresh = heard.filter(|_| !is_silent);
+    let role = fresh.map_or(role_word(member.is_replica), |peer| &peer.report.role);
+    let health = fresh.map_or(UNKNOWN, |peer| &peer.report.health);
+    // Without cluster nobody can say whether the module is there, so that this is not known either.
+    let module = member.id.is_some().then(|| u64::from(heard.is_some())).or(heard.map(|_| 1));
+    let age = heard.map(|peer| peer.age_ms(now)).or(member.age_ms);
+    let said = heard.map(|peer| &peer.report);
+    let text = |of: fn(&Report) -> &str| text_or_nil(said.map_or("", of));
+    let number = |of: fn(&Report) -> u64| number_or_nil(said.map(of));
+    Reply::map([
+        ("id", text_or_nil(&member.id.map(|id| String::from_utf8_lossy(&id).into_owned()).unwrap_or_default())),
+        ("address", text_or_nil(&member.address)),
+        ("role", text_or_nil(role)),
+        ("primary", text_or_nil(&member.primary)),
+        ("link", Reply::text(member.link.word())),
+        ("health", text_or_nil(health)),
+        ("age_ms", number_or_nil(age)),
+        ("module", number_or_nil(module)),
+        ("version", text(|report| &report.version)),
+        ("server", text(|report| &report.server)),
+        ("mode", text(|report| &report.mode)),
+        ("uptime_ms", number(|report| report.uptime_ms)),
+        ("waiting_clients", number(|report| report.waiting_clients)),
+        ("commands", number(|report| report.commands)),
+        ("errors", number(|report| report.errors)),
+        ("panics", number(|report| report.panics)),
+        ("quarantined_keys", number(|report| report.quarantined_keys)),
+        ("deadlines", number(|report| report.deadlines)),
+        ("sweep_lag_ms", number(|report| report.sweep_lag_ms)),
+    ])
+}
+
+fn text_or_nil(text: &str) -> Reply {
+    if text.is_empty() {
+        Reply::Nil
+    } else {
+        Reply::Text(Cow::Owned(text.into()))
+    }
+}
+
+fn number_or_nil(value: Option<u64>) -> Reply {
+    value.map_or(Reply::Nil, Reply::number)
+}
+
+/// This node, its primary and its replicas: `port` is that of this server, `replication` gives a field of that section of INFO.
+pub fn replication_members(port: u64, replication: impl Fn(&str) -> Option<String>) -> Vec<Member> {
+    let own = format!(":{port}");
+    let primary = replication("master_host").map(|host| {
+        let is_up = replication("master_link_status").is_some_and(|status| status == "up");
+        let is_syncing = replication("master_sync_in_progress").is_some_and(|syncing| syncing == "1");
+        let link = match (is_up, is_syncing) {
+            (true, _) => Link::Up,
+            (false, true) => Link::Syncing,
+            (false, false) => Link::Down,
+        };
+        let age = replication("master_last_io_seconds_ago");
+        let address = format!("{host}:{}", replication("master_port").unwrap_or_default());
+        Member { address, link, age_ms: seconds(age.as_deref()), ..Member::default() }
+    });
+    let myself = Member {
+        address: own.clone(),
+        is_self: true,
+        is_replica: primary.is_some(),
+        primary: primary.as_ref().map(|primary| primary.address.clone()).unwrap_or_default(),
+        ..Member::default()
+    };
+    let replicas = (0..).map_while(|index| replication(&format!("slave{index}")));
+    let replicas = replicas.filter_map(|line| replica_member(&line, &own));
+    std::iter::once(myself).chain(primary).chain(replicas).collect()
+}
+
+/// A replica from its line in INFO: `ip=127.0.0.1,port=6380,state=online,offset=56,lag=1`.
+fn replica_member(line: &str, primary: &str) -> Option<Member> {
+    let field = |name: &str| line.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+    let is_online = field("state").is_some_and(|state| state == "online");
+    Some(Member {
+        address: format!("{}:{}", field("ip")?, field("port")?),
+        is_replica: true,
+        primary: primary.into(),
+        link: if is_online { Link::Up } else { Link::Syncing },
+        age_ms: seconds(field("lag")).filter(|_| is_online),
+        ..Member::default()
+    })
+}
+
+/// A count of seconds in ms; `None` if there is none, or less than none.
+fn seconds(text: Option<&str>) -> Option<Millis> {
+    text.and_then(|text| text.parse::<Millis>().ok()).map(|seconds| seconds.saturating_mul(1000))
+}
