@@ -152,6 +152,9 @@ pub fn commit_grant<H: Host>(
     request_id: Option<&Bytes>,
     bond: Option<Bond>,
 ) -> Result<(), Error> {
+    if request_id.is_none() && bond.is_none() {
+        return commit_one::<Lock, H>(node, host, key, event);
+    }
     let answer = Answer::Integer(fence as i64);
     let answered = request_id.map(|id| Change::Answered { id: id.clone(), answer });
     let changes = [Some(Change::Event(event)), bond.map(Change::Bound), answered];

@@ -3,7 +3,7 @@
 use super::args::Args;
 use super::dispatch::{Cx, Outcome};
 use super::registry_filter::{Asked, FILTER_WORDS};
-use super::{Host, Reply};
+use super::{Host, Key, Node, Reply};
 use crate::domain::limits::RESULTS_MAX;
 use crate::domain::registry::agent::{Claim, Life};
 use crate::domain::registry::damping::decayed;
@@ -25,12 +25,12 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let shown = Shown::new(cx);
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
     let Some(agent) = stored.state.agent(id) else { return Ok(Outcome::Reply(Reply::Nil)) };
-    let mut reply = shown.map(&stored.state, agent);
-    if let Reply::Map(fields) = &mut reply {
-        let holds = cx.node.holders.keys_of(&key.id(), id).map(|key| Reply::bytes(&key.name));
-        fields.push(("holds".into(), Reply::Array(holds.collect())));
-    }
-    Ok(Outcome::Reply(reply))
+    Ok(Outcome::Reply(shown.map(&stored.state, agent, holds(cx.node, key, id))))
+}
+
+/// The keys in which an agent holds something.
+fn holds(node: &Node, registry: Key, agent: &[u8]) -> Reply {
+    Reply::Array(node.holders.keys_of(&registry.id(), agent).map(|key| Reply::bytes(&key.name)).collect())
 }
 
 /// How an agent is shown.
@@ -45,7 +45,7 @@ impl Shown {
         Self { view: cx.node.view(), half_life_ms: cx.node.settings.registry_policy().damping_half_life_ms }
     }
 
-    fn map(&self, registry: &Registry, agent: &Agent) -> Reply {
+    fn map(&self, registry: &Registry, agent: &Agent, holds: Reply) -> Reply {
         let (view, profile, now) = (&self.view, &agent.profile, self.view.now);
         let flaps = agent.flaps.as_deref();
         let damped_until = flaps.map_or(0, |flaps| flaps.damped_until);
@@ -86,6 +86,7 @@ impl Shown {
             ("damped_until_ms", if damped_until > 0 { Reply::number(damped_until) } else { Reply::Nil }),
             ("penalty", Reply::number(flaps.map_or(0, |flaps| decayed(flaps, now, self.half_life_ms)).into())),
             ("claims", Reply::Array(agent.claims.iter().map(claim_map).collect())),
+            ("holds", holds),
         ])
     }
 }
@@ -168,7 +169,11 @@ pub fn find<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let registry = &stored.state;
     let found = find_agents(registry, &shown.view, &asked.filter, asked.sort, limit, seed);
     let agents = found.into_iter().filter_map(|slot| registry.at(slot));
-    let replies = agents.map(|agent| if with_info { shown.map(registry, agent) } else { Reply::bytes(&agent.id) });
+    let node = &*cx.node;
+    let replies = agents.map(|agent| match with_info {
+        true => shown.map(registry, agent, holds(node, key, &agent.id)),
+        false => Reply::bytes(&agent.id),
+    });
     Ok(Outcome::Reply(Reply::Array(replies.collect())))
 }
 

@@ -90,7 +90,6 @@ fn options_that_are_unknown_double_or_exclusive_are_refused() {
         ("LTMC.LOCK x a PX 1000 EX 1", "PX and EX exclude each other"),
         ("LTMC.LOCK x a LIMIT 2", "LIMIT goes with SHARED only"),
         ("LTMC.LOCK x a ONDISCONNECT MAYBE", "allowed are RELEASE, KEEP"),
-        ("LTMC.LOCK x a REGISTRY r", "REGISTRY is not available"),
         ("LTMC.LOCK x a PATH", "PATH is missing"),
         ("LTMC.LOCK x a META", "META is missing"),
         ("LTMC.LOCK x a REQID", "REQID is missing"),

@@ -24,7 +24,7 @@ const LEAST: &[(&str, bool)] = &[
     ("LTMC.MSG.NACK m bob 5", false),
     ("LTMC.MSG.EXTEND m bob 5 PX 5", true),
     ("LTMC.MSG.REQUEUE m bob 5", true),
-    ("LTMC.MSG.JOIN m bob", true),
+    ("LTMC.MSG.JOIN m bob", false),
     ("LTMC.MSG.LEAVE m bob", true),
     ("LTMC.MSG.PENDING m bob", false),
     ("LTMC.MSG.DEAD m", false),

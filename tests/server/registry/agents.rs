@@ -53,7 +53,7 @@ pub fn names(fields: &[(&Reply, &Reply)]) -> Vec<String> {
 const FIELDS: &str =
     "id epoch status declared health reason name caps tags meta session capacity free load latency_ms \
     succeeded failed registered_ms heartbeat_ms ttl_ms suspect_ms dead_ms removed_ms phi damped \
-    damped_until_ms penalty claims";
+    damped_until_ms penalty claims holds";
 
 #[test]
 fn an_agent_is_shown_with_what_it_said() {
