@@ -98,3 +98,63 @@ impl Reacts for Cache {
         Vec::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::registry::decide::{register, Introduction};
+    use super::*;
+    use crate::domain::Fences;
+
+    const AT: Millis = 1_767_225_600_000;
+
+    fn registered(registry: &mut Registry, agent: &str, fences: &mut Fences) -> RegistryEvent {
+        let said = Introduction { capacity: Some(5), ..Introduction::default() };
+        let policy = crate::domain::registry::time::Policy {
+            dead_percent: 200,
+            grace_ms: 1000,
+            damping_half_life_ms: 0,
+            phi_threshold: None,
+            hold_share_percent: 0,
+            hold_agents_min: 0,
+            hold_extra_percent: 0,
+        };
+        let event = register(registry, agent.as_bytes(), said, 1000, &policy, fences).expect("it can register");
+        registry.apply(&event);
+        event
+    }
+
+    #[test]
+    fn no_effect_is_a_cause() {
+        let (mut registry, mut fences) = (Registry::default(), Fences::default());
+        fences.set_now_us(AT * 1000);
+        let begun = registered(&mut registry, "ada", &mut fences);
+        registered(&mut registry, "worker", &mut fences);
+        for _ in 0..3 {
+            let (fence, agent, reference) = (fences.grant(), "worker".into(), "ada".into());
+            registry.apply(&RegistryEvent::Claimed { fence, agent, at: AT, ends_at: AT + 1000, reference });
+        }
+        let bond = Bond { registry: "r".into(), agent: "ada".into(), epoch: 1 };
+        let effects = registry::decide::claimer_gone(&registry, &bond.agent, AT);
+        assert_eq!(effects.len(), 3);
+        assert!(effects.iter().all(|effect| departed(effect).is_none()), "{effects:?}");
+        assert_eq!(departed(&begun).map(|agent| &agent[..]), Some(&b"ada"[..]));
+    }
+
+    #[test]
+    fn a_bond_lasts_as_long_as_its_incarnation() {
+        let (mut registry, mut fences) = (Registry::default(), Fences::default());
+        fences.set_now_us(AT * 1000);
+        registered(&mut registry, "ada", &mut fences);
+        let epoch = registry.agent(b"ada").expect("it is there").epoch;
+        let bond = |epoch| Bond { registry: "r".into(), agent: "ada".into(), epoch };
+        assert!(!is_over(&bond(epoch), Some(&registry)));
+        assert!(is_over(&bond(epoch - 2), Some(&registry)), "an earlier one");
+        assert!(is_over(&bond(epoch), None), "no registry");
+        registry.apply(&RegistryEvent::Suspected { agent: "ada".into(), at: AT, dead_at: AT + 1000 });
+        assert!(!is_over(&bond(epoch), Some(&registry)), "a suspect is not dead");
+        registry.apply(&RegistryEvent::Died { agent: "ada".into(), at: AT, remove_at: AT + 1000 });
+        assert!(is_over(&bond(epoch), Some(&registry)));
+        registered(&mut registry, "ada", &mut fences);
+        assert!(is_over(&bond(epoch), Some(&registry)), "another incarnation");
+    }
+}
