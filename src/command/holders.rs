@@ -23,6 +23,8 @@ pub struct Unsettled {
     pub after: Bytes,
     /// Since when there is no such key, unix ms; 0 if there is one or nobody has looked.
     pub missing_since: Millis,
+    /// When to ask once more for those of them who had to wait.
+    pub again_at: Option<Millis>,
 }
 
 impl Holders {
@@ -98,7 +100,8 @@ impl Holders {
 
     /// That much has still to be asked.
     pub fn go_on(&mut self, registry: &KeyId, rest: Unsettled) {
-        self.unsettled.insert(registry.clone(), rest);
+        let known = self.unsettled.entry(registry.clone()).or_insert_with(|| rest.clone());
+        *known = Unsettled { after: std::cmp::min(&known.after, &rest.after).clone(), ..rest };
     }
 
     /// Forgets the keys that are gone.

@@ -120,39 +120,51 @@ pub fn settle<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId) -> usize
     let Some(mut rest) = node.holders.take_unsettled(registry) else { return 0 };
     let (now, grace_ms) = (node.now(), node.settings.get(Setting::AgentTtlMs));
     let is_missing = host.kind(registry.into()) == Kind::Nothing;
-    rest.missing_since = match rest.missing_since {
-        since if is_missing && since > 0 => since,
-        _ => {
-            if is_missing {
-                now
-            } else {
-                0
-            }
-        }
-    };
-    let mut again_at = if is_missing { rest.missing_since.saturating_add(grace_ms) } else { 0 };
+    let missing_since = if rest.missing_since > 0 { rest.missing_since } else { now };
+    rest.missing_since = if is_missing { missing_since } else { 0 };
+    let mut wait_until = if is_missing { missing_since.saturating_add(grace_ms) } else { 0 };
     if host.ownership(registry.into()) != Ownership::Here || node.check_quarantine(registry.into()).is_err() {
-        again_at = again_at.max(now + RETRY_MS);
+        wait_until = wait_until.max(now + RETRY_MS);
     }
-    if again_at > now {
-        node.schedule.look_at(registry.clone(), again_at);
-        node.holders.go_on(registry, rest);
+    if wait_until > now {
+        ask_again(node, registry, rest, wait_until);
         return 1;
     }
     let agents = node.holders.agents_after(registry, &rest.after, AGENTS_PER_LOOK);
     let mut work = 1;
     for agent in &agents {
-        work += agent_gone(node, host, registry, agent);
+        let (pieces, again_at) = give_all_back(node, host, registry, agent);
+        work += pieces;
+        rest.again_at = rest.again_at.into_iter().chain(again_at).min();
     }
-    if let Some(last) = agents.last().filter(|_| agents.len() == AGENTS_PER_LOOK) {
-        node.holders.go_on(registry, Unsettled { after: last.clone(), ..rest });
-        node.schedule.look_at(registry.clone(), now);
+    match agents.last().filter(|_| agents.len() == AGENTS_PER_LOOK) {
+        Some(last) => ask_again(node, registry, Unsettled { after: last.clone(), ..rest }, now),
+        // Those who had to wait are asked for once more when all the others have been.
+        None => {
+            if let Some(again_at) = rest.again_at {
+                ask_again(node, registry, Unsettled { after: Bytes::EMPTY, again_at: None, ..rest }, again_at);
+            }
+        }
     }
     work
 }
 
-/// An incarnation of an agent is over: what it held goes back, in all its keys but for those that have to wait. Says how many pieces.
-pub fn agent_gone<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agent: &[u8]) -> usize {
+fn ask_again(node: &mut Node, registry: &KeyId, rest: Unsettled, when: Millis) {
+    node.holders.go_on(registry, rest);
+    node.schedule.look_at(registry.clone(), when);
+}
+
+/// An incarnation of an agent is over: what it held goes back.
+pub fn agent_gone<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agent: &[u8]) {
+    let (_, again_at) = give_all_back(node, host, registry, agent);
+    if let Some(again_at) = again_at {
+        // It is known that it is gone, even if its registry went with it.
+        ask_again(node, registry, Unsettled { missing_since: 1, ..Unsettled::default() }, again_at);
+    }
+}
+
+/// Gives back what an agent holds under bonds that are over, in all its keys. Says how many pieces, and when to ask again if some have to wait.
+fn give_all_back<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agent: &[u8]) -> (usize, Option<Millis>) {
     let keys: Vec<KeyId> = node.holders.keys_of(registry, agent).cloned().collect();
     let (mut pieces, mut again_at) = (0, None);
     for key in keys {
@@ -167,12 +179,7 @@ pub fn agent_gone<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agen
             Given::Nothing => again_at = again_at.or(Some(node.now() + RETRY_MS)),
         }
     }
-    if let Some(again_at) = again_at {
-        // It is known that it is gone, even if its registry went with it.
-        node.holders.go_on(registry, Unsettled { after: Bytes::EMPTY, missing_since: 1 });
-        node.schedule.look_at(registry.clone(), again_at);
-    }
-    pieces
+    (pieces, again_at)
 }
 
 /// What became of what an agent holds in a key.
@@ -237,27 +244,18 @@ fn give_back_in<E: Reacts + Follows, H: Host>(
     }
 }
 
+/// What happens to a value of type `E`, in order.
+type Changes<E> = Vec<Change<<E as Entity>::Event>>;
+
 /// How a service applies changes and serves those who wait for what they free.
 trait Follows: Entity {
-    fn follow<H: Host>(
-        node: &mut Node,
-        host: &mut H,
-        key: Key,
-        changes: Vec<Change<Self::Event>>,
-    ) -> Result<(), Error> {
-        let mut changes = changes;
+    fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, mut changes: Changes<Self>) -> Result<(), Error> {
         commit_changes::<Self, H>(node, host, key, &mut changes)
     }
 }
 
 impl Follows for Lock {
-    fn follow<H: Host>(
-        node: &mut Node,
-        host: &mut H,
-        key: Key,
-        changes: Vec<Change<Self::Event>>,
-    ) -> Result<(), Error> {
-        let mut changes = changes;
+    fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, mut changes: Changes<Self>) -> Result<(), Error> {
         commit_changes::<Self, H>(node, host, key, &mut changes)?;
         lock_serve::serve_waiting(node, host, key);
         Ok(())
@@ -265,34 +263,19 @@ impl Follows for Lock {
 }
 
 impl Follows for Registry {
-    fn follow<H: Host>(
-        node: &mut Node,
-        host: &mut H,
-        key: Key,
-        changes: Vec<Change<Self::Event>>,
-    ) -> Result<(), Error> {
+    fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, changes: Changes<Self>) -> Result<(), Error> {
         registry_serve::commit_all(node, host, key, changes)
     }
 }
 
 impl Follows for Mail {
-    fn follow<H: Host>(
-        node: &mut Node,
-        host: &mut H,
-        key: Key,
-        changes: Vec<Change<Self::Event>>,
-    ) -> Result<(), Error> {
+    fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, changes: Changes<Self>) -> Result<(), Error> {
         mail_serve::commit(node, host, key, changes)
     }
 }
 
 impl Follows for Flow {
-    fn follow<H: Host>(
-        node: &mut Node,
-        host: &mut H,
-        key: Key,
-        changes: Vec<Change<Self::Event>>,
-    ) -> Result<(), Error> {
+    fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, changes: Changes<Self>) -> Result<(), Error> {
         flow_serve::change(node, host, key, changes)
     }
 }

@@ -42,9 +42,7 @@ pub fn commit_all<H: Host>(
     };
     commit_changes::<Registry, H>(node, host, key, &mut changes)?;
     agents.iter().for_each(|agent| node.serving(|node| hand_out(node, host, key, agent)));
-    for agent in &departed {
-        reactions::agent_gone(node, host, &key.id(), agent);
-    }
+    departed.iter().for_each(|agent| reactions::agent_gone(node, host, &key.id(), agent));
     Ok(())
 }
 

@@ -136,6 +136,28 @@ fn a_key_in_quarantine_waits_for_its_repair() {
 }
 
 #[test]
+fn one_key_that_has_to_wait_keeps_no_other_waiting() {
+    let server = full().start();
+    let mut client = server.client();
+    let lines: Vec<String> = (0..600)
+        .flat_map(|n| {
+            [format!("LTMC.REGISTER r a{n} PX {LONG_MS}"), format!("LTMC.LOCK k{n} a{n} PX {LONG_MS} REGISTRY r")]
+        })
+        .collect();
+    assert!(client.pipeline(&lines).iter().all(|reply| reply.int() > 0));
+    for key in ["k0", "k599"] {
+        (0..3).for_each(|_| assert!(server.run(&format!("LTMC.DEBUG PANIC {key}")).is_error()));
+    }
+    server.run("DEL r").int();
+    set_clock(&server, 31_000);
+    wait_until("all others are back", || server.run("DBSIZE").int() == 2);
+    server.run("LTMC.REPAIR k0");
+    server.run("LTMC.REPAIR k599");
+    set_clock(&server, 40_000);
+    wait_until("and those, too", || server.run("DBSIZE").int() == 0);
+}
+
+#[test]
 fn a_copy_belongs_to_nobody() {
     let server = full().start();
     register(&server, "ada");
