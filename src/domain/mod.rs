@@ -9,6 +9,8 @@
 
 pub mod blob;
 pub mod bonds;
+#[cfg(any(test, feature = "test-hooks"))]
+pub mod broken;
 pub mod buffer;
 pub mod cache;
 pub mod capability;

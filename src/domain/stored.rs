@@ -242,6 +242,12 @@ impl<E: Entity> Stored<E> {
         }
         self.state.check()
     }
+
+    /// Makes everything derived anew.
+    pub fn rebuild(&mut self) {
+        self.log.iter_mut().for_each(|log| log.rebuild());
+        self.state.rebuild();
+    }
 }
 
 /// What is saved of a value: the log only of those that keep one.

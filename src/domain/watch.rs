@@ -352,6 +352,11 @@ impl Log {
         self.lengths.capacity() * size_of::<u32>() + self.pieces.capacity() * size_of::<Vec<u8>>() + pieces
     }
 
+    /// Counts its bytes anew.
+    pub fn rebuild(&mut self) {
+        self.bytes = self.lengths.iter().map(|length| *length as usize).sum();
+    }
+
     /// Errs if it is longer than the commands let it become.
     pub fn check(&self, events_max: usize) -> Result<(), Invariant> {
         let bytes: usize = self.lengths.iter().map(|length| *length as usize).sum();

@@ -15,6 +15,8 @@
 //! Use                             this node's own: evictor, popularity, working set
 //! ```
 
+#[cfg(any(test, feature = "test-hooks"))]
+pub(in crate::domain) mod broken;
 pub mod chunk;
 pub mod decide;
 pub mod event;
@@ -28,6 +30,7 @@ pub use event::{BufferEvent, End, Why};
 pub use store::Totals;
 
 use super::eviction::{self, Evictor, Policy, Rank};
+use super::service::CHECKED_BYTES;
 use super::xxhash::xxh64;
 use super::{Blob, Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use ahash::AHashMap;
@@ -494,6 +497,13 @@ impl Entity for Buffer {
 
     fn check_after(&self, event: &BufferEvent) -> Result<(), Invariant> {
         saved::check_after(self, event)
+    }
+
+    fn check_effort(&self) -> usize {
+        // All contents are hashed, which is quick; and what else a chunk has is its agents.
+        const HASHED_BYTES: usize = 8 * 1024;
+        let own = (self.totals.used_bytes().saturating_sub(self.totals.physical_bytes)) as usize;
+        self.free_effort() + own / CHECKED_BYTES + self.totals.physical_bytes as usize / HASHED_BYTES
     }
 
     fn rebuild(&mut self) {

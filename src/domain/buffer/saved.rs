@@ -210,6 +210,8 @@ fn check_chunk(buffer: &Buffer, serial: Serial, chunk: &Chunk) -> Result<(), Inv
         are_agents && are_pins && chunk.holders() <= 2 * CHUNK_HOLDERS_END,
         "those who hold a chunk are out of bounds",
     )?;
+    let hash = (chunk.hash, !chunk.is_held(), serial);
+    rule(!chunk.is_shareable() || buffer.by_hash.contains(&hash), "a chunk is not found by its hash")?;
     let is_loose = chunk.loose_at.is_some_and(|at| buffer.loose.get(at as usize) == Some(&serial));
     rule(is_loose != chunk.is_held(), "a chunk that is held may go, or one that is not may not")
 }

@@ -2,13 +2,14 @@
 //!
 //! A label is there as long as an entry has it. Its number is this node's own; what is saved and sent are its kind and text.
 
-use super::entry::AnswerId;
+use super::entry::{Answer, AnswerId};
 use super::stats::Counters;
 use crate::domain::limits::IDLE_TOOLS_MAX;
 use crate::domain::memory::{allocated, table_bytes, tree_bytes};
 use crate::domain::Bytes;
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use std::collections::BTreeSet;
 
 /// What a label stands for.
@@ -80,6 +81,50 @@ pub struct Labels {
     text_bytes: usize,
     /// Bytes of the labels that entries have.
     used_bytes: usize,
+    /// So many times any entry has any.
+    uses: usize,
+}
+
+/// Labels counted by what entries say, to compare.
+#[derive(Debug, Default)]
+pub struct Census(Vec<Counted>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Counted {
+    users: u32,
+    answers: usize,
+}
+
+impl Census {
+    /// An entry has this tool.
+    pub fn tool(&mut self, id: LabelId) {
+        self.of(id).users += 1;
+    }
+
+    /// An answer has these labels besides its tool. Errs if one of them does not know it, unless it was called off.
+    pub fn answer(&mut self, labels: &Labels, answer: &Answer, tool: LabelId, is_off: bool) -> Result<(), ()> {
+        let own = answer.labels.iter().copied().chain(answer.agent);
+        own.clone().for_each(|id| self.of(id).users += 1);
+        let mut all: SmallVec<[LabelId; 8]> = own.chain([tool]).collect();
+        all.sort_unstable();
+        all.dedup();
+        for id in all {
+            let is_known = labels.answers(id).is_some_and(|answers| answers.contains(&answer.id));
+            self.of(id).answers += usize::from(is_known);
+            if !is_known && !is_off {
+                return Err(());
+            }
+        }
+        Ok(())
+    }
+
+    fn of(&mut self, id: LabelId) -> &mut Counted {
+        let at = id as usize;
+        if at >= self.0.len() {
+            self.0.resize(at + 1, Counted::default());
+        }
+        &mut self.0[at]
+    }
 }
 
 impl Labels {
@@ -89,6 +134,44 @@ impl Labels {
 
     fn record_mut(&mut self, id: LabelId) -> Option<&mut Record> {
         self.records.get_mut(id as usize)?.as_mut()
+    }
+
+    /// Whether they are what the entries say, and everything that is counted of them is right.
+    pub fn is_sound(&self, census: &Census) -> bool {
+        let known = || (0..).zip(&self.records).filter_map(|(id, record)| Some((id as LabelId, record.as_ref()?)));
+        let is_right = |(id, record): (LabelId, &Record)| {
+            let counted = census.0.get(id as usize).copied().unwrap_or_default();
+            (record.users, record.answers.len()) == (counted.users, counted.answers)
+                && (record.users > 0 || record.counters.is_some())
+                && self.ids.get(&record.label) == Some(&id)
+        };
+        let free: AHashSet<LabelId> = self.free.iter().copied().collect();
+        let are_free = free.iter().all(|id| matches!(self.records.get(*id as usize), Some(None)));
+        let used = |record: &Record| if record.users > 0 { label_bytes(&record.label) } else { 0 };
+        let count = known().count();
+        known().all(is_right)
+            && are_free
+            && census.0.len() <= self.records.len()
+            && [self.ids.len(), self.records.len() - free.len(), self.records.len() - self.free.len()] == [count; 3]
+            && self.idle == known().filter(|(_, record)| record.users == 0).count()
+            && self.text_bytes == known().map(|(_, record)| record.bytes()).sum::<usize>()
+            && self.used_bytes == known().map(|(_, record)| used(record)).sum::<usize>()
+            && self.uses == known().map(|(_, record)| record.users as usize).sum::<usize>()
+    }
+
+    /// How many times any entry has any of them.
+    pub fn uses(&self) -> usize {
+        self.uses
+    }
+
+    /// Keeps what happened with the tools of `others`, of those that are here.
+    pub fn keep_counters(&mut self, others: Labels) {
+        for Record { label, counters, .. } in others.records.into_iter().flatten() {
+            let kept = counters.and_then(|counters| Some((self.find(&label)?, counters)));
+            if let Some((id, counters)) = kept {
+                self.counters_mut(id).into_iter().for_each(|own| *own = *counters);
+            }
+        }
     }
 
     /// The label with this number.
@@ -129,6 +212,7 @@ impl Labels {
                 self.idle -= usize::from(was_idle);
                 self.used_bytes += bytes;
             }
+            self.uses += 1;
         }
         id
     }
@@ -153,9 +237,12 @@ impl Labels {
         let idle = self.idle;
         let Some(record) = self.record_mut(id) else { return };
         record.users = record.users.saturating_sub(1);
-        if record.users > 0 {
+        let is_used = record.users > 0;
+        self.uses -= 1;
+        if is_used {
             return;
         }
+        let Some(record) = self.record(id) else { return };
         let (is_remembered, bytes) = (record.counters.is_some() && idle < IDLE_TOOLS_MAX, label_bytes(&record.label));
         self.used_bytes -= bytes;
         if is_remembered {
@@ -241,5 +328,23 @@ impl Labels {
             + table_bytes(self.ids.capacity(), size_of::<(Label, LabelId)>())
             + self.text_bytes
             + sets
+    }
+}
+
+#[cfg(any(test, feature = "test-hooks"))]
+impl Labels {
+    /// Breaks one of the parts.
+    pub(super) fn break_part(&mut self, part: &str) {
+        match part {
+            "labels" => self.ids.clear(),
+            "label-users" => self.records.iter_mut().flatten().for_each(|record| record.users += 1),
+            "label-answers" => self.records.iter_mut().flatten().for_each(|record| record.answers.clear()),
+            "label-rests" => self.records.iter_mut().flatten().for_each(|record| record.answers.extend([999_999])),
+            "label-free" => self.free.push(0),
+            "label-idle" => self.idle += 1,
+            "label-texts" => self.text_bytes += 1,
+            "label-uses" => self.uses += 1,
+            _ => self.used_bytes += 1,
+        }
     }
 }

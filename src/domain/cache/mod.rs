@@ -17,6 +17,8 @@
 //! decided in [`decide`], those who wait for an answer stand in [`queue`]. What is known of the use of answers is this node's own and is not saved.
 
 mod apply;
+#[cfg(any(test, feature = "test-hooks"))]
+pub(in crate::domain) mod broken;
 pub mod decide;
 mod dying;
 pub mod entry;
@@ -376,6 +378,10 @@ impl Entity for Cache {
             return Ok(());
         }
         self.check()
+    }
+
+    fn check_effort(&self) -> usize {
+        self.free_effort() + self.labels.uses()
     }
 
     fn rebuild(&mut self) {

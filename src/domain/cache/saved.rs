@@ -1,9 +1,9 @@
 //! What is saved of a cache, and what has to hold for what was loaded.
 
 use super::dying::{Dying, Voids};
-use super::entry::{Answer, AnswerId, Call, Entry, Flight, Slot, NEVER};
+use super::entry::{Answer, AnswerId, Call, CallRef, Entry, Flight, Slot, NEVER};
 use super::event::{CacheEvent, Filled, Target};
-use super::labels::Label;
+use super::labels::{Census, Label};
 use super::{Cache, Config};
 use crate::domain::fence::check_fence;
 use crate::domain::limits::{
@@ -11,6 +11,7 @@ use crate::domain::limits::{
     TOOL_ARGS_BYTES_MAX, TOOL_BYTES_MAX, VOIDS_MAX,
 };
 use crate::domain::{Blob, Bytes, Error, Fence, Invariant, Millis};
+use ahash::AHashSet;
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::VecDeque;
@@ -154,12 +155,12 @@ impl Cache {
     }
 }
 
-/// Makes everything that is derived anew.
+/// Makes everything that is derived anew. What is known of the use of answers stays, but for who is used most.
 pub fn rebuild(cache: &mut Cache) {
     let Cache { config, stays, last_answer, last_fence, .. } = *cache;
     let fresh = Cache { config, stays, last_answer, last_fence, counters: cache.counters, ..Cache::default() };
-    let old = std::mem::replace(cache, fresh);
-    let mut entries: Vec<&Entry> = old.slots.iter().flatten().map(|entry| &**entry).collect();
+    let mut old = std::mem::replace(cache, fresh);
+    let mut entries: Vec<Box<Entry>> = std::mem::take(&mut old.slots).into_iter().flatten().collect();
     entries.sort_unstable_by_key(|entry| entry.answer.as_ref().map_or(AnswerId::MAX, |answer| answer.id));
     for entry in entries {
         let answer = entry.answer.as_ref().map(|answer| saved_answer(&old, answer));
@@ -177,11 +178,16 @@ pub fn rebuild(cache: &mut Cache) {
         });
         let call = Call::from(entry.call());
         // What cannot be adopted is broken beyond its derived parts, and an entry of a cache can be computed again.
-        if cache.adopt(SavedEntry { call, answer, flight: entry.flight.clone() }).is_err() {
+        if cache.adopt(SavedEntry { call, answer, flight: entry.flight }).is_err() {
             cache.slots.iter().rposition(Option::is_some).into_iter().for_each(|slot| cache.drop_if_bare(slot as Slot));
+        } else if let Some(slot) = cache.find(CallRef(&entry.call)) {
+            let (usage, uses, others) = (entry.usage, entry.uses, entry.others);
+            cache.change(slot, |entry| (entry.usage, entry.uses, entry.others) = (usage, uses, others));
         }
     }
-    (cache.dying, cache.voids) = (old.dying, old.voids);
+    (cache.dying, cache.voids, cache.evictor) = (old.dying, old.voids, old.evictor);
+    cache.evictor.grow(cache.answers.len());
+    cache.labels.keep_counters(old.labels);
 }
 
 fn is_time(when: Millis) -> bool {
@@ -250,22 +256,38 @@ pub fn admit(event: &CacheEvent) -> Result<(), Error> {
     Err(Error::usage("payload holds an event of a cache that is out of bounds"))
 }
 
+fn rule(holds: bool, text: &str) -> Result<(), Invariant> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Invariant(text.into()))
+    }
+}
+
 /// Whether all invariants hold.
 pub fn check(cache: &Cache) -> Result<(), Invariant> {
-    let rule = |holds: bool, text: &str| if holds { Ok(()) } else { Err(Invariant(text.into())) };
     let entries = || (0..).zip(&cache.slots).filter_map(|(slot, entry)| Some((slot as Slot, entry.as_deref()?)));
-    let (mut bytes, mut answers, mut flights, mut ends, mut private) = (0, 0, 0, 0, 0);
+    let (mut bytes, mut answers, mut flights, mut ends, mut private, mut count, mut firsts) = (0, 0, 0, 0, 0, 0, 0);
+    let mut census = Census::default();
     for (slot, entry) in entries() {
+        count += 1;
         bytes += entry.bytes();
+        rule(entry.hash == cache.hash(entry.call()), "an entry has another hash than its call")?;
+        firsts += usize::from(cache.by_hash.get(&entry.hash) == Some(&slot));
         rule(cache.find(entry.call()) == Some(slot), "an entry is not found by its call")?;
         rule(entry.answer.is_some() || entry.flight.is_some(), "an entry holds nothing")?;
         rule(entry.due == entry.due_at(), "an entry does not know when it is due")?;
         ends += usize::from(entry.due != NEVER);
         rule(entry.due == NEVER || cache.ends.contains(&(entry.due, slot)), "the end of an entry is not known")?;
+        census.tool(entry.tool);
+        rule(cache.labels.text(entry.tool) == entry.call().tool(), "an entry has a wrong tool")?;
         if let Some(answer) = &entry.answer {
             answers += 1;
             private += usize::from(!entry.call().scope().is_empty());
             check_answer(cache, slot, entry, answer)?;
+            let is_off = cache.dying.iter().any(|dying| !dying.is_soft && dying.covers(answer.id));
+            let is_known = census.answer(&cache.labels, answer, entry.tool, is_off).is_ok();
+            rule(is_known, "a label does not know its answer")?;
         }
         if let Some(flight) = &entry.flight {
             flights += 1;
@@ -275,26 +297,22 @@ pub fn check(cache: &Cache) -> Result<(), Invariant> {
     }
     rule(bytes == cache.entry_bytes, "the counted bytes differ from the entries")?;
     let counts = [answers, flights, ends, private, answers];
-    let known = [cache.answers.len(), cache.tickets.len(), cache.ends.len(), cache.private, cache.placed.len()];
-    rule(counts == known, "an index differs from the entries")?;
+    let indexed = [cache.answers.len(), cache.tickets.len(), cache.ends.len(), cache.private, cache.placed.len()];
+    rule(counts == indexed && firsts == cache.by_hash.len(), "an index differs from the entries")?;
+    let free: AHashSet<Slot> = cache.free.iter().copied().collect();
+    let are_free = free.iter().all(|slot| cache.entry(*slot).is_none());
+    let all = [free.len() + count, cache.free.len() + count];
+    rule(are_free && all == [cache.slots.len(); 2], "the free places differ from the entries")?;
+    rule(cache.labels.is_sound(&census), "the labels differ from the entries")?;
     rule(cache.voids.len() <= VOIDS_MAX, "it remembers too much of what was called off")?;
     rule(check_fence(cache.last_fence.max(1)).is_ok(), "its fence is out of bounds")?;
     rule(cache.last_answer < u64::MAX / 2, "the number of its answers is out of bounds")
 }
 
 fn check_answer(cache: &Cache, slot: Slot, entry: &Entry, answer: &Answer) -> Result<(), Invariant> {
-    let rule = |holds: bool, text: &str| if holds { Ok(()) } else { Err(Invariant(text.into())) };
     rule(cache.answers.get(&answer.id) == Some(&slot), "an answer is not found by its number")?;
     rule((1..=cache.last_answer).contains(&answer.id), "the number of an answer is out of bounds")?;
     rule(cache.placed.get(entry.place as usize) == Some(&slot), "an answer is not at its place")?;
-    let is_hard = cache.dying.iter().any(|dying| !dying.is_soft);
-    for label in answer.labels.iter().copied().chain(answer.agent).chain([entry.tool]) {
-        let answers = cache.labels.answers(label);
-        rule(
-            answers.is_some_and(|answers| is_hard || answers.contains(&answer.id)),
-            "a label does not know its answer",
-        )?;
-    }
     let has_ends = is_end(answer.fresh_until) && is_end(answer.gone_at) && answer.fresh_until <= answer.gone_at;
     let fits = is_time(answer.at) && answer.cost_ms <= DURATION_MS_MAX && answer.value.len() <= RESULT_BYTES_MAX;
     rule(has_ends && fits, "an answer is out of bounds")

@@ -188,3 +188,15 @@ impl State for Doc {
         self.touches.rebuild();
     }
 }
+
+#[cfg(any(test, feature = "test-hooks"))]
+impl super::versioned::broken::BreakableState for Doc {
+    const PARTS: &'static [&'static str] = &["size", "touches", "touched-bytes"];
+
+    fn break_part(&mut self, part: &str) {
+        match part {
+            "size" => self.document.break_size(),
+            part => self.touches.break_part(part == "touches"),
+        }
+    }
+}

@@ -123,17 +123,36 @@ impl Touches {
             let names = touch.by.iter().all(|(agent, _)| agent.len() <= ID_BYTES_MAX);
             path.is_valid() && path.depth() <= TOUCH_DEPTH_MAX && touch.by.len() <= TOUCH_AGENTS_MAX && names
         };
-        let is_indexed = self.by_age.len() == self.places.len();
-        if self.places.len() <= TOUCHES_MAX && is_indexed && self.places.iter().all(fits) {
+        let is_old = |(path, touch): (&Pointer, &Touch)| self.by_age.contains(&(touch.version, path.clone()));
+        let is_indexed = self.by_age.len() == self.places.len() && self.places.iter().all(is_old);
+        let bytes: usize = self.places.iter().map(|(path, touch)| place_bytes(path, touch)).sum();
+        if self.places.len() > TOUCHES_MAX || !self.places.iter().all(fits) {
+            return Err(Invariant("the touches are out of bounds".into()));
+        }
+        if is_indexed && bytes == self.bytes {
             return Ok(());
         }
-        Err(Invariant("the touches are out of bounds".into()))
+        Err(Invariant("the order or the bytes of the touches differ from them".into()))
     }
 
     /// Makes what is derived anew.
     pub fn rebuild(&mut self) {
         for (path, touch) in std::mem::take(self).places {
             self.insert(path, touch);
+        }
+    }
+}
+
+#[cfg(any(test, feature = "test-hooks"))]
+impl Touches {
+    /// Breaks the order by age, or the counted bytes.
+    pub(super) fn break_part(&mut self, of_ages: bool) {
+        if of_ages {
+            if let Some((version, path)) = self.by_age.pop_last() {
+                self.by_age.insert((version + 1, path));
+            }
+        } else {
+            self.bytes += 1;
         }
     }
 }

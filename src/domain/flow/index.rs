@@ -298,6 +298,28 @@ impl Index {
     }
 }
 
+#[cfg(any(test, feature = "test-hooks"))]
+impl Index {
+    /// Breaks one of the indexes.
+    pub(super) fn break_part(&mut self, part: &str) {
+        match part {
+            "ids" => self.by_id.clear(),
+            "edges" => drop(self.edges.pop_first()),
+            "pending" => self.pending.clear(),
+            "timers" => drop(self.timers.pop_first()),
+            "claims" => drop(self.claims.pop_first()),
+            "counts" => self.counts[0] += 1,
+            "lines" => self.lines.values_mut().for_each(|line| line.ready.clear()),
+            "line-counts" => self.lines.values_mut().for_each(|line| line.tasks += 1),
+            "groups" => self.groups.clear(),
+            "offers" => self.offers.clear(),
+            "retired" => drop(self.retired.pop_first()),
+            "beside-bytes" => self.beside_bytes += 1,
+            _ => self.task_bytes += 1,
+        }
+    }
+}
+
 /// The place of a task in its line.
 fn place(task: &Task, options: &Options) -> Place {
     (virtual_start(task.ready_at, task.priority.into(), options.ageing_ms), task.no)

@@ -22,6 +22,8 @@
 //! What workers and others may do is decided in [`decide`] and [`work`], what time does in [`time`]. [`Index`] is what is derived.
 
 mod apply;
+#[cfg(any(test, feature = "test-hooks"))]
+pub(in crate::domain) mod broken;
 pub mod decide;
 pub mod event;
 pub mod graph;
@@ -259,6 +261,10 @@ impl Entity for Flow {
 
     fn check_after(&self, event: &FlowEvent) -> Result<(), Invariant> {
         saved::check_after(self, event)
+    }
+
+    fn check_effort(&self) -> usize {
+        self.free_effort() + self.index.edges.len()
     }
 
     fn rebuild(&mut self) {

@@ -128,6 +128,14 @@ impl Document {
     }
 }
 
+#[cfg(any(test, feature = "test-hooks"))]
+impl Document {
+    /// Breaks the size that is kept.
+    pub fn break_size(&mut self) {
+        self.size.text += 1;
+    }
+}
+
 /// Counts what is written to it.
 struct Counter(usize);
 

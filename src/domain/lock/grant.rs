@@ -268,6 +268,29 @@ impl Grants {
         }
     }
 
+    /// Whether those of which there are many are indexed as they are.
+    pub fn are_indexed(&self) -> bool {
+        let Grants::Many(many) = self else { return true };
+        let is_known = |grant: &Grant| {
+            let place = (grant.owner.clone(), grant.path().clone());
+            let fences = many.by_owner.get(&place);
+            fences.is_some_and(|fences| fences.contains(&grant.fence))
+                && many.by_end.contains(&(grant.ends_at, grant.fence))
+        };
+        let owned: usize = many.by_owner.values().map(SmallVec::len).sum();
+        let count = many.by_fence.len();
+        (owned, many.by_end.len()) == (count, count) && many.by_fence.values().all(is_known)
+    }
+
+    /// Makes these indexes anew.
+    pub fn rebuild(&mut self) {
+        if let Grants::Many(many) = self {
+            let grants = std::mem::take(&mut many.by_fence);
+            **many = ManyGrants::default();
+            grants.into_values().for_each(|grant| many.insert(grant));
+        }
+    }
+
     /// Bytes allocated outside the struct itself, without what the grants hold.
     pub fn heap_bytes(&self) -> usize {
         const GRANT: usize = std::mem::size_of::<Grant>();
@@ -279,6 +302,18 @@ impl Grants {
                 let entry = GRANT + 8 + std::mem::size_of::<(Bytes, Path, SmallVec<[Fence; 2]>)>() + 16;
                 std::mem::size_of::<ManyGrants>() + many.by_fence.len() * entry * 4 / 3
             }
+        }
+    }
+}
+
+#[cfg(any(test, feature = "test-hooks"))]
+impl Grants {
+    /// Breaks the index of owners or that of ends.
+    pub(super) fn break_index(&mut self, of_owners: bool) {
+        match self {
+            Grants::Many(many) if of_owners => drop(many.by_owner.pop_first()),
+            Grants::Many(many) => drop(many.by_end.pop_first()),
+            Grants::Few(_) => {}
         }
     }
 }

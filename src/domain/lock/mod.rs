@@ -16,6 +16,8 @@
 //! The queue is no part of the entity: it names connections of one process, so it is neither saved nor replicated. A stamp
 //! ([`Mode::Optimistic`]) is a grant that excludes nobody; every write beside it voids it.
 
+#[cfg(any(test, feature = "test-hooks"))]
+pub(in crate::domain) mod broken;
 pub mod deadlock;
 pub mod decide;
 pub mod event;
@@ -31,7 +33,9 @@ pub use path::Path;
 
 use super::fence::check_fence;
 use super::limits::{ID_BYTES_MAX, LOCK_LEVELS_MAX, LOCK_LIMIT_MAX, LOCK_META_BYTES_MAX};
+use super::service::CHECKED_BYTES;
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use ahash::AHashMap;
 use grant::Grants;
 use occupancy::Occupancy;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -214,20 +218,30 @@ impl Entity for Lock {
                 Err(Invariant(text.into()))
             }
         };
+        let mut own: AHashMap<&Bytes, Occupancy> = AHashMap::new();
         for grant in self.grants.iter() {
             rule(admit_grant(grant).is_ok(), "a grant is out of bounds")?;
-            let own = self.grants.of_owner(&grant.owner);
-            let alone = grant.mode == Mode::Optimistic || self.occupancy.is_compatible(grant.path(), grant.mode, &own);
-            rule(alone, "two owners hold what excludes each other")?;
+            own.entry(&grant.owner).or_default().add(grant);
         }
         rule(self.occupancy == Occupancy::of(self.grants.iter()), "the occupancy differs from the grants")?;
+        for grant in self.grants.iter().filter(|grant| grant.mode != Mode::Optimistic) {
+            let own = own.get(&grant.owner);
+            let alone = self.occupancy.is_compatible_beside(grant.path(), grant.mode, own);
+            rule(alone, "two owners hold what excludes each other")?;
+        }
+        rule(self.grants.are_indexed(), "the owners or ends differ from the grants")?;
         let stamps = self.grants.iter().filter(|grant| grant.mode == Mode::Optimistic).count();
         rule(self.stamps as usize == stamps, "the number of stamps differs from the grants")?;
         let bytes = self.grants.iter().map(Grant::heap_bytes).sum::<usize>();
         rule(self.grant_bytes == bytes, "the counted bytes differ from the grants")
     }
 
+    fn check_effort(&self) -> usize {
+        self.free_effort() + self.grant_bytes / CHECKED_BYTES
+    }
+
     fn rebuild(&mut self) {
+        self.grants.rebuild();
         self.occupancy = Occupancy::of(self.grants.iter());
         self.stamps = self.grants.iter().filter(|grant| grant.mode == Mode::Optimistic).count() as u32;
         self.grant_bytes = self.grants.iter().map(Grant::heap_bytes).sum();

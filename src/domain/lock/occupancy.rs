@@ -54,8 +54,8 @@ pub struct Occupancy {
 
 impl PartialEq for Occupancy {
     fn eq(&self, other: &Self) -> bool {
-        let inner = |tree: &Self| tree.inner.as_deref().cloned().unwrap_or_default();
-        self.root == other.root && inner(self) == inner(other)
+        let is_none = |tree: &Self| tree.inner.as_deref().is_none_or(|inner| inner.is_empty());
+        self.root == other.root && (self.inner == other.inner || (is_none(self) && is_none(other)))
     }
 }
 
@@ -113,9 +113,14 @@ impl Occupancy {
     /// Whether `mode` on `path` can be had beside everything that is taken except what `own` says, limits left aside.
     pub fn is_compatible(&self, path: &Path, mode: Mode, own: &[&Grant]) -> bool {
         let own = if own.is_empty() { None } else { Some(Self::of(own.iter().copied())) };
+        self.is_compatible_beside(path, mode, own.as_ref())
+    }
+
+    /// The same where it is known what is taken by one's own.
+    pub fn is_compatible_beside(&self, path: &Path, mode: Mode, own: Option<&Self>) -> bool {
         let others = |name: &[u8]| {
             let node = self.node(name);
-            own.as_ref().map_or(node, |own| node.without(own.node(name)))
+            own.map_or(node, |own| node.without(own.node(name)))
         };
         let passes = |node: Node| node.exclusive == 0 && (mode == Mode::Shared || node.shared == 0);
         let passes_on_the_way = || passes(others(b"")) && path.inner_ancestors().all(|name| passes(others(name)));

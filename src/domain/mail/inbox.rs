@@ -129,6 +129,15 @@ impl Inbox {
         }
     }
 
+    #[cfg(any(test, feature = "test-hooks"))]
+    pub(super) fn break_part(&mut self, part: &str) {
+        match part {
+            "ready" => drop(self.ready.pop_first()),
+            "answers" => drop(self.answers.pop_first()),
+            _ => self.entries.values_mut().for_each(|entry| entry.reply_to += 1),
+        }
+    }
+
     /// Bytes that it takes outside the struct itself, with those of the agent's name.
     pub(super) fn heap_bytes(&self) -> usize {
         // The name is shared, with two counts before it.

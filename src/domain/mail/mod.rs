@@ -22,6 +22,8 @@
 //!
 //! What may be done is decided in [`decide`]; those who wait for messages stand in [`queue`].
 
+#[cfg(any(test, feature = "test-hooks"))]
+pub(in crate::domain) mod broken;
 mod change;
 pub mod decide;
 pub mod event;
@@ -33,6 +35,7 @@ pub use event::{Letter, MailEvent, Reason};
 pub use inbox::{Entry, Inbox};
 
 use super::memory::allocated;
+use super::service::CHECKED_BYTES;
 use super::{Blob, Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -336,6 +339,10 @@ impl Entity for Mail {
 
     fn check_after(&self, event: &MailEvent) -> Result<(), Invariant> {
         saved::check_after(self, event)
+    }
+
+    fn check_effort(&self) -> usize {
+        self.free_effort() + self.heap_bytes.saturating_sub(self.payload_bytes) / CHECKED_BYTES
     }
 
     fn rebuild(&mut self) {

@@ -168,6 +168,22 @@ impl Index {
         self.bytes + sets + orders
     }
 
+    /// Whether the bytes held are counted right.
+    pub fn is_counted(&self) -> bool {
+        let named = |(name, agents): (&Bytes, &SlotSet)| {
+            size_of::<(Bytes, SlotSet)>() + name.heap_bytes() + ENTRY_BYTES + agents.heap_bytes()
+        };
+        let capable = self.capable.iter().map(|(name, capable)| {
+            let versions = capable.versions.values();
+            let versions =
+                versions.map(|agents| size_of::<(VersionNumbers, SlotSet)>() + ENTRY_BYTES + agents.heap_bytes());
+            let name = size_of::<(Bytes, Capable)>() + name.heap_bytes() + ENTRY_BYTES;
+            name + capable.any.heap_bytes() + versions.sum::<usize>()
+        });
+        let named: usize = self.tagged.iter().chain(&self.with_meta).map(named).sum();
+        self.bytes == named + capable.sum::<usize>()
+    }
+
     /// Enters what `agent` says of itself.
     pub fn enter(&mut self, slot: Slot, agent: &Agent) {
         self.all.insert(slot);
@@ -246,6 +262,27 @@ impl Index {
         }
         if (was_in, from.latency) != (is_in, to.latency) {
             reorder(&mut self.by_latency, slot, was_in.then_some(from.latency), is_in.then_some(to.latency));
+        }
+    }
+}
+
+#[cfg(any(test, feature = "test-hooks"))]
+impl Index {
+    /// Breaks one of the indexes.
+    pub(super) fn break_part(&mut self, part: &str) {
+        match part {
+            "all" => self.all = SlotSet::default(),
+            "statuses" => self.statuses = Default::default(),
+            "fit" => self.fit = SlotSet::default(),
+            "offered" => self.offered = SlotSet::default(),
+            "claimable" => self.claimable = SlotSet::default(),
+            "capable" => self.capable.clear(),
+            "versions" => self.capable.values_mut().for_each(|capable| capable.versions.clear()),
+            "tagged" => self.tagged.clear(),
+            "meta" => self.with_meta.clear(),
+            "load" => drop(self.by_load.pop_first()),
+            "latency" => drop(self.by_latency.pop_first()),
+            _ => self.bytes += 1,
         }
     }
 }

@@ -20,6 +20,8 @@
 //! then one is made known to all ([`RegistryEvent::Seen`]). What only this node knows is no part of what is saved, sent and compared.
 
 pub mod agent;
+#[cfg(any(test, feature = "test-hooks"))]
+pub(in crate::domain) mod broken;
 mod claims;
 pub mod damping;
 pub mod decide;
@@ -40,6 +42,7 @@ pub use event::{ClaimEnd, Registration, RegistryEvent};
 pub use filter::Filter;
 
 use super::limits::REGISTRY_BYTES_MAX;
+use super::service::CHECKED_BYTES;
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use agent::{Flaps, Life, Pulse};
 use ahash::AHashMap;
@@ -454,6 +457,10 @@ impl Entity for Registry {
 
     fn free_effort(&self) -> usize {
         self.agents.len().max(1)
+    }
+
+    fn check_effort(&self) -> usize {
+        self.free_effort() + self.agent_bytes / CHECKED_BYTES
     }
 
     fn loaded(&mut self, now: Millis) {

@@ -10,6 +10,7 @@ use crate::domain::limits::{
     AGENT_LABELS_MAX, AGENT_TEXT_BYTES_MAX, CAPABILITY_BYTES_MAX, CAPACITY_MAX, DURATION_MS_MAX, ID_BYTES_MAX,
 };
 use crate::domain::{Bytes, Error, Fence, Invariant, Millis};
+use ahash::AHashSet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What is saved: the agents in the order of their epochs, so that equal registries are equal bytes whatever slots they use.
@@ -125,16 +126,17 @@ pub fn check(registry: &Registry) -> Result<(), Invariant> {
         references += agent.claims.iter().filter(|claim| !claim.reference.is_empty()).count();
     }
     rule(registry.agents().count() == registry.count(), "the ids differ from the agents")?;
-    rule(
-        registry.free_slots.len() + registry.count() == registry.agents.len(),
-        "the free slots differ from the agents",
-    )?;
+    let free: AHashSet<Slot> = registry.free_slots.iter().copied().collect();
+    let are_free = free.iter().all(|slot| registry.at(*slot).is_none());
+    let all_free = [free.len(), registry.free_slots.len()].map(|free| free + registry.count());
+    rule(are_free && all_free == [registry.agents.len(); 2], "the free slots differ from the agents")?;
     rule(claims == registry.claims.len(), "the claims differ from those of the agents")?;
     rule(claims == registry.claim_ends.len(), "the ends of claims differ from the claims")?;
     rule(references == registry.by_reference.len(), "the references differ from those of the claims")?;
     rule(registry.alarms.len() == registry.count(), "an agent has no alarm")?;
     rule(registry.agent_bytes == counted_bytes(registry), "the counted bytes differ from the agents")?;
     rule(registry.index == index_of(registry), "the indexes differ from the agents")?;
+    rule(registry.index.is_counted(), "the counted bytes differ from the indexes")?;
     rule(registry.last_fence == 0 || check_fence(registry.last_fence).is_ok(), "the last fence is out of bounds")?;
     let hold = registry.hold.as_ref();
     rule(hold.is_none_or(|hold| (1..=100).contains(&hold.share_percent)), "the hold is out of bounds")

@@ -160,13 +160,15 @@ impl Fields {
         self.text_bytes
     }
 
+    /// Bytes of the texts of a field, and bytes allocated for it.
+    fn sizes(name: &Bytes, value: &Bytes) -> (usize, usize) {
+        let heap = size_of::<(Bytes, Bytes)>() * 4 / 3 + name.heap_bytes() + value.heap_bytes();
+        (name.len() + value.len(), heap)
+    }
+
     fn set(&mut self, name: &Bytes, value: Option<Bytes>) -> Option<Bytes> {
-        let count = |name: &Bytes, value: &Bytes| {
-            let heap = size_of::<(Bytes, Bytes)>() * 4 / 3 + name.heap_bytes() + value.heap_bytes();
-            (name.len() + value.len(), heap)
-        };
         if let Some(value) = &value {
-            let (text, heap) = count(name, value);
+            let (text, heap) = Self::sizes(name, value);
             (self.text_bytes, self.heap_bytes) = (self.text_bytes + text, self.heap_bytes + heap);
         }
         let before = match (self.map.get_mut(name), value) {
@@ -175,7 +177,7 @@ impl Fields {
             (_, None) => self.map.remove(name),
         };
         if let Some(before) = &before {
-            let (text, heap) = count(name, before);
+            let (text, heap) = Self::sizes(name, before);
             (self.text_bytes, self.heap_bytes) = (self.text_bytes - text, self.heap_bytes - heap);
         }
         before
@@ -191,6 +193,7 @@ impl State for Fields {
     const TYPE_TAG: u8 = 4;
     const MISSING: Code = Code::NoSession;
     const RECOVERS: bool = true;
+    const UNDOES_ANYTHING: bool = true;
     const NAMES: Names = Names {
         created: "session.created",
         changed: "session.changed",
@@ -260,9 +263,9 @@ impl State for Fields {
     }
 
     fn check(&self) -> Result<(), Invariant> {
-        let mut fresh = Fields { map: self.map.clone(), ..Fields::default() };
-        fresh.rebuild();
-        let is_counted = (fresh.text_bytes, fresh.heap_bytes) == (self.text_bytes, self.heap_bytes);
+        let sizes = self.map.iter().map(|(name, value)| Self::sizes(name, value));
+        let (text, heap) = sizes.fold((0, 0), |(text, heap), (more, more_heap)| (text + more, heap + more_heap));
+        let is_counted = (text, heap) == (self.text_bytes, self.heap_bytes);
         let fits = self.map.len() <= FIELDS_END;
         if is_counted && fits {
             Ok(())
@@ -276,6 +279,18 @@ impl State for Fields {
         (self.text_bytes, self.heap_bytes) = (0, 0);
         for (name, value) in map {
             self.set(&name, Some(value));
+        }
+    }
+}
+
+#[cfg(any(test, feature = "test-hooks"))]
+impl super::versioned::broken::BreakableState for Fields {
+    const PARTS: &'static [&'static str] = &["text-bytes", "heap-bytes"];
+
+    fn break_part(&mut self, part: &str) {
+        match part {
+            "text-bytes" => self.text_bytes += 1,
+            _ => self.heap_bytes += 1,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! checkpoint to the next is then one step, in which whatever was overwritten again and again is remembered once.
 
 use super::State;
+use crate::domain::service::CHECKED_BYTES;
 use crate::domain::{Bytes, Invariant, Millis};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -22,6 +23,18 @@ pub trait Undo: Default + Clone + std::fmt::Debug + PartialEq + Serialize + serd
 
     /// Bytes allocated outside the struct itself.
     fn heap_bytes(&self) -> usize;
+}
+
+#[cfg(any(test, feature = "test-hooks"))]
+impl<U> History<U> {
+    /// Breaks what is derived: how many checkpoints versions have, or the counted bytes.
+    pub(super) fn break_part(&mut self, of_marks: bool) {
+        if of_marks {
+            self.marks.clear();
+        } else {
+            self.bytes += 1;
+        }
+    }
 }
 
 /// How much of the past is kept. Set when the key is made, so that all nodes keep the same.
@@ -91,10 +104,9 @@ struct Saved<U> {
 impl<U: Undo> From<Saved<U>> for History<U> {
     fn from(saved: Saved<U>) -> Self {
         let Saved { version, keep, old, recent, checkpoints, last_checkpoint } = saved;
-        let mut marks = BTreeMap::new();
-        checkpoints.values().for_each(|checkpoint| *marks.entry(checkpoint.version).or_default() += 1);
+        let marks = BTreeMap::new();
         let mut history = Self { version, keep, old, recent, checkpoints, last_checkpoint, marks, bytes: 0 };
-        history.bytes = history.counted_bytes();
+        history.rebuild();
         history
     }
 }
@@ -148,6 +160,23 @@ impl<U: Undo> History<U> {
     /// Whether no more can be remembered: there are more bytes than are kept, and nothing that may go.
     pub fn is_full(&self) -> bool {
         self.bytes as u64 > self.keep.bytes_max && self.checkpoints.values().all(|checkpoint| checkpoint.is_pinned)
+    }
+
+    /// Makes what is derived anew.
+    pub fn rebuild(&mut self) {
+        (self.marks, self.bytes) = (self.counted_marks(), self.counted_bytes());
+    }
+
+    fn counted_marks(&self) -> BTreeMap<Version, u32> {
+        let mut marks = BTreeMap::new();
+        self.checkpoints.values().for_each(|checkpoint| *marks.entry(checkpoint.version).or_default() += 1);
+        marks
+    }
+
+    /// How long a check takes, in elements.
+    pub fn check_effort(&self, goes_back: bool) -> usize {
+        let steps = self.old.len() + self.recent.len() + self.checkpoints.len();
+        steps + if goes_back { self.bytes / CHECKED_BYTES } else { 0 }
     }
 
     fn counted_bytes(&self) -> usize {
@@ -328,7 +357,11 @@ impl<U: Undo> History<U> {
         let is_there = |checkpoint: &Checkpoint| versions.binary_search(&checkpoint.version).is_ok();
         rule(self.checkpoints.values().all(is_there), "a checkpoint has no version")?;
         rule(self.old.iter().all(|step| self.marks.contains_key(&step.to)), "an old version has no checkpoint")?;
+        rule(self.counted_marks() == self.marks, "the counted checkpoints differ from the history")?;
         rule(self.counted_bytes() == self.bytes, "the counted bytes differ from the history")?;
+        if S::UNDOES_ANYTHING {
+            return Ok(());
+        }
         let mut past = state.clone();
         let all_fit = self.recent.iter().rev().chain(self.old.iter().rev()).all(|step| past.undo(&step.undo).is_some());
         rule(all_fit, "a version cannot be got back to")

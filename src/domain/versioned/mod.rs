@@ -15,6 +15,8 @@
 //!                                                     keys belong is Ending first, until all of them are Returned.
 //! ```
 
+#[cfg(any(test, feature = "test-hooks"))]
+pub mod broken;
 pub mod decide;
 pub mod event;
 pub mod history;
@@ -54,6 +56,9 @@ pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + Des
     const MISSING: Code;
     /// See [`Entity::RECOVERS`].
     const RECOVERS: bool;
+
+    /// Whether every undo fits every state, so that nobody has to try.
+    const UNDOES_ANYTHING: bool = false;
 
     /// Makes a change and returns what undoes it. What does not fit is passed over.
     fn apply(&mut self, change: Self::Change, stamp: &Stamp) -> Self::Undo;
@@ -490,7 +495,12 @@ impl<S: State> Entity for Versioned<S> {
         copy
     }
 
+    fn check_effort(&self) -> usize {
+        self.state.free_effort() + self.history.check_effort(!S::UNDOES_ANYTHING)
+    }
+
     fn rebuild(&mut self) {
+        self.history.rebuild();
         self.state.edit().rebuild();
     }
 }
