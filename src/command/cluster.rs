@@ -69,22 +69,23 @@ pub fn role_word(is_replica: bool) -> &'static str {
 
 impl Node {
     /// What this node tells of itself.
-    pub fn report(&self, server: String) -> Report {
+    pub fn report<H: Host>(&self, host: &H) -> Report {
+        let health = super::health::report(self, host);
         let services = || Service::ALL.iter().map(|service| self.metrics.of(*service));
         Report {
             version: env!("CARGO_PKG_VERSION").into(),
-            server,
+            server: host.server_version(),
             role: role_word(self.replica).into(),
             mode: self.mode_word().into(),
-            health: self.health_word().into(),
+            health: health.status().into(),
             uptime_ms: self.uptime_ms(),
             waiting_clients: self.waits.len() as u64,
             commands: services().map(|of| of.commands).sum(),
             errors: services().map(|of| of.errors).sum(),
             panics: self.metrics.panics,
-            quarantined_keys: self.quarantined() as u64,
+            quarantined_keys: health.quarantined,
             deadlines: self.schedule.len() as u64,
-            sweep_lag_ms: self.metrics.sweep_lag_ms,
+            sweep_lag_ms: health.sweep_lag_ms,
         }
     }
 }
@@ -92,7 +93,7 @@ impl Node {
 /// `LTMC.CLUSTER`
 pub fn cluster<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let now = cx.now();
-    let own = Peer { report: cx.node.report(cx.host.server_version()), heard_at: now };
+    let own = Peer { report: cx.node.report(cx.host), heard_at: now };
     let mut members = cx.host.members();
     members.sort_by(|one, other| {
         let order = |member: &Member| (!member.is_self, member.id, member.is_replica);

@@ -1,6 +1,7 @@
 //! The one way that every command and every change goes: check, run, replicate, apply, notify, count.
 
 use super::args::Args;
+use super::repair::{repair, service_at};
 use super::settings::Settings;
 use super::spec::Command;
 use super::{trace, Host, Key, Node, Reply};
@@ -82,6 +83,7 @@ pub fn run<H: Host>(command: &Command<H>, cx: &mut Cx<H>) -> Result<Outcome, Err
         let metrics = cx.node.metrics.of_mut(service);
         metrics.commands += 1;
         metrics.errors += u64::from(outcome.is_err());
+        metrics.rejected += u64::from(matches!(&outcome, Err(error) if error.code == Code::Limit));
     }
     outcome
 }
@@ -286,6 +288,8 @@ pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, mut stored: 
     stored.state.loaded(cx.now());
     note_found::<E>(cx.node, key, &mut stored.state);
     cx.host.put(key, stored)?;
+    // What was broken is replaced.
+    cx.node.quarantine.remove(&key.id());
     if let Some(stored) = cx.host.read::<E>(key)? {
         note_value(cx.node, key, stored);
     }
@@ -336,20 +340,21 @@ pub fn note_found<E: Entity>(node: &mut Node, key: Key, state: &mut E) {
 /// A panic was contained while a command worked on `keys`: the values are checked, their derived indexes made anew, and replicas get
 /// them whole, for a change may have been applied and not sent.
 pub fn after_panic<H: Host>(node: &mut Node, host: &mut H, service: Option<Service>, keys: &[Key]) {
-    node.metrics.panics += 1;
-    if let Some(key) = node.looking_at.take() {
-        // Its hint is used up; whoever waits for it must not be forgotten.
-        node.count_panic(key.clone());
+    let looked_at = node.looking_at.take();
+    let concerned = || keys.iter().copied().chain(looked_at.as_ref().map(Key::from));
+    let blamed = service.or_else(|| concerned().find_map(|key| service_at(host, key)));
+    node.count_panic(blamed);
+    let mut concerned: Vec<KeyId> = concerned().map(|key| key.id()).collect();
+    concerned.sort();
+    concerned.dedup();
+    for key in concerned {
+        node.quarantine.count_panic(key.clone(), blamed);
+        // If it was the scheduler, the hint is used up; whoever waits for the key must not be forgotten.
         node.look_at_soon(key);
     }
-    if let Some(service) = service {
-        node.metrics.of_mut(service).panics += 1;
-    }
     for key in keys {
-        node.count_panic(key.id());
-        node.look_at_soon(key.id());
-        if let Ok(Some((_, broken))) = host.repair(*key) {
-            node.metrics.repairs += u64::from(broken);
+        if let Ok(Some(repaired)) = repair(host, *key, true) {
+            node.count_repair(&repaired);
         }
     }
     trace::end(node, host, &Err(Error::internal()));

@@ -1,33 +1,64 @@
-//! The types of keys, for what depends on the type of a value that is met.
+//! The types of keys, listed once for everything that depends on the type of a value.
 
 use super::Kind;
-use crate::domain::buffer::Buffer;
-use crate::domain::cache::Cache;
-use crate::domain::context::Context;
-use crate::domain::flow::Flow;
-use crate::domain::lock::Lock;
-use crate::domain::mail::Mail;
-use crate::domain::registry::Registry;
-use crate::domain::session::Session;
-use crate::domain::{Entity, Service};
+use crate::domain::{Entity, Invariant, Service, Stored};
 
-/// Runs `$body` with `$E` being the type of a value of ours.
-macro_rules! with_kind {
-    ($kind:expr, $E:ident => $body:expr, else $other:expr) => {
-        with_kind!($kind, $E => $body, else $other, Lock Registry Context Session Cache Buffer Mail Flow)
+/// Runs `$body` with `$E` being the entity type of a tag, one of those that are registered, or `$else` with the tag if there is none.
+macro_rules! with_type {
+    ($tag:expr, $E:ident => $body:expr, $other:ident => $else:expr) => {
+        $crate::command::kinds::with_type!(@ $tag, $E => $body, $other => $else,
+            lock::Lock registry::Registry context::Context session::Session cache::Cache buffer::Buffer mail::Mail flow::Flow)
     };
-    ($kind:expr, $E:ident => $body:expr, else $other:expr, $($Type:ident)*) => {
-        match $kind {
-            $(Kind::Ours(<$Type as Entity>::TYPE_TAG) => {
-                type $E = $Type;
+    (@ $tag:expr, $E:ident => $body:expr, $other:ident => $else:expr, $($module:ident::$Type:ident)*) => {
+        match $tag {
+            $(<$crate::domain::$module::$Type as $crate::domain::Entity>::TYPE_TAG => {
+                type $E = $crate::domain::$module::$Type;
                 $body
             })*
+            $other => $else,
+        }
+    };
+}
+pub(crate) use with_type;
+
+/// The same with what is under a key; `$other` if that is not of ours.
+macro_rules! with_kind {
+    ($kind:expr, $E:ident => $body:expr, else $other:expr) => {
+        match $kind {
+            $crate::command::Kind::Ours(tag) => {
+                $crate::command::kinds::with_type!(tag, $E => $body, _other => $other)
+            }
             _ => $other,
         }
     };
 }
-
 pub(super) use with_kind;
+
+/// A value of whatever type, to be checked.
+pub trait Checkable {
+    /// Redis' name of its type.
+    fn type_name(&self) -> &'static str;
+
+    /// How long a check takes, see [`Entity::check_effort`].
+    fn effort(&self) -> usize;
+
+    /// Whether all its invariants hold.
+    fn check(&self) -> Result<(), Invariant>;
+}
+
+impl<E: Entity> Checkable for Stored<E> {
+    fn type_name(&self) -> &'static str {
+        E::TYPE_NAME
+    }
+
+    fn effort(&self) -> usize {
+        self.state.check_effort()
+    }
+
+    fn check(&self) -> Result<(), Invariant> {
+        Stored::check(self)
+    }
+}
 
 /// The service of what is under a key; `None` if it is not of ours.
 pub fn service_of(kind: Kind) -> Option<Service> {

@@ -16,6 +16,7 @@ pub mod buffer_serve;
 pub mod cache;
 pub mod cache_info;
 pub mod cache_serve;
+pub mod checks;
 pub mod cluster;
 pub mod context;
 pub mod dispatch;
@@ -23,6 +24,7 @@ pub mod flow;
 pub mod flow_info;
 pub mod flow_locks;
 pub mod flow_serve;
+pub mod health;
 pub mod holders;
 pub mod keys;
 pub mod kinds;
@@ -40,6 +42,7 @@ pub mod registry;
 pub mod registry_filter;
 pub mod registry_info;
 pub mod registry_serve;
+pub mod repair;
 pub mod reply;
 pub mod schedule;
 pub mod server;
@@ -57,8 +60,10 @@ pub mod versioned_serve;
 pub mod waits;
 pub mod watch;
 
+pub use checks::Walked;
 pub use cluster::Member;
 pub use dispatch::{Cx, Outcome};
+pub use kinds::Checkable;
 pub use node::Node;
 pub use reply::Reply;
 
@@ -193,15 +198,18 @@ pub trait Host: Sized + 'static {
     /// A framed payload, with as much of what stands beside it as is at hand, as JSON.
     fn explain(&self, payload: &[u8], blobs: &[&[u8]]) -> Result<String, Error>;
 
-    /// Checks the value of `key` and rebuilds what is derived; the type's name and whether something was wrong. `None` if there is
-    /// no value of ours.
-    fn repair(&mut self, key: Key) -> Result<Option<(&'static str, bool)>, Error>;
+    /// Goes on with the walk over all keys, and has `visit` look at the next values of ours, `values_max` or somewhat more or less.
+    /// `visit` says as how many elements a value counts, for a step of the walk is short.
+    fn walk(&mut self, values_max: u64, visit: &mut dyn FnMut(&KeyId, &dyn Checkable) -> usize) -> Walked;
 
     /// Writes a line to the server's log.
     fn log(&self, text: &str);
 
     /// Writes a line to the server's log that only those see who want to know everything.
     fn log_verbose(&self, text: &str);
+
+    /// How long the last tick of the event loop took, and the longest of the last minute, microseconds.
+    fn event_loop_delay_us(&self) -> (u64, u64);
 
     /// How much of the memory that the server may take it has taken, in thousandths; `None` without such a limit.
     fn memory_permille(&self) -> Option<u64>;

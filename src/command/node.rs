@@ -1,19 +1,20 @@
 //! What a process knows beside its keys. None of it is durable: after a restart it starts empty, and nothing is lost by that.
 
+use super::checks::Checks;
 use super::holders::{Holders, Hopes};
+use super::repair::Quarantine;
 use super::schedule::Schedule;
 use super::settings::{Setting, Settings};
 use super::waits::{Untold, Waits};
 use super::watch::Watchers;
 use crate::domain::cache::queue::FillQueues;
 use crate::domain::flow::queue::{Idlers, Onlookers};
-use crate::domain::limits::PANICS_PER_KEY_MAX;
 use crate::domain::lock::queue::LockQueues;
 use crate::domain::mail::queue::MailQueues;
 use crate::domain::random::next_random;
 use crate::domain::registry::queue::ClaimQueues;
 use crate::domain::registry::time::View;
-use crate::domain::{Connection, Db, Error, Fences, KeyId, Millis, Service};
+use crate::domain::{Connection, Db, Fences, KeyId, Millis, Service};
 use crate::observe::{Metrics, Peers, Trace};
 use ahash::AHashMap;
 use std::collections::{BTreeSet, VecDeque};
@@ -57,8 +58,10 @@ pub struct Node {
     pub ties: Ties,
     /// What could not be done where it was noticed.
     pub chores: VecDeque<Chore>,
-    /// Keys on which panics happened, and how many.
-    pub quarantine: AHashMap<KeyId, u8>,
+    /// Keys with which something is wrong.
+    pub quarantine: Quarantine,
+    /// How far the automatic check of all values has come.
+    pub checks: Checks,
     /// Keys of services that are switched off, which the scheduler would have looked at.
     pub frozen: BTreeSet<KeyId>,
     /// Keys that give something up when the server is short of memory.
@@ -125,33 +128,9 @@ impl Node {
         mode.row().word(self.settings.get(mode) as i64).unwrap_or_default()
     }
 
-    /// How this node is, in a word.
-    pub fn health_word(&self) -> &'static str {
-        if self.quarantined() > 0 || self.metrics.panics > 0 {
-            "degraded"
-        } else {
-            "ok"
-        }
-    }
-
     /// How long the module has been loaded.
     pub fn uptime_ms(&self) -> Millis {
         self.now().saturating_sub(self.boot / 1000)
-    }
-
-    /// Errs if panics on `key` have put it into quarantine.
-    pub fn check_quarantine(&self, key: super::Key) -> Result<(), Error> {
-        if self.quarantine.is_empty() {
-            return Ok(());
-        }
-        match self.quarantine.get(&key.id()) {
-            Some(panics) if *panics >= PANICS_PER_KEY_MAX => {
-                let name = crate::domain::id::printable(key.name);
-                let text = format!("{panics} internal errors on the key '{name}'; DEL it or try LTMC.REPAIR");
-                Err(Error::new(crate::domain::Code::Quarantined, text))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Changes the setting with this place in the table; the server has checked its range.
@@ -176,17 +155,6 @@ impl Node {
             Service::Lock => self.hopes.wake_all(&mut self.schedule),
             _ => {}
         }
-    }
-
-    /// How many keys are in quarantine.
-    pub fn quarantined(&self) -> usize {
-        self.quarantine.values().filter(|panics| **panics >= PANICS_PER_KEY_MAX).count()
-    }
-
-    /// Counts a panic on `key`.
-    pub fn count_panic(&mut self, key: KeyId) {
-        let panics = self.quarantine.entry(key).or_default();
-        *panics = panics.saturating_add(1);
     }
 
     /// Has `key` looked at in the next round of the scheduler.
@@ -234,9 +202,7 @@ impl Node {
 
     /// A key was deleted, renamed, flushed or came into being by other means than our commands.
     pub fn key_changed(&mut self, key: KeyId) {
-        if !self.quarantine.is_empty() {
-            self.quarantine.remove(&key);
-        }
+        self.quarantine.remove(&key);
         self.hopes.wake(&key, &mut self.schedule);
         self.holders.unsettle(&key);
         self.look_at_soon(key);
@@ -257,7 +223,7 @@ impl Node {
     /// All keys of a database are gone.
     pub fn database_flushed(&mut self, db: Option<u32>) {
         let hit = |key: &KeyId| db.is_none_or(|db| key.db == db);
-        self.quarantine.retain(|key, _| !hit(key));
+        self.quarantine.retain(|key| !hit(key));
         self.ties.retain(|key| !hit(key));
         self.holders.retain(|key| !hit(key));
         self.frozen.retain(|key| !hit(key));
@@ -275,7 +241,7 @@ impl Node {
             *keys = std::mem::take(keys).into_iter().map(|key| key.swapped(one, other)).collect();
         }
         self.hopes.wake_all(&mut self.schedule);
-        self.quarantine = self.quarantine.drain().map(|(key, panics)| (key.swapped(one, other), panics)).collect();
+        self.quarantine.swap(one, other);
         self.look_at_all_waited_for(|key| key.db == one || key.db == other);
     }
 

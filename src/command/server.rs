@@ -6,7 +6,7 @@ use super::dispatch::{Cx, Outcome};
 use super::settings::SETTINGS;
 use super::{Host, Reply};
 use crate::domain::lock::{decide, Lock};
-use crate::domain::{Error, Fences, Service};
+use crate::domain::{Code, Error, Fences, Service};
 
 /// `LTMC.GUARD`
 pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
@@ -39,6 +39,7 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         let value = node.settings.at(at);
         (row.name.into(), row.word(value).map_or(Reply::Integer(value), Reply::text))
     });
+    let health = super::health::report(node, cx.host);
     let services = Service::ALL.iter().map(|service| {
         let of = node.metrics.of(*service);
         let counters = Reply::map([
@@ -56,17 +57,17 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         ("server", Reply::text(cx.host.server_version())),
         ("role", Reply::text(role_word(node.replica))),
         ("mode", Reply::text(node.mode_word())),
-        ("health", Reply::text(node.health_word())),
+        ("health", Reply::text(health.status())),
         ("cluster", Reply::Integer(i64::from(cx.host.is_clustered()))),
         ("replicas", Reply::number(cx.host.replicas())),
         ("uptime_ms", Reply::number(node.uptime_ms())),
-        ("memory_permille", cx.host.memory_permille().map_or(Reply::Nil, Reply::number)),
+        ("memory_permille", health.memory_permille.map_or(Reply::Nil, Reply::number)),
         ("last_fence", Reply::number(node.fences.last())),
         ("waiting_clients", Reply::number(node.waits.len() as u64)),
         ("deadlines", Reply::number(node.schedule.len() as u64)),
-        ("sweep_lag_ms", Reply::number(node.metrics.sweep_lag_ms)),
+        ("sweep_lag_ms", Reply::number(health.sweep_lag_ms)),
         ("panics", Reply::number(node.metrics.panics)),
-        ("quarantined_keys", Reply::number(node.quarantined() as u64)),
+        ("quarantined_keys", Reply::number(health.quarantined)),
         ("services", Reply::Map(services.collect())),
         ("settings", Reply::Map(settings.collect())),
     ])))
@@ -87,32 +88,39 @@ pub fn explain<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.REPAIR`
 pub fn repair<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
-    let repaired = cx.host.repair(key)?;
-    // A key that holds nothing any more was not told of its DEL.
-    cx.node.quarantine.remove(&key.id());
-    let Some((type_name, was_broken)) = repaired else {
+    let repaired = super::repair::repair(cx.host, key, true)?;
+    let Some(repaired) = repaired else {
+        // A key that holds nothing any more was not told of its DEL.
+        cx.node.quarantine.remove(&key.id());
         return Ok(Outcome::Reply(Reply::Nil));
     };
-    cx.node.metrics.repairs += u64::from(was_broken);
+    if let Some(broken) = repaired.is_broken {
+        let text = format!("the {} is broken beyond its derived indexes: {}", repaired.type_name, broken.0);
+        return Err(Error::new(Code::Err, text));
+    }
+    cx.node.quarantine.remove(&key.id());
+    cx.node.count_repair(&repaired);
     cx.node.look_at_soon(key.id());
     Ok(Outcome::Reply(Reply::map([
-        ("type", Reply::text(type_name)),
-        ("was_broken", Reply::Integer(i64::from(was_broken))),
+        ("type", Reply::text(repaired.type_name)),
+        ("was_broken", Reply::Integer(i64::from(repaired.was_broken.is_some()))),
     ])))
 }
 
-/// `LTMC.DEBUG`, in test builds only: `PANIC [key]`, `CLOCK ms`, `SWEEP times`.
+/// `LTMC.DEBUG`, in test builds only: `PANIC [key]`, `CLOCK ms`, `SWEEP times`, `CHECK times`, `BREAK key [part]`.
 #[cfg(feature = "test-hooks")]
 pub fn debug<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
-    match args.word("what", &["PANIC", "CLOCK", "SWEEP"])? {
+    match args.word("what", &["PANIC", "CLOCK", "SWEEP", "CHECK", "BREAK"])? {
         0 => panic!("LTMC.DEBUG PANIC was asked for"),
         1 => {
             let offset = args.bytes("ms")?;
             let offset = std::str::from_utf8(offset).ok().and_then(|text| text.parse::<i64>().ok());
             cx.node.clock_offset_ms = offset.ok_or_else(|| Error::usage("ms is no whole number"))?;
         }
-        _ => cx.node.panics_due = args.number("times", 0, 100)?,
+        2 => cx.node.panics_due = args.number("times", 0, 100)?,
+        3 => cx.node.checks.panics_due = args.number("times", 0, 100)?,
+        _ => super::repair::break_value(cx.host, cx.key(2), cx.args.get(3).copied())?,
     }
     Ok(Outcome::Reply(Reply::Ok))
 }

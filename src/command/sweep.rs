@@ -7,8 +7,8 @@ use super::schedule::Due;
 use super::settings::Setting;
 use super::waits::{Unserved, OWNERSHIP_MS};
 use super::{
-    buffer_serve, cache_serve, flow_serve, lock_serve, mail_serve, reactions, registry_serve, trace, versioned_serve,
-    watch, Host, Kind, Node, Ownership, Reply,
+    buffer_serve, cache_serve, checks, flow_serve, lock_serve, mail_serve, reactions, registry_serve, trace,
+    versioned_serve, watch, Host, Kind, Node, Ownership, Reply,
 };
 use crate::domain::buffer::Buffer;
 use crate::domain::cache::Cache;
@@ -30,6 +30,15 @@ const UNSURE_MS: Millis = 100;
 ///
 /// On a replica nothing is decided: only keys that are due at once are looked at, to learn what they mean for this process.
 pub fn tick<H: Host>(node: &mut Node, host: &mut H) {
+    let is_sweep = next_sweep(node).is_some_and(|when| when <= node.now());
+    let is_check = checks::next_step(node).is_some_and(|when| when <= node.now());
+    if is_sweep || !is_check {
+        sweep(node, host);
+    }
+    checks::go_on(node, host);
+}
+
+fn sweep<H: Host>(node: &mut Node, host: &mut H) {
     let keys_until = if node.replica { 0 } else { node.now() };
     node.metrics.sweeps += 1;
     ask_for_memory(node, host);
@@ -42,8 +51,6 @@ pub fn tick<H: Host>(node: &mut Node, host: &mut H) {
         host.release_keys();
         trace::end_round(node, host);
     }
-    let due_since = node.schedule.next_key().filter(|next| *next > 0);
-    node.metrics.sweep_lag_ms = due_since.map_or(0, |since| keys_until.saturating_sub(since));
 }
 
 /// How often it is asked whether the server is short of memory, ms.
@@ -95,6 +102,10 @@ fn next_piece<H: Host>(node: &mut Node, host: &mut H, keys_until: Millis, watche
 
 /// When the next round has something to do.
 pub fn next_tick(node: &Node) -> Option<Millis> {
+    next_sweep(node).into_iter().chain(checks::next_step(node)).min()
+}
+
+fn next_sweep(node: &Node) -> Option<Millis> {
     let has_chores = !node.replica && !node.chores.is_empty();
     if has_chores || node.watchers.has_woken() {
         return Some(0);

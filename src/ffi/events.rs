@@ -5,7 +5,7 @@
 use super::api::{call, Ctx, Str};
 use super::contain::contain;
 use super::state::{self, Note};
-use super::{blocking, listeners, notifications, shutdown};
+use super::{blocking, listeners, notifications, shutdown, ticks};
 use crate::domain::KeyId;
 use redis_module::raw as rm;
 use std::ffi::{c_char, c_int, c_void, CStr};
@@ -19,7 +19,7 @@ pub fn subscribe(ctx: Ctx) -> Result<(), String> {
         (rm::REDISMODULE_EVENT_LOADING, Some(loading)),
         (rm::REDISMODULE_EVENT_FORK_CHILD, Some(forked)),
         (rm::REDISMODULE_EVENT_CLIENT_CHANGE, Some(client_changed)),
-        (rm::REDISMODULE_EVENT_EVENTLOOP, Some(before_sleep)),
+        (rm::REDISMODULE_EVENT_EVENTLOOP, Some(ticked)),
         (rm::REDISMODULE_EVENT_CONFIG, Some(configured)),
         (rm::REDISMODULE_EVENT_SHUTDOWN, Some(shut_down)),
         (rm::REDISMODULE_EVENT_MODULE_CHANGE, Some(configured)),
@@ -96,12 +96,15 @@ extern "C" fn client_changed(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisMod
     });
 }
 
-extern "C" fn before_sleep(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, _data: *mut c_void) {
+extern "C" fn ticked(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, _data: *mut c_void) {
     if sub == rm::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
         contain("the end of a tick", || {
             state::loading_is_over();
             blocking::before_sleep();
+            ticks::end();
         });
+    } else {
+        contain("the beginning of a tick", ticks::begin);
     }
 }
 

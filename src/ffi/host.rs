@@ -2,9 +2,9 @@
 
 use super::api::{c_text, call, Argv, CallReply, Ctx, OpenKey, Str};
 use super::contain::contain;
-use super::{blocking, listeners, notifications, reply, state, types};
+use super::{blocking, listeners, notifications, reply, state, ticks, types, walk};
 use crate::command::cluster::replication_members;
-use crate::command::{dispatch, Cx, Host, Key, Kind, Member, Ownership, Reply};
+use crate::command::{dispatch, Cx, Host, Key, Kind, Member, Ownership, Reply, Walked};
 use crate::domain::wait::WaiterId;
 use crate::domain::{Blob, Change, Code, Db, Entity, Error, KeyId, Service, Stored};
 use crate::snapshot::{ChangesWriter, Encoded};
@@ -153,6 +153,7 @@ impl RedisHost {
             drop(unsafe { Box::from_raw(value) });
             return Err(Error::new(Code::Err, "the server did not accept the value"));
         }
+        types::count_value();
         (opened.value, opened.module_type) = (value.cast(), types::of::<E>());
         Ok(value)
     }
@@ -458,8 +459,18 @@ impl Host for RedisHost {
         types::explain(payload, blobs)
     }
 
-    fn repair(&mut self, key: Key) -> Result<Option<(&'static str, bool)>, Error> {
-        types::repair(self, key)
+    fn walk(&mut self, values_max: u64, visit: &mut walk::Visit) -> Walked {
+        if self.is_loading() {
+            return Walked::default();
+        }
+        let walked = walk::step(self.ctx, values_max, visit);
+        // The walk has selected databases by itself.
+        self.db = self.ctx.db();
+        walked
+    }
+
+    fn event_loop_delay_us(&self) -> (u64, u64) {
+        ticks::shown()
     }
 
     fn log(&self, text: &str) {

@@ -1,9 +1,11 @@
 //! The INFO section `ltmc`.
 
-use super::api::{c_text, call, Ctx};
+use super::api::{c_text, call, Argv, Ctx};
 use super::contain::contain;
+use super::host::RedisHost;
 use super::{blocking, listeners, state};
-use crate::observe::info::fields;
+use crate::command::health::report;
+use crate::observe::{health, info::fields};
 use redis_module::raw as rm;
 use std::ffi::c_int;
 
@@ -17,29 +19,40 @@ pub fn register(ctx: Ctx) -> Result<(), String> {
 
 extern "C" fn write(info: *mut rm::RedisModuleInfoCtx, _for_crash_report: c_int) {
     contain("INFO", || {
+        let Some(ctx) = state::detached() else { return };
         let shown = state::with_node(|node| {
+            let report = report(node, &RedisHost::for_command(ctx, Argv::new(std::ptr::null(), 0), false));
             let mut shown = vec![
                 ("waiting_clients".to_string(), node.waits.len() as u64),
                 ("deadlines".to_string(), node.schedule.len() as u64),
-                ("quarantined_keys".to_string(), node.quarantined() as u64),
                 ("last_fence".to_string(), node.fences.last()),
                 ("cluster_peers".to_string(), node.peers.len() as u64),
                 ("cluster_reports_sent".to_string(), node.peers.sent),
                 ("cluster_reports_received".to_string(), node.peers.received),
                 ("cluster_reports_ignored".to_string(), node.peers.ignored),
             ];
+            shown.extend(health::fields(&report, &node.metrics));
             shown.extend(fields(&node.metrics));
-            shown
+            (report, shown)
         });
+        let Some((report, shown)) = shown else { return };
         call!(RedisModule_InfoAddSection(info, c"".as_ptr()));
-        let version = c_text(env!("CARGO_PKG_VERSION"));
-        call!(RedisModule_InfoAddFieldCString(info, c"version".as_ptr(), version.as_ptr()));
+        add_text(info, "version", env!("CARGO_PKG_VERSION"));
         add(info, "client_unblock", u64::from(blocking::is_unblock_safe()));
         add(info, "replication_listeners", u64::from(listeners::known()));
-        for (name, value) in shown.unwrap_or_default() {
+        add_text(info, "health", report.status());
+        for of in &report.services {
+            add_text(info, &format!("{}_state", of.service.name()), of.state());
+        }
+        for (name, value) in shown {
             add(info, &name, value);
         }
     });
+}
+
+fn add_text(info: *mut rm::RedisModuleInfoCtx, name: &str, value: &str) {
+    let (name, value) = (c_text(name), c_text(value));
+    call!(RedisModule_InfoAddFieldCString(info, name.as_ptr(), value.as_ptr()));
 }
 
 fn add(info: *mut rm::RedisModuleInfoCtx, name: &str, value: u64) {

@@ -4,6 +4,7 @@
 //! Redis calls                      here                                  goes on in
 //! a command                        commands.rs -> host.rs                command::dispatch::run
 //! a timer                          timer.rs                              command::sweep::tick
+//! each key, one after the other    walk.rs                               command::checks
 //! load, save, free a value         types.rs                              snapshot
 //! a client waits, goes, is told    blocking.rs                           command::waits
 //! flush, swap, role, fork, ...     events.rs -> inbox                    command::node
@@ -31,8 +32,10 @@ pub mod notifications;
 pub mod reply;
 pub mod shutdown;
 pub mod state;
+pub mod ticks;
 pub mod timer;
 pub mod types;
+pub mod walk;
 
 use api::Ctx;
 use redis_module::{raw as rm, Context, RedisString, Status};

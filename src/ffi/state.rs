@@ -1,7 +1,7 @@
 //! The state of the process, and the inbox for what is noticed while it is in use.
 
 use super::api::Ctx;
-use super::timer;
+use super::{timer, types};
 use crate::command::{sweep, Node};
 use crate::domain::wait::WaiterId;
 use crate::domain::{Connection, KeyId};
@@ -110,6 +110,7 @@ pub fn with_node<T>(work: impl FnOnce(&mut Node) -> T) -> Option<T> {
         let result = work(&mut node);
         take_in(process, &mut node);
         process.attentive.set(!node.is_quiet() || !node.quarantine.is_empty() || !node.holders.is_empty());
+        node.checks.has_values = types::has_values();
         let next = sweep::next_tick(&node);
         // Redis' timers know nothing of a clock that was moved.
         #[cfg(feature = "test-hooks")]

@@ -4,7 +4,8 @@ use super::api::{c_text, call, Ctx, Str};
 use super::contain::contain;
 use super::host::RedisHost;
 use super::state::{self, Note};
-use crate::command::{dispatch, Cx, Host, Key, Kind};
+use crate::command::kinds::with_type;
+use crate::command::{dispatch, Checkable, Cx, Host, Key};
 use crate::domain::buffer::Buffer;
 use crate::domain::cache::Cache;
 use crate::domain::context::Context;
@@ -20,7 +21,7 @@ use redis_module::raw as rm;
 use std::cell::RefCell;
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
 /// Version of the RDB encoding. What is inside is a frame, which has a version of its own: 1 is a frame, 2 a frame, a count, and so many
 /// blobs that stand beside it.
@@ -29,25 +30,22 @@ const ENCODING_VERSION: c_int = 2;
 /// More bytes of blobs than this are written to an AOF as commands of their own, so that none of them is too large.
 const AOF_PART_BYTES: usize = 32 * 1024 * 1024;
 
-/// Runs `$body` with `$E` being the entity type of a tag, one of those that are registered.
-macro_rules! with_type {
-    ($tag:expr, $E:ident => $body:expr) => {
-        with_type!($tag, $E => $body, Lock Registry Context Session Cache Buffer Mail Flow)
-    };
-    ($tag:expr, $E:ident => $body:expr, $($Type:ident)*) => {
-        match $tag {
-            $(<$Type as Entity>::TYPE_TAG => {
-                type $E = $Type;
-                $body
-            })*
-            other => Err(Error::usage(format!("payload has the unknown type tag {other}"))),
-        }
-    };
-}
-
 /// Redis' handles of the types by their tags. Every access to a value looks here, and a static is reached more quickly than what belongs
 /// to a thread.
 static TYPES: [AtomicPtr<rm::RedisModuleType>; 16] = [const { AtomicPtr::new(ptr::null_mut()) }; 16];
+
+/// How many values of ours there are. Large ones are freed by another thread.
+static VALUES: AtomicUsize = AtomicUsize::new(0);
+
+/// One more value is Redis'.
+pub fn count_value() {
+    VALUES.fetch_add(1, Relaxed);
+}
+
+/// Whether there may be values of ours.
+pub fn has_values() -> bool {
+    VALUES.load(Relaxed) > 0
+}
 
 /// Redis' handle of the type of `E`.
 pub fn of<E: Entity>() -> *mut rm::RedisModuleType {
@@ -143,6 +141,7 @@ extern "C" fn rdb_load<E: Entity>(io: *mut rm::RedisModuleIO, version: c_int) ->
             }
         });
     });
+    count_value();
     Box::into_raw(Box::new(stored)).cast()
 }
 
@@ -246,6 +245,7 @@ extern "C" fn free<E: Entity>(value: *mut c_void) {
     contain("freeing a key", || {
         // SAFETY: Redis frees each value once and forgets it.
         drop(unsafe { Box::from_raw(value.cast::<Stored<E>>()) });
+        VALUES.fetch_sub(1, Relaxed);
     });
 }
 
@@ -257,7 +257,10 @@ extern "C" fn free_effort<E: Entity>(_key: *mut rm::RedisModuleString, value: *c
 /// after a RENAME: its hints, and its TTL if that differs from the copied one.
 extern "C" fn copy<E: Entity>(_ctx: *mut rm::RedisModuleKeyOptCtx, value: *const c_void) -> *mut c_void {
     let copied = contain("copying a key", || Box::new(stored::<E>(value).copied()));
-    copied.map_or(ptr::null_mut(), |copied| Box::into_raw(copied).cast())
+    copied.map_or(ptr::null_mut(), |copied| {
+        count_value();
+        Box::into_raw(copied).cast()
+    })
 }
 
 /// A value leaves its key by DEL, UNLINK, RENAME, expiry or eviction. May run in the middle of any command: leaves notes only.
@@ -303,7 +306,7 @@ pub fn apply_payload(cx: &mut Cx<RedisHost>, key: Key, payload: &[u8], blobs: &[
     with_type!(frame.tag, E => match snapshot::decode_with::<E>(&frame, blobs)? {
         Payload::Changes(mut changes) => dispatch::apply_changes::<E, _>(cx, key, &mut changes),
         Payload::Snapshot(stored) => dispatch::apply_snapshot::<E, _>(cx, key, stored),
-    })
+    }, other => Err(unknown(other)))
 }
 
 fn keep_part(key: KeyId, blobs: impl Iterator<Item = Blob>) {
@@ -324,34 +327,18 @@ fn take_parts(key: &KeyId) -> Vec<Blob> {
     }
 }
 
+fn unknown(tag: u8) -> Error {
+    Error::usage(format!("payload has the unknown type tag {tag}"))
+}
+
 /// A framed payload as JSON.
 pub fn explain(payload: &[u8], blobs: &[&[u8]]) -> Result<String, Error> {
     let frame = frame::read(payload)?;
     let blobs = blobs.iter().map(|blob| Blob::from(*blob)).collect();
-    with_type!(frame.tag, E => snapshot::explain::<E>(&frame, blobs))
+    with_type!(frame.tag, E => snapshot::explain::<E>(&frame, blobs), other => Err(unknown(other)))
 }
 
-/// Checks a value of ours, and rebuilds and sends it if it is broken.
-pub fn repair(host: &mut RedisHost, key: Key) -> Result<Option<(&'static str, bool)>, Error> {
-    match host.kind(key) {
-        Kind::Nothing => Ok(None),
-        Kind::Foreign => Err(Error::wrong_type()),
-        Kind::Ours(tag) => with_type!(tag, E => repair_type::<E>(host, key)),
-    }
-}
-
-fn repair_type<E: Entity>(host: &mut RedisHost, key: Key) -> Result<Option<(&'static str, bool)>, Error> {
-    let Some(stored) = host.read::<E>(key)? else {
-        return Ok(None);
-    };
-    let was_broken = stored.check().is_err();
-    let stored = host.write::<E>(key)?;
-    stored.state.rebuild();
-    if let Err(broken) = stored.check() {
-        let text = format!("the {} is broken beyond its derived indexes: {}", E::TYPE_NAME, broken.0);
-        return Err(Error::new(crate::domain::Code::Err, text));
-    }
-    host.settle::<E>(key);
-    host.replicate_snapshot::<E>(key);
-    Ok(Some((E::TYPE_NAME, was_broken)))
+/// The value behind Redis' pointer, to be checked.
+pub fn checkable<'a>(tag: u8, value: *const c_void) -> Option<&'a dyn Checkable> {
+    with_type!(tag, E => Some(stored::<E>(value)), _other => None)
 }

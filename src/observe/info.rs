@@ -8,7 +8,6 @@ pub fn fields(metrics: &Metrics) -> Vec<(String, u64)> {
     let mut fields = vec![
         ("sweeps".to_string(), metrics.sweeps),
         ("swept_keys".to_string(), metrics.swept_keys),
-        ("sweep_lag_ms".to_string(), metrics.sweep_lag_ms),
         ("repairs".to_string(), metrics.repairs),
         ("panics".to_string(), metrics.panics),
         ("reactions".to_string(), metrics.reactions),
@@ -18,6 +17,7 @@ pub fn fields(metrics: &Metrics) -> Vec<(String, u64)> {
         let mut add = |name: &str, value: u64| fields.push((format!("{}_{name}", service.name()), value));
         add("commands", of.commands);
         add("errors", of.errors);
+        add("rejected", of.rejected);
         add("changes", of.changes);
         add("applied", of.applied);
         add("waits", of.waits);
@@ -27,6 +27,7 @@ pub fn fields(metrics: &Metrics) -> Vec<(String, u64)> {
         add("deadlocks", of.deadlocks);
         add("taken_back", of.taken_back);
         add("panics", of.panics);
+        add("repairs", of.repairs);
         for (name, percent) in [("wait_us_p50", 50.0), ("wait_us_p95", 95.0), ("wait_us_p99", 99.0)] {
             add(name, of.wait_us.percentile(percent));
         }

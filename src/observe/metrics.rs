@@ -1,7 +1,7 @@
 //! Counters of this process, since the module was loaded.
 
 use super::histogram::Histogram;
-use crate::domain::Service;
+use crate::domain::{Millis, Service};
 use std::collections::BTreeMap;
 
 /// What happened to those who waited for one service.
@@ -27,8 +27,16 @@ pub struct ServiceMetrics {
     pub deadlocks: u64,
     /// Grants taken back since nobody was there to be told.
     pub taken_back: u64,
+    /// Commands refused by a bound: a part of the errors.
+    pub rejected: u64,
     /// Panics contained.
     pub panics: u64,
+    /// When the last one was, unix ms.
+    pub panicked_at: Option<Millis>,
+    /// Values repaired.
+    pub repairs: u64,
+    /// When the last one was, unix ms.
+    pub repaired_at: Option<Millis>,
     /// How long those who were served had waited, microseconds.
     pub wait_us: Histogram,
 }
@@ -49,14 +57,22 @@ pub struct Metrics {
     pub sweeps: u64,
     /// Keys opened by the scheduler.
     pub swept_keys: u64,
-    /// How far the scheduler is behind its earliest deadline after its last round, ms.
-    pub sweep_lag_ms: u64,
-    /// Keys repaired: their derived indexes were made anew.
+    /// Values repaired: what is derived in them was broken and was made anew.
     pub repairs: u64,
+    /// When the last one was, unix ms.
+    pub repaired_at: Option<Millis>,
     /// Panics contained in commands of any kind.
     pub panics: u64,
     /// Keys in which something was given back because its agent was gone.
     pub reactions: u64,
+    /// When the last one was, unix ms.
+    pub panicked_at: Option<Millis>,
+    /// Values that the automatic check has looked at.
+    pub checked: u64,
+    /// Values that its last full round left out, since they are too large.
+    pub check_skipped: u64,
+    /// How long that round took, ms.
+    pub check_round_ms: Option<Millis>,
 }
 
 impl Default for Metrics {
@@ -66,10 +82,14 @@ impl Default for Metrics {
             events: Vec::new(),
             sweeps: 0,
             swept_keys: 0,
-            sweep_lag_ms: 0,
             repairs: 0,
+            repaired_at: None,
             panics: 0,
             reactions: 0,
+            panicked_at: None,
+            checked: 0,
+            check_skipped: 0,
+            check_round_ms: None,
         }
     }
 }
@@ -83,6 +103,22 @@ impl Metrics {
     /// The counters of one service, to count in.
     pub fn of_mut(&mut self, service: Service) -> &mut ServiceMetrics {
         &mut self.services[service as usize]
+    }
+
+    /// Counts a panic that was contained at `now`, of a service if it is known of which.
+    pub fn count_panic(&mut self, service: Option<Service>, now: Millis) {
+        (self.panics, self.panicked_at) = (self.panics + 1, Some(now));
+        if let Some(service) = service {
+            let of = self.of_mut(service);
+            (of.panics, of.panicked_at) = (of.panics + 1, Some(now));
+        }
+    }
+
+    /// Counts a value of a service that was repaired at `now`.
+    pub fn count_repair(&mut self, service: Service, now: Millis) {
+        (self.repairs, self.repaired_at) = (self.repairs + 1, Some(now));
+        let of = self.of_mut(service);
+        (of.repairs, of.repaired_at) = (of.repairs + 1, Some(now));
     }
 
     /// Counts a visible event.

@@ -1,7 +1,7 @@
 //! A server in memory: keys with TTLs, a replica that is fed by what is replicated, and a log of all that the commands did.
 
 use ltmc::command::dispatch::{apply_changes, apply_snapshot};
-use ltmc::command::{Cx, Host, Key, Kind, Member, Ownership, Reply};
+use ltmc::command::{Checkable, Cx, Host, Key, Kind, Member, Ownership, Reply, Walked};
 use ltmc::domain::buffer::Buffer;
 use ltmc::domain::cache::{Cache, CacheEvent};
 use ltmc::domain::context::Context;
@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 pub trait Held: Any + std::fmt::Debug {
     fn tag(&self) -> u8;
     fn connections(&self) -> Vec<Connection>;
+    fn checkable(&self) -> &dyn Checkable;
     fn any(&self) -> &dyn Any;
     fn any_mut(&mut self) -> &mut dyn Any;
 }
@@ -31,6 +32,9 @@ impl<E: Entity> Held for Stored<E> {
     }
     fn connections(&self) -> Vec<Connection> {
         self.state.connections()
+    }
+    fn checkable(&self) -> &dyn Checkable {
+        self
     }
     fn any(&self) -> &dyn Any {
         self
@@ -122,15 +126,6 @@ impl MemoryHost {
             self.delete(key);
             self.log.push(Fact::Vanished(key.clone()));
         }
-    }
-
-    fn repair_as<E: Entity>(&mut self, key: Key) -> Result<Option<(&'static str, bool)>, Error> {
-        let Some(stored) = self.find::<E>(key)? else {
-            return Ok(None);
-        };
-        let broken = stored.check().is_err();
-        stored.state.rebuild();
-        Ok(Some((E::TYPE_NAME, broken)))
     }
 
     fn find<E: Entity>(&mut self, key: Key) -> Result<Option<&mut Stored<E>>, Error> {
@@ -323,17 +318,18 @@ impl Host for MemoryHost {
         snapshot::explain::<Lock>(&frame::read(payload)?, blobs.iter().map(|blob| Blob::from(*blob)).collect())
     }
 
-    fn repair(&mut self, key: Key) -> Result<Option<(&'static str, bool)>, Error> {
-        match self.kind(key) {
-            Kind::Ours(Registry::TYPE_TAG) => self.repair_as::<Registry>(key),
-            Kind::Ours(Context::TYPE_TAG) => self.repair_as::<Context>(key),
-            Kind::Ours(Session::TYPE_TAG) => self.repair_as::<Session>(key),
-            Kind::Ours(Cache::TYPE_TAG) => self.repair_as::<Cache>(key),
-            Kind::Ours(Mail::TYPE_TAG) => self.repair_as::<Mail>(key),
-            Kind::Ours(Buffer::TYPE_TAG) => self.repair_as::<Buffer>(key),
-            Kind::Ours(Flow::TYPE_TAG) => self.repair_as::<Flow>(key),
-            _ => self.repair_as::<Lock>(key),
+    fn walk(&mut self, _values_max: u64, visit: &mut dyn FnMut(&KeyId, &dyn Checkable) -> usize) -> Walked {
+        let mut walked = Walked { is_over: true, ..Walked::default() };
+        for (key, (value, _)) in &self.keys {
+            let Value::Ours(held) = value else { continue };
+            walked.values += 1;
+            walked.elements += visit(key, held.checkable());
         }
+        walked
+    }
+
+    fn event_loop_delay_us(&self) -> (u64, u64) {
+        (0, 0)
     }
 
     fn log(&self, _text: &str) {}

@@ -134,6 +134,7 @@ impl<H: Host> Table<H> {
         Command { spec: &server::WATCH, run: super::watch::watch },
         Command { spec: &server::GUARD, run: super::server::guard },
         Command { spec: &server::STATUS, run: super::server::status },
+        Command { spec: &server::HEALTH, run: super::health::health },
         Command { spec: &server::CLUSTER, run: super::cluster::cluster },
         Command { spec: &server::APPLY, run: super::server::apply },
         Command { spec: &server::EXPLAIN, run: super::server::explain },

@@ -69,6 +69,16 @@ pub const CLUSTER: Spec = Spec {
     ..SERVER_ROW
 };
 
+pub const HEALTH: Spec = Spec {
+    name: "LTMC.HEALTH",
+    arity: 1,
+    flags: Flags::READONLY.and(Flags::FAST).and(Flags::ALLOW_STALE),
+    complexity: "O(N) with N the keys in quarantine, normally none",
+    summary: "Shows whether this node is well, and why not.",
+    reply: "map: status (ok, degraded or failed), reasons, how far the scheduler and the event loop are behind, memory, quarantine, what             the automatic check found, and a map of each service",
+    ..SERVER_ROW
+};
+
 pub const APPLY: Spec = Spec {
     name: "LTMC.APPLY",
     is_verbatim: true,
@@ -135,8 +145,9 @@ pub const DEBUG: Spec = Spec {
     flags: Flags::WRITE.and(Flags::ADMIN),
     categories: "write slow admin dangerous",
     complexity: "O(1)",
-    summary: "Exists in test builds only: panics on demand (PANIC [key], SWEEP times) and moves the clock (CLOCK ms).",
+    summary: "Exists in test builds only: panics on demand (PANIC [key], SWEEP times, CHECK times), moves the \
+              clock (CLOCK ms) and breaks what is derived in a value (BREAK key [part]).",
     reply: "OK",
-    args: &[Arg::string("what"), Arg::key("arg", 0).optional()],
+    args: &[Arg::string("what"), Arg::key("arg", 0).optional(), Arg::string("part").optional()],
     ..SERVER_ROW
 };

@@ -24,7 +24,7 @@ impl Breakable for Buffer {
 }
 
 #[cfg(test)]
-pub(in crate::domain) mod tests {
+mod tests {
     use super::*;
     use crate::domain::broken::testing::{assert_breaks_are_mended, value, NOW};
     use crate::domain::buffer::{BufferEvent, Config};

@@ -16,7 +16,7 @@
 //! ```
 
 #[cfg(any(test, feature = "test-hooks"))]
-pub(in crate::domain) mod broken;
+mod broken;
 pub mod chunk;
 pub mod decide;
 pub mod event;
@@ -503,7 +503,7 @@ impl Entity for Buffer {
         // All contents are hashed, which is quick; and what else a chunk has is its agents.
         const HASHED_BYTES: usize = 8 * 1024;
         let own = (self.totals.used_bytes().saturating_sub(self.totals.physical_bytes)) as usize;
-        self.free_effort() + own / CHECKED_BYTES + self.totals.physical_bytes as usize / HASHED_BYTES
+        self.chunks.len() + own / CHECKED_BYTES + self.totals.physical_bytes as usize / HASHED_BYTES
     }
 
     fn rebuild(&mut self) {

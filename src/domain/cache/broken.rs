@@ -32,7 +32,7 @@ impl Breakable for Cache {
 }
 
 #[cfg(test)]
-pub(in crate::domain) mod tests {
+mod tests {
     use super::*;
     use crate::domain::broken::testing::{assert_breaks_are_mended, value, FENCE, NOW};
     use crate::domain::cache::entry::{Flight, NEVER};

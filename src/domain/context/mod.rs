@@ -13,6 +13,7 @@ pub mod touches;
 use super::json::edit::Undo as JsonUndo;
 use super::json::{depth, Document, Edit, Json};
 use super::limits::{EDITS_MAX, JSON_DEPTH_END};
+use super::service::CHECKED_BYTES;
 use super::versioned::{Names, Stamp, State, Undo, Version, Versioned};
 use super::watch::Story;
 use super::{Code, Error, Invariant, Service};
@@ -173,6 +174,10 @@ impl State for Doc {
 
     fn free_effort(&self) -> usize {
         self.document.heap_bytes() / 128
+    }
+
+    fn check_effort(&self) -> usize {
+        State::heap_bytes(self) / CHECKED_BYTES
     }
 
     fn check(&self) -> Result<(), Invariant> {

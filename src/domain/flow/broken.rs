@@ -20,7 +20,7 @@ impl Breakable for Flow {
 }
 
 #[cfg(test)]
-pub(in crate::domain) mod tests {
+mod tests {
     use super::*;
     use crate::domain::broken::testing::{assert_breaks_are_mended, value, FENCE, NOW};
     use crate::domain::capability::Wanted;
@@ -50,7 +50,8 @@ pub(in crate::domain) mod tests {
         };
         let claimed = |n: u64| {
             let (task, fence, agent) = (id(n), FENCE + 2 * n, Bytes::from("ada"));
-            let claimed = Claimed { task, fence, at: NOW, agent, lease_ms: 30_000, ends_at: NOW + 30_000, ..Claimed::default() };
+            let claimed =
+                Claimed { task, fence, at: NOW, agent, lease_ms: 30_000, ends_at: NOW + 30_000, ..Claimed::default() };
             FlowEvent::Claimed(Box::new(claimed))
         };
         let completed = |n: u64| FlowEvent::Completed { task: id(n), at: NOW + n, result: Blob::from(&b"42"[..]) };

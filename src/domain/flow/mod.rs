@@ -23,7 +23,7 @@
 
 mod apply;
 #[cfg(any(test, feature = "test-hooks"))]
-pub(in crate::domain) mod broken;
+mod broken;
 pub mod decide;
 pub mod event;
 pub mod graph;

@@ -24,7 +24,7 @@ impl Breakable for Lock {
 }
 
 #[cfg(test)]
-pub(in crate::domain) mod tests {
+mod tests {
     use super::*;
     use crate::domain::broken::testing::{assert_breaks_are_mended, value, FENCE, NOW};
     use crate::domain::lock::{Extra, Grant, LockEvent, Mode, Path};

@@ -17,7 +17,7 @@
 //! ([`Mode::Optimistic`]) is a grant that excludes nobody; every write beside it voids it.
 
 #[cfg(any(test, feature = "test-hooks"))]
-pub(in crate::domain) mod broken;
+mod broken;
 pub mod deadlock;
 pub mod decide;
 pub mod event;
@@ -237,7 +237,7 @@ impl Entity for Lock {
     }
 
     fn check_effort(&self) -> usize {
-        self.free_effort() + self.grant_bytes / CHECKED_BYTES
+        self.free_effort() + 4 * self.grant_bytes / CHECKED_BYTES
     }
 
     fn rebuild(&mut self) {

@@ -23,7 +23,7 @@
 //! What may be done is decided in [`decide`]; those who wait for messages stand in [`queue`].
 
 #[cfg(any(test, feature = "test-hooks"))]
-pub(in crate::domain) mod broken;
+mod broken;
 mod change;
 pub mod decide;
 pub mod event;
@@ -342,7 +342,7 @@ impl Entity for Mail {
     }
 
     fn check_effort(&self) -> usize {
-        self.free_effort() + self.heap_bytes.saturating_sub(self.payload_bytes) / CHECKED_BYTES
+        self.free_effort() + 4 * self.heap_bytes.saturating_sub(self.payload_bytes) / CHECKED_BYTES
     }
 
     fn rebuild(&mut self) {

@@ -21,7 +21,7 @@
 
 pub mod agent;
 #[cfg(any(test, feature = "test-hooks"))]
-pub(in crate::domain) mod broken;
+mod broken;
 mod claims;
 pub mod damping;
 pub mod decide;
@@ -460,7 +460,7 @@ impl Entity for Registry {
     }
 
     fn check_effort(&self) -> usize {
-        self.free_effort() + self.agent_bytes / CHECKED_BYTES
+        self.free_effort() + 4 * self.agent_bytes / CHECKED_BYTES
     }
 
     fn loaded(&mut self, now: Millis) {

@@ -26,7 +26,7 @@ impl<S: BreakableState> Breakable for Versioned<S> {
 }
 
 #[cfg(test)]
-pub(in crate::domain) mod tests {
+mod tests {
     use super::*;
     use crate::domain::broken::testing::{assert_breaks_are_mended, value, NOW};
     use crate::domain::context::Doc;

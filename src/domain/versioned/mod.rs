@@ -93,6 +93,11 @@ pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + Des
     /// Whether all its own invariants hold.
     fn check(&self) -> Result<(), Invariant>;
 
+    /// How long that takes, see [`Entity::check_effort`].
+    fn check_effort(&self) -> usize {
+        self.free_effort()
+    }
+
     /// Makes what is derived anew.
     fn rebuild(&mut self);
 }
@@ -496,7 +501,7 @@ impl<S: State> Entity for Versioned<S> {
     }
 
     fn check_effort(&self) -> usize {
-        self.state.free_effort() + self.history.check_effort(!S::UNDOES_ANYTHING)
+        self.state.check_effort() + self.history.check_effort(!S::UNDOES_ANYTHING)
     }
 
     fn rebuild(&mut self) {

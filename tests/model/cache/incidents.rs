@@ -2,8 +2,9 @@
 
 use super::naive::Naive;
 use super::world::{key, World};
+use ltmc::command::dispatch;
+use ltmc::command::repair::repair;
 use ltmc::command::waits::Unserved;
-use ltmc::command::{dispatch, Host};
 use ltmc::domain::cache::Cache;
 use ltmc::domain::wait::WaiterId;
 use ltmc::snapshot::{decode, encode_snapshot, frame, Payload};
@@ -33,8 +34,8 @@ impl World {
             7 => {
                 self.history.note("LTMC.REPAIR".into());
                 let at = key();
-                assert!(self.host.repair((&at).into()).is_ok_and(|found| found.is_none_or(|(_, broken)| !broken)));
-                self.forget_uses();
+                let found = repair(&mut self.host, (&at).into(), true).expect("a cache or nothing");
+                assert!(found.is_none_or(|found| found.was_broken.is_none()));
             }
             8 => self.restart(),
             _ => {

@@ -5,8 +5,9 @@ use super::ops::{Beat, Op};
 use super::world::{id_of, World};
 use crate::host::Value;
 use crate::prng::Prng;
+use ltmc::command::dispatch;
+use ltmc::command::repair::repair;
 use ltmc::command::waits::Unserved;
-use ltmc::command::{dispatch, Host};
 use ltmc::domain::registry::Registry;
 use ltmc::domain::wait::WaiterId;
 use ltmc::domain::{Entity, Stored};
@@ -305,8 +306,9 @@ impl World {
 
     fn repair(&mut self, key: &str) {
         self.history.note(format!("the indexes of {key} are made anew"));
-        let known = self.host.repair((&id_of(key)).into());
-        assert!(matches!(known, Ok(None | Some((_, false))) | Err(_)), "it was broken: {known:?}");
+        let known = repair(&mut self.host, (&id_of(key)).into(), true);
+        let is_broken = matches!(&known, Ok(Some(found)) if found.was_broken.is_some());
+        assert!(!is_broken, "it was broken: {known:?}");
         self.touched.insert(key.into());
     }
 }

@@ -1,0 +1,139 @@
+//! The automatic check: all values of LTMC are looked at again and again, a few at a time, and what is derived in them is made anew where it
+//! is broken. Primaries and replicas do it each for themselves.
+//!
+//! A step comes ten times a second at most and looks at a tenth of `ltmc.check-rate` values, at one at least. A value that takes long to
+//! check counts as several, so that the rate bounds the work, and no step goes on after a long one. Values whose check would hold up the
+//! server are left out and counted: a check looks at a value in one go. A round over all keys begins no sooner than a second after the one
+//! before began. Where there is no value of ours there is no step and no timer: the types count their values.
+
+use super::repair::{repair, service_at};
+use super::settings::Setting;
+use super::{Host, Key, Node};
+use crate::domain::id::printable;
+use crate::domain::{Invariant, KeyId, Millis};
+
+/// Time from one step to the next at least, ms.
+const STEP_MS: Millis = 100;
+/// Time from the beginning of one round to that of the next at least, ms.
+const ROUND_MS_MIN: Millis = 1_000;
+/// A value counts as one more for each so many of its elements.
+const ELEMENTS_PER_VALUE: usize = 100;
+
+/// How far the check has come.
+#[derive(Debug, Default)]
+pub struct Checks {
+    /// Whether there may be values of ours.
+    pub has_values: bool,
+    /// When the last step was, unix ms, and as how many values it counts.
+    stepped_at: Millis,
+    cost: u64,
+    round: Option<Round>,
+    /// When the next round may begin, unix ms.
+    rests_until: Millis,
+    /// So often the next checks panic: `LTMC.DEBUG CHECK`.
+    #[cfg(feature = "test-hooks")]
+    pub panics_due: u64,
+}
+
+/// A round over all keys.
+#[derive(Debug, Default)]
+struct Round {
+    began: Millis,
+    skipped: u64,
+}
+
+/// How far a host has come in one step of the walk over its keys.
+#[derive(Debug, Default)]
+pub struct Walked {
+    /// How many values of ours there were.
+    pub values: u64,
+    /// What they counted together, see [`Host::walk`].
+    pub elements: usize,
+    /// Keys whose visit panicked.
+    pub panicked: Vec<KeyId>,
+    /// Whether that was the last of the keys, so that the next step begins anew.
+    pub is_over: bool,
+}
+
+/// When the next step is due, unix ms; `None` if none is.
+pub fn next_step(node: &Node) -> Option<Millis> {
+    let rate = node.settings.get(Setting::CheckRate);
+    let Checks { has_values, stepped_at, cost, rests_until, .. } = node.checks;
+    if rate == 0 || !has_values {
+        return None;
+    }
+    // The clock was set back: nobody waits until it is again what it was.
+    if node.now() < stepped_at {
+        return Some(node.now());
+    }
+    Some((stepped_at + STEP_MS.max(cost * 1000 / rate)).max(rests_until))
+}
+
+/// The next step, if it is due.
+pub fn go_on<H: Host>(node: &mut Node, host: &mut H) {
+    if next_step(node).is_none_or(|when| node.now() < when) {
+        return;
+    }
+    let now = node.now();
+    let values_max = (node.settings.get(Setting::CheckRate) * STEP_MS / 1000).max(1);
+    let elements_max = node.settings.get(Setting::CheckElementsMax) as usize;
+    let Node { checks, quarantine, metrics, .. } = node;
+    let round = checks.round.get_or_insert(Round { began: now, skipped: 0 });
+    let mut broken: Vec<(KeyId, &'static str, Invariant)> = Vec::new();
+    let walked = host.walk(values_max, &mut |key, value| {
+        if quarantine.has(key) {
+            return 0;
+        }
+        let effort = value.effort();
+        if effort > elements_max {
+            round.skipped += 1;
+            return 0;
+        }
+        #[cfg(feature = "test-hooks")]
+        if checks.panics_due > 0 {
+            checks.panics_due -= 1;
+            panic!("LTMC.DEBUG CHECK was asked for");
+        }
+        metrics.checked += 1;
+        broken.extend(value.check().err().map(|invariant| (key.clone(), value.type_name(), invariant)));
+        effort
+    });
+    (checks.stepped_at, checks.cost) = (now, walked.values.max((walked.elements / ELEMENTS_PER_VALUE) as u64));
+    if walked.is_over {
+        let Round { began, skipped } = checks.round.take().unwrap_or_default();
+        checks.rests_until = began + ROUND_MS_MIN;
+        (metrics.check_round_ms, metrics.check_skipped) = (Some(now.saturating_sub(began)), skipped);
+    }
+    for key in walked.panicked {
+        let service = service_at(host, (&key).into());
+        node.count_panic(service);
+        node.quarantine.count_panic(key.clone(), service);
+        node.look_at_soon(key);
+    }
+    for (key, type_name, invariant) in broken {
+        // If the repair panics, it is known whose it was.
+        node.looking_at = Some(key.clone());
+        mend(node, host, &key, type_name, &invariant);
+        node.looking_at = None;
+    }
+    host.release_keys();
+}
+
+/// Makes anew what is derived in a value that is broken. What stays broken goes into quarantine, and so is told of once.
+fn mend<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, type_name: &str, invariant: &Invariant) {
+    let shown = format!("the {type_name} '{}' in database {}", printable(&key.name), key.db);
+    // A replica has from its primary what it decides; what is derived from that it mends by itself.
+    let Ok(Some(repaired)) = repair(host, Key::from(key), !node.replica) else { return };
+    match &repaired.is_broken {
+        None => {
+            node.count_repair(&repaired);
+            host.log(&format!("LTMC: {shown} was broken: {}; what is derived in it was made anew", invariant.0));
+        }
+        Some(left) => {
+            node.quarantine.close(key.clone(), left.clone(), repaired.service);
+            host.log(&format!("LTMC: {shown} is broken beyond its derived indexes, and in quarantine: {}", left.0));
+        }
+    }
+    // Whoever waits for it is served by what it is now, or told.
+    node.look_at_soon(key.clone());
+}

@@ -1,0 +1,94 @@
+//! The walk over all keys of all databases, a few at a time.
+//!
+//! Redis hands out each key as it is, so that a look at it is no use of it: nothing expires by it and no clock of the eviction moves. A
+//! server that holds many other things has many keys to pass by; so many are passed in one step that it stays below a millisecond.
+
+use super::api::{call, Ctx, Str};
+use super::contain::contain;
+use super::types;
+use crate::command::checks::Walked;
+use crate::command::kinds::Checkable;
+use crate::domain::{Db, KeyId};
+use redis_module::raw as rm;
+use std::cell::RefCell;
+use std::ffi::{c_int, c_void};
+
+/// Most keys that are passed in one step, whatever they hold, unless more values than this are asked for.
+const KEYS_MAX: u64 = 500;
+/// Most places in Redis' tables that are looked at in one step, most of them empty where much was deleted.
+const PLACES_MAX: u64 = 2_000;
+/// A step ends when its values count so much.
+const ELEMENTS_MAX: usize = 10_000;
+
+/// What to call with each value of ours.
+pub type Visit<'a> = dyn FnMut(&KeyId, &dyn Checkable) -> usize + 'a;
+
+struct Walk {
+    cursor: *mut rm::RedisModuleScanCursor,
+    db: Db,
+}
+
+thread_local! {
+    static WALK: RefCell<Walk> = RefCell::new(Walk { cursor: call!(RedisModule_ScanCursorCreate()), db: 0 });
+}
+
+struct Visitor<'a, 'b> {
+    visit: &'a mut Visit<'b>,
+    db: Db,
+    keys: u64,
+    walked: Walked,
+}
+
+/// Goes on from where the last step ended.
+pub fn step(ctx: Ctx, values_max: u64, visit: &mut Visit) -> Walked {
+    let mut visitor = Visitor { visit, db: 0, keys: 0, walked: Walked::default() };
+    WALK.with_borrow_mut(|walk| {
+        let mut places = 0;
+        while places < PLACES_MAX
+            && visitor.keys < KEYS_MAX.max(2 * values_max)
+            && visitor.walked.values < values_max
+            && visitor.walked.elements < ELEMENTS_MAX
+            && visitor.walked.panicked.is_empty()
+        {
+            places += 1;
+            if call!(RedisModule_SelectDb(ctx.0, walk.db as c_int)) != rm::REDISMODULE_OK as c_int {
+                (walk.db, visitor.walked.is_over) = (0, true);
+                return;
+            }
+            visitor.db = walk.db;
+            let data: *mut c_void = (&raw mut visitor).cast();
+            let has_more = call!(RedisModule_DbSize(ctx.0)) > 0
+                && call!(RedisModule_Scan(ctx.0, walk.cursor, Some(pass), data)) != 0;
+            if !has_more {
+                call!(RedisModule_ScanCursorRestart(walk.cursor));
+                walk.db += 1;
+            }
+        }
+    });
+    visitor.walked
+}
+
+extern "C" fn pass(
+    _ctx: *mut rm::RedisModuleCtx,
+    name: *mut rm::RedisModuleString,
+    key: *mut rm::RedisModuleKey,
+    data: *mut c_void,
+) {
+    contain("the walk over all keys", || {
+        // SAFETY: `step` passed its visitor, which lives until `RedisModule_Scan` returns and is used by nobody else meanwhile.
+        let Some(visitor) = (unsafe { data.cast::<Visitor>().as_mut() }) else { return };
+        visitor.keys += 1;
+        if key.is_null() {
+            return;
+        }
+        let tag = types::tag_of(call!(RedisModule_ModuleTypeGetType(key)));
+        let value = tag.and_then(|tag| types::checkable(tag, call!(RedisModule_ModuleTypeGetValue(key))));
+        let Some(value) = value else { return };
+        let key = KeyId::new(visitor.db, Str(name).bytes());
+        visitor.walked.values += 1;
+        match contain("the check of a key", || (visitor.visit)(&key, value)) {
+            Some(elements) => visitor.walked.elements += elements,
+            None => visitor.walked.panicked.push(key),
+        }
+    });
+}
