@@ -1,6 +1,6 @@
 //! `LTMC.HEALTH`: how this node is. What the words mean stands in [`observe::health`](crate::observe::health).
 
-use super::dispatch::{check_enabled, Cx, Outcome};
+use super::dispatch::{Cx, Outcome};
 use super::{Host, Node, Reply};
 use crate::domain::{Error, Millis, Service};
 use crate::observe::health::{is_recent, Report, ServiceReport};
@@ -14,7 +14,7 @@ pub fn report<H: Host>(node: &Node, host: &H) -> Report {
         let (waiting, since_us) = node.waits.of(*service);
         ServiceReport {
             service: *service,
-            is_enabled: check_enabled(node, *service).is_ok(),
+            is_enabled: node.settings.is_enabled(*service),
             quarantined: node.quarantine.count(Some(*service)),
             waiting: waiting as u64,
             oldest_waiter_ms: since_us.map_or(0, |since_us| now.saturating_sub(since_us / 1000)),

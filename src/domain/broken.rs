@@ -34,7 +34,7 @@ pub mod testing {
             stored.apply(&Change::Born { revision: FENCE });
         }
         // Checked at the end: a check after each of many events would take long.
-        events.into_iter().for_each(|event| stored.apply_unchecked(&Change::Event(event)));
+        events.into_iter().for_each(|event| drop(stored.apply_unchecked(&Change::Event(event))));
         stored
     }
 

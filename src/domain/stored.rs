@@ -246,6 +246,7 @@ impl<E: Entity> Stored<E> {
     /// Makes everything derived anew.
     pub fn rebuild(&mut self) {
         self.log.iter_mut().for_each(|log| log.rebuild());
+        self.bonds.iter_mut().for_each(|bonds| bonds.rebuild());
         self.state.rebuild();
     }
 }

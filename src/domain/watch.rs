@@ -389,6 +389,15 @@ mod tests {
     }
 
     #[test]
+    fn bytes_that_are_counted_wrong_are_counted_anew() {
+        let mut log = log(5, 10);
+        log.bytes += 1;
+        assert!(log.check(10).is_err());
+        log.rebuild();
+        assert_eq!(log.check(10), Ok(()));
+    }
+
+    #[test]
     fn a_watcher_gets_what_it_missed() {
         let log = log(5, 10);
         assert_eq!(log.revision(), 1_005);

@@ -9,6 +9,7 @@ mod audit;
 mod buffer;
 mod cache;
 mod check;
+mod checks;
 mod cluster;
 mod decide;
 mod fairness;

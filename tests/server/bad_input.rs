@@ -48,6 +48,7 @@ const GOOD: &[&str] = &[
     "LTMC.GUARD k F PING",
     "LTMC.STATUS",
     "LTMC.CLUSTER",
+    "LTMC.HEALTH",
     "LTMC.APPLY k payload",
     "LTMC.EXPLAIN payload",
     "LTMC.REPAIR k",

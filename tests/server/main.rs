@@ -15,6 +15,7 @@ mod flows;
 mod guard;
 mod harness;
 mod harness_selftest;
+mod health;
 mod listeners;
 mod locks;
 mod locks_clients;
