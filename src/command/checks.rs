@@ -24,12 +24,10 @@ const ELEMENTS_PER_VALUE: usize = 100;
 pub struct Checks {
     /// Whether there may be values of ours.
     pub has_values: bool,
-    /// When the last step was, unix ms, and as how many values it counts.
+    /// When the last step was, and when the next one is due, unix ms.
     stepped_at: Millis,
-    cost: u64,
+    due: Millis,
     round: Option<Round>,
-    /// When the next round may begin, unix ms.
-    rests_until: Millis,
     /// So often the next checks panic: `LTMC.DEBUG CHECK`.
     #[cfg(feature = "test-hooks")]
     pub panics_due: u64,
@@ -58,15 +56,19 @@ pub struct Walked {
 /// When the next step is due, unix ms; `None` if none is.
 pub fn next_step(node: &Node) -> Option<Millis> {
     let rate = node.settings.get(Setting::CheckRate);
-    let Checks { has_values, stepped_at, cost, rests_until, .. } = node.checks;
+    let Checks { has_values, stepped_at, due, .. } = node.checks;
     if rate == 0 || !has_values {
         return None;
     }
-    // The clock was set back: nobody waits until it is again what it was.
-    if node.now() < stepped_at {
-        return Some(node.now());
+    // If the clock was set back, nobody waits until it is again what it was.
+    Some(if node.now() < stepped_at { node.now() } else { due })
+}
+
+impl Checks {
+    /// The rate may be another one now: the wait for the next step was by the old one.
+    pub fn rate_changed(&mut self) {
+        self.due = 0;
     }
-    Some((stepped_at + STEP_MS.max(cost * 1000 / rate)).max(rests_until))
 }
 
 /// The next step, if it is due.
@@ -75,7 +77,8 @@ pub fn go_on<H: Host>(node: &mut Node, host: &mut H) {
         return;
     }
     let now = node.now();
-    let values_max = (node.settings.get(Setting::CheckRate) * STEP_MS / 1000).max(1);
+    let rate = node.settings.get(Setting::CheckRate);
+    let values_max = (rate * STEP_MS / 1000).max(1);
     let elements_max = node.settings.get(Setting::CheckElementsMax) as usize;
     let Node { checks, quarantine, metrics, .. } = node;
     let round = checks.round.get_or_insert(Round { began: now, skipped: 0 });
@@ -98,10 +101,11 @@ pub fn go_on<H: Host>(node: &mut Node, host: &mut H) {
         broken.extend(value.check().err().map(|invariant| (key.clone(), value.type_name(), invariant)));
         effort
     });
-    (checks.stepped_at, checks.cost) = (now, walked.values.max((walked.elements / ELEMENTS_PER_VALUE) as u64));
+    let cost = walked.values.max((walked.elements / ELEMENTS_PER_VALUE) as u64);
+    (checks.stepped_at, checks.due) = (now, now + STEP_MS.max(cost * 1000 / rate));
     if walked.is_over {
         let Round { began, skipped } = checks.round.take().unwrap_or_default();
-        checks.rests_until = began + ROUND_MS_MIN;
+        checks.due = checks.due.max(began + ROUND_MS_MIN);
         (metrics.check_round_ms, metrics.check_skipped) = (Some(now.saturating_sub(began)), skipped);
     }
     for key in walked.panicked {

@@ -137,6 +137,7 @@ impl Node {
     pub fn set(&mut self, index: usize, value: i64) {
         let before = self.settings.clone();
         self.settings.set_at(index, value);
+        self.checks.rate_changed();
         for service in Service::ALL {
             match (before.is_enabled(*service), self.settings.is_enabled(*service)) {
                 // Whoever waits for something of it is told.

@@ -19,6 +19,10 @@ pub fn register(ctx: Ctx) -> Result<(), String> {
 
 extern "C" fn write(info: *mut rm::RedisModuleInfoCtx, _for_crash_report: c_int) {
     contain("INFO", || {
+        call!(RedisModule_InfoAddSection(info, c"".as_ptr()));
+        add_text(info, "version", env!("CARGO_PKG_VERSION"));
+        add(info, "client_unblock", u64::from(blocking::is_unblock_safe()));
+        add(info, "replication_listeners", u64::from(listeners::known()));
         let Some(ctx) = state::detached() else { return };
         let shown = state::with_node(|node| {
             let report = report(node, &RedisHost::for_command(ctx, Argv::new(std::ptr::null(), 0), false));
@@ -35,11 +39,8 @@ extern "C" fn write(info: *mut rm::RedisModuleInfoCtx, _for_crash_report: c_int)
             shown.extend(fields(&node.metrics));
             (report, shown)
         });
+        // A crash may have come in the middle of a command.
         let Some((report, shown)) = shown else { return };
-        call!(RedisModule_InfoAddSection(info, c"".as_ptr()));
-        add_text(info, "version", env!("CARGO_PKG_VERSION"));
-        add(info, "client_unblock", u64::from(blocking::is_unblock_safe()));
-        add(info, "replication_listeners", u64::from(listeners::known()));
         add_text(info, "health", report.status());
         for of in &report.services {
             add_text(info, &format!("{}_state", of.service.name()), of.state());

@@ -116,6 +116,7 @@ const COMMANDS: &[(&str, i64, &[&str])] = &[
     ("ltmc.guard", -4, &["write"]),
     ("ltmc.status", 1, &["readonly", "fast", "stale"]),
     ("ltmc.cluster", 1, &["readonly", "fast", "stale"]),
+    ("ltmc.health", 1, &["readonly", "fast", "stale"]),
     ("ltmc.apply", -3, &["write", "admin"]),
     ("ltmc.explain", -2, &["readonly"]),
     ("ltmc.repair", 2, &["write", "admin"]),

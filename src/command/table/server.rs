@@ -75,7 +75,8 @@ pub const HEALTH: Spec = Spec {
     flags: Flags::READONLY.and(Flags::FAST).and(Flags::ALLOW_STALE),
     complexity: "O(N) with N the keys in quarantine, normally none",
     summary: "Shows whether this node is well, and why not.",
-    reply: "map: status (ok, degraded or failed), reasons, how far the scheduler and the event loop are behind, memory, quarantine, what             the automatic check found, and a map of each service",
+    reply: "map: status (ok, degraded or failed), reasons, how far the scheduler and the event loop are behind, memory, quarantine, \
+            what the automatic check found, and a map of each service",
     ..SERVER_ROW
 };
 

@@ -101,8 +101,8 @@ impl Census {
         self.of(id).users += 1;
     }
 
-    /// An answer has these labels besides its tool. Errs if one of them does not know it, unless it was called off.
-    pub fn answer(&mut self, labels: &Labels, answer: &Answer, tool: LabelId, is_off: bool) -> Result<(), ()> {
+    /// An answer has these labels besides its tool. Whether all of them know it; those that are being called off need not be known.
+    pub fn answer(&mut self, labels: &Labels, answer: &Answer, tool: LabelId, is_off: bool) -> bool {
         let own = answer.labels.iter().copied().chain(answer.agent);
         own.clone().for_each(|id| self.of(id).users += 1);
         let mut all: SmallVec<[LabelId; 8]> = own.chain([tool]).collect();
@@ -112,10 +112,10 @@ impl Census {
             let is_known = labels.answers(id).is_some_and(|answers| answers.contains(&answer.id));
             self.of(id).answers += usize::from(is_known);
             if !is_known && !is_off {
-                return Err(());
+                return false;
             }
         }
-        Ok(())
+        true
     }
 
     fn of(&mut self, id: LabelId) -> &mut Counted {

@@ -286,7 +286,7 @@ pub fn check(cache: &Cache) -> Result<(), Invariant> {
             private += usize::from(!entry.call().scope().is_empty());
             check_answer(cache, slot, entry, answer)?;
             let is_off = cache.dying.iter().any(|dying| !dying.is_soft && dying.covers(answer.id));
-            let is_known = census.answer(&cache.labels, answer, entry.tool, is_off).is_ok();
+            let is_known = census.answer(&cache.labels, answer, entry.tool, is_off);
             rule(is_known, "a label does not know its answer")?;
         }
         if let Some(flight) = &entry.flight {

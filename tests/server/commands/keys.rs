@@ -158,7 +158,7 @@ fn the_keys_of_every_command_are_found() {
         expected.sort();
         assert_eq!(found, expected, "{line}");
     }
-    for line in ["LTMC.STATUS", "LTMC.CLUSTER", "LTMC.LOCK.GRAPH", "LTMC.EXPLAIN payload"] {
+    for line in ["LTMC.STATUS", "LTMC.CLUSTER", "LTMC.HEALTH", "LTMC.LOCK.GRAPH", "LTMC.EXPLAIN payload"] {
         assert!(server.run(&format!("COMMAND GETKEYS {line}")).is_error(), "{line}");
     }
     for line in [

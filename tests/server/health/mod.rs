@@ -75,7 +75,8 @@ pub const CASES: &[Case] = &[
         setup: &["LTMC.CHUNK.PUT buffer one data"],
         part: "ids",
         probe: ("LTMC.CHUNK.READ buffer one", None),
-        shows: true,
+        // In debug builds a read checks what it has counted, too.
+        shows: false,
     },
     Case {
         key: "mail",
