@@ -15,7 +15,7 @@ use std::ffi::{c_int, c_void};
 
 /// Most keys that are passed in one step, whatever they hold, unless more values than this are asked for.
 const KEYS_MAX: u64 = 500;
-/// Most places in Redis' tables that are looked at in one step, most of them empty where much was deleted.
+/// Most places in Redis' tables that are looked at in one step, most of them empty where much was deleted, unless as above.
 const PLACES_MAX: u64 = 2_000;
 /// A step ends when its values count so much.
 const ELEMENTS_MAX: usize = 10_000;
@@ -44,7 +44,7 @@ pub fn step(ctx: Ctx, values_max: u64, visit: &mut Visit) -> Walked {
     let mut visitor = Visitor { visit, db: 0, keys: 0, walked: Walked::default() };
     WALK.with_borrow_mut(|walk| {
         let mut places = 0;
-        while places < PLACES_MAX
+        while places < PLACES_MAX.max(2 * values_max)
             && visitor.keys < KEYS_MAX.max(2 * values_max)
             && visitor.walked.values < values_max
             && visitor.walked.elements < ELEMENTS_MAX
