@@ -26,9 +26,7 @@ use crate::observe::trace::Stage;
 /// How soon a key is looked at again whose slot is on the move, ms.
 const UNSURE_MS: Millis = 100;
 
-/// One round. Does at most `sweep-batch-max` pieces of work; what is left is due at once, after other commands had their turn.
-///
-/// On a replica nothing is decided: only keys that are due at once are looked at, to learn what they mean for this process.
+/// One round of the scheduler: a sweep over what is due, and the next step of the automatic check if that is due.
 pub fn tick<H: Host>(node: &mut Node, host: &mut H) {
     let is_sweep = next_sweep(node).is_some_and(|when| when <= node.now());
     let is_check = checks::next_step(node).is_some_and(|when| when <= node.now());
@@ -38,6 +36,9 @@ pub fn tick<H: Host>(node: &mut Node, host: &mut H) {
     checks::go_on(node, host);
 }
 
+/// Does at most `sweep-batch-max` pieces of work; what is left is due at once, after other commands had their turn.
+///
+/// On a replica nothing is decided: only keys that are due at once are looked at, to learn what they mean for this process.
 fn sweep<H: Host>(node: &mut Node, host: &mut H) {
     let keys_until = if node.replica { 0 } else { node.now() };
     node.metrics.sweeps += 1;
