@@ -33,10 +33,10 @@ pub fn report<H: Host>(node: &Node, host: &H) -> Report {
     }
 }
 
-/// How far the scheduler is behind. A replica decides nothing and so is behind with nothing; what is due at once is not overdue.
+/// How far the scheduler is behind. A replica decides nothing and so is behind with nothing, and nobody with what was before its time.
 fn sweep_lag_ms(node: &Node) -> Millis {
-    let due_since = node.schedule.next_key().filter(|when| *when > 0 && !node.replica);
-    due_since.map_or(0, |since| node.now().saturating_sub(since))
+    let due_since = node.schedule.next_deadline().filter(|_| !node.replica);
+    due_since.map_or(0, |since| node.now().saturating_sub(since.max(node.since)))
 }
 
 /// `LTMC.HEALTH`

@@ -84,6 +84,12 @@ impl Schedule {
         self.hints.first().map(|(when, _)| *when)
     }
 
+    /// The earliest hint for a key that is a time: 0 and 1 mean at once, and are no deadline that somebody could be behind with.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let first = (2, KeyId::new(0, b""));
+        self.hints.range(first..).next().map(|(when, _)| *when)
+    }
+
     /// The earliest time to make sure of an owner.
     pub fn next_owner(&self) -> Option<Millis> {
         self.owners.first().map(|(when, _)| *when)
@@ -167,6 +173,17 @@ mod tests {
         assert_eq!(schedule.pop_due(20, 20), Some(Due::Changed(key(0, "b"))));
         assert_eq!(schedule.pop_due(20, 20), Some(Due::Changed(key(0, "a"))));
         assert!(schedule.is_empty());
+    }
+
+    #[test]
+    fn what_is_to_be_looked_at_at_once_is_no_deadline() {
+        let mut schedule = Schedule::default();
+        schedule.look_at(key(0, "a"), 0);
+        schedule.look_later(key(0, "b"), 1, false);
+        assert_eq!(schedule.next_deadline(), None);
+        schedule.look_at(key(0, "c"), 70);
+        schedule.look_at(key(0, "d"), 50);
+        assert_eq!((schedule.next_deadline(), schedule.next_key()), (Some(50), Some(0)));
     }
 
     #[test]

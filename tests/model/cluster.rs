@@ -66,7 +66,7 @@ fn nodes_are_shown_as_far_as_they_told_of_themselves() {
 fn the_health_of_this_node_is_degraded_by_a_panic() {
     let mut server = Server::new();
     server.host.members = vec![Member { is_self: true, ..member(b'a') }];
-    server.node.metrics.panics = 2;
+    (0..2).for_each(|_| server.node.count_panic(None));
     let rows = shown(&mut server);
     assert_eq!((&rows[0]["health"], &rows[0]["panics"]), (&text("degraded"), &Reply::Integer(2)));
 }
