@@ -5,6 +5,8 @@ mod table;
 
 pub use table::SETTINGS;
 
+use crate::domain::id::printable;
+
 /// A setting. The table [`SETTINGS`] is in the same order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // the table documents each
@@ -157,7 +159,12 @@ impl Row {
         }
     }
 
-    /// Reads a value as the environment has it; errs with what is allowed.
+    /// The value as CONFIG GET shows it.
+    pub fn show(&self, value: i64) -> String {
+        self.word(value).map_or_else(|| value.to_string(), str::to_string)
+    }
+
+    /// Reads a value, wherever it comes from; errs with what was given and what is allowed.
     pub fn parse(&self, text: &str) -> Result<i64, String> {
         let (value, allowed) = match self.kind {
             Kind::Integer { min, max, .. } => {
@@ -170,14 +177,11 @@ impl Row {
             }
             Kind::Switch { .. } => {
                 let found = SWITCH_WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
-                (
-                    found.map(|(_, value)| *value),
-                    SWITCH_WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", "),
-                )
+                let words: Vec<&str> = SWITCH_WORDS.iter().map(|(word, _)| *word).collect();
+                (found.map(|(_, value)| *value), words.join(", "))
             }
         };
-        value
-            .ok_or_else(|| format!("ltmc.{} is '{text}' (from {}), allowed are {allowed}", self.name, self.environment))
+        value.ok_or_else(|| format!("ltmc.{} is '{}', allowed are {allowed}", self.name, printable(text.as_bytes())))
     }
 }
 
@@ -217,7 +221,7 @@ mod tests {
         let strategy = Setting::MemoryLockingStrategy.row();
         assert_eq!(strategy.parse("Optimistic"), Ok(1));
         let text = strategy.parse("both").unwrap_err();
-        assert!(text.contains("MEMORY_LOCKING_STRATEGY") && text.contains("pessimistic, optimistic"), "{text}");
+        assert_eq!(text, "ltmc.memory-locking-strategy is 'both', allowed are pessimistic, optimistic");
         assert_eq!(Setting::AgentRegistryEnabled.row().parse("True"), Ok(1));
         assert!(Setting::LockAgeingMs.row().parse("0").is_err());
         assert_eq!(

@@ -121,10 +121,67 @@ fn the_configuration_file_sets_them_too() {
 }
 
 #[test]
-fn a_bad_value_in_the_configuration_file_stops_the_load() {
-    let refusal = Server::builder().arg("ltmc.lock-lease-ms", "soon").try_start();
-    let log = refusal.err().expect("the server must not start");
-    assert!(log.contains("lock-lease-ms"), "{log}");
+fn a_bad_value_in_the_configuration_file_stops_the_load_and_is_named() {
+    for (name, bad, said) in [
+        ("lock-lease-ms", "soon", "ltmc.lock-lease-ms is 'soon', allowed are whole numbers from 0 to 31536000000"),
+        ("lock-ageing-ms", "0", "ltmc.lock-ageing-ms is '0', allowed are whole numbers from 1 to 86400000"),
+        ("orchestration-mode", "fast", "ltmc.orchestration-mode is 'fast', allowed are basic, full, debug"),
+        ("agent-registry-enabled", "2", "ltmc.agent-registry-enabled is '2', allowed are yes, no, true, false"),
+    ] {
+        let refusal = Server::builder().arg(&format!("ltmc.{name}"), bad).try_start();
+        let log = refusal.err().expect("the server must not start");
+        assert!(log.contains(said), "{log}");
+        let server = Server::start();
+        let refused = server.cmd(&["CONFIG", "SET", &format!("ltmc.{name}"), bad]);
+        assert!(refused.error().contains(said), "{refused:?}");
+        let module = module_path();
+        let module = module.to_str().expect("a path");
+        let server = Server::builder().without_module().arg("enable-module-command", "yes").start();
+        let name = format!("ltmc.{name}");
+        assert!(server.cmd(&["MODULE", "LOADEX", module, "CONFIG", &name, bad]).is_error());
+        assert!(server.log().contains(said), "{}", server.log());
+        assert!(server.run("MODULE LIST").array().is_empty());
+    }
+}
+
+#[test]
+fn a_module_that_is_loaded_later_takes_its_settings_along() {
+    let module = module_path();
+    let module = module.to_str().expect("a path");
+    let spec = Server::builder().without_module().arg("enable-module-command", "yes");
+    let server = spec.env("LTMC_LOCK_AGEING_MS", "5").env("ORCHESTRATION_MODE", "debug").start();
+    let line = [
+        "MODULE",
+        "LOADEX",
+        module,
+        "CONFIG",
+        "ltmc.orchestration-mode",
+        "FULL",
+        "CONFIG",
+        "ltmc.tool-cache-enabled",
+        "False",
+    ];
+    server.cmd(&line).ok();
+    assert_eq!(value(&server, "orchestration-mode"), "full", "what is said wins over the environment");
+    assert_eq!(value(&server, "tool-cache-enabled"), "no");
+    assert_eq!(value(&server, "lock-ageing-ms"), "5");
+    assert_eq!(server.run("LTMC.CACHE.TOP k").error_code(), "DISABLED");
+}
+
+#[test]
+fn several_settings_change_together_or_not_at_all() {
+    let server = Server::start();
+    let refused = server.run("CONFIG SET ltmc.lock-lease-ms 77 ltmc.orchestration-mode full ltmc.lock-ageing-ms 0");
+    assert!(refused.is_error());
+    assert_eq!(
+        (value(&server, "lock-lease-ms").as_str(), value(&server, "orchestration-mode").as_str()),
+        ("30000", "basic")
+    );
+    server.run("CONFIG SET ltmc.lock-lease-ms 77 ltmc.orchestration-mode full").ok();
+    assert_eq!(
+        (value(&server, "lock-lease-ms").as_str(), value(&server, "orchestration-mode").as_str()),
+        ("77", "full")
+    );
 }
 
 #[test]
