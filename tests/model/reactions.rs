@@ -4,7 +4,7 @@
 
 use crate::host::MemoryHost;
 use crate::prng::Prng;
-use crate::registry::number;
+use crate::schedules::run_all;
 use crate::world::History;
 use ltmc::command::settings::Setting;
 use ltmc::command::table::Table;
@@ -21,7 +21,6 @@ use ltmc::domain::{Code, Entity, Error, KeyId, Stored};
 use ltmc::snapshot::{self, frame, Payload};
 use std::collections::{BTreeMap, BTreeSet};
 
-const STEPS_PER_SCHEDULE: u64 = 500;
 const AGENTS: [&str; 4] = ["ada", "bob", "eve", "dan"];
 /// An agent that is silent for twice as long is dead, ms.
 const TTL_MS: u64 = 100;
@@ -436,19 +435,10 @@ impl World {
     }
 }
 
-fn run(seed: u64, steps: u64) {
-    let mut world = World::new(seed);
-    (0..steps).for_each(|_| world.step());
-}
-
 #[test]
 fn nothing_belongs_to_who_is_gone_and_nothing_is_taken_from_who_is_there() {
-    if let Some(seed) = number("LTMC_MODEL_SEED") {
-        return run(seed, number("LTMC_MODEL_STEPS").unwrap_or(STEPS_PER_SCHEDULE));
-    }
-    let steps = number("LTMC_MODEL_STEPS").unwrap_or(10_000);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |age| age.as_secs());
-    let base = number("LTMC_MODEL_BASE").unwrap_or(now);
-    println!("{steps} steps, seeds from {base} on");
-    (0..steps.div_ceil(STEPS_PER_SCHEDULE)).for_each(|schedule| run(base + schedule, STEPS_PER_SCHEDULE));
+    run_all(10_000, 500, |seed, steps| {
+        let mut world = World::new(seed);
+        (0..steps).for_each(|_| world.step());
+    });
 }

@@ -7,11 +7,7 @@ mod steps;
 mod stories;
 mod world;
 
-const STEPS_PER_SCHEDULE: u64 = 400;
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|text| text.parse().ok())
-}
+use crate::schedules::run_all;
 
 /// Shows the seed of a schedule that fails, and what was done last.
 struct Shown<'a>(&'a mut world::World);
@@ -27,16 +23,9 @@ impl Drop for Shown<'_> {
 
 #[test]
 fn chunks_are_what_full_copies_are() {
-    let run = |seed: u64, steps: u64| {
+    run_all(8_000, 400, |seed, steps| {
         let mut world = world::World::new(seed);
         let shown = Shown(&mut world);
         (0..steps).for_each(|_| shown.0.step());
-    };
-    if let Some(seed) = number("LTMC_MODEL_SEED") {
-        return run(seed, number("LTMC_MODEL_STEPS").unwrap_or(STEPS_PER_SCHEDULE));
-    }
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |age| age.as_secs());
-    let (steps, base) = (number("LTMC_MODEL_STEPS").unwrap_or(8_000), number("LTMC_MODEL_BASE").unwrap_or(now));
-    println!("{steps} steps, seeds from {base} on");
-    (0..steps.div_ceil(STEPS_PER_SCHEDULE)).for_each(|schedule| run(base + schedule, STEPS_PER_SCHEDULE));
+    });
 }

@@ -1,8 +1,9 @@
 //! Attempts at documents against naive copies: random documents and operations, and that every way back leads where it should.
 
+use super::json;
 use super::json::{all, op, value, Deed, Failure, Op};
-use super::{json, number};
 use crate::prng::Prng;
+use crate::schedules::run_all;
 use ltmc::domain::context::Doc;
 use ltmc::domain::json::attempt::Bounds;
 use ltmc::domain::json::edit::Undo;
@@ -148,15 +149,10 @@ impl Trial {
 
 #[test]
 fn attempts_do_what_naive_copies_do_and_every_way_leads_back() {
-    let run = |seed: u64, steps: u64| {
+    run_all(6_000, 500, |seed, steps| {
         let _shown = super::Shown(seed);
         let mut trial = Trial::new(seed);
         (0..steps).for_each(|_| trial.step());
         trial.go_back();
-    };
-    if let Some(seed) = number("LTMC_MODEL_SEED") {
-        return run(seed, number("LTMC_MODEL_STEPS").unwrap_or(500));
-    }
-    let base = super::base();
-    (0..number("LTMC_MODEL_STEPS").unwrap_or(6_000).div_ceil(500)).for_each(|schedule| run(base + schedule, 500));
+    });
 }

@@ -15,17 +15,7 @@ mod reads;
 mod relevance;
 pub mod world;
 
-const STEPS_PER_SCHEDULE: u64 = 300;
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|text| text.parse().ok())
-}
-
-/// The seed of the first schedule.
-fn base() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |age| age.as_secs());
-    number("LTMC_MODEL_BASE").unwrap_or(now)
-}
+use crate::schedules::run_all;
 
 /// Shows the seed of a schedule that fails.
 struct Shown(u64);
@@ -40,14 +30,8 @@ impl Drop for Shown {
 
 #[test]
 fn sessions_and_contexts_do_what_full_copies_do() {
-    let run = |seed: u64, steps: u64| {
+    run_all(3_000, 300, |seed, steps| {
         let mut world = world::World::new(seed);
         (0..steps).for_each(|_| world.step());
-    };
-    if let Some(seed) = number("LTMC_MODEL_SEED") {
-        return run(seed, number("LTMC_MODEL_STEPS").unwrap_or(STEPS_PER_SCHEDULE));
-    }
-    let (steps, base) = (number("LTMC_MODEL_STEPS").unwrap_or(3_000), base());
-    println!("{steps} steps, seeds from {base} on");
-    (0..steps.div_ceil(STEPS_PER_SCHEDULE)).for_each(|schedule| run(base + schedule, STEPS_PER_SCHEDULE));
+    });
 }
