@@ -22,6 +22,7 @@ pub fn lock_pairs(options: &Options) {
             .arg("appendonly", appendonly)
             .arg("appendfsync", "everysec")
             .arg("auto-aof-rewrite-percentage", 0)
+            .arg("ltmc.orchestration-mode", "full")
             .start();
         let _replica = state.ends_with("replica").then(|| server.replica());
         let pairs = pairs(&server);
@@ -33,10 +34,18 @@ fn pairs(server: &Server) -> Vec<Workload> {
     let load = |script: &str| server.cmd(&["SCRIPT", "LOAD", script]).text().to_string();
     let set = "{me} NX PX 30000";
     let (lock, unlock) = (load(LOCK_SCRIPT), load(UNLOCK_SCRIPT));
+    for me in 0..CLIENTS {
+        server.run(&format!("LTMC.REGISTER agents agent-{me} PX 31536000000")).int();
+    }
     let by_script = format!("EVALSHA {unlock} 1");
     let pairs = [
         Workload::new("SET NX PX + DEL").step("SET", set, CLIENTS).step("DEL", "", CLIENTS),
         Workload::new("LTMC.LOCK + LTMC.UNLOCK").step("LTMC.LOCK", "{me} PX 30000", CLIENTS).step(
+            "LTMC.UNLOCK",
+            "{me}",
+            CLIENTS,
+        ),
+        Workload::new("the same with REGISTRY").step("LTMC.LOCK", "{me} PX 30000 REGISTRY agents", CLIENTS).step(
             "LTMC.UNLOCK",
             "{me}",
             CLIENTS,
@@ -47,7 +56,7 @@ fn pairs(server: &Server) -> Vec<Workload> {
             .step(&by_script, "{me}", CLIENTS),
     ];
     let mut client = server.client();
-    let replies = [["+OK", "1"], ["fence", "1"], ["+OK", "1"], ["1", "1"]];
+    let replies = [["+OK", "1"], ["fence", "1"], ["fence", "1"], ["+OK", "1"], ["1", "1"]];
     for (pair, replies) in pairs.iter().zip(replies) {
         check_replies(&mut client, pair, &replies);
     }
