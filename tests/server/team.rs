@@ -18,7 +18,7 @@ const KILLED: usize = 5;
 const TASKS: usize = 150;
 const FILES: usize = 12;
 /// An agent that is silent for so long is suspect, and for twice as long dead, ms.
-const TTL_MS: usize = 700;
+const TTL_MS: usize = 1500;
 
 const REGISTRY: &str = "{team}:agents";
 const FLOW: &str = "{team}:flow";
@@ -94,11 +94,24 @@ fn an_agent_of_the_team() {
     thread::spawn(|| {
         let mut heart = Agent::connect().expect("it is an agent");
         let name = heart.name.clone();
-        while heart.ask::<i64>(&["LTMC.HEARTBEAT", REGISTRY, &name]).is_ok() {
-            thread::sleep(Duration::from_millis(TTL_MS as u64 / 5));
+        while heart.ask::<i64>(&["LTMC.HEARTBEAT", REGISTRY, &name]).map_or_else(|error| is_lost(&error), |_| true) {
+            thread::sleep(Duration::from_millis(TTL_MS as u64 / 10));
         }
     });
-    while agent.work().unwrap_or_else(|error| panic!("{}: {error}", agent.name)) {}
+    loop {
+        match agent.work() {
+            Ok(true) => {}
+            Ok(false) => return,
+            // On a busy machine it may be silent for too long. Then others have what it had, and it begins anew.
+            Err(error) if is_lost(&error) => agent.register(),
+            Err(error) => panic!("{}: {error}", agent.name),
+        }
+    }
+}
+
+/// Whether the agent was taken for dead.
+fn is_lost(error: &redis::RedisError) -> bool {
+    matches!(error.code(), Some("NOAGENT" | "STALE" | "NOTOWNER"))
 }
 
 fn start_agent(server: &Server, name: &str) -> Child {
