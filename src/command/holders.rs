@@ -3,15 +3,18 @@
 //! Both are hints. One that is stale is harmless: the key is opened and asked.
 
 use super::schedule::Schedule;
-use crate::domain::{Bond, Bytes, Db, KeyId, Millis};
+use crate::domain::{Bond, Bytes, Db, Fence, KeyId, Millis};
 use ahash::AHashMap;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The keys in which an agent holds something, each with the incarnation that it belongs to.
+type Held = BTreeMap<KeyId, Fence>;
 
 /// In which keys agents of registries hold something. Made of the [bonds](crate::domain::bonds) that stand in these keys, so it is the same after a
 /// restart and on a replica.
 #[derive(Debug, Default)]
 pub struct Holders {
-    keys: AHashMap<KeyId, BTreeMap<Bytes, BTreeSet<KeyId>>>,
+    keys: AHashMap<KeyId, BTreeMap<Bytes, Held>>,
     /// Registries in which it has to be asked whether those who hold something are still there.
     unsettled: BTreeMap<KeyId, Unsettled>,
 }
@@ -41,7 +44,8 @@ impl Holders {
     /// What is held in `key` belongs to an agent. True if that is news.
     pub fn hold(&mut self, bond: &Bond, key: KeyId) -> bool {
         let registry = KeyId::new(key.db, &bond.registry);
-        self.keys.entry(registry).or_default().entry(bond.agent.clone()).or_default().insert(key)
+        let held = self.keys.entry(registry).or_default().entry(bond.agent.clone()).or_default();
+        held.insert(key, bond.epoch) != Some(bond.epoch)
     }
 
     /// An agent holds nothing in `key` any more.
@@ -64,8 +68,8 @@ impl Holders {
 
     /// The keys in which an agent may hold something, in order.
     pub fn keys_of(&self, registry: &KeyId, agent: &[u8]) -> impl ExactSizeIterator<Item = &KeyId> {
-        static NONE: BTreeSet<KeyId> = BTreeSet::new();
-        self.keys.get(registry).and_then(|agents| agents.get(agent)).unwrap_or(&NONE).iter()
+        static NONE: Held = Held::new();
+        self.keys.get(registry).and_then(|agents| agents.get(agent)).unwrap_or(&NONE).keys()
     }
 
     /// The first `max` agents after `after` that hold something, in order.
@@ -107,7 +111,7 @@ impl Holders {
     /// Forgets the keys that are gone.
     pub fn retain(&mut self, keep: impl Fn(&KeyId) -> bool) {
         for agents in self.keys.values_mut() {
-            agents.values_mut().for_each(|keys| keys.retain(&keep));
+            agents.values_mut().for_each(|keys| keys.retain(|key, _| keep(key)));
             agents.retain(|_, keys| !keys.is_empty());
         }
         self.keys.retain(|_, agents| !agents.is_empty());
@@ -116,7 +120,7 @@ impl Holders {
     /// Follows SWAPDB.
     pub fn swap(&mut self, one: Db, other: Db) {
         for (registry, agents) in std::mem::take(&mut self.keys) {
-            let swapped = |keys: BTreeSet<KeyId>| keys.into_iter().map(|key| key.swapped(one, other)).collect();
+            let swapped = |keys: Held| keys.into_iter().map(|(key, epoch)| (key.swapped(one, other), epoch)).collect();
             let agents = agents.into_iter().map(|(agent, keys)| (agent, swapped(keys))).collect();
             self.keys.insert(registry.swapped(one, other), agents);
         }

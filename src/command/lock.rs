@@ -5,7 +5,7 @@ use super::dispatch::{commit, commit_one, Cx, Outcome};
 use super::lock_serve::{
     check_room, commit_grant, expire, rank, recheck_owner, serve_request, serve_waiting, wait, Placed,
 };
-use super::reactions::bond_for;
+use super::reactions::{bond_for, bonds_for};
 use super::{Host, Key, Node, Reply};
 use crate::domain::limits::{LOCK_LIMIT_MAX, LOCK_META_BYTES_MAX, MLOCK_KEYS_MAX, PRIORITY_MAX};
 use crate::domain::lock::queue::LockWaiter;
@@ -181,13 +181,12 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if let Some(answers) = remembered(cx, &keys, wish.request_id.as_ref())? {
         return Ok(Outcome::Reply(answers));
     }
-    for key in &keys {
-        bond_for::<Lock, H>(cx.node, cx.host, *key, wish.registry.as_ref(), owner)?;
-    }
+    let ids: SmallVec<[KeyId; 1]> = keys.iter().map(Key::id).collect();
+    bonds_for::<Lock, H>(cx.node, cx.host, &ids, wish.registry.as_ref(), owner)?;
     let id = cx.node.waits.next_id();
     let rank = rank(cx.node, Class::Usual, wish.priority, id);
     let block_ms = wish.block_ms;
-    let waiter = new_waiter(cx, keys.iter().map(Key::id).collect(), wish, rank);
+    let waiter = new_waiter(cx, ids, wish, rank);
     let waiter = LockWaiter { is_multiple: true, ..waiter };
     let (mut fits, mut free) = (true, true);
     for key in &keys {

@@ -1,7 +1,7 @@
 //! How those who wait for locks are served: by whoever ends a grant, in the same step, or by the scheduler.
 
 use super::dispatch::{commit, commit_changes, commit_one, Cx};
-use super::reactions::bond_for;
+use super::reactions::bonds_for;
 use super::settings::Setting;
 use super::waits::Untold;
 use super::{Host, Key, Node, Reply};
@@ -261,11 +261,8 @@ pub fn serve_request<H: Host>(node: &mut Node, host: &mut H, waiter: &LockWaiter
         check_room_on(node, host, key.into(), &waiter.request)?;
     }
     // Whoever waited may have died meanwhile. Asked for all keys before anything is granted on one of them.
-    let bonds = waiter.keys.iter().map(|key| {
-        let owner = &waiter.request.owner;
-        bond_for::<Lock, H>(node, host, key.into(), waiter.registry.as_ref(), owner)
-    });
-    let bonds: SmallVec<[Option<Bond>; 1]> = bonds.collect::<Result<_, _>>()?;
+    let (registry, owner) = (waiter.registry.as_ref(), &waiter.request.owner);
+    let bonds = bonds_for::<Lock, H>(node, host, &waiter.keys, registry, owner)?;
     let mut grants = SmallVec::new();
     for (key, bond) in waiter.keys.iter().zip(bonds) {
         let fence = take(node, host, key.into(), &waiter.request, waiter.request_id.as_ref(), bond)?;

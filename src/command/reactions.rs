@@ -24,6 +24,8 @@ use crate::domain::registry::Registry;
 use crate::domain::session::Session;
 use crate::domain::{Bytes, Change, Code, Db, Entity, Error, KeyId, Millis};
 use crate::observe::trace::Stage;
+use smallvec::SmallVec;
+use std::collections::BTreeSet;
 
 /// How soon it is tried again what could not be done, ms.
 const RETRY_MS: Millis = 1000;
@@ -64,7 +66,28 @@ pub fn bond_for<E: Entity, H: Host>(
     }
 }
 
-/// The same in every mode.
+/// The same for all keys of a request, in their order.
+pub fn bonds_for<E: Entity, H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    keys: &[KeyId],
+    registry: Option<&Bytes>,
+    agent: &[u8],
+) -> Result<SmallVec<[Option<Bond>; 1]>, Error> {
+    let bonds = keys.iter().map(|key| bond_for::<E, H>(node, host, key.into(), registry, agent));
+    let bonds: SmallVec<[Option<Bond>; 1]> = bonds.collect::<Result<_, _>>()?;
+    if keys.len() > 1 {
+        // There may be room for each of them and not for all.
+        let bound = keys.iter().zip(&bonds).filter(|(_, bond)| bond.is_some());
+        let bound: Vec<KeyId> = bound.map(|(key, _)| key.clone()).collect();
+        if let Some(bond) = bonds.iter().flatten().next() {
+            check_room(node, host, &bound, bond)?;
+        }
+    }
+    Ok(bonds)
+}
+
+/// [`bond_for`] in every mode.
 pub fn bond_always<E: Entity, H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -75,32 +98,62 @@ pub fn bond_always<E: Entity, H: Host>(
     let epoch = alive(node, host, key.db, registry, agent)?.epoch;
     let bond = Bond { registry: registry.clone(), agent: Bytes::from(agent), epoch };
     if let Some(stored) = host.read::<E>(key)? {
-        if stored.bond_of(agent) == Some(&bond) {
+        let known = stored.bond_of(agent);
+        if known == Some(&bond) {
             return Ok(None);
         }
-        if stored.bound() >= BONDS_MAX {
+        if known.is_none() && stored.bound() >= BONDS_MAX {
             let text = format!("one more agent bound to this key, at most {BONDS_MAX} are allowed");
             return Err(Error::new(Code::Limit, text));
         }
+        let other = known.filter(|known| known.registry != *registry && stored.state.holds(agent)).cloned();
+        if let Some(other) = other {
+            check_is_over(host, key.db, &other, registry)?;
+        }
     }
-    check_room(node, host, key, &bond)?;
+    check_room(node, host, &[key.id()], &bond)?;
     Ok(Some(bond))
 }
 
-/// Errs if an agent holds something in as many keys as it may. What is stale of that is forgotten first.
-fn check_room<H: Host>(node: &mut Node, host: &mut H, key: Key, bond: &Bond) -> Result<(), Error> {
-    let (registry, max) = (KeyId::new(key.db, &bond.registry), node.settings.get(Setting::AgentHoldingsMax));
-    if (node.holders.keys_of(&registry, &bond.agent).len() as u64) < max {
+/// Errs if what an agent holds in a key belongs to another registry, in which it is alive: it would not go back any more when it is gone there.
+fn check_is_over<H: Host>(host: &mut H, db: Db, known: &Bond, registry: &Bytes) -> Result<(), Error> {
+    let stored = host.read::<Registry>(Key { db, name: &known.registry, arg: 0 }).unwrap_or(None);
+    if is_over(known, stored.map(|stored| &stored.state)) {
         return Ok(());
     }
-    let known: Vec<KeyId> = node.holders.keys_of(&registry, &bond.agent).cloned().collect();
-    for other in known.iter().filter(|other| !is_bound(host, (*other).into(), &registry, &bond.agent)) {
-        node.holders.forget(&registry, &bond.agent, other);
-    }
-    if (node.holders.keys_of(&registry, &bond.agent).len() as u64) < max || known.contains(&key.id()) {
+    let (agent, one, other) = (known.agent.show(), known.registry.show(), registry.show());
+    let text = format!("'{agent}' holds something in this key as an agent of '{one}', not of '{other}'");
+    Err(Error::new(Code::BadState, text))
+}
+
+/// Errs if an agent that is to hold something in `keys` would do so in more keys than it may. What is stale of those is forgotten first.
+fn check_room<H: Host>(node: &mut Node, host: &mut H, keys: &[KeyId], bond: &Bond) -> Result<(), Error> {
+    let registry = KeyId::new(keys[0].db, &bond.registry);
+    let max = node.settings.get(Setting::AgentHoldingsMax) as usize;
+    if node.holders.keys_of(&registry, &bond.agent).len() + keys.len() <= max {
         return Ok(());
     }
-    Err(Error::limit("agent-holdings-max", "one more key in which this agent holds something", max))
+    let mut known: BTreeSet<KeyId> = node.holders.keys_of(&registry, &bond.agent).cloned().collect();
+    known.retain(|other| {
+        let is_bound = is_bound(host, other.into(), &registry, &bond.agent);
+        if !is_bound {
+            node.holders.forget(&registry, &bond.agent, other);
+        }
+        is_bound
+    });
+    let more = keys.iter().filter(|key| !known.contains(key)).count();
+    if more == 0 || known.len() + more <= max {
+        return Ok(());
+    }
+    Err(Error::limit("agent-holdings-max", "one more key in which this agent holds something", max as u64))
+}
+
+/// The value of `key` is gone, and what stands there now need not know of `bond`.
+pub fn forget_if_stale<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, bond: &Bond) {
+    let registry = KeyId::new(key.db, &bond.registry);
+    if !is_bound(host, key.into(), &registry, &bond.agent) {
+        node.holders.forget(&registry, &bond.agent, key);
+    }
 }
 
 fn is_bound<H: Host>(host: &mut H, key: Key, registry: &KeyId, agent: &[u8]) -> bool {

@@ -59,6 +59,28 @@ fn an_agent_holds_something_in_so_many_keys_and_no_more() {
 }
 
 #[test]
+fn several_keys_at_once_keep_the_bound_too() {
+    let server = full().arg("ltmc.agent-holdings-max", 3).start();
+    register(&server, "ada");
+    server.run("LTMC.LOCK a ada PX 600000 REGISTRY r").int();
+    let mlock = |keys: &str| server.run(&format!("LTMC.MLOCK ada 3 {keys} PX 600000 REGISTRY r"));
+    assert_eq!(mlock("b c d").error_code(), "LIMIT");
+    assert_eq!(server.run("EXISTS b c d").int(), 0);
+    assert_eq!(mlock("b a c").array().len(), 3, "a is not one more");
+    assert_eq!(holds(&server, "ada"), ["a", "b", "c"]);
+    server.run("LTMC.UNLOCK b ada").int();
+    server.run("LTMC.UNLOCK c ada").int();
+    let mut waiter = server.client();
+    server.run("LTMC.LOCK b eve PX 600000").int();
+    let line = "LTMC.MLOCK ada 2 b c PX 600000 BLOCK 0 REGISTRY r";
+    server.block_in_turn(std::slice::from_mut(&mut waiter), |_| line.into());
+    server.run("LTMC.LOCK d ada PX 600000 REGISTRY r").int();
+    server.run("LTMC.UNLOCK b eve").int();
+    assert_eq!(waiter.recv().error_code(), "LIMIT");
+    assert_eq!(server.run("EXISTS b c").int(), 0, "all or nothing");
+}
+
+#[test]
 fn a_bound_that_is_met_while_waiting_is_told_to_who_waits() {
     let server = full().arg("ltmc.agent-holdings-max", 1).start();
     register(&server, "ada");

@@ -95,6 +95,62 @@ fn what_is_restored_of_an_agent_that_is_gone_goes_back() {
 }
 
 #[test]
+fn what_is_restored_of_an_earlier_incarnation_goes_back_though_the_key_is_known() {
+    let server = locked();
+    let dump = server.run("DUMP lock").bytes().to_vec();
+    register(&server, "ada");
+    server.run("LTMC.LOCK lock ada PX 600000000 REGISTRY r").int();
+    server.cmd(&[b"RESTORE".as_slice(), b"lock", b"600000000", &dump, b"REPLACE"]).ok();
+    is_gone(&server, "lock");
+}
+
+#[test]
+fn a_key_that_is_deleted_or_runs_out_is_held_no_more() {
+    let server = locked();
+    server.run("LTMC.LOCK short ada PX 1 REGISTRY r").int();
+    server.run("LTMC.LOCK old ada PX 600000 REGISTRY r").int();
+    let replica = server.replica();
+    replica.wait_synced(&server);
+    server.run("DEL lock").int();
+    server.run("SET old text").ok();
+    wait_until("the list is right", || server.run("EXISTS short").int() == 0 && holds(&server, "ada").is_empty());
+    replica.wait_synced(&server);
+    wait_until("the replica's, too", || holds(&replica, "ada").is_empty());
+    // What is taken by the command that finds the key expired is held.
+    for _ in 0..20 {
+        server.run("LTMC.LOCK short ada PX 1 REGISTRY r").int();
+        server.run("DEBUG SLEEP 0.002").ok();
+        server.run("LTMC.LOCK short ada PX 600000 NOREENTRANT REGISTRY r").int();
+        assert_eq!(holds(&server, "ada"), ["short"]);
+        server.run("LTMC.UNLOCK short ada").int();
+    }
+}
+
+#[test]
+fn who_has_to_wait_is_not_forgotten_among_many() {
+    let server = full().start();
+    let mut client = server.client();
+    // More than are asked for in one look at the registry.
+    let mut lines = Vec::new();
+    for n in 0..300 {
+        lines.push(format!("LTMC.REGISTER r a{n:03} PX {LONG_MS}"));
+        lines.push(format!("LTMC.LOCK lock{n:03} a{n:03} PX {LONG_MS} REGISTRY r"));
+    }
+    assert!(client.pipeline(&lines).iter().all(|reply| reply.int() > 0));
+    for _ in 0..3 {
+        assert!(server.run("LTMC.DEBUG PANIC lock007").is_error());
+    }
+    server.run("DEL r").int();
+    set_clock(&server, 31_000);
+    is_gone(&server, "lock299");
+    assert_eq!(server.run("EXISTS lock007").int(), 1);
+    server.run("LTMC.REPAIR lock007");
+    set_clock(&server, 33_000);
+    is_gone(&server, "lock007");
+    assert_eq!(server.run("DBSIZE").int(), 0);
+}
+
+#[test]
 fn databases_have_registries_of_their_own() {
     let server = locked();
     server.run("MOVE lock 3").int();

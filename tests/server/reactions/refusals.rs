@@ -108,3 +108,28 @@ fn debug_mode_reacts_as_full_mode_does() {
     server.run("LTMC.DEREGISTER r ada").int();
     assert_eq!(found(&server, "ada"), [""; 0]);
 }
+
+#[test]
+fn what_belongs_to_an_agent_of_one_registry_is_not_taken_over_by_another() {
+    let server = full().start();
+    for registry in ["r", "q"] {
+        server.run(&format!("LTMC.REGISTER {registry} ada PX {LONG_MS}")).int();
+    }
+    for task in ["one", "two"] {
+        server.run(&format!("LTMC.TASK.ADD flow {task} payload RETRIES 10")).text();
+    }
+    for line in
+        ["LTMC.LOCK lock ada PX 600000000 REGISTRY r", "LTMC.TASK.CLAIM flow ada CAPS 0 PX 600000000 REGISTRY r"]
+    {
+        assert!(!server.run(line).is_error(), "{line}");
+        let refused = server.run(&line.replace("REGISTRY r", "REGISTRY q"));
+        assert_eq!(refused.error_code(), "BADSTATE", "{line}: {refused:?}");
+        assert!(["'ada'", "'r'", "'q'"].iter().all(|part| refused.error().contains(part)), "{refused:?}");
+    }
+    server.run("LTMC.DEREGISTER r ada").int();
+    assert_eq!(server.run("EXISTS lock").int(), 0);
+    assert_eq!(server.run("LTMC.TASK.GET flow one").get("state").text(), "ready");
+    // She holds nothing there any more.
+    assert!(server.run("LTMC.LOCK lock ada PX 600000000 REGISTRY q").int() > 0);
+    assert_eq!(server.run("LTMC.TASK.CLAIM flow ada CAPS 0 REGISTRY q").array().len(), 1);
+}
