@@ -270,10 +270,14 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
 ) -> Result<(), Error> {
     let is_trusted = cx.host.is_trusted();
     let stored = cx.host.read::<E>(key)?;
+    let is_new = stored.is_none();
     if !is_trusted {
         let mut trial = stored.cloned().unwrap_or_default();
         changes.iter().for_each(|change| drop(trial.apply_unchecked(change)));
         trial.check().map_err(|broken| Error::usage(format!("payload does not fit this key: {}", broken.0)))?;
+    }
+    if E::GIVES_WAY && is_new {
+        cx.node.yielding.insert(key.id());
     }
     change_value::<E, H>(cx.node, cx.host, key, changes)?;
     note_found::<E>(cx.node, key, &mut cx.host.write::<E>(key)?.state);

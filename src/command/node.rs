@@ -14,7 +14,7 @@ use crate::domain::mail::queue::MailQueues;
 use crate::domain::random::next_random;
 use crate::domain::registry::queue::ClaimQueues;
 use crate::domain::registry::time::View;
-use crate::domain::{Connection, Db, Fences, KeyId, Millis, Service};
+use crate::domain::{Bond, Connection, Db, Fences, KeyId, Millis, Service};
 use crate::observe::{Metrics, Peers, Trace};
 use ahash::AHashMap;
 use std::collections::{BTreeSet, VecDeque};
@@ -95,12 +95,14 @@ pub enum Chore {
     TakeBack(Service, Untold),
     /// A connection ended.
     Disconnected(Connection),
-    /// A value with ties to connections is gone.
-    Untied {
+    /// A value is gone that this process knows of.
+    ValueGone {
         /// Its key.
         key: KeyId,
         /// What it was tied to.
         connections: Vec<Connection>,
+        /// For whom something was held in it.
+        bonds: Vec<Bond>,
     },
     /// The keys were loaded or this node was promoted: connections of other processes are gone for good.
     ForgetStrangers,
@@ -209,15 +211,15 @@ impl Node {
         self.look_at_soon(key);
     }
 
-    /// The value of `key` is gone, and with it its ties to `connections`. The very command that found it expired may have taken the
-    /// lock anew over the same connection, so the scheduler asks the key first. A replica only learns of it after the fact.
-    pub fn value_gone(&mut self, key: KeyId, connections: Vec<Connection>) {
+    /// The value of `key` is gone, and with it its ties to `connections` and its bonds. The very command that found it expired may have taken
+    /// the lock anew over the same connection, so the scheduler asks the key first. A replica only learns of it after the fact.
+    pub fn value_gone(&mut self, key: KeyId, connections: Vec<Connection>, bonds: Vec<Bond>) {
         if self.replica {
-            for connection in connections {
-                self.ties.untie(connection, &key);
-            }
+            connections.into_iter().for_each(|connection| self.ties.untie(connection, &key));
+            bonds.iter().for_each(|bond| self.holders.let_go(bond, &key));
+            self.yielding.remove(&key);
         } else {
-            self.chores.push_back(Chore::Untied { key, connections });
+            self.chores.push_back(Chore::ValueGone { key, connections, bonds });
         }
     }
 

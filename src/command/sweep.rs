@@ -305,10 +305,14 @@ fn do_chore<H: Host>(node: &mut Node, host: &mut H, chore: Chore) {
                 node.chores.push_back(chore);
             }
         }
-        Chore::Untied { key, connections } => {
+        Chore::ValueGone { key, connections, bonds } => {
             let tied = connections_of(host, &key);
             for connection in connections.into_iter().filter(|known| !tied.contains(known)) {
                 node.ties.untie(connection, &key);
+            }
+            bonds.iter().for_each(|bond| reactions::forget_if_stale(node, host, &key, bond));
+            if host.kind((&key).into()) != Kind::Ours(Cache::TYPE_TAG) {
+                node.yielding.remove(&key);
             }
         }
         Chore::ForgetStrangers => {

@@ -4,7 +4,7 @@ use super::api::Ctx;
 use super::{timer, types};
 use crate::command::{sweep, Node};
 use crate::domain::wait::WaiterId;
-use crate::domain::{Connection, KeyId};
+use crate::domain::{Bond, Connection, KeyId};
 use redis_module::raw as rm;
 use std::cell::{Cell, RefCell, RefMut};
 use std::sync::OnceLock;
@@ -15,8 +15,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 pub enum Note {
     /// A key of ours is gone, or one came into being other than by a command of ours.
     KeyChanged(KeyId),
-    /// A value with ties to connections is gone.
-    Untied(KeyId, Vec<Connection>),
+    /// A value is gone that this process knows of: with its ties to connections and its bonds.
+    ValueGone(KeyId, Vec<Connection>, Vec<Bond>),
     /// A database was flushed, or all.
     Flushed(Option<u32>),
     /// Two databases changed places.
@@ -134,7 +134,7 @@ fn take_in(process: &Process, node: &mut RefMut<Node>) {
     for note in process.inbox.take() {
         match note {
             Note::KeyChanged(key) => node.key_changed(key),
-            Note::Untied(key, connections) => node.value_gone(key, connections),
+            Note::ValueGone(key, connections, bonds) => node.value_gone(key, connections, bonds),
             Note::Flushed(db) => node.database_flushed(db),
             Note::Swapped(one, other) => node.databases_swapped(one, other),
             Note::ClientGone(client) => sweep::client_gone(node, client),

@@ -266,8 +266,10 @@ extern "C" fn copy<E: Entity>(_ctx: *mut rm::RedisModuleKeyOptCtx, value: *const
 /// A value leaves its key by DEL, UNLINK, RENAME, expiry or eviction. May run in the middle of any command: leaves notes only.
 extern "C" fn unlink<E: Entity>(ctx: *mut rm::RedisModuleKeyOptCtx, value: *const c_void) {
     contain("the end of a key", || {
-        let connections = stored::<E>(value).state.connections();
-        if connections.is_empty() && !state::cares_about_deletions() {
+        let stored = stored::<E>(value);
+        let (connections, bonds) = (stored.state.connections(), stored.bonds().cloned().collect::<Vec<_>>());
+        let is_noted = E::GIVES_WAY || !connections.is_empty() || !bonds.is_empty();
+        if !is_noted && !state::cares_about_deletions() {
             return;
         }
         let name = call!(RedisModule_GetKeyNameFromOptCtx(ctx));
@@ -276,8 +278,8 @@ extern "C" fn unlink<E: Entity>(ctx: *mut rm::RedisModuleKeyOptCtx, value: *cons
             return;
         }
         let key = KeyId::new(db as u32, Str(name.cast_mut()).bytes());
-        if !connections.is_empty() {
-            state::note(Note::Untied(key.clone(), connections));
+        if is_noted {
+            state::note(Note::ValueGone(key.clone(), connections, bonds));
         }
         if state::cares_about_deletions() {
             state::note(Note::KeyChanged(key));

@@ -38,7 +38,7 @@ impl Server {
         let outcome = dispatch::run(command, &mut cx);
         trace::end(&mut self.node, &mut self.host, &outcome);
         for (key, connections) in std::mem::take(&mut self.host.gone) {
-            self.node.value_gone(key.clone(), connections);
+            self.node.value_gone(key.clone(), connections, Vec::new());
             self.node.key_changed(key);
         }
         outcome

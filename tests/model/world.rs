@@ -189,7 +189,7 @@ impl World {
     fn take_notes(&mut self) {
         for (key, connections) in std::mem::take(&mut self.host.gone) {
             if !connections.is_empty() {
-                self.node.value_gone(key.clone(), connections);
+                self.node.value_gone(key.clone(), connections, Vec::new());
             }
             self.node.key_changed(key);
         }

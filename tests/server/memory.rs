@@ -42,6 +42,46 @@ fn caches_give_way_before_a_write_is_refused() {
 }
 
 #[test]
+fn caches_that_came_from_an_aof_or_a_primary_give_way_too() {
+    for way in ["restart", "failover"] {
+        let mut server = Server::builder().durable().start();
+        let replica = server.replica();
+        let value = "v".repeat(50_000);
+        for n in 0..300 {
+            server.cmd(&["LTMC.CACHE.PUT", "cache", "tool", &n.to_string(), &value]).ok();
+        }
+        replica.wait_synced(&server);
+        let server = if way == "restart" {
+            server.crash_and_restart();
+            server
+        } else {
+            replica.promote();
+            replica
+        };
+        let entries = || server.run("LTMC.CACHE.STATS cache").get("entries").int();
+        assert_eq!(entries(), 300);
+        fill_to(&server, 98);
+        wait_until("it gives way", || entries() < 300);
+    }
+}
+
+#[test]
+fn caches_that_are_gone_are_forgotten() {
+    let server = Server::start();
+    for line in ["DEL k", "LTMC.CACHE.INVALIDATE k ALL", "PEXPIRE k 1"] {
+        server.run("LTMC.CACHE.PUT k tool {} value").ok();
+        assert!(!server.run(line).is_error(), "{line}");
+        wait_until("it is gone", || server.run("EXISTS k").int() == 0);
+        // Nobody asks any more whether memory is short.
+        wait_until("nobody is asked any more", || {
+            let before = server.info_int("ltmc", "ltmc_sweeps");
+            std::thread::sleep(std::time::Duration::from_millis(1100));
+            server.info_int("ltmc", "ltmc_sweeps") == before
+        });
+    }
+}
+
+#[test]
 fn a_cache_that_has_given_all_it_had_leaves_the_server_in_peace() {
     let server = Server::start();
     server.run("LTMC.CACHE.PUT k tool {} value").ok();

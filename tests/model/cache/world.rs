@@ -154,7 +154,7 @@ impl World {
         }
         for (key, connections) in std::mem::take(&mut self.host.gone) {
             self.node.key_changed(key.clone());
-            self.node.value_gone(key, connections);
+            self.node.value_gone(key, connections, Vec::new());
         }
     }
 

@@ -182,7 +182,7 @@ impl World {
         }
         for (key, connections) in std::mem::take(&mut self.host.gone) {
             if !connections.is_empty() {
-                self.node.value_gone(key.clone(), connections);
+                self.node.value_gone(key.clone(), connections, Vec::new());
             }
             self.node.key_changed(key);
         }
