@@ -134,9 +134,9 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
         false
     }
 
-    /// The agent that may hold nothing any more after `event`.
-    fn loser(&self, _event: &Self::Event) -> Option<Bytes> {
-        None
+    /// The agents that may hold nothing any more after `event`.
+    fn losers(&self, _event: &Self::Event) -> Vec<Bytes> {
+        Vec::new()
     }
 
     /// The connection of what `event` is about to end.

@@ -134,7 +134,7 @@ impl<E: Entity> Stored<E> {
 
     /// Has `apply` make an event, and tells those who watch of it. Whoever holds nothing any more by it is not bound any more.
     fn happen<T: Borrow<E::Event>>(&mut self, event: T, apply: impl FnOnce(&mut E, T)) -> Over {
-        let loser = self.bonds.as_ref().and_then(|_| self.state.loser(event.borrow()));
+        let losers = self.bonds.as_ref().map_or_else(Vec::new, |_| self.state.losers(event.borrow()));
         let mut over = Over::new();
         let name = event.borrow().name();
         self.revision += u64::from(name.is_some());
@@ -149,8 +149,10 @@ impl<E: Entity> Stored<E> {
             }
             None => apply(&mut self.state, event),
         }
-        if let Some(loser) = loser.filter(|loser| !self.state.holds(loser)) {
-            over.extend(self.unbind(&loser));
+        for loser in losers {
+            if !self.state.holds(&loser) {
+                over.extend(self.unbind(&loser));
+            }
         }
         if self.state.is_empty() {
             over.extend(self.bonds().cloned());

@@ -467,10 +467,14 @@ impl Entity for Buffer {
         self.by_agent.contains_key(agent)
     }
 
-    fn loser(&self, event: &BufferEvent) -> Option<Bytes> {
+    fn losers(&self, event: &BufferEvent) -> Vec<Bytes> {
         match event {
-            BufferEvent::Released { agent, .. } | BufferEvent::Unpinned { agent, .. } => Some(agent.clone()),
-            _ => None,
+            BufferEvent::Released { agent, .. } | BufferEvent::Unpinned { agent, .. } => vec![agent.clone()],
+            BufferEvent::Gone { ids, .. } => {
+                let chunks = ids.iter().filter_map(|id| self.find(id));
+                chunks.flat_map(|(_, chunk)| chunk.agents().cloned()).collect()
+            }
+            _ => Vec::new(),
         }
     }
 

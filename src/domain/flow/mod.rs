@@ -242,9 +242,9 @@ impl Entity for Flow {
         self.index.run_by(agent).next().is_some()
     }
 
-    fn loser(&self, event: &FlowEvent) -> Option<Bytes> {
-        let run = self.task(event.task().filter(|_| event.ends_attempt())?)?.run()?;
-        Some(run.agent.clone())
+    fn losers(&self, event: &FlowEvent) -> Vec<Bytes> {
+        let task = event.task().filter(|_| event.ends_attempt()).and_then(|id| self.task(id));
+        task.and_then(|task| task.run()).map(|run| run.agent.clone()).into_iter().collect()
     }
 
     fn memory_bytes(&self) -> usize {

@@ -195,10 +195,12 @@ impl Entity for Lock {
         !self.grants.of_owner(agent).is_empty()
     }
 
-    fn loser(&self, event: &LockEvent) -> Option<Bytes> {
+    fn losers(&self, event: &LockEvent) -> Vec<Bytes> {
         match event {
-            LockEvent::Ended { fence, .. } => Some(self.grants.get(*fence)?.owner.clone()),
-            _ => None,
+            LockEvent::Ended { fence, .. } => {
+                self.grants.get(*fence).map(|grant| grant.owner.clone()).into_iter().collect()
+            }
+            _ => Vec::new(),
         }
     }
 

@@ -311,17 +311,21 @@ impl Entity for Mail {
         self.inbox(agent).is_some_and(|inbox| inbox.is_joined() || inbox.ready() < inbox.len())
     }
 
-    fn loser(&self, event: &MailEvent) -> Option<Bytes> {
+    fn losers(&self, event: &MailEvent) -> Vec<Bytes> {
         match event {
             MailEvent::Left { agent, .. }
             | MailEvent::Parted { agent, .. }
             | MailEvent::Acknowledged { agent, .. }
             | MailEvent::Returned { agent, .. }
-            | MailEvent::Died { agent, .. } => Some(agent.clone()),
+            | MailEvent::Died { agent, .. } => vec![agent.clone()],
             MailEvent::LeaseEnded { fence, .. } | MailEvent::TakenBack { fence, .. } => {
-                self.hold(*fence).map(|hold| Bytes::from(hold.agent()))
+                self.hold(*fence).map(|hold| Bytes::from(hold.agent())).into_iter().collect()
             }
-            _ => None,
+            MailEvent::Expired { ids, .. } => {
+                let messages = ids.iter().filter_map(|id| self.messages.get(id));
+                messages.flat_map(|message| message.to.iter().map(|name| Bytes::from(&name[..]))).collect()
+            }
+            _ => Vec::new(),
         }
     }
 

@@ -444,11 +444,20 @@ impl Entity for Registry {
         self.claims_with(agent, Fence::MAX).next().is_some()
     }
 
-    fn loser(&self, event: &RegistryEvent) -> Option<Bytes> {
-        let RegistryEvent::Released { fence, agent, .. } = event else { return None };
-        let claims = &self.agent(agent)?.claims;
-        let at = claims.binary_search_by_key(fence, |claim| claim.fence).ok()?;
-        Some(claims[at].reference.clone()).filter(|reference| !reference.is_empty())
+    fn losers(&self, event: &RegistryEvent) -> Vec<Bytes> {
+        let over = match event {
+            RegistryEvent::Released { fence, .. } => Some(*fence),
+            // All claims on it are.
+            RegistryEvent::Registered(_)
+            | RegistryEvent::Deregistered { .. }
+            | RegistryEvent::Died { .. }
+            | RegistryEvent::Removed { .. } => None,
+            _ => return Vec::new(),
+        };
+        let claimed = event.agent().and_then(|id| self.agent(id));
+        let claims = claimed.into_iter().flat_map(|agent| agent.claims.iter());
+        let ended = claims.filter(|claim| over.is_none_or(|fence| claim.fence == fence));
+        ended.map(|claim| claim.reference.clone()).filter(|reference| !reference.is_empty()).collect()
     }
 
     fn memory_bytes(&self) -> usize {

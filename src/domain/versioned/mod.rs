@@ -454,10 +454,10 @@ impl<S: State> Entity for Versioned<S> {
         self.participants.contains_key(agent)
     }
 
-    fn loser(&self, event: &VersionedEvent<S>) -> Option<Bytes> {
+    fn losers(&self, event: &VersionedEvent<S>) -> Vec<Bytes> {
         match event {
-            VersionedEvent::Left { agent, .. } => Some(agent.clone()),
-            _ => None,
+            VersionedEvent::Left { agent, .. } => vec![agent.clone()],
+            _ => Vec::new(),
         }
     }
 

@@ -36,6 +36,40 @@ fn who_gives_back_holds_nothing_any_more() {
 }
 
 #[test]
+fn what_ends_without_its_holder_is_held_no_more() {
+    let server = full().start();
+    for agent in ["ada", "bob"] {
+        register(&server, agent);
+    }
+    for line in [
+        "LTMC.REGISTER r worker CAPS 1 tool CAPACITY 5 PX 600000000",
+        "LTMC.AGENT.CLAIM r PX 600000 CAPS 1 tool REF ada REGISTRY r",
+        "LTMC.AGENT.CLAIM r PX 600000 CAPS 1 tool REF bob REGISTRY r",
+        "LTMC.MSG.SEND mail boss TO 2 ada bob text PX 1000",
+        "LTMC.MSG.SEND mail boss TO 1 eve text",
+        "LTMC.MSG.RECV mail ada PX 600000 REGISTRY r",
+        "LTMC.MSG.RECV mail bob PX 600000 REGISTRY r",
+        "LTMC.CHUNK.PUT buffer stays data",
+        "LTMC.CHUNK.PUT buffer chunk data PX 1000",
+        "LTMC.CHUNK.PIN buffer chunk ada PX 1000 REGISTRY r",
+        "LTMC.CHUNK.ALLOC buffer ID draft SIZE 10 AGENT bob PX 1000 REGISTRY r",
+    ] {
+        assert!(!server.run(line).is_error(), "{line}");
+    }
+    for agent in ["ada", "bob"] {
+        assert_eq!(holds(&server, agent), ["buffer", "mail", "r"]);
+    }
+    server.run("LTMC.DEREGISTER r worker").int();
+    for agent in ["ada", "bob"] {
+        assert_eq!(holds(&server, agent), ["buffer", "mail"], "the claim ended with its agent");
+    }
+    set_clock(&server, 2000);
+    for agent in ["ada", "bob"] {
+        wait_until("message and chunk are over", || holds(&server, agent).is_empty());
+    }
+}
+
+#[test]
 fn an_agent_holds_something_in_so_many_keys_and_no_more() {
     let server = full().arg("ltmc.agent-holdings-max", 3).start();
     register(&server, "ada");
