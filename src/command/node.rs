@@ -218,6 +218,8 @@ impl Node {
             connections.into_iter().for_each(|connection| self.ties.untie(connection, &key));
             bonds.iter().for_each(|bond| self.holders.let_go(bond, &key));
             self.yielding.remove(&key);
+            // What stands there now, if a whole value came in its place, is noted anew.
+            self.look_at_soon(key);
         } else {
             self.chores.push_back(Chore::ValueGone { key, connections, bonds });
         }

@@ -76,6 +76,23 @@ fn a_replica_follows_and_decides_nothing_itself() {
 }
 
 #[test]
+fn a_replica_that_gets_a_whole_value_in_place_of_another_knows_whose_it_is() {
+    let mut server = full().start();
+    let replica = server.replica();
+    register(&server, "ada");
+    server.run("LTMC.LOCK lock ada PX 600000000 REGISTRY r").int();
+    // What a panic may have left half done is sent whole.
+    assert!(server.run("LTMC.DEBUG PANIC lock").is_error());
+    server.run("LTMC.LOCK other ada PX 600000000 REGISTRY r").int();
+    replica.wait_synced(&server);
+    wait_until("it is known", || holds(&replica, "ada") == ["lock", "other"]);
+    server.kill();
+    replica.promote();
+    replica.run("LTMC.DEREGISTER r ada").int();
+    assert_eq!(replica.run("EXISTS lock other").int(), 0);
+}
+
+#[test]
 fn an_agent_that_dies_after_a_failover_leaves_nothing_either() {
     let mut server = full().start();
     let replica = server.replica();
