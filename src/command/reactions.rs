@@ -106,9 +106,14 @@ pub fn bond_always<E: Entity, H: Host>(
             let text = format!("one more agent bound to this key, at most {BONDS_MAX} are allowed");
             return Err(Error::new(Code::Limit, text));
         }
-        let other = known.filter(|known| known.registry != *registry && stored.state.holds(agent)).cloned();
-        if let Some(other) = other {
-            check_is_over(host, key.db, &other, registry)?;
+        match known.filter(|_| stored.state.holds(agent)).cloned() {
+            Some(known) if known.registry != *registry => check_is_over(host, key.db, &known, registry)?,
+            // It is so much that it goes back in parts. What is left must not come to the new incarnation.
+            Some(_) => {
+                let text = "what this agent held before it registered anew is still being given back; try again";
+                return Err(Error::new(Code::BadState, text));
+            }
+            None => {}
         }
     }
     check_room(node, host, &[key.id()], &bond)?;

@@ -149,6 +149,11 @@ fn very_many_pieces_go_back_in_parts() {
     for part in lines.chunks(1000) {
         assert!(client.pipeline(part).iter().all(|reply| !reply.is_error()));
     }
-    server.run("LTMC.DEREGISTER r ada").int();
+    let mut client = server.client();
+    client.run("MULTI").ok();
+    client.run("LTMC.REGISTER r ada PX 600000000");
+    client.run("LTMC.CHUNK.PIN b c1 ada PX 600000000 REGISTRY r");
+    let replies = client.run("EXEC");
+    assert_eq!(replies.array()[1].error_code(), "BADSTATE", "the new incarnation gets nothing of the old one");
     wait_until("all of it is back", || server.run("LTMC.CHUNK.STATS b").get("retained").int() == 0);
 }
