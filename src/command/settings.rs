@@ -107,7 +107,8 @@ pub enum Kind {
 }
 
 /// How the values of a [`Kind::Switch`] may be written, each with what it means. The first of each meaning is the one that is shown.
-pub const SWITCH_WORDS: &[(&str, i64)] = &[("yes", 1), ("no", 0), ("true", 1), ("false", 0)];
+pub const SWITCH_WORDS: &[(&str, i64)] =
+    &[("yes", 1), ("no", 0), ("true", 1), ("false", 0), ("on", 1), ("off", 0), ("1", 1), ("0", 0)];
 
 /// What is known of a setting.
 #[derive(Debug)]

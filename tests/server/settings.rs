@@ -7,7 +7,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("orchestration-mode", "full", "fast"),
     ("agent-registry-enabled", "no", "perhaps"),
     ("context-coordination-enabled", "no", "2"),
-    ("memory-locking-enabled", "no", "off"),
+    ("memory-locking-enabled", "no", "nowhere"),
     ("orchestration-enabled", "no", ""),
     ("tool-cache-enabled", "no", "never"),
     ("chunk-buffer-enabled", "no", "n"),
@@ -126,7 +126,11 @@ fn a_bad_value_in_the_configuration_file_stops_the_load_and_is_named() {
         ("lock-lease-ms", "soon", "ltmc.lock-lease-ms is 'soon', allowed are whole numbers from 0 to 31536000000"),
         ("lock-ageing-ms", "0", "ltmc.lock-ageing-ms is '0', allowed are whole numbers from 1 to 86400000"),
         ("orchestration-mode", "fast", "ltmc.orchestration-mode is 'fast', allowed are basic, full, debug"),
-        ("agent-registry-enabled", "2", "ltmc.agent-registry-enabled is '2', allowed are yes, no, true, false"),
+        (
+            "agent-registry-enabled",
+            "2",
+            "ltmc.agent-registry-enabled is '2', allowed are yes, no, true, false, on, off, 1, 0",
+        ),
     ] {
         let refusal = Server::builder().arg(&format!("ltmc.{name}"), bad).try_start();
         let log = refusal.err().expect("the server must not start");
