@@ -282,12 +282,7 @@ fn waiters_of_a_primary_that_becomes_a_replica_are_sent_away() {
     let primary = Server::start();
     let mut queue = Queue::start();
     queue.server.follow(&primary);
-    for waiter in [&mut queue.b, &mut queue.c] {
-        match waiter.recv_or_end() {
-            Some(reply) => assert_eq!(reply.error_code(), "UNBLOCKED"),
-            None => assert!(!waiter.is_open()),
-        }
-    }
+    assert_sent_away([&mut queue.b, &mut queue.c]);
     assert_idle(&queue.server);
     assert_eq!(queue.server.run("LTMC.LOCK k d BLOCK 0").error_code(), "READONLY");
     queue.server.promote();

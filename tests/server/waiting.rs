@@ -91,3 +91,14 @@ impl Queue {
         self.c.run("PING");
     }
 }
+
+/// Clients that wait on a primary that becomes a replica: each is told so, or its connection ends.
+#[track_caller]
+pub fn assert_sent_away<'a>(clients: impl IntoIterator<Item = &'a mut Client>) {
+    for client in clients {
+        match client.recv_or_end() {
+            Some(reply) => assert_eq!(reply.error_code(), "UNBLOCKED"),
+            None => assert!(!client.is_open()),
+        }
+    }
+}

@@ -47,12 +47,7 @@ fn waiters_of_a_primary_that_becomes_a_replica_are_sent_away() {
     let mut waiters = server.clients(2);
     server.block_in_turn(&mut waiters, |_| "LTMC.CACHE.GET c t 1 BLOCK 0".into());
     server.follow(&primary);
-    for waiter in &mut waiters {
-        match waiter.recv_or_end() {
-            Some(reply) => assert_eq!(reply.error_code(), "UNBLOCKED"),
-            None => assert!(!waiter.is_open()),
-        }
-    }
+    assert_sent_away(&mut waiters);
     assert_idle(&server);
     assert_eq!(server.run("LTMC.CACHE.GET c t 1 BLOCK 0").error_code(), "READONLY");
     server.promote();

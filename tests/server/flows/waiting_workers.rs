@@ -309,12 +309,7 @@ fn waiters_of_a_primary_that_becomes_a_replica_are_sent_away() {
     let primary = Server::start();
     let mut line = Line::start();
     line.server.follow(&primary);
-    for waiter in [&mut line.b, &mut line.c] {
-        match waiter.recv_or_end() {
-            Some(reply) => assert_eq!(reply.error_code(), "UNBLOCKED"),
-            None => assert!(!waiter.is_open()),
-        }
-    }
+    assert_sent_away([&mut line.b, &mut line.c]);
     assert_idle(&line.server);
     assert_eq!(line.server.run("LTMC.TASK.CLAIM f w BLOCK 0").error_code(), "READONLY");
     line.server.promote();
