@@ -1,5 +1,6 @@
 //! Payloads that are cut, damaged, made up or meant to hurt: refused, without a panic and without large allocations.
 
+use crate::samples::noise;
 use crate::{all_files, buffer, cache, decode, flow, lock, mail, registry, versioned};
 use ltmc::domain::buffer::Buffer;
 use ltmc::domain::cache::Cache;
@@ -147,13 +148,7 @@ fn damage_under_a_right_checksum_never_panics() {
 
 #[test]
 fn garbage_never_panics() {
-    let mut state = 0x1234_5678_9abc_def1u64;
-    let mut byte = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
+    let mut byte = noise(0x1234_5678_9abc_def1);
     for round in 0..30_000usize {
         let garbage: Vec<u8> = (0..round % 90).map(|_| byte()).collect();
         try_decode(&garbage);

@@ -31,3 +31,14 @@ pub fn value<E: Entity>(changes: &[Change<E::Event>]) -> Stored<E> {
     }
     stored
 }
+
+/// Bytes that are the same in every run (xorshift, G. Marsaglia 2003).
+pub fn noise(seed: u64) -> impl FnMut() -> u8 {
+    let mut state = seed;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    }
+}

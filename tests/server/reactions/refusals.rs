@@ -2,30 +2,25 @@
 
 use super::*;
 
-/// What the server holds, without what only counts.
-fn state(server: &Server) -> String {
-    server.debug_digest()
-}
-
 #[test]
 fn an_agent_that_is_not_alive_gets_nothing() {
     let server = full().start();
     prepare(&server, "ada");
-    let before = state(&server);
+    let before = server.debug_digest();
     for line in wants("ada") {
         let reply = server.run(&line);
         assert_eq!(reply.error_code(), "NOAGENT", "{line}: {reply:?}");
         assert!(reply.error().contains("'ada'"), "{reply:?}");
     }
-    assert_eq!(state(&server), before);
+    assert_eq!(server.debug_digest(), before);
     register_for(&server, "ada", 60_000);
     end(&server, "silence");
-    let before = state(&server);
+    let before = server.debug_digest();
     for line in wants("ada") {
         let reply = server.run(&line);
         assert!(reply.error_code() == "NOAGENT" && reply.error().contains("dead"), "{line}: {reply:?}");
     }
-    assert_eq!(state(&server), before);
+    assert_eq!(server.debug_digest(), before);
     server.run("LTMC.REGISTER r ada PX 600000000").int();
     for line in wants("ada") {
         assert!(!server.run(&line).is_error(), "{line}");

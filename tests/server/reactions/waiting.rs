@@ -10,7 +10,6 @@ fn who_waits_is_served_in_the_same_step() {
         register_for(&server, "ada", 60_000);
         register(&server, "bob");
         hold_everything(&server, "ada");
-        server.run("LTMC.CHUNK.BUFFER tight MAXBYTES 1000000").ok();
         let lines = [
             format!("LTMC.LOCK lock bob PX {LONG_MS} BLOCK 0 REGISTRY r"),
             format!("LTMC.MLOCK bob 2 many1 many2 PX {LONG_MS} BLOCK 0 REGISTRY r"),
