@@ -26,6 +26,9 @@ use crate::observe::trace::Stage;
 /// How soon a key is looked at again whose slot is on the move, ms.
 const UNSURE_MS: Millis = 100;
 
+/// For how many chores room is kept; a file that was loaded may have left many more of them.
+const CHORES_KEPT: usize = 1024;
+
 /// One round of the scheduler: a sweep over what is due, and the next step of the automatic check if that is due.
 pub fn tick<H: Host>(node: &mut Node, host: &mut H) {
     let is_sweep = next_sweep(node).is_some_and(|when| when <= node.now());
@@ -77,6 +80,9 @@ fn next_piece<H: Host>(node: &mut Node, host: &mut H, keys_until: Millis, watche
     let chore = if node.replica { None } else { node.chores.pop_front() };
     if let Some(chore) = chore {
         do_chore(node, host, chore);
+        if node.chores.is_empty() {
+            node.chores.shrink_to(CHORES_KEPT);
+        }
         return Some(1);
     }
     let due = if watchers_first { None } else { node.schedule.pop_due(node.now(), keys_until) };
