@@ -3,14 +3,17 @@
 //!
 //! A step comes ten times a second at most and looks at a tenth of `ltmc.check-rate` values, at one at least. A value that takes long to
 //! check counts as several, so that the rate bounds the work, and no step goes on after a long one. Values whose check would hold up the
-//! server are left out and counted: a check looks at a value in one go. A round over all keys begins no sooner than a second after the one
-//! before began. Where there is no value of ours there is no step and no timer: the types count their values.
+//! server are looked at in parts, one in each round; what cannot be looked at in parts is left out and counted. A round over all keys begins
+//! no sooner than a second after the one before began. Where there is no value of ours there is no step and no timer: the types count their
+//! values.
 
+use super::kinds::Checkable;
 use super::repair::{repair, service_at};
 use super::settings::Setting;
 use super::{Host, Key, Node};
 use crate::domain::id::printable;
 use crate::domain::{Invariant, KeyId, Millis};
+use ahash::AHashMap;
 
 /// Time from one step to the next at least, ms.
 const STEP_MS: Millis = 100;
@@ -28,6 +31,8 @@ pub struct Checks {
     stepped_at: Millis,
     due: Millis,
     round: Option<Round>,
+    /// Where the next part of each large value begins.
+    places: AHashMap<KeyId, u64>,
     /// So often the next checks panic: `LTMC.DEBUG CHECK`.
     #[cfg(feature = "test-hooks")]
     pub panics_due: u64,
@@ -38,6 +43,32 @@ pub struct Checks {
 struct Round {
     began: Millis,
     skipped: u64,
+    /// The large values that were looked at, with the beginning of the part that comes in the next round.
+    places: AHashMap<KeyId, u64>,
+}
+
+impl Round {
+    /// Looks at a value, or at the next part of it if it counts more elements than `room`. Says how many it was; `None` if it was left out.
+    /// `places` are those of the round before; a key may come twice in a round.
+    fn look(
+        &mut self,
+        places: &AHashMap<KeyId, u64>,
+        key: &KeyId,
+        value: &dyn Checkable,
+        room: usize,
+    ) -> Result<Option<usize>, Invariant> {
+        let effort = value.effort();
+        if effort <= room {
+            return value.check().map(|()| Some(effort));
+        }
+        let from = self.places.get(key).or(places.get(key)).copied().unwrap_or(0);
+        let part = value.check_part(from, room)?;
+        match part {
+            Some(part) => drop(self.places.insert(key.clone(), part.next.unwrap_or(0))),
+            None => self.skipped += 1,
+        }
+        Ok(part.map(|part| part.effort))
+    }
 }
 
 /// How far a host has come in one step of the walk over its keys.
@@ -81,15 +112,11 @@ pub fn go_on<H: Host>(node: &mut Node, host: &mut H) {
     let values_max = (rate * STEP_MS / 1000).max(1);
     let elements_max = node.settings.get(Setting::CheckElementsMax) as usize;
     let Node { checks, quarantine, metrics, .. } = node;
-    let round = checks.round.get_or_insert(Round { began: now, skipped: 0 });
+    let Checks { round, places, .. } = checks;
+    let round = round.get_or_insert_with(|| Round { began: now, ..Round::default() });
     let mut broken: Vec<(KeyId, &'static str, Invariant)> = Vec::new();
     let walked = host.walk(values_max, &mut |key, value| {
         if quarantine.has(key) {
-            return 0;
-        }
-        let effort = value.effort();
-        if effort > elements_max {
-            round.skipped += 1;
             return 0;
         }
         #[cfg(feature = "test-hooks")]
@@ -97,16 +124,23 @@ pub fn go_on<H: Host>(node: &mut Node, host: &mut H) {
             checks.panics_due -= 1;
             panic!("LTMC.DEBUG CHECK was asked for");
         }
-        metrics.checked += 1;
-        broken.extend(value.check().err().map(|invariant| (key.clone(), value.type_name(), invariant)));
-        effort
+        let looked = round.look(places, key, value, elements_max);
+        metrics.checked += u64::from(looked != Ok(None));
+        looked
+            .unwrap_or_else(|invariant| {
+                broken.push((key.clone(), value.type_name(), invariant));
+                Some(value.effort().min(elements_max))
+            })
+            .unwrap_or(0)
     });
     let cost = walked.values.max((walked.elements / ELEMENTS_PER_VALUE) as u64);
     (checks.stepped_at, checks.due) = (now, now + STEP_MS.max(cost * 1000 / rate));
     if walked.is_over {
-        let Round { began, skipped } = checks.round.take().unwrap_or_default();
+        let Round { began, skipped, places } = checks.round.take().unwrap_or_default();
         checks.due = checks.due.max(began + ROUND_MS_MIN);
-        (metrics.check_round_ms, metrics.check_skipped) = (Some(now.saturating_sub(began)), skipped);
+        metrics.check_round_ms = Some(now.saturating_sub(began));
+        (metrics.check_in_parts, metrics.check_skipped) = (places.len() as u64, skipped);
+        checks.places = places;
     }
     for key in walked.panicked {
         let service = service_at(host, (&key).into());

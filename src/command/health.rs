@@ -69,6 +69,7 @@ pub fn health<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         ("panics", Reply::number(metrics.panics)),
         ("repairs", Reply::number(metrics.repairs)),
         ("checked", Reply::number(metrics.checked)),
+        ("check_in_parts", Reply::number(metrics.check_in_parts)),
         ("check_skipped", Reply::number(metrics.check_skipped)),
         ("check_round_ms", or_nil(metrics.check_round_ms)),
         ("services", Reply::Map(services.collect())),

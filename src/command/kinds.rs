@@ -1,6 +1,7 @@
 //! The types of keys, listed once for everything that depends on the type of a value.
 
 use super::Kind;
+use crate::domain::parts::Part;
 use crate::domain::{Entity, Invariant, Service, Stored};
 
 /// Runs `$body` with `$E` being the entity type of a tag, one of those that are registered, or `$else` with the tag if there is none.
@@ -44,6 +45,9 @@ pub trait Checkable {
 
     /// Whether all its invariants hold.
     fn check(&self) -> Result<(), Invariant>;
+
+    /// Whether they hold in a part of it, see [`Entity::check_part`].
+    fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant>;
 }
 
 impl<E: Entity> Checkable for Stored<E> {
@@ -57,6 +61,10 @@ impl<E: Entity> Checkable for Stored<E> {
 
     fn check(&self) -> Result<(), Invariant> {
         Stored::check(self)
+    }
+
+    fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
+        Stored::check_part(self, from, room)
     }
 }
 

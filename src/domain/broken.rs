@@ -42,6 +42,19 @@ pub mod testing {
         serde_json::to_string(stored).expect("a value can be written as JSON")
     }
 
+    /// Asserts that each break of each part but those named in `sums` is noticed by looking at the value in parts. What only sums up something
+    /// over all elements is not, nor what stands in a derived part and should not.
+    pub fn assert_breaks_show_in_parts<E: Breakable + Clone>(whole: &Stored<E>, sums: &[&str]) {
+        assert!(whole.check_part(0, 1).expect("it is sound").is_some_and(|part| part.next.is_some()), "it has parts");
+        let is_missed = |part: &&str| {
+            let mut stored = whole.clone();
+            stored.state.break_part(part);
+            stored.check_in_parts(10).is_ok()
+        };
+        let missed: Vec<_> = E::parts().into_iter().filter(is_missed).collect();
+        assert_eq!(missed, sums, "{}: what is not noticed in parts", E::TYPE_NAME);
+    }
+
     /// Asserts that each break of each part is noticed, and mended with nothing lost.
     pub fn assert_breaks_are_mended<E: Breakable + Clone>(whole: &Stored<E>) {
         assert_eq!(whole.check(), Ok(()), "before anything is broken");

@@ -27,6 +27,7 @@ pub mod lines;
 pub mod lock;
 pub mod mail;
 pub mod memory;
+pub mod parts;
 pub mod random;
 pub mod reactions;
 pub mod registry;

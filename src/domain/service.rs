@@ -1,5 +1,6 @@
 //! What every service is made of.
 
+use super::parts::Part;
 use super::watch::Story;
 use super::{Bytes, Connection, Error, Fence, Millis};
 use serde::de::DeserializeOwned;
@@ -61,6 +62,15 @@ impl Service {
 /// Which rule of an entity is broken; for the log and `LTMC.REPAIR`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invariant(pub String);
+
+/// Errs with `text`, which says what is broken, unless the rule `holds`.
+pub fn rule(holds: bool, text: &str) -> Result<(), Invariant> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Invariant(text.into()))
+    }
+}
 
 /// Something that happened to an entity. Times in it are absolute, fences are given: applying it asks nobody anything.
 pub trait Event: Serialize + DeserializeOwned + Clone + std::fmt::Debug {
@@ -171,6 +181,13 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     /// agents 12 ms, grants on paths 7, messages 6, chunks 7, tasks 4, members of a document 4, answers 2, fields less than one.
     fn check_effort(&self) -> usize {
         self.free_effort()
+    }
+
+    /// Looks at a part of a value that takes long to check: at some of its elements, from the one with the number `from` on, each against
+    /// all that is derived from it, and at what can be counted at once. A part takes as much as `room` elements, in the same measure, or what
+    /// its last element takes more. Sums over all elements are left to a whole check. `None` if it can only be checked whole.
+    fn check_part(&self, _from: u64, _room: usize) -> Result<Option<Part>, Invariant> {
+        Ok(None)
     }
 
     /// Makes the derived indexes anew from the primary data.

@@ -3,7 +3,9 @@
 use super::bonds::{Bond, Bonds};
 use super::fence::FENCE_END;
 use super::limits::ID_BYTES_MAX;
+use super::parts::Part;
 use super::requests::{Answer, Requests, REQUEST_KEY_BYTES_MAX};
+use super::service::rule;
 use super::watch::{Log, Story};
 use super::{Bytes, Entity, Error, Event, Fence, Invariant};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -232,17 +234,36 @@ impl<E: Entity> Stored<E> {
 
     /// Whether all invariants hold.
     pub fn check(&self) -> Result<(), Invariant> {
-        if self.requests.as_ref().is_some_and(|r| r.len() > super::limits::REQUESTS_MAX) {
-            return Err(Invariant("more requests are remembered than allowed".into()));
+        self.check_beside()?;
+        self.state.check()?;
+        if cfg!(debug_assertions) {
+            self.check_in_parts(100)?;
         }
+        Ok(())
+    }
+
+    /// Whether they hold in all parts of it, each of which takes as much as `room` elements.
+    pub fn check_in_parts(&self, room: usize) -> Result<(), Invariant> {
+        let mut from = Some(0);
+        while let Some(place) = from {
+            from = self.check_part(place, room)?.and_then(|part| part.next);
+        }
+        Ok(())
+    }
+
+    /// Whether they hold in a part of the state, see [`Entity::check_part`], and in what is kept beside it.
+    pub fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
+        self.check_beside()?;
+        self.state.check_part(from, room)
+    }
+
+    fn check_beside(&self) -> Result<(), Invariant> {
+        let remembered = self.requests.as_ref().map_or(0, |requests| requests.len());
+        rule(remembered <= super::limits::REQUESTS_MAX, "more requests are remembered than allowed")?;
         self.bonds.as_ref().map_or(Ok(()), |bonds| bonds.check())?;
-        if let Some(log) = &self.log {
-            log.check(E::WATCH_EVENTS_MAX)?;
-            if log.revision() != self.revision {
-                return Err(Invariant("the revision differs from that of the watch log".into()));
-            }
-        }
-        self.state.check()
+        let Some(log) = &self.log else { return Ok(()) };
+        log.check(E::WATCH_EVENTS_MAX)?;
+        rule(log.revision() == self.revision, "the revision differs from that of the watch log")
     }
 
     /// Makes everything derived anew.

@@ -109,6 +109,7 @@ pub fn fields(report: &Report, metrics: &Metrics) -> Vec<(String, u64)> {
         ("memory_permille".to_string(), report.memory_permille.unwrap_or(0)),
         ("quarantined_keys".to_string(), report.quarantined),
         ("checked".to_string(), metrics.checked),
+        ("check_in_parts".to_string(), metrics.check_in_parts),
         ("check_skipped".to_string(), metrics.check_skipped),
         ("check_round_ms".to_string(), metrics.check_round_ms.unwrap_or(0)),
     ];

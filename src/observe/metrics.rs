@@ -69,7 +69,9 @@ pub struct Metrics {
     pub panicked_at: Option<Millis>,
     /// Values that the automatic check has looked at.
     pub checked: u64,
-    /// Values that its last full round left out, since they are too large.
+    /// Large values that its last full round looked at in parts.
+    pub check_in_parts: u64,
+    /// Values that it left out, since they are too large and have no parts.
     pub check_skipped: u64,
     /// How long that round took, ms.
     pub check_round_ms: Option<Millis>,
@@ -88,6 +90,7 @@ impl Default for Metrics {
             reactions: 0,
             panicked_at: None,
             checked: 0,
+            check_in_parts: 0,
             check_skipped: 0,
             check_round_ms: None,
         }

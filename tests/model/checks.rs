@@ -72,16 +72,20 @@ fn few_values_are_checked_once_a_second() {
 }
 
 #[test]
-fn large_values_count_for_more_and_too_large_ones_are_left_out() {
+fn large_values_count_for_more_and_are_looked_at_in_parts_if_they_are_too_large() {
     let (mut node, mut host) = world(&[1_000, 1]);
     set(&mut node, Setting::CheckRate, 2);
     // Ten for the large one: five seconds at two a second.
     assert_eq!(run_until(&mut node, &mut host, NOW + 11_000), [0, 5_000, 10_000]);
-    set(&mut node, Setting::CheckElementsMax, 999);
-    node.metrics.checked = 0;
-    let times = run_until(&mut node, &mut host, NOW + 19_000);
-    assert_eq!(node.metrics.checked as usize, times.len(), "only the small one");
-    assert_eq!(node.metrics.check_skipped, 1);
+    assert_eq!(node.metrics.check_in_parts, 0);
+    set(&mut node, Setting::CheckElementsMax, 400);
+    // Parts of 400, 400 and 200, and from the beginning: two seconds for four hundred.
+    let times = run_until(&mut node, &mut host, NOW + 24_500);
+    assert_eq!(times, [15_000, 17_000, 19_000, 20_000, 22_000, 24_000]);
+    assert_eq!((node.metrics.check_in_parts, node.metrics.check_skipped), (1, 0));
+    host.keys.remove(&KeyId::new(0, b"k0"));
+    run_until(&mut node, &mut host, NOW + 30_000);
+    assert_eq!(node.metrics.check_in_parts, 0, "it is forgotten");
 }
 
 #[test]

@@ -215,7 +215,7 @@ fn wait_short_leases_over(server: &Server) {
 fn a_crowd_of_unruly_clients_leaves_the_server_in_order() {
     let seed = seed();
     println!("LTMC_SEED={seed}");
-    let server = Server::builder().durable().arg("appendfsync", "no").start();
+    let server = Server::builder().durable().start();
     let replica = server.replica();
     let before = memory(&server);
     let shared = Shared::default();
@@ -252,7 +252,7 @@ fn a_crowd_of_unruly_clients_leaves_the_server_in_order() {
 
 #[test]
 fn what_a_file_leaves_to_be_done_takes_no_memory_when_it_is_done() {
-    let server = Server::builder().durable().arg("appendfsync", "no").start();
+    let server = Server::builder().durable().start();
     let before = memory(&server);
     let mut client = server.client();
     for round in 0..20 {

@@ -79,8 +79,8 @@ pub const SETTINGS: &[Row] = &[
         name: "check-elements-max",
         kind: Kind::Integer { default: 10_000, min: 1, max: 100_000_000 },
         unit: "elements",
-        doc: "Values with more elements than this are left out of that check, since it looks at a value in one go: LTMC.REPAIR checks them. An \
-              element takes half a microsecond at most.",
+        doc: "Values with more elements than this are looked at in parts, one in each round, or left out if they have no parts: LTMC.REPAIR \
+              checks them whole. An element takes half a microsecond at most.",
         environment: "LTMC_CHECK_ELEMENTS_MAX",
     },
     Row {

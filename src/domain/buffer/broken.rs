@@ -26,7 +26,7 @@ impl Breakable for Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::broken::testing::{assert_breaks_are_mended, value, NOW};
+    use crate::domain::broken::testing::{assert_breaks_are_mended, assert_breaks_show_in_parts, value, NOW};
     use crate::domain::buffer::{BufferEvent, Config};
     use crate::domain::eviction::Policy;
     use crate::domain::xxhash::xxh64;
@@ -52,5 +52,10 @@ mod tests {
     fn each_break_of_a_buffer_is_noticed_and_mended() {
         assert_breaks_are_mended(&buffer(20, 100));
         assert_breaks_are_mended(&buffer(200, 3_000));
+    }
+
+    #[test]
+    fn breaks_of_a_large_buffer_show_in_its_parts() {
+        assert_breaks_show_in_parts(&buffer(200, 3_000), &["totals"]);
     }
 }

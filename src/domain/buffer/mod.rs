@@ -30,6 +30,7 @@ pub use event::{BufferEvent, End, Why};
 pub use store::Totals;
 
 use super::eviction::{self, Evictor, Policy, Rank};
+use super::parts::Part;
 use super::service::CHECKED_BYTES;
 use super::xxhash::xxh64;
 use super::{Blob, Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
@@ -87,6 +88,9 @@ pub struct Use {
     /// Chunks evicted.
     pub evicted: u64,
 }
+
+/// So many bytes are hashed while a check looks at one element.
+const HASHED_BYTES: usize = 8 * 1024;
 
 /// A chunk buffer.
 #[derive(Debug, Clone, Default)]
@@ -505,9 +509,12 @@ impl Entity for Buffer {
 
     fn check_effort(&self) -> usize {
         // All contents are hashed, which is quick; and what else a chunk has is its agents.
-        const HASHED_BYTES: usize = 8 * 1024;
         let own = (self.totals.used_bytes().saturating_sub(self.totals.physical_bytes)) as usize;
         self.chunks.len() + own / CHECKED_BYTES + self.totals.physical_bytes as usize / HASHED_BYTES
+    }
+
+    fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
+        saved::check_part(self, from, room).map(Some)
     }
 
     fn rebuild(&mut self) {

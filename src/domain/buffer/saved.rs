@@ -1,11 +1,13 @@
 //! What is saved of a buffer, and what has to hold for what was loaded.
 
 use super::chunk::{Chunk, Phase, Pin, Record, Serial, Version};
-use super::{Buffer, BufferEvent, Config};
+use super::{Buffer, BufferEvent, Config, HASHED_BYTES};
 use crate::domain::eviction::Policy;
 use crate::domain::limits::{
     BUFFER_BYTES_END, CHUNK_BYTES_END, CHUNK_HOLDERS_END, CHUNK_META_BYTES_MAX, DURATION_MS_MAX, ID_BYTES_MAX,
 };
+use crate::domain::parts::Part;
+use crate::domain::service::rule;
 use crate::domain::xxhash::xxh64;
 use crate::domain::{Blob, Bytes, Error, Invariant, Millis};
 use ahash::AHashMap;
@@ -149,14 +151,6 @@ pub fn admit(event: &BufferEvent) -> Result<(), Error> {
     Err(Error::usage("payload holds an event of a buffer that is out of bounds"))
 }
 
-fn rule(holds: bool, text: &str) -> Result<(), Invariant> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Invariant(text.into()))
-    }
-}
-
 /// Whether all invariants hold.
 pub fn check(buffer: &Buffer) -> Result<(), Invariant> {
     let is_default = buffer.config.max_bytes == 0 && buffer.chunks.is_empty();
@@ -175,6 +169,26 @@ pub fn check(buffer: &Buffer) -> Result<(), Invariant> {
     rule(fresh.by_agent == buffer.by_agent, "what agents have to do with differs from the chunks")?;
     rule(fresh.dues == buffer.dues && fresh.order == buffer.order, "what is due differs from the chunks")?;
     rule(fresh.loose.len() == buffer.loose.len(), "those that may go differ from the chunks")
+}
+
+/// A part of it, by the numbers of the chunks. All of their contents are hashed.
+pub fn check_part(buffer: &Buffer, from: Serial, room: usize) -> Result<Part, Invariant> {
+    rule(buffer.by_id.len() == buffer.chunks.len(), "the ids differ from the chunks")?;
+    rule(buffer.dues.len() <= buffer.chunks.len(), "what is due differs from the chunks")?;
+    Part::of(buffer.chunks.range(from..).map(|(serial, chunk)| (*serial, &**chunk)), room, |serial, chunk| {
+        check_chunk(buffer, serial, chunk)?;
+        let is_found = buffer.by_id.get(&chunk.record.id) == Some(&serial);
+        rule(is_found, "the ids differ from the chunks")?;
+        let is_hashed = !chunk.is_shareable() || chunk.hash == xxh64(&chunk.content);
+        rule(is_hashed, "the hashes differ from the contents")?;
+        let knows = |agent| buffer.by_agent.get(agent).is_some_and(|serials| serials.contains(&serial));
+        rule(chunk.agents().all(knows), "what agents have to do with differs from the chunks")?;
+        let is_due = chunk.due() == Millis::MAX || buffer.dues.contains(&(chunk.due(), serial));
+        let place = buffer.order_of(serial, chunk).filter(|_| !chunk.is_held());
+        let is_in_order = place.is_none_or(|place| buffer.order.contains(&place));
+        rule(is_due && is_in_order, "what is due differs from the chunks")?;
+        Ok(1 + chunk.content.len() / HASHED_BYTES + chunk.holders() / 8)
+    })
 }
 
 /// The same after one event. In a large buffer only the chunk that it is about is looked at.

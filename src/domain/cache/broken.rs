@@ -34,7 +34,7 @@ impl Breakable for Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::broken::testing::{assert_breaks_are_mended, value, FENCE, NOW};
+    use crate::domain::broken::testing::{assert_breaks_are_mended, assert_breaks_show_in_parts, value, FENCE, NOW};
     use crate::domain::cache::entry::{Flight, NEVER};
     use crate::domain::cache::labels::{Kind, Label};
     use crate::domain::cache::{CacheEvent, Call, Config, Filled, Target};
@@ -82,6 +82,14 @@ mod tests {
     fn each_break_of_a_cache_is_noticed_and_mended() {
         assert_breaks_are_mended(&cache(20, 3));
         assert_breaks_are_mended(&cache(200, 3));
+    }
+
+    #[test]
+    fn breaks_of_a_large_cache_show_in_its_parts() {
+        let labels =
+            ["label-users", "label-rests", "label-free", "label-idle", "label-texts", "label-uses", "label-bytes"];
+        let sums = [&["rests", "free"], &labels[..], &["bytes", "private"]].concat();
+        assert_breaks_show_in_parts(&cache(300, 3), &sums);
     }
 
     #[test]

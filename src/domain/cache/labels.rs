@@ -101,21 +101,13 @@ impl Census {
         self.of(id).users += 1;
     }
 
-    /// An answer has these labels besides its tool. Whether all of them know it; those that are being called off need not be known.
-    pub fn answer(&mut self, labels: &Labels, answer: &Answer, tool: LabelId, is_off: bool) -> bool {
+    /// An answer has these labels besides its tool.
+    pub fn answer(&mut self, labels: &Labels, answer: &Answer, tool: LabelId) {
         let own = answer.labels.iter().copied().chain(answer.agent);
-        own.clone().for_each(|id| self.of(id).users += 1);
-        let mut all: SmallVec<[LabelId; 8]> = own.chain([tool]).collect();
-        all.sort_unstable();
-        all.dedup();
-        for id in all {
-            let is_known = labels.answers(id).is_some_and(|answers| answers.contains(&answer.id));
-            self.of(id).answers += usize::from(is_known);
-            if !is_known && !is_off {
-                return false;
-            }
+        own.for_each(|id| self.of(id).users += 1);
+        for id in labels_of(answer, tool) {
+            self.of(id).answers += usize::from(labels.knows(id, answer.id));
         }
-        true
     }
 
     fn of(&mut self, id: LabelId) -> &mut Counted {
@@ -127,7 +119,27 @@ impl Census {
     }
 }
 
+/// All labels of an answer, each once.
+fn labels_of(answer: &Answer, tool: LabelId) -> SmallVec<[LabelId; 8]> {
+    let mut all: SmallVec<[LabelId; 8]> = answer.labels.iter().copied().chain(answer.agent).chain([tool]).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
 impl Labels {
+    fn knows(&self, id: LabelId, answer: AnswerId) -> bool {
+        self.answers(id).is_some_and(|answers| answers.contains(&answer))
+    }
+
+    /// Whether all labels of an answer are found and know it; those of one that is being called off need not know it.
+    pub fn know(&self, answer: &Answer, tool: LabelId, is_off: bool) -> bool {
+        labels_of(answer, tool).into_iter().all(|id| {
+            let is_found = self.record(id).is_some_and(|of| of.users > 0 && self.ids.get(&of.label) == Some(&id));
+            is_found && (is_off || self.knows(id, answer.id))
+        })
+    }
+
     fn record(&self, id: LabelId) -> Option<&Record> {
         self.records.get(id as usize)?.as_ref()
     }

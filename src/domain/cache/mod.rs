@@ -33,6 +33,7 @@ pub use event::{CacheEvent, Filled, Removal, Target, TicketEnd};
 
 use super::eviction::{Evictor, Policy, Rank, Weight};
 use super::memory::{allocated, table_bytes};
+use super::parts::Part;
 use super::{Connection, Entity, Error, Event, Fence, Invariant, Millis, Service};
 use ahash::AHashMap;
 use dying::{Dying, Voids};
@@ -383,6 +384,10 @@ impl Entity for Cache {
     fn check_effort(&self) -> usize {
         // Labels that it has in common with others are looked up quickly.
         self.free_effort() / 2 + self.labels.uses() / 8
+    }
+
+    fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
+        saved::check_part(self, from, room).map(Some)
     }
 
     fn rebuild(&mut self) {

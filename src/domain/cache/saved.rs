@@ -10,6 +10,8 @@ use crate::domain::limits::{
     CACHE_BATCH_MAX, CACHE_LABELS_MAX, CACHE_LABEL_BYTES_MAX, DURATION_MS_MAX, ID_BYTES_MAX, RESULT_BYTES_MAX,
     TOOL_ARGS_BYTES_MAX, TOOL_BYTES_MAX, VOIDS_MAX,
 };
+use crate::domain::parts::Part;
+use crate::domain::service::rule;
 use crate::domain::{Blob, Bytes, Error, Fence, Invariant, Millis};
 use ahash::AHashSet;
 use serde::ser::SerializeSeq;
@@ -256,43 +258,23 @@ pub fn admit(event: &CacheEvent) -> Result<(), Error> {
     Err(Error::usage("payload holds an event of a cache that is out of bounds"))
 }
 
-fn rule(holds: bool, text: &str) -> Result<(), Invariant> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Invariant(text.into()))
-    }
-}
-
 /// Whether all invariants hold.
 pub fn check(cache: &Cache) -> Result<(), Invariant> {
     let entries = || (0..).zip(&cache.slots).filter_map(|(slot, entry)| Some((slot as Slot, entry.as_deref()?)));
     let (mut bytes, mut answers, mut flights, mut ends, mut private, mut count, mut firsts) = (0, 0, 0, 0, 0, 0, 0);
     let mut census = Census::default();
     for (slot, entry) in entries() {
+        check_entry(cache, slot, entry)?;
         count += 1;
         bytes += entry.bytes();
-        rule(entry.hash == cache.hash(entry.call()), "an entry has another hash than its call")?;
         firsts += usize::from(cache.by_hash.get(&entry.hash) == Some(&slot));
-        rule(cache.find(entry.call()) == Some(slot), "an entry is not found by its call")?;
-        rule(entry.answer.is_some() || entry.flight.is_some(), "an entry holds nothing")?;
-        rule(entry.due == entry.due_at(), "an entry does not know when it is due")?;
         ends += usize::from(entry.due != NEVER);
-        rule(entry.due == NEVER || cache.ends.contains(&(entry.due, slot)), "the end of an entry is not known")?;
+        flights += usize::from(entry.flight.is_some());
         census.tool(entry.tool);
-        rule(cache.labels.text(entry.tool) == entry.call().tool(), "an entry has a wrong tool")?;
         if let Some(answer) = &entry.answer {
             answers += 1;
             private += usize::from(!entry.call().scope().is_empty());
-            check_answer(cache, slot, entry, answer)?;
-            let is_off = cache.dying.iter().any(|dying| !dying.is_soft && dying.covers(answer.id));
-            let is_known = census.answer(&cache.labels, answer, entry.tool, is_off);
-            rule(is_known, "a label does not know its answer")?;
-        }
-        if let Some(flight) = &entry.flight {
-            flights += 1;
-            rule(cache.tickets.get(&flight.ticket) == Some(&slot), "a ticket is not found")?;
-            rule(is_flight(flight) && flight.ticket <= cache.last_fence, "a flight is out of bounds")?;
+            census.answer(&cache.labels, answer, entry.tool);
         }
     }
     rule(bytes == cache.entry_bytes, "the counted bytes differ from the entries")?;
@@ -304,9 +286,43 @@ pub fn check(cache: &Cache) -> Result<(), Invariant> {
     let all = [free.len() + count, cache.free.len() + count];
     rule(are_free && all == [cache.slots.len(); 2], "the free places differ from the entries")?;
     rule(cache.labels.is_sound(&census), "the labels differ from the entries")?;
+    check_bounds(cache)
+}
+
+/// What can be asked without going through the entries.
+fn check_bounds(cache: &Cache) -> Result<(), Invariant> {
+    rule(cache.answers.len() == cache.placed.len(), "an index differs from the entries")?;
     rule(cache.voids.len() <= VOIDS_MAX, "it remembers too much of what was called off")?;
     rule(check_fence(cache.last_fence.max(1)).is_ok(), "its fence is out of bounds")?;
     rule(cache.last_answer < u64::MAX / 2, "the number of its answers is out of bounds")
+}
+
+/// A part of it, by the places of the entries.
+pub fn check_part(cache: &Cache, from: u64, room: usize) -> Result<Part, Invariant> {
+    check_bounds(cache)?;
+    let slots = (from..).zip(cache.slots.get(from as usize..).unwrap_or_default());
+    let entries = slots.filter_map(|(slot, entry)| Some((slot, entry.as_deref()?)));
+    Part::of(entries, room, |slot, entry| {
+        check_entry(cache, slot as Slot, entry)?;
+        Ok(1 + entry.answer.as_ref().map_or(0, |answer| answer.labels.len() / 4))
+    })
+}
+
+fn check_entry(cache: &Cache, slot: Slot, entry: &Entry) -> Result<(), Invariant> {
+    rule(entry.hash == cache.hash(entry.call()), "an entry has another hash than its call")?;
+    rule(cache.find(entry.call()) == Some(slot), "an entry is not found by its call")?;
+    rule(entry.answer.is_some() || entry.flight.is_some(), "an entry holds nothing")?;
+    rule(entry.due == entry.due_at(), "an entry does not know when it is due")?;
+    rule(entry.due == NEVER || cache.ends.contains(&(entry.due, slot)), "the end of an entry is not known")?;
+    rule(cache.labels.text(entry.tool) == entry.call().tool(), "an entry has a wrong tool")?;
+    if let Some(answer) = &entry.answer {
+        check_answer(cache, slot, entry, answer)?;
+        let is_off = cache.dying.iter().any(|dying| !dying.is_soft && dying.covers(answer.id));
+        rule(cache.labels.know(answer, entry.tool, is_off), "a label does not know its answer")?;
+    }
+    let Some(flight) = &entry.flight else { return Ok(()) };
+    rule(cache.tickets.get(&flight.ticket) == Some(&slot), "a ticket is not found")?;
+    rule(is_flight(flight) && flight.ticket <= cache.last_fence, "a flight is out of bounds")
 }
 
 fn check_answer(cache: &Cache, slot: Slot, entry: &Entry, answer: &Answer) -> Result<(), Invariant> {

@@ -22,7 +22,7 @@ impl Breakable for Flow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::broken::testing::{assert_breaks_are_mended, value, FENCE, NOW};
+    use crate::domain::broken::testing::{assert_breaks_are_mended, assert_breaks_show_in_parts, value, FENCE, NOW};
     use crate::domain::capability::Wanted;
     use crate::domain::flow::task::Needs;
     use crate::domain::flow::{Addition, Claimed, FlowEvent, Options};
@@ -66,5 +66,10 @@ mod tests {
     fn each_break_of_a_flow_is_noticed_and_mended() {
         assert_breaks_are_mended(&flow(20));
         assert_breaks_are_mended(&flow(300));
+    }
+
+    #[test]
+    fn breaks_of_a_large_flow_show_in_its_parts() {
+        assert_breaks_show_in_parts(&flow(300), &["line-counts", "beside-bytes", "bytes"]);
     }
 }

@@ -122,6 +122,48 @@ impl Index {
         Offers { heads: heads.map(|(_, heads)| heads.iter().peekable()).collect() }
     }
 
+    /// Whether the number `no` of a task is known to come after `parent`.
+    pub fn has_edge(&self, parent: TaskNo, no: TaskNo) -> bool {
+        self.edges.contains(&(parent, no))
+    }
+
+    /// Whether what can be counted at once fits to so many tasks.
+    pub fn counts_all(&self, tasks: usize) -> bool {
+        let ended = self.counts[OPEN_STATES..].iter().sum::<usize>();
+        (self.by_id.len(), self.open() + ended, self.claims.len()) == (tasks, tasks, self.running())
+            && self.retired.len() + self.pending.len() <= ended
+    }
+
+    /// Whether a task stands where its state says it belongs.
+    pub fn has(&self, task: &Task, options: &Options) -> bool {
+        let has_alarm = task.alarm().is_none_or(|when| self.timers.contains(&(when, task.no)));
+        let Some(line) = self.lines.get(&task.needs).filter(|line| line.tasks > 0) else { return false };
+        let group = self.groups.get(&task.needs.group);
+        let has_group = |known: fn(&Group, &Needs) -> bool| {
+            task.needs.group.is_empty() || group.is_some_and(|group| known(group, &task.needs))
+        };
+        let stands = match &task.state {
+            State::Ready => {
+                let place = place(task, options);
+                let is_next = line.ready.first() == Some(&place) && self.has_room(&task.needs.group, options);
+                let is_offered = self.offers.get(&task.needs.caps).is_some_and(|heads| heads.contains(&place));
+                line.ready.contains(&place)
+                    && is_offered == is_next
+                    && has_group(|group, needs| group.lines.contains(needs))
+            }
+            State::Running(run) => {
+                let is_run = self.by_agent.get(&run.agent).is_some_and(|tasks| tasks.contains(&task.no));
+                is_run && self.claimed(run.fence) == Some(task.no) && has_group(|group, _| group.running > 0)
+            }
+            State::Ended(end) => {
+                let is_needed = task.children > 0 || self.pending.contains_key(&task.no);
+                self.retired.contains(&(end.at, task.no)) != is_needed
+            }
+            _ => true,
+        };
+        self.no(&task.id) == Some(task.no) && has_alarm && stands
+    }
+
     /// Bytes of the tasks that stand in a payload and not beside it.
     pub fn inline_bytes(&self) -> usize {
         self.task_bytes - self.beside_bytes

@@ -40,6 +40,7 @@ pub use event::{Addition, Claimed, FlowEvent};
 pub use index::Index;
 pub use task::{How, State, Task};
 
+use super::parts::Part;
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -265,6 +266,10 @@ impl Entity for Flow {
 
     fn check_effort(&self) -> usize {
         self.free_effort() + self.index.edges.len()
+    }
+
+    fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
+        saved::check_part(self, from, room).map(Some)
     }
 
     fn rebuild(&mut self) {

@@ -10,6 +10,8 @@ use crate::domain::limits::{
     TASK_BYTES_END, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_TEXT_BYTES_MAX,
 };
 use crate::domain::memory::{allocated, tree_bytes};
+use crate::domain::parts::Part;
+use crate::domain::service::rule;
 use crate::domain::{Blob, Bytes, Error, Fence, Invariant, Millis};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::VecDeque;
@@ -159,14 +161,6 @@ fn is_blob_key(key: &Bytes) -> bool {
     key.len() <= TASK_BYTES_END
 }
 
-fn rule(holds: bool, text: &str) -> Result<(), Invariant> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Invariant(text.into()))
-    }
-}
-
 /// Whether all invariants hold.
 pub fn check(flow: &Flow) -> Result<(), Invariant> {
     rule(flow.created_at > 0 || flow.tasks.is_empty(), "it has tasks and was never made")?;
@@ -194,6 +188,29 @@ pub fn check_after(flow: &Flow, event: &FlowEvent) -> Result<(), Invariant> {
         return check(flow);
     }
     event.task().and_then(|task| flow.task(task)).map_or(Ok(()), |task| check_task(flow, task))
+}
+
+/// A part of it, by the numbers of the tasks.
+pub fn check_part(flow: &Flow, from: TaskNo, room: usize) -> Result<Part, Invariant> {
+    rule(flow.index.counts_all(flow.count()), "the indexes differ from the tasks")?;
+    Part::of(flow.tasks.range(from..).map(|(no, task)| (*no, &**task)), room, |no, task| {
+        check_task(flow, task)?;
+        rule(flow.index.has(task, &flow.options), "the indexes differ from the tasks")?;
+        let has_edge = |parent: &Parent| flow.index.has_edge(parent.no, no) == flow.tasks.contains_key(&parent.no);
+        rule(task.parents.iter().all(has_edge), "the indexes differ from the tasks")?;
+        let is_over = |no: TaskNo| flow.at(no).is_none_or(Task::has_ended);
+        let open = || task.parents.iter().filter(|parent| parent.told == Told::Open);
+        let is_told_of = |parent: &Parent| !is_over(parent.no) || flow.index.pending.contains_key(&parent.no);
+        rule(open().all(is_told_of), "the end of a task is told to nobody")?;
+        let (mut all, mut children) = (0, 0);
+        for child in flow.index.after(no, 0) {
+            all += 1;
+            children += u32::from(!is_over(child));
+        }
+        let counted = (task.open as usize, task.children) == (open().count(), children);
+        rule(counted, "the counted parents and children differ from the tasks")?;
+        Ok(1 + task.parents.len() + all)
+    })
 }
 
 fn check_task(flow: &Flow, task: &Task) -> Result<(), Invariant> {

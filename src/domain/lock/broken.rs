@@ -26,7 +26,7 @@ impl Breakable for Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::broken::testing::{assert_breaks_are_mended, value, FENCE, NOW};
+    use crate::domain::broken::testing::{assert_breaks_are_mended, assert_breaks_show_in_parts, value, FENCE, NOW};
     use crate::domain::lock::{Extra, Grant, LockEvent, Mode, Path};
     use crate::domain::{Bytes, Stored};
 
@@ -45,6 +45,11 @@ mod tests {
     #[test]
     fn each_break_of_a_lock_is_noticed_and_mended() {
         assert_breaks_are_mended(&lock(40));
+    }
+
+    #[test]
+    fn breaks_of_a_large_lock_show_in_its_parts() {
+        assert_breaks_show_in_parts(&lock(40), &["stamps", "bytes"]);
     }
 
     #[test]

@@ -147,6 +147,16 @@ impl Grants {
         few.into_iter().flatten().chain(many.into_iter().flat_map(BTreeMap::values))
     }
 
+    /// Those with this fence or a larger one, in order.
+    pub fn from(&self, fence: Fence) -> impl Iterator<Item = &Grant> {
+        let (few, many) = match self {
+            Grants::Few(list) => (Some(list), None),
+            Grants::Many(many) => (None, Some(many.by_fence.range(fence..))),
+        };
+        let few = few.into_iter().flatten().filter(move |grant| grant.fence >= fence);
+        few.chain(many.into_iter().flatten().map(|(_, grant)| grant))
+    }
+
     /// The only grant, if there is just one.
     pub fn single(&self) -> Option<&Grant> {
         match self {
@@ -271,15 +281,17 @@ impl Grants {
     /// Whether those of which there are many are indexed as they are.
     pub fn are_indexed(&self) -> bool {
         let Grants::Many(many) = self else { return true };
-        let is_known = |grant: &Grant| {
-            let place = (grant.owner.clone(), grant.path().clone());
-            let fences = many.by_owner.get(&place);
-            fences.is_some_and(|fences| fences.contains(&grant.fence))
-                && many.by_end.contains(&(grant.ends_at, grant.fence))
-        };
         let owned: usize = many.by_owner.values().map(SmallVec::len).sum();
-        let count = many.by_fence.len();
-        (owned, many.by_end.len()) == (count, count) && many.by_fence.values().all(is_known)
+        owned == many.by_fence.len() && self.iter().all(|grant| self.is_indexed(grant))
+    }
+
+    /// Whether one of them is, and there are as many ends as grants.
+    pub fn is_indexed(&self, grant: &Grant) -> bool {
+        let Grants::Many(many) = self else { return true };
+        let fences = many.by_owner.get(&(grant.owner.clone(), grant.path().clone()));
+        fences.is_some_and(|fences| fences.contains(&grant.fence))
+            && many.by_end.contains(&(grant.ends_at, grant.fence))
+            && many.by_end.len() == many.by_fence.len()
     }
 
     /// Makes these indexes anew.

@@ -33,7 +33,8 @@ pub use path::Path;
 
 use super::fence::check_fence;
 use super::limits::{ID_BYTES_MAX, LOCK_LEVELS_MAX, LOCK_LIMIT_MAX, LOCK_META_BYTES_MAX};
-use super::service::CHECKED_BYTES;
+use super::parts::Part;
+use super::service::{rule, CHECKED_BYTES};
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use ahash::AHashMap;
 use grant::Grants;
@@ -213,13 +214,6 @@ impl Entity for Lock {
     }
 
     fn check(&self) -> Result<(), Invariant> {
-        let rule = |holds: bool, text: &str| {
-            if holds {
-                Ok(())
-            } else {
-                Err(Invariant(text.into()))
-            }
-        };
         let mut own: AHashMap<&Bytes, Occupancy> = AHashMap::new();
         for grant in self.grants.iter() {
             rule(admit_grant(grant).is_ok(), "a grant is out of bounds")?;
@@ -240,6 +234,17 @@ impl Entity for Lock {
 
     fn check_effort(&self) -> usize {
         self.free_effort() + 4 * self.grant_bytes / CHECKED_BYTES
+    }
+
+    fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
+        rule(self.stamps as usize <= self.grants.len(), "the number of stamps differs from the grants")?;
+        let part = Part::of(self.grants.from(from).map(|grant| (grant.fence, grant)), room, |_, grant| {
+            rule(admit_grant(grant).is_ok(), "a grant is out of bounds")?;
+            rule(self.grants.is_indexed(grant), "the owners or ends differ from the grants")?;
+            rule(self.occupancy.has(grant), "the occupancy differs from the grants")?;
+            Ok(1 + 4 * grant.heap_bytes() / CHECKED_BYTES)
+        });
+        part.map(Some)
     }
 
     fn rebuild(&mut self) {

@@ -80,6 +80,17 @@ impl Occupancy {
         });
     }
 
+    /// Whether a grant is counted at its place and on the way there.
+    pub fn has(&self, grant: &Grant) -> bool {
+        if grant.mode == Mode::Optimistic {
+            return true;
+        }
+        let counts = |name: &[u8], intent| *self.node(name).count(grant.mode, intent) > 0;
+        let path = grant.path();
+        let on_the_way = || counts(b"", true) && path.inner_ancestors().all(|name| counts(name, true));
+        counts(path.bytes(), false) && (path.is_root() || on_the_way())
+    }
+
     /// Adds what somebody wants.
     pub fn note(&mut self, path: &Path, mode: Mode) {
         self.on_the_way(path, |node, at_target| *node.count(mode, !at_target) += 1);

@@ -28,7 +28,7 @@ impl Breakable for Mail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::broken::testing::{assert_breaks_are_mended, value, FENCE, NOW};
+    use crate::domain::broken::testing::{assert_breaks_are_mended, assert_breaks_show_in_parts, value, FENCE, NOW};
     use crate::domain::mail::{Letter, MailEvent};
     use crate::domain::{Blob, Bytes, Stored};
 
@@ -66,5 +66,10 @@ mod tests {
     fn each_break_of_a_mailbox_is_noticed_and_mended() {
         assert_breaks_are_mended(&mail(30, 3));
         assert_breaks_are_mended(&mail(500, 2));
+    }
+
+    #[test]
+    fn breaks_of_a_large_mailbox_show_in_its_parts() {
+        assert_breaks_show_in_parts(&mail(500, 2), &["joined", "payload-bytes", "bytes"]);
     }
 }

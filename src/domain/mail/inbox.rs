@@ -66,6 +66,17 @@ impl Inbox {
         self.entries.get(&id)
     }
 
+    /// Whether a message in it that answers `reply_to` stands where it should.
+    pub(super) fn offers(&self, id: Fence, reply_to: Option<Fence>) -> bool {
+        let reply_to = reply_to.unwrap_or(0);
+        self.entry(id).is_some_and(|entry| {
+            let is_ready = entry.hold == 0;
+            entry.reply_to == reply_to
+                && self.ready.contains(&id) == is_ready
+                && self.answers.contains(&(reply_to, id)) == (is_ready && reply_to > 0)
+        })
+    }
+
     /// All of them, in order.
     pub fn entries(&self) -> impl Iterator<Item = (Fence, &Entry)> {
         self.entries.iter().map(|(id, entry)| (*id, entry))

@@ -35,6 +35,7 @@ pub use event::{Letter, MailEvent, Reason};
 pub use inbox::{Entry, Inbox};
 
 use super::memory::allocated;
+use super::parts::Part;
 use super::service::CHECKED_BYTES;
 use super::{Blob, Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use smallvec::SmallVec;
@@ -347,6 +348,10 @@ impl Entity for Mail {
 
     fn check_effort(&self) -> usize {
         self.free_effort() + 4 * self.heap_bytes.saturating_sub(self.payload_bytes) / CHECKED_BYTES
+    }
+
+    fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
+        saved::check_part(self, from, room).map(Some)
     }
 
     fn rebuild(&mut self) {

@@ -5,6 +5,8 @@ use super::{Dead, Entry, Hold, Mail, Message, Name, Totals};
 use crate::domain::fence::check_fence;
 use crate::domain::limits::{FIELD_BYTES_MAX, ID_BYTES_MAX, MAIL_RECEIVERS_MAX, MAIL_RECEIVE_MAX};
 use crate::domain::memory::tree_bytes;
+use crate::domain::parts::Part;
+use crate::domain::service::{rule, CHECKED_BYTES};
 use crate::domain::{Blob, Bytes, Error, Fence, Invariant, Millis};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
@@ -251,14 +253,6 @@ fn admits_letter(letter: &Letter) -> bool {
     receivers && times && ids && is_agent(&letter.from) && letter.payload.len() <= FIELD_BYTES_MAX
 }
 
-fn rule(holds: bool, text: &str) -> Result<(), Invariant> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Invariant(text.into()))
-    }
-}
-
 /// Whether all invariants hold: each part is within its bounds, and everything derived is what the rest makes of it.
 pub fn check(mail: &Mail) -> Result<(), Invariant> {
     let again = restored(saved(mail)).map_err(|text| Invariant(text.into()))?;
@@ -270,7 +264,8 @@ pub fn check(mail: &Mail) -> Result<(), Invariant> {
     rule(mail.payload_bytes == again.payload_bytes, "the bytes of payloads differ")?;
     rule(mail.heap_bytes == counted_bytes(mail), "the counted bytes differ")?;
     for (id, message) in &mail.messages {
-        check_message(mail, *id, message, &again.messages[id])?;
+        rule(message.left == again.messages[id].left, "a message is in more or fewer places than it counts")?;
+        check_message(mail, *id, message)?;
     }
     for (fence, hold) in &mail.holds {
         let held = &again.holds[fence];
@@ -283,9 +278,40 @@ pub fn check(mail: &Mail) -> Result<(), Invariant> {
     rule(dead_fit && joins_fit, "a dead letter or an inbox is out of bounds")
 }
 
-fn check_message(mail: &Mail, id: Fence, message: &Message, again: &Message) -> Result<(), Invariant> {
-    rule(message.left == again.left, "a message is in more or fewer places than it counts")?;
-    rule(mail.receivers(id).count() == again.left, "a message does not know who has it")?;
+/// A part of it, by the ids of the messages.
+pub fn check_part(mail: &Mail, from: Fence, room: usize) -> Result<Part, Invariant> {
+    rule(mail.ends.len() == mail.holds.len(), "the ends of leases or messages differ")?;
+    rule(mail.expiries.len() <= mail.messages.len(), "the ends of leases or messages differ")?;
+    Part::of(mail.messages.range(from..).map(|(id, message)| (*id, message)), room, |id, message| {
+        check_message(mail, id, message)?;
+        let is_known = message.expires_at.is_none_or(|end| mail.expiries.contains(&(end, id)));
+        rule(is_known, "the ends of leases or messages differ")?;
+        let mut effort = 1 + 4 * (message.heap_bytes() - message.payload.heap_bytes()) / CHECKED_BYTES;
+        for inbox in message.to.iter().filter_map(|agent| mail.inbox(agent)) {
+            let Some(entry) = inbox.entry(id) else { continue };
+            rule(inbox.offers(id, message.reply_to), "the inboxes differ from what is derived")?;
+            if entry.hold > 0 {
+                effort += check_hold(mail, id, inbox, entry.hold)?;
+            }
+            effort += 1;
+        }
+        Ok(effort)
+    })
+}
+
+/// A lease that a message of an inbox is in. Says how long it took.
+fn check_hold(mail: &Mail, id: Fence, inbox: &super::Inbox, fence: Fence) -> Result<usize, Invariant> {
+    const LOOKED_THROUGH: usize = 64;
+    let hold = mail.holds.get(&fence).filter(|hold| hold.agent == inbox.name);
+    let Some(hold) = hold else { return Err(Invariant("a lease differs from what it holds".into())) };
+    let holds = hold.ids.contains(&id) && (1..=hold.ids.len()).contains(&hold.left);
+    rule(holds, "a lease differs from what it holds")?;
+    rule(mail.ends.contains(&(hold.ends_at, fence)), "the ends of leases or messages differ")?;
+    Ok(hold.ids.len() / LOOKED_THROUGH)
+}
+
+fn check_message(mail: &Mail, id: Fence, message: &Message) -> Result<(), Invariant> {
+    rule(mail.receivers(id).count() == message.left, "a message does not know who has it")?;
     let times = is_time(message.sent_at) && message.expires_at.is_none_or(is_time);
     let ids = is_id(id) && message.reply_to.is_none_or(is_id) && is_agent(&message.from);
     rule(times && ids && message.payload.len() <= FIELD_BYTES_MAX, "a message is out of bounds")

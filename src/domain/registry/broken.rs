@@ -34,7 +34,7 @@ impl Breakable for Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::broken::testing::{assert_breaks_are_mended, value, FENCE, NOW};
+    use crate::domain::broken::testing::{assert_breaks_are_mended, assert_breaks_show_in_parts, value, FENCE, NOW};
     use crate::domain::registry::agent::Profile;
     use crate::domain::registry::capability::Capability;
     use crate::domain::registry::{Registration, RegistryEvent, Status};
@@ -72,5 +72,10 @@ mod tests {
     fn each_break_of_a_registry_is_noticed_and_mended() {
         assert_breaks_are_mended(&registry(20));
         assert_breaks_are_mended(&registry(300));
+    }
+
+    #[test]
+    fn breaks_of_a_large_registry_show_in_its_parts() {
+        assert_breaks_show_in_parts(&registry(300), &["bytes", "index-bytes"]);
     }
 }

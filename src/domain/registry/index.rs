@@ -184,6 +184,34 @@ impl Index {
         self.bytes == named + capable.sum::<usize>()
     }
 
+    /// Whether an agent stands everywhere where it should.
+    pub fn has(&self, slot: Slot, agent: &Agent) -> bool {
+        let place = Place::of(agent);
+        let is_in = |agents: Option<&SlotSet>| agents.is_some_and(|agents| agents.contains(slot));
+        let has_status = |status: &Status| self.with_status(*status).contains(slot) == (place.status == Some(*status));
+        let sets = [
+            (&self.all, true),
+            (&self.fit, place.is_fit),
+            (&self.offered, place.is_offered),
+            (&self.claimable, place.is_claimable),
+        ];
+        let can = |cap: &Capability| {
+            self.capable.get(&cap.name).is_some_and(|capable| {
+                capable.any.contains(slot)
+                    && cap.version.is_none_or(|version| is_in(capable.versions.get(&version.numbers())))
+            })
+        };
+        let mut has_meta = true;
+        super::meta::for_each_key(&agent.profile.meta, |key| has_meta &= is_in(self.with_meta.get(&key)));
+        Status::ALL.iter().all(has_status)
+            && sets.iter().all(|(agents, is_there)| agents.contains(slot) == *is_there)
+            && is_in(self.by_load.get(&place.load))
+            && is_in(self.by_latency.get(&place.latency))
+            && agent.profile.caps.iter().all(can)
+            && agent.profile.tags.iter().all(|tag| is_in(self.tagged.get(tag)))
+            && has_meta
+    }
+
     /// Enters what `agent` says of itself.
     pub fn enter(&mut self, slot: Slot, agent: &Agent) {
         self.all.insert(slot);

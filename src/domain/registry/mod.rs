@@ -42,6 +42,7 @@ pub use event::{ClaimEnd, Registration, RegistryEvent};
 pub use filter::Filter;
 
 use super::limits::REGISTRY_BYTES_MAX;
+use super::parts::Part;
 use super::service::CHECKED_BYTES;
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use agent::{Flaps, Life, Pulse};
@@ -482,6 +483,10 @@ impl Entity for Registry {
 
     fn check_after(&self, event: &RegistryEvent) -> Result<(), Invariant> {
         saved::check_after(self, event)
+    }
+
+    fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
+        saved::check_part(self, from, room).map(Some)
     }
 
     fn rebuild(&mut self) {

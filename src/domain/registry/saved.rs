@@ -9,6 +9,8 @@ use crate::domain::fence::check_fence;
 use crate::domain::limits::{
     AGENT_LABELS_MAX, AGENT_TEXT_BYTES_MAX, CAPABILITY_BYTES_MAX, CAPACITY_MAX, DURATION_MS_MAX, ID_BYTES_MAX,
 };
+use crate::domain::parts::Part;
+use crate::domain::service::{rule, CHECKED_BYTES};
 use crate::domain::{Bytes, Error, Fence, Invariant, Millis};
 use ahash::AHashSet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -109,14 +111,6 @@ fn is_flaps(flaps: &super::agent::Flaps) -> bool {
     flaps.penalty <= damping::PENALTY_MAX && is_time(flaps.at) && is_time(flaps.damped_until)
 }
 
-fn rule(holds: bool, text: &str) -> Result<(), Invariant> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Invariant(text.into()))
-    }
-}
-
 /// Whether all invariants hold.
 pub fn check(registry: &Registry) -> Result<(), Invariant> {
     let (mut claims, mut references) = (0, 0);
@@ -125,21 +119,39 @@ pub fn check(registry: &Registry) -> Result<(), Invariant> {
         claims += agent.claims.len();
         references += agent.claims.iter().filter(|claim| !claim.reference.is_empty()).count();
     }
+    check_counts(registry)?;
     rule(registry.agents().count() == registry.count(), "the ids differ from the agents")?;
     let free: AHashSet<Slot> = registry.free_slots.iter().copied().collect();
     let are_free = free.iter().all(|slot| registry.at(*slot).is_none());
-    let all_free = [free.len(), registry.free_slots.len()].map(|free| free + registry.count());
-    rule(are_free && all_free == [registry.agents.len(); 2], "the free slots differ from the agents")?;
+    rule(are_free && free.len() == registry.free_slots.len(), "the free slots differ from the agents")?;
     rule(claims == registry.claims.len(), "the claims differ from those of the agents")?;
-    rule(claims == registry.claim_ends.len(), "the ends of claims differ from the claims")?;
     rule(references == registry.by_reference.len(), "the references differ from those of the claims")?;
-    rule(registry.alarms.len() == registry.count(), "an agent has no alarm")?;
     rule(registry.agent_bytes == counted_bytes(registry), "the counted bytes differ from the agents")?;
     rule(registry.index == index_of(registry), "the indexes differ from the agents")?;
-    rule(registry.index.is_counted(), "the counted bytes differ from the indexes")?;
+    rule(registry.index.is_counted(), "the counted bytes differ from the indexes")
+}
+
+/// What can be asked without going through the agents.
+fn check_counts(registry: &Registry) -> Result<(), Invariant> {
+    let taken = registry.count() + registry.free_slots.len();
+    rule(taken == registry.agents.len(), "the free slots differ from the agents")?;
+    rule(registry.claims.len() == registry.claim_ends.len(), "the ends of claims differ from the claims")?;
+    rule(registry.alarms.len() == registry.count(), "an agent has no alarm")?;
     rule(registry.last_fence == 0 || check_fence(registry.last_fence).is_ok(), "the last fence is out of bounds")?;
     let hold = registry.hold.as_ref();
     rule(hold.is_none_or(|hold| (1..=100).contains(&hold.share_percent)), "the hold is out of bounds")
+}
+
+/// A part of it, by the slots of the agents.
+pub fn check_part(registry: &Registry, from: u64, room: usize) -> Result<Part, Invariant> {
+    check_counts(registry)?;
+    let slots = (from..).zip(registry.agents.get(from as usize..).unwrap_or_default());
+    let agents = slots.filter_map(|(slot, agent)| Some((slot, agent.as_deref()?)));
+    Part::of(agents, room, |slot, agent| {
+        check_agent(registry, agent)?;
+        rule(registry.index.has(slot as Slot, agent), "the indexes differ from the agents")?;
+        Ok(1 + 4 * agent.heap_bytes() / CHECKED_BYTES)
+    })
 }
 
 /// The same after one event. In a large registry only the agent that it is about is looked at.

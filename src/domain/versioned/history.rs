@@ -5,6 +5,7 @@
 //! checkpoint to the next is then one step, in which whatever was overwritten again and again is remembered once.
 
 use super::State;
+use crate::domain::service::rule;
 use crate::domain::service::CHECKED_BYTES;
 use crate::domain::{Bytes, Invariant, Millis};
 use serde::{Deserialize, Serialize};
@@ -347,7 +348,6 @@ impl<U: Undo> History<U> {
 
     /// Whether all invariants hold for a state that is now `state`: every way back can be gone.
     pub fn check<S: State<Undo = U>>(&self, state: &S) -> Result<(), Invariant> {
-        let rule = |holds: bool, text: &str| if holds { Ok(()) } else { Err(Invariant(text.into())) };
         let versions: Vec<Version> =
             self.old.iter().chain(&self.recent).map(|step| step.to).chain([self.version]).collect();
         rule(versions.is_sorted_by(|one, next| one < next), "the versions are not in order")?;

@@ -8,6 +8,7 @@ use crate::domain::limits::{
     CHECKPOINTS_MAX, DURATION_MS_MAX, ID_BYTES_MAX, NAME_BYTES_MAX, PARTICIPANTS_END, RESOURCES_END,
     VERSIONED_META_BYTES_MAX,
 };
+use crate::domain::service::rule;
 use crate::domain::{Bytes, Error, Invariant, Millis};
 
 fn is_time(when: Millis) -> bool {
@@ -68,7 +69,6 @@ fn is_creation<S: State>(created: &Created<S>) -> bool {
 
 /// Whether all invariants hold.
 pub fn check<S: State>(value: &Versioned<S>) -> Result<(), Invariant> {
-    let rule = |holds: bool, text: &str| if holds { Ok(()) } else { Err(Invariant(text.into())) };
     if value.history.version() == 0 {
         return rule(*value.state == S::default(), "it has a state and no version");
     }

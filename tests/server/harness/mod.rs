@@ -29,7 +29,7 @@ pub use server::{Builder, Server};
 use std::time::{Duration, Instant};
 
 /// How long a condition may take before a test gives up: far more than it needs on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Between two looks at a condition; the first looks come sooner, since most conditions hold almost at once.
 const POLL_MAX: Duration = Duration::from_millis(8);

@@ -69,9 +69,10 @@ impl Builder {
         self
     }
 
-    /// An AOF from the first command on, never rewritten unless asked: what [`super::assert_persisted_everywhere`] needs.
+    /// An AOF from the first command on, never rewritten unless asked: what [`super::assert_persisted_everywhere`] needs. What was answered is
+    /// written and survives a kill: with `everysec` it could wait for the disk for two seconds.
     pub fn durable(self) -> Builder {
-        self.arg("appendonly", "yes").arg("auto-aof-rewrite-percentage", 0)
+        self.arg("appendonly", "yes").arg("auto-aof-rewrite-percentage", 0).arg("appendfsync", "no")
     }
 
     /// Starts the server and waits until it answers.

@@ -24,7 +24,8 @@ fn a_node_that_is_well_says_so() {
     let server = Server::start();
     let shown = health(&server);
     assert_eq!((shown.get("status").text(), shown.get("reasons").array().len()), ("ok", 0));
-    let numbers = ["sweep_lag_ms", "quarantined_keys", "panics", "repairs", "checked", "check_skipped"];
+    let numbers =
+        ["sweep_lag_ms", "quarantined_keys", "panics", "repairs", "checked", "check_in_parts", "check_skipped"];
     numbers.into_iter().for_each(|field| assert_eq!(shown.get(field).int(), 0, "{field}"));
     assert!(shown.get("event_loop_delay_us").int() <= shown.get("event_loop_delay_max_us").int());
     assert!(shown.get("memory_permille").is_nil() && shown.get("check_round_ms").is_nil());
