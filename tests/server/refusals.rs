@@ -25,7 +25,13 @@ pub fn refused<A: AsRef<[u8]>>(server: &Server, args: &[A], part: &str) {
 /// The same for a command written as a line.
 #[track_caller]
 pub fn refused_line(server: &Server, line: &str, part: &str) {
-    refused(server, &line.split(' ').collect::<Vec<_>>(), part);
+    refused_line_as(server, line, "ERR", part);
+}
+
+/// The same with this first word.
+#[track_caller]
+pub fn refused_line_as(server: &Server, line: &str, code: &str, part: &str) {
+    refused_as(server, &line.split(' ').collect::<Vec<_>>(), code, part);
 }
 
 /// None of `options`, which are separated by `|`, may be given twice or be cut off behind `command`.
@@ -56,4 +62,61 @@ pub fn out_of_range(server: &Server, line: &str, name: &str, least: u64, most: u
         let given = number.replace('\0', "\\x00");
         refused(server, &words, &format!("{name} is '{given}', allowed are whole numbers from {least} to {most}"));
     }
+}
+
+/// A command with fewer words than `line` has the wrong number of arguments, and one with a word more is refused with a text that contains
+/// `part`.
+#[track_caller]
+pub fn wrong_counts(server: &Server, line: &str, part: &str) {
+    let words: Vec<&str> = line.split(' ').collect();
+    for count in 1..words.len() {
+        refused(server, &words[..count], "wrong number of arguments");
+    }
+    for surplus in ["surplus", "", "PX\0", "\u{e9}"] {
+        refused(server, &[&words[..], &[surplus]].concat(), part);
+    }
+}
+
+/// Sixty times a hundred commands of `least`, each with up to `most` of `words` behind it: all are answered as they may be, many with an error
+/// and many without, and the server is in order afterwards. `tidy` runs after each hundred.
+pub fn random_words(
+    server: &Server,
+    least: &[&str],
+    words: &str,
+    most: usize,
+    codes: &[&str],
+    tidy: impl Fn(&mut Client),
+) {
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let mut seed: u64 = 0x5eed_1234_5678_9abc;
+    // Looks random and is the same in every run.
+    let mut draw = |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % below as u64) as usize
+    };
+    let (mut client, mut accepted, mut errors) = (server.client(), 0, 0);
+    for _ in 0..60 {
+        let mut line = || {
+            let mut line = least[draw(least.len())].to_string();
+            for _ in 0..draw(most + 1) {
+                line = format!("{line} {}", words[draw(words.len())]);
+            }
+            line
+        };
+        let lines: Vec<String> = (0..100).map(|_| line()).collect();
+        for (line, reply) in lines.iter().zip(client.pipeline(&lines)) {
+            let is_known = !reply.is_error() || codes.contains(&reply.error_code());
+            assert!(is_known, "{line}: {reply:?}");
+            assert!(!reply.is_error() || !reply.error().contains("internal error"), "{line}: {reply:?}");
+            *(if reply.is_error() { &mut errors } else { &mut accepted }) += 1;
+        }
+        tidy(&mut client);
+    }
+    assert!(accepted > 300 && errors > 300, "{accepted} accepted, {errors} refused");
+    assert_eq!(server.info_int("ltmc", "ltmc_panics"), 0);
+    let before = server.debug_digest();
+    server.debug_reload();
+    assert_eq!(server.debug_digest(), before);
 }

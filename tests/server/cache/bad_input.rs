@@ -1,7 +1,7 @@
 //! What is refused, and that nothing changes then.
 
 use super::*;
-use crate::refusals::{doubled_and_cut_off, out_of_range, refused, refused_as, refused_line};
+use crate::refusals::{doubled_and_cut_off, out_of_range, refused, refused_as, refused_line, wrong_counts};
 
 /// A server with a cache, a lock, a session and a text on it that must not change.
 fn with_data() -> Server {
@@ -30,14 +30,8 @@ const LEAST: &[&str] = &[
 fn too_few_and_too_many_arguments_are_refused_by_every_command() {
     let server = with_data();
     for line in LEAST {
-        let words: Vec<&str> = line.split(' ').collect();
-        for count in 1..words.len() {
-            refused(&server, &words[..count], "wrong number of arguments");
-        }
-        for surplus in ["surplus", "", "RAW\0", "\u{e9}"] {
-            let part = format!("is not understood here; syntax: {}", words[0]);
-            refused(&server, &[&words[..], &[surplus]].concat(), &part);
-        }
+        let name = line.split(' ').next().expect("a name");
+        wrong_counts(&server, line, &format!("is not understood here; syntax: {name}"));
     }
 }
 

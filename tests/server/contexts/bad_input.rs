@@ -2,6 +2,7 @@
 
 use super::documents::{create, doc, update};
 use crate::harness::*;
+use crate::refusals::{doubled_and_cut_off, refused, refused_as, refused_line, refused_line_as, wrong_counts};
 use serde_json::json;
 
 /// A server with a context, a session, a registry, a lock and a text on it that must not change.
@@ -14,28 +15,6 @@ fn with_data() -> Server {
     create(&server, "c", &json!({"n": 1, "list": [1], "o": {}, "t": "x"}));
     server.run("LTMC.CTX.CHECKPOINT c NAME good").int();
     server
-}
-
-/// Runs a command that must be refused with `code` and a text that contains `part`, and must change nothing.
-#[track_caller]
-fn refused<A: AsRef<[u8]>>(server: &Server, args: &[A], code: &str, part: &str) {
-    let line = || {
-        let shown = show_stream(&[args.iter().map(|arg| arg.as_ref().to_vec()).collect()]).concat();
-        shown.chars().take(300).collect::<String>()
-    };
-    let before = server.debug_digest();
-    let reply = server.cmd(args);
-    assert!(reply.is_error(), "{} was accepted: {reply:?}", line());
-    assert_eq!(reply.error_code(), code, "{}: {reply:?}", line());
-    assert!(reply.error().contains(part), "{}: no {part:?} in {reply:?}", line());
-    assert!(!reply.error().contains("internal"), "{}: {reply:?}", line());
-    assert!(reply.error().len() < 2000, "{}: an error is short", line());
-    assert_eq!(server.debug_digest(), before, "{} changed something", line());
-}
-
-#[track_caller]
-fn refused_line(server: &Server, line: &str, code: &str, part: &str) {
-    refused(server, &line.split(' ').collect::<Vec<_>>(), code, part);
 }
 
 /// Each command with no more than it needs.
@@ -60,15 +39,10 @@ const LEAST: &[&str] = &[
 fn too_few_and_too_many_arguments_are_refused_by_every_command() {
     let server = with_data();
     for line in LEAST {
-        let words: Vec<&str> = line.split(' ').collect();
-        for count in 1..words.len() {
-            refused(&server, &words[..count], "ERR", "wrong number of arguments");
-        }
-        for surplus in ["surplus", "", "PIN\0", "\u{e9}"] {
-            let is_fixed = ["LTMC.CTX.LEAVE", "LTMC.CTX.CHECKPOINTS"].contains(&words[0]);
-            let part = if is_fixed { "wrong number of arguments".into() } else { format!("syntax: {}", words[0]) };
-            refused(&server, &[&words[..], &[surplus]].concat(), "ERR", &part);
-        }
+        let name = line.split(' ').next().expect("a name");
+        let is_fixed = ["LTMC.CTX.LEAVE", "LTMC.CTX.CHECKPOINTS"].contains(&name);
+        let part = if is_fixed { "wrong number of arguments".into() } else { format!("syntax: {name}") };
+        wrong_counts(&server, line, &part);
     }
 }
 
@@ -82,15 +56,15 @@ fn keys_of_other_types_are_refused_by_every_command() {
                 continue;
             }
             let line = line.replace(" c", &format!(" {other}")).replace(" new", &format!(" {other}"));
-            refused_line(&server, &line, "WRONGTYPE", "");
+            refused_line_as(&server, &line, "WRONGTYPE", "");
         }
     }
     for other in ["text", "lock", "s", "r"] {
-        refused_line(&server, &format!("LTMC.CTX.GENERATE {other} 1 c"), "WRONGTYPE", "");
-        refused_line(&server, &format!("LTMC.CTX.FORK c {other}"), "WRONGTYPE", "");
+        refused_line_as(&server, &format!("LTMC.CTX.GENERATE {other} 1 c"), "WRONGTYPE", "");
+        refused_line_as(&server, &format!("LTMC.CTX.FORK c {other}"), "WRONGTYPE", "");
     }
     for other in ["text", "lock", "s", "c"] {
-        refused_line(&server, &format!("LTMC.CTX.ROUTE c {other}"), "WRONGTYPE", "");
+        refused_line_as(&server, &format!("LTMC.CTX.ROUTE c {other}"), "WRONGTYPE", "");
     }
 }
 
@@ -111,23 +85,10 @@ fn options_that_are_unknown_double_exclusive_or_cut_off_are_refused() {
         ("LTMC.CTX.PRUNE c KEEPLAST 1", "MAXAGE 1"),
         ("LTMC.CTX.UPDATE c a REPLACE 1", "IFVERSION 1"),
     ] {
-        for option in options.split('|') {
-            let words: Vec<&str> = option.split(' ').collect();
-            let twice = format!("option {} is given twice", words[0]);
-            refused_line(&server, &format!("{command} {option} {option}"), "ERR", &twice);
-            for count in 1..words.len() {
-                let cut = words[..count].join(" ");
-                refused_line(&server, &format!("{command} {cut}"), "ERR", "syntax: LTMC.CTX.");
-            }
-        }
+        doubled_and_cut_off(&server, command, options);
     }
     for op in ["MERGE", "PATCH", "SET", "SET /a", "DEL", "APPEND", "APPEND /a", "INCRBY", "INCRBY /a", "REPLACE"] {
-        refused_line(
-            &server,
-            &format!("LTMC.CTX.UPDATE c a DEL /n {op}"),
-            "ERR",
-            "is missing; syntax: LTMC.CTX.UPDATE",
-        );
+        refused_line(&server, &format!("LTMC.CTX.UPDATE c a DEL /n {op}"), "is missing; syntax: LTMC.CTX.UPDATE");
     }
     for (line, part) in [
         ("LTMC.CTX.CREATE new PX 5 EX 5", "PX and EX exclude each other"),
@@ -144,7 +105,7 @@ fn options_that_are_unknown_double_exclusive_or_cut_off_are_refused() {
         ("LTMC.CTX.FORK c dest AT -1", "there is no checkpoint '-1'"),
         ("LTMC.CTX.GENERATE dest 2 c", "announces 2 values, but only 1 follow"),
     ] {
-        refused_line(&server, line, "ERR", part);
+        refused_line(&server, line, part);
     }
 }
 
@@ -181,7 +142,6 @@ fn numbers_out_of_their_range_are_refused_with_that_range() {
             refused(
                 &server,
                 &line.split(' ').map(|word| if word == "#" { number } else { word }).collect::<Vec<_>>(),
-                "ERR",
                 &range,
             );
         }
@@ -201,14 +161,14 @@ fn ids_names_and_metadata_have_their_limits() {
             vec!["LTMC.CTX.BUILD", "c", "FOR", id],
             vec!["LTMC.CTX.GENERATE", "dest", "1", "c", "FOR", id],
         ] {
-            refused(&server, &args, "ERR", "bytes long, allowed are 1 to 256");
+            refused(&server, &args, "bytes long, allowed are 1 to 256");
         }
     }
-    refused(&server, &["LTMC.CTX.JOIN", "c", "a", "ROLE", &too_long], "ERR", "at most 256 are allowed");
-    refused(&server, &["LTMC.CTX.CHECKPOINT", "c", "NAME", &too_long], "ERR", "at most 256 are allowed");
+    refused(&server, &["LTMC.CTX.JOIN", "c", "a", "ROLE", &too_long], "at most 256 are allowed");
+    refused(&server, &["LTMC.CTX.CHECKPOINT", "c", "NAME", &too_long], "at most 256 are allowed");
     let meta = format!("\"{}\"", "m".repeat(16 * 1024));
-    refused(&server, &["LTMC.CTX.CREATE", "new", "META", &meta], "ERR", "at most 16384 are allowed");
-    refused(&server, &["LTMC.CTX.CREATE", "new", "META", "{bad"], "ERR", "META is not valid JSON");
+    refused(&server, &["LTMC.CTX.CREATE", "new", "META", &meta], "at most 16384 are allowed");
+    refused(&server, &["LTMC.CTX.CREATE", "new", "META", "{bad"], "META is not valid JSON");
     server.cmd(&["LTMC.CTX.JOIN", "c", &longest, "ROLE", &longest]).int();
     server.cmd(&["LTMC.CTX.CHECKPOINT", "c", "NAME", &longest]).int();
     assert_eq!(server.cmd(&["LTMC.CTX.ROLLBACK", "c", &longest]).int(), 2);
@@ -242,11 +202,11 @@ fn paths_that_are_no_pointers_are_refused_wherever_they_stand() {
         ] {
             let words: Vec<&[u8]> =
                 line.split(' ').map(|word| if word == "#" { path } else { word.as_bytes() }).collect();
-            refused(&server, &words, "ERR", "allowed are JSON Pointers (RFC 6901)");
+            refused(&server, &words, "allowed are JSON Pointers (RFC 6901)");
         }
         let Ok(text) = std::str::from_utf8(path) else { continue };
         for patch in [json!([{"op": "remove", "path": text}]), json!([{"op": "copy", "from": text, "path": "/x"}])] {
-            refused(&server, &["LTMC.CTX.UPDATE", "c", "a", "PATCH", &patch.to_string()], "ERR", "JSON Pointers");
+            refused(&server, &["LTMC.CTX.UPDATE", "c", "a", "PATCH", &patch.to_string()], "JSON Pointers");
         }
     }
 }
@@ -266,9 +226,9 @@ fn hostile_json_is_refused_with_what_is_wrong() {
             vec!["REPLACE"],
         ] {
             let args = [vec!["LTMC.CTX.UPDATE", "c", "a"], op, vec![deep]].concat();
-            refused(&server, &args, "LIMIT", "ltmc.json-depth-max");
+            refused_as(&server, &args, "LIMIT", "ltmc.json-depth-max");
         }
-        refused(&server, &["LTMC.CTX.CREATE", "new", "DOC", deep], "LIMIT", "ltmc.json-depth-max");
+        refused_as(&server, &["LTMC.CTX.CREATE", "new", "DOC", deep], "LIMIT", "ltmc.json-depth-max");
     }
     for bad in [
         b"".as_slice(),
@@ -306,7 +266,6 @@ fn hostile_json_is_refused_with_what_is_wrong() {
             refused(
                 &server,
                 &[b"LTMC.CTX.UPDATE".as_slice(), b"c", b"a", b"SET", b"/n", b"2", op.as_bytes(), bad],
-                "ERR",
                 "is not valid JSON",
             );
         }
@@ -314,11 +273,10 @@ fn hostile_json_is_refused_with_what_is_wrong() {
             refused(
                 &server,
                 &[b"LTMC.CTX.UPDATE".as_slice(), b"c", b"a", op.as_bytes(), b"/list", bad],
-                "ERR",
                 "is not valid JSON",
             );
         }
-        refused(&server, &[b"LTMC.CTX.CREATE".as_slice(), b"new", b"DOC", bad], "ERR", "DOC is not valid JSON");
+        refused(&server, &[b"LTMC.CTX.CREATE".as_slice(), b"new", b"DOC", bad], "DOC is not valid JSON");
     }
 }
 
@@ -334,17 +292,17 @@ fn patches_and_numbers_that_make_no_sense_are_refused() {
         ("[{\"op\":\"jump\",\"path\":\"/x\",\"value\":1}]", "allowed are add, remove"),
         ("[{\"op\":\"move\",\"path\":\"/x\"}]", "no text under 'from'"),
     ] {
-        refused(&server, &["LTMC.CTX.UPDATE", "c", "a", "PATCH", patch], "ERR", part);
+        refused(&server, &["LTMC.CTX.UPDATE", "c", "a", "PATCH", patch], part);
     }
     let many = format!("[{}]", vec!["{\"op\":\"remove\",\"path\":\"/n\"}"; 10_001].join(","));
-    refused(&server, &["LTMC.CTX.UPDATE", "c", "a", "PATCH", &many], "ERR", "at most 10000 are allowed");
+    refused(&server, &["LTMC.CTX.UPDATE", "c", "a", "PATCH", &many], "at most 10000 are allowed");
     for number in ["\"1\"", "[]", "null", "true"] {
-        refused(&server, &["LTMC.CTX.UPDATE", "c", "a", "INCRBY", "/n", number], "ERR", "allowed are numbers");
+        refused(&server, &["LTMC.CTX.UPDATE", "c", "a", "INCRBY", "/n", number], "allowed are numbers");
     }
     for args in [["/n", "18446744073709551615"], ["/t", "1"], ["/list", "1"], ["/list/x", "1"]] {
-        refused(&server, &[&["LTMC.CTX.UPDATE", "c", "a", "INCRBY"][..], &args].concat(), "ERR", args[0]);
+        refused(&server, &[&["LTMC.CTX.UPDATE", "c", "a", "INCRBY"][..], &args].concat(), args[0]);
     }
-    refused_line(&server, "LTMC.CTX.UPDATE c a SET /big 1e308 INCRBY /big 1e308", "ERR", "range");
+    refused_line(&server, "LTMC.CTX.UPDATE c a SET /big 1e308 INCRBY /big 1e308", "range");
 }
 
 #[test]
@@ -372,9 +330,9 @@ fn limits_of_size_and_depth_are_named() {
     let large = format!("\"{}\"", "x".repeat(10_000_000));
     assert_eq!(server.cmd(&["LTMC.CTX.UPDATE", "c", "a", "SET", "/large", &large]).int(), 2);
     for args in [vec!["SET", "/more", &large], vec!["MERGE", "{\"t\":null}", "APPEND", "/list", &large]] {
-        refused(&server, &[vec!["LTMC.CTX.UPDATE", "c", "a"], args].concat(), "LIMIT", "ltmc.context-bytes-max");
+        refused_as(&server, &[vec!["LTMC.CTX.UPDATE", "c", "a"], args].concat(), "LIMIT", "ltmc.context-bytes-max");
     }
-    refused(
+    refused_as(
         &server,
         &["LTMC.CTX.UPDATE", "c", "a", "PATCH", "[{\"op\":\"copy\",\"from\":\"/large\",\"path\":\"/x\"}]"],
         "LIMIT",
@@ -382,9 +340,9 @@ fn limits_of_size_and_depth_are_named() {
     );
     assert_eq!(update(&server, "c", "DEL|/large").int(), 3);
     server.run("CONFIG SET ltmc.json-depth-max 4").ok();
-    refused_line(&server, "LTMC.CTX.UPDATE c a SET /o/b/c/d {}", "LIMIT", "ltmc.json-depth-max");
-    refused_line(&server, "LTMC.CTX.UPDATE c a APPEND /o/b/c/d 1", "LIMIT", "ltmc.json-depth-max");
-    refused_line(
+    refused_line_as(&server, "LTMC.CTX.UPDATE c a SET /o/b/c/d {}", "LIMIT", "ltmc.json-depth-max");
+    refused_line_as(&server, "LTMC.CTX.UPDATE c a APPEND /o/b/c/d 1", "LIMIT", "ltmc.json-depth-max");
+    refused_line_as(
         &server,
         "LTMC.CTX.UPDATE c a MERGE {\"o\":{\"b\":{\"c\":{\"d\":{}}}}}",
         "LIMIT",
@@ -393,7 +351,7 @@ fn limits_of_size_and_depth_are_named() {
     assert_eq!(update(&server, "c", "SET|/o/b/c|{}").int(), 4);
     server.run("CONFIG SET ltmc.context-bytes-max 1024").ok();
     let text = format!("\"{}\"", "x".repeat(1020));
-    refused(&server, &["LTMC.CTX.CREATE", "new", "DOC", &format!("[{text}]")], "LIMIT", "");
+    refused_as(&server, &["LTMC.CTX.CREATE", "new", "DOC", &format!("[{text}]")], "LIMIT", "");
 }
 
 #[test]
@@ -402,7 +360,7 @@ fn a_document_that_is_too_large_is_refused_by_the_name_of_the_limit() {
     server.run("CONFIG SET ltmc.context-bytes-max 1024").ok();
     let text = format!("\"{}\"", "x".repeat(2000));
     // src/command/context.rs:60: CREATE checks the length of DOC as an argument: ERR, and the setting is not named.
-    refused(&server, &["LTMC.CTX.CREATE", "new", "DOC", &text], "LIMIT", "ltmc.context-bytes-max");
+    refused_as(&server, &["LTMC.CTX.CREATE", "new", "DOC", &text], "LIMIT", "ltmc.context-bytes-max");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::agents::{register, shown};
 use crate::harness::*;
+use crate::refusals::{random_words, refused, refused_line, wrong_counts};
 
 /// A server with a registry, a lock and a text on it that must not change.
 fn with_data() -> Server {
@@ -11,23 +12,6 @@ fn with_data() -> Server {
     register(&server, "a", "CAPS 1 go TAGS 1 eu META {\"x\":1} CAPACITY 3");
     server.run("LTMC.AGENT.CLAIM r PX 600000").array();
     server
-}
-
-/// Runs a command that must be refused with a text that contains `part`, and must change nothing.
-#[track_caller]
-fn refused<A: AsRef<[u8]>>(server: &Server, args: &[A], part: &str) {
-    let line = || show_stream(&[args.iter().map(|arg| arg.as_ref().to_vec()).collect()]);
-    let before = server.debug_digest();
-    let reply = server.cmd(args);
-    assert!(reply.is_error(), "{:?} was accepted: {reply:?}", line());
-    assert_eq!(reply.error_code(), "ERR", "{:?}: {reply:?}", line());
-    assert!(reply.error().contains(part), "{:?}: no {part:?} in {reply:?}", line());
-    assert_eq!(server.debug_digest(), before, "{:?} changed something", line());
-}
-
-#[track_caller]
-fn refused_line(server: &Server, line: &str, part: &str) {
-    refused(server, &line.split(' ').collect::<Vec<_>>(), part);
 }
 
 /// Each command with no more than it needs.
@@ -47,16 +31,11 @@ const LEAST: &[&str] = &[
 fn too_few_and_too_many_arguments_are_refused_by_every_command() {
     let server = with_data();
     for line in LEAST {
-        let words: Vec<&str> = line.split(' ').collect();
-        for count in 1..words.len() {
-            refused(&server, &words[..count], "wrong number of arguments");
-        }
-        for surplus in ["surplus", "", "NX\0", "\u{e9}"] {
-            // Where the number is fixed the server itself refuses.
-            let is_fixed = ["LTMC.AGENT.GET", "LTMC.AGENT.STATS"].contains(&words[0]);
-            let part = if is_fixed { "wrong number of arguments".into() } else { format!("syntax: {}", words[0]) };
-            refused(&server, &[&words[..], &[surplus]].concat(), &part);
-        }
+        // Where the number is fixed the server itself refuses.
+        let name = line.split(' ').next().expect("a name");
+        let is_fixed = ["LTMC.AGENT.GET", "LTMC.AGENT.STATS"].contains(&name);
+        let part = if is_fixed { "wrong number of arguments".into() } else { format!("syntax: {name}") };
+        wrong_counts(&server, line, &part);
     }
 }
 
@@ -322,45 +301,14 @@ fn an_error_is_one_line_whatever_was_given() {
     assert_eq!(server.debug_digest(), before);
 }
 
-/// A sequence that looks random and is the same in every run.
-fn draw(seed: &mut u64, below: usize) -> usize {
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    (*seed % below as u64) as usize
-}
-
 #[test]
 fn random_words_break_nothing() {
     let server = with_data();
     const WORDS: &str = "a b c d NX NAME CAPS TAGS META CAPACITY SESSION STATUS PX EX EPOCH LOAD HEALTH REASON ANYCAP \
         MINFREE EXCLUDE SORT LIMIT WITHINFO REF REQID OUTCOME LATENCY 0 1 1 2 3 9 64 65 600000 -1 0.5 x@1 x@>=1 go eu \
         /x /x/0 {} {\"x\":[1]} null [ STARTING active idle BUSY draining error OK DEGRADED FAILED 9007199254740991";
-    let words: Vec<&str> = WORDS.split_whitespace().collect();
-    let mut seed = 0x5eed_1234_5678_9abc;
-    let (mut client, mut accepted, mut errors) = (server.client(), 0, 0);
-    for _ in 0..60 {
-        let line = |seed: &mut u64| {
-            let mut line = LEAST[draw(seed, LEAST.len())].to_string();
-            for _ in 0..draw(seed, 7) {
-                line = format!("{line} {}", words[draw(seed, words.len())]);
-            }
-            line
-        };
-        let lines: Vec<String> = (0..100).map(|_| line(&mut seed)).collect();
-        for (line, reply) in lines.iter().zip(client.pipeline(&lines)) {
-            let is_known = |code: &str| ["ERR", "NOAGENT", "STALE", "BADSTATE"].contains(&code);
-            assert!(!reply.is_error() || is_known(reply.error_code()), "{line}: {reply:?}");
-            assert!(!reply.is_error() || !reply.error().contains("internal error"), "{line}: {reply:?}");
-            *(if reply.is_error() { &mut errors } else { &mut accepted }) += 1;
-        }
-    }
-    assert!(accepted > 300 && errors > 300, "{accepted} accepted, {errors} refused");
+    random_words(&server, LEAST, WORDS, 6, &["ERR", "NOAGENT", "STALE", "BADSTATE"], |_| {});
     register(&server, "a", "");
     assert_eq!(server.run("LTMC.REPAIR r").get("was_broken").int(), 0);
-    assert_eq!(server.info_int("ltmc", "ltmc_panics"), 0);
     assert_eq!(shown(&server, "a").get("id").text(), "a");
-    let before = server.debug_digest();
-    server.debug_reload();
-    assert_eq!(server.debug_digest(), before);
 }
