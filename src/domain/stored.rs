@@ -3,6 +3,7 @@
 use super::bonds::{Bond, Bonds};
 use super::fence::FENCE_END;
 use super::limits::ID_BYTES_MAX;
+use super::memory::allocated;
 use super::parts::Part;
 use super::requests::{Answer, Requests, REQUEST_KEY_BYTES_MAX};
 use super::service::rule;
@@ -226,10 +227,10 @@ impl<E: Entity> Stored<E> {
 
     /// Bytes held by the value, without the key.
     pub fn memory_bytes(&self) -> usize {
-        let requests = self.requests.as_ref().map_or(0, |r| size_of::<Requests>() + r.memory_bytes());
-        let log = self.log.as_ref().map_or(0, |log| size_of::<Log>() + log.heap_bytes());
-        let bonds = self.bonds.as_ref().map_or(0, |bonds| size_of::<Bonds>() + bonds.heap_bytes());
-        size_of::<Self>() - size_of::<E>() + self.state.memory_bytes() + requests + log + bonds
+        let requests = self.requests.as_ref().map_or(0, |r| allocated(size_of::<Requests>()) + r.memory_bytes());
+        let log = self.log.as_ref().map_or(0, |log| allocated(size_of::<Log>()) + log.heap_bytes());
+        let bonds = self.bonds.as_ref().map_or(0, |bonds| allocated(size_of::<Bonds>()) + bonds.heap_bytes());
+        allocated(size_of::<Self>()) - size_of::<E>() + self.state.memory_bytes() + requests + log + bonds
     }
 
     /// Whether all invariants hold.

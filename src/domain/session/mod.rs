@@ -7,6 +7,7 @@ pub mod decide;
 
 use super::few::Few;
 use super::limits::{FIELDS_END, FIELD_BYTES_MAX};
+use super::memory::tree_bytes;
 use super::versioned::{Names, Stamp, State, Undo, Version, Versioned};
 use super::watch::Story;
 use super::{Bytes, Code, Error, Invariant, Service};
@@ -160,10 +161,9 @@ impl Fields {
         self.text_bytes
     }
 
-    /// Bytes of the texts of a field, and bytes allocated for it.
+    /// Bytes of the texts of a field, and bytes allocated for them.
     fn sizes(name: &Bytes, value: &Bytes) -> (usize, usize) {
-        let heap = size_of::<(Bytes, Bytes)>() * 4 / 3 + name.heap_bytes() + value.heap_bytes();
-        (name.len() + value.len(), heap)
+        (name.len() + value.len(), name.heap_bytes() + value.heap_bytes())
     }
 
     fn set(&mut self, name: &Bytes, value: Option<Bytes>) -> Option<Bytes> {
@@ -255,7 +255,7 @@ impl State for Fields {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.heap_bytes
+        self.heap_bytes + tree_bytes(self.map.len(), size_of::<(Bytes, Bytes)>())
     }
 
     fn free_effort(&self) -> usize {

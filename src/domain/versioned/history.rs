@@ -343,7 +343,9 @@ impl<U: Undo> History<U> {
 
     /// Bytes allocated outside the struct itself.
     pub fn heap_bytes(&self) -> usize {
-        self.bytes
+        // The room of a list is for four at least, and doubled when it is full.
+        let spare = |len: usize| if len == 0 { 0 } else { len.next_power_of_two().max(4) - len };
+        self.bytes + (spare(self.recent.len()) + spare(self.old.len())) * size_of::<Step<U>>()
     }
 
     /// Whether all invariants hold for a state that is now `state`: every way back can be gone.
