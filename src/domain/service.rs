@@ -158,7 +158,8 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     /// How many allocations freeing it takes: large ones are freed by Redis in the background.
     fn free_effort(&self) -> usize;
 
-    /// What COPY puts under another name, if it [does](Self::COPIES).
+    /// What COPY puts under another name, if it [does](Self::COPIES): everything but what belongs to somebody by the original, for whoever
+    /// has that knows only the original. Made of the value alone, for replicas make it themselves.
     fn copied(&self) -> Self {
         Self::default()
     }

@@ -20,7 +20,7 @@ mod server;
 
 pub use client::Client;
 pub use cluster::Cluster;
-pub use persistence::{assert_persisted_everywhere, assert_same, Dataset};
+pub use persistence::{assert_copied, assert_persisted_everywhere, assert_same, Dataset};
 pub use process::{module_path, servers};
 pub use replication::{replication_stream, show_stream, ReplicationTap, Stream};
 pub use reply::Reply;

@@ -115,6 +115,41 @@ pub fn assert_same(leg: &str, expected: &Dataset, found: &Dataset) {
     assert_eq!(expected.digest, found.digest, "{leg}: DEBUG DIGEST differs though every key is equal");
 }
 
+/// Copies a key in every way there is, and looks at what holds whatever its type: all copies are the same and sound, and the original is as it
+/// was. The copies stay: `key.1`, `key.2`, and `key` in database 9.
+#[track_caller]
+pub fn assert_copied(server: &Server, key: &str) {
+    let about = |word: &str, key: &str| server.run(&format!("{word} {key}"));
+    let state = |key: &str| (about("DEBUG DIGEST-VALUE", key), about("TYPE", key), about("PEXPIRETIME", key));
+    let before = state(key);
+    server.run(&format!("SET {key}.2 text")).ok();
+    // In one transaction, so that nothing that is due comes in between.
+    let replies = server.client().pipeline(&[
+        "MULTI",
+        &format!("COPY {key} {key}.1"),
+        &format!("COPY {key} {key}.2"),
+        &format!("COPY {key} {key}.2 REPLACE"),
+        &format!("COPY {key} {key} DB 9"),
+        &format!("DEBUG DIGEST-VALUE {key}.1 {key}.2"),
+        "SELECT 9",
+        &format!("DEBUG DIGEST-VALUE {key}"),
+        "EXEC",
+    ]);
+    let done = replies[8].array();
+    assert_eq!(done[..4].iter().map(Reply::int).collect::<Vec<_>>(), [1, 0, 1, 1], "{key}: {done:?}");
+    let digests: Vec<String> = [&done[4], &done[6]].into_iter().flat_map(Reply::texts).collect();
+    assert!(digests.len() == 3 && digests.iter().all(|digest| *digest == digests[0]), "{key}: {digests:?}");
+    assert_eq!(state(key), before, "{key} is not as it was");
+    let mut other = server.client();
+    other.run("SELECT 9").ok();
+    let repairs = [about("LTMC.REPAIR", &format!("{key}.1")), about("LTMC.REPAIR", &format!("{key}.2"))];
+    for repair in [&repairs[0], &repairs[1], &other.run(&format!("LTMC.REPAIR {key}"))] {
+        assert_eq!(repair.get("was_broken").int(), 0, "the copy of {key}: {repair:?}");
+    }
+    let mut copies = [state(&format!("{key}.1")), state(&format!("{key}.2"))];
+    assert!(copies.iter_mut().all(|copy| copy.1 == before.1), "{key}: {copies:?}");
+}
+
 /// Takes what `primary` holds through every copy and reload, and compares: the live replicas (fed by the stream), a reload of the
 /// RDB, a replay of the AOF as it was written, AOF rewrites with and without RDB preamble, DUMP and RESTORE, and a replica that
 /// joins now.
