@@ -16,6 +16,7 @@ use ltmc::snapshot::frame::{self, Frame};
 use ltmc::snapshot::{self, ChangesWriter, Encoded, Payload};
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 /// A value of ours, whatever its type.
 pub trait Held: Any + std::fmt::Debug {
@@ -66,6 +67,21 @@ pub enum Fact {
     Answered(WaiterId, Result<Reply, Error>),
 }
 
+/// What was copied. It lies aside, to see that nothing reaches it that happens to the copy.
+pub struct Original<E> {
+    held: Box<dyn Held>,
+    saved: Encoded,
+    of: PhantomData<E>,
+}
+
+impl<E: Entity> Original<E> {
+    pub fn check(&self) {
+        let stored: &Stored<E> = self.held.any().downcast_ref().expect("it is of this type");
+        assert!(snapshot::encode_snapshot_beside(stored) == self.saved, "what happens to a copy reaches the original");
+        assert_eq!(stored.check(), Ok(()));
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct MemoryHost {
     pub keys: BTreeMap<KeyId, (Value, Option<Millis>)>,
@@ -102,6 +118,37 @@ impl MemoryHost {
         self.delete(key);
         self.keys.insert(key.clone(), (Value::Ours(Box::new(stored)), None));
         self.replica.insert(key.clone(), Box::new(copy));
+    }
+
+    /// COPY with REPLACE, here and on the replica; the revision that the copy goes on from.
+    pub fn copy<E: Entity>(&mut self, from: &KeyId, to: &KeyId) -> u64 {
+        let of = |stored: Option<&Stored<E>>| {
+            let copy = stored.expect("what is copied is there").copied();
+            assert_eq!(copy.check(), Ok(()), "a copy is not sound");
+            assert!(!copy.is_empty() && copy.state.connections().is_empty() && copy.bound() == 0, "{copy:?}");
+            copy
+        };
+        let (here, there) = (of(self.peek(from)), of(self.copied(from)));
+        let (end, revision) = (here.state.expires_at(), here.revision);
+        self.restore(to, here, there);
+        self.keys.get_mut(to).expect("just put there").1 = end;
+        revision
+    }
+
+    /// The same, and the copy takes the place of what it was made of, which is returned. `None` if there is nothing.
+    pub fn replace_by_copy<E: Entity>(&mut self, key: &KeyId) -> Option<Original<E>> {
+        let saved = snapshot::encode_snapshot_beside(self.peek::<E>(key)?);
+        let other = KeyId::new(key.db, b"copy");
+        self.copy::<E>(key, &other);
+        let (here, there) = (self.keys.remove(&other)?, self.replica.remove(&other)?);
+        self.replica.insert(key.clone(), there);
+        match self.keys.insert(key.clone(), here)? {
+            (Value::Ours(held), _) => {
+                self.gone.push((key.clone(), held.connections()));
+                Some(Original { held, saved, of: PhantomData })
+            }
+            (Value::Foreign, _) => None,
+        }
     }
 
     /// The replica's value becomes the primary's, and the replica gets another one.

@@ -283,6 +283,7 @@ impl Entity for Cache {
     const TYPE_NAME: &'static str = "ltmccache";
     const TYPE_TAG: u8 = 5;
     const GIVES_WAY: bool = true;
+    const COPIES: bool = true;
 
     fn apply(&mut self, event: &CacheEvent) {
         match event {
@@ -367,6 +368,15 @@ impl Entity for Cache {
 
     fn free_effort(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+
+    fn copied(&self) -> Self {
+        // Who computes an answer brings it to the original.
+        let mut copy = self.clone();
+        self.tickets.keys().for_each(|ticket| copy.end_ticket(*ticket));
+        // Of one with tickets only nothing is left; whoever copies it wants it.
+        copy.stays |= copy.is_empty();
+        copy
     }
 
     fn check(&self) -> Result<(), Invariant> {

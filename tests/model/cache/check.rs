@@ -1,6 +1,7 @@
 //! What has to hold after every step, and whenever the scheduler is at rest.
 
 use super::world::{key, World};
+use crate::host::Original;
 use ltmc::domain::cache::Cache;
 use ltmc::domain::Entity;
 use ltmc::snapshot::encode_snapshot;
@@ -9,6 +10,7 @@ impl World {
     /// What holds after every step.
     pub fn check(&mut self) {
         let at = key();
+        self.original.iter().for_each(Original::check);
         self.forget_if_gone();
         let (Some(stored), Some(copy)) = (self.host.peek::<Cache>(&at), self.host.copied::<Cache>(&at)) else {
             assert!(self.host.keys.is_empty() && self.host.replica.is_empty(), "there is only one of cache and copy");

@@ -12,7 +12,7 @@ use ltmc::snapshot::{decode, encode_snapshot, frame, Payload};
 impl World {
     /// Something happens beside the commands of clients.
     pub fn incident(&mut self) {
-        match self.rng.below(10) {
+        match self.rng.below(11) {
             0..5 => {
                 let ids: Vec<u64> = self.clients.keys().copied().collect();
                 let client = *self.rng.pick(&ids);
@@ -38,6 +38,7 @@ impl World {
                 assert!(found.is_none_or(|found| found.was_broken.is_none()));
             }
             8 => self.restart(),
+            9 => self.replace_by_copy(),
             _ => {
                 self.history.note("the replica takes over".into());
                 self.promote();
@@ -84,6 +85,20 @@ impl World {
             self.host.gone.clear();
         }
         self.node.keys_loaded();
+        self.settle();
+    }
+
+    /// A copy of the cache takes its place: nobody has a ticket of that.
+    fn replace_by_copy(&mut self) {
+        let at = key();
+        let Some(original) = self.host.replace_by_copy::<Cache>(&at) else { return };
+        self.history.note("COPY c copy, RENAME copy c".into());
+        self.original = Some(original);
+        self.model.tickets.clear();
+        // What is called off and not buried yet is not in the model.
+        self.model.stays |= self.host.peek::<Cache>(&at).is_some_and(|copy| copy.state.count() == 0);
+        self.node.key_changed(at);
+        self.take_facts();
         self.settle();
     }
 

@@ -2,7 +2,7 @@
 
 use super::naive::{Naive, Status, Ticket, Wait};
 use super::ops::{Call, Get, Op, Put};
-use crate::host::{Fact, MemoryHost};
+use crate::host::{Fact, MemoryHost, Original};
 use crate::prng::Prng;
 use crate::world::History;
 use ltmc::command::settings::Setting;
@@ -34,6 +34,7 @@ pub struct World {
     values: u64,
     pub history: History,
     next_client: u64,
+    pub original: Option<Original<Cache>>,
 }
 
 pub fn key() -> KeyId {
@@ -67,6 +68,7 @@ impl World {
             values: 0,
             history: History::default(),
             next_client: 1,
+            original: None,
         };
         world.history.seed = seed;
         world.set_time(1_700_000_000_000);

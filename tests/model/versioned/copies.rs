@@ -1,10 +1,8 @@
 //! COPY of a session or a context.
 
 use super::world::{id_of, is_session, World};
-use crate::host::MemoryHost;
 use ltmc::domain::context::Context;
 use ltmc::domain::session::Session;
-use ltmc::domain::{Entity, Stored};
 
 impl World {
     /// COPY of a live thing, over whatever there is.
@@ -15,9 +13,10 @@ impl World {
         }
         self.delete(&dst);
         self.history.note(format!("COPY {src} {dst}"));
+        let (from, to) = (id_of(src), id_of(&dst));
         let revision = match is_session(src) {
-            true => copy_value::<Session>(&mut self.host, src, &dst),
-            false => copy_value::<Context>(&mut self.host, src, &dst),
+            true => self.host.copy::<Session>(&from, &to),
+            false => self.host.copy::<Context>(&from, &to),
         };
         self.node.key_changed(id_of(&dst));
         let mut copy = self.things[src].clone();
@@ -26,14 +25,4 @@ impl World {
         copy.log.clear();
         self.things.insert(dst, copy);
     }
-}
-
-/// What COPY does here and on the replica; the revision that the copy goes on from.
-fn copy_value<E: Entity>(host: &mut MemoryHost, src: &str, dst: &str) -> u64 {
-    let of = |stored: Option<&Stored<E>>| stored.expect("a value").copied();
-    let (here, there) = (of(host.peek(&id_of(src))), of(host.copied(&id_of(src))));
-    let (revision, end) = (here.revision, here.state.expires_at());
-    host.restore(&id_of(dst), here, there);
-    host.keys.get_mut(&id_of(dst)).expect("just put there").1 = end;
-    revision
 }

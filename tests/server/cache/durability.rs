@@ -4,7 +4,7 @@ use super::*;
 use serde_json::Value;
 
 /// The caches that [`make_everything`] leaves.
-const CACHES: [&str; 5] = ["c", "limits", "called", "flights", "big"];
+pub const CACHES: [&str; 5] = ["c", "limits", "called", "flights", "big"];
 
 /// Runs many lines, each of which has to be accepted.
 #[track_caller]
@@ -123,7 +123,7 @@ fn make_big(server: &Server) {
     loose_ticket(server, &format!("big t 100 LEASE {FAR_MS}"));
 }
 
-fn make_everything(server: &Server) -> i64 {
+pub fn make_everything(server: &Server) -> i64 {
     let mut clock = 0;
     make_answers(server);
     make_flights(server, &mut clock);
@@ -137,7 +137,7 @@ fn make_everything(server: &Server) -> i64 {
 }
 
 /// What readers are told of all answers, without what only the node that gave them knows.
-fn readable(server: &Server) -> Vec<String> {
+pub fn readable(server: &Server) -> Vec<String> {
     let mut shown = Vec::new();
     for key in CACHES {
         let scan = server.run(&format!("LTMC.CACHE.SCAN {key} 0 COUNT 100000"));

@@ -6,6 +6,7 @@ use crate::waiting::*;
 mod answers;
 mod bad_input;
 mod bounds;
+mod copies;
 mod durability;
 mod ends;
 mod flights;

@@ -311,5 +311,4 @@ fn watching_a_cache_is_refused_with_the_reason() {
         let refused = server.run(&format!("LTMC.WATCH 1 c SINCE 0{block}"));
         assert_eq!(refused.error(), "ERR 'c' is of a type that keeps no log of events: it cannot be watched");
     }
-    assert!(server.run("COPY c d").is_error(), "as everywhere");
 }
