@@ -263,24 +263,6 @@ impl Buffer {
         }
     }
 
-    /// The place of a chunk among those that go, if the policy keeps them in order.
-    fn order_of(&self, serial: Serial, chunk: &Chunk) -> Option<(u64, Serial)> {
-        match self.config.policy {
-            Policy::Ring => Some((serial, serial)),
-            Policy::Ttl => Some((chunk.record.ends_at.unwrap_or(Millis::MAX), serial)),
-            _ => None,
-        }
-    }
-
-    fn configure(&mut self, config: Config) {
-        let policy_changes = self.config.policy != config.policy;
-        self.config = config;
-        if policy_changes {
-            let places = self.loose.iter().filter_map(|serial| self.order_of(*serial, self.at(*serial)?));
-            self.order = places.collect();
-        }
-    }
-
     fn allocate(&mut self, record: Record, bytes: u64) {
         if self.by_id.contains_key(&record.id) || bytes > super::limits::CHUNK_BYTES_END as u64 {
             return;
@@ -400,6 +382,7 @@ impl Entity for Buffer {
     const TYPE_NAME: &'static str = "ltmcchunk";
     const TYPE_TAG: u8 = 6;
     const WATCH_EVENTS_MAX: usize = 4096;
+    const COPIES: bool = true;
 
     fn apply(&mut self, event: &BufferEvent) {
         match event {
@@ -497,6 +480,10 @@ impl Entity for Buffer {
         let serials: Vec<Serial> = self.chunks.keys().copied().collect();
         serials.into_iter().for_each(|serial| self.note_use(serial, now));
         self.usage.looked_at = now;
+    }
+
+    fn copied(&self) -> Self {
+        self.without_holders()
     }
 
     fn check(&self) -> Result<(), Invariant> {

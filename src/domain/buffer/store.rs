@@ -1,7 +1,8 @@
 //! The chunks of a buffer and everything that is derived from them: a chunk that changes leaves all indexes, changes, and enters them again.
 
 use super::chunk::{Chunk, Phase, Serial};
-use super::Buffer;
+use super::{Buffer, Config};
+use crate::domain::eviction::Policy;
 use crate::domain::{Blob, Bytes, Millis};
 use ahash::AHashMap;
 
@@ -77,6 +78,38 @@ pub struct Sharers {
 }
 
 impl Buffer {
+    /// The place of a chunk among those that go, if the policy keeps them in order.
+    pub(super) fn order_of(&self, serial: Serial, chunk: &Chunk) -> Option<(u64, Serial)> {
+        match self.config.policy {
+            Policy::Ring => Some((serial, serial)),
+            Policy::Ttl => Some((chunk.record.ends_at.unwrap_or(Millis::MAX), serial)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn configure(&mut self, config: Config) {
+        let policy_changes = self.config.policy != config.policy;
+        self.config = config;
+        if policy_changes {
+            let places = self.loose.iter().filter_map(|serial| self.order_of(*serial, self.at(*serial)?));
+            self.order = places.collect();
+        }
+    }
+
+    /// The same buffer in which nobody holds anything. Contents are shared with it, and what is known of their use goes along.
+    pub(super) fn without_holders(&self) -> Self {
+        let mut copy = self.clone();
+        for (agent, serials) in &self.by_agent {
+            for serial in serials.iter().filter(|serial| self.at(**serial).is_some_and(|chunk| chunk.holders() > 0)) {
+                copy.hold(*serial, agent, |chunk| {
+                    chunk.release(agent);
+                    chunk.unpin(agent);
+                });
+            }
+        }
+        copy
+    }
+
     /// Whether chunks other than `except` have this very content.
     pub(super) fn sharers(&self, hash: u64, content: &Blob, except: Option<Serial>) -> Sharers {
         if content.is_alone() {

@@ -47,6 +47,7 @@ impl World {
             80..=83 => self.configure(),
             84..=87 => self.describe(),
             88 => self.restart(),
+            89..=90 => self.replace_by_copy(),
             _ => self.read(),
         };
         self.absorb_evictions(spared.as_deref());
@@ -270,6 +271,20 @@ impl World {
         self.host.restore(&key(), loaded, copy);
         self.host.gone.clear();
         self.history.push("restart".into());
+        self.node.key_changed(key());
+        None
+    }
+
+    /// A copy of the buffer takes its place: nobody holds anything of that.
+    fn replace_by_copy(&mut self) -> Option<String> {
+        use super::world::key;
+        self.original = Some(self.host.replace_by_copy(&key())?);
+        self.host.gone.clear();
+        self.history.push("COPY b copy, RENAME copy b".into());
+        self.chunks.values_mut().for_each(|chunk| {
+            chunk.retained.clear();
+            chunk.pins.clear();
+        });
         self.node.key_changed(key());
         None
     }

@@ -1,6 +1,6 @@
 //! A server with one buffer: the real module on the host in memory, beside a map of full copies; and what has to be true after every step.
 
-use crate::host::MemoryHost;
+use crate::host::{MemoryHost, Original};
 use crate::prng::Prng;
 use ltmc::command::table::Table;
 use ltmc::command::{dispatch, sweep, Cx, Node, Outcome, Reply};
@@ -48,6 +48,7 @@ pub struct World {
     pub evicts: bool,
     pub stays: bool,
     pub history: Vec<String>,
+    pub original: Option<Original<Buffer>>,
 }
 
 pub fn key() -> KeyId {
@@ -77,6 +78,7 @@ impl World {
             evicts: true,
             stays: false,
             history: Vec::new(),
+            original: None,
         };
         world.node.boot = 1;
         world.node.seed = seed;
@@ -176,6 +178,7 @@ impl World {
     /// What has to be true after every step.
     pub fn check(&mut self) {
         self.host.log.clear();
+        self.original.iter().for_each(Original::check);
         self.absorb_evictions(None);
         let now = self.now();
         let Some(stored) = self.host.peek::<Buffer>(&key()) else { return };

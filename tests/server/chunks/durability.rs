@@ -3,7 +3,7 @@
 use super::*;
 
 /// Everything that can happen to a buffer, and that nothing of it comes to its end during a test.
-fn make_everything(server: &Server) {
+pub fn make_everything(server: &Server) {
     run(server, "LTMC.CHUNK.BUFFER b MAXBYTES 3000000 MINBYTES 3000000 POLICY LRU");
     for n in 0..20 {
         put(server, &format!("c{n}"), &content(n / 3, [0, 10, 512, 513, 5000, 100_000][n as usize % 6]));

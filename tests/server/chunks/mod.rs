@@ -6,6 +6,7 @@ use serde_json::Value;
 
 mod big;
 mod commands;
+mod copies;
 mod durability;
 mod holds;
 mod misuse;
