@@ -71,6 +71,11 @@ impl Index {
         self.claims.get(&fence).copied()
     }
 
+    /// The tasks that run, in the order of their claims.
+    pub fn claimed_tasks(&self) -> impl Iterator<Item = TaskNo> + '_ {
+        self.claims.values().copied()
+    }
+
     /// The tasks that a worker runs, in the order in which they were added.
     pub fn run_by(&self, agent: &[u8]) -> impl Iterator<Item = TaskNo> + '_ {
         self.by_agent.get(agent).into_iter().flatten().copied()

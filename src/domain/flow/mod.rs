@@ -202,6 +202,7 @@ impl Entity for Flow {
     const TYPE_NAME: &'static str = "ltmc-flow";
     const TYPE_TAG: u8 = 7;
     const WATCH_EVENTS_MAX: usize = 4096;
+    const COPIES: bool = true;
 
     fn apply(&mut self, event: &FlowEvent) {
         self.happen(event);
@@ -254,6 +255,17 @@ impl Entity for Flow {
 
     fn free_effort(&self) -> usize {
         self.tasks.len().max(1)
+    }
+
+    fn copied(&self) -> Self {
+        // As if nobody had been told of what they have claimed. What is asked to stop ends by that, and when its worker was heard of last
+        // is the last that is known of it.
+        let mut copy = self.clone();
+        for run in self.index.claimed_tasks().filter_map(|no| self.at(no)?.run()) {
+            let heard_at = run.ends_at.saturating_sub(run.lease_ms);
+            work::take_back(&copy, run.fence, heard_at).iter().for_each(|event| copy.happen(event));
+        }
+        copy
     }
 
     fn check(&self) -> Result<(), Invariant> {

@@ -414,6 +414,18 @@ impl Flow {
         }
     }
 
+    /// A copy: nobody was given anything of it, and the end of what is asked to stop is when its worker was heard of last.
+    pub fn take_back_all(&mut self) {
+        let now = self.now;
+        for task in self.tasks.values().cloned().collect::<Vec<_>>() {
+            if let State::Running { ends, lease, .. } = task.state {
+                self.now = ends - lease;
+                self.take_back(&task.id);
+            }
+        }
+        self.now = now;
+    }
+
     /// When something may happen by itself.
     pub fn next_alarm(&self) -> Option<u64> {
         let rated = self.rate.iter().flat_map(|(_, ms)| self.claims.iter().map(move |at| at + ms));

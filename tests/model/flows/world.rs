@@ -2,7 +2,7 @@
 
 use super::naive::{Flow as Naive, Gift, State as NaiveState};
 use super::ops::{Answer, Op};
-use crate::host::{Fact, MemoryHost};
+use crate::host::{Fact, MemoryHost, Original};
 use crate::prng::Prng;
 use crate::world::History;
 use ltmc::command::settings::Setting;
@@ -27,6 +27,7 @@ pub struct World {
     next_client: u64,
     /// Who was answered, with what tasks, and may not have been told yet.
     untold: Vec<Gift>,
+    original: Option<Original<Flow>>,
 }
 
 fn key() -> KeyId {
@@ -86,6 +87,7 @@ impl World {
             serial: 0,
             next_client: 1,
             untold: Vec::new(),
+            original: None,
         };
         world.history.seed = seed;
         world.model.now = 1_700_000_000_000;
@@ -204,6 +206,7 @@ impl World {
         assert_eq!(answered, expected, "who was answered");
         self.untold.extend(gifts);
         self.learn_fences();
+        self.original.iter().for_each(Original::check);
         self.check();
         self.tell();
     }
@@ -274,7 +277,7 @@ impl World {
 
     /// Something befalls the server or a client.
     fn incident(&mut self) {
-        match self.rng.below(10) {
+        match self.rng.below(12) {
             0 => {
                 self.history.note("DEL".into());
                 self.host.delete(&key());
@@ -295,6 +298,13 @@ impl World {
                 self.history.note("failover".into());
                 self.host.promote(&key(), copy);
                 self.boot();
+                self.note_change();
+            }
+            4..=5 => {
+                let Some(original) = self.host.replace_by_copy(&key()) else { return };
+                self.history.note("COPY f copy, RENAME copy f".into());
+                self.original = Some(original);
+                self.model.take_back_all();
                 self.note_change();
             }
             _ => {

@@ -4,6 +4,7 @@ use crate::harness::*;
 
 mod agents;
 mod bad_input;
+mod copies;
 mod durability;
 mod ends;
 mod graph;
