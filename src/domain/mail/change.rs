@@ -175,6 +175,12 @@ impl Mail {
         ended
     }
 
+    /// Nobody has received what a lease still has.
+    pub(super) fn taken_back(&mut self, fence: Fence) {
+        let taken = self.end_hold(fence, |entry| entry.deliveries = entry.deliveries.saturating_sub(1));
+        self.totals.received = self.totals.received.saturating_sub(taken as u64);
+    }
+
     pub(super) fn returned(&mut self, agent: &[u8], id: Fence, delay: Option<(Fence, Millis)>) {
         let Some(Entry { hold, .. }) = self.inbox(agent).and_then(|inbox| inbox.entry(id)).copied() else { return };
         if hold == 0 {

@@ -241,6 +241,7 @@ impl Entity for Mail {
     const SERVICE: Service = Service::Mail;
     const TYPE_NAME: &'static str = "ltmc-mail";
     const TYPE_TAG: u8 = 8;
+    const COPIES: bool = true;
 
     fn apply(&mut self, event: &MailEvent) {
         match event {
@@ -261,10 +262,7 @@ impl Entity for Mail {
             MailEvent::Returned { agent, id, delay, .. } => self.returned(agent, *id, *delay),
             MailEvent::LeaseEnded { fence, .. } => self.totals.returned += self.end_hold(*fence, |_| {}) as u64,
             MailEvent::DelayEnded { fence, .. } => drop(self.end_hold(*fence, |_| {})),
-            MailEvent::TakenBack { fence, .. } => {
-                let taken = self.end_hold(*fence, |entry| entry.deliveries = entry.deliveries.saturating_sub(1));
-                self.totals.received = self.totals.received.saturating_sub(taken as u64);
-            }
+            MailEvent::TakenBack { fence, .. } => self.taken_back(*fence),
             MailEvent::Died { agent, id, at, reason } => self.died(agent, *id, *at, *reason),
             MailEvent::Requeued { agent, id, .. } => self.requeued(agent, *id),
             MailEvent::Dropped { agent, id, .. } => {
@@ -336,6 +334,14 @@ impl Entity for Mail {
 
     fn free_effort(&self) -> usize {
         (self.messages.len() + self.inboxes.len()).max(1)
+    }
+
+    fn copied(&self) -> Self {
+        // As if nobody had been told of what was received and not acknowledged. A delay is nobody's.
+        let mut copy = saved::cloned(self);
+        let leases = self.holds.iter().filter(|(_, hold)| !hold.is_delay);
+        leases.for_each(|(fence, _)| copy.taken_back(*fence));
+        copy
     }
 
     fn check(&self) -> Result<(), Invariant> {

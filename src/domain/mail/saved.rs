@@ -340,6 +340,13 @@ pub fn rebuild(mail: &mut Mail) {
     }
 }
 
+/// The same once more. Lists do not take the room along that they keep free, so the bytes are counted anew.
+pub fn cloned(mail: &Mail) -> Mail {
+    let mut same = mail.clone();
+    same.heap_bytes = counted_bytes(&same);
+    same
+}
+
 fn counted_bytes(mail: &Mail) -> usize {
     let inboxes: usize = mail.inboxes.values().map(super::Inbox::heap_bytes).sum();
     inboxes + mail.messages.values().map(Message::heap_bytes).sum::<usize>()

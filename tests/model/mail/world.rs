@@ -2,7 +2,7 @@
 
 use super::naive::{Got, Naive, Policy, State, Wait};
 use super::ops::{Answer, Op, AGENTS};
-use crate::host::{Fact, MemoryHost};
+use crate::host::{Fact, MemoryHost, Original};
 use crate::prng::Prng;
 use crate::world::History;
 use ltmc::command::settings::Setting;
@@ -28,6 +28,7 @@ pub struct World {
     /// Deliveries that nobody was told of.
     take_backs: Vec<u64>,
     next_client: u64,
+    original: Option<Original<Mail>>,
 }
 
 fn key() -> KeyId {
@@ -65,6 +66,7 @@ impl World {
             untold: Vec::new(),
             take_backs: Vec::new(),
             next_client: 1,
+            original: None,
         };
         world.history.seed = seed;
         let values = [
@@ -94,6 +96,7 @@ impl World {
                 self.pass(ms);
             }
             95 => self.reload(),
+            96 => self.replace_by_copy(),
             _ => self.hang_up(),
         }
         self.compare();
@@ -308,8 +311,23 @@ impl World {
         self.tick();
     }
 
+    /// A copy of the mailbox takes its place. Nobody has received anything of that.
+    fn replace_by_copy(&mut self) {
+        let Some(original) = self.host.replace_by_copy(&key()) else { return };
+        self.history.note("COPY m copy, RENAME copy m".into());
+        for copy in self.naive.copies.iter_mut().filter(|copy| matches!(copy.state, State::Leased(..))) {
+            (copy.state, copy.deliveries) = (State::Ready, copy.deliveries - 1);
+        }
+        self.naive.requests.clear();
+        self.original = Some(original);
+        self.host.gone.clear();
+        self.node.key_changed(key());
+        self.tick();
+    }
+
     /// The mailbox, its copy and the naive one are the same.
     fn compare(&mut self) {
+        self.original.iter().for_each(Original::check);
         let stored = self.host.peek::<Mail>(&key());
         let copy = self.host.copied::<Mail>(&key());
         assert_eq!(stored.map(snapshot::encode_snapshot), copy.map(snapshot::encode_snapshot), "the replica differs");

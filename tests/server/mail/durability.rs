@@ -26,7 +26,7 @@ const EVENTS: [&str; 14] = [
 ];
 
 /// A mailbox in which everything that can happen has happened.
-fn make_everything(server: &Server) {
+pub fn make_everything(server: &Server) {
     let run = |line: &str| {
         let reply = server.run(&format!("LTMC.MSG.{line}"));
         assert!(!reply.is_error() && !reply.is_nil(), "{line}: {reply:?}");

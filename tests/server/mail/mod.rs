@@ -1,6 +1,7 @@
 //! Mailboxes: what is sent, received, acknowledged and lost by nobody.
 
 mod bad_input;
+mod copies;
 mod destinations;
 mod durability;
 mod messages;
