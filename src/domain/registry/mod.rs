@@ -364,6 +364,7 @@ impl Entity for Registry {
     const TYPE_NAME: &'static str = "ltmcagent";
     const TYPE_TAG: u8 = 2;
     const WATCH_EVENTS_MAX: usize = 4096;
+    const COPIES: bool = true;
 
     fn apply(&mut self, event: &RegistryEvent) {
         match event {
@@ -475,6 +476,10 @@ impl Entity for Registry {
 
     fn loaded(&mut self, now: Millis) {
         self.loaded_at = now;
+    }
+
+    fn copied(&self) -> Self {
+        saved::copied(self)
     }
 
     fn check(&self) -> Result<(), Invariant> {

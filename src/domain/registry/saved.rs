@@ -217,6 +217,15 @@ fn index_of(registry: &Registry) -> Index {
     index
 }
 
+/// The same without claims, which belong to whoever has their fences. The agents are as this node hears them.
+pub fn copied(registry: &Registry) -> Registry {
+    let Registry { hold, past_hold, totals, loaded_at, last_fence, .. } = *registry;
+    let agents = registry.agents().map(|agent| Some(Box::new(Agent { claims: Vec::new(), ..agent.clone() }))).collect();
+    let mut copy = Registry { agents, hold, past_hold, totals, loaded_at, last_fence, ..Registry::default() };
+    rebuild(&mut copy);
+    copy
+}
+
 /// Makes everything derived anew from the agents.
 pub fn rebuild(registry: &mut Registry) {
     let agents = std::mem::take(&mut registry.agents);

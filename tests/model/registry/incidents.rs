@@ -2,6 +2,7 @@
 
 use super::naive::Policy;
 use super::ops::{Beat, Op};
+use super::story::Log;
 use super::world::{id_of, World};
 use crate::host::Value;
 use crate::prng::Prng;
@@ -89,7 +90,8 @@ impl World {
             85..=87 => self.fail_over(),
             88..=90 => self.serve_as_replica(),
             91..=93 => self.rename(&key, &other),
-            94..=96 => self.restore(&key, &other),
+            94..=95 => self.restore(&key, &other),
+            96..=97 => self.copy(&key, &other),
             _ => self.repair(&key),
         }
     }
@@ -300,6 +302,18 @@ impl World {
         self.host.restore(&id_of(to), again, copy);
         registry.loaded_at = self.model.view.now;
         registry.agents.values_mut().for_each(|agent| agent.reload());
+        self.model.registries.insert(to.into(), registry);
+        self.moved(&[to]);
+    }
+
+    /// COPY with REPLACE: the same agents, of whom nobody has claimed any.
+    fn copy(&mut self, from: &str, to: &str) {
+        let Some(mut registry) = self.model.registries.get(from).cloned() else { return };
+        self.history.note(format!("COPY {from} {to}"));
+        let revision = self.host.copy::<Registry>(&id_of(from), &id_of(to));
+        registry.agents.values_mut().for_each(|agent| agent.claims.clear());
+        registry.requests.clear();
+        registry.log = Log::of_copy(revision);
         self.model.registries.insert(to.into(), registry);
         self.moved(&[to]);
     }

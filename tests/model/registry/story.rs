@@ -50,6 +50,11 @@ impl Story {
 }
 
 impl Log {
+    /// Of a copy nobody can be told how it began.
+    pub fn of_copy(revision: u64) -> Self {
+        Self { born: revision - 1, dropped: 1, ..Self::default() }
+    }
+
     pub fn revision(&self) -> u64 {
         self.born + self.dropped + self.events.len() as u64
     }

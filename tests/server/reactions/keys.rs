@@ -216,14 +216,53 @@ fn one_key_that_has_to_wait_keeps_no_other_waiting() {
 #[test]
 fn a_copy_belongs_to_nobody() {
     let server = full().start();
-    register(&server, "ada");
-    server.run("LTMC.SESSION.CREATE s PARTICIPANTS 1 ada REGISTRY r").int();
-    server.run("COPY s t").int();
-    server.run("LTMC.SESSION.FORK s u").int();
-    assert_eq!(holds(&server, "ada"), ["s"]);
+    register_for(&server, "ada", 60_000);
+    hold_everything(&server, "ada");
+    let copied = ["buffer", "context", "flow", "mail", "owned", "r", "session", "team"];
+    for key in copied {
+        assert_eq!(server.run(&format!("COPY {key} {key}.copy")).int(), 1, "{key}");
+        assert_eq!(server.run(&format!("LTMC.REPAIR {key}.copy")).get("was_broken").int(), 0, "{key}");
+    }
+    server.run("LTMC.SESSION.FORK team fork").int();
+    assert_eq!(holds(&server, "ada"), HELD);
+    let before: Vec<String> =
+        copied.iter().map(|key| server.run(&format!("DEBUG DIGEST-VALUE {key}.copy")).texts().concat()).collect();
+    // What becomes of her in the copy of the registry is nobody's business.
+    assert!(server.run("LTMC.DEREGISTER r.copy ada").int() == 1 && holds(&server, "ada") == HELD);
+    assert_eq!(found(&server, "ada"), FOUND);
     server.run("LTMC.DEREGISTER r ada").int();
+    wait_until("all is back", || found(&server, "ada").is_empty());
+    for (key, before) in copied.iter().zip(before).filter(|(key, _)| **key != "r") {
+        assert_eq!(server.run(&format!("DEBUG DIGEST-VALUE {key}.copy")).texts().concat(), before, "{key}");
+    }
     let participants = |key: &str| server.run(&format!("LTMC.SESSION.INFO {key}")).get("participants").array().len();
-    assert_eq!((participants("s"), participants("u")), (0, 1));
+    assert_eq!((participants("team"), participants("team.copy"), participants("fork")), (0, 1, 1));
+}
+
+#[test]
+fn a_copy_over_a_registry_brings_other_incarnations() {
+    let server = full().start();
+    register(&server, "ada");
+    server.run("COPY r old").int();
+    let newer = register(&server, "ada");
+    register(&server, "bob");
+    server.run("COPY old other").int();
+    for (lock, agent) in [("l", "ada"), ("m", "bob")] {
+        server.run(&format!("LTMC.LOCK {lock} {agent} PX {LONG_MS} REGISTRY r")).int();
+    }
+    server.run("LTMC.LOCK n ada PX 600000 REGISTRY other").int();
+    assert_eq!(server.run("COPY old r REPLACE").int(), 1);
+    assert!(server.run("LTMC.AGENT.GET r ada").get("epoch").int() < newer);
+    wait_until("what the newer incarnation and who is not there any more held goes back", || {
+        server.run("EXISTS l m").int() == 0
+    });
+    // Of the same incarnation it stays.
+    assert_eq!(server.run("COPY old other REPLACE").int(), 1);
+    server.run("LTMC.LOCK l ada PX 600000 REGISTRY r").int();
+    assert_eq!(server.run("EXISTS l n").int(), 2);
+    server.run("LTMC.DEREGISTER other ada").int();
+    wait_until("until its end", || server.run("EXISTS n").int() == 0);
+    assert_eq!(server.run("EXISTS l").int(), 1);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::health::{happened, named, number, story, wait_for};
 use crate::harness::*;
 use crate::waiting::set_clock;
 
+mod copies;
 mod failover;
 mod keys;
 mod stream;

@@ -117,12 +117,12 @@ fn who_watched_an_earlier_life_of_the_copys_key_is_told_that_it_missed_something
 }
 
 #[test]
-fn locks_and_registries_are_not_copied() {
+fn locks_are_not_copied() {
     let server = Server::start();
     make(&server);
-    run_all(&server, &["LTMC.LOCK l a PX 600000", "LTMC.REGISTER r a"]);
+    run_all(&server, &["LTMC.LOCK l a PX 600000", "LTMC.LOCK p a PATH src SHARED PX 600000"]);
     let before = server.dataset();
-    for line in ["COPY l other", "COPY r other", "COPY r c REPLACE"] {
+    for line in ["COPY l other", "COPY p other", "COPY l l DB 1", "COPY l c REPLACE"] {
         assert!(server.run(line).is_error(), "{line}");
     }
     assert_same("nothing happened", &before, &server.dataset());

@@ -1,4 +1,4 @@
-//! A registry under another name, in another database, copied, repaired.
+//! A registry under another name, in another database, restored, repaired.
 
 use super::*;
 
@@ -101,17 +101,6 @@ fn a_registry_that_moved_on_a_replica_keeps_its_deadlines_there() {
         set_clock(&replica, 3 * STEP);
         wait_until("all databases are empty", || replica.info("keyspace").is_empty());
     }
-}
-
-#[test]
-fn a_registry_cannot_be_copied() {
-    let server = Server::start();
-    register(&server, "a", "");
-    let before = server.dataset();
-    for line in ["COPY r other", "COPY r r DB 1", "COPY r other REPLACE"] {
-        assert!(server.run(line).is_error(), "{line}");
-    }
-    assert_same("nothing happened", &before, &server.dataset());
 }
 
 #[test]
