@@ -157,3 +157,27 @@ fn a_panic_of_the_scheduler_loses_no_watcher_and_a_quarantine_is_told() {
     register(&server, "a", "");
     assert_eq!(names(&story(&server)), ["agent.registered"]);
 }
+
+#[test]
+fn a_copy_begins_its_story_where_the_original_was() {
+    let server = Server::start();
+    for (make, change, revision) in [
+        ("LTMC.REGISTER k a", "LTMC.REGISTER copy b", "LTMC.AGENT.STATS k"),
+        ("LTMC.CHUNK.PUT k a x", "LTMC.CHUNK.PUT copy a y", "LTMC.CHUNK.STATS k"),
+        ("LTMC.TASK.ADD k a x", "LTMC.TASK.ADD copy b x", "LTMC.FLOW.INFO k"),
+    ] {
+        assert!(!server.run(make).is_error(), "{make}");
+        let mut client = server.client();
+        client.send_line("LTMC.WATCH 1 copy SINCE 0 BLOCK 0");
+        server.wait_blocked(1);
+        let revision = || server.run(revision).get("revision").int();
+        let before = revision();
+        assert_eq!(server.run("COPY k copy").int(), 1);
+        assert_eq!(compacted(&client.recv().array()[0]).0, before, "nobody is told how it began: {make}");
+        assert!(!server.run(change).is_error(), "{change}");
+        let (now, events) = only_news(&server.run(&format!("LTMC.WATCH 1 copy SINCE {before}")));
+        assert_eq!((now, events.len(), revision()), (before + 1, 1, before), "{change}");
+        assert_eq!(server.run("DEL k").int(), 1);
+        server.run("DEL copy").int();
+    }
+}
