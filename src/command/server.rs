@@ -17,9 +17,6 @@ pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if inner[0].eq_ignore_ascii_case(cx.spec.name.as_bytes()) {
         return Err(Error::usage("LTMC.GUARD cannot run LTMC.GUARD"));
     }
-    if Fences::is_stamp(fence) {
-        return Err(Error::usage(format!("{fence} is an optimistic stamp, which excludes nobody; lock to guard")));
-    }
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
     let (empty, now) = (Lock::default(), cx.now());
@@ -27,6 +24,10 @@ pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let lock = stored.map_or(&empty, |stored| &stored.state);
     if !lock.is_current(fence, now) {
         return Err(decide::stale(lock, fence));
+    }
+    // Only now, since any number that never was a fence may look like a stamp.
+    if Fences::is_stamp(fence) {
+        return Err(Error::usage(format!("{fence} is an optimistic stamp, which excludes nobody; lock to guard")));
     }
     cx.host.call(inner)?;
     Ok(Outcome::Reply(Reply::Called))

@@ -53,6 +53,18 @@ fn an_old_fence_is_stale_and_nothing_runs() {
 }
 
 #[test]
+fn a_number_that_never_was_a_fence_is_stale() {
+    let (server, fence) = locked();
+    for wrong in [fence - 2, fence - 1, fence + 1, fence + 2, 1, 2, (1 << 53) - 1] {
+        for key in ["k", "free"] {
+            let refused = server.run(&format!("LTMC.GUARD {key} {wrong} SET doc text"));
+            assert_eq!(refused.error_code(), "STALE", "{key} {wrong}: {refused:?}");
+        }
+    }
+    assert_eq!(server.run("EXISTS doc").int(), 0);
+}
+
+#[test]
 fn every_share_has_a_current_fence() {
     let server = Server::start();
     for owner in ["a", "b"] {
