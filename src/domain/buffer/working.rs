@@ -101,7 +101,9 @@ impl Need {
         let least = self.config.min_bytes.max(self.held);
         if self.is_short {
             let size = (self.size.min(self.used) / 4 * 3).max(least);
-            return (size < self.size).then_some((size, Why::Memory));
+            // Whether one step is enough shows when all that was too much is gone.
+            let is_done = self.used <= self.size;
+            return (is_done && size < self.size).then_some((size, Why::Memory));
         }
         // It goes down by a quarter at most and only if that much is too much, so that it does not go up again at once.
         let size = self.wanted().max(self.size / 4 * 3).max(least);
@@ -164,6 +166,7 @@ mod tests {
         assert_eq!(short.shrunk(0), Some((30 * MIB, Why::Memory)));
         assert_eq!(Need { held: 35 * MIB, ..short }.shrunk(0), Some((35 * MIB, Why::Memory)));
         assert_eq!(Need { used: 8 * MIB, ..short }.shrunk(0), Some((10 * MIB, Why::Memory)));
+        assert_eq!(Need { size: 30 * MIB, ..short }.shrunk(REST_MS), None, "the last step is not done yet");
     }
 
     #[test]

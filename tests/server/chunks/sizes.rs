@@ -105,6 +105,21 @@ fn a_buffer_grows_with_use_and_gives_way_when_the_server_is_short_of_memory() {
 }
 
 #[test]
+fn a_buffer_of_many_small_chunks_gives_up_no_more_than_it_has_to() {
+    let server = Server::start();
+    run(&server, "LTMC.CHUNK.BUFFER b MAXBYTES 200000000 MINBYTES 0");
+    fill(&server, 50_000, 600);
+    let before = stat(&server, "used_bytes");
+    let used = server.info_int("memory", "used_memory");
+    server.run(&format!("CONFIG SET maxmemory {}", used * 100 / 92)).ok();
+    wait_until("the server is well again", || server.run("LTMC.STATUS").get("memory_permille").int() < 900);
+    // What goes is bounded by the size in force, and that goes down in steps, each of which is done before the next.
+    wait_until("the step is done", || stat(&server, "used_bytes") <= stat(&server, "size_bytes"));
+    let after = stat(&server, "used_bytes");
+    assert!(after > before / 2, "{before} {after}");
+}
+
+#[test]
 fn large_buffers_are_freed_in_the_background() {
     let server = Server::start();
     let fill_and = |line: &str| {
