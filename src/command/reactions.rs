@@ -227,6 +227,10 @@ fn give_all_back<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agent
     let (mut pieces, mut again_at) = (0, None);
     for key in keys {
         let left = REACTION_PIECES_MAX.saturating_sub(pieces);
+        if left == 0 {
+            again_at = Some(node.now());
+            break;
+        }
         match give_back(node, host, registry, agent, &key, left) {
             Given::All(count) => pieces += count,
             Given::Stale => node.holders.forget(registry, agent, &key),
@@ -277,9 +281,6 @@ fn give_back_in<E: Reacts + Follows, H: Host>(
     };
     if !is_over {
         return Given::All(0);
-    }
-    if max == 0 {
-        return Given::Part(0);
     }
     if node.check_quarantine(key.into()).is_err() {
         return Given::Nothing;

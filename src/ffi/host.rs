@@ -1,6 +1,7 @@
 //! [`Host`] for Redis: keys, replication, notifications and clients of one command or one round of the scheduler.
 
 use super::api::{c_text, call, Argv, CallReply, Ctx, OpenKey, Str};
+use super::by_key::{ByKey, OfKey};
 use super::contain::contain;
 use super::{blocking, listeners, notifications, reply, state, ticks, types, walk};
 use crate::command::cluster::replication_members;
@@ -27,6 +28,12 @@ struct Opened {
     module_type: *mut rm::RedisModuleType,
 }
 
+impl OfKey for Opened {
+    fn key(&self) -> Key<'_> {
+        Key { db: self.db, name: self.name.bytes(), arg: self.arg }
+    }
+}
+
 /// Changes of a key that are not sent yet.
 struct Unsent {
     db: Db,
@@ -35,9 +42,9 @@ struct Unsent {
     writer: ChangesWriter,
 }
 
-impl Unsent {
-    fn is_for(&self, key: Key) -> bool {
-        self.db == key.db && self.name.bytes() == key.name
+impl OfKey for Unsent {
+    fn key(&self) -> Key<'_> {
+        Key { db: self.db, name: self.name.bytes(), arg: 0 }
     }
 }
 
@@ -52,8 +59,8 @@ pub struct RedisHost {
     /// The command itself is what is replicated: LTMC.APPLY.
     verbatim: bool,
     changed: bool,
-    opened: SmallVec<[Opened; 2]>,
-    unsent: Vec<Unsent>,
+    opened: ByKey<Opened>,
+    unsent: ByKey<Unsent>,
     /// Values that were taken from the arguments.
     taken: SmallVec<[(Blob, Str); 1]>,
     inner: Vec<Str>,
@@ -80,8 +87,8 @@ impl RedisHost {
             is_scheduler,
             verbatim,
             changed: false,
-            opened: SmallVec::new(),
-            unsent: Vec::new(),
+            opened: ByKey::default(),
+            unsent: ByKey::default(),
             taken: SmallVec::new(),
             inner: Vec::new(),
             blocked: None,
@@ -103,17 +110,13 @@ impl RedisHost {
     fn open(&mut self, key: Key) -> usize {
         // Nearly always a command works on one key, the one it used last.
         match self.opened.last() {
-            Some(last) if last.arg == key.arg && key.arg > 0 && last.db == key.db => self.opened.len() - 1,
+            Some((at, last)) if last.arg == key.arg && key.arg > 0 && last.db == key.db => at,
             _ => self.find_or_open(key),
         }
     }
 
     fn find_or_open(&mut self, key: Key) -> usize {
-        let known = |opened: &Opened| opened.db == key.db && opened.name.bytes() == key.name;
-        match self.opened.iter().position(known) {
-            Some(at) => at,
-            None => self.open_anew(key),
-        }
+        self.opened.find(key).unwrap_or_else(|| self.open_anew(key))
     }
 
     /// The string of a key's name, and whether it is our own and has to be freed.
@@ -128,8 +131,7 @@ impl RedisHost {
         let key_handle = OpenKey::open(self.ctx, name, true);
         let value = key_handle.value();
         let module_type = if value.is_null() { ptr::null_mut() } else { key_handle.module_type() };
-        self.opened.push(Opened { db: key.db, arg: key.arg, name, own_name, key: key_handle, value, module_type });
-        self.opened.len() - 1
+        self.opened.push(Opened { db: key.db, arg: key.arg, name, own_name, key: key_handle, value, module_type })
     }
 
     fn value<E: Entity>(&self, at: usize) -> Result<Option<*mut Stored<E>>, Error> {
@@ -160,7 +162,7 @@ impl RedisHost {
 
     /// Closes the keys that are in use. What Redis may delete behind our back must not be open then.
     pub fn close_keys(&mut self) {
-        while let Some(Opened { name, own_name, key, .. }) = self.opened.pop() {
+        for Opened { name, own_name, key, .. } in self.opened.take().rev() {
             drop(key);
             if own_name {
                 self.ctx.free_string(name);
@@ -187,10 +189,7 @@ impl RedisHost {
     /// Closes all keys and sends what is unsent.
     fn send(&mut self) {
         self.close_keys();
-        if self.unsent.is_empty() {
-            return;
-        }
-        for Unsent { db, name, own_name, writer } in std::mem::take(&mut self.unsent) {
+        for Unsent { db, name, own_name, writer } in self.unsent.take() {
             self.select(db);
             self.replicate_apply(name, writer.finish());
             if own_name {
@@ -325,11 +324,9 @@ impl Host for RedisHost {
             self.changed = true;
             return;
         }
-        let known = self.unsent.iter().position(|unsent| unsent.is_for(key));
-        let at = known.unwrap_or_else(|| {
+        let at = self.unsent.find(key).unwrap_or_else(|| {
             let (name, own_name) = self.name_of(key);
-            self.unsent.push(Unsent { db: key.db, name, own_name, writer: ChangesWriter::new::<E>() });
-            self.unsent.len() - 1
+            self.unsent.push(Unsent { db: key.db, name, own_name, writer: ChangesWriter::new::<E>() })
         });
         self.unsent[at].writer.push::<E>(changes);
     }
@@ -346,10 +343,15 @@ impl Host for RedisHost {
         // SAFETY: as in `read`.
         let encoded = crate::snapshot::encode_snapshot_beside(unsafe { &*value });
         // What happened to this key is in the snapshot.
-        let (stale, unsent) = std::mem::take(&mut self.unsent).into_iter().partition(|unsent| unsent.is_for(key));
-        self.unsent = unsent;
-        let stale: Vec<Unsent> = stale;
-        stale.into_iter().filter(|unsent| unsent.own_name).for_each(|unsent| self.ctx.free_string(unsent.name));
+        if let Some(stale) = self.unsent.find(key) {
+            for (at, unsent) in self.unsent.take().enumerate() {
+                if at != stale {
+                    self.unsent.push(unsent);
+                } else if unsent.own_name {
+                    self.ctx.free_string(unsent.name);
+                }
+            }
+        }
         self.replicate_apply(self.opened[at].name, encoded);
     }
 

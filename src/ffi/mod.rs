@@ -19,6 +19,7 @@
 pub mod api;
 pub mod blocking;
 pub mod bus;
+pub mod by_key;
 pub mod cluster;
 pub mod commands;
 pub mod config;

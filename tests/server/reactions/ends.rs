@@ -157,3 +157,21 @@ fn very_many_pieces_go_back_in_parts() {
     assert_eq!(replies.array()[1].error_code(), "BADSTATE", "the new incarnation gets nothing of the old one");
     wait_until("all of it is back", || server.run("LTMC.CHUNK.STATS b").get("retained").int() == 0);
 }
+
+#[test]
+fn a_hundred_thousand_keys_go_back_in_parts_without_stalling_the_server() {
+    let server = full().arg("ltmc.agent-holdings-max", 100_000).start();
+    register(&server, "ada");
+    let mut client = server.client();
+    let lines: Vec<String> = (0..100_000).map(|n| format!("LTMC.LOCK k{n} ada PX 600000000 REGISTRY r")).collect();
+    for part in lines.chunks(1000) {
+        assert!(client.pipeline(part).iter().all(|reply| reply.int() > 0));
+    }
+    // All of them are looked at: one might be stale.
+    assert_eq!(server.run("LTMC.LOCK more ada REGISTRY r").error_code(), "LIMIT");
+    client.run("MULTI").ok();
+    client.run("LTMC.DEREGISTER r ada");
+    client.run("DBSIZE");
+    assert_eq!(client.run("EXEC").array()[1].int(), 90_000, "others have their turn before all is back");
+    wait_until("all of it is back", || server.run("DBSIZE").int() == 0);
+}
