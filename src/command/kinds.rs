@@ -35,6 +35,11 @@ macro_rules! with_kind {
 }
 pub(super) use with_kind;
 
+/// Whether what is under a key gives something up when the server is short of memory, see [`Entity::GIVES_WAY`].
+pub fn gives_way(kind: Kind) -> bool {
+    with_kind!(kind, E => E::GIVES_WAY, else false)
+}
+
 /// A value of whatever type, to be checked.
 pub trait Checkable {
     /// Redis' name of its type.

@@ -68,6 +68,8 @@ pub struct Node {
     pub yielding: BTreeSet<KeyId>,
     /// When it is asked next whether it is, unix ms.
     pub memory_asked_at: Millis,
+    /// How much of its memory was taken when that was asked last, in thousandths.
+    pub memory_permille: u64,
     /// The key that the scheduler is looking at; still there after a panic.
     pub looking_at: Option<KeyId>,
     /// Whether this is a replica: it decides nothing.

@@ -1,7 +1,7 @@
 //! The scheduler's rounds: what is decided because time passed or because something happened outside our commands.
 
 use super::dispatch::{check_enabled, note_value};
-use super::kinds::service_of;
+use super::kinds::{gives_way, service_of};
 use super::node::Chore;
 use super::schedule::Due;
 use super::settings::Setting;
@@ -60,6 +60,12 @@ fn sweep<H: Host>(node: &mut Node, host: &mut H) {
 /// How often it is asked whether the server is short of memory, ms.
 const MEMORY_ASKED_MS: Millis = 1000;
 
+/// From so much of the memory on, in thousandths, something is given up.
+fn shrinks_at(node: &Node) -> u64 {
+    let percent = |setting| node.settings.get(setting);
+    percent(Setting::CacheShrinkPercent).min(percent(Setting::BufferShrinkPercent)) * 10
+}
+
 /// Now and then: if the server is short of memory, those that can give something up are looked at. They go before writes are refused.
 fn ask_for_memory<H: Host>(node: &mut Node, host: &H) {
     let now = node.now();
@@ -67,12 +73,28 @@ fn ask_for_memory<H: Host>(node: &mut Node, host: &H) {
         return;
     }
     node.memory_asked_at = now + MEMORY_ASKED_MS;
-    if cache_serve::is_short(node, host) {
-        // Keys that are gone are forgotten by that; caches that are not are noted again.
+    node.memory_permille = host.memory_permille().unwrap_or(0);
+    if node.memory_permille >= shrinks_at(node) {
+        // Keys that are gone are forgotten by that; the others are noted again.
         for key in std::mem::take(&mut node.yielding) {
             node.schedule.look_at(key, now);
         }
     }
+}
+
+/// So much more of the memory being taken, in thousandths, is news that does not wait.
+const MEMORY_NEWS_PERMILLE: u64 = 10;
+
+/// Told before each sleep of the server how much of the memory is taken: a burst of writes, of whatever kind, must not be refused before
+/// caches and buffers were asked. Says whether they are to be asked at once. Who has nothing to give is asked again for each hundredth more.
+pub fn memory_is_taken(node: &mut Node, permille: u64) -> bool {
+    let shrinks_at = shrinks_at(node);
+    let is_new = node.memory_permille < shrinks_at || permille >= node.memory_permille + MEMORY_NEWS_PERMILLE;
+    let is_asked = permille >= shrinks_at && is_new && !node.replica && !node.yielding.is_empty();
+    if is_asked {
+        node.memory_asked_at = 0;
+    }
+    is_asked
 }
 
 /// Does the next piece of work, and says how much it was. `None` if nothing is due.
@@ -317,7 +339,7 @@ fn do_chore<H: Host>(node: &mut Node, host: &mut H, chore: Chore) {
                 node.ties.untie(connection, &key);
             }
             bonds.iter().for_each(|bond| reactions::forget_if_stale(node, host, &key, bond));
-            if host.kind((&key).into()) != Kind::Ours(Cache::TYPE_TAG) {
+            if !gives_way(host.kind((&key).into())) {
                 node.yielding.remove(&key);
             }
         }

@@ -101,6 +101,7 @@ extern "C" fn ticked(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent
         contain("the end of a tick", || {
             state::loading_is_over();
             blocking::before_sleep();
+            state::look_at_memory();
             ticks::end();
         });
     } else {

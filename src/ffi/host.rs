@@ -484,8 +484,7 @@ impl Host for RedisHost {
     }
 
     fn memory_permille(&self) -> Option<u64> {
-        let share = f64::from(call!(RedisModule_GetUsedMemoryRatio()));
-        (share > 0.0).then_some((share * 1000.0) as u64)
+        memory_permille()
     }
 
     fn server_version(&self) -> String {
@@ -504,6 +503,12 @@ impl Host for RedisHost {
         let replication = self.ctx.server_info("replication");
         replication_members(port, |field| replication.text(field))
     }
+}
+
+/// How much of `maxmemory` is taken, in thousandths; `None` without one.
+pub fn memory_permille() -> Option<u64> {
+    let share = f64::from(call!(RedisModule_GetUsedMemoryRatio()));
+    (share > 0.0).then_some((share * 1000.0) as u64)
 }
 
 impl Drop for RedisHost {

@@ -1,6 +1,7 @@
 //! The state of the process, and the inbox for what is noticed while it is in use.
 
 use super::api::Ctx;
+use super::host::memory_permille;
 use super::{timer, types};
 use crate::command::{sweep, Node};
 use crate::domain::wait::WaiterId;
@@ -91,6 +92,19 @@ pub fn loading_is_over() {
             if let Ok(mut node) = process.node.try_borrow_mut() {
                 node.recovers = false;
             }
+        }
+    });
+}
+
+/// The server is about to sleep: if memory has become short in this tick, the scheduler runs at once.
+pub fn look_at_memory() {
+    PROCESS.with(|process| {
+        let Ok(mut node) = process.node.try_borrow_mut() else { return };
+        if node.yielding.is_empty() {
+            return;
+        }
+        if memory_permille().is_some_and(|permille| sweep::memory_is_taken(&mut node, permille)) {
+            timer::arm(Some(0));
         }
     });
 }

@@ -41,6 +41,44 @@ fn caches_give_way_before_a_write_is_refused() {
     assert!(percent_of(&server, limit) < 100);
 }
 
+/// Fills a server to 89 percent, then writes a fifth of what it may have in other keys, as fast as one client can.
+#[track_caller]
+fn burst(server: &Server) {
+    let mut client = server.client();
+    let limit = fill_to(server, 89);
+    let value = "x".repeat(10_000);
+    for n in 0..limit / 5 / 10_000 {
+        client.cmd(&["SET", &format!("other{n}"), &value]).ok();
+    }
+    assert!(percent_of(server, limit) < 100);
+}
+
+#[test]
+fn a_burst_of_other_writes_is_not_refused_as_long_as_a_cache_has_something_to_give() {
+    let server = Server::start();
+    let value = "v".repeat(50_000);
+    for n in 0..600 {
+        server.cmd(&["LTMC.CACHE.PUT", "k", "tool", &n.to_string(), &value]).ok();
+    }
+    burst(&server);
+    let left = server.run("LTMC.CACHE.STATS k").get("entries").int();
+    assert!((100..600).contains(&left), "{left}");
+}
+
+#[test]
+fn a_burst_of_other_writes_is_not_refused_as_long_as_a_buffer_has_something_to_give() {
+    let server = Server::start();
+    server.run("LTMC.CHUNK.BUFFER b MAXBYTES 500000000 MINBYTES 0").ok();
+    for n in 0..600 {
+        // No two of them are the same.
+        let value = format!("{n:0>50000}");
+        assert!(!server.cmd(&["LTMC.CHUNK.PUT", "b", &n.to_string(), &value]).is_error());
+    }
+    burst(&server);
+    let left = server.run("LTMC.CHUNK.STATS b").get("chunks").int();
+    assert!((100..600).contains(&left), "{left}");
+}
+
 #[test]
 fn caches_that_came_from_an_aof_or_a_primary_give_way_too() {
     for way in ["restart", "failover"] {

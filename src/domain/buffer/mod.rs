@@ -383,6 +383,7 @@ impl Entity for Buffer {
     const TYPE_TAG: u8 = 6;
     const WATCH_EVENTS_MAX: usize = 4096;
     const COPIES: bool = true;
+    const GIVES_WAY: bool = true;
 
     fn apply(&mut self, event: &BufferEvent) {
         match event {
