@@ -39,7 +39,7 @@ use chunk::{Chunk, Phase, Record, Serial, Version};
 use popularity::{Popularity, Window};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use working::{Need, WorkingSet, LOOK_MS};
+use working::{WorkingSet, LOOK_MS};
 
 /// So long after a write to a sealed chunk its content is looked for an equal one, ms.
 pub const REST_AFTER_WRITE_MS: Millis = 1000;
@@ -214,24 +214,6 @@ impl Buffer {
     /// Whether there are reads that are going to leave a window.
     pub fn counts_reads(&self) -> bool {
         self.usage.popularity.slides_at().is_some()
-    }
-
-    /// Bytes of chunks used within the last hour.
-    pub fn working_bytes(&self, now: Millis) -> u64 {
-        self.usage.working.bytes(now) as u64
-    }
-
-    /// What decides how large it should be.
-    pub fn need(&self, now: Millis, is_short: bool) -> Need {
-        let can_evict = self.config.policy != Policy::None;
-        Need {
-            config: self.config,
-            size: self.size_bytes,
-            used: self.totals.used_bytes(),
-            held: if can_evict { self.totals.held_bytes() } else { self.totals.used_bytes() },
-            working: self.working_bytes(now),
-            is_short,
-        }
     }
 
     /// When the size is looked at next, if it may have to get smaller.
