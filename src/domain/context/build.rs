@@ -59,9 +59,7 @@ pub fn build(root: &Value, paths: &[Pointer], wish: &Wish) -> Built {
     let mut built = Document::new(Value::Object(Map::new()));
     let mut left_out = Vec::new();
     for piece in pieces {
-        // The way to a piece may have to be made, too.
-        let way: usize = piece.path.parts().map(|name| text_bytes(&name) + 4).sum();
-        let fits = wish.budget.is_none_or(|budget| built.size().text + piece.bytes + way <= budget);
+        let fits = wish.budget.is_none_or(|budget| bytes_with(&built, &piece) <= budget);
         if !(fits && place(&mut built, &piece.path, piece.value.clone())) {
             left_out.push(piece.path);
         }
@@ -97,6 +95,25 @@ fn weight(path: &Pointer, meta: &Value) -> u64 {
     let of = |depth: usize| weights?.get(path.cut(depth).text())?.as_f64();
     let found = (0..=path.depth()).rev().find_map(of).unwrap_or(1.0);
     (found.clamp(0.0, 1_000_000.0) * 1000.0) as u64
+}
+
+/// The bytes of the part when it has this piece, too, with the objects on the way to it.
+fn bytes_with(built: &Document, piece: &Piece) -> usize {
+    if piece.path.is_root() {
+        return piece.bytes;
+    }
+    let mut bytes = built.size().text + piece.bytes;
+    let mut around = Some(built.root());
+    for name in piece.path.parts() {
+        let members = around.and_then(Value::as_object);
+        let member = members.and_then(|members| members.get(&*name));
+        if member.is_none() {
+            // The name, a colon, and the comma before it, or the braces of the object that has to be made around it.
+            bytes += text_bytes(&name) + 1 + members.map_or("{}".len(), |members| usize::from(!members.is_empty()));
+        }
+        around = member;
+    }
+    bytes
 }
 
 /// Puts a value into the part, with the objects on the way to it.
