@@ -12,13 +12,10 @@ use crate::domain::{Code, Error, Fences, Service};
 pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("lockkey")?;
-    let fence = args.fence("fence")?;
+    let fence = args.fence_or_zero("fence")?;
     let inner = args.rest();
     if inner[0].eq_ignore_ascii_case(cx.spec.name.as_bytes()) {
         return Err(Error::usage("LTMC.GUARD cannot run LTMC.GUARD"));
-    }
-    if Fences::is_stamp(fence) {
-        return Err(Error::usage(format!("{fence} is an optimistic stamp, which excludes nobody; lock to guard")));
     }
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
@@ -27,6 +24,9 @@ pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let lock = stored.map_or(&empty, |stored| &stored.state);
     if !lock.is_current(fence, now) {
         return Err(decide::stale(lock, fence));
+    }
+    if Fences::is_stamp(fence) {
+        return Err(Error::usage(format!("{fence} is an optimistic stamp, which excludes nobody; lock to guard")));
     }
     cx.host.call(inner)?;
     Ok(Outcome::Reply(Reply::Called))

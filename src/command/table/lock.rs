@@ -52,7 +52,8 @@ pub const UNLOCK: Spec = Spec {
     args: &[
         KEY,
         OWNER,
-        Arg::one_of("what", &[TOKEN, Arg::string("path").after("PATH")]).optional(),
+        TOKEN.optional(),
+        PATH,
         Arg::word("all", "ALL").optional(),
     ],
     ..LOCK_ROW
