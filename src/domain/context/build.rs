@@ -37,7 +37,6 @@ pub struct Wish<'a> {
 struct Piece<'a> {
     path: Pointer,
     value: &'a Value,
-    bytes: usize,
     worth: u64,
 }
 
@@ -57,10 +56,13 @@ pub fn build(root: &Value, paths: &[Pointer], wish: &Wish) -> Built {
     pieces.sort_by(|one, other| other.worth.cmp(&one.worth).then_with(|| one.path.cmp(&other.path)));
     pieces.dedup_by(|one, other| one.path == other.path);
     let mut built = Document::new(Value::Object(Map::new()));
-    let mut left_out = Vec::new();
+    let (mut bytes, mut left_out) = ("{}".len(), Vec::new());
     for piece in pieces {
-        let fits = wish.budget.is_none_or(|budget| bytes_with(&built, &piece) <= budget);
-        if !(fits && place(&mut built, &piece.path, piece.value.clone())) {
+        let more = wish.budget.map_or(0, |_| bytes_with(built.root(), bytes, &piece));
+        let fits = wish.budget.is_none_or(|budget| more <= budget);
+        if fits && place(&mut built, &piece.path, piece.value.clone()) {
+            bytes = more;
+        } else {
             left_out.push(piece.path);
         }
     }
@@ -69,14 +71,13 @@ pub fn build(root: &Value, paths: &[Pointer], wish: &Wish) -> Built {
 }
 
 fn cut<'a>(path: Pointer, value: &'a Value, small: usize, wish: &Wish, pieces: &mut Vec<Piece<'a>>) {
-    let bytes = Size::of(value).text;
     match value {
-        Value::Object(members) if !members.is_empty() && (bytes > small || path.is_root()) => {
+        Value::Object(members) if !members.is_empty() && (path.is_root() || Size::of(value).text > small) => {
             for (name, member) in members {
                 cut(path.child(name), member, small, wish, pieces);
             }
         }
-        value => pieces.push(Piece { worth: worth(&path, wish), path, value, bytes }),
+        value => pieces.push(Piece { worth: worth(&path, wish), path, value }),
     }
 }
 
@@ -97,13 +98,13 @@ fn weight(path: &Pointer, meta: &Value) -> u64 {
     (found.clamp(0.0, 1_000_000.0) * 1000.0) as u64
 }
 
-/// The bytes of the part when it has this piece, too, with the objects on the way to it.
-fn bytes_with(built: &Document, piece: &Piece) -> usize {
+/// The bytes of the part, which has so many now, when it has this piece, too, with the objects on the way to it.
+fn bytes_with(part: &Value, bytes: usize, piece: &Piece) -> usize {
     if piece.path.is_root() {
-        return piece.bytes;
+        return text_bytes(piece.value);
     }
-    let mut bytes = built.size().text + piece.bytes;
-    let mut around = Some(built.root());
+    let mut bytes = bytes + text_bytes(piece.value);
+    let mut around = Some(part);
     for name in piece.path.parts() {
         let members = around.and_then(Value::as_object);
         let member = members.and_then(|members| members.get(&*name));

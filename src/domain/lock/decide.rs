@@ -213,7 +213,11 @@ fn named<'a>(
         }
         let grant = owned(lock, &target.owner, token, now)?;
         if let Some(path) = target.path.as_ref().filter(|path| *path != grant.path()) {
-            let text = format!("PATH is '{}', but the fence {token} is one of '{}'", path.bytes().show(), grant.path().bytes().show());
+            let text = format!(
+                "PATH is '{}', but the fence {token} is one of '{}'",
+                path.bytes().show(),
+                grant.path().bytes().show()
+            );
             return Err(Error::usage(text));
         }
         return Ok(smallvec![grant]);

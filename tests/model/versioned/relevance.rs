@@ -59,7 +59,7 @@ pub fn built(thing: &Thing, agent: &str, budget: Option<usize>, paths: &[String]
     pieces.sort_by_key(|(path, _)| (std::cmp::Reverse(worth(thing, path, agent)), path.clone()));
     let (mut part, mut left_out) = (Value::Object(Map::new()), BTreeSet::new());
     for (path, value) in pieces {
-        let fits = |more: &Value| budget.is_none_or(|budget| json::bytes(more) <= budget);
+        let fits = |more: &Value| budget.is_none_or(|budget| more.to_string().len() <= budget);
         match placed(&part, &parts(&path), &value).filter(fits) {
             Some(more) => part = more,
             None => drop(left_out.insert(path)),
