@@ -35,7 +35,7 @@ impl<'a> Args<'a> {
     /// The next argument, any bytes.
     pub fn bytes(&mut self, name: &str) -> Result<&'a [u8], Error> {
         let Some(bytes) = self.args.get(self.at) else {
-            return Err(Error::usage(format!("{name} is missing; syntax: {}", self.spec.syntax())));
+            return Err(self.missing(name));
         };
         self.at += 1;
         Ok(bytes)
@@ -130,9 +130,14 @@ impl<'a> Args<'a> {
         self.number(name, 0, i64::MAX as u64)
     }
 
-    /// The next argument as a fence.
+    /// The next argument as the number of something that was given a fence.
     pub fn fence(&mut self, name: &str) -> Result<Fence, Error> {
         self.number(name, 1, FENCE_END - 1)
+    }
+
+    /// The next argument as a fence that may be current or not. Zero is older than all of them.
+    pub fn fence_or_zero(&mut self, name: &str) -> Result<Fence, Error> {
+        self.number(name, 0, FENCE_END - 1)
     }
 
     /// The next argument as a duration of at least `min` milliseconds.
@@ -169,6 +174,11 @@ impl<'a> Args<'a> {
         let index = words.iter().position(|word| given.eq_ignore_ascii_case(word.as_bytes()));
         self.at += 1;
         index.map(Some).ok_or_else(|| self.surplus(given))
+    }
+
+    /// That an argument, or an option that has to be given, is not there.
+    pub fn missing(&self, name: &str) -> Error {
+        Error::usage(format!("{name} is missing; syntax: {}", self.spec.syntax()))
     }
 
     /// That an option was given twice.

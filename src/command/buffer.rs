@@ -356,11 +356,16 @@ fn let_go<H: Host>(
 /// `LTMC.CHUNK.PIN`
 pub fn pin<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (mut args, id, agent) = parse_holder(cx)?;
-    let pinned_ms = match args.word("the word after the agent", &["PX", "EX"])? {
-        0 => args.millis("PX", 1)?,
-        _ => args.seconds("EX")?,
-    };
-    let registry = args.only_registry()?;
+    let (mut pinned_ms, mut registry) = (None, None);
+    while let Some(option) = args.option(&["PX", "EX", "REGISTRY"])? {
+        match option {
+            0 => pinned_ms = Some(args.millis("PX", 1)?),
+            1 => pinned_ms = Some(args.seconds("EX")?),
+            _ => registry = Some(args.registry()?),
+        }
+    }
+    args.exclusive(&["PX", "EX", "REGISTRY"], &[0, 1])?;
+    let pinned_ms = pinned_ms.ok_or_else(|| args.missing("PX ms (or EX s)"))?;
     let key = cx.key(1);
     let bond = bond_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
     begin(cx, key, id)?;

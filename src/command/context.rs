@@ -208,15 +208,15 @@ pub fn diff<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn build<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    args.word("the word after the key", &["FOR"])?;
-    let agent = args.id("agent")?;
-    let (mut budget, mut paths) = (None, Vec::new());
-    while let Some(option) = args.option(&["BUDGET", "PATH"])? {
+    let (mut agent, mut budget, mut paths) = (None, None, Vec::new());
+    while let Some(option) = args.option(&["FOR", "BUDGET", "PATH"])? {
         match option {
-            0 => budget = Some(args.number("BUDGET", 1, u64::from(u32::MAX))? as usize),
+            0 => agent = Some(args.id("FOR")?),
+            1 => budget = Some(args.number("BUDGET", 1, u64::from(u32::MAX))? as usize),
             _ => paths = parse_paths(&mut args)?,
         }
     }
+    let agent = agent.ok_or_else(|| args.missing("FOR"))?;
     let key = cx.key(1);
     let Some(context) = live::<Doc, H>(cx.node, cx.host, key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
     let (meta, touches, version) = (meta_of(context.meta()), context.state().touches(), context.version());

@@ -240,12 +240,11 @@ pub fn unlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut all = false;
     while let Some(option) = args.option(&["TOKEN", "PATH", "ALL"])? {
         match option {
-            0 => target.token = Some(args.fence("TOKEN")?),
+            0 => target.token = Some(args.fence_or_zero("TOKEN")?),
             1 => target.path = Some(Path::parse(args.bytes("PATH")?)?),
             _ => all = true,
         }
     }
-    args.exclusive(&["TOKEN", "PATH", "ALL"], &[0, 1])?;
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
     let now = cx.now();
@@ -266,22 +265,22 @@ pub fn unlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::Integer(1)))
 }
 
-fn parse_token(args: &mut Args) -> Result<Fence, Error> {
-    args.word("the word before the fence", &["TOKEN"])?;
-    args.fence("TOKEN")
-}
-
 /// `LTMC.LOCK.RENEW`
 pub fn renew<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let owner = cx.actor(&mut args, "owner")?;
-    let token = parse_token(&mut args)?;
-    let lease_ms = match args.word("the word before the lease", &["PX", "EX"])? {
-        0 => args.millis("PX", 1)?,
-        _ => args.seconds("EX")?,
-    };
-    args.finish()?;
+    let (mut token, mut lease_ms) = (None, None);
+    while let Some(option) = args.option(&["TOKEN", "PX", "EX"])? {
+        match option {
+            0 => token = Some(args.fence_or_zero("TOKEN")?),
+            1 => lease_ms = Some(args.millis("PX", 1)?),
+            _ => lease_ms = Some(args.seconds("EX")?),
+        }
+    }
+    args.exclusive(&["TOKEN", "PX", "EX"], &[1, 2])?;
+    let token = token.ok_or_else(|| args.missing("TOKEN"))?;
+    let lease_ms = lease_ms.ok_or_else(|| args.missing("PX ms (or EX s)"))?;
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
     let empty = Lock::default();
@@ -292,17 +291,28 @@ pub fn renew<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::Integer(1)))
 }
 
+fn parse_conversion(args: &mut Args) -> Result<(Fence, Mode, Option<Millis>), Error> {
+    const WORDS: [&str; 4] = ["TOKEN", "SHARED", "EXCLUSIVE", "BLOCK"];
+    let (mut token, mut mode, mut block_ms) = (None, None, None);
+    while let Some(option) = args.option(&WORDS)? {
+        match option {
+            0 => token = Some(args.fence_or_zero("TOKEN")?),
+            1 => mode = Some(Mode::Shared),
+            2 => mode = Some(Mode::Exclusive),
+            _ => block_ms = Some(args.millis("BLOCK", 0)?),
+        }
+    }
+    args.exclusive(&WORDS, &[1, 2])?;
+    let token = token.ok_or_else(|| args.missing("TOKEN"))?;
+    Ok((token, mode.ok_or_else(|| args.missing("SHARED or EXCLUSIVE"))?, block_ms))
+}
+
 /// `LTMC.LOCK.CONVERT`
 pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let owner = cx.actor(&mut args, "owner")?;
-    let token = parse_token(&mut args)?;
-    let mode = [Mode::Shared, Mode::Exclusive][args.word("mode", &["SHARED", "EXCLUSIVE"])?];
-    let mut block_ms = None;
-    while args.option(&["BLOCK"])?.is_some() {
-        block_ms = Some(args.millis("BLOCK", 0)?);
-    }
+    let (token, mode, block_ms) = parse_conversion(&mut args)?;
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
     expire(cx.node, cx.host, key)?;

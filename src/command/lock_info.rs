@@ -12,7 +12,7 @@ use crate::domain::Error;
 pub fn check<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let fence = args.fence("fence")?;
+    let fence = args.fence_or_zero("fence")?;
     args.finish()?;
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;

@@ -82,7 +82,7 @@ pub fn deregister<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let id = cx.actor(&mut args, "agent")?;
     let mut epoch = None;
     while args.option(&["EPOCH"])?.is_some() {
-        epoch = Some(args.fence("EPOCH")?);
+        epoch = Some(args.fence_or_zero("EPOCH")?);
     }
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
@@ -121,7 +121,7 @@ fn parse_heartbeat<'a>(args: &mut Args<'a>) -> Result<Heartbeat<'a>, Error> {
     let mut reason = None;
     while let Some(option) = args.option(&WORDS)? {
         match option {
-            0 => beat.epoch = Some(args.fence("EPOCH")?),
+            0 => beat.epoch = Some(args.fence_or_zero("EPOCH")?),
             1 => {
                 let status = Status::ALL[args.word("STATUS", &Status::WORDS)?];
                 if !status.is_declared() {
@@ -233,7 +233,7 @@ fn wait<H: Host>(cx: &mut Cx<H>, wanted: Wanted, block_ms: Millis) -> Result<Out
 pub fn release<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("registry")?;
-    let fence: Fence = args.fence("fence")?;
+    let fence: Fence = args.fence_or_zero("fence")?;
     let (mut is_ok, mut latency_ms) = (true, None);
     while let Some(option) = args.option(&["OUTCOME", "LATENCY"])? {
         match option {

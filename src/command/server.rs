@@ -12,7 +12,7 @@ use crate::domain::{Code, Error, Fences, Service};
 pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("lockkey")?;
-    let fence = args.fence("fence")?;
+    let fence = args.fence_or_zero("fence")?;
     let inner = args.rest();
     if inner[0].eq_ignore_ascii_case(cx.spec.name.as_bytes()) {
         return Err(Error::usage("LTMC.GUARD cannot run LTMC.GUARD"));

@@ -107,7 +107,7 @@ fn claim_or_wait<H: Host>(cx: &mut Cx<H>, wanted: Wanted) -> Result<Outcome, Err
 /// The flow, a task and a fence: what most commands of workers begin with.
 fn parse_held<'a>(args: &mut Args<'a>) -> Result<(&'a [u8], Fence), Error> {
     args.bytes("flow")?;
-    Ok((args.id("task")?, args.fence("fence")?))
+    Ok((args.id("task")?, args.fence_or_zero("fence")?))
 }
 
 /// Errs if the caller may not act as the worker that has or had the task.

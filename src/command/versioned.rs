@@ -280,15 +280,15 @@ pub fn fork<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn prune<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    args.word("the word after the key", &["KEEPLAST"])?;
-    let keep_last = args.number("KEEPLAST", 0, u64::from(u32::MAX))? as usize;
-    let (mut max_age_ms, mut is_dry) = (None, false);
-    while let Some(option) = args.option(&["MAXAGE", "DRYRUN"])? {
+    let (mut keep_last, mut max_age_ms, mut is_dry) = (None, None, false);
+    while let Some(option) = args.option(&["KEEPLAST", "MAXAGE", "DRYRUN"])? {
         match option {
-            0 => max_age_ms = Some(args.millis("MAXAGE", 0)?),
+            0 => keep_last = Some(args.number("KEEPLAST", 0, u64::from(u32::MAX))? as usize),
+            1 => max_age_ms = Some(args.millis("MAXAGE", 0)?),
             _ => is_dry = true,
         }
     }
+    let keep_last = keep_last.ok_or_else(|| args.missing("KEEPLAST"))?;
     let (key, at) = (cx.key(1), cx.now());
     let before = max_age_ms.map_or(Millis::MAX, |max_age_ms| at.saturating_sub(max_age_ms));
     let value = existing::<S, H>(cx.node, cx.host, key)?;

@@ -2,7 +2,8 @@
 
 use super::dispatch::{commit, commit_one};
 use super::settings::Setting;
-use super::{lock_serve, registry_serve, Host, Key, Kind, Node};
+use super::{buffer_serve, lock_serve, registry_serve, Host, Key, Kind, Node};
+use crate::domain::buffer::{decide as buffer_rules, Buffer};
 use crate::domain::lock::{decide as lock_rules, Lock};
 use crate::domain::registry::{decide as registry_rules, Registry};
 use crate::domain::versioned::{decide, State, Status, Versioned, VersionedEvent};
@@ -126,6 +127,15 @@ fn give_back_one<H: Host>(node: &mut Node, host: &mut H, resource: Key, debt: &D
             let mut events = registry_rules::release_all(&stored.state, debt.session, debt.until, max + 1, at);
             let given = first(&mut events, max);
             let _ = registry_serve::commit(node, host, resource, events);
+            given
+        }
+        Kind::Ours(Buffer::TYPE_TAG) => {
+            let at = node.now();
+            let Ok(Some(stored)) = host.read::<Buffer>(resource) else { return NOTHING };
+            let held = debt.owners.iter().flat_map(|owner| buffer_rules::let_go(&stored.state, owner, at));
+            let mut events = held.take(max + 1).collect();
+            let given = first(&mut events, max);
+            let _ = buffer_serve::commit(node, host, resource, events);
             given
         }
         _ => NOTHING,

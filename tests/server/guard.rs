@@ -53,14 +53,23 @@ fn an_old_fence_is_stale_and_nothing_runs() {
 }
 
 #[test]
-fn a_number_that_never_was_a_fence_is_stale() {
+fn whatever_is_not_the_current_fence_is_stale() {
     let (server, fence) = locked();
-    for wrong in [fence - 2, fence - 1, fence + 1, fence + 2, 1, 2, (1 << 53) - 1] {
+    for other in [0, 1, 2, fence - 1, fence + 1, fence + 2, (1 << 53) - 1] {
         for key in ["k", "free"] {
-            let refused = server.run(&format!("LTMC.GUARD {key} {wrong} SET doc text"));
-            assert_eq!(refused.error_code(), "STALE", "{key} {wrong}: {refused:?}");
+            let refused = server.run(&format!("LTMC.GUARD {key} {other} SET doc text"));
+            assert_eq!(refused.error_code(), "STALE", "{key} {other}");
         }
     }
+    server.run("SET text v").ok();
+    for other in [1, 2] {
+        assert_eq!(server.run(&format!("LTMC.GUARD text {other} SET doc text")).error_code(), "WRONGTYPE");
+    }
+    let stamp = server.run("LTMC.LOCK o a OPTIMISTIC").int();
+    let refused = server.run(&format!("LTMC.GUARD o {stamp} SET doc text"));
+    assert!(refused.error().contains("is an optimistic stamp, which excludes nobody"), "{refused:?}");
+    assert_eq!(server.run(&format!("LTMC.UNLOCK o a TOKEN {stamp}")).int(), 1);
+    assert_eq!(server.run(&format!("LTMC.GUARD o {stamp} SET doc text")).error_code(), "STALE");
     assert_eq!(server.run("EXISTS doc").int(), 0);
 }
 

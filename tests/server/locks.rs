@@ -117,6 +117,38 @@ fn unlocking_by_token_is_about_that_grant_only() {
 }
 
 #[test]
+fn options_come_in_any_order() {
+    let server = Server::start();
+    let fence = server.run("LTMC.LOCK k a SHARED PX 600000").int();
+    assert_eq!(server.run(&format!("LTMC.LOCK.RENEW k a PX 60000 TOKEN {fence}")).int(), 1);
+    assert!(server.run("PTTL k").int() <= 60_000);
+    let writer = server.run(&format!("ltmc.lock.convert k a block 5 exclusive token {fence}")).int();
+    assert_eq!(server.run(&format!("LTMC.UNLOCK k a ALL TOKEN {writer}")).int(), 1);
+}
+
+#[test]
+fn zero_is_older_than_every_fence() {
+    let server = Server::start();
+    server.run("LTMC.LOCK k a PX 600000").int();
+    assert_eq!(server.run("LTMC.LOCK.CHECK k 0").int(), 0);
+    for line in [
+        "LTMC.UNLOCK k a TOKEN 0",
+        "LTMC.LOCK.RENEW k a TOKEN 0 PX 1000",
+        "LTMC.LOCK.CONVERT k a TOKEN 0 SHARED",
+        "LTMC.GUARD k 0 PING",
+    ] {
+        assert_eq!(server.run(line).error_code(), "STALE", "{line}");
+    }
+    assert_eq!(server.run("LTMC.UNLOCK free a TOKEN 0").int(), 0, "nobody holds it");
+    server.run("LTMC.REGISTER r ada").int();
+    assert_eq!(server.run("LTMC.AGENT.RELEASE r 0").int(), 0);
+    assert_eq!(server.run("LTMC.HEARTBEAT r ada EPOCH 0").error_code(), "STALE");
+    assert_eq!(server.run("LTMC.DEREGISTER r ada EPOCH 0").error_code(), "STALE");
+    server.run("LTMC.TASK.ADD f t p").text();
+    assert_eq!(server.run("LTMC.TASK.HEARTBEAT f t 0").error_code(), "STALE");
+}
+
+#[test]
 fn the_end_of_the_lease_is_the_end_of_the_key() {
     let server = Server::start();
     server.run("LTMC.LOCK k a EX 600").int();

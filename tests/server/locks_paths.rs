@@ -116,6 +116,22 @@ fn unlocking_names_a_path_or_all_of_them() {
 }
 
 #[test]
+fn a_token_may_be_given_together_with_its_path() {
+    let server = Server::start();
+    let fence = server.run("LTMC.LOCK k a PATH src/db").int();
+    for (path, all) in [("src", ""), ("docs", "ALL"), ("/", "")] {
+        let elsewhere = server.run(&format!("LTMC.UNLOCK k a TOKEN {fence} PATH {path} {all}"));
+        assert!(elsewhere.error().contains("but the fence") && elsewhere.error().contains("'src/db'"), "{elsewhere:?}");
+    }
+    let stale = server.run(&format!("LTMC.UNLOCK k a PATH src/db TOKEN {}", fence - 1));
+    assert_eq!(stale.error_code(), "STALE");
+    assert_eq!(server.run(&format!("LTMC.UNLOCK k a PATH src/db/ TOKEN {fence}")).int(), 1);
+    let stamp = server.run("LTMC.LOCK k a OPTIMISTIC PATH src/db").int();
+    assert_eq!(server.run(&format!("LTMC.UNLOCK k a TOKEN {stamp} PATH src/db ALL")).int(), 1);
+    assert_eq!(server.run("EXISTS k").int(), 0);
+}
+
+#[test]
 fn paths_are_counted_separately_by_their_limits() {
     let server = Server::start();
     for owner in ["a", "b"] {

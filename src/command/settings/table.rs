@@ -332,7 +332,7 @@ pub const SETTINGS: &[Row] = &[
         name: "sweep-batch-max",
         kind: Kind::Integer { default: 256, min: 1, max: 100_000 },
         unit: "deadlines",
-        doc: "Most deadlines (of waits, keys, agents) handled, and most locks and claims of an ended session given back, before other commands run.",
+        doc: "Most deadlines (of waits, keys, agents) handled, and most locks, claims and pins of an ended session given back, before other commands run.",
         environment: "LTMC_SWEEP_BATCH_MAX",
     },
     Row {

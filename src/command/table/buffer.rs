@@ -170,7 +170,7 @@ pub const PIN: Spec = Spec {
     name: "LTMC.CHUNK.PIN",
     arity: -6,
     flags: GROWS_FAST.and(Flags::GETKEYS_API),
-    keys: &with_registry(6),
+    keys: &with_registry(4),
     summary: "An agent needs a chunk for some time, from now on: until then it is as good as retained.",
     reply: "until when, unix ms",
     args: &[BUFFER_KEY, ID, AGENT, Arg { optional: false, ..TTL }, REGISTRY],

@@ -49,12 +49,7 @@ pub const UNLOCK: Spec = Spec {
     summary:
         "Gives a lock back, one level or all of it, or commits an optimistic stamp; the next waiter has it at once.",
     reply: "1 if released, 0 if nothing was held",
-    args: &[
-        KEY,
-        OWNER,
-        Arg::one_of("what", &[TOKEN, Arg::string("path").after("PATH")]).optional(),
-        Arg::word("all", "ALL").optional(),
-    ],
+    args: &[KEY, OWNER, TOKEN.optional(), PATH, Arg::word("all", "ALL").optional()],
     ..LOCK_ROW
 };
 

@@ -293,18 +293,20 @@ pub fn unpin(buffer: &Buffer, id: &[u8], agent: &[u8], at: Millis) -> Option<Buf
     Some(BufferEvent::Unpinned { at, id: chunk.record.id.clone(), agent: Bytes::from(agent), is_over: false })
 }
 
+/// An agent needs nothing any more: it releases all that it retains and pins.
+pub fn let_go<'a>(buffer: &'a Buffer, agent: &'a [u8], at: Millis) -> impl Iterator<Item = BufferEvent> + 'a {
+    buffer.chunks_of(agent).flat_map(move |(_, chunk)| {
+        let id = &chunk.record.id;
+        [release(buffer, id, agent, at), unpin(buffer, id, agent, at)].into_iter().flatten()
+    })
+}
+
 /// An agent is gone: it needs nothing any more, and what it was still writing is reclaimed.
 pub fn agent_gone(buffer: &Buffer, agent: &[u8], at: Millis) -> Vec<BufferEvent> {
-    let mut events = Vec::new();
-    let mut unfinished = Vec::new();
-    for (_, chunk) in buffer.chunks_of(agent) {
-        let id = &chunk.record.id;
-        events.extend(release(buffer, id, agent, at));
-        events.extend(unpin(buffer, id, agent, at));
-        if !chunk.is_sealed() && chunk.record.owner[..] == *agent {
-            unfinished.push(id.clone());
-        }
-    }
+    let mut events: Vec<BufferEvent> = let_go(buffer, agent, at).collect();
+    let unfinished = buffer.chunks_of(agent).map(|(_, chunk)| chunk);
+    let unfinished = unfinished.filter(|chunk| !chunk.is_sealed() && chunk.record.owner[..] == *agent);
+    let unfinished: Vec<Bytes> = unfinished.map(|chunk| chunk.record.id.clone()).collect();
     if !unfinished.is_empty() {
         events.push(BufferEvent::Gone { at, ids: unfinished, why: End::Reclaimed });
     }

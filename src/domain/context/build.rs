@@ -37,7 +37,6 @@ pub struct Wish<'a> {
 struct Piece<'a> {
     path: Pointer,
     value: &'a Value,
-    bytes: usize,
     worth: u64,
 }
 
@@ -57,12 +56,13 @@ pub fn build(root: &Value, paths: &[Pointer], wish: &Wish) -> Built {
     pieces.sort_by(|one, other| other.worth.cmp(&one.worth).then_with(|| one.path.cmp(&other.path)));
     pieces.dedup_by(|one, other| one.path == other.path);
     let mut built = Document::new(Value::Object(Map::new()));
-    let mut left_out = Vec::new();
+    let (mut bytes, mut left_out) = ("{}".len(), Vec::new());
     for piece in pieces {
-        // The way to a piece may have to be made, too.
-        let way: usize = piece.path.parts().map(|name| text_bytes(&name) + 4).sum();
-        let fits = wish.budget.is_none_or(|budget| built.size().text + piece.bytes + way <= budget);
-        if !(fits && place(&mut built, &piece.path, piece.value.clone())) {
+        let more = wish.budget.map_or(0, |_| bytes_with(built.root(), bytes, &piece));
+        let fits = wish.budget.is_none_or(|budget| more <= budget);
+        if fits && place(&mut built, &piece.path, piece.value.clone()) {
+            bytes = more;
+        } else {
             left_out.push(piece.path);
         }
     }
@@ -71,14 +71,13 @@ pub fn build(root: &Value, paths: &[Pointer], wish: &Wish) -> Built {
 }
 
 fn cut<'a>(path: Pointer, value: &'a Value, small: usize, wish: &Wish, pieces: &mut Vec<Piece<'a>>) {
-    let bytes = Size::of(value).text;
     match value {
-        Value::Object(members) if !members.is_empty() && (bytes > small || path.is_root()) => {
+        Value::Object(members) if !members.is_empty() && (path.is_root() || Size::of(value).text > small) => {
             for (name, member) in members {
                 cut(path.child(name), member, small, wish, pieces);
             }
         }
-        value => pieces.push(Piece { worth: worth(&path, wish), path, value, bytes }),
+        value => pieces.push(Piece { worth: worth(&path, wish), path, value }),
     }
 }
 
@@ -97,6 +96,25 @@ fn weight(path: &Pointer, meta: &Value) -> u64 {
     let of = |depth: usize| weights?.get(path.cut(depth).text())?.as_f64();
     let found = (0..=path.depth()).rev().find_map(of).unwrap_or(1.0);
     (found.clamp(0.0, 1_000_000.0) * 1000.0) as u64
+}
+
+/// The bytes of the part, which has so many now, when it has this piece, too, with the objects on the way to it.
+fn bytes_with(part: &Value, bytes: usize, piece: &Piece) -> usize {
+    if piece.path.is_root() {
+        return text_bytes(piece.value);
+    }
+    let mut bytes = bytes + text_bytes(piece.value);
+    let mut around = Some(part);
+    for name in piece.path.parts() {
+        let members = around.and_then(Value::as_object);
+        let member = members.and_then(|members| members.get(&*name));
+        if member.is_none() {
+            // The name, a colon, and the comma before it, or the braces of the object that has to be made around it.
+            bytes += text_bytes(&name) + 1 + members.map_or("{}".len(), |members| usize::from(!members.is_empty()));
+        }
+        around = member;
+    }
+    bytes
 }
 
 /// Puts a value into the part, with the objects on the way to it.

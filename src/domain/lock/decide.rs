@@ -211,7 +211,16 @@ fn named<'a>(
         if lock.grants().is_empty() && !Fences::is_stamp(token) {
             return Ok(SmallVec::new());
         }
-        return Ok(smallvec![owned(lock, &target.owner, token, now)?]);
+        let grant = owned(lock, &target.owner, token, now)?;
+        if let Some(path) = target.path.as_ref().filter(|path| *path != grant.path()) {
+            let text = format!(
+                "PATH is '{}', but the fence {token} is one of '{}'",
+                path.bytes().show(),
+                grant.path().bytes().show()
+            );
+            return Err(Error::usage(text));
+        }
+        return Ok(smallvec![grant]);
     }
     let holds = |grant: &Grant| grant.mode != Mode::Optimistic && !grant.has_ended(now);
     let mut named = match &target.path {

@@ -59,10 +59,8 @@ pub fn built(thing: &Thing, agent: &str, budget: Option<usize>, paths: &[String]
     pieces.sort_by_key(|(path, _)| (std::cmp::Reverse(worth(thing, path, agent)), path.clone()));
     let (mut part, mut left_out) = (Value::Object(Map::new()), BTreeSet::new());
     for (path, value) in pieces {
-        let names = parts(&path);
-        let way: usize = names.iter().map(|name| json!(name).to_string().len() + 4).sum();
-        let fits = budget.is_none_or(|budget| json::bytes(&part) + json::bytes(&value) + way <= budget);
-        match placed(&part, &names, &value).filter(|_| fits) {
+        let fits = |more: &Value| budget.is_none_or(|budget| more.to_string().len() <= budget);
+        match placed(&part, &parts(&path), &value).filter(fits) {
             Some(more) => part = more,
             None => drop(left_out.insert(path)),
         }

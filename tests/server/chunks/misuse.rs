@@ -37,6 +37,8 @@ fn misuse_is_named_and_changes_nothing() {
         ("LTMC.CHUNK.READ b a -1 5", "ERR", "offset"),
         ("LTMC.CHUNK.PIN b a ada PX 0", "ERR", "PX"),
         ("LTMC.CHUNK.PIN b a ada FOR 5", "ERR", "FOR"),
+        ("LTMC.CHUNK.PIN b a ada PX 5 EX 5", "ERR", "PX and EX exclude each other"),
+        ("LTMC.CHUNK.PIN b a ada REGISTRY r", "ERR", "PX ms (or EX s) is missing"),
         ("LTMC.CHUNK.HAVE b 1 xyz", "ERR", "hash"),
         ("LTMC.CHUNK.HAVE b 2 0000000000000000", "ERR", "only 1"),
         ("LTMC.CHUNK.POPULAR b WINDOW 2H", "ERR", "1H, 4H, 24H"),

@@ -77,6 +77,8 @@ const KEYS: &[(&str, &str)] = &[
     ("LTMC.MSG.AGENTS k", "k"),
     ("LTMC.MSG.INFO k", "k"),
     ("LTMC.GUARD k 5 LTMC.MSG.SEND m a CAP go REGISTRY r x", "k m r"),
+    ("LTMC.CHUNK.PIN k a b PX 5 REGISTRY r", "k r"),
+    ("LTMC.CHUNK.PIN k a b REGISTRY r PX 5", "k r"),
     ("LTMC.WATCH 1 k SINCE $", "k"),
     ("LTMC.WATCH 2 x y SINCE 0 $ COUNT 5 BLOCK 1", "x y"),
     ("LTMC.GUARD k 5 LTMC.AGENT.CLAIM r PX 5", "k r"),

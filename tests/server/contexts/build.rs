@@ -13,9 +13,10 @@ struct Built {
 
 #[track_caller]
 fn build(server: &Server, key: &str, agent: &str, more: &str) -> Built {
-    let words =
-        ["LTMC.CTX.BUILD", key, "FOR", agent].into_iter().chain(more.split(' ').filter(|word| !word.is_empty()));
-    let reply = server.cmd(&words.collect::<Vec<_>>());
+    let more: Vec<&str> = more.split(' ').filter(|word| !word.is_empty()).collect();
+    let reply = server.cmd(&[&["LTMC.CTX.BUILD", key, "FOR", agent], &more[..]].concat());
+    let in_another_order = server.cmd(&[&["LTMC.CTX.BUILD", key], &more[..], &["for", agent]].concat());
+    assert_eq!(in_another_order, reply);
     let (bytes, text) = (reply.get("bytes").int() as usize, reply.get("doc").bytes());
     assert_eq!(bytes, text.len());
     Built { doc: parsed(reply.get("doc")), bytes, left_out: reply.get("left_out").texts() }
@@ -69,11 +70,32 @@ fn a_part_is_within_its_budget_and_says_all_that_it_left_out() {
 }
 
 #[test]
+fn what_fits_to_the_byte_is_taken() {
+    let server = Server::start();
+    for whole in [json!({"a": "x"}), json!({"a": {"b/~": 1, "\"": []}, "c": null}), json!([1, 2]), json!(7), large()] {
+        create(&server, "c", &whole);
+        let bytes = whole.to_string().len();
+        let exact = build(&server, "c", "ann", &format!("BUDGET {bytes}"));
+        assert_eq!((exact.doc, exact.bytes, exact.left_out), (whole.clone(), bytes, Vec::new()));
+        if bytes > 1 {
+            let less = build(&server, "c", "ann", &format!("BUDGET {}", bytes - 1));
+            assert!(!less.left_out.is_empty() && less.bytes < bytes, "{whole}: {} of {bytes}", less.bytes);
+        }
+        server.run("DEL c").int();
+    }
+    create(&server, "c", &json!({"a": {"b": {"c": 1}}, "d": 2}));
+    for (paths, part) in [("1 /a/b/c", r#"{"a":{"b":{"c":1}}}"#), ("2 /a/b/c /d", r#"{"a":{"b":{"c":1}},"d":2}"#)] {
+        let exact = build(&server, "c", "ann", &format!("PATH {paths} BUDGET {}", part.len()));
+        assert_eq!(exact.doc.to_string(), part);
+    }
+}
+
+#[test]
 fn a_part_of_names_that_are_escaped_is_within_its_budget_too() {
     let server = Server::start();
     for name in ["\u{1}", "\"", "/", "~"] {
         create(&server, "c", &json!({ name.repeat(50): 1 }));
-        // src/domain/context/build.rs:70: the way counts the bytes of the pointer, but a name is longer as JSON text (\u0001 takes six).
+        // A name may be longer as JSON text than in the pointer: \u0001 takes six bytes.
         let built = build(&server, "c", "ann", "BUDGET 120");
         assert!(built.bytes <= 120, "{name:?}: {} bytes", built.bytes);
         server.run("DEL c").int();

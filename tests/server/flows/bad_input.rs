@@ -114,7 +114,7 @@ fn options_that_are_unknown_double_exclusive_or_cut_off_are_refused() {
         ("LTMC.TASK.CLAIM f w COUNT 0", "COUNT is '0', allowed are whole numbers from 1 to 1000"),
         ("LTMC.TASK.CLAIM f w CAPS 1 a@>=1", "capability is 'a@>=1'"),
         ("LTMC.TASK.HEARTBEAT f a 2 PROGRESS 101", "PROGRESS is '101', allowed are whole numbers from 0 to 100"),
-        ("LTMC.TASK.HEARTBEAT f a 0", "fence is '0'"),
+        ("LTMC.TASK.HEARTBEAT f a -1", "fence is '-1'"),
         ("LTMC.TASK.LIST f STATE gone", "STATE is 'gone', allowed are WAITING, HELD"),
         ("LTMC.FLOW.CREATE g RATE 10001 5", "RATE is '10001'"),
         ("LTMC.FLOW.CREATE g SPEC [", "SPEC is no JSON"),

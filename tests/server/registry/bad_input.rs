@@ -102,8 +102,8 @@ fn numbers_out_of_their_range_are_refused_with_that_range() {
         ("LTMC.REGISTER r b EX #", "EX", 1, "3153600000"),
         ("LTMC.REGISTER r b CAPS # x", "the number of values of CAPS", 0, "64"),
         ("LTMC.REGISTER r b TAGS # x", "the number of values of TAGS", 0, "64"),
-        ("LTMC.DEREGISTER r a EPOCH #", "EPOCH", 1, "9007199254740991"),
-        ("LTMC.HEARTBEAT r a EPOCH #", "EPOCH", 1, "9007199254740991"),
+        ("LTMC.DEREGISTER r a EPOCH #", "EPOCH", 0, "9007199254740991"),
+        ("LTMC.HEARTBEAT r a EPOCH #", "EPOCH", 0, "9007199254740991"),
         ("LTMC.AGENT.LIST r LIMIT # 1", "the offset after LIMIT", 0, "10000000"),
         ("LTMC.AGENT.LIST r LIMIT 1 #", "the count after LIMIT offset", 0, "10000000"),
         ("LTMC.AGENT.FIND r LIMIT #", "LIMIT", 1, "10000000"),
@@ -117,7 +117,7 @@ fn numbers_out_of_their_range_are_refused_with_that_range() {
         ("LTMC.AGENT.CLAIM r EX #", "EX", 1, "3153600000"),
         ("LTMC.AGENT.CLAIM r PX 5 BLOCK #", "BLOCK", 0, "3153600000000"),
         ("LTMC.AGENT.CLAIM r PX 5 MINFREE #", "MINFREE", 0, "100000"),
-        ("LTMC.AGENT.RELEASE r #", "fence", 1, "9007199254740991"),
+        ("LTMC.AGENT.RELEASE r #", "fence", 0, "9007199254740991"),
         ("LTMC.AGENT.RELEASE r 2 LATENCY #", "LATENCY", 0, "3153600000000"),
     ] {
         let above = (most.parse::<u64>().expect("a number") + 1).to_string();

@@ -137,7 +137,7 @@ fn a_fork_is_a_session_of_its_own() {
 #[track_caller]
 fn prunes(server: &Server, options: &str, gone: &[i64], left: &[i64]) {
     let before = server.debug_digest();
-    assert_eq!(run(server, &format!("LTMC.SESSION.PRUNE s {options} DRYRUN")).ints(), gone, "{options}");
+    assert_eq!(run(server, &format!("LTMC.SESSION.PRUNE s DRYRUN {options}")).ints(), gone, "{options}");
     assert_eq!(server.debug_digest(), before, "{options}: a dry run changes nothing");
     assert_eq!(run(server, &format!("LTMC.SESSION.PRUNE s {options}")).ints(), gone, "{options}");
     assert_eq!(ids(server, "s"), left, "{options}");

@@ -94,6 +94,45 @@ fn what_was_given_up_or_left_is_not_taken_back() {
     assert_eq!(run(&server, "EXISTS kept given").int(), 2, "b takes part no more, and given is no resource");
 }
 
+/// Who holds the chunk `id`, by retaining or by pinning it.
+#[track_caller]
+fn chunk_holders(server: &Server, id: &str) -> Vec<String> {
+    let shown = run(server, &format!("LTMC.CHUNK.INFO buffer {id}"));
+    let pinned = shown.get("pins").array().iter().map(|pin| format!("pin {}", pin.get("agent").text()));
+    shown.get("retained_by").array().iter().map(|agent| format!("retain {}", agent.text())).chain(pinned).collect()
+}
+
+#[test]
+fn chunks_of_a_buffer_that_a_session_owns_are_let_go_with_its_end() {
+    for end in ["LTMC.SESSION.END s", "LTMC.SESSION.STATUS s terminated", "LTMC.SESSION.TOUCH s PX 1"] {
+        let server = Server::start();
+        let replica = server.replica();
+        run(&server, "CONFIG SET ltmc.sweep-batch-max 2");
+        run(&server, "LTMC.SESSION.CREATE s PARTICIPANTS 2 a b");
+        run(&server, "LTMC.SESSION.OWN s buffer");
+        for id in ["one", "two", "kept"] {
+            run(&server, &format!("LTMC.CHUNK.PUT buffer {id} data"));
+            run(&server, &format!("LTMC.CHUNK.PIN buffer {id} stranger PX 60000000"));
+            run(&server, &format!("LTMC.CHUNK.RETAIN buffer {id} stranger"));
+        }
+        for id in ["one", "two"] {
+            for holder in ["a", "b", "s"] {
+                run(&server, &format!("LTMC.CHUNK.PIN buffer {id} {holder} PX 60000000"));
+            }
+            run(&server, &format!("LTMC.CHUNK.RETAIN buffer {id} a"));
+        }
+        run(&server, "LTMC.CHUNK.PUT other x data");
+        run(&server, "LTMC.CHUNK.PIN other x a PX 60000000");
+        run(&server, end);
+        let strangers = ["retain stranger", "pin stranger"];
+        wait_until(end, || ["one", "two", "kept"].iter().all(|id| chunk_holders(&server, id) == strangers));
+        assert_eq!(run(&server, "LTMC.CHUNK.UNPIN other x a").int(), 1, "{end}: what it does not own stays");
+        replica.wait_synced(&server);
+        assert_same(end, &server.dataset(), &replica.dataset());
+        assert_eq!(server.info_int("ltmc", "ltmc_panics"), 0);
+    }
+}
+
 #[test]
 fn after_its_end_a_session_is_read_and_not_written() {
     let server = Server::start();
