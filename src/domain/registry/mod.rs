@@ -296,6 +296,17 @@ impl Registry {
         }
     }
 
+    fn end_hold(&mut self, at: Millis) {
+        let before = self.past_hold.take();
+        self.past_hold = self.hold.take().map(|hold| PastHold { ended_at: at, extra_percent: hold.extra_percent });
+        let extra = |past: Option<PastHold>| past.map_or(0, |past| past.extra_percent);
+        if extra(before) > extra(self.past_hold) {
+            // Suspects had more time by the hold before this one: when they die is asked anew.
+            let suspects: Vec<Slot> = self.index.with_status(Status::Suspect).iter().collect();
+            suspects.into_iter().for_each(|slot| self.settle(slot));
+        }
+    }
+
     fn pulse(&mut self, slot: Slot, at: Millis, suspect_at: Millis, load: Option<u16>, is_measured: bool) {
         let Some(agent) = self.agents.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return };
         let pulse = &mut agent.pulse;
@@ -401,10 +412,7 @@ impl Entity for Registry {
                 let (since, share_percent, extra_percent) = (*at, *share_percent, *extra_percent);
                 self.hold = Some(Hold { since, share_percent, extra_percent });
             }
-            RegistryEvent::HoldEnded { at } => {
-                let past = self.hold.take();
-                self.past_hold = past.map(|hold| PastHold { ended_at: *at, extra_percent: hold.extra_percent });
-            }
+            RegistryEvent::HoldEnded { at } => self.end_hold(*at),
         }
     }
 
