@@ -191,7 +191,7 @@ fn a_restart_keeps_port_and_data() {
 
 #[test]
 fn a_crash_leaves_what_the_aof_has() {
-    let mut server = plain().durable().arg("appendfsync", "always").start();
+    let mut server = plain().durable().start();
     server.run("SET k v").ok();
     server.crash_and_restart();
     assert_eq!(server.run("GET k").text(), "v");

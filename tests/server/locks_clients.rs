@@ -202,7 +202,7 @@ fn what_an_owner_gets_elsewhere_ends_its_other_waits() {
 
 #[test]
 fn after_a_restart_the_locks_of_lost_connections_are_released() {
-    let spec = Server::builder().durable().arg("appendfsync", "always");
+    let spec = Server::builder().durable();
     let mut server = spec.start();
     for crash in [false, true] {
         server.run("FLUSHALL").ok();

@@ -189,7 +189,7 @@ fn everything_that_can_happen_to_a_cache_is_persisted_everywhere() {
 #[test]
 fn what_was_answered_is_there_after_a_crash() {
     for preamble in ["yes", "no"] {
-        let spec = Server::builder().durable().arg("appendfsync", "always").arg("aof-use-rdb-preamble", preamble);
+        let spec = Server::builder().durable().arg("aof-use-rdb-preamble", preamble);
         let mut server = spec.start();
         let large = "x".repeat(600);
         for n in 0..100 {

@@ -118,7 +118,7 @@ fn a_promoted_replica_goes_on_where_its_primary_was() {
 
 #[test]
 fn acknowledged_work_survives_a_crash() {
-    let mut server = Server::builder().durable().arg("appendfsync", "always").start();
+    let mut server = Server::builder().durable().start();
     for n in 0..20 {
         add(&server, &format!("t{n}"), if n > 0 { "AFTER 1 t0" } else { "" });
     }

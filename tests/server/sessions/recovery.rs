@@ -8,9 +8,9 @@ use std::time::Duration;
 
 mod replicas;
 
-/// A server that answers no write before it is on disk.
+/// A server whose answered writes survive a kill.
 fn safe() -> Builder {
-    Server::builder().arg("appendonly", "yes").arg("appendfsync", "always").arg("auto-aof-rewrite-percentage", 0)
+    Server::builder().durable()
 }
 
 /// The status of a session in words. STATUS would be a write, which replicas refuse.

@@ -89,7 +89,7 @@ fn a_copy_owns_nothing_and_ends_when_the_original_would_have() {
 
 #[test]
 fn a_copy_of_a_session_at_work_is_found_after_a_crash_like_the_original() {
-    let mut server = Server::builder().durable().arg("appendfsync", "always").start();
+    let mut server = Server::builder().durable().start();
     run_all(&server, &["LTMC.SESSION.SET s f 1", "COPY s t", "LTMC.SESSION.SET t f 2"]);
     server.crash_and_restart();
     for key in ["s", "t"] {

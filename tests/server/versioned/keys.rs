@@ -134,7 +134,7 @@ fn repair_changes_nothing_of_what_is_sound_and_sends_it_whole() {
 
 #[test]
 fn a_terminated_session_goes_when_its_grace_is_over_everywhere() {
-    let mut server = Server::builder().durable().arg("appendfsync", "always").start();
+    let mut server = Server::builder().durable().start();
     let replica = server.replica();
     run_all(&server, &["LTMC.SESSION.CREATE s STATE {\"a\":1}", "LTMC.SESSION.END s GRACE 600000"]);
     run_all(&server, &["LTMC.SESSION.CREATE t", "LTMC.SESSION.END t GRACE 60"]);

@@ -60,7 +60,7 @@ fn a_replica_decides_nothing_until_it_is_promoted() {
 
 #[test]
 fn after_a_crash_only_the_primary_finds_who_was_at_work() {
-    let mut primary = Server::builder().durable().arg("appendfsync", "always").start();
+    let mut primary = Server::builder().durable().start();
     let mut replica = primary.replica();
     run_all(
         &primary,
@@ -94,7 +94,7 @@ fn after_a_crash_only_the_primary_finds_who_was_at_work() {
 // by a RENAME, MOVE or SWAPDB further on in that file.
 #[test]
 fn a_session_is_found_recovering_under_the_name_and_in_the_database_that_it_had_last() {
-    let mut server = Server::builder().durable().arg("appendfsync", "always").start();
+    let mut server = Server::builder().durable().start();
     run_all(
         &server,
         &["LTMC.SESSION.CREATE s", "RENAME s renamed", "LTMC.SESSION.CREATE t", "LTMC.SESSION.CREATE moved"],

@@ -31,7 +31,7 @@ fn retry_all(server: &Server, when: &str) {
 
 #[test]
 fn a_write_that_is_sent_again_is_answered_the_same_and_happens_once() {
-    let mut server = Server::builder().durable().arg("appendfsync", "always").start();
+    let mut server = Server::builder().durable().start();
     let replica = server.replica();
     for (line, expected) in WRITES {
         assert_eq!(run(&server, line).int(), expected, "{line}");

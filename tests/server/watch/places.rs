@@ -28,7 +28,7 @@ fn goes_on(server: &Server, known: i64, missed: &[Value]) {
 #[test]
 fn a_watcher_goes_on_after_a_restart() {
     for is_crash in [false, true] {
-        let spec = if is_crash { Server::builder().durable().arg("appendfsync", "always") } else { Server::builder() };
+        let spec = if is_crash { Server::builder().durable() } else { Server::builder() };
         let mut server = spec.start();
         let (known, missed) = history(&server);
         assert_eq!(missed.len(), 3);

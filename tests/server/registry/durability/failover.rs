@@ -83,7 +83,7 @@ fn a_suspect_gets_a_time_to_live_from_its_new_primary() {
 #[test]
 fn a_restart_kills_nobody_however_long_it_took() {
     for is_crash in [false, true] {
-        let spec = if is_crash { Server::builder().durable().arg("appendfsync", "always") } else { Server::builder() };
+        let spec = if is_crash { Server::builder().durable() } else { Server::builder() };
         let mut server = spec.start();
         // The clock of the next process is right again: as if ten times to live had passed meanwhile.
         set_clock(&server, -10 * TTL_MS);
@@ -155,7 +155,7 @@ fn a_hold_goes_on_after_a_failover() {
 
 #[test]
 fn epochs_fences_and_revisions_grow_after_a_failover_and_a_restart() {
-    let mut primary = Server::builder().durable().arg("appendfsync", "always").start();
+    let mut primary = Server::builder().durable().start();
     let replica = primary.replica();
     // The first clock is ahead.
     set_clock(&primary, 60_000);

@@ -85,7 +85,7 @@ fn each_batch_goes_to_replicas_with_the_event_that_takes_it_out_of_the_session()
 
 #[test]
 fn a_crash_in_the_middle_of_an_end_does_not_keep_the_rest() {
-    let mut server = Server::builder().durable().arg("appendfsync", "always").start();
+    let mut server = Server::builder().durable().start();
     owner_of(&server, MANY, 10);
     server.append_config("ltmc.sweep-batch-max 1");
     run(&server, "CONFIG SET ltmc.sweep-batch-max 1");

@@ -231,7 +231,7 @@ fn goes_on(server: &Server, known: (i64, i64)) {
 #[test]
 fn a_watcher_goes_on_after_a_restart_a_crash_and_a_failover() {
     for is_crash in [false, true] {
-        let spec = if is_crash { Server::builder().durable().arg("appendfsync", "always") } else { Server::builder() };
+        let spec = if is_crash { Server::builder().durable() } else { Server::builder() };
         let mut server = spec.start();
         let known = history(&server);
         let mut waiting = watcher_of(&server, "1 c SINCE $ PATH /mine");
