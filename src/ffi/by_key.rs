@@ -52,6 +52,11 @@ impl<T: OfKey> ByKey<T> {
         at
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.all.iter()

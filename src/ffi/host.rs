@@ -189,6 +189,9 @@ impl RedisHost {
     /// Closes all keys and sends what is unsent.
     fn send(&mut self) {
         self.close_keys();
+        if self.unsent.is_empty() {
+            return;
+        }
         for Unsent { db, name, own_name, writer } in self.unsent.take() {
             self.select(db);
             self.replicate_apply(name, writer.finish());

@@ -4,6 +4,7 @@ use crate::domain::eviction::{Usage, Weight};
 use crate::domain::memory::allocated;
 use crate::domain::{Blob, Bytes, Millis};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Names a chunk within its buffer for good: chunks are numbered in the order in which they come.
 pub type Serial = u64;
@@ -183,6 +184,12 @@ impl Chunk {
         let Record { owner, retained_by, pins, .. } = &self.record;
         let owner = std::iter::once(owner).filter(|owner| !owner.is_empty());
         owner.chain(retained_by).chain(pins.iter().map(|pin| &pin.agent))
+    }
+
+    /// Those who retain it, or pin it beyond `now`, each once.
+    pub fn needed_by(&self, now: Millis) -> BTreeSet<&Bytes> {
+        let pins = self.record.pins.iter().filter(|pin| pin.until > now).map(|pin| &pin.agent);
+        self.record.retained_by.iter().chain(pins).collect()
     }
 
     /// Whether an agent retains it.

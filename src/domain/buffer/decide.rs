@@ -6,6 +6,7 @@ use super::{Buffer, BufferEvent, Config, End, Why};
 use crate::domain::eviction::Policy;
 use crate::domain::id::printable;
 use crate::domain::memory::allocated;
+use crate::domain::service::joined;
 use crate::domain::xxhash::xxh64;
 use crate::domain::{Blob, Bytes, Code, Error, Millis};
 
@@ -332,7 +333,7 @@ pub fn free(buffer: &Buffer, ids: &[&[u8]], at: Millis) -> Result<Option<BufferE
     found.dedup();
     let needed = found.iter().filter_map(|id| buffer.find(id)).find(|(_, chunk)| chunk.is_needed(at));
     if let Some((_, chunk)) = needed {
-        let holders = crate::domain::service::joined(chunk.agents().take(8));
+        let holders = joined(chunk.needed_by(at).into_iter().take(8));
         let id = chunk.record.id.show();
         let text = format!("chunk '{id}' is held, it can be freed when nobody retains or pins it; agents: {holders}");
         return Err(Error::new(Code::BadState, text));

@@ -115,11 +115,15 @@ fn what_is_held_cannot_be_freed_and_all_or_nothing_goes() {
     ["a", "c", "d"].into_iter().for_each(|id| {
         put(&server, id, b"x");
     });
+    run(&server, "LTMC.CHUNK.RETAIN b c bob");
     run(&server, "LTMC.CHUNK.RETAIN b c ada");
+    run(&server, "LTMC.CHUNK.PIN b c bob PX 600000");
     let refused = server.run("LTMC.CHUNK.FREE b a c d");
-    assert!(refused.error_code() == "BADSTATE" && refused.error().ends_with("agents: ada"), "{refused:?}");
+    assert!(refused.error_code() == "BADSTATE" && refused.error().ends_with("agents: ada, bob"), "{refused:?}");
     assert_eq!(ids(&server), ["a", "c", "d"]);
     run(&server, "LTMC.CHUNK.RELEASE b c ada");
+    run(&server, "LTMC.CHUNK.RELEASE b c bob");
+    run(&server, "LTMC.CHUNK.UNPIN b c bob");
     assert_eq!(run(&server, "LTMC.CHUNK.FREE b a c d none").int(), 3);
     run(&server, "LTMC.CHUNK.ALLOC b ID open SIZE 5");
     assert_eq!(run(&server, "LTMC.CHUNK.FREE b open").int(), 1, "who fills it may give up");
