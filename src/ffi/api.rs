@@ -39,6 +39,12 @@ pub fn c_text(text: &str) -> CString {
     CString::new(&text[..end]).unwrap_or_default()
 }
 
+/// How much of `maxmemory` is taken, in thousandths; `None` without one.
+pub fn memory_permille() -> Option<u64> {
+    let share = f64::from(call!(RedisModule_GetUsedMemoryRatio()));
+    (share > 0.0).then_some((share * 1000.0) as u64)
+}
+
 impl Str {
     /// Its bytes. They stay valid as long as the string, which the caller knows; all uses end within one callback.
     pub fn bytes<'a>(self) -> &'a [u8] {

@@ -1,6 +1,6 @@
 //! [`Host`] for Redis: keys, replication, notifications and clients of one command or one round of the scheduler.
 
-use super::api::{c_text, call, Argv, CallReply, Ctx, OpenKey, Str};
+use super::api::{c_text, call, memory_permille, Argv, CallReply, Ctx, OpenKey, Str};
 use super::by_key::{ByKey, OfKey};
 use super::contain::contain;
 use super::{blocking, listeners, notifications, reply, state, ticks, types, walk};
@@ -506,12 +506,6 @@ impl Host for RedisHost {
         let replication = self.ctx.server_info("replication");
         replication_members(port, |field| replication.text(field))
     }
-}
-
-/// How much of `maxmemory` is taken, in thousandths; `None` without one.
-pub fn memory_permille() -> Option<u64> {
-    let share = f64::from(call!(RedisModule_GetUsedMemoryRatio()));
-    (share > 0.0).then_some((share * 1000.0) as u64)
 }
 
 impl Drop for RedisHost {

@@ -1,7 +1,6 @@
 //! The state of the process, and the inbox for what is noticed while it is in use.
 
-use super::api::Ctx;
-use super::host::memory_permille;
+use super::api::{memory_permille, Ctx};
 use super::{timer, types};
 use crate::command::{sweep, Node};
 use crate::domain::wait::WaiterId;
