@@ -124,14 +124,17 @@ pub fn go_on<H: Host>(node: &mut Node, host: &mut H) {
             checks.panics_due -= 1;
             panic!("LTMC.DEBUG CHECK was asked for");
         }
-        let looked = round.look(places, key, value, elements_max);
-        metrics.checked += u64::from(looked != Ok(None));
-        looked
-            .unwrap_or_else(|invariant| {
+        match round.look(places, key, value, elements_max) {
+            Ok(looked) => {
+                metrics.checked += u64::from(looked.is_some());
+                looked.unwrap_or(0)
+            }
+            Err(invariant) => {
+                metrics.checked += 1;
                 broken.push((key.clone(), value.type_name(), invariant));
-                Some(value.effort().min(elements_max))
-            })
-            .unwrap_or(0)
+                value.effort().min(elements_max)
+            }
+        }
     });
     let cost = walked.values.max((walked.elements / ELEMENTS_PER_VALUE) as u64);
     (checks.stepped_at, checks.due) = (now, now + STEP_MS.max(cost * 1000 / rate));
