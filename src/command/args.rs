@@ -1,7 +1,9 @@
-//! The one parser: a cursor over the arguments. Every value is checked where it is read, and what is left over is an error.
+//! The one parser: a cursor over the arguments. Every value is checked where it is read, and what is left over is an error. Where the
+//! values of an option end is said by the command's row, see [`walk`](super::walk).
 
 use super::settings::Setting;
-use super::spec::Spec;
+use super::spec::{OptionSpec, Spec};
+use super::walk::Walk;
 use crate::domain::fence::FENCE_END;
 use crate::domain::id::printable;
 use crate::domain::limits::{DURATION_MS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX};
@@ -13,7 +15,12 @@ pub struct Args<'a> {
     spec: &'static Spec,
     args: &'a [&'a [u8]],
     at: usize,
-    seen: u32,
+    /// Where the values of the option that is being read end; all arguments if none is.
+    end: usize,
+    /// The option that is being read is not as declared, so reading it has to fail.
+    is_unfit: bool,
+    /// The options that were given, by their numbers.
+    seen: u64,
 }
 
 impl<'a> Args<'a> {
@@ -24,7 +31,7 @@ impl<'a> Args<'a> {
 
     /// A cursor that stands on the argument with this index.
     pub fn at(spec: &'static Spec, args: &'a [&'a [u8]], at: usize) -> Self {
-        Self { spec, args, at, seen: 0 }
+        Self { spec, args, at, end: args.len(), is_unfit: false, seen: 0 }
     }
 
     /// Index of the next argument.
@@ -34,7 +41,7 @@ impl<'a> Args<'a> {
 
     /// The next argument, any bytes.
     pub fn bytes(&mut self, name: &str) -> Result<&'a [u8], Error> {
-        let Some(bytes) = self.args.get(self.at) else {
+        let Some(bytes) = self.args[..self.end].get(self.at) else {
             return Err(self.missing(name));
         };
         self.at += 1;
@@ -52,6 +59,7 @@ impl<'a> Args<'a> {
 
     /// The next argument as the key of a registry.
     pub fn registry(&mut self) -> Result<Bytes, Error> {
+        debug_assert!(self.is_key(self.at), "{} reads a key that it does not declare", self.spec.name);
         let name = self.bytes("REGISTRY")?;
         if name.is_empty() || name.len() > KEY_BYTES_MAX {
             return Err(Error::usage(format!(
@@ -65,10 +73,15 @@ impl<'a> Args<'a> {
     /// `[REGISTRY key]` as the only option of a command.
     pub fn only_registry(&mut self) -> Result<Option<Bytes>, Error> {
         let mut registry = None;
-        while self.option(&["REGISTRY"])?.is_some() {
+        while self.option()?.is_some() {
             registry = Some(self.registry()?);
         }
         Ok(registry)
+    }
+
+    /// Whether the argument with this index is a key by the command's row.
+    pub fn is_key(&self, index: usize) -> bool {
+        index >= self.args.len() || Walk::new(self.spec, self.args).keys().iter().any(|(at, _)| *at == index)
     }
 
     /// The next argument as a text of at most `max` bytes.
@@ -95,7 +108,7 @@ impl<'a> Args<'a> {
     /// The next arguments as a count from `min` to `max` and so many values.
     pub fn list(&mut self, name: &str, min: usize, max: usize) -> Result<&'a [&'a [u8]], Error> {
         let count = self.number(&format!("the number of values of {name}"), min as u64, max as u64)? as usize;
-        let left = self.args.len() - self.at;
+        let left = self.end - self.at;
         if left < count {
             let text =
                 format!("{name} announces {count} values, but only {left} follow; syntax: {}", self.spec.syntax());
@@ -150,30 +163,74 @@ impl<'a> Args<'a> {
         Ok(self.number(name, 1, DURATION_MS_MAX / 1000)? * 1000)
     }
 
-    /// The next argument as one of `words` (upper case, at most 32): its index. `None` at the end; an option twice is an error.
-    pub fn option(&mut self, words: &[&str]) -> Result<Option<usize>, Error> {
-        let Some(given) = self.args.get(self.at) else {
-            return Ok(None);
-        };
-        let Some(index) = words.iter().position(|word| given.eq_ignore_ascii_case(word.as_bytes())) else {
-            return Err(self.surplus(given));
-        };
-        if self.seen & (1 << index) != 0 {
-            return Err(self.twice(words[index]));
+    /// The next arguments as `PX ms` or `EX s`, after their word: ms, at least one.
+    pub fn duration(&mut self, word: &'static str) -> Result<Millis, Error> {
+        if word == "EX" {
+            self.seconds(word)
+        } else {
+            self.millis(word, 1)
         }
-        self.seen |= 1 << index;
-        self.at += 1;
-        Ok(Some(index))
     }
 
-    /// The next argument as one of `words` (upper case), which may come any number of times: its index. `None` at the end.
-    pub fn repeated(&mut self, words: &[&str]) -> Result<Option<usize>, Error> {
+    /// The next option: its word as the row has it, with the cursor on its values. `None` at the end. An option that comes twice, or
+    /// beside one that it excludes, is an error.
+    pub fn option(&mut self) -> Result<Option<&'static str>, Error> {
+        self.end_option()?;
         let Some(given) = self.args.get(self.at) else {
             return Ok(None);
         };
-        let index = words.iter().position(|word| given.eq_ignore_ascii_case(word.as_bytes()));
+        let Some(option) = self.spec.option(given) else {
+            return Err(self.surplus(given));
+        };
+        let (first, end) = option.choices;
+        let choices = (1u64 << end) - (1u64 << first);
+        if self.seen & choices != 0 && !option.is_repeated {
+            return Err(self.excluded(&option, self.seen & choices));
+        }
+        self.seen |= 1 << option.number;
+        let end = Walk::new(self.spec, self.args).end_of_option(option.arg, self.at);
+        (self.end, self.is_unfit) = (end.unwrap_or(self.args.len()), end.is_none());
         self.at += 1;
-        index.map(Some).ok_or_else(|| self.surplus(given))
+        Ok(Some(option.word))
+    }
+
+    /// Whether the option that is being read has one more value.
+    pub fn has_value(&self) -> bool {
+        self.at < self.end
+    }
+
+    /// Whether an argument that may be left out, and that has no word, comes next.
+    pub fn has_argument(&self) -> bool {
+        self.at < self.args.len() && !Walk::new(self.spec, self.args).is_options(self.at)
+    }
+
+    /// The values of a list without a count that comes next, as the row declares it at `place`, up to the options behind it.
+    pub fn values(&mut self, place: usize) -> &'a [&'a [u8]] {
+        let end = Walk::new(self.spec, self.args).end_of_list(&self.spec.args[place], self.at);
+        let values = &self.args[self.at..end];
+        self.at = end;
+        values
+    }
+
+    /// All values of an option have to be read before the next one.
+    fn end_option(&mut self) -> Result<(), Error> {
+        let end = std::mem::replace(&mut self.end, self.args.len());
+        if self.is_unfit || (end < self.args.len() && self.at < end) {
+            debug_assert!(false, "{} reads {:?} other than its row declares", self.spec.name, self.args);
+            return Err(self.surplus(self.args[self.at.min(self.args.len() - 1)]));
+        }
+        Ok(())
+    }
+
+    /// That an option comes again, or beside another choice that was `seen`.
+    fn excluded(&self, option: &OptionSpec, seen: u64) -> Error {
+        let both = seen | 1 << option.number;
+        if both == seen {
+            return self.twice(option.word);
+        }
+        let given = self.spec.option_words().enumerate().filter(|(number, _)| both & (1 << number) != 0);
+        let given = given.map(|(_, word)| word).collect::<Vec<_>>().join(" and ");
+        Error::usage(format!("{given} exclude each other; syntax: {}", self.spec.syntax()))
     }
 
     /// That an argument, or an option that has to be given, is not there.
@@ -201,19 +258,9 @@ impl<'a> Args<'a> {
     }
 
     /// Errs if something is left.
-    pub fn finish(&self) -> Result<(), Error> {
+    pub fn finish(&mut self) -> Result<(), Error> {
+        self.end_option()?;
         self.args.get(self.at).map_or(Ok(()), |given| Err(self.surplus(given)))
-    }
-
-    /// Errs if more than one of the options with these indexes in `words` was given.
-    pub fn exclusive(&self, words: &[&str], indexes: &[usize]) -> Result<(), Error> {
-        let mask = || indexes.iter().fold(0, |mask, index| mask | 1 << index);
-        if self.seen.count_ones() <= 1 || (self.seen & mask()).count_ones() <= 1 {
-            return Ok(());
-        }
-        let given = indexes.iter().filter(|index| self.seen & (1 << **index) != 0).map(|index| words[*index]);
-        let given = given.collect::<Vec<_>>().join(" and ");
-        Err(Error::usage(format!("{given} exclude each other; syntax: {}", self.spec.syntax())))
     }
 
     fn surplus(&self, given: &[u8]) -> Error {

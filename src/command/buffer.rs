@@ -101,7 +101,6 @@ fn settle<H: Host>(
 
 /// `LTMC.CHUNK.BUFFER`
 pub fn configure<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const WORDS: [&str; 4] = ["MAXBYTES", "MINBYTES", "POLICY", "RING"];
     const POLICIES: [Policy; 4] = [Policy::Gdsf, Policy::Lru, Policy::Ttl, Policy::None];
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("buffer")?;
@@ -110,15 +109,14 @@ pub fn configure<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let known = cx.host.read::<Buffer>(key)?.map(|stored| stored.state.config());
     let mut config = known.unwrap_or_else(|| default_config(cx.node));
     let mut min_bytes = None;
-    while let Some(option) = args.option(&WORDS)? {
-        match option {
-            0 => config.max_bytes = args.number("MAXBYTES", 1, BUFFER_BYTES_END)?,
-            1 => min_bytes = Some(args.number("MINBYTES", 0, BUFFER_BYTES_END)?),
-            2 => config.policy = POLICIES[args.word("POLICY", &["GDSF", "LRU", "TTL", "NONE"])?],
+    while let Some(word) = args.option()? {
+        match word {
+            "MAXBYTES" => config.max_bytes = args.number("MAXBYTES", 1, BUFFER_BYTES_END)?,
+            "MINBYTES" => min_bytes = Some(args.number("MINBYTES", 0, BUFFER_BYTES_END)?),
+            "POLICY" => config.policy = POLICIES[args.word("POLICY", &["GDSF", "LRU", "TTL", "NONE"])?],
             _ => config.policy = Policy::Ring,
         }
     }
-    args.exclusive(&WORDS, &[2, 3])?;
     // What was not said of the lower bound gives way.
     config.min_bytes = min_bytes.unwrap_or(config.min_bytes.min(config.max_bytes));
     apply_config(cx, key, config)?;
@@ -162,24 +160,21 @@ fn new_id<H: Host>(cx: &mut Cx<H>, key: Key) -> Result<Vec<u8>, Error> {
 
 /// `LTMC.CHUNK.ALLOC`
 pub fn allocate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const WORDS: [&str; 8] = ["ID", "SIZE", "AGENT", "META", "PX", "EX", "REGISTRY", "REQID"];
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("buffer")?;
     let (mut id, mut bytes, mut agent, mut meta, mut request) = (None, None, &[][..], Bytes::EMPTY, None);
     let (mut lease_ms, mut registry) = (cx.node.settings.get(Setting::ChunkLeaseMs), None);
-    while let Some(option) = args.option(&WORDS)? {
-        match option {
-            0 => id = Some(args.id("ID")?.to_vec()),
-            1 => bytes = Some(args.number("SIZE", 0, CHUNK_BYTES_END as u64)?),
-            2 => agent = cx.actor(&mut args, "AGENT")?,
-            3 => meta = chunk_meta(cx.node, &mut args)?,
-            4 => lease_ms = args.millis("PX", 1)?,
-            5 => lease_ms = args.seconds("EX")?,
-            6 => registry = Some(args.registry()?),
+    while let Some(word) = args.option()? {
+        match word {
+            "ID" => id = Some(args.id("ID")?.to_vec()),
+            "SIZE" => bytes = Some(args.number("SIZE", 0, CHUNK_BYTES_END as u64)?),
+            "AGENT" => agent = cx.actor(&mut args, "AGENT")?,
+            "META" => meta = chunk_meta(cx.node, &mut args)?,
+            "PX" | "EX" => lease_ms = args.duration(word)?,
+            "REGISTRY" => registry = Some(args.registry()?),
             _ => request = Some(args.id("REQID")?),
         }
     }
-    args.exclusive(&WORDS, &[4, 5])?;
     if registry.is_some() && agent.is_empty() {
         return Err(Error::usage("REGISTRY goes with AGENT only, which is the id of the agent that writes the chunk"));
     }
@@ -217,20 +212,19 @@ struct PutOptions<'a> {
 }
 
 fn put_options<'a, H: Host>(cx: &Cx<H>, args: &mut Args<'a>) -> Result<PutOptions<'a>, Error> {
-    const WORDS: [&str; 7] = ["IFVERSION", "PIN", "META", "PX", "EX", "REGISTRY", "REQID"];
     let mut options = PutOptions::default();
-    while let Some(option) = args.option(&WORDS)? {
-        match option {
-            0 => options.expected = Some(args.version("IFVERSION")?),
-            1 => options.pin = Some((cx.actor(args, "the agent after PIN")?, args.millis("the time after PIN", 1)?)),
-            2 => options.meta = chunk_meta(cx.node, args)?,
-            3 => options.ttl_ms = Some(args.millis("PX", 1)?),
-            4 => options.ttl_ms = Some(args.seconds("EX")?),
-            5 => options.registry = Some(args.registry()?),
+    while let Some(word) = args.option()? {
+        match word {
+            "IFVERSION" => options.expected = Some(args.version("IFVERSION")?),
+            "PIN" => {
+                options.pin = Some((cx.actor(args, "the agent after PIN")?, args.millis("the time after PIN", 1)?))
+            }
+            "META" => options.meta = chunk_meta(cx.node, args)?,
+            "PX" | "EX" => options.ttl_ms = Some(args.duration(word)?),
+            "REGISTRY" => options.registry = Some(args.registry()?),
             _ => options.request = Some(args.id("REQID")?),
         }
     }
-    args.exclusive(&WORDS, &[3, 4])?;
     if options.registry.is_some() && options.pin.is_none() {
         return Err(Error::usage("REGISTRY goes with PIN only, which names the agent that needs the chunk"));
     }
@@ -277,7 +271,7 @@ pub fn write<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let offset = args.number("offset", 0, CHUNK_BYTES_END as u64)?;
     args.bytes("data")?;
     let mut expected = None;
-    while args.option(&["IFVERSION"])?.is_some() {
+    while args.option()?.is_some() {
         expected = Some(args.version("IFVERSION")?);
     }
     let key = cx.key(1);
@@ -290,14 +284,12 @@ pub fn write<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 
 /// `LTMC.CHUNK.SEAL`
 pub fn seal<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const WORDS: [&str; 2] = ["PX", "EX"];
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("buffer")?;
     let (id, mut ttl_ms) = (args.id("id")?, None);
-    while let Some(option) = args.option(&WORDS)? {
-        ttl_ms = Some(if option == 0 { args.millis("PX", 1)? } else { args.seconds("EX")? });
+    while let Some(word) = args.option()? {
+        ttl_ms = Some(args.duration(word)?);
     }
-    args.exclusive(&WORDS, &[0, 1])?;
     let (key, at) = (cx.key(1), cx.now());
     begin(cx, key, id)?;
     let (event, version) = decide::seal(existing(cx.host, key)?, id, ttl_ms, at)?;
@@ -357,14 +349,12 @@ fn let_go<H: Host>(
 pub fn pin<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (mut args, id, agent) = parse_holder(cx)?;
     let (mut pinned_ms, mut registry) = (None, None);
-    while let Some(option) = args.option(&["PX", "EX", "REGISTRY"])? {
-        match option {
-            0 => pinned_ms = Some(args.millis("PX", 1)?),
-            1 => pinned_ms = Some(args.seconds("EX")?),
+    while let Some(word) = args.option()? {
+        match word {
+            "PX" | "EX" => pinned_ms = Some(args.duration(word)?),
             _ => registry = Some(args.registry()?),
         }
     }
-    args.exclusive(&["PX", "EX", "REGISTRY"], &[0, 1])?;
     let pinned_ms = pinned_ms.ok_or_else(|| args.missing("PX ms (or EX s)"))?;
     let key = cx.key(1);
     let bond = bond_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;

@@ -145,8 +145,8 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("buffer")?;
     let (mut agent, mut offset, mut count) = (None, 0, usize::MAX);
-    while let Some(option) = args.option(&["AGENT", "LIMIT"])? {
-        if option == 0 {
+    while let Some(word) = args.option()? {
+        if word == "AGENT" {
             agent = Some(args.id("AGENT")?);
         } else {
             offset = args.number("the offset of LIMIT", 0, RESULTS_MAX)? as usize;
@@ -170,9 +170,9 @@ pub fn popular<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("buffer")?;
     let (mut window, mut limit) = (Window::OneHour, POPULAR_DEFAULT);
-    while let Some(option) = args.option(&["WINDOW", "LIMIT"])? {
-        match option {
-            0 => window = Window::ALL[args.word("WINDOW", &Window::WORDS)?],
+    while let Some(word) = args.option()? {
+        match word {
+            "WINDOW" => window = Window::ALL[args.word("WINDOW", &Window::WORDS)?],
             _ => limit = args.number("LIMIT", 1, RESULTS_MAX)?,
         }
     }

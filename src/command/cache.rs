@@ -53,17 +53,16 @@ struct Asked {
 }
 
 fn parse_get<H: Host>(cx: &Cx<H>) -> Result<Asked, Error> {
-    const WORDS: [&str; 6] = ["AGENT", "MAXAGE", "LEASE", "BLOCK", "BETA", "RAW"];
     let mut args = Args::at(cx.spec, cx.args, 4);
     let (mut agent, mut age_ms_max, mut lease_ms) = (Bytes::EMPTY, NEVER, None);
     let (mut block_ms, mut beta, mut is_raw) = (None, None, false);
-    while let Some(option) = args.option(&WORDS)? {
-        match option {
-            0 => agent = Bytes::from(cx.actor(&mut args, "AGENT")?),
-            1 => age_ms_max = args.millis("MAXAGE", 0)?,
-            2 => lease_ms = Some(args.millis("LEASE", 1)?),
-            3 => block_ms = Some(args.millis("BLOCK", 0)?),
-            4 => beta = Some(args.decimal("BETA", 0.0, 1000.0)?),
+    while let Some(word) = args.option()? {
+        match word {
+            "AGENT" => agent = Bytes::from(cx.actor(&mut args, "AGENT")?),
+            "MAXAGE" => age_ms_max = args.millis("MAXAGE", 0)?,
+            "LEASE" => lease_ms = Some(args.millis("LEASE", 1)?),
+            "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
+            "BETA" => beta = Some(args.decimal("BETA", 0.0, 1000.0)?),
             _ => is_raw = true,
         }
     }
@@ -158,26 +157,22 @@ struct Said {
 }
 
 fn parse_put<H: Host>(cx: &Cx<H>) -> Result<Said, Error> {
-    const WORDS: [&str; 11] =
-        ["TICKET", "PX", "EX", "STALE", "DEPS", "TAGS", "COST", "AGENT", "PRIVATE", "NEGATIVE", "RAW"];
     let mut args = Args::at(cx.spec, cx.args, 5);
     let mut said = Said::default();
-    while let Some(option) = args.option(&WORDS)? {
-        match option {
-            0 => said.ticket = Some(args.fence("TICKET")?),
-            1 => said.ttl_ms = Some(args.millis("PX", 1)?),
-            2 => said.ttl_ms = Some(args.seconds("EX")?),
-            3 => said.stale_ms = args.millis("STALE", 0)?,
-            4 => said.labels.extend(labels("DEPS", Kind::Dep, 0, &mut args)?),
-            5 => said.labels.extend(labels("TAGS", Kind::Tag, 0, &mut args)?),
-            6 => said.cost_ms = Some(args.millis("COST", 0)?),
-            7 => said.agent = Bytes::from(cx.actor(&mut args, "AGENT")?),
-            8 => said.is_private = true,
-            9 => said.is_negative = true,
+    while let Some(word) = args.option()? {
+        match word {
+            "TICKET" => said.ticket = Some(args.fence("TICKET")?),
+            "PX" | "EX" => said.ttl_ms = Some(args.duration(word)?),
+            "STALE" => said.stale_ms = args.millis("STALE", 0)?,
+            "DEPS" => said.labels.extend(labels("DEPS", Kind::Dep, 0, &mut args)?),
+            "TAGS" => said.labels.extend(labels("TAGS", Kind::Tag, 0, &mut args)?),
+            "COST" => said.cost_ms = Some(args.millis("COST", 0)?),
+            "AGENT" => said.agent = Bytes::from(cx.actor(&mut args, "AGENT")?),
+            "PRIVATE" => said.is_private = true,
+            "NEGATIVE" => said.is_negative = true,
             _ => said.is_raw = true,
         }
     }
-    args.exclusive(&WORDS, &[1, 2])?;
     if said.is_private && said.agent.is_empty() {
         return Err(Error::usage("PRIVATE goes with AGENT only: it says whose own the result is"));
     }
@@ -282,7 +277,7 @@ pub fn fail<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::at(cx.spec, cx.args, 4);
     let ticket = args.fence("ticket")?;
     let mut is_raw = false;
-    while args.option(&["RAW"])?.is_some() {
+    while args.option()?.is_some() {
         is_raw = true;
     }
     let (call, key) = (call_of(cx, is_raw)?, cx.key(1));
@@ -295,19 +290,19 @@ pub fn fail<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 
 /// `LTMC.CACHE.INVALIDATE`
 pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const WORDS: [&str; 5] = ["DEP", "TAG", "TOOL", "AGENT", "ALL"];
     let mut args = Args::at(cx.spec, cx.args, 2);
-    let what = match args.word("what", &WORDS)? {
-        0 => Target::Labels(labels("DEP", Kind::Dep, 1, &mut args)?),
-        1 => Target::Labels(labels("TAG", Kind::Tag, 1, &mut args)?),
-        2 => Target::Labels(vec![Label::new(Kind::Tool, args.text("TOOL", TOOL_BYTES_MAX)?)]),
-        3 => Target::Labels(vec![Label::new(Kind::Agent, args.id("AGENT")?)]),
-        _ => Target::All,
-    };
-    let mut is_soft = false;
-    while args.option(&["SOFT"])?.is_some() {
-        is_soft = true;
+    let (mut what, mut is_soft) = (None, false);
+    while let Some(word) = args.option()? {
+        match word {
+            "DEP" => what = Some(Target::Labels(labels("DEP", Kind::Dep, 1, &mut args)?)),
+            "TAG" => what = Some(Target::Labels(labels("TAG", Kind::Tag, 1, &mut args)?)),
+            "TOOL" => what = Some(Target::Labels(vec![Label::new(Kind::Tool, args.text("TOOL", TOOL_BYTES_MAX)?)])),
+            "AGENT" => what = Some(Target::Labels(vec![Label::new(Kind::Agent, args.id("AGENT")?)])),
+            "ALL" => what = Some(Target::All),
+            _ => is_soft = true,
+        }
     }
+    let what = what.ok_or_else(|| args.missing("ALL, DEP, TAG, TOOL or AGENT"))?;
     let (key, at) = (cx.key(1), cx.now());
     cx.node.check_quarantine(key)?;
     // What is over is not called off.
@@ -326,23 +321,21 @@ pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 
 /// `LTMC.CACHE.CONFIG`
 pub fn config<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const WORDS: [&str; 5] = ["MAXBYTES", "MAXENTRIES", "PX", "EX", "POLICY"];
     const POLICIES: [Policy; 3] = [Policy::Gdsf, Policy::Lru, Policy::Lfu];
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
     let stored = cx.host.read::<Cache>(key)?.filter(|stored| stored.state.is_configured());
     let mut config: Config = stored.map_or_else(|| cx.node.settings.cache_config(), |stored| *stored.state.config());
     let mut args = Args::at(cx.spec, cx.args, 2);
-    while let Some(option) = args.option(&WORDS)? {
-        match option {
-            0 => config.bytes_max = args.bounded("MAXBYTES", Setting::CacheBytesMax)?,
-            1 => config.entries_max = args.bounded("MAXENTRIES", Setting::CacheEntriesMax)?,
-            2 => config.ttl_ms = Some(args.millis("PX", 0)?).filter(|ttl| *ttl > 0),
-            3 => config.ttl_ms = Some(args.seconds("EX")?),
+    while let Some(word) = args.option()? {
+        match word {
+            "MAXBYTES" => config.bytes_max = args.bounded("MAXBYTES", Setting::CacheBytesMax)?,
+            "MAXENTRIES" => config.entries_max = args.bounded("MAXENTRIES", Setting::CacheEntriesMax)?,
+            "PX" => config.ttl_ms = Some(args.millis("PX", 0)?).filter(|ttl| *ttl > 0),
+            "EX" => config.ttl_ms = Some(args.seconds("EX")?),
             _ => config.policy = POLICIES[args.word("POLICY", &["GDSF", "LRU", "LFU"])?],
         }
     }
-    args.exclusive(&WORDS, &[2, 3])?;
     commit::<Cache, H>(cx.node, cx.host, key, [CacheEvent::Configured { config, stays: true }])?;
     Ok(Outcome::Reply(Reply::Ok))
 }

@@ -22,7 +22,7 @@ fn read<'a, H: Host>(cx: &'a mut Cx<H>) -> Result<Option<&'a Cache>, Error> {
 pub fn stats<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::at(cx.spec, cx.args, 2);
     let mut tool = None;
-    while args.option(&["TOOL"])?.is_some() {
+    while args.option()?.is_some() {
         tool = Some(Label::new(Kind::Tool, args.text("TOOL", TOOL_BYTES_MAX)?));
     }
     let Some(cache) = read(cx)? else { return Ok(Outcome::Reply(Reply::Nil)) };
@@ -122,7 +122,7 @@ pub fn top<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     const DEFAULT: usize = 10;
     let mut args = Args::at(cx.spec, cx.args, 2);
     let mut limit = DEFAULT;
-    while args.option(&["LIMIT"])?.is_some() {
+    while args.option()?.is_some() {
         limit = args.number("LIMIT", 0, TOP_MAX as u64)? as usize;
     }
     let now = cx.now();
@@ -137,9 +137,9 @@ pub fn scan<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::at(cx.spec, cx.args, 2);
     let cursor = args.version("cursor")?;
     let (mut count, mut tool) = (DEFAULT, None);
-    while let Some(option) = args.option(&["COUNT", "TOOL"])? {
-        match option {
-            0 => count = args.number("COUNT", 1, RESULTS_MAX)?,
+    while let Some(word) = args.option()? {
+        match word {
+            "COUNT" => count = args.number("COUNT", 1, RESULTS_MAX)?,
             _ => tool = Some(args.text("TOOL", TOOL_BYTES_MAX)?),
         }
     }

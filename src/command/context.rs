@@ -3,7 +3,7 @@
 
 use super::args::Args;
 use super::dispatch::{try_on, Cx, Outcome};
-use super::registry_filter::{Asked, FILTER_WORDS};
+use super::registry_filter::Asked;
 use super::settings::Setting;
 use super::versioned::{
     apply_numbered, common_fields, create as create_value, existing, keep, live, missing, parse_meta, remembered,
@@ -62,24 +62,21 @@ fn json_reply(value: &impl Serialize, bytes: usize) -> Reply {
 
 /// `LTMC.CTX.CREATE`
 pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const WORDS: [&str; 8] = ["OWNER", "DOC", "META", "PX", "EX", "SLIDING", "REGISTRY", "REQID"];
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let (mut owner, mut doc, mut meta) = (Bytes::EMPTY, Value::Object(Map::new()), Bytes::EMPTY);
     let (mut life, mut registry, mut request_id, bounds) = (LifeAsked::default(), None, None, bounds(cx));
-    while let Some(option) = args.option(&WORDS)? {
-        match option {
-            0 => owner = Bytes::from(cx.actor(&mut args, "OWNER")?),
-            1 => doc = read_json("DOC", &mut args, &bounds)?,
-            2 => meta = parse_meta(&mut args, bounds.depth_max)?,
-            3 => life.ttl_ms = Some(args.millis("PX", 1)?),
-            4 => life.ttl_ms = Some(args.seconds("EX")?),
-            5 => life.is_sliding = true,
-            6 => registry = Some(args.registry()?),
+    while let Some(word) = args.option()? {
+        match word {
+            "OWNER" => owner = Bytes::from(cx.actor(&mut args, "OWNER")?),
+            "DOC" => doc = read_json("DOC", &mut args, &bounds)?,
+            "META" => meta = parse_meta(&mut args, bounds.depth_max)?,
+            "PX" | "EX" => life.ttl_ms = Some(args.duration(word)?),
+            "SLIDING" => life.is_sliding = true,
+            "REGISTRY" => registry = Some(args.registry()?),
             _ => request_id = Some(args.id("REQID")?),
         }
     }
-    args.exclusive(&WORDS, &[3, 4])?;
     if registry.is_some() && owner.is_empty() {
         return Err(Error::usage("REGISTRY goes with OWNER only, which is the id of the agent that takes part"));
     }
@@ -116,35 +113,30 @@ pub fn update<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 type Parsed<'a> = (Option<Version>, Option<&'a [u8]>, Vec<Op>);
 
 fn parse_ops<'a>(args: &mut Args<'a>, bounds: &Bounds) -> Result<Parsed<'a>, Error> {
-    const OPTIONS: usize = 2;
-    const WORDS: [&str; 9] = ["IFVERSION", "REQID", "MERGE", "PATCH", "SET", "DEL", "APPEND", "INCRBY", "REPLACE"];
     let (mut expected, mut request_id, mut ops) = (None, None, Vec::new());
     let path = |args: &mut Args| Pointer::parse(args.bytes("path")?);
     let json = |name: &str, args: &mut Args| read_json(name, args, bounds);
-    while let Some(word) = args.repeated(&WORDS)? {
-        let op = match word {
-            0 if expected.is_some() => return Err(args.twice("IFVERSION")),
-            1 if request_id.is_some() => return Err(args.twice("REQID")),
-            0 => {
+    while let Some(word) = args.option()? {
+        ops.push(match word {
+            "IFVERSION" => {
                 expected = Some(args.version("IFVERSION")?);
                 continue;
             }
-            1 => {
+            "REQID" => {
                 request_id = Some(args.id("REQID")?);
                 continue;
             }
-            2 => Op::Merge(json("MERGE", args)?),
-            3 => Op::Patch(patch::read(json("PATCH", args)?)?),
-            4 => Op::Set(path(args)?, json("SET", args)?),
-            5 => Op::Del(path(args)?),
-            6 => Op::Append(path(args)?, json("APPEND", args)?),
-            7 => Op::IncrBy(path(args)?, number(json("INCRBY", args)?)?),
+            "MERGE" => Op::Merge(json("MERGE", args)?),
+            "PATCH" => Op::Patch(patch::read(json("PATCH", args)?)?),
+            "SET" => Op::Set(path(args)?, json("SET", args)?),
+            "DEL" => Op::Del(path(args)?),
+            "APPEND" => Op::Append(path(args)?, json("APPEND", args)?),
+            "INCRBY" => Op::IncrBy(path(args)?, number(json("INCRBY", args)?)?),
             _ => Op::Replace(json("REPLACE", args)?),
-        };
-        ops.push(op);
+        });
     }
     if ops.is_empty() {
-        return Err(Error::usage(format!("an operation is missing, allowed are {}", WORDS[OPTIONS..].join(", "))));
+        return Err(args.missing("an operation (MERGE, PATCH, SET, DEL, APPEND, INCRBY or REPLACE)"));
     }
     Ok((expected, request_id, ops))
 }
@@ -161,9 +153,9 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let (mut paths, mut version) = (None, None);
-    while let Some(option) = args.option(&["PATH", "AT"])? {
-        match option {
-            0 => paths = Some(parse_paths(&mut args)?),
+    while let Some(word) = args.option()? {
+        match word {
+            "PATH" => paths = Some(parse_paths(&mut args)?),
             _ => version = Some(args.version("AT")?),
         }
     }
@@ -192,7 +184,7 @@ pub fn diff<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("key")?;
     let since = args.version("since")?;
     let mut path = Pointer::default();
-    while args.option(&["PATH"])?.is_some() {
+    while args.option()?.is_some() {
         path = Pointer::parse(args.bytes("PATH")?)?;
     }
     let key = cx.key(1);
@@ -209,10 +201,10 @@ pub fn build<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let (mut agent, mut budget, mut paths) = (None, None, Vec::new());
-    while let Some(option) = args.option(&["FOR", "BUDGET", "PATH"])? {
-        match option {
-            0 => agent = Some(args.id("FOR")?),
-            1 => budget = Some(args.number("BUDGET", 1, u64::from(u32::MAX))? as usize),
+    while let Some(word) = args.option()? {
+        match word {
+            "FOR" => agent = Some(args.id("FOR")?),
+            "BUDGET" => budget = Some(args.number("BUDGET", 1, u64::from(u32::MAX))? as usize),
             _ => paths = parse_paths(&mut args)?,
         }
     }
@@ -238,17 +230,14 @@ fn meta_of(meta: &Bytes) -> Value {
 
 /// `LTMC.CTX.ROUTE`
 pub fn route<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const OWN: usize = FILTER_WORDS.len();
-    let words: [&str; OWN + 1] = std::array::from_fn(|at| FILTER_WORDS.get(at).copied().unwrap_or("PATH"));
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     args.bytes("registry")?;
     let (mut asked, mut path) = (Asked::new(Sort::Load), Pointer::default());
-    while let Some(option) = args.option(&words)? {
-        if option == OWN {
-            path = Pointer::parse(args.bytes("PATH")?)?;
-        } else {
-            asked.read(option, &mut args)?;
+    while let Some(word) = args.option()? {
+        match word {
+            "PATH" => path = Pointer::parse(args.bytes("PATH")?)?,
+            _ => asked.read(word, &mut args)?,
         }
     }
     let (key, registry) = (cx.key(1), cx.key(2));
@@ -279,11 +268,11 @@ pub fn generate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let first = args.position() + 1;
     let numkeys = args.list("numkeys", 1, SOURCES_MAX)?.len();
     let mut asked = Generation::default();
-    while let Some(option) = args.option(&["BUDGET", "FOR", "TAGS", "REQID"])? {
-        match option {
-            0 => asked.budget = Some(args.number("BUDGET", 1, u64::from(u32::MAX))? as usize),
-            1 => asked.agent = cx.actor(&mut args, "FOR")?,
-            2 => asked.tags = args.list("TAGS", 1, AGENT_LABELS_MAX)?.to_vec(),
+    while let Some(word) = args.option()? {
+        match word {
+            "BUDGET" => asked.budget = Some(args.number("BUDGET", 1, u64::from(u32::MAX))? as usize),
+            "FOR" => asked.agent = cx.actor(&mut args, "FOR")?,
+            "TAGS" => asked.tags = args.list("TAGS", 1, AGENT_LABELS_MAX)?.to_vec(),
             _ => asked.request_id = Some(args.id("REQID")?),
         }
     }

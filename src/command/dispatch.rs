@@ -28,6 +28,11 @@ pub struct Cx<'a, H: Host> {
 impl<'a, H: Host> Cx<'a, H> {
     /// The key that is argument `index`.
     pub fn key(&self, index: usize) -> Key<'a> {
+        debug_assert!(
+            Args::new(self.spec, self.args).is_key(index),
+            "{} uses argument {index} as a key and does not declare it",
+            self.spec.name
+        );
         Key { db: self.db, name: self.args[index], arg: index }
     }
 
@@ -49,17 +54,21 @@ impl<'a, H: Host> Cx<'a, H> {
 
     /// Errs if the caller may not act as `id`.
     pub fn check_actor(&self, id: &[u8]) -> Result<(), Error> {
-        if self.node.settings.agents_are_bound() {
-            let user = self.host.user();
-            let own = id.strip_prefix(&user[..]).is_some_and(|rest| matches!(rest.first(), None | Some(b':')));
-            if !own {
+        let bound = if self.node.settings.agents_are_bound() { self.host.user() } else { None };
+        match bound.filter(|user| !is_own_id(user, id)) {
+            None => Ok(()),
+            Some(user) => {
                 let (id, user) = (printable(id), printable(&user));
                 let text = format!("user '{user}' may not act as '{id}' (setting ltmc.bind-agent-to-user)");
-                return Err(Error::new(Code::Denied, text));
+                Err(Error::new(Code::Denied, text))
             }
         }
-        Ok(())
     }
+}
+
+/// Whether whoever may act as `name` may act as `id`, too: it is the same, or begins with it and a colon.
+fn is_own_id(name: &[u8], id: &[u8]) -> bool {
+    id.strip_prefix(name).is_some_and(|rest| matches!(rest.first(), None | Some(b':')))
 }
 
 /// How a command ended.
@@ -74,7 +83,7 @@ pub enum Outcome {
 /// Runs a command: checks what holds for all commands, then hands over to its handler.
 pub fn run<H: Host>(command: &Command<H>, cx: &mut Cx<H>) -> Result<Outcome, Error> {
     trace::begin(cx);
-    let outcome = checked(command, cx).and_then(|()| {
+    let outcome = checked(command, cx).and_then(|()| super::keys::check_access(cx)).and_then(|()| {
         cx.node.trace.at(Stage::Decide);
         (command.run)(cx)
     });

@@ -24,26 +24,23 @@ struct Wanted<'a> {
 }
 
 fn parse_create<'a>(node: &Node, args: &mut Args<'a>) -> Result<Wanted<'a>, Error> {
-    const WORDS: [&str; 9] = ["SPEC", "MAXACTIVE", "GROUPMAX", "RATE", "KEEP", "LOCKS", "REQID", "PX", "EX"];
     let mut wanted = Wanted { options: node.settings.flow_options(), ..Wanted::default() };
     let (options, mut ttl_ms) = (&mut wanted.options, None);
-    while let Some(option) = args.option(&WORDS)? {
-        match option {
-            0 => wanted.spec = Some(args.bytes("SPEC")?),
-            1 => options.max_active = args.number("MAXACTIVE", 1, ACTIVE_MAX)? as u32,
-            2 => options.group_max = args.number("GROUPMAX", 1, ACTIVE_MAX)? as u32,
-            3 => {
+    while let Some(word) = args.option()? {
+        match word {
+            "SPEC" => wanted.spec = Some(args.bytes("SPEC")?),
+            "MAXACTIVE" => options.max_active = args.number("MAXACTIVE", 1, ACTIVE_MAX)? as u32,
+            "GROUPMAX" => options.group_max = args.number("GROUPMAX", 1, ACTIVE_MAX)? as u32,
+            "RATE" => {
                 let claims = args.number("RATE", 1, RATE_CLAIMS_MAX)? as u32;
                 options.rate = Some(Rate { claims, per_ms: args.millis("the time after RATE n", 1)? });
             }
-            4 => options.keep = args.number("KEEP", 0, FLOW_TASKS_END as u64)?,
-            5 => wanted.locks = args.list("LOCKS", 1, PATHS_MAX)?,
-            6 => wanted.request_id = Some(request_key(b"", args.id("REQID")?)),
-            7 => ttl_ms = Some(args.millis("PX", 1)?),
-            _ => ttl_ms = Some(args.seconds("EX")?),
+            "KEEP" => options.keep = args.number("KEEP", 0, FLOW_TASKS_END as u64)?,
+            "LOCKS" => wanted.locks = args.list("LOCKS", 1, PATHS_MAX)?,
+            "REQID" => wanted.request_id = Some(request_key(b"", args.id("REQID")?)),
+            _ => ttl_ms = Some(args.duration(word)?),
         }
     }
-    args.exclusive(&WORDS, &[7, 8])?;
     if !wanted.locks.is_empty() && wanted.spec.is_none() {
         return Err(Error::usage("LOCKS goes with SPEC only: it names the keys that its tasks may lock"));
     }

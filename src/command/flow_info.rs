@@ -72,11 +72,11 @@ fn info_map(stored: &Stored<Flow>, waiting: usize, now: Millis) -> Reply {
 pub fn graph<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("flow")?;
-    let word = args.option(&["DOT", "MERMAID"])?;
+    let word = args.option()?;
     args.finish()?;
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
     let stored = cx.host.read::<Flow>(key)?.ok_or_else(decide::no_flow)?;
-    let text = if word == Some(1) { mermaid(&stored.state)? } else { dot(&stored.state)? };
+    let text = if word == Some("MERMAID") { mermaid(&stored.state)? } else { dot(&stored.state)? };
     Ok(Outcome::Reply(Reply::Text(text.into())))
 }

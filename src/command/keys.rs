@@ -1,44 +1,37 @@
-//! Where the keys of a command stand among its arguments, as its row says.
+//! Where the keys of a command stand among its arguments: as its row declares, found by the same [walk](super::walk) that the parser
+//! goes by.
 
-use super::args::parse_u64;
-use super::spec::{Access, KeysAt, Spec};
+use super::dispatch::Cx;
+use super::spec::{Access, Flags, KeysAt, Spec};
+use super::walk::Walk;
+use super::{Host, Key};
+use crate::domain::id::printable;
+use crate::domain::{Code, Error};
+use smallvec::SmallVec;
 
 /// The place of each key among the arguments, and what is done with it.
-pub fn positions(spec: &'static Spec, args: &[&[u8]]) -> Vec<(usize, Access)> {
-    let mut found = Vec::new();
-    for keys in spec.keys {
-        let positions = positions_of(keys.at, args).into_iter().filter(|at| *at < args.len());
-        found.extend(positions.map(|at| (at, keys.access)));
+pub type Positions = SmallVec<[(usize, Access); 4]>;
+
+/// All keys that the arguments name.
+pub fn positions(spec: &'static Spec, args: &[&[u8]]) -> Positions {
+    let access = |key_spec: i32| spec.keys.get(key_spec as usize).map(|keys| keys.access);
+    let found = Walk::new(spec, args).keys().into_iter();
+    found.filter_map(|(at, key_spec)| Some((at, access(key_spec)?))).collect()
+}
+
+/// Errs if the caller may not do with its keys what the command does. The server has asked for those whose place never changes, and for
+/// all others where it knows how; so these are asked for here once more.
+pub fn check_access<H: Host>(cx: &mut Cx<H>) -> Result<(), Error> {
+    if !cx.spec.flags.has(Flags::GETKEYS_API) {
+        return Ok(());
     }
-    found
-}
-
-fn position_after(word: &str, from: i32, args: &[&[u8]]) -> Option<usize> {
-    let found = args.iter().skip(from as usize).position(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
-    found.map(|at| at + from as usize + 1)
-}
-
-/// The places of so many keys as the argument at `index` says.
-fn counted_at(index: usize, args: &[&[u8]]) -> std::ops::Range<usize> {
-    let count = args.get(index).and_then(|count| parse_u64(count)).unwrap_or(0) as usize;
-    index + 1..(index + 1).saturating_add(count).min(args.len())
-}
-
-fn positions_of(keys: KeysAt, args: &[&[u8]]) -> Vec<usize> {
-    match keys {
-        KeysAt::Index(index) => vec![index as usize],
-        KeysAt::AfterWord(word, from) => position_after(word, from, args).into_iter().collect(),
-        KeysAt::From(index) => (index as usize..args.len()).collect(),
-        KeysAt::CountAt(index) => counted_at(index as usize, args).collect(),
-        KeysAt::CountAfter(word, from) => {
-            position_after(word, from, args).into_iter().flat_map(|at| counted_at(at, args)).collect()
-        }
-        KeysAt::Behind(lists) => {
-            let is_there = |(at, word): &(i32, &str)| {
-                args.get(*at as usize).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
-            };
-            let found = lists.iter().find(|words| words.iter().all(is_there));
-            found.and_then(|words| words.last()).map(|(at, _)| *at as usize + 1).into_iter().collect()
+    for (at, access) in positions(cx.spec, cx.args) {
+        let is_fixed = |keys: &super::spec::KeySpec| matches!(keys.at, KeysAt::Index(place) if place as usize == at);
+        let key: Key = cx.key(at);
+        if !cx.spec.keys.iter().any(is_fixed) && !cx.host.may_access(key, access) {
+            let text = format!("no permission to access the key '{}', which is an argument", printable(key.name));
+            return Err(Error::new(Code::NoPerm, text));
         }
     }
+    Ok(())
 }

@@ -24,58 +24,35 @@ struct Wish {
     registry: Option<Bytes>,
 }
 
-/// The options of `LTMC.LOCK` and `LTMC.MLOCK`. Those that only `LTMC.LOCK` has stand at the end.
-const WORDS: [&str; 14] = [
-    "EXCLUSIVE",
-    "SHARED",
-    "PX",
-    "EX",
-    "BLOCK",
-    "PRIORITY",
-    "REGISTRY",
-    "REQID",
-    "OPTIMISTIC",
-    "LIMIT",
-    "PATH",
-    "ONDISCONNECT",
-    "NOREENTRANT",
-    "META",
-];
-const MLOCK_WORDS: usize = 8;
-
 /// Lease of a stamp where locks have none by the setting, ms.
 const STAMP_LEASE_MS: Millis = 30_000;
 
-fn parse_wish<H: Host>(cx: &Cx<H>, args: &mut Args, owner: &[u8], words: &[&str]) -> Result<Wish, Error> {
+/// Reads the options. `may_stamp`: the setting may say that the lock is optimistic. It is about single locks: several at once are always held.
+fn parse_wish<H: Host>(cx: &Cx<H>, args: &mut Args, owner: &[u8], may_stamp: bool) -> Result<Wish, Error> {
     let request = Request::new(owner, Mode::Exclusive);
     let mut wish = Wish { request, block_ms: None, priority: 0, request_id: None, registry: None };
     wish.request.lease_ms = cx.node.settings.lock_lease();
     let mut mode = None;
-    while let Some(option) = args.option(words)? {
-        match option {
-            0 => mode = Some(Mode::Exclusive),
-            1 => mode = Some(Mode::Shared),
-            2 => wish.request.lease_ms = Some(args.millis("PX", 1)?),
-            3 => wish.request.lease_ms = Some(args.seconds("EX")?),
-            4 => wish.block_ms = Some(args.millis("BLOCK", 0)?),
-            5 => wish.priority = args.number("PRIORITY", 0, PRIORITY_MAX)?,
-            6 => wish.registry = Some(args.registry()?),
-            7 => wish.request_id = Some(request_key(owner, args.id("REQID")?)),
-            8 => mode = Some(Mode::Optimistic),
-            9 => wish.request.limit = args.number("LIMIT", 1, LOCK_LIMIT_MAX)? as u32,
-            10 => wish.request.path = Path::parse(args.bytes("PATH")?)?,
-            11 => {
+    while let Some(word) = args.option()? {
+        match word {
+            "EXCLUSIVE" => mode = Some(Mode::Exclusive),
+            "SHARED" => mode = Some(Mode::Shared),
+            "OPTIMISTIC" => mode = Some(Mode::Optimistic),
+            "PX" | "EX" => wish.request.lease_ms = Some(args.duration(word)?),
+            "BLOCK" => wish.block_ms = Some(args.millis("BLOCK", 0)?),
+            "PRIORITY" => wish.priority = args.number("PRIORITY", 0, PRIORITY_MAX)?,
+            "REGISTRY" => wish.registry = Some(args.registry()?),
+            "REQID" => wish.request_id = Some(request_key(owner, args.id("REQID")?)),
+            "LIMIT" => wish.request.limit = args.number("LIMIT", 1, LOCK_LIMIT_MAX)? as u32,
+            "PATH" => wish.request.path = Path::parse(args.bytes("PATH")?)?,
+            "ONDISCONNECT" => {
                 let release = args.word("ONDISCONNECT", &["RELEASE", "KEEP"])? == 0;
                 wish.request.connection = release.then(|| connection(cx)).transpose()?;
             }
-            12 => wish.request.reentrant = false,
+            "NOREENTRANT" => wish.request.reentrant = false,
             _ => wish.request.meta = Some(Bytes::from(args.text("META", LOCK_META_BYTES_MAX)?)),
         }
     }
-    args.exclusive(&WORDS, &[0, 1, 8])?;
-    args.exclusive(&WORDS, &[2, 3])?;
-    // The setting is about single locks: several at once are always held.
-    let may_stamp = words.len() == WORDS.len();
     let usual = match cx.node.settings.locks_are_optimistic() {
         true if may_stamp => Mode::Optimistic,
         _ => Mode::Exclusive,
@@ -104,7 +81,7 @@ pub fn lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let owner = cx.actor(&mut args, "owner")?;
-    let wish = parse_wish(cx, &mut args, owner, &WORDS)?;
+    let wish = parse_wish(cx, &mut args, owner, true)?;
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
     expire(cx.node, cx.host, key)?;
@@ -165,7 +142,7 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     for _ in 0..count {
         args.bytes("key")?;
     }
-    let wish = parse_wish(cx, &mut args, owner, &WORDS[..MLOCK_WORDS])?;
+    let wish = parse_wish(cx, &mut args, owner, false)?;
     let keys: SmallVec<[Key; 4]> = (first..first + count).map(|index| cx.key(index)).collect();
     for (at, key) in keys.iter().enumerate() {
         if keys[..at].iter().any(|earlier| earlier.name == key.name) {
@@ -238,10 +215,10 @@ pub fn unlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("key")?;
     let mut target = decide::Target { owner: Bytes::from(cx.actor(&mut args, "owner")?), token: None, path: None };
     let mut all = false;
-    while let Some(option) = args.option(&["TOKEN", "PATH", "ALL"])? {
-        match option {
-            0 => target.token = Some(args.fence_or_zero("TOKEN")?),
-            1 => target.path = Some(Path::parse(args.bytes("PATH")?)?),
+    while let Some(word) = args.option()? {
+        match word {
+            "TOKEN" => target.token = Some(args.fence_or_zero("TOKEN")?),
+            "PATH" => target.path = Some(Path::parse(args.bytes("PATH")?)?),
             _ => all = true,
         }
     }
@@ -271,14 +248,12 @@ pub fn renew<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("key")?;
     let owner = cx.actor(&mut args, "owner")?;
     let (mut token, mut lease_ms) = (None, None);
-    while let Some(option) = args.option(&["TOKEN", "PX", "EX"])? {
-        match option {
-            0 => token = Some(args.fence_or_zero("TOKEN")?),
-            1 => lease_ms = Some(args.millis("PX", 1)?),
-            _ => lease_ms = Some(args.seconds("EX")?),
+    while let Some(word) = args.option()? {
+        match word {
+            "TOKEN" => token = Some(args.fence_or_zero("TOKEN")?),
+            _ => lease_ms = Some(args.duration(word)?),
         }
     }
-    args.exclusive(&["TOKEN", "PX", "EX"], &[1, 2])?;
     let token = token.ok_or_else(|| args.missing("TOKEN"))?;
     let lease_ms = lease_ms.ok_or_else(|| args.missing("PX ms (or EX s)"))?;
     let key = cx.key(1);
@@ -292,17 +267,15 @@ pub fn renew<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 }
 
 fn parse_conversion(args: &mut Args) -> Result<(Fence, Mode, Option<Millis>), Error> {
-    const WORDS: [&str; 4] = ["TOKEN", "SHARED", "EXCLUSIVE", "BLOCK"];
     let (mut token, mut mode, mut block_ms) = (None, None, None);
-    while let Some(option) = args.option(&WORDS)? {
-        match option {
-            0 => token = Some(args.fence_or_zero("TOKEN")?),
-            1 => mode = Some(Mode::Shared),
-            2 => mode = Some(Mode::Exclusive),
+    while let Some(word) = args.option()? {
+        match word {
+            "TOKEN" => token = Some(args.fence_or_zero("TOKEN")?),
+            "SHARED" => mode = Some(Mode::Shared),
+            "EXCLUSIVE" => mode = Some(Mode::Exclusive),
             _ => block_ms = Some(args.millis("BLOCK", 0)?),
         }
     }
-    args.exclusive(&WORDS, &[1, 2])?;
     let token = token.ok_or_else(|| args.missing("TOKEN"))?;
     Ok((token, mode.ok_or_else(|| args.missing("SHARED or EXCLUSIVE"))?, block_ms))
 }

@@ -19,23 +19,20 @@ const DUE_BEFORE_RECEIVE: usize = 64;
 
 /// `LTMC.MSG.RECV`
 pub fn recv<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const WORDS: [&str; 6] = ["COUNT", "PX", "EX", "BLOCK", "REGISTRY", "REPLYTO"];
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
     let agent = cx.actor(&mut args, "agent")?;
     let lease_ms = cx.node.settings.get(Setting::MailLeaseMs);
     let (mut wish, mut block_ms, mut registry) = (Wish { count: 1, answer_to: None, lease_ms }, None, None);
-    while let Some(option) = args.option(&WORDS)? {
-        match option {
-            0 => wish.count = args.number("COUNT", 1, MAIL_RECEIVE_MAX as u64)? as usize,
-            1 => wish.lease_ms = args.millis("PX", 1)?,
-            2 => wish.lease_ms = args.seconds("EX")?,
-            3 => block_ms = Some(args.millis("BLOCK", 0)?),
-            4 => registry = Some(args.registry()?),
+    while let Some(word) = args.option()? {
+        match word {
+            "COUNT" => wish.count = args.number("COUNT", 1, MAIL_RECEIVE_MAX as u64)? as usize,
+            "PX" | "EX" => wish.lease_ms = args.duration(word)?,
+            "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
+            "REGISTRY" => registry = Some(args.registry()?),
             _ => wish.answer_to = Some(args.fence("REPLYTO")?),
         }
     }
-    args.exclusive(&WORDS, &[1, 2])?;
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
     settle_due(cx.node, cx.host, key, DUE_BEFORE_RECEIVE)?;
@@ -106,17 +103,15 @@ fn done<H: Host>(
 
 /// `LTMC.MSG.NACK`
 pub fn nack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const WORDS: [&str; 2] = ["DELAY", "DEAD"];
     let mut args = Args::new(cx.spec, cx.args);
     let (agent, id) = parse_one(cx, &mut args)?;
     let mut how = Return::Now;
-    while let Some(option) = args.option(&WORDS)? {
-        how = match option {
-            0 => Return::Later(args.millis("DELAY", 1)?),
+    while let Some(word) = args.option()? {
+        how = match word {
+            "DELAY" => Return::Later(args.millis("DELAY", 1)?),
             _ => Return::Dead,
         };
     }
-    args.exclusive(&WORDS, &[0, 1])?;
     let (key, policy) = (cx.key(1), policy(cx.node));
     cx.node.check_quarantine(key)?;
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };

@@ -16,7 +16,7 @@ struct Page {
 
 fn parse_page(args: &mut Args) -> Result<Page, Error> {
     let mut page = Page { offset: 0, count: usize::MAX };
-    while args.option(&["LIMIT"])?.is_some() {
+    while args.option()?.is_some() {
         page.offset = args.number("the offset after LIMIT", 0, RESULTS_MAX)? as usize;
         page.count = args.number("the count after LIMIT offset", 0, RESULTS_MAX)? as usize;
     }

@@ -70,17 +70,14 @@ fn parse_agents(args: &mut Args) -> Result<Vec<Bytes>, Error> {
 }
 
 fn parse_options(args: &mut Args, from: &[u8]) -> Result<Options, Error> {
-    const WORDS: [&str; 4] = ["REPLYTO", "PX", "EX", "REQID"];
     let mut options = Options::default();
-    while let Some(option) = args.option(&WORDS)? {
-        match option {
-            0 => options.reply_to = Some(args.fence("REPLYTO")?),
-            1 => options.ttl_ms = Some(args.millis("PX", 1)?),
-            2 => options.ttl_ms = Some(args.seconds("EX")?),
+    while let Some(word) = args.option()? {
+        match word {
+            "REPLYTO" => options.reply_to = Some(args.fence("REPLYTO")?),
+            "PX" | "EX" => options.ttl_ms = Some(args.duration(word)?),
             _ => options.request_id = Some(request_key(from, args.id("REQID")?)),
         }
     }
-    args.exclusive(&WORDS, &[1, 2])?;
     Ok(options)
 }
 

@@ -58,6 +58,7 @@ pub mod trace;
 pub mod versioned;
 pub mod versioned_serve;
 pub mod waits;
+pub mod walk;
 pub mod watch;
 
 pub use checks::Walked;
@@ -66,6 +67,7 @@ pub use dispatch::{Cx, Outcome};
 pub use kinds::Checkable;
 pub use node::Node;
 pub use reply::Reply;
+pub use spec::Access;
 
 use crate::domain::wait::WaiterId;
 use crate::domain::{Blob, Change, Db, Entity, Error, KeyId, Stored};
@@ -150,8 +152,14 @@ pub trait Host: Sized + 'static {
     /// Redis' id of the client; 0 in the scheduler.
     fn client(&self) -> u64;
 
-    /// Name of the ACL user on whose behalf the command runs.
-    fn user(&self) -> Vec<u8>;
+    /// Name of the ACL user on whose behalf the command runs; `None` for the server itself and for other modules, which may do anything.
+    fn user(&self) -> Option<Vec<u8>>;
+
+    /// Whether that user may do so with a key that is an argument.
+    fn may_access(&self, key: Key, access: Access) -> bool;
+
+    /// Whether that user may run a command of ours, by its name, on a key.
+    fn may_run(&self, command: &'static str, key: Key) -> bool;
 
     /// The client whose connection lasts beyond this command; `None` in scripts and inner calls.
     fn connection(&self) -> Option<u64>;

@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::dispatch::{self, Cx, Outcome};
-use super::registry_filter::{labels, Asked, FILTER_WORDS};
+use super::registry_filter::{labels, Asked};
 use super::registry_serve::{claim_bond, commit, commit_claim, is_back, settle_due};
 use super::settings::Setting;
 use super::{Host, Reply};
@@ -49,29 +49,28 @@ pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 }
 
 fn parse_introduction(args: &mut Args) -> Result<Introduction, Error> {
-    const WORDS: [&str; 10] = ["NX", "NAME", "CAPS", "TAGS", "META", "CAPACITY", "SESSION", "STATUS", "PX", "EX"];
     let mut said = Introduction::default();
-    while let Some(option) = args.option(&WORDS)? {
-        match option {
-            0 => said.only_new = true,
-            1 => said.name = Some(Bytes::from(args.text("NAME", AGENT_TEXT_BYTES_MAX)?)),
-            2 => {
+    while let Some(word) = args.option()? {
+        match word {
+            "NX" => said.only_new = true,
+            "NAME" => said.name = Some(Bytes::from(args.text("NAME", AGENT_TEXT_BYTES_MAX)?)),
+            "CAPS" => {
                 let caps = args.list("CAPS", 0, AGENT_LABELS_MAX)?.iter().map(|text| Capability::parse(text));
                 let mut caps: Vec<Capability> = caps.collect::<Result<_, _>>()?;
                 caps.sort_unstable();
                 caps.dedup();
                 said.caps = Some(caps);
             }
-            3 => said.tags = Some(labels("TAGS", 0, args)?),
-            4 => said.meta = Some(meta::parse(args.bytes("META")?)?),
-            5 => said.capacity = Some(args.number("CAPACITY", 0, CAPACITY_MAX)? as u32),
-            6 => said.session = Some(Bytes::from(args.text("SESSION", ID_BYTES_MAX)?)),
-            7 => said.status = Some([Status::Starting, Status::Active][args.word("STATUS", &["STARTING", "ACTIVE"])?]),
-            8 => said.ttl_ms = Some(args.millis("PX", 1)?),
-            _ => said.ttl_ms = Some(args.seconds("EX")?),
+            "TAGS" => said.tags = Some(labels("TAGS", 0, args)?),
+            "META" => said.meta = Some(meta::parse(args.bytes("META")?)?),
+            "CAPACITY" => said.capacity = Some(args.number("CAPACITY", 0, CAPACITY_MAX)? as u32),
+            "SESSION" => said.session = Some(Bytes::from(args.text("SESSION", ID_BYTES_MAX)?)),
+            "STATUS" => {
+                said.status = Some([Status::Starting, Status::Active][args.word("STATUS", &["STARTING", "ACTIVE"])?])
+            }
+            _ => said.ttl_ms = Some(args.duration(word)?),
         }
     }
-    args.exclusive(&WORDS, &[8, 9])?;
     Ok(said)
 }
 
@@ -81,7 +80,7 @@ pub fn deregister<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("registry")?;
     let id = cx.actor(&mut args, "agent")?;
     let mut epoch = None;
-    while args.option(&["EPOCH"])?.is_some() {
+    while args.option()?.is_some() {
         epoch = Some(args.fence_or_zero("EPOCH")?);
     }
     let key = cx.key(1);
@@ -116,13 +115,12 @@ pub fn heartbeat<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 }
 
 fn parse_heartbeat<'a>(args: &mut Args<'a>) -> Result<Heartbeat<'a>, Error> {
-    const WORDS: [&str; 5] = ["EPOCH", "STATUS", "LOAD", "HEALTH", "REASON"];
     let mut beat = Heartbeat::default();
     let mut reason = None;
-    while let Some(option) = args.option(&WORDS)? {
-        match option {
-            0 => beat.epoch = Some(args.fence_or_zero("EPOCH")?),
-            1 => {
+    while let Some(word) = args.option()? {
+        match word {
+            "EPOCH" => beat.epoch = Some(args.fence_or_zero("EPOCH")?),
+            "STATUS" => {
                 let status = Status::ALL[args.word("STATUS", &Status::WORDS)?];
                 if !status.is_declared() {
                     let text = format!("STATUS is '{}': silence makes an agent that, not a heartbeat", status.word());
@@ -130,8 +128,8 @@ fn parse_heartbeat<'a>(args: &mut Args<'a>) -> Result<Heartbeat<'a>, Error> {
                 }
                 beat.status = Some(status);
             }
-            2 => beat.load = Some(args.thousandths("LOAD")?),
-            3 => beat.health = Some((Health::ALL[args.word("HEALTH", &Health::WORDS)?], &[][..])),
+            "LOAD" => beat.load = Some(args.thousandths("LOAD")?),
+            "HEALTH" => beat.health = Some((Health::ALL[args.word("HEALTH", &Health::WORDS)?], &[][..])),
             _ => reason = Some(args.text("REASON", AGENT_TEXT_BYTES_MAX)?),
         }
     }
@@ -151,27 +149,20 @@ struct Wanted {
 }
 
 fn parse_claim(args: &mut Args) -> Result<Wanted, Error> {
-    const OWN: usize = FILTER_WORDS.len();
-    let words: [&str; OWN + 6] = std::array::from_fn(|at| match at.checked_sub(OWN) {
-        None => FILTER_WORDS[at],
-        Some(own) => ["PX", "EX", "REF", "BLOCK", "REGISTRY", "REQID"][own],
-    });
     let mut asked = Asked::new(Sort::Load);
     let (mut lease_ms, mut reference, mut block_ms, mut request_id) = (None, Bytes::EMPTY, None, None);
     let mut registry = None;
-    while let Some(option) = args.option(&words)? {
-        match option.checked_sub(OWN) {
-            None => asked.read(option, args)?,
-            Some(0) => lease_ms = Some(args.millis("PX", 1)?),
-            Some(1) => lease_ms = Some(args.seconds("EX")?),
-            Some(2) => reference = Bytes::from(args.text("REF", AGENT_TEXT_BYTES_MAX)?),
-            Some(3) => block_ms = Some(args.millis("BLOCK", 0)?),
-            Some(4) => registry = Some(args.registry()?),
+    while let Some(word) = args.option()? {
+        match word {
+            "PX" | "EX" => lease_ms = Some(args.duration(word)?),
+            "REF" => reference = Bytes::from(args.text("REF", AGENT_TEXT_BYTES_MAX)?),
+            "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
+            "REGISTRY" => registry = Some(args.registry()?),
             // A claim has no owner, so the ids belong to the registry.
-            Some(_) => request_id = Some(request_key(b"", args.id("REQID")?)),
+            "REQID" => request_id = Some(request_key(b"", args.id("REQID")?)),
+            _ => asked.read(word, args)?,
         }
     }
-    args.exclusive(&words, &[OWN, OWN + 1])?;
     let lease_ms = lease_ms.ok_or_else(|| Error::usage("PX ms (or EX s) is missing: a claim always has a lease"))?;
     let statuses = asked.filter.statuses;
     if statuses.is_some_and(|statuses| statuses.has(Status::Suspect) || statuses.has(Status::Dead)) {
@@ -235,9 +226,9 @@ pub fn release<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("registry")?;
     let fence: Fence = args.fence_or_zero("fence")?;
     let (mut is_ok, mut latency_ms) = (true, None);
-    while let Some(option) = args.option(&["OUTCOME", "LATENCY"])? {
-        match option {
-            0 => is_ok = args.word("OUTCOME", &["OK", "FAIL"])? == 0,
+    while let Some(word) = args.option()? {
+        match word {
+            "OUTCOME" => is_ok = args.word("OUTCOME", &["OK", "FAIL"])? == 0,
             _ => latency_ms = Some(args.millis("LATENCY", 0)?),
         }
     }

@@ -8,9 +8,6 @@ use crate::domain::registry::find::Sort;
 use crate::domain::registry::{meta, Filter, Status};
 use crate::domain::{Bytes, Error};
 
-/// The options of a filter. Commands put their own behind them.
-pub const FILTER_WORDS: [&str; 8] = ["CAPS", "ANYCAP", "TAGS", "STATUS", "META", "MINFREE", "EXCLUDE", "SORT"];
-
 const SORT_WORDS: [&str; 3] = ["LOAD", "LATENCY", "RANDOM"];
 const SORTS: [Sort; 3] = [Sort::Load, Sort::Latency, Sort::Random];
 
@@ -29,15 +26,15 @@ impl Asked {
         Self { filter: Filter::ANY, sort }
     }
 
-    /// Reads the value of the option that has this place in [`FILTER_WORDS`].
-    pub fn read(&mut self, option: usize, args: &mut Args) -> Result<(), Error> {
+    /// Reads the values of an option of the filter. The commands that have one know their other options themselves.
+    pub fn read(&mut self, word: &str, args: &mut Args) -> Result<(), Error> {
         let filter = &mut self.filter;
-        match option {
-            0 => filter.caps = wanted("CAPS", args)?,
-            1 => filter.any_caps = wanted("ANYCAP", args)?,
-            2 => filter.tags = labels("TAGS", 1, args)?,
-            3 => filter.statuses = Some(statuses(args)?),
-            4 => {
+        match word {
+            "CAPS" => filter.caps = wanted("CAPS", args)?,
+            "ANYCAP" => filter.any_caps = wanted("ANYCAP", args)?,
+            "TAGS" => filter.tags = labels("TAGS", 1, args)?,
+            "STATUS" => filter.statuses = Some(statuses(args)?),
+            "META" => {
                 let path = args.bytes("the path after META")?;
                 if !(path.is_empty() || path[0] == b'/') {
                     let path = crate::domain::id::printable(path);
@@ -45,8 +42,8 @@ impl Asked {
                 }
                 filter.meta = Some(MetaWanted(meta::wanted(path, args.bytes("the value after META path")?)));
             }
-            5 => filter.free_min = args.number("MINFREE", 0, CAPACITY_MAX)? as u32,
-            6 => {
+            "MINFREE" => filter.free_min = args.number("MINFREE", 0, CAPACITY_MAX)? as u32,
+            "EXCLUDE" => {
                 filter.excluded = args.list("EXCLUDE", 1, EXCLUDED_MAX)?.iter().map(|id| Bytes::from(*id)).collect();
                 filter.excluded.sort_unstable();
                 filter.excluded.dedup();

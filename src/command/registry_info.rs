@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::dispatch::{Cx, Outcome};
-use super::registry_filter::{Asked, FILTER_WORDS};
+use super::registry_filter::Asked;
 use super::{Host, Key, Node, Reply};
 use crate::domain::limits::RESULTS_MAX;
 use crate::domain::registry::agent::{Claim, Life};
@@ -109,9 +109,9 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("registry")?;
     let (mut status, mut offset, mut count) = (None, 0, usize::MAX);
-    while let Some(option) = args.option(&["STATUS", "LIMIT"])? {
-        match option {
-            0 => status = Some(Status::ALL[args.word("STATUS", &Status::WORDS)?]),
+    while let Some(word) = args.option()? {
+        match word {
+            "STATUS" => status = Some(Status::ALL[args.word("STATUS", &Status::WORDS)?]),
             _ => {
                 offset = args.number("the offset after LIMIT", 0, RESULTS_MAX)? as usize;
                 count = args.number("the count after LIMIT offset", 0, RESULTS_MAX)? as usize;
@@ -147,19 +147,14 @@ fn with_status<'a>(registry: &'a Registry, view: &'a View, status: Status) -> im
 
 /// `LTMC.AGENT.FIND`
 pub fn find<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const OWN: usize = FILTER_WORDS.len();
-    let words: [&str; OWN + 2] = std::array::from_fn(|at| match at.checked_sub(OWN) {
-        None => FILTER_WORDS[at],
-        Some(own) => ["LIMIT", "WITHINFO"][own],
-    });
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("registry")?;
     let (mut asked, mut limit, mut with_info) = (Asked::new(Sort::None), usize::MAX, false);
-    while let Some(option) = args.option(&words)? {
-        match option.checked_sub(OWN) {
-            None => asked.read(option, &mut args)?,
-            Some(0) => limit = args.number("LIMIT", 1, RESULTS_MAX)? as usize,
-            Some(_) => with_info = true,
+    while let Some(word) = args.option()? {
+        match word {
+            "LIMIT" => limit = args.number("LIMIT", 1, RESULTS_MAX)? as usize,
+            "WITHINFO" => with_info = true,
+            _ => asked.read(word, &mut args)?,
         }
     }
     let key = cx.key(1);

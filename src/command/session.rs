@@ -26,16 +26,15 @@ fn bounds<H: Host>(cx: &Cx<H>) -> Bounds {
 
 /// `LTMC.SESSION.CREATE`
 pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const WORDS: [&str; 9] = ["PARTICIPANTS", "STATE", "META", "PX", "EX", "SLIDING", "MAXLIFE", "REGISTRY", "REQID"];
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let (mut participants, mut state, mut meta) = (Vec::new(), Fields::default(), Bytes::EMPTY);
     let (mut life, mut registry, mut request) = (LifeAsked::default(), None, None);
     let (bounds, depth_max) = (bounds(cx), cx.node.settings.get(Setting::JsonDepthMax) as usize);
-    while let Some(option) = args.option(&WORDS)? {
-        match option {
-            0 => participants = parse_agents(&mut args)?,
-            1 => {
+    while let Some(word) = args.option()? {
+        match word {
+            "PARTICIPANTS" => participants = parse_agents(&mut args)?,
+            "STATE" => {
                 let json = args.bytes("STATE")?;
                 if json.len() as u64 > bounds.bytes_max {
                     let what = format!("STATE of {} bytes", json.len());
@@ -43,16 +42,14 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
                 }
                 state = fields_rules::first_state(text::read("STATE", json, depth_max)?, &bounds)?;
             }
-            2 => meta = parse_meta(&mut args, depth_max)?,
-            3 => life.ttl_ms = Some(args.millis("PX", 1)?),
-            4 => life.ttl_ms = Some(args.seconds("EX")?),
-            5 => life.is_sliding = true,
-            6 => life.max_life_ms = Some(args.millis("MAXLIFE", 1)?),
-            7 => registry = Some(args.registry()?),
+            "META" => meta = parse_meta(&mut args, depth_max)?,
+            "PX" | "EX" => life.ttl_ms = Some(args.duration(word)?),
+            "SLIDING" => life.is_sliding = true,
+            "MAXLIFE" => life.max_life_ms = Some(args.millis("MAXLIFE", 1)?),
+            "REGISTRY" => registry = Some(args.registry()?),
             _ => request = request_of(b"", Some(args.id("REQID")?)),
         }
     }
-    args.exclusive(&WORDS, &[3, 4])?;
     if let Some(answered) = remembered::<Fields, H>(cx, cx.key(1), request.as_ref())? {
         return Ok(answered);
     }
@@ -84,31 +81,21 @@ fn parse_agents(args: &mut Args) -> Result<Vec<Bytes>, Error> {
 
 /// `LTMC.SESSION.SET`
 pub fn set<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const WORDS: [&str; 4] = ["IFVERSION", "PX", "EX", "REQID"];
     let (key, at) = (cx.key(1), cx.now());
-    // Fields may be called like an option: what stands at the end and looks like one is one, but the first pair is always a field.
-    let rest = &cx.args[2..];
-    let is_option = |pair: &[&[u8]]| WORDS.iter().any(|word| pair[0].eq_ignore_ascii_case(word.as_bytes()));
-    let mut fields_end = rest.len() & !1;
-    while fields_end > 2 && is_option(&rest[fields_end - 2..fields_end]) {
-        fields_end -= 2;
-    }
-    if rest.len() % 2 == 1 {
+    if cx.args.len() % 2 == 1 {
         let syntax = cx.spec.syntax();
         return Err(Error::usage(format!("a field has no value; syntax: {syntax}")));
     }
-    let fields = rest[..fields_end].chunks_exact(2).map(|pair| (pair[0], pair[1]));
-    let mut args = Args::at(cx.spec, cx.args, 2 + fields_end);
+    let mut args = Args::at(cx.spec, cx.args, 2);
+    let fields = args.values(1).chunks_exact(2).map(|pair| (pair[0], pair[1]));
     let (mut expected, mut ttl_ms, mut request) = (None, None, None);
-    while let Some(option) = args.option(&WORDS)? {
-        match option {
-            0 => expected = Some(args.version("IFVERSION")?),
-            1 => ttl_ms = Some(args.millis("PX", 1)?),
-            2 => ttl_ms = Some(args.seconds("EX")?),
+    while let Some(word) = args.option()? {
+        match word {
+            "IFVERSION" => expected = Some(args.version("IFVERSION")?),
+            "PX" | "EX" => ttl_ms = Some(args.duration(word)?),
             _ => request = request_of(b"", Some(args.id("REQID")?)),
         }
     }
-    args.exclusive(&WORDS, &[1, 2])?;
     if let Some(answered) = remembered::<Fields, H>(cx, key, request.as_ref())? {
         return Ok(answered);
     }
@@ -204,14 +191,12 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 
 /// `LTMC.SESSION.TOUCH`
 pub fn touch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const WORDS: [&str; 2] = ["PX", "EX"];
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let mut ttl_ms = None;
-    while let Some(option) = args.option(&WORDS)? {
-        ttl_ms = Some(if option == 0 { args.millis("PX", 1)? } else { args.seconds("EX")? });
+    while let Some(word) = args.option()? {
+        ttl_ms = Some(args.duration(word)?);
     }
-    args.exclusive(&WORDS, &[0, 1])?;
     let (key, at) = (cx.key(1), cx.now());
     let Some(session) = live::<Fields, H>(cx.node, cx.host, key)? else {
         return Ok(Outcome::Reply(Reply::Integer(0)));
@@ -255,7 +240,7 @@ pub fn end<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let mut grace_ms = cx.node.settings.get(Setting::SessionEndGraceMs);
-    while args.option(&["GRACE"])?.is_some() {
+    while args.option()?.is_some() {
         grace_ms = args.millis("GRACE", 0)?;
     }
     let key = cx.key(1);

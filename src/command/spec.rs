@@ -194,10 +194,63 @@ impl Arg {
 /// `[PX ms | EX s]`, as almost every write takes it.
 pub const TTL: Arg = Arg::one_of("ttl", &[Arg::integer("ms").after("PX"), Arg::integer("s").after("EX")]).optional();
 
+/// An option of a command.
+#[derive(Debug, Clone, Copy)]
+pub struct OptionSpec {
+    /// Its number among all options of the command.
+    pub number: u32,
+    /// The numbers of the options that it is one choice of, itself among them: they exclude each other.
+    pub choices: (u32, u32),
+    /// Its own declaration, with its word.
+    pub arg: &'static Arg,
+    /// Its word.
+    pub word: &'static str,
+    /// May come any number of times, beside the other choices.
+    pub is_repeated: bool,
+}
+
 impl Spec {
     /// Whether it changes keys.
     pub const fn writes(&self) -> bool {
         self.flags.has(Flags::WRITE)
+    }
+
+    /// The arguments that stand in their place, one after the other: all up to the last that has no word before it.
+    pub fn in_place(&self) -> &'static [Arg] {
+        let has_word = |arg: &Arg| arg.token.is_some() || matches!(arg.kind, ArgKind::OneOf(_) | ArgKind::Word);
+        let end = self.args.iter().rposition(|arg| !has_word(arg)).map_or(0, |last| last + 1);
+        &self.args[..end]
+    }
+
+    /// The options, which stand behind what is in place, in any order; for each argument of the row its choices.
+    fn options(&self) -> impl Iterator<Item = (&'static Arg, &'static [Arg])> {
+        let behind: &'static [Arg] = &self.args[self.in_place().len()..];
+        behind.iter().map(|arg| match (arg.token, arg.kind) {
+            (None, ArgKind::OneOf(choices)) => (arg, choices),
+            _ => (arg, std::slice::from_ref(arg)),
+        })
+    }
+
+    /// The option that begins with `word`, in any case.
+    #[inline]
+    pub fn option(&self, word: &[u8]) -> Option<OptionSpec> {
+        let mut first = 0;
+        for (arg, choices) in self.options() {
+            let is_it = |arg: &Arg| arg.token.is_some_and(|token| word.eq_ignore_ascii_case(token.as_bytes()));
+            if let Some(at) = choices.iter().position(is_it) {
+                let (number, choices_end) = (first + at as u32, first + choices.len() as u32);
+                let (one, is_repeated) = (&choices[at], arg.multiple);
+                let word = one.token.unwrap_or_default();
+                return Some(OptionSpec { number, choices: (first, choices_end), arg: one, word, is_repeated });
+            }
+            first += choices.len() as u32;
+        }
+        None
+    }
+
+    /// The words of the options, by their numbers.
+    pub fn option_words(&self) -> impl Iterator<Item = &'static str> {
+        self.options().flat_map(|(_, choices)| choices).map(|arg| arg.token.unwrap_or_default())
     }
 
     /// The syntax line.

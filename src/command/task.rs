@@ -29,62 +29,47 @@ pub fn blob<H: Host>(cx: &mut Cx<H>, what: &str, index: usize) -> Result<Blob, E
 
 /// The options of `LTMC.TASK.ADD`, and the request id.
 fn parse_addition(args: &mut Args, at: Millis) -> Result<(Addition, Option<Bytes>), Error> {
-    const WORDS: [&str; 14] = [
-        "AFTER",
-        "ON",
-        "CAPS",
-        "PRIORITY",
-        "DELAY",
-        "DEADLINE",
-        "LEASE",
-        "RETRIES",
-        "BACKOFF",
-        "MAX",
-        "GROUP",
-        "LOCKS",
-        "WAITSIGNAL",
-        "REQID",
-    ];
     let mut task = Addition { at, ..Addition::default() };
     let (mut caps, mut group, mut locks) = (Vec::new(), Bytes::EMPTY, Vec::new());
-    let (mut backoff, mut pause_max_ms, mut request_id) = (None, None, None);
-    while let Some(option) = args.option(&WORDS)? {
-        match option {
-            0 => {
+    let mut request_id = None;
+    while let Some(word) = args.option()? {
+        match word {
+            "AFTER" => {
                 let after = args.list("AFTER", 1, TASK_PARENTS_MAX)?;
                 task.after = after.iter().map(|id| Bytes::from(*id)).collect();
             }
-            1 => task.on = On::ALL[args.word("ON", &On::WORDS)?],
-            2 => {
+            "ON" => task.on = On::ALL[args.word("ON", &On::WORDS)?],
+            "CAPS" => {
                 let wanted = args.list("CAPS", 0, AGENT_LABELS_MAX)?.iter().map(|cap| Wanted::parse(cap));
                 caps = wanted.collect::<Result<_, _>>()?;
             }
-            3 => task.priority = args.number("PRIORITY", 0, PRIORITY_MAX)? as u16,
-            4 => {
+            "PRIORITY" => task.priority = args.number("PRIORITY", 0, PRIORITY_MAX)? as u16,
+            "DELAY" => {
                 let delay_ms = args.millis("DELAY", 0)?;
                 task.not_before = if delay_ms > 0 { at.saturating_add(delay_ms) } else { 0 };
             }
-            5 => task.deadline = at.saturating_add(args.millis("DEADLINE", 1)?),
-            6 => task.lease_ms = args.millis("LEASE", 1)?,
-            7 => task.retries = Some(args.number("RETRIES", 0, TASK_RETRIES_MAX)? as u32),
-            8 => backoff = Some((args.word("BACKOFF", &["FIXED", "EXP"])? == 1, args.millis("BACKOFF", 0)?)),
-            9 => pause_max_ms = Some(args.number("MAX", 0, DURATION_MS_MAX)?),
-            10 => group = Bytes::from(args.id("GROUP")?),
-            11 => locks = args.list("LOCKS", 1, TASK_LOCKS_MAX)?.iter().map(|lock| Bytes::from(*lock)).collect(),
-            12 => task.waits_for_signal = true,
+            "DEADLINE" => task.deadline = at.saturating_add(args.millis("DEADLINE", 1)?),
+            "LEASE" => task.lease_ms = args.millis("LEASE", 1)?,
+            "RETRIES" => task.retries = Some(args.number("RETRIES", 0, TASK_RETRIES_MAX)? as u32),
+            "BACKOFF" => task.backoff = Some(parse_backoff(args)?),
+            "GROUP" => group = Bytes::from(args.id("GROUP")?),
+            "LOCKS" => locks = args.list("LOCKS", 1, TASK_LOCKS_MAX)?.iter().map(|lock| Bytes::from(*lock)).collect(),
+            "WAITSIGNAL" => task.waits_for_signal = true,
             _ => request_id = Some(request_key(b"", args.id("REQID")?)),
         }
     }
-    task.backoff = match (backoff, pause_max_ms) {
-        (None, None) => None,
-        (None, Some(_)) => return Err(Error::usage("MAX goes with BACKOFF only: it bounds the pauses")),
-        (Some((is_exponential, ms)), max) => {
-            let usual = if is_exponential { BACKOFF_MS_MAX } else { ms };
-            Some(Backoff { is_exponential, ms, max_ms: max.unwrap_or(usual) })
-        }
-    };
     task.needs = Needs::new(caps, group, locks);
     Ok((task, request_id))
+}
+
+fn parse_backoff(args: &mut Args) -> Result<Backoff, Error> {
+    let is_exponential = args.word("BACKOFF", &["FIXED", "EXP"])? == 1;
+    let ms = args.millis("BACKOFF", 0)?;
+    if args.has_value() {
+        args.word("the word after BACKOFF ms", &["MAX"])?;
+        return Ok(Backoff { is_exponential, ms, max_ms: args.number("MAX", 0, DURATION_MS_MAX)? });
+    }
+    Ok(Backoff { is_exponential, ms, max_ms: if is_exponential { BACKOFF_MS_MAX } else { ms } })
 }
 
 /// `LTMC.TASK.ADD`
@@ -141,7 +126,7 @@ fn parse_cascade<'a, H: Host>(cx: &mut Cx<'a, H>) -> Result<(&'a [u8], bool), Er
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("flow")?;
     let (id, mut and_all) = (args.id("task")?, false);
-    while args.option(&["CASCADE"])?.is_some() {
+    while args.option()?.is_some() {
         and_all = true;
     }
     existing(cx).map(|()| (id, and_all))
@@ -181,10 +166,9 @@ pub fn signal<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn wait<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("flow")?;
-    // Options come in pairs, so a word too many is the task.
-    let task = if cx.args.len() % 2 == 1 { Some(args.id("task")?) } else { None };
+    let task = if args.has_argument() { Some(args.id("task")?) } else { None };
     let mut block_ms = None;
-    while args.option(&["BLOCK"])?.is_some() {
+    while args.option()?.is_some() {
         block_ms = Some(args.millis("BLOCK", 0)?);
     }
     existing(cx)?;

@@ -30,28 +30,25 @@ struct Wanted {
 }
 
 fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<Wanted, Error> {
-    const WORDS: [&str; 7] = ["CAPS", "REGISTRY", "COUNT", "PX", "EX", "BLOCK", "REQID"];
     let agent = cx.actor(args, "agent")?;
     let (mut caps, mut registry) = (None, None);
     let (mut count, mut lease_ms, mut block_ms, mut request_id) = (1, None, None, None);
-    while let Some(option) = args.option(&WORDS)? {
-        match option {
-            0 => {
+    while let Some(word) = args.option()? {
+        match word {
+            "CAPS" => {
                 let given = args.list("CAPS", 0, AGENT_LABELS_MAX)?.iter().map(|cap| Capability::parse(cap));
                 let mut given: Vec<Capability> = given.collect::<Result<_, _>>()?;
                 given.sort_unstable();
                 given.dedup();
                 caps = Some(given);
             }
-            1 => registry = Some(args.registry()?),
-            2 => count = args.number("COUNT", 1, TASK_CLAIMS_MAX as u64)? as usize,
-            3 => lease_ms = Some(args.millis("PX", 1)?),
-            4 => lease_ms = Some(args.seconds("EX")?),
-            5 => block_ms = Some(args.millis("BLOCK", 0)?),
+            "REGISTRY" => registry = Some(args.registry()?),
+            "COUNT" => count = args.number("COUNT", 1, TASK_CLAIMS_MAX as u64)? as usize,
+            "PX" | "EX" => lease_ms = Some(args.duration(word)?),
+            "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
             _ => request_id = Some(request_key(agent, args.id("REQID")?)),
         }
     }
-    args.exclusive(&WORDS, &[3, 4])?;
     let asks_registry = caps.is_none();
     let (caps, registry) = (Arc::new(caps.unwrap_or_default()), registry.unwrap_or(Bytes::EMPTY));
     let wish = ClaimWish { agent: Bytes::from(agent), caps, registry, lease_ms, count, after: Bytes::EMPTY };
@@ -135,10 +132,9 @@ pub fn heartbeat<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     let (id, fence) = parse_held(&mut args)?;
     let mut said = None;
-    while args.option(&["PROGRESS"])?.is_some() {
+    while args.option()?.is_some() {
         let percent = args.number("PROGRESS", 0, 100)? as u8;
-        let has_text = cx.args.get(args.position()).is_some_and(|next| !next.eq_ignore_ascii_case(b"PROGRESS"));
-        let text = if has_text { args.text("text", TASK_TEXT_BYTES_MAX)? } else { b"" };
+        let text = if args.has_value() { args.text("text", TASK_TEXT_BYTES_MAX)? } else { b"" };
         said = Some((Some(percent), Bytes::from(text)));
     }
     check_worker(cx, id, fence)?;
@@ -164,9 +160,9 @@ pub fn complete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (id, fence) = parse_held(&mut args)?;
     args.bytes("result")?;
     let (mut asks_next, mut block_ms) = (false, None);
-    while let Some(option) = args.option(&["NEXT", "BLOCK"])? {
-        match option {
-            0 => asks_next = true,
+    while let Some(word) = args.option()? {
+        match word {
+            "NEXT" => asks_next = true,
             _ => block_ms = Some(args.millis("BLOCK", 0)?),
         }
     }
@@ -216,7 +212,7 @@ pub fn fail<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     let (id, fence) = parse_held(&mut args)?;
     let reason = args.text("reason", TASK_TEXT_BYTES_MAX)?;
-    let is_final = args.option(&["RETRY", "DEAD"])? == Some(1);
+    let is_final = args.option()? == Some("DEAD");
     args.finish()?;
     check_worker(cx, id, fence)?;
     let (key, at, policy) = (cx.key(1), cx.now(), cx.node.settings.task_policy());

@@ -72,7 +72,7 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("flow")?;
     let id = args.id("task")?;
     let mut registry = None;
-    while args.option(&["REGISTRY"])?.is_some() {
+    while args.option()?.is_some() {
         registry = Some(args.position());
         args.bytes("REGISTRY")?;
     }
@@ -182,9 +182,9 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("flow")?;
     let (mut state, mut offset, mut count) = (None, 0, usize::MAX);
-    while let Some(option) = args.option(&["STATE", "LIMIT"])? {
-        match option {
-            0 => state = Some(args.word("STATE", &words)?),
+    while let Some(word) = args.option()? {
+        match word {
+            "STATE" => state = Some(args.word("STATE", &words)?),
             _ => {
                 offset = args.number("the offset after LIMIT", 0, RESULTS_MAX)? as usize;
                 count = args.number("the count after LIMIT offset", 0, RESULTS_MAX)? as usize;

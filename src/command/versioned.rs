@@ -155,9 +155,9 @@ pub fn join<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("key")?;
     let agent = cx.actor(&mut args, "agent")?;
     let (mut role, mut registry) = (None, None);
-    while let Some(option) = args.option(&["ROLE", "REGISTRY"])? {
-        match option {
-            0 => role = Some(args.text("ROLE", NAME_BYTES_MAX)?),
+    while let Some(word) = args.option()? {
+        match word {
+            "ROLE" => role = Some(args.text("ROLE", NAME_BYTES_MAX)?),
             _ => registry = Some(args.registry()?),
         }
     }
@@ -188,10 +188,10 @@ pub fn checkpoint<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let (mut name, mut is_pinned, mut request) = (Bytes::EMPTY, false, None);
-    while let Some(option) = args.option(&["NAME", "PIN", "REQID"])? {
-        match option {
-            0 => name = Bytes::from(args.text("NAME", NAME_BYTES_MAX)?),
-            1 => is_pinned = true,
+    while let Some(word) = args.option()? {
+        match word {
+            "NAME" => name = Bytes::from(args.text("NAME", NAME_BYTES_MAX)?),
+            "PIN" => is_pinned = true,
             _ => request = request_of(b"", Some(args.id("REQID")?)),
         }
     }
@@ -229,9 +229,9 @@ pub fn restore<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("key")?;
     let wanted = args.bytes("checkpoint")?;
     let (mut expected, mut request) = (None, None);
-    while let Some(option) = args.option(&["IFVERSION", "REQID"])? {
-        match option {
-            0 => expected = Some(args.version("IFVERSION")?),
+    while let Some(word) = args.option()? {
+        match word {
+            "IFVERSION" => expected = Some(args.version("IFVERSION")?),
             _ => request = request_of(b"", Some(args.id("REQID")?)),
         }
     }
@@ -252,9 +252,9 @@ pub fn fork<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("src")?;
     args.bytes("dst")?;
     let (mut wanted, mut request) = (None, None);
-    while let Some(option) = args.option(&["AT", "REQID"])? {
-        match option {
-            0 => wanted = Some(args.bytes("the checkpoint after AT")?),
+    while let Some(word) = args.option()? {
+        match word {
+            "AT" => wanted = Some(args.bytes("the checkpoint after AT")?),
             _ => request = request_of(b"", Some(args.id("REQID")?)),
         }
     }
@@ -281,10 +281,10 @@ pub fn prune<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let (mut keep_last, mut max_age_ms, mut is_dry) = (None, None, false);
-    while let Some(option) = args.option(&["KEEPLAST", "MAXAGE", "DRYRUN"])? {
-        match option {
-            0 => keep_last = Some(args.number("KEEPLAST", 0, u64::from(u32::MAX))? as usize),
-            1 => max_age_ms = Some(args.millis("MAXAGE", 0)?),
+    while let Some(word) = args.option()? {
+        match word {
+            "KEEPLAST" => keep_last = Some(args.number("KEEPLAST", 0, u64::from(u32::MAX))? as usize),
+            "MAXAGE" => max_age_ms = Some(args.millis("MAXAGE", 0)?),
             _ => is_dry = true,
         }
     }

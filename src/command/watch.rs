@@ -148,10 +148,10 @@ pub fn watch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         watcher.keys.push((key.id(), since.unwrap_or(revision)));
     }
     let mut block_ms = None;
-    while let Some(option) = args.option(&["COUNT", "PATH", "BLOCK"])? {
-        match option {
-            0 => watcher.count = args.number("COUNT", 1, u64::from(u32::MAX))? as usize,
-            1 => watcher.path = Some(Pointer::parse(args.bytes("PATH")?)?),
+    while let Some(word) = args.option()? {
+        match word {
+            "COUNT" => watcher.count = args.number("COUNT", 1, u64::from(u32::MAX))? as usize,
+            "PATH" => watcher.path = Some(Pointer::parse(args.bytes("PATH")?)?),
             _ => block_ms = Some(args.millis("BLOCK", 0)?),
         }
     }

@@ -26,6 +26,7 @@ pub enum Code {
     Denied,
     ReadOnly,
     Moved,
+    NoPerm,
 }
 
 impl Code {
@@ -52,6 +53,7 @@ impl Code {
             Code::Denied => "DENIED",
             Code::ReadOnly => "READONLY",
             Code::Moved => "MOVED",
+            Code::NoPerm => "NOPERM",
         }
     }
 }

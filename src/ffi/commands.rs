@@ -4,7 +4,7 @@ use super::api::{c_text, call, has, Argv, Ctx, Str};
 use super::contain::contain;
 use super::host::RedisHost;
 use super::{docs, reply, state};
-use crate::command::spec::{Access, Command, Flags, Spec};
+use crate::command::spec::{Command, Flags, Spec};
 use crate::command::table::Table;
 use crate::command::{dispatch, keys, trace, Cx, Outcome, Reply};
 use crate::domain::{Code, Error, KeyId};
@@ -104,7 +104,7 @@ fn after_panic(ctx: Ctx, spec: &'static Spec, args: &[&[u8]], mut host: RedisHos
     }
 }
 
-fn report(ctx: Ctx, keys: Vec<(usize, Access)>, offset: usize) {
+fn report(ctx: Ctx, keys: keys::Positions, offset: usize) {
     for (at, access) in keys {
         call!(RedisModule_KeyAtPosWithFlags(ctx.0, (at + offset) as c_int, docs::access_flags(access) as c_int));
     }

@@ -119,10 +119,14 @@ impl Arena {
                 },
             ),
         };
-        // Redis asks the command itself where keys are of which a spec does not tell exactly.
+        // Redis takes the first argument that looks like the word, which may be a value. So it has to ask the command itself, which its
+        // ACL does only if the spec is said to be incomplete.
         let incomplete = match spec.at {
-            KeysAt::Behind(_) => rm::REDISMODULE_CMD_KEY_INCOMPLETE,
-            _ => 0,
+            KeysAt::Index(_) | KeysAt::CountAt(_) => 0,
+            // Options may stand behind the keys.
+            KeysAt::From(_) | KeysAt::AfterWord(..) | KeysAt::CountAfter(..) | KeysAt::Behind(_) => {
+                rm::REDISMODULE_CMD_KEY_INCOMPLETE
+            }
         };
         rm::RedisModuleCommandKeySpec {
             notes: ptr::null(),
@@ -142,6 +146,15 @@ pub fn access_flags(access: Access) -> u32 {
         Access::Update => rm::REDISMODULE_CMD_KEY_RW | rm::REDISMODULE_CMD_KEY_ACCESS | rm::REDISMODULE_CMD_KEY_UPDATE,
         Access::Delete => rm::REDISMODULE_CMD_KEY_RW | rm::REDISMODULE_CMD_KEY_DELETE,
     }
+}
+
+/// The same as a permission: what Redis' ACL takes of it.
+pub fn permission_flags(access: Access) -> u32 {
+    let permissions = rm::REDISMODULE_CMD_KEY_ACCESS
+        | rm::REDISMODULE_CMD_KEY_INSERT
+        | rm::REDISMODULE_CMD_KEY_UPDATE
+        | rm::REDISMODULE_CMD_KEY_DELETE;
+    access_flags(access) & permissions
 }
 
 /// A list of arguments ends with one that is all zero.

@@ -1,11 +1,11 @@
 //! [`Host`] for Redis: keys, replication, notifications and clients of one command or one round of the scheduler.
 
-use super::api::{c_text, call, memory_permille, Argv, CallReply, Ctx, OpenKey, Str};
+use super::api::{memory_permille, Argv, Ctx, OpenKey, Str};
 use super::by_key::{ByKey, OfKey};
 use super::contain::contain;
-use super::{blocking, listeners, notifications, reply, state, ticks, types, walk};
+use super::{blocking, inner, listeners, notifications, state, ticks, types, users, walk};
 use crate::command::cluster::replication_members;
-use crate::command::{dispatch, Cx, Host, Key, Kind, Member, Ownership, Reply, Walked};
+use crate::command::{dispatch, Access, Cx, Host, Key, Kind, Member, Ownership, Reply, Walked};
 use crate::domain::wait::WaiterId;
 use crate::domain::{Blob, Change, Code, Db, Entity, Error, KeyId, Service, Stored};
 use crate::snapshot::{ChangesWriter, Encoded};
@@ -221,25 +221,7 @@ impl RedisHost {
 
     /// Runs the command that was handed to [`Host::call`] and sends its reply. The state of the process is not in use then.
     pub fn run_inner(&mut self) {
-        let inner = std::mem::take(&mut self.inner);
-        let Some((command, args)) = inner.split_first() else {
-            return;
-        };
-        let name = c_text(&String::from_utf8_lossy(command.bytes()));
-        // Scripts are refused in script mode, though they are as safe here as anywhere else.
-        let upper = command.bytes().to_ascii_uppercase();
-        let is_script = upper.starts_with(b"EVAL") || upper.starts_with(b"FCALL");
-        let format = if is_script { c"v!CEM0" } else { c"v!CEMS0" };
-        let mut pointers: Vec<_> = args.iter().map(|arg| arg.0).collect();
-        let (start, len) = (pointers.as_mut_ptr(), pointers.len());
-        let reply = call!(RedisModule_Call(self.ctx.0, name.as_ptr(), format.as_ptr(), start, len));
-        match CallReply::new(reply) {
-            None => reply::write_error(self.ctx, "ERR the inner command could not be run"),
-            Some(reply) if is_denial(&reply) => {
-                reply::write_error(self.ctx, "NOPERM the user may not run the inner command or not access its keys");
-            }
-            Some(reply) => reply.forward(self.ctx),
-        }
+        inner::run(self.ctx, &std::mem::take(&mut self.inner), self.user());
     }
 
     /// After a panic: the keys are checked and sent whole, for a change may have been applied and not sent, and a client that had
@@ -264,11 +246,6 @@ impl RedisHost {
     pub fn blocked(&self) -> Option<WaiterId> {
         self.blocked
     }
-}
-
-/// Redis 7.0 says that an inner command is not allowed by a text of its own instead of NOPERM.
-fn is_denial(reply: &CallReply) -> bool {
-    reply.is_error() && reply.text().is_some_and(|text| text.starts_with("ERR acl verification failed"))
 }
 
 impl Host for RedisHost {
@@ -372,11 +349,21 @@ impl Host for RedisHost {
         }
     }
 
-    fn user(&self) -> Vec<u8> {
-        let name = Str(call!(RedisModule_GetCurrentUserName(self.ctx.0)));
-        let user = name.bytes().to_vec();
-        self.ctx.free_string(name);
-        user
+    fn user(&self) -> Option<Vec<u8>> {
+        users::name(self.ctx)
+    }
+
+    fn may_access(&self, key: Key, access: Access) -> bool {
+        let (name, is_own) = self.name_of(key);
+        let may = self.user().is_none_or(|user| users::may_access(self.ctx, &user, name, access));
+        if is_own {
+            self.ctx.free_string(name);
+        }
+        may
+    }
+
+    fn may_run(&self, command: &'static str, key: Key) -> bool {
+        self.user().is_none_or(|user| users::may_run(self.ctx, &user, command, key.name))
     }
 
     fn connection(&self) -> Option<u64> {

@@ -28,6 +28,7 @@ pub mod docs;
 pub mod events;
 pub mod host;
 pub mod info;
+pub mod inner;
 pub mod listeners;
 pub mod notifications;
 pub mod reply;
@@ -36,6 +37,7 @@ pub mod state;
 pub mod ticks;
 pub mod timer;
 pub mod types;
+pub mod users;
 pub mod walk;
 
 use api::Ctx;

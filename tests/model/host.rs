@@ -1,7 +1,7 @@
 //! A server in memory: keys with TTLs, a replica that is fed by what is replicated, and a log of all that the commands did.
 
 use ltmc::command::dispatch::{apply_changes, apply_snapshot};
-use ltmc::command::{Checkable, Cx, Host, Key, Kind, Member, Ownership, Reply, Walked};
+use ltmc::command::{Access, Checkable, Cx, Host, Key, Kind, Member, Ownership, Reply, Walked};
 use ltmc::domain::buffer::Buffer;
 use ltmc::domain::cache::{Cache, CacheEvent};
 use ltmc::domain::context::Context;
@@ -294,8 +294,16 @@ impl Host for MemoryHost {
         self.client
     }
 
-    fn user(&self) -> Vec<u8> {
-        b"default".to_vec()
+    fn user(&self) -> Option<Vec<u8>> {
+        Some(b"default".to_vec())
+    }
+
+    fn may_access(&self, _key: Key, _access: Access) -> bool {
+        true
+    }
+
+    fn may_run(&self, _command: &'static str, _key: Key) -> bool {
+        true
     }
 
     fn is_connected(&self, _client: u64) -> bool {

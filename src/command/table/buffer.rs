@@ -19,6 +19,12 @@ const META_OPTION: Arg = Arg::string("json").after("META").optional();
 const IFVERSION: Arg = Arg::integer("version").after("IFVERSION").optional();
 const MAXBYTES: Arg = Arg::integer("bytes").after("MAXBYTES");
 
+const POLICY: Arg = Arg::one_of(
+    "policy",
+    &[Arg::word("gdsf", "GDSF"), Arg::word("lru", "LRU"), Arg::word("ttl", "TTL"), Arg::word("none", "NONE")],
+)
+.after("POLICY");
+
 pub const BUFFER: Spec = Spec {
     name: "LTMC.CHUNK.BUFFER",
     arity: -2,
@@ -31,13 +37,7 @@ pub const BUFFER: Spec = Spec {
         BUFFER_KEY,
         MAXBYTES.optional(),
         Arg::integer("bytes").after("MINBYTES").optional(),
-        Arg::one_of(
-            "policy",
-            &[Arg::word("gdsf", "GDSF"), Arg::word("lru", "LRU"), Arg::word("ttl", "TTL"), Arg::word("none", "NONE")],
-        )
-        .after("POLICY")
-        .optional(),
-        Arg::word("ring", "RING").optional(),
+        Arg::one_of("eviction", &[POLICY, Arg::word("ring", "RING")]).optional(),
     ],
     ..CHUNK_ROW
 };

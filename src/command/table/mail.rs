@@ -76,7 +76,12 @@ pub const NACK: Spec = Spec {
     arity: -4,
     summary: "Gives a message back, to be received again at once or later, or to the dead letters.",
     reply: "1 if it is given back, 0 if the agent does not have it",
-    args: &[MAIL, AGENT, ID, Arg::integer("ms").after("DELAY").optional(), Arg::word("dead", "DEAD").optional()],
+    args: &[
+        MAIL,
+        AGENT,
+        ID,
+        Arg::one_of("how", &[Arg::integer("ms").after("DELAY"), Arg::word("dead", "DEAD")]).optional(),
+    ],
     ..MAIL_ROW
 };
 

@@ -1,0 +1,86 @@
+//! On whose behalf a command runs, and what that ACL user may do.
+//!
+//! `RM_GetCurrentUserName` must not be asked without need: it reads the name of a user that is not there in timers, on the link to the
+//! primary, in files that are loaded and in calls of other modules (redis#13619), and the server is gone.
+
+use super::api::{call, CallReply, Ctx, Str};
+use super::docs::permission_flags;
+use crate::command::Access;
+use redis_module::raw as rm;
+use std::cell::RefCell;
+use std::ffi::c_int;
+
+thread_local! {
+    /// Whose command is running an inner one. An inner call has a client of its own, which the server knows nothing of.
+    static CALLER: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+/// Runs `call`, in which commands of ours run on behalf of `user`.
+pub fn on_behalf_of<T>(user: Option<Vec<u8>>, call: impl FnOnce() -> T) -> T {
+    let before = CALLER.replace(user);
+    let result = call();
+    CALLER.set(before);
+    result
+}
+
+/// The ACL user; `None` for the server itself and for other modules.
+pub fn name(ctx: Ctx) -> Option<Vec<u8>> {
+    let of_client = Str(call!(RedisModule_GetClientUserNameById(ctx.0, ctx.client_id())));
+    if !of_client.0.is_null() {
+        return Some(taken(ctx, of_client));
+    }
+    let of_caller = CALLER.with_borrow(Clone::clone);
+    of_caller.or_else(|| has_user(ctx).then(|| taken(ctx, Str(call!(RedisModule_GetCurrentUserName(ctx.0))))))
+}
+
+fn taken(ctx: Ctx, name: Str) -> Vec<u8> {
+    let bytes = name.bytes().to_vec();
+    ctx.free_string(name);
+    bytes
+}
+
+/// Whether the context's client, which is that of a script, has a user. The server says so when it is to run a command with that user's
+/// rights: without a user it refuses before it looks for the command, which does not exist.
+fn has_user(ctx: Ctx) -> bool {
+    if ctx.flags() & rm::REDISMODULE_CTX_FLAGS_LUA == 0 {
+        return false;
+    }
+    let refused = CallReply::new(call!(RedisModule_Call(ctx.0, c"LTMC.NOCOMMAND".as_ptr(), c"CE".as_ptr())));
+    refused.and_then(|reply| reply.text()).is_some_and(|text| text.to_ascii_lowercase().contains("unknown command"))
+}
+
+/// A user of the server. Freed when dropped.
+struct User(*mut rm::RedisModuleUser);
+
+impl User {
+    /// `None` if there is no such user any more.
+    fn find(ctx: Ctx, name: &[u8]) -> Option<Self> {
+        let name = ctx.new_string(name);
+        let user = call!(RedisModule_GetModuleUserFromUserName(name.0));
+        ctx.free_string(name);
+        (!user.is_null()).then(|| Self(user))
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        call!(RedisModule_FreeModuleUser(self.0));
+    }
+}
+
+/// Whether a user may do so with a key.
+pub fn may_access(ctx: Ctx, user: &[u8], key: Str, access: Access) -> bool {
+    let Some(user) = User::find(ctx, user) else { return false };
+    let flags = permission_flags(access) as c_int;
+    call!(RedisModule_ACLCheckKeyPermissions(user.0, key.0, flags)) == rm::REDISMODULE_OK as c_int
+}
+
+/// Whether a user may run a command on a key.
+pub fn may_run(ctx: Ctx, user: &[u8], command: &'static str, key: &[u8]) -> bool {
+    let Some(user) = User::find(ctx, user) else { return false };
+    let args = [ctx.new_string(command.as_bytes()), ctx.new_string(key)];
+    let mut pointers = args.map(|arg| arg.0);
+    let may = call!(RedisModule_ACLCheckCommandPermissions(user.0, pointers.as_mut_ptr(), pointers.len() as c_int));
+    args.into_iter().for_each(|arg| ctx.free_string(arg));
+    may == rm::REDISMODULE_OK as c_int
+}
