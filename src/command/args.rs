@@ -214,9 +214,9 @@ impl<'a> Args<'a> {
 
     /// All values of an option have to be read before the next one.
     fn end_option(&mut self) -> Result<(), Error> {
+        debug_assert!(!self.is_unfit, "{} reads {:?} other than its row declares", self.spec.name, self.args);
         let end = std::mem::replace(&mut self.end, self.args.len());
         if self.is_unfit || (end < self.args.len() && self.at < end) {
-            debug_assert!(false, "{} reads {:?} other than its row declares", self.spec.name, self.args);
             return Err(self.surplus(self.args[self.at.min(self.args.len() - 1)]));
         }
         Ok(())

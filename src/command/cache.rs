@@ -291,18 +291,21 @@ pub fn fail<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.CACHE.INVALIDATE`
 pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::at(cx.spec, cx.args, 2);
-    let (mut what, mut is_soft) = (None, false);
+    Args::at(cx.spec, cx.args, 2).word("what", &["DEP", "TAG", "TOOL", "AGENT", "ALL"])?;
+    let (mut what, mut is_soft) = (Target::All, false);
     while let Some(word) = args.option()? {
         match word {
-            "DEP" => what = Some(Target::Labels(labels("DEP", Kind::Dep, 1, &mut args)?)),
-            "TAG" => what = Some(Target::Labels(labels("TAG", Kind::Tag, 1, &mut args)?)),
-            "TOOL" => what = Some(Target::Labels(vec![Label::new(Kind::Tool, args.text("TOOL", TOOL_BYTES_MAX)?)])),
-            "AGENT" => what = Some(Target::Labels(vec![Label::new(Kind::Agent, args.id("AGENT")?)])),
-            "ALL" => what = Some(Target::All),
+            "DEP" => what = Target::Labels(labels("DEP", Kind::Dep, 1, &mut args)?),
+            "TAG" => what = Target::Labels(labels("TAG", Kind::Tag, 1, &mut args)?),
+            "TOOL" => what = Target::Labels(vec![Label::new(Kind::Tool, args.text("TOOL", TOOL_BYTES_MAX)?)]),
+            "AGENT" => {
+                let agent = cx.acting(Some(args.id("AGENT")?))?;
+                what = Target::Labels(vec![Label::new(Kind::Agent, &agent)]);
+            }
+            "ALL" => what = Target::All,
             _ => is_soft = true,
         }
     }
-    let what = what.ok_or_else(|| args.missing("ALL, DEP, TAG, TOOL or AGENT"))?;
     let (key, at) = (cx.key(1), cx.now());
     cx.node.check_quarantine(key)?;
     // What is over is not called off.

@@ -136,7 +136,8 @@ fn parse_ops<'a>(args: &mut Args<'a>, bounds: &Bounds) -> Result<Parsed<'a>, Err
         });
     }
     if ops.is_empty() {
-        return Err(args.missing("an operation (MERGE, PATCH, SET, DEL, APPEND, INCRBY or REPLACE)"));
+        let allowed = "MERGE, PATCH, SET, DEL, APPEND, INCRBY, REPLACE";
+        return Err(Error::usage(format!("an operation is missing, allowed are {allowed}")));
     }
     Ok((expected, request_id, ops))
 }

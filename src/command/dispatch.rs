@@ -5,10 +5,13 @@ use super::repair::{repair, service_at};
 use super::settings::Settings;
 use super::spec::Command;
 use super::{trace, Host, Key, Node, Reply};
-use crate::domain::id::printable;
-use crate::domain::{Blob, Change, Code, Connection, Entity, Error, Event, KeyId, Millis, Service, Stored};
+use crate::domain::id::{acts_as, printable};
+use crate::domain::{Blob, Bytes, Change, Code, Connection, Entity, Error, Event, KeyId, Millis, Service, Stored};
 use crate::observe::trace::Stage;
 use smallvec::SmallVec;
+
+/// Who may run this may take from others what they hold, so naming an agent is no claim to be it.
+const TAKES_FROM_OTHERS: &str = "LTMC.LOCK.BREAK";
 
 /// What a command runs in.
 #[derive(Debug)]
@@ -54,21 +57,33 @@ impl<'a, H: Host> Cx<'a, H> {
 
     /// Errs if the caller may not act as `id`.
     pub fn check_actor(&self, id: &[u8]) -> Result<(), Error> {
-        let bound = if self.node.settings.agents_are_bound() { self.host.user() } else { None };
-        match bound.filter(|user| !is_own_id(user, id)) {
-            None => Ok(()),
-            Some(user) => {
-                let (id, user) = (printable(id), printable(&user));
-                let text = format!("user '{user}' may not act as '{id}' (setting ltmc.bind-agent-to-user)");
-                Err(Error::new(Code::Denied, text))
-            }
+        self.bound_to().map_or(Ok(()), |user| check_name(&user, id))
+    }
+
+    /// The ACL user whose name the caller is bound to, if it is to any.
+    fn bound_to(&self) -> Option<Vec<u8>> {
+        self.node.settings.agents_are_bound().then(|| self.host.user()).flatten()
+    }
+
+    /// Who acts on the first key where naming anybody is up to the caller: who it says it is, else its ACL user if it is bound to that
+    /// name. Empty if it is not: that is also who may take locks from others by `LTMC.LOCK.BREAK`.
+    pub fn acting(&self, said: Option<&[u8]>) -> Result<Bytes, Error> {
+        let bound = self.bound_to().filter(|_| !self.host.may_run(TAKES_FROM_OTHERS, self.key(1)));
+        match (bound, said) {
+            (None, said) => Ok(said.map_or(Bytes::EMPTY, Bytes::from)),
+            (Some(user), None) => Ok(Bytes::from(&user[..])),
+            (Some(user), Some(said)) => check_name(&user, said).map(|()| Bytes::from(said)),
         }
     }
 }
 
-/// Whether whoever may act as `name` may act as `id`, too: it is the same, or begins with it and a colon.
-fn is_own_id(name: &[u8], id: &[u8]) -> bool {
-    id.strip_prefix(name).is_some_and(|rest| matches!(rest.first(), None | Some(b':')))
+fn check_name(user: &[u8], id: &[u8]) -> Result<(), Error> {
+    if acts_as(user, id) {
+        return Ok(());
+    }
+    let (id, user) = (printable(id), printable(user));
+    let text = format!("user '{user}' may not act as '{id}' (setting ltmc.bind-agent-to-user)");
+    Err(Error::new(Code::Denied, text))
 }
 
 /// How a command ended.

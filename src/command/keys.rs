@@ -2,7 +2,7 @@
 //! goes by.
 
 use super::dispatch::Cx;
-use super::spec::{Access, Flags, KeysAt, Spec};
+use super::spec::{Access, KeysAt, Spec};
 use super::walk::Walk;
 use super::{Host, Key};
 use crate::domain::id::printable;
@@ -19,19 +19,35 @@ pub fn positions(spec: &'static Spec, args: &[&[u8]]) -> Positions {
     found.filter_map(|(at, key_spec)| Some((at, access(key_spec)?))).collect()
 }
 
-/// Errs if the caller may not do with its keys what the command does. The server has asked for those whose place never changes, and for
-/// all others where it knows how; so these are asked for here once more.
+/// Errs if the caller may not do with its keys what the command does. The server has asked for those whose place is fixed, and for all
+/// others where it knows how; so these are asked for here once more.
 pub fn check_access<H: Host>(cx: &mut Cx<H>) -> Result<(), Error> {
-    if !cx.spec.flags.has(Flags::GETKEYS_API) {
+    if !cx.spec.keys.iter().any(|keys| may_be_named(keys.at, cx.args)) {
         return Ok(());
     }
-    for (at, access) in positions(cx.spec, cx.args) {
-        let is_fixed = |keys: &super::spec::KeySpec| matches!(keys.at, KeysAt::Index(place) if place as usize == at);
+    for (at, key_spec) in Walk::new(cx.spec, cx.args).keys() {
+        let Some(keys) = cx.spec.keys.get(key_spec as usize).filter(|keys| is_searched(keys.at)) else { continue };
         let key: Key = cx.key(at);
-        if !cx.spec.keys.iter().any(is_fixed) && !cx.host.may_access(key, access) {
+        if !cx.host.may_access(key, keys.access) {
             let text = format!("no permission to access the key '{}', which is an argument", printable(key.name));
             return Err(Error::new(Code::NoPerm, text));
         }
     }
     Ok(())
+}
+
+/// Whether the place of such keys depends on what else is said.
+fn is_searched(keys: KeysAt) -> bool {
+    !matches!(keys, KeysAt::Index(_) | KeysAt::CountAt(_))
+}
+
+/// Whether there may be such keys: quickly, for nearly all commands come without.
+fn may_be_named(keys: KeysAt, args: &[&[u8]]) -> bool {
+    let has = |word: &str| args.iter().any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+    match keys {
+        KeysAt::Index(_) | KeysAt::CountAt(_) => false,
+        KeysAt::From(_) => true,
+        KeysAt::AfterWord(word, _) | KeysAt::CountAfter(word, _) => has(word),
+        KeysAt::Behind(lists) => lists.iter().filter_map(|words| words.last()).any(|(_, word)| has(word)),
+    }
 }

@@ -49,7 +49,7 @@ fn hold_of(mail: &Mail, entry: &Entry) -> Option<(u64, bool)> {
 pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
-    let agent = args.id("agent")?;
+    let agent = cx.acting(Some(args.id("agent")?))?;
     let page = parse_page(&mut args)?;
     show(cx, Reply::Array(Vec::new()), |stored| {
         let mail = &stored.state;
@@ -65,7 +65,7 @@ pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
                 ("reply_to", number_or_nil(message.reply_to)),
             ]))
         };
-        page.of(mail.inbox(agent).into_iter().flat_map(Inbox::entries).filter_map(map))
+        page.of(mail.inbox(&agent).into_iter().flat_map(Inbox::entries).filter_map(map))
     })
 }
 

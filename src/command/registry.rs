@@ -148,7 +148,7 @@ struct Wanted {
     request_id: Option<Bytes>,
 }
 
-fn parse_claim(args: &mut Args) -> Result<Wanted, Error> {
+fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<Wanted, Error> {
     let mut asked = Asked::new(Sort::Load);
     let (mut lease_ms, mut reference, mut block_ms, mut request_id) = (None, Bytes::EMPTY, None, None);
     let mut registry = None;
@@ -173,6 +173,9 @@ fn parse_claim(args: &mut Args) -> Result<Wanted, Error> {
             "REGISTRY goes with REF only, which is the id of the agent that the claim belongs to",
         ));
     }
+    if registry.is_some() {
+        cx.check_actor(&reference)?;
+    }
     asked.filter.free_min = asked.filter.free_min.max(1);
     let wish = ClaimWish { filter: Arc::new(asked.filter), sort: asked.sort, lease_ms, reference, registry };
     Ok(Wanted { wish, block_ms, request_id })
@@ -182,7 +185,7 @@ fn parse_claim(args: &mut Args) -> Result<Wanted, Error> {
 pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("registry")?;
-    let wanted = parse_claim(&mut args)?;
+    let wanted = parse_claim(cx, &mut args)?;
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
     settle_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;

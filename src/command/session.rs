@@ -9,7 +9,7 @@ use super::versioned::{
     request_of, LifeAsked,
 };
 use super::versioned_serve::end as end_session;
-use super::{Host, Key, Reply};
+use super::{Host, Reply};
 use crate::domain::json::text;
 use crate::domain::limits::{ID_BYTES_MAX, PARTICIPANTS_END, RESULTS_MAX};
 use crate::domain::session::decide::{self as fields_rules, Bounds};
@@ -155,7 +155,7 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let stored = cx.host.read::<Session>(key)?.filter(|stored| !stored.state.is_over(now));
     let Some(stored) = stored else { return Ok(Outcome::Reply(Reply::Nil)) };
     let session = &stored.state;
-    let resources = session.resources().iter().map(|resource| Reply::bytes(resource));
+    let resources = session.resources().keys().map(|resource| Reply::bytes(resource));
     let fields = [
         ("status", Reply::text(session.status().word())),
         ("version", Reply::number(session.version())),
@@ -172,12 +172,13 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let (key, at) = (cx.key(1), cx.now());
-    if cx.args.len() == 2 {
+    let wanted = if args.has_argument() { Some(args.word("status", &Status::WORDS)?) } else { None };
+    acting(cx, &mut args)?;
+    let Some(wanted) = wanted else {
         let session = live::<Fields, H>(cx.node, cx.host, key)?;
         return Ok(Outcome::Reply(session.map_or(Reply::Nil, |session| Reply::text(session.status().word()))));
-    }
-    let status = Status::ALL[args.word("status", &Status::WORDS)?];
-    args.finish()?;
+    };
+    let status = Status::ALL[wanted];
     let session = existing::<Fields, H>(cx.node, cx.host, key)?;
     match decide::set_status(session, status, at)? {
         Some(VersionedEvent::StatusChanged { status: Status::Terminated, .. }) => {
@@ -209,9 +210,15 @@ pub fn touch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.SESSION.OWN`
 pub fn own<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, at, max) = (cx.key(1), cx.now(), cx.node.settings.get(Setting::SessionResourcesMax));
-    check_resources(cx, key)?;
+    let (resources, by) = parse_resources(cx)?;
+    if resources.contains(&key.name) {
+        return Err(Error::usage("a session cannot own itself"));
+    }
+    if resources.len() as u64 > RESULTS_MAX {
+        return Err(Error::usage(format!("more than {RESULTS_MAX} resources at once")));
+    }
     let session = existing::<Fields, H>(cx.node, cx.host, key)?;
-    let (event, count) = decide::own(session, &cx.args[2..], max, at)?;
+    let (event, count) = decide::own(session, resources, by, max, at)?;
     commit::<Session, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::number(count as u64)))
 }
@@ -219,20 +226,32 @@ pub fn own<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.SESSION.DISOWN`
 pub fn disown<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, at) = (cx.key(1), cx.now());
+    let (resources, by) = parse_resources(cx)?;
     let session = existing::<Fields, H>(cx.node, cx.host, key)?;
-    let (event, count) = decide::disown(session, &cx.args[2..], at);
+    let (event, count) = decide::disown(session, resources, by, at);
     commit::<Session, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::number(count as u64)))
 }
 
-fn check_resources<H: Host>(cx: &Cx<H>, key: Key) -> Result<(), Error> {
-    if cx.args[2..].contains(&key.name) {
-        return Err(Error::usage("a session cannot own itself"));
+/// The resources of a command about them, and who acts.
+fn parse_resources<'a, H: Host>(cx: &Cx<'a, H>) -> Result<(&'a [&'a [u8]], Bytes), Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let resources = args.values(1);
+    let by = acting(cx, &mut args)?;
+    if resources.is_empty() {
+        return Err(args.missing("resource"));
     }
-    if (cx.args.len() as u64) > RESULTS_MAX {
-        return Err(Error::usage(format!("more than {RESULTS_MAX} resources at once")));
+    Ok((resources, by))
+}
+
+/// `[AGENT a]` as the only option that is left: who acts.
+fn acting<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<Bytes, Error> {
+    let mut said = None;
+    while args.option()?.is_some() {
+        said = Some(args.id("AGENT")?);
     }
-    Ok(())
+    cx.acting(said)
 }
 
 /// `LTMC.SESSION.END`
@@ -240,11 +259,15 @@ pub fn end<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let mut grace_ms = cx.node.settings.get(Setting::SessionEndGraceMs);
-    while args.option()?.is_some() {
-        grace_ms = args.millis("GRACE", 0)?;
+    let mut said = None;
+    while let Some(word) = args.option()? {
+        match word {
+            "GRACE" => grace_ms = args.millis("GRACE", 0)?,
+            _ => said = Some(args.id("AGENT")?),
+        }
     }
+    cx.acting(said)?;
     let key = cx.key(1);
-
     if live::<Fields, H>(cx.node, cx.host, key)?.is_none() {
         return Ok(Outcome::Reply(Reply::Integer(0)));
     }

@@ -31,7 +31,7 @@ pub fn blob<H: Host>(cx: &mut Cx<H>, what: &str, index: usize) -> Result<Blob, E
 fn parse_addition(args: &mut Args, at: Millis) -> Result<(Addition, Option<Bytes>), Error> {
     let mut task = Addition { at, ..Addition::default() };
     let (mut caps, mut group, mut locks) = (Vec::new(), Bytes::EMPTY, Vec::new());
-    let mut request_id = None;
+    let (mut backoff, mut pause_max_ms, mut request_id) = (None, None, None);
     while let Some(word) = args.option()? {
         match word {
             "AFTER" => {
@@ -51,25 +51,24 @@ fn parse_addition(args: &mut Args, at: Millis) -> Result<(Addition, Option<Bytes
             "DEADLINE" => task.deadline = at.saturating_add(args.millis("DEADLINE", 1)?),
             "LEASE" => task.lease_ms = args.millis("LEASE", 1)?,
             "RETRIES" => task.retries = Some(args.number("RETRIES", 0, TASK_RETRIES_MAX)? as u32),
-            "BACKOFF" => task.backoff = Some(parse_backoff(args)?),
+            "BACKOFF" => backoff = Some((args.word("BACKOFF", &["FIXED", "EXP"])? == 1, args.millis("BACKOFF", 0)?)),
+            "MAX" => pause_max_ms = Some(args.number("MAX", 0, DURATION_MS_MAX)?),
             "GROUP" => group = Bytes::from(args.id("GROUP")?),
             "LOCKS" => locks = args.list("LOCKS", 1, TASK_LOCKS_MAX)?.iter().map(|lock| Bytes::from(*lock)).collect(),
             "WAITSIGNAL" => task.waits_for_signal = true,
             _ => request_id = Some(request_key(b"", args.id("REQID")?)),
         }
     }
+    task.backoff = match (backoff, pause_max_ms) {
+        (None, None) => None,
+        (None, Some(_)) => return Err(Error::usage("MAX goes with BACKOFF only: it bounds the pauses")),
+        (Some((is_exponential, ms)), max) => {
+            let usual = if is_exponential { BACKOFF_MS_MAX } else { ms };
+            Some(Backoff { is_exponential, ms, max_ms: max.unwrap_or(usual) })
+        }
+    };
     task.needs = Needs::new(caps, group, locks);
     Ok((task, request_id))
-}
-
-fn parse_backoff(args: &mut Args) -> Result<Backoff, Error> {
-    let is_exponential = args.word("BACKOFF", &["FIXED", "EXP"])? == 1;
-    let ms = args.millis("BACKOFF", 0)?;
-    if args.has_value() {
-        args.word("the word after BACKOFF ms", &["MAX"])?;
-        return Ok(Backoff { is_exponential, ms, max_ms: args.number("MAX", 0, DURATION_MS_MAX)? });
-    }
-    Ok(Backoff { is_exponential, ms, max_ms: if is_exponential { BACKOFF_MS_MAX } else { ms } })
 }
 
 /// `LTMC.TASK.ADD`

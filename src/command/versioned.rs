@@ -223,26 +223,28 @@ pub fn checkpoint_map((id, checkpoint): (CheckpointId, &Checkpoint)) -> Reply {
     ])
 }
 
-/// `SESSION.RESTORE key checkpoint [IFVERSION v] [REQID id]` and `CTX.ROLLBACK key checkpoint [IFVERSION v] [REQID id]`
+/// `SESSION.RESTORE key checkpoint [IFVERSION v] [REQID id] [AGENT a]` and the same of `CTX.ROLLBACK`
 pub fn restore<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let wanted = args.bytes("checkpoint")?;
-    let (mut expected, mut request) = (None, None);
+    let (mut expected, mut request, mut said) = (None, None, None);
     while let Some(word) = args.option()? {
         match word {
             "IFVERSION" => expected = Some(args.version("IFVERSION")?),
-            _ => request = request_of(b"", Some(args.id("REQID")?)),
+            "REQID" => request = Some(args.id("REQID")?),
+            _ => said = Some(args.id("AGENT")?),
         }
     }
-    let (key, at) = (cx.key(1), cx.now());
+    let (key, at, by) = (cx.key(1), cx.now(), cx.acting(said)?);
+    let request = request_of(&by, request);
     if let Some(answered) = remembered::<S, H>(cx, key, request.as_ref())? {
         return Ok(answered);
     }
     let value = existing::<S, H>(cx.node, cx.host, key)?;
     decide::check_version(Some(value), expected, S::changed_since)?;
     let (checkpoint, _) = decide::find_checkpoint(value, wanted)?;
-    let event = decide::restore(value, checkpoint, b"", at)?;
+    let event = decide::restore(value, checkpoint, &by, at)?;
     apply_numbered::<S, H>(cx, key, event, request)
 }
 

@@ -6,7 +6,7 @@ use super::{buffer_serve, lock_serve, registry_serve, Host, Key, Kind, Node};
 use crate::domain::buffer::{decide as buffer_rules, Buffer};
 use crate::domain::lock::{decide as lock_rules, Lock};
 use crate::domain::registry::{decide as registry_rules, Registry};
-use crate::domain::versioned::{decide, State, Status, Versioned, VersionedEvent};
+use crate::domain::versioned::{decide, Resource, State, Status, Versioned, VersionedEvent};
 use crate::domain::{Bytes, Entity, Error, Fence, KeyId, Millis};
 use std::collections::BTreeSet;
 
@@ -51,14 +51,29 @@ pub fn end<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key, grace_ms:
     Ok(true)
 }
 
-/// Whose grants a session gives back.
+/// What a session gives back of a resource.
 struct Debt<'a> {
-    /// Its participants, and the session itself under the name of its key.
-    owners: BTreeSet<Bytes>,
+    /// By whose word it belongs to the session.
+    resource: &'a Resource,
+    /// The participants, and the session itself under the name of its key.
+    people: &'a BTreeSet<Bytes>,
     /// What is written on its claims: the name of its key.
     session: &'a [u8],
     /// The newest fence that was granted before it ended.
     until: Fence,
+}
+
+impl Debt<'_> {
+    fn is_of(&self, holder: &[u8]) -> bool {
+        self.resource.frees(holder, |holder| self.people.contains(holder))
+    }
+
+    /// Those who have something in a buffer that is given back.
+    fn holders_in<'a>(&'a self, buffer: &'a Buffer) -> impl Iterator<Item = &'a Bytes> {
+        let of_all = || self.resource.givers().any(|giver| giver.is_empty()).then_some(self.people);
+        let named = self.resource.givers().filter(|giver| !giver.is_empty());
+        of_all().into_iter().flatten().chain(named.flat_map(|giver| buffer.agents_under(giver)))
+    }
 }
 
 /// Gives back the next of what a session that has ended owns, at most `sweep-batch-max` pieces; the rest follows in the rounds of the
@@ -70,18 +85,19 @@ fn give_back<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Resu
     let Some(stored) = host.read::<Versioned<S>>(key)? else { return Ok(0) };
     let value = &stored.state;
     let Some(end) = value.owes() else { return Ok(0) };
-    let owners = value.participants().keys().cloned().chain(own_name).collect();
-    let debt = Debt { owners, session: key.name, until: end.fence };
-    let next: Vec<Bytes> = value.resources().iter().take(max).cloned().collect();
+    let (people, until) = (value.participants().keys().cloned().chain(own_name).collect(), end.fence);
+    let next = value.resources().iter().take(max).map(|(name, resource)| (name.clone(), resource.clone()));
+    let next: Vec<(Bytes, Resource)> = next.collect();
     let (mut left, mut returned) = (max, Vec::new());
-    for resource in next {
+    for (name, resource) in next {
         if left == 0 {
             break;
         }
-        let given = give_back_one(node, host, Key { db: key.db, name: &resource, arg: 0 }, &debt, left);
+        let debt = Debt { resource: &resource, people: &people, session: key.name, until };
+        let given = give_back_one(node, host, Key { db: key.db, name: &name, arg: 0 }, &debt, left);
         left -= given.pieces.max(1);
         if given.is_all {
-            returned.push(resource);
+            returned.push(name);
         }
     }
     if !returned.is_empty() {
@@ -113,7 +129,7 @@ fn give_back_one<H: Host>(node: &mut Node, host: &mut H, resource: Key, debt: &D
     match host.kind(resource) {
         Kind::Ours(Lock::TYPE_TAG) => {
             let Ok(Some(stored)) = host.read::<Lock>(resource) else { return NOTHING };
-            let mut events = lock_rules::released(&stored.state, &debt.owners, debt.until, max + 1);
+            let mut events = lock_rules::released(&stored.state, |owner| debt.is_of(owner), debt.until, max + 1);
             let given = first(&mut events, max);
             // It was just read as a lock.
             if given.pieces > 0 && commit::<Lock, H>(node, host, resource, events).is_ok() {
@@ -132,7 +148,8 @@ fn give_back_one<H: Host>(node: &mut Node, host: &mut H, resource: Key, debt: &D
         Kind::Ours(Buffer::TYPE_TAG) => {
             let at = node.now();
             let Ok(Some(stored)) = host.read::<Buffer>(resource) else { return NOTHING };
-            let held = debt.owners.iter().flat_map(|owner| buffer_rules::let_go(&stored.state, owner, at));
+            let holders = debt.holders_in(&stored.state);
+            let held = holders.flat_map(|holder| buffer_rules::let_go(&stored.state, holder, at));
             let mut events = held.take(max + 1).collect();
             let given = first(&mut events, max);
             let _ = buffer_serve::commit(node, host, resource, events);

@@ -47,34 +47,20 @@ impl<'a> Walk<'a> {
         self.options(at) == self.args.len()
     }
 
-    /// Where a list of values without a count that begins at `at` ends. What stands behind it and is as declared is options. A value may
-    /// be called like an option, too: of pairs, the first is always one, and a list of keys goes on where an option would come twice.
+    /// Where a list of values without a count that begins at `at` ends: options stand behind it, each with one value. A value may be called
+    /// like an option, too: of pairs, the first is always one, and a list of keys goes on where an option would come twice.
     pub fn end_of_list(&self, value: &Arg, at: usize) -> usize {
-        let (least, width) = match value.kind {
-            ArgKind::Block(args) => (args.len(), args.len()),
-            _ => (0, 1),
-        };
-        let are_options = |at: &usize| {
-            let walk = Walk::new(self.spec, self.args);
-            walk.is_options(*at) && (!matches!(value.kind, ArgKind::Key) || self.are_different(*at))
-        };
-        let len = self.args.len();
-        if self.spec.in_place().len() == self.spec.args.len() {
-            return len;
-        }
-        (at + least..len).step_by(width).find(are_options).unwrap_or(len)
-    }
-
-    /// Whether no option comes twice from `at` on, where there are only options.
-    fn are_different(&self, mut at: usize) -> bool {
-        let mut seen = 0u64;
-        while let Some(option) = self.args.get(at).and_then(|word| self.spec.option(word)) {
+        let least = if let ArgKind::Block(args) = value.kind { args.len() } else { 0 };
+        let (mut end, mut seen) = (self.args.len(), 0u64);
+        while end >= at + least + 2 {
+            let Some(option) = self.spec.option(self.args[end - 2]) else { break };
             let bit = 1 << option.number;
-            let end = Walk::new(self.spec, self.args).end_of_option(option.arg, at);
-            let Some(end) = end.filter(|_| seen & bit == 0) else { return false };
-            (seen, at) = (seen | bit, end);
+            if matches!(option.arg.kind, ArgKind::Word) || (seen & bit != 0 && matches!(value.kind, ArgKind::Key)) {
+                break;
+            }
+            (end, seen) = (end - 2, seen | bit);
         }
-        true
+        end
     }
 
     /// Passes options from `at` on; where the first thing stands that is none.
@@ -152,5 +138,119 @@ impl<'a> Walk<'a> {
                 Some(at + 1)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::spec::{Flags, TTL};
+
+    const REF: Arg = Arg::string("text").after("REF").optional();
+    const KEYS: Arg =
+        Arg::new("keys", ArgKind::Block(&[Arg::integer("n"), Arg::key("key", 1).multiple()])).after("KEYS").optional();
+    const PROGRESS: Arg =
+        Arg::new("said", ArgKind::Block(&[Arg::integer("n"), Arg::string("text").optional()])).after("SAID").optional();
+
+    const fn spec(args: &'static [Arg]) -> Spec {
+        Spec {
+            name: "TEST",
+            arity: -1,
+            flags: Flags::WRITE,
+            keys: &[],
+            categories: "",
+            service: None,
+            is_verbatim: false,
+            since: "",
+            complexity: "",
+            summary: "",
+            reply: "",
+            args,
+        }
+    }
+
+    /// A key, a name, and options in any order.
+    static USUAL: Spec = spec(&[Arg::key("key", 0), Arg::string("name"), REF, KEYS, TTL, PROGRESS]);
+    /// A key that may be followed by a name, and options.
+    static OPEN: Spec = spec(&[Arg::key("key", 0), Arg::string("name").optional(), REF]);
+    /// A list of keys, and options.
+    static KEY_LIST: Spec = spec(&[Arg::key("key", 0), Arg::key("other", 1).multiple(), REF, TTL]);
+    /// Pairs, and options.
+    static PAIRS: Spec = spec(&[
+        Arg::key("key", 0),
+        Arg::new("pair", ArgKind::Block(&[Arg::string("field"), Arg::string("value")])).multiple(),
+        REF,
+        TTL,
+    ]);
+
+    fn words(line: &str) -> Vec<&[u8]> {
+        line.split(' ').map(str::as_bytes).collect()
+    }
+
+    #[track_caller]
+    fn assert_keys(spec: &'static Spec, line: &str, expected: &str) {
+        let words = words(line);
+        let found = Walk::new(spec, &words).keys();
+        let names: Vec<_> = found.iter().map(|(at, _)| String::from_utf8_lossy(words[*at]).into_owned()).collect();
+        assert_eq!(names.join(" "), expected, "{line}");
+    }
+
+    #[test]
+    fn a_value_that_looks_like_an_option_is_a_value() {
+        assert_keys(&USUAL, "TEST k n REF KEYS KEYS 1 x", "k x");
+        assert_keys(&USUAL, "TEST k n keys 2 x REF ref keys", "k x REF");
+        assert_keys(&USUAL, "TEST k KEYS KEYS 1 x", "k x");
+        assert_keys(&USUAL, "TEST k n PX KEYS KEYS 1 x", "k x");
+        assert_keys(&USUAL, "TEST k n SAID 5 KEYS 1 x", "k x");
+        assert_keys(&USUAL, "TEST k n SAID 5 text KEYS 1 x", "k x");
+    }
+
+    #[test]
+    fn a_walk_ends_where_something_is_not_as_declared() {
+        assert_keys(&USUAL, "TEST k n BOGUS KEYS 1 x", "k");
+        assert_keys(&USUAL, "TEST k n KEYS many x KEYS 1 y", "k");
+        assert_keys(&USUAL, "TEST k n KEYS 3 x y", "k x y");
+        assert_keys(&USUAL, "TEST k n KEYS 18446744073709551615 x", "k x");
+        assert_keys(&USUAL, "TEST k n REF", "k");
+        assert_keys(&USUAL, "TEST k", "k");
+    }
+
+    #[test]
+    fn what_may_be_left_out_is_there_unless_all_that_follows_is_options() {
+        let has_name = |line: &str| !Walk::new(&OPEN, &words(line)).is_options(2);
+        assert!(!has_name("TEST k REF x") && !has_name("TEST k"));
+        assert!(
+            has_name("TEST k name")
+                && has_name("TEST k REF")
+                && has_name("TEST k REF REF x")
+                && has_name("TEST k x REF y")
+        );
+    }
+
+    #[test]
+    fn a_list_of_keys_goes_on_where_an_option_would_come_twice() {
+        assert_keys(&KEY_LIST, "TEST k x REF y", "k x");
+        assert_keys(&KEY_LIST, "TEST k REF x REF y", "k REF x");
+        assert_keys(&KEY_LIST, "TEST k x PX 1 EX 2 REF y", "k x");
+        assert_keys(&KEY_LIST, "TEST k x REF y z", "k x REF y z");
+        assert_keys(&KEY_LIST, "TEST k REF y", "k");
+    }
+
+    #[test]
+    fn the_first_pair_is_never_an_option() {
+        let end = |line: &str| Walk::new(&PAIRS, &words(line)).end_of_list(&PAIRS.args[1], 2);
+        assert_eq!(end("TEST k REF x"), 4);
+        assert_eq!(end("TEST k f v REF x"), 4);
+        assert_eq!(end("TEST k f v REF x g w"), 8);
+        assert_eq!(end("TEST k f v REF x REF y"), 4);
+    }
+
+    #[test]
+    fn many_arguments_take_no_longer_than_their_number() {
+        // Each of them could begin options that come to nothing at the end.
+        let line = format!("TEST k {}x", "REF REF ".repeat(20_000));
+        assert_keys(&KEY_LIST, &line, &line[5..line.len() - 6]);
+        let line = format!("TEST k n {}", "SAID 1 ".repeat(20_000));
+        assert_keys(&USUAL, line.trim_end(), "k");
     }
 }

@@ -119,41 +119,45 @@ impl Watchers {
     }
 }
 
+/// A revision; `None` for `$`, which is the current one.
+fn parse_revision(args: &mut Args) -> Result<Option<u64>, Error> {
+    match args.bytes("revision")? {
+        b"$" => Ok(None),
+        given => {
+            let revision = super::args::parse_u64(given).filter(|since| i64::try_from(*since).is_ok());
+            let given = printable(given);
+            let wrong = || format!("revision is '{given}', allowed are whole numbers from 0 to {} and $", i64::MAX);
+            revision.map(Some).ok_or_else(|| Error::usage(wrong()))
+        }
+    }
+}
+
 /// `LTMC.WATCH`
 pub fn watch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     let first = args.position() + 1;
     let numkeys = args.list("numkeys", 1, WATCH_KEYS_MAX)?.len();
-    args.word("the word after the keys", &["SINCE"])?;
     let mut watcher = Watcher { keys: SmallVec::new(), count: usize::MAX, path: None };
-    for index in first..first + numkeys {
-        let key = cx.key(index);
-        if watcher.keys.iter().any(|(known, _)| known.name[..] == *key.name) {
-            return Err(Error::usage(format!("the key '{}' is given twice", printable(key.name))));
-        }
-        let since = match args.bytes("revision")? {
-            b"$" => None,
-            given => {
-                Some(super::args::parse_u64(given).filter(|since| i64::try_from(*since).is_ok()).ok_or_else(|| {
-                    let given = printable(given);
-                    Error::usage(format!(
-                        "revision is '{given}', allowed are whole numbers from 0 to {} and $",
-                        i64::MAX
-                    ))
-                })?)
-            }
-        };
-        cx.node.check_quarantine(key)?;
-        let (revision, _) = look(cx.host, key, since.unwrap_or(0), &watcher)?;
-        watcher.keys.push((key.id(), since.unwrap_or(revision)));
-    }
-    let mut block_ms = None;
+    let (mut since, mut block_ms) = (SmallVec::<[Option<u64>; 1]>::new(), None);
     while let Some(word) = args.option()? {
         match word {
+            "SINCE" => since = (0..numkeys).map(|_| parse_revision(&mut args)).collect::<Result<_, _>>()?,
             "COUNT" => watcher.count = args.number("COUNT", 1, u64::from(u32::MAX))? as usize,
             "PATH" => watcher.path = Some(Pointer::parse(args.bytes("PATH")?)?),
             _ => block_ms = Some(args.millis("BLOCK", 0)?),
         }
+    }
+    if since.is_empty() {
+        return Err(args.missing("SINCE"));
+    }
+    for (index, since) in (first..first + numkeys).zip(since) {
+        let key = cx.key(index);
+        if watcher.keys.iter().any(|(known, _)| known.name[..] == *key.name) {
+            return Err(Error::usage(format!("the key '{}' is given twice", printable(key.name))));
+        }
+        cx.node.check_quarantine(key)?;
+        let (revision, _) = look(cx.host, key, since.unwrap_or(0), &watcher)?;
+        watcher.keys.push((key.id(), since.unwrap_or(revision)));
     }
     let (reply, has_news) = report(cx.node, cx.host, &watcher)?;
     match block_ms {

@@ -154,6 +154,11 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
+/// Whether whoever may act as `name` may act as `id`, too: it is the same, or begins with it and a colon.
+pub fn acts_as(name: &[u8], id: &[u8]) -> bool {
+    id.strip_prefix(name).is_some_and(|rest| matches!(rest.first(), None | Some(b':')))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -78,6 +78,8 @@ pub const CHECKPOINTS_MAX: usize = 1_000_000;
 pub const PARTICIPANTS_END: usize = 1_000_000;
 /// More resources of one session than any setting allows.
 pub const RESOURCES_END: usize = 1_000_000;
+/// By so many agents' words a resource may belong to a session.
+pub const RESOURCE_GIVERS_MAX: usize = 64;
 /// Longest `META` of a context or session, bytes of JSON.
 pub const VERSIONED_META_BYTES_MAX: usize = 16 * 1024;
 /// Longest name of a session's field, bytes.

@@ -58,8 +58,8 @@ fn story<S: State>(first: S, mut change: impl FnMut(u64) -> S::Change) -> Change
         VersionedEvent::Pruned { at, checkpoints: vec![2] },
         VersionedEvent::Joined { at, agent: Bytes::from("cy"), role: Bytes::from("reader") },
         VersionedEvent::Left { at, agent: Bytes::from("bob") },
-        VersionedEvent::Owned { at, resources: vec![Bytes::from("lock:1"), Bytes::from("lock:2")] },
-        VersionedEvent::Disowned { at, resources: vec![Bytes::from("lock:1")] },
+        VersionedEvent::Owned { at, by: Bytes::EMPTY, resources: vec![Bytes::from("lock:1"), Bytes::from("lock:2")] },
+        VersionedEvent::Disowned { at, by: Bytes::EMPTY, resources: vec![Bytes::from("lock:1")] },
         VersionedEvent::Touched { at, ttl_ms: None },
         VersionedEvent::StatusChanged { at, status: Status::Suspended },
     ];
@@ -74,7 +74,7 @@ fn ended<S: State>() -> Change<VersionedEvent<S>> {
 fn ending<S: State>() -> Changes<S> {
     let keys = |names: &[&str]| names.iter().map(|name| Bytes::from(*name)).collect();
     let events = [
-        VersionedEvent::Owned { at: NOW + 55, resources: keys(&["lock:3", "lock:4"]) },
+        VersionedEvent::Owned { at: NOW + 55, by: Bytes::from("ada"), resources: keys(&["lock:3", "lock:4"]) },
         VersionedEvent::Ending { at: NOW + 60, gone_at: NOW + 5_000, fence: FENCE },
         VersionedEvent::Returned { at: NOW + 61, resources: keys(&["lock:2", "lock:3"]) },
     ];

@@ -65,6 +65,13 @@ fn is_open(arg: &Arg) -> bool {
     arg.optional || arg.multiple || is_inner_open
 }
 
+/// The places of what stands in place and is repeated without a count.
+fn lists(spec: &Spec) -> impl Iterator<Item = usize> + '_ {
+    let args = spec.in_place();
+    let counts = |at: usize| at > 0 && matches!(args[at - 1].kind, ArgKind::Integer);
+    (0..args.len()).filter(move |at| args[*at].multiple && !counts(*at))
+}
+
 fn is_not_understood(outcome: &Result<Outcome, Error>) -> bool {
     outcome.as_ref().is_err_and(|error| error.text.contains("is not understood here"))
 }
@@ -167,6 +174,8 @@ fn key_specs_point_at_arguments_that_are_keys() {
         let mut known = BTreeSet::new();
         tokens(spec.args, &mut known);
         for keys in spec.keys {
+            // The server asks the command itself for all keys whose place is not fixed.
+            assert!(spec.flags.has(Flags::GETKEYS_API) || matches!(keys.at, KeysAt::Index(_)), "{}", spec.name);
             match keys.at {
                 KeysAt::Index(at) | KeysAt::From(at) => {
                     assert!((1..=spec.args.len() as i32).contains(&at), "{}", spec.name)
@@ -209,12 +218,11 @@ fn no_option_is_understood_that_is_not_in_the_table() {
     let mut all = BTreeSet::from(["BOGUS"]);
     specs().for_each(|spec| tokens(spec.args, &mut all));
     for spec in specs() {
-        let takes_anything = spec.args.last().is_some_and(|arg| arg.multiple || arg.token.is_none() && arg.optional);
         let mut known = BTreeSet::new();
         tokens(spec.args, &mut known);
-        // Any word may be a field and the one after it its value.
-        let takes_pairs = spec.args.iter().any(|arg| arg.multiple && matches!(arg.kind, ArgKind::Block(_)));
-        if spec.arity > 0 || takes_pairs || (takes_anything && known.is_empty()) {
+        // Any word may be a field and the one after it its value, or what may be left out.
+        let takes_anything = lists(spec).next().is_some() || spec.in_place().iter().any(|arg| arg.optional);
+        if spec.arity > 0 || takes_anything {
             continue;
         }
         for word in all.difference(&known) {
@@ -230,13 +238,24 @@ fn an_option_given_twice_is_refused() {
     for spec in specs() {
         let with_token = |arg: &&Arg| arg.optional && arg.token.is_some() && !arg.multiple;
         for arg in spec.args.iter().filter(with_token) {
-            if arg.token == Some("REGISTRY") {
-                continue; // refused the first time already
+            // Refused the first time already; and what would come twice behind a list of keys is one of them.
+            if arg.token == Some("REGISTRY") || lists(spec).next().is_some() {
+                continue;
             }
             let option = choices(arg).remove(0);
             let words = [required(spec), option.clone(), option].concat();
             let error = call(&words).expect_err(spec.name);
             assert!(error.text.contains("is given twice"), "{words:?}: {}", error.text);
+        }
+    }
+}
+
+#[test]
+fn behind_a_list_without_a_count_every_option_has_one_value() {
+    for spec in specs() {
+        for at in lists(spec) {
+            let behind = spec.args[at + 1..].iter().flat_map(choices);
+            behind.for_each(|option| assert_eq!(option.len(), 2, "{}: {option:?}", spec.syntax()));
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::harness::*;
 
 mod keys;
+mod walk;
 
 /// Name, arity and flags of every command, as `COMMAND INFO` has them.
 const COMMANDS: &[(&str, i64, &[&str])] = &[

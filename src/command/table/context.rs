@@ -2,7 +2,7 @@
 
 use super::common::{with_registry, KEY, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use super::registry::FILTER;
-use super::versioned::{AGENT, AT, CHECKPOINT_ARGS, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, META, PRUNE_ARGS};
+use super::versioned::{ACTING, AGENT, AT, CHECKPOINT_ARGS, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, META, PRUNE_ARGS};
 use crate::command::spec::{Access, Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::domain::Service;
 
@@ -202,7 +202,7 @@ pub const ROLLBACK: Spec = Spec {
     complexity: "O(C) with C the size of what has changed since",
     summary: "Makes the document of a checkpoint, by its number or name, the newest version.",
     reply: "the new version",
-    args: &[KEY, Arg::string("checkpoint"), IFVERSION, REQID],
+    args: &[KEY, Arg::string("checkpoint"), IFVERSION, REQID, ACTING],
     ..CONTEXT_ROW
 };
 

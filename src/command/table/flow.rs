@@ -116,13 +116,10 @@ pub const ADD: Spec = Spec {
         Arg::integer("ms").after("LEASE").optional(),
         Arg::integer("n").after("RETRIES").optional(),
         after(
-            &[
-                Arg::one_of("kind", &[Arg::word("fixed", "FIXED"), Arg::word("exp", "EXP")]),
-                Arg::integer("ms"),
-                Arg::integer("ms").after("MAX").optional(),
-            ],
+            &[Arg::one_of("kind", &[Arg::word("fixed", "FIXED"), Arg::word("exp", "EXP")]), Arg::integer("ms")],
             "BACKOFF",
         ),
+        Arg::integer("ms").after("MAX").optional(),
         Arg::string("name").after("GROUP").optional(),
         LOCKS,
         Arg::word("waitsignal", "WAITSIGNAL").optional(),

@@ -1,7 +1,7 @@
 //! The rows of the commands of sessions.
 
 use super::common::{with_registry, KEY, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
-use super::versioned::{AGENT, AT, CHECKPOINT_ARGS, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, META, PRUNE_ARGS};
+use super::versioned::{ACTING, AGENT, AT, CHECKPOINT_ARGS, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, META, PRUNE_ARGS};
 use crate::command::spec::{Access, Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::domain::Service;
 
@@ -92,7 +92,7 @@ pub const STATUS: Spec = Spec {
     complexity: "O(1)",
     summary: "Shows or changes the status of a session; terminated ends it.",
     reply: "the status; nil if there is no session",
-    args: &[KEY, Arg::string("status").optional()],
+    args: &[KEY, Arg::string("status").optional(), ACTING],
     ..SESSION_ROW
 };
 
@@ -137,9 +137,9 @@ pub const OWN: Spec = Spec {
     arity: -3,
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: OWN_KEYS,
-    summary: "Keys belong to a session: when it ends, what its participants hold of them is given back.",
+    summary: "Keys belong to a session: when it ends, what its participants hold of them is given back, or only what AGENT holds if that is said.",
     reply: "the number of keys that did not belong to it before",
-    args: &[KEY, Arg::key("resource", 1).multiple()],
+    args: &[KEY, Arg::key("resource", 1).multiple(), ACTING],
     ..SESSION_ROW
 };
 
@@ -148,9 +148,9 @@ pub const DISOWN: Spec = Spec {
     arity: -3,
     flags: WRITE_FAST.and(Flags::GETKEYS_API),
     keys: OWN_KEYS,
-    summary: "Keys belong to a session no more.",
+    summary: "Keys belong to a session no more, by the word of AGENT if that is said.",
     reply: "the number of keys that did",
-    args: &[KEY, Arg::key("resource", 1).multiple()],
+    args: &[KEY, Arg::key("resource", 1).multiple(), ACTING],
     ..SESSION_ROW
 };
 
@@ -183,7 +183,7 @@ pub const RESTORE: Spec = Spec {
     complexity: "O(D log N) with D the fields that have changed since and N those of the session",
     summary: "Makes the state of a checkpoint, by its number or name, the newest version.",
     reply: "the new version",
-    args: &[KEY, Arg::string("checkpoint"), IFVERSION, REQID],
+    args: &[KEY, Arg::string("checkpoint"), IFVERSION, REQID, ACTING],
     ..SESSION_ROW
 };
 
@@ -220,6 +220,6 @@ pub const END: Spec = Spec {
     complexity: "O(R) with R what the participants hold of its resources, at most ltmc.sweep-batch-max at a time",
     summary: "Ends a session: what its participants hold of its resources is given back, the first of it at once; it can be read for a while.",
     reply: "1, or 0 if it had ended or there was none",
-    args: &[KEY, Arg::integer("ms").after("GRACE").optional()],
+    args: &[KEY, Arg::integer("ms").after("GRACE").optional(), ACTING],
     ..SESSION_ROW
 };

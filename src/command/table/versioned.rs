@@ -5,6 +5,8 @@ use crate::command::spec::{Access, Arg, KeySpec, KeysAt};
 
 pub const AGENT: Arg = Arg::string("agent");
 pub const META: Arg = Arg::string("json").after("META").optional();
+/// Who acts, where the caller may be bound to a name.
+pub const ACTING: Arg = AGENT.after("AGENT").optional();
 pub const IFVERSION: Arg = Arg::integer("version").after("IFVERSION").optional();
 pub const AT: Arg = Arg::string("checkpoint").after("AT").optional();
 pub const CHECKPOINT_ARGS: &[Arg] =

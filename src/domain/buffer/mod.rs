@@ -188,6 +188,14 @@ impl Buffer {
         self.by_agent.iter().map(|(agent, serials)| (agent, serials.len()))
     }
 
+    /// The agents that have to do with chunks and are called so, or so and more after a colon.
+    pub fn agents_under(&self, name: &[u8]) -> impl Iterator<Item = &Bytes> {
+        let exactly = self.by_agent.get_key_value(name).map(|(agent, _)| agent);
+        let (from, to) = ([name, b":"].concat(), [name, b";"].concat());
+        let below = self.by_agent.range(Bytes::from(&from[..])..Bytes::from(&to[..])).map(|(agent, _)| agent);
+        exactly.into_iter().chain(below)
+    }
+
     /// A chunk that can be read and has a content with this hash.
     pub fn with_hash(&self, hash: u64, now: Millis) -> Option<&Chunk> {
         let serials = self.by_hash.range((hash, false, 0)..=(hash, true, Serial::MAX));

@@ -8,7 +8,6 @@ use crate::domain::id::printable;
 use crate::domain::limits::LOCK_LEVELS_MAX;
 use crate::domain::{Bytes, Code, Connection, Error, Fence, Fences, Millis};
 use smallvec::{smallvec, SmallVec};
-use std::collections::BTreeSet;
 
 /// What somebody wants of a lock.
 #[derive(Debug, Clone, PartialEq)]
@@ -290,9 +289,9 @@ pub fn breaking(lock: &Lock, owner: Option<&[u8]>) -> Vec<LockEvent> {
     broken.map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::Broken }).collect()
 }
 
-/// The events that give back what these owners were granted up to the fence `until`, at most `max` of them.
-pub fn released(lock: &Lock, owners: &BTreeSet<Bytes>, until: Fence, max: usize) -> Vec<LockEvent> {
-    let held = lock.grants().iter().filter(|grant| grant.fence <= until && owners.contains(&grant.owner));
+/// The events that give back what those owners were granted up to the fence `until`, at most `max` of them.
+pub fn released(lock: &Lock, is_owner: impl Fn(&[u8]) -> bool, until: Fence, max: usize) -> Vec<LockEvent> {
+    let held = lock.grants().iter().filter(|grant| grant.fence <= until && is_owner(&grant.owner));
     held.take(max).map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::Released }).collect()
 }
 

@@ -3,9 +3,9 @@
 
 use super::event::VersionedEvent;
 use super::history::{CheckpointId, Version};
-use super::{State, Status, Versioned};
+use super::{Resource, State, Status, Versioned};
 use crate::domain::id::printable;
-use crate::domain::limits::CHECKPOINTS_MAX;
+use crate::domain::limits::{CHECKPOINTS_MAX, RESOURCE_GIVERS_MAX};
 use crate::domain::{Bytes, Code, Error, Fence, Millis};
 
 /// Errs if nothing can change any more.
@@ -112,34 +112,53 @@ pub fn leave<S: State>(value: &Versioned<S>, agent: &[u8], at: Millis) -> Option
     takes_part.then_some(VersionedEvent::Left { at, agent })
 }
 
-/// Keys belong to it from now on: those that did not before.
+/// Keys belong to it from now on by the word of `by`. How many of them did not before, by anybody's.
 pub fn own<S: State>(
     value: &Versioned<S>,
     resources: &[&[u8]],
+    by: Bytes,
     resources_max: u64,
     at: Millis,
 ) -> Result<(Option<VersionedEvent<S>>, usize), Error> {
     check_open(value)?;
-    let mut new: Vec<Bytes> = resources.iter().map(|name| Bytes::from(*name)).collect();
-    new.sort_unstable();
-    new.dedup();
-    new.retain(|name| !value.resources().contains(name));
-    let count = new.len();
+    let mut given = in_order(resources);
+    let known = |name: &Bytes| value.resources().get(name);
+    let count = given.iter().filter(|name| known(name).is_none()).count();
     if (value.resources().len() + count) as u64 > resources_max {
         return Err(Error::limit("session-resources-max", "so many resources of one session", resources_max));
     }
-    Ok(((count > 0).then_some(VersionedEvent::Owned { at, resources: new }), count))
+    given.retain(|name| known(name).is_none_or(|resource| !resource.is_given_by(&by)));
+    if let Some(name) =
+        given.iter().find(|name| known(name).is_some_and(|one| one.givers().len() >= RESOURCE_GIVERS_MAX))
+    {
+        let text = format!("'{}' was given by {RESOURCE_GIVERS_MAX} agents, more are not allowed", name.show());
+        return Err(Error::new(Code::Limit, text));
+    }
+    Ok(((!given.is_empty()).then_some(VersionedEvent::Owned { at, by, resources: given }), count))
 }
 
-/// Keys belong to it no more: those that did. Of one that has ended none do, even before they are given back.
-pub fn disown<S: State>(value: &Versioned<S>, resources: &[&[u8]], at: Millis) -> (Option<VersionedEvent<S>>, usize) {
-    let mut gone: Vec<Bytes> = resources.iter().map(|name| Bytes::from(*name)).collect();
-    gone.sort_unstable();
-    gone.dedup();
+/// Keys belong to it no more by the word of `by`, or by nobody's if that is empty: those that did. Of one that has ended none do, even
+/// before they are given back.
+pub fn disown<S: State>(
+    value: &Versioned<S>,
+    resources: &[&[u8]],
+    by: Bytes,
+    at: Millis,
+) -> (Option<VersionedEvent<S>>, usize) {
+    let mut gone = in_order(resources);
     let is_open = check_open(value).is_ok();
-    gone.retain(|name| is_open && value.resources().contains(name));
+    let is_given = |resource: &Resource| by.is_empty() || resource.is_given_by(&by);
+    gone.retain(|name| is_open && value.resources().get(name).is_some_and(is_given));
     let count = gone.len();
-    ((count > 0).then_some(VersionedEvent::Disowned { at, resources: gone }), count)
+    ((count > 0).then_some(VersionedEvent::Disowned { at, by, resources: gone }), count)
+}
+
+/// Names of keys in order, each once.
+fn in_order(resources: &[&[u8]]) -> Vec<Bytes> {
+    let mut names: Vec<Bytes> = resources.iter().map(|name| Bytes::from(*name)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// Another status. `None` if it has it already.

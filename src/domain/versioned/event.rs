@@ -75,6 +75,8 @@ pub enum VersionedEvent<S: State> {
     Owned {
         /// When.
         at: Millis,
+        /// By whose word, see [`Resource`](super::resources::Resource).
+        by: Bytes,
         /// Which.
         resources: Vec<Bytes>,
     },
@@ -82,6 +84,8 @@ pub enum VersionedEvent<S: State> {
     Disowned {
         /// When.
         at: Millis,
+        /// By whose word; empty takes back everybody's.
+        by: Bytes,
         /// Which.
         resources: Vec<Bytes>,
     },
@@ -245,9 +249,11 @@ impl<S: State> Event for VersionedEvent<S> {
                 named("role", role);
             }
             VersionedEvent::Left { agent, .. } => named("agent", agent),
-            VersionedEvent::Owned { resources, .. }
-            | VersionedEvent::Disowned { resources, .. }
-            | VersionedEvent::Returned { resources, .. } => story.texts("resources", resources),
+            VersionedEvent::Owned { resources, by, .. } | VersionedEvent::Disowned { resources, by, .. } => {
+                named("by", by);
+                story.texts("resources", resources);
+            }
+            VersionedEvent::Returned { resources, .. } => story.texts("resources", resources),
             VersionedEvent::StatusChanged { status, .. } => story.word("status", status.word()),
             VersionedEvent::Ended { gone_at, .. } | VersionedEvent::Ending { gone_at, .. } => {
                 story.number("gone_at_ms", *gone_at);

@@ -21,6 +21,7 @@ pub mod decide;
 pub mod event;
 pub mod history;
 pub mod life;
+pub mod resources;
 mod saved;
 pub mod shared;
 pub mod status;
@@ -28,6 +29,7 @@ pub mod status;
 pub use event::{Created, VersionedEvent};
 pub use history::{CheckpointId, History, Keep, Undo, Version};
 pub use life::{End, Life, Participant, Participants};
+pub use resources::{Resource, Resources};
 pub use shared::Shared;
 pub use status::Status;
 
@@ -35,7 +37,6 @@ use super::watch::Story;
 use super::{Bytes, Code, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 
 /// What has versions.
 pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + DeserializeOwned + 'static {
@@ -141,7 +142,7 @@ pub struct Versioned<S: State> {
     owner: Bytes,
     meta: Bytes,
     participants: Participants,
-    resources: BTreeSet<Bytes>,
+    resources: Resources,
     life: Life,
     created_at: Millis,
     changed_at: Millis,
@@ -195,7 +196,7 @@ impl<S: State> Versioned<S> {
     }
 
     /// The keys that belong to it.
-    pub fn resources(&self) -> &BTreeSet<Bytes> {
+    pub fn resources(&self) -> &Resources {
         &self.resources
     }
 
@@ -324,9 +325,17 @@ impl<S: State> Versioned<S> {
 }
 
 impl<S: State> Versioned<S> {
-    fn disown(&mut self, resources: &[Bytes]) {
-        for resource in resources {
-            self.resources.remove(resource);
+    fn own(&mut self, resources: &[Bytes], by: &Bytes) {
+        for name in resources {
+            self.resources.entry(name.clone()).or_default().give(by);
+        }
+    }
+
+    fn disown(&mut self, resources: &[Bytes], by: &[u8]) {
+        for name in resources {
+            if self.resources.get_mut(name).is_some_and(|resource| resource.take_back(by)) {
+                self.resources.remove(name);
+            }
         }
     }
 
@@ -376,12 +385,12 @@ impl<S: State> Entity for Versioned<S> {
                 self.participants.remove(agent);
                 self.life.used(*at);
             }
-            VersionedEvent::Owned { at, resources } => {
-                self.resources.extend(resources.iter().cloned());
+            VersionedEvent::Owned { at, by, resources } => {
+                self.own(resources, by);
                 self.life.used(*at);
             }
-            VersionedEvent::Disowned { at, resources } => {
-                self.disown(resources);
+            VersionedEvent::Disowned { at, by, resources } => {
+                self.disown(resources, by);
                 self.life.used(*at);
             }
             VersionedEvent::Touched { at, ttl_ms } => self.life.renew(*at, *ttl_ms),
@@ -395,7 +404,7 @@ impl<S: State> Entity for Versioned<S> {
             }
             VersionedEvent::Ending { at, gone_at, fence } => self.finish(End { at: *at, fence: *fence }, *gone_at),
             VersionedEvent::Returned { resources, .. } => {
-                self.disown(resources);
+                self.disown(resources, b"");
                 self.forget_people();
             }
         }
@@ -463,7 +472,7 @@ impl<S: State> Entity for Versioned<S> {
 
     fn memory_bytes(&self) -> usize {
         let texts = self.owner.heap_bytes() + self.meta.heap_bytes() + self.changed_by.heap_bytes();
-        let resources = self.resources.iter().map(|name| size_of::<Bytes>() * 4 / 3 + name.heap_bytes());
+        let resources = self.resources.iter().map(|(name, resource)| Resource::bytes(name, resource));
         size_of::<Self>()
             + texts
             + self.state.heap_bytes()
@@ -495,7 +504,7 @@ impl<S: State> Entity for Versioned<S> {
 
     fn copied(&self) -> Self {
         // An owner cannot be copied: what belongs to the one does not belong to the other. Whoever copies it wants it.
-        let mut copy = Self { resources: BTreeSet::new(), stays: true, ..self.clone() };
+        let mut copy = Self { resources: Resources::new(), stays: true, ..self.clone() };
         copy.forget_people();
         copy
     }

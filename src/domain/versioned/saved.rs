@@ -45,9 +45,10 @@ pub fn admit<S: State>(event: &VersionedEvent<S>) -> Result<(), Error> {
         VersionedEvent::Pruned { checkpoints, .. } => checkpoints.len() <= CHECKPOINTS_MAX,
         VersionedEvent::Joined { agent, role, .. } => is_agent(agent) && role.len() <= NAME_BYTES_MAX,
         VersionedEvent::Left { agent, .. } => is_agent(agent),
-        VersionedEvent::Owned { resources, .. }
-        | VersionedEvent::Disowned { resources, .. }
-        | VersionedEvent::Returned { resources, .. } => are_resources(resources),
+        VersionedEvent::Owned { resources, by, .. } | VersionedEvent::Disowned { resources, by, .. } => {
+            are_resources(resources) && is_agent(by)
+        }
+        VersionedEvent::Returned { resources, .. } => are_resources(resources),
         VersionedEvent::Touched { ttl_ms, .. } => is_ttl(*ttl_ms),
         VersionedEvent::StatusChanged { .. } => true,
         VersionedEvent::Ended { gone_at, .. } => is_time(*gone_at),
@@ -77,6 +78,7 @@ pub fn check<S: State>(value: &Versioned<S>) -> Result<(), Invariant> {
     rule(is_life(&value.life), "its life is out of bounds")?;
     rule(value.participants.len() <= PARTICIPANTS_END, "it has too many participants")?;
     rule(value.resources.len() <= RESOURCES_END, "it owns too much")?;
+    value.resources.values().try_for_each(|resource| resource.check())?;
     rule(is_time(value.end.at) && value.end.fence < FENCE_END, "its end is out of bounds")?;
     let is_done = value.status != Status::Terminated || value.resources.is_empty() || value.end.at > 0;
     rule(is_done, "it is over and owns something all the same")

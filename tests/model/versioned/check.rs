@@ -210,7 +210,7 @@ impl World {
         match thing.state() {
             State::Doc(doc) => expected.push(("doc", text(&doc.to_string()))),
             State::Fields(known) => {
-                let resources = thing.resources.iter().map(|name| text(name)).collect();
+                let resources = thing.resources.keys().map(|name| text(name)).collect();
                 expected.extend([
                     ("status", Reply::text(thing.status)),
                     ("fields", Reply::number(known.len() as u64)),

@@ -59,7 +59,8 @@ pub struct Thing {
     pub owner: String,
     pub meta: String,
     pub participants: BTreeMap<String, (String, u64)>,
-    pub resources: BTreeSet<String>,
+    /// The keys that belong to it, each with those by whose word; the empty name is nobody in particular.
+    pub resources: BTreeMap<String, Vec<String>>,
     pub life: Life,
     pub created_at: u64,
     pub changed: (u64, String),
@@ -108,7 +109,7 @@ impl Thing {
             owner: String::new(),
             meta: String::new(),
             participants: BTreeMap::new(),
-            resources: BTreeSet::new(),
+            resources: BTreeMap::new(),
             life: Life::default(),
             created_at: at,
             changed: (at, String::new()),

@@ -1,6 +1,6 @@
 //! Random commands about those who take part in sessions and contexts, and about what belongs to sessions and how they end.
 
-use super::commands::words;
+use super::commands::{words, AGENTS};
 use super::world::{is_session, Answer, World};
 use ltmc::command::Reply;
 use ltmc::domain::{Code, Error};
@@ -120,7 +120,11 @@ impl World {
         let verb = if owns { "LTMC.SESSION.OWN" } else { "LTMC.SESSION.DISOWN" };
         let names = ["l0", "l1", "l2", "other", "s1"];
         let given: Vec<&str> = (0..=self.rng.below(3)).map(|_| *self.rng.pick(&names)).collect();
-        let argv = [&[verb, key][..], &given].concat();
+        let by = if self.rng.percent(40) { *self.rng.pick(&AGENTS) } else { "" };
+        let mut argv = [&[verb, key][..], &given].concat();
+        if !by.is_empty() {
+            argv.extend(["AGENT", by]);
+        }
         let real = self.noted(&words(&argv));
         if owns && given.contains(&key) {
             return same(real, refused(Code::Err));
@@ -133,23 +137,31 @@ impl World {
         }
         let known = &self.things[key].resources;
         let given: BTreeSet<String> = given.iter().map(|name| name.to_string()).collect();
-        let changed: Vec<String> = given.into_iter().filter(|name| known.contains(name) != owns).collect();
-        if owns && known.len() + changed.len() > 4 {
+        let new = given.iter().filter(|name| !known.contains_key(*name)).count();
+        if owns && known.len() + new > 4 {
             return same(real, refused(Code::Limit));
         }
-        same(real, Ok(Reply::number(changed.len() as u64)));
+        let is_given = |name: &String| known.get(name).is_some_and(|givers| givers.iter().any(|giver| giver == by));
+        let belongs = |name: &String| if owns || !by.is_empty() { is_given(name) } else { known.contains_key(name) };
+        let changed: Vec<String> = given.into_iter().filter(|name| belongs(name) != owns).collect();
+        same(real, Ok(Reply::number(if owns { new } else { changed.len() } as u64)));
         if changed.is_empty() {
             return;
         }
         let thing = self.thing(key);
         for name in &changed {
+            let givers = thing.resources.entry(name.clone()).or_default();
             if owns {
-                thing.resources.insert(name.clone());
+                givers.push(by.to_string());
             } else {
+                givers.retain(|giver| !by.is_empty() && giver != by);
+            }
+            if givers.is_empty() {
                 thing.resources.remove(name);
             }
         }
-        thing.tell(if owns { "owned" } else { "disowned" }, at, json!({"resources": changed}));
+        let told = if by.is_empty() { json!({"resources": changed}) } else { json!({"by": by, "resources": changed}) };
+        thing.tell(if owns { "owned" } else { "disowned" }, at, told);
         self.happened(key);
     }
 

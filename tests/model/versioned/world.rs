@@ -257,11 +257,13 @@ impl World {
         }
     }
 
-    /// What participants of a session, or the session itself, hold of its resources passes on.
+    /// What those hold of the resources of a session passes on by whose word they belong to it, or all who take part and the session
+    /// itself if nobody was named.
     pub fn free(&mut self, key: &str, thing: &Thing) {
-        for resource in &thing.resources {
-            let holder = self.locks.get(resource).map(|lock| lock.holder.clone());
-            if holder.is_some_and(|holder| holder == key || thing.participants.contains_key(&holder)) {
+        for (resource, givers) in &thing.resources {
+            let Some(holder) = self.locks.get(resource).map(|lock| lock.holder.clone()) else { continue };
+            let takes_part = holder == key || thing.participants.contains_key(&holder);
+            if givers.iter().any(|giver| if giver.is_empty() { takes_part } else { *giver == holder }) {
                 self.pass_on(resource);
             }
         }
@@ -289,7 +291,7 @@ impl World {
         }
         let thing = self.thing(key);
         thing.tell("ended", at, serde_json::json!({"gone_at_ms": at + grace}));
-        let resources: Vec<String> = thing.resources.iter().cloned().collect();
+        let resources: Vec<String> = thing.resources.keys().cloned().collect();
         for returned in resources.chunks(batch) {
             thing.tell("returned", at, serde_json::json!({"resources": returned}));
         }

@@ -291,3 +291,84 @@ fn a_guard_gives_no_rights_that_the_caller_has_not() {
     assert_eq!(agent.run(&format!("LTMC.GUARD k {fence} INCR n")).int(), 1);
     assert_eq!(server.run("EXISTS doc").int(), 0);
 }
+
+/// Values that look like options, with the keys that are found all the same.
+const DISGUISED: &[(&str, &str)] = &[
+    ("LTMC.TASK.ADD f t p GROUP LOCKS LOCKS 1 secret", "f secret"),
+    ("LTMC.TASK.ADD f t p group locks locks 1 secret", "f secret"),
+    ("LTMC.TASK.ADD f t p REQID LOCKS LOCKS 2 s1 s2", "f s1 s2"),
+    ("LTMC.TASK.ADD f t p AFTER 1 LOCKS CAPS 2 LOCKS 1 LOCKS 1 secret", "f secret"),
+    ("LTMC.TASK.ADD f LOCKS LOCKS", "f"),
+    ("LTMC.TASK.ADD f t p LOCKS 1 LOCKS GROUP 5", "f LOCKS"),
+    ("LTMC.FLOW.CREATE f REQID LOCKS LOCKS 1 secret", "f secret"),
+    ("LTMC.FLOW.CREATE f SPEC LOCKS LOCKS 1 secret", "f secret"),
+    ("LTMC.TASK.CLAIM f w CAPS 2 REGISTRY x REGISTRY secret", "f secret"),
+    ("LTMC.TASK.CLAIM f REGISTRY CAPS 1 registry REGISTRY secret", "f secret"),
+    ("LTMC.AGENT.CLAIM r PX 5 EXCLUDE 2 REGISTRY x REF bob REGISTRY secret", "r secret"),
+    ("LTMC.AGENT.CLAIM r PX 5 META REGISTRY x REF REGISTRY REGISTRY secret", "r secret"),
+    ("LTMC.SESSION.CREATE s PARTICIPANTS 2 REGISTRY x REGISTRY secret", "s secret"),
+    ("LTMC.SESSION.CREATE s META REGISTRY STATE REGISTRY REGISTRY secret", "s secret"),
+    ("LTMC.SESSION.JOIN s a ROLE REGISTRY REGISTRY secret", "s secret"),
+    ("LTMC.CTX.CREATE c OWNER REGISTRY META REGISTRY REGISTRY secret", "c secret"),
+    ("LTMC.CTX.JOIN c REGISTRY ROLE REGISTRY REGISTRY secret", "c secret"),
+    ("LTMC.LOCK l ada PATH REGISTRY REGISTRY secret", "l secret"),
+    ("LTMC.LOCK l ada META REGISTRY", "l"),
+    ("LTMC.MLOCK ada 2 REGISTRY x REQID REGISTRY REGISTRY secret", "REGISTRY x secret"),
+    ("LTMC.CHUNK.ALLOC b SIZE 5 ID REGISTRY AGENT REGISTRY REGISTRY secret", "b secret"),
+    ("LTMC.CHUNK.PUT b REGISTRY REGISTRY PIN REGISTRY 5 REGISTRY secret", "b secret"),
+    ("LTMC.CHUNK.RETAIN b REGISTRY REGISTRY REGISTRY secret", "b secret"),
+    ("LTMC.CHUNK.PIN b REGISTRY REGISTRY REGISTRY secret PX 5", "b secret"),
+    ("LTMC.MSG.RECV m REGISTRY REGISTRY secret", "m secret"),
+    ("LTMC.MSG.JOIN m REGISTRY REGISTRY secret", "m secret"),
+    ("LTMC.MSG.SEND m REGISTRY REGISTRY secret REGISTRY", "m secret"),
+    ("LTMC.MSG.SEND m a TO 2 REGISTRY x REGISTRY", "m"),
+    ("LTMC.TASK.GET f REGISTRY REGISTRY secret", "f secret"),
+    ("LTMC.SESSION.OWN s k AGENT ada", "s k"),
+    ("LTMC.SESSION.OWN s AGENT k AGENT ada", "s AGENT k"),
+    ("LTMC.SESSION.OWN s k AGENT x AGENT y", "s k AGENT x"),
+    ("LTMC.SESSION.OWN s AGENT AGENT AGENT", "s AGENT"),
+    ("LTMC.SESSION.DISOWN s k agent ada", "s k"),
+    ("LTMC.SESSION.OWN s AGENT k", "s"),
+    ("LTMC.GUARD l 5 LTMC.TASK.ADD f t p GROUP LOCKS LOCKS 1 secret", "l f secret"),
+];
+
+#[test]
+fn no_key_hides_behind_a_value_that_looks_like_an_option() {
+    let server = Server::start();
+    server.run("ACL SETUSER agent on >p ~* +@all").ok();
+    for (line, keys) in DISGUISED {
+        let keys: Vec<&str> = keys.split(' ').collect();
+        assert_eq!(words(&server.run(&format!("COMMAND GETKEYS {line}"))), keys, "{line}");
+        for hidden in &keys {
+            let allowed =
+                keys.iter().filter(|key| *key != hidden).map(|key| format!("~{key}")).collect::<Vec<_>>().join(" ");
+            server.run(&format!("ACL SETUSER agent on >p resetkeys {allowed} +@all")).ok();
+            let mut agent = server.client();
+            agent.auth("agent", "p");
+            assert_eq!(agent.run(line).error_code(), "NOPERM", "{line} without {hidden}");
+            // Scripts and transactions are no way around it.
+            let script =
+                [&["EVAL", "return redis.call(unpack(ARGV))", "0"], &line.split(' ').collect::<Vec<_>>()[..]].concat();
+            let reply = agent.cmd(&script);
+            assert!(reply.is_error() && !reply.error().contains("internal"), "{line} in a script: {reply:?}");
+        }
+    }
+    assert_eq!(server.run("DBSIZE").int(), 0, "nothing was made");
+}
+
+#[test]
+fn a_lock_that_a_user_may_not_name_is_not_given_by_a_claim() {
+    let server = Server::start();
+    let mut agent = server.user("agent", "~sess:* +@all");
+    for line in [
+        "LTMC.TASK.ADD sess:f t0 p LOCKS 1 secret:lock",
+        "LTMC.TASK.ADD sess:f t1 p GROUP LOCKS LOCKS 1 secret:lock",
+        "LTMC.TASK.ADD sess:f t1 p REQID LOCKS LOCKS 1 secret:lock",
+        "LTMC.FLOW.CREATE sess:g REQID LOCKS LOCKS 1 secret:lock",
+    ] {
+        assert_eq!(agent.run(line).error_code(), "NOPERM", "{line}");
+    }
+    agent.run("LTMC.TASK.ADD sess:f t2 p GROUP LOCKS LOCKS 1 sess:lock").text();
+    assert_eq!(agent.run("LTMC.TASK.CLAIM sess:f ada COUNT 5").array().len(), 1);
+    assert_eq!(server.run("EXISTS secret:lock sess:lock").int(), 1);
+}

@@ -4,3 +4,4 @@ mod bad_input;
 mod fields;
 mod life;
 mod recovery;
+mod words;
