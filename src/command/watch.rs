@@ -203,9 +203,10 @@ fn report<H: Host>(node: &Node, host: &mut H, watcher: &Watcher) -> Result<(Repl
     let (mut replies, mut has_news, mut budget) = (Vec::with_capacity(watcher.keys.len()), false, Budget::of(node));
     for (key, since) in &watcher.keys {
         node.check_quarantine(key.into())?;
-        let (revision, told) = look(host, key.into(), *since, watcher, &mut budget)?;
+        let (revision, mut told) = look(host, key.into(), *since, watcher, &mut budget)?;
         has_news |= !matches!(&told[..], [Reply::Array(events)] if events.is_empty());
-        replies.push(Reply::Array([vec![Reply::number(revision)], told].concat()));
+        told.insert(0, Reply::number(revision));
+        replies.push(Reply::Array(told));
     }
     Ok((Reply::Array(replies), has_news))
 }

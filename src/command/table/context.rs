@@ -141,7 +141,7 @@ pub const GENERATE: Spec = Spec {
 pub const BUILD: Spec = Spec {
     name: "LTMC.CTX.BUILD",
     arity: -4,
-    complexity: "O(N + P log P) with N the size of the document and P the pieces that it is cut into",
+    complexity: "O(N + P log P) with N the size of what is at the paths and P the pieces that it is cut into; O(N) without BUDGET",
     summary: "Builds the part of a context that an agent should see, within a number of bytes.",
     reply: "map: version, bytes, left_out, doc; nil if there is no context",
     args: &[KEY, Arg::string("agent").after("FOR"), BUDGET, PATHS],

@@ -198,3 +198,78 @@ fn place(part: &mut Value, path: &Pointer, value: Value) -> bool {
     });
     place.map(|place| *place = value).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::versioned::Stamp;
+    use crate::domain::Bytes;
+    use serde_json::json;
+
+    fn at(text: &str) -> Pointer {
+        Pointer::parse(text.as_bytes()).expect(text)
+    }
+
+    fn wish<'a>(budget: Option<usize>, meta: &'a Value, touches: &'a Touches) -> Wish<'a> {
+        Wish { agent: b"ann", budget, meta, touches, version: 9, paths_bytes_max: usize::MAX }
+    }
+
+    #[test]
+    fn what_is_known_of_a_place_holds_inside_it() {
+        let meta = json!({"weights": {"/a": 3, "/a/b": 2, "/a/b/x": "none", "/~1": 9}});
+        let (mut touches, by) = (Touches::default(), [Bytes::from("bob"), Bytes::from("ann")]);
+        for (version, path, agent) in [(1, "/a", 1), (5, "/a/b/c/d", 0), (7, "/c/d", 1), (8, "", 0), (9, "/c/d/e", 0)] {
+            touches.touch(&at(path), &Stamp { version, at: version, by: &by[agent] });
+        }
+        let wish = wish(Some(1), &meta, &touches);
+        for path in
+            ["", "/a", "/a/b", "/a/b/c", "/a/b/x/y", "/a/b/c/d/e", "/c", "/c/d", "/c/d/e/f", "/x", "/~1/y"].map(at)
+        {
+            let known = |known: Known, depth| known.at(&path.cut(depth), depth, &wish);
+            let worth = (0..=path.depth()).fold(Known::NOTHING, known).worth(&path, path.depth(), &wish);
+            let last = touches.last(&path).map_or(0, |touch| recency(touch.version, 9));
+            let own = touches.around(&path).flat_map(|touch| &touch.by).filter(|(agent, _)| **agent == *b"ann");
+            let own = own.map(|(_, version)| recency(*version, 9)).max().unwrap_or(0);
+            let weights = meta["weights"].as_object().expect("an object");
+            let of = |depth| weights.get(path.cut(depth).text())?.as_f64();
+            let weight = (0..=path.depth()).rev().find_map(of).unwrap_or(1.0);
+            assert_eq!(worth, weight as u64 * 1000 * (1000 + last + own), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_inside_another_one_adds_nothing() {
+        let (meta, touches) = (Value::Null, Touches::default());
+        let root = json!({"a": {"b": {"c": 1}, "b!": 2}, "d": [{"e": 3}, 4]});
+        for budget in [None, Some(1000)] {
+            let built = |paths: &[&str]| {
+                let paths: Vec<Pointer> = paths.iter().map(|path| at(path)).collect();
+                build(&root, &paths, &wish(budget, &meta, &touches)).expect("a few pieces")
+            };
+            assert_eq!(built(&[]).doc, root);
+            assert_eq!(built(&["/a/b/c", "", "/d"]).doc, root);
+            assert_eq!(built(&["/a/b!", "/a/b/c", "/a"]).doc, json!({"a": root["a"]}));
+            assert_eq!(
+                built(&["/a/b/c", "/a/b!", "/none"]).doc,
+                root.pointer("/a").map(|a| json!({"a": a})).expect("a")
+            );
+            assert_eq!(built(&["/d/0/e", "/d/1"]).doc, json!({"d": {"0": {"e": 3}, "1": 4}}));
+        }
+    }
+
+    #[test]
+    fn more_pieces_than_one_call_should_look_at_are_refused() {
+        let (meta, touches) = (Value::Null, Touches::default());
+        let wide = |count: usize| Value::Object((0..count).map(|n| (n.to_string(), json!(0))).collect());
+        assert!(build(&wide(PIECES_MAX), &[], &wish(Some(100), &meta, &touches)).is_ok());
+        let (root, chosen) = (wide(PIECES_MAX + 1), wish(Some(100), &meta, &touches));
+        let error = build(&root, &[], &chosen).expect_err("one too many");
+        assert!(error.code == Code::Limit && error.text.contains("250000 pieces"), "{error}");
+        assert!(build(&root, &[], &wish(None, &meta, &touches)).is_ok_and(|built| built.doc == root));
+        let paths_bytes_max = "/a/b".len() + "/a/c".len();
+        let (root, small) = (json!({"a": {"b": 1, "c": 2}}), Wish { paths_bytes_max, ..chosen });
+        assert!(build(&root, &[at("/a/b"), at("/a/c")], &small).is_ok());
+        let error = build(&root, &[at("/a/b"), at("/a/c")], &Wish { paths_bytes_max: paths_bytes_max - 1, ..small });
+        assert!(error.expect_err("a byte too many").text.contains("ltmc.reply-bytes-max"));
+    }
+}

@@ -138,4 +138,12 @@ mod tests {
             assert_eq!(read("DOC", value.to_string().as_bytes(), 1).expect(text), value, "{text}");
         }
     }
+
+    #[test]
+    fn a_text_is_not_written_longer_than_it_may_be() {
+        let value = serde_json::json!({"a": [1, "x\n"]});
+        let text = value.to_string();
+        assert_eq!(write_within(&value, text.len()).expect("it is written"), Some(text.clone()));
+        assert_eq!(write_within(&value, text.len() - 1).expect("it is too long"), None);
+    }
 }
