@@ -172,7 +172,6 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let (key, now) = (cx.key(1), cx.now());
     cx.node.check_quarantine(key)?;
-    let mut budget = Budget::of(cx.node);
     let stored = cx.host.read::<Context>(key)?.filter(|stored| !stored.state.is_over(now));
     let Some(stored) = stored else { return Ok(Outcome::Reply(Reply::Nil)) };
     let context = &stored.state;
@@ -184,7 +183,7 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     // What is said beside the document has a bound of its own: the document, or what is at one path, is always answered.
     let common = common_fields(context, stored.revision, &mut Budget::of(cx.node))?;
     let doc = match &paths {
-        Some(paths) => values_reply(document.root(), paths, &mut budget)?,
+        Some(paths) => values_reply(document.root(), paths, Budget::of(cx.node))?,
         None => json_reply(document.root(), document.size().text),
     };
     let fields = [("version", Reply::number(version.unwrap_or(context.version()))), ("doc", doc)];
@@ -193,7 +192,7 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 }
 
 /// The values at several paths, as one object. Paths may lie inside others, so all together may be many times the document.
-fn values_reply(root: &Value, paths: &[Pointer], budget: &mut Budget) -> Result<Reply, Error> {
+fn values_reply(root: &Value, paths: &[Pointer], mut budget: Budget) -> Result<Reply, Error> {
     let values = values_at(root, paths);
     let sizes = values.iter().map(|(path, value)| path.len() + text_bytes(*value));
     budget.check(&format!("the values at {} paths", paths.len()), sizes)?;

@@ -138,8 +138,11 @@ fn chunks_are_answered_together_or_not_at_all() {
 #[test]
 fn the_parts_of_a_thing_are_told_whole_or_not_at_all() {
     let server = server();
+    for line in ["LTMC.SESSION.CREATE s", "LTMC.CTX.CREATE c"] {
+        assert_eq!(server.run(line).int(), 1);
+    }
     for n in 0..300 {
-        run(&server, &["LTMC.SESSION.OWN", "s", &format!("{n:0250}")].map(String::from).map(|arg| arg)).int();
+        run(&server, &["LTMC.SESSION.OWN", "s", &format!("{n:0250}")]).int();
         run(&server, &["LTMC.CTX.JOIN", "c", &format!("{n:0250}")]).int();
         run(&server, &["LTMC.LOCK", "l", &format!("{n:0250}"), "SHARED", "PX", "600000"]).int();
     }
@@ -171,7 +174,7 @@ fn a_graph_and_a_payload_are_not_written_longer_than_a_reply_may_be() {
     assert_eq!(server.run("LTMC.FLOW.GRAPH f").text().matches(" -> ").count(), 100 * 99 / 2);
     bound(&server, BOUND);
     let stream = replication_stream(&server, || {
-        let fields = (0..5_000).flat_map(|n| [format!("f{n}"), "1".to_string()]);
+        let fields = (0..8_000).flat_map(|n| [format!("f{n}"), "1".to_string()]);
         run(&server, &["LTMC.SESSION.SET", "s"].map(String::from).into_iter().chain(fields).collect::<Vec<_>>());
     });
     let explained = server.cmd(&[b"LTMC.EXPLAIN".as_slice(), &stream[0][2]]);

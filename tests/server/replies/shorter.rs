@@ -211,7 +211,8 @@ fn the_cursor_of_a_scan_stands_on_the_first_that_was_not_shown() {
             break;
         }
     }
-    assert_eq!((found, calls), (all, 2));
+    assert!(calls > 1, "all of it was shown at once");
+    assert_eq!(found, all);
     assert!(server.run("LTMC.CACHE.TOP k LIMIT 1000").array().len() < 100);
 }
 
@@ -219,6 +220,9 @@ fn the_cursor_of_a_scan_stands_on_the_first_that_was_not_shown() {
 fn a_watcher_goes_on_where_a_reply_was_full() {
     let server = server();
     let field = text(500);
+    for key in ["s", "t"] {
+        assert_eq!(server.run(&format!("LTMC.SESSION.CREATE {key}")).int(), 1);
+    }
     for n in 0..300 {
         let key = ["s", "t"][n % 2];
         run(&server, &["LTMC.SESSION.SET", key, &format!("{field}{n}"), "1"]).int();
@@ -242,7 +246,7 @@ fn a_watcher_goes_on_where_a_reply_was_full() {
     assert!(calls > 2, "{calls} calls");
     let numbers: BTreeSet<String> =
         found.iter().filter_map(|event| event.split(&field).nth(1)).map(String::from).collect();
-    assert_eq!((found.len(), numbers.len()), (300, 300), "each is told once");
+    assert_eq!((found.len(), numbers.len()), (302, 300), "each is told once");
     let still: Vec<i64> = since.to_vec();
     assert_eq!(
         server.run("LTMC.WATCH 2 s t SINCE $ $").array().iter().map(|key| key.array()[0].int()).collect::<Vec<_>>(),
