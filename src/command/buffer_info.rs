@@ -1,6 +1,7 @@
 //! The commands that read chunk buffers. What they note of the use of chunks is this node's own: a read is never replicated.
 
 use super::args::Args;
+use super::budget::{refuse_repeated, Budget};
 use super::buffer_serve::note_wake;
 use super::dispatch::{touch, Cx, Outcome};
 use super::{Host, Key, Reply};
@@ -61,9 +62,16 @@ pub fn read<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 
 /// `LTMC.CHUNK.MGET`
 pub fn mget<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    let key = cx.key(1);
+    let (key, now) = (cx.key(1), cx.now());
     let args = cx.args;
     let ids = &args[2..];
+    refuse_repeated("id", ids)?;
+    let mut budget = Budget::of(cx.node);
+    // Before the use of any is noted.
+    if let Some(buffer) = buffer(cx, key)? {
+        let sizes = ids.iter().map(|id| buffer.readable(id, now).map_or(0, |(_, chunk)| chunk.content.len()));
+        budget.check(&format!("{} chunks", ids.len()), sizes)?;
+    }
     let contents = ids.iter().map(|id| use_content(cx, key, id).map(|found| found.map_or(Reply::Nil, Reply::Blob)));
     Ok(Outcome::Reply(Reply::Array(contents.collect::<Result<_, _>>()?)))
 }
@@ -75,11 +83,11 @@ pub fn have<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let hashes = args.list("hash", 1, CHUNK_HASHES_MAX)?;
     args.finish()?;
     let hashes = hashes.iter().map(|hash| parse_hash(hash)).collect::<Result<Vec<u64>, Error>>()?;
-    let (key, now) = (cx.key(1), cx.now());
+    let (key, now, mut budget) = (cx.key(1), cx.now(), Budget::of(cx.node));
     let buffer = buffer(cx, key)?;
     let found = |hash: &u64| buffer.and_then(|buffer| buffer.with_hash(*hash, now));
     let replies = hashes.iter().map(|hash| found(hash).map_or(Reply::Nil, |chunk| Reply::bytes(&chunk.record.id)));
-    Ok(Outcome::Reply(Reply::Array(replies.collect())))
+    Ok(Outcome::Reply(budget.whole("the ids of all chunks", replies)?))
 }
 
 fn parse_hash(text: &[u8]) -> Result<u64, Error> {
@@ -100,14 +108,15 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("buffer")?;
     let (id, key, now) = (args.id("id")?, cx.key(1), cx.now());
+    let mut budget = Budget::of(cx.node);
     let reply = buffer(cx, key)?.and_then(|buffer| {
         let (serial, chunk) = buffer.live(id, now)?;
-        Some(describe(buffer, serial, chunk, now))
+        Some(describe(buffer, serial, chunk, now, &mut budget))
     });
     Ok(Outcome::Reply(reply.unwrap_or(Reply::Nil)))
 }
 
-fn describe(buffer: &Buffer, serial: Serial, chunk: &Chunk, now: Millis) -> Reply {
+fn describe(buffer: &Buffer, serial: Serial, chunk: &Chunk, now: Millis, budget: &mut Budget) -> Reply {
     let record = &chunk.record;
     let ends_at = match record.phase {
         Phase::Unsealed { ends_at, .. } => Some(ends_at),
@@ -131,8 +140,8 @@ fn describe(buffer: &Buffer, serial: Serial, chunk: &Chunk, now: Millis) -> Repl
         ("created_ms", Reply::number(record.created_at)),
         ("changed_ms", Reply::number(record.changed_at)),
         ("ends_ms", ends_at.map_or(Reply::Nil, Reply::number)),
-        ("retained_by", Reply::Array(record.retained_by.iter().map(|agent| Reply::bytes(agent)).collect())),
-        ("pins", Reply::Array(pins.collect())),
+        ("retained_by", budget.list(record.retained_by.iter().map(|agent| Reply::bytes(agent)))),
+        ("pins", budget.list(pins)),
         ("reads_1h", one_hour),
         ("reads_4h", four_hours),
         ("reads_24h", one_day),
@@ -153,11 +162,11 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             count = args.number("the count of LIMIT", 0, RESULTS_MAX)? as usize;
         }
     }
-    let (key, now) = (cx.key(1), cx.now());
+    let (key, now, mut budget) = (cx.key(1), cx.now(), Budget::of(cx.node));
     let Some(buffer) = buffer(cx, key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
-    let ids = |chunks: &mut dyn Iterator<Item = (Serial, &Chunk)>| {
+    let mut ids = |chunks: &mut dyn Iterator<Item = (Serial, &Chunk)>| {
         let live = chunks.filter(|(_, chunk)| !chunk.is_over(now)).skip(offset).take(count);
-        Reply::Array(live.map(|(_, chunk)| Reply::bytes(&chunk.record.id)).collect())
+        budget.list(live.map(|(_, chunk)| Reply::bytes(&chunk.record.id)))
     };
     Ok(Outcome::Reply(match agent {
         Some(agent) => ids(&mut buffer.chunks_of(agent)),
@@ -181,15 +190,16 @@ pub fn popular<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Ok(Outcome::Reply(Reply::Array(Vec::new())));
     }
     touch::<Buffer, H>(cx.node, cx.host, key, BufferEvent::Asked { at }, None)?;
+    let mut budget = Budget::of(cx.node);
     let most = buffer(cx, key)?.into_iter().flat_map(|buffer| buffer.popular(window, at)).take(limit as usize);
     let pair =
         |(chunk, reads): (&Chunk, u32)| Reply::Array(vec![Reply::bytes(&chunk.record.id), Reply::number(reads.into())]);
-    Ok(Outcome::Reply(Reply::Array(most.map(pair).collect())))
+    Ok(Outcome::Reply(budget.list(most.map(pair))))
 }
 
 /// `LTMC.CHUNK.STATS`
 pub fn stats<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    let (key, now) = (cx.key(1), cx.now());
+    let (key, now, mut budget) = (cx.key(1), cx.now(), Budget::of(cx.node));
     cx.node.check_quarantine(key)?;
     let Some(stored) = cx.host.read::<Buffer>(key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
     let (buffer, count) = (&stored.state, |count: usize| Reply::number(count as u64));
@@ -222,7 +232,7 @@ pub fn stats<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         ("hits", Reply::number(usage.hits)),
         ("misses", Reply::number(usage.misses)),
         ("evicted", Reply::number(usage.evicted)),
-        ("agents", Reply::Array(holders.collect())),
+        ("agents", budget.list(holders)),
         ("memory_bytes", count(buffer.memory_bytes())),
         ("revision", Reply::number(stored.revision)),
     ])))

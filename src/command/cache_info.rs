@@ -1,6 +1,7 @@
 //! Commands that look at a cache and change nothing.
 
 use super::args::Args;
+use super::budget::Budget;
 use super::dispatch::{Cx, Outcome};
 use super::{Host, Reply};
 use crate::domain::cache::entry::NEVER;
@@ -125,10 +126,10 @@ pub fn top<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while args.option()?.is_some() {
         limit = args.number("LIMIT", 0, TOP_MAX as u64)? as usize;
     }
-    let now = cx.now();
+    let (now, mut budget) = (cx.now(), Budget::of(cx.node));
     let Some(cache) = read(cx)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
-    let top = cache.top().into_iter().filter_map(|entry| entry_map(cache, entry, now)).take(limit).collect();
-    Ok(Outcome::Reply(Reply::Array(top)))
+    let top = cache.top().into_iter().filter_map(|entry| entry_map(cache, entry, now)).take(limit);
+    Ok(Outcome::Reply(budget.list(top)))
 }
 
 /// `LTMC.CACHE.SCAN`
@@ -143,19 +144,20 @@ pub fn scan<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             _ => tool = Some(args.text("TOOL", TOOL_BYTES_MAX)?),
         }
     }
-    let now = cx.now();
+    let (now, mut budget) = (cx.now(), Budget::of(cx.node));
     let (mut next, mut shown) = (0, Vec::new());
     for (looked_at, entry) in
         read(cx)?.into_iter().flat_map(|cache| cache.answers_from(cursor).map(move |entry| (cache, entry))).enumerate()
     {
         let (cache, entry) = entry;
-        if looked_at as u64 == count {
+        let is_wanted = tool.is_none_or(|tool| entry.call().tool() == tool);
+        let map = if is_wanted { entry_map(cache, entry, now) } else { None };
+        // The cursor stands on the first one that is not shown.
+        if looked_at as u64 == count || map.as_ref().is_some_and(|map| !budget.takes(map.size_bytes())) {
             next = entry.answer.as_ref().map_or(0, |answer| answer.id);
             break;
         }
-        if tool.is_none_or(|tool| entry.call().tool() == tool) {
-            shown.extend(entry_map(cache, entry, now));
-        }
+        shown.extend(map);
     }
     Ok(Outcome::Reply(Reply::Array(vec![Reply::text(next.to_string()), Reply::Array(shown)])))
 }

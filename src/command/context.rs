@@ -2,6 +2,7 @@
 //! `domain::versioned`.
 
 use super::args::Args;
+use super::budget::{refuse_repeated, Budget};
 use super::dispatch::{try_on, Cx, Outcome};
 use super::registry_filter::Asked;
 use super::settings::Setting;
@@ -20,7 +21,7 @@ use crate::domain::context::touches::Touches;
 use crate::domain::context::{Context, Doc};
 use crate::domain::id::printable;
 use crate::domain::json::attempt::Bounds;
-use crate::domain::json::document::Size;
+use crate::domain::json::document::text_bytes;
 use crate::domain::json::past::Patch;
 use crate::domain::json::{patch, text, Op, Pointer};
 use crate::domain::limits::{AGENT_LABELS_MAX, PATHS_MAX, SOURCES_MAX};
@@ -42,7 +43,9 @@ fn bounds<H: Host>(cx: &Cx<H>) -> Bounds {
 }
 
 fn parse_paths(args: &mut Args) -> Result<Vec<Pointer>, Error> {
-    args.list("PATH", 1, PATHS_MAX)?.iter().map(|path| Pointer::parse(path)).collect()
+    let paths = args.list("PATH", 1, PATHS_MAX)?;
+    refuse_repeated("path", paths)?;
+    paths.iter().map(|path| Pointer::parse(path)).collect()
 }
 
 /// The next argument as JSON. What is longer than a document may be is not even read.
@@ -170,13 +173,23 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         None => None,
     };
     let document = then.as_ref().unwrap_or(context.state()).document();
+    // What is said beside the document has a bound of its own: the document, or what is at one path, is always answered.
+    let common = common_fields(context, stored.revision, &mut Budget::of(cx.node))?;
     let doc = match &paths {
-        Some(paths) => json_reply(&values_at(document.root(), paths).0, 0),
+        Some(paths) => values_reply(document.root(), paths, Budget::of(cx.node))?,
         None => json_reply(document.root(), document.size().text),
     };
     let fields = [("version", Reply::number(version.unwrap_or(context.version()))), ("doc", doc)];
-    let all = fields.into_iter().chain(common_fields(context, stored.revision));
+    let all = fields.into_iter().chain(common);
     Ok(Outcome::Reply(Reply::Map(all.map(|(name, value)| (name.into(), value)).collect())))
+}
+
+/// The values at several paths, as one object. Paths may lie inside others, so all together may be many times the document.
+fn values_reply(root: &Value, paths: &[Pointer], mut budget: Budget) -> Result<Reply, Error> {
+    let values = values_at(root, paths);
+    let sizes = values.iter().map(|(path, value)| path.len() + text_bytes(*value));
+    budget.check(&format!("the values at {} paths", paths.len()), sizes)?;
+    Ok(json_reply(&values, 0))
 }
 
 /// `LTMC.CTX.DIFF`
@@ -210,11 +223,11 @@ pub fn build<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     let agent = agent.ok_or_else(|| args.missing("FOR"))?;
-    let key = cx.key(1);
+    let (key, paths_bytes_max) = (cx.key(1), Budget::of(cx.node).left());
     let Some(context) = live::<Doc, H>(cx.node, cx.host, key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
     let (meta, touches, version) = (meta_of(context.meta()), context.state().touches(), context.version());
-    let wish = Wish { agent, budget, meta: &meta, touches, version };
-    let built = build_part(context.state().root(), &paths, &wish);
+    let wish = Wish { agent, budget, meta: &meta, touches, version, paths_bytes_max };
+    let built = build_part(context.state().root(), &paths, &wish)?;
     let doc = text::write(&built.doc, 0);
     let left_out = built.left_out.iter().map(|path| Reply::bytes(path.text().as_bytes()));
     Ok(Outcome::Reply(Reply::map([
@@ -283,24 +296,20 @@ pub fn generate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let read = read_sources(cx, first..first + numkeys, &asked.tags)?;
     let merged = generate_doc(&read.iter().map(ReadSource::source).collect::<Vec<_>>());
-    let root = if asked.budget.is_some() { fit(&merged, &read, &asked) } else { merged };
+    let root = if asked.budget.is_some() { fit(&merged, &read, &asked, Budget::of(cx.node).left())? } else { merged };
     put_generated(cx, dest, root, asked.agent, request)
 }
 
 /// What is taken of the sources that have the tags.
 fn read_sources<H: Host>(cx: &mut Cx<H>, indexes: Range<usize>, tags: &[&[u8]]) -> Result<Vec<ReadSource>, Error> {
-    let (mut read, mut names, mut bytes) = (Vec::with_capacity(indexes.len()), BTreeSet::new(), 0);
-    let bytes_max = bounds(cx).bytes_max.saturating_mul(SOURCES_SHARE);
+    let (mut read, mut names) = (Vec::with_capacity(indexes.len()), BTreeSet::new());
+    let mut room = Room { bytes: 0, max: bounds(cx).bytes_max.saturating_mul(SOURCES_SHARE) };
     for index in indexes {
         let key = cx.key(index);
         if !names.insert(key.name) {
             return Err(Error::usage(format!("the key '{}' is given twice", printable(key.name))));
         }
-        read.extend(read_source(cx, key, tags)?);
-        bytes += read.last().map_or(0, |source: &ReadSource| Size::of(&source.root).text);
-        if bytes > bytes_max {
-            return Err(Error::limit("context-bytes-max", &format!("sources of {bytes} bytes"), bytes_max as u64));
-        }
+        read.extend(read_source(cx, key, tags, &mut room)?);
     }
     if read.is_empty() {
         let shown: Vec<String> = tags.iter().map(|tag| format!("'{}'", printable(tag))).collect();
@@ -310,6 +319,23 @@ fn read_sources<H: Host>(cx: &mut Cx<H>, indexes: Range<usize>, tags: &[&[u8]]) 
         )));
     }
     Ok(read)
+}
+
+/// How much all sources together may have.
+struct Room {
+    bytes: usize,
+    max: usize,
+}
+
+impl Room {
+    /// Errs if so many bytes more are too many: before they are copied.
+    fn take(&mut self, bytes: usize) -> Result<(), Error> {
+        self.bytes += bytes;
+        if self.bytes <= self.max {
+            return Ok(());
+        }
+        Err(Error::limit("context-bytes-max", &format!("sources of {} bytes", self.bytes), self.max as u64))
+    }
 }
 
 /// What is taken of a source, so that its key need not stay open.
@@ -328,14 +354,22 @@ impl ReadSource {
 }
 
 /// A context or a session that has the tags; `None` if it has not.
-fn read_source<H: Host>(cx: &mut Cx<H>, key: Key, tags: &[&[u8]]) -> Result<Option<ReadSource>, Error> {
+fn read_source<H: Host>(
+    cx: &mut Cx<H>,
+    key: Key,
+    tags: &[&[u8]],
+    room: &mut Room,
+) -> Result<Option<ReadSource>, Error> {
     match cx.host.kind(key) {
         Kind::Ours(Versioned::<Fields>::TYPE_TAG) => {
             let session = existing::<Fields, H>(cx.node, cx.host, key)?;
+            if !has_tags(session, tags) {
+                return Ok(None);
+            }
+            room.take(session.state().text_bytes())?;
             let fields = session.state().iter().map(|(name, value)| (lossy(name), field_value(value)));
-            let root = Value::Object(fields.collect());
-            Ok(has_tags(session, tags).then(|| ReadSource {
-                root,
+            Ok(Some(ReadSource {
+                root: Value::Object(fields.collect()),
                 touches: None,
                 version: session.version(),
                 since: session.changed().0,
@@ -345,7 +379,11 @@ fn read_source<H: Host>(cx: &mut Cx<H>, key: Key, tags: &[&[u8]]) -> Result<Opti
         Kind::Nothing => Err(missing::<Doc>(key)),
         _ => {
             let context = existing::<Doc, H>(cx.node, cx.host, key)?;
-            Ok(has_tags(context, tags).then(|| ReadSource {
+            if !has_tags(context, tags) {
+                return Ok(None);
+            }
+            room.take(context.state().document().size().text)?;
+            Ok(Some(ReadSource {
                 root: context.state().root().clone(),
                 touches: Some(context.state().touches().clone()),
                 version: context.version(),
@@ -375,13 +413,14 @@ fn has_tags<S: State>(value: &Versioned<S>, tags: &[&[u8]]) -> bool {
 }
 
 /// The part of what was merged that fits the budget, by what the source that was changed last knows of who touched what.
-fn fit(merged: &Value, read: &[ReadSource], asked: &Generation) -> Value {
+fn fit(merged: &Value, read: &[ReadSource], asked: &Generation, paths_bytes_max: usize) -> Result<Value, Error> {
     let version = read.iter().map(|source| source.version).max().unwrap_or(0);
     let empty = Touches::default();
     let newest = read.iter().filter(|source| source.touches.is_some()).max_by_key(|source| source.changed_at);
     let touches = newest.and_then(|source| source.touches.as_ref()).unwrap_or(&empty);
-    let wish = Wish { agent: asked.agent, budget: asked.budget, meta: &Value::Null, touches, version };
-    build_part(merged, &[], &wish).doc
+    let (agent, budget, meta) = (asked.agent, asked.budget, &Value::Null);
+    let wish = Wish { agent, budget, meta, touches, version, paths_bytes_max };
+    Ok(build_part(merged, &[], &wish)?.doc)
 }
 
 fn put_generated<H: Host>(

@@ -1,9 +1,10 @@
 //! The commands that only look at flows. They work on replicas, too.
 
 use super::args::Args;
+use super::budget::Budget;
 use super::dispatch::{Cx, Outcome};
 use super::{Host, Reply};
-use crate::domain::flow::graph::{dot, mermaid, outlook, progress};
+use crate::domain::flow::graph::{draw, outlook, progress, Language};
 use crate::domain::flow::task::{OPEN_STATES, STATE_WORDS};
 use crate::domain::flow::{decide, Flow, How};
 use crate::domain::{Error, Millis, Stored};
@@ -24,12 +25,12 @@ pub fn end_map(flow: &Flow) -> Reply {
 pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
-    let (now, waiting) = (cx.now(), cx.node.idlers.waiting_for(&key.id()));
+    let (now, waiting, mut budget) = (cx.now(), cx.node.idlers.waiting_for(&key.id()), Budget::of(cx.node));
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
-    Ok(Outcome::Reply(info_map(stored, waiting, now)))
+    Ok(Outcome::Reply(info_map(stored, waiting, now, &mut budget)))
 }
 
-fn info_map(stored: &Stored<Flow>, waiting: usize, now: Millis) -> Reply {
+fn info_map(stored: &Stored<Flow>, waiting: usize, now: Millis, budget: &mut Budget) -> Reply {
     let (flow, options, totals) = (&stored.state, stored.state.options(), stored.state.totals());
     let outlook = outlook(flow, now);
     let or_nil = |value: Option<u64>| value.map_or(Reply::Nil, Reply::number);
@@ -60,7 +61,7 @@ fn info_map(stored: &Stored<Flow>, waiting: usize, now: Millis) -> Reply {
     add("total_failed", Reply::number(totals.failed));
     add("progress", Reply::number(progress(flow)));
     add("mean_ms", or_nil(totals.worked_ms.checked_div(totals.completed)));
-    add("critical_path", Reply::Array(outlook.critical_path.iter().map(|id| Reply::bytes(id)).collect()));
+    add("critical_path", budget.list(outlook.critical_path.iter().map(|id| Reply::bytes(id))));
     add("critical_ms", or_nil(outlook.left_ms.map(|(critical_ms, _)| critical_ms)));
     add("left_ms", or_nil(outlook.left_ms.map(|(_, left_ms)| left_ms)));
     add("waiting_workers", Reply::number(waiting as u64));
@@ -74,9 +75,10 @@ pub fn graph<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("flow")?;
     let word = args.option()?;
     args.finish()?;
-    let key = cx.key(1);
+    let (key, bytes_max) = (cx.key(1), Budget::of(cx.node).left());
     cx.node.check_quarantine(key)?;
     let stored = cx.host.read::<Flow>(key)?.ok_or_else(decide::no_flow)?;
-    let text = if word == Some("MERMAID") { mermaid(&stored.state)? } else { dot(&stored.state)? };
+    let language = if word == Some("MERMAID") { Language::Mermaid } else { Language::Dot };
+    let text = draw(&stored.state, language, bytes_max)?;
     Ok(Outcome::Reply(Reply::Text(text.into())))
 }

@@ -1,11 +1,12 @@
 //! What follows from changes of a flow: locks are given back, whoever comes after is told, tasks are handed to who waits for them, ends are told
 //! to who waits for those, and what time brings is decided.
 
+use super::budget::Budget;
 use super::dispatch::{commit_changes, Cx};
 use super::flow_locks::{self, Bundle};
 use super::reactions::{alive, bond_always};
 use super::settings::Setting;
-use super::task_info::claim_map;
+use super::task_info::{claim_bytes, claim_map};
 use super::waits::Untold;
 use super::{Host, Key, Node, Reply};
 use crate::domain::capability::Capability;
@@ -129,7 +130,7 @@ fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, idler: &
     if let Some(answer) = stored.zip(idler.request_id.as_ref()).and_then(|(stored, request)| stored.answer(request)) {
         // Its retry, with other capabilities, was quicker.
         let answer = answer.clone();
-        let reply = stored_claims(host, key, &answer);
+        let reply = stored_claims(node, host, key, &answer);
         twins.into_iter().for_each(|twin| node.serve_wait(twin, Untold::default(), reply.clone(), host));
         return true;
     }
@@ -138,7 +139,7 @@ fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, idler: &
     match claimed {
         Ok(fences) if fences.is_empty() => return false,
         Ok(fences) => {
-            let reply = claims_reply(host, key, &fences);
+            let reply = claims_reply(node, host, key, &fences);
             if twins.len() > 1 {
                 // They are told of the same claims, so these stay even if one of them is gone.
                 twins.into_iter().for_each(|twin| node.serve_wait(twin, Untold::default(), reply.clone(), host));
@@ -168,7 +169,7 @@ fn check_agent<H: Host>(node: &Node, host: &mut H, db: Db, wish: &ClaimWish) -> 
     alive(node, host, db, &wish.registry, &wish.agent).map(drop)
 }
 
-/// Claims what a worker asks for, as far as it is there; with the request id that this is to be remembered under.
+/// Claims what a worker asks for, as far as it is there and can be answered; with the request id that this is to be remembered under.
 pub fn claim_tasks<H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -181,9 +182,9 @@ pub fn claim_tasks<H: Host>(
         registry if !registry.is_empty() => bond_always::<Flow, H>(node, host, key, registry, &wish.agent)?,
         _ => None,
     };
-    let mut fences = Vec::new();
+    let (mut fences, mut budget) = (Vec::new(), Budget::of(node));
     while fences.len() < wish.count {
-        let Some((event, fence)) = claim_one(node, host, key, wish)? else { break };
+        let Some((event, fence)) = claim_one(node, host, key, wish, &mut budget)? else { break };
         let bound = bond.take().map(Change::Bound);
         commit(node, host, key, [Change::Event(event)].into_iter().chain(bound).collect())?;
         fences.push(fence);
@@ -195,11 +196,13 @@ pub fn claim_tasks<H: Host>(
     Ok(fences)
 }
 
+/// Claims the first task that can be had, unless there is no room for it in the reply.
 fn claim_one<H: Host>(
     node: &mut Node,
     host: &mut H,
     key: Key,
     wish: &ClaimWish,
+    budget: &mut Budget,
 ) -> Result<Option<(FlowEvent, Fence)>, Error> {
     let (policy, now) = (node.settings.task_policy(), node.now());
     let Some(stored) = host.read::<Flow>(key)? else { return Ok(None) };
@@ -210,7 +213,8 @@ fn claim_one<H: Host>(
     let mut tried: SmallVec<[Bytes; 4]> = SmallVec::new();
     for task in work::offers(flow, &wish.caps).take(TASK_LINES_TRIED_MAX).filter_map(|no| flow.at(no)) {
         if task.needs.locks.is_empty() && tried.is_empty() {
-            return Ok(Some(work::claim(task, wish, Vec::new(), &policy, &mut node.fences)));
+            let fits = budget.takes(claim_bytes(task));
+            return Ok(fits.then(|| work::claim(task, wish, Vec::new(), &policy, &mut node.fences)));
         }
         tried.push(task.id.clone());
         if task.needs.locks.is_empty() {
@@ -218,30 +222,37 @@ fn claim_one<H: Host>(
         }
     }
     for id in tried {
-        let Some((needs, lease_ms)) = host.read::<Flow>(key)?.and_then(|stored| {
+        let Some((needs, lease_ms, bytes)) = host.read::<Flow>(key)?.and_then(|stored| {
             let task = stored.state.task(&id)?;
-            Some((task.needs.clone(), work::lease_of(task, wish, &policy)))
+            Some((task.needs.clone(), work::lease_of(task, wish, &policy), claim_bytes(task)))
         }) else {
             continue;
         };
+        if !budget.has_room(bytes) {
+            return Ok(None);
+        }
         let Some(locks) = flow_locks::take_all(node, host, key, &needs.locks, &wish.agent, lease_ms) else { continue };
         let Some(task) = host.read::<Flow>(key)?.and_then(|stored| stored.state.task(&id)) else { continue };
+        budget.takes(bytes);
         return Ok(Some(work::claim(task, wish, locks, &policy, &mut node.fences)));
     }
     Ok(None)
 }
 
-/// The tasks that run under these fences, as their worker is told of them.
-pub fn claims_reply<H: Host>(host: &mut H, key: Key, fences: &[Fence]) -> Reply {
+/// The tasks that run under these fences, as their worker is told of them. Signals that came since the claim may make them more than can
+/// be answered: a worker that is not told of a task loses it with its lease, and nobody else does.
+pub fn claims_reply<H: Host>(node: &Node, host: &mut H, key: Key, fences: &[Fence]) -> Reply {
+    let mut budget = Budget::of(node);
     let Ok(Some(stored)) = host.read::<Flow>(key) else { return Reply::Array(Vec::new()) };
     let tasks = fences.iter().filter_map(|fence| stored.state.claimed(*fence));
-    Reply::Array(tasks.filter_map(claim_map).collect())
+    let fitting = tasks.take_while(|task| budget.takes(claim_bytes(task)));
+    Reply::Array(fitting.filter_map(claim_map).collect())
 }
 
 /// The same for an answer that is remembered: what is over meanwhile is left out.
-pub fn stored_claims<H: Host>(host: &mut H, key: Key, answer: &Answer) -> Reply {
+pub fn stored_claims<H: Host>(node: &Node, host: &mut H, key: Key, answer: &Answer) -> Reply {
     match answer {
-        Answer::Fences(fences) => claims_reply(host, key, fences),
+        Answer::Fences(fences) => claims_reply(node, host, key, fences),
         other => Reply::from(other),
     }
 }

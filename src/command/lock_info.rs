@@ -1,11 +1,13 @@
 //! The commands that only look at locks.
 
 use super::args::Args;
+use super::budget::Budget;
 use super::dispatch::{Cx, Outcome};
 use super::lock_serve::HostLocks;
 use super::{Host, Reply};
+use crate::domain::lock::deadlock::{self, Edge};
 use crate::domain::lock::queue::LockWaiter;
-use crate::domain::lock::{deadlock, Grant, Lock, Mode, NO_END};
+use crate::domain::lock::{Grant, Lock, Mode, NO_END};
 use crate::domain::Error;
 
 /// `LTMC.LOCK.CHECK`
@@ -25,23 +27,24 @@ pub fn check<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
-    let now = cx.now();
-    let waiters: Vec<Reply> = cx.node.locks.queue(&key.id()).map(|(_, waiter)| waiter_map(waiter, now)).collect();
+    let (now, mut budget) = (cx.now(), Budget::of(cx.node));
+    let waiters = cx.node.locks.queue(&key.id()).map(|(_, waiter)| waiter_map(waiter, now));
+    let waiters = budget.whole("all waiters", waiters)?;
     let empty = Lock::default();
     let stored = cx.host.read::<Lock>(key)?;
-    if stored.is_none() && waiters.is_empty() {
+    if stored.is_none() && matches!(&waiters, Reply::Array(waiters) if waiters.is_empty()) {
         return Ok(Outcome::Reply(Reply::Nil));
     }
     let lock = stored.map_or(&empty, |stored| &stored.state);
     let live: Vec<&Grant> = lock.grants().iter().filter(|grant| !grant.has_ended(now)).collect();
     let strongest =
         [Mode::Exclusive, Mode::Shared, Mode::Optimistic].into_iter().find(|mode| live.iter().any(|g| g.mode == *mode));
-    let holders = live.into_iter().map(|grant| holder_map(grant, now)).collect();
+    let holders = budget.whole("all holders and waiters", live.into_iter().map(|grant| holder_map(grant, now)))?;
     Ok(Outcome::Reply(Reply::map([
         ("mode", strongest.map_or(Reply::text("free"), |mode| Reply::text(mode.word()))),
         ("version", Reply::number(lock.version())),
-        ("holders", Reply::Array(holders)),
-        ("waiters", Reply::Array(waiters)),
+        ("holders", holders),
+        ("waiters", waiters),
     ])))
 }
 
@@ -80,8 +83,9 @@ fn waiter_map(waiter: &LockWaiter, now: u64) -> Reply {
 
 /// `LTMC.LOCK.GRAPH`
 pub fn graph<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    let now = cx.now();
-    let edges = deadlock::edges(&cx.node.locks, &HostLocks::new(cx.host), now);
+    let (now, mut budget, mut room) = (cx.now(), Budget::of(cx.node), Budget::of(cx.node));
+    let fits = |edge: &Edge| room.takes(edge.waiter.len() + edge.key.name.len() + edge.waits_for.len());
+    let edges = deadlock::edges(&cx.node.locks, &HostLocks::new(cx.host), now, fits);
     let shown = edges.into_iter().map(|edge| {
         Reply::map([
             ("waiter", Reply::bytes(&edge.waiter)),
@@ -91,5 +95,5 @@ pub fn graph<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             ("kind", Reply::text(if edge.holds { "holder" } else { "queue" })),
         ])
     });
-    Ok(Outcome::Reply(Reply::Array(shown.collect())))
+    Ok(Outcome::Reply(budget.list(shown)))
 }

@@ -1,6 +1,7 @@
 //! The commands that only look at mailboxes. They work on replicas, too.
 
 use super::args::Args;
+use super::budget::Budget;
 use super::dispatch::{Cx, Outcome};
 use super::{Host, Reply};
 use crate::domain::limits::RESULTS_MAX;
@@ -24,16 +25,20 @@ fn parse_page(args: &mut Args) -> Result<Page, Error> {
 }
 
 impl Page {
-    fn of(&self, items: impl Iterator<Item = Reply>) -> Reply {
-        Reply::Array(items.skip(self.offset).take(self.count).collect())
+    fn of(&self, items: impl Iterator<Item = Reply>, budget: &mut Budget) -> Reply {
+        budget.list(items.skip(self.offset).take(self.count))
     }
 }
 
 /// Shows something of the mailbox that is the first argument, or what there is if there is none.
-fn show<H: Host>(cx: &mut Cx<H>, none: Reply, shown: impl FnOnce(&Stored<Mail>) -> Reply) -> Result<Outcome, Error> {
-    let key = cx.key(1);
+fn show<H: Host>(
+    cx: &mut Cx<H>,
+    none: Reply,
+    shown: impl FnOnce(&Stored<Mail>, &mut Budget) -> Reply,
+) -> Result<Outcome, Error> {
+    let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
     cx.node.check_quarantine(key)?;
-    Ok(Outcome::Reply(cx.host.read::<Mail>(key)?.map_or(none, shown)))
+    Ok(Outcome::Reply(cx.host.read::<Mail>(key)?.map_or(none, |stored| shown(stored, &mut budget))))
 }
 
 fn number_or_nil(value: Option<u64>) -> Reply {
@@ -51,7 +56,7 @@ pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("mail")?;
     let agent = cx.acting(Some(args.id("agent")?))?;
     let page = parse_page(&mut args)?;
-    show(cx, Reply::Array(Vec::new()), |stored| {
+    show(cx, Reply::Array(Vec::new()), |stored, budget| {
         let mail = &stored.state;
         let map = |(id, entry): (Fence, &Entry)| {
             let (ends_at, _) = hold_of(mail, entry).filter(|(_, is_received)| *is_received)?;
@@ -65,7 +70,7 @@ pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
                 ("reply_to", number_or_nil(message.reply_to)),
             ]))
         };
-        page.of(mail.inbox(&agent).into_iter().flat_map(Inbox::entries).filter_map(map))
+        page.of(mail.inbox(&agent).into_iter().flat_map(Inbox::entries).filter_map(map), budget)
     })
 }
 
@@ -74,7 +79,7 @@ pub fn dead<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
     let page = parse_page(&mut args)?;
-    show(cx, Reply::Array(Vec::new()), |stored| {
+    show(cx, Reply::Array(Vec::new()), |stored, budget| {
         let mail = &stored.state;
         let map = |(id, agent, dead): (Fence, &[u8], &Dead)| {
             let message = mail.message(id)?;
@@ -90,7 +95,7 @@ pub fn dead<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
                 ("reply_to", number_or_nil(message.reply_to)),
             ]))
         };
-        page.of(mail.dead().filter_map(map))
+        page.of(mail.dead().filter_map(map), budget)
     })
 }
 
@@ -100,7 +105,7 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("mail")?;
     let id = args.fence("id")?;
     args.finish()?;
-    show(cx, Reply::Nil, |stored| {
+    show(cx, Reply::Nil, |stored, budget| {
         let mail = &stored.state;
         let Some(message) = mail.message(id) else { return Reply::Nil };
         Reply::map([
@@ -110,7 +115,7 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             ("sent_ms", Reply::number(message.sent_at)),
             ("reply_to", number_or_nil(message.reply_to)),
             ("expires_ms", number_or_nil(message.expires_at)),
-            ("receivers", Reply::Array(mail.receivers(id).map(|agent| receiver_map(mail, agent, id)).collect())),
+            ("receivers", budget.list(mail.receivers(id).map(|agent| receiver_map(mail, agent, id)))),
         ])
     })
 }
@@ -139,7 +144,7 @@ pub fn agents<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
     let page = parse_page(&mut args)?;
-    let key = cx.key(1);
+    let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
     cx.node.check_quarantine(key)?;
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
     let (mails, key) = (&cx.node.mails, key.id());
@@ -154,13 +159,13 @@ pub fn agents<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             ("waiting", Reply::number(waiting.get(agent).copied().unwrap_or(0) as u64)),
         ])
     };
-    Ok(Outcome::Reply(page.of(stored.state.inboxes().map(map))))
+    Ok(Outcome::Reply(page.of(stored.state.inboxes().map(map), &mut budget)))
 }
 
 /// `LTMC.MSG.INFO`
 pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let waiting = cx.node.mails.waiting_for(&cx.key(1).id()) as u64;
-    show(cx, Reply::Nil, |stored| {
+    show(cx, Reply::Nil, |stored, _| {
         let (mail, totals) = (&stored.state, stored.state.totals());
         let count = |count: usize| Reply::number(count as u64);
         let (entries, ready) =

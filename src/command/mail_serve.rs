@@ -1,5 +1,6 @@
 //! What follows from changes of a mailbox: messages that can be received go to who waits for them, and what time brings is decided.
 
+use super::budget::Budget;
 use super::dispatch::commit_changes;
 use super::reactions::bond_for;
 use super::settings::Setting;
@@ -7,7 +8,7 @@ use super::waits::Untold;
 use super::{Host, Key, Node, Reply};
 use crate::domain::mail::decide::{self, Bounds, Policy, Wish};
 use crate::domain::mail::queue::Line;
-use crate::domain::mail::{Mail, MailEvent};
+use crate::domain::mail::{Mail, MailEvent, Message};
 use crate::domain::wait::WaiterId;
 use crate::domain::{Bytes, Change, Entity, Error, Fence, KeyId};
 use ahash::AHashSet;
@@ -113,7 +114,8 @@ fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId) -> bool 
     }
 }
 
-/// An agent, of a registry if it names one, receives what is ready for it: the messages, and the fence of the lease. `None` if nothing is.
+/// An agent, of a registry if it names one, receives what is ready for it, and no more than can be answered: the messages, and the fence of
+/// the lease. `None` if nothing is.
 pub fn receive<H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -123,8 +125,10 @@ pub fn receive<H: Host>(
     registry: Option<&Bytes>,
 ) -> Result<Option<(Reply, Fence)>, Error> {
     let bond = bond_for::<Mail, H>(node, host, key, registry, agent)?;
+    let mut budget = Budget::of(node);
     let Some(stored) = host.read::<Mail>(key)? else { return Ok(None) };
-    let received = decide::receive(&stored.state, agent, wish, &mut node.fences);
+    let fits = |message: &Message| budget.takes(message.from.len() + message.payload.len());
+    let received = decide::receive(&stored.state, agent, wish, fits, &mut node.fences);
     let Some((event, fence)) = received else { return Ok(None) };
     let reply = told(&stored.state, &event);
     let mut changes: SmallVec<[_; 2]> = [Change::Event(event)].into_iter().chain(bond.map(Change::Bound)).collect();

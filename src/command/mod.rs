@@ -10,6 +10,7 @@
 //! [`Node`].
 
 pub mod args;
+pub mod budget;
 pub mod buffer;
 pub mod buffer_info;
 pub mod buffer_serve;
@@ -61,6 +62,7 @@ pub mod waits;
 pub mod walk;
 pub mod watch;
 
+pub use budget::Budget;
 pub use checks::Walked;
 pub use cluster::Member;
 pub use dispatch::{Cx, Outcome};
@@ -203,8 +205,8 @@ pub trait Host: Sized + 'static {
     /// Whether what this client sends was checked by a primary before: the link to the primary, or a file that is loaded.
     fn is_trusted(&self) -> bool;
 
-    /// A framed payload, with as much of what stands beside it as is at hand, as JSON.
-    fn explain(&self, payload: &[u8], blobs: &[&[u8]]) -> Result<String, Error>;
+    /// A framed payload, with as much of what stands beside it as is at hand, as JSON of at most `bytes_max` bytes.
+    fn explain(&self, payload: &[u8], blobs: &[&[u8]], bytes_max: usize) -> Result<String, Error>;
 
     /// Goes on with the walk over all keys, and has `visit` look at the next values of ours, `values_max` or somewhat more or less.
     /// `visit` says as how many elements a value counts, for a step of the walk is short.

@@ -1,6 +1,7 @@
 //! The commands that only look at agents. They work on replicas, too.
 
 use super::args::Args;
+use super::budget::Budget;
 use super::dispatch::{Cx, Outcome};
 use super::registry_filter::Asked;
 use super::{Host, Key, Node, Reply};
@@ -25,12 +26,7 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let shown = Shown::new(cx);
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
     let Some(agent) = stored.state.agent(id) else { return Ok(Outcome::Reply(Reply::Nil)) };
-    Ok(Outcome::Reply(shown.map(&stored.state, agent, holds(cx.node, key, id))))
-}
-
-/// The keys in which an agent holds something.
-fn holds(node: &Node, registry: Key, agent: &[u8]) -> Reply {
-    Reply::Array(node.holders.keys_of(&registry.id(), agent).map(|key| Reply::bytes(&key.name)).collect())
+    Ok(Outcome::Reply(shown.map(cx.node, key, &stored.state, agent)))
 }
 
 /// How an agent is shown.
@@ -45,7 +41,10 @@ impl Shown {
         Self { view: cx.node.view(), half_life_ms: cx.node.settings.registry_policy().damping_half_life_ms }
     }
 
-    fn map(&self, registry: &Registry, agent: &Agent, holds: Reply) -> Reply {
+    /// An agent with its claims and the keys in which it holds something, as far as they fit.
+    fn map(&self, node: &Node, key: Key, registry: &Registry, agent: &Agent) -> Reply {
+        let mut budget = Budget::of(node);
+        let holds = node.holders.keys_of(&key.id(), &agent.id);
         let (view, profile, now) = (&self.view, &agent.profile, self.view.now);
         let flaps = agent.flaps.as_deref();
         let damped_until = flaps.map_or(0, |flaps| flaps.damped_until);
@@ -85,8 +84,8 @@ impl Shown {
             ("damped", Reply::Integer(i64::from(damped_until > 0))),
             ("damped_until_ms", if damped_until > 0 { Reply::number(damped_until) } else { Reply::Nil }),
             ("penalty", Reply::number(flaps.map_or(0, |flaps| decayed(flaps, now, self.half_life_ms)).into())),
-            ("claims", Reply::Array(agent.claims.iter().map(claim_map).collect())),
-            ("holds", holds),
+            ("claims", budget.list(agent.claims.iter().map(claim_map))),
+            ("holds", budget.list(holds.map(|key| Reply::bytes(&key.name)))),
         ])
     }
 }
@@ -120,7 +119,7 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
-    let view = cx.node.view();
+    let (view, mut budget) = (cx.node.view(), Budget::of(cx.node));
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
     let registry = &stored.state;
     let slots: Vec<Slot> = match status {
@@ -128,7 +127,7 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         Some(status) => with_status(registry, &view, status).skip(offset).take(count).collect(),
     };
     let ids = slots.into_iter().filter_map(|slot| registry.at(slot)).map(|agent| Reply::bytes(&agent.id));
-    Ok(Outcome::Reply(Reply::Array(ids.collect())))
+    Ok(Outcome::Reply(budget.list(ids)))
 }
 
 /// A part of a set, without going through what comes before it.
@@ -159,17 +158,17 @@ pub fn find<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
-    let (shown, seed) = (Shown::new(cx), cx.node.random());
+    let (shown, seed, mut budget) = (Shown::new(cx), cx.node.random(), Budget::of(cx.node));
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
     let registry = &stored.state;
     let found = find_agents(registry, &shown.view, &asked.filter, asked.sort, limit, seed);
     let agents = found.into_iter().filter_map(|slot| registry.at(slot));
     let node = &*cx.node;
     let replies = agents.map(|agent| match with_info {
-        true => shown.map(registry, agent, holds(node, key, &agent.id)),
+        true => shown.map(node, key, registry, agent),
         false => Reply::bytes(&agent.id),
     });
-    Ok(Outcome::Reply(Reply::Array(replies.collect())))
+    Ok(Outcome::Reply(budget.list(replies)))
 }
 
 /// `LTMC.AGENT.STATS`

@@ -1,5 +1,6 @@
 //! What a command answers.
 
+use super::budget::ELEMENT_BYTES;
 use crate::domain::requests::Answer;
 use crate::domain::Blob;
 use std::borrow::Cow;
@@ -55,6 +56,23 @@ impl Reply {
         } else {
             Self::bytes(bytes)
         }
+    }
+
+    /// Bytes that it counts as: those of its texts, and what each value and each name of one takes besides.
+    pub fn size_bytes(&self) -> usize {
+        let inside: usize = match self {
+            Reply::Nil | Reply::Ok | Reply::Integer(_) | Reply::Called => 0,
+            Reply::Text(text) => text.len(),
+            Reply::Bytes(bytes) => bytes.len(),
+            Reply::Blob(blob) => blob.len(),
+            Reply::BlobPart(_, part) => part.len(),
+            Reply::Array(items) => items.iter().map(Reply::size_bytes).sum(),
+            Reply::Pairs(pairs) => pairs.iter().map(|(name, value)| name.size_bytes() + value.size_bytes()).sum(),
+            Reply::Map(fields) => {
+                fields.iter().map(|(name, value)| ELEMENT_BYTES + name.len() + value.size_bytes()).sum()
+            }
+        };
+        ELEMENT_BYTES + inside
     }
 
     /// A map with fixed names.

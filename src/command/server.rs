@@ -1,6 +1,7 @@
 //! Commands across all services and about the module itself.
 
 use super::args::Args;
+use super::budget::Budget;
 use super::cluster::role_word;
 use super::dispatch::{Cx, Outcome};
 use super::settings::SETTINGS;
@@ -83,7 +84,8 @@ pub fn apply<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 
 /// `LTMC.EXPLAIN`
 pub fn explain<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    Ok(Outcome::Reply(Reply::text(cx.host.explain(cx.args[1], &cx.args[2..])?)))
+    let bytes_max = Budget::of(cx.node).left();
+    Ok(Outcome::Reply(Reply::text(cx.host.explain(cx.args[1], &cx.args[2..], bytes_max)?)))
 }
 
 /// `LTMC.REPAIR`

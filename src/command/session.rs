@@ -2,6 +2,7 @@
 //! `domain::versioned`.
 
 use super::args::Args;
+use super::budget::{refuse_repeated, Budget, ELEMENT_BYTES};
 use super::dispatch::{commit, Cx, Outcome};
 use super::settings::Setting;
 use super::versioned::{
@@ -121,17 +122,23 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     let names = &cx.args[2..];
     let session = live::<Fields, H>(cx.node, cx.host, key)?;
-    let value = |name: &&[u8]| {
-        let field = session.and_then(|session| session.state().get(name));
-        field.map_or(Reply::Nil, |value| Reply::bytes(value))
-    };
+    let field = |name: &&[u8]| session.and_then(|session| session.state().get(name));
+    let value = |field: Option<&Bytes>| field.map_or(Reply::Nil, |value| Reply::bytes(value));
     Ok(Outcome::Reply(match names {
         [] => {
-            let fields = session.into_iter().flat_map(|session| session.state().iter());
-            Reply::Pairs(fields.map(|(name, value)| (Reply::bytes(name), Reply::bytes(value))).collect())
+            let fields = || session.into_iter().flat_map(|session| session.state().iter());
+            let sizes = fields().map(|(name, value)| name.len() + ELEMENT_BYTES + value.len());
+            Budget::of(cx.node).check("all fields", sizes)?;
+            Reply::Pairs(fields().map(|(name, value)| (Reply::bytes(name), Reply::bytes(value))).collect())
         }
-        [name] => value(name),
-        names => Reply::Array(names.iter().map(value).collect()),
+        [name] => value(field(name)),
+        names => {
+            refuse_repeated("field", names)?;
+            let fields: Vec<Option<&Bytes>> = names.iter().map(field).collect();
+            let sizes = fields.iter().map(|field| field.map_or(0, |value| value.len()));
+            Budget::of(cx.node).check(&format!("{} fields", names.len()), sizes)?;
+            Reply::Array(fields.into_iter().map(value).collect())
+        }
     }))
 }
 
@@ -152,18 +159,20 @@ pub fn delete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, now) = (cx.key(1), cx.now());
     cx.node.check_quarantine(key)?;
+    let mut budget = Budget::of(cx.node);
     let stored = cx.host.read::<Session>(key)?.filter(|stored| !stored.state.is_over(now));
     let Some(stored) = stored else { return Ok(Outcome::Reply(Reply::Nil)) };
     let session = &stored.state;
     let resources = session.resources().keys().map(|resource| Reply::bytes(resource));
+    let resources = budget.whole("all resources", resources)?;
     let fields = [
         ("status", Reply::text(session.status().word())),
         ("version", Reply::number(session.version())),
         ("fields", Reply::number(session.state().count() as u64)),
         ("bytes", Reply::number(session.state().text_bytes() as u64)),
-        ("resources", Reply::Array(resources.collect())),
+        ("resources", resources),
     ];
-    let all = fields.into_iter().chain(common_fields(session, stored.revision));
+    let all = fields.into_iter().chain(common_fields(session, stored.revision, &mut budget)?);
     Ok(Outcome::Reply(Reply::Map(all.map(|(name, value)| (name.into(), value)).collect())))
 }
 

@@ -58,6 +58,7 @@ pub enum Setting {
     MailDeadMax,
     MailWaitersMax,
     SweepBatchMax,
+    ReplyBytesMax,
     BindAgentToUser,
     CacheBytesMax,
     CacheShrinkPercent,

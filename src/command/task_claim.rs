@@ -71,7 +71,7 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     if let Some(stored) = cx.host.read::<Flow>(key)? {
         if let Some(answer) = wanted.request_id.as_ref().and_then(|id| stored.answer(id)).cloned() {
-            return Ok(Outcome::Reply(stored_claims(cx.host, key, &answer)));
+            return Ok(Outcome::Reply(stored_claims(cx.node, cx.host, key, &answer)));
         }
     }
     settle_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
@@ -83,7 +83,7 @@ fn claim_or_wait<H: Host>(cx: &mut Cx<H>, wanted: Wanted) -> Result<Outcome, Err
     let key = cx.key(1);
     let fences = claim_tasks(cx.node, cx.host, key, &wanted.wish, wanted.request_id.as_ref())?;
     if !fences.is_empty() {
-        return Ok(Outcome::Reply(claims_reply(cx.host, key, &fences)));
+        return Ok(Outcome::Reply(claims_reply(cx.node, cx.host, key, &fences)));
     }
     let Some(block_ms) = wanted.block_ms else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
     if !cx.host.may_block() {
@@ -204,7 +204,7 @@ fn next_again<H: Host>(cx: &mut Cx<H>, id: &[u8]) -> Result<Reply, Error> {
     let key = cx.key(1);
     let stored = cx.host.read::<Flow>(key)?;
     let next = stored.and_then(|stored| stored.state.task(id)?.end()).map_or(0, |end| end.next);
-    Ok(claims_reply(cx.host, key, &[next]))
+    Ok(claims_reply(cx.node, cx.host, key, &[next]))
 }
 
 /// `LTMC.TASK.FAIL`

@@ -1,6 +1,7 @@
 //! The commands that only look at tasks, and how tasks are shown. They work on replicas, too.
 
 use super::args::Args;
+use super::budget::Budget;
 use super::dispatch::{Cx, Outcome};
 use super::flow_locks;
 use super::{Host, Key, Node, Reply};
@@ -52,6 +53,13 @@ pub fn claim_map(task: &Task) -> Option<Reply> {
         ("locks", locks_of(task, &run.locks)),
         ("signal", blob_or_nil(task.plan.as_ref().and_then(|plan| plan.signal.as_ref()))),
     ]))
+}
+
+/// Bytes of what users gave in that.
+pub fn claim_bytes(task: &Task) -> usize {
+    let signal = task.plan.as_ref().and_then(|plan| plan.signal.as_ref());
+    let locks: usize = task.needs.locks.iter().map(|lock| lock.len()).sum();
+    task.id.len() + task.payload.len() + task.needs.group.len() + locks + signal.map_or(0, |signal| signal.len())
 }
 
 /// The end of a task as those who wait for it are told.
@@ -191,9 +199,9 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             }
         }
     }
-    let key = cx.key(1);
+    let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
     cx.node.check_quarantine(key)?;
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
     let tasks = stored.state.tasks().filter(|task| state.is_none_or(|state| task.state.index() == state));
-    Ok(Outcome::Reply(texts(tasks.skip(offset).take(count).map(|task| &task.id))))
+    Ok(Outcome::Reply(budget.list(tasks.skip(offset).take(count).map(|task| Reply::bytes(&task.id)))))
 }

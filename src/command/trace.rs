@@ -1,6 +1,7 @@
 //! Where traces begin and end, and `LTMC.TRACE`, which shows them. What a trace is: [`crate::observe::trace`].
 
 use super::args::Args;
+use super::budget::Budget;
 use super::dispatch::{Cx, Outcome};
 use super::policies::Mode;
 use super::settings::Setting;
@@ -112,11 +113,12 @@ pub fn trace<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let is_counted = what == 0 && args.position() < cx.args.len();
     let count = if is_counted { args.number("n", 0, Setting::TraceMax.row().max())? } else { SHOWN };
     args.finish()?;
+    let mut budget = Budget::of(cx.node);
     let trace = &mut cx.node.trace;
     // The setting may have changed since the last command.
     trace.keep(cx.node.settings.get(Setting::TraceMax) as usize);
     Ok(Outcome::Reply(match what {
-        0 => Reply::Array(trace.newest().take(count as usize).map(trace_map).collect()),
+        0 => budget.list(trace.newest().take(count as usize).map(trace_map)),
         1 => Reply::number(trace.len() as u64),
         _ => {
             trace.reset();

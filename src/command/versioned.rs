@@ -1,13 +1,14 @@
 //! What sessions and contexts have in common: reading a live value, and the commands that are the same for both.
 
 use super::args::Args;
+use super::budget::Budget;
 use super::dispatch::{commit, commit_changes, commit_one, Cx, Outcome};
 use super::reactions::bond_for;
 use super::settings::Setting;
 use super::versioned_serve::end_if_over;
 use super::{Host, Key, Node, Reply};
 use crate::domain::id::printable;
-use crate::domain::limits::{NAME_BYTES_MAX, VERSIONED_META_BYTES_MAX};
+use crate::domain::limits::{NAME_BYTES_MAX, RESULTS_MAX, VERSIONED_META_BYTES_MAX};
 use crate::domain::requests::{request_key, Answer};
 use crate::domain::versioned::history::{Checkpoint, CheckpointId, Keep};
 use crate::domain::versioned::{decide, Created, Life, State, Version, Versioned, VersionedEvent};
@@ -204,12 +205,19 @@ pub fn checkpoint<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     apply_numbered::<S, H>(cx, key, event, request)
 }
 
-/// `... CHECKPOINTS key`
+/// `... CHECKPOINTS key [LIMIT offset count]`
 pub fn checkpoints<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    let key = cx.key(1);
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let (mut offset, mut count) = (0, usize::MAX);
+    while args.option()?.is_some() {
+        offset = args.number("the offset after LIMIT", 0, RESULTS_MAX)? as usize;
+        count = args.number("the count after LIMIT offset", 0, RESULTS_MAX)? as usize;
+    }
+    let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
     let value = live::<S, H>(cx.node, cx.host, key)?;
-    let list = value.map_or_else(Vec::new, |value| value.history().checkpoints().map(checkpoint_map).collect());
-    Ok(Outcome::Reply(Reply::Array(list)))
+    let checkpoints = value.into_iter().flat_map(|value| value.history().checkpoints());
+    Ok(Outcome::Reply(budget.list(checkpoints.skip(offset).take(count).map(checkpoint_map))))
 }
 
 /// A checkpoint as it is shown.
@@ -302,8 +310,12 @@ pub fn prune<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(reply))
 }
 
-/// What INFO and GET say of every versioned value.
-pub fn common_fields<S: State>(value: &Versioned<S>, revision: u64) -> Vec<(&'static str, Reply)> {
+/// What INFO and GET say of every versioned value; `LIMIT` if it has more participants than fit.
+pub fn common_fields<S: State>(
+    value: &Versioned<S>,
+    revision: u64,
+    budget: &mut Budget,
+) -> Result<Vec<(&'static str, Reply)>, Error> {
     let (life, history) = (value.life(), value.history());
     let number_or_nil = |number: Option<u64>| number.map_or(Reply::Nil, Reply::number);
     let participants = value.participants().iter().map(|(agent, participant)| {
@@ -313,11 +325,12 @@ pub fn common_fields<S: State>(value: &Versioned<S>, revision: u64) -> Vec<(&'st
             ("since_ms", Reply::number(participant.since)),
         ])
     });
+    let participants = budget.whole("all participants", participants)?;
     let (changed_at, changed_by) = value.changed();
-    vec![
+    Ok(vec![
         ("owner", Reply::bytes_or_nil(value.owner())),
         ("meta", Reply::bytes_or_nil(value.meta())),
-        ("participants", Reply::Array(participants.collect())),
+        ("participants", participants),
         ("created_ms", Reply::number(value.created_at())),
         ("changed_ms", Reply::number(changed_at)),
         ("changed_by", Reply::bytes_or_nil(changed_by)),
@@ -330,5 +343,5 @@ pub fn common_fields<S: State>(value: &Versioned<S>, revision: u64) -> Vec<(&'st
         ("history_bytes", Reply::number(history.bytes() as u64)),
         ("memory_bytes", Reply::number(value.memory_bytes() as u64)),
         ("revision", Reply::number(revision)),
-    ]
+    ])
 }

@@ -4,6 +4,7 @@
 //! stand there, and the scheduler answers them in its next round.
 
 use super::args::Args;
+use super::budget::Budget;
 use super::dispatch::{Cx, Outcome};
 use super::settings::Setting;
 use super::waits::Untold;
@@ -17,7 +18,7 @@ use crate::domain::limits::WATCH_KEYS_MAX;
 use crate::domain::registry::Registry;
 use crate::domain::session::Session;
 use crate::domain::wait::WaiterId;
-use crate::domain::watch::{concerns, Missed};
+use crate::domain::watch::{concerns, Events, Missed};
 use crate::domain::{Entity, Error, KeyId, Service};
 use ahash::AHashMap;
 use smallvec::SmallVec;
@@ -150,15 +151,18 @@ pub fn watch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if since.is_empty() {
         return Err(args.missing("SINCE"));
     }
+    // As long as the keys are read nothing but their revisions is asked for.
+    let count = std::mem::take(&mut watcher.count);
     for (index, since) in (first..first + numkeys).zip(since) {
         let key = cx.key(index);
         if watcher.keys.iter().any(|(known, _)| known.name[..] == *key.name) {
             return Err(Error::usage(format!("the key '{}' is given twice", printable(key.name))));
         }
         cx.node.check_quarantine(key)?;
-        let (revision, _) = look(cx.host, key, since.unwrap_or(0), &watcher)?;
+        let (revision, _) = look(cx.host, key, since.unwrap_or(0), &watcher, &mut Budget::of(cx.node))?;
         watcher.keys.push((key.id(), since.unwrap_or(revision)));
     }
+    watcher.count = count;
     let (reply, has_news) = report(cx.node, cx.host, &watcher)?;
     match block_ms {
         None => Ok(Outcome::Reply(reply)),
@@ -198,28 +202,36 @@ pub fn serve_key<H: Host>(node: &mut Node, host: &mut H, key: Key) {
     }
 }
 
-/// What a watcher is told: for each key its revision and the events, or that it is too far behind. And whether any of that is news.
+/// What a watcher is told: for each key its revision and the events, or that it is too far behind. And whether any of that is news. Of a key
+/// whose events do not all fit it is told the revision of the last one before those that do not, so that it can go on from there.
 fn report<H: Host>(node: &Node, host: &mut H, watcher: &Watcher) -> Result<(Reply, bool), Error> {
-    let (mut replies, mut has_news) = (Vec::with_capacity(watcher.keys.len()), false);
+    let (mut replies, mut has_news, mut budget) = (Vec::with_capacity(watcher.keys.len()), false, Budget::of(node));
     for (key, since) in &watcher.keys {
         node.check_quarantine(key.into())?;
-        let (revision, told) = look(host, key.into(), *since, watcher)?;
+        let (revision, mut told) = look(host, key.into(), *since, watcher, &mut budget)?;
         has_news |= !matches!(&told[..], [Reply::Array(events)] if events.is_empty());
-        replies.push(Reply::Array([vec![Reply::number(revision)], told].concat()));
+        told.insert(0, Reply::number(revision));
+        replies.push(Reply::Array(told));
     }
     Ok((Reply::Array(replies), has_news))
 }
 
 /// The revision of a key, and what happened after `since`: the list of events, or `COMPACTED` with the oldest revision that is kept.
-fn look<H: Host>(host: &mut H, key: Key, since: u64, watcher: &Watcher) -> Result<(u64, Vec<Reply>), Error> {
+fn look<H: Host>(
+    host: &mut H,
+    key: Key,
+    since: u64,
+    watcher: &Watcher,
+    budget: &mut Budget,
+) -> Result<(u64, Vec<Reply>), Error> {
     match host.kind(key) {
         Kind::Nothing if since == 0 => Ok((0, vec![Reply::Array(Vec::new())])),
         Kind::Nothing => Ok((0, compacted(0))),
-        Kind::Ours(Registry::TYPE_TAG) => look_at::<Registry, H>(host, key, since, watcher),
-        Kind::Ours(Context::TYPE_TAG) => look_at::<Context, H>(host, key, since, watcher),
-        Kind::Ours(Session::TYPE_TAG) => look_at::<Session, H>(host, key, since, watcher),
-        Kind::Ours(Buffer::TYPE_TAG) => look_at::<Buffer, H>(host, key, since, watcher),
-        Kind::Ours(Flow::TYPE_TAG) => look_at::<Flow, H>(host, key, since, watcher),
+        Kind::Ours(Registry::TYPE_TAG) => look_at::<Registry, H>(host, key, since, watcher, budget),
+        Kind::Ours(Context::TYPE_TAG) => look_at::<Context, H>(host, key, since, watcher, budget),
+        Kind::Ours(Session::TYPE_TAG) => look_at::<Session, H>(host, key, since, watcher, budget),
+        Kind::Ours(Buffer::TYPE_TAG) => look_at::<Buffer, H>(host, key, since, watcher, budget),
+        Kind::Ours(Flow::TYPE_TAG) => look_at::<Flow, H>(host, key, since, watcher, budget),
         Kind::Ours(_) => {
             let text =
                 format!("'{}' is of a type that keeps no log of events: it cannot be watched", printable(key.name));
@@ -234,19 +246,36 @@ fn look_at<E: Entity, H: Host>(
     key: Key,
     since: u64,
     watcher: &Watcher,
+    budget: &mut Budget,
 ) -> Result<(u64, Vec<Reply>), Error> {
     let Some(stored) = host.read::<E>(key)? else { return Ok((0, compacted(0))) };
-    let missed = stored.log().map(|log| log.after(since));
-    let concerns = |event: &&str| watcher.path.as_ref().is_none_or(|path| concerns(event, path));
-    let told = match missed {
+    let mut revision = stored.revision;
+    let told = match stored.log().map(|log| log.after(since)) {
         None => vec![Reply::Array(Vec::new())],
         Some(Missed::Events(events)) => {
-            let events = events.filter(concerns).take(watcher.count);
-            vec![Reply::Array(events.map(|event| Reply::bytes(event.as_bytes())).collect())]
+            let (told, beyond) = tell(events, watcher, budget);
+            revision -= beyond;
+            vec![Reply::Array(told)]
         }
         Some(Missed::Compacted(oldest)) => compacted(oldest),
     };
-    Ok((stored.revision, told))
+    Ok((revision, told))
+}
+
+/// The events that a watcher is told, and how many there are from the first on that does not fit.
+fn tell(mut events: Events, watcher: &Watcher, budget: &mut Budget) -> (Vec<Reply>, u64) {
+    let (mut told, mut left) = (Vec::new(), events.size_hint().0 as u64);
+    while told.len() < watcher.count {
+        let Some(event) = events.next() else { break };
+        if watcher.path.as_ref().is_none_or(|path| concerns(event, path)) {
+            if !budget.takes(event.len()) {
+                return (told, left);
+            }
+            told.push(Reply::bytes(event.as_bytes()));
+        }
+        left -= 1;
+    }
+    (told, 0)
 }
 
 fn compacted(oldest: u64) -> Vec<Reply> {

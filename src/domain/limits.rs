@@ -100,6 +100,8 @@ pub const TOUCH_DEPTH_MAX: usize = 3;
 pub const TOUCH_AGENTS_MAX: usize = 4;
 /// Most paths that one command asks for.
 pub const PATHS_MAX: usize = 1024;
+/// Most pieces of a document of which the best are chosen for a part of it.
+pub const PIECES_MAX: usize = 250_000;
 /// Most sources of one `LTMC.CTX.GENERATE`.
 pub const SOURCES_MAX: usize = 128;
 /// Longest name of a tool, bytes.

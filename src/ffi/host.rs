@@ -447,8 +447,8 @@ impl Host for RedisHost {
         self.flags() & (rm::REDISMODULE_CTX_FLAGS_REPLICATED | rm::REDISMODULE_CTX_FLAGS_LOADING) != 0
     }
 
-    fn explain(&self, payload: &[u8], blobs: &[&[u8]]) -> Result<String, Error> {
-        types::explain(payload, blobs)
+    fn explain(&self, payload: &[u8], blobs: &[&[u8]], bytes_max: usize) -> Result<String, Error> {
+        types::explain(payload, blobs, bytes_max)
     }
 
     fn walk(&mut self, values_max: u64, visit: &mut walk::Visit) -> Walked {

@@ -333,11 +333,11 @@ fn unknown(tag: u8) -> Error {
     Error::usage(format!("payload has the unknown type tag {tag}"))
 }
 
-/// A framed payload as JSON.
-pub fn explain(payload: &[u8], blobs: &[&[u8]]) -> Result<String, Error> {
+/// A framed payload as JSON of at most `bytes_max` bytes.
+pub fn explain(payload: &[u8], blobs: &[&[u8]], bytes_max: usize) -> Result<String, Error> {
     let frame = frame::read(payload)?;
     let blobs = blobs.iter().map(|blob| Blob::from(*blob)).collect();
-    with_type!(frame.tag, E => snapshot::explain::<E>(&frame, blobs), other => Err(unknown(other)))
+    with_type!(frame.tag, E => snapshot::explain::<E>(&frame, blobs, bytes_max), other => Err(unknown(other)))
 }
 
 /// The value behind Redis' pointer, to be checked.

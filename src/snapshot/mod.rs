@@ -12,8 +12,10 @@ pub mod frame;
 pub mod report;
 
 use crate::domain::blob::{self, Blob};
+use crate::domain::json::text;
 use crate::domain::{Bond, Change, Entity, Error, Stored};
 use frame::{Content, Frame};
+use serde::Serialize;
 use std::collections::VecDeque;
 
 /// What a payload of `LTMC.APPLY` holds.
@@ -126,30 +128,35 @@ pub fn decode<E: Entity>(frame: &Frame) -> Result<Payload<E>, Error> {
     }
 }
 
-/// A payload as JSON, for people who read an AOF.
+/// A payload as people see it.
+#[derive(Serialize)]
+struct Shown<'a, V> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bonds: Vec<&'a Bond>,
+    content: &'a str,
+    format: u8,
+    #[serde(rename = "type")]
+    type_name: &'a str,
+    value: V,
+}
+
+/// A payload as JSON of at most `bytes_max` bytes, for people who read an AOF.
 /// Of long blobs it shows the length, if they are not given.
-pub fn explain<E: Entity>(frame: &Frame, blobs: Vec<Blob>) -> Result<String, Error> {
+pub fn explain<E: Entity>(frame: &Frame, blobs: Vec<Blob>, bytes_max: usize) -> Result<String, Error> {
     if frame.content == Content::Part {
         return Ok(serde_json::json!({"type": E::TYPE_NAME, "format": frame::FORMAT, "content": "part"}).to_string());
     }
     let decoded = if blobs.is_empty() { blob::imagine(|| decode(frame)) } else { decode_with(frame, blobs) };
-    let mut bonds: Vec<Bond> = Vec::new();
-    let content = match decoded? {
-        Payload::<E>::Changes(changes) => serde_json::to_value(changes),
-        Payload::Snapshot(stored) => {
-            bonds = stored.bonds().cloned().collect();
-            serde_json::to_value(stored)
+    let (content, format, type_name) = (frame.content.word(), frame::FORMAT, E::TYPE_NAME);
+    let text = match decoded? {
+        Payload::<E>::Changes(value) => {
+            text::write_within(&Shown { bonds: Vec::new(), content, format, type_name, value }, bytes_max)
+        }
+        Payload::Snapshot(value) => {
+            let bonds = value.bonds().collect();
+            text::write_within(&Shown { bonds, content, format, type_name, value: &value }, bytes_max)
         }
     };
-    let content = content.map_err(|error| Error::usage(format!("payload cannot be shown as JSON: {error}")))?;
-    let mut shown = serde_json::json!({
-        "type": E::TYPE_NAME,
-        "format": frame::FORMAT,
-        "content": frame.content.word(),
-        "value": content,
-    });
-    if !bonds.is_empty() {
-        shown["bonds"] = serde_json::to_value(bonds).unwrap_or_default();
-    }
-    Ok(shown.to_string())
+    let text = text.map_err(|error| Error::usage(format!("payload cannot be shown as JSON: {error}")))?;
+    text.ok_or_else(|| Error::limit("reply-bytes-max", "the payload as JSON", bytes_max as u64))
 }

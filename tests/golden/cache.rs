@@ -140,7 +140,7 @@ fn long_values_stand_beside_their_payload() {
     writer.push::<Cache>(&changes(vec![long]));
     let encoded = writer.finish();
     assert_eq!(encoded.blobs.len(), 1);
-    let shown =
-        explain::<Cache>(&frame::read(&encoded.frame).expect("our own frame"), Vec::new()).expect("without them");
+    let shown = explain::<Cache>(&frame::read(&encoded.frame).expect("our own frame"), Vec::new(), usize::MAX)
+        .expect("without them");
     assert!(shown.contains("600 bytes beside the payload"), "{shown}");
 }

@@ -369,8 +369,9 @@ impl Host for MemoryHost {
         false
     }
 
-    fn explain(&self, payload: &[u8], blobs: &[&[u8]]) -> Result<String, Error> {
-        snapshot::explain::<Lock>(&frame::read(payload)?, blobs.iter().map(|blob| Blob::from(*blob)).collect())
+    fn explain(&self, payload: &[u8], blobs: &[&[u8]], bytes_max: usize) -> Result<String, Error> {
+        let blobs = blobs.iter().map(|blob| Blob::from(*blob)).collect();
+        snapshot::explain::<Lock>(&frame::read(payload)?, blobs, bytes_max)
     }
 
     fn walk(&mut self, _values_max: u64, visit: &mut dyn FnMut(&KeyId, &dyn Checkable) -> usize) -> Walked {

@@ -30,6 +30,7 @@ mod real_client;
 mod refusals;
 mod registry;
 mod replication;
+mod replies;
 mod sessions;
 mod settings;
 mod stress;

@@ -67,6 +67,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("chunk-lease-ms", "1", "0"),
     ("chunk-holders-max", "1", "0"),
     ("sweep-batch-max", "7", "many"),
+    ("reply-bytes-max", "65536", "65535"),
     ("bind-agent-to-user", "yes", "maybe"),
     ("flow-tasks-max", "12", "0"),
     ("flow-keep", "0", "-1"),

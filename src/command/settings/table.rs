@@ -336,6 +336,13 @@ pub const SETTINGS: &[Row] = &[
         environment: "LTMC_SWEEP_BATCH_MAX",
     },
     Row {
+        name: "reply-bytes-max",
+        kind: Kind::Integer { default: 67_108_864, min: 65_536, max: 1_073_741_824 },
+        unit: "bytes",
+        doc: "Most bytes of one reply: lists stop before it, what must be whole gets LIMIT, one single value is always answered.",
+        environment: "LTMC_REPLY_BYTES_MAX",
+    },
+    Row {
         name: "bind-agent-to-user",
         kind: Kind::Switch { default: false },
         unit: "word",

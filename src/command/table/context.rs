@@ -2,7 +2,9 @@
 
 use super::common::{with_registry, KEY, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use super::registry::FILTER;
-use super::versioned::{ACTING, AGENT, AT, CHECKPOINT_ARGS, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, META, PRUNE_ARGS};
+use super::versioned::{
+    ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINT_ARGS, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, META, PRUNE_ARGS,
+};
 use crate::command::spec::{Access, Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::domain::Service;
 
@@ -139,7 +141,7 @@ pub const GENERATE: Spec = Spec {
 pub const BUILD: Spec = Spec {
     name: "LTMC.CTX.BUILD",
     arity: -4,
-    complexity: "O(N + P log P) with N the size of the document and P the pieces that it is cut into",
+    complexity: "O(N + P log P) with N the size of what is at the paths and P the pieces that it is cut into; O(N) without BUDGET",
     summary: "Builds the part of a context that an agent should see, within a number of bytes.",
     reply: "map: version, bytes, left_out, doc; nil if there is no context",
     args: &[KEY, Arg::string("agent").after("FOR"), BUDGET, PATHS],
@@ -187,11 +189,11 @@ pub const CHECKPOINT: Spec = Spec {
 
 pub const CHECKPOINTS: Spec = Spec {
     name: "LTMC.CTX.CHECKPOINTS",
-    arity: 2,
-    complexity: "O(C) with C the checkpoints",
+    arity: -2,
+    complexity: "O(C) with C the checkpoints skipped and returned",
     summary: "Lists the checkpoints of a context, the oldest first.",
     reply: "list of maps: id, name, version, at_ms, pinned",
-    args: &[KEY],
+    args: CHECKPOINTS_ARGS,
     ..CONTEXT_READ
 };
 

@@ -1,7 +1,9 @@
 //! The rows of the commands of sessions.
 
 use super::common::{with_registry, KEY, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
-use super::versioned::{ACTING, AGENT, AT, CHECKPOINT_ARGS, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, META, PRUNE_ARGS};
+use super::versioned::{
+    ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINT_ARGS, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, META, PRUNE_ARGS,
+};
 use crate::command::spec::{Access, Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::domain::Service;
 
@@ -167,11 +169,11 @@ pub const CHECKPOINT: Spec = Spec {
 
 pub const CHECKPOINTS: Spec = Spec {
     name: "LTMC.SESSION.CHECKPOINTS",
-    arity: 2,
-    complexity: "O(C) with C the checkpoints",
+    arity: -2,
+    complexity: "O(C) with C the checkpoints skipped and returned",
     summary: "Lists the checkpoints of a session, the oldest first.",
     reply: "list of maps: id, name, version, at_ms, pinned",
-    args: &[KEY],
+    args: CHECKPOINTS_ARGS,
     ..SESSION_READ
 };
 

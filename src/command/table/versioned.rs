@@ -1,7 +1,7 @@
 //! What the rows of sessions and contexts have in common.
 
 use super::common::{KEY, REQID};
-use crate::command::spec::{Access, Arg, KeySpec, KeysAt};
+use crate::command::spec::{Access, Arg, ArgKind, KeySpec, KeysAt};
 
 pub const AGENT: Arg = Arg::string("agent");
 pub const META: Arg = Arg::string("json").after("META").optional();
@@ -11,6 +11,10 @@ pub const IFVERSION: Arg = Arg::integer("version").after("IFVERSION").optional()
 pub const AT: Arg = Arg::string("checkpoint").after("AT").optional();
 pub const CHECKPOINT_ARGS: &[Arg] =
     &[KEY, Arg::string("text").after("NAME").optional(), Arg::word("pin", "PIN").optional(), REQID];
+pub const CHECKPOINTS_ARGS: &[Arg] = &[
+    KEY,
+    Arg::new("page", ArgKind::Block(&[Arg::integer("offset"), Arg::integer("count")])).after("LIMIT").optional(),
+];
 pub const PRUNE_ARGS: &[Arg] = &[
     KEY,
     Arg::integer("n").after("KEEPLAST"),

@@ -2,12 +2,17 @@
 //!
 //! The document is cut into pieces. Each is worth its weight (from `META`), more if it was touched lately, and more if the agent itself touched
 //! it. The best are taken as long as they fit. All of it is whole-number arithmetic over the state, so every node builds the same.
+//!
+//! The document is walked once, whatever the paths are: what is known of a place is handed down to those inside it.
 
-use super::touches::{recency, Touches};
-use crate::domain::json::document::{text_bytes, Size};
-use crate::domain::json::{Document, Edit, Json, Pointer};
+use super::touches::{recency, Touch, Touches};
+use crate::domain::json::document::{is_longer, text_bytes};
+use crate::domain::json::Pointer;
+use crate::domain::limits::{PIECES_MAX, TOUCH_DEPTH_MAX};
 use crate::domain::versioned::Version;
+use crate::domain::{Code, Error};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// What was built.
 #[derive(Debug, PartialEq)]
@@ -31,6 +36,8 @@ pub struct Wish<'a> {
     pub touches: &'a Touches,
     /// The current version.
     pub version: Version,
+    /// Bytes that the paths of all pieces may have: so many may have to be answered as left out.
+    pub paths_bytes_max: usize,
 }
 
 /// A part of the document that is taken as a whole or left out.
@@ -40,62 +47,128 @@ struct Piece<'a> {
     worth: u64,
 }
 
-/// Builds a part of `root`: of all of it, or of what is at `paths`.
-pub fn build(root: &Value, paths: &[Pointer], wish: &Wish) -> Built {
-    let mut pieces = Vec::new();
-    // A piece should be small beside the budget, so that something fits.
-    let small = wish.budget.map_or(usize::MAX, |budget| (budget / 16).max(64));
+/// Builds a part of `root`: of all of it, or of what is at `paths`. Errs if there are more pieces to choose from than one call should look at.
+pub fn build(root: &Value, paths: &[Pointer], wish: &Wish) -> Result<Built, Error> {
     let whole = [Pointer::default()];
-    let asked = if paths.is_empty() { &whole[..] } else { paths };
-    let is_inside = |path: &&Pointer| asked.iter().any(|other| other != *path && other.covers(path));
-    for path in asked.iter().filter(|path| !is_inside(path)) {
-        if let Some(value) = path.find(root) {
-            cut(path.clone(), value, small, wish, &mut pieces);
+    let asked = outermost(if paths.is_empty() { &whole[..] } else { paths });
+    let found = asked.into_iter().filter_map(|path| Some((path, path.find(root)?)));
+    let (mut part, mut left_out) = (Value::Object(Map::new()), Vec::new());
+    let Some(budget) = wish.budget else {
+        // Nothing has to be chosen.
+        for (path, value) in found {
+            if !place(&mut part, path, value.clone()) {
+                left_out.push(path.clone());
+            }
         }
+        return Ok(Built { doc: part, left_out });
+    };
+    // A piece should be small beside the budget, so that something fits.
+    let mut cut = Cut { wish, small: (budget / 16).max(64), pieces: Vec::new(), paths_bytes: 0 };
+    for (path, value) in found {
+        let around = (0..path.depth()).fold(Known::NOTHING, |known, depth| known.at(&path.cut(depth), depth, wish));
+        cut.place(path.clone(), path.depth(), value, around)?;
     }
-    pieces.sort_by(|one, other| other.worth.cmp(&one.worth).then_with(|| one.path.cmp(&other.path)));
-    pieces.dedup_by(|one, other| one.path == other.path);
-    let mut built = Document::new(Value::Object(Map::new()));
-    let (mut bytes, mut left_out) = ("{}".len(), Vec::new());
+    let mut pieces = cut.pieces;
+    pieces.sort_unstable_by(|one, other| other.worth.cmp(&one.worth).then_with(|| one.path.cmp(&other.path)));
+    let mut bytes = "{}".len();
     for piece in pieces {
-        let more = wish.budget.map_or(0, |_| bytes_with(built.root(), bytes, &piece));
-        let fits = wish.budget.is_none_or(|budget| more <= budget);
-        if fits && place(&mut built, &piece.path, piece.value.clone()) {
+        let more = bytes_with(&part, bytes, &piece);
+        if more <= budget && place(&mut part, &piece.path, piece.value.clone()) {
             bytes = more;
         } else {
             left_out.push(piece.path);
         }
     }
-    left_out.sort();
-    Built { doc: built.into_root(), left_out }
+    left_out.sort_unstable();
+    Ok(Built { doc: part, left_out })
 }
 
-fn cut<'a>(path: Pointer, value: &'a Value, small: usize, wish: &Wish, pieces: &mut Vec<Piece<'a>>) {
-    match value {
-        Value::Object(members) if !members.is_empty() && (path.is_root() || Size::of(value).text > small) => {
-            for (name, member) in members {
-                cut(path.child(name), member, small, wish, pieces);
-            }
-        }
-        value => pieces.push(Piece { worth: worth(&path, wish), path, value }),
+/// The paths that are not inside another one.
+fn outermost(paths: &[Pointer]) -> BTreeSet<&Pointer> {
+    let all: BTreeSet<&Pointer> = paths.iter().collect();
+    let is_inside = |path: &Pointer| (0..path.depth()).any(|depth| all.contains(&path.cut(depth)));
+    all.iter().copied().filter(|path| !is_inside(path)).collect()
+}
+
+/// What is known of a place from itself and from those around it. It holds inside it, too, as far as nothing there says more.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// Thousandths, from `META {"weights":{"/path":n}}`: of the place itself, or of the closest one around it that has one.
+    weight: u64,
+    /// How lately it was touched.
+    recent: u64,
+    /// How lately the agent itself touched it.
+    own: u64,
+}
+
+impl Known {
+    const NOTHING: Known = Known { weight: 1000, recent: 0, own: 0 };
+
+    /// What is known of `path`, which has so many parts, if this is known of what is right around it.
+    fn at(self, path: &Pointer, depth: usize, wish: &Wish) -> Self {
+        let weights = wish.meta.get("weights").and_then(Value::as_object);
+        let weight = weights.and_then(|weights| weights.get(path.text())?.as_f64());
+        let weight = weight.map_or(self.weight, |weight| (weight.clamp(0.0, 1_000_000.0) * 1000.0) as u64);
+        let touch = if depth <= TOUCH_DEPTH_MAX { wish.touches.at(path) } else { None };
+        touch.into_iter().fold(Known { weight, ..self }, |known, touch| known.touched(touch, wish))
+    }
+
+    fn touched(self, touch: &Touch, wish: &Wish) -> Self {
+        let own = touch.by.iter().filter(|(agent, _)| **agent == *wish.agent);
+        let own = own.map(|(_, version)| recency(*version, wish.version)).max().unwrap_or(0);
+        let recent = recency(touch.version, wish.version);
+        Known { recent: self.recent.max(recent), own: self.own.max(own), ..self }
+    }
+
+    /// What a piece is worth of which this is known, and what was touched inside it.
+    fn worth(self, path: &Pointer, depth: usize, wish: &Wish) -> u64 {
+        let known = match depth < TOUCH_DEPTH_MAX {
+            true => wish.touches.inside(path).fold(self, |known, touch| known.touched(touch, wish)),
+            false => self,
+        };
+        known.weight * (1000 + known.recent + known.own)
     }
 }
 
-fn worth(path: &Pointer, wish: &Wish) -> u64 {
-    let touch = wish.touches.last(path);
-    let recent = touch.map_or(0, |touch| recency(touch.version, wish.version));
-    let own = wish.touches.around(path).flat_map(|touch| &touch.by).filter(|(agent, _)| **agent == *wish.agent);
-    let own = own.map(|(_, version)| recency(*version, wish.version)).max().unwrap_or(0);
-    weight(path, wish.meta) * (1000 + recent + own)
+/// A document that is being cut.
+struct Cut<'a, 'w> {
+    wish: &'w Wish<'w>,
+    /// Objects whose text is longer are cut further.
+    small: usize,
+    pieces: Vec<Piece<'a>>,
+    paths_bytes: usize,
 }
 
-/// The weight that `META {"weights":{"/path":n}}` gives a place: that of the place itself or of the closest one around it, 1 if there is
-/// none. Thousandths.
-fn weight(path: &Pointer, meta: &Value) -> u64 {
-    let weights = meta.get("weights").and_then(Value::as_object);
-    let of = |depth: usize| weights?.get(path.cut(depth).text())?.as_f64();
-    let found = (0..=path.depth()).rev().find_map(of).unwrap_or(1.0);
-    (found.clamp(0.0, 1_000_000.0) * 1000.0) as u64
+impl<'a> Cut<'a, '_> {
+    /// Cuts what is at a place, of which is known what is around it. The depth of the recursion is bounded by that of documents.
+    fn place(&mut self, path: Pointer, depth: usize, value: &'a Value, around: Known) -> Result<(), Error> {
+        let known = around.at(&path, depth, self.wish);
+        match value {
+            Value::Object(members) if !members.is_empty() && (path.is_root() || is_longer(value, self.small)) => {
+                members.iter().try_for_each(|(name, member)| self.place(path.child(name), depth + 1, member, known))
+            }
+            value => {
+                self.check(&path)?;
+                self.pieces.push(Piece { worth: known.worth(&path, depth, self.wish), path, value });
+                Ok(())
+            }
+        }
+    }
+
+    /// Errs if one more piece is one too many.
+    fn check(&mut self, path: &Pointer) -> Result<(), Error> {
+        const ADVICE: &str = "ask for a part of it with PATH, or for all of it without BUDGET";
+        if self.pieces.len() >= PIECES_MAX {
+            let text = format!("the document falls into more than {PIECES_MAX} pieces to choose from; {ADVICE}");
+            return Err(Error::new(Code::Limit, text));
+        }
+        self.paths_bytes += path.text().len();
+        if self.paths_bytes > self.wish.paths_bytes_max {
+            let what = format!("choosing from pieces whose paths have at least {} bytes", self.paths_bytes);
+            return Err(Error::limit("reply-bytes-max", &what, self.wish.paths_bytes_max as u64));
+        }
+        Ok(())
+    }
 }
 
 /// The bytes of the part, which has so many now, when it has this piece, too, with the objects on the way to it.
@@ -117,16 +190,86 @@ fn bytes_with(part: &Value, bytes: usize, piece: &Piece) -> usize {
     bytes
 }
 
-/// Puts a value into the part, with the objects on the way to it.
-fn place(built: &mut Document, path: &Pointer, value: Value) -> bool {
-    for depth in 0..path.depth() {
-        let way = path.cut(depth);
-        match way.find(built.root()) {
-            Some(Value::Object(_)) => {}
-            // An array was asked for by the path of an element: the part has an object with the index as a name.
-            Some(_) => return false,
-            None => drop(built.apply(Edit::Put { path: way, value: Json(Value::Object(Map::new())) })),
+/// Puts a value into the part, with the objects on the way to it. An element of an array that was asked for by its path stands in an object
+/// with the index as its name. False if something else is on the way.
+fn place(part: &mut Value, path: &Pointer, value: Value) -> bool {
+    let place = path.parts().try_fold(part, |around, name| {
+        Some(around.as_object_mut()?.entry(name).or_insert_with(|| Value::Object(Map::new())))
+    });
+    place.map(|place| *place = value).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::versioned::Stamp;
+    use crate::domain::Bytes;
+    use serde_json::json;
+
+    fn at(text: &str) -> Pointer {
+        Pointer::parse(text.as_bytes()).expect(text)
+    }
+
+    fn wish<'a>(budget: Option<usize>, meta: &'a Value, touches: &'a Touches) -> Wish<'a> {
+        Wish { agent: b"ann", budget, meta, touches, version: 9, paths_bytes_max: usize::MAX }
+    }
+
+    #[test]
+    fn what_is_known_of_a_place_holds_inside_it() {
+        let meta = json!({"weights": {"/a": 3, "/a/b": 2, "/a/b/x": "none", "/~1": 9}});
+        let (mut touches, by) = (Touches::default(), [Bytes::from("bob"), Bytes::from("ann")]);
+        for (version, path, agent) in [(1, "/a", 1), (5, "/a/b/c/d", 0), (7, "/c/d", 1), (8, "", 0), (9, "/c/d/e", 0)] {
+            touches.touch(&at(path), &Stamp { version, at: version, by: &by[agent] });
+        }
+        let wish = wish(Some(1), &meta, &touches);
+        for path in
+            ["", "/a", "/a/b", "/a/b/c", "/a/b/x/y", "/a/b/c/d/e", "/c", "/c/d", "/c/d/e/f", "/x", "/~1/y"].map(at)
+        {
+            let known = |known: Known, depth| known.at(&path.cut(depth), depth, &wish);
+            let worth = (0..=path.depth()).fold(Known::NOTHING, known).worth(&path, path.depth(), &wish);
+            let last = touches.last(&path).map_or(0, |touch| recency(touch.version, 9));
+            let own = touches.around(&path).flat_map(|touch| &touch.by).filter(|(agent, _)| **agent == *b"ann");
+            let own = own.map(|(_, version)| recency(*version, 9)).max().unwrap_or(0);
+            let weights = meta["weights"].as_object().expect("an object");
+            let of = |depth| weights.get(path.cut(depth).text())?.as_f64();
+            let weight = (0..=path.depth()).rev().find_map(of).unwrap_or(1.0);
+            assert_eq!(worth, weight as u64 * 1000 * (1000 + last + own), "{path:?}");
         }
     }
-    built.apply(Edit::Put { path: path.clone(), value: Json(value) }).is_some()
+
+    #[test]
+    fn a_path_inside_another_one_adds_nothing() {
+        let (meta, touches) = (Value::Null, Touches::default());
+        let root = json!({"a": {"b": {"c": 1}, "b!": 2}, "d": [{"e": 3}, 4]});
+        for budget in [None, Some(1000)] {
+            let built = |paths: &[&str]| {
+                let paths: Vec<Pointer> = paths.iter().map(|path| at(path)).collect();
+                build(&root, &paths, &wish(budget, &meta, &touches)).expect("a few pieces")
+            };
+            assert_eq!(built(&[]).doc, root);
+            assert_eq!(built(&["/a/b/c", "", "/d"]).doc, root);
+            assert_eq!(built(&["/a/b!", "/a/b/c", "/a"]).doc, json!({"a": root["a"]}));
+            assert_eq!(
+                built(&["/a/b/c", "/a/b!", "/none"]).doc,
+                root.pointer("/a").map(|a| json!({"a": a})).expect("a")
+            );
+            assert_eq!(built(&["/d/0/e", "/d/1"]).doc, json!({"d": {"0": {"e": 3}, "1": 4}}));
+        }
+    }
+
+    #[test]
+    fn more_pieces_than_one_call_should_look_at_are_refused() {
+        let (meta, touches) = (Value::Null, Touches::default());
+        let wide = |count: usize| Value::Object((0..count).map(|n| (n.to_string(), json!(0))).collect());
+        assert!(build(&wide(PIECES_MAX), &[], &wish(Some(100), &meta, &touches)).is_ok());
+        let (root, chosen) = (wide(PIECES_MAX + 1), wish(Some(100), &meta, &touches));
+        let error = build(&root, &[], &chosen).expect_err("one too many");
+        assert!(error.code == Code::Limit && error.text.contains("250000 pieces"), "{error}");
+        assert!(build(&root, &[], &wish(None, &meta, &touches)).is_ok_and(|built| built.doc == root));
+        let paths_bytes_max = "/a/b".len() + "/a/c".len();
+        let (root, small) = (json!({"a": {"b": 1, "c": 2}}), Wish { paths_bytes_max, ..chosen });
+        assert!(build(&root, &[at("/a/b"), at("/a/c")], &small).is_ok());
+        let error = build(&root, &[at("/a/b"), at("/a/c")], &Wish { paths_bytes_max: paths_bytes_max - 1, ..small });
+        assert!(error.expect_err("a byte too many").text.contains("ltmc.reply-bytes-max"));
+    }
 }

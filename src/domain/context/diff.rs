@@ -4,12 +4,12 @@
 
 use super::Context;
 use crate::domain::json::past::{Past, Patch};
-use crate::domain::json::{Edit, Json, Pointer};
+use crate::domain::json::{Edit, Pointer};
 use crate::domain::versioned::Version;
 use crate::domain::watch::json_text;
 use crate::domain::Error;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most edits that are looked at for a conflict.
 const LOOKED_AT_MAX: usize = 10_000;
@@ -76,7 +76,6 @@ pub fn diff<T>(
 }
 
 /// The values at several paths, each under its path; those where nothing is are left out.
-pub fn values_at(root: &Value, paths: &[Pointer]) -> Json {
-    let found = paths.iter().filter_map(|path| Some((path.text().to_string(), path.find(root)?.clone())));
-    Json(Value::Object(found.collect()))
+pub fn values_at<'a>(root: &'a Value, paths: &'a [Pointer]) -> BTreeMap<&'a str, &'a Value> {
+    paths.iter().filter_map(|path| Some((path.text(), path.find(root)?))).collect()
 }

@@ -38,6 +38,10 @@ pub fn generate(sources: &[Source]) -> Value {
 }
 
 fn merged(path: &Pointer, candidates: &[Candidate]) -> Option<Value> {
+    // What only one has needs no look at who touched what in it.
+    if let [only] = candidates {
+        return Some(only.value.clone());
+    }
     // The winner decides whether this is an object; if it is, all objects take part.
     let newest = candidates.iter().enumerate().max_by_key(|(at, one)| (one.source.touched_at(path), *at));
     let (_, winner) = newest?;

@@ -86,13 +86,19 @@ impl Touches {
     pub fn around(&self, path: &Pointer) -> impl Iterator<Item = &Touch> {
         let place = path.cut(TOUCH_DEPTH_MAX);
         let outer: Vec<&Touch> = (0..=place.depth()).filter_map(|depth| self.places.get(&place.cut(depth))).collect();
+        let inside = if path.depth() < TOUCH_DEPTH_MAX { Some(self.inside(&place)) } else { None };
+        outer.into_iter().chain(inside.into_iter().flatten())
+    }
+
+    /// The touch of `path` itself.
+    pub fn at(&self, path: &Pointer) -> Option<&Touch> {
+        self.places.get(path)
+    }
+
+    /// The touches inside `path`.
+    pub fn inside(&self, path: &Pointer) -> impl Iterator<Item = &Touch> {
         // The names of what is inside follow a slash, which is right before the digit 0.
-        let inside = if path.depth() < TOUCH_DEPTH_MAX {
-            Some(self.places.range(place.followed_by('/')..place.followed_by('0')))
-        } else {
-            None
-        };
-        outer.into_iter().chain(inside.into_iter().flatten().map(|(_, touch)| touch))
+        self.places.range(path.followed_by('/')..path.followed_by('0')).map(|(_, touch)| touch)
     }
 
     /// What came after `version` did not happen: of a place that was touched then nothing is known.

@@ -6,7 +6,7 @@ use crate::domain::id::printable;
 use crate::domain::limits::FLOW_GRAPH_TASKS_MAX;
 use crate::domain::{Bytes, Code, Error, Millis};
 use ahash::AHashMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 /// Errs if the flow has too many tasks to be drawn.
 fn check_size(flow: &Flow) -> Result<(), Error> {
@@ -22,38 +22,73 @@ fn edges(flow: &Flow) -> impl Iterator<Item = (TaskNo, TaskNo)> + '_ {
     flow.tasks().flat_map(move |task| of(task).into_iter().map(|parent| (parent, task.no)))
 }
 
-/// The graph in the language of Graphviz, with a colour for each state.
-pub fn dot(flow: &Flow) -> Result<String, Error> {
+/// In which language a graph is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// That of Graphviz, with a colour for each state.
+    Dot,
+    /// Mermaid, with a class for each state.
+    Mermaid,
+}
+
+/// The graph as a text of at most `bytes_max` bytes.
+pub fn draw(flow: &Flow, language: Language, bytes_max: usize) -> Result<String, Error> {
     check_size(flow)?;
-    let mut text = String::from("digraph flow {\n  rankdir=LR;\n  node [shape=box, style=filled];\n");
+    let mut drawing = Drawing { text: String::new(), bytes_max };
+    let drawn = match language {
+        Language::Dot => dot(flow, &mut drawing),
+        Language::Mermaid => mermaid(flow, &mut drawing),
+    };
+    match drawn {
+        Ok(()) => Ok(drawing.text),
+        // Every task may come after many others.
+        Err(fmt::Error) => Err(Error::limit("reply-bytes-max", "the graph of this flow", bytes_max as u64)),
+    }
+}
+
+/// A text that is being drawn. What would make it too long is not written.
+struct Drawing {
+    text: String,
+    bytes_max: usize,
+}
+
+impl Write for Drawing {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.text.len() + text.len() > self.bytes_max {
+            return Err(fmt::Error);
+        }
+        self.text.push_str(text);
+        Ok(())
+    }
+}
+
+fn dot(flow: &Flow, drawing: &mut Drawing) -> fmt::Result {
+    drawing.write_str("digraph flow {\n  rankdir=LR;\n  node [shape=box, style=filled];\n")?;
     for task in flow.tasks() {
         let id = printable(&task.id).replace('\\', "\\\\").replace('"', "\\\"");
         let (no, state, colour) = (task.no, task.state.word(), colour(&task.state));
-        let _ = writeln!(text, "  t{no} [label=\"{id}\\n{state}\", fillcolor=\"{colour}\"];");
+        writeln!(drawing, "  t{no} [label=\"{id}\\n{state}\", fillcolor=\"{colour}\"];")?;
     }
     for (parent, child) in edges(flow).filter(|(parent, _)| flow.at(*parent).is_some()) {
-        let _ = writeln!(text, "  t{parent} -> t{child};");
+        writeln!(drawing, "  t{parent} -> t{child};")?;
     }
-    text.push_str("}\n");
-    Ok(text)
+    drawing.write_str("}\n")
 }
 
-/// The graph in the language of Mermaid, with a class for each state.
-pub fn mermaid(flow: &Flow) -> Result<String, Error> {
-    check_size(flow)?;
-    let mut text = String::from("flowchart LR\n");
+fn mermaid(flow: &Flow, drawing: &mut Drawing) -> fmt::Result {
+    drawing.write_str("flowchart LR\n")?;
     for task in flow.tasks() {
         let id = printable(&task.id).replace('"', "#quot;");
         let (no, state) = (task.no, task.state.word());
-        let _ = writeln!(text, "  t{no}[\"{id}<br/>{state}\"]:::{state}");
+        writeln!(drawing, "  t{no}[\"{id}<br/>{state}\"]:::{state}")?;
     }
     for (parent, child) in edges(flow).filter(|(parent, _)| flow.at(*parent).is_some()) {
-        let _ = writeln!(text, "  t{parent} --> t{child}");
+        writeln!(drawing, "  t{parent} --> t{child}")?;
     }
     for (state, colour) in super::task::STATE_WORDS.iter().zip(COLOURS) {
-        let _ = writeln!(text, "  classDef {state} fill:{colour}");
+        writeln!(drawing, "  classDef {state} fill:{colour}")?;
     }
-    Ok(text)
+    Ok(())
 }
 
 const COLOURS: [&str; 9] =

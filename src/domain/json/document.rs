@@ -136,12 +136,18 @@ impl Document {
     }
 }
 
-/// Counts what is written to it.
-struct Counter(usize);
+/// Counts what is written to it, up to a bound.
+struct Counter {
+    bytes: usize,
+    max: usize,
+}
 
 impl Write for Counter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len();
+        self.bytes += bytes.len();
+        if self.bytes > self.max {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
         Ok(bytes.len())
     }
     fn flush(&mut self) -> std::io::Result<()> {
@@ -151,10 +157,15 @@ impl Write for Counter {
 
 /// Bytes of the JSON text of a value.
 pub fn text_bytes(value: &(impl Serialize + ?Sized)) -> usize {
-    let mut counter = Counter(0);
-    // Counting does not fail.
+    let mut counter = Counter { bytes: 0, max: usize::MAX };
+    // Counting does not fail without a bound.
     let _ = serde_json::to_writer(&mut counter, value);
-    counter.0
+    counter.bytes
+}
+
+/// Whether the JSON text of a value has more than `max` bytes. Not more of it is looked at than it takes to tell.
+pub fn is_longer(value: &(impl Serialize + ?Sized), max: usize) -> bool {
+    serde_json::to_writer(&mut Counter { bytes: 0, max }, value).is_err()
 }
 
 /// Bytes allocated for so many values in one container, without what they hold.

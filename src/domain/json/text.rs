@@ -5,7 +5,7 @@ use crate::domain::{Code, Error};
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
-use std::fmt;
+use std::{fmt, io};
 
 /// A JSON value that is saved as its text.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -63,6 +63,36 @@ pub fn write(value: &(impl Serialize + ?Sized), bytes: usize) -> Vec<u8> {
     text
 }
 
+/// The compact text of a value, of at most `max` bytes; `None` if it would be longer.
+pub fn write_within(value: &impl Serialize, max: usize) -> serde_json::Result<Option<String>> {
+    let mut text = Bounded { text: Vec::new(), max };
+    match serde_json::to_writer(&mut text, value) {
+        // It was written as UTF-8.
+        Ok(()) => Ok(Some(String::from_utf8(text.text).unwrap_or_default())),
+        Err(error) if error.is_io() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A text that is being written. What would make it too long is not.
+struct Bounded {
+    text: Vec<u8>,
+    max: usize,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.text.len() + bytes.len() > self.max {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The most brackets that are open at a time, whether the text is valid or not.
 fn depth_of(text: &[u8]) -> usize {
     let (mut depth, mut deepest, mut in_text, mut is_escaped) = (0usize, 0, false, false);
@@ -107,5 +137,13 @@ mod tests {
             let value = read("DOC", text.as_bytes(), 1).expect(text);
             assert_eq!(read("DOC", value.to_string().as_bytes(), 1).expect(text), value, "{text}");
         }
+    }
+
+    #[test]
+    fn a_text_is_not_written_longer_than_it_may_be() {
+        let value = serde_json::json!({"a": [1, "x\n"]});
+        let text = value.to_string();
+        assert_eq!(write_within(&value, text.len()).expect("it is written"), Some(text.clone()));
+        assert_eq!(write_within(&value, text.len() - 1).expect("it is too long"), None);
     }
 }

@@ -283,21 +283,25 @@ pub struct Edge {
     pub holds: bool,
 }
 
-/// The wait-for graph of the node, at most [`GRAPH_EDGES_MAX`] edges, ordered by key and place in the queue.
-pub fn edges(queues: &LockQueues, locks: &impl Locks, now: Millis) -> Vec<Edge> {
+/// The wait-for graph of the node, at most [`GRAPH_EDGES_MAX`] edges and up to the first that does not fit, ordered by key and place in the
+/// queue.
+pub fn edges(queues: &LockQueues, locks: &impl Locks, now: Millis, mut fits: impl FnMut(&Edge) -> bool) -> Vec<Edge> {
     let mut keys: Vec<&KeyId> = queues.keys().collect();
     keys.sort();
-    let mut edges = Vec::new();
+    let (mut edges, mut is_full) = (Vec::new(), false);
     for key in keys {
         let mut before: Vec<(Rank, &LockWaiter)> = Vec::new();
         for (rank, waiter) in queues.queue(key) {
             let mut edge = |waits_for: &Bytes, holds| {
-                edges.push(Edge {
-                    waiter: waiter.request.owner.clone(),
-                    key: key.clone(),
-                    waits_for: waits_for.clone(),
-                    holds,
-                });
+                if is_full {
+                    return;
+                }
+                let (waiter, key) = (waiter.request.owner.clone(), key.clone());
+                let edge = Edge { waiter, key, waits_for: waits_for.clone(), holds };
+                is_full = edges.len() == GRAPH_EDGES_MAX || !fits(&edge);
+                if !is_full {
+                    edges.push(edge);
+                }
             };
             locks.with(key, |lock| {
                 let missing = lock.permits_missing(&waiter.request) > 0 && waiter.request.mode == Mode::Shared;
@@ -312,8 +316,7 @@ pub fn edges(queues: &LockQueues, locks: &impl Locks, now: Millis) -> Vec<Edge> 
             let ahead = before.iter().filter(|(_, earlier)| waiter.request.waits_behind(&earlier.request));
             ahead.for_each(|(_, earlier)| edge(&earlier.request.owner, false));
             before.push((rank, waiter));
-            if edges.len() >= GRAPH_EDGES_MAX {
-                edges.truncate(GRAPH_EDGES_MAX);
+            if is_full {
                 return edges;
             }
         }

@@ -1,6 +1,6 @@
 //! What agents may do with a mailbox: each function validates everything and returns what then happens, or errs and nothing does.
 
-use super::{Entry, Letter, Mail, MailEvent, Reason};
+use super::{Entry, Letter, Mail, MailEvent, Message, Reason};
 use crate::domain::fence::Fences;
 use crate::domain::id::printable;
 use crate::domain::{Blob, Bytes, Error, Fence, Millis};
@@ -113,12 +113,19 @@ pub struct Wish {
     pub lease_ms: Millis,
 }
 
-/// An agent receives what is ready. `None` if nothing is.
-pub fn receive(mail: &Mail, agent: &[u8], wish: &Wish, fences: &mut Fences) -> Option<(MailEvent, Fence)> {
+/// An agent receives what is ready, up to the first message that does not fit. `None` if there is nothing.
+pub fn receive(
+    mail: &Mail,
+    agent: &[u8],
+    wish: &Wish,
+    mut fits: impl FnMut(&Message) -> bool,
+    fences: &mut Fences,
+) -> Option<(MailEvent, Fence)> {
     let (inbox, at) = (mail.inbox(agent)?, fences.now());
     // What the scheduler has not come to yet is over all the same.
-    let is_worth = |id: &Fence| mail.message(*id).is_some_and(|message| !message.is_over(at));
-    let ids: Vec<Fence> = inbox.receivable(wish.answer_to).filter(is_worth).take(wish.count).collect();
+    let live = |id: Fence| Some((id, mail.message(id).filter(|message| !message.is_over(at))?));
+    let ready = inbox.receivable(wish.answer_to).filter_map(live).take(wish.count);
+    let ids: Vec<Fence> = ready.take_while(|(_, message)| fits(message)).map(|(id, _)| id).collect();
     if ids.is_empty() {
         return None;
     }

@@ -301,8 +301,12 @@ impl World {
             _ => b"nil".to_vec(),
         };
         let whole = content(self, &id);
-        let Reply::Array(both) = self.ok(&format!("LTMC.CHUNK.MGET b {id} {other}")) else { panic!("no list") };
-        assert_eq!(both.iter().map(bytes).collect::<Vec<_>>(), [whole.clone(), content(self, &other)]);
+        // One chunk is not asked for twice.
+        let ids = if id == other { vec![&id] } else { vec![&id, &other] };
+        let asked = ids.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(" ");
+        let Reply::Array(read) = self.ok(&format!("LTMC.CHUNK.MGET b {asked}")) else { panic!("no list") };
+        let expected: Vec<Vec<u8>> = ids.iter().map(|id| content(self, id)).collect();
+        assert_eq!(read.iter().map(bytes).collect::<Vec<_>>(), expected);
         let (offset, length) = (self.rng.below(700) as usize, self.rng.below(700) as usize);
         let part = self.ok(&format!("LTMC.CHUNK.READ b {id} {offset} {length}"));
         if part != Reply::Nil {

@@ -83,7 +83,14 @@ impl World {
     }
 
     fn get_fields(&mut self, key: &str) {
-        let names: Vec<&str> = (0..self.rng.below(4)).map(|_| *self.rng.pick(&FIELDS)).collect();
+        // In any order, each once.
+        let (count, mut names) = (self.rng.below(4) as usize, Vec::new());
+        while names.len() < count.min(FIELDS.len()) {
+            let name = *self.rng.pick(&FIELDS);
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
         let real = self.noted(&words(&[&["LTMC.SESSION.GET", key], &names[..]].concat()));
         let fields = self.live(key).map(|thing| thing.fields().clone()).unwrap_or_default();
         let value = |name: &&str| fields.get(name.as_bytes()).map_or(Reply::Nil, |value| Reply::bytes(value));

@@ -58,7 +58,7 @@ fn too_few_and_too_many_arguments_are_refused_by_every_command() {
         for surplus in ["surplus", "", "PX\0", "\u{e9}"] {
             let part = match words[0] {
                 // Where the number is fixed the server itself refuses.
-                "LTMC.SESSION.INFO" | "LTMC.SESSION.LEAVE" | "LTMC.SESSION.CHECKPOINTS" => "wrong number of arguments",
+                "LTMC.SESSION.INFO" | "LTMC.SESSION.LEAVE" => "wrong number of arguments",
                 "LTMC.SESSION.STATUS" => "allowed are ACTIVE, SUSPENDED, MIGRATING, RECOVERING, TERMINATED",
                 _ => "is not understood here; syntax: LTMC.SESSION.",
             };
