@@ -67,7 +67,7 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     cx.node.check_quarantine(key)?;
     let wish = &mut wanted.wish;
     if !wish.registry.is_empty() {
-        let agent = alive(cx.node, cx.host, key.db, &wish.registry, &wish.agent)?;
+        let agent = alive(cx.node, cx.host, key, &wish.registry, &wish.agent)?;
         if wanted.asks_registry {
             wish.caps = Arc::new(agent.profile.caps.to_vec());
         }
@@ -151,6 +151,9 @@ pub fn heartbeat<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         Heard::Deadline => return Ok(Outcome::Reply(Reply::text("DEADLINE"))),
     };
     let bundle = flow.task(id).and_then(|task| Some((bundle_of(task)?, task.run()?.lease_ms)));
+    if let Some((bundle, _)) = &bundle {
+        flow_locks::check_locks(cx.host, key, bundle.keys())?;
+    }
     decided(cx.node, cx.host, key, [event])?;
     if let Some((bundle, lease_ms)) = bundle {
         flow_locks::renew(cx.node, cx.host, key.db, &bundle, lease_ms);

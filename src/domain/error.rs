@@ -26,6 +26,7 @@ pub enum Code {
     Denied,
     ReadOnly,
     Moved,
+    TryAgain,
 }
 
 impl Code {
@@ -52,6 +53,7 @@ impl Code {
             Code::Denied => "DENIED",
             Code::ReadOnly => "READONLY",
             Code::Moved => "MOVED",
+            Code::TryAgain => "TRYAGAIN",
         }
     }
 }
@@ -84,6 +86,12 @@ impl Error {
     /// A panic was contained.
     pub fn internal() -> Self {
         Self::new(Code::Err, "internal error, contained; the server's log has the details")
+    }
+
+    /// A key that a command needs may be on another node, since its slot is on the move. In the words in which the server says it of keys that
+    /// are arguments.
+    pub fn try_again() -> Self {
+        Self::new(Code::TryAgain, "Multiple keys request during rehashing of slot")
     }
 
     /// The key holds a value of another type.
