@@ -37,7 +37,8 @@ pub fn end_if_over<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -
 
 /// Ends a session: what it owns is given back, and after a while it is gone. False if it had ended before.
 pub fn end<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key, grace_ms: Millis) -> Result<bool, Error> {
-    let (now, fence) = (node.now(), node.fences.last());
+    // Newer than what any node has granted: a lock that is on its way here may be younger than the last one of this node.
+    let (now, fence) = (node.now(), node.fences.grant());
     let Some(stored) = host.read::<Versioned<S>>(key)? else { return Ok(false) };
     let value = &stored.state;
     let event = match decide::end(value, grace_ms, fence, now) {
