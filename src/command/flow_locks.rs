@@ -100,10 +100,14 @@ pub fn take_all<H: Host>(
         locks.iter().for_each(|lock| node.hopes.hope(key_of(flow.db, lock).id(), flow.id()));
         return None;
     }
-    if host.presence(&with_flow(flow, locks)) != Ownership::Here {
-        // Nothing tells that the slot has come to rest.
-        node.schedule.look_at(flow.id(), node.now() + UNSURE_MS);
-        return None;
+    match host.presence(&with_flow(flow, locks)) {
+        Ownership::Here => {}
+        Ownership::Unsure => {
+            // Nothing tells that the slot has come to rest.
+            node.schedule.look_at(flow.id(), node.now() + UNSURE_MS);
+            return None;
+        }
+        Ownership::Moved(_) => return None,
     }
     for lock in locks {
         // Whoever waits for what is over goes first.

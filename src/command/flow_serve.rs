@@ -364,7 +364,7 @@ pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
         let Some(event) = event else { continue };
         node.metrics.of_mut(Flow::SERVICE).taken_back += 1;
         let forgotten = untold.request_id.iter().map(|id| Change::Forgotten { id: id.clone() });
-        // The key was just read as a flow, so it cannot be of a wrong type.
+        // The key was just read as a flow, so it cannot be of a wrong type. If a lock of it has moved away in this very moment, its lease ends it.
         change(node, host, (&key).into(), [Change::Event(event)].into_iter().chain(forgotten).collect()).ok();
     }
 }

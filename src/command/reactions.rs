@@ -42,7 +42,9 @@ pub fn alive<'a, H: Host>(
 ) -> Result<&'a Agent, Error> {
     let registry = Key { db: key.db, name: registry, arg: 0 };
     node.check_quarantine(registry)?;
-    check_here(host, &[key, registry])?;
+    if host.read::<Registry>(registry)?.is_none() {
+        check_here(host, &[key, registry])?;
+    }
     let stored = host.read::<Registry>(registry)?;
     let found = stored.and_then(|stored| stored.state.agent(agent));
     let found = found.ok_or_else(|| crate::domain::registry::decide::no_agent(agent))?;
@@ -296,9 +298,9 @@ fn give_back_in<E: Reacts + Follows, H: Host>(
     let count = events.len();
     let over = is_all.then(|| Change::Unbound { agent: bond.agent.clone() });
     let changes = events.into_iter().map(Change::Event).chain(over).collect();
-    node.metrics.reactions += 1;
-    // The key was just read as of this type, so nothing can keep it from being changed.
+    // The key was just read as of this type. What can keep it from being changed is a key that belongs to it and is on another node.
     let done = node.following(Stage::Decide, |node| E::follow(node, host, key.into(), changes));
+    node.metrics.reactions += u64::from(done.is_ok());
     match done {
         Ok(()) if is_all => Given::All(count.max(1)),
         Ok(()) => Given::Part(count),

@@ -191,6 +191,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_put_off_is_looked_at_then_or_when_something_happens() {
+        let (mut schedule, put_off) = (Schedule::default(), key(0, "a"));
+        schedule.look_at(put_off.clone(), 10);
+        schedule.postpone(put_off.clone(), 50);
+        schedule.look_at(put_off.clone(), 20);
+        assert_eq!(schedule.pop_due(49, 49), None);
+        assert_eq!(schedule.pop_due(50, 50), Some(Due::Key(put_off.clone())));
+        assert!(schedule.is_empty());
+        schedule.postpone(put_off.clone(), 50);
+        schedule.look_at(put_off.clone(), 0);
+        assert_eq!(schedule.pop_due(1, 1), Some(Due::Changed(put_off.clone())));
+        schedule.look_at(put_off.clone(), 0);
+        schedule.postpone(put_off.clone(), 50);
+        assert_eq!(schedule.pop_due(1, 1), Some(Due::Changed(put_off.clone())), "what has happened is not put off");
+        assert!(schedule.is_empty());
+        schedule.look_at(put_off.clone(), 20);
+        assert_eq!(schedule.pop_due(20, 20), Some(Due::Key(put_off)), "it was put off once");
+    }
+
+    #[test]
     fn what_is_to_be_looked_at_at_once_is_no_deadline() {
         let mut schedule = Schedule::default();
         schedule.look_at(key(0, "a"), 0);

@@ -58,7 +58,7 @@ struct Debt<'a> {
     owners: BTreeSet<Bytes>,
     /// What is written on its claims: the name of its key.
     session: &'a [u8],
-    /// The newest fence that was granted before it ended.
+    /// The fence of its end: what was granted later is younger.
     until: Fence,
 }
 

@@ -313,7 +313,7 @@ fn a_worker_that_waits_gets_its_task_when_the_slot_has_come_to_rest() {
     assert_eq!(server.run(1, "LTMC.TASK.CLAIM f ada"), Outcome::Reply(Reply::Array(Vec::new())));
     let Outcome::Reply(Reply::Map(shown)) = server.run(1, "LTMC.TASK.GET f t") else { panic!("no map") };
     let why = shown.into_iter().find(|(name, _)| name == "why").map(|(_, why)| why);
-    assert_eq!(why, Some(Reply::text("the lock l is not here while the slot is on the move")));
+    assert_eq!(why, Some(Reply::text("the lock l may be on another node")));
     server.waits(2, "LTMC.TASK.CLAIM f ada BLOCK 0");
     server.pass_ms(5_000);
     server.settle();

@@ -14,7 +14,7 @@ const NAMES_MAX: usize = 8;
 pub struct Outside<'a> {
     /// The first lock of the task that somebody else has.
     pub held_lock: Option<&'a [u8]>,
-    /// The first lock of the task that may be on another node: it is not here and the slot is on the move.
+    /// The first lock of the task that may be on another node.
     pub moving_lock: Option<&'a [u8]>,
     /// Whether no live agent of the registry that was named can do the task.
     pub has_nobody: bool,
@@ -71,7 +71,7 @@ fn ready(flow: &Flow, task: &Task, outside: Outside, now: Millis) -> String {
         return format!("rate limit: the next claim may be made at {at}");
     }
     if let Some(lock) = outside.moving_lock {
-        return format!("the lock {} is not here while the slot is on the move", printable(lock));
+        return format!("the lock {} may be on another node", printable(lock));
     }
     if let Some(lock) = outside.held_lock {
         return format!("the lock {} is held", printable(lock));
