@@ -4,7 +4,7 @@
 //! about whenever it is looked at, before anything is granted on it.
 
 use super::api::{call, CallReply, Ctx, Str};
-use crate::command::cluster::Link;
+use crate::command::cluster::{replication_members, Link};
 use crate::command::{Member, Ownership};
 use crate::domain::report::NodeId;
 use redis_module::raw as rm;
@@ -35,8 +35,18 @@ pub fn node_ids(ctx: Ctx) -> BTreeSet<NodeId> {
     ids
 }
 
+/// The nodes of the cluster; without one a primary and its replicas, as far as this server knows of them.
+pub fn members(ctx: Ctx) -> Vec<Member> {
+    if is_enabled(ctx) {
+        return nodes(ctx);
+    }
+    let port = ctx.server_info("server").number("tcp_port");
+    let replication = ctx.server_info("replication");
+    replication_members(port, |field| replication.text(field))
+}
+
 /// All nodes that are known with their address, this one too.
-pub fn nodes(ctx: Ctx) -> Vec<Member> {
+fn nodes(ctx: Ctx) -> Vec<Member> {
     node_ids(ctx).into_iter().filter_map(|id| member(ctx, id)).collect()
 }
 

@@ -4,7 +4,6 @@ use super::api::{c_text, call, memory_permille, Argv, CallReply, Ctx, OpenKey, S
 use super::by_key::{ByKey, OfKey};
 use super::contain::contain;
 use super::{blocking, listeners, notifications, reply, state, ticks, types, walk};
-use crate::command::cluster::replication_members;
 use crate::command::{dispatch, Cx, Host, Key, Kind, Member, Ownership, Reply, Walked};
 use crate::domain::wait::WaiterId;
 use crate::domain::{Blob, Change, Code, Db, Entity, Error, KeyId, Service, Stored};
@@ -201,8 +200,7 @@ impl RedisHost {
         }
     }
 
-    /// Before an inner command that looks keys of this database up. It may find one expired and delete it: none may be open then, and what was
-    /// decided before goes before the deletion.
+    /// Before an inner command that looks keys up: it may delete one that has expired, which goes behind what was decided before.
     fn let_go_of_keys(&mut self, db: Db) {
         self.send();
         self.select(db);
@@ -242,7 +240,7 @@ impl RedisHost {
         let reply = call!(RedisModule_Call(self.ctx.0, name.as_ptr(), format.as_ptr(), start, len));
         match CallReply::new(reply) {
             None => reply::write_error(self.ctx, "ERR the inner command could not be run"),
-            Some(reply) if is_denial(&reply) => {
+            Some(reply) if reply.is_denial() => {
                 reply::write_error(self.ctx, "NOPERM the user may not run the inner command or not access its keys");
             }
             Some(reply) => reply.forward(self.ctx),
@@ -271,11 +269,6 @@ impl RedisHost {
     pub fn blocked(&self) -> Option<WaiterId> {
         self.blocked
     }
-}
-
-/// Redis 7.0 says that an inner command is not allowed by a text of its own instead of NOPERM.
-fn is_denial(reply: &CallReply) -> bool {
-    reply.is_error() && reply.text().is_some_and(|text| text.starts_with("ERR acl verification failed"))
 }
 
 impl Host for RedisHost {
@@ -515,12 +508,7 @@ impl Host for RedisHost {
     }
 
     fn members(&self) -> Vec<Member> {
-        if self.is_clustered() {
-            return super::cluster::nodes(self.ctx);
-        }
-        let port = self.ctx.server_info("server").number("tcp_port");
-        let replication = self.ctx.server_info("replication");
-        replication_members(port, |field| replication.text(field))
+        super::cluster::members(self.ctx)
     }
 }
 
