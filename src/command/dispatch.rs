@@ -4,7 +4,7 @@ use super::args::Args;
 use super::repair::{repair, service_at};
 use super::settings::Settings;
 use super::spec::Command;
-use super::{trace, Host, Key, Node, Reply};
+use super::{trace, Host, Key, Node, Ownership, Reply};
 use crate::domain::id::{acts_as, printable};
 use crate::domain::{Blob, Bytes, Change, Code, Connection, Entity, Error, Event, KeyId, Millis, Service, Stored};
 use crate::observe::trace::Stage;
@@ -137,6 +137,16 @@ pub fn check_enabled(node: &Node, service: Service) -> Result<(), Error> {
             let text = format!("the {} service is switched off (setting ltmc.{})", service.name(), switch.row().name);
             Err(Error::new(Code::Disabled, text))
         }
+    }
+}
+
+/// Errs with `TRYAGAIN` if one of these keys is missing and may be on another node, since their slot is on the move. The first is one that the
+/// server has checked or that is looked at; the others are opened without an argument that names them.
+pub fn check_here<H: Host>(host: &mut H, keys: &[Key]) -> Result<(), Error> {
+    match host.presence(keys) {
+        Ownership::Unsure => Err(Error::try_again()),
+        // What another node serves for good is as good as gone here.
+        Ownership::Here | Ownership::Moved(_) => Ok(()),
     }
 }
 

@@ -1,11 +1,17 @@
 //! The locks of tasks: taken with a claim, all or none, renewed with its lease, given back with it. What a lock allows is the lock
 //! service's own decision; a task stands behind everybody who waits for the lock.
+//!
+//! No argument of a command names these locks but that of the one that added the task, so in a cluster nobody has checked that they are here. One that
+//! is missing while its slot is on the move may be held on the other node: it cannot be taken, and nothing that would give it back is decided before it
+//! is known where it is.
 
-use super::dispatch::commit_one;
-use super::{lock_serve, Host, Key, Node};
+use super::dispatch::{check_here, commit_one};
+use super::{lock_serve, Host, Key, Kind, Node, Ownership, UNSURE_MS};
 use crate::domain::lock::{decide, Lock, Mode, Request};
 use crate::domain::wait::{Class, Rank};
-use crate::domain::{Bytes, Db, Entity, Fence, Millis};
+use crate::domain::{Bytes, Db, Entity, Error, Fence, Millis};
+use smallvec::SmallVec;
+use std::iter::once;
 
 /// What is held with one claim.
 #[derive(Debug)]
@@ -16,6 +22,13 @@ pub struct Bundle {
     pub locks: Vec<(Bytes, Fence)>,
 }
 
+impl Bundle {
+    /// The keys of the locks.
+    pub fn keys(&self) -> impl Iterator<Item = &Bytes> {
+        self.locks.iter().map(|(lock, _)| lock)
+    }
+}
+
 fn key_of(db: Db, name: &Bytes) -> Key<'_> {
     Key { db, name, arg: 0 }
 }
@@ -23,6 +36,32 @@ fn key_of(db: Db, name: &Bytes) -> Key<'_> {
 /// Two tasks of one agent exclude each other, too.
 fn request(owner: &Bytes, lease_ms: Millis) -> Request {
     Request { lease_ms: Some(lease_ms), reentrant: false, ..Request::new(owner, Mode::Exclusive) }
+}
+
+/// The flow and these locks.
+fn with_flow<'a>(flow: Key<'a>, locks: impl IntoIterator<Item = &'a Bytes>) -> SmallVec<[Key<'a>; 4]> {
+    once(flow).chain(locks.into_iter().map(|lock| key_of(flow.db, lock))).collect()
+}
+
+/// Errs with `TRYAGAIN` if one of these locks of a flow may be on another node.
+pub fn check_locks<'a, H: Host>(
+    host: &mut H,
+    flow: Key<'a>,
+    locks: impl IntoIterator<Item = &'a Bytes>,
+) -> Result<(), Error> {
+    match &with_flow(flow, locks)[..] {
+        [_] => Ok(()),
+        keys => check_here(host, keys),
+    }
+}
+
+/// The first of these locks of a flow that may be on another node.
+pub fn first_moving<H: Host>(host: &mut H, flow: Key, locks: &[Bytes]) -> Option<usize> {
+    let keys = with_flow(flow, locks);
+    if host.presence(&keys) == Ownership::Here {
+        return None;
+    }
+    keys[1..].iter().position(|lock| host.kind(*lock) == Kind::Nothing)
 }
 
 /// The first of the locks that cannot be had now.
@@ -46,7 +85,8 @@ fn is_free<H: Host>(node: &Node, host: &mut H, key: Key, request: &Request, rank
     }
 }
 
-/// Takes all of the locks, or none: then the one that is held is noted, and the flow is looked at when something happens to it.
+/// Takes all of the locks, or none: then the one that is held is noted, and the flow is looked at when something happens to it. One that may be on
+/// another node counts as held.
 pub fn take_all<H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -59,6 +99,15 @@ pub fn take_all<H: Host>(
         // Looked at when it is switched on again.
         locks.iter().for_each(|lock| node.hopes.hope(key_of(flow.db, lock).id(), flow.id()));
         return None;
+    }
+    match host.presence(&with_flow(flow, locks)) {
+        Ownership::Here => {}
+        Ownership::Unsure => {
+            // Nothing tells that the slot has come to rest.
+            node.schedule.look_at(flow.id(), node.now() + UNSURE_MS);
+            return None;
+        }
+        Ownership::Moved(_) => return None,
     }
     for lock in locks {
         // Whoever waits for what is over goes first.
@@ -96,7 +145,7 @@ fn hope<H: Host>(node: &mut Node, host: &mut H, flow: Key, lock: &Bytes) {
     }
 }
 
-/// Gives back what was held with a claim, as far as it still is; whoever waits has it at once.
+/// Gives back what was held with a claim, as far as it still is; whoever waits has it at once. That the locks are here [was checked](check_locks).
 pub fn give_back<H: Host>(node: &mut Node, host: &mut H, db: Db, bundle: Bundle) {
     let Bundle { owner, locks } = bundle;
     for (lock, fence) in locks {

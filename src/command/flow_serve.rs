@@ -8,7 +8,7 @@ use super::reactions::{alive, bond_always};
 use super::settings::Setting;
 use super::task_info::{claim_bytes, claim_map};
 use super::waits::Untold;
-use super::{Host, Key, Node, Reply};
+use super::{Host, Key, Node, Reply, UNSURE_MS};
 use crate::domain::capability::Capability;
 use crate::domain::flow::queue::Idler;
 use crate::domain::flow::work::{self, ClaimWish};
@@ -16,7 +16,7 @@ use crate::domain::flow::{decide, time, Flow, FlowEvent, Task};
 use crate::domain::limits::TASK_LINES_TRIED_MAX;
 use crate::domain::requests::Answer;
 use crate::domain::wait::WaiterId;
-use crate::domain::{Bytes, Change, Db, Entity, Error, Fence, KeyId};
+use crate::domain::{Bytes, Change, Entity, Error, Fence, KeyId};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -37,23 +37,30 @@ pub fn decided<H: Host>(
     change(node, host, key, events.into_iter().map(Change::Event).collect())
 }
 
-/// Applies what was decided: gives back the locks of attempts that are over, and tells those who wait for ends.
+/// Applies what was decided: gives back the locks of attempts that are over, and tells those who wait for ends. Errs before anything changes if such a
+/// lock may be on another node.
 fn commit<H: Host>(node: &mut Node, host: &mut H, key: Key, mut changes: Vec<Change<FlowEvent>>) -> Result<(), Error> {
     let events =
         || changes.iter().filter_map(|change| if let Change::Event(event) = change { Some(event) } else { None });
-    let mut bundles: Vec<Bundle> = Vec::new();
-    if events().any(FlowEvent::ends_attempt) {
-        if let Some(stored) = host.read::<Flow>(key)? {
-            let over = events().filter(|event| event.ends_attempt()).filter_map(FlowEvent::task);
-            bundles.extend(over.filter_map(|id| bundle_of(stored.state.task(id)?)));
-        }
-    }
+    let bundles = bundles_given_back(host, key, events())?;
+    flow_locks::check_locks(host, key, bundles.iter().flat_map(Bundle::keys))?;
     let ended = events().filter(|event| event.ends_task()).filter_map(FlowEvent::task);
     let ended: Vec<Bytes> = if node.onlookers.is_empty() { Vec::new() } else { ended.cloned().collect() };
     commit_changes::<Flow, H>(node, host, key, &mut changes)?;
     bundles.into_iter().for_each(|bundle| flow_locks::give_back(node, host, key.db, bundle));
     ended.into_iter().for_each(|task| tell_end(node, host, key, &Some(task)));
     Ok(())
+}
+
+/// The locks that are given back by these events.
+fn bundles_given_back<'a, H: Host>(
+    host: &mut H,
+    key: Key,
+    events: impl Iterator<Item = &'a FlowEvent>,
+) -> Result<Vec<Bundle>, Error> {
+    let mut over = events.filter(|event| event.ends_attempt()).filter_map(FlowEvent::task).peekable();
+    let stored = if over.peek().is_some() { host.read::<Flow>(key)? } else { None };
+    Ok(stored.map_or_else(Vec::new, |stored| over.filter_map(|id| bundle_of(stored.state.task(id)?)).collect()))
 }
 
 /// The locks that are held with an attempt.
@@ -80,7 +87,12 @@ fn tell_on<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usiz
         let at = node.now();
         let Ok(Some(stored)) = host.read::<Flow>(key) else { break };
         let (events, told) = decide::tell(&stored.state, at, max - work);
-        if events.is_empty() || commit(node, host, key, events.into_iter().map(Change::Event).collect()).is_err() {
+        if events.is_empty() {
+            break;
+        }
+        if commit(node, host, key, events.into_iter().map(Change::Event).collect()).is_err() {
+            // One of those that are told runs, and where its locks are is not known.
+            node.schedule.postpone(key.id(), at + UNSURE_MS);
             break;
         }
         work += told.max(1);
@@ -134,7 +146,7 @@ fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, idler: &
         twins.into_iter().for_each(|twin| node.serve_wait(twin, Untold::default(), reply.clone(), host));
         return true;
     }
-    let claimed = check_agent(node, host, key.db, &idler.wish)
+    let claimed = check_agent(node, host, key, &idler.wish)
         .and_then(|()| claim_tasks(node, host, key, &idler.wish, idler.request_id.as_ref()));
     match claimed {
         Ok(fences) if fences.is_empty() => return false,
@@ -162,11 +174,11 @@ fn twins_of(node: &Node, key: &KeyId, request_id: Option<&Bytes>) -> Vec<WaiterI
 }
 
 /// Errs if the agent that claims is not alive in the registry that it names.
-fn check_agent<H: Host>(node: &Node, host: &mut H, db: Db, wish: &ClaimWish) -> Result<(), Error> {
+fn check_agent<H: Host>(node: &Node, host: &mut H, key: Key, wish: &ClaimWish) -> Result<(), Error> {
     if wish.registry.is_empty() {
         return Ok(());
     }
-    alive(node, host, db, &wish.registry, &wish.agent).map(drop)
+    alive(node, host, key, &wish.registry, &wish.agent).map(drop)
 }
 
 /// Claims what a worker asks for, as far as it is there and can be answered; with the request id that this is to be remembered under.
@@ -309,7 +321,7 @@ pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bo
     }
 }
 
-/// Decides at most `max` things that are due, and a part of what was begun.
+/// Decides at most `max` things that are due, and a part of what was begun. The end of an attempt whose locks may be on another node has to wait.
 pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> Result<usize, Error> {
     let (policy, now) = (node.settings.task_policy(), node.now());
     let Some(stored) = host.read::<Flow>(key)? else { return Ok(0) };
@@ -318,11 +330,24 @@ pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
         events = decide::sweep(&stored.state, now, policy.grace_ms, max);
     }
     let work = events.len();
+    let waits = host.is_clustered() && leave_out_moving(host, key, &mut events);
     commit(node, host, key, events.into_iter().map(Change::Event).collect())?;
-    if let Some(when) = host.read::<Flow>(key)?.and_then(|stored| stored.state.wakes_at(false)) {
+    if waits {
+        node.schedule.postpone(key.id(), now + UNSURE_MS);
+    } else if let Some(when) = host.read::<Flow>(key)?.and_then(|stored| stored.state.wakes_at(false)) {
         node.schedule.look_at(key.id(), when.max(1));
     }
     Ok(work)
+}
+
+/// Leaves out what would give back a lock that may be on another node. Says whether there was such a thing.
+fn leave_out_moving<H: Host>(host: &mut H, key: Key, events: &mut Vec<FlowEvent>) -> bool {
+    let count = events.len();
+    events.retain(|event| {
+        let bundles = bundles_given_back(host, key, [event].into_iter());
+        bundles.is_ok_and(|bundles| flow_locks::check_locks(host, key, bundles.iter().flat_map(Bundle::keys)).is_ok())
+    });
+    events.len() < count
 }
 
 /// Cancels at most `max` tasks of a flow that was cancelled; the scheduler goes on with the others.
@@ -350,7 +375,7 @@ pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
         let Some(event) = event else { continue };
         node.metrics.of_mut(Flow::SERVICE).taken_back += 1;
         let forgotten = untold.request_id.iter().map(|id| Change::Forgotten { id: id.clone() });
-        // The key was just read as a flow, so it cannot be of a wrong type.
+        // The key was just read as a flow, so it cannot be of a wrong type. If a lock of it has moved away in this very moment, its lease ends it.
         change(node, host, (&key).into(), [Change::Event(event)].into_iter().chain(forgotten).collect()).ok();
     }
 }

@@ -1,6 +1,6 @@
 //! How those who wait for locks are served: by whoever ends a grant, in the same step, or by the scheduler.
 
-use super::dispatch::{commit, commit_changes, commit_one, Cx};
+use super::dispatch::{check_here, commit, commit_changes, commit_one, Cx};
 use super::reactions::bonds_for;
 use super::settings::Setting;
 use super::waits::Untold;
@@ -222,7 +222,7 @@ fn end_wait<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) -> Option<Lock
     let waiter = node.locks.remove(id)?;
     let served = match waiter.converts {
         Some(fence) => serve_conversion(node, host, &waiter, fence),
-        None => serve_request(node, host, &waiter),
+        None => check_all_here(host, &waiter).and_then(|()| serve_request(node, host, &waiter)),
     };
     let (grants, reply) = match served {
         Ok(served) => served,
@@ -248,6 +248,15 @@ fn end_wait<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) -> Option<Lock
         }
     }
     Some(waiter)
+}
+
+/// Errs if one of several locks that are waited for may have moved away meanwhile. A single one is asked about when it is looked at.
+fn check_all_here<H: Host>(host: &mut H, waiter: &LockWaiter) -> Result<(), Error> {
+    if !waiter.is_multiple {
+        return Ok(());
+    }
+    let keys: SmallVec<[Key; 4]> = waiter.keys.iter().map(Key::from).collect();
+    check_here(host, &keys)
 }
 
 /// What was granted, and the reply.

@@ -72,7 +72,7 @@ pub use reply::Reply;
 pub use spec::Access;
 
 use crate::domain::wait::WaiterId;
-use crate::domain::{Blob, Change, Db, Entity, Error, KeyId, Stored};
+use crate::domain::{Blob, Change, Db, Entity, Error, KeyId, Millis, Stored};
 
 /// A key that a command or the scheduler works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +113,9 @@ pub enum Kind {
 fn is_short<H: Host>(host: &H, permille: u64) -> bool {
     host.memory_permille().is_some_and(|taken| taken >= permille)
 }
+
+/// How soon a key is looked at again whose slot is on the move, ms.
+const UNSURE_MS: Millis = 100;
 
 /// Whether this node may decide about a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,6 +192,10 @@ pub trait Host: Sized + 'static {
 
     /// Whether this node may decide about `key`; always [`Ownership::Here`] without cluster.
     fn ownership(&mut self, key: Key) -> Ownership;
+
+    /// Whether this node may decide about all of these keys together. What is there is here; a key that is missing is gone only if its slot is at
+    /// rest: else it may have gone ahead to another node, or not have come yet. The server has checked the first of them or none.
+    fn presence(&mut self, keys: &[Key]) -> Ownership;
 
     /// Runs another command with the caller's rights; its reply is sent by [`Reply::Called`].
     fn call(&mut self, args: &[&[u8]]) -> Result<(), Error>;

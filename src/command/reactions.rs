@@ -3,7 +3,7 @@
 //! What follows is said in `domain::reactions`; where, in the list of [holders](super::holders). A key that cannot be worked on just now (it is in
 //! quarantine, its slot is on the move) keeps its bond, and is asked again after a while.
 
-use super::dispatch::commit_changes;
+use super::dispatch::{check_here, commit_changes};
 use super::holders::Unsettled;
 use super::kinds::with_kind;
 use super::policies::Mode;
@@ -22,7 +22,7 @@ use crate::domain::reactions::{is_over, Moment, Reacts};
 use crate::domain::registry::agent::{Agent, Life};
 use crate::domain::registry::Registry;
 use crate::domain::session::Session;
-use crate::domain::{Bytes, Change, Code, Db, Entity, Error, KeyId, Millis};
+use crate::domain::{Bytes, Change, Code, Entity, Error, KeyId, Millis};
 use crate::observe::trace::Stage;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
@@ -32,17 +32,20 @@ const RETRY_MS: Millis = 1000;
 /// Agents that are asked for in one look at a registry.
 const AGENTS_PER_LOOK: usize = 256;
 
-/// An agent of a registry; `NOAGENT` if it is not alive.
+/// An agent of a registry that is named with `key`, now or by who began to wait or to work then; `NOAGENT` if it is not alive.
 pub fn alive<'a, H: Host>(
     node: &Node,
     host: &'a mut H,
-    db: Db,
+    key: Key,
     registry: &[u8],
     agent: &[u8],
 ) -> Result<&'a Agent, Error> {
-    let key = Key { db, name: registry, arg: 0 };
-    node.check_quarantine(key)?;
-    let stored = host.read::<Registry>(key)?;
+    let registry = Key { db: key.db, name: registry, arg: 0 };
+    node.check_quarantine(registry)?;
+    if host.read::<Registry>(registry)?.is_none() {
+        check_here(host, &[key, registry])?;
+    }
+    let stored = host.read::<Registry>(registry)?;
     let found = stored.and_then(|stored| stored.state.agent(agent));
     let found = found.ok_or_else(|| crate::domain::registry::decide::no_agent(agent))?;
     if matches!(found.life, Life::Dead { .. }) {
@@ -95,7 +98,7 @@ pub fn bond_always<E: Entity, H: Host>(
     registry: &Bytes,
     agent: &[u8],
 ) -> Result<Option<Bond>, Error> {
-    let epoch = alive(node, host, key.db, registry, agent)?.epoch;
+    let epoch = alive(node, host, key, registry, agent)?.epoch;
     let bond = Bond { registry: registry.clone(), agent: Bytes::from(agent), epoch };
     if let Some(stored) = host.read::<E>(key)? {
         let known = stored.bond_of(agent);
@@ -107,7 +110,7 @@ pub fn bond_always<E: Entity, H: Host>(
             return Err(Error::new(Code::Limit, text));
         }
         match known.filter(|_| stored.state.holds(agent)).cloned() {
-            Some(known) if known.registry != *registry => check_is_over(host, key.db, &known, registry)?,
+            Some(known) if known.registry != *registry => check_is_over(host, key, &known, registry)?,
             // It is so much that it goes back in parts. What is left must not come to the new incarnation.
             Some(_) => {
                 let text = "what this agent held before it registered anew is still being given back; try again";
@@ -121,8 +124,10 @@ pub fn bond_always<E: Entity, H: Host>(
 }
 
 /// Errs if what an agent holds in a key belongs to another registry, in which it is alive: it would not go back any more when it is gone there.
-fn check_is_over<H: Host>(host: &mut H, db: Db, known: &Bond, registry: &Bytes) -> Result<(), Error> {
-    let stored = host.read::<Registry>(Key { db, name: &known.registry, arg: 0 }).unwrap_or(None);
+fn check_is_over<H: Host>(host: &mut H, key: Key, known: &Bond, registry: &Bytes) -> Result<(), Error> {
+    let before = Key { db: key.db, name: &known.registry, arg: 0 };
+    check_here(host, &[key, before])?;
+    let stored = host.read::<Registry>(before).unwrap_or(None);
     if is_over(known, stored.map(|stored| &stored.state)) {
         return Ok(());
     }
@@ -258,7 +263,7 @@ enum Given {
 
 fn give_back<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agent: &[u8], key: &KeyId, max: usize) -> Given {
     let kind = host.kind(key.into());
-    if kind == Kind::Nothing && host.ownership(key.into()) != Ownership::Here {
+    if kind == Kind::Nothing && host.presence(&[registry.into(), key.into()]) != Ownership::Here {
         // It may have gone ahead to another node, and its registry will follow.
         return Given::Nothing;
     }
@@ -293,9 +298,9 @@ fn give_back_in<E: Reacts + Follows, H: Host>(
     let count = events.len();
     let over = is_all.then(|| Change::Unbound { agent: bond.agent.clone() });
     let changes = events.into_iter().map(Change::Event).chain(over).collect();
-    node.metrics.reactions += 1;
-    // The key was just read as of this type, so nothing can keep it from being changed.
+    // The key was just read as of this type. What can keep it from being changed is a key that belongs to it and is on another node.
     let done = node.following(Stage::Decide, |node| E::follow(node, host, key.into(), changes));
+    node.metrics.reactions += u64::from(done.is_ok());
     match done {
         Ok(()) if is_all => Given::All(count.max(1)),
         Ok(()) => Given::Part(count),

@@ -35,6 +35,8 @@ pub struct Schedule {
 struct Hint {
     when: Millis,
     has_changed: bool,
+    /// What is due in it waits until then.
+    not_before: Millis,
 }
 
 impl Schedule {
@@ -46,15 +48,28 @@ impl Schedule {
 
     /// Has `key` looked at when `when` comes, though something may have happened to it already.
     pub fn look_later(&mut self, key: KeyId, when: Millis, has_changed: bool) {
-        if let Some(known) = self.keys.get_mut(&key) {
-            known.has_changed |= has_changed;
-            if known.when <= when {
-                return;
-            }
-            self.hints.remove(&(known.when, key.clone()));
+        let mut hint = Hint { when, has_changed, not_before: 0 };
+        if let Some(known) = self.keys.get(&key).copied() {
+            let when = if has_changed { when } else { when.max(known.not_before) };
+            hint = Hint { when: when.min(known.when), has_changed: known.has_changed | has_changed, ..known };
         }
-        self.hints.insert((when, key.clone()));
-        self.keys.entry(key).or_insert(Hint { when, has_changed }).when = when;
+        self.set(key, hint);
+    }
+
+    /// What is due in `key` cannot be decided now: it is looked at when `when` comes, and earlier only if something happens to it.
+    pub fn postpone(&mut self, key: KeyId, when: Millis) {
+        if self.keys.get(&key).is_none_or(|known| !known.has_changed) {
+            self.set(key, Hint { when, has_changed: false, not_before: when });
+        }
+    }
+
+    fn set(&mut self, key: KeyId, hint: Hint) {
+        match self.keys.insert(key.clone(), hint) {
+            Some(known) if known.when == hint.when => return,
+            Some(known) => drop(self.hints.remove(&(known.when, key.clone()))),
+            None => {}
+        }
+        self.hints.insert((hint.when, key));
     }
 
     /// Has it made sure of that this node still serves `key`, when `when` comes.
@@ -173,6 +188,26 @@ mod tests {
         assert_eq!(schedule.pop_due(20, 20), Some(Due::Changed(key(0, "b"))));
         assert_eq!(schedule.pop_due(20, 20), Some(Due::Changed(key(0, "a"))));
         assert!(schedule.is_empty());
+    }
+
+    #[test]
+    fn what_is_put_off_is_looked_at_then_or_when_something_happens() {
+        let (mut schedule, put_off) = (Schedule::default(), key(0, "a"));
+        schedule.look_at(put_off.clone(), 10);
+        schedule.postpone(put_off.clone(), 50);
+        schedule.look_at(put_off.clone(), 20);
+        assert_eq!(schedule.pop_due(49, 49), None);
+        assert_eq!(schedule.pop_due(50, 50), Some(Due::Key(put_off.clone())));
+        assert!(schedule.is_empty());
+        schedule.postpone(put_off.clone(), 50);
+        schedule.look_at(put_off.clone(), 0);
+        assert_eq!(schedule.pop_due(1, 1), Some(Due::Changed(put_off.clone())));
+        schedule.look_at(put_off.clone(), 0);
+        schedule.postpone(put_off.clone(), 50);
+        assert_eq!(schedule.pop_due(1, 1), Some(Due::Changed(put_off.clone())), "what has happened is not put off");
+        assert!(schedule.is_empty());
+        schedule.look_at(put_off.clone(), 20);
+        assert_eq!(schedule.pop_due(20, 20), Some(Due::Key(put_off)), "it was put off once");
     }
 
     #[test]

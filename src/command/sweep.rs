@@ -8,7 +8,7 @@ use super::settings::Setting;
 use super::waits::{Unserved, OWNERSHIP_MS};
 use super::{
     buffer_serve, cache_serve, checks, flow_serve, lock_serve, mail_serve, reactions, registry_serve, trace,
-    versioned_serve, watch, Host, Kind, Node, Ownership, Reply,
+    versioned_serve, watch, Host, Kind, Node, Ownership, Reply, UNSURE_MS,
 };
 use crate::domain::buffer::Buffer;
 use crate::domain::cache::Cache;
@@ -22,9 +22,6 @@ use crate::domain::versioned::{State, Versioned};
 use crate::domain::wait::WaiterId;
 use crate::domain::{Code, Connection, Entity, Error, KeyId, Millis, Service};
 use crate::observe::trace::Stage;
-
-/// How soon a key is looked at again whose slot is on the move, ms.
-const UNSURE_MS: Millis = 100;
 
 /// For how many chores room is kept; a file that was loaded may have left many more of them.
 const CHORES_KEPT: usize = 1024;

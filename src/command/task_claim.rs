@@ -1,12 +1,12 @@
 //! The commands of workers: claiming tasks, and what becomes of them.
 
 use super::args::Args;
-use super::dispatch::{Cx, Outcome};
+use super::dispatch::{check_here, Cx, Outcome};
 use super::flow_serve::{bundle_of, claim_tasks, claims_reply, decided, existing, settle_due, stored_claims};
 use super::reactions::alive;
 use super::settings::Setting;
 use super::task::blob;
-use super::{flow_locks, Host, Reply};
+use super::{flow_locks, Host, Key, Reply};
 use crate::domain::capability::Capability;
 use crate::domain::flow::queue::Idler;
 use crate::domain::flow::work::{self, ClaimWish, Heard, Held};
@@ -64,7 +64,7 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     cx.node.check_quarantine(key)?;
     let wish = &mut wanted.wish;
     if !wish.registry.is_empty() {
-        let agent = alive(cx.node, cx.host, key.db, &wish.registry, &wish.agent)?;
+        let agent = alive(cx.node, cx.host, key, &wish.registry, &wish.agent)?;
         if wanted.asks_registry {
             wish.caps = Arc::new(agent.profile.caps.to_vec());
         }
@@ -147,6 +147,9 @@ pub fn heartbeat<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         Heard::Deadline => return Ok(Outcome::Reply(Reply::text("DEADLINE"))),
     };
     let bundle = flow.task(id).and_then(|task| Some((bundle_of(task)?, task.run()?.lease_ms)));
+    if let Some((bundle, _)) = &bundle {
+        flow_locks::check_locks(cx.host, key, bundle.keys())?;
+    }
     decided(cx.node, cx.host, key, [event])?;
     if let Some((bundle, lease_ms)) = bundle {
         flow_locks::renew(cx.node, cx.host, key.db, &bundle, lease_ms);
@@ -175,6 +178,10 @@ pub fn complete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
     let event = work::complete(&stored.state, id, fence, result, at)?;
     let wish = next_wish(&stored.state, id);
+    if let Some(wish) = wish.as_ref().filter(|wish| asks_next && !wish.registry.is_empty()) {
+        // Asked before the task is completed: nothing has changed when the answer is TRYAGAIN.
+        check_here(cx.host, &[key, Key { db: key.db, name: &wish.registry, arg: 0 }])?;
+    }
     decided(cx.node, cx.host, key, event)?;
     match wish {
         _ if !asks_next => Ok(Outcome::Reply(Reply::Ok)),

@@ -98,9 +98,11 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         None => false,
     };
     let held = if is_ready { held_lock(cx.node, cx.host, key, &needs.locks) } else { None };
+    let moving = if is_ready { flow_locks::first_moving(cx.host, key, &needs.locks) } else { None };
     let now = cx.now();
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
-    let outside = Outside { held_lock: held.map(|at| &needs.locks[at][..]), has_nobody };
+    let lock = |at: usize| &needs.locks[at][..];
+    let outside = Outside { held_lock: held.map(lock), moving_lock: moving.map(lock), has_nobody };
     let shown = stored.state.task(id).map(|task| (task, why(&stored.state, task, outside, now)));
     Ok(Outcome::Reply(shown.map_or(Reply::Nil, |(task, why)| task_map(&stored.state, task, why))))
 }

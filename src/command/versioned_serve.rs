@@ -1,8 +1,8 @@
 //! What follows for sessions and contexts from time and from their end.
 
-use super::dispatch::{commit, commit_one};
+use super::dispatch::{check_here, commit, commit_one};
 use super::settings::Setting;
-use super::{buffer_serve, lock_serve, registry_serve, Host, Key, Kind, Node};
+use super::{buffer_serve, lock_serve, registry_serve, Host, Key, Kind, Node, UNSURE_MS};
 use crate::domain::buffer::{decide as buffer_rules, Buffer};
 use crate::domain::lock::{decide as lock_rules, Lock};
 use crate::domain::registry::{decide as registry_rules, Registry};
@@ -37,7 +37,8 @@ pub fn end_if_over<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -
 
 /// Ends a session: what it owns is given back, and after a while it is gone. False if it had ended before.
 pub fn end<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key, grace_ms: Millis) -> Result<bool, Error> {
-    let (now, fence) = (node.now(), node.fences.last());
+    // Newer than what any node has granted: a lock that is on its way here may be younger than the last one of this node.
+    let (now, fence) = (node.now(), node.fences.grant());
     let Some(stored) = host.read::<Versioned<S>>(key)? else { return Ok(false) };
     let value = &stored.state;
     let event = match decide::end(value, grace_ms, fence, now) {
@@ -59,7 +60,7 @@ struct Debt<'a> {
     people: &'a BTreeSet<Bytes>,
     /// What is written on its claims: the name of its key.
     session: &'a [u8],
-    /// The newest fence that was granted before it ended.
+    /// The fence of its end: what was granted later is younger.
     until: Fence,
 }
 
@@ -77,7 +78,8 @@ impl Debt<'_> {
 }
 
 /// Gives back the next of what a session that has ended owns, at most `sweep-batch-max` pieces; the rest follows in the rounds of the
-/// scheduler, so that nobody has to wait for all of it. Says how many pieces it was.
+/// scheduler, so that nobody has to wait for all of it. What may be on another node, since it is not here and the slot is on the move, stays owed:
+/// the session, here or there, is asked again until both are in one place. Says how many pieces it was.
 fn give_back<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<usize, Error> {
     let max = node.settings.get(Setting::SweepBatchMax) as usize;
     // Where users are bound to their names, the name of a key is nobody's.
@@ -88,24 +90,33 @@ fn give_back<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Resu
     let (people, until) = (value.participants().keys().cloned().chain(own_name).collect(), end.fence);
     let next = value.resources().iter().take(max).map(|(name, resource)| (name.clone(), resource.clone()));
     let next: Vec<(Bytes, Resource)> = next.collect();
-    let (mut left, mut returned) = (max, Vec::new());
+    let (mut left, mut returned, mut waits) = (max, Vec::new(), false);
     for (name, resource) in next {
         if left == 0 {
             break;
         }
+        let at = Key { db: key.db, name: &name, arg: 0 };
+        if check_here(host, &[key, at]).is_err() {
+            (left, waits) = (left - 1, true);
+            continue;
+        }
         let debt = Debt { resource: &resource, people: &people, session: key.name, until };
-        let given = give_back_one(node, host, Key { db: key.db, name: &name, arg: 0 }, &debt, left);
+        let given = give_back_one(node, host, at, &debt, left);
         left -= given.pieces.max(1);
         if given.is_all {
             returned.push(name);
         }
     }
+    waits &= returned.is_empty();
     if !returned.is_empty() {
         let event = VersionedEvent::Returned { at: node.now(), resources: returned };
         commit_one::<Versioned<S>, H>(node, host, key, event)?;
     }
     if host.read::<Versioned<S>>(key)?.is_some_and(|stored| stored.state.owes().is_some()) {
-        node.schedule.look_at(key.id(), node.now());
+        match waits {
+            true => node.schedule.postpone(key.id(), node.now() + UNSURE_MS),
+            false => node.schedule.look_at(key.id(), node.now()),
+        }
     }
     Ok(max - left)
 }

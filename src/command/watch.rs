@@ -5,10 +5,10 @@
 
 use super::args::Args;
 use super::budget::Budget;
-use super::dispatch::{Cx, Outcome};
+use super::dispatch::{check_here, Cx, Outcome};
 use super::settings::Setting;
 use super::waits::Untold;
-use super::{Host, Key, Kind, Node, Reply};
+use super::{Host, Key, Kind, Node, Reply, UNSURE_MS};
 use crate::domain::buffer::Buffer;
 use crate::domain::context::Context;
 use crate::domain::flow::Flow;
@@ -185,14 +185,28 @@ fn wait<H: Host>(cx: &mut Cx<H>, watcher: Watcher, block_ms: u64) -> Result<Outc
     Ok(Outcome::Waits)
 }
 
-/// Answers a watcher if there is something to tell.
+/// Answers a watcher if there is something to tell. That a key is gone is not told before it is known that it has not moved.
 pub fn serve<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) {
     let Some(watcher) = node.watchers.watchers.get(&id).cloned() else { return };
+    if let Some(moving) = first_moving(host, &watcher) {
+        // What becomes of it decides what they are told who watch it.
+        return node.schedule.look_later(moving.clone(), node.now() + UNSURE_MS, true);
+    }
     match report(node, host, &watcher) {
         Ok((reply, false)) => node.watchers.advance(id, &reply),
         Ok((reply, true)) => node.serve_wait(id, Untold::default(), reply, host),
         Err(error) => node.refuse_wait(id, error, host),
     }
+}
+
+/// The first key of which a watcher has seen something and that may be on another node now.
+fn first_moving<'a, H: Host>(host: &mut H, watcher: &'a Watcher) -> Option<&'a KeyId> {
+    let keys: SmallVec<[Key; 4]> = watcher.keys.iter().map(|(key, _)| Key::from(key)).collect();
+    if check_here(host, &keys).is_ok() {
+        return None;
+    }
+    let gone = |(key, since): &&(KeyId, u64)| *since > 0 && host.kind(key.into()) == Kind::Nothing;
+    watcher.keys.iter().find(gone).map(|(key, _)| key)
 }
 
 /// Answers everyone who watches a key that is about to go, and its log with it.

@@ -27,6 +27,7 @@ pub enum Code {
     ReadOnly,
     Moved,
     NoPerm,
+    TryAgain,
 }
 
 impl Code {
@@ -54,6 +55,7 @@ impl Code {
             Code::ReadOnly => "READONLY",
             Code::Moved => "MOVED",
             Code::NoPerm => "NOPERM",
+            Code::TryAgain => "TRYAGAIN",
         }
     }
 }
@@ -86,6 +88,12 @@ impl Error {
     /// A panic was contained.
     pub fn internal() -> Self {
         Self::new(Code::Err, "internal error, contained; the server's log has the details")
+    }
+
+    /// A key that a command needs may be on another node, since its slot is on the move. In the words in which the server says it of keys that
+    /// are arguments.
+    pub fn try_again() -> Self {
+        Self::new(Code::TryAgain, "Multiple keys request during rehashing of slot")
     }
 
     /// The key holds a value of another type.

@@ -4,10 +4,11 @@
 //! about whenever it is looked at, before anything is granted on it.
 
 use super::api::{call, CallReply, Ctx, Str};
-use crate::command::cluster::Link;
+use crate::command::cluster::{replication_members, Link};
 use crate::command::{Member, Ownership};
 use crate::domain::report::NodeId;
 use redis_module::raw as rm;
+use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::ffi::{c_char, c_int, CStr};
 
@@ -34,8 +35,18 @@ pub fn node_ids(ctx: Ctx) -> BTreeSet<NodeId> {
     ids
 }
 
+/// The nodes of the cluster; without one a primary and its replicas, as far as this server knows of them.
+pub fn members(ctx: Ctx) -> Vec<Member> {
+    if is_enabled(ctx) {
+        return nodes(ctx);
+    }
+    let port = ctx.server_info("server").number("tcp_port");
+    let replication = ctx.server_info("replication");
+    replication_members(port, |field| replication.text(field))
+}
+
 /// All nodes that are known with their address, this one too.
-pub fn nodes(ctx: Ctx) -> Vec<Member> {
+fn nodes(ctx: Ctx) -> Vec<Member> {
     node_ids(ctx).into_iter().filter_map(|id| member(ctx, id)).collect()
 }
 
@@ -78,24 +89,55 @@ fn member(ctx: Ctx, id: NodeId) -> Option<Member> {
 
 /// Whether this node serves the slot of `key`, and who does else.
 pub fn ownership(ctx: Ctx, key: &[u8]) -> Ownership {
-    let name = ctx.new_string(key);
-    let owned = serves(ctx, name);
-    let found = if owned { Ownership::Here } else { moved(ctx, name) };
-    ctx.free_string(name);
-    found
+    if with_names(ctx, &[key], |names| serves(ctx, names)) {
+        Ownership::Here
+    } else {
+        moved(ctx, key)
+    }
 }
 
-/// A call on a key of another node fails before anything is looked up; so does one on a key that is not here while its slot moves.
-fn serves(ctx: Ctx, name: Str) -> bool {
-    CallReply::new(call!(RedisModule_Call(ctx.0, c"EXISTS".as_ptr(), c"s".as_ptr(), name.0))).is_some()
+/// Whether this node has all of `keys`, as far as they exist. They are asked about at once: of a single key that is missing the target of a move
+/// says to a client with ASKING that it may be made there, which is right only for the key that the client was sent for.
+pub fn presence(ctx: Ctx, keys: &[&[u8]]) -> Ownership {
+    if with_names(ctx, keys, |names| serves(ctx, names)) {
+        return Ownership::Here;
+    }
+    let slot = slot_of(ctx, keys[0]);
+    // Keys of other slots came with a value from a server without cluster. No move of this slot brings them.
+    let (own, strangers): (Vec<&[u8]>, Vec<&[u8]>) = keys.iter().partition(|key| slot_of(ctx, key) == slot);
+    if strangers.is_empty() {
+        return Ownership::Unsure;
+    }
+    let own = if own.len() > 1 { presence(ctx, &own) } else { Ownership::Here };
+    let strangers = strangers.into_iter().map(|key| ownership(ctx, key));
+    [own].into_iter().chain(strangers).find(|found| *found != Ownership::Here).unwrap_or(Ownership::Here)
 }
 
-fn moved(ctx: Ctx, name: Str) -> Ownership {
-    let slot = call!(RedisModule_Call(ctx.0, c"CLUSTER".as_ptr(), c"cs".as_ptr(), c"KEYSLOT".as_ptr(), name.0));
+/// Lends these keys as strings of the server.
+fn with_names<T>(ctx: Ctx, keys: &[&[u8]], ask: impl FnOnce(&[Str]) -> T) -> T {
+    let names: SmallVec<[Str; 4]> = keys.iter().map(|key| ctx.new_string(key)).collect();
+    let answer = ask(&names);
+    names.into_iter().for_each(|name| ctx.free_string(name));
+    answer
+}
+
+/// A call on keys of another node fails before anything is looked up; so does one on a key that is not here while its slot moves.
+fn serves(ctx: Ctx, names: &[Str]) -> bool {
+    let names: SmallVec<[_; 4]> = names.iter().map(|name| name.0).collect();
+    let (first, count) = (names.as_ptr(), names.len());
+    CallReply::new(call!(RedisModule_Call(ctx.0, c"EXISTS".as_ptr(), c"v".as_ptr(), first, count))).is_some()
+}
+
+fn slot_of(ctx: Ctx, key: &[u8]) -> Option<i64> {
+    let (start, len) = (key.as_ptr().cast::<c_char>(), key.len());
+    let slot = call!(RedisModule_Call(ctx.0, c"CLUSTER".as_ptr(), c"cb".as_ptr(), c"KEYSLOT".as_ptr(), start, len));
+    CallReply::new(slot).and_then(|reply| reply.integer())
+}
+
+fn moved(ctx: Ctx, key: &[u8]) -> Ownership {
     let nodes = call!(RedisModule_Call(ctx.0, c"CLUSTER".as_ptr(), c"c".as_ptr(), c"NODES".as_ptr()));
-    let slot = CallReply::new(slot).and_then(|reply| reply.integer());
     let nodes = CallReply::new(nodes).and_then(|reply| reply.text());
-    let (Some(slot), Some(nodes)) = (slot, nodes) else { return Ownership::Unsure };
+    let (Some(slot), Some(nodes)) = (slot_of(ctx, key), nodes) else { return Ownership::Unsure };
     owner_of(&nodes, slot).unwrap_or(Ownership::Unsure)
 }
 

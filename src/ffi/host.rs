@@ -201,6 +201,12 @@ impl RedisHost {
         }
     }
 
+    /// Before an inner command that looks keys up: it may delete one that has expired, which goes behind what was decided before.
+    fn let_go_of_keys(&mut self, db: Db) {
+        self.send();
+        self.select(db);
+    }
+
     /// Sends an LTMC.APPLY. What came in as an argument goes out as that argument.
     fn replicate_apply(&self, name: Str, Encoded { frame, blobs }: Encoded) {
         let taken = |blob: &Blob| self.taken.iter().find(|(known, _)| known.is_same(blob)).map(|(_, arg)| *arg);
@@ -416,10 +422,19 @@ impl Host for RedisHost {
         if !self.is_clustered() {
             return Ownership::Here;
         }
-        // The inner command may find the key expired and delete it.
-        self.close_keys();
-        self.select(key.db);
+        self.let_go_of_keys(key.db);
         super::cluster::ownership(self.ctx, key.name)
+    }
+
+    fn presence(&mut self, keys: &[Key]) -> Ownership {
+        // A replica has what its primary has, and is not told which slots are on the move.
+        let is_asked = self.is_clustered() && self.flags() & rm::REDISMODULE_CTX_FLAGS_SLAVE == 0;
+        if !is_asked || keys.iter().all(|key| self.kind(*key) != Kind::Nothing) {
+            return Ownership::Here;
+        }
+        self.let_go_of_keys(keys[0].db);
+        let names: SmallVec<[&[u8]; 4]> = keys.iter().map(|key| key.name).collect();
+        super::cluster::presence(self.ctx, &names)
     }
 
     fn call(&mut self, args: &[&[u8]]) -> Result<(), Error> {
@@ -486,12 +501,7 @@ impl Host for RedisHost {
     }
 
     fn members(&self) -> Vec<Member> {
-        if self.is_clustered() {
-            return super::cluster::nodes(self.ctx);
-        }
-        let port = self.ctx.server_info("server").number("tcp_port");
-        let replication = self.ctx.server_info("replication");
-        replication_members(port, |field| replication.text(field))
+        super::cluster::members(self.ctx)
     }
 }
 

@@ -24,14 +24,9 @@ pub fn run(ctx: Ctx, inner: &[Str], user: Option<Vec<u8>>) {
     let run = || call!(RedisModule_Call(ctx.0, name.as_ptr(), format.as_ptr(), start, len));
     match CallReply::new(users::on_behalf_of(user, run)) {
         None => reply::write_error(ctx, "ERR the inner command could not be run"),
-        Some(reply) if is_denial(&reply) => {
+        Some(reply) if reply.is_denial() => {
             reply::write_error(ctx, "NOPERM the user may not run the inner command or not access its keys");
         }
         Some(reply) => reply.forward(ctx),
     }
-}
-
-/// Redis 7.0 says that an inner command is not allowed by a text of its own instead of NOPERM.
-fn is_denial(reply: &CallReply) -> bool {
-    reply.is_error() && reply.text().is_some_and(|text| text.starts_with("ERR acl verification failed"))
 }

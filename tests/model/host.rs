@@ -93,6 +93,8 @@ pub struct MemoryHost {
     pub now: Millis,
     pub client: u64,
     pub in_multi: bool,
+    /// Whether the slot of all keys is on the move: what is missing may be elsewhere.
+    pub is_slot_open: bool,
     /// What `members` says.
     pub members: Vec<Member>,
     /// What `memory_permille` says.
@@ -331,10 +333,17 @@ impl Host for MemoryHost {
     fn release_keys(&mut self) {}
 
     fn is_clustered(&self) -> bool {
-        false
+        self.is_slot_open
     }
 
-    fn ownership(&mut self, _key: Key) -> Ownership {
+    fn ownership(&mut self, key: Key) -> Ownership {
+        self.presence(&[key])
+    }
+
+    fn presence(&mut self, keys: &[Key]) -> Ownership {
+        if self.is_slot_open && keys.iter().any(|key| self.kind(*key) == Kind::Nothing) {
+            return Ownership::Unsure;
+        }
         Ownership::Here
     }
 

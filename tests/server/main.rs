@@ -24,6 +24,7 @@ mod locks_optimistic;
 mod locks_paths;
 mod mail;
 mod memory;
+mod moving;
 mod nodes;
 mod reactions;
 mod real_client;

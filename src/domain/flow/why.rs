@@ -14,6 +14,8 @@ const NAMES_MAX: usize = 8;
 pub struct Outside<'a> {
     /// The first lock of the task that somebody else has.
     pub held_lock: Option<&'a [u8]>,
+    /// The first lock of the task that may be on another node.
+    pub moving_lock: Option<&'a [u8]>,
     /// Whether no live agent of the registry that was named can do the task.
     pub has_nobody: bool,
 }
@@ -67,6 +69,9 @@ fn ready(flow: &Flow, task: &Task, outside: Outside, now: Millis) -> String {
     if room(flow, now) == 0 {
         let at = super::time::claimable_at(flow).unwrap_or(now);
         return format!("rate limit: the next claim may be made at {at}");
+    }
+    if let Some(lock) = outside.moving_lock {
+        return format!("the lock {} may be on another node", printable(lock));
     }
     if let Some(lock) = outside.held_lock {
         return format!("the lock {} is held", printable(lock));

@@ -116,7 +116,7 @@ pub enum VersionedEvent<S: State> {
         at: Millis,
         /// Until when it can still be read; it is gone then, or when all is given back if that is later.
         gone_at: Millis,
-        /// The newest fence then: what was granted later is not taken back.
+        /// A fence of that moment: what was granted later is younger, and not taken back.
         fence: Fence,
     },
     /// Of what belonged to it, this is given back.

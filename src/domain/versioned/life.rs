@@ -48,7 +48,7 @@ impl Life {
 pub struct End {
     /// When, unix ms.
     pub at: Millis,
-    /// The newest fence then; 0 if nothing had to be given back.
+    /// A fence of that moment: what was granted later is younger. 0 if nothing had to be given back.
     pub fence: Fence,
 }
 

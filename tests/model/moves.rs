@@ -1,0 +1,351 @@
+//! Two nodes of a cluster and one slot that moves between them, key by key and back: whatever happens meanwhile, no key comes into being on one node
+//! while it is on the other, what runs holds its locks, and what is over gives back all of them.
+
+use crate::host::{Held, Value};
+use crate::prng::Prng;
+use crate::regressions::Server;
+use crate::schedules::run_all;
+use crate::world::History;
+use ltmc::command::{Outcome, Reply};
+use ltmc::domain::flow::Flow;
+use ltmc::domain::lock::Lock;
+use ltmc::domain::session::Session;
+use ltmc::domain::{Code, Entity, Error, Fence, KeyId, Stored};
+use std::collections::BTreeSet;
+
+const LOCKS: [&str; 3] = ["l0", "l1", "l2"];
+const WORKERS: [&str; 2] = ["w0", "w1"];
+/// Leases that end in a schedule, and one that does not, ms.
+const LEASES_MS: [u64; 3] = [150, 700, 31_536_000_000];
+
+fn id(key: &str) -> KeyId {
+    KeyId::new(0, key.as_bytes())
+}
+
+/// A key on its way, with its copy on a replica.
+type Moving = ((Value, Option<u64>), Option<Box<dyn Held>>);
+
+struct World {
+    nodes: [Server; 2],
+    /// Which node the slot belongs to.
+    owner: usize,
+    is_open: bool,
+    rng: Prng,
+    history: History,
+    tasks: u64,
+    /// What was locked by hand: where and under which fence.
+    by_hand: BTreeSet<(String, Fence)>,
+    /// What the session owns.
+    owned: BTreeSet<String>,
+    refused: u64,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut world = Self {
+            nodes: [Server::new(), Server::new()],
+            owner: 0,
+            is_open: false,
+            rng: Prng::new(seed),
+            history: History::default(),
+            tasks: 0,
+            by_hand: BTreeSet::new(),
+            owned: BTreeSet::new(),
+            refused: 0,
+        };
+        world.history.seed = seed;
+        world
+    }
+
+    fn now(&self) -> u64 {
+        self.nodes[0].host.now
+    }
+
+    fn has(&self, at: usize, key: &str) -> bool {
+        self.nodes[at].host.keys.contains_key(&id(key))
+    }
+
+    /// Where a client of the cluster ends up with a command on `key`: an open slot sends it on if the key is not there.
+    fn place_of(&self, key: &str) -> usize {
+        match self.is_open && !self.has(self.owner, key) {
+            true => 1 - self.owner,
+            false => self.owner,
+        }
+    }
+
+    fn run(&mut self, key: &str, line: &str) -> Result<Outcome, Error> {
+        // The nodes share nothing but the time: what one grants later is younger.
+        self.nodes.iter_mut().for_each(|node| node.pass_ms(1));
+        let at = self.place_of(key);
+        self.history.note(format!("node {at}: {line}"));
+        let before = self.shown(at);
+        let outcome = self.nodes[at].try_run(1, line);
+        if let Some(error) = outcome.as_ref().err().filter(|error| error.code == Code::TryAgain) {
+            assert!(self.is_open, "{error} while the slot is at rest");
+            assert!(self.shown(at) == before, "something has changed");
+            self.refused += 1;
+        }
+        self.settle();
+        outcome
+    }
+
+    /// All that a node has, without what is over by its time to live.
+    fn shown(&mut self, at: usize) -> String {
+        let host = &mut self.nodes[at].host;
+        let keys: Vec<KeyId> = host.keys.keys().cloned().collect();
+        keys.iter().for_each(|key| host.expire_if_needed(key));
+        format!("{:?}", host.keys)
+    }
+
+    /// Everything that is due is done: what has to wait for the slot does not keep the scheduler busy.
+    fn settle(&mut self) {
+        self.nodes.iter_mut().for_each(Server::settle);
+    }
+
+    fn pass_ms(&mut self, ms: u64) {
+        self.history.note(format!("{ms} ms pass"));
+        let end = self.now() + ms;
+        while self.now() < end {
+            let next = (self.now() + 20).min(end);
+            self.nodes.iter_mut().for_each(|node| node.set_ms(next));
+            self.settle();
+        }
+    }
+
+    /// MIGRATE of one key.
+    fn move_key(&mut self, key: &KeyId, from: usize) {
+        self.history.note(format!("{key:?} leaves node {from}"));
+        let node = &mut self.nodes[from];
+        node.host.expire_if_needed(key);
+        let Some(value) = node.host.keys.remove(key) else { return };
+        let moving: Moving = (value, node.host.replica.remove(key));
+        let connections = match &moving.0 .0 {
+            Value::Ours(held) => held.connections(),
+            Value::Foreign => Vec::new(),
+        };
+        node.node.value_gone(key.clone(), connections, Vec::new());
+        node.node.key_changed(key.clone());
+        let node = &mut self.nodes[1 - from];
+        assert!(node.host.keys.insert(key.clone(), moving.0).is_none(), "{key:?} is on both nodes");
+        node.host.replica.extend(moving.1.map(|copy| (key.clone(), copy)));
+        node.node.key_changed(key.clone());
+        self.settle();
+    }
+
+    fn open(&mut self, is_open: bool) {
+        self.is_open = is_open;
+        self.nodes.iter_mut().for_each(|node| node.host.is_slot_open = is_open);
+    }
+
+    /// All keys go to one node, and the slot is its.
+    fn close(&mut self, owner: usize) {
+        let rest: Vec<KeyId> = self.nodes[1 - owner].host.keys.keys().cloned().collect();
+        rest.iter().for_each(|key| self.move_key(key, 1 - owner));
+        self.history.note(format!("the slot is at rest on node {owner}"));
+        self.owner = owner;
+        self.open(false);
+        self.pass_ms(200);
+    }
+
+    fn step(&mut self) {
+        match self.rng.below(20) {
+            0..3 if self.is_open => {
+                let from = if self.rng.percent(70) { self.owner } else { 1 - self.owner };
+                let keys: Vec<KeyId> = self.nodes[from].host.keys.keys().cloned().collect();
+                if !keys.is_empty() {
+                    let key = self.rng.pick(&keys).clone();
+                    self.move_key(&key, from);
+                }
+            }
+            3 if self.is_open => {
+                let owner = self.rng.below(2) as usize;
+                self.close(owner);
+                self.check_at_rest();
+            }
+            0..4 => self.open(true),
+            4..6 => {
+                let ms = 1 + self.rng.below(300);
+                self.pass_ms(ms);
+            }
+            6..8 => self.lock(),
+            8..10 if !self.is_open => self.add(),
+            8..13 => self.claim(),
+            13..17 => self.go_on(),
+            _ => self.session(),
+        }
+        self.check();
+    }
+
+    fn lock(&mut self) {
+        let lock = *self.rng.pick(&LOCKS);
+        if self.rng.percent(40) {
+            self.run(lock, &format!("LTMC.UNLOCK {lock} ada ALL")).ok();
+        } else if let Ok(Outcome::Reply(Reply::Integer(fence))) =
+            self.run(lock, &format!("LTMC.LOCK {lock} ada NOREENTRANT PX {}", LEASES_MS[2]))
+        {
+            self.by_hand.insert((lock.into(), fence as Fence));
+        }
+    }
+
+    /// Only while the slot is at rest: of an open one the server asks that all keys are there that a command names.
+    fn add(&mut self) {
+        self.tasks += 1;
+        let locks = [LOCKS[self.rng.below(3) as usize], LOCKS[self.rng.below(3) as usize]];
+        let line = format!("LTMC.TASK.ADD f t{} p RETRIES 1 LOCKS 2 {} {}", self.tasks, locks[0], locks[1]);
+        self.run("f", &line).ok();
+    }
+
+    fn claim(&mut self) {
+        let (worker, lease_ms) = (*self.rng.pick(&WORKERS), *self.rng.pick(&LEASES_MS));
+        self.run("f", &format!("LTMC.TASK.CLAIM f {worker} COUNT 2 PX {lease_ms}")).ok();
+    }
+
+    /// Something becomes of a task that runs.
+    fn go_on(&mut self) {
+        let running: Vec<(String, Fence)> = self.runs().into_iter().map(|run| (run.task, run.fence)).collect();
+        if running.is_empty() {
+            return;
+        }
+        let (task, fence) = self.rng.pick(&running).clone();
+        let line = match self.rng.below(6) {
+            0..2 => format!("LTMC.TASK.COMPLETE f {task} {fence} r"),
+            2 => format!("LTMC.TASK.COMPLETE f {task} {fence} r NEXT"),
+            3 => format!("LTMC.TASK.FAIL f {task} {fence} r"),
+            4 => format!("LTMC.TASK.CANCEL f {task}"),
+            _ => format!("LTMC.TASK.HEARTBEAT f {task} {fence}"),
+        };
+        self.run("f", &line).ok();
+    }
+
+    fn session(&mut self) {
+        match self.rng.below(4) {
+            0 => drop(self.run("s", "LTMC.SESSION.CREATE s PARTICIPANTS 1 ada")),
+            1 if !self.is_open => {
+                let lock = *self.rng.pick(&LOCKS);
+                if self.run("s", &format!("LTMC.SESSION.OWN s {lock}")).is_ok() {
+                    self.owned.insert(lock.into());
+                }
+            }
+            2 => {
+                if let Ok(Outcome::Reply(Reply::Integer(1))) = self.run("s", "LTMC.SESSION.END s GRACE 0") {
+                    // What was locked later is not taken back with it, so it is not known as owned any more.
+                    let owned = std::mem::take(&mut self.owned);
+                    self.by_hand.retain(|(lock, _)| !owned.contains(lock));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn find<E: Entity>(&self, key: &str) -> Option<&Stored<E>> {
+        self.nodes.iter().find_map(|node| node.host.peek::<E>(&id(key)))
+    }
+
+    fn runs(&self) -> Vec<Running> {
+        let Some(flow) = self.find::<Flow>("f") else { return Vec::new() };
+        let running = flow.state.tasks().filter_map(|task| Some((task, task.run()?)));
+        let show = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+        running
+            .map(|(task, run)| Running {
+                task: show(&task.id),
+                fence: run.fence,
+                is_over: run.ends_at <= self.now(),
+                locks: task.needs.locks.iter().map(|lock| show(lock)).zip(run.locks.iter().copied()).collect(),
+            })
+            .collect()
+    }
+
+    fn check(&self) {
+        let [one, other] = self.nodes.each_ref().map(|node| node.host.keys.keys().collect::<BTreeSet<_>>());
+        assert!(one.is_disjoint(&other), "{:?} are on both nodes", one.intersection(&other).collect::<Vec<_>>());
+        let (runs, now) = (self.runs(), self.now());
+        for (lock, fence) in runs.iter().filter(|run| !run.is_over).flat_map(|run| &run.locks) {
+            let holds = self.find::<Lock>(lock).is_some_and(|stored| stored.state.is_current(*fence, now));
+            assert!(holds, "a task runs without its lock {lock}");
+        }
+        let owing = self.find::<Session>("s").filter(|stored| stored.state.owes().is_some());
+        for lock in LOCKS {
+            let Some(stored) = self.find::<Lock>(lock) else { continue };
+            for grant in stored.state.grants().iter().filter(|grant| !grant.has_ended(now)) {
+                let held = (lock.to_string(), grant.fence);
+                let is_known = self.by_hand.contains(&held) || runs.iter().any(|run| run.locks.contains(&held));
+                let is_owed =
+                    owing.is_some_and(|stored| stored.state.resources().iter().any(|name| **name == *lock.as_bytes()));
+                assert!(is_known || is_owed, "{held:?} is held for nobody");
+            }
+        }
+    }
+
+    /// A while after the slot has come to rest nothing waits for it any more.
+    fn check_at_rest(&self) {
+        let owes = self.find::<Session>("s").is_some_and(|stored| stored.state.owes().is_some());
+        assert!(!owes, "the session still owes something");
+        assert!(self.runs().iter().all(|run| !run.is_over), "an attempt goes on beyond its lease");
+    }
+}
+
+/// An attempt.
+struct Running {
+    task: String,
+    fence: Fence,
+    is_over: bool,
+    locks: Vec<(String, Fence)>,
+}
+
+#[test]
+fn no_lock_is_granted_or_forgotten_while_it_is_on_another_node() {
+    let refused = std::cell::Cell::new(0);
+    run_all(30_000, 1_000, |seed, steps| {
+        let mut world = World::new(seed);
+        (0..steps).for_each(|_| world.step());
+        refused.set(refused.get() + world.refused);
+    });
+    assert!(refused.get() > 0, "nobody was told to try again");
+}
+
+#[test]
+fn a_worker_that_waits_gets_its_task_when_the_slot_has_come_to_rest() {
+    let mut server = Server::new();
+    server.run(1, "LTMC.TASK.ADD f t p LOCKS 1 l");
+    server.run(1, "LTMC.TASK.ADD f held p LOCKS 1 other");
+    server.run(1, "LTMC.LOCK other bob");
+    server.host.is_slot_open = true;
+    assert_eq!(server.run(1, "LTMC.TASK.CLAIM f ada"), Outcome::Reply(Reply::Array(Vec::new())));
+    let Outcome::Reply(Reply::Map(shown)) = server.run(1, "LTMC.TASK.GET f t") else { panic!("no map") };
+    let why = shown.into_iter().find(|(name, _)| name == "why").map(|(_, why)| why);
+    assert_eq!(why, Some(Reply::text("the lock l may be on another node")));
+    server.waits(2, "LTMC.TASK.CLAIM f ada BLOCK 0");
+    server.pass_ms(5_000);
+    server.settle();
+    assert!(server.answers().is_empty(), "nobody is served while the lock may be elsewhere");
+    server.host.is_slot_open = false;
+    server.pass_ms(101);
+    server.settle();
+    let answers = server.answers();
+    assert!(matches!(&answers[..], [Ok(Reply::Array(tasks))] if tasks.len() == 1), "{answers:?}");
+}
+
+#[test]
+fn a_lease_that_ends_while_the_slot_moves_is_waited_for_without_haste() {
+    let mut server = Server::new();
+    server.run(1, "LTMC.TASK.ADD f t p LOCKS 1 l");
+    server.run(1, "LTMC.TASK.CLAIM f ada PX 1000");
+    server.run(1, "LTMC.LOCK.BREAK l");
+    server.host.is_slot_open = true;
+    server.pass_ms(2_000);
+    let looks = server.node.metrics.swept_keys;
+    for _ in 0..10 {
+        server.settle();
+        server.pass_ms(100);
+    }
+    let looks = server.node.metrics.swept_keys - looks;
+    assert!((5..=30).contains(&looks), "{looks} looks in a second");
+    assert_eq!(server.host.peek::<Flow>(&id("f")).expect("it is there").state.index().running(), 1);
+    // Something that happens to it has it looked at at once, and what was put off stays put off.
+    server.run(1, "LTMC.TASK.ADD f another p");
+    server.settle();
+    server.host.is_slot_open = false;
+    server.pass_ms(101);
+    server.settle();
+    assert_eq!(server.host.peek::<Flow>(&id("f")).expect("it is there").state.index().running(), 0);
+}

@@ -1,0 +1,354 @@
+//! Slots that move while tasks, sessions and those who wait need keys that no argument of a command names: such a key may be on the other node.
+
+use super::harness::*;
+use super::waiting::*;
+
+const TRY_AGAIN: &str = "TRYAGAIN Multiple keys request during rehashing of slot";
+/// A lease that does not end in a test.
+const PX: &str = "PX 600000";
+
+/// Two nodes, and a slot that moves from one to the other.
+struct Move {
+    cluster: Cluster,
+    slot: u16,
+    from: usize,
+}
+
+impl Move {
+    #[track_caller]
+    fn prepare() -> Move {
+        let cluster = Cluster::start(2);
+        let slot = cluster.slot("{t}");
+        let from = cluster.owner(slot);
+        Move { cluster, slot, from }
+    }
+
+    fn old(&self) -> &Server {
+        &self.cluster.nodes[self.from]
+    }
+
+    fn new(&self) -> &Server {
+        &self.cluster.nodes[1 - self.from]
+    }
+
+    fn begin(&self) {
+        self.cluster.begin_migration(self.slot, self.from, 1 - self.from);
+    }
+
+    /// Moves one key.
+    #[track_caller]
+    fn key(&self, key: &str) {
+        let port = self.new().port().to_string();
+        self.old().cmd(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]).ok();
+    }
+
+    /// Moves what is left; the slot is at rest then.
+    fn finish(&self) {
+        self.cluster.move_keys(self.slot, self.from, 1 - self.from);
+        self.cluster.finish_migration(self.slot, 1 - self.from);
+    }
+
+    /// The slot stays where it was.
+    fn call_off(&self) {
+        for node in &self.cluster.nodes {
+            node.run(&format!("CLUSTER SETSLOT {} STABLE", self.slot)).ok();
+        }
+    }
+
+    /// At least so much; the number is taken for a key, so it has to be one of the target's.
+    #[track_caller]
+    fn advance_clock_of_new(&self, ms: i64) {
+        let is_there = |ms: &i64| self.cluster.owner(self.cluster.slot(&ms.to_string())) == 1 - self.from;
+        set_clock(self.new(), (ms..).find(is_there).expect("every second number"));
+    }
+
+    /// What a client is told by the target that was sent there from the source.
+    #[track_caller]
+    fn asking(&self, line: &str) -> Reply {
+        let mut client = self.new().client();
+        client.run("ASKING").ok();
+        client.run(line)
+    }
+}
+
+#[track_caller]
+fn holders(server: &Server, lock: &str) -> Vec<String> {
+    super::locks::owners(server, lock, "holders")
+}
+
+/// The fence of a claim of the only task of `{t}:f`, whose lock is `{t}:l`.
+#[track_caller]
+fn claim(server: &Server, more: &str) -> i64 {
+    server.run("LTMC.TASK.ADD {t}:f a p LOCKS 1 {t}:l").text();
+    server.run(&format!("LTMC.TASK.CLAIM {{t}}:f ada {more}")).array()[0].get("fence").int()
+}
+
+#[test]
+fn a_claim_does_not_grant_a_lock_that_is_held_on_the_source() {
+    let on = Move::prepare();
+    on.old().run("LTMC.TASK.ADD {t}:f a p LOCKS 1 {t}:l").text();
+    on.old().run("LTMC.TASK.ADD {t}:f free p PRIORITY 0").text();
+    on.old().run(&format!("LTMC.LOCK {{t}}:l bob {PX}")).int();
+    on.begin();
+    on.key("{t}:f");
+    let claimed = on.asking("LTMC.TASK.CLAIM {t}:f ada COUNT 5");
+    assert_eq!(claimed.array().len(), 1, "{claimed:?}");
+    assert_eq!(claimed.array()[0].get("task").text(), "free", "it is passed over like one whose lock is held");
+    let why = on.asking("LTMC.TASK.GET {t}:f a");
+    assert_eq!(why.get("why").text(), "the lock {t}:l may be on another node");
+    assert_eq!(holders(on.old(), "{t}:l"), ["bob"]);
+    on.finish();
+    assert_eq!(holders(on.new(), "{t}:l"), ["bob"]);
+    assert_eq!(on.new().run("LTMC.TASK.GET {t}:f a").get("why").text(), "the lock {t}:l is held");
+    assert_eq!(unlock(on.new(), "{t}:l", "bob"), 1);
+    assert_eq!(on.new().run("LTMC.TASK.CLAIM {t}:f ada").array().len(), 1);
+}
+
+#[test]
+fn a_claim_does_not_grant_a_lock_that_is_held_on_the_target() {
+    let on = Move::prepare();
+    on.old().run("LTMC.TASK.ADD {t}:f a p LOCKS 1 {t}:l").text();
+    on.old().run(&format!("LTMC.LOCK {{t}}:l bob {PX}")).int();
+    on.begin();
+    on.key("{t}:l");
+    assert_eq!(on.old().run("LTMC.TASK.CLAIM {t}:f ada").array(), []);
+    // Nor one that came into being there: the source sends everybody away who asks for it.
+    assert_eq!(on.asking("LTMC.UNLOCK {t}:l bob").int(), 1);
+    assert_eq!(on.old().run(&format!("LTMC.LOCK {{t}}:l eve {PX}")).error_code(), "ASK");
+    on.asking(&format!("LTMC.LOCK {{t}}:l eve {PX}")).int();
+    assert_eq!(on.old().run("LTMC.TASK.CLAIM {t}:f ada").array(), []);
+    on.finish();
+    assert_eq!(holders(on.new(), "{t}:l"), ["eve"]);
+    assert_eq!(on.new().run("LTMC.TASK.CLAIM {t}:f ada").array(), []);
+}
+
+#[test]
+fn who_waits_for_a_task_gets_it_when_its_lock_has_been_found_to_be_free() {
+    let on = Move::prepare();
+    on.old().run("LTMC.TASK.ADD {t}:f a p LOCKS 1 {t}:l").text();
+    on.begin();
+    let mut waiter = on.old().client();
+    on.old().block_in_turn(std::slice::from_mut(&mut waiter), |_| "LTMC.TASK.CLAIM {t}:f ada BLOCK 0".into());
+    let sweeps = on.old().info_int("ltmc", "ltmc_swept_keys");
+    wait_until("it is looked at again and again", || on.old().info_int("ltmc", "ltmc_swept_keys") > sweeps + 3);
+    assert_eq!(waiting(on.old()), 1);
+    on.call_off();
+    assert_eq!(waiter.recv().array().len(), 1);
+    assert_eq!(holders(on.old(), "{t}:l"), ["ada"]);
+}
+
+#[test]
+fn workers_whose_locks_have_not_moved_with_their_flow_are_told_to_try_again() {
+    let lines = |fence: i64| {
+        [
+            format!("LTMC.TASK.HEARTBEAT {{t}}:f a {fence}"),
+            format!("LTMC.TASK.FAIL {{t}}:f a {fence} x RETRY"),
+            format!("LTMC.TASK.COMPLETE {{t}}:f a {fence} r NEXT"),
+            format!("LTMC.TASK.COMPLETE {{t}}:f a {fence} r"),
+        ]
+    };
+    // The flow moves ahead.
+    let on = Move::prepare();
+    let fence = claim(on.old(), PX);
+    on.begin();
+    on.key("{t}:f");
+    let before = on.new().debug_digest();
+    for line in lines(fence) {
+        assert_eq!(on.asking(&line).error(), TRY_AGAIN, "{line}");
+    }
+    assert_eq!(on.new().debug_digest(), before);
+    on.key("{t}:l");
+    on.asking(&format!("LTMC.TASK.HEARTBEAT {{t}}:f a {fence} PROGRESS 50")).ok();
+    on.finish();
+    assert_eq!(holders(on.new(), "{t}:l"), ["ada"]);
+    on.new().run(&lines(fence)[3]).ok();
+    assert_eq!(holders(on.new(), "{t}:l"), [""; 0]);
+
+    // The lock moves ahead.
+    let on = Move::prepare();
+    let fence = claim(on.old(), PX);
+    on.begin();
+    on.key("{t}:l");
+    for line in lines(fence) {
+        assert_eq!(on.old().run(&line).error(), TRY_AGAIN, "{line}");
+    }
+    let mut client = on.old().client();
+    client.run("MULTI").ok();
+    client.run(&lines(fence)[3]).text();
+    assert_eq!(client.run("EXEC").array()[0].error(), TRY_AGAIN);
+    assert_eq!(on.old().run("LTMC.TASK.CANCEL {t}:f a").int(), 1, "a worker that is asked to stop keeps its locks");
+    assert_eq!(on.old().run(&lines(fence)[1]).error(), TRY_AGAIN);
+    on.finish();
+    assert_eq!(holders(on.new(), "{t}:l"), ["ada"]);
+    assert_eq!(on.new().run(&lines(fence)[1]).text(), "CANCELLED");
+    assert_eq!(holders(on.new(), "{t}:l"), [""; 0]);
+}
+
+#[test]
+fn a_lock_of_an_attempt_that_is_gone_for_good_holds_nobody_up_when_the_slot_is_at_rest() {
+    let on = Move::prepare();
+    let fence = claim(on.old(), PX);
+    assert_eq!(on.old().run("LTMC.LOCK.BREAK {t}:l").int(), 1);
+    on.begin();
+    let complete = format!("LTMC.TASK.COMPLETE {{t}}:f a {fence} r");
+    assert_eq!(on.old().run(&complete).error(), TRY_AGAIN, "nobody can know that it is gone");
+    on.finish();
+    on.new().run(&complete).ok();
+}
+
+#[test]
+fn an_attempt_whose_lease_ends_while_its_lock_is_elsewhere_ends_when_both_are_together() {
+    let on = Move::prepare();
+    claim(on.old(), PX);
+    on.begin();
+    on.key("{t}:f");
+    on.advance_clock_of_new(600_001);
+    let sweeps = on.new().info_int("ltmc", "ltmc_swept_keys");
+    wait_until("the lease is found to be over", || on.new().info_int("ltmc", "ltmc_swept_keys") > sweeps + 3);
+    assert_eq!(on.asking("LTMC.TASK.GET {t}:f a").get("state").text(), "running");
+    assert_eq!(holders(on.old(), "{t}:l"), ["ada"]);
+    on.finish();
+    wait_until("the attempt is over", || on.new().run("LTMC.TASK.GET {t}:f a").get("state").text() == "ready");
+    assert_eq!(holders(on.new(), "{t}:l"), [""; 0]);
+}
+
+/// A session that has ended on one node while a lock of it was on the other one.
+fn ends_apart(first: &str) {
+    let on = Move::prepare();
+    on.old().run("LTMC.SESSION.CREATE {t}:s PARTICIPANTS 1 ada").int();
+    on.old().run("LTMC.SESSION.OWN {t}:s {t}:l {t}:near {t}:gone").int();
+    for lock in ["{t}:l", "{t}:near"] {
+        on.old().run(&format!("LTMC.LOCK {lock} ada {PX}")).int();
+    }
+    on.begin();
+    on.key(first);
+    if first == "{t}:s" {
+        on.key("{t}:near");
+        assert_eq!(on.asking("LTMC.SESSION.END {t}:s").int(), 1);
+        assert_eq!(on.asking("LTMC.LOCK.INFO {t}:near"), Reply::Nil, "what is here is given back at once");
+        assert_eq!(holders(on.old(), "{t}:l"), ["ada"]);
+    } else {
+        assert_eq!(on.old().run("LTMC.SESSION.END {t}:s").int(), 1);
+        assert_eq!(on.asking("LTMC.LOCK.INFO {t}:l").get("holders").array().len(), 1);
+        let session = on.old().run("LTMC.SESSION.INFO {t}:s");
+        assert_eq!(session.get("resources").array().len(), 2, "{session:?}");
+        assert_eq!(session.get("status").text(), "terminated");
+    }
+    let swept = |node: &Server| node.info_int("ltmc", "ltmc_swept_keys");
+    let owing = if first == "{t}:s" { on.new() } else { on.old() };
+    let before = swept(owing);
+    wait_until("it is asked again", || swept(owing) > before + 1);
+    on.finish();
+    let owed = || on.new().run("LTMC.SESSION.INFO {t}:s").get("resources").array().len();
+    wait_until("nothing is owed any more", || owed() == 0);
+    assert_eq!(on.new().run("EXISTS {t}:l {t}:near {t}:gone").int(), 0);
+    for node in &on.cluster.nodes {
+        assert_eq!(node.info_int("ltmc", "ltmc_panics"), 0);
+    }
+    let (before, start) = (swept(on.new()), std::time::Instant::now());
+    wait_until("a while has passed", || start.elapsed().as_millis() > 500);
+    assert!(swept(on.new()) < before + 5, "nothing is left to be looked at");
+}
+
+#[test]
+fn a_session_goes_on_owing_a_lock_that_has_moved_ahead() {
+    ends_apart("{t}:l");
+}
+
+#[test]
+fn a_session_that_moves_ahead_takes_along_what_it_owes() {
+    ends_apart("{t}:s");
+}
+
+#[test]
+fn who_waits_as_an_agent_of_a_registry_that_has_moved_is_told_to_try_again_and_not_that_it_is_dead() {
+    let on = Move::prepare();
+    let old = on.old();
+    old.run("CONFIG SET ltmc.orchestration-mode full").ok();
+    old.run(&format!("LTMC.REGISTER {{t}}:agents ada {PX}")).int();
+    let fence = claim(old, &format!("CAPS 0 REGISTRY {{t}}:agents {PX}"));
+    old.run("LTMC.TASK.ADD {t}:f b p").text();
+    old.run(&format!("LTMC.LOCK {{t}}:m bob {PX}")).int();
+    // Mailboxes, and registries that are claimed from, that exist.
+    old.run("LTMC.MSG.SEND {t}:mail bob TO 1 eve x").int();
+    old.run(&format!("LTMC.REGISTER {{t}}:pool tool CAPACITY 1 {PX}")).int();
+    let busy = old.run(&format!("LTMC.AGENT.CLAIM {{t}}:pool {PX}")).array()[1].int();
+    let mut waiters = old.clients(4);
+    let lines = [
+        "LTMC.LOCK {t}:m ada REGISTRY {t}:agents BLOCK 0",
+        "LTMC.MSG.RECV {t}:mail ada REGISTRY {t}:agents BLOCK 0",
+        "LTMC.AGENT.CLAIM {t}:pool PX 1000 REF ada REGISTRY {t}:agents BLOCK 0",
+        "LTMC.TASK.CLAIM {t}:f ada CAPS 1 x REGISTRY {t}:agents BLOCK 0",
+    ];
+    old.run("LTMC.FLOW.PAUSE {t}:f").int();
+    old.block_in_turn(&mut waiters, |n| lines[n].into());
+    on.begin();
+    on.key("{t}:agents");
+    assert_eq!(unlock(old, "{t}:m", "bob"), 1);
+    old.run("LTMC.MSG.SEND {t}:mail bob TO 1 ada x").int();
+    assert_eq!(old.run(&format!("LTMC.AGENT.RELEASE {{t}}:pool {busy}")).int(), 1);
+    old.run("LTMC.FLOW.RESUME {t}:f").int();
+    for (waiter, line) in waiters.iter_mut().zip(lines) {
+        assert_eq!(waiter.recv().error(), TRY_AGAIN, "{line}");
+    }
+    let next = old.run(&format!("LTMC.TASK.COMPLETE {{t}}:f a {fence} r NEXT"));
+    assert_eq!(next.error(), TRY_AGAIN);
+    assert_eq!(old.run("LTMC.TASK.GET {t}:f a").get("state").text(), "running", "nothing has changed");
+    on.finish();
+    let new = on.new();
+    let again = new.run("LTMC.TASK.CLAIM {t}:f ada REGISTRY {t}:agents");
+    assert_eq!(again.array()[0].get("task").text(), "b");
+}
+
+#[test]
+fn who_waits_for_several_locks_is_not_given_one_that_has_moved() {
+    let on = Move::prepare();
+    on.old().run(&format!("LTMC.LOCK {{t}}:j bob {PX}")).int();
+    on.old().run(&format!("LTMC.LOCK {{t}}:k bob {PX}")).int();
+    let mut waiter = on.old().client();
+    on.old().block_in_turn(std::slice::from_mut(&mut waiter), |_| "LTMC.MLOCK ada 2 {t}:j {t}:k BLOCK 0".into());
+    on.begin();
+    on.key("{t}:k");
+    assert_eq!(unlock(on.old(), "{t}:j", "bob"), 1);
+    assert_eq!(waiter.recv().error(), TRY_AGAIN);
+    on.finish();
+    assert_eq!(holders(on.new(), "{t}:k"), ["bob"]);
+    assert_eq!(holders(on.new(), "{t}:j"), [""; 0]);
+}
+
+#[test]
+fn who_watches_several_keys_is_not_told_that_one_is_gone_that_has_moved() {
+    let on = Move::prepare();
+    for key in ["{t}:a", "{t}:b"] {
+        on.old().run(&format!("LTMC.SESSION.SET {key} f v")).int();
+    }
+    let mut watcher = on.old().client();
+    on.old().block_in_turn(std::slice::from_mut(&mut watcher), |_| "LTMC.WATCH 2 {t}:a {t}:b SINCE $ $ BLOCK 0".into());
+    on.begin();
+    on.key("{t}:b");
+    on.old().run("LTMC.SESSION.SET {t}:a f w").int();
+    assert_eq!(watcher.recv_within(300), None);
+    on.finish();
+    assert_eq!(watcher.recv().error_code(), "MOVED");
+    assert_idle(on.old());
+}
+
+#[test]
+fn what_an_agent_held_that_is_gone_goes_back_even_if_its_lock_moved_ahead() {
+    let on = Move::prepare();
+    for node in &on.cluster.nodes {
+        node.run("CONFIG SET ltmc.orchestration-mode full").ok();
+    }
+    for agent in ["ada", "eve"] {
+        on.old().run(&format!("LTMC.REGISTER {{t}}:agents {agent} {PX}")).int();
+    }
+    claim(on.old(), &format!("CAPS 0 REGISTRY {{t}}:agents {PX}"));
+    on.begin();
+    on.key("{t}:l");
+    assert_eq!(on.old().run("LTMC.DEREGISTER {t}:agents ada").int(), 1);
+    let state = |node: &Server| node.run("LTMC.TASK.GET {t}:f a").get("state").text().to_string();
+    assert_eq!(state(on.old()), "running", "its lock cannot be given back yet");
+    on.finish();
+    wait_until("the task is for others", || state(on.new()) == "ready");
+    assert_eq!(holders(on.new(), "{t}:l"), [""; 0]);
+}
