@@ -4,7 +4,6 @@ use super::api::{memory_permille, Argv, Ctx, OpenKey, Str};
 use super::by_key::{ByKey, OfKey};
 use super::contain::contain;
 use super::{blocking, inner, listeners, notifications, state, ticks, types, users, walk};
-use crate::command::cluster::replication_members;
 use crate::command::{dispatch, Access, Cx, Host, Key, Kind, Member, Ownership, Reply, Walked};
 use crate::domain::wait::WaiterId;
 use crate::domain::{Blob, Change, Code, Db, Entity, Error, KeyId, Service, Stored};

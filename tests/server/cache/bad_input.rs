@@ -73,7 +73,7 @@ fn options_that_are_double_exclusive_or_cut_off_are_refused() {
         ("GET c t 9 TICKET 5", "'TICKET' is not understood here"),
         ("PUT c t 9 v BLOCK 5", "'BLOCK' is not understood here"),
         ("INVALIDATE c SOFT", "what is 'SOFT', allowed are DEP, TAG, TOOL, AGENT, ALL"),
-        ("INVALIDATE c ALL DEP 1 d", "'DEP' is not understood here"),
+        ("INVALIDATE c ALL DEP 1 d", "ALL and DEP exclude each other"),
         ("INVALIDATE c DEP 1", "DEP announces 1 values, but only 0 follow"),
         ("INVALIDATE c DEP 1 a b", "'b' is not understood here"),
         ("INVALIDATE c TOOL", "syntax: LTMC.CACHE.INVALIDATE"),
