@@ -95,14 +95,16 @@ fn checked<H: Host>(command: &Command<H>, cx: &Cx<H>) -> Result<(), Error> {
         let text = format!("wrong number of arguments ({}); syntax: {}", given - 1, command.spec.syntax());
         return Err(Error::usage(text));
     }
-    if let Some(service) = command.spec.service {
-        check_enabled(cx.node, service)?;
+    let Some(service) = command.spec.service else { return Ok(()) };
+    check_enabled(cx.node, service)?;
+    if !command.spec.writes() {
+        return Ok(());
     }
-    if cx.node.replica && command.spec.writes() && command.spec.service.is_some() {
+    if cx.node.replica {
         // A replica with replica-read-only no lets writes through. It must not grant anything all the same.
         return Err(Error::new(Code::ReadOnly, "only the primary decides about locks and other shared state"));
     }
-    Ok(())
+    cx.node.fences.check_left()
 }
 
 /// Errs if a service is switched off.
@@ -164,7 +166,7 @@ pub fn commit_changes<E: Entity, H: Host>(
 
 /// A key with a log comes into being, with revisions above those of its earlier lives.
 fn bear<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
-    let revision = node.fences.now_us().max(node.fences.last());
+    let revision = node.fences.birth();
     change_value::<E, H>(node, host, key, &mut [Change::Born { revision }])
 }
 
@@ -272,6 +274,7 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
     let stored = cx.host.read::<E>(key)?;
     let is_new = stored.is_none();
     if !is_trusted {
+        changes.iter().filter_map(Change::fence).try_for_each(|fence| cx.node.fences.check_handed_in(fence))?;
         let mut trial = stored.cloned().unwrap_or_default();
         changes.iter().for_each(|change| drop(trial.apply_unchecked(change)));
         trial.check().map_err(|broken| Error::usage(format!("payload does not fit this key: {}", broken.0)))?;
@@ -289,6 +292,9 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
 
 /// Puts a whole value that another node or a file sent under `key`.
 pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, mut stored: Stored<E>) -> Result<(), Error> {
+    if !cx.host.is_trusted() {
+        cx.node.fences.check_handed_in(stored.last_fence())?;
+    }
     stored.state.loaded(cx.now());
     note_found::<E>(cx.node, key, &mut stored.state);
     cx.host.put(key, stored)?;
@@ -314,7 +320,7 @@ fn settle_applied<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: usize) 
 
 /// Learns what a value means for this process: its fences, deadlines and connections. Called for every value that is loaded.
 pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Stored<E>) {
-    node.fences.observe(stored.state.last_fence());
+    node.fences.observe(stored.last_fence());
     for connection in stored.state.connections() {
         node.ties.tie(connection, key.id());
     }

@@ -194,6 +194,11 @@ impl<E: Entity> Stored<E> {
         Self { bonds: bonds.map(|bonds| Box::new(bonds.into_iter().collect())), ..self }
     }
 
+    /// The largest fence in it.
+    pub fn last_fence(&self) -> Fence {
+        self.bonds().map(|bond| bond.epoch).chain([self.state.last_fence()]).max().unwrap_or(0)
+    }
+
     /// The last visible events, if the entity keeps them.
     pub fn log(&self) -> Option<&Log> {
         self.log.as_deref()
@@ -261,6 +266,7 @@ impl<E: Entity> Stored<E> {
     fn check_beside(&self) -> Result<(), Invariant> {
         let remembered = self.requests.as_ref().map_or(0, |requests| requests.len());
         rule(remembered <= super::limits::REQUESTS_MAX, "more requests are remembered than allowed")?;
+        rule(i64::try_from(self.revision).is_ok(), "the revision is out of bounds")?;
         self.bonds.as_ref().map_or(Ok(()), |bonds| bonds.check())?;
         let Some(log) = &self.log else { return Ok(()) };
         log.check(E::WATCH_EVENTS_MAX)?;

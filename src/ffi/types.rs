@@ -119,7 +119,7 @@ extern "C" fn rdb_load<E: Entity>(io: *mut rm::RedisModuleIO, version: c_int) ->
             return Err(format!("it holds type {} under the name of type {}", frame.tag, E::TYPE_TAG));
         }
         match snapshot::decode_with::<E>(&frame, blobs).map_err(|error| error.line())? {
-            Payload::Snapshot(stored) => Ok(stored),
+            Payload::Snapshot(stored) => check_restored(&stored).map(|()| stored),
             Payload::Changes(_) => Err("it holds changes instead of a value".into()),
         }
     });
@@ -143,6 +143,22 @@ extern "C" fn rdb_load<E: Entity>(io: *mut rm::RedisModuleIO, version: c_int) ->
     });
     count_value();
     Box::into_raw(Box::new(stored)).cast()
+}
+
+/// Whether a value comes from a client's RESTORE and was checked by no primary. Of files, and of what a primary sends, all is taken.
+fn is_restored() -> bool {
+    let flags = Ctx(ptr::null_mut()).flags();
+    let trusted =
+        [rm::REDISMODULE_CTX_FLAGS_LOADING, rm::REDISMODULE_CTX_FLAGS_ASYNC_LOADING, rm::REDISMODULE_CTX_FLAGS_SLAVE];
+    trusted.into_iter().all(|flag| flags & flag == 0)
+}
+
+fn check_restored<E: Entity>(stored: &Stored<E>) -> Result<(), String> {
+    if !is_restored() {
+        return Ok(());
+    }
+    let checked = state::with_node(|node| node.fences.check_handed_in(stored.last_fence()));
+    checked.unwrap_or(Ok(())).map_err(|error| error.line())
 }
 
 fn load_bytes<T>(io: *mut rm::RedisModuleIO, take: impl FnOnce(&[u8]) -> T) -> Result<T, String> {

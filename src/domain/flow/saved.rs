@@ -263,6 +263,7 @@ fn is_run(run: &Run) -> bool {
         && run.progress.is_none_or(|percent| percent <= 100)
         && is_text(&run.note)
         && run.locks.len() <= TASK_LOCKS_MAX
+        && run.locks.iter().all(|fence| check_fence(*fence).is_ok())
         && run.stop.is_none_or(|stop| is_time(stop.ends_at) && !stop.how.is_success())
 }
 
