@@ -1,12 +1,12 @@
 //! The one way that every command and every change goes: check, run, replicate, apply, notify, count.
 
 use super::args::Args;
-use super::repair::{repair, service_at};
+use super::repair::{count_panic_on, repair, service_at};
 use super::settings::Settings;
 use super::spec::Command;
 use super::{trace, Host, Key, Node, Reply};
 use crate::domain::id::printable;
-use crate::domain::{Blob, Change, Code, Connection, Entity, Error, Event, KeyId, Millis, Service, Stored};
+use crate::domain::{Blob, Change, Code, Connection, Entity, Error, Event, Fault, KeyId, Millis, Service, Stored};
 use crate::observe::trace::Stage;
 use smallvec::SmallVec;
 
@@ -271,6 +271,9 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
     changes: &mut [Change<E::Event>],
 ) -> Result<(), Error> {
     let is_trusted = cx.host.is_trusted();
+    if is_trusted && drop_changes::<E, H>(cx, key, changes.len())? {
+        return Ok(());
+    }
     let stored = cx.host.read::<E>(key)?;
     let is_new = stored.is_none();
     if !is_trusted {
@@ -290,17 +293,40 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
     Ok(())
 }
 
-/// Puts a whole value that another node or a file sent under `key`.
+/// Changes of a broken value make nothing of it: they are dropped, until a whole value comes. Whether that is so.
+fn drop_changes<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, count: usize) -> Result<bool, Error> {
+    let Some(stored) = cx.host.raw::<E>(key)?.filter(|stored| stored.fault().is_some_and(Fault::is_broken)) else {
+        return Ok(false);
+    };
+    if stored.drop_changes(count) {
+        let shown = shown::<E>(key);
+        cx.host.warn(&format!("LTMC: {shown} is broken, and the changes that come for it are dropped"));
+    }
+    cx.node.metrics.dropped += count as u64;
+    Ok(true)
+}
+
+/// A value in a line of the log.
+fn shown<E: Entity>(key: Key) -> String {
+    format!("the {} '{}' in database {}", E::TYPE_NAME, printable(key.name), key.db)
+}
+
+/// Puts a whole value that another node or a file sent under `key`. A broken one goes into quarantine.
 pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, mut stored: Stored<E>) -> Result<(), Error> {
     if !cx.host.is_trusted() {
         cx.node.fences.check_handed_in(stored.last_fence())?;
     }
-    stored.state.loaded(cx.now());
-    note_found::<E>(cx.node, key, &mut stored.state);
+    if let Some(fault) = stored.fault() {
+        let (shown, text) = (shown::<E>(key), fault.text());
+        cx.host.warn(&format!("LTMC: {shown} is broken, and in quarantine: {text}"));
+    } else {
+        stored.state.loaded(cx.now());
+        note_found::<E>(cx.node, key, &mut stored.state);
+    }
     cx.host.put(key, stored)?;
     // What was broken is replaced.
     cx.node.quarantine.remove(&key.id());
-    if let Some(stored) = cx.host.read::<E>(key)? {
+    if let Some(stored) = cx.host.raw::<E>(key)?.filter(|stored| stored.fault().is_none()) {
         note_value(cx.node, key, stored);
     }
     cx.node.watchers.wake(&key.id());
@@ -358,7 +384,7 @@ pub fn after_panic<H: Host>(node: &mut Node, host: &mut H, service: Option<Servi
     concerned.sort();
     concerned.dedup();
     for key in concerned {
-        node.quarantine.count_panic(key.clone(), blamed);
+        count_panic_on(node, host, &key, blamed);
         // If it was the scheduler, the hint is used up; whoever waits for the key must not be forgotten.
         node.look_at_soon(key);
     }

@@ -193,6 +193,11 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
 
     /// Makes the derived indexes anew from the primary data.
     fn rebuild(&mut self);
+
+    /// Gives up what is broken, cannot be made anew, and can be done without. Says what that was; `None` if there is no such thing.
+    fn salvage(&mut self) -> Option<String> {
+        None
+    }
 }
 
 /// So many bytes of what an entity keeps in lists and texts cost a check as much as one element.
