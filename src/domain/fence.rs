@@ -226,11 +226,9 @@ mod tests {
     fn at_the_end_no_number_is_given_twice_or_beyond_it() {
         assert_eq!(fences(FENCE_END - 4, 0).grant(), FENCE_END - 2);
         assert_eq!(fences(FENCE_END - 3, 0).stamp(), FENCE_END - 1);
-        let ends: [(Fence, fn(&mut Fences) -> Fence); 3] =
-            [(FENCE_END - 2, Fences::grant), (FENCE_END - 1, Fences::grant), (FENCE_END - 1, Fences::stamp)];
-        for (last, give) in ends {
+        for (last, parity) in [(FENCE_END - 2, 0), (FENCE_END - 1, 0), (FENCE_END - 1, 1)] {
             let mut fences = fences(last, 0);
-            let given = std::panic::catch_unwind(move || give(&mut fences));
+            let given = std::panic::catch_unwind(move || fences.next(parity));
             assert!(given.is_err(), "after {last}: {given:?}");
         }
     }

@@ -200,6 +200,14 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     }
 }
 
+/// Counts so many more. A total that is saved may be anything, and stays what it is at the end of its numbers.
+pub fn count(total: &mut u64, more: u64) {
+    *total = total.saturating_add(more);
+}
+
+/// Numbers that are saved and go up by one are no higher: what a value does with them then stays far from every overflow.
+pub const NUMBER_MAX: u64 = i64::MAX as u64 / 2;
+
 /// So many bytes of what an entity keeps in lists and texts cost a check as much as one element.
 pub const CHECKED_BYTES: usize = 512;
 

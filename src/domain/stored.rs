@@ -142,7 +142,7 @@ impl<E: Entity> Stored<E> {
         let losers = self.bonds.as_ref().map_or_else(Vec::new, |_| self.state.losers(event.borrow()));
         let mut over = Over::new();
         let name = event.borrow().name();
-        self.revision += u64::from(name.is_some());
+        self.revision = (self.revision + u64::from(name.is_some())).min(i64::MAX as u64);
         match name.filter(|_| E::WATCH_EVENTS_MAX > 0) {
             Some(name) => {
                 // Told before its content goes into the state.

@@ -16,6 +16,7 @@ mod fairness;
 mod flows;
 mod host;
 mod mail;
+mod mutated;
 mod naive;
 mod ops;
 mod prng;

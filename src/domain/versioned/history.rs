@@ -7,17 +7,13 @@
 use super::saved::is_time;
 use super::State;
 use crate::domain::limits::{CHECKPOINTS_MAX, ID_BYTES_MAX, NAME_BYTES_MAX};
-use crate::domain::service::rule;
-use crate::domain::service::CHECKED_BYTES;
+use crate::domain::service::{rule, CHECKED_BYTES, NUMBER_MAX};
 use crate::domain::{Bytes, Invariant, Millis};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Number of a version. The first is 1.
 pub type Version = u64;
-
-/// Versions and checkpoints have no higher numbers: what comes after has room, too.
-const NUMBER_MAX: u64 = i64::MAX as u64 / 2;
 
 /// Number of a checkpoint within its key. The first is 1; none is given twice.
 pub type CheckpointId = u64;

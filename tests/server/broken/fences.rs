@@ -105,7 +105,9 @@ fn when_the_fences_are_used_up_nothing_begins_that_could_take_one() {
     });
     server.start_again();
     assert_eq!(server.run("LTMC.STATUS").get("last_fence").int(), (1 << 53) - 1);
-    for line in ["LTMC.LOCK other a", "LTMC.REGISTER r a PX 5000", "LTMC.MSG.SEND m a TO 1 b x", "LTMC.LOCK k b BLOCK 0"] {
+    for line in
+        ["LTMC.LOCK other a", "LTMC.REGISTER r a PX 5000", "LTMC.MSG.SEND m a TO 1 b x", "LTMC.LOCK k b BLOCK 0"]
+    {
         let refused = server.run(line);
         assert_eq!(refused.error_code(), "LIMIT", "{line}: {refused:?}");
         assert!(refused.error().contains("the fences are used up"), "{refused:?}");

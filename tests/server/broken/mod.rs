@@ -43,7 +43,8 @@ fn reseal_dump(dump: &mut [u8]) {
 }
 
 /// What makes the context `k`, whose version 1 has a checkpoint and is led back to by one edit.
-const STORY: [&str; 3] = ["LTMC.CTX.CREATE k DOC {\"n\":{\"k\":1}}", "LTMC.CTX.CHECKPOINT k", "LTMC.CTX.UPDATE k a DEL /n/k"];
+const STORY: [&str; 3] =
+    ["LTMC.CTX.CREATE k DOC {\"n\":{\"k\":1}}", "LTMC.CTX.CHECKPOINT k", "LTMC.CTX.UPDATE k a DEL /n/k"];
 
 fn tell(server: &Server) {
     STORY.iter().for_each(|line| assert!(server.run(line).int() > 0));
@@ -100,7 +101,11 @@ fn quarantined(server: &Server) -> (i64, i64) {
 
 #[track_caller]
 fn assert_broken(server: &Server, key: &str) {
-    for line in [format!("LTMC.CTX.GET {key}"), format!("LTMC.CTX.UPDATE {key} a SET /x 1"), format!("LTMC.CTX.ROLLBACK {key} 1")] {
+    for line in [
+        format!("LTMC.CTX.GET {key}"),
+        format!("LTMC.CTX.UPDATE {key} a SET /x 1"),
+        format!("LTMC.CTX.ROLLBACK {key} 1"),
+    ] {
         let refused = server.run(&line);
         assert_eq!(refused.error_code(), "QUARANTINED", "{line}: {refused:?}");
         assert!(refused.error().contains("cannot be got back to"), "{line}: {refused:?}");
