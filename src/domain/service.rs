@@ -200,9 +200,9 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     }
 }
 
-/// Counts so many more. A total that is saved may be anything, and stays what it is at the end of its numbers.
+/// Counts so many more. A total that is saved may be anything, and stays at the end of its numbers.
 pub fn count(total: &mut u64, more: u64) {
-    *total = total.saturating_add(more);
+    *total = total.saturating_add(more).min(NUMBER_MAX);
 }
 
 /// Numbers that are saved and go up by one are no higher: what a value does with them then stays far from every overflow.

@@ -8,7 +8,7 @@ use crate::domain::limits::{
     CHECKPOINTS_MAX, DURATION_MS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX, NAME_BYTES_MAX, PARTICIPANTS_END, RESOURCES_END,
     VERSIONED_META_BYTES_MAX,
 };
-use crate::domain::service::rule;
+use crate::domain::service::{rule, NUMBER_MAX};
 use crate::domain::{Bytes, Error, Invariant, Millis};
 
 pub(super) fn is_time(when: Millis) -> bool {
@@ -41,7 +41,7 @@ pub fn admit<S: State>(event: &VersionedEvent<S>) -> Result<(), Error> {
             is_agent(by) && is_ttl(*ttl_ms)
         }
         VersionedEvent::Restored { by, .. } => is_agent(by),
-        VersionedEvent::Checkpointed { id, name, .. } => *id > 0 && is_time(*id) && name.len() <= NAME_BYTES_MAX,
+        VersionedEvent::Checkpointed { id, name, .. } => (1..=NUMBER_MAX).contains(id) && name.len() <= NAME_BYTES_MAX,
         VersionedEvent::Pruned { checkpoints, .. } => checkpoints.len() <= CHECKPOINTS_MAX,
         VersionedEvent::Joined { agent, role, .. } => is_agent(agent) && role.len() <= NAME_BYTES_MAX,
         VersionedEvent::Left { agent, .. } => is_agent(agent),
