@@ -8,7 +8,7 @@
 //! values.
 
 use super::kinds::Checkable;
-use super::repair::{repair, service_at};
+use super::repair::{close, count_panic_on, repair, service_at};
 use super::settings::Setting;
 use super::{Host, Key, Node};
 use crate::domain::id::printable;
@@ -111,12 +111,12 @@ pub fn go_on<H: Host>(node: &mut Node, host: &mut H) {
     let rate = node.settings.get(Setting::CheckRate);
     let values_max = (rate * STEP_MS / 1000).max(1);
     let elements_max = node.settings.get(Setting::CheckElementsMax) as usize;
-    let Node { checks, quarantine, metrics, .. } = node;
+    let Node { checks, metrics, .. } = node;
     let Checks { round, places, .. } = checks;
     let round = round.get_or_insert_with(|| Round { began: now, ..Round::default() });
     let mut broken: Vec<(KeyId, &'static str, Invariant)> = Vec::new();
     let walked = host.walk(values_max, &mut |key, value| {
-        if quarantine.has(key) {
+        if value.is_faulty() {
             return 0;
         }
         #[cfg(feature = "test-hooks")]
@@ -148,7 +148,7 @@ pub fn go_on<H: Host>(node: &mut Node, host: &mut H) {
     for key in walked.panicked {
         let service = service_at(host, (&key).into());
         node.count_panic(service);
-        node.quarantine.count_panic(key.clone(), service);
+        count_panic_on(node, host, &key, service);
         node.look_at_soon(key);
     }
     for (key, type_name, invariant) in broken {
@@ -171,7 +171,7 @@ fn mend<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, type_name: &str, in
             host.log(&format!("LTMC: {shown} was broken: {}; what is derived in it was made anew", invariant.0));
         }
         Some(left) => {
-            node.quarantine.close(key.clone(), left.clone(), repaired.service);
+            close(host, key.into(), left);
             host.log(&format!("LTMC: {shown} is broken beyond its derived indexes, and in quarantine: {}", left.0));
         }
     }

@@ -1,12 +1,14 @@
 //! The one way that every command and every change goes: check, run, replicate, apply, notify, count.
 
 use super::args::Args;
-use super::repair::{repair, service_at};
+use super::repair::{count_panic_on, repair, service_at};
 use super::settings::Settings;
 use super::spec::Command;
 use super::{trace, Host, Key, Node, Ownership, Reply};
 use crate::domain::id::{acts_as, printable};
-use crate::domain::{Blob, Bytes, Change, Code, Connection, Entity, Error, Event, KeyId, Millis, Service, Stored};
+use crate::domain::{
+    Blob, Bytes, Change, Code, Connection, Entity, Error, Event, Fault, KeyId, Millis, Service, Stored,
+};
 use crate::observe::trace::Stage;
 use smallvec::SmallVec;
 
@@ -119,14 +121,16 @@ fn checked<H: Host>(command: &Command<H>, cx: &Cx<H>) -> Result<(), Error> {
         let text = format!("wrong number of arguments ({}); syntax: {}", given - 1, command.spec.syntax());
         return Err(Error::usage(text));
     }
-    if let Some(service) = command.spec.service {
-        check_enabled(cx.node, service)?;
+    let Some(service) = command.spec.service else { return Ok(()) };
+    check_enabled(cx.node, service)?;
+    if !command.spec.writes() {
+        return Ok(());
     }
-    if cx.node.replica && command.spec.writes() && command.spec.service.is_some() {
+    if cx.node.replica {
         // A replica with replica-read-only no lets writes through. It must not grant anything all the same.
         return Err(Error::new(Code::ReadOnly, "only the primary decides about locks and other shared state"));
     }
-    Ok(())
+    cx.node.fences.check_left()
 }
 
 /// Errs if a service is switched off.
@@ -198,7 +202,7 @@ pub fn commit_changes<E: Entity, H: Host>(
 
 /// A key with a log comes into being, with revisions above those of its earlier lives.
 fn bear<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
-    let revision = node.fences.now_us().max(node.fences.last());
+    let revision = node.fences.birth();
     change_value::<E, H>(node, host, key, &mut [Change::Born { revision }])
 }
 
@@ -303,9 +307,13 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
     changes: &mut [Change<E::Event>],
 ) -> Result<(), Error> {
     let is_trusted = cx.host.is_trusted();
+    if is_trusted && drop_changes::<E, H>(cx, key, changes.len())? {
+        return Ok(());
+    }
     let stored = cx.host.read::<E>(key)?;
     let is_new = stored.is_none();
     if !is_trusted {
+        changes.iter().filter_map(Change::fence).try_for_each(|fence| cx.node.fences.check_handed_in(fence))?;
         let mut trial = stored.cloned().unwrap_or_default();
         changes.iter().for_each(|change| drop(trial.apply_unchecked(change)));
         trial.check().map_err(|broken| Error::usage(format!("payload does not fit this key: {}", broken.0)))?;
@@ -321,14 +329,40 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
     Ok(())
 }
 
-/// Puts a whole value that another node or a file sent under `key`.
+/// Changes of a broken value make nothing of it: they are dropped, until a whole value comes. Whether that is so.
+fn drop_changes<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, count: usize) -> Result<bool, Error> {
+    let Some(stored) = cx.host.raw::<E>(key)?.filter(|stored| stored.fault().is_some_and(Fault::is_broken)) else {
+        return Ok(false);
+    };
+    if stored.drop_changes(count) {
+        let shown = shown::<E>(key);
+        cx.host.warn(&format!("LTMC: {shown} is broken, and the changes that come for it are dropped"));
+    }
+    cx.node.metrics.dropped += count as u64;
+    Ok(true)
+}
+
+/// A value in a line of the log.
+fn shown<E: Entity>(key: Key) -> String {
+    format!("the {} '{}' in database {}", E::TYPE_NAME, printable(key.name), key.db)
+}
+
+/// Puts a whole value that another node or a file sent under `key`. A broken one goes into quarantine.
 pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, mut stored: Stored<E>) -> Result<(), Error> {
-    stored.state.loaded(cx.now());
-    note_found::<E>(cx.node, key, &mut stored.state);
+    if !cx.host.is_trusted() {
+        cx.node.fences.check_handed_in(stored.last_fence())?;
+    }
+    if let Some(fault) = stored.fault() {
+        let (shown, text) = (shown::<E>(key), fault.text());
+        cx.host.warn(&format!("LTMC: {shown} is broken, and in quarantine: {text}"));
+    } else {
+        stored.state.loaded(cx.now());
+        note_found::<E>(cx.node, key, &mut stored.state);
+    }
     cx.host.put(key, stored)?;
     // What was broken is replaced.
     cx.node.quarantine.remove(&key.id());
-    if let Some(stored) = cx.host.read::<E>(key)? {
+    if let Some(stored) = cx.host.raw::<E>(key)?.filter(|stored| stored.fault().is_none()) {
         note_value(cx.node, key, stored);
     }
     cx.node.watchers.wake(&key.id());
@@ -348,7 +382,7 @@ fn settle_applied<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: usize) 
 
 /// Learns what a value means for this process: its fences, deadlines and connections. Called for every value that is loaded.
 pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Stored<E>) {
-    node.fences.observe(stored.state.last_fence());
+    node.fences.observe(stored.last_fence());
     for connection in stored.state.connections() {
         node.ties.tie(connection, key.id());
     }
@@ -386,7 +420,7 @@ pub fn after_panic<H: Host>(node: &mut Node, host: &mut H, service: Option<Servi
     concerned.sort();
     concerned.dedup();
     for key in concerned {
-        node.quarantine.count_panic(key.clone(), blamed);
+        count_panic_on(node, host, &key, blamed);
         // If it was the scheduler, the hint is used up; whoever waits for the key must not be forgotten.
         node.look_at_soon(key);
     }

@@ -45,6 +45,9 @@ pub trait Checkable {
     /// Redis' name of its type.
     fn type_name(&self) -> &'static str;
 
+    /// Whether it is in quarantine.
+    fn is_faulty(&self) -> bool;
+
     /// How long a check takes, see [`Entity::check_effort`].
     fn effort(&self) -> usize;
 
@@ -58,6 +61,10 @@ pub trait Checkable {
 impl<E: Entity> Checkable for Stored<E> {
     fn type_name(&self) -> &'static str {
         E::TYPE_NAME
+    }
+
+    fn is_faulty(&self) -> bool {
+        self.fault().is_some()
     }
 
     fn effort(&self) -> usize {

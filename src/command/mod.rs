@@ -71,8 +71,9 @@ pub use node::Node;
 pub use reply::Reply;
 pub use spec::Access;
 
+use crate::domain::fault::Original;
 use crate::domain::wait::WaiterId;
-use crate::domain::{Blob, Change, Db, Entity, Error, KeyId, Millis, Stored};
+use crate::domain::{Blob, Change, Db, Entity, Error, Fault, KeyId, Millis, Service, Stored};
 
 /// A key that a command or the scheduler works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,13 +134,26 @@ pub trait Host: Sized + 'static {
     /// What is under `key`.
     fn kind(&mut self, key: Key) -> Kind;
 
-    /// The value of `key`; `None` if there is none.
+    /// The value of `key`; `None` if there is none. Errs if it is of another type or in quarantine.
     fn read<E: Entity>(&mut self, key: Key) -> Result<Option<&Stored<E>>, Error>;
 
-    /// The value of `key`, made if there is none. Only `dispatch` calls it.
+    /// The same, made if there is none. Only `dispatch` calls it.
     fn write<E: Entity>(&mut self, key: Key) -> Result<&mut Stored<E>, Error>;
 
-    /// Puts a whole value under `key`. Only `dispatch` calls it.
+    /// The value of `key` even if it is in quarantine, of which `read` and `write` say why. Only `dispatch`, `repair` and
+    /// `reactions` call it.
+    fn raw<E: Entity>(&mut self, key: Key) -> Result<Option<&mut Stored<E>>, Error>;
+
+    /// Puts the value of `key`, if there is one, into quarantine or takes it out. Only `repair` calls it.
+    fn set_fault<E: Entity>(&mut self, key: Key, fault: Option<Fault>) -> Result<(), Error>;
+
+    /// How many values of a service are in quarantine.
+    fn quarantined(&self, service: Service) -> u64;
+
+    /// Reads what a broken value was found as. No invariant is checked.
+    fn decode<E: Entity>(original: &Original) -> Result<Stored<E>, Error>;
+
+    /// Puts a whole value under `key`, whatever was there. Only `dispatch` and `repair` call it.
     fn put<E: Entity>(&mut self, key: Key, stored: Stored<E>) -> Result<(), Error>;
 
     /// After a change: deletes the key if it is empty, else gives it its TTL; tells those who WATCH or track it.
@@ -218,6 +232,9 @@ pub trait Host: Sized + 'static {
     /// Goes on with the walk over all keys, and has `visit` look at the next values of ours, `values_max` or somewhat more or less.
     /// `visit` says as how many elements a value counts, for a step of the walk is short.
     fn walk(&mut self, values_max: u64, visit: &mut dyn FnMut(&KeyId, &dyn Checkable) -> usize) -> Walked;
+
+    /// Writes a line to the server's log that somebody should look at.
+    fn warn(&self, text: &str);
 
     /// Writes a line to the server's log.
     fn log(&self, text: &str);

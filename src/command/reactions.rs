@@ -7,6 +7,7 @@ use super::dispatch::{check_here, commit_changes};
 use super::holders::Unsettled;
 use super::kinds::with_kind;
 use super::policies::Mode;
+use super::repair::check_usable;
 use super::settings::Setting;
 use super::{flow_serve, lock_serve, mail_serve, registry_serve, Host, Key, Kind, Node, Ownership};
 use crate::domain::bonds::Bond;
@@ -127,7 +128,10 @@ pub fn bond_always<E: Entity, H: Host>(
 fn check_is_over<H: Host>(host: &mut H, key: Key, known: &Bond, registry: &Bytes) -> Result<(), Error> {
     let before = Key { db: key.db, name: &known.registry, arg: 0 };
     check_here(host, &[key, before])?;
-    let stored = host.read::<Registry>(before).unwrap_or(None);
+    let stored = match host.read::<Registry>(before) {
+        Err(error) if error.code == Code::Quarantined => return Err(error),
+        stored => stored.unwrap_or(None),
+    };
     if is_over(known, stored.map(|stored| &stored.state)) {
         return Ok(());
     }
@@ -171,7 +175,8 @@ fn is_bound<H: Host>(host: &mut H, key: Key, registry: &KeyId, agent: &[u8]) -> 
 }
 
 fn bond_in<E: Entity, H: Host>(host: &mut H, key: Key, registry: &KeyId, agent: &[u8]) -> Option<Bond> {
-    let bond = host.read::<E>(key).ok()??.bond_of(agent)?;
+    // Even of a value in quarantine: what is held there is not forgotten.
+    let bond = host.raw::<E>(key).ok()??.bond_of(agent)?;
     (bond.registry == registry.name).then(|| bond.clone())
 }
 
@@ -186,7 +191,7 @@ pub fn settle<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId) -> usize
     let missing_since = if rest.missing_since > 0 { rest.missing_since } else { now };
     rest.missing_since = if is_missing { missing_since } else { 0 };
     let mut wait_until = if is_missing { missing_since.saturating_add(grace_ms) } else { 0 };
-    if host.ownership(registry.into()) != Ownership::Here || node.check_quarantine(registry.into()).is_err() {
+    if host.ownership(registry.into()) != Ownership::Here || check_usable(node, host, registry.into()).is_err() {
         wait_until = wait_until.max(now + RETRY_MS);
     }
     if wait_until > now {
@@ -281,13 +286,14 @@ fn give_back_in<E: Reacts + Follows, H: Host>(
     let Some(bond) = bond_in::<E, H>(host, key.into(), registry, agent) else { return Given::Stale };
     let is_over = match host.read::<Registry>(registry.into()) {
         Ok(stored) => is_over(&bond, stored.map(|stored| &stored.state)),
+        Err(error) if error.code == Code::Quarantined => return Given::Nothing,
         // Something else stands in its place, so nobody is registered there.
         Err(_) => true,
     };
     if !is_over {
         return Given::All(0);
     }
-    if node.check_quarantine(key.into()).is_err() {
+    if check_usable(node, host, key.into()).is_err() {
         return Given::Nothing;
     }
     let moment = Moment { at: node.now(), tasks: node.settings.task_policy(), mails: mail_serve::policy(node) };

@@ -1,10 +1,11 @@
 //! Making anew what is derived in a value, whatever its type, and the keys that are kept from everybody until that is done.
 
+use super::dispatch::note_value;
 use super::kinds::{service_of, with_kind};
 use super::{Host, Key, Kind, Node};
-use crate::domain::id::printable;
+use crate::domain::fault::Reason;
 use crate::domain::limits::PANICS_PER_KEY_MAX;
-use crate::domain::{Code, Db, Entity, Error, Invariant, KeyId, Service};
+use crate::domain::{Code, Db, Entity, Error, Fault, Invariant, KeyId, Service, Stored};
 use ahash::AHashMap;
 
 /// What a repair found and did.
@@ -18,10 +19,12 @@ pub struct Repaired {
     pub was_broken: Option<Invariant>,
     /// What is still broken, since nothing is left to make it from.
     pub is_broken: Option<Invariant>,
+    /// What was given up for the rest.
+    pub given_up: Option<String>,
 }
 
 /// Checks the value of `key` and makes anew what is derived in it. `tells`: replicas get the whole value, for what happened to it may not
-/// have been sent; without it nothing leaves this node. `None` if there is no value of ours.
+/// have been sent; without it nothing leaves this node. `None` if there is no value of ours, or one that only somebody who asks for it mends.
 pub fn repair<H: Host>(host: &mut H, key: Key, tells: bool) -> Result<Option<Repaired>, Error> {
     match host.kind(key) {
         Kind::Nothing => Ok(None),
@@ -30,18 +33,97 @@ pub fn repair<H: Host>(host: &mut H, key: Key, tells: bool) -> Result<Option<Rep
 }
 
 fn repair_type<E: Entity, H: Host>(host: &mut H, key: Key, tells: bool) -> Result<Option<Repaired>, Error> {
-    if host.read::<E>(key)?.is_none() {
-        return Ok(None);
-    }
-    let stored = host.write::<E>(key)?;
-    let was_broken = stored.check().err();
-    stored.rebuild();
-    let is_broken = stored.check().err();
-    if tells && is_broken.is_none() {
+    let Some(stored) = host.raw::<E>(key)?.filter(|stored| stored.original().is_none()) else { return Ok(None) };
+    let repaired = mend(stored, false);
+    if tells && repaired.is_broken.is_none() {
         host.settle::<E>(key);
         host.replicate_snapshot::<E>(key);
     }
-    Ok(Some(Repaired { type_name: E::TYPE_NAME, service: E::SERVICE, was_broken, is_broken }))
+    Ok(Some(repaired))
+}
+
+/// Makes anew what is derived. `gives_up`: if that is not enough, what can be done without goes.
+fn mend<E: Entity>(stored: &mut Stored<E>, gives_up: bool) -> Repaired {
+    let was_broken = stored.check().err();
+    stored.rebuild();
+    let mut is_broken = stored.check().err();
+    let given_up = if gives_up && is_broken.is_some() { stored.salvage() } else { None };
+    if given_up.is_some() {
+        is_broken = stored.check().err();
+    }
+    Repaired { type_name: E::TYPE_NAME, service: E::SERVICE, was_broken, is_broken, given_up }
+}
+
+/// The same because somebody asks for it: what was found in place of a value is read once more, and what is broken is given up if the rest
+/// can do without. The value leaves quarantine if that helps. `None` if there is no value of ours.
+pub fn repair_asked<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<Option<Repaired>, Error> {
+    match host.kind(key) {
+        Kind::Nothing => Ok(None),
+        kind => with_kind!(kind, E => repair_asked_type::<E, H>(node, host, key), else Err(Error::wrong_type())),
+    }
+}
+
+fn repair_asked_type<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<Option<Repaired>, Error> {
+    let Some(stored) = host.raw::<E>(key)? else { return Ok(None) };
+    let repaired = match (stored.fault().map(Fault::text), stored.original()) {
+        (Some(text), Some(original)) => {
+            // Beside the value that is there: it stays as it is if nothing can be made of it.
+            let mut found = H::decode::<E>(original).map_err(|error| broken_beyond(E::TYPE_NAME, &error.text))?;
+            let repaired = Repaired { was_broken: Some(Invariant(text)), ..mend(&mut found, true) };
+            if repaired.is_broken.is_none() {
+                found.state.loaded(node.now());
+                host.put(key, found)?;
+            }
+            repaired
+        }
+        _ => mend(stored, true),
+    };
+    if let Some(broken) = &repaired.is_broken {
+        return Err(broken_beyond(repaired.type_name, &broken.0));
+    }
+    host.set_fault::<E>(key, None)?;
+    if let Some(stored) = host.read::<E>(key)? {
+        note_value(node, key, stored);
+    }
+    host.settle::<E>(key);
+    host.replicate_snapshot::<E>(key);
+    Ok(Some(repaired))
+}
+
+fn broken_beyond(type_name: &str, text: &str) -> Error {
+    Error::new(Code::Err, format!("the {type_name} is broken beyond its derived indexes: {text}"))
+}
+
+/// Errs if nobody may use what is under `key`.
+pub fn check_usable<H: Host>(node: &Node, host: &mut H, key: Key) -> Result<(), Error> {
+    node.check_quarantine(key)?;
+    with_kind!(host.kind(key), E => host.read::<E>(key).map(drop), else Ok(()))
+}
+
+/// Nobody may use the value of `key` any more, since it stays broken.
+pub fn close<H: Host>(host: &mut H, key: Key, broken: &Invariant) {
+    put_aside(host, key, Fault::new(Reason::Broken(broken.clone())));
+}
+
+/// Whether there is a value of ours, which is in quarantine then.
+fn put_aside<H: Host>(host: &mut H, key: Key, fault: Fault) -> bool {
+    fn of_type<E: Entity, H: Host>(host: &mut H, key: Key, fault: Fault) -> bool {
+        match host.raw::<E>(key) {
+            Ok(Some(stored)) if stored.fault().is_some() => true,
+            Ok(Some(_)) => host.set_fault::<E>(key, Some(fault)).is_ok(),
+            _ => false,
+        }
+    }
+    with_kind!(host.kind(key), E => of_type::<E, H>(host, key, fault), else false)
+}
+
+/// Counts a panic on a key. After too many of them the quarantine is that of its value, if it has one, whatever becomes of the name.
+pub fn count_panic_on<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, service: Option<Service>) {
+    let panics = node.quarantine.count_panic(key.clone(), service);
+    let is_too_many = panics >= PANICS_PER_KEY_MAX;
+    if is_too_many && put_aside(host, key.into(), Fault::new(Reason::Panics(panics))) {
+        node.quarantine.remove(key);
+    }
 }
 
 /// The service whose value is under `key`.
@@ -71,21 +153,21 @@ pub fn break_value<H: Host>(host: &mut H, key: Key, part: Option<&[u8]>) -> Resu
     with_kind!(host.kind(key), E => of_type::<E, H>(host, key, part), else nothing())
 }
 
-/// What is wrong with a key.
+/// Internal errors on a key.
 #[derive(Debug, Clone, Default)]
 struct Case {
     panics: u8,
-    broken: Option<Invariant>,
     service: Option<Service>,
 }
 
 impl Case {
     fn is_closed(&self) -> bool {
-        self.panics >= PANICS_PER_KEY_MAX || self.broken.is_some()
+        self.panics >= PANICS_PER_KEY_MAX
     }
 }
 
-/// Keys on which panics happened or that stay broken, and which of them are in quarantine for it.
+/// Keys on which panics happened, and which of them are in quarantine for it though they hold nothing: else the value is, see
+/// [`fault`](crate::domain::fault).
 #[derive(Debug, Default)]
 pub struct Quarantine(AHashMap<KeyId, Case>);
 
@@ -95,25 +177,15 @@ impl Quarantine {
         self.0.is_empty()
     }
 
-    /// Whether a key is in quarantine.
-    pub fn has(&self, key: &KeyId) -> bool {
-        !self.0.is_empty() && self.0.get(key).is_some_and(Case::is_closed)
-    }
-
     /// Errs with what is wrong if a key is in quarantine.
     pub fn check(&self, key: Key) -> Result<(), Error> {
         if self.0.is_empty() {
             return Ok(());
         }
-        let Some(Case { panics, broken, .. }) = self.0.get(&key.id()).filter(|case| case.is_closed()) else {
-            return Ok(());
-        };
-        let name = printable(key.name);
-        let text = match broken {
-            Some(broken) => format!("the key '{name}' is broken ({}); DEL it or try LTMC.REPAIR", broken.0),
-            None => format!("{panics} internal errors on the key '{name}'; DEL it or try LTMC.REPAIR"),
-        };
-        Err(Error::new(Code::Quarantined, text))
+        match self.0.get(&key.id()).filter(|case| case.is_closed()) {
+            Some(case) => Err(Fault::new(Reason::Panics(case.panics)).error(key.name)),
+            None => Ok(()),
+        }
     }
 
     /// How many keys are in quarantine, of all services or of one.
@@ -122,17 +194,12 @@ impl Quarantine {
         closed.filter(|case| service.is_none() || case.service == service).count() as u64
     }
 
-    /// Counts a panic on a key.
-    pub fn count_panic(&mut self, key: KeyId, service: Option<Service>) {
+    /// Counts a panic on a key, and says how many there were.
+    fn count_panic(&mut self, key: KeyId, service: Option<Service>) -> u8 {
         let case = self.0.entry(key).or_default();
         case.panics = case.panics.saturating_add(1);
         case.service = case.service.or(service);
-    }
-
-    /// A key stays broken.
-    pub fn close(&mut self, key: KeyId, broken: Invariant, service: Service) {
-        let case = self.0.entry(key).or_default();
-        (case.broken, case.service) = (Some(broken), Some(service));
+        case.panics
     }
 
     /// A key is gone, or well again.

@@ -7,7 +7,7 @@ use super::dispatch::{Cx, Outcome};
 use super::settings::SETTINGS;
 use super::{Host, Reply};
 use crate::domain::lock::{decide, Lock};
-use crate::domain::{Code, Error, Fences, Service};
+use crate::domain::{Error, Fences, Service};
 
 /// `LTMC.GUARD`
 pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
@@ -91,22 +91,19 @@ pub fn explain<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.REPAIR`
 pub fn repair<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
-    let repaired = super::repair::repair(cx.host, key, true)?;
+    let repaired = super::repair::repair_asked(cx.node, cx.host, key)?;
     let Some(repaired) = repaired else {
         // A key that holds nothing any more was not told of its DEL.
         cx.node.quarantine.remove(&key.id());
         return Ok(Outcome::Reply(Reply::Nil));
     };
-    if let Some(broken) = repaired.is_broken {
-        let text = format!("the {} is broken beyond its derived indexes: {}", repaired.type_name, broken.0);
-        return Err(Error::new(Code::Err, text));
-    }
-    cx.node.quarantine.remove(&key.id());
     cx.node.count_repair(&repaired);
-    cx.node.look_at_soon(key.id());
+    // Whoever waits for it, watches it or hopes for it is served by what it is now.
+    cx.node.key_changed(key.id());
     Ok(Outcome::Reply(Reply::map([
         ("type", Reply::text(repaired.type_name)),
         ("was_broken", Reply::Integer(i64::from(repaired.was_broken.is_some()))),
+        ("given_up", repaired.given_up.map_or(Reply::Nil, Reply::text)),
     ])))
 }
 

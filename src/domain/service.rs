@@ -193,7 +193,20 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
 
     /// Makes the derived indexes anew from the primary data.
     fn rebuild(&mut self);
+
+    /// Gives up what is broken, cannot be made anew, and can be done without. Says what that was; `None` if there is no such thing.
+    fn salvage(&mut self) -> Option<String> {
+        None
+    }
 }
+
+/// Counts so many more. A total that is saved may be anything, and stays at the end of its numbers.
+pub fn count(total: &mut u64, more: u64) {
+    *total = total.saturating_add(more).min(NUMBER_MAX);
+}
+
+/// Numbers that are saved and go up by one are no higher: what a value does with them then stays far from every overflow.
+pub const NUMBER_MAX: u64 = i64::MAX as u64 / 2;
 
 /// So many bytes of what an entity keeps in lists and texts cost a check as much as one element.
 pub const CHECKED_BYTES: usize = 512;

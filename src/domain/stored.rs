@@ -1,6 +1,7 @@
 //! The value of a key: an entity with what every entity has besides its own state.
 
 use super::bonds::{Bond, Bonds};
+use super::fault::{Fault, Original};
 use super::fence::FENCE_END;
 use super::limits::ID_BYTES_MAX;
 use super::memory::allocated;
@@ -77,6 +78,7 @@ pub struct Stored<E> {
     requests: Option<Box<Requests>>,
     log: Option<Box<Log>>,
     bonds: Option<Box<Bonds>>,
+    fault: Option<Box<Fault>>,
 }
 
 /// Bonds that are over by a change.
@@ -140,7 +142,7 @@ impl<E: Entity> Stored<E> {
         let losers = self.bonds.as_ref().map_or_else(Vec::new, |_| self.state.losers(event.borrow()));
         let mut over = Over::new();
         let name = event.borrow().name();
-        self.revision += u64::from(name.is_some());
+        self.revision = (self.revision + u64::from(name.is_some())).min(i64::MAX as u64);
         match name.filter(|_| E::WATCH_EVENTS_MAX > 0) {
             Some(name) => {
                 // Told before its content goes into the state.
@@ -170,7 +172,35 @@ impl<E: Entity> Stored<E> {
     /// What COPY puts under another name: it goes on from the same revision, but its story is its own, and so are its requests.
     pub fn copied(&self) -> Self {
         let log = self.log.as_ref().map(|_| Box::new(Log::of_copy(self.revision)));
-        Self { state: self.state.copied(), revision: self.revision, requests: None, log, bonds: None }
+        Self { state: self.state.copied(), revision: self.revision, requests: None, log, bonds: None, fault: None }
+    }
+
+    /// What a file or a primary held in place of a value.
+    pub fn broken(reason: impl Into<String>, original: Original) -> Self {
+        Self { fault: Some(Box::new(Fault::found(reason, original))), ..Self::default() }
+    }
+
+    /// Why nobody may use it; `None` if it is well.
+    pub fn fault(&self) -> Option<&Fault> {
+        self.fault.as_deref()
+    }
+
+    /// Puts it into quarantine, or takes it out. Only a host calls it, which counts them.
+    pub fn set_fault(&mut self, fault: Option<Fault>) {
+        self.fault = fault.map(Box::new);
+    }
+
+    /// What it was found as, if that is not a value.
+    pub fn original(&self) -> Option<&Original> {
+        self.fault()?.original.as_ref()
+    }
+
+    /// Counts changes that were meant for it and are dropped. Whether they are the first.
+    pub fn drop_changes(&mut self, count: usize) -> bool {
+        let Some(fault) = &mut self.fault else { return false };
+        let are_first = fault.dropped == 0;
+        fault.dropped += count as u64;
+        are_first
     }
 
     /// For whom something is held here.
@@ -192,6 +222,11 @@ impl<E: Entity> Stored<E> {
     pub fn with_bonds(self, bonds: Vec<Bond>) -> Self {
         let bonds = Some(bonds).filter(|bonds| !bonds.is_empty());
         Self { bonds: bonds.map(|bonds| Box::new(bonds.into_iter().collect())), ..self }
+    }
+
+    /// The largest fence in it.
+    pub fn last_fence(&self) -> Fence {
+        self.bonds().map(|bond| bond.epoch).chain([self.state.last_fence()]).max().unwrap_or(0)
     }
 
     /// The last visible events, if the entity keeps them.
@@ -220,9 +255,14 @@ impl<E: Entity> Stored<E> {
         self.requests.as_ref()?.answer(id)
     }
 
-    /// Whether the key can go. Remembered requests alone keep no key alive.
+    /// Whether the key can go. Remembered requests alone keep no key alive, and what is in quarantine may be anything.
     pub fn is_empty(&self) -> bool {
-        self.state.is_empty()
+        self.state.is_empty() && self.fault.is_none()
+    }
+
+    /// How many allocations freeing it takes.
+    pub fn free_effort(&self) -> usize {
+        self.original().map_or_else(|| self.state.free_effort(), |original| original.blobs.len().max(1))
     }
 
     /// Bytes held by the value, without the key.
@@ -230,7 +270,8 @@ impl<E: Entity> Stored<E> {
         let requests = self.requests.as_ref().map_or(0, |r| allocated(size_of::<Requests>()) + r.memory_bytes());
         let log = self.log.as_ref().map_or(0, |log| allocated(size_of::<Log>()) + log.heap_bytes());
         let bonds = self.bonds.as_ref().map_or(0, |bonds| allocated(size_of::<Bonds>()) + bonds.heap_bytes());
-        allocated(size_of::<Self>()) - size_of::<E>() + self.state.memory_bytes() + requests + log + bonds
+        let fault = self.fault().map_or(0, |fault| allocated(size_of::<Fault>()) + fault.heap_bytes());
+        allocated(size_of::<Self>()) - size_of::<E>() + self.state.memory_bytes() + requests + log + bonds + fault
     }
 
     /// Whether all invariants hold.
@@ -261,10 +302,16 @@ impl<E: Entity> Stored<E> {
     fn check_beside(&self) -> Result<(), Invariant> {
         let remembered = self.requests.as_ref().map_or(0, |requests| requests.len());
         rule(remembered <= super::limits::REQUESTS_MAX, "more requests are remembered than allowed")?;
+        rule(i64::try_from(self.revision).is_ok(), "the revision is out of bounds")?;
         self.bonds.as_ref().map_or(Ok(()), |bonds| bonds.check())?;
         let Some(log) = &self.log else { return Ok(()) };
         log.check(E::WATCH_EVENTS_MAX)?;
         rule(log.revision() == self.revision, "the revision differs from that of the watch log")
+    }
+
+    /// Gives up what is broken and can be done without, and says what that was. `None` if there is no such thing.
+    pub fn salvage(&mut self) -> Option<String> {
+        self.state.salvage()
     }
 
     /// Makes everything derived anew.
@@ -309,10 +356,10 @@ impl<'de, E: Entity> Deserialize<'de> for Stored<E> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if E::WATCH_EVENTS_MAX > 0 {
             let Watched { state, revision, requests, log } = Watched::deserialize(deserializer)?;
-            Ok(Self { state, revision, requests, log, bonds: None })
+            Ok(Self { state, revision, requests, log, bonds: None, fault: None })
         } else {
             let Plain { state, revision, requests } = Plain::deserialize(deserializer)?;
-            Ok(Self { state, revision, requests, log: None, bonds: None })
+            Ok(Self { state, revision, requests, log: None, bonds: None, fault: None })
         }
     }
 }

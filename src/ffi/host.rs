@@ -3,15 +3,17 @@
 use super::api::{memory_permille, Argv, Ctx, OpenKey, Str};
 use super::by_key::{ByKey, OfKey};
 use super::contain::contain;
-use super::{blocking, inner, listeners, notifications, state, ticks, types, users, walk};
 use crate::command::{dispatch, Access, Cx, Host, Key, Kind, Member, Ownership, Reply, Walked};
+use crate::domain::fault::Original;
 use crate::domain::wait::WaiterId;
-use crate::domain::{Blob, Change, Code, Db, Entity, Error, KeyId, Service, Stored};
-use crate::snapshot::{ChangesWriter, Encoded};
+use crate::domain::{Blob, Change, Db, Entity, Error, Fault, KeyId, Service, Stored};
+use crate::snapshot::{self, frame, ChangesWriter, Encoded};
 use redis_module::raw as rm;
 use smallvec::SmallVec;
 use std::ffi::{c_int, c_void};
 use std::ptr;
+
+mod values;
 
 /// A key in use.
 struct Opened {
@@ -133,32 +135,6 @@ impl RedisHost {
         self.opened.push(Opened { db: key.db, arg: key.arg, name, own_name, key: key_handle, value, module_type })
     }
 
-    fn value<E: Entity>(&self, at: usize) -> Result<Option<*mut Stored<E>>, Error> {
-        let opened = &self.opened[at];
-        if !opened.value.is_null() && opened.module_type == types::of::<E>() {
-            return Ok(Some(opened.value.cast::<Stored<E>>()));
-        }
-        if opened.value.is_null() && opened.key.is_empty() {
-            Ok(None)
-        } else {
-            Err(Error::wrong_type())
-        }
-    }
-
-    /// Puts a value under an opened key; what was there is freed.
-    fn set_value<E: Entity>(&mut self, at: usize, stored: Stored<E>) -> Result<*mut Stored<E>, Error> {
-        let value = Box::into_raw(Box::new(stored));
-        let opened = &mut self.opened[at];
-        if !opened.key.set_value(types::of::<E>(), value.cast()) {
-            // SAFETY: Redis did not take it, so it is still ours alone.
-            drop(unsafe { Box::from_raw(value) });
-            return Err(Error::new(Code::Err, "the server did not accept the value"));
-        }
-        types::count_value();
-        (opened.value, opened.module_type) = (value.cast(), types::of::<E>());
-        Ok(value)
-    }
-
     /// Closes the keys that are in use. What Redis may delete behind our back must not be open then.
     pub fn close_keys(&mut self) {
         for Opened { name, own_name, key, .. } in self.opened.take().rev() {
@@ -266,17 +242,37 @@ impl Host for RedisHost {
     fn read<E: Entity>(&mut self, key: Key) -> Result<Option<&Stored<E>>, Error> {
         let at = self.open(key);
         // SAFETY: the value lives as long as its key is open and nobody deletes it; the host is borrowed as long as the result.
-        Ok(self.value::<E>(at)?.map(|value| unsafe { &*value }))
+        Ok(self.usable::<E>(at)?.map(|value| unsafe { &*value }))
     }
 
     fn write<E: Entity>(&mut self, key: Key) -> Result<&mut Stored<E>, Error> {
         let at = self.open(key);
-        let value = match self.value::<E>(at)? {
+        let value = match self.usable::<E>(at)? {
             Some(value) => value,
             None => self.set_value::<E>(at, Stored::default())?,
         };
         // SAFETY: as in `read`; the host is borrowed mutably, so nothing else of ours refers to the value.
         Ok(unsafe { &mut *value })
+    }
+
+    fn raw<E: Entity>(&mut self, key: Key) -> Result<Option<&mut Stored<E>>, Error> {
+        let at = self.open(key);
+        // SAFETY: as in `write`.
+        Ok(self.value::<E>(at)?.map(|value| unsafe { &mut *value }))
+    }
+
+    fn set_fault<E: Entity>(&mut self, key: Key, fault: Option<Fault>) -> Result<(), Error> {
+        self.raw::<E>(key)?.into_iter().for_each(|stored| types::set_fault(stored, fault.clone()));
+        Ok(())
+    }
+
+    fn quarantined(&self, service: Service) -> u64 {
+        types::quarantined(service)
+    }
+
+    fn decode<E: Entity>(original: &Original) -> Result<Stored<E>, Error> {
+        let frame = frame::read(&original.frame)?;
+        snapshot::decode_unchecked(&frame, original.blobs.to_vec())
     }
 
     fn put<E: Entity>(&mut self, key: Key, stored: Stored<E>) -> Result<(), Error> {
@@ -291,10 +287,13 @@ impl Host for RedisHost {
             return;
         };
         // SAFETY: as in `read`; only looked at before the key is deleted.
-        let (is_empty, expires_at) = unsafe { ((*value).is_empty(), (*value).state.expires_at()) };
+        let (is_empty, is_broken, expires_at) =
+            unsafe { ((*value).is_empty(), (*value).fault().is_some(), (*value).state.expires_at()) };
         let opened = &mut self.opened[at];
         self.ctx.signal_modified(opened.name);
-        if is_empty {
+        if is_broken {
+            // It keeps the TTL that it came with.
+        } else if is_empty {
             opened.value = ptr::null_mut();
             state::own_deletion(|| opened.key.delete());
             let name = opened.name;
@@ -326,7 +325,7 @@ impl Host for RedisHost {
             return;
         };
         // SAFETY: as in `read`.
-        let encoded = crate::snapshot::encode_snapshot_beside(unsafe { &*value });
+        let encoded = snapshot::encode_snapshot_beside(unsafe { &*value });
         // What happened to this key is in the snapshot.
         if let Some(stale) = self.unsent.find(key) {
             for (at, unsent) in self.unsent.take().enumerate() {
@@ -481,6 +480,10 @@ impl Host for RedisHost {
 
     fn log(&self, text: &str) {
         self.ctx.log("notice", text);
+    }
+
+    fn warn(&self, text: &str) {
+        self.ctx.log("warning", text);
     }
 
     fn log_verbose(&self, text: &str) {

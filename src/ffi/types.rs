@@ -4,17 +4,18 @@ use super::api::{c_text, call, Ctx, Str};
 use super::contain::contain;
 use super::host::RedisHost;
 use super::state::{self, Note};
-use crate::command::kinds::with_type;
-use crate::command::{dispatch, Checkable, Cx, Host, Key};
+use crate::command::kinds::{service_of, with_type};
+use crate::command::{dispatch, Checkable, Cx, Host, Key, Kind};
 use crate::domain::buffer::Buffer;
 use crate::domain::cache::Cache;
 use crate::domain::context::Context;
 use crate::domain::flow::Flow;
+use crate::domain::id::printable;
 use crate::domain::lock::Lock;
 use crate::domain::mail::Mail;
 use crate::domain::registry::Registry;
 use crate::domain::session::Session;
-use crate::domain::{Blob, Entity, Error, KeyId, Stored};
+use crate::domain::{Blob, Entity, Error, Fault, KeyId, Service, Stored};
 use crate::snapshot::frame::{self, Content};
 use crate::snapshot::{self, Encoded, Payload};
 use redis_module::raw as rm;
@@ -37,9 +38,33 @@ static TYPES: [AtomicPtr<rm::RedisModuleType>; 16] = [const { AtomicPtr::new(ptr
 /// How many values of ours there are. Large ones are freed by another thread.
 static VALUES: AtomicUsize = AtomicUsize::new(0);
 
-/// One more value is Redis'.
-pub fn count_value() {
+/// How many of them are in quarantine, by their tags.
+static FAULTY: [AtomicUsize; 16] = [const { AtomicUsize::new(0) }; 16];
+
+/// One more value is Redis', in quarantine or not.
+pub fn count_value<E: Entity>(is_faulty: bool) {
     VALUES.fetch_add(1, Relaxed);
+    if is_faulty {
+        FAULTY[E::TYPE_TAG as usize].fetch_add(1, Relaxed);
+    }
+}
+
+/// Puts a value that is Redis' into quarantine, or takes it out.
+pub fn set_fault<E: Entity>(stored: &mut Stored<E>, fault: Option<Fault>) {
+    let faulty = &FAULTY[E::TYPE_TAG as usize];
+    if fault.is_some() {
+        faulty.fetch_add(1, Relaxed);
+    }
+    if stored.fault().is_some() {
+        faulty.fetch_sub(1, Relaxed);
+    }
+    stored.set_fault(fault);
+}
+
+/// How many values of a service are in quarantine.
+pub fn quarantined(service: Service) -> u64 {
+    let of_service = (0..).zip(&FAULTY).filter(|(tag, _)| service_of(Kind::Ours(*tag)) == Some(service));
+    of_service.map(|(_, faulty)| faulty.load(Relaxed) as u64).sum()
 }
 
 /// Whether there may be values of ours.
@@ -114,35 +139,69 @@ extern "C" fn rdb_load<E: Entity>(io: *mut rm::RedisModuleIO, version: c_int) ->
         }
         let bytes = load_bytes(io, |bytes| bytes.to_vec())?;
         let blobs = if version >= 2 { load_blobs(io)? } else { Vec::new() };
-        let frame = frame::read(&bytes).map_err(|error| error.line())?;
-        if frame.tag != E::TYPE_TAG {
-            return Err(format!("it holds type {} under the name of type {}", frame.tag, E::TYPE_TAG));
+        let stored = read_value::<E>(&bytes, blobs).map_err(|error| error.line())?;
+        if is_restored() {
+            check_restored(&stored)?;
         }
-        match snapshot::decode_with::<E>(&frame, blobs).map_err(|error| error.line())? {
-            Payload::Snapshot(stored) => Ok(stored),
-            Payload::Changes(_) => Err("it holds changes instead of a value".into()),
-        }
+        Ok(stored)
     });
     let mut stored = match loaded {
         Some(Ok(stored)) => stored,
         Some(Err(text)) => {
-            let text = c_text(&format!("LTMC cannot load a {}: {text}", E::TYPE_NAME));
-            call!(RedisModule_LogIOError(io, c"warning".as_ptr(), c"%s".as_ptr(), text.as_ptr()));
+            log_io(io, &format!("LTMC cannot load a {}: {text}", E::TYPE_NAME));
             return ptr::null_mut();
         }
         None => return ptr::null_mut(),
     };
-    contain("noting a loaded key", || {
-        state::with_node(|node| {
-            stored.state.loaded(node.now());
-            if let Some(key) = key_of(io) {
-                dispatch::note_found(node, (&key).into(), &mut stored.state);
-                dispatch::note_value(node, (&key).into(), &stored);
-            }
+    if let Some(fault) = stored.fault() {
+        let key = key_of(io).map_or_else(String::new, |key| format!(" '{}' in database {}", key.name.show(), key.db));
+        log_io(io, &format!("LTMC: the {}{key} is broken, and in quarantine: {}", E::TYPE_NAME, fault.text()));
+    } else {
+        contain("noting a loaded key", || {
+            state::with_node(|node| {
+                stored.state.loaded(node.now());
+                if let Some(key) = key_of(io) {
+                    dispatch::note_found(node, (&key).into(), &mut stored.state);
+                    dispatch::note_value(node, (&key).into(), &stored);
+                }
+            });
         });
-    });
-    count_value();
+    }
+    count_value::<E>(stored.fault().is_some());
     Box::into_raw(Box::new(stored)).cast()
+}
+
+fn log_io(io: *mut rm::RedisModuleIO, text: &str) {
+    let text = c_text(text);
+    call!(RedisModule_LogIOError(io, c"warning".as_ptr(), c"%s".as_ptr(), text.as_ptr()));
+}
+
+/// Reads what a file or a primary holds of a value. If no value can be made of a whole frame, that is a broken value: one key must not cost a
+/// server its start.
+fn read_value<E: Entity>(bytes: &[u8], blobs: Vec<Blob>) -> Result<Stored<E>, Error> {
+    let frame = frame::read(bytes)?;
+    let read = contain("reading a key", || snapshot::decode_value::<E>(&frame, blobs.clone()));
+    Ok(match read {
+        Some(Ok(stored)) => stored,
+        Some(Err(error)) => snapshot::broken(error.text, bytes, blobs),
+        None => snapshot::broken(Error::internal().text, bytes, blobs),
+    })
+}
+
+/// Whether a value comes from a client's RESTORE and was checked by no primary. Of files, and of what a primary sends, all is taken.
+fn is_restored() -> bool {
+    let flags = Ctx(ptr::null_mut()).flags();
+    let trusted =
+        [rm::REDISMODULE_CTX_FLAGS_LOADING, rm::REDISMODULE_CTX_FLAGS_ASYNC_LOADING, rm::REDISMODULE_CTX_FLAGS_SLAVE];
+    trusted.into_iter().all(|flag| flags & flag == 0)
+}
+
+fn check_restored<E: Entity>(stored: &Stored<E>) -> Result<(), String> {
+    if let Some(fault) = stored.fault() {
+        return Err(fault.text());
+    }
+    let checked = state::with_node(|node| node.fences.check_handed_in(stored.last_fence()));
+    checked.unwrap_or(Ok(())).map_err(|error| error.line())
 }
 
 fn load_bytes<T>(io: *mut rm::RedisModuleIO, take: impl FnOnce(&[u8]) -> T) -> Result<T, String> {
@@ -181,9 +240,15 @@ fn key_of(io: *mut rm::RedisModuleIO) -> Option<KeyId> {
     Some(KeyId::new(db as u32, Str(name.cast_mut()).bytes()))
 }
 
+/// What `encode` makes of a value. If it panics, something has to be written all the same, or the file could not be loaded: that is a broken
+/// value then.
+fn encoded<E: Entity>(value: *const c_void, encode: impl FnOnce(&Stored<E>) -> Encoded) -> Encoded {
+    contain("encoding a key", || encode(stored::<E>(value))).unwrap_or_else(snapshot::encode_nothing::<E>)
+}
+
 extern "C" fn rdb_save<E: Entity>(io: *mut rm::RedisModuleIO, value: *mut c_void) {
     contain("saving a key", || {
-        let Encoded { frame, blobs } = snapshot::encode_snapshot_beside(stored::<E>(value));
+        let Encoded { frame, blobs } = encoded::<E>(value, snapshot::encode_snapshot_beside);
         call!(RedisModule_SaveStringBuffer(io, frame.as_ptr().cast::<c_char>(), frame.len()));
         call!(RedisModule_SaveUnsigned(io, blobs.len() as u64));
         for blob in &blobs {
@@ -194,7 +259,7 @@ extern "C" fn rdb_save<E: Entity>(io: *mut rm::RedisModuleIO, value: *mut c_void
 
 extern "C" fn aof_rewrite<E: Entity>(io: *mut rm::RedisModuleIO, key: *mut rm::RedisModuleString, value: *mut c_void) {
     contain("rewriting a key", || {
-        let Encoded { frame, blobs } = snapshot::encode_snapshot_beside(stored::<E>(value));
+        let Encoded { frame, blobs } = encoded::<E>(value, snapshot::encode_rewrite);
         let mut rest = &blobs[..];
         while let Some(count) = first_part(rest) {
             let (part, others) = rest.split_at(count);
@@ -233,7 +298,7 @@ extern "C" fn mem_usage<E: Entity>(value: *const c_void) -> usize {
 extern "C" fn digest<E: Entity>(digest: *mut rm::RedisModuleDigest, value: *mut c_void) {
     contain("digesting a key", || {
         // Only ordered collections are saved, so equal states are equal bytes.
-        let Encoded { frame, blobs } = snapshot::encode_snapshot_beside(stored::<E>(value));
+        let Encoded { frame, blobs } = encoded::<E>(value, snapshot::encode_snapshot_beside);
         for bytes in [&frame[..]].into_iter().chain(blobs.iter().map(|blob| &blob[..])) {
             call!(RedisModule_DigestAddStringBuffer(digest, bytes.as_ptr().cast::<c_char>(), bytes.len()));
         }
@@ -243,6 +308,9 @@ extern "C" fn digest<E: Entity>(digest: *mut rm::RedisModuleDigest, value: *mut 
 
 extern "C" fn free<E: Entity>(value: *mut c_void) {
     contain("freeing a key", || {
+        if stored::<E>(value).fault().is_some() {
+            FAULTY[E::TYPE_TAG as usize].fetch_sub(1, Relaxed);
+        }
         // SAFETY: Redis frees each value once and forgets it.
         drop(unsafe { Box::from_raw(value.cast::<Stored<E>>()) });
         VALUES.fetch_sub(1, Relaxed);
@@ -250,15 +318,16 @@ extern "C" fn free<E: Entity>(value: *mut c_void) {
 }
 
 extern "C" fn free_effort<E: Entity>(_key: *mut rm::RedisModuleString, value: *const c_void) -> usize {
-    contain("measuring a key", || stored::<E>(value).state.free_effort()).unwrap_or(1)
+    contain("measuring a key", || stored::<E>(value).free_effort()).unwrap_or(1)
 }
 
 /// COPY. Replicas run the same command, so what is made depends on nothing but the value. The key's new name is looked at afterwards, as
-/// after a RENAME: its hints, and its TTL if that differs from the copied one.
+/// after a RENAME: its hints, and its TTL if that differs from the copied one. What is in quarantine is not copied.
 extern "C" fn copy<E: Entity>(_ctx: *mut rm::RedisModuleKeyOptCtx, value: *const c_void) -> *mut c_void {
-    let copied = contain("copying a key", || Box::new(stored::<E>(value).copied()));
-    copied.map_or(ptr::null_mut(), |copied| {
-        count_value();
+    let stored = stored::<E>(value);
+    let copied = contain("copying a key", || stored.fault().is_none().then(|| Box::new(stored.copied())));
+    copied.flatten().map_or(ptr::null_mut(), |copied| {
+        count_value::<E>(false);
         Box::into_raw(copied).cast()
     })
 }
@@ -292,8 +361,22 @@ thread_local! {
     static PARTS: RefCell<(Option<KeyId>, Vec<Blob>)> = const { RefCell::new((None, Vec::new())) };
 }
 
-/// Applies a framed payload and what stands beside it to a key.
+/// Applies a framed payload and what stands beside it to a key. What a file or a primary sends and cannot be applied is lost, so the log has it.
 pub fn apply_payload(cx: &mut Cx<RedisHost>, key: Key, payload: &[u8], blobs: &[&[u8]]) -> Result<(), Error> {
+    let applied = apply_read(cx, key, payload, blobs);
+    if let (Err(error), true) = (&applied, cx.host.is_trusted()) {
+        let text = format!("LTMC cannot apply to '{}' what came in: {}", printable(key.name), error.line());
+        cx.host.warn(&text);
+        if frame::is_newer(payload) && cx.host.is_loading() {
+            // A server goes on after an error in its AOF. What a newer version has written would be missing then, without a word.
+            cx.host.warn("LTMC: this AOF needs a newer version of LTMC; the server stops");
+            std::process::exit(1);
+        }
+    }
+    applied
+}
+
+fn apply_read(cx: &mut Cx<RedisHost>, key: Key, payload: &[u8], blobs: &[&[u8]]) -> Result<(), Error> {
     let frame = frame::read(payload)?;
     let blobs = blobs.iter().map(|blob| Blob::from(*blob));
     if frame.content == Content::Part {
@@ -303,8 +386,16 @@ pub fn apply_payload(cx: &mut Cx<RedisHost>, key: Key, payload: &[u8], blobs: &[
         keep_part(key.id(), blobs);
         return Ok(());
     }
-    let parts = if frame.content.is_whole() { take_parts(&key.id()) } else { Vec::new() };
-    let blobs = parts.into_iter().chain(blobs).collect();
+    let is_value = frame.content.is_whole() || frame.content == Content::Misplaced;
+    let parts = if is_value { take_parts(&key.id()) } else { Vec::new() };
+    let blobs: Vec<Blob> = parts.into_iter().chain(blobs).collect();
+    if is_value && cx.host.is_trusted() {
+        let original = if frame.content == Content::Misplaced { frame.payload } else { payload };
+        return with_type!(frame.tag, E => {
+            let stored = read_value::<E>(original, blobs)?;
+            dispatch::apply_snapshot::<E, _>(cx, key, stored)
+        }, other => Err(unknown(other)));
+    }
     with_type!(frame.tag, E => match snapshot::decode_with::<E>(&frame, blobs)? {
         Payload::Changes(mut changes) => dispatch::apply_changes::<E, _>(cx, key, &mut changes),
         Payload::Snapshot(stored) => dispatch::apply_snapshot::<E, _>(cx, key, stored),

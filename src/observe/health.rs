@@ -108,6 +108,7 @@ pub fn fields(report: &Report, metrics: &Metrics) -> Vec<(String, u64)> {
         ("event_loop_delay_max_us".to_string(), report.loop_delay_max_us),
         ("memory_permille".to_string(), report.memory_permille.unwrap_or(0)),
         ("quarantined_keys".to_string(), report.quarantined),
+        ("dropped_changes".to_string(), metrics.dropped),
         ("checked".to_string(), metrics.checked),
         ("check_in_parts".to_string(), metrics.check_in_parts),
         ("check_skipped".to_string(), metrics.check_skipped),

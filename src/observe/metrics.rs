@@ -67,6 +67,8 @@ pub struct Metrics {
     pub reactions: u64,
     /// When the last one was, unix ms.
     pub panicked_at: Option<Millis>,
+    /// Changes that came for broken values.
+    pub dropped: u64,
     /// Values that the automatic check has looked at.
     pub checked: u64,
     /// Large values that its last full round looked at in parts.
@@ -88,6 +90,7 @@ impl Default for Metrics {
             repaired_at: None,
             panics: 0,
             reactions: 0,
+            dropped: 0,
             panicked_at: None,
             checked: 0,
             check_in_parts: 0,

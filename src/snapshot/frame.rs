@@ -4,7 +4,8 @@
 //! offset  bytes  what
 //! 0       2      magic "LT"
 //! 2       1      format version (1)
-//! 3       1      content: 1 changes of a key, 2 a whole value, 3 a part of one, 4 a whole value that is bound to agents
+//! 3       1      content: 1 changes of a key, 2 a whole value, 3 a part of one, 4 a whole value that is bound to agents, 5 what was found in
+//!                place of one
 //! 4       1      type tag of the entity
 //! 5       4      length of the payload, little endian
 //! 9       n      payload
@@ -33,11 +34,13 @@ pub enum Content {
     Part,
     /// The same as a snapshot, after the bonds of the key.
     BoundSnapshot,
+    /// What was found in place of a whole value: a frame of another content or type. Only in files.
+    Misplaced,
+    /// Nothing that this version knows.
+    Unknown(u8),
 }
 
 impl Content {
-    const ALL: [Content; 4] = [Content::Changes, Content::Snapshot, Content::Part, Content::BoundSnapshot];
-
     /// Whether it is the whole value of a key.
     pub const fn is_whole(self) -> bool {
         matches!(self, Content::Snapshot | Content::BoundSnapshot)
@@ -50,6 +53,19 @@ impl Content {
             Content::Snapshot => 2,
             Content::Part => 3,
             Content::BoundSnapshot => 4,
+            Content::Misplaced => 5,
+            Content::Unknown(byte) => byte,
+        }
+    }
+
+    const fn of(byte: u8) -> Self {
+        match byte {
+            1 => Content::Changes,
+            2 => Content::Snapshot,
+            3 => Content::Part,
+            4 => Content::BoundSnapshot,
+            5 => Content::Misplaced,
+            unknown => Content::Unknown(unknown),
         }
     }
 
@@ -59,11 +75,13 @@ impl Content {
             Content::Changes => "changes",
             Content::Snapshot | Content::BoundSnapshot => "snapshot",
             Content::Part => "part",
+            Content::Misplaced => "misplaced",
+            Content::Unknown(_) => "unknown",
         }
     }
 }
 
-/// A frame that was read: complete, of a known format, with a right checksum.
+/// A frame that was read: complete, of a known format, with a right checksum. What it holds may be anything.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {
     /// What it holds.
@@ -102,6 +120,11 @@ impl Writer {
     }
 }
 
+/// Whether it begins like a frame of a format that only a newer version reads.
+pub fn is_newer(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC) && bytes.get(MAGIC.len()).is_some_and(|format| *format > FORMAT)
+}
+
 /// Reads the envelope. Says what is wrong with a payload that is no frame, cut short, damaged, or of a newer format.
 pub fn read(bytes: &[u8]) -> Result<Frame<'_>, Error> {
     let bad = |what: String| Error::usage(format!("payload {what}"));
@@ -111,6 +134,11 @@ pub fn read(bytes: &[u8]) -> Result<Frame<'_>, Error> {
     let [_, _, format, content, tag, l0, l1, l2, l3, ..] = *bytes else {
         return Err(bad("is cut short".into()));
     };
+    if is_newer(bytes) {
+        return Err(bad(format!(
+            "has format {format}, which a newer version of LTMC has written; this one reads format {FORMAT}"
+        )));
+    }
     if format != FORMAT {
         return Err(bad(format!("has format {format}, this version reads format {FORMAT}")));
     }
@@ -122,10 +150,7 @@ pub fn read(bytes: &[u8]) -> Result<Frame<'_>, Error> {
     if crc32(body).to_le_bytes() != *checksum {
         return Err(bad("has a wrong checksum".into()));
     }
-    let Some(content) = Content::ALL.into_iter().find(|known| known.byte() == content) else {
-        return Err(bad(format!("has the unknown content {content}")));
-    };
-    Ok(Frame { content, tag, payload: &body[HEADER_BYTES..] })
+    Ok(Frame { content: Content::of(content), tag, payload: &body[HEADER_BYTES..] })
 }
 
 #[cfg(test)]
@@ -151,6 +176,8 @@ mod tests {
         };
         assert!(said(&|bytes| bytes[0] = b'X').contains("no LTMC frame"));
         assert!(said(&|bytes| bytes[2] = FORMAT + 1).contains("format"));
+        assert!(said(&|bytes| bytes[2] = FORMAT + 1).contains("newer version"));
+        assert!(!said(&|bytes| bytes[2] = 0).contains("newer version"));
         assert!(said(&|bytes| bytes[4] ^= 1).contains("checksum"));
         assert!(said(&|bytes| bytes.push(0)).contains("says 0 bytes"));
         assert!(said(&|bytes| bytes.truncate(5)).contains("5 bytes"));

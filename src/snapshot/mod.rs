@@ -12,6 +12,7 @@ pub mod frame;
 pub mod report;
 
 use crate::domain::blob::{self, Blob};
+use crate::domain::fault::Original;
 use crate::domain::json::text;
 use crate::domain::{Bond, Change, Entity, Error, Stored};
 use frame::{Content, Frame};
@@ -36,8 +37,11 @@ pub struct Encoded {
     pub blobs: Vec<Blob>,
 }
 
-/// The frame of a whole value, with everything in it.
+/// The frame of a whole value, with everything in it. That of a broken one is the frame that it was found as.
 pub fn encode_snapshot<E: Entity>(stored: &Stored<E>) -> Vec<u8> {
+    if let Some(original) = stored.original() {
+        return original.frame.to_vec();
+    }
     let is_bound = stored.bound() > 0;
     let mut writer = frame::Writer::new(if is_bound { Content::BoundSnapshot } else { Content::Snapshot }, E::TYPE_TAG);
     if is_bound {
@@ -50,7 +54,25 @@ pub fn encode_snapshot<E: Entity>(stored: &Stored<E>) -> Vec<u8> {
 /// The frame of a whole value, with its long blobs beside it.
 pub fn encode_snapshot_beside<E: Entity>(stored: &Stored<E>) -> Encoded {
     let (frame, blobs) = blob::collect(|| encode_snapshot(stored));
+    let blobs = stored.original().map_or(blobs, |original| original.blobs.to_vec());
     Encoded { frame, blobs }
+}
+
+/// The same for `LTMC.APPLY` of a file, which goes by what a frame says it is: what a broken value was found as may say something else.
+pub fn encode_rewrite<E: Entity>(stored: &Stored<E>) -> Encoded {
+    let Encoded { frame, blobs } = encode_snapshot_beside(stored);
+    let is_placed = frame::read(&frame).is_ok_and(|frame| frame.content.is_whole() && frame.tag == E::TYPE_TAG);
+    if is_placed {
+        return Encoded { frame, blobs };
+    }
+    let mut writer = frame::Writer::new(Content::Misplaced, E::TYPE_TAG);
+    writer.payload().extend_from_slice(&frame);
+    Encoded { frame: writer.finish(), blobs }
+}
+
+/// What stands for a value that cannot be saved: a whole one of which nothing can be read.
+pub fn encode_nothing<E: Entity>() -> Encoded {
+    Encoded { frame: frame::Writer::new(Content::Snapshot, E::TYPE_TAG).finish(), blobs: Vec::new() }
 }
 
 /// The frame that says: what stands beside it belongs to the whole value that comes next for the same key.
@@ -86,12 +108,37 @@ impl ChangesWriter {
 
 /// Reads the payload of a frame with `blobs` beside it, all of which it has to name.
 pub fn decode_with<E: Entity>(frame: &Frame, blobs: Vec<Blob>) -> Result<Payload<E>, Error> {
+    supplied(blobs, || decode::<E>(frame))
+}
+
+fn supplied<T>(blobs: Vec<Blob>, decode: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     let mut blobs = VecDeque::from(blobs);
-    let payload = blob::supply(&mut blobs, || decode::<E>(frame))?;
+    let decoded = blob::supply(&mut blobs, decode)?;
     if blobs.is_empty() {
-        return Ok(payload);
+        return Ok(decoded);
     }
     Err(Error::usage(format!("payload does not name {} of the blobs beside it", blobs.len())))
+}
+
+/// Reads what a file has of a value of type `E`. Everything in it is checked.
+pub fn decode_value<E: Entity>(frame: &Frame, blobs: Vec<Blob>) -> Result<Stored<E>, Error> {
+    decode_unchecked(frame, blobs).and_then(checked)
+}
+
+/// The same with no invariant checked, for whoever wants to mend it.
+pub fn decode_unchecked<E: Entity>(frame: &Frame, blobs: Vec<Blob>) -> Result<Stored<E>, Error> {
+    if frame.tag != E::TYPE_TAG {
+        return Err(Error::usage(format!("payload holds type {} under the name of type {}", frame.tag, E::TYPE_TAG)));
+    }
+    if !frame.content.is_whole() {
+        return Err(Error::usage(format!("payload holds {} instead of a value", frame.content.word())));
+    }
+    supplied(blobs, || read_whole(frame))
+}
+
+/// What is under a key of type `E` whose frame and blobs a file or a primary holds, of which no value can be made for this `reason`.
+pub fn broken<E: Entity>(reason: impl Into<String>, frame: &[u8], blobs: Vec<Blob>) -> Stored<E> {
+    Stored::broken(reason, Original { frame: frame.into(), blobs: blobs.into() })
 }
 
 /// Reads the payload of a frame, of which the tag is known to be `E`'s. Everything in it is checked: bounds and, for a whole value,
@@ -110,52 +157,76 @@ pub fn decode<E: Entity>(frame: &Frame) -> Result<Payload<E>, Error> {
             }
             Ok(Payload::Changes(changes))
         }
-        Content::Snapshot | Content::BoundSnapshot => {
-            let (bonds, head) = match frame.content {
-                Content::BoundSnapshot => codec::decode_prefix::<Vec<Bond>>(frame.payload)?,
-                _ => (Vec::new(), 0),
-            };
-            let rest = &frame.payload[head..];
-            let (stored, used) = codec::decode_prefix::<Stored<E>>(rest)?;
-            if used != rest.len() {
-                return Err(Error::usage(format!("payload has {} bytes too many", rest.len() - used)));
-            }
-            let stored = stored.with_bonds(bonds);
-            stored.check().map_err(|broken| Error::usage(format!("payload holds a broken value: {}", broken.0)))?;
-            Ok(Payload::Snapshot(stored))
-        }
+        Content::Snapshot | Content::BoundSnapshot => read_whole(frame).and_then(checked).map(Payload::Snapshot),
         Content::Part => Err(Error::usage("payload is a part of a value, which only a file has")),
+        Content::Misplaced => Err(Error::usage("payload is what was found in place of a value, which only a file has")),
+        Content::Unknown(content) => Err(Error::usage(format!("payload has the unknown content {content}"))),
+    }
+}
+
+fn read_whole<E: Entity>(frame: &Frame) -> Result<Stored<E>, Error> {
+    let (bonds, head) = match frame.content {
+        Content::BoundSnapshot => codec::decode_prefix::<Vec<Bond>>(frame.payload)?,
+        _ => (Vec::new(), 0),
+    };
+    let rest = &frame.payload[head..];
+    let (stored, used) = codec::decode_prefix::<Stored<E>>(rest)?;
+    if used != rest.len() {
+        return Err(Error::usage(format!("payload has {} bytes too many", rest.len() - used)));
+    }
+    Ok(stored.with_bonds(bonds))
+}
+
+fn checked<E: Entity>(stored: Stored<E>) -> Result<Stored<E>, Error> {
+    match stored.check() {
+        Ok(()) => Ok(stored),
+        Err(broken) => Err(Error::usage(format!("payload holds a broken value: {}", broken.0))),
     }
 }
 
 /// A payload as people see it.
 #[derive(Serialize)]
-struct Shown<'a, V> {
+struct Shown<V> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    bonds: Vec<&'a Bond>,
-    content: &'a str,
+    bonds: Vec<Bond>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken: Option<String>,
+    content: &'static str,
     format: u8,
     #[serde(rename = "type")]
-    type_name: &'a str,
+    type_name: &'static str,
     value: V,
 }
 
-/// A payload as JSON of at most `bytes_max` bytes, for people who read an AOF.
-/// Of long blobs it shows the length, if they are not given.
+/// A payload as JSON of at most `bytes_max` bytes, for people who read an AOF. Of a broken value it shows what can be read, and says what
+/// is wrong with it. Of long blobs it shows the length, if they are not given.
 pub fn explain<E: Entity>(frame: &Frame, blobs: Vec<Blob>, bytes_max: usize) -> Result<String, Error> {
-    if frame.content == Content::Part {
-        return Ok(serde_json::json!({"type": E::TYPE_NAME, "format": frame::FORMAT, "content": "part"}).to_string());
-    }
-    let decoded = if blobs.is_empty() { blob::imagine(|| decode(frame)) } else { decode_with(frame, blobs) };
     let (content, format, type_name) = (frame.content.word(), frame::FORMAT, E::TYPE_NAME);
-    let text = match decoded? {
-        Payload::<E>::Changes(value) => {
-            text::write_within(&Shown { bonds: Vec::new(), content, format, type_name, value }, bytes_max)
+    let read = || match frame.content {
+        Content::Snapshot | Content::BoundSnapshot => read_whole(frame).map(Payload::Snapshot),
+        _ => decode::<E>(frame),
+    };
+    let decoded = match frame.content {
+        Content::Part | Content::Misplaced => {
+            return Ok(serde_json::json!({"type": type_name, "format": format, "content": content}).to_string());
         }
-        Payload::Snapshot(value) => {
-            let bonds = value.bonds().collect();
-            text::write_within(&Shown { bonds, content, format, type_name, value: &value }, bytes_max)
+        _ if blobs.is_empty() => blob::imagine(read),
+        _ => supplied(blobs, read),
+    };
+    let (bonds, broken) = (Vec::new(), None);
+    let text = match decoded {
+        Ok(Payload::Changes(value)) => {
+            text::write_within(&Shown { bonds, broken, content, format, type_name, value }, bytes_max)
         }
+        Ok(Payload::Snapshot(value)) => {
+            let (bonds, broken) = (value.bonds().cloned().collect(), value.check().err().map(|broken| broken.0));
+            text::write_within(&Shown { bonds, broken, content, format, type_name, value: &value }, bytes_max)
+        }
+        Err(error) if frame.content.is_whole() => {
+            let broken = Some(error.text.into_owned());
+            text::write_within(&Shown { bonds, broken, content, format, type_name, value: () }, bytes_max)
+        }
+        Err(error) => return Err(error),
     };
     let text = text.map_err(|error| Error::usage(format!("payload cannot be shown as JSON: {error}")))?;
     text.ok_or_else(|| Error::limit("reply-bytes-max", "the payload as JSON", bytes_max as u64))

@@ -1,17 +1,18 @@
 //! A server in memory: keys with TTLs, a replica that is fed by what is replicated, and a log of all that the commands did.
 
 use ltmc::command::dispatch::{apply_changes, apply_snapshot};
-use ltmc::command::{Access, Checkable, Cx, Host, Key, Kind, Member, Ownership, Reply, Walked};
+use ltmc::command::{kinds, Access, Checkable, Cx, Host, Key, Kind, Member, Ownership, Reply, Walked};
 use ltmc::domain::buffer::Buffer;
 use ltmc::domain::cache::{Cache, CacheEvent};
 use ltmc::domain::context::Context;
+use ltmc::domain::fault;
 use ltmc::domain::flow::Flow;
 use ltmc::domain::lock::{Lock, LockEvent};
 use ltmc::domain::mail::Mail;
 use ltmc::domain::registry::{Registry, RegistryEvent};
 use ltmc::domain::session::Session;
 use ltmc::domain::wait::WaiterId;
-use ltmc::domain::{Blob, Change, Connection, Entity, Error, KeyId, Millis, Stored};
+use ltmc::domain::{Blob, Change, Connection, Entity, Error, Fault, KeyId, Millis, Service, Stored};
 use ltmc::snapshot::frame::{self, Frame};
 use ltmc::snapshot::{self, ChangesWriter, Encoded, Payload};
 use std::any::Any;
@@ -23,6 +24,7 @@ pub trait Held: Any + std::fmt::Debug {
     fn tag(&self) -> u8;
     fn connections(&self) -> Vec<Connection>;
     fn checkable(&self) -> &dyn Checkable;
+    fn fault(&self) -> Option<&Fault>;
     fn any(&self) -> &dyn Any;
     fn any_mut(&mut self) -> &mut dyn Any;
 }
@@ -36,6 +38,9 @@ impl<E: Entity> Held for Stored<E> {
     }
     fn checkable(&self) -> &dyn Checkable {
         self
+    }
+    fn fault(&self) -> Option<&Fault> {
+        Stored::fault(self)
     }
     fn any(&self) -> &dyn Any {
         self
@@ -177,6 +182,13 @@ impl MemoryHost {
         }
     }
 
+    fn fault_of(&self, key: Key) -> Option<&Fault> {
+        match &self.keys.get(&key.id())?.0 {
+            Value::Ours(held) => held.fault(),
+            Value::Foreign => None,
+        }
+    }
+
     fn find<E: Entity>(&mut self, key: Key) -> Result<Option<&mut Stored<E>>, Error> {
         let id = key.id();
         self.expire_if_needed(&id);
@@ -224,18 +236,44 @@ impl Host for MemoryHost {
     }
 
     fn read<E: Entity>(&mut self, key: Key) -> Result<Option<&Stored<E>>, Error> {
+        self.find::<E>(key)?;
+        if let Some(fault) = self.fault_of(key) {
+            return Err(fault.error(key.name));
+        }
         Ok(self.find(key)?.map(|stored| &*stored))
     }
 
     fn write<E: Entity>(&mut self, key: Key) -> Result<&mut Stored<E>, Error> {
-        if self.find::<E>(key)?.is_none() {
+        if self.read::<E>(key)?.is_none() {
             self.keys.insert(key.id(), (Value::Ours(Box::new(Stored::<E>::default())), None));
         }
         Ok(self.find(key)?.expect("just made"))
     }
 
+    fn raw<E: Entity>(&mut self, key: Key) -> Result<Option<&mut Stored<E>>, Error> {
+        self.find(key)
+    }
+
+    fn set_fault<E: Entity>(&mut self, key: Key, fault: Option<Fault>) -> Result<(), Error> {
+        self.find::<E>(key)?.into_iter().for_each(|stored| stored.set_fault(fault.clone()));
+        Ok(())
+    }
+
+    fn quarantined(&self, service: Service) -> u64 {
+        let of_service = |value: &Value| match value {
+            Value::Ours(held) => held.fault().is_some() && kinds::service_of(Kind::Ours(held.tag())) == Some(service),
+            Value::Foreign => false,
+        };
+        self.keys.values().filter(|(value, _)| of_service(value)).count() as u64
+    }
+
+    fn decode<E: Entity>(original: &fault::Original) -> Result<Stored<E>, Error> {
+        snapshot::decode_unchecked(&frame::read(&original.frame)?, original.blobs.to_vec())
+    }
+
     fn put<E: Entity>(&mut self, key: Key, stored: Stored<E>) -> Result<(), Error> {
-        *self.write::<E>(key)? = stored;
+        self.find::<E>(key)?;
+        self.keys.insert(key.id(), (Value::Ours(Box::new(stored)), None));
         Ok(())
     }
 
@@ -396,6 +434,8 @@ impl Host for MemoryHost {
     fn event_loop_delay_us(&self) -> (u64, u64) {
         (0, 0)
     }
+
+    fn warn(&self, _text: &str) {}
 
     fn log(&self, _text: &str) {}
 

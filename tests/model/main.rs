@@ -17,6 +17,7 @@ mod flows;
 mod host;
 mod mail;
 mod moves;
+mod mutated;
 mod naive;
 mod ops;
 mod prng;

@@ -270,7 +270,7 @@ impl World {
                 let held = (lock.to_string(), grant.fence);
                 let is_known = self.by_hand.contains(&held) || runs.iter().any(|run| run.locks.contains(&held));
                 let is_owed =
-                    owing.is_some_and(|stored| stored.state.resources().iter().any(|name| **name == *lock.as_bytes()));
+                    owing.is_some_and(|stored| stored.state.resources().keys().any(|name| **name == *lock.as_bytes()));
                 assert!(is_known || is_owed, "{held:?} is held for nobody");
             }
         }

@@ -4,6 +4,7 @@ mod bad_input;
 mod bad_payloads;
 mod blocking;
 mod blocking_ends;
+mod broken;
 mod cache;
 mod chunks;
 mod cluster;

@@ -73,7 +73,7 @@ pub const HEALTH: Spec = Spec {
     name: "LTMC.HEALTH",
     arity: 1,
     flags: Flags::READONLY.and(Flags::FAST).and(Flags::ALLOW_STALE),
-    complexity: "O(N) with N the keys in quarantine, normally none",
+    complexity: "O(N) with N the keys on which internal errors happened, normally none",
     summary: "Shows whether this node is well, and why not.",
     reply: "map: status (ok, degraded or failed), reasons, how far the scheduler and the event loop are behind, memory, quarantine, \
             what the automatic check found, and a map of each service",
@@ -99,7 +99,8 @@ pub const EXPLAIN: Spec = Spec {
     arity: -2,
     categories: "read slow",
     complexity: "O(N) with N the size of the payload",
-    summary: "Shows the payload of an LTMC.APPLY as JSON, for reading an AOF.",
+    summary:
+        "Shows the payload of an LTMC.APPLY as JSON, for reading an AOF, and what is wrong with that of a broken value.",
     reply: "JSON text",
     args: &[Arg::string("payload"), Arg::string("blob").multiple().optional()],
     ..SERVER_ROW
@@ -112,8 +113,8 @@ pub const REPAIR: Spec = Spec {
     keys: UPDATE_FIRST,
     categories: "write slow admin dangerous",
     complexity: "O(N) with N the size of the value",
-    summary: "Checks a key, makes its derived indexes anew and takes it out of quarantine.",
-    reply: "map: type, was_broken; nil if the key holds nothing of LTMC",
+    summary: "Checks a key, makes its derived indexes anew and takes it out of quarantine. Of a broken context or session the past may go.",
+    reply: "map: type, was_broken, given_up (what had to go, nil if nothing); nil if the key holds nothing of LTMC",
     args: &[KEY],
     ..SERVER_ROW
 };

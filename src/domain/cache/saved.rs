@@ -11,7 +11,7 @@ use crate::domain::limits::{
     TOOL_ARGS_BYTES_MAX, TOOL_BYTES_MAX, VOIDS_MAX,
 };
 use crate::domain::parts::Part;
-use crate::domain::service::rule;
+use crate::domain::service::{rule, NUMBER_MAX};
 use crate::domain::{Blob, Bytes, Error, Fence, Invariant, Millis};
 use ahash::AHashSet;
 use serde::ser::SerializeSeq;
@@ -293,6 +293,7 @@ pub fn check(cache: &Cache) -> Result<(), Invariant> {
 fn check_bounds(cache: &Cache) -> Result<(), Invariant> {
     rule(cache.answers.len() == cache.placed.len(), "an index differs from the entries")?;
     rule(cache.voids.len() <= VOIDS_MAX, "it remembers too much of what was called off")?;
+    rule(cache.last_answer <= NUMBER_MAX, "its last answer is out of bounds")?;
     rule(check_fence(cache.last_fence.max(1)).is_ok(), "its fence is out of bounds")?;
     rule(cache.last_answer < u64::MAX / 2, "the number of its answers is out of bounds")
 }

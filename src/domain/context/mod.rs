@@ -61,6 +61,12 @@ impl Doc {
     }
 }
 
+/// Whether an edit is one that leaves a document within the bounds.
+fn fits(edit: &Edit) -> bool {
+    let levels = edit.value().map_or(0, |Json(value)| depth(value));
+    edit.path().is_valid() && edit.path().depth() + levels <= JSON_DEPTH_END
+}
+
 impl Undo for JsonUndo {
     fn absorb(&mut self, later: Self) {
         JsonUndo::absorb(self, later);
@@ -68,6 +74,10 @@ impl Undo for JsonUndo {
 
     fn heap_bytes(&self) -> usize {
         JsonUndo::heap_bytes(self)
+    }
+
+    fn is_within_bounds(&self) -> bool {
+        self.steps().all(fits)
     }
 }
 
@@ -130,10 +140,6 @@ impl State for Doc {
     }
 
     fn admit(change: &Vec<Edit>) -> Result<(), Error> {
-        let fits = |edit: &Edit| {
-            let levels = edit.value().map_or(0, |Json(value)| depth(value));
-            edit.path().is_valid() && edit.path().depth() + levels <= JSON_DEPTH_END
-        };
         if change.len() <= EDITS_MAX && change.iter().all(fits) {
             return Ok(());
         }
@@ -191,6 +197,10 @@ impl State for Doc {
     fn rebuild(&mut self) {
         self.document = Document::new(std::mem::take(&mut self.document).into_root());
         self.touches.rebuild();
+    }
+
+    fn salvage(&mut self) -> Option<String> {
+        self.touches.salvage()
     }
 }
 

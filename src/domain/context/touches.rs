@@ -50,6 +50,11 @@ fn place_bytes(path: &Pointer, touch: &Touch) -> usize {
     2 * allocated(path.heap_bytes()) + allocated(touch.by.capacity() * size_of::<(Bytes, Version)>()) + names
 }
 
+fn fits(path: &Pointer, touch: &Touch) -> bool {
+    let names = touch.by.iter().all(|(agent, _)| agent.len() <= ID_BYTES_MAX);
+    path.is_valid() && path.depth() <= TOUCH_DEPTH_MAX && touch.by.len() <= TOUCH_AGENTS_MAX && names
+}
+
 impl Touches {
     /// Somebody touched a place.
     pub fn touch(&mut self, path: &Pointer, stamp: &Stamp) {
@@ -125,20 +130,28 @@ impl Touches {
 
     /// Whether it is within its bounds.
     pub fn check(&self) -> Result<(), Invariant> {
-        let fits = |(path, touch): (&Pointer, &Touch)| {
-            let names = touch.by.iter().all(|(agent, _)| agent.len() <= ID_BYTES_MAX);
-            path.is_valid() && path.depth() <= TOUCH_DEPTH_MAX && touch.by.len() <= TOUCH_AGENTS_MAX && names
-        };
         let is_old = |(path, touch): (&Pointer, &Touch)| self.by_age.contains(&(touch.version, path.clone()));
         let is_indexed = self.by_age.len() == self.places.len() && self.places.iter().all(is_old);
         let bytes: usize = self.places.iter().map(|(path, touch)| place_bytes(path, touch)).sum();
-        if self.places.len() > TOUCHES_MAX || !self.places.iter().all(fits) {
+        if self.places.len() > TOUCHES_MAX || !self.places.iter().all(|(path, touch)| fits(path, touch)) {
             return Err(Invariant("the touches are out of bounds".into()));
         }
         if is_indexed && bytes == self.bytes {
             return Ok(());
         }
         Err(Invariant("the order or the bytes of the touches differ from them".into()))
+    }
+
+    /// Forgets what is out of bounds. Says what that was.
+    pub fn salvage(&mut self) -> Option<String> {
+        let before = self.places.len();
+        for (path, touch) in std::mem::take(self).places {
+            if fits(&path, &touch) {
+                self.insert(path, touch);
+            }
+        }
+        let gone = before - self.places.len();
+        (gone > 0).then(|| format!("who touched {gone} places"))
     }
 
     /// Makes what is derived anew.

@@ -4,6 +4,7 @@ use super::event::{Addition, Claimed, FlowEvent};
 use super::task::{Attempt, Cause, End, How, Parent, Plan, Run, State, Stop, Task, Told, Verdict};
 use super::{decide, Flow, TaskNo};
 use crate::domain::limits::ATTEMPTS_KEPT_MAX;
+use crate::domain::service::count;
 use crate::domain::{Blob, Bytes, Millis};
 
 impl Flow {
@@ -67,7 +68,7 @@ impl Flow {
             return;
         }
         self.last_no += 1;
-        self.totals.added += 1;
+        count(&mut self.totals.added, 1);
         let mut parents: Vec<Parent> =
             addition.after.iter().filter_map(|id| self.task(id).map(Task::as_parent)).collect();
         parents.sort_unstable_by_key(|parent| parent.no);
@@ -233,7 +234,7 @@ impl Flow {
             return;
         }
         self.last_fence = self.last_fence.max(claimed.fence).max(claimed.locks.iter().copied().max().unwrap_or(0));
-        self.totals.claimed += 1;
+        count(&mut self.totals.claimed, 1);
         if let Some(rate) = self.options.rate {
             self.claim_times.push_back(claimed.at);
             while self.claim_times.len() > rate.claims as usize {
@@ -280,7 +281,7 @@ impl Flow {
         let Some(no) = self.index.no(id) else { return };
         let Some(run) = self.at(no).and_then(Task::run) else { return };
         let attempt = attempt_of(run, at, cause, reason);
-        self.totals.failed += 1;
+        count(&mut self.totals.failed, 1);
         self.edit(no, |task| task.remember(attempt));
         if retry_at == 0 {
             return self.end(no, at, How::Dead, reason, Blob::default());
@@ -296,7 +297,7 @@ impl Flow {
         let Some(no) = self.index.no(id) else { return };
         let Some(run) = self.at(no).and_then(Task::run) else { return };
         let took_ms = at.saturating_sub(run.since);
-        self.totals.completed += 1;
+        count(&mut self.totals.completed, 1);
         self.totals.worked_ms = self.totals.worked_ms.saturating_add(took_ms);
         self.end(no, at, How::Succeeded, &Bytes::EMPTY, result.clone());
     }
@@ -336,7 +337,7 @@ impl Flow {
             self.index.lift(&task, &self.options);
             self.index.leave(&task);
             if let Some(end) = task.end() {
-                self.totals.forgotten[end.how.index()] += 1;
+                count(&mut self.totals.forgotten[end.how.index()], 1);
             }
         }
     }

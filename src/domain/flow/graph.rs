@@ -118,7 +118,7 @@ pub fn outlook(flow: &Flow, now: Millis) -> Outlook {
         task.run().map_or(each_ms, |run| each_ms.saturating_sub(now.saturating_sub(run.since)))
     };
     let path = if flow.count() > FLOW_GRAPH_TASKS_MAX { Vec::new() } else { longest_way(flow, left_of) };
-    let critical_ms: Millis = path.iter().filter_map(|no| flow.at(*no)).map(left_of).sum();
+    let critical_ms: Millis = path.iter().filter_map(|no| flow.at(*no)).map(left_of).fold(0, Millis::saturating_add);
     let names: Vec<Bytes> = path.iter().filter_map(|no| flow.at(*no)).map(|task| task.id.clone()).collect();
     let left_ms = each_ms.map(|each_ms| {
         let workers = flow.index().running().max(1) as u64;
@@ -135,7 +135,7 @@ fn longest_way(flow: &Flow, left_of: impl Fn(&Task) -> Millis) -> Vec<TaskNo> {
     for task in flow.tasks().filter(|task| !task.has_ended()) {
         let before = task.parents.iter().filter_map(|parent| Some((ways.get(&parent.no)?.0, parent.no)));
         let before = before.max_by_key(|(way, no)| (*way, std::cmp::Reverse(*no)));
-        let way = before.map_or(0, |(way, _)| way) + left_of(task);
+        let way = before.map_or(0, |(way, _)| way).saturating_add(left_of(task));
         ways.insert(task.no, (way, before.map(|(_, no)| no)));
         if longest.is_none_or(|(known, _)| way > known) {
             longest = Some((way, task.no));
@@ -154,5 +154,5 @@ fn longest_way(flow: &Flow, left_of: impl Fn(&Task) -> Millis) -> Vec<TaskNo> {
 /// How much of a flow is over, percent.
 pub fn progress(flow: &Flow) -> u64 {
     let over: u64 = [How::Succeeded, How::Dead, How::Cancelled, How::Skipped].map(|how| flow.ended(how)).iter().sum();
-    (over * 100).checked_div(flow.totals().added).unwrap_or(0)
+    over.saturating_mul(100).checked_div(flow.totals().added).unwrap_or(0)
 }

@@ -11,7 +11,7 @@ use crate::domain::limits::{
 };
 use crate::domain::memory::{allocated, tree_bytes};
 use crate::domain::parts::Part;
-use crate::domain::service::rule;
+use crate::domain::service::{rule, NUMBER_MAX};
 use crate::domain::{Blob, Bytes, Error, Fence, Invariant, Millis};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::VecDeque;
@@ -166,6 +166,7 @@ pub fn check(flow: &Flow) -> Result<(), Invariant> {
     rule(flow.created_at > 0 || flow.tasks.is_empty(), "it has tasks and was never made")?;
     rule(is_time(flow.created_at) && are_options(&flow.options), "its options are out of bounds")?;
     rule(flow.last_fence == 0 || check_fence(flow.last_fence).is_ok(), "the last fence is out of bounds")?;
+    rule(are_totals(&flow.totals), "its totals are out of bounds")?;
     rule(flow.cancelled.is_none_or(|swept| swept <= flow.last_no), "more was cancelled than there was")?;
     rule(flow.tasks.len() <= FLOW_TASKS_END && flow.last_no < FENCE_END, "it has too many tasks")?;
     let rate = flow.options.rate.map_or(0, |rate| rate.claims as usize);
@@ -211,6 +212,11 @@ pub fn check_part(flow: &Flow, from: TaskNo, room: usize) -> Result<Part, Invari
         rule(counted, "the counted parents and children differ from the tasks")?;
         Ok(1 + task.parents.len() + all)
     })
+}
+
+fn are_totals(totals: &Totals) -> bool {
+    let Totals { added, completed, failed, claimed, forgotten, .. } = totals;
+    [added, completed, failed, claimed].into_iter().chain(forgotten).all(|total| *total <= NUMBER_MAX)
 }
 
 fn check_task(flow: &Flow, task: &Task) -> Result<(), Invariant> {
@@ -263,6 +269,7 @@ fn is_run(run: &Run) -> bool {
         && run.progress.is_none_or(|percent| percent <= 100)
         && is_text(&run.note)
         && run.locks.len() <= TASK_LOCKS_MAX
+        && run.locks.iter().all(|fence| check_fence(*fence).is_ok())
         && run.stop.is_none_or(|stop| is_time(stop.ends_at) && !stop.how.is_success())
 }
 

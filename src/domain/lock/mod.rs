@@ -34,7 +34,7 @@ pub use path::Path;
 use super::fence::check_fence;
 use super::limits::{ID_BYTES_MAX, LOCK_LEVELS_MAX, LOCK_LIMIT_MAX, LOCK_META_BYTES_MAX};
 use super::parts::Part;
-use super::service::{rule, CHECKED_BYTES};
+use super::service::{rule, CHECKED_BYTES, NUMBER_MAX};
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use ahash::AHashMap;
 use grant::Grants;
@@ -214,6 +214,7 @@ impl Entity for Lock {
     }
 
     fn check(&self) -> Result<(), Invariant> {
+        rule(self.version <= NUMBER_MAX, "the version is out of bounds")?;
         let mut own: AHashMap<&Bytes, Occupancy> = AHashMap::new();
         for grant in self.grants.iter() {
             rule(admit_grant(grant).is_ok(), "a grant is out of bounds")?;

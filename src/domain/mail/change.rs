@@ -1,6 +1,7 @@
 //! How a mailbox changes: each event takes messages from one place and puts them into another. What does not fit is passed over.
 
 use super::{Dead, Entry, Hold, Inbox, Letter, Mail, Message, Name, Reason};
+use crate::domain::service::count;
 use crate::domain::{Bytes, Fence, Millis};
 use smallvec::SmallVec;
 
@@ -54,7 +55,7 @@ impl Mail {
         if to.is_empty() {
             return;
         }
-        self.totals.sent += 1;
+        count(&mut self.totals.sent, 1);
         self.keep(
             id,
             Message {
@@ -193,20 +194,20 @@ impl Mail {
                 self.loosen(hold);
             }
         }
-        self.totals.returned += 1;
+        count(&mut self.totals.returned, 1);
     }
 
     pub(super) fn acknowledged(&mut self, agent: &[u8], ids: &[Fence]) {
         for id in ids {
             if self.take_out(agent, *id) || self.bring_out(agent, *id).is_some() {
-                self.totals.acknowledged += 1;
+                count(&mut self.totals.acknowledged, 1);
             }
         }
     }
 
     pub(super) fn died(&mut self, agent: &[u8], id: Fence, since: Millis, reason: Reason) {
         let Some(entry) = self.remove_entry(agent, id) else { return };
-        self.totals.died += 1;
+        count(&mut self.totals.died, 1);
         let dead = Dead { deliveries: entry.deliveries, since, reason };
         self.dead.insert((id, Name::from(agent)), dead);
     }
@@ -234,7 +235,7 @@ impl Mail {
     pub(super) fn expired(&mut self, ids: &[Fence]) {
         for id in ids {
             let Some(message) = self.forget(*id) else { continue };
-            self.totals.expired += 1;
+            count(&mut self.totals.expired, 1);
             for agent in &message.to {
                 if self.remove_entry(agent, *id).is_none() && !self.dead.is_empty() {
                     self.dead.remove(&(*id, agent.clone()));

@@ -36,7 +36,7 @@ pub use inbox::{Entry, Inbox};
 
 use super::memory::allocated;
 use super::parts::Part;
-use super::service::CHECKED_BYTES;
+use super::service::{count, CHECKED_BYTES};
 use super::{Blob, Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -253,20 +253,24 @@ impl Entity for Mail {
                     entry.deliveries = entry.deliveries.saturating_add(1);
                     entry.hold == 0
                 });
-                self.totals.received += received as u64;
+                count(&mut self.totals.received, received as u64);
             }
             MailEvent::Extended { fence, agent, id, ends_at, .. } => {
                 self.put_under((*fence, *ends_at, false), agent, &[*id], |entry| entry.hold > 0);
             }
             MailEvent::Acknowledged { agent, ids, .. } => self.acknowledged(agent, ids),
             MailEvent::Returned { agent, id, delay, .. } => self.returned(agent, *id, *delay),
-            MailEvent::LeaseEnded { fence, .. } => self.totals.returned += self.end_hold(*fence, |_| {}) as u64,
+            MailEvent::LeaseEnded { fence, .. } => {
+                let returned = self.end_hold(*fence, |_| {});
+                count(&mut self.totals.returned, returned as u64);
+            }
             MailEvent::DelayEnded { fence, .. } => drop(self.end_hold(*fence, |_| {})),
             MailEvent::TakenBack { fence, .. } => self.taken_back(*fence),
             MailEvent::Died { agent, id, at, reason } => self.died(agent, *id, *at, *reason),
             MailEvent::Requeued { agent, id, .. } => self.requeued(agent, *id),
             MailEvent::Dropped { agent, id, .. } => {
-                self.totals.dropped += u64::from(self.bring_out(agent, *id).is_some());
+                let is_out = self.bring_out(agent, *id).is_some();
+                count(&mut self.totals.dropped, u64::from(is_out));
             }
             MailEvent::Expired { ids, .. } => self.expired(ids),
             MailEvent::Parted { agent, .. } => {

@@ -2,6 +2,7 @@
 
 use super::slots::Slot;
 use super::{Agent, Claim, ClaimEnd, Registry};
+use crate::domain::service::count;
 use crate::domain::{Bytes, Fence};
 
 impl Registry {
@@ -30,7 +31,7 @@ impl Registry {
         }
         self.last_fence = self.last_fence.max(fence);
         self.index_claim(slot, &claim);
-        self.totals.claimed += 1;
+        count(&mut self.totals.claimed, 1);
         self.edit(id, |agent| {
             let at = agent.claims.partition_point(|known| known.fence < fence);
             agent.claims.insert(at, claim);

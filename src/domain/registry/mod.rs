@@ -43,7 +43,7 @@ pub use filter::Filter;
 
 use super::limits::REGISTRY_BYTES_MAX;
 use super::parts::Part;
-use super::service::CHECKED_BYTES;
+use super::service::{count, CHECKED_BYTES};
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use agent::{Flaps, Life, Pulse};
 use ahash::AHashMap;
@@ -231,7 +231,7 @@ impl Registry {
         self.agents[slot as usize] = Some(Box::new(agent));
         self.settle(slot);
         self.last_fence = self.last_fence.max(*epoch);
-        self.totals.registered += 1;
+        count(&mut self.totals.registered, 1);
     }
 
     fn new_slot(&mut self) -> Slot {
@@ -350,7 +350,7 @@ impl Registry {
             self.drop_claims(slot);
         }
         self.edit(id, |agent| agent.life = Life::Dead { since, remove_at });
-        self.totals.died += 1;
+        count(&mut self.totals.died, 1);
     }
 }
 
@@ -391,11 +391,11 @@ impl Entity for Registry {
             }),
             RegistryEvent::Suspected { agent, at, dead_at } => {
                 self.edit(agent, |agent| agent.life = Life::Suspect { since: *at, dead_at: *dead_at });
-                self.totals.suspected += 1;
+                count(&mut self.totals.suspected, 1);
             }
             RegistryEvent::Recovered { agent, at, flaps } => {
                 self.edit(agent, |agent| agent.is_alive_after(*at, *flaps));
-                self.totals.recovered += 1;
+                count(&mut self.totals.recovered, 1);
             }
             RegistryEvent::Died { agent, at, remove_at } => self.died(agent, *at, *remove_at),
             RegistryEvent::Undamped { agent, .. } => self.edit(agent, |agent| {

@@ -138,6 +138,14 @@ impl Undo for Before {
             .map_or(0, |many| size_of::<Many>() + many.bytes + many.map.len() * size_of::<Was>() * 4 / 3);
         few + many
     }
+
+    fn is_within_bounds(&self) -> bool {
+        self.iter().all(|(name, value)| is_field(name, value.as_ref()))
+    }
+}
+
+fn is_field(name: &Bytes, value: Option<&Bytes>) -> bool {
+    name.len() <= FIELD_BYTES_MAX && value.is_none_or(|value| value.len() <= FIELD_BYTES_MAX)
 }
 
 impl Fields {
@@ -228,8 +236,7 @@ impl State for Fields {
     }
 
     fn admit(change: &Change) -> Result<(), Error> {
-        let fits = |bytes: &Bytes| bytes.len() <= FIELD_BYTES_MAX;
-        let all_fit = change.iter().all(|(name, value)| fits(name) && value.as_ref().is_none_or(fits));
+        let all_fit = change.iter().all(|(name, value)| is_field(name, value.as_ref()));
         if all_fit && change.len() <= FIELDS_END {
             return Ok(());
         }
@@ -266,11 +273,11 @@ impl State for Fields {
         let sizes = self.map.iter().map(|(name, value)| Self::sizes(name, value));
         let (text, heap) = sizes.fold((0, 0), |(text, heap), (more, more_heap)| (text + more, heap + more_heap));
         let is_counted = (text, heap) == (self.text_bytes, self.heap_bytes);
-        let fits = self.map.len() <= FIELDS_END;
+        let fits = self.map.len() <= FIELDS_END && self.iter().all(|(name, value)| is_field(name, Some(value)));
         if is_counted && fits {
             Ok(())
         } else {
-            Err(Invariant("the counted bytes differ from the fields".into()))
+            Err(Invariant("the counted bytes differ from the fields, or there is more than allowed".into()))
         }
     }
 

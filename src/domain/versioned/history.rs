@@ -4,12 +4,13 @@
 //! what has changed. The newest versions are all kept. Of older ones only those with a checkpoint are: what leads from one
 //! checkpoint to the next is then one step, in which whatever was overwritten again and again is remembered once.
 
+use super::saved::is_time;
 use super::State;
-use crate::domain::service::rule;
-use crate::domain::service::CHECKED_BYTES;
+use crate::domain::limits::{CHECKPOINTS_MAX, ID_BYTES_MAX, NAME_BYTES_MAX};
+use crate::domain::service::{rule, CHECKED_BYTES, NUMBER_MAX};
 use crate::domain::{Bytes, Invariant, Millis};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Number of a version. The first is 1.
 pub type Version = u64;
@@ -24,6 +25,9 @@ pub trait Undo: Default + Clone + std::fmt::Debug + PartialEq + Serialize + serd
 
     /// Bytes allocated outside the struct itself.
     fn heap_bytes(&self) -> usize;
+
+    /// Whether it is one that a change within the bounds of the commands can have left.
+    fn is_within_bounds(&self) -> bool;
 }
 
 #[cfg(any(test, feature = "test-hooks"))]
@@ -125,6 +129,10 @@ impl<U: Undo> Step<U> {
     fn absorb(&mut self, later: Self) {
         self.undo.absorb(later.undo);
         (self.left_at, self.left_by) = (later.left_at, later.left_by);
+    }
+
+    fn is_within_bounds(&self) -> bool {
+        is_time(self.left_at) && self.left_by.len() <= ID_BYTES_MAX && self.undo.is_within_bounds()
     }
 
     fn bytes(&self) -> usize {
@@ -353,19 +361,67 @@ impl<U: Undo> History<U> {
         let versions: Vec<Version> =
             self.old.iter().chain(&self.recent).map(|step| step.to).chain([self.version]).collect();
         rule(versions.is_sorted_by(|one, next| one < next), "the versions are not in order")?;
-        rule(self.version > 0 && i64::try_from(self.version).is_ok(), "the version is out of bounds")?;
+        rule(self.version > 0, "the version is out of bounds")?;
+        rule(self.version <= NUMBER_MAX && self.last_checkpoint <= NUMBER_MAX, "the version is out of bounds")?;
         let is_between = |id: &CheckpointId| (1..=self.last_checkpoint).contains(id);
         rule(self.checkpoints.keys().all(is_between), "the numbers of the checkpoints are out of bounds")?;
+        rule(self.checkpoints.values().all(Checkpoint::is_within_bounds), "a checkpoint is out of bounds")?;
+        rule(self.checkpoints.len() <= CHECKPOINTS_MAX, "there are too many checkpoints")?;
         let is_there = |checkpoint: &Checkpoint| versions.binary_search(&checkpoint.version).is_ok();
         rule(self.checkpoints.values().all(is_there), "a checkpoint has no version")?;
         rule(self.old.iter().all(|step| self.marks.contains_key(&step.to)), "an old version has no checkpoint")?;
         rule(self.counted_marks() == self.marks, "the counted checkpoints differ from the history")?;
         rule(self.counted_bytes() == self.bytes, "the counted bytes differ from the history")?;
+        rule(self.sound_steps(state) == versions.len() - 1, "a version cannot be got back to")
+    }
+
+    /// How many steps can be made from `state` on until one does not fit, or leads to what no command would have made.
+    fn sound_steps<S: State<Undo = U>>(&self, state: &S) -> usize {
+        let steps = || self.recent.iter().rev().chain(self.old.iter().rev());
         if S::UNDOES_ANYTHING {
-            return Ok(());
+            return steps().take_while(|step| step.is_within_bounds()).count();
         }
         let mut past = state.clone();
-        let all_fit = self.recent.iter().rev().chain(self.old.iter().rev()).all(|step| past.undo(&step.undo).is_some());
-        rule(all_fit, "a version cannot be got back to")
+        steps().take_while(|step| step.is_within_bounds() && past.undo(&step.undo).is_some()).count()
+    }
+
+    /// Forgets all versions before the first one, seen from now, to which something does not lead back as it should. Says what is gone.
+    pub fn cut<S: State<Undo = U>>(&mut self, state: &S) -> String {
+        let (mut later, mut kept) = (self.version, self.sound_steps(state));
+        for (at, step) in self.recent.iter().rev().chain(self.old.iter().rev()).enumerate().take(kept) {
+            if step.to == 0 || step.to >= later {
+                kept = at;
+                break;
+            }
+            later = step.to;
+        }
+        self.recent.drain(..self.recent.len() - kept.min(self.recent.len()));
+        let old = kept - self.recent.len();
+        self.old.drain(..self.old.len() - old);
+        self.last_checkpoint = self.last_checkpoint.min(NUMBER_MAX);
+        let known: BTreeSet<Version> =
+            self.old.iter().chain(&self.recent).map(|step| step.to).chain([self.version]).collect();
+        let before = self.checkpoints.len();
+        self.checkpoints.retain(|id, checkpoint| {
+            (1..=self.last_checkpoint).contains(id)
+                && checkpoint.is_within_bounds()
+                && known.contains(&checkpoint.version)
+        });
+        // What no checkpoint needs, and is not one of the recent versions, was not there.
+        let needed: BTreeSet<Version> = self.checkpoints.values().map(|checkpoint| checkpoint.version).collect();
+        let spare = self.old.iter().rposition(|step| !needed.contains(&step.to)).map_or(0, |at| at + 1);
+        self.old.drain(..spare);
+        let known: BTreeSet<Version> =
+            self.old.iter().chain(&self.recent).map(|step| step.to).chain([self.version]).collect();
+        self.checkpoints.retain(|_, checkpoint| known.contains(&checkpoint.version));
+        self.rebuild();
+        let (first, gone) = (known.first().copied().unwrap_or(self.version), before - self.checkpoints.len());
+        format!("the versions before {first}, and {gone} checkpoints")
+    }
+}
+
+impl Checkpoint {
+    fn is_within_bounds(&self) -> bool {
+        self.name.len() <= NAME_BYTES_MAX && is_time(self.at)
     }
 }

@@ -101,6 +101,11 @@ pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + Des
 
     /// Makes what is derived anew.
     fn rebuild(&mut self);
+
+    /// See [`Entity::salvage`].
+    fn salvage(&mut self) -> Option<String> {
+        None
+    }
 }
 
 /// The keyspace notifications of a kind of versioned value.
@@ -516,5 +521,9 @@ impl<S: State> Entity for Versioned<S> {
     fn rebuild(&mut self) {
         self.history.rebuild();
         self.state.edit().rebuild();
+    }
+
+    fn salvage(&mut self) -> Option<String> {
+        saved::salvage(self)
     }
 }

@@ -2,16 +2,16 @@
 
 use super::event::VersionedEvent;
 use super::life::Life;
-use super::{Created, State, Status, Versioned};
+use super::{Created, Participant, State, Status, Versioned};
 use crate::domain::fence::FENCE_END;
 use crate::domain::limits::{
-    CHECKPOINTS_MAX, DURATION_MS_MAX, ID_BYTES_MAX, NAME_BYTES_MAX, PARTICIPANTS_END, RESOURCES_END,
+    CHECKPOINTS_MAX, DURATION_MS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX, NAME_BYTES_MAX, PARTICIPANTS_END, RESOURCES_END,
     VERSIONED_META_BYTES_MAX,
 };
-use crate::domain::service::rule;
+use crate::domain::service::{rule, NUMBER_MAX};
 use crate::domain::{Bytes, Error, Invariant, Millis};
 
-fn is_time(when: Millis) -> bool {
+pub(super) fn is_time(when: Millis) -> bool {
     // Far from every overflow, and within what Redis takes for a time.
     when <= i64::MAX as Millis / 4
 }
@@ -41,7 +41,7 @@ pub fn admit<S: State>(event: &VersionedEvent<S>) -> Result<(), Error> {
             is_agent(by) && is_ttl(*ttl_ms)
         }
         VersionedEvent::Restored { by, .. } => is_agent(by),
-        VersionedEvent::Checkpointed { id, name, .. } => *id > 0 && is_time(*id) && name.len() <= NAME_BYTES_MAX,
+        VersionedEvent::Checkpointed { id, name, .. } => (1..=NUMBER_MAX).contains(id) && name.len() <= NAME_BYTES_MAX,
         VersionedEvent::Pruned { checkpoints, .. } => checkpoints.len() <= CHECKPOINTS_MAX,
         VersionedEvent::Joined { agent, role, .. } => is_agent(agent) && role.len() <= NAME_BYTES_MAX,
         VersionedEvent::Left { agent, .. } => is_agent(agent),
@@ -68,6 +68,15 @@ fn is_creation<S: State>(created: &Created<S>) -> bool {
     has_version && are_known && is_short && is_life(&created.life) && created.state.check().is_ok()
 }
 
+/// Gives up what of the past does not fit a state that does. Says what that was.
+pub fn salvage<S: State>(value: &mut Versioned<S>) -> Option<String> {
+    let state = value.state.edit().salvage();
+    value.state.check().ok()?;
+    let history = value.history.check::<S>(&value.state).is_err().then(|| value.history.cut::<S>(&value.state));
+    let given_up: Vec<String> = state.into_iter().chain(history).collect();
+    (!given_up.is_empty()).then(|| given_up.join("; "))
+}
+
 /// Whether all invariants hold.
 pub fn check<S: State>(value: &Versioned<S>) -> Result<(), Invariant> {
     if value.history.version() == 0 {
@@ -79,6 +88,12 @@ pub fn check<S: State>(value: &Versioned<S>) -> Result<(), Invariant> {
     rule(value.participants.len() <= PARTICIPANTS_END, "it has too many participants")?;
     rule(value.resources.len() <= RESOURCES_END, "it owns too much")?;
     value.resources.values().try_for_each(|resource| resource.check())?;
+    let texts = is_agent(&value.owner) && is_agent(&value.changed_by) && value.meta.len() <= VERSIONED_META_BYTES_MAX;
+    rule(texts && is_time(value.created_at) && is_time(value.changed_at), "its description is out of bounds")?;
+    let is_participant =
+        |(id, one): (&Bytes, &Participant)| is_agent(id) && one.role.len() <= NAME_BYTES_MAX && is_time(one.since);
+    rule(value.participants.iter().all(is_participant), "a participant is out of bounds")?;
+    rule(value.resources.keys().all(|name| name.len() <= KEY_BYTES_MAX), "a resource is out of bounds")?;
     rule(is_time(value.end.at) && value.end.fence < FENCE_END, "its end is out of bounds")?;
     let is_done = value.status != Status::Terminated || value.resources.is_empty() || value.end.at > 0;
     rule(is_done, "it is over and owns something all the same")

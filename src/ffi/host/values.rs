@@ -1,0 +1,45 @@
+//! The values behind opened keys.
+
+use super::RedisHost;
+use crate::domain::{Code, Entity, Error, Stored};
+use crate::ffi::types;
+
+impl RedisHost {
+    /// The value of an opened key, even if it is in quarantine.
+    pub(super) fn value<E: Entity>(&self, at: usize) -> Result<Option<*mut Stored<E>>, Error> {
+        let opened = &self.opened[at];
+        if !opened.value.is_null() && opened.module_type == types::of::<E>() {
+            return Ok(Some(opened.value.cast::<Stored<E>>()));
+        }
+        if opened.value.is_null() && opened.key.is_empty() {
+            Ok(None)
+        } else {
+            Err(Error::wrong_type())
+        }
+    }
+
+    /// The value that may be used.
+    pub(super) fn usable<E: Entity>(&self, at: usize) -> Result<Option<*mut Stored<E>>, Error> {
+        let Some(value) = self.value::<E>(at)? else { return Ok(None) };
+        // SAFETY: the value lives as long as its key is open and nobody deletes it; the reference ends here.
+        match unsafe { &*value }.fault() {
+            None => Ok(Some(value)),
+            Some(fault) => Err(fault.error(self.opened[at].name.bytes())),
+        }
+    }
+
+    /// Puts a value under an opened key; what was there is freed.
+    pub(super) fn set_value<E: Entity>(&mut self, at: usize, stored: Stored<E>) -> Result<*mut Stored<E>, Error> {
+        let is_faulty = stored.fault().is_some();
+        let value = Box::into_raw(Box::new(stored));
+        let opened = &mut self.opened[at];
+        if !opened.key.set_value(types::of::<E>(), value.cast()) {
+            // SAFETY: Redis did not take it, so it is still ours alone.
+            drop(unsafe { Box::from_raw(value) });
+            return Err(Error::new(Code::Err, "the server did not accept the value"));
+        }
+        types::count_value::<E>(is_faulty);
+        (opened.value, opened.module_type) = (value.cast(), types::of::<E>());
+        Ok(value)
+    }
+}
