@@ -119,7 +119,10 @@ impl World {
 
     fn some_paths(&mut self, key: &str) -> Vec<String> {
         let doc = self.live(key).map_or(json!({}), |thing| thing.doc().clone());
-        (0..=self.rng.below(3)).map(|_| json::path(&mut self.rng, &doc)).collect()
+        let mut paths: Vec<String> = (0..=self.rng.below(3)).map(|_| json::path(&mut self.rng, &doc)).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        paths
     }
 
     fn get_doc(&mut self, key: &str) {
