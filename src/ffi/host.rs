@@ -3,6 +3,7 @@
 use super::api::{memory_permille, Argv, Ctx, OpenKey, Str};
 use super::by_key::{ByKey, OfKey};
 use super::contain::contain;
+use super::{blocking, inner, listeners, notifications, state, ticks, types, users, walk};
 use crate::command::{dispatch, Access, Cx, Host, Key, Kind, Member, Ownership, Reply, Walked};
 use crate::domain::fault::Original;
 use crate::domain::wait::WaiterId;
