@@ -288,11 +288,11 @@ impl Host for RedisHost {
             return;
         };
         // SAFETY: as in `read`; only looked at before the key is deleted.
-        let (is_empty, is_broken, expires_at) =
+        let (is_empty, is_faulty, expires_at) =
             unsafe { ((*value).is_empty(), (*value).fault().is_some(), (*value).state.expires_at()) };
         let opened = &mut self.opened[at];
         self.ctx.signal_modified(opened.name);
-        if is_broken {
+        if is_faulty {
             // It keeps the TTL that it came with.
         } else if is_empty {
             opened.value = ptr::null_mut();

@@ -22,7 +22,7 @@ fn append(server: &Server, commands: &[Vec<&[u8]>]) {
 
 #[test]
 fn changes_for_a_broken_value_are_dropped_counted_and_told_of_once() {
-    let source = Server::start();
+    let source = plain().start();
     tell(&source);
     let whole = dump(&source, "k");
     let whole = &whole[frames(&whole)[0].clone()];

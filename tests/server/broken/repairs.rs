@@ -6,7 +6,7 @@ use super::*;
 fn a_repair_cuts_off_what_of_the_past_is_broken_and_says_so() {
     let primary = broken();
     let replica = primary.replica();
-    assert_broken(&replica, "k");
+    assert_broken_copy(&replica, "k");
     let repaired = primary.run("LTMC.REPAIR k");
     assert_eq!((repaired.get("type").text(), repaired.get("was_broken").int()), ("ltmc-ctxt", 1));
     assert_eq!(repaired.get("given_up").text(), "the versions before 2, and 1 checkpoints");
