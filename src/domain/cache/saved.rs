@@ -11,7 +11,7 @@ use crate::domain::limits::{
     TOOL_ARGS_BYTES_MAX, TOOL_BYTES_MAX, VOIDS_MAX,
 };
 use crate::domain::parts::Part;
-use crate::domain::service::{rule, NUMBER_MAX};
+use crate::domain::service::rule;
 use crate::domain::{Blob, Bytes, Error, Fence, Invariant, Millis};
 use ahash::AHashSet;
 use serde::ser::SerializeSeq;
@@ -233,10 +233,14 @@ fn is_filled(filled: &Filled) -> bool {
         && filled.labels.is_sorted_by(|one, next| one < next)
 }
 
+fn is_config(config: &Config) -> bool {
+    config.ttl_ms.is_none_or(|ttl_ms| (1..=DURATION_MS_MAX).contains(&ttl_ms))
+}
+
 /// Errs if an event from an unchecked payload is out of the bounds that the commands keep.
 pub fn admit(event: &CacheEvent) -> Result<(), Error> {
     let fits = match event {
-        CacheEvent::Configured { config, .. } => config.ttl_ms.is_none_or(|ttl| (1..=DURATION_MS_MAX).contains(&ttl)),
+        CacheEvent::Configured { config, .. } => is_config(config),
         CacheEvent::Ticketed { call, flight } => {
             check_fence(flight.ticket)?;
             is_call(call) && is_flight(flight)
@@ -293,7 +297,7 @@ pub fn check(cache: &Cache) -> Result<(), Invariant> {
 fn check_bounds(cache: &Cache) -> Result<(), Invariant> {
     rule(cache.answers.len() == cache.placed.len(), "an index differs from the entries")?;
     rule(cache.voids.len() <= VOIDS_MAX, "it remembers too much of what was called off")?;
-    rule(cache.last_answer <= NUMBER_MAX, "its last answer is out of bounds")?;
+    rule(is_config(&cache.config), "its time to live is out of bounds")?;
     rule(check_fence(cache.last_fence.max(1)).is_ok(), "its fence is out of bounds")?;
     rule(cache.last_answer < u64::MAX / 2, "the number of its answers is out of bounds")
 }
