@@ -187,8 +187,8 @@ impl<'a> Args<'a> {
         if self.seen & choices != 0 && !option.is_repeated {
             return Err(self.excluded(&option, self.seen & choices));
         }
-        self.seen |= 1 << option.number;
-        let end = Walk::new(self.spec, self.args).end_of_option(option.arg, self.at);
+        self.seen |= option.bit();
+        let end = Walk::new(self.spec, self.args).after(self.seen).end_of_option(option.arg, self.at);
         (self.end, self.is_unfit) = (end.unwrap_or(self.args.len()), end.is_none());
         self.at += 1;
         Ok(Some(option.word))
@@ -224,7 +224,7 @@ impl<'a> Args<'a> {
 
     /// That an option comes again, or beside another choice that was `seen`.
     fn excluded(&self, option: &OptionSpec, seen: u64) -> Error {
-        let both = seen | 1 << option.number;
+        let both = seen | option.bit();
         if both == seen {
             return self.twice(option.word);
         }

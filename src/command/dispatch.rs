@@ -1,11 +1,13 @@
 //! The one way that every command and every change goes: check, run, replicate, apply, notify, count.
 
 use super::args::Args;
+use super::keys::{check_access, positions};
 use super::repair::{count_panic_on, repair, service_at};
 use super::settings::Settings;
 use super::spec::Command;
 use super::{trace, Host, Key, Node, Ownership, Reply};
 use crate::domain::id::{acts_as, printable};
+use crate::domain::limits::ID_BYTES_MAX;
 use crate::domain::{
     Blob, Bytes, Change, Code, Connection, Entity, Error, Event, Fault, KeyId, Millis, Service, Stored,
 };
@@ -67,15 +69,23 @@ impl<'a, H: Host> Cx<'a, H> {
         self.node.settings.agents_are_bound().then(|| self.host.user()).flatten()
     }
 
-    /// Who acts on the first key where naming anybody is up to the caller: who it says it is, else its ACL user if it is bound to that
-    /// name. Empty if it is not: that is also who may take locks from others by `LTMC.LOCK.BREAK`.
+    /// Who acts where naming anybody is up to the caller: who it says it is, else its ACL user if it is bound to that name. Empty if it is
+    /// not: that is also who may take from others, by `LTMC.LOCK.BREAK`, what they hold in any of the keys.
     pub fn acting(&self, said: Option<&[u8]>) -> Result<Bytes, Error> {
-        let bound = self.bound_to().filter(|_| !self.host.may_run(TAKES_FROM_OTHERS, self.key(1)));
-        match (bound, said) {
+        match (self.bound_to().filter(|_| !self.takes_from_others()), said) {
             (None, said) => Ok(said.map_or(Bytes::EMPTY, Bytes::from)),
-            (Some(user), None) => Ok(Bytes::from(&user[..])),
             (Some(user), Some(said)) => check_name(&user, said).map(|()| Bytes::from(said)),
+            (Some(user), None) if (1..=ID_BYTES_MAX).contains(&user.len()) => Ok(Bytes::from(&user[..])),
+            (Some(user), None) => {
+                let text = format!("the user's name is {} bytes long, an agent's is 1 to {ID_BYTES_MAX}", user.len());
+                Err(Error::new(Code::Denied, text))
+            }
         }
+    }
+
+    fn takes_from_others(&self) -> bool {
+        let keys = positions(self.spec, self.args);
+        keys.into_iter().all(|(at, _)| self.host.may_run(TAKES_FROM_OTHERS, self.key(at)))
     }
 }
 
@@ -100,7 +110,7 @@ pub enum Outcome {
 /// Runs a command: checks what holds for all commands, then hands over to its handler.
 pub fn run<H: Host>(command: &Command<H>, cx: &mut Cx<H>) -> Result<Outcome, Error> {
     trace::begin(cx);
-    let outcome = checked(command, cx).and_then(|()| super::keys::check_access(cx)).and_then(|()| {
+    let outcome = checked(command, cx).and_then(|()| check_access(cx)).and_then(|()| {
         cx.node.trace.at(Stage::Decide);
         (command.run)(cx)
     });

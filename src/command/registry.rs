@@ -5,7 +5,7 @@ use super::dispatch::{self, Cx, Outcome};
 use super::registry_filter::{labels, Asked};
 use super::registry_serve::{claim_bond, commit, commit_claim, is_back, settle_due};
 use super::settings::Setting;
-use super::{Host, Reply};
+use super::{Host, Key, Reply};
 use crate::domain::limits::{AGENT_LABELS_MAX, AGENT_TEXT_BYTES_MAX, CAPACITY_MAX, ID_BYTES_MAX, REGISTRY_BYTES_MAX};
 use crate::domain::registry::capability::Capability;
 use crate::domain::registry::decide::{self, ClaimWish, Heartbeat, Introduction};
@@ -223,6 +223,13 @@ fn wait<H: Host>(cx: &mut Cx<H>, wanted: Wanted, block_ms: Millis) -> Result<Out
     Ok(Outcome::Waits)
 }
 
+/// The agent whose a claim is: one that was made with `REGISTRY`.
+fn bound_claimer<H: Host>(cx: &mut Cx<H>, key: Key, fence: Fence) -> Result<Option<Bytes>, Error> {
+    let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(None) };
+    let claim = stored.state.claim(fence).map(|(_, claim)| &claim.reference);
+    Ok(claim.filter(|claimer| stored.bond_of(claimer).is_some()).cloned())
+}
+
 /// `LTMC.AGENT.RELEASE`
 pub fn release<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
@@ -238,6 +245,9 @@ pub fn release<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
     let now = cx.now();
+    if let Some(claimer) = bound_claimer(cx, key, fence)? {
+        cx.acting(Some(&claimer))?;
+    }
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     let event = decide::release(&stored.state, fence, is_ok, latency_ms, now);
     let is_released = event.is_some();

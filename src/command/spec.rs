@@ -209,6 +209,13 @@ pub struct OptionSpec {
     pub is_repeated: bool,
 }
 
+impl OptionSpec {
+    /// Its number as a bit of a set.
+    pub fn bit(&self) -> u64 {
+        1 << self.number
+    }
+}
+
 impl Spec {
     /// Whether it changes keys.
     pub const fn writes(&self) -> bool {

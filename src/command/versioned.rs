@@ -283,6 +283,9 @@ pub fn fork<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut forked = value.forked(version, at).ok_or_else(Error::internal)?;
     // Who is bound to a name must not take others along.
     forked.participants.retain(|(agent, _)| cx.check_actor(agent).is_ok());
+    if cx.check_actor(&forked.owner).is_err() {
+        forked.owner = Bytes::EMPTY;
+    }
     create::<S, H>(cx, dst, forked, None, request)
 }
 

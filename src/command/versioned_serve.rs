@@ -1,6 +1,7 @@
 //! What follows for sessions and contexts from time and from their end.
 
 use super::dispatch::{check_here, commit, commit_one};
+use super::repair::check_usable;
 use super::settings::Setting;
 use super::{buffer_serve, lock_serve, registry_serve, Host, Key, Kind, Node, UNSURE_MS};
 use crate::domain::buffer::{decide as buffer_rules, Buffer};
@@ -58,8 +59,10 @@ struct Debt<'a> {
     resource: &'a Resource,
     /// The participants, and the session itself under the name of its key.
     people: &'a BTreeSet<Bytes>,
-    /// What is written on its claims: the name of its key.
+    /// What is written on its claims, which is the name of its key.
     session: &'a [u8],
+    /// Users are bound to their names, so that no word is about what others have written on claims.
+    is_bound: bool,
     /// The fence of its end: what was granted later is younger.
     until: Fence,
 }
@@ -67,6 +70,15 @@ struct Debt<'a> {
 impl Debt<'_> {
     fn is_of(&self, holder: &[u8]) -> bool {
         self.resource.frees(holder, |holder| self.people.contains(holder))
+    }
+
+    /// The claims on agents of a registry that are given back: those of the session, and those on which a giver has written its own name.
+    fn claims_in<'a>(&'a self, registry: &'a Registry) -> impl Iterator<Item = Fence> + 'a {
+        let is_of_session = !self.is_bound || self.resource.givers().any(|giver| giver.is_empty());
+        let of_session = is_of_session.then(|| registry.claims_with(self.session, self.until));
+        let named = self.resource.givers().filter(|giver| !giver.is_empty());
+        let of_givers = named.flat_map(|giver| registry.claims_under(giver, self.until));
+        of_session.into_iter().flatten().chain(of_givers)
     }
 
     /// Those who have something in a buffer that is given back.
@@ -83,7 +95,8 @@ impl Debt<'_> {
 fn give_back<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<usize, Error> {
     let max = node.settings.get(Setting::SweepBatchMax) as usize;
     // Where users are bound to their names, the name of a key is nobody's.
-    let own_name = (!node.settings.agents_are_bound()).then(|| Bytes::from(key.name));
+    let is_bound = node.settings.agents_are_bound();
+    let own_name = (!is_bound).then(|| Bytes::from(key.name));
     let Some(stored) = host.read::<Versioned<S>>(key)? else { return Ok(0) };
     let value = &stored.state;
     let Some(end) = value.owes() else { return Ok(0) };
@@ -96,11 +109,11 @@ fn give_back<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Resu
             break;
         }
         let at = Key { db: key.db, name: &name, arg: 0 };
-        if check_here(host, &[key, at]).is_err() {
+        if check_here(host, &[key, at]).is_err() || check_usable(node, host, at).is_err() {
             (left, waits) = (left - 1, true);
             continue;
         }
-        let debt = Debt { resource: &resource, people: &people, session: key.name, until };
+        let debt = Debt { resource: &resource, people: &people, session: key.name, is_bound, until };
         let given = give_back_one(node, host, at, &debt, left);
         left -= given.pieces.max(1);
         if given.is_all {
@@ -151,7 +164,8 @@ fn give_back_one<H: Host>(node: &mut Node, host: &mut H, resource: Key, debt: &D
         Kind::Ours(Registry::TYPE_TAG) => {
             let at = node.now();
             let Ok(Some(stored)) = host.read::<Registry>(resource) else { return NOTHING };
-            let mut events = registry_rules::release_all(&stored.state, debt.session, debt.until, max + 1, at);
+            let claims = debt.claims_in(&stored.state).take(max + 1);
+            let mut events = registry_rules::release_all(&stored.state, claims, at);
             let given = first(&mut events, max);
             let _ = registry_serve::commit(node, host, resource, events);
             given

@@ -20,13 +20,20 @@ pub type FoundKeys = SmallVec<[(usize, i32); 4]>;
 pub struct Walk<'a> {
     spec: &'static Spec,
     args: &'a [&'a [u8]],
+    /// The options that were passed, by their numbers.
+    seen: u64,
     found: FoundKeys,
 }
 
 impl<'a> Walk<'a> {
     /// A walk that has not begun.
     pub fn new(spec: &'static Spec, args: &'a [&'a [u8]]) -> Self {
-        Self { spec, args, found: FoundKeys::new() }
+        Self { spec, args, seen: 0, found: FoundKeys::new() }
+    }
+
+    /// The same after these options were passed.
+    pub fn after(self, seen: u64) -> Self {
+        Self { seen, ..self }
     }
 
     /// All keys, up to what is not as declared. The parser comes no further either.
@@ -54,18 +61,22 @@ impl<'a> Walk<'a> {
         let (mut end, mut seen) = (self.args.len(), 0u64);
         while end >= at + least + 2 {
             let Some(option) = self.spec.option(self.args[end - 2]) else { break };
-            let bit = 1 << option.number;
-            if matches!(option.arg.kind, ArgKind::Word) || (seen & bit != 0 && matches!(value.kind, ArgKind::Key)) {
+            let is_twice = seen & option.bit() != 0;
+            if matches!(option.arg.kind, ArgKind::Word) || (is_twice && matches!(value.kind, ArgKind::Key)) {
                 break;
             }
-            (end, seen) = (end - 2, seen | bit);
+            (end, seen) = (end - 2, seen | option.bit());
         }
         end
     }
 
-    /// Passes options from `at` on; where the first thing stands that is none.
+    /// Passes options from `at` on; where the first thing stands that is none, or that comes twice.
     fn options(&mut self, mut at: usize) -> usize {
         while let Some(option) = self.args.get(at).and_then(|word| self.spec.option(word)) {
+            if self.seen & option.bit() != 0 && !option.is_repeated {
+                break;
+            }
+            self.seen |= option.bit();
             let Some(end) = self.argument(option.arg, at) else { break };
             at = end;
         }
@@ -111,7 +122,8 @@ impl<'a> Walk<'a> {
             None if self.spec.in_place().iter().any(|known| std::ptr::eq(known, arg)) => {
                 !Walk::new(self.spec, self.args).is_options(at)
             }
-            None => self.spec.option(given).is_none(),
+            // What has been passed cannot come again, so it is a text that is called like it.
+            None => self.spec.option(given).is_none_or(|option| self.seen & option.bit() != 0),
         }
     }
 

@@ -131,7 +131,8 @@ fn report_keys(ctx: Ctx, spec: &'static Spec, argv: Argv) {
     // SAFETY: Redis returns `count` positions that are ours until freed.
     let positions = unsafe { std::slice::from_raw_parts(keys, count as usize) };
     for at in positions {
-        call!(RedisModule_KeyAtPos(ctx.0, *at + inner_at as c_int));
+        // What the command does with it is not known here. The inner call is asked for that: it has the caller's rights.
+        call!(RedisModule_KeyAtPosWithFlags(ctx.0, *at + inner_at as c_int, 0));
     }
     call!(RedisModule_Free(keys.cast::<c_void>()));
 }

@@ -6,6 +6,7 @@ mod blocking;
 mod blocking_ends;
 mod broken;
 mod cache;
+mod callers;
 mod chunks;
 mod cluster;
 mod commands;

@@ -19,6 +19,13 @@ impl Registry {
         self.by_reference.range(bounds).map(|(_, fence)| *fence)
     }
 
+    /// The claims on which `name` is written, or it and more after a colon, up to the fence `until`.
+    pub fn claims_under(&self, name: &[u8], until: Fence) -> impl Iterator<Item = Fence> + '_ {
+        let (from, to) = ([name, b":"].concat(), [name, b";"].concat());
+        let below = self.by_reference.range((Bytes::from(&from[..]), 0)..(Bytes::from(&to[..]), 0));
+        self.claims_with(name, until).chain(below.map(|(_, fence)| *fence).filter(move |fence| *fence <= until))
+    }
+
     /// How many claims there are.
     pub fn claims(&self) -> usize {
         self.claims.len()

@@ -231,9 +231,8 @@ pub fn release(
     Some(RegistryEvent::Released { fence, agent: agent.id.clone(), at, end })
 }
 
-/// The events that give back the claims on which `reference` is written, up to the fence `until`, at most `max` of them.
-pub fn release_all(registry: &Registry, reference: &[u8], until: Fence, max: usize, at: Millis) -> Vec<RegistryEvent> {
-    let claims = registry.claims_with(reference, until).take(max);
+/// The events that give back these claims.
+pub fn release_all(registry: &Registry, claims: impl Iterator<Item = Fence>, at: Millis) -> Vec<RegistryEvent> {
     claims.filter_map(|fence| take_back(registry, fence, at)).collect()
 }
 
