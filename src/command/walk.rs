@@ -195,6 +195,13 @@ mod tests {
         TTL,
     ]);
 
+    /// An option with a list of its own, and others.
+    static OPEN_OPTION: Spec = spec(&[
+        Arg::key("key", 0),
+        Arg::new("since", ArgKind::Block(&[Arg::string("revision").multiple()])).after("SINCE"),
+        KEYS,
+    ]);
+
     fn words(line: &str) -> Vec<&[u8]> {
         line.split(' ').map(str::as_bytes).collect()
     }
@@ -215,6 +222,7 @@ mod tests {
         assert_keys(&USUAL, "TEST k n PX KEYS KEYS 1 x", "k x");
         assert_keys(&USUAL, "TEST k n SAID 5 KEYS 1 x", "k x");
         assert_keys(&USUAL, "TEST k n SAID 5 text KEYS 1 x", "k x");
+        assert_keys(&USUAL, "TEST k n SAID 5 said KEYS 1 x", "k x");
     }
 
     #[test]
@@ -224,6 +232,7 @@ mod tests {
         assert_keys(&USUAL, "TEST k n KEYS 3 x y", "k x y");
         assert_keys(&USUAL, "TEST k n KEYS 18446744073709551615 x", "k x");
         assert_keys(&USUAL, "TEST k n REF", "k");
+        assert_keys(&USUAL, "TEST k n REF a REF b KEYS 1 x", "k");
         assert_keys(&USUAL, "TEST k", "k");
     }
 
@@ -264,5 +273,7 @@ mod tests {
         assert_keys(&KEY_LIST, &line, &line[5..line.len() - 6]);
         let line = format!("TEST k n {}", "SAID 1 ".repeat(20_000));
         assert_keys(&USUAL, line.trim_end(), "k");
+        let line = format!("TEST k {}KEYS 1 x", "SINCE 0 ".repeat(20_000));
+        assert_keys(&OPEN_OPTION, &line, "k");
     }
 }

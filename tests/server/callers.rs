@@ -80,3 +80,44 @@ fn a_command_without_a_user_is_nobodys_and_does_no_harm() {
     server.start_again();
     assert_eq!(server.run("EXISTS before k f s").int(), 4);
 }
+
+#[test]
+fn a_guard_asks_for_no_more_rights_than_its_command() {
+    let server = Server::start();
+    let fence = server.run("LTMC.LOCK sess:l ada PX 600000").int();
+    server.run("SET ro:x text").ok();
+    let mut agent = server.user("agent", "resetkeys ~sess:* %R~ro:* %W~wo:* +@all");
+    let mut guard = |line: &str| agent.run(&format!("LTMC.GUARD sess:l {fence} {line}"));
+    assert_eq!(guard("GET ro:x").text(), "text");
+    guard("SET wo:x 1").ok();
+    for line in ["SET ro:x 1", "GET wo:x", "GET other", "SET other 1", "MSET sess:a 1 other 2", "LTMC.LOCK ro:x ada"] {
+        let reply = guard(line);
+        assert_eq!(reply.error_code(), "NOPERM", "{line}: {reply:?}");
+    }
+}
+
+#[test]
+fn finding_the_keys_takes_no_longer_than_there_are_arguments() {
+    let server = Server::start();
+    server.run("ACL SETUSER agent on >p ~k +@all").ok();
+    let mut agent = server.client();
+    agent.auth("agent", "p");
+    // Each of these may begin what comes to nothing at the end.
+    for (first, again) in [
+        ("LTMC.WATCH 1 k", "SINCE 0"),
+        ("LTMC.GUARD k 1 LTMC.WATCH 1 k", "SINCE 0"),
+        ("LTMC.SESSION.OWN k", "AGENT k"),
+        ("LTMC.SESSION.SET k", "PX 1"),
+        ("LTMC.TASK.ADD k t p", "LOCKS 1 k"),
+        ("LTMC.TASK.WAIT k", "BLOCK 1"),
+        ("LTMC.CTX.UPDATE k a", "DEL /x"),
+        ("LTMC.TASK.HEARTBEAT k t 5", "PROGRESS 5"),
+    ] {
+        let words: Vec<&str> =
+            first.split(' ').chain(std::iter::repeat_n(again, 50_000).flat_map(|again| again.split(' '))).collect();
+        let asked: Vec<&str> = ["COMMAND", "GETKEYS"].into_iter().chain(words.iter().copied()).collect();
+        assert!(!server.cmd(&asked).array().is_empty(), "{first}");
+        agent.cmd(&words);
+    }
+    assert_eq!(server.run("PING").text(), "PONG");
+}

@@ -330,20 +330,6 @@ impl<S: State> Versioned<S> {
 }
 
 impl<S: State> Versioned<S> {
-    fn own(&mut self, resources: &[Bytes], by: &Bytes) {
-        for name in resources {
-            self.resources.entry(name.clone()).or_default().give(by);
-        }
-    }
-
-    fn disown(&mut self, resources: &[Bytes], by: &[u8]) {
-        for name in resources {
-            if self.resources.get_mut(name).is_some_and(|resource| resource.take_back(by)) {
-                self.resources.remove(name);
-            }
-        }
-    }
-
     fn finish(&mut self, end: End, gone_at: Millis) {
         (self.status, self.is_found, self.end) = (Status::Terminated, false, end);
         self.life = Life { ends_at: Some(gone_at), ..Life::default() };
@@ -391,11 +377,11 @@ impl<S: State> Entity for Versioned<S> {
                 self.life.used(*at);
             }
             VersionedEvent::Owned { at, by, resources } => {
-                self.own(resources, by);
+                resources::give(&mut self.resources, resources, by);
                 self.life.used(*at);
             }
             VersionedEvent::Disowned { at, by, resources } => {
-                self.disown(resources, by);
+                resources::take_back(&mut self.resources, resources, by);
                 self.life.used(*at);
             }
             VersionedEvent::Touched { at, ttl_ms } => self.life.renew(*at, *ttl_ms),
@@ -409,7 +395,7 @@ impl<S: State> Entity for Versioned<S> {
             }
             VersionedEvent::Ending { at, gone_at, fence } => self.finish(End { at: *at, fence: *fence }, *gone_at),
             VersionedEvent::Returned { resources, .. } => {
-                self.disown(resources, b"");
+                resources::take_back(&mut self.resources, resources, b"");
                 self.forget_people();
             }
         }

@@ -18,6 +18,22 @@ pub struct Resource {
     givers: Few<Bytes>,
 }
 
+/// Keys belong to a session by the word of `by`, too.
+pub fn give(resources: &mut Resources, names: &[Bytes], by: &Bytes) {
+    for name in names {
+        resources.entry(name.clone()).or_default().give(by);
+    }
+}
+
+/// Keys belong to a session no more by the word of `by`, or by nobody's if that is empty.
+pub fn take_back(resources: &mut Resources, names: &[Bytes], by: &[u8]) {
+    for name in names {
+        if resources.get_mut(name).is_some_and(|resource| resource.take_back(by)) {
+            resources.remove(name);
+        }
+    }
+}
+
 impl Resource {
     /// Whether it belongs to the session by the word of `giver`.
     pub fn is_given_by(&self, giver: &[u8]) -> bool {

@@ -115,7 +115,7 @@ fn the_claims_with_a_reference_are_those_that_a_look_at_all_finds() {
     // A batch at a time, the oldest first, until none is left.
     let mut batches = Vec::new();
     loop {
-        let events = decide::release_all(&registry, b"s", fences.last(), 7, NOW);
+        let events = decide::release_all(&registry, registry.claims_with(b"s", fences.last()).take(7), NOW);
         if events.is_empty() {
             break;
         }

@@ -210,3 +210,83 @@ fn a_resource_is_given_by_so_many_and_no_more() {
     assert!(server.run("LTMC.SESSION.DISOWN s AGENT bob").error().contains("resource is missing"));
     assert_eq!(server.run("LTMC.SESSION.STATUS s AGENT bob").text(), "active");
 }
+
+#[test]
+fn the_right_to_take_from_others_is_asked_for_what_is_given_and_not_for_the_session_only() {
+    let mut team = Team::start();
+    let held = team.ada.run("LTMC.LOCK {t}:repo ada PX 600000").int();
+    let mut own = team.server.user("own", "resetkeys ~m:* ~{t}:* +@all -ltmc.lock.break (+ltmc.lock.break ~m:*)");
+    own.run("LTMC.SESSION.CREATE m:job").int();
+    let reply = own.run("LTMC.SESSION.OWN m:job {t}:repo AGENT ada");
+    assert_eq!(reply.error_code(), "DENIED", "{reply:?}");
+    assert_eq!(own.run("LTMC.SESSION.OWN m:job {t}:repo").int(), 1);
+    assert_eq!(own.run("LTMC.SESSION.END m:job").int(), 1);
+    assert!(team.is_current("{t}:repo", held));
+}
+
+#[test]
+fn a_claim_of_somebody_else_is_neither_released_nor_given_back() {
+    let mut team = Team::start();
+    team.server.run("CONFIG SET ltmc.orchestration-mode full").ok();
+    team.ada.run("LTMC.REGISTER {t}:r ada PX 600000 CAPACITY 5").int();
+    let fence = |claim: Reply| claim.array()[1].int();
+    let of_job = fence(team.ada.run("LTMC.AGENT.CLAIM {t}:r PX 600000 REF {t}:job"));
+    let bound = fence(team.ada.run("LTMC.AGENT.CLAIM {t}:r PX 600000 REF ada REGISTRY {t}:r"));
+    let own = fence(team.mallory.run("LTMC.AGENT.CLAIM {t}:r PX 600000 REF mallory"));
+    assert_eq!(team.mallory.run("LTMC.SESSION.OWN {t}:job {t}:r").int(), 1);
+    assert_eq!(team.mallory.run("LTMC.SESSION.END {t}:job").int(), 1);
+    let reply = team.mallory.run(&format!("LTMC.AGENT.RELEASE {{t}}:r {bound} OUTCOME FAIL"));
+    assert_eq!(reply.error_code(), "DENIED", "{reply:?}");
+    assert_eq!(team.mallory.run(&format!("LTMC.AGENT.RELEASE {{t}}:r {own}")).int(), 0, "it was given back");
+    for fence in [of_job, bound] {
+        assert_eq!(team.ada.run(&format!("LTMC.AGENT.RELEASE {{t}}:r {fence}")).int(), 1, "ada has it still");
+    }
+}
+
+#[test]
+fn a_user_whose_name_no_agent_can_have_does_not_act_as_anybody() {
+    let server = Server::start();
+    server.run("CONFIG SET ltmc.bind-agent-to-user yes").ok();
+    let long = "u".repeat(300);
+    server.run("LTMC.SESSION.CREATE s").int();
+    server.run("LTMC.SESSION.CHECKPOINT s").int();
+    for name in [&long[..], ""] {
+        server.cmd(&["ACL", "SETUSER", name, "on", ">p", "~*", "+@all", "-ltmc.lock.break"]).ok();
+        let mut user = server.client();
+        user.auth(name, "p");
+        for line in ["LTMC.SESSION.OWN s x", "LTMC.SESSION.RESTORE s 1", "LTMC.SESSION.END s"] {
+            let reply = user.run(line);
+            assert_eq!(reply.error_code(), "DENIED", "{line}: {reply:?}");
+        }
+    }
+    server.debug_reload();
+    assert_eq!(server.run("LTMC.SESSION.STATUS s").text(), "active");
+}
+
+#[test]
+fn a_fork_is_nobodys_if_its_owner_is_somebody_else() {
+    let mut team = Team::start();
+    assert_eq!(team.ada.run("LTMC.CTX.CREATE {t}:x OWNER ada").int(), 1);
+    for (is_own, fork) in [(true, "{t}:y"), (false, "{t}:z")] {
+        let user = if is_own { &mut team.ada } else { &mut team.mallory };
+        user.run(&format!("LTMC.CTX.FORK {{t}}:x {fork}")).int();
+        let owner = team.server.run(&format!("LTMC.CTX.GET {fork}"));
+        let owner = owner.find("owner").expect("an owner");
+        assert_eq!(!owner.is_nil(), is_own, "{owner:?}");
+    }
+}
+
+#[test]
+fn what_is_given_stays_owed_while_it_cannot_be_given_back() {
+    let server = Server::start();
+    let held = server.run("LTMC.LOCK l a PX 600000").int();
+    server.run("LTMC.SESSION.CREATE s PARTICIPANTS 1 a").int();
+    assert_eq!(server.run("LTMC.SESSION.OWN s l").int(), 1);
+    (0..3).for_each(|_| drop(server.run("LTMC.DEBUG PANIC l")));
+    assert_eq!(server.run("LTMC.LOCK.CHECK l 2").error_code(), "QUARANTINED");
+    assert_eq!(server.run("LTMC.SESSION.END s").int(), 1);
+    let info = server.run("LTMC.SESSION.INFO s");
+    assert_eq!(info.find("resources").expect("resources").texts(), ["l"], "it is owed");
+    server.run("LTMC.REPAIR l").pairs();
+    wait_until("the lock is given back", || server.run(&format!("LTMC.LOCK.CHECK l {held}")).int() == 0);
+}
