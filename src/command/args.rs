@@ -188,7 +188,7 @@ impl<'a> Args<'a> {
             return Err(self.excluded(&option, self.seen & choices));
         }
         self.seen |= option.bit();
-        let end = Walk::new(self.spec, self.args).after(self.seen).end_of_option(option.arg, self.at);
+        let end = Walk::new(self.spec, self.args).end_of_option(option.arg, self.at);
         (self.end, self.is_unfit) = (end.unwrap_or(self.args.len()), end.is_none());
         self.at += 1;
         Ok(Some(option.word))

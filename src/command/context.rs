@@ -23,7 +23,8 @@ use crate::domain::id::printable;
 use crate::domain::json::attempt::Bounds;
 use crate::domain::json::document::text_bytes;
 use crate::domain::json::past::Patch;
-use crate::domain::json::{patch, text, Op, Pointer};
+use crate::domain::json::text::{self, Room};
+use crate::domain::json::{patch, Op, Pointer};
 use crate::domain::limits::{AGENT_LABELS_MAX, PATHS_MAX, SOURCES_MAX};
 use crate::domain::registry::find::{find_worthiest, Sort};
 use crate::domain::registry::Registry;
@@ -49,13 +50,17 @@ fn parse_paths(args: &mut Args) -> Result<Vec<Pointer>, Error> {
 }
 
 /// The next argument as JSON. What is longer than a document may be is not even read.
-fn read_json(name: &str, args: &mut Args, bounds: &Bounds) -> Result<Value, Error> {
+fn read_json(name: &str, args: &mut Args, bounds: &Bounds, room: &mut Room) -> Result<Value, Error> {
     let json = args.bytes(name)?;
     if json.len() > bounds.bytes_max {
         let what = format!("{name} of {} bytes", json.len());
         return Err(Error::limit("context-bytes-max", &what, bounds.bytes_max as u64));
     }
-    text::read(name, json, bounds.depth_max)
+    room.read(name, json)
+}
+
+fn room(bounds: &Bounds) -> Room {
+    Room::new(bounds.bytes_max, bounds.depth_max)
 }
 
 /// JSON as its text, of about so many bytes.
@@ -72,7 +77,7 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "OWNER" => owner = Bytes::from(cx.actor(&mut args, "OWNER")?),
-            "DOC" => doc = read_json("DOC", &mut args, &bounds)?,
+            "DOC" => doc = read_json("DOC", &mut args, &bounds, &mut room(&bounds))?,
             "META" => meta = parse_meta(&mut args, bounds.depth_max)?,
             "PX" | "EX" => life.ttl_ms = Some(args.duration(word)?),
             "SLIDING" => life.is_sliding = true,
@@ -118,7 +123,8 @@ type Parsed<'a> = (Option<Version>, Option<&'a [u8]>, Vec<Op>);
 fn parse_ops<'a>(args: &mut Args<'a>, bounds: &Bounds) -> Result<Parsed<'a>, Error> {
     let (mut expected, mut request_id, mut ops) = (None, None, Vec::new());
     let path = |args: &mut Args| Pointer::parse(args.bytes("path")?);
-    let json = |name: &str, args: &mut Args| read_json(name, args, bounds);
+    let mut room = room(bounds);
+    let mut json = |name: &str, args: &mut Args| read_json(name, args, bounds, &mut room);
     while let Some(word) = args.option()? {
         ops.push(match word {
             "IFVERSION" => {
@@ -303,13 +309,14 @@ pub fn generate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// What is taken of the sources that have the tags.
 fn read_sources<H: Host>(cx: &mut Cx<H>, indexes: Range<usize>, tags: &[&[u8]]) -> Result<Vec<ReadSource>, Error> {
     let (mut read, mut names) = (Vec::with_capacity(indexes.len()), BTreeSet::new());
-    let mut room = Room { bytes: 0, max: bounds(cx).bytes_max.saturating_mul(SOURCES_SHARE) };
+    let bounds = bounds(cx);
+    let mut sizes = Sizes { bytes: 0, max: bounds.bytes_max.saturating_mul(SOURCES_SHARE), room: room(&bounds) };
     for index in indexes {
         let key = cx.key(index);
         if !names.insert(key.name) {
             return Err(Error::usage(format!("the key '{}' is given twice", printable(key.name))));
         }
-        read.extend(read_source(cx, key, tags, &mut room)?);
+        read.extend(read_source(cx, key, tags, &mut sizes)?);
     }
     if read.is_empty() {
         let shown: Vec<String> = tags.iter().map(|tag| format!("'{}'", printable(tag))).collect();
@@ -322,19 +329,21 @@ fn read_sources<H: Host>(cx: &mut Cx<H>, indexes: Range<usize>, tags: &[&[u8]]) 
 }
 
 /// How much all sources together may have.
-struct Room {
+struct Sizes {
     bytes: usize,
     max: usize,
+    room: Room,
 }
 
-impl Room {
-    /// Errs if so many bytes more are too many: before they are copied.
-    fn take(&mut self, bytes: usize) -> Result<(), Error> {
+impl Sizes {
+    /// Errs if so many bytes of text more, or so much memory, are too much: before they are copied.
+    fn take(&mut self, bytes: usize, heap_bytes: usize) -> Result<(), Error> {
         self.bytes += bytes;
-        if self.bytes <= self.max {
-            return Ok(());
+        if self.bytes > self.max {
+            let what = format!("sources of {} bytes", self.bytes);
+            return Err(Error::limit("context-bytes-max", &what, self.max as u64));
         }
-        Err(Error::limit("context-bytes-max", &format!("sources of {} bytes", self.bytes), self.max as u64))
+        self.room.take("a source", heap_bytes)
     }
 }
 
@@ -358,7 +367,7 @@ fn read_source<H: Host>(
     cx: &mut Cx<H>,
     key: Key,
     tags: &[&[u8]],
-    room: &mut Room,
+    sizes: &mut Sizes,
 ) -> Result<Option<ReadSource>, Error> {
     match cx.host.kind(key) {
         Kind::Ours(Versioned::<Fields>::TYPE_TAG) => {
@@ -366,7 +375,8 @@ fn read_source<H: Host>(
             if !has_tags(session, tags) {
                 return Ok(None);
             }
-            room.take(session.state().text_bytes())?;
+            let weights = session.state().iter().map(|(_, value)| text::weigh(value).heap_bytes);
+            sizes.take(session.state().text_bytes(), weights.sum())?;
             let fields = session.state().iter().map(|(name, value)| (lossy(name), field_value(value)));
             Ok(Some(ReadSource {
                 root: Value::Object(fields.collect()),
@@ -382,7 +392,8 @@ fn read_source<H: Host>(
             if !has_tags(context, tags) {
                 return Ok(None);
             }
-            room.take(context.state().document().size().text)?;
+            let document = context.state().document();
+            sizes.take(document.size().text, document.heap_bytes())?;
             Ok(Some(ReadSource {
                 root: context.state().root().clone(),
                 touches: Some(context.state().touches().clone()),
@@ -396,7 +407,7 @@ fn read_source<H: Host>(
 
 /// A field that holds JSON is taken as that, any other as a text.
 fn field_value(value: &Bytes) -> Value {
-    let is_flat_enough = text::read("field", value, 64);
+    let is_flat_enough = Room::new(value.len(), 64).read("field", value);
     is_flat_enough.unwrap_or_else(|_| Value::String(lossy(value)))
 }
 

@@ -11,7 +11,7 @@ use super::versioned::{
 };
 use super::versioned_serve::end as end_session;
 use super::{Host, Reply};
-use crate::domain::json::text;
+use crate::domain::json::text::Room;
 use crate::domain::limits::{ID_BYTES_MAX, PARTICIPANTS_END, RESULTS_MAX};
 use crate::domain::session::decide::{self as fields_rules, Bounds};
 use crate::domain::session::{Fields, Session};
@@ -41,7 +41,10 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
                     let what = format!("STATE of {} bytes", json.len());
                     return Err(Error::limit("session-bytes-max", &what, bounds.bytes_max));
                 }
-                state = fields_rules::first_state(text::read("STATE", json, depth_max)?, &bounds)?;
+                state = fields_rules::first_state(
+                    Room::new(bounds.bytes_max as usize, depth_max).read("STATE", json)?,
+                    &bounds,
+                )?;
             }
             "META" => meta = parse_meta(&mut args, depth_max)?,
             "PX" | "EX" => life.ttl_ms = Some(args.duration(word)?),

@@ -8,6 +8,7 @@ use super::settings::Setting;
 use super::versioned_serve::end_if_over;
 use super::{Host, Key, Node, Reply};
 use crate::domain::id::printable;
+use crate::domain::json::text::Room;
 use crate::domain::limits::{NAME_BYTES_MAX, RESULTS_MAX, VERSIONED_META_BYTES_MAX};
 use crate::domain::requests::{request_key, Answer};
 use crate::domain::versioned::history::{Checkpoint, CheckpointId, Keep};
@@ -146,7 +147,7 @@ pub fn parse_meta_of(args: &mut Args, bytes_max: usize, depth_max: usize) -> Res
     if text.is_empty() {
         return Ok(Bytes::EMPTY);
     }
-    let value = crate::domain::json::text::read("META", text, depth_max)?;
+    let value = Room::new(bytes_max, depth_max).read("META", text)?;
     Ok(if value.is_null() { Bytes::EMPTY } else { Bytes::from(text) })
 }
 

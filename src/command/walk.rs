@@ -31,11 +31,6 @@ impl<'a> Walk<'a> {
         Self { spec, args, seen: 0, found: FoundKeys::new() }
     }
 
-    /// The same after these options were passed.
-    pub fn after(self, seen: u64) -> Self {
-        Self { seen, ..self }
-    }
-
     /// All keys, up to what is not as declared. The parser comes no further either.
     pub fn keys(mut self) -> FoundKeys {
         if let Some(at) = self.sequence(self.spec.in_place(), 1) {
@@ -122,8 +117,11 @@ impl<'a> Walk<'a> {
             None if self.spec.in_place().iter().any(|known| std::ptr::eq(known, arg)) => {
                 !Walk::new(self.spec, self.args).is_options(at)
             }
-            // What has been passed cannot come again, so it is a text that is called like it.
-            None => self.spec.option(given).is_none_or(|option| self.seen & option.bit() != 0),
+            // The last of all arguments cannot begin an option that has values: it is a text that is called like it.
+            None => {
+                let is_last = at + 1 == self.args.len();
+                self.spec.option(given).is_none_or(|option| is_last && !matches!(option.arg.kind, ArgKind::Word))
+            }
         }
     }
 
@@ -222,7 +220,9 @@ mod tests {
         assert_keys(&USUAL, "TEST k n PX KEYS KEYS 1 x", "k x");
         assert_keys(&USUAL, "TEST k n SAID 5 KEYS 1 x", "k x");
         assert_keys(&USUAL, "TEST k n SAID 5 text KEYS 1 x", "k x");
-        assert_keys(&USUAL, "TEST k n SAID 5 said KEYS 1 x", "k x");
+        assert_keys(&USUAL, "TEST k n KEYS 1 x SAID 5 said", "k x");
+        let has_ended = |line: &str| Walk::new(&USUAL, &words(line)).is_options(3);
+        assert!(has_ended("TEST k n SAID 5 said") && !has_ended("TEST k n SAID 5 said 6"));
     }
 
     #[test]

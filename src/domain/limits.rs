@@ -80,6 +80,10 @@ pub const PARTICIPANTS_END: usize = 1_000_000;
 pub const RESOURCES_END: usize = 1_000_000;
 /// By so many agents' words a resource may belong to a session.
 pub const RESOURCE_GIVERS_MAX: usize = 64;
+/// What the JSON that one call brings, or reads from sessions, may take in memory, bytes.
+pub const JSON_HEAP_BYTES: usize = 512 * 1024 * 1024;
+/// Longest `SPEC` of a flow, bytes of JSON.
+pub const FLOW_SPEC_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Longest `META` of a context or session, bytes of JSON.
 pub const VERSIONED_META_BYTES_MAX: usize = 16 * 1024;
 /// Longest name of a session's field, bytes.

