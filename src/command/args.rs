@@ -2,7 +2,7 @@
 //! values of an option end is said by the command's row, see [`walk`](super::walk).
 
 use super::settings::Setting;
-use super::spec::{OptionSpec, Spec};
+use super::spec::{Arg, OptionSpec, Spec};
 use super::walk::Walk;
 use crate::domain::fence::FENCE_END;
 use crate::domain::id::printable;
@@ -19,7 +19,9 @@ pub struct Args<'a> {
     end: usize,
     /// The option that is being read is not as declared, so reading it has to fail.
     is_unfit: bool,
-    /// The options that were given, by their numbers.
+    /// The options that may come.
+    options: &'static [Arg],
+    /// Those that were given, by their numbers.
     seen: u64,
 }
 
@@ -31,7 +33,7 @@ impl<'a> Args<'a> {
 
     /// A cursor that stands on the argument with this index.
     pub fn at(spec: &'static Spec, args: &'a [&'a [u8]], at: usize) -> Self {
-        Self { spec, args, at, end: args.len(), is_unfit: false, seen: 0 }
+        Self { spec, args, at, end: args.len(), is_unfit: false, options: spec.options(), seen: 0 }
     }
 
     /// Index of the next argument.
@@ -179,7 +181,7 @@ impl<'a> Args<'a> {
         let Some(given) = self.args.get(self.at) else {
             return Ok(None);
         };
-        let Some(option) = self.spec.option(given) else {
+        let Some(option) = OptionSpec::find(self.options, given) else {
             return Err(self.surplus(given));
         };
         let (first, end) = option.choices;
@@ -188,7 +190,10 @@ impl<'a> Args<'a> {
             return Err(self.excluded(&option, self.seen & choices));
         }
         self.seen |= option.bit();
-        let end = Walk::new(self.spec, self.args).end_of_option(option.arg, self.at);
+        let end = match option.values() {
+            Some(values) => Some(self.at + 1 + values).filter(|end| *end <= self.args.len()),
+            None => Walk::new(self.spec, self.args).end_of_option(option.arg, self.at),
+        };
         (self.end, self.is_unfit) = (end.unwrap_or(self.args.len()), end.is_none());
         self.at += 1;
         Ok(Some(option.word))

@@ -209,7 +209,43 @@ pub struct OptionSpec {
     pub is_repeated: bool,
 }
 
+/// What may stand where an argument is declared: each of its choices.
+fn choices_of(arg: &'static Arg) -> &'static [Arg] {
+    match (arg.token, arg.kind) {
+        (None, ArgKind::OneOf(choices)) => choices,
+        _ => std::slice::from_ref(arg),
+    }
+}
+
 impl OptionSpec {
+    /// The one of `options` that begins with `word`, in any case.
+    #[inline]
+    pub fn find(options: &'static [Arg], word: &[u8]) -> Option<OptionSpec> {
+        let mut first = 0;
+        for arg in options {
+            let choices = choices_of(arg);
+            let is_it = |arg: &Arg| arg.token.is_some_and(|token| word.eq_ignore_ascii_case(token.as_bytes()));
+            if let Some(at) = choices.iter().position(is_it) {
+                let (number, choices_end) = (first + at as u32, first + choices.len() as u32);
+                let (one, is_repeated) = (&choices[at], arg.multiple);
+                let word = one.token.unwrap_or_default();
+                return Some(OptionSpec { number, choices: (first, choices_end), arg: one, word, is_repeated });
+            }
+            first += choices.len() as u32;
+        }
+        None
+    }
+
+    /// How many values it has, if that is always the same.
+    #[inline]
+    pub fn values(&self) -> Option<usize> {
+        match self.arg.kind {
+            ArgKind::Word => Some(0),
+            ArgKind::Key | ArgKind::String | ArgKind::Integer => Some(1),
+            ArgKind::OneOf(_) | ArgKind::Block(_) => None,
+        }
+    }
+
     /// Its number as a bit of a set.
     pub fn bit(&self) -> u64 {
         1 << self.number
@@ -229,35 +265,19 @@ impl Spec {
         &self.args[..end]
     }
 
-    /// The options, which stand behind what is in place, in any order; for each argument of the row its choices.
-    fn options(&self) -> impl Iterator<Item = (&'static Arg, &'static [Arg])> {
-        let behind: &'static [Arg] = &self.args[self.in_place().len()..];
-        behind.iter().map(|arg| match (arg.token, arg.kind) {
-            (None, ArgKind::OneOf(choices)) => (arg, choices),
-            _ => (arg, std::slice::from_ref(arg)),
-        })
+    /// The options, which stand behind what is in place, in any order.
+    pub fn options(&self) -> &'static [Arg] {
+        &self.args[self.in_place().len()..]
     }
 
     /// The option that begins with `word`, in any case.
-    #[inline]
     pub fn option(&self, word: &[u8]) -> Option<OptionSpec> {
-        let mut first = 0;
-        for (arg, choices) in self.options() {
-            let is_it = |arg: &Arg| arg.token.is_some_and(|token| word.eq_ignore_ascii_case(token.as_bytes()));
-            if let Some(at) = choices.iter().position(is_it) {
-                let (number, choices_end) = (first + at as u32, first + choices.len() as u32);
-                let (one, is_repeated) = (&choices[at], arg.multiple);
-                let word = one.token.unwrap_or_default();
-                return Some(OptionSpec { number, choices: (first, choices_end), arg: one, word, is_repeated });
-            }
-            first += choices.len() as u32;
-        }
-        None
+        OptionSpec::find(self.options(), word)
     }
 
     /// The words of the options, by their numbers.
     pub fn option_words(&self) -> impl Iterator<Item = &'static str> {
-        self.options().flat_map(|(_, choices)| choices).map(|arg| arg.token.unwrap_or_default())
+        self.options().iter().flat_map(choices_of).map(|arg| arg.token.unwrap_or_default())
     }
 
     /// The syntax line.
