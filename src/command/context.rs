@@ -180,7 +180,7 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     };
     let document = then.as_ref().unwrap_or(context.state()).document();
     // What is said beside the document has a bound of its own: the document, or what is at one path, is always answered.
-    let common = common_fields(context, stored.revision, &mut Budget::of(cx.node))?;
+    let common = common_fields(context, stored.revision, &mut Budget::of(cx.node));
     let doc = match &paths {
         Some(paths) => values_reply(document.root(), paths, Budget::of(cx.node))?,
         None => json_reply(document.root(), document.size().text),

@@ -8,7 +8,7 @@ use super::reactions::{alive, bond_always};
 use super::settings::Setting;
 use super::task_info::{claim_bytes, claim_map};
 use super::waits::Untold;
-use super::{Host, Key, Node, Reply, UNSURE_MS};
+use super::{passes, Host, Key, Node, Reply, UNSURE_MS};
 use crate::domain::capability::Capability;
 use crate::domain::flow::queue::Idler;
 use crate::domain::flow::work::{self, ClaimWish};
@@ -321,27 +321,39 @@ pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bo
     }
 }
 
-/// Decides at most `max` things that are due, and a part of what was begun. The end of an attempt whose locks may be on another node has to wait.
+/// Looks at no more than `max` things that are due, and decides them or a part of what was begun. The end of an attempt whose locks may be on another node
+/// has to wait: it is passed over, and the next look goes on behind it.
 pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> Result<usize, Error> {
     let (policy, now) = (node.settings.task_policy(), node.now());
+    let behind = node.passes.take_alarm(key);
     let Some(stored) = host.read::<Flow>(key)? else { return Ok(0) };
-    let mut events = time::due(&stored.state, &policy, now, max);
+    let (mut events, last) = time::due(&stored.state, &policy, now, behind, max);
+    let mut work = events.len();
+    let is_held_up = leave_out_moving(host, key, &mut events);
     if events.is_empty() {
-        events = decide::sweep(&stored.state, now, policy.grace_ms, max);
+        let stored = host.read::<Flow>(key)?;
+        events = stored.map_or_else(Vec::new, |stored| decide::sweep(&stored.state, now, policy.grace_ms, max));
+        work += events.len();
     }
-    let work = events.len();
-    let waits = host.is_clustered() && leave_out_moving(host, key, &mut events);
+    let has_done = !events.is_empty();
     commit(node, host, key, events.into_iter().map(Change::Event).collect())?;
-    if waits {
-        node.schedule.postpone(key.id(), now + UNSURE_MS);
-    } else if let Some(when) = host.read::<Flow>(key)?.and_then(|stored| stored.state.wakes_at(false)) {
+    let Some(stored) = host.read::<Flow>(key)? else { return Ok(work) };
+    if is_held_up || behind.is_some() {
+        // There may be more to do of what was begun, which does not wait for what is held up.
+        let is_through = last.is_none() && !stored.state.has_begun();
+        node.schedule.postpone(key.id(), passes::again_at(now, is_through, has_done || stored.state.has_begun()));
+        last.into_iter().for_each(|last| node.passes.stop_at_alarm(key, last));
+    } else if let Some(when) = stored.state.wakes_at(false) {
         node.schedule.look_at(key.id(), when.max(1));
     }
     Ok(work)
 }
 
 /// Leaves out what would give back a lock that may be on another node. Says whether there was such a thing.
-fn leave_out_moving<H: Host>(host: &mut H, key: Key, events: &mut Vec<FlowEvent>) -> bool {
+pub fn leave_out_moving<H: Host>(host: &mut H, key: Key, events: &mut Vec<FlowEvent>) -> bool {
+    if !host.is_clustered() {
+        return false;
+    }
     let count = events.len();
     events.retain(|event| {
         let bundles = bundles_given_back(host, key, [event].into_iter());

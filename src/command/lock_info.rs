@@ -28,22 +28,25 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
     let (now, mut budget) = (cx.now(), Budget::of(cx.node));
-    let waiters = cx.node.locks.queue(&key.id()).map(|(_, waiter)| waiter_map(waiter, now));
-    let waiters = budget.whole("all waiters", waiters)?;
-    let empty = Lock::default();
+    let (id, empty) = (key.id(), Lock::default());
+    let waiting = cx.node.locks.waiting_for(&id) as u64;
     let stored = cx.host.read::<Lock>(key)?;
-    if stored.is_none() && matches!(&waiters, Reply::Array(waiters) if waiters.is_empty()) {
+    if stored.is_none() && waiting == 0 {
         return Ok(Outcome::Reply(Reply::Nil));
     }
     let lock = stored.map_or(&empty, |stored| &stored.state);
     let live: Vec<&Grant> = lock.grants().iter().filter(|grant| !grant.has_ended(now)).collect();
     let strongest =
         [Mode::Exclusive, Mode::Shared, Mode::Optimistic].into_iter().find(|mode| live.iter().any(|g| g.mode == *mode));
-    let holders = budget.whole("all holders and waiters", live.into_iter().map(|grant| holder_map(grant, now)))?;
+    let held = live.len() as u64;
+    let holders = budget.list(live.into_iter().map(|grant| holder_map(grant, now)));
+    let waiters = budget.list(cx.node.locks.queue(&id).map(|(_, waiter)| waiter_map(waiter, now)));
     Ok(Outcome::Reply(Reply::map([
         ("mode", strongest.map_or(Reply::text("free"), |mode| Reply::text(mode.word()))),
         ("version", Reply::number(lock.version())),
+        ("holders_count", Reply::number(held)),
         ("holders", holders),
+        ("waiters_count", Reply::number(waiting)),
         ("waiters", waiters),
     ])))
 }

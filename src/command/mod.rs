@@ -37,6 +37,7 @@ pub mod mail_info;
 pub mod mail_send;
 pub mod mail_serve;
 pub mod node;
+pub mod passes;
 pub mod policies;
 pub mod reactions;
 pub mod registry;

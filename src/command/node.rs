@@ -2,6 +2,7 @@
 
 use super::checks::Checks;
 use super::holders::{Holders, Hopes};
+use super::passes::Passes;
 use super::repair::Quarantine;
 use super::schedule::Schedule;
 use super::settings::{Setting, Settings};
@@ -52,6 +53,8 @@ pub struct Node {
     pub holders: Holders,
     /// Flows that wait for locks.
     pub hopes: Hopes,
+    /// How far one has come in keys of which something has to wait.
+    pub passes: Passes,
     /// Who watches which keys.
     pub watchers: Watchers,
     /// Which keys have to hear of the end of a connection.
@@ -234,6 +237,7 @@ impl Node {
         self.ties.retain(|key| !hit(key));
         self.holders.retain(|key| !hit(key));
         self.frozen.retain(|key| !hit(key));
+        self.passes.clear();
         self.yielding.retain(|key| !hit(key));
         self.hopes.wake_all(&mut self.schedule);
         self.look_at_all_waited_for(hit);
@@ -242,6 +246,7 @@ impl Node {
     /// Two databases changed places. Clients stay with the number of theirs.
     pub fn databases_swapped(&mut self, one: u32, other: u32) {
         self.schedule.swap(one, other);
+        self.passes.clear();
         self.ties.swap(one, other);
         self.holders.swap(one, other);
         for keys in [&mut self.frozen, &mut self.yielding] {
@@ -256,6 +261,7 @@ impl Node {
     pub fn role_changed(&mut self, replica: bool) {
         self.replica = replica;
         self.since = self.now();
+        self.passes.clear();
         self.ask_for_all_agents();
         self.forget_strangers();
     }

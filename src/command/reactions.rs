@@ -14,7 +14,7 @@ use crate::domain::bonds::Bond;
 use crate::domain::buffer::Buffer;
 use crate::domain::cache::Cache;
 use crate::domain::context::Context;
-use crate::domain::flow::Flow;
+use crate::domain::flow::{Flow, FlowEvent};
 use crate::domain::id::printable;
 use crate::domain::limits::{BONDS_MAX, REACTION_PIECES_MAX};
 use crate::domain::lock::Lock;
@@ -299,9 +299,12 @@ fn give_back_in<E: Reacts + Follows, H: Host>(
     let moment = Moment { at: node.now(), tasks: node.settings.task_policy(), mails: mail_serve::policy(node) };
     let Ok(Some(stored)) = host.read::<E>(key.into()) else { return Given::Stale };
     let mut events = stored.state.agent_gone(&bond, &moment);
-    let is_all = events.len() <= max;
-    events.truncate(max);
-    let count = events.len();
+    let all = events.len();
+    E::choose(node, host, key.into(), &mut events, max);
+    let (count, is_all) = (events.len(), events.len() == all);
+    if count == 0 && !is_all {
+        return Given::Nothing;
+    }
     let over = is_all.then(|| Change::Unbound { agent: bond.agent.clone() });
     let changes = events.into_iter().map(Change::Event).chain(over).collect();
     // The key was just read as of this type. What can keep it from being changed is a key that belongs to it and is on another node.
@@ -319,6 +322,11 @@ type Changes<E> = Vec<Change<<E as Entity>::Event>>;
 
 /// How a service applies changes and serves those who wait for what they free.
 trait Follows: Entity {
+    /// Leaves at most `max` of the events, such as can happen now.
+    fn choose<H: Host>(_node: &mut Node, _host: &mut H, _key: Key, events: &mut Vec<Self::Event>, max: usize) {
+        events.truncate(max);
+    }
+
     fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, mut changes: Changes<Self>) -> Result<(), Error> {
         commit_changes::<Self, H>(node, host, key, &mut changes)
     }
@@ -345,6 +353,16 @@ impl Follows for Mail {
 }
 
 impl Follows for Flow {
+    fn choose<H: Host>(node: &mut Node, host: &mut H, key: Key, events: &mut Vec<FlowEvent>, max: usize) {
+        if host.is_clustered() {
+            // Others each time, so that those whose locks may be on another node keep no other one waiting for good.
+            let first = node.random() % events.len().max(1) as u64;
+            events.rotate_left(first as usize);
+        }
+        events.truncate(max);
+        flow_serve::leave_out_moving(host, key, events);
+    }
+
     fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, changes: Changes<Self>) -> Result<(), Error> {
         flow_serve::change(node, host, key, changes)
     }

@@ -163,19 +163,19 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, now) = (cx.key(1), cx.now());
     cx.node.check_quarantine(key)?;
     let mut budget = Budget::of(cx.node);
-    let stored = cx.host.read::<Session>(key)?.filter(|stored| !stored.state.is_over(now));
+    let stored = cx.host.read::<Session>(key)?.filter(|stored| stored.state.is_shown(now));
     let Some(stored) = stored else { return Ok(Outcome::Reply(Reply::Nil)) };
     let session = &stored.state;
-    let resources = session.resources().keys().map(|resource| Reply::bytes(resource));
-    let resources = budget.whole("all resources", resources)?;
+    let resources = budget.list(session.resources().keys().map(|resource| Reply::bytes(resource)));
     let fields = [
         ("status", Reply::text(session.status().word())),
         ("version", Reply::number(session.version())),
         ("fields", Reply::number(session.state().count() as u64)),
         ("bytes", Reply::number(session.state().text_bytes() as u64)),
+        ("resources_count", Reply::number(session.resources().len() as u64)),
         ("resources", resources),
     ];
-    let all = fields.into_iter().chain(common_fields(session, stored.revision, &mut budget)?);
+    let all = fields.into_iter().chain(common_fields(session, stored.revision, &mut budget));
     Ok(Outcome::Reply(Reply::Map(all.map(|(name, value)| (name.into(), value)).collect())))
 }
 
@@ -187,7 +187,8 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let wanted = if args.has_argument() { Some(args.word("status", &Status::WORDS)?) } else { None };
     acting(cx, &mut args)?;
     let Some(wanted) = wanted else {
-        let session = live::<Fields, H>(cx.node, cx.host, key)?;
+        cx.node.check_quarantine(key)?;
+        let session = cx.host.read::<Session>(key)?.map(|stored| &stored.state).filter(|session| session.is_shown(at));
         return Ok(Outcome::Reply(session.map_or(Reply::Nil, |session| Reply::text(session.status().word()))));
     };
     let status = Status::ALL[wanted];

@@ -164,6 +164,9 @@ fn look_into<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: b
     if has_changed {
         node.watchers.wake(key);
     }
+    if !matches!(host.kind(key.into()), Kind::Ours(Flow::TYPE_TAG | Session::TYPE_TAG | Context::TYPE_TAG)) {
+        node.passes.forget(key.into());
+    }
     // A service looks at the keys of its type, and at those that somebody expects to become one.
     let kind = host.kind(key.into());
     refuse_disabled(node, host, key);

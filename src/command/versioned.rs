@@ -314,12 +314,8 @@ pub fn prune<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(reply))
 }
 
-/// What INFO and GET say of every versioned value; `LIMIT` if it has more participants than fit.
-pub fn common_fields<S: State>(
-    value: &Versioned<S>,
-    revision: u64,
-    budget: &mut Budget,
-) -> Result<Vec<(&'static str, Reply)>, Error> {
+/// What INFO and GET say of every versioned value, with as many of its participants as fit.
+pub fn common_fields<S: State>(value: &Versioned<S>, revision: u64, budget: &mut Budget) -> Vec<(&'static str, Reply)> {
     let (life, history) = (value.life(), value.history());
     let number_or_nil = |number: Option<u64>| number.map_or(Reply::Nil, Reply::number);
     let participants = value.participants().iter().map(|(agent, participant)| {
@@ -329,11 +325,12 @@ pub fn common_fields<S: State>(
             ("since_ms", Reply::number(participant.since)),
         ])
     });
-    let participants = budget.whole("all participants", participants)?;
+    let participants = budget.list(participants);
     let (changed_at, changed_by) = value.changed();
-    Ok(vec![
+    vec![
         ("owner", Reply::bytes_or_nil(value.owner())),
         ("meta", Reply::bytes_or_nil(value.meta())),
+        ("participants_count", Reply::number(value.participants().len() as u64)),
         ("participants", participants),
         ("created_ms", Reply::number(value.created_at())),
         ("changed_ms", Reply::number(changed_at)),
@@ -347,5 +344,5 @@ pub fn common_fields<S: State>(
         ("history_bytes", Reply::number(history.bytes() as u64)),
         ("memory_bytes", Reply::number(value.memory_bytes() as u64)),
         ("revision", Reply::number(revision)),
-    ])
+    ]
 }

@@ -3,13 +3,14 @@
 use super::dispatch::{check_here, commit, commit_one};
 use super::repair::check_usable;
 use super::settings::Setting;
-use super::{buffer_serve, lock_serve, registry_serve, Host, Key, Kind, Node, UNSURE_MS};
+use super::{buffer_serve, lock_serve, passes, registry_serve, Host, Key, Kind, Node};
 use crate::domain::buffer::{decide as buffer_rules, Buffer};
 use crate::domain::lock::{decide as lock_rules, Lock};
 use crate::domain::registry::{decide as registry_rules, Registry};
-use crate::domain::versioned::{decide, Resource, State, Status, Versioned, VersionedEvent};
+use crate::domain::versioned::{decide, Resource, Resources, State, Status, Versioned, VersionedEvent};
 use crate::domain::{Bytes, Entity, Error, Fence, KeyId, Millis};
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 /// The scheduler looks at a key: after a stop without notice its value is recovering, and at the end of its life what belongs to it is given
 /// back. Says how much work it was.
@@ -91,7 +92,7 @@ impl Debt<'_> {
 
 /// Gives back the next of what a session that has ended owns, at most `sweep-batch-max` pieces; the rest follows in the rounds of the
 /// scheduler, so that nobody has to wait for all of it. What may be on another node, since it is not here and the slot is on the move, stays owed:
-/// the session, here or there, is asked again until both are in one place. Says how many pieces it was.
+/// it is passed over, and the session, here or there, is asked again until both are in one place. Says how many pieces it was.
 fn give_back<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<usize, Error> {
     let max = node.settings.get(Setting::SweepBatchMax) as usize;
     // Where users are bound to their names, the name of a key is nobody's.
@@ -101,37 +102,45 @@ fn give_back<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Resu
     let value = &stored.state;
     let Some(end) = value.owes() else { return Ok(0) };
     let (people, until) = (value.participants().keys().cloned().chain(own_name).collect(), end.fence);
-    let next = value.resources().iter().take(max).map(|(name, resource)| (name.clone(), resource.clone()));
-    let next: Vec<(Bytes, Resource)> = next.collect();
-    let (mut left, mut returned, mut waits) = (max, Vec::new(), false);
+    let mut last = node.passes.take_resource(key);
+    let next = behind(value.resources(), last.as_ref()).take(max);
+    let next: Vec<(Bytes, Resource)> = next.map(|(name, resource)| (name.clone(), resource.clone())).collect();
+    let (mut left, mut returned, mut has_done, mut waits) = (max, Vec::new(), false, last.is_some());
     for (name, resource) in next {
         if left == 0 {
             break;
         }
         let at = Key { db: key.db, name: &name, arg: 0 };
         if check_here(host, &[key, at]).is_err() || check_usable(node, host, at).is_err() {
-            (left, waits) = (left - 1, true);
+            (left, waits, last) = (left - 1, true, Some(name));
             continue;
         }
         let debt = Debt { resource: &resource, people: &people, session: key.name, is_bound, until };
         let given = give_back_one(node, host, at, &debt, left);
-        left -= given.pieces.max(1);
+        (left, has_done) = (left - given.pieces.max(1), true);
         if given.is_all {
             returned.push(name);
         }
     }
-    waits &= returned.is_empty();
     if !returned.is_empty() {
         let event = VersionedEvent::Returned { at: node.now(), resources: returned };
         commit_one::<Versioned<S>, H>(node, host, key, event)?;
     }
-    if host.read::<Versioned<S>>(key)?.is_some_and(|stored| stored.state.owes().is_some()) {
-        match waits {
-            true => node.schedule.postpone(key.id(), node.now() + UNSURE_MS),
-            false => node.schedule.look_at(key.id(), node.now()),
-        }
+    let owing = host.read::<Versioned<S>>(key)?.map(|stored| &stored.state).filter(|value| value.owes().is_some());
+    let Some(value) = owing else { return Ok(max - left) };
+    if waits {
+        let is_through = behind(value.resources(), last.as_ref()).next().is_none();
+        node.schedule.postpone(key.id(), passes::again_at(node.now(), is_through, has_done));
+        last.filter(|_| !is_through).into_iter().for_each(|last| node.passes.stop_at_resource(key, last));
+    } else {
+        node.schedule.look_at(key.id(), node.now());
     }
     Ok(max - left)
+}
+
+/// The resources after one, or all.
+fn behind<'a>(resources: &'a Resources, last: Option<&Bytes>) -> impl Iterator<Item = (&'a Bytes, &'a Resource)> {
+    resources.range::<Bytes, _>((last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
 }
 
 /// What was given back of one resource.

@@ -349,3 +349,130 @@ fn a_lease_that_ends_while_the_slot_moves_is_waited_for_without_haste() {
     server.settle();
     assert_eq!(server.host.peek::<Flow>(&id("f")).expect("it is there").state.index().running(), 0);
 }
+
+/// More than the scheduler looks at in one round.
+const CROWD: usize = 600;
+
+/// A flow in which the leases of a crowd are over, whose locks are gone, so that nobody knows where they are while the slot moves.
+fn crowd() -> Server {
+    let mut server = Server::new();
+    for nth in 0..CROWD {
+        server.run(1, &format!("LTMC.TASK.ADD f a{nth} p RETRIES 0 LOCKS 1 l{nth}"));
+    }
+    server.run(1, &format!("LTMC.TASK.CLAIM f ada COUNT {CROWD} PX 1000"));
+    (0..CROWD).for_each(|nth| drop(server.run(1, &format!("LTMC.LOCK.BREAK l{nth}"))));
+    server
+}
+
+fn running(server: &Server) -> usize {
+    server.host.peek::<Flow>(&id("f")).expect("it is there").state.index().running()
+}
+
+/// So much time goes by as the scheduler may need to go once through a crowd.
+fn pass(server: &mut Server) {
+    for _ in 0..20 {
+        server.pass_ms(10);
+        server.settle();
+    }
+}
+
+#[test]
+fn what_has_to_wait_keeps_nothing_else_from_being_decided() {
+    let mut server = crowd();
+    server.run(1, "LTMC.TASK.ADD f free p");
+    server.run(1, "LTMC.TASK.CLAIM f ada PX 1100");
+    server.run(1, "LTMC.TASK.ADD f late p DELAY 1200");
+    server.host.is_slot_open = true;
+    server.waits(2, "LTMC.TASK.CLAIM f bob COUNT 1 BLOCK 0");
+    server.waits(3, "LTMC.TASK.CLAIM f eve COUNT 1 BLOCK 0");
+    server.pass_ms(2_000);
+    server.settle();
+    pass(&mut server);
+    assert_eq!(server.answers().len(), 2, "what can be decided is for those who wait");
+    assert_eq!(running(&server), CROWD + 2);
+    // It goes on like that, and the scheduler rests in between.
+    for nth in 0..3 {
+        server.run(1, &format!("LTMC.TASK.ADD f later{nth} p DELAY 100"));
+        server.pass_ms(150);
+        server.waits(4, "LTMC.TASK.CLAIM f eve BLOCK 0");
+        pass(&mut server);
+        assert_eq!(server.answers().len(), 1);
+    }
+    let looks = server.node.metrics.swept_keys;
+    (0..5).for_each(|_| pass(&mut server));
+    let looks = server.node.metrics.swept_keys - looks;
+    assert!((15..=60).contains(&looks), "{looks} looks in a second");
+    server.host.is_slot_open = false;
+    pass(&mut server);
+    assert_eq!(running(&server), 5, "at rest all of it is decided");
+}
+
+#[test]
+fn a_flow_is_cancelled_even_if_attempts_in_it_have_to_wait() {
+    let mut server = crowd();
+    for nth in 0..2 * CROWD {
+        server.run(1, &format!("LTMC.TASK.ADD f b{nth} p"));
+    }
+    server.host.is_slot_open = true;
+    server.pass_ms(2_000);
+    pass(&mut server);
+    server.run(1, "LTMC.FLOW.CANCEL f");
+    pass(&mut server);
+    let flow = &server.host.peek::<Flow>(&id("f")).expect("it is there").state;
+    assert_eq!((flow.index().open(), flow.has_begun()), (CROWD, false), "only those that have to wait are left");
+}
+
+#[test]
+fn a_session_gives_back_what_is_here_even_if_much_that_it_owes_has_to_wait() {
+    let mut server = Server::new();
+    server.run(1, "LTMC.SESSION.CREATE s PARTICIPANTS 1 ada");
+    for nth in 0..CROWD {
+        server.run(1, &format!("LTMC.SESSION.OWN s l{nth}"));
+    }
+    for lock in ["near", "zone"] {
+        server.run(1, &format!("LTMC.SESSION.OWN s {lock}"));
+        server.run(1, &format!("LTMC.LOCK {lock} ada"));
+    }
+    server.host.is_slot_open = true;
+    server.run(1, "LTMC.SESSION.END s GRACE 50");
+    pass(&mut server);
+    assert!(server.host.peek::<Lock>(&id("near")).is_none() && server.host.peek::<Lock>(&id("zone")).is_none());
+    let session = |server: &Server| server.host.peek::<Session>(&id("s")).map(|stored| stored.state.resources().len());
+    assert_eq!(session(&server), Some(CROWD));
+    let looks = server.node.metrics.swept_keys;
+    (0..5).for_each(|_| pass(&mut server));
+    let looks = server.node.metrics.swept_keys - looks;
+    assert!((15..=60).contains(&looks), "{looks} looks in a second");
+    // Its grace is over, and it is shown as long as it owes something.
+    assert_eq!(server.run(1, "LTMC.SESSION.STATUS s"), Outcome::Reply(Reply::text("terminated")));
+    assert!(matches!(server.run(1, "LTMC.SESSION.INFO s"), Outcome::Reply(Reply::Map(_))));
+    assert_eq!(server.run(1, "LTMC.SESSION.GET s f"), Outcome::Reply(Reply::Nil));
+    server.host.is_slot_open = false;
+    pass(&mut server);
+    assert_eq!(session(&server), None, "at rest all of it is given back");
+    assert_eq!(server.run(1, "LTMC.SESSION.STATUS s"), Outcome::Reply(Reply::Nil));
+}
+
+#[test]
+fn an_agent_that_is_gone_loses_what_can_be_given_back_even_if_much_has_to_wait() {
+    let mut server = Server::new();
+    server.run(1, "LTMC.REGISTER r ada PX 600000");
+    for nth in 0..CROWD {
+        server.run(1, &format!("LTMC.TASK.ADD f a{nth} p LOCKS 1 l{nth}"));
+    }
+    server.run(1, "LTMC.TASK.ADD f free p PRIORITY 0");
+    server.run(1, &format!("LTMC.TASK.CLAIM f ada REGISTRY r COUNT {} PX 600000", CROWD + 1));
+    (0..CROWD).for_each(|nth| drop(server.run(1, &format!("LTMC.LOCK.BREAK l{nth}"))));
+    assert_eq!(running(&server), CROWD + 1);
+    server.host.is_slot_open = true;
+    server.run(1, "LTMC.DEREGISTER r ada");
+    for _ in 0..3 {
+        server.pass_ms(1_000);
+        server.settle();
+    }
+    assert_eq!(running(&server), CROWD);
+    server.host.is_slot_open = false;
+    server.pass_ms(1_000);
+    server.settle();
+    assert_eq!(running(&server), 0);
+}

@@ -212,6 +212,26 @@ fn an_attempt_whose_lease_ends_while_its_lock_is_elsewhere_ends_when_both_are_to
     assert_eq!(holders(on.target(), "{t}:l"), [""; 0]);
 }
 
+#[test]
+fn a_crowd_of_attempts_whose_locks_are_elsewhere_stops_nothing_else_in_their_flow() {
+    let on = Move::prepare();
+    let source = on.source();
+    for n in 0..300 {
+        source.run(&format!("LTMC.TASK.ADD {{t}}:f a{n} p LOCKS 1 {{t}}:l{n}")).text();
+    }
+    assert_eq!(source.run("LTMC.TASK.CLAIM {t}:f ada COUNT 300 PX 2000").array().len(), 300);
+    source.run("LTMC.TASK.ADD {t}:f free p").text();
+    assert_eq!(source.run("LTMC.TASK.CLAIM {t}:f ada PX 2100").array().len(), 1);
+    on.begin();
+    (0..300).for_each(|n| on.key(&format!("{{t}}:l{n}")));
+    let mut waiter = source.client();
+    source.block_in_turn(std::slice::from_mut(&mut waiter), |_| "LTMC.TASK.CLAIM {t}:f eve BLOCK 0".into());
+    assert_eq!(waiter.recv().array()[0].get("task").text(), "free");
+    assert_eq!(source.run("LTMC.FLOW.INFO {t}:f").get("running").int(), 301);
+    on.call_off();
+    wait_until("all are over", || source.run("LTMC.FLOW.INFO {t}:f").get("running").int() == 1);
+}
+
 /// A session that has ended on one node while a lock of it was on the other one.
 fn ends_apart(first: &str) {
     let on = Move::prepare();
@@ -248,6 +268,25 @@ fn ends_apart(first: &str) {
     let (before, start) = (swept(on.target()), std::time::Instant::now());
     wait_until("a while has passed", || start.elapsed().as_millis() > 500);
     assert!(swept(on.target()) < before + 5, "nothing is left to be looked at");
+}
+
+#[test]
+fn a_session_shows_what_it_owes_when_its_grace_is_over() {
+    let on = Move::prepare();
+    let source = on.source();
+    source.run("LTMC.SESSION.CREATE {t}:s PARTICIPANTS 1 ada").int();
+    source.run("LTMC.SESSION.OWN {t}:s {t}:l").int();
+    source.run(&format!("LTMC.LOCK {{t}}:l ada {PX}")).int();
+    on.begin();
+    on.key("{t}:l");
+    assert_eq!(source.run("LTMC.SESSION.END {t}:s GRACE 1").int(), 1);
+    wait_until("its grace is over", || source.run("LTMC.SESSION.TOUCH {t}:s").int() == 0);
+    let session = source.run("LTMC.SESSION.INFO {t}:s");
+    assert_eq!(session.get("resources").texts(), ["{t}:l"]);
+    assert_eq!(source.run("LTMC.SESSION.STATUS {t}:s").text(), "terminated");
+    assert_eq!(source.run("LTMC.SESSION.END {t}:s").int(), 0);
+    on.finish();
+    wait_until("it is gone", || on.target().run("EXISTS {t}:s {t}:l").int() == 0);
 }
 
 #[test]

@@ -136,26 +136,6 @@ fn chunks_are_answered_together_or_not_at_all() {
 }
 
 #[test]
-fn the_parts_of_a_thing_are_told_whole_or_not_at_all() {
-    let server = server();
-    for line in ["LTMC.SESSION.CREATE s", "LTMC.CTX.CREATE c"] {
-        assert_eq!(server.run(line).int(), 1);
-    }
-    for n in 0..300 {
-        run(&server, &["LTMC.SESSION.OWN", "s", &format!("{n:0250}")]).int();
-        run(&server, &["LTMC.CTX.JOIN", "c", &format!("{n:0250}")]).int();
-        run(&server, &["LTMC.LOCK", "l", &format!("{n:0250}"), "SHARED", "PX", "600000"]).int();
-    }
-    for line in ["LTMC.SESSION.INFO s", "LTMC.CTX.GET c", "LTMC.LOCK.INFO l"] {
-        refused(&server, line);
-    }
-    bound(&server, 10 * BOUND);
-    assert_eq!(server.run("LTMC.SESSION.INFO s").get("resources").array().len(), 300);
-    assert_eq!(server.run("LTMC.CTX.GET c").get("participants").array().len(), 300);
-    assert_eq!(server.run("LTMC.LOCK.INFO l").get("holders").array().len(), 300);
-}
-
-#[test]
 fn a_graph_and_a_payload_are_not_written_longer_than_a_reply_may_be() {
     let server = server();
     let ids: Vec<String> = (0..100).map(|n| format!("task-{n:03}")).collect();

@@ -98,7 +98,7 @@ pub const GET: Spec = Spec {
     arity: -2,
     complexity: "O(N) with N the size of what is returned; with AT that of the document and of what has changed since",
     summary: "Reads the document, or parts of it, as it is or as it was.",
-    reply: "map: version, doc, participants, times, checkpoints, sizes; with PATH doc has what is found under each path; nil if there is no context",
+    reply: "map: version, doc, participants with their count, as many as fit, times, checkpoints, sizes; with PATH doc has what is found under each path; nil if there is no context",
     args: &[KEY, PATHS, Arg::integer("version").after("AT").optional()],
     ..CONTEXT_READ
 };

@@ -93,7 +93,7 @@ pub const INFO: Spec = Spec {
     categories: "read slow",
     complexity: "O(N + W) with N the grants and W the clients waiting",
     summary: "Shows who holds a lock and who waits for it.",
-    reply: "map: mode, version, holders, waiters; nil if there is no such lock",
+    reply: "map: mode, version, holders and waiters with their counts, as many as fit; nil if there is no such lock",
     args: &[KEY],
     ..LOCK_ROW
 };

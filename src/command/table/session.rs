@@ -83,7 +83,7 @@ pub const INFO: Spec = Spec {
     arity: 2,
     complexity: "O(P + R) with P the participants and R the resources",
     summary: "Shows a session without its fields.",
-    reply: "map: status, version, participants, resources, times, checkpoints, sizes; nil if there is none",
+    reply: "map: status, version, participants and resources with their counts, as many as fit, times, checkpoints, sizes; nil if there is none",
     args: &[KEY],
     ..SESSION_READ
 };

@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// The place of a task that is ready: smaller is earlier. Priority is a head start, as for those who wait for locks.
 pub type Place = (i64, TaskNo);
 
+/// When to look at a task.
+pub type Alarm = (Millis, TaskNo);
+
 /// Tasks with the same needs.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Line {
@@ -43,7 +46,7 @@ pub struct Index {
     /// Those that have ended and whose end some do not know yet; with the first of these.
     pub(super) pending: BTreeMap<TaskNo, TaskNo>,
     /// When to look at whom.
-    timers: BTreeSet<(Millis, TaskNo)>,
+    timers: BTreeSet<Alarm>,
     claims: BTreeMap<Fence, TaskNo>,
     /// The tasks that run, by their workers.
     by_agent: BTreeMap<Bytes, BTreeSet<TaskNo>>,
@@ -111,9 +114,12 @@ impl Index {
         self.timers.first().map(|(when, _)| *when)
     }
 
-    /// Those who have to be looked at by now, the most urgent first.
-    pub fn due(&self, now: Millis) -> impl Iterator<Item = TaskNo> + '_ {
-        self.timers.range(..=(now, TaskNo::MAX)).map(|(_, no)| *no)
+    /// Those who have to be looked at by now, the most urgent first; with `behind` only those after it.
+    pub fn due(&self, now: Millis, behind: Option<Alarm>) -> impl Iterator<Item = Alarm> + '_ {
+        let last = (now, TaskNo::MAX);
+        // The clock may have been set back since.
+        let first = behind.map_or((0, 0), |(when, no)| (when, no.saturating_add(1))).min(last);
+        self.timers.range(first..=last).copied()
     }
 
     /// Those who come after a task, from the number `from` on.

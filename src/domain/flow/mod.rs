@@ -182,6 +182,11 @@ impl Flow {
         self.index.counts()[task::OPEN_STATES + how.index()] as u64 + self.totals.forgotten[how.index()]
     }
 
+    /// Whether something was begun that is done in parts: tasks are told of ends, or cancelled with the flow.
+    pub fn has_begun(&self) -> bool {
+        !self.index.pending.is_empty() || self.cancelled.is_some_and(|upto| upto < self.last_no)
+    }
+
     /// In one word.
     pub fn state(&self) -> &'static str {
         match () {
@@ -217,7 +222,7 @@ impl Entity for Flow {
     }
 
     fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {
-        if !self.index.pending.is_empty() || self.cancelled.is_some_and(|upto| upto < self.last_no) {
+        if self.has_begun() {
             // There is more to do of what was begun: long due, and at once is another thing, which replicas do, too.
             return Some(1);
         }

@@ -2,14 +2,25 @@
 
 use super::decide::stop;
 use super::event::FlowEvent;
+use super::index::Alarm;
 use super::task::{Cause, How, State, Task};
 use super::work::{failed, Policy};
 use super::Flow;
 use crate::domain::{Bytes, Millis};
 
-/// What is due: at most `max` events.
-pub fn due(flow: &Flow, policy: &Policy, now: Millis, max: usize) -> Vec<FlowEvent> {
-    flow.index().due(now).filter_map(|no| due_of(flow.at(no)?, policy, now)).take(max).collect()
+/// What is due, with `behind` only what comes after that alarm: at most `max` events, and the alarm of the last of them if there may be more.
+pub fn due(
+    flow: &Flow,
+    policy: &Policy,
+    now: Millis,
+    behind: Option<Alarm>,
+    max: usize,
+) -> (Vec<FlowEvent>, Option<Alarm>) {
+    let due = flow.index().due(now, behind);
+    let due = due.filter_map(|alarm| Some((due_of(flow.at(alarm.1)?, policy, now)?, alarm))).take(max);
+    let (events, alarms): (Vec<FlowEvent>, Vec<Alarm>) = due.unzip();
+    let last = alarms.last().filter(|_| events.len() == max).copied();
+    (events, last)
 }
 
 fn due_of(task: &Task, policy: &Policy, now: Millis) -> Option<FlowEvent> {

@@ -244,6 +244,11 @@ impl<S: State> Versioned<S> {
         self.life.over_at().is_some_and(|end| end <= now)
     }
 
+    /// Whether it can be looked at at `now`: until its life is over, and as long as it owes something.
+    pub fn is_shown(&self, now: Millis) -> bool {
+        !self.is_over(now) || self.owes().is_some()
+    }
+
     /// The state as it was at `version`; `None` if that cannot be got back to.
     pub fn at_version(&self, version: Version) -> Option<S> {
         let mut state = S::clone(&self.state);

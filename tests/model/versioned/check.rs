@@ -195,6 +195,7 @@ impl World {
             ("version", Reply::number(thing.version)),
             ("owner", text(&thing.owner)),
             ("meta", text(&thing.meta)),
+            ("participants_count", Reply::number(thing.participants.len() as u64)),
             ("participants", Reply::Array(people.collect())),
             ("created_ms", Reply::number(thing.created_at)),
             ("changed_ms", Reply::number(thing.changed.0)),
@@ -215,6 +216,7 @@ impl World {
                     ("status", Reply::text(thing.status)),
                     ("fields", Reply::number(known.len() as u64)),
                     ("bytes", Reply::number(known.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>() as u64)),
+                    ("resources_count", Reply::number(thing.resources.len() as u64)),
                     ("resources", Reply::Array(resources)),
                 ]);
             }

@@ -267,3 +267,59 @@ fn an_agent_is_shown_with_as_much_of_what_it_has_as_fits() {
     bound(&server, 4 * BOUND);
     assert_eq!(claims(), 100);
 }
+
+#[test]
+fn the_keys_that_an_agent_holds_are_shown_as_far_as_they_fit() {
+    let server = server();
+    server.run("CONFIG SET ltmc.orchestration-mode full").ok();
+    run(&server, &["LTMC.REGISTER", "r", "ann", "PX", "600000"]).int();
+    for n in 0..50 {
+        run(&server, &["LTMC.LOCK", &format!("{n:03000}"), "ann", "REGISTRY", "r", "PX", "600000"]).int();
+    }
+    let holds = || server.run("LTMC.AGENT.GET r ann").get("holds").array().len();
+    assert!((15..22).contains(&holds()), "{}", holds());
+    bound(&server, 4 * BOUND);
+    assert_eq!(holds(), 50);
+}
+
+#[test]
+fn the_parts_of_a_thing_are_shown_as_far_as_they_fit_beside_how_many_there_are() {
+    let server = server();
+    run(&server, &["LTMC.CTX.CREATE", "c", "DOC", r#"{"a":1}"#]).int();
+    run(&server, &["LTMC.SESSION.CREATE", "s"]).int();
+    for n in 0..300 {
+        let name = format!("{n:0250}");
+        run(&server, &["LTMC.SESSION.OWN", "s", &name]).int();
+        for verb in ["LTMC.CTX.JOIN", "LTMC.SESSION.JOIN"] {
+            let key = if verb.contains("CTX") { "c" } else { "s" };
+            run(&server, &[verb, key, &name, "ROLE", &text(200)]).int();
+        }
+        run(&server, &["LTMC.LOCK", "l", &name, "SHARED", "PX", "600000"]).int();
+    }
+    let mut waiters = server.clients(30);
+    server.block_in_turn(&mut waiters, |n| format!("LTMC.LOCK l w{n} BLOCK 0 PATH {}", text(900)));
+    let whole = |line: &str, part: &str| {
+        let shown = server.run(line);
+        let (count, parts) = (shown.get(&format!("{part}_count")).int(), shown.get(part).array().len());
+        assert!(parts > 0 && parts as i64 <= count, "{line}: {parts} of {count} {part}");
+        (count, parts as i64 == count)
+    };
+    for line in ["LTMC.CTX.GET c", "LTMC.CTX.GET c PATH 1 /a"] {
+        let expected = if line.contains("PATH") { r#"{"/a":1}"# } else { r#"{"a":1}"# };
+        assert_eq!(server.run(line).get("doc").text(), expected, "one single value is always answered");
+    }
+    let parts = [
+        ("LTMC.CTX.GET c", "participants", 300),
+        ("LTMC.SESSION.INFO s", "participants", 300),
+        ("LTMC.SESSION.INFO s", "resources", 300),
+        ("LTMC.LOCK.INFO l", "holders", 300),
+        ("LTMC.LOCK.INFO l", "waiters", 30),
+    ];
+    for (line, part, count) in parts {
+        assert_eq!(whole(line, part), (count, false), "{line}: {part}");
+    }
+    bound(&server, 10 * BOUND);
+    for (line, part, count) in parts {
+        assert_eq!(whole(line, part), (count, true), "{line}: {part}");
+    }
+}

@@ -102,7 +102,7 @@ fn who_acts_is_checked_by_every_command_that_lets_things_of_others_go() {
             let reply = team.ada.run(&format!("{line} AGENT {other}"));
             assert_eq!(reply.error_code(), "DENIED", "{line} AGENT {other}: {reply:?}");
             // Scripts and guards are no way around it.
-            let script = format!("return redis.call(unpack(ARGV))");
+            let script = "return redis.call(unpack(ARGV))".to_string();
             let words: Vec<String> = format!("{line} AGENT {other}").split(' ').map(String::from).collect();
             let call = [&["EVAL".to_string(), script, "0".into()], &words[..]].concat();
             let reply = team.ada.cmd(&call);

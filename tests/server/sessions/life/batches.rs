@@ -174,7 +174,12 @@ fn the_end_of_a_life_is_in_batches_too_and_whoever_comes_for_the_name_waits_for_
     let replies =
         at_once(&server, &["LTMC.DEBUG CLOCK 50001", "LTMC.SESSION.SET s f 2", "LTMC.SESSION.INFO s", "DBSIZE"]);
     assert_eq!(replies[1].error_code(), "BADSTATE");
-    assert!(replies[2].is_nil(), "its life is over");
+    assert_eq!(
+        replies[2].get("status").text(),
+        "terminated",
+        "its life is over, and it is shown as long as it owes something"
+    );
+    assert_eq!(replies[2].get("resources_count").int(), 17);
     assert_eq!(replies[3].int(), 18, "three were given back, and the rest is still to be");
     wait_until("all is gone", || run(&server, "DBSIZE").int() == 0);
     assert_eq!(run(&server, "LTMC.SESSION.SET s f 2").int(), 1);
