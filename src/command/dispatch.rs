@@ -8,9 +8,8 @@ use super::spec::Command;
 use super::{trace, Host, Key, Node, Ownership, Reply};
 use crate::domain::id::{acts_as, printable};
 use crate::domain::limits::ID_BYTES_MAX;
-use crate::domain::{
-    Blob, Bytes, Change, Code, Connection, Entity, Error, Event, Fault, KeyId, Millis, Service, Stored,
-};
+use crate::domain::service::HANDED_IN_NUMBER_MAX;
+use crate::domain::{Blob, Bytes, Change, Code, Connection, Entity, Error, Event, KeyId, Millis, Service, Stored};
 use crate::observe::trace::Stage;
 use smallvec::SmallVec;
 
@@ -246,7 +245,7 @@ fn tell_watchers<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, ch
     {
         return;
     }
-    if matches!(host.read::<E>(key), Ok(Some(stored)) if stored.is_empty()) {
+    if matches!(host.raw::<E>(key), Ok(Some(stored)) if stored.is_empty()) {
         super::watch::serve_key(node, host, key);
     } else {
         node.watchers.wake(&key.id());
@@ -276,7 +275,7 @@ fn change_value<E: Entity, H: Host>(
     host.replicate::<E>(key, changes);
     node.trace.at(Stage::Apply);
     node.trace.events(key.db, key.name, changes);
-    let stored = host.write::<E>(key)?;
+    let stored = host.raw_or_new::<E>(key)?;
     let mut untied: SmallVec<[Connection; 2]> = SmallVec::new();
     for change in changes {
         if let Change::Event(event) = change {
@@ -297,6 +296,9 @@ fn change_value<E: Entity, H: Host>(
             _ => {}
         }
     }
+    if E::WATCH_EVENTS_MAX > 0 {
+        node.fences.observe_revision(stored.revision);
+    }
     if !untied.is_empty() {
         let tied = stored.state.connections();
         untied.retain(|connection| !tied.contains(connection));
@@ -309,47 +311,57 @@ fn change_value<E: Entity, H: Host>(
     Ok(())
 }
 
-/// Applies changes that another node decided or that a file held. From a client that is not trusted the result is checked first, and
-/// nothing changes if it breaks a rule.
+/// Applies changes that another node decided or that a file held: to a value that is under suspicion, too, or it would be stale when it is
+/// cleared. From a client that is not trusted the result is checked first, and nothing changes if it breaks a rule.
 pub fn apply_changes<E: Entity + Clone, H: Host>(
     cx: &mut Cx<H>,
     key: Key,
     changes: &mut [Change<E::Event>],
 ) -> Result<(), Error> {
     let is_trusted = cx.host.is_trusted();
-    if is_trusted && drop_changes::<E, H>(cx, key, changes.len())? {
+    let dropped = if is_trusted { drop_changes::<E, H>(cx, key, changes)? } else { 0 };
+    let changes = &mut changes[dropped..];
+    if dropped > 0 && changes.is_empty() {
         return Ok(());
     }
-    let stored = cx.host.read::<E>(key)?;
+    let stored = if is_trusted { cx.host.raw::<E>(key)?.map(|stored| &*stored) } else { cx.host.read::<E>(key)? };
     let is_new = stored.is_none();
     if !is_trusted {
         changes.iter().filter_map(Change::fence).try_for_each(|fence| cx.node.fences.check_handed_in(fence))?;
         let mut trial = stored.cloned().unwrap_or_default();
         changes.iter().for_each(|change| drop(trial.apply_unchecked(change)));
-        trial.check().map_err(|broken| Error::usage(format!("payload does not fit this key: {}", broken.0)))?;
+        trial.check_loaded().map_err(|broken| Error::usage(format!("payload does not fit this key: {}", broken.0)))?;
+        check_handed_in(cx.node, &trial)?;
     }
     if E::GIVES_WAY && is_new {
         cx.node.yielding.insert(key.id());
     }
     change_value::<E, H>(cx.node, cx.host, key, changes)?;
-    note_found::<E>(cx.node, key, &mut cx.host.write::<E>(key)?.state);
+    note_found::<E>(cx.node, key, &mut cx.host.raw_or_new::<E>(key)?.state);
     cx.node.trace.at(Stage::Notify);
     tell_watchers::<E, H>(cx.node, cx.host, key, changes);
     settle_applied::<E, H>(cx, key, changes.len());
     Ok(())
 }
 
-/// Changes of a broken value make nothing of it: they are dropped, until a whole value comes. Whether that is so.
-fn drop_changes<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, count: usize) -> Result<bool, Error> {
-    let Some(stored) = cx.host.raw::<E>(key)?.filter(|stored| stored.fault().is_some_and(Fault::is_broken)) else {
-        return Ok(false);
-    };
-    if stored.drop_changes(count) {
-        let shown = shown::<E>(key);
+/// Changes of a broken value make nothing of it: they are dropped, until a whole value comes or the life of the key is over. How many are.
+fn drop_changes<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: &[Change<E::Event>]) -> Result<usize, Error> {
+    let Some(stored) = cx.host.raw::<E>(key)?.filter(|stored| stored.is_broken()) else { return Ok(0) };
+    let new_life = Change::new_life(changes);
+    let count = new_life.unwrap_or(changes.len());
+    let are_first = count > 0 && stored.drop_changes(count);
+    let shown = shown::<E>(key);
+    if new_life.is_some() {
+        cx.host.warn(&format!("LTMC: {shown} was broken, and is gone: the key has ended where it was well"));
+        cx.host.put(key, Stored::<E>::default())?;
+        cx.host.settle::<E>(key);
+    } else if are_first {
         cx.host.warn(&format!("LTMC: {shown} is broken, and the changes that come for it are dropped"));
     }
+    // They stand in this node's own AOF all the same.
+    cx.host.replicate::<E>(key, &changes[..count]);
     cx.node.metrics.dropped += count as u64;
-    Ok(true)
+    Ok(count)
 }
 
 /// A value in a line of the log.
@@ -360,7 +372,7 @@ fn shown<E: Entity>(key: Key) -> String {
 /// Puts a whole value that another node or a file sent under `key`. A broken one goes into quarantine.
 pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, mut stored: Stored<E>) -> Result<(), Error> {
     if !cx.host.is_trusted() {
-        cx.node.fences.check_handed_in(stored.last_fence())?;
+        check_handed_in(cx.node, &stored)?;
     }
     if let Some(fault) = stored.fault() {
         let (shown, text) = (shown::<E>(key), fault.text());
@@ -381,6 +393,19 @@ pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, mut stored: 
     Ok(())
 }
 
+/// Errs if a value that a client hands in would take fences or revisions from this node, or has used up its own numbers.
+pub fn check_handed_in<E: Entity>(node: &Node, stored: &Stored<E>) -> Result<(), Error> {
+    node.fences.check_handed_in(stored.last_fence())?;
+    if E::WATCH_EVENTS_MAX > 0 {
+        node.fences.check_revision(stored.revision)?;
+    }
+    let number = stored.last_number();
+    if number <= HANDED_IN_NUMBER_MAX {
+        return Ok(());
+    }
+    Err(Error::usage(format!("payload holds the number {number}, allowed are up to {HANDED_IN_NUMBER_MAX}")))
+}
+
 fn settle_applied<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: usize) {
     cx.node.metrics.of_mut(E::SERVICE).applied += changes as u64;
     cx.host.settle::<E>(key);
@@ -393,6 +418,9 @@ fn settle_applied<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: usize) 
 /// Learns what a value means for this process: its fences, deadlines and connections. Called for every value that is loaded.
 pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Stored<E>) {
     node.fences.observe(stored.last_fence());
+    if E::WATCH_EVENTS_MAX > 0 {
+        node.fences.observe_revision(stored.revision);
+    }
     for connection in stored.state.connections() {
         node.ties.tie(connection, key.id());
     }

@@ -145,6 +145,9 @@ pub trait Host: Sized + 'static {
     /// `reactions` call it.
     fn raw<E: Entity>(&mut self, key: Key) -> Result<Option<&mut Stored<E>>, Error>;
 
+    /// The same, made if there is none. Only `dispatch` calls it.
+    fn raw_or_new<E: Entity>(&mut self, key: Key) -> Result<&mut Stored<E>, Error>;
+
     /// Puts the value of `key`, if there is one, into quarantine or takes it out. Only `repair` calls it.
     fn set_fault<E: Entity>(&mut self, key: Key, fault: Option<Fault>) -> Result<(), Error>;
 
@@ -157,7 +160,7 @@ pub trait Host: Sized + 'static {
     /// Puts a whole value under `key`, whatever was there. Only `dispatch` and `repair` call it.
     fn put<E: Entity>(&mut self, key: Key, stored: Stored<E>) -> Result<(), Error>;
 
-    /// After a change: deletes the key if it is empty, else gives it its TTL; tells those who WATCH or track it.
+    /// After a change: deletes the key if it is empty, of which copies are told beside the change, else gives it its TTL; tells those who WATCH or track it.
     fn settle<E: Entity>(&mut self, key: Key);
 
     /// Sends the changes to replicas and AOF, in the same transaction as everything else of this command.

@@ -4,6 +4,7 @@ use super::dispatch::note_value;
 use super::kinds::{service_of, with_kind};
 use super::{Host, Key, Kind, Node};
 use crate::domain::fault::Reason;
+use crate::domain::id::printable;
 use crate::domain::limits::PANICS_PER_KEY_MAX;
 use crate::domain::{Code, Db, Entity, Error, Fault, Invariant, KeyId, Service, Stored};
 use ahash::AHashMap;
@@ -44,12 +45,12 @@ fn repair_type<E: Entity, H: Host>(host: &mut H, key: Key, tells: bool) -> Resul
 
 /// Makes anew what is derived. `gives_up`: if that is not enough, what can be done without goes.
 fn mend<E: Entity>(stored: &mut Stored<E>, gives_up: bool) -> Repaired {
-    let was_broken = stored.check().err();
+    let was_broken = stored.check_loaded().err();
     stored.rebuild();
-    let mut is_broken = stored.check().err();
+    let mut is_broken = stored.check_loaded().err();
     let given_up = if gives_up && is_broken.is_some() { stored.salvage() } else { None };
     if given_up.is_some() {
-        is_broken = stored.check().err();
+        is_broken = stored.check_loaded().err();
     }
     Repaired { type_name: E::TYPE_NAME, service: E::SERVICE, was_broken, is_broken, given_up }
 }
@@ -65,6 +66,12 @@ pub fn repair_asked<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<
 
 fn repair_asked_type<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<Option<Repaired>, Error> {
     let Some(stored) = host.raw::<E>(key)? else { return Ok(None) };
+    let dropped = stored.fault().map_or(0, |fault| fault.dropped);
+    if dropped > 0 {
+        // What could be mended would be what the value was before them.
+        let text = format!("{dropped} changes of it were dropped since; only a whole value can replace it");
+        return Err(broken_beyond(E::TYPE_NAME, &text));
+    }
     let repaired = match (stored.fault().map(Fault::text), stored.original()) {
         (Some(text), Some(original)) => {
             // Beside the value that is there: it stays as it is if nothing can be made of it.
@@ -110,6 +117,8 @@ fn put_aside<H: Host>(host: &mut H, key: Key, fault: Fault) -> bool {
     fn of_type<E: Entity, H: Host>(host: &mut H, key: Key, fault: Fault) -> bool {
         match host.raw::<E>(key) {
             Ok(Some(stored)) if stored.fault().is_some() => true,
+            // An internal error left it behind. It goes, and says nothing of the name.
+            Ok(Some(stored)) if stored.is_empty() && !fault.is_broken() => false,
             Ok(Some(_)) => host.set_fault::<E>(key, Some(fault)).is_ok(),
             _ => false,
         }
@@ -183,7 +192,12 @@ impl Quarantine {
             return Ok(());
         }
         match self.0.get(&key.id()).filter(|case| case.is_closed()) {
-            Some(case) => Err(Fault::new(Reason::Panics(case.panics)).error(key.name)),
+            Some(case) => {
+                let (panics, name) = (case.panics, printable(key.name));
+                let text =
+                    format!("{panics} internal errors on the key '{name}', which holds nothing; try LTMC.REPAIR");
+                Err(Error::new(Code::Quarantined, text))
+            }
             None => Ok(()),
         }
     }

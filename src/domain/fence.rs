@@ -24,6 +24,8 @@ const AHEAD_US_MAX: u64 = 24 * 3600 * 1_000_000;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Fences {
     last: Fence,
+    /// The largest revision of a key with a log that this node has made, loaded or applied.
+    last_revision: u64,
     now_us: u64,
 }
 
@@ -60,9 +62,16 @@ impl Fences {
         self.last
     }
 
+    /// Learns of a revision of a key with a log.
+    pub fn observe_revision(&mut self, revision: u64) {
+        if revision < FENCE_END {
+            self.last_revision = self.last_revision.max(revision);
+        }
+    }
+
     /// What the revisions of a key that comes into being go on from: above those of its earlier lives.
     pub fn birth(&self) -> u64 {
-        self.last.max(self.clock())
+        self.last.max(self.last_revision).max(self.clock())
     }
 
     /// Errs if a fence that a client hands in is more than a day beyond the clock: it would take the fences between from this node. What
@@ -73,6 +82,17 @@ impl Fences {
             return Ok(());
         }
         Err(Error::usage(format!("payload holds the fence {fence}, allowed are 1 to {most}: a day beyond the clock")))
+    }
+
+    /// Errs if a revision that a client hands in is more than a day beyond what the next key would be born with.
+    pub fn check_revision(&self, revision: u64) -> Result<(), Error> {
+        let most = self.birth() + AHEAD_US_MAX;
+        if revision <= most {
+            return Ok(());
+        }
+        Err(Error::usage(format!(
+            "payload holds the revision {revision}, allowed are up to {most}: a day beyond the clock"
+        )))
     }
 
     /// Errs if all fences are used up but those kept for who waits already.
@@ -210,6 +230,21 @@ mod tests {
     #[test]
     fn a_key_is_born_above_all_that_was_given() {
         assert_eq!((fences(30, 20).birth(), fences(30, 40).birth()), (30, 40));
+        let mut fences = fences(30, 40);
+        for (revision, birth) in [(35, 40), (50, 50), (45, 50), (FENCE_END, 50), (FENCE_END - 1, FENCE_END - 1)] {
+            fences.observe_revision(revision);
+            assert_eq!((fences.birth(), fences.last()), (birth, 30), "after {revision}");
+        }
+    }
+
+    #[test]
+    fn a_client_hands_in_no_revision_that_is_more_than_a_day_beyond_the_next_birth() {
+        let day = 86_400_000_000;
+        for (last, now) in [(30, 40), (40, 30)] {
+            assert_eq!(fences(last, now).check_revision(40 + day), Ok(()));
+            let error = fences(last, now).check_revision(41 + day).expect_err("it is beyond");
+            assert!(error.text.contains(&format!("revision {}, allowed are up to {}", 41 + day, 40 + day)), "{error}");
+        }
     }
 
     #[test]

@@ -136,6 +136,11 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     /// The largest fence in it.
     fn last_fence(&self) -> Fence;
 
+    /// The largest of the numbers in it that it counts up by itself: versions, serials.
+    fn last_number(&self) -> u64 {
+        0
+    }
+
     /// Connections whose end changes this entity.
     fn connections(&self) -> Vec<Connection>;
 
@@ -207,6 +212,12 @@ pub fn count(total: &mut u64, more: u64) {
 
 /// Numbers that are saved and go up by one are no higher: what a value does with them then stays far from every overflow.
 pub const NUMBER_MAX: u64 = i64::MAX as u64 / 2;
+
+/// So high they are when they are loaded. The rest is left to count with: nobody counts to its end, so no decision has to ask for it.
+pub const LOADED_NUMBER_MAX: u64 = 1 << 52;
+
+/// So high they are when a client hands them in: what is counted on from there is loaded again.
+pub const HANDED_IN_NUMBER_MAX: u64 = LOADED_NUMBER_MAX / 2;
 
 /// So many bytes of what an entity keeps in lists and texts cost a check as much as one element.
 pub const CHECKED_BYTES: usize = 512;

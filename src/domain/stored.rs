@@ -7,7 +7,7 @@ use super::limits::ID_BYTES_MAX;
 use super::memory::allocated;
 use super::parts::Part;
 use super::requests::{Answer, Requests, REQUEST_KEY_BYTES_MAX};
-use super::service::rule;
+use super::service::{rule, LOADED_NUMBER_MAX};
 use super::watch::{Log, Story};
 use super::{Bytes, Entity, Error, Event, Fence, Invariant};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -42,6 +42,9 @@ pub enum Change<V> {
         /// The agent.
         agent: Bytes,
     },
+    /// The key ended with the event before it, since nothing was left. That changes nothing any more; a copy that is broken learns by it that
+    /// what it has is over.
+    Gone,
 }
 
 impl<V: Event> Change<V> {
@@ -56,6 +59,16 @@ impl<V: Event> Change<V> {
     /// The keyspace notification that tells of it.
     pub fn name(&self) -> Option<&'static str> {
         self.event()?.name()
+    }
+
+    /// Where the last life of the key that `changes` tell of begins, if that is told in them.
+    pub fn new_life(changes: &[Self]) -> Option<usize> {
+        let beginning = |(at, change): (usize, &Self)| match change {
+            Change::Gone => Some(at + 1),
+            Change::Born { .. } => Some(at),
+            _ => None,
+        };
+        changes.iter().enumerate().rev().find_map(beginning)
     }
 
     /// The largest fence in it.
@@ -121,9 +134,10 @@ impl<E: Entity> Stored<E> {
             Change::Born { revision } => {
                 if E::WATCH_EVENTS_MAX > 0 && self.state.is_empty() {
                     let log = Some(Box::new(Log::new(*revision)));
-                    *self = Self { revision: *revision, log, ..Self::default() };
+                    *self = Self { revision: *revision, log, fault: self.fault.take(), ..Self::default() };
                 }
             }
+            Change::Gone => {}
         }
         Over::new()
     }
@@ -163,8 +177,8 @@ impl<E: Entity> Stored<E> {
             over.extend(self.bonds().cloned());
             // The node that decided this deletes the key, and what comes next begins anew. A copy may get all of it in one payload.
             // The log stays for those who watch until then.
-            let log = self.log.take();
-            *self = Self { revision: log.as_ref().map_or(0, |log| log.revision()), log, ..Self::default() };
+            let (log, fault) = (self.log.take(), self.fault.take());
+            *self = Self { revision: log.as_ref().map_or(0, |log| log.revision()), log, fault, ..Self::default() };
         }
         over
     }
@@ -183,6 +197,11 @@ impl<E: Entity> Stored<E> {
     /// Why nobody may use it; `None` if it is well.
     pub fn fault(&self) -> Option<&Fault> {
         self.fault.as_deref()
+    }
+
+    /// Whether no change can be made to it.
+    pub fn is_broken(&self) -> bool {
+        self.fault().is_some_and(Fault::is_broken)
     }
 
     /// Puts it into quarantine, or takes it out. Only a host calls it, which counts them.
@@ -229,6 +248,11 @@ impl<E: Entity> Stored<E> {
         self.bonds().map(|bond| bond.epoch).chain([self.state.last_fence()]).max().unwrap_or(0)
     }
 
+    /// The largest number that it counts up by itself. Revisions of a key with a log are not among them: they go by the clock.
+    pub fn last_number(&self) -> u64 {
+        self.state.last_number().max(if E::WATCH_EVENTS_MAX > 0 { 0 } else { self.revision })
+    }
+
     /// The last visible events, if the entity keeps them.
     pub fn log(&self) -> Option<&Log> {
         self.log.as_deref()
@@ -244,6 +268,7 @@ impl<E: Entity> Stored<E> {
             }
             Change::Bound(bond) => bond.admit(),
             Change::Unbound { agent } if agent.len() <= ID_BYTES_MAX => Ok(()),
+            Change::Gone => Ok(()),
             Change::Unbound { .. } => Err(Error::usage("payload holds the name of an agent that is too long")),
             Change::Born { revision } if *revision < FENCE_END => Ok(()),
             Change::Born { revision } => Err(Error::usage(format!("payload holds the first revision {revision}"))),
@@ -255,9 +280,9 @@ impl<E: Entity> Stored<E> {
         self.requests.as_ref()?.answer(id)
     }
 
-    /// Whether the key can go. Remembered requests alone keep no key alive, and what is in quarantine may be anything.
+    /// Whether the key can go. Remembered requests alone keep no key alive, and what is broken may be anything.
     pub fn is_empty(&self) -> bool {
-        self.state.is_empty() && self.fault.is_none()
+        self.state.is_empty() && !self.is_broken()
     }
 
     /// How many allocations freeing it takes.
@@ -282,6 +307,13 @@ impl<E: Entity> Stored<E> {
             self.check_in_parts(100)?;
         }
         Ok(())
+    }
+
+    /// Whether it is one that may come from a file or from somebody else: its numbers are far from their ends, too.
+    pub fn check_loaded(&self) -> Result<(), Invariant> {
+        self.check()?;
+        rule(self.revision < 2 * FENCE_END, "the revision is too high to count on from")?;
+        rule(self.last_number() <= LOADED_NUMBER_MAX, "its numbers are too high to count on from")
     }
 
     /// Whether they hold in all parts of it, each of which takes as much as `room` elements.

@@ -248,18 +248,21 @@ impl Host for RedisHost {
 
     fn write<E: Entity>(&mut self, key: Key) -> Result<&mut Stored<E>, Error> {
         let at = self.open(key);
-        let value = match self.usable::<E>(at)? {
-            Some(value) => value,
-            None => self.set_value::<E>(at, Stored::default())?,
-        };
-        // SAFETY: as in `read`; the host is borrowed mutably, so nothing else of ours refers to the value.
-        Ok(unsafe { &mut *value })
+        self.usable::<E>(at)?;
+        self.raw_or_new(key)
     }
 
     fn raw<E: Entity>(&mut self, key: Key) -> Result<Option<&mut Stored<E>>, Error> {
         let at = self.open(key);
-        // SAFETY: as in `write`.
+        // SAFETY: as in `raw_or_new`.
         Ok(self.value::<E>(at)?.map(|value| unsafe { &mut *value }))
+    }
+
+    fn raw_or_new<E: Entity>(&mut self, key: Key) -> Result<&mut Stored<E>, Error> {
+        let at = self.open(key);
+        let value = self.value_or_new::<E>(at)?;
+        // SAFETY: as in `read`; the host is borrowed mutably, so nothing else of ours refers to the value.
+        Ok(unsafe { &mut *value })
     }
 
     fn set_fault<E: Entity>(&mut self, key: Key, fault: Option<Fault>) -> Result<(), Error> {
@@ -288,17 +291,18 @@ impl Host for RedisHost {
             return;
         };
         // SAFETY: as in `read`; only looked at before the key is deleted.
-        let (is_empty, is_faulty, expires_at) =
-            unsafe { ((*value).is_empty(), (*value).fault().is_some(), (*value).state.expires_at()) };
+        let (is_empty, is_broken, expires_at) =
+            unsafe { ((*value).is_empty(), (*value).is_broken(), (*value).state.expires_at()) };
         let opened = &mut self.opened[at];
         self.ctx.signal_modified(opened.name);
-        if is_faulty {
+        if is_broken {
             // It keeps the TTL that it came with.
         } else if is_empty {
             opened.value = ptr::null_mut();
             state::own_deletion(|| opened.key.delete());
-            let name = opened.name;
-            self.publish(rm::REDISMODULE_NOTIFY_GENERIC, "del", name);
+            self.publish(rm::REDISMODULE_NOTIFY_GENERIC, "del", self.opened[at].name);
+            let unsent = self.unsent.find(key);
+            unsent.into_iter().for_each(|at| self.unsent[at].writer.push::<E>(&[Change::Gone]));
         } else {
             opened.key.set_expiry(expires_at);
         }

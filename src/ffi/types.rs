@@ -200,7 +200,7 @@ fn check_restored<E: Entity>(stored: &Stored<E>) -> Result<(), String> {
     if let Some(fault) = stored.fault() {
         return Err(fault.text());
     }
-    let checked = state::with_node(|node| node.fences.check_handed_in(stored.last_fence()));
+    let checked = state::with_node(|node| dispatch::check_handed_in(node, stored));
     checked.unwrap_or(Ok(())).map_err(|error| error.line())
 }
 

@@ -4,8 +4,8 @@
 //! offset  bytes  what
 //! 0       2      magic "LT"
 //! 2       1      format version (1)
-//! 3       1      content: 1 changes of a key, 2 a whole value, 3 a part of one, 4 a whole value that is bound to agents, 5 what was found in
-//!                place of one
+//! 3       1      content: 1 changes of a key, 2 a whole value, 3 a part of one, 4 a whole value that is bound to agents, 5 a frame: what was
+//!                found in place of one, or one that is broken and has missed changes
 //! 4       1      type tag of the entity
 //! 5       4      length of the payload, little endian
 //! 9       n      payload
@@ -34,7 +34,8 @@ pub enum Content {
     Part,
     /// The same as a snapshot, after the bonds of the key.
     BoundSnapshot,
-    /// What was found in place of a whole value: a frame of another content or type. Only in files.
+    /// What was found in place of a whole value: a frame of another content or type; or one that is broken and has missed changes. Only of
+    /// what is in quarantine.
     Misplaced,
     /// Nothing that this version knows.
     Unknown(u8),
@@ -120,9 +121,15 @@ impl Writer {
     }
 }
 
-/// Whether it begins like a frame of a format that only a newer version reads.
-pub fn is_newer(bytes: &[u8]) -> bool {
-    bytes.starts_with(MAGIC) && bytes.get(MAGIC.len()).is_some_and(|format| *format > FORMAT)
+/// Whether it begins like a frame of a format that only a newer version reads, or like one that holds such a frame.
+pub fn is_newer(mut bytes: &[u8]) -> bool {
+    while let [m, n, format, content, ..] = *bytes {
+        if [m, n] != *MAGIC || format != FORMAT || Content::of(content) != Content::Misplaced {
+            return [m, n] == *MAGIC && format > FORMAT;
+        }
+        bytes = bytes.get(HEADER_BYTES..).unwrap_or_default();
+    }
+    false
 }
 
 /// Reads the envelope. Says what is wrong with a payload that is no frame, cut short, damaged, or of a newer format.
@@ -135,9 +142,8 @@ pub fn read(bytes: &[u8]) -> Result<Frame<'_>, Error> {
         return Err(bad("is cut short".into()));
     };
     if is_newer(bytes) {
-        return Err(bad(format!(
-            "has format {format}, which a newer version of LTMC has written; this one reads format {FORMAT}"
-        )));
+        let what = if format > FORMAT { format!("has format {format}") } else { "holds a frame of a format".into() };
+        return Err(bad(format!("{what}, which a newer version of LTMC has written; this one reads format {FORMAT}")));
     }
     if format != FORMAT {
         return Err(bad(format!("has format {format}, this version reads format {FORMAT}")));
@@ -167,6 +173,24 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_that_holds_a_newer_one_is_newer() {
+        let within = |frame: &[u8]| {
+            let mut writer = Writer::new(Content::Misplaced, 1);
+            writer.payload().extend_from_slice(frame);
+            writer.finish()
+        };
+        let known = Writer::new(Content::Changes, 1).finish();
+        let mut newer = known.clone();
+        newer[2] = FORMAT + 1;
+        for newer in [newer.clone(), within(&newer), within(&within(&newer))] {
+            assert!(is_newer(&newer) && read(&newer).unwrap_err().text.contains("newer version"));
+        }
+        for known in [known.clone(), within(&known), within(&within(&known)), within(b""), Vec::new()] {
+            assert!(!is_newer(&known), "{known:?}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_with_a_frame_is_said() {
         let bytes = Writer::new(Content::Snapshot, 1).finish();
         let said = |change: &dyn Fn(&mut Vec<u8>)| {
@@ -178,6 +202,7 @@ mod tests {
         assert!(said(&|bytes| bytes[2] = FORMAT + 1).contains("format"));
         assert!(said(&|bytes| bytes[2] = FORMAT + 1).contains("newer version"));
         assert!(!said(&|bytes| bytes[2] = 0).contains("newer version"));
+        assert!(!said(&|bytes| (bytes[2], bytes[3]) = (0, 5)).contains("newer version"));
         assert!(said(&|bytes| bytes[4] ^= 1).contains("checksum"));
         assert!(said(&|bytes| bytes.push(0)).contains("says 0 bytes"));
         assert!(said(&|bytes| bytes.truncate(5)).contains("5 bytes"));

@@ -37,11 +37,24 @@ pub struct Encoded {
     pub blobs: Vec<Blob>,
 }
 
-/// The frame of a whole value, with everything in it. That of a broken one is the frame that it was found as.
+/// The frame of a whole value, with everything in it. That of a broken one is the frame that it was found as; if it has missed changes it is
+/// no value any more, and what is loaded from it cannot be mended into what was before them.
 pub fn encode_snapshot<E: Entity>(stored: &Stored<E>) -> Vec<u8> {
-    if let Some(original) = stored.original() {
-        return original.frame.to_vec();
+    let frame = stored.original().map_or_else(|| encode_whole(stored), |original| original.frame.to_vec());
+    let has_missed = stored.fault().is_some_and(|fault| fault.dropped > 0);
+    if has_missed && frame::read(&frame).is_ok_and(|frame| frame.content != Content::Misplaced) {
+        return misplaced::<E>(&frame);
     }
+    frame
+}
+
+fn misplaced<E: Entity>(frame: &[u8]) -> Vec<u8> {
+    let mut writer = frame::Writer::new(Content::Misplaced, E::TYPE_TAG);
+    writer.payload().extend_from_slice(frame);
+    writer.finish()
+}
+
+fn encode_whole<E: Entity>(stored: &Stored<E>) -> Vec<u8> {
     let is_bound = stored.bound() > 0;
     let mut writer = frame::Writer::new(if is_bound { Content::BoundSnapshot } else { Content::Snapshot }, E::TYPE_TAG);
     if is_bound {
@@ -65,9 +78,7 @@ pub fn encode_rewrite<E: Entity>(stored: &Stored<E>) -> Encoded {
     if is_placed {
         return Encoded { frame, blobs };
     }
-    let mut writer = frame::Writer::new(Content::Misplaced, E::TYPE_TAG);
-    writer.payload().extend_from_slice(&frame);
-    Encoded { frame: writer.finish(), blobs }
+    Encoded { frame: misplaced::<E>(&frame), blobs }
 }
 
 /// What stands for a value that cannot be saved: a whole one of which nothing can be read.
@@ -130,6 +141,9 @@ pub fn decode_unchecked<E: Entity>(frame: &Frame, blobs: Vec<Blob>) -> Result<St
     if frame.tag != E::TYPE_TAG {
         return Err(Error::usage(format!("payload holds type {} under the name of type {}", frame.tag, E::TYPE_TAG)));
     }
+    if frame.content == Content::Misplaced {
+        return Err(Error::usage("payload holds what is no value, or a broken one that has missed changes"));
+    }
     if !frame.content.is_whole() {
         return Err(Error::usage(format!("payload holds {} instead of a value", frame.content.word())));
     }
@@ -178,7 +192,7 @@ fn read_whole<E: Entity>(frame: &Frame) -> Result<Stored<E>, Error> {
 }
 
 fn checked<E: Entity>(stored: Stored<E>) -> Result<Stored<E>, Error> {
-    match stored.check() {
+    match stored.check_loaded() {
         Ok(()) => Ok(stored),
         Err(broken) => Err(Error::usage(format!("payload holds a broken value: {}", broken.0))),
     }
@@ -219,7 +233,7 @@ pub fn explain<E: Entity>(frame: &Frame, blobs: Vec<Blob>, bytes_max: usize) -> 
             text::write_within(&Shown { bonds, broken, content, format, type_name, value }, bytes_max)
         }
         Ok(Payload::Snapshot(value)) => {
-            let (bonds, broken) = (value.bonds().cloned().collect(), value.check().err().map(|broken| broken.0));
+            let (bonds, broken) = (value.bonds().cloned().collect(), value.check_loaded().err().map(|broken| broken.0));
             text::write_within(&Shown { bonds, broken, content, format, type_name, value: &value }, bytes_max)
         }
         Err(error) if frame.content.is_whole() => {

@@ -254,6 +254,13 @@ impl Host for MemoryHost {
         self.find(key)
     }
 
+    fn raw_or_new<E: Entity>(&mut self, key: Key) -> Result<&mut Stored<E>, Error> {
+        if self.find::<E>(key)?.is_none() {
+            self.keys.insert(key.id(), (Value::Ours(Box::new(Stored::<E>::default())), None));
+        }
+        Ok(self.find(key)?.expect("just made"))
+    }
+
     fn set_fault<E: Entity>(&mut self, key: Key, fault: Option<Fault>) -> Result<(), Error> {
         self.find::<E>(key)?.into_iter().for_each(|stored| stored.set_fault(fault.clone()));
         Ok(())
@@ -285,6 +292,7 @@ impl Host for MemoryHost {
         let stored = held.any().downcast_ref::<Stored<E>>().expect("settled under its own type");
         if stored.is_empty() {
             self.keys.remove(&id);
+            self.replicate::<E>(key, &[Change::Gone]);
         } else {
             *ttl = stored.state.expires_at();
         }

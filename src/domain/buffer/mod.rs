@@ -429,6 +429,11 @@ impl Entity for Buffer {
         self.chunks.is_empty() && !self.stays && !is_new
     }
 
+    fn last_number(&self) -> u64 {
+        let versions = self.chunks().map(|(_, chunk)| chunk.record.version);
+        versions.chain([self.gone_version, self.last_serial]).max().unwrap_or(0)
+    }
+
     fn last_fence(&self) -> Fence {
         0
     }

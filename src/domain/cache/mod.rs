@@ -334,6 +334,10 @@ impl Entity for Cache {
         !self.stays && self.answers.is_empty() && self.tickets.is_empty()
     }
 
+    fn last_number(&self) -> u64 {
+        self.last_answer
+    }
+
     fn last_fence(&self) -> Fence {
         self.last_fence
     }

@@ -233,6 +233,10 @@ impl Entity for Flow {
         self.created_at == 0
     }
 
+    fn last_number(&self) -> u64 {
+        self.last_no
+    }
+
     fn last_fence(&self) -> Fence {
         self.last_fence
     }

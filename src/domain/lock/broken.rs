@@ -37,7 +37,7 @@ mod tests {
             let mode = [Mode::Exclusive, Mode::Shared, Mode::Optimistic][n as usize % 3];
             let extra = Some(Box::new(Extra { path, ..Extra::default() }));
             let owner = Bytes::from(format!("agent-{}", n % 7).as_str());
-            let (fence, ends_at) = (FENCE + 2 * n, NOW + n);
+            let (fence, ends_at) = (FENCE + 2 * n + u64::from(mode == Mode::Optimistic), NOW + n);
             LockEvent::Granted(Grant { fence, ends_at, since: NOW, owner, levels: 1, mode, extra })
         }))
     }

@@ -35,7 +35,7 @@ use super::fence::check_fence;
 use super::limits::{ID_BYTES_MAX, LOCK_LEVELS_MAX, LOCK_LIMIT_MAX, LOCK_META_BYTES_MAX};
 use super::parts::Part;
 use super::service::{rule, CHECKED_BYTES, NUMBER_MAX};
-use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use super::{Bytes, Connection, Entity, Error, Fence, Fences, Invariant, Millis, Service};
 use ahash::AHashMap;
 use grant::Grants;
 use occupancy::Occupancy;
@@ -158,7 +158,11 @@ impl Entity for Lock {
     fn admit(event: &LockEvent) -> Result<(), Error> {
         match event {
             LockEvent::Granted(grant) => admit_grant(grant),
-            LockEvent::Converted { new_fence, mode, .. } if *mode != Mode::Optimistic => check_fence(*new_fence),
+            LockEvent::Converted { new_fence, mode, .. }
+                if *mode != Mode::Optimistic && !Fences::is_stamp(*new_fence) =>
+            {
+                check_fence(*new_fence)
+            }
             LockEvent::Converted { .. } => Err(Error::usage("payload converts a lock into a stamp")),
             LockEvent::Reentered { ends_at, .. } | LockEvent::Renewed { ends_at, .. } => admit_end(*ends_at),
             LockEvent::Unlocked { .. } | LockEvent::Ended { .. } => Ok(()),
@@ -179,6 +183,10 @@ impl Entity for Lock {
 
     fn last_fence(&self) -> Fence {
         self.grants.iter().map(|grant| grant.fence).max().unwrap_or(0)
+    }
+
+    fn last_number(&self) -> u64 {
+        self.version
     }
 
     fn connections(&self) -> Vec<Connection> {
@@ -274,7 +282,8 @@ fn admit_grant(grant: &Grant) -> Result<(), Error> {
         && u64::from(grant.limit()) <= LOCK_LIMIT_MAX
         && meta_bytes <= LOCK_META_BYTES_MAX
         && path_known
-        && (grant.mode != Mode::Optimistic || grant.extra.is_some());
+        && (grant.mode == Mode::Optimistic) == Fences::is_stamp(grant.fence)
+        && (grant.mode != Mode::Optimistic || (grant.extra.is_some() && grant.limit() == 0));
     if fits {
         Ok(())
     } else {
@@ -316,5 +325,26 @@ impl Lock {
     /// How many shared grants have to end before `request` keeps everyone's limit.
     pub fn permits_missing(&self, request: &Request) -> u32 {
         self.occupancy.permits_missing(&request.path, request.limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_is_a_stamp_if_its_fence_says_so_and_a_stamp_has_no_limit() {
+        let grant = |fence, mode, limit| {
+            let (owner, extra) = (Bytes::from("a"), Some(Box::new(Extra { limit, ..Extra::default() })));
+            let grant = Grant { fence, ends_at: NO_END, since: 0, owner, levels: 1, mode, extra };
+            Lock::admit(&LockEvent::Granted(grant)).is_ok()
+        };
+        assert!(grant(2, Mode::Exclusive, 0) && grant(2, Mode::Shared, 3) && grant(3, Mode::Optimistic, 0));
+        // One that shared and had a limit keeps it when it becomes exclusive, for when it shares again.
+        assert!(grant(2, Mode::Exclusive, 3));
+        assert!(!grant(3, Mode::Exclusive, 0) && !grant(3, Mode::Shared, 0) && !grant(2, Mode::Optimistic, 0));
+        assert!(!grant(3, Mode::Optimistic, 3));
+        let converted = |new_fence| LockEvent::Converted { fence: 2, new_fence, mode: Mode::Shared };
+        assert!(Lock::admit(&converted(4)).is_ok() && Lock::admit(&converted(5)).is_err());
     }
 }

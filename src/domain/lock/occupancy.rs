@@ -113,7 +113,7 @@ impl Occupancy {
         if limits_unknown {
             let target = self.node_mut(grant.path().bytes());
             target.limit = 0;
-            let others = rest.filter(|other| other.path() == grant.path());
+            let others = rest.filter(|other| other.mode != Mode::Optimistic && other.path() == grant.path());
             others.filter(|other| other.limit() > 0).for_each(|other| target.add_limit(other.limit()));
         }
         if !grant.path().is_root() {
@@ -237,6 +237,14 @@ mod tests {
             assert!(admits((Mode::Optimistic, held), (Exclusive, wanted)), "{held} {wanted}");
         }
         assert!(admits((Exclusive, "a/b"), (Exclusive, "a/c")) && admits((Exclusive, "a"), (Exclusive, "ab")));
+    }
+
+    #[test]
+    fn a_stamp_brings_no_limit_to_its_place() {
+        let (shared, stamp) = (grant(2, Mode::Shared, "p", 3), grant(3, Mode::Optimistic, "p", 3));
+        let mut tree = Occupancy::of([&shared, &stamp].into_iter());
+        tree.remove(&shared, [&stamp].into_iter());
+        assert_eq!(tree, Occupancy::default());
     }
 
     #[test]

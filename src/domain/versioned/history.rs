@@ -146,6 +146,11 @@ impl<U: Undo> History<U> {
         Self { version, keep, ..Self::default() }
     }
 
+    /// The largest number of a version or checkpoint.
+    pub fn last_number(&self) -> u64 {
+        self.version.max(self.last_checkpoint)
+    }
+
     /// The current version.
     pub fn version(&self) -> Version {
         self.version

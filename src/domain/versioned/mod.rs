@@ -443,6 +443,10 @@ impl<S: State> Entity for Versioned<S> {
         !has_begun || is_over || is_bare
     }
 
+    fn last_number(&self) -> u64 {
+        self.history.last_number()
+    }
+
     fn last_fence(&self) -> Fence {
         self.end.fence
     }

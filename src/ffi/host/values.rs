@@ -18,6 +18,14 @@ impl RedisHost {
         }
     }
 
+    /// The same, made if there is none.
+    pub(super) fn value_or_new<E: Entity>(&mut self, at: usize) -> Result<*mut Stored<E>, Error> {
+        match self.value::<E>(at)? {
+            Some(value) => Ok(value),
+            None => self.set_value::<E>(at, Stored::default()),
+        }
+    }
+
     /// The value that may be used.
     pub(super) fn usable<E: Entity>(&self, at: usize) -> Result<Option<*mut Stored<E>>, Error> {
         let Some(value) = self.value::<E>(at)? else { return Ok(None) };

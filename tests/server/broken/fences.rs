@@ -99,11 +99,11 @@ fn when_the_fences_are_used_up_nothing_begins_that_could_take_one() {
     server.stop();
     forge_file(server.dir().join("dump.rdb"), |frame| {
         let at = frame.windows(8).position(|bytes| bytes == fence.to_le_bytes()).filter(|_| frame[4] == 1);
-        at.into_iter().for_each(|at| frame[at..at + 8].copy_from_slice(&((1u64 << 53) - 1).to_le_bytes()));
+        at.into_iter().for_each(|at| frame[at..at + 8].copy_from_slice(&((1u64 << 53) - 2).to_le_bytes()));
         at.is_some()
     });
     server.start_again();
-    assert_eq!(server.run("LTMC.STATUS").get("last_fence").int(), (1 << 53) - 1);
+    assert_eq!(server.run("LTMC.STATUS").get("last_fence").int(), (1 << 53) - 2);
     for line in
         ["LTMC.LOCK other a", "LTMC.REGISTER r a PX 5000", "LTMC.MSG.SEND m a TO 1 b x", "LTMC.LOCK k b BLOCK 0"]
     {
@@ -117,4 +117,51 @@ fn when_the_fences_are_used_up_nothing_begins_that_could_take_one() {
     server.restart();
     assert!(server.run("LTMC.LOCK k a").int() < 1 << 52);
     assert_eq!(server.info_int("ltmc", "ltmc_panics"), 0);
+}
+
+#[test]
+fn a_client_brings_no_revision_from_which_the_next_life_of_a_key_would_go_back() {
+    let (source, target) = (ahead(2 * DAY_MS), plain().start());
+    tell(&source);
+    let saved = dump(&source, "k");
+    assert!(target.cmd(&[b"RESTORE".as_slice(), b"k", b"0", &saved]).is_error());
+    target.wait_log("payload holds the revision");
+    let whole = &saved[frames(&saved)[0].clone()];
+    let applied = target.cmd(&[b"LTMC.APPLY".as_slice(), b"k", whole]);
+    assert!(applied.error().contains("payload holds the revision"), "{applied:?}");
+    // Within a day it is taken, and the next life is above it.
+    target.run(&format!("LTMC.DEBUG CLOCK {}", DAY_MS + 600_000)).ok();
+    target.cmd(&[b"RESTORE".as_slice(), b"k", b"0", &saved]).ok();
+    let revision = |server: &Server| server.run("LTMC.WATCH 1 k SINCE 0").array()[0].array()[0].int();
+    let before = revision(&target);
+    assert_eq!(target.run("DEL k").int(), 1);
+    tell(&target);
+    assert!(revision(&target) > before, "{before}");
+}
+
+#[test]
+fn a_client_brings_no_number_that_is_near_its_end() {
+    let server = plain().start();
+    let fence = server.run("LTMC.LOCK k a PX 600000000").int();
+    let saved = dump(&server, "k");
+    let whole = &saved[frames(&saved)[0].clone()];
+    // A lock begins with its version.
+    let with_version = |version: u64| {
+        let payload = [&[253], &version.to_le_bytes()[..], &whole[10..whole.len() - 4]].concat();
+        let length = (payload.len() as u32).to_le_bytes();
+        let mut frame = [&whole[..5], &length, &payload, &[0; 4]].concat();
+        reseal(&mut frame);
+        frame
+    };
+    let apply = |version| server.cmd(&[b"LTMC.APPLY".as_slice(), b"z", &with_version(version)]);
+    let refused = apply((1 << 51) + 1);
+    assert!(refused.error().contains("the number 2251799813685249, allowed are up to 2251799813685248"), "{refused:?}");
+    assert!(apply((1 << 62) - 1).error().contains("its numbers are too high to count on from"));
+    assert_eq!(server.run("EXISTS z").int(), 0);
+    apply(1 << 51).ok();
+    assert_eq!(server.run("LTMC.UNLOCK z a").int(), 1);
+    apply(1 << 51).ok();
+    assert!(server.run("LTMC.LOCK z a PX 600000000").int() >= fence);
+    server.debug_reload();
+    assert_eq!((server.run("EXISTS z").int(), quarantined(&server).0), (1, 0));
 }

@@ -81,6 +81,28 @@ fn forge_file(path: PathBuf, change: impl Fn(&mut [u8]) -> bool) {
     std::fs::write(&path, bytes).expect("the file can be written");
 }
 
+/// The AOF of a server that is stopped, as far as it is commands.
+fn commands_file(server: &Server) -> PathBuf {
+    let folder = std::fs::read_dir(server.dir().join("appendonlydir")).expect("a folder");
+    let mut paths = folder.map(|entry| entry.expect("an entry").path());
+    paths.find(|path| path.to_string_lossy().contains(".incr.")).expect("a file of commands")
+}
+
+/// Adds commands to the end of it.
+fn append(server: &Server, commands: &[Vec<&[u8]>]) {
+    let path = commands_file(server);
+    let mut bytes = std::fs::read(&path).expect("the file is there");
+    for command in commands {
+        bytes.extend(format!("*{}\r\n", command.len()).bytes());
+        for word in command {
+            bytes.extend(format!("${}\r\n", word.len()).bytes());
+            bytes.extend_from_slice(word);
+            bytes.extend_from_slice(b"\r\n");
+        }
+    }
+    std::fs::write(&path, bytes).expect("the file can be written");
+}
+
 /// A server that was started with a file in which `k` is as in the story, its undo broken, and a lock `well`.
 fn broken() -> Server {
     let mut server = plain().start();

@@ -73,3 +73,14 @@ fn who_waits_for_a_value_that_comes_broken_is_told_so() {
     server.run("RENAME k w").ok();
     assert_eq!(watcher.recv().error_code(), "QUARANTINED");
 }
+
+#[test]
+fn the_quarantine_of_a_name_that_holds_nothing_says_how_it_ends() {
+    let server = plain().start();
+    (0..3).for_each(|_| assert!(server.run("LTMC.DEBUG PANIC k").is_error()));
+    let refused = server.run("LTMC.LOCK k a PX 600000");
+    assert_eq!(refused.error_code(), "QUARANTINED");
+    assert!(refused.error().contains("the key 'k', which holds nothing; try LTMC.REPAIR"), "{refused:?}");
+    assert!(server.run("LTMC.REPAIR k").is_nil());
+    assert!(server.run("LTMC.LOCK k a PX 600000").int() > 0);
+}

@@ -28,8 +28,25 @@ fn a_newer_format_in_an_aof_stops_the_start_with_a_clear_line() {
     let mut server = plain().durable().start();
     tell(&server);
     server.kill();
-    let folder = std::fs::read_dir(server.dir().join("appendonlydir")).expect("a folder");
-    let paths = folder.map(|entry| entry.expect("an entry").path());
-    let last = paths.into_iter().find(|path| path.to_string_lossy().contains(".incr.")).expect("a file of commands");
-    assert_stops(server, last);
+    let path = commands_file(&server);
+    assert_stops(server, path);
+}
+
+#[test]
+fn a_newer_format_within_what_was_found_in_place_of_a_value_stops_the_start_as_well() {
+    let mut server = plain().durable().start();
+    tell(&server);
+    let saved = dump(&server, "k");
+    let mut newer = saved[frames(&saved)[0].clone()].to_vec();
+    let head = [b"LT\x01\x05".as_slice(), &newer[4..5], &(newer.len() as u32).to_le_bytes()].concat();
+    newer[2] = 2;
+    reseal(&mut newer);
+    let mut found = [&head, &newer, [0; 4].as_slice()].concat();
+    reseal(&mut found);
+    let explained = server.cmd(&[b"LTMC.EXPLAIN".as_slice(), &found]);
+    assert!(explained.error().contains("a newer version of LTMC has written"), "{explained:?}");
+    server.kill();
+    append(&server, &[vec![b"LTMC.APPLY".as_slice(), b"z", &found]]);
+    let log = server.try_start_again().expect_err("it does not start");
+    assert!(log.contains("holds a frame of a format, which a newer version of LTMC has written"), "{log}");
 }

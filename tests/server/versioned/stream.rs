@@ -21,8 +21,11 @@ fn changes(server: &Server, stream: &Stream) -> Vec<(String, Value)> {
     all
 }
 
-/// The key and the kind of a change: `Born`, or the name of an event.
+/// The key and the kind of a change: `Born`, `Gone`, or the name of an event.
 fn kind((key, change): &(String, Value)) -> String {
+    if let Some(name) = change.as_str() {
+        return format!("{key} {name}");
+    }
     let (name, inner) = change.as_object().and_then(|fields| fields.iter().next()).expect("a change has a name");
     let event = inner.as_object().and_then(|fields| fields.keys().next());
     format!("{key} {}", if name == "Event" { event.expect("an event has a name") } else { name })
@@ -69,14 +72,14 @@ fn a_write_sends_its_event_and_a_read_or_a_refusal_nothing() {
     s("S.STATUS s SUSPENDED", &[]);
     s("S.STATUS s", &[]);
     s("S.SET u f v", &["u Born", "u Created"]);
-    s("S.DEL u f", &["u Changed"]);
+    s("S.DEL u f", &["u Changed", "u Gone"]);
     server.run("LTMC.LOCK l a PX 6000000").int();
     let stream = replication_stream(&server, || drop(run(&server, "LTMC.SESSION.END s")));
     assert_eq!(show_stream(&stream)[0], "MULTI", "what an end gives back goes with it");
     let kinds: Vec<String> = changes(&server, &stream).iter().map(kind).collect();
-    assert_eq!(kinds, ["s Ending", "s Returned", "l Ended"]);
+    assert_eq!(kinds, ["s Ending", "s Returned", "l Ended", "l Gone"]);
     s("S.END s", &[]);
-    s("S.END t GRACE 0", &["t Ended"]);
+    s("S.END t GRACE 0", &["t Ended", "t Gone"]);
     let c = |line: &str, expected: &[&str]| sends(&server, &line.replace("C.", "LTMC.CTX."), expected);
     c("C.CREATE c DOC {\"a\":1}", &["c Born", "c Created"]);
     c("C.UPDATE c x SET /a 1", &["c Changed"]);
@@ -159,5 +162,5 @@ fn the_end_by_time_of_a_session_that_owns_something_is_sent() {
     set_clock(&server, 60_001);
     wait_until("the lock is free", || server.run("EXISTS s l").int() == 0);
     let kinds: Vec<String> = changes(&server, &tap.take(&server)).iter().map(kind).collect();
-    assert_eq!(kinds, ["s Ending", "s Returned", "l Ended"]);
+    assert_eq!(kinds, ["s Ending", "s Returned", "s Gone", "l Ended", "l Gone"]);
 }
