@@ -2,10 +2,28 @@
 
 use super::history::{CheckpointId, Keep, Version};
 use super::life::Life;
-use super::{Names, Shared, State, Status};
+use super::{Shared, State, Status};
 use crate::domain::watch::Story;
 use crate::domain::{Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
+
+/// The keyspace notifications of a kind of versioned value.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)] // each is the name of the event that is called like it
+pub struct Names {
+    pub created: &'static str,
+    pub changed: &'static str,
+    pub restored: &'static str,
+    pub checkpointed: &'static str,
+    pub pruned: &'static str,
+    pub joined: &'static str,
+    pub left: &'static str,
+    pub owned: &'static str,
+    pub disowned: &'static str,
+    pub status: &'static str,
+    pub ended: &'static str,
+    pub returned: &'static str,
+}
 
 /// One step in the life of a versioned value. Times are unix ms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -26,7 +26,7 @@ mod saved;
 pub mod shared;
 pub mod status;
 
-pub use event::{Created, VersionedEvent};
+pub use event::{Created, Names, VersionedEvent};
 pub use history::{CheckpointId, History, Keep, Undo, Version};
 pub use life::{End, Life, Participant, Participants};
 pub use resources::{Resource, Resources};
@@ -106,24 +106,6 @@ pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + Des
     fn salvage(&mut self) -> Option<String> {
         None
     }
-}
-
-/// The keyspace notifications of a kind of versioned value.
-#[derive(Debug, Clone, Copy)]
-#[allow(missing_docs)] // each is the name of the event that is called like it
-pub struct Names {
-    pub created: &'static str,
-    pub changed: &'static str,
-    pub restored: &'static str,
-    pub checkpointed: &'static str,
-    pub pruned: &'static str,
-    pub joined: &'static str,
-    pub left: &'static str,
-    pub owned: &'static str,
-    pub disowned: &'static str,
-    pub status: &'static str,
-    pub ended: &'static str,
-    pub returned: &'static str,
 }
 
 /// By whom and when a version was made.
