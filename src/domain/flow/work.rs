@@ -151,6 +151,8 @@ pub fn heartbeat(
     let told = |how: How| if how == How::Dead { Heard::Deadline } else { Heard::Cancelled };
     match held(flow, id, fence)? {
         Held::Running(_, run) if run.stop.is_some() => Ok(told(run.stop.map_or(How::Cancelled, |stop| stop.how))),
+        // Its locks have ended with the lease, and somebody else may have them by now.
+        Held::Running(task, run) if run.ends_at <= at && !run.locks.is_empty() => Err(over(task, fence)),
         Held::Running(task, run) => {
             let news = said.filter(|(percent, note)| (*percent, note) != (run.progress, &run.note));
             let ends_at = at.saturating_add(run.lease_ms);
