@@ -44,9 +44,11 @@ impl<'a> Walk<'a> {
         self.argument(option, at)
     }
 
-    /// Whether everything from `at` on is options: then an argument that may be left out has been.
+    /// Whether everything from `at` on is options, up to one that comes twice: then an argument that may be left out has been.
     pub fn is_options(mut self, at: usize) -> bool {
-        self.options(at) == self.args.len()
+        let end = self.options(at);
+        let next = self.args.get(end).map(|word| self.spec.option(word));
+        next.is_none_or(|option| option.is_some_and(|option| self.seen & option.bit() != 0 && end > at))
     }
 
     /// Where a list of values without a count that begins at `at` ends: options stand behind it, each with one value. A value may be called
@@ -221,8 +223,8 @@ mod tests {
         assert_keys(&USUAL, "TEST k n SAID 5 KEYS 1 x", "k x");
         assert_keys(&USUAL, "TEST k n SAID 5 text KEYS 1 x", "k x");
         assert_keys(&USUAL, "TEST k n KEYS 1 x SAID 5 said", "k x");
-        let has_ended = |line: &str| Walk::new(&USUAL, &words(line)).is_options(3);
-        assert!(has_ended("TEST k n SAID 5 said") && !has_ended("TEST k n SAID 5 said 6"));
+        let is_text = |line: &str| Walk::new(&USUAL, &words(line)).end_of_option(&PROGRESS, 3) == Some(6);
+        assert!(is_text("TEST k n SAID 5 said") && !is_text("TEST k n SAID 5 said 6"));
     }
 
     #[test]
@@ -239,7 +241,7 @@ mod tests {
     #[test]
     fn what_may_be_left_out_is_there_unless_all_that_follows_is_options() {
         let has_name = |line: &str| !Walk::new(&OPEN, &words(line)).is_options(2);
-        assert!(!has_name("TEST k REF x") && !has_name("TEST k"));
+        assert!(!has_name("TEST k REF x") && !has_name("TEST k") && !has_name("TEST k REF x REF y"));
         assert!(
             has_name("TEST k name")
                 && has_name("TEST k REF")
