@@ -66,7 +66,7 @@ fn the_outcome_is_the_kind_of_the_reply_or_the_error() {
     assert_eq!(shown, format!("integer {}", fence.int()));
     assert_eq!(outcome("LTMC.LOCK k b").0, "nil");
     assert_eq!(outcome("LTMC.FLOW.CREATE f").0, "ok");
-    assert_eq!(outcome("LTMC.LOCK.INFO k").0, "map 4");
+    assert_eq!(outcome("LTMC.LOCK.INFO k").0, "map 6");
     assert_eq!(outcome("LTMC.AGENT.LIST none").0, "list 0");
     assert_eq!(outcome("LTMC.CHUNK.PUT b c 12345").0, "list 2");
     assert_eq!(outcome("LTMC.CHUNK.READ b c").0, "bytes 5");
