@@ -140,7 +140,7 @@ fn layers_only_name_what_is_below_them() {
 }
 
 /// Folders of the domain that hold what several services are made of.
-const NO_SERVICES: [&str; 3] = ["eviction", "json", "versioned"];
+const NO_SERVICES: [&str; 6] = ["algorithm", "entity", "json", "queue", "value", "versioned"];
 
 #[test]
 fn services_do_not_name_each_other() {

@@ -1,7 +1,7 @@
 //! What a command answers.
 
-use super::budget::ELEMENT_BYTES;
-use crate::domain::requests::Answer;
+use crate::command::engine::budget::ELEMENT_BYTES;
+use crate::domain::entity::idempotency::Answer;
 use crate::domain::Blob;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -29,7 +29,7 @@ pub enum Reply {
     Pairs(Vec<(Reply, Reply)>),
     /// Named values.
     Map(Vec<(Cow<'static, str>, Reply)>),
-    /// The reply of the command that was called last with [`Host::call`](super::Host::call).
+    /// The reply of the command that was called last with [`Host::call`](crate::command::host::Host::call).
     Called,
 }
 

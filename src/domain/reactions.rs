@@ -15,15 +15,15 @@
 //! Nothing is done twice and nothing is forgotten, for whether there is something to be done can be read off at any time: a [`Bond`] is over if its
 //! registry does not have that incarnation alive, and the bond itself goes together with what it was about.
 
-use super::buffer::{self, Buffer};
+use super::buffer::Buffer;
 use super::cache::Cache;
-use super::flow::{self, Flow};
-use super::lock::{self, Lock};
-use super::mail::{self, Mail};
-use super::registry::agent::Life;
-use super::registry::{self, Registry, RegistryEvent};
-use super::versioned::{self, State, Versioned};
-use super::{Bond, Bytes, Entity, Millis};
+use super::flow::Flow;
+use super::lock::Lock;
+use super::mail::Mail;
+use super::registry::{Registry, RegistryEvent};
+use super::versioned::{State, Versioned};
+use super::{buffer, flow, lock, mail, registry, versioned, Bond, Bytes, Entity, Millis};
+use crate::domain::registry::agent::Life;
 
 /// The agent whose incarnation is over by an event of its registry.
 pub fn departed(event: &RegistryEvent) -> Option<&Bytes> {
@@ -101,8 +101,8 @@ impl Reacts for Cache {
 
 #[cfg(test)]
 mod tests {
-    use super::registry::decide::{register, Introduction};
     use super::*;
+    use super::{registry::decide::register, registry::decide::Introduction};
     use crate::domain::Fences;
 
     const AT: Millis = 1_767_225_600_000;

@@ -16,10 +16,11 @@
 use super::api::{call, Ctx};
 use super::contain::contain;
 use super::reply;
-use super::state::{self, Note};
-use crate::command::waits::Unserved;
-use crate::command::Reply;
-use crate::domain::wait::WaiterId;
+use super::state;
+use super::state::Note;
+use crate::command::node::waits::Unserved;
+use crate::command::reply::Reply;
+use crate::domain::queue::rank::WaiterId;
 use crate::domain::Error;
 use ahash::AHashMap;
 use redis_module::raw as rm;

@@ -14,7 +14,7 @@ use super::api::{call, Ctx};
 use super::contain::contain;
 use super::host::RedisHost;
 use super::{cluster, state};
-use crate::domain::report::NodeId;
+use crate::domain::node_report::NodeId;
 use crate::observe::peers::interval_ms;
 use crate::snapshot::report;
 use redis_module::raw as rm;

@@ -1,6 +1,6 @@
 //! What a command or a round of the scheduler has in hand for each of its keys.
 
-use crate::command::Key;
+use crate::command::host::Key;
 use crate::domain::KeyId;
 use smallvec::SmallVec;
 use std::collections::BTreeMap;

@@ -4,9 +4,9 @@
 //! about whenever it is looked at, before anything is granted on it.
 
 use super::api::{call, CallReply, Ctx, Str};
-use crate::command::cluster::{replication_members, Link};
-use crate::command::{Member, Ownership};
-use crate::domain::report::NodeId;
+use crate::command::host::{replication_members, Link};
+use crate::command::host::{Member, Ownership};
+use crate::domain::node_report::NodeId;
 use redis_module::raw as rm;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;

@@ -4,9 +4,12 @@ use super::api::{c_text, call, has, Argv, Ctx, Str};
 use super::contain::contain;
 use super::host::RedisHost;
 use super::{docs, reply, state};
-use crate::command::spec::{Command, Flags, Spec};
+use crate::command::engine::cx::Command;
+use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::spec::{Flags, Spec};
+use crate::command::engine::{dispatch, keys};
+use crate::command::reply::Reply;
 use crate::command::table::Table;
-use crate::command::{dispatch, keys, trace, Cx, Outcome, Reply};
 use crate::domain::{Code, Error, KeyId};
 use redis_module::raw as rm;
 use smallvec::SmallVec;
@@ -79,7 +82,7 @@ fn run(ctx: Ctx, command: &'static Command<RedisHost>, argv: Argv) {
             let mut cx = Cx { node: &mut *node, host: &mut host, spec: command.spec, args: &args, db: ctx.db() };
             let outcome = dispatch::run(command, &mut cx);
             host.finish();
-            trace::end(node, &mut host, &outcome);
+            crate::command::engine::tracing::end(node, &mut host, &outcome);
             outcome
         })
     });

@@ -1,7 +1,8 @@
 //! Tells Redis what the table says about a command: arity, key specs, and everything that COMMAND DOCS shows.
 
 use super::api::{c_text, call};
-use crate::command::spec::{Access, Arg, ArgKind, Flags, KeySpec, KeysAt, Spec};
+use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec};
+use crate::command::host::Access;
 use redis_module::raw as rm;
 use std::ffi::{c_char, c_int, CString};
 use std::ptr;

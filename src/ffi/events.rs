@@ -4,7 +4,8 @@
 
 use super::api::{call, Ctx, Str};
 use super::contain::contain;
-use super::state::{self, Note};
+use super::state;
+use super::state::Note;
 use super::{blocking, listeners, notifications, shutdown, ticks};
 use crate::domain::KeyId;
 use redis_module::raw as rm;

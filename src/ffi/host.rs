@@ -3,17 +3,21 @@
 use super::api::{memory_permille, Argv, Ctx, OpenKey, Str};
 use super::by_key::{ByKey, OfKey};
 use super::contain::contain;
-use super::{blocking, inner, listeners, notifications, state, ticks, types, users, walk};
-use crate::command::{dispatch, Access, Cx, Host, Key, Kind, Member, Ownership, Reply, Walked};
-use crate::domain::fault::Original;
-use crate::domain::wait::WaiterId;
+use super::{blocking, inner, listeners, state, ticks, types, users, walk};
+use crate::command::host::{Access, Host, Key, Kind, Member, Ownership, Walked};
+use crate::command::reply::Reply;
+use crate::domain::entity::fault::Original;
+use crate::domain::entity::record::Payload;
+use crate::domain::queue::rank::WaiterId;
 use crate::domain::{Blob, Change, Db, Entity, Error, Fault, KeyId, Service, Stored};
-use crate::snapshot::{self, frame, ChangesWriter, Encoded};
+use crate::snapshot;
+use crate::snapshot::{frame, ChangesWriter};
 use redis_module::raw as rm;
 use smallvec::SmallVec;
-use std::ffi::{c_int, c_void};
+use std::ffi::c_void;
 use std::ptr;
 
+mod sending;
 mod values;
 
 /// A key in use.
@@ -146,61 +150,6 @@ impl RedisHost {
         }
     }
 
-    fn publish(&self, class: c_int, event: &str, name: Str) {
-        if notifications::are_wanted(self.ctx, class) {
-            self.ctx.notify(class, event, name);
-        }
-    }
-
-    /// Sends what is unsent and closes all keys: the end of every callback that used a host.
-    pub fn finish(&mut self) {
-        self.send();
-        self.go_home();
-        if std::mem::take(&mut self.changed) {
-            // LTMC.APPLY goes on as it came; any other command only if nobody listens, and then it just marks the data as changed.
-            self.ctx.replicate_verbatim();
-        }
-    }
-
-    /// Closes all keys and sends what is unsent.
-    fn send(&mut self) {
-        self.close_keys();
-        if self.unsent.is_empty() {
-            return;
-        }
-        for Unsent { db, name, own_name, writer } in self.unsent.take() {
-            self.select(db);
-            self.replicate_apply(name, writer.finish());
-            if own_name {
-                self.ctx.free_string(name);
-            }
-        }
-    }
-
-    /// Before an inner command that looks keys up: it may delete one that has expired, which goes behind what was decided before.
-    fn let_go_of_keys(&mut self, db: Db) {
-        self.send();
-        self.select(db);
-    }
-
-    /// Sends an LTMC.APPLY. What came in as an argument goes out as that argument.
-    fn replicate_apply(&self, name: Str, Encoded { frame, blobs }: Encoded) {
-        let taken = |blob: &Blob| self.taken.iter().find(|(known, _)| known.is_same(blob)).map(|(_, arg)| *arg);
-        let strings: SmallVec<[(Str, bool); 2]> = blobs
-            .iter()
-            .map(|blob| taken(blob).map_or_else(|| (self.ctx.new_string(blob), true), |arg| (arg, false)))
-            .collect();
-        let arguments: SmallVec<[Str; 2]> = strings.iter().map(|(string, _)| *string).collect();
-        self.ctx.replicate(c"LTMC.APPLY", name, &frame, &arguments);
-        strings.into_iter().filter(|(_, is_own)| *is_own).for_each(|(string, _)| self.ctx.free_string(string));
-    }
-
-    fn go_home(&mut self) {
-        if !self.is_scheduler {
-            self.select(self.home);
-        }
-    }
-
     /// Runs the command that was handed to [`Host::call`] and sends its reply. The state of the process is not in use then.
     pub fn run_inner(&mut self) {
         inner::run(self.ctx, &std::mem::take(&mut self.inner), self.user());
@@ -215,7 +164,7 @@ impl RedisHost {
         contain("the repair after an internal error", || {
             state::with_node(|node| {
                 let keys: Vec<Key> = keys.iter().map(Key::from).collect();
-                dispatch::after_panic(node, self, service, &keys);
+                crate::command::engine::repair::after_panic(node, self, service, &keys);
                 if let Some(waiter) = self.blocked {
                     node.refuse_wait(waiter, Error::internal(), self);
                 }
@@ -453,8 +402,21 @@ impl Host for RedisHost {
         blob
     }
 
-    fn apply_payload(cx: &mut Cx<Self>, key: Key, payload: &[u8], blobs: &[&[u8]]) -> Result<(), Error> {
-        types::apply_payload(cx, key, payload, blobs)
+    fn payload_tag(payload: &[u8]) -> Result<u8, Error> {
+        frame::read(payload).map(|frame| frame.tag)
+    }
+
+    fn read_payload<E: Entity>(
+        &mut self,
+        key: Key,
+        payload: &[u8],
+        blobs: &[&[u8]],
+    ) -> Result<Option<Payload<E>>, Error> {
+        types::read_payload(self, key, payload, blobs)
+    }
+
+    fn payload_lost(&self, key: Key, payload: &[u8], error: &Error) {
+        types::payload_lost(self, key, payload, error);
     }
 
     fn is_loading(&self) -> bool {

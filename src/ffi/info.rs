@@ -4,8 +4,9 @@ use super::api::{c_text, call, Argv, Ctx};
 use super::contain::contain;
 use super::host::RedisHost;
 use super::{blocking, listeners, state};
-use crate::command::health::report;
-use crate::observe::{health, info::fields};
+use crate::command::services::server::health::report;
+use crate::observe::health;
+use crate::observe::info::fields;
 use redis_module::raw as rm;
 use std::ffi::c_int;
 

@@ -1,7 +1,7 @@
 //! Writes replies in the protocol version of the client.
 
 use super::api::{c_text, call, Ctx};
-use crate::command::Reply;
+use crate::command::reply::Reply;
 use crate::domain::Error;
 use std::ffi::c_long;
 

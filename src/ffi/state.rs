@@ -2,8 +2,9 @@
 
 use super::api::{memory_permille, Ctx};
 use super::{timer, types};
-use crate::command::{sweep, Node};
-use crate::domain::wait::WaiterId;
+use crate::command::node::Node;
+use crate::command::scheduler;
+use crate::domain::queue::rank::WaiterId;
 use crate::domain::{Bond, Connection, KeyId};
 use redis_module::raw as rm;
 use std::cell::{Cell, RefCell, RefMut};
@@ -102,7 +103,9 @@ pub fn look_at_memory() {
         if node.yielding.is_empty() {
             return;
         }
-        if memory_permille().is_some_and(|permille| sweep::memory_is_taken(&mut node, permille)) {
+        if memory_permille()
+            .is_some_and(|permille| crate::command::scheduler::memory_pressure::memory_is_taken(&mut node, permille))
+        {
             timer::arm(Some(0));
         }
     });
@@ -124,7 +127,7 @@ pub fn with_node<T>(work: impl FnOnce(&mut Node) -> T) -> Option<T> {
         take_in(process, &mut node);
         process.attentive.set(!node.is_quiet() || !node.quarantine.is_empty() || !node.holders.is_empty());
         node.checks.has_values = types::has_values();
-        let next = sweep::next_tick(&node);
+        let next = scheduler::next_tick(&node);
         // Redis' timers know nothing of a clock that was moved.
         #[cfg(feature = "test-hooks")]
         let next = next.map(|when| when.saturating_add_signed(-node.clock_offset_ms));
@@ -150,8 +153,8 @@ fn take_in(process: &Process, node: &mut RefMut<Node>) {
             Note::ValueGone(key, connections, bonds) => node.value_gone(key, connections, bonds),
             Note::Flushed(db) => node.database_flushed(db),
             Note::Swapped(one, other) => node.databases_swapped(one, other),
-            Note::ClientGone(client) => sweep::client_gone(node, client),
-            Note::WaiterGone(id) => sweep::waiter_gone(node, id),
+            Note::ClientGone(client) => scheduler::client_gone(node, client),
+            Note::WaiterGone(id) => scheduler::waiter_gone(node, id),
             Note::Role { replica } => node.role_changed(replica),
             Note::Loaded => node.keys_loaded(),
         }

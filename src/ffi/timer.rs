@@ -4,7 +4,7 @@ use super::api::{call, Ctx};
 use super::contain::contain;
 use super::host::RedisHost;
 use super::state;
-use crate::command::sweep;
+use crate::command::scheduler;
 use redis_module::raw as rm;
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -45,7 +45,7 @@ extern "C" fn fire(ctx: *mut rm::RedisModuleCtx, _data: *mut c_void) {
         let mut host = RedisHost::for_scheduler(Ctx(ctx));
         let ran = contain("the scheduler", || {
             state::with_node(|node| {
-                sweep::tick(node, &mut host);
+                scheduler::tick(node, &mut host);
                 host.finish();
             })
         });

@@ -3,21 +3,28 @@
 use super::api::{c_text, call, Ctx, Str};
 use super::contain::contain;
 use super::host::RedisHost;
-use super::state::{self, Note};
-use crate::command::kinds::{service_of, with_type};
-use crate::command::{dispatch, Checkable, Cx, Host, Key, Kind};
+use super::state;
+use super::state::Note;
+use crate::command::engine::entity_types::service_of;
+use crate::command::engine::replay::unknown_type;
+use crate::command::host::{Host, Key, Kind};
 use crate::domain::buffer::Buffer;
 use crate::domain::cache::Cache;
 use crate::domain::context::Context;
+use crate::domain::entity::record::Checkable;
+use crate::domain::entity::record::Payload;
+use crate::domain::entity_types::with_type;
 use crate::domain::flow::Flow;
-use crate::domain::id::printable;
 use crate::domain::lock::Lock;
 use crate::domain::mail::Mail;
 use crate::domain::registry::Registry;
 use crate::domain::session::Session;
+use crate::domain::value::bytes::printable;
 use crate::domain::{Blob, Entity, Error, Fault, KeyId, Service, Stored};
-use crate::snapshot::frame::{self, Content};
-use crate::snapshot::{self, Encoded, Payload};
+use crate::snapshot;
+use crate::snapshot::frame;
+use crate::snapshot::frame::Content;
+use crate::snapshot::Encoded;
 use redis_module::raw as rm;
 use std::cell::RefCell;
 use std::ffi::{c_char, c_int, c_void};
@@ -161,8 +168,8 @@ extern "C" fn rdb_load<E: Entity>(io: *mut rm::RedisModuleIO, version: c_int) ->
             state::with_node(|node| {
                 stored.state.loaded(node.now());
                 if let Some(key) = key_of(io) {
-                    dispatch::note_found(node, (&key).into(), &mut stored.state);
-                    dispatch::note_value(node, (&key).into(), &stored);
+                    crate::command::engine::replay::note_found(node, (&key).into(), &mut stored.state);
+                    crate::command::engine::replay::note_value(node, (&key).into(), &stored);
                 }
             });
         });
@@ -200,7 +207,7 @@ fn check_restored<E: Entity>(stored: &Stored<E>) -> Result<(), String> {
     if let Some(fault) = stored.fault() {
         return Err(fault.text());
     }
-    let checked = state::with_node(|node| dispatch::check_handed_in(node, stored));
+    let checked = state::with_node(|node| crate::command::engine::replay::check_handed_in(node, stored));
     checked.unwrap_or(Ok(())).map_err(|error| error.line())
 }
 
@@ -361,45 +368,40 @@ thread_local! {
     static PARTS: RefCell<(Option<KeyId>, Vec<Blob>)> = const { RefCell::new((None, Vec::new())) };
 }
 
-/// Applies a framed payload and what stands beside it to a key. What a file or a primary sends and cannot be applied is lost, so the log has it.
-pub fn apply_payload(cx: &mut Cx<RedisHost>, key: Key, payload: &[u8], blobs: &[&[u8]]) -> Result<(), Error> {
-    let applied = apply_read(cx, key, payload, blobs);
-    if let (Err(error), true) = (&applied, cx.host.is_trusted()) {
-        let text = format!("LTMC cannot apply to '{}' what came in: {}", printable(key.name), error.line());
-        cx.host.warn(&text);
-        if frame::is_newer(payload) && cx.host.is_loading() {
-            // A server goes on after an error in its AOF. What a newer version has written would be missing then, without a word.
-            cx.host.warn("LTMC: this AOF needs a newer version of LTMC; the server stops");
-            std::process::exit(1);
-        }
+/// Tells that what a file or a primary sent cannot be applied.
+pub fn payload_lost(host: &RedisHost, key: Key, payload: &[u8], error: &Error) {
+    host.warn(&format!("LTMC cannot apply to '{}' what came in: {}", printable(key.name), error.line()));
+    if frame::is_newer(payload) && host.is_loading() {
+        // A server goes on after an error in its AOF. What a newer version has written would be missing then, without a word.
+        host.warn("LTMC: this AOF needs a newer version of LTMC; the server stops");
+        std::process::exit(1);
     }
-    applied
 }
 
-fn apply_read(cx: &mut Cx<RedisHost>, key: Key, payload: &[u8], blobs: &[&[u8]]) -> Result<(), Error> {
+/// Reads a framed payload and what stands beside it. `None` if it is a part of a value.
+pub fn read_payload<E: Entity>(
+    host: &RedisHost,
+    key: Key,
+    payload: &[u8],
+    blobs: &[&[u8]],
+) -> Result<Option<Payload<E>>, Error> {
     let frame = frame::read(payload)?;
     let blobs = blobs.iter().map(|blob| Blob::from(*blob));
     if frame.content == Content::Part {
-        if !cx.host.is_loading() {
+        if !host.is_loading() {
             return Err(Error::usage("payload is a part of a value, which only a file has"));
         }
         keep_part(key.id(), blobs);
-        return Ok(());
+        return Ok(None);
     }
     let is_value = frame.content.is_whole() || frame.content == Content::Misplaced;
     let parts = if is_value { take_parts(&key.id()) } else { Vec::new() };
     let blobs: Vec<Blob> = parts.into_iter().chain(blobs).collect();
-    if is_value && cx.host.is_trusted() {
+    if is_value && host.is_trusted() {
         let original = if frame.content == Content::Misplaced { frame.payload } else { payload };
-        return with_type!(frame.tag, E => {
-            let stored = read_value::<E>(original, blobs)?;
-            dispatch::apply_snapshot::<E, _>(cx, key, stored)
-        }, other => Err(unknown(other)));
+        return read_value::<E>(original, blobs).map(|stored| Some(Payload::Snapshot(stored)));
     }
-    with_type!(frame.tag, E => match snapshot::decode_with::<E>(&frame, blobs)? {
-        Payload::Changes(mut changes) => dispatch::apply_changes::<E, _>(cx, key, &mut changes),
-        Payload::Snapshot(stored) => dispatch::apply_snapshot::<E, _>(cx, key, stored),
-    }, other => Err(unknown(other)))
+    snapshot::decode_with::<E>(&frame, blobs).map(Some)
 }
 
 fn keep_part(key: KeyId, blobs: impl Iterator<Item = Blob>) {
@@ -420,15 +422,11 @@ fn take_parts(key: &KeyId) -> Vec<Blob> {
     }
 }
 
-fn unknown(tag: u8) -> Error {
-    Error::usage(format!("payload has the unknown type tag {tag}"))
-}
-
 /// A framed payload as JSON of at most `bytes_max` bytes.
 pub fn explain(payload: &[u8], blobs: &[&[u8]], bytes_max: usize) -> Result<String, Error> {
     let frame = frame::read(payload)?;
     let blobs = blobs.iter().map(|blob| Blob::from(*blob)).collect();
-    with_type!(frame.tag, E => snapshot::explain::<E>(&frame, blobs, bytes_max), other => Err(unknown(other)))
+    with_type!(frame.tag, E => snapshot::explain::<E>(&frame, blobs, bytes_max), other => Err(unknown_type(other)))
 }
 
 /// The value behind Redis' pointer, to be checked.

@@ -5,7 +5,7 @@
 
 use super::api::{call, CallReply, Ctx, Str};
 use super::docs::permission_flags;
-use crate::command::Access;
+use crate::command::host::Access;
 use redis_module::raw as rm;
 use std::cell::RefCell;
 use std::ffi::c_int;

@@ -3,7 +3,7 @@
 //! A message that is lost costs nothing: the next one says all.
 
 use crate::domain::limits::PEERS_MAX;
-use crate::domain::report::{NodeId, Report};
+use crate::domain::node_report::{NodeId, Report};
 use crate::domain::Millis;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -11,22 +11,15 @@ pub mod crc;
 pub mod frame;
 pub mod report;
 
-use crate::domain::blob::{self, Blob};
-use crate::domain::fault::Original;
+use crate::domain::entity::fault::Original;
+use crate::domain::entity::record::Payload;
 use crate::domain::json::text;
+use crate::domain::value::blob;
+use crate::domain::value::blob::Blob;
 use crate::domain::{Bond, Change, Entity, Error, Stored};
 use frame::{Content, Frame};
 use serde::Serialize;
 use std::collections::VecDeque;
-
-/// What a payload of `LTMC.APPLY` holds.
-#[derive(Debug, Clone)]
-pub enum Payload<E: Entity> {
-    /// What happened to the key, in order.
-    Changes(Vec<Change<E::Event>>),
-    /// The whole value of the key.
-    Snapshot(Stored<E>),
-}
 
 /// A frame with the long blobs that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]

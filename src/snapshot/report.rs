@@ -18,7 +18,7 @@
 
 use super::crc::crc32;
 use crate::domain::limits::{REPORT_BYTES_MAX, REPORT_TEXT_BYTES_MAX};
-use crate::domain::report::Report;
+use crate::domain::node_report::Report;
 use crate::domain::Error;
 
 /// The format version that is written.

@@ -1,10 +1,10 @@
 //! Chunk buffers in the golden files. They are part of the frozen format: new samples may be added, these stay as they are.
 
 use crate::samples::{answered, value, Samples, FENCE, NOW};
+use ltmc::domain::algorithm::eviction::Policy;
+use ltmc::domain::algorithm::xxhash::xxh64;
 use ltmc::domain::buffer::{Buffer, BufferEvent, Config, End, Why};
-use ltmc::domain::eviction::Policy;
-use ltmc::domain::requests::Answer;
-use ltmc::domain::xxhash::xxh64;
+use ltmc::domain::entity::idempotency::Answer;
 use ltmc::domain::{Blob, Bytes, Change};
 
 type Changes = Vec<Change<BufferEvent>>;

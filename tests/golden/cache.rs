@@ -1,12 +1,13 @@
 //! Caches in the golden files. They are part of the frozen format: new samples may be added, these stay as they are.
 
 use crate::samples::{value, Samples, FENCE, NOW};
+use ltmc::domain::algorithm::eviction::Policy;
 use ltmc::domain::cache::entry::{Flight, NEVER};
 use ltmc::domain::cache::labels::{Kind, Label};
 use ltmc::domain::cache::{Cache, CacheEvent, Call, Config, Filled, Removal, Target, TicketEnd};
-use ltmc::domain::eviction::Policy;
+use ltmc::domain::entity::record::Payload;
 use ltmc::domain::{Blob, Bytes, Change, Connection};
-use ltmc::snapshot::{decode_with, encode_snapshot, encode_snapshot_beside, explain, frame, ChangesWriter, Payload};
+use ltmc::snapshot::{decode_with, encode_snapshot, encode_snapshot_beside, explain, frame, ChangesWriter};
 
 fn config(stays: bool) -> CacheEvent {
     let config = Config { bytes_max: 1 << 20, entries_max: 1000, ttl_ms: Some(60_000), policy: Policy::Lfu };

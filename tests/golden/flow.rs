@@ -1,10 +1,10 @@
 //! Flows in the golden files. They are part of the frozen format: new samples may be added, these stay as they are.
 
 use crate::samples::{answered, value, Samples, FENCE, NOW};
-use ltmc::domain::capability::{Capability, Wanted};
+use ltmc::domain::entity::idempotency::Answer;
 use ltmc::domain::flow::task::{Backoff, Cause, Needs, On};
 use ltmc::domain::flow::{Addition, Claimed, Flow, FlowEvent, How, Options, Rate};
-use ltmc::domain::requests::Answer;
+use ltmc::domain::value::capability::{Capability, Wanted};
 use ltmc::domain::{Blob, Bytes, Change};
 
 type Changes = Vec<Change<FlowEvent>>;

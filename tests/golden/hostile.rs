@@ -5,14 +5,15 @@ use crate::{all_files, buffer, cache, decode, flow, lock, mail, registry, versio
 use ltmc::domain::buffer::Buffer;
 use ltmc::domain::cache::Cache;
 use ltmc::domain::context::Context;
+use ltmc::domain::entity::record::Payload;
 use ltmc::domain::flow::Flow;
 use ltmc::domain::lock::Lock;
 use ltmc::domain::mail::Mail;
 use ltmc::domain::registry::Registry;
 use ltmc::domain::session::Session;
 use ltmc::domain::{Entity, Error, Stored};
-use ltmc::snapshot::frame::{self, Content, Writer};
-use ltmc::snapshot::Payload;
+use ltmc::snapshot::frame;
+use ltmc::snapshot::frame::{Content, Writer};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 

@@ -1,8 +1,8 @@
 //! Locks in the golden files. They are part of the frozen format: new samples may be added, these stay as they are.
 
 use crate::samples::{answered, bound, value, Samples, FENCE, NOW};
+use ltmc::domain::entity::idempotency::Answer;
 use ltmc::domain::lock::{Cause, Extra, Grant, Lock, LockEvent, Mode, Path, NO_END};
-use ltmc::domain::requests::Answer;
 use ltmc::domain::{Bytes, Change, Connection, Stored};
 
 type Changes = Vec<Change<LockEvent>>;

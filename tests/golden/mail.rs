@@ -1,8 +1,8 @@
 //! Mailboxes in the golden files. They are part of the frozen format: new samples may be added, these stay as they are.
 
 use crate::samples::{answered, value, Samples, FENCE, NOW};
+use ltmc::domain::entity::idempotency::Answer;
 use ltmc::domain::mail::{Letter, Mail, MailEvent, Reason};
-use ltmc::domain::requests::Answer;
 use ltmc::domain::{Blob, Bytes, Change};
 
 type Changes = Vec<Change<MailEvent>>;

@@ -17,8 +17,10 @@ mod report;
 mod samples;
 mod versioned;
 
+use ltmc::domain::entity::record::Payload;
 use ltmc::domain::{Entity, Error};
-use ltmc::snapshot::{self, frame, Payload};
+use ltmc::snapshot;
+use ltmc::snapshot::frame;
 use samples::Samples;
 use std::path::PathBuf;
 

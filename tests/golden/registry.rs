@@ -1,10 +1,10 @@
 //! Registries in the golden files. They are part of the frozen format: new samples may be added, these stay as they are.
 
 use crate::samples::{answered, value, Samples, FENCE, NOW};
+use ltmc::domain::entity::idempotency::Answer;
 use ltmc::domain::registry::agent::{Flaps, Profile};
 use ltmc::domain::registry::capability::Capability;
 use ltmc::domain::registry::{ClaimEnd, Health, Registration, Registry, RegistryEvent, Status};
-use ltmc::domain::requests::Answer;
 use ltmc::domain::{Bytes, Change};
 
 type Changes = Vec<Change<RegistryEvent>>;

@@ -3,7 +3,7 @@
 use crate::file;
 use crate::samples::noise;
 use ltmc::domain::limits::{REPORT_BYTES_MAX, REPORT_TEXT_BYTES_MAX};
-use ltmc::domain::report::Report;
+use ltmc::domain::node_report::Report;
 use ltmc::snapshot::crc::crc32;
 use ltmc::snapshot::report::{decode, encode, FORMAT};
 

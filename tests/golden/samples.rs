@@ -1,6 +1,6 @@
 //! What samples of all types are made of.
 
-use ltmc::domain::requests::Answer;
+use ltmc::domain::entity::idempotency::Answer;
 use ltmc::domain::{Bond, Bytes, Change, Entity, Stored};
 
 pub const NOW: u64 = 1_767_225_600_000;

@@ -2,8 +2,8 @@
 
 use crate::samples::{bound, value, Samples, FENCE, NOW};
 use ltmc::domain::context::{Context, Doc};
+use ltmc::domain::entity::idempotency::{request_key, Answer};
 use ltmc::domain::json::{Edit, Json, Pointer};
-use ltmc::domain::requests::{request_key, Answer};
 use ltmc::domain::session::{Fields, Session};
 use ltmc::domain::versioned::{Created, Keep, Life, State, Status, Versioned, VersionedEvent};
 use ltmc::domain::{Bytes, Change};

@@ -6,7 +6,8 @@ use crate::naive::{Hold, Name, Wait};
 use crate::ops::Op;
 use crate::reduction::stuck;
 use crate::world::{id_of, name_of, Untold, World};
-use ltmc::command::{Outcome, Reply};
+use ltmc::command::engine::cx::Outcome;
+use ltmc::command::reply::Reply;
 use ltmc::domain::lock::{Cause, LockEvent};
 use ltmc::domain::{Code, Error, Fence};
 

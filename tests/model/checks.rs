@@ -1,8 +1,9 @@
 //! The automatic check: how much it looks at, when, and what it leaves out.
 
 use crate::host::{MemoryHost, Value};
+use ltmc::command::node::Node;
+use ltmc::command::scheduler;
 use ltmc::command::settings::{Setting, SETTINGS};
-use ltmc::command::{checks, sweep, Node};
 use ltmc::domain::lock::{Grant, Lock, LockEvent, Mode};
 use ltmc::domain::{Bytes, Change, KeyId, Stored};
 
@@ -38,11 +39,11 @@ fn world(grants: &[u64]) -> (Node, MemoryHost) {
 /// Lets time pass until `end`, with a round of the scheduler whenever one is due. The times of those in which something was checked.
 fn run_until(node: &mut Node, host: &mut MemoryHost, end: u64) -> Vec<u64> {
     let mut times = Vec::new();
-    while let Some(next) = sweep::next_tick(node).map(|next| next.max(node.now())).filter(|next| *next <= end) {
+    while let Some(next) = scheduler::next_tick(node).map(|next| next.max(node.now())).filter(|next| *next <= end) {
         assert!(times.len() < 1_000, "time stands still");
         node.fences.set_now_us(next * 1000);
         let before = node.metrics.checked;
-        sweep::tick(node, host);
+        scheduler::tick(node, host);
         times.extend((node.metrics.checked > before).then_some(next - NOW));
     }
     node.fences.set_now_us(end * 1000);
@@ -52,10 +53,10 @@ fn run_until(node: &mut Node, host: &mut MemoryHost, end: u64) -> Vec<u64> {
 #[test]
 fn without_values_or_without_a_rate_nothing_is_due() {
     let (node, _) = world(&[]);
-    assert_eq!((checks::next_step(&node), sweep::next_tick(&node)), (None, None));
+    assert_eq!((ltmc::command::node::scrub_progress::next_step(&node), scheduler::next_tick(&node)), (None, None));
     let (mut node, mut host) = world(&[1, 1]);
     set(&mut node, Setting::CheckRate, 0);
-    assert_eq!(sweep::next_tick(&node), None);
+    assert_eq!(scheduler::next_tick(&node), None);
     set(&mut node, Setting::CheckRate, 100);
     assert_eq!(run_until(&mut node, &mut host, NOW), [0]);
     assert_eq!((node.metrics.checked, node.metrics.sweeps), (2, 0));
@@ -94,7 +95,7 @@ fn a_clock_that_is_set_back_stops_nothing() {
     run_until(&mut node, &mut host, NOW);
     node.fences.set_now_us((NOW - 3_600_000) * 1000);
     let before = node.metrics.checked;
-    sweep::tick(&mut node, &mut host);
+    scheduler::tick(&mut node, &mut host);
     assert_eq!(node.metrics.checked, before + 1);
-    assert_eq!(sweep::next_tick(&node), Some(NOW - 3_600_000 + 1_000));
+    assert_eq!(scheduler::next_tick(&node), Some(NOW - 3_600_000 + 1_000));
 }

@@ -1,9 +1,11 @@
 //! What `LTMC.CLUSTER` says of nodes that told of themselves, that did not, and that fell silent.
 
 use crate::regressions::Server;
-use ltmc::command::cluster::{replication_members, Link};
-use ltmc::command::{Member, Outcome, Reply};
-use ltmc::domain::report::{NodeId, Report};
+use ltmc::command::engine::cx::Outcome;
+use ltmc::command::host::Member;
+use ltmc::command::host::{replication_members, Link};
+use ltmc::command::reply::Reply;
+use ltmc::domain::node_report::{NodeId, Report};
 use std::collections::BTreeMap;
 
 fn id(letter: u8) -> NodeId {

@@ -4,8 +4,9 @@ use crate::naive::{overlap, Hold, Mode, Name, Wait, Want};
 use crate::ops::Op;
 use crate::reduction::stuck;
 use crate::world::World;
-use ltmc::command::{Outcome, Reply};
-use ltmc::domain::wait::{Class, Rank, WaiterId};
+use ltmc::command::engine::cx::Outcome;
+use ltmc::command::reply::Reply;
+use ltmc::domain::queue::rank::{Class, Rank, WaiterId};
 use ltmc::domain::{Code, Error};
 
 pub type Answer = Result<Outcome, Error>;

@@ -5,7 +5,8 @@ use crate::ops::{Op, Shape};
 use crate::prng::Prng;
 use crate::regressions::Server;
 use crate::world::World;
-use ltmc::command::{Outcome, Reply};
+use ltmc::command::engine::cx::Outcome;
+use ltmc::command::reply::Reply;
 use ltmc::domain::lock::Lock;
 use ltmc::domain::{Bytes, KeyId};
 

@@ -1,20 +1,19 @@
 //! A server in memory: keys with TTLs, a replica that is fed by what is replicated, and a log of all that the commands did.
 
-use ltmc::command::dispatch::{apply_changes, apply_snapshot};
-use ltmc::command::{kinds, Access, Checkable, Cx, Host, Key, Kind, Member, Ownership, Reply, Walked};
-use ltmc::domain::buffer::Buffer;
-use ltmc::domain::cache::{Cache, CacheEvent};
-use ltmc::domain::context::Context;
-use ltmc::domain::fault;
-use ltmc::domain::flow::Flow;
+use ltmc::command::engine::entity_types;
+use ltmc::command::host::{Access, Host, Key, Kind, Member, Ownership, Walked};
+use ltmc::command::reply::Reply;
+use ltmc::domain::cache::CacheEvent;
+use ltmc::domain::entity::fault;
+use ltmc::domain::entity::record::Checkable;
+use ltmc::domain::entity::record::Payload;
 use ltmc::domain::lock::{Lock, LockEvent};
-use ltmc::domain::mail::Mail;
-use ltmc::domain::registry::{Registry, RegistryEvent};
-use ltmc::domain::session::Session;
-use ltmc::domain::wait::WaiterId;
+use ltmc::domain::queue::rank::WaiterId;
+use ltmc::domain::registry::RegistryEvent;
 use ltmc::domain::{Blob, Change, Connection, Entity, Error, Fault, KeyId, Millis, Service, Stored};
-use ltmc::snapshot::frame::{self, Frame};
-use ltmc::snapshot::{self, ChangesWriter, Encoded, Payload};
+use ltmc::snapshot;
+use ltmc::snapshot::frame;
+use ltmc::snapshot::{ChangesWriter, Encoded};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -200,13 +199,6 @@ impl MemoryHost {
     }
 }
 
-fn apply<E: Entity + Clone>(cx: &mut Cx<MemoryHost>, key: Key, frame: &Frame, blobs: Vec<Blob>) -> Result<(), Error> {
-    match snapshot::decode_with::<E>(frame, blobs)? {
-        Payload::Changes(mut changes) => apply_changes::<E, _>(cx, key, &mut changes),
-        Payload::Snapshot(stored) => apply_snapshot::<E, _>(cx, key, stored),
-    }
-}
-
 /// What happened to a value of type `E` at once.
 fn facts<E: Entity>(key: &KeyId, events: Vec<E::Event>) -> Vec<Fact> {
     let events: Box<dyn Any> = Box::new(events);
@@ -268,7 +260,9 @@ impl Host for MemoryHost {
 
     fn quarantined(&self, service: Service) -> u64 {
         let of_service = |value: &Value| match value {
-            Value::Ours(held) => held.fault().is_some() && kinds::service_of(Kind::Ours(held.tag())) == Some(service),
+            Value::Ours(held) => {
+                held.fault().is_some() && entity_types::service_of(Kind::Ours(held.tag())) == Some(service)
+            }
             Value::Foreign => false,
         };
         self.keys.values().filter(|(value, _)| of_service(value)).count() as u64
@@ -401,20 +395,21 @@ impl Host for MemoryHost {
         Blob::from(bytes)
     }
 
-    fn apply_payload(cx: &mut Cx<Self>, key: Key, payload: &[u8], blobs: &[&[u8]]) -> Result<(), Error> {
-        let frame = frame::read(payload)?;
-        let blobs = blobs.iter().map(|blob| Blob::from(*blob)).collect();
-        match frame.tag {
-            Registry::TYPE_TAG => apply::<Registry>(cx, key, &frame, blobs),
-            Context::TYPE_TAG => apply::<Context>(cx, key, &frame, blobs),
-            Session::TYPE_TAG => apply::<Session>(cx, key, &frame, blobs),
-            Cache::TYPE_TAG => apply::<Cache>(cx, key, &frame, blobs),
-            Mail::TYPE_TAG => apply::<Mail>(cx, key, &frame, blobs),
-            Buffer::TYPE_TAG => apply::<Buffer>(cx, key, &frame, blobs),
-            Flow::TYPE_TAG => apply::<Flow>(cx, key, &frame, blobs),
-            _ => apply::<Lock>(cx, key, &frame, blobs),
-        }
+    fn payload_tag(payload: &[u8]) -> Result<u8, Error> {
+        frame::read(payload).map(|frame| frame.tag)
     }
+
+    fn read_payload<E: Entity>(
+        &mut self,
+        _key: Key,
+        payload: &[u8],
+        blobs: &[&[u8]],
+    ) -> Result<Option<Payload<E>>, Error> {
+        let blobs = blobs.iter().map(|blob| Blob::from(*blob)).collect();
+        snapshot::decode_with::<E>(&frame::read(payload)?, blobs).map(Some)
+    }
+
+    fn payload_lost(&self, _key: Key, _payload: &[u8], _error: &Error) {}
 
     fn is_loading(&self) -> bool {
         false

@@ -4,21 +4,26 @@
 use crate::host::MemoryHost;
 use crate::prng::Prng;
 use crate::schedules::run_all;
+use ltmc::command::engine::cx::Cx;
+use ltmc::command::engine::dispatch;
+use ltmc::command::host::Host;
+use ltmc::command::node::Node;
+use ltmc::command::scheduler;
 use ltmc::command::table::Table;
-use ltmc::command::{dispatch, sweep, Cx, Host, Node};
 use ltmc::domain::buffer::Buffer;
 use ltmc::domain::cache::Cache;
 use ltmc::domain::context::Context;
+use ltmc::domain::entity::record::Payload;
 use ltmc::domain::flow::Flow;
 use ltmc::domain::lock::Lock;
 use ltmc::domain::mail::Mail;
 use ltmc::domain::registry::Registry;
 use ltmc::domain::session::Session;
 use ltmc::domain::{Entity, KeyId, Service, Stored};
-use ltmc::snapshot::frame::{self, Content, Writer};
-use ltmc::snapshot::{
-    self, decode, decode_unchecked, decode_value, encode_nothing, encode_rewrite, encode_snapshot, Payload,
-};
+use ltmc::snapshot;
+use ltmc::snapshot::frame;
+use ltmc::snapshot::frame::{Content, Writer};
+use ltmc::snapshot::{decode, decode_unchecked, decode_value, encode_nothing, encode_rewrite, encode_snapshot};
 use std::cell::Cell;
 
 const NOW_US: u64 = 1_767_225_600_000_000;
@@ -293,7 +298,7 @@ fn use_it<E: Entity>(case: &Case, stored: Stored<E>, rng: &mut Prng) {
     assert!(encode_snapshot(&again) == bytes, "loading and saving changes something");
     let mut world = World::new();
     let id = key();
-    dispatch::note_value(&mut world.node, (&id).into(), &stored);
+    ltmc::command::engine::replay::note_value(&mut world.node, (&id).into(), &stored);
     world.host.restore(&id, stored, again);
     for line in case.uses {
         if rng.percent(30) {
@@ -303,7 +308,7 @@ fn use_it<E: Entity>(case: &Case, stored: Stored<E>, rng: &mut Prng) {
         let passed = *rng.pick(&[0, 0, 1, 10, 1_000, 100_000]);
         world.pass(passed);
         for _ in 0..3 {
-            sweep::tick(&mut world.node, &mut world.host);
+            scheduler::tick(&mut world.node, &mut world.host);
         }
         let Some(now) = world.host.peek::<E>(&id) else { return };
         assert_eq!(now.check(), Ok(()), "after {line}");
@@ -375,7 +380,7 @@ fn what_is_in_quarantine_is_no_value_for_anybody_until_it_is_repaired() {
     for line in ["LTMC.CTX.GET k", "LTMC.CTX.CREATE k", "LTMC.CTX.UPDATE k a SET /x 1", "LTMC.WATCH 1 k SINCE 0"] {
         assert!(!world.run(line), "{line}");
     }
-    sweep::tick(&mut world.node, &mut world.host);
+    scheduler::tick(&mut world.node, &mut world.host);
     assert_eq!(world.host.quarantined(Service::Context), 1);
     assert!(world.run("LTMC.REPAIR k") && world.run("LTMC.CTX.UPDATE k a SET /x 1"));
     assert_eq!(world.host.quarantined(Service::Context), 0);

@@ -6,11 +6,16 @@ use crate::host::MemoryHost;
 use crate::prng::Prng;
 use crate::schedules::run_all;
 use crate::world::History;
+use ltmc::command::engine::cx::{Cx, Outcome};
+use ltmc::command::engine::dispatch;
+use ltmc::command::node::Node;
+use ltmc::command::reply::Reply;
+use ltmc::command::scheduler;
 use ltmc::command::settings::Setting;
 use ltmc::command::table::Table;
-use ltmc::command::{dispatch, sweep, Cx, Node, Outcome, Reply};
 use ltmc::domain::buffer::Buffer;
 use ltmc::domain::context::Context;
+use ltmc::domain::entity::record::Payload;
 use ltmc::domain::flow::Flow;
 use ltmc::domain::lock::Lock;
 use ltmc::domain::mail::Mail;
@@ -18,7 +23,8 @@ use ltmc::domain::reactions::is_over;
 use ltmc::domain::registry::Registry;
 use ltmc::domain::session::Session;
 use ltmc::domain::{Code, Entity, Error, KeyId, Stored};
-use ltmc::snapshot::{self, frame, Payload};
+use ltmc::snapshot;
+use ltmc::snapshot::frame;
 use std::collections::{BTreeMap, BTreeSet};
 
 const AGENTS: [&str; 4] = ["ada", "bob", "eve", "dan"];
@@ -345,7 +351,7 @@ impl World {
 
     fn pass(&mut self, ms: u64) {
         let target = self.host.now + ms;
-        while let Some(next) = sweep::next_tick(&self.node).filter(|next| *next <= target) {
+        while let Some(next) = scheduler::next_tick(&self.node).filter(|next| *next <= target) {
             self.set_time(next.max(self.host.now));
             self.tick();
         }
@@ -354,11 +360,11 @@ impl World {
 
     fn tick(&mut self) {
         for _ in 0..1000 {
-            if sweep::next_tick(&self.node).is_none_or(|next| next > self.host.now) {
+            if scheduler::next_tick(&self.node).is_none_or(|next| next > self.host.now) {
                 return;
             }
             self.host.client = 0;
-            sweep::tick(&mut self.node, &mut self.host);
+            scheduler::tick(&mut self.node, &mut self.host);
         }
         panic!("the scheduler goes round in circles");
     }
@@ -393,7 +399,7 @@ impl World {
                 };
                 let mut stored: Stored<E> = read();
                 stored.state.loaded(now);
-                dispatch::note_value(&mut self.node, key.into(), &stored);
+                ltmc::command::engine::replay::note_value(&mut self.node, key.into(), &stored);
                 self.host.restore(key, stored, read());
             });
         }

@@ -1,8 +1,12 @@
 //! What the random schedules found, told in a few commands each.
 
 use crate::host::{Fact, MemoryHost};
+use ltmc::command::engine::cx::{Cx, Outcome};
+use ltmc::command::engine::dispatch;
+use ltmc::command::node::Node;
+use ltmc::command::reply::Reply;
+use ltmc::command::scheduler;
 use ltmc::command::table::Table;
-use ltmc::command::{dispatch, sweep, trace, Cx, Node, Outcome, Reply};
 use ltmc::domain::lock::Lock;
 use ltmc::domain::{Code, Error, KeyId};
 
@@ -36,7 +40,7 @@ impl Server {
         self.host.client = client;
         let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &args, db: 0 };
         let outcome = dispatch::run(command, &mut cx);
-        trace::end(&mut self.node, &mut self.host, &outcome);
+        ltmc::command::engine::tracing::end(&mut self.node, &mut self.host, &outcome);
         for (key, connections) in std::mem::take(&mut self.host.gone) {
             self.node.value_gone(key.clone(), connections, Vec::new());
             self.node.key_changed(key);
@@ -60,8 +64,8 @@ impl Server {
     }
 
     pub fn settle(&mut self) {
-        while sweep::next_tick(&self.node).is_some_and(|next| next <= self.host.now) {
-            sweep::tick(&mut self.node, &mut self.host);
+        while scheduler::next_tick(&self.node).is_some_and(|next| next <= self.host.now) {
+            scheduler::tick(&mut self.node, &mut self.host);
         }
     }
 
@@ -145,7 +149,7 @@ fn a_lock_that_is_taken_anew_after_its_end_is_still_tied_to_its_connection() {
     }
     server.set_ms(server.host.now - 150);
     server.settle();
-    sweep::client_gone(&mut server.node, 1);
+    scheduler::client_gone(&mut server.node, 1);
     server.settle();
     assert!(server.host.peek::<Lock>(&KeyId::new(0, b"k")).is_none(), "its connection is gone");
 }

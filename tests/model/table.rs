@@ -2,9 +2,9 @@
 
 use crate::host::MemoryHost;
 use crate::regressions::Server;
-use ltmc::command::spec::{Arg, ArgKind, Flags, KeysAt, Spec};
+use ltmc::command::engine::cx::Outcome;
+use ltmc::command::engine::spec::{Arg, ArgKind, Flags, KeysAt, Spec};
 use ltmc::command::table::Table;
-use ltmc::command::Outcome;
 use ltmc::domain::Error;
 use std::collections::BTreeSet;
 

@@ -2,9 +2,10 @@
 
 use crate::regressions::Server;
 use crate::world::World;
-use ltmc::command::policies::Mode;
+use ltmc::command::engine::cx::Outcome;
+use ltmc::command::reply::Reply;
+use ltmc::command::settings::policies::Mode;
 use ltmc::command::settings::Setting;
-use ltmc::command::{Outcome, Reply};
 use ltmc::observe::trace::{Traced, SCHEDULER};
 
 fn traced_server() -> Server {

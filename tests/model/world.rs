@@ -4,13 +4,16 @@ use crate::host::{Fact, MemoryHost, Value};
 use crate::naive::{Naive, Name};
 use crate::ops::{Op, Shape};
 use crate::prng::Prng;
-use ltmc::command::policies::Mode;
+use ltmc::command::engine::cx::{Cx, Outcome};
+use ltmc::command::engine::dispatch;
+use ltmc::command::node::waits::Unserved;
+use ltmc::command::node::Node;
+use ltmc::command::scheduler;
+use ltmc::command::settings::policies::Mode;
 use ltmc::command::settings::Setting;
 use ltmc::command::table::Table;
-use ltmc::command::waits::Unserved;
-use ltmc::command::{dispatch, sweep, trace, Cx, Node, Outcome};
 use ltmc::domain::lock::Lock;
-use ltmc::domain::wait::WaiterId;
+use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::{Error, Fence, KeyId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -158,7 +161,7 @@ impl World {
     /// Time passes. A prompt server looks at every deadline when it comes, a busy one later.
     pub fn pass(&mut self, micros: u64, prompt: bool) {
         let target = self.now_us + micros;
-        let due = |world: &Self| sweep::next_tick(&world.node).filter(|next| prompt && next * 1000 <= target);
+        let due = |world: &Self| scheduler::next_tick(&world.node).filter(|next| prompt && next * 1000 <= target);
         while let Some(next) = due(self) {
             self.set_time(self.now_us.max(next * 1000));
             self.tick();
@@ -168,7 +171,7 @@ impl World {
 
     pub fn tick(&mut self) {
         self.host.client = 0;
-        sweep::tick(&mut self.node, &mut self.host);
+        scheduler::tick(&mut self.node, &mut self.host);
         self.absorb_tick();
         self.take_notes();
         self.tell();
@@ -177,7 +180,7 @@ impl World {
     /// Lets the scheduler run until it has nothing more to do now.
     pub fn settle(&mut self) {
         for _ in 0..1000 {
-            match sweep::next_tick(&self.node) {
+            match scheduler::next_tick(&self.node) {
                 Some(next) if next <= self.host.now => self.tick(),
                 _ => return,
             }
@@ -200,7 +203,7 @@ impl World {
         for Untold { id, client, grants, request_id } in std::mem::take(&mut self.untold) {
             if !self.loyal_clients && self.rng.percent(2) {
                 self.history.note(format!("client {client} goes before it can be told"));
-                sweep::waiter_gone(&mut self.node, WaiterId(id));
+                scheduler::waiter_gone(&mut self.node, WaiterId(id));
                 let taken = grants.into_iter().map(|(key, fence)| (key, fence, request_id.clone()));
                 self.take_backs.extend(taken);
                 self.disconnect(client);
@@ -221,7 +224,7 @@ impl World {
         self.host.client = client;
         let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &args, db: op.db() };
         let outcome = dispatch::run(command, &mut cx);
-        trace::end(&mut self.node, &mut self.host, &outcome);
+        ltmc::command::engine::tracing::end(&mut self.node, &mut self.host, &outcome);
         self.history.note(format!(
             "{} ms: client {client} db {}{multi}: {line} => {outcome:?}",
             self.host.now % 100_000_000,
@@ -242,10 +245,10 @@ impl World {
     pub fn disconnect(&mut self, client: u64) {
         self.history.note(format!("client {client} disconnects"));
         if let Some(Some(wait)) = self.clients.remove(&client) {
-            sweep::waiter_gone(&mut self.node, WaiterId(wait));
+            scheduler::waiter_gone(&mut self.node, WaiterId(wait));
             self.model.waits.retain(|known| known.id != wait);
         }
-        sweep::client_gone(&mut self.node, client);
+        scheduler::client_gone(&mut self.node, client);
         self.gone.insert(client);
         self.connect();
     }
@@ -256,7 +259,7 @@ impl World {
         };
         self.history.note(format!("CLIENT UNBLOCK {client}"));
         if with_error {
-            sweep::waiter_gone(&mut self.node, WaiterId(wait));
+            scheduler::waiter_gone(&mut self.node, WaiterId(wait));
         } else {
             self.node.drop_wait(WaiterId(wait), Unserved::TimedOut);
         }
@@ -296,10 +299,10 @@ impl World {
         let keys: Vec<KeyId> = self.host.keys.keys().cloned().collect();
         for key in keys {
             if let Some(stored) = self.host.peek::<Lock>(&key) {
-                dispatch::note_value(&mut self.node, (&key).into(), stored);
+                ltmc::command::engine::replay::note_value(&mut self.node, (&key).into(), stored);
             }
         }
-        self.node.chores.push_back(ltmc::command::node::Chore::ForgetStrangers);
+        self.node.chores.push_back(ltmc::command::node::deferred::Chore::ForgetStrangers);
     }
 
     /// The server's own sweep over expired keys.

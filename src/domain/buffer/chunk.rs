@@ -1,7 +1,7 @@
 //! A piece of a buffer: bytes with a version, and who holds it.
 
-use crate::domain::eviction::{Usage, Weight};
-use crate::domain::memory::allocated;
+use crate::domain::algorithm::allocator::allocated;
+use crate::domain::algorithm::eviction::{Usage, Weight};
 use crate::domain::{Blob, Bytes, Millis};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

@@ -3,11 +3,11 @@
 use super::chunk::{Chunk, Phase, Serial, Version};
 use super::store::Sharers;
 use super::{Buffer, BufferEvent, Config, End, Why};
-use crate::domain::eviction::Policy;
-use crate::domain::id::printable;
-use crate::domain::memory::allocated;
-use crate::domain::service::joined;
-use crate::domain::xxhash::xxh64;
+use crate::domain::algorithm::allocator::allocated;
+use crate::domain::algorithm::eviction::Policy;
+use crate::domain::algorithm::xxhash::xxh64;
+use crate::domain::entity::joined;
+use crate::domain::value::bytes::printable;
 use crate::domain::{Blob, Bytes, Code, Error, Millis};
 
 /// What a buffer may at most have, apart from its own bounds.

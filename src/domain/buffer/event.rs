@@ -2,7 +2,7 @@
 
 use super::chunk::{Serial, Version};
 use super::Config;
-use crate::domain::watch::Story;
+use crate::domain::entity::event_json::Story;
 use crate::domain::{Blob, Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
 

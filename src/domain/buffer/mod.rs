@@ -15,13 +15,13 @@
 //! Use                             this node's own: evictor, popularity, working set
 //! ```
 
-#[cfg(any(test, feature = "test-hooks"))]
-mod broken;
 pub mod chunk;
+mod codec;
 pub mod decide;
 pub mod event;
+#[cfg(any(test, feature = "test-hooks"))]
+mod faults;
 pub mod popularity;
-mod saved;
 mod store;
 pub mod time;
 pub mod working;
@@ -29,11 +29,12 @@ pub mod working;
 pub use event::{BufferEvent, End, Why};
 pub use store::Totals;
 
-use super::eviction::{self, Evictor, Policy, Rank};
-use super::parts::Part;
-use super::service::CHECKED_BYTES;
-use super::xxhash::xxh64;
+use super::algorithm::eviction;
+use super::entity::CHECKED_BYTES;
 use super::{Blob, Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use crate::domain::algorithm::eviction::{Evictor, Policy, Rank};
+use crate::domain::algorithm::xxhash::xxh64;
+use crate::domain::entity::partial_check::Part;
 use ahash::AHashMap;
 use chunk::{Chunk, Phase, Record, Serial, Version};
 use popularity::{Popularity, Window};
@@ -410,7 +411,7 @@ impl Entity for Buffer {
     }
 
     fn admit(event: &BufferEvent) -> Result<(), Error> {
-        saved::admit(event)
+        codec::admit(event)
     }
 
     fn expires_at(&self) -> Option<Millis> {
@@ -483,11 +484,11 @@ impl Entity for Buffer {
     }
 
     fn check(&self) -> Result<(), Invariant> {
-        saved::check(self)
+        codec::check(self)
     }
 
     fn check_after(&self, event: &BufferEvent) -> Result<(), Invariant> {
-        saved::check_after(self, event)
+        codec::check_after(self, event)
     }
 
     fn check_effort(&self) -> usize {
@@ -497,10 +498,10 @@ impl Entity for Buffer {
     }
 
     fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
-        saved::check_part(self, from, room).map(Some)
+        codec::check_part(self, from, room).map(Some)
     }
 
     fn rebuild(&mut self) {
-        saved::rebuild(self);
+        codec::rebuild(self);
     }
 }

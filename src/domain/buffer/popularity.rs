@@ -8,7 +8,7 @@
 //! them wait for that. All of this is this node's own: it is not saved and not replicated.
 
 use super::chunk::Serial;
-use crate::domain::memory::{allocated, table_bytes, tree_bytes};
+use crate::domain::algorithm::allocator::{allocated, table_bytes, tree_bytes};
 use crate::domain::Millis;
 use ahash::AHashMap;
 use std::collections::BTreeSet;
@@ -271,7 +271,7 @@ mod tests {
     fn a_day_of_reads_is_counted_as_by_a_list_of_all_of_them() {
         let (mut popularity, mut all) = (Popularity::default(), Vec::new());
         let (mut seed, mut now) = (7, START);
-        let mut random = |end: u64| crate::domain::random::next_random(&mut seed) % end;
+        let mut random = |end: u64| crate::domain::algorithm::splitmix::next_random(&mut seed) % end;
         for read in 0..20_000u64 {
             // Most go to few, and now and then nobody reads for hours.
             now += random(10_000) + if read % 997 == 0 { random(6 * 3_600_000) } else { 0 };

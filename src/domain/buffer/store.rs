@@ -2,7 +2,7 @@
 
 use super::chunk::{Chunk, Phase, Serial};
 use super::{Buffer, Config};
-use crate::domain::eviction::Policy;
+use crate::domain::algorithm::eviction::Policy;
 use crate::domain::{Blob, Bytes, Millis};
 use ahash::AHashMap;
 

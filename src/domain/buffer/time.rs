@@ -2,7 +2,7 @@
 
 use super::chunk::{Chunk, Phase, Serial};
 use super::{Buffer, BufferEvent, End};
-use crate::domain::xxhash::xxh64;
+use crate::domain::algorithm::xxhash::xxh64;
 use crate::domain::Millis;
 
 /// What is over at `at`, of the `most` chunks that are due longest.

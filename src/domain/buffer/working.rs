@@ -5,7 +5,7 @@
 use super::chunk::Used;
 use super::event::Why;
 use super::{Buffer, Config};
-use crate::domain::eviction::Policy;
+use crate::domain::algorithm::eviction::Policy;
 use crate::domain::Millis;
 
 /// Length of a step, ms; a use counts for twelve of them.

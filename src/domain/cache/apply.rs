@@ -1,12 +1,13 @@
 //! How a cache changes: the parts of [`Cache::apply`](crate::domain::Entity::apply), each of which keeps everything that is derived in step.
 
 use super::dying::{Dying, Voids};
-use super::entry::{Answer, AnswerId, Call, Entry, Flight, Slot, NEVER};
+use super::entry::{Answer, Call, Entry, Flight, NEVER};
 use super::event::{Filled, Removal, Target};
-use super::labels::{Kind, Label, LabelId};
+use super::ids::{AnswerId, LabelId, Slot};
+use super::labels::{Kind, Label};
 use super::stats::{Counters, Given, Top};
 use super::Cache;
-use crate::domain::eviction::Evictor;
+use crate::domain::algorithm::eviction::Evictor;
 use crate::domain::Fence;
 use ahash::AHashMap;
 use std::collections::BTreeSet;

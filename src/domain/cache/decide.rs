@@ -1,10 +1,11 @@
 //! What may be done to a cache: each function validates everything and returns what then happens, or errs and nothing does.
 
-use super::entry::{answer_bytes, entry_bytes, flight_bytes, Answer, AnswerId, Call, Entry, Flight, Slot};
+use super::entry::{answer_bytes, entry_bytes, flight_bytes, Answer, Call, Entry, Flight};
 use super::event::{CacheEvent, Filled, Removal, TicketEnd};
-use super::labels::{label_bytes, Kind, Label, LabelId};
+use super::ids::{AnswerId, LabelId, Slot};
+use super::labels::{label_bytes, Kind, Label};
 use super::Cache;
-use crate::domain::eviction::{worst, Rank};
+use crate::domain::algorithm::eviction::{worst, Rank};
 use crate::domain::{Bytes, Code, Connection, Error, Fence, Fences, Millis};
 use ahash::AHashSet;
 

@@ -1,9 +1,9 @@
 //! What is called off: answers that are not served any more though they are still there, and the memory of it for who computes one.
 
-use super::entry::{AnswerId, Slot};
+use super::ids::{AnswerId, Slot};
 use super::labels::{Kind, Label};
+use crate::domain::algorithm::allocator::tree_bytes;
 use crate::domain::limits::VOIDS_MAX;
-use crate::domain::memory::tree_bytes;
 use crate::domain::Fence;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

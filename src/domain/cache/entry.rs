@@ -1,19 +1,13 @@
 //! What is known of one call of a tool: its answer, and who is computing it.
 
-use super::labels::LabelId;
-use crate::domain::eviction::Usage;
-use crate::domain::memory::{allocated, table_bytes, tree_bytes};
+use super::ids::{AnswerId, LabelId, Slot};
+use crate::domain::algorithm::allocator::{allocated, table_bytes, tree_bytes};
+use crate::domain::algorithm::eviction::Usage;
 use crate::domain::{Blob, Bytes, Connection, Fence, Millis};
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use smallvec::SmallVec;
 use std::fmt;
-
-/// Place of an entry in its cache. Every node has its own.
-pub type Slot = u32;
-
-/// Number of an answer within its cache. They grow, and are the same on all nodes.
-pub type AnswerId = u64;
 
 /// No time: what has no end.
 pub const NEVER: Millis = Millis::MAX;
@@ -107,7 +101,7 @@ impl<'a> CallRef<'a> {
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let call = self.as_ref();
-        let show = crate::domain::id::printable;
+        let show = crate::domain::value::bytes::printable;
         write!(f, "{}({}) of '{}'", show(call.tool()), show(call.args()), show(call.scope()))
     }
 }

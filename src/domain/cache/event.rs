@@ -1,6 +1,7 @@
 //! What can happen to a cache.
 
-use super::entry::{AnswerId, Call, Flight, Slot};
+use super::entry::{Call, Flight};
+use super::ids::{AnswerId, Slot};
 use super::labels::Label;
 use super::stats::Given;
 use super::Config;

@@ -2,10 +2,11 @@
 //!
 //! A label is there as long as an entry has it. Its number is this node's own; what is saved and sent are its kind and text.
 
-use super::entry::{Answer, AnswerId};
+use super::entry::Answer;
+use super::ids::{AnswerId, LabelId};
 use super::stats::Counters;
+use crate::domain::algorithm::allocator::{allocated, table_bytes, tree_bytes};
 use crate::domain::limits::IDLE_TOOLS_MAX;
-use crate::domain::memory::{allocated, table_bytes, tree_bytes};
 use crate::domain::Bytes;
 use ahash::{AHashMap, AHashSet};
 use serde::{Deserialize, Serialize};
@@ -40,9 +41,6 @@ impl Label {
         Self { kind, text: Bytes::from(text) }
     }
 }
-
-/// Number of a label on this node.
-pub type LabelId = u32;
 
 #[derive(Debug, Clone)]
 struct Record {

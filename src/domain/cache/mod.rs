@@ -17,27 +17,29 @@
 //! decided in [`decide`], those who wait for an answer stand in [`queue`]. What is known of the use of answers is this node's own and is not saved.
 
 mod apply;
-#[cfg(any(test, feature = "test-hooks"))]
-mod broken;
+mod codec;
 pub mod decide;
 mod dying;
 pub mod entry;
 pub mod event;
+#[cfg(any(test, feature = "test-hooks"))]
+mod faults;
+pub mod ids;
 pub mod labels;
 pub mod queue;
-mod saved;
 pub mod stats;
 
 pub use entry::{Call, CallRef, Entry};
 pub use event::{CacheEvent, Filled, Removal, Target, TicketEnd};
 
-use super::eviction::{Evictor, Policy, Rank, Weight};
-use super::memory::{allocated, table_bytes};
-use super::parts::Part;
 use super::{Connection, Entity, Error, Event, Fence, Invariant, Millis, Service};
+use crate::domain::algorithm::allocator::{allocated, table_bytes};
+use crate::domain::algorithm::eviction::{Evictor, Policy, Rank, Weight};
+use crate::domain::entity::partial_check::Part;
 use ahash::AHashMap;
 use dying::{Dying, Voids};
-use entry::{Answer, AnswerId, Flight, Slot, NEVER};
+use entry::{Answer, Flight, NEVER};
+use ids::{AnswerId, Slot};
 use labels::{Label, Labels};
 use serde::{Deserialize, Serialize};
 use stats::{Counters, Given, Top};
@@ -316,7 +318,7 @@ impl Entity for Cache {
     }
 
     fn admit(event: &CacheEvent) -> Result<(), Error> {
-        saved::admit(event)
+        codec::admit(event)
     }
 
     fn expires_at(&self) -> Option<Millis> {
@@ -384,7 +386,7 @@ impl Entity for Cache {
     }
 
     fn check(&self) -> Result<(), Invariant> {
-        saved::check(self)
+        codec::check(self)
     }
 
     fn check_after(&self, _event: &CacheEvent) -> Result<(), Invariant> {
@@ -401,10 +403,10 @@ impl Entity for Cache {
     }
 
     fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
-        saved::check_part(self, from, room).map(Some)
+        codec::check_part(self, from, room).map(Some)
     }
 
     fn rebuild(&mut self) {
-        saved::rebuild(self);
+        codec::rebuild(self);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::decide::Wish;
 use super::entry::Call;
-use crate::domain::lines::{InLine, Lines};
+use crate::domain::queue::waiting_lines::{InLine, Lines};
 use crate::domain::{KeyId, Millis};
 
 /// Somebody who waits for an answer.

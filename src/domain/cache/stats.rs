@@ -1,6 +1,6 @@
 //! What happened with the answers of a cache, and which of them are used most. All of it is this node's own: it begins anew with the process.
 
-use super::entry::Slot;
+use super::ids::Slot;
 
 /// Counts, of a whole cache or of one tool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -100,6 +100,6 @@ impl Top {
 
     /// Bytes allocated outside the struct itself.
     pub fn heap_bytes(&self) -> usize {
-        crate::domain::memory::allocated(self.slots.capacity() * size_of::<Slot>())
+        crate::domain::algorithm::allocator::allocated(self.slots.capacity() * size_of::<Slot>())
     }
 }

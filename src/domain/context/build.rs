@@ -6,7 +6,7 @@
 //! The document is walked once, whatever the paths are: what is known of a place is handed down to those inside it.
 
 use super::touches::{recency, Touch, Touches};
-use crate::domain::json::document::{is_longer, text_bytes};
+use crate::domain::json::size::{is_longer, text_bytes};
 use crate::domain::json::Pointer;
 use crate::domain::limits::{PIECES_MAX, TOUCH_DEPTH_MAX};
 use crate::domain::versioned::Version;

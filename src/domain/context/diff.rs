@@ -3,10 +3,10 @@
 //! Only what has changed is looked at: nothing of the document is copied.
 
 use super::Context;
+use crate::domain::entity::event_json::json_text;
 use crate::domain::json::past::{Past, Patch};
 use crate::domain::json::{Edit, Pointer};
 use crate::domain::versioned::Version;
-use crate::domain::watch::json_text;
 use crate::domain::Error;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

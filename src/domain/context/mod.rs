@@ -10,13 +10,13 @@ pub mod generate;
 pub mod route;
 pub mod touches;
 
-use super::json::edit::Undo as JsonUndo;
+use super::entity::CHECKED_BYTES;
 use super::json::{depth, Document, Edit, Json};
 use super::limits::{EDITS_MAX, JSON_DEPTH_END};
-use super::service::CHECKED_BYTES;
 use super::versioned::{Names, Stamp, State, Undo, Version, Versioned};
-use super::watch::Story;
 use super::{Code, Error, Invariant, Service};
+use crate::domain::entity::event_json::Story;
+use crate::domain::json::edit::Undo as JsonUndo;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use touches::Touches;
@@ -149,14 +149,14 @@ impl State for Doc {
     fn tell(change: &Vec<Edit>, story: &mut Story) {
         let values = change.iter().filter_map(Edit::value);
         let is_short =
-            values.map(|Json(value)| super::json::document::Size::of(value).text).sum::<usize>() <= TOLD_BYTES_MAX;
+            values.map(|Json(value)| crate::domain::json::size::Size::of(value).text).sum::<usize>() <= TOLD_BYTES_MAX;
         let told = change.iter().map(|edit| {
             let (op, value) = match edit {
                 Edit::Put { value, .. } => ("set", Some(value)),
                 Edit::Insert { value, .. } => ("insert", Some(value)),
                 Edit::Drop { .. } | Edit::Remove { .. } => ("remove", None),
             };
-            let path = super::watch::json_text(edit.path().text().as_bytes());
+            let path = crate::domain::entity::event_json::json_text(edit.path().text().as_bytes());
             match value.filter(|_| is_short) {
                 Some(Json(value)) => format!(r#"{{"op":"{op}","path":{path},"value":{value}}}"#),
                 None => format!(r#"{{"op":"{op}","path":{path}}}"#),
@@ -205,7 +205,7 @@ impl State for Doc {
 }
 
 #[cfg(any(test, feature = "test-hooks"))]
-impl super::versioned::broken::BreakableState for Doc {
+impl crate::domain::versioned::faults::BreakableState for Doc {
     const PARTS: &'static [&'static str] = &["size", "touches", "touched-bytes"];
 
     fn break_part(&mut self, part: &str) {

@@ -2,9 +2,9 @@
 //!
 //! Kept for the first levels of a document and for a bounded number of places; what was touched longest ago is forgotten first.
 
+use crate::domain::algorithm::allocator::{allocated, tree_bytes};
 use crate::domain::json::Pointer;
 use crate::domain::limits::{ID_BYTES_MAX, TOUCHES_MAX, TOUCH_AGENTS_MAX, TOUCH_DEPTH_MAX};
-use crate::domain::memory::{allocated, tree_bytes};
 use crate::domain::versioned::{Stamp, Version};
 use crate::domain::{Bytes, Invariant, Millis};
 use serde::{Deserialize, Serialize};

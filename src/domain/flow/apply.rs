@@ -3,8 +3,8 @@
 use super::event::{Addition, Claimed, FlowEvent};
 use super::task::{Attempt, Cause, End, How, Parent, Plan, Run, State, Stop, Task, Told, Verdict};
 use super::{decide, Flow, TaskNo};
+use crate::domain::entity::count;
 use crate::domain::limits::ATTEMPTS_KEPT_MAX;
-use crate::domain::service::count;
 use crate::domain::{Blob, Bytes, Millis};
 
 impl Flow {

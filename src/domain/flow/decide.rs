@@ -3,8 +3,8 @@
 use super::event::{Addition, FlowEvent};
 use super::task::{How, On, Parent, Run, State, Task, Told, Verdict};
 use super::{Flow, Options, TaskNo};
-use crate::domain::id::printable;
 use crate::domain::limits::{FLOW_BYTES_MAX, REQUEUED_MAX};
+use crate::domain::value::bytes::printable;
 use crate::domain::{Blob, Bytes, Code, Error, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -181,7 +181,7 @@ pub fn requeue(flow: &Flow, id: &[u8], and_all: bool, at: Millis) -> Result<Vec<
     if !can_run(flow, first, &BTreeSet::new()) {
         let failed = first.parents.iter().filter_map(|parent| flow.at(parent.no));
         let failed = failed.filter(|parent| parent.end().is_some_and(|end| !end.how.is_success()));
-        let names = crate::domain::service::joined(failed.map(|parent| &parent.id));
+        let names = crate::domain::entity::joined(failed.map(|parent| &parent.id));
         let text = format!("'{}' can never run, since it comes after {names}: requeue that first", first.id.show());
         return Err(Error::new(Code::BadState, text));
     }

@@ -2,8 +2,8 @@
 
 use super::task::{Backoff, Cause, How, Needs, On};
 use super::{Options, TaskNo};
-use crate::domain::capability::Capability;
-use crate::domain::watch::Story;
+use crate::domain::entity::event_json::Story;
+use crate::domain::value::capability::Capability;
 use crate::domain::{Blob, Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
 

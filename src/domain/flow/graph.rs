@@ -2,11 +2,12 @@
 
 use super::task::{How, State, Task};
 use super::{Flow, TaskNo};
-use crate::domain::id::printable;
 use crate::domain::limits::FLOW_GRAPH_TASKS_MAX;
+use crate::domain::value::bytes::printable;
 use crate::domain::{Bytes, Code, Error, Millis};
 use ahash::AHashMap;
-use std::fmt::{self, Write};
+use std::fmt;
+use std::fmt::Write;
 
 /// Errs if the flow has too many tasks to be drawn.
 fn check_size(flow: &Flow) -> Result<(), Error> {

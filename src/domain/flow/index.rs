@@ -5,9 +5,9 @@
 
 use super::task::{Needs, State, Task, OPEN_STATES, STATE_WORDS};
 use super::{Options, TaskNo};
-use crate::domain::capability::Wanted;
-use crate::domain::memory::{allocated, table_bytes, tree_bytes};
-use crate::domain::wait::virtual_start;
+use crate::domain::algorithm::allocator::{allocated, table_bytes, tree_bytes};
+use crate::domain::queue::rank::virtual_start;
+use crate::domain::value::capability::Wanted;
 use crate::domain::{Bytes, Fence, Millis};
 use ahash::AHashMap;
 use std::collections::{BTreeMap, BTreeSet};

@@ -22,14 +22,14 @@
 //! What workers and others may do is decided in [`decide`] and [`work`], what time does in [`time`]. [`Index`] is what is derived.
 
 mod apply;
-#[cfg(any(test, feature = "test-hooks"))]
-mod broken;
+mod codec;
 pub mod decide;
 pub mod event;
+#[cfg(any(test, feature = "test-hooks"))]
+mod faults;
 pub mod graph;
 pub mod index;
 pub mod queue;
-mod saved;
 pub mod spec;
 pub mod task;
 pub mod time;
@@ -40,8 +40,8 @@ pub use event::{Addition, Claimed, FlowEvent};
 pub use index::Index;
 pub use task::{How, State, Task};
 
-use super::parts::Part;
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use crate::domain::entity::partial_check::Part;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -214,7 +214,7 @@ impl Entity for Flow {
     }
 
     fn admit(event: &FlowEvent) -> Result<(), Error> {
-        saved::admit(event)
+        codec::admit(event)
     }
 
     fn expires_at(&self) -> Option<Millis> {
@@ -259,7 +259,7 @@ impl Entity for Flow {
     }
 
     fn memory_bytes(&self) -> usize {
-        saved::memory_bytes(self)
+        codec::memory_bytes(self)
     }
 
     fn free_effort(&self) -> usize {
@@ -278,11 +278,11 @@ impl Entity for Flow {
     }
 
     fn check(&self) -> Result<(), Invariant> {
-        saved::check(self)
+        codec::check(self)
     }
 
     fn check_after(&self, event: &FlowEvent) -> Result<(), Invariant> {
-        saved::check_after(self, event)
+        codec::check_after(self, event)
     }
 
     fn check_effort(&self) -> usize {
@@ -290,10 +290,10 @@ impl Entity for Flow {
     }
 
     fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
-        saved::check_part(self, from, room).map(Some)
+        codec::check_part(self, from, room).map(Some)
     }
 
     fn rebuild(&mut self) {
-        saved::rebuild(self);
+        codec::rebuild(self);
     }
 }

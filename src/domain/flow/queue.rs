@@ -1,8 +1,8 @@
 //! Those who wait for tasks, and for the ends of tasks and flows.
 
 use super::work::ClaimWish;
-use crate::domain::capability::Capability;
-use crate::domain::lines::{InLine, Lines};
+use crate::domain::queue::waiting_lines::{InLine, Lines};
+use crate::domain::value::capability::Capability;
 use crate::domain::{Bytes, KeyId};
 use std::sync::Arc;
 

@@ -2,13 +2,14 @@
 
 use super::event::Addition;
 use super::task::{Backoff, Needs, On};
-use crate::domain::capability::Wanted;
-use crate::domain::id::printable;
-use crate::domain::json::text::{self, Room};
+use crate::domain::json::text;
+use crate::domain::json::text::Room;
 use crate::domain::limits::{
     AGENT_LABELS_MAX, DURATION_MS_MAX, FLOW_SPEC_BYTES_MAX, ID_BYTES_MAX, PRIORITY_MAX, TASK_LOCKS_MAX,
     TASK_PARENTS_MAX, TASK_RETRIES_MAX,
 };
+use crate::domain::value::bytes::printable;
+use crate::domain::value::capability::Wanted;
 use crate::domain::{Blob, Bytes, Error, Millis};
 use ahash::AHashMap;
 use serde_json::{Map, Value};

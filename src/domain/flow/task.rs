@@ -1,8 +1,8 @@
 //! A task: what it needs, when it may run, and what became of it.
 
 use super::TaskNo;
-use crate::domain::capability::{Capability, Wanted};
-use crate::domain::memory::allocated;
+use crate::domain::algorithm::allocator::allocated;
+use crate::domain::value::capability::{Capability, Wanted};
 use crate::domain::{Blob, Bytes, Fence, Millis};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
@@ -443,7 +443,7 @@ impl Task {
         let signal = self.plan.as_ref().and_then(|plan| plan.signal.as_ref());
         let result = self.end().map(|end| &end.result);
         let blobs = [Some(&self.payload), signal, result].into_iter().flatten();
-        blobs.map(|blob| blob.len()).filter(|len| *len > crate::domain::blob::INLINE_BYTES_MAX).sum()
+        blobs.map(|blob| blob.len()).filter(|len| *len > crate::domain::value::blob::INLINE_BYTES_MAX).sum()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::task::{State, Task, Told};
 use super::work::room;
 use super::Flow;
-use crate::domain::id::printable;
+use crate::domain::value::bytes::printable;
 use crate::domain::Millis;
 
 /// So many names are listed; of the others only how many they are.

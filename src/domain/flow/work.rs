@@ -4,9 +4,9 @@ use super::decide::task;
 use super::event::{Claimed, FlowEvent};
 use super::task::{are_met, Backoff, Cause, How, Run, State, Task};
 use super::{index, Flow};
-use crate::domain::capability::Capability;
-use crate::domain::fence::Fences;
-use crate::domain::random::next_random;
+use crate::domain::algorithm::splitmix::next_random;
+use crate::domain::value::capability::Capability;
+use crate::domain::value::fence::Fences;
 use crate::domain::{Blob, Bytes, Code, Error, Fence, Millis};
 use std::sync::Arc;
 

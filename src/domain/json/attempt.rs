@@ -8,8 +8,8 @@ use super::patch::Operation;
 use super::pointer::{index, step};
 use super::text::Json;
 use super::{depth, merge, same, Document, Edit, Pointer};
-use crate::domain::id::printable;
 use crate::domain::limits::{EDITS_MAX, POINTER_BYTES_MAX};
+use crate::domain::value::bytes::printable;
 use crate::domain::{Code, Error};
 use serde_json::{Map, Number, Value};
 

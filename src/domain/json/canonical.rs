@@ -4,7 +4,7 @@
 //! ECMAScript writes them. What I-JSON (RFC 7493) does not allow is refused: a member twice, half a surrogate pair, a number beyond a double.
 //! So is a whole number that a double would change into another one: two ids that differ in their last digit must not become one.
 
-use crate::domain::id::printable;
+use crate::domain::value::bytes::printable;
 use crate::domain::{Code, Error};
 use std::cmp::Ordering;
 use std::ops::Range;

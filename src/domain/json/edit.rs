@@ -66,7 +66,7 @@ impl Edit {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        let value = self.value().map_or(0, |Json(value)| super::document::Size::of(value).heap);
+        let value = self.value().map_or(0, |Json(value)| crate::domain::json::size::Size::of(value).heap);
         size_of::<Edit>() + self.path().heap_bytes() + value
     }
 }
@@ -150,8 +150,8 @@ impl Undo {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Document;
     use super::*;
+    use crate::domain::json::Document;
     use serde_json::json;
 
     fn at(text: &str) -> Pointer {

@@ -12,6 +12,7 @@ pub mod merge;
 pub mod past;
 pub mod patch;
 pub mod pointer;
+pub mod size;
 pub mod text;
 
 pub use attempt::{Attempt, Op};

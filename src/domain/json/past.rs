@@ -174,8 +174,8 @@ impl Serialize for Patch<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Document;
     use super::*;
+    use crate::domain::json::Document;
     use serde_json::json;
 
     fn edit(op: &str, path: &str, value: Value) -> Edit {

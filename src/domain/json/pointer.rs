@@ -1,7 +1,7 @@
 //! JSON Pointer (RFC 6901): where in a document something is.
 
-use crate::domain::id::{printable, Text};
 use crate::domain::limits::{POINTER_BYTES_MAX, POINTER_DEPTH_MAX};
+use crate::domain::value::bytes::{printable, Text};
 use crate::domain::Error;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -1,6 +1,5 @@
 //! JSON as text: reading it within bounds, and how values are saved.
 
-use super::document::trim;
 use crate::domain::limits::JSON_HEAP_BYTES;
 use crate::domain::{Code, Error};
 use serde::de::{Deserializer, Visitor};
@@ -169,6 +168,19 @@ pub fn weigh(text: &[u8]) -> Weight {
         }
     }
     Weight { levels, heap_bytes }
+}
+
+/// Gives back the room for elements that were expected and did not come while a value was read, which may be as much again as all that
+/// came. The depth of the recursion is bounded by that of documents.
+pub fn trim(value: &mut Value) {
+    match value {
+        Value::Array(items) => {
+            items.shrink_to_fit();
+            items.iter_mut().for_each(trim);
+        }
+        Value::Object(members) => members.values_mut().for_each(trim),
+        _ => {}
+    }
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use super::event::{Cause, LockEvent};
 use super::grant::{Extra, Grant, Mode, NO_END};
 use super::path::Path;
 use super::{holders_text, Lock};
-use crate::domain::id::printable;
 use crate::domain::limits::LOCK_LEVELS_MAX;
+use crate::domain::value::bytes::printable;
 use crate::domain::{Bytes, Code, Connection, Error, Fence, Fences, Millis};
 use smallvec::{smallvec, SmallVec};
 

@@ -16,11 +16,11 @@
 //! The queue is no part of the entity: it names connections of one process, so it is neither saved nor replicated. A stamp
 //! ([`Mode::Optimistic`]) is a grant that excludes nobody; every write beside it voids it.
 
-#[cfg(any(test, feature = "test-hooks"))]
-mod broken;
 pub mod deadlock;
 pub mod decide;
 pub mod event;
+#[cfg(any(test, feature = "test-hooks"))]
+mod faults;
 pub mod grant;
 pub mod occupancy;
 pub mod path;
@@ -31,11 +31,11 @@ pub use event::{Cause, LockEvent};
 pub use grant::{Extra, Grant, Mode, NO_END};
 pub use path::Path;
 
-use super::fence::check_fence;
+use super::entity::{rule, CHECKED_BYTES, NUMBER_MAX};
 use super::limits::{ID_BYTES_MAX, LOCK_LEVELS_MAX, LOCK_LIMIT_MAX, LOCK_META_BYTES_MAX};
-use super::parts::Part;
-use super::service::{rule, CHECKED_BYTES, NUMBER_MAX};
 use super::{Bytes, Connection, Entity, Error, Fence, Fences, Invariant, Millis, Service};
+use crate::domain::entity::partial_check::Part;
+use crate::domain::value::fence::check_fence;
 use ahash::AHashMap;
 use grant::Grants;
 use occupancy::Occupancy;
@@ -318,7 +318,7 @@ pub fn holders_text(lock: &Lock, owner: &[u8]) -> String {
     let mut owners: Vec<&Bytes> = holders.map(|grant| &grant.owner).take(4).collect();
     owners.dedup();
     let more = if owners.len() > 3 { " and others" } else { "" };
-    format!("{}{more}", super::service::joined(owners.into_iter().take(3)))
+    format!("{}{more}", crate::domain::entity::joined(owners.into_iter().take(3)))
 }
 
 impl Lock {

@@ -31,7 +31,7 @@ impl Path {
         for segment in text.split(|&b| b == b'/') {
             depth += 1;
             if matches!(segment, b"" | b"." | b"..") {
-                let shown = crate::domain::id::printable(text);
+                let shown = crate::domain::value::bytes::printable(text);
                 return Err(Error::usage(format!("PATH '{shown}' has an empty, '.' or '..' segment")));
             }
         }

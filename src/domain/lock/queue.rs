@@ -9,7 +9,7 @@ use super::grant::Mode;
 use super::occupancy::Occupancy;
 use super::path::Path;
 use super::Lock;
-use crate::domain::wait::{Rank, WaiterId};
+use crate::domain::queue::rank::{Rank, WaiterId};
 use crate::domain::{Bytes, Db, Fence, KeyId, Millis};
 use ahash::AHashMap;
 use smallvec::SmallVec;

@@ -1,7 +1,7 @@
 //! How a mailbox changes: each event takes messages from one place and puts them into another. What does not fit is passed over.
 
 use super::{Dead, Entry, Hold, Inbox, Letter, Mail, Message, Name, Reason};
-use crate::domain::service::count;
+use crate::domain::entity::count;
 use crate::domain::{Bytes, Fence, Millis};
 use smallvec::SmallVec;
 

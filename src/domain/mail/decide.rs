@@ -1,8 +1,8 @@
 //! What agents may do with a mailbox: each function validates everything and returns what then happens, or errs and nothing does.
 
 use super::{Entry, Letter, Mail, MailEvent, Message, Reason};
-use crate::domain::fence::Fences;
-use crate::domain::id::printable;
+use crate::domain::value::bytes::printable;
+use crate::domain::value::fence::Fences;
 use crate::domain::{Blob, Bytes, Error, Fence, Millis};
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! What one agent has in a mailbox: its messages by their ids, which is the order in which they were sent.
 
 use super::Name;
-use crate::domain::memory::{allocated, tree_bytes};
+use crate::domain::algorithm::allocator::{allocated, tree_bytes};
 use crate::domain::{Fence, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -22,22 +22,22 @@
 //!
 //! What may be done is decided in [`decide`]; those who wait for messages stand in [`queue`].
 
-#[cfg(any(test, feature = "test-hooks"))]
-mod broken;
 mod change;
+mod codec;
 pub mod decide;
 pub mod event;
+#[cfg(any(test, feature = "test-hooks"))]
+mod faults;
 pub mod inbox;
 pub mod queue;
-mod saved;
 
 pub use event::{Letter, MailEvent, Reason};
 pub use inbox::{Entry, Inbox};
 
-use super::memory::allocated;
-use super::parts::Part;
-use super::service::{count, CHECKED_BYTES};
+use super::entity::{count, CHECKED_BYTES};
 use super::{Blob, Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use crate::domain::algorithm::allocator::allocated;
+use crate::domain::entity::partial_check::Part;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -282,7 +282,7 @@ impl Entity for Mail {
     }
 
     fn admit(event: &MailEvent) -> Result<(), Error> {
-        saved::admit(event)
+        codec::admit(event)
     }
 
     fn expires_at(&self) -> Option<Millis> {
@@ -333,7 +333,7 @@ impl Entity for Mail {
     }
 
     fn memory_bytes(&self) -> usize {
-        saved::memory_bytes(self)
+        codec::memory_bytes(self)
     }
 
     fn free_effort(&self) -> usize {
@@ -342,18 +342,18 @@ impl Entity for Mail {
 
     fn copied(&self) -> Self {
         // As if nobody had been told of what was received and not acknowledged. A delay is nobody's.
-        let mut copy = saved::cloned(self);
+        let mut copy = codec::cloned(self);
         let leases = self.holds.iter().filter(|(_, hold)| !hold.is_delay);
         leases.for_each(|(fence, _)| copy.taken_back(*fence));
         copy
     }
 
     fn check(&self) -> Result<(), Invariant> {
-        saved::check(self)
+        codec::check(self)
     }
 
     fn check_after(&self, event: &MailEvent) -> Result<(), Invariant> {
-        saved::check_after(self, event)
+        codec::check_after(self, event)
     }
 
     fn check_effort(&self) -> usize {
@@ -361,10 +361,10 @@ impl Entity for Mail {
     }
 
     fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
-        saved::check_part(self, from, room).map(Some)
+        codec::check_part(self, from, room).map(Some)
     }
 
     fn rebuild(&mut self) {
-        saved::rebuild(self);
+        codec::rebuild(self);
     }
 }

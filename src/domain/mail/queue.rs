@@ -2,7 +2,7 @@
 //! one of their own.
 
 use super::decide::Wish;
-use crate::domain::lines::{InLine, Lines};
+use crate::domain::queue::waiting_lines::{InLine, Lines};
 use crate::domain::{Bytes, Fence, KeyId};
 
 /// In which line somebody waits: for whom, and for the answers to which message, if not for all.

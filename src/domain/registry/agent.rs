@@ -2,7 +2,6 @@
 
 use super::capability::Capability;
 use super::detector::Intervals;
-use super::index::Place;
 use crate::domain::{Bytes, Fence, Millis};
 use serde::{Deserialize, Serialize};
 
@@ -295,5 +294,52 @@ impl Agent {
         // The id stands in the registry's map, too.
         let texts = 2 * self.id.heap_bytes() + self.reason.heap_bytes() + self.profile.heap_bytes();
         texts + flaps + intervals + claims + self.claims.len() * size_of::<Claim>()
+    }
+}
+
+/// A degraded agent stands behind every one that is well.
+const DEGRADED: u32 = 1 << 30;
+
+/// Where an agent stands in the indexes that follow its state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    pub(super) status: Option<Status>,
+    pub(super) is_fit: bool,
+    pub(super) is_offered: bool,
+    pub(super) is_claimable: bool,
+    pub(super) load: u32,
+    pub(super) latency: u32,
+}
+
+impl Place {
+    /// The place that an agent should have.
+    pub fn of(agent: &Agent) -> Self {
+        let is_ready = matches!(agent.life, Life::Alive) && matches!(agent.declared, Status::Active | Status::Idle);
+        let is_fit = agent.health != Health::Failed && !agent.is_damped();
+        let behind = if agent.health == Health::Degraded { DEGRADED } else { 0 };
+        let latency_ms = u32::try_from(agent.record.latency_us.div_ceil(1000)).unwrap_or(u32::MAX).min(DEGRADED - 1);
+        Self {
+            status: Some(agent.decided()),
+            is_fit,
+            is_offered: is_ready && is_fit,
+            is_claimable: is_ready && is_fit && agent.free() > 0,
+            load: behind + u32::from(agent.effective_load()),
+            latency: behind + latency_ms,
+        }
+    }
+
+    /// The measure of [`Index::by_load`].
+    pub fn load(&self) -> u32 {
+        self.load
+    }
+
+    /// The measure of [`Index::by_latency`].
+    pub fn latency(&self) -> u32 {
+        self.latency
+    }
+
+    /// Whether the agent is ready, well and not damped, as the primary has decided.
+    pub fn is_offered(&self) -> bool {
+        self.is_offered
     }
 }

@@ -2,7 +2,7 @@
 
 use super::slots::Slot;
 use super::{Agent, Claim, ClaimEnd, Registry};
-use crate::domain::service::count;
+use crate::domain::entity::count;
 use crate::domain::{Bytes, Fence};
 
 impl Registry {

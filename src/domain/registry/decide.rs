@@ -1,14 +1,13 @@
 //! What agents and claimers may do: each function validates everything and returns what then happens, or errs and nothing does.
 
 use super::agent::{Agent, Health, Life, Profile, Status};
-use super::damping;
 use super::event::{ClaimEnd, Registration, RegistryEvent};
 use super::filter::Filter;
 use super::find::{find, Sort};
 use super::time::{Policy, View};
-use super::Registry;
-use crate::domain::fence::Fences;
-use crate::domain::id::printable;
+use super::{damping, Registry};
+use crate::domain::value::bytes::printable;
+use crate::domain::value::fence::Fences;
 use crate::domain::{Bytes, Code, Error, Fence, Millis};
 
 /// What an agent says when it registers. What is not said stays as it was.

@@ -2,7 +2,7 @@
 
 use super::agent::{Flaps, Health, Profile, Status};
 use super::slots::Slot;
-use crate::domain::watch::{self, Story};
+use crate::domain::entity::event_json::Story;
 use crate::domain::{Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
 
@@ -314,7 +314,7 @@ impl Event for RegistryEvent {
     }
 }
 
-fn tell_flaps(story: &mut watch::Story, flaps: Option<&Flaps>) {
+fn tell_flaps(story: &mut crate::domain::entity::event_json::Story, flaps: Option<&Flaps>) {
     if let Some(until) = flaps.map(|flaps| flaps.damped_until).filter(|until| *until > 0) {
         story.number("damped_until_ms", until);
     }

@@ -1,10 +1,8 @@
 //! What a caller wants of an agent.
 
 use super::agent::{Agent, Status};
-use super::capability::Wanted;
-use super::find;
 use super::time::View;
-use super::Registry;
+use super::{capability::Wanted, find, Registry};
 use crate::domain::Bytes;
 
 /// A set of statuses.

@@ -10,7 +10,7 @@ use super::index::Order;
 use super::slots::{in_all, AnyOf, Slot, SlotSet};
 use super::time::View;
 use super::{Agent, Health, Registry, Status};
-use crate::domain::random::next_below;
+use crate::domain::algorithm::splitmix::next_below;
 use crate::domain::Bytes;
 use smallvec::{smallvec, SmallVec};
 use std::collections::BTreeMap;

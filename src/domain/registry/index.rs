@@ -1,62 +1,15 @@
 //! The inverted indexes of a registry: for each capability, tag, value in `META` and status, who has it; and the orders by load and
 //! latency. All of it is derived from the agents.
 
-use super::agent::{Agent, Health, Life, Status};
-use super::capability::{Capability, VersionNumbers, Wanted, WantedVersion};
+use super::agent::{Agent, Place, Status};
 use super::slots::{AnyOf, Slot, SlotSet};
+use super::{capability::Capability, capability::VersionNumbers, capability::Wanted, capability::WantedVersion};
 use crate::domain::Bytes;
 use ahash::AHashMap;
 use std::collections::BTreeMap;
 
 /// Agents in the order of a measure, the smallest first; those with the same measure in the order of their slots.
 pub type Order = BTreeMap<u32, SlotSet>;
-
-/// Where an agent stands in the indexes that follow its state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Place {
-    status: Option<Status>,
-    is_fit: bool,
-    is_offered: bool,
-    is_claimable: bool,
-    load: u32,
-    latency: u32,
-}
-
-/// A degraded agent stands behind every one that is well.
-const DEGRADED: u32 = 1 << 30;
-
-impl Place {
-    /// The place that an agent should have.
-    pub fn of(agent: &Agent) -> Self {
-        let is_ready = matches!(agent.life, Life::Alive) && matches!(agent.declared, Status::Active | Status::Idle);
-        let is_fit = agent.health != Health::Failed && !agent.is_damped();
-        let behind = if agent.health == Health::Degraded { DEGRADED } else { 0 };
-        let latency_ms = u32::try_from(agent.record.latency_us.div_ceil(1000)).unwrap_or(u32::MAX).min(DEGRADED - 1);
-        Self {
-            status: Some(agent.decided()),
-            is_fit,
-            is_offered: is_ready && is_fit,
-            is_claimable: is_ready && is_fit && agent.free() > 0,
-            load: behind + u32::from(agent.effective_load()),
-            latency: behind + latency_ms,
-        }
-    }
-
-    /// The measure of [`Index::by_load`].
-    pub fn load(&self) -> u32 {
-        self.load
-    }
-
-    /// The measure of [`Index::by_latency`].
-    pub fn latency(&self) -> u32 {
-        self.latency
-    }
-
-    /// Whether the agent is ready, well and not damped, as the primary has decided.
-    pub fn is_offered(&self) -> bool {
-        self.is_offered
-    }
-}
 
 /// Those who have a capability.
 #[derive(Debug, Clone, Default, PartialEq)]

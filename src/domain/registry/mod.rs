@@ -20,34 +20,34 @@
 //! then one is made known to all ([`RegistryEvent::Seen`]). What only this node knows is no part of what is saved, sent and compared.
 
 pub mod agent;
-#[cfg(any(test, feature = "test-hooks"))]
-mod broken;
 mod claims;
+mod codec;
 pub mod damping;
 pub mod decide;
 pub mod detector;
 pub mod event;
+#[cfg(any(test, feature = "test-hooks"))]
+mod faults;
 pub mod filter;
 pub mod find;
 pub mod index;
 pub mod meta;
 pub mod queue;
-mod saved;
 pub mod slots;
 pub mod time;
 
-pub use super::capability;
+pub use super::value::capability;
 pub use agent::{Agent, Claim, Health, Status};
 pub use event::{ClaimEnd, Registration, RegistryEvent};
 pub use filter::Filter;
 
+use super::entity::{count, CHECKED_BYTES};
 use super::limits::REGISTRY_BYTES_MAX;
-use super::parts::Part;
-use super::service::{count, CHECKED_BYTES};
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
-use agent::{Flaps, Life, Pulse};
+use crate::domain::entity::partial_check::Part;
+use agent::{Flaps, Life, Place, Pulse};
 use ahash::AHashMap;
-use index::{Index, Place};
+use index::Index;
 use slots::Slot;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -417,7 +417,7 @@ impl Entity for Registry {
     }
 
     fn admit(event: &RegistryEvent) -> Result<(), Error> {
-        saved::admit(event)
+        codec::admit(event)
     }
 
     fn expires_at(&self) -> Option<Millis> {
@@ -471,7 +471,7 @@ impl Entity for Registry {
     }
 
     fn memory_bytes(&self) -> usize {
-        saved::memory_bytes(self)
+        codec::memory_bytes(self)
     }
 
     fn free_effort(&self) -> usize {
@@ -487,22 +487,22 @@ impl Entity for Registry {
     }
 
     fn copied(&self) -> Self {
-        saved::copied(self)
+        codec::copied(self)
     }
 
     fn check(&self) -> Result<(), Invariant> {
-        saved::check(self)
+        codec::check(self)
     }
 
     fn check_after(&self, event: &RegistryEvent) -> Result<(), Invariant> {
-        saved::check_after(self, event)
+        codec::check_after(self, event)
     }
 
     fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
-        saved::check_part(self, from, room).map(Some)
+        codec::check_part(self, from, room).map(Some)
     }
 
     fn rebuild(&mut self) {
-        saved::rebuild(self);
+        codec::rebuild(self);
     }
 }

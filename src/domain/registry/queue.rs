@@ -3,8 +3,8 @@
 
 use super::decide::ClaimWish;
 use super::filter::Filter;
-use crate::domain::lines::{InLine, Lines};
-use crate::domain::wait::WaiterId;
+use crate::domain::queue::rank::WaiterId;
+use crate::domain::queue::waiting_lines::{InLine, Lines};
 use crate::domain::{Bytes, KeyId, Millis};
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
 //! What clients may do to the fields of a session.
 
 use super::{Change, Fields, Session};
+use crate::domain::entity::event_json::json_text;
 use crate::domain::limits::FIELD_NAME_BYTES_MAX;
 use crate::domain::versioned::{decide, Version, VersionedEvent};
-use crate::domain::watch::json_text;
 use crate::domain::{Bytes, Error, Millis};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,12 +5,12 @@
 
 pub mod decide;
 
-use super::few::Few;
 use super::limits::{FIELDS_END, FIELD_BYTES_MAX};
-use super::memory::tree_bytes;
 use super::versioned::{Names, Stamp, State, Undo, Version, Versioned};
-use super::watch::Story;
 use super::{Bytes, Code, Error, Invariant, Service};
+use crate::domain::algorithm::allocator::tree_bytes;
+use crate::domain::entity::event_json::Story;
+use crate::domain::value::inline_list::Few;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -291,7 +291,7 @@ impl State for Fields {
 }
 
 #[cfg(any(test, feature = "test-hooks"))]
-impl super::versioned::broken::BreakableState for Fields {
+impl crate::domain::versioned::faults::BreakableState for Fields {
     const PARTS: &'static [&'static str] = &["text-bytes", "heap-bytes"];
 
     fn break_part(&mut self, part: &str) {

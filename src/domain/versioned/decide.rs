@@ -4,8 +4,8 @@
 use super::event::VersionedEvent;
 use super::history::{CheckpointId, Version};
 use super::{Resource, State, Status, Versioned};
-use crate::domain::id::printable;
 use crate::domain::limits::{CHECKPOINTS_MAX, RESOURCE_GIVERS_MAX};
+use crate::domain::value::bytes::printable;
 use crate::domain::{Bytes, Code, Error, Fence, Millis};
 
 /// Errs if nothing can change any more.

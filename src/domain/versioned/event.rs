@@ -3,7 +3,7 @@
 use super::history::{CheckpointId, Keep, Version};
 use super::life::Life;
 use super::{Shared, State, Status};
-use crate::domain::watch::Story;
+use crate::domain::entity::event_json::Story;
 use crate::domain::{Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
 

@@ -15,14 +15,14 @@
 //!                                                     keys belong is Ending first, until all of them are Returned.
 //! ```
 
-#[cfg(any(test, feature = "test-hooks"))]
-pub mod broken;
+mod codec;
 pub mod decide;
 pub mod event;
+#[cfg(any(test, feature = "test-hooks"))]
+pub mod faults;
 pub mod history;
 pub mod life;
 pub mod resources;
-mod saved;
 pub mod shared;
 pub mod status;
 
@@ -33,8 +33,8 @@ pub use resources::{Resource, Resources};
 pub use shared::Shared;
 pub use status::Status;
 
-use super::watch::Story;
 use super::{Bytes, Code, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use crate::domain::entity::event_json::Story;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -398,7 +398,7 @@ impl<S: State> Entity for Versioned<S> {
     }
 
     fn admit(event: &VersionedEvent<S>) -> Result<(), Error> {
-        saved::admit(event)
+        codec::admit(event)
     }
 
     fn expires_at(&self) -> Option<Millis> {
@@ -472,7 +472,7 @@ impl<S: State> Entity for Versioned<S> {
     }
 
     fn check(&self) -> Result<(), Invariant> {
-        saved::check(self)
+        codec::check(self)
     }
 
     fn check_after(&self, _event: &VersionedEvent<S>) -> Result<(), Invariant> {
@@ -501,6 +501,6 @@ impl<S: State> Entity for Versioned<S> {
     }
 
     fn salvage(&mut self) -> Option<String> {
-        saved::salvage(self)
+        codec::salvage(self)
     }
 }

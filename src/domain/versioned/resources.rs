@@ -1,9 +1,9 @@
 //! The keys that belong to a session, and by whose word: at its end nobody loses what others gave.
 
-use crate::domain::few::Few;
-use crate::domain::id::acts_as;
+use crate::domain::entity::rule;
 use crate::domain::limits::{ID_BYTES_MAX, RESOURCE_GIVERS_MAX};
-use crate::domain::service::rule;
+use crate::domain::value::bytes::acts_as;
+use crate::domain::value::inline_list::Few;
 use crate::domain::{Bytes, Invariant};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! What is done to a buffer at random, and what should come of it.
 
 use super::world::{Naive, World};
-use ltmc::command::Reply;
-use ltmc::domain::xxhash::xxh64;
+use ltmc::command::reply::Reply;
+use ltmc::domain::algorithm::xxhash::xxh64;
 use ltmc::domain::{Code, Error};
 
 const IDS: u64 = 30;

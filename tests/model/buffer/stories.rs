@@ -1,7 +1,7 @@
 //! What happens to a buffer, told in a few commands each, with time as an argument.
 
 use super::world::World;
-use ltmc::command::Reply;
+use ltmc::command::reply::Reply;
 use ltmc::domain::Code;
 
 const MINUTE: u64 = 60_000;

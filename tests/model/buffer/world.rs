@@ -2,12 +2,18 @@
 
 use crate::host::{MemoryHost, Original};
 use crate::prng::Prng;
+use ltmc::command::engine::cx::{Cx, Outcome};
+use ltmc::command::engine::dispatch;
+use ltmc::command::node::Node;
+use ltmc::command::reply::Reply;
+use ltmc::command::scheduler;
 use ltmc::command::table::Table;
-use ltmc::command::{dispatch, sweep, Cx, Node, Outcome, Reply};
 use ltmc::domain::buffer::chunk::{Chunk, Phase};
 use ltmc::domain::buffer::Buffer;
+use ltmc::domain::entity::record::Payload;
 use ltmc::domain::{Error, KeyId, Stored};
-use ltmc::snapshot::{self, frame, Payload};
+use ltmc::snapshot;
+use ltmc::snapshot::frame;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A chunk as it should be.
@@ -99,11 +105,11 @@ impl World {
     pub fn pass(&mut self, ms: u64, prompt: bool) {
         let target = self.now() + ms;
         for _ in 0..100_000 {
-            match sweep::next_tick(&self.node).filter(|next| prompt && *next <= target) {
+            match scheduler::next_tick(&self.node).filter(|next| prompt && *next <= target) {
                 Some(next) => {
                     self.set_ms(self.now().max(next));
                     self.host.client = 0;
-                    sweep::tick(&mut self.node, &mut self.host);
+                    scheduler::tick(&mut self.node, &mut self.host);
                 }
                 None => return self.set_ms(target),
             }
@@ -117,7 +123,7 @@ impl World {
         self.host.client = 1;
         let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &args, db: 0 };
         let outcome = dispatch::run(command, &mut cx);
-        let line: Vec<String> = args.iter().map(|arg| ltmc::domain::id::printable(arg)).collect();
+        let line: Vec<String> = args.iter().map(|arg| ltmc::domain::value::bytes::printable(arg)).collect();
         let text: String = format!("{outcome:?}").chars().take(200).collect();
         self.history.push(format!("{} ms: {} => {text}", self.host.now % 100_000_000, line.join(" ")));
         match outcome? {

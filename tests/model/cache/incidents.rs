@@ -2,12 +2,12 @@
 
 use super::naive::Naive;
 use super::world::{key, World};
-use ltmc::command::dispatch;
-use ltmc::command::repair::repair;
-use ltmc::command::waits::Unserved;
+use ltmc::command::engine::repair::repair;
+use ltmc::command::node::waits::Unserved;
 use ltmc::domain::cache::Cache;
-use ltmc::domain::wait::WaiterId;
-use ltmc::snapshot::{decode, encode_snapshot, frame, Payload};
+use ltmc::domain::entity::record::Payload;
+use ltmc::domain::queue::rank::WaiterId;
+use ltmc::snapshot::{decode, encode_snapshot, frame};
 
 impl World {
     /// Something happens beside the commands of clients.
@@ -80,7 +80,7 @@ impl World {
         self.begin_anew();
         if let (Some(one), Some(other)) = (one, other) {
             let at = key();
-            dispatch::note_value(&mut self.node, (&at).into(), &one);
+            ltmc::command::engine::replay::note_value(&mut self.node, (&at).into(), &one);
             self.host.restore(&at, one, other);
             self.host.gone.clear();
         }
@@ -117,7 +117,7 @@ impl World {
             let at = key();
             self.host.promote(&at, next);
             let stored = self.host.peek::<Cache>(&at).expect("just promoted");
-            dispatch::note_value(&mut self.node, (&at).into(), stored);
+            ltmc::command::engine::replay::note_value(&mut self.node, (&at).into(), stored);
         }
         self.node.role_changed(false);
         self.settle();

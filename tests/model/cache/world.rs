@@ -5,11 +5,15 @@ use super::ops::{Call, Get, Op, Put};
 use crate::host::{Fact, MemoryHost, Original};
 use crate::prng::Prng;
 use crate::world::History;
+use ltmc::command::engine::cx::{Cx, Outcome};
+use ltmc::command::engine::dispatch;
+use ltmc::command::node::Node;
+use ltmc::command::reply::Reply;
+use ltmc::command::scheduler;
 use ltmc::command::settings::Setting;
 use ltmc::command::table::Table;
-use ltmc::command::{dispatch, sweep, Cx, Node, Outcome, Reply};
 use ltmc::domain::cache::{Cache, CacheEvent, Removal, TicketEnd};
-use ltmc::domain::wait::WaiterId;
+use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::{Code, Event, KeyId};
 use std::collections::BTreeMap;
 
@@ -18,7 +22,7 @@ const NEGATIVE_TTL: u64 = 70;
 const LEASE: u64 = 250;
 const ORPHAN: u64 = 40;
 /// Of so few answers the evictor looks at all.
-const FEW: usize = ltmc::domain::eviction::SAMPLE;
+const FEW: usize = ltmc::domain::algorithm::eviction::SAMPLE;
 
 pub struct World {
     pub node: Node,
@@ -117,7 +121,7 @@ impl World {
     fn pass(&mut self, millis: u64) {
         let target = self.now() + millis;
         for _ in 0..100_000 {
-            match sweep::next_tick(&self.node).filter(|next| *next <= target) {
+            match scheduler::next_tick(&self.node).filter(|next| *next <= target) {
                 Some(next) => {
                     self.set_time(self.now().max(next));
                     self.tick();
@@ -130,13 +134,13 @@ impl World {
 
     fn tick(&mut self) {
         self.host.client = 0;
-        sweep::tick(&mut self.node, &mut self.host);
+        scheduler::tick(&mut self.node, &mut self.host);
         self.take_facts();
     }
 
     pub fn settle(&mut self) {
         for _ in 0..10_000 {
-            match sweep::next_tick(&self.node) {
+            match scheduler::next_tick(&self.node) {
                 Some(next) if next <= self.now() => self.tick(),
                 _ => return,
             }
@@ -252,7 +256,7 @@ impl World {
         }
         if self.rng.percent(10) {
             self.history.note(format!("client {} goes before it can be told", wait.client));
-            sweep::waiter_gone(&mut self.node, WaiterId(wait.id));
+            scheduler::waiter_gone(&mut self.node, WaiterId(wait.id));
             self.disconnect(wait.client);
         } else {
             self.node.waits.told(WaiterId(wait.id));
@@ -292,10 +296,10 @@ impl World {
     pub fn disconnect(&mut self, client: u64) {
         self.history.note(format!("client {client} disconnects"));
         if let Some(Some(wait)) = self.clients.remove(&client) {
-            sweep::waiter_gone(&mut self.node, WaiterId(wait));
+            scheduler::waiter_gone(&mut self.node, WaiterId(wait));
             self.waits.retain(|known| known.id != wait);
         }
-        sweep::client_gone(&mut self.node, client);
+        scheduler::client_gone(&mut self.node, client);
         self.connect();
     }
 

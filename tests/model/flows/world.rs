@@ -5,13 +5,19 @@ use super::ops::{Answer, Op};
 use crate::host::{Fact, MemoryHost, Original};
 use crate::prng::Prng;
 use crate::world::History;
+use ltmc::command::engine::cx::{Cx, Outcome};
+use ltmc::command::engine::dispatch;
+use ltmc::command::node::Node;
+use ltmc::command::reply::Reply;
+use ltmc::command::scheduler;
 use ltmc::command::settings::Setting;
 use ltmc::command::table::Table;
-use ltmc::command::{dispatch, sweep, Cx, Node, Outcome, Reply};
+use ltmc::domain::entity::record::Payload;
 use ltmc::domain::flow::{Flow, How};
-use ltmc::domain::wait::WaiterId;
+use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::{Entity, Error, KeyId, Stored};
-use ltmc::snapshot::{self, encode_snapshot, frame, Payload};
+use ltmc::snapshot;
+use ltmc::snapshot::{encode_snapshot, frame};
 use std::collections::BTreeMap;
 
 /// What a flow that nobody created keeps.
@@ -120,7 +126,7 @@ impl World {
     fn pass(&mut self, ms: u64) {
         let target = self.model.now + ms;
         for _ in 0..10_000 {
-            let real = sweep::next_tick(&self.node).filter(|next| *next > self.model.now);
+            let real = scheduler::next_tick(&self.node).filter(|next| *next > self.model.now);
             let next = real.into_iter().chain(self.model.next_alarm()).min().filter(|next| *next <= target);
             let Some(next) = next else { return self.set_time(target) };
             self.set_time(next.max(self.model.now));
@@ -140,8 +146,8 @@ impl World {
     fn settle(&mut self) {
         self.host.client = 0;
         for _ in 0..10_000 {
-            match sweep::next_tick(&self.node) {
-                Some(next) if next <= self.host.now => sweep::tick(&mut self.node, &mut self.host),
+            match scheduler::next_tick(&self.node) {
+                Some(next) if next <= self.host.now => scheduler::tick(&mut self.node, &mut self.host),
                 _ => return,
             }
         }
@@ -219,7 +225,7 @@ impl World {
                 continue;
             }
             self.history.note(format!("waiter {wait} goes before it is told of {tasks:?}"));
-            sweep::waiter_gone(&mut self.node, WaiterId(wait));
+            scheduler::waiter_gone(&mut self.node, WaiterId(wait));
             let mut gifts = Vec::new();
             for task in tasks {
                 self.model.take_back(&task);
@@ -310,7 +316,7 @@ impl World {
             _ => {
                 let Some(idler) = self.model.idlers.first().cloned() else { return };
                 self.history.note(format!("waiter {} of client {} hangs up", idler.wait, idler.client));
-                sweep::waiter_gone(&mut self.node, WaiterId(idler.wait));
+                scheduler::waiter_gone(&mut self.node, WaiterId(idler.wait));
                 self.model.idlers.remove(0);
             }
         }

@@ -5,13 +5,19 @@ use super::ops::{Answer, Op, AGENTS};
 use crate::host::{Fact, MemoryHost, Original};
 use crate::prng::Prng;
 use crate::world::History;
+use ltmc::command::engine::cx::{Cx, Outcome};
+use ltmc::command::engine::dispatch;
+use ltmc::command::node::Node;
+use ltmc::command::reply::Reply;
+use ltmc::command::scheduler;
 use ltmc::command::settings::Setting;
 use ltmc::command::table::Table;
-use ltmc::command::{dispatch, sweep, Cx, Node, Outcome, Reply};
+use ltmc::domain::entity::record::Payload;
 use ltmc::domain::mail::Mail;
-use ltmc::domain::wait::WaiterId;
+use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::{Entity, Error, KeyId, Stored};
-use ltmc::snapshot::{self, frame, Payload};
+use ltmc::snapshot;
+use ltmc::snapshot::frame;
 use std::collections::BTreeMap;
 
 pub struct World {
@@ -234,13 +240,13 @@ impl World {
     fn tick(&mut self) {
         self.tell();
         for _ in 0..1000 {
-            if sweep::next_tick(&self.node).is_none_or(|next| next > self.host.now) {
+            if scheduler::next_tick(&self.node).is_none_or(|next| next > self.host.now) {
                 let late = self.naive.waits.iter().find(|wait| wait.deadline > 0 && wait.deadline <= self.host.now);
                 assert!(late.is_none(), "{late:?} waits too long");
                 return;
             }
             self.host.client = 0;
-            sweep::tick(&mut self.node, &mut self.host);
+            scheduler::tick(&mut self.node, &mut self.host);
             let now = self.host.now;
             let mut served = Vec::new();
             for delivery in std::mem::take(&mut self.take_backs) {
@@ -267,7 +273,7 @@ impl World {
         for (wait, delivery) in std::mem::take(&mut self.untold) {
             if self.rng.percent(10) {
                 self.history.note(format!("waiter {} goes before it can be told", wait.id));
-                sweep::waiter_gone(&mut self.node, WaiterId(wait.id));
+                scheduler::waiter_gone(&mut self.node, WaiterId(wait.id));
                 self.take_backs.extend(delivery);
             } else {
                 self.node.waits.told(WaiterId(wait.id));
@@ -278,7 +284,7 @@ impl World {
     /// Time passes; the scheduler is prompt, but now and then a client comes first.
     fn pass(&mut self, ms: u64) {
         let target = self.host.now + ms;
-        while let Some(next) = sweep::next_tick(&self.node).filter(|next| *next <= target) {
+        while let Some(next) = scheduler::next_tick(&self.node).filter(|next| *next <= target) {
             self.set_time(next.max(self.host.now));
             if self.rng.percent(20) {
                 let op = Op::random(&mut self.rng, &self.naive, &self.old);
@@ -295,7 +301,7 @@ impl World {
             let at = self.rng.below(self.naive.waits.len() as u64) as usize;
             let wait = self.naive.waits.remove(at);
             self.history.note(format!("waiter {} hangs up", wait.id));
-            sweep::waiter_gone(&mut self.node, WaiterId(wait.id));
+            scheduler::waiter_gone(&mut self.node, WaiterId(wait.id));
             self.tick();
         }
     }

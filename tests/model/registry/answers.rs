@@ -3,7 +3,8 @@
 use super::naive::{Agent, Claim, Life, Policy, Profile, Registry, Sort, View};
 use super::ops::{Beat, Op, Said, Wish, STATUSES};
 use super::story::{Log, Story};
-use ltmc::command::{Outcome, Reply};
+use ltmc::command::engine::cx::Outcome;
+use ltmc::command::reply::Reply;
 use ltmc::domain::Code;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -6,7 +6,8 @@ use super::ops::Wish;
 use super::story::Story;
 use super::world::{shown, Untold, World};
 use crate::host::Fact;
-use ltmc::command::{Outcome, Reply};
+use ltmc::command::engine::cx::Outcome;
+use ltmc::command::reply::Reply;
 use ltmc::domain::registry::{ClaimEnd, RegistryEvent};
 use ltmc::domain::{Bytes, Code, Error, Event};
 

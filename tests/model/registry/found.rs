@@ -3,18 +3,20 @@
 use super::world::id_of;
 use crate::host::Fact;
 use crate::regressions::Server;
+use ltmc::command::engine::cx::Outcome;
+use ltmc::command::reply::Reply;
+use ltmc::command::scheduler;
 use ltmc::command::settings::Setting;
-use ltmc::command::{sweep, Outcome, Reply};
+use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::registry::{Registry, RegistryEvent};
-use ltmc::domain::wait::WaiterId;
 use ltmc::domain::{Entity, Event};
 
 /// What has happened until then, by commands and by the scheduler: who was answered, and the names of the events.
 fn pass_until(server: &mut Server, now: u64) -> (Vec<WaiterId>, Vec<&'static str>) {
     let (mut answered, mut events) = (Vec::new(), Vec::new());
-    while let Some(next) = sweep::next_tick(&server.node).filter(|next| *next <= now) {
+    while let Some(next) = scheduler::next_tick(&server.node).filter(|next| *next <= now) {
         server.set_ms(next.max(server.host.now));
-        sweep::tick(&mut server.node, &mut server.host);
+        scheduler::tick(&mut server.node, &mut server.host);
     }
     server.set_ms(now);
     for fact in server.host.log.drain(..) {
@@ -98,7 +100,7 @@ fn a_claim_that_a_retry_was_told_of_is_not_taken_back() {
     }
     server.run(3, "LTMC.REGISTER r a");
     server.node.waits.told(WaiterId(2));
-    sweep::waiter_gone(&mut server.node, WaiterId(1));
+    scheduler::waiter_gone(&mut server.node, WaiterId(1));
     assert_eq!(pass_until(&mut server, START).1, ["agent.registered", "agent.claimed"]);
     assert_eq!(server.host.peek::<Registry>(&id_of("r")).map(|stored| stored.state.claims()), Some(1));
 }

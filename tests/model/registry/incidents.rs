@@ -6,13 +6,14 @@ use super::story::Log;
 use super::world::{id_of, World};
 use crate::host::Value;
 use crate::prng::Prng;
-use ltmc::command::dispatch;
-use ltmc::command::repair::repair;
-use ltmc::command::waits::Unserved;
+use ltmc::command::engine::repair::repair;
+use ltmc::command::node::waits::Unserved;
+use ltmc::domain::entity::record::Payload;
+use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::registry::Registry;
-use ltmc::domain::wait::WaiterId;
 use ltmc::domain::{Entity, Stored};
-use ltmc::snapshot::{self, frame, Payload};
+use ltmc::snapshot;
+use ltmc::snapshot::frame;
 
 /// What is saved and loaded again at `now`.
 fn saved(stored: &Stored<Registry>, now: u64) -> Stored<Registry> {
@@ -251,7 +252,7 @@ impl World {
     fn note_values(&mut self) {
         for key in self.model.registries.keys() {
             let stored = self.host.peek::<Registry>(&id_of(key)).expect("the model has it");
-            dispatch::note_value(&mut self.node, (&id_of(key)).into(), stored);
+            ltmc::command::engine::replay::note_value(&mut self.node, (&id_of(key)).into(), stored);
             self.touched.insert(key.clone());
         }
     }
@@ -298,7 +299,7 @@ impl World {
         self.history.note(format!("DUMP {from}, RESTORE {to}"));
         let stored = self.host.peek::<Registry>(&id_of(from)).expect("the model has it");
         let (again, copy) = (saved(stored, self.host.now), saved(stored, self.host.now));
-        dispatch::note_value(&mut self.node, (&id_of(to)).into(), &again);
+        ltmc::command::engine::replay::note_value(&mut self.node, (&id_of(to)).into(), &again);
         self.host.restore(&id_of(to), again, copy);
         registry.loaded_at = self.model.view.now;
         registry.agents.values_mut().for_each(|agent| agent.reload());

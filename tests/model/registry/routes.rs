@@ -2,7 +2,8 @@
 
 use crate::prng::Prng;
 use crate::versioned::world::saved;
-use ltmc::domain::registry::decide::{self, Introduction};
+use ltmc::domain::registry::decide;
+use ltmc::domain::registry::decide::Introduction;
 use ltmc::domain::registry::find::find_worthiest;
 use ltmc::domain::registry::time::{Policy, View};
 use ltmc::domain::registry::{Agent, Claim, Filter, Health, Registry, RegistryEvent};

@@ -7,11 +7,15 @@ use super::ops::{Op, Shape, Wish};
 use crate::host::{Fact, MemoryHost};
 use crate::prng::Prng;
 use crate::world::History;
+use ltmc::command::engine::cx::{Cx, Outcome};
+use ltmc::command::engine::dispatch;
+use ltmc::command::node::Node;
+use ltmc::command::reply::Reply;
+use ltmc::command::scheduler;
 use ltmc::command::settings::Setting;
 use ltmc::command::table::Table;
-use ltmc::command::{dispatch, sweep, Cx, Node, Outcome, Reply};
+use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::registry::Registry;
-use ltmc::domain::wait::WaiterId;
 use ltmc::domain::{Code, KeyId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -188,7 +192,7 @@ impl World {
     /// Time passes. A prompt server looks at every deadline when it comes, a busy one later.
     pub fn pass(&mut self, micros: u64, prompt: bool) {
         let target = self.model.now_us + micros;
-        let due = |world: &Self| sweep::next_tick(&world.node).filter(|next| prompt && next * 1000 <= target);
+        let due = |world: &Self| scheduler::next_tick(&world.node).filter(|next| prompt && next * 1000 <= target);
         for _ in 0..100_000 {
             let Some(next) = due(self) else { return self.set_time(target) };
             self.set_time(self.model.now_us.max(next * 1000));
@@ -199,7 +203,7 @@ impl World {
 
     pub fn tick(&mut self) {
         self.host.client = 0;
-        sweep::tick(&mut self.node, &mut self.host);
+        scheduler::tick(&mut self.node, &mut self.host);
         let facts = std::mem::take(&mut self.host.log);
         self.absorb(facts);
         self.take_notes();
@@ -209,7 +213,7 @@ impl World {
     /// Lets the scheduler run until it has nothing more to do now.
     pub fn settle(&mut self) {
         for _ in 0..20_000 {
-            match sweep::next_tick(&self.node) {
+            match scheduler::next_tick(&self.node) {
                 Some(next) if next <= self.host.now => self.tick(),
                 _ => return self.unsettled.clear(),
             }
@@ -229,7 +233,7 @@ impl World {
         for Untold { id, client, grant } in std::mem::take(&mut self.untold) {
             if self.rng.percent(6) {
                 self.history.note(format!("client {client} goes before it can be told"));
-                sweep::waiter_gone(&mut self.node, WaiterId(id));
+                scheduler::waiter_gone(&mut self.node, WaiterId(id));
                 self.take_backs.extend(grant.map(|(key, fence, request)| (key, fence, request, true)));
                 self.disconnect(client);
             } else {
@@ -241,10 +245,10 @@ impl World {
     pub fn disconnect(&mut self, client: u64) {
         self.history.note(format!("client {client} disconnects"));
         if let Some(Some(wait)) = self.clients.remove(&client) {
-            sweep::waiter_gone(&mut self.node, WaiterId(wait));
+            scheduler::waiter_gone(&mut self.node, WaiterId(wait));
             self.model.waits.retain(|known| known.id != wait);
         }
-        sweep::client_gone(&mut self.node, client);
+        scheduler::client_gone(&mut self.node, client);
         self.connect();
     }
 

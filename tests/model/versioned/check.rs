@@ -3,11 +3,12 @@
 use super::json::{get, has_null, merge, parts};
 use super::naive::{retold, State, Thing};
 use super::world::{id_of, is_session, saved, World};
-use ltmc::command::Reply;
+use ltmc::command::reply::Reply;
 use ltmc::domain::context::Context;
+use ltmc::domain::entity::event_log::Missed;
 use ltmc::domain::session::Session;
-use ltmc::domain::versioned::{self, Versioned};
-use ltmc::domain::watch::Missed;
+use ltmc::domain::versioned;
+use ltmc::domain::versioned::Versioned;
 use ltmc::domain::{Code, Entity};
 use ltmc::snapshot::encode_snapshot;
 use serde_json::{json, Value};

@@ -3,7 +3,7 @@
 use super::json;
 use super::naive::{merged, Checkpoint, Fields, Life, State, Thing};
 use super::world::{is_session, Answer, World};
-use ltmc::command::Reply;
+use ltmc::command::reply::Reply;
 use ltmc::domain::Code;
 use serde_json::{json, Value};
 use std::collections::BTreeSet;

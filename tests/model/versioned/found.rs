@@ -2,7 +2,7 @@
 
 use super::json;
 use super::world::World;
-use ltmc::command::Reply;
+use ltmc::command::reply::Reply;
 use ltmc::domain::context::Doc;
 use ltmc::domain::json::edit::Undo;
 use ltmc::domain::json::{Document, Edit, Json, Pointer};

@@ -2,7 +2,7 @@
 
 use super::commands::{words, AGENTS};
 use super::world::{is_session, Answer, World};
-use ltmc::command::Reply;
+use ltmc::command::reply::Reply;
 use ltmc::domain::{Code, Error};
 use serde_json::json;
 use std::collections::BTreeSet;

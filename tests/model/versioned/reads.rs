@@ -6,7 +6,7 @@ use super::json::{self, get, parts};
 use super::naive::{covers, State, Thing};
 use super::relevance::{built, routed};
 use super::world::{is_session, Answer, World};
-use ltmc::command::Reply;
+use ltmc::command::reply::Reply;
 use ltmc::domain::Code;
 use serde_json::{json, Map, Value};
 use std::collections::BTreeSet;

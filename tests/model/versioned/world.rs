@@ -4,16 +4,23 @@ use super::naive::{Checkpoint, State, Thing};
 use crate::host::{Fact, MemoryHost};
 use crate::prng::Prng;
 use crate::world::History;
+use ltmc::command::engine::cx::{Cx, Outcome};
+use ltmc::command::engine::dispatch;
+use ltmc::command::host::Host;
+use ltmc::command::node::Node;
+use ltmc::command::reply::Reply;
+use ltmc::command::scheduler;
 use ltmc::command::settings::Setting;
 use ltmc::command::table::Table;
-use ltmc::command::{dispatch, sweep, Cx, Host, Node, Outcome, Reply};
 use ltmc::domain::context::Context;
+use ltmc::domain::entity::record::Payload;
 use ltmc::domain::lock::Lock;
+use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::registry::Registry;
 use ltmc::domain::session::Session;
-use ltmc::domain::wait::WaiterId;
 use ltmc::domain::{Code, Entity, Error, KeyId, Stored};
-use ltmc::snapshot::{self, frame, Payload};
+use ltmc::snapshot;
+use ltmc::snapshot::frame;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub type Answer = Result<Reply, Error>;
@@ -142,7 +149,7 @@ impl World {
     pub fn pass(&mut self, micros: u64, prompt: bool) {
         let target = self.now_us + micros;
         for _ in 0..100_000 {
-            match sweep::next_tick(&self.node).filter(|next| prompt && next * 1000 <= target) {
+            match scheduler::next_tick(&self.node).filter(|next| prompt && next * 1000 <= target) {
                 Some(next) => {
                     self.set_time(self.now_us.max(next * 1000));
                     self.tick();
@@ -155,14 +162,14 @@ impl World {
 
     fn tick(&mut self) {
         self.host.client = 0;
-        sweep::tick(&mut self.node, &mut self.host);
+        scheduler::tick(&mut self.node, &mut self.host);
         self.absorb();
     }
 
     /// Lets the scheduler run until it has nothing more to do now; what has expired goes.
     pub fn settle(&mut self) {
         for _ in 0..10_000 {
-            match sweep::next_tick(&self.node) {
+            match scheduler::next_tick(&self.node) {
                 Some(next) if next <= self.host.now => self.tick(),
                 _ => break,
             }
@@ -495,6 +502,6 @@ fn reload<E: Entity>(node: &mut Node, host: &mut MemoryHost, key: &str) {
     host.restore(&id_of(key), again, copy);
     let id = id_of(key);
     let stored = host.write::<E>((&id).into()).expect("just put there");
-    dispatch::note_found(node, (&id).into(), &mut stored.state);
-    dispatch::note_value(node, (&id).into(), stored);
+    ltmc::command::engine::replay::note_found(node, (&id).into(), &mut stored.state);
+    ltmc::command::engine::replay::note_value(node, (&id).into(), stored);
 }

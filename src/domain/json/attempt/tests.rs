@@ -1,8 +1,8 @@
 //! The examples of the RFCs, and what they do not say.
 
-use super::super::past::Patch;
-use super::super::patch;
 use super::*;
+use crate::domain::json::past::Patch;
+use crate::domain::json::patch;
 use serde_json::json;
 
 const BOUNDS: Bounds = Bounds { bytes_max: 100_000, depth_max: 64 };

@@ -1,0 +1,164 @@
+//! Bindings: to which incarnation of an agent belongs what is held in a key.
+
+use super::entity_types::with_kind;
+use crate::command::host::{check_here, Host, Key};
+use crate::command::node::Node;
+use crate::command::settings::policies::Mode;
+use crate::command::settings::Setting;
+use crate::domain::entity::bindings::Bond;
+use crate::domain::limits::BONDS_MAX;
+use crate::domain::reactions::is_over;
+use crate::domain::registry::agent::{Agent, Life};
+use crate::domain::registry::Registry;
+use crate::domain::value::bytes::printable;
+use crate::domain::{Bytes, Code, Entity, Error, KeyId};
+use smallvec::SmallVec;
+use std::collections::BTreeSet;
+
+/// An agent of a registry that is named with `key`, now or by who began to wait or to work then; `NOAGENT` if it is not alive.
+pub fn alive<'a, H: Host>(
+    node: &Node,
+    host: &'a mut H,
+    key: Key,
+    registry: &[u8],
+    agent: &[u8],
+) -> Result<&'a Agent, Error> {
+    let registry = Key { db: key.db, name: registry, arg: 0 };
+    node.check_quarantine(registry)?;
+    if host.read::<Registry>(registry)?.is_none() {
+        check_here(host, &[key, registry])?;
+    }
+    let stored = host.read::<Registry>(registry)?;
+    let found = stored.and_then(|stored| stored.state.agent(agent));
+    let found = found.ok_or_else(|| crate::domain::registry::decide::no_agent(agent))?;
+    if matches!(found.life, Life::Dead { .. }) {
+        return Err(Error::new(Code::NoAgent, format!("'{}' is dead", printable(agent))));
+    }
+    Ok(found)
+}
+
+/// The bond that a command with `REGISTRY` makes for what `agent` gets in `key`; `None` if there is that bond, or the mode makes none. Errs if the
+/// agent is not alive, or holds something in too many keys.
+pub fn bond_for<E: Entity, H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    registry: Option<&Bytes>,
+    agent: &[u8],
+) -> Result<Option<Bond>, Error> {
+    match registry.filter(|_| node.settings.mode() > Mode::Basic) {
+        Some(registry) => bond_always::<E, H>(node, host, key, registry, agent),
+        None => Ok(None),
+    }
+}
+
+/// The same for all keys of a request, in their order.
+pub fn bonds_for<E: Entity, H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    keys: &[KeyId],
+    registry: Option<&Bytes>,
+    agent: &[u8],
+) -> Result<SmallVec<[Option<Bond>; 1]>, Error> {
+    let bonds = keys.iter().map(|key| bond_for::<E, H>(node, host, key.into(), registry, agent));
+    let bonds: SmallVec<[Option<Bond>; 1]> = bonds.collect::<Result<_, _>>()?;
+    if keys.len() > 1 {
+        // There may be room for each of them and not for all.
+        let bound = keys.iter().zip(&bonds).filter(|(_, bond)| bond.is_some());
+        let bound: Vec<KeyId> = bound.map(|(key, _)| key.clone()).collect();
+        if let Some(bond) = bonds.iter().flatten().next() {
+            check_room(node, host, &bound, bond)?;
+        }
+    }
+    Ok(bonds)
+}
+
+/// [`bond_for`] in every mode.
+pub fn bond_always<E: Entity, H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    registry: &Bytes,
+    agent: &[u8],
+) -> Result<Option<Bond>, Error> {
+    let epoch = alive(node, host, key, registry, agent)?.epoch;
+    let bond = Bond { registry: registry.clone(), agent: Bytes::from(agent), epoch };
+    if let Some(stored) = host.read::<E>(key)? {
+        let known = stored.bond_of(agent);
+        if known == Some(&bond) {
+            return Ok(None);
+        }
+        if known.is_none() && stored.bound() >= BONDS_MAX {
+            let text = format!("one more agent bound to this key, at most {BONDS_MAX} are allowed");
+            return Err(Error::new(Code::Limit, text));
+        }
+        match known.filter(|_| stored.state.holds(agent)).cloned() {
+            Some(known) if known.registry != *registry => check_is_over(host, key, &known, registry)?,
+            // It is so much that it goes back in parts. What is left must not come to the new incarnation.
+            Some(_) => {
+                let text = "what this agent held before it registered anew is still being given back; try again";
+                return Err(Error::new(Code::BadState, text));
+            }
+            None => {}
+        }
+    }
+    check_room(node, host, &[key.id()], &bond)?;
+    Ok(Some(bond))
+}
+
+/// Errs if what an agent holds in a key belongs to another registry, in which it is alive: it would not go back any more when it is gone there.
+fn check_is_over<H: Host>(host: &mut H, key: Key, known: &Bond, registry: &Bytes) -> Result<(), Error> {
+    let before = Key { db: key.db, name: &known.registry, arg: 0 };
+    check_here(host, &[key, before])?;
+    let stored = match host.read::<Registry>(before) {
+        Err(error) if error.code == Code::Quarantined => return Err(error),
+        stored => stored.unwrap_or(None),
+    };
+    if is_over(known, stored.map(|stored| &stored.state)) {
+        return Ok(());
+    }
+    let (agent, one, other) = (known.agent.show(), known.registry.show(), registry.show());
+    let text = format!("'{agent}' holds something in this key as an agent of '{one}', not of '{other}'");
+    Err(Error::new(Code::BadState, text))
+}
+
+/// Errs if an agent that is to hold something in `keys` would do so in more keys than it may. What is stale of those is forgotten first.
+fn check_room<H: Host>(node: &mut Node, host: &mut H, keys: &[KeyId], bond: &Bond) -> Result<(), Error> {
+    let registry = KeyId::new(keys[0].db, &bond.registry);
+    let max = node.settings.get(Setting::AgentHoldingsMax) as usize;
+    if node.holders.keys_of(&registry, &bond.agent).len() + keys.len() <= max {
+        return Ok(());
+    }
+    let mut known: BTreeSet<KeyId> = node.holders.keys_of(&registry, &bond.agent).cloned().collect();
+    known.retain(|other| {
+        let is_bound = is_bound(host, other.into(), &registry, &bond.agent);
+        if !is_bound {
+            node.holders.forget(&registry, &bond.agent, other);
+        }
+        is_bound
+    });
+    let more = keys.iter().filter(|key| !known.contains(key)).count();
+    if more == 0 || known.len() + more <= max {
+        return Ok(());
+    }
+    Err(Error::limit("agent-holdings-max", "one more key in which this agent holds something", max as u64))
+}
+
+/// The value of `key` is gone, and what stands there now need not know of `bond`.
+pub fn forget_if_stale<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, bond: &Bond) {
+    let registry = KeyId::new(key.db, &bond.registry);
+    if !is_bound(host, key.into(), &registry, &bond.agent) {
+        node.holders.forget(&registry, &bond.agent, key);
+    }
+}
+
+fn is_bound<H: Host>(host: &mut H, key: Key, registry: &KeyId, agent: &[u8]) -> bool {
+    with_kind!(host.kind(key), E => bond_in::<E, H>(host, key, registry, agent).is_some(), else false)
+}
+
+/// The bond of what an agent of a registry holds in `key`, if there is one.
+pub fn bond_in<E: Entity, H: Host>(host: &mut H, key: Key, registry: &KeyId, agent: &[u8]) -> Option<Bond> {
+    // Even of a value in quarantine: what is held there is not forgotten.
+    let bond = host.raw::<E>(key).ok()??.bond_of(agent)?;
+    (bond.registry == registry.name).then(|| bond.clone())
+}

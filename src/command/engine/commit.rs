@@ -1,0 +1,155 @@
+//! How a decision takes effect: it is replicated, applied, told and counted, in one place for all services.
+
+use crate::command::host::{Host, Key};
+use crate::command::node::Node;
+use crate::domain::{Change, Connection, Entity, Error, Event, Millis};
+use crate::observe::trace::Stage;
+use smallvec::SmallVec;
+
+/// Applies one event that was decided.
+pub fn commit_one<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, event: E::Event) -> Result<(), Error> {
+    commit_changes::<E, H>(node, host, key, &mut [Change::Event(event)])
+}
+
+/// Applies the events that were decided.
+pub fn commit<E: Entity, H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    events: impl IntoIterator<Item = E::Event>,
+) -> Result<(), Error> {
+    let mut changes: Vec<Change<E::Event>> = events.into_iter().map(Change::Event).collect();
+    commit_changes::<E, H>(node, host, key, &mut changes)
+}
+
+/// Applies what was decided: the one place where an entity changes by a decision of this node. What is in the changes may be gone then.
+pub fn commit_changes<E: Entity, H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    changes: &mut [Change<E::Event>],
+) -> Result<(), Error> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    if host.read::<E>(key)?.is_none() {
+        if E::GIVES_WAY {
+            node.yielding.insert(key.id());
+        }
+        if E::WATCH_EVENTS_MAX > 0 {
+            bear::<E, H>(node, host, key)?;
+        }
+    }
+    change_value::<E, H>(node, host, key, changes)?;
+    node.trace.at(Stage::Wake);
+    tell_watchers::<E, H>(node, host, key, changes);
+    node.trace.at(Stage::Notify);
+    // What happened is told before the key goes by it, as Redis does: rpop, then del.
+    observe::<E, H>(node, host, key, changes);
+    host.settle::<E>(key);
+    node.hopes.wake(&key.id(), &mut node.schedule);
+    node.trace.back();
+    Ok(())
+}
+
+/// A key with a log comes into being, with revisions above those of its earlier lives.
+fn bear<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
+    let revision = node.fences.birth();
+    change_value::<E, H>(node, host, key, &mut [Change::Born { revision }])
+}
+
+/// Applies an event that only this node hears of. It is not replicated, not notified and not saved: nobody else could see it.
+/// `wakes_at` says when the key has to be looked at because of it.
+pub fn touch<E: Entity, H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    event: E::Event,
+    wakes_at: Option<Millis>,
+) -> Result<(), Error> {
+    debug_assert!(event.is_local() && event.name().is_none(), "{event:?}");
+    host.write::<E>(key)?.apply(&Change::Event(event));
+    if let Some(when) = wakes_at {
+        node.schedule.look_at(key.id(), when);
+    }
+    Ok(())
+}
+
+/// Lets `work` try something on the value of `key`: it takes back every change before it returns.
+pub fn try_on<E: Entity, H: Host, T>(host: &mut H, key: Key, work: impl FnOnce(&mut E) -> T) -> Result<T, Error> {
+    Ok(work(&mut host.write::<E>(key)?.state))
+}
+
+/// Those who watch the key are served in the next round of the scheduler, or at once if the key is about to go, and its log with it.
+pub fn tell_watchers<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Change<E::Event>]) {
+    if E::WATCH_EVENTS_MAX == 0
+        || !node.watchers.is_watched(key)
+        || changes.iter().all(|change| change.name().is_none())
+    {
+        return;
+    }
+    if matches!(host.raw::<E>(key), Ok(Some(stored)) if stored.is_empty()) {
+        crate::command::engine::watch_log::serve_key(node, host, key);
+    } else {
+        node.watchers.wake(&key.id());
+        node.trace_watchers(key);
+    }
+}
+
+/// Tells the outside what was decided: subscribers, the counters, and whatever else comes to watch (the audit trail).
+pub fn observe<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Change<E::Event>]) {
+    for name in changes.iter().filter_map(Change::name) {
+        host.notify(key, name);
+        node.metrics.count_event(name);
+    }
+    node.metrics.of_mut(E::SERVICE).changes += changes.len() as u64;
+}
+
+/// Sends changes on and makes them, on a key that was read as one of this type. They are sent first, so that what is in them can go into
+/// the value without being copied.
+pub fn change_value<E: Entity, H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    changes: &mut [Change<E::Event>],
+) -> Result<(), Error> {
+    let waited_for = node.is_waited_for(key);
+    node.trace.at(Stage::Replicate);
+    host.replicate::<E>(key, changes);
+    node.trace.at(Stage::Apply);
+    node.trace.events(key.db, key.name, changes);
+    let stored = host.raw_or_new::<E>(key)?;
+    let mut untied: SmallVec<[Connection; 2]> = SmallVec::new();
+    for change in changes {
+        if let Change::Event(event) = change {
+            if let Some(connection) = stored.state.unties(event) {
+                untied.push(connection);
+            }
+        }
+        let over = stored.take(change);
+        over.iter().for_each(|bond| node.holders.let_go(bond, &key.id()));
+        if let Some(fence) = change.fence() {
+            node.fences.observe(fence);
+        }
+        match change {
+            Change::Event(event) => {
+                event.connection().into_iter().for_each(|connection| node.ties.tie(connection, key.id()));
+            }
+            Change::Bound(bond) => drop(node.holders.hold(bond, key.id())),
+            _ => {}
+        }
+    }
+    if E::WATCH_EVENTS_MAX > 0 {
+        node.fences.observe_revision(stored.revision);
+    }
+    if !untied.is_empty() {
+        let tied = stored.state.connections();
+        untied.retain(|connection| !tied.contains(connection));
+        untied.into_iter().for_each(|connection| node.ties.untie(connection, &key.id()));
+    }
+    if let Some(when) = stored.state.wakes_at(waited_for) {
+        // What is due because of this change is not overdue.
+        node.schedule.look_at(key.id(), when.max(node.now()));
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! What a command runs in, and how it ends.
+
+use super::args::Args;
+use super::keys::positions;
+use super::spec::Spec;
+use crate::command::host::{Host, Key};
+use crate::command::node::Node;
+use crate::command::reply::Reply;
+use crate::domain::limits::ID_BYTES_MAX;
+use crate::domain::value::bytes::{acts_as, printable};
+use crate::domain::{Blob, Bytes, Code, Error, Millis};
+
+/// Who may run this may take from others what they hold, so naming an agent is no claim to be it.
+const TAKES_FROM_OTHERS: &str = "LTMC.LOCK.BREAK";
+
+/// What a command runs in.
+#[derive(Debug)]
+pub struct Cx<'a, H: Host> {
+    /// The process.
+    pub node: &'a mut Node,
+    /// The server.
+    pub host: &'a mut H,
+    /// The command's row.
+    pub spec: &'static crate::command::engine::spec::Spec,
+    /// Its arguments, the name first.
+    pub args: &'a [&'a [u8]],
+    /// The client's database.
+    pub db: u32,
+}
+
+impl<'a, H: Host> Cx<'a, H> {
+    /// The key that is argument `index`.
+    pub fn key(&self, index: usize) -> Key<'a> {
+        debug_assert!(
+            Args::new(self.spec, self.args).is_key(index),
+            "{} uses argument {index} as a key and does not declare it",
+            self.spec.name
+        );
+        Key { db: self.db, name: self.args[index], arg: index }
+    }
+
+    /// Argument `index` as a value to keep.
+    pub fn blob(&mut self, index: usize) -> Blob {
+        self.host.take_blob(index, self.args[index])
+    }
+
+    /// The time of this command, unix ms.
+    pub fn now(&self) -> Millis {
+        self.node.now()
+    }
+
+    /// Reads the id of the owner or agent that the caller acts as. With `bind-agent-to-user` it has to belong to the ACL user.
+    pub fn actor<'b>(&self, args: &mut Args<'b>, name: &str) -> Result<&'b [u8], Error> {
+        let id = args.id(name)?;
+        self.check_actor(id).map(|()| id)
+    }
+
+    /// Errs if the caller may not act as `id`.
+    pub fn check_actor(&self, id: &[u8]) -> Result<(), Error> {
+        self.bound_to().map_or(Ok(()), |user| check_name(&user, id))
+    }
+
+    /// The ACL user whose name the caller is bound to, if it is to any.
+    fn bound_to(&self) -> Option<Vec<u8>> {
+        self.node.settings.agents_are_bound().then(|| self.host.user()).flatten()
+    }
+
+    /// Who acts where naming anybody is up to the caller: who it says it is, else its ACL user if it is bound to that name. Empty if it is
+    /// not: that is also who may take from others, by `LTMC.LOCK.BREAK`, what they hold in any of the keys.
+    pub fn acting(&self, said: Option<&[u8]>) -> Result<Bytes, Error> {
+        match (self.bound_to().filter(|_| !self.takes_from_others()), said) {
+            (None, said) => Ok(said.map_or(Bytes::EMPTY, Bytes::from)),
+            (Some(user), Some(said)) => check_name(&user, said).map(|()| Bytes::from(said)),
+            (Some(user), None) if (1..=ID_BYTES_MAX).contains(&user.len()) => Ok(Bytes::from(&user[..])),
+            (Some(user), None) => {
+                let text = format!("the user's name is {} bytes long, an agent's is 1 to {ID_BYTES_MAX}", user.len());
+                Err(Error::new(Code::Denied, text))
+            }
+        }
+    }
+
+    fn takes_from_others(&self) -> bool {
+        let keys = positions(self.spec, self.args);
+        keys.into_iter().all(|(at, _)| self.host.may_run(TAKES_FROM_OTHERS, self.key(at)))
+    }
+}
+
+fn check_name(user: &[u8], id: &[u8]) -> Result<(), Error> {
+    if acts_as(user, id) {
+        return Ok(());
+    }
+    let (id, user) = (printable(id), printable(user));
+    let text = format!("user '{user}' may not act as '{id}' (setting ltmc.bind-agent-to-user)");
+    Err(Error::new(Code::Denied, text))
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// With a reply.
+    Reply(Reply),
+    /// The client waits; the reply comes later.
+    Waits,
+}
+
+/// A row of the table with the function that runs it on the host `H`.
+#[derive(Debug, Clone, Copy)]
+pub struct Command<H: Host> {
+    /// What can be said without running it.
+    pub spec: &'static Spec,
+    /// Runs it.
+    pub run: fn(&mut Cx<H>) -> Result<Outcome, Error>,
+}

@@ -1,0 +1,18 @@
+//! The way of every command and of every change, the same for all services.
+
+pub mod args;
+pub mod bindings;
+pub mod budget;
+pub mod commit;
+pub mod cx;
+pub mod dispatch;
+pub mod entity_types;
+pub mod keys;
+pub mod reactions;
+pub mod repair;
+pub mod replay;
+pub mod service;
+pub mod spec;
+pub mod tracing;
+pub mod walk;
+pub mod watch_log;

@@ -1,0 +1,170 @@
+//! What another node decided or a file held: applied as it was decided.
+
+use super::commit::{change_value, tell_watchers};
+use super::cx::Cx;
+use crate::command::host::{Host, Key};
+use crate::command::node::Node;
+use crate::domain::entity::record::Payload;
+use crate::domain::entity::HANDED_IN_NUMBER_MAX;
+use crate::domain::entity_types::with_type;
+use crate::domain::value::bytes::printable;
+use crate::domain::{Change, Entity, Error, KeyId, Stored};
+use crate::observe::trace::Stage;
+
+/// Applies a framed payload, and what stands beside it, to a key. What a file or a primary sends and cannot be applied is lost, so somebody is told.
+pub fn apply_payload<H: Host>(cx: &mut Cx<H>, key: Key, payload: &[u8], blobs: &[&[u8]]) -> Result<(), Error> {
+    let applied = apply_read(cx, key, payload, blobs);
+    if let (Err(error), true) = (&applied, cx.host.is_trusted()) {
+        cx.host.payload_lost(key, payload, error);
+    }
+    applied
+}
+
+fn apply_read<H: Host>(cx: &mut Cx<H>, key: Key, payload: &[u8], blobs: &[&[u8]]) -> Result<(), Error> {
+    with_type!(H::payload_tag(payload)?, E => match cx.host.read_payload::<E>(key, payload, blobs)? {
+        Some(Payload::Changes(mut changes)) => apply_changes::<E, H>(cx, key, &mut changes),
+        Some(Payload::Snapshot(stored)) => apply_snapshot::<E, H>(cx, key, stored),
+        None => Ok(()),
+    }, other => Err(unknown_type(other)))
+}
+
+/// That nothing is known of a type tag.
+pub fn unknown_type(tag: u8) -> Error {
+    Error::usage(format!("payload has the unknown type tag {tag}"))
+}
+
+/// Applies changes that another node decided or that a file held: to a value that is under suspicion, too, or it would be stale when it is
+/// cleared. From a client that is not trusted the result is checked first, and nothing changes if it breaks a rule.
+pub fn apply_changes<E: Entity + Clone, H: Host>(
+    cx: &mut Cx<H>,
+    key: Key,
+    changes: &mut [Change<E::Event>],
+) -> Result<(), Error> {
+    let is_trusted = cx.host.is_trusted();
+    let dropped = if is_trusted { drop_changes::<E, H>(cx, key, changes)? } else { 0 };
+    let changes = &mut changes[dropped..];
+    if dropped > 0 && changes.is_empty() {
+        return Ok(());
+    }
+    let stored = if is_trusted { cx.host.raw::<E>(key)?.map(|stored| &*stored) } else { cx.host.read::<E>(key)? };
+    let is_new = stored.is_none();
+    if !is_trusted {
+        changes.iter().filter_map(Change::fence).try_for_each(|fence| cx.node.fences.check_handed_in(fence))?;
+        let mut trial = stored.cloned().unwrap_or_default();
+        changes.iter().for_each(|change| drop(trial.apply_unchecked(change)));
+        trial.check_loaded().map_err(|broken| Error::usage(format!("payload does not fit this key: {}", broken.0)))?;
+        check_handed_in(cx.node, &trial)?;
+    }
+    if E::GIVES_WAY && is_new {
+        cx.node.yielding.insert(key.id());
+    }
+    change_value::<E, H>(cx.node, cx.host, key, changes)?;
+    note_found::<E>(cx.node, key, &mut cx.host.raw_or_new::<E>(key)?.state);
+    cx.node.trace.at(Stage::Notify);
+    tell_watchers::<E, H>(cx.node, cx.host, key, changes);
+    settle_applied::<E, H>(cx, key, changes.len());
+    Ok(())
+}
+
+/// Changes of a broken value make nothing of it: they are dropped, until a whole value comes or the life of the key is over. How many are.
+fn drop_changes<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: &[Change<E::Event>]) -> Result<usize, Error> {
+    let Some(stored) = cx.host.raw::<E>(key)?.filter(|stored| stored.is_broken()) else { return Ok(0) };
+    let new_life = Change::new_life(changes);
+    let count = new_life.unwrap_or(changes.len());
+    let are_first = count > 0 && stored.drop_changes(count);
+    let shown = shown::<E>(key);
+    if new_life.is_some() {
+        cx.host.warn(&format!("LTMC: {shown} was broken, and is gone: the key has ended where it was well"));
+        cx.host.put(key, Stored::<E>::default())?;
+        cx.host.settle::<E>(key);
+    } else if are_first {
+        cx.host.warn(&format!("LTMC: {shown} is broken, and the changes that come for it are dropped"));
+    }
+    // They stand in this node's own AOF all the same.
+    cx.host.replicate::<E>(key, &changes[..count]);
+    cx.node.metrics.dropped += count as u64;
+    Ok(count)
+}
+
+/// A value in a line of the log.
+fn shown<E: Entity>(key: Key) -> String {
+    format!("the {} '{}' in database {}", E::TYPE_NAME, printable(key.name), key.db)
+}
+
+/// Puts a whole value that another node or a file sent under `key`. A broken one goes into quarantine.
+pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, mut stored: Stored<E>) -> Result<(), Error> {
+    if !cx.host.is_trusted() {
+        check_handed_in(cx.node, &stored)?;
+    }
+    if let Some(fault) = stored.fault() {
+        let (shown, text) = (shown::<E>(key), fault.text());
+        cx.host.warn(&format!("LTMC: {shown} is broken, and in quarantine: {text}"));
+    } else {
+        stored.state.loaded(cx.now());
+        note_found::<E>(cx.node, key, &mut stored.state);
+    }
+    cx.host.put(key, stored)?;
+    // What was broken is replaced.
+    cx.node.quarantine.remove(&key.id());
+    if let Some(stored) = cx.host.raw::<E>(key)?.filter(|stored| stored.fault().is_none()) {
+        note_value(cx.node, key, stored);
+    }
+    cx.node.watchers.wake(&key.id());
+    cx.host.replicate_snapshot::<E>(key);
+    settle_applied::<E, H>(cx, key, 1);
+    Ok(())
+}
+
+/// Errs if a value that a client hands in would take fences or revisions from this node, or has used up its own numbers.
+pub fn check_handed_in<E: Entity>(node: &Node, stored: &Stored<E>) -> Result<(), Error> {
+    node.fences.check_handed_in(stored.last_fence())?;
+    if E::WATCH_EVENTS_MAX > 0 {
+        node.fences.check_revision(stored.revision)?;
+    }
+    let number = stored.last_number();
+    if number <= HANDED_IN_NUMBER_MAX {
+        return Ok(());
+    }
+    Err(Error::usage(format!("payload holds the number {number}, allowed are up to {HANDED_IN_NUMBER_MAX}")))
+}
+
+fn settle_applied<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: usize) {
+    cx.node.metrics.of_mut(E::SERVICE).applied += changes as u64;
+    cx.host.settle::<E>(key);
+    // On a replica nobody is served, but who waits for an end is told of it.
+    if cx.node.is_waited_for(key) && (!cx.node.replica || !cx.node.onlookers.is_empty()) {
+        cx.node.look_at_soon(key.id());
+    }
+}
+
+/// Learns what a value means for this process: its fences, deadlines and connections. Called for every value that is loaded.
+pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Stored<E>) {
+    node.fences.observe(stored.last_fence());
+    if E::WATCH_EVENTS_MAX > 0 {
+        node.fences.observe_revision(stored.revision);
+    }
+    for connection in stored.state.connections() {
+        node.ties.tie(connection, key.id());
+    }
+    if E::GIVES_WAY {
+        node.yielding.insert(key.id());
+    }
+    for bond in stored.bonds() {
+        if node.holders.hold(bond, key.id()) {
+            // It comes from a file, another name or another node: is its agent still there?
+            node.ask_for_agents(KeyId::new(key.db, &bond.registry));
+        }
+    }
+    if let Some(when) = stored.state.wakes_at(node.is_waited_for(key)) {
+        node.schedule.look_at(key.id(), when);
+    }
+}
+
+/// A value that comes from a file after a stop without notice is told of that, and looked at soon. To a replica its primary says what
+/// it is.
+pub fn note_found<E: Entity>(node: &mut Node, key: Key, state: &mut E) {
+    if E::RECOVERS && node.recovers && !node.replica {
+        state.found();
+        node.look_at_soon(key.id());
+    }
+}

@@ -1,0 +1,289 @@
+//! The vocabulary of the command table: one [`Spec`] says everything about a command that can be said without running it.
+
+use crate::command::host::Access;
+use crate::domain::Service;
+
+/// Everything about a command.
+#[derive(Debug)]
+pub struct Spec {
+    /// Name, upper case.
+    pub name: &'static str,
+    /// Number of arguments with the name; negative: at least so many.
+    pub arity: i32,
+    /// Redis' command flags.
+    pub flags: Flags,
+    /// Where its keys stand.
+    pub keys: &'static [KeySpec],
+    /// ACL categories, for servers that let a module name them.
+    pub categories: &'static str,
+    /// The service whose counters and switch it falls under; `None` for commands about the module itself.
+    pub service: Option<Service>,
+    /// Whether it is replicated as the client sent it, instead of by the changes it makes.
+    pub is_verbatim: bool,
+    /// Version of LTMC that brought it.
+    pub since: &'static str,
+    /// Cost.
+    pub complexity: &'static str,
+    /// What it does, in one sentence.
+    pub summary: &'static str,
+    /// What it answers, for the reference page.
+    pub reply: &'static str,
+    /// Its arguments, for the syntax line and COMMAND DOCS.
+    pub args: &'static [Arg],
+}
+
+/// Redis' command flags, as a set of bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flags(pub u16);
+
+#[allow(missing_docs)] // named as Redis names them
+impl Flags {
+    pub const WRITE: Flags = Flags(1);
+    pub const READONLY: Flags = Flags(2);
+    pub const DENY_OOM: Flags = Flags(4);
+    pub const FAST: Flags = Flags(8);
+    pub const BLOCKING: Flags = Flags(16);
+    pub const ADMIN: Flags = Flags(32);
+    pub const GETKEYS_API: Flags = Flags(64);
+    pub const ALLOW_STALE: Flags = Flags(128);
+    pub const ALLOW_LOADING: Flags = Flags(256);
+    /// Not one of Redis' flags: the last arguments are a command of their own.
+    pub const WRAPS: Flags = Flags(512);
+
+    const NAMES: [(Flags, &'static str); 9] = [
+        (Flags::WRITE, "write"),
+        (Flags::READONLY, "readonly"),
+        (Flags::DENY_OOM, "deny-oom"),
+        (Flags::FAST, "fast"),
+        (Flags::BLOCKING, "blocking"),
+        (Flags::ADMIN, "admin"),
+        (Flags::GETKEYS_API, "getkeys-api"),
+        (Flags::ALLOW_STALE, "allow-stale"),
+        (Flags::ALLOW_LOADING, "allow-loading"),
+    ];
+
+    /// Both sets.
+    pub const fn and(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+
+    /// Whether all of `other` is in it.
+    pub const fn has(self, other: Flags) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The names, separated by spaces, as Redis reads them.
+    pub fn names(self) -> String {
+        let names: Vec<_> = Flags::NAMES.iter().filter(|(flag, _)| self.has(*flag)).map(|(_, name)| *name).collect();
+        names.join(" ")
+    }
+}
+
+/// Where keys stand in the arguments.
+#[derive(Debug, Clone, Copy)]
+pub struct KeySpec {
+    /// What is done with them.
+    pub access: Access,
+    /// Which ones.
+    pub at: KeysAt,
+}
+
+/// A place of keys.
+#[derive(Debug, Clone, Copy)]
+pub enum KeysAt {
+    /// The argument at this index; the command itself has index 0.
+    Index(i32),
+    /// The argument after this word, looked for from `from` on.
+    AfterWord(&'static str, i32),
+    /// All arguments from this index on.
+    From(i32),
+    /// A count at this index, then so many keys.
+    CountAt(i32),
+    /// Where all words of one of these lists stand at their indexes: the argument after the last of them. Needs `GETKEYS_API`.
+    Behind(&'static [&'static [(i32, &'static str)]]),
+    /// A count after this word, looked for from `from` on, then so many keys.
+    CountAfter(&'static str, i32),
+}
+
+/// One argument.
+#[derive(Debug, Clone, Copy)]
+pub struct Arg {
+    /// Its name in documentation and error messages.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: ArgKind,
+    /// The word before it.
+    pub token: Option<&'static str>,
+    /// May be left out.
+    pub optional: bool,
+    /// May be repeated.
+    pub multiple: bool,
+    /// Which key spec it is a key of.
+    pub key_spec: i32,
+}
+
+/// Kinds of argument.
+#[derive(Debug, Clone, Copy)]
+pub enum ArgKind {
+    /// A key.
+    Key,
+    /// Any bytes.
+    String,
+    /// A whole number.
+    Integer,
+    /// Only the word itself.
+    Word,
+    /// One of several.
+    OneOf(&'static [Arg]),
+    /// All of several, in order.
+    Block(&'static [Arg]),
+}
+
+#[allow(missing_docs)] // a small language: the names say it
+impl Arg {
+    pub const fn new(name: &'static str, kind: ArgKind) -> Arg {
+        Arg { name, kind, token: None, optional: false, multiple: false, key_spec: -1 }
+    }
+    pub const fn key(name: &'static str, key_spec: i32) -> Arg {
+        Arg { key_spec, ..Arg::new(name, ArgKind::Key) }
+    }
+    pub const fn string(name: &'static str) -> Arg {
+        Arg::new(name, ArgKind::String)
+    }
+    pub const fn integer(name: &'static str) -> Arg {
+        Arg::new(name, ArgKind::Integer)
+    }
+    pub const fn word(name: &'static str, token: &'static str) -> Arg {
+        Arg { token: Some(token), ..Arg::new(name, ArgKind::Word) }
+    }
+    pub const fn one_of(name: &'static str, args: &'static [Arg]) -> Arg {
+        Arg::new(name, ArgKind::OneOf(args))
+    }
+    pub const fn after(self, token: &'static str) -> Arg {
+        Arg { token: Some(token), ..self }
+    }
+    pub const fn optional(self) -> Arg {
+        Arg { optional: true, ..self }
+    }
+    pub const fn multiple(self) -> Arg {
+        Arg { multiple: true, ..self }
+    }
+}
+
+/// `[PX ms | EX s]`, as almost every write takes it.
+pub const TTL: Arg = Arg::one_of("ttl", &[Arg::integer("ms").after("PX"), Arg::integer("s").after("EX")]).optional();
+
+/// An option of a command.
+#[derive(Debug, Clone, Copy)]
+pub struct OptionSpec {
+    /// Its number among all options of the command.
+    pub number: u32,
+    /// The numbers of the options that it is one choice of, itself among them: they exclude each other.
+    pub choices: (u32, u32),
+    /// Its own declaration, with its word.
+    pub arg: &'static Arg,
+    /// Its word.
+    pub word: &'static str,
+    /// May come any number of times, beside the other choices.
+    pub is_repeated: bool,
+}
+
+/// What may stand where an argument is declared: each of its choices.
+fn choices_of(arg: &'static Arg) -> &'static [Arg] {
+    match (arg.token, arg.kind) {
+        (None, ArgKind::OneOf(choices)) => choices,
+        _ => std::slice::from_ref(arg),
+    }
+}
+
+impl OptionSpec {
+    /// The one of `options` that begins with `word`, in any case.
+    #[inline]
+    pub fn find(options: &'static [Arg], word: &[u8]) -> Option<OptionSpec> {
+        let mut first = 0;
+        for arg in options {
+            let choices = choices_of(arg);
+            let is_it = |arg: &Arg| arg.token.is_some_and(|token| word.eq_ignore_ascii_case(token.as_bytes()));
+            if let Some(at) = choices.iter().position(is_it) {
+                let (number, choices_end) = (first + at as u32, first + choices.len() as u32);
+                let (one, is_repeated) = (&choices[at], arg.multiple);
+                let word = one.token.unwrap_or_default();
+                return Some(OptionSpec { number, choices: (first, choices_end), arg: one, word, is_repeated });
+            }
+            first += choices.len() as u32;
+        }
+        None
+    }
+
+    /// How many values it has, if that is always the same.
+    #[inline]
+    pub fn values(&self) -> Option<usize> {
+        match self.arg.kind {
+            ArgKind::Word => Some(0),
+            ArgKind::Key | ArgKind::String | ArgKind::Integer => Some(1),
+            ArgKind::OneOf(_) | ArgKind::Block(_) => None,
+        }
+    }
+
+    /// Its number as a bit of a set.
+    pub fn bit(&self) -> u64 {
+        1 << self.number
+    }
+}
+
+impl Spec {
+    /// Whether it changes keys.
+    pub const fn writes(&self) -> bool {
+        self.flags.has(Flags::WRITE)
+    }
+
+    /// The arguments that stand in their place, one after the other: all up to the last that has no word before it.
+    pub fn in_place(&self) -> &'static [Arg] {
+        let has_word = |arg: &Arg| arg.token.is_some() || matches!(arg.kind, ArgKind::OneOf(_) | ArgKind::Word);
+        let end = self.args.iter().rposition(|arg| !has_word(arg)).map_or(0, |last| last + 1);
+        &self.args[..end]
+    }
+
+    /// The options, which stand behind what is in place, in any order.
+    pub fn options(&self) -> &'static [Arg] {
+        &self.args[self.in_place().len()..]
+    }
+
+    /// The option that begins with `word`, in any case.
+    pub fn option(&self, word: &[u8]) -> Option<OptionSpec> {
+        OptionSpec::find(self.options(), word)
+    }
+
+    /// The words of the options, by their numbers.
+    pub fn option_words(&self) -> impl Iterator<Item = &'static str> {
+        self.options().iter().flat_map(choices_of).map(|arg| arg.token.unwrap_or_default())
+    }
+
+    /// The syntax line.
+    pub fn syntax(&self) -> String {
+        let args: Vec<_> = self.args.iter().map(syntax_of).collect();
+        [&[self.name.to_string()], &args[..]].concat().join(" ")
+    }
+}
+
+fn syntax_of(arg: &Arg) -> String {
+    let list = |args: &[Arg], between: &str| args.iter().map(syntax_of).collect::<Vec<_>>().join(between);
+    let value = match arg.kind {
+        ArgKind::Word => String::new(),
+        ArgKind::OneOf(args) => list(args, "|"),
+        ArgKind::Block(args) => list(args, " "),
+        _ => arg.name.to_string(),
+    };
+    let mut text = match (arg.token, value.is_empty()) {
+        (Some(token), true) => token.to_string(),
+        (Some(token), false) => format!("{token} {value}"),
+        (None, _) => value,
+    };
+    if arg.multiple {
+        text = format!("{text} [{text} ...]");
+    }
+    if arg.optional {
+        text = format!("[{text}]");
+    }
+    text
+}

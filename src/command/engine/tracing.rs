@@ -1,0 +1,106 @@
+//! Where traces begin and end. What a trace is: [`crate::observe::trace`].
+
+use super::cx::{Cx, Outcome};
+use super::keys;
+use crate::command::host::Host;
+use crate::command::node::Node;
+use crate::command::reply::Reply;
+use crate::command::settings::policies::Mode;
+use crate::command::settings::Setting;
+use crate::domain::value::bytes::printable;
+use crate::domain::{Error, KeyId};
+use crate::observe::trace::{Beginning, Traced};
+use std::borrow::Cow;
+
+/// So many woken clients are named in the log.
+const LOGGED_WOKEN_MAX: usize = 16;
+
+/// Begins the trace of a command, in debug mode.
+#[inline]
+pub fn begin<H: Host>(cx: &mut Cx<H>) {
+    if cx.node.settings.mode() == Mode::Debug {
+        begin_command(cx);
+    }
+}
+
+#[cold]
+fn begin_command<H: Host>(cx: &mut Cx<H>) {
+    // Who looks at traces must not push them out. What a file holds happened before.
+    if cx.spec.name == "LTMC.TRACE" || cx.host.is_loading() {
+        return;
+    }
+    let named = keys::positions(cx.spec, cx.args).into_iter().map(|(at, _)| KeyId::new(cx.db, cx.args[at]));
+    // Scripts and inner calls have a client of the server's own, whose id would tell nobody anything.
+    let (at, client) = (cx.now(), cx.host.connection().unwrap_or(0));
+    let args = cx.args.get(1..).unwrap_or_default();
+    let beginning = Beginning { at, client, db: cx.db, name: cx.spec.name, args, keys: named.collect() };
+    cx.node.trace.begin(beginning);
+}
+
+/// Begins the trace of a piece of the scheduler's work, in debug mode.
+#[inline]
+pub fn begin_round(node: &mut Node, key: Option<&KeyId>) {
+    if node.settings.mode() == Mode::Debug {
+        node.trace.begin_round(node.fences.now(), key);
+    }
+}
+
+/// Ends the trace of a command, if there is one.
+#[inline]
+pub fn end<H: Host>(node: &mut Node, host: &mut H, outcome: &Result<Outcome, Error>) {
+    if node.trace.is_open() {
+        let max = node.settings.get(Setting::TraceMax) as usize;
+        log(host, node.trace.end(&shown(outcome), max));
+    }
+}
+
+/// Ends the trace of a piece of the scheduler's work, if there is one.
+#[inline]
+pub fn end_round<H: Host>(node: &mut Node, host: &mut H) {
+    if node.trace.is_open() {
+        let max = node.settings.get(Setting::TraceMax) as usize;
+        log(host, node.trace.end_round(max));
+    }
+}
+
+/// How a command ended: the kind of its reply with its size or number, or its error.
+fn shown(outcome: &Result<Outcome, Error>) -> Cow<'static, str> {
+    let reply = match outcome {
+        Err(error) => return error.line().into(),
+        Ok(Outcome::Waits) => return "waits".into(),
+        Ok(Outcome::Reply(reply)) => reply,
+    };
+    match reply {
+        Reply::Nil => "nil".into(),
+        Reply::Ok => "ok".into(),
+        Reply::Integer(value) => format!("integer {value}").into(),
+        Reply::Text(text) => format!("bytes {}", text.len()).into(),
+        Reply::Bytes(bytes) => format!("bytes {}", bytes.len()).into(),
+        Reply::Blob(blob) => format!("bytes {}", blob.len()).into(),
+        Reply::BlobPart(_, part) => format!("bytes {}", part.len()).into(),
+        Reply::Array(items) => format!("list {}", items.len()).into(),
+        Reply::Pairs(pairs) => format!("map {}", pairs.len()).into(),
+        Reply::Map(fields) => format!("map {}", fields.len()).into(),
+        Reply::Called => "the reply of the inner command".into(),
+    }
+}
+
+fn log<H: Host>(host: &H, traced: Option<&Traced>) {
+    let Some(traced) = traced else { return };
+    let key = traced.args.first().map(|arg| format!(" {}", printable(arg))).unwrap_or_default();
+    let clients: Vec<_> = traced.woken.kept.iter().take(LOGGED_WOKEN_MAX).map(|(id, _)| id.to_string()).collect();
+    let more = traced.woken.count() - clients.len() as u64;
+    let woken = match (clients.is_empty(), more) {
+        (true, _) => "nobody".to_string(),
+        (false, 0) => clients.join(" "),
+        (false, more) => format!("{} and {more} more", clients.join(" ")),
+    };
+    host.log_verbose(&format!(
+        "trace {}: {}{key}: {}; {} us; events: {}; woken: {woken}",
+        traced.id,
+        traced.name,
+        traced.outcome,
+        traced.total_us(),
+        traced.events.count(),
+    ));
+}

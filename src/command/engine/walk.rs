@@ -1,0 +1,281 @@
+//! One walk over the arguments of a command, along what its row declares.
+//!
+//! The parser ([`Args`](crate::command::engine::args::Args)) reads as far as this walk says that a value goes, and whoever asks where the keys are
+//! ([`keys`](crate::command::engine::keys)) gets them from it. So a value that looks like an option is a value for both, and no key can hide behind one.
+//!
+//! ```text
+//! LTMC.TASK.ADD flow task payload   GROUP LOCKS   LOCKS 1 key
+//!               in place: one after the other     options: in any order, each a word with its values
+//! ```
+
+use super::args::parse_u64;
+use super::spec::{Arg, ArgKind, Spec};
+use smallvec::SmallVec;
+
+/// The arguments that are keys, each with the key spec that it is of.
+pub type FoundKeys = SmallVec<[(usize, i32); 4]>;
+
+/// A walk over the arguments of one command.
+#[derive(Debug)]
+pub struct Walk<'a> {
+    spec: &'static Spec,
+    args: &'a [&'a [u8]],
+    /// The options that were passed, by their numbers.
+    seen: u64,
+    found: FoundKeys,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk that has not begun.
+    pub fn new(spec: &'static Spec, args: &'a [&'a [u8]]) -> Self {
+        Self { spec, args, seen: 0, found: FoundKeys::new() }
+    }
+
+    /// All keys, up to what is not as declared. The parser comes no further either.
+    pub fn keys(mut self) -> FoundKeys {
+        if let Some(at) = self.sequence(self.spec.in_place(), 1) {
+            self.options(at);
+        }
+        self.found
+    }
+
+    /// Where the values of the option end whose word stands at `at`; `None` if they are not as declared.
+    pub fn end_of_option(mut self, option: &Arg, at: usize) -> Option<usize> {
+        self.argument(option, at)
+    }
+
+    /// Whether everything from `at` on is options, up to one that comes twice: then an argument that may be left out has been.
+    pub fn is_options(mut self, at: usize) -> bool {
+        let end = self.options(at);
+        let next = self.args.get(end).map(|word| self.spec.option(word));
+        next.is_none_or(|option| option.is_some_and(|option| self.seen & option.bit() != 0 && end > at))
+    }
+
+    /// Where a list of values without a count that begins at `at` ends: options stand behind it, each with one value. A value may be called
+    /// like an option, too: of pairs, the first is always one, and a list of keys goes on where an option would come twice.
+    pub fn end_of_list(&self, value: &Arg, at: usize) -> usize {
+        let least = if let ArgKind::Block(args) = value.kind { args.len() } else { 0 };
+        let (mut end, mut seen) = (self.args.len(), 0u64);
+        while end >= at + least + 2 {
+            let Some(option) = self.spec.option(self.args[end - 2]) else { break };
+            let is_twice = seen & option.bit() != 0;
+            if matches!(option.arg.kind, ArgKind::Word) || (is_twice && matches!(value.kind, ArgKind::Key)) {
+                break;
+            }
+            (end, seen) = (end - 2, seen | option.bit());
+        }
+        end
+    }
+
+    /// Passes options from `at` on; where the first thing stands that is none, or that comes twice.
+    fn options(&mut self, mut at: usize) -> usize {
+        while let Some(option) = self.args.get(at).and_then(|word| self.spec.option(word)) {
+            if self.seen & option.bit() != 0 && !option.is_repeated {
+                break;
+            }
+            self.seen |= option.bit();
+            let Some(end) = self.argument(option.arg, at) else { break };
+            at = end;
+        }
+        at
+    }
+
+    /// Passes arguments that stand one after the other. A whole number before what may be repeated counts it.
+    fn sequence(&mut self, args: &[Arg], mut at: usize) -> Option<usize> {
+        let mut is_counted = false;
+        for arg in args {
+            at = match () {
+                () if arg.multiple && is_counted => self.counted(arg, at)?,
+                () if arg.multiple => self.list(arg, at)?,
+                () if arg.optional && !self.is_there(arg, at) => at,
+                () => self.argument(arg, at)?,
+            };
+            is_counted = matches!(arg.kind, ArgKind::Integer);
+        }
+        Some(at)
+    }
+
+    fn counted(&mut self, arg: &Arg, mut at: usize) -> Option<usize> {
+        let count = parse_u64(self.args.get(at - 1)?)?;
+        for _ in 0..count {
+            at = self.argument(arg, at)?;
+        }
+        Some(at)
+    }
+
+    fn list(&mut self, arg: &Arg, mut at: usize) -> Option<usize> {
+        let end = self.end_of_list(arg, at);
+        while at < end {
+            at = self.argument(arg, at)?;
+        }
+        Some(at)
+    }
+
+    /// Whether an argument that may be left out stands at `at`.
+    fn is_there(&self, arg: &Arg, at: usize) -> bool {
+        let Some(given) = self.args.get(at) else { return false };
+        match arg.token {
+            Some(token) => given.eq_ignore_ascii_case(token.as_bytes()),
+            None if self.spec.in_place().iter().any(|known| std::ptr::eq(known, arg)) => {
+                !Walk::new(self.spec, self.args).is_options(at)
+            }
+            // The last of all arguments cannot begin an option that has values: it is a text that is called like it.
+            None => {
+                let is_last = at + 1 == self.args.len();
+                self.spec.option(given).is_none_or(|option| is_last && !matches!(option.arg.kind, ArgKind::Word))
+            }
+        }
+    }
+
+    /// Passes one argument with its word.
+    fn argument(&mut self, arg: &Arg, at: usize) -> Option<usize> {
+        let Some(token) = arg.token else { return self.value(arg, at) };
+        let given = self.args.get(at)?;
+        if given.eq_ignore_ascii_case(token.as_bytes()) {
+            return self.value(arg, at + 1);
+        }
+        None
+    }
+
+    fn value(&mut self, arg: &Arg, at: usize) -> Option<usize> {
+        match arg.kind {
+            ArgKind::Word => Some(at),
+            ArgKind::Block(args) => self.sequence(args, at),
+            ArgKind::OneOf(args) => args.iter().find_map(|one| self.argument(one, at)),
+            ArgKind::Key | ArgKind::String | ArgKind::Integer => {
+                self.args.get(at)?;
+                if matches!(arg.kind, ArgKind::Key) {
+                    self.found.push((at, arg.key_spec));
+                }
+                Some(at + 1)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::engine::spec::{Flags, TTL};
+
+    const REF: Arg = Arg::string("text").after("REF").optional();
+    const KEYS: Arg =
+        Arg::new("keys", ArgKind::Block(&[Arg::integer("n"), Arg::key("key", 1).multiple()])).after("KEYS").optional();
+    const PROGRESS: Arg =
+        Arg::new("said", ArgKind::Block(&[Arg::integer("n"), Arg::string("text").optional()])).after("SAID").optional();
+
+    const fn spec(args: &'static [Arg]) -> Spec {
+        Spec {
+            name: "TEST",
+            arity: -1,
+            flags: Flags::WRITE,
+            keys: &[],
+            categories: "",
+            service: None,
+            is_verbatim: false,
+            since: "",
+            complexity: "",
+            summary: "",
+            reply: "",
+            args,
+        }
+    }
+
+    /// A key, a name, and options in any order.
+    static USUAL: Spec = spec(&[Arg::key("key", 0), Arg::string("name"), REF, KEYS, TTL, PROGRESS]);
+    /// A key that may be followed by a name, and options.
+    static OPEN: Spec = spec(&[Arg::key("key", 0), Arg::string("name").optional(), REF]);
+    /// A list of keys, and options.
+    static KEY_LIST: Spec = spec(&[Arg::key("key", 0), Arg::key("other", 1).multiple(), REF, TTL]);
+    /// Pairs, and options.
+    static PAIRS: Spec = spec(&[
+        Arg::key("key", 0),
+        Arg::new("pair", ArgKind::Block(&[Arg::string("field"), Arg::string("value")])).multiple(),
+        REF,
+        TTL,
+    ]);
+
+    /// An option with a list of its own, and others.
+    static OPEN_OPTION: Spec = spec(&[
+        Arg::key("key", 0),
+        Arg::new("since", ArgKind::Block(&[Arg::string("revision").multiple()])).after("SINCE"),
+        KEYS,
+    ]);
+
+    fn words(line: &str) -> Vec<&[u8]> {
+        line.split(' ').map(str::as_bytes).collect()
+    }
+
+    #[track_caller]
+    fn assert_keys(spec: &'static Spec, line: &str, expected: &str) {
+        let words = words(line);
+        let found = Walk::new(spec, &words).keys();
+        let names: Vec<_> = found.iter().map(|(at, _)| String::from_utf8_lossy(words[*at]).into_owned()).collect();
+        assert_eq!(names.join(" "), expected, "{line}");
+    }
+
+    #[test]
+    fn a_value_that_looks_like_an_option_is_a_value() {
+        assert_keys(&USUAL, "TEST k n REF KEYS KEYS 1 x", "k x");
+        assert_keys(&USUAL, "TEST k n keys 2 x REF ref keys", "k x REF");
+        assert_keys(&USUAL, "TEST k KEYS KEYS 1 x", "k x");
+        assert_keys(&USUAL, "TEST k n PX KEYS KEYS 1 x", "k x");
+        assert_keys(&USUAL, "TEST k n SAID 5 KEYS 1 x", "k x");
+        assert_keys(&USUAL, "TEST k n SAID 5 text KEYS 1 x", "k x");
+        assert_keys(&USUAL, "TEST k n KEYS 1 x SAID 5 said", "k x");
+        let is_text = |line: &str| Walk::new(&USUAL, &words(line)).end_of_option(&PROGRESS, 3) == Some(6);
+        assert!(is_text("TEST k n SAID 5 said") && !is_text("TEST k n SAID 5 said 6"));
+    }
+
+    #[test]
+    fn a_walk_ends_where_something_is_not_as_declared() {
+        assert_keys(&USUAL, "TEST k n BOGUS KEYS 1 x", "k");
+        assert_keys(&USUAL, "TEST k n KEYS many x KEYS 1 y", "k");
+        assert_keys(&USUAL, "TEST k n KEYS 3 x y", "k x y");
+        assert_keys(&USUAL, "TEST k n KEYS 18446744073709551615 x", "k x");
+        assert_keys(&USUAL, "TEST k n REF", "k");
+        assert_keys(&USUAL, "TEST k n REF a REF b KEYS 1 x", "k");
+        assert_keys(&USUAL, "TEST k", "k");
+    }
+
+    #[test]
+    fn what_may_be_left_out_is_there_unless_all_that_follows_is_options() {
+        let has_name = |line: &str| !Walk::new(&OPEN, &words(line)).is_options(2);
+        assert!(!has_name("TEST k REF x") && !has_name("TEST k") && !has_name("TEST k REF x REF y"));
+        assert!(
+            has_name("TEST k name")
+                && has_name("TEST k REF")
+                && has_name("TEST k REF REF x")
+                && has_name("TEST k x REF y")
+        );
+    }
+
+    #[test]
+    fn a_list_of_keys_goes_on_where_an_option_would_come_twice() {
+        assert_keys(&KEY_LIST, "TEST k x REF y", "k x");
+        assert_keys(&KEY_LIST, "TEST k REF x REF y", "k REF x");
+        assert_keys(&KEY_LIST, "TEST k x PX 1 EX 2 REF y", "k x");
+        assert_keys(&KEY_LIST, "TEST k x REF y z", "k x REF y z");
+        assert_keys(&KEY_LIST, "TEST k REF y", "k");
+    }
+
+    #[test]
+    fn the_first_pair_is_never_an_option() {
+        let end = |line: &str| Walk::new(&PAIRS, &words(line)).end_of_list(&PAIRS.args[1], 2);
+        assert_eq!(end("TEST k REF x"), 4);
+        assert_eq!(end("TEST k f v REF x"), 4);
+        assert_eq!(end("TEST k f v REF x g w"), 8);
+        assert_eq!(end("TEST k f v REF x REF y"), 4);
+    }
+
+    #[test]
+    fn many_arguments_take_no_longer_than_their_number() {
+        // Each of them could begin options that come to nothing at the end.
+        let line = format!("TEST k {}x", "REF REF ".repeat(20_000));
+        assert_keys(&KEY_LIST, &line, &line[5..line.len() - 6]);
+        let line = format!("TEST k n {}", "SAID 1 ".repeat(20_000));
+        assert_keys(&USUAL, line.trim_end(), "k");
+        let line = format!("TEST k {}KEYS 1 x", "SINCE 0 ".repeat(20_000));
+        assert_keys(&OPEN_OPTION, &line, "k");
+    }
+}

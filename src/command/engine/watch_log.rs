@@ -1,0 +1,129 @@
+//! What watchers are told of a key, from its log of events.
+
+use super::budget::Budget;
+use crate::command::host::{check_here, Host, Key, Kind, UNSURE_MS};
+use crate::command::node::waits::Untold;
+use crate::command::node::watchers::Watcher;
+use crate::command::node::Node;
+use crate::command::reply::Reply;
+use crate::domain::buffer::Buffer;
+use crate::domain::context::Context;
+use crate::domain::entity::event_log::{concerns, Events, Missed};
+use crate::domain::flow::Flow;
+use crate::domain::queue::rank::WaiterId;
+use crate::domain::registry::Registry;
+use crate::domain::session::Session;
+use crate::domain::value::bytes::printable;
+use crate::domain::{Entity, Error, KeyId};
+use smallvec::SmallVec;
+
+/// Answers a watcher if there is something to tell. That a key is gone is not told before it is known that it has not moved.
+pub fn serve<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) {
+    let Some(watcher) = node.watchers.watchers.get(&id).cloned() else { return };
+    if let Some(moving) = first_moving(host, &watcher) {
+        // What becomes of it decides what they are told who watch it.
+        return node.schedule.look_later(moving.clone(), node.now() + UNSURE_MS, true);
+    }
+    match report(node, host, &watcher) {
+        Ok((reply, false)) => node.watchers.advance(id, &reply),
+        Ok((reply, true)) => node.serve_wait(id, Untold::default(), reply, host),
+        Err(error) => node.refuse_wait(id, error, host),
+    }
+}
+
+/// The first key of which a watcher has seen something and that may be on another node now.
+fn first_moving<'a, H: Host>(host: &mut H, watcher: &'a Watcher) -> Option<&'a KeyId> {
+    let keys: SmallVec<[Key; 4]> = watcher.keys.iter().map(|(key, _)| Key::from(key)).collect();
+    if check_here(host, &keys).is_ok() {
+        return None;
+    }
+    let gone = |(key, since): &&(KeyId, u64)| *since > 0 && host.kind(key.into()) == Kind::Nothing;
+    watcher.keys.iter().find(gone).map(|(key, _)| key)
+}
+
+/// Answers everyone who watches a key that is about to go, and its log with it.
+pub fn serve_key<H: Host>(node: &mut Node, host: &mut H, key: Key) {
+    for id in node.watchers.of(&key.id()) {
+        serve(node, host, id);
+    }
+}
+
+/// What a watcher is told: for each key its revision and the events, or that it is too far behind. And whether any of that is news. Of a key
+/// whose events do not all fit it is told the revision of the last one before those that do not, so that it can go on from there.
+pub fn report<H: Host>(node: &Node, host: &mut H, watcher: &Watcher) -> Result<(Reply, bool), Error> {
+    let (mut replies, mut has_news, mut budget) = (Vec::with_capacity(watcher.keys.len()), false, Budget::of(node));
+    for (key, since) in &watcher.keys {
+        node.check_quarantine(key.into())?;
+        let (revision, mut told) = look(host, key.into(), *since, watcher, &mut budget)?;
+        has_news |= !matches!(&told[..], [Reply::Array(events)] if events.is_empty());
+        told.insert(0, Reply::number(revision));
+        replies.push(Reply::Array(told));
+    }
+    Ok((Reply::Array(replies), has_news))
+}
+
+/// The revision of a key, and what happened after `since`: the list of events, or `COMPACTED` with the oldest revision that is kept.
+pub fn look<H: Host>(
+    host: &mut H,
+    key: Key,
+    since: u64,
+    watcher: &Watcher,
+    budget: &mut Budget,
+) -> Result<(u64, Vec<Reply>), Error> {
+    match host.kind(key) {
+        Kind::Nothing if since == 0 => Ok((0, vec![Reply::Array(Vec::new())])),
+        Kind::Nothing => Ok((0, compacted(0))),
+        Kind::Ours(Registry::TYPE_TAG) => look_at::<Registry, H>(host, key, since, watcher, budget),
+        Kind::Ours(Context::TYPE_TAG) => look_at::<Context, H>(host, key, since, watcher, budget),
+        Kind::Ours(Session::TYPE_TAG) => look_at::<Session, H>(host, key, since, watcher, budget),
+        Kind::Ours(Buffer::TYPE_TAG) => look_at::<Buffer, H>(host, key, since, watcher, budget),
+        Kind::Ours(Flow::TYPE_TAG) => look_at::<Flow, H>(host, key, since, watcher, budget),
+        Kind::Ours(_) => {
+            let text =
+                format!("'{}' is of a type that keeps no log of events: it cannot be watched", printable(key.name));
+            Err(Error::usage(text))
+        }
+        Kind::Foreign => Err(Error::wrong_type()),
+    }
+}
+
+fn look_at<E: Entity, H: Host>(
+    host: &mut H,
+    key: Key,
+    since: u64,
+    watcher: &Watcher,
+    budget: &mut Budget,
+) -> Result<(u64, Vec<Reply>), Error> {
+    let Some(stored) = host.read::<E>(key)? else { return Ok((0, compacted(0))) };
+    let mut revision = stored.revision;
+    let told = match stored.log().map(|log| log.after(since)) {
+        None => vec![Reply::Array(Vec::new())],
+        Some(Missed::Events(events)) => {
+            let (told, beyond) = tell(events, watcher, budget);
+            revision -= beyond;
+            vec![Reply::Array(told)]
+        }
+        Some(Missed::Compacted(oldest)) => compacted(oldest),
+    };
+    Ok((revision, told))
+}
+
+/// The events that a watcher is told, and how many there are from the first on that does not fit.
+fn tell(mut events: Events, watcher: &Watcher, budget: &mut Budget) -> (Vec<Reply>, u64) {
+    let (mut told, mut left) = (Vec::new(), events.size_hint().0 as u64);
+    while told.len() < watcher.count {
+        let Some(event) = events.next() else { break };
+        if watcher.path.as_ref().is_none_or(|path| concerns(event, path)) {
+            if !budget.takes(event.len()) {
+                return (told, left);
+            }
+            told.push(Reply::bytes(event.as_bytes()));
+        }
+        left -= 1;
+    }
+    (told, 0)
+}
+
+fn compacted(oldest: u64) -> Vec<Reply> {
+    vec![Reply::text("COMPACTED"), Reply::number(oldest)]
+}

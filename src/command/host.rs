@@ -1,0 +1,332 @@
+//! The port: what a command asks of the server. `ffi` implements it for Redis, the model tests in memory.
+
+use super::reply::Reply;
+use crate::domain::entity::fault::Original;
+use crate::domain::entity::record::Checkable;
+use crate::domain::entity::record::Payload;
+use crate::domain::node_report::NodeId;
+use crate::domain::queue::rank::WaiterId;
+use crate::domain::{Blob, Change, Db, Entity, Error, Fault, KeyId, Millis, Service, Stored};
+
+/// A key that a command or the scheduler works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key<'a> {
+    /// Database number.
+    pub db: Db,
+    /// Name.
+    pub name: &'a [u8],
+    /// Which argument of the command it is, so that the host need not make the name anew; 0 if none.
+    pub arg: usize,
+}
+
+impl Key<'_> {
+    /// The key's identity.
+    pub fn id(&self) -> KeyId {
+        KeyId::new(self.db, self.name)
+    }
+}
+
+impl<'a> From<&'a KeyId> for Key<'a> {
+    fn from(id: &'a KeyId) -> Self {
+        Key { db: id.db, name: &id.name, arg: 0 }
+    }
+}
+
+/// What is under a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing.
+    Nothing,
+    /// A value of ours, by its [type tag](Entity::TYPE_TAG).
+    Ours(u8),
+    /// Something else.
+    Foreign,
+}
+
+/// Whether so much of the memory that the server may take is taken, in thousandths.
+pub fn is_short<H: Host>(host: &H, permille: u64) -> bool {
+    host.memory_permille().is_some_and(|taken| taken >= permille)
+}
+
+/// How soon a key is looked at again whose slot is on the move, ms.
+pub const UNSURE_MS: Millis = 100;
+
+/// Whether this node may decide about a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ownership {
+    /// It may.
+    Here,
+    /// Not at this moment: the key's slot is on the move.
+    Unsure,
+    /// Another node of the cluster serves the slot; the text is what follows `MOVED`.
+    Moved(String),
+}
+
+/// What the server does for the commands. A host lives for one command or one round of the scheduler.
+pub trait Host: Sized + 'static {
+    /// What is under `key`.
+    fn kind(&mut self, key: Key) -> Kind;
+
+    /// The value of `key`; `None` if there is none. Errs if it is of another type or in quarantine.
+    fn read<E: Entity>(&mut self, key: Key) -> Result<Option<&Stored<E>>, Error>;
+
+    /// The same, made if there is none. Only `dispatch` calls it.
+    fn write<E: Entity>(&mut self, key: Key) -> Result<&mut Stored<E>, Error>;
+
+    /// The value of `key` even if it is in quarantine, of which `read` and `write` say why. Only `dispatch`, `repair` and
+    /// `reactions` call it.
+    fn raw<E: Entity>(&mut self, key: Key) -> Result<Option<&mut Stored<E>>, Error>;
+
+    /// The same, made if there is none. Only `dispatch` calls it.
+    fn raw_or_new<E: Entity>(&mut self, key: Key) -> Result<&mut Stored<E>, Error>;
+
+    /// Puts the value of `key`, if there is one, into quarantine or takes it out. Only `repair` calls it.
+    fn set_fault<E: Entity>(&mut self, key: Key, fault: Option<Fault>) -> Result<(), Error>;
+
+    /// How many values of a service are in quarantine.
+    fn quarantined(&self, service: Service) -> u64;
+
+    /// Reads what a broken value was found as. No invariant is checked.
+    fn decode<E: Entity>(original: &Original) -> Result<Stored<E>, Error>;
+
+    /// Puts a whole value under `key`, whatever was there. Only `dispatch` and `repair` call it.
+    fn put<E: Entity>(&mut self, key: Key, stored: Stored<E>) -> Result<(), Error>;
+
+    /// After a change: deletes the key if it is empty, of which copies are told beside the change, else gives it its TTL; tells those who WATCH or track it.
+    fn settle<E: Entity>(&mut self, key: Key);
+
+    /// Sends the changes to replicas and AOF, in the same transaction as everything else of this command.
+    fn replicate<E: Entity>(&mut self, key: Key, changes: &[Change<E::Event>]);
+
+    /// Sends the whole value of `key`, after something went wrong between a change and its replication.
+    fn replicate_snapshot<E: Entity>(&mut self, key: Key);
+
+    /// Publishes a keyspace notification of the module class.
+    fn notify(&mut self, key: Key, event: &'static str);
+
+    /// Redis' id of the client; 0 in the scheduler.
+    fn client(&self) -> u64;
+
+    /// Name of the ACL user on whose behalf the command runs; `None` for the server itself and for other modules, which may do anything.
+    fn user(&self) -> Option<Vec<u8>>;
+
+    /// Whether that user may do so with a key that is an argument.
+    fn may_access(&self, key: Key, access: Access) -> bool;
+
+    /// Whether that user may run a command of ours, by its name, on a key.
+    fn may_run(&self, command: &'static str, key: Key) -> bool;
+
+    /// The client whose connection lasts beyond this command; `None` in scripts and inner calls.
+    fn connection(&self) -> Option<u64>;
+
+    /// Whether a client of this process is still connected.
+    fn is_connected(&self, client: u64) -> bool;
+
+    /// Gives the key its TTL back if something took it away (PERSIST, RESTORE without one).
+    fn keep_expiry<E: Entity>(&mut self, key: Key);
+
+    /// Whether the client may wait: not in MULTI, scripts and inner calls.
+    fn may_block(&self) -> bool;
+
+    /// Lets the client wait under this id. Its reply comes with [`answer`](Self::answer).
+    fn block(&mut self, waiter: WaiterId);
+
+    /// Answers a client that waits, in this tick.
+    fn answer(&mut self, waiter: WaiterId, reply: Result<Reply, Error>);
+
+    /// Lets go of keys and values: between two pieces of work of the scheduler.
+    fn release_keys(&mut self);
+
+    /// Whether this is a node of a Redis Cluster.
+    fn is_clustered(&self) -> bool;
+
+    /// Whether this node may decide about `key`; always [`Ownership::Here`] without cluster.
+    fn ownership(&mut self, key: Key) -> Ownership;
+
+    /// Whether this node may decide about all of these keys together. What is there is here; a key that is missing is gone only if its slot is at
+    /// rest: else it may have gone ahead to another node, or not have come yet. The server has checked the first of them or none.
+    fn presence(&mut self, keys: &[Key]) -> Ownership;
+
+    /// Runs another command with the caller's rights; its reply is sent by [`Reply::Called`].
+    fn call(&mut self, args: &[&[u8]]) -> Result<(), Error>;
+
+    /// Argument `index` as a value to keep. If it is replicated, the argument goes along and is not copied once more.
+    fn take_blob(&mut self, index: usize, bytes: &[u8]) -> Blob;
+
+    /// The type tag of what a framed payload holds.
+    fn payload_tag(payload: &[u8]) -> Result<u8, Error>;
+
+    /// Reads a framed payload of that type, with what stands beside it, that came for `key`. `None` if it is a part of a value: it is kept until
+    /// the value comes.
+    fn read_payload<E: Entity>(
+        &mut self,
+        key: Key,
+        payload: &[u8],
+        blobs: &[&[u8]],
+    ) -> Result<Option<Payload<E>>, Error>;
+
+    /// What a file or a primary sent for `key` cannot be applied and so is lost: tells whoever runs the server.
+    fn payload_lost(&self, key: Key, payload: &[u8], error: &Error);
+
+    /// Whether a file is being loaded.
+    fn is_loading(&self) -> bool;
+
+    /// Whether what this client sends was checked by a primary before: the link to the primary, or a file that is loaded.
+    fn is_trusted(&self) -> bool;
+
+    /// A framed payload, with as much of what stands beside it as is at hand, as JSON of at most `bytes_max` bytes.
+    fn explain(&self, payload: &[u8], blobs: &[&[u8]], bytes_max: usize) -> Result<String, Error>;
+
+    /// Goes on with the walk over all keys, and has `visit` look at the next values of ours, `values_max` or somewhat more or less.
+    /// `visit` says as how many elements a value counts, for a step of the walk is short.
+    fn walk(&mut self, values_max: u64, visit: &mut dyn FnMut(&KeyId, &dyn Checkable) -> usize) -> Walked;
+
+    /// Writes a line to the server's log that somebody should look at.
+    fn warn(&self, text: &str);
+
+    /// Writes a line to the server's log.
+    fn log(&self, text: &str);
+
+    /// Writes a line to the server's log that only those see who want to know everything.
+    fn log_verbose(&self, text: &str);
+
+    /// How long the last tick of the event loop took, and the longest of the last minute, microseconds.
+    fn event_loop_delay_us(&self) -> (u64, u64);
+
+    /// How much of the memory that the server may take it has taken, in thousandths; `None` without such a limit.
+    fn memory_permille(&self) -> Option<u64>;
+
+    /// Name and version of the server.
+    fn server_version(&self) -> String;
+
+    /// How many replicas are connected to this node.
+    fn replicas(&self) -> u64;
+
+    /// This node and the others that the server knows of: the nodes of its cluster, or its primary and its replicas.
+    fn members(&self) -> Vec<Member>;
+}
+
+/// How far a host has come in one step of the walk over its keys.
+#[derive(Debug, Default)]
+pub struct Walked {
+    /// How many values of ours there were.
+    pub values: u64,
+    /// What they counted together, see [`Host::walk`].
+    pub elements: usize,
+    /// Keys whose visit panicked.
+    pub panicked: Vec<KeyId>,
+    /// Whether that was the last of the keys, so that the next step begins anew.
+    pub is_over: bool,
+}
+
+/// A node as this server sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Member {
+    /// Its id; `None` without cluster.
+    pub id: Option<NodeId>,
+    /// `ip:port`. The server may not know its own IP.
+    pub address: String,
+    /// Whether it is this node.
+    pub is_self: bool,
+    /// Whether it is a replica.
+    pub is_replica: bool,
+    /// Of whom: an id, or an address without cluster; empty if it is a primary.
+    pub primary: String,
+    /// How it can be reached.
+    pub link: Link,
+    /// How long ago the server heard of it, if it says so: without cluster.
+    pub age_ms: Option<Millis>,
+}
+
+/// How a node can be reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Link {
+    /// Well.
+    #[default]
+    Up,
+    /// Not by this node for some time; the cluster has not agreed yet that it failed.
+    Suspect,
+    /// A replica that is being filled.
+    Syncing,
+    /// Not at all.
+    Down,
+}
+
+impl Link {
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Link::Up => "up",
+            Link::Suspect => "suspect",
+            Link::Syncing => "syncing",
+            Link::Down => "down",
+        }
+    }
+}
+
+/// This node, its primary and its replicas: `port` is that of this server, `replication` gives a field of that section of INFO.
+pub fn replication_members(port: u64, replication: impl Fn(&str) -> Option<String>) -> Vec<Member> {
+    let own = format!(":{port}");
+    let primary = replication("master_host").map(|host| {
+        let is_up = replication("master_link_status").is_some_and(|status| status == "up");
+        let is_syncing = replication("master_sync_in_progress").is_some_and(|syncing| syncing == "1");
+        let link = match (is_up, is_syncing) {
+            (true, _) => Link::Up,
+            (false, true) => Link::Syncing,
+            (false, false) => Link::Down,
+        };
+        let age = replication("master_last_io_seconds_ago");
+        let address = format!("{host}:{}", replication("master_port").unwrap_or_default());
+        Member { address, link, age_ms: seconds(age.as_deref()), ..Member::default() }
+    });
+    let myself = Member {
+        address: own.clone(),
+        is_self: true,
+        is_replica: primary.is_some(),
+        primary: primary.as_ref().map(|primary| primary.address.clone()).unwrap_or_default(),
+        ..Member::default()
+    };
+    let replicas = (0..).map_while(|index| replication(&format!("slave{index}")));
+    let replicas = replicas.filter_map(|line| replica_member(&line, &own));
+    std::iter::once(myself).chain(primary).chain(replicas).collect()
+}
+
+/// A replica from its line in INFO: `ip=127.0.0.1,port=6380,state=online,offset=56,lag=1`.
+fn replica_member(line: &str, primary: &str) -> Option<Member> {
+    let field = |name: &str| line.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+    let is_online = field("state").is_some_and(|state| state == "online");
+    Some(Member {
+        address: format!("{}:{}", field("ip")?, field("port")?),
+        is_replica: true,
+        primary: primary.into(),
+        link: if is_online { Link::Up } else { Link::Syncing },
+        age_ms: seconds(field("lag")).filter(|_| is_online),
+        ..Member::default()
+    })
+}
+
+/// A count of seconds in ms; `None` if there is none, or less than none.
+fn seconds(text: Option<&str>) -> Option<Millis> {
+    text.and_then(|text| text.parse::<Millis>().ok()).map(|seconds| seconds.saturating_mul(1000))
+}
+
+/// Errs with `TRYAGAIN` if one of these keys is missing and may be on another node, since their slot is on the move. The first is one that the
+/// server has checked or that is looked at; the others are opened without an argument that names them.
+pub fn check_here<H: Host>(host: &mut H, keys: &[Key]) -> Result<(), Error> {
+    match host.presence(keys) {
+        Ownership::Unsure => Err(Error::try_again()),
+        // What another node serves for good is as good as gone here.
+        Ownership::Here | Ownership::Moved(_) => Ok(()),
+    }
+}
+
+/// What a command does with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reads it.
+    Read,
+    /// Reads and changes it.
+    Update,
+    /// Deletes from it.
+    Delete,
+}

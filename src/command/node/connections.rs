@@ -1,0 +1,61 @@
+//! Which keys are tied to which connections.
+
+use crate::domain::{Connection, Db, KeyId};
+use ahash::AHashMap;
+use std::collections::BTreeSet;
+
+/// Which keys are tied to which connections.
+#[derive(Debug, Default)]
+pub struct Ties(AHashMap<Connection, BTreeSet<KeyId>>);
+
+impl Ties {
+    /// `key` has to hear of the end of `connection`.
+    pub fn tie(&mut self, connection: Connection, key: KeyId) {
+        self.0.entry(connection).or_default().insert(key);
+    }
+
+    /// `key` need not hear of it any more.
+    pub fn untie(&mut self, connection: Connection, key: &KeyId) {
+        if let Some(keys) = self.0.get_mut(&connection) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.0.remove(&connection);
+            }
+        }
+    }
+
+    /// One of the keys tied to `connection`, in order; it is untied.
+    pub fn take_one(&mut self, connection: Connection) -> Option<KeyId> {
+        let keys = self.0.get_mut(&connection)?;
+        let key = keys.pop_first();
+        if keys.is_empty() {
+            self.0.remove(&connection);
+        }
+        key
+    }
+
+    /// Keeps the ties of those keys only.
+    pub fn retain(&mut self, keep: impl Fn(&KeyId) -> bool) {
+        self.0.values_mut().for_each(|keys| keys.retain(&keep));
+        self.0.retain(|_, keys| !keys.is_empty());
+    }
+
+    /// Follows SWAPDB.
+    pub fn swap(&mut self, one: Db, other: Db) {
+        for keys in self.0.values_mut() {
+            *keys = std::mem::take(keys).into_iter().map(|key| key.swapped(one, other)).collect();
+        }
+    }
+
+    /// Whether something is tied to `connection`.
+    pub fn has(&self, connection: Connection) -> bool {
+        !self.0.is_empty() && self.0.contains_key(&connection)
+    }
+
+    /// The connections of other processes than the one that started at `boot`, in order.
+    pub fn strangers(&self, boot: u64) -> Vec<Connection> {
+        let mut strangers: Vec<_> = self.0.keys().filter(|connection| connection.boot != boot).copied().collect();
+        strangers.sort();
+        strangers
+    }
+}

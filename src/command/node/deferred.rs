@@ -1,0 +1,24 @@
+//! Work that is left to the scheduler.
+
+use super::waits::Untold;
+use crate::domain::{Bond, Connection, KeyId, Service};
+
+/// Something to be done by the scheduler, since callbacks in which it is noticed may not write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chore {
+    /// A grant of a service whose client went away before it was told.
+    TakeBack(Service, Untold),
+    /// A connection ended.
+    Disconnected(Connection),
+    /// A value is gone that this process knows of.
+    ValueGone {
+        /// Its key.
+        key: KeyId,
+        /// What it was tied to.
+        connections: Vec<Connection>,
+        /// For whom something was held in it.
+        bonds: Vec<Bond>,
+    },
+    /// The keys were loaded or this node was promoted: connections of other processes are gone for good.
+    ForgetStrangers,
+}

@@ -1,0 +1,129 @@
+//! What has to hear of what happens to other keys: keys in which agents of registries hold something, and flows that wait for locks.
+//!
+//! Both are hints. One that is stale is harmless: the key is opened and asked.
+
+use crate::domain::{Bond, Bytes, Db, Fence, KeyId, Millis};
+use ahash::AHashMap;
+use std::collections::BTreeMap;
+
+/// The keys in which an agent holds something, each with the incarnation that it belongs to.
+type Held = BTreeMap<KeyId, Fence>;
+
+/// In which keys agents of registries hold something. Made of the [bonds](crate::domain::entity::bindings) that stand in these keys, so it is the same after a
+/// restart and on a replica.
+#[derive(Debug, Default)]
+pub struct Holders {
+    keys: AHashMap<KeyId, BTreeMap<Bytes, Held>>,
+    /// Registries in which it has to be asked whether those who hold something are still there.
+    unsettled: BTreeMap<KeyId, Unsettled>,
+}
+
+/// What has to be asked of a registry.
+#[derive(Debug, Clone, Default)]
+pub struct Unsettled {
+    /// Agents up to this one are settled.
+    pub after: Bytes,
+    /// Since when there is no such key, unix ms; 0 if there is one or nobody has looked.
+    pub missing_since: Millis,
+    /// When to ask once more for those of them who had to wait.
+    pub again_at: Option<Millis>,
+}
+
+impl Holders {
+    /// Whether no agent holds anything.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether an agent of a registry holds something.
+    pub fn has(&self, registry: &KeyId) -> bool {
+        self.keys.contains_key(registry)
+    }
+
+    /// What is held in `key` belongs to an agent. True if that is news.
+    pub fn hold(&mut self, bond: &Bond, key: KeyId) -> bool {
+        let registry = KeyId::new(key.db, &bond.registry);
+        let held = self.keys.entry(registry).or_default().entry(bond.agent.clone()).or_default();
+        held.insert(key, bond.epoch) != Some(bond.epoch)
+    }
+
+    /// An agent holds nothing in `key` any more.
+    pub fn let_go(&mut self, bond: &Bond, key: &KeyId) {
+        self.forget(&KeyId::new(key.db, &bond.registry), &bond.agent, key);
+    }
+
+    /// The same: it was stale that an agent of `registry` holds something in `key`.
+    pub fn forget(&mut self, registry: &KeyId, agent: &[u8], key: &KeyId) {
+        let Some(agents) = self.keys.get_mut(registry) else { return };
+        let Some(keys) = agents.get_mut(agent) else { return };
+        keys.remove(key);
+        if keys.is_empty() {
+            agents.remove(agent);
+        }
+        if agents.is_empty() {
+            self.keys.remove(registry);
+        }
+    }
+
+    /// The keys in which an agent may hold something, in order.
+    pub fn keys_of(&self, registry: &KeyId, agent: &[u8]) -> impl ExactSizeIterator<Item = &KeyId> {
+        static NONE: Held = Held::new();
+        self.keys.get(registry).and_then(|agents| agents.get(agent)).unwrap_or(&NONE).keys()
+    }
+
+    /// The first `max` agents after `after` that hold something, in order.
+    pub fn agents_after(&self, registry: &KeyId, after: &Bytes, max: usize) -> Vec<Bytes> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let agents = self.keys.get(registry).into_iter();
+        agents
+            .flat_map(|agents| agents.range((Excluded(after.clone()), Unbounded)))
+            .take(max)
+            .map(|(agent, _)| agent.clone())
+            .collect()
+    }
+
+    /// It has to be asked whether those who hold something are still there: something may have happened to the registry.
+    pub fn unsettle(&mut self, registry: &KeyId) {
+        if self.has(registry) {
+            self.unsettled.entry(registry.clone()).or_default().after = Bytes::EMPTY;
+        }
+    }
+
+    /// The same of all registries; they are returned.
+    pub fn unsettle_all(&mut self) -> Vec<KeyId> {
+        let registries: Vec<KeyId> = self.keys.keys().cloned().collect();
+        registries.iter().for_each(|registry| self.unsettle(registry));
+        registries
+    }
+
+    /// What has to be asked; it counts as done.
+    pub fn take_unsettled(&mut self, registry: &KeyId) -> Option<Unsettled> {
+        self.unsettled.remove(registry)
+    }
+
+    /// That much has still to be asked.
+    pub fn go_on(&mut self, registry: &KeyId, rest: Unsettled) {
+        let known = self.unsettled.entry(registry.clone()).or_insert_with(|| rest.clone());
+        *known = Unsettled { after: std::cmp::min(&known.after, &rest.after).clone(), ..rest };
+    }
+
+    /// Forgets the keys that are gone.
+    pub fn retain(&mut self, keep: impl Fn(&KeyId) -> bool) {
+        for agents in self.keys.values_mut() {
+            agents.values_mut().for_each(|keys| keys.retain(|key, _| keep(key)));
+            agents.retain(|_, keys| !keys.is_empty());
+        }
+        self.keys.retain(|_, agents| !agents.is_empty());
+    }
+
+    /// Follows SWAPDB.
+    pub fn swap(&mut self, one: Db, other: Db) {
+        for (registry, agents) in std::mem::take(&mut self.keys) {
+            let swapped = |keys: Held| keys.into_iter().map(|(key, epoch)| (key.swapped(one, other), epoch)).collect();
+            let agents = agents.into_iter().map(|(agent, keys)| (agent, swapped(keys))).collect();
+            self.keys.insert(registry.swapped(one, other), agents);
+        }
+        self.unsettled =
+            std::mem::take(&mut self.unsettled).into_iter().map(|(key, at)| (key.swapped(one, other), at)).collect();
+    }
+}

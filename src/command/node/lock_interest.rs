@@ -1,0 +1,32 @@
+//! Which flows wait for which locks.
+
+use super::schedule::Schedule;
+use crate::domain::KeyId;
+use ahash::AHashMap;
+use std::collections::BTreeSet;
+
+/// Which flows wait for which locks: a change of the lock has them looked at.
+#[derive(Debug, Default)]
+pub struct Hopes(AHashMap<KeyId, BTreeSet<KeyId>>);
+
+impl Hopes {
+    /// `flow` could hand out a task if it had `lock`.
+    pub fn hope(&mut self, lock: KeyId, flow: KeyId) {
+        self.0.entry(lock).or_default().insert(flow);
+    }
+
+    /// Something happened to `lock`.
+    pub fn wake(&mut self, lock: &KeyId, schedule: &mut Schedule) {
+        if self.0.is_empty() {
+            return;
+        }
+        for flow in self.0.remove(lock).unwrap_or_default() {
+            schedule.look_at(flow, 0);
+        }
+    }
+
+    /// Something may have happened to any lock.
+    pub fn wake_all(&mut self, schedule: &mut Schedule) {
+        std::mem::take(&mut self.0).into_values().flatten().for_each(|flow| schedule.look_at(flow, 0));
+    }
+}

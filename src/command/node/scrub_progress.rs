@@ -1,0 +1,74 @@
+//! How far the automatic check of all values has come.
+
+use super::Node;
+use crate::command::settings::Setting;
+use crate::domain::entity::record::Checkable;
+use crate::domain::{Invariant, KeyId, Millis};
+use ahash::AHashMap;
+
+/// How far the check has come.
+#[derive(Debug, Default)]
+pub struct Checks {
+    /// Whether there may be values of ours.
+    pub has_values: bool,
+    /// When the last step was, and when the next one is due, unix ms.
+    pub(crate) stepped_at: Millis,
+    pub(crate) due: Millis,
+    pub(crate) round: Option<Round>,
+    /// Where the next part of each large value begins.
+    pub(crate) places: AHashMap<KeyId, u64>,
+    /// So often the next checks panic: `LTMC.DEBUG CHECK`.
+    #[cfg(feature = "test-hooks")]
+    pub panics_due: u64,
+}
+
+/// A round over all keys.
+#[derive(Debug, Default)]
+pub struct Round {
+    pub(crate) began: Millis,
+    pub(crate) skipped: u64,
+    /// The large values that were looked at, with the beginning of the part that comes in the next round.
+    pub(crate) places: AHashMap<KeyId, u64>,
+}
+
+impl Round {
+    /// Looks at a value, or at the next part of it if it counts more elements than `room`. Says how many it was; `None` if it was left out.
+    /// `places` are those of the round before; a key may come twice in a round.
+    pub(crate) fn look(
+        &mut self,
+        places: &AHashMap<KeyId, u64>,
+        key: &KeyId,
+        value: &dyn Checkable,
+        room: usize,
+    ) -> Result<Option<usize>, Invariant> {
+        let effort = value.effort();
+        if effort <= room {
+            return value.check().map(|()| Some(effort));
+        }
+        let from = self.places.get(key).or(places.get(key)).copied().unwrap_or(0);
+        let part = value.check_part(from, room)?;
+        match part {
+            Some(part) => drop(self.places.insert(key.clone(), part.next.unwrap_or(0))),
+            None => self.skipped += 1,
+        }
+        Ok(part.map(|part| part.effort))
+    }
+}
+
+/// When the next step is due, unix ms; `None` if none is.
+pub fn next_step(node: &Node) -> Option<Millis> {
+    let rate = node.settings.get(Setting::CheckRate);
+    let Checks { has_values, stepped_at, due, .. } = node.checks;
+    if rate == 0 || !has_values {
+        return None;
+    }
+    // If the clock was set back, nobody waits until it is again what it was.
+    Some(if node.now() < stepped_at { node.now() } else { due })
+}
+
+impl Checks {
+    /// The rate may be another one now: the wait for the next step was by the old one.
+    pub fn rate_changed(&mut self) {
+        self.due = 0;
+    }
+}

@@ -1,0 +1,401 @@
+//! The commands that change chunk buffers: what they take, what they decide, what they answer. The rules are in `domain::buffer`.
+
+use super::serve::{commit, end_if_over, is_short, make_room};
+use crate::command::engine::args::{parse_meta_of, Args};
+use crate::command::engine::bindings::bond_for;
+use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::host::{Host, Key};
+use crate::command::node::Node;
+use crate::command::reply::Reply;
+use crate::command::settings::Setting;
+use crate::domain::algorithm::eviction::Policy;
+use crate::domain::buffer::decide::{Allocating, Bounds, Moment, Putting};
+use crate::domain::buffer::{decide, Buffer, BufferEvent, Config};
+use crate::domain::entity::idempotency::{request_key, Answer};
+use crate::domain::limits::{BUFFER_BYTES_END, CHUNK_BYTES_END, CHUNK_META_BYTES_MAX};
+use crate::domain::value::bytes::printable;
+use crate::domain::{Bond, Bytes, Change, Code, Error, Millis, Stored};
+
+fn bounds(node: &Node) -> Bounds {
+    Bounds {
+        chunk_bytes_max: node.settings.get(Setting::ChunkBytesMax),
+        chunks_max: node.settings.get(Setting::BufferChunksMax),
+        holders_max: node.settings.get(Setting::ChunkHoldersMax),
+    }
+}
+
+/// The bounds of a buffer of which nothing is said.
+fn default_config(node: &Node) -> Config {
+    let max_bytes = node.settings.get(Setting::BufferBytesMax);
+    let min_bytes = node.settings.get(Setting::BufferBytesMin).min(max_bytes);
+    Config { max_bytes, min_bytes, policy: Policy::default() }
+}
+
+fn moment<H: Host>(cx: &Cx<H>) -> Moment {
+    Moment { at: cx.now(), is_short: is_short(cx.node, cx.host, true) }
+}
+
+/// There is no such buffer.
+fn no_buffer(key: Key) -> Error {
+    Error::new(Code::NoBuffer, format!("there is no buffer '{}'", printable(key.name)))
+}
+
+/// The value of a key that has to be there.
+fn existing<'a, H: Host>(host: &'a mut H, key: Key) -> Result<&'a Buffer, Error> {
+    Ok(&host.read::<Buffer>(key)?.ok_or_else(|| no_buffer(key))?.state)
+}
+
+/// The buffer that a command which makes one finds, or would make.
+fn found_or_new<H: Host>(cx: &mut Cx<H>, key: Key) -> Result<(Option<BufferEvent>, Option<Buffer>), Error> {
+    if cx.host.read::<Buffer>(key)?.is_some() {
+        return Ok((None, None));
+    }
+    let (at, config) = (cx.now(), default_config(cx.node));
+    let created = BufferEvent::Configured { at, config, size_bytes: config.min_bytes, stays: false };
+    let mut stored = Stored::<Buffer>::default();
+    stored.apply(&Change::Event(created.clone()));
+    Ok((Some(created), Some(stored.state)))
+}
+
+/// Decides on the buffer of a key, which is made if there is none, with its first event first.
+fn decide_on<H: Host, T>(
+    cx: &mut Cx<H>,
+    key: Key,
+    decide: impl FnOnce(&Buffer) -> Result<(Vec<BufferEvent>, T), Error>,
+) -> Result<(Vec<BufferEvent>, T), Error> {
+    let (created, new) = found_or_new(cx, key)?;
+    let (events, result) = match &new {
+        Some(new) => decide(new)?,
+        None => decide(existing(cx.host, key)?)?,
+    };
+    Ok((created.into_iter().chain(events).collect(), result))
+}
+
+/// A write begins: what time has ended of the chunk is over.
+fn begin<H: Host>(cx: &mut Cx<H>, key: Key, id: &[u8]) -> Result<(), Error> {
+    cx.node.check_quarantine(key)?;
+    end_if_over(cx.node, cx.host, key, id)
+}
+
+/// What a request with this id was answered.
+fn answered<H: Host>(cx: &mut Cx<H>, key: Key, request: Option<&Bytes>) -> Result<Option<Reply>, Error> {
+    let Some(request) = request else { return Ok(None) };
+    let stored = cx.host.read::<Buffer>(key)?;
+    Ok(stored.and_then(|stored| stored.answer(request)).map(Reply::from))
+}
+
+/// Applies what was decided of a chunk, with the bond of whoever holds it, evicts what has to go for it, and remembers the answer.
+fn settle<H: Host>(
+    cx: &mut Cx<H>,
+    key: Key,
+    id: &[u8],
+    events: Vec<BufferEvent>,
+    bond: Option<Bond>,
+    answer: Option<(Bytes, Answer)>,
+) -> Result<(), Error> {
+    let answered = answer.map(|(id, answer)| Change::Answered { id, answer });
+    let bound = bond.map(Change::Bound);
+    let mut changes: Vec<_> = events.into_iter().map(Change::Event).chain(bound).chain(answered).collect();
+    crate::command::engine::commit::commit_changes::<Buffer, H>(cx.node, cx.host, key, &mut changes)?;
+    make_room(cx.node, cx.host, key, Some(id))
+}
+
+/// `LTMC.CHUNK.BUFFER`
+pub fn configure<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    const POLICIES: [Policy; 4] = [Policy::Gdsf, Policy::Lru, Policy::Ttl, Policy::None];
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("buffer")?;
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let known = cx.host.read::<Buffer>(key)?.map(|stored| stored.state.config());
+    let mut config = known.unwrap_or_else(|| default_config(cx.node));
+    let mut min_bytes = None;
+    while let Some(word) = args.option()? {
+        match word {
+            "MAXBYTES" => config.max_bytes = args.number("MAXBYTES", 1, BUFFER_BYTES_END)?,
+            "MINBYTES" => min_bytes = Some(args.number("MINBYTES", 0, BUFFER_BYTES_END)?),
+            "POLICY" => config.policy = POLICIES[args.word("POLICY", &["GDSF", "LRU", "TTL", "NONE"])?],
+            _ => config.policy = Policy::Ring,
+        }
+    }
+    // What was not said of the lower bound gives way.
+    config.min_bytes = min_bytes.unwrap_or(config.min_bytes.min(config.max_bytes));
+    apply_config(cx, key, config)?;
+    Ok(Outcome::Reply(Reply::Ok))
+}
+
+fn apply_config<H: Host>(cx: &mut Cx<H>, key: Key, config: Config) -> Result<(), Error> {
+    let at = cx.now();
+    let events = match cx.host.read::<Buffer>(key)? {
+        Some(stored) => decide::configure(&stored.state, config, at)?,
+        None => decide::configure(&Buffer::default(), config, at)?,
+    };
+    commit(cx.node, cx.host, key, events)
+}
+
+/// `LTMC.CHUNK.RESIZE`
+pub fn resize<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("buffer")?;
+    args.word("the word after the buffer", &["MAXBYTES"])?;
+    let max_bytes = args.number("MAXBYTES", 1, BUFFER_BYTES_END)?;
+    args.finish()?;
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let config = existing(cx.host, key)?.config();
+    apply_config(cx, key, Config { max_bytes, min_bytes: config.min_bytes.min(max_bytes), ..config })?;
+    let size = existing(cx.host, key)?.size_bytes();
+    Ok(Outcome::Reply(Reply::number(size)))
+}
+
+/// An id for a chunk that was given none: a number that only grows.
+fn new_id<H: Host>(cx: &mut Cx<H>, key: Key) -> Result<Vec<u8>, Error> {
+    loop {
+        let id = cx.node.fences.grant().to_string().into_bytes();
+        let is_taken = cx.host.read::<Buffer>(key)?.is_some_and(|stored| stored.state.find(&id).is_some());
+        if !is_taken {
+            return Ok(id);
+        }
+    }
+}
+
+/// `LTMC.CHUNK.ALLOC`
+pub fn allocate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("buffer")?;
+    let (mut id, mut bytes, mut agent, mut meta, mut request) = (None, None, &[][..], Bytes::EMPTY, None);
+    let (mut lease_ms, mut registry) = (cx.node.settings.get(Setting::ChunkLeaseMs), None);
+    while let Some(word) = args.option()? {
+        match word {
+            "ID" => id = Some(args.id("ID")?.to_vec()),
+            "SIZE" => bytes = Some(args.number("SIZE", 0, CHUNK_BYTES_END as u64)?),
+            "AGENT" => agent = cx.actor(&mut args, "AGENT")?,
+            "META" => meta = chunk_meta(cx.node, &mut args)?,
+            "PX" | "EX" => lease_ms = args.duration(word)?,
+            "REGISTRY" => registry = Some(args.registry()?),
+            _ => request = Some(args.id("REQID")?),
+        }
+    }
+    if registry.is_some() && agent.is_empty() {
+        return Err(Error::usage("REGISTRY goes with AGENT only, which is the id of the agent that writes the chunk"));
+    }
+    let bytes = bytes.ok_or_else(|| Error::usage("SIZE bytes is missing: a chunk always has a length"))?;
+    let (key, request) = (cx.key(1), request.map(|id| request_key(agent, id)));
+    cx.node.check_quarantine(key)?;
+    if let Some(reply) = answered(cx, key, request.as_ref())? {
+        return Ok(Outcome::Reply(reply));
+    }
+    let id = match id {
+        Some(id) => id,
+        None => new_id(cx, key)?,
+    };
+    let bond = bond_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
+    begin(cx, key, &id)?;
+    make_room(cx.node, cx.host, key, None)?;
+    let (bounds, moment) = (bounds(cx.node), moment(cx));
+    let allocating = Allocating { id: &id, agent, bytes, meta, lease_ms };
+    let (events, ()) =
+        decide_on(cx, key, |buffer| decide::allocate(buffer, allocating, &bounds, moment).map(|events| (events, ())))?;
+    let answer = request.map(|request| (request, Answer::Bytes(Bytes::from(&id[..]))));
+    settle(cx, key, &id, events, bond, answer)?;
+    Ok(Outcome::Reply(Reply::Bytes(id)))
+}
+
+/// What stands behind the data of `LTMC.CHUNK.PUT`.
+#[derive(Default)]
+struct PutOptions<'a> {
+    expected: Option<u64>,
+    pin: Option<(&'a [u8], Millis)>,
+    meta: Bytes,
+    ttl_ms: Option<Millis>,
+    registry: Option<Bytes>,
+    request: Option<&'a [u8]>,
+}
+
+fn put_options<'a, H: Host>(cx: &Cx<H>, args: &mut Args<'a>) -> Result<PutOptions<'a>, Error> {
+    let mut options = PutOptions::default();
+    while let Some(word) = args.option()? {
+        match word {
+            "IFVERSION" => options.expected = Some(args.version("IFVERSION")?),
+            "PIN" => {
+                options.pin = Some((cx.actor(args, "the agent after PIN")?, args.millis("the time after PIN", 1)?))
+            }
+            "META" => options.meta = chunk_meta(cx.node, args)?,
+            "PX" | "EX" => options.ttl_ms = Some(args.duration(word)?),
+            "REGISTRY" => options.registry = Some(args.registry()?),
+            _ => options.request = Some(args.id("REQID")?),
+        }
+    }
+    if options.registry.is_some() && options.pin.is_none() {
+        return Err(Error::usage("REGISTRY goes with PIN only, which names the agent that needs the chunk"));
+    }
+    Ok(options)
+}
+
+/// `META json` of a chunk.
+fn chunk_meta(node: &Node, args: &mut Args) -> Result<Bytes, Error> {
+    parse_meta_of(args, CHUNK_META_BYTES_MAX, node.settings.get(Setting::JsonDepthMax) as usize)
+}
+
+/// `LTMC.CHUNK.PUT`
+pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("buffer")?;
+    let wanted = args.id("id")?;
+    args.bytes("data")?;
+    let PutOptions { expected, pin, meta, ttl_ms, registry, request } = put_options(cx, &mut args)?;
+    let (key, owner) = (cx.key(1), pin.map_or(&[][..], |(agent, _)| agent));
+    let request = request.map(|id| request_key(owner, id));
+    cx.node.check_quarantine(key)?;
+    if let Some(reply) = answered(cx, key, request.as_ref())? {
+        return Ok(Outcome::Reply(reply));
+    }
+    let bond = bond_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), owner)?;
+    let id = if wanted == b"*" { new_id(cx, key)? } else { wanted.to_vec() };
+    begin(cx, key, &id)?;
+    make_room(cx.node, cx.host, key, None)?;
+    let (bounds, moment) = (bounds(cx.node), moment(cx));
+    let data = cx.blob(3);
+    let putting = Putting { id: &id, data, expected, pin, meta, ttl_ms };
+    let (events, version) = decide_on(cx, key, |buffer| decide::put(buffer, putting, &bounds, moment))?;
+    let answer = Answer::Versioned { id: Bytes::from(&id[..]), version };
+    let reply = Reply::from(&answer);
+    settle(cx, key, &id, events, bond, request.map(|request| (request, answer)))?;
+    Ok(Outcome::Reply(reply))
+}
+
+/// `LTMC.CHUNK.WRITE`
+pub fn write<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("buffer")?;
+    let id = args.id("id")?;
+    let offset = args.number("offset", 0, CHUNK_BYTES_END as u64)?;
+    args.bytes("data")?;
+    let mut expected = None;
+    while args.option()?.is_some() {
+        expected = Some(args.version("IFVERSION")?);
+    }
+    let key = cx.key(1);
+    begin(cx, key, id)?;
+    let (data, moment) = (cx.blob(4), moment(cx));
+    let (events, version) = decide::write(existing(cx.host, key)?, id, offset, data, expected, moment)?;
+    settle(cx, key, id, events, None, None)?;
+    Ok(Outcome::Reply(Reply::number(version)))
+}
+
+/// `LTMC.CHUNK.SEAL`
+pub fn seal<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("buffer")?;
+    let (id, mut ttl_ms) = (args.id("id")?, None);
+    while let Some(word) = args.option()? {
+        ttl_ms = Some(args.duration(word)?);
+    }
+    let (key, at) = (cx.key(1), cx.now());
+    begin(cx, key, id)?;
+    let (event, version) = decide::seal(existing(cx.host, key)?, id, ttl_ms, at)?;
+    commit(cx.node, cx.host, key, event)?;
+    Ok(Outcome::Reply(Reply::number(version)))
+}
+
+/// The chunk and the agent of the commands that have both.
+fn parse_holder<'a, H: Host>(cx: &Cx<'a, H>) -> Result<(Args<'a>, &'a [u8], &'a [u8]), Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("buffer")?;
+    let id = args.id("id")?;
+    let agent = cx.actor(&mut args, "agent")?;
+    Ok((args, id, agent))
+}
+
+/// `LTMC.CHUNK.RETAIN`
+pub fn retain<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let (mut args, id, agent) = parse_holder(cx)?;
+    let registry = args.only_registry()?;
+    let key = cx.key(1);
+    let bond = bond_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
+    begin(cx, key, id)?;
+    let (bounds, moment) = (bounds(cx.node), moment(cx));
+    let events = decide::retain(existing(cx.host, key)?, id, agent, &bounds, moment)?;
+    let is_new = !events.is_empty();
+    settle(cx, key, id, events, bond, None)?;
+    Ok(Outcome::Reply(Reply::Integer(is_new.into())))
+}
+
+/// `LTMC.CHUNK.RELEASE`
+pub fn release<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let_go(cx, decide::release)
+}
+
+/// `LTMC.CHUNK.UNPIN`
+pub fn unpin<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let_go(cx, decide::unpin)
+}
+
+fn let_go<H: Host>(
+    cx: &mut Cx<H>,
+    decide: fn(&Buffer, &[u8], &[u8], Millis) -> Option<BufferEvent>,
+) -> Result<Outcome, Error> {
+    let (_, id, agent) = parse_holder(cx)?;
+    let (key, at) = (cx.key(1), cx.now());
+    begin(cx, key, id)?;
+    let event = cx.host.read::<Buffer>(key)?.and_then(|stored| decide(&stored.state, id, agent, at));
+    let was_held = event.is_some();
+    commit(cx.node, cx.host, key, event)?;
+    // Its time may have been over for long.
+    end_if_over(cx.node, cx.host, key, id)?;
+    Ok(Outcome::Reply(Reply::Integer(was_held.into())))
+}
+
+/// `LTMC.CHUNK.PIN`
+pub fn pin<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let (mut args, id, agent) = parse_holder(cx)?;
+    let (mut pinned_ms, mut registry) = (None, None);
+    while let Some(word) = args.option()? {
+        match word {
+            "PX" | "EX" => pinned_ms = Some(args.duration(word)?),
+            _ => registry = Some(args.registry()?),
+        }
+    }
+    let pinned_ms = pinned_ms.ok_or_else(|| args.missing("PX ms (or EX s)"))?;
+    let key = cx.key(1);
+    let bond = bond_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
+    begin(cx, key, id)?;
+    let (bounds, moment) = (bounds(cx.node), moment(cx));
+    let (events, until) = decide::pin(existing(cx.host, key)?, id, (agent, pinned_ms), &bounds, moment)?;
+    settle(cx, key, id, events, bond, None)?;
+    Ok(Outcome::Reply(Reply::number(until)))
+}
+
+/// `LTMC.CHUNK.FREE`
+pub fn free<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let (key, at) = (cx.key(1), cx.now());
+    cx.node.check_quarantine(key)?;
+    let Some(stored) = cx.host.read::<Buffer>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    let event = decide::free(&stored.state, &cx.args[2..], at)?;
+    let count = match &event {
+        Some(BufferEvent::Gone { ids, .. }) => ids.len(),
+        _ => 0,
+    };
+    commit(cx.node, cx.host, key, event)?;
+    Ok(Outcome::Reply(Reply::number(count as u64)))
+}
+
+/// `LTMC.CHUNK.META`
+pub fn meta<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("buffer")?;
+    let (id, key, at) = (args.id("id")?, cx.key(1), cx.now());
+    if cx.args.len() == 3 {
+        cx.node.check_quarantine(key)?;
+        let stored = cx.host.read::<Buffer>(key)?;
+        let chunk = stored.and_then(|stored| stored.state.live(id, at));
+        return Ok(Outcome::Reply(chunk.map_or(Reply::Nil, |(_, chunk)| Reply::bytes_or_nil(&chunk.record.meta))));
+    }
+    let meta = chunk_meta(cx.node, &mut args)?;
+    args.finish()?;
+    begin(cx, key, id)?;
+    let moment = moment(cx);
+    let events = decide::describe(existing(cx.host, key)?, id, meta, moment)?;
+    settle(cx, key, id, events, None, None)?;
+    Ok(Outcome::Reply(Reply::Ok))
+}

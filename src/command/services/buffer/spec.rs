@@ -1,0 +1,272 @@
+//! The rows of the commands of chunk buffers.
+
+use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
+use crate::command::services::spec::{with_registry, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
+use crate::domain::Service;
+
+const CHUNK_ROW: Spec = Spec { service: Some(Service::Buffer), complexity: "O(log N) with N the chunks", ..ROW };
+
+const CHUNK_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, categories: "read slow", ..CHUNK_ROW };
+
+const GROWS_FAST: Flags = WRITE_FAST.and(Flags::DENY_OOM);
+const GROWS: Flags = Flags::WRITE.and(Flags::DENY_OOM);
+
+const BUFFER_KEY: Arg = Arg::key("buffer", 0);
+const ID: Arg = Arg::string("id");
+const IDS: Arg = ID.multiple();
+const AGENT: Arg = Arg::string("agent");
+const META_OPTION: Arg = Arg::string("json").after("META").optional();
+const IFVERSION: Arg = Arg::integer("version").after("IFVERSION").optional();
+const MAXBYTES: Arg = Arg::integer("bytes").after("MAXBYTES");
+
+const POLICY: Arg = Arg::one_of(
+    "policy",
+    &[Arg::word("gdsf", "GDSF"), Arg::word("lru", "LRU"), Arg::word("ttl", "TTL"), Arg::word("none", "NONE")],
+)
+.after("POLICY");
+
+pub const BUFFER: Spec = Spec {
+    name: "LTMC.CHUNK.BUFFER",
+    arity: -2,
+    // Bounds can be made smaller when memory is short.
+    flags: WRITE_FAST,
+    complexity: "O(1); O(N log N) with another policy, with N the chunks; what is too much is evicted in parts later",
+    summary: "Makes a buffer, or gives it other bounds or another policy; what is not said stays.",
+    reply: "OK",
+    args: &[
+        BUFFER_KEY,
+        MAXBYTES.optional(),
+        Arg::integer("bytes").after("MINBYTES").optional(),
+        Arg::one_of("eviction", &[POLICY, Arg::word("ring", "RING")]).optional(),
+    ],
+    ..CHUNK_ROW
+};
+
+pub const ALLOC: Spec = Spec {
+    name: "LTMC.CHUNK.ALLOC",
+    arity: -4,
+    flags: GROWS.and(Flags::GETKEYS_API),
+    keys: &with_registry(2),
+    categories: "write slow",
+    complexity: "O(B + E log N) with B the bytes, E the chunks evicted for it and N the chunks",
+    summary: "Makes a chunk of zeros that can be written, and read once it is sealed; reclaimed if that takes longer than its lease.",
+    reply: "the id",
+    args: &[
+        BUFFER_KEY,
+        Arg::integer("bytes").after("SIZE"),
+        ID.after("ID").optional(),
+        AGENT.after("AGENT").optional(),
+        META_OPTION,
+        TTL,
+        REGISTRY,
+        REQID,
+    ],
+    ..CHUNK_ROW
+};
+
+pub const PUT: Spec = Spec {
+    name: "LTMC.CHUNK.PUT",
+    arity: -4,
+    flags: GROWS.and(Flags::GETKEYS_API),
+    keys: &with_registry(4),
+    categories: "write slow",
+    complexity: "O(B + E log N) with B the bytes, E the chunks evicted for it and N the chunks",
+    summary: "Puts a chunk whole, under an id or, for *, under a new one; replaces what was there. Can pin it in the same step.",
+    reply: "the id and the version",
+    args: &[
+        BUFFER_KEY,
+        ID,
+        Arg::string("data"),
+        IFVERSION,
+        Arg::new("pin", ArgKind::Block(&[AGENT, Arg::integer("ms")])).after("PIN").optional(),
+        META_OPTION,
+        TTL,
+        REGISTRY,
+        REQID,
+    ],
+    ..CHUNK_ROW
+};
+
+pub const WRITE: Spec = Spec {
+    name: "LTMC.CHUNK.WRITE",
+    arity: -5,
+    flags: GROWS_FAST,
+    complexity: "O(B + log N) with B the bytes and N the chunks; that of a copy of the chunk if its content is shared",
+    summary: "Writes a part of a chunk, within its length.",
+    reply: "the new version",
+    args: &[BUFFER_KEY, ID, Arg::integer("offset"), Arg::string("data"), IFVERSION],
+    ..CHUNK_ROW
+};
+
+pub const SEAL: Spec = Spec {
+    name: "LTMC.CHUNK.SEAL",
+    arity: -3,
+    flags: Flags::WRITE,
+    categories: "write slow",
+    complexity: "O(B + log N) with B the bytes of the chunk and N the chunks",
+    summary: "Publishes a chunk: from now on it can be read and has no lease any more, but may have a time to live.",
+    reply: "the version",
+    args: &[BUFFER_KEY, ID, TTL],
+    ..CHUNK_ROW
+};
+
+pub const READ: Spec = Spec {
+    name: "LTMC.CHUNK.READ",
+    arity: -3,
+    flags: Flags::READONLY.and(Flags::FAST),
+    categories: "read fast",
+    complexity: "O(B + log N) with B the bytes returned and N the chunks",
+    summary: "Reads a chunk or a part of it; past its end there is nothing.",
+    reply: "bytes; nil if there is no such chunk or it is not sealed",
+    args: &[
+        BUFFER_KEY,
+        ID,
+        Arg::new("range", ArgKind::Block(&[Arg::integer("offset"), Arg::integer("length")])).optional(),
+    ],
+    ..CHUNK_READ
+};
+
+pub const MGET: Spec = Spec {
+    name: "LTMC.CHUNK.MGET",
+    arity: -3,
+    complexity: "O(B + C log N) with B the bytes returned, C the chunks asked for and N all chunks",
+    summary: "Reads several chunks.",
+    reply: "list of bytes, nil for what cannot be read",
+    args: &[BUFFER_KEY, IDS],
+    ..CHUNK_READ
+};
+
+pub const HAVE: Spec = Spec {
+    name: "LTMC.CHUNK.HAVE",
+    arity: -4,
+    complexity: "O(H log N) with H the hashes and N the chunks",
+    summary: "Says which chunks have contents with these hashes (XXH64, 16 hexadecimal digits), so that they need not be sent.",
+    reply: "list of ids, nil for what is not there",
+    args: &[BUFFER_KEY, Arg::integer("n"), Arg::string("hash").multiple()],
+    ..CHUNK_READ
+};
+
+pub const RETAIN: Spec = Spec {
+    name: "LTMC.CHUNK.RETAIN",
+    arity: -4,
+    flags: GROWS_FAST.and(Flags::GETKEYS_API),
+    keys: &with_registry(4),
+    summary: "An agent needs a chunk until further notice: it is not evicted, freed or ended by its time to live.",
+    reply: "1, or 0 if the agent retained it already",
+    args: &[BUFFER_KEY, ID, AGENT, REGISTRY],
+    ..CHUNK_ROW
+};
+
+pub const RELEASE: Spec = Spec {
+    name: "LTMC.CHUNK.RELEASE",
+    arity: 4,
+    summary: "An agent needs a chunk no more that it retained.",
+    reply: "1, or 0 if it did not retain it",
+    args: &[BUFFER_KEY, ID, AGENT],
+    ..CHUNK_ROW
+};
+
+pub const PIN: Spec = Spec {
+    name: "LTMC.CHUNK.PIN",
+    arity: -6,
+    flags: GROWS_FAST.and(Flags::GETKEYS_API),
+    keys: &with_registry(4),
+    summary: "An agent needs a chunk for some time, from now on: until then it is as good as retained.",
+    reply: "until when, unix ms",
+    args: &[BUFFER_KEY, ID, AGENT, Arg { optional: false, ..TTL }, REGISTRY],
+    ..CHUNK_ROW
+};
+
+pub const UNPIN: Spec = Spec {
+    name: "LTMC.CHUNK.UNPIN",
+    arity: 4,
+    summary: "An agent takes its pin of a chunk back.",
+    reply: "1, or 0 if it had none",
+    args: &[BUFFER_KEY, ID, AGENT],
+    ..CHUNK_ROW
+};
+
+pub const FREE: Spec = Spec {
+    name: "LTMC.CHUNK.FREE",
+    arity: -3,
+    flags: Flags::WRITE,
+    categories: "write slow",
+    complexity: "O(C log N) with C the chunks given and N all chunks",
+    summary: "Frees chunks; none if somebody retains or pins one of them.",
+    reply: "the number of chunks freed",
+    args: &[BUFFER_KEY, IDS],
+    ..CHUNK_ROW
+};
+
+pub const META: Spec = Spec {
+    name: "LTMC.CHUNK.META",
+    arity: -3,
+    flags: GROWS_FAST,
+    summary: "Shows or sets the metadata of a chunk; null takes it away.",
+    reply: "the JSON or nil; OK if it was set",
+    args: &[BUFFER_KEY, ID, Arg::string("json").optional()],
+    ..CHUNK_ROW
+};
+
+pub const INFO: Spec = Spec {
+    name: "LTMC.CHUNK.INFO",
+    arity: 3,
+    complexity: "O(log N + H) with N the chunks and H those who hold this one",
+    summary: "Shows a chunk without its content.",
+    reply: "map: state, version, bytes, hash, owner, meta, times, retained_by, pins, reads; nil if there is none",
+    args: &[BUFFER_KEY, ID],
+    ..CHUNK_READ
+};
+
+pub const LIST: Spec = Spec {
+    name: "LTMC.CHUNK.LIST",
+    arity: -2,
+    complexity: "O(M) with M the chunks skipped and returned",
+    summary: "Lists the chunks in the order in which they came, or those that an agent allocated, retains or pins.",
+    reply: "list of ids",
+    args: &[
+        BUFFER_KEY,
+        AGENT.after("AGENT").optional(),
+        Arg::new("limit", ArgKind::Block(&[Arg::integer("offset"), Arg::integer("count")])).after("LIMIT").optional(),
+    ],
+    ..CHUNK_READ
+};
+
+pub const POPULAR: Spec = Spec {
+    name: "LTMC.CHUNK.POPULAR",
+    arity: -2,
+    complexity: "O(log N + M) with N the chunks and M those returned",
+    summary: "Lists the chunks that were read most on this node within the last 1, 4 or 24 hours.",
+    reply: "list of pairs: id, reads",
+    args: &[
+        BUFFER_KEY,
+        Arg::one_of("window", &[Arg::word("hour", "1H"), Arg::word("hours", "4H"), Arg::word("day", "24H")])
+            .after("WINDOW")
+            .optional(),
+        Arg::integer("n").after("LIMIT").optional(),
+    ],
+    ..CHUNK_READ
+};
+
+pub const RESIZE: Spec = Spec {
+    name: "LTMC.CHUNK.RESIZE",
+    arity: 4,
+    // Bounds can be made smaller when memory is short.
+    flags: WRITE_FAST,
+    complexity: "O(1); what is too much is evicted in parts later",
+    summary: "Gives a buffer another upper bound while it is in use.",
+    reply: "the size that is in force now, bytes",
+    args: &[BUFFER_KEY, MAXBYTES],
+    ..CHUNK_ROW
+};
+
+pub const STATS: Spec = Spec {
+    name: "LTMC.CHUNK.STATS",
+    arity: 2,
+    complexity: "O(A) with A the agents that have to do with chunks, at most 1000",
+    summary: "Counts what is in a buffer, how it is used, and by whom it is held.",
+    reply:
+        "map: chunks, bytes logical, physical, used and held, bounds, policy, hits, agents; nil if there is no buffer",
+    args: &[BUFFER_KEY],
+    ..CHUNK_READ
+};

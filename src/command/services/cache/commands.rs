@@ -1,0 +1,346 @@
+//! The commands of the tool cache: what they take, what they decide, what they answer. The rules are in `domain::cache`.
+
+use super::serve::{
+    answer_reply, birth, end_ticket, grant, is_short, miss_reply, note_use, serve_all, serve_line, settle_due, unborn,
+    use_of,
+};
+use crate::command::engine::args::Args;
+use crate::command::engine::commit::commit;
+use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::host::Host;
+use crate::command::reply::Reply;
+use crate::command::settings::Setting;
+use crate::domain::algorithm::eviction::Policy;
+use crate::domain::algorithm::splitmix::next_share;
+use crate::domain::cache::decide::{Refused, Wish};
+use crate::domain::cache::entry::NEVER;
+use crate::domain::cache::labels::{Kind, Label};
+use crate::domain::cache::queue::FillWaiter;
+use crate::domain::cache::stats::Given;
+use crate::domain::cache::{decide, Cache, CacheEvent, Call, Config, Filled, Found, Removal, Target, TicketEnd};
+use crate::domain::json::canonical::canonical;
+use crate::domain::limits::{
+    CACHE_BATCH_MAX, CACHE_LABELS_MAX, CACHE_LABEL_BYTES_MAX, DURATION_MS_MAX, RESULT_BYTES_MAX, TOOL_ARGS_BYTES_MAX,
+    TOOL_BYTES_MAX,
+};
+use crate::domain::{Bytes, Connection, Error, Fence, Millis, Service};
+use smallvec::smallvec;
+
+/// The call that the arguments name: tool and args stand behind the cache.
+fn call_of<H: Host>(cx: &Cx<H>, is_raw: bool) -> Result<Call, Error> {
+    let (tool, args) = (cx.args[2], cx.args[3]);
+    if tool.is_empty() || tool.len() > TOOL_BYTES_MAX {
+        let text = format!("tool is {} bytes long, allowed are 1 to {TOOL_BYTES_MAX}", tool.len());
+        return Err(Error::usage(text));
+    }
+    if args.len() > TOOL_ARGS_BYTES_MAX {
+        let text = format!("args is {} bytes long, at most {TOOL_ARGS_BYTES_MAX} are allowed", args.len());
+        return Err(Error::usage(text));
+    }
+    if is_raw {
+        return Ok(Call::new(tool, b"", args, true));
+    }
+    let depth_max = cx.node.settings.get(Setting::JsonDepthMax) as usize;
+    Ok(Call::new(tool, b"", &canonical("args", args, depth_max)?, false))
+}
+
+/// What `LTMC.CACHE.GET` asks for.
+struct Asked {
+    call: Call,
+    agent: Bytes,
+    age_ms_max: Millis,
+    lease_ms: Millis,
+    block_ms: Option<Millis>,
+    beta: Option<f64>,
+}
+
+fn parse_get<H: Host>(cx: &Cx<H>) -> Result<Asked, Error> {
+    let mut args = Args::at(cx.spec, cx.args, 4);
+    let (mut agent, mut age_ms_max, mut lease_ms) = (Bytes::EMPTY, NEVER, None);
+    let (mut block_ms, mut beta, mut is_raw) = (None, None, false);
+    while let Some(word) = args.option()? {
+        match word {
+            "AGENT" => agent = Bytes::from(cx.actor(&mut args, "AGENT")?),
+            "MAXAGE" => age_ms_max = args.millis("MAXAGE", 0)?,
+            "LEASE" => lease_ms = Some(args.millis("LEASE", 1)?),
+            "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
+            "BETA" => beta = Some(args.decimal("BETA", 0.0, 1000.0)?),
+            _ => is_raw = true,
+        }
+    }
+    let lease_ms = lease_ms.unwrap_or_else(|| cx.node.settings.get(Setting::CacheLeaseMs));
+    Ok(Asked { call: call_of(cx, is_raw)?, agent, age_ms_max, lease_ms, block_ms, beta })
+}
+
+/// `LTMC.CACHE.GET`
+pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let asked = parse_get(cx)?;
+    let (key, now) = (cx.key(1), cx.now());
+    cx.node.check_quarantine(key)?;
+    let Some(stored) = cx.host.read::<Cache>(key)? else { return compute(cx, &asked) };
+    let cache = &stored.state;
+    let Found::Answer(slot, given, answer) = cache.look(&asked.call, &asked.agent, now, asked.age_ms_max) else {
+        return miss(cx, asked);
+    };
+    let used = use_of(cache, slot, given, answer, &asked.agent);
+    let share = asked.beta.map(|beta| (beta, next_share(&mut cx.node.seed)));
+    let is_due = given == Given::Stale || share.is_some_and(|(beta, share)| decide::is_early(answer, beta, now, share));
+    let is_wanted = is_due && !cache.flight(asked.call.as_ref()).is_some_and(|flight| flight.is_on(now));
+    if !is_wanted {
+        let reply = answer_reply(given, answer, now, None);
+        note_use(cx.node, cx.host, key, used)?;
+        return Ok(Outcome::Reply(reply));
+    }
+    // One computes the next answer, and has the old one meanwhile like everybody else.
+    let answer = answer.clone();
+    let ticket = grant(cx.node, cx.host, key, &asked.call, &wish(cx, &asked)).ok();
+    note_use(cx.node, cx.host, key, used)?;
+    Ok(Outcome::Reply(answer_reply(given, &answer, now, ticket)))
+}
+
+fn wish<H: Host>(cx: &Cx<H>, asked: &Asked) -> Wish {
+    let boot = cx.node.boot;
+    let connection = cx.host.connection().map(|client| Connection { boot, client });
+    Wish { agent: asked.agent.clone(), lease_ms: asked.lease_ms, connection }
+}
+
+/// There is no answer, and nobody who computes one.
+fn compute<H: Host>(cx: &mut Cx<H>, asked: &Asked) -> Result<Outcome, Error> {
+    let (key, wish) = (cx.key(1), wish(cx, asked));
+    let ticket = grant(cx.node, cx.host, key, &asked.call, &wish)?;
+    Ok(Outcome::Reply(miss_reply(Some(ticket))))
+}
+
+/// There is no answer: who asks computes it, unless somebody else does.
+fn miss<H: Host>(cx: &mut Cx<H>, asked: Asked) -> Result<Outcome, Error> {
+    let (key, now) = (cx.key(1), cx.now());
+    // If a ticket has just ended, whoever waits already comes first.
+    serve_line(cx.node, cx.host, key, &asked.call);
+    let cache = cx.host.read::<Cache>(key)?.map(|stored| &stored.state);
+    let is_computed = cache.and_then(|cache| cache.flight(asked.call.as_ref())).is_some_and(|flight| flight.is_on(now));
+    if !is_computed {
+        return compute(cx, &asked);
+    }
+    note_use(cx.node, cx.host, key, CacheEvent::Missed { call: asked.call.clone() })?;
+    match asked.block_ms.filter(|_| cx.host.may_block()) {
+        None => Ok(Outcome::Reply(miss_reply(None))),
+        Some(block_ms) => wait(cx, asked, block_ms),
+    }
+}
+
+fn wait<H: Host>(cx: &mut Cx<H>, asked: Asked, block_ms: Millis) -> Result<Outcome, Error> {
+    let key = cx.key(1).id();
+    let max = cx.node.settings.get(Setting::CacheWaitersMax);
+    if cx.node.fills.waiting_for(&key) as u64 >= max {
+        return Err(Error::limit("cache-waiters-max", "one more client waiting for this cache", max));
+    }
+    let (id, wish) = (cx.node.waits.next_id(), wish(cx, &asked));
+    let Asked { call, age_ms_max, .. } = asked;
+    cx.node.fills.insert(id, FillWaiter { key: key.clone(), call, wish, age_ms_max });
+    cx.node.begin_wait(id, Service::Cache, smallvec![key.clone()], block_ms, cx.host);
+    // The lease of who computes may have been noted before anybody waited.
+    let ends_at = cx.host.read::<Cache>((&key).into())?.and_then(|stored| stored.state.next_end());
+    ends_at.into_iter().for_each(|when| cx.node.schedule.look_at(key.clone(), when));
+    Ok(Outcome::Waits)
+}
+
+/// What `LTMC.CACHE.PUT` says.
+#[derive(Default)]
+struct Said {
+    ticket: Option<Fence>,
+    ttl_ms: Option<Millis>,
+    stale_ms: Millis,
+    labels: Vec<Label>,
+    cost_ms: Option<Millis>,
+    agent: Bytes,
+    is_private: bool,
+    is_negative: bool,
+    is_raw: bool,
+}
+
+fn parse_put<H: Host>(cx: &Cx<H>) -> Result<Said, Error> {
+    let mut args = Args::at(cx.spec, cx.args, 5);
+    let mut said = Said::default();
+    while let Some(word) = args.option()? {
+        match word {
+            "TICKET" => said.ticket = Some(args.fence("TICKET")?),
+            "PX" | "EX" => said.ttl_ms = Some(args.duration(word)?),
+            "STALE" => said.stale_ms = args.millis("STALE", 0)?,
+            "DEPS" => said.labels.extend(labels("DEPS", Kind::Dep, 0, &mut args)?),
+            "TAGS" => said.labels.extend(labels("TAGS", Kind::Tag, 0, &mut args)?),
+            "COST" => said.cost_ms = Some(args.millis("COST", 0)?),
+            "AGENT" => said.agent = Bytes::from(cx.actor(&mut args, "AGENT")?),
+            "PRIVATE" => said.is_private = true,
+            "NEGATIVE" => said.is_negative = true,
+            _ => said.is_raw = true,
+        }
+    }
+    if said.is_private && said.agent.is_empty() {
+        return Err(Error::usage("PRIVATE goes with AGENT only: it says whose own the result is"));
+    }
+    said.labels.sort_unstable();
+    said.labels.dedup();
+    Ok(said)
+}
+
+fn labels(name: &str, kind: Kind, min: usize, args: &mut Args) -> Result<Vec<Label>, Error> {
+    let texts = args.list(name, min, CACHE_LABELS_MAX)?;
+    let label = |text: &&[u8]| {
+        if text.is_empty() || text.len() > CACHE_LABEL_BYTES_MAX {
+            let length = text.len();
+            let text = format!("a value of {name} is {length} bytes long, allowed are 1 to {CACHE_LABEL_BYTES_MAX}");
+            return Err(Error::usage(text));
+        }
+        Ok(Label::new(kind, text))
+    };
+    texts.iter().map(label).collect()
+}
+
+/// `LTMC.CACHE.PUT`
+pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let said = parse_put(cx)?;
+    let call = call_of(cx, said.is_raw)?;
+    if cx.args[4].len() > RESULT_BYTES_MAX {
+        let text = format!("value is {} bytes long, at most {RESULT_BYTES_MAX} are allowed", cx.args[4].len());
+        return Err(Error::usage(text));
+    }
+    let (key, now) = (cx.key(1), cx.now());
+    cx.node.check_quarantine(key)?;
+    let born = birth(cx.node, cx.host, key)?;
+    let newborn = born.as_ref().map(unborn);
+    let took_ms = match said.ticket {
+        Some(ticket) => redeem(cx, newborn.as_ref(), &call, ticket, &said)?,
+        None => 0,
+    };
+    let (value, mut seed, negative_ttl_ms) =
+        (cx.blob(4), cx.node.random(), cx.node.settings.get(Setting::CacheNegativeTtlMs));
+    let is_short = is_short(cx.node, cx.host);
+    let stored = cx.host.read::<Cache>(key)?;
+    let Some(cache) = newborn.as_ref().or(stored.map(|stored| &stored.state)) else { return Err(Error::internal()) };
+    let default_ttl_ms = if said.is_negative { Some(negative_ttl_ms) } else { cache.config().ttl_ms };
+    let fresh_until = said.ttl_ms.or(default_ttl_ms).map_or(NEVER, |ttl| now + ttl);
+    let scope: &[u8] = if said.is_private { &said.agent } else { b"" };
+    let filled = Filled {
+        call: call.with_scope(scope),
+        value,
+        at: now,
+        fresh_until,
+        gone_at: fresh_until.saturating_add(said.stale_ms),
+        cost_ms: said.cost_ms.unwrap_or(took_ms).min(DURATION_MS_MAX),
+        agent: said.agent,
+        is_negative: said.is_negative,
+        labels: said.labels,
+        ticket: said.ticket,
+    };
+    let victims = decide::room_for(cache, &filled, is_short, &mut seed)?;
+    let made_room = victims.chunks(CACHE_BATCH_MAX).map(evicted);
+    // The new answer first: a cache that is empty between two events would begin anew.
+    let put = CacheEvent::Put(Box::new(filled));
+    let events: Vec<CacheEvent> = [put].into_iter().chain(made_room).chain(born).collect();
+    commit::<Cache, H>(cx.node, cx.host, key, events)?;
+    serve_line(cx.node, cx.host, key, &call);
+    Ok(Outcome::Reply(Reply::Ok))
+}
+
+fn evicted(answers: &[u64]) -> CacheEvent {
+    CacheEvent::Removed { answers: answers.to_vec(), why: Removal::Evicted }
+}
+
+/// How long it took to compute the answer that a ticket was given for, ms. If the ticket turns out to be void it ends here, and the next
+/// one is asked to compute.
+fn redeem<H: Host>(
+    cx: &mut Cx<H>,
+    newborn: Option<&Cache>,
+    call: &Call,
+    ticket: Fence,
+    said: &Said,
+) -> Result<Millis, Error> {
+    let (key, now) = (cx.key(1), cx.now());
+    let redeemed = match newborn {
+        Some(cache) => decide::redeem(cache, call, ticket, &said.labels, &said.agent, now),
+        None => match cx.host.read::<Cache>(key)? {
+            Some(stored) => decide::redeem(&stored.state, call, ticket, &said.labels, &said.agent, now),
+            None => return Err(Error::internal()),
+        },
+    };
+    match redeemed {
+        Ok(took_ms) => Ok(took_ms),
+        Err(Refused { error, is_void }) => {
+            if is_void {
+                end_ticket(cx.node, cx.host, key, ticket, TicketEnd::Void)?;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// `LTMC.CACHE.FAIL`
+pub fn fail<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::at(cx.spec, cx.args, 4);
+    let ticket = args.fence("ticket")?;
+    let mut is_raw = false;
+    while args.option()?.is_some() {
+        is_raw = true;
+    }
+    let (call, key) = (call_of(cx, is_raw)?, cx.key(1));
+    cx.node.check_quarantine(key)?;
+    let stored = cx.host.read::<Cache>(key)?;
+    let is_out = stored.is_some_and(|stored| decide::is_out(&stored.state, &call, ticket));
+    let has_ended = is_out && end_ticket(cx.node, cx.host, key, ticket, TicketEnd::Failed)?;
+    Ok(Outcome::Reply(Reply::Integer(has_ended.into())))
+}
+
+/// `LTMC.CACHE.INVALIDATE`
+pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::at(cx.spec, cx.args, 2);
+    Args::at(cx.spec, cx.args, 2).word("what", &["DEP", "TAG", "TOOL", "AGENT", "ALL"])?;
+    let (mut what, mut is_soft) = (Target::All, false);
+    while let Some(word) = args.option()? {
+        match word {
+            "DEP" => what = Target::Labels(labels("DEP", Kind::Dep, 1, &mut args)?),
+            "TAG" => what = Target::Labels(labels("TAG", Kind::Tag, 1, &mut args)?),
+            "TOOL" => what = Target::Labels(vec![Label::new(Kind::Tool, args.text("TOOL", TOOL_BYTES_MAX)?)]),
+            "AGENT" => {
+                let agent = cx.acting(Some(args.id("AGENT")?))?;
+                what = Target::Labels(vec![Label::new(Kind::Agent, &agent)]);
+            }
+            "ALL" => what = Target::All,
+            _ => is_soft = true,
+        }
+    }
+    let (key, at) = (cx.key(1), cx.now());
+    cx.node.check_quarantine(key)?;
+    // What is over is not called off.
+    settle_due(cx.node, cx.host, key)?;
+    let Some(stored) = cx.host.read::<Cache>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    let affected = stored.state.affected_by(&what);
+    if affected > 0 || stored.state.tickets() > 0 {
+        let batch = (cx.node.settings.get(Setting::SweepBatchMax) as usize).min(CACHE_BATCH_MAX) as u32;
+        let fence = cx.node.fences.grant();
+        let event = CacheEvent::Invalidated { at, what, is_soft, fence, batch };
+        commit::<Cache, H>(cx.node, cx.host, key, [event])?;
+        serve_all(cx.node, cx.host, key);
+    }
+    Ok(Outcome::Reply(Reply::number(affected as u64)))
+}
+
+/// `LTMC.CACHE.CONFIG`
+pub fn config<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    const POLICIES: [Policy; 3] = [Policy::Gdsf, Policy::Lru, Policy::Lfu];
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let stored = cx.host.read::<Cache>(key)?.filter(|stored| stored.state.is_configured());
+    let mut config: Config = stored.map_or_else(|| cx.node.settings.cache_config(), |stored| *stored.state.config());
+    let mut args = Args::at(cx.spec, cx.args, 2);
+    while let Some(word) = args.option()? {
+        match word {
+            "MAXBYTES" => config.bytes_max = args.bounded("MAXBYTES", Setting::CacheBytesMax)?,
+            "MAXENTRIES" => config.entries_max = args.bounded("MAXENTRIES", Setting::CacheEntriesMax)?,
+            "PX" => config.ttl_ms = Some(args.millis("PX", 0)?).filter(|ttl| *ttl > 0),
+            "EX" => config.ttl_ms = Some(args.seconds("EX")?),
+            _ => config.policy = POLICIES[args.word("POLICY", &["GDSF", "LRU", "LFU"])?],
+        }
+    }
+    commit::<Cache, H>(cx.node, cx.host, key, [CacheEvent::Configured { config, stays: true }])?;
+    Ok(Outcome::Reply(Reply::Ok))
+}

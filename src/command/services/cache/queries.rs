@@ -1,0 +1,164 @@
+//! Commands that look at a cache and change nothing.
+
+use crate::command::engine::args::Args;
+use crate::command::engine::budget::Budget;
+use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::host::Host;
+use crate::command::reply::Reply;
+use crate::domain::algorithm::eviction::Policy;
+use crate::domain::cache::entry::NEVER;
+use crate::domain::cache::labels::{Kind, Label};
+use crate::domain::cache::stats::{Counters, Given, TOP_MAX};
+use crate::domain::cache::{Cache, Entry};
+use crate::domain::limits::{RESULTS_MAX, TOOL_BYTES_MAX};
+use crate::domain::{Entity, Error, Millis};
+use std::borrow::Cow;
+
+fn read<'a, H: Host>(cx: &'a mut Cx<H>) -> Result<Option<&'a Cache>, Error> {
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    Ok(cx.host.read::<Cache>(key)?.map(|stored| &stored.state))
+}
+
+/// `LTMC.CACHE.STATS`
+pub fn stats<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::at(cx.spec, cx.args, 2);
+    let mut tool = None;
+    while args.option()?.is_some() {
+        tool = Some(Label::new(Kind::Tool, args.text("TOOL", TOOL_BYTES_MAX)?));
+    }
+    let Some(cache) = read(cx)? else { return Ok(Outcome::Reply(Reply::Nil)) };
+    let fields = match tool {
+        Some(tool) => {
+            let id = cache.labels().find(&tool);
+            let entries = id.and_then(|id| cache.labels().answers(id)).map_or(0, |answers| answers.len());
+            let counters = id.and_then(|id| cache.labels().counters(id)).copied().unwrap_or_default();
+            let own = [("tool", Reply::bytes(&tool.text)), ("entries", Reply::number(entries as u64))];
+            named(own.into_iter().chain(counters_of(&counters)))
+        }
+        None => named(whole(cache).into_iter().chain(counters_of(cache.counters()))),
+    };
+    Ok(Outcome::Reply(Reply::Map(fields)))
+}
+
+fn named(fields: impl Iterator<Item = (&'static str, Reply)>) -> Vec<(Cow<'static, str>, Reply)> {
+    fields.map(|(name, value)| (name.into(), value)).collect()
+}
+
+fn whole(cache: &Cache) -> [(&'static str, Reply); 9] {
+    let config = cache.config();
+    [
+        ("entries", Reply::number(cache.count() as u64)),
+        ("entries_max", Reply::number(config.entries_max)),
+        ("bytes", Reply::number(cache.bytes() as u64)),
+        ("bytes_max", Reply::number(config.bytes_max)),
+        ("memory_bytes", Reply::number(cache.memory_bytes() as u64)),
+        ("policy", Reply::text(policy_word(config.policy))),
+        ("default_ttl_ms", config.ttl_ms.map_or(Reply::Nil, Reply::number)),
+        ("tickets_out", Reply::number(cache.tickets() as u64)),
+        ("labels", Reply::number(cache.labels().len() as u64)),
+    ]
+}
+
+fn policy_word(policy: Policy) -> &'static str {
+    match policy {
+        Policy::Lru => "LRU",
+        Policy::Lfu => "LFU",
+        _ => "GDSF",
+    }
+}
+
+fn counters_of(counters: &Counters) -> [(&'static str, Reply); 13] {
+    [
+        ("hits", Reply::number(counters.hits)),
+        ("stale_hits", Reply::number(counters.stale)),
+        ("negative_hits", Reply::number(counters.negative)),
+        ("misses", Reply::number(counters.misses)),
+        ("tickets", Reply::number(counters.tickets)),
+        ("puts", Reply::number(counters.puts)),
+        ("evicted", Reply::number(counters.evicted)),
+        ("expired", Reply::number(counters.expired)),
+        ("invalidated", Reply::number(counters.invalidated)),
+        ("shared_hits", Reply::number(counters.shared)),
+        ("calls_saved", Reply::number(counters.saved_calls())),
+        ("time_saved_ms", Reply::number(counters.saved_ms)),
+        ("bytes_saved", Reply::number(counters.saved_bytes)),
+    ]
+}
+
+/// An entry with its answer as it is shown.
+fn entry_map(cache: &Cache, entry: &Entry, now: Millis) -> Option<Reply> {
+    let (answer, call) = (entry.answer.as_ref()?, entry.call());
+    let status = match cache.state_of(answer, now)? {
+        Given::Fresh => "FRESH",
+        Given::Stale => "STALE",
+        Given::Negative => "NEGATIVE",
+    };
+    let agent = answer.agent.map(|agent| cache.labels().text(agent)).unwrap_or_default();
+    let ends_in = Some(answer.fresh_until).filter(|end| *end != NEVER).map(|end| end.saturating_sub(now));
+    let texts = |kind: Kind| {
+        let labels = answer.labels.iter().filter_map(|label| cache.labels().label(*label));
+        Reply::Array(labels.filter(|label| label.kind == kind).map(|label| Reply::bytes(&label.text)).collect())
+    };
+    Some(Reply::map([
+        ("tool", Reply::bytes(call.tool())),
+        ("args", Reply::bytes(call.args())),
+        ("raw", Reply::Integer(call.is_raw().into())),
+        ("status", Reply::text(status)),
+        ("agent", Reply::bytes_or_nil(agent)),
+        ("private", Reply::Integer((!call.scope().is_empty()).into())),
+        ("bytes", Reply::number(answer.value.len() as u64)),
+        ("age_ms", Reply::number(now.saturating_sub(answer.at))),
+        ("ttl_ms", ends_in.map_or(Reply::Nil, Reply::number)),
+        ("cost_ms", Reply::number(answer.cost_ms)),
+        ("uses", Reply::number(entry.uses.into())),
+        ("uses_by_others", Reply::number(entry.others.into())),
+        ("time_saved_ms", Reply::number(answer.cost_ms.saturating_mul(entry.uses.into()))),
+        ("deps", texts(Kind::Dep)),
+        ("tags", texts(Kind::Tag)),
+    ]))
+}
+
+/// `LTMC.CACHE.TOP`
+pub fn top<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    const DEFAULT: usize = 10;
+    let mut args = Args::at(cx.spec, cx.args, 2);
+    let mut limit = DEFAULT;
+    while args.option()?.is_some() {
+        limit = args.number("LIMIT", 0, TOP_MAX as u64)? as usize;
+    }
+    let (now, mut budget) = (cx.now(), Budget::of(cx.node));
+    let Some(cache) = read(cx)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
+    let top = cache.top().into_iter().filter_map(|entry| entry_map(cache, entry, now)).take(limit);
+    Ok(Outcome::Reply(budget.list(top)))
+}
+
+/// `LTMC.CACHE.SCAN`
+pub fn scan<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    const DEFAULT: u64 = 10;
+    let mut args = Args::at(cx.spec, cx.args, 2);
+    let cursor = args.version("cursor")?;
+    let (mut count, mut tool) = (DEFAULT, None);
+    while let Some(word) = args.option()? {
+        match word {
+            "COUNT" => count = args.number("COUNT", 1, RESULTS_MAX)?,
+            _ => tool = Some(args.text("TOOL", TOOL_BYTES_MAX)?),
+        }
+    }
+    let (now, mut budget) = (cx.now(), Budget::of(cx.node));
+    let (mut next, mut shown) = (0, Vec::new());
+    for (looked_at, entry) in
+        read(cx)?.into_iter().flat_map(|cache| cache.answers_from(cursor).map(move |entry| (cache, entry))).enumerate()
+    {
+        let (cache, entry) = entry;
+        let is_wanted = tool.is_none_or(|tool| entry.call().tool() == tool);
+        let map = if is_wanted { entry_map(cache, entry, now) } else { None };
+        // The cursor stands on the first one that is not shown.
+        if looked_at as u64 == count || map.as_ref().is_some_and(|map| !budget.takes(map.size_bytes())) {
+            next = entry.answer.as_ref().map_or(0, |answer| answer.id);
+            break;
+        }
+        shown.extend(map);
+    }
+    Ok(Outcome::Reply(Reply::Array(vec![Reply::text(next.to_string()), Reply::Array(shown)])))
+}

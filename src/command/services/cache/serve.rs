@@ -1,0 +1,241 @@
+//! What follows from changes of a cache: those who wait for an answer get it, or one of them is asked to compute it; and what time brings.
+
+use crate::command::engine::commit::{commit, commit_one, touch};
+use crate::command::host::{Host, Key};
+use crate::command::node::waits::Untold;
+use crate::command::node::Node;
+use crate::command::reply::Reply;
+use crate::command::settings::Setting;
+use crate::domain::cache::decide::Wish;
+use crate::domain::cache::entry::{Answer, NEVER};
+use crate::domain::cache::stats::Given;
+use crate::domain::cache::{decide, Cache, CacheEvent, Call, Found, TicketEnd};
+use crate::domain::limits::CACHE_BATCH_MAX;
+use crate::domain::queue::rank::WaiterId;
+use crate::domain::{Connection, Error, Fence, KeyId, Millis};
+use smallvec::smallvec;
+
+/// The word for how an answer is given.
+fn word(given: Given) -> &'static str {
+    match given {
+        Given::Fresh => "HIT",
+        Given::Stale => "STALE",
+        Given::Negative => "NEGATIVE",
+    }
+}
+
+/// The reply that gives an answer, with a ticket if the one who asked is to compute the next one.
+pub fn answer_reply(given: Given, answer: &Answer, now: Millis, ticket: Option<Fence>) -> Reply {
+    let ttl_ms = Some(answer.fresh_until).filter(|end| *end != NEVER).map(|end| end.saturating_sub(now));
+    reply(
+        word(given),
+        Reply::Blob(answer.value.clone()),
+        Reply::number(now.saturating_sub(answer.at)),
+        number_or_nil(ttl_ms),
+        ticket,
+    )
+}
+
+/// The reply that there is no answer, with a ticket if the one who asked is to compute it.
+pub fn miss_reply(ticket: Option<Fence>) -> Reply {
+    reply("MISS", Reply::Nil, Reply::Nil, Reply::Nil, ticket)
+}
+
+fn reply(status: &'static str, value: Reply, age_ms: Reply, ttl_ms: Reply, ticket: Option<Fence>) -> Reply {
+    Reply::map([
+        ("status", Reply::text(status)),
+        ("value", value),
+        ("age_ms", age_ms),
+        ("ttl_ms", ttl_ms),
+        ("ticket", number_or_nil(ticket)),
+    ])
+}
+
+fn number_or_nil(number: Option<u64>) -> Reply {
+    number.map_or(Reply::Nil, Reply::number)
+}
+
+/// Gives a ticket for a call; makes the cache if there is none.
+pub fn grant<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, wish: &Wish) -> Result<Fence, Error> {
+    let max = node.settings.get(Setting::CacheTicketsMax);
+    let born = birth(node, host, key)?;
+    let newborn = born.as_ref().map(unborn);
+    let stored = host.read::<Cache>(key)?;
+    let Some(cache) = newborn.as_ref().or(stored.map(|stored| &stored.state)) else { return Err(Error::internal()) };
+    let (event, ticket) = decide::ticket(cache, call, wish, max, &mut node.fences)?;
+    // A value that is empty between two events begins anew, so its bounds come last.
+    commit::<Cache, H>(node, host, key, [event].into_iter().chain(born))?;
+    Ok(ticket)
+}
+
+/// The event that gives a new cache its bounds; `None` if there is a cache.
+pub fn birth<H: Host>(node: &Node, host: &mut H, key: Key) -> Result<Option<CacheEvent>, Error> {
+    let is_there = host.read::<Cache>(key)?.is_some_and(|stored| stored.state.is_configured());
+    Ok((!is_there).then(|| CacheEvent::Configured { config: node.settings.cache_config(), stays: false }))
+}
+
+/// What a cache is that has only begun.
+pub fn unborn(configured: &CacheEvent) -> Cache {
+    use crate::domain::Entity;
+    let mut cache = Cache::default();
+    cache.apply(configured);
+    cache
+}
+
+/// Notes that an answer was given.
+pub fn note_use<H: Host>(node: &mut Node, host: &mut H, key: Key, used: CacheEvent) -> Result<(), Error> {
+    touch::<Cache, H>(node, host, key, used, None)
+}
+
+/// The event that an answer is given to `agent`, which may be nobody in particular.
+pub fn use_of(cache: &Cache, slot: u32, given: Given, answer: &Answer, agent: &[u8]) -> CacheEvent {
+    let by_other = answer.agent.is_some_and(|producer| cache.labels().text(producer) != agent);
+    CacheEvent::Used { slot, given, by_other }
+}
+
+/// Serves those who wait for a call: whoever can has the answer, and if nobody computes one, the first of the others is asked to.
+pub fn serve_line<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) {
+    if !node.fills.is_empty() {
+        node.serving(|node| serve_waiters(node, host, key, call));
+    }
+}
+
+fn serve_waiters<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) {
+    for id in node.fills.waiters_in(&key.id(), call) {
+        if serve_answer(node, host, key, call, id) {
+            continue;
+        }
+        let now = node.now();
+        let cache = host.read::<Cache>(key).ok().flatten().map(|stored| &stored.state);
+        if cache.and_then(|cache| cache.flight(call.as_ref())).is_some_and(|flight| flight.is_on(now)) {
+            // The others take another answer than this one, if they are not to wait for the flight, too.
+            continue;
+        }
+        let Some(wish) = node.fills.waiter(id).map(|waiter| waiter.wish.clone()) else { continue };
+        match grant(node, host, key, call, &wish) {
+            Ok(ticket) => {
+                let untold = Untold { grants: smallvec![(key.id(), ticket)], request_id: None };
+                node.serve_wait(id, untold, miss_reply(Some(ticket)), host);
+            }
+            Err(error) => node.refuse_wait(id, error, host),
+        }
+    }
+}
+
+/// Gives a waiter the answer, if there is one that it takes.
+fn serve_answer<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, id: WaiterId) -> bool {
+    let now = node.now();
+    let (Some(waiter), Ok(Some(stored))) = (node.fills.waiter(id), host.read::<Cache>(key)) else { return false };
+    let cache = &stored.state;
+    let Found::Answer(slot, given, answer) = cache.look(call, &waiter.wish.agent, now, waiter.age_ms_max) else {
+        return false;
+    };
+    let (reply, used) =
+        (answer_reply(given, answer, now, None), use_of(cache, slot, given, answer, &waiter.wish.agent));
+    node.serve_wait(id, Untold::default(), reply, host);
+    // It was just read as a cache.
+    let _ = note_use(node, host, key, used);
+    true
+}
+
+/// Serves those who wait for any call of a cache.
+pub fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: Key) {
+    if node.fills.is_empty() {
+        return;
+    }
+    for call in node.fills.calls(&key.id()) {
+        serve_line(node, host, key, &call);
+    }
+}
+
+/// Ends a ticket, and serves who waits for what it was given for.
+pub fn end_ticket<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    ticket: Fence,
+    why: TicketEnd,
+) -> Result<bool, Error> {
+    let known = host.read::<Cache>(key)?.and_then(|stored| stored.state.of_ticket(ticket));
+    let Some((entry, _)) = known else { return Ok(false) };
+    let call = Call::from(entry.call());
+    commit_one::<Cache, H>(node, host, key, CacheEvent::TicketEnded { ticket, why })?;
+    serve_line(node, host, key, &call);
+    Ok(true)
+}
+
+/// The scheduler looks at a cache: decides what time has brought, goes on with what was begun, and serves those who wait if that may matter to
+/// them. Says how much work it was.
+pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> usize {
+    match settle_due(node, host, key.into()) {
+        Ok(work) => {
+            if has_changed || work > 0 {
+                serve_all(node, host, key.into());
+            }
+            work
+        }
+        Err(error) => {
+            refuse_all(node, host, key, &error);
+            0
+        }
+    }
+}
+
+/// Whether so much of the server's memory is in use that caches give up answers.
+pub fn is_short<H: Host>(node: &Node, host: &H) -> bool {
+    crate::command::host::is_short(host, node.settings.get(Setting::CacheShrinkPercent) * 10)
+}
+
+/// A cache that has nothing to give is asked again after so long while the server is short of memory, ms.
+const SHORT_MS: Millis = 1000;
+
+/// Decides a batch of what is due.
+pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<usize, Error> {
+    let max = (node.settings.get(Setting::SweepBatchMax) as usize).min(CACHE_BATCH_MAX);
+    let (now, mut seed) = (node.now(), node.random());
+    let is_short = is_short(node, host);
+    let Some(stored) = host.read::<Cache>(key)? else { return Ok(0) };
+    let cache = &stored.state;
+    let mut events = decide::due(cache, now, max);
+    if cache.has_dying() {
+        events.push(CacheEvent::Buried { batch: max as u32 });
+    } else if events.is_empty() {
+        events.extend(decide::excess(cache, max, &mut seed));
+        if is_short && events.is_empty() {
+            events.extend(decide::give_way(cache, max, &mut seed));
+            // Whether that is enough is seen when it is done.
+            node.schedule.look_at(key.id(), if events.is_empty() { now + SHORT_MS } else { now });
+        }
+    }
+    let work = match events.last() {
+        Some(CacheEvent::Removed { answers, .. }) => events.len() + answers.len(),
+        Some(CacheEvent::Buried { batch }) => events.len() + *batch as usize,
+        _ => events.len(),
+    };
+    commit::<Cache, H>(node, host, key, events)?;
+    Ok(work)
+}
+
+/// Nobody can be served on this key any more.
+pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error) {
+    node.refuse_waits(node.fills.waiters(key), error, host);
+}
+
+/// The client that was asked to compute was gone before it could be told.
+pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
+    for (key, ticket) in untold.grants {
+        if matches!(end_ticket(node, host, (&key).into(), ticket, TicketEnd::TakenBack), Ok(true)) {
+            node.metrics.of_mut(crate::domain::Service::Cache).taken_back += 1;
+        }
+    }
+}
+
+/// A connection has ended: what was to be computed over it is waited for a little longer, for a client may go on over another one.
+pub fn disconnected<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, connection: Connection) {
+    let until = node.now() + node.settings.get(Setting::CacheOrphanMs);
+    let Ok(Some(stored)) = host.read::<Cache>(key.into()) else { return };
+    let abandoned = stored.state.tickets_of(connection);
+    let events = abandoned.into_iter().map(|ticket| CacheEvent::Abandoned { ticket, until });
+    // It was just read as a cache.
+    let _ = commit::<Cache, H>(node, host, key.into(), events);
+}

@@ -1,0 +1,160 @@
+//! The rows of the commands of the tool cache.
+
+use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
+use crate::command::services::spec::{BLOCK, READ_FIRST, ROW};
+use crate::domain::Service;
+
+const CACHE_ROW: Spec = Spec { service: Some(Service::Cache), complexity: "O(log N) with N the answers", ..ROW };
+const CACHE_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, categories: "read slow", ..CACHE_ROW };
+
+const CACHE: Arg = Arg::key("cache", 0);
+const TOOL: Arg = Arg::string("tool");
+const ARGS: Arg = Arg::string("args");
+const RAW: Arg = Arg::word("raw", "RAW").optional();
+const OF_TOOL: Arg = Arg::string("tool").after("TOOL").optional();
+
+const fn counted(name: &'static str, of: &'static [Arg]) -> Arg {
+    Arg::new(name, ArgKind::Block(of))
+}
+
+const DEPS: &[Arg] = &[Arg::integer("n"), Arg::string("dep").multiple()];
+const TAGS: &[Arg] = &[Arg::integer("n"), Arg::string("tag").multiple()];
+
+pub const GET: Spec = Spec {
+    name: "LTMC.CACHE.GET",
+    arity: -4,
+    // A miss gives a ticket, so it may write; a hit does not, and works when memory is short.
+    flags: Flags::WRITE.and(Flags::FAST).and(Flags::BLOCKING),
+    categories: "write fast blocking",
+    complexity: "O(A) with A the bytes of the arguments; O(log T) more for a ticket with T tickets out",
+    summary: "Gives what a tool answered to the same arguments before; of those who miss, one gets a ticket to compute it, and the \
+              others wait if they ask to.",
+    reply: "map: status (HIT, STALE, NEGATIVE or MISS), value, age_ms, ttl_ms, ticket; nil if the wait timed out",
+    args: &[
+        CACHE,
+        TOOL,
+        ARGS,
+        Arg::string("agent").after("AGENT").optional(),
+        Arg::integer("ms").after("MAXAGE").optional(),
+        Arg::integer("ms").after("LEASE").optional(),
+        BLOCK,
+        Arg::string("beta").after("BETA").optional(),
+        RAW,
+    ],
+    ..CACHE_ROW
+};
+
+pub const PUT: Spec = Spec {
+    name: "LTMC.CACHE.PUT",
+    arity: -5,
+    flags: Flags::WRITE.and(Flags::DENY_OOM),
+    categories: "write slow",
+    complexity: "O(A + L log N) with A the bytes of arguments and value, L the dependencies and tags and N the answers; O(V) more with V \
+                 those that make room",
+    summary: "Puts the answer of a tool; all who wait for it have it at once.",
+    reply: "OK",
+    args: &[
+        CACHE,
+        TOOL,
+        ARGS,
+        Arg::string("value"),
+        Arg::integer("ticket").after("TICKET").optional(),
+        TTL,
+        Arg::integer("ms").after("STALE").optional(),
+        counted("deps", DEPS).after("DEPS").optional(),
+        counted("tags", TAGS).after("TAGS").optional(),
+        Arg::integer("ms").after("COST").optional(),
+        Arg::string("agent").after("AGENT").optional(),
+        Arg::word("private", "PRIVATE").optional(),
+        Arg::word("negative", "NEGATIVE").optional(),
+        RAW,
+    ],
+    ..CACHE_ROW
+};
+
+pub const FAIL: Spec = Spec {
+    name: "LTMC.CACHE.FAIL",
+    arity: -5,
+    complexity: "O(A + log T) with A the bytes of the arguments and T the tickets out",
+    summary: "Gives a ticket back without an answer; the next one who waits gets a new one.",
+    reply: "1, or 0 if the ticket was not good any more",
+    args: &[CACHE, TOOL, ARGS, Arg::integer("ticket"), RAW],
+    ..CACHE_ROW
+};
+
+pub const INVALIDATE: Spec = Spec {
+    name: "LTMC.CACHE.INVALIDATE",
+    arity: -3,
+    flags: Flags::WRITE,
+    categories: "write slow",
+    complexity: "O(K log N + T) with K the answers concerned, of which at most ltmc.sweep-batch-max at once, N all answers and T the tickets out",
+    summary: "Calls answers off by what they depend on, by tag, tool or agent, or all; what is computed from it just now is void, too.",
+    reply: "the number of answers concerned",
+    args: &[
+        CACHE,
+        Arg::one_of(
+            "what",
+            &[
+                Arg::word("all", "ALL"),
+                counted("deps", DEPS).after("DEP"),
+                counted("tags", TAGS).after("TAG"),
+                Arg::string("tool").after("TOOL"),
+                Arg::string("agent").after("AGENT"),
+            ],
+        ),
+        Arg::word("soft", "SOFT").optional(),
+    ],
+    ..CACHE_ROW
+};
+
+pub const CONFIG: Spec = Spec {
+    name: "LTMC.CACHE.CONFIG",
+    arity: -2,
+    flags: Flags::WRITE,
+    categories: "write slow",
+    complexity: "O(1)",
+    summary: "Sets the bounds and habits of a cache; makes it if there is none, and keeps it when it is empty.",
+    reply: "OK",
+    args: &[
+        CACHE,
+        Arg::integer("n").after("MAXBYTES").optional(),
+        Arg::integer("n").after("MAXENTRIES").optional(),
+        TTL,
+        Arg::one_of("policy", &[Arg::word("gdsf", "GDSF"), Arg::word("lru", "LRU"), Arg::word("lfu", "LFU")])
+            .after("POLICY")
+            .optional(),
+    ],
+    ..CACHE_ROW
+};
+
+pub const STATS: Spec = Spec {
+    name: "LTMC.CACHE.STATS",
+    arity: -2,
+    flags: Flags::READONLY.and(Flags::FAST),
+    categories: "read fast",
+    complexity: "O(1)",
+    summary: "Shows what a cache, or one tool in it, has saved and costs.",
+    reply: "map: entries, bytes, bounds, hits, misses, calls_saved, time_saved_ms ...; nil if there is no such cache",
+    args: &[CACHE, OF_TOOL],
+    ..CACHE_READ
+};
+
+pub const TOP: Spec = Spec {
+    name: "LTMC.CACHE.TOP",
+    arity: -2,
+    complexity: "O(1): of the 1000 used most",
+    summary: "Lists the answers used most, with who put them and how often others used them.",
+    reply: "list of maps",
+    args: &[CACHE, Arg::integer("n").after("LIMIT").optional()],
+    ..CACHE_READ
+};
+
+pub const SCAN: Spec = Spec {
+    name: "LTMC.CACHE.SCAN",
+    arity: -3,
+    complexity: "O(M + log N) with M the answers looked at and N all of them",
+    summary: "Goes through all answers, the oldest first: begin with cursor 0 and go on with the one returned until that is 0.",
+    reply: "the next cursor, and a list of maps",
+    args: &[CACHE, Arg::integer("cursor"), Arg::integer("n").after("COUNT").optional(), OF_TOOL],
+    ..CACHE_READ
+};

@@ -1,0 +1,232 @@
+//! The rows of the commands of contexts.
+
+use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
+use crate::command::host::Access;
+use crate::command::services::registry::spec::FILTER;
+use crate::command::services::spec::{with_registry, KEY, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
+use crate::command::services::versioned::spec::{
+    ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINT_ARGS, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, META, PRUNE_ARGS,
+};
+use crate::domain::Service;
+
+const CONTEXT_ROW: Spec = Spec {
+    service: Some(Service::Context),
+    flags: Flags::WRITE,
+    categories: "write slow",
+    complexity: "O(log N) with N the participants",
+    ..ROW
+};
+
+const CONTEXT_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, categories: "read slow", ..CONTEXT_ROW };
+
+const GROWS: Flags = Flags::WRITE.and(Flags::DENY_OOM);
+
+const PATHS: Arg =
+    Arg::new("values", ArgKind::Block(&[Arg::integer("n"), Arg::string("path").multiple()])).after("PATH").optional();
+const PATH: Arg = Arg::string("path").after("PATH").optional();
+const BUDGET: Arg = Arg::integer("bytes").after("BUDGET").optional();
+
+pub const CREATE: Spec = Spec {
+    name: "LTMC.CTX.CREATE",
+    arity: -2,
+    flags: GROWS.and(Flags::GETKEYS_API),
+    keys: &with_registry(2),
+    complexity: "O(N) with N the size of the document",
+    summary: "Makes a context.",
+    reply: "its version, 1",
+    args: &[
+        KEY,
+        Arg::string("agent").after("OWNER").optional(),
+        Arg::string("json").after("DOC").optional(),
+        META,
+        TTL,
+        Arg::word("sliding", "SLIDING").optional(),
+        REGISTRY,
+        REQID,
+    ],
+    ..CONTEXT_ROW
+};
+
+pub const JOIN: Spec = Spec {
+    name: "LTMC.CTX.JOIN",
+    arity: -3,
+    flags: WRITE_FAST.and(Flags::DENY_OOM).and(Flags::GETKEYS_API),
+    keys: &with_registry(3),
+    categories: "write fast",
+    summary: "Makes an agent a participant, or gives it another role.",
+    reply: "1 if it was none, else 0",
+    args: &[KEY, AGENT, Arg::string("text").after("ROLE").optional(), REGISTRY],
+    ..CONTEXT_ROW
+};
+
+pub const LEAVE: Spec = Spec {
+    name: "LTMC.CTX.LEAVE",
+    arity: 3,
+    flags: WRITE_FAST,
+    categories: "write fast",
+    summary: "An agent is no participant any more.",
+    reply: "1 if it was one, else 0",
+    args: &[KEY, AGENT],
+    ..CONTEXT_ROW
+};
+
+const OPERATION: Arg = Arg::one_of(
+    "op",
+    &[
+        Arg::string("json").after("MERGE"),
+        Arg::string("json").after("PATCH"),
+        Arg::new("set", ArgKind::Block(&[Arg::string("path"), Arg::string("json")])).after("SET"),
+        Arg::string("path").after("DEL"),
+        Arg::new("append", ArgKind::Block(&[Arg::string("path"), Arg::string("json")])).after("APPEND"),
+        Arg::new("incrby", ArgKind::Block(&[Arg::string("path"), Arg::string("number")])).after("INCRBY"),
+        Arg::string("json").after("REPLACE"),
+    ],
+);
+
+pub const UPDATE: Spec = Spec {
+    name: "LTMC.CTX.UPDATE",
+    arity: -5,
+    flags: GROWS,
+    complexity: "O(C log N) with C the size of what changes and N the width of the objects on the way to it",
+    summary: "Changes the document by all operations given, in their order, or by none.",
+    reply: "the new version",
+    args: &[KEY, AGENT, IFVERSION, REQID, OPERATION.multiple()],
+    ..CONTEXT_ROW
+};
+
+pub const GET: Spec = Spec {
+    name: "LTMC.CTX.GET",
+    arity: -2,
+    complexity: "O(N) with N the size of what is returned; with AT that of the document and of what has changed since",
+    summary: "Reads the document, or parts of it, as it is or as it was.",
+    reply: "map: version, doc, participants with their count, as many as fit, times, checkpoints, sizes; with PATH doc has what is found under each path; nil if there is no context",
+    args: &[KEY, PATHS, Arg::integer("version").after("AT").optional()],
+    ..CONTEXT_READ
+};
+
+pub const DIFF: Spec = Spec {
+    name: "LTMC.CTX.DIFF",
+    arity: -3,
+    complexity: "O(C) with C the size of what has changed since",
+    summary: "Tells what has changed since a version, of the whole document or of what is at a path.",
+    reply: "a JSON merge patch (RFC 7396)",
+    args: &[KEY, Arg::integer("since"), PATH],
+    ..CONTEXT_READ
+};
+
+pub const GENERATE: Spec = Spec {
+    name: "LTMC.CTX.GENERATE",
+    arity: -4,
+    flags: GROWS.and(Flags::GETKEYS_API),
+    keys: &[
+        KeySpec { access: Access::Update, at: KeysAt::Index(1) },
+        KeySpec { access: Access::Read, at: KeysAt::CountAt(2) },
+    ],
+    complexity: "O(N) with N the size of all sources",
+    summary: "Merges contexts and sessions into one context; where they differ, what was touched later wins.",
+    reply: "the version of dest",
+    args: &[
+        Arg::key("dest", 0),
+        Arg::integer("numkeys"),
+        Arg::key("src", 1).multiple(),
+        BUDGET,
+        Arg::string("agent").after("FOR").optional(),
+        Arg::new("values", ArgKind::Block(&[Arg::integer("n"), Arg::string("tag").multiple()]))
+            .after("TAGS")
+            .optional(),
+        REQID,
+    ],
+    ..CONTEXT_ROW
+};
+
+pub const BUILD: Spec = Spec {
+    name: "LTMC.CTX.BUILD",
+    arity: -4,
+    complexity: "O(N + P log P) with N the size of what is at the paths and P the pieces that it is cut into; O(N) without BUDGET",
+    summary: "Builds the part of a context that an agent should see, within a number of bytes.",
+    reply: "map: version, bytes, left_out, doc; nil if there is no context",
+    args: &[KEY, Arg::string("agent").after("FOR"), BUDGET, PATHS],
+    ..CONTEXT_READ
+};
+
+pub const ROUTE: Spec = Spec {
+    name: "LTMC.CTX.ROUTE",
+    arity: -3,
+    flags: Flags::READONLY.and(Flags::GETKEYS_API),
+    keys: &[
+        KeySpec { access: Access::Read, at: KeysAt::Index(1) },
+        KeySpec { access: Access::Read, at: KeysAt::Index(2) },
+    ],
+    complexity: "that of LTMC.AGENT.FIND; O(P + L) more with P the participants and those who touched the paths and L the agents with the least load",
+    summary: "Chooses the agent that some work on a context should go to: capable, live, well, rested, and at home there.",
+    reply: "the agent; nil if nobody fits",
+    args: &[
+        KEY,
+        Arg::key("registry", 1),
+        FILTER[0],
+        FILTER[1],
+        FILTER[2],
+        FILTER[3],
+        FILTER[4],
+        FILTER[5],
+        FILTER[6],
+        FILTER[7],
+        PATH,
+    ],
+    ..CONTEXT_READ
+};
+
+pub const CHECKPOINT: Spec = Spec {
+    name: "LTMC.CTX.CHECKPOINT",
+    arity: -2,
+    flags: WRITE_FAST.and(Flags::DENY_OOM),
+    categories: "write fast",
+    complexity: "O(log C) with C the checkpoints",
+    summary: "Marks the current version, to get back to it however long it is past.",
+    reply: "the number of the checkpoint",
+    args: CHECKPOINT_ARGS,
+    ..CONTEXT_ROW
+};
+
+pub const CHECKPOINTS: Spec = Spec {
+    name: "LTMC.CTX.CHECKPOINTS",
+    arity: -2,
+    complexity: "O(C) with C the checkpoints skipped and returned",
+    summary: "Lists the checkpoints of a context, the oldest first.",
+    reply: "list of maps: id, name, version, at_ms, pinned",
+    args: CHECKPOINTS_ARGS,
+    ..CONTEXT_READ
+};
+
+pub const ROLLBACK: Spec = Spec {
+    name: "LTMC.CTX.ROLLBACK",
+    arity: -3,
+    flags: GROWS,
+    complexity: "O(C) with C the size of what has changed since",
+    summary: "Makes the document of a checkpoint, by its number or name, the newest version.",
+    reply: "the new version",
+    args: &[KEY, Arg::string("checkpoint"), IFVERSION, REQID, ACTING],
+    ..CONTEXT_ROW
+};
+
+pub const FORK: Spec = Spec {
+    name: "LTMC.CTX.FORK",
+    arity: -3,
+    flags: GROWS.and(Flags::GETKEYS_API),
+    keys: FORK_KEYS,
+    complexity: FORK_COMPLEXITY,
+    summary: "Makes another context of this one, as it is or as it was at a checkpoint.",
+    reply: "the version that the new context begins with",
+    args: &[Arg::key("src", 0), Arg::key("dst", 1), AT, REQID],
+    ..CONTEXT_ROW
+};
+
+pub const PRUNE: Spec = Spec {
+    name: "LTMC.CTX.PRUNE",
+    arity: -4,
+    complexity: "O(C) with C the checkpoints",
+    summary: "Removes checkpoints that are not pinned, and what only they needed; DRYRUN only says which.",
+    reply: "list of the numbers of the checkpoints removed",
+    args: PRUNE_ARGS,
+    ..CONTEXT_ROW
+};

@@ -1,0 +1,123 @@
+//! The commands of flows as wholes: what they take, what they decide, what they answer. The rules are in `domain::flow`.
+
+use super::serve::{change, decided, existing};
+use crate::command::engine::args::Args;
+use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::host::Host;
+use crate::command::node::Node;
+use crate::command::reply::Reply;
+use crate::command::settings::Setting;
+use crate::domain::entity::idempotency::{request_key, Answer};
+use crate::domain::flow::spec::Bounds;
+use crate::domain::flow::{decide, spec, Addition, Flow, FlowEvent, Options, Rate};
+use crate::domain::limits::{FLOW_TASKS_END, PATHS_MAX, RATE_CLAIMS_MAX};
+use crate::domain::{Bytes, Change, Error, Millis};
+
+/// Most tasks that may run at a time, as far as a flow bounds it.
+const ACTIVE_MAX: u64 = u32::MAX as u64;
+
+/// What `LTMC.FLOW.CREATE` asks for.
+#[derive(Default)]
+struct Wanted<'a> {
+    options: Options,
+    spec: Option<&'a [u8]>,
+    locks: &'a [&'a [u8]],
+    request_id: Option<Bytes>,
+}
+
+fn parse_create<'a>(node: &Node, args: &mut Args<'a>) -> Result<Wanted<'a>, Error> {
+    let mut wanted = Wanted { options: node.settings.flow_options(), ..Wanted::default() };
+    let (options, mut ttl_ms) = (&mut wanted.options, None);
+    while let Some(word) = args.option()? {
+        match word {
+            "SPEC" => wanted.spec = Some(args.bytes("SPEC")?),
+            "MAXACTIVE" => options.max_active = args.number("MAXACTIVE", 1, ACTIVE_MAX)? as u32,
+            "GROUPMAX" => options.group_max = args.number("GROUPMAX", 1, ACTIVE_MAX)? as u32,
+            "RATE" => {
+                let claims = args.number("RATE", 1, RATE_CLAIMS_MAX)? as u32;
+                options.rate = Some(Rate { claims, per_ms: args.millis("the time after RATE n", 1)? });
+            }
+            "KEEP" => options.keep = args.number("KEEP", 0, FLOW_TASKS_END as u64)?,
+            "LOCKS" => wanted.locks = args.list("LOCKS", 1, PATHS_MAX)?,
+            "REQID" => wanted.request_id = Some(request_key(b"", args.id("REQID")?)),
+            _ => ttl_ms = Some(args.duration(word)?),
+        }
+    }
+    if !wanted.locks.is_empty() && wanted.spec.is_none() {
+        return Err(Error::usage("LOCKS goes with SPEC only: it names the keys that its tasks may lock"));
+    }
+    wanted.options.expires_at = ttl_ms.map(|ttl_ms| node.now().saturating_add(ttl_ms));
+    Ok(wanted)
+}
+
+/// `LTMC.FLOW.CREATE`
+pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("flow")?;
+    let wanted = parse_create(cx.node, &mut args)?;
+    let (key, at) = (cx.key(1), cx.now());
+    cx.node.check_quarantine(key)?;
+    let empty = Flow::default();
+    let stored = cx.host.read::<Flow>(key)?;
+    if let Some(id) = &wanted.request_id {
+        if stored.is_some_and(|stored| stored.answer(id).is_some()) {
+            return Ok(Outcome::Reply(Reply::Ok));
+        }
+    }
+    let mut events = vec![decide::create(stored.map_or(&empty, |stored| &stored.state), wanted.options, at)?];
+    events.extend(read_spec(cx.node, &wanted, at)?.into_iter().map(|task| FlowEvent::Added(Box::new(task))));
+    let answered = wanted.request_id.map(|id| Change::Answered { id, answer: Answer::Integer(1) });
+    let changes = events.into_iter().map(Change::Event).chain(answered).collect();
+    change(cx.node, cx.host, key, changes)?;
+    Ok(Outcome::Reply(Reply::Ok))
+}
+
+fn read_spec(node: &Node, wanted: &Wanted, at: Millis) -> Result<Vec<Addition>, Error> {
+    let Some(json) = wanted.spec else { return Ok(Vec::new()) };
+    let bounds = Bounds {
+        at,
+        tasks_max: node.settings.get(Setting::FlowTasksMax),
+        payload_bytes_max: node.settings.get(Setting::TaskPayloadBytesMax),
+        locks: wanted.locks,
+    };
+    spec::read(json, &bounds)
+}
+
+/// Applies what a rule decides about the flow; whether something changes.
+fn decide_about<H: Host>(
+    cx: &mut Cx<H>,
+    rule: impl FnOnce(&Flow, Millis) -> Result<Option<FlowEvent>, Error>,
+) -> Result<Outcome, Error> {
+    existing(cx)?;
+    let (key, at) = (cx.key(1), cx.now());
+    let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
+    let event = rule(&stored.state, at)?;
+    let has_changed = event.is_some();
+    decided(cx.node, cx.host, key, event)?;
+    Ok(Outcome::Reply(Reply::Integer(has_changed.into())))
+}
+
+/// `LTMC.FLOW.PAUSE`
+pub fn pause<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    decide_about(cx, decide::pause)
+}
+
+/// `LTMC.FLOW.RESUME`
+pub fn resume<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    decide_about(cx, decide::resume)
+}
+
+/// `LTMC.FLOW.CANCEL`
+pub fn cancel<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let outcome = decide_about(cx, |flow, at| Ok((!flow.is_cancelled()).then_some(FlowEvent::Cancelled { at })))?;
+    // The first tasks at once, so that a small flow is over when the answer comes; the others by the scheduler.
+    let max = cx.node.settings.get(Setting::SweepBatchMax) as usize;
+    crate::command::services::flow::serve::sweep(cx.node, cx.host, cx.key(1), max)?;
+    Ok(outcome)
+}
+
+/// The event that makes a flow with the usual options, if there is none: for commands that add to one.
+pub fn opening(node: &Node, flow: &Flow) -> Option<FlowEvent> {
+    let (at, options) = (node.now(), node.settings.flow_options());
+    (flow.created_at() == 0).then_some(FlowEvent::Created { at, options })
+}

@@ -1,0 +1,10 @@
+//! Orchestration: what has to be done next, and who does it.
+
+pub mod commands;
+pub mod queries;
+pub mod serve;
+pub(crate) mod spec;
+pub mod task_commands;
+pub mod task_locks;
+pub mod task_queries;
+pub mod worker_commands;

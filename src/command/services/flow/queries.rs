@@ -1,0 +1,85 @@
+//! The commands that only look at flows. They work on replicas, too.
+
+use crate::command::engine::args::Args;
+use crate::command::engine::budget::Budget;
+use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::host::Host;
+use crate::command::reply::Reply;
+use crate::domain::flow::graph::{draw, outlook, progress, Language};
+use crate::domain::flow::task::{OPEN_STATES, STATE_WORDS};
+use crate::domain::flow::{decide, Flow, How};
+use crate::domain::{Error, Millis, Stored};
+use std::borrow::Cow;
+
+/// How tasks end, as it is shown.
+const ENDS: [(How, &str); 4] =
+    [(How::Succeeded, "succeeded"), (How::Dead, "dead"), (How::Cancelled, "cancelled"), (How::Skipped, "skipped")];
+
+/// The end of a flow as those who wait for it are told.
+pub fn end_map(flow: &Flow) -> Reply {
+    let mut fields: Vec<(Cow<'static, str>, Reply)> = vec![("state".into(), Reply::text(flow.state()))];
+    fields.extend(ENDS.map(|(how, word)| (word.into(), Reply::number(flow.ended(how)))));
+    Reply::Map(fields)
+}
+
+/// `LTMC.FLOW.INFO`
+pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let (now, waiting, mut budget) = (cx.now(), cx.node.idlers.waiting_for(&key.id()), Budget::of(cx.node));
+    let Some(stored) = cx.host.read::<Flow>(key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
+    Ok(Outcome::Reply(info_map(stored, waiting, now, &mut budget)))
+}
+
+fn info_map(stored: &Stored<Flow>, waiting: usize, now: Millis, budget: &mut Budget) -> Reply {
+    let (flow, options, totals) = (&stored.state, stored.state.options(), stored.state.totals());
+    let outlook = outlook(flow, now);
+    let or_nil = |value: Option<u64>| value.map_or(Reply::Nil, Reply::number);
+    let bound = |value: u32| or_nil(Some(u64::from(value)).filter(|value| *value > 0));
+    let mut fields: Vec<(Cow<'static, str>, Reply)> = Vec::with_capacity(32);
+    let mut add = |name: &'static str, value: Reply| fields.push((name.into(), value));
+    add("state", Reply::text(flow.state()));
+    add("revision", Reply::number(stored.revision));
+    add("created_ms", Reply::number(flow.created_at()));
+    add("expires_ms", or_nil(options.expires_at));
+    add("paused", Reply::Integer(i64::from(flow.is_paused())));
+    add("max_active", bound(options.max_active));
+    add("group_max", bound(options.group_max));
+    add(
+        "rate",
+        options.rate.map_or(Reply::Nil, |rate| {
+            Reply::Array(vec![Reply::number(rate.claims.into()), Reply::number(rate.per_ms)])
+        }),
+    );
+    add("keep", Reply::number(options.keep));
+    add("tasks", Reply::number(flow.count() as u64));
+    for (state, count) in STATE_WORDS.iter().zip(flow.index().counts()).take(OPEN_STATES) {
+        add(state, Reply::number(*count as u64));
+    }
+    ENDS.into_iter().for_each(|(how, word)| add(word, Reply::number(flow.ended(how))));
+    add("total_added", Reply::number(totals.added));
+    add("total_claimed", Reply::number(totals.claimed));
+    add("total_failed", Reply::number(totals.failed));
+    add("progress", Reply::number(progress(flow)));
+    add("mean_ms", or_nil(totals.worked_ms.checked_div(totals.completed)));
+    add("critical_path", budget.list(outlook.critical_path.iter().map(|id| Reply::bytes(id))));
+    add("critical_ms", or_nil(outlook.left_ms.map(|(critical_ms, _)| critical_ms)));
+    add("left_ms", or_nil(outlook.left_ms.map(|(_, left_ms)| left_ms)));
+    add("waiting_workers", Reply::number(waiting as u64));
+    add("memory_bytes", Reply::number(stored.memory_bytes() as u64));
+    Reply::Map(fields)
+}
+
+/// `LTMC.FLOW.GRAPH`
+pub fn graph<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("flow")?;
+    let word = args.option()?;
+    args.finish()?;
+    let (key, bytes_max) = (cx.key(1), Budget::of(cx.node).left());
+    cx.node.check_quarantine(key)?;
+    let stored = cx.host.read::<Flow>(key)?.ok_or_else(decide::no_flow)?;
+    let language = if word == Some("MERMAID") { Language::Mermaid } else { Language::Dot };
+    let text = draw(&stored.state, language, bytes_max)?;
+    Ok(Outcome::Reply(Reply::Text(text.into())))
+}

@@ -1,0 +1,265 @@
+//! The rows of the commands of flows and tasks.
+
+use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
+use crate::command::host::Access;
+use crate::command::services::spec::{with_registry, BLOCK, GROWS, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
+use crate::domain::Service;
+
+const FLOW_ROW: Spec = Spec { service: Some(Service::Flow), complexity: "O(log N) with N the tasks", ..ROW };
+
+/// What the rows of commands that only look have in common.
+const FLOW_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, categories: "read slow", ..FLOW_ROW };
+
+const FLOW: Arg = Arg::key("flow", 0);
+const TASK: Arg = Arg::string("task");
+const FENCE: Arg = Arg::integer("fence");
+const N: Arg = Arg::integer("n");
+const CASCADE: Arg = Arg::word("cascade", "CASCADE").optional();
+
+/// `TOKEN value ...`
+const fn after(args: &'static [Arg], token: &'static str) -> Arg {
+    Arg::new("values", ArgKind::Block(args)).after(token).optional()
+}
+
+const LOCKS: Arg = after(&[N, Arg::key("key", 1).multiple()], "LOCKS");
+/// Redis Cluster looks at the first key spec only, unless it may ask.
+const NAMES_KEYS: Flags = WRITE_FAST.and(Flags::DENY_OOM).and(Flags::GETKEYS_API);
+const UPDATE_FIRST: KeySpec = KeySpec { access: Access::Update, at: KeysAt::Index(1) };
+
+pub const CREATE: Spec = Spec {
+    name: "LTMC.FLOW.CREATE",
+    arity: -2,
+    flags: NAMES_KEYS,
+    keys: &[UPDATE_FIRST, KeySpec { access: Access::Update, at: KeysAt::CountAfter("LOCKS", 2) }],
+    complexity: "O(N log N) with N the tasks given and what they come after",
+    summary: "Makes a flow, with all of the tasks that SPEC says or none; a cycle is refused and named.",
+    reply: "OK",
+    args: &[
+        FLOW,
+        Arg::string("json").after("SPEC").optional(),
+        Arg::integer("n").after("MAXACTIVE").optional(),
+        Arg::integer("n").after("GROUPMAX").optional(),
+        after(&[N, Arg::integer("ms")], "RATE"),
+        Arg::integer("n").after("KEEP").optional(),
+        LOCKS,
+        TTL,
+        REQID,
+    ],
+    ..FLOW_ROW
+};
+
+pub const INFO: Spec = Spec {
+    name: "LTMC.FLOW.INFO",
+    arity: 2,
+    complexity: "O(1) for more than 10000 tasks, else O(N + E) with N the tasks and E what they come after",
+    summary: "Shows a flow: its state, its tasks by state, what is left and how long that takes.",
+    reply: "map; nil if there is no such flow",
+    args: &[FLOW],
+    ..FLOW_READ
+};
+
+pub const PAUSE: Spec = Spec {
+    name: "LTMC.FLOW.PAUSE",
+    arity: 2,
+    complexity: "O(1)",
+    summary: "No task of the flow is handed out any more; those that run go on.",
+    reply: "1, or 0 if it was paused already",
+    args: &[FLOW],
+    ..FLOW_ROW
+};
+
+pub const RESUME: Spec = Spec {
+    name: "LTMC.FLOW.RESUME",
+    complexity: "O(W log N) with W the clients that are served and N the tasks",
+    summary: "Tasks of the flow are handed out again.",
+    reply: "1, or 0 if it was not paused",
+    ..PAUSE
+};
+
+pub const CANCEL: Spec = Spec {
+    name: "LTMC.FLOW.CANCEL",
+    complexity: "O(M log N) with M the tasks that are not over, in turns with other commands, and N the tasks",
+    summary: "Cancels all tasks of the flow; nothing more is done in it.",
+    reply: "1, or 0 if it was cancelled already",
+    ..PAUSE
+};
+
+pub const GRAPH: Spec = Spec {
+    name: "LTMC.FLOW.GRAPH",
+    arity: -2,
+    complexity: "O(N + E) with N the tasks, at most 10000, and E what they come after",
+    summary: "Draws a flow with the states of its tasks.",
+    reply: "text for Graphviz (DOT, also if nothing is said) or Mermaid",
+    args: &[FLOW, Arg::one_of("format", &[Arg::word("dot", "DOT"), Arg::word("mermaid", "MERMAID")]).optional()],
+    ..FLOW_READ
+};
+
+pub const ADD: Spec = Spec {
+    name: "LTMC.TASK.ADD",
+    arity: -4,
+    flags: NAMES_KEYS,
+    keys: &[UPDATE_FIRST, KeySpec { access: Access::Update, at: KeysAt::CountAfter("LOCKS", 4) }],
+    complexity: "O(P log N) with P the tasks that it comes after and N the tasks",
+    summary: "Adds a task; a worker that waits for one has it at once.",
+    reply: "its id: the one given, or for * one that was made",
+    args: &[
+        FLOW,
+        TASK,
+        Arg::string("payload"),
+        after(&[N, Arg::string("task").multiple()], "AFTER"),
+        Arg::one_of("on", &[Arg::word("success", "SUCCESS"), Arg::word("done", "DONE"), Arg::word("any", "ANY")])
+            .after("ON")
+            .optional(),
+        after(&[N, Arg::string("cap").multiple()], "CAPS"),
+        Arg::integer("n").after("PRIORITY").optional(),
+        Arg::integer("ms").after("DELAY").optional(),
+        Arg::integer("ms").after("DEADLINE").optional(),
+        Arg::integer("ms").after("LEASE").optional(),
+        Arg::integer("n").after("RETRIES").optional(),
+        after(
+            &[Arg::one_of("kind", &[Arg::word("fixed", "FIXED"), Arg::word("exp", "EXP")]), Arg::integer("ms")],
+            "BACKOFF",
+        ),
+        Arg::integer("ms").after("MAX").optional(),
+        Arg::string("name").after("GROUP").optional(),
+        LOCKS,
+        Arg::word("waitsignal", "WAITSIGNAL").optional(),
+        REQID,
+    ],
+    ..FLOW_ROW
+};
+
+pub const CLAIM: Spec = Spec {
+    name: "LTMC.TASK.CLAIM",
+    arity: -3,
+    flags: GROWS.and(Flags::FAST).and(Flags::GETKEYS_API),
+    keys: &with_registry(3),
+    categories: "write fast blocking",
+    complexity: "O(C + M log N) with C the different sets of capabilities that ready tasks want, M the tasks claimed and N the tasks",
+    summary: "Hands out the best tasks that are ready and fit, each with a fence and a lease; waits for one if asked to.",
+    reply: "list of maps: task, fence, payload, attempt, lease ...; nil if the wait timed out",
+    args: &[
+        FLOW,
+        Arg::string("agent"),
+        after(&[N, Arg::string("cap").multiple()], "CAPS"),
+        REGISTRY,
+        Arg::integer("n").after("COUNT").optional(),
+        TTL,
+        BLOCK,
+        REQID,
+    ],
+    ..FLOW_ROW
+};
+
+pub const HEARTBEAT: Spec = Spec {
+    name: "LTMC.TASK.HEARTBEAT",
+    arity: -4,
+    summary: "Gives a claimed task its lease anew, and says how far it is.",
+    reply: "OK, or CANCEL or DEADLINE if the worker has to stop",
+    args: &[FLOW, TASK, FENCE, after(&[Arg::integer("percent"), Arg::string("text").optional()], "PROGRESS")],
+    ..FLOW_ROW
+};
+
+pub const COMPLETE: Spec = Spec {
+    name: "LTMC.TASK.COMPLETE",
+    arity: -5,
+    // What is done is not refused for want of memory.
+    flags: WRITE_FAST.and(Flags::BLOCKING),
+    categories: "write fast blocking",
+    complexity:
+        "O(log N + M) with N the tasks and M those that come after it; many of them in turns with other commands",
+    summary:
+        "Completes a claimed task with its result, once; with NEXT the worker gets its next task in the same call.",
+    reply: "OK; with NEXT what LTMC.TASK.CLAIM answers",
+    args: &[FLOW, TASK, FENCE, Arg::string("result"), Arg::word("next", "NEXT").optional(), BLOCK],
+    ..FLOW_ROW
+};
+
+pub const FAIL: Spec = Spec {
+    name: "LTMC.TASK.FAIL",
+    arity: -5,
+    complexity:
+        "O(log N + M) with N the tasks and M those that come after it; many of them in turns with other commands",
+    summary: "Gives a claimed task up: it is tried again while attempts are left, or with DEAD no more.",
+    reply: "RETRY, DEAD or CANCELLED: what came of it",
+    args: &[
+        FLOW,
+        TASK,
+        FENCE,
+        Arg::string("reason"),
+        Arg::one_of("what", &[Arg::word("retry", "RETRY"), Arg::word("dead", "DEAD")]).optional(),
+    ],
+    ..FLOW_ROW
+};
+
+pub const TASK_CANCEL: Spec = Spec {
+    name: "LTMC.TASK.CANCEL",
+    arity: -3,
+    complexity:
+        "O(log N + M) with N the tasks and M those that come after it; many of them in turns with other commands",
+    summary: "Cancels a task, with CASCADE also all that wait for it; its worker is asked to stop.",
+    reply: "1, or 0 if it was over",
+    args: &[FLOW, TASK, CASCADE],
+    ..FLOW_ROW
+};
+
+pub const GET: Spec = Spec {
+    name: "LTMC.TASK.GET",
+    arity: -3,
+    flags: Flags::READONLY.and(Flags::FAST).and(Flags::GETKEYS_API),
+    keys: &[READ_FIRST[0], KeySpec { access: Access::Read, at: KeysAt::AfterWord("REGISTRY", 3) }],
+    categories: "read fast",
+    complexity: "O(P) with P the tasks that it comes after",
+    summary:
+        "Shows a task, and says in words why it does not run; with REGISTRY also whether anybody alive could do it.",
+    reply: "map; nil if there is no such task",
+    args: &[FLOW, TASK, REGISTRY],
+    ..FLOW_READ
+};
+
+pub const LIST: Spec = Spec {
+    name: "LTMC.TASK.LIST",
+    arity: -2,
+    complexity: "O(N) with N the tasks",
+    summary: "Lists the ids of tasks, in the order in which they were added.",
+    reply: "list of ids",
+    args: &[
+        FLOW,
+        Arg::string("state").after("STATE").optional(),
+        Arg::new("page", ArgKind::Block(&[Arg::integer("offset"), Arg::integer("count")])).after("LIMIT").optional(),
+    ],
+    ..FLOW_READ
+};
+
+pub const WAIT: Spec = Spec {
+    name: "LTMC.TASK.WAIT",
+    arity: -2,
+    flags: Flags::READONLY.and(Flags::BLOCKING),
+    keys: READ_FIRST,
+    categories: "read slow blocking",
+    complexity: "O(1)",
+    summary: "Waits for the end of a task, or of all tasks of the flow.",
+    reply: "map: state, result, reason ... of the task, or state and counts of the flow; nil if that is not over or the wait timed out",
+    args: &[FLOW, TASK.optional(), BLOCK],
+    ..FLOW_ROW
+};
+
+pub const SIGNAL: Spec = Spec {
+    name: "LTMC.TASK.SIGNAL",
+    arity: -3,
+    flags: WRITE_FAST.and(Flags::DENY_OOM),
+    summary: "Gives a task that was added with WAITSIGNAL the signal that it waits for, with data for its worker.",
+    reply: "1, or 0 if it had one already",
+    args: &[FLOW, TASK, Arg::string("data").optional()],
+    ..FLOW_ROW
+};
+
+pub const REQUEUE: Spec = Spec {
+    name: "LTMC.TASK.REQUEUE",
+    arity: -3,
+    complexity: "O(M log N) with M the tasks that begin anew, at most 10000, and N the tasks",
+    summary: "A dead, cancelled or skipped task begins anew, with CASCADE also those that were skipped or cancelled because of it.",
+    reply: "the number of tasks that begin anew",
+    args: &[FLOW, TASK, CASCADE],
+    ..FLOW_ROW
+};

@@ -1,0 +1,191 @@
+//! The commands about tasks for those who give work: adding, cancelling, signalling, waiting for the end.
+
+use super::commands::opening;
+use super::serve::{change, decided, end_reply, existing};
+use crate::command::engine::args::Args;
+use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::host::Host;
+use crate::command::reply::Reply;
+use crate::command::settings::Setting;
+use crate::domain::entity::idempotency::{request_key, Answer};
+use crate::domain::flow::queue::Onlooker;
+use crate::domain::flow::spec::BACKOFF_MS_MAX;
+use crate::domain::flow::task::{Backoff, Needs, On};
+use crate::domain::flow::{decide, Addition, Flow};
+use crate::domain::limits::{
+    AGENT_LABELS_MAX, DURATION_MS_MAX, PRIORITY_MAX, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_RETRIES_MAX,
+};
+use crate::domain::value::capability::Wanted;
+use crate::domain::{Blob, Bytes, Change, Error, Millis, Service};
+use smallvec::smallvec;
+
+/// Argument `index` as a payload, result or signal.
+pub fn blob<H: Host>(cx: &mut Cx<H>, what: &str, index: usize) -> Result<Blob, Error> {
+    let (len, max) = (cx.args[index].len() as u64, cx.node.settings.get(Setting::TaskPayloadBytesMax));
+    if len > max {
+        return Err(Error::limit("task-payload-bytes-max", &format!("{what} of {len} bytes"), max));
+    }
+    Ok(cx.blob(index))
+}
+
+/// The options of `LTMC.TASK.ADD`, and the request id.
+fn parse_addition(args: &mut Args, at: Millis) -> Result<(Addition, Option<Bytes>), Error> {
+    let mut task = Addition { at, ..Addition::default() };
+    let (mut caps, mut group, mut locks) = (Vec::new(), Bytes::EMPTY, Vec::new());
+    let (mut backoff, mut pause_max_ms, mut request_id) = (None, None, None);
+    while let Some(word) = args.option()? {
+        match word {
+            "AFTER" => {
+                let after = args.list("AFTER", 1, TASK_PARENTS_MAX)?;
+                task.after = after.iter().map(|id| Bytes::from(*id)).collect();
+            }
+            "ON" => task.on = On::ALL[args.word("ON", &On::WORDS)?],
+            "CAPS" => {
+                let wanted = args.list("CAPS", 0, AGENT_LABELS_MAX)?.iter().map(|cap| Wanted::parse(cap));
+                caps = wanted.collect::<Result<_, _>>()?;
+            }
+            "PRIORITY" => task.priority = args.number("PRIORITY", 0, PRIORITY_MAX)? as u16,
+            "DELAY" => {
+                let delay_ms = args.millis("DELAY", 0)?;
+                task.not_before = if delay_ms > 0 { at.saturating_add(delay_ms) } else { 0 };
+            }
+            "DEADLINE" => task.deadline = at.saturating_add(args.millis("DEADLINE", 1)?),
+            "LEASE" => task.lease_ms = args.millis("LEASE", 1)?,
+            "RETRIES" => task.retries = Some(args.number("RETRIES", 0, TASK_RETRIES_MAX)? as u32),
+            "BACKOFF" => backoff = Some((args.word("BACKOFF", &["FIXED", "EXP"])? == 1, args.millis("BACKOFF", 0)?)),
+            "MAX" => pause_max_ms = Some(args.number("MAX", 0, DURATION_MS_MAX)?),
+            "GROUP" => group = Bytes::from(args.id("GROUP")?),
+            "LOCKS" => locks = args.list("LOCKS", 1, TASK_LOCKS_MAX)?.iter().map(|lock| Bytes::from(*lock)).collect(),
+            "WAITSIGNAL" => task.waits_for_signal = true,
+            _ => request_id = Some(request_key(b"", args.id("REQID")?)),
+        }
+    }
+    task.backoff = match (backoff, pause_max_ms) {
+        (None, None) => None,
+        (None, Some(_)) => return Err(Error::usage("MAX goes with BACKOFF only: it bounds the pauses")),
+        (Some((is_exponential, ms)), max) => {
+            let usual = if is_exponential { BACKOFF_MS_MAX } else { ms };
+            Some(Backoff { is_exponential, ms, max_ms: max.unwrap_or(usual) })
+        }
+    };
+    task.needs = Needs::new(caps, group, locks);
+    Ok((task, request_id))
+}
+
+/// `LTMC.TASK.ADD`
+pub fn add<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("flow")?;
+    let name = Some(args.id("task")?).filter(|name| *name != b"*");
+    args.bytes("payload")?;
+    let (addition, request_id) = parse_addition(&mut args, cx.now())?;
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let payload = blob(cx, "a payload", 3)?;
+    let max = cx.node.settings.get(Setting::FlowTasksMax);
+    let empty = Flow::default();
+    let stored = cx.host.read::<Flow>(key)?;
+    if let Some(answer) = stored.zip(request_id.as_ref()).and_then(|(stored, id)| stored.answer(id)) {
+        return Ok(Outcome::Reply(answer.into()));
+    }
+    let flow = stored.map_or(&empty, |stored| &stored.state);
+    if flow.count() as u64 >= max {
+        return Err(Error::limit("flow-tasks-max", "one more task in this flow", max));
+    }
+    let id = name.map_or_else(|| new_name(cx.node, flow), Bytes::from);
+    let opening = opening(cx.node, flow);
+    let added = decide::add(flow, Addition { id: id.clone(), payload, ..addition })?;
+    let events = opening.into_iter().chain(added).map(Change::Event);
+    let answered = request_id.map(|request| Change::Answered { id: request, answer: Answer::Bytes(id.clone()) });
+    change(cx.node, cx.host, key, events.chain(answered).collect())?;
+    Ok(Outcome::Reply(Reply::bytes(&id)))
+}
+
+/// A name that no task of the flow has: it grows like a fence.
+fn new_name(node: &mut crate::command::node::Node, flow: &Flow) -> Bytes {
+    loop {
+        let name = Bytes::from(node.fences.grant().to_string().as_str());
+        if flow.task(&name).is_none() {
+            return name;
+        }
+    }
+}
+
+/// `LTMC.TASK.CANCEL`
+pub fn cancel<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let (id, and_all) = parse_cascade(cx)?;
+    let (key, at, grace_ms) = (cx.key(1), cx.now(), cx.node.settings.task_policy().grace_ms);
+    let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
+    let event = decide::cancel(decide::task(&stored.state, id)?, and_all, at, grace_ms);
+    let is_cancelled = event.is_some();
+    decided(cx.node, cx.host, key, event)?;
+    Ok(Outcome::Reply(Reply::Integer(is_cancelled.into())))
+}
+
+fn parse_cascade<'a, H: Host>(cx: &mut Cx<'a, H>) -> Result<(&'a [u8], bool), Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("flow")?;
+    let (id, mut and_all) = (args.id("task")?, false);
+    while args.option()?.is_some() {
+        and_all = true;
+    }
+    existing(cx).map(|()| (id, and_all))
+}
+
+/// `LTMC.TASK.REQUEUE`
+pub fn requeue<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let (id, and_all) = parse_cascade(cx)?;
+    let (key, at) = (cx.key(1), cx.now());
+    let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
+    let events = decide::requeue(&stored.state, id, and_all, at)?;
+    let count = events.len() as u64;
+    decided(cx.node, cx.host, key, events)?;
+    Ok(Outcome::Reply(Reply::number(count)))
+}
+
+/// `LTMC.TASK.SIGNAL`
+pub fn signal<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("flow")?;
+    let (id, has_data) = (args.id("task")?, cx.args.len() > 3);
+    if has_data {
+        args.bytes("data")?;
+    }
+    args.finish()?;
+    existing(cx)?;
+    let (key, at) = (cx.key(1), cx.now());
+    let data = if has_data { blob(cx, "a signal", 3)? } else { Blob::default() };
+    let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
+    let event = decide::signal(decide::task(&stored.state, id)?, data, at)?;
+    let is_new = event.is_some();
+    decided(cx.node, cx.host, key, event)?;
+    Ok(Outcome::Reply(Reply::Integer(is_new.into())))
+}
+
+/// `LTMC.TASK.WAIT`
+pub fn wait<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("flow")?;
+    let task = if args.has_argument() { Some(args.id("task")?) } else { None };
+    let mut block_ms = None;
+    while args.option()?.is_some() {
+        block_ms = Some(args.millis("BLOCK", 0)?);
+    }
+    existing(cx)?;
+    let key = cx.key(1);
+    let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
+    if let Some(reply) = end_reply(&stored.state, task)? {
+        return Ok(Outcome::Reply(reply));
+    }
+    let Some(block_ms) = block_ms.filter(|_| cx.host.may_block()) else { return Ok(Outcome::Reply(Reply::Nil)) };
+    let key = key.id();
+    let max = cx.node.settings.get(Setting::TaskWaitersMax);
+    if cx.node.onlookers.waiting_for(&key) as u64 >= max {
+        return Err(Error::limit("task-waiters-max", "one more client waiting for an end", max));
+    }
+    let id = cx.node.waits.next_id();
+    let onlooker = Onlooker { key: key.clone(), task: task.map(Bytes::from) };
+    cx.node.onlookers.insert(id, onlooker);
+    cx.node.begin_wait(id, Service::Flow, smallvec![key], block_ms, cx.host);
+    Ok(Outcome::Waits)
+}

@@ -1,0 +1,180 @@
+//! The locks of tasks: taken with a claim, all or none, renewed with its lease, given back with it. What a lock allows is the lock
+//! service's own decision; a task stands behind everybody who waits for the lock.
+//!
+//! No argument of a command names these locks but that of the one that added the task, so in a cluster nobody has checked that they are here. One that
+//! is missing while its slot is on the move may be held on the other node: it cannot be taken, and nothing that would give it back is decided before it
+//! is known where it is.
+
+use crate::command::engine::commit::commit_one;
+use crate::command::host::{check_here, Host, Key, Kind, Ownership, UNSURE_MS};
+use crate::command::node::Node;
+use crate::command::services::lock;
+use crate::domain::lock::{decide, Lock, Mode, Request};
+use crate::domain::queue::rank::{Class, Rank};
+use crate::domain::{Bytes, Db, Entity, Error, Fence, Millis};
+use smallvec::SmallVec;
+use std::iter::once;
+
+/// What is held with one claim.
+#[derive(Debug)]
+pub struct Bundle {
+    /// By whom.
+    pub owner: Bytes,
+    /// Which locks, each with its fence.
+    pub locks: Vec<(Bytes, Fence)>,
+}
+
+impl Bundle {
+    /// The keys of the locks.
+    pub fn keys(&self) -> impl Iterator<Item = &Bytes> {
+        self.locks.iter().map(|(lock, _)| lock)
+    }
+}
+
+fn key_of(db: Db, name: &Bytes) -> Key<'_> {
+    Key { db, name, arg: 0 }
+}
+
+/// Two tasks of one agent exclude each other, too.
+fn request(owner: &Bytes, lease_ms: Millis) -> Request {
+    Request { lease_ms: Some(lease_ms), reentrant: false, ..Request::new(owner, Mode::Exclusive) }
+}
+
+/// The flow and these locks.
+fn with_flow<'a>(flow: Key<'a>, locks: impl IntoIterator<Item = &'a Bytes>) -> SmallVec<[Key<'a>; 4]> {
+    once(flow).chain(locks.into_iter().map(|lock| key_of(flow.db, lock))).collect()
+}
+
+/// Errs with `TRYAGAIN` if one of these locks of a flow may be on another node.
+pub fn check_locks<'a, H: Host>(
+    host: &mut H,
+    flow: Key<'a>,
+    locks: impl IntoIterator<Item = &'a Bytes>,
+) -> Result<(), Error> {
+    match &with_flow(flow, locks)[..] {
+        [_] => Ok(()),
+        keys => check_here(host, keys),
+    }
+}
+
+/// The first of these locks of a flow that may be on another node.
+pub fn first_moving<H: Host>(host: &mut H, flow: Key, locks: &[Bytes]) -> Option<usize> {
+    let keys = with_flow(flow, locks);
+    if host.presence(&keys) == Ownership::Here {
+        return None;
+    }
+    keys[1..].iter().position(|lock| host.kind(*lock) == Kind::Nothing)
+}
+
+/// The first of the locks that cannot be had now.
+pub fn first_held<H: Host>(node: &mut Node, host: &mut H, db: Db, locks: &[Bytes], owner: &Bytes) -> Option<usize> {
+    let last = node.waits.next_id();
+    let rank = lock::serve::rank(node, Class::Usual, 0, last);
+    let request = request(owner, 1);
+    locks.iter().position(|lock| !is_free(node, host, key_of(db, lock), &request, rank))
+}
+
+fn is_free<H: Host>(node: &Node, host: &mut H, key: Key, request: &Request, rank: Rank) -> bool {
+    if node.check_quarantine(key).is_err() || node.locks.blocks(&key.id(), request, rank) {
+        return false;
+    }
+    match host.read::<Lock>(key) {
+        Ok(None) => true,
+        Ok(Some(stored)) => {
+            decide::fits(&stored.state, request) && lock::serve::check_room(node, &stored.state, request).is_ok()
+        }
+        Err(_) => false,
+    }
+}
+
+/// Takes all of the locks, or none: then the one that is held is noted, and the flow is looked at when something happens to it. One that may be on
+/// another node counts as held.
+pub fn take_all<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    flow: Key,
+    locks: &[Bytes],
+    owner: &Bytes,
+    lease_ms: Millis,
+) -> Option<Vec<Fence>> {
+    if !node.settings.is_enabled(Lock::SERVICE) {
+        // Looked at when it is switched on again.
+        locks.iter().for_each(|lock| node.hopes.hope(key_of(flow.db, lock).id(), flow.id()));
+        return None;
+    }
+    match host.presence(&with_flow(flow, locks)) {
+        Ownership::Here => {}
+        Ownership::Unsure => {
+            // Nothing tells that the slot has come to rest.
+            node.schedule.look_at(flow.id(), node.now() + UNSURE_MS);
+            return None;
+        }
+        Ownership::Moved(_) => return None,
+    }
+    for lock in locks {
+        // Whoever waits for what is over goes first.
+        lock::serve::expire(node, host, key_of(flow.db, lock)).ok();
+    }
+    if let Some(at) = first_held(node, host, flow.db, locks, owner) {
+        hope(node, host, flow, &locks[at]);
+        return None;
+    }
+    let request = request(owner, lease_ms);
+    let mut fences = Vec::with_capacity(locks.len());
+    for lock in locks {
+        let key = key_of(flow.db, lock);
+        match lock::serve::take(node, host, key, &request, None, None) {
+            Ok(fence) => fences.push(fence),
+            Err(_) => {
+                let locks = locks.iter().cloned().zip(fences).collect();
+                give_back(node, host, flow.db, Bundle { owner: owner.clone(), locks });
+                return None;
+            }
+        }
+        lock::serve::recheck_owner(node, host, key, owner);
+    }
+    Some(fences)
+}
+
+fn hope<H: Host>(node: &mut Node, host: &mut H, flow: Key, lock: &Bytes) {
+    let key = key_of(flow.db, lock);
+    node.hopes.hope(key.id(), flow.id());
+    if let Ok(Some(stored)) = host.read::<Lock>(key) {
+        let first_end = stored.state.grants().first_end();
+        if first_end < crate::domain::lock::NO_END {
+            node.schedule.look_at(key.id(), first_end.max(1));
+        }
+    }
+}
+
+/// Gives back what was held with a claim, as far as it still is; whoever waits has it at once. That the locks are here [was checked](check_locks).
+pub fn give_back<H: Host>(node: &mut Node, host: &mut H, db: Db, bundle: Bundle) {
+    let Bundle { owner, locks } = bundle;
+    for (lock, fence) in locks {
+        let (key, now) = (key_of(db, &lock), node.now());
+        let target = decide::Target { owner: owner.clone(), token: Some(fence), path: None };
+        let event = match host.read::<Lock>(key) {
+            Ok(Some(stored)) => decide::unlock(&stored.state, &target, now),
+            _ => continue,
+        };
+        let Ok(Some(event)) = event else { continue };
+        if commit_one::<Lock, H>(node, host, key, event).is_ok() {
+            lock::serve::serve_waiting(node, host, key);
+        }
+    }
+}
+
+/// Lets what is held with a claim last as long as its new lease.
+pub fn renew<H: Host>(node: &mut Node, host: &mut H, db: Db, bundle: &Bundle, lease_ms: Millis) {
+    for (lock, fence) in &bundle.locks {
+        let (key, now) = (key_of(db, lock), node.now());
+        let event = match host.read::<Lock>(key) {
+            Ok(Some(stored)) => decide::renew(&stored.state, &bundle.owner, *fence, lease_ms, now),
+            _ => continue,
+        };
+        // A lock that was broken or has run out is not taken anew: its fence has been refused meanwhile.
+        if let Ok(event) = event {
+            commit_one::<Lock, H>(node, host, key, event).ok();
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The commands that only look at tasks, and how tasks are shown. They work on replicas, too.
+
+use super::task_locks;
+use crate::command::engine::args::Args;
+use crate::command::engine::budget::Budget;
+use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::host::{Host, Key};
+use crate::command::node::Node;
+use crate::command::reply::Reply;
+use crate::domain::flow::task::{Attempt, End, Run, STATE_WORDS};
+use crate::domain::flow::why::{why, Outside};
+use crate::domain::flow::{Flow, State, Task};
+use crate::domain::limits::RESULTS_MAX;
+use crate::domain::registry::filter::Statuses;
+use crate::domain::registry::find::{find, Sort};
+use crate::domain::registry::{Filter, Registry, Status};
+use crate::domain::{Blob, Bytes, Error, Fence, Millis};
+use std::borrow::Cow;
+
+type Fields = Vec<(Cow<'static, str>, Reply)>;
+
+fn time_or_nil(when: Millis) -> Reply {
+    if when == 0 {
+        Reply::Nil
+    } else {
+        Reply::number(when)
+    }
+}
+
+fn texts<'a>(list: impl IntoIterator<Item = &'a Bytes>) -> Reply {
+    Reply::Array(list.into_iter().map(|text| Reply::bytes(text)).collect())
+}
+
+fn blob_or_nil(blob: Option<&Blob>) -> Reply {
+    blob.map_or(Reply::Nil, |blob| Reply::Blob(blob.clone()))
+}
+
+fn locks_of(task: &Task, fences: &[Fence]) -> Reply {
+    let pairs = task.needs.locks.iter().zip(fences);
+    Reply::Pairs(pairs.map(|(lock, fence)| (Reply::bytes(lock), Reply::number(*fence))).collect())
+}
+
+/// A claimed task as its worker is told of it.
+pub fn claim_map(task: &Task) -> Option<Reply> {
+    let run = task.run()?;
+    Some(Reply::map([
+        ("task", Reply::bytes(&task.id)),
+        ("fence", Reply::number(run.fence)),
+        ("payload", Reply::Blob(task.payload.clone())),
+        ("attempt", Reply::number(task.attempts.into())),
+        ("lease_ms", Reply::number(run.lease_ms)),
+        ("ends_ms", Reply::number(run.ends_at)),
+        ("deadline_ms", time_or_nil(task.deadline().unwrap_or(0))),
+        ("group", Reply::bytes_or_nil(&task.needs.group)),
+        ("locks", locks_of(task, &run.locks)),
+        ("signal", blob_or_nil(task.plan.as_ref().and_then(|plan| plan.signal.as_ref()))),
+    ]))
+}
+
+/// Bytes of what users gave in that.
+pub fn claim_bytes(task: &Task) -> usize {
+    let signal = task.plan.as_ref().and_then(|plan| plan.signal.as_ref());
+    let locks: usize = task.needs.locks.iter().map(|lock| lock.len()).sum();
+    task.id.len() + task.payload.len() + task.needs.group.len() + locks + signal.map_or(0, |signal| signal.len())
+}
+
+/// The end of a task as those who wait for it are told.
+pub fn end_map(task: &Task, end: &End) -> Reply {
+    Reply::map([
+        ("task", Reply::bytes(&task.id)),
+        ("state", Reply::text(task.state.word())),
+        ("result", blob_or_nil(Some(&end.result).filter(|_| end.how.is_success()))),
+        ("reason", Reply::bytes_or_nil(&end.reason)),
+        ("agent", Reply::bytes_or_nil(&end.agent)),
+        ("ended_ms", Reply::number(end.at)),
+    ])
+}
+
+/// `LTMC.TASK.GET`
+pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("flow")?;
+    let id = args.id("task")?;
+    let mut registry = None;
+    while args.option()?.is_some() {
+        registry = Some(args.position());
+        args.bytes("REGISTRY")?;
+    }
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let Some(task) = cx.host.read::<Flow>(key)?.and_then(|stored| stored.state.task(id)) else {
+        return Ok(Outcome::Reply(Reply::Nil));
+    };
+    let (needs, is_ready) = (task.needs.clone(), matches!(task.state, State::Ready));
+    let has_nobody = match registry.map(|at| cx.key(at)).filter(|_| is_ready) {
+        Some(registry) => {
+            cx.node.check_quarantine(registry)?;
+            !is_somebody_able(cx.node, cx.host, registry, &needs.caps)?
+        }
+        None => false,
+    };
+    let held = if is_ready { held_lock(cx.node, cx.host, key, &needs.locks) } else { None };
+    let moving = if is_ready { task_locks::first_moving(cx.host, key, &needs.locks) } else { None };
+    let now = cx.now();
+    let Some(stored) = cx.host.read::<Flow>(key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
+    let lock = |at: usize| &needs.locks[at][..];
+    let outside = Outside { held_lock: held.map(lock), moving_lock: moving.map(lock), has_nobody };
+    let shown = stored.state.task(id).map(|task| (task, why(&stored.state, task, outside, now)));
+    Ok(Outcome::Reply(shown.map_or(Reply::Nil, |(task, why)| task_map(&stored.state, task, why))))
+}
+
+fn held_lock<H: Host>(node: &mut Node, host: &mut H, key: Key, locks: &[Bytes]) -> Option<usize> {
+    task_locks::first_held(node, host, key.db, locks, &Bytes::EMPTY)
+}
+
+/// Whether an agent that can do this is alive.
+fn is_somebody_able<H: Host>(
+    node: &Node,
+    host: &mut H,
+    registry: Key,
+    caps: &[crate::domain::value::capability::Wanted],
+) -> Result<bool, Error> {
+    let alive = [Status::Starting, Status::Active, Status::Idle, Status::Busy];
+    let statuses = alive.into_iter().fold(Statuses::NONE, Statuses::with);
+    let filter = Filter { caps: caps.to_vec(), statuses: Some(statuses), ..Filter::ANY };
+    let view = node.view();
+    let stored = host.read::<Registry>(registry)?;
+    Ok(stored.is_some_and(|stored| !find(&stored.state, &view, &filter, Sort::None, 1, 0).is_empty()))
+}
+
+fn task_map(flow: &Flow, task: &Task, why: String) -> Reply {
+    let plan = task.plan.as_deref();
+    let mut fields: Fields = Vec::with_capacity(32);
+    let mut add = |name: &'static str, value: Reply| fields.push((name.into(), value));
+    add("task", Reply::bytes(&task.id));
+    add("state", Reply::text(task.state.word()));
+    add("why", Reply::text(why));
+    add("payload", Reply::Blob(task.payload.clone()));
+    add("result", blob_or_nil(task.end().filter(|end| end.how.is_success()).map(|end| &end.result)));
+    add("after", texts(task.parents.iter().filter_map(|parent| flow.at(parent.no)).map(|parent| &parent.id)));
+    add("on", Reply::text(task.on.word()));
+    add("caps", Reply::Array(task.needs.caps.iter().map(|cap| Reply::bytes(&cap.text())).collect()));
+    add("group", Reply::bytes_or_nil(&task.needs.group));
+    add("priority", Reply::number(task.priority.into()));
+    add("locks", texts(task.needs.locks.iter()));
+    add("attempts", Reply::number(task.attempts.into()));
+    add("retries", plan.and_then(|plan| plan.retries).map_or(Reply::Nil, |retries| Reply::number(retries.into())));
+    add("added_ms", Reply::number(task.added_at));
+    add("not_before_ms", time_or_nil(task.not_before));
+    add("deadline_ms", time_or_nil(task.deadline().unwrap_or(0)));
+    add("signal", blob_or_nil(plan.and_then(|plan| plan.signal.as_ref())));
+    if let Some(run) = task.run() {
+        add_run(&mut add, task, run);
+    }
+    if let Some(end) = task.end() {
+        add("agent", Reply::bytes_or_nil(&end.agent));
+        add("fence", time_or_nil(end.fence));
+        add("claimed_ms", time_or_nil(end.since));
+        add("ended_ms", Reply::number(end.at));
+        add("reason", Reply::bytes_or_nil(&end.reason));
+    }
+    add("history", Reply::Array(task.past.iter().map(attempt_map).collect()));
+    Reply::Map(fields)
+}
+
+fn add_run(add: &mut impl FnMut(&'static str, Reply), task: &Task, run: &Run) {
+    add("agent", Reply::bytes(&run.agent));
+    add("fence", Reply::number(run.fence));
+    add("registry", Reply::bytes_or_nil(&run.registry));
+    add("claimed_ms", Reply::number(run.since));
+    add("lease_ms", Reply::number(run.lease_ms));
+    add("ends_ms", Reply::number(run.ends_at));
+    add("progress", run.progress.map_or(Reply::Nil, |percent| Reply::number(percent.into())));
+    add("note", Reply::bytes_or_nil(&run.note));
+    add("held_locks", locks_of(task, &run.locks));
+    add("stopping", Reply::Integer(i64::from(run.stop.is_some())));
+}
+
+fn attempt_map(attempt: &Attempt) -> Reply {
+    Reply::map([
+        ("agent", Reply::bytes(&attempt.agent)),
+        ("fence", Reply::number(attempt.fence)),
+        ("since_ms", Reply::number(attempt.since)),
+        ("ended_ms", Reply::number(attempt.at)),
+        ("cause", Reply::text(attempt.cause.word())),
+        ("reason", Reply::bytes_or_nil(&attempt.reason)),
+    ])
+}
+
+/// `LTMC.TASK.LIST`
+pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let words = STATE_WORDS.map(str::to_ascii_uppercase);
+    let words = words.each_ref().map(String::as_str);
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("flow")?;
+    let (mut state, mut offset, mut count) = (None, 0, usize::MAX);
+    while let Some(word) = args.option()? {
+        match word {
+            "STATE" => state = Some(args.word("STATE", &words)?),
+            _ => {
+                offset = args.number("the offset after LIMIT", 0, RESULTS_MAX)? as usize;
+                count = args.number("the count after LIMIT offset", 0, RESULTS_MAX)? as usize;
+            }
+        }
+    }
+    let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
+    cx.node.check_quarantine(key)?;
+    let Some(stored) = cx.host.read::<Flow>(key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
+    let tasks = stored.state.tasks().filter(|task| state.is_none_or(|state| task.state.index() == state));
+    Ok(Outcome::Reply(budget.list(tasks.skip(offset).take(count).map(|task| Reply::bytes(&task.id)))))
+}

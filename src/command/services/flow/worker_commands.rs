@@ -1,0 +1,232 @@
+//! The commands of workers: claiming tasks, and what becomes of them.
+
+use super::serve::{bundle_of, claim_tasks, claims_reply, decided, existing, settle_due, stored_claims};
+use super::task_commands::blob;
+use super::task_locks;
+use crate::command::engine::args::Args;
+use crate::command::engine::bindings::alive;
+use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::host::{check_here, Host, Key};
+use crate::command::reply::Reply;
+use crate::command::settings::Setting;
+use crate::domain::entity::idempotency::request_key;
+use crate::domain::flow::queue::Idler;
+use crate::domain::flow::work::{ClaimWish, Heard, Held};
+use crate::domain::flow::{decide, work, Flow, Task};
+use crate::domain::limits::{AGENT_LABELS_MAX, TASK_CLAIMS_MAX, TASK_TEXT_BYTES_MAX};
+use crate::domain::value::capability::Capability;
+use crate::domain::{Bytes, Error, Fence, Millis, Service};
+use smallvec::smallvec;
+use std::sync::Arc;
+
+/// So much of what is due is decided before a claim looks for a task.
+const DUE_BEFORE_CLAIM: usize = 64;
+
+/// What `LTMC.TASK.CLAIM` asks for.
+struct Wanted {
+    wish: ClaimWish,
+    /// What it can do is what its agent said when it registered.
+    asks_registry: bool,
+    block_ms: Option<Millis>,
+    request_id: Option<Bytes>,
+}
+
+fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<Wanted, Error> {
+    let agent = cx.actor(args, "agent")?;
+    let (mut caps, mut registry) = (None, None);
+    let (mut count, mut lease_ms, mut block_ms, mut request_id) = (1, None, None, None);
+    while let Some(word) = args.option()? {
+        match word {
+            "CAPS" => {
+                let given = args.list("CAPS", 0, AGENT_LABELS_MAX)?.iter().map(|cap| Capability::parse(cap));
+                let mut given: Vec<Capability> = given.collect::<Result<_, _>>()?;
+                given.sort_unstable();
+                given.dedup();
+                caps = Some(given);
+            }
+            "REGISTRY" => registry = Some(args.registry()?),
+            "COUNT" => count = args.number("COUNT", 1, TASK_CLAIMS_MAX as u64)? as usize,
+            "PX" | "EX" => lease_ms = Some(args.duration(word)?),
+            "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
+            _ => request_id = Some(request_key(agent, args.id("REQID")?)),
+        }
+    }
+    let asks_registry = caps.is_none();
+    let (caps, registry) = (Arc::new(caps.unwrap_or_default()), registry.unwrap_or(Bytes::EMPTY));
+    let wish = ClaimWish { agent: Bytes::from(agent), caps, registry, lease_ms, count, after: Bytes::EMPTY };
+    Ok(Wanted { wish, asks_registry, block_ms, request_id })
+}
+
+/// `LTMC.TASK.CLAIM`
+pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("flow")?;
+    let mut wanted = parse_claim(cx, &mut args)?;
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let wish = &mut wanted.wish;
+    if !wish.registry.is_empty() {
+        let agent = alive(cx.node, cx.host, key, &wish.registry, &wish.agent)?;
+        if wanted.asks_registry {
+            wish.caps = Arc::new(agent.profile.caps.to_vec());
+        }
+    }
+    if let Some(stored) = cx.host.read::<Flow>(key)? {
+        if let Some(answer) = wanted.request_id.as_ref().and_then(|id| stored.answer(id)).cloned() {
+            return Ok(Outcome::Reply(stored_claims(cx.node, cx.host, key, &answer)));
+        }
+    }
+    settle_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
+    claim_or_wait(cx, wanted)
+}
+
+/// Claims what there is, or waits for it. Whoever waits already has been offered everything that is ready, so nobody is overtaken.
+fn claim_or_wait<H: Host>(cx: &mut Cx<H>, wanted: Wanted) -> Result<Outcome, Error> {
+    let key = cx.key(1);
+    let fences = claim_tasks(cx.node, cx.host, key, &wanted.wish, wanted.request_id.as_ref())?;
+    if !fences.is_empty() {
+        return Ok(Outcome::Reply(claims_reply(cx.node, cx.host, key, &fences)));
+    }
+    let Some(block_ms) = wanted.block_ms else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
+    if !cx.host.may_block() {
+        return Ok(Outcome::Reply(Reply::Nil));
+    }
+    let (id_key, max) = (key.id(), cx.node.settings.get(Setting::TaskWaitersMax));
+    if cx.node.idlers.waiting_for(&id_key) as u64 >= max {
+        return Err(Error::limit("task-waiters-max", "one more client waiting for a task", max));
+    }
+    let id = cx.node.waits.next_id();
+    let Wanted { wish, request_id, .. } = wanted;
+    cx.node.idlers.insert(id, Idler { key: id_key.clone(), wish, request_id });
+    cx.node.begin_wait(id, Service::Flow, smallvec![id_key], block_ms, cx.host);
+    crate::command::services::flow::serve::await_rate(cx.node, cx.host, key);
+    Ok(Outcome::Waits)
+}
+
+/// The flow, a task and a fence: what most commands of workers begin with.
+fn parse_held<'a>(args: &mut Args<'a>) -> Result<(&'a [u8], Fence), Error> {
+    args.bytes("flow")?;
+    Ok((args.id("task")?, args.fence_or_zero("fence")?))
+}
+
+/// Errs if the caller may not act as the worker that has or had the task.
+fn check_worker<H: Host>(cx: &mut Cx<H>, id: &[u8], fence: Fence) -> Result<(), Error> {
+    existing(cx)?;
+    if !cx.node.settings.agents_are_bound() {
+        return Ok(());
+    }
+    let key = cx.key(1);
+    let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
+    let agent = match work::held(&stored.state, id, fence)? {
+        Held::Running(_, run) => run.agent.clone(),
+        Held::Past(task) => past_worker(task),
+    };
+    cx.check_actor(&agent)
+}
+
+fn past_worker(task: &Task) -> Bytes {
+    let last = task.past.last().map(|attempt| &attempt.agent);
+    task.end().filter(|end| !end.agent.is_empty()).map(|end| &end.agent).or(last).cloned().unwrap_or_default()
+}
+
+/// `LTMC.TASK.HEARTBEAT`
+pub fn heartbeat<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    let (id, fence) = parse_held(&mut args)?;
+    let mut said = None;
+    while args.option()?.is_some() {
+        let percent = args.number("PROGRESS", 0, 100)? as u8;
+        let text = if args.has_value() { args.text("text", TASK_TEXT_BYTES_MAX)? } else { b"" };
+        said = Some((Some(percent), Bytes::from(text)));
+    }
+    check_worker(cx, id, fence)?;
+    let (key, at) = (cx.key(1), cx.now());
+    let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
+    let flow = &stored.state;
+    let event = match work::heartbeat(flow, id, fence, said, at)? {
+        Heard::GoOn(event) => event,
+        Heard::Cancelled => return Ok(Outcome::Reply(Reply::text("CANCEL"))),
+        Heard::Deadline => return Ok(Outcome::Reply(Reply::text("DEADLINE"))),
+    };
+    let bundle = flow.task(id).and_then(|task| Some((bundle_of(task)?, task.run()?.lease_ms)));
+    if let Some((bundle, _)) = &bundle {
+        task_locks::check_locks(cx.host, key, bundle.keys())?;
+    }
+    decided(cx.node, cx.host, key, [event])?;
+    if let Some((bundle, lease_ms)) = bundle {
+        task_locks::renew(cx.node, cx.host, key.db, &bundle, lease_ms);
+    }
+    Ok(Outcome::Reply(Reply::Ok))
+}
+
+/// `LTMC.TASK.COMPLETE`
+pub fn complete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    let (id, fence) = parse_held(&mut args)?;
+    args.bytes("result")?;
+    let (mut asks_next, mut block_ms) = (false, None);
+    while let Some(word) = args.option()? {
+        match word {
+            "NEXT" => asks_next = true,
+            _ => block_ms = Some(args.millis("BLOCK", 0)?),
+        }
+    }
+    if block_ms.is_some() && !asks_next {
+        return Err(Error::usage("BLOCK goes with NEXT only: it waits for the next task"));
+    }
+    check_worker(cx, id, fence)?;
+    let (key, at) = (cx.key(1), cx.now());
+    let result = blob(cx, "a result", 4)?;
+    let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
+    let event = work::complete(&stored.state, id, fence, result, at)?;
+    let wish = next_wish(&stored.state, id);
+    if let Some(wish) = wish.as_ref().filter(|wish| asks_next && !wish.registry.is_empty()) {
+        // Asked before the task is completed: nothing has changed when the answer is TRYAGAIN.
+        check_here(cx.host, &[key, Key { db: key.db, name: &wish.registry, arg: 0 }])?;
+    }
+    decided(cx.node, cx.host, key, event)?;
+    match wish {
+        _ if !asks_next => Ok(Outcome::Reply(Reply::Ok)),
+        None => Ok(Outcome::Reply(next_again(cx, id)?)),
+        Some(wish) => {
+            settle_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
+            claim_or_wait(cx, Wanted { wish, asks_registry: false, block_ms, request_id: None })
+        }
+    }
+}
+
+/// What the worker that has a task would ask for next: the same as before.
+fn next_wish(flow: &Flow, id: &[u8]) -> Option<ClaimWish> {
+    let run = flow.task(id)?.run()?;
+    Some(ClaimWish {
+        agent: run.agent.clone(),
+        caps: Arc::new(run.caps.to_vec()),
+        registry: run.registry.clone(),
+        lease_ms: None,
+        count: 1,
+        after: Bytes::from(id),
+    })
+}
+
+/// The task that the worker got with the completion that it repeats now, if it still has it.
+fn next_again<H: Host>(cx: &mut Cx<H>, id: &[u8]) -> Result<Reply, Error> {
+    let key = cx.key(1);
+    let stored = cx.host.read::<Flow>(key)?;
+    let next = stored.and_then(|stored| stored.state.task(id)?.end()).map_or(0, |end| end.next);
+    Ok(claims_reply(cx.node, cx.host, key, &[next]))
+}
+
+/// `LTMC.TASK.FAIL`
+pub fn fail<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    let (id, fence) = parse_held(&mut args)?;
+    let reason = args.text("reason", TASK_TEXT_BYTES_MAX)?;
+    let is_final = args.option()? == Some("DEAD");
+    args.finish()?;
+    check_worker(cx, id, fence)?;
+    let (key, at, policy) = (cx.key(1), cx.now(), cx.node.settings.task_policy());
+    let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
+    let (event, fate) = work::fail(&stored.state, id, fence, reason, is_final, &policy, at)?;
+    decided(cx.node, cx.host, key, event)?;
+    Ok(Outcome::Reply(Reply::text(fate.word())))
+}

@@ -1,0 +1,335 @@
+//! The commands of memory locking: what they take, what they decide, what they answer. The rules are in `domain::lock`.
+
+use super::serve::{check_room, commit_grant, expire, rank, recheck_owner, serve_request, serve_waiting, wait, Placed};
+use crate::command::engine::args::Args;
+use crate::command::engine::bindings::{bond_for, bonds_for};
+use crate::command::engine::commit::{commit, commit_one};
+use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::host::{Host, Key};
+use crate::command::node::Node;
+use crate::command::reply::Reply;
+use crate::domain::entity::idempotency::request_key;
+use crate::domain::limits::{LOCK_LIMIT_MAX, LOCK_META_BYTES_MAX, MLOCK_KEYS_MAX, PRIORITY_MAX};
+use crate::domain::lock::queue::LockWaiter;
+use crate::domain::lock::{decide, Lock, Mode, Path, Request};
+use crate::domain::queue::rank::{Class, Rank};
+use crate::domain::{Bytes, Connection, Error, Fence, KeyId, Millis};
+use smallvec::{smallvec, SmallVec};
+
+/// What `LTMC.LOCK` and `LTMC.MLOCK` ask for beside the request itself.
+struct Wish {
+    request: Request,
+    block_ms: Option<Millis>,
+    priority: u64,
+    request_id: Option<Bytes>,
+    registry: Option<Bytes>,
+}
+
+/// Lease of a stamp where locks have none by the setting, ms.
+const STAMP_LEASE_MS: Millis = 30_000;
+
+/// Reads the options. `may_stamp`: the setting may say that the lock is optimistic. It is about single locks: several at once are always held.
+fn parse_wish<H: Host>(cx: &Cx<H>, args: &mut Args, owner: &[u8], may_stamp: bool) -> Result<Wish, Error> {
+    let request = Request::new(owner, Mode::Exclusive);
+    let mut wish = Wish { request, block_ms: None, priority: 0, request_id: None, registry: None };
+    wish.request.lease_ms = cx.node.settings.lock_lease();
+    let mut mode = None;
+    while let Some(word) = args.option()? {
+        match word {
+            "EXCLUSIVE" => mode = Some(Mode::Exclusive),
+            "SHARED" => mode = Some(Mode::Shared),
+            "OPTIMISTIC" => mode = Some(Mode::Optimistic),
+            "PX" | "EX" => wish.request.lease_ms = Some(args.duration(word)?),
+            "BLOCK" => wish.block_ms = Some(args.millis("BLOCK", 0)?),
+            "PRIORITY" => wish.priority = args.number("PRIORITY", 0, PRIORITY_MAX)?,
+            "REGISTRY" => wish.registry = Some(args.registry()?),
+            "REQID" => wish.request_id = Some(request_key(owner, args.id("REQID")?)),
+            "LIMIT" => wish.request.limit = args.number("LIMIT", 1, LOCK_LIMIT_MAX)? as u32,
+            "PATH" => wish.request.path = Path::parse(args.bytes("PATH")?)?,
+            "ONDISCONNECT" => {
+                let release = args.word("ONDISCONNECT", &["RELEASE", "KEEP"])? == 0;
+                wish.request.connection = release.then(|| connection(cx)).transpose()?;
+            }
+            "NOREENTRANT" => wish.request.reentrant = false,
+            _ => wish.request.meta = Some(Bytes::from(args.text("META", LOCK_META_BYTES_MAX)?)),
+        }
+    }
+    let usual = match cx.node.settings.locks_are_optimistic() {
+        true if may_stamp => Mode::Optimistic,
+        _ => Mode::Exclusive,
+    };
+    wish.request.mode = mode.unwrap_or(usual);
+    if wish.request.mode == Mode::Optimistic {
+        // A stamp without end would keep its key for ever.
+        wish.request.lease_ms = wish.request.lease_ms.or(Some(STAMP_LEASE_MS));
+    }
+    if wish.request.limit > 0 && wish.request.mode != Mode::Shared {
+        return Err(Error::usage("LIMIT goes with SHARED only: it says how many may share"));
+    }
+    Ok(wish)
+}
+
+fn connection<H: Host>(cx: &Cx<H>) -> Result<Connection, Error> {
+    let client = cx.host.connection();
+    let client = client.ok_or_else(|| {
+        Error::usage("ONDISCONNECT RELEASE needs a connection: it is not for scripts and inner calls")
+    })?;
+    Ok(Connection { boot: cx.node.boot, client })
+}
+
+/// `LTMC.LOCK`
+pub fn lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let owner = cx.actor(&mut args, "owner")?;
+    let wish = parse_wish(cx, &mut args, owner, true)?;
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    expire(cx.node, cx.host, key)?;
+    if let Some(id) = &wish.request_id {
+        if let Some(answer) = cx.host.read::<Lock>(key)?.and_then(|stored| stored.answer(id)) {
+            return Ok(Outcome::Reply(answer.into()));
+        }
+    }
+    let bond = bond_for::<Lock, H>(cx.node, cx.host, key, wish.registry.as_ref(), owner)?;
+    let id = cx.node.waits.next_id();
+    let rank = rank(cx.node, Class::Usual, wish.priority, id);
+    let behind = is_behind(cx.node, key, &wish.request, rank);
+    let empty = Lock::default();
+    let stored = cx.host.read::<Lock>(key)?;
+    let lock = stored.map_or(&empty, |stored| &stored.state);
+    let fits = decide::fits(lock, &wish.request);
+    if decide::is_covered(lock, &wish.request) || (fits && !behind) {
+        check_room(cx.node, lock, &wish.request)?;
+        let (event, fence) = decide::take(lock, &wish.request, &mut cx.node.fences)?;
+        commit_grant(cx.node, cx.host, key, event, fence, wish.request_id.as_ref(), bond)?;
+        recheck_owner(cx.node, cx.host, key, &wish.request.owner);
+        return Ok(Outcome::Reply(Reply::number(fence)));
+    }
+    let block_ms = wish.block_ms;
+    let waiter = new_waiter(cx, smallvec![key.id()], wish, rank);
+    wait_or_grant(cx, waiter, fits, block_ms)
+}
+
+/// Lets the client wait if it wants to. If only those who stand before it in the queue keep it from what it asks for, and they cannot
+/// move before it does, it is granted at once.
+fn wait_or_grant<H: Host>(
+    cx: &mut Cx<H>,
+    waiter: LockWaiter,
+    fits: bool,
+    block_ms: Option<Millis>,
+) -> Result<Outcome, Error> {
+    match wait(cx, waiter, fits, block_ms)? {
+        Placed::Nowhere => Ok(Outcome::Reply(Reply::Nil)),
+        Placed::Waits => Ok(Outcome::Waits),
+        Placed::GoesAhead(waiter) => {
+            let (_, reply) = serve_request(cx.node, cx.host, &waiter)?;
+            recheck_owner(cx.node, cx.host, (&waiter.keys[0]).into(), &waiter.request.owner);
+            Ok(Outcome::Reply(reply))
+        }
+    }
+}
+
+fn is_behind(node: &Node, key: Key, request: &Request, rank: Rank) -> bool {
+    request.mode != Mode::Optimistic && !node.locks.is_empty() && node.locks.blocks(&key.id(), request, rank)
+}
+
+/// `LTMC.MLOCK`
+pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    let owner = cx.actor(&mut args, "owner")?;
+    let count = args.number("numkeys", 1, MLOCK_KEYS_MAX as u64)? as usize;
+    let first = args.position();
+    for _ in 0..count {
+        args.bytes("key")?;
+    }
+    let wish = parse_wish(cx, &mut args, owner, false)?;
+    let keys: SmallVec<[Key; 4]> = (first..first + count).map(|index| cx.key(index)).collect();
+    for (at, key) in keys.iter().enumerate() {
+        if keys[..at].iter().any(|earlier| earlier.name == key.name) {
+            let name = crate::domain::value::bytes::printable(key.name);
+            return Err(Error::usage(format!("the key '{name}' is given twice")));
+        }
+        cx.node.check_quarantine(*key)?;
+        cx.host.read::<Lock>(*key)?;
+    }
+    for key in &keys {
+        expire(cx.node, cx.host, *key)?;
+    }
+    if let Some(answers) = remembered(cx, &keys, wish.request_id.as_ref())? {
+        return Ok(Outcome::Reply(answers));
+    }
+    let ids: SmallVec<[KeyId; 1]> = keys.iter().map(Key::id).collect();
+    bonds_for::<Lock, H>(cx.node, cx.host, &ids, wish.registry.as_ref(), owner)?;
+    let id = cx.node.waits.next_id();
+    let rank = rank(cx.node, Class::Usual, wish.priority, id);
+    let block_ms = wish.block_ms;
+    let waiter = new_waiter(cx, ids, wish, rank);
+    let waiter = LockWaiter { is_multiple: true, ..waiter };
+    let (mut fits, mut free) = (true, true);
+    for key in &keys {
+        let (empty, behind) = (Lock::default(), is_behind(cx.node, *key, &waiter.request, rank));
+        let lock = cx.host.read::<Lock>(*key)?.map_or(&empty, |stored| &stored.state);
+        let covered = decide::is_covered(lock, &waiter.request);
+        fits = fits && (covered || decide::fits(lock, &waiter.request));
+        free = free && (covered || !behind);
+    }
+    if !(fits && free) {
+        return wait_or_grant(cx, waiter, fits, block_ms);
+    }
+    let (_, reply) = serve_request(cx.node, cx.host, &waiter)?;
+    recheck_owner(cx.node, cx.host, keys[0], &waiter.request.owner);
+    Ok(Outcome::Reply(reply))
+}
+
+/// The fences that all of the keys remember for a request.
+fn remembered<H: Host>(cx: &mut Cx<H>, keys: &[Key], request_id: Option<&Bytes>) -> Result<Option<Reply>, Error> {
+    let Some(id) = request_id else { return Ok(None) };
+    let mut answers = Vec::with_capacity(keys.len());
+    for key in keys {
+        match cx.host.read::<Lock>(*key)?.and_then(|stored| stored.answer(id)) {
+            Some(answer) => answers.push(Reply::from(answer)),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(Reply::Array(answers)))
+}
+
+fn new_waiter<H: Host>(cx: &Cx<H>, keys: SmallVec<[KeyId; 1]>, wish: Wish, rank: Rank) -> LockWaiter {
+    LockWaiter {
+        keys,
+        request: wish.request,
+        rank,
+        converts: None,
+        is_multiple: false,
+        request_id: wish.request_id,
+        registry: wish.registry,
+        priority: wish.priority,
+        since: cx.now(),
+        client: cx.host.client(),
+    }
+}
+
+/// `LTMC.UNLOCK`
+pub fn unlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let mut target = decide::Target { owner: Bytes::from(cx.actor(&mut args, "owner")?), token: None, path: None };
+    let mut all = false;
+    while let Some(word) = args.option()? {
+        match word {
+            "TOKEN" => target.token = Some(args.fence_or_zero("TOKEN")?),
+            "PATH" => target.path = Some(Path::parse(args.bytes("PATH")?)?),
+            _ => all = true,
+        }
+    }
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let now = cx.now();
+    let empty = Lock::default();
+    let stored = cx.host.read::<Lock>(key)?;
+    let lock = stored.map_or(&empty, |stored| &stored.state);
+    if all {
+        let events = decide::unlock_all(lock, &target, now)?;
+        if events.is_empty() {
+            return Ok(Outcome::Reply(Reply::Integer(0)));
+        }
+        commit::<Lock, H>(cx.node, cx.host, key, events)?;
+    } else {
+        let Some(event) = decide::unlock(lock, &target, now)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+        commit_one::<Lock, H>(cx.node, cx.host, key, event)?;
+    }
+    serve_waiting(cx.node, cx.host, key);
+    Ok(Outcome::Reply(Reply::Integer(1)))
+}
+
+/// `LTMC.LOCK.RENEW`
+pub fn renew<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let owner = cx.actor(&mut args, "owner")?;
+    let (mut token, mut lease_ms) = (None, None);
+    while let Some(word) = args.option()? {
+        match word {
+            "TOKEN" => token = Some(args.fence_or_zero("TOKEN")?),
+            _ => lease_ms = Some(args.duration(word)?),
+        }
+    }
+    let token = token.ok_or_else(|| args.missing("TOKEN"))?;
+    let lease_ms = lease_ms.ok_or_else(|| args.missing("PX ms (or EX s)"))?;
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let empty = Lock::default();
+    let now = cx.now();
+    let stored = cx.host.read::<Lock>(key)?;
+    let event = decide::renew(stored.map_or(&empty, |stored| &stored.state), owner, token, lease_ms, now)?;
+    commit_one::<Lock, H>(cx.node, cx.host, key, event)?;
+    Ok(Outcome::Reply(Reply::Integer(1)))
+}
+
+fn parse_conversion(args: &mut Args) -> Result<(Fence, Mode, Option<Millis>), Error> {
+    let (mut token, mut mode, mut block_ms) = (None, None, None);
+    while let Some(word) = args.option()? {
+        match word {
+            "TOKEN" => token = Some(args.fence_or_zero("TOKEN")?),
+            "SHARED" => mode = Some(Mode::Shared),
+            "EXCLUSIVE" => mode = Some(Mode::Exclusive),
+            _ => block_ms = Some(args.millis("BLOCK", 0)?),
+        }
+    }
+    let token = token.ok_or_else(|| args.missing("TOKEN"))?;
+    Ok((token, mode.ok_or_else(|| args.missing("SHARED or EXCLUSIVE"))?, block_ms))
+}
+
+/// `LTMC.LOCK.CONVERT`
+pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let owner = cx.actor(&mut args, "owner")?;
+    let (token, mode, block_ms) = parse_conversion(&mut args)?;
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    expire(cx.node, cx.host, key)?;
+    let (empty, now) = (Lock::default(), cx.now());
+    let stored = cx.host.read::<Lock>(key)?;
+    let lock = stored.map_or(&empty, |stored| &stored.state);
+    let grant = decide::owned(lock, owner, token, now)?;
+    if grant.mode == Mode::Optimistic {
+        return Err(Error::usage("a stamp cannot be converted: it excludes nobody"));
+    }
+    if let Some((event, fence)) = decide::convert(lock, token, mode, &mut cx.node.fences) {
+        commit_one::<Lock, H>(cx.node, cx.host, key, event)?;
+        serve_waiting(cx.node, cx.host, key);
+        recheck_owner(cx.node, cx.host, key, &Bytes::from(owner));
+        return Ok(Outcome::Reply(Reply::number(fence)));
+    }
+    let request = decide::conversion(grant, mode);
+    let id = cx.node.waits.next_id();
+    let rank = rank(cx.node, Class::Ahead, 0, id);
+    let wish = Wish { request, block_ms, priority: 0, request_id: None, registry: None };
+    let waiter = LockWaiter { converts: Some(token), ..new_waiter(cx, smallvec![key.id()], wish, rank) };
+    wait_or_grant(cx, waiter, false, block_ms)
+}
+
+/// `LTMC.LOCK.BREAK`
+pub fn break_lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let owner = if cx.args.len() > 2 { Some(args.id("owner")?) } else { None };
+    args.finish()?;
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    expire(cx.node, cx.host, key)?;
+    let Some(stored) = cx.host.read::<Lock>(key)? else {
+        return Ok(Outcome::Reply(Reply::Integer(0)));
+    };
+    let events = decide::breaking(&stored.state, owner);
+    let count = events.len();
+    if count > 0 {
+        let name = crate::domain::value::bytes::printable(key.name);
+        cx.host.log(&format!("client {} broke the lock '{name}': {count} holders removed", cx.host.client()));
+    }
+    commit::<Lock, H>(cx.node, cx.host, key, events)?;
+    serve_waiting(cx.node, cx.host, key);
+    Ok(Outcome::Reply(Reply::number(count as u64)))
+}

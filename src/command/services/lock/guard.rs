@@ -1,0 +1,33 @@
+//! `LTMC.GUARD`: any command, fenced by a lock.
+
+use crate::command::engine::args::Args;
+use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::host::Host;
+use crate::command::reply::Reply;
+use crate::domain::lock::{decide, Lock};
+use crate::domain::{Error, Fences};
+
+/// `LTMC.GUARD`
+pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("lockkey")?;
+    let fence = args.fence_or_zero("fence")?;
+    let inner = args.rest();
+    if inner[0].eq_ignore_ascii_case(cx.spec.name.as_bytes()) {
+        return Err(Error::usage("LTMC.GUARD cannot run LTMC.GUARD"));
+    }
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let (empty, now) = (Lock::default(), cx.now());
+    let stored = cx.host.read::<Lock>(key)?;
+    let lock = stored.map_or(&empty, |stored| &stored.state);
+    if !lock.is_current(fence, now) {
+        return Err(decide::stale(lock, fence));
+    }
+    // Only now, since any number that never was a fence may look like a stamp.
+    if Fences::is_stamp(fence) {
+        return Err(Error::usage(format!("{fence} is an optimistic stamp, which excludes nobody; lock to guard")));
+    }
+    cx.host.call(inner)?;
+    Ok(Outcome::Reply(Reply::Called))
+}

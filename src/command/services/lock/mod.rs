@@ -1,0 +1,7 @@
+//! Memory locking: who may touch what.
+
+pub mod commands;
+pub mod guard;
+pub mod queries;
+pub mod serve;
+pub(crate) mod spec;

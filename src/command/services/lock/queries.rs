@@ -1,0 +1,103 @@
+//! The commands that only look at locks.
+
+use super::serve::HostLocks;
+use crate::command::engine::args::Args;
+use crate::command::engine::budget::Budget;
+use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::host::Host;
+use crate::command::reply::Reply;
+use crate::domain::lock::deadlock::Edge;
+use crate::domain::lock::queue::LockWaiter;
+use crate::domain::lock::{deadlock, Grant, Lock, Mode, NO_END};
+use crate::domain::Error;
+
+/// `LTMC.LOCK.CHECK`
+pub fn check<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let fence = args.fence_or_zero("fence")?;
+    args.finish()?;
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let now = cx.now();
+    let current = cx.host.read::<Lock>(key)?.is_some_and(|stored| stored.state.is_current(fence, now));
+    Ok(Outcome::Reply(Reply::Integer(i64::from(current))))
+}
+
+/// `LTMC.LOCK.INFO`
+pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let (now, mut budget) = (cx.now(), Budget::of(cx.node));
+    let (id, empty) = (key.id(), Lock::default());
+    let waiting = cx.node.locks.waiting_for(&id) as u64;
+    let stored = cx.host.read::<Lock>(key)?;
+    if stored.is_none() && waiting == 0 {
+        return Ok(Outcome::Reply(Reply::Nil));
+    }
+    let lock = stored.map_or(&empty, |stored| &stored.state);
+    let live: Vec<&Grant> = lock.grants().iter().filter(|grant| !grant.has_ended(now)).collect();
+    let strongest =
+        [Mode::Exclusive, Mode::Shared, Mode::Optimistic].into_iter().find(|mode| live.iter().any(|g| g.mode == *mode));
+    let held = live.len() as u64;
+    let holders = budget.list(live.into_iter().map(|grant| holder_map(grant, now)));
+    let waiters = budget.list(cx.node.locks.queue(&id).map(|(_, waiter)| waiter_map(waiter, now)));
+    Ok(Outcome::Reply(Reply::map([
+        ("mode", strongest.map_or(Reply::text("free"), |mode| Reply::text(mode.word()))),
+        ("version", Reply::number(lock.version())),
+        ("holders_count", Reply::number(held)),
+        ("holders", holders),
+        ("waiters_count", Reply::number(waiting)),
+        ("waiters", waiters),
+    ])))
+}
+
+fn holder_map(grant: &Grant, now: u64) -> Reply {
+    let has_end = grant.ends_at != NO_END;
+    let meta = grant.extra.as_ref().and_then(|extra| extra.meta.as_ref());
+    Reply::map([
+        ("owner", Reply::bytes(&grant.owner)),
+        ("mode", Reply::text(grant.mode.word())),
+        ("path", Reply::bytes(grant.path().bytes())),
+        ("fence", Reply::number(grant.fence)),
+        ("levels", Reply::number(grant.levels.into())),
+        ("limit", Reply::number(grant.limit().into())),
+        ("since_ms", Reply::number(grant.since)),
+        ("ends_ms", if has_end { Reply::number(grant.ends_at) } else { Reply::Nil }),
+        ("lease_ms", if has_end { Reply::number(grant.ends_at.saturating_sub(now)) } else { Reply::Nil }),
+        ("on_disconnect", Reply::text(if grant.connection().is_some() { "release" } else { "keep" })),
+        ("client", grant.connection().map_or(Reply::Nil, |connection| Reply::number(connection.client))),
+        ("meta", meta.map_or(Reply::Nil, |meta| Reply::bytes(meta))),
+    ])
+}
+
+fn waiter_map(waiter: &LockWaiter, now: u64) -> Reply {
+    Reply::map([
+        ("owner", Reply::bytes(&waiter.request.owner)),
+        ("mode", Reply::text(waiter.request.mode.word())),
+        ("path", Reply::bytes(waiter.request.path.bytes())),
+        ("priority", Reply::number(waiter.priority)),
+        ("since_ms", Reply::number(waiter.since)),
+        ("waited_ms", Reply::number(now.saturating_sub(waiter.since))),
+        ("keys", Reply::number(waiter.keys.len() as u64)),
+        ("converts", waiter.converts.map_or(Reply::Nil, Reply::number)),
+        ("client", Reply::number(waiter.client)),
+    ])
+}
+
+/// `LTMC.LOCK.GRAPH`
+pub fn graph<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let (now, mut budget, mut room) = (cx.now(), Budget::of(cx.node), Budget::of(cx.node));
+    let fits = |edge: &Edge| room.takes(edge.waiter.len() + edge.key.name.len() + edge.waits_for.len());
+    let edges = deadlock::edges(&cx.node.locks, &HostLocks::new(cx.host), now, fits);
+    let shown = edges.into_iter().map(|edge| {
+        Reply::map([
+            ("waiter", Reply::bytes(&edge.waiter)),
+            ("key", Reply::bytes(&edge.key.name)),
+            ("db", Reply::number(edge.key.db.into())),
+            ("waits_for", Reply::bytes(&edge.waits_for)),
+            ("kind", Reply::text(if edge.holds { "holder" } else { "queue" })),
+        ])
+    });
+    Ok(Outcome::Reply(budget.list(shown)))
+}

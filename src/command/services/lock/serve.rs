@@ -1,0 +1,383 @@
+//! How those who wait for locks are served: by whoever ends a grant, in the same step, or by the scheduler.
+
+use crate::command::engine::bindings::bonds_for;
+use crate::command::engine::commit::{commit, commit_changes, commit_one};
+use crate::command::engine::cx::Cx;
+use crate::command::host::{check_here, Host, Key};
+use crate::command::node::waits::Untold;
+use crate::command::node::Node;
+use crate::command::reply::Reply;
+use crate::command::settings::Setting;
+use crate::domain::entity::idempotency::Answer;
+use crate::domain::lock::queue::{GrantPass, LockWaiter, Locks};
+use crate::domain::lock::{deadlock, decide, Lock, LockEvent, Mode, Request};
+use crate::domain::queue::rank::{Class, Rank, WaiterId};
+use crate::domain::{Bond, Bytes, Change, Connection, Error, Fence, KeyId, Millis, Service};
+use smallvec::SmallVec;
+use std::cell::RefCell;
+
+/// The locks of the host, as the queue and the deadlock search read them.
+pub struct HostLocks<'a, H>(RefCell<&'a mut H>);
+
+impl<'a, H: Host> HostLocks<'a, H> {
+    /// Lends the locks of `host`.
+    pub fn new(host: &'a mut H) -> Self {
+        Self(RefCell::new(host))
+    }
+}
+
+impl<H: Host> Locks for HostLocks<'_, H> {
+    fn with<T>(&self, key: &KeyId, read: impl FnOnce(&Lock) -> T) -> T {
+        let mut host = self.0.borrow_mut();
+        match host.read::<Lock>(key.into()) {
+            Ok(Some(stored)) => read(&stored.state),
+            _ => read(&Lock::default()),
+        }
+    }
+}
+
+/// What came of the wish to wait.
+pub enum Placed {
+    /// It does not want to wait, or may not.
+    Nowhere,
+    /// It waits.
+    Waits,
+    /// It need not wait: it stands before those whom alone it would have had to wait for.
+    GoesAhead(Box<LockWaiter>),
+}
+
+/// Finds a place for somebody who cannot be served in turn. It is refused if waiting would close a cycle. If that is only because of
+/// those who stand before it in the queue, it goes before them, for they cannot move before it does. `fits` says that it could be
+/// served if there were no queue.
+pub fn wait<H: Host>(
+    cx: &mut Cx<H>,
+    waiter: LockWaiter,
+    fits: bool,
+    block_ms: Option<Millis>,
+) -> Result<Placed, Error> {
+    let block_ms = block_ms.filter(|_| cx.host.may_block());
+    if block_ms.is_none() && !fits {
+        return Ok(Placed::Nowhere);
+    }
+    let max = cx.node.settings.get(Setting::LockWaitersMax);
+    if block_ms.is_some() && waiter.keys.iter().any(|key| cx.node.locks.waiting_for(key) as u64 >= max) {
+        return Err(Error::limit("lock-waiters-max", "one more client waiting for this lock", max));
+    }
+    let id = waiter.rank.waiter();
+    if let Err(cycle) = stand(cx, waiter.clone()) {
+        let ahead = LockWaiter { rank: rank(cx.node, Class::Ahead, waiter.priority, id), ..waiter };
+        match stand(cx, ahead) {
+            Ok(()) if fits => {
+                return Ok(cx
+                    .node
+                    .locks
+                    .remove(id)
+                    .map_or(Placed::Nowhere, |waiter| Placed::GoesAhead(Box::new(waiter))));
+            }
+            Err(_) if block_ms.is_some() => {
+                cx.node.metrics.of_mut(Service::Lock).deadlocks += 1;
+                return Err(cycle);
+            }
+            _ => {}
+        }
+    }
+    let Some(block_ms) = block_ms else {
+        cx.node.locks.remove(id);
+        return Ok(Placed::Nowhere);
+    };
+    let keys = cx.node.locks.waiter(id).map(|waiter| waiter.keys.clone()).unwrap_or_default();
+    cx.node.begin_wait(id, Service::Lock, keys.clone(), block_ms, cx.host);
+    for key in &keys {
+        watch(cx.node, cx.host, key);
+    }
+    Ok(Placed::Waits)
+}
+
+/// Puts a waiter into the queues, unless it could never be served there.
+fn stand<H: Host>(cx: &mut Cx<H>, waiter: LockWaiter) -> Result<(), Error> {
+    let (id, now) = (waiter.rank.waiter(), cx.now());
+    cx.node.locks.insert(waiter);
+    let checked = deadlock::check(&cx.node.locks, id, &HostLocks::new(cx.host), now);
+    if checked.is_err() {
+        cx.node.locks.remove(id);
+    }
+    checked
+}
+
+/// The place in the queue of a wait that begins now.
+pub fn rank(node: &Node, class: Class, priority: u64, id: WaiterId) -> Rank {
+    Rank::new(class, node.now(), priority, node.settings.get(Setting::LockAgeingMs), id)
+}
+
+/// Errs if the lock has as many grants as are allowed.
+pub fn check_room(node: &Node, lock: &Lock, request: &Request) -> Result<(), Error> {
+    let max = node.settings.get(Setting::LockHoldersMax);
+    // Stamps have the same bound, but on their own: readers must not be able to keep writers out.
+    let stamps = u64::from(lock.stamps());
+    let taken = if request.mode == Mode::Optimistic { stamps } else { lock.grants().len() as u64 - stamps };
+    if taken >= max && !decide::is_covered(lock, request) {
+        return Err(Error::limit("lock-holders-max", "one more grant on this lock", max));
+    }
+    Ok(())
+}
+
+/// The same for the lock under `key`. Asked for all keys of a request before anything is granted on one of them.
+fn check_room_on<H: Host>(node: &Node, host: &mut H, key: Key, request: &Request) -> Result<(), Error> {
+    let Some(stored) = host.read::<Lock>(key)? else { return Ok(()) };
+    check_room(node, &stored.state, request)?;
+    decide::reenter(&stored.state, request, node.now()).map(drop)
+}
+
+/// Grants what fits and has room.
+pub fn take<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    request: &Request,
+    request_id: Option<&Bytes>,
+    bond: Option<Bond>,
+) -> Result<Fence, Error> {
+    let empty = Lock::default();
+    let stored = host.read::<Lock>(key)?;
+    let lock = stored.map_or(&empty, |stored| &stored.state);
+    let (event, fence) = decide::take(lock, request, &mut node.fences)?;
+    commit_grant(node, host, key, event, fence, request_id, bond)?;
+    Ok(fence)
+}
+
+/// Applies a grant, with the request id that it is to be remembered under and the bond of its owner.
+pub fn commit_grant<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    event: LockEvent,
+    fence: Fence,
+    request_id: Option<&Bytes>,
+    bond: Option<Bond>,
+) -> Result<(), Error> {
+    if request_id.is_none() && bond.is_none() {
+        return commit_one::<Lock, H>(node, host, key, event);
+    }
+    let answer = Answer::Integer(fence as i64);
+    let answered = request_id.map(|id| Change::Answered { id: id.clone(), answer });
+    let changes = [Some(Change::Event(event)), bond.map(Change::Bound), answered];
+    let mut changes: SmallVec<[Change<LockEvent>; 3]> = changes.into_iter().flatten().collect();
+    commit_changes::<Lock, H>(node, host, key, &mut changes)
+}
+
+/// Removes the grants whose leases are over; whoever waited is served.
+pub fn expire<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
+    if end_expired(node, host, key)? {
+        serve_waiting(node, host, key);
+    }
+    Ok(())
+}
+
+fn end_expired<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<bool, Error> {
+    let now = node.now();
+    let Some(stored) = host.read::<Lock>(key)? else {
+        return Ok(false);
+    };
+    if stored.state.grants().first_end() > now {
+        return Ok(false);
+    }
+    let events = decide::expire(&stored.state, now);
+    commit::<Lock, H>(node, host, key, events)?;
+    Ok(true)
+}
+
+/// Serves the queue of `key`, if there is one.
+pub fn serve_waiting<H: Host>(node: &mut Node, host: &mut H, key: Key) {
+    if node.is_waited_for(key) {
+        node.serving(|node| serve(node, host, &key.id()));
+    }
+}
+
+/// How long a waited-for key may go unlooked at, ms. Everything that matters is noticed at once by an event; this catches what
+/// Redis tells nobody: a key that was overwritten by SET, a slot that moved.
+const RECHECK_MS: Millis = 1000;
+
+/// Serves everyone who can be served on `key`, first to last, and sees to it that the key is looked at when its next lease ends.
+fn serve<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+    let mut pass = GrantPass::default();
+    while let Some(id) = pass.next(&node.locks, key, &HostLocks::new(host)) {
+        serve_one(node, host, id);
+    }
+    if node.locks.waiting_for(key) > 0 {
+        watch(node, host, key);
+    }
+}
+
+/// Has a waited-for key looked at when its next lease ends, or after a while.
+fn watch<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+    let first_end = HostLocks::new(host).with(key, |lock| lock.grants().first_end());
+    node.schedule.look_at(key.clone(), first_end.min(node.now() + RECHECK_MS));
+}
+
+fn serve_one<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) {
+    if let Some(waiter) = end_wait(node, host, id) {
+        recheck_owner(node, host, (&waiter.keys[0]).into(), &waiter.request.owner);
+    }
+}
+
+/// Takes a waiter that can be served out of its queues and answers it; returned if it got what it wanted.
+fn end_wait<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) -> Option<LockWaiter> {
+    let waiter = node.locks.remove(id)?;
+    let served = match waiter.converts {
+        Some(fence) => serve_conversion(node, host, &waiter, fence),
+        None => check_all_here(host, &waiter).and_then(|()| serve_request(node, host, &waiter)),
+    };
+    let (grants, reply) = match served {
+        Ok(served) => served,
+        Err(error) => {
+            node.refuse_wait(id, error, host);
+            return None;
+        }
+    };
+    let twins = twins_of(node, &waiter);
+    let untold = match twins.is_empty() {
+        true => Untold { grants, request_id: waiter.request_id.clone() },
+        // They are told of the same grant, so it stays even if one of them is gone.
+        false => Untold::default(),
+    };
+    node.serve_wait(id, untold, reply.clone(), host);
+    for twin in twins {
+        node.serve_wait(twin, Untold::default(), reply.clone(), host);
+    }
+    // It stood in other queues, too, and has left them: a conversion behind it may have to be told that its grant is over.
+    for key in waiter.keys.iter().filter(|_| waiter.is_multiple) {
+        if node.locks.waiting_for(key) > 0 {
+            node.look_at_soon(key.clone());
+        }
+    }
+    Some(waiter)
+}
+
+/// Errs if one of several locks that are waited for may have moved away meanwhile. A single one is asked about when it is looked at.
+fn check_all_here<H: Host>(host: &mut H, waiter: &LockWaiter) -> Result<(), Error> {
+    if !waiter.is_multiple {
+        return Ok(());
+    }
+    let keys: SmallVec<[Key; 4]> = waiter.keys.iter().map(Key::from).collect();
+    check_here(host, &keys)
+}
+
+/// What was granted, and the reply.
+pub type Served = (SmallVec<[(KeyId, Fence); 1]>, Reply);
+
+/// Gives a waiter what it asks for on all its keys, or errs before anything is given.
+pub fn serve_request<H: Host>(node: &mut Node, host: &mut H, waiter: &LockWaiter) -> Result<Served, Error> {
+    for key in &waiter.keys {
+        // A grant of its own that is over must not be taken once more: its fence has been refused already.
+        end_expired(node, host, key.into())?;
+        check_room_on(node, host, key.into(), &waiter.request)?;
+    }
+    // Whoever waited may have died meanwhile. Asked for all keys before anything is granted on one of them.
+    let (registry, owner) = (waiter.registry.as_ref(), &waiter.request.owner);
+    let bonds = bonds_for::<Lock, H>(node, host, &waiter.keys, registry, owner)?;
+    let mut grants = SmallVec::new();
+    for (key, bond) in waiter.keys.iter().zip(bonds) {
+        let fence = take(node, host, key.into(), &waiter.request, waiter.request_id.as_ref(), bond)?;
+        grants.push((key.clone(), fence));
+    }
+    let mut fences: Vec<Reply> = grants.iter().map(|(_, fence)| Reply::number(*fence)).collect();
+    let reply = if waiter.is_multiple { Reply::Array(fences) } else { fences.remove(0) };
+    Ok((grants, reply))
+}
+
+fn serve_conversion<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    waiter: &LockWaiter,
+    fence: Fence,
+) -> Result<Served, Error> {
+    let (empty, now) = (Lock::default(), node.now());
+    let key = &waiter.keys[0];
+    let stored = host.read::<Lock>(key.into())?;
+    let lock = stored.map_or(&empty, |stored| &stored.state);
+    decide::owned(lock, &waiter.request.owner, fence, now)?;
+    let Some((event, new_fence)) = decide::convert(lock, fence, waiter.request.mode, &mut node.fences) else {
+        return Err(decide::stale(lock, fence));
+    };
+    commit_one::<Lock, H>(node, host, key.into(), event)?;
+    // A conversion that nobody was told of stays: its owner holds the lock by the old fence's grant and can look it up.
+    Ok((SmallVec::new(), Reply::number(new_fence)))
+}
+
+/// Those who wait with the same `REQID`: a retry may wait beside the request it repeats, and gets the same answer.
+fn twins_of(node: &Node, served: &LockWaiter) -> Vec<WaiterId> {
+    let Some(request_id) = &served.request_id else { return Vec::new() };
+    let same = |waiter: &LockWaiter| waiter.request_id.as_ref() == Some(request_id);
+    let queues = served.keys.iter().flat_map(|key| node.locks.queue(key));
+    queues.filter(|(_, waiter)| same(waiter)).map(|(rank, _)| rank.waiter()).collect()
+}
+
+/// An owner has got something. What it waits for in other connections it may now have, and only now may those waits be part of a
+/// cycle.
+pub fn recheck_owner<H: Host>(node: &mut Node, host: &mut H, key: Key, owner: &Bytes) {
+    let waits: SmallVec<[WaiterId; 4]> = node.locks.of_owner(key.db, owner).iter().copied().collect();
+    for id in &waits {
+        if node.locks.waiter(*id).is_some_and(|waiter| is_covered(waiter, &HostLocks::new(host))) {
+            // It was not its turn: those behind it may go on.
+            let ended = node.serving(|node| end_wait(node, host, *id));
+            let left = ended.map(|waiter| waiter.keys).unwrap_or_default();
+            left.into_iter().for_each(|key| node.look_at_soon(key));
+        }
+    }
+    // A verdict is about the owner: all its waits or none are part of a cycle. The youngest gives way until there is none.
+    while let Some(id) = node.locks.of_owner(key.db, owner).last().copied() {
+        let now = node.now();
+        let Err(cycle) = deadlock::check(&node.locks, id, &HostLocks::new(host), now) else { return };
+        node.metrics.of_mut(Service::Lock).deadlocks += 1;
+        node.refuse_wait(id, cycle, host);
+    }
+}
+
+fn is_covered(waiter: &LockWaiter, locks: &impl Locks) -> bool {
+    let covered = |key: &KeyId| locks.with(key, |lock| decide::is_covered(lock, &waiter.request));
+    waiter.converts.is_none() && waiter.keys.iter().all(covered)
+}
+
+/// The scheduler looks at a key: leases that are over end, and whoever can be served is.
+pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+    if let Err(error) = expire(node, host, key.into()) {
+        return refuse_all(node, host, key, error);
+    }
+    if node.locks.waiting_for(key) > 0 {
+        node.serving(|node| serve(node, host, key));
+    }
+}
+
+/// Nobody can be served on this key any more.
+pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: Error) {
+    let waiters: Vec<WaiterId> = node.locks.queue(key).map(|(rank, _)| rank.waiter()).collect();
+    waiters.into_iter().for_each(|id| node.refuse_wait(id, error.clone(), host));
+}
+
+/// The client that was granted this was gone before it could be told. A retry of its request begins anew.
+pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
+    for (key, fence) in untold.grants {
+        let event = match host.read::<Lock>((&key).into()) {
+            Ok(Some(stored)) => decide::take_back(&stored.state, fence),
+            _ => None,
+        };
+        let Some(event) = event else { continue };
+        node.metrics.of_mut(Service::Lock).taken_back += 1;
+        let forgotten = untold.request_id.iter().map(|id| Change::Forgotten { id: id.clone() });
+        let mut changes: Vec<_> = [Change::Event(event)].into_iter().chain(forgotten).collect();
+        // The key was just read as a lock, so it cannot be of a wrong type.
+        if commit_changes::<Lock, H>(node, host, (&key).into(), &mut changes).is_ok() {
+            serve_waiting(node, host, (&key).into());
+        }
+    }
+}
+
+/// A connection has ended: what was taken with `ONDISCONNECT RELEASE` over it is released.
+pub fn disconnected<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, connection: Connection) {
+    if let Ok(Some(stored)) = host.read::<Lock>(key.into()) {
+        let events = decide::disconnect(&stored.state, connection);
+        if commit::<Lock, H>(node, host, key.into(), events).is_ok() {
+            serve_waiting(node, host, key.into());
+        }
+    }
+}

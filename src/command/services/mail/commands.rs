@@ -1,0 +1,178 @@
+//! The commands of mailboxes that change them, but for sending: what they take, what they decide, what they answer. The rules are in
+//! `domain::mail`.
+
+use super::serve::{bounds, commit, policy, receive, settle_due};
+use crate::command::engine::args::Args;
+use crate::command::engine::bindings::bond_for;
+use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::host::Host;
+use crate::command::reply::Reply;
+use crate::command::settings::Setting;
+use crate::domain::limits::MAIL_RECEIVE_MAX;
+use crate::domain::mail::decide::{Return, Wish};
+use crate::domain::mail::queue::MailWaiter;
+use crate::domain::mail::{decide, Mail};
+use crate::domain::{Bytes, Change, Error, Fence, Millis, Service};
+use smallvec::smallvec;
+
+/// So much of what is due is decided before messages are received.
+const DUE_BEFORE_RECEIVE: usize = 64;
+
+/// `LTMC.MSG.RECV`
+pub fn recv<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("mail")?;
+    let agent = cx.actor(&mut args, "agent")?;
+    let lease_ms = cx.node.settings.get(Setting::MailLeaseMs);
+    let (mut wish, mut block_ms, mut registry) = (Wish { count: 1, answer_to: None, lease_ms }, None, None);
+    while let Some(word) = args.option()? {
+        match word {
+            "COUNT" => wish.count = args.number("COUNT", 1, MAIL_RECEIVE_MAX as u64)? as usize,
+            "PX" | "EX" => wish.lease_ms = args.duration(word)?,
+            "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
+            "REGISTRY" => registry = Some(args.registry()?),
+            _ => wish.answer_to = Some(args.fence("REPLYTO")?),
+        }
+    }
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    settle_due(cx.node, cx.host, key, DUE_BEFORE_RECEIVE)?;
+    // Whoever waits for this agent has got what was ready, so nobody is overtaken.
+    if let Some((reply, _)) = receive(cx.node, cx.host, key, agent, &wish, registry.as_ref())? {
+        return Ok(Outcome::Reply(reply));
+    }
+    match block_ms.filter(|_| cx.host.may_block()) {
+        None => Ok(Outcome::Reply(Reply::Array(Vec::new()))),
+        Some(block_ms) => wait(cx, agent, wish, registry, block_ms),
+    }
+}
+
+fn wait<H: Host>(
+    cx: &mut Cx<H>,
+    agent: &[u8],
+    wish: Wish,
+    registry: Option<Bytes>,
+    block_ms: Millis,
+) -> Result<Outcome, Error> {
+    let key = cx.key(1).id();
+    let max = cx.node.settings.get(Setting::MailWaitersMax);
+    if cx.node.mails.waiting_for(&key) as u64 >= max {
+        return Err(Error::limit("mail-waiters-max", "one more client waiting for messages of this mailbox", max));
+    }
+    let id = cx.node.waits.next_id();
+    let line = (Bytes::from(agent), wish.answer_to);
+    cx.node.mails.insert(id, MailWaiter { key: key.clone(), line, wish, registry });
+    cx.node.begin_wait(id, Service::Mail, smallvec![key], block_ms, cx.host);
+    Ok(Outcome::Waits)
+}
+
+/// `LTMC.MSG.ACK`
+pub fn ack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("mail")?;
+    let agent = cx.actor(&mut args, "agent")?;
+    let mut ids: Vec<Fence> = vec![args.fence("id")?];
+    while args.position() < cx.args.len() {
+        ids.push(args.fence("id")?);
+    }
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let now = cx.now();
+    let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    let (event, count) = decide::acknowledge(&stored.state, agent, ids, now);
+    let changes: Vec<_> = event.into_iter().map(Change::Event).collect();
+    commit(cx.node, cx.host, key, changes)?;
+    Ok(Outcome::Reply(Reply::number(count as u64)))
+}
+
+/// Reads `mail agent id` of a command about one message.
+fn parse_one<'a, H: Host>(cx: &Cx<'a, H>, args: &mut Args<'a>) -> Result<(&'a [u8], Fence), Error> {
+    args.bytes("mail")?;
+    Ok((cx.actor(args, "agent")?, args.fence("id")?))
+}
+
+/// Commits what was decided about one message; 1 if that is anything, else 0.
+fn done<H: Host>(
+    cx: &mut Cx<H>,
+    events: impl IntoIterator<Item = crate::domain::mail::MailEvent>,
+) -> Result<Outcome, Error> {
+    let changes: Vec<_> = events.into_iter().map(Change::Event).collect();
+    let (key, is_done) = (cx.key(1), !changes.is_empty());
+    commit(cx.node, cx.host, key, changes)?;
+    Ok(Outcome::Reply(Reply::Integer(is_done.into())))
+}
+
+/// `LTMC.MSG.NACK`
+pub fn nack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    let (agent, id) = parse_one(cx, &mut args)?;
+    let mut how = Return::Now;
+    while let Some(word) = args.option()? {
+        how = match word {
+            "DELAY" => Return::Later(args.millis("DELAY", 1)?),
+            _ => Return::Dead,
+        };
+    }
+    let (key, policy) = (cx.key(1), policy(cx.node));
+    cx.node.check_quarantine(key)?;
+    let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    let events = decide::give_back(&stored.state, agent, id, how, &policy, &mut cx.node.fences);
+    done(cx, events)
+}
+
+/// `LTMC.MSG.EXTEND`
+pub fn extend<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    let (agent, id) = parse_one(cx, &mut args)?;
+    let lease_ms = match args.word("the lease", &["PX", "EX"])? {
+        0 => args.millis("PX", 1)?,
+        _ => args.seconds("EX")?,
+    };
+    args.finish()?;
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    let event = decide::extend(&stored.state, agent, id, lease_ms, &mut cx.node.fences);
+    done(cx, event)
+}
+
+/// `LTMC.MSG.REQUEUE`
+pub fn requeue<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    let (agent, id) = parse_one(cx, &mut args)?;
+    args.finish()?;
+    let (key, bounds, now) = (cx.key(1), bounds(cx.node), cx.now());
+    cx.node.check_quarantine(key)?;
+    let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    let event = decide::requeue(&stored.state, agent, id, &bounds, now)?;
+    done(cx, event)
+}
+
+/// `LTMC.MSG.JOIN`
+pub fn join<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("mail")?;
+    let agent = cx.actor(&mut args, "agent")?;
+    let registry = args.only_registry()?;
+    let (key, bounds, now) = (cx.key(1), bounds(cx.node), cx.now());
+    cx.node.check_quarantine(key)?;
+    let bond = bond_for::<Mail, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
+    let empty = Mail::default();
+    let mail = cx.host.read::<Mail>(key)?.map_or(&empty, |stored| &stored.state);
+    let event = decide::join(mail, agent, &bounds, now)?;
+    let is_new = event.is_some();
+    commit(cx.node, cx.host, key, event.map(Change::Event).into_iter().chain(bond.map(Change::Bound)).collect())?;
+    Ok(Outcome::Reply(Reply::Integer(is_new.into())))
+}
+
+/// `LTMC.MSG.LEAVE`
+pub fn leave<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("mail")?;
+    let agent = cx.actor(&mut args, "agent")?;
+    let (key, now) = (cx.key(1), cx.now());
+    cx.node.check_quarantine(key)?;
+    let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    let event = decide::leave(&stored.state, agent, now);
+    done(cx, event)
+}

@@ -1,0 +1,195 @@
+//! The commands that only look at mailboxes. They work on replicas, too.
+
+use crate::command::engine::args::Args;
+use crate::command::engine::budget::Budget;
+use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::host::Host;
+use crate::command::reply::Reply;
+use crate::domain::limits::RESULTS_MAX;
+use crate::domain::mail::{Dead, Entry, Inbox, Mail};
+use crate::domain::{Error, Fence, Stored};
+use std::collections::BTreeMap;
+
+/// The part of a list that is asked for.
+struct Page {
+    offset: usize,
+    count: usize,
+}
+
+fn parse_page(args: &mut Args) -> Result<Page, Error> {
+    let mut page = Page { offset: 0, count: usize::MAX };
+    while args.option()?.is_some() {
+        page.offset = args.number("the offset after LIMIT", 0, RESULTS_MAX)? as usize;
+        page.count = args.number("the count after LIMIT offset", 0, RESULTS_MAX)? as usize;
+    }
+    Ok(page)
+}
+
+impl Page {
+    fn of(&self, items: impl Iterator<Item = Reply>, budget: &mut Budget) -> Reply {
+        budget.list(items.skip(self.offset).take(self.count))
+    }
+}
+
+/// Shows something of the mailbox that is the first argument, or what there is if there is none.
+fn show<H: Host>(
+    cx: &mut Cx<H>,
+    none: Reply,
+    shown: impl FnOnce(&Stored<Mail>, &mut Budget) -> Reply,
+) -> Result<Outcome, Error> {
+    let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
+    cx.node.check_quarantine(key)?;
+    Ok(Outcome::Reply(cx.host.read::<Mail>(key)?.map_or(none, |stored| shown(stored, &mut budget))))
+}
+
+fn number_or_nil(value: Option<u64>) -> Reply {
+    value.map_or(Reply::Nil, Reply::number)
+}
+
+/// When what keeps a message from being received ends, and whether an agent has received it.
+fn hold_of(mail: &Mail, entry: &Entry) -> Option<(u64, bool)> {
+    mail.hold(entry.hold).map(|hold| (hold.ends_at, !hold.is_delay))
+}
+
+/// `LTMC.MSG.PENDING`
+pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("mail")?;
+    let agent = cx.acting(Some(args.id("agent")?))?;
+    let page = parse_page(&mut args)?;
+    show(cx, Reply::Array(Vec::new()), |stored, budget| {
+        let mail = &stored.state;
+        let map = |(id, entry): (Fence, &Entry)| {
+            let (ends_at, _) = hold_of(mail, entry).filter(|(_, is_received)| *is_received)?;
+            let message = mail.message(id)?;
+            Some(Reply::map([
+                ("id", Reply::number(id)),
+                ("from", Reply::bytes(&message.from)),
+                ("sent_ms", Reply::number(message.sent_at)),
+                ("deliveries", Reply::number(entry.deliveries.into())),
+                ("ends_ms", Reply::number(ends_at)),
+                ("reply_to", number_or_nil(message.reply_to)),
+            ]))
+        };
+        page.of(mail.inbox(&agent).into_iter().flat_map(Inbox::entries).filter_map(map), budget)
+    })
+}
+
+/// `LTMC.MSG.DEAD`
+pub fn dead<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("mail")?;
+    let page = parse_page(&mut args)?;
+    show(cx, Reply::Array(Vec::new()), |stored, budget| {
+        let mail = &stored.state;
+        let map = |(id, agent, dead): (Fence, &[u8], &Dead)| {
+            let message = mail.message(id)?;
+            Some(Reply::map([
+                ("id", Reply::number(id)),
+                ("agent", Reply::bytes(agent)),
+                ("from", Reply::bytes(&message.from)),
+                ("payload", Reply::Blob(message.payload.clone())),
+                ("sent_ms", Reply::number(message.sent_at)),
+                ("deliveries", Reply::number(dead.deliveries.into())),
+                ("died_ms", Reply::number(dead.since)),
+                ("reason", Reply::text(dead.reason.word())),
+                ("reply_to", number_or_nil(message.reply_to)),
+            ]))
+        };
+        page.of(mail.dead().filter_map(map), budget)
+    })
+}
+
+/// `LTMC.MSG.GET`
+pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("mail")?;
+    let id = args.fence("id")?;
+    args.finish()?;
+    show(cx, Reply::Nil, |stored, budget| {
+        let mail = &stored.state;
+        let Some(message) = mail.message(id) else { return Reply::Nil };
+        Reply::map([
+            ("id", Reply::number(id)),
+            ("from", Reply::bytes(&message.from)),
+            ("payload", Reply::Blob(message.payload.clone())),
+            ("sent_ms", Reply::number(message.sent_at)),
+            ("reply_to", number_or_nil(message.reply_to)),
+            ("expires_ms", number_or_nil(message.expires_at)),
+            ("receivers", budget.list(mail.receivers(id).map(|agent| receiver_map(mail, agent, id)))),
+        ])
+    })
+}
+
+/// How a message is with one of those that it was sent to.
+fn receiver_map(mail: &Mail, agent: &[u8], id: Fence) -> Reply {
+    let entry = mail.inbox(agent).and_then(|inbox| inbox.entry(id));
+    let (state, deliveries, ends_at) = match (entry, mail.dead_letter(id, agent)) {
+        (Some(entry), _) => {
+            let hold = hold_of(mail, entry);
+            let state = hold.map_or("ready", |(_, is_received)| if is_received { "received" } else { "delayed" });
+            (state, entry.deliveries, hold.map(|(ends_at, _)| ends_at))
+        }
+        (None, dead) => ("dead", dead.map_or(0, |dead| dead.deliveries), None),
+    };
+    Reply::map([
+        ("agent", Reply::bytes(agent)),
+        ("state", Reply::text(state)),
+        ("deliveries", Reply::number(deliveries.into())),
+        ("ends_ms", number_or_nil(ends_at)),
+    ])
+}
+
+/// `LTMC.MSG.AGENTS`
+pub fn agents<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("mail")?;
+    let page = parse_page(&mut args)?;
+    let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
+    cx.node.check_quarantine(key)?;
+    let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
+    let (mails, key) = (&cx.node.mails, key.id());
+    let mut waiting: BTreeMap<&[u8], usize> = BTreeMap::new();
+    mails.lines(&key).for_each(|line| *waiting.entry(&line.0).or_default() += mails.in_line(&key, line));
+    let map = |(agent, inbox): (&[u8], &Inbox)| {
+        Reply::map([
+            ("agent", Reply::bytes(agent)),
+            ("joined_ms", if inbox.is_joined() { Reply::number(inbox.joined_at) } else { Reply::Nil }),
+            ("messages", Reply::number(inbox.len() as u64)),
+            ("ready", Reply::number(inbox.ready() as u64)),
+            ("waiting", Reply::number(waiting.get(agent).copied().unwrap_or(0) as u64)),
+        ])
+    };
+    Ok(Outcome::Reply(page.of(stored.state.inboxes().map(map), &mut budget)))
+}
+
+/// `LTMC.MSG.INFO`
+pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let waiting = cx.node.mails.waiting_for(&cx.key(1).id()) as u64;
+    show(cx, Reply::Nil, |stored, _| {
+        let (mail, totals) = (&stored.state, stored.state.totals());
+        let count = |count: usize| Reply::number(count as u64);
+        let (entries, ready) =
+            mail.inboxes().fold((0, 0), |(entries, ready), (_, inbox)| (entries + inbox.len(), ready + inbox.ready()));
+        Reply::map([
+            ("revision", Reply::number(stored.revision)),
+            ("messages", count(mail.count())),
+            ("payload_bytes", count(mail.payload_bytes())),
+            ("agents", count(mail.agents())),
+            ("joined", count(mail.joined())),
+            ("ready", count(ready)),
+            ("held", count(entries - ready)),
+            ("dead", count(mail.dead_len())),
+            ("waiting", Reply::number(waiting)),
+            ("oldest_ms", number_or_nil(mail.oldest().map(|(_, message)| message.sent_at))),
+            ("total_sent", Reply::number(totals.sent)),
+            ("total_received", Reply::number(totals.received)),
+            ("total_acknowledged", Reply::number(totals.acknowledged)),
+            ("total_returned", Reply::number(totals.returned)),
+            ("total_expired", Reply::number(totals.expired)),
+            ("total_died", Reply::number(totals.died)),
+            ("total_dropped", Reply::number(totals.dropped)),
+            ("memory_bytes", count(stored.memory_bytes())),
+        ])
+    })
+}

@@ -1,0 +1,176 @@
+//! `LTMC.MSG.SEND`: to whom a message goes.
+
+use super::serve::{bounds, commit};
+use crate::command::engine::args::Args;
+use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::host::{Host, Key};
+use crate::command::reply::Reply;
+use crate::domain::entity::idempotency::{request_key, Answer};
+use crate::domain::limits::{FIELD_BYTES_MAX, ID_BYTES_MAX, MAIL_RECEIVERS_MAX};
+use crate::domain::mail::decide::Draft;
+use crate::domain::mail::{decide, Mail};
+use crate::domain::registry::agent::Life;
+use crate::domain::registry::find::{find, Sort};
+use crate::domain::registry::{capability::Wanted, Filter, Registry};
+use crate::domain::value::bytes::printable;
+use crate::domain::{Bytes, Change, Code, Error, Fence, Millis};
+
+/// To whom.
+enum Destination<'a> {
+    /// To these.
+    Agents(Vec<Bytes>),
+    /// To the least loaded of those who can do this, of a registry that is this argument.
+    Capable(Wanted, &'a [u8], usize),
+    /// To all who are alive in the registry that is this argument.
+    Alive(usize),
+    /// To all who take part, have something in their inboxes, or wait for messages.
+    All,
+    /// To who sent the message that this one answers.
+    Sender(Fence),
+}
+
+#[derive(Default)]
+struct Options {
+    reply_to: Option<Fence>,
+    ttl_ms: Option<Millis>,
+    request_id: Option<Bytes>,
+}
+
+fn parse_destination<'a>(args: &mut Args<'a>) -> Result<Destination<'a>, Error> {
+    Ok(match args.word("the destination", &["TO", "CAP", "REGISTRY", "ALL", "REPLYTO"])? {
+        0 => Destination::Agents(parse_agents(args)?),
+        1 => {
+            let cap = args.bytes("cap")?;
+            let wanted = Wanted::parse(cap)?;
+            args.word("the word after the capability", &["REGISTRY"])?;
+            Destination::Capable(wanted, cap, parse_registry(args)?)
+        }
+        2 => Destination::Alive(parse_registry(args)?),
+        3 => Destination::All,
+        _ => Destination::Sender(args.fence("REPLYTO")?),
+    })
+}
+
+fn parse_registry(args: &mut Args) -> Result<usize, Error> {
+    let at = args.position();
+    args.bytes("registry").map(|_| at)
+}
+
+/// At least one agent, in order and without duplicates.
+fn parse_agents(args: &mut Args) -> Result<Vec<Bytes>, Error> {
+    let given = args.list("TO", 1, MAIL_RECEIVERS_MAX)?;
+    if let Some(bad) = given.iter().find(|id| id.is_empty() || id.len() > ID_BYTES_MAX) {
+        let text = format!("an agent of TO is {} bytes long, allowed are 1 to {ID_BYTES_MAX}", bad.len());
+        return Err(Error::usage(text));
+    }
+    let mut agents: Vec<Bytes> = given.iter().map(|id| Bytes::from(*id)).collect();
+    agents.sort_unstable();
+    agents.dedup();
+    Ok(agents)
+}
+
+fn parse_options(args: &mut Args, from: &[u8]) -> Result<Options, Error> {
+    let mut options = Options::default();
+    while let Some(word) = args.option()? {
+        match word {
+            "REPLYTO" => options.reply_to = Some(args.fence("REPLYTO")?),
+            "PX" | "EX" => options.ttl_ms = Some(args.duration(word)?),
+            _ => options.request_id = Some(request_key(from, args.id("REQID")?)),
+        }
+    }
+    Ok(options)
+}
+
+/// `LTMC.MSG.SEND`
+pub fn send<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("mail")?;
+    let from = cx.actor(&mut args, "from")?;
+    let destination = parse_destination(&mut args)?;
+    let payload_at = args.position();
+    let payload_bytes = args.text("payload", FIELD_BYTES_MAX)?.len();
+    let mut options = parse_options(&mut args, from)?;
+    if let Destination::Sender(id) = destination {
+        if options.reply_to.replace(id).is_some() {
+            return Err(args.twice("REPLYTO"));
+        }
+    }
+    let (key, bounds) = (cx.key(1), bounds(cx.node));
+    cx.node.check_quarantine(key)?;
+    if let Some(stored) = cx.host.read::<Mail>(key)? {
+        if let Some(answer) = options.request_id.as_ref().and_then(|id| stored.answer(id)) {
+            return Ok(Outcome::Reply(answer.into()));
+        }
+    }
+    let to = receivers(cx, key, from, destination)?;
+    let empty = Mail::default();
+    let mail = cx.host.read::<Mail>(key)?.map_or(&empty, |stored| &stored.state);
+    decide::check_room(mail, &to, payload_bytes, &bounds)?;
+    let payload = cx.blob(payload_at);
+    let Options { reply_to, ttl_ms, request_id } = options;
+    let draft = Draft { from: Bytes::from(from), to, reply_to, ttl_ms };
+    let (event, id) = decide::send(draft, payload, &mut cx.node.fences);
+    let answered = request_id.map(|request| Change::Answered { id: request, answer: Answer::Integer(id as i64) });
+    let changes: Vec<_> = [Change::Event(event)].into_iter().chain(answered).collect();
+    commit(cx.node, cx.host, key, changes)?;
+    Ok(Outcome::Reply(Reply::number(id)))
+}
+
+/// To whom a message goes, in order.
+fn receivers<H: Host>(cx: &mut Cx<H>, key: Key, from: &[u8], destination: Destination) -> Result<Vec<Bytes>, Error> {
+    let (to, whom) = match destination {
+        Destination::Agents(agents) => return Ok(agents),
+        Destination::Sender(id) => {
+            let empty = Mail::default();
+            let mail = cx.host.read::<Mail>(key)?.map_or(&empty, |stored| &stored.state);
+            return decide::sender_of(mail, id).map(|sender| vec![sender]);
+        }
+        Destination::Capable(wanted, cap, at) => {
+            (capable(cx, from, wanted, at)?, format!("has the capability '{}' and is offered", printable(cap)))
+        }
+        Destination::Alive(at) => (alive(cx, from, at)?, "is alive in the registry".to_string()),
+        Destination::All => (everyone(cx, key, from)?, "takes part in this mailbox".to_string()),
+    };
+    if to.is_empty() {
+        return Err(Error::new(Code::NoAgent, format!("nobody but the sender {whom}")));
+    }
+    if to.len() > MAIL_RECEIVERS_MAX {
+        let text = format!("the message is for {} agents, at most {MAIL_RECEIVERS_MAX} are allowed", to.len());
+        return Err(Error::usage(text));
+    }
+    Ok(to)
+}
+
+/// The one who `LTMC.AGENT.FIND ... SORT LOAD` would name first.
+fn capable<H: Host>(cx: &mut Cx<H>, from: &[u8], wanted: Wanted, at: usize) -> Result<Vec<Bytes>, Error> {
+    let (registry, view) = (cx.key(at), cx.node.view());
+    cx.node.check_quarantine(registry)?;
+    let Some(stored) = cx.host.read::<Registry>(registry)? else { return Ok(Vec::new()) };
+    let filter = Filter { caps: vec![wanted], excluded: vec![Bytes::from(from)], ..Filter::ANY };
+    let found = find(&stored.state, &view, &filter, Sort::Load, 1, 0);
+    Ok(found.into_iter().filter_map(|slot| stored.state.at(slot)).map(|agent| agent.id.clone()).collect())
+}
+
+/// All who are not dead. Who is suspect may be back in time to read it.
+fn alive<H: Host>(cx: &mut Cx<H>, from: &[u8], at: usize) -> Result<Vec<Bytes>, Error> {
+    let registry = cx.key(at);
+    cx.node.check_quarantine(registry)?;
+    let Some(stored) = cx.host.read::<Registry>(registry)? else { return Ok(Vec::new()) };
+    let living = stored.state.agents().filter(|agent| !matches!(agent.life, Life::Dead { .. }));
+    Ok(in_order(living.map(|agent| agent.id.clone()), from))
+}
+
+fn everyone<H: Host>(cx: &mut Cx<H>, key: Key, from: &[u8]) -> Result<Vec<Bytes>, Error> {
+    let waiting = cx.node.mails.agents(&key.id());
+    let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(in_order(waiting.into_iter(), from)) };
+    let known = stored.state.inboxes().map(|(agent, _)| Bytes::from(agent));
+    Ok(in_order(known.chain(waiting), from))
+}
+
+/// Everybody once, but the sender.
+fn in_order(agents: impl Iterator<Item = Bytes>, from: &[u8]) -> Vec<Bytes> {
+    let mut agents: Vec<Bytes> = agents.filter(|agent| agent[..] != *from).collect();
+    agents.sort_unstable();
+    agents.dedup();
+    agents
+}

@@ -1,0 +1,236 @@
+//! What follows from changes of a mailbox: messages that can be received go to who waits for them, and what time brings is decided.
+
+use crate::command::engine::bindings::bond_for;
+use crate::command::engine::budget::Budget;
+use crate::command::engine::commit::commit_changes;
+use crate::command::host::{Host, Key};
+use crate::command::node::waits::Untold;
+use crate::command::node::Node;
+use crate::command::reply::Reply;
+use crate::command::settings::Setting;
+use crate::domain::mail::decide::{Bounds, Policy, Wish};
+use crate::domain::mail::queue::Line;
+use crate::domain::mail::{decide, Mail, MailEvent, Message};
+use crate::domain::queue::rank::WaiterId;
+use crate::domain::{Bytes, Change, Entity, Error, Fence, KeyId};
+use ahash::AHashSet;
+use smallvec::{smallvec, SmallVec};
+use std::collections::BTreeMap;
+
+/// How much may be in a mailbox.
+pub fn bounds(node: &Node) -> Bounds {
+    let get = |setting| node.settings.get(setting) as usize;
+    Bounds {
+        messages_max: get(Setting::MailMessagesMax),
+        bytes_max: get(Setting::MailBytesMax),
+        inbox_max: get(Setting::MailInboxMax),
+        agents_max: get(Setting::MailAgentsMax),
+    }
+}
+
+/// What becomes of messages that nobody acknowledges.
+pub fn policy(node: &Node) -> Policy {
+    Policy {
+        deliveries_max: node.settings.get(Setting::MailDeliveriesMax) as u32,
+        dead_max: node.settings.get(Setting::MailDeadMax) as usize,
+    }
+}
+
+/// Applies what was decided, and gives what can be received after it to who waits for it.
+pub fn commit<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    mut changes: Vec<Change<MailEvent>>,
+) -> Result<(), Error> {
+    let mut readied: BTreeMap<Bytes, Vec<Line>> = BTreeMap::new();
+    if !node.mails.is_empty() && node.mails.waiting_for(&key.id()) > 0 {
+        let empty = Mail::default();
+        let mail = host.read::<Mail>(key)?.map_or(&empty, |stored| &stored.state);
+        for change in &changes {
+            if let Change::Event(event) = change {
+                readied_by(mail, event)
+                    .into_iter()
+                    .for_each(|line| readied.entry(line.0.clone()).or_default().push(line));
+            }
+        }
+    }
+    commit_changes::<Mail, H>(node, host, key, &mut changes)?;
+    for (agent, lines) in readied {
+        node.serving(|node| serve(node, host, key, agent, lines));
+    }
+    Ok(())
+}
+
+/// In which lines those stand who wait for what can be received after an event, but for those who wait for anything.
+fn readied_by(mail: &Mail, event: &MailEvent) -> Vec<Line> {
+    let one = |agent: &Bytes, id: Fence| (agent.clone(), mail.message(id).and_then(|message| message.reply_to));
+    match event {
+        MailEvent::Sent(letter) => letter.to.iter().map(|agent| (agent.clone(), letter.reply_to)).collect(),
+        MailEvent::Returned { agent, id, delay: None, .. } | MailEvent::Requeued { agent, id, .. } => {
+            vec![one(agent, *id)]
+        }
+        MailEvent::LeaseEnded { fence, .. }
+        | MailEvent::DelayEnded { fence, .. }
+        | MailEvent::TakenBack { fence, .. } => {
+            let Some(hold) = mail.hold(*fence) else { return Vec::new() };
+            let agent = Bytes::from(hold.agent());
+            mail.held(*fence).map(|(id, _)| one(&agent, id)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Gives an agent's messages to those who wait for them, the longest waiting first, in whichever of these lines or in that of those
+/// who wait for anything.
+fn serve<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: Bytes, mut lines: Vec<Line>) {
+    lines.push((agent, None));
+    lines.sort_unstable();
+    lines.dedup();
+    let key_id = key.id();
+    while !lines.is_empty() {
+        lines.retain(|line| node.mails.first(&key_id, line).is_some());
+        let first =
+            lines.iter().enumerate().filter_map(|(at, line)| Some((node.mails.first(&key_id, line)?, at))).min();
+        let Some((id, at)) = first else { return };
+        if !give(node, host, key, id) {
+            lines.swap_remove(at);
+        }
+    }
+}
+
+/// Gives a waiter what it waits for. False if there is nothing.
+fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId) -> bool {
+    let Some(waiter) = node.mails.waiter(id) else { return false };
+    let (agent, wish, registry) = (waiter.line.0.clone(), waiter.wish, waiter.registry.clone());
+    match receive(node, host, key, &agent, &wish, registry.as_ref()) {
+        Ok(Some((reply, fence))) => {
+            node.serve_wait(id, Untold { grants: smallvec![(key.id(), fence)], request_id: None }, reply, host);
+            true
+        }
+        Ok(None) => false,
+        Err(error) => {
+            node.refuse_wait(id, error, host);
+            true
+        }
+    }
+}
+
+/// An agent, of a registry if it names one, receives what is ready for it, and no more than can be answered: the messages, and the fence of
+/// the lease. `None` if nothing is.
+pub fn receive<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    agent: &[u8],
+    wish: &Wish,
+    registry: Option<&Bytes>,
+) -> Result<Option<(Reply, Fence)>, Error> {
+    let bond = bond_for::<Mail, H>(node, host, key, registry, agent)?;
+    let mut budget = Budget::of(node);
+    let Some(stored) = host.read::<Mail>(key)? else { return Ok(None) };
+    let fits = |message: &Message| budget.takes(message.from.len() + message.payload.len());
+    let received = decide::receive(&stored.state, agent, wish, fits, &mut node.fences);
+    let Some((event, fence)) = received else { return Ok(None) };
+    let reply = told(&stored.state, &event);
+    let mut changes: SmallVec<[_; 2]> = [Change::Event(event)].into_iter().chain(bond.map(Change::Bound)).collect();
+    commit_changes::<Mail, H>(node, host, key, &mut changes)?;
+    Ok(Some((reply, fence)))
+}
+
+/// What a receiver is told of the messages that it is about to receive.
+fn told(mail: &Mail, event: &MailEvent) -> Reply {
+    let MailEvent::Received { agent, ids, ends_at, .. } = event else { return Reply::Array(Vec::new()) };
+    let inbox = mail.inbox(agent);
+    let map = |id: &Fence| {
+        let message = mail.message(*id)?;
+        let deliveries = inbox.and_then(|inbox| inbox.entry(*id)).map_or(0, |entry| entry.deliveries);
+        Some(Reply::map([
+            ("id", Reply::number(*id)),
+            ("from", Reply::bytes(&message.from)),
+            ("payload", Reply::Blob(message.payload.clone())),
+            ("sent_ms", Reply::number(message.sent_at)),
+            ("deliveries", Reply::number(u64::from(deliveries) + 1)),
+            ("ends_ms", Reply::number(*ends_at)),
+            ("reply_to", message.reply_to.map_or(Reply::Nil, Reply::number)),
+            ("expires_ms", message.expires_at.map_or(Reply::Nil, Reply::number)),
+        ]))
+    };
+    Reply::Array(ids.iter().filter_map(map).collect())
+}
+
+/// The scheduler looks at a mailbox: decides what time has brought, and serves those who wait if the key may have changed behind our back.
+/// Says how much work it was.
+pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> usize {
+    let max = node.settings.get(Setting::SweepBatchMax) as usize;
+    match settle_due(node, host, key.into(), max) {
+        Ok(work) if has_changed => work + node.serving(|node| serve_all(node, host, key, max)),
+        Ok(work) => work,
+        Err(error) => {
+            refuse_all(node, host, key, &error);
+            0
+        }
+    }
+}
+
+/// Decides at most `max` things that are due.
+pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> Result<usize, Error> {
+    let (at, policy) = (node.now(), policy(node));
+    let mut work = 0;
+    while let Some(stored) = host.read::<Mail>(key)?.filter(|_| work < max) {
+        if stored.state.wakes_at(false).is_none_or(|when| when > at) {
+            break;
+        }
+        let events = decide::due(&stored.state, &policy, max - work, at);
+        if events.is_empty() {
+            break;
+        }
+        work += events.iter().map(MailEvent::weight).sum::<usize>();
+        let changes: Vec<_> = events.into_iter().map(Change::Event).collect();
+        commit(node, host, key, changes)?;
+    }
+    Ok(work)
+}
+
+/// Serves at most `max` of those who wait, after something happened to the key that nobody told us about.
+fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, max: usize) -> usize {
+    let (mut served, mut in_vain) = (0, AHashSet::new());
+    for id in node.mails.waiters(key) {
+        if served == max {
+            node.look_at_soon(key.clone());
+            break;
+        }
+        let Some(waiter) = node.mails.waiter(id) else { continue };
+        // Who stands behind somebody that got nothing, in the same line, gets nothing either.
+        let line = waiter.line.clone();
+        if in_vain.contains(&line) {
+            continue;
+        }
+        if give(node, host, key.into(), id) {
+            served += 1;
+        } else {
+            in_vain.insert(line);
+        }
+    }
+    served
+}
+
+/// Nobody can be served on this key any more.
+pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error) {
+    node.refuse_waits(node.mails.waiters(key), error, host);
+}
+
+/// The client that received these messages was gone before it could be told: they were not received.
+pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
+    for (key, fence) in untold.grants {
+        let at = node.now();
+        let event = match host.read::<Mail>((&key).into()) {
+            Ok(Some(stored)) => decide::take_back(&stored.state, fence, at),
+            _ => None,
+        };
+        let Some(event) = event else { continue };
+        node.metrics.of_mut(Mail::SERVICE).taken_back += 1;
+        // It was just read as a mailbox, so it cannot be of a wrong type.
+        let _ = commit(node, host, (&key).into(), vec![Change::Event(event)]);
+    }
+}

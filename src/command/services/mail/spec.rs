@@ -1,0 +1,185 @@
+//! The rows of the commands of mailboxes.
+
+use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
+use crate::command::host::Access;
+use crate::command::services::spec::{
+    with_registry, BLOCK, GROWS, READ_FIRST, REGISTRY as BONDED, REQID, ROW, WRITE_FAST,
+};
+use crate::domain::Service;
+
+const MAIL_ROW: Spec =
+    Spec { service: Some(Service::Mail), complexity: "O(log N) with N the messages in the mailbox", ..ROW };
+
+const MAIL: Arg = Arg::key("mail", 0);
+const AGENT: Arg = Arg::string("agent");
+const ID: Arg = Arg::integer("id");
+const REGISTRY: Arg = Arg::key("registry", 1).after("REGISTRY");
+const REPLYTO: Arg = Arg::integer("id").after("REPLYTO");
+const LIMIT: Arg =
+    Arg::new("page", ArgKind::Block(&[Arg::integer("offset"), Arg::integer("count")])).after("LIMIT").optional();
+
+/// What may stand where the destination of a message is said.
+const DESTINATION: Arg = Arg::one_of(
+    "destination",
+    &[
+        Arg::new("agents", ArgKind::Block(&[Arg::integer("n"), AGENT.multiple()])).after("TO"),
+        Arg::new("capable", ArgKind::Block(&[Arg::string("cap"), REGISTRY])).after("CAP"),
+        REGISTRY,
+        Arg::word("all", "ALL"),
+        REPLYTO,
+    ],
+);
+
+pub const SEND: Spec = Spec {
+    name: "LTMC.MSG.SEND",
+    arity: -5,
+    // Whether there is a registry depends on the kind of destination, which key specs cannot say.
+    flags: WRITE_FAST.and(Flags::DENY_OOM).and(Flags::GETKEYS_API),
+    keys: &[
+        KeySpec { access: Access::Update, at: KeysAt::Index(1) },
+        KeySpec {
+            access: Access::Read,
+            at: KeysAt::Behind(&[&[(3, "CAP"), (5, "REGISTRY")], &[(3, "REGISTRY")]]),
+        },
+    ],
+    complexity: "O(R log N) with R the receivers and N the messages in the mailbox; that of LTMC.AGENT.FIND more with CAP",
+    summary: "Sends a message to agents, to one of a registry that has a capability, to all of a registry, to all who take part, or to who \
+              sent the message that it answers.",
+    reply: "the id of the message",
+    args: &[MAIL, Arg::string("from"), DESTINATION, Arg::string("payload"), REPLYTO.optional(), TTL, REQID],
+    ..MAIL_ROW
+};
+
+pub const RECV: Spec = Spec {
+    name: "LTMC.MSG.RECV",
+    arity: -3,
+    flags: GROWS.and(Flags::GETKEYS_API),
+    keys: &with_registry(3),
+    categories: "write slow blocking",
+    complexity: "O(M log N) with M the messages received and N those in the mailbox",
+    summary: "Receives an agent's messages in their order, with a lease; waits for one if asked to.",
+    reply:
+        "list of maps: id, from, payload, sent_ms, deliveries, ends_ms, reply_to, expires_ms; nil if the wait timed out",
+    args: &[MAIL, AGENT, Arg::integer("n").after("COUNT").optional(), TTL, BLOCK, BONDED, REPLYTO.optional()],
+    ..MAIL_ROW
+};
+
+pub const ACK: Spec = Spec {
+    name: "LTMC.MSG.ACK",
+    arity: -4,
+    complexity: "O(M log N) with M the ids and N the messages in the mailbox",
+    summary: "Says that an agent is done with messages: they leave its inbox, or the dead letters.",
+    reply: "how many of them were there",
+    args: &[MAIL, AGENT, ID.multiple()],
+    ..MAIL_ROW
+};
+
+pub const NACK: Spec = Spec {
+    name: "LTMC.MSG.NACK",
+    arity: -4,
+    summary: "Gives a message back, to be received again at once or later, or to the dead letters.",
+    reply: "1 if it is given back, 0 if the agent does not have it",
+    args: &[
+        MAIL,
+        AGENT,
+        ID,
+        Arg::one_of("how", &[Arg::integer("ms").after("DELAY"), Arg::word("dead", "DEAD")]).optional(),
+    ],
+    ..MAIL_ROW
+};
+
+pub const EXTEND: Spec = Spec {
+    name: "LTMC.MSG.EXTEND",
+    arity: 6,
+    summary: "Sets a new end of the lease of a message, counted from now.",
+    reply: "1 if it is set, 0 if the agent does not have the message",
+    args: &[MAIL, AGENT, ID, Arg { optional: false, ..TTL }],
+    ..MAIL_ROW
+};
+
+pub const REQUEUE: Spec = Spec {
+    name: "LTMC.MSG.REQUEUE",
+    arity: 4,
+    summary: "Puts a dead letter back into the inbox it was in, as if it had never been received.",
+    reply: "1 if it is there again, 0 if there is no such dead letter",
+    args: &[MAIL, AGENT, ID],
+    ..MAIL_ROW
+};
+
+pub const JOIN: Spec = Spec {
+    name: "LTMC.MSG.JOIN",
+    arity: -3,
+    flags: WRITE_FAST.and(Flags::DENY_OOM).and(Flags::GETKEYS_API),
+    keys: &with_registry(3),
+    complexity: "O(log A) with A the agents of the mailbox",
+    summary: "Lets an agent take part: it is reached by what is sent to all, and the mailbox stays when it is empty.",
+    reply: "1 if it took no part before, else 0",
+    args: &[MAIL, AGENT, BONDED],
+    ..MAIL_ROW
+};
+
+pub const LEAVE: Spec = Spec {
+    name: "LTMC.MSG.LEAVE",
+    arity: 3,
+    flags: Flags::WRITE,
+    categories: "write slow",
+    complexity: "O(M log N) with M the messages in its inbox and N those in the mailbox",
+    summary: "Takes an agent out of a mailbox, with what is in its inbox.",
+    reply: "1 if it had an inbox, else 0",
+    args: &[MAIL, AGENT],
+    ..MAIL_ROW
+};
+
+/// What the rows of commands that only look at mailboxes have in common.
+const MAIL_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, categories: "read slow", ..MAIL_ROW };
+
+pub const PENDING: Spec = Spec {
+    name: "LTMC.MSG.PENDING",
+    arity: -3,
+    complexity: "O(M) with M the messages in the inbox",
+    summary: "Lists what an agent has received and not acknowledged, in the order of the ids.",
+    reply: "list of maps: id, from, sent_ms, deliveries, ends_ms, reply_to",
+    args: &[MAIL, AGENT, LIMIT],
+    ..MAIL_READ
+};
+
+pub const DEAD: Spec = Spec {
+    name: "LTMC.MSG.DEAD",
+    arity: -2,
+    complexity: "O(M) with M the offset and the dead letters returned",
+    summary: "Lists the dead letters of a mailbox, in the order of the ids.",
+    reply: "list of maps: id, agent, from, payload, sent_ms, deliveries, died_ms, reason, reply_to",
+    args: &[MAIL, LIMIT],
+    ..MAIL_READ
+};
+
+pub const GET: Spec = Spec {
+    name: "LTMC.MSG.GET",
+    arity: 3,
+    complexity: "O(R log N) with R the receivers and N the messages in the mailbox",
+    summary: "Shows a message, and how it is with each of its receivers that is not done with it.",
+    reply: "map: id, from, payload, sent_ms, reply_to, expires_ms, receivers; nil if there is no such message",
+    args: &[MAIL, ID],
+    ..MAIL_READ
+};
+
+pub const AGENTS: Spec = Spec {
+    name: "LTMC.MSG.AGENTS",
+    arity: -2,
+    complexity: "O(A + W) with A the agents of the mailbox and W those who wait",
+    summary: "Lists the agents that take part in a mailbox or have messages in it, in the order of their ids.",
+    reply: "list of maps: agent, joined_ms, messages, ready, waiting",
+    args: &[MAIL, LIMIT],
+    ..MAIL_READ
+};
+
+pub const INFO: Spec = Spec {
+    name: "LTMC.MSG.INFO",
+    arity: 2,
+    complexity: "O(A) with A the agents of the mailbox",
+    summary: "Counts what is in a mailbox.",
+    reply: "map: revision, messages, payload_bytes, agents, joined, ready, held, dead, waiting, oldest_ms, totals, memory_bytes; nil if \
+            there is no such mailbox",
+    args: &[MAIL],
+    ..MAIL_READ
+};

@@ -1,0 +1,256 @@
+//! The commands of the agent registry: what they take, what they decide, what they answer. The rules are in `domain::registry`.
+
+use super::filter::{labels, Asked};
+use super::serve::{claim_bond, commit, commit_claim, is_back, settle_due};
+use crate::command::engine::args::Args;
+use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::host::{Host, Key};
+use crate::command::reply::Reply;
+use crate::command::settings::Setting;
+use crate::domain::entity::idempotency::request_key;
+use crate::domain::limits::{AGENT_LABELS_MAX, AGENT_TEXT_BYTES_MAX, CAPACITY_MAX, ID_BYTES_MAX, REGISTRY_BYTES_MAX};
+use crate::domain::registry::decide::{ClaimWish, Heartbeat, Introduction};
+use crate::domain::registry::find::Sort;
+use crate::domain::registry::queue::ClaimWaiter;
+use crate::domain::registry::{capability::Capability, decide, meta, Health, Registry, Status};
+use crate::domain::{Bytes, Code, Error, Fence, Millis, Service};
+use smallvec::smallvec;
+use std::sync::Arc;
+
+/// So much of what is due is decided before a claim looks for somebody.
+const DUE_BEFORE_CLAIM: usize = 64;
+
+/// `LTMC.REGISTER`
+pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("registry")?;
+    let id = cx.actor(&mut args, "agent")?;
+    let said = parse_introduction(&mut args)?;
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let empty = Registry::default();
+    let registry = cx.host.read::<Registry>(key)?.map_or(&empty, |stored| &stored.state);
+    let max = cx.node.settings.get(Setting::RegistryAgentsMax);
+    if registry.slot(id).is_none() && registry.count() as u64 >= max {
+        return Err(Error::limit("registry-agents-max", "one more agent in this registry", max));
+    }
+    if registry.is_full() {
+        return Err(Error::new(
+            Code::Limit,
+            format!("the registry has {REGISTRY_BYTES_MAX} bytes, which is all that one may have"),
+        ));
+    }
+    let (ttl_ms, policy) = (cx.node.settings.get(Setting::AgentTtlMs), cx.node.settings.registry_policy());
+    let event = decide::register(registry, id, said, ttl_ms, &policy, &mut cx.node.fences);
+    let Some(event) = event else { return Ok(Outcome::Reply(Reply::Nil)) };
+    let epoch = cx.node.fences.last();
+    commit(cx.node, cx.host, key, [event])?;
+    Ok(Outcome::Reply(Reply::number(epoch)))
+}
+
+fn parse_introduction(args: &mut Args) -> Result<Introduction, Error> {
+    let mut said = Introduction::default();
+    while let Some(word) = args.option()? {
+        match word {
+            "NX" => said.only_new = true,
+            "NAME" => said.name = Some(Bytes::from(args.text("NAME", AGENT_TEXT_BYTES_MAX)?)),
+            "CAPS" => {
+                let caps = args.list("CAPS", 0, AGENT_LABELS_MAX)?.iter().map(|text| Capability::parse(text));
+                let mut caps: Vec<Capability> = caps.collect::<Result<_, _>>()?;
+                caps.sort_unstable();
+                caps.dedup();
+                said.caps = Some(caps);
+            }
+            "TAGS" => said.tags = Some(labels("TAGS", 0, args)?),
+            "META" => said.meta = Some(meta::parse(args.bytes("META")?)?),
+            "CAPACITY" => said.capacity = Some(args.number("CAPACITY", 0, CAPACITY_MAX)? as u32),
+            "SESSION" => said.session = Some(Bytes::from(args.text("SESSION", ID_BYTES_MAX)?)),
+            "STATUS" => {
+                said.status = Some([Status::Starting, Status::Active][args.word("STATUS", &["STARTING", "ACTIVE"])?])
+            }
+            _ => said.ttl_ms = Some(args.duration(word)?),
+        }
+    }
+    Ok(said)
+}
+
+/// `LTMC.DEREGISTER`
+pub fn deregister<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("registry")?;
+    let id = cx.actor(&mut args, "agent")?;
+    let mut epoch = None;
+    while args.option()?.is_some() {
+        epoch = Some(args.fence_or_zero("EPOCH")?);
+    }
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let now = cx.now();
+    let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    let event = decide::deregister(&stored.state, id, epoch, now)?;
+    let is_gone = event.is_some();
+    commit(cx.node, cx.host, key, event)?;
+    Ok(Outcome::Reply(Reply::Integer(is_gone.into())))
+}
+
+/// `LTMC.HEARTBEAT`
+pub fn heartbeat<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("registry")?;
+    let id = cx.actor(&mut args, "agent")?;
+    let beat = parse_heartbeat(&mut args)?;
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let (view, policy) = (cx.node.view(), cx.node.settings.registry_policy());
+    let Some(stored) = cx.host.read::<Registry>(key)? else { return Err(decide::no_agent(id)) };
+    let heard = decide::heartbeat(&stored.state, id, &beat, &policy, &view)?;
+    crate::command::engine::commit::touch::<Registry, H>(cx.node, cx.host, key, heard.pulse, heard.wakes_at)?;
+    if !heard.events.is_empty() {
+        commit(cx.node, cx.host, key, heard.events)?;
+    }
+    if heard.is_back {
+        is_back(cx.node, cx.host, key, id);
+    }
+    Ok(Outcome::Reply(Reply::number(heard.ttl_ms)))
+}
+
+fn parse_heartbeat<'a>(args: &mut Args<'a>) -> Result<Heartbeat<'a>, Error> {
+    let mut beat = Heartbeat::default();
+    let mut reason = None;
+    while let Some(word) = args.option()? {
+        match word {
+            "EPOCH" => beat.epoch = Some(args.fence_or_zero("EPOCH")?),
+            "STATUS" => {
+                let status = Status::ALL[args.word("STATUS", &Status::WORDS)?];
+                if !status.is_declared() {
+                    let text = format!("STATUS is '{}': silence makes an agent that, not a heartbeat", status.word());
+                    return Err(Error::usage(text));
+                }
+                beat.status = Some(status);
+            }
+            "LOAD" => beat.load = Some(args.thousandths("LOAD")?),
+            "HEALTH" => beat.health = Some((Health::ALL[args.word("HEALTH", &Health::WORDS)?], &[][..])),
+            _ => reason = Some(args.text("REASON", AGENT_TEXT_BYTES_MAX)?),
+        }
+    }
+    match (&mut beat.health, reason) {
+        (Some((_, text)), Some(reason)) => *text = reason,
+        (None, Some(_)) => return Err(Error::usage("REASON goes with HEALTH only: it says why")),
+        _ => {}
+    }
+    Ok(beat)
+}
+
+/// What `LTMC.AGENT.CLAIM` asks for.
+struct Wanted {
+    wish: ClaimWish,
+    block_ms: Option<Millis>,
+    request_id: Option<Bytes>,
+}
+
+fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<Wanted, Error> {
+    let mut asked = Asked::new(Sort::Load);
+    let (mut lease_ms, mut reference, mut block_ms, mut request_id) = (None, Bytes::EMPTY, None, None);
+    let mut registry = None;
+    while let Some(word) = args.option()? {
+        match word {
+            "PX" | "EX" => lease_ms = Some(args.duration(word)?),
+            "REF" => reference = Bytes::from(args.text("REF", AGENT_TEXT_BYTES_MAX)?),
+            "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
+            "REGISTRY" => registry = Some(args.registry()?),
+            // A claim has no owner, so the ids belong to the registry.
+            "REQID" => request_id = Some(request_key(b"", args.id("REQID")?)),
+            _ => asked.read(word, args)?,
+        }
+    }
+    let lease_ms = lease_ms.ok_or_else(|| Error::usage("PX ms (or EX s) is missing: a claim always has a lease"))?;
+    let statuses = asked.filter.statuses;
+    if statuses.is_some_and(|statuses| statuses.has(Status::Suspect) || statuses.has(Status::Dead)) {
+        return Err(Error::usage("STATUS of a claim cannot be suspect or dead: such agents take no work"));
+    }
+    if registry.is_some() && (reference.is_empty() || reference.len() > ID_BYTES_MAX) {
+        return Err(Error::usage(
+            "REGISTRY goes with REF only, which is the id of the agent that the claim belongs to",
+        ));
+    }
+    if registry.is_some() {
+        cx.check_actor(&reference)?;
+    }
+    asked.filter.free_min = asked.filter.free_min.max(1);
+    let wish = ClaimWish { filter: Arc::new(asked.filter), sort: asked.sort, lease_ms, reference, registry };
+    Ok(Wanted { wish, block_ms, request_id })
+}
+
+/// `LTMC.AGENT.CLAIM`
+pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("registry")?;
+    let wanted = parse_claim(cx, &mut args)?;
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    settle_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
+    let (view, seed) = (cx.node.view(), cx.node.random());
+    if let Some(stored) = cx.host.read::<Registry>(key)? {
+        if let Some(answer) = wanted.request_id.as_ref().and_then(|id| stored.answer(id)) {
+            return Ok(Outcome::Reply(answer.into()));
+        }
+    }
+    let bond = claim_bond(cx.node, cx.host, key, &wanted.wish)?;
+    if let Some(stored) = cx.host.read::<Registry>(key)? {
+        // Whoever waits has been offered everyone who is free, so nobody is overtaken.
+        let found = decide::claim(&stored.state, &view, &wanted.wish, seed, &mut cx.node.fences);
+        if let Some((event, fence)) = found {
+            let reply = commit_claim(cx.node, cx.host, key, event, fence, wanted.request_id.as_ref(), bond)?;
+            return Ok(Outcome::Reply(reply));
+        }
+    }
+    match wanted.block_ms.filter(|_| cx.host.may_block()) {
+        None => Ok(Outcome::Reply(Reply::Nil)),
+        Some(block_ms) => wait(cx, wanted, block_ms),
+    }
+}
+
+fn wait<H: Host>(cx: &mut Cx<H>, wanted: Wanted, block_ms: Millis) -> Result<Outcome, Error> {
+    let key = cx.key(1).id();
+    let max = cx.node.settings.get(Setting::ClaimWaitersMax);
+    if cx.node.claims.waiting_for(&key) as u64 >= max {
+        return Err(Error::limit("claim-waiters-max", "one more client waiting for an agent", max));
+    }
+    let id = cx.node.waits.next_id();
+    let Wanted { wish, request_id, .. } = wanted;
+    cx.node.claims.insert_claimer(id, ClaimWaiter { key: key.clone(), wish, request_id, since: cx.node.now() });
+    cx.node.begin_wait(id, Service::Registry, smallvec![key], block_ms, cx.host);
+    Ok(Outcome::Waits)
+}
+
+/// The agent whose a claim is: one that was made with `REGISTRY`.
+fn bound_claimer<H: Host>(cx: &mut Cx<H>, key: Key, fence: Fence) -> Result<Option<Bytes>, Error> {
+    let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(None) };
+    let claim = stored.state.claim(fence).map(|(_, claim)| &claim.reference);
+    Ok(claim.filter(|claimer| stored.bond_of(claimer).is_some()).cloned())
+}
+
+/// `LTMC.AGENT.RELEASE`
+pub fn release<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("registry")?;
+    let fence: Fence = args.fence_or_zero("fence")?;
+    let (mut is_ok, mut latency_ms) = (true, None);
+    while let Some(word) = args.option()? {
+        match word {
+            "OUTCOME" => is_ok = args.word("OUTCOME", &["OK", "FAIL"])? == 0,
+            _ => latency_ms = Some(args.millis("LATENCY", 0)?),
+        }
+    }
+    let key = cx.key(1);
+    cx.node.check_quarantine(key)?;
+    let now = cx.now();
+    if let Some(claimer) = bound_claimer(cx, key, fence)? {
+        cx.acting(Some(&claimer))?;
+    }
+    let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    let event = decide::release(&stored.state, fence, is_ok, latency_ms, now);
+    let is_released = event.is_some();
+    commit(cx.node, cx.host, key, event)?;
+    Ok(Outcome::Reply(Reply::Integer(is_released.into())))
+}

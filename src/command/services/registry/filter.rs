@@ -1,0 +1,84 @@
+//! The filter that `LTMC.AGENT.FIND` and `LTMC.AGENT.CLAIM` share.
+
+use crate::command::engine::args::Args;
+use crate::domain::limits::{AGENT_LABELS_MAX, CAPABILITY_BYTES_MAX, CAPACITY_MAX, EXCLUDED_MAX};
+use crate::domain::registry::filter::{MetaWanted, Statuses};
+use crate::domain::registry::find::Sort;
+use crate::domain::registry::{capability::Wanted, meta, Filter, Status};
+use crate::domain::{Bytes, Error};
+
+const SORT_WORDS: [&str; 3] = ["LOAD", "LATENCY", "RANDOM"];
+const SORTS: [Sort; 3] = [Sort::Load, Sort::Latency, Sort::Random];
+
+/// What was asked for so far.
+#[derive(Debug)]
+pub struct Asked {
+    /// Of whom.
+    pub filter: Filter,
+    /// Who first.
+    pub sort: Sort,
+}
+
+impl Asked {
+    /// Nothing in particular, in the order of `sort`.
+    pub fn new(sort: Sort) -> Self {
+        Self { filter: Filter::ANY, sort }
+    }
+
+    /// Reads the values of an option of the filter. The commands that have one know their other options themselves.
+    pub fn read(&mut self, word: &str, args: &mut Args) -> Result<(), Error> {
+        let filter = &mut self.filter;
+        match word {
+            "CAPS" => filter.caps = wanted("CAPS", args)?,
+            "ANYCAP" => filter.any_caps = wanted("ANYCAP", args)?,
+            "TAGS" => filter.tags = labels("TAGS", 1, args)?,
+            "STATUS" => filter.statuses = Some(statuses(args)?),
+            "META" => {
+                let path = args.bytes("the path after META")?;
+                if !(path.is_empty() || path[0] == b'/') {
+                    let path = crate::domain::value::bytes::printable(path);
+                    return Err(Error::usage(format!("META path is '{path}', allowed are JSON Pointers: /a/b/0")));
+                }
+                filter.meta = Some(MetaWanted(meta::wanted(path, args.bytes("the value after META path")?)));
+            }
+            "MINFREE" => filter.free_min = args.number("MINFREE", 0, CAPACITY_MAX)? as u32,
+            "EXCLUDE" => {
+                filter.excluded = args.list("EXCLUDE", 1, EXCLUDED_MAX)?.iter().map(|id| Bytes::from(*id)).collect();
+                filter.excluded.sort_unstable();
+                filter.excluded.dedup();
+            }
+            _ => self.sort = SORTS[args.word("SORT", &SORT_WORDS)?],
+        }
+        Ok(())
+    }
+}
+
+fn wanted(name: &str, args: &mut Args) -> Result<Vec<Wanted>, Error> {
+    args.list(name, 1, AGENT_LABELS_MAX)?.iter().map(|text| Wanted::parse(text)).collect()
+}
+
+fn statuses(args: &mut Args) -> Result<Statuses, Error> {
+    let count = args.number("the number of values of STATUS", 1, Status::ALL.len() as u64)?;
+    let mut statuses = Statuses::NONE;
+    for _ in 0..count {
+        statuses = statuses.with(Status::ALL[args.word("status", &Status::WORDS)?]);
+    }
+    Ok(statuses)
+}
+
+/// At least `min` tags, in order and without duplicates.
+pub fn labels(name: &str, min: usize, args: &mut Args) -> Result<Vec<Bytes>, Error> {
+    let mut labels: Vec<Bytes> = Vec::new();
+    for label in args.list(name, min, AGENT_LABELS_MAX)? {
+        if label.is_empty() || label.len() > CAPABILITY_BYTES_MAX {
+            let length = label.len();
+            return Err(Error::usage(format!(
+                "a value of {name} is {length} bytes long, allowed are 1 to {CAPABILITY_BYTES_MAX}"
+            )));
+        }
+        labels.push(Bytes::from(*label));
+    }
+    labels.sort_unstable();
+    labels.dedup();
+    Ok(labels)
+}

@@ -1,0 +1,194 @@
+//! The rows of the commands of the agent registry.
+
+use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
+use crate::command::services::spec::{with_registry, BLOCK, GROWS, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
+use crate::domain::Service;
+
+const REGISTRY_ROW: Spec = Spec { service: Some(Service::Registry), complexity: "O(log N) with N the agents", ..ROW };
+
+const REGISTRY_KEY: Arg = Arg::key("registry", 0);
+const AGENT: Arg = Arg::string("agent");
+const EPOCH: Arg = Arg::integer("epoch").after("EPOCH").optional();
+
+/// `TOKEN n value [value ...]`
+const fn counted(args: &'static [Arg], token: &'static str) -> Arg {
+    Arg::new("values", ArgKind::Block(args)).after(token).optional()
+}
+
+const N: Arg = Arg::integer("n");
+const CAPS: Arg = counted(&[N, Arg::string("cap").multiple()], "CAPS");
+const TAGS: Arg = counted(&[N, Arg::string("tag").multiple()], "TAGS");
+
+pub const REGISTER: Spec = Spec {
+    name: "LTMC.REGISTER",
+    arity: -3,
+    flags: WRITE_FAST.and(Flags::DENY_OOM),
+    complexity: "O(C log N) with C the capabilities, tags and metadata values of the agent and N the agents",
+    summary:
+        "Registers an agent, or registers it again: under a new epoch, with what it said before and does not say now.",
+    reply: "the epoch; nil with NX if the agent is registered already",
+    args: &[
+        REGISTRY_KEY,
+        AGENT,
+        Arg::word("nx", "NX").optional(),
+        Arg::string("text").after("NAME").optional(),
+        CAPS,
+        TAGS,
+        Arg::string("json").after("META").optional(),
+        Arg::integer("n").after("CAPACITY").optional(),
+        Arg::string("id").after("SESSION").optional(),
+        Arg::one_of("status", &[Arg::word("starting", "STARTING"), Arg::word("active", "ACTIVE")])
+            .after("STATUS")
+            .optional(),
+        TTL,
+    ],
+    ..REGISTRY_ROW
+};
+
+pub const DEREGISTER: Spec = Spec {
+    name: "LTMC.DEREGISTER",
+    arity: -3,
+    complexity: "O(C log N) with C the capabilities, tags, metadata values and claims of the agent and N the agents",
+    summary: "Takes an agent out of the registry; the claims on it are over.",
+    reply: "1 if it was there, else 0",
+    args: &[REGISTRY_KEY, AGENT, EPOCH],
+    ..REGISTRY_ROW
+};
+
+pub const HEARTBEAT: Spec = Spec {
+    name: "LTMC.HEARTBEAT",
+    arity: -3,
+    summary: "Keeps an agent alive, and says how it is.",
+    reply: "the time to live that was granted, ms",
+    args: &[
+        REGISTRY_KEY,
+        AGENT,
+        EPOCH,
+        Arg::string("status").after("STATUS").optional(),
+        Arg::string("share").after("LOAD").optional(),
+        Arg::one_of(
+            "health",
+            &[Arg::word("ok", "OK"), Arg::word("degraded", "DEGRADED"), Arg::word("failed", "FAILED")],
+        )
+        .after("HEALTH")
+        .optional(),
+        Arg::string("text").after("REASON").optional(),
+    ],
+    ..REGISTRY_ROW
+};
+
+/// What the rows of commands that only look at agents have in common.
+const REGISTRY_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, categories: "read slow", ..REGISTRY_ROW };
+
+pub const AGENT_GET: Spec = Spec {
+    name: "LTMC.AGENT.GET",
+    arity: 3,
+    flags: Flags::READONLY.and(Flags::FAST),
+    categories: "read fast",
+    complexity: "O(K) with K the keys in which it holds something",
+    summary: "Shows an agent, with the keys in which it holds something.",
+    reply: "map; nil if there is no such agent",
+    args: &[REGISTRY_KEY, AGENT],
+    ..REGISTRY_READ
+};
+
+pub const AGENT_LIST: Spec = Spec {
+    name: "LTMC.AGENT.LIST",
+    arity: -2,
+    complexity: "O(M) with M the ids returned",
+    summary: "Lists the ids of agents, in no particular order.",
+    reply: "list of ids",
+    args: &[REGISTRY_KEY, Arg::string("status").after("STATUS").optional(), OFFSET_COUNT],
+    ..REGISTRY_READ
+};
+
+const OFFSET_COUNT: Arg =
+    Arg::new("page", ArgKind::Block(&[Arg::integer("offset"), Arg::integer("count")])).after("LIMIT").optional();
+
+const ANYCAP: Arg = counted(&[N, Arg::string("cap").multiple()], "ANYCAP");
+const STATUSES: Arg = counted(&[N, Arg::string("status").multiple()], "STATUS");
+const META_VALUE: Arg = counted(&[Arg::string("path"), Arg::string("value")], "META");
+const MINFREE: Arg = Arg::integer("n").after("MINFREE").optional();
+const EXCLUDE: Arg = counted(&[N, Arg::string("id").multiple()], "EXCLUDE");
+
+const SORT: Arg =
+    Arg::one_of("sort", &[Arg::word("load", "LOAD"), Arg::word("latency", "LATENCY"), Arg::word("random", "RANDOM")])
+        .after("SORT")
+        .optional();
+
+/// The parts of a filter, as every command takes them that asks for agents.
+pub const FILTER: [Arg; 8] = [CAPS, ANYCAP, TAGS, STATUSES, META_VALUE, MINFREE, EXCLUDE, SORT];
+
+pub const AGENT_FIND: Spec = Spec {
+    name: "LTMC.AGENT.FIND",
+    arity: -2,
+    complexity: "O(F * A / 64 + M) at worst, with F the parts of the filter, A the agents and M those returned; less if a part is rare",
+    summary: "Finds agents by what they can do, how they are and what is free of them.",
+    reply: "list of ids, or of maps with WITHINFO",
+    args: &[
+        REGISTRY_KEY,
+        FILTER[0],
+        FILTER[1],
+        FILTER[2],
+        FILTER[3],
+        FILTER[4],
+        FILTER[5],
+        FILTER[6],
+        FILTER[7],
+        Arg::integer("n").after("LIMIT").optional(),
+        Arg::word("withinfo", "WITHINFO").optional(),
+    ],
+    ..REGISTRY_READ
+};
+
+pub const AGENT_CLAIM: Spec = Spec {
+    name: "LTMC.AGENT.CLAIM",
+    arity: -4,
+    flags: GROWS.and(Flags::GETKEYS_API),
+    keys: &with_registry(2),
+    categories: "write slow blocking",
+    complexity: "that of LTMC.AGENT.FIND",
+    summary: "Reserves one unit of the capacity of the best agent that fits, with a lease; waits for it if asked to.",
+    reply: "the agent and the fence of the claim; nil if nobody fits or the wait timed out",
+    args: &[
+        REGISTRY_KEY,
+        Arg { optional: false, ..TTL },
+        FILTER[0],
+        FILTER[1],
+        FILTER[2],
+        FILTER[3],
+        FILTER[4],
+        FILTER[5],
+        FILTER[6],
+        FILTER[7],
+        Arg::string("text").after("REF").optional(),
+        BLOCK,
+        REGISTRY,
+        REQID,
+    ],
+    ..REGISTRY_ROW
+};
+
+pub const AGENT_RELEASE: Spec = Spec {
+    name: "LTMC.AGENT.RELEASE",
+    arity: -3,
+    summary: "Gives a claim back and says how it went; the longest waiter whose filter fits has the agent at once.",
+    reply: "1 if released, 0 if the claim was over",
+    args: &[
+        REGISTRY_KEY,
+        Arg::integer("fence"),
+        Arg::one_of("outcome", &[Arg::word("ok", "OK"), Arg::word("fail", "FAIL")]).after("OUTCOME").optional(),
+        Arg::integer("ms").after("LATENCY").optional(),
+    ],
+    ..REGISTRY_ROW
+};
+
+pub const AGENT_STATS: Spec = Spec {
+    name: "LTMC.AGENT.STATS",
+    arity: 2,
+    complexity: "O(1); O(S) more with S the agents that are silent",
+    summary: "Counts the agents of a registry.",
+    reply: "map: revision, agents, agents by status, claims, totals; nil if there is no such registry",
+    args: &[REGISTRY_KEY],
+    ..REGISTRY_READ
+};

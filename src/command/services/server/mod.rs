@@ -1,0 +1,7 @@
+//! Commands about the module itself.
+
+pub mod cluster;
+pub mod commands;
+pub mod health;
+pub(crate) mod spec;
+pub mod trace;

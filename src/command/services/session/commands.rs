@@ -1,0 +1,291 @@
+//! The commands of sessions: what they take, what they decide, what they answer. The rules are in `domain::session` and
+//! `domain::versioned`.
+
+use crate::command::engine::args::Args;
+use crate::command::engine::budget::{refuse_repeated, Budget, ELEMENT_BYTES};
+use crate::command::engine::commit::commit;
+use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::host::Host;
+use crate::command::reply::Reply;
+use crate::command::services::versioned::commands::{
+    apply, apply_numbered, common_fields, create as create_value, existing, keep, live, parse_meta, remembered,
+    request_of, LifeAsked,
+};
+use crate::command::services::versioned::serve::end as end_session;
+use crate::command::settings::Setting;
+use crate::domain::json::text::Room;
+use crate::domain::limits::{ID_BYTES_MAX, PARTICIPANTS_END, RESULTS_MAX};
+use crate::domain::session::decide::Bounds;
+use crate::domain::session::{decide as fields_rules, Fields, Session};
+use crate::domain::versioned::{decide, Created, Life, Status, VersionedEvent};
+use crate::domain::{Bytes, Error};
+
+fn bounds<H: Host>(cx: &Cx<H>) -> Bounds {
+    Bounds {
+        fields_max: cx.node.settings.get(Setting::SessionFieldsMax),
+        bytes_max: cx.node.settings.get(Setting::SessionBytesMax),
+    }
+}
+
+/// `LTMC.SESSION.CREATE`
+pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let (mut participants, mut state, mut meta) = (Vec::new(), Fields::default(), Bytes::EMPTY);
+    let (mut life, mut registry, mut request) = (LifeAsked::default(), None, None);
+    let (bounds, depth_max) = (bounds(cx), cx.node.settings.get(Setting::JsonDepthMax) as usize);
+    while let Some(word) = args.option()? {
+        match word {
+            "PARTICIPANTS" => participants = parse_agents(&mut args)?,
+            "STATE" => {
+                let json = args.bytes("STATE")?;
+                if json.len() as u64 > bounds.bytes_max {
+                    let what = format!("STATE of {} bytes", json.len());
+                    return Err(Error::limit("session-bytes-max", &what, bounds.bytes_max));
+                }
+                state = fields_rules::first_state(
+                    Room::new(bounds.bytes_max as usize, depth_max).read("STATE", json)?,
+                    &bounds,
+                )?;
+            }
+            "META" => meta = parse_meta(&mut args, depth_max)?,
+            "PX" | "EX" => life.ttl_ms = Some(args.duration(word)?),
+            "SLIDING" => life.is_sliding = true,
+            "MAXLIFE" => life.max_life_ms = Some(args.millis("MAXLIFE", 1)?),
+            "REGISTRY" => registry = Some(args.registry()?),
+            _ => request = request_of(b"", Some(args.id("REQID")?)),
+        }
+    }
+    if let Some(answered) = remembered::<Fields, H>(cx, cx.key(1), request.as_ref())? {
+        return Ok(answered);
+    }
+    participants.iter().try_for_each(|agent| cx.check_actor(agent))?;
+    let (at, keep) = (cx.now(), keep(cx.node));
+    let (life, state) = (life.begin(at)?, state.into());
+    let participants = with_roles(participants);
+    let created = Created { at, owner: Bytes::EMPTY, state, version: 1, meta, participants, life, keep, stays: true };
+    create_value(cx, cx.key(1), created, registry.as_ref(), request)
+}
+
+fn with_roles(agents: Vec<Bytes>) -> Vec<(Bytes, Bytes)> {
+    agents.into_iter().map(|agent| (agent, Bytes::EMPTY)).collect()
+}
+
+fn parse_agents(args: &mut Args) -> Result<Vec<Bytes>, Error> {
+    let mut agents = Vec::new();
+    for agent in args.list("PARTICIPANTS", 0, PARTICIPANTS_END)? {
+        if agent.is_empty() || agent.len() > ID_BYTES_MAX {
+            let length = agent.len();
+            return Err(Error::usage(format!("a participant is {length} bytes long, allowed are 1 to {ID_BYTES_MAX}")));
+        }
+        agents.push(Bytes::from(*agent));
+    }
+    agents.sort_unstable();
+    agents.dedup();
+    Ok(agents)
+}
+
+/// `LTMC.SESSION.SET`
+pub fn set<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let (key, at) = (cx.key(1), cx.now());
+    if cx.args.len() % 2 == 1 {
+        let syntax = cx.spec.syntax();
+        return Err(Error::usage(format!("a field has no value; syntax: {syntax}")));
+    }
+    let mut args = Args::at(cx.spec, cx.args, 2);
+    let fields = args.values(1).chunks_exact(2).map(|pair| (pair[0], pair[1]));
+    let (mut expected, mut ttl_ms, mut request) = (None, None, None);
+    while let Some(word) = args.option()? {
+        match word {
+            "IFVERSION" => expected = Some(args.version("IFVERSION")?),
+            "PX" | "EX" => ttl_ms = Some(args.duration(word)?),
+            _ => request = request_of(b"", Some(args.id("REQID")?)),
+        }
+    }
+    if let Some(answered) = remembered::<Fields, H>(cx, key, request.as_ref())? {
+        return Ok(answered);
+    }
+    let (bounds, keep) = (bounds(cx), keep(cx.node));
+    // Copied first: the processor writes it to memory while it looks for the key, and need not wait for that when the copy moves on.
+    let change = fields_rules::change_to(fields.clone());
+    let session = live::<Fields, H>(cx.node, cx.host, key)?;
+    fields_rules::check_set(session, fields, expected, &bounds)?;
+    if let Some(version) = session.map(|session| session.version() + 1) {
+        let event = VersionedEvent::Changed { version, at, by: Bytes::EMPTY, change, ttl_ms };
+        return apply_numbered::<Fields, H>(cx, key, event, request);
+    }
+    let fields = change.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let state = Fields::from(fields.collect::<std::collections::BTreeMap<_, _>>()).into();
+    let life = Life::new(at, ttl_ms, false, None);
+    let (owner, meta, participants) = (Bytes::EMPTY, Bytes::EMPTY, Vec::new());
+    let created = Created { at, owner, state, version: 1, meta, participants, life, keep, stays: false };
+    create_value(cx, key, created, None, request)
+}
+
+/// `LTMC.SESSION.GET`
+pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let key = cx.key(1);
+    let names = &cx.args[2..];
+    let session = live::<Fields, H>(cx.node, cx.host, key)?;
+    let field = |name: &&[u8]| session.and_then(|session| session.state().get(name));
+    let value = |field: Option<&Bytes>| field.map_or(Reply::Nil, |value| Reply::bytes(value));
+    Ok(Outcome::Reply(match names {
+        [] => {
+            let fields = || session.into_iter().flat_map(|session| session.state().iter());
+            let sizes = fields().map(|(name, value)| name.len() + ELEMENT_BYTES + value.len());
+            Budget::of(cx.node).check("all fields", sizes)?;
+            Reply::Pairs(fields().map(|(name, value)| (Reply::bytes(name), Reply::bytes(value))).collect())
+        }
+        [name] => value(field(name)),
+        names => {
+            refuse_repeated("field", names)?;
+            let fields: Vec<Option<&Bytes>> = names.iter().map(field).collect();
+            let sizes = fields.iter().map(|field| field.map_or(0, |value| value.len()));
+            Budget::of(cx.node).check(&format!("{} fields", names.len()), sizes)?;
+            Reply::Array(fields.into_iter().map(value).collect())
+        }
+    }))
+}
+
+/// `LTMC.SESSION.DEL`
+pub fn delete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let (key, at) = (cx.key(1), cx.now());
+    let Some(session) = live::<Fields, H>(cx.node, cx.host, key)? else {
+        return Ok(Outcome::Reply(Reply::Integer(0)));
+    };
+    let Some((event, count)) = fields_rules::delete(session, &cx.args[2..], at)? else {
+        return Ok(Outcome::Reply(Reply::Integer(0)));
+    };
+    apply(cx, key, event)?;
+    Ok(Outcome::Reply(Reply::number(count as u64)))
+}
+
+/// `LTMC.SESSION.INFO`
+pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let (key, now) = (cx.key(1), cx.now());
+    cx.node.check_quarantine(key)?;
+    let mut budget = Budget::of(cx.node);
+    let stored = cx.host.read::<Session>(key)?.filter(|stored| stored.state.is_shown(now));
+    let Some(stored) = stored else { return Ok(Outcome::Reply(Reply::Nil)) };
+    let session = &stored.state;
+    let resources = budget.list(session.resources().keys().map(|resource| Reply::bytes(resource)));
+    let fields = [
+        ("status", Reply::text(session.status().word())),
+        ("version", Reply::number(session.version())),
+        ("fields", Reply::number(session.state().count() as u64)),
+        ("bytes", Reply::number(session.state().text_bytes() as u64)),
+        ("resources_count", Reply::number(session.resources().len() as u64)),
+        ("resources", resources),
+    ];
+    let all = fields.into_iter().chain(common_fields(session, stored.revision, &mut budget));
+    Ok(Outcome::Reply(Reply::Map(all.map(|(name, value)| (name.into(), value)).collect())))
+}
+
+/// `LTMC.SESSION.STATUS`
+pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let (key, at) = (cx.key(1), cx.now());
+    let wanted = if args.has_argument() { Some(args.word("status", &Status::WORDS)?) } else { None };
+    acting(cx, &mut args)?;
+    let Some(wanted) = wanted else {
+        cx.node.check_quarantine(key)?;
+        let session = cx.host.read::<Session>(key)?.map(|stored| &stored.state).filter(|session| session.is_shown(at));
+        return Ok(Outcome::Reply(session.map_or(Reply::Nil, |session| Reply::text(session.status().word()))));
+    };
+    let status = Status::ALL[wanted];
+    let session = existing::<Fields, H>(cx.node, cx.host, key)?;
+    match decide::set_status(session, status, at)? {
+        Some(VersionedEvent::StatusChanged { status: Status::Terminated, .. }) => {
+            let grace_ms = cx.node.settings.get(Setting::SessionEndGraceMs);
+            end_session::<Fields, H>(cx.node, cx.host, key, grace_ms)?;
+        }
+        event => commit::<Session, H>(cx.node, cx.host, key, event)?,
+    }
+    Ok(Outcome::Reply(Reply::text(status.word())))
+}
+
+/// `LTMC.SESSION.TOUCH`
+pub fn touch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let mut ttl_ms = None;
+    while let Some(word) = args.option()? {
+        ttl_ms = Some(args.duration(word)?);
+    }
+    let (key, at) = (cx.key(1), cx.now());
+    let Some(session) = live::<Fields, H>(cx.node, cx.host, key)? else {
+        return Ok(Outcome::Reply(Reply::Integer(0)));
+    };
+    decide::check_open(session)?;
+    apply::<Fields, H>(cx, key, VersionedEvent::Touched { at, ttl_ms })?;
+    Ok(Outcome::Reply(Reply::Integer(1)))
+}
+
+/// `LTMC.SESSION.OWN`
+pub fn own<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let (key, at, max) = (cx.key(1), cx.now(), cx.node.settings.get(Setting::SessionResourcesMax));
+    let (resources, by) = parse_resources(cx)?;
+    if resources.contains(&key.name) {
+        return Err(Error::usage("a session cannot own itself"));
+    }
+    if resources.len() as u64 > RESULTS_MAX {
+        return Err(Error::usage(format!("more than {RESULTS_MAX} resources at once")));
+    }
+    let session = existing::<Fields, H>(cx.node, cx.host, key)?;
+    let (event, count) = decide::own(session, resources, by, max, at)?;
+    commit::<Session, H>(cx.node, cx.host, key, event)?;
+    Ok(Outcome::Reply(Reply::number(count as u64)))
+}
+
+/// `LTMC.SESSION.DISOWN`
+pub fn disown<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let (key, at) = (cx.key(1), cx.now());
+    let (resources, by) = parse_resources(cx)?;
+    let session = existing::<Fields, H>(cx.node, cx.host, key)?;
+    let (event, count) = decide::disown(session, resources, by, at);
+    commit::<Session, H>(cx.node, cx.host, key, event)?;
+    Ok(Outcome::Reply(Reply::number(count as u64)))
+}
+
+/// The resources of a command about them, and who acts.
+fn parse_resources<'a, H: Host>(cx: &Cx<'a, H>) -> Result<(&'a [&'a [u8]], Bytes), Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let resources = args.values(1);
+    let by = acting(cx, &mut args)?;
+    if resources.is_empty() {
+        return Err(args.missing("resource"));
+    }
+    Ok((resources, by))
+}
+
+/// `[AGENT a]` as the only option that is left: who acts.
+fn acting<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<Bytes, Error> {
+    let mut said = None;
+    while args.option()?.is_some() {
+        said = Some(args.id("AGENT")?);
+    }
+    cx.acting(said)
+}
+
+/// `LTMC.SESSION.END`
+pub fn end<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let mut grace_ms = cx.node.settings.get(Setting::SessionEndGraceMs);
+    let mut said = None;
+    while let Some(word) = args.option()? {
+        match word {
+            "GRACE" => grace_ms = args.millis("GRACE", 0)?,
+            _ => said = Some(args.id("AGENT")?),
+        }
+    }
+    cx.acting(said)?;
+    let key = cx.key(1);
+    if live::<Fields, H>(cx.node, cx.host, key)?.is_none() {
+        return Ok(Outcome::Reply(Reply::Integer(0)));
+    }
+    let has_ended = end_session::<Fields, H>(cx.node, cx.host, key, grace_ms)?;
+    Ok(Outcome::Reply(Reply::Integer(has_ended.into())))
+}

@@ -1,0 +1,228 @@
+//! The rows of the commands of sessions.
+
+use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
+use crate::command::host::Access;
+use crate::command::services::spec::{with_registry, KEY, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
+use crate::command::services::versioned::spec::{
+    ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINT_ARGS, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, META, PRUNE_ARGS,
+};
+use crate::domain::Service;
+
+const SESSION_ROW: Spec = Spec {
+    service: Some(Service::Session),
+    complexity: "O(log N) with N the fields, participants or resources of the session",
+    ..ROW
+};
+
+const SESSION_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, categories: "read slow", ..SESSION_ROW };
+
+const GROWS: Flags = WRITE_FAST.and(Flags::DENY_OOM);
+
+pub const CREATE: Spec = Spec {
+    name: "LTMC.SESSION.CREATE",
+    arity: -2,
+    flags: GROWS.and(Flags::GETKEYS_API),
+    keys: &with_registry(2),
+    complexity: "O(N) with N the fields and participants given",
+    summary: "Makes a session.",
+    reply: "its version, 1",
+    args: &[
+        KEY,
+        Arg::new("values", ArgKind::Block(&[Arg::integer("n"), AGENT.multiple()])).after("PARTICIPANTS").optional(),
+        Arg::string("json").after("STATE").optional(),
+        META,
+        TTL,
+        Arg::word("sliding", "SLIDING").optional(),
+        Arg::integer("ms").after("MAXLIFE").optional(),
+        REGISTRY,
+        REQID,
+    ],
+    ..SESSION_ROW
+};
+
+pub const SET: Spec = Spec {
+    name: "LTMC.SESSION.SET",
+    arity: -4,
+    flags: GROWS,
+    complexity: "O(F log N) with F the fields given and N those of the session",
+    summary: "Sets fields as one new version; makes the session if there is none.",
+    reply: "the new version",
+    args: &[
+        KEY,
+        Arg::new("pair", ArgKind::Block(&[Arg::string("field"), Arg::string("value")])).multiple(),
+        IFVERSION,
+        TTL,
+        REQID,
+    ],
+    ..SESSION_ROW
+};
+
+pub const GET: Spec = Spec {
+    name: "LTMC.SESSION.GET",
+    arity: -2,
+    flags: Flags::READONLY.and(Flags::FAST),
+    categories: "read fast",
+    complexity: "O(F log N) with F the fields asked for, or O(N) for all, with N those of the session",
+    summary: "Reads one field, several, or all.",
+    reply: "for one field its value or nil, for several a list, without fields a map of all",
+    args: &[KEY, Arg::string("field").multiple().optional()],
+    ..SESSION_READ
+};
+
+pub const DEL: Spec = Spec {
+    name: "LTMC.SESSION.DEL",
+    arity: -3,
+    complexity: "O(F log N) with F the fields given and N those of the session",
+    summary: "Deletes fields as one new version; a session that SET has made is gone with its last field.",
+    reply: "the number of fields deleted",
+    args: &[KEY, Arg::string("field").multiple()],
+    ..SESSION_ROW
+};
+
+pub const INFO: Spec = Spec {
+    name: "LTMC.SESSION.INFO",
+    arity: 2,
+    complexity: "O(P + R) with P the participants and R the resources",
+    summary: "Shows a session without its fields.",
+    reply: "map: status, version, participants and resources with their counts, as many as fit, times, checkpoints, sizes; nil if there is none",
+    args: &[KEY],
+    ..SESSION_READ
+};
+
+pub const STATUS: Spec = Spec {
+    name: "LTMC.SESSION.STATUS",
+    arity: -2,
+    complexity: "O(1)",
+    summary: "Shows or changes the status of a session; terminated ends it.",
+    reply: "the status; nil if there is no session",
+    args: &[KEY, Arg::string("status").optional(), ACTING],
+    ..SESSION_ROW
+};
+
+pub const JOIN: Spec = Spec {
+    name: "LTMC.SESSION.JOIN",
+    arity: -3,
+    flags: GROWS.and(Flags::GETKEYS_API),
+    keys: &with_registry(3),
+    summary: "Makes an agent a participant, or gives it another role.",
+    reply: "1 if it was none, else 0",
+    args: &[KEY, AGENT, Arg::string("text").after("ROLE").optional(), REGISTRY],
+    ..SESSION_ROW
+};
+
+pub const LEAVE: Spec = Spec {
+    name: "LTMC.SESSION.LEAVE",
+    arity: 3,
+    summary: "An agent is no participant any more.",
+    reply: "1 if it was one, else 0",
+    args: &[KEY, AGENT],
+    ..SESSION_ROW
+};
+
+pub const TOUCH: Spec = Spec {
+    name: "LTMC.SESSION.TOUCH",
+    arity: -2,
+    complexity: "O(1)",
+    summary: "Gives a session its time to live anew, or another one.",
+    reply: "1, or 0 if there is none",
+    args: &[KEY, TTL],
+    ..SESSION_ROW
+};
+
+/// Redis Cluster and ACL have to see the resources: they are keys.
+const OWN_KEYS: &[KeySpec] = &[
+    KeySpec { access: Access::Update, at: KeysAt::Index(1) },
+    KeySpec { access: Access::Update, at: KeysAt::From(2) },
+];
+
+pub const OWN: Spec = Spec {
+    name: "LTMC.SESSION.OWN",
+    arity: -3,
+    flags: GROWS.and(Flags::GETKEYS_API),
+    keys: OWN_KEYS,
+    summary: "Keys belong to a session: when it ends, what its participants hold of them is given back, or only what AGENT holds if that is said.",
+    reply: "the number of keys that did not belong to it before",
+    args: &[KEY, Arg::key("resource", 1).multiple(), ACTING],
+    ..SESSION_ROW
+};
+
+pub const DISOWN: Spec = Spec {
+    name: "LTMC.SESSION.DISOWN",
+    arity: -3,
+    flags: WRITE_FAST.and(Flags::GETKEYS_API),
+    keys: OWN_KEYS,
+    summary: "Keys belong to a session no more, by the word of AGENT if that is said.",
+    reply: "the number of keys that did",
+    args: &[KEY, Arg::key("resource", 1).multiple(), ACTING],
+    ..SESSION_ROW
+};
+
+pub const CHECKPOINT: Spec = Spec {
+    name: "LTMC.SESSION.CHECKPOINT",
+    arity: -2,
+    flags: GROWS,
+    complexity: "O(log C) with C the checkpoints",
+    summary: "Marks the current version, to get back to it however long it is past.",
+    reply: "the number of the checkpoint",
+    args: CHECKPOINT_ARGS,
+    ..SESSION_ROW
+};
+
+pub const CHECKPOINTS: Spec = Spec {
+    name: "LTMC.SESSION.CHECKPOINTS",
+    arity: -2,
+    complexity: "O(C) with C the checkpoints skipped and returned",
+    summary: "Lists the checkpoints of a session, the oldest first.",
+    reply: "list of maps: id, name, version, at_ms, pinned",
+    args: CHECKPOINTS_ARGS,
+    ..SESSION_READ
+};
+
+pub const RESTORE: Spec = Spec {
+    name: "LTMC.SESSION.RESTORE",
+    arity: -3,
+    flags: Flags::WRITE.and(Flags::DENY_OOM),
+    categories: "write slow",
+    complexity: "O(D log N) with D the fields that have changed since and N those of the session",
+    summary: "Makes the state of a checkpoint, by its number or name, the newest version.",
+    reply: "the new version",
+    args: &[KEY, Arg::string("checkpoint"), IFVERSION, REQID, ACTING],
+    ..SESSION_ROW
+};
+
+pub const FORK: Spec = Spec {
+    name: "LTMC.SESSION.FORK",
+    arity: -3,
+    flags: Flags::WRITE.and(Flags::DENY_OOM).and(Flags::GETKEYS_API),
+    keys: FORK_KEYS,
+    categories: "write slow",
+    complexity: FORK_COMPLEXITY,
+    summary: "Makes another session of this one, as it is or as it was at a checkpoint.",
+    reply: "the version that the new session begins with",
+    args: &[Arg::key("src", 0), Arg::key("dst", 1), AT, REQID],
+    ..SESSION_ROW
+};
+
+pub const PRUNE: Spec = Spec {
+    name: "LTMC.SESSION.PRUNE",
+    arity: -4,
+    flags: Flags::WRITE,
+    categories: "write slow",
+    complexity: "O(C) with C the checkpoints",
+    summary: "Removes checkpoints that are not pinned, and what only they needed; DRYRUN only says which.",
+    reply: "list of the numbers of the checkpoints removed",
+    args: PRUNE_ARGS,
+    ..SESSION_ROW
+};
+
+pub const END: Spec = Spec {
+    name: "LTMC.SESSION.END",
+    arity: -2,
+    flags: Flags::WRITE,
+    categories: "write slow",
+    complexity: "O(R) with R what the participants hold of its resources, at most ltmc.sweep-batch-max at a time",
+    summary: "Ends a session: what its participants hold of its resources is given back, the first of it at once; it can be read for a while.",
+    reply: "1, or 0 if it had ended or there was none",
+    args: &[KEY, Arg::integer("ms").after("GRACE").optional(), ACTING],
+    ..SESSION_ROW
+};

@@ -1,0 +1,37 @@
+//! What rows of several services have in common.
+
+use crate::command::engine::spec::{Arg, Flags, KeySpec, KeysAt, Spec};
+use crate::command::host::Access;
+
+pub const UPDATE_FIRST: &[KeySpec] = &[KeySpec { access: Access::Update, at: KeysAt::Index(1) }];
+pub const READ_FIRST: &[KeySpec] = &[KeySpec { access: Access::Read, at: KeysAt::Index(1) }];
+pub const KEY: Arg = Arg::key("key", 0);
+pub const BLOCK: Arg = Arg::integer("ms").after("BLOCK").optional();
+pub const REQID: Arg = Arg::string("id").after("REQID").optional();
+/// With it what the agent gets belongs to its incarnation in that registry.
+pub const REGISTRY: Arg = Arg::key("registry", 1).after("REGISTRY").optional();
+
+/// A key that is changed, and the registry of the agent, behind its word after the argument `from`. Redis Cluster does not look at key specs like
+/// the second: commands with these need GETKEYS_API.
+pub const fn with_registry(from: i32) -> [KeySpec; 2] {
+    [UPDATE_FIRST[0], KeySpec { access: Access::Read, at: KeysAt::AfterWord("REGISTRY", from) }]
+}
+
+pub const WRITE_FAST: Flags = Flags::WRITE.and(Flags::FAST);
+pub const GROWS: Flags = Flags::WRITE.and(Flags::DENY_OOM).and(Flags::BLOCKING);
+
+/// What most rows have in common.
+pub const ROW: Spec = Spec {
+    name: "",
+    arity: 0,
+    flags: WRITE_FAST,
+    keys: UPDATE_FIRST,
+    categories: "write fast",
+    service: None,
+    is_verbatim: false,
+    since: "0.1.0",
+    complexity: "",
+    summary: "",
+    reply: "",
+    args: &[],
+};

@@ -1,0 +1,340 @@
+//! What sessions and contexts have in common: reading a live value, and the commands that are the same for both.
+
+use super::serve::end_if_over;
+use crate::command::engine::args::{parse_meta_of, Args};
+use crate::command::engine::bindings::bond_for;
+use crate::command::engine::budget::Budget;
+use crate::command::engine::commit::{commit, commit_changes, commit_one};
+use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::host::{Host, Key};
+use crate::command::node::Node;
+use crate::command::reply::Reply;
+use crate::command::settings::Setting;
+use crate::domain::entity::idempotency::{request_key, Answer};
+use crate::domain::limits::{NAME_BYTES_MAX, RESULTS_MAX, VERSIONED_META_BYTES_MAX};
+use crate::domain::value::bytes::printable;
+use crate::domain::versioned::history::{Checkpoint, CheckpointId, Keep};
+use crate::domain::versioned::{decide, Created, Life, State, Version, Versioned, VersionedEvent};
+use crate::domain::{Bond, Bytes, Change, Code, Entity, Error, Millis};
+
+/// The value of a key if its life is not over.
+pub fn live<'a, S: State, H: Host>(node: &Node, host: &'a mut H, key: Key) -> Result<Option<&'a Versioned<S>>, Error> {
+    node.check_quarantine(key)?;
+    let now = node.now();
+    let stored = host.read::<Versioned<S>>(key)?;
+    Ok(stored.map(|stored| &stored.state).filter(|value| !value.is_over(now)))
+}
+
+/// The value of a key that has to be there.
+pub fn existing<'a, S: State, H: Host>(node: &Node, host: &'a mut H, key: Key) -> Result<&'a Versioned<S>, Error> {
+    live(node, host, key)?.ok_or_else(|| missing::<S>(key))
+}
+
+/// There is no such session or context.
+pub fn missing<S: State>(key: Key) -> Error {
+    Error::new(S::MISSING, format!("there is no {} '{}'", S::SERVICE.name(), printable(key.name)))
+}
+
+/// What a request is remembered under: ids belong to who acts, or to the key if nobody is named.
+pub fn request_of(actor: &[u8], id: Option<&[u8]>) -> Option<Bytes> {
+    id.map(|id| request_key(actor, id))
+}
+
+/// The answer to a request that was answered before. Asked first: what such a request expects may have changed by itself.
+pub fn remembered<S: State, H: Host>(
+    cx: &mut Cx<H>,
+    key: Key,
+    request: Option<&Bytes>,
+) -> Result<Option<Outcome>, Error> {
+    let Some(request) = request else { return Ok(None) };
+    let now = cx.now();
+    cx.node.check_quarantine(key)?;
+    let stored = cx.host.read::<Versioned<S>>(key)?.filter(|stored| !stored.state.is_over(now));
+    Ok(stored.and_then(|stored| stored.answer(request)).map(|answer| Outcome::Reply(answer.into())))
+}
+
+/// Applies one event.
+pub fn apply<S: State, H: Host>(cx: &mut Cx<H>, key: Key, event: VersionedEvent<S>) -> Result<(), Error> {
+    commit_one::<Versioned<S>, H>(cx.node, cx.host, key, event)
+}
+
+/// Applies an event that makes a version or a checkpoint, and answers its number; a retry of the request is answered the same.
+pub fn apply_numbered<S: State, H: Host>(
+    cx: &mut Cx<H>,
+    key: Key,
+    event: VersionedEvent<S>,
+    request: Option<Bytes>,
+) -> Result<Outcome, Error> {
+    let number = event.number();
+    let reply = Ok(Outcome::Reply(Reply::number(number)));
+    let Some(id) = request else { return apply(cx, key, event).and(reply) };
+    let answered = Change::Answered { id, answer: Answer::Integer(number as i64) };
+    commit_changes::<Versioned<S>, H>(cx.node, cx.host, key, &mut [Change::Event(event), answered]).and(reply)
+}
+
+/// How much of the past a new value keeps.
+pub fn keep(node: &Node) -> Keep {
+    let versions_max = node.settings.get(Setting::HistoryVersionsMax);
+    Keep {
+        versions_max: u32::try_from(versions_max).unwrap_or(u32::MAX),
+        bytes_max: node.settings.get(Setting::HistoryBytesMax),
+    }
+}
+
+/// Makes a new value, whose participants are agents of a registry if one is named. Errs if there is one already that is not over.
+pub fn create<S: State, H: Host>(
+    cx: &mut Cx<H>,
+    key: Key,
+    created: Created<S>,
+    registry: Option<&Bytes>,
+    request: Option<Bytes>,
+) -> Result<Outcome, Error> {
+    end_if_over::<S, H>(cx.node, cx.host, key)?;
+    if let Some(stored) = cx.host.read::<Versioned<S>>(key)? {
+        decide::check_returned(&stored.state)?;
+    }
+    let max = cx.node.settings.get(Setting::ParticipantsMax);
+    if created.participants.len() as u64 > max {
+        return Err(Error::limit("participants-max", "so many participants", max));
+    }
+    if let Some(value) = live::<S, H>(cx.node, cx.host, key)? {
+        if decide::check_open(value).is_ok() {
+            let (name, version) = (S::SERVICE.name(), value.version());
+            let text = format!("the {name} '{}' exists, its version is {version}", printable(key.name));
+            return Err(Error::new(Code::Conflict, text));
+        }
+    }
+    let bonds = created
+        .participants
+        .iter()
+        .map(|(agent, _)| bond_for::<Versioned<S>, H>(cx.node, cx.host, key, registry, agent));
+    let bonds: Vec<Option<Bond>> = bonds.collect::<Result<_, _>>()?;
+    let version = created.version;
+    let created = [Change::Event(VersionedEvent::Created(Box::new(created)))].into_iter();
+    let answered = request.map(|id| Change::Answered { id, answer: Answer::Integer(version as i64) });
+    let mut changes: Vec<_> = created.chain(bonds.into_iter().flatten().map(Change::Bound)).chain(answered).collect();
+    commit_changes::<Versioned<S>, H>(cx.node, cx.host, key, &mut changes)?;
+    Ok(Outcome::Reply(Reply::number(version)))
+}
+
+/// The options that say how long a new value lives.
+#[derive(Debug, Default)]
+pub struct LifeAsked {
+    /// `PX` or `EX`, ms.
+    pub ttl_ms: Option<Millis>,
+    /// `SLIDING`.
+    pub is_sliding: bool,
+    /// `MAXLIFE`, ms.
+    pub max_life_ms: Option<Millis>,
+}
+
+impl LifeAsked {
+    /// The life that begins at `at`.
+    pub fn begin(&self, at: Millis) -> Result<Life, Error> {
+        if self.is_sliding && self.ttl_ms.is_none() {
+            return Err(Error::usage("SLIDING goes with PX or EX only: it says how long each write lets it live"));
+        }
+        Ok(Life::new(at, self.ttl_ms, self.is_sliding, self.max_life_ms))
+    }
+}
+
+/// `META json`, as it was given; empty for null.
+pub fn parse_meta(args: &mut Args, depth_max: usize) -> Result<Bytes, Error> {
+    parse_meta_of(args, VERSIONED_META_BYTES_MAX, depth_max)
+}
+
+/// `... JOIN key agent [ROLE text]`
+pub fn join<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let agent = cx.actor(&mut args, "agent")?;
+    let (mut role, mut registry) = (None, None);
+    while let Some(word) = args.option()? {
+        match word {
+            "ROLE" => role = Some(args.text("ROLE", NAME_BYTES_MAX)?),
+            _ => registry = Some(args.registry()?),
+        }
+    }
+    let (key, at, max) = (cx.key(1), cx.now(), cx.node.settings.get(Setting::ParticipantsMax));
+    let bond = bond_for::<Versioned<S>, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
+    let value = existing::<S, H>(cx.node, cx.host, key)?;
+    let is_new = !value.participants().contains_key(agent);
+    let event = decide::join(value, agent, role, max, at)?;
+    let mut changes: Vec<_> = event.map(Change::Event).into_iter().chain(bond.map(Change::Bound)).collect();
+    commit_changes::<Versioned<S>, H>(cx.node, cx.host, key, &mut changes)?;
+    Ok(Outcome::Reply(Reply::Integer(is_new.into())))
+}
+
+/// `... LEAVE key agent`
+pub fn leave<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let agent = cx.actor(&mut args, "agent")?;
+    let (key, at) = (cx.key(1), cx.now());
+    let event = existing::<S, H>(cx.node, cx.host, key).map(|value| decide::leave(value, agent, at))?;
+    let was_there = event.is_some();
+    commit::<Versioned<S>, H>(cx.node, cx.host, key, event)?;
+    Ok(Outcome::Reply(Reply::Integer(was_there.into())))
+}
+
+/// `... CHECKPOINT key [NAME text] [PIN] [REQID id]`
+pub fn checkpoint<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let (mut name, mut is_pinned, mut request) = (Bytes::EMPTY, false, None);
+    while let Some(word) = args.option()? {
+        match word {
+            "NAME" => name = Bytes::from(args.text("NAME", NAME_BYTES_MAX)?),
+            "PIN" => is_pinned = true,
+            _ => request = request_of(b"", Some(args.id("REQID")?)),
+        }
+    }
+    let (key, at) = (cx.key(1), cx.now());
+    if let Some(answered) = remembered::<S, H>(cx, key, request.as_ref())? {
+        return Ok(answered);
+    }
+    let value = existing::<S, H>(cx.node, cx.host, key)?;
+    let event = decide::checkpoint(value, name, is_pinned, at)?;
+    apply_numbered::<S, H>(cx, key, event, request)
+}
+
+/// `... CHECKPOINTS key [LIMIT offset count]`
+pub fn checkpoints<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let (mut offset, mut count) = (0, usize::MAX);
+    while args.option()?.is_some() {
+        offset = args.number("the offset after LIMIT", 0, RESULTS_MAX)? as usize;
+        count = args.number("the count after LIMIT offset", 0, RESULTS_MAX)? as usize;
+    }
+    let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
+    let value = live::<S, H>(cx.node, cx.host, key)?;
+    let checkpoints = value.into_iter().flat_map(|value| value.history().checkpoints());
+    Ok(Outcome::Reply(budget.list(checkpoints.skip(offset).take(count).map(checkpoint_map))))
+}
+
+/// A checkpoint as it is shown.
+pub fn checkpoint_map((id, checkpoint): (CheckpointId, &Checkpoint)) -> Reply {
+    Reply::map([
+        ("id", Reply::number(id)),
+        ("name", Reply::bytes_or_nil(&checkpoint.name)),
+        ("version", Reply::number(checkpoint.version)),
+        ("at_ms", Reply::number(checkpoint.at)),
+        ("pinned", Reply::Integer(checkpoint.is_pinned.into())),
+    ])
+}
+
+/// `SESSION.RESTORE key checkpoint [IFVERSION v] [REQID id] [AGENT a]` and the same of `CTX.ROLLBACK`
+pub fn restore<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let wanted = args.bytes("checkpoint")?;
+    let (mut expected, mut request, mut said) = (None, None, None);
+    while let Some(word) = args.option()? {
+        match word {
+            "IFVERSION" => expected = Some(args.version("IFVERSION")?),
+            "REQID" => request = Some(args.id("REQID")?),
+            _ => said = Some(args.id("AGENT")?),
+        }
+    }
+    let (key, at, by) = (cx.key(1), cx.now(), cx.acting(said)?);
+    let request = request_of(&by, request);
+    if let Some(answered) = remembered::<S, H>(cx, key, request.as_ref())? {
+        return Ok(answered);
+    }
+    let value = existing::<S, H>(cx.node, cx.host, key)?;
+    decide::check_version(Some(value), expected, S::changed_since)?;
+    let (checkpoint, _) = decide::find_checkpoint(value, wanted)?;
+    let event = decide::restore(value, checkpoint, &by, at)?;
+    apply_numbered::<S, H>(cx, key, event, request)
+}
+
+/// `... FORK src dst [AT checkpoint] [REQID id]`
+pub fn fork<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("src")?;
+    args.bytes("dst")?;
+    let (mut wanted, mut request) = (None, None);
+    while let Some(word) = args.option()? {
+        match word {
+            "AT" => wanted = Some(args.bytes("the checkpoint after AT")?),
+            _ => request = request_of(b"", Some(args.id("REQID")?)),
+        }
+    }
+    let (src, dst, at) = (cx.key(1), cx.key(2), cx.now());
+    if src.name == dst.name {
+        return Err(Error::usage("src and dst are the same key"));
+    }
+    if let Some(answered) = remembered::<S, H>(cx, dst, request.as_ref())? {
+        return Ok(answered);
+    }
+    let value = existing::<S, H>(cx.node, cx.host, src)?;
+    let version: Version = match wanted {
+        Some(wanted) => decide::find_checkpoint(value, wanted)?.1,
+        None => value.version(),
+    };
+    let mut forked = value.forked(version, at).ok_or_else(Error::internal)?;
+    // Who is bound to a name must not take others along.
+    forked.participants.retain(|(agent, _)| cx.check_actor(agent).is_ok());
+    if cx.check_actor(&forked.owner).is_err() {
+        forked.owner = Bytes::EMPTY;
+    }
+    create::<S, H>(cx, dst, forked, None, request)
+}
+
+/// `... PRUNE key KEEPLAST n [MAXAGE ms] [DRYRUN]`
+pub fn prune<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let (mut keep_last, mut max_age_ms, mut is_dry) = (None, None, false);
+    while let Some(word) = args.option()? {
+        match word {
+            "KEEPLAST" => keep_last = Some(args.number("KEEPLAST", 0, u64::from(u32::MAX))? as usize),
+            "MAXAGE" => max_age_ms = Some(args.millis("MAXAGE", 0)?),
+            _ => is_dry = true,
+        }
+    }
+    let keep_last = keep_last.ok_or_else(|| args.missing("KEEPLAST"))?;
+    let (key, at) = (cx.key(1), cx.now());
+    let before = max_age_ms.map_or(Millis::MAX, |max_age_ms| at.saturating_sub(max_age_ms));
+    let value = existing::<S, H>(cx.node, cx.host, key)?;
+    let checkpoints = value.history().prunable(keep_last, before);
+    let reply = Reply::Array(checkpoints.iter().map(|id| Reply::number(*id)).collect());
+    if !is_dry && !checkpoints.is_empty() {
+        apply::<S, H>(cx, key, VersionedEvent::Pruned { at, checkpoints })?;
+    }
+    Ok(Outcome::Reply(reply))
+}
+
+/// What INFO and GET say of every versioned value, with as many of its participants as fit.
+pub fn common_fields<S: State>(value: &Versioned<S>, revision: u64, budget: &mut Budget) -> Vec<(&'static str, Reply)> {
+    let (life, history) = (value.life(), value.history());
+    let number_or_nil = |number: Option<u64>| number.map_or(Reply::Nil, Reply::number);
+    let participants = value.participants().iter().map(|(agent, participant)| {
+        Reply::map([
+            ("agent", Reply::bytes(agent)),
+            ("role", Reply::bytes_or_nil(&participant.role)),
+            ("since_ms", Reply::number(participant.since)),
+        ])
+    });
+    let participants = budget.list(participants);
+    let (changed_at, changed_by) = value.changed();
+    vec![
+        ("owner", Reply::bytes_or_nil(value.owner())),
+        ("meta", Reply::bytes_or_nil(value.meta())),
+        ("participants_count", Reply::number(value.participants().len() as u64)),
+        ("participants", participants),
+        ("created_ms", Reply::number(value.created_at())),
+        ("changed_ms", Reply::number(changed_at)),
+        ("changed_by", Reply::bytes_or_nil(changed_by)),
+        ("ttl_ms", number_or_nil(life.ttl_ms)),
+        ("sliding", Reply::Integer(life.is_sliding.into())),
+        ("ends_ms", number_or_nil(life.over_at())),
+        ("checkpoints", Reply::number(history.checkpoints().len() as u64)),
+        ("last_checkpoint", history.checkpoints().next_back().map_or(Reply::Nil, checkpoint_map)),
+        ("history_versions", Reply::number(history.recent_versions() as u64)),
+        ("history_bytes", Reply::number(history.bytes() as u64)),
+        ("memory_bytes", Reply::number(value.memory_bytes() as u64)),
+        ("revision", Reply::number(revision)),
+    ]
+}

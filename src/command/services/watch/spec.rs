@@ -1,0 +1,29 @@
+//! The row of `LTMC.WATCH`.
+
+use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec};
+use crate::command::host::Access;
+use crate::command::services::spec::{BLOCK, KEY, ROW};
+use crate::domain::Service;
+
+pub const WATCH: Spec = Spec {
+    name: "LTMC.WATCH",
+    arity: -5,
+    // Redis Cluster does not look at key specs like this one.
+    flags: Flags::READONLY.and(Flags::BLOCKING).and(Flags::GETKEYS_API),
+    keys: &[KeySpec { access: Access::Read, at: KeysAt::CountAt(1) }],
+    categories: "read slow blocking",
+    service: Some(Service::Watch),
+    complexity: "O(K + M) with K keys and M the events returned",
+    summary: "Tells what happened to keys after a revision; waits for news if asked to.",
+    reply: "for each key its revision and a list of events as JSON, or its revision, COMPACTED and the oldest revision kept; nil \
+            if the wait timed out",
+    args: &[
+        Arg::integer("numkeys"),
+        KEY.multiple(),
+        Arg::new("since", ArgKind::Block(&[Arg::string("revision").multiple()])).after("SINCE"),
+        Arg::integer("n").after("COUNT").optional(),
+        Arg::string("path").after("PATH").optional(),
+        BLOCK,
+    ],
+    ..ROW
+};

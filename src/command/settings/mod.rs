@@ -1,0 +1,237 @@
+//! The settings, declared once: module configs (`CONFIG GET/SET ltmc.*`), `redis.conf.example` and the documentation come from this
+//! table.
+
+pub mod policies;
+
+mod table;
+
+pub use table::SETTINGS;
+
+use crate::domain::value::bytes::printable;
+
+/// A setting. The table [`SETTINGS`] is in the same order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // the table documents each
+pub enum Setting {
+    OrchestrationMode,
+    AgentRegistryEnabled,
+    ContextCoordinationEnabled,
+    MemoryLockingEnabled,
+    OrchestrationEnabled,
+    ToolCacheEnabled,
+    ChunkBufferEnabled,
+    SessionStateEnabled,
+    AgentHoldingsMax,
+    CheckRate,
+    CheckElementsMax,
+    TraceMax,
+    MemoryLockingStrategy,
+    LockLeaseMs,
+    LockAgeingMs,
+    LockWaitersMax,
+    LockHoldersMax,
+    AgentTtlMs,
+    AgentDeadPercent,
+    AgentGraceMs,
+    FailureDetector,
+    PhiThreshold,
+    AgentDampingHalfLifeMs,
+    AgentHoldSharePercent,
+    AgentHoldAgentsMin,
+    AgentHoldPercent,
+    RegistryAgentsMax,
+    ClaimWaitersMax,
+    WatchersMax,
+    ContextBytesMax,
+    SessionBytesMax,
+    SessionFieldsMax,
+    SessionResourcesMax,
+    SessionEndGraceMs,
+    ParticipantsMax,
+    JsonDepthMax,
+    HistoryVersionsMax,
+    HistoryBytesMax,
+    MailLeaseMs,
+    MailDeliveriesMax,
+    MailMessagesMax,
+    MailBytesMax,
+    MailInboxMax,
+    MailAgentsMax,
+    MailDeadMax,
+    MailWaitersMax,
+    SweepBatchMax,
+    ReplyBytesMax,
+    BindAgentToUser,
+    CacheBytesMax,
+    CacheShrinkPercent,
+    CacheEntriesMax,
+    CacheTtlMs,
+    CacheNegativeTtlMs,
+    CacheLeaseMs,
+    CacheOrphanMs,
+    CacheTicketsMax,
+    CacheWaitersMax,
+    BufferBytesMax,
+    BufferBytesMin,
+    BufferChunksMax,
+    BufferShrinkPercent,
+    ChunkBytesMax,
+    ChunkLeaseMs,
+    ChunkHoldersMax,
+    FlowTasksMax,
+    FlowKeep,
+    TaskPayloadBytesMax,
+    TaskLeaseMs,
+    TaskRetries,
+    TaskAgeingMs,
+    TaskStopGraceMs,
+    TaskWaitersMax,
+}
+
+/// What values a setting takes.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// A whole number in a range.
+    Integer {
+        /// If nothing is said.
+        default: i64,
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+    },
+    /// One of several words; the value is the word's index, and the first is the default.
+    Word(&'static [&'static str]),
+    /// `yes` (1) or `no` (0).
+    Switch {
+        /// If nothing is said.
+        default: bool,
+    },
+}
+
+/// How the values of a [`Kind::Switch`] may be written, each with what it means. The first of each meaning is the one that is shown.
+pub const SWITCH_WORDS: &[(&str, i64)] =
+    &[("yes", 1), ("no", 0), ("true", 1), ("false", 0), ("on", 1), ("off", 0), ("1", 1), ("0", 0)];
+
+/// What is known of a setting.
+#[derive(Debug)]
+pub struct Row {
+    /// Name without the `ltmc.` before it.
+    pub name: &'static str,
+    /// Values.
+    pub kind: Kind,
+    /// Unit of the value.
+    pub unit: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+    /// Environment name that gives the default at load.
+    pub environment: &'static str,
+}
+
+impl Setting {
+    /// Its row.
+    pub fn row(self) -> &'static Row {
+        &SETTINGS[self as usize]
+    }
+}
+
+impl Row {
+    /// The value if nothing is said.
+    pub fn default_value(&self) -> i64 {
+        match self.kind {
+            Kind::Integer { default, .. } => default,
+            Kind::Word(_) => 0,
+            Kind::Switch { default } => i64::from(default),
+        }
+    }
+
+    /// The value as CONFIG GET shows it, if it is a word.
+    pub fn word(&self, value: i64) -> Option<&'static str> {
+        match self.kind {
+            Kind::Integer { .. } => None,
+            Kind::Word(words) => words.get(value as usize).copied(),
+            Kind::Switch { .. } => SWITCH_WORDS.iter().find(|(_, meaning)| *meaning == value).map(|(word, _)| *word),
+        }
+    }
+
+    /// The largest value.
+    pub fn max(&self) -> u64 {
+        match self.kind {
+            Kind::Integer { max, .. } => max.unsigned_abs(),
+            Kind::Word(words) => words.len() as u64 - 1,
+            Kind::Switch { .. } => 1,
+        }
+    }
+
+    /// The value as CONFIG GET shows it.
+    pub fn show(&self, value: i64) -> String {
+        self.word(value).map_or_else(|| value.to_string(), str::to_string)
+    }
+
+    /// Reads a value, wherever it comes from; errs with what was given and what is allowed.
+    pub fn parse(&self, text: &str) -> Result<i64, String> {
+        let (value, allowed) = match self.kind {
+            Kind::Integer { min, max, .. } => {
+                let value = text.parse::<i64>().ok().filter(|value| (min..=max).contains(value));
+                (value, format!("whole numbers from {min} to {max}"))
+            }
+            Kind::Word(words) => {
+                let at = words.iter().position(|word| word.eq_ignore_ascii_case(text));
+                (at.map(|at| at as i64), words.join(", "))
+            }
+            Kind::Switch { .. } => {
+                let found = SWITCH_WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+                let words: Vec<&str> = SWITCH_WORDS.iter().map(|(word, _)| *word).collect();
+                (found.map(|(_, value)| *value), words.join(", "))
+            }
+        };
+        value.ok_or_else(|| format!("ltmc.{} is '{}', allowed are {allowed}", self.name, printable(text.as_bytes())))
+    }
+}
+
+/// The values in force.
+#[derive(Debug, Clone)]
+pub struct Settings([i64; SETTINGS.len()]);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self(std::array::from_fn(|at| SETTINGS[at].default_value()))
+    }
+}
+
+impl Settings {
+    /// The value with this place in the table.
+    pub fn at(&self, index: usize) -> i64 {
+        self.0[index]
+    }
+
+    /// Sets the value with this place in the table; the server has checked its range.
+    pub fn set_at(&mut self, index: usize, value: i64) {
+        self.0[index] = value;
+    }
+
+    /// A value that is not negative by its range.
+    pub fn get(&self, setting: Setting) -> u64 {
+        u64::try_from(self.0[setting as usize]).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_values_say_what_is_allowed() {
+        let strategy = Setting::MemoryLockingStrategy.row();
+        assert_eq!(strategy.parse("Optimistic"), Ok(1));
+        let text = strategy.parse("both").unwrap_err();
+        assert_eq!(text, "ltmc.memory-locking-strategy is 'both', allowed are pessimistic, optimistic");
+        assert_eq!(Setting::AgentRegistryEnabled.row().parse("True"), Ok(1));
+        assert!(Setting::LockAgeingMs.row().parse("0").is_err());
+        assert_eq!(
+            Setting::SweepBatchMax.row().name,
+            "sweep-batch-max",
+            "the enum and the table are in the same order"
+        );
+    }
+}

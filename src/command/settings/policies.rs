@@ -1,0 +1,115 @@
+//! What the settings mean to the services: each as the rules of the service want it.
+
+use super::{Setting, Settings};
+use crate::command::node::Node;
+use crate::domain::algorithm::eviction::Policy;
+use crate::domain::flow::work::Policy as TaskPolicy;
+use crate::domain::flow::Options;
+use crate::domain::registry::time::Policy as RegistryPolicy;
+use crate::domain::{cache, Code, Error, Millis, Service};
+
+/// How much the services do with one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// Every service on its own.
+    Basic,
+    /// What a dead agent held is given back.
+    Full,
+    /// The same, and every command is traced.
+    Debug,
+}
+
+impl Settings {
+    /// The mode in force.
+    pub fn mode(&self) -> Mode {
+        match self.get(Setting::OrchestrationMode) {
+            0 => Mode::Basic,
+            1 => Mode::Full,
+            _ => Mode::Debug,
+        }
+    }
+
+    /// The switch of a service; `None` if it has none.
+    pub fn switch_of(service: Service) -> Option<Setting> {
+        Some(match service {
+            Service::Registry => Setting::AgentRegistryEnabled,
+            Service::Context => Setting::ContextCoordinationEnabled,
+            Service::Lock => Setting::MemoryLockingEnabled,
+            Service::Session => Setting::SessionStateEnabled,
+            Service::Cache => Setting::ToolCacheEnabled,
+            Service::Buffer => Setting::ChunkBufferEnabled,
+            Service::Flow | Service::Mail => Setting::OrchestrationEnabled,
+            Service::Watch => return None,
+        })
+    }
+
+    /// Whether a service is switched on.
+    pub fn is_enabled(&self, service: Service) -> bool {
+        Self::switch_of(service).is_none_or(|switch| self.get(switch) == 1)
+    }
+
+    /// The lease of a lock that names none; `None` for no end.
+    pub fn lock_lease(&self) -> Option<Millis> {
+        Some(self.get(Setting::LockLeaseMs)).filter(|lease| *lease > 0)
+    }
+
+    /// The bounds and habits of a cache that is made without being told any.
+    pub fn cache_config(&self) -> cache::Config {
+        cache::Config {
+            bytes_max: self.get(Setting::CacheBytesMax),
+            entries_max: self.get(Setting::CacheEntriesMax),
+            ttl_ms: Some(self.get(Setting::CacheTtlMs)).filter(|ttl| *ttl > 0),
+            policy: Policy::Gdsf,
+        }
+    }
+
+    /// What time and failures do to agents.
+    pub fn registry_policy(&self) -> RegistryPolicy {
+        let is_phi = self.get(Setting::FailureDetector) == 1;
+        RegistryPolicy {
+            dead_percent: self.get(Setting::AgentDeadPercent),
+            grace_ms: self.get(Setting::AgentGraceMs),
+            damping_half_life_ms: self.get(Setting::AgentDampingHalfLifeMs),
+            phi_threshold: is_phi.then(|| self.get(Setting::PhiThreshold)),
+            hold_share_percent: self.get(Setting::AgentHoldSharePercent) as u8,
+            hold_agents_min: self.get(Setting::AgentHoldAgentsMin) as usize,
+            hold_extra_percent: self.get(Setting::AgentHoldPercent) as u32,
+        }
+    }
+
+    /// How tasks are leased and tried again.
+    pub fn task_policy(&self) -> TaskPolicy {
+        TaskPolicy {
+            lease_ms: self.get(Setting::TaskLeaseMs),
+            retries: self.get(Setting::TaskRetries) as u32,
+            grace_ms: self.get(Setting::TaskStopGraceMs),
+        }
+    }
+
+    /// What a flow is made with if nothing is said.
+    pub fn flow_options(&self) -> Options {
+        let (keep, ageing_ms) = (self.get(Setting::FlowKeep), self.get(Setting::TaskAgeingMs));
+        Options { keep, ageing_ms, ..Options::default() }
+    }
+
+    /// Whether an ACL user may act only under its own name.
+    pub fn agents_are_bound(&self) -> bool {
+        self.get(Setting::BindAgentToUser) == 1
+    }
+
+    /// Whether a lock that names no mode is an optimistic stamp.
+    pub fn locks_are_optimistic(&self) -> bool {
+        self.get(Setting::MemoryLockingStrategy) == 1
+    }
+}
+
+/// Errs if a service is switched off.
+pub fn check_enabled(node: &Node, service: Service) -> Result<(), Error> {
+    match Settings::switch_of(service).filter(|switch| node.settings.get(*switch) == 0) {
+        None => Ok(()),
+        Some(switch) => {
+            let text = format!("the {} service is switched off (setting ltmc.{})", service.name(), switch.row().name);
+            Err(Error::new(Code::Disabled, text))
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Algorithms that know nothing of agents.
+
+pub mod allocator;
+pub mod eviction;
+pub mod splitmix;
+pub mod xxhash;

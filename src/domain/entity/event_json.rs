@@ -1,0 +1,144 @@
+//! Events as JSON, as those who watch are told of them.
+
+use crate::domain::Bytes;
+use std::io::Write;
+
+/// An event that is being told: a flat JSON object, written as it is told. Names and words are our own and need no escapes.
+///
+/// Every visible change is told, so this is on the way of every write.
+#[derive(Debug)]
+pub struct Story(Buffer);
+
+impl Story {
+    /// What happened, and the revision that it made.
+    pub fn new(revision: u64, event: &'static str) -> Self {
+        let mut story = Self(Buffer { start: [0; START_BYTES], len: 0, rest: Vec::new() });
+        story.0.push(b"{\"revision\":");
+        story.push_number(revision);
+        story.word("event", event);
+        story
+    }
+
+    /// Ends the object. Its bytes, in two pieces.
+    pub fn finish(&mut self) -> (&[u8], &[u8]) {
+        self.0.push(b"}");
+        (&self.0.start[..self.0.len], &self.0.rest)
+    }
+
+    /// Adds a number: a time, a fence, a count.
+    #[inline]
+    pub fn number(&mut self, name: &'static str, value: u64) {
+        self.push_name(name);
+        self.push_number(value);
+    }
+
+    /// Adds a word of our own.
+    #[inline]
+    pub fn word(&mut self, name: &'static str, value: &'static str) {
+        self.push_name(name);
+        self.0.push(b"\"");
+        self.0.push(value.as_bytes());
+        self.0.push(b"\"");
+    }
+
+    /// Adds bytes of a user. What is not UTF-8 is escaped as `\xNN`.
+    #[inline]
+    pub fn text(&mut self, name: &'static str, value: &[u8]) {
+        self.push_name(name);
+        self.push_text(value);
+    }
+
+    /// Adds a list of numbers.
+    pub fn numbers(&mut self, name: &'static str, values: &[u64]) {
+        self.list(name, values, |story, value| story.push_number(*value));
+    }
+
+    /// Adds a list of bytes of a user.
+    pub fn texts<'a>(&mut self, name: &'static str, values: impl IntoIterator<Item = &'a Bytes>) {
+        self.list(name, values, |story, value| story.push_text(value));
+    }
+
+    /// Adds a list of JSON texts.
+    pub fn jsons(&mut self, name: &'static str, values: impl IntoIterator<Item = String>) {
+        self.list(name, values, |story, value| story.0.push(value.as_bytes()));
+    }
+
+    fn list<T>(&mut self, name: &'static str, values: impl IntoIterator<Item = T>, push: impl Fn(&mut Self, T)) {
+        self.push_name(name);
+        self.0.push(b"[");
+        for (nth, value) in values.into_iter().enumerate() {
+            self.0.push(if nth == 0 { b"" } else { b"," });
+            push(self, value);
+        }
+        self.0.push(b"]");
+    }
+
+    #[inline(always)]
+    fn push_name(&mut self, name: &'static str) {
+        self.0.push(b",\"");
+        self.0.push(name.as_bytes());
+        self.0.push(b"\":");
+    }
+
+    fn push_text(&mut self, value: &[u8]) {
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        if value.iter().all(is_plain) {
+            self.0.push(b"\"");
+            self.0.push(value);
+            self.0.push(b"\"");
+        } else {
+            self.0.push(json_text(value).as_bytes());
+        }
+    }
+
+    fn push_number(&mut self, value: u64) {
+        // A number can always be written.
+        let _ = serde_json::to_writer(&mut self.0, &value);
+    }
+}
+
+/// So many bytes of an event are written where they need no allocation; most have no more.
+const START_BYTES: usize = 192;
+
+/// What is written: what does not fit at the start, and all that follows it, is the rest.
+#[derive(Debug)]
+pub struct Buffer {
+    start: [u8; START_BYTES],
+    len: usize,
+    rest: Vec<u8>,
+}
+
+impl Buffer {
+    #[inline(always)]
+    fn push(&mut self, bytes: &[u8]) {
+        match self.start.get_mut(self.len..self.len + bytes.len()) {
+            Some(place) if self.rest.is_empty() => {
+                place.copy_from_slice(bytes);
+                self.len += bytes.len();
+            }
+            _ => self.rest.extend_from_slice(bytes),
+        }
+    }
+}
+
+impl Write for Buffer {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.push(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes of a user as a JSON text.
+pub fn json_text(value: &[u8]) -> String {
+    let text = match std::str::from_utf8(value) {
+        Ok(text) => serde_json::to_string(text),
+        Err(_) => serde_json::to_string(&value.escape_ascii().to_string()),
+    };
+    // A text can always be written.
+    text.unwrap_or_default()
+}

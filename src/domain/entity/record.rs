@@ -1,0 +1,447 @@
+//! The value of a key: an entity with what every entity has besides its own state.
+
+use super::bindings::{Bond, Bonds};
+use super::event_json::Story;
+use super::event_log::Log;
+use super::fault::{Fault, Original};
+use super::idempotency::{Answer, Requests, REQUEST_KEY_BYTES_MAX};
+use super::partial_check::Part;
+use super::{rule, LOADED_NUMBER_MAX};
+use crate::domain::algorithm::allocator::allocated;
+use crate::domain::limits::ID_BYTES_MAX;
+use crate::domain::value::fence::FENCE_END;
+use crate::domain::{Bytes, Entity, Error, Event, Fence, Invariant};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Borrow;
+
+/// One step in the life of a key: what is applied, replicated, notified, counted and watched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Change<V> {
+    /// An event of the service.
+    Event(V),
+    /// A request with `REQID` was answered: the answer is kept for a retry.
+    Answered {
+        /// Owner and id, see [`request_key`](crate::domain::entity::idempotency::request_key).
+        id: Bytes,
+        /// What it was answered.
+        answer: Answer,
+    },
+    /// What a request was granted was taken back: a retry begins anew.
+    Forgotten {
+        /// Owner and id.
+        id: Bytes,
+    },
+    /// The key came into being. Only keys that keep a log begin with it.
+    Born {
+        /// Above all revisions of earlier lives of the key.
+        revision: u64,
+    },
+    /// What an agent holds in the key belongs to an incarnation of it from now on.
+    Bound(Bond),
+    /// It does so no more.
+    Unbound {
+        /// The agent.
+        agent: Bytes,
+    },
+    /// The key ended with the event before it, since nothing was left. That changes nothing any more; a copy that is broken learns by it that
+    /// what it has is over.
+    Gone,
+}
+
+impl<V: Event> Change<V> {
+    /// The event of the service, if it is one.
+    pub fn event(&self) -> Option<&V> {
+        match self {
+            Change::Event(event) => Some(event),
+            _ => None,
+        }
+    }
+
+    /// The keyspace notification that tells of it.
+    pub fn name(&self) -> Option<&'static str> {
+        self.event()?.name()
+    }
+
+    /// Where the last life of the key that `changes` tell of begins, if that is told in them.
+    pub fn new_life(changes: &[Self]) -> Option<usize> {
+        let beginning = |(at, change): (usize, &Self)| match change {
+            Change::Gone => Some(at + 1),
+            Change::Born { .. } => Some(at),
+            _ => None,
+        };
+        changes.iter().enumerate().rev().find_map(beginning)
+    }
+
+    /// The largest fence in it.
+    pub fn fence(&self) -> Option<Fence> {
+        match self {
+            Change::Event(event) => event.fence(),
+            Change::Bound(bond) => Some(bond.epoch),
+            _ => None,
+        }
+    }
+}
+
+/// An entity in its key.
+#[derive(Debug, Clone, Default)]
+pub struct Stored<E> {
+    /// The service's own state.
+    pub state: E,
+    /// Grows with every visible event: from 0, or from the revision that a key with a log was born with.
+    pub revision: u64,
+    requests: Option<Box<Requests>>,
+    log: Option<Box<Log>>,
+    bonds: Option<Box<Bonds>>,
+    fault: Option<Box<Fault>>,
+}
+
+/// What a payload of `LTMC.APPLY` holds.
+#[derive(Debug, Clone)]
+pub enum Payload<E: Entity> {
+    /// What happened to the key, in order.
+    Changes(Vec<Change<E::Event>>),
+    /// The whole value of the key.
+    Snapshot(Stored<E>),
+}
+
+/// Bonds that are over by a change.
+pub type Over = Vec<Bond>;
+
+impl<E: Entity> Stored<E> {
+    /// Applies one change. In debug builds the invariants are checked after it.
+    pub fn apply(&mut self, change: &Change<E::Event>) -> Over {
+        let over = self.apply_unchecked(change);
+        if let Change::Event(event) = change {
+            debug_assert_eq!(self.state.check_after(event), Ok(()), "after {change:?}");
+        }
+        over
+    }
+
+    /// The same with a change of which nobody needs the content any more.
+    pub fn take(&mut self, change: &mut Change<E::Event>) -> Over {
+        let Change::Event(event) = change else { return self.apply_unchecked(change) };
+        let over = self.happen(&mut *event, |state, event| state.take(event));
+        debug_assert_eq!(self.state.check_after(event), Ok(()), "after {event:?}");
+        over
+    }
+
+    /// Applies one change that may break the invariants: from a payload of unknown origin, to a copy that is checked then.
+    pub fn apply_unchecked(&mut self, change: &Change<E::Event>) -> Over {
+        match change {
+            Change::Event(event) => return self.happen(event, |state, event| state.apply(event)),
+            Change::Bound(bond) => {
+                if !self.state.is_empty() {
+                    return self.bonds.get_or_insert_default().bind(bond).into_iter().collect();
+                }
+            }
+            Change::Unbound { agent } => return self.unbind(agent).into_iter().collect(),
+            Change::Answered { id, answer } => self.requests.get_or_insert_default().remember(id, answer),
+            Change::Forgotten { id } => {
+                if let Some(requests) = &mut self.requests {
+                    requests.forget(id);
+                }
+            }
+            Change::Born { revision } => {
+                if E::WATCH_EVENTS_MAX > 0 && self.state.is_empty() {
+                    let log = Some(Box::new(Log::new(*revision)));
+                    *self = Self { revision: *revision, log, fault: self.fault.take(), ..Self::default() };
+                }
+            }
+            Change::Gone => {}
+        }
+        Over::new()
+    }
+
+    fn unbind(&mut self, agent: &[u8]) -> Option<Bond> {
+        let bonds = self.bonds.as_mut()?;
+        let over = bonds.unbind(agent);
+        if bonds.is_empty() {
+            self.bonds = None;
+        }
+        over
+    }
+
+    /// Has `apply` make an event, and tells those who watch of it. Whoever holds nothing any more by it is not bound any more.
+    fn happen<T: Borrow<E::Event>>(&mut self, event: T, apply: impl FnOnce(&mut E, T)) -> Over {
+        let losers = self.bonds.as_ref().map_or_else(Vec::new, |_| self.state.losers(event.borrow()));
+        let mut over = Over::new();
+        let name = event.borrow().name();
+        self.revision = (self.revision + u64::from(name.is_some())).min(i64::MAX as u64);
+        match name.filter(|_| E::WATCH_EVENTS_MAX > 0) {
+            Some(name) => {
+                // Told before its content goes into the state.
+                let mut story = Story::new(self.revision, name);
+                event.borrow().tell(&mut story);
+                apply(&mut self.state, event);
+                let before = self.revision - 1;
+                self.log.get_or_insert_with(|| Box::new(Log::new(before))).push(&mut story, E::WATCH_EVENTS_MAX);
+            }
+            None => apply(&mut self.state, event),
+        }
+        for loser in losers {
+            if !self.state.holds(&loser) {
+                over.extend(self.unbind(&loser));
+            }
+        }
+        if self.state.is_empty() {
+            over.extend(self.bonds().cloned());
+            // The node that decided this deletes the key, and what comes next begins anew. A copy may get all of it in one payload.
+            // The log stays for those who watch until then.
+            let (log, fault) = (self.log.take(), self.fault.take());
+            *self = Self { revision: log.as_ref().map_or(0, |log| log.revision()), log, fault, ..Self::default() };
+        }
+        over
+    }
+
+    /// What COPY puts under another name: it goes on from the same revision, but its story is its own, and so are its requests.
+    pub fn copied(&self) -> Self {
+        let log = self.log.as_ref().map(|_| Box::new(Log::of_copy(self.revision)));
+        Self { state: self.state.copied(), revision: self.revision, requests: None, log, bonds: None, fault: None }
+    }
+
+    /// What a file or a primary held in place of a value.
+    pub fn broken(reason: impl Into<String>, original: Original) -> Self {
+        Self { fault: Some(Box::new(Fault::found(reason, original))), ..Self::default() }
+    }
+
+    /// Why nobody may use it; `None` if it is well.
+    pub fn fault(&self) -> Option<&Fault> {
+        self.fault.as_deref()
+    }
+
+    /// Whether no change can be made to it.
+    pub fn is_broken(&self) -> bool {
+        self.fault().is_some_and(Fault::is_broken)
+    }
+
+    /// Puts it into quarantine, or takes it out. Only a host calls it, which counts them.
+    pub fn set_fault(&mut self, fault: Option<Fault>) {
+        self.fault = fault.map(Box::new);
+    }
+
+    /// What it was found as, if that is not a value.
+    pub fn original(&self) -> Option<&Original> {
+        self.fault()?.original.as_ref()
+    }
+
+    /// Counts changes that were meant for it and are dropped. Whether they are the first.
+    pub fn drop_changes(&mut self, count: usize) -> bool {
+        let Some(fault) = &mut self.fault else { return false };
+        let are_first = fault.dropped == 0;
+        fault.dropped += count as u64;
+        are_first
+    }
+
+    /// For whom something is held here.
+    pub fn bonds(&self) -> impl Iterator<Item = &Bond> {
+        self.bonds.iter().flat_map(|bonds| bonds.iter())
+    }
+
+    /// For how many agents something is held here.
+    pub fn bound(&self) -> usize {
+        self.bonds.as_ref().map_or(0, |bonds| bonds.len())
+    }
+
+    /// To which incarnation belongs what an agent holds here.
+    pub fn bond_of(&self, agent: &[u8]) -> Option<&Bond> {
+        self.bonds.as_ref()?.of(agent)
+    }
+
+    /// The same value with the bonds that were saved with it.
+    pub fn with_bonds(self, bonds: Vec<Bond>) -> Self {
+        let bonds = Some(bonds).filter(|bonds| !bonds.is_empty());
+        Self { bonds: bonds.map(|bonds| Box::new(bonds.into_iter().collect())), ..self }
+    }
+
+    /// The largest fence in it.
+    pub fn last_fence(&self) -> Fence {
+        self.bonds().map(|bond| bond.epoch).chain([self.state.last_fence()]).max().unwrap_or(0)
+    }
+
+    /// The largest number that it counts up by itself. Revisions of a key with a log are not among them: they go by the clock.
+    pub fn last_number(&self) -> u64 {
+        self.state.last_number().max(if E::WATCH_EVENTS_MAX > 0 { 0 } else { self.revision })
+    }
+
+    /// The last visible events, if the entity keeps them.
+    pub fn log(&self) -> Option<&Log> {
+        self.log.as_deref()
+    }
+
+    /// Errs if `change`, coming from an unchecked payload, is out of bounds.
+    pub fn admit(change: &Change<E::Event>) -> Result<(), Error> {
+        match change {
+            Change::Event(event) => E::admit(event),
+            Change::Answered { id, .. } | Change::Forgotten { id } if id.len() <= REQUEST_KEY_BYTES_MAX => Ok(()),
+            Change::Answered { .. } | Change::Forgotten { .. } => {
+                Err(Error::usage("payload holds a request id that is too long"))
+            }
+            Change::Bound(bond) => bond.admit(),
+            Change::Unbound { agent } if agent.len() <= ID_BYTES_MAX => Ok(()),
+            Change::Gone => Ok(()),
+            Change::Unbound { .. } => Err(Error::usage("payload holds the name of an agent that is too long")),
+            Change::Born { revision } if *revision < FENCE_END => Ok(()),
+            Change::Born { revision } => Err(Error::usage(format!("payload holds the first revision {revision}"))),
+        }
+    }
+
+    /// What request `id` was answered, while that is remembered.
+    pub fn answer(&self, id: &[u8]) -> Option<&Answer> {
+        self.requests.as_ref()?.answer(id)
+    }
+
+    /// Whether the key can go. Remembered requests alone keep no key alive, and what is broken may be anything.
+    pub fn is_empty(&self) -> bool {
+        self.state.is_empty() && !self.is_broken()
+    }
+
+    /// How many allocations freeing it takes.
+    pub fn free_effort(&self) -> usize {
+        self.original().map_or_else(|| self.state.free_effort(), |original| original.blobs.len().max(1))
+    }
+
+    /// Bytes held by the value, without the key.
+    pub fn memory_bytes(&self) -> usize {
+        let requests = self.requests.as_ref().map_or(0, |r| allocated(size_of::<Requests>()) + r.memory_bytes());
+        let log = self.log.as_ref().map_or(0, |log| allocated(size_of::<Log>()) + log.heap_bytes());
+        let bonds = self.bonds.as_ref().map_or(0, |bonds| allocated(size_of::<Bonds>()) + bonds.heap_bytes());
+        let fault = self.fault().map_or(0, |fault| allocated(size_of::<Fault>()) + fault.heap_bytes());
+        allocated(size_of::<Self>()) - size_of::<E>() + self.state.memory_bytes() + requests + log + bonds + fault
+    }
+
+    /// Whether all invariants hold.
+    pub fn check(&self) -> Result<(), Invariant> {
+        self.check_beside()?;
+        self.state.check()?;
+        if cfg!(debug_assertions) {
+            self.check_in_parts(100)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is one that may come from a file or from somebody else: its numbers are far from their ends, too.
+    pub fn check_loaded(&self) -> Result<(), Invariant> {
+        self.check()?;
+        rule(self.revision < 2 * FENCE_END, "the revision is too high to count on from")?;
+        rule(self.last_number() <= LOADED_NUMBER_MAX, "its numbers are too high to count on from")
+    }
+
+    /// Whether they hold in all parts of it, each of which takes as much as `room` elements.
+    pub fn check_in_parts(&self, room: usize) -> Result<(), Invariant> {
+        let mut from = Some(0);
+        while let Some(place) = from {
+            from = self.check_part(place, room)?.and_then(|part| part.next);
+        }
+        Ok(())
+    }
+
+    /// Whether they hold in a part of the state, see [`Entity::check_part`], and in what is kept beside it.
+    pub fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
+        self.check_beside()?;
+        self.state.check_part(from, room)
+    }
+
+    fn check_beside(&self) -> Result<(), Invariant> {
+        let remembered = self.requests.as_ref().map_or(0, |requests| requests.len());
+        rule(remembered <= crate::domain::limits::REQUESTS_MAX, "more requests are remembered than allowed")?;
+        rule(i64::try_from(self.revision).is_ok(), "the revision is out of bounds")?;
+        self.bonds.as_ref().map_or(Ok(()), |bonds| bonds.check())?;
+        let Some(log) = &self.log else { return Ok(()) };
+        log.check(E::WATCH_EVENTS_MAX)?;
+        rule(log.revision() == self.revision, "the revision differs from that of the watch log")
+    }
+
+    /// Gives up what is broken and can be done without, and says what that was. `None` if there is no such thing.
+    pub fn salvage(&mut self) -> Option<String> {
+        self.state.salvage()
+    }
+
+    /// Makes everything derived anew.
+    pub fn rebuild(&mut self) {
+        self.log.iter_mut().for_each(|log| log.rebuild());
+        self.bonds.iter_mut().for_each(|bonds| bonds.rebuild());
+        self.state.rebuild();
+    }
+}
+
+/// What is saved of a value: the log only of those that keep one.
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "Stored")]
+struct Plain<S, R> {
+    state: S,
+    revision: u64,
+    requests: R,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "Stored")]
+struct Watched<S, R, L> {
+    state: S,
+    revision: u64,
+    requests: R,
+    log: L,
+}
+
+impl<E: Entity> Serialize for Stored<E> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Bonds stand before the value, see `snapshot`: most values have none.
+        let Stored { state, revision, requests, log, .. } = self;
+        if E::WATCH_EVENTS_MAX > 0 {
+            Watched { state, revision: *revision, requests, log }.serialize(serializer)
+        } else {
+            Plain { state, revision: *revision, requests }.serialize(serializer)
+        }
+    }
+}
+
+impl<'de, E: Entity> Deserialize<'de> for Stored<E> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if E::WATCH_EVENTS_MAX > 0 {
+            let Watched { state, revision, requests, log } = Watched::deserialize(deserializer)?;
+            Ok(Self { state, revision, requests, log, bonds: None, fault: None })
+        } else {
+            let Plain { state, revision, requests } = Plain::deserialize(deserializer)?;
+            Ok(Self { state, revision, requests, log: None, bonds: None, fault: None })
+        }
+    }
+}
+
+/// A value of whatever type, to be checked.
+pub trait Checkable {
+    /// Redis' name of its type.
+    fn type_name(&self) -> &'static str;
+
+    /// Whether it is in quarantine.
+    fn is_faulty(&self) -> bool;
+
+    /// How long a check takes, see [`Entity::check_effort`].
+    fn effort(&self) -> usize;
+
+    /// Whether all its invariants hold.
+    fn check(&self) -> Result<(), Invariant>;
+
+    /// Whether they hold in a part of it, see [`Entity::check_part`].
+    fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant>;
+}
+
+impl<E: Entity> Checkable for Stored<E> {
+    fn type_name(&self) -> &'static str {
+        E::TYPE_NAME
+    }
+
+    fn is_faulty(&self) -> bool {
+        self.fault().is_some()
+    }
+
+    fn effort(&self) -> usize {
+        self.state.check_effort()
+    }
+
+    fn check(&self) -> Result<(), Invariant> {
+        Stored::check(self)
+    }
+
+    fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
+        Stored::check_part(self, from, room)
+    }
+}

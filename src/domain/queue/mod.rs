@@ -1,0 +1,4 @@
+//! The order of those who wait.
+
+pub mod rank;
+pub mod waiting_lines;

@@ -1,0 +1,131 @@
+//! Lines in which clients wait for the same thing of a key, first come, first served.
+//!
+//! Who waits for what differs stands in different lines, so that what comes is held against each line once, not against each waiter.
+
+use super::rank::WaiterId;
+use crate::domain::KeyId;
+use ahash::AHashMap;
+use std::collections::BTreeSet;
+use std::hash::Hash;
+
+/// Somebody who waits in a line.
+pub trait InLine {
+    /// What all in one line have in common.
+    type Line: Clone + Eq + Hash;
+
+    /// The key that it waits for.
+    fn key(&self) -> &KeyId;
+
+    /// In which line it stands.
+    fn line(&self) -> &Self::Line;
+}
+
+/// The lines of one key. Ids of waiters grow, so the smallest of a line has waited longest.
+type LinesOfKey<L> = AHashMap<L, BTreeSet<WaiterId>>;
+
+/// All who wait in lines for the keys of one service.
+#[derive(Debug)]
+pub struct Lines<W: InLine> {
+    lines: AHashMap<KeyId, LinesOfKey<W::Line>>,
+    counts: AHashMap<KeyId, usize>,
+    waiters: AHashMap<WaiterId, W>,
+}
+
+impl<W: InLine> Default for Lines<W> {
+    fn default() -> Self {
+        Self { lines: AHashMap::new(), counts: AHashMap::new(), waiters: AHashMap::new() }
+    }
+}
+
+impl<W: InLine> Lines<W> {
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiters.is_empty()
+    }
+
+    /// How many wait for `key`.
+    pub fn waiting_for(&self, key: &KeyId) -> usize {
+        self.counts.get(key).copied().unwrap_or(0)
+    }
+
+    /// The keys that are waited for.
+    pub fn keys(&self) -> impl Iterator<Item = &KeyId> {
+        self.lines.keys()
+    }
+
+    /// The lines of a key, in no particular order.
+    pub fn lines(&self, key: &KeyId) -> impl Iterator<Item = &W::Line> {
+        self.lines.get(key).into_iter().flat_map(|lines| lines.keys())
+    }
+
+    /// How many wait in a line.
+    pub fn in_line(&self, key: &KeyId, line: &W::Line) -> usize {
+        self.lines.get(key).and_then(|lines| lines.get(line)).map_or(0, BTreeSet::len)
+    }
+
+    /// Those who wait in a line, the longest first.
+    pub fn waiters_in(&self, key: &KeyId, line: &W::Line) -> Vec<WaiterId> {
+        self.lines.get(key).and_then(|lines| lines.get(line)).into_iter().flatten().copied().collect()
+    }
+
+    /// A waiter by its id.
+    pub fn waiter(&self, id: WaiterId) -> Option<&W> {
+        self.waiters.get(&id)
+    }
+
+    /// Those who wait for `key`, the longest first.
+    pub fn waiters(&self, key: &KeyId) -> Vec<WaiterId> {
+        let lines = self.lines.get(key).into_iter().flat_map(|lines| lines.values());
+        let mut ids: Vec<WaiterId> = lines.flatten().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Who has waited longest in a line.
+    pub fn first(&self, key: &KeyId, line: &W::Line) -> Option<WaiterId> {
+        self.lines.get(key)?.get(line)?.first().copied()
+    }
+
+    /// Who has waited longest of those in a line that fits.
+    pub fn first_fitting(&self, key: &KeyId, fits: impl Fn(&W::Line) -> bool) -> Option<WaiterId> {
+        let lines = self.lines.get(key)?.iter().filter(|(line, _)| fits(line));
+        lines.filter_map(|(_, line)| line.first().copied()).min()
+    }
+
+    /// The line of a key that is equal to `line`, to share it.
+    pub fn same_line(&self, key: &KeyId, line: &W::Line) -> Option<&W::Line> {
+        self.lines.get(key)?.get_key_value(line).map(|(same, _)| same)
+    }
+
+    /// Lets somebody wait.
+    pub fn insert(&mut self, id: WaiterId, waiter: W) {
+        let lines = self.lines.entry(waiter.key().clone()).or_default();
+        lines.entry(waiter.line().clone()).or_default().insert(id);
+        *self.counts.entry(waiter.key().clone()).or_default() += 1;
+        self.waiters.insert(id, waiter);
+    }
+
+    /// Takes a waiter out.
+    pub fn remove(&mut self, id: WaiterId) -> Option<W> {
+        let waiter = self.waiters.remove(&id)?;
+        let (key, line) = (waiter.key(), waiter.line());
+        if let Some(lines) = self.lines.get_mut(key) {
+            if let Some(waiters) = lines.get_mut(line) {
+                waiters.remove(&id);
+                if waiters.is_empty() {
+                    lines.remove(line);
+                }
+            }
+            if lines.is_empty() {
+                self.lines.remove(key);
+            }
+        }
+        if let Some(count) = self.counts.get_mut(key) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(key);
+            }
+        }
+        Some(waiter)
+    }
+}

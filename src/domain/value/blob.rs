@@ -1,0 +1,210 @@
+//! Large values: bytes that are shared instead of copied, and that travel beside a payload instead of in it.
+//!
+//! What is encoded while [`collect`] runs writes only the length of a long blob and hands the blob itself out, so that a payload stays small and
+//! the bytes go from where they are to the file or the replica. [`supply`] is the other way. The two have to enclose the encoding, since
+//! serde hands a value no context.
+
+use crate::domain::algorithm::allocator::allocated;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// Longer ones travel beside the payload, bytes.
+pub const INLINE_BYTES_MAX: usize = 512;
+
+/// Any bytes that may be many. A clone is the same bytes, counted.
+///
+/// The counts stand apart from the bytes: before them they would push what is a power of two long, as most large values are, into the next
+/// size class of the allocator, a quarter larger.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Blob(Arc<Box<[u8]>>);
+
+/// The two counts, and where the bytes are.
+const COUNTS_BYTES: usize = 2 * size_of::<usize>() + size_of::<Box<[u8]>>();
+
+impl Blob {
+    /// Bytes that it takes outside the struct itself.
+    pub fn heap_bytes(&self) -> usize {
+        Self::heap_bytes_of(self.0.len())
+    }
+
+    /// Bytes that one of this length takes outside the struct itself.
+    pub fn heap_bytes_of(len: usize) -> usize {
+        allocated(COUNTS_BYTES) + allocated(len)
+    }
+
+    /// So many zeros.
+    pub fn zeros(len: usize) -> Self {
+        Self(Arc::new(vec![0; len].into_boxed_slice()))
+    }
+
+    /// Whether nobody else has them, for sure.
+    pub fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    /// Whether both are the same bytes in memory.
+    pub fn is_same(&self, other: &Blob) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The bytes, to be changed in place; copied first if somebody else has them, too.
+    pub fn make_mut(&mut self) -> &mut [u8] {
+        &mut Arc::make_mut(&mut self.0)[..]
+    }
+
+    fn is_long(&self) -> bool {
+        self.0.len() > INLINE_BYTES_MAX
+    }
+}
+
+impl Default for Blob {
+    fn default() -> Self {
+        Self::from(&[][..])
+    }
+}
+
+impl From<&[u8]> for Blob {
+    fn from(bytes: &[u8]) -> Self {
+        Self(Arc::new(bytes.into()))
+    }
+}
+
+impl Deref for Blob {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" ({} bytes)", crate::domain::value::bytes::printable(&self.0), self.0.len())
+    }
+}
+
+/// Where long blobs come from while something is decoded.
+#[derive(Default)]
+enum Source {
+    /// Nowhere: they have to be in the payload.
+    #[default]
+    Payload,
+    /// From beside it, in order.
+    Beside(VecDeque<Blob>),
+    /// From nowhere, and a text is taken in their place.
+    Imagined,
+}
+
+thread_local! {
+    static OUT: RefCell<Option<Vec<Blob>>> = const { RefCell::new(None) };
+    static IN: RefCell<Source> = const { RefCell::new(Source::Payload) };
+}
+
+/// Runs `encode`, and returns with its result the long blobs that it met, in their order.
+pub fn collect<T>(encode: impl FnOnce() -> T) -> (T, Vec<Blob>) {
+    let outer = OUT.replace(Some(Vec::new()));
+    let result = encode();
+    let blobs = OUT.replace(outer).unwrap_or_default();
+    (result, blobs)
+}
+
+/// Runs `decode`, which takes the long blobs that it needs from the front of `blobs`.
+pub fn supply<T>(blobs: &mut VecDeque<Blob>, decode: impl FnOnce() -> T) -> T {
+    let outer = IN.replace(Source::Beside(std::mem::take(blobs)));
+    let result = decode();
+    if let Source::Beside(left) = IN.replace(outer) {
+        *blobs = left;
+    }
+    result
+}
+
+/// Runs `decode`, which takes a text in place of each long blob: to show a payload of which only the frame is at hand.
+pub fn imagine<T>(decode: impl FnOnce() -> T) -> T {
+    let outer = IN.replace(Source::Imagined);
+    let result = decode();
+    IN.replace(outer);
+    result
+}
+
+impl Source {
+    fn next(&mut self, length: u64) -> Option<Blob> {
+        match self {
+            Source::Payload => None,
+            Source::Beside(blobs) => blobs.pop_front().filter(|blob| blob.len() as u64 == length),
+            Source::Imagined => Some(Blob::from(format!("{length} bytes beside the payload").as_bytes())),
+        }
+    }
+}
+
+/// How a blob stands in a payload: its length, and itself if it is short.
+impl Serialize for Blob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return serializer.serialize_str(&format!("{:?}", self));
+        }
+        let is_beside = self.is_long()
+            && OUT.with_borrow_mut(|out| match out {
+                Some(blobs) => {
+                    blobs.push(self.clone());
+                    true
+                }
+                None => false,
+            });
+        let mut pair = serializer.serialize_tuple(2)?;
+        pair.serialize_element(&(self.0.len() as u64))?;
+        pair.serialize_element(&Inline(if is_beside { &[] } else { &self.0 }))?;
+        pair.end()
+    }
+}
+
+struct Inline<'a>(&'a [u8]);
+
+impl Serialize for Inline<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PairVisitor;
+        impl<'de> Visitor<'de> for PairVisitor {
+            type Value = Blob;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a length and bytes")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut pair: A) -> Result<Blob, A::Error> {
+                let missing = || A::Error::custom("a blob is cut short");
+                let length: u64 = pair.next_element()?.ok_or_else(missing)?;
+                let inline: &[u8] = pair.next_element()?.ok_or_else(missing)?;
+                if inline.len() as u64 == length {
+                    return Ok(Blob::from(inline));
+                }
+                let beside = if inline.is_empty() { IN.with_borrow_mut(|source| source.next(length)) } else { None };
+                beside.ok_or_else(|| {
+                    A::Error::custom(format!("a blob of {length} bytes does not stand beside the payload"))
+                })
+            }
+        }
+        deserializer.deserialize_tuple(2, PairVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_the_same_bytes_until_it_is_changed() {
+        let one = Blob::from(&b"abc"[..]);
+        let mut other = one.clone();
+        assert!(one.is_same(&other));
+        other.make_mut()[0] = b'x';
+        assert_eq!((&*one, &*other), (&b"abc"[..], &b"xbc"[..]));
+    }
+}

@@ -1,0 +1,9 @@
+//! What everything is said with: bytes, keys, fences, times, capabilities.
+
+pub mod blob;
+pub mod bytes;
+pub mod capability;
+pub mod fence;
+pub mod inline_list;
+pub mod key;
+pub mod time;
