@@ -6,7 +6,7 @@ use crate::domain::entity::record::Checkable;
 use crate::domain::entity::record::Payload;
 use crate::domain::node_report::NodeId;
 use crate::domain::queue::rank::WaiterId;
-use crate::domain::{Blob, Change, Db, Entity, Error, Fault, KeyId, Millis, Service, Stored};
+use crate::domain::{Blob, Change, Db, Entity, Error, Fault, KeyId, Millis, Record, Service};
 
 /// A key that a command or the scheduler works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl<'a> From<&'a KeyId> for Key<'a> {
 
 /// What is under a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum KeyType {
     /// Nothing.
     Nothing,
     /// A value of ours, by its [type tag](Entity::TYPE_TAG).
@@ -65,20 +65,20 @@ pub enum Ownership {
 /// What the server does for the commands. A host lives for one command or one round of the scheduler.
 pub trait Host: Sized + 'static {
     /// What is under `key`.
-    fn kind(&mut self, key: Key) -> Kind;
+    fn kind(&mut self, key: Key) -> KeyType;
 
     /// The value of `key`; `None` if there is none. Errs if it is of another type or in quarantine.
-    fn read<E: Entity>(&mut self, key: Key) -> Result<Option<&Stored<E>>, Error>;
+    fn read<E: Entity>(&mut self, key: Key) -> Result<Option<&Record<E>>, Error>;
 
     /// The same, made if there is none. Only `dispatch` calls it.
-    fn write<E: Entity>(&mut self, key: Key) -> Result<&mut Stored<E>, Error>;
+    fn write<E: Entity>(&mut self, key: Key) -> Result<&mut Record<E>, Error>;
 
     /// The value of `key` even if it is in quarantine, of which `read` and `write` say why. Only `dispatch`, `repair` and
     /// `reactions` call it.
-    fn raw<E: Entity>(&mut self, key: Key) -> Result<Option<&mut Stored<E>>, Error>;
+    fn raw<E: Entity>(&mut self, key: Key) -> Result<Option<&mut Record<E>>, Error>;
 
     /// The same, made if there is none. Only `dispatch` calls it.
-    fn raw_or_new<E: Entity>(&mut self, key: Key) -> Result<&mut Stored<E>, Error>;
+    fn raw_or_new<E: Entity>(&mut self, key: Key) -> Result<&mut Record<E>, Error>;
 
     /// Puts the value of `key`, if there is one, into quarantine or takes it out. Only `repair` calls it.
     fn set_fault<E: Entity>(&mut self, key: Key, fault: Option<Fault>) -> Result<(), Error>;
@@ -87,10 +87,10 @@ pub trait Host: Sized + 'static {
     fn quarantined(&self, service: Service) -> u64;
 
     /// Reads what a broken value was found as. No invariant is checked.
-    fn decode<E: Entity>(original: &Original) -> Result<Stored<E>, Error>;
+    fn decode<E: Entity>(original: &Original) -> Result<Record<E>, Error>;
 
     /// Puts a whole value under `key`, whatever was there. Only `dispatch` and `repair` call it.
-    fn put<E: Entity>(&mut self, key: Key, stored: Stored<E>) -> Result<(), Error>;
+    fn put<E: Entity>(&mut self, key: Key, stored: Record<E>) -> Result<(), Error>;
 
     /// After a change: deletes the key if it is empty, of which copies are told beside the change, else gives it its TTL; tells those who WATCH or track it.
     fn settle<E: Entity>(&mut self, key: Key);

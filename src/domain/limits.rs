@@ -11,7 +11,7 @@ pub const KEY_BYTES_MAX: usize = 65_536;
 /// So much of what an agent held is given back at once when it is gone: grants, claims, tasks, pins; the rest right after.
 pub const REACTION_PIECES_MAX: usize = 10_000;
 /// Most agents that one key is bound to.
-pub const BONDS_MAX: usize = 1_000_000;
+pub const BINDINGS_MAX: usize = 1_000_000;
 /// Longest `META` text of a lock, bytes.
 pub const LOCK_META_BYTES_MAX: usize = 4096;
 /// Longest JSON Pointer, bytes.

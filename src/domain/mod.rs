@@ -3,8 +3,8 @@
 //! A key is an entity. A write *decides* (validates and returns events, mutating nothing) and the events are then *applied*;
 //! nothing else changes an entity. Replicas, AOF replay and tests apply the same events and so reach the same state.
 //!
-//! What every service shares stands here: [`Entity`] and [`Event`], the [`Stored`] value that holds an entity in its key, the
-//! [`Fences`] that every grant takes its number from, the queue order of those who wait ([`wait`]), the log that watchers
+//! What every service shares stands here: [`Entity`] and [`Event`], the [`Record`] value that holds an entity in its key, the
+//! [`Clock`] that every grant takes its number from, the queue order of those who wait ([`wait`]), the log that watchers
 //! read ([`watch`]), the error type and the limits.
 
 pub mod algorithm;
@@ -27,13 +27,13 @@ pub mod session;
 pub mod value;
 pub mod versioned;
 
-pub use entity::bindings::Bond;
+pub use entity::bindings::AgentBinding;
 pub use entity::fault::Fault;
-pub use entity::record::{Change, Stored};
+pub use entity::record::{Change, Record};
 pub use entity::{Entity, Event, Invariant, Service};
 pub use error::{Code, Error};
 pub use value::blob::Blob;
 pub use value::bytes::Bytes;
-pub use value::fence::{Fence, Fences};
+pub use value::fence::{Clock, Fence};
 pub use value::key::{Connection, Db, KeyId};
 pub use value::time::Millis;

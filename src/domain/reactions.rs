@@ -12,7 +12,7 @@
 //! A loop is impossible: what begins a reaction is an event for which [`departed`] names an agent, all of these are a registry's, and the only events of a
 //! registry among the effects are ends of claims, for which it names none. So a reaction is never the cause of another (see the test below).
 //!
-//! Nothing is done twice and nothing is forgotten, for whether there is something to be done can be read off at any time: a [`Bond`] is over if its
+//! Nothing is done twice and nothing is forgotten, for whether there is something to be done can be read off at any time: a [`AgentBinding`] is over if its
 //! registry does not have that incarnation alive, and the bond itself goes together with what it was about.
 
 use super::buffer::Buffer;
@@ -22,7 +22,7 @@ use super::lock::Lock;
 use super::mail::Mail;
 use super::registry::{Registry, RegistryEvent};
 use super::versioned::{State, Versioned};
-use super::{buffer, flow, lock, mail, registry, versioned, Bond, Bytes, Entity, Millis};
+use super::{buffer, flow, lock, mail, registry, versioned, AgentBinding, Bytes, Entity, Millis};
 use crate::domain::registry::agent::Life;
 
 /// The agent whose incarnation is over by an event of its registry.
@@ -34,14 +34,14 @@ pub fn departed(event: &RegistryEvent) -> Option<&Bytes> {
 }
 
 /// Whether the incarnation of a bond is over in its registry, which is `None` if there is no such key.
-pub fn is_over(bond: &Bond, registry: Option<&Registry>) -> bool {
-    let agent = registry.and_then(|registry| registry.agent(&bond.agent));
-    !agent.is_some_and(|agent| agent.epoch == bond.epoch && !matches!(agent.life, Life::Dead { .. }))
+pub fn is_over(binding: &AgentBinding, registry: Option<&Registry>) -> bool {
+    let agent = registry.and_then(|registry| registry.agent(&binding.agent));
+    !agent.is_some_and(|agent| agent.epoch == binding.epoch && !matches!(agent.life, Life::Dead { .. }))
 }
 
 /// What effects depend on beside the value of their key.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment {
+pub struct ReactionEnv {
     /// Now, unix ms.
     pub at: Millis,
     /// How tasks are tried again.
@@ -52,49 +52,49 @@ pub struct Moment {
 
 /// A service in which agents hold something.
 pub trait Reacts: Entity {
-    /// What happens if the incarnation of `bond` is over: what it held here is released, returned or left.
-    fn agent_gone(&self, bond: &Bond, moment: &Moment) -> Vec<Self::Event>;
+    /// What happens if the incarnation of `binding` is over: what it held here is released, returned or left.
+    fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event>;
 }
 
 impl Reacts for Lock {
-    fn agent_gone(&self, bond: &Bond, _moment: &Moment) -> Vec<Self::Event> {
-        lock::decide::agent_gone(self, &bond.agent)
+    fn agent_gone(&self, binding: &AgentBinding, _moment: &ReactionEnv) -> Vec<Self::Event> {
+        lock::decide::agent_gone(self, &binding.agent)
     }
 }
 
 impl Reacts for Registry {
-    fn agent_gone(&self, bond: &Bond, moment: &Moment) -> Vec<Self::Event> {
-        registry::decide::claimer_gone(self, &bond.agent, moment.at)
+    fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event> {
+        registry::decide::claimer_gone(self, &binding.agent, env.at)
     }
 }
 
 impl Reacts for Flow {
-    fn agent_gone(&self, bond: &Bond, moment: &Moment) -> Vec<Self::Event> {
-        flow::work::agent_gone(self, &bond.registry, &bond.agent, &moment.tasks, moment.at)
+    fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event> {
+        flow::work::agent_gone(self, &binding.registry, &binding.agent, &env.tasks, env.at)
     }
 }
 
 impl Reacts for Mail {
-    fn agent_gone(&self, bond: &Bond, moment: &Moment) -> Vec<Self::Event> {
-        mail::decide::agent_gone(self, &bond.agent, &moment.mails, moment.at)
+    fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event> {
+        mail::decide::agent_gone(self, &binding.agent, &env.mails, env.at)
     }
 }
 
 impl Reacts for Buffer {
-    fn agent_gone(&self, bond: &Bond, moment: &Moment) -> Vec<Self::Event> {
-        buffer::decide::agent_gone(self, &bond.agent, moment.at)
+    fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event> {
+        buffer::decide::agent_gone(self, &binding.agent, env.at)
     }
 }
 
 impl<S: State> Reacts for Versioned<S> {
-    fn agent_gone(&self, bond: &Bond, moment: &Moment) -> Vec<Self::Event> {
-        versioned::decide::leave(self, &bond.agent, moment.at).into_iter().collect()
+    fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event> {
+        versioned::decide::leave(self, &binding.agent, env.at).into_iter().collect()
     }
 }
 
 impl Reacts for Cache {
     /// A ticket is bound to the connection of its holder, not to an agent.
-    fn agent_gone(&self, _bond: &Bond, _moment: &Moment) -> Vec<Self::Event> {
+    fn agent_gone(&self, _bond: &AgentBinding, _moment: &ReactionEnv) -> Vec<Self::Event> {
         Vec::new()
     }
 }
@@ -103,11 +103,11 @@ impl Reacts for Cache {
 mod tests {
     use super::*;
     use super::{registry::decide::register, registry::decide::Introduction};
-    use crate::domain::Fences;
+    use crate::domain::Clock;
 
     const AT: Millis = 1_767_225_600_000;
 
-    fn registered(registry: &mut Registry, agent: &str, fences: &mut Fences) -> RegistryEvent {
+    fn registered(registry: &mut Registry, agent: &str, fences: &mut Clock) -> RegistryEvent {
         let said = Introduction { capacity: Some(5), ..Introduction::default() };
         let policy = crate::domain::registry::time::Policy {
             dead_percent: 200,
@@ -125,16 +125,16 @@ mod tests {
 
     #[test]
     fn no_effect_is_a_cause() {
-        let (mut registry, mut fences) = (Registry::default(), Fences::default());
+        let (mut registry, mut fences) = (Registry::default(), Clock::default());
         fences.set_now_us(AT * 1000);
         let begun = registered(&mut registry, "ada", &mut fences);
         registered(&mut registry, "worker", &mut fences);
         for _ in 0..3 {
-            let (fence, agent, reference) = (fences.grant(), "worker".into(), "ada".into());
+            let (fence, agent, reference) = (fences.next_fence(), "worker".into(), "ada".into());
             registry.apply(&RegistryEvent::Claimed { fence, agent, at: AT, ends_at: AT + 1000, reference });
         }
-        let bond = Bond { registry: "r".into(), agent: "ada".into(), epoch: 1 };
-        let effects = registry::decide::claimer_gone(&registry, &bond.agent, AT);
+        let binding = AgentBinding { registry: "r".into(), agent: "ada".into(), epoch: 1 };
+        let effects = registry::decide::claimer_gone(&registry, &binding.agent, AT);
         assert_eq!(effects.len(), 3);
         assert!(effects.iter().all(|effect| departed(effect).is_none()), "{effects:?}");
         assert_eq!(departed(&begun).map(|agent| &agent[..]), Some(&b"ada"[..]));
@@ -142,19 +142,19 @@ mod tests {
 
     #[test]
     fn a_bond_lasts_as_long_as_its_incarnation() {
-        let (mut registry, mut fences) = (Registry::default(), Fences::default());
+        let (mut registry, mut fences) = (Registry::default(), Clock::default());
         fences.set_now_us(AT * 1000);
         registered(&mut registry, "ada", &mut fences);
         let epoch = registry.agent(b"ada").expect("it is there").epoch;
-        let bond = |epoch| Bond { registry: "r".into(), agent: "ada".into(), epoch };
-        assert!(!is_over(&bond(epoch), Some(&registry)));
-        assert!(is_over(&bond(epoch - 2), Some(&registry)), "an earlier one");
-        assert!(is_over(&bond(epoch), None), "no registry");
+        let binding = |epoch| AgentBinding { registry: "r".into(), agent: "ada".into(), epoch };
+        assert!(!is_over(&binding(epoch), Some(&registry)));
+        assert!(is_over(&binding(epoch - 2), Some(&registry)), "an earlier one");
+        assert!(is_over(&binding(epoch), None), "no registry");
         registry.apply(&RegistryEvent::Suspected { agent: "ada".into(), at: AT, dead_at: AT + 1000 });
-        assert!(!is_over(&bond(epoch), Some(&registry)), "a suspect is not dead");
+        assert!(!is_over(&binding(epoch), Some(&registry)), "a suspect is not dead");
         registry.apply(&RegistryEvent::Died { agent: "ada".into(), at: AT, remove_at: AT + 1000 });
-        assert!(is_over(&bond(epoch), Some(&registry)));
+        assert!(is_over(&binding(epoch), Some(&registry)));
         registered(&mut registry, "ada", &mut fences);
-        assert!(is_over(&bond(epoch), Some(&registry)), "another incarnation");
+        assert!(is_over(&binding(epoch), Some(&registry)), "another incarnation");
     }
 }

@@ -4,12 +4,12 @@ use super::api::{memory_permille, Argv, Ctx, OpenKey, Str};
 use super::by_key::{ByKey, OfKey};
 use super::contain::contain;
 use super::{blocking, inner, listeners, state, ticks, types, users, walk};
-use crate::command::host::{Access, Host, Key, Kind, Member, Ownership, Walked};
+use crate::command::host::{Access, Host, Key, KeyType, Member, Ownership, Walked};
 use crate::command::reply::Reply;
 use crate::domain::entity::fault::Original;
 use crate::domain::entity::record::Payload;
 use crate::domain::queue::rank::WaiterId;
-use crate::domain::{Blob, Change, Db, Entity, Error, Fault, KeyId, Service, Stored};
+use crate::domain::{Blob, Change, Db, Entity, Error, Fault, KeyId, Record, Service};
 use crate::snapshot;
 use crate::snapshot::{frame, ChangesWriter};
 use redis_module::raw as rm;
@@ -180,34 +180,34 @@ impl RedisHost {
 }
 
 impl Host for RedisHost {
-    fn kind(&mut self, key: Key) -> Kind {
+    fn kind(&mut self, key: Key) -> KeyType {
         let at = self.open(key);
         let opened = &self.opened[at];
         if opened.value.is_null() {
-            return if opened.key.is_empty() { Kind::Nothing } else { Kind::Foreign };
+            return if opened.key.is_empty() { KeyType::Nothing } else { KeyType::Foreign };
         }
-        types::tag_of(opened.module_type).map_or(Kind::Foreign, Kind::Ours)
+        types::tag_of(opened.module_type).map_or(KeyType::Foreign, KeyType::Ours)
     }
 
-    fn read<E: Entity>(&mut self, key: Key) -> Result<Option<&Stored<E>>, Error> {
+    fn read<E: Entity>(&mut self, key: Key) -> Result<Option<&Record<E>>, Error> {
         let at = self.open(key);
         // SAFETY: the value lives as long as its key is open and nobody deletes it; the host is borrowed as long as the result.
         Ok(self.usable::<E>(at)?.map(|value| unsafe { &*value }))
     }
 
-    fn write<E: Entity>(&mut self, key: Key) -> Result<&mut Stored<E>, Error> {
+    fn write<E: Entity>(&mut self, key: Key) -> Result<&mut Record<E>, Error> {
         let at = self.open(key);
         self.usable::<E>(at)?;
         self.raw_or_new(key)
     }
 
-    fn raw<E: Entity>(&mut self, key: Key) -> Result<Option<&mut Stored<E>>, Error> {
+    fn raw<E: Entity>(&mut self, key: Key) -> Result<Option<&mut Record<E>>, Error> {
         let at = self.open(key);
         // SAFETY: as in `raw_or_new`.
         Ok(self.value::<E>(at)?.map(|value| unsafe { &mut *value }))
     }
 
-    fn raw_or_new<E: Entity>(&mut self, key: Key) -> Result<&mut Stored<E>, Error> {
+    fn raw_or_new<E: Entity>(&mut self, key: Key) -> Result<&mut Record<E>, Error> {
         let at = self.open(key);
         let value = self.value_or_new::<E>(at)?;
         // SAFETY: as in `read`; the host is borrowed mutably, so nothing else of ours refers to the value.
@@ -223,12 +223,12 @@ impl Host for RedisHost {
         types::quarantined(service)
     }
 
-    fn decode<E: Entity>(original: &Original) -> Result<Stored<E>, Error> {
+    fn decode<E: Entity>(original: &Original) -> Result<Record<E>, Error> {
         let frame = frame::read(&original.frame)?;
         snapshot::decode_unchecked(&frame, original.blobs.to_vec())
     }
 
-    fn put<E: Entity>(&mut self, key: Key, stored: Stored<E>) -> Result<(), Error> {
+    fn put<E: Entity>(&mut self, key: Key, stored: Record<E>) -> Result<(), Error> {
         let at = self.open(key);
         self.value::<E>(at)?;
         self.set_value(at, stored).map(drop)
@@ -381,7 +381,7 @@ impl Host for RedisHost {
     fn presence(&mut self, keys: &[Key]) -> Ownership {
         // A replica has what its primary has, and is not told which slots are on the move.
         let is_asked = self.is_clustered() && self.flags() & rm::REDISMODULE_CTX_FLAGS_SLAVE == 0;
-        if !is_asked || keys.iter().all(|key| self.kind(*key) != Kind::Nothing) {
+        if !is_asked || keys.iter().all(|key| self.kind(*key) != KeyType::Nothing) {
             return Ownership::Here;
         }
         self.let_go_of_keys(keys[0].db);

@@ -30,7 +30,7 @@ extern "C" fn write(info: *mut rm::RedisModuleInfoCtx, _for_crash_report: c_int)
             let mut shown = vec![
                 ("waiting_clients".to_string(), node.waits.len() as u64),
                 ("deadlines".to_string(), node.schedule.len() as u64),
-                ("last_fence".to_string(), node.fences.last()),
+                ("last_fence".to_string(), node.clock.last()),
                 ("cluster_peers".to_string(), node.peers.len() as u64),
                 ("cluster_reports_sent".to_string(), node.peers.sent),
                 ("cluster_reports_received".to_string(), node.peers.received),

@@ -5,7 +5,7 @@ use super::{timer, types};
 use crate::command::node::Node;
 use crate::command::scheduler;
 use crate::domain::queue::rank::WaiterId;
-use crate::domain::{Bond, Connection, KeyId};
+use crate::domain::{AgentBinding, Connection, KeyId};
 use redis_module::raw as rm;
 use std::cell::{Cell, RefCell, RefMut};
 use std::sync::OnceLock;
@@ -17,7 +17,7 @@ pub enum Note {
     /// A key of ours is gone, or one came into being other than by a command of ours.
     KeyChanged(KeyId),
     /// A value is gone that this process knows of: with its ties to connections and its bonds.
-    ValueGone(KeyId, Vec<Connection>, Vec<Bond>),
+    ValueGone(KeyId, Vec<Connection>, Vec<AgentBinding>),
     /// A database was flushed, or all.
     Flushed(Option<u32>),
     /// Two databases changed places.
@@ -79,7 +79,7 @@ pub fn start(ctx: Ctx) {
         node.boot = now_us;
         node.seed = now_us;
         node.trace.set_clock(monotonic_ns);
-        node.fences.set_now_us(now_us);
+        node.clock.set_now_us(now_us);
         node.recovers = !super::shutdown::was_orderly(ctx);
         node.role_changed(ctx.flags() & rm::REDISMODULE_CTX_FLAGS_SLAVE != 0);
     });
@@ -100,7 +100,7 @@ pub fn loading_is_over() {
 pub fn look_at_memory() {
     PROCESS.with(|process| {
         let Ok(mut node) = process.node.try_borrow_mut() else { return };
-        if node.yielding.is_empty() {
+        if node.evictable_keys.is_empty() {
             return;
         }
         if memory_permille()
@@ -125,7 +125,7 @@ pub fn with_node<T>(work: impl FnOnce(&mut Node) -> T) -> Option<T> {
         take_in(process, &mut node);
         let result = work(&mut node);
         take_in(process, &mut node);
-        process.attentive.set(!node.is_quiet() || !node.quarantine.is_empty() || !node.holders.is_empty());
+        process.attentive.set(!node.is_quiet() || !node.quarantine.is_empty() || !node.holdings.is_empty());
         node.checks.has_values = types::has_values();
         let next = scheduler::next_tick(&node);
         // Redis' timers know nothing of a clock that was moved.
@@ -140,7 +140,7 @@ fn set_time(node: &mut Node) {
     let now = now_us();
     #[cfg(feature = "test-hooks")]
     let now = now.saturating_add_signed(node.clock_offset_ms * 1000);
-    node.fences.set_now_us(now);
+    node.clock.set_now_us(now);
 }
 
 fn take_in(process: &Process, node: &mut RefMut<Node>) {
@@ -150,7 +150,7 @@ fn take_in(process: &Process, node: &mut RefMut<Node>) {
     for note in process.inbox.take() {
         match note {
             Note::KeyChanged(key) => node.key_changed(key),
-            Note::ValueGone(key, connections, bonds) => node.value_gone(key, connections, bonds),
+            Note::ValueGone(key, connections, bindings) => node.value_gone(key, connections, bindings),
             Note::Flushed(db) => node.database_flushed(db),
             Note::Swapped(one, other) => node.databases_swapped(one, other),
             Note::ClientGone(client) => scheduler::client_gone(node, client),
@@ -175,7 +175,7 @@ pub fn cares_about_deletions() -> bool {
 /// Whether something is tied to the connection of `client`. A client that ends in the middle of a command of ours counts as tied.
 pub fn is_tied(client: u64) -> bool {
     PROCESS.with(|process| match process.node.try_borrow() {
-        Ok(node) => node.ties.has(Connection { boot: node.boot, client }),
+        Ok(node) => node.connections.has(Connection { boot: node.boot, client }),
         Err(_) => true,
     })
 }

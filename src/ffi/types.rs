@@ -7,7 +7,7 @@ use super::state;
 use super::state::Note;
 use crate::command::engine::entity_types::service_of;
 use crate::command::engine::replay::unknown_type;
-use crate::command::host::{Host, Key, Kind};
+use crate::command::host::{Host, Key, KeyType};
 use crate::domain::buffer::Buffer;
 use crate::domain::cache::Cache;
 use crate::domain::context::Context;
@@ -20,7 +20,7 @@ use crate::domain::mail::Mail;
 use crate::domain::registry::Registry;
 use crate::domain::session::Session;
 use crate::domain::value::bytes::printable;
-use crate::domain::{Blob, Entity, Error, Fault, KeyId, Service, Stored};
+use crate::domain::{Blob, Entity, Error, Fault, KeyId, Record, Service};
 use crate::snapshot;
 use crate::snapshot::frame;
 use crate::snapshot::frame::Content;
@@ -57,7 +57,7 @@ pub fn count_value<E: Entity>(is_faulty: bool) {
 }
 
 /// Puts a value that is Redis' into quarantine, or takes it out.
-pub fn set_fault<E: Entity>(stored: &mut Stored<E>, fault: Option<Fault>) {
+pub fn set_fault<E: Entity>(stored: &mut Record<E>, fault: Option<Fault>) {
     let faulty = &FAULTY[E::TYPE_TAG as usize];
     if fault.is_some() {
         faulty.fetch_add(1, Relaxed);
@@ -70,7 +70,7 @@ pub fn set_fault<E: Entity>(stored: &mut Stored<E>, fault: Option<Fault>) {
 
 /// How many values of a service are in quarantine.
 pub fn quarantined(service: Service) -> u64 {
-    let of_service = (0..).zip(&FAULTY).filter(|(tag, _)| service_of(Kind::Ours(*tag)) == Some(service));
+    let of_service = (0..).zip(&FAULTY).filter(|(tag, _)| service_of(KeyType::Ours(*tag)) == Some(service));
     of_service.map(|(_, faulty)| faulty.load(Relaxed) as u64).sum()
 }
 
@@ -134,9 +134,9 @@ fn register_type<E: Entity>(ctx: Ctx) -> Result<(), String> {
 }
 
 /// The value behind Redis' pointer.
-fn stored<'a, E: Entity>(value: *const c_void) -> &'a Stored<E> {
+fn stored<'a, E: Entity>(value: *const c_void) -> &'a Record<E> {
     // SAFETY: Redis hands out only what `Host::write`, `Host::put` or `rdb_load` of the same type gave it, and keeps it until `free`.
-    unsafe { &*value.cast::<Stored<E>>() }
+    unsafe { &*value.cast::<Record<E>>() }
 }
 
 extern "C" fn rdb_load<E: Entity>(io: *mut rm::RedisModuleIO, version: c_int) -> *mut c_void {
@@ -185,7 +185,7 @@ fn log_io(io: *mut rm::RedisModuleIO, text: &str) {
 
 /// Reads what a file or a primary holds of a value. If no value can be made of a whole frame, that is a broken value: one key must not cost a
 /// server its start.
-fn read_value<E: Entity>(bytes: &[u8], blobs: Vec<Blob>) -> Result<Stored<E>, Error> {
+fn read_value<E: Entity>(bytes: &[u8], blobs: Vec<Blob>) -> Result<Record<E>, Error> {
     let frame = frame::read(bytes)?;
     let read = contain("reading a key", || snapshot::decode_value::<E>(&frame, blobs.clone()));
     Ok(match read {
@@ -203,7 +203,7 @@ fn is_restored() -> bool {
     trusted.into_iter().all(|flag| flags & flag == 0)
 }
 
-fn check_restored<E: Entity>(stored: &Stored<E>) -> Result<(), String> {
+fn check_restored<E: Entity>(stored: &Record<E>) -> Result<(), String> {
     if let Some(fault) = stored.fault() {
         return Err(fault.text());
     }
@@ -249,7 +249,7 @@ fn key_of(io: *mut rm::RedisModuleIO) -> Option<KeyId> {
 
 /// What `encode` makes of a value. If it panics, something has to be written all the same, or the file could not be loaded: that is a broken
 /// value then.
-fn encoded<E: Entity>(value: *const c_void, encode: impl FnOnce(&Stored<E>) -> Encoded) -> Encoded {
+fn encoded<E: Entity>(value: *const c_void, encode: impl FnOnce(&Record<E>) -> Encoded) -> Encoded {
     contain("encoding a key", || encode(stored::<E>(value))).unwrap_or_else(snapshot::encode_nothing::<E>)
 }
 
@@ -319,7 +319,7 @@ extern "C" fn free<E: Entity>(value: *mut c_void) {
             FAULTY[E::TYPE_TAG as usize].fetch_sub(1, Relaxed);
         }
         // SAFETY: Redis frees each value once and forgets it.
-        drop(unsafe { Box::from_raw(value.cast::<Stored<E>>()) });
+        drop(unsafe { Box::from_raw(value.cast::<Record<E>>()) });
         VALUES.fetch_sub(1, Relaxed);
     });
 }
@@ -343,8 +343,8 @@ extern "C" fn copy<E: Entity>(_ctx: *mut rm::RedisModuleKeyOptCtx, value: *const
 extern "C" fn unlink<E: Entity>(ctx: *mut rm::RedisModuleKeyOptCtx, value: *const c_void) {
     contain("the end of a key", || {
         let stored = stored::<E>(value);
-        let (connections, bonds) = (stored.state.connections(), stored.bonds().cloned().collect::<Vec<_>>());
-        let is_noted = E::GIVES_WAY || !connections.is_empty() || !bonds.is_empty();
+        let (connections, bindings) = (stored.state.connections(), stored.bindings().cloned().collect::<Vec<_>>());
+        let is_noted = E::GIVES_WAY || !connections.is_empty() || !bindings.is_empty();
         if !is_noted && !state::cares_about_deletions() {
             return;
         }
@@ -355,7 +355,7 @@ extern "C" fn unlink<E: Entity>(ctx: *mut rm::RedisModuleKeyOptCtx, value: *cons
         }
         let key = KeyId::new(db as u32, Str(name.cast_mut()).bytes());
         if is_noted {
-            state::note(Note::ValueGone(key.clone(), connections, bonds));
+            state::note(Note::ValueGone(key.clone(), connections, bindings));
         }
         if state::cares_about_deletions() {
             state::note(Note::KeyChanged(key));

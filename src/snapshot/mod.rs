@@ -16,7 +16,7 @@ use crate::domain::entity::record::Payload;
 use crate::domain::json::text;
 use crate::domain::value::blob;
 use crate::domain::value::blob::Blob;
-use crate::domain::{Bond, Change, Entity, Error, Stored};
+use crate::domain::{AgentBinding, Change, Entity, Error, Record};
 use frame::{Content, Frame};
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -32,7 +32,7 @@ pub struct Encoded {
 
 /// The frame of a whole value, with everything in it. That of a broken one is the frame that it was found as; if it has missed changes it is
 /// no value any more, and what is loaded from it cannot be mended into what was before them.
-pub fn encode_snapshot<E: Entity>(stored: &Stored<E>) -> Vec<u8> {
+pub fn encode_snapshot<E: Entity>(stored: &Record<E>) -> Vec<u8> {
     let frame = stored.original().map_or_else(|| encode_whole(stored), |original| original.frame.to_vec());
     let has_missed = stored.fault().is_some_and(|fault| fault.dropped > 0);
     if has_missed && frame::read(&frame).is_ok_and(|frame| frame.content != Content::Misplaced) {
@@ -47,25 +47,25 @@ fn misplaced<E: Entity>(frame: &[u8]) -> Vec<u8> {
     writer.finish()
 }
 
-fn encode_whole<E: Entity>(stored: &Stored<E>) -> Vec<u8> {
+fn encode_whole<E: Entity>(stored: &Record<E>) -> Vec<u8> {
     let is_bound = stored.bound() > 0;
     let mut writer = frame::Writer::new(if is_bound { Content::BoundSnapshot } else { Content::Snapshot }, E::TYPE_TAG);
     if is_bound {
-        codec::encode_into(writer.payload(), &stored.bonds().collect::<Vec<_>>());
+        codec::encode_into(writer.payload(), &stored.bindings().collect::<Vec<_>>());
     }
     codec::encode_into(writer.payload(), stored);
     writer.finish()
 }
 
 /// The frame of a whole value, with its long blobs beside it.
-pub fn encode_snapshot_beside<E: Entity>(stored: &Stored<E>) -> Encoded {
+pub fn encode_snapshot_beside<E: Entity>(stored: &Record<E>) -> Encoded {
     let (frame, blobs) = blob::collect(|| encode_snapshot(stored));
     let blobs = stored.original().map_or(blobs, |original| original.blobs.to_vec());
     Encoded { frame, blobs }
 }
 
 /// The same for `LTMC.APPLY` of a file, which goes by what a frame says it is: what a broken value was found as may say something else.
-pub fn encode_rewrite<E: Entity>(stored: &Stored<E>) -> Encoded {
+pub fn encode_rewrite<E: Entity>(stored: &Record<E>) -> Encoded {
     let Encoded { frame, blobs } = encode_snapshot_beside(stored);
     let is_placed = frame::read(&frame).is_ok_and(|frame| frame.content.is_whole() && frame.tag == E::TYPE_TAG);
     if is_placed {
@@ -125,12 +125,12 @@ fn supplied<T>(blobs: Vec<Blob>, decode: impl FnOnce() -> Result<T, Error>) -> R
 }
 
 /// Reads what a file has of a value of type `E`. Everything in it is checked.
-pub fn decode_value<E: Entity>(frame: &Frame, blobs: Vec<Blob>) -> Result<Stored<E>, Error> {
+pub fn decode_value<E: Entity>(frame: &Frame, blobs: Vec<Blob>) -> Result<Record<E>, Error> {
     decode_unchecked(frame, blobs).and_then(checked)
 }
 
 /// The same with no invariant checked, for whoever wants to mend it.
-pub fn decode_unchecked<E: Entity>(frame: &Frame, blobs: Vec<Blob>) -> Result<Stored<E>, Error> {
+pub fn decode_unchecked<E: Entity>(frame: &Frame, blobs: Vec<Blob>) -> Result<Record<E>, Error> {
     if frame.tag != E::TYPE_TAG {
         return Err(Error::usage(format!("payload holds type {} under the name of type {}", frame.tag, E::TYPE_TAG)));
     }
@@ -144,8 +144,8 @@ pub fn decode_unchecked<E: Entity>(frame: &Frame, blobs: Vec<Blob>) -> Result<St
 }
 
 /// What is under a key of type `E` whose frame and blobs a file or a primary holds, of which no value can be made for this `reason`.
-pub fn broken<E: Entity>(reason: impl Into<String>, frame: &[u8], blobs: Vec<Blob>) -> Stored<E> {
-    Stored::broken(reason, Original { frame: frame.into(), blobs: blobs.into() })
+pub fn broken<E: Entity>(reason: impl Into<String>, frame: &[u8], blobs: Vec<Blob>) -> Record<E> {
+    Record::broken(reason, Original { frame: frame.into(), blobs: blobs.into() })
 }
 
 /// Reads the payload of a frame, of which the tag is known to be `E`'s. Everything in it is checked: bounds and, for a whole value,
@@ -158,7 +158,7 @@ pub fn decode<E: Entity>(frame: &Frame) -> Result<Payload<E>, Error> {
             let mut rest = frame.payload;
             while !rest.is_empty() {
                 let (change, used) = codec::decode_prefix::<Change<E::Event>>(rest)?;
-                Stored::<E>::admit(&change)?;
+                Record::<E>::admit(&change)?;
                 changes.push(change);
                 rest = &rest[used..];
             }
@@ -171,20 +171,20 @@ pub fn decode<E: Entity>(frame: &Frame) -> Result<Payload<E>, Error> {
     }
 }
 
-fn read_whole<E: Entity>(frame: &Frame) -> Result<Stored<E>, Error> {
-    let (bonds, head) = match frame.content {
-        Content::BoundSnapshot => codec::decode_prefix::<Vec<Bond>>(frame.payload)?,
+fn read_whole<E: Entity>(frame: &Frame) -> Result<Record<E>, Error> {
+    let (bindings, head) = match frame.content {
+        Content::BoundSnapshot => codec::decode_prefix::<Vec<AgentBinding>>(frame.payload)?,
         _ => (Vec::new(), 0),
     };
     let rest = &frame.payload[head..];
-    let (stored, used) = codec::decode_prefix::<Stored<E>>(rest)?;
+    let (stored, used) = codec::decode_prefix::<Record<E>>(rest)?;
     if used != rest.len() {
         return Err(Error::usage(format!("payload has {} bytes too many", rest.len() - used)));
     }
-    Ok(stored.with_bonds(bonds))
+    Ok(stored.with_bonds(bindings))
 }
 
-fn checked<E: Entity>(stored: Stored<E>) -> Result<Stored<E>, Error> {
+fn checked<E: Entity>(stored: Record<E>) -> Result<Record<E>, Error> {
     match stored.check_loaded() {
         Ok(()) => Ok(stored),
         Err(broken) => Err(Error::usage(format!("payload holds a broken value: {}", broken.0))),
@@ -195,7 +195,7 @@ fn checked<E: Entity>(stored: Stored<E>) -> Result<Stored<E>, Error> {
 #[derive(Serialize)]
 struct Shown<V> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    bonds: Vec<Bond>,
+    bindings: Vec<AgentBinding>,
     #[serde(skip_serializing_if = "Option::is_none")]
     broken: Option<String>,
     content: &'static str,
@@ -220,18 +220,19 @@ pub fn explain<E: Entity>(frame: &Frame, blobs: Vec<Blob>, bytes_max: usize) -> 
         _ if blobs.is_empty() => blob::imagine(read),
         _ => supplied(blobs, read),
     };
-    let (bonds, broken) = (Vec::new(), None);
+    let (bindings, broken) = (Vec::new(), None);
     let text = match decoded {
         Ok(Payload::Changes(value)) => {
-            text::write_within(&Shown { bonds, broken, content, format, type_name, value }, bytes_max)
+            text::write_within(&Shown { bindings, broken, content, format, type_name, value }, bytes_max)
         }
         Ok(Payload::Snapshot(value)) => {
-            let (bonds, broken) = (value.bonds().cloned().collect(), value.check_loaded().err().map(|broken| broken.0));
-            text::write_within(&Shown { bonds, broken, content, format, type_name, value: &value }, bytes_max)
+            let (bindings, broken) =
+                (value.bindings().cloned().collect(), value.check_loaded().err().map(|broken| broken.0));
+            text::write_within(&Shown { bindings, broken, content, format, type_name, value: &value }, bytes_max)
         }
         Err(error) if frame.content.is_whole() => {
             let broken = Some(error.text.into_owned());
-            text::write_within(&Shown { bonds, broken, content, format, type_name, value: () }, bytes_max)
+            text::write_within(&Shown { bindings, broken, content, format, type_name, value: () }, bytes_max)
         }
         Err(error) => return Err(error),
     };

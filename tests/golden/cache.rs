@@ -3,7 +3,7 @@
 use crate::samples::{value, Samples, FENCE, NOW};
 use ltmc::domain::algorithm::eviction::Policy;
 use ltmc::domain::cache::entry::{Flight, NEVER};
-use ltmc::domain::cache::labels::{Kind, Label};
+use ltmc::domain::cache::labels::{Label, LabelKind};
 use ltmc::domain::cache::{Cache, CacheEvent, Call, Config, Filled, Removal, Target, TicketEnd};
 use ltmc::domain::entity::record::Payload;
 use ltmc::domain::{Blob, Bytes, Change, Connection};
@@ -46,7 +46,11 @@ fn put(filled: Filled) -> CacheEvent {
 }
 
 fn labels() -> Vec<Label> {
-    vec![Label::new(Kind::Dep, b"file:a"), Label::new(Kind::Dep, b"file:b"), Label::new(Kind::Tag, b"t\0\xff")]
+    vec![
+        Label::new(LabelKind::Dep, b"file:a"),
+        Label::new(LabelKind::Dep, b"file:b"),
+        Label::new(LabelKind::Tag, b"t\0\xff"),
+    ]
 }
 
 /// Everything that can happen to a cache.

@@ -4,7 +4,7 @@ use crate::samples::{answered, value, Samples, FENCE, NOW};
 use ltmc::domain::entity::idempotency::Answer;
 use ltmc::domain::flow::task::{Backoff, Cause, Needs, On};
 use ltmc::domain::flow::{Addition, Claimed, Flow, FlowEvent, How, Options, Rate};
-use ltmc::domain::value::capability::{Capability, Wanted};
+use ltmc::domain::value::capability::{Capability, Requirement};
 use ltmc::domain::{Blob, Bytes, Change};
 
 type Changes = Vec<Change<FlowEvent>>;
@@ -37,7 +37,8 @@ fn plain(name: &str, after: &[&str]) -> Addition {
 }
 
 fn rich(name: &str) -> Addition {
-    let caps = ["gpu", "python@>=3.9", "search@1.2"].map(|cap| Wanted::parse(cap.as_bytes()).expect("a capability"));
+    let caps =
+        ["gpu", "python@>=3.9", "search@1.2"].map(|cap| Requirement::parse(cap.as_bytes()).expect("a capability"));
     Addition {
         needs: Needs::new(caps.to_vec(), id("group-1"), vec![id("{t}:lock"), id("{t}:a-lock-with-a-long-name")]),
         priority: 7,
@@ -124,7 +125,7 @@ fn all_changes() -> Changes {
     let born = Change::Born { revision: FENCE };
     let answers = [
         answered(b"req-1", Answer::Bytes(id("a"))),
-        answered(b"req-2", Answer::Fences([FENCE + 122, FENCE + 124].into())),
+        answered(b"req-2", Answer::Clock([FENCE + 122, FENCE + 124].into())),
         Change::Forgotten { id: id("req-0") },
     ];
     [born].into_iter().chain(events.into_iter().map(Change::Event)).chain(answers).collect()

@@ -11,7 +11,7 @@ use ltmc::domain::lock::Lock;
 use ltmc::domain::mail::Mail;
 use ltmc::domain::registry::Registry;
 use ltmc::domain::session::Session;
-use ltmc::domain::{Entity, Error, Stored};
+use ltmc::domain::{Entity, Error, Record};
 use ltmc::snapshot::frame;
 use ltmc::snapshot::frame::{Content, Writer};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -22,14 +22,14 @@ struct Watching;
 
 thread_local! {
     static LARGEST: Cell<usize> = const { Cell::new(0) };
-    static LOCKS: Vec<(&'static str, Stored<Lock>)> = lock::samples().snapshots;
-    static SESSIONS: Vec<(&'static str, Stored<Session>)> = versioned::sessions().snapshots;
-    static CONTEXTS: Vec<(&'static str, Stored<Context>)> = versioned::contexts().snapshots;
-    static BUFFERS: Vec<(&'static str, Stored<Buffer>)> = buffer::samples().snapshots;
-    static CACHES: Vec<(&'static str, Stored<Cache>)> = cache::samples().snapshots;
-    static MAILBOXES: Vec<(&'static str, Stored<Mail>)> = mail::samples().snapshots;
-    static FLOWS: Vec<(&'static str, Stored<Flow>)> = flow::samples().snapshots;
-    static REGISTRIES: Vec<(&'static str, Stored<Registry>)> = registry::samples().snapshots;
+    static LOCKS: Vec<(&'static str, Record<Lock>)> = lock::samples().snapshots;
+    static SESSIONS: Vec<(&'static str, Record<Session>)> = versioned::sessions().snapshots;
+    static CONTEXTS: Vec<(&'static str, Record<Context>)> = versioned::contexts().snapshots;
+    static BUFFERS: Vec<(&'static str, Record<Buffer>)> = buffer::samples().snapshots;
+    static CACHES: Vec<(&'static str, Record<Cache>)> = cache::samples().snapshots;
+    static MAILBOXES: Vec<(&'static str, Record<Mail>)> = mail::samples().snapshots;
+    static FLOWS: Vec<(&'static str, Record<Flow>)> = flow::samples().snapshots;
+    static REGISTRIES: Vec<(&'static str, Record<Registry>)> = registry::samples().snapshots;
 }
 
 fn note(size: usize) {
@@ -84,7 +84,7 @@ fn decode_any(bytes: &[u8]) -> Result<(), Error> {
 }
 
 /// Changes that can be read may not fit the value that they come to: that is found by a check, and never a panic.
-fn decode_and_apply<E: Entity + Clone>(bytes: &[u8], values: &[(&str, Stored<E>)]) -> Result<(), Error> {
+fn decode_and_apply<E: Entity + Clone>(bytes: &[u8], values: &[(&str, Record<E>)]) -> Result<(), Error> {
     if let Payload::Changes(changes) = decode::<E>(bytes)? {
         let largest = LARGEST.get();
         for mut stored in values.iter().map(|(_, stored)| stored.clone()) {

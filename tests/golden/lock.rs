@@ -3,7 +3,7 @@
 use crate::samples::{answered, bound, value, Samples, FENCE, NOW};
 use ltmc::domain::entity::idempotency::Answer;
 use ltmc::domain::lock::{Cause, Extra, Grant, Lock, LockEvent, Mode, Path, NO_END};
-use ltmc::domain::{Bytes, Change, Connection, Stored};
+use ltmc::domain::{Bytes, Change, Connection, Record};
 
 type Changes = Vec<Change<LockEvent>>;
 
@@ -89,7 +89,7 @@ pub fn samples() -> Samples<Lock> {
         granted(grant(1, b"x", Mode::Exclusive)),
         Change::Event(LockEvent::Ended { fence: FENCE + 2, cause: Cause::Released }),
     ];
-    let bonds: Changes = vec![
+    let bindings: Changes = vec![
         granted(grant(1, b"agent-1", Mode::Shared)),
         bound("agent-1", FENCE + 90),
         granted(grant(2, b"agent-2", Mode::Shared)),
@@ -100,8 +100,8 @@ pub fn samples() -> Samples<Lock> {
         ("lock-rich", value(&rich)),
         ("lock-many", value(&many)),
         ("lock-voided-stamp", value(&voided)),
-        ("lock-empty", Stored::default()),
-        ("lock-bound", value(&bonds)),
+        ("lock-empty", Record::default()),
+        ("lock-bound", value(&bindings)),
     ];
     let changes = vec![
         ("changes-all", all_changes()),
@@ -109,7 +109,7 @@ pub fn samples() -> Samples<Lock> {
         ("changes-none", Vec::new()),
         (
             "changes-bonds",
-            bonds
+            bindings
                 .into_iter()
                 .chain([
                     Change::Event(LockEvent::Ended { fence: FENCE + 2, cause: Cause::AgentGone }),

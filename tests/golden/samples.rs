@@ -1,7 +1,7 @@
 //! What samples of all types are made of.
 
 use ltmc::domain::entity::idempotency::Answer;
-use ltmc::domain::{Bond, Bytes, Change, Entity, Stored};
+use ltmc::domain::{AgentBinding, Bytes, Change, Entity, Record};
 
 pub const NOW: u64 = 1_767_225_600_000;
 pub const FENCE: u64 = 1_767_225_600_000_000;
@@ -9,7 +9,7 @@ pub const FENCE: u64 = 1_767_225_600_000_000;
 /// What is in the golden files of one type, by the names of the files.
 pub struct Samples<E: Entity> {
     /// Whole values.
-    pub snapshots: Vec<(&'static str, Stored<E>)>,
+    pub snapshots: Vec<(&'static str, Record<E>)>,
     /// Changes.
     pub changes: Vec<(&'static str, Vec<Change<E::Event>>)>,
 }
@@ -20,12 +20,12 @@ pub fn answered<V>(id: &[u8], answer: Answer) -> Change<V> {
 
 /// What an agent holds belongs to an incarnation of it.
 pub fn bound<V>(agent: &str, epoch: u64) -> Change<V> {
-    Change::Bound(Bond { registry: Bytes::from("{team}:agents"), agent: Bytes::from(agent), epoch })
+    Change::Bound(AgentBinding { registry: Bytes::from("{team}:agents"), agent: Bytes::from(agent), epoch })
 }
 
 /// The value that these changes make.
-pub fn value<E: Entity>(changes: &[Change<E::Event>]) -> Stored<E> {
-    let mut stored = Stored::default();
+pub fn value<E: Entity>(changes: &[Change<E::Event>]) -> Record<E> {
+    let mut stored = Record::default();
     for change in changes {
         stored.apply(change);
     }

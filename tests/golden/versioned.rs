@@ -140,6 +140,6 @@ pub fn contexts() -> Samples<Context> {
 fn snapshots<S: State>(
     names: [&'static str; 3],
     changes: [&Changes<S>; 3],
-) -> Vec<(&'static str, ltmc::domain::Stored<Versioned<S>>)> {
+) -> Vec<(&'static str, ltmc::domain::Record<Versioned<S>>)> {
     names.into_iter().zip(changes).map(|(name, changes)| (name, value(changes))).collect()
 }

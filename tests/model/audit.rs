@@ -18,7 +18,7 @@ impl World {
     pub fn absorb_command(&mut self, client: u64, op: &Op, outcome: &Answer) {
         let mut decided = false;
         let mut pending = Pending::new();
-        self.twin = None;
+        self.retry = None;
         if let (Op::Break { key, owner }, Ok(Outcome::Reply(Reply::Integer(0)))) = (op, outcome) {
             // Nothing in the log is its own: who is granted something was waiting, and is served after.
             let is_hit = |hold: &Hold| owner.as_ref().is_none_or(|owner| hold.owner == *owner);
@@ -50,7 +50,7 @@ impl World {
 
     pub fn absorb_tick(&mut self) {
         let mut pending = Pending::new();
-        self.twin = None;
+        self.retry = None;
         for fact in std::mem::take(&mut self.host.log) {
             match &fact {
                 Fact::Event(key, LockEvent::Ended { fence, cause: Cause::Disconnected }) => {
@@ -157,8 +157,8 @@ impl World {
             }
             Ok(_) if has_grants => self.served(&wait, &numbers(reply.as_ref().expect("ok")).expect("fences")),
             Ok(Reply::Integer(fence)) => {
-                let twin = (wait.keys.clone(), wait.request_id.clone().unwrap_or_default(), *fence as u64);
-                assert_eq!(self.twin, Some(twin), "answered with a grant that is none");
+                let retry = (wait.keys.clone(), wait.request_id.clone().unwrap_or_default(), *fence as u64);
+                assert_eq!(self.retry, Some(retry), "answered with a grant that is none");
                 self.untold.push(Untold { id, client: wait.client, grants: Vec::new(), request_id: None });
             }
             Ok(other) => panic!("no answer for a waiter: {other:?}"),
@@ -180,7 +180,7 @@ impl World {
         }
         if let Some(request_id) = &wait.request_id {
             self.model.remember(&wait.keys[0], request_id, fences[0]);
-            self.twin = Some((wait.keys.clone(), request_id.clone(), fences[0]));
+            self.retry = Some((wait.keys.clone(), request_id.clone(), fences[0]));
         }
         if wait.converts.is_some() {
             grants.clear();

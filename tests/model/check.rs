@@ -7,7 +7,7 @@ use crate::world::{id_of, name_of, World};
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::reply::Reply;
 use ltmc::domain::lock::{Grant, Lock, Mode as RealMode, NO_END};
-use ltmc::domain::{Entity, Stored};
+use ltmc::domain::{Entity, Record};
 use ltmc::snapshot::encode_snapshot;
 
 impl World {
@@ -100,7 +100,7 @@ fn hold_of(grant: &Grant) -> Hold {
 }
 
 /// No two owners hold what excludes each other, and what is derived can be derived anew.
-fn check_value(stored: &Stored<Lock>) {
+fn check_value(stored: &Record<Lock>) {
     assert_eq!(stored.check(), Ok(()));
     let holds: Vec<Hold> = stored.state.grants().iter().map(hold_of).collect();
     for (at, one) in holds.iter().enumerate() {

@@ -5,7 +5,7 @@ use ltmc::command::node::Node;
 use ltmc::command::scheduler;
 use ltmc::command::settings::{Setting, SETTINGS};
 use ltmc::domain::lock::{Grant, Lock, LockEvent, Mode};
-use ltmc::domain::{Bytes, Change, KeyId, Stored};
+use ltmc::domain::{Bytes, Change, KeyId, Record};
 
 const NOW: u64 = 1_767_225_600_000;
 
@@ -15,7 +15,7 @@ fn set(node: &mut Node, setting: Setting, value: i64) {
 }
 
 fn lock(grants: u64) -> Value {
-    let mut stored = Stored::<Lock>::default();
+    let mut stored = Record::<Lock>::default();
     for n in 0..grants {
         let owner = Bytes::from(format!("o{n}").as_str());
         let (fence, ends_at) = (NOW * 1000 + 2 * n, NOW + 3_600_000);
@@ -32,7 +32,7 @@ fn world(grants: &[u64]) -> (Node, MemoryHost) {
         host.keys.insert(KeyId::new(0, format!("k{at}").as_bytes()), (lock(*grants), None));
     }
     node.checks.has_values = !grants.is_empty();
-    node.fences.set_now_us(NOW * 1000);
+    node.clock.set_now_us(NOW * 1000);
     (node, host)
 }
 
@@ -41,12 +41,12 @@ fn run_until(node: &mut Node, host: &mut MemoryHost, end: u64) -> Vec<u64> {
     let mut times = Vec::new();
     while let Some(next) = scheduler::next_tick(node).map(|next| next.max(node.now())).filter(|next| *next <= end) {
         assert!(times.len() < 1_000, "time stands still");
-        node.fences.set_now_us(next * 1000);
+        node.clock.set_now_us(next * 1000);
         let before = node.metrics.checked;
         scheduler::tick(node, host);
         times.extend((node.metrics.checked > before).then_some(next - NOW));
     }
-    node.fences.set_now_us(end * 1000);
+    node.clock.set_now_us(end * 1000);
     times
 }
 
@@ -93,7 +93,7 @@ fn large_values_count_for_more_and_are_looked_at_in_parts_if_they_are_too_large(
 fn a_clock_that_is_set_back_stops_nothing() {
     let (mut node, mut host) = world(&[1]);
     run_until(&mut node, &mut host, NOW);
-    node.fences.set_now_us((NOW - 3_600_000) * 1000);
+    node.clock.set_now_us((NOW - 3_600_000) * 1000);
     let before = node.metrics.checked;
     scheduler::tick(&mut node, &mut host);
     assert_eq!(node.metrics.checked, before + 1);

@@ -15,7 +15,7 @@ pub type Answer = Result<Outcome, Error>;
 #[derive(Debug, PartialEq)]
 enum Expect {
     Number(u64),
-    Fences(Vec<u64>),
+    Clock(Vec<u64>),
     Nil,
     Refused(Code),
     Waits,
@@ -37,7 +37,7 @@ fn wants(outcome: &Answer) -> Expect {
         Ok(Outcome::Waits) => Expect::Waits,
         Ok(Outcome::Reply(Reply::Nil)) => Expect::Nil,
         Ok(Outcome::Reply(Reply::Integer(value))) => Expect::Number(*value as u64),
-        Ok(Outcome::Reply(reply)) => numbers(reply).map_or(Expect::Anything, Expect::Fences),
+        Ok(Outcome::Reply(reply)) => numbers(reply).map_or(Expect::Anything, Expect::Clock),
         Err(error) => Expect::Refused(error.code),
     }
 }
@@ -54,7 +54,7 @@ impl World {
         let given = wants(outcome);
         let fences = match &given {
             Expect::Number(fence) => vec![*fence],
-            Expect::Fences(fences) => fences.clone(),
+            Expect::Clock(fences) => fences.clone(),
             _ => Vec::new(),
         };
         let expected = match op {
@@ -72,7 +72,7 @@ impl World {
             _ => self.decide_rest(op),
         };
         let expected = match (expected, &given) {
-            (Expect::Fences(mut fences), Expect::Number(_)) if fences.len() == 1 => Expect::Number(fences.remove(0)),
+            (Expect::Clock(mut fences), Expect::Number(_)) if fences.len() == 1 => Expect::Number(fences.remove(0)),
             (expected, _) => expected,
         };
         assert!(expected == Expect::Anything || expected == given, "expected {expected:?}, got {outcome:?}");
@@ -135,7 +135,7 @@ impl World {
         if let (Some(id), Some(fence)) = (&wait.request_id, fences.first()) {
             self.model.remember(&wait.keys[0], id, *fence);
         }
-        Expect::Fences(if fences.len() == wait.keys.len() { fences.to_vec() } else { vec![0; wait.keys.len()] })
+        Expect::Clock(if fences.len() == wait.keys.len() { fences.to_vec() } else { vec![0; wait.keys.len()] })
     }
 
     /// Whether only the queue is in the way, and those in it cannot move before this one does: it is served at once, waiting or not.

@@ -1,7 +1,7 @@
 //! A server in memory: keys with TTLs, a replica that is fed by what is replicated, and a log of all that the commands did.
 
 use ltmc::command::engine::entity_types;
-use ltmc::command::host::{Access, Host, Key, Kind, Member, Ownership, Walked};
+use ltmc::command::host::{Access, Host, Key, KeyType, Member, Ownership, Walked};
 use ltmc::command::reply::Reply;
 use ltmc::domain::cache::CacheEvent;
 use ltmc::domain::entity::fault;
@@ -10,7 +10,7 @@ use ltmc::domain::entity::record::Payload;
 use ltmc::domain::lock::{Lock, LockEvent};
 use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::registry::RegistryEvent;
-use ltmc::domain::{Blob, Change, Connection, Entity, Error, Fault, KeyId, Millis, Service, Stored};
+use ltmc::domain::{Blob, Change, Connection, Entity, Error, Fault, KeyId, Millis, Record, Service};
 use ltmc::snapshot;
 use ltmc::snapshot::frame;
 use ltmc::snapshot::{ChangesWriter, Encoded};
@@ -28,7 +28,7 @@ pub trait Held: Any + std::fmt::Debug {
     fn any_mut(&mut self) -> &mut dyn Any;
 }
 
-impl<E: Entity> Held for Stored<E> {
+impl<E: Entity> Held for Record<E> {
     fn tag(&self) -> u8 {
         E::TYPE_TAG
     }
@@ -39,7 +39,7 @@ impl<E: Entity> Held for Stored<E> {
         self
     }
     fn fault(&self) -> Option<&Fault> {
-        Stored::fault(self)
+        Record::fault(self)
     }
     fn any(&self) -> &dyn Any {
         self
@@ -80,7 +80,7 @@ pub struct Original<E> {
 
 impl<E: Entity> Original<E> {
     pub fn check(&self) {
-        let stored: &Stored<E> = self.held.any().downcast_ref().expect("it is of this type");
+        let stored: &Record<E> = self.held.any().downcast_ref().expect("it is of this type");
         assert!(snapshot::encode_snapshot_beside(stored) == self.saved, "what happens to a copy reaches the original");
         assert_eq!(stored.check(), Ok(()));
     }
@@ -107,7 +107,7 @@ pub struct MemoryHost {
 
 impl MemoryHost {
     /// The value under `key`, without what an access does to an expired key.
-    pub fn peek<E: Entity>(&self, key: &KeyId) -> Option<&Stored<E>> {
+    pub fn peek<E: Entity>(&self, key: &KeyId) -> Option<&Record<E>> {
         match self.keys.get(key) {
             Some((Value::Ours(held), _)) => held.any().downcast_ref(),
             _ => None,
@@ -115,12 +115,12 @@ impl MemoryHost {
     }
 
     /// What the replica has under `key`.
-    pub fn copied<E: Entity>(&self, key: &KeyId) -> Option<&Stored<E>> {
+    pub fn copied<E: Entity>(&self, key: &KeyId) -> Option<&Record<E>> {
         self.replica.get(key)?.any().downcast_ref()
     }
 
     /// Puts a value under a key, here and on the replica, as RESTORE or RENAME does.
-    pub fn restore<E: Entity>(&mut self, key: &KeyId, stored: Stored<E>, copy: Stored<E>) {
+    pub fn restore<E: Entity>(&mut self, key: &KeyId, stored: Record<E>, copy: Record<E>) {
         self.delete(key);
         self.keys.insert(key.clone(), (Value::Ours(Box::new(stored)), None));
         self.replica.insert(key.clone(), Box::new(copy));
@@ -128,7 +128,7 @@ impl MemoryHost {
 
     /// COPY with REPLACE, here and on the replica; the revision that the copy goes on from.
     pub fn copy<E: Entity>(&mut self, from: &KeyId, to: &KeyId) -> u64 {
-        let of = |stored: Option<&Stored<E>>| {
+        let of = |stored: Option<&Record<E>>| {
             let copy = stored.expect("what is copied is there").copied();
             assert_eq!(copy.check(), Ok(()), "a copy is not sound");
             assert!(!copy.is_empty() && copy.state.connections().is_empty() && copy.bound() == 0, "{copy:?}");
@@ -158,7 +158,7 @@ impl MemoryHost {
     }
 
     /// The replica's value becomes the primary's, and the replica gets another one.
-    pub fn promote<E: Entity>(&mut self, key: &KeyId, next_copy: Stored<E>) {
+    pub fn promote<E: Entity>(&mut self, key: &KeyId, next_copy: Record<E>) {
         if let Some(copy) = self.replica.insert(key.clone(), Box::new(next_copy)) {
             self.keys.insert(key.clone(), (Value::Ours(copy), None));
         }
@@ -188,7 +188,7 @@ impl MemoryHost {
         }
     }
 
-    fn find<E: Entity>(&mut self, key: Key) -> Result<Option<&mut Stored<E>>, Error> {
+    fn find<E: Entity>(&mut self, key: Key) -> Result<Option<&mut Record<E>>, Error> {
         let id = key.id();
         self.expire_if_needed(&id);
         match self.keys.get_mut(&id) {
@@ -217,17 +217,17 @@ fn facts<E: Entity>(key: &KeyId, events: Vec<E::Event>) -> Vec<Fact> {
 }
 
 impl Host for MemoryHost {
-    fn kind(&mut self, key: Key) -> Kind {
+    fn kind(&mut self, key: Key) -> KeyType {
         let id = key.id();
         self.expire_if_needed(&id);
         match self.keys.get(&id) {
-            None => Kind::Nothing,
-            Some((Value::Foreign, _)) => Kind::Foreign,
-            Some((Value::Ours(held), _)) => Kind::Ours(held.tag()),
+            None => KeyType::Nothing,
+            Some((Value::Foreign, _)) => KeyType::Foreign,
+            Some((Value::Ours(held), _)) => KeyType::Ours(held.tag()),
         }
     }
 
-    fn read<E: Entity>(&mut self, key: Key) -> Result<Option<&Stored<E>>, Error> {
+    fn read<E: Entity>(&mut self, key: Key) -> Result<Option<&Record<E>>, Error> {
         self.find::<E>(key)?;
         if let Some(fault) = self.fault_of(key) {
             return Err(fault.error(key.name));
@@ -235,20 +235,20 @@ impl Host for MemoryHost {
         Ok(self.find(key)?.map(|stored| &*stored))
     }
 
-    fn write<E: Entity>(&mut self, key: Key) -> Result<&mut Stored<E>, Error> {
+    fn write<E: Entity>(&mut self, key: Key) -> Result<&mut Record<E>, Error> {
         if self.read::<E>(key)?.is_none() {
-            self.keys.insert(key.id(), (Value::Ours(Box::new(Stored::<E>::default())), None));
+            self.keys.insert(key.id(), (Value::Ours(Box::new(Record::<E>::default())), None));
         }
         Ok(self.find(key)?.expect("just made"))
     }
 
-    fn raw<E: Entity>(&mut self, key: Key) -> Result<Option<&mut Stored<E>>, Error> {
+    fn raw<E: Entity>(&mut self, key: Key) -> Result<Option<&mut Record<E>>, Error> {
         self.find(key)
     }
 
-    fn raw_or_new<E: Entity>(&mut self, key: Key) -> Result<&mut Stored<E>, Error> {
+    fn raw_or_new<E: Entity>(&mut self, key: Key) -> Result<&mut Record<E>, Error> {
         if self.find::<E>(key)?.is_none() {
-            self.keys.insert(key.id(), (Value::Ours(Box::new(Stored::<E>::default())), None));
+            self.keys.insert(key.id(), (Value::Ours(Box::new(Record::<E>::default())), None));
         }
         Ok(self.find(key)?.expect("just made"))
     }
@@ -261,18 +261,18 @@ impl Host for MemoryHost {
     fn quarantined(&self, service: Service) -> u64 {
         let of_service = |value: &Value| match value {
             Value::Ours(held) => {
-                held.fault().is_some() && entity_types::service_of(Kind::Ours(held.tag())) == Some(service)
+                held.fault().is_some() && entity_types::service_of(KeyType::Ours(held.tag())) == Some(service)
             }
             Value::Foreign => false,
         };
         self.keys.values().filter(|(value, _)| of_service(value)).count() as u64
     }
 
-    fn decode<E: Entity>(original: &fault::Original) -> Result<Stored<E>, Error> {
+    fn decode<E: Entity>(original: &fault::Original) -> Result<Record<E>, Error> {
         snapshot::decode_unchecked(&frame::read(&original.frame)?, original.blobs.to_vec())
     }
 
-    fn put<E: Entity>(&mut self, key: Key, stored: Stored<E>) -> Result<(), Error> {
+    fn put<E: Entity>(&mut self, key: Key, stored: Record<E>) -> Result<(), Error> {
         self.find::<E>(key)?;
         self.keys.insert(key.id(), (Value::Ours(Box::new(stored)), None));
         Ok(())
@@ -283,7 +283,7 @@ impl Host for MemoryHost {
         let Some((Value::Ours(held), ttl)) = self.keys.get_mut(&id) else {
             return;
         };
-        let stored = held.any().downcast_ref::<Stored<E>>().expect("settled under its own type");
+        let stored = held.any().downcast_ref::<Record<E>>().expect("settled under its own type");
         if stored.is_empty() {
             self.keys.remove(&id);
             self.replicate::<E>(key, &[Change::Gone]);
@@ -300,8 +300,8 @@ impl Host for MemoryHost {
         let Ok(Payload::Changes(changes)) = snapshot::decode_with::<E>(&frame, blobs) else {
             panic!("our own changes cannot be read");
         };
-        let copy = self.replica.entry(key.id()).or_insert_with(|| Box::new(Stored::<E>::default()));
-        let copy = copy.any_mut().downcast_mut::<Stored<E>>().expect("the replica has the same types");
+        let copy = self.replica.entry(key.id()).or_insert_with(|| Box::new(Record::<E>::default()));
+        let copy = copy.any_mut().downcast_mut::<Record<E>>().expect("the replica has the same types");
         for change in &changes {
             copy.apply(change);
         }
@@ -381,7 +381,7 @@ impl Host for MemoryHost {
     }
 
     fn presence(&mut self, keys: &[Key]) -> Ownership {
-        if self.is_slot_open && keys.iter().any(|key| self.kind(*key) == Kind::Nothing) {
+        if self.is_slot_open && keys.iter().any(|key| self.kind(*key) == KeyType::Nothing) {
             return Ownership::Unsure;
         }
         Ownership::Here

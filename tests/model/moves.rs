@@ -11,7 +11,7 @@ use ltmc::command::reply::Reply;
 use ltmc::domain::flow::Flow;
 use ltmc::domain::lock::Lock;
 use ltmc::domain::session::Session;
-use ltmc::domain::{Code, Entity, Error, Fence, KeyId, Stored};
+use ltmc::domain::{Code, Entity, Error, Fence, KeyId, Record};
 use std::collections::BTreeSet;
 
 const LOCKS: [&str; 3] = ["l0", "l1", "l2"];
@@ -238,7 +238,7 @@ impl World {
         }
     }
 
-    fn find<E: Entity>(&self, key: &str) -> Option<&Stored<E>> {
+    fn find<E: Entity>(&self, key: &str) -> Option<&Record<E>> {
         self.nodes.iter().find_map(|node| node.host.peek::<E>(&id(key)))
     }
 

@@ -19,7 +19,7 @@ use ltmc::domain::lock::Lock;
 use ltmc::domain::mail::Mail;
 use ltmc::domain::registry::Registry;
 use ltmc::domain::session::Session;
-use ltmc::domain::{Entity, KeyId, Service, Stored};
+use ltmc::domain::{Entity, KeyId, Record, Service};
 use ltmc::snapshot;
 use ltmc::snapshot::frame;
 use ltmc::snapshot::frame::{Content, Writer};
@@ -229,7 +229,7 @@ impl World {
 
     fn pass(&mut self, ms: u64) {
         self.now_us += ms * 1000;
-        self.node.fences.set_now_us(self.now_us);
+        self.node.clock.set_now_us(self.now_us);
         self.host.now = self.now_us / 1000;
     }
 
@@ -249,7 +249,7 @@ fn saved<E: Entity>(case: &Case) -> Vec<u8> {
     encode_snapshot(world.host.peek::<E>(&key()).expect("it was made"))
 }
 
-fn loaded<E: Entity>(bytes: &[u8]) -> Option<Stored<E>> {
+fn loaded<E: Entity>(bytes: &[u8]) -> Option<Record<E>> {
     match decode::<E>(&frame::read(bytes).expect("a whole frame")) {
         Ok(Payload::Snapshot(stored)) => Some(stored),
         _ => None,
@@ -292,7 +292,7 @@ fn mutated(rng: &mut Prng, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A value that was loaded does all that a value does.
-fn use_it<E: Entity>(case: &Case, stored: Stored<E>, rng: &mut Prng) {
+fn use_it<E: Entity>(case: &Case, stored: Record<E>, rng: &mut Prng) {
     let bytes = encode_snapshot(&stored);
     let again = loaded::<E>(&bytes).expect("what was loaded can be saved and loaded again");
     assert!(encode_snapshot(&again) == bytes, "loading and saving changes something");

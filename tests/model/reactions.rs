@@ -22,7 +22,7 @@ use ltmc::domain::mail::Mail;
 use ltmc::domain::reactions::is_over;
 use ltmc::domain::registry::Registry;
 use ltmc::domain::session::Session;
-use ltmc::domain::{Code, Entity, Error, KeyId, Stored};
+use ltmc::domain::{Code, Entity, Error, KeyId, Record};
 use ltmc::snapshot;
 use ltmc::snapshot::frame;
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,7 +108,7 @@ struct World {
     history: History,
     held: BTreeSet<Held>,
     /// To which incarnation what an agent holds in a key belongs.
-    bonds: BTreeMap<(String, String), u64>,
+    bindings: BTreeMap<(String, String), u64>,
     /// The living, with their epochs.
     alive: BTreeMap<String, u64>,
 }
@@ -162,7 +162,7 @@ impl World {
     }
 
     fn set_time(&mut self, ms: u64) {
-        self.node.fences.set_now_us(ms * 1000);
+        self.node.clock.set_now_us(ms * 1000);
         self.host.now = ms;
     }
 
@@ -259,12 +259,12 @@ impl World {
     fn depart(&mut self, agent: &str) {
         self.alive.remove(agent);
         let keys: Vec<String> =
-            self.bonds.keys().filter(|(_, name)| name == agent).map(|(key, _)| key.clone()).collect();
+            self.bindings.keys().filter(|(_, name)| name == agent).map(|(key, _)| key.clone()).collect();
         for key in keys {
             self.held.retain(|held| {
                 held.agent != agent || held.thing.key() != key || (held.thing == Thing::Task && !held.named)
             });
-            self.bonds.remove(&(key, agent.into()));
+            self.bindings.remove(&(key, agent.into()));
         }
     }
 
@@ -302,7 +302,7 @@ impl World {
         }
         self.held.insert(held);
         if let Some(epoch) = epoch.filter(|_| binds) {
-            self.bonds.insert((thing.key(), agent.into()), epoch);
+            self.bindings.insert((thing.key(), agent.into()), epoch);
         }
     }
 
@@ -328,7 +328,7 @@ impl World {
         self.held.remove(&held);
         let key = thing.key();
         if !self.held.iter().any(|other| other.agent == *agent && other.thing.key() == key) {
-            self.bonds.remove(&(key, agent.clone()));
+            self.bindings.remove(&(key, agent.clone()));
         }
     }
 
@@ -338,13 +338,13 @@ impl World {
         self.host.gone.clear();
         self.node.key_changed(id(key));
         self.held.retain(|held| held.thing.key() != key);
-        self.bonds.retain(|(known, _), _| known != key);
+        self.bindings.retain(|(known, _), _| known != key);
         if key == "r" {
             // Its agents are waited for.
             self.tick();
             self.alive.clear();
             self.pass(self.node.settings.get(Setting::AgentTtlMs) + 1);
-            let agents: Vec<String> = self.bonds.keys().map(|(_, agent)| agent.clone()).collect();
+            let agents: Vec<String> = self.bindings.keys().map(|(_, agent)| agent.clone()).collect();
             agents.iter().for_each(|agent| self.depart(agent));
         }
     }
@@ -372,11 +372,12 @@ impl World {
     /// Who is dead or gone by now, as the registry says; that it says so in time is tested elsewhere.
     fn notice_ends(&mut self) {
         let registry = self.host.peek::<Registry>(&id("r")).map(|stored| &stored.state);
-        let bond = |agent: &str, epoch: u64| ltmc::domain::Bond { registry: "r".into(), agent: agent.into(), epoch };
+        let binding =
+            |agent: &str, epoch: u64| ltmc::domain::AgentBinding { registry: "r".into(), agent: agent.into(), epoch };
         let gone: Vec<String> = self
             .alive
             .iter()
-            .filter(|(agent, epoch)| is_over(&bond(agent, **epoch), registry))
+            .filter(|(agent, epoch)| is_over(&binding(agent, **epoch), registry))
             .map(|(agent, _)| agent.clone())
             .collect();
         gone.iter().for_each(|agent| self.depart(agent));
@@ -386,9 +387,9 @@ impl World {
     fn restart(&mut self) {
         self.history.note(format!("{}: restart", self.host.now));
         let settings = self.node.settings.clone();
-        let (last, now) = (self.node.fences.last(), self.host.now);
+        let (last, now) = (self.node.clock.last(), self.host.now);
         self.node = Node { settings, ..Node::default() };
-        self.node.fences.observe(last);
+        self.node.clock.observe(last);
         self.set_time(now);
         let keys: Vec<KeyId> = self.host.keys.keys().cloned().collect();
         for key in &keys {
@@ -397,7 +398,7 @@ impl World {
                     Ok(Payload::Snapshot(stored)) => stored,
                     other => panic!("our own snapshot cannot be read: {other:?}"),
                 };
-                let mut stored: Stored<E> = read();
+                let mut stored: Record<E> = read();
                 stored.state.loaded(now);
                 ltmc::command::engine::replay::note_value(&mut self.node, key.into(), &stored);
                 self.host.restore(key, stored, read());
@@ -408,15 +409,15 @@ impl World {
     }
 
     fn compare(&mut self) {
-        let mut bonds = BTreeMap::new();
+        let mut bindings = BTreeMap::new();
         for key in self.host.keys.keys().cloned().collect::<Vec<_>>() {
             let name = String::from_utf8_lossy(&key.name).into_owned();
             for_each_type!(E => if let Some(stored) = self.host.peek::<E>(&key) {
                 assert_eq!(stored.check(), Ok(()), "{name}");
                 let copy = self.host.copied::<E>(&key).map(snapshot::encode_snapshot);
                 assert!(Some(snapshot::encode_snapshot(stored)) == copy, "the replica differs in {name}");
-                bonds.extend(stored.bonds().map(|bond| {
-                    ((name.clone(), String::from_utf8_lossy(&bond.agent).into_owned()), bond.epoch)
+                bindings.extend(stored.bindings().map(|binding| {
+                    ((name.clone(), String::from_utf8_lossy(&binding.agent).into_owned()), binding.epoch)
                 }));
                 for agent in AGENTS {
                     let expected = self.held.iter().any(|held| held.agent == agent && held.thing.key() == name);
@@ -424,16 +425,16 @@ impl World {
                 }
             });
         }
-        assert_eq!(bonds, self.bonds);
+        assert_eq!(bindings, self.bindings);
         for agent in AGENTS {
             let known: BTreeSet<String> = self
                 .node
-                .holders
+                .holdings
                 .keys_of(&id("r"), agent.as_bytes())
                 .map(|key| String::from_utf8_lossy(&key.name).into_owned())
                 .collect();
             let bound: BTreeSet<String> =
-                self.bonds.keys().filter(|(_, name)| name == agent).map(|(key, _)| key.clone()).collect();
+                self.bindings.keys().filter(|(_, name)| name == agent).map(|(key, _)| key.clone()).collect();
             assert!(known.is_superset(&bound), "{agent}: {known:?} lacks some of {bound:?}");
             // What DEL made stale is forgotten at the latest when it would matter.
             assert!(known.is_empty() || self.alive.contains_key(agent), "{agent} is gone: {known:?}");

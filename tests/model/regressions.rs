@@ -26,7 +26,7 @@ impl Server {
     }
 
     pub fn set_ms(&mut self, now: u64) {
-        self.node.fences.set_now_us(now * 1000);
+        self.node.clock.set_now_us(now * 1000);
         self.host.now = now;
     }
 

@@ -74,7 +74,7 @@ pub struct World {
     pub touched: BTreeSet<KeyId>,
     /// Nobody goes away between a grant and its answer.
     pub loyal_clients: bool,
-    pub twin: Option<(Vec<Name>, String, u64)>,
+    pub retry: Option<(Vec<Name>, String, u64)>,
     /// In debug mode.
     pub is_traced: bool,
     next_client: u64,
@@ -112,7 +112,7 @@ impl World {
             history: History::default(),
             touched: BTreeSet::new(),
             loyal_clients: false,
-            twin: None,
+            retry: None,
             is_traced: false,
             next_client: 1,
             shape,
@@ -154,7 +154,7 @@ impl World {
 
     pub fn set_time(&mut self, now_us: u64) {
         self.now_us = now_us;
-        self.node.fences.set_now_us(now_us);
+        self.node.clock.set_now_us(now_us);
         (self.host.now, self.model.now) = (now_us / 1000, now_us / 1000);
     }
 
@@ -302,7 +302,7 @@ impl World {
                 ltmc::command::engine::replay::note_value(&mut self.node, (&key).into(), stored);
             }
         }
-        self.node.chores.push_back(ltmc::command::node::deferred::Chore::ForgetStrangers);
+        self.node.deferred.push_back(ltmc::command::node::deferred::DeferredWork::ForgetStrangers);
     }
 
     /// The server's own sweep over expired keys.

@@ -1,12 +1,12 @@
 //! Bindings: to which incarnation of an agent belongs what is held in a key.
 
-use super::entity_types::with_kind;
+use super::entity_types::with_key_type;
 use crate::command::host::{check_here, Host, Key};
 use crate::command::node::Node;
 use crate::command::settings::policies::Mode;
 use crate::command::settings::Setting;
-use crate::domain::entity::bindings::Bond;
-use crate::domain::limits::BONDS_MAX;
+use crate::domain::entity::bindings::AgentBinding;
+use crate::domain::limits::BINDINGS_MAX;
 use crate::domain::reactions::is_over;
 use crate::domain::registry::agent::{Agent, Life};
 use crate::domain::registry::Registry;
@@ -39,57 +39,57 @@ pub fn alive<'a, H: Host>(
 
 /// The bond that a command with `REGISTRY` makes for what `agent` gets in `key`; `None` if there is that bond, or the mode makes none. Errs if the
 /// agent is not alive, or holds something in too many keys.
-pub fn bond_for<E: Entity, H: Host>(
+pub fn binding_for<E: Entity, H: Host>(
     node: &mut Node,
     host: &mut H,
     key: Key,
     registry: Option<&Bytes>,
     agent: &[u8],
-) -> Result<Option<Bond>, Error> {
+) -> Result<Option<AgentBinding>, Error> {
     match registry.filter(|_| node.settings.mode() > Mode::Basic) {
-        Some(registry) => bond_always::<E, H>(node, host, key, registry, agent),
+        Some(registry) => binding_always::<E, H>(node, host, key, registry, agent),
         None => Ok(None),
     }
 }
 
 /// The same for all keys of a request, in their order.
-pub fn bonds_for<E: Entity, H: Host>(
+pub fn bindings_for<E: Entity, H: Host>(
     node: &mut Node,
     host: &mut H,
     keys: &[KeyId],
     registry: Option<&Bytes>,
     agent: &[u8],
-) -> Result<SmallVec<[Option<Bond>; 1]>, Error> {
-    let bonds = keys.iter().map(|key| bond_for::<E, H>(node, host, key.into(), registry, agent));
-    let bonds: SmallVec<[Option<Bond>; 1]> = bonds.collect::<Result<_, _>>()?;
+) -> Result<SmallVec<[Option<AgentBinding>; 1]>, Error> {
+    let bindings = keys.iter().map(|key| binding_for::<E, H>(node, host, key.into(), registry, agent));
+    let bindings: SmallVec<[Option<AgentBinding>; 1]> = bindings.collect::<Result<_, _>>()?;
     if keys.len() > 1 {
         // There may be room for each of them and not for all.
-        let bound = keys.iter().zip(&bonds).filter(|(_, bond)| bond.is_some());
+        let bound = keys.iter().zip(&bindings).filter(|(_, binding)| binding.is_some());
         let bound: Vec<KeyId> = bound.map(|(key, _)| key.clone()).collect();
-        if let Some(bond) = bonds.iter().flatten().next() {
-            check_room(node, host, &bound, bond)?;
+        if let Some(binding) = bindings.iter().flatten().next() {
+            check_room(node, host, &bound, binding)?;
         }
     }
-    Ok(bonds)
+    Ok(bindings)
 }
 
-/// [`bond_for`] in every mode.
-pub fn bond_always<E: Entity, H: Host>(
+/// [`binding_for`] in every mode.
+pub fn binding_always<E: Entity, H: Host>(
     node: &mut Node,
     host: &mut H,
     key: Key,
     registry: &Bytes,
     agent: &[u8],
-) -> Result<Option<Bond>, Error> {
+) -> Result<Option<AgentBinding>, Error> {
     let epoch = alive(node, host, key, registry, agent)?.epoch;
-    let bond = Bond { registry: registry.clone(), agent: Bytes::from(agent), epoch };
+    let binding = AgentBinding { registry: registry.clone(), agent: Bytes::from(agent), epoch };
     if let Some(stored) = host.read::<E>(key)? {
-        let known = stored.bond_of(agent);
-        if known == Some(&bond) {
+        let known = stored.binding_of(agent);
+        if known == Some(&binding) {
             return Ok(None);
         }
-        if known.is_none() && stored.bound() >= BONDS_MAX {
-            let text = format!("one more agent bound to this key, at most {BONDS_MAX} are allowed");
+        if known.is_none() && stored.bound() >= BINDINGS_MAX {
+            let text = format!("one more agent bound to this key, at most {BINDINGS_MAX} are allowed");
             return Err(Error::new(Code::Limit, text));
         }
         match known.filter(|_| stored.state.holds(agent)).cloned() {
@@ -102,12 +102,12 @@ pub fn bond_always<E: Entity, H: Host>(
             None => {}
         }
     }
-    check_room(node, host, &[key.id()], &bond)?;
-    Ok(Some(bond))
+    check_room(node, host, &[key.id()], &binding)?;
+    Ok(Some(binding))
 }
 
 /// Errs if what an agent holds in a key belongs to another registry, in which it is alive: it would not go back any more when it is gone there.
-fn check_is_over<H: Host>(host: &mut H, key: Key, known: &Bond, registry: &Bytes) -> Result<(), Error> {
+fn check_is_over<H: Host>(host: &mut H, key: Key, known: &AgentBinding, registry: &Bytes) -> Result<(), Error> {
     let before = Key { db: key.db, name: &known.registry, arg: 0 };
     check_here(host, &[key, before])?;
     let stored = match host.read::<Registry>(before) {
@@ -123,17 +123,17 @@ fn check_is_over<H: Host>(host: &mut H, key: Key, known: &Bond, registry: &Bytes
 }
 
 /// Errs if an agent that is to hold something in `keys` would do so in more keys than it may. What is stale of those is forgotten first.
-fn check_room<H: Host>(node: &mut Node, host: &mut H, keys: &[KeyId], bond: &Bond) -> Result<(), Error> {
-    let registry = KeyId::new(keys[0].db, &bond.registry);
+fn check_room<H: Host>(node: &mut Node, host: &mut H, keys: &[KeyId], binding: &AgentBinding) -> Result<(), Error> {
+    let registry = KeyId::new(keys[0].db, &binding.registry);
     let max = node.settings.get(Setting::AgentHoldingsMax) as usize;
-    if node.holders.keys_of(&registry, &bond.agent).len() + keys.len() <= max {
+    if node.holdings.keys_of(&registry, &binding.agent).len() + keys.len() <= max {
         return Ok(());
     }
-    let mut known: BTreeSet<KeyId> = node.holders.keys_of(&registry, &bond.agent).cloned().collect();
+    let mut known: BTreeSet<KeyId> = node.holdings.keys_of(&registry, &binding.agent).cloned().collect();
     known.retain(|other| {
-        let is_bound = is_bound(host, other.into(), &registry, &bond.agent);
+        let is_bound = is_bound(host, other.into(), &registry, &binding.agent);
         if !is_bound {
-            node.holders.forget(&registry, &bond.agent, other);
+            node.holdings.forget(&registry, &binding.agent, other);
         }
         is_bound
     });
@@ -144,21 +144,21 @@ fn check_room<H: Host>(node: &mut Node, host: &mut H, keys: &[KeyId], bond: &Bon
     Err(Error::limit("agent-holdings-max", "one more key in which this agent holds something", max as u64))
 }
 
-/// The value of `key` is gone, and what stands there now need not know of `bond`.
-pub fn forget_if_stale<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, bond: &Bond) {
-    let registry = KeyId::new(key.db, &bond.registry);
-    if !is_bound(host, key.into(), &registry, &bond.agent) {
-        node.holders.forget(&registry, &bond.agent, key);
+/// The value of `key` is gone, and what stands there now need not know of `binding`.
+pub fn forget_if_stale<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, binding: &AgentBinding) {
+    let registry = KeyId::new(key.db, &binding.registry);
+    if !is_bound(host, key.into(), &registry, &binding.agent) {
+        node.holdings.forget(&registry, &binding.agent, key);
     }
 }
 
 fn is_bound<H: Host>(host: &mut H, key: Key, registry: &KeyId, agent: &[u8]) -> bool {
-    with_kind!(host.kind(key), E => bond_in::<E, H>(host, key, registry, agent).is_some(), else false)
+    with_key_type!(host.kind(key), E => binding_in::<E, H>(host, key, registry, agent).is_some(), else false)
 }
 
 /// The bond of what an agent of a registry holds in `key`, if there is one.
-pub fn bond_in<E: Entity, H: Host>(host: &mut H, key: Key, registry: &KeyId, agent: &[u8]) -> Option<Bond> {
+pub fn binding_in<E: Entity, H: Host>(host: &mut H, key: Key, registry: &KeyId, agent: &[u8]) -> Option<AgentBinding> {
     // Even of a value in quarantine: what is held there is not forgotten.
-    let bond = host.raw::<E>(key).ok()??.bond_of(agent)?;
-    (bond.registry == registry.name).then(|| bond.clone())
+    let binding = host.raw::<E>(key).ok()??.binding_of(agent)?;
+    (binding.registry == registry.name).then(|| binding.clone())
 }

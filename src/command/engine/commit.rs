@@ -34,10 +34,10 @@ pub fn commit_changes<E: Entity, H: Host>(
     }
     if host.read::<E>(key)?.is_none() {
         if E::GIVES_WAY {
-            node.yielding.insert(key.id());
+            node.evictable_keys.insert(key.id());
         }
         if E::WATCH_EVENTS_MAX > 0 {
-            bear::<E, H>(node, host, key)?;
+            create::<E, H>(node, host, key)?;
         }
     }
     change_value::<E, H>(node, host, key, changes)?;
@@ -47,14 +47,14 @@ pub fn commit_changes<E: Entity, H: Host>(
     // What happened is told before the key goes by it, as Redis does: rpop, then del.
     observe::<E, H>(node, host, key, changes);
     host.settle::<E>(key);
-    node.hopes.wake(&key.id(), &mut node.schedule);
+    node.lock_interest.wake(&key.id(), &mut node.schedule);
     node.trace.back();
     Ok(())
 }
 
 /// A key with a log comes into being, with revisions above those of its earlier lives.
-fn bear<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
-    let revision = node.fences.birth();
+fn create<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
+    let revision = node.clock.birth();
     change_value::<E, H>(node, host, key, &mut [Change::Born { revision }])
 }
 
@@ -127,25 +127,25 @@ pub fn change_value<E: Entity, H: Host>(
             }
         }
         let over = stored.take(change);
-        over.iter().for_each(|bond| node.holders.let_go(bond, &key.id()));
+        over.iter().for_each(|binding| node.holdings.let_go(binding, &key.id()));
         if let Some(fence) = change.fence() {
-            node.fences.observe(fence);
+            node.clock.observe(fence);
         }
         match change {
             Change::Event(event) => {
-                event.connection().into_iter().for_each(|connection| node.ties.tie(connection, key.id()));
+                event.connection().into_iter().for_each(|connection| node.connections.tie(connection, key.id()));
             }
-            Change::Bound(bond) => drop(node.holders.hold(bond, key.id())),
+            Change::Bound(binding) => drop(node.holdings.hold(binding, key.id())),
             _ => {}
         }
     }
     if E::WATCH_EVENTS_MAX > 0 {
-        node.fences.observe_revision(stored.revision);
+        node.clock.observe_revision(stored.revision);
     }
     if !untied.is_empty() {
         let tied = stored.state.connections();
         untied.retain(|connection| !tied.contains(connection));
-        untied.into_iter().for_each(|connection| node.ties.untie(connection, &key.id()));
+        untied.into_iter().for_each(|connection| node.connections.untie(connection, &key.id()));
     }
     if let Some(when) = stored.state.wakes_at(waited_for) {
         // What is due because of this change is not overdue.

@@ -40,5 +40,5 @@ fn checked<H: Host>(command: &Command<H>, cx: &Cx<H>) -> Result<(), Error> {
         // A replica with replica-read-only no lets writes through. It must not grant anything all the same.
         return Err(Error::new(Code::ReadOnly, "only the primary decides about locks and other shared state"));
     }
-    cx.node.fences.check_left()
+    cx.node.clock.check_left()
 }

@@ -1,27 +1,27 @@
 //! The types of keys, listed once for everything that depends on the type of a value.
 
-use crate::command::host::Kind;
+use crate::command::host::KeyType;
 use crate::domain::{Entity, Service};
 
 /// The same with what is under a key; `$other` if that is not of ours.
-macro_rules! with_kind {
+macro_rules! with_key_type {
     ($kind:expr, $E:ident => $body:expr, else $other:expr) => {
         match $kind {
-            $crate::command::host::Kind::Ours(tag) => {
+            $crate::command::host::KeyType::Ours(tag) => {
                 $crate::domain::entity_types::with_type!(tag, $E => $body, _other => $other)
             }
             _ => $other,
         }
     };
 }
-pub(crate) use with_kind;
+pub(crate) use with_key_type;
 
 /// Whether what is under a key gives something up when the server is short of memory, see [`Entity::GIVES_WAY`].
-pub fn gives_way(kind: Kind) -> bool {
-    with_kind!(kind, E => E::GIVES_WAY, else false)
+pub fn gives_way(kind: KeyType) -> bool {
+    with_key_type!(kind, E => E::GIVES_WAY, else false)
 }
 
 /// The service of what is under a key; `None` if it is not of ours.
-pub fn service_of(kind: Kind) -> Option<Service> {
-    with_kind!(kind, E => Some(E::SERVICE), else None)
+pub fn service_of(kind: KeyType) -> Option<Service> {
+    with_key_type!(kind, E => Some(E::SERVICE), else None)
 }

@@ -3,17 +3,17 @@
 //! What follows is said in `domain::reactions`; where, in the list of [holders](crate::command::node::holdings). A key that cannot be worked on just now (it is in
 //! quarantine, its slot is on the move) keeps its bond, and is asked again after a while.
 
-use super::bindings::bond_in;
-use super::entity_types::with_kind;
+use super::bindings::binding_in;
+use super::entity_types::with_key_type;
 use super::repair::check_usable;
 use super::service::Follows;
-use crate::command::host::{Host, Kind, Ownership};
+use crate::command::host::{Host, KeyType, Ownership};
 use crate::command::node::holdings::Unsettled;
 use crate::command::node::Node;
 use crate::command::services::mail::serve as mail_serve;
 use crate::command::settings::Setting;
 use crate::domain::limits::REACTION_PIECES_MAX;
-use crate::domain::reactions::{is_over, Moment, Reacts};
+use crate::domain::reactions::{is_over, ReactionEnv, Reacts};
 use crate::domain::registry::Registry;
 use crate::domain::{Bytes, Change, Code, KeyId, Millis};
 use crate::observe::trace::Stage;
@@ -28,9 +28,9 @@ const AGENTS_PER_LOOK: usize = 256;
 /// A registry that is not there may be about to come: keys are loaded, restored and moved to other nodes one by one. So it has a time to live of its own
 /// before its agents count as gone.
 pub fn settle<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId) -> usize {
-    let Some(mut rest) = node.holders.take_unsettled(registry) else { return 0 };
+    let Some(mut rest) = node.holdings.take_unsettled(registry) else { return 0 };
     let (now, grace_ms) = (node.now(), node.settings.get(Setting::AgentTtlMs));
-    let is_missing = host.kind(registry.into()) == Kind::Nothing;
+    let is_missing = host.kind(registry.into()) == KeyType::Nothing;
     let missing_since = if rest.missing_since > 0 { rest.missing_since } else { now };
     rest.missing_since = if is_missing { missing_since } else { 0 };
     let mut wait_until = if is_missing { missing_since.saturating_add(grace_ms) } else { 0 };
@@ -41,7 +41,7 @@ pub fn settle<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId) -> usize
         ask_again(node, registry, rest, wait_until);
         return 1;
     }
-    let agents = node.holders.agents_after(registry, &rest.after, AGENTS_PER_LOOK);
+    let agents = node.holdings.agents_after(registry, &rest.after, AGENTS_PER_LOOK);
     let mut work = 1;
     for agent in &agents {
         let (pieces, again_at) = give_all_back(node, host, registry, agent);
@@ -61,7 +61,7 @@ pub fn settle<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId) -> usize
 }
 
 fn ask_again(node: &mut Node, registry: &KeyId, rest: Unsettled, when: Millis) {
-    node.holders.go_on(registry, rest);
+    node.holdings.go_on(registry, rest);
     node.schedule.look_at(registry.clone(), when);
 }
 
@@ -76,7 +76,7 @@ pub fn agent_gone<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agen
 
 /// Gives back what an agent holds under bonds that are over, in all its keys. Says how many pieces, and when to ask again if some have to wait.
 fn give_all_back<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agent: &[u8]) -> (usize, Option<Millis>) {
-    let keys: Vec<KeyId> = node.holders.keys_of(registry, agent).cloned().collect();
+    let keys: Vec<KeyId> = node.holdings.keys_of(registry, agent).cloned().collect();
     let (mut pieces, mut again_at) = (0, None);
     for key in keys {
         let left = REACTION_PIECES_MAX.saturating_sub(pieces);
@@ -85,20 +85,20 @@ fn give_all_back<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agent
             break;
         }
         match give_back(node, host, registry, agent, &key, left) {
-            Given::All(count) => pieces += count,
-            Given::Stale => node.holders.forget(registry, agent, &key),
-            Given::Part(count) => {
+            GiveBack::All(count) => pieces += count,
+            GiveBack::Stale => node.holdings.forget(registry, agent, &key),
+            GiveBack::Part(count) => {
                 pieces += count;
                 again_at = Some(node.now());
             }
-            Given::Nothing => again_at = again_at.or(Some(node.now() + RETRY_MS)),
+            GiveBack::Nothing => again_at = again_at.or(Some(node.now() + RETRY_MS)),
         }
     }
     (pieces, again_at)
 }
 
 /// What became of what an agent holds in a key.
-enum Given {
+enum GiveBack {
     /// So many pieces were given back; or it is not over.
     All(usize),
     /// The same, and there is more.
@@ -109,13 +109,20 @@ enum Given {
     Stale,
 }
 
-fn give_back<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agent: &[u8], key: &KeyId, max: usize) -> Given {
+fn give_back<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    registry: &KeyId,
+    agent: &[u8],
+    key: &KeyId,
+    max: usize,
+) -> GiveBack {
     let kind = host.kind(key.into());
-    if kind == Kind::Nothing && host.presence(&[registry.into(), key.into()]) != Ownership::Here {
+    if kind == KeyType::Nothing && host.presence(&[registry.into(), key.into()]) != Ownership::Here {
         // It may have gone ahead to another node, and its registry will follow.
-        return Given::Nothing;
+        return GiveBack::Nothing;
     }
-    with_kind!(kind, E => give_back_in::<E, H>(node, host, registry, agent, key, max), else Given::Stale)
+    with_key_type!(kind, E => give_back_in::<E, H>(node, host, registry, agent, key, max), else GiveBack::Stale)
 }
 
 fn give_back_in<E: Reacts + Follows, H: Host>(
@@ -125,37 +132,37 @@ fn give_back_in<E: Reacts + Follows, H: Host>(
     agent: &[u8],
     key: &KeyId,
     max: usize,
-) -> Given {
-    let Some(bond) = bond_in::<E, H>(host, key.into(), registry, agent) else { return Given::Stale };
+) -> GiveBack {
+    let Some(binding) = binding_in::<E, H>(host, key.into(), registry, agent) else { return GiveBack::Stale };
     let is_over = match host.read::<Registry>(registry.into()) {
-        Ok(stored) => is_over(&bond, stored.map(|stored| &stored.state)),
-        Err(error) if error.code == Code::Quarantined => return Given::Nothing,
+        Ok(stored) => is_over(&binding, stored.map(|stored| &stored.state)),
+        Err(error) if error.code == Code::Quarantined => return GiveBack::Nothing,
         // Something else stands in its place, so nobody is registered there.
         Err(_) => true,
     };
     if !is_over {
-        return Given::All(0);
+        return GiveBack::All(0);
     }
     if check_usable(node, host, key.into()).is_err() {
-        return Given::Nothing;
+        return GiveBack::Nothing;
     }
-    let moment = Moment { at: node.now(), tasks: node.settings.task_policy(), mails: mail_serve::policy(node) };
-    let Ok(Some(stored)) = host.read::<E>(key.into()) else { return Given::Stale };
-    let mut events = stored.state.agent_gone(&bond, &moment);
+    let env = ReactionEnv { at: node.now(), tasks: node.settings.task_policy(), mails: mail_serve::policy(node) };
+    let Ok(Some(stored)) = host.read::<E>(key.into()) else { return GiveBack::Stale };
+    let mut events = stored.state.agent_gone(&binding, &env);
     let all = events.len();
     E::choose(node, host, key.into(), &mut events, max);
     let (count, is_all) = (events.len(), events.len() == all);
     if count == 0 && !is_all {
-        return Given::Nothing;
+        return GiveBack::Nothing;
     }
-    let over = is_all.then(|| Change::Unbound { agent: bond.agent.clone() });
+    let over = is_all.then(|| Change::Unbound { agent: binding.agent.clone() });
     let changes = events.into_iter().map(Change::Event).chain(over).collect();
     // The key was just read as of this type. What can keep it from being changed is a key that belongs to it and is on another node.
     let done = node.following(Stage::Decide, |node| E::follow(node, host, key.into(), changes));
     node.metrics.reactions += u64::from(done.is_ok());
     match done {
-        Ok(()) if is_all => Given::All(count.max(1)),
-        Ok(()) => Given::Part(count),
-        Err(_) => Given::Nothing,
+        Ok(()) if is_all => GiveBack::All(count.max(1)),
+        Ok(()) => GiveBack::Part(count),
+        Err(_) => GiveBack::Nothing,
     }
 }

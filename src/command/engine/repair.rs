@@ -1,13 +1,13 @@
 //! Making anew what is derived in a value, whatever its type, and the keys that are kept from everybody until that is done.
 
-use super::entity_types::{service_of, with_kind};
+use super::entity_types::{service_of, with_key_type};
 use super::replay::note_value;
 use super::tracing;
-use crate::command::host::{Host, Key, Kind};
+use crate::command::host::{Host, Key, KeyType};
 use crate::command::node::Node;
 use crate::domain::entity::fault::Reason;
 use crate::domain::limits::PANICS_PER_KEY_MAX;
-use crate::domain::{Code, Entity, Error, Fault, Invariant, KeyId, Service, Stored};
+use crate::domain::{Code, Entity, Error, Fault, Invariant, KeyId, Record, Service};
 
 /// What a repair found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +28,8 @@ pub struct Repaired {
 /// have been sent; without it nothing leaves this node. `None` if there is no value of ours, or one that only somebody who asks for it mends.
 pub fn repair<H: Host>(host: &mut H, key: Key, tells: bool) -> Result<Option<Repaired>, Error> {
     match host.kind(key) {
-        Kind::Nothing => Ok(None),
-        kind => with_kind!(kind, E => repair_type::<E, H>(host, key, tells), else Err(Error::wrong_type())),
+        KeyType::Nothing => Ok(None),
+        kind => with_key_type!(kind, E => repair_type::<E, H>(host, key, tells), else Err(Error::wrong_type())),
     }
 }
 
@@ -44,7 +44,7 @@ fn repair_type<E: Entity, H: Host>(host: &mut H, key: Key, tells: bool) -> Resul
 }
 
 /// Makes anew what is derived. `gives_up`: if that is not enough, what can be done without goes.
-fn mend<E: Entity>(stored: &mut Stored<E>, gives_up: bool) -> Repaired {
+fn mend<E: Entity>(stored: &mut Record<E>, gives_up: bool) -> Repaired {
     let was_broken = stored.check_loaded().err();
     stored.rebuild();
     let mut is_broken = stored.check_loaded().err();
@@ -59,8 +59,8 @@ fn mend<E: Entity>(stored: &mut Stored<E>, gives_up: bool) -> Repaired {
 /// can do without. The value leaves quarantine if that helps. `None` if there is no value of ours.
 pub fn repair_asked<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<Option<Repaired>, Error> {
     match host.kind(key) {
-        Kind::Nothing => Ok(None),
-        kind => with_kind!(kind, E => repair_asked_type::<E, H>(node, host, key), else Err(Error::wrong_type())),
+        KeyType::Nothing => Ok(None),
+        kind => with_key_type!(kind, E => repair_asked_type::<E, H>(node, host, key), else Err(Error::wrong_type())),
     }
 }
 
@@ -104,7 +104,7 @@ fn broken_beyond(type_name: &str, text: &str) -> Error {
 /// Errs if nobody may use what is under `key`.
 pub fn check_usable<H: Host>(node: &Node, host: &mut H, key: Key) -> Result<(), Error> {
     node.check_quarantine(key)?;
-    with_kind!(host.kind(key), E => host.read::<E>(key).map(drop), else Ok(()))
+    with_key_type!(host.kind(key), E => host.read::<E>(key).map(drop), else Ok(()))
 }
 
 /// Nobody may use the value of `key` any more, since it stays broken.
@@ -123,7 +123,7 @@ fn put_aside<H: Host>(host: &mut H, key: Key, fault: Fault) -> bool {
             _ => false,
         }
     }
-    with_kind!(host.kind(key), E => of_type::<E, H>(host, key, fault), else false)
+    with_key_type!(host.kind(key), E => of_type::<E, H>(host, key, fault), else false)
 }
 
 /// Counts a panic on a key. After too many of them the quarantine is that of its value, if it has one, whatever becomes of the name.
@@ -159,7 +159,7 @@ pub fn break_value<H: Host>(host: &mut H, key: Key, part: Option<&[u8]>) -> Resu
         Ok(())
     }
     let nothing = || Err(Error::usage("the key holds nothing of LTMC"));
-    with_kind!(host.kind(key), E => of_type::<E, H>(host, key, part), else nothing())
+    with_key_type!(host.kind(key), E => of_type::<E, H>(host, key, part), else nothing())
 }
 
 impl Node {

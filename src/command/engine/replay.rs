@@ -8,7 +8,7 @@ use crate::domain::entity::record::Payload;
 use crate::domain::entity::HANDED_IN_NUMBER_MAX;
 use crate::domain::entity_types::with_type;
 use crate::domain::value::bytes::printable;
-use crate::domain::{Change, Entity, Error, KeyId, Stored};
+use crate::domain::{Change, Entity, Error, KeyId, Record};
 use crate::observe::trace::Stage;
 
 /// Applies a framed payload, and what stands beside it, to a key. What a file or a primary sends and cannot be applied is lost, so somebody is told.
@@ -49,14 +49,14 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
     let stored = if is_trusted { cx.host.raw::<E>(key)?.map(|stored| &*stored) } else { cx.host.read::<E>(key)? };
     let is_new = stored.is_none();
     if !is_trusted {
-        changes.iter().filter_map(Change::fence).try_for_each(|fence| cx.node.fences.check_handed_in(fence))?;
+        changes.iter().filter_map(Change::fence).try_for_each(|fence| cx.node.clock.check_handed_in(fence))?;
         let mut trial = stored.cloned().unwrap_or_default();
         changes.iter().for_each(|change| drop(trial.apply_unchecked(change)));
         trial.check_loaded().map_err(|broken| Error::usage(format!("payload does not fit this key: {}", broken.0)))?;
         check_handed_in(cx.node, &trial)?;
     }
     if E::GIVES_WAY && is_new {
-        cx.node.yielding.insert(key.id());
+        cx.node.evictable_keys.insert(key.id());
     }
     change_value::<E, H>(cx.node, cx.host, key, changes)?;
     note_found::<E>(cx.node, key, &mut cx.host.raw_or_new::<E>(key)?.state);
@@ -75,7 +75,7 @@ fn drop_changes<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: &[Change<
     let shown = shown::<E>(key);
     if new_life.is_some() {
         cx.host.warn(&format!("LTMC: {shown} was broken, and is gone: the key has ended where it was well"));
-        cx.host.put(key, Stored::<E>::default())?;
+        cx.host.put(key, Record::<E>::default())?;
         cx.host.settle::<E>(key);
     } else if are_first {
         cx.host.warn(&format!("LTMC: {shown} is broken, and the changes that come for it are dropped"));
@@ -92,7 +92,7 @@ fn shown<E: Entity>(key: Key) -> String {
 }
 
 /// Puts a whole value that another node or a file sent under `key`. A broken one goes into quarantine.
-pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, mut stored: Stored<E>) -> Result<(), Error> {
+pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, mut stored: Record<E>) -> Result<(), Error> {
     if !cx.host.is_trusted() {
         check_handed_in(cx.node, &stored)?;
     }
@@ -116,10 +116,10 @@ pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, mut stored: 
 }
 
 /// Errs if a value that a client hands in would take fences or revisions from this node, or has used up its own numbers.
-pub fn check_handed_in<E: Entity>(node: &Node, stored: &Stored<E>) -> Result<(), Error> {
-    node.fences.check_handed_in(stored.last_fence())?;
+pub fn check_handed_in<E: Entity>(node: &Node, stored: &Record<E>) -> Result<(), Error> {
+    node.clock.check_handed_in(stored.last_fence())?;
     if E::WATCH_EVENTS_MAX > 0 {
-        node.fences.check_revision(stored.revision)?;
+        node.clock.check_revision(stored.revision)?;
     }
     let number = stored.last_number();
     if number <= HANDED_IN_NUMBER_MAX {
@@ -132,27 +132,27 @@ fn settle_applied<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: usize) 
     cx.node.metrics.of_mut(E::SERVICE).applied += changes as u64;
     cx.host.settle::<E>(key);
     // On a replica nobody is served, but who waits for an end is told of it.
-    if cx.node.is_waited_for(key) && (!cx.node.replica || !cx.node.onlookers.is_empty()) {
+    if cx.node.is_waited_for(key) && (!cx.node.replica || !cx.node.completion_waiters.is_empty()) {
         cx.node.look_at_soon(key.id());
     }
 }
 
 /// Learns what a value means for this process: its fences, deadlines and connections. Called for every value that is loaded.
-pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Stored<E>) {
-    node.fences.observe(stored.last_fence());
+pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Record<E>) {
+    node.clock.observe(stored.last_fence());
     if E::WATCH_EVENTS_MAX > 0 {
-        node.fences.observe_revision(stored.revision);
+        node.clock.observe_revision(stored.revision);
     }
     for connection in stored.state.connections() {
-        node.ties.tie(connection, key.id());
+        node.connections.tie(connection, key.id());
     }
     if E::GIVES_WAY {
-        node.yielding.insert(key.id());
+        node.evictable_keys.insert(key.id());
     }
-    for bond in stored.bonds() {
-        if node.holders.hold(bond, key.id()) {
+    for binding in stored.bindings() {
+        if node.holdings.hold(binding, key.id()) {
             // It comes from a file, another name or another node: is its agent still there?
-            node.ask_for_agents(KeyId::new(key.db, &bond.registry));
+            node.ask_for_agents(KeyId::new(key.db, &binding.registry));
         }
     }
     if let Some(when) = stored.state.wakes_at(node.is_waited_for(key)) {

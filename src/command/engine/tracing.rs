@@ -41,7 +41,7 @@ fn begin_command<H: Host>(cx: &mut Cx<H>) {
 #[inline]
 pub fn begin_round(node: &mut Node, key: Option<&KeyId>) {
     if node.settings.mode() == Mode::Debug {
-        node.trace.begin_round(node.fences.now(), key);
+        node.trace.begin_round(node.clock.now(), key);
     }
 }
 

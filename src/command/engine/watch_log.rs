@@ -1,8 +1,8 @@
 //! What watchers are told of a key, from its log of events.
 
 use super::budget::Budget;
-use crate::command::host::{check_here, Host, Key, Kind, UNSURE_MS};
-use crate::command::node::waits::Untold;
+use crate::command::host::{check_here, Host, Key, KeyType, UNSURE_MS};
+use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::watchers::Watcher;
 use crate::command::node::Node;
 use crate::command::reply::Reply;
@@ -26,7 +26,7 @@ pub fn serve<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) {
     }
     match report(node, host, &watcher) {
         Ok((reply, false)) => node.watchers.advance(id, &reply),
-        Ok((reply, true)) => node.serve_wait(id, Untold::default(), reply, host),
+        Ok((reply, true)) => node.serve_wait(id, UndeliveredGrant::default(), reply, host),
         Err(error) => node.refuse_wait(id, error, host),
     }
 }
@@ -37,7 +37,7 @@ fn first_moving<'a, H: Host>(host: &mut H, watcher: &'a Watcher) -> Option<&'a K
     if check_here(host, &keys).is_ok() {
         return None;
     }
-    let gone = |(key, since): &&(KeyId, u64)| *since > 0 && host.kind(key.into()) == Kind::Nothing;
+    let gone = |(key, since): &&(KeyId, u64)| *since > 0 && host.kind(key.into()) == KeyType::Nothing;
     watcher.keys.iter().find(gone).map(|(key, _)| key)
 }
 
@@ -71,19 +71,19 @@ pub fn look<H: Host>(
     budget: &mut Budget,
 ) -> Result<(u64, Vec<Reply>), Error> {
     match host.kind(key) {
-        Kind::Nothing if since == 0 => Ok((0, vec![Reply::Array(Vec::new())])),
-        Kind::Nothing => Ok((0, compacted(0))),
-        Kind::Ours(Registry::TYPE_TAG) => look_at::<Registry, H>(host, key, since, watcher, budget),
-        Kind::Ours(Context::TYPE_TAG) => look_at::<Context, H>(host, key, since, watcher, budget),
-        Kind::Ours(Session::TYPE_TAG) => look_at::<Session, H>(host, key, since, watcher, budget),
-        Kind::Ours(Buffer::TYPE_TAG) => look_at::<Buffer, H>(host, key, since, watcher, budget),
-        Kind::Ours(Flow::TYPE_TAG) => look_at::<Flow, H>(host, key, since, watcher, budget),
-        Kind::Ours(_) => {
+        KeyType::Nothing if since == 0 => Ok((0, vec![Reply::Array(Vec::new())])),
+        KeyType::Nothing => Ok((0, compacted(0))),
+        KeyType::Ours(Registry::TYPE_TAG) => look_at::<Registry, H>(host, key, since, watcher, budget),
+        KeyType::Ours(Context::TYPE_TAG) => look_at::<Context, H>(host, key, since, watcher, budget),
+        KeyType::Ours(Session::TYPE_TAG) => look_at::<Session, H>(host, key, since, watcher, budget),
+        KeyType::Ours(Buffer::TYPE_TAG) => look_at::<Buffer, H>(host, key, since, watcher, budget),
+        KeyType::Ours(Flow::TYPE_TAG) => look_at::<Flow, H>(host, key, since, watcher, budget),
+        KeyType::Ours(_) => {
             let text =
                 format!("'{}' is of a type that keeps no log of events: it cannot be watched", printable(key.name));
             Err(Error::usage(text))
         }
-        Kind::Foreign => Err(Error::wrong_type()),
+        KeyType::Foreign => Err(Error::wrong_type()),
     }
 }
 

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 
 /// Which keys are tied to which connections.
 #[derive(Debug, Default)]
-pub struct Ties(AHashMap<Connection, BTreeSet<KeyId>>);
+pub struct ConnectionIndex(AHashMap<Connection, BTreeSet<KeyId>>);
 
-impl Ties {
+impl ConnectionIndex {
     /// `key` has to hear of the end of `connection`.
     pub fn tie(&mut self, connection: Connection, key: KeyId) {
         self.0.entry(connection).or_default().insert(key);

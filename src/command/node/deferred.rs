@@ -1,13 +1,13 @@
 //! Work that is left to the scheduler.
 
-use super::waits::Untold;
-use crate::domain::{Bond, Connection, KeyId, Service};
+use super::waits::UndeliveredGrant;
+use crate::domain::{AgentBinding, Connection, KeyId, Service};
 
 /// Something to be done by the scheduler, since callbacks in which it is noticed may not write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Chore {
+pub enum DeferredWork {
     /// A grant of a service whose client went away before it was told.
-    TakeBack(Service, Untold),
+    TakeBack(Service, UndeliveredGrant),
     /// A connection ended.
     Disconnected(Connection),
     /// A value is gone that this process knows of.
@@ -17,7 +17,7 @@ pub enum Chore {
         /// What it was tied to.
         connections: Vec<Connection>,
         /// For whom something was held in it.
-        bonds: Vec<Bond>,
+        bindings: Vec<AgentBinding>,
     },
     /// The keys were loaded or this node was promoted: connections of other processes are gone for good.
     ForgetStrangers,

@@ -2,7 +2,7 @@
 //!
 //! Both are hints. One that is stale is harmless: the key is opened and asked.
 
-use crate::domain::{Bond, Bytes, Db, Fence, KeyId, Millis};
+use crate::domain::{AgentBinding, Bytes, Db, Fence, KeyId, Millis};
 use ahash::AHashMap;
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ type Held = BTreeMap<KeyId, Fence>;
 /// In which keys agents of registries hold something. Made of the [bonds](crate::domain::entity::bindings) that stand in these keys, so it is the same after a
 /// restart and on a replica.
 #[derive(Debug, Default)]
-pub struct Holders {
+pub struct HoldingsIndex {
     keys: AHashMap<KeyId, BTreeMap<Bytes, Held>>,
     /// Registries in which it has to be asked whether those who hold something are still there.
     unsettled: BTreeMap<KeyId, Unsettled>,
@@ -29,7 +29,7 @@ pub struct Unsettled {
     pub again_at: Option<Millis>,
 }
 
-impl Holders {
+impl HoldingsIndex {
     /// Whether no agent holds anything.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
@@ -41,15 +41,15 @@ impl Holders {
     }
 
     /// What is held in `key` belongs to an agent. True if that is news.
-    pub fn hold(&mut self, bond: &Bond, key: KeyId) -> bool {
-        let registry = KeyId::new(key.db, &bond.registry);
-        let held = self.keys.entry(registry).or_default().entry(bond.agent.clone()).or_default();
-        held.insert(key, bond.epoch) != Some(bond.epoch)
+    pub fn hold(&mut self, binding: &AgentBinding, key: KeyId) -> bool {
+        let registry = KeyId::new(key.db, &binding.registry);
+        let held = self.keys.entry(registry).or_default().entry(binding.agent.clone()).or_default();
+        held.insert(key, binding.epoch) != Some(binding.epoch)
     }
 
     /// An agent holds nothing in `key` any more.
-    pub fn let_go(&mut self, bond: &Bond, key: &KeyId) {
-        self.forget(&KeyId::new(key.db, &bond.registry), &bond.agent, key);
+    pub fn let_go(&mut self, binding: &AgentBinding, key: &KeyId) {
+        self.forget(&KeyId::new(key.db, &binding.registry), &binding.agent, key);
     }
 
     /// The same: it was stale that an agent of `registry` holds something in `key`.

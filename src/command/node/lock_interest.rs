@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 /// Which flows wait for which locks: a change of the lock has them looked at.
 #[derive(Debug, Default)]
-pub struct Hopes(AHashMap<KeyId, BTreeSet<KeyId>>);
+pub struct LockInterest(AHashMap<KeyId, BTreeSet<KeyId>>);
 
-impl Hopes {
+impl LockInterest {
     /// `flow` could hand out a task if it had `lock`.
     pub fn hope(&mut self, lock: KeyId, flow: KeyId) {
         self.0.entry(lock).or_default().insert(flow);

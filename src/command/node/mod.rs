@@ -12,10 +12,10 @@ pub mod waits;
 pub mod watchers;
 
 use super::settings::{Setting, Settings};
-use crate::command::node::connections::Ties;
-use crate::command::node::deferred::Chore;
-use crate::command::node::holdings::Holders;
-use crate::command::node::lock_interest::Hopes;
+use crate::command::node::connections::ConnectionIndex;
+use crate::command::node::deferred::DeferredWork;
+use crate::command::node::holdings::HoldingsIndex;
+use crate::command::node::lock_interest::LockInterest;
 use crate::command::node::passes::Passes;
 use crate::command::node::quarantine::Quarantine;
 use crate::command::node::schedule::Schedule;
@@ -24,12 +24,12 @@ use crate::command::node::waits::Waits;
 use crate::command::node::watchers::Watchers;
 use crate::domain::algorithm::splitmix::next_random;
 use crate::domain::cache::queue::FillQueues;
-use crate::domain::flow::queue::{Idlers, Onlookers};
+use crate::domain::flow::queue::{CompletionWaiters, TaskWaiters};
 use crate::domain::lock::queue::LockQueues;
 use crate::domain::mail::queue::MailQueues;
 use crate::domain::registry::queue::ClaimQueues;
 use crate::domain::registry::time::View;
-use crate::domain::{Bond, Connection, Fences, KeyId, Millis, Service};
+use crate::domain::{AgentBinding, Clock, Connection, KeyId, Millis, Service};
 use crate::observe::{Metrics, Peers, Trace};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -37,7 +37,7 @@ use std::collections::{BTreeSet, VecDeque};
 #[derive(Debug, Default)]
 pub struct Node {
     /// The time of the current command, and the source of fences.
-    pub fences: Fences,
+    pub clock: Clock,
     /// The values in force.
     pub settings: Settings,
     /// The counters.
@@ -59,21 +59,21 @@ pub struct Node {
     /// Who waits for messages of which mailbox.
     pub mails: MailQueues,
     /// Who waits for tasks of which flow.
-    pub idlers: Idlers,
+    pub task_waiters: TaskWaiters,
     /// Who waits for the ends of which tasks and flows.
-    pub onlookers: Onlookers,
+    pub completion_waiters: CompletionWaiters,
     /// In which keys agents of registries hold something.
-    pub holders: Holders,
+    pub holdings: HoldingsIndex,
     /// Flows that wait for locks.
-    pub hopes: Hopes,
+    pub lock_interest: LockInterest,
     /// How far one has come in keys of which something has to wait.
     pub passes: Passes,
     /// Who watches which keys.
     pub watchers: Watchers,
     /// Which keys have to hear of the end of a connection.
-    pub ties: Ties,
+    pub connections: ConnectionIndex,
     /// What could not be done where it was noticed.
-    pub chores: VecDeque<Chore>,
+    pub deferred: VecDeque<DeferredWork>,
     /// Keys with which something is wrong.
     pub quarantine: Quarantine,
     /// How far the automatic check of all values has come.
@@ -81,7 +81,7 @@ pub struct Node {
     /// Keys of services that are switched off, which the scheduler would have looked at.
     pub frozen: BTreeSet<KeyId>,
     /// Keys that give something up when the server is short of memory.
-    pub yielding: BTreeSet<KeyId>,
+    pub evictable_keys: BTreeSet<KeyId>,
     /// When it is asked next whether it is, unix ms.
     pub memory_asked_at: Millis,
     /// How much of its memory was taken when that was asked last, in thousandths.
@@ -109,7 +109,7 @@ pub struct Node {
 impl Node {
     /// The time of the current command, unix ms.
     pub fn now(&self) -> Millis {
-        self.fences.now()
+        self.clock.now()
     }
 
     /// From where the registries are looked at.
@@ -153,7 +153,7 @@ impl Node {
         std::mem::take(&mut self.frozen).into_iter().for_each(|key| self.look_at_soon(key));
         match service {
             Service::Registry => self.since = self.now(),
-            Service::Lock => self.hopes.wake_all(&mut self.schedule),
+            Service::Lock => self.lock_interest.wake_all(&mut self.schedule),
             _ => {}
         }
     }
@@ -165,13 +165,13 @@ impl Node {
 
     /// Has it asked soon whether the agents of a registry who hold something are still there.
     pub fn ask_for_agents(&mut self, registry: KeyId) {
-        self.holders.unsettle(&registry);
+        self.holdings.unsettle(&registry);
         self.look_at_soon(registry);
     }
 
     /// The same of all registries.
     pub fn ask_for_all_agents(&mut self) {
-        self.holders.unsettle_all().into_iter().for_each(|registry| self.look_at_soon(registry));
+        self.holdings.unsettle_all().into_iter().for_each(|registry| self.look_at_soon(registry));
     }
 
     /// Whether somebody waits for `key`.
@@ -186,8 +186,8 @@ impl Node {
 
     /// Whether somebody waits for something of a flow.
     pub fn waits_for_flow(&self, key: &KeyId) -> bool {
-        (!self.idlers.is_empty() && self.idlers.waiting_for(key) > 0)
-            || (!self.onlookers.is_empty() && self.onlookers.waiting_for(key) > 0)
+        (!self.task_waiters.is_empty() && self.task_waiters.waiting_for(key) > 0)
+            || (!self.completion_waiters.is_empty() && self.completion_waiters.waiting_for(key) > 0)
     }
 
     /// Whether nobody waits for anything.
@@ -196,30 +196,30 @@ impl Node {
             && self.claims.is_empty()
             && self.fills.is_empty()
             && self.mails.is_empty()
-            && self.idlers.is_empty()
-            && self.onlookers.is_empty()
+            && self.task_waiters.is_empty()
+            && self.completion_waiters.is_empty()
             && self.watchers.is_empty()
     }
 
     /// A key was deleted, renamed, flushed or came into being by other means than our commands.
     pub fn key_changed(&mut self, key: KeyId) {
         self.quarantine.remove(&key);
-        self.hopes.wake(&key, &mut self.schedule);
-        self.holders.unsettle(&key);
+        self.lock_interest.wake(&key, &mut self.schedule);
+        self.holdings.unsettle(&key);
         self.look_at_soon(key);
     }
 
     /// The value of `key` is gone, and with it its ties to `connections` and its bonds. The very command that found it expired may have taken
     /// the lock anew over the same connection, so the scheduler asks the key first. A replica only learns of it after the fact.
-    pub fn value_gone(&mut self, key: KeyId, connections: Vec<Connection>, bonds: Vec<Bond>) {
+    pub fn value_gone(&mut self, key: KeyId, connections: Vec<Connection>, bindings: Vec<AgentBinding>) {
         if self.replica {
-            connections.into_iter().for_each(|connection| self.ties.untie(connection, &key));
-            bonds.iter().for_each(|bond| self.holders.let_go(bond, &key));
-            self.yielding.remove(&key);
+            connections.into_iter().for_each(|connection| self.connections.untie(connection, &key));
+            bindings.iter().for_each(|binding| self.holdings.let_go(binding, &key));
+            self.evictable_keys.remove(&key);
             // What stands there now, if a whole value came in its place, is noted anew.
             self.look_at_soon(key);
         } else {
-            self.chores.push_back(Chore::ValueGone { key, connections, bonds });
+            self.deferred.push_back(DeferredWork::ValueGone { key, connections, bindings });
         }
     }
 
@@ -227,12 +227,12 @@ impl Node {
     pub fn database_flushed(&mut self, db: Option<u32>) {
         let hit = |key: &KeyId| db.is_none_or(|db| key.db == db);
         self.quarantine.retain(|key| !hit(key));
-        self.ties.retain(|key| !hit(key));
-        self.holders.retain(|key| !hit(key));
+        self.connections.retain(|key| !hit(key));
+        self.holdings.retain(|key| !hit(key));
         self.frozen.retain(|key| !hit(key));
         self.passes.clear();
-        self.yielding.retain(|key| !hit(key));
-        self.hopes.wake_all(&mut self.schedule);
+        self.evictable_keys.retain(|key| !hit(key));
+        self.lock_interest.wake_all(&mut self.schedule);
         self.look_at_all_waited_for(hit);
     }
 
@@ -240,12 +240,12 @@ impl Node {
     pub fn databases_swapped(&mut self, one: u32, other: u32) {
         self.schedule.swap(one, other);
         self.passes.clear();
-        self.ties.swap(one, other);
-        self.holders.swap(one, other);
-        for keys in [&mut self.frozen, &mut self.yielding] {
+        self.connections.swap(one, other);
+        self.holdings.swap(one, other);
+        for keys in [&mut self.frozen, &mut self.evictable_keys] {
             *keys = std::mem::take(keys).into_iter().map(|key| key.swapped(one, other)).collect();
         }
-        self.hopes.wake_all(&mut self.schedule);
+        self.lock_interest.wake_all(&mut self.schedule);
         self.quarantine.swap(one, other);
         self.look_at_all_waited_for(|key| key.db == one || key.db == other);
     }
@@ -269,8 +269,8 @@ impl Node {
 
     /// The connections of other processes are gone for good: what is tied to them ends.
     pub fn forget_strangers(&mut self) {
-        if !self.chores.contains(&Chore::ForgetStrangers) {
-            self.chores.push_back(Chore::ForgetStrangers);
+        if !self.deferred.contains(&DeferredWork::ForgetStrangers) {
+            self.deferred.push_back(DeferredWork::ForgetStrangers);
         }
     }
 
@@ -282,7 +282,7 @@ impl Node {
             .chain(self.fills.keys())
             .chain(self.mails.keys())
             .chain(self.watchers.keys());
-        let waited = waited.chain(self.idlers.keys()).chain(self.onlookers.keys());
+        let waited = waited.chain(self.task_waiters.keys()).chain(self.completion_waiters.keys());
         let waited: Vec<KeyId> = waited.filter(|key| hit(key)).cloned().collect();
         waited.into_iter().for_each(|key| self.look_at_soon(key));
     }

@@ -34,7 +34,7 @@ pub struct Wait {
 
 /// What a waiter got, in case it turns out that nobody is there to be told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Untold {
+pub struct UndeliveredGrant {
     /// The keys with the fences that were granted.
     pub grants: SmallVec<[(KeyId, Fence); 1]>,
     /// The `REQID` under which the answer is remembered.
@@ -48,7 +48,7 @@ pub struct Waits {
     /// The same by service, in the order in which they began.
     of_service: [BTreeSet<WaiterId>; Service::ALL.len()],
     /// Who was served in this tick and may not have been told yet, with what it got.
-    untold: AHashMap<WaiterId, (Service, Untold)>,
+    undelivered: AHashMap<WaiterId, (Service, UndeliveredGrant)>,
     last_id: u64,
 }
 
@@ -89,12 +89,12 @@ impl Waits {
 
     /// The waiter has been told.
     pub fn told(&mut self, id: WaiterId) {
-        self.untold.remove(&id);
+        self.undelivered.remove(&id);
     }
 
     /// The waiter is gone without having been told: what it got of which service, if it got something.
-    pub fn take_untold(&mut self, id: WaiterId) -> Option<(Service, Untold)> {
-        self.untold.remove(&id)
+    pub fn take_undelivered(&mut self, id: WaiterId) -> Option<(Service, UndeliveredGrant)> {
+        self.undelivered.remove(&id)
     }
 }
 
@@ -128,7 +128,7 @@ impl Node {
             keys.iter().for_each(|key| self.schedule.check_owner(key.clone(), now + OWNERSHIP_MS));
         }
         self.metrics.of_mut(service).waits += 1;
-        let (client, since_us) = (host.client(), self.fences.now_us());
+        let (client, since_us) = (host.client(), self.clock.now_us());
         self.waits.insert(id, Wait { service, keys, client, since_us, deadline });
         host.block(id);
     }
@@ -145,8 +145,8 @@ impl Node {
             Service::Watch => self.watchers.remove(id),
             Service::Mail => drop(self.mails.remove(id)),
             Service::Flow => {
-                self.idlers.remove(id);
-                self.onlookers.remove(id);
+                self.task_waiters.remove(id);
+                self.completion_waiters.remove(id);
             }
             Service::Context | Service::Session | Service::Buffer => {}
         }
@@ -154,14 +154,14 @@ impl Node {
     }
 
     /// Ends the wait `id` with what it waited for.
-    pub fn serve_wait(&mut self, id: WaiterId, untold: Untold, reply: Reply, host: &mut impl Host) {
+    pub fn serve_wait(&mut self, id: WaiterId, undelivered: UndeliveredGrant, reply: Reply, host: &mut impl Host) {
         self.serving(|node| {
             let Some(wait) = node.forget_wait(id) else { return };
             node.trace_woken(&wait);
             let metrics = node.metrics.of_mut(wait.service);
             metrics.served += 1;
-            metrics.wait_us.record(node.fences.now_us().saturating_sub(wait.since_us));
-            node.waits.untold.insert(id, (wait.service, untold));
+            metrics.wait_us.record(node.clock.now_us().saturating_sub(wait.since_us));
+            node.waits.undelivered.insert(id, (wait.service, undelivered));
             host.answer(id, Ok(reply));
         });
     }

@@ -17,14 +17,14 @@ fn shrinks_at(node: &Node) -> u64 {
 /// Now and then: if the server is short of memory, those that can give something up are looked at. They go before writes are refused.
 pub fn ask_for_memory<H: Host>(node: &mut Node, host: &H) {
     let now = node.now();
-    if node.replica || node.yielding.is_empty() || node.memory_asked_at > now {
+    if node.replica || node.evictable_keys.is_empty() || node.memory_asked_at > now {
         return;
     }
     node.memory_asked_at = now + MEMORY_ASKED_MS;
     node.memory_permille = host.memory_permille().unwrap_or(0);
     if node.memory_permille >= shrinks_at(node) {
         // Keys that are gone are forgotten by that; the others are noted again.
-        for key in std::mem::take(&mut node.yielding) {
+        for key in std::mem::take(&mut node.evictable_keys) {
             node.schedule.look_at(key, now);
         }
     }
@@ -38,7 +38,7 @@ const MEMORY_NEWS_PERMILLE: u64 = 10;
 pub fn memory_is_taken(node: &mut Node, permille: u64) -> bool {
     let shrinks_at = shrinks_at(node);
     let is_new = node.memory_permille < shrinks_at || permille >= node.memory_permille + MEMORY_NEWS_PERMILLE;
-    let is_asked = permille >= shrinks_at && is_new && !node.replica && !node.yielding.is_empty();
+    let is_asked = permille >= shrinks_at && is_new && !node.replica && !node.evictable_keys.is_empty();
     if is_asked {
         node.memory_asked_at = 0;
     }

@@ -4,13 +4,13 @@ pub mod memory_pressure;
 pub mod scrub;
 
 use super::engine::reactions;
-use super::host::{Host, Kind, Ownership, UNSURE_MS};
+use super::host::{Host, KeyType, Ownership, UNSURE_MS};
 use super::node::Node;
 use super::reply::Reply;
 use super::settings::Setting;
 use crate::command::engine::entity_types::{gives_way, service_of};
 use crate::command::engine::replay::note_value;
-use crate::command::node::deferred::Chore;
+use crate::command::node::deferred::DeferredWork;
 use crate::command::node::schedule::Due;
 use crate::command::node::waits::{Unserved, OWNERSHIP_MS};
 use crate::command::scheduler::memory_pressure::ask_for_memory;
@@ -68,11 +68,11 @@ fn sweep<H: Host>(node: &mut Node, host: &mut H) {
 
 /// Does the next piece of work, and says how much it was. `None` if nothing is due.
 fn next_piece<H: Host>(node: &mut Node, host: &mut H, keys_until: Millis, watchers_first: bool) -> Option<usize> {
-    let chore = if node.replica { None } else { node.chores.pop_front() };
+    let chore = if node.replica { None } else { node.deferred.pop_front() };
     if let Some(chore) = chore {
         do_chore(node, host, chore);
-        if node.chores.is_empty() {
-            node.chores.shrink_to(CHORES_KEPT);
+        if node.deferred.is_empty() {
+            node.deferred.shrink_to(CHORES_KEPT);
         }
         return Some(1);
     }
@@ -104,12 +104,12 @@ pub fn next_tick(node: &Node) -> Option<Millis> {
 }
 
 fn next_sweep(node: &Node) -> Option<Millis> {
-    let has_chores = !node.replica && !node.chores.is_empty();
+    let has_chores = !node.replica && !node.deferred.is_empty();
     if has_chores || node.watchers.has_woken() {
         return Some(0);
     }
     let key = node.schedule.next_key().filter(|next| !node.replica || *next == 0);
-    let memory = (!node.replica && !node.yielding.is_empty()).then_some(node.memory_asked_at);
+    let memory = (!node.replica && !node.evictable_keys.is_empty()).then_some(node.memory_asked_at);
     node.schedule.next_wait().into_iter().chain(node.schedule.next_owner()).chain(key).chain(memory).min()
 }
 
@@ -136,7 +136,7 @@ fn look_into<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: b
     if has_changed {
         node.watchers.wake(key);
     }
-    if !matches!(host.kind(key.into()), Kind::Ours(Flow::TYPE_TAG | Session::TYPE_TAG | Context::TYPE_TAG)) {
+    if !matches!(host.kind(key.into()), KeyType::Ours(Flow::TYPE_TAG | Session::TYPE_TAG | Context::TYPE_TAG)) {
         node.passes.forget(key.into());
     }
     // A service looks at the keys of its type, and at those that somebody expects to become one.
@@ -147,49 +147,49 @@ fn look_into<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: b
         return 1;
     }
     let mut work = 1;
-    if kind == Kind::Ours(Lock::TYPE_TAG) || node.locks.waiting_for(key) > 0 {
+    if kind == KeyType::Ours(Lock::TYPE_TAG) || node.locks.waiting_for(key) > 0 {
         match take_note::<Lock, H>(node, host, key) {
             Ok(()) if node.replica => {}
             Ok(()) => lock_serve::wake(node, host, key),
             Err(error) => lock_serve::refuse_all(node, host, key, error),
         }
     }
-    if kind == Kind::Ours(Registry::TYPE_TAG) || node.claims.waiting_for(key) > 0 {
+    if kind == KeyType::Ours(Registry::TYPE_TAG) || node.claims.waiting_for(key) > 0 {
         match take_note::<Registry, H>(node, host, key) {
             Ok(()) if node.replica => {}
             Ok(()) => work += registry_serve::wake(node, host, key, has_changed),
             Err(error) => registry_serve::refuse_all(node, host, key, &error),
         }
     }
-    if kind == Kind::Ours(Cache::TYPE_TAG) || node.fills.waiting_for(key) > 0 {
+    if kind == KeyType::Ours(Cache::TYPE_TAG) || node.fills.waiting_for(key) > 0 {
         match take_note::<Cache, H>(node, host, key) {
             Ok(()) if node.replica => {}
             Ok(()) => work += cache_serve::wake(node, host, key, has_changed),
             Err(error) => cache_serve::refuse_all(node, host, key, &error),
         }
     }
-    if kind == Kind::Ours(Mail::TYPE_TAG) || node.mails.waiting_for(key) > 0 {
+    if kind == KeyType::Ours(Mail::TYPE_TAG) || node.mails.waiting_for(key) > 0 {
         match take_note::<Mail, H>(node, host, key) {
             Ok(()) if node.replica => {}
             Ok(()) => work += mail_serve::wake(node, host, key, has_changed),
             Err(error) => mail_serve::refuse_all(node, host, key, &error),
         }
     }
-    if kind == Kind::Ours(Flow::TYPE_TAG) || node.waits_for_flow(key) {
+    if kind == KeyType::Ours(Flow::TYPE_TAG) || node.waits_for_flow(key) {
         match take_note::<Flow, H>(node, host, key) {
             Ok(()) if node.replica => flow_serve::tell_ends(node, host, key),
             Ok(()) => work += flow_serve::wake(node, host, key, has_changed),
             Err(error) => flow_serve::refuse_all(node, host, key, &error),
         }
     }
-    if !node.replica && node.holders.has(key) {
+    if !node.replica && node.holdings.has(key) {
         // Whether it is a registry or nothing any more.
         work += reactions::settle(node, host, key);
     }
     match kind {
-        Kind::Ours(Session::TYPE_TAG) => work + look_at_versioned::<Fields, H>(node, host, key),
-        Kind::Ours(Context::TYPE_TAG) => work + look_at_versioned::<Doc, H>(node, host, key),
-        Kind::Ours(Buffer::TYPE_TAG) => work + look_at_buffer(node, host, key),
+        KeyType::Ours(Session::TYPE_TAG) => work + look_at_versioned::<Fields, H>(node, host, key),
+        KeyType::Ours(Context::TYPE_TAG) => work + look_at_versioned::<Doc, H>(node, host, key),
+        KeyType::Ours(Buffer::TYPE_TAG) => work + look_at_buffer(node, host, key),
         _ => work,
     }
 }
@@ -280,44 +280,46 @@ fn take_note<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> 
 /// A value that came by RESTORE or RENAME may be tied to connections that ended before it came.
 fn end_lost_connections<H: Host>(node: &mut Node, host: &H, connections: Vec<Connection>) {
     let lost = |connection: &Connection| connection.boot != node.boot || !host.is_connected(connection.client);
-    let lost: Vec<Chore> = connections.into_iter().filter(lost).map(Chore::Disconnected).collect();
-    node.chores.extend(lost);
+    let lost: Vec<DeferredWork> = connections.into_iter().filter(lost).map(DeferredWork::Disconnected).collect();
+    node.deferred.extend(lost);
 }
 
 /// Does a chore, or one key's part of it: a connection may be tied to any number of keys.
-fn do_chore<H: Host>(node: &mut Node, host: &mut H, chore: Chore) {
+fn do_chore<H: Host>(node: &mut Node, host: &mut H, chore: DeferredWork) {
     crate::command::engine::tracing::begin_round(node, None);
     match chore {
-        Chore::TakeBack(Service::Lock, untold) => lock_serve::take_back(node, host, untold),
-        Chore::TakeBack(Service::Registry, untold) => registry_serve::take_back(node, host, untold),
-        Chore::TakeBack(Service::Cache, untold) => cache_serve::take_back(node, host, untold),
-        Chore::TakeBack(Service::Mail, untold) => mail_serve::take_back(node, host, untold),
-        Chore::TakeBack(Service::Flow, untold) => flow_serve::take_back(node, host, untold),
+        DeferredWork::TakeBack(Service::Lock, undelivered) => lock_serve::take_back(node, host, undelivered),
+        DeferredWork::TakeBack(Service::Registry, undelivered) => registry_serve::take_back(node, host, undelivered),
+        DeferredWork::TakeBack(Service::Cache, undelivered) => cache_serve::take_back(node, host, undelivered),
+        DeferredWork::TakeBack(Service::Mail, undelivered) => mail_serve::take_back(node, host, undelivered),
+        DeferredWork::TakeBack(Service::Flow, undelivered) => flow_serve::take_back(node, host, undelivered),
         // Nobody gets anything of these that others could have had.
-        Chore::TakeBack(Service::Watch | Service::Context | Service::Session | Service::Buffer, _) => {}
-        Chore::Disconnected(connection) => {
-            if let Some(key) = node.ties.take_one(connection) {
-                if host.kind((&key).into()) == Kind::Ours(Cache::TYPE_TAG) {
+        DeferredWork::TakeBack(Service::Watch | Service::Context | Service::Session | Service::Buffer, _) => {}
+        DeferredWork::Disconnected(connection) => {
+            if let Some(key) = node.connections.take_one(connection) {
+                if host.kind((&key).into()) == KeyType::Ours(Cache::TYPE_TAG) {
                     cache_serve::disconnected(node, host, &key, connection);
                 } else {
                     lock_serve::disconnected(node, host, &key, connection);
                 }
-                node.chores.push_back(chore);
+                node.deferred.push_back(chore);
             }
         }
-        Chore::ValueGone { key, connections, bonds } => {
+        DeferredWork::ValueGone { key, connections, bindings } => {
             let tied = connections_of(host, &key);
             for connection in connections.into_iter().filter(|known| !tied.contains(known)) {
-                node.ties.untie(connection, &key);
+                node.connections.untie(connection, &key);
             }
-            bonds.iter().for_each(|bond| crate::command::engine::bindings::forget_if_stale(node, host, &key, bond));
+            bindings
+                .iter()
+                .for_each(|binding| crate::command::engine::bindings::forget_if_stale(node, host, &key, binding));
             if !gives_way(host.kind((&key).into())) {
-                node.yielding.remove(&key);
+                node.evictable_keys.remove(&key);
             }
         }
-        Chore::ForgetStrangers => {
-            let strangers = node.ties.strangers(node.boot);
-            node.chores.extend(strangers.into_iter().map(Chore::Disconnected));
+        DeferredWork::ForgetStrangers => {
+            let strangers = node.connections.strangers(node.boot);
+            node.deferred.extend(strangers.into_iter().map(DeferredWork::Disconnected));
         }
     }
 }
@@ -329,8 +331,8 @@ fn connections_of<H: Host>(host: &mut H, key: &KeyId) -> Vec<Connection> {
         stored.map_or_else(Vec::new, |stored| stored.state.connections())
     }
     match host.kind(key.into()) {
-        Kind::Ours(Lock::TYPE_TAG) => of::<Lock, H>(host, key),
-        Kind::Ours(Cache::TYPE_TAG) => of::<Cache, H>(host, key),
+        KeyType::Ours(Lock::TYPE_TAG) => of::<Lock, H>(host, key),
+        KeyType::Ours(Cache::TYPE_TAG) => of::<Cache, H>(host, key),
         _ => Vec::new(),
     }
 }
@@ -338,16 +340,16 @@ fn connections_of<H: Host>(host: &mut H, key: &KeyId) -> Vec<Connection> {
 /// A client's connection ended. Called from a callback that must not write.
 pub fn client_gone(node: &mut Node, client: u64) {
     let connection = Connection { boot: node.boot, client };
-    if node.ties.has(connection) {
-        node.chores.push_back(Chore::Disconnected(connection));
+    if node.connections.has(connection) {
+        node.deferred.push_back(DeferredWork::Disconnected(connection));
     }
 }
 
 /// A waiting client is gone: its wait ends, or what it was granted and not told is taken back. Called from callbacks that must not
 /// write.
 pub fn waiter_gone(node: &mut Node, id: WaiterId) {
-    match node.waits.take_untold(id) {
-        Some((service, untold)) => node.chores.push_back(Chore::TakeBack(service, untold)),
+    match node.waits.take_undelivered(id) {
+        Some((service, undelivered)) => node.deferred.push_back(DeferredWork::TakeBack(service, undelivered)),
         None => drop(node.drop_wait(id, Unserved::Gone)),
     }
 }

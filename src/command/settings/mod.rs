@@ -90,7 +90,7 @@ pub enum Setting {
 
 /// What values a setting takes.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
+pub enum SettingType {
     /// A whole number in a range.
     Integer {
         /// If nothing is said.
@@ -109,7 +109,7 @@ pub enum Kind {
     },
 }
 
-/// How the values of a [`Kind::Switch`] may be written, each with what it means. The first of each meaning is the one that is shown.
+/// How the values of a [`SettingType::Switch`] may be written, each with what it means. The first of each meaning is the one that is shown.
 pub const SWITCH_WORDS: &[(&str, i64)] =
     &[("yes", 1), ("no", 0), ("true", 1), ("false", 0), ("on", 1), ("off", 0), ("1", 1), ("0", 0)];
 
@@ -119,7 +119,7 @@ pub struct Row {
     /// Name without the `ltmc.` before it.
     pub name: &'static str,
     /// Values.
-    pub kind: Kind,
+    pub kind: SettingType,
     /// Unit of the value.
     pub unit: &'static str,
     /// What it does.
@@ -139,27 +139,29 @@ impl Row {
     /// The value if nothing is said.
     pub fn default_value(&self) -> i64 {
         match self.kind {
-            Kind::Integer { default, .. } => default,
-            Kind::Word(_) => 0,
-            Kind::Switch { default } => i64::from(default),
+            SettingType::Integer { default, .. } => default,
+            SettingType::Word(_) => 0,
+            SettingType::Switch { default } => i64::from(default),
         }
     }
 
     /// The value as CONFIG GET shows it, if it is a word.
     pub fn word(&self, value: i64) -> Option<&'static str> {
         match self.kind {
-            Kind::Integer { .. } => None,
-            Kind::Word(words) => words.get(value as usize).copied(),
-            Kind::Switch { .. } => SWITCH_WORDS.iter().find(|(_, meaning)| *meaning == value).map(|(word, _)| *word),
+            SettingType::Integer { .. } => None,
+            SettingType::Word(words) => words.get(value as usize).copied(),
+            SettingType::Switch { .. } => {
+                SWITCH_WORDS.iter().find(|(_, meaning)| *meaning == value).map(|(word, _)| *word)
+            }
         }
     }
 
     /// The largest value.
     pub fn max(&self) -> u64 {
         match self.kind {
-            Kind::Integer { max, .. } => max.unsigned_abs(),
-            Kind::Word(words) => words.len() as u64 - 1,
-            Kind::Switch { .. } => 1,
+            SettingType::Integer { max, .. } => max.unsigned_abs(),
+            SettingType::Word(words) => words.len() as u64 - 1,
+            SettingType::Switch { .. } => 1,
         }
     }
 
@@ -171,15 +173,15 @@ impl Row {
     /// Reads a value, wherever it comes from; errs with what was given and what is allowed.
     pub fn parse(&self, text: &str) -> Result<i64, String> {
         let (value, allowed) = match self.kind {
-            Kind::Integer { min, max, .. } => {
+            SettingType::Integer { min, max, .. } => {
                 let value = text.parse::<i64>().ok().filter(|value| (min..=max).contains(value));
                 (value, format!("whole numbers from {min} to {max}"))
             }
-            Kind::Word(words) => {
+            SettingType::Word(words) => {
                 let at = words.iter().position(|word| word.eq_ignore_ascii_case(text));
                 (at.map(|at| at as i64), words.join(", "))
             }
-            Kind::Switch { .. } => {
+            SettingType::Switch { .. } => {
                 let found = SWITCH_WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
                 let words: Vec<&str> = SWITCH_WORDS.iter().map(|(word, _)| *word).collect();
                 (found.map(|(_, value)| *value), words.join(", "))

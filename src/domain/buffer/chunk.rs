@@ -42,7 +42,7 @@ pub struct Pin {
 
 /// What is saved of a chunk besides its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct ChunkRecord {
     /// Its name.
     pub id: Bytes,
     /// Number of its content.
@@ -65,7 +65,7 @@ pub struct Record {
     pub pins: Vec<Pin>,
 }
 
-impl Record {
+impl ChunkRecord {
     /// That of a chunk which comes now and which nobody holds.
     pub fn new(id: &Bytes, version: Version, phase: Phase, meta: &Bytes, at: Millis) -> Self {
         Self {
@@ -112,7 +112,7 @@ pub struct Used {
 #[derive(Debug, Clone)]
 pub struct Chunk {
     /// What is saved of it besides its content.
-    pub record: Record,
+    pub record: ChunkRecord,
     /// Its bytes.
     pub content: Blob,
     /// Hash of a sealed chunk's content.
@@ -128,7 +128,7 @@ const INDEX_BYTES: usize = 130;
 
 impl Chunk {
     /// A chunk that nobody has used.
-    pub fn new(record: Record, content: Blob) -> Self {
+    pub fn new(record: ChunkRecord, content: Blob) -> Self {
         Self { record, content, hash: 0, used: Used::default(), loose_at: None }
     }
 
@@ -173,7 +173,7 @@ impl Chunk {
 
     /// Whether `agent` has to do with it: allocated, retains or pins it.
     pub fn concerns(&self, agent: &Bytes) -> bool {
-        let Record { owner, retained_by, pins, .. } = &self.record;
+        let ChunkRecord { owner, retained_by, pins, .. } = &self.record;
         owner == agent
             || retained_by.binary_search(agent).is_ok()
             || pins.binary_search_by(|pin| pin.agent.cmp(agent)).is_ok()
@@ -181,7 +181,7 @@ impl Chunk {
 
     /// The agents that it concerns; some may come twice.
     pub fn agents(&self) -> impl Iterator<Item = &Bytes> {
-        let Record { owner, retained_by, pins, .. } = &self.record;
+        let ChunkRecord { owner, retained_by, pins, .. } = &self.record;
         let owner = std::iter::once(owner).filter(|owner| !owner.is_empty());
         owner.chain(retained_by).chain(pins.iter().map(|pin| &pin.agent))
     }

@@ -1,6 +1,6 @@
 //! What is saved of a buffer, and what has to hold for what was loaded.
 
-use super::chunk::{Chunk, Phase, Pin, Record, Serial, Version};
+use super::chunk::{Chunk, ChunkRecord, Phase, Pin, Serial, Version};
 use super::{Buffer, BufferEvent, Config, HASHED_BYTES};
 use crate::domain::algorithm::eviction::Policy;
 use crate::domain::algorithm::xxhash::xxh64;
@@ -57,7 +57,7 @@ impl Serialize for Buffer {
 impl<'de> Deserialize<'de> for Buffer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error as _;
-        let saved = Saved::<Blob, Record>::deserialize(deserializer)?;
+        let saved = Saved::<Blob, ChunkRecord>::deserialize(deserializer)?;
         let Saved { config, size_bytes, resized_at, stays, last_serial, gone_version, contents, chunks } = saved;
         let mut buffer = Buffer { size_bytes, resized_at, stays, last_serial, gone_version, ..Buffer::default() };
         buffer.configure(config);
@@ -203,7 +203,8 @@ pub fn check_after(buffer: &Buffer, event: &BufferEvent) -> Result<(), Invariant
 }
 
 fn check_chunk(buffer: &Buffer, serial: Serial, chunk: &Chunk) -> Result<(), Invariant> {
-    let Record { id, version, phase, meta, owner, created_at, changed_at, ends_at, retained_by, pins } = &chunk.record;
+    let ChunkRecord { id, version, phase, meta, owner, created_at, changed_at, ends_at, retained_by, pins } =
+        &chunk.record;
     rule(
         is_id(id) && is_version(*version) && is_meta(meta) && owner.len() <= ID_BYTES_MAX,
         "a chunk is out of bounds",

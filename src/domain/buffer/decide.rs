@@ -23,7 +23,7 @@ pub struct Bounds {
 
 /// What the moment is like.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment {
+pub struct Conditions {
     /// Now, unix ms.
     pub at: Millis,
     /// Whether the server is short of memory.
@@ -125,7 +125,7 @@ pub fn put(
     buffer: &Buffer,
     putting: Putting,
     bounds: &Bounds,
-    moment: Moment,
+    conditions: Conditions,
 ) -> Result<(Vec<BufferEvent>, Version), Error> {
     let Putting { id, data, expected, pin, meta, ttl_ms } = putting;
     let known = buffer.find(id);
@@ -149,8 +149,8 @@ pub fn put(
     own += allocated(meta.heap_bytes()) + pin.map_or(0, |(agent, _)| holder_bytes(agent));
     let hash = xxh64(&data);
     let serial = known.map(|(serial, _)| serial);
-    let grown = room(buffer, serial, own, Content::Maybe(hash, &data), moment)?;
-    let at = moment.at;
+    let grown = room(buffer, serial, own, Content::Maybe(hash, &data), conditions)?;
+    let at = conditions.at;
     let pin = pin.map(|(agent, ms)| (Bytes::from(agent), at.saturating_add(ms)));
     let ends_at = ttl_ms.map(|ttl_ms| at.saturating_add(ttl_ms));
     let put = BufferEvent::Put { at, id: Bytes::from(id), data, hash, version, meta, ends_at, pin };
@@ -162,7 +162,7 @@ pub fn allocate(
     buffer: &Buffer,
     allocating: Allocating,
     bounds: &Bounds,
-    moment: Moment,
+    conditions: Conditions,
 ) -> Result<Vec<BufferEvent>, Error> {
     let Allocating { id, agent, bytes, meta, lease_ms } = allocating;
     if let Some((_, chunk)) = buffer.find(id) {
@@ -171,10 +171,10 @@ pub fn allocate(
     }
     check_length(bytes, bounds)?;
     check_count(buffer, bounds)?;
-    let (id, agent, version, at) = (Bytes::from(id), Bytes::from(agent), first_version(buffer), moment.at);
+    let (id, agent, version, at) = (Bytes::from(id), Bytes::from(agent), first_version(buffer), conditions.at);
     let texts = [&id, &id, &agent, &agent, &meta];
     let own = Chunk::bare_bytes() + texts.iter().map(|text| allocated(text.heap_bytes())).sum::<usize>();
-    let grown = room(buffer, None, own, Content::Own(bytes as usize), moment)?;
+    let grown = room(buffer, None, own, Content::Own(bytes as usize), conditions)?;
     let allocated = BufferEvent::Allocated { at, id, agent, bytes, version, meta, lease_ms };
     Ok(grown.into_iter().chain([allocated]).collect())
 }
@@ -186,7 +186,7 @@ pub fn write(
     offset: u64,
     data: Blob,
     expected: Option<Version>,
-    moment: Moment,
+    conditions: Conditions,
 ) -> Result<(Vec<BufferEvent>, Version), Error> {
     let (serial, chunk) = buffer.find(id).ok_or_else(|| missing(id))?;
     check_version(Some(chunk), expected)?;
@@ -197,9 +197,9 @@ pub fn write(
     }
     // A content that others have, too, is copied.
     let content = if buffer.sharers_at(serial).any { Content::Own(chunk.content.len()) } else { Content::Kept };
-    let grown = room(buffer, Some(serial), chunk.record.own_bytes(), content, moment)?;
+    let grown = room(buffer, Some(serial), chunk.record.own_bytes(), content, conditions)?;
     let version = chunk.record.version + 1;
-    let written = BufferEvent::Written { at: moment.at, id: Bytes::from(id), version, offset, data };
+    let written = BufferEvent::Written { at: conditions.at, id: Bytes::from(id), version, offset, data };
     Ok((grown.into_iter().chain([written]).collect(), version))
 }
 
@@ -241,9 +241,9 @@ fn room_to_hold(
     serial: Serial,
     chunk: &Chunk,
     agent: &[u8],
-    moment: Moment,
+    conditions: Conditions,
 ) -> Result<Option<BufferEvent>, Error> {
-    room(buffer, Some(serial), chunk.record.own_bytes() + holder_bytes(agent), Content::Kept, moment)
+    room(buffer, Some(serial), chunk.record.own_bytes() + holder_bytes(agent), Content::Kept, conditions)
 }
 
 /// An agent needs a chunk until further notice. Nothing happens if it does already.
@@ -252,15 +252,15 @@ pub fn retain(
     id: &[u8],
     agent: &[u8],
     bounds: &Bounds,
-    moment: Moment,
+    conditions: Conditions,
 ) -> Result<Vec<BufferEvent>, Error> {
     let (serial, chunk) = to_hold(buffer, id, "retained")?;
     if chunk.is_retained_by(agent) {
         return Ok(Vec::new());
     }
     check_holders(chunk, bounds)?;
-    let grown = room_to_hold(buffer, serial, chunk, agent, moment)?;
-    let retained = BufferEvent::Retained { at: moment.at, id: Bytes::from(id), agent: Bytes::from(agent) };
+    let grown = room_to_hold(buffer, serial, chunk, agent, conditions)?;
+    let retained = BufferEvent::Retained { at: conditions.at, id: Bytes::from(id), agent: Bytes::from(agent) };
     Ok(grown.into_iter().chain([retained]).collect())
 }
 
@@ -270,15 +270,15 @@ pub fn pin(
     id: &[u8],
     (agent, ms): (&[u8], Millis),
     bounds: &Bounds,
-    moment: Moment,
+    conditions: Conditions,
 ) -> Result<(Vec<BufferEvent>, Millis), Error> {
     let (serial, chunk) = to_hold(buffer, id, "pinned")?;
     if chunk.pinned_until(agent).is_none() {
         check_holders(chunk, bounds)?;
     }
-    let grown = room_to_hold(buffer, serial, chunk, agent, moment)?;
-    let until = moment.at.saturating_add(ms);
-    let pinned = BufferEvent::Pinned { at: moment.at, id: Bytes::from(id), agent: Bytes::from(agent), until };
+    let grown = room_to_hold(buffer, serial, chunk, agent, conditions)?;
+    let until = conditions.at.saturating_add(ms);
+    let pinned = BufferEvent::Pinned { at: conditions.at, id: Bytes::from(id), agent: Bytes::from(agent), until };
     Ok((grown.into_iter().chain([pinned]).collect(), until))
 }
 
@@ -315,14 +315,14 @@ pub fn agent_gone(buffer: &Buffer, agent: &[u8], at: Millis) -> Vec<BufferEvent>
 }
 
 /// A chunk gets other metadata. `None` if it has it already.
-pub fn describe(buffer: &Buffer, id: &[u8], meta: Bytes, moment: Moment) -> Result<Vec<BufferEvent>, Error> {
+pub fn describe(buffer: &Buffer, id: &[u8], meta: Bytes, conditions: Conditions) -> Result<Vec<BufferEvent>, Error> {
     let (serial, chunk) = buffer.find(id).ok_or_else(|| missing(id))?;
     if chunk.record.meta == meta {
         return Ok(Vec::new());
     }
     let own = chunk.record.own_bytes() + allocated(meta.heap_bytes());
-    let grown = room(buffer, Some(serial), own, Content::Kept, moment)?;
-    let described = BufferEvent::Described { at: moment.at, id: Bytes::from(id), meta };
+    let grown = room(buffer, Some(serial), own, Content::Kept, conditions)?;
+    let described = BufferEvent::Described { at: conditions.at, id: Bytes::from(id), meta };
     Ok(grown.into_iter().chain([described]).collect())
 }
 
@@ -359,13 +359,13 @@ pub fn configure(buffer: &Buffer, config: Config, at: Millis) -> Result<Vec<Buff
 }
 
 /// The smaller size that a buffer should have now.
-pub fn shrink(buffer: &Buffer, moment: Moment) -> Option<BufferEvent> {
+pub fn shrink(buffer: &Buffer, conditions: Conditions) -> Option<BufferEvent> {
     if !buffer.config.is_dynamic() {
         return None;
     }
-    let rested_ms = moment.at.saturating_sub(buffer.resized_at);
-    let (size_bytes, why) = buffer.need(moment.at, moment.is_short).shrunk(rested_ms)?;
-    Some(BufferEvent::Resized { at: moment.at, size_bytes, why })
+    let rested_ms = conditions.at.saturating_sub(buffer.resized_at);
+    let (size_bytes, why) = buffer.need(conditions.at, conditions.is_short).shrunk(rested_ms)?;
+    Some(BufferEvent::Resized { at: conditions.at, size_bytes, why })
 }
 
 /// Room for a chunk as it is after a change, and not evicted for it: the size that the buffer has to grow to, if it has to. Errs if even
@@ -375,9 +375,9 @@ fn room(
     serial: Option<Serial>,
     own_bytes: usize,
     content: Content,
-    moment: Moment,
+    conditions: Conditions,
 ) -> Result<Option<BufferEvent>, Error> {
-    let mut need = buffer.need(moment.at, moment.is_short);
+    let mut need = buffer.need(conditions.at, conditions.is_short);
     let (before_used, before_held) = (need.used, need.held);
     // With the policy NONE everything is as good as held.
     let has_held = |sharers: Sharers| sharers.held || (sharers.any && buffer.config.policy == Policy::None);
@@ -407,7 +407,7 @@ fn room(
     if need.held > buffer.config.max_bytes {
         return Err(full(buffer, own + bytes, before_used, before_held));
     }
-    let at = moment.at;
+    let at = conditions.at;
     Ok(need.grown().map(|size_bytes| BufferEvent::Resized { at, size_bytes, why: Why::Use }))
 }
 

@@ -2,7 +2,7 @@
 
 use super::chunk::{Serial, Version};
 use super::Config;
-use crate::domain::entity::event_json::Story;
+use crate::domain::entity::event_json::EventJson;
 use crate::domain::{Blob, Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
 
@@ -310,48 +310,48 @@ impl Event for BufferEvent {
         )
     }
 
-    fn tell(&self, story: &mut Story) {
+    fn describe(&self, json: &mut EventJson) {
         if let Some(at) = self.at() {
-            story.number("at_ms", at);
+            json.number("at_ms", at);
         }
         if let Some(id) = self.id() {
-            story.text("chunk", id);
+            json.text("chunk", id);
         }
         match self {
             BufferEvent::Configured { config, size_bytes, .. } => {
-                story.number("min_bytes", config.min_bytes);
-                story.number("max_bytes", config.max_bytes);
-                story.number("size_bytes", *size_bytes);
-                story.word("policy", config.policy_word());
+                json.number("min_bytes", config.min_bytes);
+                json.number("max_bytes", config.max_bytes);
+                json.number("size_bytes", *size_bytes);
+                json.word("policy", config.policy_word());
             }
             BufferEvent::Resized { size_bytes, why, .. } => {
-                story.number("size_bytes", *size_bytes);
-                story.word("why", why.word());
+                json.number("size_bytes", *size_bytes);
+                json.word("why", why.word());
             }
             BufferEvent::Allocated { agent, bytes, version, .. } => {
                 if !agent.is_empty() {
-                    story.text("agent", agent);
+                    json.text("agent", agent);
                 }
-                story.number("bytes", *bytes);
-                story.number("version", *version);
+                json.number("bytes", *bytes);
+                json.number("version", *version);
             }
             BufferEvent::Put { data, version, .. } => {
-                story.number("bytes", data.len() as u64);
-                story.number("version", *version);
+                json.number("bytes", data.len() as u64);
+                json.number("version", *version);
             }
             BufferEvent::Written { version, offset, data, .. } => {
-                story.number("version", *version);
-                story.number("offset", *offset);
-                story.number("bytes", data.len() as u64);
+                json.number("version", *version);
+                json.number("offset", *offset);
+                json.number("bytes", data.len() as u64);
             }
             BufferEvent::Pinned { agent, until, .. } => {
-                story.text("agent", agent);
-                story.number("until_ms", *until);
+                json.text("agent", agent);
+                json.number("until_ms", *until);
             }
             BufferEvent::Retained { agent, .. }
             | BufferEvent::Released { agent, .. }
-            | BufferEvent::Unpinned { agent, .. } => story.text("agent", agent),
-            BufferEvent::Gone { ids, .. } => story.texts("chunks", ids),
+            | BufferEvent::Unpinned { agent, .. } => json.text("agent", agent),
+            BufferEvent::Gone { ids, .. } => json.texts("chunks", ids),
             _ => {}
         }
     }

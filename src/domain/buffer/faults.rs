@@ -32,10 +32,10 @@ mod tests {
     use crate::domain::entity::fault_injection::{
         testing::assert_breaks_are_mended, testing::assert_breaks_show_in_parts, testing::value, testing::NOW,
     };
-    use crate::domain::{Blob, Bytes, Stored};
+    use crate::domain::{Blob, Bytes, Record};
 
     /// So many chunks of so many bytes; each third is held by an agent, each fourth has the content of another one.
-    pub fn buffer(chunks: u64, bytes: usize) -> Stored<Buffer> {
+    pub fn buffer(chunks: u64, bytes: usize) -> Record<Buffer> {
         let config = Config { max_bytes: 1 << 40, min_bytes: 1 << 40, policy: Policy::Ttl };
         let configured = BufferEvent::Configured { at: NOW, config, size_bytes: 1 << 40, stays: true };
         let put = move |n: u64| {

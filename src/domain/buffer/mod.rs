@@ -36,7 +36,7 @@ use crate::domain::algorithm::eviction::{Evictor, Policy, Rank};
 use crate::domain::algorithm::xxhash::xxh64;
 use crate::domain::entity::partial_check::Part;
 use ahash::AHashMap;
-use chunk::{Chunk, Phase, Record, Serial, Version};
+use chunk::{Chunk, ChunkRecord, Phase, Serial, Version};
 use popularity::{Popularity, Window};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -254,7 +254,7 @@ impl Buffer {
         }
     }
 
-    fn allocate(&mut self, record: Record, bytes: u64) {
+    fn allocate(&mut self, record: ChunkRecord, bytes: u64) {
         if self.by_id.contains_key(&record.id) || bytes > super::limits::CHUNK_BYTES_END as u64 {
             return;
         }
@@ -264,7 +264,7 @@ impl Buffer {
     }
 
     /// A chunk with this name has this content from now on.
-    fn put(&mut self, mut record: Record, data: &Blob, hash: u64, pin: Option<&(Bytes, Millis)>) {
+    fn put(&mut self, mut record: ChunkRecord, data: &Blob, hash: u64, pin: Option<&(Bytes, Millis)>) {
         let at = record.changed_at;
         let content = self.equal(hash, data).unwrap_or_else(|| data.clone());
         let serial = match self.by_id.get(&record.id).copied() {
@@ -386,11 +386,12 @@ impl Entity for Buffer {
             BufferEvent::Resized { at, size_bytes, .. } => (self.size_bytes, self.resized_at) = (*size_bytes, *at),
             BufferEvent::Allocated { at, id, agent, bytes, version, meta, lease_ms } => {
                 let phase = Phase::Unsealed { lease_ms: *lease_ms, ends_at: at.saturating_add(*lease_ms) };
-                let record = Record { owner: agent.clone(), ..Record::new(id, *version, phase, meta, *at) };
+                let record = ChunkRecord { owner: agent.clone(), ..ChunkRecord::new(id, *version, phase, meta, *at) };
                 self.allocate(record, *bytes);
             }
             BufferEvent::Put { at, id, data, hash, version, meta, ends_at, pin } => {
-                let record = Record { ends_at: *ends_at, ..Record::new(id, *version, Phase::Sealed, meta, *at) };
+                let record =
+                    ChunkRecord { ends_at: *ends_at, ..ChunkRecord::new(id, *version, Phase::Sealed, meta, *at) };
                 self.put(record, data, *hash, pin.as_ref());
             }
             BufferEvent::Gone { ids, why, .. } => self.end(ids, *why),

@@ -4,8 +4,8 @@ use super::dying::{Dying, Voids};
 use super::entry::{Answer, Call, Entry, Flight, NEVER};
 use super::event::{Filled, Removal, Target};
 use super::ids::{AnswerId, LabelId, Slot};
-use super::labels::{Kind, Label};
-use super::stats::{Counters, Given, Top};
+use super::labels::{Label, LabelKind};
+use super::stats::{Counters, HitKind, Top};
 use super::Cache;
 use crate::domain::algorithm::eviction::Evictor;
 use crate::domain::Fence;
@@ -23,7 +23,7 @@ impl Cache {
             (self.slots.len() - 1) as Slot
         });
         let next = self.by_hash.insert(hash, slot);
-        let tool = self.labels.join(Label::new(Kind::Tool, call.as_ref().tool()));
+        let tool = self.labels.join(Label::new(LabelKind::Tool, call.as_ref().tool()));
         let entry = Entry {
             call: call.as_ref().0.into(),
             hash,
@@ -167,7 +167,7 @@ impl Cache {
     /// Gives an entry without answer this one.
     pub(super) fn attach(&mut self, slot: Slot, id: AnswerId, filled: &Filled, is_soft: bool) {
         let labels: Box<[_]> = filled.labels.iter().map(|label| self.labels.join(label.clone())).collect();
-        let agent = (!filled.agent.is_empty()).then(|| self.labels.join(Label::new(Kind::Agent, &filled.agent)));
+        let agent = (!filled.agent.is_empty()).then(|| self.labels.join(Label::new(LabelKind::Agent, &filled.agent)));
         let Some(tool) = self.entry(slot).map(|entry| entry.tool) else { return };
         for label in labels.iter().copied().chain(agent).chain([tool]) {
             self.labels.add_answer(label, id);
@@ -242,9 +242,9 @@ impl Cache {
         let Some(entry) = self.entry(slot) else { return false };
         let agent = entry.flight.as_ref().map(|flight| &flight.agent[..]);
         labels.iter().any(|label| match label.kind {
-            Kind::Tool => *label.text == *entry.call().tool(),
-            Kind::Agent => Some(&label.text[..]) == agent,
-            Kind::Dep | Kind::Tag => false,
+            LabelKind::Tool => *label.text == *entry.call().tool(),
+            LabelKind::Agent => Some(&label.text[..]) == agent,
+            LabelKind::Dep | LabelKind::Tag => false,
         })
     }
 
@@ -306,7 +306,7 @@ impl Cache {
         }
     }
 
-    pub(super) fn used(&mut self, slot: Slot, given: Given, by_other: bool) {
+    pub(super) fn used(&mut self, slot: Slot, given: HitKind, by_other: bool) {
         let Some(entry) = self.slots.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return };
         let Some(answer) = &entry.answer else { return };
         self.evictor.seen(entry.hash);
@@ -321,9 +321,9 @@ impl Cache {
         }
         self.count_both(tool, |counters| {
             match given {
-                Given::Fresh => counters.hits += 1,
-                Given::Stale => counters.stale += 1,
-                Given::Negative => counters.negative += 1,
+                HitKind::Fresh => counters.hits += 1,
+                HitKind::Stale => counters.stale += 1,
+                HitKind::Negative => counters.negative += 1,
             }
             counters.shared += u64::from(by_other);
             counters.saved_bytes += bytes;

@@ -3,15 +3,15 @@
 use super::entry::{answer_bytes, entry_bytes, flight_bytes, Answer, Call, Entry, Flight};
 use super::event::{CacheEvent, Filled, Removal, TicketEnd};
 use super::ids::{AnswerId, LabelId, Slot};
-use super::labels::{label_bytes, Kind, Label};
+use super::labels::{label_bytes, Label, LabelKind};
 use super::Cache;
 use crate::domain::algorithm::eviction::{worst, Rank};
-use crate::domain::{Bytes, Code, Connection, Error, Fence, Fences, Millis};
+use crate::domain::{Bytes, Clock, Code, Connection, Error, Fence, Millis};
 use ahash::AHashSet;
 
 /// Who wants to compute an answer, and how.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct TicketArgs {
     /// Who; empty if nobody is named.
     pub agent: Bytes,
     /// So long the ticket is good, ms.
@@ -29,20 +29,20 @@ const TICKETS_SHARE: u64 = 2;
 pub fn ticket(
     cache: &Cache,
     call: &Call,
-    wish: &Wish,
+    wish: &TicketArgs,
     tickets_max: u64,
-    fences: &mut Fences,
+    clock: &mut Clock,
 ) -> Result<(CacheEvent, Fence), Error> {
     if cache.tickets() as u64 >= tickets_max {
         return Err(Error::limit("cache-tickets-max", "one more ticket of this cache", tickets_max));
     }
-    let tool = Label::new(Kind::Tool, call.as_ref().tool());
+    let tool = Label::new(LabelKind::Tool, call.as_ref().tool());
     let bytes =
         cache.bytes() + entry_bytes(call.as_ref().0.len()) + flight_bytes(&wish.agent) + new_bytes(cache, &[tool]);
     check_bytes(bytes, cache.config().bytes_max.saturating_mul(TICKETS_SHARE))?;
-    let (ticket, since) = (fences.grant(), fences.now());
+    let (ticket, since) = (clock.next_fence(), clock.now());
     let ends_at = since.saturating_add(wish.lease_ms);
-    let Wish { agent, connection, .. } = wish.clone();
+    let TicketArgs { agent, connection, .. } = wish.clone();
     let flight = Flight { ticket, agent, since, ends_at, connection, waited_until: None, is_orphaned: false };
     Ok((CacheEvent::Ticketed { call: call.clone(), flight }, ticket))
 }
@@ -126,8 +126,8 @@ pub fn room_for(cache: &Cache, filled: &Filled, is_short: bool, seed: &mut u64) 
 
 /// All labels of an answer, its tool and agent among them.
 fn labels_of(filled: &Filled) -> Vec<Label> {
-    let tool = Label::new(Kind::Tool, filled.call.as_ref().tool());
-    let agent = (!filled.agent.is_empty()).then(|| Label::new(Kind::Agent, &filled.agent));
+    let tool = Label::new(LabelKind::Tool, filled.call.as_ref().tool());
+    let agent = (!filled.agent.is_empty()).then(|| Label::new(LabelKind::Agent, &filled.agent));
     filled.labels.iter().cloned().chain(agent).chain([tool]).collect()
 }
 

@@ -1,7 +1,7 @@
 //! What is called off: answers that are not served any more though they are still there, and the memory of it for who computes one.
 
 use super::ids::{AnswerId, Slot};
-use super::labels::{Kind, Label};
+use super::labels::{Label, LabelKind};
 use crate::domain::algorithm::allocator::tree_bytes;
 use crate::domain::limits::VOIDS_MAX;
 use crate::domain::Fence;
@@ -99,7 +99,7 @@ pub struct Voids(BTreeMap<Label, Fence>);
 impl Voids {
     /// These were called off: tickets older than `fence` must not bring an answer with one of them. Errs if that is too much to remember.
     pub fn note(&mut self, labels: &[Label], fence: Fence) -> Result<(), ()> {
-        let unknown_till_then = labels.iter().filter(|label| label.kind != Kind::Tool);
+        let unknown_till_then = labels.iter().filter(|label| label.kind != LabelKind::Tool);
         for label in unknown_till_then {
             self.0.insert(label.clone(), fence);
         }
@@ -113,7 +113,7 @@ impl Voids {
     /// Whether one of `labels`, or what `agent` puts, was called off after `ticket` was given.
     pub fn hit(&self, ticket: Fence, labels: &[Label], agent: &[u8]) -> bool {
         let is_hit = |label: &Label| self.0.get(label).is_some_and(|fence| ticket < *fence);
-        !self.0.is_empty() && (labels.iter().any(is_hit) || is_hit(&Label::new(Kind::Agent, agent)))
+        !self.0.is_empty() && (labels.iter().any(is_hit) || is_hit(&Label::new(LabelKind::Agent, agent)))
     }
 
     /// How many are remembered.

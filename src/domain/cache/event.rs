@@ -3,7 +3,7 @@
 use super::entry::{Call, Flight};
 use super::ids::{AnswerId, Slot};
 use super::labels::Label;
-use super::stats::Given;
+use super::stats::HitKind;
 use super::Config;
 use crate::domain::{Blob, Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,7 @@ pub enum CacheEvent {
         /// Where.
         slot: Slot,
         /// How.
-        given: Given,
+        given: HitKind,
         /// To somebody else than who put it.
         by_other: bool,
     },

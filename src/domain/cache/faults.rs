@@ -36,13 +36,13 @@ mod tests {
     use super::*;
     use crate::domain::algorithm::eviction::Policy;
     use crate::domain::cache::entry::{Flight, NEVER};
-    use crate::domain::cache::labels::{Kind, Label};
+    use crate::domain::cache::labels::{Label, LabelKind};
     use crate::domain::cache::{CacheEvent, Call, Config, Filled, Target};
     use crate::domain::entity::fault_injection::{
         testing::assert_breaks_are_mended, testing::assert_breaks_show_in_parts, testing::value, testing::FENCE,
         testing::NOW,
     };
-    use crate::domain::{Blob, Bytes, Change, Stored};
+    use crate::domain::{Blob, Bytes, Change, Record};
 
     fn call(n: u64) -> Call {
         let scope = if n % 10 == 9 { &b"ada"[..] } else { b"" };
@@ -50,11 +50,11 @@ mod tests {
     }
 
     /// So many answers with so many labels each, and half as many tickets.
-    pub fn cache(answers: u64, labels: u64) -> Stored<Cache> {
+    pub fn cache(answers: u64, labels: u64) -> Record<Cache> {
         let config = Config { bytes_max: 1 << 40, entries_max: 1 << 40, ttl_ms: None, policy: Policy::Gdsf };
         let configured = CacheEvent::Configured { config, stays: true };
         let put = move |n: u64| {
-            let label = |at: u64| Label::new(Kind::Dep, format!("file-{:06}", (n + at) % 1000).as_bytes());
+            let label = |at: u64| Label::new(LabelKind::Dep, format!("file-{:06}", (n + at) % 1000).as_bytes());
             let mut labels: Vec<Label> = (0..labels).map(label).collect();
             labels.sort();
             CacheEvent::Put(Box::new(Filled {
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn what_is_being_called_off_is_known_to_none_of_its_labels() {
         let mut half = cache(20, 3);
-        let what = Target::Labels(vec![Label::new(Kind::Tool, b"tool-1")]);
+        let what = Target::Labels(vec![Label::new(LabelKind::Tool, b"tool-1")]);
         let event = CacheEvent::Invalidated { at: NOW, what, is_soft: false, fence: FENCE + 1_000, batch: 1 };
         half.apply_unchecked(&Change::Event(event));
         assert!(half.state.has_dying());

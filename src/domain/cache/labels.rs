@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 /// What a label stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Kind {
+pub enum LabelKind {
     /// Something that answers were computed from.
     Dep,
     /// What a client chose.
@@ -30,20 +30,20 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Label {
     /// What it stands for.
-    pub kind: Kind,
+    pub kind: LabelKind,
     /// Its name.
     pub text: Bytes,
 }
 
 impl Label {
     /// A label of this kind.
-    pub fn new(kind: Kind, text: &[u8]) -> Self {
+    pub fn new(kind: LabelKind, text: &[u8]) -> Self {
         Self { kind, text: Bytes::from(text) }
     }
 }
 
 #[derive(Debug, Clone)]
-struct Record {
+struct LabelRecord {
     label: Label,
     /// So many entries have it.
     users: u32,
@@ -53,7 +53,7 @@ struct Record {
     counters: Option<Box<Counters>>,
 }
 
-impl Record {
+impl LabelRecord {
     fn bytes(&self) -> usize {
         let counters = if self.counters.is_some() { allocated(size_of::<Counters>()) } else { 0 };
         2 * self.label.text.heap_bytes() + counters
@@ -62,7 +62,7 @@ impl Record {
 
 /// Bytes of a label that an entry has: its record with its name, and its places in the table and in a set of answers.
 pub fn label_bytes(label: &Label) -> usize {
-    const PLACES: usize = size_of::<Option<Record>>()
+    const PLACES: usize = size_of::<Option<LabelRecord>>()
         + table_bytes(1000, size_of::<(Label, LabelId)>()) / 1000
         + tree_bytes(1, size_of::<AnswerId>()) / 2;
     PLACES + 2 * label.text.heap_bytes()
@@ -71,7 +71,7 @@ pub fn label_bytes(label: &Label) -> usize {
 /// All labels of a cache.
 #[derive(Debug, Clone, Default)]
 pub struct Labels {
-    records: Vec<Option<Record>>,
+    records: Vec<Option<LabelRecord>>,
     free: Vec<LabelId>,
     ids: AHashMap<Label, LabelId>,
     /// Tools without entries, kept for their counters.
@@ -138,18 +138,18 @@ impl Labels {
         })
     }
 
-    fn record(&self, id: LabelId) -> Option<&Record> {
+    fn record(&self, id: LabelId) -> Option<&LabelRecord> {
         self.records.get(id as usize)?.as_ref()
     }
 
-    fn record_mut(&mut self, id: LabelId) -> Option<&mut Record> {
+    fn record_mut(&mut self, id: LabelId) -> Option<&mut LabelRecord> {
         self.records.get_mut(id as usize)?.as_mut()
     }
 
     /// Whether they are what the entries say, and everything that is counted of them is right.
     pub fn is_sound(&self, census: &Census) -> bool {
         let known = || (0..).zip(&self.records).filter_map(|(id, record)| Some((id as LabelId, record.as_ref()?)));
-        let is_right = |(id, record): (LabelId, &Record)| {
+        let is_right = |(id, record): (LabelId, &LabelRecord)| {
             let counted = census.0.get(id as usize).copied().unwrap_or_default();
             (record.users, record.answers.len()) == (counted.users, counted.answers)
                 && (record.users > 0 || record.counters.is_some())
@@ -157,7 +157,7 @@ impl Labels {
         };
         let free: AHashSet<LabelId> = self.free.iter().copied().collect();
         let are_free = free.iter().all(|id| matches!(self.records.get(*id as usize), Some(None)));
-        let used = |record: &Record| if record.users > 0 { label_bytes(&record.label) } else { 0 };
+        let used = |record: &LabelRecord| if record.users > 0 { label_bytes(&record.label) } else { 0 };
         let count = known().count();
         known().all(is_right)
             && are_free
@@ -176,7 +176,7 @@ impl Labels {
 
     /// Keeps what happened with the tools of `others`, of those that are here.
     pub fn keep_counters(&mut self, others: Labels) {
-        for Record { label, counters, .. } in others.records.into_iter().flatten() {
+        for LabelRecord { label, counters, .. } in others.records.into_iter().flatten() {
             let kept = counters.and_then(|counters| Some((self.find(&label)?, counters)));
             if let Some((id, counters)) = kept {
                 self.counters_mut(id).into_iter().for_each(|own| *own = *counters);
@@ -228,7 +228,7 @@ impl Labels {
     }
 
     fn add(&mut self, label: Label) -> LabelId {
-        let record = Record { label: label.clone(), users: 0, answers: BTreeSet::new(), counters: None };
+        let record = LabelRecord { label: label.clone(), users: 0, answers: BTreeSet::new(), counters: None };
         self.text_bytes += record.bytes();
         let id = match self.free.pop() {
             Some(id) => id,
@@ -333,7 +333,7 @@ impl Labels {
     /// Bytes allocated outside the struct itself; the sets of entries are counted with the entries.
     pub fn heap_bytes(&self) -> usize {
         let sets = self.ids.len() * tree_bytes(1, size_of::<AnswerId>()) / 2;
-        allocated(self.records.capacity() * size_of::<Option<Record>>())
+        allocated(self.records.capacity() * size_of::<Option<LabelRecord>>())
             + allocated(self.free.capacity() * size_of::<LabelId>())
             + table_bytes(self.ids.capacity(), size_of::<(Label, LabelId)>())
             + self.text_bytes

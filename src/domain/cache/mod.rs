@@ -42,7 +42,7 @@ use entry::{Answer, Flight, NEVER};
 use ids::{AnswerId, Slot};
 use labels::{Label, Labels};
 use serde::{Deserialize, Serialize};
-use stats::{Counters, Given, Top};
+use stats::{Counters, HitKind, Top};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The bounds and habits of a cache.
@@ -62,7 +62,7 @@ pub struct Config {
 #[derive(Debug, Clone, Copy)]
 pub enum Found<'a> {
     /// An answer that can be given, with its place.
-    Answer(Slot, Given, &'a Answer),
+    Answer(Slot, HitKind, &'a Answer),
     /// Nothing.
     Nothing,
 }
@@ -176,18 +176,18 @@ impl Cache {
     }
 
     /// How an answer can be given at `now`; `None` if it cannot.
-    pub fn state_of(&self, answer: &Answer, now: Millis) -> Option<Given> {
+    pub fn state_of(&self, answer: &Answer, now: Millis) -> Option<HitKind> {
         let called_off = self.dying.iter().filter(|dying| dying.covers(answer.id));
         let (is_dead, is_soft) = called_off
             .fold((false, answer.is_soft), |(dead, soft), dying| (dead | !dying.is_soft, soft | dying.is_soft));
         if is_dead || now >= answer.gone_at {
             None
         } else if is_soft || now >= answer.fresh_until {
-            Some(Given::Stale)
+            Some(HitKind::Stale)
         } else if answer.is_negative {
-            Some(Given::Negative)
+            Some(HitKind::Negative)
         } else {
-            Some(Given::Fresh)
+            Some(HitKind::Fresh)
         }
     }
 

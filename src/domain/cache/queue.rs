@@ -1,6 +1,6 @@
 //! Those who wait for an answer that somebody else computes: a line for each call.
 
-use super::decide::Wish;
+use super::decide::TicketArgs;
 use super::entry::Call;
 use crate::domain::queue::waiting_lines::{InLine, Lines};
 use crate::domain::{KeyId, Millis};
@@ -13,7 +13,7 @@ pub struct FillWaiter {
     /// The call.
     pub call: Call,
     /// The ticket that it would take, should it be its turn to compute.
-    pub wish: Wish,
+    pub wish: TicketArgs,
     /// The oldest answer that it takes, ms.
     pub age_ms_max: Millis,
 }

@@ -40,7 +40,7 @@ impl Counters {
 
 /// How an answer was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Given {
+pub enum HitKind {
     /// It is fresh.
     Fresh,
     /// It is stale.

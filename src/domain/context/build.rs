@@ -25,7 +25,7 @@ pub struct Built {
 
 /// For whom and from what.
 #[derive(Debug, Clone, Copy)]
-pub struct Wish<'a> {
+pub struct BuildArgs<'a> {
     /// For whom; empty if for nobody in particular.
     pub agent: &'a [u8],
     /// Bytes of JSON text; `None` for no bound.
@@ -48,7 +48,7 @@ struct Piece<'a> {
 }
 
 /// Builds a part of `root`: of all of it, or of what is at `paths`. Errs if there are more pieces to choose from than one call should look at.
-pub fn build(root: &Value, paths: &[Pointer], wish: &Wish) -> Result<Built, Error> {
+pub fn build(root: &Value, paths: &[Pointer], wish: &BuildArgs) -> Result<Built, Error> {
     let whole = [Pointer::default()];
     let asked = outermost(if paths.is_empty() { &whole[..] } else { paths });
     let found = asked.into_iter().filter_map(|path| Some((path, path.find(root)?)));
@@ -105,7 +105,7 @@ impl Known {
     const NOTHING: Known = Known { weight: 1000, recent: 0, own: 0 };
 
     /// What is known of `path`, which has so many parts, if this is known of what is right around it.
-    fn at(self, path: &Pointer, depth: usize, wish: &Wish) -> Self {
+    fn at(self, path: &Pointer, depth: usize, wish: &BuildArgs) -> Self {
         let weights = wish.meta.get("weights").and_then(Value::as_object);
         let weight = weights.and_then(|weights| weights.get(path.text())?.as_f64());
         let weight = weight.map_or(self.weight, |weight| (weight.clamp(0.0, 1_000_000.0) * 1000.0) as u64);
@@ -113,7 +113,7 @@ impl Known {
         touch.into_iter().fold(Known { weight, ..self }, |known, touch| known.touched(touch, wish))
     }
 
-    fn touched(self, touch: &Touch, wish: &Wish) -> Self {
+    fn touched(self, touch: &Touch, wish: &BuildArgs) -> Self {
         let own = touch.by.iter().filter(|(agent, _)| **agent == *wish.agent);
         let own = own.map(|(_, version)| recency(*version, wish.version)).max().unwrap_or(0);
         let recent = recency(touch.version, wish.version);
@@ -121,7 +121,7 @@ impl Known {
     }
 
     /// What a piece is worth of which this is known, and what was touched inside it.
-    fn worth(self, path: &Pointer, depth: usize, wish: &Wish) -> u64 {
+    fn worth(self, path: &Pointer, depth: usize, wish: &BuildArgs) -> u64 {
         let known = match depth < TOUCH_DEPTH_MAX {
             true => wish.touches.inside(path).fold(self, |known, touch| known.touched(touch, wish)),
             false => self,
@@ -132,7 +132,7 @@ impl Known {
 
 /// A document that is being cut.
 struct Cut<'a, 'w> {
-    wish: &'w Wish<'w>,
+    wish: &'w BuildArgs<'w>,
     /// Objects whose text is longer are cut further.
     small: usize,
     pieces: Vec<Piece<'a>>,
@@ -210,8 +210,8 @@ mod tests {
         Pointer::parse(text.as_bytes()).expect(text)
     }
 
-    fn wish<'a>(budget: Option<usize>, meta: &'a Value, touches: &'a Touches) -> Wish<'a> {
-        Wish { agent: b"ann", budget, meta, touches, version: 9, paths_bytes_max: usize::MAX }
+    fn wish<'a>(budget: Option<usize>, meta: &'a Value, touches: &'a Touches) -> BuildArgs<'a> {
+        BuildArgs { agent: b"ann", budget, meta, touches, version: 9, paths_bytes_max: usize::MAX }
     }
 
     #[test]
@@ -267,9 +267,10 @@ mod tests {
         assert!(error.code == Code::Limit && error.text.contains("250000 pieces"), "{error}");
         assert!(build(&root, &[], &wish(None, &meta, &touches)).is_ok_and(|built| built.doc == root));
         let paths_bytes_max = "/a/b".len() + "/a/c".len();
-        let (root, small) = (json!({"a": {"b": 1, "c": 2}}), Wish { paths_bytes_max, ..chosen });
+        let (root, small) = (json!({"a": {"b": 1, "c": 2}}), BuildArgs { paths_bytes_max, ..chosen });
         assert!(build(&root, &[at("/a/b"), at("/a/c")], &small).is_ok());
-        let error = build(&root, &[at("/a/b"), at("/a/c")], &Wish { paths_bytes_max: paths_bytes_max - 1, ..small });
+        let error =
+            build(&root, &[at("/a/b"), at("/a/c")], &BuildArgs { paths_bytes_max: paths_bytes_max - 1, ..small });
         assert!(error.expect_err("a byte too many").text.contains("ltmc.reply-bytes-max"));
     }
 }

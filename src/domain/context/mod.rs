@@ -15,7 +15,7 @@ use super::json::{depth, Document, Edit, Json};
 use super::limits::{EDITS_MAX, JSON_DEPTH_END};
 use super::versioned::{Names, Stamp, State, Undo, Version, Versioned};
 use super::{Code, Error, Invariant, Service};
-use crate::domain::entity::event_json::Story;
+use crate::domain::entity::event_json::EventJson;
 use crate::domain::json::edit::Undo as JsonUndo;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -146,7 +146,7 @@ impl State for Doc {
         Err(Error::usage("payload holds edits of a document that are out of bounds"))
     }
 
-    fn tell(change: &Vec<Edit>, story: &mut Story) {
+    fn describe(change: &Vec<Edit>, json: &mut EventJson) {
         let values = change.iter().filter_map(Edit::value);
         let is_short =
             values.map(|Json(value)| crate::domain::json::size::Size::of(value).text).sum::<usize>() <= TOLD_BYTES_MAX;
@@ -162,7 +162,7 @@ impl State for Doc {
                 None => format!(r#"{{"op":"{op}","path":{path}}}"#),
             }
         });
-        story.jsons("edits", told);
+        json.jsons("edits", told);
     }
 
     fn changed_since(value: &Context, version: Version) -> Option<String> {

@@ -7,16 +7,16 @@ use std::io::Write;
 ///
 /// Every visible change is told, so this is on the way of every write.
 #[derive(Debug)]
-pub struct Story(Buffer);
+pub struct EventJson(Buffer);
 
-impl Story {
+impl EventJson {
     /// What happened, and the revision that it made.
     pub fn new(revision: u64, event: &'static str) -> Self {
-        let mut story = Self(Buffer { start: [0; START_BYTES], len: 0, rest: Vec::new() });
-        story.0.push(b"{\"revision\":");
-        story.push_number(revision);
-        story.word("event", event);
-        story
+        let mut json = Self(Buffer { start: [0; START_BYTES], len: 0, rest: Vec::new() });
+        json.0.push(b"{\"revision\":");
+        json.push_number(revision);
+        json.word("event", event);
+        json
     }
 
     /// Ends the object. Its bytes, in two pieces.
@@ -50,17 +50,17 @@ impl Story {
 
     /// Adds a list of numbers.
     pub fn numbers(&mut self, name: &'static str, values: &[u64]) {
-        self.list(name, values, |story, value| story.push_number(*value));
+        self.list(name, values, |json, value| json.push_number(*value));
     }
 
     /// Adds a list of bytes of a user.
     pub fn texts<'a>(&mut self, name: &'static str, values: impl IntoIterator<Item = &'a Bytes>) {
-        self.list(name, values, |story, value| story.push_text(value));
+        self.list(name, values, |json, value| json.push_text(value));
     }
 
     /// Adds a list of JSON texts.
     pub fn jsons(&mut self, name: &'static str, values: impl IntoIterator<Item = String>) {
-        self.list(name, values, |story, value| story.0.push(value.as_bytes()));
+        self.list(name, values, |json, value| json.0.push(value.as_bytes()));
     }
 
     fn list<T>(&mut self, name: &'static str, values: impl IntoIterator<Item = T>, push: impl Fn(&mut Self, T)) {

@@ -4,7 +4,7 @@
 //! failover. A key that comes into being begins its revisions above those of any earlier life of the same name, so that a revision
 //! of an earlier life is recognised as such.
 
-use super::event_json::Story;
+use super::event_json::EventJson;
 use crate::domain::json::pointer::{index, Pointer};
 use crate::domain::limits::WATCH_LOG_BYTES_MAX;
 use crate::domain::value::bytes::Text;
@@ -102,13 +102,13 @@ impl Serialize for Events<'_> {
 
 /// Whether an event concerns a place: those that say where something has changed only if it is there.
 pub fn concerns(event: &str, place: &Pointer) -> bool {
-    let Ok(story) = serde_json::from_str::<Value>(event) else { return true };
-    if let Some(edits) = story.get("edits").and_then(Value::as_array) {
+    let Ok(json) = serde_json::from_str::<Value>(event) else { return true };
+    if let Some(edits) = json.get("edits").and_then(Value::as_array) {
         return edits.iter().any(|edit| edit_concerns(edit, place));
     }
     // The fields of a session are its first level.
     let field = place.cut(1);
-    let names = ["set", "deleted"].into_iter().filter_map(|what| story.get(what)?.as_array());
+    let names = ["set", "deleted"].into_iter().filter_map(|what| json.get(what)?.as_array());
     let mut names = names.flatten().filter_map(Value::as_str).peekable();
     names.peek().is_none() || field.is_root() || names.any(|name| Pointer::default().child(name) == field)
 }
@@ -146,8 +146,8 @@ impl Log {
     }
 
     /// Adds the event of the next revision; the oldest are dropped if there are more than `events_max` or too many bytes.
-    pub fn push(&mut self, story: &mut Story, events_max: usize) {
-        let (start, rest) = story.finish();
+    pub fn push(&mut self, json: &mut EventJson, events_max: usize) {
+        let (start, rest) = json.finish();
         self.add(start, rest);
         while self.lengths.len() > events_max || self.bytes > WATCH_LOG_BYTES_MAX {
             self.drop_oldest();
@@ -240,7 +240,7 @@ mod tests {
 
     fn log(events: usize, max: usize) -> Log {
         let mut log = Log::new(1_000);
-        (1..=events as u64).for_each(|n| log.push(&mut Story::new(n, "x"), max));
+        (1..=events as u64).for_each(|n| log.push(&mut EventJson::new(n, "x"), max));
         log
     }
 
@@ -305,9 +305,9 @@ mod tests {
     fn the_log_is_bounded_in_bytes() {
         let mut log = Log::new(0);
         for revision in 1..=9 {
-            let mut story = Story::new(revision, "x");
-            story.text("long", &[b'x'; WATCH_LOG_BYTES_MAX / 4 - 50]);
-            log.push(&mut story, 1_000);
+            let mut json = EventJson::new(revision, "x");
+            json.text("long", &[b'x'; WATCH_LOG_BYTES_MAX / 4 - 50]);
+            log.push(&mut json, 1_000);
         }
         assert_eq!((log.revision(), log.lengths.len()), (9, 4));
         assert_eq!(log.check(1_000), Ok(()));
@@ -316,9 +316,9 @@ mod tests {
     #[test]
     fn events_are_what_they_were_in_whichever_piece_they_lie() {
         let told = |n: usize| {
-            let mut story = Story::new(n as u64, "x");
-            story.text("text", "é".repeat(n * n % 3_000).as_bytes());
-            story
+            let mut json = EventJson::new(n as u64, "x");
+            json.text("text", "é".repeat(n * n % 3_000).as_bytes());
+            json
         };
         let text = |n: usize| format!(r#"{{"revision":{n},"event":"x","text":"{}"}}"#, "é".repeat(n * n % 3_000));
         let mut log = Log::new(0);
@@ -339,12 +339,12 @@ mod tests {
 
     #[test]
     fn stories_are_json() {
-        let mut story = Story::new(5, "agent.died");
-        story.number("n", 7);
-        story.text("who", b"a\xff\"");
-        story.text("utf8", "é\n".as_bytes());
+        let mut json = EventJson::new(5, "agent.died");
+        json.number("n", 7);
+        json.text("who", b"a\xff\"");
+        json.text("utf8", "é\n".as_bytes());
         let mut log = Log::new(0);
-        log.push(&mut story, 1);
+        log.push(&mut json, 1);
         let Missed::Events(mut events) = log.after(0) else { panic!("nothing was dropped") };
         let text = events.next().expect("one event");
         assert_eq!(text, r#"{"revision":5,"event":"agent.died","n":7,"who":"a\\xff\\\"","utf8":"é\n"}"#);

@@ -20,7 +20,7 @@ pub mod testing {
     //! What the tests of all types share.
 
     use super::*;
-    use crate::domain::{Change, Stored};
+    use crate::domain::{Change, Record};
 
     /// A time, unix ms.
     pub const NOW: u64 = 1_767_225_600_000;
@@ -28,8 +28,8 @@ pub mod testing {
     pub const FENCE: u64 = 1_767_225_600_000_000;
 
     /// The value that these events make.
-    pub fn value<E: Entity>(events: impl IntoIterator<Item = E::Event>) -> Stored<E> {
-        let mut stored = Stored::default();
+    pub fn value<E: Entity>(events: impl IntoIterator<Item = E::Event>) -> Record<E> {
+        let mut stored = Record::default();
         if E::WATCH_EVENTS_MAX > 0 {
             stored.apply(&Change::Born { revision: FENCE });
         }
@@ -38,13 +38,13 @@ pub mod testing {
         stored
     }
 
-    fn saved<E: Entity>(stored: &Stored<E>) -> String {
+    fn saved<E: Entity>(stored: &Record<E>) -> String {
         serde_json::to_string(stored).expect("a value can be written as JSON")
     }
 
     /// Asserts that each break of each part but those named in `sums` is noticed by looking at the value in parts. What only sums up something
     /// over all elements is not, nor what stands in a derived part and should not.
-    pub fn assert_breaks_show_in_parts<E: Breakable + Clone>(whole: &Stored<E>, sums: &[&str]) {
+    pub fn assert_breaks_show_in_parts<E: Breakable + Clone>(whole: &Record<E>, sums: &[&str]) {
         assert!(whole.check_part(0, 1).expect("it is sound").is_some_and(|part| part.next.is_some()), "it has parts");
         let is_missed = |part: &&str| {
             let mut stored = whole.clone();
@@ -56,7 +56,7 @@ pub mod testing {
     }
 
     /// Asserts that each break of each part is noticed, and mended with nothing lost.
-    pub fn assert_breaks_are_mended<E: Breakable + Clone>(whole: &Stored<E>) {
+    pub fn assert_breaks_are_mended<E: Breakable + Clone>(whole: &Record<E>) {
         assert_eq!(whole.check(), Ok(()), "before anything is broken");
         for part in E::parts() {
             let mut stored = whole.clone();

@@ -36,7 +36,7 @@ pub enum Answer {
         version: u64,
     },
     /// Claims of tasks, by their fences.
-    Fences(Box<[Fence]>),
+    Clock(Box<[Fence]>),
 }
 
 /// The last [`REQUESTS_MAX`] requests, oldest first.
@@ -89,7 +89,7 @@ impl Answer {
             Answer::Bytes(bytes) | Answer::Claim { agent: bytes, .. } | Answer::Versioned { id: bytes, .. } => {
                 bytes.heap_bytes()
             }
-            Answer::Fences(fences) => size_of_val(&**fences),
+            Answer::Clock(fences) => size_of_val(&**fences),
         }
     }
 }

@@ -11,7 +11,7 @@ pub mod partial_check;
 pub mod record;
 
 use super::{Bytes, Connection, Error, Fence, Millis};
-use crate::domain::entity::event_json::Story;
+use crate::domain::entity::event_json::EventJson;
 use crate::domain::entity::partial_check::Part;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
@@ -99,7 +99,7 @@ pub trait Event: Serialize + DeserializeOwned + Clone + std::fmt::Debug {
     }
 
     /// Tells a watcher what happened. Only asked of events with a name, of entities that keep a log.
-    fn tell(&self, _story: &mut Story) {}
+    fn describe(&self, _story: &mut EventJson) {}
 }
 
 /// The state in one key.

@@ -1,7 +1,7 @@
 //! The value of a key: an entity with what every entity has besides its own state.
 
-use super::bindings::{Bond, Bonds};
-use super::event_json::Story;
+use super::bindings::{AgentBinding, AgentBindings};
+use super::event_json::EventJson;
 use super::event_log::Log;
 use super::fault::{Fault, Original};
 use super::idempotency::{Answer, Requests, REQUEST_KEY_BYTES_MAX};
@@ -37,7 +37,7 @@ pub enum Change<V> {
         revision: u64,
     },
     /// What an agent holds in the key belongs to an incarnation of it from now on.
-    Bound(Bond),
+    Bound(AgentBinding),
     /// It does so no more.
     Unbound {
         /// The agent.
@@ -76,7 +76,7 @@ impl<V: Event> Change<V> {
     pub fn fence(&self) -> Option<Fence> {
         match self {
             Change::Event(event) => event.fence(),
-            Change::Bound(bond) => Some(bond.epoch),
+            Change::Bound(binding) => Some(binding.epoch),
             _ => None,
         }
     }
@@ -84,14 +84,14 @@ impl<V: Event> Change<V> {
 
 /// An entity in its key.
 #[derive(Debug, Clone, Default)]
-pub struct Stored<E> {
+pub struct Record<E> {
     /// The service's own state.
     pub state: E,
     /// Grows with every visible event: from 0, or from the revision that a key with a log was born with.
     pub revision: u64,
     requests: Option<Box<Requests>>,
     log: Option<Box<Log>>,
-    bonds: Option<Box<Bonds>>,
+    bindings: Option<Box<AgentBindings>>,
     fault: Option<Box<Fault>>,
 }
 
@@ -101,15 +101,15 @@ pub enum Payload<E: Entity> {
     /// What happened to the key, in order.
     Changes(Vec<Change<E::Event>>),
     /// The whole value of the key.
-    Snapshot(Stored<E>),
+    Snapshot(Record<E>),
 }
 
 /// Bonds that are over by a change.
-pub type Over = Vec<Bond>;
+pub type EndedBindings = Vec<AgentBinding>;
 
-impl<E: Entity> Stored<E> {
+impl<E: Entity> Record<E> {
     /// Applies one change. In debug builds the invariants are checked after it.
-    pub fn apply(&mut self, change: &Change<E::Event>) -> Over {
+    pub fn apply(&mut self, change: &Change<E::Event>) -> EndedBindings {
         let over = self.apply_unchecked(change);
         if let Change::Event(event) = change {
             debug_assert_eq!(self.state.check_after(event), Ok(()), "after {change:?}");
@@ -118,7 +118,7 @@ impl<E: Entity> Stored<E> {
     }
 
     /// The same with a change of which nobody needs the content any more.
-    pub fn take(&mut self, change: &mut Change<E::Event>) -> Over {
+    pub fn take(&mut self, change: &mut Change<E::Event>) -> EndedBindings {
         let Change::Event(event) = change else { return self.apply_unchecked(change) };
         let over = self.happen(&mut *event, |state, event| state.take(event));
         debug_assert_eq!(self.state.check_after(event), Ok(()), "after {event:?}");
@@ -126,12 +126,12 @@ impl<E: Entity> Stored<E> {
     }
 
     /// Applies one change that may break the invariants: from a payload of unknown origin, to a copy that is checked then.
-    pub fn apply_unchecked(&mut self, change: &Change<E::Event>) -> Over {
+    pub fn apply_unchecked(&mut self, change: &Change<E::Event>) -> EndedBindings {
         match change {
             Change::Event(event) => return self.happen(event, |state, event| state.apply(event)),
-            Change::Bound(bond) => {
+            Change::Bound(binding) => {
                 if !self.state.is_empty() {
-                    return self.bonds.get_or_insert_default().bind(bond).into_iter().collect();
+                    return self.bindings.get_or_insert_default().bind(binding).into_iter().collect();
                 }
             }
             Change::Unbound { agent } => return self.unbind(agent).into_iter().collect(),
@@ -149,32 +149,32 @@ impl<E: Entity> Stored<E> {
             }
             Change::Gone => {}
         }
-        Over::new()
+        EndedBindings::new()
     }
 
-    fn unbind(&mut self, agent: &[u8]) -> Option<Bond> {
-        let bonds = self.bonds.as_mut()?;
-        let over = bonds.unbind(agent);
-        if bonds.is_empty() {
-            self.bonds = None;
+    fn unbind(&mut self, agent: &[u8]) -> Option<AgentBinding> {
+        let bindings = self.bindings.as_mut()?;
+        let over = bindings.unbind(agent);
+        if bindings.is_empty() {
+            self.bindings = None;
         }
         over
     }
 
     /// Has `apply` make an event, and tells those who watch of it. Whoever holds nothing any more by it is not bound any more.
-    fn happen<T: Borrow<E::Event>>(&mut self, event: T, apply: impl FnOnce(&mut E, T)) -> Over {
-        let losers = self.bonds.as_ref().map_or_else(Vec::new, |_| self.state.losers(event.borrow()));
-        let mut over = Over::new();
+    fn happen<T: Borrow<E::Event>>(&mut self, event: T, apply: impl FnOnce(&mut E, T)) -> EndedBindings {
+        let losers = self.bindings.as_ref().map_or_else(Vec::new, |_| self.state.losers(event.borrow()));
+        let mut over = EndedBindings::new();
         let name = event.borrow().name();
         self.revision = (self.revision + u64::from(name.is_some())).min(i64::MAX as u64);
         match name.filter(|_| E::WATCH_EVENTS_MAX > 0) {
             Some(name) => {
                 // Told before its content goes into the state.
-                let mut story = Story::new(self.revision, name);
-                event.borrow().tell(&mut story);
+                let mut json = EventJson::new(self.revision, name);
+                event.borrow().describe(&mut json);
                 apply(&mut self.state, event);
                 let before = self.revision - 1;
-                self.log.get_or_insert_with(|| Box::new(Log::new(before))).push(&mut story, E::WATCH_EVENTS_MAX);
+                self.log.get_or_insert_with(|| Box::new(Log::new(before))).push(&mut json, E::WATCH_EVENTS_MAX);
             }
             None => apply(&mut self.state, event),
         }
@@ -184,7 +184,7 @@ impl<E: Entity> Stored<E> {
             }
         }
         if self.state.is_empty() {
-            over.extend(self.bonds().cloned());
+            over.extend(self.bindings().cloned());
             // The node that decided this deletes the key, and what comes next begins anew. A copy may get all of it in one payload.
             // The log stays for those who watch until then.
             let (log, fault) = (self.log.take(), self.fault.take());
@@ -196,7 +196,7 @@ impl<E: Entity> Stored<E> {
     /// What COPY puts under another name: it goes on from the same revision, but its story is its own, and so are its requests.
     pub fn copied(&self) -> Self {
         let log = self.log.as_ref().map(|_| Box::new(Log::of_copy(self.revision)));
-        Self { state: self.state.copied(), revision: self.revision, requests: None, log, bonds: None, fault: None }
+        Self { state: self.state.copied(), revision: self.revision, requests: None, log, bindings: None, fault: None }
     }
 
     /// What a file or a primary held in place of a value.
@@ -233,29 +233,29 @@ impl<E: Entity> Stored<E> {
     }
 
     /// For whom something is held here.
-    pub fn bonds(&self) -> impl Iterator<Item = &Bond> {
-        self.bonds.iter().flat_map(|bonds| bonds.iter())
+    pub fn bindings(&self) -> impl Iterator<Item = &AgentBinding> {
+        self.bindings.iter().flat_map(|bindings| bindings.iter())
     }
 
     /// For how many agents something is held here.
     pub fn bound(&self) -> usize {
-        self.bonds.as_ref().map_or(0, |bonds| bonds.len())
+        self.bindings.as_ref().map_or(0, |bindings| bindings.len())
     }
 
     /// To which incarnation belongs what an agent holds here.
-    pub fn bond_of(&self, agent: &[u8]) -> Option<&Bond> {
-        self.bonds.as_ref()?.of(agent)
+    pub fn binding_of(&self, agent: &[u8]) -> Option<&AgentBinding> {
+        self.bindings.as_ref()?.of(agent)
     }
 
     /// The same value with the bonds that were saved with it.
-    pub fn with_bonds(self, bonds: Vec<Bond>) -> Self {
-        let bonds = Some(bonds).filter(|bonds| !bonds.is_empty());
-        Self { bonds: bonds.map(|bonds| Box::new(bonds.into_iter().collect())), ..self }
+    pub fn with_bonds(self, bindings: Vec<AgentBinding>) -> Self {
+        let bindings = Some(bindings).filter(|bindings| !bindings.is_empty());
+        Self { bindings: bindings.map(|bindings| Box::new(bindings.into_iter().collect())), ..self }
     }
 
     /// The largest fence in it.
     pub fn last_fence(&self) -> Fence {
-        self.bonds().map(|bond| bond.epoch).chain([self.state.last_fence()]).max().unwrap_or(0)
+        self.bindings().map(|binding| binding.epoch).chain([self.state.last_fence()]).max().unwrap_or(0)
     }
 
     /// The largest number that it counts up by itself. Revisions of a key with a log are not among them: they go by the clock.
@@ -276,7 +276,7 @@ impl<E: Entity> Stored<E> {
             Change::Answered { .. } | Change::Forgotten { .. } => {
                 Err(Error::usage("payload holds a request id that is too long"))
             }
-            Change::Bound(bond) => bond.admit(),
+            Change::Bound(binding) => binding.admit(),
             Change::Unbound { agent } if agent.len() <= ID_BYTES_MAX => Ok(()),
             Change::Gone => Ok(()),
             Change::Unbound { .. } => Err(Error::usage("payload holds the name of an agent that is too long")),
@@ -304,9 +304,10 @@ impl<E: Entity> Stored<E> {
     pub fn memory_bytes(&self) -> usize {
         let requests = self.requests.as_ref().map_or(0, |r| allocated(size_of::<Requests>()) + r.memory_bytes());
         let log = self.log.as_ref().map_or(0, |log| allocated(size_of::<Log>()) + log.heap_bytes());
-        let bonds = self.bonds.as_ref().map_or(0, |bonds| allocated(size_of::<Bonds>()) + bonds.heap_bytes());
+        let bindings =
+            self.bindings.as_ref().map_or(0, |bindings| allocated(size_of::<AgentBindings>()) + bindings.heap_bytes());
         let fault = self.fault().map_or(0, |fault| allocated(size_of::<Fault>()) + fault.heap_bytes());
-        allocated(size_of::<Self>()) - size_of::<E>() + self.state.memory_bytes() + requests + log + bonds + fault
+        allocated(size_of::<Self>()) - size_of::<E>() + self.state.memory_bytes() + requests + log + bindings + fault
     }
 
     /// Whether all invariants hold.
@@ -345,7 +346,7 @@ impl<E: Entity> Stored<E> {
         let remembered = self.requests.as_ref().map_or(0, |requests| requests.len());
         rule(remembered <= crate::domain::limits::REQUESTS_MAX, "more requests are remembered than allowed")?;
         rule(i64::try_from(self.revision).is_ok(), "the revision is out of bounds")?;
-        self.bonds.as_ref().map_or(Ok(()), |bonds| bonds.check())?;
+        self.bindings.as_ref().map_or(Ok(()), |bindings| bindings.check())?;
         let Some(log) = &self.log else { return Ok(()) };
         log.check(E::WATCH_EVENTS_MAX)?;
         rule(log.revision() == self.revision, "the revision differs from that of the watch log")
@@ -359,7 +360,7 @@ impl<E: Entity> Stored<E> {
     /// Makes everything derived anew.
     pub fn rebuild(&mut self) {
         self.log.iter_mut().for_each(|log| log.rebuild());
-        self.bonds.iter_mut().for_each(|bonds| bonds.rebuild());
+        self.bindings.iter_mut().for_each(|bindings| bindings.rebuild());
         self.state.rebuild();
     }
 }
@@ -382,10 +383,10 @@ struct Watched<S, R, L> {
     log: L,
 }
 
-impl<E: Entity> Serialize for Stored<E> {
+impl<E: Entity> Serialize for Record<E> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // Bonds stand before the value, see `snapshot`: most values have none.
-        let Stored { state, revision, requests, log, .. } = self;
+        let Record { state, revision, requests, log, .. } = self;
         if E::WATCH_EVENTS_MAX > 0 {
             Watched { state, revision: *revision, requests, log }.serialize(serializer)
         } else {
@@ -394,14 +395,14 @@ impl<E: Entity> Serialize for Stored<E> {
     }
 }
 
-impl<'de, E: Entity> Deserialize<'de> for Stored<E> {
+impl<'de, E: Entity> Deserialize<'de> for Record<E> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if E::WATCH_EVENTS_MAX > 0 {
             let Watched { state, revision, requests, log } = Watched::deserialize(deserializer)?;
-            Ok(Self { state, revision, requests, log, bonds: None, fault: None })
+            Ok(Self { state, revision, requests, log, bindings: None, fault: None })
         } else {
             let Plain { state, revision, requests } = Plain::deserialize(deserializer)?;
-            Ok(Self { state, revision, requests, log: None, bonds: None, fault: None })
+            Ok(Self { state, revision, requests, log: None, bindings: None, fault: None })
         }
     }
 }
@@ -424,7 +425,7 @@ pub trait Checkable {
     fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant>;
 }
 
-impl<E: Entity> Checkable for Stored<E> {
+impl<E: Entity> Checkable for Record<E> {
     fn type_name(&self) -> &'static str {
         E::TYPE_NAME
     }
@@ -438,10 +439,10 @@ impl<E: Entity> Checkable for Stored<E> {
     }
 
     fn check(&self) -> Result<(), Invariant> {
-        Stored::check(self)
+        Record::check(self)
     }
 
     fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
-        Stored::check_part(self, from, room)
+        Record::check_part(self, from, room)
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::limits::{
     AGENT_LABELS_MAX, ATTEMPTS_KEPT_MAX, DURATION_MS_MAX, FLOW_TASKS_END, ID_BYTES_MAX, PRIORITY_MAX, RATE_CLAIMS_MAX,
     TASK_BYTES_END, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_TEXT_BYTES_MAX,
 };
-use crate::domain::value::capability::{Capability, Wanted};
+use crate::domain::value::capability::{Capability, Requirement};
 use crate::domain::value::fence::{check_fence, FENCE_END};
 use crate::domain::{Blob, Bytes, Error, Fence, Invariant, Millis};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -90,7 +90,7 @@ fn is_blob(blob: &Blob) -> bool {
 
 fn are_needs(needs: &Needs) -> bool {
     needs.caps.len() <= AGENT_LABELS_MAX
-        && needs.caps.iter().all(Wanted::is_valid)
+        && needs.caps.iter().all(Requirement::is_valid)
         && needs.caps.is_sorted_by(|one, next| one < next)
         && needs.group.len() <= ID_BYTES_MAX
         && needs.locks.len() <= TASK_LOCKS_MAX

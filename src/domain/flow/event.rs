@@ -2,7 +2,7 @@
 
 use super::task::{Backoff, Cause, How, Needs, On};
 use super::{Options, TaskNo};
-use crate::domain::entity::event_json::Story;
+use crate::domain::entity::event_json::EventJson;
 use crate::domain::value::capability::Capability;
 use crate::domain::{Blob, Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
@@ -304,44 +304,44 @@ impl Event for FlowEvent {
         None
     }
 
-    fn tell(&self, story: &mut Story) {
-        story.number("at_ms", self.at());
+    fn describe(&self, json: &mut EventJson) {
+        json.number("at_ms", self.at());
         if let Some(task) = self.task() {
-            story.text("task", task);
+            json.text("task", task);
         }
         match self {
-            FlowEvent::Added(addition) if !addition.after.is_empty() => story.texts("after", &addition.after),
+            FlowEvent::Added(addition) if !addition.after.is_empty() => json.texts("after", &addition.after),
             FlowEvent::Claimed(claimed) => {
-                story.text("agent", &claimed.agent);
-                story.number("fence", claimed.fence);
-                story.number("ends_at_ms", claimed.ends_at);
+                json.text("agent", &claimed.agent);
+                json.number("fence", claimed.fence);
+                json.number("ends_at_ms", claimed.ends_at);
             }
             FlowEvent::Extended { progress: Some((percent, note)), .. } => {
                 if let Some(percent) = percent {
-                    story.number("progress", (*percent).into());
+                    json.number("progress", (*percent).into());
                 }
-                tell_if_any(story, "note", note);
+                tell_if_any(json, "note", note);
             }
-            FlowEvent::Completed { result, .. } => story.number("result_bytes", result.len() as u64),
+            FlowEvent::Completed { result, .. } => json.number("result_bytes", result.len() as u64),
             FlowEvent::Failed { cause, reason, retry_at, .. } => {
-                story.word("cause", cause.word());
-                tell_if_any(story, "reason", reason);
+                json.word("cause", cause.word());
+                tell_if_any(json, "reason", reason);
                 if *retry_at > 0 {
-                    story.number("retry_at_ms", *retry_at);
+                    json.number("retry_at_ms", *retry_at);
                 }
             }
-            FlowEvent::Ended { reason, .. } => tell_if_any(story, "reason", reason),
+            FlowEvent::Ended { reason, .. } => tell_if_any(json, "reason", reason),
             FlowEvent::Stopping { how, ends_at, .. } => {
-                story.word("why", if *how == How::Dead { "deadline" } else { "cancelled" });
-                story.number("ends_at_ms", *ends_at);
+                json.word("why", if *how == How::Dead { "deadline" } else { "cancelled" });
+                json.number("ends_at_ms", *ends_at);
             }
             _ => {}
         }
     }
 }
 
-fn tell_if_any(story: &mut Story, name: &'static str, text: &Bytes) {
+fn tell_if_any(json: &mut EventJson, name: &'static str, text: &Bytes) {
     if !text.is_empty() {
-        story.text(name, text);
+        json.text(name, text);
     }
 }

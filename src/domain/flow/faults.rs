@@ -28,18 +28,18 @@ mod tests {
     };
     use crate::domain::flow::task::Needs;
     use crate::domain::flow::{Addition, Claimed, FlowEvent, Options};
-    use crate::domain::value::capability::Wanted;
-    use crate::domain::{Blob, Bytes, Stored};
+    use crate::domain::value::capability::Requirement;
+    use crate::domain::{Blob, Bytes, Record};
 
     fn id(n: u64) -> Bytes {
         Bytes::from(format!("task-{n}").as_str())
     }
 
     /// So many tasks: some come after another one, some need something, some run, some have ended.
-    pub fn flow(tasks: u64) -> Stored<Flow> {
+    pub fn flow(tasks: u64) -> Record<Flow> {
         let options = Options { group_max: 5, keep: 1 << 20, ageing_ms: 1_000, ..Options::default() };
         let added = |n: u64| {
-            let caps = vec![Wanted::parse(format!("cap-{}", n % 5).as_bytes()).expect("a capability")];
+            let caps = vec![Requirement::parse(format!("cap-{}", n % 5).as_bytes()).expect("a capability")];
             let group = if n % 2 == 0 { Bytes::from("group") } else { Bytes::EMPTY };
             FlowEvent::Added(Box::new(Addition {
                 id: id(n),

@@ -7,7 +7,7 @@ use super::task::{Needs, State, Task, OPEN_STATES, STATE_WORDS};
 use super::{Options, TaskNo};
 use crate::domain::algorithm::allocator::{allocated, table_bytes, tree_bytes};
 use crate::domain::queue::rank::virtual_start;
-use crate::domain::value::capability::Wanted;
+use crate::domain::value::capability::Requirement;
 use crate::domain::{Bytes, Fence, Millis};
 use ahash::AHashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +54,7 @@ pub struct Index {
     lines: AHashMap<Arc<Needs>, Line>,
     groups: AHashMap<Bytes, Group>,
     /// The first of each line whose group has room, by what they want.
-    offers: BTreeMap<Box<[Wanted]>, BTreeSet<Place>>,
+    offers: BTreeMap<Box<[Requirement]>, BTreeSet<Place>>,
     /// Tasks that nobody needs any more, the longest ended first.
     pub(super) retired: BTreeSet<(Millis, TaskNo)>,
     /// Bytes of all tasks and their needs.
@@ -128,7 +128,7 @@ impl Index {
     }
 
     /// What is on offer to whom `fits` says yes, the best first: one task of each line.
-    pub fn offers<'a>(&'a self, fits: impl Fn(&[Wanted]) -> bool) -> Offers<'a> {
+    pub fn offers<'a>(&'a self, fits: impl Fn(&[Requirement]) -> bool) -> Offers<'a> {
         let heads = self.offers.iter().filter(|(caps, _)| fits(caps));
         Offers { heads: heads.map(|(_, heads)| heads.iter().peekable()).collect() }
     }

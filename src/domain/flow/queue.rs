@@ -1,6 +1,6 @@
 //! Those who wait for tasks, and for the ends of tasks and flows.
 
-use super::work::ClaimWish;
+use super::work::ClaimArgs;
 use crate::domain::queue::waiting_lines::{InLine, Lines};
 use crate::domain::value::capability::Capability;
 use crate::domain::{Bytes, KeyId};
@@ -8,16 +8,16 @@ use std::sync::Arc;
 
 /// A worker that waits for something to do.
 #[derive(Debug, Clone)]
-pub struct Idler {
+pub struct TaskWaiter {
     /// The flow.
     pub key: KeyId,
     /// What it asks for.
-    pub wish: ClaimWish,
+    pub wish: ClaimArgs,
     /// The `REQID` to remember the claims under.
     pub request_id: Option<Bytes>,
 }
 
-impl InLine for Idler {
+impl InLine for TaskWaiter {
     type Line = Arc<Vec<Capability>>;
 
     fn key(&self) -> &KeyId {
@@ -30,18 +30,18 @@ impl InLine for Idler {
 }
 
 /// All who wait for tasks on a node, those who can do the same in one line.
-pub type Idlers = Lines<Idler>;
+pub type TaskWaiters = Lines<TaskWaiter>;
 
 /// Somebody who waits for an end.
 #[derive(Debug, Clone)]
-pub struct Onlooker {
+pub struct CompletionWaiter {
     /// The flow.
     pub key: KeyId,
     /// That of which task; `None` for that of the flow.
     pub task: Option<Bytes>,
 }
 
-impl InLine for Onlooker {
+impl InLine for CompletionWaiter {
     type Line = Option<Bytes>;
 
     fn key(&self) -> &KeyId {
@@ -54,4 +54,4 @@ impl InLine for Onlooker {
 }
 
 /// All who wait for ends on a node, those who wait for the same in one line.
-pub type Onlookers = Lines<Onlooker>;
+pub type CompletionWaiters = Lines<CompletionWaiter>;

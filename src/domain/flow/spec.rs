@@ -9,7 +9,7 @@ use crate::domain::limits::{
     TASK_PARENTS_MAX, TASK_RETRIES_MAX,
 };
 use crate::domain::value::bytes::printable;
-use crate::domain::value::capability::Wanted;
+use crate::domain::value::capability::Requirement;
 use crate::domain::{Blob, Bytes, Error, Millis};
 use ahash::AHashMap;
 use serde_json::{Map, Value};
@@ -164,7 +164,7 @@ fn read_payload(reader: &Reader, bounds: &Bounds) -> Result<Blob, Error> {
 }
 
 fn read_needs(reader: &Reader, bounds: &Bounds) -> Result<Needs, Error> {
-    let caps = reader.texts("caps", AGENT_LABELS_MAX)?.into_iter().map(|cap| Wanted::parse(cap.as_bytes()));
+    let caps = reader.texts("caps", AGENT_LABELS_MAX)?.into_iter().map(|cap| Requirement::parse(cap.as_bytes()));
     let locks = reader.texts("locks", TASK_LOCKS_MAX)?;
     if let Some(unnamed) = locks.iter().find(|lock| !bounds.locks.contains(&lock.as_bytes())) {
         let (id, lock) = (printable(reader.id.as_bytes()), printable(unnamed.as_bytes()));

@@ -2,7 +2,7 @@
 
 use super::TaskNo;
 use crate::domain::algorithm::allocator::allocated;
-use crate::domain::value::capability::{Capability, Wanted};
+use crate::domain::value::capability::{Capability, Requirement};
 use crate::domain::{Blob, Bytes, Fence, Millis};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Needs {
     /// What its worker can do, in order and without duplicates.
-    pub caps: Box<[Wanted]>,
+    pub caps: Box<[Requirement]>,
     /// Its group, of which only so many run at a time; empty for none.
     pub group: Bytes,
     /// Keys of locks that are taken with the claim, in order and without duplicates.
@@ -20,7 +20,7 @@ pub struct Needs {
 
 impl Needs {
     /// In any order, with any duplicates.
-    pub fn new(mut caps: Vec<Wanted>, group: Bytes, mut locks: Vec<Bytes>) -> Self {
+    pub fn new(mut caps: Vec<Requirement>, group: Bytes, mut locks: Vec<Bytes>) -> Self {
         caps.sort_unstable();
         caps.dedup();
         locks.sort_unstable();
@@ -43,7 +43,7 @@ impl Needs {
 }
 
 /// Whether everything that is wanted is among `caps`.
-pub fn are_met(wanted: &[Wanted], caps: &[Capability]) -> bool {
+pub fn are_met(wanted: &[Requirement], caps: &[Capability]) -> bool {
     wanted.iter().all(|wanted| caps.iter().any(|cap| wanted.is_met_by(cap)))
 }
 

@@ -6,7 +6,7 @@ use super::task::{are_met, Backoff, Cause, How, Run, State, Task};
 use super::{index, Flow};
 use crate::domain::algorithm::splitmix::next_random;
 use crate::domain::value::capability::Capability;
-use crate::domain::value::fence::Fences;
+use crate::domain::value::fence::Clock;
 use crate::domain::{Blob, Bytes, Code, Error, Fence, Millis};
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub struct Policy {
 
 /// What a worker asks for.
 #[derive(Debug, Clone)]
-pub struct ClaimWish {
+pub struct ClaimArgs {
     /// Who.
     pub agent: Bytes,
     /// What it can do, in order and without duplicates.
@@ -61,7 +61,7 @@ pub fn offers<'a>(flow: &'a Flow, caps: &'a [Capability]) -> index::Offers<'a> {
 }
 
 /// The lease of a claim, ms: what the worker says, else what the task says, else the usual one.
-pub fn lease_of(task: &Task, wish: &ClaimWish, policy: &Policy) -> Millis {
+pub fn lease_of(task: &Task, wish: &ClaimArgs, policy: &Policy) -> Millis {
     let own = task.plan.as_ref().map(|plan| plan.lease_ms).filter(|lease| *lease > 0);
     wish.lease_ms.or(own).unwrap_or(policy.lease_ms)
 }
@@ -69,12 +69,12 @@ pub fn lease_of(task: &Task, wish: &ClaimWish, policy: &Policy) -> Millis {
 /// Hands out a task that is on offer, with the fences of its locks.
 pub fn claim(
     task: &Task,
-    wish: &ClaimWish,
+    wish: &ClaimArgs,
     locks: Vec<Fence>,
     policy: &Policy,
-    fences: &mut Fences,
+    clock: &mut Clock,
 ) -> (FlowEvent, Fence) {
-    let (fence, at) = (fences.grant(), fences.now());
+    let (fence, at) = (clock.next_fence(), clock.now());
     let claimed = Claimed {
         task: task.id.clone(),
         fence,
@@ -131,7 +131,7 @@ pub fn held<'a>(flow: &'a Flow, id: &[u8], fence: Fence) -> Result<Held<'a>, Err
 
 /// What a worker is told with a heartbeat.
 #[derive(Debug, PartialEq)]
-pub enum Heard {
+pub enum HeartbeatOutcome {
     /// It may go on.
     GoOn(FlowEvent),
     /// The task was cancelled.
@@ -147,8 +147,8 @@ pub fn heartbeat(
     fence: Fence,
     said: Option<(Option<u8>, Bytes)>,
     at: Millis,
-) -> Result<Heard, Error> {
-    let told = |how: How| if how == How::Dead { Heard::Deadline } else { Heard::Cancelled };
+) -> Result<HeartbeatOutcome, Error> {
+    let told = |how: How| if how == How::Dead { HeartbeatOutcome::Deadline } else { HeartbeatOutcome::Cancelled };
     match held(flow, id, fence)? {
         Held::Running(_, run) if run.stop.is_some() => Ok(told(run.stop.map_or(How::Cancelled, |stop| stop.how))),
         // Its locks have ended with the lease, and somebody else may have them by now.
@@ -156,7 +156,7 @@ pub fn heartbeat(
         Held::Running(task, run) => {
             let news = said.filter(|(percent, note)| (*percent, note) != (run.progress, &run.note));
             let ends_at = at.saturating_add(run.lease_ms);
-            Ok(Heard::GoOn(FlowEvent::Extended { task: task.id.clone(), at, ends_at, progress: news }))
+            Ok(HeartbeatOutcome::GoOn(FlowEvent::Extended { task: task.id.clone(), at, ends_at, progress: news }))
         }
         Held::Past(task) => match task.end() {
             // It was asked to stop and did not hear of it in time.

@@ -6,7 +6,7 @@ use super::path::Path;
 use super::{holders_text, Lock};
 use crate::domain::limits::LOCK_LEVELS_MAX;
 use crate::domain::value::bytes::printable;
-use crate::domain::{Bytes, Code, Connection, Error, Fence, Fences, Millis};
+use crate::domain::{Bytes, Clock, Code, Connection, Error, Fence, Millis};
 use smallvec::{smallvec, SmallVec};
 
 /// What somebody wants of a lock.
@@ -119,17 +119,17 @@ pub fn reenter(lock: &Lock, request: &Request, now: Millis) -> Result<Option<(Lo
 }
 
 /// What a request that is covered or fits comes to: one level more of what the owner holds, or a new grant.
-pub fn take(lock: &Lock, request: &Request, fences: &mut Fences) -> Result<(LockEvent, Fence), Error> {
-    match reenter(lock, request, fences.now())? {
+pub fn take(lock: &Lock, request: &Request, clock: &mut Clock) -> Result<(LockEvent, Fence), Error> {
+    match reenter(lock, request, clock.now())? {
         Some(reentered) => Ok(reentered),
-        None => Ok(grant(lock, request, fences)),
+        None => Ok(grant(lock, request, clock)),
     }
 }
 
 /// The grant of `request`, which [`fits`].
-fn grant(lock: &Lock, request: &Request, fences: &mut Fences) -> (LockEvent, Fence) {
+fn grant(lock: &Lock, request: &Request, clock: &mut Clock) -> (LockEvent, Fence) {
     let stamp = request.mode == Mode::Optimistic;
-    let fence = if stamp { fences.stamp() } else { fences.grant() };
+    let fence = if stamp { clock.stamp() } else { clock.next_fence() };
     let plain = request.path.is_root() && request.limit == 0 && request.connection.is_none() && request.meta.is_none();
     let extra = (stamp || !plain).then(|| {
         Box::new(Extra {
@@ -143,8 +143,8 @@ fn grant(lock: &Lock, request: &Request, fences: &mut Fences) -> (LockEvent, Fen
     });
     let grant = Grant {
         fence,
-        ends_at: request.ends_at(fences.now()),
-        since: fences.now(),
+        ends_at: request.ends_at(clock.now()),
+        since: clock.now(),
         owner: request.owner.clone(),
         levels: 1,
         mode: request.mode,
@@ -207,7 +207,7 @@ fn named<'a>(
     now: Millis,
 ) -> Result<SmallVec<[&'a Grant; 2]>, Error> {
     if let Some(token) = target.token {
-        if lock.grants().is_empty() && !Fences::is_stamp(token) {
+        if lock.grants().is_empty() && !Clock::is_stamp(token) {
             return Ok(SmallVec::new());
         }
         let grant = owned(lock, &target.owner, token, now)?;
@@ -273,13 +273,13 @@ pub fn conversion(grant: &Grant, mode: Mode) -> Request {
 }
 
 /// The conversion of the grant `fence` to `mode`, if that fits beside the grants of others.
-pub fn convert(lock: &Lock, fence: Fence, mode: Mode, fences: &mut Fences) -> Option<(LockEvent, Fence)> {
+pub fn convert(lock: &Lock, fence: Fence, mode: Mode, clock: &mut Clock) -> Option<(LockEvent, Fence)> {
     let grant = lock.grants().get(fence)?;
     let keeps = grant.mode == mode || grant.mode == Mode::Exclusive;
     if !keeps && !fits(lock, &conversion(grant, mode)) {
         return None;
     }
-    let new_fence = fences.grant();
+    let new_fence = clock.next_fence();
     Some((LockEvent::Converted { fence, new_fence, mode }, new_fence))
 }
 

@@ -31,10 +31,10 @@ mod tests {
         testing::NOW,
     };
     use crate::domain::lock::{Extra, Grant, LockEvent, Mode, Path};
-    use crate::domain::{Bytes, Stored};
+    use crate::domain::{Bytes, Record};
 
     /// So many grants, each on a path of its own, some of them stamps.
-    pub fn lock(grants: u64) -> Stored<Lock> {
+    pub fn lock(grants: u64) -> Record<Lock> {
         value((0..grants).map(|n| {
             let path = Path::parse(format!("src/part-{}/file-{n}", n % 100).as_bytes()).expect("a path");
             let mode = [Mode::Exclusive, Mode::Shared, Mode::Optimistic][n as usize % 3];

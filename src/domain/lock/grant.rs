@@ -105,7 +105,7 @@ const FEW: usize = 8;
 #[derive(Debug, Clone)]
 pub enum Grants {
     /// The usual lock: one grant, inline.
-    Few(SmallVec<[Grant; 1]>),
+    InlineList(SmallVec<[Grant; 1]>),
     /// A semaphore or a tree of paths with many holders: every look-up is O(log n).
     Many(Box<ManyGrants>),
 }
@@ -120,7 +120,7 @@ pub struct ManyGrants {
 
 impl Default for Grants {
     fn default() -> Self {
-        Grants::Few(SmallVec::new())
+        Grants::InlineList(SmallVec::new())
     }
 }
 
@@ -128,7 +128,7 @@ impl Grants {
     /// How many there are.
     pub fn len(&self) -> usize {
         match self {
-            Grants::Few(list) => list.len(),
+            Grants::InlineList(list) => list.len(),
             Grants::Many(many) => many.by_fence.len(),
         }
     }
@@ -141,7 +141,7 @@ impl Grants {
     /// All grants, in the order of their fences.
     pub fn iter(&self) -> impl Iterator<Item = &Grant> {
         let (few, many) = match self {
-            Grants::Few(list) => (Some(list), None),
+            Grants::InlineList(list) => (Some(list), None),
             Grants::Many(many) => (None, Some(&many.by_fence)),
         };
         few.into_iter().flatten().chain(many.into_iter().flat_map(BTreeMap::values))
@@ -150,7 +150,7 @@ impl Grants {
     /// Those with this fence or a larger one, in order.
     pub fn from(&self, fence: Fence) -> impl Iterator<Item = &Grant> {
         let (few, many) = match self {
-            Grants::Few(list) => (Some(list), None),
+            Grants::InlineList(list) => (Some(list), None),
             Grants::Many(many) => (None, Some(many.by_fence.range(fence..))),
         };
         let few = few.into_iter().flatten().filter(move |grant| grant.fence >= fence);
@@ -160,7 +160,7 @@ impl Grants {
     /// The only grant, if there is just one.
     pub fn single(&self) -> Option<&Grant> {
         match self {
-            Grants::Few(list) if list.len() == 1 => list.first(),
+            Grants::InlineList(list) if list.len() == 1 => list.first(),
             _ => None,
         }
     }
@@ -168,7 +168,7 @@ impl Grants {
     /// The grant with this fence.
     pub fn get(&self, fence: Fence) -> Option<&Grant> {
         match self {
-            Grants::Few(list) => list.iter().find(|grant| grant.fence == fence),
+            Grants::InlineList(list) => list.iter().find(|grant| grant.fence == fence),
             Grants::Many(many) => many.by_fence.get(&fence),
         }
     }
@@ -176,7 +176,7 @@ impl Grants {
     /// The grants of one owner, in the order of their fences.
     pub fn of_owner(&self, owner: &[u8]) -> SmallVec<[&Grant; 2]> {
         match self {
-            Grants::Few(list) => list.iter().filter(|grant| grant.owner[..] == *owner).collect(),
+            Grants::InlineList(list) => list.iter().filter(|grant| grant.owner[..] == *owner).collect(),
             Grants::Many(many) => {
                 let from = (Bytes::from(owner), Path::default());
                 let own = many.by_owner.range(from..).take_while(|((known, _), _)| known[..] == *owner);
@@ -190,7 +190,7 @@ impl Grants {
     /// The grants of one owner on just this path, in the order of their fences.
     pub fn of_owner_on(&self, owner: &[u8], path: &Path) -> SmallVec<[&Grant; 2]> {
         match self {
-            Grants::Few(list) => list.iter().filter(|g| g.owner[..] == *owner && g.path() == path).collect(),
+            Grants::InlineList(list) => list.iter().filter(|g| g.owner[..] == *owner && g.path() == path).collect(),
             Grants::Many(many) => {
                 let fences = many.by_owner.get(&(Bytes::from(owner), path.clone()));
                 fences.into_iter().flatten().filter_map(|fence| many.by_fence.get(fence)).collect()
@@ -201,7 +201,7 @@ impl Grants {
     /// The earliest end of a lease, [`NO_END`] if none ends.
     pub fn first_end(&self) -> Millis {
         match self {
-            Grants::Few(list) => list.iter().map(|grant| grant.ends_at).min().unwrap_or(NO_END),
+            Grants::InlineList(list) => list.iter().map(|grant| grant.ends_at).min().unwrap_or(NO_END),
             Grants::Many(many) => many.by_end.first().map_or(NO_END, |(end, _)| *end),
         }
     }
@@ -209,7 +209,7 @@ impl Grants {
     /// The latest end of a lease, [`NO_END`] if one never ends.
     pub fn last_end(&self) -> Millis {
         match self {
-            Grants::Few(list) => list.iter().map(|grant| grant.ends_at).max().unwrap_or(NO_END),
+            Grants::InlineList(list) => list.iter().map(|grant| grant.ends_at).max().unwrap_or(NO_END),
             Grants::Many(many) => many.by_end.last().map_or(NO_END, |(end, _)| *end),
         }
     }
@@ -217,7 +217,7 @@ impl Grants {
     /// The fences whose leases are over at `now`.
     pub fn ended(&self, now: Millis) -> Vec<Fence> {
         match self {
-            Grants::Few(list) => list.iter().filter(|g| g.has_ended(now)).map(|g| g.fence).collect(),
+            Grants::InlineList(list) => list.iter().filter(|g| g.has_ended(now)).map(|g| g.fence).collect(),
             Grants::Many(many) => {
                 many.by_end.iter().take_while(|(end, _)| *end <= now).map(|(_, fence)| *fence).collect()
             }
@@ -228,11 +228,11 @@ impl Grants {
     pub fn insert(&mut self, grant: Grant) {
         self.remove(grant.fence);
         match self {
-            Grants::Few(list) if list.len() < FEW => {
+            Grants::InlineList(list) if list.len() < FEW => {
                 let at = list.iter().rposition(|known| known.fence < grant.fence).map_or(0, |before| before + 1);
                 list.insert(at, grant);
             }
-            Grants::Few(list) => {
+            Grants::InlineList(list) => {
                 let mut many = Box::<ManyGrants>::default();
                 list.drain(..).for_each(|known| many.insert(known));
                 many.insert(grant);
@@ -245,7 +245,7 @@ impl Grants {
     /// Takes a grant out.
     pub fn remove(&mut self, fence: Fence) -> Option<Grant> {
         match self {
-            Grants::Few(list) => {
+            Grants::InlineList(list) => {
                 let at = list.iter().position(|grant| grant.fence == fence)?;
                 Some(list.remove(at))
             }
@@ -253,7 +253,7 @@ impl Grants {
                 let removed = many.remove(fence);
                 if many.by_fence.len() <= FEW / 2 {
                     let list = std::mem::take(&mut many.by_fence).into_values().collect();
-                    *self = Grants::Few(list);
+                    *self = Grants::InlineList(list);
                 }
                 removed
             }
@@ -263,7 +263,7 @@ impl Grants {
     /// Changes a grant in place; its fence and owner must stay.
     pub fn update(&mut self, fence: Fence, change: impl FnOnce(&mut Grant)) {
         match self {
-            Grants::Few(list) => {
+            Grants::InlineList(list) => {
                 if let Some(grant) = list.iter_mut().find(|grant| grant.fence == fence) {
                     change(grant);
                 }
@@ -307,8 +307,8 @@ impl Grants {
     pub fn heap_bytes(&self) -> usize {
         const GRANT: usize = std::mem::size_of::<Grant>();
         match self {
-            Grants::Few(list) if list.spilled() => list.capacity() * GRANT,
-            Grants::Few(_) => 0,
+            Grants::InlineList(list) if list.spilled() => list.capacity() * GRANT,
+            Grants::InlineList(_) => 0,
             // A B-tree node is about three quarters full; the owner index repeats the owner.
             Grants::Many(many) => {
                 let entry = GRANT + 8 + std::mem::size_of::<(Bytes, Path, SmallVec<[Fence; 2]>)>() + 16;
@@ -325,7 +325,7 @@ impl Grants {
         match self {
             Grants::Many(many) if of_owners => drop(many.by_owner.pop_first()),
             Grants::Many(many) => drop(many.by_end.pop_first()),
-            Grants::Few(_) => {}
+            Grants::InlineList(_) => {}
         }
     }
 }

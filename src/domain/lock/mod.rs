@@ -33,7 +33,7 @@ pub use path::Path;
 
 use super::entity::{rule, CHECKED_BYTES, NUMBER_MAX};
 use super::limits::{ID_BYTES_MAX, LOCK_LEVELS_MAX, LOCK_LIMIT_MAX, LOCK_META_BYTES_MAX};
-use super::{Bytes, Connection, Entity, Error, Fence, Fences, Invariant, Millis, Service};
+use super::{Bytes, Clock, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use crate::domain::entity::partial_check::Part;
 use crate::domain::value::fence::check_fence;
 use ahash::AHashMap;
@@ -159,7 +159,7 @@ impl Entity for Lock {
         match event {
             LockEvent::Granted(grant) => admit_grant(grant),
             LockEvent::Converted { new_fence, mode, .. }
-                if *mode != Mode::Optimistic && !Fences::is_stamp(*new_fence) =>
+                if *mode != Mode::Optimistic && !Clock::is_stamp(*new_fence) =>
             {
                 check_fence(*new_fence)
             }
@@ -282,7 +282,7 @@ fn admit_grant(grant: &Grant) -> Result<(), Error> {
         && u64::from(grant.limit()) <= LOCK_LIMIT_MAX
         && meta_bytes <= LOCK_META_BYTES_MAX
         && path_known
-        && (grant.mode == Mode::Optimistic) == Fences::is_stamp(grant.fence)
+        && (grant.mode == Mode::Optimistic) == Clock::is_stamp(grant.fence)
         && (grant.mode != Mode::Optimistic || (grant.extra.is_some() && grant.limit() == 0));
     if fits {
         Ok(())

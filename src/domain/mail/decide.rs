@@ -2,7 +2,7 @@
 
 use super::{Entry, Letter, Mail, MailEvent, Message, Reason};
 use crate::domain::value::bytes::printable;
-use crate::domain::value::fence::Fences;
+use crate::domain::value::fence::Clock;
 use crate::domain::{Blob, Bytes, Error, Fence, Millis};
 use std::collections::BTreeSet;
 
@@ -73,8 +73,8 @@ pub struct Draft {
 }
 
 /// A message is sent. There has to be room for it.
-pub fn send(draft: Draft, payload: Blob, fences: &mut Fences) -> (MailEvent, Fence) {
-    let (id, at) = (fences.grant(), fences.now());
+pub fn send(draft: Draft, payload: Blob, clock: &mut Clock) -> (MailEvent, Fence) {
+    let (id, at) = (clock.next_fence(), clock.now());
     let Draft { from, to, reply_to, ttl_ms } = draft;
     let expires_at = ttl_ms.map(|ttl_ms| at.saturating_add(ttl_ms));
     (MailEvent::Sent(Box::new(Letter { id, from, to, at, expires_at, reply_to, payload })), id)
@@ -104,7 +104,7 @@ pub fn leave(mail: &Mail, agent: &[u8], at: Millis) -> Option<MailEvent> {
 
 /// What a receiver asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wish {
+pub struct ReceiveArgs {
     /// At most so many messages.
     pub count: usize,
     /// Only answers to this message.
@@ -117,11 +117,11 @@ pub struct Wish {
 pub fn receive(
     mail: &Mail,
     agent: &[u8],
-    wish: &Wish,
+    wish: &ReceiveArgs,
     mut fits: impl FnMut(&Message) -> bool,
-    fences: &mut Fences,
+    clock: &mut Clock,
 ) -> Option<(MailEvent, Fence)> {
-    let (inbox, at) = (mail.inbox(agent)?, fences.now());
+    let (inbox, at) = (mail.inbox(agent)?, clock.now());
     // What the scheduler has not come to yet is over all the same.
     let live = |id: Fence| Some((id, mail.message(id).filter(|message| !message.is_over(at))?));
     let ready = inbox.receivable(wish.answer_to).filter_map(live).take(wish.count);
@@ -129,7 +129,7 @@ pub fn receive(
     if ids.is_empty() {
         return None;
     }
-    let fence = fences.grant();
+    let fence = clock.next_fence();
     let ends_at = at.saturating_add(wish.lease_ms);
     Some((MailEvent::Received { fence, agent: Bytes::from(agent), ids, at, ends_at }, fence))
 }
@@ -172,9 +172,9 @@ pub fn give_back(
     id: Fence,
     how: Return,
     policy: &Policy,
-    fences: &mut Fences,
+    clock: &mut Clock,
 ) -> Vec<MailEvent> {
-    let at = fences.now();
+    let at = clock.now();
     if !has(mail, agent, id, at) {
         return Vec::new();
     }
@@ -184,7 +184,7 @@ pub fn give_back(
         return bury(mail, vec![MailEvent::Died { agent: Bytes::from(agent), id, at, reason }], policy, at);
     }
     let delay = match how {
-        Return::Later(ms) => Some((fences.grant(), at.saturating_add(ms))),
+        Return::Later(ms) => Some((clock.next_fence(), at.saturating_add(ms))),
         _ => None,
     };
     vec![MailEvent::Returned { agent: Bytes::from(agent), id, at, delay }]
@@ -206,10 +206,10 @@ fn bury(mail: &Mail, mut events: Vec<MailEvent>, policy: &Policy, at: Millis) ->
 }
 
 /// An agent needs more time for a message. `None` if it does not have it.
-pub fn extend(mail: &Mail, agent: &[u8], id: Fence, lease_ms: Millis, fences: &mut Fences) -> Option<MailEvent> {
-    let at = fences.now();
+pub fn extend(mail: &Mail, agent: &[u8], id: Fence, lease_ms: Millis, clock: &mut Clock) -> Option<MailEvent> {
+    let at = clock.now();
     has(mail, agent, id, at).then(|| {
-        let (fence, ends_at) = (fences.grant(), at.saturating_add(lease_ms));
+        let (fence, ends_at) = (clock.next_fence(), at.saturating_add(lease_ms));
         MailEvent::Extended { fence, agent: Bytes::from(agent), id, at, ends_at }
     })
 }

@@ -33,14 +33,14 @@ mod tests {
         testing::NOW,
     };
     use crate::domain::mail::{Letter, MailEvent};
-    use crate::domain::{Blob, Bytes, Stored};
+    use crate::domain::{Blob, Bytes, Record};
 
     fn agent(n: u64) -> Bytes {
         Bytes::from(format!("agent-{n}").as_str())
     }
 
     /// So many messages, each for so many of a hundred agents; some are received.
-    pub fn mail(messages: u64, receivers: u64) -> Stored<Mail> {
+    pub fn mail(messages: u64, receivers: u64) -> Record<Mail> {
         let joined = (0..100).map(|n| MailEvent::Joined { agent: agent(n), at: NOW });
         let sent = move |n: u64| {
             let mut to: Vec<Bytes> = (0..receivers).map(|at| agent((n + at) % 100)).collect();

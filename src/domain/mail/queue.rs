@@ -1,7 +1,7 @@
 //! Those who wait for messages. The receivers of one agent stand in one line, and those of them who want only the answers to a message in
 //! one of their own.
 
-use super::decide::Wish;
+use super::decide::ReceiveArgs;
 use crate::domain::queue::waiting_lines::{InLine, Lines};
 use crate::domain::{Bytes, Fence, KeyId};
 
@@ -16,7 +16,7 @@ pub struct MailWaiter {
     /// The line it stands in.
     pub line: Line,
     /// What it asks for.
-    pub wish: Wish,
+    pub wish: ReceiveArgs,
     /// The registry that the receiver is an agent of, if it named one.
     pub registry: Option<Bytes>,
 }

@@ -182,7 +182,7 @@ pub struct Flaps {
 
 /// What its claims have shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct TrackRecord {
     /// Claims released as OK.
     pub succeeded: u64,
     /// Claims released as FAIL.
@@ -191,7 +191,7 @@ pub struct Record {
     pub latency_us: u64,
 }
 
-impl Record {
+impl TrackRecord {
     /// One of so many parts of the mean is the newest duration.
     const WEIGHT: u64 = 4;
 
@@ -235,7 +235,7 @@ pub struct Agent {
     /// How it came and went.
     pub flaps: Option<Box<Flaps>>,
     /// What its claims have shown.
-    pub record: Record,
+    pub record: TrackRecord,
     /// The claims on it, in the order of their fences.
     pub claims: Vec<Claim>,
     /// Its heart as this node hears it.

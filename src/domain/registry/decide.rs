@@ -7,7 +7,7 @@ use super::find::{find, Sort};
 use super::time::{Policy, View};
 use super::{damping, Registry};
 use crate::domain::value::bytes::printable;
-use crate::domain::value::fence::Fences;
+use crate::domain::value::fence::Clock;
 use crate::domain::{Bytes, Code, Error, Fence, Millis};
 
 /// What an agent says when it registers. What is not said stays as it was.
@@ -48,7 +48,7 @@ pub struct Heartbeat<'a> {
 
 /// What a heartbeat leads to.
 #[derive(Debug)]
-pub struct Heard {
+pub struct HeartbeatOutcome {
     /// For this node alone.
     pub pulse: RegistryEvent,
     /// For everyone; mostly nothing.
@@ -71,14 +71,14 @@ pub fn register(
     said: Introduction,
     default_ttl_ms: Millis,
     policy: &Policy,
-    fences: &mut Fences,
+    clock: &mut Clock,
 ) -> Option<RegistryEvent> {
     let known = registry.agent(id);
     let is_dead = |agent: &Agent| matches!(agent.life, Life::Dead { .. });
     if said.only_new && known.is_some_and(|agent| !is_dead(agent)) {
         return None;
     }
-    let at = fences.now();
+    let at = clock.now();
     let first = Profile { capacity: FIRST_CAPACITY, ttl_ms: default_ttl_ms, ..Profile::default() };
     let before = known.map_or(first, |agent| agent.profile.clone());
     let profile = Profile {
@@ -95,7 +95,7 @@ pub fn register(
         Life::Suspect { .. } | Life::Dead { .. } => penalty(registry, agent, at, policy),
     });
     let status = said.status.unwrap_or(Status::Active);
-    let epoch = fences.grant();
+    let epoch = clock.next_fence();
     Some(RegistryEvent::Registered(Box::new(Registration {
         agent: Bytes::from(id),
         epoch,
@@ -135,7 +135,7 @@ pub fn heartbeat(
     beat: &Heartbeat,
     policy: &Policy,
     view: &View,
-) -> Result<Heard, Error> {
+) -> Result<HeartbeatOutcome, Error> {
     let at = view.now;
     let known = registry.slot(id).and_then(|slot| Some((slot, registry.at(slot)?)));
     let (slot, agent) = known.ok_or_else(|| no_agent(id))?;
@@ -175,32 +175,38 @@ pub fn heartbeat(
     let suspect_at = at.saturating_add(phi.map_or(ttl_ms, |after| after.min(ttl_ms)));
     let is_measured = policy.phi_threshold.is_some();
     let pulse = RegistryEvent::Pulse { slot, at, suspect_at, load: beat.load, is_measured };
-    Ok(Heard { pulse, events, wakes_at: phi.map(|_| suspect_at), is_back: view.is_overdue(registry, agent), ttl_ms })
+    Ok(HeartbeatOutcome {
+        pulse,
+        events,
+        wakes_at: phi.map(|_| suspect_at),
+        is_back: view.is_overdue(registry, agent),
+        ttl_ms,
+    })
 }
 
 /// Reserves one unit of the capacity of the best agent that fits, or of nobody.
 pub fn claim(
     registry: &Registry,
     view: &View,
-    wish: &ClaimWish,
+    wish: &ClaimArgs,
     seed: u64,
-    fences: &mut Fences,
+    clock: &mut Clock,
 ) -> Option<(RegistryEvent, Fence)> {
     let best = find(registry, view, &wish.filter, wish.sort, 1, seed);
     let agent = registry.at(*best.first()?)?;
-    Some(claim_of(agent, wish, fences))
+    Some(claim_of(agent, wish, clock))
 }
 
 /// Reserves one unit of the capacity of an agent that fits.
-pub fn claim_of(agent: &Agent, wish: &ClaimWish, fences: &mut Fences) -> (RegistryEvent, Fence) {
-    let (fence, at) = (fences.grant(), fences.now());
+pub fn claim_of(agent: &Agent, wish: &ClaimArgs, clock: &mut Clock) -> (RegistryEvent, Fence) {
+    let (fence, at) = (clock.next_fence(), clock.now());
     let (agent, ends_at) = (agent.id.clone(), at.saturating_add(wish.lease_ms));
     (RegistryEvent::Claimed { fence, agent, at, ends_at, reference: wish.reference.clone() }, fence)
 }
 
 /// What a claimer asks for.
 #[derive(Debug, Clone)]
-pub struct ClaimWish {
+pub struct ClaimArgs {
     /// Of whom.
     pub filter: std::sync::Arc<Filter>,
     /// Who first.

@@ -2,7 +2,7 @@
 
 use super::agent::{Flaps, Health, Profile, Status};
 use super::slots::Slot;
-use crate::domain::entity::event_json::Story;
+use crate::domain::entity::event_json::EventJson;
 use crate::domain::{Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
 
@@ -268,45 +268,45 @@ impl Event for RegistryEvent {
         matches!(self, RegistryEvent::Pulse { .. })
     }
 
-    fn tell(&self, story: &mut Story) {
-        story.number("at_ms", self.at());
+    fn describe(&self, json: &mut EventJson) {
+        json.number("at_ms", self.at());
         if let Some(agent) = self.agent() {
-            story.text("agent", agent);
+            json.text("agent", agent);
         }
         match self {
             RegistryEvent::Registered(registration) => {
-                story.number("epoch", registration.epoch);
-                story.word("status", registration.status.word());
-                story.number("capacity", registration.profile.capacity.into());
-                tell_flaps(story, registration.flaps.as_ref());
+                json.number("epoch", registration.epoch);
+                json.word("status", registration.status.word());
+                json.number("capacity", registration.profile.capacity.into());
+                tell_flaps(json, registration.flaps.as_ref());
             }
-            RegistryEvent::StatusChanged { status, .. } => story.word("status", status.word()),
+            RegistryEvent::StatusChanged { status, .. } => json.word("status", status.word()),
             RegistryEvent::HealthChanged { health, reason, .. } => {
-                story.word("health", health.word());
+                json.word("health", health.word());
                 if !reason.is_empty() {
-                    story.text("reason", reason);
+                    json.text("reason", reason);
                 }
             }
-            RegistryEvent::Suspected { dead_at, .. } => story.number("dead_at_ms", *dead_at),
-            RegistryEvent::Recovered { flaps, .. } => tell_flaps(story, flaps.as_ref()),
-            RegistryEvent::Died { remove_at, .. } => story.number("remove_at_ms", *remove_at),
+            RegistryEvent::Suspected { dead_at, .. } => json.number("dead_at_ms", *dead_at),
+            RegistryEvent::Recovered { flaps, .. } => tell_flaps(json, flaps.as_ref()),
+            RegistryEvent::Died { remove_at, .. } => json.number("remove_at_ms", *remove_at),
             RegistryEvent::Claimed { fence, ends_at, reference, .. } => {
-                story.number("fence", *fence);
-                story.number("ends_at_ms", *ends_at);
+                json.number("fence", *fence);
+                json.number("ends_at_ms", *ends_at);
                 if !reference.is_empty() {
-                    story.text("ref", reference);
+                    json.text("ref", reference);
                 }
             }
             RegistryEvent::Released { fence, end, .. } => {
-                story.number("fence", *fence);
+                json.number("fence", *fence);
                 match end {
                     ClaimEnd::Released { is_ok, duration_us } => {
-                        story.word("outcome", if *is_ok { "ok" } else { "fail" });
-                        story.number("latency_us", *duration_us);
+                        json.word("outcome", if *is_ok { "ok" } else { "fail" });
+                        json.number("latency_us", *duration_us);
                     }
-                    ClaimEnd::Expired => story.word("outcome", "expired"),
-                    ClaimEnd::TakenBack => story.word("outcome", "taken back"),
-                    ClaimEnd::AgentGone => story.word("outcome", "agent gone"),
+                    ClaimEnd::Expired => json.word("outcome", "expired"),
+                    ClaimEnd::TakenBack => json.word("outcome", "taken back"),
+                    ClaimEnd::AgentGone => json.word("outcome", "agent gone"),
                 }
             }
             _ => {}
@@ -314,8 +314,8 @@ impl Event for RegistryEvent {
     }
 }
 
-fn tell_flaps(story: &mut crate::domain::entity::event_json::Story, flaps: Option<&Flaps>) {
+fn tell_flaps(json: &mut crate::domain::entity::event_json::EventJson, flaps: Option<&Flaps>) {
     if let Some(until) = flaps.map(|flaps| flaps.damped_until).filter(|until| *until > 0) {
-        story.number("damped_until_ms", until);
+        json.number("damped_until_ms", until);
     }
 }

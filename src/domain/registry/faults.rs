@@ -41,14 +41,14 @@ mod tests {
     use crate::domain::registry::agent::Profile;
     use crate::domain::registry::capability::Capability;
     use crate::domain::registry::{Registration, RegistryEvent, Status};
-    use crate::domain::{Bytes, Stored};
+    use crate::domain::{Bytes, Record};
 
     fn text(name: &str, n: u64) -> Bytes {
         Bytes::from(format!("{name}-{n}").as_str())
     }
 
     /// So many agents with a few capabilities, tags and values, each with a claim.
-    pub fn registry(agents: u64) -> Stored<Registry> {
+    pub fn registry(agents: u64) -> Record<Registry> {
         let caps = ["gpu", "python@3.10", "search@1.2.3"];
         let profile = |n: u64| Profile {
             caps: caps.iter().map(|cap| Capability::parse(cap.as_bytes()).expect("a capability")).collect(),

@@ -2,7 +2,7 @@
 
 use super::agent::{Agent, Status};
 use super::time::View;
-use super::{capability::Wanted, find, Registry};
+use super::{capability::Requirement, find, Registry};
 use crate::domain::Bytes;
 
 /// A set of statuses.
@@ -32,9 +32,9 @@ pub struct MetaWanted(pub [Option<Bytes>; 2]);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Filter {
     /// It can do all of this.
-    pub caps: Vec<Wanted>,
+    pub caps: Vec<Requirement>,
     /// It can do something of this, if anything is named.
-    pub any_caps: Vec<Wanted>,
+    pub any_caps: Vec<Requirement>,
     /// It has all these tags.
     pub tags: Vec<Bytes>,
     /// It has one of these statuses; if none is said it is active or idle.

@@ -3,7 +3,7 @@
 
 use super::agent::{Agent, Place, Status};
 use super::slots::{AnyOf, Slot, SlotSet};
-use super::{capability::Capability, capability::VersionNumbers, capability::Wanted, capability::WantedVersion};
+use super::{capability::Capability, capability::RequiredVersion, capability::Requirement, capability::VersionNumbers};
 use crate::domain::Bytes;
 use ahash::AHashMap;
 use std::collections::BTreeMap;
@@ -95,12 +95,12 @@ impl Index {
     }
 
     /// Adds those who can do what is wanted to a group.
-    pub fn add_capable<'a>(&'a self, wanted: &Wanted, group: &mut AnyOf<'a>) {
+    pub fn add_capable<'a>(&'a self, wanted: &Requirement, group: &mut AnyOf<'a>) {
         let Some(capable) = self.capable.get(&wanted.name) else { return };
         match &wanted.version {
-            WantedVersion::Any => group.push(&capable.any),
-            WantedVersion::Exactly(version) => group.extend(capable.versions.get(&version.numbers())),
-            WantedVersion::AtLeast(version) => {
+            RequiredVersion::Any => group.push(&capable.any),
+            RequiredVersion::Exactly(version) => group.extend(capable.versions.get(&version.numbers())),
+            RequiredVersion::AtLeast(version) => {
                 group.extend(capable.versions.range(version.numbers()..).map(|(_, agents)| agents));
             }
         }

@@ -1,7 +1,7 @@
 //! Those who wait for a claim, and who of them gets an agent that becomes free: the one who waits longest of those whose filter fits.
 //! Waiters with the same filter stand in one line.
 
-use super::decide::ClaimWish;
+use super::decide::ClaimArgs;
 use super::filter::Filter;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::queue::waiting_lines::{InLine, Lines};
@@ -14,7 +14,7 @@ pub struct ClaimWaiter {
     /// The registry.
     pub key: KeyId,
     /// What it asks for.
-    pub wish: ClaimWish,
+    pub wish: ClaimArgs,
     /// The `REQID` to remember the claim under.
     pub request_id: Option<Bytes>,
     /// Since when it waits, unix ms.

@@ -12,7 +12,7 @@ pub type Slot = u32;
 #[derive(Debug, Clone)]
 pub enum SlotSet {
     /// In order.
-    Few(SmallVec<[Slot; 4]>),
+    InlineList(SmallVec<[Slot; 4]>),
     /// A bit for each slot.
     Many(Bits),
 }
@@ -31,20 +31,20 @@ const SPARSE: usize = 32;
 
 impl Default for SlotSet {
     fn default() -> Self {
-        SlotSet::Few(SmallVec::new())
+        SlotSet::InlineList(SmallVec::new())
     }
 }
 
 impl SlotSet {
     /// The slots of a list that is in order and without duplicates.
     pub fn from_sorted(slots: SmallVec<[Slot; 4]>) -> Self {
-        SlotSet::Few(slots)
+        SlotSet::InlineList(slots)
     }
 
     /// How many are in it.
     pub fn len(&self) -> usize {
         match self {
-            SlotSet::Few(list) => list.len(),
+            SlotSet::InlineList(list) => list.len(),
             SlotSet::Many(bits) => bits.len as usize,
         }
     }
@@ -57,7 +57,7 @@ impl SlotSet {
     /// Whether `slot` is in it.
     pub fn contains(&self, slot: Slot) -> bool {
         match self {
-            SlotSet::Few(list) => list.binary_search(&slot).is_ok(),
+            SlotSet::InlineList(list) => list.binary_search(&slot).is_ok(),
             SlotSet::Many(bits) => bits.contains(slot),
         }
     }
@@ -65,7 +65,7 @@ impl SlotSet {
     /// Puts `slot` into it. False if it was there.
     pub fn insert(&mut self, slot: Slot) -> bool {
         match self {
-            SlotSet::Few(list) => {
+            SlotSet::InlineList(list) => {
                 let Err(at) = list.binary_search(&slot) else { return false };
                 list.insert(at, slot);
                 let span = list.last().map_or(0, |last| *last as usize + 1);
@@ -81,7 +81,7 @@ impl SlotSet {
     /// Takes `slot` out of it. False if it was not there.
     pub fn remove(&mut self, slot: Slot) -> bool {
         match self {
-            SlotSet::Few(list) => {
+            SlotSet::InlineList(list) => {
                 let Ok(at) = list.binary_search(&slot) else { return false };
                 list.remove(at);
                 if list.spilled() && list.len() * 4 < list.capacity() {
@@ -93,7 +93,7 @@ impl SlotSet {
                 let was_there = bits.remove(slot);
                 // Four times sparser than where it became a bitmap, so that it does not go to and fro.
                 if (bits.len as usize) * 4 * SPARSE < bits.words.len() * 64 || (bits.len as usize) < FEW / 2 {
-                    *self = SlotSet::Few(self.iter().collect());
+                    *self = SlotSet::InlineList(self.iter().collect());
                 }
                 was_there
             }
@@ -103,7 +103,7 @@ impl SlotSet {
     /// The slots, in order.
     pub fn iter(&self) -> Slots<'_> {
         match self {
-            SlotSet::Few(list) => Slots::Few(list.iter()),
+            SlotSet::InlineList(list) => Slots::InlineList(list.iter()),
             SlotSet::Many(_) => self.iter_from(0),
         }
     }
@@ -111,7 +111,7 @@ impl SlotSet {
     /// The slots from `first` on, in order.
     pub fn iter_from(&self, first: Slot) -> Slots<'_> {
         match self {
-            SlotSet::Few(list) => Slots::Few(list[list.partition_point(|slot| *slot < first)..].iter()),
+            SlotSet::InlineList(list) => Slots::InlineList(list[list.partition_point(|slot| *slot < first)..].iter()),
             SlotSet::Many(bits) => {
                 let at = first as usize / 64;
                 let word = bits.words.get(at).map_or(0, |word| word & (u64::MAX << (first % 64)));
@@ -123,7 +123,7 @@ impl SlotSet {
     /// The slot that has `n` others before it.
     pub fn nth(&self, n: usize) -> Option<Slot> {
         match self {
-            SlotSet::Few(list) => list.get(n).copied(),
+            SlotSet::InlineList(list) => list.get(n).copied(),
             SlotSet::Many(bits) => bits.nth(n),
         }
     }
@@ -143,7 +143,7 @@ impl SlotSet {
                 }
                 true
             }
-            (SlotSet::Few(_), _) if self.len() <= other.len() || matches!(other, SlotSet::Many(_)) => {
+            (SlotSet::InlineList(_), _) if self.len() <= other.len() || matches!(other, SlotSet::Many(_)) => {
                 self.iter().all(|slot| !other.contains(slot) || visit(slot))
             }
             _ => other.iter().all(|slot| !self.contains(slot) || visit(slot)),
@@ -153,8 +153,8 @@ impl SlotSet {
     /// Bytes allocated outside the struct itself.
     pub fn heap_bytes(&self) -> usize {
         match self {
-            SlotSet::Few(list) if list.spilled() => list.capacity() * std::mem::size_of::<Slot>(),
-            SlotSet::Few(_) => 0,
+            SlotSet::InlineList(list) if list.spilled() => list.capacity() * std::mem::size_of::<Slot>(),
+            SlotSet::InlineList(_) => 0,
             SlotSet::Many(bits) => bits.words.capacity() * 8,
         }
     }
@@ -222,7 +222,7 @@ impl Bits {
 
     fn add_all(&mut self, set: &SlotSet) {
         match set {
-            SlotSet::Few(list) => {
+            SlotSet::InlineList(list) => {
                 for slot in list {
                     self.insert(*slot);
                 }
@@ -251,7 +251,7 @@ impl Bits {
 #[derive(Debug, Clone)]
 pub enum Slots<'a> {
     /// Of a list.
-    Few(std::slice::Iter<'a, Slot>),
+    InlineList(std::slice::Iter<'a, Slot>),
     /// Of a bitmap.
     Many {
         /// The bitmap.
@@ -268,7 +268,7 @@ impl Iterator for Slots<'_> {
 
     fn next(&mut self) -> Option<Slot> {
         match self {
-            Slots::Few(list) => list.next().copied(),
+            Slots::InlineList(list) => list.next().copied(),
             Slots::Many { words, at, word } => {
                 while *word == 0 {
                     *at += 1;
@@ -291,15 +291,15 @@ pub fn in_all(mut groups: SmallVec<[AnyOf<'_>; 8]>) -> SlotSet {
     groups.sort_by_key(size);
     let Some((smallest, others)) = groups.split_first() else { return SlotSet::default() };
     let in_others = |slot: Slot| others.iter().all(|group| group.iter().any(|set| set.contains(slot)));
-    if let [SlotSet::Few(list)] = smallest[..] {
-        return SlotSet::Few(list.iter().copied().filter(|slot| in_others(*slot)).collect());
+    if let [SlotSet::InlineList(list)] = smallest[..] {
+        return SlotSet::InlineList(list.iter().copied().filter(|slot| in_others(*slot)).collect());
     }
-    if smallest.iter().all(|set| matches!(set, SlotSet::Few(_))) {
+    if smallest.iter().all(|set| matches!(set, SlotSet::InlineList(_))) {
         let mut slots: SmallVec<[Slot; 4]> = smallest.iter().flat_map(|set| set.iter()).collect();
         slots.sort_unstable();
         slots.dedup();
         slots.retain(|slot| in_others(*slot));
-        return SlotSet::Few(slots);
+        return SlotSet::InlineList(slots);
     }
     let mut bits = union_of(smallest);
     for group in others {

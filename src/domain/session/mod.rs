@@ -9,8 +9,8 @@ use super::limits::{FIELDS_END, FIELD_BYTES_MAX};
 use super::versioned::{Names, Stamp, State, Undo, Version, Versioned};
 use super::{Bytes, Code, Error, Invariant, Service};
 use crate::domain::algorithm::allocator::tree_bytes;
-use crate::domain::entity::event_json::Story;
-use crate::domain::value::inline_list::Few;
+use crate::domain::entity::event_json::EventJson;
+use crate::domain::value::inline_list::InlineList;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -42,14 +42,14 @@ impl From<Fields> for BTreeMap<Bytes, Bytes> {
 }
 
 /// Fields with what they become; `None` is gone.
-pub type Change = Few<(Bytes, Option<Bytes>)>;
+pub type Change = InlineList<(Bytes, Option<Bytes>)>;
 
 /// What fields were. Most versions change one, and there are many versions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Vec<Was>", into = "Vec<Was>")]
 pub struct Before {
     /// Empty if there are many.
-    few: Few<Was>,
+    few: InlineList<Was>,
     many: Option<Box<Many>>,
 }
 
@@ -97,7 +97,7 @@ impl From<Before> for Vec<Was> {
 impl Before {
     /// For the fields of one change.
     fn with_room(fields: usize) -> Self {
-        Before { few: Few::with_room(fields.min(FEW)), many: None }
+        Before { few: InlineList::with_room(fields.min(FEW)), many: None }
     }
 
     fn iter(&self) -> impl Iterator<Item = (&Bytes, &Option<Bytes>)> {
@@ -243,12 +243,12 @@ impl State for Fields {
         Err(Error::usage("payload holds fields of a session that are out of bounds"))
     }
 
-    fn tell(change: &Change, story: &mut Story) {
+    fn describe(change: &Change, json: &mut EventJson) {
         // Values are any bytes and may be large: whoever wants one asks for it.
         let named = |gone: bool| change.iter().filter(move |(_, value)| value.is_none() == gone);
         for (what, gone) in [("set", false), ("deleted", true)] {
             if named(gone).next().is_some() {
-                story.texts(what, named(gone).map(|(name, _)| name));
+                json.texts(what, named(gone).map(|(name, _)| name));
             }
         }
     }

@@ -58,10 +58,12 @@ pub struct Capability {
 impl Capability {
     /// Reads `name` or `name@version`.
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
-        match Wanted::parse(text)? {
-            Wanted { name, version: WantedVersion::Any } => Ok(Self { name, version: None }),
-            Wanted { name, version: WantedVersion::Exactly(version) } => Ok(Self { name, version: Some(version) }),
-            Wanted { version: WantedVersion::AtLeast(_), .. } => {
+        match Requirement::parse(text)? {
+            Requirement { name, version: RequiredVersion::Any } => Ok(Self { name, version: None }),
+            Requirement { name, version: RequiredVersion::Exactly(version) } => {
+                Ok(Self { name, version: Some(version) })
+            }
+            Requirement { version: RequiredVersion::AtLeast(_), .. } => {
                 let text = printable(text);
                 Err(Error::usage(format!(
                     "capability is '{text}', allowed are name and name@version; >= is for filters"
@@ -88,16 +90,16 @@ impl Capability {
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Wanted {
+pub struct Requirement {
     /// What.
     pub name: Bytes,
     /// In which version.
-    pub version: WantedVersion,
+    pub version: RequiredVersion,
 }
 
 /// Which versions will do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum WantedVersion {
+pub enum RequiredVersion {
     /// Every one, and none.
     Any,
     /// This one.
@@ -106,7 +108,7 @@ pub enum WantedVersion {
     AtLeast(Version),
 }
 
-impl Wanted {
+impl Requirement {
     /// Reads `name`, `name@version` or `name@>=version`.
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
         let bad = || {
@@ -117,12 +119,12 @@ impl Wanted {
             ))
         };
         let (name, version) = match text.iter().position(|byte| *byte == b'@') {
-            None => (text, WantedVersion::Any),
+            None => (text, RequiredVersion::Any),
             Some(at) => {
                 let (name, version) = (&text[..at], &text[at + 1..]);
                 let version = match version.strip_prefix(b">=") {
-                    Some(least) => WantedVersion::AtLeast(Version::parse(least).ok_or_else(bad)?),
-                    None => WantedVersion::Exactly(Version::parse(version).ok_or_else(bad)?),
+                    Some(least) => RequiredVersion::AtLeast(Version::parse(least).ok_or_else(bad)?),
+                    None => RequiredVersion::Exactly(Version::parse(version).ok_or_else(bad)?),
                 };
                 (name, version)
             }
@@ -137,8 +139,8 @@ impl Wanted {
     /// Whether it is one that [`parse`](Self::parse) can make.
     pub fn is_valid(&self) -> bool {
         let version = match &self.version {
-            WantedVersion::Any => None,
-            WantedVersion::Exactly(version) | WantedVersion::AtLeast(version) => Some(version),
+            RequiredVersion::Any => None,
+            RequiredVersion::Exactly(version) | RequiredVersion::AtLeast(version) => Some(version),
         };
         is_name(&self.name) && version.is_none_or(Version::is_valid)
     }
@@ -146,9 +148,9 @@ impl Wanted {
     /// The text it was read from.
     pub fn text(&self) -> Vec<u8> {
         let (between, version) = match &self.version {
-            WantedVersion::Any => return self.name.to_vec(),
-            WantedVersion::Exactly(version) => ("@", version),
-            WantedVersion::AtLeast(version) => ("@>=", version),
+            RequiredVersion::Any => return self.name.to_vec(),
+            RequiredVersion::Exactly(version) => ("@", version),
+            RequiredVersion::AtLeast(version) => ("@>=", version),
         };
         [&self.name[..], between.as_bytes(), version.show().as_bytes()].concat()
     }
@@ -158,9 +160,9 @@ impl Wanted {
         let numbers = capability.version.map(|version| version.numbers());
         self.name == capability.name
             && match &self.version {
-                WantedVersion::Any => true,
-                WantedVersion::Exactly(version) => numbers == Some(version.numbers()),
-                WantedVersion::AtLeast(version) => numbers.is_some_and(|numbers| numbers >= version.numbers()),
+                RequiredVersion::Any => true,
+                RequiredVersion::Exactly(version) => numbers == Some(version.numbers()),
+                RequiredVersion::AtLeast(version) => numbers.is_some_and(|numbers| numbers >= version.numbers()),
             }
     }
 }
@@ -175,7 +177,7 @@ mod tests {
 
     fn has(capability: &str, wanted: &str) -> bool {
         let capability = Capability::parse(capability.as_bytes()).unwrap();
-        Wanted::parse(wanted.as_bytes()).unwrap().is_met_by(&capability)
+        Requirement::parse(wanted.as_bytes()).unwrap().is_met_by(&capability)
     }
 
     #[test]
@@ -193,7 +195,7 @@ mod tests {
         for bad in
             ["", "@1", "a@", "a@b", "a@1.", "a@.1", "a@1..2", "a@01", "a@1.2.3.4.5", "a@4294967296", "a@-1", "a@1@2"]
         {
-            assert!(Wanted::parse(bad.as_bytes()).is_err(), "{bad}");
+            assert!(Requirement::parse(bad.as_bytes()).is_err(), "{bad}");
         }
         assert!(Capability::parse(b"a@>=1").is_err());
         assert!(Capability::parse(&[b'x'; CAPABILITY_BYTES_MAX + 1]).is_err());

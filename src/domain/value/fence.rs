@@ -22,14 +22,14 @@ const AHEAD_US_MAX: u64 = 24 * 3600 * 1_000_000;
 ///
 /// A lock's grants are even and optimistic stamps are odd, so that a stamp can be told from a grant after its key is gone.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Fences {
+pub struct Clock {
     last: Fence,
     /// The largest revision of a key with a log that this node has made, loaded or applied.
     last_revision: u64,
     now_us: u64,
 }
 
-impl Fences {
+impl Clock {
     /// Takes the time that the next fences start from, unix microseconds.
     pub fn set_now_us(&mut self, now_us: u64) {
         self.now_us = now_us;
@@ -105,7 +105,7 @@ impl Fences {
     }
 
     /// A new fence for a grant.
-    pub fn grant(&mut self) -> Fence {
+    pub fn next_fence(&mut self) -> Fence {
         self.next(0)
     }
 
@@ -142,51 +142,51 @@ mod tests {
     use super::*;
 
     /// A node that has seen the fence `last` and whose clock is at `now_us`.
-    fn fences(last: Fence, now_us: u64) -> Fences {
-        let mut fences = Fences::default();
-        fences.observe(last);
-        fences.set_now_us(now_us);
-        fences
+    fn clock(last: Fence, now_us: u64) -> Clock {
+        let mut clock = Clock::default();
+        clock.observe(last);
+        clock.set_now_us(now_us);
+        clock
     }
 
     #[test]
     fn fences_grow_when_the_clock_steps_back() {
-        let mut fences = Fences::default();
-        fences.set_now_us(1_000_000);
-        let first = fences.grant();
-        fences.set_now_us(10);
-        let second = fences.grant();
-        let stamp = fences.stamp();
+        let mut clock = Clock::default();
+        clock.set_now_us(1_000_000);
+        let first = clock.next_fence();
+        clock.set_now_us(10);
+        let second = clock.next_fence();
+        let stamp = clock.stamp();
         assert!(first >= 1_000_000 && second > first && stamp > second);
-        assert!(!Fences::is_stamp(first) && !Fences::is_stamp(second) && Fences::is_stamp(stamp));
+        assert!(!Clock::is_stamp(first) && !Clock::is_stamp(second) && Clock::is_stamp(stamp));
     }
 
     #[test]
     fn a_fence_is_the_next_of_its_kind_after_the_last_one_and_from_the_clock_on() {
-        assert_eq!([fences(10, 0).grant(), fences(10, 0).stamp()], [12, 11]);
-        assert_eq!([fences(11, 0).grant(), fences(11, 0).stamp()], [12, 13]);
-        assert_eq!([fences(10, 20).grant(), fences(10, 20).stamp()], [20, 21]);
-        assert_eq!([fences(10, 21).grant(), fences(10, 21).stamp()], [22, 21]);
-        let mut fences = fences(10, 1_999);
-        assert_eq!((fences.now(), fences.now_us(), fences.last()), (1, 1_999, 10));
-        assert_eq!([fences.stamp(), fences.stamp(), fences.grant(), fences.last()], [1_999, 2_001, 2_002, 2_002]);
+        assert_eq!([clock(10, 0).next_fence(), clock(10, 0).stamp()], [12, 11]);
+        assert_eq!([clock(11, 0).next_fence(), clock(11, 0).stamp()], [12, 13]);
+        assert_eq!([clock(10, 20).next_fence(), clock(10, 20).stamp()], [20, 21]);
+        assert_eq!([clock(10, 21).next_fence(), clock(10, 21).stamp()], [22, 21]);
+        let mut clock = clock(10, 1_999);
+        assert_eq!((clock.now(), clock.now_us(), clock.last()), (1, 1_999, 10));
+        assert_eq!([clock.stamp(), clock.stamp(), clock.next_fence(), clock.last()], [1_999, 2_001, 2_002, 2_002]);
     }
 
     #[test]
     fn a_fence_seen_elsewhere_is_passed() {
-        let mut fences = Fences::default();
-        fences.observe(5_000);
-        fences.observe(4_000);
-        assert_eq!(fences.last(), 5_000);
-        assert_eq!(fences.grant(), 5_002);
-        fences.observe(FENCE_END - 1);
-        assert_eq!(fences.last(), FENCE_END - 1, "whatever a file or a primary says");
+        let mut clock = Clock::default();
+        clock.observe(5_000);
+        clock.observe(4_000);
+        assert_eq!(clock.last(), 5_000);
+        assert_eq!(clock.next_fence(), 5_002);
+        clock.observe(FENCE_END - 1);
+        assert_eq!(clock.last(), FENCE_END - 1, "whatever a file or a primary says");
     }
 
     #[test]
     fn what_is_no_fence_is_not_learned() {
         for beyond in [FENCE_END, FENCE_END + 7, u64::MAX] {
-            assert_eq!(fences(beyond, 0).last(), 0);
+            assert_eq!(clock(beyond, 0).last(), 0);
         }
     }
 
@@ -199,41 +199,41 @@ mod tests {
             let error = check_fence(fence).expect_err("it is none");
             assert!(error.text.contains(&format!("the fence {fence}, allowed are 1 to {}", FENCE_END - 1)), "{error}");
         }
-        assert_eq!(check_fence(fences(FENCE_END - 3, 0).grant()), Ok(()));
-        assert_eq!(check_fence(fences(FENCE_END - 2, 0).stamp()), Ok(()));
+        assert_eq!(check_fence(clock(FENCE_END - 3, 0).next_fence()), Ok(()));
+        assert_eq!(check_fence(clock(FENCE_END - 2, 0).stamp()), Ok(()));
     }
 
     #[test]
     fn a_client_hands_in_nothing_that_is_more_than_a_day_beyond_the_clock() {
         let day = 86_400_000_000;
         let now = 1_767_225_600_000_000;
-        assert_eq!(fences(0, now).check_handed_in(now + day), Ok(()));
-        let error = fences(0, now).check_handed_in(now + day + 1).expect_err("it is beyond");
+        assert_eq!(clock(0, now).check_handed_in(now + day), Ok(()));
+        let error = clock(0, now).check_handed_in(now + day + 1).expect_err("it is beyond");
         assert!(error.text.contains(&format!("allowed are 1 to {}", now + day)), "{error}");
         // What the node has seen, it takes back.
-        assert_eq!(fences(now + 2 * day, now).check_handed_in(now + 2 * day), Ok(()));
-        assert!(fences(now + 2 * day, now).check_handed_in(now + 2 * day + 1).is_err());
-        assert!(fences(now, u64::MAX).check_handed_in(CLOCK_END + day + 1).is_err(), "a clock that is wrong");
+        assert_eq!(clock(now + 2 * day, now).check_handed_in(now + 2 * day), Ok(()));
+        assert!(clock(now + 2 * day, now).check_handed_in(now + 2 * day + 1).is_err());
+        assert!(clock(now, u64::MAX).check_handed_in(CLOCK_END + day + 1).is_err(), "a clock that is wrong");
     }
 
     #[test]
     fn a_clock_that_is_far_off_leaves_half_of_the_fences() {
         for now_us in [CLOCK_END, CLOCK_END + 1, FENCE_END, u64::MAX] {
-            let mut fences = fences(5, now_us);
-            assert_eq!((fences.birth(), fences.grant(), fences.grant()), (CLOCK_END, CLOCK_END, CLOCK_END + 2));
-            assert_eq!(fences.check_left(), Ok(()));
-            assert_eq!(fences.now_us(), now_us, "leases go by it all the same");
+            let mut clock = clock(5, now_us);
+            assert_eq!((clock.birth(), clock.next_fence(), clock.next_fence()), (CLOCK_END, CLOCK_END, CLOCK_END + 2));
+            assert_eq!(clock.check_left(), Ok(()));
+            assert_eq!(clock.now_us(), now_us, "leases go by it all the same");
         }
-        assert_eq!(fences(5, CLOCK_END - 2).grant(), CLOCK_END - 2);
+        assert_eq!(clock(5, CLOCK_END - 2).next_fence(), CLOCK_END - 2);
     }
 
     #[test]
     fn a_key_is_born_above_all_that_was_given() {
-        assert_eq!((fences(30, 20).birth(), fences(30, 40).birth()), (30, 40));
-        let mut fences = fences(30, 40);
+        assert_eq!((clock(30, 20).birth(), clock(30, 40).birth()), (30, 40));
+        let mut clock = clock(30, 40);
         for (revision, birth) in [(35, 40), (50, 50), (45, 50), (FENCE_END, 50), (FENCE_END - 1, FENCE_END - 1)] {
-            fences.observe_revision(revision);
-            assert_eq!((fences.birth(), fences.last()), (birth, 30), "after {revision}");
+            clock.observe_revision(revision);
+            assert_eq!((clock.birth(), clock.last()), (birth, 30), "after {revision}");
         }
     }
 
@@ -241,17 +241,17 @@ mod tests {
     fn a_client_hands_in_no_revision_that_is_more_than_a_day_beyond_the_next_birth() {
         let day = 86_400_000_000;
         for (last, now) in [(30, 40), (40, 30)] {
-            assert_eq!(fences(last, now).check_revision(40 + day), Ok(()));
-            let error = fences(last, now).check_revision(41 + day).expect_err("it is beyond");
+            assert_eq!(clock(last, now).check_revision(40 + day), Ok(()));
+            let error = clock(last, now).check_revision(41 + day).expect_err("it is beyond");
             assert!(error.text.contains(&format!("revision {}, allowed are up to {}", 41 + day, 40 + day)), "{error}");
         }
     }
 
     #[test]
     fn nothing_begins_when_only_those_are_left_that_are_kept() {
-        assert_eq!(fences(FENCE_END - FENCES_KEPT - 1, 0).check_left(), Ok(()));
+        assert_eq!(clock(FENCE_END - FENCES_KEPT - 1, 0).check_left(), Ok(()));
         for last in [FENCE_END - FENCES_KEPT, FENCE_END - 1] {
-            let error = fences(last, 0).check_left().expect_err("they are used up");
+            let error = clock(last, 0).check_left().expect_err("they are used up");
             assert_eq!(error.code, Code::Limit);
             assert!(error.text.contains(&last.to_string()), "{error}");
         }
@@ -259,11 +259,11 @@ mod tests {
 
     #[test]
     fn at_the_end_no_number_is_given_twice_or_beyond_it() {
-        assert_eq!(fences(FENCE_END - 4, 0).grant(), FENCE_END - 2);
-        assert_eq!(fences(FENCE_END - 3, 0).stamp(), FENCE_END - 1);
+        assert_eq!(clock(FENCE_END - 4, 0).next_fence(), FENCE_END - 2);
+        assert_eq!(clock(FENCE_END - 3, 0).stamp(), FENCE_END - 1);
         for (last, parity) in [(FENCE_END - 2, 0), (FENCE_END - 1, 0), (FENCE_END - 1, 1)] {
-            let mut fences = fences(last, 0);
-            let given = std::panic::catch_unwind(move || fences.next(parity));
+            let mut clock = clock(last, 0);
+            let given = std::panic::catch_unwind(move || clock.next(parity));
             assert!(given.is_err(), "after {last}: {given:?}");
         }
     }

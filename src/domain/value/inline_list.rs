@@ -6,9 +6,9 @@ use std::ops::Deref;
 
 /// A list that is saved as any other.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Few<T>(SmallVec<[T; 1]>);
+pub struct InlineList<T>(SmallVec<[T; 1]>);
 
-impl<T> Few<T> {
+impl<T> InlineList<T> {
     /// An empty list with room for so many elements.
     pub fn with_room(elements: usize) -> Self {
         Self(SmallVec::with_capacity(elements))
@@ -29,26 +29,26 @@ impl<T> Few<T> {
     }
 }
 
-impl<T> Default for Few<T> {
+impl<T> Default for InlineList<T> {
     fn default() -> Self {
         Self(SmallVec::new())
     }
 }
 
-impl<T> Deref for Few<T> {
+impl<T> Deref for InlineList<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
         &self.0
     }
 }
 
-impl<T> FromIterator<T> for Few<T> {
+impl<T> FromIterator<T> for InlineList<T> {
     fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Self {
         Self(elements.into_iter().collect())
     }
 }
 
-impl<T> IntoIterator for Few<T> {
+impl<T> IntoIterator for InlineList<T> {
     type Item = T;
     type IntoIter = smallvec::IntoIter<[T; 1]>;
     fn into_iter(self) -> Self::IntoIter {
@@ -56,13 +56,13 @@ impl<T> IntoIterator for Few<T> {
     }
 }
 
-impl<T: Serialize> Serialize for Few<T> {
+impl<T: Serialize> Serialize for InlineList<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0[..].serialize(serializer)
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for InlineList<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // A vector is careful with lengths that are only announced.
         Vec::deserialize(deserializer).map(|elements| elements.into_iter().collect())

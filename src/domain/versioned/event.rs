@@ -3,7 +3,7 @@
 use super::history::{CheckpointId, Keep, Version};
 use super::life::Life;
 use super::{Shared, State, Status};
-use crate::domain::entity::event_json::Story;
+use crate::domain::entity::event_json::EventJson;
 use crate::domain::{Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
 
@@ -235,33 +235,33 @@ impl<S: State> Event for VersionedEvent<S> {
         None
     }
 
-    fn tell(&self, story: &mut Story) {
-        story.number("at_ms", self.at());
+    fn describe(&self, json: &mut EventJson) {
+        json.number("at_ms", self.at());
         let mut named = |name: &'static str, text: &Bytes| {
             if !text.is_empty() {
-                story.text(name, text);
+                json.text(name, text);
             }
         };
         match self {
             VersionedEvent::Created(created) => {
                 named("by", &created.owner);
-                story.number("version", created.version);
+                json.number("version", created.version);
             }
             VersionedEvent::Changed { version, by, change, .. } => {
                 named("by", by);
-                story.number("version", *version);
-                S::tell(change, story);
+                json.number("version", *version);
+                S::describe(change, json);
             }
             VersionedEvent::Restored { version, by, checkpoint, .. } => {
                 named("by", by);
-                story.number("version", *version);
-                story.number("checkpoint", *checkpoint);
+                json.number("version", *version);
+                json.number("checkpoint", *checkpoint);
             }
             VersionedEvent::Checkpointed { id, name, .. } => {
                 named("name", name);
-                story.number("checkpoint", *id);
+                json.number("checkpoint", *id);
             }
-            VersionedEvent::Pruned { checkpoints, .. } => story.numbers("checkpoints", checkpoints),
+            VersionedEvent::Pruned { checkpoints, .. } => json.numbers("checkpoints", checkpoints),
             VersionedEvent::Joined { agent, role, .. } => {
                 named("agent", agent);
                 named("role", role);
@@ -269,12 +269,12 @@ impl<S: State> Event for VersionedEvent<S> {
             VersionedEvent::Left { agent, .. } => named("agent", agent),
             VersionedEvent::Owned { resources, by, .. } | VersionedEvent::Disowned { resources, by, .. } => {
                 named("by", by);
-                story.texts("resources", resources);
+                json.texts("resources", resources);
             }
-            VersionedEvent::Returned { resources, .. } => story.texts("resources", resources),
-            VersionedEvent::StatusChanged { status, .. } => story.word("status", status.word()),
+            VersionedEvent::Returned { resources, .. } => json.texts("resources", resources),
+            VersionedEvent::StatusChanged { status, .. } => json.word("status", status.word()),
             VersionedEvent::Ended { gone_at, .. } | VersionedEvent::Ending { gone_at, .. } => {
-                story.number("gone_at_ms", *gone_at);
+                json.number("gone_at_ms", *gone_at);
             }
             VersionedEvent::Touched { .. } => {}
         }

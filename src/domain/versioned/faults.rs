@@ -33,12 +33,12 @@ mod tests {
     use crate::domain::json::{Edit, Json, Pointer};
     use crate::domain::session::Fields;
     use crate::domain::versioned::{Created, Keep, Life, VersionedEvent};
-    use crate::domain::{Bytes, Stored};
+    use crate::domain::{Bytes, Record};
     use serde_json::json;
     use std::collections::BTreeMap;
 
     /// A state with so many versions, each hundredth with a checkpoint.
-    fn versioned<S: State>(state: S, versions: u64, change: impl Fn(u64) -> S::Change) -> Stored<Versioned<S>> {
+    fn versioned<S: State>(state: S, versions: u64, change: impl Fn(u64) -> S::Change) -> Record<Versioned<S>> {
         let created = Created {
             at: NOW,
             owner: Bytes::EMPTY,
@@ -65,7 +65,7 @@ mod tests {
     }
 
     /// A session with so many fields and versions.
-    pub fn session(fields: u64, versions: u64) -> Stored<Versioned<Fields>> {
+    pub fn session(fields: u64, versions: u64) -> Record<Versioned<Fields>> {
         let map: BTreeMap<Bytes, Bytes> = (0..fields).map(|n| (field(n), Bytes::from(&[b'x'; 40][..]))).collect();
         versioned(Fields::from(map), versions, move |n| {
             [(field(n % fields), Some(Bytes::from(n.to_string().as_str())))].into_iter().collect()
@@ -73,7 +73,7 @@ mod tests {
     }
 
     /// A context with so many members and versions.
-    pub fn context(members: u64, versions: u64) -> Stored<Versioned<Doc>> {
+    pub fn context(members: u64, versions: u64) -> Record<Versioned<Doc>> {
         let root: BTreeMap<String, _> =
             (0..members).map(|n| (format!("m{n}"), json!({"n": n, "text": "what is known"}))).collect();
         versioned(Doc::new(json!(root)), versions, move |n| {

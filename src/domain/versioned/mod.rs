@@ -34,7 +34,7 @@ pub use shared::Shared;
 pub use status::Status;
 
 use super::{Bytes, Code, Connection, Entity, Error, Fence, Invariant, Millis, Service};
-use crate::domain::entity::event_json::Story;
+use crate::domain::entity::event_json::EventJson;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +77,7 @@ pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + Des
     fn admit(change: &Self::Change) -> Result<(), Error>;
 
     /// Tells a watcher of a change.
-    fn tell(change: &Self::Change, story: &mut Story);
+    fn describe(change: &Self::Change, json: &mut EventJson);
 
     /// Where a value has changed since a version, for a conflict; `None` if that is not known.
     fn changed_since(value: &Versioned<Self>, version: Version) -> Option<String>;

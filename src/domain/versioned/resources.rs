@@ -3,7 +3,7 @@
 use crate::domain::entity::rule;
 use crate::domain::limits::{ID_BYTES_MAX, RESOURCE_GIVERS_MAX};
 use crate::domain::value::bytes::acts_as;
-use crate::domain::value::inline_list::Few;
+use crate::domain::value::inline_list::InlineList;
 use crate::domain::{Bytes, Invariant};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ pub type Resources = BTreeMap<Bytes, Resource>;
 /// participants hold there; anybody else's is about what it holds itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Resource {
-    givers: Few<Bytes>,
+    givers: InlineList<Bytes>,
 }
 
 /// Keys belong to a session by the word of `by`, too.
@@ -49,7 +49,7 @@ impl Resource {
 
     /// That word is taken back, or all if it is empty. Whether none is left.
     pub fn take_back(&mut self, giver: &[u8]) -> bool {
-        let mut left = Few::default();
+        let mut left = InlineList::default();
         self.givers
             .iter()
             .filter(|known| !giver.is_empty() && known[..] != *giver)

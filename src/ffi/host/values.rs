@@ -1,15 +1,15 @@
 //! The values behind opened keys.
 
 use super::RedisHost;
-use crate::domain::{Code, Entity, Error, Stored};
+use crate::domain::{Code, Entity, Error, Record};
 use crate::ffi::types;
 
 impl RedisHost {
     /// The value of an opened key, even if it is in quarantine.
-    pub(super) fn value<E: Entity>(&self, at: usize) -> Result<Option<*mut Stored<E>>, Error> {
+    pub(super) fn value<E: Entity>(&self, at: usize) -> Result<Option<*mut Record<E>>, Error> {
         let opened = &self.opened[at];
         if !opened.value.is_null() && opened.module_type == types::of::<E>() {
-            return Ok(Some(opened.value.cast::<Stored<E>>()));
+            return Ok(Some(opened.value.cast::<Record<E>>()));
         }
         if opened.value.is_null() && opened.key.is_empty() {
             Ok(None)
@@ -19,15 +19,15 @@ impl RedisHost {
     }
 
     /// The same, made if there is none.
-    pub(super) fn value_or_new<E: Entity>(&mut self, at: usize) -> Result<*mut Stored<E>, Error> {
+    pub(super) fn value_or_new<E: Entity>(&mut self, at: usize) -> Result<*mut Record<E>, Error> {
         match self.value::<E>(at)? {
             Some(value) => Ok(value),
-            None => self.set_value::<E>(at, Stored::default()),
+            None => self.set_value::<E>(at, Record::default()),
         }
     }
 
     /// The value that may be used.
-    pub(super) fn usable<E: Entity>(&self, at: usize) -> Result<Option<*mut Stored<E>>, Error> {
+    pub(super) fn usable<E: Entity>(&self, at: usize) -> Result<Option<*mut Record<E>>, Error> {
         let Some(value) = self.value::<E>(at)? else { return Ok(None) };
         // SAFETY: the value lives as long as its key is open and nobody deletes it; the reference ends here.
         match unsafe { &*value }.fault() {
@@ -37,7 +37,7 @@ impl RedisHost {
     }
 
     /// Puts a value under an opened key; what was there is freed.
-    pub(super) fn set_value<E: Entity>(&mut self, at: usize, stored: Stored<E>) -> Result<*mut Stored<E>, Error> {
+    pub(super) fn set_value<E: Entity>(&mut self, at: usize, stored: Record<E>) -> Result<*mut Record<E>, Error> {
         let is_faulty = stored.fault().is_some();
         let value = Box::into_raw(Box::new(stored));
         let opened = &mut self.opened[at];

@@ -11,7 +11,7 @@ use ltmc::command::table::Table;
 use ltmc::domain::buffer::chunk::{Chunk, Phase};
 use ltmc::domain::buffer::Buffer;
 use ltmc::domain::entity::record::Payload;
-use ltmc::domain::{Error, KeyId, Stored};
+use ltmc::domain::{Error, KeyId, Record};
 use ltmc::snapshot;
 use ltmc::snapshot::frame;
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,7 +62,7 @@ pub fn key() -> KeyId {
 }
 
 /// What is saved and loaded again.
-pub fn saved(stored: &Stored<Buffer>) -> Stored<Buffer> {
+pub fn saved(stored: &Record<Buffer>) -> Record<Buffer> {
     let encoded = snapshot::encode_snapshot_beside(stored);
     let frame = frame::read(&encoded.frame).expect("our own frame");
     let Ok(Payload::Snapshot(again)) = snapshot::decode_with::<Buffer>(&frame, encoded.blobs.clone()) else {
@@ -97,7 +97,7 @@ impl World {
     }
 
     pub fn set_ms(&mut self, now: u64) {
-        self.node.fences.set_now_us(now * 1000);
+        self.node.clock.set_now_us(now * 1000);
         self.host.now = now;
     }
 

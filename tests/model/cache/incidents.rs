@@ -65,7 +65,7 @@ impl World {
         self.model.answers.iter_mut().for_each(|answer| answer.used = 0);
     }
 
-    fn copy(&self) -> Option<ltmc::domain::Stored<Cache>> {
+    fn copy(&self) -> Option<ltmc::domain::Record<Cache>> {
         let bytes = encode_snapshot(self.host.peek::<Cache>(&key())?);
         let read = frame::read(&bytes).expect("our own frame");
         let Ok(Payload::Snapshot(again)) = decode::<Cache>(&read) else { panic!("our own snapshot cannot be read") };
@@ -105,7 +105,7 @@ impl World {
     fn begin_anew(&mut self) {
         self.set_time(self.now() + 1);
         self.boot();
-        self.node.fences.observe(self.last_fence);
+        self.node.clock.observe(self.last_fence);
         self.forget_uses();
     }
 

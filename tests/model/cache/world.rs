@@ -109,7 +109,7 @@ impl World {
 
     pub fn set_time(&mut self, now: u64) {
         self.host.now = now;
-        self.node.fences.set_now_us(now * 1000);
+        self.node.clock.set_now_us(now * 1000);
         // The process is the same as long as the node is.
     }
 

@@ -15,7 +15,7 @@ use ltmc::command::table::Table;
 use ltmc::domain::entity::record::Payload;
 use ltmc::domain::flow::{Flow, How};
 use ltmc::domain::queue::rank::WaiterId;
-use ltmc::domain::{Entity, Error, KeyId, Stored};
+use ltmc::domain::{Entity, Error, KeyId, Record};
 use ltmc::snapshot;
 use ltmc::snapshot::{encode_snapshot, frame};
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ fn key() -> KeyId {
     KeyId::new(0, b"f")
 }
 
-fn saved(stored: &Stored<Flow>) -> Stored<Flow> {
+fn saved(stored: &Record<Flow>) -> Record<Flow> {
     let bytes = encode_snapshot(stored);
     let frame = frame::read(&bytes).expect("our own frame");
     let Ok(Payload::Snapshot(again)) = snapshot::decode::<Flow>(&frame) else {
@@ -118,7 +118,7 @@ impl World {
     }
 
     fn set_time(&mut self, now: u64) {
-        self.node.fences.set_now_us(now * 1000 + 1);
+        self.node.clock.set_now_us(now * 1000 + 1);
         (self.model.now, self.host.now) = (now, now);
     }
 

@@ -15,7 +15,7 @@ use ltmc::command::table::Table;
 use ltmc::domain::entity::record::Payload;
 use ltmc::domain::mail::Mail;
 use ltmc::domain::queue::rank::WaiterId;
-use ltmc::domain::{Entity, Error, KeyId, Stored};
+use ltmc::domain::{Entity, Error, KeyId, Record};
 use ltmc::snapshot;
 use ltmc::snapshot::frame;
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ fn key() -> KeyId {
     KeyId::new(0, b"m")
 }
 
-fn decoded(payload: &[u8]) -> Stored<Mail> {
+fn decoded(payload: &[u8]) -> Record<Mail> {
     match snapshot::decode::<Mail>(&frame::read(payload).expect("our own frame")) {
         Ok(Payload::Snapshot(stored)) => stored,
         other => panic!("our own snapshot cannot be read: {other:?}"),
@@ -90,7 +90,7 @@ impl World {
 
     fn set_time(&mut self, ms: u64) {
         // Not the whole of a millisecond, so that ids grow within it.
-        self.node.fences.set_now_us(ms * 1000);
+        self.node.clock.set_now_us(ms * 1000);
         self.host.now = ms;
     }
 

@@ -11,12 +11,12 @@ use ltmc::command::node::waits::Unserved;
 use ltmc::domain::entity::record::Payload;
 use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::registry::Registry;
-use ltmc::domain::{Entity, Stored};
+use ltmc::domain::{Entity, Record};
 use ltmc::snapshot;
 use ltmc::snapshot::frame;
 
 /// What is saved and loaded again at `now`.
-fn saved(stored: &Stored<Registry>, now: u64) -> Stored<Registry> {
+fn saved(stored: &Record<Registry>, now: u64) -> Record<Registry> {
     let bytes = snapshot::encode_snapshot(stored);
     let frame = frame::read(&bytes).expect("our own frame");
     let Ok(Payload::Snapshot(mut again)) = snapshot::decode::<Registry>(&frame) else {

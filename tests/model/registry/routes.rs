@@ -7,7 +7,7 @@ use ltmc::domain::registry::decide::Introduction;
 use ltmc::domain::registry::find::find_worthiest;
 use ltmc::domain::registry::time::{Policy, View};
 use ltmc::domain::registry::{Agent, Claim, Filter, Health, Registry, RegistryEvent};
-use ltmc::domain::{Bytes, Entity, Fences, Stored};
+use ltmc::domain::{Bytes, Clock, Entity, Record};
 use std::collections::BTreeMap;
 
 const NOW: u64 = 1_700_000_000_000;
@@ -27,7 +27,7 @@ fn name(n: u64) -> Bytes {
 }
 
 /// A registry of agents with few different loads, so that many are equal, whose places have nothing to do with their ids.
-fn registry(rng: &mut Prng, agents: u64, fences: &mut Fences) -> Registry {
+fn registry(rng: &mut Prng, agents: u64, fences: &mut Clock) -> Registry {
     let mut registry = Registry::default();
     let mut order: Vec<u64> = (0..agents).collect();
     rng.shuffle(&mut order);
@@ -46,7 +46,7 @@ fn registry(rng: &mut Prng, agents: u64, fences: &mut Fences) -> Registry {
         registry.apply(&RegistryEvent::Deregistered { agent: name(n), at: NOW });
     }
     for _ in 0..agents / 2 {
-        let (fence, agent) = (fences.grant(), name(rng.below(agents)));
+        let (fence, agent) = (fences.next_fence(), name(rng.below(agents)));
         if registry.agent(&agent).is_some_and(|agent| agent.free() > 0) {
             let reference = Bytes::from(*rng.pick(&["", "s", "s2", "a longer reference than fits inline"]));
             registry.apply(&RegistryEvent::Claimed { fence, agent, at: NOW, ends_at: NOW + 1000, reference });
@@ -72,10 +72,10 @@ fn naive_choice(registry: &Registry, filter: &Filter, worth: &BTreeMap<Bytes, u6
 fn the_worthiest_agent_is_the_same_wherever_it_stands() {
     let mut rng = Prng::new(3);
     for agents in [1, 5, 40, 300, 3_000] {
-        let mut fences = Fences::default();
+        let mut fences = Clock::default();
         fences.set_now_us(NOW * 1000);
         let first = registry(&mut rng, agents, &mut fences);
-        let mut stored = Stored::<Registry>::default();
+        let mut stored = Record::<Registry>::default();
         stored.state = first.clone();
         let again = saved(&stored).state;
         let mut degraded = Vec::new();
@@ -99,7 +99,7 @@ fn the_worthiest_agent_is_the_same_wherever_it_stands() {
 #[test]
 fn the_claims_with_a_reference_are_those_that_a_look_at_all_finds() {
     let mut rng = Prng::new(9);
-    let mut fences = Fences::default();
+    let mut fences = Clock::default();
     fences.set_now_us(NOW * 1000);
     let mut registry = registry(&mut rng, 200, &mut fences);
     let middle = fences.last() - 30;

@@ -185,7 +185,7 @@ impl World {
     }
 
     pub fn set_time(&mut self, now_us: u64) {
-        self.node.fences.set_now_us(now_us);
+        self.node.clock.set_now_us(now_us);
         (self.model.now_us, self.model.view.now, self.host.now) = (now_us, now_us / 1000, now_us / 1000);
     }
 

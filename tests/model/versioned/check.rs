@@ -69,7 +69,7 @@ impl World {
             assert_eq!(now, fresh, "counted bytes of {key} and of a fresh copy");
         } else {
             // Room that lists of names have grown is counted, too; a fresh copy has less.
-            let touches = |stored: &ltmc::domain::Stored<Context>| stored.state.state().touches().heap_bytes();
+            let touches = |stored: &ltmc::domain::Record<Context>| stored.state.state().touches().heap_bytes();
             let real = self.host.peek::<Context>(&id_of(key)).expect("a context");
             let (t, fresh_t) = (touches(real), touches(&saved(real)));
             assert_eq!(now - t, fresh - fresh_t, "counted bytes of {key} and of a fresh copy");

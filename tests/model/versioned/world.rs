@@ -18,7 +18,7 @@ use ltmc::domain::lock::Lock;
 use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::registry::Registry;
 use ltmc::domain::session::Session;
-use ltmc::domain::{Code, Entity, Error, KeyId, Stored};
+use ltmc::domain::{Code, Entity, Error, KeyId, Record};
 use ltmc::snapshot;
 use ltmc::snapshot::frame;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -59,7 +59,7 @@ pub fn id_of(key: &str) -> KeyId {
 }
 
 /// What is saved and loaded again.
-pub fn saved<E: Entity>(stored: &Stored<E>) -> Stored<E> {
+pub fn saved<E: Entity>(stored: &Record<E>) -> Record<E> {
     let bytes = snapshot::encode_snapshot(stored);
     let frame = frame::read(&bytes).expect("our own frame");
     let Ok(Payload::Snapshot(again)) = snapshot::decode::<E>(&frame) else { panic!("our own snapshot cannot be read") };
@@ -142,7 +142,7 @@ impl World {
 
     pub fn set_time(&mut self, now_us: u64) {
         self.now_us = now_us;
-        self.node.fences.set_now_us(now_us);
+        self.node.clock.set_now_us(now_us);
         self.host.now = now_us / 1000;
     }
 
@@ -489,7 +489,7 @@ impl World {
 }
 
 fn past<S: ltmc::domain::versioned::State>(
-    stored: &Stored<ltmc::domain::versioned::Versioned<S>>,
+    stored: &Record<ltmc::domain::versioned::Versioned<S>>,
 ) -> (u64, u64, BTreeSet<u64>) {
     let history = stored.state.history();
     let ids = history.checkpoints().map(|(id, _)| id).collect();

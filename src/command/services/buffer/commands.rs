@@ -2,19 +2,19 @@
 
 use super::serve::{commit, end_if_over, is_short, make_room};
 use crate::command::engine::args::{parse_meta_of, Args};
-use crate::command::engine::bindings::bond_for;
+use crate::command::engine::bindings::binding_for;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::algorithm::eviction::Policy;
-use crate::domain::buffer::decide::{Allocating, Bounds, Moment, Putting};
+use crate::domain::buffer::decide::{Allocating, Bounds, Conditions, Putting};
 use crate::domain::buffer::{decide, Buffer, BufferEvent, Config};
 use crate::domain::entity::idempotency::{request_key, Answer};
 use crate::domain::limits::{BUFFER_BYTES_END, CHUNK_BYTES_END, CHUNK_META_BYTES_MAX};
 use crate::domain::value::bytes::printable;
-use crate::domain::{Bond, Bytes, Change, Code, Error, Millis, Stored};
+use crate::domain::{AgentBinding, Bytes, Change, Code, Error, Millis, Record};
 
 fn bounds(node: &Node) -> Bounds {
     Bounds {
@@ -31,8 +31,8 @@ fn default_config(node: &Node) -> Config {
     Config { max_bytes, min_bytes, policy: Policy::default() }
 }
 
-fn moment<H: Host>(cx: &Cx<H>) -> Moment {
-    Moment { at: cx.now(), is_short: is_short(cx.node, cx.host, true) }
+fn conditions<H: Host>(cx: &Cx<H>) -> Conditions {
+    Conditions { at: cx.now(), is_short: is_short(cx.node, cx.host, true) }
 }
 
 /// There is no such buffer.
@@ -52,7 +52,7 @@ fn found_or_new<H: Host>(cx: &mut Cx<H>, key: Key) -> Result<(Option<BufferEvent
     }
     let (at, config) = (cx.now(), default_config(cx.node));
     let created = BufferEvent::Configured { at, config, size_bytes: config.min_bytes, stays: false };
-    let mut stored = Stored::<Buffer>::default();
+    let mut stored = Record::<Buffer>::default();
     stored.apply(&Change::Event(created.clone()));
     Ok((Some(created), Some(stored.state)))
 }
@@ -90,11 +90,11 @@ fn settle<H: Host>(
     key: Key,
     id: &[u8],
     events: Vec<BufferEvent>,
-    bond: Option<Bond>,
+    binding: Option<AgentBinding>,
     answer: Option<(Bytes, Answer)>,
 ) -> Result<(), Error> {
     let answered = answer.map(|(id, answer)| Change::Answered { id, answer });
-    let bound = bond.map(Change::Bound);
+    let bound = binding.map(Change::Bound);
     let mut changes: Vec<_> = events.into_iter().map(Change::Event).chain(bound).chain(answered).collect();
     crate::command::engine::commit::commit_changes::<Buffer, H>(cx.node, cx.host, key, &mut changes)?;
     make_room(cx.node, cx.host, key, Some(id))
@@ -151,7 +151,7 @@ pub fn resize<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// An id for a chunk that was given none: a number that only grows.
 fn new_id<H: Host>(cx: &mut Cx<H>, key: Key) -> Result<Vec<u8>, Error> {
     loop {
-        let id = cx.node.fences.grant().to_string().into_bytes();
+        let id = cx.node.clock.next_fence().to_string().into_bytes();
         let is_taken = cx.host.read::<Buffer>(key)?.is_some_and(|stored| stored.state.find(&id).is_some());
         if !is_taken {
             return Ok(id);
@@ -189,15 +189,16 @@ pub fn allocate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         Some(id) => id,
         None => new_id(cx, key)?,
     };
-    let bond = bond_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
+    let binding = binding_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
     begin(cx, key, &id)?;
     make_room(cx.node, cx.host, key, None)?;
-    let (bounds, moment) = (bounds(cx.node), moment(cx));
+    let (bounds, conditions) = (bounds(cx.node), conditions(cx));
     let allocating = Allocating { id: &id, agent, bytes, meta, lease_ms };
-    let (events, ()) =
-        decide_on(cx, key, |buffer| decide::allocate(buffer, allocating, &bounds, moment).map(|events| (events, ())))?;
+    let (events, ()) = decide_on(cx, key, |buffer| {
+        decide::allocate(buffer, allocating, &bounds, conditions).map(|events| (events, ()))
+    })?;
     let answer = request.map(|request| (request, Answer::Bytes(Bytes::from(&id[..]))));
-    settle(cx, key, &id, events, bond, answer)?;
+    settle(cx, key, &id, events, binding, answer)?;
     Ok(Outcome::Reply(Reply::Bytes(id)))
 }
 
@@ -250,17 +251,17 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if let Some(reply) = answered(cx, key, request.as_ref())? {
         return Ok(Outcome::Reply(reply));
     }
-    let bond = bond_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), owner)?;
+    let binding = binding_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), owner)?;
     let id = if wanted == b"*" { new_id(cx, key)? } else { wanted.to_vec() };
     begin(cx, key, &id)?;
     make_room(cx.node, cx.host, key, None)?;
-    let (bounds, moment) = (bounds(cx.node), moment(cx));
+    let (bounds, conditions) = (bounds(cx.node), conditions(cx));
     let data = cx.blob(3);
     let putting = Putting { id: &id, data, expected, pin, meta, ttl_ms };
-    let (events, version) = decide_on(cx, key, |buffer| decide::put(buffer, putting, &bounds, moment))?;
+    let (events, version) = decide_on(cx, key, |buffer| decide::put(buffer, putting, &bounds, conditions))?;
     let answer = Answer::Versioned { id: Bytes::from(&id[..]), version };
     let reply = Reply::from(&answer);
-    settle(cx, key, &id, events, bond, request.map(|request| (request, answer)))?;
+    settle(cx, key, &id, events, binding, request.map(|request| (request, answer)))?;
     Ok(Outcome::Reply(reply))
 }
 
@@ -277,8 +278,8 @@ pub fn write<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let key = cx.key(1);
     begin(cx, key, id)?;
-    let (data, moment) = (cx.blob(4), moment(cx));
-    let (events, version) = decide::write(existing(cx.host, key)?, id, offset, data, expected, moment)?;
+    let (data, conditions) = (cx.blob(4), conditions(cx));
+    let (events, version) = decide::write(existing(cx.host, key)?, id, offset, data, expected, conditions)?;
     settle(cx, key, id, events, None, None)?;
     Ok(Outcome::Reply(Reply::number(version)))
 }
@@ -312,12 +313,12 @@ pub fn retain<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (mut args, id, agent) = parse_holder(cx)?;
     let registry = args.only_registry()?;
     let key = cx.key(1);
-    let bond = bond_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
+    let binding = binding_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
     begin(cx, key, id)?;
-    let (bounds, moment) = (bounds(cx.node), moment(cx));
-    let events = decide::retain(existing(cx.host, key)?, id, agent, &bounds, moment)?;
+    let (bounds, conditions) = (bounds(cx.node), conditions(cx));
+    let events = decide::retain(existing(cx.host, key)?, id, agent, &bounds, conditions)?;
     let is_new = !events.is_empty();
-    settle(cx, key, id, events, bond, None)?;
+    settle(cx, key, id, events, binding, None)?;
     Ok(Outcome::Reply(Reply::Integer(is_new.into())))
 }
 
@@ -358,11 +359,11 @@ pub fn pin<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let pinned_ms = pinned_ms.ok_or_else(|| args.missing("PX ms (or EX s)"))?;
     let key = cx.key(1);
-    let bond = bond_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
+    let binding = binding_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
     begin(cx, key, id)?;
-    let (bounds, moment) = (bounds(cx.node), moment(cx));
-    let (events, until) = decide::pin(existing(cx.host, key)?, id, (agent, pinned_ms), &bounds, moment)?;
-    settle(cx, key, id, events, bond, None)?;
+    let (bounds, conditions) = (bounds(cx.node), conditions(cx));
+    let (events, until) = decide::pin(existing(cx.host, key)?, id, (agent, pinned_ms), &bounds, conditions)?;
+    settle(cx, key, id, events, binding, None)?;
     Ok(Outcome::Reply(Reply::number(until)))
 }
 
@@ -394,8 +395,8 @@ pub fn meta<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let meta = chunk_meta(cx.node, &mut args)?;
     args.finish()?;
     begin(cx, key, id)?;
-    let moment = moment(cx);
-    let events = decide::describe(existing(cx.host, key)?, id, meta, moment)?;
+    let conditions = conditions(cx);
+    let events = decide::describe(existing(cx.host, key)?, id, meta, conditions)?;
     settle(cx, key, id, events, None, None)?;
     Ok(Outcome::Reply(Reply::Ok))
 }

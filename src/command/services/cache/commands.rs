@@ -1,7 +1,7 @@
 //! The commands of the tool cache: what they take, what they decide, what they answer. The rules are in `domain::cache`.
 
 use super::serve::{
-    answer_reply, birth, end_ticket, grant, is_short, miss_reply, note_use, serve_all, serve_line, settle_due, unborn,
+    answer_reply, birth, end_ticket, grant, initial, is_short, miss_reply, note_use, serve_all, serve_line, settle_due,
     use_of,
 };
 use crate::command::engine::args::Args;
@@ -12,11 +12,11 @@ use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::algorithm::eviction::Policy;
 use crate::domain::algorithm::splitmix::next_share;
-use crate::domain::cache::decide::{Refused, Wish};
+use crate::domain::cache::decide::{Refused, TicketArgs};
 use crate::domain::cache::entry::NEVER;
-use crate::domain::cache::labels::{Kind, Label};
+use crate::domain::cache::labels::{Label, LabelKind};
 use crate::domain::cache::queue::FillWaiter;
-use crate::domain::cache::stats::Given;
+use crate::domain::cache::stats::HitKind;
 use crate::domain::cache::{decide, Cache, CacheEvent, Call, Config, Filled, Found, Removal, Target, TicketEnd};
 use crate::domain::json::canonical::canonical;
 use crate::domain::limits::{
@@ -45,7 +45,7 @@ fn call_of<H: Host>(cx: &Cx<H>, is_raw: bool) -> Result<Call, Error> {
 }
 
 /// What `LTMC.CACHE.GET` asks for.
-struct Asked {
+struct GetArgs {
     call: Call,
     agent: Bytes,
     age_ms_max: Millis,
@@ -54,7 +54,7 @@ struct Asked {
     beta: Option<f64>,
 }
 
-fn parse_get<H: Host>(cx: &Cx<H>) -> Result<Asked, Error> {
+fn parse_get<H: Host>(cx: &Cx<H>) -> Result<GetArgs, Error> {
     let mut args = Args::at(cx.spec, cx.args, 4);
     let (mut agent, mut age_ms_max, mut lease_ms) = (Bytes::EMPTY, NEVER, None);
     let (mut block_ms, mut beta, mut is_raw) = (None, None, false);
@@ -69,7 +69,7 @@ fn parse_get<H: Host>(cx: &Cx<H>) -> Result<Asked, Error> {
         }
     }
     let lease_ms = lease_ms.unwrap_or_else(|| cx.node.settings.get(Setting::CacheLeaseMs));
-    Ok(Asked { call: call_of(cx, is_raw)?, agent, age_ms_max, lease_ms, block_ms, beta })
+    Ok(GetArgs { call: call_of(cx, is_raw)?, agent, age_ms_max, lease_ms, block_ms, beta })
 }
 
 /// `LTMC.CACHE.GET`
@@ -84,7 +84,8 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     };
     let used = use_of(cache, slot, given, answer, &asked.agent);
     let share = asked.beta.map(|beta| (beta, next_share(&mut cx.node.seed)));
-    let is_due = given == Given::Stale || share.is_some_and(|(beta, share)| decide::is_early(answer, beta, now, share));
+    let is_due =
+        given == HitKind::Stale || share.is_some_and(|(beta, share)| decide::is_early(answer, beta, now, share));
     let is_wanted = is_due && !cache.flight(asked.call.as_ref()).is_some_and(|flight| flight.is_on(now));
     if !is_wanted {
         let reply = answer_reply(given, answer, now, None);
@@ -98,21 +99,21 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(answer_reply(given, &answer, now, ticket)))
 }
 
-fn wish<H: Host>(cx: &Cx<H>, asked: &Asked) -> Wish {
+fn wish<H: Host>(cx: &Cx<H>, asked: &GetArgs) -> TicketArgs {
     let boot = cx.node.boot;
     let connection = cx.host.connection().map(|client| Connection { boot, client });
-    Wish { agent: asked.agent.clone(), lease_ms: asked.lease_ms, connection }
+    TicketArgs { agent: asked.agent.clone(), lease_ms: asked.lease_ms, connection }
 }
 
 /// There is no answer, and nobody who computes one.
-fn compute<H: Host>(cx: &mut Cx<H>, asked: &Asked) -> Result<Outcome, Error> {
+fn compute<H: Host>(cx: &mut Cx<H>, asked: &GetArgs) -> Result<Outcome, Error> {
     let (key, wish) = (cx.key(1), wish(cx, asked));
     let ticket = grant(cx.node, cx.host, key, &asked.call, &wish)?;
     Ok(Outcome::Reply(miss_reply(Some(ticket))))
 }
 
 /// There is no answer: who asks computes it, unless somebody else does.
-fn miss<H: Host>(cx: &mut Cx<H>, asked: Asked) -> Result<Outcome, Error> {
+fn miss<H: Host>(cx: &mut Cx<H>, asked: GetArgs) -> Result<Outcome, Error> {
     let (key, now) = (cx.key(1), cx.now());
     // If a ticket has just ended, whoever waits already comes first.
     serve_line(cx.node, cx.host, key, &asked.call);
@@ -128,14 +129,14 @@ fn miss<H: Host>(cx: &mut Cx<H>, asked: Asked) -> Result<Outcome, Error> {
     }
 }
 
-fn wait<H: Host>(cx: &mut Cx<H>, asked: Asked, block_ms: Millis) -> Result<Outcome, Error> {
+fn wait<H: Host>(cx: &mut Cx<H>, asked: GetArgs, block_ms: Millis) -> Result<Outcome, Error> {
     let key = cx.key(1).id();
     let max = cx.node.settings.get(Setting::CacheWaitersMax);
     if cx.node.fills.waiting_for(&key) as u64 >= max {
         return Err(Error::limit("cache-waiters-max", "one more client waiting for this cache", max));
     }
     let (id, wish) = (cx.node.waits.next_id(), wish(cx, &asked));
-    let Asked { call, age_ms_max, .. } = asked;
+    let GetArgs { call, age_ms_max, .. } = asked;
     cx.node.fills.insert(id, FillWaiter { key: key.clone(), call, wish, age_ms_max });
     cx.node.begin_wait(id, Service::Cache, smallvec![key.clone()], block_ms, cx.host);
     // The lease of who computes may have been noted before anybody waited.
@@ -146,7 +147,7 @@ fn wait<H: Host>(cx: &mut Cx<H>, asked: Asked, block_ms: Millis) -> Result<Outco
 
 /// What `LTMC.CACHE.PUT` says.
 #[derive(Default)]
-struct Said {
+struct PutArgs {
     ticket: Option<Fence>,
     ttl_ms: Option<Millis>,
     stale_ms: Millis,
@@ -158,16 +159,16 @@ struct Said {
     is_raw: bool,
 }
 
-fn parse_put<H: Host>(cx: &Cx<H>) -> Result<Said, Error> {
+fn parse_put<H: Host>(cx: &Cx<H>) -> Result<PutArgs, Error> {
     let mut args = Args::at(cx.spec, cx.args, 5);
-    let mut said = Said::default();
+    let mut said = PutArgs::default();
     while let Some(word) = args.option()? {
         match word {
             "TICKET" => said.ticket = Some(args.fence("TICKET")?),
             "PX" | "EX" => said.ttl_ms = Some(args.duration(word)?),
             "STALE" => said.stale_ms = args.millis("STALE", 0)?,
-            "DEPS" => said.labels.extend(labels("DEPS", Kind::Dep, 0, &mut args)?),
-            "TAGS" => said.labels.extend(labels("TAGS", Kind::Tag, 0, &mut args)?),
+            "DEPS" => said.labels.extend(labels("DEPS", LabelKind::Dep, 0, &mut args)?),
+            "TAGS" => said.labels.extend(labels("TAGS", LabelKind::Tag, 0, &mut args)?),
             "COST" => said.cost_ms = Some(args.millis("COST", 0)?),
             "AGENT" => said.agent = Bytes::from(cx.actor(&mut args, "AGENT")?),
             "PRIVATE" => said.is_private = true,
@@ -183,7 +184,7 @@ fn parse_put<H: Host>(cx: &Cx<H>) -> Result<Said, Error> {
     Ok(said)
 }
 
-fn labels(name: &str, kind: Kind, min: usize, args: &mut Args) -> Result<Vec<Label>, Error> {
+fn labels(name: &str, kind: LabelKind, min: usize, args: &mut Args) -> Result<Vec<Label>, Error> {
     let texts = args.list(name, min, CACHE_LABELS_MAX)?;
     let label = |text: &&[u8]| {
         if text.is_empty() || text.len() > CACHE_LABEL_BYTES_MAX {
@@ -207,16 +208,18 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, now) = (cx.key(1), cx.now());
     cx.node.check_quarantine(key)?;
     let born = birth(cx.node, cx.host, key)?;
-    let newborn = born.as_ref().map(unborn);
+    let initial_cache = born.as_ref().map(initial);
     let took_ms = match said.ticket {
-        Some(ticket) => redeem(cx, newborn.as_ref(), &call, ticket, &said)?,
+        Some(ticket) => redeem(cx, initial_cache.as_ref(), &call, ticket, &said)?,
         None => 0,
     };
     let (value, mut seed, negative_ttl_ms) =
         (cx.blob(4), cx.node.random(), cx.node.settings.get(Setting::CacheNegativeTtlMs));
     let is_short = is_short(cx.node, cx.host);
     let stored = cx.host.read::<Cache>(key)?;
-    let Some(cache) = newborn.as_ref().or(stored.map(|stored| &stored.state)) else { return Err(Error::internal()) };
+    let Some(cache) = initial_cache.as_ref().or(stored.map(|stored| &stored.state)) else {
+        return Err(Error::internal());
+    };
     let default_ttl_ms = if said.is_negative { Some(negative_ttl_ms) } else { cache.config().ttl_ms };
     let fresh_until = said.ttl_ms.or(default_ttl_ms).map_or(NEVER, |ttl| now + ttl);
     let scope: &[u8] = if said.is_private { &said.agent } else { b"" };
@@ -250,13 +253,13 @@ fn evicted(answers: &[u64]) -> CacheEvent {
 /// one is asked to compute.
 fn redeem<H: Host>(
     cx: &mut Cx<H>,
-    newborn: Option<&Cache>,
+    initial_cache: Option<&Cache>,
     call: &Call,
     ticket: Fence,
-    said: &Said,
+    said: &PutArgs,
 ) -> Result<Millis, Error> {
     let (key, now) = (cx.key(1), cx.now());
-    let redeemed = match newborn {
+    let redeemed = match initial_cache {
         Some(cache) => decide::redeem(cache, call, ticket, &said.labels, &said.agent, now),
         None => match cx.host.read::<Cache>(key)? {
             Some(stored) => decide::redeem(&stored.state, call, ticket, &said.labels, &said.agent, now),
@@ -297,12 +300,12 @@ pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (mut what, mut is_soft) = (Target::All, false);
     while let Some(word) = args.option()? {
         match word {
-            "DEP" => what = Target::Labels(labels("DEP", Kind::Dep, 1, &mut args)?),
-            "TAG" => what = Target::Labels(labels("TAG", Kind::Tag, 1, &mut args)?),
-            "TOOL" => what = Target::Labels(vec![Label::new(Kind::Tool, args.text("TOOL", TOOL_BYTES_MAX)?)]),
+            "DEP" => what = Target::Labels(labels("DEP", LabelKind::Dep, 1, &mut args)?),
+            "TAG" => what = Target::Labels(labels("TAG", LabelKind::Tag, 1, &mut args)?),
+            "TOOL" => what = Target::Labels(vec![Label::new(LabelKind::Tool, args.text("TOOL", TOOL_BYTES_MAX)?)]),
             "AGENT" => {
                 let agent = cx.acting(Some(args.id("AGENT")?))?;
-                what = Target::Labels(vec![Label::new(Kind::Agent, &agent)]);
+                what = Target::Labels(vec![Label::new(LabelKind::Agent, &agent)]);
             }
             "ALL" => what = Target::All,
             _ => is_soft = true,
@@ -316,7 +319,7 @@ pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let affected = stored.state.affected_by(&what);
     if affected > 0 || stored.state.tickets() > 0 {
         let batch = (cx.node.settings.get(Setting::SweepBatchMax) as usize).min(CACHE_BATCH_MAX) as u32;
-        let fence = cx.node.fences.grant();
+        let fence = cx.node.clock.next_fence();
         let event = CacheEvent::Invalidated { at, what, is_soft, fence, batch };
         commit::<Cache, H>(cx.node, cx.host, key, [event])?;
         serve_all(cx.node, cx.host, key);

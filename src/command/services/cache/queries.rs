@@ -7,8 +7,8 @@ use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::domain::algorithm::eviction::Policy;
 use crate::domain::cache::entry::NEVER;
-use crate::domain::cache::labels::{Kind, Label};
-use crate::domain::cache::stats::{Counters, Given, TOP_MAX};
+use crate::domain::cache::labels::{Label, LabelKind};
+use crate::domain::cache::stats::{Counters, HitKind, TOP_MAX};
 use crate::domain::cache::{Cache, Entry};
 use crate::domain::limits::{RESULTS_MAX, TOOL_BYTES_MAX};
 use crate::domain::{Entity, Error, Millis};
@@ -25,7 +25,7 @@ pub fn stats<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::at(cx.spec, cx.args, 2);
     let mut tool = None;
     while args.option()?.is_some() {
-        tool = Some(Label::new(Kind::Tool, args.text("TOOL", TOOL_BYTES_MAX)?));
+        tool = Some(Label::new(LabelKind::Tool, args.text("TOOL", TOOL_BYTES_MAX)?));
     }
     let Some(cache) = read(cx)? else { return Ok(Outcome::Reply(Reply::Nil)) };
     let fields = match tool {
@@ -90,13 +90,13 @@ fn counters_of(counters: &Counters) -> [(&'static str, Reply); 13] {
 fn entry_map(cache: &Cache, entry: &Entry, now: Millis) -> Option<Reply> {
     let (answer, call) = (entry.answer.as_ref()?, entry.call());
     let status = match cache.state_of(answer, now)? {
-        Given::Fresh => "FRESH",
-        Given::Stale => "STALE",
-        Given::Negative => "NEGATIVE",
+        HitKind::Fresh => "FRESH",
+        HitKind::Stale => "STALE",
+        HitKind::Negative => "NEGATIVE",
     };
     let agent = answer.agent.map(|agent| cache.labels().text(agent)).unwrap_or_default();
     let ends_in = Some(answer.fresh_until).filter(|end| *end != NEVER).map(|end| end.saturating_sub(now));
-    let texts = |kind: Kind| {
+    let texts = |kind: LabelKind| {
         let labels = answer.labels.iter().filter_map(|label| cache.labels().label(*label));
         Reply::Array(labels.filter(|label| label.kind == kind).map(|label| Reply::bytes(&label.text)).collect())
     };
@@ -114,8 +114,8 @@ fn entry_map(cache: &Cache, entry: &Entry, now: Millis) -> Option<Reply> {
         ("uses", Reply::number(entry.uses.into())),
         ("uses_by_others", Reply::number(entry.others.into())),
         ("time_saved_ms", Reply::number(answer.cost_ms.saturating_mul(entry.uses.into()))),
-        ("deps", texts(Kind::Dep)),
-        ("tags", texts(Kind::Tag)),
+        ("deps", texts(LabelKind::Dep)),
+        ("tags", texts(LabelKind::Tag)),
     ]))
 }
 

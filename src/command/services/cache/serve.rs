@@ -2,13 +2,13 @@
 
 use crate::command::engine::commit::{commit, commit_one, touch};
 use crate::command::host::{Host, Key};
-use crate::command::node::waits::Untold;
+use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
-use crate::domain::cache::decide::Wish;
+use crate::domain::cache::decide::TicketArgs;
 use crate::domain::cache::entry::{Answer, NEVER};
-use crate::domain::cache::stats::Given;
+use crate::domain::cache::stats::HitKind;
 use crate::domain::cache::{decide, Cache, CacheEvent, Call, Found, TicketEnd};
 use crate::domain::limits::CACHE_BATCH_MAX;
 use crate::domain::queue::rank::WaiterId;
@@ -16,16 +16,16 @@ use crate::domain::{Connection, Error, Fence, KeyId, Millis};
 use smallvec::smallvec;
 
 /// The word for how an answer is given.
-fn word(given: Given) -> &'static str {
+fn word(given: HitKind) -> &'static str {
     match given {
-        Given::Fresh => "HIT",
-        Given::Stale => "STALE",
-        Given::Negative => "NEGATIVE",
+        HitKind::Fresh => "HIT",
+        HitKind::Stale => "STALE",
+        HitKind::Negative => "NEGATIVE",
     }
 }
 
 /// The reply that gives an answer, with a ticket if the one who asked is to compute the next one.
-pub fn answer_reply(given: Given, answer: &Answer, now: Millis, ticket: Option<Fence>) -> Reply {
+pub fn answer_reply(given: HitKind, answer: &Answer, now: Millis, ticket: Option<Fence>) -> Reply {
     let ttl_ms = Some(answer.fresh_until).filter(|end| *end != NEVER).map(|end| end.saturating_sub(now));
     reply(
         word(given),
@@ -56,13 +56,15 @@ fn number_or_nil(number: Option<u64>) -> Reply {
 }
 
 /// Gives a ticket for a call; makes the cache if there is none.
-pub fn grant<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, wish: &Wish) -> Result<Fence, Error> {
+pub fn grant<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, wish: &TicketArgs) -> Result<Fence, Error> {
     let max = node.settings.get(Setting::CacheTicketsMax);
     let born = birth(node, host, key)?;
-    let newborn = born.as_ref().map(unborn);
+    let initial_cache = born.as_ref().map(initial);
     let stored = host.read::<Cache>(key)?;
-    let Some(cache) = newborn.as_ref().or(stored.map(|stored| &stored.state)) else { return Err(Error::internal()) };
-    let (event, ticket) = decide::ticket(cache, call, wish, max, &mut node.fences)?;
+    let Some(cache) = initial_cache.as_ref().or(stored.map(|stored| &stored.state)) else {
+        return Err(Error::internal());
+    };
+    let (event, ticket) = decide::ticket(cache, call, wish, max, &mut node.clock)?;
     // A value that is empty between two events begins anew, so its bounds come last.
     commit::<Cache, H>(node, host, key, [event].into_iter().chain(born))?;
     Ok(ticket)
@@ -75,7 +77,7 @@ pub fn birth<H: Host>(node: &Node, host: &mut H, key: Key) -> Result<Option<Cach
 }
 
 /// What a cache is that has only begun.
-pub fn unborn(configured: &CacheEvent) -> Cache {
+pub fn initial(configured: &CacheEvent) -> Cache {
     use crate::domain::Entity;
     let mut cache = Cache::default();
     cache.apply(configured);
@@ -88,7 +90,7 @@ pub fn note_use<H: Host>(node: &mut Node, host: &mut H, key: Key, used: CacheEve
 }
 
 /// The event that an answer is given to `agent`, which may be nobody in particular.
-pub fn use_of(cache: &Cache, slot: u32, given: Given, answer: &Answer, agent: &[u8]) -> CacheEvent {
+pub fn use_of(cache: &Cache, slot: u32, given: HitKind, answer: &Answer, agent: &[u8]) -> CacheEvent {
     let by_other = answer.agent.is_some_and(|producer| cache.labels().text(producer) != agent);
     CacheEvent::Used { slot, given, by_other }
 }
@@ -114,8 +116,8 @@ fn serve_waiters<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) 
         let Some(wish) = node.fills.waiter(id).map(|waiter| waiter.wish.clone()) else { continue };
         match grant(node, host, key, call, &wish) {
             Ok(ticket) => {
-                let untold = Untold { grants: smallvec![(key.id(), ticket)], request_id: None };
-                node.serve_wait(id, untold, miss_reply(Some(ticket)), host);
+                let undelivered = UndeliveredGrant { grants: smallvec![(key.id(), ticket)], request_id: None };
+                node.serve_wait(id, undelivered, miss_reply(Some(ticket)), host);
             }
             Err(error) => node.refuse_wait(id, error, host),
         }
@@ -132,7 +134,7 @@ fn serve_answer<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, i
     };
     let (reply, used) =
         (answer_reply(given, answer, now, None), use_of(cache, slot, given, answer, &waiter.wish.agent));
-    node.serve_wait(id, Untold::default(), reply, host);
+    node.serve_wait(id, UndeliveredGrant::default(), reply, host);
     // It was just read as a cache.
     let _ = note_use(node, host, key, used);
     true
@@ -222,8 +224,8 @@ pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &E
 }
 
 /// The client that was asked to compute was gone before it could be told.
-pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
-    for (key, ticket) in untold.grants {
+pub fn take_back<H: Host>(node: &mut Node, host: &mut H, undelivered: UndeliveredGrant) {
+    for (key, ticket) in undelivered.grants {
         if matches!(end_ticket(node, host, (&key).into(), ticket, TicketEnd::TakenBack), Ok(true)) {
             node.metrics.of_mut(crate::domain::Service::Cache).taken_back += 1;
         }

@@ -5,16 +5,16 @@ use crate::command::engine::args::Args;
 use crate::command::engine::budget::{refuse_repeated, Budget};
 use crate::command::engine::commit::try_on;
 use crate::command::engine::cx::{Cx, Outcome};
-use crate::command::host::{Host, Key, Kind};
+use crate::command::host::{Host, Key, KeyType};
 use crate::command::reply::Reply;
-use crate::command::services::registry::filter::Asked;
+use crate::command::services::registry::filter::FindArgs;
 use crate::command::services::versioned::commands::{
     apply_numbered, common_fields, create as create_value, existing, keep, live, missing, parse_meta, remembered,
     request_of, LifeAsked,
 };
 use crate::command::services::versioned::serve::end_if_over;
 use crate::command::settings::Setting;
-use crate::domain::context::build::{build as build_part, Wish};
+use crate::domain::context::build::{build as build_part, BuildArgs};
 use crate::domain::context::decide::update as update_rules;
 use crate::domain::context::diff::{diff as diff_since, not_kept, values_at};
 use crate::domain::context::generate::{generate as generate_doc, Source};
@@ -234,7 +234,7 @@ pub fn build<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, paths_bytes_max) = (cx.key(1), Budget::of(cx.node).left());
     let Some(context) = live::<Doc, H>(cx.node, cx.host, key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
     let (meta, touches, version) = (meta_of(context.meta()), context.state().touches(), context.version());
-    let wish = Wish { agent, budget, meta: &meta, touches, version, paths_bytes_max };
+    let wish = BuildArgs { agent, budget, meta: &meta, touches, version, paths_bytes_max };
     let built = build_part(context.state().root(), &paths, &wish)?;
     let doc = text::write(&built.doc, 0);
     let left_out = built.left_out.iter().map(|path| Reply::bytes(path.text().as_bytes()));
@@ -255,7 +255,7 @@ pub fn route<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     args.bytes("registry")?;
-    let (mut asked, mut path) = (Asked::new(Sort::Load), Pointer::default());
+    let (mut asked, mut path) = (FindArgs::new(Sort::Load), Pointer::default());
     while let Some(word) = args.option()? {
         match word {
             "PATH" => path = Pointer::parse(args.bytes("PATH")?)?,
@@ -372,7 +372,7 @@ fn read_source<H: Host>(
     sizes: &mut Sizes,
 ) -> Result<Option<ReadSource>, Error> {
     match cx.host.kind(key) {
-        Kind::Ours(Versioned::<Fields>::TYPE_TAG) => {
+        KeyType::Ours(Versioned::<Fields>::TYPE_TAG) => {
             let session = existing::<Fields, H>(cx.node, cx.host, key)?;
             if !has_tags(session, tags) {
                 return Ok(None);
@@ -388,7 +388,7 @@ fn read_source<H: Host>(
                 changed_at: session.changed().0,
             }))
         }
-        Kind::Nothing => Err(missing::<Doc>(key)),
+        KeyType::Nothing => Err(missing::<Doc>(key)),
         _ => {
             let context = existing::<Doc, H>(cx.node, cx.host, key)?;
             if !has_tags(context, tags) {
@@ -432,7 +432,7 @@ fn fit(merged: &Value, read: &[ReadSource], asked: &Generation, paths_bytes_max:
     let newest = read.iter().filter(|source| source.touches.is_some()).max_by_key(|source| source.changed_at);
     let touches = newest.and_then(|source| source.touches.as_ref()).unwrap_or(&empty);
     let (agent, budget, meta) = (asked.agent, asked.budget, &Value::Null);
-    let wish = Wish { agent, budget, meta, touches, version, paths_bytes_max };
+    let wish = BuildArgs { agent, budget, meta, touches, version, paths_bytes_max };
     Ok(build_part(merged, &[], &wish)?.doc)
 }
 

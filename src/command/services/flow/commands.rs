@@ -18,15 +18,15 @@ const ACTIVE_MAX: u64 = u32::MAX as u64;
 
 /// What `LTMC.FLOW.CREATE` asks for.
 #[derive(Default)]
-struct Wanted<'a> {
+struct CreateArgs<'a> {
     options: Options,
     spec: Option<&'a [u8]>,
     locks: &'a [&'a [u8]],
     request_id: Option<Bytes>,
 }
 
-fn parse_create<'a>(node: &Node, args: &mut Args<'a>) -> Result<Wanted<'a>, Error> {
-    let mut wanted = Wanted { options: node.settings.flow_options(), ..Wanted::default() };
+fn parse_create<'a>(node: &Node, args: &mut Args<'a>) -> Result<CreateArgs<'a>, Error> {
+    let mut wanted = CreateArgs { options: node.settings.flow_options(), ..CreateArgs::default() };
     let (options, mut ttl_ms) = (&mut wanted.options, None);
     while let Some(word) = args.option()? {
         match word {
@@ -72,7 +72,7 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::Ok))
 }
 
-fn read_spec(node: &Node, wanted: &Wanted, at: Millis) -> Result<Vec<Addition>, Error> {
+fn read_spec(node: &Node, wanted: &CreateArgs, at: Millis) -> Result<Vec<Addition>, Error> {
     let Some(json) = wanted.spec else { return Ok(Vec::new()) };
     let bounds = Bounds {
         at,

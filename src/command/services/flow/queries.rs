@@ -8,7 +8,7 @@ use crate::command::reply::Reply;
 use crate::domain::flow::graph::{draw, outlook, progress, Language};
 use crate::domain::flow::task::{OPEN_STATES, STATE_WORDS};
 use crate::domain::flow::{decide, Flow, How};
-use crate::domain::{Error, Millis, Stored};
+use crate::domain::{Error, Millis, Record};
 use std::borrow::Cow;
 
 /// How tasks end, as it is shown.
@@ -26,12 +26,12 @@ pub fn end_map(flow: &Flow) -> Reply {
 pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
-    let (now, waiting, mut budget) = (cx.now(), cx.node.idlers.waiting_for(&key.id()), Budget::of(cx.node));
+    let (now, waiting, mut budget) = (cx.now(), cx.node.task_waiters.waiting_for(&key.id()), Budget::of(cx.node));
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
     Ok(Outcome::Reply(info_map(stored, waiting, now, &mut budget)))
 }
 
-fn info_map(stored: &Stored<Flow>, waiting: usize, now: Millis, budget: &mut Budget) -> Reply {
+fn info_map(stored: &Record<Flow>, waiting: usize, now: Millis, budget: &mut Budget) -> Reply {
     let (flow, options, totals) = (&stored.state, stored.state.options(), stored.state.totals());
     let outlook = outlook(flow, now);
     let or_nil = |value: Option<u64>| value.map_or(Reply::Nil, Reply::number);

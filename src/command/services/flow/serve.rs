@@ -4,18 +4,18 @@
 use super::task_locks;
 use super::task_locks::Bundle;
 use super::task_queries::{claim_bytes, claim_map};
-use crate::command::engine::bindings::{alive, bond_always};
+use crate::command::engine::bindings::{alive, binding_always};
 use crate::command::engine::budget::Budget;
 use crate::command::engine::commit::commit_changes;
 use crate::command::engine::cx::Cx;
 use crate::command::host::{Host, Key, UNSURE_MS};
-use crate::command::node::waits::Untold;
+use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::{passes, Node};
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::Answer;
-use crate::domain::flow::queue::Idler;
-use crate::domain::flow::work::ClaimWish;
+use crate::domain::flow::queue::TaskWaiter;
+use crate::domain::flow::work::ClaimArgs;
 use crate::domain::flow::{decide, time, work, Flow, FlowEvent, Task};
 use crate::domain::limits::TASK_LINES_TRIED_MAX;
 use crate::domain::queue::rank::WaiterId;
@@ -49,7 +49,7 @@ fn commit<H: Host>(node: &mut Node, host: &mut H, key: Key, mut changes: Vec<Cha
     let bundles = bundles_given_back(host, key, events())?;
     task_locks::check_locks(host, key, bundles.iter().flat_map(Bundle::keys))?;
     let ended = events().filter(|event| event.ends_task()).filter_map(FlowEvent::task);
-    let ended: Vec<Bytes> = if node.onlookers.is_empty() { Vec::new() } else { ended.cloned().collect() };
+    let ended: Vec<Bytes> = if node.completion_waiters.is_empty() { Vec::new() } else { ended.cloned().collect() };
     commit_changes::<Flow, H>(node, host, key, &mut changes)?;
     bundles.into_iter().for_each(|bundle| task_locks::give_back(node, host, key.db, bundle));
     ended.into_iter().for_each(|task| tell_end(node, host, key, &Some(task)));
@@ -78,7 +78,7 @@ pub fn bundle_of(task: &Task) -> Option<Bundle> {
 fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key) -> usize {
     let max = node.settings.get(Setting::SweepBatchMax) as usize;
     let work = tell_on(node, host, key, max) + node.serving(|node| hand_out(node, host, key, max));
-    if !node.onlookers.is_empty() {
+    if !node.completion_waiters.is_empty() {
         tell_end(node, host, key, &None);
     }
     work
@@ -106,7 +106,7 @@ fn tell_on<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usiz
 
 /// Hands out what is ready to those who wait, the longest waiting of those who can do it first. Says how many were served.
 fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usize {
-    if node.idlers.is_empty() || node.idlers.waiting_for(&key.id()) == 0 {
+    if node.task_waiters.is_empty() || node.task_waiters.waiting_for(&key.id()) == 0 {
         return 0;
     }
     let (mut served, mut in_vain): (usize, SmallVec<[Arc<Vec<Capability>>; 2]>) = (0, SmallVec::new());
@@ -118,13 +118,13 @@ fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usi
             return served;
         }
         let fits = |caps: &Arc<Vec<Capability>>| !in_vain.contains(caps) && work::offers(flow, caps).next().is_some();
-        let Some(id) = node.idlers.first_fitting(&key.id(), fits) else { return served };
-        let Some(idler) = node.idlers.waiter(id).cloned() else { return served };
-        if give(node, host, key, id, &idler) {
+        let Some(id) = node.task_waiters.first_fitting(&key.id(), fits) else { return served };
+        let Some(waiter) = node.task_waiters.waiter(id).cloned() else { return served };
+        if give(node, host, key, id, &waiter) {
             served += 1;
         } else {
             // Whoever can do the same finds the same locks held.
-            in_vain.push(idler.wish.caps);
+            in_vain.push(waiter.wish.caps);
         }
     }
     node.look_at_soon(key.id());
@@ -140,28 +140,30 @@ pub fn await_rate<H: Host>(node: &mut Node, host: &mut H, key: Key) {
 }
 
 /// Gives a waiter what it waits for, and the same to who repeats its request. False if the locks of what it could have are held.
-fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, idler: &Idler) -> bool {
-    let twins = twins_of(node, &key.id(), idler.request_id.as_ref());
+fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, waiter: &TaskWaiter) -> bool {
+    let retries = retries_of(node, &key.id(), waiter.request_id.as_ref());
     let stored = host.read::<Flow>(key).ok().flatten();
-    if let Some(answer) = stored.zip(idler.request_id.as_ref()).and_then(|(stored, request)| stored.answer(request)) {
+    if let Some(answer) = stored.zip(waiter.request_id.as_ref()).and_then(|(stored, request)| stored.answer(request)) {
         // Its retry, with other capabilities, was quicker.
         let answer = answer.clone();
         let reply = stored_claims(node, host, key, &answer);
-        twins.into_iter().for_each(|twin| node.serve_wait(twin, Untold::default(), reply.clone(), host));
+        retries.into_iter().for_each(|retry| node.serve_wait(retry, UndeliveredGrant::default(), reply.clone(), host));
         return true;
     }
-    let claimed = check_agent(node, host, key, &idler.wish)
-        .and_then(|()| claim_tasks(node, host, key, &idler.wish, idler.request_id.as_ref()));
+    let claimed = check_agent(node, host, key, &waiter.wish)
+        .and_then(|()| claim_tasks(node, host, key, &waiter.wish, waiter.request_id.as_ref()));
     match claimed {
         Ok(fences) if fences.is_empty() => return false,
         Ok(fences) => {
             let reply = claims_reply(node, host, key, &fences);
-            if twins.len() > 1 {
+            if retries.len() > 1 {
                 // They are told of the same claims, so these stay even if one of them is gone.
-                twins.into_iter().for_each(|twin| node.serve_wait(twin, Untold::default(), reply.clone(), host));
+                retries
+                    .into_iter()
+                    .for_each(|retry| node.serve_wait(retry, UndeliveredGrant::default(), reply.clone(), host));
             } else {
                 let grants = fences.into_iter().map(|fence| (key.id(), fence)).collect();
-                node.serve_wait(id, Untold { grants, request_id: idler.request_id.clone() }, reply, host);
+                node.serve_wait(id, UndeliveredGrant { grants, request_id: waiter.request_id.clone() }, reply, host);
             }
         }
         Err(error) => node.refuse_wait(id, error, host),
@@ -170,15 +172,16 @@ fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, idler: &
 }
 
 /// All who wait with the same `REQID`: one request, sent again.
-fn twins_of(node: &Node, key: &KeyId, request_id: Option<&Bytes>) -> Vec<WaiterId> {
+fn retries_of(node: &Node, key: &KeyId, request_id: Option<&Bytes>) -> Vec<WaiterId> {
     let Some(request_id) = request_id else { return Vec::new() };
-    let same =
-        |id: &WaiterId| node.idlers.waiter(*id).is_some_and(|idler| idler.request_id.as_ref() == Some(request_id));
-    node.idlers.waiters(key).into_iter().filter(same).collect()
+    let same = |id: &WaiterId| {
+        node.task_waiters.waiter(*id).is_some_and(|waiter| waiter.request_id.as_ref() == Some(request_id))
+    };
+    node.task_waiters.waiters(key).into_iter().filter(same).collect()
 }
 
 /// Errs if the agent that claims is not alive in the registry that it names.
-fn check_agent<H: Host>(node: &Node, host: &mut H, key: Key, wish: &ClaimWish) -> Result<(), Error> {
+fn check_agent<H: Host>(node: &Node, host: &mut H, key: Key, wish: &ClaimArgs) -> Result<(), Error> {
     if wish.registry.is_empty() {
         return Ok(());
     }
@@ -190,23 +193,23 @@ pub fn claim_tasks<H: Host>(
     node: &mut Node,
     host: &mut H,
     key: Key,
-    wish: &ClaimWish,
+    wish: &ClaimArgs,
     request_id: Option<&Bytes>,
 ) -> Result<Vec<Fence>, Error> {
-    let mut bond = match &wish.registry {
+    let mut binding = match &wish.registry {
         // A worker that names its registry says who answers for its tasks, in every mode.
-        registry if !registry.is_empty() => bond_always::<Flow, H>(node, host, key, registry, &wish.agent)?,
+        registry if !registry.is_empty() => binding_always::<Flow, H>(node, host, key, registry, &wish.agent)?,
         _ => None,
     };
     let (mut fences, mut budget) = (Vec::new(), Budget::of(node));
     while fences.len() < wish.count {
         let Some((event, fence)) = claim_one(node, host, key, wish, &mut budget)? else { break };
-        let bound = bond.take().map(Change::Bound);
+        let bound = binding.take().map(Change::Bound);
         commit(node, host, key, [Change::Event(event)].into_iter().chain(bound).collect())?;
         fences.push(fence);
     }
     if let Some(id) = request_id.filter(|_| !fences.is_empty()) {
-        let answer = Answer::Fences(fences.clone().into());
+        let answer = Answer::Clock(fences.clone().into());
         commit(node, host, key, vec![Change::Answered { id: id.clone(), answer }])?;
     }
     Ok(fences)
@@ -217,7 +220,7 @@ fn claim_one<H: Host>(
     node: &mut Node,
     host: &mut H,
     key: Key,
-    wish: &ClaimWish,
+    wish: &ClaimArgs,
     budget: &mut Budget,
 ) -> Result<Option<(FlowEvent, Fence)>, Error> {
     let (policy, now) = (node.settings.task_policy(), node.now());
@@ -230,7 +233,7 @@ fn claim_one<H: Host>(
     for task in work::offers(flow, &wish.caps).take(TASK_LINES_TRIED_MAX).filter_map(|no| flow.at(no)) {
         if task.needs.locks.is_empty() && tried.is_empty() {
             let fits = budget.takes(claim_bytes(task));
-            return Ok(fits.then(|| work::claim(task, wish, Vec::new(), &policy, &mut node.fences)));
+            return Ok(fits.then(|| work::claim(task, wish, Vec::new(), &policy, &mut node.clock)));
         }
         tried.push(task.id.clone());
         if task.needs.locks.is_empty() {
@@ -250,7 +253,7 @@ fn claim_one<H: Host>(
         let Some(locks) = task_locks::take_all(node, host, key, &needs.locks, &wish.agent, lease_ms) else { continue };
         let Some(task) = host.read::<Flow>(key)?.and_then(|stored| stored.state.task(&id)) else { continue };
         budget.takes(bytes);
-        return Ok(Some(work::claim(task, wish, locks, &policy, &mut node.fences)));
+        return Ok(Some(work::claim(task, wish, locks, &policy, &mut node.clock)));
     }
     Ok(None)
 }
@@ -268,7 +271,7 @@ pub fn claims_reply<H: Host>(node: &Node, host: &mut H, key: Key, fences: &[Fenc
 /// The same for an answer that is remembered: what is over meanwhile is left out.
 pub fn stored_claims<H: Host>(node: &Node, host: &mut H, key: Key, answer: &Answer) -> Reply {
     match answer {
-        Answer::Fences(fences) => claims_reply(node, host, key, fences),
+        Answer::Clock(fences) => claims_reply(node, host, key, fences),
         other => Reply::from(other),
     }
 }
@@ -284,8 +287,8 @@ pub fn end_reply(flow: &Flow, task: Option<&[u8]>) -> Result<Option<Reply>, Erro
 
 /// Answers those who wait for the end of a task, or of the flow, if it has come.
 fn tell_end<H: Host>(node: &mut Node, host: &mut H, key: Key, task: &Option<Bytes>) {
-    let onlookers = node.onlookers.waiters_in(&key.id(), task);
-    if onlookers.is_empty() {
+    let completion_waiters = node.completion_waiters.waiters_in(&key.id(), task);
+    if completion_waiters.is_empty() {
         return;
     }
     let reply = match host.read::<Flow>(key) {
@@ -293,10 +296,10 @@ fn tell_end<H: Host>(node: &mut Node, host: &mut H, key: Key, task: &Option<Byte
         Ok(None) => Err(decide::no_flow()),
         Err(error) => Err(error),
     };
-    for id in onlookers {
+    for id in completion_waiters {
         match &reply {
             Ok(None) => {}
-            Ok(Some(reply)) => node.serve_wait(id, Untold::default(), reply.clone(), host),
+            Ok(Some(reply)) => node.serve_wait(id, UndeliveredGrant::default(), reply.clone(), host),
             Err(error) => node.refuse_wait(id, error.clone(), host),
         }
     }
@@ -304,7 +307,7 @@ fn tell_end<H: Host>(node: &mut Node, host: &mut H, key: Key, task: &Option<Byte
 
 /// Answers everybody who waits for an end that has come.
 pub fn tell_ends<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
-    let tasks: Vec<Option<Bytes>> = node.onlookers.lines(key).cloned().collect();
+    let tasks: Vec<Option<Bytes>> = node.completion_waiters.lines(key).cloned().collect();
     tasks.iter().for_each(|task| tell_end(node, host, key.into(), task));
 }
 
@@ -376,13 +379,13 @@ pub fn sweep<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> Re
 
 /// Nobody can be served on this key any more.
 pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error) {
-    let waiters = [node.idlers.waiters(key), node.onlookers.waiters(key)].concat();
+    let waiters = [node.task_waiters.waiters(key), node.completion_waiters.waiters(key)].concat();
     waiters.into_iter().for_each(|id| node.refuse_wait(id, error.clone(), host));
 }
 
 /// The client that was given these tasks was gone before it could be told. A retry of its request begins anew.
-pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
-    for (key, fence) in untold.grants {
+pub fn take_back<H: Host>(node: &mut Node, host: &mut H, undelivered: UndeliveredGrant) {
+    for (key, fence) in undelivered.grants {
         let at = node.now();
         let event = match host.read::<Flow>((&key).into()) {
             Ok(Some(stored)) => work::take_back(&stored.state, fence, at),
@@ -390,7 +393,7 @@ pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
         };
         let Some(event) = event else { continue };
         node.metrics.of_mut(Flow::SERVICE).taken_back += 1;
-        let forgotten = untold.request_id.iter().map(|id| Change::Forgotten { id: id.clone() });
+        let forgotten = undelivered.request_id.iter().map(|id| Change::Forgotten { id: id.clone() });
         // The key was just read as a flow, so it cannot be of a wrong type. If a lock of it has moved away in this very moment, its lease ends it.
         change(node, host, (&key).into(), [Change::Event(event)].into_iter().chain(forgotten).collect()).ok();
     }

@@ -8,14 +8,14 @@ use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::{request_key, Answer};
-use crate::domain::flow::queue::Onlooker;
+use crate::domain::flow::queue::CompletionWaiter;
 use crate::domain::flow::spec::BACKOFF_MS_MAX;
 use crate::domain::flow::task::{Backoff, Needs, On};
 use crate::domain::flow::{decide, Addition, Flow};
 use crate::domain::limits::{
     AGENT_LABELS_MAX, DURATION_MS_MAX, PRIORITY_MAX, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_RETRIES_MAX,
 };
-use crate::domain::value::capability::Wanted;
+use crate::domain::value::capability::Requirement;
 use crate::domain::{Blob, Bytes, Change, Error, Millis, Service};
 use smallvec::smallvec;
 
@@ -41,7 +41,7 @@ fn parse_addition(args: &mut Args, at: Millis) -> Result<(Addition, Option<Bytes
             }
             "ON" => task.on = On::ALL[args.word("ON", &On::WORDS)?],
             "CAPS" => {
-                let wanted = args.list("CAPS", 0, AGENT_LABELS_MAX)?.iter().map(|cap| Wanted::parse(cap));
+                let wanted = args.list("CAPS", 0, AGENT_LABELS_MAX)?.iter().map(|cap| Requirement::parse(cap));
                 caps = wanted.collect::<Result<_, _>>()?;
             }
             "PRIORITY" => task.priority = args.number("PRIORITY", 0, PRIORITY_MAX)? as u16,
@@ -104,7 +104,7 @@ pub fn add<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// A name that no task of the flow has: it grows like a fence.
 fn new_name(node: &mut crate::command::node::Node, flow: &Flow) -> Bytes {
     loop {
-        let name = Bytes::from(node.fences.grant().to_string().as_str());
+        let name = Bytes::from(node.clock.next_fence().to_string().as_str());
         if flow.task(&name).is_none() {
             return name;
         }
@@ -180,12 +180,12 @@ pub fn wait<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let Some(block_ms) = block_ms.filter(|_| cx.host.may_block()) else { return Ok(Outcome::Reply(Reply::Nil)) };
     let key = key.id();
     let max = cx.node.settings.get(Setting::TaskWaitersMax);
-    if cx.node.onlookers.waiting_for(&key) as u64 >= max {
+    if cx.node.completion_waiters.waiting_for(&key) as u64 >= max {
         return Err(Error::limit("task-waiters-max", "one more client waiting for an end", max));
     }
     let id = cx.node.waits.next_id();
-    let onlooker = Onlooker { key: key.clone(), task: task.map(Bytes::from) };
-    cx.node.onlookers.insert(id, onlooker);
+    let onlooker = CompletionWaiter { key: key.clone(), task: task.map(Bytes::from) };
+    cx.node.completion_waiters.insert(id, onlooker);
     cx.node.begin_wait(id, Service::Flow, smallvec![key], block_ms, cx.host);
     Ok(Outcome::Waits)
 }

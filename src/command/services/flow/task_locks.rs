@@ -6,7 +6,7 @@
 //! is known where it is.
 
 use crate::command::engine::commit::commit_one;
-use crate::command::host::{check_here, Host, Key, Kind, Ownership, UNSURE_MS};
+use crate::command::host::{check_here, Host, Key, KeyType, Ownership, UNSURE_MS};
 use crate::command::node::Node;
 use crate::command::services::lock;
 use crate::domain::lock::{decide, Lock, Mode, Request};
@@ -63,7 +63,7 @@ pub fn first_moving<H: Host>(host: &mut H, flow: Key, locks: &[Bytes]) -> Option
     if host.presence(&keys) == Ownership::Here {
         return None;
     }
-    keys[1..].iter().position(|lock| host.kind(*lock) == Kind::Nothing)
+    keys[1..].iter().position(|lock| host.kind(*lock) == KeyType::Nothing)
 }
 
 /// The first of the locks that cannot be had now.
@@ -99,7 +99,7 @@ pub fn take_all<H: Host>(
 ) -> Option<Vec<Fence>> {
     if !node.settings.is_enabled(Lock::SERVICE) {
         // Looked at when it is switched on again.
-        locks.iter().for_each(|lock| node.hopes.hope(key_of(flow.db, lock).id(), flow.id()));
+        locks.iter().for_each(|lock| node.lock_interest.hope(key_of(flow.db, lock).id(), flow.id()));
         return None;
     }
     match host.presence(&with_flow(flow, locks)) {
@@ -138,7 +138,7 @@ pub fn take_all<H: Host>(
 
 fn hope<H: Host>(node: &mut Node, host: &mut H, flow: Key, lock: &Bytes) {
     let key = key_of(flow.db, lock);
-    node.hopes.hope(key.id(), flow.id());
+    node.lock_interest.hope(key.id(), flow.id());
     if let Ok(Some(stored)) = host.read::<Lock>(key) {
         let first_end = stored.state.grants().first_end();
         if first_end < crate::domain::lock::NO_END {

@@ -118,7 +118,7 @@ fn is_somebody_able<H: Host>(
     node: &Node,
     host: &mut H,
     registry: Key,
-    caps: &[crate::domain::value::capability::Wanted],
+    caps: &[crate::domain::value::capability::Requirement],
 ) -> Result<bool, Error> {
     let alive = [Status::Starting, Status::Active, Status::Idle, Status::Busy];
     let statuses = alive.into_iter().fold(Statuses::NONE, Statuses::with);

@@ -10,8 +10,8 @@ use crate::command::host::{check_here, Host, Key};
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::request_key;
-use crate::domain::flow::queue::Idler;
-use crate::domain::flow::work::{ClaimWish, Heard, Held};
+use crate::domain::flow::queue::TaskWaiter;
+use crate::domain::flow::work::{ClaimArgs, HeartbeatOutcome, Held};
 use crate::domain::flow::{decide, work, Flow, Task};
 use crate::domain::limits::{AGENT_LABELS_MAX, TASK_CLAIMS_MAX, TASK_TEXT_BYTES_MAX};
 use crate::domain::value::capability::Capability;
@@ -23,15 +23,15 @@ use std::sync::Arc;
 const DUE_BEFORE_CLAIM: usize = 64;
 
 /// What `LTMC.TASK.CLAIM` asks for.
-struct Wanted {
-    wish: ClaimWish,
+struct TaskClaimArgs {
+    wish: ClaimArgs,
     /// What it can do is what its agent said when it registered.
     asks_registry: bool,
     block_ms: Option<Millis>,
     request_id: Option<Bytes>,
 }
 
-fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<Wanted, Error> {
+fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<TaskClaimArgs, Error> {
     let agent = cx.actor(args, "agent")?;
     let (mut caps, mut registry) = (None, None);
     let (mut count, mut lease_ms, mut block_ms, mut request_id) = (1, None, None, None);
@@ -53,8 +53,8 @@ fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<Wanted, Error> {
     }
     let asks_registry = caps.is_none();
     let (caps, registry) = (Arc::new(caps.unwrap_or_default()), registry.unwrap_or(Bytes::EMPTY));
-    let wish = ClaimWish { agent: Bytes::from(agent), caps, registry, lease_ms, count, after: Bytes::EMPTY };
-    Ok(Wanted { wish, asks_registry, block_ms, request_id })
+    let wish = ClaimArgs { agent: Bytes::from(agent), caps, registry, lease_ms, count, after: Bytes::EMPTY };
+    Ok(TaskClaimArgs { wish, asks_registry, block_ms, request_id })
 }
 
 /// `LTMC.TASK.CLAIM`
@@ -81,7 +81,7 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 }
 
 /// Claims what there is, or waits for it. Whoever waits already has been offered everything that is ready, so nobody is overtaken.
-fn claim_or_wait<H: Host>(cx: &mut Cx<H>, wanted: Wanted) -> Result<Outcome, Error> {
+fn claim_or_wait<H: Host>(cx: &mut Cx<H>, wanted: TaskClaimArgs) -> Result<Outcome, Error> {
     let key = cx.key(1);
     let fences = claim_tasks(cx.node, cx.host, key, &wanted.wish, wanted.request_id.as_ref())?;
     if !fences.is_empty() {
@@ -92,12 +92,12 @@ fn claim_or_wait<H: Host>(cx: &mut Cx<H>, wanted: Wanted) -> Result<Outcome, Err
         return Ok(Outcome::Reply(Reply::Nil));
     }
     let (id_key, max) = (key.id(), cx.node.settings.get(Setting::TaskWaitersMax));
-    if cx.node.idlers.waiting_for(&id_key) as u64 >= max {
+    if cx.node.task_waiters.waiting_for(&id_key) as u64 >= max {
         return Err(Error::limit("task-waiters-max", "one more client waiting for a task", max));
     }
     let id = cx.node.waits.next_id();
-    let Wanted { wish, request_id, .. } = wanted;
-    cx.node.idlers.insert(id, Idler { key: id_key.clone(), wish, request_id });
+    let TaskClaimArgs { wish, request_id, .. } = wanted;
+    cx.node.task_waiters.insert(id, TaskWaiter { key: id_key.clone(), wish, request_id });
     cx.node.begin_wait(id, Service::Flow, smallvec![id_key], block_ms, cx.host);
     crate::command::services::flow::serve::await_rate(cx.node, cx.host, key);
     Ok(Outcome::Waits)
@@ -144,9 +144,9 @@ pub fn heartbeat<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
     let flow = &stored.state;
     let event = match work::heartbeat(flow, id, fence, said, at)? {
-        Heard::GoOn(event) => event,
-        Heard::Cancelled => return Ok(Outcome::Reply(Reply::text("CANCEL"))),
-        Heard::Deadline => return Ok(Outcome::Reply(Reply::text("DEADLINE"))),
+        HeartbeatOutcome::GoOn(event) => event,
+        HeartbeatOutcome::Cancelled => return Ok(Outcome::Reply(Reply::text("CANCEL"))),
+        HeartbeatOutcome::Deadline => return Ok(Outcome::Reply(Reply::text("DEADLINE"))),
     };
     let bundle = flow.task(id).and_then(|task| Some((bundle_of(task)?, task.run()?.lease_ms)));
     if let Some((bundle, _)) = &bundle {
@@ -190,15 +190,15 @@ pub fn complete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         None => Ok(Outcome::Reply(next_again(cx, id)?)),
         Some(wish) => {
             settle_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
-            claim_or_wait(cx, Wanted { wish, asks_registry: false, block_ms, request_id: None })
+            claim_or_wait(cx, TaskClaimArgs { wish, asks_registry: false, block_ms, request_id: None })
         }
     }
 }
 
 /// What the worker that has a task would ask for next: the same as before.
-fn next_wish(flow: &Flow, id: &[u8]) -> Option<ClaimWish> {
+fn next_wish(flow: &Flow, id: &[u8]) -> Option<ClaimArgs> {
     let run = flow.task(id)?.run()?;
-    Some(ClaimWish {
+    Some(ClaimArgs {
         agent: run.agent.clone(),
         caps: Arc::new(run.caps.to_vec()),
         registry: run.registry.clone(),

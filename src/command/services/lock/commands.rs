@@ -2,7 +2,7 @@
 
 use super::serve::{check_room, commit_grant, expire, rank, recheck_owner, serve_request, serve_waiting, wait, Placed};
 use crate::command::engine::args::Args;
-use crate::command::engine::bindings::{bond_for, bonds_for};
+use crate::command::engine::bindings::{binding_for, bindings_for};
 use crate::command::engine::commit::{commit, commit_one};
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::{Host, Key};
@@ -17,7 +17,7 @@ use crate::domain::{Bytes, Connection, Error, Fence, KeyId, Millis};
 use smallvec::{smallvec, SmallVec};
 
 /// What `LTMC.LOCK` and `LTMC.MLOCK` ask for beside the request itself.
-struct Wish {
+struct LockArgs {
     request: Request,
     block_ms: Option<Millis>,
     priority: u64,
@@ -29,9 +29,9 @@ struct Wish {
 const STAMP_LEASE_MS: Millis = 30_000;
 
 /// Reads the options. `may_stamp`: the setting may say that the lock is optimistic. It is about single locks: several at once are always held.
-fn parse_wish<H: Host>(cx: &Cx<H>, args: &mut Args, owner: &[u8], may_stamp: bool) -> Result<Wish, Error> {
+fn parse_wish<H: Host>(cx: &Cx<H>, args: &mut Args, owner: &[u8], may_stamp: bool) -> Result<LockArgs, Error> {
     let request = Request::new(owner, Mode::Exclusive);
-    let mut wish = Wish { request, block_ms: None, priority: 0, request_id: None, registry: None };
+    let mut wish = LockArgs { request, block_ms: None, priority: 0, request_id: None, registry: None };
     wish.request.lease_ms = cx.node.settings.lock_lease();
     let mut mode = None;
     while let Some(word) = args.option()? {
@@ -91,7 +91,7 @@ pub fn lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             return Ok(Outcome::Reply(answer.into()));
         }
     }
-    let bond = bond_for::<Lock, H>(cx.node, cx.host, key, wish.registry.as_ref(), owner)?;
+    let binding = binding_for::<Lock, H>(cx.node, cx.host, key, wish.registry.as_ref(), owner)?;
     let id = cx.node.waits.next_id();
     let rank = rank(cx.node, Class::Usual, wish.priority, id);
     let behind = is_behind(cx.node, key, &wish.request, rank);
@@ -101,8 +101,8 @@ pub fn lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let fits = decide::fits(lock, &wish.request);
     if decide::is_covered(lock, &wish.request) || (fits && !behind) {
         check_room(cx.node, lock, &wish.request)?;
-        let (event, fence) = decide::take(lock, &wish.request, &mut cx.node.fences)?;
-        commit_grant(cx.node, cx.host, key, event, fence, wish.request_id.as_ref(), bond)?;
+        let (event, fence) = decide::take(lock, &wish.request, &mut cx.node.clock)?;
+        commit_grant(cx.node, cx.host, key, event, fence, wish.request_id.as_ref(), binding)?;
         recheck_owner(cx.node, cx.host, key, &wish.request.owner);
         return Ok(Outcome::Reply(Reply::number(fence)));
     }
@@ -160,7 +160,7 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Ok(Outcome::Reply(answers));
     }
     let ids: SmallVec<[KeyId; 1]> = keys.iter().map(Key::id).collect();
-    bonds_for::<Lock, H>(cx.node, cx.host, &ids, wish.registry.as_ref(), owner)?;
+    bindings_for::<Lock, H>(cx.node, cx.host, &ids, wish.registry.as_ref(), owner)?;
     let id = cx.node.waits.next_id();
     let rank = rank(cx.node, Class::Usual, wish.priority, id);
     let block_ms = wish.block_ms;
@@ -195,7 +195,7 @@ fn remembered<H: Host>(cx: &mut Cx<H>, keys: &[Key], request_id: Option<&Bytes>)
     Ok(Some(Reply::Array(answers)))
 }
 
-fn new_waiter<H: Host>(cx: &Cx<H>, keys: SmallVec<[KeyId; 1]>, wish: Wish, rank: Rank) -> LockWaiter {
+fn new_waiter<H: Host>(cx: &Cx<H>, keys: SmallVec<[KeyId; 1]>, wish: LockArgs, rank: Rank) -> LockWaiter {
     LockWaiter {
         keys,
         request: wish.request,
@@ -297,7 +297,7 @@ pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if grant.mode == Mode::Optimistic {
         return Err(Error::usage("a stamp cannot be converted: it excludes nobody"));
     }
-    if let Some((event, fence)) = decide::convert(lock, token, mode, &mut cx.node.fences) {
+    if let Some((event, fence)) = decide::convert(lock, token, mode, &mut cx.node.clock) {
         commit_one::<Lock, H>(cx.node, cx.host, key, event)?;
         serve_waiting(cx.node, cx.host, key);
         recheck_owner(cx.node, cx.host, key, &Bytes::from(owner));
@@ -306,7 +306,7 @@ pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let request = decide::conversion(grant, mode);
     let id = cx.node.waits.next_id();
     let rank = rank(cx.node, Class::Ahead, 0, id);
-    let wish = Wish { request, block_ms, priority: 0, request_id: None, registry: None };
+    let wish = LockArgs { request, block_ms, priority: 0, request_id: None, registry: None };
     let waiter = LockWaiter { converts: Some(token), ..new_waiter(cx, smallvec![key.id()], wish, rank) };
     wait_or_grant(cx, waiter, false, block_ms)
 }

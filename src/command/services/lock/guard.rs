@@ -5,7 +5,7 @@ use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::domain::lock::{decide, Lock};
-use crate::domain::{Error, Fences};
+use crate::domain::{Clock, Error};
 
 /// `LTMC.GUARD`
 pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
@@ -25,7 +25,7 @@ pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Err(decide::stale(lock, fence));
     }
     // Only now, since any number that never was a fence may look like a stamp.
-    if Fences::is_stamp(fence) {
+    if Clock::is_stamp(fence) {
         return Err(Error::usage(format!("{fence} is an optimistic stamp, which excludes nobody; lock to guard")));
     }
     cx.host.call(inner)?;

@@ -1,10 +1,10 @@
 //! How those who wait for locks are served: by whoever ends a grant, in the same step, or by the scheduler.
 
-use crate::command::engine::bindings::bonds_for;
+use crate::command::engine::bindings::bindings_for;
 use crate::command::engine::commit::{commit, commit_changes, commit_one};
 use crate::command::engine::cx::Cx;
 use crate::command::host::{check_here, Host, Key};
-use crate::command::node::waits::Untold;
+use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
@@ -12,7 +12,7 @@ use crate::domain::entity::idempotency::Answer;
 use crate::domain::lock::queue::{GrantPass, LockWaiter, Locks};
 use crate::domain::lock::{deadlock, decide, Lock, LockEvent, Mode, Request};
 use crate::domain::queue::rank::{Class, Rank, WaiterId};
-use crate::domain::{Bond, Bytes, Change, Connection, Error, Fence, KeyId, Millis, Service};
+use crate::domain::{AgentBinding, Bytes, Change, Connection, Error, Fence, KeyId, Millis, Service};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 
@@ -135,13 +135,13 @@ pub fn take<H: Host>(
     key: Key,
     request: &Request,
     request_id: Option<&Bytes>,
-    bond: Option<Bond>,
+    binding: Option<AgentBinding>,
 ) -> Result<Fence, Error> {
     let empty = Lock::default();
     let stored = host.read::<Lock>(key)?;
     let lock = stored.map_or(&empty, |stored| &stored.state);
-    let (event, fence) = decide::take(lock, request, &mut node.fences)?;
-    commit_grant(node, host, key, event, fence, request_id, bond)?;
+    let (event, fence) = decide::take(lock, request, &mut node.clock)?;
+    commit_grant(node, host, key, event, fence, request_id, binding)?;
     Ok(fence)
 }
 
@@ -153,14 +153,14 @@ pub fn commit_grant<H: Host>(
     event: LockEvent,
     fence: Fence,
     request_id: Option<&Bytes>,
-    bond: Option<Bond>,
+    binding: Option<AgentBinding>,
 ) -> Result<(), Error> {
-    if request_id.is_none() && bond.is_none() {
+    if request_id.is_none() && binding.is_none() {
         return commit_one::<Lock, H>(node, host, key, event);
     }
     let answer = Answer::Integer(fence as i64);
     let answered = request_id.map(|id| Change::Answered { id: id.clone(), answer });
-    let changes = [Some(Change::Event(event)), bond.map(Change::Bound), answered];
+    let changes = [Some(Change::Event(event)), binding.map(Change::Bound), answered];
     let mut changes: SmallVec<[Change<LockEvent>; 3]> = changes.into_iter().flatten().collect();
     commit_changes::<Lock, H>(node, host, key, &mut changes)
 }
@@ -234,15 +234,15 @@ fn end_wait<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) -> Option<Lock
             return None;
         }
     };
-    let twins = twins_of(node, &waiter);
-    let untold = match twins.is_empty() {
-        true => Untold { grants, request_id: waiter.request_id.clone() },
+    let retries = retries_of(node, &waiter);
+    let undelivered = match retries.is_empty() {
+        true => UndeliveredGrant { grants, request_id: waiter.request_id.clone() },
         // They are told of the same grant, so it stays even if one of them is gone.
-        false => Untold::default(),
+        false => UndeliveredGrant::default(),
     };
-    node.serve_wait(id, untold, reply.clone(), host);
-    for twin in twins {
-        node.serve_wait(twin, Untold::default(), reply.clone(), host);
+    node.serve_wait(id, undelivered, reply.clone(), host);
+    for retry in retries {
+        node.serve_wait(retry, UndeliveredGrant::default(), reply.clone(), host);
     }
     // It stood in other queues, too, and has left them: a conversion behind it may have to be told that its grant is over.
     for key in waiter.keys.iter().filter(|_| waiter.is_multiple) {
@@ -274,10 +274,10 @@ pub fn serve_request<H: Host>(node: &mut Node, host: &mut H, waiter: &LockWaiter
     }
     // Whoever waited may have died meanwhile. Asked for all keys before anything is granted on one of them.
     let (registry, owner) = (waiter.registry.as_ref(), &waiter.request.owner);
-    let bonds = bonds_for::<Lock, H>(node, host, &waiter.keys, registry, owner)?;
+    let bindings = bindings_for::<Lock, H>(node, host, &waiter.keys, registry, owner)?;
     let mut grants = SmallVec::new();
-    for (key, bond) in waiter.keys.iter().zip(bonds) {
-        let fence = take(node, host, key.into(), &waiter.request, waiter.request_id.as_ref(), bond)?;
+    for (key, binding) in waiter.keys.iter().zip(bindings) {
+        let fence = take(node, host, key.into(), &waiter.request, waiter.request_id.as_ref(), binding)?;
         grants.push((key.clone(), fence));
     }
     let mut fences: Vec<Reply> = grants.iter().map(|(_, fence)| Reply::number(*fence)).collect();
@@ -296,7 +296,7 @@ fn serve_conversion<H: Host>(
     let stored = host.read::<Lock>(key.into())?;
     let lock = stored.map_or(&empty, |stored| &stored.state);
     decide::owned(lock, &waiter.request.owner, fence, now)?;
-    let Some((event, new_fence)) = decide::convert(lock, fence, waiter.request.mode, &mut node.fences) else {
+    let Some((event, new_fence)) = decide::convert(lock, fence, waiter.request.mode, &mut node.clock) else {
         return Err(decide::stale(lock, fence));
     };
     commit_one::<Lock, H>(node, host, key.into(), event)?;
@@ -305,7 +305,7 @@ fn serve_conversion<H: Host>(
 }
 
 /// Those who wait with the same `REQID`: a retry may wait beside the request it repeats, and gets the same answer.
-fn twins_of(node: &Node, served: &LockWaiter) -> Vec<WaiterId> {
+fn retries_of(node: &Node, served: &LockWaiter) -> Vec<WaiterId> {
     let Some(request_id) = &served.request_id else { return Vec::new() };
     let same = |waiter: &LockWaiter| waiter.request_id.as_ref() == Some(request_id);
     let queues = served.keys.iter().flat_map(|key| node.locks.queue(key));
@@ -355,15 +355,15 @@ pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: Er
 }
 
 /// The client that was granted this was gone before it could be told. A retry of its request begins anew.
-pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
-    for (key, fence) in untold.grants {
+pub fn take_back<H: Host>(node: &mut Node, host: &mut H, undelivered: UndeliveredGrant) {
+    for (key, fence) in undelivered.grants {
         let event = match host.read::<Lock>((&key).into()) {
             Ok(Some(stored)) => decide::take_back(&stored.state, fence),
             _ => None,
         };
         let Some(event) = event else { continue };
         node.metrics.of_mut(Service::Lock).taken_back += 1;
-        let forgotten = untold.request_id.iter().map(|id| Change::Forgotten { id: id.clone() });
+        let forgotten = undelivered.request_id.iter().map(|id| Change::Forgotten { id: id.clone() });
         let mut changes: Vec<_> = [Change::Event(event)].into_iter().chain(forgotten).collect();
         // The key was just read as a lock, so it cannot be of a wrong type.
         if commit_changes::<Lock, H>(node, host, (&key).into(), &mut changes).is_ok() {

@@ -3,13 +3,13 @@
 
 use super::serve::{bounds, commit, policy, receive, settle_due};
 use crate::command::engine::args::Args;
-use crate::command::engine::bindings::bond_for;
+use crate::command::engine::bindings::binding_for;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::limits::MAIL_RECEIVE_MAX;
-use crate::domain::mail::decide::{Return, Wish};
+use crate::domain::mail::decide::{ReceiveArgs, Return};
 use crate::domain::mail::queue::MailWaiter;
 use crate::domain::mail::{decide, Mail};
 use crate::domain::{Bytes, Change, Error, Fence, Millis, Service};
@@ -24,7 +24,7 @@ pub fn recv<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("mail")?;
     let agent = cx.actor(&mut args, "agent")?;
     let lease_ms = cx.node.settings.get(Setting::MailLeaseMs);
-    let (mut wish, mut block_ms, mut registry) = (Wish { count: 1, answer_to: None, lease_ms }, None, None);
+    let (mut wish, mut block_ms, mut registry) = (ReceiveArgs { count: 1, answer_to: None, lease_ms }, None, None);
     while let Some(word) = args.option()? {
         match word {
             "COUNT" => wish.count = args.number("COUNT", 1, MAIL_RECEIVE_MAX as u64)? as usize,
@@ -50,7 +50,7 @@ pub fn recv<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 fn wait<H: Host>(
     cx: &mut Cx<H>,
     agent: &[u8],
-    wish: Wish,
+    wish: ReceiveArgs,
     registry: Option<Bytes>,
     block_ms: Millis,
 ) -> Result<Outcome, Error> {
@@ -116,7 +116,7 @@ pub fn nack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, policy) = (cx.key(1), policy(cx.node));
     cx.node.check_quarantine(key)?;
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
-    let events = decide::give_back(&stored.state, agent, id, how, &policy, &mut cx.node.fences);
+    let events = decide::give_back(&stored.state, agent, id, how, &policy, &mut cx.node.clock);
     done(cx, events)
 }
 
@@ -132,7 +132,7 @@ pub fn extend<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
-    let event = decide::extend(&stored.state, agent, id, lease_ms, &mut cx.node.fences);
+    let event = decide::extend(&stored.state, agent, id, lease_ms, &mut cx.node.clock);
     done(cx, event)
 }
 
@@ -156,12 +156,12 @@ pub fn join<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let registry = args.only_registry()?;
     let (key, bounds, now) = (cx.key(1), bounds(cx.node), cx.now());
     cx.node.check_quarantine(key)?;
-    let bond = bond_for::<Mail, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
+    let binding = binding_for::<Mail, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
     let empty = Mail::default();
     let mail = cx.host.read::<Mail>(key)?.map_or(&empty, |stored| &stored.state);
     let event = decide::join(mail, agent, &bounds, now)?;
     let is_new = event.is_some();
-    commit(cx.node, cx.host, key, event.map(Change::Event).into_iter().chain(bond.map(Change::Bound)).collect())?;
+    commit(cx.node, cx.host, key, event.map(Change::Event).into_iter().chain(binding.map(Change::Bound)).collect())?;
     Ok(Outcome::Reply(Reply::Integer(is_new.into())))
 }
 

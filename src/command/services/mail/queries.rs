@@ -7,7 +7,7 @@ use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::domain::limits::RESULTS_MAX;
 use crate::domain::mail::{Dead, Entry, Inbox, Mail};
-use crate::domain::{Error, Fence, Stored};
+use crate::domain::{Error, Fence, Record};
 use std::collections::BTreeMap;
 
 /// The part of a list that is asked for.
@@ -35,7 +35,7 @@ impl Page {
 fn show<H: Host>(
     cx: &mut Cx<H>,
     none: Reply,
-    shown: impl FnOnce(&Stored<Mail>, &mut Budget) -> Reply,
+    shown: impl FnOnce(&Record<Mail>, &mut Budget) -> Reply,
 ) -> Result<Outcome, Error> {
     let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
     cx.node.check_quarantine(key)?;

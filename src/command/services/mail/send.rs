@@ -11,7 +11,7 @@ use crate::domain::mail::decide::Draft;
 use crate::domain::mail::{decide, Mail};
 use crate::domain::registry::agent::Life;
 use crate::domain::registry::find::{find, Sort};
-use crate::domain::registry::{capability::Wanted, Filter, Registry};
+use crate::domain::registry::{capability::Requirement, Filter, Registry};
 use crate::domain::value::bytes::printable;
 use crate::domain::{Bytes, Change, Code, Error, Fence, Millis};
 
@@ -20,7 +20,7 @@ enum Destination<'a> {
     /// To these.
     Agents(Vec<Bytes>),
     /// To the least loaded of those who can do this, of a registry that is this argument.
-    Capable(Wanted, &'a [u8], usize),
+    Capable(Requirement, &'a [u8], usize),
     /// To all who are alive in the registry that is this argument.
     Alive(usize),
     /// To all who take part, have something in their inboxes, or wait for messages.
@@ -41,7 +41,7 @@ fn parse_destination<'a>(args: &mut Args<'a>) -> Result<Destination<'a>, Error> 
         0 => Destination::Agents(parse_agents(args)?),
         1 => {
             let cap = args.bytes("cap")?;
-            let wanted = Wanted::parse(cap)?;
+            let wanted = Requirement::parse(cap)?;
             args.word("the word after the capability", &["REGISTRY"])?;
             Destination::Capable(wanted, cap, parse_registry(args)?)
         }
@@ -109,7 +109,7 @@ pub fn send<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let payload = cx.blob(payload_at);
     let Options { reply_to, ttl_ms, request_id } = options;
     let draft = Draft { from: Bytes::from(from), to, reply_to, ttl_ms };
-    let (event, id) = decide::send(draft, payload, &mut cx.node.fences);
+    let (event, id) = decide::send(draft, payload, &mut cx.node.clock);
     let answered = request_id.map(|request| Change::Answered { id: request, answer: Answer::Integer(id as i64) });
     let changes: Vec<_> = [Change::Event(event)].into_iter().chain(answered).collect();
     commit(cx.node, cx.host, key, changes)?;
@@ -142,7 +142,7 @@ fn receivers<H: Host>(cx: &mut Cx<H>, key: Key, from: &[u8], destination: Destin
 }
 
 /// The one who `LTMC.AGENT.FIND ... SORT LOAD` would name first.
-fn capable<H: Host>(cx: &mut Cx<H>, from: &[u8], wanted: Wanted, at: usize) -> Result<Vec<Bytes>, Error> {
+fn capable<H: Host>(cx: &mut Cx<H>, from: &[u8], wanted: Requirement, at: usize) -> Result<Vec<Bytes>, Error> {
     let (registry, view) = (cx.key(at), cx.node.view());
     cx.node.check_quarantine(registry)?;
     let Some(stored) = cx.host.read::<Registry>(registry)? else { return Ok(Vec::new()) };

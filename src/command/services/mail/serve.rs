@@ -1,14 +1,14 @@
 //! What follows from changes of a mailbox: messages that can be received go to who waits for them, and what time brings is decided.
 
-use crate::command::engine::bindings::bond_for;
+use crate::command::engine::bindings::binding_for;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::commit::commit_changes;
 use crate::command::host::{Host, Key};
-use crate::command::node::waits::Untold;
+use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
-use crate::domain::mail::decide::{Bounds, Policy, Wish};
+use crate::domain::mail::decide::{Bounds, Policy, ReceiveArgs};
 use crate::domain::mail::queue::Line;
 use crate::domain::mail::{decide, Mail, MailEvent, Message};
 use crate::domain::queue::rank::WaiterId;
@@ -105,7 +105,12 @@ fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId) -> bool 
     let (agent, wish, registry) = (waiter.line.0.clone(), waiter.wish, waiter.registry.clone());
     match receive(node, host, key, &agent, &wish, registry.as_ref()) {
         Ok(Some((reply, fence))) => {
-            node.serve_wait(id, Untold { grants: smallvec![(key.id(), fence)], request_id: None }, reply, host);
+            node.serve_wait(
+                id,
+                UndeliveredGrant { grants: smallvec![(key.id(), fence)], request_id: None },
+                reply,
+                host,
+            );
             true
         }
         Ok(None) => false,
@@ -123,17 +128,17 @@ pub fn receive<H: Host>(
     host: &mut H,
     key: Key,
     agent: &[u8],
-    wish: &Wish,
+    wish: &ReceiveArgs,
     registry: Option<&Bytes>,
 ) -> Result<Option<(Reply, Fence)>, Error> {
-    let bond = bond_for::<Mail, H>(node, host, key, registry, agent)?;
+    let binding = binding_for::<Mail, H>(node, host, key, registry, agent)?;
     let mut budget = Budget::of(node);
     let Some(stored) = host.read::<Mail>(key)? else { return Ok(None) };
     let fits = |message: &Message| budget.takes(message.from.len() + message.payload.len());
-    let received = decide::receive(&stored.state, agent, wish, fits, &mut node.fences);
+    let received = decide::receive(&stored.state, agent, wish, fits, &mut node.clock);
     let Some((event, fence)) = received else { return Ok(None) };
     let reply = told(&stored.state, &event);
-    let mut changes: SmallVec<[_; 2]> = [Change::Event(event)].into_iter().chain(bond.map(Change::Bound)).collect();
+    let mut changes: SmallVec<[_; 2]> = [Change::Event(event)].into_iter().chain(binding.map(Change::Bound)).collect();
     commit_changes::<Mail, H>(node, host, key, &mut changes)?;
     Ok(Some((reply, fence)))
 }
@@ -221,8 +226,8 @@ pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &E
 }
 
 /// The client that received these messages was gone before it could be told: they were not received.
-pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
-    for (key, fence) in untold.grants {
+pub fn take_back<H: Host>(node: &mut Node, host: &mut H, undelivered: UndeliveredGrant) {
+    for (key, fence) in undelivered.grants {
         let at = node.now();
         let event = match host.read::<Mail>((&key).into()) {
             Ok(Some(stored)) => decide::take_back(&stored.state, fence, at),

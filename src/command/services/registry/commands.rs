@@ -1,7 +1,7 @@
 //! The commands of the agent registry: what they take, what they decide, what they answer. The rules are in `domain::registry`.
 
-use super::filter::{labels, Asked};
-use super::serve::{claim_bond, commit, commit_claim, is_back, settle_due};
+use super::filter::{labels, FindArgs};
+use super::serve::{claim_binding, commit, commit_claim, is_back, settle_due};
 use crate::command::engine::args::Args;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::{Host, Key};
@@ -9,7 +9,7 @@ use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::request_key;
 use crate::domain::limits::{AGENT_LABELS_MAX, AGENT_TEXT_BYTES_MAX, CAPACITY_MAX, ID_BYTES_MAX, REGISTRY_BYTES_MAX};
-use crate::domain::registry::decide::{ClaimWish, Heartbeat, Introduction};
+use crate::domain::registry::decide::{ClaimArgs, Heartbeat, Introduction};
 use crate::domain::registry::find::Sort;
 use crate::domain::registry::queue::ClaimWaiter;
 use crate::domain::registry::{capability::Capability, decide, meta, Health, Registry, Status};
@@ -41,9 +41,9 @@ pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         ));
     }
     let (ttl_ms, policy) = (cx.node.settings.get(Setting::AgentTtlMs), cx.node.settings.registry_policy());
-    let event = decide::register(registry, id, said, ttl_ms, &policy, &mut cx.node.fences);
+    let event = decide::register(registry, id, said, ttl_ms, &policy, &mut cx.node.clock);
     let Some(event) = event else { return Ok(Outcome::Reply(Reply::Nil)) };
-    let epoch = cx.node.fences.last();
+    let epoch = cx.node.clock.last();
     commit(cx.node, cx.host, key, [event])?;
     Ok(Outcome::Reply(Reply::number(epoch)))
 }
@@ -142,14 +142,14 @@ fn parse_heartbeat<'a>(args: &mut Args<'a>) -> Result<Heartbeat<'a>, Error> {
 }
 
 /// What `LTMC.AGENT.CLAIM` asks for.
-struct Wanted {
-    wish: ClaimWish,
+struct AgentClaimArgs {
+    wish: ClaimArgs,
     block_ms: Option<Millis>,
     request_id: Option<Bytes>,
 }
 
-fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<Wanted, Error> {
-    let mut asked = Asked::new(Sort::Load);
+fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<AgentClaimArgs, Error> {
+    let mut asked = FindArgs::new(Sort::Load);
     let (mut lease_ms, mut reference, mut block_ms, mut request_id) = (None, Bytes::EMPTY, None, None);
     let mut registry = None;
     while let Some(word) = args.option()? {
@@ -177,8 +177,8 @@ fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<Wanted, Error> {
         cx.check_actor(&reference)?;
     }
     asked.filter.free_min = asked.filter.free_min.max(1);
-    let wish = ClaimWish { filter: Arc::new(asked.filter), sort: asked.sort, lease_ms, reference, registry };
-    Ok(Wanted { wish, block_ms, request_id })
+    let wish = ClaimArgs { filter: Arc::new(asked.filter), sort: asked.sort, lease_ms, reference, registry };
+    Ok(AgentClaimArgs { wish, block_ms, request_id })
 }
 
 /// `LTMC.AGENT.CLAIM`
@@ -195,12 +195,12 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             return Ok(Outcome::Reply(answer.into()));
         }
     }
-    let bond = claim_bond(cx.node, cx.host, key, &wanted.wish)?;
+    let binding = claim_binding(cx.node, cx.host, key, &wanted.wish)?;
     if let Some(stored) = cx.host.read::<Registry>(key)? {
         // Whoever waits has been offered everyone who is free, so nobody is overtaken.
-        let found = decide::claim(&stored.state, &view, &wanted.wish, seed, &mut cx.node.fences);
+        let found = decide::claim(&stored.state, &view, &wanted.wish, seed, &mut cx.node.clock);
         if let Some((event, fence)) = found {
-            let reply = commit_claim(cx.node, cx.host, key, event, fence, wanted.request_id.as_ref(), bond)?;
+            let reply = commit_claim(cx.node, cx.host, key, event, fence, wanted.request_id.as_ref(), binding)?;
             return Ok(Outcome::Reply(reply));
         }
     }
@@ -210,14 +210,14 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
 }
 
-fn wait<H: Host>(cx: &mut Cx<H>, wanted: Wanted, block_ms: Millis) -> Result<Outcome, Error> {
+fn wait<H: Host>(cx: &mut Cx<H>, wanted: AgentClaimArgs, block_ms: Millis) -> Result<Outcome, Error> {
     let key = cx.key(1).id();
     let max = cx.node.settings.get(Setting::ClaimWaitersMax);
     if cx.node.claims.waiting_for(&key) as u64 >= max {
         return Err(Error::limit("claim-waiters-max", "one more client waiting for an agent", max));
     }
     let id = cx.node.waits.next_id();
-    let Wanted { wish, request_id, .. } = wanted;
+    let AgentClaimArgs { wish, request_id, .. } = wanted;
     cx.node.claims.insert_claimer(id, ClaimWaiter { key: key.clone(), wish, request_id, since: cx.node.now() });
     cx.node.begin_wait(id, Service::Registry, smallvec![key], block_ms, cx.host);
     Ok(Outcome::Waits)
@@ -227,7 +227,7 @@ fn wait<H: Host>(cx: &mut Cx<H>, wanted: Wanted, block_ms: Millis) -> Result<Out
 fn bound_claimer<H: Host>(cx: &mut Cx<H>, key: Key, fence: Fence) -> Result<Option<Bytes>, Error> {
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(None) };
     let claim = stored.state.claim(fence).map(|(_, claim)| &claim.reference);
-    Ok(claim.filter(|claimer| stored.bond_of(claimer).is_some()).cloned())
+    Ok(claim.filter(|claimer| stored.binding_of(claimer).is_some()).cloned())
 }
 
 /// `LTMC.AGENT.RELEASE`

@@ -4,7 +4,7 @@ use crate::command::engine::args::Args;
 use crate::domain::limits::{AGENT_LABELS_MAX, CAPABILITY_BYTES_MAX, CAPACITY_MAX, EXCLUDED_MAX};
 use crate::domain::registry::filter::{MetaWanted, Statuses};
 use crate::domain::registry::find::Sort;
-use crate::domain::registry::{capability::Wanted, meta, Filter, Status};
+use crate::domain::registry::{capability::Requirement, meta, Filter, Status};
 use crate::domain::{Bytes, Error};
 
 const SORT_WORDS: [&str; 3] = ["LOAD", "LATENCY", "RANDOM"];
@@ -12,14 +12,14 @@ const SORTS: [Sort; 3] = [Sort::Load, Sort::Latency, Sort::Random];
 
 /// What was asked for so far.
 #[derive(Debug)]
-pub struct Asked {
+pub struct FindArgs {
     /// Of whom.
     pub filter: Filter,
     /// Who first.
     pub sort: Sort,
 }
 
-impl Asked {
+impl FindArgs {
     /// Nothing in particular, in the order of `sort`.
     pub fn new(sort: Sort) -> Self {
         Self { filter: Filter::ANY, sort }
@@ -53,8 +53,8 @@ impl Asked {
     }
 }
 
-fn wanted(name: &str, args: &mut Args) -> Result<Vec<Wanted>, Error> {
-    args.list(name, 1, AGENT_LABELS_MAX)?.iter().map(|text| Wanted::parse(text)).collect()
+fn wanted(name: &str, args: &mut Args) -> Result<Vec<Requirement>, Error> {
+    args.list(name, 1, AGENT_LABELS_MAX)?.iter().map(|text| Requirement::parse(text)).collect()
 }
 
 fn statuses(args: &mut Args) -> Result<Statuses, Error> {

@@ -1,6 +1,6 @@
 //! The commands that only look at agents. They work on replicas, too.
 
-use super::filter::Asked;
+use super::filter::FindArgs;
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::cx::{Cx, Outcome};
@@ -46,7 +46,7 @@ impl Shown {
     /// An agent with its claims and the keys in which it holds something, as far as they fit.
     fn map(&self, node: &Node, key: Key, registry: &Registry, agent: &Agent) -> Reply {
         let mut budget = Budget::of(node);
-        let holds = node.holders.keys_of(&key.id(), &agent.id);
+        let holds = node.holdings.keys_of(&key.id(), &agent.id);
         let (view, profile, now) = (&self.view, &agent.profile, self.view.now);
         let flaps = agent.flaps.as_deref();
         let damped_until = flaps.map_or(0, |flaps| flaps.damped_until);
@@ -150,7 +150,7 @@ fn with_status<'a>(registry: &'a Registry, view: &'a View, status: Status) -> im
 pub fn find<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("registry")?;
-    let (mut asked, mut limit, mut with_info) = (Asked::new(Sort::None), usize::MAX, false);
+    let (mut asked, mut limit, mut with_info) = (FindArgs::new(Sort::None), usize::MAX, false);
     while let Some(word) = args.option()? {
         match word {
             "LIMIT" => limit = args.number("LIMIT", 1, RESULTS_MAX)? as usize,

@@ -3,16 +3,16 @@
 use crate::command::engine::commit::commit_changes;
 use crate::command::engine::reactions;
 use crate::command::host::{Host, Key};
-use crate::command::node::waits::Untold;
+use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::Answer;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::reactions::departed;
-use crate::domain::registry::decide::ClaimWish;
+use crate::domain::registry::decide::ClaimArgs;
 use crate::domain::registry::{decide, Registry, RegistryEvent};
-use crate::domain::{Bond, Bytes, Change, Entity, Error, Fence, KeyId};
+use crate::domain::{AgentBinding, Bytes, Change, Entity, Error, Fence, KeyId};
 use ahash::AHashSet;
 use smallvec::smallvec;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub fn commit_all<H: Host>(
     let is_waited_for = !node.claims.is_empty() && node.claims.waiting_for(&key.id()) > 0;
     let agents = events().filter(|event| is_waited_for && event.may_free()).filter_map(RegistryEvent::agent);
     let agents: Vec<Bytes> = agents.cloned().collect();
-    let departed: Vec<Bytes> = match node.holders.is_empty() {
+    let departed: Vec<Bytes> = match node.holdings.is_empty() {
         true => Vec::new(),
         false => events().filter_map(departed).cloned().collect(),
     };
@@ -64,7 +64,7 @@ fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: &Bytes) {
         let Some(agent) = registry.agent(agent).filter(|agent| agent.free() > 0) else { return };
         let fitting = node.claims.first_fitting(&key.id(), |filter| filter.fits(&view, registry, agent));
         let Some((id, waiter)) = fitting.and_then(|id| Some((id, node.claims.waiter(id)?))) else { return };
-        let (event, fence) = decide::claim_of(agent, &waiter.wish, &mut node.fences);
+        let (event, fence) = decide::claim_of(agent, &waiter.wish, &mut node.clock);
         give(node, host, key, id, event, fence);
     }
 }
@@ -72,29 +72,33 @@ fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: &Bytes) {
 /// Gives a waiter its claim, and the same to who repeats its request.
 fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, event: RegistryEvent, fence: Fence) {
     let request_id = node.claims.waiter(id).and_then(|waiter| waiter.request_id.clone());
-    let told = twins_of(node, &key.id(), request_id.as_ref());
+    let told = retries_of(node, &key.id(), request_id.as_ref());
     let stored = host.read::<Registry>(key).ok().flatten();
     if let Some(answer) = stored.zip(request_id.as_ref()).and_then(|(stored, request)| stored.answer(request)) {
         // Its retry, with another filter, was quicker.
         let reply = Reply::from(answer);
-        return told.into_iter().for_each(|twin| node.serve_wait(twin, Untold::default(), reply.clone(), host));
+        return told
+            .into_iter()
+            .for_each(|retry| node.serve_wait(retry, UndeliveredGrant::default(), reply.clone(), host));
     }
-    let bond = match node.claims.waiter(id).map(|waiter| waiter.wish.clone()) {
-        Some(wish) => claim_bond(node, host, key, &wish),
+    let binding = match node.claims.waiter(id).map(|waiter| waiter.wish.clone()) {
+        Some(wish) => claim_binding(node, host, key, &wish),
         None => Ok(None),
     };
-    match bond.and_then(|bond| commit_claim(node, host, key, event, fence, request_id.as_ref(), bond)) {
+    match binding.and_then(|binding| commit_claim(node, host, key, event, fence, request_id.as_ref(), binding)) {
         // They are told of the same claim, so it stays even if one of them is gone.
         Ok(reply) if told.len() > 1 => {
-            told.into_iter().for_each(|twin| node.serve_wait(twin, Untold::default(), reply.clone(), host));
+            told.into_iter().for_each(|retry| node.serve_wait(retry, UndeliveredGrant::default(), reply.clone(), host));
         }
-        Ok(reply) => node.serve_wait(id, Untold { grants: smallvec![(key.id(), fence)], request_id }, reply, host),
+        Ok(reply) => {
+            node.serve_wait(id, UndeliveredGrant { grants: smallvec![(key.id(), fence)], request_id }, reply, host)
+        }
         Err(error) => node.refuse_wait(id, error, host),
     }
 }
 
 /// All who wait with the same `REQID`: one request, sent again.
-fn twins_of(node: &Node, key: &KeyId, request_id: Option<&Bytes>) -> Vec<WaiterId> {
+fn retries_of(node: &Node, key: &KeyId, request_id: Option<&Bytes>) -> Vec<WaiterId> {
     let Some(request_id) = request_id else { return Vec::new() };
     let same =
         |id: &WaiterId| node.claims.waiter(*id).is_some_and(|other| other.request_id.as_ref() == Some(request_id));
@@ -102,8 +106,19 @@ fn twins_of(node: &Node, key: &KeyId, request_id: Option<&Bytes>) -> Vec<WaiterI
 }
 
 /// The bond of the agent that a claim belongs to; `NOAGENT` if it is not alive.
-pub fn claim_bond<H: Host>(node: &mut Node, host: &mut H, key: Key, wish: &ClaimWish) -> Result<Option<Bond>, Error> {
-    crate::command::engine::bindings::bond_for::<Registry, H>(node, host, key, wish.registry.as_ref(), &wish.reference)
+pub fn claim_binding<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    wish: &ClaimArgs,
+) -> Result<Option<AgentBinding>, Error> {
+    crate::command::engine::bindings::binding_for::<Registry, H>(
+        node,
+        host,
+        key,
+        wish.registry.as_ref(),
+        &wish.reference,
+    )
 }
 
 /// Applies a claim, with the request id that it is to be remembered under and its bond; the reply that tells of it.
@@ -114,13 +129,13 @@ pub fn commit_claim<H: Host>(
     event: RegistryEvent,
     fence: Fence,
     request_id: Option<&Bytes>,
-    bond: Option<Bond>,
+    binding: Option<AgentBinding>,
 ) -> Result<Reply, Error> {
     let agent = event.agent().cloned().unwrap_or_default();
     let answer = Answer::Claim { agent, fence };
     let reply = Reply::from(&answer);
     let answered = request_id.map(|id| Change::Answered { id: id.clone(), answer });
-    let bound = bond.map(Change::Bound);
+    let bound = binding.map(Change::Bound);
     let mut changes: Vec<_> = [Change::Event(event)].into_iter().chain(bound).chain(answered).collect();
     commit_changes::<Registry, H>(node, host, key, &mut changes)?;
     Ok(reply)
@@ -179,7 +194,7 @@ fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, max: usize) ->
         if in_vain.contains(&line) {
             continue;
         }
-        match decide::claim(&stored.state, &view, &waiter.wish, seed, &mut node.fences) {
+        match decide::claim(&stored.state, &view, &waiter.wish, seed, &mut node.clock) {
             Some((event, fence)) => {
                 give(node, host, key.into(), id, event, fence);
                 served += 1;
@@ -196,8 +211,8 @@ pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &E
 }
 
 /// The client that was given this claim was gone before it could be told. A retry of its request begins anew.
-pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
-    for (key, fence) in untold.grants {
+pub fn take_back<H: Host>(node: &mut Node, host: &mut H, undelivered: UndeliveredGrant) {
+    for (key, fence) in undelivered.grants {
         let at = node.now();
         let event = match host.read::<Registry>((&key).into()) {
             Ok(Some(stored)) => decide::take_back(&stored.state, fence, at),
@@ -206,7 +221,7 @@ pub fn take_back<H: Host>(node: &mut Node, host: &mut H, untold: Untold) {
         let Some(event) = event else { continue };
         node.metrics.of_mut(Registry::SERVICE).taken_back += 1;
         let agent = event.agent().cloned().unwrap_or_default();
-        let forgotten = untold.request_id.iter().map(|id| Change::Forgotten { id: id.clone() });
+        let forgotten = undelivered.request_id.iter().map(|id| Change::Forgotten { id: id.clone() });
         let mut changes: Vec<_> = [Change::Event(event)].into_iter().chain(forgotten).collect();
         // The key was just read as a registry, so it cannot be of a wrong type.
         if commit_changes::<Registry, H>(node, host, (&key).into(), &mut changes).is_ok() {

@@ -41,7 +41,7 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         ("replicas", Reply::number(cx.host.replicas())),
         ("uptime_ms", Reply::number(node.uptime_ms())),
         ("memory_permille", health.memory_permille.map_or(Reply::Nil, Reply::number)),
-        ("last_fence", Reply::number(node.fences.last())),
+        ("last_fence", Reply::number(node.clock.last())),
         ("waiting_clients", Reply::number(node.waits.len() as u64)),
         ("deadlines", Reply::number(node.schedule.len() as u64)),
         ("sweep_lag_ms", Reply::number(health.sweep_lag_ms)),

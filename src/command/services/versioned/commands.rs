@@ -2,7 +2,7 @@
 
 use super::serve::end_if_over;
 use crate::command::engine::args::{parse_meta_of, Args};
-use crate::command::engine::bindings::bond_for;
+use crate::command::engine::bindings::binding_for;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::commit::{commit, commit_changes, commit_one};
 use crate::command::engine::cx::{Cx, Outcome};
@@ -15,7 +15,7 @@ use crate::domain::limits::{NAME_BYTES_MAX, RESULTS_MAX, VERSIONED_META_BYTES_MA
 use crate::domain::value::bytes::printable;
 use crate::domain::versioned::history::{Checkpoint, CheckpointId, Keep};
 use crate::domain::versioned::{decide, Created, Life, State, Version, Versioned, VersionedEvent};
-use crate::domain::{Bond, Bytes, Change, Code, Entity, Error, Millis};
+use crate::domain::{AgentBinding, Bytes, Change, Code, Entity, Error, Millis};
 
 /// The value of a key if its life is not over.
 pub fn live<'a, S: State, H: Host>(node: &Node, host: &'a mut H, key: Key) -> Result<Option<&'a Versioned<S>>, Error> {
@@ -104,15 +104,16 @@ pub fn create<S: State, H: Host>(
             return Err(Error::new(Code::Conflict, text));
         }
     }
-    let bonds = created
+    let bindings = created
         .participants
         .iter()
-        .map(|(agent, _)| bond_for::<Versioned<S>, H>(cx.node, cx.host, key, registry, agent));
-    let bonds: Vec<Option<Bond>> = bonds.collect::<Result<_, _>>()?;
+        .map(|(agent, _)| binding_for::<Versioned<S>, H>(cx.node, cx.host, key, registry, agent));
+    let bindings: Vec<Option<AgentBinding>> = bindings.collect::<Result<_, _>>()?;
     let version = created.version;
     let created = [Change::Event(VersionedEvent::Created(Box::new(created)))].into_iter();
     let answered = request.map(|id| Change::Answered { id, answer: Answer::Integer(version as i64) });
-    let mut changes: Vec<_> = created.chain(bonds.into_iter().flatten().map(Change::Bound)).chain(answered).collect();
+    let mut changes: Vec<_> =
+        created.chain(bindings.into_iter().flatten().map(Change::Bound)).chain(answered).collect();
     commit_changes::<Versioned<S>, H>(cx.node, cx.host, key, &mut changes)?;
     Ok(Outcome::Reply(Reply::number(version)))
 }
@@ -156,11 +157,11 @@ pub fn join<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     let (key, at, max) = (cx.key(1), cx.now(), cx.node.settings.get(Setting::ParticipantsMax));
-    let bond = bond_for::<Versioned<S>, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
+    let binding = binding_for::<Versioned<S>, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
     let value = existing::<S, H>(cx.node, cx.host, key)?;
     let is_new = !value.participants().contains_key(agent);
     let event = decide::join(value, agent, role, max, at)?;
-    let mut changes: Vec<_> = event.map(Change::Event).into_iter().chain(bond.map(Change::Bound)).collect();
+    let mut changes: Vec<_> = event.map(Change::Event).into_iter().chain(binding.map(Change::Bound)).collect();
     commit_changes::<Versioned<S>, H>(cx.node, cx.host, key, &mut changes)?;
     Ok(Outcome::Reply(Reply::Integer(is_new.into())))
 }

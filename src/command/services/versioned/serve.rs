@@ -2,7 +2,7 @@
 
 use crate::command::engine::commit::{commit, commit_one};
 use crate::command::engine::repair::check_usable;
-use crate::command::host::{check_here, Host, Key, Kind};
+use crate::command::host::{check_here, Host, Key, KeyType};
 use crate::command::node::{passes, Node};
 use crate::command::services::buffer::serve as buffer_serve;
 use crate::command::services::lock::serve as lock_serve;
@@ -44,7 +44,7 @@ pub fn end_if_over<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -
 /// Ends a session: what it owns is given back, and after a while it is gone. False if it had ended before.
 pub fn end<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key, grace_ms: Millis) -> Result<bool, Error> {
     // Newer than what any node has granted: a lock that is on its way here may be younger than the last one of this node.
-    let (now, fence) = (node.now(), node.fences.grant());
+    let (now, fence) = (node.now(), node.clock.next_fence());
     let Some(stored) = host.read::<Versioned<S>>(key)? else { return Ok(false) };
     let value = &stored.state;
     let event = match decide::end(value, grace_ms, fence, now) {
@@ -148,23 +148,23 @@ fn behind<'a>(resources: &'a Resources, last: Option<&Bytes>) -> impl Iterator<I
 }
 
 /// What was given back of one resource.
-struct Given {
+struct GiveBack {
     pieces: usize,
     is_all: bool,
 }
 
 /// The first `max` of what is to be given back.
-fn first<V>(events: &mut Vec<V>, max: usize) -> Given {
+fn first<V>(events: &mut Vec<V>, max: usize) -> GiveBack {
     let is_all = events.len() <= max;
     events.truncate(max);
-    Given { pieces: events.len(), is_all }
+    GiveBack { pieces: events.len(), is_all }
 }
 
 /// Gives back what is held of one resource, at most `max` pieces.
-fn give_back_one<H: Host>(node: &mut Node, host: &mut H, resource: Key, debt: &Debt, max: usize) -> Given {
-    const NOTHING: Given = Given { pieces: 0, is_all: true };
+fn give_back_one<H: Host>(node: &mut Node, host: &mut H, resource: Key, debt: &Debt, max: usize) -> GiveBack {
+    const NOTHING: GiveBack = GiveBack { pieces: 0, is_all: true };
     match host.kind(resource) {
-        Kind::Ours(Lock::TYPE_TAG) => {
+        KeyType::Ours(Lock::TYPE_TAG) => {
             let Ok(Some(stored)) = host.read::<Lock>(resource) else { return NOTHING };
             let mut events = lock_rules::released(&stored.state, |owner| debt.is_of(owner), debt.until, max + 1);
             let given = first(&mut events, max);
@@ -174,7 +174,7 @@ fn give_back_one<H: Host>(node: &mut Node, host: &mut H, resource: Key, debt: &D
             }
             given
         }
-        Kind::Ours(Registry::TYPE_TAG) => {
+        KeyType::Ours(Registry::TYPE_TAG) => {
             let at = node.now();
             let Ok(Some(stored)) = host.read::<Registry>(resource) else { return NOTHING };
             let claims = debt.claims_in(&stored.state).take(max + 1);
@@ -183,7 +183,7 @@ fn give_back_one<H: Host>(node: &mut Node, host: &mut H, resource: Key, debt: &D
             let _ = registry_serve::commit(node, host, resource, events);
             given
         }
-        Kind::Ours(Buffer::TYPE_TAG) => {
+        KeyType::Ours(Buffer::TYPE_TAG) => {
             let at = node.now();
             let Ok(Some(stored)) = host.read::<Buffer>(resource) else { return NOTHING };
             let holders = debt.holders_in(&stored.state);

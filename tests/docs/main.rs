@@ -1,0 +1,47 @@
+//! Pages that are made from the sources. Each is compared with what it should be; `make docs` writes those that are not.
+
+use std::fs;
+use std::path::PathBuf;
+
+/// Set by `make docs`.
+#[allow(dead_code)] // until the first page is made
+const WRITES: &str = "LTMC_DOCS_WRITE";
+
+#[allow(dead_code)] // until the first page is made
+fn file(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The whole of a file is made from the sources.
+#[track_caller]
+#[allow(dead_code)] // until the first page is made
+pub fn whole(path: &str, made: &str) {
+    let there = fs::read_to_string(file(path)).unwrap_or_default();
+    if there == made {
+        return;
+    }
+    if std::env::var_os(WRITES).is_some() {
+        fs::write(file(path), made).expect(path);
+        return println!("{path} is up to date now");
+    }
+    let first = there.lines().zip(made.lines()).position(|(there, made)| there != made);
+    let line = first.unwrap_or_else(|| there.lines().count().min(made.lines().count()));
+    let shown = |text: &str| text.lines().nth(line).unwrap_or("(its end)").to_string();
+    panic!(
+        "{path} is old from line {}: run make docs\n  is:     {}\n  should: {}",
+        line + 1,
+        shown(&there),
+        shown(made)
+    );
+}
+
+/// A part of a file, between the lines `<!-- name: made by make docs -->` and `<!-- end of name -->`.
+#[track_caller]
+#[allow(dead_code)] // until the first page is made
+pub fn section(path: &str, name: &str, made: &str) {
+    let there = fs::read_to_string(file(path)).expect(path);
+    let (first, last) = (format!("<!-- {name}: made by make docs -->\n"), format!("<!-- end of {name} -->\n"));
+    let start = there.find(&first).unwrap_or_else(|| panic!("{path} lacks the line {first}")) + first.len();
+    let end = start + there[start..].find(&last).unwrap_or_else(|| panic!("{path} lacks the line {last}"));
+    whole(path, &format!("{}\n{}\n\n{}", &there[..start], made.trim_end(), &there[end..]));
+}
