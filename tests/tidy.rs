@@ -1,5 +1,6 @@
 //! Rules of the source tree that the compiler does not keep: layers, unsafe code, sizes, and what lies at the top.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -213,6 +214,158 @@ fn only_the_codec_knows_bincode() {
         let named = source.code().find(|(_, code)| has_word(code, "bincode"));
         if let Some((at, _)) = named.filter(|_| source.path != "src/snapshot/codec.rs") {
             wrong.push(format!("{}:{}: names bincode", source.path, at + 1));
+        }
+    }
+    assert_none(wrong);
+}
+
+/// The module graph: who takes names from whom, file by file. A name that a module passes on counts as that of the file that defines it, and
+/// what only tests import does not count.
+struct Graph {
+    /// By module: the file and its code without comments and tests.
+    modules: BTreeMap<String, String>,
+    /// By module and name: where a name comes from that the module passes on with `pub use`.
+    passed_on: BTreeMap<(String, String), String>,
+    edges: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Graph {
+    fn of(folder: &str) -> Self {
+        let mut modules = BTreeMap::new();
+        for source in sources(folder) {
+            let code: Vec<&str> = source.code().map(|(_, code)| code).collect();
+            let code = code.join("\n");
+            let end = code.find("#[cfg(test)]\nmod tests {").unwrap_or(code.len());
+            modules.insert(source.module().join("::"), code[..end].to_string());
+        }
+        let (passed_on, edges) = Default::default();
+        let mut graph = Self { modules, passed_on, edges };
+        for (module, code) in graph.modules.clone() {
+            for (is_public, path) in uses(&code) {
+                if let Some(path) = graph.absolute(&module, &path).filter(|_| is_public) {
+                    let name = path.rsplit("::").next().unwrap_or_default().to_string();
+                    graph.passed_on.insert((module.clone(), name), path);
+                }
+            }
+        }
+        for (module, code) in graph.modules.clone() {
+            let used = uses(&code).into_iter().filter(|(is_public, _)| !is_public).map(|(_, path)| path);
+            for path in used.chain(paths(&code)) {
+                let Some(path) = graph.absolute(&module, &path) else { continue };
+                let target = graph.defining(&path);
+                if target != module {
+                    graph.edges.entry(module.clone()).or_default().insert(target);
+                }
+            }
+        }
+        graph
+    }
+
+    /// A path from the root of the crate; `None` if it leads out of it.
+    fn absolute(&self, module: &str, path: &str) -> Option<String> {
+        let mut base: Vec<&str> = module.split("::").filter(|part| !part.is_empty()).collect();
+        let mut parts = path.split("::").peekable();
+        match *parts.peek()? {
+            "crate" => {
+                parts.next();
+                base.clear();
+            }
+            "self" => drop(parts.next()),
+            "super" => {
+                while parts.next_if_eq(&"super").is_some() {
+                    base.pop()?;
+                }
+            }
+            first => drop(self.modules.get(&[&base[..], &[first]].concat().join("::"))?),
+        }
+        base.extend(parts);
+        Some(base.join("::"))
+    }
+
+    /// The module that defines what a path from the root names.
+    fn defining(&self, path: &str) -> String {
+        let parts: Vec<&str> = path.split("::").collect();
+        let known = (0..=parts.len()).rev().find(|end| self.modules.contains_key(&parts[..*end].join("::")));
+        let end = known.unwrap_or(0);
+        let module = parts[..end].join("::");
+        let passed_on = parts.get(end).and_then(|name| self.passed_on.get(&(module.clone(), name.to_string())));
+        passed_on.map_or(module, |origin| self.defining(origin))
+    }
+
+    /// A circle, as the modules that one comes by.
+    fn circle(&self) -> Option<Vec<String>> {
+        let mut done = BTreeSet::new();
+        self.modules.keys().find_map(|module| self.circle_from(module, &mut Vec::new(), &mut done))
+    }
+
+    fn circle_from(&self, at: &str, way: &mut Vec<String>, done: &mut BTreeSet<String>) -> Option<Vec<String>> {
+        if let Some(first) = way.iter().position(|passed| passed == at) {
+            return Some([&way[first..], &[at.to_string()]].concat());
+        }
+        if !done.insert(at.to_string()) {
+            return None;
+        }
+        way.push(at.to_string());
+        let found = self.edges.get(at).into_iter().flatten().find_map(|next| self.circle_from(next, way, done));
+        way.pop();
+        found
+    }
+}
+
+/// The paths of all `use` lines, one for each name, and whether they pass it on.
+fn uses(code: &str) -> Vec<(bool, String)> {
+    fn spread(tree: &str, prefix: &str, found: &mut Vec<String>) {
+        let (mut depth, mut start) = (0, 0);
+        let ends = tree.char_indices().chain([(tree.len(), ',')]).filter(|(_, c)| {
+            depth += i32::from(*c == '{') - i32::from(*c == '}');
+            *c == ',' && depth == 0
+        });
+        let parts: Vec<(usize, usize)> = ends.map(|(end, _)| (std::mem::replace(&mut start, end + 1), end)).collect();
+        for part in parts.iter().map(|(start, end)| tree[*start..*end].trim()).filter(|part| !part.is_empty()) {
+            match part.split_once('{') {
+                Some((head, rest)) => spread(rest.trim_end_matches('}'), &format!("{prefix}{head}"), found),
+                None => {
+                    let name = part.split(" as ").next().unwrap_or(part);
+                    found.push(format!("{prefix}{name}").trim_end_matches("::self").to_string());
+                }
+            }
+        }
+    }
+    let mut found = Vec::new();
+    let lines = code.match_indices("use ").filter(|(at, _)| {
+        let line = code[..*at].rsplit('\n').next().unwrap_or_default().trim();
+        line.is_empty() || (line.starts_with("pub") && line.ends_with([')', 'b']))
+    });
+    for (at, word) in lines {
+        let is_public = code[..at].rsplit('\n').next().is_some_and(|line| line.trim_start().starts_with("pub"));
+        let rest = &code[at + word.len()..];
+        let mut paths = Vec::new();
+        spread(&rest[..rest.find(';').unwrap_or(0)].replace('\n', " "), "", &mut paths);
+        found.extend(paths.into_iter().map(|path| (is_public, path)));
+    }
+    found
+}
+
+/// The paths that are written out where a name is used.
+fn paths(code: &str) -> Vec<String> {
+    let starts = ["crate::", "super::"].into_iter().flat_map(|root| code.match_indices(root));
+    let starts = starts.filter(|(at, _)| !code[..*at].ends_with(|c: char| is_ident(c) || c == ':'));
+    let path = |(at, _): (usize, &str)| {
+        let rest = &code[at..];
+        let end = rest.find(|c| !is_ident(c) && c != ':').unwrap_or(rest.len());
+        rest[..end].trim_end_matches(':').to_string()
+    };
+    starts.map(path).collect()
+}
+
+#[test]
+fn no_modules_import_each_other_in_a_circle() {
+    let (mut graph, mut wrong) = (Graph::of("src"), Vec::new());
+    while let Some(circle) = graph.circle() {
+        wrong.push(circle.join(" -> "));
+        // Without its last step, so that the next one is found.
+        if let [.., from, to] = &circle[..] {
+            graph.edges.get_mut(from).expect("it was walked").remove(to);
         }
     }
     assert_none(wrong);

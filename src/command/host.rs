@@ -2,8 +2,7 @@
 
 use super::reply::Reply;
 use crate::domain::entity::fault::Original;
-use crate::domain::entity::record::Checkable;
-use crate::domain::entity::record::Payload;
+use crate::domain::entity::record::{Checkable, Payload};
 use crate::domain::node_report::NodeId;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::{Blob, Change, Db, Entity, Error, Fault, KeyId, Millis, Record, Service};
@@ -65,7 +64,7 @@ pub enum Ownership {
 /// What the server does for the commands. A host lives for one command or one round of the scheduler.
 pub trait Host: Sized + 'static {
     /// What is under `key`.
-    fn kind(&mut self, key: Key) -> KeyType;
+    fn key_type(&mut self, key: Key) -> KeyType;
 
     /// The value of `key`; `None` if there is none. Errs if it is of another type or in quarantine.
     fn read<E: Entity>(&mut self, key: Key) -> Result<Option<&Record<E>>, Error>;

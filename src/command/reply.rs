@@ -1,10 +1,12 @@
 //! What a command answers.
 
-use crate::command::engine::budget::ELEMENT_BYTES;
 use crate::domain::entity::idempotency::Answer;
 use crate::domain::Blob;
 use std::borrow::Cow;
 use std::ops::Range;
+
+/// What a value, and a name of one, takes in a reply besides its own bytes.
+pub const ELEMENT_BYTES: usize = 16;
 
 /// A reply, independent of the protocol version: maps are RESP3 maps or their flat RESP2 form.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,12 +1,18 @@
-//! The types of keys, listed once for everything that depends on the type of a value.
+//! The types of keys, listed once for everything that depends on the type of a value. One of the places that name every service.
+
+/// Hands the list of all types to another macro.
+macro_rules! with_types {
+    ($then:ident, $($args:tt)*) => {
+        $crate::domain::entity_types::$then! {
+            @ [lock::Lock registry::Registry context::Context session::Session cache::Cache buffer::Buffer mail::Mail flow::Flow]
+            $($args)*
+        }
+    };
+}
 
 /// Runs `$body` with `$E` being the entity type of a tag, one of those that are registered, or `$else` with the tag if there is none.
 macro_rules! with_type {
-    ($tag:expr, $E:ident => $body:expr, $other:ident => $else:expr) => {
-        $crate::domain::entity_types::with_type!(@ $tag, $E => $body, $other => $else,
-            lock::Lock registry::Registry context::Context session::Session cache::Cache buffer::Buffer mail::Mail flow::Flow)
-    };
-    (@ $tag:expr, $E:ident => $body:expr, $other:ident => $else:expr, $($module:ident::$Type:ident)*) => {
+    (@ [$($module:ident::$Type:ident)*] $tag:expr, $E:ident => $body:expr, $other:ident => $else:expr) => {
         match $tag {
             $(<$crate::domain::$module::$Type as $crate::domain::Entity>::TYPE_TAG => {
                 type $E = $crate::domain::$module::$Type;
@@ -15,5 +21,22 @@ macro_rules! with_type {
             $other => $else,
         }
     };
+    ($tag:expr, $E:ident => $body:expr, $other:ident => $else:expr) => {
+        $crate::domain::entity_types::with_types!(with_type, $tag, $E => $body, $other => $else)
+    };
 }
-pub(crate) use with_type;
+
+/// Runs `$body` once with each of the types being `$E`.
+macro_rules! for_each_type {
+    (@ [$($module:ident::$Type:ident)*] $E:ident => $body:expr) => {
+        $({
+            type $E = $crate::domain::$module::$Type;
+            $body;
+        })*
+    };
+    ($E:ident => $body:expr) => {
+        $crate::domain::entity_types::with_types!(for_each_type, $E => $body)
+    };
+}
+
+pub(crate) use {for_each_type, with_type, with_types};

@@ -21,6 +21,7 @@ pub mod lock;
 pub mod mail;
 pub mod node_report;
 pub mod queue;
+pub mod queues;
 pub mod reactions;
 pub mod registry;
 pub mod session;
@@ -29,8 +30,9 @@ pub mod versioned;
 
 pub use entity::bindings::AgentBinding;
 pub use entity::fault::Fault;
+pub use entity::invariant::Invariant;
 pub use entity::record::{Change, Record};
-pub use entity::{Entity, Event, Invariant, Service};
+pub use entity::{Entity, Event, Service};
 pub use error::{Code, Error};
 pub use value::blob::Blob;
 pub use value::bytes::Bytes;

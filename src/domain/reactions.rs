@@ -16,14 +16,15 @@
 //! registry does not have that incarnation alive, and the bond itself goes together with what it was about.
 
 use super::buffer::Buffer;
-use super::cache::Cache;
+use super::cache::{Cache, CacheEvent, TicketEnd};
 use super::flow::Flow;
 use super::lock::Lock;
 use super::mail::Mail;
 use super::registry::{Registry, RegistryEvent};
-use super::versioned::{State, Versioned};
-use super::{buffer, flow, lock, mail, registry, versioned, AgentBinding, Bytes, Entity, Millis};
+use super::versioned::{Resource, State, Versioned};
+use super::{buffer, flow, lock, mail, registry, versioned, AgentBinding, Bytes, Connection, Entity, Fence, Millis};
 use crate::domain::registry::agent::Life;
+use std::collections::BTreeSet;
 
 /// The agent whose incarnation is over by an event of its registry.
 pub fn departed(event: &RegistryEvent) -> Option<&Bytes> {
@@ -48,17 +49,77 @@ pub struct ReactionEnv {
     pub tasks: flow::work::Policy,
     /// What becomes of messages that nobody acknowledges.
     pub mails: mail::decide::Policy,
+    /// Until when an answer is waited for whose computer has lost its connection, unix ms.
+    pub orphans_until: Millis,
 }
 
-/// A service in which agents hold something.
+/// What a session that has ended gives back of one resource.
+#[derive(Debug)]
+pub struct Debt<'a> {
+    /// By whose word it belongs to the session.
+    pub resource: &'a Resource,
+    /// The participants, and the session itself under the name of its key.
+    pub people: &'a BTreeSet<Bytes>,
+    /// What is written on its claims, which is the name of its key.
+    pub session: &'a [u8],
+    /// Users are bound to their names, so that no word is about what others have written on claims.
+    pub is_bound: bool,
+    /// The fence of its end: what was granted later is younger.
+    pub until: Fence,
+    /// Now, unix ms.
+    pub at: Millis,
+}
+
+impl Debt<'_> {
+    fn is_of(&self, holder: &[u8]) -> bool {
+        self.resource.frees(holder, |holder| self.people.contains(holder))
+    }
+
+    fn names_all(&self) -> bool {
+        self.resource.givers().any(|giver| giver.is_empty())
+    }
+
+    fn named(&self) -> impl Iterator<Item = &Bytes> {
+        self.resource.givers().filter(|giver| !giver.is_empty())
+    }
+}
+
+/// What happens to a value when something outside it ends.
 pub trait Reacts: Entity {
-    /// What happens if the incarnation of `binding` is over: what it held here is released, returned or left.
+    /// The incarnation of `binding` is over: what it held here is released, returned or left.
     fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event>;
+
+    /// A session to which this belongs has ended: the first `max` things that it gives back.
+    fn session_ended(&self, _debt: &Debt, _max: usize) -> Vec<Self::Event> {
+        Vec::new()
+    }
+
+    /// A connection has ended.
+    fn disconnected(&self, _connection: Connection, _env: &ReactionEnv) -> Vec<Self::Event> {
+        Vec::new()
+    }
+
+    /// The client that was granted `fence` was gone before it could be told. `None` if nothing is held under it.
+    fn taken_back(&self, _fence: Fence, _at: Millis) -> Option<Self::Event> {
+        None
+    }
 }
 
 impl Reacts for Lock {
     fn agent_gone(&self, binding: &AgentBinding, _moment: &ReactionEnv) -> Vec<Self::Event> {
         lock::decide::agent_gone(self, &binding.agent)
+    }
+
+    fn session_ended(&self, debt: &Debt, max: usize) -> Vec<Self::Event> {
+        lock::decide::released(self, |owner| debt.is_of(owner), debt.until, max)
+    }
+
+    fn disconnected(&self, connection: Connection, _env: &ReactionEnv) -> Vec<Self::Event> {
+        lock::decide::disconnect(self, connection)
+    }
+
+    fn taken_back(&self, fence: Fence, _at: Millis) -> Option<Self::Event> {
+        lock::decide::take_back(self, fence)
     }
 }
 
@@ -66,11 +127,27 @@ impl Reacts for Registry {
     fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event> {
         registry::decide::claimer_gone(self, &binding.agent, env.at)
     }
+
+    /// The claims of the session end, and those on which a giver has written its own name.
+    fn session_ended(&self, debt: &Debt, max: usize) -> Vec<Self::Event> {
+        let of_session = (!debt.is_bound || debt.names_all()).then(|| self.claims_with(debt.session, debt.until));
+        let of_givers = debt.named().flat_map(|giver| self.claims_under(giver, debt.until));
+        let claims = of_session.into_iter().flatten().chain(of_givers).take(max);
+        registry::decide::release_all(self, claims, debt.at)
+    }
+
+    fn taken_back(&self, fence: Fence, at: Millis) -> Option<Self::Event> {
+        registry::decide::take_back(self, fence, at)
+    }
 }
 
 impl Reacts for Flow {
     fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event> {
         flow::work::agent_gone(self, &binding.registry, &binding.agent, &env.tasks, env.at)
+    }
+
+    fn taken_back(&self, fence: Fence, at: Millis) -> Option<Self::Event> {
+        flow::work::take_back(self, fence, at)
     }
 }
 
@@ -78,11 +155,21 @@ impl Reacts for Mail {
     fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event> {
         mail::decide::agent_gone(self, &binding.agent, &env.mails, env.at)
     }
+
+    fn taken_back(&self, fence: Fence, at: Millis) -> Option<Self::Event> {
+        mail::decide::take_back(self, fence, at)
+    }
 }
 
 impl Reacts for Buffer {
     fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event> {
         buffer::decide::agent_gone(self, &binding.agent, env.at)
+    }
+
+    fn session_ended(&self, debt: &Debt, max: usize) -> Vec<Self::Event> {
+        let of_people = debt.names_all().then_some(debt.people).into_iter().flatten();
+        let holders = of_people.chain(debt.named().flat_map(|giver| self.agents_under(giver)));
+        holders.flat_map(|holder| buffer::decide::let_go(self, holder, debt.at)).take(max).collect()
     }
 }
 
@@ -96,6 +183,16 @@ impl Reacts for Cache {
     /// A ticket is bound to the connection of its holder, not to an agent.
     fn agent_gone(&self, _bond: &AgentBinding, _moment: &ReactionEnv) -> Vec<Self::Event> {
         Vec::new()
+    }
+
+    /// A client may go on over another connection, so its answers are waited for a little longer.
+    fn disconnected(&self, connection: Connection, env: &ReactionEnv) -> Vec<Self::Event> {
+        let abandoned = |ticket| CacheEvent::Abandoned { ticket, until: env.orphans_until };
+        self.tickets_of(connection).into_iter().map(abandoned).collect()
+    }
+
+    fn taken_back(&self, ticket: Fence, _at: Millis) -> Option<Self::Event> {
+        self.of_ticket(ticket).map(|_| CacheEvent::TicketEnded { ticket, why: TicketEnd::TakenBack })
     }
 }
 

@@ -1,6 +1,6 @@
 //! No panic may reach Redis: it would take the server down. Every callback runs inside [`contain`].
 
-use super::state;
+use super::detached;
 use std::backtrace::Backtrace;
 use std::cell::RefCell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -23,7 +23,7 @@ pub fn contain<T>(what: &str, work: impl FnOnce() -> T) -> Option<T> {
         Ok(value) => Some(value),
         Err(_) => {
             let text = LAST.with(|last| last.borrow_mut().take()).unwrap_or_default();
-            state::log_panic(what, &text);
+            detached::log_panic(what, &text);
             None
         }
     }

@@ -3,7 +3,7 @@
 use super::api::{memory_permille, Argv, Ctx, OpenKey, Str};
 use super::by_key::{ByKey, OfKey};
 use super::contain::contain;
-use super::{blocking, inner, listeners, state, ticks, types, users, walk};
+use super::{blocking, counts, inner, listeners, state, ticks, types, users, walk};
 use crate::command::host::{Access, Host, Key, KeyType, Member, Ownership, Walked};
 use crate::command::reply::Reply;
 use crate::domain::entity::fault::Original;
@@ -180,7 +180,7 @@ impl RedisHost {
 }
 
 impl Host for RedisHost {
-    fn kind(&mut self, key: Key) -> KeyType {
+    fn key_type(&mut self, key: Key) -> KeyType {
         let at = self.open(key);
         let opened = &self.opened[at];
         if opened.value.is_null() {
@@ -215,12 +215,12 @@ impl Host for RedisHost {
     }
 
     fn set_fault<E: Entity>(&mut self, key: Key, fault: Option<Fault>) -> Result<(), Error> {
-        self.raw::<E>(key)?.into_iter().for_each(|stored| types::set_fault(stored, fault.clone()));
+        self.raw::<E>(key)?.into_iter().for_each(|stored| counts::set_fault(stored, fault.clone()));
         Ok(())
     }
 
     fn quarantined(&self, service: Service) -> u64 {
-        types::quarantined(service)
+        counts::quarantined(service)
     }
 
     fn decode<E: Entity>(original: &Original) -> Result<Record<E>, Error> {
@@ -381,7 +381,7 @@ impl Host for RedisHost {
     fn presence(&mut self, keys: &[Key]) -> Ownership {
         // A replica has what its primary has, and is not told which slots are on the move.
         let is_asked = self.is_clustered() && self.flags() & rm::REDISMODULE_CTX_FLAGS_SLAVE == 0;
-        if !is_asked || keys.iter().all(|key| self.kind(*key) != KeyType::Nothing) {
+        if !is_asked || keys.iter().all(|key| self.key_type(*key) != KeyType::Nothing) {
             return Ownership::Here;
         }
         self.let_go_of_keys(keys[0].db);

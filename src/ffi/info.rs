@@ -2,6 +2,7 @@
 
 use super::api::{c_text, call, Argv, Ctx};
 use super::contain::contain;
+use super::detached;
 use super::host::RedisHost;
 use super::{blocking, listeners, state};
 use crate::command::services::server::health::report;
@@ -24,7 +25,7 @@ extern "C" fn write(info: *mut rm::RedisModuleInfoCtx, _for_crash_report: c_int)
         add_text(info, "version", env!("CARGO_PKG_VERSION"));
         add(info, "client_unblock", u64::from(blocking::is_unblock_safe()));
         add(info, "replication_listeners", u64::from(listeners::known()));
-        let Some(ctx) = state::detached() else { return };
+        let Some(ctx) = detached::context() else { return };
         let shown = state::with_node(|node| {
             let report = report(node, &RedisHost::for_command(ctx, Argv::new(std::ptr::null(), 0), false));
             let mut shown = vec![

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! Redis calls                      here                                  goes on in
-//! a command                        commands.rs -> host.rs                command::dispatch::run
-//! a timer                          timer.rs                              command::sweep::tick
-//! each key, one after the other    walk.rs                               command::checks
+//! a command                        commands.rs -> host.rs                command::engine::dispatch::run
+//! a timer                          timer.rs -> rounds.rs                 command::scheduler::tick
+//! each key, one after the other    walk.rs                               command::scheduler::scrub
 //! load, save, free a value         types.rs                              snapshot
-//! a client waits, goes, is told    blocking.rs                           command::waits
+//! a client waits, goes, is told    blocking.rs                           command::node::waits
 //! flush, swap, role, fork, ...     events.rs -> inbox                    command::node
 //! another node tells of itself     bus.rs                                observe::peers
 //! CONFIG, INFO                     config.rs, info.rs                    command::settings, observe
@@ -20,10 +20,13 @@ pub mod api;
 pub mod blocking;
 pub mod bus;
 pub mod by_key;
+pub mod clock;
 pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod contain;
+pub mod counts;
+pub mod detached;
 pub mod docs;
 pub mod events;
 pub mod host;
@@ -32,6 +35,7 @@ pub mod inner;
 pub mod listeners;
 pub mod notifications;
 pub mod reply;
+pub mod rounds;
 pub mod shutdown;
 pub mod state;
 pub mod ticks;
@@ -68,6 +72,7 @@ fn start(ctx: Ctx, module_args: usize) -> Result<(), String> {
     ctx.set_module_options(
         rm::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS | rm::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED,
     );
+    timer::set_callback(rounds::run);
     state::start(ctx);
     types::register(ctx)?;
     commands::register(ctx)?;

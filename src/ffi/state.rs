@@ -1,15 +1,14 @@
 //! The state of the process, and the inbox for what is noticed while it is in use.
 
 use super::api::{memory_permille, Ctx};
-use super::{timer, types};
+use super::clock::{monotonic_ns, now_us};
+use super::{counts, detached, timer};
 use crate::command::node::Node;
 use crate::command::scheduler;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::{AgentBinding, Connection, KeyId};
 use redis_module::raw as rm;
 use std::cell::{Cell, RefCell, RefMut};
-use std::sync::OnceLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Something a callback noticed that must not touch the [`Node`] itself: it may run in the middle of a command.
 #[derive(Debug)]
@@ -39,7 +38,6 @@ pub enum Note {
 struct Process {
     node: RefCell<Node>,
     inbox: RefCell<Vec<Note>>,
-    detached: Cell<Option<Ctx>>,
     /// Whether somebody could care that a key goes away: a waiter, a tie, a quarantine, a bond. Spares the usual unlock a note.
     attentive: Cell<bool>,
     /// The server has not slept yet since the module was loaded.
@@ -52,28 +50,16 @@ thread_local! {
     static PROCESS: Process = Process {
         node: RefCell::default(),
         inbox: RefCell::default(),
-        detached: Cell::new(None),
         attentive: Cell::new(false),
         is_loading: Cell::new(true),
         deleting: Cell::new(false),
     };
 }
 
-/// Unix time, microseconds.
-pub fn now_us() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
-}
-
-/// Nanoseconds since this was first asked.
-fn monotonic_ns() -> u64 {
-    static FIRST: OnceLock<Instant> = OnceLock::new();
-    FIRST.get_or_init(Instant::now).elapsed().as_nanos() as u64
-}
-
 /// Begins the life of the process' state.
 pub fn start(ctx: Ctx) {
     PROCESS.with(|process| {
-        process.detached.set(Some(ctx.detached()));
+        detached::keep(ctx);
         let mut node = process.node.borrow_mut();
         let now_us = now_us();
         node.boot = now_us;
@@ -111,11 +97,6 @@ pub fn look_at_memory() {
     });
 }
 
-/// The context for timers.
-pub fn detached() -> Option<Ctx> {
-    PROCESS.with(|process| process.detached.get())
-}
-
 /// Runs `work` with the state, at the current time, after what lies in the inbox has been taken in. `None` if the state is in use,
 /// which the structure of the callbacks rules out.
 pub fn with_node<T>(work: impl FnOnce(&mut Node) -> T) -> Option<T> {
@@ -126,7 +107,7 @@ pub fn with_node<T>(work: impl FnOnce(&mut Node) -> T) -> Option<T> {
         let result = work(&mut node);
         take_in(process, &mut node);
         process.attentive.set(!node.is_quiet() || !node.quarantine.is_empty() || !node.holdings.is_empty());
-        node.checks.has_values = types::has_values();
+        node.checks.has_values = counts::has_values();
         let next = scheduler::next_tick(&node);
         // Redis' timers know nothing of a clock that was moved.
         #[cfg(feature = "test-hooks")]
@@ -187,13 +168,4 @@ pub fn own_deletion(delete: impl FnOnce()) {
         delete();
         process.deleting.set(false);
     });
-}
-
-/// Writes a contained panic to the log, with its backtrace line by line: Redis cuts long lines.
-pub fn log_panic(what: &str, text: &str) {
-    let Some(ctx) = detached() else { return };
-    ctx.log("warning", &format!("LTMC: internal error in {what}, contained"));
-    for line in text.lines() {
-        ctx.log("warning", line);
-    }
 }

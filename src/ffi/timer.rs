@@ -1,26 +1,38 @@
 //! The scheduler's one timer.
 
-use super::api::{call, Ctx};
-use super::contain::contain;
-use super::host::RedisHost;
-use super::state;
-use crate::command::scheduler;
+use super::api::call;
+use super::clock::now_us;
+use super::detached;
 use redis_module::raw as rm;
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr;
 
-/// How soon the scheduler looks again whether clients are still paused, ms.
-const PAUSED_RETRY_MS: u64 = 10;
+/// What Redis calls when a timer fires.
+pub type Callback = extern "C" fn(*mut rm::RedisModuleCtx, *mut c_void);
 
 thread_local! {
     /// The timer that runs, and when it fires, unix ms.
     static ARMED: Cell<Option<(rm::RedisModuleTimerID, u64)>> = const { Cell::new(None) };
+    /// What it calls when it fires.
+    static FIRE: Cell<Option<Callback>> = const { Cell::new(None) };
 }
+
+/// Before the first [`arm`]: what is called when the timer fires.
+pub fn set_callback(fire: Callback) {
+    FIRE.set(Some(fire));
+}
+
+/// The timer has fired, so none runs.
+pub fn has_fired() {
+    ARMED.set(None);
+}
+
+extern "C" fn idle(_ctx: *mut rm::RedisModuleCtx, _data: *mut c_void) {}
 
 /// Sees to it that the scheduler runs at `when` (unix ms) or earlier; 0 is at once, after the current command.
 pub fn arm(when: Option<u64>) {
-    let (Some(when), Some(ctx)) = (when, state::detached()) else {
+    let (Some(when), Some(ctx)) = (when, detached::context()) else {
         return;
     };
     if let Some((id, armed)) = ARMED.get() {
@@ -29,28 +41,7 @@ pub fn arm(when: Option<u64>) {
         }
         call!(RedisModule_StopTimer(ctx.0, id, ptr::null_mut()));
     }
-    let delay = when.saturating_sub(state::now_us() / 1000).min(i64::MAX as u64 / 2000);
-    let id = call!(RedisModule_CreateTimer(ctx.0, delay as i64, Some(fire), ptr::null_mut()));
+    let delay = when.saturating_sub(now_us() / 1000).min(i64::MAX as u64 / 2000);
+    let id = call!(RedisModule_CreateTimer(ctx.0, delay as i64, Some(FIRE.get().unwrap_or(idle)), ptr::null_mut()));
     ARMED.set(Some((id, when)));
-}
-
-extern "C" fn fire(ctx: *mut rm::RedisModuleCtx, _data: *mut c_void) {
-    ARMED.set(None);
-    contain("the scheduler", || {
-        // While clients are paused (CLIENT PAUSE, FAILOVER, CLUSTER FAILOVER) the data must not change: Redis dies of an assertion if
-        // something is replicated then.
-        if call!(RedisModule_AvoidReplicaTraffic()) != 0 {
-            return arm(Some(state::now_us() / 1000 + PAUSED_RETRY_MS));
-        }
-        let mut host = RedisHost::for_scheduler(Ctx(ctx));
-        let ran = contain("the scheduler", || {
-            state::with_node(|node| {
-                scheduler::tick(node, &mut host);
-                host.finish();
-            })
-        });
-        if ran.is_none() {
-            host.recover(None, Vec::new());
-        }
-    });
 }

@@ -2,12 +2,11 @@
 
 use super::api::{c_text, call, Ctx, Str};
 use super::contain::contain;
-use super::host::RedisHost;
+use super::counts;
 use super::state;
 use super::state::Note;
-use crate::command::engine::entity_types::service_of;
 use crate::command::engine::replay::unknown_type;
-use crate::command::host::{Host, Key, KeyType};
+use crate::command::host::{Host, Key};
 use crate::domain::buffer::Buffer;
 use crate::domain::cache::Cache;
 use crate::domain::context::Context;
@@ -20,7 +19,7 @@ use crate::domain::mail::Mail;
 use crate::domain::registry::Registry;
 use crate::domain::session::Session;
 use crate::domain::value::bytes::printable;
-use crate::domain::{Blob, Entity, Error, Fault, KeyId, Record, Service};
+use crate::domain::{Blob, Entity, Error, KeyId, Record};
 use crate::snapshot;
 use crate::snapshot::frame;
 use crate::snapshot::frame::Content;
@@ -29,7 +28,7 @@ use redis_module::raw as rm;
 use std::cell::RefCell;
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 /// Version of the RDB encoding. What is inside is a frame, which has a version of its own: 1 is a frame, 2 a frame, a count, and so many
 /// blobs that stand beside it.
@@ -41,43 +40,6 @@ const AOF_PART_BYTES: usize = 32 * 1024 * 1024;
 /// Redis' handles of the types by their tags. Every access to a value looks here, and a static is reached more quickly than what belongs
 /// to a thread.
 static TYPES: [AtomicPtr<rm::RedisModuleType>; 16] = [const { AtomicPtr::new(ptr::null_mut()) }; 16];
-
-/// How many values of ours there are. Large ones are freed by another thread.
-static VALUES: AtomicUsize = AtomicUsize::new(0);
-
-/// How many of them are in quarantine, by their tags.
-static FAULTY: [AtomicUsize; 16] = [const { AtomicUsize::new(0) }; 16];
-
-/// One more value is Redis', in quarantine or not.
-pub fn count_value<E: Entity>(is_faulty: bool) {
-    VALUES.fetch_add(1, Relaxed);
-    if is_faulty {
-        FAULTY[E::TYPE_TAG as usize].fetch_add(1, Relaxed);
-    }
-}
-
-/// Puts a value that is Redis' into quarantine, or takes it out.
-pub fn set_fault<E: Entity>(stored: &mut Record<E>, fault: Option<Fault>) {
-    let faulty = &FAULTY[E::TYPE_TAG as usize];
-    if fault.is_some() {
-        faulty.fetch_add(1, Relaxed);
-    }
-    if stored.fault().is_some() {
-        faulty.fetch_sub(1, Relaxed);
-    }
-    stored.set_fault(fault);
-}
-
-/// How many values of a service are in quarantine.
-pub fn quarantined(service: Service) -> u64 {
-    let of_service = (0..).zip(&FAULTY).filter(|(tag, _)| service_of(KeyType::Ours(*tag)) == Some(service));
-    of_service.map(|(_, faulty)| faulty.load(Relaxed) as u64).sum()
-}
-
-/// Whether there may be values of ours.
-pub fn has_values() -> bool {
-    VALUES.load(Relaxed) > 0
-}
 
 /// Redis' handle of the type of `E`.
 pub fn of<E: Entity>() -> *mut rm::RedisModuleType {
@@ -174,7 +136,7 @@ extern "C" fn rdb_load<E: Entity>(io: *mut rm::RedisModuleIO, version: c_int) ->
             });
         });
     }
-    count_value::<E>(stored.fault().is_some());
+    counts::count_value::<E>(stored.fault().is_some());
     Box::into_raw(Box::new(stored)).cast()
 }
 
@@ -315,12 +277,10 @@ extern "C" fn digest<E: Entity>(digest: *mut rm::RedisModuleDigest, value: *mut 
 
 extern "C" fn free<E: Entity>(value: *mut c_void) {
     contain("freeing a key", || {
-        if stored::<E>(value).fault().is_some() {
-            FAULTY[E::TYPE_TAG as usize].fetch_sub(1, Relaxed);
-        }
+        let is_faulty = stored::<E>(value).fault().is_some();
         // SAFETY: Redis frees each value once and forgets it.
         drop(unsafe { Box::from_raw(value.cast::<Record<E>>()) });
-        VALUES.fetch_sub(1, Relaxed);
+        counts::forget_value::<E>(is_faulty);
     });
 }
 
@@ -334,7 +294,7 @@ extern "C" fn copy<E: Entity>(_ctx: *mut rm::RedisModuleKeyOptCtx, value: *const
     let stored = stored::<E>(value);
     let copied = contain("copying a key", || stored.fault().is_none().then(|| Box::new(stored.copied())));
     copied.flatten().map_or(ptr::null_mut(), |copied| {
-        count_value::<E>(false);
+        counts::count_value::<E>(false);
         Box::into_raw(copied).cast()
     })
 }
@@ -369,7 +329,7 @@ thread_local! {
 }
 
 /// Tells that what a file or a primary sent cannot be applied.
-pub fn payload_lost(host: &RedisHost, key: Key, payload: &[u8], error: &Error) {
+pub fn payload_lost(host: &impl Host, key: Key, payload: &[u8], error: &Error) {
     host.warn(&format!("LTMC cannot apply to '{}' what came in: {}", printable(key.name), error.line()));
     if frame::is_newer(payload) && host.is_loading() {
         // A server goes on after an error in its AOF. What a newer version has written would be missing then, without a word.
@@ -380,7 +340,7 @@ pub fn payload_lost(host: &RedisHost, key: Key, payload: &[u8], error: &Error) {
 
 /// Reads a framed payload and what stands beside it. `None` if it is a part of a value.
 pub fn read_payload<E: Entity>(
-    host: &RedisHost,
+    host: &impl Host,
     key: Key,
     payload: &[u8],
     blobs: &[&[u8]],

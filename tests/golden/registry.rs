@@ -3,8 +3,8 @@
 use crate::samples::{answered, value, Samples, FENCE, NOW};
 use ltmc::domain::entity::idempotency::Answer;
 use ltmc::domain::registry::agent::{Flaps, Profile};
-use ltmc::domain::registry::capability::Capability;
 use ltmc::domain::registry::{ClaimEnd, Health, Registration, Registry, RegistryEvent, Status};
+use ltmc::domain::value::capability::Capability;
 use ltmc::domain::{Bytes, Change};
 
 type Changes = Vec<Change<RegistryEvent>>;

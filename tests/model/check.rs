@@ -65,7 +65,7 @@ impl World {
         assert!(!self.is_unsure(), "a lease that others wait for is over and still there");
         assert_eq!(self.node.waits.len(), self.model.waits.len(), "number of waiters");
         for name in &self.shape.keys {
-            let real: Vec<u64> = self.node.locks.queue(&id_of(name)).map(|(rank, _)| rank.waiter().0).collect();
+            let real: Vec<u64> = self.node.queues.locks.queue(&id_of(name)).map(|(rank, _)| rank.waiter().0).collect();
             let naive: Vec<u64> = self.model.queue(name).iter().map(|wait| wait.id).collect();
             assert_eq!(real, naive, "the queue of {name:?}");
             for hold in self.model.holds(name) {

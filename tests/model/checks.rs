@@ -53,7 +53,7 @@ fn run_until(node: &mut Node, host: &mut MemoryHost, end: u64) -> Vec<u64> {
 #[test]
 fn without_values_or_without_a_rate_nothing_is_due() {
     let (node, _) = world(&[]);
-    assert_eq!((ltmc::command::node::scrub_progress::next_step(&node), scheduler::next_tick(&node)), (None, None));
+    assert_eq!((ltmc::command::scheduler::scrub::next_step(&node), scheduler::next_tick(&node)), (None, None));
     let (mut node, mut host) = world(&[1, 1]);
     set(&mut node, Setting::CheckRate, 0);
     assert_eq!(scheduler::next_tick(&node), None);

@@ -197,7 +197,7 @@ impl World {
     /// Whether the module put a waiter before the usual queue. One that is served already must have been.
     fn stands_ahead(&self, id: u64) -> bool {
         let first = Rank::new(Class::Usual, 0, u64::MAX, u64::MAX, WaiterId(0));
-        self.node.locks.waiter(WaiterId(id)).is_none_or(|waiter| waiter.rank < first)
+        self.node.queues.locks.waiter(WaiterId(id)).is_none_or(|waiter| waiter.rank < first)
     }
 
     fn decide_convert(

@@ -217,7 +217,7 @@ fn facts<E: Entity>(key: &KeyId, events: Vec<E::Event>) -> Vec<Fact> {
 }
 
 impl Host for MemoryHost {
-    fn kind(&mut self, key: Key) -> KeyType {
+    fn key_type(&mut self, key: Key) -> KeyType {
         let id = key.id();
         self.expire_if_needed(&id);
         match self.keys.get(&id) {
@@ -381,7 +381,7 @@ impl Host for MemoryHost {
     }
 
     fn presence(&mut self, keys: &[Key]) -> Ownership {
-        if self.is_slot_open && keys.iter().any(|key| self.kind(*key) == KeyType::Nothing) {
+        if self.is_slot_open && keys.iter().any(|key| self.key_type(*key) == KeyType::Nothing) {
             return Ownership::Unsure;
         }
         Ownership::Here

@@ -302,7 +302,7 @@ impl World {
                 ltmc::command::engine::replay::note_value(&mut self.node, (&key).into(), stored);
             }
         }
-        self.node.deferred.push_back(ltmc::command::node::deferred::DeferredWork::ForgetStrangers);
+        self.node.deferred.push_back(ltmc::command::node::deferred::DeferredWork::ForgetForeignConnections);
     }
 
     /// The server's own sweep over expired keys.

@@ -6,7 +6,7 @@ use super::walk::Walk;
 use crate::command::settings::Setting;
 use crate::domain::json::text::Room;
 use crate::domain::limits::{DURATION_MS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX};
-use crate::domain::value::bytes::printable;
+use crate::domain::value::bytes::{parse_u64, printable};
 use crate::domain::value::fence::FENCE_END;
 use crate::domain::{Bytes, Error, Fence, Millis};
 
@@ -274,17 +274,6 @@ impl<'a> Args<'a> {
     }
 }
 
-/// A whole number without sign, white space or leading zeros.
-pub fn parse_u64(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || text.len() > 20 || (text.len() > 1 && text[0] == b'0') {
-        return None;
-    }
-    text.iter().try_fold(0u64, |value, digit| {
-        let digit = digit.checked_sub(b'0').filter(|digit| *digit <= 9)?;
-        value.checked_mul(10)?.checked_add(u64::from(digit))
-    })
-}
-
 /// The same of up to `bytes_max` bytes.
 pub fn parse_meta_of(args: &mut Args, bytes_max: usize, depth_max: usize) -> Result<Bytes, Error> {
     let text = args.text("META", bytes_max)?;
@@ -297,7 +286,7 @@ pub fn parse_meta_of(args: &mut Args, bytes_max: usize, depth_max: usize) -> Res
 
 #[cfg(test)]
 mod tests {
-    use super::parse_u64;
+    use crate::domain::value::bytes::parse_u64;
 
     #[test]
     fn numbers_are_plain_decimals() {

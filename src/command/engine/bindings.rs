@@ -153,7 +153,7 @@ pub fn forget_if_stale<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, bind
 }
 
 fn is_bound<H: Host>(host: &mut H, key: Key, registry: &KeyId, agent: &[u8]) -> bool {
-    with_key_type!(host.kind(key), E => binding_in::<E, H>(host, key, registry, agent).is_some(), else false)
+    with_key_type!(host.key_type(key), E => binding_in::<E, H>(host, key, registry, agent).is_some(), else false)
 }
 
 /// The bond of what an agent of a registry holds in `key`, if there is one.

@@ -6,14 +6,11 @@
 //! * one single value is always answered: it was stored, so it can be read.
 
 use crate::command::node::Node;
-use crate::command::reply::Reply;
+use crate::command::reply::{Reply, ELEMENT_BYTES};
 use crate::command::settings::Setting;
 use crate::domain::value::bytes::printable;
 use crate::domain::Error;
 use ahash::AHashSet;
-
-/// What a value, and a name of one, takes in a reply besides its own bytes.
-pub const ELEMENT_BYTES: usize = 16;
 
 /// What is left of the bytes that one reply may have.
 #[derive(Debug)]

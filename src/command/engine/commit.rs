@@ -1,18 +1,19 @@
 //! How a decision takes effect: it is replicated, applied, told and counted, in one place for all services.
 
+use super::service::Serve;
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::domain::{Change, Connection, Entity, Error, Event, Millis};
 use crate::observe::trace::Stage;
 use smallvec::SmallVec;
 
-/// Applies one event that was decided.
-pub fn commit_one<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, event: E::Event) -> Result<(), Error> {
+/// Makes one event happen that was decided, with all that follows from it.
+pub fn commit_one<E: Serve, H: Host>(node: &mut Node, host: &mut H, key: Key, event: E::Event) -> Result<(), Error> {
     commit_changes::<E, H>(node, host, key, &mut [Change::Event(event)])
 }
 
-/// Applies the events that were decided.
-pub fn commit<E: Entity, H: Host>(
+/// Makes events happen that were decided, with all that follows from them.
+pub fn commit<E: Serve, H: Host>(
     node: &mut Node,
     host: &mut H,
     key: Key,
@@ -22,16 +23,40 @@ pub fn commit<E: Entity, H: Host>(
     commit_changes::<E, H>(node, host, key, &mut changes)
 }
 
-/// Applies what was decided: the one place where an entity changes by a decision of this node. What is in the changes may be gone then.
-pub fn commit_changes<E: Entity, H: Host>(
+/// Makes happen what was decided, with all that follows from it. What is in the changes may be gone then.
+pub fn commit_changes<E: Serve, H: Host>(
     node: &mut Node,
     host: &mut H,
     key: Key,
     changes: &mut [Change<E::Event>],
 ) -> Result<(), Error> {
-    if changes.is_empty() {
-        return Ok(());
+    if let Some(plan) = change::<E, H>(node, host, key, changes)? {
+        E::follow(node, host, key, plan);
     }
+    Ok(())
+}
+
+/// The same as a step of what follows from something else, which goes on by itself: nobody is served because of it.
+pub fn commit_step<E: Serve, H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    changes: &mut [Change<E::Event>],
+) -> Result<(), Error> {
+    change::<E, H>(node, host, key, changes).map(drop)
+}
+
+/// The one place where an entity changes by a decision of this node.
+fn change<E: Serve, H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    changes: &mut [Change<E::Event>],
+) -> Result<Option<E::Plan>, Error> {
+    if changes.is_empty() {
+        return Ok(None);
+    }
+    let mut plan = E::plan(node, host, key, changes)?;
     if host.read::<E>(key)?.is_none() {
         if E::GIVES_WAY {
             node.evictable_keys.insert(key.id());
@@ -49,7 +74,8 @@ pub fn commit_changes<E: Entity, H: Host>(
     host.settle::<E>(key);
     node.lock_interest.wake(&key.id(), &mut node.schedule);
     node.trace.back();
-    Ok(())
+    E::settle(node, host, key, &mut plan);
+    Ok(Some(plan))
 }
 
 /// A key with a log comes into being, with revisions above those of its earlier lives.

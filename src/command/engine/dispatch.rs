@@ -1,9 +1,11 @@
 //! The one way that every command and every change goes: check, run, replicate, apply, notify, count.
 
 use super::cx::{Command, Cx, Outcome};
-use super::keys::check_access;
-use crate::command::host::Host;
+use super::keys::{is_searched, may_be_named};
+use super::walk::Walk;
+use crate::command::host::{Host, Key};
 use crate::command::settings::policies::check_enabled;
+use crate::domain::value::bytes::printable;
 use crate::domain::{Code, Error};
 use crate::observe::trace::Stage;
 
@@ -22,6 +24,23 @@ pub fn run<H: Host>(command: &Command<H>, cx: &mut Cx<H>) -> Result<Outcome, Err
         metrics.rejected += u64::from(matches!(&outcome, Err(error) if error.code == Code::Limit));
     }
     outcome
+}
+
+/// Errs if the caller may not do with its keys what the command does. The server has asked for those whose place is fixed, and for all
+/// others where it knows how; so these are asked for here once more.
+fn check_access<H: Host>(cx: &mut Cx<H>) -> Result<(), Error> {
+    if !cx.spec.keys.iter().any(|keys| may_be_named(keys.at, cx.args)) {
+        return Ok(());
+    }
+    for (at, key_spec) in Walk::new(cx.spec, cx.args).keys() {
+        let Some(keys) = cx.spec.keys.get(key_spec as usize).filter(|keys| is_searched(keys.at)) else { continue };
+        let key: Key = cx.key(at);
+        if !cx.host.may_access(key, keys.access) {
+            let text = format!("no permission to access the key '{}', which is an argument", printable(key.name));
+            return Err(Error::new(Code::NoPerm, text));
+        }
+    }
+    Ok(())
 }
 
 fn checked<H: Host>(command: &Command<H>, cx: &Cx<H>) -> Result<(), Error> {

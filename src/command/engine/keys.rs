@@ -1,12 +1,9 @@
 //! Where the keys of a command stand among its arguments: as its row declares, found by the same [walk](crate::command::engine::walk) that the parser
 //! goes by.
 
-use super::cx::Cx;
 use super::spec::{KeysAt, Spec};
 use super::walk::Walk;
-use crate::command::host::{Access, Host, Key};
-use crate::domain::value::bytes::printable;
-use crate::domain::{Code, Error};
+use crate::command::host::Access;
 use smallvec::SmallVec;
 
 /// The place of each key among the arguments, and what is done with it.
@@ -19,30 +16,13 @@ pub fn positions(spec: &'static Spec, args: &[&[u8]]) -> Positions {
     found.filter_map(|(at, key_spec)| Some((at, access(key_spec)?))).collect()
 }
 
-/// Errs if the caller may not do with its keys what the command does. The server has asked for those whose place is fixed, and for all
-/// others where it knows how; so these are asked for here once more.
-pub fn check_access<H: Host>(cx: &mut Cx<H>) -> Result<(), Error> {
-    if !cx.spec.keys.iter().any(|keys| may_be_named(keys.at, cx.args)) {
-        return Ok(());
-    }
-    for (at, key_spec) in Walk::new(cx.spec, cx.args).keys() {
-        let Some(keys) = cx.spec.keys.get(key_spec as usize).filter(|keys| is_searched(keys.at)) else { continue };
-        let key: Key = cx.key(at);
-        if !cx.host.may_access(key, keys.access) {
-            let text = format!("no permission to access the key '{}', which is an argument", printable(key.name));
-            return Err(Error::new(Code::NoPerm, text));
-        }
-    }
-    Ok(())
-}
-
 /// Whether the place of such keys depends on what else is said.
-fn is_searched(keys: KeysAt) -> bool {
+pub fn is_searched(keys: KeysAt) -> bool {
     !matches!(keys, KeysAt::Index(_) | KeysAt::CountAt(_))
 }
 
 /// Whether there may be such keys: quickly, for nearly all commands come without.
-fn may_be_named(keys: KeysAt, args: &[&[u8]]) -> bool {
+pub fn may_be_named(keys: KeysAt, args: &[&[u8]]) -> bool {
     let has = |word: &str| args.iter().any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
     match keys {
         KeysAt::Index(_) | KeysAt::CountAt(_) => false,

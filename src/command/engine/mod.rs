@@ -14,5 +14,6 @@ pub mod replay;
 pub mod service;
 pub mod spec;
 pub mod tracing;
+pub mod waiting;
 pub mod walk;
 pub mod watch_log;

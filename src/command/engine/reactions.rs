@@ -4,16 +4,16 @@
 //! quarantine, its slot is on the move) keeps its bond, and is asked again after a while.
 
 use super::bindings::binding_in;
+use super::commit::commit_changes;
 use super::entity_types::with_key_type;
 use super::repair::check_usable;
-use super::service::Follows;
+use super::service::Serve;
 use crate::command::host::{Host, KeyType, Ownership};
 use crate::command::node::holdings::Unsettled;
 use crate::command::node::Node;
-use crate::command::services::mail::serve as mail_serve;
 use crate::command::settings::Setting;
 use crate::domain::limits::REACTION_PIECES_MAX;
-use crate::domain::reactions::{is_over, ReactionEnv, Reacts};
+use crate::domain::reactions::is_over;
 use crate::domain::registry::Registry;
 use crate::domain::{Bytes, Change, Code, KeyId, Millis};
 use crate::observe::trace::Stage;
@@ -27,10 +27,10 @@ const AGENTS_PER_LOOK: usize = 256;
 ///
 /// A registry that is not there may be about to come: keys are loaded, restored and moved to other nodes one by one. So it has a time to live of its own
 /// before its agents count as gone.
-pub fn settle<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId) -> usize {
+pub fn check_holders<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId) -> usize {
     let Some(mut rest) = node.holdings.take_unsettled(registry) else { return 0 };
     let (now, grace_ms) = (node.now(), node.settings.get(Setting::AgentTtlMs));
-    let is_missing = host.kind(registry.into()) == KeyType::Nothing;
+    let is_missing = host.key_type(registry.into()) == KeyType::Nothing;
     let missing_since = if rest.missing_since > 0 { rest.missing_since } else { now };
     rest.missing_since = if is_missing { missing_since } else { 0 };
     let mut wait_until = if is_missing { missing_since.saturating_add(grace_ms) } else { 0 };
@@ -117,7 +117,7 @@ fn give_back<H: Host>(
     key: &KeyId,
     max: usize,
 ) -> GiveBack {
-    let kind = host.kind(key.into());
+    let kind = host.key_type(key.into());
     if kind == KeyType::Nothing && host.presence(&[registry.into(), key.into()]) != Ownership::Here {
         // It may have gone ahead to another node, and its registry will follow.
         return GiveBack::Nothing;
@@ -125,7 +125,7 @@ fn give_back<H: Host>(
     with_key_type!(kind, E => give_back_in::<E, H>(node, host, registry, agent, key, max), else GiveBack::Stale)
 }
 
-fn give_back_in<E: Reacts + Follows, H: Host>(
+fn give_back_in<E: Serve, H: Host>(
     node: &mut Node,
     host: &mut H,
     registry: &KeyId,
@@ -146,7 +146,7 @@ fn give_back_in<E: Reacts + Follows, H: Host>(
     if check_usable(node, host, key.into()).is_err() {
         return GiveBack::Nothing;
     }
-    let env = ReactionEnv { at: node.now(), tasks: node.settings.task_policy(), mails: mail_serve::policy(node) };
+    let env = node.settings.reaction_env(node.now());
     let Ok(Some(stored)) = host.read::<E>(key.into()) else { return GiveBack::Stale };
     let mut events = stored.state.agent_gone(&binding, &env);
     let all = events.len();
@@ -156,9 +156,9 @@ fn give_back_in<E: Reacts + Follows, H: Host>(
         return GiveBack::Nothing;
     }
     let over = is_all.then(|| Change::Unbound { agent: binding.agent.clone() });
-    let changes = events.into_iter().map(Change::Event).chain(over).collect();
+    let mut changes: Vec<_> = events.into_iter().map(Change::Event).chain(over).collect();
     // The key was just read as of this type. What can keep it from being changed is a key that belongs to it and is on another node.
-    let done = node.following(Stage::Decide, |node| E::follow(node, host, key.into(), changes));
+    let done = node.following(Stage::Decide, |node| commit_changes::<E, H>(node, host, key.into(), &mut changes));
     node.metrics.reactions += u64::from(done.is_ok());
     match done {
         Ok(()) if is_all => GiveBack::All(count.max(1)),

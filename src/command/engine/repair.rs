@@ -27,7 +27,7 @@ pub struct Repaired {
 /// Checks the value of `key` and makes anew what is derived in it. `tells`: replicas get the whole value, for what happened to it may not
 /// have been sent; without it nothing leaves this node. `None` if there is no value of ours, or one that only somebody who asks for it mends.
 pub fn repair<H: Host>(host: &mut H, key: Key, tells: bool) -> Result<Option<Repaired>, Error> {
-    match host.kind(key) {
+    match host.key_type(key) {
         KeyType::Nothing => Ok(None),
         kind => with_key_type!(kind, E => repair_type::<E, H>(host, key, tells), else Err(Error::wrong_type())),
     }
@@ -58,7 +58,7 @@ fn mend<E: Entity>(stored: &mut Record<E>, gives_up: bool) -> Repaired {
 /// The same because somebody asks for it: what was found in place of a value is read once more, and what is broken is given up if the rest
 /// can do without. The value leaves quarantine if that helps. `None` if there is no value of ours.
 pub fn repair_asked<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<Option<Repaired>, Error> {
-    match host.kind(key) {
+    match host.key_type(key) {
         KeyType::Nothing => Ok(None),
         kind => with_key_type!(kind, E => repair_asked_type::<E, H>(node, host, key), else Err(Error::wrong_type())),
     }
@@ -104,7 +104,7 @@ fn broken_beyond(type_name: &str, text: &str) -> Error {
 /// Errs if nobody may use what is under `key`.
 pub fn check_usable<H: Host>(node: &Node, host: &mut H, key: Key) -> Result<(), Error> {
     node.check_quarantine(key)?;
-    with_key_type!(host.kind(key), E => host.read::<E>(key).map(drop), else Ok(()))
+    with_key_type!(host.key_type(key), E => host.read::<E>(key).map(drop), else Ok(()))
 }
 
 /// Nobody may use the value of `key` any more, since it stays broken.
@@ -123,7 +123,7 @@ fn put_aside<H: Host>(host: &mut H, key: Key, fault: Fault) -> bool {
             _ => false,
         }
     }
-    with_key_type!(host.kind(key), E => of_type::<E, H>(host, key, fault), else false)
+    with_key_type!(host.key_type(key), E => of_type::<E, H>(host, key, fault), else false)
 }
 
 /// Counts a panic on a key. After too many of them the quarantine is that of its value, if it has one, whatever becomes of the name.
@@ -137,7 +137,7 @@ pub fn count_panic_on<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, servi
 
 /// The service whose value is under `key`.
 pub fn service_at<H: Host>(host: &mut H, key: Key) -> Option<Service> {
-    service_of(host.kind(key))
+    service_of(host.key_type(key))
 }
 
 /// Breaks a part of the value of `key` that is derived, for tests; `*`: what nothing is left to rebuild from. Errs with what can be broken.
@@ -159,21 +159,10 @@ pub fn break_value<H: Host>(host: &mut H, key: Key, part: Option<&[u8]>) -> Resu
         Ok(())
     }
     let nothing = || Err(Error::usage("the key holds nothing of LTMC"));
-    with_key_type!(host.kind(key), E => of_type::<E, H>(host, key, part), else nothing())
+    with_key_type!(host.key_type(key), E => of_type::<E, H>(host, key, part), else nothing())
 }
 
 impl Node {
-    /// Errs if `key` is in quarantine.
-    pub fn check_quarantine(&self, key: Key) -> Result<(), Error> {
-        self.quarantine.check(key)
-    }
-
-    /// Counts a panic, of a service if it is known of which.
-    pub fn count_panic(&mut self, service: Option<Service>) {
-        let now = self.now();
-        self.metrics.count_panic(service, now);
-    }
-
     /// Counts what a repair has mended.
     pub fn count_repair(&mut self, repaired: &Repaired) {
         if repaired.was_broken.is_some() {

@@ -132,7 +132,7 @@ fn settle_applied<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: usize) 
     cx.node.metrics.of_mut(E::SERVICE).applied += changes as u64;
     cx.host.settle::<E>(key);
     // On a replica nobody is served, but who waits for an end is told of it.
-    if cx.node.is_waited_for(key) && (!cx.node.replica || !cx.node.completion_waiters.is_empty()) {
+    if cx.node.is_waited_for(key) && (!cx.node.replica || !cx.node.queues.completions.is_empty()) {
         cx.node.look_at_soon(key.id());
     }
 }

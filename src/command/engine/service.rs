@@ -1,78 +1,48 @@
-//! What a service brings to the engine.
+//! What a service brings to the engine, beside what its entity decides: what follows from its changes, and who is served then.
+//!
+//! ```text
+//! commit:  plan  ->  replicate, apply, tell  ->  settle  ->  follow
+//! ```
+//!
+//! Each service implements [`Serve`] in its `serve.rs`. The engine and the scheduler go through it and name no service.
 
-use super::commit::commit_changes;
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
-use crate::command::services::flow::serve as flow_serve;
-use crate::command::services::lock::serve as lock_serve;
-use crate::command::services::mail::serve as mail_serve;
-use crate::command::services::registry::serve as registry_serve;
-use crate::domain::buffer::Buffer;
-use crate::domain::cache::Cache;
-use crate::domain::context::Context;
-use crate::domain::flow::{Flow, FlowEvent};
-use crate::domain::lock::Lock;
-use crate::domain::mail::Mail;
-use crate::domain::registry::Registry;
-use crate::domain::session::Session;
-use crate::domain::{Change, Entity, Error};
+use crate::domain::reactions::Reacts;
+use crate::domain::{Change, Error, KeyId};
 
-/// What happens to a value of type `E`, in order.
-type Changes<E> = Vec<Change<<E as Entity>::Event>>;
+/// A service, as the engine sees it.
+pub trait Serve: Reacts {
+    /// Whether a look at a value may stop on its way and go on there next time, see [`passes`](crate::command::node::passes).
+    const PASSES: bool = false;
 
-/// How a service applies changes and serves those who wait for what they free.
-pub trait Follows: Entity {
-    /// Leaves at most `max` of the events, such as can happen now.
+    /// What has to be known of a value before it changes, so that what follows can be done afterwards.
+    type Plan;
+
+    /// Before a change: what will follow from it. Errs if that cannot be done now, and then nothing changes.
+    fn plan<H: Host>(
+        node: &mut Node,
+        host: &mut H,
+        key: Key,
+        changes: &[Change<Self::Event>],
+    ) -> Result<Self::Plan, Error>;
+
+    /// After each change: what belongs to it and cannot wait.
+    fn settle<H: Host>(_node: &mut Node, _host: &mut H, _key: Key, _plan: &mut Self::Plan) {}
+
+    /// After it: whoever waits for what it freed is served. Changes that this makes itself are made with
+    /// [`commit_step`](super::commit::commit_step), for which nothing follows: it goes on until nothing is left to do.
+    fn follow<H: Host>(_node: &mut Node, _host: &mut H, _key: Key, _plan: Self::Plan) {}
+
+    /// The scheduler looks at a value of this type, or at a key that somebody expects to become one. `has_changed`: something may have happened
+    /// to it that nobody told us of, so that all who wait for it are looked at, too. Says how much work it was.
+    fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> Result<usize, Error>;
+
+    /// The same on a replica, which decides nothing.
+    fn wake_on_replica<H: Host>(_node: &mut Node, _host: &mut H, _key: &KeyId) {}
+
+    /// Leaves at most `max` of these events, such as can happen now.
     fn choose<H: Host>(_node: &mut Node, _host: &mut H, _key: Key, events: &mut Vec<Self::Event>, max: usize) {
         events.truncate(max);
     }
-
-    /// Applies changes that were decided, and serves whoever waits for what they free.
-    fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, mut changes: Changes<Self>) -> Result<(), Error> {
-        commit_changes::<Self, H>(node, host, key, &mut changes)
-    }
 }
-
-impl Follows for Lock {
-    fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, mut changes: Changes<Self>) -> Result<(), Error> {
-        commit_changes::<Self, H>(node, host, key, &mut changes)?;
-        lock_serve::serve_waiting(node, host, key);
-        Ok(())
-    }
-}
-
-impl Follows for Registry {
-    fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, changes: Changes<Self>) -> Result<(), Error> {
-        registry_serve::commit_all(node, host, key, changes)
-    }
-}
-
-impl Follows for Mail {
-    fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, changes: Changes<Self>) -> Result<(), Error> {
-        mail_serve::commit(node, host, key, changes)
-    }
-}
-
-impl Follows for Flow {
-    fn choose<H: Host>(node: &mut Node, host: &mut H, key: Key, events: &mut Vec<FlowEvent>, max: usize) {
-        if host.is_clustered() {
-            // Others each time, so that those whose locks may be on another node keep no other one waiting for good.
-            let first = node.random() % events.len().max(1) as u64;
-            events.rotate_left(first as usize);
-        }
-        events.truncate(max);
-        flow_serve::leave_out_moving(host, key, events);
-    }
-
-    fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, changes: Changes<Self>) -> Result<(), Error> {
-        flow_serve::change(node, host, key, changes)
-    }
-}
-
-impl Follows for Buffer {}
-
-impl Follows for Context {}
-
-impl Follows for Session {}
-
-impl Follows for Cache {}

@@ -8,8 +8,8 @@
 //!               in place: one after the other     options: in any order, each a word with its values
 //! ```
 
-use super::args::parse_u64;
 use super::spec::{Arg, ArgKind, Spec};
+use crate::domain::value::bytes::parse_u64;
 use smallvec::SmallVec;
 
 /// The arguments that are keys, each with the key spec that it is of.

@@ -1,18 +1,14 @@
 //! What watchers are told of a key, from its log of events.
 
 use super::budget::Budget;
+use super::entity_types::with_key_type;
 use crate::command::host::{check_here, Host, Key, KeyType, UNSURE_MS};
 use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::watchers::Watcher;
 use crate::command::node::Node;
 use crate::command::reply::Reply;
-use crate::domain::buffer::Buffer;
-use crate::domain::context::Context;
 use crate::domain::entity::event_log::{concerns, Events, Missed};
-use crate::domain::flow::Flow;
 use crate::domain::queue::rank::WaiterId;
-use crate::domain::registry::Registry;
-use crate::domain::session::Session;
 use crate::domain::value::bytes::printable;
 use crate::domain::{Entity, Error, KeyId};
 use smallvec::SmallVec;
@@ -37,7 +33,7 @@ fn first_moving<'a, H: Host>(host: &mut H, watcher: &'a Watcher) -> Option<&'a K
     if check_here(host, &keys).is_ok() {
         return None;
     }
-    let gone = |(key, since): &&(KeyId, u64)| *since > 0 && host.kind(key.into()) == KeyType::Nothing;
+    let gone = |(key, since): &&(KeyId, u64)| *since > 0 && host.key_type(key.into()) == KeyType::Nothing;
     watcher.keys.iter().find(gone).map(|(key, _)| key)
 }
 
@@ -70,20 +66,14 @@ pub fn look<H: Host>(
     watcher: &Watcher,
     budget: &mut Budget,
 ) -> Result<(u64, Vec<Reply>), Error> {
-    match host.kind(key) {
+    match host.key_type(key) {
         KeyType::Nothing if since == 0 => Ok((0, vec![Reply::Array(Vec::new())])),
         KeyType::Nothing => Ok((0, compacted(0))),
-        KeyType::Ours(Registry::TYPE_TAG) => look_at::<Registry, H>(host, key, since, watcher, budget),
-        KeyType::Ours(Context::TYPE_TAG) => look_at::<Context, H>(host, key, since, watcher, budget),
-        KeyType::Ours(Session::TYPE_TAG) => look_at::<Session, H>(host, key, since, watcher, budget),
-        KeyType::Ours(Buffer::TYPE_TAG) => look_at::<Buffer, H>(host, key, since, watcher, budget),
-        KeyType::Ours(Flow::TYPE_TAG) => look_at::<Flow, H>(host, key, since, watcher, budget),
-        KeyType::Ours(_) => {
-            let text =
-                format!("'{}' is of a type that keeps no log of events: it cannot be watched", printable(key.name));
-            Err(Error::usage(text))
-        }
-        KeyType::Foreign => Err(Error::wrong_type()),
+        key_type => with_key_type!(
+            key_type,
+            E => look_at::<E, H>(host, key, since, watcher, budget),
+            else Err(Error::wrong_type())
+        ),
     }
 }
 
@@ -94,6 +84,10 @@ fn look_at<E: Entity, H: Host>(
     watcher: &Watcher,
     budget: &mut Budget,
 ) -> Result<(u64, Vec<Reply>), Error> {
+    if E::WATCH_EVENTS_MAX == 0 {
+        let name = printable(key.name);
+        return Err(Error::usage(format!("'{name}' is of a type that keeps no log of events: it cannot be watched")));
+    }
     let Some(stored) = host.read::<E>(key)? else { return Ok((0, compacted(0))) };
     let mut revision = stored.revision;
     let told = match stored.log().map(|log| log.after(since)) {

@@ -53,9 +53,9 @@ impl ConnectionIndex {
     }
 
     /// The connections of other processes than the one that started at `boot`, in order.
-    pub fn strangers(&self, boot: u64) -> Vec<Connection> {
-        let mut strangers: Vec<_> = self.0.keys().filter(|connection| connection.boot != boot).copied().collect();
-        strangers.sort();
-        strangers
+    pub fn foreign(&self, boot: u64) -> Vec<Connection> {
+        let mut foreign: Vec<_> = self.0.keys().filter(|connection| connection.boot != boot).copied().collect();
+        foreign.sort();
+        foreign
     }
 }

@@ -1,13 +1,13 @@
 //! Work that is left to the scheduler.
 
 use super::waits::UndeliveredGrant;
-use crate::domain::{AgentBinding, Connection, KeyId, Service};
+use crate::domain::{AgentBinding, Connection, KeyId};
 
 /// Something to be done by the scheduler, since callbacks in which it is noticed may not write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeferredWork {
-    /// A grant of a service whose client went away before it was told.
-    TakeBack(Service, UndeliveredGrant),
+    /// A grant whose client went away before it was told.
+    TakeBack(UndeliveredGrant),
     /// A connection ended.
     Disconnected(Connection),
     /// A value is gone that this process knows of.
@@ -20,5 +20,5 @@ pub enum DeferredWork {
         bindings: Vec<AgentBinding>,
     },
     /// The keys were loaded or this node was promoted: connections of other processes are gone for good.
-    ForgetStrangers,
+    ForgetForeignConnections,
 }

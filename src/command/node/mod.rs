@@ -8,9 +8,11 @@ pub mod passes;
 pub mod quarantine;
 pub mod schedule;
 pub mod scrub_progress;
+pub mod waiting;
 pub mod waits;
 pub mod watchers;
 
+use super::host::Key;
 use super::settings::{Setting, Settings};
 use crate::command::node::connections::ConnectionIndex;
 use crate::command::node::deferred::DeferredWork;
@@ -23,13 +25,8 @@ use crate::command::node::scrub_progress::Checks;
 use crate::command::node::waits::Waits;
 use crate::command::node::watchers::Watchers;
 use crate::domain::algorithm::splitmix::next_random;
-use crate::domain::cache::queue::FillQueues;
-use crate::domain::flow::queue::{CompletionWaiters, TaskWaiters};
-use crate::domain::lock::queue::LockQueues;
-use crate::domain::mail::queue::MailQueues;
-use crate::domain::registry::queue::ClaimQueues;
-use crate::domain::registry::time::View;
-use crate::domain::{AgentBinding, Clock, Connection, KeyId, Millis, Service};
+use crate::domain::queues::Queues;
+use crate::domain::{AgentBinding, Clock, Connection, Error, KeyId, Millis, Service};
 use crate::observe::{Metrics, Peers, Trace};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -50,18 +47,8 @@ pub struct Node {
     pub schedule: Schedule,
     /// Who waits.
     pub waits: Waits,
-    /// Who waits for which lock.
-    pub locks: LockQueues,
-    /// Who waits for a claim on which registry.
-    pub claims: ClaimQueues,
-    /// Who waits for which answer of which cache.
-    pub fills: FillQueues,
-    /// Who waits for messages of which mailbox.
-    pub mails: MailQueues,
-    /// Who waits for tasks of which flow.
-    pub task_waiters: TaskWaiters,
-    /// Who waits for the ends of which tasks and flows.
-    pub completion_waiters: CompletionWaiters,
+    /// Who waits for what.
+    pub queues: Queues,
     /// In which keys agents of registries hold something.
     pub holdings: HoldingsIndex,
     /// Flows that wait for locks.
@@ -110,11 +97,6 @@ impl Node {
     /// The time of the current command, unix ms.
     pub fn now(&self) -> Millis {
         self.clock.now()
-    }
-
-    /// From where the registries are looked at.
-    pub fn view(&self) -> View {
-        View { now: self.now(), since: self.since, is_replica: self.replica }
     }
 
     /// A random number.
@@ -175,30 +157,25 @@ impl Node {
     }
 
     /// Whether somebody waits for `key`.
-    pub fn is_waited_for(&self, key: crate::command::host::Key) -> bool {
-        (!self.locks.is_empty() && self.locks.waiting_for(&key.id()) > 0)
-            || (!self.claims.is_empty() && self.claims.waiting_for(&key.id()) > 0)
-            || (!self.fills.is_empty() && self.fills.waiting_for(&key.id()) > 0)
-            || (!self.mails.is_empty() && self.mails.waiting_for(&key.id()) > 0)
-            || self.waits_for_flow(&key.id())
-            || self.watchers.is_watched(key)
-    }
-
-    /// Whether somebody waits for something of a flow.
-    pub fn waits_for_flow(&self, key: &KeyId) -> bool {
-        (!self.task_waiters.is_empty() && self.task_waiters.waiting_for(key) > 0)
-            || (!self.completion_waiters.is_empty() && self.completion_waiters.waiting_for(key) > 0)
+    #[inline]
+    pub fn is_waited_for(&self, key: Key) -> bool {
+        (!self.queues.is_empty() && self.queues.is_waited_for(&key.id())) || self.watchers.is_watched(key)
     }
 
     /// Whether nobody waits for anything.
     pub fn is_quiet(&self) -> bool {
-        self.locks.is_empty()
-            && self.claims.is_empty()
-            && self.fills.is_empty()
-            && self.mails.is_empty()
-            && self.task_waiters.is_empty()
-            && self.completion_waiters.is_empty()
-            && self.watchers.is_empty()
+        self.queues.is_empty() && self.watchers.is_empty()
+    }
+
+    /// Errs if `key` is in quarantine.
+    pub fn check_quarantine(&self, key: Key) -> Result<(), Error> {
+        self.quarantine.check(key)
+    }
+
+    /// Counts a panic, of a service if it is known of which.
+    pub fn count_panic(&mut self, service: Option<Service>) {
+        let now = self.now();
+        self.metrics.count_panic(service, now);
     }
 
     /// A key was deleted, renamed, flushed or came into being by other means than our commands.
@@ -256,33 +233,26 @@ impl Node {
         self.since = self.now();
         self.passes.clear();
         self.ask_for_all_agents();
-        self.forget_strangers();
+        self.forget_foreign_connections();
     }
 
     /// Keys came from a file or from a primary in place of those that were there.
     pub fn keys_loaded(&mut self) {
         self.since = self.now();
         self.ask_for_all_agents();
-        self.forget_strangers();
+        self.forget_foreign_connections();
         self.look_at_all_waited_for(|_| true);
     }
 
     /// The connections of other processes are gone for good: what is tied to them ends.
-    pub fn forget_strangers(&mut self) {
-        if !self.deferred.contains(&DeferredWork::ForgetStrangers) {
-            self.deferred.push_back(DeferredWork::ForgetStrangers);
+    pub fn forget_foreign_connections(&mut self) {
+        if !self.deferred.contains(&DeferredWork::ForgetForeignConnections) {
+            self.deferred.push_back(DeferredWork::ForgetForeignConnections);
         }
     }
 
     fn look_at_all_waited_for(&mut self, hit: impl Fn(&KeyId) -> bool) {
-        let waited = self
-            .locks
-            .keys()
-            .chain(self.claims.keys())
-            .chain(self.fills.keys())
-            .chain(self.mails.keys())
-            .chain(self.watchers.keys());
-        let waited = waited.chain(self.task_waiters.keys()).chain(self.completion_waiters.keys());
+        let waited = self.queues.keys().chain(self.watchers.keys());
         let waited: Vec<KeyId> = waited.filter(|key| hit(key)).cloned().collect();
         waited.into_iter().for_each(|key| self.look_at_soon(key));
     }

@@ -4,9 +4,9 @@
 //! key is left alone for a while. A place that is stale is harmless: the next pass begins at the start.
 
 use crate::command::host::Key;
-use crate::domain::flow::index::Alarm;
-use crate::domain::{Bytes, KeyId, Millis};
+use crate::domain::{KeyId, Millis};
 use ahash::AHashMap;
+use std::any::Any;
 
 /// After so long a pass goes on if it has found nothing that can be decided, ms.
 const GO_ON_MS: Millis = 10;
@@ -20,54 +20,29 @@ pub fn again_at(now: Millis, is_through: bool, has_done: bool) -> Millis {
     }
 }
 
-/// Where one stands in a key.
-#[derive(Debug)]
-enum Place {
-    Alarm(Alarm),
-    Resource(Bytes),
-}
-
-/// The places in all keys that one is not through with. Each of these keys is due.
+/// The places in all keys that one is not through with, each as its service names it. Each of these keys is due.
 #[derive(Debug, Default)]
-pub struct Passes(AHashMap<KeyId, Place>);
+pub struct Passes(AHashMap<KeyId, Box<dyn Any>>);
 
 impl Passes {
-    /// The alarm of a flow behind which to go on. It is forgotten by that.
-    pub fn take_alarm(&mut self, flow: Key) -> Option<Alarm> {
-        match self.take(flow)? {
-            Place::Alarm(alarm) => Some(alarm),
-            Place::Resource(_) => None,
-        }
-    }
-
-    /// The resource of a session behind which to go on. It is forgotten by that.
-    pub fn take_resource(&mut self, session: Key) -> Option<Bytes> {
-        match self.take(session)? {
-            Place::Resource(resource) => Some(resource),
-            Place::Alarm(_) => None,
-        }
-    }
-
-    fn take(&mut self, key: Key) -> Option<Place> {
+    /// The place behind which to go on in a key. It is forgotten by that.
+    pub fn take<P: 'static>(&mut self, key: Key) -> Option<P> {
         if self.0.is_empty() {
             return None;
         }
-        self.0.remove(&key.id())
+        self.0.remove(&key.id())?.downcast().ok().map(|place| *place)
     }
 
-    /// Goes on behind this alarm of a flow.
-    pub fn stop_at_alarm(&mut self, flow: Key, alarm: Alarm) {
-        self.0.insert(flow.id(), Place::Alarm(alarm));
-    }
-
-    /// Goes on behind this resource of a session.
-    pub fn stop_at_resource(&mut self, session: Key, resource: Bytes) {
-        self.0.insert(session.id(), Place::Resource(resource));
+    /// Goes on behind this place in a key.
+    pub fn stop_at<P: 'static>(&mut self, key: Key, place: P) {
+        self.0.insert(key.id(), Box::new(place));
     }
 
     /// There is nothing of that kind in a key.
     pub fn forget(&mut self, key: Key) {
-        self.take(key);
+        if !self.0.is_empty() {
+            self.0.remove(&key.id());
+        }
     }
 
     /// All passes begin anew.

@@ -1,7 +1,5 @@
 //! How far the automatic check of all values has come.
 
-use super::Node;
-use crate::command::settings::Setting;
 use crate::domain::entity::record::Checkable;
 use crate::domain::{Invariant, KeyId, Millis};
 use ahash::AHashMap;
@@ -55,18 +53,16 @@ impl Round {
     }
 }
 
-/// When the next step is due, unix ms; `None` if none is.
-pub fn next_step(node: &Node) -> Option<Millis> {
-    let rate = node.settings.get(Setting::CheckRate);
-    let Checks { has_values, stepped_at, due, .. } = node.checks;
-    if rate == 0 || !has_values {
-        return None;
-    }
-    // If the clock was set back, nobody waits until it is again what it was.
-    Some(if node.now() < stepped_at { node.now() } else { due })
-}
-
 impl Checks {
+    /// When the next step is due at `rate` values a second, unix ms; `None` if none is.
+    pub fn next_step(&self, rate: u64, now: Millis) -> Option<Millis> {
+        if rate == 0 || !self.has_values {
+            return None;
+        }
+        // If the clock was set back, nobody waits until it is again what it was.
+        Some(if now < self.stepped_at { now } else { self.due })
+    }
+
     /// The rate may be another one now: the wait for the next step was by the old one.
     pub fn rate_changed(&mut self) {
         self.due = 0;

@@ -8,40 +8,27 @@ use super::host::{Host, KeyType, Ownership, UNSURE_MS};
 use super::node::Node;
 use super::reply::Reply;
 use super::settings::Setting;
-use crate::command::engine::entity_types::{gives_way, service_of};
+use crate::command::engine::commit::commit;
+use crate::command::engine::entity_types::{gives_way, service_of, with_key_type};
 use crate::command::engine::replay::note_value;
+use crate::command::engine::service::Serve;
+use crate::command::engine::waiting::{refuse, refuse_all, refuse_disabled, take_back};
 use crate::command::node::deferred::DeferredWork;
 use crate::command::node::schedule::Due;
 use crate::command::node::waits::{Unserved, OWNERSHIP_MS};
 use crate::command::scheduler::memory_pressure::ask_for_memory;
-use crate::command::services::buffer::serve as buffer_serve;
-use crate::command::services::cache::serve as cache_serve;
-use crate::command::services::flow::serve as flow_serve;
-use crate::command::services::lock::serve as lock_serve;
-use crate::command::services::mail::serve as mail_serve;
-use crate::command::services::registry::serve as registry_serve;
-use crate::command::services::versioned::serve as versioned_serve;
-use crate::command::settings::policies::check_enabled;
-use crate::domain::buffer::Buffer;
-use crate::domain::cache::Cache;
-use crate::domain::context::{Context, Doc};
-use crate::domain::flow::Flow;
-use crate::domain::lock::Lock;
-use crate::domain::mail::Mail;
+use crate::domain::entity_types::for_each_type;
 use crate::domain::queue::rank::WaiterId;
-use crate::domain::registry::Registry;
-use crate::domain::session::{Fields, Session};
-use crate::domain::versioned::{State, Versioned};
-use crate::domain::{Code, Connection, Entity, Error, KeyId, Millis, Service};
+use crate::domain::{Code, Connection, Entity, Error, KeyId, Millis};
 use crate::observe::trace::Stage;
 
-/// For how many chores room is kept; a file that was loaded may have left many more of them.
-const CHORES_KEPT: usize = 1024;
+/// For how many works room is kept; a file that was loaded may have left many more of them.
+const DEFERRED_KEPT: usize = 1024;
 
 /// One round of the scheduler: a sweep over what is due, and the next step of the automatic check if that is due.
 pub fn tick<H: Host>(node: &mut Node, host: &mut H) {
     let is_sweep = next_sweep(node).is_some_and(|when| when <= node.now());
-    let is_check = crate::command::node::scrub_progress::next_step(node).is_some_and(|when| when <= node.now());
+    let is_check = scrub::next_step(node).is_some_and(|when| when <= node.now());
     if is_sweep || !is_check {
         sweep(node, host);
     }
@@ -68,11 +55,11 @@ fn sweep<H: Host>(node: &mut Node, host: &mut H) {
 
 /// Does the next piece of work, and says how much it was. `None` if nothing is due.
 fn next_piece<H: Host>(node: &mut Node, host: &mut H, keys_until: Millis, watchers_first: bool) -> Option<usize> {
-    let chore = if node.replica { None } else { node.deferred.pop_front() };
-    if let Some(chore) = chore {
-        do_chore(node, host, chore);
+    let work = if node.replica { None } else { node.deferred.pop_front() };
+    if let Some(work) = work {
+        do_deferred(node, host, work);
         if node.deferred.is_empty() {
-            node.deferred.shrink_to(CHORES_KEPT);
+            node.deferred.shrink_to(DEFERRED_KEPT);
         }
         return Some(1);
     }
@@ -100,12 +87,12 @@ fn next_piece<H: Host>(node: &mut Node, host: &mut H, keys_until: Millis, watche
 
 /// When the next round has something to do.
 pub fn next_tick(node: &Node) -> Option<Millis> {
-    next_sweep(node).into_iter().chain(crate::command::node::scrub_progress::next_step(node)).min()
+    next_sweep(node).into_iter().chain(scrub::next_step(node)).min()
 }
 
 fn next_sweep(node: &Node) -> Option<Millis> {
-    let has_chores = !node.replica && !node.deferred.is_empty();
-    if has_chores || node.watchers.has_woken() {
+    let has_deferred = !node.replica && !node.deferred.is_empty();
+    if has_deferred || node.watchers.has_woken() {
         return Some(0);
     }
     let key = node.schedule.next_key().filter(|next| !node.replica || *next == 0);
@@ -136,79 +123,41 @@ fn look_into<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: b
     if has_changed {
         node.watchers.wake(key);
     }
-    if !matches!(host.kind(key.into()), KeyType::Ours(Flow::TYPE_TAG | Session::TYPE_TAG | Context::TYPE_TAG)) {
+    let key_type = host.key_type(key.into());
+    if !with_key_type!(key_type, E => E::PASSES, else false) {
         node.passes.forget(key.into());
     }
-    // A service looks at the keys of its type, and at those that somebody expects to become one.
-    let kind = host.kind(key.into());
     refuse_disabled(node, host, key);
-    if service_of(kind).is_some_and(|service| !node.settings.is_enabled(service)) {
+    if service_of(key_type).is_some_and(|service| !node.settings.is_enabled(service)) {
         node.frozen.insert(key.clone());
         return 1;
     }
     let mut work = 1;
-    if kind == KeyType::Ours(Lock::TYPE_TAG) || node.locks.waiting_for(key) > 0 {
-        match take_note::<Lock, H>(node, host, key) {
-            Ok(()) if node.replica => {}
-            Ok(()) => lock_serve::wake(node, host, key),
-            Err(error) => lock_serve::refuse_all(node, host, key, error),
+    // A service looks at the keys of its type, and at those that somebody expects to become one.
+    for_each_type!(E => {
+        if key_type == KeyType::Ours(E::TYPE_TAG) || node.queues.waits_for(E::SERVICE, key) {
+            work += look_as::<E, H>(node, host, key, has_changed);
         }
-    }
-    if kind == KeyType::Ours(Registry::TYPE_TAG) || node.claims.waiting_for(key) > 0 {
-        match take_note::<Registry, H>(node, host, key) {
-            Ok(()) if node.replica => {}
-            Ok(()) => work += registry_serve::wake(node, host, key, has_changed),
-            Err(error) => registry_serve::refuse_all(node, host, key, &error),
-        }
-    }
-    if kind == KeyType::Ours(Cache::TYPE_TAG) || node.fills.waiting_for(key) > 0 {
-        match take_note::<Cache, H>(node, host, key) {
-            Ok(()) if node.replica => {}
-            Ok(()) => work += cache_serve::wake(node, host, key, has_changed),
-            Err(error) => cache_serve::refuse_all(node, host, key, &error),
-        }
-    }
-    if kind == KeyType::Ours(Mail::TYPE_TAG) || node.mails.waiting_for(key) > 0 {
-        match take_note::<Mail, H>(node, host, key) {
-            Ok(()) if node.replica => {}
-            Ok(()) => work += mail_serve::wake(node, host, key, has_changed),
-            Err(error) => mail_serve::refuse_all(node, host, key, &error),
-        }
-    }
-    if kind == KeyType::Ours(Flow::TYPE_TAG) || node.waits_for_flow(key) {
-        match take_note::<Flow, H>(node, host, key) {
-            Ok(()) if node.replica => flow_serve::tell_ends(node, host, key),
-            Ok(()) => work += flow_serve::wake(node, host, key, has_changed),
-            Err(error) => flow_serve::refuse_all(node, host, key, &error),
-        }
-    }
+    });
     if !node.replica && node.holdings.has(key) {
         // Whether it is a registry or nothing any more.
-        work += reactions::settle(node, host, key);
+        work += reactions::check_holders(node, host, key);
     }
-    match kind {
-        KeyType::Ours(Session::TYPE_TAG) => work + look_at_versioned::<Fields, H>(node, host, key),
-        KeyType::Ours(Context::TYPE_TAG) => work + look_at_versioned::<Doc, H>(node, host, key),
-        KeyType::Ours(Buffer::TYPE_TAG) => work + look_at_buffer(node, host, key),
-        _ => work,
-    }
+    work
 }
 
-/// Nobody waits for a session or a context but those who watch it.
-fn look_at_versioned<S: State, H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> usize {
-    let noted = take_note::<Versioned<S>, H>(node, host, key);
-    if noted.is_err() || node.replica {
-        return 0;
-    }
-    // It was just read, so it cannot be of a wrong type.
-    versioned_serve::wake::<S, H>(node, host, key).unwrap_or(0)
-}
-
-/// Nobody waits for a chunk buffer but those who watch it.
-fn look_at_buffer<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> usize {
-    let noted = take_note::<Buffer, H>(node, host, key);
-    // It was just read, so it cannot be of a wrong type.
-    noted.and_then(|()| if node.replica { Ok(0) } else { buffer_serve::wake(node, host, key) }).unwrap_or(0)
+fn look_as<E: Serve, H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> usize {
+    let looked = take_note::<E, H>(node, host, key).and_then(|()| {
+        if node.replica {
+            E::wake_on_replica(node, host, key);
+            return Ok(0);
+        }
+        E::wake(node, host, key, has_changed)
+    });
+    looked.unwrap_or_else(|error| {
+        refuse(node, host, key, E::SERVICE, &error);
+        0
+    })
 }
 
 /// A slot moves away without a word. Whoever waits for one of its keys is sent to where it is now.
@@ -235,35 +184,6 @@ fn may_decide<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: 
     false
 }
 
-/// Who waits for something of a service that was switched off is told so.
-fn refuse_disabled<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
-    if !node.is_waited_for(key.into()) {
-        return;
-    }
-    let disabled = |service| check_enabled(node, service).err();
-    let (lock, registry) = (disabled(Service::Lock), disabled(Service::Registry));
-    let (cache, orchestration) = (disabled(Service::Cache), disabled(Service::Flow));
-    lock.into_iter().for_each(|error| lock_serve::refuse_all(node, host, key, error));
-    registry.iter().for_each(|error| registry_serve::refuse_all(node, host, key, error));
-    cache.iter().for_each(|error| cache_serve::refuse_all(node, host, key, error));
-    if let Some(error) = &orchestration {
-        mail_serve::refuse_all(node, host, key, error);
-        flow_serve::refuse_all(node, host, key, error);
-    }
-}
-
-/// Nobody can be served on this key any more.
-fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error) {
-    lock_serve::refuse_all(node, host, key, error.clone());
-    registry_serve::refuse_all(node, host, key, error);
-    cache_serve::refuse_all(node, host, key, error);
-    mail_serve::refuse_all(node, host, key, error);
-    flow_serve::refuse_all(node, host, key, error);
-    for watcher in node.watchers.of(key) {
-        node.refuse_wait(watcher, error.clone(), host);
-    }
-}
-
 /// Learns what the value of a key means for this process: it may have come under this name by RENAME, MOVE or RESTORE.
 fn take_note<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> Result<(), Error> {
     node.check_quarantine(key.into())?;
@@ -284,25 +204,15 @@ fn end_lost_connections<H: Host>(node: &mut Node, host: &H, connections: Vec<Con
     node.deferred.extend(lost);
 }
 
-/// Does a chore, or one key's part of it: a connection may be tied to any number of keys.
-fn do_chore<H: Host>(node: &mut Node, host: &mut H, chore: DeferredWork) {
+/// Does a work, or one key's part of it: a connection may be tied to any number of keys.
+fn do_deferred<H: Host>(node: &mut Node, host: &mut H, work: DeferredWork) {
     crate::command::engine::tracing::begin_round(node, None);
-    match chore {
-        DeferredWork::TakeBack(Service::Lock, undelivered) => lock_serve::take_back(node, host, undelivered),
-        DeferredWork::TakeBack(Service::Registry, undelivered) => registry_serve::take_back(node, host, undelivered),
-        DeferredWork::TakeBack(Service::Cache, undelivered) => cache_serve::take_back(node, host, undelivered),
-        DeferredWork::TakeBack(Service::Mail, undelivered) => mail_serve::take_back(node, host, undelivered),
-        DeferredWork::TakeBack(Service::Flow, undelivered) => flow_serve::take_back(node, host, undelivered),
-        // Nobody gets anything of these that others could have had.
-        DeferredWork::TakeBack(Service::Watch | Service::Context | Service::Session | Service::Buffer, _) => {}
+    match work {
+        DeferredWork::TakeBack(grant) => take_back(node, host, grant),
         DeferredWork::Disconnected(connection) => {
             if let Some(key) = node.connections.take_one(connection) {
-                if host.kind((&key).into()) == KeyType::Ours(Cache::TYPE_TAG) {
-                    cache_serve::disconnected(node, host, &key, connection);
-                } else {
-                    lock_serve::disconnected(node, host, &key, connection);
-                }
-                node.deferred.push_back(chore);
+                with_key_type!(host.key_type((&key).into()), E => disconnected::<E, H>(node, host, &key, connection), else ());
+                node.deferred.push_back(work);
             }
         }
         DeferredWork::ValueGone { key, connections, bindings } => {
@@ -313,15 +223,24 @@ fn do_chore<H: Host>(node: &mut Node, host: &mut H, chore: DeferredWork) {
             bindings
                 .iter()
                 .for_each(|binding| crate::command::engine::bindings::forget_if_stale(node, host, &key, binding));
-            if !gives_way(host.kind((&key).into())) {
+            if !gives_way(host.key_type((&key).into())) {
                 node.evictable_keys.remove(&key);
             }
         }
-        DeferredWork::ForgetStrangers => {
-            let strangers = node.connections.strangers(node.boot);
-            node.deferred.extend(strangers.into_iter().map(DeferredWork::Disconnected));
+        DeferredWork::ForgetForeignConnections => {
+            let foreign = node.connections.foreign(node.boot);
+            node.deferred.extend(foreign.into_iter().map(DeferredWork::Disconnected));
         }
     }
+}
+
+/// A connection has ended: what is tied to it in a key ends, too.
+fn disconnected<E: Serve, H: Host>(node: &mut Node, host: &mut H, key: &KeyId, connection: Connection) {
+    let env = node.settings.reaction_env(node.now());
+    let stored = host.read::<E>(key.into()).ok().flatten();
+    let events = stored.map_or_else(Vec::new, |stored| stored.state.disconnected(connection, &env));
+    // It was just read as of this type.
+    commit::<E, H>(node, host, key.into(), events).ok();
 }
 
 /// The connections that the value of a key is tied to.
@@ -330,11 +249,7 @@ fn connections_of<H: Host>(host: &mut H, key: &KeyId) -> Vec<Connection> {
         let stored = host.read::<E>(key.into()).ok().flatten();
         stored.map_or_else(Vec::new, |stored| stored.state.connections())
     }
-    match host.kind(key.into()) {
-        KeyType::Ours(Lock::TYPE_TAG) => of::<Lock, H>(host, key),
-        KeyType::Ours(Cache::TYPE_TAG) => of::<Cache, H>(host, key),
-        _ => Vec::new(),
-    }
+    with_key_type!(host.key_type(key.into()), E => of::<E, H>(host, key), else Vec::new())
 }
 
 /// A client's connection ended. Called from a callback that must not write.
@@ -349,7 +264,7 @@ pub fn client_gone(node: &mut Node, client: u64) {
 /// write.
 pub fn waiter_gone(node: &mut Node, id: WaiterId) {
     match node.waits.take_undelivered(id) {
-        Some((service, undelivered)) => node.deferred.push_back(DeferredWork::TakeBack(service, undelivered)),
+        Some(grant) => node.deferred.push_back(DeferredWork::TakeBack(grant)),
         None => drop(node.drop_wait(id, Unserved::Gone)),
     }
 }

@@ -9,7 +9,7 @@
 
 use crate::command::engine::repair::{close, count_panic_on, repair, service_at};
 use crate::command::host::{Host, Key};
-use crate::command::node::scrub_progress::{next_step, Checks, Round};
+use crate::command::node::scrub_progress::{Checks, Round};
 use crate::command::node::Node;
 use crate::command::settings::Setting;
 use crate::domain::value::bytes::printable;
@@ -21,6 +21,11 @@ const STEP_MS: Millis = 100;
 const ROUND_MS_MIN: Millis = 1_000;
 /// A value counts as one more for each so many of its elements.
 const ELEMENTS_PER_VALUE: usize = 100;
+
+/// When the next step is due, unix ms; `None` if none is.
+pub fn next_step(node: &Node) -> Option<Millis> {
+    node.checks.next_step(node.settings.get(Setting::CheckRate), node.now())
+}
 
 /// The next step, if it is due.
 pub fn go_on<H: Host>(node: &mut Node, host: &mut H) {

@@ -5,6 +5,8 @@ use crate::command::node::Node;
 use crate::domain::algorithm::eviction::Policy;
 use crate::domain::flow::work::Policy as TaskPolicy;
 use crate::domain::flow::Options;
+use crate::domain::mail::decide::Policy as MailPolicy;
+use crate::domain::reactions::ReactionEnv;
 use crate::domain::registry::time::Policy as RegistryPolicy;
 use crate::domain::{cache, Code, Error, Millis, Service};
 
@@ -84,6 +86,20 @@ impl Settings {
             retries: self.get(Setting::TaskRetries) as u32,
             grace_ms: self.get(Setting::TaskStopGraceMs),
         }
+    }
+
+    /// What becomes of messages that nobody acknowledges.
+    pub fn mail_policy(&self) -> MailPolicy {
+        MailPolicy {
+            deliveries_max: self.get(Setting::MailDeliveriesMax) as u32,
+            dead_max: self.get(Setting::MailDeadMax) as usize,
+        }
+    }
+
+    /// What the effects of an end outside of a value depend on, at `at`.
+    pub fn reaction_env(&self, at: Millis) -> ReactionEnv {
+        let orphans_until = at + self.get(Setting::CacheOrphanMs);
+        ReactionEnv { at, tasks: self.task_policy(), mails: self.mail_policy(), orphans_until }
     }
 
     /// What a flow is made with if nothing is said.

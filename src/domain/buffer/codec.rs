@@ -4,8 +4,8 @@ use super::chunk::{Chunk, ChunkRecord, Phase, Pin, Serial, Version};
 use super::{Buffer, BufferEvent, Config, HASHED_BYTES};
 use crate::domain::algorithm::eviction::Policy;
 use crate::domain::algorithm::xxhash::xxh64;
+use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
-use crate::domain::entity::rule;
 use crate::domain::limits::{
     BUFFER_BYTES_END, CHUNK_BYTES_END, CHUNK_HOLDERS_END, CHUNK_META_BYTES_MAX, DURATION_MS_MAX, ID_BYTES_MAX,
 };

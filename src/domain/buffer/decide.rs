@@ -2,6 +2,7 @@
 
 use super::chunk::{Chunk, Phase, Serial, Version};
 use super::store::Sharers;
+use super::working::Need;
 use super::{Buffer, BufferEvent, Config, End, Why};
 use crate::domain::algorithm::allocator::allocated;
 use crate::domain::algorithm::eviction::Policy;
@@ -435,5 +436,25 @@ pub fn state_word(chunk: &Chunk) -> &'static str {
     match chunk.record.phase {
         Phase::Unsealed { .. } => "unsealed",
         Phase::Sealed | Phase::Written { .. } => "sealed",
+    }
+}
+
+impl Buffer {
+    /// Bytes of chunks used within the last hour.
+    pub fn working_bytes(&self, now: Millis) -> u64 {
+        self.usage.working.bytes(now) as u64
+    }
+
+    /// What decides how large it should be.
+    pub fn need(&self, now: Millis, is_short: bool) -> Need {
+        let can_evict = self.config.policy != Policy::None;
+        Need {
+            config: self.config,
+            size: self.size_bytes,
+            used: self.totals.used_bytes(),
+            held: if can_evict { self.totals.held_bytes() } else { self.totals.used_bytes() },
+            working: self.working_bytes(now),
+            is_short,
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What can happen to a buffer.
 
 use super::chunk::{Serial, Version};
-use super::Config;
+use super::config::Config;
 use crate::domain::entity::event_json::EventJson;
 use crate::domain::{Blob, Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};

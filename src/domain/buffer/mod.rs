@@ -17,6 +17,7 @@
 
 pub mod chunk;
 mod codec;
+pub mod config;
 pub mod decide;
 pub mod event;
 #[cfg(any(test, feature = "test-hooks"))]
@@ -26,6 +27,7 @@ mod store;
 pub mod time;
 pub mod working;
 
+pub use config::Config;
 pub use event::{BufferEvent, End, Why};
 pub use store::Totals;
 
@@ -38,42 +40,11 @@ use crate::domain::entity::partial_check::Part;
 use ahash::AHashMap;
 use chunk::{Chunk, ChunkRecord, Phase, Serial, Version};
 use popularity::{Popularity, Window};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use working::{WorkingSet, LOOK_MS};
 
 /// So long after a write to a sealed chunk its content is looked for an equal one, ms.
 pub const REST_AFTER_WRITE_MS: Millis = 1000;
-
-/// The bounds of a buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Config {
-    /// It never takes more, bytes. 0 only in a buffer that is not there.
-    pub max_bytes: u64,
-    /// It never gets smaller by itself, bytes.
-    pub min_bytes: u64,
-    /// Who goes when there is no room.
-    pub policy: Policy,
-}
-
-impl Config {
-    /// The policy as it is written.
-    pub const fn policy_word(&self) -> &'static str {
-        match self.policy {
-            Policy::Gdsf => "GDSF",
-            Policy::Lru => "LRU",
-            Policy::Lfu => "LFU",
-            Policy::Ttl => "TTL",
-            Policy::Ring => "RING",
-            Policy::None => "NONE",
-        }
-    }
-
-    /// Whether its size moves.
-    pub const fn is_dynamic(&self) -> bool {
-        self.min_bytes < self.max_bytes
-    }
-}
 
 /// What this node knows of the use of a buffer since it has it. Not saved and not replicated.
 #[derive(Debug, Clone, Default)]

@@ -3,9 +3,8 @@
 //! Measured by this node and not saved; what follows from it is decided by the primary and told to all as an event.
 
 use super::chunk::Used;
+use super::config::Config;
 use super::event::Why;
-use super::{Buffer, Config};
-use crate::domain::algorithm::eviction::Policy;
 use crate::domain::Millis;
 
 /// Length of a step, ms; a use counts for twelve of them.
@@ -109,26 +108,6 @@ impl Need {
         // It goes down by a quarter at most and only if that much is too much, so that it does not go up again at once.
         let size = self.wanted().max(self.size / 4 * 3).max(least);
         (rested_ms >= REST_MS && size <= self.size / 4 * 3).then_some((size, Why::Use))
-    }
-}
-
-impl Buffer {
-    /// Bytes of chunks used within the last hour.
-    pub fn working_bytes(&self, now: Millis) -> u64 {
-        self.usage.working.bytes(now) as u64
-    }
-
-    /// What decides how large it should be.
-    pub fn need(&self, now: Millis, is_short: bool) -> Need {
-        let can_evict = self.config.policy != Policy::None;
-        Need {
-            config: self.config,
-            size: self.size_bytes,
-            used: self.totals.used_bytes(),
-            held: if can_evict { self.totals.held_bytes() } else { self.totals.used_bytes() },
-            working: self.working_bytes(now),
-            is_short,
-        }
     }
 }
 

@@ -6,8 +6,8 @@ use super::event::{CacheEvent, Filled, Target};
 use super::ids::{AnswerId, Slot};
 use super::labels::{Census, Label};
 use super::{Cache, Config};
+use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
-use crate::domain::entity::rule;
 use crate::domain::limits::{
     CACHE_BATCH_MAX, CACHE_LABELS_MAX, CACHE_LABEL_BYTES_MAX, DURATION_MS_MAX, ID_BYTES_MAX, RESULT_BYTES_MAX,
     TOOL_ARGS_BYTES_MAX, TOOL_BYTES_MAX, VOIDS_MAX,

@@ -7,12 +7,14 @@ pub mod fault;
 #[cfg(any(test, feature = "test-hooks"))]
 pub mod fault_injection;
 pub mod idempotency;
+pub mod invariant;
 pub mod partial_check;
 pub mod record;
 
 use super::{Bytes, Connection, Error, Fence, Millis};
-use crate::domain::entity::event_json::EventJson;
-use crate::domain::entity::partial_check::Part;
+use event_json::EventJson;
+use invariant::Invariant;
+use partial_check::Part;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 
@@ -66,19 +68,6 @@ impl Service {
             Service::Mail => "mail",
             Service::Flow => "flow",
         }
-    }
-}
-
-/// Which rule of an entity is broken; for the log and `LTMC.REPAIR`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Invariant(pub String);
-
-/// Errs with `text`, which says what is broken, unless the rule `holds`.
-pub fn rule(holds: bool, text: &str) -> Result<(), Invariant> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Invariant(text.into()))
     }
 }
 

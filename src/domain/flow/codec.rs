@@ -4,8 +4,9 @@ use super::event::{Addition, Claimed, FlowEvent};
 use super::task::{Attempt, End, Needs, Parent, Plan, Run, State, Task, Told, Verdict};
 use super::{Flow, Options, TaskNo, Totals};
 use crate::domain::algorithm::allocator::{allocated, tree_bytes};
+use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
-use crate::domain::entity::{rule, NUMBER_MAX};
+use crate::domain::entity::NUMBER_MAX;
 use crate::domain::limits::{
     AGENT_LABELS_MAX, ATTEMPTS_KEPT_MAX, DURATION_MS_MAX, FLOW_TASKS_END, ID_BYTES_MAX, PRIORITY_MAX, RATE_CLAIMS_MAX,
     TASK_BYTES_END, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_TEXT_BYTES_MAX,

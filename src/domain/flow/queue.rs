@@ -27,6 +27,10 @@ impl InLine for TaskWaiter {
     fn line(&self) -> &Arc<Vec<Capability>> {
         &self.wish.caps
     }
+
+    fn request_id(&self) -> Option<&Bytes> {
+        self.request_id.as_ref()
+    }
 }
 
 /// All who wait for tasks on a node, those who can do the same in one line.

@@ -65,6 +65,13 @@ pub enum Cause {
     AgentGone,
 }
 
+impl LockEvent {
+    /// Whether somebody else may have what it gives up.
+    pub fn frees(&self) -> bool {
+        matches!(self, LockEvent::Unlocked { .. } | LockEvent::Converted { .. } | LockEvent::Ended { .. })
+    }
+}
+
 impl Event for LockEvent {
     fn name(&self) -> Option<&'static str> {
         Some(match self {

@@ -31,9 +31,10 @@ pub use event::{Cause, LockEvent};
 pub use grant::{Extra, Grant, Mode, NO_END};
 pub use path::Path;
 
-use super::entity::{rule, CHECKED_BYTES, NUMBER_MAX};
+use super::entity::{CHECKED_BYTES, NUMBER_MAX};
 use super::limits::{ID_BYTES_MAX, LOCK_LEVELS_MAX, LOCK_LIMIT_MAX, LOCK_META_BYTES_MAX};
 use super::{Bytes, Clock, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
 use crate::domain::value::fence::check_fence;
 use ahash::AHashMap;

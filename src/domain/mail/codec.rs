@@ -3,8 +3,9 @@
 use super::event::{Letter, MailEvent, Reason};
 use super::{Dead, Entry, Hold, Mail, Message, Name, Totals};
 use crate::domain::algorithm::allocator::tree_bytes;
+use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
-use crate::domain::entity::{rule, CHECKED_BYTES};
+use crate::domain::entity::CHECKED_BYTES;
 use crate::domain::limits::{FIELD_BYTES_MAX, ID_BYTES_MAX, MAIL_RECEIVERS_MAX, MAIL_RECEIVE_MAX};
 use crate::domain::value::fence::check_fence;
 use crate::domain::{Blob, Bytes, Error, Fence, Invariant, Millis};

@@ -3,7 +3,7 @@
 //! Who waits for what differs stands in different lines, so that what comes is held against each line once, not against each waiter.
 
 use super::rank::WaiterId;
-use crate::domain::KeyId;
+use crate::domain::{Bytes, KeyId};
 use ahash::AHashMap;
 use std::collections::BTreeSet;
 use std::hash::Hash;
@@ -18,6 +18,11 @@ pub trait InLine {
 
     /// In which line it stands.
     fn line(&self) -> &Self::Line;
+
+    /// The `REQID` that it came with.
+    fn request_id(&self) -> Option<&Bytes> {
+        None
+    }
 }
 
 /// The lines of one key. Ids of waiters grow, so the smallest of a line has waited longest.
@@ -79,6 +84,15 @@ impl<W: InLine> Lines<W> {
         let mut ids: Vec<WaiterId> = lines.flatten().copied().collect();
         ids.sort_unstable();
         ids
+    }
+
+    /// All who wait for `key` with the request of this waiter, sent again; itself among them.
+    pub fn retries_of(&self, key: &KeyId, id: WaiterId) -> Vec<WaiterId> {
+        let request_of = |id: &WaiterId| self.waiter(*id).and_then(InLine::request_id);
+        match request_of(&id) {
+            None => vec![id],
+            request => self.waiters(key).into_iter().filter(|other| request_of(other) == request).collect(),
+        }
     }
 
     /// Who has waited longest in a line.

@@ -1,7 +1,7 @@
 //! One agent: what it says of itself, how it is, and what is reserved of it.
 
-use super::capability::Capability;
 use super::detector::Intervals;
+use crate::domain::value::capability::Capability;
 use crate::domain::{Bytes, Fence, Millis};
 use serde::{Deserialize, Serialize};
 

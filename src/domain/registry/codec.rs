@@ -5,8 +5,9 @@ use super::event::{Registration, RegistryEvent};
 use super::index::Index;
 use super::slots::Slot;
 use super::{damping, meta, Hold, PastHold, Registry, Totals};
+use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
-use crate::domain::entity::{rule, CHECKED_BYTES};
+use crate::domain::entity::CHECKED_BYTES;
 use crate::domain::limits::{
     AGENT_LABELS_MAX, AGENT_TEXT_BYTES_MAX, CAPABILITY_BYTES_MAX, CAPACITY_MAX, DURATION_MS_MAX, ID_BYTES_MAX,
 };
@@ -93,7 +94,7 @@ fn admit_registration(registration: &Registration, fits: bool) -> Result<(), Err
     let profile = &registration.profile;
     let texts = [&profile.name, &profile.session].into_iter().all(|text| text.len() <= AGENT_TEXT_BYTES_MAX);
     let caps = profile.caps.len() <= AGENT_LABELS_MAX
-        && profile.caps.iter().all(crate::domain::registry::capability::Capability::is_valid)
+        && profile.caps.iter().all(crate::domain::value::capability::Capability::is_valid)
         && profile.caps.is_sorted_by(|one, next| one < next);
     let tags = profile.tags.len() <= AGENT_LABELS_MAX
         && profile.tags.iter().all(|tag| (1..=CAPABILITY_BYTES_MAX).contains(&tag.len()))

@@ -18,7 +18,7 @@ pub struct Introduction {
     /// For people.
     pub name: Option<Bytes>,
     /// What it can do, in order and without duplicates.
-    pub caps: Option<Vec<super::capability::Capability>>,
+    pub caps: Option<Vec<crate::domain::value::capability::Capability>>,
     /// Labels, in order and without duplicates.
     pub tags: Option<Vec<Bytes>>,
     /// JSON.

@@ -39,8 +39,8 @@ mod tests {
         testing::NOW,
     };
     use crate::domain::registry::agent::Profile;
-    use crate::domain::registry::capability::Capability;
     use crate::domain::registry::{Registration, RegistryEvent, Status};
+    use crate::domain::value::capability::Capability;
     use crate::domain::{Bytes, Record};
 
     fn text(name: &str, n: u64) -> Bytes {

@@ -2,7 +2,8 @@
 
 use super::agent::{Agent, Status};
 use super::time::View;
-use super::{capability::Requirement, find, Registry};
+use super::Registry;
+use crate::domain::value::capability::Requirement;
 use crate::domain::Bytes;
 
 /// A set of statuses.
@@ -67,11 +68,5 @@ impl Filter {
             None => matches!(status, Status::Active | Status::Idle),
         };
         has_status && agent.free() >= self.free_min && self.excluded.binary_search(&agent.id).is_err()
-    }
-
-    /// Whether `agent` is offered to who asks for this.
-    pub fn fits(&self, view: &View, registry: &Registry, agent: &Agent) -> bool {
-        let Some(slot) = registry.slot(&agent.id) else { return false };
-        self.admits(view, registry, agent) && find::is_candidate(registry, self, slot)
     }
 }

@@ -114,6 +114,14 @@ pub fn is_candidate(registry: &Registry, filter: &Filter, slot: Slot) -> bool {
     }
 }
 
+impl Filter {
+    /// Whether `agent` is offered to who asks for this.
+    pub fn fits(&self, view: &View, registry: &Registry, agent: &Agent) -> bool {
+        let Some(slot) = registry.slot(&agent.id) else { return false };
+        self.admits(view, registry, agent) && is_candidate(registry, self, slot)
+    }
+}
+
 fn candidates(registry: &Registry, view: &View, filter: &Filter) -> SlotSet {
     // Whoever became suspect without that being decided yet stands under its old status.
     let asks_for_suspects = filter.statuses.is_some_and(|statuses| statuses.has(Status::Suspect));

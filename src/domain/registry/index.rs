@@ -3,7 +3,7 @@
 
 use super::agent::{Agent, Place, Status};
 use super::slots::{AnyOf, Slot, SlotSet};
-use super::{capability::Capability, capability::RequiredVersion, capability::Requirement, capability::VersionNumbers};
+use crate::domain::value::capability::{Capability, RequiredVersion, Requirement, VersionNumbers};
 use crate::domain::Bytes;
 use ahash::AHashMap;
 use std::collections::BTreeMap;

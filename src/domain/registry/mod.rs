@@ -36,7 +36,6 @@ pub mod queue;
 pub mod slots;
 pub mod time;
 
-pub use super::value::capability;
 pub use agent::{Agent, Claim, Health, Status};
 pub use event::{ClaimEnd, Registration, RegistryEvent};
 pub use filter::Filter;

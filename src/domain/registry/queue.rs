@@ -31,6 +31,10 @@ impl InLine for ClaimWaiter {
     fn line(&self) -> &Arc<Filter> {
         &self.wish.filter
     }
+
+    fn request_id(&self) -> Option<&Bytes> {
+        self.request_id.as_ref()
+    }
 }
 
 /// All who wait for claims on a node.

@@ -159,6 +159,17 @@ pub fn acts_as(name: &[u8], id: &[u8]) -> bool {
     id.strip_prefix(name).is_some_and(|rest| matches!(rest.first(), None | Some(b':')))
 }
 
+/// A whole number without sign, white space or leading zeros.
+pub fn parse_u64(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || text.len() > 20 || (text.len() > 1 && text[0] == b'0') {
+        return None;
+    }
+    text.iter().try_fold(0u64, |value, digit| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        value.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

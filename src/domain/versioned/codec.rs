@@ -1,20 +1,16 @@
 //! What has to hold for values and events that come from an unchecked payload.
 
 use super::event::VersionedEvent;
-use super::life::Life;
+use super::life::{is_time, Life};
 use super::{Created, Participant, State, Status, Versioned};
-use crate::domain::entity::{rule, NUMBER_MAX};
+use crate::domain::entity::invariant::rule;
+use crate::domain::entity::NUMBER_MAX;
 use crate::domain::limits::{
     CHECKPOINTS_MAX, DURATION_MS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX, NAME_BYTES_MAX, PARTICIPANTS_END, RESOURCES_END,
     VERSIONED_META_BYTES_MAX,
 };
 use crate::domain::value::fence::FENCE_END;
 use crate::domain::{Bytes, Error, Invariant, Millis};
-
-pub(super) fn is_time(when: Millis) -> bool {
-    // Far from every overflow, and within what Redis takes for a time.
-    when <= i64::MAX as Millis / 4
-}
 
 fn is_ttl(ttl_ms: Option<Millis>) -> bool {
     ttl_ms.is_none_or(|ttl_ms| (1..=DURATION_MS_MAX).contains(&ttl_ms))

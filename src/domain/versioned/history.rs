@@ -4,9 +4,10 @@
 //! what has changed. The newest versions are all kept. Of older ones only those with a checkpoint are: what leads from one
 //! checkpoint to the next is then one step, in which whatever was overwritten again and again is remembered once.
 
-use super::codec::is_time;
+use super::life::is_time;
 use super::State;
-use crate::domain::entity::{rule, CHECKED_BYTES, NUMBER_MAX};
+use crate::domain::entity::invariant::rule;
+use crate::domain::entity::{CHECKED_BYTES, NUMBER_MAX};
 use crate::domain::limits::{CHECKPOINTS_MAX, ID_BYTES_MAX, NAME_BYTES_MAX};
 use crate::domain::{Bytes, Invariant, Millis};
 use serde::{Deserialize, Serialize};

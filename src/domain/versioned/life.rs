@@ -4,6 +4,11 @@ use crate::domain::{Bytes, Fence, Millis};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Whether a time is far from every overflow, and within what Redis takes for a time.
+pub(super) fn is_time(when: Millis) -> bool {
+    when <= i64::MAX as Millis / 4
+}
+
 /// How long a key lives.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Life {

@@ -1,6 +1,6 @@
 //! The keys that belong to a session, and by whose word: at its end nobody loses what others gave.
 
-use crate::domain::entity::rule;
+use crate::domain::entity::invariant::rule;
 use crate::domain::limits::{ID_BYTES_MAX, RESOURCE_GIVERS_MAX};
 use crate::domain::value::bytes::acts_as;
 use crate::domain::value::inline_list::InlineList;

@@ -2,7 +2,7 @@
 
 use super::RedisHost;
 use crate::domain::{Code, Entity, Error, Record};
-use crate::ffi::types;
+use crate::ffi::{counts, types};
 
 impl RedisHost {
     /// The value of an opened key, even if it is in quarantine.
@@ -46,7 +46,7 @@ impl RedisHost {
             drop(unsafe { Box::from_raw(value) });
             return Err(Error::new(Code::Err, "the server did not accept the value"));
         }
-        types::count_value::<E>(is_faulty);
+        counts::count_value::<E>(is_faulty);
         (opened.value, opened.module_type) = (value.cast(), types::of::<E>());
         Ok(value)
     }

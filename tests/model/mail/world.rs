@@ -372,7 +372,7 @@ impl World {
             })
             .collect();
         assert_eq!(found, expected, "the dead letters");
-        assert_eq!(self.node.mails.waiting_for(&key()), self.naive.waits.len());
+        assert_eq!(self.node.queues.mails.waiting_for(&key()), self.naive.waits.len());
         assert!(mail.memory_bytes() > mail.payload_bytes());
     }
 }

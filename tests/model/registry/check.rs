@@ -162,7 +162,7 @@ impl World {
         }
         assert_eq!(self.node.waits.len(), self.model.waits.len(), "number of waiters");
         for key in &self.shape.keys {
-            let real: Vec<u64> = self.node.claims.waiters(&id_of(key)).iter().map(|id| id.0).collect();
+            let real: Vec<u64> = self.node.queues.claims.waiters(&id_of(key)).iter().map(|id| id.0).collect();
             let naive: Vec<u64> = self.model.claimers(key).map(|(wait, _)| wait.id).collect();
             assert_eq!(real, naive, "those who wait for {key}");
         }

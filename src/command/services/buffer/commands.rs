@@ -1,8 +1,9 @@
 //! The commands that change chunk buffers: what they take, what they decide, what they answer. The rules are in `domain::buffer`.
 
-use super::serve::{commit, end_if_over, is_short, make_room};
+use super::serve::{end_if_over, is_short, make_room};
 use crate::command::engine::args::{parse_meta_of, Args};
 use crate::command::engine::bindings::binding_for;
+use crate::command::engine::commit::commit;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
@@ -130,7 +131,7 @@ fn apply_config<H: Host>(cx: &mut Cx<H>, key: Key, config: Config) -> Result<(),
         Some(stored) => decide::configure(&stored.state, config, at)?,
         None => decide::configure(&Buffer::default(), config, at)?,
     };
-    commit(cx.node, cx.host, key, events)
+    commit::<Buffer, H>(cx.node, cx.host, key, events)
 }
 
 /// `LTMC.CHUNK.RESIZE`
@@ -295,7 +296,7 @@ pub fn seal<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, at) = (cx.key(1), cx.now());
     begin(cx, key, id)?;
     let (event, version) = decide::seal(existing(cx.host, key)?, id, ttl_ms, at)?;
-    commit(cx.node, cx.host, key, event)?;
+    commit::<Buffer, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::number(version)))
 }
 
@@ -341,7 +342,7 @@ fn let_go<H: Host>(
     begin(cx, key, id)?;
     let event = cx.host.read::<Buffer>(key)?.and_then(|stored| decide(&stored.state, id, agent, at));
     let was_held = event.is_some();
-    commit(cx.node, cx.host, key, event)?;
+    commit::<Buffer, H>(cx.node, cx.host, key, event)?;
     // Its time may have been over for long.
     end_if_over(cx.node, cx.host, key, id)?;
     Ok(Outcome::Reply(Reply::Integer(was_held.into())))
@@ -377,7 +378,7 @@ pub fn free<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         Some(BufferEvent::Gone { ids, .. }) => ids.len(),
         _ => 0,
     };
-    commit(cx.node, cx.host, key, event)?;
+    commit::<Buffer, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::number(count as u64)))
 }
 

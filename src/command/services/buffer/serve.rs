@@ -1,13 +1,14 @@
 //! What follows for chunk buffers from time, from a lack of room, and from a lack of the server's memory.
 
-use crate::command::engine::commit::{commit_one, touch};
+use crate::command::engine::commit::{commit, commit_one, touch};
+use crate::command::engine::service::Serve;
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::command::settings::Setting;
 use crate::domain::buffer::decide::Conditions;
 use crate::domain::buffer::{decide, time, Buffer, BufferEvent, End};
 use crate::domain::limits::EVICTED_PER_COMMAND_MAX;
-use crate::domain::{Error, KeyId};
+use crate::domain::{Change, Error, KeyId};
 
 /// Chunks that one look of the scheduler ends, and that it evicts, before other commands run.
 const PER_LOOK: usize = 64;
@@ -22,23 +23,13 @@ pub fn is_short<H: Host>(node: &Node, host: &H, to_grow: bool) -> bool {
     crate::command::host::is_short(host, shrinks_at.saturating_sub(if to_grow { EARLIER_PERMILLE } else { 0 }))
 }
 
-/// Applies events, if there are any.
-pub fn commit<H: Host>(
-    node: &mut Node,
-    host: &mut H,
-    key: Key,
-    events: impl IntoIterator<Item = BufferEvent>,
-) -> Result<(), Error> {
-    crate::command::engine::commit::commit::<Buffer, H>(node, host, key, events)
-}
-
 /// Ends what time has ended of one chunk, before anything else happens to it.
 pub fn end_if_over<H: Host>(node: &mut Node, host: &mut H, key: Key, id: &[u8]) -> Result<(), Error> {
     let now = node.now();
     let Some(stored) = host.read::<Buffer>(key)? else { return Ok(()) };
     let Some((serial, _)) = stored.state.find(id) else { return Ok(()) };
     let events = time::over(&stored.state, serial, now);
-    commit(node, host, key, events)
+    commit::<Buffer, H>(node, host, key, events)
 }
 
 /// Evicts what has to go so that the buffer is no larger than it may be, but not `spared`. If that is more than one command should do, the
@@ -69,28 +60,6 @@ fn evict<H: Host>(node: &mut Node, host: &mut H, key: Key, spared: Option<&[u8]>
     Ok(host.read::<Buffer>(key)?.is_some_and(|stored| stored.state.is_too_large()))
 }
 
-/// The scheduler looks at a buffer: ends what is due, gives it the size that it should have, evicts what is too much, and lets the windows
-/// of popularity slide. All in bounded parts; what is left is due at once. Says how much work it was.
-pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> Result<usize, Error> {
-    let (key, at): (Key, _) = (key.into(), node.now());
-    let Some(stored) = host.read::<Buffer>(key)? else { return Ok(0) };
-    let events = time::due(&stored.state, at, PER_LOOK);
-    let mut work = events.len();
-    commit(node, host, key, events)?;
-    let conditions = Conditions { at, is_short: is_short(node, host, false) };
-    let Some(stored) = host.read::<Buffer>(key)? else { return Ok(work) };
-    let resized = decide::shrink(&stored.state, conditions);
-    let evicted_before = stored.state.usage().evicted;
-    commit(node, host, key, resized)?;
-    evict(node, host, key, None, PER_LOOK)?;
-    // The last chunk may be gone, and the buffer with it.
-    let Some(stored) = host.read::<Buffer>(key)? else { return Ok(work) };
-    work += (stored.state.usage().evicted - evicted_before) as usize;
-    touch::<Buffer, H>(node, host, key, BufferEvent::Looked { at }, None)?;
-    note_wake(node, host, key, BufferEvent::Slid { at, most: SLID_PER_LOOK })?;
-    Ok(work)
-}
-
 /// Applies an event that only this node hears of, and looks again when the buffer says.
 pub fn note_wake<H: Host>(node: &mut Node, host: &mut H, key: Key, event: BufferEvent) -> Result<(), Error> {
     use crate::domain::Entity;
@@ -100,4 +69,40 @@ pub fn note_wake<H: Host>(node: &mut Node, host: &mut H, key: Key, event: Buffer
         node.schedule.look_at(key.id(), when.max(1));
     }
     Ok(())
+}
+
+/// Nobody waits for a chunk but those who watch the buffer.
+impl Serve for Buffer {
+    type Plan = ();
+
+    fn plan<H: Host>(
+        _node: &mut Node,
+        _host: &mut H,
+        _key: Key,
+        _changes: &[Change<BufferEvent>],
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Ends what is due, gives it the size that it should have, evicts what is too much, and lets the windows
+    /// of popularity slide. All in bounded parts; what is left is due at once. Says how much work it was.
+    fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, _has_changed: bool) -> Result<usize, Error> {
+        let (key, at): (Key, _) = (key.into(), node.now());
+        let Some(stored) = host.read::<Buffer>(key)? else { return Ok(0) };
+        let events = time::due(&stored.state, at, PER_LOOK);
+        let mut work = events.len();
+        commit::<Buffer, H>(node, host, key, events)?;
+        let conditions = Conditions { at, is_short: is_short(node, host, false) };
+        let Some(stored) = host.read::<Buffer>(key)? else { return Ok(work) };
+        let resized = decide::shrink(&stored.state, conditions);
+        let evicted_before = stored.state.usage().evicted;
+        commit::<Buffer, H>(node, host, key, resized)?;
+        evict(node, host, key, None, PER_LOOK)?;
+        // The last chunk may be gone, and the buffer with it.
+        let Some(stored) = host.read::<Buffer>(key)? else { return Ok(work) };
+        work += (stored.state.usage().evicted - evicted_before) as usize;
+        touch::<Buffer, H>(node, host, key, BufferEvent::Looked { at }, None)?;
+        note_wake(node, host, key, BufferEvent::Slid { at, most: SLID_PER_LOOK })?;
+        Ok(work)
+    }
 }

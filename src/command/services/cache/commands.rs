@@ -1,12 +1,12 @@
 //! The commands of the tool cache: what they take, what they decide, what they answer. The rules are in `domain::cache`.
 
 use super::serve::{
-    answer_reply, birth, end_ticket, grant, initial, is_short, miss_reply, note_use, serve_all, serve_line, settle_due,
-    use_of,
+    answer_reply, birth, decide_due, end_ticket, grant, initial, is_short, miss_reply, note_use, serve_line, use_of,
 };
 use crate::command::engine::args::Args;
 use crate::command::engine::commit::commit;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::waiting::{wait, NewWait};
 use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
@@ -24,7 +24,6 @@ use crate::domain::limits::{
     TOOL_BYTES_MAX,
 };
 use crate::domain::{Bytes, Connection, Error, Fence, Millis, Service};
-use smallvec::smallvec;
 
 /// The call that the arguments name: tool and args stand behind the cache.
 fn call_of<H: Host>(cx: &Cx<H>, is_raw: bool) -> Result<Call, Error> {
@@ -125,24 +124,27 @@ fn miss<H: Host>(cx: &mut Cx<H>, asked: GetArgs) -> Result<Outcome, Error> {
     note_use(cx.node, cx.host, key, CacheEvent::Missed { call: asked.call.clone() })?;
     match asked.block_ms.filter(|_| cx.host.may_block()) {
         None => Ok(Outcome::Reply(miss_reply(None))),
-        Some(block_ms) => wait(cx, asked, block_ms),
+        Some(block_ms) => wait_for_answer(cx, asked, block_ms),
     }
 }
 
-fn wait<H: Host>(cx: &mut Cx<H>, asked: GetArgs, block_ms: Millis) -> Result<Outcome, Error> {
-    let key = cx.key(1).id();
-    let max = cx.node.settings.get(Setting::CacheWaitersMax);
-    if cx.node.fills.waiting_for(&key) as u64 >= max {
-        return Err(Error::limit("cache-waiters-max", "one more client waiting for this cache", max));
-    }
-    let (id, wish) = (cx.node.waits.next_id(), wish(cx, &asked));
+fn wait_for_answer<H: Host>(cx: &mut Cx<H>, asked: GetArgs, block_ms: Millis) -> Result<Outcome, Error> {
+    let (key, wish) = (cx.key(1), wish(cx, &asked));
     let GetArgs { call, age_ms_max, .. } = asked;
-    cx.node.fills.insert(id, FillWaiter { key: key.clone(), call, wish, age_ms_max });
-    cx.node.begin_wait(id, Service::Cache, smallvec![key.clone()], block_ms, cx.host);
+    let waiter = FillWaiter { key: key.id(), call, wish, age_ms_max };
+    let new = NewWait {
+        service: Service::Cache,
+        waiting: cx.node.queues.fills.waiting_for(&key.id()),
+        key: key.id(),
+        max: Setting::CacheWaitersMax,
+        what: "one more client waiting for this cache",
+        block_ms,
+    };
+    let outcome = wait(cx, new, |queues, id| queues.fills.insert(id, waiter))?;
     // The lease of who computes may have been noted before anybody waited.
-    let ends_at = cx.host.read::<Cache>((&key).into())?.and_then(|stored| stored.state.next_end());
-    ends_at.into_iter().for_each(|when| cx.node.schedule.look_at(key.clone(), when));
-    Ok(Outcome::Waits)
+    let ends_at = cx.host.read::<Cache>(key)?.and_then(|stored| stored.state.next_end());
+    ends_at.into_iter().for_each(|when| cx.node.schedule.look_at(key.id(), when));
+    Ok(outcome)
 }
 
 /// What `LTMC.CACHE.PUT` says.
@@ -241,7 +243,6 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let put = CacheEvent::Put(Box::new(filled));
     let events: Vec<CacheEvent> = [put].into_iter().chain(made_room).chain(born).collect();
     commit::<Cache, H>(cx.node, cx.host, key, events)?;
-    serve_line(cx.node, cx.host, key, &call);
     Ok(Outcome::Reply(Reply::Ok))
 }
 
@@ -314,7 +315,7 @@ pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, at) = (cx.key(1), cx.now());
     cx.node.check_quarantine(key)?;
     // What is over is not called off.
-    settle_due(cx.node, cx.host, key)?;
+    decide_due(cx.node, cx.host, key)?;
     let Some(stored) = cx.host.read::<Cache>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     let affected = stored.state.affected_by(&what);
     if affected > 0 || stored.state.tickets() > 0 {
@@ -322,7 +323,6 @@ pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         let fence = cx.node.clock.next_fence();
         let event = CacheEvent::Invalidated { at, what, is_soft, fence, batch };
         commit::<Cache, H>(cx.node, cx.host, key, [event])?;
-        serve_all(cx.node, cx.host, key);
     }
     Ok(Outcome::Reply(Reply::number(affected as u64)))
 }

@@ -1,6 +1,7 @@
 //! What follows from changes of a cache: those who wait for an answer get it, or one of them is asked to compute it; and what time brings.
 
 use crate::command::engine::commit::{commit, commit_one, touch};
+use crate::command::engine::service::Serve;
 use crate::command::host::{Host, Key};
 use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::Node;
@@ -12,7 +13,7 @@ use crate::domain::cache::stats::HitKind;
 use crate::domain::cache::{decide, Cache, CacheEvent, Call, Found, TicketEnd};
 use crate::domain::limits::CACHE_BATCH_MAX;
 use crate::domain::queue::rank::WaiterId;
-use crate::domain::{Connection, Error, Fence, KeyId, Millis};
+use crate::domain::{Change, Error, Fence, KeyId, Millis};
 use smallvec::smallvec;
 
 /// The word for how an answer is given.
@@ -95,15 +96,64 @@ pub fn use_of(cache: &Cache, slot: u32, given: HitKind, answer: &Answer, agent: 
     CacheEvent::Used { slot, given, by_other }
 }
 
-/// Serves those who wait for a call: whoever can has the answer, and if nobody computes one, the first of the others is asked to.
+/// Those who wait for calls, as far as changes may have made them answers or tickets.
+pub enum Plan {
+    /// Those who wait for these.
+    Calls(Vec<Call>),
+    /// All.
+    All,
+}
+
+impl Serve for Cache {
+    type Plan = Plan;
+
+    fn plan<H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Change<CacheEvent>]) -> Result<Plan, Error> {
+        let mut calls = Vec::new();
+        if node.queues.fills.is_empty() || node.queues.fills.waiting_for(&key.id()) == 0 {
+            return Ok(Plan::Calls(calls));
+        }
+        let stored = host.read::<Cache>(key)?;
+        for event in changes.iter().filter_map(Change::event) {
+            match event {
+                CacheEvent::Put(filled) => calls.push(filled.call.clone().with_scope(b"")),
+                CacheEvent::TicketEnded { ticket, .. } => {
+                    let entry = stored.and_then(|stored| stored.state.of_ticket(*ticket));
+                    calls.extend(entry.map(|(entry, _)| Call::from(entry.call())));
+                }
+                CacheEvent::Invalidated { .. } => return Ok(Plan::All),
+                _ => {}
+            }
+        }
+        Ok(Plan::Calls(calls))
+    }
+
+    /// Whoever can has the answer, and if nobody computes one, the first of the others is asked to.
+    fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, plan: Plan) {
+        match plan {
+            Plan::Calls(calls) => calls.iter().for_each(|call| serve_line(node, host, key, call)),
+            Plan::All => serve_all(node, host, key),
+        }
+    }
+
+    /// Decides what time has brought, goes on with what was begun, and serves those who wait if that may matter to them.
+    fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> Result<usize, Error> {
+        let work = decide_due(node, host, key.into())?;
+        if has_changed || work > 0 {
+            serve_all(node, host, key.into());
+        }
+        Ok(work)
+    }
+}
+
+/// Serves those who wait for a call.
 pub fn serve_line<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) {
-    if !node.fills.is_empty() {
+    if !node.queues.fills.is_empty() {
         node.serving(|node| serve_waiters(node, host, key, call));
     }
 }
 
 fn serve_waiters<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) {
-    for id in node.fills.waiters_in(&key.id(), call) {
+    for id in node.queues.fills.waiters_in(&key.id(), call) {
         if serve_answer(node, host, key, call, id) {
             continue;
         }
@@ -113,7 +163,7 @@ fn serve_waiters<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) 
             // The others take another answer than this one, if they are not to wait for the flight, too.
             continue;
         }
-        let Some(wish) = node.fills.waiter(id).map(|waiter| waiter.wish.clone()) else { continue };
+        let Some(wish) = node.queues.fills.waiter(id).map(|waiter| waiter.wish.clone()) else { continue };
         match grant(node, host, key, call, &wish) {
             Ok(ticket) => {
                 let undelivered = UndeliveredGrant { grants: smallvec![(key.id(), ticket)], request_id: None };
@@ -127,7 +177,9 @@ fn serve_waiters<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) 
 /// Gives a waiter the answer, if there is one that it takes.
 fn serve_answer<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, id: WaiterId) -> bool {
     let now = node.now();
-    let (Some(waiter), Ok(Some(stored))) = (node.fills.waiter(id), host.read::<Cache>(key)) else { return false };
+    let (Some(waiter), Ok(Some(stored))) = (node.queues.fills.waiter(id), host.read::<Cache>(key)) else {
+        return false;
+    };
     let cache = &stored.state;
     let Found::Answer(slot, given, answer) = cache.look(call, &waiter.wish.agent, now, waiter.age_ms_max) else {
         return false;
@@ -141,16 +193,16 @@ fn serve_answer<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, i
 }
 
 /// Serves those who wait for any call of a cache.
-pub fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: Key) {
-    if node.fills.is_empty() {
+fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: Key) {
+    if node.queues.fills.is_empty() {
         return;
     }
-    for call in node.fills.calls(&key.id()) {
+    for call in node.queues.fills.calls(&key.id()) {
         serve_line(node, host, key, &call);
     }
 }
 
-/// Ends a ticket, and serves who waits for what it was given for.
+/// Ends a ticket. False if there is no such ticket.
 pub fn end_ticket<H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -158,29 +210,11 @@ pub fn end_ticket<H: Host>(
     ticket: Fence,
     why: TicketEnd,
 ) -> Result<bool, Error> {
-    let known = host.read::<Cache>(key)?.and_then(|stored| stored.state.of_ticket(ticket));
-    let Some((entry, _)) = known else { return Ok(false) };
-    let call = Call::from(entry.call());
-    commit_one::<Cache, H>(node, host, key, CacheEvent::TicketEnded { ticket, why })?;
-    serve_line(node, host, key, &call);
-    Ok(true)
-}
-
-/// The scheduler looks at a cache: decides what time has brought, goes on with what was begun, and serves those who wait if that may matter to
-/// them. Says how much work it was.
-pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> usize {
-    match settle_due(node, host, key.into()) {
-        Ok(work) => {
-            if has_changed || work > 0 {
-                serve_all(node, host, key.into());
-            }
-            work
-        }
-        Err(error) => {
-            refuse_all(node, host, key, &error);
-            0
-        }
+    let is_known = host.read::<Cache>(key)?.is_some_and(|stored| stored.state.of_ticket(ticket).is_some());
+    if is_known {
+        commit_one::<Cache, H>(node, host, key, CacheEvent::TicketEnded { ticket, why })?;
     }
+    Ok(is_known)
 }
 
 /// Whether so much of the server's memory is in use that caches give up answers.
@@ -192,7 +226,7 @@ pub fn is_short<H: Host>(node: &Node, host: &H) -> bool {
 const SHORT_MS: Millis = 1000;
 
 /// Decides a batch of what is due.
-pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<usize, Error> {
+pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<usize, Error> {
     let max = (node.settings.get(Setting::SweepBatchMax) as usize).min(CACHE_BATCH_MAX);
     let (now, mut seed) = (node.now(), node.random());
     let is_short = is_short(node, host);
@@ -216,28 +250,4 @@ pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<us
     };
     commit::<Cache, H>(node, host, key, events)?;
     Ok(work)
-}
-
-/// Nobody can be served on this key any more.
-pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error) {
-    node.refuse_waits(node.fills.waiters(key), error, host);
-}
-
-/// The client that was asked to compute was gone before it could be told.
-pub fn take_back<H: Host>(node: &mut Node, host: &mut H, undelivered: UndeliveredGrant) {
-    for (key, ticket) in undelivered.grants {
-        if matches!(end_ticket(node, host, (&key).into(), ticket, TicketEnd::TakenBack), Ok(true)) {
-            node.metrics.of_mut(crate::domain::Service::Cache).taken_back += 1;
-        }
-    }
-}
-
-/// A connection has ended: what was to be computed over it is waited for a little longer, for a client may go on over another one.
-pub fn disconnected<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, connection: Connection) {
-    let until = node.now() + node.settings.get(Setting::CacheOrphanMs);
-    let Ok(Some(stored)) = host.read::<Cache>(key.into()) else { return };
-    let abandoned = stored.state.tickets_of(connection);
-    let events = abandoned.into_iter().map(|ticket| CacheEvent::Abandoned { ticket, until });
-    // It was just read as a cache.
-    let _ = commit::<Cache, H>(node, host, key.into(), events);
 }

@@ -371,7 +371,7 @@ fn read_source<H: Host>(
     tags: &[&[u8]],
     sizes: &mut Sizes,
 ) -> Result<Option<ReadSource>, Error> {
-    match cx.host.kind(key) {
+    match cx.host.key_type(key) {
         KeyType::Ours(Versioned::<Fields>::TYPE_TAG) => {
             let session = existing::<Fields, H>(cx.node, cx.host, key)?;
             if !has_tags(session, tags) {

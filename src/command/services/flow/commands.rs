@@ -1,7 +1,8 @@
 //! The commands of flows as wholes: what they take, what they decide, what they answer. The rules are in `domain::flow`.
 
-use super::serve::{change, decided, existing};
+use super::serve::existing;
 use crate::command::engine::args::Args;
+use crate::command::engine::commit::{commit, commit_changes};
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::Host;
 use crate::command::node::Node;
@@ -67,8 +68,8 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut events = vec![decide::create(stored.map_or(&empty, |stored| &stored.state), wanted.options, at)?];
     events.extend(read_spec(cx.node, &wanted, at)?.into_iter().map(|task| FlowEvent::Added(Box::new(task))));
     let answered = wanted.request_id.map(|id| Change::Answered { id, answer: Answer::Integer(1) });
-    let changes = events.into_iter().map(Change::Event).chain(answered).collect();
-    change(cx.node, cx.host, key, changes)?;
+    let mut changes: Vec<_> = events.into_iter().map(Change::Event).chain(answered).collect();
+    commit_changes::<Flow, H>(cx.node, cx.host, key, &mut changes)?;
     Ok(Outcome::Reply(Reply::Ok))
 }
 
@@ -93,7 +94,7 @@ fn decide_about<H: Host>(
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
     let event = rule(&stored.state, at)?;
     let has_changed = event.is_some();
-    decided(cx.node, cx.host, key, event)?;
+    commit::<Flow, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::Integer(has_changed.into())))
 }
 

@@ -26,7 +26,7 @@ pub fn end_map(flow: &Flow) -> Reply {
 pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
-    let (now, waiting, mut budget) = (cx.now(), cx.node.task_waiters.waiting_for(&key.id()), Budget::of(cx.node));
+    let (now, waiting, mut budget) = (cx.now(), cx.node.queues.tasks.waiting_for(&key.id()), Budget::of(cx.node));
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
     Ok(Outcome::Reply(info_map(stored, waiting, now, &mut budget)))
 }

@@ -6,14 +6,17 @@ use super::task_locks::Bundle;
 use super::task_queries::{claim_bytes, claim_map};
 use crate::command::engine::bindings::{alive, binding_always};
 use crate::command::engine::budget::Budget;
-use crate::command::engine::commit::commit_changes;
+use crate::command::engine::commit::{commit, commit_step};
 use crate::command::engine::cx::Cx;
+use crate::command::engine::service::Serve;
+use crate::command::engine::waiting::serve_retries;
 use crate::command::host::{Host, Key, UNSURE_MS};
 use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::{passes, Node};
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::Answer;
+use crate::domain::flow::index::Alarm;
 use crate::domain::flow::queue::TaskWaiter;
 use crate::domain::flow::work::ClaimArgs;
 use crate::domain::flow::{decide, time, work, Flow, FlowEvent, Task};
@@ -24,36 +27,62 @@ use crate::domain::{Bytes, Change, Entity, Error, Fence, KeyId};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// Applies what was decided, and everything that follows from it.
-pub fn change<H: Host>(node: &mut Node, host: &mut H, key: Key, changes: Vec<Change<FlowEvent>>) -> Result<(), Error> {
-    commit(node, host, key, changes)?;
-    follow(node, host, key);
-    Ok(())
+/// What follows from changes of a flow.
+#[derive(Default)]
+pub struct Plan {
+    /// The locks of attempts that are over.
+    bundles: Vec<Bundle>,
+    /// The tasks that have ended, if somebody waits for ends.
+    ended: Vec<Bytes>,
 }
 
-/// [`change`] for events only.
-pub fn decided<H: Host>(
-    node: &mut Node,
-    host: &mut H,
-    key: Key,
-    events: impl IntoIterator<Item = FlowEvent>,
-) -> Result<(), Error> {
-    change(node, host, key, events.into_iter().map(Change::Event).collect())
-}
+impl Serve for Flow {
+    const PASSES: bool = true;
+    type Plan = Plan;
 
-/// Applies what was decided: gives back the locks of attempts that are over, and tells those who wait for ends. Errs before anything changes if such a
-/// lock may be on another node.
-fn commit<H: Host>(node: &mut Node, host: &mut H, key: Key, mut changes: Vec<Change<FlowEvent>>) -> Result<(), Error> {
-    let events =
-        || changes.iter().filter_map(|change| if let Change::Event(event) = change { Some(event) } else { None });
-    let bundles = bundles_given_back(host, key, events())?;
-    task_locks::check_locks(host, key, bundles.iter().flat_map(Bundle::keys))?;
-    let ended = events().filter(|event| event.ends_task()).filter_map(FlowEvent::task);
-    let ended: Vec<Bytes> = if node.completion_waiters.is_empty() { Vec::new() } else { ended.cloned().collect() };
-    commit_changes::<Flow, H>(node, host, key, &mut changes)?;
-    bundles.into_iter().for_each(|bundle| task_locks::give_back(node, host, key.db, bundle));
-    ended.into_iter().for_each(|task| tell_end(node, host, key, &Some(task)));
-    Ok(())
+    /// Errs if a lock that is given back may be on another node.
+    fn plan<H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Change<FlowEvent>]) -> Result<Plan, Error> {
+        let events = || changes.iter().filter_map(Change::event);
+        let bundles = bundles_given_back(host, key, events())?;
+        task_locks::check_locks(host, key, bundles.iter().flat_map(Bundle::keys))?;
+        let ended = events().filter(|event| !node.queues.completions.is_empty() && event.ends_task());
+        let ended = ended.filter_map(FlowEvent::task).cloned().collect();
+        Ok(Plan { bundles, ended })
+    }
+
+    /// The locks of an attempt go back with it, and those who wait for the end of its task are told.
+    fn settle<H: Host>(node: &mut Node, host: &mut H, key: Key, plan: &mut Plan) {
+        let Plan { bundles, ended } = std::mem::take(plan);
+        bundles.into_iter().for_each(|bundle| task_locks::give_back(node, host, key.db, bundle));
+        ended.into_iter().for_each(|task| tell_end(node, host, key, &Some(task)));
+    }
+
+    fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, _plan: Plan) {
+        go_on(node, host, key);
+    }
+
+    fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> Result<usize, Error> {
+        let max = node.settings.get(Setting::SweepBatchMax) as usize;
+        let work = decide_due(node, host, key.into(), max)?;
+        if has_changed {
+            tell_ends(node, host, key);
+        }
+        Ok(work + go_on(node, host, key.into()))
+    }
+
+    fn wake_on_replica<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+        tell_ends(node, host, key);
+    }
+
+    fn choose<H: Host>(node: &mut Node, host: &mut H, key: Key, events: &mut Vec<FlowEvent>, max: usize) {
+        if host.is_clustered() {
+            // Others each time, so that those whose locks may be on another node keep no other one waiting for good.
+            let first = node.random() % events.len().max(1) as u64;
+            events.rotate_left(first as usize);
+        }
+        events.truncate(max);
+        leave_out_moving(host, key, events);
+    }
 }
 
 /// The locks that are given back by these events.
@@ -75,10 +104,10 @@ pub fn bundle_of(task: &Task) -> Option<Bundle> {
 }
 
 /// Tells those who come after what has ended, hands out what is ready, and answers those who wait for the end of the flow.
-fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key) -> usize {
+fn go_on<H: Host>(node: &mut Node, host: &mut H, key: Key) -> usize {
     let max = node.settings.get(Setting::SweepBatchMax) as usize;
     let work = tell_on(node, host, key, max) + node.serving(|node| hand_out(node, host, key, max));
-    if !node.completion_waiters.is_empty() {
+    if !node.queues.completions.is_empty() {
         tell_end(node, host, key, &None);
     }
     work
@@ -94,7 +123,8 @@ fn tell_on<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usiz
         if events.is_empty() {
             break;
         }
-        if commit(node, host, key, events.into_iter().map(Change::Event).collect()).is_err() {
+        let mut changes: Vec<_> = events.into_iter().map(Change::Event).collect();
+        if commit_step::<Flow, H>(node, host, key, &mut changes).is_err() {
             // One of those that are told runs, and where its locks are is not known.
             node.schedule.postpone(key.id(), at + UNSURE_MS);
             break;
@@ -106,7 +136,7 @@ fn tell_on<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usiz
 
 /// Hands out what is ready to those who wait, the longest waiting of those who can do it first. Says how many were served.
 fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usize {
-    if node.task_waiters.is_empty() || node.task_waiters.waiting_for(&key.id()) == 0 {
+    if node.queues.tasks.is_empty() || node.queues.tasks.waiting_for(&key.id()) == 0 {
         return 0;
     }
     let (mut served, mut in_vain): (usize, SmallVec<[Arc<Vec<Capability>>; 2]>) = (0, SmallVec::new());
@@ -118,8 +148,8 @@ fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usi
             return served;
         }
         let fits = |caps: &Arc<Vec<Capability>>| !in_vain.contains(caps) && work::offers(flow, caps).next().is_some();
-        let Some(id) = node.task_waiters.first_fitting(&key.id(), fits) else { return served };
-        let Some(waiter) = node.task_waiters.waiter(id).cloned() else { return served };
+        let Some(id) = node.queues.tasks.first_fitting(&key.id(), fits) else { return served };
+        let Some(waiter) = node.queues.tasks.waiter(id).cloned() else { return served };
         if give(node, host, key, id, &waiter) {
             served += 1;
         } else {
@@ -141,43 +171,27 @@ pub fn await_rate<H: Host>(node: &mut Node, host: &mut H, key: Key) {
 
 /// Gives a waiter what it waits for, and the same to who repeats its request. False if the locks of what it could have are held.
 fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, waiter: &TaskWaiter) -> bool {
-    let retries = retries_of(node, &key.id(), waiter.request_id.as_ref());
+    let (wish, request_id) = (&waiter.wish, waiter.request_id.as_ref());
+    let retries = node.queues.tasks.retries_of(&key.id(), id);
     let stored = host.read::<Flow>(key).ok().flatten();
-    if let Some(answer) = stored.zip(waiter.request_id.as_ref()).and_then(|(stored, request)| stored.answer(request)) {
+    if let Some(answer) = stored.zip(request_id).and_then(|(stored, request)| stored.answer(request)) {
         // Its retry, with other capabilities, was quicker.
         let answer = answer.clone();
         let reply = stored_claims(node, host, key, &answer);
-        retries.into_iter().for_each(|retry| node.serve_wait(retry, UndeliveredGrant::default(), reply.clone(), host));
+        serve_retries(node, host, retries, UndeliveredGrant::default(), &reply);
         return true;
     }
-    let claimed = check_agent(node, host, key, &waiter.wish)
-        .and_then(|()| claim_tasks(node, host, key, &waiter.wish, waiter.request_id.as_ref()));
+    let claimed = check_agent(node, host, key, wish).and_then(|()| claim_tasks(node, host, key, wish, request_id));
     match claimed {
         Ok(fences) if fences.is_empty() => return false,
         Ok(fences) => {
             let reply = claims_reply(node, host, key, &fences);
-            if retries.len() > 1 {
-                // They are told of the same claims, so these stay even if one of them is gone.
-                retries
-                    .into_iter()
-                    .for_each(|retry| node.serve_wait(retry, UndeliveredGrant::default(), reply.clone(), host));
-            } else {
-                let grants = fences.into_iter().map(|fence| (key.id(), fence)).collect();
-                node.serve_wait(id, UndeliveredGrant { grants, request_id: waiter.request_id.clone() }, reply, host);
-            }
+            let grants = fences.into_iter().map(|fence| (key.id(), fence)).collect();
+            serve_retries(node, host, retries, UndeliveredGrant { grants, request_id: request_id.cloned() }, &reply);
         }
         Err(error) => node.refuse_wait(id, error, host),
     }
     true
-}
-
-/// All who wait with the same `REQID`: one request, sent again.
-fn retries_of(node: &Node, key: &KeyId, request_id: Option<&Bytes>) -> Vec<WaiterId> {
-    let Some(request_id) = request_id else { return Vec::new() };
-    let same = |id: &WaiterId| {
-        node.task_waiters.waiter(*id).is_some_and(|waiter| waiter.request_id.as_ref() == Some(request_id))
-    };
-    node.task_waiters.waiters(key).into_iter().filter(same).collect()
 }
 
 /// Errs if the agent that claims is not alive in the registry that it names.
@@ -205,12 +219,13 @@ pub fn claim_tasks<H: Host>(
     while fences.len() < wish.count {
         let Some((event, fence)) = claim_one(node, host, key, wish, &mut budget)? else { break };
         let bound = binding.take().map(Change::Bound);
-        commit(node, host, key, [Change::Event(event)].into_iter().chain(bound).collect())?;
+        let mut changes: SmallVec<[_; 2]> = [Change::Event(event)].into_iter().chain(bound).collect();
+        commit_step::<Flow, H>(node, host, key, &mut changes)?;
         fences.push(fence);
     }
     if let Some(id) = request_id.filter(|_| !fences.is_empty()) {
         let answer = Answer::Clock(fences.clone().into());
-        commit(node, host, key, vec![Change::Answered { id: id.clone(), answer }])?;
+        commit_step::<Flow, H>(node, host, key, &mut [Change::Answered { id: id.clone(), answer }])?;
     }
     Ok(fences)
 }
@@ -287,7 +302,7 @@ pub fn end_reply(flow: &Flow, task: Option<&[u8]>) -> Result<Option<Reply>, Erro
 
 /// Answers those who wait for the end of a task, or of the flow, if it has come.
 fn tell_end<H: Host>(node: &mut Node, host: &mut H, key: Key, task: &Option<Bytes>) {
-    let completion_waiters = node.completion_waiters.waiters_in(&key.id(), task);
+    let completion_waiters = node.queues.completions.waiters_in(&key.id(), task);
     if completion_waiters.is_empty() {
         return;
     }
@@ -306,33 +321,16 @@ fn tell_end<H: Host>(node: &mut Node, host: &mut H, key: Key, task: &Option<Byte
 }
 
 /// Answers everybody who waits for an end that has come.
-pub fn tell_ends<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
-    let tasks: Vec<Option<Bytes>> = node.completion_waiters.lines(key).cloned().collect();
+fn tell_ends<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+    let tasks: Vec<Option<Bytes>> = node.queues.completions.lines(key).cloned().collect();
     tasks.iter().for_each(|task| tell_end(node, host, key.into(), task));
-}
-
-/// The scheduler looks at a flow. Says how much work it was.
-pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> usize {
-    let max = node.settings.get(Setting::SweepBatchMax) as usize;
-    match settle_due(node, host, key.into(), max) {
-        Ok(work) => {
-            if has_changed {
-                tell_ends(node, host, key);
-            }
-            work + follow(node, host, key.into())
-        }
-        Err(error) => {
-            refuse_all(node, host, key, &error);
-            0
-        }
-    }
 }
 
 /// Looks at no more than `max` things that are due, and decides them or a part of what was begun. The end of an attempt whose locks may be on another node
 /// has to wait: it is passed over, and the next look goes on behind it.
-pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> Result<usize, Error> {
+pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> Result<usize, Error> {
     let (policy, now) = (node.settings.task_policy(), node.now());
-    let behind = node.passes.take_alarm(key);
+    let behind = node.passes.take::<Alarm>(key);
     let Some(stored) = host.read::<Flow>(key)? else { return Ok(0) };
     let (mut events, last) = time::due(&stored.state, &policy, now, behind, max);
     let mut work = events.len();
@@ -343,13 +341,14 @@ pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
         work += events.len();
     }
     let has_done = !events.is_empty();
-    commit(node, host, key, events.into_iter().map(Change::Event).collect())?;
+    let mut changes: Vec<_> = events.into_iter().map(Change::Event).collect();
+    commit_step::<Flow, H>(node, host, key, &mut changes)?;
     let Some(stored) = host.read::<Flow>(key)? else { return Ok(work) };
     if is_held_up || behind.is_some() {
         // There may be more to do of what was begun, which does not wait for what is held up.
         let is_through = last.is_none() && !stored.state.has_begun();
         node.schedule.postpone(key.id(), passes::again_at(now, is_through, has_done || stored.state.has_begun()));
-        last.into_iter().for_each(|last| node.passes.stop_at_alarm(key, last));
+        last.into_iter().for_each(|last| node.passes.stop_at(key, last));
     } else if let Some(when) = stored.state.wakes_at(false) {
         node.schedule.look_at(key.id(), when.max(1));
     }
@@ -357,7 +356,7 @@ pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
 }
 
 /// Leaves out what would give back a lock that may be on another node. Says whether there was such a thing.
-pub fn leave_out_moving<H: Host>(host: &mut H, key: Key, events: &mut Vec<FlowEvent>) -> bool {
+fn leave_out_moving<H: Host>(host: &mut H, key: Key, events: &mut Vec<FlowEvent>) -> bool {
     if !host.is_clustered() {
         return false;
     }
@@ -374,29 +373,7 @@ pub fn sweep<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> Re
     let (grace_ms, now) = (node.settings.task_policy().grace_ms, node.now());
     let Some(stored) = host.read::<Flow>(key)? else { return Ok(()) };
     let events = decide::sweep(&stored.state, now, grace_ms, max);
-    decided(node, host, key, events)
-}
-
-/// Nobody can be served on this key any more.
-pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error) {
-    let waiters = [node.task_waiters.waiters(key), node.completion_waiters.waiters(key)].concat();
-    waiters.into_iter().for_each(|id| node.refuse_wait(id, error.clone(), host));
-}
-
-/// The client that was given these tasks was gone before it could be told. A retry of its request begins anew.
-pub fn take_back<H: Host>(node: &mut Node, host: &mut H, undelivered: UndeliveredGrant) {
-    for (key, fence) in undelivered.grants {
-        let at = node.now();
-        let event = match host.read::<Flow>((&key).into()) {
-            Ok(Some(stored)) => work::take_back(&stored.state, fence, at),
-            _ => None,
-        };
-        let Some(event) = event else { continue };
-        node.metrics.of_mut(Flow::SERVICE).taken_back += 1;
-        let forgotten = undelivered.request_id.iter().map(|id| Change::Forgotten { id: id.clone() });
-        // The key was just read as a flow, so it cannot be of a wrong type. If a lock of it has moved away in this very moment, its lease ends it.
-        change(node, host, (&key).into(), [Change::Event(event)].into_iter().chain(forgotten).collect()).ok();
-    }
+    commit::<Flow, H>(node, host, key, events)
 }
 
 /// Errs if there is no flow under the key of a command.

@@ -1,9 +1,12 @@
 //! The commands about tasks for those who give work: adding, cancelling, signalling, waiting for the end.
 
 use super::commands::opening;
-use super::serve::{change, decided, end_reply, existing};
+use super::serve::{end_reply, existing};
 use crate::command::engine::args::Args;
+use crate::command::engine::commit::{commit, commit_changes};
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::waiting;
+use crate::command::engine::waiting::NewWait;
 use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
@@ -17,7 +20,6 @@ use crate::domain::limits::{
 };
 use crate::domain::value::capability::Requirement;
 use crate::domain::{Blob, Bytes, Change, Error, Millis, Service};
-use smallvec::smallvec;
 
 /// Argument `index` as a payload, result or signal.
 pub fn blob<H: Host>(cx: &mut Cx<H>, what: &str, index: usize) -> Result<Blob, Error> {
@@ -97,7 +99,8 @@ pub fn add<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let added = decide::add(flow, Addition { id: id.clone(), payload, ..addition })?;
     let events = opening.into_iter().chain(added).map(Change::Event);
     let answered = request_id.map(|request| Change::Answered { id: request, answer: Answer::Bytes(id.clone()) });
-    change(cx.node, cx.host, key, events.chain(answered).collect())?;
+    let mut changes: Vec<_> = events.chain(answered).collect();
+    commit_changes::<Flow, H>(cx.node, cx.host, key, &mut changes)?;
     Ok(Outcome::Reply(Reply::bytes(&id)))
 }
 
@@ -118,7 +121,7 @@ pub fn cancel<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
     let event = decide::cancel(decide::task(&stored.state, id)?, and_all, at, grace_ms);
     let is_cancelled = event.is_some();
-    decided(cx.node, cx.host, key, event)?;
+    commit::<Flow, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::Integer(is_cancelled.into())))
 }
 
@@ -139,7 +142,7 @@ pub fn requeue<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
     let events = decide::requeue(&stored.state, id, and_all, at)?;
     let count = events.len() as u64;
-    decided(cx.node, cx.host, key, events)?;
+    commit::<Flow, H>(cx.node, cx.host, key, events)?;
     Ok(Outcome::Reply(Reply::number(count)))
 }
 
@@ -158,7 +161,7 @@ pub fn signal<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
     let event = decide::signal(decide::task(&stored.state, id)?, data, at)?;
     let is_new = event.is_some();
-    decided(cx.node, cx.host, key, event)?;
+    commit::<Flow, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::Integer(is_new.into())))
 }
 
@@ -178,14 +181,14 @@ pub fn wait<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Ok(Outcome::Reply(reply));
     }
     let Some(block_ms) = block_ms.filter(|_| cx.host.may_block()) else { return Ok(Outcome::Reply(Reply::Nil)) };
-    let key = key.id();
-    let max = cx.node.settings.get(Setting::TaskWaitersMax);
-    if cx.node.completion_waiters.waiting_for(&key) as u64 >= max {
-        return Err(Error::limit("task-waiters-max", "one more client waiting for an end", max));
-    }
-    let id = cx.node.waits.next_id();
-    let onlooker = CompletionWaiter { key: key.clone(), task: task.map(Bytes::from) };
-    cx.node.completion_waiters.insert(id, onlooker);
-    cx.node.begin_wait(id, Service::Flow, smallvec![key], block_ms, cx.host);
-    Ok(Outcome::Waits)
+    let waiter = CompletionWaiter { key: key.id(), task: task.map(Bytes::from) };
+    let new = NewWait {
+        service: Service::Flow,
+        waiting: cx.node.queues.completions.waiting_for(&key.id()),
+        key: key.id(),
+        max: Setting::TaskWaitersMax,
+        what: "one more client waiting for an end",
+        block_ms,
+    };
+    waiting::wait(cx, new, |queues, id| queues.completions.insert(id, waiter))
 }

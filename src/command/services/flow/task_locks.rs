@@ -63,7 +63,7 @@ pub fn first_moving<H: Host>(host: &mut H, flow: Key, locks: &[Bytes]) -> Option
     if host.presence(&keys) == Ownership::Here {
         return None;
     }
-    keys[1..].iter().position(|lock| host.kind(*lock) == KeyType::Nothing)
+    keys[1..].iter().position(|lock| host.key_type(*lock) == KeyType::Nothing)
 }
 
 /// The first of the locks that cannot be had now.
@@ -75,7 +75,7 @@ pub fn first_held<H: Host>(node: &mut Node, host: &mut H, db: Db, locks: &[Bytes
 }
 
 fn is_free<H: Host>(node: &Node, host: &mut H, key: Key, request: &Request, rank: Rank) -> bool {
-    if node.check_quarantine(key).is_err() || node.locks.blocks(&key.id(), request, rank) {
+    if node.check_quarantine(key).is_err() || node.queues.locks.blocks(&key.id(), request, rank) {
         return false;
     }
     match host.read::<Lock>(key) {
@@ -158,9 +158,8 @@ pub fn give_back<H: Host>(node: &mut Node, host: &mut H, db: Db, bundle: Bundle)
             _ => continue,
         };
         let Ok(Some(event)) = event else { continue };
-        if commit_one::<Lock, H>(node, host, key, event).is_ok() {
-            lock::serve::serve_waiting(node, host, key);
-        }
+        // It was just read as a lock.
+        commit_one::<Lock, H>(node, host, key, event).ok();
     }
 }
 

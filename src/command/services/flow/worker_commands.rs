@@ -1,11 +1,13 @@
 //! The commands of workers: claiming tasks, and what becomes of them.
 
-use super::serve::{bundle_of, claim_tasks, claims_reply, decided, existing, settle_due, stored_claims};
+use super::serve::{await_rate, bundle_of, claim_tasks, claims_reply, decide_due, existing, stored_claims};
 use super::task_commands::blob;
 use super::task_locks;
 use crate::command::engine::args::Args;
 use crate::command::engine::bindings::alive;
+use crate::command::engine::commit::commit;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::waiting::{wait, NewWait};
 use crate::command::host::{check_here, Host, Key};
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
@@ -16,7 +18,6 @@ use crate::domain::flow::{decide, work, Flow, Task};
 use crate::domain::limits::{AGENT_LABELS_MAX, TASK_CLAIMS_MAX, TASK_TEXT_BYTES_MAX};
 use crate::domain::value::capability::Capability;
 use crate::domain::{Bytes, Error, Fence, Millis, Service};
-use smallvec::smallvec;
 use std::sync::Arc;
 
 /// So much of what is due is decided before a claim looks for a task.
@@ -76,7 +77,7 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             return Ok(Outcome::Reply(stored_claims(cx.node, cx.host, key, &answer)));
         }
     }
-    settle_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
+    decide_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
     claim_or_wait(cx, wanted)
 }
 
@@ -91,16 +92,19 @@ fn claim_or_wait<H: Host>(cx: &mut Cx<H>, wanted: TaskClaimArgs) -> Result<Outco
     if !cx.host.may_block() {
         return Ok(Outcome::Reply(Reply::Nil));
     }
-    let (id_key, max) = (key.id(), cx.node.settings.get(Setting::TaskWaitersMax));
-    if cx.node.task_waiters.waiting_for(&id_key) as u64 >= max {
-        return Err(Error::limit("task-waiters-max", "one more client waiting for a task", max));
-    }
-    let id = cx.node.waits.next_id();
     let TaskClaimArgs { wish, request_id, .. } = wanted;
-    cx.node.task_waiters.insert(id, TaskWaiter { key: id_key.clone(), wish, request_id });
-    cx.node.begin_wait(id, Service::Flow, smallvec![id_key], block_ms, cx.host);
-    crate::command::services::flow::serve::await_rate(cx.node, cx.host, key);
-    Ok(Outcome::Waits)
+    let waiter = TaskWaiter { key: key.id(), wish, request_id };
+    let new = NewWait {
+        service: Service::Flow,
+        waiting: cx.node.queues.tasks.waiting_for(&key.id()),
+        key: key.id(),
+        max: Setting::TaskWaitersMax,
+        what: "one more client waiting for a task",
+        block_ms,
+    };
+    let outcome = wait(cx, new, |queues, id| queues.tasks.insert(id, waiter))?;
+    await_rate(cx.node, cx.host, key);
+    Ok(outcome)
 }
 
 /// The flow, a task and a fence: what most commands of workers begin with.
@@ -152,7 +156,7 @@ pub fn heartbeat<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if let Some((bundle, _)) = &bundle {
         task_locks::check_locks(cx.host, key, bundle.keys())?;
     }
-    decided(cx.node, cx.host, key, [event])?;
+    commit::<Flow, H>(cx.node, cx.host, key, [event])?;
     if let Some((bundle, lease_ms)) = bundle {
         task_locks::renew(cx.node, cx.host, key.db, &bundle, lease_ms);
     }
@@ -184,12 +188,12 @@ pub fn complete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         // Asked before the task is completed: nothing has changed when the answer is TRYAGAIN.
         check_here(cx.host, &[key, Key { db: key.db, name: &wish.registry, arg: 0 }])?;
     }
-    decided(cx.node, cx.host, key, event)?;
+    commit::<Flow, H>(cx.node, cx.host, key, event)?;
     match wish {
         _ if !asks_next => Ok(Outcome::Reply(Reply::Ok)),
         None => Ok(Outcome::Reply(next_again(cx, id)?)),
         Some(wish) => {
-            settle_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
+            decide_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
             claim_or_wait(cx, TaskClaimArgs { wish, asks_registry: false, block_ms, request_id: None })
         }
     }
@@ -227,6 +231,6 @@ pub fn fail<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, at, policy) = (cx.key(1), cx.now(), cx.node.settings.task_policy());
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
     let (event, fate) = work::fail(&stored.state, id, fence, reason, is_final, &policy, at)?;
-    decided(cx.node, cx.host, key, event)?;
+    commit::<Flow, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::text(fate.word())))
 }

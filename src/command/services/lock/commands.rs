@@ -1,6 +1,6 @@
 //! The commands of memory locking: what they take, what they decide, what they answer. The rules are in `domain::lock`.
 
-use super::serve::{check_room, commit_grant, expire, rank, recheck_owner, serve_request, serve_waiting, wait, Placed};
+use super::serve::{check_room, commit_grant, expire, rank, recheck_owner, serve_request, wait, Placed};
 use crate::command::engine::args::Args;
 use crate::command::engine::bindings::{binding_for, bindings_for};
 use crate::command::engine::commit::{commit, commit_one};
@@ -131,7 +131,9 @@ fn wait_or_grant<H: Host>(
 }
 
 fn is_behind(node: &Node, key: Key, request: &Request, rank: Rank) -> bool {
-    request.mode != Mode::Optimistic && !node.locks.is_empty() && node.locks.blocks(&key.id(), request, rank)
+    request.mode != Mode::Optimistic
+        && !node.queues.locks.is_empty()
+        && node.queues.locks.blocks(&key.id(), request, rank)
 }
 
 /// `LTMC.MLOCK`
@@ -239,7 +241,6 @@ pub fn unlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         let Some(event) = decide::unlock(lock, &target, now)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
         commit_one::<Lock, H>(cx.node, cx.host, key, event)?;
     }
-    serve_waiting(cx.node, cx.host, key);
     Ok(Outcome::Reply(Reply::Integer(1)))
 }
 
@@ -299,7 +300,6 @@ pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     if let Some((event, fence)) = decide::convert(lock, token, mode, &mut cx.node.clock) {
         commit_one::<Lock, H>(cx.node, cx.host, key, event)?;
-        serve_waiting(cx.node, cx.host, key);
         recheck_owner(cx.node, cx.host, key, &Bytes::from(owner));
         return Ok(Outcome::Reply(Reply::number(fence)));
     }
@@ -330,6 +330,5 @@ pub fn break_lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         cx.host.log(&format!("client {} broke the lock '{name}': {count} holders removed", cx.host.client()));
     }
     commit::<Lock, H>(cx.node, cx.host, key, events)?;
-    serve_waiting(cx.node, cx.host, key);
     Ok(Outcome::Reply(Reply::number(count as u64)))
 }

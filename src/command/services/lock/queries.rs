@@ -30,7 +30,7 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     cx.node.check_quarantine(key)?;
     let (now, mut budget) = (cx.now(), Budget::of(cx.node));
     let (id, empty) = (key.id(), Lock::default());
-    let waiting = cx.node.locks.waiting_for(&id) as u64;
+    let waiting = cx.node.queues.locks.waiting_for(&id) as u64;
     let stored = cx.host.read::<Lock>(key)?;
     if stored.is_none() && waiting == 0 {
         return Ok(Outcome::Reply(Reply::Nil));
@@ -41,7 +41,7 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         [Mode::Exclusive, Mode::Shared, Mode::Optimistic].into_iter().find(|mode| live.iter().any(|g| g.mode == *mode));
     let held = live.len() as u64;
     let holders = budget.list(live.into_iter().map(|grant| holder_map(grant, now)));
-    let waiters = budget.list(cx.node.locks.queue(&id).map(|(_, waiter)| waiter_map(waiter, now)));
+    let waiters = budget.list(cx.node.queues.locks.queue(&id).map(|(_, waiter)| waiter_map(waiter, now)));
     Ok(Outcome::Reply(Reply::map([
         ("mode", strongest.map_or(Reply::text("free"), |mode| Reply::text(mode.word()))),
         ("version", Reply::number(lock.version())),
@@ -89,7 +89,7 @@ fn waiter_map(waiter: &LockWaiter, now: u64) -> Reply {
 pub fn graph<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (now, mut budget, mut room) = (cx.now(), Budget::of(cx.node), Budget::of(cx.node));
     let fits = |edge: &Edge| room.takes(edge.waiter.len() + edge.key.name.len() + edge.waits_for.len());
-    let edges = deadlock::edges(&cx.node.locks, &HostLocks::new(cx.host), now, fits);
+    let edges = deadlock::edges(&cx.node.queues.locks, &HostLocks::new(cx.host), now, fits);
     let shown = edges.into_iter().map(|edge| {
         Reply::map([
             ("waiter", Reply::bytes(&edge.waiter)),

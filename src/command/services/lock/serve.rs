@@ -1,8 +1,10 @@
 //! How those who wait for locks are served: by whoever ends a grant, in the same step, or by the scheduler.
 
 use crate::command::engine::bindings::bindings_for;
-use crate::command::engine::commit::{commit, commit_changes, commit_one};
+use crate::command::engine::commit::{commit_changes, commit_one, commit_step};
 use crate::command::engine::cx::Cx;
+use crate::command::engine::service::Serve;
+use crate::command::engine::waiting::serve_retries;
 use crate::command::host::{check_here, Host, Key};
 use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::Node;
@@ -12,7 +14,7 @@ use crate::domain::entity::idempotency::Answer;
 use crate::domain::lock::queue::{GrantPass, LockWaiter, Locks};
 use crate::domain::lock::{deadlock, decide, Lock, LockEvent, Mode, Request};
 use crate::domain::queue::rank::{Class, Rank, WaiterId};
-use crate::domain::{AgentBinding, Bytes, Change, Connection, Error, Fence, KeyId, Millis, Service};
+use crate::domain::{AgentBinding, Bytes, Change, Error, Fence, KeyId, Millis, Service};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 
@@ -60,7 +62,7 @@ pub fn wait<H: Host>(
         return Ok(Placed::Nowhere);
     }
     let max = cx.node.settings.get(Setting::LockWaitersMax);
-    if block_ms.is_some() && waiter.keys.iter().any(|key| cx.node.locks.waiting_for(key) as u64 >= max) {
+    if block_ms.is_some() && waiter.keys.iter().any(|key| cx.node.queues.locks.waiting_for(key) as u64 >= max) {
         return Err(Error::limit("lock-waiters-max", "one more client waiting for this lock", max));
     }
     let id = waiter.rank.waiter();
@@ -70,6 +72,7 @@ pub fn wait<H: Host>(
             Ok(()) if fits => {
                 return Ok(cx
                     .node
+                    .queues
                     .locks
                     .remove(id)
                     .map_or(Placed::Nowhere, |waiter| Placed::GoesAhead(Box::new(waiter))));
@@ -82,10 +85,10 @@ pub fn wait<H: Host>(
         }
     }
     let Some(block_ms) = block_ms else {
-        cx.node.locks.remove(id);
+        cx.node.queues.locks.remove(id);
         return Ok(Placed::Nowhere);
     };
-    let keys = cx.node.locks.waiter(id).map(|waiter| waiter.keys.clone()).unwrap_or_default();
+    let keys = cx.node.queues.locks.waiter(id).map(|waiter| waiter.keys.clone()).unwrap_or_default();
     cx.node.begin_wait(id, Service::Lock, keys.clone(), block_ms, cx.host);
     for key in &keys {
         watch(cx.node, cx.host, key);
@@ -96,10 +99,10 @@ pub fn wait<H: Host>(
 /// Puts a waiter into the queues, unless it could never be served there.
 fn stand<H: Host>(cx: &mut Cx<H>, waiter: LockWaiter) -> Result<(), Error> {
     let (id, now) = (waiter.rank.waiter(), cx.now());
-    cx.node.locks.insert(waiter);
-    let checked = deadlock::check(&cx.node.locks, id, &HostLocks::new(cx.host), now);
+    cx.node.queues.locks.insert(waiter);
+    let checked = deadlock::check(&cx.node.queues.locks, id, &HostLocks::new(cx.host), now);
     if checked.is_err() {
-        cx.node.locks.remove(id);
+        cx.node.queues.locks.remove(id);
     }
     checked
 }
@@ -167,29 +170,40 @@ pub fn commit_grant<H: Host>(
 
 /// Removes the grants whose leases are over; whoever waited is served.
 pub fn expire<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
-    if end_expired(node, host, key)? {
-        serve_waiting(node, host, key);
-    }
-    Ok(())
+    let mut ends = expired(node, host, key)?;
+    commit_changes::<Lock, H>(node, host, key, &mut ends)
 }
 
-fn end_expired<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<bool, Error> {
+/// The ends of the grants whose leases are over.
+fn expired<H: Host>(node: &Node, host: &mut H, key: Key) -> Result<Vec<Change<LockEvent>>, Error> {
     let now = node.now();
-    let Some(stored) = host.read::<Lock>(key)? else {
-        return Ok(false);
-    };
-    if stored.state.grants().first_end() > now {
-        return Ok(false);
-    }
-    let events = decide::expire(&stored.state, now);
-    commit::<Lock, H>(node, host, key, events)?;
-    Ok(true)
+    let stored = host.read::<Lock>(key)?.filter(|stored| stored.state.grants().first_end() <= now);
+    let events = stored.map_or_else(Vec::new, |stored| decide::expire(&stored.state, now));
+    Ok(events.into_iter().map(Change::Event).collect())
 }
 
-/// Serves the queue of `key`, if there is one.
-pub fn serve_waiting<H: Host>(node: &mut Node, host: &mut H, key: Key) {
-    if node.is_waited_for(key) {
-        node.serving(|node| serve(node, host, &key.id()));
+impl Serve for Lock {
+    /// Whether somebody who waits may have it now.
+    type Plan = bool;
+
+    fn plan<H: Host>(node: &mut Node, _host: &mut H, key: Key, changes: &[Change<LockEvent>]) -> Result<bool, Error> {
+        let is_waited_for = !node.queues.locks.is_empty() && node.queues.locks.waiting_for(&key.id()) > 0;
+        Ok(is_waited_for && changes.iter().filter_map(Change::event).any(LockEvent::frees))
+    }
+
+    fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, is_freed: bool) {
+        if is_freed {
+            node.serving(|node| serve(node, host, &key.id()));
+        }
+    }
+
+    /// Leases that are over end, and whoever can be served is.
+    fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, _has_changed: bool) -> Result<usize, Error> {
+        expire(node, host, key.into())?;
+        if node.queues.locks.waiting_for(key) > 0 {
+            node.serving(|node| serve(node, host, key));
+        }
+        Ok(0)
     }
 }
 
@@ -200,10 +214,10 @@ const RECHECK_MS: Millis = 1000;
 /// Serves everyone who can be served on `key`, first to last, and sees to it that the key is looked at when its next lease ends.
 fn serve<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     let mut pass = GrantPass::default();
-    while let Some(id) = pass.next(&node.locks, key, &HostLocks::new(host)) {
+    while let Some(id) = pass.next(&node.queues.locks, key, &HostLocks::new(host)) {
         serve_one(node, host, id);
     }
-    if node.locks.waiting_for(key) > 0 {
+    if node.queues.locks.waiting_for(key) > 0 {
         watch(node, host, key);
     }
 }
@@ -222,7 +236,7 @@ fn serve_one<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) {
 
 /// Takes a waiter that can be served out of its queues and answers it; returned if it got what it wanted.
 fn end_wait<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) -> Option<LockWaiter> {
-    let waiter = node.locks.remove(id)?;
+    let waiter = node.queues.locks.remove(id)?;
     let served = match waiter.converts {
         Some(fence) => serve_conversion(node, host, &waiter, fence),
         None => check_all_here(host, &waiter).and_then(|()| serve_request(node, host, &waiter)),
@@ -234,19 +248,12 @@ fn end_wait<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) -> Option<Lock
             return None;
         }
     };
-    let retries = retries_of(node, &waiter);
-    let undelivered = match retries.is_empty() {
-        true => UndeliveredGrant { grants, request_id: waiter.request_id.clone() },
-        // They are told of the same grant, so it stays even if one of them is gone.
-        false => UndeliveredGrant::default(),
-    };
-    node.serve_wait(id, undelivered, reply.clone(), host);
-    for retry in retries {
-        node.serve_wait(retry, UndeliveredGrant::default(), reply.clone(), host);
-    }
+    let retries = [id].into_iter().chain(retries_of(node, &waiter)).collect();
+    let grant = UndeliveredGrant { grants, request_id: waiter.request_id.clone() };
+    serve_retries(node, host, retries, grant, &reply);
     // It stood in other queues, too, and has left them: a conversion behind it may have to be told that its grant is over.
     for key in waiter.keys.iter().filter(|_| waiter.is_multiple) {
-        if node.locks.waiting_for(key) > 0 {
+        if node.queues.locks.waiting_for(key) > 0 {
             node.look_at_soon(key.clone());
         }
     }
@@ -269,7 +276,8 @@ pub type Served = (SmallVec<[(KeyId, Fence); 1]>, Reply);
 pub fn serve_request<H: Host>(node: &mut Node, host: &mut H, waiter: &LockWaiter) -> Result<Served, Error> {
     for key in &waiter.keys {
         // A grant of its own that is over must not be taken once more: its fence has been refused already.
-        end_expired(node, host, key.into())?;
+        let mut ends = expired(node, host, key.into())?;
+        commit_step::<Lock, H>(node, host, key.into(), &mut ends)?;
         check_room_on(node, host, key.into(), &waiter.request)?;
     }
     // Whoever waited may have died meanwhile. Asked for all keys before anything is granted on one of them.
@@ -299,7 +307,7 @@ fn serve_conversion<H: Host>(
     let Some((event, new_fence)) = decide::convert(lock, fence, waiter.request.mode, &mut node.clock) else {
         return Err(decide::stale(lock, fence));
     };
-    commit_one::<Lock, H>(node, host, key.into(), event)?;
+    commit_step::<Lock, H>(node, host, key.into(), &mut [Change::Event(event)])?;
     // A conversion that nobody was told of stays: its owner holds the lock by the old fence's grant and can look it up.
     Ok((SmallVec::new(), Reply::number(new_fence)))
 }
@@ -308,16 +316,16 @@ fn serve_conversion<H: Host>(
 fn retries_of(node: &Node, served: &LockWaiter) -> Vec<WaiterId> {
     let Some(request_id) = &served.request_id else { return Vec::new() };
     let same = |waiter: &LockWaiter| waiter.request_id.as_ref() == Some(request_id);
-    let queues = served.keys.iter().flat_map(|key| node.locks.queue(key));
+    let queues = served.keys.iter().flat_map(|key| node.queues.locks.queue(key));
     queues.filter(|(_, waiter)| same(waiter)).map(|(rank, _)| rank.waiter()).collect()
 }
 
 /// An owner has got something. What it waits for in other connections it may now have, and only now may those waits be part of a
 /// cycle.
 pub fn recheck_owner<H: Host>(node: &mut Node, host: &mut H, key: Key, owner: &Bytes) {
-    let waits: SmallVec<[WaiterId; 4]> = node.locks.of_owner(key.db, owner).iter().copied().collect();
+    let waits: SmallVec<[WaiterId; 4]> = node.queues.locks.of_owner(key.db, owner).iter().copied().collect();
     for id in &waits {
-        if node.locks.waiter(*id).is_some_and(|waiter| is_covered(waiter, &HostLocks::new(host))) {
+        if node.queues.locks.waiter(*id).is_some_and(|waiter| is_covered(waiter, &HostLocks::new(host))) {
             // It was not its turn: those behind it may go on.
             let ended = node.serving(|node| end_wait(node, host, *id));
             let left = ended.map(|waiter| waiter.keys).unwrap_or_default();
@@ -325,9 +333,9 @@ pub fn recheck_owner<H: Host>(node: &mut Node, host: &mut H, key: Key, owner: &B
         }
     }
     // A verdict is about the owner: all its waits or none are part of a cycle. The youngest gives way until there is none.
-    while let Some(id) = node.locks.of_owner(key.db, owner).last().copied() {
+    while let Some(id) = node.queues.locks.of_owner(key.db, owner).last().copied() {
         let now = node.now();
-        let Err(cycle) = deadlock::check(&node.locks, id, &HostLocks::new(host), now) else { return };
+        let Err(cycle) = deadlock::check(&node.queues.locks, id, &HostLocks::new(host), now) else { return };
         node.metrics.of_mut(Service::Lock).deadlocks += 1;
         node.refuse_wait(id, cycle, host);
     }
@@ -336,48 +344,4 @@ pub fn recheck_owner<H: Host>(node: &mut Node, host: &mut H, key: Key, owner: &B
 fn is_covered(waiter: &LockWaiter, locks: &impl Locks) -> bool {
     let covered = |key: &KeyId| locks.with(key, |lock| decide::is_covered(lock, &waiter.request));
     waiter.converts.is_none() && waiter.keys.iter().all(covered)
-}
-
-/// The scheduler looks at a key: leases that are over end, and whoever can be served is.
-pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
-    if let Err(error) = expire(node, host, key.into()) {
-        return refuse_all(node, host, key, error);
-    }
-    if node.locks.waiting_for(key) > 0 {
-        node.serving(|node| serve(node, host, key));
-    }
-}
-
-/// Nobody can be served on this key any more.
-pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: Error) {
-    let waiters: Vec<WaiterId> = node.locks.queue(key).map(|(rank, _)| rank.waiter()).collect();
-    waiters.into_iter().for_each(|id| node.refuse_wait(id, error.clone(), host));
-}
-
-/// The client that was granted this was gone before it could be told. A retry of its request begins anew.
-pub fn take_back<H: Host>(node: &mut Node, host: &mut H, undelivered: UndeliveredGrant) {
-    for (key, fence) in undelivered.grants {
-        let event = match host.read::<Lock>((&key).into()) {
-            Ok(Some(stored)) => decide::take_back(&stored.state, fence),
-            _ => None,
-        };
-        let Some(event) = event else { continue };
-        node.metrics.of_mut(Service::Lock).taken_back += 1;
-        let forgotten = undelivered.request_id.iter().map(|id| Change::Forgotten { id: id.clone() });
-        let mut changes: Vec<_> = [Change::Event(event)].into_iter().chain(forgotten).collect();
-        // The key was just read as a lock, so it cannot be of a wrong type.
-        if commit_changes::<Lock, H>(node, host, (&key).into(), &mut changes).is_ok() {
-            serve_waiting(node, host, (&key).into());
-        }
-    }
-}
-
-/// A connection has ended: what was taken with `ONDISCONNECT RELEASE` over it is released.
-pub fn disconnected<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, connection: Connection) {
-    if let Ok(Some(stored)) = host.read::<Lock>(key.into()) {
-        let events = decide::disconnect(&stored.state, connection);
-        if commit::<Lock, H>(node, host, key.into(), events).is_ok() {
-            serve_waiting(node, host, key.into());
-        }
-    }
 }

@@ -1,10 +1,12 @@
 //! The commands of mailboxes that change them, but for sending: what they take, what they decide, what they answer. The rules are in
 //! `domain::mail`.
 
-use super::serve::{bounds, commit, policy, receive, settle_due};
+use super::serve::{bounds, decide_due, receive};
 use crate::command::engine::args::Args;
 use crate::command::engine::bindings::binding_for;
+use crate::command::engine::commit::{commit, commit_changes};
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::waiting::{wait, NewWait};
 use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
@@ -13,7 +15,6 @@ use crate::domain::mail::decide::{ReceiveArgs, Return};
 use crate::domain::mail::queue::MailWaiter;
 use crate::domain::mail::{decide, Mail};
 use crate::domain::{Bytes, Change, Error, Fence, Millis, Service};
-use smallvec::smallvec;
 
 /// So much of what is due is decided before messages are received.
 const DUE_BEFORE_RECEIVE: usize = 64;
@@ -36,18 +37,18 @@ pub fn recv<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
-    settle_due(cx.node, cx.host, key, DUE_BEFORE_RECEIVE)?;
+    decide_due(cx.node, cx.host, key, DUE_BEFORE_RECEIVE)?;
     // Whoever waits for this agent has got what was ready, so nobody is overtaken.
     if let Some((reply, _)) = receive(cx.node, cx.host, key, agent, &wish, registry.as_ref())? {
         return Ok(Outcome::Reply(reply));
     }
     match block_ms.filter(|_| cx.host.may_block()) {
         None => Ok(Outcome::Reply(Reply::Array(Vec::new()))),
-        Some(block_ms) => wait(cx, agent, wish, registry, block_ms),
+        Some(block_ms) => wait_for_messages(cx, agent, wish, registry, block_ms),
     }
 }
 
-fn wait<H: Host>(
+fn wait_for_messages<H: Host>(
     cx: &mut Cx<H>,
     agent: &[u8],
     wish: ReceiveArgs,
@@ -55,15 +56,16 @@ fn wait<H: Host>(
     block_ms: Millis,
 ) -> Result<Outcome, Error> {
     let key = cx.key(1).id();
-    let max = cx.node.settings.get(Setting::MailWaitersMax);
-    if cx.node.mails.waiting_for(&key) as u64 >= max {
-        return Err(Error::limit("mail-waiters-max", "one more client waiting for messages of this mailbox", max));
-    }
-    let id = cx.node.waits.next_id();
-    let line = (Bytes::from(agent), wish.answer_to);
-    cx.node.mails.insert(id, MailWaiter { key: key.clone(), line, wish, registry });
-    cx.node.begin_wait(id, Service::Mail, smallvec![key], block_ms, cx.host);
-    Ok(Outcome::Waits)
+    let waiter = MailWaiter { key: key.clone(), line: (Bytes::from(agent), wish.answer_to), wish, registry };
+    let new = NewWait {
+        service: Service::Mail,
+        waiting: cx.node.queues.mails.waiting_for(&key),
+        key,
+        max: Setting::MailWaitersMax,
+        what: "one more client waiting for messages of this mailbox",
+        block_ms,
+    };
+    wait(cx, new, |queues, id| queues.mails.insert(id, waiter))
 }
 
 /// `LTMC.MSG.ACK`
@@ -80,8 +82,7 @@ pub fn ack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let now = cx.now();
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     let (event, count) = decide::acknowledge(&stored.state, agent, ids, now);
-    let changes: Vec<_> = event.into_iter().map(Change::Event).collect();
-    commit(cx.node, cx.host, key, changes)?;
+    commit::<Mail, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::number(count as u64)))
 }
 
@@ -96,9 +97,9 @@ fn done<H: Host>(
     cx: &mut Cx<H>,
     events: impl IntoIterator<Item = crate::domain::mail::MailEvent>,
 ) -> Result<Outcome, Error> {
-    let changes: Vec<_> = events.into_iter().map(Change::Event).collect();
+    let mut changes: Vec<_> = events.into_iter().map(Change::Event).collect();
     let (key, is_done) = (cx.key(1), !changes.is_empty());
-    commit(cx.node, cx.host, key, changes)?;
+    commit_changes::<Mail, H>(cx.node, cx.host, key, &mut changes)?;
     Ok(Outcome::Reply(Reply::Integer(is_done.into())))
 }
 
@@ -113,7 +114,7 @@ pub fn nack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             _ => Return::Dead,
         };
     }
-    let (key, policy) = (cx.key(1), policy(cx.node));
+    let (key, policy) = (cx.key(1), cx.node.settings.mail_policy());
     cx.node.check_quarantine(key)?;
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     let events = decide::give_back(&stored.state, agent, id, how, &policy, &mut cx.node.clock);
@@ -161,7 +162,8 @@ pub fn join<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mail = cx.host.read::<Mail>(key)?.map_or(&empty, |stored| &stored.state);
     let event = decide::join(mail, agent, &bounds, now)?;
     let is_new = event.is_some();
-    commit(cx.node, cx.host, key, event.map(Change::Event).into_iter().chain(binding.map(Change::Bound)).collect())?;
+    let mut changes: Vec<_> = event.map(Change::Event).into_iter().chain(binding.map(Change::Bound)).collect();
+    commit_changes::<Mail, H>(cx.node, cx.host, key, &mut changes)?;
     Ok(Outcome::Reply(Reply::Integer(is_new.into())))
 }
 

@@ -148,7 +148,7 @@ pub fn agents<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
     cx.node.check_quarantine(key)?;
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
-    let (mails, key) = (&cx.node.mails, key.id());
+    let (mails, key) = (&cx.node.queues.mails, key.id());
     let mut waiting: BTreeMap<&[u8], usize> = BTreeMap::new();
     mails.lines(&key).for_each(|line| *waiting.entry(&line.0).or_default() += mails.in_line(&key, line));
     let map = |(agent, inbox): (&[u8], &Inbox)| {
@@ -165,7 +165,7 @@ pub fn agents<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 
 /// `LTMC.MSG.INFO`
 pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    let waiting = cx.node.mails.waiting_for(&cx.key(1).id()) as u64;
+    let waiting = cx.node.queues.mails.waiting_for(&cx.key(1).id()) as u64;
     show(cx, Reply::Nil, |stored, _| {
         let (mail, totals) = (&stored.state, stored.state.totals());
         let count = |count: usize| Reply::number(count as u64);

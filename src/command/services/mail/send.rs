@@ -1,7 +1,8 @@
 //! `LTMC.MSG.SEND`: to whom a message goes.
 
-use super::serve::{bounds, commit};
+use super::serve::bounds;
 use crate::command::engine::args::Args;
+use crate::command::engine::commit::commit_changes;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::{Host, Key};
 use crate::command::reply::Reply;
@@ -11,8 +12,9 @@ use crate::domain::mail::decide::Draft;
 use crate::domain::mail::{decide, Mail};
 use crate::domain::registry::agent::Life;
 use crate::domain::registry::find::{find, Sort};
-use crate::domain::registry::{capability::Requirement, Filter, Registry};
+use crate::domain::registry::{Filter, Registry};
 use crate::domain::value::bytes::printable;
+use crate::domain::value::capability::Requirement;
 use crate::domain::{Bytes, Change, Code, Error, Fence, Millis};
 
 /// To whom.
@@ -111,8 +113,8 @@ pub fn send<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let draft = Draft { from: Bytes::from(from), to, reply_to, ttl_ms };
     let (event, id) = decide::send(draft, payload, &mut cx.node.clock);
     let answered = request_id.map(|request| Change::Answered { id: request, answer: Answer::Integer(id as i64) });
-    let changes: Vec<_> = [Change::Event(event)].into_iter().chain(answered).collect();
-    commit(cx.node, cx.host, key, changes)?;
+    let mut changes: Vec<_> = [Change::Event(event)].into_iter().chain(answered).collect();
+    commit_changes::<Mail, H>(cx.node, cx.host, key, &mut changes)?;
     Ok(Outcome::Reply(Reply::number(id)))
 }
 
@@ -161,7 +163,7 @@ fn alive<H: Host>(cx: &mut Cx<H>, from: &[u8], at: usize) -> Result<Vec<Bytes>, 
 }
 
 fn everyone<H: Host>(cx: &mut Cx<H>, key: Key, from: &[u8]) -> Result<Vec<Bytes>, Error> {
-    let waiting = cx.node.mails.agents(&key.id());
+    let waiting = cx.node.queues.mails.agents(&key.id());
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(in_order(waiting.into_iter(), from)) };
     let known = stored.state.inboxes().map(|(agent, _)| Bytes::from(agent));
     Ok(in_order(known.chain(waiting), from))

@@ -2,13 +2,14 @@
 
 use crate::command::engine::bindings::binding_for;
 use crate::command::engine::budget::Budget;
-use crate::command::engine::commit::commit_changes;
+use crate::command::engine::commit::{commit, commit_step};
+use crate::command::engine::service::Serve;
 use crate::command::host::{Host, Key};
 use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
-use crate::domain::mail::decide::{Bounds, Policy, ReceiveArgs};
+use crate::domain::mail::decide::{Bounds, ReceiveArgs};
 use crate::domain::mail::queue::Line;
 use crate::domain::mail::{decide, Mail, MailEvent, Message};
 use crate::domain::queue::rank::WaiterId;
@@ -28,38 +29,38 @@ pub fn bounds(node: &Node) -> Bounds {
     }
 }
 
-/// What becomes of messages that nobody acknowledges.
-pub fn policy(node: &Node) -> Policy {
-    Policy {
-        deliveries_max: node.settings.get(Setting::MailDeliveriesMax) as u32,
-        dead_max: node.settings.get(Setting::MailDeadMax) as usize,
-    }
-}
+impl Serve for Mail {
+    /// The lines of those who wait for what can be received then, by agent.
+    type Plan = BTreeMap<Bytes, Vec<Line>>;
 
-/// Applies what was decided, and gives what can be received after it to who waits for it.
-pub fn commit<H: Host>(
-    node: &mut Node,
-    host: &mut H,
-    key: Key,
-    mut changes: Vec<Change<MailEvent>>,
-) -> Result<(), Error> {
-    let mut readied: BTreeMap<Bytes, Vec<Line>> = BTreeMap::new();
-    if !node.mails.is_empty() && node.mails.waiting_for(&key.id()) > 0 {
-        let empty = Mail::default();
-        let mail = host.read::<Mail>(key)?.map_or(&empty, |stored| &stored.state);
-        for change in &changes {
-            if let Change::Event(event) = change {
-                readied_by(mail, event)
-                    .into_iter()
-                    .for_each(|line| readied.entry(line.0.clone()).or_default().push(line));
-            }
+    fn plan<H: Host>(
+        node: &mut Node,
+        host: &mut H,
+        key: Key,
+        changes: &[Change<MailEvent>],
+    ) -> Result<Self::Plan, Error> {
+        let mut readied = Self::Plan::new();
+        if !node.queues.mails.is_empty() && node.queues.mails.waiting_for(&key.id()) > 0 {
+            let empty = Mail::default();
+            let mail = host.read::<Mail>(key)?.map_or(&empty, |stored| &stored.state);
+            let lines = changes.iter().filter_map(Change::event).flat_map(|event| readied_by(mail, event));
+            lines.for_each(|line| readied.entry(line.0.clone()).or_default().push(line));
+        }
+        Ok(readied)
+    }
+
+    fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, readied: Self::Plan) {
+        for (agent, lines) in readied {
+            node.serving(|node| serve(node, host, key, agent, lines));
         }
     }
-    commit_changes::<Mail, H>(node, host, key, &mut changes)?;
-    for (agent, lines) in readied {
-        node.serving(|node| serve(node, host, key, agent, lines));
+
+    /// Decides what time has brought, and serves those who wait if the key may have changed behind our back.
+    fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> Result<usize, Error> {
+        let max = node.settings.get(Setting::SweepBatchMax) as usize;
+        let work = decide_due(node, host, key.into(), max)?;
+        Ok(if has_changed { work + node.serving(|node| serve_all(node, host, key, max)) } else { work })
     }
-    Ok(())
 }
 
 /// In which lines those stand who wait for what can be received after an event, but for those who wait for anything.
@@ -89,9 +90,9 @@ fn serve<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: Bytes, mut lin
     lines.dedup();
     let key_id = key.id();
     while !lines.is_empty() {
-        lines.retain(|line| node.mails.first(&key_id, line).is_some());
+        lines.retain(|line| node.queues.mails.first(&key_id, line).is_some());
         let first =
-            lines.iter().enumerate().filter_map(|(at, line)| Some((node.mails.first(&key_id, line)?, at))).min();
+            lines.iter().enumerate().filter_map(|(at, line)| Some((node.queues.mails.first(&key_id, line)?, at))).min();
         let Some((id, at)) = first else { return };
         if !give(node, host, key, id) {
             lines.swap_remove(at);
@@ -101,7 +102,7 @@ fn serve<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: Bytes, mut lin
 
 /// Gives a waiter what it waits for. False if there is nothing.
 fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId) -> bool {
-    let Some(waiter) = node.mails.waiter(id) else { return false };
+    let Some(waiter) = node.queues.mails.waiter(id) else { return false };
     let (agent, wish, registry) = (waiter.line.0.clone(), waiter.wish, waiter.registry.clone());
     match receive(node, host, key, &agent, &wish, registry.as_ref()) {
         Ok(Some((reply, fence))) => {
@@ -139,7 +140,7 @@ pub fn receive<H: Host>(
     let Some((event, fence)) = received else { return Ok(None) };
     let reply = told(&stored.state, &event);
     let mut changes: SmallVec<[_; 2]> = [Change::Event(event)].into_iter().chain(binding.map(Change::Bound)).collect();
-    commit_changes::<Mail, H>(node, host, key, &mut changes)?;
+    commit_step::<Mail, H>(node, host, key, &mut changes)?;
     Ok(Some((reply, fence)))
 }
 
@@ -164,23 +165,9 @@ fn told(mail: &Mail, event: &MailEvent) -> Reply {
     Reply::Array(ids.iter().filter_map(map).collect())
 }
 
-/// The scheduler looks at a mailbox: decides what time has brought, and serves those who wait if the key may have changed behind our back.
-/// Says how much work it was.
-pub fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> usize {
-    let max = node.settings.get(Setting::SweepBatchMax) as usize;
-    match settle_due(node, host, key.into(), max) {
-        Ok(work) if has_changed => work + node.serving(|node| serve_all(node, host, key, max)),
-        Ok(work) => work,
-        Err(error) => {
-            refuse_all(node, host, key, &error);
-            0
-        }
-    }
-}
-
 /// Decides at most `max` things that are due.
-pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> Result<usize, Error> {
-    let (at, policy) = (node.now(), policy(node));
+pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> Result<usize, Error> {
+    let (at, policy) = (node.now(), node.settings.mail_policy());
     let mut work = 0;
     while let Some(stored) = host.read::<Mail>(key)?.filter(|_| work < max) {
         if stored.state.wakes_at(false).is_none_or(|when| when > at) {
@@ -191,8 +178,7 @@ pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
             break;
         }
         work += events.iter().map(MailEvent::weight).sum::<usize>();
-        let changes: Vec<_> = events.into_iter().map(Change::Event).collect();
-        commit(node, host, key, changes)?;
+        commit::<Mail, H>(node, host, key, events)?;
     }
     Ok(work)
 }
@@ -200,12 +186,12 @@ pub fn settle_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
 /// Serves at most `max` of those who wait, after something happened to the key that nobody told us about.
 fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, max: usize) -> usize {
     let (mut served, mut in_vain) = (0, AHashSet::new());
-    for id in node.mails.waiters(key) {
+    for id in node.queues.mails.waiters(key) {
         if served == max {
             node.look_at_soon(key.clone());
             break;
         }
-        let Some(waiter) = node.mails.waiter(id) else { continue };
+        let Some(waiter) = node.queues.mails.waiter(id) else { continue };
         // Who stands behind somebody that got nothing, in the same line, gets nothing either.
         let line = waiter.line.clone();
         if in_vain.contains(&line) {
@@ -218,24 +204,4 @@ fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, max: usize) ->
         }
     }
     served
-}
-
-/// Nobody can be served on this key any more.
-pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error) {
-    node.refuse_waits(node.mails.waiters(key), error, host);
-}
-
-/// The client that received these messages was gone before it could be told: they were not received.
-pub fn take_back<H: Host>(node: &mut Node, host: &mut H, undelivered: UndeliveredGrant) {
-    for (key, fence) in undelivered.grants {
-        let at = node.now();
-        let event = match host.read::<Mail>((&key).into()) {
-            Ok(Some(stored)) => decide::take_back(&stored.state, fence, at),
-            _ => None,
-        };
-        let Some(event) = event else { continue };
-        node.metrics.of_mut(Mail::SERVICE).taken_back += 1;
-        // It was just read as a mailbox, so it cannot be of a wrong type.
-        let _ = commit(node, host, (&key).into(), vec![Change::Event(event)]);
-    }
 }

@@ -1,9 +1,11 @@
 //! The commands of the agent registry: what they take, what they decide, what they answer. The rules are in `domain::registry`.
 
 use super::filter::{labels, FindArgs};
-use super::serve::{claim_binding, commit, commit_claim, is_back, settle_due};
+use super::serve::{claim_binding, commit_claim, decide_due, is_back};
 use crate::command::engine::args::Args;
+use crate::command::engine::commit::commit;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::waiting::{wait, NewWait};
 use crate::command::host::{Host, Key};
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
@@ -12,9 +14,9 @@ use crate::domain::limits::{AGENT_LABELS_MAX, AGENT_TEXT_BYTES_MAX, CAPACITY_MAX
 use crate::domain::registry::decide::{ClaimArgs, Heartbeat, Introduction};
 use crate::domain::registry::find::Sort;
 use crate::domain::registry::queue::ClaimWaiter;
-use crate::domain::registry::{capability::Capability, decide, meta, Health, Registry, Status};
+use crate::domain::registry::{decide, meta, Health, Registry, Status};
+use crate::domain::value::capability::Capability;
 use crate::domain::{Bytes, Code, Error, Fence, Millis, Service};
-use smallvec::smallvec;
 use std::sync::Arc;
 
 /// So much of what is due is decided before a claim looks for somebody.
@@ -44,7 +46,7 @@ pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let event = decide::register(registry, id, said, ttl_ms, &policy, &mut cx.node.clock);
     let Some(event) = event else { return Ok(Outcome::Reply(Reply::Nil)) };
     let epoch = cx.node.clock.last();
-    commit(cx.node, cx.host, key, [event])?;
+    commit::<Registry, H>(cx.node, cx.host, key, [event])?;
     Ok(Outcome::Reply(Reply::number(epoch)))
 }
 
@@ -89,7 +91,7 @@ pub fn deregister<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     let event = decide::deregister(&stored.state, id, epoch, now)?;
     let is_gone = event.is_some();
-    commit(cx.node, cx.host, key, event)?;
+    commit::<Registry, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::Integer(is_gone.into())))
 }
 
@@ -106,7 +108,7 @@ pub fn heartbeat<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let heard = decide::heartbeat(&stored.state, id, &beat, &policy, &view)?;
     crate::command::engine::commit::touch::<Registry, H>(cx.node, cx.host, key, heard.pulse, heard.wakes_at)?;
     if !heard.events.is_empty() {
-        commit(cx.node, cx.host, key, heard.events)?;
+        commit::<Registry, H>(cx.node, cx.host, key, heard.events)?;
     }
     if heard.is_back {
         is_back(cx.node, cx.host, key, id);
@@ -188,7 +190,7 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let wanted = parse_claim(cx, &mut args)?;
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
-    settle_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
+    decide_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
     let (view, seed) = (cx.node.view(), cx.node.random());
     if let Some(stored) = cx.host.read::<Registry>(key)? {
         if let Some(answer) = wanted.request_id.as_ref().and_then(|id| stored.answer(id)) {
@@ -206,21 +208,23 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     match wanted.block_ms.filter(|_| cx.host.may_block()) {
         None => Ok(Outcome::Reply(Reply::Nil)),
-        Some(block_ms) => wait(cx, wanted, block_ms),
+        Some(block_ms) => wait_for_agent(cx, wanted, block_ms),
     }
 }
 
-fn wait<H: Host>(cx: &mut Cx<H>, wanted: AgentClaimArgs, block_ms: Millis) -> Result<Outcome, Error> {
-    let key = cx.key(1).id();
-    let max = cx.node.settings.get(Setting::ClaimWaitersMax);
-    if cx.node.claims.waiting_for(&key) as u64 >= max {
-        return Err(Error::limit("claim-waiters-max", "one more client waiting for an agent", max));
-    }
-    let id = cx.node.waits.next_id();
+fn wait_for_agent<H: Host>(cx: &mut Cx<H>, wanted: AgentClaimArgs, block_ms: Millis) -> Result<Outcome, Error> {
+    let (key, since) = (cx.key(1).id(), cx.now());
     let AgentClaimArgs { wish, request_id, .. } = wanted;
-    cx.node.claims.insert_claimer(id, ClaimWaiter { key: key.clone(), wish, request_id, since: cx.node.now() });
-    cx.node.begin_wait(id, Service::Registry, smallvec![key], block_ms, cx.host);
-    Ok(Outcome::Waits)
+    let waiter = ClaimWaiter { key: key.clone(), wish, request_id, since };
+    let new = NewWait {
+        service: Service::Registry,
+        waiting: cx.node.queues.claims.waiting_for(&key),
+        key,
+        max: Setting::ClaimWaitersMax,
+        what: "one more client waiting for an agent",
+        block_ms,
+    };
+    wait(cx, new, |queues, id| queues.claims.insert_claimer(id, waiter))
 }
 
 /// The agent whose a claim is: one that was made with `REGISTRY`.
@@ -251,6 +255,6 @@ pub fn release<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     let event = decide::release(&stored.state, fence, is_ok, latency_ms, now);
     let is_released = event.is_some();
-    commit(cx.node, cx.host, key, event)?;
+    commit::<Registry, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::Integer(is_released.into())))
 }

@@ -4,7 +4,8 @@ use crate::command::engine::args::Args;
 use crate::domain::limits::{AGENT_LABELS_MAX, CAPABILITY_BYTES_MAX, CAPACITY_MAX, EXCLUDED_MAX};
 use crate::domain::registry::filter::{MetaWanted, Statuses};
 use crate::domain::registry::find::Sort;
-use crate::domain::registry::{capability::Requirement, meta, Filter, Status};
+use crate::domain::registry::{meta, Filter, Status};
+use crate::domain::value::capability::Requirement;
 use crate::domain::{Bytes, Error};
 
 const SORT_WORDS: [&str; 3] = ["LOAD", "LATENCY", "RANDOM"];

@@ -177,7 +177,7 @@ pub fn find<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn stats<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     cx.node.check_quarantine(key)?;
-    let (view, waiting) = (cx.node.view(), cx.node.claims.waiting_for(&key.id()) as u64);
+    let (view, waiting) = (cx.node.view(), cx.node.queues.claims.waiting_for(&key.id()) as u64);
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
     let (registry, totals) = (&stored.state, stored.state.totals());
     let count = |count: usize| Reply::number(count as u64);

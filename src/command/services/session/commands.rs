@@ -2,11 +2,11 @@
 //! `domain::versioned`.
 
 use crate::command::engine::args::Args;
-use crate::command::engine::budget::{refuse_repeated, Budget, ELEMENT_BYTES};
+use crate::command::engine::budget::{refuse_repeated, Budget};
 use crate::command::engine::commit::commit;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::Host;
-use crate::command::reply::Reply;
+use crate::command::reply::{Reply, ELEMENT_BYTES};
 use crate::command::services::versioned::commands::{
     apply, apply_numbered, common_fields, create as create_value, existing, keep, live, parse_meta, remembered,
     request_of, LifeAsked,

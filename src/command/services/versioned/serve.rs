@@ -1,35 +1,45 @@
 //! What follows for sessions and contexts from time and from their end.
 
 use crate::command::engine::commit::{commit, commit_one};
+use crate::command::engine::entity_types::with_key_type;
 use crate::command::engine::repair::check_usable;
-use crate::command::host::{check_here, Host, Key, KeyType};
+use crate::command::engine::service::Serve;
+use crate::command::host::{check_here, Host, Key};
 use crate::command::node::{passes, Node};
-use crate::command::services::buffer::serve as buffer_serve;
-use crate::command::services::lock::serve as lock_serve;
-use crate::command::services::registry::serve as registry_serve;
 use crate::command::settings::Setting;
-use crate::domain::buffer::{decide as buffer_rules, Buffer};
-use crate::domain::lock::{decide as lock_rules, Lock};
-use crate::domain::registry::{decide as registry_rules, Registry};
+use crate::domain::reactions::Debt;
 use crate::domain::versioned::{decide, Resource, Resources, State, Status, Versioned, VersionedEvent};
-use crate::domain::{Bytes, Entity, Error, Fence, KeyId, Millis};
-use std::collections::BTreeSet;
+use crate::domain::{Bytes, Change, Error, KeyId, Millis};
 use std::ops::Bound;
 
-/// The scheduler looks at a key: after a stop without notice its value is recovering, and at the end of its life what belongs to it is given
-/// back. Says how much work it was.
-pub fn wake<S: State, H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> Result<usize, Error> {
-    if host.read::<Versioned<S>>(key.into())?.is_some_and(|stored| stored.state.owes().is_some()) {
-        return give_back::<S, H>(node, host, key.into());
+/// Nobody waits for a session or a context but those who watch it.
+impl<S: State> Serve for Versioned<S> {
+    const PASSES: bool = true;
+    type Plan = ();
+
+    fn plan<H: Host>(
+        _node: &mut Node,
+        _host: &mut H,
+        _key: Key,
+        _changes: &[Change<VersionedEvent<S>>],
+    ) -> Result<(), Error> {
+        Ok(())
     }
-    // First, since what happens to a value gives it its life anew.
-    end_if_over::<S, H>(node, host, key.into())?;
-    let at = node.now();
-    if host.read::<Versioned<S>>(key.into())?.is_some_and(|stored| stored.state.is_found()) {
-        let event = VersionedEvent::StatusChanged { at, status: Status::Recovering };
-        commit_one::<Versioned<S>, H>(node, host, key.into(), event)?;
+
+    /// After a stop without notice the value is recovering, and at the end of its life what belongs to it is given back.
+    fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, _has_changed: bool) -> Result<usize, Error> {
+        if host.read::<Self>(key.into())?.is_some_and(|stored| stored.state.owes().is_some()) {
+            return give_back::<S, H>(node, host, key.into());
+        }
+        // First, since what happens to a value gives it its life anew.
+        end_if_over::<S, H>(node, host, key.into())?;
+        let at = node.now();
+        if host.read::<Self>(key.into())?.is_some_and(|stored| stored.state.is_found()) {
+            let event = VersionedEvent::StatusChanged { at, status: Status::Recovering };
+            commit_one::<Self, H>(node, host, key.into(), event)?;
+        }
+        Ok(0)
     }
-    Ok(0)
 }
 
 /// Ends what is still there though its life is over.
@@ -58,42 +68,6 @@ pub fn end<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key, grace_ms:
     Ok(true)
 }
 
-/// What a session gives back of a resource.
-struct Debt<'a> {
-    /// By whose word it belongs to the session.
-    resource: &'a Resource,
-    /// The participants, and the session itself under the name of its key.
-    people: &'a BTreeSet<Bytes>,
-    /// What is written on its claims, which is the name of its key.
-    session: &'a [u8],
-    /// Users are bound to their names, so that no word is about what others have written on claims.
-    is_bound: bool,
-    /// The fence of its end: what was granted later is younger.
-    until: Fence,
-}
-
-impl Debt<'_> {
-    fn is_of(&self, holder: &[u8]) -> bool {
-        self.resource.frees(holder, |holder| self.people.contains(holder))
-    }
-
-    /// The claims on agents of a registry that are given back: those of the session, and those on which a giver has written its own name.
-    fn claims_in<'a>(&'a self, registry: &'a Registry) -> impl Iterator<Item = Fence> + 'a {
-        let is_of_session = !self.is_bound || self.resource.givers().any(|giver| giver.is_empty());
-        let of_session = is_of_session.then(|| registry.claims_with(self.session, self.until));
-        let named = self.resource.givers().filter(|giver| !giver.is_empty());
-        let of_givers = named.flat_map(|giver| registry.claims_under(giver, self.until));
-        of_session.into_iter().flatten().chain(of_givers)
-    }
-
-    /// Those who have something in a buffer that is given back.
-    fn holders_in<'a>(&'a self, buffer: &'a Buffer) -> impl Iterator<Item = &'a Bytes> {
-        let of_all = || self.resource.givers().any(|giver| giver.is_empty()).then_some(self.people);
-        let named = self.resource.givers().filter(|giver| !giver.is_empty());
-        of_all().into_iter().flatten().chain(named.flat_map(|giver| buffer.agents_under(giver)))
-    }
-}
-
 /// Gives back the next of what a session that has ended owns, at most `sweep-batch-max` pieces; the rest follows in the rounds of the
 /// scheduler, so that nobody has to wait for all of it. What may be on another node, since it is not here and the slot is on the move, stays owed:
 /// it is passed over, and the session, here or there, is asked again until both are in one place. Says how many pieces it was.
@@ -106,7 +80,7 @@ fn give_back<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Resu
     let value = &stored.state;
     let Some(end) = value.owes() else { return Ok(0) };
     let (people, until) = (value.participants().keys().cloned().chain(own_name).collect(), end.fence);
-    let mut last = node.passes.take_resource(key);
+    let mut last = node.passes.take::<Bytes>(key);
     let next = behind(value.resources(), last.as_ref()).take(max);
     let next: Vec<(Bytes, Resource)> = next.map(|(name, resource)| (name.clone(), resource.clone())).collect();
     let (mut left, mut returned, mut has_done, mut waits) = (max, Vec::new(), false, last.is_some());
@@ -119,7 +93,8 @@ fn give_back<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Resu
             (left, waits, last) = (left - 1, true, Some(name));
             continue;
         }
-        let debt = Debt { resource: &resource, people: &people, session: key.name, is_bound, until };
+        let at_ms = node.now();
+        let debt = Debt { resource: &resource, people: &people, session: key.name, is_bound, until, at: at_ms };
         let given = give_back_one(node, host, at, &debt, left);
         (left, has_done) = (left - given.pieces.max(1), true);
         if given.is_all {
@@ -135,7 +110,7 @@ fn give_back<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Resu
     if waits {
         let is_through = behind(value.resources(), last.as_ref()).next().is_none();
         node.schedule.postpone(key.id(), passes::again_at(node.now(), is_through, has_done));
-        last.filter(|_| !is_through).into_iter().for_each(|last| node.passes.stop_at_resource(key, last));
+        last.filter(|_| !is_through).into_iter().for_each(|last| node.passes.stop_at(key, last));
     } else {
         node.schedule.look_at(key.id(), node.now());
     }
@@ -153,46 +128,19 @@ struct GiveBack {
     is_all: bool,
 }
 
-/// The first `max` of what is to be given back.
-fn first<V>(events: &mut Vec<V>, max: usize) -> GiveBack {
-    let is_all = events.len() <= max;
-    events.truncate(max);
-    GiveBack { pieces: events.len(), is_all }
-}
-
 /// Gives back what is held of one resource, at most `max` pieces.
 fn give_back_one<H: Host>(node: &mut Node, host: &mut H, resource: Key, debt: &Debt, max: usize) -> GiveBack {
-    const NOTHING: GiveBack = GiveBack { pieces: 0, is_all: true };
-    match host.kind(resource) {
-        KeyType::Ours(Lock::TYPE_TAG) => {
-            let Ok(Some(stored)) = host.read::<Lock>(resource) else { return NOTHING };
-            let mut events = lock_rules::released(&stored.state, |owner| debt.is_of(owner), debt.until, max + 1);
-            let given = first(&mut events, max);
-            // It was just read as a lock.
-            if given.pieces > 0 && commit::<Lock, H>(node, host, resource, events).is_ok() {
-                lock_serve::serve_waiting(node, host, resource);
-            }
-            given
-        }
-        KeyType::Ours(Registry::TYPE_TAG) => {
-            let at = node.now();
-            let Ok(Some(stored)) = host.read::<Registry>(resource) else { return NOTHING };
-            let claims = debt.claims_in(&stored.state).take(max + 1);
-            let mut events = registry_rules::release_all(&stored.state, claims, at);
-            let given = first(&mut events, max);
-            let _ = registry_serve::commit(node, host, resource, events);
-            given
-        }
-        KeyType::Ours(Buffer::TYPE_TAG) => {
-            let at = node.now();
-            let Ok(Some(stored)) = host.read::<Buffer>(resource) else { return NOTHING };
-            let holders = debt.holders_in(&stored.state);
-            let held = holders.flat_map(|holder| buffer_rules::let_go(&stored.state, holder, at));
-            let mut events = held.take(max + 1).collect();
-            let given = first(&mut events, max);
-            let _ = buffer_serve::commit(node, host, resource, events);
-            given
-        }
-        _ => NOTHING,
-    }
+    let nothing = GiveBack { pieces: 0, is_all: true };
+    with_key_type!(host.key_type(resource), E => give_back_of::<E, H>(node, host, resource, debt, max), else nothing)
+}
+
+fn give_back_of<E: Serve, H: Host>(node: &mut Node, host: &mut H, resource: Key, debt: &Debt, max: usize) -> GiveBack {
+    let stored = host.read::<E>(resource).ok().flatten();
+    let mut events = stored.map_or_else(Vec::new, |stored| stored.state.session_ended(debt, max + 1));
+    let is_all = events.len() <= max;
+    events.truncate(max);
+    let pieces = events.len();
+    // It was just read as of this type.
+    commit::<E, H>(node, host, resource, events).ok();
+    GiveBack { pieces, is_all }
 }

@@ -23,7 +23,7 @@ fn parse_revision(args: &mut Args) -> Result<Option<u64>, Error> {
     match args.bytes("revision")? {
         b"$" => Ok(None),
         given => {
-            let revision = crate::command::engine::args::parse_u64(given).filter(|since| i64::try_from(*since).is_ok());
+            let revision = crate::domain::value::bytes::parse_u64(given).filter(|since| i64::try_from(*since).is_ok());
             let given = printable(given);
             let wrong = || format!("revision is '{given}', allowed are whole numbers from 0 to {} and $", i64::MAX);
             revision.map(Some).ok_or_else(|| Error::usage(wrong()))

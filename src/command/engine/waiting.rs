@@ -1,0 +1,110 @@
+//! What all services have in common that clients wait for: how a wait begins, who is answered with whom, and how it ends.
+
+use super::commit::commit_changes;
+use super::cx::{Cx, Outcome};
+use super::entity_types::with_key_type;
+use super::service::Serve;
+use crate::command::host::{Host, Key};
+use crate::command::node::waits::UndeliveredGrant;
+use crate::command::node::Node;
+use crate::command::reply::Reply;
+use crate::command::settings::policies::check_enabled;
+use crate::command::settings::Setting;
+use crate::domain::queue::rank::WaiterId;
+use crate::domain::queues::Queues;
+use crate::domain::{Bytes, Change, Error, Fence, KeyId, Millis, Service};
+use smallvec::smallvec;
+
+/// A wait that is to begin.
+#[derive(Debug)]
+pub struct NewWait {
+    /// For something of which service.
+    pub service: Service,
+    /// Of which key.
+    pub key: KeyId,
+    /// How many wait for the same already.
+    pub waiting: usize,
+    /// How many may.
+    pub max: Setting,
+    /// What one more is, for the error.
+    pub what: &'static str,
+    /// How long it may take, ms; 0 without limit.
+    pub block_ms: Millis,
+}
+
+/// Lets the client wait; `stand` puts it into its queue.
+pub fn wait<H: Host>(
+    cx: &mut Cx<H>,
+    wait: NewWait,
+    stand: impl FnOnce(&mut Queues, WaiterId),
+) -> Result<Outcome, Error> {
+    let max = cx.node.settings.get(wait.max);
+    if wait.waiting as u64 >= max {
+        return Err(Error::limit(wait.max.row().name, wait.what, max));
+    }
+    let id = cx.node.waits.next_id();
+    stand(&mut cx.node.queues, id);
+    cx.node.begin_wait(id, wait.service, smallvec![wait.key], wait.block_ms, cx.host);
+    Ok(Outcome::Waits)
+}
+
+/// Answers all who wait with one request, sent again. What it was granted is taken back if the only one of them is gone.
+pub fn serve_retries<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    retries: Vec<WaiterId>,
+    grant: UndeliveredGrant,
+    reply: &Reply,
+) {
+    match retries[..] {
+        [only] => node.serve_wait(only, grant, reply.clone(), host),
+        _ => retries
+            .into_iter()
+            .for_each(|retry| node.serve_wait(retry, UndeliveredGrant::default(), reply.clone(), host)),
+    }
+}
+
+/// The clients that were granted these were gone before they could be told. A retry of the request begins anew.
+pub fn take_back<H: Host>(node: &mut Node, host: &mut H, undelivered: UndeliveredGrant) {
+    let UndeliveredGrant { grants, request_id } = undelivered;
+    for (key, fence) in grants {
+        let key: Key = (&key).into();
+        with_key_type!(host.key_type(key), E => take_back_one::<E, H>(node, host, key, fence, request_id.as_ref()), else ());
+    }
+}
+
+fn take_back_one<E: Serve, H: Host>(node: &mut Node, host: &mut H, key: Key, fence: Fence, request_id: Option<&Bytes>) {
+    let at = node.now();
+    let stored = host.read::<E>(key).ok().flatten();
+    let Some(event) = stored.and_then(|stored| stored.state.taken_back(fence, at)) else { return };
+    node.metrics.of_mut(E::SERVICE).taken_back += 1;
+    let forgotten = request_id.map(|id| Change::Forgotten { id: id.clone() });
+    let mut changes: Vec<_> = [Change::Event(event)].into_iter().chain(forgotten).collect();
+    // It was just read as of this type. If something that belongs to it has moved away in this very moment, its lease ends it.
+    commit_changes::<E, H>(node, host, key, &mut changes).ok();
+}
+
+/// Nobody can be served on this key any more who waits for what a service has there.
+pub fn refuse<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, service: Service, error: &Error) {
+    if node.queues.waits_for(service, key) {
+        node.refuse_waits(node.queues.waiters(service, key), error, host);
+    }
+}
+
+/// Nobody can be served on this key any more.
+pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error) {
+    Service::ALL.iter().for_each(|service| refuse(node, host, key, *service, error));
+    node.refuse_waits(node.watchers.of(key), error, host);
+}
+
+/// Whoever waits for something of a service that was switched off is told so.
+pub fn refuse_disabled<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+    if node.queues.is_empty() {
+        return;
+    }
+    for service in Service::ALL {
+        if let Err(error) = check_enabled(node, *service) {
+            refuse(node, host, key, *service, &error);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! How many values of ours the server has. Large ones are freed by another thread, so these are atomic.
+
+use crate::command::engine::entity_types::service_of;
+use crate::command::host::KeyType;
+use crate::domain::{Entity, Fault, Record, Service};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// How many values of ours there are. Large ones are freed by another thread.
+static VALUES: AtomicUsize = AtomicUsize::new(0);
+
+/// How many of them are in quarantine, by their tags.
+static FAULTY: [AtomicUsize; 16] = [const { AtomicUsize::new(0) }; 16];
+
+/// One more value is Redis', in quarantine or not.
+pub fn count_value<E: Entity>(is_faulty: bool) {
+    VALUES.fetch_add(1, Relaxed);
+    if is_faulty {
+        FAULTY[E::TYPE_TAG as usize].fetch_add(1, Relaxed);
+    }
+}
+
+/// Puts a value that is Redis' into quarantine, or takes it out.
+pub fn set_fault<E: Entity>(stored: &mut Record<E>, fault: Option<Fault>) {
+    let faulty = &FAULTY[E::TYPE_TAG as usize];
+    if fault.is_some() {
+        faulty.fetch_add(1, Relaxed);
+    }
+    if stored.fault().is_some() {
+        faulty.fetch_sub(1, Relaxed);
+    }
+    stored.set_fault(fault);
+}
+
+/// How many values of a service are in quarantine.
+pub fn quarantined(service: Service) -> u64 {
+    let of_service = (0..).zip(&FAULTY).filter(|(tag, _)| service_of(KeyType::Ours(*tag)) == Some(service));
+    of_service.map(|(_, faulty)| faulty.load(Relaxed) as u64).sum()
+}
+
+/// Whether there may be values of ours.
+pub fn has_values() -> bool {
+    VALUES.load(Relaxed) > 0
+}
+
+/// A value is not Redis' any more.
+pub fn forget_value<E: Entity>(is_faulty: bool) {
+    VALUES.fetch_sub(1, Relaxed);
+    if is_faulty {
+        FAULTY[E::TYPE_TAG as usize].fetch_sub(1, Relaxed);
+    }
+}
