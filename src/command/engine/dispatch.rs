@@ -3,7 +3,6 @@
 use super::cx::{Command, Cx, Outcome};
 use super::keys::check_access;
 use crate::command::host::Host;
-use crate::command::settings::policies::check_enabled;
 use crate::domain::{Code, Error};
 use crate::observe::trace::Stage;
 
@@ -32,7 +31,7 @@ fn checked<H: Host>(command: &Command<H>, cx: &Cx<H>) -> Result<(), Error> {
         return Err(Error::usage(text));
     }
     let Some(service) = command.spec.service else { return Ok(()) };
-    check_enabled(cx.node, service)?;
+    cx.node.settings.check_enabled(service)?;
     if !command.spec.writes() {
         return Ok(());
     }

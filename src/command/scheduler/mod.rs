@@ -21,7 +21,6 @@ use crate::command::services::lock::serve as lock_serve;
 use crate::command::services::mail::serve as mail_serve;
 use crate::command::services::registry::serve as registry_serve;
 use crate::command::services::versioned::serve as versioned_serve;
-use crate::command::settings::policies::check_enabled;
 use crate::domain::buffer::Buffer;
 use crate::domain::cache::Cache;
 use crate::domain::context::{Context, Doc};
@@ -240,7 +239,7 @@ fn refuse_disabled<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     if !node.is_waited_for(key.into()) {
         return;
     }
-    let disabled = |service| check_enabled(node, service).err();
+    let disabled = |service| node.settings.check_enabled(service).err();
     let (lock, registry) = (disabled(Service::Lock), disabled(Service::Registry));
     let (cache, orchestration) = (disabled(Service::Cache), disabled(Service::Flow));
     lock.into_iter().for_each(|error| lock_serve::refuse_all(node, host, key, error));
