@@ -1,20 +1,19 @@
 //! Pages that are made from the sources. Each is compared with what it should be; `make docs` writes those that are not.
 
+mod settings;
+
 use std::fs;
 use std::path::PathBuf;
 
 /// Set by `make docs`.
-#[allow(dead_code)] // until the first page is made
 const WRITES: &str = "LTMC_DOCS_WRITE";
 
-#[allow(dead_code)] // until the first page is made
 fn file(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// The whole of a file is made from the sources.
 #[track_caller]
-#[allow(dead_code)] // until the first page is made
 pub fn whole(path: &str, made: &str) {
     let there = fs::read_to_string(file(path)).unwrap_or_default();
     if there == made {
@@ -35,13 +34,14 @@ pub fn whole(path: &str, made: &str) {
     );
 }
 
-/// A part of a file, between the lines `<!-- name: made by make docs -->` and `<!-- end of name -->`.
+/// A part of a file, between the lines `<!-- name: made by make docs -->` and `<!-- end of name -->`. Where `#` begins a comment it
+/// stands before them.
 #[track_caller]
-#[allow(dead_code)] // until the first page is made
 pub fn section(path: &str, name: &str, made: &str) {
     let there = fs::read_to_string(file(path)).expect(path);
     let (first, last) = (format!("<!-- {name}: made by make docs -->\n"), format!("<!-- end of {name} -->\n"));
     let start = there.find(&first).unwrap_or_else(|| panic!("{path} lacks the line {first}")) + first.len();
     let end = start + there[start..].find(&last).unwrap_or_else(|| panic!("{path} lacks the line {last}"));
+    let end = there[..end].rfind('\n').map_or(0, |at| at + 1);
     whole(path, &format!("{}\n{}\n\n{}", &there[..start], made.trim_end(), &there[end..]));
 }

@@ -1,10 +1,9 @@
 //! The one way that every command and every change goes: check, run, replicate, apply, notify, count.
 
 use super::cx::{Command, Cx, Outcome};
-use super::keys::{is_searched, may_be_named};
+use super::keys::{is_searched, may_be_named, positions};
 use super::walk::Walk;
 use crate::command::host::{Host, Key};
-use crate::command::settings::policies::check_enabled;
 use crate::domain::value::bytes::printable;
 use crate::domain::{Code, Error};
 use crate::observe::trace::Stage;
@@ -51,7 +50,8 @@ fn checked<H: Host>(command: &Command<H>, cx: &Cx<H>) -> Result<(), Error> {
         return Err(Error::usage(text));
     }
     let Some(service) = command.spec.service else { return Ok(()) };
-    check_enabled(cx.node, service)?;
+    cx.node.settings.check_enabled(service)?;
+    check_quarantine(cx)?;
     if !command.spec.writes() {
         return Ok(());
     }
@@ -60,4 +60,13 @@ fn checked<H: Host>(command: &Command<H>, cx: &Cx<H>) -> Result<(), Error> {
         return Err(Error::new(Code::ReadOnly, "only the primary decides about locks and other shared state"));
     }
     cx.node.clock.check_left()
+}
+
+/// Errs if one of the keys is in quarantine though it holds nothing. A value that is says so when it is read.
+fn check_quarantine<H: Host>(cx: &Cx<H>) -> Result<(), Error> {
+    if cx.node.quarantine.is_empty() {
+        return Ok(());
+    }
+    let keys = positions(cx.spec, cx.args);
+    keys.into_iter().try_for_each(|(at, _)| cx.node.check_quarantine(cx.key(at)))
 }

@@ -8,7 +8,6 @@ use crate::command::host::{Host, Key};
 use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::Node;
 use crate::command::reply::Reply;
-use crate::command::settings::policies::check_enabled;
 use crate::command::settings::Setting;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::queues::Queues;
@@ -103,7 +102,7 @@ pub fn refuse_disabled<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
         return;
     }
     for service in Service::ALL {
-        if let Err(error) = check_enabled(node, *service) {
+        if let Err(error) = node.settings.check_enabled(*service) {
             refuse(node, host, key, *service, &error);
         }
     }

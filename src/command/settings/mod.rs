@@ -1,98 +1,25 @@
-//! The settings, declared once: module configs (`CONFIG GET/SET ltmc.*`), `redis.conf.example` and the documentation come from this
-//! table.
+//! The settings: module configs (`CONFIG GET/SET ltmc.*`), with defaults from the environment.
+//!
+//! `table` declares each one once. `make docs` makes `redis.conf.example` and this folder's README.md from it.
+
+#[macro_use]
+mod declare;
 
 pub mod policies;
 
 mod table;
 
-pub use table::SETTINGS;
+pub use table::{Setting, SETTINGS};
 
 use crate::domain::value::bytes::printable;
-
-/// A setting. The table [`SETTINGS`] is in the same order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // the table documents each
-pub enum Setting {
-    OrchestrationMode,
-    AgentRegistryEnabled,
-    ContextCoordinationEnabled,
-    MemoryLockingEnabled,
-    OrchestrationEnabled,
-    ToolCacheEnabled,
-    ChunkBufferEnabled,
-    SessionStateEnabled,
-    AgentHoldingsMax,
-    CheckRate,
-    CheckElementsMax,
-    TraceMax,
-    MemoryLockingStrategy,
-    LockLeaseMs,
-    LockAgeingMs,
-    LockWaitersMax,
-    LockHoldersMax,
-    AgentTtlMs,
-    AgentDeadPercent,
-    AgentGraceMs,
-    FailureDetector,
-    PhiThreshold,
-    AgentDampingHalfLifeMs,
-    AgentHoldSharePercent,
-    AgentHoldAgentsMin,
-    AgentHoldPercent,
-    RegistryAgentsMax,
-    ClaimWaitersMax,
-    WatchersMax,
-    ContextBytesMax,
-    SessionBytesMax,
-    SessionFieldsMax,
-    SessionResourcesMax,
-    SessionEndGraceMs,
-    ParticipantsMax,
-    JsonDepthMax,
-    HistoryVersionsMax,
-    HistoryBytesMax,
-    MailLeaseMs,
-    MailDeliveriesMax,
-    MailMessagesMax,
-    MailBytesMax,
-    MailInboxMax,
-    MailAgentsMax,
-    MailDeadMax,
-    MailWaitersMax,
-    SweepBatchMax,
-    ReplyBytesMax,
-    BindAgentToUser,
-    CacheBytesMax,
-    CacheShrinkPercent,
-    CacheEntriesMax,
-    CacheTtlMs,
-    CacheNegativeTtlMs,
-    CacheLeaseMs,
-    CacheOrphanMs,
-    CacheTicketsMax,
-    CacheWaitersMax,
-    BufferBytesMax,
-    BufferBytesMin,
-    BufferChunksMax,
-    BufferShrinkPercent,
-    ChunkBytesMax,
-    ChunkLeaseMs,
-    ChunkHoldersMax,
-    FlowTasksMax,
-    FlowKeep,
-    TaskPayloadBytesMax,
-    TaskLeaseMs,
-    TaskRetries,
-    TaskAgeingMs,
-    TaskStopGraceMs,
-    TaskWaitersMax,
-}
 
 /// What values a setting takes.
 #[derive(Debug, Clone, Copy)]
 pub enum SettingType {
     /// A whole number in a range.
-    Integer {
+    Number {
+        /// What is counted or measured.
+        unit: &'static str,
         /// If nothing is said.
         default: i64,
         /// Smallest.
@@ -116,14 +43,16 @@ pub const SWITCH_WORDS: &[(&str, i64)] =
 /// What is known of a setting.
 #[derive(Debug)]
 pub struct Row {
+    /// Which it is.
+    pub setting: Setting,
     /// Name without the `ltmc.` before it.
     pub name: &'static str,
+    /// What it belongs to: a service, or the node as a whole.
+    pub group: &'static str,
     /// Values.
     pub kind: SettingType,
-    /// Unit of the value.
-    pub unit: &'static str,
     /// What it does.
-    pub doc: &'static str,
+    pub text: &'static str,
     /// Environment name that gives the default at load.
     pub environment: &'static str,
 }
@@ -139,7 +68,7 @@ impl Row {
     /// The value if nothing is said.
     pub fn default_value(&self) -> i64 {
         match self.kind {
-            SettingType::Integer { default, .. } => default,
+            SettingType::Number { default, .. } => default,
             SettingType::Word(_) => 0,
             SettingType::Switch { default } => i64::from(default),
         }
@@ -148,7 +77,7 @@ impl Row {
     /// The value as CONFIG GET shows it, if it is a word.
     pub fn word(&self, value: i64) -> Option<&'static str> {
         match self.kind {
-            SettingType::Integer { .. } => None,
+            SettingType::Number { .. } => None,
             SettingType::Word(words) => words.get(value as usize).copied(),
             SettingType::Switch { .. } => {
                 SWITCH_WORDS.iter().find(|(_, meaning)| *meaning == value).map(|(word, _)| *word)
@@ -159,7 +88,7 @@ impl Row {
     /// The largest value.
     pub fn max(&self) -> u64 {
         match self.kind {
-            SettingType::Integer { max, .. } => max.unsigned_abs(),
+            SettingType::Number { max, .. } => max.unsigned_abs(),
             SettingType::Word(words) => words.len() as u64 - 1,
             SettingType::Switch { .. } => 1,
         }
@@ -173,7 +102,7 @@ impl Row {
     /// Reads a value, wherever it comes from; errs with what was given and what is allowed.
     pub fn parse(&self, text: &str) -> Result<i64, String> {
         let (value, allowed) = match self.kind {
-            SettingType::Integer { min, max, .. } => {
+            SettingType::Number { min, max, .. } => {
                 let value = text.parse::<i64>().ok().filter(|value| (min..=max).contains(value));
                 (value, format!("whole numbers from {min} to {max}"))
             }
@@ -230,10 +159,14 @@ mod tests {
         assert_eq!(text, "ltmc.memory-locking-strategy is 'both', allowed are pessimistic, optimistic");
         assert_eq!(Setting::AgentRegistryEnabled.row().parse("True"), Ok(1));
         assert!(Setting::LockAgeingMs.row().parse("0").is_err());
-        assert_eq!(
-            Setting::SweepBatchMax.row().name,
-            "sweep-batch-max",
-            "the enum and the table are in the same order"
-        );
+    }
+
+    #[test]
+    fn every_setting_finds_its_row_and_names_come_from_its_identifier() {
+        assert!(SETTINGS.iter().all(|row| row.setting.row().name == row.name));
+        let lease = Setting::LockLeaseMs.row();
+        assert_eq!((lease.name, lease.environment), ("lock-lease-ms", "LTMC_LOCK_LEASE_MS"));
+        let mode = Setting::OrchestrationMode.row();
+        assert_eq!((mode.name, mode.environment), ("orchestration-mode", "ORCHESTRATION_MODE"));
     }
 }

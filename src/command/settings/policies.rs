@@ -1,7 +1,6 @@
 //! What the settings mean to the services: each as the rules of the service want it.
 
 use super::{Setting, Settings};
-use crate::command::node::Node;
 use crate::domain::algorithm::eviction::Policy;
 use crate::domain::flow::work::Policy as TaskPolicy;
 use crate::domain::flow::Options;
@@ -48,6 +47,18 @@ impl Settings {
     /// Whether a service is switched on.
     pub fn is_enabled(&self, service: Service) -> bool {
         Self::switch_of(service).is_none_or(|switch| self.get(switch) == 1)
+    }
+
+    /// Errs if a service is switched off.
+    pub fn check_enabled(&self, service: Service) -> Result<(), Error> {
+        match Self::switch_of(service).filter(|switch| self.get(*switch) == 0) {
+            None => Ok(()),
+            Some(switch) => {
+                let (service, setting) = (service.name(), switch.row().name);
+                let text = format!("the {service} service is switched off (setting ltmc.{setting})");
+                Err(Error::new(Code::Disabled, text))
+            }
+        }
     }
 
     /// The lease of a lock that names none; `None` for no end.
@@ -116,16 +127,5 @@ impl Settings {
     /// Whether a lock that names no mode is an optimistic stamp.
     pub fn locks_are_optimistic(&self) -> bool {
         self.get(Setting::MemoryLockingStrategy) == 1
-    }
-}
-
-/// Errs if a service is switched off.
-pub fn check_enabled(node: &Node, service: Service) -> Result<(), Error> {
-    match Settings::switch_of(service).filter(|switch| node.settings.get(*switch) == 0) {
-        None => Ok(()),
-        Some(switch) => {
-            let text = format!("the {} service is switched off (setting ltmc.{})", service.name(), switch.row().name);
-            Err(Error::new(Code::Disabled, text))
-        }
     }
 }

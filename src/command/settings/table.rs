@@ -1,520 +1,289 @@
-//! The rows of the settings, in the order of [`Setting`](super::Setting).
+//! All settings. To add one, add its row here, read it with `Settings::get`, and run `make docs`.
 
+use super::declare::Name;
 use super::{Row, SettingType};
 
-/// All settings.
-pub const SETTINGS: &[Row] = &[
-    Row {
-        name: "orchestration-mode",
-        kind: SettingType::Word(&["basic", "full", "debug"]),
-        unit: "word",
-        doc: "basic: every service on its own. full: what a dead agent held is given back (REGISTRY). debug: full, and LTMC.TRACE.",
-        environment: "ORCHESTRATION_MODE",
-    },
-    Row {
-        name: "agent-registry-enabled",
-        kind: SettingType::Switch { default: true },
-        unit: "word",
-        doc: "With no every command of the agent registry is answered DISABLED; its data stays as it is.",
-        environment: "AGENT_REGISTRY_ENABLED",
-    },
-    Row {
-        name: "context-coordination-enabled",
-        kind: SettingType::Switch { default: true },
-        unit: "word",
-        doc: "With no every command of shared contexts is answered DISABLED; its data stays as it is.",
-        environment: "CONTEXT_COORDINATION_ENABLED",
-    },
-    Row {
-        name: "memory-locking-enabled",
-        kind: SettingType::Switch { default: true },
-        unit: "word",
-        doc: "With no every command of memory locking is answered DISABLED; its data stays as it is.",
-        environment: "LTMC_MEMORY_LOCKING_ENABLED",
-    },
-    Row {
-        name: "orchestration-enabled",
-        kind: SettingType::Switch { default: true },
-        unit: "word",
-        doc: "With no every command of flows, tasks and mailboxes is answered DISABLED; its data stays as it is.",
-        environment: "LTMC_ORCHESTRATION_ENABLED",
-    },
-    Row {
-        name: "tool-cache-enabled",
-        kind: SettingType::Switch { default: true },
-        unit: "word",
-        doc: "With no every command of the tool cache is answered DISABLED; its data stays as it is.",
-        environment: "LTMC_TOOL_CACHE_ENABLED",
-    },
-    Row {
-        name: "chunk-buffer-enabled",
-        kind: SettingType::Switch { default: true },
-        unit: "word",
-        doc: "With no every command of the chunk buffer is answered DISABLED; its data stays as it is.",
-        environment: "LTMC_CHUNK_BUFFER_ENABLED",
-    },
-    Row {
-        name: "session-state-enabled",
-        kind: SettingType::Switch { default: true },
-        unit: "word",
-        doc: "With no every command of session state is answered DISABLED; its data stays as it is.",
-        environment: "LTMC_SESSION_STATE_ENABLED",
-    },
-    Row {
-        name: "agent-holdings-max",
-        kind: SettingType::Integer { default: 1_000, min: 1, max: 100_000 },
-        unit: "keys",
-        doc: "Most keys in which one registered agent may hold something with REGISTRY at a time.",
-        environment: "LTMC_AGENT_HOLDINGS_MAX",
-    },
-    Row {
-        name: "check-rate",
-        kind: SettingType::Integer { default: 100, min: 0, max: 100_000 },
-        unit: "entities per second",
-        doc: "So many values of LTMC are checked again each second, and repaired if what is derived in them is broken; a large one counts as \
-              one for each 100 elements. 0: none.",
-        environment: "LTMC_CHECK_RATE",
-    },
-    Row {
-        name: "check-elements-max",
-        kind: SettingType::Integer { default: 10_000, min: 1, max: 100_000_000 },
-        unit: "elements",
-        doc: "Values with more elements than this are looked at in parts, one in each round, or left out if they have no parts: LTMC.REPAIR \
-              checks them whole. An element takes half a microsecond at most.",
-        environment: "LTMC_CHECK_ELEMENTS_MAX",
-    },
-    Row {
-        name: "trace-max",
-        kind: SettingType::Integer { default: 128, min: 1, max: 10_000 },
-        unit: "commands",
-        doc: "In debug mode LTMC.TRACE shows so many commands, the last ones.",
-        environment: "LTMC_TRACE_MAX",
-    },
-    Row {
-        name: "memory-locking-strategy",
-        kind: SettingType::Word(&["pessimistic", "optimistic"]),
-        unit: "word",
-        doc: "What LTMC.LOCK means when it names no mode: an exclusive lock, or an optimistic stamp.",
-        environment: "MEMORY_LOCKING_STRATEGY",
-    },
-    Row {
-        name: "lock-lease-ms",
-        kind: SettingType::Integer { default: 30_000, min: 0, max: 31_536_000_000 },
-        unit: "ms",
-        doc: "Lease of a lock that is taken without PX or EX. 0: such a lock has no end and is held until it is given back.",
-        environment: "LTMC_LOCK_LEASE_MS",
-    },
-    Row {
-        name: "lock-ageing-ms",
-        kind: SettingType::Integer { default: 1_000, min: 1, max: 86_400_000 },
-        unit: "ms",
-        doc: "So long a wait is worth one unit of PRIORITY: whoever waits longer overtakes a higher priority that came later.",
-        environment: "LTMC_LOCK_AGEING_MS",
-    },
-    Row {
-        name: "lock-waiters-max",
-        kind: SettingType::Integer { default: 10_000, min: 1, max: 1_000_000 },
-        unit: "clients",
-        doc: "Most clients that may wait for one lock.",
-        environment: "LTMC_LOCK_WAITERS_MAX",
-    },
-    Row {
-        name: "lock-holders-max",
-        kind: SettingType::Integer { default: 100_000, min: 1, max: 10_000_000 },
-        unit: "grants",
-        doc: "Most grants (holders, paths, stamps) that one lock may have at a time.",
-        environment: "LTMC_LOCK_HOLDERS_MAX",
-    },
-    Row {
-        name: "agent-ttl-ms",
-        kind: SettingType::Integer { default: 30_000, min: 1, max: 31_536_000_000 },
-        unit: "ms",
-        doc: "Time to live of an agent that registers without PX or EX: silent for longer, it is suspect.",
-        environment: "LTMC_AGENT_TTL_MS",
-    },
-    Row {
-        name: "agent-dead-percent",
-        kind: SettingType::Integer { default: 200, min: 101, max: 10_000 },
-        unit: "percent",
-        doc: "An agent that is silent for so much of its time to live is dead; suspicion begins at 100 at the latest.",
-        environment: "LTMC_AGENT_DEAD_PERCENT",
-    },
-    Row {
-        name: "agent-grace-ms",
-        kind: SettingType::Integer { default: 10_000, min: 0, max: 31_536_000_000 },
-        unit: "ms",
-        doc: "So long a dead agent is still shown before it is removed.",
-        environment: "LTMC_AGENT_GRACE_MS",
-    },
-    Row {
-        name: "failure-detector",
-        kind: SettingType::Word(&["deadline", "phi"]),
-        unit: "word",
-        doc: "What makes an agent suspect: the end of its time to live, or earlier by phi over its own heartbeat intervals.",
-        environment: "LTMC_FAILURE_DETECTOR",
-    },
-    Row {
-        name: "phi-threshold",
-        kind: SettingType::Integer { default: 8, min: 1, max: 16 },
-        unit: "phi",
-        doc: "Phi at which an agent is suspect: at n about one heartbeat in 10^n comes later than that.",
-        environment: "LTMC_PHI_THRESHOLD",
-    },
-    Row {
-        name: "agent-damping-half-life-ms",
-        kind: SettingType::Integer { default: 60_000, min: 0, max: 86_400_000 },
-        unit: "ms",
-        doc: "Half-life of the penalty of an agent that comes and goes. 0: nobody is kept back for that.",
-        environment: "LTMC_AGENT_DAMPING_HALF_LIFE_MS",
-    },
-    Row {
-        name: "agent-hold-share-percent",
-        kind: SettingType::Integer { default: 60, min: 0, max: 100 },
-        unit: "percent",
-        doc: "If at least this share of the living agents of a registry is suspect, nobody dies for a while. 0: never.",
-        environment: "LTMC_AGENT_HOLD_SHARE_PERCENT",
-    },
-    Row {
-        name: "agent-hold-agents-min",
-        kind: SettingType::Integer { default: 10, min: 1, max: 10_000_000 },
-        unit: "agents",
-        doc: "Fewer suspects than this never begin a hold.",
-        environment: "LTMC_AGENT_HOLD_AGENTS_MIN",
-    },
-    Row {
-        name: "agent-hold-percent",
-        kind: SettingType::Integer { default: 300, min: 1, max: 10_000 },
-        unit: "percent",
-        doc: "So much of its time to live longer may an agent be silent in a hold before it is dead all the same.",
-        environment: "LTMC_AGENT_HOLD_PERCENT",
-    },
-    Row {
-        name: "registry-agents-max",
-        kind: SettingType::Integer { default: 1_000_000, min: 1, max: 100_000_000 },
-        unit: "agents",
-        doc: "Most agents of one registry.",
-        environment: "LTMC_REGISTRY_AGENTS_MAX",
-    },
-    Row {
-        name: "claim-waiters-max",
-        kind: SettingType::Integer { default: 10_000, min: 1, max: 1_000_000 },
-        unit: "clients",
-        doc: "Most clients that may wait for an agent of one registry.",
-        environment: "LTMC_CLAIM_WAITERS_MAX",
-    },
-    Row {
-        name: "watchers-max",
-        kind: SettingType::Integer { default: 10_000, min: 1, max: 1_000_000 },
-        unit: "clients",
-        doc: "Most clients that may watch one key.",
-        environment: "LTMC_WATCHERS_MAX",
-    },
-    Row {
-        name: "context-bytes-max",
-        kind: SettingType::Integer { default: 16_777_216, min: 1_024, max: 536_870_912 },
-        unit: "bytes",
-        doc: "Largest document of a context, as compact JSON.",
-        environment: "LTMC_CONTEXT_BYTES_MAX",
-    },
-    Row {
-        name: "session-bytes-max",
-        kind: SettingType::Integer { default: 67_108_864, min: 1_024, max: 536_870_912 },
-        unit: "bytes",
-        doc: "Most bytes of names and values of all fields of a session.",
-        environment: "LTMC_SESSION_BYTES_MAX",
-    },
-    Row {
-        name: "session-fields-max",
-        kind: SettingType::Integer { default: 1_000_000, min: 1, max: 100_000_000 },
-        unit: "fields",
-        doc: "Most fields of a session.",
-        environment: "LTMC_SESSION_FIELDS_MAX",
-    },
-    Row {
-        name: "session-resources-max",
-        kind: SettingType::Integer { default: 10_000, min: 1, max: 1_000_000 },
-        unit: "keys",
-        doc: "Most keys that a session may own.",
-        environment: "LTMC_SESSION_RESOURCES_MAX",
-    },
-    Row {
-        name: "session-end-grace-ms",
-        kind: SettingType::Integer { default: 60_000, min: 0, max: 31_536_000_000 },
-        unit: "ms",
-        doc: "So long a session that has ended can still be read, if LTMC.SESSION.END says nothing else.",
-        environment: "LTMC_SESSION_END_GRACE_MS",
-    },
-    Row {
-        name: "participants-max",
-        kind: SettingType::Integer { default: 1_000, min: 1, max: 1_000_000 },
-        unit: "agents",
-        doc: "Most participants of a session or context.",
-        environment: "LTMC_PARTICIPANTS_MAX",
-    },
-    Row {
-        name: "json-depth-max",
-        kind: SettingType::Integer { default: 64, min: 1, max: 100 },
-        unit: "levels",
-        doc: "Most levels of a JSON document.",
-        environment: "LTMC_JSON_DEPTH_MAX",
-    },
-    Row {
-        name: "history-versions-max",
-        kind: SettingType::Integer { default: 1_000, min: 1, max: 1_000_000 },
-        unit: "versions",
-        doc: "So many versions of a new session or context can be asked for besides those with a checkpoint.",
-        environment: "LTMC_HISTORY_VERSIONS_MAX",
-    },
-    Row {
-        name: "history-bytes-max",
-        kind: SettingType::Integer { default: 67_108_864, min: 1_024, max: 2_147_483_648 },
-        unit: "bytes",
-        doc: "Most bytes of history of a new session or context; the oldest versions go first, then checkpoints that are not pinned.",
-        environment: "LTMC_HISTORY_BYTES_MAX",
-    },
-    Row {
-        name: "mail-lease-ms",
-        kind: SettingType::Integer { default: 30_000, min: 1, max: 31_536_000_000 },
-        unit: "ms",
-        doc: "Lease of messages that are received without PX or EX: what is not acknowledged by then can be received again.",
-        environment: "LTMC_MAIL_LEASE_MS",
-    },
-    Row {
-        name: "mail-deliveries-max",
-        kind: SettingType::Integer { default: 10, min: 1, max: 1_000_000 },
-        unit: "deliveries",
-        doc: "A message that was received so often without being acknowledged is a dead letter.",
-        environment: "LTMC_MAIL_DELIVERIES_MAX",
-    },
-    Row {
-        name: "mail-messages-max",
-        kind: SettingType::Integer { default: 1_000_000, min: 1, max: 100_000_000 },
-        unit: "messages",
-        doc: "Most messages of one mailbox; one that is sent to several agents counts once.",
-        environment: "LTMC_MAIL_MESSAGES_MAX",
-    },
-    Row {
-        name: "mail-bytes-max",
-        kind: SettingType::Integer { default: 268_435_456, min: 1_024, max: 2_147_483_648 },
-        unit: "bytes",
-        doc: "Most bytes of the payloads of all messages of one mailbox.",
-        environment: "LTMC_MAIL_BYTES_MAX",
-    },
-    Row {
-        name: "mail-inbox-max",
-        kind: SettingType::Integer { default: 100_000, min: 1, max: 10_000_000 },
-        unit: "messages",
-        doc: "Most messages in the inbox of one agent.",
-        environment: "LTMC_MAIL_INBOX_MAX",
-    },
-    Row {
-        name: "mail-agents-max",
-        kind: SettingType::Integer { default: 100_000, min: 1, max: 1_000_000 },
-        unit: "agents",
-        doc: "Most agents that take part in one mailbox or have messages in it.",
-        environment: "LTMC_MAIL_AGENTS_MAX",
-    },
-    Row {
-        name: "mail-dead-max",
-        kind: SettingType::Integer { default: 1_000, min: 0, max: 1_000_000 },
-        unit: "messages",
-        doc: "So many dead letters of one mailbox are kept; the oldest go first.",
-        environment: "LTMC_MAIL_DEAD_MAX",
-    },
-    Row {
-        name: "mail-waiters-max",
-        kind: SettingType::Integer { default: 10_000, min: 1, max: 1_000_000 },
-        unit: "clients",
-        doc: "Most clients that may wait for messages of one mailbox.",
-        environment: "LTMC_MAIL_WAITERS_MAX",
-    },
-    Row {
-        name: "sweep-batch-max",
-        kind: SettingType::Integer { default: 256, min: 1, max: 100_000 },
-        unit: "deadlines",
-        doc: "Most deadlines (of waits, keys, agents) handled, and most locks, claims and pins of an ended session given back, before other commands run.",
-        environment: "LTMC_SWEEP_BATCH_MAX",
-    },
-    Row {
-        name: "reply-bytes-max",
-        kind: SettingType::Integer { default: 67_108_864, min: 65_536, max: 1_073_741_824 },
-        unit: "bytes",
-        doc: "Most bytes of one reply: lists stop before it, what must be whole gets LIMIT, one single value is always answered.",
-        environment: "LTMC_REPLY_BYTES_MAX",
-    },
-    Row {
-        name: "bind-agent-to-user",
-        kind: SettingType::Switch { default: false },
-        unit: "word",
-        doc: "With yes an ACL user may act only as owners and agents whose id is its user name or starts with it and a colon.",
-        environment: "LTMC_BIND_AGENT_TO_USER",
-    },
-    Row {
-        name: "cache-bytes-max",
-        kind: SettingType::Integer { default: 67_108_864, min: 4_096, max: 1_099_511_627_776 },
-        unit: "bytes",
-        doc: "Most bytes of a new cache, with all that its entries take; beyond that answers make room for new ones.",
-        environment: "LTMC_CACHE_BYTES_MAX",
-    },
-    Row {
-        name: "cache-shrink-percent",
-        kind: SettingType::Integer { default: 90, min: 1, max: 100 },
-        unit: "percent",
-        doc: "When so much of the server's maxmemory is in use, caches give up answers, those that are worth least first.",
-        environment: "LTMC_CACHE_SHRINK_PERCENT",
-    },
-    Row {
-        name: "cache-entries-max",
-        kind: SettingType::Integer { default: 1_000_000, min: 1, max: 100_000_000 },
-        unit: "entries",
-        doc: "Most answers of a new cache.",
-        environment: "LTMC_CACHE_ENTRIES_MAX",
-    },
-    Row {
-        name: "cache-ttl-ms",
-        kind: SettingType::Integer { default: 0, min: 0, max: 31_536_000_000 },
-        unit: "ms",
-        doc: "Time to live of an answer that is put without PX or EX into a new cache. 0: it stays until it has to make room.",
-        environment: "LTMC_CACHE_TTL_MS",
-    },
-    Row {
-        name: "cache-negative-ttl-ms",
-        kind: SettingType::Integer { default: 10_000, min: 1, max: 31_536_000_000 },
-        unit: "ms",
-        doc: "Time to live of an answer that is put with NEGATIVE and without PX or EX.",
-        environment: "LTMC_CACHE_NEGATIVE_TTL_MS",
-    },
-    Row {
-        name: "cache-lease-ms",
-        kind: SettingType::Integer { default: 30_000, min: 1, max: 31_536_000_000 },
-        unit: "ms",
-        doc: "So long the ticket of a LTMC.CACHE.GET without LEASE is good; then the next one may compute.",
-        environment: "LTMC_CACHE_LEASE_MS",
-    },
-    Row {
-        name: "cache-orphan-ms",
-        kind: SettingType::Integer { default: 500, min: 0, max: 31_536_000_000 },
-        unit: "ms",
-        doc: "So long an answer is waited for after the connection has ended over which its ticket was given; then the next one may compute.",
-        environment: "LTMC_CACHE_ORPHAN_MS",
-    },
-    Row {
-        name: "cache-tickets-max",
-        kind: SettingType::Integer { default: 10_000, min: 1, max: 1_000_000 },
-        unit: "tickets",
-        doc: "Most tickets of one cache that are out at a time.",
-        environment: "LTMC_CACHE_TICKETS_MAX",
-    },
-    Row {
-        name: "cache-waiters-max",
-        kind: SettingType::Integer { default: 10_000, min: 1, max: 1_000_000 },
-        unit: "clients",
-        doc: "Most clients that may wait for answers of one cache.",
-        environment: "LTMC_CACHE_WAITERS_MAX",
-    },
-    Row {
-        name: "buffer-bytes-max",
-        kind: SettingType::Integer { default: 1_073_741_824, min: 65_536, max: 1_125_899_906_842_624 },
-        unit: "bytes",
-        doc: "MAXBYTES of a new chunk buffer that does not say: it never takes more.",
-        environment: "LTMC_BUFFER_BYTES_MAX",
-    },
-    Row {
-        name: "buffer-bytes-min",
-        kind: SettingType::Integer { default: 67_108_864, min: 0, max: 1_125_899_906_842_624 },
-        unit: "bytes",
-        doc: "MINBYTES of a new chunk buffer that does not say: it begins with this size and never gets smaller by itself.",
-        environment: "LTMC_BUFFER_BYTES_MIN",
-    },
-    Row {
-        name: "buffer-chunks-max",
-        kind: SettingType::Integer { default: 1_000_000, min: 1, max: 100_000_000 },
-        unit: "chunks",
-        doc: "Most chunks of one buffer.",
-        environment: "LTMC_BUFFER_CHUNKS_MAX",
-    },
-    Row {
-        name: "buffer-shrink-percent",
-        kind: SettingType::Integer { default: 90, min: 1, max: 100 },
-        unit: "percent",
-        doc: "When so much of the server's maxmemory is in use, chunk buffers get smaller, down to their MINBYTES.",
-        environment: "LTMC_BUFFER_SHRINK_PERCENT",
-    },
-    Row {
-        name: "chunk-bytes-max",
-        kind: SettingType::Integer { default: 67_108_864, min: 1, max: 536_870_912 },
-        unit: "bytes",
-        doc: "Longest chunk.",
-        environment: "LTMC_CHUNK_BYTES_MAX",
-    },
-    Row {
-        name: "chunk-lease-ms",
-        kind: SettingType::Integer { default: 60_000, min: 1, max: 31_536_000_000 },
-        unit: "ms",
-        doc: "So long after its last write a chunk that is allocated without PX or EX and not sealed is reclaimed.",
-        environment: "LTMC_CHUNK_LEASE_MS",
-    },
-    Row {
-        name: "chunk-holders-max",
-        kind: SettingType::Integer { default: 1_000, min: 1, max: 10_000 },
-        unit: "agents",
-        doc: "Most agents that hold one chunk: each that retains it, and each that has pinned it.",
-        environment: "LTMC_CHUNK_HOLDERS_MAX",
-    },
-    Row {
-        name: "flow-tasks-max",
-        kind: SettingType::Integer { default: 1_000_000, min: 1, max: 100_000_000 },
-        unit: "tasks",
-        doc: "Most tasks of one flow, those that have ended and are kept among them.",
-        environment: "LTMC_FLOW_TASKS_MAX",
-    },
-    Row {
-        name: "flow-keep",
-        kind: SettingType::Integer { default: 10_000, min: 0, max: 100_000_000 },
-        unit: "tasks",
-        doc: "So many tasks that have ended does a new flow keep for those who ask, if KEEP says nothing else; the oldest go first.",
-        environment: "LTMC_FLOW_KEEP",
-    },
-    Row {
-        name: "task-payload-bytes-max",
-        kind: SettingType::Integer { default: 16_777_216, min: 1, max: 536_870_912 },
-        unit: "bytes",
-        doc: "Longest payload, result or signal of a task.",
-        environment: "LTMC_TASK_PAYLOAD_BYTES_MAX",
-    },
-    Row {
-        name: "task-lease-ms",
-        kind: SettingType::Integer { default: 30_000, min: 1, max: 31_536_000_000 },
-        unit: "ms",
-        doc: "Lease of a claimed task if neither the claim nor the task says another.",
-        environment: "LTMC_TASK_LEASE_MS",
-    },
-    Row {
-        name: "task-retries",
-        kind: SettingType::Integer { default: 3, min: 0, max: 1_000_000 },
-        unit: "attempts",
-        doc: "So many attempts more than the first has a task that says nothing of RETRIES before it is dead.",
-        environment: "LTMC_TASK_RETRIES",
-    },
-    Row {
-        name: "task-ageing-ms",
-        kind: SettingType::Integer { default: 1_000, min: 1, max: 86_400_000 },
-        unit: "ms",
-        doc: "In a new flow so long a wait is worth one unit of PRIORITY: a task that is ready for longer overtakes one of higher priority.",
-        environment: "LTMC_TASK_AGEING_MS",
-    },
-    Row {
-        name: "task-stop-grace-ms",
-        kind: SettingType::Integer { default: 10_000, min: 0, max: 86_400_000 },
-        unit: "ms",
-        doc: "So long may a worker take to stop after a cancel or a deadline before its task is taken away.",
-        environment: "LTMC_TASK_STOP_GRACE_MS",
-    },
-    Row {
-        name: "task-waiters-max",
-        kind: SettingType::Integer { default: 10_000, min: 1, max: 1_000_000 },
-        unit: "clients",
-        doc: "Most clients that may wait for tasks of one flow, and most that may wait for ends in it.",
-        environment: "LTMC_TASK_WAITERS_MAX",
-    },
-];
+settings! {
+    "Node" {
+        /// How closely the services work together. `basic`: each on its own. `full`: when an agent
+        /// dies or deregisters, everything it took with REGISTRY is given back. `debug`: as `full`,
+        /// and LTMC.TRACE records commands.
+        OrchestrationMode: word(basic | full | debug), env ORCHESTRATION_MODE;
+
+        /// If `yes`, an ACL user may only act under its own name: as owners and agents whose id is
+        /// the user name, or the user name, a colon and more (user ada: `ada`, `ada:1`). Other ids
+        /// fail with DENIED.
+        BindAgentToUser: switch = no;
+
+        /// Maximum size of one reply; each value in it counts 16 bytes on top of its own. Lists end
+        /// before the limit, so that the client can ask for the rest. A reply that cannot be cut
+        /// fails with LIMIT. A single value is always returned.
+        ReplyBytesMax: number("bytes", 65_536..=1_073_741_824) = 67_108_864;
+
+        /// How many deadlines (of waits, keys, agents) are handled, and how many locks, claims and
+        /// pins of an ended session are given back, before other commands run.
+        SweepBatchMax: number("deadlines", 1..=100_000) = 256;
+
+        /// Maximum number of clients that wait for events of one key with LTMC.WATCH. One more
+        /// fails with LIMIT.
+        WatchersMax: number("clients", 1..=1_000_000) = 10_000;
+
+        /// Maximum nesting depth of a JSON document.
+        JsonDepthMax: number("levels", 1..=100) = 64;
+
+        /// How many values the self-check examines per second; it repairs derived data that is
+        /// broken. A large value counts once for every 100 elements. 0: no self-check.
+        CheckRate: number("entities per second", 0..=100_000) = 100;
+
+        /// The self-check examines a value with more elements than this in parts, one part a round.
+        /// It skips the value if its type has no parts; LTMC.REPAIR checks it as a whole. An
+        /// element takes at most half a microsecond.
+        CheckElementsMax: number("elements", 1..=100_000_000) = 10_000;
+
+        /// How many of the latest commands LTMC.TRACE keeps in `debug` mode.
+        TraceMax: number("commands", 1..=10_000) = 128;
+    }
+
+    "Locks" {
+        /// If `no`, every lock command fails with DISABLED; data is kept.
+        MemoryLockingEnabled: switch = yes;
+
+        /// What LTMC.LOCK takes when the command names no mode. `pessimistic`: an exclusive lock.
+        /// `optimistic`: an optimistic stamp.
+        MemoryLockingStrategy: word(pessimistic | optimistic), env MEMORY_LOCKING_STRATEGY;
+
+        /// Lease of a lock taken without PX or EX. 0: the lock does not expire and is held until it
+        /// is released.
+        LockLeaseMs: number("ms", 0..=31_536_000_000) = 30_000;
+
+        /// One unit of PRIORITY is worth this much waiting time. So a client that has waited long
+        /// enough overtakes one of higher priority that came later.
+        LockAgeingMs: number("ms", 1..=86_400_000) = 1_000;
+
+        /// Maximum number of clients that wait for one lock. One more fails with LIMIT.
+        LockWaitersMax: number("clients", 1..=1_000_000) = 10_000;
+
+        /// Maximum number of grants (holders, paths) on one lock. One more fails with LIMIT.
+        /// Optimistic stamps have the same limit and are counted separately.
+        LockHoldersMax: number("grants", 1..=10_000_000) = 100_000;
+    }
+
+    "Agent registry" {
+        /// If `no`, every command of the agent registry fails with DISABLED; data is kept.
+        AgentRegistryEnabled: switch = yes, env AGENT_REGISTRY_ENABLED;
+
+        /// Maximum number of agents in one registry. One more fails with LIMIT.
+        RegistryAgentsMax: number("agents", 1..=100_000_000) = 1_000_000;
+
+        /// TTL of an agent that registers without PX or EX. An agent that is silent for longer is
+        /// suspect.
+        AgentTtlMs: number("ms", 1..=31_536_000_000) = 30_000;
+
+        /// An agent is dead when it has been silent for this share of its TTL. It is suspect from
+        /// 100 percent at the latest.
+        AgentDeadPercent: number("percent", 101..=10_000) = 200;
+
+        /// How long a dead agent stays visible before it is removed.
+        AgentGraceMs: number("ms", 0..=31_536_000_000) = 10_000;
+
+        /// What makes an agent suspect. `deadline`: the end of its TTL. `phi`: the end of its TTL,
+        /// or earlier if its silence does not fit the intervals of its own heartbeats (phi
+        /// accrual).
+        FailureDetector: word(deadline | phi);
+
+        /// The value of phi at which an agent is suspect. At n, about one heartbeat in 10^n comes
+        /// so late by chance.
+        PhiThreshold: number("phi", 1..=16) = 8;
+
+        /// Half-life of the penalty for an agent that keeps failing and returning. An agent with a
+        /// high penalty is not offered for work. 0: no penalty.
+        AgentDampingHalfLifeMs: number("ms", 0..=86_400_000) = 60_000;
+
+        /// If at least this share of the living agents of a registry is suspect, LTMC assumes a
+        /// network outage and stops declaring agents dead (a hold) until fewer are suspect, or
+        /// until an agent has been silent for a further `agent-hold-percent` of its TTL. 0: no
+        /// hold.
+        AgentHoldSharePercent: number("percent", 0..=100) = 60;
+
+        /// Minimum number of suspect agents for a hold to begin.
+        AgentHoldAgentsMin: number("agents", 1..=10_000_000) = 10;
+
+        /// How much longer than usual an agent may be silent during a hold before it is dead, as a
+        /// share of its TTL.
+        AgentHoldPercent: number("percent", 1..=10_000) = 300;
+
+        /// Maximum number of keys in which one registered agent holds something with REGISTRY. One
+        /// more fails with LIMIT.
+        AgentHoldingsMax: number("keys", 1..=100_000) = 1_000;
+
+        /// Maximum number of clients that wait for an agent of one registry. One more fails with
+        /// LIMIT.
+        ClaimWaitersMax: number("clients", 1..=1_000_000) = 10_000;
+    }
+
+    "Contexts and sessions" {
+        /// If `no`, every command of shared contexts fails with DISABLED; data is kept.
+        ContextCoordinationEnabled: switch = yes, env CONTEXT_COORDINATION_ENABLED;
+
+        /// If `no`, every command of session state fails with DISABLED; data is kept.
+        SessionStateEnabled: switch = yes;
+
+        /// Maximum size of the document of a context, as compact JSON.
+        ContextBytesMax: number("bytes", 1_024..=536_870_912) = 16_777_216;
+
+        /// Maximum size of all fields of a session, names and values together.
+        SessionBytesMax: number("bytes", 1_024..=536_870_912) = 67_108_864;
+
+        /// Maximum number of fields of a session.
+        SessionFieldsMax: number("fields", 1..=100_000_000) = 1_000_000;
+
+        /// Maximum number of keys that a session owns.
+        SessionResourcesMax: number("keys", 1..=1_000_000) = 10_000;
+
+        /// How long an ended session stays readable if LTMC.SESSION.END has no GRACE.
+        SessionEndGraceMs: number("ms", 0..=31_536_000_000) = 60_000;
+
+        /// Maximum number of participants of a session or context.
+        ParticipantsMax: number("agents", 1..=1_000_000) = 1_000;
+
+        /// How many past versions a new session or context keeps, not counting those with a
+        /// checkpoint.
+        HistoryVersionsMax: number("versions", 1..=1_000_000) = 1_000;
+
+        /// Maximum size of the history of a new session or context. The oldest versions are dropped
+        /// first, then checkpoints that are not pinned.
+        HistoryBytesMax: number("bytes", 1_024..=2_147_483_648) = 67_108_864;
+    }
+
+    "Tool cache" {
+        /// If `no`, every command of the tool cache fails with DISABLED; data is kept.
+        ToolCacheEnabled: switch = yes;
+
+        /// MAXBYTES of a new cache: the maximum size of all its entries. A new answer evicts others
+        /// once the cache is full.
+        CacheBytesMax: number("bytes", 4_096..=1_099_511_627_776) = 67_108_864;
+
+        /// MAXENTRIES of a new cache: the maximum number of its answers.
+        CacheEntriesMax: number("entries", 1..=100_000_000) = 1_000_000;
+
+        /// Caches evict answers, those of least value first, while memory use is at or above this
+        /// share of the server's `maxmemory`.
+        CacheShrinkPercent: number("percent", 1..=100) = 90;
+
+        /// TTL of an answer put without PX or EX, in a new cache. 0: the answer stays until it is
+        /// evicted.
+        CacheTtlMs: number("ms", 0..=31_536_000_000) = 0;
+
+        /// TTL of an answer put with NEGATIVE and without PX or EX.
+        CacheNegativeTtlMs: number("ms", 1..=31_536_000_000) = 10_000;
+
+        /// Lease of the ticket that LTMC.CACHE.GET hands out without LEASE. When it expires, the
+        /// next client may compute the answer.
+        CacheLeaseMs: number("ms", 1..=31_536_000_000) = 30_000;
+
+        /// How long a ticket stays valid after the connection that received it has closed. Then the
+        /// next client may compute the answer.
+        CacheOrphanMs: number("ms", 0..=31_536_000_000) = 500;
+
+        /// Maximum number of open tickets of one cache.
+        CacheTicketsMax: number("tickets", 1..=1_000_000) = 10_000;
+
+        /// Maximum number of clients that wait for answers of one cache. One more fails with LIMIT.
+        CacheWaitersMax: number("clients", 1..=1_000_000) = 10_000;
+    }
+
+    "Chunk buffer" {
+        /// If `no`, every command of the chunk buffer fails with DISABLED; data is kept.
+        ChunkBufferEnabled: switch = yes;
+
+        /// MAXBYTES of a new buffer that does not name it: the buffer never grows beyond this size.
+        BufferBytesMax: number("bytes", 65_536..=1_125_899_906_842_624) = 1_073_741_824;
+
+        /// MINBYTES of a new buffer that does not name it, but at most its MAXBYTES: the buffer
+        /// begins with this size and never shrinks below it by itself.
+        BufferBytesMin: number("bytes", 0..=1_125_899_906_842_624) = 67_108_864;
+
+        /// Maximum number of chunks in one buffer. One more fails with LIMIT.
+        BufferChunksMax: number("chunks", 1..=100_000_000) = 1_000_000;
+
+        /// Buffers shrink, down to their MINBYTES, while memory use is at or above this share of
+        /// the server's `maxmemory`.
+        BufferShrinkPercent: number("percent", 1..=100) = 90;
+
+        /// Maximum size of one chunk.
+        ChunkBytesMax: number("bytes", 1..=536_870_912) = 67_108_864;
+
+        /// Lease of a chunk allocated without PX or EX. A chunk that is not sealed is reclaimed
+        /// when this much time has passed since its last write.
+        ChunkLeaseMs: number("ms", 1..=31_536_000_000) = 60_000;
+
+        /// Maximum number of agents that hold one chunk. An agent counts once for a retain, and
+        /// once for a pin.
+        ChunkHoldersMax: number("agents", 1..=10_000) = 1_000;
+    }
+
+    "Mailboxes" {
+        /// Lease of a message received without PX or EX. A message that is not acknowledged in time
+        /// is delivered again.
+        MailLeaseMs: number("ms", 1..=31_536_000_000) = 30_000;
+
+        /// A message that was delivered this often without an acknowledgement becomes a dead
+        /// letter.
+        MailDeliveriesMax: number("deliveries", 1..=1_000_000) = 10;
+
+        /// Maximum number of messages in one mailbox. A message to several agents counts once. One
+        /// more fails with LIMIT.
+        MailMessagesMax: number("messages", 1..=100_000_000) = 1_000_000;
+
+        /// Maximum size of all payloads in one mailbox. More fails with LIMIT.
+        MailBytesMax: number("bytes", 1_024..=2_147_483_648) = 268_435_456;
+
+        /// Maximum number of messages in the inbox of one agent. One more fails with LIMIT.
+        MailInboxMax: number("messages", 1..=10_000_000) = 100_000;
+
+        /// Maximum number of agents that have joined one mailbox or have messages in it. One more
+        /// fails with LIMIT.
+        MailAgentsMax: number("agents", 1..=1_000_000) = 100_000;
+
+        /// How many dead letters one mailbox keeps. The oldest are dropped first.
+        MailDeadMax: number("messages", 0..=1_000_000) = 1_000;
+
+        /// Maximum number of clients that wait for messages of one mailbox. One more fails with
+        /// LIMIT.
+        MailWaitersMax: number("clients", 1..=1_000_000) = 10_000;
+    }
+
+    "Flows and tasks" {
+        /// If `no`, every command of flows, tasks and mailboxes fails with DISABLED; data is kept.
+        OrchestrationEnabled: switch = yes;
+
+        /// Maximum number of tasks in one flow, including the finished tasks it keeps.
+        FlowTasksMax: number("tasks", 1..=100_000_000) = 1_000_000;
+
+        /// How many finished tasks a new flow keeps if it has no KEEP. The oldest are dropped
+        /// first.
+        FlowKeep: number("tasks", 0..=100_000_000) = 10_000;
+
+        /// Maximum size of a payload, result or signal of a task.
+        TaskPayloadBytesMax: number("bytes", 1..=536_870_912) = 16_777_216;
+
+        /// Lease of a claimed task if neither the claim nor the task names one.
+        TaskLeaseMs: number("ms", 1..=31_536_000_000) = 30_000;
+
+        /// How many times a task without RETRIES is tried again after its first attempt. Then it is
+        /// dead.
+        TaskRetries: number("attempts", 0..=1_000_000) = 3;
+
+        /// In a new flow, one unit of PRIORITY is worth this much waiting time. So a task that has
+        /// been ready long enough overtakes one of higher priority.
+        TaskAgeingMs: number("ms", 1..=86_400_000) = 1_000;
+
+        /// How long a worker has to stop after its task was cancelled or passed its deadline. Then
+        /// the task is taken away from it.
+        TaskStopGraceMs: number("ms", 0..=86_400_000) = 10_000;
+
+        /// Maximum number of clients that wait for tasks of one flow. Clients that wait for tasks
+        /// or the flow to end have the same limit and are counted separately.
+        TaskWaitersMax: number("clients", 1..=1_000_000) = 10_000;
+    }
+}
