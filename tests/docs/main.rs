@@ -1,5 +1,7 @@
 //! Pages that are made from the sources. Each is compared with what it should be; `make docs` writes those that are not.
 
+mod links;
+
 use std::fs;
 use std::path::PathBuf;
 
