@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! Redis calls                      here                                  goes on in
-//! a command                        commands.rs -> host.rs                command::dispatch::run
-//! a timer                          timer.rs                              command::sweep::tick
-//! each key, one after the other    walk.rs                               command::checks
+//! a command                        commands.rs -> host.rs                command::engine::dispatch::run
+//! a timer                          timer.rs                              command::scheduler::tick
+//! each key, one after the other    walk.rs                               command::scheduler::scrub
 //! load, save, free a value         types.rs                              snapshot
-//! a client waits, goes, is told    blocking.rs                           command::waits
+//! a client waits, goes, is told    blocking.rs                           command::node::waits
 //! flush, swap, role, fork, ...     events.rs -> inbox                    command::node
 //! another node tells of itself     bus.rs                                observe::peers
 //! CONFIG, INFO                     config.rs, info.rs                    command::settings, observe
