@@ -188,6 +188,27 @@ fn the_list_of_error_words_is_that_of_the_code() {
     assert_eq!(listed, quoted(arms, '"'));
 }
 
+/// Services whose events are named in a file of their own. Those of sessions and contexts are in `versioned`'s page as `*.name`.
+const WITH_EVENTS: &[&str] = &["buffer", "cache", "flow", "lock", "mail", "registry"];
+
+#[test]
+fn the_page_of_a_service_lists_its_events() {
+    let is_name = |text: &&str| {
+        let is_word = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase());
+        text.split_once('.').is_some_and(|(service, event)| is_word(service) && is_word(event))
+    };
+    let mut wrong = Vec::new();
+    for service in WITH_EVENTS {
+        let (code, page) =
+            (read(&format!("src/domain/{service}/event.rs")), read(&format!("src/domain/{service}/README.md")));
+        let names: BTreeSet<&str> = code.split('"').skip(1).step_by(2).filter(is_name).collect();
+        assert!(names.len() > 3, "{service}: {names:?}");
+        let missing = names.into_iter().filter(|name| !page.contains(&format!("`{name}`")));
+        wrong.extend(missing.map(|name| format!("src/domain/{service}/README.md lacks {name}")));
+    }
+    assert_none(wrong);
+}
+
 #[test]
 fn the_checks_see_what_they_look_for() {
     assert_eq!(links("a [b](c.md#d) and [e](f)"), ["c.md#d", "f"]);
