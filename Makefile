@@ -61,7 +61,6 @@ fmt: ## format the sources
 	cargo fmt
 
 docs: ## the pages and tables that are made from the sources
-	@scripts/docs
 	LTMC_DOCS_WRITE=1 cargo test --no-default-features --target-dir $(target_dir)/core --test docs
 
 install: build ## copy the module to $(DESTDIR)$(PREFIX)/lib/redis/modules

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// What kind of error it is: the stable first word that clients match on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // the words are the documentation; DESIGN 3 explains each
+#[allow(missing_docs)] // the words are the documentation; src/command/README.md explains each
 pub enum Code {
     Err,
     WrongType,

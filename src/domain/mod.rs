@@ -4,8 +4,8 @@
 //! nothing else changes an entity. Replicas, AOF replay and tests apply the same events and so reach the same state.
 //!
 //! What every service shares stands here: [`Entity`] and [`Event`], the [`Record`] value that holds an entity in its key, the
-//! [`Clock`] that every grant takes its number from, the queue order of those who wait ([`wait`]), the log that watchers
-//! read ([`watch`]), the error type and the limits.
+//! [`Clock`] that every grant takes its number from, the order of those who wait ([`queue`]), the log that watchers
+//! read ([`event_log`](entity::event_log)), the error type and the limits.
 
 pub mod algorithm;
 pub mod buffer;

@@ -9,11 +9,13 @@
 //!                                                        buffer: its pins go              session, context: it leaves
 //! ```
 //!
-//! A loop is impossible: what begins a reaction is an event for which [`departed`] names an agent, all of these are a registry's, and the only events of a
-//! registry among the effects are ends of claims, for which it names none. So a reaction is never the cause of another (see the test below).
+//! A loop is impossible. A reaction begins with an event for which [`departed`] names an agent, and
+//! all of these are events of a registry. The only events of a registry among the effects are ends
+//! of claims, for which it names none. So a reaction never causes another (see the test below).
 //!
-//! Nothing is done twice and nothing is forgotten, for whether there is something to be done can be read off at any time: a [`AgentBinding`] is over if its
-//! registry does not have that incarnation alive, and the bond itself goes together with what it was about.
+//! Nothing is done twice and nothing is forgotten: whether something is left to do can be read off
+//! the state at any time. An [`AgentBinding`] has ended if its registry does not have that
+//! incarnation alive, and the binding goes together with what was held.
 
 use super::buffer::Buffer;
 use super::cache::{Cache, CacheEvent, TicketEnd};

@@ -1,4 +1,5 @@
-//! How this node is, in one word and with the reasons for it. Pure: it gets numbers and says words.
+//! The health of this node, in one word and with its reasons. Pure: it gets numbers and returns
+//! words.
 //!
 //! | state | when |
 //! |---|---|

@@ -1,5 +1,6 @@
-//! What the module tells about itself: metrics and the INFO fields made from them, and the trace of debug mode, fed by dispatch only; and
-//! what other nodes of a cluster told of themselves, fed by the cluster bus.
+//! What the module tells about itself: metrics and the INFO fields made from them, health, and the
+//! trace of debug mode, all fed by the engine; and what other nodes of a cluster reported, fed by
+//! the cluster bus.
 
 pub mod health;
 pub mod histogram;

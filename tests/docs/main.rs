@@ -1,5 +1,6 @@
 //! Pages that are made from the sources. Each is compared with what it should be; `make docs` writes those that are not.
 
+mod links;
 mod settings;
 
 use std::fs;

@@ -1,11 +1,10 @@
-//! What the README and redis.conf.example say is what the loaded module does.
+//! What redis.conf.example says is what the loaded module does.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::harness::{module_path, servers, Reply, Server};
+use crate::harness::{Reply, Server};
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -50,56 +49,6 @@ fn documented_settings() -> BTreeMap<String, Documented> {
         assert!(settings.insert(format!("ltmc.{name}"), setting).is_none(), "ltmc.{name} is there twice");
     }
     settings
-}
-
-#[test]
-fn the_readme_shows_the_commands_of_the_module() {
-    let checked = Command::new(file("scripts/docs"))
-        .arg("--check")
-        .env("LTMC_MODULE", module_path())
-        .env("SERVER", &servers()[0])
-        .output()
-        .expect("scripts/docs runs");
-    let shown = [checked.stdout, checked.stderr].concat();
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&shown));
-}
-
-#[test]
-fn the_readme_writes_syntax_as_error_messages_do() {
-    let server = Server::start();
-    let readme = read("README.md").replace("\\|", "|");
-    for line in [
-        "LTMC.LOCK key owner NONSENSE",
-        "LTMC.UNLOCK key owner NONSENSE",
-        "LTMC.MLOCK owner 1 key NONSENSE",
-        "LTMC.REGISTER registry agent NONSENSE",
-        "LTMC.AGENT.CLAIM registry PX 1 NONSENSE",
-        "LTMC.WATCH 1 key SINCE 0 NONSENSE",
-        "LTMC.MSG.SEND mail from ALL payload NONSENSE",
-        "LTMC.MSG.RECV mail agent NONSENSE",
-    ] {
-        let reply = server.run(line);
-        let (_, syntax) = reply.error().split_once("syntax: ").expect("a syntax error shows the syntax");
-        assert!(readme.contains(&format!("`{syntax}`")), "README.md lacks: {syntax}");
-    }
-}
-
-/// The body is the README's, apart from the address.
-#[rustfmt::skip]
-#[test]
-fn the_rust_example_of_the_readme_works() -> redis::RedisResult<()> {
-    let server = Server::start();
-    let mut con = redis::Client::open(server.url())?.get_connection()?;
-    let fence: Option<u64> = redis::cmd("LTMC.LOCK")
-        .arg("{team}:repo").arg("ada").arg("PATH").arg("src/db").arg("PX").arg(30_000).arg("BLOCK").arg(5_000)
-        .query(&mut con)?;
-    if let Some(fence) = fence {
-        redis::cmd("LTMC.GUARD").arg("{team}:repo").arg(fence).arg("SET").arg("{team}:doc").arg("text").exec(&mut con)?;
-        redis::cmd("LTMC.UNLOCK").arg("{team}:repo").arg("ada").arg("TOKEN").arg(fence).exec(&mut con)?;
-    }
-    assert_eq!(server.run("GET {team}:doc").text(), "text");
-    assert_eq!(server.run("EXISTS {team}:repo").int(), 0);
-    Ok(())
 }
 
 #[test]
@@ -152,19 +101,6 @@ fn the_example_configuration_names_the_environment_variables() {
     for (name, setting) in &settings {
         let value = server.cmd(&["CONFIG", "GET", name]).get(name).text().to_string();
         assert_eq!(value, other(setting), "{name} by {}", setting.environment);
-    }
-}
-
-#[test]
-fn the_readme_lists_the_settings_as_the_example_configuration_does() {
-    let readme = read("README.md");
-    let in_readme: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `ltmc.")).collect();
-    let settings = documented_settings();
-    assert_eq!(in_readme.len(), settings.len(), "{in_readme:?}");
-    for (name, setting) in settings {
-        let unit = if setting.unit == "word" { String::new() } else { format!(" {}", setting.unit) };
-        let row = format!("| `{name}` | {}{unit} | {} |", setting.default, setting.range);
-        assert!(in_readme.iter().any(|line| line.starts_with(&row)), "README.md lacks: {row}");
     }
 }
 

@@ -29,6 +29,7 @@ mod memory;
 mod moving;
 mod nodes;
 mod reactions;
+mod readme;
 mod real_client;
 mod refusals;
 mod registry;

@@ -1,4 +1,5 @@
-//! Random choices. The seed is an argument like the time: a decision takes it, and nothing that is applied does.
+//! SplitMix64 for random choices. The seed is an argument, like the time: decisions take it, and
+//! applying never does.
 
 /// The next number of a sequence: G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number Generators" (2014).
 pub fn next_random(seed: &mut u64) -> u64 {

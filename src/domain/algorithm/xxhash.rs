@@ -1,5 +1,6 @@
-//! XXH64, the hash by which equal contents are found and that clients can compute: 64 bits, fast, and no protection against somebody who
-//! wants two contents to have the same one. So it only finds candidates; whether bytes are equal is decided by comparing them.
+//! XXH64: the hash by which equal contents are found, and that clients can compute. It is fast and
+//! does not protect against an attacker who wants a collision. So it only finds candidates;
+//! equality is decided by comparing the bytes.
 //!
 //! Y. Collet, "xxHash fast digest algorithm", version 0.1.1, section "XXH64 algorithm description".
 

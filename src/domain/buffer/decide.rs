@@ -1,4 +1,5 @@
-//! What clients may do to a buffer: each function validates everything and returns what then happens, or errs and nothing does.
+//! What clients may do to a buffer. Each function validates everything, and returns the events or
+//! an error.
 
 use super::chunk::{Chunk, Phase, Serial, Version};
 use super::store::Sharers;

@@ -160,7 +160,7 @@ pub enum BufferEvent {
         /// Until when.
         until: Millis,
     },
-    /// An agent needs a chunk no more that it had pinned.
+    /// The pin of an agent ended.
     Unpinned {
         /// When.
         at: Millis,

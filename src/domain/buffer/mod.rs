@@ -4,9 +4,11 @@
 //! read. Equal contents are kept once: they are found by a hash and confirmed by comparing bytes, and a write to one of the chunks that share a
 //! content makes a copy first. So no chunk ever changes by what happens to another.
 //!
-//! What an agent retains or pins, and what is not sealed yet, is *held*: it is never evicted. Everything else is *loose*: when room is needed
-//! the policy says which goes. The bound in force moves between two bounds by what is in use (see [`working`]) and by what the server has left.
-//! The primary decides all of that and tells which chunks go by name; what it decides it from, the use of chunks, is each node's own.
+//! A chunk that an agent retains or pins, or that is not sealed yet, is *held*: it is never
+//! evicted. Every other chunk is *loose*: when room is needed, the policy says which goes. The size
+//! in force moves between two bounds, by what is in use (see [`working`]) and by the memory that
+//! the server has left. The primary decides all of that, and replicates by name which chunks go.
+//! The use of chunks, from which it decides, is local to each node.
 //!
 //! ```text
 //! chunks: serial -> Chunk         the primary data, in the order in which they came

@@ -1,4 +1,5 @@
-//! What time ends in a buffer: leases of chunks that are not sealed, pins, times to live, and the rest after a write.
+//! What time ends in a buffer: leases of unsealed chunks, pins, TTLs, and the pause after a write
+//! before an equal content is looked for.
 
 use super::chunk::{Chunk, Phase, Serial};
 use super::{Buffer, BufferEvent, End};

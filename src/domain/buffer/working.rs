@@ -1,6 +1,7 @@
 //! How many bytes of a buffer were used within the last hour, and how large the buffer should be for that.
 //!
-//! Measured by this node and not saved; what follows from it is decided by the primary and told to all as an event.
+//! Measured by each node and not saved. What follows from it is decided by the primary, and
+//! replicated as an event.
 
 use super::chunk::Used;
 use super::config::Config;

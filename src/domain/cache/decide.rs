@@ -1,4 +1,5 @@
-//! What may be done to a cache: each function validates everything and returns what then happens, or errs and nothing does.
+//! What may be done to a cache. Each function validates everything, and returns the events or an
+//! error.
 
 use super::entry::{answer_bytes, entry_bytes, flight_bytes, Answer, Call, Entry, Flight};
 use super::event::{CacheEvent, Filled, Removal, TicketEnd};

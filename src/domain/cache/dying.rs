@@ -1,4 +1,5 @@
-//! What is called off: answers that are not served any more though they are still there, and the memory of it for who computes one.
+//! Invalidations: answers that are no longer served though they are still there, and what voids the
+//! tickets that are out.
 
 use super::ids::{AnswerId, Slot};
 use super::labels::{Label, LabelKind};

@@ -1,4 +1,5 @@
-//! What entries can be called off by: tools, agents, dependencies and tags, each with the entries that have it.
+//! Labels, by which entries can be invalidated: tools, agents, dependencies and tags, each with the
+//! entries that have it.
 //!
 //! A label is there as long as an entry has it. Its number is this node's own; what is saved and sent are its kind and text.
 

@@ -13,8 +13,9 @@
 //!         void
 //! ```
 //!
-//! What is called off is called off at once, however much it is: [`Dying`] says what, and the answers are removed in batches. Who may do what is
-//! decided in [`decide`], those who wait for an answer stand in [`queue`]. What is known of the use of answers is this node's own and is not saved.
+//! An invalidation takes effect at once, however much it concerns: [`Dying`] says what, and the
+//! answers are removed in batches. Decisions are in [`decide`], waiting clients in [`queue`]. The
+//! use of answers is local to each node and not saved.
 
 mod apply;
 mod codec;

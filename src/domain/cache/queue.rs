@@ -1,4 +1,4 @@
-//! Those who wait for an answer that somebody else computes: a line for each call.
+//! Clients that wait for an answer that somebody else computes: one line for each call.
 
 use super::decide::TicketArgs;
 use super::entry::Call;

@@ -1,4 +1,4 @@
-//! The part of a context that one agent should see: what matters most to it, within a number of bytes.
+//! The part of a context that one agent should see: what matters most to it, within a byte budget.
 //!
 //! The document is cut into pieces. Each is worth its weight (from `META`), more if it was touched lately, and more if the agent itself touched
 //! it. The best are taken as long as they fit. All of it is whole-number arithmetic over the state, so every node builds the same.

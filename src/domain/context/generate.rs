@@ -1,7 +1,7 @@
 //! One document from several: what [`LTMC.CTX.GENERATE`](crate::command) puts together.
 //!
-//! Objects are merged member by member. Where two sources differ in anything else, the one that was touched later there wins, and the later one
-//! in the order given if that is not known or the same.
+//! Objects are merged member by member. For other values, the source changed most recently at that path wins; on a tie, or if that is not
+//! known, the later one in the order given.
 
 use super::touches::Touches;
 use crate::domain::json::Pointer;

@@ -1,9 +1,11 @@
 //! For which registered agents something is held in a key.
 //!
-//! With `REGISTRY key` what an agent holds in a key belongs to its present incarnation in that registry: the key remembers a [`AgentBinding`]. It stands with
-//! what is held, in the same value: saved, replicated, renamed and deleted with it. When the incarnation is over, so is the bond, and what the
-//! agent held there goes back (see [`reactions`](crate::domain::reactions)). So the list of what an agent holds, which the registry's node keeps, is derived, and
-//! an entry of it that is stale does no harm: the key is opened and asked.
+//! With `REGISTRY key`, what an agent holds in a key belongs to its present incarnation in that
+//! registry: the key has an [`AgentBinding`]. The binding is part of the same value, and is saved,
+//! replicated, renamed and deleted with it. When the incarnation ends, so does the binding, and
+//! what the agent held there goes back (see [`reactions`](crate::domain::reactions)). The list of
+//! what an agent holds, which the registry's node keeps, is derived. A stale entry of it is
+//! harmless: the key is opened and asked.
 
 use crate::domain::algorithm::allocator::allocated;
 use crate::domain::limits::{BINDINGS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX};

@@ -1,4 +1,4 @@
-//! Events as JSON, as those who watch are told of them.
+//! Events as JSON, as watchers read them.
 
 use crate::domain::Bytes;
 use std::io::Write;

@@ -1,8 +1,8 @@
-//! What those who `LTMC.WATCH` a key read: a bounded log of its visible events, each with its revision, as JSON.
+//! The watch log of a key: a bounded log of its visible events, each with its revision, as JSON.
 //!
-//! The log is a part of the value: it is saved and replicated, so a watcher goes on where it was after a reconnect, a restart or a
-//! failover. A key that comes into being begins its revisions above those of any earlier life of the same name, so that a revision
-//! of an earlier life is recognised as such.
+//! The log is part of the value: it is saved and replicated, so a watcher resumes from the last
+//! revision it saw after a reconnect, a restart or a failover. A new key begins its revisions above
+//! those of any earlier life of the same name, so that a revision of an earlier life is recognised.
 
 use super::event_json::EventJson;
 use crate::domain::json::pointer::{index, Pointer};

@@ -1,8 +1,9 @@
-//! Values that nobody may use: the quarantine belongs to the value, and goes where the value goes.
+//! Broken values: their quarantine belongs to the value, and goes where the value goes.
 //!
-//! What a file or a primary holds of a value may be no value: its frame is whole, and its content breaks a rule or cannot be read. One key must
-//! not cost a server its start, so such a value is kept as the bytes that it was found as, and is saved, sent and digested as them. A value that
-//! is found broken in memory stays as it is; a file that holds it says the same of it again.
+//! A file or a primary may hold a value whose frame is whole and whose content breaks a rule or
+//! cannot be read. One key must not cost a server its start. So such a value is kept as the bytes
+//! that it was found as, and is saved, sent and digested as these bytes. A value that is found
+//! broken in memory stays as it is.
 
 use crate::domain::algorithm::allocator::allocated;
 use crate::domain::value::bytes::printable;

@@ -1,4 +1,5 @@
-//! What an entity remembers of the requests it has granted, so that a retried write happens once (`REQID id`).
+//! The requests that an entity has granted and remembers, so that a retried write happens once
+//! (`REQID id`).
 
 use crate::domain::limits::{ID_BYTES_MAX, REQUESTS_MAX};
 use crate::domain::{Bytes, Fence};

@@ -18,7 +18,7 @@ use partial_check::Part;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 
-/// The services. Each has its key types, its folder in `domain` and its file in `command`.
+/// The services. Each has its key types, its folder in `domain` and its folder in `command/services`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Service {
     /// Agent registry: who is there, how are they, who can do this.
@@ -108,7 +108,7 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     const GIVES_WAY: bool = false;
     /// Whether COPY makes another key of it.
     const COPIES: bool = false;
-    /// Whether a value that a file holds has to be told of it that the server stopped without notice.
+    /// Whether a loaded value must be told of an unclean shutdown.
     const RECOVERS: bool = false;
 
     /// Changes the state. Never fails and never panics: an event that does not fit (only an unchecked payload can hold one) is
@@ -162,8 +162,8 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     /// How many allocations freeing it takes: large ones are freed by Redis in the background.
     fn free_effort(&self) -> usize;
 
-    /// What COPY puts under another name, if it [does](Self::COPIES): everything but what belongs to somebody by the original, for whoever
-    /// has that knows only the original. Made of the value alone, for replicas make it themselves.
+    /// What COPY puts under another name, if it [does](Self::COPIES): everything except what someone holds in the original.
+    /// Made from the value alone: replicas make it themselves.
     fn copied(&self) -> Self {
         Self::default()
     }

@@ -1,4 +1,4 @@
-//! Looks at a part of a value that is too large to be checked in one go.
+//! Checks a part of a value that is too large to be checked at once.
 
 use crate::domain::Invariant;
 

@@ -1,4 +1,5 @@
-//! What may be done about tasks from outside: each function validates everything and returns what then happens, or errs and nothing does.
+//! What clients may do to tasks. Each function validates everything, and returns the events or an
+//! error.
 
 use super::event::{Addition, FlowEvent};
 use super::task::{How, On, Parent, Run, State, Task, Told, Verdict};

@@ -15,9 +15,10 @@
 //!                        Requeued: back to the start             Ended (succeeded, dead)
 //! ```
 //!
-//! However a task ends, there is one way on from there: whoever comes after it has to be told. That is done in batches
-//! ([`decide::tell`]), so that the end of a task that a million others wait for does not stop the server. Those that have ended and are not
-//! needed any more are forgotten, the oldest first, if there are more than the flow keeps.
+//! However a task ends, one path leads on: the tasks that come after it have to be told. That is
+//! done in batches ([`decide::tell`]), so that the end of a task for which a million others wait
+//! does not stall the server. Finished tasks that nothing waits for are forgotten, the oldest
+//! first, if there are more than the flow keeps.
 //!
 //! What workers and others may do is decided in [`decide`] and [`work`], what time does in [`time`]. [`Index`] is what is derived.
 

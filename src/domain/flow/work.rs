@@ -1,4 +1,4 @@
-//! What workers may do: each function validates everything and returns what then happens, or errs and nothing does.
+//! What workers may do. Each function validates everything, and returns the events or an error.
 
 use super::decide::task;
 use super::event::{Claimed, FlowEvent};

@@ -1,4 +1,4 @@
-//! The order in which those who wait are served, for every service that lets clients wait.
+//! The order in which waiting clients are served, in every service.
 //!
 //! Highest priority first, then first come, and a long wait raises the priority so that nobody starves. With linear ageing the order
 //! of two waiters never changes while they wait: a unit of priority is a head start of `ageing_ms`, and the one with the earlier

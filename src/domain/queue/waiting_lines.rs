@@ -1,6 +1,7 @@
 //! Lines in which clients wait for the same thing of a key, first come, first served.
 //!
-//! Who waits for what differs stands in different lines, so that what comes is held against each line once, not against each waiter.
+//! Clients that wait for different things stand in different lines. So what comes is compared with
+//! each line once, not with each waiter.
 
 use super::rank::WaiterId;
 use crate::domain::{Bytes, KeyId};

@@ -1,4 +1,4 @@
-//! Flap damping: an agent that comes and goes is not offered for a while.
+//! Flap damping: an agent that keeps coming and going is not offered for a while.
 //!
 //! After RFC 2439 (C. Villamizar et al., 1998): each return from silence costs a penalty, which halves with every half-life. Above one
 //! bound the agent is kept back, until the penalty has fallen below a lower one. Only the primary computes it; penalties and times

@@ -1,4 +1,5 @@
-//! What agents and claimers may do: each function validates everything and returns what then happens, or errs and nothing does.
+//! What agents and claimers may do. Each function validates everything, and returns the events or
+//! an error.
 
 use super::agent::{Agent, Health, Life, Profile, Status};
 use super::event::{ClaimEnd, Registration, RegistryEvent};

@@ -1,4 +1,4 @@
-//! Who is offered to whom: the intersection of inverted indexes, and the best of it.
+//! Discovery: the intersection of inverted indexes, and the best agents in it.
 //!
 //! The candidates are found by intersecting the sets that the filter names, the smallest first. Of few candidates all are compared. Of
 //! many, the order by load or latency is walked from its best end until enough of them were met: the more candidates there are, the

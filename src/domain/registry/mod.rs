@@ -16,8 +16,9 @@
 //! Who may do what is decided in [`decide`], what time does in [`time`], who is offered to whom in [`find`]; waiting claimers stand in
 //! [`queue`].
 //!
-//! Most heartbeats change nothing that others can see. Such a one is an event that stays on its node ([`RegistryEvent::Pulse`]); now and
-//! then one is made known to all ([`RegistryEvent::Seen`]). What only this node knows is no part of what is saved, sent and compared.
+//! Most heartbeats change nothing that others can see. Such a heartbeat is an event that stays on
+//! its node ([`RegistryEvent::Pulse`]); now and then one is replicated ([`RegistryEvent::Seen`]).
+//! What only this node knows is not saved, sent or compared.
 
 pub mod agent;
 mod claims;

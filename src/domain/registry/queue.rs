@@ -1,5 +1,5 @@
-//! Those who wait for a claim, and who of them gets an agent that becomes free: the one who waits longest of those whose filter fits.
-//! Waiters with the same filter stand in one line.
+//! Clients that wait for a claim. An agent that becomes free goes to the longest waiter whose
+//! filter fits. Waiters with the same filter stand in one line.
 
 use super::decide::ClaimArgs;
 use super::filter::Filter;

@@ -1,5 +1,5 @@
-//! What may be done to a versioned value of any kind: each function validates everything and returns what then happens, or errs and
-//! nothing does.
+//! What may be done to a versioned value of any kind. Each function validates everything, and
+//! returns the events or an error.
 
 use super::event::VersionedEvent;
 use super::history::{CheckpointId, Version};

@@ -1,4 +1,5 @@
-//! The keys that belong to a session, and by whose word: at its end nobody loses what others gave.
+//! The keys that a session owns, and by whose word: at its end, only what the giver holds there
+//! goes back.
 
 use crate::domain::entity::invariant::rule;
 use crate::domain::limits::{ID_BYTES_MAX, RESOURCE_GIVERS_MAX};

@@ -1,4 +1,4 @@
-//! A state that several keys hold as one.
+//! A state that several keys share until one of them changes it.
 
 use super::State;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -1,4 +1,4 @@
-//! Where a piece of work is in its life.
+//! The statuses of a piece of work, and the transitions between them.
 
 use serde::{Deserialize, Serialize};
 

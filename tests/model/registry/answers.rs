@@ -239,7 +239,7 @@ impl Naive {
         if let Some(request) = &wish.request {
             if !registry.requests.iter().any(|(known, _)| known == request) {
                 registry.requests.push_back((request.clone(), (id.into(), fence)));
-                // DESIGN: the last 64.
+                // The last 64 are remembered.
                 let surplus = registry.requests.len().saturating_sub(64);
                 registry.requests.drain(..surplus);
             }

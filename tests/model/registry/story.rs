@@ -10,7 +10,7 @@ pub struct Log {
     pub bytes: usize,
 }
 
-/// What is kept of a log (DESIGN: bounded).
+/// How many events of a log are kept.
 const EVENTS_MAX: usize = 4096;
 const BYTES_MAX: usize = 1024 * 1024;
 

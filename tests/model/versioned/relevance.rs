@@ -1,4 +1,4 @@
-//! What matters to whom, as the README says it: the part of a context for one agent, and the agent for a place.
+//! What matters to whom, as `src/domain/context/README.md` says it: the part of a context for one agent, and the agent for a place.
 
 use super::json::{self, get, parts};
 use super::naive::{covers, Thing};

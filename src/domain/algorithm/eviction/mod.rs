@@ -1,8 +1,10 @@
-//! Which value goes first when there is no room: for everything that is bounded and can be made again.
+//! Eviction: which value goes first when there is no room. For everything that is bounded and can
+//! be computed again.
 //!
-//! Nobody is kept in order, for that would cost every use of a value something. A value notes when it was used and, if one has to go, the
-//! worst of a few that are drawn goes; of few values all are looked at. What is known of the use of values is this node's own and is not
-//! replicated: which of them go is decided once, by the primary, and replicated by name.
+//! No order is kept, since that would cost every use of a value something. A value notes when it
+//! was used. If one has to go, the worst of a few drawn values goes; if there are few, all are
+//! compared. The use of values is local to each node and not replicated. The primary decides which
+//! of them go, and that is replicated by name.
 //!
 //! GDSF: L. Cherkasova, "Improving WWW Proxies Performance with Greedy-Dual-Size-Frequency Caching Policy" (1998). Sampling: K. Psounis, B.
 //! Prabhakar, "A randomized Web-cache replacement scheme" (2001).

@@ -1,4 +1,5 @@
-//! How often things were seen lately, in little space: a count-min sketch of four-bit counters that are halved now and then.
+//! A count-min sketch of four-bit counters that are halved now and then: how often things were seen
+//! lately, in little space.
 //!
 //! G. Einziger, R. Friedman, B. Manes, "TinyLFU: A Highly Efficient Cache Admission Policy" (2017). It may count too much for a thing that
 //! shares all its counters with others, and never too little but for the halving.
