@@ -11,6 +11,7 @@ pub mod keys;
 pub mod reactions;
 pub mod repair;
 pub mod replay;
+pub mod reply_shape;
 pub mod service;
 pub mod spec;
 pub mod tracing;
