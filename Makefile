@@ -60,8 +60,8 @@ lint: bootstrap ## rustfmt and clippy, warnings are errors
 fmt: ## format the sources
 	cargo fmt
 
-docs: ## the command table of README.md, made from the module's own
-	@scripts/docs
+docs: ## the pages that are made from the sources, such as the reference of all commands
+	LTMC_DOCS_WRITE=1 cargo test --no-default-features --target-dir $(target_dir)/core --test docs
 
 install: build ## copy the module to $(DESTDIR)$(PREFIX)/lib/redis/modules
 	install -d $(DESTDIR)$(PREFIX)/lib/redis/modules
