@@ -158,9 +158,7 @@ fn sentence(shape: &Shape) -> String {
         }
         (None, _) => shape.type_text(),
     };
-    if let Some(when) = shape.nil {
-        text += &format!("; nil if {when}");
-    }
+    shape.absent_texts().for_each(|absent| text += &format!("; {absent}"));
     text
 }
 
@@ -169,7 +167,7 @@ fn tables(shape: &Shape) -> String {
     match shape.kind {
         ShapeKind::Map(fields) => {
             let rows = fields.iter().map(|field| rows("", field)).collect::<String>();
-            format!("\n| field | type | what | nil or missing |\n|---|---|---|---|\n{rows}")
+            format!("\n| field | type | what | nil, 0 or missing |\n|---|---|---|---|\n{rows}")
         }
         ShapeKind::List(of) => tables(of),
         ShapeKind::Tuple(places) => places.iter().map(|place| tables(&place.shape)).collect(),
@@ -186,9 +184,8 @@ fn tables(shape: &Shape) -> String {
 
 fn rows(around: &str, field: &Field) -> String {
     let name = format!("{around}{}", field.name);
-    let nil = field.shape.nil.map(|when| format!("nil if {when}"));
     let missing = field.only.map(|when| format!("only if {when}"));
-    let absent: Vec<String> = missing.into_iter().chain(nil).collect();
+    let absent: Vec<String> = missing.into_iter().chain(field.shape.absent_texts()).collect();
     let inner_about = match field.shape.kind {
         ShapeKind::List(of) => of.about,
         _ => None,

@@ -274,7 +274,7 @@ fn is_one_line(text: &str) -> bool {
 
 /// What is said in words of a shape.
 fn words_of(shape: &Shape) -> Vec<&'static str> {
-    let mut words: Vec<&str> = shape.about.into_iter().chain(shape.nil).collect();
+    let mut words: Vec<&str> = shape.about.into_iter().chain(shape.nil).chain(shape.zero).collect();
     match shape.kind {
         ShapeKind::Map(fields) | ShapeKind::Tuple(fields) => words.extend(fields.iter().filter_map(|field| field.only)),
         ShapeKind::OneOf(cases) => words.extend(cases.iter().map(|case| case.when)),

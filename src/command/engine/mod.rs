@@ -15,5 +15,6 @@ pub mod reply_shape;
 pub mod service;
 pub mod spec;
 pub mod tracing;
+pub mod unit;
 pub mod walk;
 pub mod watch_log;

@@ -4,84 +4,8 @@
 //! How a shape looks on the wire: nil, numbers, text and lists are those of Redis. A map is a map in RESP3, and in RESP2 a list in which each
 //! name stands before its value. `OK` is a simple string, all other text is a bulk string. Flags are the integers 0 and 1.
 
+pub use super::unit::Unit;
 use serde_json::{json, Map, Value};
-
-/// What an integer counts or measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// A number that only grows and says which of two came first: of a grant, an agent's epoch, a ticket, a message.
-    Fence,
-    /// The version of a value.
-    Version,
-    /// The revision of a key, for `LTMC.WATCH`.
-    Revision,
-    /// So many.
-    Count,
-    /// Bytes.
-    Bytes,
-    /// A duration.
-    Ms,
-    /// A point in time.
-    UnixMs,
-    /// A short duration.
-    Us,
-    /// 0 to 100.
-    Percent,
-    /// 0 to 1000 as a rule: more than all is possible.
-    Permille,
-    /// 0 or 1.
-    Flag,
-    /// The number of something that has no other name.
-    Number,
-    /// The higher, the sooner.
-    Priority,
-    /// Penalty points of flap damping.
-    Points,
-    /// That of the setting; its name says it.
-    Setting,
-}
-
-impl Unit {
-    /// All units.
-    pub const ALL: [Unit; 15] = [
-        Unit::Fence,
-        Unit::Version,
-        Unit::Revision,
-        Unit::Count,
-        Unit::Bytes,
-        Unit::Ms,
-        Unit::UnixMs,
-        Unit::Us,
-        Unit::Percent,
-        Unit::Permille,
-        Unit::Flag,
-        Unit::Number,
-        Unit::Priority,
-        Unit::Points,
-        Unit::Setting,
-    ];
-
-    /// The word in documentation.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Unit::Fence => "fence",
-            Unit::Version => "version",
-            Unit::Revision => "revision",
-            Unit::Count => "count",
-            Unit::Bytes => "bytes",
-            Unit::Ms => "ms",
-            Unit::UnixMs => "unix ms",
-            Unit::Us => "us",
-            Unit::Percent => "percent",
-            Unit::Permille => "permille",
-            Unit::Flag => "0 or 1",
-            Unit::Number => "number",
-            Unit::Priority => "priority",
-            Unit::Points => "points",
-            Unit::Setting => "unit of the setting",
-        }
-    }
-}
 
 /// The shape of a reply, or of a part of one.
 #[derive(Debug, Clone, Copy)]
@@ -92,6 +16,8 @@ pub struct Shape {
     pub about: Option<&'static str>,
     /// It may be nil, and when it is.
     pub nil: Option<&'static str>,
+    /// It may be 0, which is no value of its unit, and when it is.
+    pub zero: Option<&'static str>,
 }
 
 /// What a shape is made of.
@@ -165,7 +91,7 @@ impl Shape {
     pub const NUMBER: Shape = Shape::integer(Unit::Number);
 
     pub const fn new(kind: ShapeKind) -> Shape {
-        Shape { kind, about: None, nil: None }
+        Shape { kind, about: None, nil: None, zero: None }
     }
     pub const fn integer(unit: Unit) -> Shape {
         Shape::new(ShapeKind::Integer(unit))
@@ -193,6 +119,9 @@ impl Shape {
     }
     pub const fn or_nil(self, when: &'static str) -> Shape {
         Shape { nil: Some(when), ..self }
+    }
+    pub const fn or_zero(self, when: &'static str) -> Shape {
+        Shape { zero: Some(when), ..self }
     }
 }
 
@@ -233,19 +162,35 @@ const NAMED_DEPTH: usize = 2;
 impl Shape {
     /// The shape in one line, without a full stop: `map: status, version (count); nil if ...`.
     pub fn text(&self) -> String {
-        let mut text = match (self.about, self.kind) {
+        let absent: Vec<String> = [self.head()].into_iter().chain(self.absent_texts()).collect();
+        absent.join("; ")
+    }
+
+    /// When it is nil, and when 0 stands for nothing.
+    pub fn absent_texts(&self) -> impl Iterator<Item = String> {
+        let nil = self.nil.map(|when| format!("nil if {when}"));
+        nil.into_iter().chain(self.zero.map(|when| format!("0 if {when}")))
+    }
+
+    /// The same without when it is nil.
+    fn head(&self) -> String {
+        match (self.about, self.kind) {
             // What it says makes the words clear.
             (Some(about), ShapeKind::Integer(Unit::Flag) | ShapeKind::Text | ShapeKind::Bytes | ShapeKind::Any) => {
                 about.to_string()
             }
+            (Some(about), ShapeKind::Integer(unit)) if about.contains(unit.word()) => about.to_string(),
             (Some(about), ShapeKind::Integer(unit)) => format!("{about} ({})", unit.word()),
             (Some(about), _) => format!("{about}: {}", self.inner_text(0)),
             (None, _) => self.inner_text(0),
-        };
-        if let Some(when) = self.nil {
-            text += &format!("; nil if {when}");
         }
-        text
+    }
+
+    fn or_nil_text(&self) -> &'static str {
+        match self.nil {
+            Some(_) => " or nil",
+            None => "",
+        }
     }
 
     /// The text of what it is made of, as a part of so many others.
@@ -266,7 +211,7 @@ impl Shape {
             ShapeKind::MapOf(names, of) => format!("map of {names} to {}", of.part_text(depth + 1)),
             ShapeKind::OneOf(cases) => {
                 let texts: Vec<_> = cases.iter().map(|case| case.text(depth)).collect();
-                texts.join("; ")
+                texts.join(if depth == 0 { "; " } else { " or " })
             }
             _ => self.type_text(),
         }
@@ -274,20 +219,16 @@ impl Shape {
 
     /// The text of it within another.
     fn part_text(&self, depth: usize) -> String {
-        let mut text = match (self.about, self.kind) {
+        let text = match (self.about, self.kind) {
             (Some(about), _) => about.to_string(),
             (None, ShapeKind::Integer(unit)) => unit.word().to_string(),
             (None, _) => self.inner_text(depth),
         };
-        if self.nil.is_some() {
-            text += " or nil";
-        }
-        text
+        text + self.or_nil_text()
     }
 
     /// Its type with the unit, in a few words: `integer, unix ms`.
     pub fn type_text(&self) -> String {
-        let or_nil = |of: &Shape| if of.nil.is_some() { " or nil" } else { "" };
         match self.kind {
             ShapeKind::Ok => "OK".into(),
             ShapeKind::Integer(unit) => format!("integer, {}", unit.word()),
@@ -298,18 +239,19 @@ impl Shape {
             ShapeKind::Bytes => "bytes".into(),
             ShapeKind::Json => "JSON text".into(),
             ShapeKind::List(of) if matches!(of.kind, ShapeKind::Map(_)) => "list of maps".into(),
-            ShapeKind::List(of) => match format!("{}{}", of.type_text(), or_nil(of)) {
+            ShapeKind::List(of) => match format!("{}{}", of.type_text(), of.or_nil_text()) {
                 simple if !simple.contains([',', ';', '(']) => format!("list of {simple}"),
                 inner => format!("list of ({inner})"),
             },
             ShapeKind::Tuple(places) => {
-                let of = |place: &Field| format!("{}: {}{}", place.name, place.shape.type_text(), or_nil(&place.shape));
+                let of =
+                    |place: &Field| format!("{}: {}{}", place.name, place.shape.type_text(), place.shape.or_nil_text());
                 format!("list of {} ({})", places.len(), places.iter().map(of).collect::<Vec<_>>().join("; "))
             }
             ShapeKind::Map(_) => "map".into(),
-            ShapeKind::MapOf(names, of) => format!("map of {names} to {}{}", of.type_text(), or_nil(of)),
+            ShapeKind::MapOf(names, of) => format!("map of {names} to {}{}", of.type_text(), of.or_nil_text()),
             ShapeKind::OneOf(cases) => {
-                let of = |case: &Case| format!("{}{}", case.shape.type_text(), or_nil(&case.shape));
+                let of = |case: &Case| format!("{}{}", case.shape.type_text(), case.shape.or_nil_text());
                 cases.iter().map(of).collect::<Vec<_>>().join(" or ")
             }
             ShapeKind::Any => "any reply".into(),
@@ -338,7 +280,8 @@ impl Shape {
             ShapeKind::Any => json!({ "type": "any" }),
         };
         out = with(out, "about", self.about);
-        with(out, "nil", self.nil)
+        out = with(out, "nil", self.nil);
+        with(out, "zero", self.zero)
     }
 
     /// The shapes that it is made of, one step in.
@@ -363,14 +306,14 @@ impl Field {
             _ => depth > 1,
         };
         if is_said {
-            return self.name.to_string();
+            let or_nil = if shape.nil.is_some() { " (or nil)" } else { "" };
+            return format!("{}{or_nil}", self.name);
         }
         let inner = match shape.kind {
             ShapeKind::Integer(unit) => unit.word().to_string(),
             _ => shape.inner_text(depth),
         };
-        let or_nil = if shape.nil.is_some() { " or nil" } else { "" };
-        format!("{} ({inner}{or_nil})", self.name)
+        format!("{} ({inner}{})", self.name, shape.or_nil_text())
     }
 
     fn json(&self) -> Value {
@@ -383,7 +326,7 @@ impl Case {
     fn text(&self, depth: usize) -> String {
         let (shape, when) = (&self.shape, self.when);
         match depth {
-            0 => format!("{when}: {}", shape.part_text(0)),
+            0 => format!("{when}: {}{}", shape.head(), shape.or_nil_text()),
             _ => shape.part_text(depth),
         }
     }
@@ -421,6 +364,7 @@ mod tests {
             (Shape::OK, "OK"),
             (Shape::FENCE.or_nil("the lock is busy"), "integer, fence; nil if the lock is busy"),
             (Shape::COUNT.about("the number of keys"), "the number of keys (count)"),
+            (Shape::VERSION.about("the new version").or_zero("it is new"), "the new version; 0 if it is new"),
             (Shape::FLAG.about("1 if released, else 0"), "1 if released, else 0"),
             (Shape::word(&["RETRY", "DEAD", "CANCELLED"]), "RETRY, DEAD or CANCELLED"),
             (Shape::list(&Shape::BYTES.or_nil("gone")), "list of bytes or nil"),
@@ -465,13 +409,6 @@ mod tests {
         assert_eq!(PAIR.json(), json!({ "type": "tuple", "fields": [{ "type": "decimal", "name": "cursor" }] }));
         const NAMED: Shape = Shape::map_of("field", &Shape::ANY);
         assert_eq!(NAMED.json(), json!({ "type": "map of", "names": "field", "of": { "type": "any" } }));
-    }
-
-    #[test]
-    fn units_have_words_of_their_own() {
-        for (at, unit) in Unit::ALL.iter().enumerate() {
-            assert!(Unit::ALL[..at].iter().all(|other| other.word() != unit.word()), "{}", unit.word());
-        }
     }
 
     #[test]

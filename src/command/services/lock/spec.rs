@@ -24,7 +24,7 @@ const HOLDER: Shape = Shape::map(&[
     Field::new("path", Shape::BYTES),
     Field::new("fence", Shape::FENCE),
     Field::new("levels", Shape::COUNT),
-    Field::new("limit", Shape::COUNT.about("how many may share, 0 without a bound")),
+    Field::new("limit", Shape::COUNT.about("how many may share").or_zero("there is no bound")),
     Field::new("since_ms", Shape::UNIX_MS),
     Field::new("ends_ms", Shape::UNIX_MS.or_nil("it has no lease")),
     Field::new("lease_ms", Shape::MS.or_nil("it has no lease")),

@@ -31,6 +31,9 @@ const DESTINATION: Arg = Arg::one_of(
     ],
 );
 
+/// The sender says it, and may say what never was a message.
+const REPLY_TO: Shape = Shape::NUMBER.about("the id of the message that it answers").or_nil("it answers none");
+
 const RECEIVED: Shape = Shape::map(&[
     Field::new("id", Shape::FENCE),
     Field::new("from", Shape::BYTES),
@@ -38,7 +41,7 @@ const RECEIVED: Shape = Shape::map(&[
     Field::new("sent_ms", Shape::UNIX_MS),
     Field::new("deliveries", Shape::COUNT),
     Field::new("ends_ms", Shape::UNIX_MS),
-    Field::new("reply_to", Shape::FENCE.or_nil("it answers no message")),
+    Field::new("reply_to", REPLY_TO),
     Field::new("expires_ms", Shape::UNIX_MS.or_nil("it does not expire")),
 ]);
 
@@ -48,7 +51,7 @@ const PENDING_MAP: Shape = Shape::map(&[
     Field::new("sent_ms", Shape::UNIX_MS),
     Field::new("deliveries", Shape::COUNT),
     Field::new("ends_ms", Shape::UNIX_MS),
-    Field::new("reply_to", Shape::FENCE.or_nil("it answers no message")),
+    Field::new("reply_to", REPLY_TO),
 ]);
 
 const DEAD_MAP: Shape = Shape::map(&[
@@ -60,7 +63,7 @@ const DEAD_MAP: Shape = Shape::map(&[
     Field::new("deliveries", Shape::COUNT),
     Field::new("died_ms", Shape::UNIX_MS),
     Field::new("reason", Shape::word(&["deliveries", "refused"])),
-    Field::new("reply_to", Shape::FENCE.or_nil("it answers no message")),
+    Field::new("reply_to", REPLY_TO),
 ]);
 
 const RECEIVER: Shape = Shape::map(&[
@@ -75,7 +78,7 @@ const MESSAGE: Shape = Shape::map(&[
     Field::new("from", Shape::BYTES),
     Field::new("payload", Shape::BYTES),
     Field::new("sent_ms", Shape::UNIX_MS),
-    Field::new("reply_to", Shape::FENCE.or_nil("it answers no message")),
+    Field::new("reply_to", REPLY_TO),
     Field::new("expires_ms", Shape::UNIX_MS.or_nil("it does not expire")),
     Field::new("receivers", Shape::list(&RECEIVER).about("as many as fit")),
 ]);

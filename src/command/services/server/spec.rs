@@ -29,7 +29,7 @@ const STATUS_MAP: Shape = Shape::map(&[
     Field::new("replicas", Shape::COUNT),
     Field::new("uptime_ms", Shape::MS),
     Field::new("memory_permille", Shape::integer(Unit::Permille).or_nil("maxmemory is not set")),
-    Field::new("last_fence", Shape::FENCE),
+    Field::new("last_fence", Shape::FENCE.or_zero("none has been given yet")),
     Field::new("waiting_clients", Shape::COUNT),
     Field::new("deadlines", Shape::COUNT),
     Field::new("sweep_lag_ms", Shape::MS),
@@ -131,7 +131,7 @@ const STAGES: Shape = Shape::map(&[
 
 const HAPPENED: Shape = Shape::tuple(&[
     Field::new("key", Shape::BYTES),
-    Field::new("event", Shape::JSON),
+    Field::new("event", Shape::TEXT),
     Field::new("whose", Shape::word(&["command", "follow-up"])),
 ]);
 

@@ -56,7 +56,7 @@ pub const COMMON: [Field; 16] = [
     Field::new("changed_by", Shape::BYTES.or_nil("nobody was named")),
     Field::new("ttl_ms", Shape::MS.or_nil("it has none")),
     Field::new("sliding", Shape::FLAG),
-    Field::new("ends_ms", Shape::UNIX_MS.or_nil("it has no end")),
+    Field::new("ends_ms", Shape::UNIX_MS.or_nil("it has no end").or_zero("it has ended, but not all is given back")),
     Field::new("checkpoints", Shape::COUNT),
     Field::new("last_checkpoint", CHECKPOINT_MAP.or_nil("there is none")),
     Field::new("history_versions", Shape::COUNT),
