@@ -26,7 +26,7 @@ pub use process::{module_path, servers};
 pub use replication::{replication_stream, show_stream, ReplicationTap, Stream};
 pub use reply::Reply;
 pub use server::{Builder, Server};
-pub use shapes::check_reply;
+pub use shapes::{check_reply, expect_forged_numbers};
 
 use std::time::{Duration, Instant};
 
