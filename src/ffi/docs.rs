@@ -181,7 +181,7 @@ pub fn set(command: *mut rm::RedisModuleCommand, spec: &'static Spec) -> Result<
     let info = rm::RedisModuleCommandInfo {
         version: &VERSION,
         // COMMAND DOCS has no place for the reply, which is what a reader asks for next.
-        summary: arena.text(&format!("{} Reply: {}.", spec.summary, spec.reply)),
+        summary: arena.text(&format!("{} Reply: {}.", spec.summary, spec.reply.text())),
         complexity: arena.text(spec.complexity),
         since: arena.text(spec.since),
         history: ptr::null_mut(),

@@ -3,6 +3,7 @@
 use crate::host::MemoryHost;
 use crate::regressions::Server;
 use ltmc::command::engine::cx::Outcome;
+use ltmc::command::engine::reply_shape::{Field, Shape, ShapeKind, Unit};
 use ltmc::command::engine::spec::{Arg, ArgKind, Flags, KeysAt, Spec};
 use ltmc::command::table::Table;
 use ltmc::domain::Error;
@@ -113,7 +114,8 @@ fn every_command_says_what_it_does() {
         let name = spec.name;
         assert!(spec.summary.ends_with('.') && spec.summary.len() > 10, "{name}: {}", spec.summary);
         assert!(spec.summary.starts_with(|c: char| c.is_ascii_uppercase()), "{name}: {}", spec.summary);
-        assert!(!spec.reply.is_empty() && !spec.reply.ends_with('.'), "{name}: {}", spec.reply);
+        let reply = spec.reply.text();
+        assert!(!reply.is_empty() && !reply.ends_with('.'), "{name}: {reply}");
         assert!(!spec.complexity.is_empty() && !spec.complexity.ends_with('.'), "{name}: {}", spec.complexity);
         assert_eq!(spec.since.split('.').filter(|part| part.parse::<u32>().is_ok()).count(), 3, "{name}");
         assert!(spec.syntax().starts_with(name), "{name}");
@@ -257,5 +259,87 @@ fn behind_a_list_without_a_count_every_option_has_one_value() {
             let behind = spec.args[at + 1..].iter().flat_map(choices);
             behind.for_each(|option| assert_eq!(option.len(), 2, "{}: {option:?}", spec.syntax()));
         }
+    }
+}
+
+/// Looks at a shape and all that it is made of.
+fn each_shape(shape: &Shape, look: &mut impl FnMut(&Shape)) {
+    look(shape);
+    shape.parts().into_iter().for_each(|part| each_shape(part, look));
+}
+
+fn is_one_line(text: &str) -> bool {
+    !text.is_empty() && text.trim() == text && !text.ends_with('.') && !text.contains(['\n', '|', '`'])
+}
+
+/// What is said in words of a shape.
+fn words_of(shape: &Shape) -> Vec<&'static str> {
+    let mut words: Vec<&str> = shape.about.into_iter().chain(shape.nil).chain(shape.zero).collect();
+    match shape.kind {
+        ShapeKind::Map(fields) | ShapeKind::Tuple(fields) => words.extend(fields.iter().filter_map(|field| field.only)),
+        ShapeKind::OneOf(cases) => words.extend(cases.iter().map(|case| case.when)),
+        ShapeKind::MapOf(names, _) => words.push(names),
+        ShapeKind::Word(all) => words.extend(all),
+        _ => {}
+    }
+    words
+}
+
+fn check_unit(name: &str, field: &Field) {
+    let ShapeKind::Integer(unit) = field.shape.kind else { return };
+    let wants = |ending: &str, units: &[Unit]| {
+        let ends = field.name == ending || field.name.ends_with(&format!("_{ending}"));
+        assert!(!ends || units.contains(&unit), "{name}: {} is no {}", field.name, unit.word());
+    };
+    wants("ms", &[Unit::Ms, Unit::UnixMs]);
+    wants("us", &[Unit::Us]);
+    wants("bytes", &[Unit::Bytes]);
+    wants("fence", &[Unit::Fence]);
+    wants("version", &[Unit::Version]);
+    wants("revision", &[Unit::Revision]);
+    wants("count", &[Unit::Count]);
+    wants("permille", &[Unit::Permille]);
+    let is_time = matches!(unit, Unit::Ms | Unit::UnixMs);
+    assert!(!is_time || field.name.ends_with("_ms"), "{name}: the unit of {} is not in its name", field.name);
+}
+
+#[test]
+fn shapes_of_replies_are_said_well() {
+    for spec in specs() {
+        let name = spec.name;
+        each_shape(&spec.reply, &mut |shape| {
+            words_of(shape).into_iter().for_each(|text| assert!(is_one_line(text), "{name}: {text:?}"));
+            match shape.kind {
+                ShapeKind::Map(fields) | ShapeKind::Tuple(fields) => {
+                    let names: BTreeSet<&str> = fields.iter().map(|field| field.name).collect();
+                    assert_eq!(names.len(), fields.len(), "{name}: a field is there twice");
+                    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+                    assert!(names.iter().all(|field| field.chars().all(is_plain)), "{name}: {names:?}");
+                    fields.iter().for_each(|field| check_unit(name, field));
+                }
+                ShapeKind::Word(words) => {
+                    assert!(!words.is_empty(), "{name}");
+                    assert_eq!(words.iter().collect::<BTreeSet<_>>().len(), words.len(), "{name}: {words:?}");
+                }
+                ShapeKind::OneOf(cases) => assert!(cases.len() > 1, "{name}"),
+                _ => {}
+            }
+        });
+    }
+}
+
+#[test]
+fn an_integer_that_is_the_whole_reply_says_what_it_is() {
+    for spec in specs() {
+        let is_number =
+            matches!(spec.reply.kind, ShapeKind::Integer(Unit::Flag | Unit::Count | Unit::Number | Unit::Ms));
+        assert!(!is_number || spec.reply.about.is_some(), "{}: {}", spec.name, spec.reply.text());
+    }
+}
+
+#[test]
+fn what_can_wait_can_be_nil() {
+    for spec in specs().filter(|spec| spec.flags.has(Flags::BLOCKING)) {
+        assert!(spec.reply.nil.is_some(), "{}: {}", spec.name, spec.reply.text());
     }
 }

@@ -51,6 +51,7 @@ fn reset(server: &Server) {
 /// Applies `payload` to a held key and to a free one. An error must change nothing and must not be an internal one.
 #[track_caller]
 fn try_payload(server: &Server, what: &str, payload: &[u8]) -> bool {
+    expect_forged_numbers();
     let mut any_applied = false;
     for key in ["k", "free"] {
         let before = server.debug_digest();

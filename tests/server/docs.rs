@@ -1,4 +1,4 @@
-//! What redis.conf.example says is what the loaded module does.
+//! What the reference and redis.conf.example say is what the loaded module does.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,6 +49,53 @@ fn documented_settings() -> BTreeMap<String, Documented> {
         assert!(settings.insert(format!("ltmc.{name}"), setting).is_none(), "ltmc.{name} is there twice");
     }
     settings
+}
+
+/// The table is compiled into the reference's test without the module; here is what the module told a server.
+#[test]
+fn the_reference_has_the_commands_of_the_module() {
+    let server = Server::start();
+    let mut names = server.run("COMMAND LIST FILTERBY MODULE ltmc").texts();
+    names.iter_mut().for_each(|name| *name = name.to_ascii_uppercase());
+    // It exists in test builds only.
+    names.retain(|name| name != "LTMC.DEBUG");
+    names.sort();
+    let reference: serde_json::Value =
+        serde_json::from_str(&read("src/command/services/reference.json")).expect("the reference is JSON");
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_string();
+    let commands = reference.as_array().expect("a list");
+    let mut listed: Vec<String> = commands.iter().map(|command| text(&command["name"])).collect();
+    listed.sort();
+    assert_eq!(listed, names);
+    for command in commands {
+        let name = text(&command["name"]);
+        let docs = server.cmd(&["COMMAND", "DOCS", &name]);
+        let doc = &docs.array()[1];
+        let summary = doc.get("summary").text().to_string();
+        assert!(summary.starts_with(&format!("{} Reply: ", text(&command["summary"]))), "{name}: {summary}");
+        assert_eq!(doc.get("complexity").text(), text(&command["complexity"]), "{name}");
+        assert_eq!(doc.get("since").text(), text(&command["since"]), "{name}");
+    }
+}
+
+#[test]
+fn the_reference_writes_syntax_as_error_messages_do() {
+    let server = Server::start();
+    let reference = read("src/command/services/README.md");
+    for line in [
+        "LTMC.LOCK key owner NONSENSE",
+        "LTMC.UNLOCK key owner NONSENSE",
+        "LTMC.MLOCK owner 1 key NONSENSE",
+        "LTMC.REGISTER registry agent NONSENSE",
+        "LTMC.AGENT.CLAIM registry PX 1 NONSENSE",
+        "LTMC.WATCH 1 key SINCE 0 NONSENSE",
+        "LTMC.MSG.SEND mail from ALL payload NONSENSE",
+        "LTMC.MSG.RECV mail agent NONSENSE",
+    ] {
+        let reply = server.run(line);
+        let (_, syntax) = reply.error().split_once("syntax: ").expect("a syntax error shows the syntax");
+        assert!(reference.contains(&format!("\n{syntax}\n")), "the reference lacks: {syntax}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The harness itself, on plain servers: what the other tests rely on.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
@@ -308,4 +310,83 @@ fn a_real_client_works() {
     let () = redis::cmd("SET").arg("k").arg("v").query(&mut connection).unwrap();
     let value: String = redis::cmd("GET").arg("k").query(&mut connection).unwrap();
     assert_eq!(value, "v");
+}
+
+/// A client of something that answers `answers` to whatever comes, once a byte has come in.
+fn client_of(answers: &'static str) -> Client {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener.local_addr().expect("it has an address").port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the client comes");
+        stream.read_exact(&mut [0]).expect("a command comes");
+        stream.write_all(answers.as_bytes()).expect("the client listens");
+        // What the client still sends is taken, until it closes.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    Client::try_connect(port).expect("it listens")
+}
+
+#[test]
+fn a_reply_of_another_shape_than_the_spec_says_is_a_panic() {
+    let wrong = panic_of(|| client_of("$1\r\n1\r\n").run("LTMC.LOCK key me"));
+    assert!(wrong.contains("LTMC.LOCK key me") && wrong.contains("\"1\"") && wrong.contains("fence"), "{wrong}");
+    assert!(client_of("$-1\r\n").run("LTMC.LOCK key me").is_nil());
+    assert!(client_of("-ERR no\r\n").run("LTMC.LOCK key me").is_error());
+    // A fence is no small number, a count no negative one, and a flag 0 or 1.
+    for (line, answer) in [
+        ("LTMC.LOCK key me", ":7\r\n"),
+        ("LTMC.SESSION.DEL key field", ":-1\r\n"),
+        ("LTMC.UNLOCK key me", ":2\r\n"),
+        ("LTMC.UNLOCK key me", "$-1\r\n"),
+        ("LTMC.CHUNK.BUFFER key", "$2\r\nOK\r\n"),
+        ("LTMC.SESSION.STATUS key", "$4\r\ngone\r\n"),
+        ("LTMC.CTX.DIFF key 1", "$1\r\n{\r\n"),
+        ("LTMC.CHUNK.PUT key id data", "*1\r\n$2\r\nid\r\n"),
+        ("LTMC.WATCH 1 key SINCE 0", "*1\r\n*2\r\n:1\r\n$9\r\nCOMPACTED\r\n"),
+        ("ltmc.guard key 1 ltmc.unlock key me", "+OK\r\n"),
+    ] {
+        let wrong = panic_of(|| client_of(answer).run(line));
+        assert!(wrong.contains("has not the shape"), "{line}: {wrong}");
+    }
+}
+
+#[test]
+fn the_fields_of_a_map_are_checked_in_both_protocols() {
+    const ENDS: [&str; 4] = ["succeeded", "dead", "cancelled", "skipped"];
+    let pair = |name: &str, value: Reply| (Reply::Bulk(name.into()), value);
+    let counts = ENDS.map(|name| pair(name, Reply::Int(1)));
+    let whole: Vec<_> = [pair("state", Reply::Bulk(b"failed".to_vec()))].into_iter().chain(counts).collect();
+    let flat = |pairs: &[(Reply, Reply)]| {
+        Reply::Array(pairs.iter().flat_map(|(name, value)| [name.clone(), value.clone()]).collect())
+    };
+    let wait = ["LTMC.TASK.WAIT", "flow"];
+    let fits = |reply: &Reply, is_resp3: bool| check_reply(&wait, reply, is_resp3).is_ok();
+    assert!(fits(&flat(&whole), false) && fits(&Reply::Map(whole.clone()), true));
+    assert!(!fits(&flat(&whole), true) && !fits(&Reply::Map(whole.clone()), false));
+    let mut lacking = whole.clone();
+    lacking.pop();
+    let mut twice = whole.clone();
+    twice.push(pair("dead", Reply::Int(1)));
+    let mut unknown = whole.clone();
+    unknown.push(pair("other", Reply::Int(1)));
+    let mut nil = whole.clone();
+    nil[1].1 = Reply::Nil;
+    for wrong in [lacking, twice, unknown, nil] {
+        assert!(!fits(&Reply::Map(wrong.clone()), true) && !fits(&flat(&wrong), false), "{wrong:?}");
+    }
+}
+
+#[test]
+fn replies_of_transactions_and_pipelines_are_checked() {
+    let mut client = client_of("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n$1\r\nx\r\n:5\r\n");
+    let lines = ["MULTI", "GET x", "LTMC.UNLOCK key me", "EXEC"];
+    let wrong = panic_of(|| client.pipeline(&lines));
+    assert!(wrong.contains("LTMC.UNLOCK") && wrong.contains("has not the shape"), "{wrong}");
+    let mut client = client_of("+OK\r\n+QUEUED\r\n*1\r\n:1\r\n:0\r\n:3\r\n");
+    client.pipeline(&["MULTI", "LTMC.UNLOCK key me", "EXEC", "LTMC.UNLOCK key me"]);
+    assert!(panic_of(|| client.run("LTMC.UNLOCK key me")).contains("has not the shape"));
+    // What a test sends as bytes of its own is not followed.
+    let mut client = client_of(":3\r\n");
+    client.send_raw(b"LTMC.UNLOCK key me\r\n");
+    assert_eq!(client.recv().int(), 3);
 }

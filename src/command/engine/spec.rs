@@ -1,5 +1,6 @@
 //! The vocabulary of the command table: one [`Spec`] says everything about a command that can be said without running it.
 
+use super::reply_shape::Shape;
 use crate::command::host::Access;
 use crate::domain::Service;
 
@@ -26,8 +27,8 @@ pub struct Spec {
     pub complexity: &'static str,
     /// What it does, in one sentence.
     pub summary: &'static str,
-    /// What it answers, for the reference page.
-    pub reply: &'static str,
+    /// What it answers.
+    pub reply: Shape,
     /// Its arguments, for the syntax line and COMMAND DOCS.
     pub args: &'static [Arg],
 }

@@ -176,7 +176,7 @@ mod tests {
             since: "",
             complexity: "",
             summary: "",
-            reply: "",
+            reply: crate::command::engine::reply_shape::Shape::OK,
             args,
         }
     }

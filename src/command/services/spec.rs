@@ -1,5 +1,6 @@
 //! What rows of several services have in common.
 
+use crate::command::engine::reply_shape::Shape;
 use crate::command::engine::spec::{Arg, Flags, KeySpec, KeysAt, Spec};
 use crate::command::host::Access;
 
@@ -32,6 +33,6 @@ pub const ROW: Spec = Spec {
     since: "0.1.0",
     complexity: "",
     summary: "",
-    reply: "",
+    reply: Shape::OK,
     args: &[],
 };

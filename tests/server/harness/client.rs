@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::reply::{decode, encode, Reply};
+use super::shapes::Follower;
 use super::PATIENCE;
 
 /// A connection that can send without waiting for the reply. Dropping it closes the connection.
@@ -18,6 +19,8 @@ pub struct Client {
     /// Bytes of replies handed out so far.
     consumed: u64,
     id: Option<i64>,
+    /// Checks each reply against the shape that its command says.
+    follower: Follower,
 }
 
 enum Arrival {
@@ -40,7 +43,8 @@ impl Client {
     pub fn try_connect(port: u16) -> std::io::Result<Client> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
-        Ok(Client { stream, buffer: Vec::new(), pushes: VecDeque::new(), consumed: 0, id: None })
+        let (buffer, pushes, follower) = (Vec::new(), VecDeque::new(), Follower::default());
+        Ok(Client { stream, buffer, pushes, consumed: 0, id: None, follower })
     }
 
     /// The server's id for this connection, as in CLIENT LIST.
@@ -84,9 +88,7 @@ impl Client {
 
     /// Runs one command; `None` if the server goes away instead of answering.
     pub(super) fn ask(&mut self, line: &str) -> Option<Reply> {
-        let mut bytes = Vec::new();
-        encode(&words(line), &mut bytes);
-        self.stream.write_all(&bytes).ok()?;
+        self.try_send_line(line).then_some(())?;
         match self.arrival(PATIENCE) {
             Arrival::Reply(reply) => Some(reply),
             Arrival::Nothing | Arrival::Closed => None,
@@ -104,9 +106,9 @@ impl Client {
     pub fn pipeline<L: AsRef<str>>(&mut self, lines: &[L]) -> Vec<Reply> {
         let mut bytes = Vec::new();
         for line in lines {
-            encode(&words(line.as_ref()), &mut bytes);
+            self.encode(&words(line.as_ref()), &mut bytes);
         }
-        self.send_raw(&bytes);
+        self.write(&bytes);
         lines.iter().map(|_| self.recv()).collect()
     }
 
@@ -114,8 +116,8 @@ impl Client {
     #[track_caller]
     pub fn send<A: AsRef<[u8]>>(&mut self, args: &[A]) {
         let mut bytes = Vec::new();
-        encode(args, &mut bytes);
-        self.send_raw(&bytes);
+        self.encode(args, &mut bytes);
+        self.write(&bytes);
     }
 
     /// [`Client::send`] for a command written as a line.
@@ -124,9 +126,21 @@ impl Client {
         self.send(&words(line));
     }
 
-    /// Sends bytes as they are, be they RESP or not.
+    /// Sends bytes as they are, be they RESP or not. The shapes of the replies on this connection are not checked any more.
     #[track_caller]
     pub fn send_raw(&mut self, bytes: &[u8]) {
+        self.follower.lose();
+        self.write(bytes);
+    }
+
+    /// What is sent for a command; its reply will be checked.
+    fn encode<A: AsRef<[u8]>>(&mut self, args: &[A], bytes: &mut Vec<u8>) {
+        self.follower.sends(args);
+        encode(args, bytes);
+    }
+
+    #[track_caller]
+    fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap_or_else(|e| panic!("cannot send to the server: {e}"));
     }
 
@@ -155,7 +169,7 @@ impl Client {
     /// Sends a command written as a line; false if the server has closed the connection.
     pub fn try_send_line(&mut self, line: &str) -> bool {
         let mut bytes = Vec::new();
-        encode(&words(line), &mut bytes);
+        self.encode(&words(line), &mut bytes);
         self.stream.write_all(&bytes).is_ok()
     }
 
@@ -255,6 +269,7 @@ impl Client {
         }
     }
 
+    #[track_caller]
     fn arrival(&mut self, limit: Duration) -> Arrival {
         let deadline = Instant::now() + limit;
         loop {
@@ -271,13 +286,17 @@ impl Client {
     }
 
     /// The next reply that is already here; pushes before it are kept aside.
+    #[track_caller]
     fn take_reply(&mut self) -> Option<Reply> {
         loop {
             let (reply, length) = decode(&self.buffer)?;
             self.consume(length);
             match reply {
                 push @ Reply::Push(_) => self.pushes.push_back(push),
-                reply => return Some(reply),
+                reply => {
+                    self.follower.receives(&reply);
+                    return Some(reply);
+                }
             }
         }
     }

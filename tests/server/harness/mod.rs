@@ -17,6 +17,7 @@ mod process;
 mod replication;
 mod reply;
 mod server;
+mod shapes;
 
 pub use client::Client;
 pub use cluster::Cluster;
@@ -25,6 +26,7 @@ pub use process::{module_path, servers};
 pub use replication::{replication_stream, show_stream, ReplicationTap, Stream};
 pub use reply::Reply;
 pub use server::{Builder, Server};
+pub use shapes::{check_reply, expect_forged_numbers};
 
 use std::time::{Duration, Instant};
 

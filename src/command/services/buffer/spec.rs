@@ -1,5 +1,6 @@
 //! The rows of the commands of chunk buffers.
 
+use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
 use crate::command::services::spec::{with_registry, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::domain::Service;
@@ -25,6 +26,62 @@ const POLICY: Arg = Arg::one_of(
 )
 .after("POLICY");
 
+const PIN_MAP: Shape = Shape::map(&[Field::new("agent", Shape::BYTES), Field::new("until_ms", Shape::UNIX_MS)]);
+
+const CHUNK_MAP: Shape = Shape::map(&[
+    Field::new("id", Shape::BYTES),
+    Field::new("state", Shape::word(&["unsealed", "sealed"])),
+    Field::new("version", Shape::VERSION),
+    Field::new("bytes", Shape::SIZE),
+    Field::new(
+        "hash",
+        Shape::TEXT
+            .about("XXH64, 16 hexadecimal digits")
+            .or_nil("the content is not shareable: unsealed or written since"),
+    ),
+    Field::new("shared", Shape::FLAG),
+    Field::new("owner", Shape::BYTES.or_nil("nobody is named")),
+    Field::new("meta", Shape::JSON.or_nil("it has none")),
+    Field::new("created_ms", Shape::UNIX_MS),
+    Field::new("changed_ms", Shape::UNIX_MS),
+    Field::new("ends_ms", Shape::UNIX_MS.or_nil("it has no end")),
+    Field::new("retained_by", Shape::list(&Shape::BYTES.about("agents")).about("as many as fit")),
+    Field::new("pins", Shape::list(&PIN_MAP).about("as many as fit")),
+    Field::new("reads_1h", Shape::COUNT),
+    Field::new("reads_4h", Shape::COUNT),
+    Field::new("reads_24h", Shape::COUNT),
+    Field::new("memory_bytes", Shape::SIZE),
+]);
+
+const READS: Shape = Shape::tuple(&[Field::new("id", Shape::BYTES), Field::new("reads", Shape::COUNT)]);
+
+const HOLDER: Shape = Shape::map(&[Field::new("agent", Shape::BYTES), Field::new("chunks", Shape::COUNT)]);
+
+const BUFFER_MAP: Shape = Shape::map(&[
+    Field::new("chunks", Shape::COUNT),
+    Field::new("unsealed", Shape::COUNT),
+    Field::new("retained", Shape::COUNT),
+    Field::new("pinned", Shape::COUNT),
+    Field::new("evictable", Shape::COUNT),
+    Field::new("logical_bytes", Shape::SIZE),
+    Field::new("physical_bytes", Shape::SIZE),
+    Field::new("ratio", Shape::DECIMAL.about("logical to physical bytes")),
+    Field::new("used_bytes", Shape::SIZE),
+    Field::new("held_bytes", Shape::SIZE),
+    Field::new("working_bytes", Shape::SIZE),
+    Field::new("size_bytes", Shape::SIZE),
+    Field::new("min_bytes", Shape::SIZE),
+    Field::new("max_bytes", Shape::SIZE),
+    Field::new("policy", Shape::word(&["GDSF", "LRU", "LFU", "TTL", "RING", "NONE"])),
+    Field::new("stays", Shape::FLAG),
+    Field::new("hits", Shape::COUNT),
+    Field::new("misses", Shape::COUNT),
+    Field::new("evicted", Shape::COUNT),
+    Field::new("agents", Shape::list(&HOLDER).about("as many as fit")),
+    Field::new("memory_bytes", Shape::SIZE),
+    Field::new("revision", Shape::REVISION),
+]);
+
 pub const BUFFER: Spec = Spec {
     name: "LTMC.CHUNK.BUFFER",
     arity: -2,
@@ -32,7 +89,7 @@ pub const BUFFER: Spec = Spec {
     flags: WRITE_FAST,
     complexity: "O(1); O(N log N) with another policy, with N the chunks; what is too much is evicted in parts later",
     summary: "Makes a buffer, or gives it other bounds or another policy; what is not said stays.",
-    reply: "OK",
+    reply: Shape::OK,
     args: &[
         BUFFER_KEY,
         MAXBYTES.optional(),
@@ -50,7 +107,7 @@ pub const ALLOC: Spec = Spec {
     categories: "write slow",
     complexity: "O(B + E log N) with B the bytes, E the chunks evicted for it and N the chunks",
     summary: "Makes a chunk of zeros that can be written, and read once it is sealed; reclaimed if that takes longer than its lease.",
-    reply: "the id",
+    reply: Shape::BYTES.about("the id"),
     args: &[
         BUFFER_KEY,
         Arg::integer("bytes").after("SIZE"),
@@ -72,7 +129,7 @@ pub const PUT: Spec = Spec {
     categories: "write slow",
     complexity: "O(B + E log N) with B the bytes, E the chunks evicted for it and N the chunks",
     summary: "Puts a chunk whole, under an id or, for *, under a new one; replaces what was there. Can pin it in the same step.",
-    reply: "the id and the version",
+    reply: Shape::tuple(&[Field::new("id", Shape::BYTES), Field::new("version", Shape::VERSION)]),
     args: &[
         BUFFER_KEY,
         ID,
@@ -93,7 +150,7 @@ pub const WRITE: Spec = Spec {
     flags: GROWS_FAST,
     complexity: "O(B + log N) with B the bytes and N the chunks; that of a copy of the chunk if its content is shared",
     summary: "Writes a part of a chunk, within its length.",
-    reply: "the new version",
+    reply: Shape::VERSION.about("the new version"),
     args: &[BUFFER_KEY, ID, Arg::integer("offset"), Arg::string("data"), IFVERSION],
     ..CHUNK_ROW
 };
@@ -105,7 +162,7 @@ pub const SEAL: Spec = Spec {
     categories: "write slow",
     complexity: "O(B + log N) with B the bytes of the chunk and N the chunks",
     summary: "Publishes a chunk: from now on it can be read and has no lease any more, but may have a time to live.",
-    reply: "the version",
+    reply: Shape::VERSION,
     args: &[BUFFER_KEY, ID, TTL],
     ..CHUNK_ROW
 };
@@ -117,7 +174,7 @@ pub const READ: Spec = Spec {
     categories: "read fast",
     complexity: "O(B + log N) with B the bytes returned and N the chunks",
     summary: "Reads a chunk or a part of it; past its end there is nothing.",
-    reply: "bytes; nil if there is no such chunk or it is not sealed",
+    reply: Shape::BYTES.or_nil("there is no such chunk or it is not sealed"),
     args: &[
         BUFFER_KEY,
         ID,
@@ -131,7 +188,7 @@ pub const MGET: Spec = Spec {
     arity: -3,
     complexity: "O(B + C log N) with B the bytes returned, C the chunks asked for and N all chunks",
     summary: "Reads several chunks.",
-    reply: "list of bytes, nil for what cannot be read",
+    reply: Shape::list(&Shape::BYTES.or_nil("it cannot be read")),
     args: &[BUFFER_KEY, IDS],
     ..CHUNK_READ
 };
@@ -141,7 +198,7 @@ pub const HAVE: Spec = Spec {
     arity: -4,
     complexity: "O(H log N) with H the hashes and N the chunks",
     summary: "Says which chunks have contents with these hashes (XXH64, 16 hexadecimal digits), so that they need not be sent.",
-    reply: "list of ids, nil for what is not there",
+    reply: Shape::list(&Shape::BYTES.about("id").or_nil("no chunk has it")),
     args: &[BUFFER_KEY, Arg::integer("n"), Arg::string("hash").multiple()],
     ..CHUNK_READ
 };
@@ -152,7 +209,7 @@ pub const RETAIN: Spec = Spec {
     flags: GROWS_FAST.and(Flags::GETKEYS_API),
     keys: &with_registry(4),
     summary: "An agent needs a chunk until further notice: it is not evicted, freed or ended by its time to live.",
-    reply: "1, or 0 if the agent retained it already",
+    reply: Shape::FLAG.about("1, or 0 if the agent retained it already"),
     args: &[BUFFER_KEY, ID, AGENT, REGISTRY],
     ..CHUNK_ROW
 };
@@ -161,7 +218,7 @@ pub const RELEASE: Spec = Spec {
     name: "LTMC.CHUNK.RELEASE",
     arity: 4,
     summary: "An agent needs a chunk no more that it retained.",
-    reply: "1, or 0 if it did not retain it",
+    reply: Shape::FLAG.about("1, or 0 if it did not retain it"),
     args: &[BUFFER_KEY, ID, AGENT],
     ..CHUNK_ROW
 };
@@ -172,7 +229,7 @@ pub const PIN: Spec = Spec {
     flags: GROWS_FAST.and(Flags::GETKEYS_API),
     keys: &with_registry(4),
     summary: "An agent needs a chunk for some time, from now on: until then it is as good as retained.",
-    reply: "until when, unix ms",
+    reply: Shape::UNIX_MS.about("until when"),
     args: &[BUFFER_KEY, ID, AGENT, Arg { optional: false, ..TTL }, REGISTRY],
     ..CHUNK_ROW
 };
@@ -181,7 +238,7 @@ pub const UNPIN: Spec = Spec {
     name: "LTMC.CHUNK.UNPIN",
     arity: 4,
     summary: "An agent takes its pin of a chunk back.",
-    reply: "1, or 0 if it had none",
+    reply: Shape::FLAG.about("1, or 0 if it had none"),
     args: &[BUFFER_KEY, ID, AGENT],
     ..CHUNK_ROW
 };
@@ -193,7 +250,7 @@ pub const FREE: Spec = Spec {
     categories: "write slow",
     complexity: "O(C log N) with C the chunks given and N all chunks",
     summary: "Frees chunks; none if somebody retains or pins one of them.",
-    reply: "the number of chunks freed",
+    reply: Shape::COUNT.about("the number of chunks freed"),
     args: &[BUFFER_KEY, IDS],
     ..CHUNK_ROW
 };
@@ -203,7 +260,10 @@ pub const META: Spec = Spec {
     arity: -3,
     flags: GROWS_FAST,
     summary: "Shows or sets the metadata of a chunk; null takes it away.",
-    reply: "the JSON or nil; OK if it was set",
+    reply: Shape::one_of(&[
+        Case::new("without json", Shape::JSON.or_nil("there is no such chunk or it has none")),
+        Case::new("with json", Shape::OK),
+    ]),
     args: &[BUFFER_KEY, ID, Arg::string("json").optional()],
     ..CHUNK_ROW
 };
@@ -213,7 +273,7 @@ pub const INFO: Spec = Spec {
     arity: 3,
     complexity: "O(log N + H) with N the chunks and H those who hold this one",
     summary: "Shows a chunk without its content.",
-    reply: "map: state, version, bytes, hash, owner, meta, times, retained_by, pins, reads; nil if there is none",
+    reply: CHUNK_MAP.or_nil("there is none"),
     args: &[BUFFER_KEY, ID],
     ..CHUNK_READ
 };
@@ -223,7 +283,7 @@ pub const LIST: Spec = Spec {
     arity: -2,
     complexity: "O(M) with M the chunks skipped and returned",
     summary: "Lists the chunks in the order in which they came, or those that an agent allocated, retains or pins.",
-    reply: "list of ids",
+    reply: Shape::list(&Shape::BYTES.about("ids")),
     args: &[
         BUFFER_KEY,
         AGENT.after("AGENT").optional(),
@@ -237,7 +297,7 @@ pub const POPULAR: Spec = Spec {
     arity: -2,
     complexity: "O(log N + M) with N the chunks and M those returned",
     summary: "Lists the chunks that were read most on this node within the last 1, 4 or 24 hours.",
-    reply: "list of pairs: id, reads",
+    reply: Shape::list(&READS),
     args: &[
         BUFFER_KEY,
         Arg::one_of("window", &[Arg::word("hour", "1H"), Arg::word("hours", "4H"), Arg::word("day", "24H")])
@@ -255,7 +315,7 @@ pub const RESIZE: Spec = Spec {
     flags: WRITE_FAST,
     complexity: "O(1); what is too much is evicted in parts later",
     summary: "Gives a buffer another upper bound while it is in use.",
-    reply: "the size that is in force now, bytes",
+    reply: Shape::SIZE.about("the size that is in force now"),
     args: &[BUFFER_KEY, MAXBYTES],
     ..CHUNK_ROW
 };
@@ -265,8 +325,7 @@ pub const STATS: Spec = Spec {
     arity: 2,
     complexity: "O(A) with A the agents that have to do with chunks, at most 1000",
     summary: "Counts what is in a buffer, how it is used, and by whom it is held.",
-    reply:
-        "map: chunks, bytes logical, physical, used and held, bounds, policy, hits, agents; nil if there is no buffer",
+    reply: BUFFER_MAP.or_nil("there is no buffer"),
     args: &[BUFFER_KEY],
     ..CHUNK_READ
 };

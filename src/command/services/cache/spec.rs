@@ -1,5 +1,6 @@
 //! The rows of the commands of the tool cache.
 
+use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
 use crate::command::services::spec::{BLOCK, READ_FIRST, ROW};
 use crate::domain::Service;
@@ -20,6 +21,69 @@ const fn counted(name: &'static str, of: &'static [Arg]) -> Arg {
 const DEPS: &[Arg] = &[Arg::integer("n"), Arg::string("dep").multiple()];
 const TAGS: &[Arg] = &[Arg::integer("n"), Arg::string("tag").multiple()];
 
+const ANSWER: Shape = Shape::map(&[
+    Field::new("status", Shape::word(&["HIT", "STALE", "NEGATIVE", "MISS"])),
+    Field::new("value", Shape::BYTES.or_nil("status is MISS")),
+    Field::new("age_ms", Shape::MS.or_nil("status is MISS")),
+    Field::new("ttl_ms", Shape::MS.or_nil("status is MISS or the answer has no end")),
+    Field::new("ticket", Shape::FENCE.or_nil("somebody else computes the answer or nobody has to")),
+]);
+
+/// What is counted of a cache, and of one tool in it.
+const COUNTERS: [Field; 13] = [
+    Field::new("hits", Shape::COUNT),
+    Field::new("stale_hits", Shape::COUNT),
+    Field::new("negative_hits", Shape::COUNT),
+    Field::new("misses", Shape::COUNT),
+    Field::new("tickets", Shape::COUNT),
+    Field::new("puts", Shape::COUNT),
+    Field::new("evicted", Shape::COUNT),
+    Field::new("expired", Shape::COUNT),
+    Field::new("invalidated", Shape::COUNT),
+    Field::new("shared_hits", Shape::COUNT),
+    Field::new("calls_saved", Shape::COUNT),
+    Field::new("time_saved_ms", Shape::MS),
+    Field::new("bytes_saved", Shape::SIZE),
+];
+
+const CACHE_STATS: Shape = Shape::map(&Field::join::<_, _, 22>(
+    [
+        Field::new("entries", Shape::COUNT),
+        Field::new("entries_max", Shape::COUNT),
+        Field::new("bytes", Shape::SIZE),
+        Field::new("bytes_max", Shape::SIZE),
+        Field::new("memory_bytes", Shape::SIZE),
+        Field::new("policy", Shape::word(&["GDSF", "LRU", "LFU"])),
+        Field::new("default_ttl_ms", Shape::MS.or_nil("it has none")),
+        Field::new("tickets_out", Shape::COUNT),
+        Field::new("labels", Shape::COUNT),
+    ],
+    COUNTERS,
+));
+
+const TOOL_STATS: Shape = Shape::map(&Field::join::<_, _, 15>(
+    [Field::new("tool", Shape::BYTES), Field::new("entries", Shape::COUNT)],
+    COUNTERS,
+));
+
+const ENTRY: Shape = Shape::map(&[
+    Field::new("tool", Shape::BYTES),
+    Field::new("args", Shape::BYTES),
+    Field::new("raw", Shape::FLAG),
+    Field::new("status", Shape::word(&["FRESH", "STALE", "NEGATIVE"])),
+    Field::new("agent", Shape::BYTES.or_nil("nobody is named")),
+    Field::new("private", Shape::FLAG),
+    Field::new("bytes", Shape::SIZE),
+    Field::new("age_ms", Shape::MS),
+    Field::new("ttl_ms", Shape::MS.or_nil("it has no end")),
+    Field::new("cost_ms", Shape::MS),
+    Field::new("uses", Shape::COUNT),
+    Field::new("uses_by_others", Shape::COUNT),
+    Field::new("time_saved_ms", Shape::MS),
+    Field::new("deps", Shape::list(&Shape::BYTES)),
+    Field::new("tags", Shape::list(&Shape::BYTES)),
+]);
+
 pub const GET: Spec = Spec {
     name: "LTMC.CACHE.GET",
     arity: -4,
@@ -29,7 +93,7 @@ pub const GET: Spec = Spec {
     complexity: "O(A) with A the bytes of the arguments; O(log T) more for a ticket with T tickets out",
     summary: "Gives what a tool answered to the same arguments before; of those who miss, one gets a ticket to compute it, and the \
               others wait if they ask to.",
-    reply: "map: status (HIT, STALE, NEGATIVE or MISS), value, age_ms, ttl_ms, ticket; nil if the wait timed out",
+    reply: ANSWER.or_nil("the wait timed out"),
     args: &[
         CACHE,
         TOOL,
@@ -52,7 +116,7 @@ pub const PUT: Spec = Spec {
     complexity: "O(A + L log N) with A the bytes of arguments and value, L the dependencies and tags and N the answers; O(V) more with V \
                  those that make room",
     summary: "Puts the answer of a tool; all who wait for it have it at once.",
-    reply: "OK",
+    reply: Shape::OK,
     args: &[
         CACHE,
         TOOL,
@@ -77,7 +141,7 @@ pub const FAIL: Spec = Spec {
     arity: -5,
     complexity: "O(A + log T) with A the bytes of the arguments and T the tickets out",
     summary: "Gives a ticket back without an answer; the next one who waits gets a new one.",
-    reply: "1, or 0 if the ticket was not good any more",
+    reply: Shape::FLAG.about("1, or 0 if the ticket was not good any more"),
     args: &[CACHE, TOOL, ARGS, Arg::integer("ticket"), RAW],
     ..CACHE_ROW
 };
@@ -89,7 +153,7 @@ pub const INVALIDATE: Spec = Spec {
     categories: "write slow",
     complexity: "O(K log N + T) with K the answers concerned, of which at most ltmc.sweep-batch-max at once, N all answers and T the tickets out",
     summary: "Calls answers off by what they depend on, by tag, tool or agent, or all; what is computed from it just now is void, too.",
-    reply: "the number of answers concerned",
+    reply: Shape::COUNT.about("the number of answers concerned"),
     args: &[
         CACHE,
         Arg::one_of(
@@ -114,7 +178,7 @@ pub const CONFIG: Spec = Spec {
     categories: "write slow",
     complexity: "O(1)",
     summary: "Sets the bounds and habits of a cache; makes it if there is none, and keeps it when it is empty.",
-    reply: "OK",
+    reply: Shape::OK,
     args: &[
         CACHE,
         Arg::integer("n").after("MAXBYTES").optional(),
@@ -134,7 +198,8 @@ pub const STATS: Spec = Spec {
     categories: "read fast",
     complexity: "O(1)",
     summary: "Shows what a cache, or one tool in it, has saved and costs.",
-    reply: "map: entries, bytes, bounds, hits, misses, calls_saved, time_saved_ms ...; nil if there is no such cache",
+    reply: Shape::one_of(&[Case::new("without TOOL", CACHE_STATS), Case::new("with TOOL", TOOL_STATS)])
+        .or_nil("there is no such cache"),
     args: &[CACHE, OF_TOOL],
     ..CACHE_READ
 };
@@ -144,7 +209,7 @@ pub const TOP: Spec = Spec {
     arity: -2,
     complexity: "O(1): of the 1000 used most",
     summary: "Lists the answers used most, with who put them and how often others used them.",
-    reply: "list of maps",
+    reply: Shape::list(&ENTRY),
     args: &[CACHE, Arg::integer("n").after("LIMIT").optional()],
     ..CACHE_READ
 };
@@ -154,7 +219,10 @@ pub const SCAN: Spec = Spec {
     arity: -3,
     complexity: "O(M + log N) with M the answers looked at and N all of them",
     summary: "Goes through all answers, the oldest first: begin with cursor 0 and go on with the one returned until that is 0.",
-    reply: "the next cursor, and a list of maps",
+    reply: Shape::tuple(&[
+        Field::new("cursor", Shape::DECIMAL.about("the next one, 0 at the end")),
+        Field::new("entries", Shape::list(&ENTRY)),
+    ]),
     args: &[CACHE, Arg::integer("cursor"), Arg::integer("n").after("COUNT").optional(), OF_TOOL],
     ..CACHE_READ
 };

@@ -1,11 +1,13 @@
 //! The rows of the commands of contexts.
 
+use crate::command::engine::reply_shape::{Field, Shape};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
 use crate::command::services::registry::spec::FILTER;
 use crate::command::services::spec::{with_registry, KEY, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::command::services::versioned::spec::{
-    ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINT_ARGS, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, META, PRUNE_ARGS,
+    ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINT_ARGS, CHECKPOINT_MAP, CHECKPOINT_NUMBER, COMMON, FORK_COMPLEXITY,
+    FORK_KEYS, IFVERSION, JOINED, LEFT, MADE, META, NEW_VERSION, PRUNED, PRUNE_ARGS,
 };
 use crate::domain::Service;
 
@@ -26,6 +28,21 @@ const PATHS: Arg =
 const PATH: Arg = Arg::string("path").after("PATH").optional();
 const BUDGET: Arg = Arg::integer("bytes").after("BUDGET").optional();
 
+const CONTEXT_MAP: Shape = Shape::map(&Field::join::<_, _, 18>(
+    [
+        Field::new("version", Shape::VERSION),
+        Field::new("doc", Shape::JSON.about("the document; with PATH an object of what is found under each path")),
+    ],
+    COMMON,
+));
+
+const BUILT: Shape = Shape::map(&[
+    Field::new("version", Shape::VERSION),
+    Field::new("bytes", Shape::SIZE),
+    Field::new("left_out", Shape::list(&Shape::BYTES.about("paths"))),
+    Field::new("doc", Shape::JSON),
+]);
+
 pub const CREATE: Spec = Spec {
     name: "LTMC.CTX.CREATE",
     arity: -2,
@@ -33,7 +50,7 @@ pub const CREATE: Spec = Spec {
     keys: &with_registry(2),
     complexity: "O(N) with N the size of the document",
     summary: "Makes a context.",
-    reply: "its version, 1",
+    reply: MADE,
     args: &[
         KEY,
         Arg::string("agent").after("OWNER").optional(),
@@ -54,7 +71,7 @@ pub const JOIN: Spec = Spec {
     keys: &with_registry(3),
     categories: "write fast",
     summary: "Makes an agent a participant, or gives it another role.",
-    reply: "1 if it was none, else 0",
+    reply: JOINED,
     args: &[KEY, AGENT, Arg::string("text").after("ROLE").optional(), REGISTRY],
     ..CONTEXT_ROW
 };
@@ -65,7 +82,7 @@ pub const LEAVE: Spec = Spec {
     flags: WRITE_FAST,
     categories: "write fast",
     summary: "An agent is no participant any more.",
-    reply: "1 if it was one, else 0",
+    reply: LEFT,
     args: &[KEY, AGENT],
     ..CONTEXT_ROW
 };
@@ -89,7 +106,7 @@ pub const UPDATE: Spec = Spec {
     flags: GROWS,
     complexity: "O(C log N) with C the size of what changes and N the width of the objects on the way to it",
     summary: "Changes the document by all operations given, in their order, or by none.",
-    reply: "the new version",
+    reply: NEW_VERSION,
     args: &[KEY, AGENT, IFVERSION, REQID, OPERATION.multiple()],
     ..CONTEXT_ROW
 };
@@ -99,7 +116,7 @@ pub const GET: Spec = Spec {
     arity: -2,
     complexity: "O(N) with N the size of what is returned; with AT that of the document and of what has changed since",
     summary: "Reads the document, or parts of it, as it is or as it was.",
-    reply: "map: version, doc, participants with their count, as many as fit, times, checkpoints, sizes; with PATH doc has what is found under each path; nil if there is no context",
+    reply: CONTEXT_MAP.or_nil("there is no context"),
     args: &[KEY, PATHS, Arg::integer("version").after("AT").optional()],
     ..CONTEXT_READ
 };
@@ -109,7 +126,7 @@ pub const DIFF: Spec = Spec {
     arity: -3,
     complexity: "O(C) with C the size of what has changed since",
     summary: "Tells what has changed since a version, of the whole document or of what is at a path.",
-    reply: "a JSON merge patch (RFC 7396)",
+    reply: Shape::JSON.about("a merge patch (RFC 7396)"),
     args: &[KEY, Arg::integer("since"), PATH],
     ..CONTEXT_READ
 };
@@ -124,7 +141,7 @@ pub const GENERATE: Spec = Spec {
     ],
     complexity: "O(N) with N the size of all sources",
     summary: "Merges contexts and sessions into one context; where they differ, what was touched later wins.",
-    reply: "the version of dest",
+    reply: Shape::VERSION.about("the version of dest"),
     args: &[
         Arg::key("dest", 0),
         Arg::integer("numkeys"),
@@ -144,7 +161,7 @@ pub const BUILD: Spec = Spec {
     arity: -4,
     complexity: "O(N + P log P) with N the size of what is at the paths and P the pieces that it is cut into; O(N) without BUDGET",
     summary: "Builds the part of a context that an agent should see, within a number of bytes.",
-    reply: "map: version, bytes, left_out, doc; nil if there is no context",
+    reply: BUILT.or_nil("there is no context"),
     args: &[KEY, Arg::string("agent").after("FOR"), BUDGET, PATHS],
     ..CONTEXT_READ
 };
@@ -159,7 +176,7 @@ pub const ROUTE: Spec = Spec {
     ],
     complexity: "that of LTMC.AGENT.FIND; O(P + L) more with P the participants and those who touched the paths and L the agents with the least load",
     summary: "Chooses the agent that some work on a context should go to: capable, live, well, rested, and at home there.",
-    reply: "the agent; nil if nobody fits",
+    reply: Shape::BYTES.about("the agent").or_nil("nobody fits"),
     args: &[
         KEY,
         Arg::key("registry", 1),
@@ -183,7 +200,7 @@ pub const CHECKPOINT: Spec = Spec {
     categories: "write fast",
     complexity: "O(log C) with C the checkpoints",
     summary: "Marks the current version, to get back to it however long it is past.",
-    reply: "the number of the checkpoint",
+    reply: CHECKPOINT_NUMBER,
     args: CHECKPOINT_ARGS,
     ..CONTEXT_ROW
 };
@@ -193,7 +210,7 @@ pub const CHECKPOINTS: Spec = Spec {
     arity: -2,
     complexity: "O(C) with C the checkpoints skipped and returned",
     summary: "Lists the checkpoints of a context, the oldest first.",
-    reply: "list of maps: id, name, version, at_ms, pinned",
+    reply: Shape::list(&CHECKPOINT_MAP),
     args: CHECKPOINTS_ARGS,
     ..CONTEXT_READ
 };
@@ -204,7 +221,7 @@ pub const ROLLBACK: Spec = Spec {
     flags: GROWS,
     complexity: "O(C) with C the size of what has changed since",
     summary: "Makes the document of a checkpoint, by its number or name, the newest version.",
-    reply: "the new version",
+    reply: NEW_VERSION,
     args: &[KEY, Arg::string("checkpoint"), IFVERSION, REQID, ACTING],
     ..CONTEXT_ROW
 };
@@ -216,7 +233,7 @@ pub const FORK: Spec = Spec {
     keys: FORK_KEYS,
     complexity: FORK_COMPLEXITY,
     summary: "Makes another context of this one, as it is or as it was at a checkpoint.",
-    reply: "the version that the new context begins with",
+    reply: Shape::VERSION.about("the version that the new context begins with"),
     args: &[Arg::key("src", 0), Arg::key("dst", 1), AT, REQID],
     ..CONTEXT_ROW
 };
@@ -226,7 +243,7 @@ pub const PRUNE: Spec = Spec {
     arity: -4,
     complexity: "O(C) with C the checkpoints",
     summary: "Removes checkpoints that are not pinned, and what only they needed; DRYRUN only says which.",
-    reply: "list of the numbers of the checkpoints removed",
+    reply: PRUNED,
     args: PRUNE_ARGS,
     ..CONTEXT_ROW
 };

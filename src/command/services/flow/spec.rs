@@ -1,5 +1,6 @@
 //! The rows of the commands of flows and tasks.
 
+use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
 use crate::command::services::spec::{with_registry, BLOCK, GROWS, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
@@ -26,6 +27,120 @@ const LOCKS: Arg = after(&[N, Arg::key("key", 1).multiple()], "LOCKS");
 const NAMES_KEYS: Flags = WRITE_FAST.and(Flags::DENY_OOM).and(Flags::GETKEYS_API);
 const UPDATE_FIRST: KeySpec = KeySpec { access: Access::Update, at: KeysAt::Index(1) };
 
+const TASK_STATES: &[&str] =
+    &["waiting", "held", "delayed", "ready", "running", "succeeded", "dead", "cancelled", "skipped"];
+const TASK_ENDS: &[&str] = &["succeeded", "dead", "cancelled", "skipped"];
+
+const FLOW_MAP: Shape = Shape::map(&[
+    Field::new("state", Shape::word(&["empty", "running", "paused", "cancelled", "succeeded", "failed"])),
+    Field::new("revision", Shape::REVISION),
+    Field::new("created_ms", Shape::UNIX_MS),
+    Field::new("expires_ms", Shape::UNIX_MS.or_nil("it does not expire")),
+    Field::new("paused", Shape::FLAG),
+    Field::new("max_active", Shape::COUNT.or_nil("there is no bound")),
+    Field::new("group_max", Shape::COUNT.or_nil("there is no bound")),
+    Field::new(
+        "rate",
+        Shape::tuple(&[Field::new("tasks", Shape::COUNT), Field::new("per_ms", Shape::MS)]).or_nil("there is no bound"),
+    ),
+    Field::new("keep", Shape::COUNT),
+    Field::new("tasks", Shape::COUNT),
+    Field::new("waiting", Shape::COUNT),
+    Field::new("held", Shape::COUNT),
+    Field::new("delayed", Shape::COUNT),
+    Field::new("ready", Shape::COUNT),
+    Field::new("running", Shape::COUNT),
+    Field::new("succeeded", Shape::COUNT),
+    Field::new("dead", Shape::COUNT),
+    Field::new("cancelled", Shape::COUNT),
+    Field::new("skipped", Shape::COUNT),
+    Field::new("total_added", Shape::COUNT),
+    Field::new("total_claimed", Shape::COUNT),
+    Field::new("total_failed", Shape::COUNT),
+    Field::new("progress", Shape::integer(Unit::Percent)),
+    Field::new("mean_ms", Shape::MS.or_nil("no task has succeeded")),
+    Field::new("critical_path", Shape::list(&Shape::BYTES.about("tasks")).about("as many as fit")),
+    Field::new("critical_ms", Shape::MS.or_nil("it is not known")),
+    Field::new("left_ms", Shape::MS.or_nil("it is not known")),
+    Field::new("waiting_workers", Shape::COUNT),
+    Field::new("memory_bytes", Shape::SIZE),
+]);
+
+const LOCK_FENCES: Shape = Shape::map_of("lock", &Shape::FENCE);
+
+/// A claimed task as its worker is told of it.
+const CLAIMED: Shape = Shape::map(&[
+    Field::new("task", Shape::BYTES),
+    Field::new("fence", Shape::FENCE),
+    Field::new("payload", Shape::BYTES),
+    Field::new("attempt", Shape::COUNT),
+    Field::new("lease_ms", Shape::MS),
+    Field::new("ends_ms", Shape::UNIX_MS),
+    Field::new("deadline_ms", Shape::UNIX_MS.or_nil("it has none")),
+    Field::new("group", Shape::BYTES.or_nil("it has none")),
+    Field::new("locks", LOCK_FENCES),
+    Field::new("signal", Shape::BYTES.or_nil("it had none")),
+]);
+
+const ATTEMPT: Shape = Shape::map(&[
+    Field::new("agent", Shape::BYTES),
+    Field::new("fence", Shape::FENCE),
+    Field::new("since_ms", Shape::UNIX_MS),
+    Field::new("ended_ms", Shape::UNIX_MS),
+    Field::new("cause", Shape::word(&["failed", "lease ended", "agent gone", "stopped"])),
+    Field::new("reason", Shape::BYTES.or_nil("none was given")),
+]);
+
+const TASK_MAP: Shape = Shape::map(&[
+    Field::new("task", Shape::BYTES),
+    Field::new("state", Shape::word(TASK_STATES)),
+    Field::new("why", Shape::TEXT.about("why it does not run")),
+    Field::new("payload", Shape::BYTES),
+    Field::new("result", Shape::BYTES.or_nil("it has not succeeded")),
+    Field::new("after", Shape::list(&Shape::BYTES)),
+    Field::new("on", Shape::word(&["success", "done", "any"])),
+    Field::new("caps", Shape::list(&Shape::BYTES)),
+    Field::new("group", Shape::BYTES.or_nil("it has none")),
+    Field::new("priority", Shape::integer(Unit::Priority)),
+    Field::new("locks", Shape::list(&Shape::BYTES)),
+    Field::new("attempts", Shape::COUNT),
+    Field::new("retries", Shape::COUNT.or_nil("nothing was said")),
+    Field::new("added_ms", Shape::UNIX_MS),
+    Field::new("not_before_ms", Shape::UNIX_MS.or_nil("it has none")),
+    Field::new("deadline_ms", Shape::UNIX_MS.or_nil("it has none")),
+    Field::new("signal", Shape::BYTES.or_nil("it had none")),
+    Field::new("agent", Shape::BYTES.or_nil("nobody had it")).only("it is running or over"),
+    Field::new("fence", Shape::FENCE.or_nil("nobody had it")).only("it is running or over"),
+    Field::new("registry", Shape::BYTES.or_nil("none was named")).only("it is running"),
+    Field::new("claimed_ms", Shape::UNIX_MS.or_nil("nobody had it")).only("it is running or over"),
+    Field::new("lease_ms", Shape::MS).only("it is running"),
+    Field::new("ends_ms", Shape::UNIX_MS).only("it is running"),
+    Field::new("progress", Shape::integer(Unit::Percent).or_nil("the worker said nothing")).only("it is running"),
+    Field::new("note", Shape::BYTES.or_nil("the worker said nothing")).only("it is running"),
+    Field::new("held_locks", LOCK_FENCES).only("it is running"),
+    Field::new("stopping", Shape::FLAG).only("it is running"),
+    Field::new("ended_ms", Shape::UNIX_MS).only("it is over"),
+    Field::new("reason", Shape::BYTES.or_nil("none was given")).only("it is over"),
+    Field::new("history", Shape::list(&ATTEMPT)),
+]);
+
+const TASK_END: Shape = Shape::map(&[
+    Field::new("task", Shape::BYTES),
+    Field::new("state", Shape::word(TASK_ENDS)),
+    Field::new("result", Shape::BYTES.or_nil("it has not succeeded")),
+    Field::new("reason", Shape::BYTES.or_nil("none was given")),
+    Field::new("agent", Shape::BYTES.or_nil("nobody had it")),
+    Field::new("ended_ms", Shape::UNIX_MS),
+]);
+
+const FLOW_END: Shape = Shape::map(&[
+    Field::new("state", Shape::word(&["succeeded", "failed", "cancelled"])),
+    Field::new("succeeded", Shape::COUNT),
+    Field::new("dead", Shape::COUNT),
+    Field::new("cancelled", Shape::COUNT),
+    Field::new("skipped", Shape::COUNT),
+]);
+
 pub const CREATE: Spec = Spec {
     name: "LTMC.FLOW.CREATE",
     arity: -2,
@@ -33,7 +148,7 @@ pub const CREATE: Spec = Spec {
     keys: &[UPDATE_FIRST, KeySpec { access: Access::Update, at: KeysAt::CountAfter("LOCKS", 2) }],
     complexity: "O(N log N) with N the tasks given and what they come after",
     summary: "Makes a flow, with all of the tasks that SPEC says or none; a cycle is refused and named.",
-    reply: "OK",
+    reply: Shape::OK,
     args: &[
         FLOW,
         Arg::string("json").after("SPEC").optional(),
@@ -53,7 +168,7 @@ pub const INFO: Spec = Spec {
     arity: 2,
     complexity: "O(1) for more than 10000 tasks, else O(N + E) with N the tasks and E what they come after",
     summary: "Shows a flow: its state, its tasks by state, what is left and how long that takes.",
-    reply: "map; nil if there is no such flow",
+    reply: FLOW_MAP.or_nil("there is no such flow"),
     args: &[FLOW],
     ..FLOW_READ
 };
@@ -63,7 +178,7 @@ pub const PAUSE: Spec = Spec {
     arity: 2,
     complexity: "O(1)",
     summary: "No task of the flow is handed out any more; those that run go on.",
-    reply: "1, or 0 if it was paused already",
+    reply: Shape::FLAG.about("1, or 0 if it was paused already"),
     args: &[FLOW],
     ..FLOW_ROW
 };
@@ -72,7 +187,7 @@ pub const RESUME: Spec = Spec {
     name: "LTMC.FLOW.RESUME",
     complexity: "O(W log N) with W the clients that are served and N the tasks",
     summary: "Tasks of the flow are handed out again.",
-    reply: "1, or 0 if it was not paused",
+    reply: Shape::FLAG.about("1, or 0 if it was not paused"),
     ..PAUSE
 };
 
@@ -80,7 +195,7 @@ pub const CANCEL: Spec = Spec {
     name: "LTMC.FLOW.CANCEL",
     complexity: "O(M log N) with M the tasks that are not over, in turns with other commands, and N the tasks",
     summary: "Cancels all tasks of the flow; nothing more is done in it.",
-    reply: "1, or 0 if it was cancelled already",
+    reply: Shape::FLAG.about("1, or 0 if it was cancelled already"),
     ..PAUSE
 };
 
@@ -89,7 +204,7 @@ pub const GRAPH: Spec = Spec {
     arity: -2,
     complexity: "O(N + E) with N the tasks, at most 10000, and E what they come after",
     summary: "Draws a flow with the states of its tasks.",
-    reply: "text for Graphviz (DOT, also if nothing is said) or Mermaid",
+    reply: Shape::TEXT.about("text for Graphviz (DOT, also if nothing is said) or Mermaid"),
     args: &[FLOW, Arg::one_of("format", &[Arg::word("dot", "DOT"), Arg::word("mermaid", "MERMAID")]).optional()],
     ..FLOW_READ
 };
@@ -101,7 +216,7 @@ pub const ADD: Spec = Spec {
     keys: &[UPDATE_FIRST, KeySpec { access: Access::Update, at: KeysAt::CountAfter("LOCKS", 4) }],
     complexity: "O(P log N) with P the tasks that it comes after and N the tasks",
     summary: "Adds a task; a worker that waits for one has it at once.",
-    reply: "its id: the one given, or for * one that was made",
+    reply: Shape::BYTES.about("its id: the one given, or for * one that was made"),
     args: &[
         FLOW,
         TASK,
@@ -137,7 +252,7 @@ pub const CLAIM: Spec = Spec {
     categories: "write fast blocking",
     complexity: "O(C + M log N) with C the different sets of capabilities that ready tasks want, M the tasks claimed and N the tasks",
     summary: "Hands out the best tasks that are ready and fit, each with a fence and a lease; waits for one if asked to.",
-    reply: "list of maps: task, fence, payload, attempt, lease ...; nil if the wait timed out",
+    reply: Shape::list(&CLAIMED).or_nil("the wait timed out"),
     args: &[
         FLOW,
         Arg::string("agent"),
@@ -155,7 +270,10 @@ pub const HEARTBEAT: Spec = Spec {
     name: "LTMC.TASK.HEARTBEAT",
     arity: -4,
     summary: "Gives a claimed task its lease anew, and says how far it is.",
-    reply: "OK, or CANCEL or DEADLINE if the worker has to stop",
+    reply: Shape::one_of(&[
+        Case::new("if the worker goes on", Shape::OK),
+        Case::new("if it has to stop", Shape::word(&["CANCEL", "DEADLINE"])),
+    ]),
     args: &[FLOW, TASK, FENCE, after(&[Arg::integer("percent"), Arg::string("text").optional()], "PROGRESS")],
     ..FLOW_ROW
 };
@@ -170,7 +288,8 @@ pub const COMPLETE: Spec = Spec {
         "O(log N + M) with N the tasks and M those that come after it; many of them in turns with other commands",
     summary:
         "Completes a claimed task with its result, once; with NEXT the worker gets its next task in the same call.",
-    reply: "OK; with NEXT what LTMC.TASK.CLAIM answers",
+    reply: Shape::one_of(&[Case::new("without NEXT", Shape::OK), Case::new("with NEXT", Shape::list(&CLAIMED))])
+        .or_nil("the wait for the next task timed out"),
     args: &[FLOW, TASK, FENCE, Arg::string("result"), Arg::word("next", "NEXT").optional(), BLOCK],
     ..FLOW_ROW
 };
@@ -181,7 +300,7 @@ pub const FAIL: Spec = Spec {
     complexity:
         "O(log N + M) with N the tasks and M those that come after it; many of them in turns with other commands",
     summary: "Gives a claimed task up: it is tried again while attempts are left, or with DEAD no more.",
-    reply: "RETRY, DEAD or CANCELLED: what came of it",
+    reply: Shape::word(&["RETRY", "DEAD", "CANCELLED"]).about("what came of it"),
     args: &[
         FLOW,
         TASK,
@@ -198,7 +317,7 @@ pub const TASK_CANCEL: Spec = Spec {
     complexity:
         "O(log N + M) with N the tasks and M those that come after it; many of them in turns with other commands",
     summary: "Cancels a task, with CASCADE also all that wait for it; its worker is asked to stop.",
-    reply: "1, or 0 if it was over",
+    reply: Shape::FLAG.about("1, or 0 if it was over"),
     args: &[FLOW, TASK, CASCADE],
     ..FLOW_ROW
 };
@@ -212,7 +331,7 @@ pub const GET: Spec = Spec {
     complexity: "O(P) with P the tasks that it comes after",
     summary:
         "Shows a task, and says in words why it does not run; with REGISTRY also whether anybody alive could do it.",
-    reply: "map; nil if there is no such task",
+    reply: TASK_MAP.or_nil("there is no such task"),
     args: &[FLOW, TASK, REGISTRY],
     ..FLOW_READ
 };
@@ -222,7 +341,7 @@ pub const LIST: Spec = Spec {
     arity: -2,
     complexity: "O(N) with N the tasks",
     summary: "Lists the ids of tasks, in the order in which they were added.",
-    reply: "list of ids",
+    reply: Shape::list(&Shape::BYTES.about("ids")),
     args: &[
         FLOW,
         Arg::string("state").after("STATE").optional(),
@@ -239,7 +358,8 @@ pub const WAIT: Spec = Spec {
     categories: "read slow blocking",
     complexity: "O(1)",
     summary: "Waits for the end of a task, or of all tasks of the flow.",
-    reply: "map: state, result, reason ... of the task, or state and counts of the flow; nil if that is not over or the wait timed out",
+    reply: Shape::one_of(&[Case::new("for a task", TASK_END), Case::new("for the flow", FLOW_END)])
+        .or_nil("that is not over or the wait timed out"),
     args: &[FLOW, TASK.optional(), BLOCK],
     ..FLOW_ROW
 };
@@ -249,7 +369,7 @@ pub const SIGNAL: Spec = Spec {
     arity: -3,
     flags: WRITE_FAST.and(Flags::DENY_OOM),
     summary: "Gives a task that was added with WAITSIGNAL the signal that it waits for, with data for its worker.",
-    reply: "1, or 0 if it had one already",
+    reply: Shape::FLAG.about("1, or 0 if it had one already"),
     args: &[FLOW, TASK, Arg::string("data").optional()],
     ..FLOW_ROW
 };
@@ -259,7 +379,7 @@ pub const REQUEUE: Spec = Spec {
     arity: -3,
     complexity: "O(M log N) with M the tasks that begin anew, at most 10000, and N the tasks",
     summary: "A dead, cancelled or skipped task begins anew, with CASCADE also those that were skipped or cancelled because of it.",
-    reply: "the number of tasks that begin anew",
+    reply: Shape::COUNT.about("the number of tasks that begin anew"),
     args: &[FLOW, TASK, CASCADE],
     ..FLOW_ROW
 };

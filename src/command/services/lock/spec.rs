@@ -1,5 +1,6 @@
 //! The rows of the lock commands.
 
+use crate::command::engine::reply_shape::{Field, Shape, Unit};
 use crate::command::engine::spec::{Arg, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
 use crate::command::services::spec::{with_registry, BLOCK, GROWS, KEY, READ_FIRST, REGISTRY, REQID, ROW};
@@ -15,6 +16,52 @@ const PATH: Arg = Arg::string("path").after("PATH").optional();
 const EXCLUSIVE: Arg = Arg::word("exclusive", "EXCLUSIVE");
 const SHARED: Arg = Arg::word("shared", "SHARED");
 
+const MODES: &[&str] = &["exclusive", "shared", "optimistic"];
+
+const HOLDER: Shape = Shape::map(&[
+    Field::new("owner", Shape::BYTES),
+    Field::new("mode", Shape::word(MODES)),
+    Field::new("path", Shape::BYTES),
+    Field::new("fence", Shape::FENCE),
+    Field::new("levels", Shape::COUNT),
+    Field::new("limit", Shape::COUNT.about("how many may share").or_zero("there is no bound")),
+    Field::new("since_ms", Shape::UNIX_MS),
+    Field::new("ends_ms", Shape::UNIX_MS.or_nil("it has no lease")),
+    Field::new("lease_ms", Shape::MS.or_nil("it has no lease")),
+    Field::new("on_disconnect", Shape::word(&["release", "keep"])),
+    Field::new("client", Shape::NUMBER.about("the id of the connection").or_nil("it is kept on disconnect")),
+    Field::new("meta", Shape::BYTES.or_nil("none was given")),
+]);
+
+const WAITER: Shape = Shape::map(&[
+    Field::new("owner", Shape::BYTES),
+    Field::new("mode", Shape::word(MODES)),
+    Field::new("path", Shape::BYTES),
+    Field::new("priority", Shape::integer(Unit::Priority)),
+    Field::new("since_ms", Shape::UNIX_MS),
+    Field::new("waited_ms", Shape::MS),
+    Field::new("keys", Shape::COUNT),
+    Field::new("converts", Shape::FENCE.or_nil("it does not convert a grant")),
+    Field::new("client", Shape::NUMBER.about("the id of the connection")),
+]);
+
+const LOCK_MAP: Shape = Shape::map(&[
+    Field::new("mode", Shape::word(&["exclusive", "shared", "optimistic", "free"])),
+    Field::new("version", Shape::VERSION.about("counts exclusive grants, their ends and commits")),
+    Field::new("holders_count", Shape::COUNT),
+    Field::new("holders", Shape::list(&HOLDER).about("as many as fit")),
+    Field::new("waiters_count", Shape::COUNT),
+    Field::new("waiters", Shape::list(&WAITER).about("as many as fit")),
+]);
+
+const EDGE: Shape = Shape::map(&[
+    Field::new("waiter", Shape::BYTES),
+    Field::new("key", Shape::BYTES),
+    Field::new("db", Shape::NUMBER),
+    Field::new("waits_for", Shape::BYTES),
+    Field::new("kind", Shape::word(&["holder", "queue"])),
+]);
+
 pub const LOCK: Spec = Spec {
     name: "LTMC.LOCK",
     arity: -3,
@@ -23,7 +70,7 @@ pub const LOCK: Spec = Spec {
     categories: "write fast blocking",
     complexity: "O(log N) with N the grants on the lock; O(W) more with W clients waiting before",
     summary: "Takes a lock, or a path of it, with a lease; waits for it if asked to.",
-    reply: "the fence; nil if the lock is busy or the wait timed out",
+    reply: Shape::FENCE.or_nil("the lock is busy or the wait timed out"),
     args: &[
         KEY,
         OWNER,
@@ -49,7 +96,7 @@ pub const UNLOCK: Spec = Spec {
     arity: -3,
     summary:
         "Gives a lock back, one level or all of it, or commits an optimistic stamp; the next waiter has it at once.",
-    reply: "1 if released, 0 if nothing was held",
+    reply: Shape::FLAG.about("1 if released, 0 if nothing was held"),
     args: &[KEY, OWNER, TOKEN.optional(), PATH, Arg::word("all", "ALL").optional()],
     ..LOCK_ROW
 };
@@ -58,7 +105,7 @@ pub const RENEW: Spec = Spec {
     name: "LTMC.LOCK.RENEW",
     arity: 7,
     summary: "Sets the lease of a grant that is still in force.",
-    reply: "1",
+    reply: Shape::FLAG.about("1"),
     args: &[KEY, OWNER, TOKEN, Arg { optional: false, ..TTL }],
     ..LOCK_ROW
 };
@@ -69,7 +116,7 @@ pub const CONVERT: Spec = Spec {
     flags: GROWS,
     categories: "write slow blocking",
     summary: "Makes a shared grant exclusive or an exclusive one shared, under a new fence, without letting go of it.",
-    reply: "the new fence; nil if others share the lock and the wait timed out",
+    reply: Shape::FENCE.about("the new fence").or_nil("others share the lock and the wait timed out"),
     args: &[KEY, OWNER, TOKEN, Arg::one_of("mode", &[SHARED, EXCLUSIVE]), BLOCK],
     ..LOCK_ROW
 };
@@ -81,7 +128,7 @@ pub const CHECK: Spec = Spec {
     keys: READ_FIRST,
     categories: "read fast",
     summary: "Says whether a fence is current.",
-    reply: "1 if a grant with this fence is in force, else 0",
+    reply: Shape::FLAG.about("1 if a grant with this fence is in force, else 0"),
     args: &[KEY, Arg::integer("fence")],
     ..LOCK_ROW
 };
@@ -94,7 +141,7 @@ pub const INFO: Spec = Spec {
     categories: "read slow",
     complexity: "O(N + W) with N the grants and W the clients waiting",
     summary: "Shows who holds a lock and who waits for it.",
-    reply: "map: mode, version, holders and waiters with their counts, as many as fit; nil if there is no such lock",
+    reply: LOCK_MAP.or_nil("there is no such lock"),
     args: &[KEY],
     ..LOCK_ROW
 };
@@ -111,7 +158,9 @@ pub const MLOCK: Spec = Spec {
     categories: "write slow blocking",
     complexity: "O(K log N) with K keys and N the grants on each; O(W) more for each with W clients waiting before",
     summary: "Takes several locks at once or none of them; holds nothing while it waits.",
-    reply: "the fences in the order of the keys; nil if one is busy or the wait timed out",
+    reply: Shape::list(&Shape::FENCE)
+        .about("the fences in the order of the keys")
+        .or_nil("one is busy or the wait timed out"),
     args: &[
         OWNER,
         Arg::integer("numkeys"),
@@ -134,7 +183,7 @@ pub const BREAK: Spec = Spec {
     categories: "write slow admin dangerous",
     complexity: "O(N) with N the grants on the lock",
     summary: "Takes a lock away from everyone who holds it, or from one owner; the server's log says who did.",
-    reply: "the number of grants removed",
+    reply: Shape::COUNT.about("the number of grants removed"),
     args: &[KEY, OWNER.optional()],
     ..LOCK_ROW
 };
@@ -147,7 +196,7 @@ pub const GRAPH: Spec = Spec {
     categories: "read slow admin dangerous",
     complexity: "O(E) with E the edges, at most 10000",
     summary: "Lists the wait-for graph of this node.",
-    reply: "list of maps: waiter, key, db, waits_for, kind (holder or queue)",
+    reply: Shape::list(&EDGE),
     ..LOCK_ROW
 };
 
@@ -160,7 +209,7 @@ pub const GUARD: Spec = Spec {
     service: Some(Service::Lock),
     complexity: "that of the command",
     summary: "Runs any command only if a fence is the current one of a lock: makes Redis itself the fenced resource.",
-    reply: "that of the command",
+    reply: Shape::ANY.about("that of the command"),
     args: &[
         Arg::key("lockkey", 0),
         Arg::integer("fence"),

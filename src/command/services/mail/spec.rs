@@ -1,5 +1,6 @@
 //! The rows of the commands of mailboxes.
 
+use crate::command::engine::reply_shape::{Field, Shape};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
 use crate::command::services::spec::{
@@ -30,6 +31,87 @@ const DESTINATION: Arg = Arg::one_of(
     ],
 );
 
+/// The sender says it, and may say what never was a message.
+const REPLY_TO: Shape = Shape::NUMBER.about("the id of the message that it answers").or_nil("it answers none");
+
+const RECEIVED: Shape = Shape::map(&[
+    Field::new("id", Shape::FENCE),
+    Field::new("from", Shape::BYTES),
+    Field::new("payload", Shape::BYTES),
+    Field::new("sent_ms", Shape::UNIX_MS),
+    Field::new("deliveries", Shape::COUNT),
+    Field::new("ends_ms", Shape::UNIX_MS),
+    Field::new("reply_to", REPLY_TO),
+    Field::new("expires_ms", Shape::UNIX_MS.or_nil("it does not expire")),
+]);
+
+const PENDING_MAP: Shape = Shape::map(&[
+    Field::new("id", Shape::FENCE),
+    Field::new("from", Shape::BYTES),
+    Field::new("sent_ms", Shape::UNIX_MS),
+    Field::new("deliveries", Shape::COUNT),
+    Field::new("ends_ms", Shape::UNIX_MS),
+    Field::new("reply_to", REPLY_TO),
+]);
+
+const DEAD_MAP: Shape = Shape::map(&[
+    Field::new("id", Shape::FENCE),
+    Field::new("agent", Shape::BYTES),
+    Field::new("from", Shape::BYTES),
+    Field::new("payload", Shape::BYTES),
+    Field::new("sent_ms", Shape::UNIX_MS),
+    Field::new("deliveries", Shape::COUNT),
+    Field::new("died_ms", Shape::UNIX_MS),
+    Field::new("reason", Shape::word(&["deliveries", "refused"])),
+    Field::new("reply_to", REPLY_TO),
+]);
+
+const RECEIVER: Shape = Shape::map(&[
+    Field::new("agent", Shape::BYTES),
+    Field::new("state", Shape::word(&["ready", "received", "delayed", "dead"])),
+    Field::new("deliveries", Shape::COUNT),
+    Field::new("ends_ms", Shape::UNIX_MS.or_nil("it is ready or dead")),
+]);
+
+const MESSAGE: Shape = Shape::map(&[
+    Field::new("id", Shape::FENCE),
+    Field::new("from", Shape::BYTES),
+    Field::new("payload", Shape::BYTES),
+    Field::new("sent_ms", Shape::UNIX_MS),
+    Field::new("reply_to", REPLY_TO),
+    Field::new("expires_ms", Shape::UNIX_MS.or_nil("it does not expire")),
+    Field::new("receivers", Shape::list(&RECEIVER).about("as many as fit")),
+]);
+
+const INBOX: Shape = Shape::map(&[
+    Field::new("agent", Shape::BYTES),
+    Field::new("joined_ms", Shape::UNIX_MS.or_nil("it takes no part")),
+    Field::new("messages", Shape::COUNT),
+    Field::new("ready", Shape::COUNT),
+    Field::new("waiting", Shape::COUNT),
+]);
+
+const MAIL_MAP: Shape = Shape::map(&[
+    Field::new("revision", Shape::REVISION),
+    Field::new("messages", Shape::COUNT),
+    Field::new("payload_bytes", Shape::SIZE),
+    Field::new("agents", Shape::COUNT),
+    Field::new("joined", Shape::COUNT),
+    Field::new("ready", Shape::COUNT),
+    Field::new("held", Shape::COUNT),
+    Field::new("dead", Shape::COUNT),
+    Field::new("waiting", Shape::COUNT),
+    Field::new("oldest_ms", Shape::UNIX_MS.or_nil("there is no message")),
+    Field::new("total_sent", Shape::COUNT),
+    Field::new("total_received", Shape::COUNT),
+    Field::new("total_acknowledged", Shape::COUNT),
+    Field::new("total_returned", Shape::COUNT),
+    Field::new("total_expired", Shape::COUNT),
+    Field::new("total_died", Shape::COUNT),
+    Field::new("total_dropped", Shape::COUNT),
+    Field::new("memory_bytes", Shape::SIZE),
+]);
+
 pub const SEND: Spec = Spec {
     name: "LTMC.MSG.SEND",
     arity: -5,
@@ -45,7 +127,7 @@ pub const SEND: Spec = Spec {
     complexity: "O(R log N) with R the receivers and N the messages in the mailbox; that of LTMC.AGENT.FIND more with CAP",
     summary: "Sends a message to agents, to one of a registry that has a capability, to all of a registry, to all who take part, or to who \
               sent the message that it answers.",
-    reply: "the id of the message",
+    reply: Shape::FENCE.about("the id of the message"),
     args: &[MAIL, Arg::string("from"), DESTINATION, Arg::string("payload"), REPLYTO.optional(), TTL, REQID],
     ..MAIL_ROW
 };
@@ -58,8 +140,7 @@ pub const RECV: Spec = Spec {
     categories: "write slow blocking",
     complexity: "O(M log N) with M the messages received and N those in the mailbox",
     summary: "Receives an agent's messages in their order, with a lease; waits for one if asked to.",
-    reply:
-        "list of maps: id, from, payload, sent_ms, deliveries, ends_ms, reply_to, expires_ms; nil if the wait timed out",
+    reply: Shape::list(&RECEIVED).or_nil("the wait timed out"),
     args: &[MAIL, AGENT, Arg::integer("n").after("COUNT").optional(), TTL, BLOCK, BONDED, REPLYTO.optional()],
     ..MAIL_ROW
 };
@@ -69,7 +150,7 @@ pub const ACK: Spec = Spec {
     arity: -4,
     complexity: "O(M log N) with M the ids and N the messages in the mailbox",
     summary: "Says that an agent is done with messages: they leave its inbox, or the dead letters.",
-    reply: "how many of them were there",
+    reply: Shape::COUNT.about("how many of them were there"),
     args: &[MAIL, AGENT, ID.multiple()],
     ..MAIL_ROW
 };
@@ -78,7 +159,7 @@ pub const NACK: Spec = Spec {
     name: "LTMC.MSG.NACK",
     arity: -4,
     summary: "Gives a message back, to be received again at once or later, or to the dead letters.",
-    reply: "1 if it is given back, 0 if the agent does not have it",
+    reply: Shape::FLAG.about("1 if it is given back, 0 if the agent does not have it"),
     args: &[
         MAIL,
         AGENT,
@@ -92,7 +173,7 @@ pub const EXTEND: Spec = Spec {
     name: "LTMC.MSG.EXTEND",
     arity: 6,
     summary: "Sets a new end of the lease of a message, counted from now.",
-    reply: "1 if it is set, 0 if the agent does not have the message",
+    reply: Shape::FLAG.about("1 if it is set, 0 if the agent does not have the message"),
     args: &[MAIL, AGENT, ID, Arg { optional: false, ..TTL }],
     ..MAIL_ROW
 };
@@ -101,7 +182,7 @@ pub const REQUEUE: Spec = Spec {
     name: "LTMC.MSG.REQUEUE",
     arity: 4,
     summary: "Puts a dead letter back into the inbox it was in, as if it had never been received.",
-    reply: "1 if it is there again, 0 if there is no such dead letter",
+    reply: Shape::FLAG.about("1 if it is there again, 0 if there is no such dead letter"),
     args: &[MAIL, AGENT, ID],
     ..MAIL_ROW
 };
@@ -113,7 +194,7 @@ pub const JOIN: Spec = Spec {
     keys: &with_registry(3),
     complexity: "O(log A) with A the agents of the mailbox",
     summary: "Lets an agent take part: it is reached by what is sent to all, and the mailbox stays when it is empty.",
-    reply: "1 if it took no part before, else 0",
+    reply: Shape::FLAG.about("1 if it took no part before, else 0"),
     args: &[MAIL, AGENT, BONDED],
     ..MAIL_ROW
 };
@@ -125,7 +206,7 @@ pub const LEAVE: Spec = Spec {
     categories: "write slow",
     complexity: "O(M log N) with M the messages in its inbox and N those in the mailbox",
     summary: "Takes an agent out of a mailbox, with what is in its inbox.",
-    reply: "1 if it had an inbox, else 0",
+    reply: Shape::FLAG.about("1 if it had an inbox, else 0"),
     args: &[MAIL, AGENT],
     ..MAIL_ROW
 };
@@ -138,7 +219,7 @@ pub const PENDING: Spec = Spec {
     arity: -3,
     complexity: "O(M) with M the messages in the inbox",
     summary: "Lists what an agent has received and not acknowledged, in the order of the ids.",
-    reply: "list of maps: id, from, sent_ms, deliveries, ends_ms, reply_to",
+    reply: Shape::list(&PENDING_MAP),
     args: &[MAIL, AGENT, LIMIT],
     ..MAIL_READ
 };
@@ -148,7 +229,7 @@ pub const DEAD: Spec = Spec {
     arity: -2,
     complexity: "O(M) with M the offset and the dead letters returned",
     summary: "Lists the dead letters of a mailbox, in the order of the ids.",
-    reply: "list of maps: id, agent, from, payload, sent_ms, deliveries, died_ms, reason, reply_to",
+    reply: Shape::list(&DEAD_MAP),
     args: &[MAIL, LIMIT],
     ..MAIL_READ
 };
@@ -158,7 +239,7 @@ pub const GET: Spec = Spec {
     arity: 3,
     complexity: "O(R log N) with R the receivers and N the messages in the mailbox",
     summary: "Shows a message, and how it is with each of its receivers that is not done with it.",
-    reply: "map: id, from, payload, sent_ms, reply_to, expires_ms, receivers; nil if there is no such message",
+    reply: MESSAGE.or_nil("there is no such message"),
     args: &[MAIL, ID],
     ..MAIL_READ
 };
@@ -168,7 +249,7 @@ pub const AGENTS: Spec = Spec {
     arity: -2,
     complexity: "O(A + W) with A the agents of the mailbox and W those who wait",
     summary: "Lists the agents that take part in a mailbox or have messages in it, in the order of their ids.",
-    reply: "list of maps: agent, joined_ms, messages, ready, waiting",
+    reply: Shape::list(&INBOX),
     args: &[MAIL, LIMIT],
     ..MAIL_READ
 };
@@ -178,8 +259,7 @@ pub const INFO: Spec = Spec {
     arity: 2,
     complexity: "O(A) with A the agents of the mailbox",
     summary: "Counts what is in a mailbox.",
-    reply: "map: revision, messages, payload_bytes, agents, joined, ready, held, dead, waiting, oldest_ms, totals, memory_bytes; nil if \
-            there is no such mailbox",
+    reply: MAIL_MAP.or_nil("there is no such mailbox"),
     args: &[MAIL],
     ..MAIL_READ
 };

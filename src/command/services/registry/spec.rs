@@ -1,5 +1,6 @@
 //! The rows of the commands of the agent registry.
 
+use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
 use crate::command::services::spec::{with_registry, BLOCK, GROWS, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::domain::Service;
@@ -19,6 +20,77 @@ const N: Arg = Arg::integer("n");
 const CAPS: Arg = counted(&[N, Arg::string("cap").multiple()], "CAPS");
 const TAGS: Arg = counted(&[N, Arg::string("tag").multiple()], "TAGS");
 
+const CLAIM_MAP: Shape = Shape::map(&[
+    Field::new("fence", Shape::FENCE),
+    Field::new("since_ms", Shape::UNIX_MS),
+    Field::new("ends_ms", Shape::UNIX_MS),
+    Field::new("ref", Shape::BYTES.or_nil("none was given")),
+]);
+
+/// An agent.
+const AGENT_MAP: Shape = Shape::map(&[
+    Field::new("id", Shape::BYTES),
+    Field::new("epoch", Shape::FENCE),
+    Field::new("status", Shape::word(STATUS_WORDS)),
+    Field::new("declared", Shape::word(DECLARED_WORDS)),
+    Field::new("health", Shape::word(&["ok", "degraded", "failed"])),
+    Field::new("reason", Shape::BYTES.or_nil("none was given")),
+    Field::new("name", Shape::BYTES.or_nil("none was given")),
+    Field::new("caps", Shape::list(&Shape::BYTES)),
+    Field::new("tags", Shape::list(&Shape::BYTES)),
+    Field::new("meta", Shape::JSON.or_nil("none was given")),
+    Field::new("session", Shape::BYTES.or_nil("none was given")),
+    Field::new("capacity", Shape::COUNT),
+    Field::new("free", Shape::COUNT),
+    Field::new("load", Shape::DECIMAL.about("0 to 1")),
+    Field::new("latency_ms", Shape::MS.or_nil("none is known")),
+    Field::new("succeeded", Shape::COUNT),
+    Field::new("failed", Shape::COUNT),
+    Field::new("registered_ms", Shape::UNIX_MS),
+    Field::new("heartbeat_ms", Shape::UNIX_MS),
+    Field::new("ttl_ms", Shape::MS),
+    Field::new("suspect_ms", Shape::UNIX_MS),
+    Field::new("dead_ms", Shape::UNIX_MS.or_nil("it is not suspect")),
+    Field::new("removed_ms", Shape::UNIX_MS.or_nil("it is not dead")),
+    Field::new("phi", Shape::DECIMAL.or_nil("there were too few heartbeats")),
+    Field::new("damped", Shape::FLAG),
+    Field::new("damped_until_ms", Shape::UNIX_MS.or_nil("it is not damped")),
+    Field::new("penalty", Shape::integer(Unit::Points)),
+    Field::new("claims", Shape::list(&CLAIM_MAP).about("as many as fit")),
+    Field::new("holds", Shape::list(&Shape::BYTES.about("keys")).about("in which it holds something, as many as fit")),
+]);
+
+const STATS_MAP: Shape = Shape::map(&[
+    Field::new("revision", Shape::REVISION),
+    Field::new("agents", Shape::COUNT),
+    Field::new("starting", Shape::COUNT),
+    Field::new("active", Shape::COUNT),
+    Field::new("idle", Shape::COUNT),
+    Field::new("busy", Shape::COUNT),
+    Field::new("draining", Shape::COUNT),
+    Field::new("suspect", Shape::COUNT),
+    Field::new("dead", Shape::COUNT),
+    Field::new("error", Shape::COUNT),
+    Field::new("offered", Shape::COUNT),
+    Field::new("claimable", Shape::COUNT),
+    Field::new("claims", Shape::COUNT),
+    Field::new("waiting", Shape::COUNT),
+    Field::new("held", Shape::FLAG),
+    Field::new("held_since_ms", Shape::UNIX_MS.or_nil("no outage is assumed")),
+    Field::new("capabilities", Shape::COUNT),
+    Field::new("tags", Shape::COUNT),
+    Field::new("meta_values", Shape::COUNT),
+    Field::new("total_registered", Shape::COUNT),
+    Field::new("total_suspected", Shape::COUNT),
+    Field::new("total_recovered", Shape::COUNT),
+    Field::new("total_died", Shape::COUNT),
+    Field::new("total_claimed", Shape::COUNT),
+    Field::new("memory_bytes", Shape::SIZE),
+]);
+
+const STATUS_WORDS: &[&str] = &["starting", "active", "idle", "busy", "draining", "suspect", "dead", "error"];
+const DECLARED_WORDS: &[&str] = &["starting", "active", "idle", "busy", "draining", "error"];
+
 pub const REGISTER: Spec = Spec {
     name: "LTMC.REGISTER",
     arity: -3,
@@ -26,7 +98,7 @@ pub const REGISTER: Spec = Spec {
     complexity: "O(C log N) with C the capabilities, tags and metadata values of the agent and N the agents",
     summary:
         "Registers an agent, or registers it again: under a new epoch, with what it said before and does not say now.",
-    reply: "the epoch; nil with NX if the agent is registered already",
+    reply: Shape::FENCE.about("the epoch of the agent").or_nil("NX is given and the agent is registered already"),
     args: &[
         REGISTRY_KEY,
         AGENT,
@@ -50,7 +122,7 @@ pub const DEREGISTER: Spec = Spec {
     arity: -3,
     complexity: "O(C log N) with C the capabilities, tags, metadata values and claims of the agent and N the agents",
     summary: "Takes an agent out of the registry; the claims on it are over.",
-    reply: "1 if it was there, else 0",
+    reply: Shape::FLAG.about("1 if it was there, else 0"),
     args: &[REGISTRY_KEY, AGENT, EPOCH],
     ..REGISTRY_ROW
 };
@@ -59,7 +131,7 @@ pub const HEARTBEAT: Spec = Spec {
     name: "LTMC.HEARTBEAT",
     arity: -3,
     summary: "Keeps an agent alive, and says how it is.",
-    reply: "the time to live that was granted, ms",
+    reply: Shape::MS.about("the time to live that was granted"),
     args: &[
         REGISTRY_KEY,
         AGENT,
@@ -87,7 +159,7 @@ pub const AGENT_GET: Spec = Spec {
     categories: "read fast",
     complexity: "O(K) with K the keys in which it holds something",
     summary: "Shows an agent, with the keys in which it holds something.",
-    reply: "map; nil if there is no such agent",
+    reply: AGENT_MAP.or_nil("there is no such agent"),
     args: &[REGISTRY_KEY, AGENT],
     ..REGISTRY_READ
 };
@@ -97,7 +169,7 @@ pub const AGENT_LIST: Spec = Spec {
     arity: -2,
     complexity: "O(M) with M the ids returned",
     summary: "Lists the ids of agents, in no particular order.",
-    reply: "list of ids",
+    reply: Shape::list(&Shape::BYTES.about("ids")),
     args: &[REGISTRY_KEY, Arg::string("status").after("STATUS").optional(), OFFSET_COUNT],
     ..REGISTRY_READ
 };
@@ -124,7 +196,10 @@ pub const AGENT_FIND: Spec = Spec {
     arity: -2,
     complexity: "O(F * A / 64 + M) at worst, with F the parts of the filter, A the agents and M those returned; less if a part is rare",
     summary: "Finds agents by what they can do, how they are and what is free of them.",
-    reply: "list of ids, or of maps with WITHINFO",
+    reply: Shape::one_of(&[
+        Case::new("without WITHINFO", Shape::list(&Shape::BYTES.about("ids"))),
+        Case::new("with WITHINFO", Shape::list(&AGENT_MAP)),
+    ]),
     args: &[
         REGISTRY_KEY,
         FILTER[0],
@@ -149,7 +224,8 @@ pub const AGENT_CLAIM: Spec = Spec {
     categories: "write slow blocking",
     complexity: "that of LTMC.AGENT.FIND",
     summary: "Reserves one unit of the capacity of the best agent that fits, with a lease; waits for it if asked to.",
-    reply: "the agent and the fence of the claim; nil if nobody fits or the wait timed out",
+    reply: Shape::tuple(&[Field::new("agent", Shape::BYTES), Field::new("fence", Shape::FENCE)])
+        .or_nil("nobody fits or the wait timed out"),
     args: &[
         REGISTRY_KEY,
         Arg { optional: false, ..TTL },
@@ -173,7 +249,7 @@ pub const AGENT_RELEASE: Spec = Spec {
     name: "LTMC.AGENT.RELEASE",
     arity: -3,
     summary: "Gives a claim back and says how it went; the longest waiter whose filter fits has the agent at once.",
-    reply: "1 if released, 0 if the claim was over",
+    reply: Shape::FLAG.about("1 if released, 0 if the claim was over"),
     args: &[
         REGISTRY_KEY,
         Arg::integer("fence"),
@@ -188,7 +264,7 @@ pub const AGENT_STATS: Spec = Spec {
     arity: 2,
     complexity: "O(1); O(S) more with S the agents that are silent",
     summary: "Counts the agents of a registry.",
-    reply: "map: revision, agents, agents by status, claims, totals; nil if there is no such registry",
+    reply: STATS_MAP.or_nil("there is no such registry"),
     args: &[REGISTRY_KEY],
     ..REGISTRY_READ
 };

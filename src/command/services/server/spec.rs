@@ -1,9 +1,157 @@
 //! The rows of the commands across all services and about the module itself.
 
+use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec};
 use crate::command::services::spec::{KEY, ROW, UPDATE_FIRST};
 
 const SERVER_ROW: Spec = Spec { service: None, keys: &[], flags: Flags::READONLY, categories: "read fast", ..ROW };
+
+const ROLES: &[&str] = &["primary", "replica"];
+const MODES: &[&str] = &["basic", "full", "debug"];
+const HEALTHS: &[&str] = &["ok", "degraded", "failed"];
+
+const COUNTERS: Shape = Shape::map(&[
+    Field::new("commands", Shape::COUNT),
+    Field::new("errors", Shape::COUNT),
+    Field::new("changes", Shape::COUNT),
+    Field::new("applied", Shape::COUNT),
+    Field::new("waits", Shape::COUNT),
+    Field::new("panics", Shape::COUNT),
+]);
+
+const STATUS_MAP: Shape = Shape::map(&[
+    Field::new("version", Shape::TEXT),
+    Field::new("server", Shape::TEXT),
+    Field::new("role", Shape::word(ROLES)),
+    Field::new("mode", Shape::word(MODES)),
+    Field::new("health", Shape::word(HEALTHS)),
+    Field::new("cluster", Shape::FLAG),
+    Field::new("replicas", Shape::COUNT),
+    Field::new("uptime_ms", Shape::MS),
+    Field::new("memory_permille", Shape::integer(Unit::Permille).or_nil("maxmemory is not set")),
+    Field::new("last_fence", Shape::FENCE.or_zero("none has been given yet")),
+    Field::new("waiting_clients", Shape::COUNT),
+    Field::new("deadlines", Shape::COUNT),
+    Field::new("sweep_lag_ms", Shape::MS),
+    Field::new("panics", Shape::COUNT),
+    Field::new("quarantined_keys", Shape::COUNT),
+    Field::new("services", Shape::map_of("service", &COUNTERS)),
+    Field::new(
+        "settings",
+        Shape::map_of(
+            "setting",
+            &Shape::one_of(&[
+                Case::new("for numbers", Shape::integer(Unit::Setting)),
+                Case::new("for words", Shape::TEXT),
+            ]),
+        ),
+    ),
+]);
+
+const MEMBER: Shape = Shape::map(&[
+    Field::new("id", Shape::TEXT.or_nil("there is no cluster")),
+    Field::new("address", Shape::TEXT.or_nil("it is not known")),
+    Field::new("role", Shape::word(ROLES)),
+    Field::new("primary", Shape::TEXT.or_nil("it is one")),
+    Field::new("link", Shape::word(&["up", "suspect", "syncing", "down"])),
+    Field::new("health", Shape::word(&["ok", "degraded", "failed", "unknown"])),
+    Field::new("age_ms", Shape::MS.or_nil("nothing was heard of it")),
+    Field::new("module", Shape::FLAG.or_nil("it is not known")),
+    Field::new("version", Shape::TEXT.or_nil(UNHEARD)),
+    Field::new("server", Shape::TEXT.or_nil(UNHEARD)),
+    Field::new("mode", Shape::word(MODES).or_nil(UNHEARD)),
+    Field::new("uptime_ms", Shape::MS.or_nil(UNHEARD)),
+    Field::new("waiting_clients", Shape::COUNT.or_nil(UNHEARD)),
+    Field::new("commands", Shape::COUNT.or_nil(UNHEARD)),
+    Field::new("errors", Shape::COUNT.or_nil(UNHEARD)),
+    Field::new("panics", Shape::COUNT.or_nil(UNHEARD)),
+    Field::new("quarantined_keys", Shape::COUNT.or_nil(UNHEARD)),
+    Field::new("deadlines", Shape::COUNT.or_nil(UNHEARD)),
+    Field::new("sweep_lag_ms", Shape::MS.or_nil(UNHEARD)),
+]);
+const UNHEARD: &str = "it has told nothing of itself";
+
+const SERVICE_HEALTH: Shape = Shape::map(&[
+    Field::new("state", Shape::word(&["ok", "degraded", "disabled"])),
+    Field::new("panics", Shape::COUNT),
+    Field::new("repairs", Shape::COUNT),
+    Field::new("quarantined_keys", Shape::COUNT),
+    Field::new("waiting_clients", Shape::COUNT),
+    Field::new("oldest_waiter_ms", Shape::MS),
+    Field::new("errors", Shape::COUNT),
+    Field::new("rejected", Shape::COUNT),
+]);
+
+const HEALTH_MAP: Shape = Shape::map(&[
+    Field::new("status", Shape::word(HEALTHS)),
+    Field::new("reasons", Shape::list(&Shape::word(REASONS))),
+    Field::new("sweep_lag_ms", Shape::MS),
+    Field::new("event_loop_delay_us", Shape::US),
+    Field::new("event_loop_delay_max_us", Shape::US),
+    Field::new("memory_permille", Shape::integer(Unit::Permille).or_nil("maxmemory is not set")),
+    Field::new("quarantined_keys", Shape::COUNT),
+    Field::new("dropped_changes", Shape::COUNT),
+    Field::new("panics", Shape::COUNT),
+    Field::new("repairs", Shape::COUNT),
+    Field::new("checked", Shape::COUNT),
+    Field::new("check_in_parts", Shape::COUNT),
+    Field::new("check_skipped", Shape::COUNT),
+    Field::new("check_round_ms", Shape::MS.or_nil("no round is over yet")),
+    Field::new("services", Shape::map_of("service", &SERVICE_HEALTH)),
+]);
+const REASONS: &[&str] = &["quarantine", "panic", "repair", "sweep-lag", "event-loop-delay", "memory"];
+
+const REPAIRED: Shape = Shape::map(&[
+    Field::new(
+        "type",
+        Shape::word(&[
+            "ltmcagent",
+            "ltmc-lock",
+            "ltmc-ctxt",
+            "ltmc-sess",
+            "ltmccache",
+            "ltmcchunk",
+            "ltmc-flow",
+            "ltmc-mail",
+        ]),
+    ),
+    Field::new("was_broken", Shape::FLAG),
+    Field::new("given_up", Shape::TEXT.about("what had to go").or_nil("nothing had to go")),
+]);
+
+const STAGES: Shape = Shape::map(&[
+    Field::new("check", Shape::US),
+    Field::new("decide", Shape::US),
+    Field::new("replicate", Shape::US),
+    Field::new("apply", Shape::US),
+    Field::new("notify", Shape::US),
+    Field::new("wake", Shape::US),
+    Field::new("send", Shape::US),
+]);
+
+const HAPPENED: Shape = Shape::tuple(&[
+    Field::new("key", Shape::BYTES),
+    Field::new("event", Shape::TEXT),
+    Field::new("whose", Shape::word(&["command", "follow-up"])),
+]);
+
+const WOKEN: Shape = Shape::tuple(&[Field::new("client", Shape::NUMBER), Field::new("key", Shape::BYTES)]);
+
+const TRACED: Shape = Shape::map(&[
+    Field::new("id", Shape::NUMBER),
+    Field::new("at_ms", Shape::UNIX_MS),
+    Field::new("client", Shape::NUMBER),
+    Field::new("db", Shape::NUMBER),
+    Field::new("command", Shape::TEXT),
+    Field::new("args", Shape::list(&Shape::BYTES)),
+    Field::new("outcome", Shape::TEXT),
+    Field::new("total_us", Shape::US),
+    Field::new("stages_us", STAGES),
+    Field::new("events", Shape::list(&HAPPENED)),
+    Field::new("events_beyond", Shape::COUNT),
+    Field::new("woken", Shape::list(&WOKEN)),
+    Field::new("woken_beyond", Shape::COUNT),
+]);
 
 pub const STATUS: Spec = Spec {
     name: "LTMC.STATUS",
@@ -11,7 +159,7 @@ pub const STATUS: Spec = Spec {
     flags: Flags::READONLY.and(Flags::FAST).and(Flags::ALLOW_STALE),
     complexity: "O(1)",
     summary: "Shows the state of this node.",
-    reply: "map: version, server, role, mode, health, cluster, replicas, settings, who waits and, per service, the counters",
+    reply: STATUS_MAP,
     ..SERVER_ROW
 };
 
@@ -20,9 +168,9 @@ pub const CLUSTER: Spec = Spec {
     arity: 1,
     flags: STATUS.flags,
     complexity: "O(N) with N the nodes",
-    summary: "Shows all nodes of the cluster, each with what it last told of itself; without cluster primary and replicas.",
-    reply: "list of maps, this node first: id, address, role, primary, link, health, age_ms, module, version, server, mode, \
-            uptime_ms and the counters; nil for what is not known",
+    summary:
+        "Shows all nodes of the cluster, each with what it last told of itself; without cluster primary and replicas.",
+    reply: Shape::list(&MEMBER).about("this node first"),
     ..SERVER_ROW
 };
 
@@ -32,8 +180,7 @@ pub const HEALTH: Spec = Spec {
     flags: Flags::READONLY.and(Flags::FAST).and(Flags::ALLOW_STALE),
     complexity: "O(N) with N the keys on which internal errors happened, normally none",
     summary: "Shows whether this node is well, and why not.",
-    reply: "map: status (ok, degraded or failed), reasons, how far the scheduler and the event loop are behind, memory, quarantine, \
-            what the automatic check found, and a map of each service",
+    reply: HEALTH_MAP,
     ..SERVER_ROW
 };
 
@@ -46,7 +193,7 @@ pub const APPLY: Spec = Spec {
     categories: "write slow admin dangerous",
     complexity: "O(N) with N the changes in the payload",
     summary: "Applies changes that a primary decided: how LTMC's writes reach replicas and the AOF. Not for clients.",
-    reply: "OK",
+    reply: Shape::OK,
     args: &[KEY, Arg::string("payload"), Arg::string("blob").multiple().optional()],
     ..SERVER_ROW
 };
@@ -58,7 +205,7 @@ pub const EXPLAIN: Spec = Spec {
     complexity: "O(N) with N the size of the payload",
     summary:
         "Shows the payload of an LTMC.APPLY as JSON, for reading an AOF, and what is wrong with that of a broken value.",
-    reply: "JSON text",
+    reply: Shape::JSON,
     args: &[Arg::string("payload"), Arg::string("blob").multiple().optional()],
     ..SERVER_ROW
 };
@@ -71,7 +218,7 @@ pub const REPAIR: Spec = Spec {
     categories: "write slow admin dangerous",
     complexity: "O(N) with N the size of the value",
     summary: "Checks a key, makes its derived indexes anew and takes it out of quarantine. Of a broken context or session the past may go.",
-    reply: "map: type, was_broken, given_up (what had to go, nil if nothing); nil if the key holds nothing of LTMC",
+    reply: REPAIRED.or_nil("the key holds nothing of LTMC"),
     args: &[KEY],
     ..SERVER_ROW
 };
@@ -83,7 +230,11 @@ pub const TRACE: Spec = Spec {
     categories: "read slow admin dangerous",
     complexity: "O(N) with N the traces returned",
     summary: "Shows the last commands in debug mode: their stages in microseconds, what followed from them and who was woken.",
-    reply: "GET: a list of maps, the newest first; LEN: how many there are; RESET: OK",
+    reply: Shape::one_of(&[
+        Case::new("GET", Shape::list(&TRACED).about("the newest first")),
+        Case::new("LEN", Shape::COUNT),
+        Case::new("RESET", Shape::OK),
+    ]),
     args: &[Arg::one_of(
         "subcommand",
         &[
@@ -109,7 +260,7 @@ pub const DEBUG: Spec = Spec {
     complexity: "O(1)",
     summary: "Exists in test builds only: panics on demand (PANIC [key], SWEEP times, CHECK times), moves the \
               clock (CLOCK ms) and breaks what is derived in a value (BREAK key [part]).",
-    reply: "OK",
+    reply: Shape::OK,
     args: &[Arg::string("what"), Arg::key("arg", 0).optional(), Arg::string("part").optional()],
     ..SERVER_ROW
 };

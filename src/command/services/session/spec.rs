@@ -1,10 +1,12 @@
 //! The rows of the commands of sessions.
 
+use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
 use crate::command::services::spec::{with_registry, KEY, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::command::services::versioned::spec::{
-    ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINT_ARGS, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, META, PRUNE_ARGS,
+    ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINT_ARGS, CHECKPOINT_MAP, CHECKPOINT_NUMBER, COMMON, FORK_COMPLEXITY,
+    FORK_KEYS, IFVERSION, JOINED, LEFT, MADE, META, NEW_VERSION, PRUNED, PRUNE_ARGS,
 };
 use crate::domain::Service;
 
@@ -18,6 +20,20 @@ const SESSION_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, cate
 
 const GROWS: Flags = WRITE_FAST.and(Flags::DENY_OOM);
 
+const STATUS_WORDS: &[&str] = &["active", "suspended", "migrating", "recovering", "terminated"];
+
+const SESSION_MAP: Shape = Shape::map(&Field::join::<_, _, 22>(
+    [
+        Field::new("status", Shape::word(STATUS_WORDS)),
+        Field::new("version", Shape::VERSION),
+        Field::new("fields", Shape::COUNT),
+        Field::new("bytes", Shape::SIZE),
+        Field::new("resources_count", Shape::COUNT),
+        Field::new("resources", Shape::list(&Shape::BYTES.about("keys")).about("as many as fit")),
+    ],
+    COMMON,
+));
+
 pub const CREATE: Spec = Spec {
     name: "LTMC.SESSION.CREATE",
     arity: -2,
@@ -25,7 +41,7 @@ pub const CREATE: Spec = Spec {
     keys: &with_registry(2),
     complexity: "O(N) with N the fields and participants given",
     summary: "Makes a session.",
-    reply: "its version, 1",
+    reply: MADE,
     args: &[
         KEY,
         Arg::new("values", ArgKind::Block(&[Arg::integer("n"), AGENT.multiple()])).after("PARTICIPANTS").optional(),
@@ -46,7 +62,7 @@ pub const SET: Spec = Spec {
     flags: GROWS,
     complexity: "O(F log N) with F the fields given and N those of the session",
     summary: "Sets fields as one new version; makes the session if there is none.",
-    reply: "the new version",
+    reply: NEW_VERSION,
     args: &[
         KEY,
         Arg::new("pair", ArgKind::Block(&[Arg::string("field"), Arg::string("value")])).multiple(),
@@ -64,7 +80,11 @@ pub const GET: Spec = Spec {
     categories: "read fast",
     complexity: "O(F log N) with F the fields asked for, or O(N) for all, with N those of the session",
     summary: "Reads one field, several, or all.",
-    reply: "for one field its value or nil, for several a list, without fields a map of all",
+    reply: Shape::one_of(&[
+        Case::new("for one field", Shape::BYTES.or_nil("there is none of this name")),
+        Case::new("for several", Shape::list(&Shape::BYTES.about("value").or_nil("there is none of this name"))),
+        Case::new("without fields", Shape::map_of("field", &Shape::BYTES.about("value"))),
+    ]),
     args: &[KEY, Arg::string("field").multiple().optional()],
     ..SESSION_READ
 };
@@ -74,7 +94,7 @@ pub const DEL: Spec = Spec {
     arity: -3,
     complexity: "O(F log N) with F the fields given and N those of the session",
     summary: "Deletes fields as one new version; a session that SET has made is gone with its last field.",
-    reply: "the number of fields deleted",
+    reply: Shape::COUNT.about("the number of fields deleted"),
     args: &[KEY, Arg::string("field").multiple()],
     ..SESSION_ROW
 };
@@ -84,7 +104,7 @@ pub const INFO: Spec = Spec {
     arity: 2,
     complexity: "O(P + R) with P the participants and R the resources",
     summary: "Shows a session without its fields.",
-    reply: "map: status, version, participants and resources with their counts, as many as fit, times, checkpoints, sizes; nil if there is none",
+    reply: SESSION_MAP.or_nil("there is no session"),
     args: &[KEY],
     ..SESSION_READ
 };
@@ -94,7 +114,7 @@ pub const STATUS: Spec = Spec {
     arity: -2,
     complexity: "O(1)",
     summary: "Shows or changes the status of a session; terminated ends it.",
-    reply: "the status; nil if there is no session",
+    reply: Shape::word(STATUS_WORDS).or_nil("there is no session"),
     args: &[KEY, Arg::string("status").optional(), ACTING],
     ..SESSION_ROW
 };
@@ -105,7 +125,7 @@ pub const JOIN: Spec = Spec {
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: &with_registry(3),
     summary: "Makes an agent a participant, or gives it another role.",
-    reply: "1 if it was none, else 0",
+    reply: JOINED,
     args: &[KEY, AGENT, Arg::string("text").after("ROLE").optional(), REGISTRY],
     ..SESSION_ROW
 };
@@ -114,7 +134,7 @@ pub const LEAVE: Spec = Spec {
     name: "LTMC.SESSION.LEAVE",
     arity: 3,
     summary: "An agent is no participant any more.",
-    reply: "1 if it was one, else 0",
+    reply: LEFT,
     args: &[KEY, AGENT],
     ..SESSION_ROW
 };
@@ -124,7 +144,7 @@ pub const TOUCH: Spec = Spec {
     arity: -2,
     complexity: "O(1)",
     summary: "Gives a session its time to live anew, or another one.",
-    reply: "1, or 0 if there is none",
+    reply: Shape::FLAG.about("1, or 0 if there is none"),
     args: &[KEY, TTL],
     ..SESSION_ROW
 };
@@ -141,7 +161,7 @@ pub const OWN: Spec = Spec {
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: OWN_KEYS,
     summary: "Keys belong to a session: when it ends, what its participants hold of them is given back, or only what AGENT holds if that is said.",
-    reply: "the number of keys that did not belong to it before",
+    reply: Shape::COUNT.about("the number of keys that did not belong to it before"),
     args: &[KEY, Arg::key("resource", 1).multiple(), ACTING],
     ..SESSION_ROW
 };
@@ -152,7 +172,7 @@ pub const DISOWN: Spec = Spec {
     flags: WRITE_FAST.and(Flags::GETKEYS_API),
     keys: OWN_KEYS,
     summary: "Keys belong to a session no more, by the word of AGENT if that is said.",
-    reply: "the number of keys that did",
+    reply: Shape::COUNT.about("the number of keys that did"),
     args: &[KEY, Arg::key("resource", 1).multiple(), ACTING],
     ..SESSION_ROW
 };
@@ -163,7 +183,7 @@ pub const CHECKPOINT: Spec = Spec {
     flags: GROWS,
     complexity: "O(log C) with C the checkpoints",
     summary: "Marks the current version, to get back to it however long it is past.",
-    reply: "the number of the checkpoint",
+    reply: CHECKPOINT_NUMBER,
     args: CHECKPOINT_ARGS,
     ..SESSION_ROW
 };
@@ -173,7 +193,7 @@ pub const CHECKPOINTS: Spec = Spec {
     arity: -2,
     complexity: "O(C) with C the checkpoints skipped and returned",
     summary: "Lists the checkpoints of a session, the oldest first.",
-    reply: "list of maps: id, name, version, at_ms, pinned",
+    reply: Shape::list(&CHECKPOINT_MAP),
     args: CHECKPOINTS_ARGS,
     ..SESSION_READ
 };
@@ -185,7 +205,7 @@ pub const RESTORE: Spec = Spec {
     categories: "write slow",
     complexity: "O(D log N) with D the fields that have changed since and N those of the session",
     summary: "Makes the state of a checkpoint, by its number or name, the newest version.",
-    reply: "the new version",
+    reply: NEW_VERSION,
     args: &[KEY, Arg::string("checkpoint"), IFVERSION, REQID, ACTING],
     ..SESSION_ROW
 };
@@ -198,7 +218,7 @@ pub const FORK: Spec = Spec {
     categories: "write slow",
     complexity: FORK_COMPLEXITY,
     summary: "Makes another session of this one, as it is or as it was at a checkpoint.",
-    reply: "the version that the new session begins with",
+    reply: Shape::VERSION.about("the version that the new session begins with"),
     args: &[Arg::key("src", 0), Arg::key("dst", 1), AT, REQID],
     ..SESSION_ROW
 };
@@ -210,7 +230,7 @@ pub const PRUNE: Spec = Spec {
     categories: "write slow",
     complexity: "O(C) with C the checkpoints",
     summary: "Removes checkpoints that are not pinned, and what only they needed; DRYRUN only says which.",
-    reply: "list of the numbers of the checkpoints removed",
+    reply: PRUNED,
     args: PRUNE_ARGS,
     ..SESSION_ROW
 };
@@ -222,7 +242,7 @@ pub const END: Spec = Spec {
     categories: "write slow",
     complexity: "O(R) with R what the participants hold of its resources, at most ltmc.sweep-batch-max at a time",
     summary: "Ends a session: what its participants hold of its resources is given back, the first of it at once; it can be read for a while.",
-    reply: "1, or 0 if it had ended or there was none",
+    reply: Shape::FLAG.about("1, or 0 if it had ended or there was none"),
     args: &[KEY, Arg::integer("ms").after("GRACE").optional(), ACTING],
     ..SESSION_ROW
 };

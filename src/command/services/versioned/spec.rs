@@ -1,5 +1,6 @@
 //! What the rows of sessions and contexts have in common.
 
+use crate::command::engine::reply_shape::{Field, Shape};
 use crate::command::engine::spec::{Arg, ArgKind, KeySpec, KeysAt};
 use crate::command::host::Access;
 use crate::command::services::spec::{KEY, REQID};
@@ -28,3 +29,45 @@ pub const FORK_COMPLEXITY: &str =
 /// Redis Cluster looks at the first key spec only: commands with these need GETKEYS_API.
 pub const FORK_KEYS: &[KeySpec] =
     &[KeySpec { access: Access::Read, at: KeysAt::Index(1) }, KeySpec { access: Access::Update, at: KeysAt::Index(2) }];
+
+/// A checkpoint.
+pub const CHECKPOINT_MAP: Shape = Shape::map(&[
+    Field::new("id", Shape::NUMBER),
+    Field::new("name", Shape::BYTES.or_nil("none was given")),
+    Field::new("version", Shape::VERSION),
+    Field::new("at_ms", Shape::UNIX_MS),
+    Field::new("pinned", Shape::FLAG),
+]);
+
+const PARTICIPANT: Shape = Shape::map(&[
+    Field::new("agent", Shape::BYTES),
+    Field::new("role", Shape::BYTES.or_nil("none was given")),
+    Field::new("since_ms", Shape::UNIX_MS),
+]);
+
+/// What the replies about a whole value end with.
+pub const COMMON: [Field; 16] = [
+    Field::new("owner", Shape::BYTES.or_nil("it has none")),
+    Field::new("meta", Shape::JSON.or_nil("none was given")),
+    Field::new("participants_count", Shape::COUNT),
+    Field::new("participants", Shape::list(&PARTICIPANT).about("as many as fit")),
+    Field::new("created_ms", Shape::UNIX_MS),
+    Field::new("changed_ms", Shape::UNIX_MS),
+    Field::new("changed_by", Shape::BYTES.or_nil("nobody was named")),
+    Field::new("ttl_ms", Shape::MS.or_nil("it has none")),
+    Field::new("sliding", Shape::FLAG),
+    Field::new("ends_ms", Shape::UNIX_MS.or_nil("it has no end").or_zero("it has ended, but not all is given back")),
+    Field::new("checkpoints", Shape::COUNT),
+    Field::new("last_checkpoint", CHECKPOINT_MAP.or_nil("there is none")),
+    Field::new("history_versions", Shape::COUNT),
+    Field::new("history_bytes", Shape::SIZE),
+    Field::new("memory_bytes", Shape::SIZE),
+    Field::new("revision", Shape::REVISION),
+];
+
+pub const JOINED: Shape = Shape::FLAG.about("1 if it was none, else 0");
+pub const LEFT: Shape = Shape::FLAG.about("1 if it was one, else 0");
+pub const MADE: Shape = Shape::VERSION.about("its version, 1");
+pub const NEW_VERSION: Shape = Shape::VERSION.about("the new version");
+pub const CHECKPOINT_NUMBER: Shape = Shape::NUMBER.about("the number of the checkpoint");
+pub const PRUNED: Shape = Shape::list(&Shape::NUMBER).about("the numbers of the checkpoints removed");

@@ -1,9 +1,21 @@
 //! The row of `LTMC.WATCH`.
 
+use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec};
 use crate::command::host::Access;
 use crate::command::services::spec::{BLOCK, KEY, ROW};
 use crate::domain::Service;
+
+const NEWS: Shape = Shape::tuple(&[
+    Field::new("revision", Shape::REVISION),
+    Field::new("events", Shape::list(&Shape::JSON.about("events"))),
+]);
+
+const TOO_LATE: Shape = Shape::tuple(&[
+    Field::new("revision", Shape::REVISION),
+    Field::new("compacted", Shape::word(&["COMPACTED"])),
+    Field::new("oldest", Shape::REVISION.about("the oldest revision that is kept")),
+]);
 
 pub const WATCH: Spec = Spec {
     name: "LTMC.WATCH",
@@ -15,8 +27,9 @@ pub const WATCH: Spec = Spec {
     service: Some(Service::Watch),
     complexity: "O(K + M) with K keys and M the events returned",
     summary: "Tells what happened to keys after a revision; waits for news if asked to.",
-    reply: "for each key its revision and a list of events as JSON, or its revision, COMPACTED and the oldest revision kept; nil \
-            if the wait timed out",
+    reply: Shape::list(&Shape::one_of(&[Case::new("as a rule", NEWS), Case::new("if that is too long ago", TOO_LATE)]))
+        .about("for each key")
+        .or_nil("the wait timed out"),
     args: &[
         Arg::integer("numkeys"),
         KEY.multiple(),
