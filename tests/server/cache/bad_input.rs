@@ -1,7 +1,7 @@
 //! What is refused, and that nothing changes then.
 
 use super::*;
-use crate::refusals::{doubled_and_cut_off, out_of_range, refused, refused_as, refused_line, wrong_counts};
+use crate::bad_input::{doubled_and_cut_off, out_of_range, refused, refused_as, refused_line, wrong_counts};
 
 /// A server with a cache, a lock, a session and a text on it that must not change.
 fn with_data() -> Server {

@@ -16,6 +16,8 @@ mod persistence;
 mod process;
 mod replication;
 mod reply;
+#[cfg(test)]
+mod selftest;
 mod server;
 
 pub use client::Client;

@@ -1,7 +1,7 @@
 //! What is refused, and that nothing changes then.
 
 use super::*;
-use crate::refusals::{doubled_and_cut_off, out_of_range, refused_as, refused_line};
+use crate::bad_input::{doubled_and_cut_off, out_of_range, refused_as, refused_line};
 
 /// A server with a mailbox, a lock and a text on it that must not change.
 fn with_data() -> Server {

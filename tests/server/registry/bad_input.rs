@@ -1,8 +1,8 @@
 //! What is refused, and that nothing changes then.
 
 use super::agents::{register, shown};
+use crate::bad_input::{random_words, refused, refused_line, wrong_counts};
 use crate::harness::*;
-use crate::refusals::{random_words, refused, refused_line, wrong_counts};
 
 /// A server with a registry, a lock and a text on it that must not change.
 fn with_data() -> Server {

@@ -1,0 +1,267 @@
+//! What is refused, and that nothing changes then.
+
+use super::fields::{fields, run};
+use crate::bad_input::{doubled_and_cut_off, out_of_range, random_words, refused, refused_as, refused_line};
+use crate::harness::*;
+
+/// A server with a session, a context, a lock and a text on it that must not change.
+fn with_data() -> Server {
+    let server = Server::start();
+    run(&server, "SET text v");
+    run(&server, "LTMC.LOCK lock b PX 600000");
+    run(&server, "LTMC.CTX.CREATE context DOC {\"f\":1}");
+    run(&server, "LTMC.SESSION.CREATE s PARTICIPANTS 1 a STATE {\"f\":1} META {\"x\":1}");
+    run(&server, "LTMC.SESSION.CHECKPOINT s NAME n");
+    run(&server, "LTMC.SESSION.OWN s lock");
+    server
+}
+
+/// Each command with no more than it needs.
+const LEAST: &[&str] = &[
+    "LTMC.SESSION.CREATE new",
+    "LTMC.SESSION.SET s f v",
+    "LTMC.SESSION.GET s",
+    "LTMC.SESSION.DEL s f",
+    "LTMC.SESSION.INFO s",
+    "LTMC.SESSION.STATUS s",
+    "LTMC.SESSION.JOIN s b",
+    "LTMC.SESSION.LEAVE s a",
+    "LTMC.SESSION.TOUCH s",
+    "LTMC.SESSION.OWN s r",
+    "LTMC.SESSION.DISOWN s lock",
+    "LTMC.SESSION.CHECKPOINT s",
+    "LTMC.SESSION.CHECKPOINTS s",
+    "LTMC.SESSION.RESTORE s n",
+    "LTMC.SESSION.FORK s new",
+    "LTMC.SESSION.PRUNE s KEEPLAST 0",
+    "LTMC.SESSION.END s",
+];
+
+/// Those whose last argument may come any number of times.
+const OPEN: &[&str] =
+    &["LTMC.SESSION.GET", "LTMC.SESSION.SET", "LTMC.SESSION.DEL", "LTMC.SESSION.OWN", "LTMC.SESSION.DISOWN"];
+
+#[test]
+fn too_few_and_too_many_arguments_are_refused_by_every_command() {
+    let server = with_data();
+    for line in LEAST {
+        let words: Vec<&str> = line.split(' ').collect();
+        for count in 1..words.len() {
+            let fits = words[0] == "LTMC.SESSION.GET" && count == 2;
+            if !fits {
+                refused(&server, &words[..count], "wrong number of arguments");
+            }
+        }
+        if OPEN.contains(&words[0]) {
+            continue;
+        }
+        for surplus in ["surplus", "", "PX\0", "\u{e9}"] {
+            let part = match words[0] {
+                // Where the number is fixed the server itself refuses.
+                "LTMC.SESSION.INFO" | "LTMC.SESSION.LEAVE" => "wrong number of arguments",
+                "LTMC.SESSION.STATUS" => "allowed are ACTIVE, SUSPENDED, MIGRATING, RECOVERING, TERMINATED",
+                _ => "is not understood here; syntax: LTMC.SESSION.",
+            };
+            refused(&server, &[&words[..], &[surplus]].concat(), part);
+        }
+    }
+    for line in ["s f", "s f v g", "s f v PX", "s f v IFVERSION", "s f v g w EX 5 h", "s PX 5 EX"] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let part = if words.len() == 2 { "wrong number of arguments" } else { "a field has no value" };
+        refused(&server, &[&["LTMC.SESSION.SET"], &words[..]].concat(), part);
+    }
+    refused_line(&server, "LTMC.SESSION.STATUS s active now", "'now' is not understood here");
+    refused_line(&server, "LTMC.SESSION.PRUNE s MAXAGE 5", "KEEPLAST is missing; syntax");
+}
+
+#[test]
+fn keys_of_other_types_are_refused_by_every_command() {
+    let server = with_data();
+    for line in LEAST {
+        for other in ["text", "lock", "context"] {
+            let words: Vec<&str> = line.split(' ').collect();
+            refused_as(&server, &[&[words[0], other], &words[2..]].concat(), "WRONGTYPE", "");
+        }
+    }
+    for other in ["text", "lock", "context"] {
+        refused_as(&server, &["LTMC.SESSION.FORK", "s", other], "WRONGTYPE", "");
+    }
+}
+
+#[test]
+fn options_that_are_double_exclusive_or_cut_off_are_refused() {
+    let server = with_data();
+    for (command, options) in [
+        ("CREATE new", "PARTICIPANTS 1 a|STATE {}|META 1|PX 9|EX 9|MAXLIFE 9"),
+        ("CREATE new PX 9", "SLIDING"),
+        ("JOIN s a", "ROLE x"),
+        ("TOUCH s", "PX 9|EX 9"),
+        ("CHECKPOINT s", "NAME x|PIN"),
+        ("RESTORE s n", "IFVERSION 1"),
+        ("FORK s new", "AT n"),
+        ("PRUNE s KEEPLAST 0", "MAXAGE 5|DRYRUN"),
+        ("END s", "GRACE 5"),
+    ] {
+        doubled_and_cut_off(&server, &format!("LTMC.SESSION.{command}"), options);
+    }
+    for (line, part) in [
+        ("CREATE new PX 5 EX 5", "PX and EX exclude each other"),
+        ("SET s f v EX 5 PX 5", "PX and EX exclude each other"),
+        ("TOUCH s PX 5 EX 5", "PX and EX exclude each other"),
+        ("SET s f v IFVERSION 1 IFVERSION 1", "option IFVERSION is given twice"),
+        ("SET s f v PX 5 px 5", "option PX is given twice"),
+        ("CREATE new SLIDING", "SLIDING goes with PX or EX only"),
+        ("CREATE new SLIDING MAXLIFE 5", "SLIDING goes with PX or EX only"),
+        ("CREATE new OWNER a", "'OWNER' is not understood here"),
+        ("JOIN s a AS x", "'AS' is not understood here"),
+        ("CREATE new PARTICIPANTS 2 a", "PARTICIPANTS announces 2 values, but only 1 follow"),
+        ("CREATE new PARTICIPANTS 1 a b", "'b' is not understood here"),
+    ] {
+        refused_line(&server, &format!("LTMC.SESSION.{line}"), part);
+    }
+}
+
+#[test]
+fn numbers_out_of_their_range_are_refused_with_that_range() {
+    let server = with_data();
+    for (line, name, least, most) in [
+        ("CREATE new PX #", "PX", 1, 3_153_600_000_000),
+        ("CREATE new EX #", "EX", 1, 3_153_600_000),
+        ("CREATE new MAXLIFE #", "MAXLIFE", 1, 3_153_600_000_000),
+        ("CREATE new PARTICIPANTS # a", "the number of values of PARTICIPANTS", 0, 1_000_000),
+        ("SET s f v IFVERSION #", "IFVERSION", 0, i64::MAX as u64),
+        ("SET s f v PX #", "PX", 1, 3_153_600_000_000),
+        ("SET s f v EX #", "EX", 1, 3_153_600_000),
+        ("TOUCH s PX #", "PX", 1, 3_153_600_000_000),
+        ("TOUCH s EX #", "EX", 1, 3_153_600_000),
+        ("RESTORE s n IFVERSION #", "IFVERSION", 0, i64::MAX as u64),
+        ("PRUNE s KEEPLAST #", "KEEPLAST", 0, u32::MAX.into()),
+        ("PRUNE s KEEPLAST 0 MAXAGE #", "MAXAGE", 0, 3_153_600_000_000),
+        ("END s GRACE #", "GRACE", 0, 3_153_600_000_000),
+    ] {
+        out_of_range(&server, &format!("LTMC.SESSION.{line}"), name, least, most);
+    }
+}
+
+#[test]
+fn names_have_their_lengths() {
+    let server = with_data();
+    let (id, field) = ("i".repeat(257), "f".repeat(1025));
+    for wrong in ["", id.as_str()] {
+        let part = format!("agent is {} bytes long, allowed are 1 to 256", wrong.len());
+        for command in ["LTMC.SESSION.JOIN", "LTMC.SESSION.LEAVE"] {
+            refused(&server, &[command, "s", wrong], &part);
+        }
+        let part = format!("a participant is {} bytes long, allowed are 1 to 256", wrong.len());
+        refused(&server, &["LTMC.SESSION.CREATE", "new", "PARTICIPANTS", "2", "a", wrong], &part);
+    }
+    let part = "is 257 bytes long, at most 256 are allowed";
+    refused(&server, &["LTMC.SESSION.JOIN", "s", "a", "ROLE", &id], &format!("ROLE {part}"));
+    refused(&server, &["LTMC.SESSION.CHECKPOINT", "s", "NAME", &id], &format!("NAME {part}"));
+    for wrong in ["", field.as_str()] {
+        let part = format!("field is {} bytes long, allowed are 1 to 1024", wrong.len());
+        refused(&server, &["LTMC.SESSION.SET", "s", wrong, "v"], &part);
+        refused(&server, &["LTMC.SESSION.SET", "s", "good", "v", wrong, "v"], &part);
+        refused(&server, &["LTMC.SESSION.SET", "new", wrong, "v"], &part);
+        let state = format!("{{\"{wrong}\":1}}");
+        refused(&server, &["LTMC.SESSION.CREATE", "new", "STATE", &state], &part);
+        assert!(server.cmd(&["LTMC.SESSION.GET", "s", wrong]).is_nil());
+        assert_eq!(server.cmd(&["LTMC.SESSION.DEL", "s", wrong]).int(), 0);
+    }
+    let binary = [b"LTMC.SESSION.JOIN".as_slice(), b"s", b"\0\xff\r\n", b"ROLE", b"\xff\0"];
+    assert_eq!(server.cmd(&binary).int(), 1);
+    let shown = run(&server, "LTMC.SESSION.INFO s");
+    let one = &shown.get("participants").array()[0];
+    assert_eq!((one.get("agent").bytes(), one.get("role").bytes()), (&b"\0\xff\r\n"[..], &b"\xff\0"[..]));
+}
+
+#[test]
+fn hostile_state_and_metadata_are_refused() {
+    let server = with_data();
+    let deep = |open: &str, close: &str, depth: usize| [open.repeat(depth), "1".into(), close.repeat(depth)].concat();
+    for json in ["{", "{}x", "'x'", "NaN", "1e999", "\"\\ud800\"", "[1,]", " ", "\0", "nul", "{\"a\":1,}", "{a:1}"] {
+        refused(&server, &["LTMC.SESSION.CREATE", "new", "STATE", json], "STATE is not valid JSON");
+        refused(&server, &["LTMC.SESSION.CREATE", "new", "META", json], "META is not valid JSON");
+    }
+    refused(&server, &["LTMC.SESSION.CREATE", "new", "STATE", ""], "STATE is not valid JSON");
+    for json in ["[]", "1", "null", "\"text\"", "true"] {
+        refused(&server, &["LTMC.SESSION.CREATE", "new", "STATE", json], "STATE is no JSON object");
+    }
+    for what in ["STATE", "META"] {
+        let not_utf8 = [b"LTMC.SESSION.CREATE".as_slice(), b"new", what.as_bytes(), b"{\"\xff\":1}"];
+        refused(&server, &not_utf8, &format!("{what} is not valid JSON"));
+    }
+    for json in [deep("[", "]", 65), deep("{\"a\":", "}", 2000), "[".repeat(1_000_000), "{\"a\":[".repeat(100_000)] {
+        refused_as(&server, &["LTMC.SESSION.CREATE", "new", "STATE", &json], "LIMIT", "ltmc.json-depth-max");
+    }
+    for json in [deep("[", "]", 65), deep("{\"a\":", "}", 2000), "[".repeat(16_000)] {
+        refused_as(&server, &["LTMC.SESSION.CREATE", "new", "META", &json], "LIMIT", "META has more than 64 levels");
+    }
+    let long = format!("\"{}\"", "x".repeat(16 * 1024 - 1));
+    refused(&server, &["LTMC.SESSION.CREATE", "new", "META", &long], "META is 16385 bytes long, at most 16384");
+    let deepest = format!("{{\"f\":{}}}", deep("[", "]", 63));
+    assert_eq!(server.cmd(&["LTMC.SESSION.CREATE", "new", "STATE", &deepest, "META", &deepest]).int(), 1);
+    assert_eq!(fields(&server, "new"), [format!("f={}", deep("[", "]", 63))]);
+}
+
+#[test]
+fn the_depth_of_metadata_is_not_blamed_on_a_setting_that_allows_more() {
+    let server = Server::start();
+    run(&server, "CONFIG SET ltmc.json-depth-max 100");
+    let meta = format!("{}1{}", "[".repeat(70), "]".repeat(70));
+    let reply = server.cmd(&["LTMC.SESSION.CREATE", "s", "META", &meta]);
+    // parse_meta allows 64 levels whatever ltmc.json-depth-max says, and names that setting when it refuses.
+    assert!(!reply.is_error() || !reply.error().contains("ltmc.json-depth-max"), "{reply:?}");
+}
+
+#[test]
+fn an_error_is_one_line_whatever_was_given() {
+    let server = with_data();
+    let nasty = b"\r\n-ERR fake\r\n+OK\r\n\0%s%n\xff".as_slice();
+    let mut client = server.client();
+    let before = server.debug_digest();
+    for line in [
+        "CREATE new #",
+        "CREATE new STATE #",
+        "CREATE new META #",
+        "CREATE new PARTICIPANTS # a",
+        "CREATE new PX #",
+        "SET s f v IFVERSION #",
+        "SET s # v IFVERSION 9",
+        "STATUS s #",
+        "STATUS # active",
+        "JOIN # a",
+        "JOIN s a # x",
+        "TOUCH s #",
+        "OWN # r",
+        "CHECKPOINT s #",
+        "CHECKPOINT #",
+        "RESTORE s #",
+        "RESTORE s n #",
+        "FORK s new AT #",
+        "FORK # new",
+        "PRUNE s # 1",
+        "PRUNE s KEEPLAST #",
+        "END s GRACE #",
+    ] {
+        let line = format!("LTMC.SESSION.{line}");
+        let fill = |word: &str| if word == "#" { nasty.to_vec() } else { word.as_bytes().to_vec() };
+        let reply = client.cmd(&line.split(' ').map(fill).collect::<Vec<_>>());
+        assert!(reply.is_error(), "{line}: {reply:?}");
+        assert_eq!(client.run("ECHO next").text(), "next", "the protocol is in step after {line}");
+    }
+    assert_eq!(server.debug_digest(), before);
+}
+
+#[test]
+fn random_words_break_nothing() {
+    let server = with_data();
+    const WORDS: &str = "a b f g n s new PARTICIPANTS STATE META PX EX SLIDING MAXLIFE IFVERSION ROLE NAME PIN AT MAXAGE \
+        DRYRUN KEEPLAST GRACE 0 1 1 2 3 9 64 600000 600000 -1 0.5 {} {\"f\":[1]} null [ active SUSPENDED migrating lock \
+        recovering 9223372036854775807";
+    random_words(&server, LEAST, WORDS, 5, &["ERR", "NOSESSION", "CONFLICT", "BADSTATE"], |client| {
+        client.run("LTMC.SESSION.END new GRACE 0");
+        client.run("LTMC.SESSION.CREATE s STATE {\"f\":1}");
+    });
+    assert_eq!(run(&server, "LTMC.REPAIR s").get("was_broken").int(), 0);
+}
