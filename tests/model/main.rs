@@ -5,28 +5,21 @@
 //! time), and `LTMC_MODEL_SEED` replays one schedule.
 #![cfg(not(feature = "module"))]
 
-mod audit;
 mod buffer;
 mod cache;
-mod check;
 mod checks;
 mod cluster;
-mod decide;
-mod fairness;
-mod flows;
+mod driver;
+mod flow;
 mod host;
+mod lock;
 mod mail;
 mod moves;
 mod mutated;
-mod naive;
-mod ops;
 mod prng;
 mod reactions;
-mod reduction;
 mod registry;
-mod regressions;
-mod schedules;
+mod server;
 mod table;
 mod trace;
 mod versioned;
-mod world;

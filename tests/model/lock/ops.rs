@@ -1,6 +1,6 @@
 //! Commands as the model sees them and as bytes, and what to try next.
 
-use crate::naive::{Mode, Naive, Name, Want};
+use super::naive::{Mode, Naive, Name, Want};
 use crate::prng::Prng;
 
 #[derive(Debug, Clone)]

@@ -2,22 +2,19 @@
 
 use super::naive::{Flow as Naive, Gift, State as NaiveState};
 use super::ops::{Answer, Op};
+use crate::driver::{History, Schedule};
 use crate::host::{Fact, MemoryHost, Original};
 use crate::prng::Prng;
-use crate::world::History;
-use ltmc::command::engine::cx::{Cx, Outcome};
-use ltmc::command::engine::dispatch;
+use crate::server::{blocked, execute, field, saved, set};
+use ltmc::command::engine::cx::Outcome;
 use ltmc::command::node::Node;
 use ltmc::command::reply::Reply;
 use ltmc::command::scheduler;
 use ltmc::command::settings::Setting;
-use ltmc::command::table::Table;
-use ltmc::domain::entity::record::Payload;
 use ltmc::domain::flow::{Flow, How};
 use ltmc::domain::queue::rank::WaiterId;
-use ltmc::domain::{Entity, Error, KeyId, Record};
-use ltmc::snapshot;
-use ltmc::snapshot::{encode_snapshot, frame};
+use ltmc::domain::{Entity, Error, KeyId};
+use ltmc::snapshot::encode_snapshot;
 use std::collections::BTreeMap;
 
 /// What a flow that nobody created keeps.
@@ -38,21 +35,6 @@ pub struct World {
 
 fn key() -> KeyId {
     KeyId::new(0, b"f")
-}
-
-fn saved(stored: &Record<Flow>) -> Record<Flow> {
-    let bytes = encode_snapshot(stored);
-    let frame = frame::read(&bytes).expect("our own frame");
-    let Ok(Payload::Snapshot(again)) = snapshot::decode::<Flow>(&frame) else {
-        panic!("our own snapshot cannot be read")
-    };
-    assert!(encode_snapshot(&again) == bytes, "loading and saving changes something");
-    again
-}
-
-fn field<'a>(map: &'a Reply, name: &str) -> &'a Reply {
-    let Reply::Map(fields) = map else { panic!("no map: {map:?}") };
-    &fields.iter().find(|(known, _)| known == name).expect("a field").1
 }
 
 fn tasks_of(reply: &Reply) -> Vec<String> {
@@ -80,8 +62,8 @@ fn answer_of(op: &Op, outcome: Result<Outcome, Error>) -> Answer {
     }
 }
 
-impl World {
-    pub fn new(seed: u64) -> Self {
+impl Schedule for World {
+    fn new(seed: u64) -> Self {
         let mut rng = Prng::new(seed);
         let model = Naive { grace: 1 + rng.below(300), ageing: 1 + rng.below(400), ..Naive::default() };
         let mut world = Self {
@@ -101,6 +83,23 @@ impl World {
         world
     }
 
+    /// One step of a random schedule, and all checks.
+    fn step(&mut self) {
+        let ms = if self.rng.percent(70) { self.rng.below(8) } else { self.rng.below(400) };
+        self.pass(ms);
+        if self.rng.percent(4) {
+            return self.incident();
+        }
+        let op = if !self.model.exists && self.rng.percent(50) {
+            Op::new_flow(&mut self.rng)
+        } else {
+            Op::random(&mut self.rng, &self.model, &mut self.serial)
+        };
+        self.run(op);
+    }
+}
+
+impl World {
     /// A process starts: nobody waits.
     fn boot(&mut self) {
         self.node = Node::default();
@@ -112,9 +111,7 @@ impl World {
             (Setting::TaskAgeingMs, self.model.ageing),
             (Setting::TaskStopGraceMs, self.model.grace),
         ];
-        for (setting, value) in values {
-            self.node.settings.set_at(setting as usize, value as i64);
-        }
+        set(&mut self.node, values);
     }
 
     fn set_time(&mut self, now: u64) {
@@ -154,14 +151,6 @@ impl World {
         panic!("the scheduler does not come to rest");
     }
 
-    fn execute(&mut self, client: u64, line: &str) -> Result<Outcome, Error> {
-        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        let command = Table::<MemoryHost>::find(args[0]).expect("a known command");
-        self.host.client = client;
-        let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &args, db: 0 };
-        dispatch::run(command, &mut cx)
-    }
-
     fn run(&mut self, op: Op) {
         let line = op.argv(&self.model);
         let client = self.next_client;
@@ -176,14 +165,11 @@ impl World {
             }
             _ => false,
         };
-        let outcome = self.execute(client, &line);
-        let blocked = self.host.log.iter().rev().find_map(|fact| match fact {
-            Fact::Blocked(id) => Some(id.0),
-            _ => None,
-        });
+        let words: Vec<&str> = line.split(' ').collect();
+        let outcome = execute(&mut self.node, &mut self.host, (client, 0), &words);
         let answer = answer_of(&op, outcome);
         self.history.note(format!("{} ms: {line} => {answer:?}", self.model.now % 1_000_000));
-        let expected = self.model.expect(&op, blocked.unwrap_or(0), client);
+        let expected = self.model.expect(&op, blocked(&self.host).unwrap_or(0), client);
         let mut gifts = self.model.follow();
         match (&op, &expected, &answer) {
             (Op::Complete { next: true, .. }, Answer::Ok, Answer::Tasks(tasks)) if was_running => {
@@ -328,20 +314,5 @@ impl World {
     fn note_change(&mut self) {
         self.host.gone.clear();
         self.node.key_changed(key());
-    }
-
-    /// One step of a random schedule, and all checks.
-    pub fn step(&mut self) {
-        let ms = if self.rng.percent(70) { self.rng.below(8) } else { self.rng.below(400) };
-        self.pass(ms);
-        if self.rng.percent(4) {
-            return self.incident();
-        }
-        let op = if !self.model.exists && self.rng.percent(50) {
-            Op::new_flow(&mut self.rng)
-        } else {
-            Op::random(&mut self.rng, &self.model, &mut self.serial)
-        };
-        self.run(op);
     }
 }

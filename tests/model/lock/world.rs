@@ -1,50 +1,21 @@
 //! A server with its clients: the real module on the host in memory, beside the naive model.
 
+use super::naive::{Naive, Name};
+use super::ops::{Op, Shape};
+use crate::driver::{History, Schedule, Timed};
 use crate::host::{Fact, MemoryHost, Value};
-use crate::naive::{Naive, Name};
-use crate::ops::{Op, Shape};
 use crate::prng::Prng;
-use ltmc::command::engine::cx::{Cx, Outcome};
-use ltmc::command::engine::dispatch;
+use crate::server::execute;
+use ltmc::command::engine::cx::Outcome;
 use ltmc::command::node::waits::Unserved;
 use ltmc::command::node::Node;
 use ltmc::command::scheduler;
 use ltmc::command::settings::policies::Mode;
 use ltmc::command::settings::Setting;
-use ltmc::command::table::Table;
 use ltmc::domain::lock::Lock;
 use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::{Error, Fence, KeyId};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-/// The last operations, shown when a check fails.
-#[derive(Default)]
-pub struct History {
-    pub seed: u64,
-    lines: VecDeque<String>,
-}
-
-impl History {
-    pub fn lines(&self) -> &VecDeque<String> {
-        &self.lines
-    }
-
-    pub fn note(&mut self, line: String) {
-        if self.lines.len() == 30 {
-            self.lines.pop_front();
-        }
-        self.lines.push_back(line);
-    }
-}
-
-impl Drop for History {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("\nLTMC_MODEL_SEED={} fails after these operations:", self.seed);
-            self.lines.iter().for_each(|line| eprintln!("  {line}"));
-        }
-    }
-}
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A waiter that was answered, and whether its client is there to hear it is not known yet.
 pub struct Untold {
@@ -88,8 +59,8 @@ pub fn name_of(id: &KeyId) -> Name {
     (id.db, String::from_utf8_lossy(&id.name).into_owned())
 }
 
-impl World {
-    pub fn new(seed: u64) -> Self {
+impl Schedule for World {
+    fn new(seed: u64) -> Self {
         let mut rng = Prng::new(seed);
         let shape = Shape::new(&mut rng);
         let mut world = Self::with_shape(rng, shape);
@@ -97,6 +68,53 @@ impl World {
         world
     }
 
+    /// One step of a random schedule, and all checks.
+    fn step(&mut self) {
+        let micros = if self.rng.percent(80) { self.rng.below(20) } else { self.rng.below(60_000) };
+        let prompt = self.rng.percent(85);
+        self.pass(micros, prompt);
+        match self.free_client() {
+            Some(client) if self.rng.percent(92) => {
+                self.host.in_multi = self.rng.percent(2);
+                let op = self.shape.command(&mut self.rng, client, &self.model);
+                let _ = self.run(client, &op);
+                self.host.in_multi = false;
+            }
+            _ => self.incident(),
+        }
+        if self.rng.percent(90) {
+            self.settle();
+            self.check_rest();
+        }
+        self.check_state();
+    }
+}
+
+impl Timed for World {
+    fn node(&self) -> &Node {
+        &self.node
+    }
+
+    fn now_us(&self) -> u64 {
+        self.now_us
+    }
+
+    fn set_time(&mut self, now_us: u64) {
+        self.now_us = now_us;
+        self.node.clock.set_now_us(now_us);
+        (self.host.now, self.model.now) = (now_us / 1000, now_us / 1000);
+    }
+
+    fn tick(&mut self) {
+        self.host.client = 0;
+        scheduler::tick(&mut self.node, &mut self.host);
+        self.absorb_tick();
+        self.take_notes();
+        self.tell();
+    }
+}
+
+impl World {
     pub fn with_shape(rng: Prng, shape: Shape) -> Self {
         let mut world = Self {
             node: Node::default(),
@@ -152,42 +170,6 @@ impl World {
         self.next_client += 1;
     }
 
-    pub fn set_time(&mut self, now_us: u64) {
-        self.now_us = now_us;
-        self.node.clock.set_now_us(now_us);
-        (self.host.now, self.model.now) = (now_us / 1000, now_us / 1000);
-    }
-
-    /// Time passes. A prompt server looks at every deadline when it comes, a busy one later.
-    pub fn pass(&mut self, micros: u64, prompt: bool) {
-        let target = self.now_us + micros;
-        let due = |world: &Self| scheduler::next_tick(&world.node).filter(|next| prompt && next * 1000 <= target);
-        while let Some(next) = due(self) {
-            self.set_time(self.now_us.max(next * 1000));
-            self.tick();
-        }
-        self.set_time(target);
-    }
-
-    pub fn tick(&mut self) {
-        self.host.client = 0;
-        scheduler::tick(&mut self.node, &mut self.host);
-        self.absorb_tick();
-        self.take_notes();
-        self.tell();
-    }
-
-    /// Lets the scheduler run until it has nothing more to do now.
-    pub fn settle(&mut self) {
-        for _ in 0..1000 {
-            match scheduler::next_tick(&self.node) {
-                Some(next) if next <= self.host.now => self.tick(),
-                _ => return,
-            }
-        }
-        panic!("the scheduler does not come to rest");
-    }
-
     /// What the server noted while the module was busy.
     fn take_notes(&mut self) {
         for (key, connections) in std::mem::take(&mut self.host.gone) {
@@ -216,14 +198,10 @@ impl World {
     /// Runs a command of `client`; its reply is held against the model's.
     pub fn run(&mut self, client: u64, op: &Op) -> Result<Outcome, Error> {
         let argv = op.argv(&mut self.rng, self.shape.lease_ms);
-        let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
         let line: Vec<_> = argv.iter().map(|arg| String::from_utf8_lossy(arg)).collect();
         let line = line.join(" ");
         let multi = if self.host.in_multi { " in MULTI" } else { "" };
-        let command = Table::<MemoryHost>::find(args[0]).expect("a known command");
-        self.host.client = client;
-        let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &args, db: op.db() };
-        let outcome = dispatch::run(command, &mut cx);
+        let outcome = execute(&mut self.node, &mut self.host, (client, op.db()), &argv);
         ltmc::command::engine::tracing::end(&mut self.node, &mut self.host, &outcome);
         self.history.note(format!(
             "{} ms: client {client} db {}{multi}: {line} => {outcome:?}",
@@ -347,26 +325,5 @@ impl World {
                 self.pass(micros, prompt);
             }
         }
-    }
-
-    /// One step of a random schedule, and all checks.
-    pub fn step(&mut self) {
-        let micros = if self.rng.percent(80) { self.rng.below(20) } else { self.rng.below(60_000) };
-        let prompt = self.rng.percent(85);
-        self.pass(micros, prompt);
-        match self.free_client() {
-            Some(client) if self.rng.percent(92) => {
-                self.host.in_multi = self.rng.percent(2);
-                let op = self.shape.command(&mut self.rng, client, &self.model);
-                let _ = self.run(client, &op);
-                self.host.in_multi = false;
-            }
-            _ => self.incident(),
-        }
-        if self.rng.percent(90) {
-            self.settle();
-            self.check_rest();
-        }
-        self.check_state();
     }
 }

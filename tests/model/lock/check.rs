@@ -1,9 +1,9 @@
 //! What has to hold after every step, and whenever the scheduler is at rest.
 
-use crate::decide::Answer;
-use crate::naive::{overlap, Hold, Mode, Name};
-use crate::reduction::stuck;
-use crate::world::{id_of, name_of, World};
+use super::decide::Answer;
+use super::naive::{overlap, Hold, Mode, Name};
+use super::reduction::stuck;
+use super::world::{id_of, name_of, World};
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::reply::Reply;
 use ltmc::domain::lock::{Grant, Lock, Mode as RealMode, NO_END};

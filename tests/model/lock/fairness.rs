@@ -1,10 +1,11 @@
 //! Nobody starves, and a long queue is served in its order.
 
-use crate::naive::{Mode, Name, Want};
-use crate::ops::{Op, Shape};
+use super::naive::{Mode, Name, Want};
+use super::ops::{Op, Shape};
+use super::world::World;
+use crate::driver::Timed;
 use crate::prng::Prng;
-use crate::regressions::Server;
-use crate::world::World;
+use crate::server::Server;
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::reply::Reply;
 use ltmc::domain::lock::Lock;

@@ -1,6 +1,6 @@
 //! Who is deadlocked, the naive way: from scratch, over everybody.
 
-use crate::naive::{Mode, Naive, Wait};
+use super::naive::{Mode, Naive, Wait};
 use std::collections::BTreeSet;
 
 /// The owners of database `db` of whom none can ever go on, whatever the others do.

@@ -1,83 +1,10 @@
 //! What the random schedules found, told in a few commands each.
 
-use crate::host::{Fact, MemoryHost};
-use ltmc::command::engine::cx::{Cx, Outcome};
-use ltmc::command::engine::dispatch;
-use ltmc::command::node::Node;
+use crate::server::Server;
 use ltmc::command::reply::Reply;
 use ltmc::command::scheduler;
-use ltmc::command::table::Table;
 use ltmc::domain::lock::Lock;
 use ltmc::domain::{Code, Error, KeyId};
-
-/// The bare module on the host in memory.
-#[derive(Default)]
-pub struct Server {
-    pub node: Node,
-    pub host: MemoryHost,
-}
-
-impl Server {
-    pub fn new() -> Self {
-        let mut server = Self::default();
-        server.node.boot = 1;
-        server.set_ms(1_700_000_000_000);
-        server
-    }
-
-    pub fn set_ms(&mut self, now: u64) {
-        self.node.clock.set_now_us(now * 1000);
-        self.host.now = now;
-    }
-
-    pub fn pass_ms(&mut self, ms: u64) {
-        self.set_ms(self.host.now + ms);
-    }
-
-    pub fn try_run(&mut self, client: u64, line: &str) -> Result<Outcome, Error> {
-        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        let command = Table::<MemoryHost>::find(args[0]).expect("a known command");
-        self.host.client = client;
-        let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &args, db: 0 };
-        let outcome = dispatch::run(command, &mut cx);
-        ltmc::command::engine::tracing::end(&mut self.node, &mut self.host, &outcome);
-        for (key, connections) in std::mem::take(&mut self.host.gone) {
-            self.node.value_gone(key.clone(), connections, Vec::new());
-            self.node.key_changed(key);
-        }
-        outcome
-    }
-
-    pub fn run(&mut self, client: u64, line: &str) -> Outcome {
-        self.try_run(client, line).unwrap_or_else(|error| panic!("{line}: {error}"))
-    }
-
-    pub fn fence(&mut self, client: u64, line: &str) -> u64 {
-        match self.run(client, line) {
-            Outcome::Reply(Reply::Integer(fence)) => fence as u64,
-            other => panic!("{line}: {other:?}"),
-        }
-    }
-
-    pub fn waits(&mut self, client: u64, line: &str) {
-        assert_eq!(self.run(client, line), Outcome::Waits, "{line}");
-    }
-
-    pub fn settle(&mut self) {
-        while scheduler::next_tick(&self.node).is_some_and(|next| next <= self.host.now) {
-            scheduler::tick(&mut self.node, &mut self.host);
-        }
-    }
-
-    /// The answers since the last call.
-    pub fn answers(&mut self) -> Vec<Result<Reply, Error>> {
-        let answer = |fact| match fact {
-            Fact::Answered(_, reply) => Some(reply),
-            _ => None,
-        };
-        self.host.log.drain(..).filter_map(answer).collect()
-    }
-}
 
 fn numbers(answers: Vec<Result<Reply, Error>>) -> Vec<Vec<u64>> {
     let number = |reply: &Reply| match reply {

@@ -1,9 +1,9 @@
 //! The commands once more, decided by the model from its own state.
 
-use crate::naive::{overlap, Hold, Mode, Name, Wait, Want};
-use crate::ops::Op;
-use crate::reduction::stuck;
-use crate::world::World;
+use super::naive::{overlap, Hold, Mode, Name, Wait, Want};
+use super::ops::Op;
+use super::reduction::stuck;
+use super::world::World;
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::reply::Reply;
 use ltmc::domain::queue::rank::{Class, Rank, WaiterId};

@@ -1,11 +1,11 @@
 //! Reads the log of what the module did, and holds it against the model step by step.
 
-use crate::decide::{numbers, Answer};
+use super::decide::{numbers, Answer};
+use super::naive::{Hold, Name, Wait};
+use super::ops::Op;
+use super::reduction::stuck;
+use super::world::{id_of, name_of, Untold, World};
 use crate::host::Fact;
-use crate::naive::{Hold, Name, Wait};
-use crate::ops::Op;
-use crate::reduction::stuck;
-use crate::world::{id_of, name_of, Untold, World};
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::reply::Reply;
 use ltmc::domain::lock::{Cause, LockEvent};

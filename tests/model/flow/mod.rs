@@ -7,12 +7,7 @@ mod naive;
 mod ops;
 mod world;
 
-use crate::schedules::run_all;
-
 #[test]
 fn a_flow_does_what_the_naive_simulator_does() {
-    run_all(40_000, 400, |seed, steps| {
-        let mut world = world::World::new(seed);
-        (0..steps).for_each(|_| world.step());
-    });
+    crate::driver::run::<world::World>(40_000, 400);
 }
