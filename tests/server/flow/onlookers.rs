@@ -3,6 +3,8 @@
 use super::*;
 use crate::waiting::*;
 
+mod line;
+
 #[track_caller]
 fn onlooker(server: &Server, line: &str) -> Client {
     let mut client = server.client();
@@ -79,24 +81,6 @@ fn what_is_not_there_has_no_end() {
         assert_eq!(client.recv().error_code(), "NOFLOW");
     }
     assert_idle(&server);
-}
-
-#[test]
-fn who_waits_for_ends_can_be_unblocked_killed_and_counted() {
-    let server = Server::start();
-    add(&server, "a", "");
-    server.run("CONFIG SET ltmc.task-waiters-max 1").ok();
-    let mut client = onlooker(&server, "LTMC.TASK.WAIT f a BLOCK 0");
-    assert_eq!(server.run("LTMC.TASK.WAIT f BLOCK 0").error_code(), "LIMIT");
-    if can_unblock(&server) {
-        assert_eq!(server.run(&format!("CLIENT UNBLOCK {}", client.id())).int(), 1);
-        assert!(client.recv().is_nil());
-        client = onlooker(&server, "LTMC.TASK.WAIT f a BLOCK 0");
-    }
-    server.run(&format!("CLIENT KILL ID {}", client.id()));
-    assert_idle(&server);
-    let replies = server.client().pipeline(&["MULTI", "LTMC.TASK.WAIT f a BLOCK 0", "EXEC"]);
-    assert!(replies[2].array()[0].is_nil());
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use super::*;
 use crate::waiting::*;
 
+mod line;
+
 /// A worker that waits.
 #[track_caller]
 fn waiter(server: &Server, agent: &str, more: &str) -> Client {
@@ -32,23 +34,6 @@ impl Line {
         Line { server, b, c }
     }
 
-    /// A task goes to `b`, the next to `c`; then nobody waits.
-    #[track_caller]
-    fn b_then_c(mut self) -> Server {
-        add(&self.server, "x", "");
-        let (task, first) = claimed(&self.b.recv());
-        assert_eq!((task.as_str(), shown(&self.server, "x").get("agent").text()), ("x", "b"));
-        assert_eq!(waiting(&self.server), 1);
-        self.ends_with_c(first)
-    }
-
-    /// `b` is out: a task goes to `c`.
-    #[track_caller]
-    fn only_c(self) -> Server {
-        wait_until("only c waits", || waiting(&self.server) == 1);
-        self.ends_with_c(0)
-    }
-
     #[track_caller]
     fn ends_with_c(mut self, before: i64) -> Server {
         if state_or_none(&self.server, "y").is_none() {
@@ -71,12 +56,6 @@ impl Line {
 fn state_or_none(server: &Server, task: &str) -> Option<String> {
     let shown = shown(server, task);
     (!shown.is_nil()).then(|| shown.get("state").text().to_string())
-}
-
-#[test]
-fn tasks_go_to_who_waits_longest() {
-    let server = Line::start().b_then_c();
-    assert_eq!(server.info_int("ltmc", "ltmc_flow_waits_served"), 2);
 }
 
 #[test]
@@ -152,52 +131,6 @@ fn next_waits_if_asked_to() {
 }
 
 #[test]
-fn a_wait_ends_with_nil_at_its_limit() {
-    let server = Server::start();
-    assert!(server.run("LTMC.TASK.CLAIM f w BLOCK 20").is_nil());
-    add(&server, "a", "CAPS 1 go");
-    assert!(server.run("LTMC.TASK.CLAIM f w BLOCK 20").is_nil());
-    assert_eq!(server.info_int("ltmc", "ltmc_flow_timeouts"), 2);
-    assert_idle(&server);
-    assert_eq!(state(&server, "a"), "ready");
-}
-
-#[test]
-fn client_unblock_ends_a_wait_like_its_limit_or_with_an_error() {
-    for (how, is_nil) in [("", true), ("TIMEOUT", true), ("ERROR", false)] {
-        let mut line = Line::start();
-        let unblock = format!("CLIENT UNBLOCK {} {how}", line.b.id());
-        if !can_unblock(&line.server) {
-            assert_eq!(line.server.run(&unblock).int(), 0);
-            line.b_then_c();
-            continue;
-        }
-        assert_eq!(line.server.run(&unblock).int(), 1);
-        let answer = line.b.recv();
-        assert!(if is_nil { answer.is_nil() } else { answer.error_code() == "UNBLOCKED" }, "{answer:?}");
-        line.only_c();
-    }
-}
-
-#[test]
-fn a_waiter_that_is_killed_or_hangs_up_is_passed_over() {
-    let mut line = Line::start();
-    line.server.run(&format!("CLIENT KILL ID {}", line.b.id()));
-    line.b.wait_closed();
-    line.only_c();
-    let mut line = Line::start();
-    line.b = line.server.client();
-    line.only_c();
-    let mut line = Line::start();
-    line.b = line.server.client();
-    line.b.arm_reset();
-    line.b.send_line("LTMC.TASK.CLAIM f z BLOCK 0");
-    wait_until("z waits", || waiting(&line.server) >= 2);
-    line.b = line.server.client();
-    line.only_c();
-}
-
-#[test]
 fn a_task_that_nobody_was_told_of_is_taken_back() {
     for is_transaction in [false, true] {
         let server = Server::builder().durable().start();
@@ -220,64 +153,6 @@ fn a_task_that_nobody_was_told_of_is_taken_back() {
 }
 
 #[test]
-fn an_unblock_in_the_tick_of_a_task_gives_one_answer() {
-    for how in ["TIMEOUT", "ERROR"] {
-        let mut line = Line::start();
-        let lines = ["LTMC.TASK.ADD f y p".to_string(), format!("CLIENT UNBLOCK {} {how}", line.b.id())];
-        line.server.client().pipeline(&lines);
-        let answer = line.b.recv();
-        assert_eq!(line.b.run("PING"), Reply::Simple("PONG".into()));
-        if matches!(answer, Reply::Array(_)) {
-            let (task, fence) = claimed(&answer);
-            complete(&line.server, &task, fence);
-            add(&line.server, "z", "");
-        }
-        line.ends_with_c(0);
-    }
-}
-
-#[test]
-fn a_transaction_a_script_and_a_guard_ask_once() {
-    let server = Server::start();
-    let lock = server.run("LTMC.LOCK {t}:l me PX 600000").int();
-    let mut client = server.client();
-    let claim = "LTMC.TASK.CLAIM {t}:f w BLOCK 0";
-    let script = "return redis.call('LTMC.TASK.CLAIM', KEYS[1], 'w', 'BLOCK', '0')";
-    for has_task in [false, true] {
-        let add = |client: &mut Client| drop(client.run("LTMC.TASK.ADD {t}:f * p"));
-        let is_right = |reply: &Reply| if has_task { !reply.array().is_empty() } else { reply.is_nil() };
-        if has_task {
-            add(&mut client);
-        }
-        assert!(is_right(&client.pipeline(&["MULTI", claim, "EXEC"])[2].array()[0]));
-        if has_task {
-            add(&mut client);
-        }
-        assert!(is_right(&client.cmd(&["EVAL", script, "1", "{t}:f"])));
-        if has_task {
-            add(&mut client);
-        }
-        assert!(is_right(&client.run(&format!("LTMC.GUARD {{t}}:l {lock} {claim}"))));
-    }
-    assert_idle(&server);
-}
-
-#[test]
-fn a_wait_outlives_the_flow_it_began_with() {
-    let mut server = Server::start();
-    for line in
-        ["DEL f", "UNLINK f", "EXPIRE f 0", "FLUSHDB", "FLUSHALL", "RENAME f elsewhere", "MOVE f 1", "SWAPDB 0 1"]
-    {
-        add(&server, "no", "CAPS 1 never");
-        let waiters = Line::on(server);
-        assert!(!waiters.server.run(line).is_error(), "{line}");
-        assert_eq!((waiters.server.run("EXISTS f").int(), waiting(&waiters.server)), (0, 2), "{line}");
-        server = waiters.b_then_c();
-        server.run("FLUSHALL").ok();
-    }
-}
-
-#[test]
 fn a_flow_that_comes_under_the_name_serves_who_waits() {
     for put in [&["RENAME other f"][..], &["MOVE other 1", "SELECT 1", "RENAME other f", "SWAPDB 0 1"]] {
         let mut line = Line::start();
@@ -294,51 +169,6 @@ fn a_flow_that_comes_under_the_name_serves_who_waits() {
 }
 
 #[test]
-fn waiters_learn_that_their_key_became_something_else() {
-    let mut line = Line::start();
-    line.server.run("SET s v").ok();
-    line.server.run("RENAME s f").ok();
-    for client in [&mut line.b, &mut line.c] {
-        assert_eq!(client.recv().error_code(), "WRONGTYPE");
-    }
-    assert_idle(&line.server);
-}
-
-#[test]
-fn waiters_of_a_primary_that_becomes_a_replica_are_sent_away() {
-    let primary = Server::start();
-    let mut line = Line::start();
-    line.server.follow(&primary);
-    assert_sent_away([&mut line.b, &mut line.c]);
-    assert_idle(&line.server);
-    assert_eq!(line.server.run("LTMC.TASK.CLAIM f w BLOCK 0").error_code(), "READONLY");
-    line.server.promote();
-    Line::on(line.server).b_then_c();
-}
-
-#[test]
-fn a_wait_goes_on_through_a_reload() {
-    let line = Line::start();
-    line.server.debug_reload();
-    line.b_then_c();
-}
-
-#[test]
-fn no_more_than_so_many_may_wait() {
-    let mut line = Line::start();
-    line.server.run("CONFIG SET ltmc.task-waiters-max 2").ok();
-    let refused = line.server.run("LTMC.TASK.CLAIM f w BLOCK 0");
-    assert!(refused.error_code() == "LIMIT" && refused.error().contains("task-waiters-max"), "{refused:?}");
-    line.server.run(&format!("CLIENT KILL ID {}", line.b.id()));
-    wait_until("one waits", || waiting(&line.server) == 1);
-    line.b = waiter(&line.server, "late", "");
-    add(&line.server, "y", "");
-    assert_eq!(claimed(&line.c.recv()).0, "y");
-    add(&line.server, "z", "");
-    assert_eq!(claimed(&line.b.recv()).0, "z");
-}
-
-#[test]
 fn a_retry_that_waits_beside_its_request_gets_the_same_task() {
     let server = Server::start();
     let mut same = [waiter(&server, "w", "REQID job"), waiter(&server, "w", "REQID job CAPS 1 x")];
@@ -349,23 +179,6 @@ fn a_retry_that_waits_beside_its_request_gets_the_same_task() {
     add(&server, "b", "");
     assert_eq!(claimed(&other.recv()).0, "b");
     assert_eq!(claimed(&server.run("LTMC.TASK.CLAIM f w REQID job")), told[0]);
-}
-
-#[test]
-fn a_panic_of_the_scheduler_loses_no_waiter_and_a_quarantine_is_told() {
-    let mut line = Line::start();
-    line.server.run("LTMC.TASK.ADD other x p").text();
-    line.server.run("LTMC.DEBUG SWEEP 2").ok();
-    line.server.run("RENAME other f").ok();
-    assert_eq!(claimed(&line.b.recv()).0, "x");
-    assert_eq!(line.server.info_int("ltmc", "ltmc_panics"), 2);
-    for _ in 0..3 {
-        assert!(line.server.run("LTMC.DEBUG PANIC f").is_error());
-    }
-    assert_eq!(line.c.recv().error_code(), "QUARANTINED");
-    assert_eq!(line.c.run("LTMC.TASK.CLAIM f w").error_code(), "QUARANTINED");
-    assert_eq!(line.server.run("DEL f").int(), 1);
-    add(&line.server, "y", "");
 }
 
 #[test]
@@ -391,22 +204,4 @@ fn waiters_of_a_slot_that_moves_are_sent_to_the_new_node() {
     }
     assert_idle(old);
     assert_eq!(new.run("LTMC.TASK.GET {t}:f a").get("state").text(), "ready");
-}
-
-#[test]
-fn a_thousand_waiters_are_served_once_each() {
-    const CROWD: usize = 1000;
-    let server = Server::builder().arg("maxclients", CROWD + 100).start();
-    let mut clients = server.clients(CROWD);
-    for (n, client) in clients.iter_mut().enumerate() {
-        client.send_line(&format!("LTMC.TASK.CLAIM f w{n} BLOCK 0"));
-    }
-    server.wait_blocked(CROWD);
-    let lines: Vec<String> = (0..CROWD).map(|n| format!("LTMC.TASK.ADD f t{n} p")).collect();
-    server.client().pipeline(&lines);
-    let tasks: std::collections::BTreeSet<String> =
-        clients.iter_mut().map(|client| claimed(&client.recv()).0).collect();
-    assert_eq!(tasks.len(), CROWD);
-    assert_idle(&server);
-    assert_eq!(server.info_int("ltmc", "ltmc_flow_waits_served"), CROWD as i64);
 }

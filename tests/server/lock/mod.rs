@@ -86,15 +86,6 @@ impl Queue {
         self.ends_with_c(first);
     }
 
-    /// `b` is out and `a` still holds: the lock goes from `a` to `c`.
-    #[track_caller]
-    pub fn a_then_c(self) {
-        wait_until("only c waits", || waiting(&self.server) == 1);
-        assert_eq!(unlock(&self.server, "k", "a"), 1);
-        let fence = self.fence;
-        self.ends_with_c(fence);
-    }
-
     /// The lock has come to `c`, with a fence above `before`; then nothing is left.
     #[track_caller]
     pub fn ends_with_c(mut self, before: i64) {

@@ -4,13 +4,8 @@ use super::*;
 
 mod crowd;
 mod ends;
-
-#[test]
-fn a_release_hands_the_lock_to_the_first_waiter() {
-    let mut queue = Queue::start();
-    assert_eq!(queue.holder.run("LTMC.UNLOCK k a").int(), 1);
-    queue.b_then_c();
-}
+mod line;
+mod several;
 
 #[test]
 fn the_end_of_a_lease_hands_the_lock_on() {
@@ -38,24 +33,6 @@ fn breaking_a_lock_hands_it_on() {
 fn the_end_of_the_holders_connection_hands_the_lock_on() {
     let mut queue = Queue::on(Server::start(), "LTMC.LOCK k a PX 600000 ONDISCONNECT RELEASE");
     queue.holder = queue.server.client();
-    queue.b_then_c();
-}
-
-#[test]
-fn a_release_in_a_transaction_a_script_or_a_guard_hands_the_lock_on() {
-    let mut queue = Queue::start();
-    let replies = queue.holder.pipeline(&["MULTI", "SET x 1", "LTMC.UNLOCK k a", "EXEC"]);
-    assert_eq!(replies[3].array()[1].int(), 1);
-    queue.b_then_c();
-
-    let mut queue = Queue::start();
-    let script = "return redis.call('LTMC.UNLOCK', KEYS[1], 'a')";
-    assert_eq!(queue.holder.cmd(&["EVAL", script, "1", "k"]).int(), 1);
-    queue.b_then_c();
-
-    let mut queue = Queue::start();
-    let guarded = format!("LTMC.GUARD k {} LTMC.UNLOCK k a", queue.fence);
-    assert_eq!(queue.holder.run(&guarded).int(), 1);
     queue.b_then_c();
 }
 
@@ -203,35 +180,6 @@ fn a_long_wait_overtakes_a_priority_that_came_later() {
     assert_eq!(owners(&server, "k", "waiters"), ["urgent", "old", "late"]);
     assert_eq!(unlock(&server, "k", "a"), 1);
     waiters[2].recv().int();
-}
-
-#[test]
-fn a_wait_ends_with_nil_at_its_limit() {
-    let server = Server::start();
-    server.run("LTMC.LOCK k a PX 600000");
-    let mut client = server.client();
-    assert!(client.run("LTMC.LOCK k b BLOCK 50").is_nil());
-    assert!(client.run("LTMC.MLOCK b 2 k j BLOCK 50").is_nil());
-    assert_eq!(server.info_int("ltmc", "ltmc_lock_timeouts"), 2);
-    assert_idle(&server);
-    assert_eq!(unlock(&server, "k", "a"), 1);
-    assert_eq!(server.run("EXISTS k").int(), 0, "nothing was granted to who had given up");
-    assert_eq!(client.run("PING"), Reply::Simple("PONG".into()));
-}
-
-#[test]
-fn many_waits_end_each_at_its_own_limit() {
-    let server = Server::start();
-    server.run("LTMC.LOCK k a PX 60000000");
-    let mut waiters = server.clients(10);
-    server.block_in_turn(&mut waiters, |n| format!("LTMC.LOCK k w{n} BLOCK {}", 100_000 * (n + 1)));
-    for (index, waiter) in waiters.iter_mut().enumerate() {
-        assert_eq!(waiting(&server), 10 - index as i64);
-        // Half way to the next one's limit.
-        set_clock(&server, 100_000 * (index as i64 + 1) + 50_000);
-        assert!(waiter.recv().is_nil());
-    }
-    assert_idle(&server);
 }
 
 #[test]
@@ -414,48 +362,4 @@ fn a_retried_request_is_answered_like_the_first() {
     let info = server.run("LTMC.LOCK.INFO k");
     assert_eq!(info.get("holders").array()[0].get("levels").int(), 1);
     assert_idle(&server);
-}
-
-#[test]
-fn what_a_client_sends_while_it_waits_is_done_afterwards() {
-    let server = Server::start();
-    server.run("LTMC.LOCK k a PX 600000");
-    let mut client = server.client();
-    client.send_raw(b"LTMC.LOCK k b BLOCK 0\r\nPING\r\nLTMC.UNLOCK k b\r\nLTMC.LOCK k c\r\n");
-    server.wait_blocked(1);
-    assert_eq!(unlock(&server, "k", "a"), 1);
-    assert!(client.recv().int() > 0);
-    assert_eq!(client.recv(), Reply::Simple("PONG".into()));
-    assert_eq!(client.recv().int(), 1);
-    assert!(client.recv().int() > 0);
-}
-
-#[test]
-fn waits_of_different_databases_are_apart() {
-    let server = Server::start();
-    let mut other = server.client();
-    other.run("SELECT 3").ok();
-    other.run("LTMC.LOCK k a PX 600000");
-    server.run("LTMC.LOCK k a PX 600000");
-    let mut waiters = server.clients(2);
-    waiters[1].run("SELECT 3").ok();
-    server.block_in_turn(&mut waiters, |_| "LTMC.LOCK k b PX 600000 BLOCK 0".into());
-    assert_eq!(other.run("LTMC.UNLOCK k a").int(), 1);
-    waiters[1].recv().int();
-    assert_eq!(waiting(&server), 1);
-    let info = other.run("LTMC.LOCK.INFO k");
-    assert_eq!(info.get("holders").array()[0].get("owner").text(), "b");
-    assert_eq!(owners(&server, "k", "holders"), ["a"]);
-}
-
-#[test]
-fn a_wait_of_one_client_too_many_is_refused() {
-    let server = Server::start();
-    server.run("CONFIG SET ltmc.lock-waiters-max 2").ok();
-    let queue = Queue::on(server, "LTMC.LOCK k a PX 600000");
-    let reply = queue.server.run("LTMC.LOCK k d BLOCK 0");
-    assert_eq!(reply.error_code(), "LIMIT");
-    assert!(reply.error().contains("lock-waiters-max"), "{reply:?}");
-    assert_eq!(unlock(&queue.server, "k", "a"), 1);
-    queue.b_then_c();
 }

@@ -6,6 +6,7 @@ use crate::waiting::*;
 mod crowd;
 mod ends;
 mod keys;
+mod line;
 mod places;
 
 /// Longer than any lease in these tests: nobody becomes suspect unless a test wants it.
@@ -95,15 +96,6 @@ impl Line {
         self.ends_with_c(first)
     }
 
-    /// `b` is out and the claim holds: the agent goes from the holder to `c`.
-    #[track_caller]
-    fn holder_then_c(self) -> Server {
-        wait_until("only c waits", || waiting(&self.server) == 1);
-        assert_eq!(release(&self.server, self.fence), 1);
-        let fence = self.fence;
-        self.ends_with_c(fence)
-    }
-
     /// The agent has come to `c`, with a fence above `before`; then nothing is left.
     #[track_caller]
     fn ends_with_c(mut self, before: i64) -> Server {
@@ -120,32 +112,6 @@ impl Line {
         }
         self.server
     }
-}
-
-#[test]
-fn a_release_hands_the_agent_to_the_first_waiter() {
-    let line = Line::start();
-    assert_eq!(release(&line.server, line.fence), 1);
-    line.b_then_c();
-}
-
-#[test]
-fn a_release_in_a_transaction_a_script_or_a_guard_hands_the_agent_on() {
-    let mut line = Line::start();
-    let release = format!("LTMC.AGENT.RELEASE r {} OUTCOME FAIL", line.fence);
-    assert_eq!(line.holder.pipeline(&["MULTI", "SET x 1", &release, "EXEC"])[3].array()[1].int(), 1);
-    let server = line.b_then_c();
-
-    let mut line = Line::on(server);
-    let script = format!("return redis.call('LTMC.AGENT.RELEASE', KEYS[1], '{}')", line.fence);
-    assert_eq!(line.holder.cmd(&["EVAL", &script, "1", "r"]).int(), 1);
-    let server = line.b_then_c();
-
-    let mut line = Line::on(server);
-    let lock = line.holder.run("LTMC.LOCK l me PX 600000").int();
-    let guarded = format!("LTMC.GUARD l {lock} LTMC.AGENT.RELEASE r {}", line.fence);
-    assert_eq!(line.holder.run(&guarded).int(), 1);
-    line.b_then_c();
 }
 
 #[test]
@@ -334,42 +300,4 @@ fn a_claim_that_is_waited_for_lasts_from_when_it_was_given() {
     set_clock(&line.server, LEASE_MS + 10_000);
     assert_eq!(waiting(&line.server), 1, "the lease did not begin with the wait");
     line.b_then_c();
-}
-
-#[test]
-fn a_transaction_a_script_and_a_guard_ask_once() {
-    let server = Server::start();
-    let lock = server.run("LTMC.LOCK {t}:l me PX 600000").int();
-    let mut client = server.client();
-    let claim = "LTMC.AGENT.CLAIM {t}:r PX 600000 BLOCK 0";
-    let words: Vec<String> = claim.split(' ').map(|word| format!("'{word}'")).collect();
-    let script = format!("return redis.call({})", words.join(","));
-    let mut ask_all = || {
-        let in_transaction = client.pipeline(&["MULTI", claim, "SET {t}:after 1", "EXEC"]);
-        in_transaction[3].array()[1].ok();
-        let by_script = client.cmd(&["EVAL", &script, "0"]);
-        let guarded = client.run(&format!("LTMC.GUARD {{t}}:l {lock} {claim}"));
-        [in_transaction[3].array()[0].clone(), by_script, guarded]
-    };
-    assert!(ask_all().iter().all(Reply::is_nil), "there is no registry");
-    server.run("LTMC.REGISTER {t}:r a PX 600000 CAPACITY 3").int();
-    let mut fences: Vec<i64> = ask_all().iter().map(|reply| fence_on("a", reply)).collect();
-    fences.dedup();
-    assert_eq!(fences.len(), 3, "what is free is had all the same");
-    assert!(ask_all().iter().all(Reply::is_nil), "all is claimed");
-    assert_eq!(waiting(&server), 0);
-}
-
-#[test]
-fn a_waiter_can_be_seen() {
-    let server = Server::start();
-    let mut waiter = waiter(&server, "CAPS 1 go");
-    let list = server.run(&format!("CLIENT LIST ID {}", waiter.id()));
-    assert!(list.text().contains(" flags=b "), "{list:?}");
-    let counted = |name: &str| server.info_int("ltmc", &format!("ltmc_registry_{name}"));
-    assert_eq!((counted("waits"), counted("waits_served")), (1, 0));
-    register(&server, "a", "CAPS 1 go");
-    waiter.recv().array();
-    assert_eq!((counted("waits"), counted("waits_served")), (1, 1));
-    assert_idle(&server);
 }

@@ -8,6 +8,7 @@ mod crowd;
 mod ends;
 mod events;
 mod keys;
+mod line;
 mod places;
 mod wakes;
 

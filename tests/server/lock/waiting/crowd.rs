@@ -25,26 +25,6 @@ fn assert_grow(fences: &[i64]) {
 }
 
 #[test]
-fn a_thousand_waiters_are_served_in_order_and_once_each() {
-    let (server, mut clients) = crowd();
-    server.run("LTMC.LOCK k holder PX 600000");
-    server.block_in_turn(&mut clients, |n| format!("LTMC.LOCK k w{n} PX 600000 BLOCK 0"));
-    assert_eq!(waiting(&server), CROWD as i64);
-    assert_eq!(unlock(&server, "k", "holder"), 1);
-    let mut fences = Vec::new();
-    for (index, client) in clients.iter_mut().enumerate() {
-        fences.push(client.recv().int());
-        assert_eq!(client.run(&format!("LTMC.UNLOCK k w{index}")).int(), 1);
-    }
-    assert_grow(&fences);
-    assert_idle(&server);
-    assert_eq!(server.info_int("ltmc", "ltmc_lock_waits_served"), CROWD as i64, "one is woken for each grant");
-    for client in &mut clients {
-        assert_eq!(client.run("PING"), Reply::Simple("PONG".into()));
-    }
-}
-
-#[test]
 fn a_thousand_short_leases_drive_the_queue() {
     let (server, mut clients) = crowd();
     let fence = server.run("LTMC.LOCK k holder PX 600000").int();
@@ -91,37 +71,4 @@ fn a_thousand_readers_are_woken_together() {
     assert_grow(&fences);
     let info = server.run("LTMC.LOCK.INFO k");
     assert_eq!(info.get("holders").array().len(), CROWD);
-}
-
-#[test]
-fn half_of_a_thousand_die_while_the_queue_drains() {
-    let (server, mut clients) = crowd();
-    let mut holder = server.client();
-    holder.run("LTMC.LOCK k holder PX 600000");
-    server.block_in_turn(&mut clients, |n| format!("LTMC.LOCK k w{n} PX 600000 BLOCK 0"));
-    let mut clients: Vec<Option<Client>> = clients.into_iter().map(Some).collect();
-    let mut owner = "holder".to_string();
-    let mut fences = Vec::new();
-    // Whoever is next in the queue dies: before the lock comes to it, in the very tick, or by hanging up.
-    for index in (0..CROWD).step_by(2) {
-        let kill = |client: &Option<Client>| format!("CLIENT KILL ID {}", client.as_ref().map_or(0, Client::id));
-        let unlock = format!("LTMC.UNLOCK k {owner}");
-        let victim = &mut clients[index];
-        match index / 2 % 3 {
-            0 => drop(holder.pipeline(&[kill(victim), unlock])),
-            1 => drop(holder.pipeline(&[unlock, kill(victim)])),
-            _ => {
-                *victim = None;
-                wait_until("it is gone", || waiting(&server) == (CROWD - index - 1) as i64);
-                assert_eq!(holder.run(&unlock).int(), 1);
-            }
-        }
-        let next = clients[index + 1].as_mut().expect("every second one lives");
-        fences.push(next.recv().int());
-        owner = format!("w{}", index + 1);
-    }
-    assert_grow(&fences);
-    assert_eq!(unlock(&server, "k", &owner), 1);
-    assert_idle(&server);
-    assert_eq!(server.run("EXISTS k").int(), 0);
 }

@@ -82,34 +82,3 @@ fn a_thousand_waiters_are_served_by_one_registry_that_is_put_there() {
     assert_eq!(server.run("LTMC.AGENT.GET r a").get("free").int(), 0);
     assert_idle(&server);
 }
-
-#[test]
-fn half_of_a_thousand_die_while_the_line_drains() {
-    let (server, mut clients) = crowd();
-    let mut holder = server.client();
-    register(&server, "a", "");
-    let mut fence = fence_on("a", &holder.run("LTMC.AGENT.CLAIM r PX 600000"));
-    server.block_in_turn(&mut clients, |n| format!("LTMC.AGENT.CLAIM r PX 600000 REF w{n} BLOCK 0"));
-    let mut clients: Vec<Option<Client>> = clients.into_iter().map(Some).collect();
-    // Whoever is next dies: before the claim comes to it, in the very tick, or by hanging up.
-    for index in (0..CROWD).step_by(2) {
-        let kill = format!("CLIENT KILL ID {}", clients[index].as_ref().map_or(0, Client::id));
-        let release = format!("LTMC.AGENT.RELEASE r {fence}");
-        match index / 2 % 3 {
-            0 => drop(holder.pipeline(&[kill, release])),
-            1 => drop(holder.pipeline(&[release, kill])),
-            _ => {
-                clients[index] = None;
-                wait_until("it is gone", || waiting(&server) == (CROWD - index - 1) as i64);
-                assert_eq!(holder.run(&release).int(), 1);
-            }
-        }
-        let next = clients[index + 1].as_mut().expect("every second one lives");
-        let claimed = fence_on("a", &next.recv());
-        assert!(claimed > fence, "{claimed} is not above {fence}");
-        fence = claimed;
-    }
-    assert_eq!(release(&server, fence), 1);
-    assert_idle(&server);
-    assert!(refs(&server, "r", "a").is_empty());
-}
