@@ -4,12 +4,13 @@ use crate::harness::*;
 use crate::waiting::set_clock;
 use serde_json::Value;
 
+mod bad_input;
 mod big;
 mod commands;
 mod copies;
 mod durability;
 mod holds;
-mod misuse;
+
 mod nodes;
 mod sizes;
 

@@ -1,7 +1,7 @@
 //! What is refused, and that nothing changes then.
 
 use super::documents::{create, doc, update};
-use crate::bad_input::{doubled_and_cut_off, refused, refused_as, refused_line, refused_line_as, wrong_counts};
+use crate::bad_input::{all_refusals, refused, refused_as, refused_line, refused_line_as, Refusals, FIXED, SYNTAX};
 use crate::harness::*;
 use serde_json::json;
 
@@ -17,61 +17,28 @@ fn with_data() -> Server {
     server
 }
 
-/// Each command with no more than it needs.
-const LEAST: &[&str] = &[
-    "LTMC.CTX.CREATE new",
-    "LTMC.CTX.JOIN c a",
-    "LTMC.CTX.LEAVE c a",
-    "LTMC.CTX.UPDATE c a REPLACE 1",
-    "LTMC.CTX.GET c",
-    "LTMC.CTX.DIFF c 1",
-    "LTMC.CTX.GENERATE dest 1 c",
-    "LTMC.CTX.BUILD c FOR a",
-    "LTMC.CTX.ROUTE c r",
-    "LTMC.CTX.CHECKPOINT c",
-    "LTMC.CTX.CHECKPOINTS c",
-    "LTMC.CTX.ROLLBACK c 1",
-    "LTMC.CTX.FORK c dest",
-    "LTMC.CTX.PRUNE c KEEPLAST 1",
-];
-
-#[test]
-fn too_few_and_too_many_arguments_are_refused_by_every_command() {
-    let server = with_data();
-    for line in LEAST {
-        let name = line.split(' ').next().expect("a name");
-        let part =
-            if name == "LTMC.CTX.LEAVE" { "wrong number of arguments".into() } else { format!("syntax: {name}") };
-        wrong_counts(&server, line, &part);
-    }
-}
-
-#[test]
-fn keys_of_other_types_are_refused_by_every_command() {
-    let server = with_data();
-    for line in LEAST {
-        for other in ["text", "lock", "s", "r"] {
-            // A session is a source, too.
-            if line.contains("GENERATE") && other == "s" {
-                continue;
-            }
-            let line = line.replace(" c", &format!(" {other}")).replace(" new", &format!(" {other}"));
-            refused_line_as(&server, &line, "WRONGTYPE", "");
-        }
-    }
-    for other in ["text", "lock", "s", "r"] {
-        refused_line_as(&server, &format!("LTMC.CTX.GENERATE {other} 1 c"), "WRONGTYPE", "");
-        refused_line_as(&server, &format!("LTMC.CTX.FORK c {other}"), "WRONGTYPE", "");
-    }
-    for other in ["text", "lock", "s", "c"] {
-        refused_line_as(&server, &format!("LTMC.CTX.ROUTE c {other}"), "WRONGTYPE", "");
-    }
-}
-
-#[test]
-fn options_that_are_unknown_double_exclusive_or_cut_off_are_refused() {
-    let server = with_data();
-    for (command, options) in [
+const OF: Refusals = Refusals {
+    with_data,
+    names: &["LTMC.CTX"],
+    key: "c",
+    others: &["text", "lock", "s", "r"],
+    least: &[
+        ("LTMC.CTX.CREATE @", SYNTAX),
+        ("LTMC.CTX.JOIN @ a", SYNTAX),
+        ("LTMC.CTX.LEAVE @ a", FIXED),
+        ("LTMC.CTX.UPDATE @ a REPLACE 1", SYNTAX),
+        ("LTMC.CTX.GET @", SYNTAX),
+        ("LTMC.CTX.DIFF @ 1", SYNTAX),
+        ("LTMC.CTX.GENERATE @ 1 c", SYNTAX),
+        ("LTMC.CTX.BUILD @ FOR a", SYNTAX),
+        ("LTMC.CTX.ROUTE @ r", SYNTAX),
+        ("LTMC.CTX.CHECKPOINT @", SYNTAX),
+        ("LTMC.CTX.CHECKPOINTS @", SYNTAX),
+        ("LTMC.CTX.ROLLBACK @ 1", SYNTAX),
+        ("LTMC.CTX.FORK @ dest", SYNTAX),
+        ("LTMC.CTX.PRUNE @ KEEPLAST 1", SYNTAX),
+    ],
+    options: &[
         ("LTMC.CTX.CREATE new", "OWNER a|DOC 1|META 1|PX 9|EX 9"),
         ("LTMC.CTX.JOIN c a", "ROLE x"),
         ("LTMC.CTX.GET c", "PATH 1 /a|AT 1"),
@@ -84,9 +51,54 @@ fn options_that_are_unknown_double_exclusive_or_cut_off_are_refused() {
         ("LTMC.CTX.FORK c dest", "AT 1"),
         ("LTMC.CTX.PRUNE c KEEPLAST 1", "MAXAGE 1"),
         ("LTMC.CTX.UPDATE c a REPLACE 1", "IFVERSION 1"),
-    ] {
-        doubled_and_cut_off(&server, command, options);
+    ],
+    numbers: &[
+        ("LTMC.CTX.CREATE new PX #", "", 1, 3153600000000),
+        ("LTMC.CTX.CREATE new EX #", "", 1, 3153600000),
+        ("LTMC.CTX.UPDATE c a REPLACE 1 IFVERSION #", "", 0, 9223372036854775807),
+        ("LTMC.CTX.GET c AT #", "", 0, 9223372036854775807),
+        ("LTMC.CTX.GET c PATH # /a", "", 1, 1024),
+        ("LTMC.CTX.DIFF c #", "", 0, 9223372036854775807),
+        ("LTMC.CTX.GENERATE dest 1 c BUDGET #", "", 1, 4294967295),
+        ("LTMC.CTX.GENERATE dest 1 c TAGS # x", "", 1, 64),
+        ("LTMC.CTX.BUILD c FOR a BUDGET #", "", 1, 4294967295),
+        ("LTMC.CTX.BUILD c FOR a PATH # /a", "", 1, 1024),
+        ("LTMC.CTX.ROLLBACK c 1 IFVERSION #", "", 0, 9223372036854775807),
+        ("LTMC.CTX.PRUNE c KEEPLAST #", "", 0, 4294967295),
+        ("LTMC.CTX.PRUNE c KEEPLAST 1 MAXAGE #", "", 0, 3153600000000),
+    ],
+    texts: &[
+        ("LTMC.CTX.CREATE new OWNER #", "", 1, 256),
+        ("LTMC.CTX.JOIN c #", "", 1, 256),
+        ("LTMC.CTX.LEAVE c #", "", 1, 256),
+        ("LTMC.CTX.UPDATE c # SET /a 1", "", 1, 256),
+        ("LTMC.CTX.BUILD c FOR #", "", 1, 256),
+        ("LTMC.CTX.GENERATE dest 1 c FOR #", "", 1, 256),
+        ("LTMC.CTX.JOIN c a ROLE #", "ROLE", 0, 256),
+        ("LTMC.CTX.CHECKPOINT c NAME #", "NAME", 0, 256),
+    ],
+};
+
+all_refusals!(OF);
+
+#[test]
+fn sources_and_destinations_of_other_types_are_refused() {
+    let server = with_data();
+    for other in ["text", "lock", "r"] {
+        refused_line_as(&server, &format!("LTMC.CTX.GENERATE dest 1 {other}"), "WRONGTYPE", "");
     }
+    for other in ["text", "lock", "s", "r"] {
+        refused_line_as(&server, &format!("LTMC.CTX.GENERATE {other} 1 c"), "WRONGTYPE", "");
+        refused_line_as(&server, &format!("LTMC.CTX.FORK c {other}"), "WRONGTYPE", "");
+    }
+    for other in ["text", "lock", "s", "c"] {
+        refused_line_as(&server, &format!("LTMC.CTX.ROUTE c {other}"), "WRONGTYPE", "");
+    }
+}
+
+#[test]
+fn options_that_are_unknown_or_exclude_each_other_are_refused() {
+    let server = with_data();
     for op in ["MERGE", "PATCH", "SET", "SET /a", "DEL", "APPEND", "APPEND /a", "INCRBY", "INCRBY /a", "REPLACE"] {
         refused_line(&server, &format!("LTMC.CTX.UPDATE c a DEL /n {op}"), "is missing; syntax: LTMC.CTX.UPDATE");
     }
@@ -112,62 +124,17 @@ fn options_that_are_unknown_double_exclusive_or_cut_off_are_refused() {
 }
 
 #[test]
-fn numbers_out_of_their_range_are_refused_with_that_range() {
+fn the_number_of_sources_is_checked() {
     let server = with_data();
-    for (line, least, most) in [
-        ("LTMC.CTX.CREATE new PX #", 1, "3153600000000"),
-        ("LTMC.CTX.CREATE new EX #", 1, "3153600000"),
-        ("LTMC.CTX.UPDATE c a REPLACE 1 IFVERSION #", 0, "9223372036854775807"),
-        ("LTMC.CTX.GET c AT #", 0, "9223372036854775807"),
-        ("LTMC.CTX.GET c PATH # /a", 1, "1024"),
-        ("LTMC.CTX.DIFF c #", 0, "9223372036854775807"),
-        ("LTMC.CTX.GENERATE dest # c", 1, "128"),
-        ("LTMC.CTX.GENERATE dest 1 c BUDGET #", 1, "4294967295"),
-        ("LTMC.CTX.GENERATE dest 1 c TAGS # x", 1, "64"),
-        ("LTMC.CTX.BUILD c FOR a BUDGET #", 1, "4294967295"),
-        ("LTMC.CTX.BUILD c FOR a PATH # /a", 1, "1024"),
-        ("LTMC.CTX.ROLLBACK c 1 IFVERSION #", 0, "9223372036854775807"),
-        ("LTMC.CTX.PRUNE c KEEPLAST #", 0, "4294967295"),
-        ("LTMC.CTX.PRUNE c KEEPLAST 1 MAXAGE #", 0, "3153600000000"),
-    ] {
-        let range = if line.contains("GENERATE dest #") {
-            String::new()
-        } else {
-            format!("allowed are whole numbers from {least} to {most}")
-        };
-        let above = (most.parse::<u64>().expect("a number") + 1).to_string();
-        let mut wrong = vec!["-1", "+1", "01", "1.5", "1e3", "abc", "", "1\0", "18446744073709551616", &above];
-        if least > 0 {
-            wrong.push("0");
-        }
-        for number in wrong {
-            refused(
-                &server,
-                &line.split(' ').map(|word| if word == "#" { number } else { word }).collect::<Vec<_>>(),
-                &range,
-            );
-        }
+    for number in ["-1", "+1", "01", "1.5", "1e3", "abc", "", "1\0", "18446744073709551616", "129", "0"] {
+        refused(&server, &["LTMC.CTX.GENERATE", "dest", number, "c"], "");
     }
 }
 
 #[test]
 fn ids_names_and_metadata_have_their_limits() {
     let server = with_data();
-    let (longest, too_long) = ("x".repeat(256), "x".repeat(257));
-    for id in ["", too_long.as_str()] {
-        for args in [
-            vec!["LTMC.CTX.CREATE", "new", "OWNER", id],
-            vec!["LTMC.CTX.JOIN", "c", id],
-            vec!["LTMC.CTX.LEAVE", "c", id],
-            vec!["LTMC.CTX.UPDATE", "c", id, "SET", "/a", "1"],
-            vec!["LTMC.CTX.BUILD", "c", "FOR", id],
-            vec!["LTMC.CTX.GENERATE", "dest", "1", "c", "FOR", id],
-        ] {
-            refused(&server, &args, "bytes long, allowed are 1 to 256");
-        }
-    }
-    refused(&server, &["LTMC.CTX.JOIN", "c", "a", "ROLE", &too_long], "at most 256 are allowed");
-    refused(&server, &["LTMC.CTX.CHECKPOINT", "c", "NAME", &too_long], "at most 256 are allowed");
+    let longest = "x".repeat(256);
     let meta = format!("\"{}\"", "m".repeat(16 * 1024));
     refused(&server, &["LTMC.CTX.CREATE", "new", "META", &meta], "at most 16384 are allowed");
     refused(&server, &["LTMC.CTX.CREATE", "new", "META", "{bad"], "META is not valid JSON");

@@ -1,6 +1,7 @@
 //! What is refused, and that nothing changes then.
 
 use super::*;
+use crate::bad_input::{all_refusals, refused_as, refused_line, Refusals, FIXED, OPEN, SYNTAX};
 
 fn with_data() -> Server {
     let server = Server::start();
@@ -12,93 +13,63 @@ fn with_data() -> Server {
     server
 }
 
-/// Runs a command that must be refused with this code and a text that contains `part`, and must change nothing.
-#[track_caller]
-fn refused_with<A: AsRef<[u8]>>(server: &Server, args: &[A], code: &str, part: &str) {
-    let line = || show_stream(&[args.iter().map(|arg| arg.as_ref().to_vec()).collect()]);
-    let before = server.debug_digest();
-    let reply = server.cmd(args);
-    assert!(reply.is_error(), "{:?} was accepted: {reply:?}", line());
-    assert_eq!(reply.error_code(), code, "{:?}: {reply:?}", line());
-    assert!(reply.error().contains(part), "{:?}: no {part:?} in {reply:?}", line());
-    assert_eq!(server.debug_digest(), before, "{:?} changed something", line());
-}
-
-#[track_caller]
-fn refused(server: &Server, line: &str, part: &str) {
-    refused_with(server, &line.split(' ').collect::<Vec<_>>(), "ERR", part);
-}
-
-/// Each command with no more than it needs.
-const LEAST: &[&str] = &[
-    "LTMC.FLOW.CREATE g",
-    "LTMC.FLOW.INFO f",
-    "LTMC.FLOW.PAUSE f",
-    "LTMC.FLOW.RESUME f",
-    "LTMC.FLOW.CANCEL f",
-    "LTMC.FLOW.GRAPH f",
-    "LTMC.TASK.ADD f x p",
-    "LTMC.TASK.CLAIM f w",
-    "LTMC.TASK.HEARTBEAT f a 2",
-    "LTMC.TASK.COMPLETE f a 2 r",
-    "LTMC.TASK.FAIL f a 2 r",
-    "LTMC.TASK.CANCEL f a",
-    "LTMC.TASK.GET f a",
-    "LTMC.TASK.LIST f",
-    "LTMC.TASK.WAIT f a",
-    "LTMC.TASK.SIGNAL f a x",
-    "LTMC.TASK.REQUEUE f a",
-];
-
-#[test]
-fn too_few_and_too_many_arguments_are_refused_by_every_command() {
-    let server = with_data();
-    for line in LEAST {
-        let words: Vec<&str> = line.split(' ').collect();
-        let least = match words[0] {
-            "LTMC.TASK.WAIT" => 2,
-            "LTMC.TASK.SIGNAL" => 3,
-            _ => words.len(),
-        };
-        for count in 1..least {
-            refused(&server, &words[..count].join(" "), "wrong number of arguments");
-        }
-        if words[0] == "LTMC.TASK.WAIT" {
-            continue; // One word more is a value of an option.
-        }
-        let is_fixed = words.len() == 2
-            && words[0] != "LTMC.FLOW.CREATE"
-            && words[0] != "LTMC.TASK.LIST"
-            && words[0] != "LTMC.FLOW.GRAPH";
-        let part = if is_fixed { "wrong number of arguments".into() } else { format!("syntax: {}", words[0]) };
-        refused(&server, &format!("{line} surplus"), &part);
-    }
-}
-
-#[test]
-fn options_that_are_unknown_double_exclusive_or_cut_off_are_refused() {
-    let server = with_data();
-    for (command, options) in [
+const OF: Refusals = Refusals {
+    with_data,
+    names: &["LTMC.FLOW", "LTMC.TASK"],
+    key: "f",
+    others: &["text", "lock"],
+    least: &[
+        ("LTMC.FLOW.CREATE @", SYNTAX),
+        ("LTMC.FLOW.INFO @", FIXED),
+        ("LTMC.FLOW.PAUSE @", FIXED),
+        ("LTMC.FLOW.RESUME @", FIXED),
+        ("LTMC.FLOW.CANCEL @", FIXED),
+        ("LTMC.FLOW.GRAPH @", SYNTAX),
+        ("LTMC.TASK.ADD @ x p", SYNTAX),
+        ("LTMC.TASK.CLAIM @ w", SYNTAX),
+        ("LTMC.TASK.HEARTBEAT @ a 2", SYNTAX),
+        ("LTMC.TASK.COMPLETE @ a 2 r", SYNTAX),
+        ("LTMC.TASK.FAIL @ a 2 r", SYNTAX),
+        ("LTMC.TASK.CANCEL @ a", SYNTAX),
+        ("LTMC.TASK.GET @ a", SYNTAX),
+        ("LTMC.TASK.LIST @", SYNTAX),
+        ("LTMC.TASK.WAIT @", OPEN),
+        ("LTMC.TASK.SIGNAL @ a", OPEN),
+        ("LTMC.TASK.REQUEUE @ a", SYNTAX),
+    ],
+    options: &[
         ("LTMC.FLOW.CREATE g", "MAXACTIVE 1|GROUPMAX 1|RATE 1 5|KEEP 1|PX 9|EX 9|REQID i"),
-        (
-            "LTMC.TASK.ADD f x p",
-            "AFTER 1 a|ON ANY|CAPS 1 c|PRIORITY 1|DELAY 1|DEADLINE 1|LEASE 1|RETRIES 1|BACKOFF FIXED 1|GROUP g|LOCKS 1 l|REQID i",
-        ),
+        ("LTMC.TASK.ADD f x p",
+            "AFTER 1 a|ON ANY|CAPS 1 c|PRIORITY 1|DELAY 1|DEADLINE 1|LEASE 1|RETRIES 1|BACKOFF FIXED 1|GROUP g|LOCKS 1 l|REQID i"),
         ("LTMC.TASK.CLAIM f w", "CAPS 1 c|COUNT 1|PX 9|EX 9|BLOCK 1|REQID i"),
         ("LTMC.TASK.HEARTBEAT f a 2", "PROGRESS 1"),
         ("LTMC.TASK.COMPLETE f a 2 r", "NEXT"),
         ("LTMC.TASK.CANCEL f a", "CASCADE"),
         ("LTMC.TASK.LIST f", "STATE ready|LIMIT 0 1"),
         ("LTMC.TASK.REQUEUE f a", "CASCADE"),
-    ] {
-        for option in options.split('|') {
-            let words: Vec<&str> = option.split(' ').collect();
-            refused(&server, &format!("{command} {option} {option}"), &format!("option {} is given twice", words[0]));
-            for count in 1..words.len() {
-                refused(&server, &format!("{command} {}", words[..count].join(" ")), "syntax: LTMC.");
-            }
-        }
-    }
+    ],
+    numbers: &[
+        ("LTMC.TASK.ADD f x p PRIORITY #", "PRIORITY", 0, 1000),
+        ("LTMC.TASK.CLAIM f w COUNT #", "COUNT", 1, 1000),
+        ("LTMC.TASK.CLAIM f w BLOCK #", "BLOCK", 0, 3_153_600_000_000),
+        ("LTMC.TASK.CLAIM f w PX #", "PX", 1, 3_153_600_000_000),
+        ("LTMC.TASK.CLAIM f w EX #", "EX", 1, 3_153_600_000),
+        ("LTMC.TASK.ADD f x p LEASE #", "LEASE", 1, 3_153_600_000_000),
+        ("LTMC.TASK.WAIT f a BLOCK #", "BLOCK", 0, 3_153_600_000_000),
+    ],
+    texts: &[
+        ("LTMC.TASK.ADD f # p", "task", 1, 256),
+        ("LTMC.TASK.CLAIM f #", "agent", 1, 256),
+        ("LTMC.TASK.CLAIM f w REQID #", "REQID", 1, 256),
+        ("LTMC.TASK.GET f #", "task", 1, 256),
+    ],
+};
+
+all_refusals!(OF);
+
+#[test]
+fn options_that_are_unknown_or_exclude_each_other_are_refused() {
+    let server = with_data();
     for (line, part) in [
         ("LTMC.FLOW.CREATE g PX 5 EX 5", "PX and EX exclude each other"),
         ("LTMC.FLOW.CREATE g LOCKS 1 l", "LOCKS goes with SPEC only"),
@@ -121,7 +92,7 @@ fn options_that_are_unknown_double_exclusive_or_cut_off_are_refused() {
         ("LTMC.FLOW.GRAPH f SVG", "'SVG' is not understood here"),
         ("LTMC.TASK.FAIL f a 2 r MAYBE", "'MAYBE' is not understood here"),
     ] {
-        refused(&server, line, part);
+        refused_line(&server, line, part);
     }
 }
 
@@ -137,10 +108,10 @@ fn names_and_texts_have_their_bounds() {
         (format!("LTMC.TASK.FAIL f a 2 {longer}"), "reason is 1025 bytes long, at most 1024"),
         (format!("LTMC.TASK.HEARTBEAT f a 2 PROGRESS 1 {longer}"), "text is 1025 bytes long"),
     ] {
-        refused(&server, &line, part);
+        refused_line(&server, &line, part);
     }
-    refused_with(&server, &["LTMC.TASK.ADD", "f", "", "p"], "ERR", "task is 0 bytes long");
-    refused_with(&server, &["LTMC.TASK.CLAIM", "f", "w", "REGISTRY", ""], "ERR", "REGISTRY is 0 bytes long");
+    refused_as(&server, &["LTMC.TASK.ADD", "f", "", "p"], "ERR", "task is 0 bytes long");
+    refused_as(&server, &["LTMC.TASK.CLAIM", "f", "w", "REGISTRY", ""], "ERR", "REGISTRY is 0 bytes long");
     for id in [&b"\0\xff \r\n"[..], b"*x", &[b'z'; 256]] {
         assert_eq!(server.cmd(&[b"LTMC.TASK.ADD".as_slice(), b"f", id, b"p"]).bytes(), id);
         assert_eq!(server.cmd(&[b"LTMC.TASK.GET".as_slice(), b"f", id]).get("task").bytes(), id);
@@ -150,13 +121,8 @@ fn names_and_texts_have_their_bounds() {
 #[test]
 fn what_is_not_there_or_something_else_is_said() {
     let server = with_data();
-    for line in LEAST {
+    for (line, _) in OF.least {
         let words: Vec<&str> = line.split(' ').collect();
-        for other in ["text", "lock"] {
-            let mut words = words.clone();
-            words[1] = other;
-            refused_with(&server, &words, "WRONGTYPE", "");
-        }
         let mut missing = words.clone();
         missing[1] = "none";
         let reply = server.cmd(&missing);
@@ -171,9 +137,9 @@ fn what_is_not_there_or_something_else_is_said() {
         ["HEARTBEAT f x 2", "COMPLETE f x 2 r", "FAIL f x 2 r", "CANCEL f x", "WAIT f x", "SIGNAL f x", "REQUEUE f x"]
     {
         let line = format!("LTMC.TASK.{line}");
-        refused_with(&server, &line.split(' ').collect::<Vec<_>>(), "NOTASK", "'x'");
+        refused_as(&server, &line.split(' ').collect::<Vec<_>>(), "NOTASK", "'x'");
     }
-    refused_with(&server, &["LTMC.TASK.CLAIM", "f", "w", "REGISTRY", "text"], "WRONGTYPE", "");
+    refused_as(&server, &["LTMC.TASK.CLAIM", "f", "w", "REGISTRY", "text"], "WRONGTYPE", "");
 }
 
 #[test]
@@ -181,11 +147,11 @@ fn bounds_are_named_when_they_are_met() {
     let server = Server::start();
     server.run("CONFIG SET ltmc.flow-tasks-max 2 ltmc.task-payload-bytes-max 10").ok();
     add(&server, "a", "");
-    refused_with(&server, &["LTMC.TASK.ADD", "f", "b", "12345678901"], "LIMIT", "task-payload-bytes-max");
+    refused_as(&server, &["LTMC.TASK.ADD", "f", "b", "12345678901"], "LIMIT", "task-payload-bytes-max");
     add(&server, "b", "");
-    refused_with(&server, &["LTMC.TASK.ADD", "f", "c", "p"], "LIMIT", "flow-tasks-max");
+    refused_as(&server, &["LTMC.TASK.ADD", "f", "c", "p"], "LIMIT", "flow-tasks-max");
     let fence = fence_of(&server, "a").to_string();
-    refused_with(&server, &["LTMC.TASK.COMPLETE", "f", "a", &fence, "12345678901"], "LIMIT", "task-payload-bytes-max");
+    refused_as(&server, &["LTMC.TASK.COMPLETE", "f", "a", &fence, "12345678901"], "LIMIT", "task-payload-bytes-max");
     let spec = r#"{"tasks":[{"id":"a"},{"id":"b"},{"id":"c"}]}"#;
-    refused_with(&server, &["LTMC.FLOW.CREATE", "g", "SPEC", spec], "LIMIT", "flow-tasks-max");
+    refused_as(&server, &["LTMC.FLOW.CREATE", "g", "SPEC", spec], "LIMIT", "flow-tasks-max");
 }

@@ -1,82 +1,72 @@
 //! Bad input: a clear error each, nothing changed, and the server stays up.
 
 use super::*;
-
-/// Runs a command that must be refused with `code`, its text containing `part`, and must change nothing.
-#[track_caller]
-fn refused<A: AsRef<[u8]>>(server: &Server, args: &[A], code: &str, part: &str) {
-    let shown = || show_stream(&[args.iter().map(|arg| arg.as_ref().to_vec()).collect()]);
-    let before = server.debug_digest();
-    let reply = server.cmd(args);
-    assert!(reply.is_error(), "{:?} was accepted: {reply:?}", shown());
-    assert_eq!(reply.error_code(), code, "{:?}: {reply:?}", shown());
-    assert!(reply.error().contains(part), "{:?}: no {part:?} in {reply:?}", shown());
-    assert_eq!(server.debug_digest(), before, "{:?} changed something", shown());
-}
-
-#[track_caller]
-fn refused_line(server: &Server, line: &str, part: &str) {
-    refused(server, &line.split_whitespace().collect::<Vec<_>>(), "ERR", part);
-}
-
-/// The words of a line, the word `placeholder` among them replaced.
-fn fill<'a>(line: &'a str, placeholder: &str, value: &'a str) -> Vec<&'a str> {
-    let fill_in = |word| if word == placeholder { value } else { word };
-    line.split_whitespace().map(fill_in).collect()
-}
+use crate::bad_input::{all_refusals, refused, refused_line, Refusals, FIXED, OPEN, SYNTAX};
 
 /// A server with something on it that must not change, and the fence of the lock `k`, held by `a`.
 fn with_data() -> (Server, i64) {
     let server = Server::start();
     server.run("SET text v").ok();
+    server.run("LTMC.REGISTER r a PX 6000000").int();
     server.run("LTMC.LOCK shared b SHARED LIMIT 3 PX 600000").int();
     let fence = server.run("LTMC.LOCK k a PX 600000").int();
     (server, fence)
 }
 
-/// Each command with arguments that it accepts; `F` stands for a fence.
-const GOOD: &[&str] = &[
-    "LTMC.LOCK x a",
-    "LTMC.UNLOCK k a",
-    "LTMC.LOCK.RENEW k a TOKEN F PX 1000",
-    "LTMC.LOCK.CONVERT k a TOKEN F SHARED",
-    "LTMC.LOCK.CHECK k F",
-    "LTMC.LOCK.INFO k",
-    "LTMC.MLOCK a 1 x",
-    "LTMC.LOCK.BREAK k",
-    "LTMC.LOCK.GRAPH",
-    "LTMC.GUARD k F PING",
-    "LTMC.STATUS",
-    "LTMC.CLUSTER",
-    "LTMC.HEALTH",
-    "LTMC.APPLY k payload",
-    "LTMC.EXPLAIN payload",
-    "LTMC.REPAIR k",
-];
+const OF: Refusals = Refusals {
+    with_data: || with_data().0,
+    names: &["LTMC.LOCK", "LTMC.UNLOCK", "LTMC.MLOCK", "LTMC.GUARD"],
+    key: "k",
+    others: &["text", "r"],
+    least: &[
+        ("LTMC.LOCK @ a", SYNTAX),
+        ("LTMC.UNLOCK @ a", SYNTAX),
+        ("LTMC.LOCK.RENEW @ a TOKEN 5 PX 1000", FIXED),
+        ("LTMC.LOCK.CONVERT @ a TOKEN 5 SHARED", SYNTAX),
+        ("LTMC.LOCK.CHECK @ 5", FIXED),
+        ("LTMC.LOCK.INFO @", FIXED),
+        ("LTMC.LOCK.BREAK @", OPEN),
+        ("LTMC.LOCK.GRAPH", SYNTAX),
+        ("LTMC.MLOCK a 1 @", SYNTAX),
+        ("LTMC.GUARD @ 5 PING", OPEN),
+    ],
+    options: &[
+        ("LTMC.LOCK x a", "PX 5|EX 5|BLOCK 5|PATH p|META m|REQID i|PRIORITY 5|SHARED|EXCLUSIVE|ONDISCONNECT KEEP"),
+        ("LTMC.MLOCK a 1 x", "PX 5|EX 5|BLOCK 5|REQID i|PRIORITY 5"),
+        ("LTMC.UNLOCK k a", "TOKEN 5|PATH p|ALL"),
+    ],
+    numbers: &[
+        ("LTMC.LOCK x a PX #", "PX", 1, 3_153_600_000_000),
+        ("LTMC.LOCK x a EX #", "EX", 1, 3_153_600_000),
+        ("LTMC.LOCK k b BLOCK #", "BLOCK", 0, 3_153_600_000_000),
+        ("LTMC.LOCK x a SHARED LIMIT #", "LIMIT", 1, 1_000_000),
+        ("LTMC.LOCK x a PRIORITY #", "PRIORITY", 0, 1000),
+        ("LTMC.UNLOCK k a TOKEN #", "TOKEN", 0, 9_007_199_254_740_991),
+        ("LTMC.LOCK.RENEW k a TOKEN 5 PX #", "PX", 1, 3_153_600_000_000),
+        ("LTMC.LOCK.RENEW k a TOKEN 5 EX #", "EX", 1, 3_153_600_000),
+        ("LTMC.LOCK.RENEW k a TOKEN # PX 1000", "TOKEN", 0, 9_007_199_254_740_991),
+        ("LTMC.LOCK.CONVERT k a TOKEN # SHARED", "TOKEN", 0, 9_007_199_254_740_991),
+        ("LTMC.LOCK.CONVERT k a TOKEN 5 SHARED BLOCK #", "BLOCK", 0, 3_153_600_000_000),
+        ("LTMC.LOCK.CHECK k #", "", 0, 9_007_199_254_740_991),
+        ("LTMC.MLOCK a # x", "", 1, 128),
+        ("LTMC.MLOCK a 1 x PX #", "PX", 1, 3_153_600_000_000),
+        ("LTMC.MLOCK a 1 x PRIORITY #", "PRIORITY", 0, 1000),
+        ("LTMC.MLOCK a 1 k BLOCK #", "BLOCK", 0, 3_153_600_000_000),
+        ("LTMC.GUARD k # PING", "", 0, 9_007_199_254_740_991),
+    ],
+    texts: &[
+        ("LTMC.LOCK x #", "", 1, 256),
+        ("LTMC.LOCK x a REQID #", "", 1, 256),
+        ("LTMC.UNLOCK k #", "", 1, 256),
+        ("LTMC.LOCK.RENEW k # TOKEN 5 PX 1000", "", 1, 256),
+        ("LTMC.LOCK.CONVERT k # TOKEN 5 SHARED", "", 1, 256),
+        ("LTMC.MLOCK # 1 x", "", 1, 256),
+        ("LTMC.LOCK.BREAK k #", "", 1, 256),
+        ("LTMC.LOCK x a META #", "META", 0, 4096),
+    ],
+};
 
-#[test]
-fn too_few_arguments_are_refused_by_every_command() {
-    let (server, fence) = with_data();
-    let fence = fence.to_string();
-    for line in GOOD {
-        let words = fill(line, "F", &fence);
-        for count in 1..words.len() {
-            refused(&server, &words[..count], "ERR", "wrong number of arguments");
-        }
-    }
-}
-
-#[test]
-fn too_many_arguments_are_refused_by_every_command() {
-    let (server, fence) = with_data();
-    let fence = fence.to_string();
-    for line in GOOD.iter().filter(|line| !line.starts_with("LTMC.GUARD")) {
-        let mut words = fill(line, "F", &fence);
-        // BREAK takes one more.
-        words.extend(["surplus", "surplus"]);
-        refused(&server, &words, "ERR", "");
-    }
-}
+all_refusals!(OF);
 
 #[test]
 fn options_that_are_unknown_double_or_exclusive_are_refused() {
@@ -123,64 +113,6 @@ fn options_that_are_unknown_double_or_exclusive_are_refused() {
     ] {
         refused_line(&server, line, part);
     }
-}
-
-#[test]
-fn numbers_out_of_their_range_are_refused_with_that_range() {
-    let (server, fence) = with_data();
-    // An argument with a place for a number, the least and the most that it takes.
-    let places = [
-        ("LTMC.LOCK x a PX N".to_string(), 1, "3153600000000"),
-        ("LTMC.LOCK x a EX N".to_string(), 1, "3153600000"),
-        ("LTMC.LOCK k b BLOCK N".to_string(), 0, "3153600000000"),
-        ("LTMC.LOCK x a SHARED LIMIT N".to_string(), 1, "1000000"),
-        ("LTMC.LOCK x a PRIORITY N".to_string(), 0, "1000"),
-        ("LTMC.UNLOCK k a TOKEN N".to_string(), 0, "9007199254740991"),
-        (format!("LTMC.LOCK.RENEW k a TOKEN {fence} PX N"), 1, "3153600000000"),
-        (format!("LTMC.LOCK.RENEW k a TOKEN {fence} EX N"), 1, "3153600000"),
-        ("LTMC.LOCK.RENEW k a TOKEN N PX 1000".to_string(), 0, "9007199254740991"),
-        ("LTMC.LOCK.CONVERT k a TOKEN N SHARED".to_string(), 0, "9007199254740991"),
-        (format!("LTMC.LOCK.CONVERT k a TOKEN {fence} SHARED BLOCK N"), 0, "3153600000000"),
-        ("LTMC.LOCK.CHECK k N".to_string(), 0, "9007199254740991"),
-        ("LTMC.MLOCK a N x".to_string(), 1, "128"),
-        ("LTMC.MLOCK a 1 x PX N".to_string(), 1, "3153600000000"),
-        ("LTMC.MLOCK a 1 x PRIORITY N".to_string(), 0, "1000"),
-        ("LTMC.MLOCK a 1 k BLOCK N".to_string(), 0, "3153600000000"),
-        ("LTMC.GUARD k N PING".to_string(), 0, "9007199254740991"),
-    ];
-    for (line, least, most) in places {
-        let range = format!("allowed are whole numbers from {least} to {most}");
-        let above = (most.parse::<u64>().unwrap() + 1).to_string();
-        let mut wrong = vec!["-1", "+1", "01", "1.5", "1e3", "abc", "", "1\0", "18446744073709551616", &above];
-        if least > 0 {
-            wrong.push("0");
-        }
-        for number in wrong {
-            refused(&server, &fill(&line, "N", number), "ERR", &range);
-        }
-    }
-}
-
-#[test]
-fn ids_have_1_to_256_bytes() {
-    let (server, fence) = with_data();
-    let fence = fence.to_string();
-    let (longest, too_long) = ("x".repeat(256), "x".repeat(257));
-    for id in ["", too_long.as_str()] {
-        for args in [
-            vec!["LTMC.LOCK", "x", id],
-            vec!["LTMC.LOCK", "x", "a", "REQID", id],
-            vec!["LTMC.UNLOCK", "k", id],
-            vec!["LTMC.LOCK.RENEW", "k", id, "TOKEN", &fence, "PX", "1000"],
-            vec!["LTMC.LOCK.CONVERT", "k", id, "TOKEN", &fence, "SHARED"],
-            vec!["LTMC.MLOCK", id, "1", "x"],
-            vec!["LTMC.LOCK.BREAK", "k", id],
-        ] {
-            refused(&server, &args, "ERR", "bytes long, allowed are 1 to 256");
-        }
-    }
-    server.cmd(&["LTMC.LOCK", "x", &longest, "REQID", &longest]).int();
-    assert_eq!(server.cmd(&["LTMC.UNLOCK", "x", &longest]).int(), 1);
 }
 
 #[test]
@@ -241,7 +173,7 @@ fn paths_have_their_limits() {
         (deep(65), "PATH has 65 segments, at most 64 are allowed"),
     ] {
         for command in ["LTMC.LOCK", "LTMC.UNLOCK"] {
-            refused(&server, &[command, "x", "a", "PATH", &path], "ERR", part);
+            refused(&server, &[command, "x", "a", "PATH", &path], part);
         }
     }
     for path in ["x".repeat(1024), deep(64), "...".into()] {
@@ -253,7 +185,7 @@ fn paths_have_their_limits() {
 fn metadata_and_the_number_of_keys_have_their_limits() {
     let (server, _) = with_data();
     let meta = "m".repeat(4097);
-    refused(&server, &["LTMC.LOCK", "x", "a", "META", &meta], "ERR", "at most 4096 are allowed");
+    refused(&server, &["LTMC.LOCK", "x", "a", "META", &meta], "at most 4096 are allowed");
     server.cmd(&["LTMC.LOCK", "x", "a", "META", &meta[1..]]).int();
     let keys = |count: usize| (0..count).map(|n| format!(" many{n}")).collect::<String>();
     refused_line(&server, &format!("LTMC.MLOCK a 129{}", keys(129)), "from 1 to 128");

@@ -1,6 +1,64 @@
 //! What is refused, how, and that nothing happens then.
 
 use super::*;
+use crate::bad_input::{all_refusals, Refusals, FIXED, OPEN, SYNTAX};
+
+/// A server with a buffer, a lock and a text on it that must not change.
+fn with_data() -> Server {
+    let server = Server::start();
+    put(&server, "a", b"0123456789");
+    run(&server, "LTMC.CHUNK.ALLOC b ID open SIZE 5 PX 6000000");
+    server.run("SET text x").ok();
+    server.run("LTMC.LOCK lock b PX 600000").int();
+    server
+}
+
+const OF: Refusals = Refusals {
+    with_data,
+    names: &["LTMC.CHUNK"],
+    key: "b",
+    others: &["text", "lock"],
+    least: &[
+        ("LTMC.CHUNK.ALLOC @ SIZE 5", SYNTAX),
+        ("LTMC.CHUNK.BUFFER @", SYNTAX),
+        ("LTMC.CHUNK.FREE @ a", OPEN),
+        ("LTMC.CHUNK.HAVE @ 1 0000000000000000", SYNTAX),
+        ("LTMC.CHUNK.INFO @ a", FIXED),
+        ("LTMC.CHUNK.LIST @", SYNTAX),
+        ("LTMC.CHUNK.META @ a", OPEN),
+        ("LTMC.CHUNK.MGET @ a", OPEN),
+        ("LTMC.CHUNK.PIN @ a ada PX 5", SYNTAX),
+        ("LTMC.CHUNK.POPULAR @", SYNTAX),
+        ("LTMC.CHUNK.PUT @ a x", SYNTAX),
+        ("LTMC.CHUNK.READ @ a", OPEN),
+        ("LTMC.CHUNK.RELEASE @ a ada", FIXED),
+        ("LTMC.CHUNK.RESIZE @ MAXBYTES 50000", SYNTAX),
+        ("LTMC.CHUNK.RETAIN @ a ada", SYNTAX),
+        ("LTMC.CHUNK.SEAL @ open", SYNTAX),
+        ("LTMC.CHUNK.STATS @", FIXED),
+        ("LTMC.CHUNK.UNPIN @ a ada", FIXED),
+        ("LTMC.CHUNK.WRITE @ open 0 x", SYNTAX),
+    ],
+    options: &[
+        ("LTMC.CHUNK.ALLOC b SIZE 5", "PX 5|EX 5|AGENT ada|ID i"),
+        ("LTMC.CHUNK.PUT b a x", "PX 5|EX 5|PIN ada 5|META 1"),
+        ("LTMC.CHUNK.SEAL b open", "PX 5|EX 5"),
+    ],
+    numbers: &[
+        ("LTMC.CHUNK.ALLOC b SIZE #", "SIZE", 0, 536_870_912),
+        ("LTMC.CHUNK.ALLOC b SIZE 5 PX #", "PX", 1, 3_153_600_000_000),
+        ("LTMC.CHUNK.PIN b a ada PX #", "PX", 1, 3_153_600_000_000),
+        ("LTMC.CHUNK.PIN b a ada EX #", "EX", 1, 3_153_600_000),
+    ],
+    texts: &[
+        ("LTMC.CHUNK.PUT b # x", "", 1, 256),
+        ("LTMC.CHUNK.RETAIN b a #", "", 1, 256),
+        ("LTMC.CHUNK.PIN b a # PX 5", "", 1, 256),
+        ("LTMC.CHUNK.UNPIN b a #", "", 1, 256),
+    ],
+};
+
+all_refusals!(OF);
 
 #[test]
 fn misuse_is_named_and_changes_nothing() {
