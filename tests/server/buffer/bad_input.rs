@@ -32,7 +32,7 @@ const OF: Refusals = Refusals {
         ("LTMC.CHUNK.PUT @ a x", SYNTAX),
         ("LTMC.CHUNK.READ @ a", OPEN),
         ("LTMC.CHUNK.RELEASE @ a ada", FIXED),
-        ("LTMC.CHUNK.RESIZE @ MAXBYTES 50000", SYNTAX),
+        ("LTMC.CHUNK.RESIZE @ MAXBYTES 50000", FIXED),
         ("LTMC.CHUNK.RETAIN @ a ada", SYNTAX),
         ("LTMC.CHUNK.SEAL @ open", SYNTAX),
         ("LTMC.CHUNK.STATS @", FIXED),

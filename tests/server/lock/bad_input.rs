@@ -26,7 +26,7 @@ const OF: Refusals = Refusals {
         ("LTMC.LOCK.CHECK @ 5", FIXED),
         ("LTMC.LOCK.INFO @", FIXED),
         ("LTMC.LOCK.BREAK @", OPEN),
-        ("LTMC.LOCK.GRAPH", SYNTAX),
+        ("LTMC.LOCK.GRAPH", FIXED),
         ("LTMC.MLOCK a 1 @", SYNTAX),
         ("LTMC.GUARD @ 5 PING", OPEN),
     ],

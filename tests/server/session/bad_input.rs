@@ -243,3 +243,12 @@ fn random_words_break_nothing() {
     });
     assert_eq!(run(&server, "LTMC.REPAIR s").get("was_broken").int(), 0);
 }
+
+#[test]
+#[ignore = "LTMC.SESSION.OWN takes a resource of more than 65,536 bytes: after a reload the session is in quarantine"]
+fn a_resource_with_a_longer_name_than_a_key_may_have_is_refused() {
+    let server = with_data();
+    refused(&server, &["LTMC.SESSION.OWN", "s", &"x".repeat(65_537)], "bytes long");
+    server.debug_reload();
+    assert!(!server.run("LTMC.SESSION.INFO s").is_error());
+}
