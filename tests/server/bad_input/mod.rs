@@ -65,6 +65,23 @@ pub fn out_of_range(server: &Server, line: &str, name: &str, least: u64, most: u
     }
 }
 
+/// All of these are refused, with bytes that would break the protocol in the place of `#`, in one line each and without a change.
+#[track_caller]
+pub fn refused_in_one_line(server: &Server, lines: &[String]) {
+    let nasty = b"\r\n-ERR fake\r\n+OK\r\n\0%s%n\xff".as_slice();
+    let fill = |word: &str| match word.split_once('#') {
+        Some((before, _)) => [before.as_bytes(), nasty].concat(),
+        None => word.as_bytes().to_vec(),
+    };
+    let (mut client, before) = (server.client(), server.debug_digest());
+    for line in lines {
+        let reply = client.cmd(&line.split_whitespace().map(fill).collect::<Vec<_>>());
+        assert!(reply.is_error(), "{line}: {reply:?}");
+        assert_eq!(client.run("ECHO next").text(), "next", "the protocol is in step after {line}");
+    }
+    assert_eq!(server.debug_digest(), before);
+}
+
 /// Sixty times a hundred commands of `least`, each with up to `most` of `words` behind it: all are answered as they may be, many with an error
 /// and many without, and the server is in order afterwards. `tidy` runs after each hundred.
 pub fn random_words(

@@ -17,14 +17,6 @@ mod sizes;
 /// So far that nothing of it comes in a test.
 const FAR_MS: i64 = 31_536_000_000;
 
-/// The reply to a command that has to be accepted.
-#[track_caller]
-fn run(server: &Server, line: &str) -> Reply {
-    let reply = server.run(line);
-    assert!(!reply.is_error() && !reply.is_nil(), "{line}: {reply:?}");
-    reply
-}
-
 /// Puts bytes and returns the version.
 #[track_caller]
 fn put(server: &Server, id: &str, data: &[u8]) -> i64 {

@@ -1,7 +1,9 @@
 //! What is refused, and that nothing changes then.
 
 use super::agents::{register, shown};
-use crate::bad_input::{all_refusals, random_words, refused, refused_line, Refusals, FIXED, SYNTAX};
+use crate::bad_input::{
+    all_refusals, random_words, refused, refused_in_one_line, refused_line, Refusals, FIXED, SYNTAX,
+};
 use crate::harness::*;
 
 /// A server with a registry, a lock and a text on it that must not change.
@@ -232,11 +234,7 @@ fn hostile_metadata_is_refused() {
 
 #[test]
 fn an_error_is_one_line_whatever_was_given() {
-    let server = with_data();
-    let nasty = b"\r\n-ERR fake\r\n+OK\r\n\0%s%n\xff".as_slice();
-    let mut client = server.client();
-    let before = server.debug_digest();
-    for line in [
+    let lines = [
         "LTMC.REGISTER r b #",
         "LTMC.REGISTER r b STATUS #",
         "LTMC.REGISTER r b META #",
@@ -255,17 +253,8 @@ fn an_error_is_one_line_whatever_was_given() {
         "LTMC.AGENT.RELEASE r #",
         "LTMC.AGENT.RELEASE r 2 #",
         "LTMC.AGENT.STATS r #",
-    ] {
-        let fill = |word: &str| -> Vec<u8> {
-            let at = word.find('#').unwrap_or(word.len());
-            let rest = if at < word.len() { nasty } else { b"" };
-            [&word.as_bytes()[..at], rest].concat()
-        };
-        let reply = client.cmd(&line.split_whitespace().map(fill).collect::<Vec<_>>());
-        assert!(reply.is_error(), "{line}: {reply:?}");
-        assert_eq!(client.run("ECHO next").text(), "next", "the protocol is in step after {line}");
-    }
-    assert_eq!(server.debug_digest(), before);
+    ];
+    refused_in_one_line(&with_data(), &lines.map(String::from));
 }
 
 #[test]

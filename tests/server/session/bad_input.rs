@@ -1,7 +1,9 @@
 //! What is refused, and that nothing changes then.
 
-use super::fields::{fields, run};
-use crate::bad_input::{random_words, refusals_of, refused, refused_as, refused_line, Refusals, FIXED, OPEN, SYNTAX};
+use super::fields::fields;
+use crate::bad_input::{
+    random_words, refusals_of, refused, refused_as, refused_in_one_line, refused_line, Refusals, FIXED, OPEN, SYNTAX,
+};
 use crate::harness::*;
 
 /// A server with a session, a context, a lock and a text on it that must not change.
@@ -194,11 +196,7 @@ fn the_depth_of_metadata_is_not_blamed_on_a_setting_that_allows_more() {
 
 #[test]
 fn an_error_is_one_line_whatever_was_given() {
-    let server = with_data();
-    let nasty = b"\r\n-ERR fake\r\n+OK\r\n\0%s%n\xff".as_slice();
-    let mut client = server.client();
-    let before = server.debug_digest();
-    for line in [
+    let lines = [
         "CREATE new #",
         "CREATE new STATE #",
         "CREATE new META #",
@@ -221,14 +219,8 @@ fn an_error_is_one_line_whatever_was_given() {
         "PRUNE s # 1",
         "PRUNE s KEEPLAST #",
         "END s GRACE #",
-    ] {
-        let line = format!("LTMC.SESSION.{line}");
-        let fill = |word: &str| if word == "#" { nasty.to_vec() } else { word.as_bytes().to_vec() };
-        let reply = client.cmd(&line.split(' ').map(fill).collect::<Vec<_>>());
-        assert!(reply.is_error(), "{line}: {reply:?}");
-        assert_eq!(client.run("ECHO next").text(), "next", "the protocol is in step after {line}");
-    }
-    assert_eq!(server.debug_digest(), before);
+    ];
+    refused_in_one_line(&with_data(), &lines.map(|line| format!("LTMC.SESSION.{line}")));
 }
 
 #[test]
