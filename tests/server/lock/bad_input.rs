@@ -191,3 +191,11 @@ fn metadata_and_the_number_of_keys_have_their_limits() {
     refused_line(&server, &format!("LTMC.MLOCK a 129{}", keys(129)), "from 1 to 128");
     assert_eq!(server.run(&format!("LTMC.MLOCK a 128{}", keys(128))).array().len(), 128);
 }
+
+#[test]
+fn an_id_of_256_bytes_is_taken() {
+    let (server, _) = with_data();
+    let longest = "x".repeat(256);
+    server.cmd(&["LTMC.LOCK", "x", &longest, "REQID", &longest]).int();
+    assert_eq!(server.cmd(&["LTMC.UNLOCK", "x", &longest]).int(), 1);
+}

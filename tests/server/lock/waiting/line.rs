@@ -4,7 +4,7 @@ use crate::harness::*;
 use crate::waiting::all_cases;
 use crate::waiting::line::{Holder, Loss, Waiting};
 
-const HOW: Waiting = Waiting {
+pub const HOW: Waiting = Waiting {
     service: "lock",
     bound: "lock-waiters-max",
     prepare: |client, key| client.run(&format!("LTMC.LOCK {key} w0 PX 6000000")).int(),

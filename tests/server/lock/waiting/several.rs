@@ -1,21 +1,12 @@
 //! What is true of all who wait, of `LTMC.MLOCK`.
 
-use crate::harness::*;
 use crate::waiting::all_cases;
-use crate::waiting::line::{Holder, Loss, Waiting};
+use crate::waiting::line::Waiting;
 
 const HOW: Waiting = Waiting {
-    service: "lock",
-    bound: "lock-waiters-max",
-    prepare: |client, key| client.run(&format!("LTMC.LOCK {key} w0 PX 6000000")).int(),
     wait: |key, n| format!("LTMC.MLOCK w{n} 1 {key} PX 6000000"),
-    serve: |key, holder: Holder| format!("LTMC.UNLOCK {key} w{}", holder.n),
     token: |reply| reply.ints()[0],
-    is_nothing: Reply::is_nil,
-    loss: Loss::Serves,
-    is_news: false,
-    is_tied: false,
-    other_type: "LTMC.REGISTER # a",
+    ..super::line::HOW
 };
 
 all_cases!(HOW);
