@@ -116,7 +116,9 @@ fn is_lost(error: &redis::RedisError) -> bool {
 
 fn start_agent(server: &Server, name: &str) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
-    command.args(["--exact", "team::an_agent_of_the_team", "--nocapture"]);
+    // Named after where it stands, so that it is found when this file moves.
+    let (_, here) = module_path!().split_once("::").expect("a crate and a module");
+    command.args(["--exact", &format!("{here}::an_agent_of_the_team"), "--nocapture"]);
     command.env(URL, server.url()).env(NAME, name).stdout(Stdio::null());
     command.spawn().expect("a process")
 }
