@@ -1,6 +1,6 @@
 //! What is refused, and that nothing changes then.
 
-use super::fields::fields;
+use super::fields::{fields, run};
 use crate::bad_input::{
     random_words, refusals_of, refused, refused_as, refused_in_one_line, refused_line, Refusals, FIXED, OPEN, SYNTAX,
 };

@@ -6,6 +6,14 @@ use crate::waiting::set_clock;
 mod checkpoints;
 mod keys;
 
+/// Runs a line that must be accepted; there may be nothing to say.
+#[track_caller]
+pub fn run(server: &Server, line: &str) -> Reply {
+    let reply = server.run(line);
+    assert!(!reply.is_error(), "{line}: {reply:?}");
+    reply
+}
+
 /// All fields of a session, as `field=value` in the order of their names.
 #[track_caller]
 pub fn fields(server: &Server, key: &str) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! How long sessions live, who takes part in them, what they own, and how they end.
 
-use super::fields::{fields, info, refused};
+use super::fields::{fields, info, refused, run};
 use crate::harness::*;
 use crate::waiting::set_clock;
 

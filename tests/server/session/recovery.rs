@@ -1,6 +1,6 @@
 //! What is left of sessions after a stop without notice, and what an orderly one, a reload or a failover does not do to them.
 
-use super::fields::{fields, info};
+use super::fields::{fields, info, run};
 use crate::harness::*;
 use std::path::PathBuf;
 use std::process::Command;
