@@ -1,6 +1,6 @@
 //! What `LTMC.CLUSTER` says of nodes that told of themselves, that did not, and that fell silent.
 
-use crate::regressions::Server;
+use crate::server::Server;
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::host::Member;
 use ltmc::command::host::{replication_members, Link};

@@ -1,11 +1,10 @@
 //! Two nodes of a cluster and one slot that moves between them, key by key and back: whatever happens meanwhile, no key comes into being on one node
 //! while it is on the other, what runs holds its locks, and what is over gives back all of them.
 
+use crate::driver::{run_all, History};
 use crate::host::{Held, Value};
 use crate::prng::Prng;
-use crate::regressions::Server;
-use crate::schedules::run_all;
-use crate::world::History;
+use crate::server::Server;
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::reply::Reply;
 use ltmc::domain::flow::Flow;

@@ -1,15 +1,13 @@
 //! What is loaded is checked as deeply as what is decided: values whose saved bytes were changed under a right checksum are refused, or do all
 //! that a value does. Nothing panics, and what comes of it passes its own check and can be saved and loaded.
 
+use crate::driver::run_all;
 use crate::host::MemoryHost;
 use crate::prng::Prng;
-use crate::schedules::run_all;
-use ltmc::command::engine::cx::Cx;
-use ltmc::command::engine::dispatch;
+use crate::server::execute;
 use ltmc::command::host::Host;
 use ltmc::command::node::Node;
 use ltmc::command::scheduler;
-use ltmc::command::table::Table;
 use ltmc::domain::buffer::Buffer;
 use ltmc::domain::cache::Cache;
 use ltmc::domain::context::Context;
@@ -234,11 +232,8 @@ impl World {
     }
 
     fn run(&mut self, line: &str) -> bool {
-        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        let command = Table::<MemoryHost>::find(args[0]).expect("a known command");
-        self.host.client = 1;
-        let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &args, db: 0 };
-        dispatch::run(command, &mut cx).is_ok()
+        let words: Vec<&str> = line.split(' ').collect();
+        execute(&mut self.node, &mut self.host, (1, 0), &words).is_ok()
     }
 }
 

@@ -2,17 +2,15 @@
 //! service, with and without `REGISTRY`, in changing modes; keys are deleted, the server restarts. After every step the values, their bonds, the
 //! list of holders and the replica are compared with the list.
 
+use crate::driver::{History, Schedule};
 use crate::host::MemoryHost;
 use crate::prng::Prng;
-use crate::schedules::run_all;
-use crate::world::History;
-use ltmc::command::engine::cx::{Cx, Outcome};
-use ltmc::command::engine::dispatch;
+use crate::server::{execute, field, int};
+use ltmc::command::engine::cx::Outcome;
 use ltmc::command::node::Node;
 use ltmc::command::reply::Reply;
 use ltmc::command::scheduler;
 use ltmc::command::settings::Setting;
-use ltmc::command::table::Table;
 use ltmc::domain::buffer::Buffer;
 use ltmc::domain::context::Context;
 use ltmc::domain::entity::record::Payload;
@@ -117,18 +115,6 @@ fn id(key: &str) -> KeyId {
     KeyId::new(0, key.as_bytes())
 }
 
-fn int(reply: &Reply) -> u64 {
-    match reply {
-        Reply::Integer(number) => *number as u64,
-        other => panic!("{other:?} is no number"),
-    }
-}
-
-fn field<'a>(map: &'a Reply, name: &str) -> &'a Reply {
-    let Reply::Map(fields) = map else { panic!("{map:?} is no map") };
-    &fields.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("no {name} in {map:?}")).1
-}
-
 /// Runs `$body` for every type that agents hold something of.
 macro_rules! for_each_type {
     ($E:ident => $body:expr) => {
@@ -142,72 +128,13 @@ macro_rules! for_each_type {
     };
 }
 
-impl World {
+impl Schedule for World {
     fn new(seed: u64) -> World {
         let mut world = World { rng: Some(Prng::new(seed)), ..World::default() };
         world.history.seed = seed;
         world.settle_settings();
         world.set_time(1_700_000_000_000);
         world
-    }
-
-    fn settle_settings(&mut self) {
-        self.node.settings.set_at(Setting::OrchestrationMode as usize, 1);
-        self.node.settings.set_at(Setting::AgentHoldSharePercent as usize, 0);
-        self.node.settings.set_at(Setting::AgentDampingHalfLifeMs as usize, 0);
-    }
-
-    fn rng(&mut self) -> &mut Prng {
-        self.rng.as_mut().expect("it has one")
-    }
-
-    fn set_time(&mut self, ms: u64) {
-        self.node.clock.set_now_us(ms * 1000);
-        self.host.now = ms;
-    }
-
-    fn run(&mut self, line: &str) -> Result<Reply, Error> {
-        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        let command = Table::<MemoryHost>::find(words[0]).unwrap_or_else(|| panic!("{line}"));
-        self.host.client = 1;
-        let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &words, db: 0 };
-        let outcome = dispatch::run(command, &mut cx);
-        self.history.note(format!("{}: {line} => {outcome:?}", self.host.now));
-        match outcome? {
-            Outcome::Reply(reply) => Ok(reply),
-            Outcome::Waits => panic!("nobody waits here: {line}"),
-        }
-    }
-
-    fn must(&mut self, line: &str) -> Reply {
-        self.run(line).unwrap_or_else(|error| panic!("{line}: {error}"))
-    }
-
-    /// What is taken has to be there.
-    fn prepare(&mut self) {
-        for line in [
-            "LTMC.CHUNK.PUT buffer c0 x",
-            "LTMC.CHUNK.PUT buffer c1 y",
-            "LTMC.REGISTER r worker CAPS 1 tool CAPACITY 3 PX 31536000000",
-        ] {
-            if line.starts_with("LTMC.CHUNK")
-                || self.host.peek::<Registry>(&id("r")).is_none_or(|stored| stored.state.agent(b"worker").is_none())
-            {
-                self.must(line);
-            }
-        }
-        for (key, line) in [
-            ("context", "LTMC.CTX.CREATE context"),
-            ("session0", "LTMC.SESSION.CREATE session0"),
-            ("session1", "LTMC.SESSION.CREATE session1"),
-        ] {
-            if !self.host.keys.contains_key(&id(key)) {
-                self.must(line);
-            }
-        }
-        if self.held.iter().filter(|held| held.thing == Thing::Task).count() < 3 {
-            self.must("LTMC.TASK.ADD flow * payload RETRIES 1000000 BACKOFF FIXED 1");
-        }
     }
 
     fn step(&mut self) {
@@ -247,6 +174,64 @@ impl World {
         self.tick();
         self.notice_ends();
         self.compare();
+    }
+}
+
+impl World {
+    fn settle_settings(&mut self) {
+        self.node.settings.set_at(Setting::OrchestrationMode as usize, 1);
+        self.node.settings.set_at(Setting::AgentHoldSharePercent as usize, 0);
+        self.node.settings.set_at(Setting::AgentDampingHalfLifeMs as usize, 0);
+    }
+
+    fn rng(&mut self) -> &mut Prng {
+        self.rng.as_mut().expect("it has one")
+    }
+
+    fn set_time(&mut self, ms: u64) {
+        self.node.clock.set_now_us(ms * 1000);
+        self.host.now = ms;
+    }
+
+    fn run(&mut self, line: &str) -> Result<Reply, Error> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let outcome = execute(&mut self.node, &mut self.host, (1, 0), &words);
+        self.history.note(format!("{}: {line} => {outcome:?}", self.host.now));
+        match outcome? {
+            Outcome::Reply(reply) => Ok(reply),
+            Outcome::Waits => panic!("nobody waits here: {line}"),
+        }
+    }
+
+    fn must(&mut self, line: &str) -> Reply {
+        self.run(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    /// What is taken has to be there.
+    fn prepare(&mut self) {
+        for line in [
+            "LTMC.CHUNK.PUT buffer c0 x",
+            "LTMC.CHUNK.PUT buffer c1 y",
+            "LTMC.REGISTER r worker CAPS 1 tool CAPACITY 3 PX 31536000000",
+        ] {
+            if line.starts_with("LTMC.CHUNK")
+                || self.host.peek::<Registry>(&id("r")).is_none_or(|stored| stored.state.agent(b"worker").is_none())
+            {
+                self.must(line);
+            }
+        }
+        for (key, line) in [
+            ("context", "LTMC.CTX.CREATE context"),
+            ("session0", "LTMC.SESSION.CREATE session0"),
+            ("session1", "LTMC.SESSION.CREATE session1"),
+        ] {
+            if !self.host.keys.contains_key(&id(key)) {
+                self.must(line);
+            }
+        }
+        if self.held.iter().filter(|held| held.thing == Thing::Task).count() < 3 {
+            self.must("LTMC.TASK.ADD flow * payload RETRIES 1000000 BACKOFF FIXED 1");
+        }
     }
 
     fn register(&mut self, agent: &str) {
@@ -444,8 +429,5 @@ impl World {
 
 #[test]
 fn nothing_belongs_to_who_is_gone_and_nothing_is_taken_from_who_is_there() {
-    run_all(10_000, 500, |seed, steps| {
-        let mut world = World::new(seed);
-        (0..steps).for_each(|_| world.step());
-    });
+    crate::driver::run::<World>(10_000, 500);
 }

@@ -1,7 +1,7 @@
 //! Walks the command table: what each row says agrees with itself and with what the handler does.
 
 use crate::host::MemoryHost;
-use crate::regressions::Server;
+use crate::server::Server;
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::engine::reply_shape::{Field, Shape, ShapeKind, Unit};
 use ltmc::command::engine::spec::{Arg, ArgKind, Flags, KeysAt, Spec};

@@ -1,7 +1,8 @@
 //! The trace of debug mode: it changes nothing, and it tells what was asked for from what followed.
 
-use crate::regressions::Server;
-use crate::world::World;
+use crate::driver::Schedule;
+use crate::lock::world::World;
+use crate::server::Server;
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::reply::Reply;
 use ltmc::command::settings::policies::Mode;

@@ -32,31 +32,6 @@ impl World {
         vec![self.rng.below(4) as u8; len]
     }
 
-    pub fn step(&mut self) {
-        let (ms, prompt) = (*self.rng.pick(&[0, 0, 1, 50, 999, 1500, 40_000]), self.rng.percent(70));
-        self.pass(ms, prompt);
-        self.bury();
-        let spared = match self.rng.below(100) {
-            0..=24 => self.put(),
-            25..=34 => self.allocate(),
-            35..=49 => self.write(),
-            50..=56 => self.seal(),
-            57..=66 => self.hold(),
-            67..=73 => self.let_go(),
-            74..=79 => self.free(),
-            80..=83 => self.configure(),
-            84..=87 => self.describe(),
-            88 => self.restart(),
-            89..=90 => self.replace_by_copy(),
-            _ => self.read(),
-        };
-        self.absorb_evictions(spared.as_deref());
-        // What is due now is done before anybody looks. That may be that the buffer gets smaller, and then it is the policy that says who goes.
-        self.pass(0, true);
-        self.bury();
-        self.check();
-    }
-
     /// A refusal for want of room has to be true.
     fn assert_full(&mut self, error: &Error, more: u64) {
         assert_eq!(error.code, Code::Limit, "{error}");
@@ -79,7 +54,7 @@ impl World {
         assert!(version > before, "{id} had version {before} and has {version} now");
     }
 
-    fn put(&mut self) -> Option<String> {
+    pub fn put(&mut self) -> Option<String> {
         let (id, data) = (self.id(), self.data());
         let mut line = words(&["LTMC.CHUNK.PUT", "b", &id]);
         line.push(data.clone());
@@ -122,7 +97,7 @@ impl World {
         None
     }
 
-    fn allocate(&mut self) -> Option<String> {
+    pub fn allocate(&mut self) -> Option<String> {
         let (id, agent, bytes) = (self.id(), self.agent(), self.rng.below(2000));
         let line = format!("LTMC.CHUNK.ALLOC b ID {id} SIZE {bytes} AGENT {agent} PX 5000");
         match self.run_line(&line) {
@@ -142,7 +117,7 @@ impl World {
         None
     }
 
-    fn write(&mut self) -> Option<String> {
+    pub fn write(&mut self) -> Option<String> {
         let (id, now) = (self.id(), self.now());
         let known = self.chunks.get(&id).cloned();
         let len = known.as_ref().map_or(10, |chunk| chunk.data.len() as u64);
@@ -168,7 +143,7 @@ impl World {
         None
     }
 
-    fn seal(&mut self) -> Option<String> {
+    pub fn seal(&mut self) -> Option<String> {
         let id = self.id();
         let is_mortal = self.rng.percent(30);
         let line = format!("LTMC.CHUNK.SEAL b {id}{}", if is_mortal { " PX 4000" } else { "" });
@@ -184,7 +159,7 @@ impl World {
         None
     }
 
-    fn hold(&mut self) -> Option<String> {
+    pub fn hold(&mut self) -> Option<String> {
         let (id, agent, pins) = (self.id(), self.agent(), self.rng.percent(50));
         let line = match pins {
             true => format!("LTMC.CHUNK.PIN b {id} {agent} PX 3000"),
@@ -209,7 +184,7 @@ impl World {
         None
     }
 
-    fn let_go(&mut self) -> Option<String> {
+    pub fn let_go(&mut self) -> Option<String> {
         let (id, agent, pins) = (self.id(), self.agent(), self.rng.percent(50));
         let word = if pins { "UNPIN" } else { "RELEASE" };
         let answer = self.ok(&format!("LTMC.CHUNK.{word} b {id} {agent}"));
@@ -221,7 +196,7 @@ impl World {
         None
     }
 
-    fn free(&mut self) -> Option<String> {
+    pub fn free(&mut self) -> Option<String> {
         let (one, other, now) = (self.id(), self.id(), self.now());
         let found: Vec<String> =
             [&one, &other].into_iter().filter(|id| self.chunks.contains_key(*id)).cloned().collect();
@@ -237,7 +212,7 @@ impl World {
         None
     }
 
-    fn configure(&mut self) -> Option<String> {
+    pub fn configure(&mut self) -> Option<String> {
         let max = *self.rng.pick(&[6_000, 20_000, 40_000]);
         let min = *self.rng.pick(&[max, max, 0, 3_000]);
         let policy = *self.rng.pick(&["POLICY GDSF", "POLICY LRU", "POLICY TTL", "RING", "POLICY NONE"]);
@@ -248,7 +223,7 @@ impl World {
         None
     }
 
-    fn describe(&mut self) -> Option<String> {
+    pub fn describe(&mut self) -> Option<String> {
         let (id, meta) = (self.id(), *self.rng.pick(&["null", "[1,2]", r#"{"text":"of-more-than-sixteen-bytes"}"#]));
         match (self.run_line(&format!("LTMC.CHUNK.META b {id} {meta}")), self.chunks.get_mut(&id)) {
             (Ok(_), Some(chunk)) => chunk.meta = if meta == "null" { Vec::new() } else { meta.as_bytes().to_vec() },
@@ -264,23 +239,23 @@ impl World {
     }
 
     /// The server starts again from what it saved.
-    fn restart(&mut self) -> Option<String> {
+    pub fn restart(&mut self) -> Option<String> {
         use super::world::{key, saved};
         let stored = self.host.peek::<ltmc::domain::buffer::Buffer>(&key())?;
         let (loaded, copy) = (saved(stored), saved(stored));
         self.host.restore(&key(), loaded, copy);
         self.host.gone.clear();
-        self.history.push("restart".into());
+        self.history.note("restart".into());
         self.node.key_changed(key());
         None
     }
 
     /// A copy of the buffer takes its place: nobody holds anything of that.
-    fn replace_by_copy(&mut self) -> Option<String> {
+    pub fn replace_by_copy(&mut self) -> Option<String> {
         use super::world::key;
         self.original = Some(self.host.replace_by_copy(&key())?);
         self.host.gone.clear();
-        self.history.push("COPY b copy, RENAME copy b".into());
+        self.history.note("COPY b copy, RENAME copy b".into());
         self.chunks.values_mut().for_each(|chunk| {
             chunk.retained.clear();
             chunk.pins.clear();
@@ -289,7 +264,7 @@ impl World {
         None
     }
 
-    fn read(&mut self) -> Option<String> {
+    pub fn read(&mut self) -> Option<String> {
         let (id, other) = (self.id(), self.id());
         let content = |world: &World, id: &str| match world.chunks.get(id).filter(|chunk| chunk.lease.is_none()) {
             Some(chunk) => chunk.data.clone(),

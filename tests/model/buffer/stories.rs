@@ -1,6 +1,7 @@
 //! What happens to a buffer, told in a few commands each, with time as an argument.
 
 use super::world::World;
+use crate::driver::{Schedule, Timed};
 use ltmc::command::reply::Reply;
 use ltmc::domain::Code;
 
@@ -44,7 +45,7 @@ fn a_day_of_reads_slides_through_the_windows() {
         // Each chunk has its hour, and one is read all day.
         (0..=hour).for_each(|_| drop(world.ok(&format!("LTMC.CHUNK.READ b h{hour:02}"))));
         world.ok("LTMC.CHUNK.READ b h00");
-        world.pass(HOUR, hour % 2 == 0);
+        world.pass(HOUR * 1000, hour % 2 == 0);
     }
     let names = |list: Vec<(String, i64)>| list.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
     assert_eq!(popular(&mut world, "1H"), [], "the last reads are an hour ago");
@@ -52,7 +53,7 @@ fn a_day_of_reads_slides_through_the_windows() {
     let day = popular(&mut world, "24H");
     assert_eq!(day.len(), 23, "the first hour has left the window: {day:?}");
     assert_eq!(day.iter().find(|(id, _)| id == "h00").map(|(_, reads)| *reads), Some(22));
-    world.pass(25 * HOUR, true);
+    world.pass(25 * HOUR * 1000, true);
     assert_eq!(popular(&mut world, "24H"), []);
     assert_eq!(world.number("LTMC.CHUNK.INFO b h00", "reads_24h"), 0);
 }
@@ -127,11 +128,11 @@ fn a_buffer_grows_with_use_shrinks_without_it_and_first_when_memory_is_short() {
     assert!(grown > 120_000, "all that was put is in use: {grown}");
     assert_eq!(ids(world.ok("LTMC.CHUNK.LIST b")).len(), 100);
     // Within the hour it stays as it is; after that it goes down a quarter at a time.
-    world.pass(50 * MINUTE, true);
+    world.pass(50 * MINUTE * 1000, true);
     assert_eq!(size(&mut world), grown);
     let mut sizes = vec![grown];
     for _ in 0..30 {
-        world.pass(5 * MINUTE, true);
+        world.pass(5 * MINUTE * 1000, true);
         sizes.push(size(&mut world));
     }
     sizes.dedup();
@@ -146,7 +147,7 @@ fn a_buffer_grows_with_use_shrinks_without_it_and_first_when_memory_is_short() {
     (0..100).for_each(|n| put(&mut world, &format!("e{n}"), 1000));
     assert!(size(&mut world) > 2 * before);
     world.host.memory_permille = Some(910);
-    world.pass(20_000, true);
+    world.pass(20_000 * 1000, true);
     assert_eq!(size(&mut world), 40_000, "it gives way within seconds");
     assert!(world.number("LTMC.CHUNK.STATS b", "used_bytes") <= 40_000);
 }
@@ -165,7 +166,7 @@ fn nothing_that_is_held_goes_and_a_full_buffer_says_so() {
     let held = world.number("LTMC.CHUNK.STATS b", "held_bytes");
     assert!(error.text.contains(&format!("{held} of them")) && error.text.contains("20000"), "{error}");
     assert_eq!(ids(world.ok("LTMC.CHUNK.LIST b")).len(), 12, "nothing went in vain");
-    world.pass(6000, true);
+    world.pass(6000 * 1000, true);
     world.run(&words).expect("six of them may go");
     let left = ids(world.ok("LTMC.CHUNK.LIST b"));
     assert!((6..12).all(|n| left.contains(&format!("c{n}"))), "{left:?}");

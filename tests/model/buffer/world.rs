@@ -1,13 +1,13 @@
 //! A server with one buffer: the real module on the host in memory, beside a map of full copies; and what has to be true after every step.
 
+use crate::driver::{History, Schedule, Timed};
 use crate::host::{MemoryHost, Original};
 use crate::prng::Prng;
-use ltmc::command::engine::cx::{Cx, Outcome};
-use ltmc::command::engine::dispatch;
+use crate::server::execute;
+use ltmc::command::engine::cx::Outcome;
 use ltmc::command::node::Node;
 use ltmc::command::reply::Reply;
 use ltmc::command::scheduler;
-use ltmc::command::table::Table;
 use ltmc::domain::buffer::chunk::{Chunk, Phase};
 use ltmc::domain::buffer::Buffer;
 use ltmc::domain::entity::record::Payload;
@@ -44,7 +44,6 @@ impl Naive {
 }
 
 pub struct World {
-    pub seed: u64,
     pub node: Node,
     pub host: MemoryHost,
     pub rng: Prng,
@@ -53,7 +52,7 @@ pub struct World {
     pub versions: BTreeMap<String, u64>,
     pub evicts: bool,
     pub stays: bool,
-    pub history: Vec<String>,
+    pub history: History,
     pub original: Option<Original<Buffer>>,
 }
 
@@ -72,10 +71,9 @@ pub fn saved(stored: &Record<Buffer>) -> Record<Buffer> {
     again
 }
 
-impl World {
-    pub fn new(seed: u64) -> Self {
+impl Schedule for World {
+    fn new(seed: u64) -> Self {
         let mut world = Self {
-            seed,
             node: Node::default(),
             host: MemoryHost::default(),
             rng: Prng::new(seed),
@@ -83,49 +81,73 @@ impl World {
             versions: BTreeMap::new(),
             evicts: true,
             stays: false,
-            history: Vec::new(),
+            history: History::default(),
             original: None,
         };
+        world.history.seed = seed;
         world.node.boot = 1;
         world.node.seed = seed;
-        world.set_ms(1_700_000_000_000);
+        world.set_time(1_700_000_000_000_000);
         world
     }
 
+    fn step(&mut self) {
+        let (ms, prompt) = (*self.rng.pick(&[0, 0, 1, 50, 999, 1500, 40_000]), self.rng.percent(70));
+        self.pass(ms * 1000, prompt);
+        self.bury();
+        let spared = match self.rng.below(100) {
+            0..=24 => self.put(),
+            25..=34 => self.allocate(),
+            35..=49 => self.write(),
+            50..=56 => self.seal(),
+            57..=66 => self.hold(),
+            67..=73 => self.let_go(),
+            74..=79 => self.free(),
+            80..=83 => self.configure(),
+            84..=87 => self.describe(),
+            88 => self.restart(),
+            89..=90 => self.replace_by_copy(),
+            _ => self.read(),
+        };
+        self.absorb_evictions(spared.as_deref());
+        // What is due now is done before anybody looks. That may be that the buffer gets smaller, and then it is the policy that says who goes.
+        self.pass(0, true);
+        self.bury();
+        self.check();
+    }
+}
+
+impl Timed for World {
+    fn node(&self) -> &Node {
+        &self.node
+    }
+
+    fn now_us(&self) -> u64 {
+        self.host.now * 1000
+    }
+
+    fn set_time(&mut self, now_us: u64) {
+        self.host.now = now_us / 1000;
+        self.node.clock.set_now_us(now_us);
+    }
+
+    fn tick(&mut self) {
+        self.host.client = 0;
+        scheduler::tick(&mut self.node, &mut self.host);
+    }
+}
+
+impl World {
     pub fn now(&self) -> u64 {
         self.host.now
     }
 
-    pub fn set_ms(&mut self, now: u64) {
-        self.node.clock.set_now_us(now * 1000);
-        self.host.now = now;
-    }
-
-    /// Time passes; the scheduler may be late.
-    pub fn pass(&mut self, ms: u64, prompt: bool) {
-        let target = self.now() + ms;
-        for _ in 0..100_000 {
-            match scheduler::next_tick(&self.node).filter(|next| prompt && *next <= target) {
-                Some(next) => {
-                    self.set_ms(self.now().max(next));
-                    self.host.client = 0;
-                    scheduler::tick(&mut self.node, &mut self.host);
-                }
-                None => return self.set_ms(target),
-            }
-        }
-        panic!("the scheduler goes round in circles");
-    }
-
     pub fn run(&mut self, words: &[Vec<u8>]) -> Result<Reply, Error> {
         let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-        let command = Table::<MemoryHost>::find(args[0]).expect("a known command");
-        self.host.client = 1;
-        let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &args, db: 0 };
-        let outcome = dispatch::run(command, &mut cx);
+        let outcome = execute(&mut self.node, &mut self.host, (1, 0), &args);
         let line: Vec<String> = args.iter().map(|arg| ltmc::domain::value::bytes::printable(arg)).collect();
         let text: String = format!("{outcome:?}").chars().take(200).collect();
-        self.history.push(format!("{} ms: {} => {text}", self.host.now % 100_000_000, line.join(" ")));
+        self.history.note(format!("{} ms: {} => {text}", self.host.now % 100_000_000, line.join(" ")));
         match outcome? {
             Outcome::Reply(reply) => Ok(reply),
             Outcome::Waits => panic!("nobody waits for a chunk"),

@@ -2,6 +2,7 @@
 
 use super::naive::Naive;
 use super::world::{key, World};
+use crate::driver::Timed;
 use ltmc::command::engine::repair::repair;
 use ltmc::command::node::waits::Unserved;
 use ltmc::domain::cache::Cache;
@@ -103,7 +104,7 @@ impl World {
     }
 
     fn begin_anew(&mut self) {
-        self.set_time(self.now() + 1);
+        self.set_time(self.now_us() + 1000);
         self.boot();
         self.node.clock.observe(self.last_fence);
         self.forget_uses();

@@ -2,16 +2,15 @@
 
 use super::naive::{Naive, Status, Ticket, Wait};
 use super::ops::{Call, Get, Op, Put};
+use crate::driver::{History, Schedule, Timed};
 use crate::host::{Fact, MemoryHost, Original};
 use crate::prng::Prng;
-use crate::world::History;
-use ltmc::command::engine::cx::{Cx, Outcome};
-use ltmc::command::engine::dispatch;
+use crate::server::{execute, field, set};
+use ltmc::command::engine::cx::Outcome;
 use ltmc::command::node::Node;
 use ltmc::command::reply::Reply;
 use ltmc::command::scheduler;
 use ltmc::command::settings::Setting;
-use ltmc::command::table::Table;
 use ltmc::domain::cache::{Cache, CacheEvent, Removal, TicketEnd};
 use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::{Code, Event, KeyId};
@@ -45,11 +44,6 @@ pub fn key() -> KeyId {
     KeyId::new(0, KEY.as_bytes())
 }
 
-fn field<'a>(reply: &'a Reply, name: &str) -> &'a Reply {
-    let Reply::Map(fields) = reply else { panic!("no map: {reply:?}") };
-    fields.iter().find(|(known, _)| known == name).map(|(_, value)| value).unwrap_or_else(|| panic!("no {name}"))
-}
-
 fn ticket_in(reply: &Reply) -> Option<u64> {
     match field(reply, "ticket") {
         Reply::Nil => None,
@@ -58,8 +52,8 @@ fn ticket_in(reply: &Reply) -> Option<u64> {
     }
 }
 
-impl World {
-    pub fn new(seed: u64) -> Self {
+impl Schedule for World {
+    fn new(seed: u64) -> Self {
         let mut world = Self {
             node: Node::default(),
             host: MemoryHost::default(),
@@ -75,18 +69,64 @@ impl World {
             original: None,
         };
         world.history.seed = seed;
-        world.set_time(1_700_000_000_000);
+        world.set_time(1_700_000_000_000_000);
         world.boot();
         world
     }
 
+    /// One step of a random schedule, and all checks.
+    fn step(&mut self) {
+        let millis = if self.rng.percent(70) { self.rng.below(10) } else { self.rng.below(200) };
+        self.pass(millis * 1000, true);
+        let free: Vec<u64> = self.clients.iter().filter(|(_, wait)| wait.is_none()).map(|(id, _)| *id).collect();
+        if free.is_empty() || self.rng.percent(7) {
+            self.incident();
+        } else {
+            self.host.in_multi = self.rng.percent(3);
+            let client = *self.rng.pick(&free);
+            self.values += 1;
+            let op = Op::pick(&mut self.rng, &self.given, self.values);
+            self.run(client, &op);
+            self.host.in_multi = false;
+        }
+        self.check();
+        if self.rng.percent(30) {
+            self.settle();
+            self.check();
+            self.check_rest();
+        }
+    }
+}
+
+impl Timed for World {
+    fn node(&self) -> &Node {
+        &self.node
+    }
+
+    fn now_us(&self) -> u64 {
+        self.host.now * 1000
+    }
+
+    fn set_time(&mut self, now_us: u64) {
+        self.host.now = now_us / 1000;
+        self.node.clock.set_now_us(now_us);
+    }
+
+    fn tick(&mut self) {
+        self.host.client = 0;
+        scheduler::tick(&mut self.node, &mut self.host);
+        self.take_facts();
+    }
+}
+
+impl World {
     /// A process starts: nobody waits, and it knows nobody.
     pub fn boot(&mut self) {
         let now = self.host.now;
         self.node = Node::default();
         self.node.boot = now * 1000 + self.rng.below(1000);
         self.node.seed = self.rng.next();
-        self.set_time(now);
+        self.set_time(now * 1000);
         let batch = *self.rng.pick(&[1, 2, 5, 256]);
         let values = [
             (Setting::CacheNegativeTtlMs, NEGATIVE_TTL),
@@ -94,9 +134,7 @@ impl World {
             (Setting::CacheOrphanMs, ORPHAN),
             (Setting::SweepBatchMax, batch),
         ];
-        for (setting, value) in values {
-            self.node.settings.set_at(setting as usize, value as i64);
-        }
+        set(&mut self.node, values);
         self.clients.clear();
         self.waits.clear();
         (0..6).for_each(|_| self.connect());
@@ -107,45 +145,8 @@ impl World {
         self.next_client += 1;
     }
 
-    pub fn set_time(&mut self, now: u64) {
-        self.host.now = now;
-        self.node.clock.set_now_us(now * 1000);
-        // The process is the same as long as the node is.
-    }
-
     pub fn now(&self) -> u64 {
         self.host.now
-    }
-
-    /// Time passes, and whatever is due in it is seen to when it is due.
-    fn pass(&mut self, millis: u64) {
-        let target = self.now() + millis;
-        for _ in 0..100_000 {
-            match scheduler::next_tick(&self.node).filter(|next| *next <= target) {
-                Some(next) => {
-                    self.set_time(self.now().max(next));
-                    self.tick();
-                }
-                None => return self.set_time(target),
-            }
-        }
-        panic!("the scheduler goes round in circles");
-    }
-
-    fn tick(&mut self) {
-        self.host.client = 0;
-        scheduler::tick(&mut self.node, &mut self.host);
-        self.take_facts();
-    }
-
-    pub fn settle(&mut self) {
-        for _ in 0..10_000 {
-            match scheduler::next_tick(&self.node) {
-                Some(next) if next <= self.now() => self.tick(),
-                _ => return,
-            }
-        }
-        panic!("the scheduler does not come to rest");
     }
 
     /// What the module did on its own or on the way, held against the rules one after the other.
@@ -304,11 +305,7 @@ impl World {
     }
 
     fn execute(&mut self, client: u64, words: &[String]) -> Result<Outcome, Code> {
-        let args: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        let command = Table::<MemoryHost>::find(args[0]).expect("a known command");
-        self.host.client = client;
-        let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &args, db: 0 };
-        dispatch::run(command, &mut cx).map_err(|error| error.code)
+        execute(&mut self.node, &mut self.host, (client, 0), words).map_err(|error| error.code)
     }
 
     fn run(&mut self, client: u64, op: &Op) {
@@ -456,28 +453,5 @@ impl World {
     /// Whether an answer or a ticket may have no room at all.
     fn is_tight(&self) -> bool {
         self.model.bytes_max < 10_000
-    }
-
-    /// One step of a random schedule, and all checks.
-    pub fn step(&mut self) {
-        let millis = if self.rng.percent(70) { self.rng.below(10) } else { self.rng.below(200) };
-        self.pass(millis);
-        let free: Vec<u64> = self.clients.iter().filter(|(_, wait)| wait.is_none()).map(|(id, _)| *id).collect();
-        if free.is_empty() || self.rng.percent(7) {
-            self.incident();
-        } else {
-            self.host.in_multi = self.rng.percent(3);
-            let client = *self.rng.pick(&free);
-            self.values += 1;
-            let op = Op::pick(&mut self.rng, &self.given, self.values);
-            self.run(client, &op);
-            self.host.in_multi = false;
-        }
-        self.check();
-        if self.rng.percent(30) {
-            self.settle();
-            self.check();
-            self.check_rest();
-        }
     }
 }

@@ -6,14 +6,10 @@ mod naive;
 mod ops;
 mod world;
 
-use crate::schedules::run_all;
+use crate::driver::run;
 use world::World;
 
 #[test]
 fn a_mailbox_does_what_the_naive_mailbox_does() {
-    run_all(60_000, 1_000, |seed, steps| {
-        let mut world = World::new(seed);
-        (0..steps).for_each(|_| world.step());
-        world.finish();
-    });
+    run::<World>(60_000, 1_000);
 }

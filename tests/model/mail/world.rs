@@ -2,22 +2,19 @@
 
 use super::naive::{Got, Naive, Policy, State, Wait};
 use super::ops::{Answer, Op, AGENTS};
+use crate::driver::{History, Schedule};
 use crate::host::{Fact, MemoryHost, Original};
 use crate::prng::Prng;
-use crate::world::History;
-use ltmc::command::engine::cx::{Cx, Outcome};
-use ltmc::command::engine::dispatch;
+use crate::server::{blocked, decoded, execute, field, int};
+use ltmc::command::engine::cx::Outcome;
 use ltmc::command::node::Node;
 use ltmc::command::reply::Reply;
 use ltmc::command::scheduler;
 use ltmc::command::settings::Setting;
-use ltmc::command::table::Table;
-use ltmc::domain::entity::record::Payload;
 use ltmc::domain::mail::Mail;
 use ltmc::domain::queue::rank::WaiterId;
-use ltmc::domain::{Entity, Error, KeyId, Record};
+use ltmc::domain::{Entity, Error, KeyId};
 use ltmc::snapshot;
-use ltmc::snapshot::frame;
 use std::collections::BTreeMap;
 
 pub struct World {
@@ -41,15 +38,8 @@ fn key() -> KeyId {
     KeyId::new(0, b"m")
 }
 
-fn decoded(payload: &[u8]) -> Record<Mail> {
-    match snapshot::decode::<Mail>(&frame::read(payload).expect("our own frame")) {
-        Ok(Payload::Snapshot(stored)) => stored,
-        other => panic!("our own snapshot cannot be read: {other:?}"),
-    }
-}
-
-impl World {
-    pub fn new(seed: u64) -> Self {
+impl Schedule for World {
+    fn new(seed: u64) -> Self {
         let mut rng = Prng::new(seed);
         let is_tight = rng.percent(50);
         let bound = |rng: &mut Prng, tight: u64| if is_tight { 1 + rng.below(tight) as usize } else { 1_000_000 };
@@ -88,13 +78,7 @@ impl World {
         world
     }
 
-    fn set_time(&mut self, ms: u64) {
-        // Not the whole of a millisecond, so that ids grow within it.
-        self.node.clock.set_now_us(ms * 1000);
-        self.host.now = ms;
-    }
-
-    pub fn step(&mut self) {
+    fn step(&mut self) {
         match self.rng.below(100) {
             0..=69 => self.act(),
             70..=94 => {
@@ -109,7 +93,7 @@ impl World {
     }
 
     /// All comes to an end: what nobody acknowledges dies or is acknowledged, and nothing is left.
-    pub fn finish(&mut self) {
+    fn finish(&mut self) {
         self.pass(100);
         for agent in AGENTS {
             let copies = self.naive.copies.iter().filter(|copy| copy.agent == agent);
@@ -121,6 +105,14 @@ impl World {
         }
         self.compare();
         assert!(self.host.keys.is_empty() && self.host.replica.is_empty(), "something is left");
+    }
+}
+
+impl World {
+    fn set_time(&mut self, ms: u64) {
+        // Not the whole of a millisecond, so that ids grow within it.
+        self.node.clock.set_now_us(ms * 1000);
+        self.host.now = ms;
     }
 
     fn act(&mut self) {
@@ -141,9 +133,7 @@ impl World {
             return;
         }
         let words = op.words();
-        let args: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
         self.host.in_multi = self.rng.percent(10);
-        self.host.client = self.next_client;
         let mut served = Vec::new();
         if matches!(op, Op::Recv { .. }) {
             // What is due comes first, and those who wait for it.
@@ -151,9 +141,7 @@ impl World {
             served = self.naive.serve(now);
         }
         let expected = op.apply(&mut self.naive, now, !self.host.in_multi, &self.policy);
-        let command = Table::<MemoryHost>::find(args[0]).expect("a known command");
-        let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &args, db: 0 };
-        let outcome = dispatch::run(command, &mut cx);
+        let outcome = execute(&mut self.node, &mut self.host, (self.next_client, 0), &words);
         self.history.note(format!("{now}: {} => {outcome:?}", words.join(" ")));
         self.check_answer(op, &expected, outcome);
         served.extend(self.naive.serve(now));
@@ -176,11 +164,7 @@ impl World {
             (Answer::Got(messages), Ok(Outcome::Reply(reply))) => self.check_messages(&reply, messages),
             (Answer::Waits, Ok(Outcome::Waits)) => {
                 let Op::Recv { wish, block } = op else { panic!("only RECV waits") };
-                let blocked = self.host.log.iter().find_map(|fact| match fact {
-                    Fact::Blocked(WaiterId(id)) => Some(*id),
-                    _ => None,
-                });
-                let (id, block) = (blocked.expect("the client waits"), block.unwrap_or(0));
+                let (id, block) = (blocked(&self.host).expect("the client waits"), block.unwrap_or(0));
                 let deadline = if block == 0 { 0 } else { self.host.now + block };
                 self.naive.waits.push(Wait { id, wish: wish.clone(), deadline });
                 self.next_client += 1;
@@ -193,22 +177,17 @@ impl World {
     /// What a receiver is told is what the naive mailbox says.
     fn check_messages(&self, reply: &Reply, expected: &[(u64, u64, u64)]) {
         let Reply::Array(messages) = reply else { panic!("{reply:?} is no list") };
-        let number = |value: &Reply| match value {
-            Reply::Integer(number) => *number as u64,
-            other => panic!("{other:?} is no number"),
-        };
         let found: Vec<(u64, u64, u64)> = messages
             .iter()
             .map(|message| {
-                let Reply::Map(fields) = message else { panic!("{message:?} is no map") };
-                let field = |name: &str| &fields.iter().find(|(known, _)| known == name).expect("a field").1;
-                let letter = self.naive.letter(number(field("id"))).expect("a known message");
+                let field = |name: &str| field(message, name);
+                let letter = self.naive.letter(int(field("id"))).expect("a known message");
                 assert_eq!(field("from"), &Reply::bytes(letter.from.as_bytes()));
                 assert!(matches!(field("payload"), Reply::Blob(blob) if **blob == *letter.payload.as_bytes()));
-                assert_eq!(number(field("sent_ms")), letter.sent);
+                assert_eq!(int(field("sent_ms")), letter.sent);
                 assert_eq!(field("reply_to"), &letter.reply_to.map_or(Reply::Nil, Reply::number));
                 assert_eq!(field("expires_ms"), &letter.end.map_or(Reply::Nil, Reply::number));
-                (number(field("id")), number(field("deliveries")), number(field("ends_ms")))
+                (int(field("id")), int(field("deliveries")), int(field("ends_ms")))
             })
             .collect();
         assert_eq!(found, expected);
@@ -311,7 +290,7 @@ impl World {
         let Some(stored) = self.host.peek::<Mail>(&key()) else { return };
         let payload = snapshot::encode_snapshot(stored);
         self.history.note("reload".into());
-        self.host.restore(&key(), decoded(&payload), decoded(&payload));
+        self.host.restore(&key(), decoded::<Mail>(&payload), decoded::<Mail>(&payload));
         self.host.gone.clear();
         self.node.key_changed(key());
         self.tick();

@@ -2,7 +2,7 @@
 
 use super::world::id_of;
 use crate::host::Fact;
-use crate::regressions::Server;
+use crate::server::Server;
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::reply::Reply;
 use ltmc::command::scheduler;

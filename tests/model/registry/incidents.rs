@@ -4,24 +4,21 @@ use super::naive::Policy;
 use super::ops::{Beat, Op};
 use super::story::Log;
 use super::world::{id_of, World};
+use crate::driver::Timed;
 use crate::host::Value;
 use crate::prng::Prng;
+use crate::server::decoded;
 use ltmc::command::engine::repair::repair;
 use ltmc::command::node::waits::Unserved;
-use ltmc::domain::entity::record::Payload;
 use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::registry::Registry;
 use ltmc::domain::{Entity, Record};
 use ltmc::snapshot;
-use ltmc::snapshot::frame;
 
 /// What is saved and loaded again at `now`.
 fn saved(stored: &Record<Registry>, now: u64) -> Record<Registry> {
     let bytes = snapshot::encode_snapshot(stored);
-    let frame = frame::read(&bytes).expect("our own frame");
-    let Ok(Payload::Snapshot(mut again)) = snapshot::decode::<Registry>(&frame) else {
-        panic!("our own snapshot cannot be read");
-    };
+    let mut again = decoded::<Registry>(&bytes);
     again.state.loaded(now);
     assert_eq!(snapshot::encode_snapshot(&again), bytes, "loading and saving changes something");
     again

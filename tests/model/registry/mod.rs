@@ -14,13 +14,10 @@ mod routes;
 mod story;
 mod world;
 
-use crate::schedules::run_all;
+use crate::driver::run;
 use world::World;
 
 #[test]
 fn a_registry_does_what_the_naive_registry_does() {
-    run_all(60_000, 1_000, |seed, steps| {
-        let mut world = World::new(seed);
-        (0..steps).for_each(|_| world.step());
-    });
+    run::<World>(60_000, 1_000);
 }

@@ -1,7 +1,7 @@
 //! Who is chosen for some work on a context, and which claims belong to a session, against a look at everybody.
 
 use crate::prng::Prng;
-use crate::versioned::world::saved;
+use crate::server::saved;
 use ltmc::domain::registry::decide;
 use ltmc::domain::registry::decide::Introduction;
 use ltmc::domain::registry::find::find_worthiest;

@@ -4,16 +4,15 @@ use super::answers::{claim_reply, Naive, Wait, What};
 use super::audit::names;
 use super::naive::{Policy, View};
 use super::ops::{Op, Shape, Wish};
+use crate::driver::{History, Schedule, Timed};
 use crate::host::{Fact, MemoryHost};
 use crate::prng::Prng;
-use crate::world::History;
-use ltmc::command::engine::cx::{Cx, Outcome};
-use ltmc::command::engine::dispatch;
+use crate::server::{execute, set};
+use ltmc::command::engine::cx::Outcome;
 use ltmc::command::node::Node;
 use ltmc::command::reply::Reply;
 use ltmc::command::scheduler;
 use ltmc::command::settings::Setting;
-use ltmc::command::table::Table;
 use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::registry::Registry;
 use ltmc::domain::{Code, KeyId};
@@ -93,8 +92,8 @@ pub fn comparable(reply: Reply) -> Reply {
     }
 }
 
-impl World {
-    pub fn new(seed: u64) -> Self {
+impl Schedule for World {
+    fn new(seed: u64) -> Self {
         let mut rng = Prng::new(seed);
         let shape = Shape::new(&mut rng);
         let policy = Policy::random(&mut rng, shape.is_large);
@@ -130,6 +129,58 @@ impl World {
         world
     }
 
+    /// One step of a random schedule, and all checks.
+    fn step(&mut self) {
+        let micros = if self.rng.percent(75) { 100 + self.rng.below(20_000) } else { self.rng.below(300_000) };
+        let prompt = self.rng.percent(85);
+        self.pass(micros, prompt);
+        let free: Vec<u64> = self.clients.iter().filter(|(_, wait)| wait.is_none()).map(|(id, _)| *id).collect();
+        if free.is_empty() || self.rng.percent(9) {
+            self.incident();
+        } else {
+            self.host.in_multi = self.rng.percent(3);
+            let (client, key) = (*self.rng.pick(&free), self.shape.key(&mut self.rng));
+            let op = self.shape.command(&mut self.rng, &key, &self.model.registries, &mut self.requests);
+            self.run(client, &key, &op);
+            self.host.in_multi = false;
+        }
+        if self.rng.percent(self.shape.rests) {
+            self.settle();
+            self.check_rest();
+        }
+        self.check_state();
+    }
+}
+
+impl Timed for World {
+    fn node(&self) -> &Node {
+        &self.node
+    }
+
+    fn now_us(&self) -> u64 {
+        self.model.now_us
+    }
+
+    fn set_time(&mut self, now_us: u64) {
+        self.node.clock.set_now_us(now_us);
+        (self.model.now_us, self.model.view.now, self.host.now) = (now_us, now_us / 1000, now_us / 1000);
+    }
+
+    fn tick(&mut self) {
+        self.host.client = 0;
+        scheduler::tick(&mut self.node, &mut self.host);
+        let facts = std::mem::take(&mut self.host.log);
+        self.absorb(facts);
+        self.take_notes();
+        self.tell();
+    }
+
+    fn rested(&mut self) {
+        self.unsettled.clear();
+    }
+}
+
+impl World {
     /// A large registry is one from the beginning.
     fn populate(&mut self) {
         if !self.shape.is_large {
@@ -174,51 +225,12 @@ impl World {
             (Setting::WatchersMax, policy.watchers_max),
             (Setting::SweepBatchMax, policy.sweep_batch),
         ];
-        for (setting, value) in values {
-            self.node.settings.set_at(setting as usize, value as i64);
-        }
+        set(&mut self.node, values);
     }
 
     pub fn connect(&mut self) {
         self.clients.insert(self.next_client, None);
         self.next_client += 1;
-    }
-
-    pub fn set_time(&mut self, now_us: u64) {
-        self.node.clock.set_now_us(now_us);
-        (self.model.now_us, self.model.view.now, self.host.now) = (now_us, now_us / 1000, now_us / 1000);
-    }
-
-    /// Time passes. A prompt server looks at every deadline when it comes, a busy one later.
-    pub fn pass(&mut self, micros: u64, prompt: bool) {
-        let target = self.model.now_us + micros;
-        let due = |world: &Self| scheduler::next_tick(&world.node).filter(|next| prompt && next * 1000 <= target);
-        for _ in 0..100_000 {
-            let Some(next) = due(self) else { return self.set_time(target) };
-            self.set_time(self.model.now_us.max(next * 1000));
-            self.tick();
-        }
-        panic!("the scheduler goes round in circles");
-    }
-
-    pub fn tick(&mut self) {
-        self.host.client = 0;
-        scheduler::tick(&mut self.node, &mut self.host);
-        let facts = std::mem::take(&mut self.host.log);
-        self.absorb(facts);
-        self.take_notes();
-        self.tell();
-    }
-
-    /// Lets the scheduler run until it has nothing more to do now.
-    pub fn settle(&mut self) {
-        for _ in 0..20_000 {
-            match scheduler::next_tick(&self.node) {
-                Some(next) if next <= self.host.now => self.tick(),
-                _ => return self.unsettled.clear(),
-            }
-        }
-        panic!("the scheduler does not come to rest");
     }
 
     /// What the server noted while the module was busy.
@@ -254,11 +266,7 @@ impl World {
 
     /// Runs words as a command, without holding anything against anything.
     pub fn execute(&mut self, client: u64, words: &[Vec<u8>]) -> Result<Outcome, Code> {
-        let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-        let command = Table::<MemoryHost>::find(args[0]).expect("a known command");
-        self.host.client = client;
-        let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &args, db: 0 };
-        dispatch::run(command, &mut cx).map_err(|error| error.code)
+        execute(&mut self.node, &mut self.host, (client, 0), words).map_err(|error| error.code)
     }
 
     /// Runs a command of `client`; its reply is held against the model's.
@@ -390,28 +398,6 @@ impl World {
             self.begin_wait(id.0, client, *block, What::Watch(keys, count));
         }
         assert!(facts.is_empty(), "{facts:?}");
-    }
-
-    /// One step of a random schedule, and all checks.
-    pub fn step(&mut self) {
-        let micros = if self.rng.percent(75) { 100 + self.rng.below(20_000) } else { self.rng.below(300_000) };
-        let prompt = self.rng.percent(85);
-        self.pass(micros, prompt);
-        let free: Vec<u64> = self.clients.iter().filter(|(_, wait)| wait.is_none()).map(|(id, _)| *id).collect();
-        if free.is_empty() || self.rng.percent(9) {
-            self.incident();
-        } else {
-            self.host.in_multi = self.rng.percent(3);
-            let (client, key) = (*self.rng.pick(&free), self.shape.key(&mut self.rng));
-            let op = self.shape.command(&mut self.rng, &key, &self.model.registries, &mut self.requests);
-            self.run(client, &key, &op);
-            self.host.in_multi = false;
-        }
-        if self.rng.percent(self.shape.rests) {
-            self.settle();
-            self.check_rest();
-        }
-        self.check_state();
     }
 
     /// A reader sees what the model says; for replicas and after incidents.

@@ -2,8 +2,8 @@
 
 use super::json;
 use super::json::{all, op, value, Deed, Failure, Op};
+use crate::driver::{run_all, History};
 use crate::prng::Prng;
-use crate::schedules::run_all;
 use ltmc::domain::context::Doc;
 use ltmc::domain::json::attempt::Bounds;
 use ltmc::domain::json::edit::Undo;
@@ -150,7 +150,7 @@ impl Trial {
 #[test]
 fn attempts_do_what_naive_copies_do_and_every_way_leads_back() {
     run_all(6_000, 500, |seed, steps| {
-        let _shown = super::Shown(seed);
+        let _shown = History::of(seed);
         let mut trial = Trial::new(seed);
         (0..steps).for_each(|_| trial.step());
         trial.go_back();

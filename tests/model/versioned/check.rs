@@ -2,7 +2,8 @@
 
 use super::json::{get, has_null, merge, parts};
 use super::naive::{retold, State, Thing};
-use super::world::{id_of, is_session, saved, World};
+use super::world::{id_of, is_session, World};
+use crate::server::saved;
 use ltmc::command::reply::Reply;
 use ltmc::domain::context::Context;
 use ltmc::domain::entity::event_log::Missed;

@@ -2,6 +2,7 @@
 
 use super::json;
 use super::world::World;
+use crate::driver::{Schedule, Timed};
 use ltmc::command::reply::Reply;
 use ltmc::domain::context::Doc;
 use ltmc::domain::json::edit::Undo;

@@ -15,23 +15,7 @@ mod reads;
 mod relevance;
 pub mod world;
 
-use crate::schedules::run_all;
-
-/// Shows the seed of a schedule that fails.
-struct Shown(u64);
-
-impl Drop for Shown {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("\nLTMC_MODEL_SEED={} fails", self.0);
-        }
-    }
-}
-
 #[test]
 fn sessions_and_contexts_do_what_full_copies_do() {
-    run_all(3_000, 300, |seed, steps| {
-        let mut world = world::World::new(seed);
-        (0..steps).for_each(|_| world.step());
-    });
+    crate::driver::run::<world::World>(3_000, 300);
 }

@@ -1,26 +1,22 @@
 //! A server with sessions, contexts and locks: the real module on the host in memory, beside the naive model.
 
 use super::naive::{Checkpoint, State, Thing};
+use crate::driver::{History, Schedule, Timed};
 use crate::host::{Fact, MemoryHost};
 use crate::prng::Prng;
-use crate::world::History;
-use ltmc::command::engine::cx::{Cx, Outcome};
-use ltmc::command::engine::dispatch;
+use crate::server::{blocked, execute, saved, set};
+use ltmc::command::engine::cx::Outcome;
 use ltmc::command::host::Host;
 use ltmc::command::node::Node;
 use ltmc::command::reply::Reply;
 use ltmc::command::scheduler;
 use ltmc::command::settings::Setting;
-use ltmc::command::table::Table;
 use ltmc::domain::context::Context;
-use ltmc::domain::entity::record::Payload;
 use ltmc::domain::lock::Lock;
 use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::registry::Registry;
 use ltmc::domain::session::Session;
 use ltmc::domain::{Code, Entity, Error, KeyId, Record};
-use ltmc::snapshot;
-use ltmc::snapshot::frame;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub type Answer = Result<Reply, Error>;
@@ -58,21 +54,12 @@ pub fn id_of(key: &str) -> KeyId {
     KeyId::new(0, key.as_bytes())
 }
 
-/// What is saved and loaded again.
-pub fn saved<E: Entity>(stored: &Record<E>) -> Record<E> {
-    let bytes = snapshot::encode_snapshot(stored);
-    let frame = frame::read(&bytes).expect("our own frame");
-    let Ok(Payload::Snapshot(again)) = snapshot::decode::<E>(&frame) else { panic!("our own snapshot cannot be read") };
-    assert!(snapshot::encode_snapshot(&again) == bytes, "loading and saving changes something");
-    again
-}
-
 pub fn is_session(key: &str) -> bool {
     key.starts_with('s')
 }
 
-impl World {
-    pub fn new(seed: u64) -> Self {
+impl Schedule for World {
+    fn new(seed: u64) -> Self {
         let mut rng = Prng::new(seed);
         let bytes_max = *rng.pick(&[1 << 40, 1 << 40, 6000, 2000]);
         let mut world = Self {
@@ -98,6 +85,66 @@ impl World {
         world
     }
 
+    fn step(&mut self) {
+        let micros = match self.rng.below(100) {
+            0..=79 => self.rng.below(5_000),
+            80..=97 => self.rng.below(900_000),
+            _ => self.rng.below(100_000_000),
+        };
+        let prompt = self.rng.percent(85);
+        self.pass(micros, prompt);
+        if prompt {
+            self.settle();
+        }
+        match self.rng.below(100) {
+            0..=9 => self.lock(),
+            10 if self.rng.percent(50) => self.restart(),
+            11 => {
+                let key = self.key();
+                self.delete(&key);
+            }
+            12 => {
+                let key = self.key();
+                self.copy(&key);
+            }
+            13..=28 => self.read(),
+            _ => self.command(),
+        }
+        self.absorb();
+        self.settle();
+        self.check();
+    }
+}
+
+impl Timed for World {
+    fn node(&self) -> &Node {
+        &self.node
+    }
+
+    fn now_us(&self) -> u64 {
+        self.now_us
+    }
+
+    fn set_time(&mut self, now_us: u64) {
+        self.now_us = now_us;
+        self.node.clock.set_now_us(now_us);
+        self.host.now = now_us / 1000;
+    }
+
+    fn tick(&mut self) {
+        self.host.client = 0;
+        scheduler::tick(&mut self.node, &mut self.host);
+        self.absorb();
+    }
+
+    fn rested(&mut self) {
+        self.bury();
+        self.host.keys.keys().cloned().collect::<Vec<_>>().iter().for_each(|key| self.host.expire_if_needed(key));
+        self.absorb();
+    }
+}
+
+impl World {
     /// The agents that work can be given to, with their loads in thousandths.
     pub const TEAM: [(&'static str, u64); 5] = [("a0", 300), ("a1", 0), ("a2", 900), ("a3", 300), ("a9", 100)];
 
@@ -129,54 +176,13 @@ impl World {
             (Setting::SessionResourcesMax, 4),
             (Setting::ParticipantsMax, 4),
         ];
-        for (setting, value) in values {
-            self.node.settings.set_at(setting as usize, value as i64);
-        }
+        set(&mut self.node, values);
         self.set_time(self.now_us);
         self.locks.values_mut().for_each(|lock| lock.queue.clear());
     }
 
     pub fn now(&self) -> u64 {
         self.now_us / 1000
-    }
-
-    pub fn set_time(&mut self, now_us: u64) {
-        self.now_us = now_us;
-        self.node.clock.set_now_us(now_us);
-        self.host.now = now_us / 1000;
-    }
-
-    pub fn pass(&mut self, micros: u64, prompt: bool) {
-        let target = self.now_us + micros;
-        for _ in 0..100_000 {
-            match scheduler::next_tick(&self.node).filter(|next| prompt && next * 1000 <= target) {
-                Some(next) => {
-                    self.set_time(self.now_us.max(next * 1000));
-                    self.tick();
-                }
-                None => return self.set_time(target),
-            }
-        }
-        panic!("the scheduler goes round in circles");
-    }
-
-    fn tick(&mut self) {
-        self.host.client = 0;
-        scheduler::tick(&mut self.node, &mut self.host);
-        self.absorb();
-    }
-
-    /// Lets the scheduler run until it has nothing more to do now; what has expired goes.
-    pub fn settle(&mut self) {
-        for _ in 0..10_000 {
-            match scheduler::next_tick(&self.node) {
-                Some(next) if next <= self.host.now => self.tick(),
-                _ => break,
-            }
-        }
-        self.bury();
-        self.host.keys.keys().cloned().collect::<Vec<_>>().iter().for_each(|key| self.host.expire_if_needed(key));
-        self.absorb();
     }
 
     pub fn absorb(&mut self) {
@@ -197,12 +203,7 @@ impl World {
 
     /// Runs words as a command.
     pub fn run(&mut self, words: &[Vec<u8>]) -> Answer {
-        let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-        let command = Table::<MemoryHost>::find(args[0]).expect("a known command");
-        self.host.client = 1;
-        let mut cx = Cx { node: &mut self.node, host: &mut self.host, spec: command.spec, args: &args, db: 0 };
-        let outcome = dispatch::run(command, &mut cx);
-        match outcome {
+        match execute(&mut self.node, &mut self.host, (1, 0), words) {
             Ok(Outcome::Reply(reply)) => Ok(reply),
             Ok(Outcome::Waits) => Ok(Reply::Ok),
             Err(error) => Err(error),
@@ -420,12 +421,9 @@ impl World {
                 let line = format!("LTMC.LOCK {lock} {owner} EXCLUSIVE PX 3000000000000 BLOCK 0");
                 let words: Vec<Vec<u8>> = line.split(' ').map(word).collect();
                 assert_eq!(self.noted(&words), Ok(Reply::Ok));
-                let blocked = self.host.log.iter().rev().find_map(|fact| match fact {
-                    Fact::Blocked(WaiterId(id)) => Some(*id),
-                    _ => None,
-                });
+                let waiter = blocked(&self.host).expect("it waits");
                 let queue = &mut self.locks.get_mut(&lock).expect("held").queue;
-                queue.push_back((blocked.expect("it waits"), owner));
+                queue.push_back((waiter, owner));
             }
             None if waits => {}
             None => {
@@ -435,36 +433,6 @@ impl World {
                 self.locks.insert(lock, NaiveLock { holder: owner, queue: VecDeque::new() });
             }
         }
-    }
-
-    pub fn step(&mut self) {
-        let micros = match self.rng.below(100) {
-            0..=79 => self.rng.below(5_000),
-            80..=97 => self.rng.below(900_000),
-            _ => self.rng.below(100_000_000),
-        };
-        let prompt = self.rng.percent(85);
-        self.pass(micros, prompt);
-        if prompt {
-            self.settle();
-        }
-        match self.rng.below(100) {
-            0..=9 => self.lock(),
-            10 if self.rng.percent(50) => self.restart(),
-            11 => {
-                let key = self.key();
-                self.delete(&key);
-            }
-            12 => {
-                let key = self.key();
-                self.copy(&key);
-            }
-            13..=28 => self.read(),
-            _ => self.command(),
-        }
-        self.absorb();
-        self.settle();
-        self.check();
     }
 
     /// A random key of sessions or contexts.

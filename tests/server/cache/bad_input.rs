@@ -1,7 +1,7 @@
 //! What is refused, and that nothing changes then.
 
 use super::*;
-use crate::refusals::{doubled_and_cut_off, out_of_range, refused, refused_as, refused_line, wrong_counts};
+use crate::bad_input::{all_refusals, refused, refused_as, refused_line, Refusals, SYNTAX};
 
 /// A server with a cache, a lock, a session and a text on it that must not change.
 fn with_data() -> Server {
@@ -14,57 +14,77 @@ fn with_data() -> Server {
     server
 }
 
-/// Each command with no more than it needs.
-const LEAST: &[&str] = &[
-    "LTMC.CACHE.GET c t 1",
-    "LTMC.CACHE.PUT c t 1 v",
-    "LTMC.CACHE.FAIL c t 1 5",
-    "LTMC.CACHE.INVALIDATE c ALL",
-    "LTMC.CACHE.CONFIG c",
-    "LTMC.CACHE.STATS c",
-    "LTMC.CACHE.TOP c",
-    "LTMC.CACHE.SCAN c 0",
-];
+const OF: Refusals = Refusals {
+    with_data,
+    names: &["LTMC.CACHE"],
+    key: "c",
+    others: &["text", "lock", "session"],
+    least: &[
+        ("LTMC.CACHE.GET @ t 1", SYNTAX),
+        ("LTMC.CACHE.PUT @ t 1 v", SYNTAX),
+        ("LTMC.CACHE.FAIL @ t 1 5", SYNTAX),
+        ("LTMC.CACHE.INVALIDATE @ ALL", SYNTAX),
+        ("LTMC.CACHE.CONFIG @", SYNTAX),
+        ("LTMC.CACHE.STATS @", SYNTAX),
+        ("LTMC.CACHE.TOP @", SYNTAX),
+        ("LTMC.CACHE.SCAN @ 0", SYNTAX),
+    ],
+    options: &[
+        ("LTMC.CACHE.GET c t 9", "AGENT a|MAXAGE 5|LEASE 5|BLOCK 5|BETA 1|RAW"),
+        ("LTMC.CACHE.PUT c t 9 v", "TICKET 5|PX 5|EX 5|STALE 5|DEPS 2 a b|TAGS 1 a|COST 5|AGENT a|NEGATIVE|RAW"),
+        ("LTMC.CACHE.PUT c t 9 v AGENT a", "PRIVATE"),
+        ("LTMC.CACHE.FAIL c t 9 5", "RAW"),
+        ("LTMC.CACHE.INVALIDATE c ALL", "SOFT"),
+        ("LTMC.CACHE.CONFIG c", "MAXBYTES 5000|MAXENTRIES 5|PX 5|EX 5|POLICY LRU"),
+        ("LTMC.CACHE.STATS c", "TOOL t"),
+        ("LTMC.CACHE.TOP c", "LIMIT 5"),
+        ("LTMC.CACHE.SCAN c 0", "COUNT 5|TOOL t"),
+    ],
+    numbers: &[
+        ("LTMC.CACHE.GET c t 9 MAXAGE #", "MAXAGE", 0, 3_153_600_000_000),
+        ("LTMC.CACHE.GET c t 9 LEASE #", "LEASE", 1, 3_153_600_000_000),
+        ("LTMC.CACHE.GET c t 9 BLOCK #", "BLOCK", 0, 3_153_600_000_000),
+        ("LTMC.CACHE.PUT c t 9 v TICKET #", "TICKET", 1, (1 << 53) - 1),
+        ("LTMC.CACHE.PUT c t 9 v PX #", "PX", 1, 3_153_600_000_000),
+        ("LTMC.CACHE.PUT c t 9 v EX #", "EX", 1, 3_153_600_000),
+        ("LTMC.CACHE.PUT c t 9 v STALE #", "STALE", 0, 3_153_600_000_000),
+        ("LTMC.CACHE.PUT c t 9 v COST #", "COST", 0, 3_153_600_000_000),
+        ("LTMC.CACHE.PUT c t 9 v DEPS # d", "the number of values of DEPS", 0, 128),
+        ("LTMC.CACHE.PUT c t 9 v TAGS # d", "the number of values of TAGS", 0, 128),
+        ("LTMC.CACHE.FAIL c t 9 #", "ticket", 1, (1 << 53) - 1),
+        ("LTMC.CACHE.INVALIDATE c DEP # d", "the number of values of DEP", 1, 128),
+        ("LTMC.CACHE.INVALIDATE c TAG # d", "the number of values of TAG", 1, 128),
+        ("LTMC.CACHE.CONFIG c MAXBYTES #", "MAXBYTES", 1, 1 << 40),
+        ("LTMC.CACHE.CONFIG c MAXENTRIES #", "MAXENTRIES", 1, 100_000_000),
+        ("LTMC.CACHE.CONFIG c PX #", "PX", 0, 3_153_600_000_000),
+        ("LTMC.CACHE.CONFIG c EX #", "EX", 1, 3_153_600_000),
+        ("LTMC.CACHE.TOP c LIMIT #", "LIMIT", 0, 1000),
+        ("LTMC.CACHE.SCAN c #", "cursor", 0, i64::MAX as u64),
+        ("LTMC.CACHE.SCAN c 0 COUNT #", "COUNT", 1, 10_000_000),
+    ],
+    texts: &[
+        ("LTMC.CACHE.GET c # 1", "tool", 1, 256),
+        ("LTMC.CACHE.PUT c # 1 v", "tool", 1, 256),
+        ("LTMC.CACHE.FAIL c # 1 5", "tool", 1, 256),
+        ("LTMC.CACHE.GET c t 1 AGENT #", "AGENT", 1, 256),
+        ("LTMC.CACHE.PUT c t 1 v AGENT #", "AGENT", 1, 256),
+        ("LTMC.CACHE.INVALIDATE c AGENT #", "AGENT", 1, 256),
+    ],
+};
+
+all_refusals!(OF);
 
 #[test]
-fn too_few_and_too_many_arguments_are_refused_by_every_command() {
+fn a_cache_is_the_wrong_type_for_all_others() {
     let server = with_data();
-    for line in LEAST {
-        let name = line.split(' ').next().expect("a name");
-        wrong_counts(&server, line, &format!("is not understood here; syntax: {name}"));
-    }
-}
-
-#[test]
-fn keys_of_other_types_are_refused_by_every_command() {
-    let server = with_data();
-    for line in LEAST {
-        for other in ["text", "lock", "session"] {
-            let words: Vec<&str> = line.split(' ').collect();
-            refused_as(&server, &[&[words[0], other], &words[2..]].concat(), "WRONGTYPE", "");
-        }
-    }
     for line in ["LTMC.SESSION.INFO c", "LTMC.LOCK c a", "LTMC.AGENT.LIST c", "GET c", "LTMC.CTX.GET c"] {
         assert_eq!(server.run(line).error_code(), "WRONGTYPE", "{line}");
     }
 }
 
 #[test]
-fn options_that_are_double_exclusive_or_cut_off_are_refused() {
+fn options_that_exclude_each_other_or_do_not_belong_there_are_refused() {
     let server = with_data();
-    for (command, options) in [
-        ("GET c t 9", "AGENT a|MAXAGE 5|LEASE 5|BLOCK 5|BETA 1|RAW"),
-        ("PUT c t 9 v", "TICKET 5|PX 5|EX 5|STALE 5|DEPS 2 a b|TAGS 1 a|COST 5|AGENT a|NEGATIVE|RAW"),
-        ("PUT c t 9 v AGENT a", "PRIVATE"),
-        ("FAIL c t 9 5", "RAW"),
-        ("INVALIDATE c ALL", "SOFT"),
-        ("CONFIG c", "MAXBYTES 5000|MAXENTRIES 5|PX 5|EX 5|POLICY LRU"),
-        ("STATS c", "TOOL t"),
-        ("TOP c", "LIMIT 5"),
-        ("SCAN c 0", "COUNT 5|TOOL t"),
-    ] {
-        doubled_and_cut_off(&server, &format!("LTMC.CACHE.{command}"), options);
-    }
     for (line, part) in [
         ("PUT c t 9 v PX 5 EX 5", "PX and EX exclude each other"),
         ("CONFIG c EX 5 PX 5", "PX and EX exclude each other"),
@@ -87,34 +107,8 @@ fn options_that_are_double_exclusive_or_cut_off_are_refused() {
 }
 
 #[test]
-fn numbers_out_of_their_range_are_refused_with_that_range() {
+fn beta_is_a_number_from_0_to_1000() {
     let server = with_data();
-    const MS: u64 = 3_153_600_000_000;
-    const FENCE: u64 = (1 << 53) - 1;
-    for (line, name, least, most) in [
-        ("GET c t 9 MAXAGE #", "MAXAGE", 0, MS),
-        ("GET c t 9 LEASE #", "LEASE", 1, MS),
-        ("GET c t 9 BLOCK #", "BLOCK", 0, MS),
-        ("PUT c t 9 v TICKET #", "TICKET", 1, FENCE),
-        ("PUT c t 9 v PX #", "PX", 1, MS),
-        ("PUT c t 9 v EX #", "EX", 1, 3_153_600_000),
-        ("PUT c t 9 v STALE #", "STALE", 0, MS),
-        ("PUT c t 9 v COST #", "COST", 0, MS),
-        ("PUT c t 9 v DEPS # d", "the number of values of DEPS", 0, 128),
-        ("PUT c t 9 v TAGS # d", "the number of values of TAGS", 0, 128),
-        ("FAIL c t 9 #", "ticket", 1, FENCE),
-        ("INVALIDATE c DEP # d", "the number of values of DEP", 1, 128),
-        ("INVALIDATE c TAG # d", "the number of values of TAG", 1, 128),
-        ("CONFIG c MAXBYTES #", "MAXBYTES", 1, 1 << 40),
-        ("CONFIG c MAXENTRIES #", "MAXENTRIES", 1, 100_000_000),
-        ("CONFIG c PX #", "PX", 0, MS),
-        ("CONFIG c EX #", "EX", 1, 3_153_600_000),
-        ("TOP c LIMIT #", "LIMIT", 0, 1000),
-        ("SCAN c #", "cursor", 0, i64::MAX as u64),
-        ("SCAN c 0 COUNT #", "COUNT", 1, 10_000_000),
-    ] {
-        out_of_range(&server, &format!("LTMC.CACHE.{line}"), name, least, most);
-    }
     for number in ["-0.1", "1000.1", "NaN", "inf", "-inf", "abc", "", "1,5", "1\0"] {
         let words = ["LTMC.CACHE.GET", "c", "t", "9", "BETA", number];
         refused(&server, &words, "allowed are numbers from 0 to 1000");
@@ -161,19 +155,9 @@ fn arguments_that_are_no_json_are_refused_with_the_reason() {
 }
 
 #[test]
-fn names_and_texts_have_their_lengths() {
+fn labels_and_arguments_have_their_lengths() {
     let server = with_data();
     let (id, label, args) = ("i".repeat(257), "l".repeat(1025), format!("\"{}\"", "a".repeat(1 << 20)));
-    for tool in ["", &id] {
-        let part = format!("tool is {} bytes long, allowed are 1 to 256", tool.len());
-        refused(&server, &["LTMC.CACHE.GET", "c", tool, "1"], &part);
-        refused(&server, &["LTMC.CACHE.PUT", "c", tool, "1", "v"], &part);
-        refused(&server, &["LTMC.CACHE.FAIL", "c", tool, "1", "5"], &part);
-        let part = format!("AGENT is {} bytes long, allowed are 1 to 256", tool.len());
-        refused(&server, &["LTMC.CACHE.GET", "c", "t", "1", "AGENT", tool], &part);
-        refused(&server, &["LTMC.CACHE.PUT", "c", "t", "1", "v", "AGENT", tool], &part);
-        refused(&server, &["LTMC.CACHE.INVALIDATE", "c", "AGENT", tool], &part);
-    }
     for command in ["STATS", "INVALIDATE"] {
         let words = [&format!("LTMC.CACHE.{command}"), "c", "TOOL", &id];
         refused(&server, &words, "TOOL is 257 bytes long, at most 256 are allowed");

@@ -86,14 +86,6 @@ impl Line {
         self.ends_with_c("new")
     }
 
-    /// `b` is out and the ticket holds: its answer serves `c`.
-    #[track_caller]
-    pub fn holder_then_c(self) -> Server {
-        wait_until("only c waits", || waiting(&self.server) == 1);
-        put(&self.server, &format!("c t 1 v TICKET {}", self.computes));
-        self.ends_with_c("v")
-    }
-
     #[track_caller]
     pub fn ends_with_c(mut self, value: &str) -> Server {
         assert_eq!(said(&self.c.recv()), answer("HIT", value));

@@ -8,7 +8,6 @@ mod bad_input;
 mod bounds;
 mod copies;
 mod durability;
-mod ends;
 mod flights;
 mod freshness;
 mod invalidation;
@@ -16,6 +15,7 @@ mod nodes;
 mod payloads;
 mod rights;
 mod shown;
+mod waiting;
 
 /// So far that nothing of it comes in a test.
 const FAR_MS: i64 = 31_536_000_000;

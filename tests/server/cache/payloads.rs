@@ -1,7 +1,7 @@
 //! Payloads for a cache that no server of ours has made. The answer is an error or OK, the server stays up, and an error changes nothing.
 
 use super::*;
-use crate::bad_payloads::{damage_dump, payload_from, reseal};
+use crate::faults::payloads::{damage_dump, payload_from, reseal};
 
 /// A server with a cache `c` in which something is in flight, and something is called off.
 fn target() -> Server {

@@ -16,6 +16,8 @@ mod persistence;
 mod process;
 mod replication;
 mod reply;
+#[cfg(test)]
+mod selftest;
 mod server;
 mod shapes;
 
@@ -35,6 +37,14 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Between two looks at a condition; the first looks come sooner, since most conditions hold almost at once.
 const POLL_MAX: Duration = Duration::from_millis(8);
+
+/// The reply to a command that has to be accepted, and to say something.
+#[track_caller]
+pub fn run(server: &Server, line: &str) -> Reply {
+    let reply = server.run(line);
+    assert!(!reply.is_error() && !reply.is_nil(), "{line}: {reply:?}");
+    reply
+}
 
 /// Waits until `cond` holds; panics with `what` if it does not within [`PATIENCE`]. The servers of the test print their logs then.
 #[track_caller]

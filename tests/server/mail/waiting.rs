@@ -6,6 +6,7 @@ use crate::waiting::*;
 mod crowd;
 mod ends;
 mod keys;
+mod line;
 mod places;
 
 /// Clients that wait with these lines after `LTMC.MSG.RECV m`, in their order.
@@ -87,40 +88,6 @@ fn a_message_goes_to_the_longest_waiting_receiver_of_its_agent() {
     assert_eq!((told(&mut clients[0]), told(&mut clients[3])), (vec!["again".into()], vec!["again".into()]));
     assert_eq!(read(&server, "tom COUNT 5"), ["again"]);
     assert_idle(&server);
-}
-
-#[test]
-fn what_is_sent_in_a_transaction_a_script_or_a_guard_reaches_who_waits() {
-    let server = Server::start();
-    let lock = server.run("LTMC.LOCK l me PX 600000").int();
-    let mut client = server.client();
-    let mut clients = waiters(&server, &["bob", "bob", "bob"]);
-    client.pipeline(&["MULTI", "LTMC.MSG.SEND m ada TO 1 bob one", "SET x 1", "EXEC"]);
-    assert_eq!(told(&mut clients[0]), ["one"]);
-    let script = "return redis.call('LTMC.MSG.SEND', KEYS[1], 'ada', 'TO', 1, 'bob', 'two')";
-    assert!(client.cmd(&["EVAL", script, "1", "m"]).int() > 0);
-    assert_eq!(told(&mut clients[1]), ["two"]);
-    assert!(client.run(&format!("LTMC.GUARD l {lock} LTMC.MSG.SEND m ada TO 1 bob three")).int() > 0);
-    assert_eq!(told(&mut clients[2]), ["three"]);
-    assert_idle(&server);
-}
-
-#[test]
-fn a_transaction_a_script_and_a_guard_ask_once() {
-    let server = Server::start();
-    let lock = server.run("LTMC.LOCK l me PX 600000").int();
-    let mut client = server.client();
-    let mut ask_all = || {
-        let in_transaction = client.pipeline(&["MULTI", "LTMC.MSG.RECV m bob BLOCK 0", "EXEC"]);
-        let script = "return redis.call('LTMC.MSG.RECV', KEYS[1], 'bob', 'BLOCK', 0)";
-        let by_script = client.cmd(&["EVAL", script, "1", "m"]);
-        let guarded = client.run(&format!("LTMC.GUARD l {lock} LTMC.MSG.RECV m bob BLOCK 0"));
-        [in_transaction[2].array()[0].clone(), by_script, guarded].map(|reply| reply.array().len())
-    };
-    assert_eq!(ask_all(), [0, 0, 0]);
-    send_numbers(&server, 3);
-    assert_eq!(ask_all(), [1, 1, 1], "what is there is had all the same");
-    assert_eq!(waiting(&server), 0);
 }
 
 #[test]

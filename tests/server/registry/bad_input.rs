@@ -1,8 +1,10 @@
 //! What is refused, and that nothing changes then.
 
 use super::agents::{register, shown};
+use crate::bad_input::{
+    all_refusals, random_words, refused, refused_in_one_line, refused_line, Refusals, FIXED, SYNTAX,
+};
 use crate::harness::*;
-use crate::refusals::{random_words, refused, refused_line, wrong_counts};
 
 /// A server with a registry, a lock and a text on it that must not change.
 fn with_data() -> Server {
@@ -14,55 +16,74 @@ fn with_data() -> Server {
     server
 }
 
-/// Each command with no more than it needs.
-const LEAST: &[&str] = &[
-    "LTMC.REGISTER r b",
-    "LTMC.DEREGISTER r a",
-    "LTMC.HEARTBEAT r a",
-    "LTMC.AGENT.GET r a",
-    "LTMC.AGENT.LIST r",
-    "LTMC.AGENT.FIND r",
-    "LTMC.AGENT.CLAIM r PX 600000",
-    "LTMC.AGENT.RELEASE r 2",
-    "LTMC.AGENT.STATS r",
-];
-
-#[test]
-fn too_few_and_too_many_arguments_are_refused_by_every_command() {
-    let server = with_data();
-    for line in LEAST {
-        // Where the number is fixed the server itself refuses.
-        let name = line.split(' ').next().expect("a name");
-        let is_fixed = ["LTMC.AGENT.GET", "LTMC.AGENT.STATS"].contains(&name);
-        let part = if is_fixed { "wrong number of arguments".into() } else { format!("syntax: {name}") };
-        wrong_counts(&server, line, &part);
-    }
-}
-
-#[test]
-fn options_that_are_unknown_double_exclusive_or_cut_off_are_refused() {
-    let server = with_data();
-    const FILTER: &str = "CAPS 1 c|ANYCAP 1 c|TAGS 1 t|STATUS 1 active|META /x 1|MINFREE 1|EXCLUDE 1 a|SORT LOAD";
-    for (command, options) in [
+const OF: Refusals = Refusals {
+    with_data,
+    names: &["LTMC.REGISTER", "LTMC.DEREGISTER", "LTMC.HEARTBEAT", "LTMC.AGENT"],
+    key: "r",
+    others: &["text", "lock"],
+    least: &[
+        ("LTMC.REGISTER @ b", SYNTAX),
+        ("LTMC.DEREGISTER @ a", SYNTAX),
+        ("LTMC.HEARTBEAT @ a", SYNTAX),
+        ("LTMC.AGENT.GET @ a", FIXED),
+        ("LTMC.AGENT.LIST @", SYNTAX),
+        ("LTMC.AGENT.FIND @", SYNTAX),
+        ("LTMC.AGENT.CLAIM @ PX 600000", SYNTAX),
+        ("LTMC.AGENT.RELEASE @ 2", SYNTAX),
+        ("LTMC.AGENT.STATS @", FIXED),
+    ],
+    options: &[
         ("LTMC.REGISTER r b", "NX|NAME x|CAPS 1 c|TAGS 1 t|META 1|CAPACITY 1|SESSION s|STATUS ACTIVE|PX 9|EX 9"),
         ("LTMC.DEREGISTER r a", "EPOCH 2"),
         ("LTMC.HEARTBEAT r a", "EPOCH 2|STATUS BUSY|LOAD 1|HEALTH OK|REASON x"),
         ("LTMC.AGENT.LIST r", "STATUS active|LIMIT 0 1"),
-        ("LTMC.AGENT.FIND r", &format!("{FILTER}|LIMIT 1|WITHINFO")),
+        ("LTMC.AGENT.FIND r", "CAPS 1 c|ANYCAP 1 c|TAGS 1 t|STATUS 1 active|META /x 1|MINFREE 1|EXCLUDE 1 a|SORT LOAD|LIMIT 1|WITHINFO"),
         ("LTMC.AGENT.CLAIM r REF x", "PX 9|EX 9"),
-        ("LTMC.AGENT.CLAIM r PX 1", &format!("{FILTER}|REF x|BLOCK 1|REQID i")),
+        ("LTMC.AGENT.CLAIM r PX 1", "CAPS 1 c|ANYCAP 1 c|TAGS 1 t|STATUS 1 active|META /x 1|MINFREE 1|EXCLUDE 1 a|SORT LOAD|REF x|BLOCK 1|REQID i"),
         ("LTMC.AGENT.RELEASE r 2", "OUTCOME OK|LATENCY 5"),
-    ] {
-        for option in options.split('|') {
-            let words: Vec<&str> = option.split(' ').collect();
-            let twice = format!("option {} is given twice", words[0]);
-            refused_line(&server, &format!("{command} {option} {option}"), &twice);
-            for count in 1..words.len() {
-                let cut = words[..count].join(" ");
-                refused_line(&server, &format!("{command} {cut}"), "syntax: LTMC.");
-            }
-        }
-    }
+    ],
+    numbers: &[
+        ("LTMC.REGISTER r b CAPACITY #", "CAPACITY", 0, 100000),
+        ("LTMC.REGISTER r b PX #", "PX", 1, 3153600000000),
+        ("LTMC.REGISTER r b EX #", "EX", 1, 3153600000),
+        ("LTMC.REGISTER r b CAPS # x", "the number of values of CAPS", 0, 64),
+        ("LTMC.REGISTER r b TAGS # x", "the number of values of TAGS", 0, 64),
+        ("LTMC.DEREGISTER r a EPOCH #", "EPOCH", 0, 9007199254740991),
+        ("LTMC.HEARTBEAT r a EPOCH #", "EPOCH", 0, 9007199254740991),
+        ("LTMC.AGENT.LIST r LIMIT # 1", "the offset after LIMIT", 0, 10000000),
+        ("LTMC.AGENT.LIST r LIMIT 1 #", "the count after LIMIT offset", 0, 10000000),
+        ("LTMC.AGENT.FIND r LIMIT #", "LIMIT", 1, 10000000),
+        ("LTMC.AGENT.FIND r MINFREE #", "MINFREE", 0, 100000),
+        ("LTMC.AGENT.FIND r CAPS # x", "the number of values of CAPS", 1, 64),
+        ("LTMC.AGENT.FIND r ANYCAP # x", "the number of values of ANYCAP", 1, 64),
+        ("LTMC.AGENT.FIND r TAGS # x", "the number of values of TAGS", 1, 64),
+        ("LTMC.AGENT.FIND r STATUS # idle", "the number of values of STATUS", 1, 8),
+        ("LTMC.AGENT.FIND r EXCLUDE # x", "the number of values of EXCLUDE", 1, 1024),
+        ("LTMC.AGENT.CLAIM r PX #", "PX", 1, 3153600000000),
+        ("LTMC.AGENT.CLAIM r EX #", "EX", 1, 3153600000),
+        ("LTMC.AGENT.CLAIM r PX 5 BLOCK #", "BLOCK", 0, 3153600000000),
+        ("LTMC.AGENT.CLAIM r PX 5 MINFREE #", "MINFREE", 0, 100000),
+        ("LTMC.AGENT.RELEASE r #", "fence", 0, 9007199254740991),
+        ("LTMC.AGENT.RELEASE r 2 LATENCY #", "LATENCY", 0, 3153600000000),
+    ],
+    texts: &[
+        ("LTMC.REGISTER r #", "agent", 1, 256),
+        ("LTMC.DEREGISTER r #", "agent", 1, 256),
+        ("LTMC.HEARTBEAT r #", "agent", 1, 256),
+        ("LTMC.AGENT.GET r #", "agent", 1, 256),
+        ("LTMC.AGENT.CLAIM r PX 5 REQID #", "REQID", 1, 256),
+        ("LTMC.REGISTER r b NAME #", "NAME", 0, 1024),
+        ("LTMC.HEARTBEAT r a HEALTH OK REASON #", "REASON", 0, 1024),
+        ("LTMC.AGENT.CLAIM r PX 5 REF #", "REF", 0, 1024),
+        ("LTMC.REGISTER r b SESSION #", "SESSION", 0, 256),
+    ],
+};
+
+all_refusals!(OF);
+
+#[test]
+fn options_that_are_unknown_or_exclude_each_other_are_refused() {
+    let server = with_data();
     for (line, part) in [
         ("LTMC.REGISTER r b PX 5 EX 5", "PX and EX exclude each other"),
         ("LTMC.AGENT.CLAIM r EX 5 PX 5", "PX and EX exclude each other"),
@@ -94,43 +115,8 @@ fn options_that_are_unknown_double_exclusive_or_cut_off_are_refused() {
 }
 
 #[test]
-fn numbers_out_of_their_range_are_refused_with_that_range() {
+fn a_load_is_a_number_from_0_to_1() {
     let server = with_data();
-    for (line, name, least, most) in [
-        ("LTMC.REGISTER r b CAPACITY #", "CAPACITY", 0, "100000"),
-        ("LTMC.REGISTER r b PX #", "PX", 1, "3153600000000"),
-        ("LTMC.REGISTER r b EX #", "EX", 1, "3153600000"),
-        ("LTMC.REGISTER r b CAPS # x", "the number of values of CAPS", 0, "64"),
-        ("LTMC.REGISTER r b TAGS # x", "the number of values of TAGS", 0, "64"),
-        ("LTMC.DEREGISTER r a EPOCH #", "EPOCH", 0, "9007199254740991"),
-        ("LTMC.HEARTBEAT r a EPOCH #", "EPOCH", 0, "9007199254740991"),
-        ("LTMC.AGENT.LIST r LIMIT # 1", "the offset after LIMIT", 0, "10000000"),
-        ("LTMC.AGENT.LIST r LIMIT 1 #", "the count after LIMIT offset", 0, "10000000"),
-        ("LTMC.AGENT.FIND r LIMIT #", "LIMIT", 1, "10000000"),
-        ("LTMC.AGENT.FIND r MINFREE #", "MINFREE", 0, "100000"),
-        ("LTMC.AGENT.FIND r CAPS # x", "the number of values of CAPS", 1, "64"),
-        ("LTMC.AGENT.FIND r ANYCAP # x", "the number of values of ANYCAP", 1, "64"),
-        ("LTMC.AGENT.FIND r TAGS # x", "the number of values of TAGS", 1, "64"),
-        ("LTMC.AGENT.FIND r STATUS # idle", "the number of values of STATUS", 1, "8"),
-        ("LTMC.AGENT.FIND r EXCLUDE # x", "the number of values of EXCLUDE", 1, "1024"),
-        ("LTMC.AGENT.CLAIM r PX #", "PX", 1, "3153600000000"),
-        ("LTMC.AGENT.CLAIM r EX #", "EX", 1, "3153600000"),
-        ("LTMC.AGENT.CLAIM r PX 5 BLOCK #", "BLOCK", 0, "3153600000000"),
-        ("LTMC.AGENT.CLAIM r PX 5 MINFREE #", "MINFREE", 0, "100000"),
-        ("LTMC.AGENT.RELEASE r #", "fence", 0, "9007199254740991"),
-        ("LTMC.AGENT.RELEASE r 2 LATENCY #", "LATENCY", 0, "3153600000000"),
-    ] {
-        let above = (most.parse::<u64>().expect("a number") + 1).to_string();
-        let mut wrong = vec!["-1", "+1", "01", "1.5", "1e3", "abc", "", "1\0", "18446744073709551616", "0x10", &above];
-        if least > 0 {
-            wrong.push("0");
-        }
-        for number in wrong {
-            let words: Vec<&str> = line.split(' ').map(|word| if word == "#" { number } else { word }).collect();
-            let given = number.replace('\0', "\\x00");
-            refused(&server, &words, &format!("{name} is '{given}', allowed are whole numbers from {least} to {most}"));
-        }
-    }
     for load in ["-0.1", "1.001", "NaN", "inf", "-inf", "half", "", "1,0", "0.5x", "1e400"] {
         let part = format!("LOAD is '{load}', allowed are numbers from 0 to 1");
         refused(&server, &["LTMC.HEARTBEAT", "r", "a", "LOAD", load], &part);
@@ -160,24 +146,7 @@ fn counts_that_lie_are_refused() {
 #[test]
 fn ids_labels_and_texts_have_their_lengths() {
     let server = with_data();
-    let (id, text, name) = ("i".repeat(257), "t".repeat(1025), "n".repeat(129));
-    for wrong in ["", id.as_str()] {
-        let part = format!("agent is {} bytes long, allowed are 1 to 256", wrong.len());
-        for command in ["LTMC.REGISTER", "LTMC.DEREGISTER", "LTMC.HEARTBEAT", "LTMC.AGENT.GET"] {
-            refused(&server, &[command, "r", wrong], &part);
-        }
-        let part = format!("REQID is {} bytes long, allowed are 1 to 256", wrong.len());
-        refused(&server, &["LTMC.AGENT.CLAIM", "r", "PX", "5", "REQID", wrong], &part);
-    }
-    let part = "is 1025 bytes long, at most 1024 are allowed";
-    refused(&server, &["LTMC.REGISTER", "r", "b", "NAME", &text], &format!("NAME {part}"));
-    refused(&server, &["LTMC.HEARTBEAT", "r", "a", "HEALTH", "OK", "REASON", &text], &format!("REASON {part}"));
-    refused(&server, &["LTMC.AGENT.CLAIM", "r", "PX", "5", "REF", &text], &format!("REF {part}"));
-    refused(
-        &server,
-        &["LTMC.REGISTER", "r", "b", "SESSION", &id],
-        "SESSION is 257 bytes long, at most 256 are allowed",
-    );
+    let name = "n".repeat(129);
     let claims = ["LTMC.AGENT.CLAIM", "r", "PX", "5"];
     for command in [&["LTMC.REGISTER", "r", "b"][..], &["LTMC.AGENT.FIND", "r"], &claims] {
         for wrong in ["", name.as_str()] {
@@ -265,11 +234,7 @@ fn hostile_metadata_is_refused() {
 
 #[test]
 fn an_error_is_one_line_whatever_was_given() {
-    let server = with_data();
-    let nasty = b"\r\n-ERR fake\r\n+OK\r\n\0%s%n\xff".as_slice();
-    let mut client = server.client();
-    let before = server.debug_digest();
-    for line in [
+    let lines = [
         "LTMC.REGISTER r b #",
         "LTMC.REGISTER r b STATUS #",
         "LTMC.REGISTER r b META #",
@@ -288,17 +253,8 @@ fn an_error_is_one_line_whatever_was_given() {
         "LTMC.AGENT.RELEASE r #",
         "LTMC.AGENT.RELEASE r 2 #",
         "LTMC.AGENT.STATS r #",
-    ] {
-        let fill = |word: &str| -> Vec<u8> {
-            let at = word.find('#').unwrap_or(word.len());
-            let rest = if at < word.len() { nasty } else { b"" };
-            [&word.as_bytes()[..at], rest].concat()
-        };
-        let reply = client.cmd(&line.split_whitespace().map(fill).collect::<Vec<_>>());
-        assert!(reply.is_error(), "{line}: {reply:?}");
-        assert_eq!(client.run("ECHO next").text(), "next", "the protocol is in step after {line}");
-    }
-    assert_eq!(server.debug_digest(), before);
+    ];
+    refused_in_one_line(&with_data(), &lines.map(String::from));
 }
 
 #[test]
@@ -307,7 +263,7 @@ fn random_words_break_nothing() {
     const WORDS: &str = "a b c d NX NAME CAPS TAGS META CAPACITY SESSION STATUS PX EX EPOCH LOAD HEALTH REASON ANYCAP \
         MINFREE EXCLUDE SORT LIMIT WITHINFO REF REQID OUTCOME LATENCY 0 1 1 2 3 9 64 65 600000 -1 0.5 x@1 x@>=1 go eu \
         /x /x/0 {} {\"x\":[1]} null [ STARTING active idle BUSY draining error OK DEGRADED FAILED 9007199254740991";
-    random_words(&server, LEAST, WORDS, 6, &["ERR", "NOAGENT", "STALE", "BADSTATE"], |_| {});
+    random_words(&server, &OF.lines(), WORDS, 6, &["ERR", "NOAGENT", "STALE", "BADSTATE"], |_| {});
     register(&server, "a", "");
     assert_eq!(server.run("LTMC.REPAIR r").get("was_broken").int(), 0);
     assert_eq!(shown(&server, "a").get("id").text(), "a");

@@ -15,13 +15,6 @@ const FAR_MS: i64 = 31_536_000_000;
 /// A little more than a time to live.
 const STEP: i64 = TTL_MS + 1000;
 
-#[track_caller]
-fn run(server: &Server, line: &str) -> Reply {
-    let reply = server.run(line);
-    assert!(!reply.is_error() && !reply.is_nil(), "{line}: {reply:?}");
-    reply
-}
-
 /// A claim that is there; its fence.
 #[track_caller]
 fn claim(server: &Server, key: &str, more: &str) -> i64 {

@@ -3,8 +3,9 @@
 mod agents;
 mod bad_input;
 mod claims;
-mod claims_waiting;
+
 mod durability;
 mod find;
 mod health;
 mod scale;
+mod waiting;

@@ -16,23 +16,6 @@ fn a_watch_ends_with_nil_at_its_limit() {
 }
 
 #[test]
-fn watches_end_each_at_its_own_limit_and_block_0_never() {
-    let server = Server::start();
-    let mut watchers = server.clients(3);
-    let limits = [200_000, 0, 100_000];
-    server.block_in_turn(&mut watchers, |n| format!("LTMC.WATCH 1 r SINCE $ BLOCK {}", limits[n]));
-    for (step, index) in [2, 0].into_iter().enumerate() {
-        assert_eq!(waiting(&server), 3 - step as i64);
-        set_clock(&server, limits[index] + 50_000);
-        assert!(watchers[index].recv().is_nil());
-    }
-    set_clock(&server, 365 * 24 * 3_600_000);
-    assert_eq!(watchers[1].recv_within(1), None);
-    register(&server, "a", "");
-    assert_eq!(names_in(&watchers[1].recv()), ["agent.registered"]);
-}
-
-#[test]
 fn a_transaction_a_script_and_a_guard_look_once() {
     let server = Server::start();
     let lock = server.run("LTMC.LOCK {t}:l me PX 600000").int();
@@ -58,54 +41,6 @@ fn a_transaction_a_script_and_a_guard_look_once() {
     assert_eq!(waiting(&server), 0);
     let replies = client.pipeline(&["MULTI", "LTMC.WATCH 1 {t}:r SINCE $", "EXEC"]);
     assert!(only_news(&replies[2].array()[0]).1.is_empty(), "without BLOCK there is always an answer");
-}
-
-#[test]
-fn client_unblock_ends_a_watch_like_its_limit_or_with_an_error() {
-    let server = Server::start();
-    register(&server, "a", "");
-    for how in ["", "TIMEOUT", "ERROR"] {
-        let mut unblocked = watcher(&server);
-        let mut other = watcher(&server);
-        let done = server.run(&format!("CLIENT UNBLOCK {} {how}", unblocked.id())).int();
-        assert_eq!(done, i64::from(can_unblock(&server)));
-        if done == 1 {
-            let answer = unblocked.recv();
-            let is_right =
-                if how == "ERROR" { !answer.is_nil() && answer.error_code() == "UNBLOCKED" } else { answer.is_nil() };
-            assert!(is_right, "{how}: {answer:?}");
-            assert_eq!(unblocked.run("PING"), Reply::Simple("PONG".into()));
-            assert_eq!(waiting(&server), 1);
-        }
-        register(&server, "b", "");
-        assert_eq!(names_in(&other.recv()), ["agent.registered"]);
-        assert_idle(&server);
-    }
-}
-
-#[test]
-fn an_unblock_in_the_tick_of_the_news_gives_one_answer() {
-    for how in ["TIMEOUT", "ERROR"] {
-        for is_transaction in [false, true] {
-            let server = Server::start();
-            register(&server, "a", "");
-            let mut watcher = watcher(&server);
-            let mut lines = vec!["LTMC.DEREGISTER r a".to_string(), format!("CLIENT UNBLOCK {} {how}", watcher.id())];
-            if is_transaction {
-                lines.insert(0, "MULTI".into());
-                lines.push("EXEC".into());
-            }
-            server.client().pipeline(&lines);
-            let answer = watcher.recv();
-            assert_eq!(watcher.run("PING"), Reply::Simple("PONG".into()), "{answer:?}");
-            let is_news = || names_in(&answer) == ["agent.deregistered"];
-            assert!(
-                answer.is_nil() || (answer.is_error() && answer.error_code() == "UNBLOCKED") || is_news(),
-                "{answer:?}"
-            );
-            assert_idle(&server);
-        }
-    }
 }
 
 #[test]

@@ -122,43 +122,6 @@ fn watchers_learn_that_their_key_became_something_else() {
 }
 
 #[test]
-fn watchers_watch_in_their_own_database() {
-    let server = Server::start();
-    let mut watchers = server.clients(2);
-    watchers[1].run("SELECT 1").ok();
-    server.block_in_turn(&mut watchers, |_| "LTMC.WATCH 1 r SINCE $ BLOCK 0".into());
-    let mut client = server.client();
-    client.run("SELECT 1").ok();
-    client.run(&format!("LTMC.REGISTER r one PX {TTL_MS}")).int();
-    assert_eq!(only_news(&watchers[1].recv()).1[0]["agent"], "one");
-    assert_eq!(waiting(&server), 1);
-    register(&server, "zero", "");
-    assert_eq!(only_news(&watchers[0].recv()).1[0]["agent"], "zero");
-}
-
-#[test]
-fn a_panic_of_the_scheduler_loses_no_watcher_and_a_quarantine_is_told() {
-    let server = Server::start();
-    register(&server, "a", "");
-    let mut through = watcher(&server);
-    server.run("LTMC.DEBUG SWEEP 1").ok();
-    server.run("DEL r");
-    assert_eq!(compacted(&through.recv().array()[0]), (0, 0));
-    assert_eq!(server.info_int("ltmc", "ltmc_panics"), 1);
-
-    register(&server, "a", "");
-    let mut sent_away = watcher(&server);
-    for _ in 0..3 {
-        assert!(server.run("LTMC.DEBUG PANIC r").is_error());
-    }
-    assert_eq!(sent_away.recv().error_code(), "QUARANTINED");
-    assert_eq!(server.run("LTMC.WATCH 1 r SINCE 0").error_code(), "QUARANTINED");
-    assert_eq!(server.run("DEL r").int(), 1);
-    register(&server, "a", "");
-    assert_eq!(names(&story(&server)), ["agent.registered"]);
-}
-
-#[test]
 fn a_copy_begins_its_story_where_the_original_was() {
     let server = Server::start();
     for (make, change, revision) in [

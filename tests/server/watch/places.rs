@@ -60,19 +60,6 @@ fn the_log_survives_every_copy_and_reload() {
 }
 
 #[test]
-fn a_watch_goes_on_through_a_reload() {
-    let server = Server::builder().durable().start();
-    register(&server, "a", "");
-    let mut watcher = watcher(&server);
-    server.debug_reload();
-    server.run("DEBUG LOADAOF").ok();
-    assert_eq!(watcher.recv_within(1), None, "the same as before is no news");
-    assert_eq!(waiting(&server), 1);
-    register(&server, "b", "");
-    assert_eq!(names_in(&watcher.recv()), ["agent.registered"]);
-}
-
-#[test]
 fn a_reload_of_older_data_is_told() {
     let server = Server::start();
     register(&server, "a", "");

@@ -15,19 +15,6 @@ fn crowd(line: impl Fn(usize) -> String) -> (Server, Vec<Client>) {
 }
 
 #[test]
-fn a_thousand_receivers_of_one_agent_get_a_thousand_messages_once_each() {
-    let (server, mut clients) = crowd(|_| "LTMC.MSG.RECV m bob BLOCK 0".into());
-    let lines: Vec<String> = (0..CROWD).map(|n| format!("LTMC.MSG.SEND m ada TO 1 bob {n}")).collect();
-    let ids: Vec<i64> = server.client().pipeline(&lines).iter().map(Reply::int).collect();
-    let mut seen: Vec<i64> = clients.iter_mut().map(|client| client.recv().array()[0].get("id").int()).collect();
-    seen.sort();
-    assert_eq!(seen, ids);
-    assert_eq!(server.info_int("ltmc", "ltmc_mail_waits_served"), CROWD as i64, "one is woken for each message");
-    assert_eq!(ack(&server, "bob", &ids), CROWD as i64);
-    assert_idle(&server);
-}
-
-#[test]
 fn one_message_reaches_a_thousand_agents_who_wait() {
     let (server, mut clients) = crowd(|n| format!("LTMC.MSG.RECV m a{n} BLOCK 0"));
     let id = send(&server, "ada ALL hello");

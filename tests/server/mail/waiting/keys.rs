@@ -3,33 +3,6 @@
 use super::*;
 
 #[test]
-fn a_wait_outlives_the_mailbox_it_began_with() {
-    let mut server = Server::start();
-    for line in [
-        "DEL m",
-        "UNLINK m",
-        "EXPIRE m 0",
-        "FLUSHDB",
-        "FLUSHALL SYNC",
-        "FLUSHALL ASYNC",
-        "RENAME m elsewhere",
-        "MOVE m 1",
-        "SWAPDB 0 1",
-        "SWAPDB 1 0",
-    ] {
-        send(&server, "ada TO 1 eve x");
-        let waiters = Line::on(server);
-        let reply = waiters.server.run(line);
-        assert!(!reply.is_error(), "{line}: {reply:?}");
-        assert_eq!(waiters.server.run("EXISTS m").int(), 0, "{line}");
-        assert_eq!(waiting(&waiters.server), 2, "{line}");
-        eprintln!("after {line}");
-        server = waiters.first_then_second();
-        server.run("FLUSHALL").ok();
-    }
-}
-
-#[test]
 fn a_mailbox_deleted_and_made_anew_in_a_transaction_serves_who_waits() {
     let mut line = Line::start();
     let again = "LTMC.MSG.SEND m ada TO 1 bob x";
@@ -74,37 +47,6 @@ fn a_mailbox_that_is_restored_serves_who_waits_and_keeps_its_leases() {
     let messages = line.second.recv().array().to_vec();
     assert_eq!((payloads(&messages), deliveries(&messages)), (strings(&["one"]), vec![2]));
     assert_eq!(ack(&line.server, "bob", &ids), 2);
-}
-
-#[test]
-fn waiters_learn_that_their_key_became_something_else() {
-    for put in ["SET m v", "RENAME string m", "RENAME lock m"] {
-        let mut line = Line::start();
-        line.server.run("LTMC.MSG.JOIN m eve").int();
-        line.server.run("SET string v").ok();
-        line.server.run("LTMC.LOCK lock z PX 600000").int();
-        line.server.run(put).ok();
-        assert_eq!(line.first.recv().error_code(), "WRONGTYPE", "{put}");
-        assert_eq!(line.second.recv().error_code(), "WRONGTYPE", "{put}");
-        assert_idle(&line.server);
-        assert_eq!(line.first.run("LTMC.MSG.RECV m bob BLOCK 0").error_code(), "WRONGTYPE");
-        assert_eq!(line.server.run("DEL m").int(), 1);
-    }
-}
-
-#[test]
-fn clients_wait_in_their_own_database() {
-    let server = Server::start();
-    let mut clients = server.clients(2);
-    clients[1].run("SELECT 1").ok();
-    server.block_in_turn(&mut clients, |_| "LTMC.MSG.RECV m bob BLOCK 0".into());
-    let mut client = server.client();
-    client.run("SELECT 1").ok();
-    client.run("LTMC.MSG.SEND m ada TO 1 bob one").int();
-    assert_eq!(told(&mut clients[1]), ["one"]);
-    assert_eq!(waiting(&server), 1);
-    send(&server, "ada TO 1 bob zero");
-    assert_eq!(told(&mut clients[0]), ["zero"]);
 }
 
 #[test]

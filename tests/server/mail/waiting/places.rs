@@ -3,19 +3,6 @@
 use super::*;
 
 #[test]
-fn a_wait_goes_on_through_a_reload_and_a_replay_of_the_aof() {
-    let server = Server::builder().durable().start();
-    for reload in ["DEBUG RELOAD", "DEBUG LOADAOF"] {
-        let waiters = Line::on(server.spec().start());
-        waiters.server.run("LTMC.MSG.JOIN m eve").int();
-        waiters.server.run(reload).ok();
-        assert_eq!(waiting(&waiters.server), 2, "{reload}");
-        waiters.server.run("LTMC.MSG.LEAVE m eve").int();
-        waiters.first_then_second();
-    }
-}
-
-#[test]
 fn a_reload_that_brings_messages_serves_who_waits() {
     let server = Server::start();
     let id = send(&server, "ada TO 1 bob x");
@@ -26,18 +13,6 @@ fn a_reload_that_brings_messages_serves_who_waits() {
     server.run("DEBUG RELOAD NOSAVE").ok();
     assert_eq!(told(&mut clients[0]), ["x"], "what was saved is there again");
     assert!(send(&server, "ada TO 1 bob y") > id, "ids do not go back with the data");
-}
-
-#[test]
-fn waiters_of_a_primary_that_becomes_a_replica_are_sent_away() {
-    let primary = Server::start();
-    let mut line = Line::start();
-    line.server.follow(&primary);
-    assert_sent_away([&mut line.first, &mut line.second]);
-    assert_idle(&line.server);
-    assert_eq!(line.server.run("LTMC.MSG.RECV m bob BLOCK 0").error_code(), "READONLY");
-    line.server.promote();
-    Line::on(line.server).first_then_second();
 }
 
 #[test]
@@ -83,26 +58,4 @@ fn what_was_waited_for_reaches_the_replicas_as_what_it_came_to() {
     replica.wait_synced(&line.server);
     assert_eq!(replica.run("LTMC.MSG.PENDING m bob").array()[0].get("deliveries").int(), 2);
     assert_persisted_everywhere(&line.server, &[&replica]);
-}
-
-#[test]
-fn waiters_of_a_slot_that_moves_are_sent_to_the_new_node() {
-    let cluster = Cluster::start(2);
-    let slot = cluster.slot("{t}");
-    let from = cluster.owner(slot);
-    let to = 1 - from;
-    let (old, new) = (&cluster.nodes[from], &cluster.nodes[to]);
-    old.run("LTMC.MSG.SEND {t}:m ada TO 1 eve x").int();
-    let mut clients = old.clients(2);
-    old.block_in_turn(&mut clients, |n| format!("LTMC.MSG.RECV {{t}}:{} bob BLOCK 0", ["m", "none"][n]));
-    cluster.begin_migration(slot, from, to);
-    assert_eq!(waiting(old), 2, "an open slot sends nobody away");
-    cluster.move_keys(slot, from, to);
-    cluster.finish_migration(slot, to);
-    let moved = format!("MOVED {slot} 127.0.0.1:{}", new.port());
-    for client in &mut clients {
-        assert_eq!(client.recv().error(), moved);
-    }
-    assert_idle(old);
-    assert_eq!(payloads(new.run("LTMC.MSG.RECV {t}:m eve").array()), ["x"]);
 }

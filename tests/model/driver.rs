@@ -1,0 +1,118 @@
+//! Drives the random schedules of all models, as the crate's documentation says.
+
+use ltmc::command::node::Node;
+use ltmc::command::scheduler;
+use std::collections::VecDeque;
+
+/// The module beside a model, and what is done to both at random.
+pub trait Schedule {
+    fn new(seed: u64) -> Self;
+
+    /// One step, and all checks.
+    fn step(&mut self);
+
+    /// What is checked after the last step.
+    fn finish(&mut self) {}
+}
+
+/// Runs schedules of one kind, of about `steps` steps in all.
+pub fn run<S: Schedule>(steps: u64, steps_each: u64) {
+    run_all(steps, steps_each, |seed, steps| {
+        let mut schedule = S::new(seed);
+        (0..steps).for_each(|_| schedule.step());
+        schedule.finish();
+    });
+}
+
+/// A server whose time a schedule makes pass.
+pub trait Timed {
+    fn node(&self) -> &Node;
+    fn now_us(&self) -> u64;
+    fn set_time(&mut self, now_us: u64);
+
+    /// The scheduler has its turn.
+    fn tick(&mut self);
+
+    /// Time passes. A prompt server looks at every deadline when it comes, a busy one later.
+    fn pass(&mut self, micros: u64, prompt: bool) {
+        let target = self.now_us() + micros;
+        for _ in 0..100_000 {
+            match scheduler::next_tick(self.node()).filter(|next| prompt && next * 1000 <= target) {
+                Some(next) => {
+                    self.set_time(self.now_us().max(next * 1000));
+                    self.tick();
+                }
+                None => return self.set_time(target),
+            }
+        }
+        panic!("the scheduler goes round in circles");
+    }
+
+    /// Lets the scheduler run until it has nothing more to do now.
+    fn settle(&mut self) {
+        for _ in 0..20_000 {
+            match scheduler::next_tick(self.node()) {
+                Some(next) if next <= self.now_us() / 1000 => self.tick(),
+                _ => return self.rested(),
+            }
+        }
+        panic!("the scheduler does not come to rest");
+    }
+
+    /// What follows when it has nothing more to do.
+    fn rested(&mut self) {}
+}
+
+/// The last operations, shown when a check fails.
+#[derive(Default)]
+pub struct History {
+    pub seed: u64,
+    lines: VecDeque<String>,
+}
+
+impl History {
+    pub fn of(seed: u64) -> Self {
+        Self { seed, lines: VecDeque::new() }
+    }
+
+    pub fn lines(&self) -> &VecDeque<String> {
+        &self.lines
+    }
+
+    pub fn note(&mut self, line: String) {
+        if self.lines.len() == 30 {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line);
+    }
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("\nLTMC_MODEL_SEED={} fails after these operations:", self.seed);
+            self.lines.iter().for_each(|line| eprintln!("  {line}"));
+        }
+    }
+}
+
+/// A number from the environment.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
+}
+
+/// The seed of the first schedule.
+fn first_seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |age| age.as_secs());
+    number("LTMC_MODEL_BASE").unwrap_or(now)
+}
+
+/// Runs `schedule` with a seed and a number of steps: the one that is asked for, or so many that there are about `steps` in all.
+pub fn run_all(steps: u64, steps_each: u64, schedule: impl Fn(u64, u64)) {
+    if let Some(seed) = number("LTMC_MODEL_SEED") {
+        return schedule(seed, number("LTMC_MODEL_STEPS").unwrap_or(steps_each));
+    }
+    let (steps, first) = (number("LTMC_MODEL_STEPS").unwrap_or(steps), first_seed());
+    println!("{steps} steps, seeds from {first} on");
+    (0..steps.div_ceil(steps_each)).for_each(|at| schedule(first + at, steps_each));
+}

@@ -1,0 +1,13 @@
+//! Flows against a naive simulator: random operations and faults, and every task compared after every step.
+//!
+//! [`naive`] has the rules in plain loops over all tasks, [`ops`] what is done, [`world`] the server, its time and what befalls it. The environment
+//! is that of the whole crate.
+
+mod naive;
+mod ops;
+mod world;
+
+#[test]
+fn a_flow_does_what_the_naive_simulator_does() {
+    crate::driver::run::<world::World>(40_000, 400);
+}

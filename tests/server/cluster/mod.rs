@@ -1,0 +1,3 @@
+//! Redis Cluster, across the services.
+
+mod moving;
