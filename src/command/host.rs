@@ -42,7 +42,7 @@ pub enum KeyType {
     Foreign,
 }
 
-/// Whether so much of the memory that the server may take is taken, in thousandths.
+/// Whether memory use has reached `permille` of maxmemory.
 pub fn is_short<H: Host>(host: &H, permille: u64) -> bool {
     host.memory_permille().is_some_and(|taken| taken >= permille)
 }

@@ -88,7 +88,7 @@ impl From<&Answer> for Reply {
         match answer {
             Answer::Integer(value) => Reply::Integer(*value),
             Answer::Bytes(bytes) => Reply::bytes(bytes),
-            Answer::Clock(fences) => Reply::Array(fences.iter().map(|fence| Reply::number(*fence)).collect()),
+            Answer::Fences(fences) => Reply::Array(fences.iter().map(|fence| Reply::number(*fence)).collect()),
             Answer::Claim { agent, fence } => Reply::Array(vec![Reply::bytes(agent), Reply::number(*fence)]),
             Answer::Versioned { id, version } => Reply::Array(vec![Reply::bytes(id), Reply::number(*version)]),
         }

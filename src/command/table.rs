@@ -1,4 +1,4 @@
-//! The command table. A row here is all it takes to have a command: registration, arity, key specs, flags, ACL categories, COMMAND DOCS,
+//! The command table. What a row says is said once: registration, arity, key specs, flags, ACL categories, COMMAND DOCS,
 //! the syntax line in errors, the reference page and the tests that walk the table come from it. The rows of each service stand in a file
 //! of their own; here is the list of all, each with the function that runs it.
 

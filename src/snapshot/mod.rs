@@ -194,7 +194,7 @@ fn checked<E: Entity>(stored: Record<E>) -> Result<Record<E>, Error> {
 /// A payload as people see it.
 #[derive(Serialize)]
 struct Shown<V> {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "bonds", skip_serializing_if = "Vec::is_empty")]
     bindings: Vec<AgentBinding>,
     #[serde(skip_serializing_if = "Option::is_none")]
     broken: Option<String>,

@@ -125,7 +125,7 @@ fn all_changes() -> Changes {
     let born = Change::Born { revision: FENCE };
     let answers = [
         answered(b"req-1", Answer::Bytes(id("a"))),
-        answered(b"req-2", Answer::Clock([FENCE + 122, FENCE + 124].into())),
+        answered(b"req-2", Answer::Fences([FENCE + 122, FENCE + 124].into())),
         Change::Forgotten { id: id("req-0") },
     ];
     [born].into_iter().chain(events.into_iter().map(Change::Event)).chain(answers).collect()

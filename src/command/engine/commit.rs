@@ -122,7 +122,7 @@ pub fn tell_watchers<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key
     }
 }
 
-/// Tells the outside what was decided: subscribers, the counters, and whatever else comes to watch (the audit trail).
+/// Tells subscribers and counters what was decided.
 pub fn observe<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Change<E::Event>]) {
     for name in changes.iter().filter_map(Change::name) {
         host.notify(key, name);

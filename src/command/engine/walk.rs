@@ -119,7 +119,7 @@ impl<'a> Walk<'a> {
             None if self.spec.in_place().iter().any(|known| std::ptr::eq(known, arg)) => {
                 !Walk::new(self.spec, self.args).is_options(at)
             }
-            // The last of all arguments cannot begin an option that has values: it is a text that is called like it.
+            // The last of all arguments cannot begin an option that has values: it is a value with the same name.
             None => {
                 let is_last = at + 1 == self.args.len();
                 self.spec.option(given).is_none_or(|option| is_last && !matches!(option.arg.kind, ArgKind::Word))

@@ -72,7 +72,7 @@ impl Schedule {
         self.hints.insert((hint.when, key));
     }
 
-    /// Has it made sure of that this node still serves `key`, when `when` comes.
+    /// Schedules a check that this node still owns the slot of `key`.
     pub fn check_owner(&mut self, key: KeyId, when: Millis) {
         if self.owned.insert(key.clone()) {
             self.owners.insert((when, key));

@@ -37,7 +37,7 @@ pub enum Answer {
         version: u64,
     },
     /// Claims of tasks, by their fences.
-    Clock(Box<[Fence]>),
+    Fences(Box<[Fence]>),
 }
 
 /// The last [`REQUESTS_MAX`] requests, oldest first.
@@ -90,7 +90,7 @@ impl Answer {
             Answer::Bytes(bytes) | Answer::Claim { agent: bytes, .. } | Answer::Versioned { id: bytes, .. } => {
                 bytes.heap_bytes()
             }
-            Answer::Clock(fences) => size_of_val(&**fences),
+            Answer::Fences(fences) => size_of_val(&**fences),
         }
     }
 }

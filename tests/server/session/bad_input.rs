@@ -2,7 +2,7 @@
 
 use super::fields::{fields, run};
 use crate::bad_input::{
-    random_words, refusals_of, refused, refused_as, refused_in_one_line, refused_line, Refusals, FIXED, OPEN, SYNTAX,
+    all_refusals, random_words, refused, refused_as, refused_in_one_line, refused_line, Refusals, FIXED, OPEN, SYNTAX,
 };
 use crate::harness::*;
 
@@ -77,22 +77,7 @@ const OF: Refusals = Refusals {
     ],
 };
 
-refusals_of!(OF;
-    every_command_has_its_row
-    too_few_arguments_are_refused_by_every_command
-    too_many_arguments_are_refused_by_every_command
-    keys_of_other_types_are_refused_by_every_command
-    options_that_are_double_or_cut_off_are_refused
-    numbers_out_of_their_range_are_refused_with_that_range
-    names_and_texts_have_their_lengths
-    words_of_options_and_wrong_numbers_break_nothing_wherever_they_stand
-);
-
-#[test]
-#[ignore = "LTMC.SESSION.OWN takes a resource of more than 65,536 bytes, which the session's own check refuses"]
-fn an_error_is_one_line_whatever_bytes_stand_where() {
-    crate::bad_input::an_error_is_one_line_whatever_bytes_stand_where(&OF);
-}
+all_refusals!(OF);
 
 #[test]
 fn a_fork_onto_a_key_of_another_type_is_refused() {
@@ -237,7 +222,6 @@ fn random_words_break_nothing() {
 }
 
 #[test]
-#[ignore = "LTMC.SESSION.OWN takes a resource of more than 65,536 bytes: after a reload the session is in quarantine"]
 fn a_resource_with_a_longer_name_than_a_key_may_have_is_refused() {
     let server = with_data();
     refused(&server, &["LTMC.SESSION.OWN", "s", &"x".repeat(65_537)], "bytes long");

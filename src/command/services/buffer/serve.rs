@@ -17,7 +17,7 @@ const SLID_PER_LOOK: usize = 512;
 /// So much earlier than it shrinks a buffer stops to grow for use, thousandths of the server's memory.
 const EARLIER_PERMILLE: u64 = 50;
 
-/// Whether so much of the server's memory is in use that buffers get smaller; `to_grow`: that they do not get larger.
+/// Whether memory use is so high that buffers shrink; with `to_grow`, that they no longer grow.
 pub fn is_short<H: Host>(node: &Node, host: &H, to_grow: bool) -> bool {
     let shrinks_at = node.settings.get(Setting::BufferShrinkPercent) * 10;
     crate::command::host::is_short(host, shrinks_at.saturating_sub(if to_grow { EARLIER_PERMILLE } else { 0 }))

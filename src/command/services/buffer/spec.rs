@@ -88,7 +88,7 @@ pub const BUFFER: Spec = Spec {
     // Bounds can be made smaller when memory is short.
     flags: WRITE_FAST,
     complexity: "O(1); O(N log N) with another policy, with N the chunks; what is too much is evicted in parts later",
-    summary: "Makes a buffer, or gives it other bounds or another policy; what is not said stays.",
+    summary: "Creates a buffer, or changes its bounds or policy; what is not named stays.",
     reply: Shape::OK,
     args: &[
         BUFFER_KEY,
@@ -106,7 +106,7 @@ pub const ALLOC: Spec = Spec {
     keys: &with_registry(2),
     categories: "write slow",
     complexity: "O(B + E log N) with B the bytes, E the chunks evicted for it and N the chunks",
-    summary: "Makes a chunk of zeros that can be written, and read once it is sealed; reclaimed if that takes longer than its lease.",
+    summary: "Creates a chunk of zeros to write. It can be read once it is sealed, and is reclaimed if that takes longer than its lease.",
     reply: Shape::BYTES.about("the id"),
     args: &[
         BUFFER_KEY,
@@ -128,7 +128,7 @@ pub const PUT: Spec = Spec {
     keys: &with_registry(4),
     categories: "write slow",
     complexity: "O(B + E log N) with B the bytes, E the chunks evicted for it and N the chunks",
-    summary: "Puts a chunk whole, under an id or, for *, under a new one; replaces what was there. Can pin it in the same step.",
+    summary: "Stores a whole chunk under an id, or under a new one for *; replaces what was there. Can pin it in the same step.",
     reply: Shape::tuple(&[Field::new("id", Shape::BYTES), Field::new("version", Shape::VERSION)]),
     args: &[
         BUFFER_KEY,
@@ -161,7 +161,7 @@ pub const SEAL: Spec = Spec {
     flags: Flags::WRITE,
     categories: "write slow",
     complexity: "O(B + log N) with B the bytes of the chunk and N the chunks",
-    summary: "Publishes a chunk: from now on it can be read and has no lease any more, but may have a time to live.",
+    summary: "Publishes a chunk: it can be read from now on, has no lease any more, and may have a TTL.",
     reply: Shape::VERSION,
     args: &[BUFFER_KEY, ID, TTL],
     ..CHUNK_ROW
@@ -173,7 +173,7 @@ pub const READ: Spec = Spec {
     flags: Flags::READONLY.and(Flags::FAST),
     categories: "read fast",
     complexity: "O(B + log N) with B the bytes returned and N the chunks",
-    summary: "Reads a chunk or a part of it; past its end there is nothing.",
+    summary: "Reads a chunk, or what there is of a part of it.",
     reply: Shape::BYTES.or_nil("there is no such chunk or it is not sealed"),
     args: &[
         BUFFER_KEY,
@@ -197,7 +197,7 @@ pub const HAVE: Spec = Spec {
     name: "LTMC.CHUNK.HAVE",
     arity: -4,
     complexity: "O(H log N) with H the hashes and N the chunks",
-    summary: "Says which chunks have contents with these hashes (XXH64, 16 hexadecimal digits), so that they need not be sent.",
+    summary: "Finds chunks by the hashes of their contents (XXH64, 16 hexadecimal digits), so that a client need not send them.",
     reply: Shape::list(&Shape::BYTES.about("id").or_nil("no chunk has it")),
     args: &[BUFFER_KEY, Arg::integer("n"), Arg::string("hash").multiple()],
     ..CHUNK_READ
@@ -208,7 +208,7 @@ pub const RETAIN: Spec = Spec {
     arity: -4,
     flags: GROWS_FAST.and(Flags::GETKEYS_API),
     keys: &with_registry(4),
-    summary: "An agent needs a chunk until further notice: it is not evicted, freed or ended by its time to live.",
+    summary: "Holds a chunk for an agent until LTMC.CHUNK.RELEASE: it is not evicted, freed or expired.",
     reply: Shape::FLAG.about("1, or 0 if the agent retained it already"),
     args: &[BUFFER_KEY, ID, AGENT, REGISTRY],
     ..CHUNK_ROW
@@ -217,7 +217,7 @@ pub const RETAIN: Spec = Spec {
 pub const RELEASE: Spec = Spec {
     name: "LTMC.CHUNK.RELEASE",
     arity: 4,
-    summary: "An agent needs a chunk no more that it retained.",
+    summary: "Releases an agent's hold on a retained chunk.",
     reply: Shape::FLAG.about("1, or 0 if it did not retain it"),
     args: &[BUFFER_KEY, ID, AGENT],
     ..CHUNK_ROW
@@ -228,7 +228,7 @@ pub const PIN: Spec = Spec {
     arity: -6,
     flags: GROWS_FAST.and(Flags::GETKEYS_API),
     keys: &with_registry(4),
-    summary: "An agent needs a chunk for some time, from now on: until then it is as good as retained.",
+    summary: "Holds a chunk for an agent for some time, counted from now: it is not evicted, freed or expired.",
     reply: Shape::UNIX_MS.about("until when"),
     args: &[BUFFER_KEY, ID, AGENT, Arg { optional: false, ..TTL }, REGISTRY],
     ..CHUNK_ROW
@@ -237,7 +237,7 @@ pub const PIN: Spec = Spec {
 pub const UNPIN: Spec = Spec {
     name: "LTMC.CHUNK.UNPIN",
     arity: 4,
-    summary: "An agent takes its pin of a chunk back.",
+    summary: "Removes an agent's pin of a chunk.",
     reply: Shape::FLAG.about("1, or 0 if it had none"),
     args: &[BUFFER_KEY, ID, AGENT],
     ..CHUNK_ROW
@@ -259,7 +259,7 @@ pub const META: Spec = Spec {
     name: "LTMC.CHUNK.META",
     arity: -3,
     flags: GROWS_FAST,
-    summary: "Shows or sets the metadata of a chunk; null takes it away.",
+    summary: "Shows or sets the metadata of a chunk; null removes it.",
     reply: Shape::one_of(&[
         Case::new("without json", Shape::JSON.or_nil("there is no such chunk or it has none")),
         Case::new("with json", Shape::OK),
@@ -282,7 +282,7 @@ pub const LIST: Spec = Spec {
     name: "LTMC.CHUNK.LIST",
     arity: -2,
     complexity: "O(M) with M the chunks skipped and returned",
-    summary: "Lists the chunks in the order in which they came, or those that an agent allocated, retains or pins.",
+    summary: "Lists the chunks, oldest first, or those that an agent allocated, retains or pins.",
     reply: Shape::list(&Shape::BYTES.about("ids")),
     args: &[
         BUFFER_KEY,
@@ -314,7 +314,7 @@ pub const RESIZE: Spec = Spec {
     // Bounds can be made smaller when memory is short.
     flags: WRITE_FAST,
     complexity: "O(1); what is too much is evicted in parts later",
-    summary: "Gives a buffer another upper bound while it is in use.",
+    summary: "Changes the upper bound of a buffer while it is in use.",
     reply: Shape::SIZE.about("the size that is in force now"),
     args: &[BUFFER_KEY, MAXBYTES],
     ..CHUNK_ROW

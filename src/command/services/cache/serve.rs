@@ -217,7 +217,7 @@ pub fn end_ticket<H: Host>(
     Ok(is_known)
 }
 
-/// Whether so much of the server's memory is in use that caches give up answers.
+/// Whether memory use is so high that caches give up answers.
 pub fn is_short<H: Host>(node: &Node, host: &H) -> bool {
     crate::command::host::is_short(host, node.settings.get(Setting::CacheShrinkPercent) * 10)
 }

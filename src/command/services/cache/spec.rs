@@ -91,7 +91,7 @@ pub const GET: Spec = Spec {
     flags: Flags::WRITE.and(Flags::FAST).and(Flags::BLOCKING),
     categories: "write fast blocking",
     complexity: "O(A) with A the bytes of the arguments; O(log T) more for a ticket with T tickets out",
-    summary: "Gives what a tool answered to the same arguments before; of those who miss, one gets a ticket to compute it, and the \
+    summary: "Returns what a tool answered to the same arguments before. Of those who miss, one gets a ticket to compute it, and the \
               others wait if they ask to.",
     reply: ANSWER.or_nil("the wait timed out"),
     args: &[
@@ -115,7 +115,7 @@ pub const PUT: Spec = Spec {
     categories: "write slow",
     complexity: "O(A + L log N) with A the bytes of arguments and value, L the dependencies and tags and N the answers; O(V) more with V \
                  those that make room",
-    summary: "Puts the answer of a tool; all who wait for it have it at once.",
+    summary: "Stores the answer of a tool; all who wait for it get it at once.",
     reply: Shape::OK,
     args: &[
         CACHE,
@@ -140,7 +140,7 @@ pub const FAIL: Spec = Spec {
     name: "LTMC.CACHE.FAIL",
     arity: -5,
     complexity: "O(A + log T) with A the bytes of the arguments and T the tickets out",
-    summary: "Gives a ticket back without an answer; the next one who waits gets a new one.",
+    summary: "Returns a ticket without an answer; the longest waiter gets a new one.",
     reply: Shape::FLAG.about("1, or 0 if the ticket was not good any more"),
     args: &[CACHE, TOOL, ARGS, Arg::integer("ticket"), RAW],
     ..CACHE_ROW
@@ -152,7 +152,7 @@ pub const INVALIDATE: Spec = Spec {
     flags: Flags::WRITE,
     categories: "write slow",
     complexity: "O(K log N + T) with K the answers concerned, of which at most ltmc.sweep-batch-max at once, N all answers and T the tickets out",
-    summary: "Calls answers off by what they depend on, by tag, tool or agent, or all; what is computed from it just now is void, too.",
+    summary: "Invalidates answers by dependency, tag, tool or agent, or all of them, and the tickets that are out for them.",
     reply: Shape::COUNT.about("the number of answers concerned"),
     args: &[
         CACHE,
@@ -177,7 +177,7 @@ pub const CONFIG: Spec = Spec {
     flags: Flags::WRITE,
     categories: "write slow",
     complexity: "O(1)",
-    summary: "Sets the bounds and habits of a cache; makes it if there is none, and keeps it when it is empty.",
+    summary: "Sets the bounds, TTL and policy of a cache; creates it if there is none, and keeps it when it is empty.",
     reply: Shape::OK,
     args: &[
         CACHE,
@@ -218,7 +218,7 @@ pub const SCAN: Spec = Spec {
     name: "LTMC.CACHE.SCAN",
     arity: -3,
     complexity: "O(M + log N) with M the answers looked at and N all of them",
-    summary: "Goes through all answers, the oldest first: begin with cursor 0 and go on with the one returned until that is 0.",
+    summary: "Iterates over all answers, oldest first: begin with cursor 0, and continue with the one returned until that is 0.",
     reply: Shape::tuple(&[
         Field::new("cursor", Shape::DECIMAL.about("the next one, 0 at the end")),
         Field::new("entries", Shape::list(&ENTRY)),

@@ -70,7 +70,7 @@ pub const JOIN: Spec = Spec {
     flags: WRITE_FAST.and(Flags::DENY_OOM).and(Flags::GETKEYS_API),
     keys: &with_registry(3),
     categories: "write fast",
-    summary: "Makes an agent a participant, or gives it another role.",
+    summary: "Adds a participant, or changes its role.",
     reply: JOINED,
     args: &[KEY, AGENT, Arg::string("text").after("ROLE").optional(), REGISTRY],
     ..CONTEXT_ROW
@@ -81,7 +81,7 @@ pub const LEAVE: Spec = Spec {
     arity: 3,
     flags: WRITE_FAST,
     categories: "write fast",
-    summary: "An agent is no participant any more.",
+    summary: "Removes a participant.",
     reply: LEFT,
     args: &[KEY, AGENT],
     ..CONTEXT_ROW
@@ -105,7 +105,7 @@ pub const UPDATE: Spec = Spec {
     arity: -5,
     flags: GROWS,
     complexity: "O(C log N) with C the size of what changes and N the width of the objects on the way to it",
-    summary: "Changes the document by all operations given, in their order, or by none.",
+    summary: "Applies all operations to the document in their order, or none.",
     reply: NEW_VERSION,
     args: &[KEY, AGENT, IFVERSION, REQID, OPERATION.multiple()],
     ..CONTEXT_ROW
@@ -140,7 +140,7 @@ pub const GENERATE: Spec = Spec {
         KeySpec { access: Access::Read, at: KeysAt::CountAt(2) },
     ],
     complexity: "O(N) with N the size of all sources",
-    summary: "Merges contexts and sessions into one context; where they differ, what was touched later wins.",
+    summary: "Merges contexts and sessions into one context; where they differ, the source changed most recently wins.",
     reply: Shape::VERSION.about("the version of dest"),
     args: &[
         Arg::key("dest", 0),
@@ -175,7 +175,7 @@ pub const ROUTE: Spec = Spec {
         KeySpec { access: Access::Read, at: KeysAt::Index(2) },
     ],
     complexity: "that of LTMC.AGENT.FIND; O(P + L) more with P the participants and those who touched the paths and L the agents with the least load",
-    summary: "Chooses the agent that some work on a context should go to: capable, live, well, rested, and at home there.",
+    summary: "Chooses the agent that work on a context should go to: capable, alive, healthy, lightly loaded, and familiar with it.",
     reply: Shape::BYTES.about("the agent").or_nil("nobody fits"),
     args: &[
         KEY,
@@ -199,7 +199,7 @@ pub const CHECKPOINT: Spec = Spec {
     flags: WRITE_FAST.and(Flags::DENY_OOM),
     categories: "write fast",
     complexity: "O(log C) with C the checkpoints",
-    summary: "Marks the current version, to get back to it however long it is past.",
+    summary: "Marks the current version so that it can be restored later.",
     reply: CHECKPOINT_NUMBER,
     args: CHECKPOINT_ARGS,
     ..CONTEXT_ROW
@@ -220,7 +220,7 @@ pub const ROLLBACK: Spec = Spec {
     arity: -3,
     flags: GROWS,
     complexity: "O(C) with C the size of what has changed since",
-    summary: "Makes the document of a checkpoint, by its number or name, the newest version.",
+    summary: "Makes the document of a checkpoint the newest version.",
     reply: NEW_VERSION,
     args: &[KEY, Arg::string("checkpoint"), IFVERSION, REQID, ACTING],
     ..CONTEXT_ROW
@@ -232,7 +232,7 @@ pub const FORK: Spec = Spec {
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: FORK_KEYS,
     complexity: FORK_COMPLEXITY,
-    summary: "Makes another context of this one, as it is or as it was at a checkpoint.",
+    summary: "Creates another context from this one, as it is or as it was at a checkpoint.",
     reply: Shape::VERSION.about("the version that the new context begins with"),
     args: &[Arg::key("src", 0), Arg::key("dst", 1), AT, REQID],
     ..CONTEXT_ROW

@@ -224,7 +224,7 @@ pub fn claim_tasks<H: Host>(
         fences.push(fence);
     }
     if let Some(id) = request_id.filter(|_| !fences.is_empty()) {
-        let answer = Answer::Clock(fences.clone().into());
+        let answer = Answer::Fences(fences.clone().into());
         commit_step::<Flow, H>(node, host, key, &mut [Change::Answered { id: id.clone(), answer }])?;
     }
     Ok(fences)
@@ -286,7 +286,7 @@ pub fn claims_reply<H: Host>(node: &Node, host: &mut H, key: Key, fences: &[Fenc
 /// The same for an answer that is remembered: what is over meanwhile is left out.
 pub fn stored_claims<H: Host>(node: &Node, host: &mut H, key: Key, answer: &Answer) -> Reply {
     match answer {
-        Answer::Clock(fences) => claims_reply(node, host, key, fences),
+        Answer::Fences(fences) => claims_reply(node, host, key, fences),
         other => Reply::from(other),
     }
 }

@@ -147,7 +147,7 @@ pub const CREATE: Spec = Spec {
     flags: NAMES_KEYS,
     keys: &[UPDATE_FIRST, KeySpec { access: Access::Update, at: KeysAt::CountAfter("LOCKS", 2) }],
     complexity: "O(N log N) with N the tasks given and what they come after",
-    summary: "Makes a flow, with all of the tasks that SPEC says or none; a cycle is refused and named.",
+    summary: "Creates a flow with all of the tasks in SPEC, or none; a cycle is refused and named.",
     reply: Shape::OK,
     args: &[
         FLOW,
@@ -177,7 +177,7 @@ pub const PAUSE: Spec = Spec {
     name: "LTMC.FLOW.PAUSE",
     arity: 2,
     complexity: "O(1)",
-    summary: "No task of the flow is handed out any more; those that run go on.",
+    summary: "Stops handing out tasks of a flow; running tasks go on.",
     reply: Shape::FLAG.about("1, or 0 if it was paused already"),
     args: &[FLOW],
     ..FLOW_ROW
@@ -186,7 +186,7 @@ pub const PAUSE: Spec = Spec {
 pub const RESUME: Spec = Spec {
     name: "LTMC.FLOW.RESUME",
     complexity: "O(W log N) with W the clients that are served and N the tasks",
-    summary: "Tasks of the flow are handed out again.",
+    summary: "Hands out tasks of a paused flow again.",
     reply: Shape::FLAG.about("1, or 0 if it was not paused"),
     ..PAUSE
 };
@@ -194,7 +194,7 @@ pub const RESUME: Spec = Spec {
 pub const CANCEL: Spec = Spec {
     name: "LTMC.FLOW.CANCEL",
     complexity: "O(M log N) with M the tasks that are not over, in turns with other commands, and N the tasks",
-    summary: "Cancels all tasks of the flow; nothing more is done in it.",
+    summary: "Cancels all tasks of a flow.",
     reply: Shape::FLAG.about("1, or 0 if it was cancelled already"),
     ..PAUSE
 };
@@ -215,7 +215,7 @@ pub const ADD: Spec = Spec {
     flags: NAMES_KEYS,
     keys: &[UPDATE_FIRST, KeySpec { access: Access::Update, at: KeysAt::CountAfter("LOCKS", 4) }],
     complexity: "O(P log N) with P the tasks that it comes after and N the tasks",
-    summary: "Adds a task; a worker that waits for one has it at once.",
+    summary: "Adds a task; if it is ready, a waiting worker gets it at once.",
     reply: Shape::BYTES.about("its id: the one given, or for * one that was made"),
     args: &[
         FLOW,
@@ -269,7 +269,7 @@ pub const CLAIM: Spec = Spec {
 pub const HEARTBEAT: Spec = Spec {
     name: "LTMC.TASK.HEARTBEAT",
     arity: -4,
-    summary: "Gives a claimed task its lease anew, and says how far it is.",
+    summary: "Starts the lease of a claimed task anew, and reports its progress.",
     reply: Shape::one_of(&[
         Case::new("if the worker goes on", Shape::OK),
         Case::new("if it has to stop", Shape::word(&["CANCEL", "DEADLINE"])),
@@ -299,7 +299,7 @@ pub const FAIL: Spec = Spec {
     arity: -5,
     complexity:
         "O(log N + M) with N the tasks and M those that come after it; many of them in turns with other commands",
-    summary: "Gives a claimed task up: it is tried again while attempts are left, or with DEAD no more.",
+    summary: "Gives up a claimed task: it is tried again while attempts are left; with DEAD it is not.",
     reply: Shape::word(&["RETRY", "DEAD", "CANCELLED"]).about("what came of it"),
     args: &[
         FLOW,
@@ -378,7 +378,7 @@ pub const REQUEUE: Spec = Spec {
     name: "LTMC.TASK.REQUEUE",
     arity: -3,
     complexity: "O(M log N) with M the tasks that begin anew, at most 10000, and N the tasks",
-    summary: "A dead, cancelled or skipped task begins anew, with CASCADE also those that were skipped or cancelled because of it.",
+    summary: "Begins a dead, cancelled or skipped task anew; with CASCADE also those that were skipped or cancelled because of it.",
     reply: Shape::COUNT.about("the number of tasks that begin anew"),
     args: &[FLOW, TASK, CASCADE],
     ..FLOW_ROW

@@ -95,7 +95,7 @@ pub const UNLOCK: Spec = Spec {
     name: "LTMC.UNLOCK",
     arity: -3,
     summary:
-        "Gives a lock back, one level or all of it, or commits an optimistic stamp; the next waiter has it at once.",
+        "Releases a lock, one level or all of it, or commits an optimistic stamp; the next waiter gets it at once.",
     reply: Shape::FLAG.about("1 if released, 0 if nothing was held"),
     args: &[KEY, OWNER, TOKEN.optional(), PATH, Arg::word("all", "ALL").optional()],
     ..LOCK_ROW
@@ -182,7 +182,7 @@ pub const BREAK: Spec = Spec {
     keys: &[KeySpec { access: Access::Delete, at: KeysAt::Index(1) }],
     categories: "write slow admin dangerous",
     complexity: "O(N) with N the grants on the lock",
-    summary: "Takes a lock away from everyone who holds it, or from one owner; the server's log says who did.",
+    summary: "Removes all grants of a lock, or those of one owner; the server's log says who did.",
     reply: Shape::COUNT.about("the number of grants removed"),
     args: &[KEY, OWNER.optional()],
     ..LOCK_ROW
@@ -208,7 +208,7 @@ pub const GUARD: Spec = Spec {
     categories: "write slow",
     service: Some(Service::Lock),
     complexity: "that of the command",
-    summary: "Runs any command only if a fence is the current one of a lock: makes Redis itself the fenced resource.",
+    summary: "Runs any command only if a fence of a lock is current: makes Redis itself the fenced resource.",
     reply: Shape::ANY.about("that of the command"),
     args: &[
         Arg::key("lockkey", 0),

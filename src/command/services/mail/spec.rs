@@ -149,7 +149,7 @@ pub const ACK: Spec = Spec {
     name: "LTMC.MSG.ACK",
     arity: -4,
     complexity: "O(M log N) with M the ids and N the messages in the mailbox",
-    summary: "Says that an agent is done with messages: they leave its inbox, or the dead letters.",
+    summary: "Acknowledges messages: they leave the agent's inbox, or the dead letters.",
     reply: Shape::COUNT.about("how many of them were there"),
     args: &[MAIL, AGENT, ID.multiple()],
     ..MAIL_ROW
@@ -158,7 +158,7 @@ pub const ACK: Spec = Spec {
 pub const NACK: Spec = Spec {
     name: "LTMC.MSG.NACK",
     arity: -4,
-    summary: "Gives a message back, to be received again at once or later, or to the dead letters.",
+    summary: "Returns a message: it can be received again at once or later, or becomes a dead letter.",
     reply: Shape::FLAG.about("1 if it is given back, 0 if the agent does not have it"),
     args: &[
         MAIL,
@@ -193,7 +193,7 @@ pub const JOIN: Spec = Spec {
     flags: WRITE_FAST.and(Flags::DENY_OOM).and(Flags::GETKEYS_API),
     keys: &with_registry(3),
     complexity: "O(log A) with A the agents of the mailbox",
-    summary: "Lets an agent take part: it is reached by what is sent to all, and the mailbox stays when it is empty.",
+    summary: "Adds a participant: messages to all reach it, and the mailbox stays when it is empty.",
     reply: Shape::FLAG.about("1 if it took no part before, else 0"),
     args: &[MAIL, AGENT, BONDED],
     ..MAIL_ROW
@@ -205,7 +205,7 @@ pub const LEAVE: Spec = Spec {
     flags: Flags::WRITE,
     categories: "write slow",
     complexity: "O(M log N) with M the messages in its inbox and N those in the mailbox",
-    summary: "Takes an agent out of a mailbox, with what is in its inbox.",
+    summary: "Removes an agent from a mailbox, with its inbox.",
     reply: Shape::FLAG.about("1 if it had an inbox, else 0"),
     args: &[MAIL, AGENT],
     ..MAIL_ROW

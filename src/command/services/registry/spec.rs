@@ -96,8 +96,7 @@ pub const REGISTER: Spec = Spec {
     arity: -3,
     flags: WRITE_FAST.and(Flags::DENY_OOM),
     complexity: "O(C log N) with C the capabilities, tags and metadata values of the agent and N the agents",
-    summary:
-        "Registers an agent, or registers it again: under a new epoch, with what it said before and does not say now.",
+    summary: "Registers an agent, or registers it again under a new epoch; what it does not say again stays.",
     reply: Shape::FENCE.about("the epoch of the agent").or_nil("NX is given and the agent is registered already"),
     args: &[
         REGISTRY_KEY,
@@ -121,7 +120,7 @@ pub const DEREGISTER: Spec = Spec {
     name: "LTMC.DEREGISTER",
     arity: -3,
     complexity: "O(C log N) with C the capabilities, tags, metadata values and claims of the agent and N the agents",
-    summary: "Takes an agent out of the registry; the claims on it are over.",
+    summary: "Removes an agent from the registry; the claims on it end.",
     reply: Shape::FLAG.about("1 if it was there, else 0"),
     args: &[REGISTRY_KEY, AGENT, EPOCH],
     ..REGISTRY_ROW
@@ -130,7 +129,7 @@ pub const DEREGISTER: Spec = Spec {
 pub const HEARTBEAT: Spec = Spec {
     name: "LTMC.HEARTBEAT",
     arity: -3,
-    summary: "Keeps an agent alive, and says how it is.",
+    summary: "Keeps an agent alive, and reports its status, load and health.",
     reply: Shape::MS.about("the time to live that was granted"),
     args: &[
         REGISTRY_KEY,
@@ -248,7 +247,7 @@ pub const AGENT_CLAIM: Spec = Spec {
 pub const AGENT_RELEASE: Spec = Spec {
     name: "LTMC.AGENT.RELEASE",
     arity: -3,
-    summary: "Gives a claim back and says how it went; the longest waiter whose filter fits has the agent at once.",
+    summary: "Releases a claim and reports how it went; the longest waiter whose filter fits gets the agent at once.",
     reply: Shape::FLAG.about("1 if released, 0 if the claim was over"),
     args: &[
         REGISTRY_KEY,

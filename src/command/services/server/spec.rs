@@ -217,7 +217,7 @@ pub const REPAIR: Spec = Spec {
     keys: UPDATE_FIRST,
     categories: "write slow admin dangerous",
     complexity: "O(N) with N the size of the value",
-    summary: "Checks a key, makes its derived indexes anew and takes it out of quarantine. Of a broken context or session the past may go.",
+    summary: "Checks a key, rebuilds what is derived in it and ends its quarantine. A broken context or session may lose its history.",
     reply: REPAIRED.or_nil("the key holds nothing of LTMC"),
     args: &[KEY],
     ..SERVER_ROW

@@ -14,7 +14,7 @@ use crate::command::services::versioned::commands::{
 use crate::command::services::versioned::serve::end as end_session;
 use crate::command::settings::Setting;
 use crate::domain::json::text::Room;
-use crate::domain::limits::{ID_BYTES_MAX, PARTICIPANTS_END, RESULTS_MAX};
+use crate::domain::limits::{ID_BYTES_MAX, KEY_BYTES_MAX, PARTICIPANTS_END, RESULTS_MAX};
 use crate::domain::session::decide::Bounds;
 use crate::domain::session::{decide as fields_rules, Fields, Session};
 use crate::domain::versioned::{decide, Created, Life, Status, VersionedEvent};
@@ -256,6 +256,10 @@ fn parse_resources<'a, H: Host>(cx: &Cx<'a, H>) -> Result<(&'a [&'a [u8]], Bytes
     let by = acting(cx, &mut args)?;
     if resources.is_empty() {
         return Err(args.missing("resource"));
+    }
+    if let Some(long) = resources.iter().find(|resource| resource.len() > KEY_BYTES_MAX) {
+        let text = format!("a resource is {} bytes long, at most {KEY_BYTES_MAX} are allowed", long.len());
+        return Err(Error::usage(text));
     }
     Ok((resources, by))
 }

@@ -124,7 +124,7 @@ pub const JOIN: Spec = Spec {
     arity: -3,
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: &with_registry(3),
-    summary: "Makes an agent a participant, or gives it another role.",
+    summary: "Adds a participant, or changes its role.",
     reply: JOINED,
     args: &[KEY, AGENT, Arg::string("text").after("ROLE").optional(), REGISTRY],
     ..SESSION_ROW
@@ -133,7 +133,7 @@ pub const JOIN: Spec = Spec {
 pub const LEAVE: Spec = Spec {
     name: "LTMC.SESSION.LEAVE",
     arity: 3,
-    summary: "An agent is no participant any more.",
+    summary: "Removes a participant.",
     reply: LEFT,
     args: &[KEY, AGENT],
     ..SESSION_ROW
@@ -143,7 +143,7 @@ pub const TOUCH: Spec = Spec {
     name: "LTMC.SESSION.TOUCH",
     arity: -2,
     complexity: "O(1)",
-    summary: "Gives a session its time to live anew, or another one.",
+    summary: "Starts the TTL of a session anew, or sets another one.",
     reply: Shape::FLAG.about("1, or 0 if there is none"),
     args: &[KEY, TTL],
     ..SESSION_ROW
@@ -160,7 +160,7 @@ pub const OWN: Spec = Spec {
     arity: -3,
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: OWN_KEYS,
-    summary: "Keys belong to a session: when it ends, what its participants hold of them is given back, or only what AGENT holds if that is said.",
+    summary: "Makes a session own keys: when it ends, what its participants hold there is given back; with AGENT only what that agent holds.",
     reply: Shape::COUNT.about("the number of keys that did not belong to it before"),
     args: &[KEY, Arg::key("resource", 1).multiple(), ACTING],
     ..SESSION_ROW
@@ -171,7 +171,7 @@ pub const DISOWN: Spec = Spec {
     arity: -3,
     flags: WRITE_FAST.and(Flags::GETKEYS_API),
     keys: OWN_KEYS,
-    summary: "Keys belong to a session no more, by the word of AGENT if that is said.",
+    summary: "Ends a session's ownership of keys; with AGENT only what that agent gave.",
     reply: Shape::COUNT.about("the number of keys that did"),
     args: &[KEY, Arg::key("resource", 1).multiple(), ACTING],
     ..SESSION_ROW
@@ -182,7 +182,7 @@ pub const CHECKPOINT: Spec = Spec {
     arity: -2,
     flags: GROWS,
     complexity: "O(log C) with C the checkpoints",
-    summary: "Marks the current version, to get back to it however long it is past.",
+    summary: "Marks the current version so that it can be restored later.",
     reply: CHECKPOINT_NUMBER,
     args: CHECKPOINT_ARGS,
     ..SESSION_ROW
@@ -204,7 +204,7 @@ pub const RESTORE: Spec = Spec {
     flags: Flags::WRITE.and(Flags::DENY_OOM),
     categories: "write slow",
     complexity: "O(D log N) with D the fields that have changed since and N those of the session",
-    summary: "Makes the state of a checkpoint, by its number or name, the newest version.",
+    summary: "Makes the state of a checkpoint the newest version.",
     reply: NEW_VERSION,
     args: &[KEY, Arg::string("checkpoint"), IFVERSION, REQID, ACTING],
     ..SESSION_ROW
@@ -217,7 +217,7 @@ pub const FORK: Spec = Spec {
     keys: FORK_KEYS,
     categories: "write slow",
     complexity: FORK_COMPLEXITY,
-    summary: "Makes another session of this one, as it is or as it was at a checkpoint.",
+    summary: "Creates another session from this one, as it is or as it was at a checkpoint.",
     reply: Shape::VERSION.about("the version that the new session begins with"),
     args: &[Arg::key("src", 0), Arg::key("dst", 1), AT, REQID],
     ..SESSION_ROW

@@ -65,7 +65,7 @@ pub const COMMON: [Field; 16] = [
     Field::new("revision", Shape::REVISION),
 ];
 
-pub const JOINED: Shape = Shape::FLAG.about("1 if it was none, else 0");
+pub const JOINED: Shape = Shape::FLAG.about("1 if it is new, else 0");
 pub const LEFT: Shape = Shape::FLAG.about("1 if it was one, else 0");
 pub const MADE: Shape = Shape::VERSION.about("its version, 1");
 pub const NEW_VERSION: Shape = Shape::VERSION.about("the new version");
