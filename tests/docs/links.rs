@@ -7,8 +7,6 @@ use std::path::{Component, Path, PathBuf};
 /// Longest front page, lines.
 const README_LINES_MAX: usize = 250;
 
-/// Pages of which a test writes the whole: they may not be there yet.
-
 /// Notes that are not part of the repository. What is needed of them stands in the pages.
 const NOT_HERE: &[&str] = &["DESIGN", "SPEED.md", "STALLS.md", "REDIS-NOTES", "LAYOUT.md", "STYLE.md"];
 
