@@ -358,6 +358,52 @@ fn paths(code: &str) -> Vec<String> {
     starts.map(path).collect()
 }
 
+/// Which services may import which others. Each is a folder of `src/command/services`.
+const SERVICE_EDGES: [(&str, &str); 4] =
+    [("flow", "lock"), ("context", "registry"), ("context", "versioned"), ("session", "versioned")];
+
+/// What holds for all services names none, but for these: who is alive in a registry is what bindings are about.
+const KNOWS_REGISTRIES: [&str; 2] = ["command::engine::bindings", "command::engine::reactions"];
+
+/// The folder of a service that a module is in.
+fn service_of<'a>(module: &'a str, folder: &str) -> Option<&'a str> {
+    let (service, _) = module.strip_prefix(folder)?.split_once("::").or(Some((&module[folder.len()..], "")))?;
+    top().join("src").join(folder.replace("::", "/")).join(service).is_dir().then_some(service)
+}
+
+#[test]
+fn services_import_each_other_only_where_it_was_agreed() {
+    const COMMANDS: &str = "command::services::";
+    let mut wrong = Vec::new();
+    for (module, targets) in &Graph::of("src").edges {
+        let Some(own) = service_of(module, COMMANDS) else { continue };
+        let others = targets.iter().filter_map(|target| Some((target, service_of(target, COMMANDS)?)));
+        let bad = others.filter(|(_, other)| *other != own && !SERVICE_EDGES.contains(&(own, other)));
+        wrong.extend(bad.map(|(target, _)| format!("{module} -> {target}")));
+    }
+    assert_none(wrong);
+}
+
+#[test]
+fn what_holds_for_all_services_names_none() {
+    let shared = ["command::engine", "command::node", "command::scheduler", "command::host", "command::reply"];
+    let no_service = |name: &str| NO_SERVICES.contains(&name);
+    let mut wrong = Vec::new();
+    for (module, targets) in &Graph::of("src").edges {
+        if !shared.iter().any(|room| module.starts_with(room)) {
+            continue;
+        }
+        for target in targets {
+            let rules = service_of(target, "domain::").filter(|name| !no_service(name));
+            let is_known = rules == Some("registry") && KNOWS_REGISTRIES.contains(&module.as_str());
+            if target.starts_with("command::services") || (rules.is_some() && !is_known) {
+                wrong.push(format!("{module} -> {target}"));
+            }
+        }
+    }
+    assert_none(wrong);
+}
+
 #[test]
 fn no_modules_import_each_other_in_a_circle() {
     let (mut graph, mut wrong) = (Graph::of("src"), Vec::new());

@@ -82,6 +82,9 @@ pub trait Host: Sized + 'static {
     /// Puts the value of `key`, if there is one, into quarantine or takes it out. Only `repair` calls it.
     fn set_fault<E: Entity>(&mut self, key: Key, fault: Option<Fault>) -> Result<(), Error>;
 
+    /// Whether any value is in quarantine.
+    fn has_quarantined(&self) -> bool;
+
     /// How many values of a service are in quarantine.
     fn quarantined(&self, service: Service) -> u64;
 

@@ -37,6 +37,11 @@ pub fn quarantined(service: Service) -> u64 {
     of_service.map(|(_, faulty)| faulty.load(Relaxed) as u64).sum()
 }
 
+/// Whether any of them is in quarantine. Asked by every command.
+pub fn has_quarantined() -> bool {
+    FAULTY.iter().any(|faulty| faulty.load(Relaxed) > 0)
+}
+
 /// Whether there may be values of ours.
 pub fn has_values() -> bool {
     VALUES.load(Relaxed) > 0

@@ -219,6 +219,10 @@ impl Host for RedisHost {
         Ok(())
     }
 
+    fn has_quarantined(&self) -> bool {
+        counts::has_quarantined()
+    }
+
     fn quarantined(&self, service: Service) -> u64 {
         counts::quarantined(service)
     }

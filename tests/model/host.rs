@@ -258,6 +258,10 @@ impl Host for MemoryHost {
         Ok(())
     }
 
+    fn has_quarantined(&self) -> bool {
+        self.keys.values().any(|(value, _)| matches!(value, Value::Ours(held) if held.fault().is_some()))
+    }
+
     fn quarantined(&self, service: Service) -> u64 {
         let of_service = |value: &Value| match value {
             Value::Ours(held) => {

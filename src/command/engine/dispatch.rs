@@ -2,6 +2,7 @@
 
 use super::cx::{Command, Cx, Outcome};
 use super::keys::{is_searched, may_be_named, positions};
+use super::repair::check_usable;
 use super::walk::Walk;
 use crate::command::host::{Host, Key};
 use crate::domain::value::bytes::printable;
@@ -42,7 +43,7 @@ fn check_access<H: Host>(cx: &mut Cx<H>) -> Result<(), Error> {
     Ok(())
 }
 
-fn checked<H: Host>(command: &Command<H>, cx: &Cx<H>) -> Result<(), Error> {
+fn checked<H: Host>(command: &Command<H>, cx: &mut Cx<H>) -> Result<(), Error> {
     let given = cx.args.len() as i32;
     let arity = command.spec.arity;
     if (arity > 0 && given != arity) || given < arity.abs() {
@@ -62,11 +63,11 @@ fn checked<H: Host>(command: &Command<H>, cx: &Cx<H>) -> Result<(), Error> {
     cx.node.clock.check_left()
 }
 
-/// Errs if one of the keys is in quarantine though it holds nothing. A value that is says so when it is read.
-fn check_quarantine<H: Host>(cx: &Cx<H>) -> Result<(), Error> {
-    if cx.node.quarantine.is_empty() {
+/// Errs if one of the keys is in quarantine: before anything is decided about any of them.
+fn check_quarantine<H: Host>(cx: &mut Cx<H>) -> Result<(), Error> {
+    if cx.node.quarantine.is_empty() && !cx.host.has_quarantined() {
         return Ok(());
     }
     let keys = positions(cx.spec, cx.args);
-    keys.into_iter().try_for_each(|(at, _)| cx.node.check_quarantine(cx.key(at)))
+    keys.into_iter().try_for_each(|(at, _)| check_usable(cx.node, cx.host, cx.key(at)))
 }

@@ -11,6 +11,7 @@ mod found;
 mod json;
 mod naive;
 mod people;
+mod quarantine;
 mod reads;
 mod relevance;
 pub mod world;

@@ -107,6 +107,7 @@ impl Schedule for World {
                 let key = self.key();
                 self.copy(&key);
             }
+            13 if self.rng.percent(30) => self.quarantine(),
             13..=28 => self.read(),
             _ => self.command(),
         }

@@ -74,7 +74,6 @@ fn decide_on<H: Host, T>(
 
 /// A write begins: what time has ended of the chunk is over.
 fn begin<H: Host>(cx: &mut Cx<H>, key: Key, id: &[u8]) -> Result<(), Error> {
-    cx.node.check_quarantine(key)?;
     end_if_over(cx.node, cx.host, key, id)
 }
 
@@ -107,7 +106,6 @@ pub fn configure<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("buffer")?;
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let known = cx.host.read::<Buffer>(key)?.map(|stored| stored.state.config());
     let mut config = known.unwrap_or_else(|| default_config(cx.node));
     let mut min_bytes = None;
@@ -142,7 +140,6 @@ pub fn resize<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let max_bytes = args.number("MAXBYTES", 1, BUFFER_BYTES_END)?;
     args.finish()?;
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let config = existing(cx.host, key)?.config();
     apply_config(cx, key, Config { max_bytes, min_bytes: config.min_bytes.min(max_bytes), ..config })?;
     let size = existing(cx.host, key)?.size_bytes();
@@ -182,7 +179,6 @@ pub fn allocate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let bytes = bytes.ok_or_else(|| Error::usage("SIZE bytes is missing: a chunk always has a length"))?;
     let (key, request) = (cx.key(1), request.map(|id| request_key(agent, id)));
-    cx.node.check_quarantine(key)?;
     if let Some(reply) = answered(cx, key, request.as_ref())? {
         return Ok(Outcome::Reply(reply));
     }
@@ -248,7 +244,6 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let PutOptions { expected, pin, meta, ttl_ms, registry, request } = put_options(cx, &mut args)?;
     let (key, owner) = (cx.key(1), pin.map_or(&[][..], |(agent, _)| agent));
     let request = request.map(|id| request_key(owner, id));
-    cx.node.check_quarantine(key)?;
     if let Some(reply) = answered(cx, key, request.as_ref())? {
         return Ok(Outcome::Reply(reply));
     }
@@ -371,7 +366,6 @@ pub fn pin<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.CHUNK.FREE`
 pub fn free<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, at) = (cx.key(1), cx.now());
-    cx.node.check_quarantine(key)?;
     let Some(stored) = cx.host.read::<Buffer>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     let event = decide::free(&stored.state, &cx.args[2..], at)?;
     let count = match &event {
@@ -388,7 +382,6 @@ pub fn meta<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("buffer")?;
     let (id, key, at) = (args.id("id")?, cx.key(1), cx.now());
     if cx.args.len() == 3 {
-        cx.node.check_quarantine(key)?;
         let stored = cx.host.read::<Buffer>(key)?;
         let chunk = stored.and_then(|stored| stored.state.live(id, at));
         return Ok(Outcome::Reply(chunk.map_or(Reply::Nil, |(_, chunk)| Reply::bytes_or_nil(&chunk.record.meta))));

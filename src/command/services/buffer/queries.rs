@@ -19,7 +19,6 @@ use crate::domain::{Blob, Entity, Error, Millis};
 const POPULAR_DEFAULT: u64 = 10;
 
 fn buffer<'a, H: Host>(cx: &'a mut Cx<H>, key: Key) -> Result<Option<&'a Buffer>, Error> {
-    cx.node.check_quarantine(key)?;
     Ok(cx.host.read::<Buffer>(key)?.map(|stored| &stored.state))
 }
 
@@ -202,7 +201,6 @@ pub fn popular<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.CHUNK.STATS`
 pub fn stats<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, now, mut budget) = (cx.key(1), cx.now(), Budget::of(cx.node));
-    cx.node.check_quarantine(key)?;
     let Some(stored) = cx.host.read::<Buffer>(key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
     let (buffer, count) = (&stored.state, |count: usize| Reply::number(count as u64));
     let (config, totals, usage) = (buffer.config(), buffer.totals(), buffer.usage());

@@ -75,7 +75,6 @@ fn parse_get<H: Host>(cx: &Cx<H>) -> Result<GetArgs, Error> {
 pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let asked = parse_get(cx)?;
     let (key, now) = (cx.key(1), cx.now());
-    cx.node.check_quarantine(key)?;
     let Some(stored) = cx.host.read::<Cache>(key)? else { return compute(cx, &asked) };
     let cache = &stored.state;
     let Found::Answer(slot, given, answer) = cache.look(&asked.call, &asked.agent, now, asked.age_ms_max) else {
@@ -208,7 +207,6 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Err(Error::usage(text));
     }
     let (key, now) = (cx.key(1), cx.now());
-    cx.node.check_quarantine(key)?;
     let born = birth(cx.node, cx.host, key)?;
     let initial_cache = born.as_ref().map(initial);
     let took_ms = match said.ticket {
@@ -287,7 +285,6 @@ pub fn fail<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         is_raw = true;
     }
     let (call, key) = (call_of(cx, is_raw)?, cx.key(1));
-    cx.node.check_quarantine(key)?;
     let stored = cx.host.read::<Cache>(key)?;
     let is_out = stored.is_some_and(|stored| decide::is_out(&stored.state, &call, ticket));
     let has_ended = is_out && end_ticket(cx.node, cx.host, key, ticket, TicketEnd::Failed)?;
@@ -313,7 +310,6 @@ pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     let (key, at) = (cx.key(1), cx.now());
-    cx.node.check_quarantine(key)?;
     // What is over is not called off.
     decide_due(cx.node, cx.host, key)?;
     let Some(stored) = cx.host.read::<Cache>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
@@ -331,7 +327,6 @@ pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn config<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     const POLICIES: [Policy; 3] = [Policy::Gdsf, Policy::Lru, Policy::Lfu];
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let stored = cx.host.read::<Cache>(key)?.filter(|stored| stored.state.is_configured());
     let mut config: Config = stored.map_or_else(|| cx.node.settings.cache_config(), |stored| *stored.state.config());
     let mut args = Args::at(cx.spec, cx.args, 2);

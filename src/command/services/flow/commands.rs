@@ -57,7 +57,6 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("flow")?;
     let wanted = parse_create(cx.node, &mut args)?;
     let (key, at) = (cx.key(1), cx.now());
-    cx.node.check_quarantine(key)?;
     let empty = Flow::default();
     let stored = cx.host.read::<Flow>(key)?;
     if let Some(id) = &wanted.request_id {

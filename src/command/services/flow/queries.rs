@@ -25,7 +25,6 @@ pub fn end_map(flow: &Flow) -> Reply {
 /// `LTMC.FLOW.INFO`
 pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let (now, waiting, mut budget) = (cx.now(), cx.node.queues.tasks.waiting_for(&key.id()), Budget::of(cx.node));
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
     Ok(Outcome::Reply(info_map(stored, waiting, now, &mut budget)))
@@ -77,7 +76,6 @@ pub fn graph<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let word = args.option()?;
     args.finish()?;
     let (key, bytes_max) = (cx.key(1), Budget::of(cx.node).left());
-    cx.node.check_quarantine(key)?;
     let stored = cx.host.read::<Flow>(key)?.ok_or_else(decide::no_flow)?;
     let language = if word == Some("MERMAID") { Language::Mermaid } else { Language::Dot };
     let text = draw(&stored.state, language, bytes_max)?;

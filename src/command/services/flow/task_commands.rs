@@ -82,7 +82,6 @@ pub fn add<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("payload")?;
     let (addition, request_id) = parse_addition(&mut args, cx.now())?;
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let payload = blob(cx, "a payload", 3)?;
     let max = cx.node.settings.get(Setting::FlowTasksMax);
     let empty = Flow::default();

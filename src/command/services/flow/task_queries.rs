@@ -87,16 +87,12 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         args.bytes("REGISTRY")?;
     }
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let Some(task) = cx.host.read::<Flow>(key)?.and_then(|stored| stored.state.task(id)) else {
         return Ok(Outcome::Reply(Reply::Nil));
     };
     let (needs, is_ready) = (task.needs.clone(), matches!(task.state, State::Ready));
     let has_nobody = match registry.map(|at| cx.key(at)).filter(|_| is_ready) {
-        Some(registry) => {
-            cx.node.check_quarantine(registry)?;
-            !is_somebody_able(cx.node, cx.host, registry, &needs.caps)?
-        }
+        Some(registry) => !is_somebody_able(cx.node, cx.host, registry, &needs.caps)?,
         None => false,
     };
     let held = if is_ready { held_lock(cx.node, cx.host, key, &needs.locks) } else { None };
@@ -204,7 +200,6 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
-    cx.node.check_quarantine(key)?;
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
     let tasks = stored.state.tasks().filter(|task| state.is_none_or(|state| task.state.index() == state));
     Ok(Outcome::Reply(budget.list(tasks.skip(offset).take(count).map(|task| Reply::bytes(&task.id)))))

@@ -64,7 +64,6 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("flow")?;
     let mut wanted = parse_claim(cx, &mut args)?;
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let wish = &mut wanted.wish;
     if !wish.registry.is_empty() {
         let agent = alive(cx.node, cx.host, key, &wish.registry, &wish.agent)?;

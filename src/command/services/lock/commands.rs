@@ -84,7 +84,6 @@ pub fn lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let owner = cx.actor(&mut args, "owner")?;
     let wish = parse_wish(cx, &mut args, owner, true)?;
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     expire(cx.node, cx.host, key)?;
     if let Some(id) = &wish.request_id {
         if let Some(answer) = cx.host.read::<Lock>(key)?.and_then(|stored| stored.answer(id)) {
@@ -152,7 +151,6 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             let name = crate::domain::value::bytes::printable(key.name);
             return Err(Error::usage(format!("the key '{name}' is given twice")));
         }
-        cx.node.check_quarantine(*key)?;
         cx.host.read::<Lock>(*key)?;
     }
     for key in &keys {
@@ -226,7 +224,6 @@ pub fn unlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let now = cx.now();
     let empty = Lock::default();
     let stored = cx.host.read::<Lock>(key)?;
@@ -259,7 +256,6 @@ pub fn renew<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let token = token.ok_or_else(|| args.missing("TOKEN"))?;
     let lease_ms = lease_ms.ok_or_else(|| args.missing("PX ms (or EX s)"))?;
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let empty = Lock::default();
     let now = cx.now();
     let stored = cx.host.read::<Lock>(key)?;
@@ -289,7 +285,6 @@ pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let owner = cx.actor(&mut args, "owner")?;
     let (token, mode, block_ms) = parse_conversion(&mut args)?;
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     expire(cx.node, cx.host, key)?;
     let (empty, now) = (Lock::default(), cx.now());
     let stored = cx.host.read::<Lock>(key)?;
@@ -318,7 +313,6 @@ pub fn break_lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let owner = if cx.args.len() > 2 { Some(args.id("owner")?) } else { None };
     args.finish()?;
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     expire(cx.node, cx.host, key)?;
     let Some(stored) = cx.host.read::<Lock>(key)? else {
         return Ok(Outcome::Reply(Reply::Integer(0)));

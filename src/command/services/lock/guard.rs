@@ -17,7 +17,6 @@ pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Err(Error::usage("LTMC.GUARD cannot run LTMC.GUARD"));
     }
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let (empty, now) = (Lock::default(), cx.now());
     let stored = cx.host.read::<Lock>(key)?;
     let lock = stored.map_or(&empty, |stored| &stored.state);

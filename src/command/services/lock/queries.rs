@@ -18,7 +18,6 @@ pub fn check<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let fence = args.fence_or_zero("fence")?;
     args.finish()?;
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let now = cx.now();
     let current = cx.host.read::<Lock>(key)?.is_some_and(|stored| stored.state.is_current(fence, now));
     Ok(Outcome::Reply(Reply::Integer(i64::from(current))))
@@ -27,7 +26,6 @@ pub fn check<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.LOCK.INFO`
 pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let (now, mut budget) = (cx.now(), Budget::of(cx.node));
     let (id, empty) = (key.id(), Lock::default());
     let waiting = cx.node.queues.locks.waiting_for(&id) as u64;

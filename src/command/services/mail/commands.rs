@@ -36,7 +36,6 @@ pub fn recv<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     decide_due(cx.node, cx.host, key, DUE_BEFORE_RECEIVE)?;
     // Whoever waits for this agent has got what was ready, so nobody is overtaken.
     if let Some((reply, _)) = receive(cx.node, cx.host, key, agent, &wish, registry.as_ref())? {
@@ -78,7 +77,6 @@ pub fn ack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         ids.push(args.fence("id")?);
     }
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let now = cx.now();
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     let (event, count) = decide::acknowledge(&stored.state, agent, ids, now);
@@ -115,7 +113,6 @@ pub fn nack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         };
     }
     let (key, policy) = (cx.key(1), cx.node.settings.mail_policy());
-    cx.node.check_quarantine(key)?;
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     let events = decide::give_back(&stored.state, agent, id, how, &policy, &mut cx.node.clock);
     done(cx, events)
@@ -131,7 +128,6 @@ pub fn extend<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     };
     args.finish()?;
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     let event = decide::extend(&stored.state, agent, id, lease_ms, &mut cx.node.clock);
     done(cx, event)
@@ -143,7 +139,6 @@ pub fn requeue<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (agent, id) = parse_one(cx, &mut args)?;
     args.finish()?;
     let (key, bounds, now) = (cx.key(1), bounds(cx.node), cx.now());
-    cx.node.check_quarantine(key)?;
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     let event = decide::requeue(&stored.state, agent, id, &bounds, now)?;
     done(cx, event)
@@ -156,7 +151,6 @@ pub fn join<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let agent = cx.actor(&mut args, "agent")?;
     let registry = args.only_registry()?;
     let (key, bounds, now) = (cx.key(1), bounds(cx.node), cx.now());
-    cx.node.check_quarantine(key)?;
     let binding = binding_for::<Mail, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
     let empty = Mail::default();
     let mail = cx.host.read::<Mail>(key)?.map_or(&empty, |stored| &stored.state);
@@ -173,7 +167,6 @@ pub fn leave<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("mail")?;
     let agent = cx.actor(&mut args, "agent")?;
     let (key, now) = (cx.key(1), cx.now());
-    cx.node.check_quarantine(key)?;
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     let event = decide::leave(&stored.state, agent, now);
     done(cx, event)

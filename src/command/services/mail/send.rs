@@ -98,7 +98,6 @@ pub fn send<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     let (key, bounds) = (cx.key(1), bounds(cx.node));
-    cx.node.check_quarantine(key)?;
     if let Some(stored) = cx.host.read::<Mail>(key)? {
         if let Some(answer) = options.request_id.as_ref().and_then(|id| stored.answer(id)) {
             return Ok(Outcome::Reply(answer.into()));
@@ -146,7 +145,6 @@ fn receivers<H: Host>(cx: &mut Cx<H>, key: Key, from: &[u8], destination: Destin
 /// The one who `LTMC.AGENT.FIND ... SORT LOAD` would name first.
 fn capable<H: Host>(cx: &mut Cx<H>, from: &[u8], wanted: Requirement, at: usize) -> Result<Vec<Bytes>, Error> {
     let (registry, view) = (cx.key(at), cx.node.view());
-    cx.node.check_quarantine(registry)?;
     let Some(stored) = cx.host.read::<Registry>(registry)? else { return Ok(Vec::new()) };
     let filter = Filter { caps: vec![wanted], excluded: vec![Bytes::from(from)], ..Filter::ANY };
     let found = find(&stored.state, &view, &filter, Sort::Load, 1, 0);
@@ -156,7 +154,6 @@ fn capable<H: Host>(cx: &mut Cx<H>, from: &[u8], wanted: Requirement, at: usize)
 /// All who are not dead. Who is suspect may be back in time to read it.
 fn alive<H: Host>(cx: &mut Cx<H>, from: &[u8], at: usize) -> Result<Vec<Bytes>, Error> {
     let registry = cx.key(at);
-    cx.node.check_quarantine(registry)?;
     let Some(stored) = cx.host.read::<Registry>(registry)? else { return Ok(Vec::new()) };
     let living = stored.state.agents().filter(|agent| !matches!(agent.life, Life::Dead { .. }));
     Ok(in_order(living.map(|agent| agent.id.clone()), from))

@@ -29,7 +29,6 @@ pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let id = cx.actor(&mut args, "agent")?;
     let said = parse_introduction(&mut args)?;
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let empty = Registry::default();
     let registry = cx.host.read::<Registry>(key)?.map_or(&empty, |stored| &stored.state);
     let max = cx.node.settings.get(Setting::RegistryAgentsMax);
@@ -86,7 +85,6 @@ pub fn deregister<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         epoch = Some(args.fence_or_zero("EPOCH")?);
     }
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let now = cx.now();
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     let event = decide::deregister(&stored.state, id, epoch, now)?;
@@ -102,7 +100,6 @@ pub fn heartbeat<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let id = cx.actor(&mut args, "agent")?;
     let beat = parse_heartbeat(&mut args)?;
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let (view, policy) = (cx.node.view(), cx.node.settings.registry_policy());
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Err(decide::no_agent(id)) };
     let heard = decide::heartbeat(&stored.state, id, &beat, &policy, &view)?;
@@ -189,7 +186,6 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("registry")?;
     let wanted = parse_claim(cx, &mut args)?;
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     decide_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
     let (view, seed) = (cx.node.view(), cx.node.random());
     if let Some(stored) = cx.host.read::<Registry>(key)? {
@@ -247,7 +243,6 @@ pub fn release<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let now = cx.now();
     if let Some(claimer) = bound_claimer(cx, key, fence)? {
         cx.acting(Some(&claimer))?;

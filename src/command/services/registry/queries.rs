@@ -24,7 +24,6 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let id = args.id("agent")?;
     args.finish()?;
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let shown = Shown::new(cx);
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
     let Some(agent) = stored.state.agent(id) else { return Ok(Outcome::Reply(Reply::Nil)) };
@@ -120,7 +119,6 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let (view, mut budget) = (cx.node.view(), Budget::of(cx.node));
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
     let registry = &stored.state;
@@ -159,7 +157,6 @@ pub fn find<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let (shown, seed, mut budget) = (Shown::new(cx), cx.node.random(), Budget::of(cx.node));
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
     let registry = &stored.state;
@@ -176,7 +173,6 @@ pub fn find<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.AGENT.STATS`
 pub fn stats<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
-    cx.node.check_quarantine(key)?;
     let (view, waiting) = (cx.node.view(), cx.node.queues.claims.waiting_for(&key.id()) as u64);
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
     let (registry, totals) = (&stored.state, stored.state.totals());

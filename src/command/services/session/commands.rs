@@ -163,7 +163,6 @@ pub fn delete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.SESSION.INFO`
 pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, now) = (cx.key(1), cx.now());
-    cx.node.check_quarantine(key)?;
     let mut budget = Budget::of(cx.node);
     let stored = cx.host.read::<Session>(key)?.filter(|stored| stored.state.is_shown(now));
     let Some(stored) = stored else { return Ok(Outcome::Reply(Reply::Nil)) };
@@ -189,7 +188,6 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let wanted = if args.has_argument() { Some(args.word("status", &Status::WORDS)?) } else { None };
     acting(cx, &mut args)?;
     let Some(wanted) = wanted else {
-        cx.node.check_quarantine(key)?;
         let session = cx.host.read::<Session>(key)?.map(|stored| &stored.state).filter(|session| session.is_shown(at));
         return Ok(Outcome::Reply(session.map_or(Reply::Nil, |session| Reply::text(session.status().word()))));
     };

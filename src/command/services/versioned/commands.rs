@@ -19,7 +19,6 @@ use crate::domain::{AgentBinding, Bytes, Change, Code, Entity, Error, Millis};
 
 /// The value of a key if its life is not over.
 pub fn live<'a, S: State, H: Host>(node: &Node, host: &'a mut H, key: Key) -> Result<Option<&'a Versioned<S>>, Error> {
-    node.check_quarantine(key)?;
     let now = node.now();
     let stored = host.read::<Versioned<S>>(key)?;
     Ok(stored.map(|stored| &stored.state).filter(|value| !value.is_over(now)))
@@ -48,7 +47,6 @@ pub fn remembered<S: State, H: Host>(
 ) -> Result<Option<Outcome>, Error> {
     let Some(request) = request else { return Ok(None) };
     let now = cx.now();
-    cx.node.check_quarantine(key)?;
     let stored = cx.host.read::<Versioned<S>>(key)?.filter(|stored| !stored.state.is_over(now));
     Ok(stored.and_then(|stored| stored.answer(request)).map(|answer| Outcome::Reply(answer.into())))
 }
