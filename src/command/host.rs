@@ -95,7 +95,7 @@ pub trait Host: Sized + 'static {
     fn put<E: Entity>(&mut self, key: Key, stored: Record<E>) -> Result<(), Error>;
 
     /// After a change: deletes the key if it is empty, of which copies are told beside the change, else gives it its TTL; tells those who WATCH or track it.
-    fn settle<E: Entity>(&mut self, key: Key);
+    fn finish_change<E: Entity>(&mut self, key: Key);
 
     /// Sends the changes to replicas and AOF, in the same transaction as everything else of this command.
     fn replicate<E: Entity>(&mut self, key: Key, changes: &[Change<E::Event>]);

@@ -238,7 +238,7 @@ impl Host for RedisHost {
         self.set_value(at, stored).map(drop)
     }
 
-    fn settle<E: Entity>(&mut self, key: Key) {
+    fn finish_change<E: Entity>(&mut self, key: Key) {
         let at = self.open(key);
         let Ok(Some(value)) = self.value::<E>(at) else {
             return;

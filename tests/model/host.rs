@@ -282,7 +282,7 @@ impl Host for MemoryHost {
         Ok(())
     }
 
-    fn settle<E: Entity>(&mut self, key: Key) {
+    fn finish_change<E: Entity>(&mut self, key: Key) {
         let id = key.id();
         let Some((Value::Ours(held), ttl)) = self.keys.get_mut(&id) else {
             return;

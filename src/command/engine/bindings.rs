@@ -9,7 +9,7 @@ use crate::domain::entity::bindings::AgentBinding;
 use crate::domain::limits::BINDINGS_MAX;
 use crate::domain::reactions::is_over;
 use crate::domain::registry::agent::{Agent, Life};
-use crate::domain::registry::Registry;
+use crate::domain::registry::{decide, Registry};
 use crate::domain::value::bytes::printable;
 use crate::domain::{Bytes, Code, Entity, Error, KeyId};
 use smallvec::SmallVec;
@@ -30,7 +30,7 @@ pub fn alive<'a, H: Host>(
     }
     let stored = host.read::<Registry>(registry)?;
     let found = stored.and_then(|stored| stored.state.agent(agent));
-    let found = found.ok_or_else(|| crate::domain::registry::decide::no_agent(agent))?;
+    let found = found.ok_or_else(|| decide::no_agent(agent))?;
     if matches!(found.life, Life::Dead { .. }) {
         return Err(Error::new(Code::NoAgent, format!("'{}' is dead", printable(agent))));
     }

@@ -1,6 +1,7 @@
 //! How a decision takes effect: it is replicated, applied, told and counted, in one place for all services.
 
 use super::service::Serve;
+use super::watch_log;
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::domain::{Change, Connection, Entity, Error, Event, Millis};
@@ -71,7 +72,7 @@ fn change<E: Serve, H: Host>(
     node.trace.at(Stage::Notify);
     // What happened is told before the key goes by it, as Redis does: rpop, then del.
     observe::<E, H>(node, host, key, changes);
-    host.settle::<E>(key);
+    host.finish_change::<E>(key);
     node.lock_interest.wake(&key.id(), &mut node.schedule);
     node.trace.back();
     E::settle(node, host, key, &mut plan);
@@ -115,7 +116,7 @@ pub fn tell_watchers<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key
         return;
     }
     if matches!(host.raw::<E>(key), Ok(Some(stored)) if stored.is_empty()) {
-        crate::command::engine::watch_log::serve_key(node, host, key);
+        watch_log::serve_key(node, host, key);
     } else {
         node.watchers.wake(&key.id());
         node.trace_watchers(key);

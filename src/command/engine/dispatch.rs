@@ -3,6 +3,7 @@
 use super::cx::{Command, Cx, Outcome};
 use super::keys::{is_searched, may_be_named, positions};
 use super::repair::check_usable;
+use super::tracing;
 use super::walk::Walk;
 use crate::command::host::{Host, Key};
 use crate::domain::value::bytes::printable;
@@ -11,7 +12,7 @@ use crate::observe::trace::Stage;
 
 /// Runs a command: checks what holds for all commands, then hands over to its handler.
 pub fn run<H: Host>(command: &Command<H>, cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    crate::command::engine::tracing::begin(cx);
+    tracing::begin(cx);
     let outcome = checked(command, cx).and_then(|()| check_access(cx)).and_then(|()| {
         cx.node.trace.at(Stage::Decide);
         (command.run)(cx)

@@ -9,7 +9,7 @@ use super::entity_types::with_key_type;
 use super::repair::check_usable;
 use super::service::Serve;
 use crate::command::host::{Host, KeyType, Ownership};
-use crate::command::node::holdings::Unsettled;
+use crate::command::node::holdings::Recheck;
 use crate::command::node::Node;
 use crate::command::settings::Setting;
 use crate::domain::limits::REACTION_PIECES_MAX;
@@ -28,7 +28,7 @@ const AGENTS_PER_LOOK: usize = 256;
 /// A registry that is not there may be about to come: keys are loaded, restored and moved to other nodes one by one. So it has a time to live of its own
 /// before its agents count as gone.
 pub fn check_holders<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId) -> usize {
-    let Some(mut rest) = node.holdings.take_unsettled(registry) else { return 0 };
+    let Some(mut rest) = node.holdings.take_recheck(registry) else { return 0 };
     let (now, grace_ms) = (node.now(), node.settings.get(Setting::AgentTtlMs));
     let is_missing = host.key_type(registry.into()) == KeyType::Nothing;
     let missing_since = if rest.missing_since > 0 { rest.missing_since } else { now };
@@ -49,18 +49,18 @@ pub fn check_holders<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId) -
         rest.again_at = rest.again_at.into_iter().chain(again_at).min();
     }
     match agents.last().filter(|_| agents.len() == AGENTS_PER_LOOK) {
-        Some(last) => ask_again(node, registry, Unsettled { after: last.clone(), ..rest }, now),
+        Some(last) => ask_again(node, registry, Recheck { after: last.clone(), ..rest }, now),
         // Those who had to wait are asked for once more when all the others have been.
         None => {
             if let Some(again_at) = rest.again_at {
-                ask_again(node, registry, Unsettled { after: Bytes::EMPTY, again_at: None, ..rest }, again_at);
+                ask_again(node, registry, Recheck { after: Bytes::EMPTY, again_at: None, ..rest }, again_at);
             }
         }
     }
     work
 }
 
-fn ask_again(node: &mut Node, registry: &KeyId, rest: Unsettled, when: Millis) {
+fn ask_again(node: &mut Node, registry: &KeyId, rest: Recheck, when: Millis) {
     node.holdings.go_on(registry, rest);
     node.schedule.look_at(registry.clone(), when);
 }
@@ -70,7 +70,7 @@ pub fn agent_gone<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agen
     let (_, again_at) = give_all_back(node, host, registry, agent);
     if let Some(again_at) = again_at {
         // It is known that it is gone, even if its registry went with it.
-        ask_again(node, registry, Unsettled { missing_since: 1, ..Unsettled::default() }, again_at);
+        ask_again(node, registry, Recheck { missing_since: 1, ..Recheck::default() }, again_at);
     }
 }
 

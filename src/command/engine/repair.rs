@@ -37,7 +37,7 @@ fn repair_type<E: Entity, H: Host>(host: &mut H, key: Key, tells: bool) -> Resul
     let Some(stored) = host.raw::<E>(key)?.filter(|stored| stored.original().is_none()) else { return Ok(None) };
     let repaired = mend(stored, false);
     if tells && repaired.is_broken.is_none() {
-        host.settle::<E>(key);
+        host.finish_change::<E>(key);
         host.replicate_snapshot::<E>(key);
     }
     Ok(Some(repaired))
@@ -92,7 +92,7 @@ fn repair_asked_type<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key
     if let Some(stored) = host.read::<E>(key)? {
         note_value(node, key, stored);
     }
-    host.settle::<E>(key);
+    host.finish_change::<E>(key);
     host.replicate_snapshot::<E>(key);
     Ok(Some(repaired))
 }

@@ -62,7 +62,7 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
     note_found::<E>(cx.node, key, &mut cx.host.raw_or_new::<E>(key)?.state);
     cx.node.trace.at(Stage::Notify);
     tell_watchers::<E, H>(cx.node, cx.host, key, changes);
-    settle_applied::<E, H>(cx, key, changes.len());
+    finish_applied::<E, H>(cx, key, changes.len());
     Ok(())
 }
 
@@ -76,7 +76,7 @@ fn drop_changes<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: &[Change<
     if new_life.is_some() {
         cx.host.warn(&format!("LTMC: {shown} was broken, and is gone: the key has ended where it was well"));
         cx.host.put(key, Record::<E>::default())?;
-        cx.host.settle::<E>(key);
+        cx.host.finish_change::<E>(key);
     } else if are_first {
         cx.host.warn(&format!("LTMC: {shown} is broken, and the changes that come for it are dropped"));
     }
@@ -111,7 +111,7 @@ pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, mut stored: 
     }
     cx.node.watchers.wake(&key.id());
     cx.host.replicate_snapshot::<E>(key);
-    settle_applied::<E, H>(cx, key, 1);
+    finish_applied::<E, H>(cx, key, 1);
     Ok(())
 }
 
@@ -128,9 +128,9 @@ pub fn check_handed_in<E: Entity>(node: &Node, stored: &Record<E>) -> Result<(),
     Err(Error::usage(format!("payload holds the number {number}, allowed are up to {HANDED_IN_NUMBER_MAX}")))
 }
 
-fn settle_applied<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: usize) {
+fn finish_applied<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: usize) {
     cx.node.metrics.of_mut(E::SERVICE).applied += changes as u64;
-    cx.host.settle::<E>(key);
+    cx.host.finish_change::<E>(key);
     // On a replica nobody is served, but who waits for an end is told of it.
     if cx.node.is_waited_for(key) && (!cx.node.replica || !cx.node.queues.completions.is_empty()) {
         cx.node.look_at_soon(key.id());

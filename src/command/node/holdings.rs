@@ -15,12 +15,12 @@ type Held = BTreeMap<KeyId, Fence>;
 pub struct HoldingsIndex {
     keys: AHashMap<KeyId, BTreeMap<Bytes, Held>>,
     /// Registries in which it has to be asked whether those who hold something are still there.
-    unsettled: BTreeMap<KeyId, Unsettled>,
+    rechecks: BTreeMap<KeyId, Recheck>,
 }
 
 /// What has to be asked of a registry.
 #[derive(Debug, Clone, Default)]
-pub struct Unsettled {
+pub struct Recheck {
     /// Agents up to this one are settled.
     pub after: Bytes,
     /// Since when there is no such key, unix ms; 0 if there is one or nobody has looked.
@@ -83,28 +83,28 @@ impl HoldingsIndex {
     }
 
     /// It has to be asked whether those who hold something are still there: something may have happened to the registry.
-    pub fn unsettle(&mut self, registry: &KeyId) {
+    pub fn recheck(&mut self, registry: &KeyId) {
         if self.has(registry) {
-            self.unsettled.entry(registry.clone()).or_default().after = Bytes::EMPTY;
+            self.rechecks.entry(registry.clone()).or_default().after = Bytes::EMPTY;
         }
     }
 
     /// The same of all registries; they are returned.
-    pub fn unsettle_all(&mut self) -> Vec<KeyId> {
+    pub fn recheck_all(&mut self) -> Vec<KeyId> {
         let registries: Vec<KeyId> = self.keys.keys().cloned().collect();
-        registries.iter().for_each(|registry| self.unsettle(registry));
+        registries.iter().for_each(|registry| self.recheck(registry));
         registries
     }
 
     /// What has to be asked; it counts as done.
-    pub fn take_unsettled(&mut self, registry: &KeyId) -> Option<Unsettled> {
-        self.unsettled.remove(registry)
+    pub fn take_recheck(&mut self, registry: &KeyId) -> Option<Recheck> {
+        self.rechecks.remove(registry)
     }
 
     /// That much has still to be asked.
-    pub fn go_on(&mut self, registry: &KeyId, rest: Unsettled) {
-        let known = self.unsettled.entry(registry.clone()).or_insert_with(|| rest.clone());
-        *known = Unsettled { after: std::cmp::min(&known.after, &rest.after).clone(), ..rest };
+    pub fn go_on(&mut self, registry: &KeyId, rest: Recheck) {
+        let known = self.rechecks.entry(registry.clone()).or_insert_with(|| rest.clone());
+        *known = Recheck { after: std::cmp::min(&known.after, &rest.after).clone(), ..rest };
     }
 
     /// Forgets the keys that are gone.
@@ -123,7 +123,7 @@ impl HoldingsIndex {
             let agents = agents.into_iter().map(|(agent, keys)| (agent, swapped(keys))).collect();
             self.keys.insert(registry.swapped(one, other), agents);
         }
-        self.unsettled =
-            std::mem::take(&mut self.unsettled).into_iter().map(|(key, at)| (key.swapped(one, other), at)).collect();
+        self.rechecks =
+            std::mem::take(&mut self.rechecks).into_iter().map(|(key, at)| (key.swapped(one, other), at)).collect();
     }
 }

@@ -14,21 +14,21 @@ pub mod watchers;
 
 use super::host::Key;
 use super::settings::{Setting, Settings};
-use crate::command::node::connections::ConnectionIndex;
-use crate::command::node::deferred::DeferredWork;
-use crate::command::node::holdings::HoldingsIndex;
-use crate::command::node::lock_interest::LockInterest;
-use crate::command::node::passes::Passes;
-use crate::command::node::quarantine::Quarantine;
-use crate::command::node::schedule::Schedule;
-use crate::command::node::scrub_progress::Checks;
-use crate::command::node::waits::Waits;
-use crate::command::node::watchers::Watchers;
 use crate::domain::algorithm::splitmix::next_random;
 use crate::domain::queues::Queues;
 use crate::domain::{AgentBinding, Clock, Connection, Error, KeyId, Millis, Service};
 use crate::observe::{Metrics, Peers, Trace};
+use connections::ConnectionIndex;
+use deferred::DeferredWork;
+use holdings::HoldingsIndex;
+use lock_interest::LockInterest;
+use passes::Passes;
+use quarantine::Quarantine;
+use schedule::Schedule;
+use scrub_progress::Checks;
 use std::collections::{BTreeSet, VecDeque};
+use waits::Waits;
+use watchers::Watchers;
 
 /// The state of one server process.
 #[derive(Debug, Default)]
@@ -147,13 +147,13 @@ impl Node {
 
     /// Has it asked soon whether the agents of a registry who hold something are still there.
     pub fn ask_for_agents(&mut self, registry: KeyId) {
-        self.holdings.unsettle(&registry);
+        self.holdings.recheck(&registry);
         self.look_at_soon(registry);
     }
 
     /// The same of all registries.
     pub fn ask_for_all_agents(&mut self) {
-        self.holdings.unsettle_all().into_iter().for_each(|registry| self.look_at_soon(registry));
+        self.holdings.recheck_all().into_iter().for_each(|registry| self.look_at_soon(registry));
     }
 
     /// Whether somebody waits for `key`.
@@ -182,7 +182,7 @@ impl Node {
     pub fn key_changed(&mut self, key: KeyId) {
         self.quarantine.remove(&key);
         self.lock_interest.wake(&key, &mut self.schedule);
-        self.holdings.unsettle(&key);
+        self.holdings.recheck(&key);
         self.look_at_soon(key);
     }
 

@@ -3,7 +3,7 @@
 pub mod memory_pressure;
 pub mod scrub;
 
-use super::engine::reactions;
+use super::engine::{bindings, reactions, tracing, watch_log};
 use super::host::{Host, KeyType, Ownership, UNSURE_MS};
 use super::node::Node;
 use super::reply::Reply;
@@ -16,11 +16,11 @@ use crate::command::engine::waiting::{refuse, refuse_all, refuse_disabled, take_
 use crate::command::node::deferred::DeferredWork;
 use crate::command::node::schedule::Due;
 use crate::command::node::waits::{Unserved, OWNERSHIP_MS};
-use crate::command::scheduler::memory_pressure::ask_for_memory;
 use crate::domain::entity_types::for_each_type;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::{Code, Connection, Entity, Error, KeyId, Millis};
 use crate::observe::trace::Stage;
+use memory_pressure::ask_for_memory;
 
 /// For how many works room is kept; a file that was loaded may have left many more of them.
 const DEFERRED_KEPT: usize = 1024;
@@ -49,7 +49,7 @@ fn sweep<H: Host>(node: &mut Node, host: &mut H) {
         left = left.saturating_sub(work);
         node.trace.at(Stage::Send);
         host.release_keys();
-        crate::command::engine::tracing::end_round(node, host);
+        tracing::end_round(node, host);
     }
 }
 
@@ -66,7 +66,7 @@ fn next_piece<H: Host>(node: &mut Node, host: &mut H, keys_until: Millis, watche
     let due = if watchers_first { None } else { node.schedule.pop_due(node.now(), keys_until) };
     let watcher = if due.is_none() { node.watchers.pop_woken() } else { None };
     if let Some(watcher) = watcher {
-        crate::command::engine::watch_log::serve(node, host, watcher);
+        watch_log::serve(node, host, watcher);
         return Some(1);
     }
     match due.or_else(|| node.schedule.pop_due(node.now(), keys_until))? {
@@ -104,7 +104,7 @@ fn next_sweep(node: &Node) -> Option<Millis> {
 /// nobody told us of, so that all who wait for it are looked at, too.
 fn look_at<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> usize {
     node.looking_at = Some(key.clone());
-    crate::command::engine::tracing::begin_round(node, Some(key));
+    tracing::begin_round(node, Some(key));
     let work = look_into(node, host, key, has_changed);
     node.looking_at = None;
     work
@@ -206,7 +206,7 @@ fn end_lost_connections<H: Host>(node: &mut Node, host: &H, connections: Vec<Con
 
 /// Does a work, or one key's part of it: a connection may be tied to any number of keys.
 fn do_deferred<H: Host>(node: &mut Node, host: &mut H, work: DeferredWork) {
-    crate::command::engine::tracing::begin_round(node, None);
+    tracing::begin_round(node, None);
     match work {
         DeferredWork::TakeBack(grant) => take_back(node, host, grant),
         DeferredWork::Disconnected(connection) => {
@@ -220,9 +220,7 @@ fn do_deferred<H: Host>(node: &mut Node, host: &mut H, work: DeferredWork) {
             for connection in connections.into_iter().filter(|known| !tied.contains(known)) {
                 node.connections.untie(connection, &key);
             }
-            bindings
-                .iter()
-                .for_each(|binding| crate::command::engine::bindings::forget_if_stale(node, host, &key, binding));
+            bindings.iter().for_each(|binding| bindings::forget_if_stale(node, host, &key, binding));
             if !gives_way(host.key_type((&key).into())) {
                 node.evictable_keys.remove(&key);
             }

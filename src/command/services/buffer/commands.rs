@@ -85,7 +85,7 @@ fn answered<H: Host>(cx: &mut Cx<H>, key: Key, request: Option<&Bytes>) -> Resul
 }
 
 /// Applies what was decided of a chunk, with the bond of whoever holds it, evicts what has to go for it, and remembers the answer.
-fn settle<H: Host>(
+fn commit_chunk<H: Host>(
     cx: &mut Cx<H>,
     key: Key,
     id: &[u8],
@@ -195,7 +195,7 @@ pub fn allocate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         decide::allocate(buffer, allocating, &bounds, conditions).map(|events| (events, ()))
     })?;
     let answer = request.map(|request| (request, Answer::Bytes(Bytes::from(&id[..]))));
-    settle(cx, key, &id, events, binding, answer)?;
+    commit_chunk(cx, key, &id, events, binding, answer)?;
     Ok(Outcome::Reply(Reply::Bytes(id)))
 }
 
@@ -257,7 +257,7 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (events, version) = decide_on(cx, key, |buffer| decide::put(buffer, putting, &bounds, conditions))?;
     let answer = Answer::Versioned { id: Bytes::from(&id[..]), version };
     let reply = Reply::from(&answer);
-    settle(cx, key, &id, events, binding, request.map(|request| (request, answer)))?;
+    commit_chunk(cx, key, &id, events, binding, request.map(|request| (request, answer)))?;
     Ok(Outcome::Reply(reply))
 }
 
@@ -276,7 +276,7 @@ pub fn write<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     begin(cx, key, id)?;
     let (data, conditions) = (cx.blob(4), conditions(cx));
     let (events, version) = decide::write(existing(cx.host, key)?, id, offset, data, expected, conditions)?;
-    settle(cx, key, id, events, None, None)?;
+    commit_chunk(cx, key, id, events, None, None)?;
     Ok(Outcome::Reply(Reply::number(version)))
 }
 
@@ -314,7 +314,7 @@ pub fn retain<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (bounds, conditions) = (bounds(cx.node), conditions(cx));
     let events = decide::retain(existing(cx.host, key)?, id, agent, &bounds, conditions)?;
     let is_new = !events.is_empty();
-    settle(cx, key, id, events, binding, None)?;
+    commit_chunk(cx, key, id, events, binding, None)?;
     Ok(Outcome::Reply(Reply::Integer(is_new.into())))
 }
 
@@ -359,7 +359,7 @@ pub fn pin<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     begin(cx, key, id)?;
     let (bounds, conditions) = (bounds(cx.node), conditions(cx));
     let (events, until) = decide::pin(existing(cx.host, key)?, id, (agent, pinned_ms), &bounds, conditions)?;
-    settle(cx, key, id, events, binding, None)?;
+    commit_chunk(cx, key, id, events, binding, None)?;
     Ok(Outcome::Reply(Reply::number(until)))
 }
 
@@ -391,6 +391,6 @@ pub fn meta<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     begin(cx, key, id)?;
     let conditions = conditions(cx);
     let events = decide::describe(existing(cx.host, key)?, id, meta, conditions)?;
-    settle(cx, key, id, events, None, None)?;
+    commit_chunk(cx, key, id, events, None, None)?;
     Ok(Outcome::Reply(Reply::Ok))
 }

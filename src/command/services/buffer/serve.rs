@@ -2,6 +2,7 @@
 
 use crate::command::engine::commit::{commit, commit_one, touch};
 use crate::command::engine::service::Serve;
+use crate::command::host;
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::command::settings::Setting;
@@ -20,7 +21,7 @@ const EARLIER_PERMILLE: u64 = 50;
 /// Whether memory use is so high that buffers shrink; with `to_grow`, that they no longer grow.
 pub fn is_short<H: Host>(node: &Node, host: &H, to_grow: bool) -> bool {
     let shrinks_at = node.settings.get(Setting::BufferShrinkPercent) * 10;
-    crate::command::host::is_short(host, shrinks_at.saturating_sub(if to_grow { EARLIER_PERMILLE } else { 0 }))
+    host::is_short(host, shrinks_at.saturating_sub(if to_grow { EARLIER_PERMILLE } else { 0 }))
 }
 
 /// Ends what time has ended of one chunk, before anything else happens to it.

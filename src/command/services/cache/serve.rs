@@ -2,6 +2,7 @@
 
 use crate::command::engine::commit::{commit, commit_one, touch};
 use crate::command::engine::service::Serve;
+use crate::command::host;
 use crate::command::host::{Host, Key};
 use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::Node;
@@ -219,7 +220,7 @@ pub fn end_ticket<H: Host>(
 
 /// Whether memory use is so high that caches give up answers.
 pub fn is_short<H: Host>(node: &Node, host: &H) -> bool {
-    crate::command::host::is_short(host, node.settings.get(Setting::CacheShrinkPercent) * 10)
+    host::is_short(host, node.settings.get(Setting::CacheShrinkPercent) * 10)
 }
 
 /// A cache that has nothing to give is asked again after so long while the server is short of memory, ms.

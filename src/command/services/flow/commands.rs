@@ -1,5 +1,6 @@
 //! The commands of flows as wholes: what they take, what they decide, what they answer. The rules are in `domain::flow`.
 
+use super::serve;
 use super::serve::existing;
 use crate::command::engine::args::Args;
 use crate::command::engine::commit::{commit, commit_changes};
@@ -112,7 +113,7 @@ pub fn cancel<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let outcome = decide_about(cx, |flow, at| Ok((!flow.is_cancelled()).then_some(FlowEvent::Cancelled { at })))?;
     // The first tasks at once, so that a small flow is over when the answer comes; the others by the scheduler.
     let max = cx.node.settings.get(Setting::SweepBatchMax) as usize;
-    crate::command::services::flow::serve::sweep(cx.node, cx.host, cx.key(1), max)?;
+    serve::sweep(cx.node, cx.host, cx.key(1), max)?;
     Ok(outcome)
 }
 

@@ -2,6 +2,7 @@
 
 pub mod commands;
 pub mod queries;
+pub mod reply;
 pub mod serve;
 pub(crate) mod spec;
 pub mod task_commands;

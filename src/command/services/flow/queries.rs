@@ -1,5 +1,6 @@
 //! The commands that only look at flows. They work on replicas, too.
 
+use super::reply::ENDS;
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::cx::{Cx, Outcome};
@@ -7,20 +8,9 @@ use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::domain::flow::graph::{draw, outlook, progress, Language};
 use crate::domain::flow::task::{OPEN_STATES, STATE_WORDS};
-use crate::domain::flow::{decide, Flow, How};
+use crate::domain::flow::{decide, Flow};
 use crate::domain::{Error, Millis, Record};
 use std::borrow::Cow;
-
-/// How tasks end, as it is shown.
-const ENDS: [(How, &str); 4] =
-    [(How::Succeeded, "succeeded"), (How::Dead, "dead"), (How::Cancelled, "cancelled"), (How::Skipped, "skipped")];
-
-/// The end of a flow as those who wait for it are told.
-pub fn end_map(flow: &Flow) -> Reply {
-    let mut fields: Vec<(Cow<'static, str>, Reply)> = vec![("state".into(), Reply::text(flow.state()))];
-    fields.extend(ENDS.map(|(how, word)| (word.into(), Reply::number(flow.ended(how)))));
-    Reply::Map(fields)
-}
 
 /// `LTMC.FLOW.INFO`
 pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {

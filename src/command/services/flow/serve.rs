@@ -1,9 +1,9 @@
 //! What follows from changes of a flow: locks are given back, whoever comes after is told, tasks are handed to who waits for them, ends are told
 //! to who waits for those, and what time brings is decided.
 
+use super::reply::{claim_bytes, claim_map, flow_end_map, task_end_map};
 use super::task_locks;
 use super::task_locks::Bundle;
-use super::task_queries::{claim_bytes, claim_map};
 use crate::command::engine::bindings::{alive, binding_always};
 use crate::command::engine::budget::Budget;
 use crate::command::engine::commit::{commit, commit_step};
@@ -294,10 +294,10 @@ pub fn stored_claims<H: Host>(node: &Node, host: &mut H, key: Key, answer: &Answ
 /// The end of a task, or of the flow, as those who wait for it are told; `None` if it has not come.
 pub fn end_reply(flow: &Flow, task: Option<&[u8]>) -> Result<Option<Reply>, Error> {
     let Some(id) = task else {
-        return Ok(flow.is_over().then(|| crate::command::services::flow::queries::end_map(flow)));
+        return Ok(flow.is_over().then(|| flow_end_map(flow)));
     };
     let task = decide::task(flow, id)?;
-    Ok(task.end().map(|end| crate::command::services::flow::task_queries::end_map(task, end)))
+    Ok(task.end().map(|end| task_end_map(task, end)))
 }
 
 /// Answers those who wait for the end of a task, or of the flow, if it has come.

@@ -1,5 +1,6 @@
 //! The commands that only look at tasks, and how tasks are shown. They work on replicas, too.
 
+use super::reply::{blob_or_nil, locks_of, time_or_nil};
 use super::task_locks;
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
@@ -7,73 +8,20 @@ use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
-use crate::domain::flow::task::{Attempt, End, Run, STATE_WORDS};
+use crate::domain::flow::task::{Attempt, Run, STATE_WORDS};
 use crate::domain::flow::why::{why, Outside};
 use crate::domain::flow::{Flow, State, Task};
 use crate::domain::limits::RESULTS_MAX;
 use crate::domain::registry::filter::Statuses;
 use crate::domain::registry::find::{find, Sort};
 use crate::domain::registry::{Filter, Registry, Status};
-use crate::domain::{Blob, Bytes, Error, Fence, Millis};
+use crate::domain::{Bytes, Error};
 use std::borrow::Cow;
 
 type Fields = Vec<(Cow<'static, str>, Reply)>;
 
-fn time_or_nil(when: Millis) -> Reply {
-    if when == 0 {
-        Reply::Nil
-    } else {
-        Reply::number(when)
-    }
-}
-
 fn texts<'a>(list: impl IntoIterator<Item = &'a Bytes>) -> Reply {
     Reply::Array(list.into_iter().map(|text| Reply::bytes(text)).collect())
-}
-
-fn blob_or_nil(blob: Option<&Blob>) -> Reply {
-    blob.map_or(Reply::Nil, |blob| Reply::Blob(blob.clone()))
-}
-
-fn locks_of(task: &Task, fences: &[Fence]) -> Reply {
-    let pairs = task.needs.locks.iter().zip(fences);
-    Reply::Pairs(pairs.map(|(lock, fence)| (Reply::bytes(lock), Reply::number(*fence))).collect())
-}
-
-/// A claimed task as its worker is told of it.
-pub fn claim_map(task: &Task) -> Option<Reply> {
-    let run = task.run()?;
-    Some(Reply::map([
-        ("task", Reply::bytes(&task.id)),
-        ("fence", Reply::number(run.fence)),
-        ("payload", Reply::Blob(task.payload.clone())),
-        ("attempt", Reply::number(task.attempts.into())),
-        ("lease_ms", Reply::number(run.lease_ms)),
-        ("ends_ms", Reply::number(run.ends_at)),
-        ("deadline_ms", time_or_nil(task.deadline().unwrap_or(0))),
-        ("group", Reply::bytes_or_nil(&task.needs.group)),
-        ("locks", locks_of(task, &run.locks)),
-        ("signal", blob_or_nil(task.plan.as_ref().and_then(|plan| plan.signal.as_ref()))),
-    ]))
-}
-
-/// Bytes of what users gave in that.
-pub fn claim_bytes(task: &Task) -> usize {
-    let signal = task.plan.as_ref().and_then(|plan| plan.signal.as_ref());
-    let locks: usize = task.needs.locks.iter().map(|lock| lock.len()).sum();
-    task.id.len() + task.payload.len() + task.needs.group.len() + locks + signal.map_or(0, |signal| signal.len())
-}
-
-/// The end of a task as those who wait for it are told.
-pub fn end_map(task: &Task, end: &End) -> Reply {
-    Reply::map([
-        ("task", Reply::bytes(&task.id)),
-        ("state", Reply::text(task.state.word())),
-        ("result", blob_or_nil(Some(&end.result).filter(|_| end.how.is_success()))),
-        ("reason", Reply::bytes_or_nil(&end.reason)),
-        ("agent", Reply::bytes_or_nil(&end.agent)),
-        ("ended_ms", Reply::number(end.at)),
-    ])
 }
 
 /// `LTMC.TASK.GET`

@@ -13,6 +13,7 @@ use crate::domain::limits::{LOCK_LIMIT_MAX, LOCK_META_BYTES_MAX, MLOCK_KEYS_MAX,
 use crate::domain::lock::queue::LockWaiter;
 use crate::domain::lock::{decide, Lock, Mode, Path, Request};
 use crate::domain::queue::rank::{Class, Rank};
+use crate::domain::value::bytes;
 use crate::domain::{Bytes, Connection, Error, Fence, KeyId, Millis};
 use smallvec::{smallvec, SmallVec};
 
@@ -148,7 +149,7 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let keys: SmallVec<[Key; 4]> = (first..first + count).map(|index| cx.key(index)).collect();
     for (at, key) in keys.iter().enumerate() {
         if keys[..at].iter().any(|earlier| earlier.name == key.name) {
-            let name = crate::domain::value::bytes::printable(key.name);
+            let name = bytes::printable(key.name);
             return Err(Error::usage(format!("the key '{name}' is given twice")));
         }
         cx.host.read::<Lock>(*key)?;
@@ -320,7 +321,7 @@ pub fn break_lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let events = decide::breaking(&stored.state, owner);
     let count = events.len();
     if count > 0 {
-        let name = crate::domain::value::bytes::printable(key.name);
+        let name = bytes::printable(key.name);
         cx.host.log(&format!("client {} broke the lock '{name}': {count} holders removed", cx.host.client()));
     }
     commit::<Lock, H>(cx.node, cx.host, key, events)?;

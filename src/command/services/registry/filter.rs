@@ -5,6 +5,7 @@ use crate::domain::limits::{AGENT_LABELS_MAX, CAPABILITY_BYTES_MAX, CAPACITY_MAX
 use crate::domain::registry::filter::{MetaWanted, Statuses};
 use crate::domain::registry::find::Sort;
 use crate::domain::registry::{meta, Filter, Status};
+use crate::domain::value::bytes;
 use crate::domain::value::capability::Requirement;
 use crate::domain::{Bytes, Error};
 
@@ -37,7 +38,7 @@ impl FindArgs {
             "META" => {
                 let path = args.bytes("the path after META")?;
                 if !(path.is_empty() || path[0] == b'/') {
-                    let path = crate::domain::value::bytes::printable(path);
+                    let path = bytes::printable(path);
                     return Err(Error::usage(format!("META path is '{path}', allowed are JSON Pointers: /a/b/0")));
                 }
                 filter.meta = Some(MetaWanted(meta::wanted(path, args.bytes("the value after META path")?)));

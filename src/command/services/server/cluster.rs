@@ -3,6 +3,7 @@
 //! Who belongs to the cluster, and whether it can be reached, is what Redis says; how LTMC fares there is what that node itself said
 //! last over the cluster bus. Without cluster there is no such bus: the server only knows its primary and its replicas.
 
+use super::health;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::{Host, Member};
 use crate::command::node::Node;
@@ -27,7 +28,7 @@ pub fn role_word(is_replica: bool) -> &'static str {
 impl Node {
     /// What this node tells of itself.
     pub fn report<H: Host>(&self, host: &H) -> Report {
-        let health = crate::command::services::server::health::report(self, host);
+        let health = health::report(self, host);
         let services = || Service::ALL.iter().map(|service| self.metrics.of(*service));
         Report {
             version: env!("CARGO_PKG_VERSION").into(),

@@ -1,10 +1,12 @@
 //! Commands across all services and about the module itself.
 
 use super::cluster::role_word;
+use super::health;
 #[cfg(feature = "test-hooks")]
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::repair;
 use crate::command::engine::replay::apply_payload;
 use crate::command::host::Host;
 use crate::command::reply::Reply;
@@ -18,7 +20,7 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         let value = node.settings.at(at);
         (row.name.into(), row.word(value).map_or(Reply::Integer(value), Reply::text))
     });
-    let health = crate::command::services::server::health::report(node, cx.host);
+    let health = health::report(node, cx.host);
     let services = Service::ALL.iter().map(|service| {
         let of = node.metrics.of(*service);
         let counters = Reply::map([
@@ -68,7 +70,7 @@ pub fn explain<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.REPAIR`
 pub fn repair<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
-    let repaired = crate::command::engine::repair::repair_asked(cx.node, cx.host, key)?;
+    let repaired = repair::repair_asked(cx.node, cx.host, key)?;
     let Some(repaired) = repaired else {
         // A key that holds nothing any more was not told of its DEL.
         cx.node.quarantine.remove(&key.id());
@@ -97,7 +99,7 @@ pub fn debug<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
         2 => cx.node.panics_due = args.number("times", 0, 100)?,
         3 => cx.node.checks.panics_due = args.number("times", 0, 100)?,
-        _ => crate::command::engine::repair::break_value(cx.host, cx.key(2), cx.args.get(3).copied())?,
+        _ => repair::break_value(cx.host, cx.key(2), cx.args.get(3).copied())?,
     }
     Ok(Outcome::Reply(Reply::Ok))
 }

@@ -13,6 +13,7 @@ use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::json::Pointer;
 use crate::domain::limits::WATCH_KEYS_MAX;
+use crate::domain::value::bytes;
 use crate::domain::value::bytes::printable;
 use crate::domain::{Error, KeyId, Service};
 use smallvec::SmallVec;
@@ -23,7 +24,7 @@ fn parse_revision(args: &mut Args) -> Result<Option<u64>, Error> {
     match args.bytes("revision")? {
         b"$" => Ok(None),
         given => {
-            let revision = crate::domain::value::bytes::parse_u64(given).filter(|since| i64::try_from(*since).is_ok());
+            let revision = bytes::parse_u64(given).filter(|since| i64::try_from(*since).is_ok());
             let given = printable(given);
             let wrong = || format!("revision is '{given}', allowed are whole numbers from 0 to {} and $", i64::MAX);
             revision.map(Some).ok_or_else(|| Error::usage(wrong()))
