@@ -298,3 +298,21 @@ fn memory_is_where_it_was_before_once_everything_is_gone() {
         assert!(after <= before + 64, "{what}: {before} bytes before, {after} after");
     }
 }
+
+#[test]
+fn a_ticket_whose_lease_is_over_gives_who_waits_a_good_one_whatever_is_called_off_just_then() {
+    for what in ["ALL", "TOOL t", "ALL SOFT", "DEP 1 none", "TAG 1 none"] {
+        let server = Server::start();
+        ticket(&server, "c t 1 LEASE 50");
+        let (mut b, mut c) = (waiter(&server, "c t 1 LEASE 60000"), waiter(&server, "c t 1 LEASE 60000"));
+        let mut caller = server.client();
+        caller.run("MULTI").ok();
+        // In one step, so that the scheduler has no turn between the end of the lease and the call.
+        caller.run("DEBUG SLEEP 0.1");
+        caller.run(&format!("LTMC.CACHE.INVALIDATE c {what}"));
+        caller.run("EXEC");
+        let next = promoted(&b.recv());
+        put(&server, &format!("c t 1 v TICKET {next}"));
+        assert_eq!(said(&c.recv()), answer("HIT", "v"), "{what}");
+    }
+}

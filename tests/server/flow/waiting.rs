@@ -205,3 +205,18 @@ fn waiters_of_a_slot_that_moves_are_sent_to_the_new_node() {
     assert_idle(old);
     assert_eq!(new.run("LTMC.TASK.GET {t}:f a").get("state").text(), "ready");
 }
+
+#[test]
+fn whoever_waits_is_not_overtaken_when_a_delay_is_over_in_the_very_step_of_a_claim() {
+    let server = Server::start();
+    add(&server, "x", "DELAY 50");
+    let mut first = waiter(&server, "first", "");
+    let mut second = server.client();
+    second.run("MULTI").ok();
+    second.run("DEBUG SLEEP 0.1");
+    second.run("LTMC.TASK.CLAIM f second");
+    assert_eq!(second.run("EXEC").array()[1].array(), []);
+    let (task, fence) = claimed(&first.recv());
+    assert_eq!(task, "x");
+    complete(&server, &task, fence);
+}

@@ -1,7 +1,8 @@
 //! The commands of the tool cache: what they take, what they decide, what they answer. The rules are in `domain::cache`.
 
 use super::serve::{
-    answer_reply, birth, decide_due, end_ticket, grant, initial, is_short, miss_reply, note_use, serve_line, use_of,
+    answer_reply, birth, decide_due, end_ticket, grant, initial, is_short, miss_reply, note_use, serve_all, serve_line,
+    use_of,
 };
 use crate::command::engine::args::Args;
 use crate::command::engine::commit::commit;
@@ -311,14 +312,17 @@ pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let (key, at) = (cx.key(1), cx.now());
     // What is over is not called off.
-    decide_due(cx.node, cx.host, key)?;
-    let Some(stored) = cx.host.read::<Cache>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
-    let affected = stored.state.affected_by(&what);
-    if affected > 0 || stored.state.tickets() > 0 {
+    let has_ended = decide_due(cx.node, cx.host, key)? > 0;
+    let stored = cx.host.read::<Cache>(key)?;
+    let (affected, tickets) =
+        stored.map_or((0, 0), |stored| (stored.state.affected_by(&what), stored.state.tickets() as usize));
+    if affected > 0 || tickets > 0 {
         let batch = (cx.node.settings.get(Setting::SweepBatchMax) as usize).min(CACHE_BATCH_MAX) as u32;
         let fence = cx.node.clock.next_fence();
         let event = CacheEvent::Invalidated { at, what, is_soft, fence, batch };
         commit::<Cache, H>(cx.node, cx.host, key, [event])?;
+    } else if has_ended {
+        serve_all(cx.node, cx.host, key);
     }
     Ok(Outcome::Reply(Reply::number(affected as u64)))
 }

@@ -1,6 +1,6 @@
 //! What follows from changes of a cache: those who wait for an answer get it, or one of them is asked to compute it; and what time brings.
 
-use crate::command::engine::commit::{commit, commit_one, touch};
+use crate::command::engine::commit::{commit, commit_one, commit_step, touch};
 use crate::command::engine::service::Serve;
 use crate::command::host;
 use crate::command::host::{Host, Key};
@@ -194,7 +194,7 @@ fn serve_answer<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, i
 }
 
 /// Serves those who wait for any call of a cache.
-fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: Key) {
+pub fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: Key) {
     if node.queues.fills.is_empty() {
         return;
     }
@@ -226,7 +226,7 @@ pub fn is_short<H: Host>(node: &Node, host: &H) -> bool {
 /// A cache that has nothing to give is asked again after so long while the server is short of memory, ms.
 const SHORT_MS: Millis = 1000;
 
-/// Decides a batch of what is due.
+/// Decides a batch of what is due. Nobody is served by it yet: the caller may void at once what they would get.
 pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<usize, Error> {
     let max = (node.settings.get(Setting::SweepBatchMax) as usize).min(CACHE_BATCH_MAX);
     let (now, mut seed) = (node.now(), node.random());
@@ -249,6 +249,7 @@ pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<us
         Some(CacheEvent::Buried { batch }) => events.len() + *batch as usize,
         _ => events.len(),
     };
-    commit::<Cache, H>(node, host, key, events)?;
+    let mut changes: Vec<_> = events.into_iter().map(Change::Event).collect();
+    commit_step::<Cache, H>(node, host, key, &mut changes)?;
     Ok(work)
 }

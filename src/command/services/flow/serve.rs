@@ -104,7 +104,7 @@ pub fn bundle_of(task: &Task) -> Option<Bundle> {
 }
 
 /// Tells those who come after what has ended, hands out what is ready, and answers those who wait for the end of the flow.
-fn go_on<H: Host>(node: &mut Node, host: &mut H, key: Key) -> usize {
+pub fn go_on<H: Host>(node: &mut Node, host: &mut H, key: Key) -> usize {
     let max = node.settings.get(Setting::SweepBatchMax) as usize;
     let work = tell_on(node, host, key, max) + node.serving(|node| hand_out(node, host, key, max));
     if !node.queues.completions.is_empty() {

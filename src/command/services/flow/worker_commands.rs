@@ -1,6 +1,6 @@
 //! The commands of workers: claiming tasks, and what becomes of them.
 
-use super::serve::{await_rate, bundle_of, claim_tasks, claims_reply, decide_due, existing, stored_claims};
+use super::serve::{await_rate, bundle_of, claim_tasks, claims_reply, decide_due, existing, go_on, stored_claims};
 use super::task_commands::blob;
 use super::task_locks;
 use crate::command::engine::args::Args;
@@ -77,6 +77,7 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     decide_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
+    go_on(cx.node, cx.host, key);
     claim_or_wait(cx, wanted)
 }
 
@@ -193,6 +194,7 @@ pub fn complete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         None => Ok(Outcome::Reply(next_again(cx, id)?)),
         Some(wish) => {
             decide_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
+            go_on(cx.node, cx.host, key);
             claim_or_wait(cx, TaskClaimArgs { wish, asks_registry: false, block_ms, request_id: None })
         }
     }
