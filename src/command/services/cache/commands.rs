@@ -314,8 +314,7 @@ pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     // What is over is not called off.
     let has_ended = decide_due(cx.node, cx.host, key)? > 0;
     let stored = cx.host.read::<Cache>(key)?;
-    let (affected, tickets) =
-        stored.map_or((0, 0), |stored| (stored.state.affected_by(&what), stored.state.tickets()));
+    let (affected, tickets) = stored.map_or((0, 0), |stored| (stored.state.affected_by(&what), stored.state.tickets()));
     if affected > 0 || tickets > 0 {
         let batch = (cx.node.settings.get(Setting::SweepBatchMax) as usize).min(CACHE_BATCH_MAX) as u32;
         let fence = cx.node.clock.next_fence();
