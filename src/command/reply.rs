@@ -36,6 +36,11 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// A number, nil if there is none.
+    pub fn number_or_nil(value: Option<u64>) -> Self {
+        value.map_or(Reply::Nil, Reply::number)
+    }
+
     /// A number that is known to be below 2^63: a fence, a time, a count.
     pub fn number(value: u64) -> Self {
         Reply::Integer(i64::try_from(value).unwrap_or(i64::MAX))

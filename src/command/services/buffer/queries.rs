@@ -140,7 +140,7 @@ fn describe(buffer: &Buffer, serial: Serial, chunk: &Chunk, now: Millis, budget:
         ("meta", Reply::bytes_or_nil(&record.meta)),
         ("created_ms", Reply::number(record.created_at)),
         ("changed_ms", Reply::number(record.changed_at)),
-        ("ends_ms", ends_at.map_or(Reply::Nil, Reply::number)),
+        ("ends_ms", Reply::number_or_nil(ends_at)),
         ("retained_by", budget.list(record.retained_by.iter().map(|agent| Reply::bytes(agent)))),
         ("pins", budget.list(pins)),
         ("reads_1h", one_hour),

@@ -53,7 +53,7 @@ fn whole(cache: &Cache) -> [(&'static str, Reply); 9] {
         ("bytes_max", Reply::number(config.bytes_max)),
         ("memory_bytes", Reply::number(cache.memory_bytes() as u64)),
         ("policy", Reply::text(policy_word(config.policy))),
-        ("default_ttl_ms", config.ttl_ms.map_or(Reply::Nil, Reply::number)),
+        ("default_ttl_ms", Reply::number_or_nil(config.ttl_ms)),
         ("tickets_out", Reply::number(cache.tickets() as u64)),
         ("labels", Reply::number(cache.labels().len() as u64)),
     ]
@@ -108,7 +108,7 @@ fn entry_map(cache: &Cache, entry: &Entry, now: Millis) -> Option<Reply> {
         ("private", Reply::Integer((!call.scope().is_empty()).into())),
         ("bytes", Reply::number(answer.value.len() as u64)),
         ("age_ms", Reply::number(now.saturating_sub(answer.at))),
-        ("ttl_ms", ends_in.map_or(Reply::Nil, Reply::number)),
+        ("ttl_ms", Reply::number_or_nil(ends_in)),
         ("cost_ms", Reply::number(answer.cost_ms)),
         ("uses", Reply::number(entry.uses.into())),
         ("uses_by_others", Reply::number(entry.others.into())),

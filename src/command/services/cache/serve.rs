@@ -33,7 +33,7 @@ pub fn answer_reply(given: HitKind, answer: &Answer, now: Millis, ticket: Option
         word(given),
         Reply::Blob(answer.value.clone()),
         Reply::number(now.saturating_sub(answer.at)),
-        number_or_nil(ttl_ms),
+        Reply::number_or_nil(ttl_ms),
         ticket,
     )
 }
@@ -49,12 +49,8 @@ fn reply(status: &'static str, value: Reply, age_ms: Reply, ttl_ms: Reply, ticke
         ("value", value),
         ("age_ms", age_ms),
         ("ttl_ms", ttl_ms),
-        ("ticket", number_or_nil(ticket)),
+        ("ticket", Reply::number_or_nil(ticket)),
     ])
-}
-
-fn number_or_nil(number: Option<u64>) -> Reply {
-    number.map_or(Reply::Nil, Reply::number)
 }
 
 /// Gives a ticket for a call; makes the cache if there is none.

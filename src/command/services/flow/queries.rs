@@ -23,14 +23,13 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 fn info_map(stored: &Record<Flow>, waiting: usize, now: Millis, budget: &mut Budget) -> Reply {
     let (flow, options, totals) = (&stored.state, stored.state.options(), stored.state.totals());
     let outlook = outlook(flow, now);
-    let or_nil = |value: Option<u64>| value.map_or(Reply::Nil, Reply::number);
-    let bound = |value: u32| or_nil(Some(u64::from(value)).filter(|value| *value > 0));
+    let bound = |value: u32| Reply::number_or_nil(Some(u64::from(value)).filter(|value| *value > 0));
     let mut fields: Vec<(Cow<'static, str>, Reply)> = Vec::with_capacity(32);
     let mut add = |name: &'static str, value: Reply| fields.push((name.into(), value));
     add("state", Reply::text(flow.state()));
     add("revision", Reply::number(stored.revision));
     add("created_ms", Reply::number(flow.created_at()));
-    add("expires_ms", or_nil(options.expires_at));
+    add("expires_ms", Reply::number_or_nil(options.expires_at));
     add("paused", Reply::Integer(i64::from(flow.is_paused())));
     add("max_active", bound(options.max_active));
     add("group_max", bound(options.group_max));
@@ -50,10 +49,10 @@ fn info_map(stored: &Record<Flow>, waiting: usize, now: Millis, budget: &mut Bud
     add("total_claimed", Reply::number(totals.claimed));
     add("total_failed", Reply::number(totals.failed));
     add("progress", Reply::number(progress(flow)));
-    add("mean_ms", or_nil(totals.worked_ms.checked_div(totals.completed)));
+    add("mean_ms", Reply::number_or_nil(totals.worked_ms.checked_div(totals.completed)));
     add("critical_path", budget.list(outlook.critical_path.iter().map(|id| Reply::bytes(id))));
-    add("critical_ms", or_nil(outlook.left_ms.map(|(critical_ms, _)| critical_ms)));
-    add("left_ms", or_nil(outlook.left_ms.map(|(_, left_ms)| left_ms)));
+    add("critical_ms", Reply::number_or_nil(outlook.left_ms.map(|(critical_ms, _)| critical_ms)));
+    add("left_ms", Reply::number_or_nil(outlook.left_ms.map(|(_, left_ms)| left_ms)));
     add("waiting_workers", Reply::number(waiting as u64));
     add("memory_bytes", Reply::number(stored.memory_bytes() as u64));
     Reply::Map(fields)

@@ -78,7 +78,7 @@ fn waiter_map(waiter: &LockWaiter, now: u64) -> Reply {
         ("since_ms", Reply::number(waiter.since)),
         ("waited_ms", Reply::number(now.saturating_sub(waiter.since))),
         ("keys", Reply::number(waiter.keys.len() as u64)),
-        ("converts", waiter.converts.map_or(Reply::Nil, Reply::number)),
+        ("converts", Reply::number_or_nil(waiter.converts)),
         ("client", Reply::number(waiter.client)),
     ])
 }

@@ -41,10 +41,6 @@ fn show<H: Host>(
     Ok(Outcome::Reply(cx.host.read::<Mail>(key)?.map_or(none, |stored| shown(stored, &mut budget))))
 }
 
-fn number_or_nil(value: Option<u64>) -> Reply {
-    value.map_or(Reply::Nil, Reply::number)
-}
-
 /// When what keeps a message from being received ends, and whether an agent has received it.
 fn hold_of(mail: &Mail, entry: &Entry) -> Option<(u64, bool)> {
     mail.hold(entry.hold).map(|hold| (hold.ends_at, !hold.is_delay))
@@ -67,7 +63,7 @@ pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
                 ("sent_ms", Reply::number(message.sent_at)),
                 ("deliveries", Reply::number(entry.deliveries.into())),
                 ("ends_ms", Reply::number(ends_at)),
-                ("reply_to", number_or_nil(message.reply_to)),
+                ("reply_to", Reply::number_or_nil(message.reply_to)),
             ]))
         };
         page.of(mail.inbox(&agent).into_iter().flat_map(Inbox::entries).filter_map(map), budget)
@@ -92,7 +88,7 @@ pub fn dead<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
                 ("deliveries", Reply::number(dead.deliveries.into())),
                 ("died_ms", Reply::number(dead.since)),
                 ("reason", Reply::text(dead.reason.word())),
-                ("reply_to", number_or_nil(message.reply_to)),
+                ("reply_to", Reply::number_or_nil(message.reply_to)),
             ]))
         };
         page.of(mail.dead().filter_map(map), budget)
@@ -113,8 +109,8 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             ("from", Reply::bytes(&message.from)),
             ("payload", Reply::Blob(message.payload.clone())),
             ("sent_ms", Reply::number(message.sent_at)),
-            ("reply_to", number_or_nil(message.reply_to)),
-            ("expires_ms", number_or_nil(message.expires_at)),
+            ("reply_to", Reply::number_or_nil(message.reply_to)),
+            ("expires_ms", Reply::number_or_nil(message.expires_at)),
             ("receivers", budget.list(mail.receivers(id).map(|agent| receiver_map(mail, agent, id)))),
         ])
     })
@@ -135,7 +131,7 @@ fn receiver_map(mail: &Mail, agent: &[u8], id: Fence) -> Reply {
         ("agent", Reply::bytes(agent)),
         ("state", Reply::text(state)),
         ("deliveries", Reply::number(deliveries.into())),
-        ("ends_ms", number_or_nil(ends_at)),
+        ("ends_ms", Reply::number_or_nil(ends_at)),
     ])
 }
 
@@ -179,7 +175,7 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             ("held", count(entries - ready)),
             ("dead", count(mail.dead_len())),
             ("waiting", Reply::number(waiting)),
-            ("oldest_ms", number_or_nil(mail.oldest().map(|(_, message)| message.sent_at))),
+            ("oldest_ms", Reply::number_or_nil(mail.oldest().map(|(_, message)| message.sent_at))),
             ("total_sent", Reply::number(totals.sent)),
             ("total_received", Reply::number(totals.received)),
             ("total_acknowledged", Reply::number(totals.acknowledged)),

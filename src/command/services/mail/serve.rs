@@ -158,8 +158,8 @@ fn told(mail: &Mail, event: &MailEvent) -> Reply {
             ("sent_ms", Reply::number(message.sent_at)),
             ("deliveries", Reply::number(u64::from(deliveries) + 1)),
             ("ends_ms", Reply::number(*ends_at)),
-            ("reply_to", message.reply_to.map_or(Reply::Nil, Reply::number)),
-            ("expires_ms", message.expires_at.map_or(Reply::Nil, Reply::number)),
+            ("reply_to", Reply::number_or_nil(message.reply_to)),
+            ("expires_ms", Reply::number_or_nil(message.expires_at)),
         ]))
     };
     Reply::Array(ids.iter().filter_map(map).collect())

@@ -74,7 +74,7 @@ fn row(member: &Member, heard: Option<&Peer>, is_silent: bool, now: Millis) -> R
     let age = heard.map(|peer| peer.age_ms(now)).or(member.age_ms);
     let said = heard.map(|peer| &peer.report);
     let text = |of: fn(&Report) -> &str| text_or_nil(said.map_or("", of));
-    let number = |of: fn(&Report) -> u64| number_or_nil(said.map(of));
+    let number = |of: fn(&Report) -> u64| Reply::number_or_nil(said.map(of));
     Reply::map([
         ("id", text_or_nil(&member.id.map(|id| String::from_utf8_lossy(&id).into_owned()).unwrap_or_default())),
         ("address", text_or_nil(&member.address)),
@@ -82,8 +82,8 @@ fn row(member: &Member, heard: Option<&Peer>, is_silent: bool, now: Millis) -> R
         ("primary", text_or_nil(&member.primary)),
         ("link", Reply::text(member.link.word())),
         ("health", text_or_nil(health)),
-        ("age_ms", number_or_nil(age)),
-        ("module", number_or_nil(module)),
+        ("age_ms", Reply::number_or_nil(age)),
+        ("module", Reply::number_or_nil(module)),
         ("version", text(|report| &report.version)),
         ("server", text(|report| &report.server)),
         ("mode", text(|report| &report.mode)),
@@ -104,8 +104,4 @@ fn text_or_nil(text: &str) -> Reply {
     } else {
         Reply::Text(Cow::Owned(text.into()))
     }
-}
-
-fn number_or_nil(value: Option<u64>) -> Reply {
-    value.map_or(Reply::Nil, Reply::number)
 }

@@ -42,7 +42,7 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         ("cluster", Reply::Integer(i64::from(cx.host.is_clustered()))),
         ("replicas", Reply::number(cx.host.replicas())),
         ("uptime_ms", Reply::number(node.uptime_ms())),
-        ("memory_permille", health.memory_permille.map_or(Reply::Nil, Reply::number)),
+        ("memory_permille", Reply::number_or_nil(health.memory_permille)),
         ("last_fence", Reply::number(node.clock.last())),
         ("waiting_clients", Reply::number(node.waits.len() as u64)),
         ("deadlines", Reply::number(node.schedule.len() as u64)),

@@ -59,14 +59,13 @@ pub fn health<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         ]);
         (of.service.name().into(), shown)
     });
-    let or_nil = |number: Option<u64>| number.map_or(Reply::Nil, Reply::number);
     Ok(Outcome::Reply(Reply::map([
         ("status", Reply::text(report.status())),
         ("reasons", Reply::Array(report.reasons().into_iter().map(Reply::text).collect())),
         ("sweep_lag_ms", Reply::number(report.sweep_lag_ms)),
         ("event_loop_delay_us", Reply::number(report.loop_delay_us)),
         ("event_loop_delay_max_us", Reply::number(report.loop_delay_max_us)),
-        ("memory_permille", or_nil(report.memory_permille)),
+        ("memory_permille", Reply::number_or_nil(report.memory_permille)),
         ("quarantined_keys", Reply::number(report.quarantined)),
         ("dropped_changes", Reply::number(metrics.dropped)),
         ("panics", Reply::number(metrics.panics)),
@@ -74,7 +73,7 @@ pub fn health<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         ("checked", Reply::number(metrics.checked)),
         ("check_in_parts", Reply::number(metrics.check_in_parts)),
         ("check_skipped", Reply::number(metrics.check_skipped)),
-        ("check_round_ms", or_nil(metrics.check_round_ms)),
+        ("check_round_ms", Reply::number_or_nil(metrics.check_round_ms)),
         ("services", Reply::Map(services.collect())),
     ])))
 }

@@ -308,7 +308,6 @@ pub fn prune<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// What INFO and GET say of every versioned value, with as many of its participants as fit.
 pub fn common_fields<S: State>(value: &Versioned<S>, revision: u64, budget: &mut Budget) -> Vec<(&'static str, Reply)> {
     let (life, history) = (value.life(), value.history());
-    let number_or_nil = |number: Option<u64>| number.map_or(Reply::Nil, Reply::number);
     let participants = value.participants().iter().map(|(agent, participant)| {
         Reply::map([
             ("agent", Reply::bytes(agent)),
@@ -326,9 +325,9 @@ pub fn common_fields<S: State>(value: &Versioned<S>, revision: u64, budget: &mut
         ("created_ms", Reply::number(value.created_at())),
         ("changed_ms", Reply::number(changed_at)),
         ("changed_by", Reply::bytes_or_nil(changed_by)),
-        ("ttl_ms", number_or_nil(life.ttl_ms)),
+        ("ttl_ms", Reply::number_or_nil(life.ttl_ms)),
         ("sliding", Reply::Integer(life.is_sliding.into())),
-        ("ends_ms", number_or_nil(life.over_at())),
+        ("ends_ms", Reply::number_or_nil(life.over_at())),
         ("checkpoints", Reply::number(history.checkpoints().len() as u64)),
         ("last_checkpoint", history.checkpoints().next_back().map_or(Reply::Nil, checkpoint_map)),
         ("history_versions", Reply::number(history.recent_versions() as u64)),
