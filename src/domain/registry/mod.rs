@@ -31,6 +31,7 @@ pub mod event;
 mod faults;
 pub mod filter;
 pub mod find;
+pub mod hold;
 pub mod index;
 pub mod meta;
 pub mod queue;
@@ -40,6 +41,7 @@ pub mod time;
 pub use agent::{Agent, Claim, Health, Status};
 pub use event::{ClaimEnd, Registration, RegistryEvent};
 pub use filter::Filter;
+pub use hold::{Hold, PastHold};
 
 use super::entity::{count, CHECKED_BYTES};
 use super::limits::REGISTRY_BYTES_MAX;
@@ -50,26 +52,6 @@ use ahash::AHashMap;
 use index::Index;
 use slots::Slot;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The hold on deaths: so many agents are silent that it is not they who are broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Hold {
-    /// Since when, unix ms.
-    pub since: Millis,
-    /// It ends when fewer than this share of the agents is silent, percent.
-    pub share_percent: u8,
-    /// So much longer, in percent of its time to live, may an agent be silent.
-    pub extra_percent: u32,
-}
-
-/// A hold that is over, whose suspects have a little more time to be heard of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct PastHold {
-    /// Since when, unix ms.
-    pub ended_at: Millis,
-    /// What it allowed.
-    pub extra_percent: u32,
-}
 
 /// What has happened in a registry since it came into being.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

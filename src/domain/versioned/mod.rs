@@ -24,6 +24,7 @@ pub mod history;
 pub mod life;
 pub mod resources;
 pub mod shared;
+pub mod stamp;
 pub mod status;
 
 pub use event::{Created, Names, VersionedEvent};
@@ -31,6 +32,7 @@ pub use history::{CheckpointId, History, Keep, Undo, Version};
 pub use life::{End, Life, Participant, Participants};
 pub use resources::{Resource, Resources};
 pub use shared::Shared;
+pub use stamp::Stamp;
 pub use status::Status;
 
 use super::{Bytes, Code, Connection, Entity, Error, Fence, Invariant, Millis, Service};
@@ -106,17 +108,6 @@ pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + Des
     fn salvage(&mut self) -> Option<String> {
         None
     }
-}
-
-/// By whom and when a version was made.
-#[derive(Debug, Clone, Copy)]
-pub struct Stamp<'a> {
-    /// Its number.
-    pub version: Version,
-    /// When, unix ms.
-    pub at: Millis,
-    /// By whom; empty if nobody was named.
-    pub by: &'a Bytes,
 }
 
 /// A state with its versions and all that belongs to it.

@@ -174,13 +174,8 @@ impl Op {
                 }
                 put.cost.iter().for_each(|cost| say(&["COST", &cost.to_string()]));
                 put.agent.iter().for_each(|agent| say(&["AGENT", AGENTS[*agent]]));
-                for (word, is_said) in
-                    [("PRIVATE", put.is_private), ("negative", put.is_negative), ("RAW", put.call.is_raw)]
-                {
-                    if is_said {
-                        say(&[word]);
-                    }
-                }
+                let flags = [("PRIVATE", put.is_private), ("negative", put.is_negative), ("RAW", put.call.is_raw)];
+                flags.iter().filter(|(_, is_said)| *is_said).for_each(|(word, _)| say(&[word]));
             }
             Op::Fail { call, ticket } => {
                 let [tool, args] = call.words(rng);
