@@ -1,7 +1,7 @@
 //! Commands: the table that declares them, the parser, replies, and the one way through which all of them go.
 //!
 //! ```text
-//! argv -> Args (parse) -> domain decides -> dispatch::commit -> Reply
+//! argv -> Args (parse) -> domain decides -> engine::commit -> Reply
 //!                                            replicate, apply, notify, count, hint: in one place, for every service
 //! ```
 //!

@@ -36,7 +36,7 @@ pub fn departed(event: &RegistryEvent) -> Option<&Bytes> {
     }
 }
 
-/// Whether the incarnation of a bond is over in its registry, which is `None` if there is no such key.
+/// Whether the incarnation of a binding is over in its registry, which is `None` if there is no such key.
 pub fn is_over(binding: &AgentBinding, registry: Option<&Registry>) -> bool {
     let agent = registry.and_then(|registry| registry.agent(&binding.agent));
     !agent.is_some_and(|agent| agent.epoch == binding.epoch && !matches!(agent.life, Life::Dead { .. }))
@@ -108,7 +108,7 @@ pub trait Reacts: Entity {
 }
 
 impl Reacts for Lock {
-    fn agent_gone(&self, binding: &AgentBinding, _moment: &ReactionEnv) -> Vec<Self::Event> {
+    fn agent_gone(&self, binding: &AgentBinding, _env: &ReactionEnv) -> Vec<Self::Event> {
         lock::decide::agent_gone(self, &binding.agent)
     }
 
@@ -183,7 +183,7 @@ impl<S: State> Reacts for Versioned<S> {
 
 impl Reacts for Cache {
     /// A ticket is bound to the connection of its holder, not to an agent.
-    fn agent_gone(&self, _bond: &AgentBinding, _moment: &ReactionEnv) -> Vec<Self::Event> {
+    fn agent_gone(&self, _binding: &AgentBinding, _env: &ReactionEnv) -> Vec<Self::Event> {
         Vec::new()
     }
 

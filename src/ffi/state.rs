@@ -15,7 +15,7 @@ use std::cell::{Cell, RefCell, RefMut};
 pub enum Note {
     /// A key of ours is gone, or one came into being other than by a command of ours.
     KeyChanged(KeyId),
-    /// A value is gone that this process knows of: with its ties to connections and its bonds.
+    /// A value is gone that this process knows of: with its ties to connections and its bindings.
     ValueGone(KeyId, Vec<Connection>, Vec<AgentBinding>),
     /// A database was flushed, or all.
     Flushed(Option<u32>),
@@ -38,7 +38,7 @@ pub enum Note {
 struct Process {
     node: RefCell<Node>,
     inbox: RefCell<Vec<Note>>,
-    /// Whether somebody could care that a key goes away: a waiter, a tie, a quarantine, a bond. Spares the usual unlock a note.
+    /// Whether somebody could care that a key goes away: a waiter, a tie, a quarantine, a binding. Spares the usual unlock a note.
     attentive: Cell<bool>,
     /// The server has not slept yet since the module was loaded.
     is_loading: Cell<bool>,

@@ -32,7 +32,7 @@ pub enum Content {
     Snapshot,
     /// Nothing itself: the blobs beside it belong to the whole value that comes next for the key. Only in files.
     Part,
-    /// The same as a snapshot, after the bonds of the key.
+    /// The same as a snapshot, after the bindings of the key.
     BoundSnapshot,
     /// What was found in place of a whole value: a frame of another content or type; or one that is broken and has missed changes. Only of
     /// what is in quarantine.

@@ -37,7 +37,7 @@ pub fn alive<'a, H: Host>(
     Ok(found)
 }
 
-/// The bond that a command with `REGISTRY` makes for what `agent` gets in `key`; `None` if there is that bond, or the mode makes none. Errs if the
+/// The binding that a command with `REGISTRY` makes for what `agent` gets in `key`; `None` if there is that binding, or the mode makes none. Errs if the
 /// agent is not alive, or holds something in too many keys.
 pub fn binding_for<E: Entity, H: Host>(
     node: &mut Node,
@@ -156,7 +156,7 @@ fn is_bound<H: Host>(host: &mut H, key: Key, registry: &KeyId, agent: &[u8]) -> 
     with_key_type!(host.key_type(key), E => binding_in::<E, H>(host, key, registry, agent).is_some(), else false)
 }
 
-/// The bond of what an agent of a registry holds in `key`, if there is one.
+/// The binding of what an agent of a registry holds in `key`, if there is one.
 pub fn binding_in<E: Entity, H: Host>(host: &mut H, key: Key, registry: &KeyId, agent: &[u8]) -> Option<AgentBinding> {
     // Even of a value in quarantine: what is held there is not forgotten.
     let binding = host.raw::<E>(key).ok()??.binding_of(agent)?;

@@ -1,7 +1,7 @@
 //! Carries out what follows from the end of an agent: in each key in which it held something, in the same transaction.
 //!
 //! What follows is said in `domain::reactions`; where, in the list of [holders](crate::command::node::holdings). A key that cannot be worked on just now (it is in
-//! quarantine, its slot is on the move) keeps its bond, and is asked again after a while.
+//! quarantine, its slot is on the move) keeps its binding, and is asked again after a while.
 
 use super::bindings::binding_in;
 use super::commit::commit_changes;
@@ -74,7 +74,7 @@ pub fn agent_gone<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agen
     }
 }
 
-/// Gives back what an agent holds under bonds that are over, in all its keys. Says how many pieces, and when to ask again if some have to wait.
+/// Gives back what an agent holds under bindings that are over, in all its keys. Says how many pieces, and when to ask again if some have to wait.
 fn give_all_back<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agent: &[u8]) -> (usize, Option<Millis>) {
     let keys: Vec<KeyId> = node.holdings.keys_of(registry, agent).cloned().collect();
     let (mut pieces, mut again_at) = (0, None);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// The keys in which an agent holds something, each with the incarnation that it belongs to.
 type Held = BTreeMap<KeyId, Fence>;
 
-/// In which keys agents of registries hold something. Made of the [bonds](crate::domain::entity::bindings) that stand in these keys, so it is the same after a
+/// In which keys agents of registries hold something. Made of the [bindings](crate::domain::entity::bindings) that stand in these keys, so it is the same after a
 /// restart and on a replica.
 #[derive(Debug, Default)]
 pub struct HoldingsIndex {

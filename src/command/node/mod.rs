@@ -186,7 +186,7 @@ impl Node {
         self.look_at_soon(key);
     }
 
-    /// The value of `key` is gone, and with it its ties to `connections` and its bonds. The very command that found it expired may have taken
+    /// The value of `key` is gone, and with it its ties to `connections` and its bindings. The very command that found it expired may have taken
     /// the lock anew over the same connection, so the scheduler asks the key first. A replica only learns of it after the fact.
     pub fn value_gone(&mut self, key: KeyId, connections: Vec<Connection>, bindings: Vec<AgentBinding>) {
         if self.replica {

@@ -40,7 +40,7 @@ impl AgentBinding {
     }
 }
 
-/// The bonds of a key: at most one for each agent, the one that was made last. A sorted list, since most keys have one.
+/// The bindings of a key: at most one for each agent, the one that was made last. A sorted list, since most keys have one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentBindings {
     by_agent: Vec<AgentBinding>,
@@ -72,7 +72,7 @@ impl AgentBindings {
         self.by_agent.is_empty()
     }
 
-    /// Makes a bond. If the agent had one to another registry, that is over and comes back.
+    /// Makes a binding. If the agent had one to another registry, that is over and comes back.
     pub fn bind(&mut self, binding: &AgentBinding) -> Option<AgentBinding> {
         self.heap_bytes += binding.heap_bytes();
         match self.place(&binding.agent) {
@@ -88,7 +88,7 @@ impl AgentBindings {
         }
     }
 
-    /// Ends the bond of an agent.
+    /// Ends the binding of an agent.
     pub fn unbind(&mut self, agent: &[u8]) -> Option<AgentBinding> {
         let binding = self.by_agent.remove(self.place(agent).ok()?);
         self.heap_bytes -= binding.heap_bytes();

@@ -248,7 +248,7 @@ impl<E: Entity> Record<E> {
         self.bindings.as_ref()?.of(agent)
     }
 
-    /// The same value with the bonds that were saved with it.
+    /// The same value with the bindings that were saved with it.
     pub fn with_bonds(self, bindings: Vec<AgentBinding>) -> Self {
         let bindings = Some(bindings).filter(|bindings| !bindings.is_empty());
         Self { bindings: bindings.map(|bindings| Box::new(bindings.into_iter().collect())), ..self }

@@ -84,7 +84,7 @@ fn answered<H: Host>(cx: &mut Cx<H>, key: Key, request: Option<&Bytes>) -> Resul
     Ok(stored.and_then(|stored| stored.answer(request)).map(Reply::from))
 }
 
-/// Applies what was decided of a chunk, with the bond of whoever holds it, evicts what has to go for it, and remembers the answer.
+/// Applies what was decided of a chunk, with the binding of whoever holds it, evicts what has to go for it, and remembers the answer.
 fn commit_chunk<H: Host>(
     cx: &mut Cx<H>,
     key: Key,

@@ -148,7 +148,7 @@ pub fn take<H: Host>(
     Ok(fence)
 }
 
-/// Applies a grant, with the request id that it is to be remembered under and the bond of its owner.
+/// Applies a grant, with the request id that it is to be remembered under and the binding of its owner.
 pub fn commit_grant<H: Host>(
     node: &mut Node,
     host: &mut H,

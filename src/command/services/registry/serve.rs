@@ -108,7 +108,7 @@ fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, event: R
     }
 }
 
-/// The bond of the agent that a claim belongs to; `NOAGENT` if it is not alive.
+/// The binding of the agent that a claim belongs to; `NOAGENT` if it is not alive.
 pub fn claim_binding<H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -124,7 +124,7 @@ pub fn claim_binding<H: Host>(
     )
 }
 
-/// Applies a claim, with the request id that it is to be remembered under and its bond; the reply that tells of it.
+/// Applies a claim, with the request id that it is to be remembered under and its binding; the reply that tells of it.
 pub fn commit_claim<H: Host>(
     node: &mut Node,
     host: &mut H,
