@@ -19,6 +19,12 @@ pub trait Serve: Reacts {
     /// What has to be known of a value before it changes, so that what follows can be done afterwards.
     type Plan;
 
+    /// The event that makes a value of a key that is not there yet, before what was decided on it;
+    /// `None` if the first change makes one by itself.
+    fn initial(_node: &Node) -> Option<Self::Event> {
+        None
+    }
+
     /// Before a change: what will follow from it. Errs if that cannot be done now, and then nothing changes.
     fn plan<H: Host>(
         node: &mut Node,

@@ -7,7 +7,7 @@ use crate::domain::flow::Options;
 use crate::domain::mail::decide::Policy as MailPolicy;
 use crate::domain::reactions::ReactionEnv;
 use crate::domain::registry::time::Policy as RegistryPolicy;
-use crate::domain::{cache, Code, Error, Millis, Service};
+use crate::domain::{buffer, cache, Code, Error, Millis, Service};
 
 /// How much the services do with one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,6 +74,13 @@ impl Settings {
             ttl_ms: Some(self.get(Setting::CacheTtlMs)).filter(|ttl| *ttl > 0),
             policy: Policy::Gdsf,
         }
+    }
+
+    /// The bounds and policy of a buffer that is made without being told any.
+    pub fn buffer_config(&self) -> buffer::Config {
+        let max_bytes = self.get(Setting::BufferBytesMax);
+        let min_bytes = self.get(Setting::BufferBytesMin).min(max_bytes);
+        buffer::Config { max_bytes, min_bytes, policy: Policy::default() }
     }
 
     /// What time and failures do to agents.
