@@ -9,14 +9,22 @@ BENCH    ?=
 # The servers that `make test-server` takes if they are installed.
 SERVERS  ?= $(or $(LTMC_SERVER),redis-server valkey-server)
 
-target_dir := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# A path may have spaces: recipes quote these, and no rule names a file.
+target_dir := $(or $(CARGO_TARGET_DIR),target)
+target_dir := $(if $(filter /%,$(firstword $(target_dir))),$(target_dir),$(CURDIR)/$(target_dir))
 lib_name   := libltmc.$(if $(filter Darwin,$(shell uname -s)),dylib,so)
 release_so := $(target_dir)/release/$(lib_name)
 run_dir    := $(target_dir)/run
+# Tests and benches build with other dependencies than `make build`. In one folder each of them would make Cargo build the
+# module again for the others.
+core_dir   := $(target_dir)/core
+server_dir := $(target_dir)/server
+bench_dir  := $(target_dir)/bench
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help bootstrap build run demo test test-core test-server bench lint fmt docs install clean
+export CARGO_TARGET_DIR := $(target_dir)
+.PHONY: help bootstrap build port-is-free run demo test test-core test-server bench lint fmt docs install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,29 +35,32 @@ bootstrap: ## install what building and testing need (Debian, Ubuntu)
 build: bootstrap ## the module, optimised: target/release/libltmc.so
 	cargo build --release
 
-run: build ## a server with the module on PORT (6379), in the foreground; data in target/run
-	@mkdir -p $(run_dir)
+port-is-free:
+	@scripts/port-is-free $(PORT)
+
+run: port-is-free build ## a server with the module on PORT (6379), in the foreground; data in target/run
+	@mkdir -p "$(run_dir)"
 	@echo "Ctrl-C stops the server. In another terminal: redis-cli -p $(PORT) LTMC.STATUS"
-	@exec $(SERVER) --port $(PORT) --bind 127.0.0.1 --dir $(run_dir) --appendonly yes --save '' \
-		--maxmemory-policy noeviction --loadmodule $(release_so)
+	@exec $(SERVER) --port $(PORT) --bind 127.0.0.1 --dir "$(run_dir)" --appendonly yes --save '' \
+		--maxmemory-policy noeviction --loadmodule "$(release_so)"
 
 demo: build ## five agents, one of them killed, share one repository by path locks
-	LTMC_MODULE=$(release_so) scripts/demo
+	LTMC_MODULE="$(release_so)" scripts/demo
 
 test: bootstrap test-core test-server ## all tests
 
 test-core: ## what needs no server and no libclang: unit, model, golden and layering tests
-	cargo test --no-default-features --target-dir $(target_dir)/core
+	cargo test --no-default-features --target-dir "$(core_dir)"
 
 test-server: bootstrap ## the module in real servers: redis-server, and valkey-server if installed (TEST=part of a name)
 	@ran=no; for server in $(SERVERS); do \
 		command -v $$server >/dev/null || { echo "not installed, skipped: $$server"; continue; }; \
 		ran=yes; echo "== server tests on $$server"; \
-		LTMC_SERVER=$$server cargo test --features test-hooks --test server -- $(TEST) || exit 1; \
+		LTMC_SERVER=$$server cargo test --target-dir "$(server_dir)" --features test-hooks --test server -- $(TEST) || exit 1; \
 	done; [ $$ran = yes ]
 
 bench: build ## throughput and latency against native commands (BENCH=part of a name)
-	LTMC_SERVER=$(SERVER) LTMC_MODULE=$(release_so) cargo bench --bench bench -- $(BENCH)
+	LTMC_SERVER=$(SERVER) LTMC_MODULE="$(release_so)" cargo bench --target-dir "$(bench_dir)" --bench bench -- $(BENCH)
 
 lint: bootstrap ## rustfmt and clippy, warnings are errors
 	cargo fmt --check
@@ -61,11 +72,12 @@ fmt: ## format the sources
 	cargo fmt
 
 docs: ## the pages and tables that are made from the sources
-	LTMC_DOCS_WRITE=1 cargo test --no-default-features --target-dir $(target_dir)/core --test docs
+	LTMC_DOCS_WRITE=1 cargo test --no-default-features --target-dir "$(core_dir)" --test docs
 
-install: build ## copy the module to $(DESTDIR)$(PREFIX)/lib/redis/modules
-	install -d $(DESTDIR)$(PREFIX)/lib/redis/modules
-	install -m 755 $(release_so) $(DESTDIR)$(PREFIX)/lib/redis/modules/
+install: ## copy the module to $(DESTDIR)$(PREFIX)/lib/redis/modules; builds it if it is not built
+	@[ -f "$(release_so)" ] || $(MAKE) build
+	install -d "$(DESTDIR)$(PREFIX)/lib/redis/modules"
+	install -m 755 "$(release_so)" "$(DESTDIR)$(PREFIX)/lib/redis/modules/"
 
 clean: ## remove everything that was built, and the data of `make run`
 	cargo clean
