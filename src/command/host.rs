@@ -124,6 +124,10 @@ pub trait Host: Sized + 'static {
     /// Whether a client of this process is still connected.
     fn is_connected(&self, client: u64) -> bool;
 
+    /// Sets the system's clock off by `ms`, as this process sees it.
+    #[cfg(feature = "test-hooks")]
+    fn step_system_clock(&mut self, ms: i64);
+
     /// Gives the key its TTL back if something took it away (PERSIST, RESTORE without one).
     fn keep_expiry<E: Entity>(&mut self, key: Key);
 

@@ -1,6 +1,7 @@
 //! Thin safe wrappers of the module API. Each calls one function of Redis; which functions a server lacks is found by asking, never by
 //! its version.
 
+use super::clock;
 use redis_module::raw as rm;
 use std::ffi::{c_char, c_int, c_void, CStr, CString};
 use std::ptr;
@@ -339,10 +340,10 @@ impl OpenKey {
         u64::try_from(call!(RedisModule_GetAbsExpire(self.0))).ok()
     }
 
-    /// Sets or removes its expiry, unix ms.
+    /// Sets or removes its expiry, unix ms of LTMC's time.
     pub fn set_expiry(&self, at: Option<u64>) {
         match at {
-            Some(at) => drop(call!(RedisModule_SetAbsExpire(self.0, at as i64))),
+            Some(at) => drop(call!(RedisModule_SetAbsExpire(self.0, clock::to_system(at) as i64))),
             None if self.expiry().is_none() => {}
             None => drop(call!(RedisModule_SetAbsExpire(self.0, rm::REDISMODULE_NO_EXPIRE as i64))),
         }

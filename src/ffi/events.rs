@@ -6,14 +6,14 @@ use super::api::{call, Ctx, Str};
 use super::contain::contain;
 use super::state;
 use super::state::Note;
-use super::{blocking, listeners, notifications, shutdown, ticks};
+use super::{blocking, clock, listeners, notifications, shutdown, ticks, timer};
 use crate::domain::KeyId;
 use redis_module::raw as rm;
 use std::ffi::{c_char, c_int, c_void, CStr};
 
 /// Subscribes to everything that matters.
 pub fn subscribe(ctx: Ctx) -> Result<(), String> {
-    let server_events: [(u64, rm::RedisModuleEventCallback); 10] = [
+    let server_events: [(u64, rm::RedisModuleEventCallback); 11] = [
         (rm::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, Some(role_changed)),
         (rm::REDISMODULE_EVENT_FLUSHDB, Some(flushed)),
         (rm::REDISMODULE_EVENT_SWAPDB, Some(swapped)),
@@ -21,6 +21,7 @@ pub fn subscribe(ctx: Ctx) -> Result<(), String> {
         (rm::REDISMODULE_EVENT_FORK_CHILD, Some(forked)),
         (rm::REDISMODULE_EVENT_CLIENT_CHANGE, Some(client_changed)),
         (rm::REDISMODULE_EVENT_EVENTLOOP, Some(ticked)),
+        (rm::REDISMODULE_EVENT_CRON_LOOP, Some(cron)),
         (rm::REDISMODULE_EVENT_CONFIG, Some(configured)),
         (rm::REDISMODULE_EVENT_SHUTDOWN, Some(shut_down)),
         (rm::REDISMODULE_EVENT_MODULE_CHANGE, Some(configured)),
@@ -106,8 +107,19 @@ extern "C" fn ticked(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent
             ticks::end();
         });
     } else {
-        contain("the beginning of a tick", ticks::begin);
+        contain("the beginning of a tick", || {
+            ticks::begin();
+            if clock::has_slept() {
+                timer::arm_again();
+            }
+        });
     }
+}
+
+extern "C" fn cron(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, _sub: u64, data: *mut c_void) {
+    // SAFETY: this event comes with a cron info of version 1.
+    let info = unsafe { data.cast::<rm::RedisModuleCronLoopV1>().as_ref() };
+    info.into_iter().for_each(|info| clock::set_hz(info.hz as u64));
 }
 
 extern "C" fn shut_down(ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, _sub: u64, _data: *mut c_void) {

@@ -3,7 +3,7 @@
 use super::api::{memory_permille, Argv, Ctx, OpenKey, Str};
 use super::by_key::{ByKey, OfKey};
 use super::contain::contain;
-use super::{blocking, counts, inner, listeners, state, ticks, types, users, walk};
+use super::{blocking, clock, counts, inner, listeners, state, ticks, types, users, walk};
 use crate::command::host::{Access, Host, Key, KeyType, Member, Ownership, Walked};
 use crate::command::reply::Reply;
 use crate::domain::entity::fault::Original;
@@ -338,6 +338,11 @@ impl Host for RedisHost {
 
     fn is_connected(&self, client: u64) -> bool {
         self.ctx.knows_client(client)
+    }
+
+    #[cfg(feature = "test-hooks")]
+    fn step_system_clock(&mut self, ms: i64) {
+        clock::step_system(ms);
     }
 
     fn keep_expiry<E: Entity>(&mut self, key: Key) {

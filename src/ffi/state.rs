@@ -1,7 +1,7 @@
 //! The state of the process, and the inbox for what is noticed while it is in use.
 
 use super::api::{memory_permille, Ctx};
-use super::clock::{monotonic_ns, now_us};
+use super::clock;
 use super::{counts, detached, timer};
 use crate::command::node::Node;
 use crate::command::scheduler;
@@ -61,10 +61,10 @@ pub fn start(ctx: Ctx) {
     PROCESS.with(|process| {
         detached::keep(ctx);
         let mut node = process.node.borrow_mut();
-        let now_us = now_us();
+        let now_us = clock::now_us();
         node.boot = now_us;
         node.seed = now_us;
-        node.trace.set_clock(monotonic_ns);
+        node.trace.set_clock(clock::monotonic_ns);
         node.clock.set_now_us(now_us);
         node.recovers = !super::shutdown::was_orderly(ctx);
         node.role_changed(ctx.flags() & rm::REDISMODULE_CTX_FLAGS_SLAVE != 0);
@@ -118,10 +118,11 @@ pub fn with_node<T>(work: impl FnOnce(&mut Node) -> T) -> Option<T> {
 }
 
 fn set_time(node: &mut Node) {
-    let now = now_us();
+    let now = clock::now_us();
     #[cfg(feature = "test-hooks")]
     let now = now.saturating_add_signed(node.clock_offset_ms * 1000);
     node.clock.set_now_us(now);
+    node.gaps = clock::gaps();
 }
 
 fn take_in(process: &Process, node: &mut RefMut<Node>) {

@@ -1,6 +1,6 @@
 //! The scheduler's one timer.
 
-use super::api::call;
+use super::api::{call, Ctx};
 use super::clock::now_us;
 use super::detached;
 use redis_module::raw as rm;
@@ -41,6 +41,17 @@ pub fn arm(when: Option<u64>) {
         }
         call!(RedisModule_StopTimer(ctx.0, id, ptr::null_mut()));
     }
+    create(ctx, when);
+}
+
+/// The system's clock was set back: Redis' timers go by it, and would not fire before it shows again what it showed.
+pub fn arm_again() {
+    let (Some((id, when)), Some(ctx)) = (ARMED.get(), detached::context()) else { return };
+    call!(RedisModule_StopTimer(ctx.0, id, ptr::null_mut()));
+    create(ctx, when);
+}
+
+fn create(ctx: Ctx, when: u64) {
     let delay = when.saturating_sub(now_us() / 1000).min(i64::MAX as u64 / 2000);
     let id = call!(RedisModule_CreateTimer(ctx.0, delay as i64, Some(FIRE.get().unwrap_or(idle)), ptr::null_mut()));
     ARMED.set(Some((id, when)));

@@ -217,6 +217,9 @@ fn facts<E: Entity>(key: &KeyId, events: Vec<E::Event>) -> Vec<Fact> {
 }
 
 impl Host for MemoryHost {
+    #[cfg(feature = "test-hooks")]
+    fn step_system_clock(&mut self, _ms: i64) {}
+
     fn key_type(&mut self, key: Key) -> KeyType {
         let id = key.id();
         self.expire_if_needed(&id);

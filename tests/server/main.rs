@@ -9,6 +9,7 @@ mod commands;
 mod context;
 mod docs;
 mod faults;
+mod field;
 mod flow;
 mod harness;
 mod lock;

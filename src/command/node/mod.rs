@@ -16,6 +16,7 @@ use super::host::Key;
 use super::settings::{Setting, Settings};
 use crate::domain::algorithm::splitmix::next_random;
 use crate::domain::queues::Queues;
+use crate::domain::value::time::Gaps;
 use crate::domain::{AgentBinding, Clock, Connection, Error, KeyId, Millis, Service};
 use crate::observe::{Metrics, Peers, Trace};
 use connections::ConnectionIndex;
@@ -79,6 +80,8 @@ pub struct Node {
     pub replica: bool,
     /// Since when this node decides about the keys it has, unix ms: it was started, promoted, or its keys were loaded.
     pub since: Millis,
+    /// When it could hear nobody, though it ran.
+    pub gaps: Gaps,
     /// Whether the server stopped without notice before: what is loaded from its files has to be told.
     pub recovers: bool,
     /// Where random choices come from.

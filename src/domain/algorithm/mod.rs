@@ -3,4 +3,5 @@
 pub mod allocator;
 pub mod eviction;
 pub mod splitmix;
+pub mod steady_clock;
 pub mod xxhash;

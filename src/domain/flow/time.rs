@@ -3,28 +3,31 @@
 use super::decide::stop;
 use super::event::FlowEvent;
 use super::index::Alarm;
-use super::task::{Cause, How, State, Task};
+use super::task::{Cause, How, Run, State, Task};
 use super::work::{failed, Policy};
 use super::Flow;
+use crate::domain::value::time::Gaps;
 use crate::domain::{Bytes, Millis};
 
 /// What is due, with `behind` only what comes after that alarm: at most `max` events, and the alarm of the last of them if there may be more.
 pub fn due(
     flow: &Flow,
     policy: &Policy,
+    gaps: &Gaps,
     now: Millis,
     behind: Option<Alarm>,
     max: usize,
 ) -> (Vec<FlowEvent>, Option<Alarm>) {
     let due = flow.index().due(now, behind);
-    let due = due.filter_map(|alarm| Some((due_of(flow.at(alarm.1)?, policy, now)?, alarm))).take(max);
+    let due = due.filter_map(|alarm| Some((due_of(flow.at(alarm.1)?, policy, gaps, now)?, alarm))).take(max);
     let (events, alarms): (Vec<FlowEvent>, Vec<Alarm>) = due.unzip();
     let last = alarms.last().filter(|_| events.len() == max).copied();
     (events, last)
 }
 
-fn due_of(task: &Task, policy: &Policy, now: Millis) -> Option<FlowEvent> {
+fn due_of(task: &Task, policy: &Policy, gaps: &Gaps, now: Millis) -> Option<FlowEvent> {
     let (id, at) = (task.id.clone(), now);
+    let renewed = |run: &Run| gaps.renewed(run.ends_at, run.lease_ms).filter(|until| *until > now);
     let is_late = task.deadline().is_some_and(|deadline| deadline <= now);
     match &task.state {
         State::Ended(_) => None,
@@ -34,6 +37,11 @@ fn due_of(task: &Task, policy: &Policy, now: Millis) -> Option<FlowEvent> {
                 Some(FlowEvent::Ended { task: id, at, how: stop.how, reason })
             }
             None if is_late => Some(stop(task, run, How::Dead, at, policy.grace_ms)),
+            // Its locks have ended with the lease, if it has any.
+            None if run.locks.is_empty() && renewed(run).is_some() => {
+                let ends_at = renewed(run)?;
+                Some(FlowEvent::Extended { task: id, at, ends_at, progress: None })
+            }
             None => Some(failed(task, run, Cause::LeaseEnded, b"", false, policy, at)),
         },
         _ if is_late => Some(FlowEvent::Ended { task: id, at, how: How::Dead, reason: Bytes::from("deadline") }),

@@ -7,6 +7,7 @@ use super::agent::{Agent, Life, Status};
 use super::event::{ClaimEnd, RegistryEvent};
 use super::slots::{Slot, SlotSet};
 use super::{Registry, NEVER};
+use crate::domain::value::time::Gaps;
 use crate::domain::Millis;
 
 /// From where a registry is looked at.
@@ -17,6 +18,8 @@ pub struct View {
     /// Since when this node hears the heartbeats itself, unix ms: nobody is blamed for silence before. After a load or a failover
     /// this is one time to live of grace for everyone.
     pub since: Millis,
+    /// Spans in which this node could hear nobody: silence in them does not count.
+    pub gaps: Gaps,
     /// Whether this is a replica. It knows heartbeats roughly only, and takes half a time to live more.
     pub is_replica: bool,
 }
@@ -92,7 +95,8 @@ impl View {
     pub fn suspect_at(&self, registry: &Registry, agent: &Agent) -> Millis {
         let ttl_ms = agent.profile.ttl_ms;
         let slack = if self.is_replica { ttl_ms / 2 } else { 0 };
-        agent.pulse.suspect_at.max(self.heard_since(registry).saturating_add(ttl_ms)).saturating_add(slack)
+        let suspect_at = self.gaps.postpone(agent.pulse.beat, agent.pulse.suspect_at);
+        suspect_at.max(self.heard_since(registry).saturating_add(ttl_ms)).saturating_add(slack)
     }
 
     /// Those who are suspect though it was not decided yet.
@@ -113,6 +117,7 @@ impl View {
     /// When a suspect dies.
     fn dies_at(&self, registry: &Registry, agent: &Agent, dead_at: Millis) -> Millis {
         let ttl_ms = agent.profile.ttl_ms;
+        let dead_at = self.gaps.postpone(agent.pulse.beat, dead_at);
         let held = |percent: u32| dead_at.saturating_add(share_of(ttl_ms, percent.into()));
         let now = registry.hold.as_ref().map_or(dead_at, |hold| held(hold.extra_percent));
         // Those who were silent together come back one after the other.

@@ -7,11 +7,12 @@ use ltmc::domain::registry::decide::Introduction;
 use ltmc::domain::registry::find::find_worthiest;
 use ltmc::domain::registry::time::{Policy, View};
 use ltmc::domain::registry::{Agent, Claim, Filter, Health, Registry, RegistryEvent};
+use ltmc::domain::value::time::Gaps;
 use ltmc::domain::{Bytes, Clock, Entity, Record};
 use std::collections::BTreeMap;
 
 const NOW: u64 = 1_700_000_000_000;
-const VIEW: View = View { now: NOW, since: 0, is_replica: false };
+const VIEW: View = View { now: NOW, since: 0, gaps: Gaps::NONE, is_replica: false };
 const POLICY: Policy = Policy {
     dead_percent: 200,
     grace_ms: 1000,

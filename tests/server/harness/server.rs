@@ -355,6 +355,20 @@ impl Server {
         self.forget_process();
     }
 
+    /// Stops it for a while, as a machine does that swaps or is migrated: nothing of it runs.
+    #[track_caller]
+    pub fn freeze(&self, time: Duration) {
+        self.signal("STOP");
+        std::thread::sleep(time);
+        self.signal("CONT");
+    }
+
+    #[track_caller]
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "SIG{name} cannot be sent");
+    }
+
     /// Kills it, as a crash or a power cut would.
     pub fn kill(&mut self) {
         self.forget_process();

@@ -336,7 +336,7 @@ pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
     let (policy, now) = (node.settings.task_policy(), node.now());
     let behind = node.passes.take::<Alarm>(key);
     let Some(stored) = host.read::<Flow>(key)? else { return Ok(0) };
-    let (mut events, last) = time::due(&stored.state, &policy, now, behind, max);
+    let (mut events, last) = time::due(&stored.state, &policy, &node.gaps, now, behind, max);
     let mut work = events.len();
     let is_held_up = leave_out_moving(host, key, &mut events);
     if events.is_empty() {

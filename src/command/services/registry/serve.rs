@@ -61,7 +61,7 @@ impl Serve for Registry {
 impl Node {
     /// From where the registries are looked at.
     pub fn view(&self) -> View {
-        View { now: self.now(), since: self.since, is_replica: self.replica }
+        View { now: self.now(), since: self.since, gaps: self.gaps, is_replica: self.replica }
     }
 }
 

@@ -86,20 +86,24 @@ pub fn repair<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     ])))
 }
 
-/// `LTMC.DEBUG`, in test builds only: `PANIC [key]`, `CLOCK ms`, `SWEEP times`, `CHECK times`, `BREAK key [part]`.
+/// `LTMC.DEBUG`, in test builds only: `PANIC [key]`, `CLOCK ms`, `WALL ms`, `SWEEP times`, `CHECK times`, `BREAK key [part]`.
 #[cfg(feature = "test-hooks")]
 pub fn debug<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
-    match args.word("what", &["PANIC", "CLOCK", "SWEEP", "CHECK", "BREAK"])? {
+    match args.word("what", &["PANIC", "CLOCK", "SWEEP", "CHECK", "BREAK", "WALL"])? {
         0 => panic!("LTMC.DEBUG PANIC was asked for"),
-        1 => {
-            let offset = args.bytes("ms")?;
-            let offset = std::str::from_utf8(offset).ok().and_then(|text| text.parse::<i64>().ok());
-            cx.node.clock_offset_ms = offset.ok_or_else(|| Error::usage("ms is no whole number"))?;
-        }
+        1 => cx.node.clock_offset_ms = offset(&mut args)?,
         2 => cx.node.panics_due = args.number("times", 0, 100)?,
         3 => cx.node.checks.panics_due = args.number("times", 0, 100)?,
+        5 => cx.host.step_system_clock(offset(&mut args)?),
         _ => repair::break_value(cx.host, cx.key(2), cx.args.get(3).copied())?,
     }
     Ok(Outcome::Reply(Reply::Ok))
+}
+
+#[cfg(feature = "test-hooks")]
+fn offset(args: &mut Args) -> Result<i64, Error> {
+    let text = std::str::from_utf8(args.bytes("ms")?).ok();
+    let offset = text.and_then(|text| text.parse::<i64>().ok()).filter(|ms| ms.abs() < 1 << 46);
+    offset.ok_or_else(|| Error::usage("ms is no whole number below 2^46"))
 }

@@ -259,7 +259,7 @@ pub const DEBUG: Spec = Spec {
     categories: "write slow admin dangerous",
     complexity: "O(1)",
     summary: "Exists in test builds only: panics on demand (PANIC [key], SWEEP times, CHECK times), moves the \
-              clock (CLOCK ms) and breaks what is derived in a value (BREAK key [part]).",
+              clock (CLOCK ms) or the system's (WALL ms) and breaks what is derived in a value (BREAK key [part]).",
     reply: Shape::OK,
     args: &[Arg::string("what"), Arg::key("arg", 0).optional(), Arg::string("part").optional()],
     ..SERVER_ROW

@@ -1,0 +1,3 @@
+//! Faults that users of this and of other products reported, one test each.
+
+mod clock;
