@@ -85,6 +85,28 @@ impl Error {
         Self::new(Code::Limit, format!("{what} would pass the limit of {max} (setting ltmc.{setting})"))
     }
 
+    /// A length of `given` bytes, where 1 to `max` are allowed; `what` is what has it.
+    pub fn length(what: &str, given: usize, max: usize) -> Self {
+        Self::usage(format!("{what} is {given} bytes long, allowed are 1 to {max}"))
+    }
+
+    /// Errs unless a length is 1 to `max` bytes; `what` is what has it.
+    pub fn check_length(what: &str, given: usize, max: usize) -> Result<(), Self> {
+        if (1..=max).contains(&given) {
+            Ok(())
+        } else {
+            Err(Self::length(what, given, max))
+        }
+    }
+
+    /// Errs if a length is more than `max` bytes; `what` is what has it.
+    pub fn check_length_max(what: &str, given: usize, max: usize) -> Result<(), Self> {
+        if given <= max {
+            return Ok(());
+        }
+        Err(Self::usage(format!("{what} is {given} bytes long, at most {max} are allowed")))
+    }
+
     /// A panic was contained.
     pub fn internal() -> Self {
         Self::new(Code::Err, "internal error, contained; the server's log has the details")

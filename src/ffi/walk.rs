@@ -52,7 +52,7 @@ pub fn step(ctx: Ctx, values_max: u64, visit: &mut Visit) -> Walked {
         {
             places += 1;
             if call!(RedisModule_SelectDb(ctx.0, walk.db as c_int)) != rm::REDISMODULE_OK as c_int {
-                (walk.db, visitor.walked.is_over) = (0, true);
+                (walk.db, visitor.walked.is_round_end) = (0, true);
                 return;
             }
             visitor.db = walk.db;

@@ -1,9 +1,9 @@
-//! Frozen formats: a file of every frame format version that was ever released stays readable, and what is written today is what the
-//! newest of these files holds.
+//! Frozen formats. A file of every released version of the frame format stays readable, and what is
+//! written today is what the newest of these files holds.
 //!
 //! When the format changes, its version in `snapshot::frame` grows, the old reader stays, and
-//! `LTMC_GOLDEN_WRITE=1 cargo test --no-default-features --test golden as_they_were` writes the files of the new version. Existing files are never
-//! overwritten.
+//! `LTMC_GOLDEN_WRITE=1 cargo test --no-default-features --test golden as_they_were` writes the
+//! files of the new version. Existing files are never overwritten.
 #![cfg(not(feature = "module"))]
 
 mod buffer;
@@ -35,7 +35,7 @@ fn read(version: u8, name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Writes a file of the current version if there is none and the environment asks for it.
+/// Writes a file of the current version if there is none and the environment variable is set.
 fn write_if_asked(name: &str, bytes: &[u8]) {
     let path = file(frame::FORMAT, name);
     if std::env::var_os("LTMC_GOLDEN_WRITE").is_some() && !path.exists() {

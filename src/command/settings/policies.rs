@@ -1,4 +1,4 @@
-//! What the settings mean to the services: each as the rules of the service want it.
+//! What the settings mean to the services: each in the form that the rules of the service take.
 
 use super::{Setting, Settings};
 use crate::domain::algorithm::eviction::Policy;

@@ -1,4 +1,5 @@
-//! A server with one buffer: the real module on the host in memory, beside a map of full copies; and what has to be true after every step.
+//! A server with one buffer: the real module on the host in memory, beside a map of full copies;
+//! and what has to be true after every step.
 
 use crate::driver::{History, Schedule, Timed};
 use crate::host::{MemoryHost, Original};
@@ -60,7 +61,7 @@ pub fn key() -> KeyId {
     KeyId::new(0, b"b")
 }
 
-/// What is saved and loaded again.
+/// The value after it was saved and loaded.
 pub fn saved(stored: &Record<Buffer>) -> Record<Buffer> {
     let encoded = snapshot::encode_snapshot_beside(stored);
     let frame = frame::read(&encoded.frame).expect("our own frame");
@@ -110,7 +111,8 @@ impl Schedule for World {
             _ => self.read(),
         };
         self.absorb_evictions(spared.as_deref());
-        // What is due now is done before anybody looks. That may be that the buffer gets smaller, and then it is the policy that says who goes.
+        // What is due now is done before anything is compared. The buffer may shrink then, and its
+        // policy chooses what goes.
         self.pass(0, true);
         self.bury();
         self.check();
@@ -175,7 +177,7 @@ impl World {
         }
     }
 
-    /// What is over is gone.
+    /// What has expired is gone.
     pub fn bury(&mut self) {
         let now = self.now();
         self.chunks.retain(|_, chunk| !chunk.is_over(now));
@@ -184,7 +186,8 @@ impl World {
         self.absorb_evictions(None);
     }
 
-    /// What the buffer has evicted is gone. It must have been allowed to go, and `spared` is not among it.
+    /// What the buffer has evicted is gone. Each chunk must have been allowed to go, and none of
+    /// them is `spared`.
     pub fn absorb_evictions(&mut self, spared: Option<&str>) {
         let Some(stored) = self.host.peek::<Buffer>(&key()) else {
             let has_any = self.chunks.values().any(|chunk| chunk.is_needed(self.host.now) || chunk.lease.is_some());

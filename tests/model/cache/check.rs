@@ -35,7 +35,8 @@ impl World {
         }
     }
 
-    /// When the scheduler is at rest: nothing is over, nobody waits for nothing, and all is within its bounds.
+    /// When the scheduler is at rest: nothing has expired, no client waits in vain, and all is
+    /// within its bounds.
     pub fn check_rest(&mut self) {
         let now = self.now();
         for wait in &self.waits {

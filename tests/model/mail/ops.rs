@@ -5,7 +5,7 @@ use crate::prng::Prng;
 
 pub const AGENTS: [&str; 4] = ["ada", "bob", "eve-with-a-rather-long-name", "tom"];
 
-/// What is done.
+/// An operation.
 #[derive(Debug, Clone)]
 pub enum Op {
     Send { from: String, to: To, payload: String, reply_to: Option<u64>, ttl: Option<u64>, request: Option<String> },
@@ -26,7 +26,7 @@ pub enum To {
     Sender(u64),
 }
 
-/// What comes of it.
+/// Its result.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// The id of the message that was sent: the naive mailbox learns it from the answer.
@@ -40,7 +40,7 @@ pub enum Answer {
 }
 
 impl Op {
-    /// Something that clients do, mostly something that makes sense.
+    /// A random operation of a client, mostly one that makes sense.
     pub fn random(rng: &mut Prng, naive: &Naive, old: &[u64]) -> Op {
         let agent = rng.pick(&AGENTS).to_string();
         let any = |rng: &mut Prng| {
@@ -88,7 +88,7 @@ impl Op {
             _ => To::Sender(any(rng)),
         };
         let reply_to = (!matches!(to, To::Sender(_)) && rng.percent(20)).then(|| any(rng));
-        // Some of them travel beside the payload of a change.
+        // Some payloads travel beside the payload of a change.
         let payload = "x".repeat(if rng.percent(10) { 600 } else { rng.below(20) as usize });
         let request = rng.percent(15).then(|| format!("q{}", rng.below(6)));
         let ttl = rng.percent(30).then(|| 1 + rng.below(100));
@@ -134,7 +134,7 @@ impl Op {
         words
     }
 
-    /// What the naive mailbox answers; `may_wait` says whether the client can.
+    /// What the naive mailbox answers. `may_wait` says whether the client can wait.
     pub fn apply(&self, naive: &mut Naive, now: u64, may_wait: bool, policy: &Policy) -> Answer {
         match self {
             Op::Send { from, to, payload, reply_to, ttl, request } => {

@@ -1,4 +1,4 @@
-//! What the commands answer, and what they make of the naive registries.
+//! What the commands answer, and what they do to the naive registries.
 
 use super::naive::{Agent, Claim, Life, Policy, Profile, Registry, Sort, View};
 use super::ops::{Beat, Op, Said, Wish, STATUSES};
@@ -34,7 +34,7 @@ pub struct Naive {
     pub now_us: u64,
 }
 
-/// What a command has to answer, and the events it has to make known at once.
+/// The answer of a command, and the events that it has to notify at once.
 pub struct Expected {
     pub reply: Result<Reply, Code>,
     pub events: Vec<&'static str>,
@@ -48,7 +48,7 @@ pub fn number(value: u64) -> Reply {
     Reply::Integer(value as i64)
 }
 
-/// What an agent may declare after what it has declared.
+/// Whether an agent may declare this after what it has declared.
 fn may_follow(before: &str, after: &str) -> bool {
     before == after
         || match before {
@@ -72,7 +72,8 @@ impl Wish {
 }
 
 impl Naive {
-    /// What writes that take no claim, and reads with one right answer, have to answer. `fence` is the one that was granted.
+    /// The answers of writes that take no claim, and of reads with one right answer. `fence` is the
+    /// granted one.
     pub fn expect(&mut self, key: &str, op: &Op, fence: u64) -> Expected {
         if matches!(op, Op::Bad(_)) {
             return only(Err(Code::Err));
@@ -227,7 +228,7 @@ impl Naive {
         Expected { reply: Ok(number(1)), events: vec!["agent.released"] }
     }
 
-    /// A claim is made, whoever made it.
+    /// A claim is made, by whichever command.
     pub fn give(&mut self, key: &str, id: &str, fence: u64, wish: &Wish) {
         let now = self.view.now;
         let registry = self.registries.get_mut(key).expect("claimed of a registry");
@@ -246,7 +247,8 @@ impl Naive {
         }
     }
 
-    /// What `LTMC.AGENT.CLAIM` has to answer; `None` if it is a new claim, of one of those who fit best.
+    /// The answer of `LTMC.AGENT.CLAIM`; `None` if it is a new claim on one of the agents that fit
+    /// best.
     pub fn expect_claim(&self, key: &str, wish: &Wish, may_block: bool) -> Option<Result<Outcome, Code>> {
         if self.foreign.contains(key) {
             return Some(Err(Code::WrongType));
@@ -265,14 +267,14 @@ impl Naive {
         })
     }
 
-    /// What the same request was answered before.
+    /// The answer to the same request before.
     pub fn answer(&self, key: &str, wish: &Wish) -> Option<Reply> {
         let requests = &self.registries.get(key)?.requests;
         let (_, (id, fence)) = requests.iter().find(|(known, _)| Some(known) == wish.request.as_ref())?;
         Some(claim_reply(id, *fence))
     }
 
-    /// Those of whom a claim may be.
+    /// The agents that a claim may be given.
     pub fn best(&self, key: &str, wish: &Wish) -> Vec<&String> {
         let Some(registry) = self.registries.get(key) else { return Vec::new() };
         let mut fitting: Vec<&String> =
@@ -291,7 +293,7 @@ impl Naive {
         })
     }
 
-    /// What a watcher is told, and whether there is news.
+    /// What a watcher is told, and whether that is news.
     pub fn report(&self, keys: &[(String, u64)], count: usize) -> Result<(Reply, bool), Code> {
         let (mut replies, mut has_news) = (Vec::new(), false);
         for (key, since) in keys {

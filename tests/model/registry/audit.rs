@@ -1,4 +1,4 @@
-//! Reads the log of what the module did, and holds it against the naive registries step by step.
+//! Reads the log of what the module did, and compares it with the naive registries step by step.
 
 use super::answers::{claim_reply, Naive, Wait, What};
 use super::naive::{Hold, Life, Registry};
@@ -20,7 +20,7 @@ pub fn names(events: &[RegistryEvent]) -> Vec<&'static str> {
 }
 
 impl World {
-    /// Takes in what happened beside the command's own doing.
+    /// Takes in what happened beside the command's own changes.
     pub fn absorb(&mut self, facts: Vec<Fact>) {
         let mut facts = facts.into_iter().peekable();
         while let Some(fact) = facts.next() {
@@ -51,7 +51,8 @@ impl World {
         self.model.bury();
     }
 
-    /// The agent is given to the one who waits longest of those whom it fits, and to those who repeat the same request.
+    /// The agent is given to the client that waits longest of those whom it fits, and to those that
+    /// repeat the same request.
     fn served(&mut self, key: &str, id: &str, fence: u64, told: &[u64]) {
         self.take_fence(fence);
         self.history.note(format!("  waiters {told:?} get {id} as {fence}"));
@@ -70,7 +71,7 @@ impl World {
         }
         self.model.give(key, id, fence, &wish);
         for waiter in told {
-            // What a twin is told of, too, stays even if one of them is gone.
+            // If a retry was told, too, the claim stays even if one of the clients is gone.
             let grant = (told.len() == 1).then(|| (key.to_string(), fence, wish.request.clone()));
             self.ends_waiting(*waiter, grant);
         }
@@ -103,7 +104,7 @@ impl World {
                 let is_right = error.code == Code::WrongType && self.model.foreign.contains(key);
                 assert!(is_right, "refused for no reason: {wait:?}, {error:?}");
             }
-            // A retry, with another filter, was quicker, or the registry came with its past.
+            // A retry with another filter was quicker, or the registry came with its past.
             (What::Claim(key, wish), Ok(reply)) if self.model.answer(key, wish).as_ref() == Some(&reply) => {}
             (What::Claim(..), Ok(other)) => panic!("no answer for {wait:?}: {other:?}"),
         }
@@ -137,12 +138,12 @@ impl World {
 }
 
 impl Naive {
-    /// The keys of registries without agents go.
+    /// Removes registries without agents.
     pub fn bury(&mut self) {
         self.registries.retain(|_, registry| !registry.agents.is_empty());
     }
 
-    /// Whether it is time for this event.
+    /// Checks that it is time for this event.
     fn check_decided(&self, key: &str, event: &RegistryEvent) {
         let (registry, policy, view) = (&self.registries[key], &self.policy, self.view);
         let now = view.now;
@@ -157,7 +158,7 @@ impl Naive {
         };
         let is_right = match (event, agent, life) {
             (RegistryEvent::Suspected { dead_at, .. }, Some(agent), Some(Life::Alive)) => {
-                // Who is suspected late has time all the same.
+                // An agent that was suspected late has its time all the same.
                 let share = |percent| agent.profile.ttl * percent / 100;
                 let silence_ends = agent.beat + share(policy.dead_percent);
                 let right = silence_ends.max(now + share(policy.dead_percent - 100));

@@ -4,7 +4,7 @@ use super::naive::{Filter, Registry, Sort};
 use crate::prng::Prng;
 use std::collections::BTreeMap;
 
-/// What an agent says when it registers.
+/// What an agent declares when it registers.
 #[derive(Debug, Clone, Default)]
 pub struct Said {
     pub is_new: bool,
@@ -26,7 +26,7 @@ pub struct Beat {
     pub health: Option<(&'static str, String)>,
 }
 
-/// What a claimer asks for.
+/// What a claim asks for.
 #[derive(Debug, Clone)]
 pub struct Wish {
     pub filter: Filter,
@@ -135,7 +135,7 @@ impl Words {
         self.add_if("SORT", &word);
     }
 
-    /// A time to live or a lease, in seconds where that can be said.
+    /// A TTL or a lease, in seconds where that is possible.
     fn add_ttl(&mut self, rng: &mut Prng, ttl: Option<u64>) {
         match ttl {
             Some(ms) if ms % 1000 == 0 && rng.percent(50) => self.add_if("EX", &Some(ms / 1000)),
@@ -389,7 +389,8 @@ impl Shape {
         }
     }
 
-    /// A command on `key`, and the `REQID` of a claim is of the claims that are the same: `requests` are those so far.
+    /// A command on `key`. Claims with the same `REQID` are the same claim: `requests` are those so
+    /// far.
     pub fn command(&self, rng: &mut Prng, key: &str, all: &BTreeMap<String, Registry>, requests: &mut Vec<Wish>) -> Op {
         let registry = all.get(key);
         let known: Vec<&String> = registry.into_iter().flat_map(|registry| registry.agents.keys()).collect();

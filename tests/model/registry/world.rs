@@ -18,7 +18,7 @@ use ltmc::domain::registry::Registry;
 use ltmc::domain::{Code, KeyId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A waiter that was answered, and whether its client is there to hear it is not known yet.
+/// A waiter that was answered. Whether its client hears it is not known yet.
 pub struct Untold {
     pub id: u64,
     pub client: u64,
@@ -35,17 +35,19 @@ pub struct World {
     /// Clients by id, with the wait they are in.
     pub clients: BTreeMap<u64, Option<u64>>,
     pub untold: Vec<Untold>,
-    /// Claims that nobody was told of: key, fence, `REQID`, and whether the key is still what it was.
+    /// Claims whose clients were not told: key, fence, `REQID`, and whether the key is still the
+    /// same.
     pub take_backs: Vec<(String, u64, Option<String>, bool)>,
     pub last_fence: u64,
     pub history: History,
     /// Keys that something happened to since the last comparison.
     pub touched: BTreeSet<String>,
-    /// Keys that came from elsewhere, and the scheduler has not seen them yet: who waits may be overtaken.
+    /// Keys that came from elsewhere and that the scheduler has not seen yet: waiters may be
+    /// overtaken.
     pub unsettled: BTreeSet<String>,
     /// Claims with a `REQID`.
     pub requests: Vec<Wish>,
-    /// Up to which revision the logs were compared.
+    /// The revision up to which the logs were compared.
     pub compared: BTreeMap<String, u64>,
     next_client: u64,
 }
@@ -54,7 +56,7 @@ pub fn id_of(key: &str) -> KeyId {
     KeyId::new(0, key.as_bytes())
 }
 
-/// A reply for people.
+/// A reply as text.
 pub fn shown(outcome: &Result<Outcome, Code>) -> String {
     fn text(reply: &Reply) -> String {
         match reply {
@@ -75,7 +77,7 @@ pub fn shown(outcome: &Result<Outcome, Code>) -> String {
 pub fn comparable(reply: Reply) -> Reply {
     match reply {
         Reply::Map(fields) => {
-            // Nobody holds anything here: that has a model of its own.
+            // No agent holds anything here: another model is for that.
             let is_left_out = |name: &str| ["phi", "memory_bytes", "holds"].contains(&name);
             let fields = fields.into_iter().filter(|(name, _)| !is_left_out(name));
             let sorted = |(name, value)| match value {
@@ -193,7 +195,7 @@ impl World {
         }
     }
 
-    /// A process starts: nobody waits.
+    /// A process starts: no client waits.
     pub fn boot(&mut self) {
         self.node = Node::default();
         self.node.boot = self.model.now_us;
@@ -264,12 +266,12 @@ impl World {
         self.connect();
     }
 
-    /// Runs words as a command, without holding anything against anything.
+    /// Runs words as a command, and compares nothing.
     pub fn execute(&mut self, client: u64, words: &[Vec<u8>]) -> Result<Outcome, Code> {
         execute(&mut self.node, &mut self.host, (client, 0), words).map_err(|error| error.code)
     }
 
-    /// Runs a command of `client`; its reply is held against the model's.
+    /// Runs a command of `client` and compares its reply with the model's.
     pub fn run(&mut self, client: u64, key: &str, op: &Op) {
         let argv = op.argv(key, &mut self.rng);
         let outcome = self.execute(client, &argv);
@@ -321,7 +323,8 @@ impl World {
         self.absorb(facts);
     }
 
-    /// The phi-accrual detector may suspect an agent early, but never before its heart beat, and never after its time to live.
+    /// The phi-accrual detector may suspect an agent early, but never before its next heartbeat is
+    /// due, and never after its TTL.
     fn adopt_suspicion(&mut self, key: &str, id: &str) {
         let stored = self.host.peek::<Registry>(&id_of(key));
         let real = stored.and_then(|stored| stored.state.agent(id.as_bytes()));
@@ -400,7 +403,7 @@ impl World {
         assert!(facts.is_empty(), "{facts:?}");
     }
 
-    /// A reader sees what the model says; for replicas and after incidents.
+    /// A reader sees what the model says. Used for replicas and after incidents.
     pub fn look(&mut self) {
         let key = self.shape.key(&mut self.rng);
         let id = self.rng.pick(&self.shape.agents).clone();

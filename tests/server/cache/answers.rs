@@ -1,4 +1,4 @@
-//! Putting answers and getting them: which calls are one, whose an answer is, what it may be.
+//! Putting and getting answers: which calls are the same, whose an answer is, and what it may be.
 
 use super::*;
 
@@ -96,7 +96,7 @@ fn another_tool_and_another_cache_are_other_calls() {
     for what in ["c t2 1", "c T 1", "d t 1", "c t 2"] {
         assert_eq!(found(&server, what), miss(), "{what}");
     }
-    // Where one part ends and the next begins matters.
+    // It matters where one part ends and the next begins.
     put(&server, "c ab 1 ab");
     put(&server, "c a \"b1\" a");
     assert_eq!(found(&server, "c ab 1"), answer("HIT", "ab"));
@@ -155,7 +155,7 @@ fn a_private_answer_is_for_its_agent_alone_and_goes_before_that_of_all() {
     ] {
         assert_eq!(found(&server, what), expected, "{what}");
     }
-    // Whoever it is, one computes it; and the answer is for whom it is said to be.
+    // One computes, whoever it is, and the answer is for the named agent.
     let reply = get(&server, "c t 3 AGENT ada");
     put(&server, &format!("c t 3 own AGENT ada PRIVATE TICKET {}", promoted(&reply)));
     assert_eq!(found(&server, "c t 3 AGENT ada"), answer("HIT", "own"));
@@ -166,7 +166,7 @@ fn a_private_answer_is_for_its_agent_alone_and_goes_before_that_of_all() {
         shown.push((entry.get("private").int(), if agent.is_nil() { "-".into() } else { agent.text().into() }));
     }
     assert_eq!(shown, [(0, "-".into()), (1, "ada".into()), (1, "ada".into()), (1, "ada".into())]);
-    // The private one gone, that of all is there again.
+    // Once the private answer is gone, the shared one is found again.
     assert_eq!(server.run("LTMC.CACHE.INVALIDATE c AGENT ada").int(), 3);
     assert_eq!(found(&server, "c t 1 AGENT ada"), answer("HIT", "shared"));
 }

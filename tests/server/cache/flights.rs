@@ -1,4 +1,5 @@
-//! One computes, the others wait: who gets the ticket, who the answer, and what becomes of both.
+//! One client computes, the others wait: who gets the ticket, who the answer, and what becomes of
+//! both.
 
 use super::*;
 
@@ -49,7 +50,8 @@ fn a_thousand_who_wait_compute_one_after_the_other_if_all_of_them_fail() {
     put(&server, &format!("c t 1 v TICKET {computes}"));
 }
 
-/// A ticket for call `t 1` of cache `c` that `holder` has, and two who wait for the answer in turn.
+/// A ticket for call `t 1` of cache `c` that `holder` has, and two clients that wait for the answer
+/// in turn.
 pub struct Line {
     pub server: Server,
     pub holder: Client,
@@ -75,7 +77,7 @@ impl Line {
         Line { server, holder, computes, b, c }
     }
 
-    /// The ticket has gone on to `b`, and its answer serves `c`; then nothing is left.
+    /// The ticket has passed to `b`, and its answer serves `c`. Then nothing is left.
     #[track_caller]
     pub fn b_then_c(mut self) -> Server {
         let next = promoted(&self.b.recv());
@@ -201,7 +203,7 @@ fn a_holder_that_is_killed_or_hangs_up_is_waited_for_a_little_and_then_followed(
     }
 }
 
-/// The holder's connection ends, and that is noted.
+/// The holder's connection ends, and the module notices.
 #[track_caller]
 fn holder_is_gone(mut line: Line) -> Line {
     let changes = |line: &Line| line.server.info_int("ltmc", "ltmc_cache_changes");
@@ -299,7 +301,7 @@ fn a_private_answer_serves_its_agent_and_asks_the_next_of_the_others() {
     assert_eq!(found(&server, "c t 1 AGENT a"), answer("HIT", "own"));
 }
 
-/// In one write the ticket is given back and the one that is asked to compute by that is killed.
+/// In one write the ticket is given back, and the client that is asked to compute next is killed.
 fn a_ticket_that_nobody_was_told_of_is_given_on(lines: &[&str]) {
     let mut line = Line::start();
     let (kill, fail) = (format!("CLIENT KILL ID {}", line.b.id()), format!("LTMC.CACHE.FAIL c t 1 {}", line.computes));

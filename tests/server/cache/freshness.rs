@@ -1,4 +1,4 @@
-//! How long an answer is good: time to live, stale answers, MAXAGE, early recomputation.
+//! How long an answer is good: TTL, stale answers, MAXAGE, early recomputation.
 
 use super::*;
 
@@ -40,7 +40,7 @@ fn who_is_the_first_to_ask_for_a_stale_answer_computes_the_next_one() {
     put(&server, &format!("c t 1 new TICKET {computes} PX 10000 STALE 20000"));
     let fresh = get(&server, "c t 1");
     assert_eq!((said(&fresh), ticket_in(&fresh)), (answer("HIT", "new"), None));
-    // Nobody brings the next one: it is stale, and then gone.
+    // No client brings the next one: it is stale, and then gone.
     set_clock(&server, 20_002 + 10_001);
     assert_eq!(found(&server, "c t 1"), answer("STALE", "new"));
     set_clock(&server, 20_002 + 30_001);

@@ -1,4 +1,5 @@
-//! Calling answers off: what it concerns, that none is given afterwards, and what it means for who computes one just then.
+//! Invalidating answers: which ones it concerns, that none of them is given afterwards, and what
+//! becomes of answers that are being computed.
 
 use super::flights::Line;
 use super::*;
@@ -67,7 +68,7 @@ fn what_is_called_off_softly_is_stale_until_somebody_brings_the_next_one() {
     for (n, value) in [(0, "new"), (1, "old"), (2, "old"), (3, "no")] {
         assert_eq!(found(&server, &format!("c t {n}")), answer("STALE", value), "{n}");
     }
-    // What is stale can be called off for good.
+    // A stale answer can be invalidated for good.
     assert_eq!(call_off(&server, "DEP 1 d0"), 2);
     assert_eq!([0, 1, 2, 3].map(|n| found(&server, &format!("c t {n}")).0), ["MISS", "STALE", "STALE", "MISS"]);
 }
@@ -81,7 +82,7 @@ fn a_slow_filler_cannot_bring_back_what_was_called_off() {
         ("TOOL t", true),
         ("TOOL t SOFT", true),
         ("AGENT ada", true),
-        // These are known to concern the answer only when it comes.
+        // It is known that these concern the answer only when it comes.
         ("DEP 1 d1", true),
         ("DEP 1 d2 SOFT", true),
         ("DEP 2 x d2", true),
@@ -105,7 +106,7 @@ fn a_slow_filler_cannot_bring_back_what_was_called_off() {
             reply.ok();
             assert_eq!(found(&server, "c t 1").0, "HIT", "{what}");
         }
-        // Who begins after it is not meant.
+        // Tickets that are given after it are not concerned.
         server.run("DEL c").int();
         call_off(&server, what);
         let computes = ticket(&server, "c t 1 AGENT ada");
@@ -135,7 +136,7 @@ fn who_computes_the_next_of_a_stale_answer_is_meant_by_what_that_depended_on() {
         set_clock(&server, offset);
         let computes = ticket_in(&get(&server, "c t 1")).expect("it is stale");
         assert_eq!(call_off(&server, &format!("DEP 1 d{how}")), 1);
-        // The new answer does not depend on it any more, but it was computed from what was there before.
+        // The new answer no longer depends on it, but it was computed from what was there before.
         put_is_stale(&server, &format!("c t 1 new TICKET {computes}"));
         assert_eq!(found(&server, "c t 1").0, if how.is_empty() { "MISS" } else { "STALE" });
     }
@@ -172,7 +173,7 @@ fn more_invalidations_than_are_remembered_void_all_tickets() {
 
 const MANY: usize = 10_000;
 
-/// Ten thousand answers of which few are removed at once.
+/// Ten thousand answers of which only `batch` are removed at once.
 fn many(batch: usize) -> Server {
     let server = Server::start();
     server.run("LTMC.CACHE.CONFIG c").ok();

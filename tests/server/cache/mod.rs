@@ -17,12 +17,12 @@ mod rights;
 mod shown;
 mod waiting;
 
-/// So far that nothing of it comes in a test.
+/// A time that does not come within a test.
 const FAR_MS: i64 = 31_536_000_000;
-/// The lease of a ticket for which nothing else is said.
+/// The default lease of a ticket.
 const LEASE_MS: i64 = 30_000;
 
-/// What a cache answers to `what`: that which stands behind the name of the command.
+/// What a cache answers to `what`: the words behind the name of the command.
 #[track_caller]
 fn get(server: &Server, what: &str) -> Reply {
     let reply = server.run(&format!("LTMC.CACHE.GET {what}"));
@@ -48,7 +48,7 @@ fn found(server: &Server, what: &str) -> (String, Option<String>) {
     said(&get(server, what))
 }
 
-/// How such an answer is written here.
+/// Such an answer, as tests write it.
 fn answer(status: &str, value: &str) -> (String, Option<String>) {
     (status.into(), Some(value.into()))
 }
@@ -65,7 +65,7 @@ fn ticket_in(reply: &Reply) -> Option<i64> {
     (!ticket.is_nil()).then(|| ticket.int())
 }
 
-/// Whoever got this reply is to compute: its ticket.
+/// The ticket in the reply to a client that is asked to compute.
 #[track_caller]
 fn promoted(reply: &Reply) -> i64 {
     assert_eq!(said(reply), miss(), "{reply:?}");

@@ -1,10 +1,11 @@
-//! Who may do what to a cache: rights on keys and commands, agents that are bound to users, and which arguments are keys.
+//! Who may do what to a cache: rights on keys and commands, agents that are bound to users, and
+//! which arguments are keys.
 
 use super::*;
 
 const READS: [&str; 3] = ["LTMC.CACHE.STATS r:c", "LTMC.CACHE.TOP r:c", "LTMC.CACHE.SCAN r:c 0"];
 const WRITES: [&str; 5] = [
-    // A miss gives a ticket.
+    // A miss hands out a ticket.
     "LTMC.CACHE.GET r:c t 1",
     "LTMC.CACHE.PUT r:c t 1 v",
     "LTMC.CACHE.FAIL r:c t 1 5",

@@ -56,7 +56,7 @@ fn a_cache_that_is_renamed_takes_its_tickets_along_and_hears_of_their_holders_en
     put(&server, &format!("d t 1 v TICKET {next}"));
 }
 
-/// `put_in` replaces cache `c` by one in which the answer is there.
+/// `put_in` replaces cache `c` by one that has the answer.
 fn waiters_are_served_by_what_is_put_in(put_in: impl FnOnce(&mut Client)) {
     let mut line = Line::start();
     put_in(&mut line.holder);

@@ -1,4 +1,5 @@
-//! Workers that wait for tasks: what serves one, who of several is served, and every other way in which a wait ends.
+//! Workers that wait for tasks: what serves one, which of several is served, and every other way in
+//! which a wait ends.
 
 use super::*;
 use crate::waiting::*;
@@ -199,7 +200,7 @@ fn waiters_of_a_slot_that_moves_are_sent_to_the_new_node() {
     let moved = format!("MOVED {slot} 127.0.0.1:{}", new.port());
     for waiter in &mut waiters {
         let answer = waiter.recv();
-        // The task went away with its flow; whoever looks finds the key gone or moved.
+        // The task went away with its flow. A client that looks finds the key gone or moved.
         assert!(answer.error() == moved || answer.error_code() == "NOFLOW", "{answer:?}");
     }
     assert_idle(old);

@@ -1,8 +1,9 @@
-//! Locks on parts of a resource: a path is a subtree, and those above and below it are affected, those beside it are not.
+//! Locks on parts of a resource: a path is a subtree. Paths above and below it are affected, those
+//! beside it are not.
 
 use super::*;
 
-/// Whether `wanted` (mode and path) can be had by one owner while another holds `held`.
+/// Whether one owner can have `requested` (mode and path) while another holds `held`.
 #[track_caller]
 fn fits(server: &Server, held: (&str, &str), wanted: (&str, &str)) -> bool {
     let line = |owner: &str, (mode, path): (&str, &str)| {

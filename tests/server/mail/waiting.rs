@@ -1,4 +1,4 @@
-//! Waiting for messages: what serves a waiter, and who of several is served.
+//! Waiting for messages: what serves a waiter, and which of several is served.
 
 use super::*;
 use crate::waiting::*;
@@ -44,7 +44,7 @@ impl Line {
         Line::on(Server::start())
     }
 
-    /// Two messages go to the two, one each, and nothing is left.
+    /// Two messages go to the two clients, one each, and nothing is left.
     #[track_caller]
     fn first_then_second(mut self) -> Server {
         let ids = [send(&self.server, "ada TO 1 bob one"), send(&self.server, "ada TO 1 bob two")];
@@ -52,7 +52,7 @@ impl Line {
         self.ends_with_second("two", &ids)
     }
 
-    /// The first is out: the next message goes to the second.
+    /// The first client no longer waits: the next message goes to the second.
     #[track_caller]
     fn only_second(self) -> Server {
         wait_until("only the second waits", || waiting(&self.server) == 1);
@@ -60,7 +60,7 @@ impl Line {
         self.ends_with_second("one", &[id])
     }
 
-    /// The second got this message, which was received once; then nothing is left.
+    /// The second client got this message, which was received once. Then nothing is left.
     #[track_caller]
     fn ends_with_second(mut self, payload: &str, ids: &[i64]) -> Server {
         let messages = self.second.recv().array().to_vec();
@@ -121,7 +121,7 @@ fn a_waiter_takes_as_many_as_come_together() {
     assert_eq!(waiting(&server), 1);
 }
 
-/// Sends so many messages to bob.
+/// Sends this many messages to bob.
 #[track_caller]
 fn send_numbers(server: &Server, count: usize) {
     for n in 0..count {

@@ -17,7 +17,7 @@ fn found(server: &Server, filter: &str) -> String {
     ids.join(" ")
 }
 
-/// Five agents that are told apart by everything that can be asked for.
+/// Five agents that differ in everything that can be searched for.
 fn team() -> Server {
     let server = Server::start();
     for (agent, said) in [
@@ -128,7 +128,7 @@ fn a_filter_of_many_parts_finds_who_fits_each_of_them() {
         format!("EXCLUDE {} {}", excluded.len(), excluded.join(" ")),
         "STATUS 2 BUSY ACTIVE".to_string(),
     ];
-    // Each part alone among all who are there; without STATUS the busy ones are not offered.
+    // Each condition alone, among all agents. Without STATUS the busy ones are not offered.
     let set = |filter: &str| -> BTreeSet<String> { find(&server, filter).into_iter().collect() };
     let alone =
         |part: &String| set(&if part.starts_with("STATUS") { part.clone() } else { format!("{part} {}", parts[6]) });

@@ -368,7 +368,7 @@ fn the_size_of_a_context_is_a_limit_that_is_named() {
     server.run(&format!("LTMC.CTX.CREATE c DOC {{\"f\":\"{long}\"}}")).int();
     server.run("CONFIG SET ltmc.context-bytes-max 1024").ok();
     refused_by(&server, "context-bytes-max", &format!("LTMC.CTX.UPDATE c a SET /g \"{long}\""));
-    // an argument that is longer than the setting is refused with ERR, and the setting is not named.
+    // A single argument that is longer than the setting is refused in the same way.
     refused_by(&server, "context-bytes-max", &format!("LTMC.CTX.CREATE t DOC \"{long}{long}\""));
     refused_by(&server, "context-bytes-max", &format!("LTMC.CTX.UPDATE c a SET /g \"{long}{long}\""));
 }

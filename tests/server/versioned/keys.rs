@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// A session with a time to live that owns a held lock, and a context with a time to live; both end at 60000 from now.
+/// A session with a TTL that owns a held lock, and a context with a TTL. Both end 60000 ms from
+/// now.
 fn make(server: &Server) {
     set_clock(server, 0);
     run_all(
@@ -66,7 +67,7 @@ fn the_key_expires_with_its_life_and_persist_does_not_keep_it() {
         wait_until("it is gone", || server.run(&format!("EXISTS {key}")).int() == 0);
         wait_until("on the replica, too", || replica.run("DBSIZE").int() == 0);
     }
-    // A shorter one given by Redis counts: nobody asks us.
+    // A shorter TTL set by Redis counts: we are not asked.
     run_all(&server, &["LTMC.SESSION.CREATE s", "LTMC.CTX.CREATE c", "PEXPIRE s 1", "PEXPIRE c 1"]);
     wait_until("both are gone", || server.run("DBSIZE").int() == 0);
 }

@@ -14,10 +14,10 @@ mod scripts;
 mod stream;
 mod watch;
 
-/// So far that nothing of it comes in a test.
+/// A time that does not come within a test.
 const FAR_MS: i64 = 31_536_000_000;
 
-/// Runs many, each of which has to be accepted.
+/// Runs lines, each of which has to be accepted.
 #[track_caller]
 fn run_all(server: &Server, lines: &[&str]) {
     lines.iter().for_each(|line| drop(run(server, line)));
@@ -74,7 +74,7 @@ fn names(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["event"].as_str().unwrap_or("nameless")).collect()
 }
 
-/// A client that waits: `what` is what stands before BLOCK.
+/// A client that waits. `what` is the command before BLOCK.
 #[track_caller]
 fn watcher_of(server: &Server, what: &str) -> Client {
     let mut client = server.client();

@@ -1,4 +1,4 @@
-//! `LTMC.WATCH`: revisions, the log of events, and who is told of what.
+//! `LTMC.WATCH`: revisions, the log of events, and which watchers are told.
 
 use crate::harness::*;
 use crate::waiting::*;
@@ -12,7 +12,7 @@ mod line;
 mod places;
 mod wakes;
 
-/// Longer than any test takes: nobody becomes suspect unless the clock is moved.
+/// Longer than any test takes: no agent becomes suspect unless the clock is moved.
 const TTL_MS: i64 = 600_000;
 
 #[track_caller]
@@ -85,7 +85,7 @@ fn a_key_that_is_not_there_has_revision_0() {
         let reply = server.run(&format!("LTMC.WATCH 1 none SINCE {since}"));
         assert_eq!(only_news(&reply), (0, Vec::new()), "{since}");
     }
-    // Whoever knows more has seen something that is gone.
+    // A watcher that knows more has seen something that is gone.
     for since in [1, 1_767_225_600_000_000, i64::MAX] {
         let reply = server.run(&format!("LTMC.WATCH 1 none SINCE {since}"));
         assert_eq!(compacted(&reply.array()[0]), (0, 0), "{since}");
@@ -112,7 +112,7 @@ fn each_event_makes_one_revision_and_is_told_to_who_knows_less() {
     }
     let (now, all_again) = only_news(&server.run(&format!("LTMC.WATCH 1 r SINCE {}", revisions[0] - 1)));
     assert_eq!((now, all_again), (revisions[3], all));
-    // Neither of these was ever told by this key.
+    // This key never told any of these.
     for since in [1, revisions[0] - 2, revisions[3] + 1, i64::MAX] {
         let reply = server.run(&format!("LTMC.WATCH 1 r SINCE {since}"));
         assert_eq!(compacted(&reply.array()[0]), (revisions[3], revisions[0]), "{since}");
@@ -172,7 +172,7 @@ fn who_is_more_than_the_log_behind_is_told_so() {
     let mut slow = watcher_of(&server, "2 r none SINCE $ 0");
     let mut client = server.client();
     client.run("LTMC.HEARTBEAT r a STATUS ERROR").int();
-    // Who waited is told long before it can fall behind.
+    // A waiting client is told long before it can fall behind.
     let (_, told) = news(&slow.recv().array()[0]);
     assert_eq!((told.len(), told[0]["revision"].as_i64()), (1, Some(first + 1)));
     let lines: Vec<&str> = ["LTMC.HEARTBEAT r a STATUS IDLE", "LTMC.HEARTBEAT r a STATUS BUSY"].repeat(2100);
@@ -246,7 +246,7 @@ fn the_keys_are_known_to_the_server() {
     let server = Server::start();
     let keys = server.run("COMMAND GETKEYS LTMC.WATCH 3 a b c SINCE 0 $ 1 COUNT 5 BLOCK 0").texts();
     assert_eq!(keys, ["a", "b", "c"]);
-    // Each of them has to be readable, whichever stands where.
+    // Each of them has to be readable, wherever it stands.
     server.run("ACL SETUSER u on >p +ltmc.watch %R~a* %W~w* ~b*").ok();
     let mut client = server.client();
     client.auth("u", "p");

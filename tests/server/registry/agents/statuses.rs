@@ -1,4 +1,5 @@
-//! The eight statuses: what may follow what, who says so, and how it shows; health and load.
+//! The eight statuses: which may follow which, who declares them, and how they show; health and
+//! load.
 
 use super::*;
 
