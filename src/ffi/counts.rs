@@ -11,22 +11,34 @@ static VALUES: AtomicUsize = AtomicUsize::new(0);
 /// How many of them are in quarantine, by their tags.
 static FAULTY: [AtomicUsize; 16] = [const { AtomicUsize::new(0) }; 16];
 
+/// How many there are in quarantine of all types: each command asks whether there is one.
+static ALL_FAULTY: AtomicUsize = AtomicUsize::new(0);
+
 /// One more value is Redis', in quarantine or not.
 pub fn count_value<E: Entity>(is_faulty: bool) {
     VALUES.fetch_add(1, Relaxed);
     if is_faulty {
-        FAULTY[E::TYPE_TAG as usize].fetch_add(1, Relaxed);
+        count_fault::<E>();
     }
+}
+
+fn count_fault<E: Entity>() {
+    FAULTY[E::TYPE_TAG as usize].fetch_add(1, Relaxed);
+    ALL_FAULTY.fetch_add(1, Relaxed);
+}
+
+fn forget_fault<E: Entity>() {
+    FAULTY[E::TYPE_TAG as usize].fetch_sub(1, Relaxed);
+    ALL_FAULTY.fetch_sub(1, Relaxed);
 }
 
 /// Puts a value that is Redis' into quarantine, or takes it out.
 pub fn set_fault<E: Entity>(stored: &mut Record<E>, fault: Option<Fault>) {
-    let faulty = &FAULTY[E::TYPE_TAG as usize];
     if fault.is_some() {
-        faulty.fetch_add(1, Relaxed);
+        count_fault::<E>();
     }
     if stored.fault().is_some() {
-        faulty.fetch_sub(1, Relaxed);
+        forget_fault::<E>();
     }
     stored.set_fault(fault);
 }
@@ -37,9 +49,9 @@ pub fn quarantined(service: Service) -> u64 {
     of_service.map(|(_, faulty)| faulty.load(Relaxed) as u64).sum()
 }
 
-/// Whether any of them is in quarantine. Asked by every command.
+/// Whether any value is in quarantine.
 pub fn has_quarantined() -> bool {
-    FAULTY.iter().any(|faulty| faulty.load(Relaxed) > 0)
+    ALL_FAULTY.load(Relaxed) > 0
 }
 
 /// Whether there may be values of ours.
@@ -51,6 +63,6 @@ pub fn has_values() -> bool {
 pub fn forget_value<E: Entity>(is_faulty: bool) {
     VALUES.fetch_sub(1, Relaxed);
     if is_faulty {
-        FAULTY[E::TYPE_TAG as usize].fetch_sub(1, Relaxed);
+        forget_fault::<E>();
     }
 }

@@ -4,6 +4,7 @@ pub mod args;
 pub mod bindings;
 pub mod budget;
 pub mod commit;
+pub mod current;
 pub mod cx;
 pub mod dispatch;
 pub mod entity_types;

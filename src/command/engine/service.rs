@@ -22,6 +22,12 @@ pub trait Serve: Reacts {
     /// What has to be known of a value before it changes, to do afterwards what follows.
     type Plan;
 
+    /// The event that creates the value of a key that is not there yet, before what was decided on
+    /// it; `None` if the first change creates it by itself.
+    fn initial(_node: &Node) -> Option<Self::Event> {
+        None
+    }
+
     /// Before a change: collects what will follow from it. Errs if that cannot be done now, and
     /// then nothing changes.
     fn plan<H: Host>(

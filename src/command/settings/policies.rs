@@ -7,9 +7,9 @@ use crate::domain::flow::Options;
 use crate::domain::mail::decide::Policy as MailPolicy;
 use crate::domain::reactions::ReactionEnv;
 use crate::domain::registry::time::Policy as RegistryPolicy;
-use crate::domain::{cache, Code, Error, Millis, Service};
+use crate::domain::{buffer, cache, Code, Error, Millis, Service};
 
-/// How much the services do with one another.
+/// How closely the services work together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
     /// Every service on its own.
@@ -66,7 +66,7 @@ impl Settings {
         Some(self.get(Setting::LockLeaseMs)).filter(|lease| *lease > 0)
     }
 
-    /// The bounds and habits of a cache that is made without being told any.
+    /// The bounds and habits of a new cache.
     pub fn cache_config(&self) -> cache::Config {
         cache::Config {
             bytes_max: self.get(Setting::CacheBytesMax),
@@ -74,6 +74,13 @@ impl Settings {
             ttl_ms: Some(self.get(Setting::CacheTtlMs)).filter(|ttl| *ttl > 0),
             policy: Policy::Gdsf,
         }
+    }
+
+    /// The bounds and policy of a new buffer.
+    pub fn buffer_config(&self) -> buffer::Config {
+        let max_bytes = self.get(Setting::BufferBytesMax);
+        let min_bytes = self.get(Setting::BufferBytesMin).min(max_bytes);
+        buffer::Config { max_bytes, min_bytes, policy: Policy::default() }
     }
 
     /// What time and failures do to agents.
@@ -99,7 +106,7 @@ impl Settings {
         }
     }
 
-    /// What becomes of messages that nobody acknowledges.
+    /// What becomes of messages that are not acknowledged.
     pub fn mail_policy(&self) -> MailPolicy {
         MailPolicy {
             deliveries_max: self.get(Setting::MailDeliveriesMax) as u32,
@@ -107,13 +114,13 @@ impl Settings {
         }
     }
 
-    /// What the effects of an end outside of a value depend on, at `at`.
+    /// What the reactions to an end depend on, at the time `at`.
     pub fn reaction_env(&self, at: Millis) -> ReactionEnv {
         let orphans_until = at + self.get(Setting::CacheOrphanMs);
         ReactionEnv { at, tasks: self.task_policy(), mails: self.mail_policy(), orphans_until }
     }
 
-    /// What a flow is made with if nothing is said.
+    /// The options of a new flow.
     pub fn flow_options(&self) -> Options {
         let (keep, ageing_ms) = (self.get(Setting::FlowKeep), self.get(Setting::TaskAgeingMs));
         Options { keep, ageing_ms, ..Options::default() }

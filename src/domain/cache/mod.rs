@@ -102,11 +102,6 @@ impl Cache {
         &self.config
     }
 
-    /// Whether it was ever told its bounds.
-    pub fn is_configured(&self) -> bool {
-        self.config.bytes_max > 0
-    }
-
     /// How many answers there are.
     pub fn count(&self) -> usize {
         self.answers.len()
@@ -334,7 +329,9 @@ impl Entity for Cache {
     }
 
     fn is_empty(&self) -> bool {
-        !self.stays && self.answers.is_empty() && self.tickets.is_empty()
+        // A cache that a write is about to make is there before its first answer or ticket.
+        let is_new = self.config.bytes_max > 0 && self.last_answer == 0 && self.last_fence == 0;
+        self.answers.is_empty() && self.tickets.is_empty() && !self.stays && !is_new
     }
 
     fn last_number(&self) -> u64 {

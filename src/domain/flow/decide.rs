@@ -3,7 +3,7 @@
 
 use super::event::{Addition, FlowEvent};
 use super::task::{How, On, Parent, Run, State, Task, Told, Verdict};
-use super::{Flow, Options, TaskNo};
+use super::{Flow, TaskNo};
 use crate::domain::limits::{FLOW_BYTES_MAX, REQUEUED_MAX};
 use crate::domain::value::bytes::printable;
 use crate::domain::{Blob, Bytes, Code, Error, Millis};
@@ -24,12 +24,9 @@ pub fn task<'a>(flow: &'a Flow, id: &[u8]) -> Result<&'a Task, Error> {
     flow.task(id).ok_or_else(|| no_task(id))
 }
 
-/// A flow comes into being.
-pub fn create(flow: &Flow, options: Options, at: Millis) -> Result<FlowEvent, Error> {
-    if flow.created_at() > 0 {
-        return Err(Error::new(Code::BadState, "the flow exists: a flow is created once, tasks are added to it"));
-    }
-    Ok(FlowEvent::Created { at, options })
+/// The flow cannot be created, since it is there.
+pub fn exists() -> Error {
+    Error::new(Code::BadState, "the flow exists: a flow is created once, tasks are added to it")
 }
 
 /// Errs if nothing can be added to the flow.

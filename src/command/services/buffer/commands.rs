@@ -4,6 +4,7 @@ use super::serve::{end_if_over, is_short, make_room};
 use crate::command::engine::args::{parse_meta_of, Args};
 use crate::command::engine::bindings::binding_for;
 use crate::command::engine::commit::commit;
+use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
@@ -15,7 +16,7 @@ use crate::domain::buffer::{decide, Buffer, BufferEvent, Config};
 use crate::domain::entity::idempotency::{request_key, Answer};
 use crate::domain::limits::{BUFFER_BYTES_END, CHUNK_BYTES_END, CHUNK_META_BYTES_MAX};
 use crate::domain::value::bytes::printable;
-use crate::domain::{AgentBinding, Bytes, Change, Code, Error, Millis, Record};
+use crate::domain::{AgentBinding, Bytes, Change, Code, Error, Millis};
 
 fn bounds(node: &Node) -> Bounds {
     Bounds {
@@ -23,13 +24,6 @@ fn bounds(node: &Node) -> Bounds {
         chunks_max: node.settings.get(Setting::BufferChunksMax),
         holders_max: node.settings.get(Setting::ChunkHoldersMax),
     }
-}
-
-/// The bounds of a buffer of which nothing is said.
-fn default_config(node: &Node) -> Config {
-    let max_bytes = node.settings.get(Setting::BufferBytesMax);
-    let min_bytes = node.settings.get(Setting::BufferBytesMin).min(max_bytes);
-    Config { max_bytes, min_bytes, policy: Policy::default() }
 }
 
 fn conditions<H: Host>(cx: &Cx<H>) -> Conditions {
@@ -44,32 +38,6 @@ fn no_buffer(key: Key) -> Error {
 /// The value of a key that has to be there.
 fn existing<'a, H: Host>(host: &'a mut H, key: Key) -> Result<&'a Buffer, Error> {
     Ok(&host.read::<Buffer>(key)?.ok_or_else(|| no_buffer(key))?.state)
-}
-
-/// The buffer that a command which makes one finds, or would make.
-fn found_or_new<H: Host>(cx: &mut Cx<H>, key: Key) -> Result<(Option<BufferEvent>, Option<Buffer>), Error> {
-    if cx.host.read::<Buffer>(key)?.is_some() {
-        return Ok((None, None));
-    }
-    let (at, config) = (cx.now(), default_config(cx.node));
-    let created = BufferEvent::Configured { at, config, size_bytes: config.min_bytes, stays: false };
-    let mut stored = Record::<Buffer>::default();
-    stored.apply(&Change::Event(created.clone()));
-    Ok((Some(created), Some(stored.state)))
-}
-
-/// Decides on the buffer of a key, which is made if there is none, with its first event first.
-fn decide_on<H: Host, T>(
-    cx: &mut Cx<H>,
-    key: Key,
-    decide: impl FnOnce(&Buffer) -> Result<(Vec<BufferEvent>, T), Error>,
-) -> Result<(Vec<BufferEvent>, T), Error> {
-    let (created, new) = found_or_new(cx, key)?;
-    let (events, result) = match &new {
-        Some(new) => decide(new)?,
-        None => decide(existing(cx.host, key)?)?,
-    };
-    Ok((created.into_iter().chain(events).collect(), result))
 }
 
 /// A write begins: what time has ended of the chunk is over.
@@ -89,7 +57,7 @@ fn commit_chunk<H: Host>(
     cx: &mut Cx<H>,
     key: Key,
     id: &[u8],
-    events: Vec<BufferEvent>,
+    events: impl IntoIterator<Item = BufferEvent>,
     binding: Option<AgentBinding>,
     answer: Option<(Bytes, Answer)>,
 ) -> Result<(), Error> {
@@ -106,8 +74,7 @@ pub fn configure<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("buffer")?;
     let key = cx.key(1);
-    let known = cx.host.read::<Buffer>(key)?.map(|stored| stored.state.config());
-    let mut config = known.unwrap_or_else(|| default_config(cx.node));
+    let mut config = current::<Buffer, H>(cx.node, cx.host, key)?.config();
     let mut min_bytes = None;
     while let Some(word) = args.option()? {
         match word {
@@ -191,9 +158,9 @@ pub fn allocate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     make_room(cx.node, cx.host, key, None)?;
     let (bounds, conditions) = (bounds(cx.node), conditions(cx));
     let allocating = Allocating { id: &id, agent, bytes, meta, lease_ms };
-    let (events, ()) = decide_on(cx, key, |buffer| {
-        decide::allocate(buffer, allocating, &bounds, conditions).map(|events| (events, ()))
-    })?;
+    let buffer = current::<Buffer, H>(cx.node, cx.host, key)?;
+    let allocated = decide::allocate(&buffer, allocating, &bounds, conditions)?;
+    let events = buffer.first().into_iter().chain(allocated);
     let answer = request.map(|request| (request, Answer::Bytes(Bytes::from(&id[..]))));
     commit_chunk(cx, key, &id, events, binding, answer)?;
     Ok(Outcome::Reply(Reply::Bytes(id)))
@@ -254,7 +221,9 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (bounds, conditions) = (bounds(cx.node), conditions(cx));
     let data = cx.blob(3);
     let putting = Putting { id: &id, data, expected, pin, meta, ttl_ms };
-    let (events, version) = decide_on(cx, key, |buffer| decide::put(buffer, putting, &bounds, conditions))?;
+    let buffer = current::<Buffer, H>(cx.node, cx.host, key)?;
+    let (put, version) = decide::put(&buffer, putting, &bounds, conditions)?;
+    let events = buffer.first().into_iter().chain(put);
     let answer = Answer::Versioned { id: Bytes::from(&id[..]), version };
     let reply = Reply::from(&answer);
     commit_chunk(cx, key, &id, events, binding, request.map(|request| (request, answer)))?;

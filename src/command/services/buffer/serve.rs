@@ -76,6 +76,11 @@ pub fn note_wake<H: Host>(node: &mut Node, host: &mut H, key: Key, event: Buffer
 impl Serve for Buffer {
     type Plan = ();
 
+    fn initial(node: &Node) -> Option<BufferEvent> {
+        let config = node.settings.buffer_config();
+        Some(BufferEvent::Configured { at: node.now(), config, size_bytes: config.min_bytes, stays: false })
+    }
+
     fn plan<H: Host>(
         _node: &mut Node,
         _host: &mut H,

@@ -1,11 +1,11 @@
 //! The commands of the tool cache: what they take, what they decide, what they answer. The rules are in `domain::cache`.
 
 use super::serve::{
-    answer_reply, birth, decide_due, end_ticket, grant, initial, is_short, miss_reply, note_use, serve_all, serve_line,
-    use_of,
+    answer_reply, decide_due, end_ticket, grant, is_short, miss_reply, note_use, serve_all, serve_line, use_of,
 };
 use crate::command::engine::args::Args;
 use crate::command::engine::commit::commit;
+use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::engine::waiting::{wait, NewWait};
 use crate::command::host::Host;
@@ -18,7 +18,7 @@ use crate::domain::cache::entry::NEVER;
 use crate::domain::cache::labels::{Label, LabelKind};
 use crate::domain::cache::queue::FillWaiter;
 use crate::domain::cache::stats::HitKind;
-use crate::domain::cache::{decide, Cache, CacheEvent, Call, Config, Filled, Found, Removal, Target, TicketEnd};
+use crate::domain::cache::{decide, Cache, CacheEvent, Call, Filled, Found, Removal, Target, TicketEnd};
 use crate::domain::json::canonical::canonical;
 use crate::domain::limits::{
     CACHE_BATCH_MAX, CACHE_LABELS_MAX, CACHE_LABEL_BYTES_MAX, DURATION_MS_MAX, RESULT_BYTES_MAX, TOOL_ARGS_BYTES_MAX,
@@ -208,19 +208,14 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Err(Error::usage(text));
     }
     let (key, now) = (cx.key(1), cx.now());
-    let born = birth(cx.node, cx.host, key)?;
-    let initial_cache = born.as_ref().map(initial);
     let took_ms = match said.ticket {
-        Some(ticket) => redeem(cx, initial_cache.as_ref(), &call, ticket, &said)?,
+        Some(ticket) => redeem(cx, &call, ticket, &said)?,
         None => 0,
     };
     let (value, mut seed, negative_ttl_ms) =
         (cx.blob(4), cx.node.random(), cx.node.settings.get(Setting::CacheNegativeTtlMs));
     let is_short = is_short(cx.node, cx.host);
-    let stored = cx.host.read::<Cache>(key)?;
-    let Some(cache) = initial_cache.as_ref().or(stored.map(|stored| &stored.state)) else {
-        return Err(Error::internal());
-    };
+    let cache = current::<Cache, H>(cx.node, cx.host, key)?;
     let default_ttl_ms = if said.is_negative { Some(negative_ttl_ms) } else { cache.config().ttl_ms };
     let fresh_until = said.ttl_ms.or(default_ttl_ms).map_or(NEVER, |ttl| now + ttl);
     let scope: &[u8] = if said.is_private { &said.agent } else { b"" };
@@ -236,11 +231,11 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         labels: said.labels,
         ticket: said.ticket,
     };
-    let victims = decide::room_for(cache, &filled, is_short, &mut seed)?;
+    let victims = decide::room_for(&cache, &filled, is_short, &mut seed)?;
     let made_room = victims.chunks(CACHE_BATCH_MAX).map(evicted);
-    // The new answer first: a cache that is empty between two events would begin anew.
+    // The new answer before the others go: a cache that is empty between two events would begin anew.
     let put = CacheEvent::Put(Box::new(filled));
-    let events: Vec<CacheEvent> = [put].into_iter().chain(made_room).chain(born).collect();
+    let events = cache.first().into_iter().chain([put]).chain(made_room);
     commit::<Cache, H>(cx.node, cx.host, key, events)?;
     Ok(Outcome::Reply(Reply::Ok))
 }
@@ -251,22 +246,10 @@ fn evicted(answers: &[u64]) -> CacheEvent {
 
 /// How long it took to compute the answer that a ticket was given for, ms. If the ticket turns out to be void it ends here, and the next
 /// one is asked to compute.
-fn redeem<H: Host>(
-    cx: &mut Cx<H>,
-    initial_cache: Option<&Cache>,
-    call: &Call,
-    ticket: Fence,
-    said: &PutArgs,
-) -> Result<Millis, Error> {
+fn redeem<H: Host>(cx: &mut Cx<H>, call: &Call, ticket: Fence, said: &PutArgs) -> Result<Millis, Error> {
     let (key, now) = (cx.key(1), cx.now());
-    let redeemed = match initial_cache {
-        Some(cache) => decide::redeem(cache, call, ticket, &said.labels, &said.agent, now),
-        None => match cx.host.read::<Cache>(key)? {
-            Some(stored) => decide::redeem(&stored.state, call, ticket, &said.labels, &said.agent, now),
-            None => return Err(Error::internal()),
-        },
-    };
-    match redeemed {
+    let cache = current::<Cache, H>(cx.node, cx.host, key)?;
+    match decide::redeem(&cache, call, ticket, &said.labels, &said.agent, now) {
         Ok(took_ms) => Ok(took_ms),
         Err(Refused { error, is_void }) => {
             if is_void {
@@ -330,8 +313,7 @@ pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn config<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     const POLICIES: [Policy; 3] = [Policy::Gdsf, Policy::Lru, Policy::Lfu];
     let key = cx.key(1);
-    let stored = cx.host.read::<Cache>(key)?.filter(|stored| stored.state.is_configured());
-    let mut config: Config = stored.map_or_else(|| cx.node.settings.cache_config(), |stored| *stored.state.config());
+    let mut config = *current::<Cache, H>(cx.node, cx.host, key)?.config();
     let mut args = Args::at(cx.spec, cx.args, 2);
     while let Some(word) = args.option()? {
         match word {

@@ -1,6 +1,7 @@
 //! What follows from changes of a cache: those who wait for an answer get it, or one of them is asked to compute it; and what time brings.
 
 use crate::command::engine::commit::{commit, commit_one, commit_step, touch};
+use crate::command::engine::current::current;
 use crate::command::engine::service::Serve;
 use crate::command::host;
 use crate::command::host::{Host, Key};
@@ -56,30 +57,11 @@ fn reply(status: &'static str, value: Reply, age_ms: Reply, ttl_ms: Reply, ticke
 /// Gives a ticket for a call; makes the cache if there is none.
 pub fn grant<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, wish: &TicketArgs) -> Result<Fence, Error> {
     let max = node.settings.get(Setting::CacheTicketsMax);
-    let born = birth(node, host, key)?;
-    let initial_cache = born.as_ref().map(initial);
-    let stored = host.read::<Cache>(key)?;
-    let Some(cache) = initial_cache.as_ref().or(stored.map(|stored| &stored.state)) else {
-        return Err(Error::internal());
-    };
-    let (event, ticket) = decide::ticket(cache, call, wish, max, &mut node.clock)?;
-    // A value that is empty between two events begins anew, so its bounds come last.
-    commit::<Cache, H>(node, host, key, [event].into_iter().chain(born))?;
+    let cache = current::<Cache, H>(node, host, key)?;
+    let (event, ticket) = decide::ticket(&cache, call, wish, max, &mut node.clock)?;
+    let events = cache.first().into_iter().chain([event]);
+    commit::<Cache, H>(node, host, key, events)?;
     Ok(ticket)
-}
-
-/// The event that gives a new cache its bounds; `None` if there is a cache.
-pub fn birth<H: Host>(node: &Node, host: &mut H, key: Key) -> Result<Option<CacheEvent>, Error> {
-    let is_there = host.read::<Cache>(key)?.is_some_and(|stored| stored.state.is_configured());
-    Ok((!is_there).then(|| CacheEvent::Configured { config: node.settings.cache_config(), stays: false }))
-}
-
-/// What a cache is that has only begun.
-pub fn initial(configured: &CacheEvent) -> Cache {
-    use crate::domain::Entity;
-    let mut cache = Cache::default();
-    cache.apply(configured);
-    cache
 }
 
 /// Notes that an answer was given.
@@ -103,6 +85,10 @@ pub enum Plan {
 
 impl Serve for Cache {
     type Plan = Plan;
+
+    fn initial(node: &Node) -> Option<CacheEvent> {
+        Some(CacheEvent::Configured { config: node.settings.cache_config(), stays: false })
+    }
 
     fn plan<H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Change<CacheEvent>]) -> Result<Plan, Error> {
         let mut calls = Vec::new();

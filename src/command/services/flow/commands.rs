@@ -58,14 +58,11 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("flow")?;
     let wanted = parse_create(cx.node, &mut args)?;
     let (key, at) = (cx.key(1), cx.now());
-    let empty = Flow::default();
-    let stored = cx.host.read::<Flow>(key)?;
-    if let Some(id) = &wanted.request_id {
-        if stored.is_some_and(|stored| stored.answer(id).is_some()) {
-            return Ok(Outcome::Reply(Reply::Ok));
-        }
+    if let Some(stored) = cx.host.read::<Flow>(key)? {
+        let is_retry = wanted.request_id.as_ref().is_some_and(|id| stored.answer(id).is_some());
+        return if is_retry { Ok(Outcome::Reply(Reply::Ok)) } else { Err(decide::exists()) };
     }
-    let mut events = vec![decide::create(stored.map_or(&empty, |stored| &stored.state), wanted.options, at)?];
+    let mut events = vec![FlowEvent::Created { at, options: wanted.options }];
     events.extend(read_spec(cx.node, &wanted, at)?.into_iter().map(|task| FlowEvent::Added(Box::new(task))));
     let answered = wanted.request_id.map(|id| Change::Answered { id, answer: Answer::Integer(1) });
     let mut changes: Vec<_> = events.into_iter().map(Change::Event).chain(answered).collect();
@@ -115,10 +112,4 @@ pub fn cancel<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let max = cx.node.settings.get(Setting::SweepBatchMax) as usize;
     serve::sweep(cx.node, cx.host, cx.key(1), max)?;
     Ok(outcome)
-}
-
-/// The event that makes a flow with the usual options, if there is none: for commands that add to one.
-pub fn opening(node: &Node, flow: &Flow) -> Option<FlowEvent> {
-    let (at, options) = (node.now(), node.settings.flow_options());
-    (flow.created_at() == 0).then_some(FlowEvent::Created { at, options })
 }

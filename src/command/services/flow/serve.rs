@@ -40,6 +40,10 @@ impl Serve for Flow {
     const PASSES: bool = true;
     type Plan = Plan;
 
+    fn initial(node: &Node) -> Option<FlowEvent> {
+        Some(FlowEvent::Created { at: node.now(), options: node.settings.flow_options() })
+    }
+
     /// Errs if a lock that is given back may be on another node.
     fn plan<H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Change<FlowEvent>]) -> Result<Plan, Error> {
         let events = || changes.iter().filter_map(Change::event);

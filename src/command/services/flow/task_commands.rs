@@ -1,9 +1,9 @@
 //! The commands about tasks for those who give work: adding, cancelling, signalling, waiting for the end.
 
-use super::commands::opening;
 use super::serve::{end_reply, existing};
 use crate::command::engine::args::Args;
 use crate::command::engine::commit::{commit, commit_changes};
+use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::engine::waiting;
 use crate::command::engine::waiting::NewWait;
@@ -19,6 +19,7 @@ use crate::domain::limits::{
     AGENT_LABELS_MAX, DURATION_MS_MAX, PRIORITY_MAX, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_RETRIES_MAX,
 };
 use crate::domain::value::capability::Requirement;
+use crate::domain::value::fence::Clock;
 use crate::domain::{Blob, Bytes, Change, Error, Millis, Service};
 
 /// Argument `index` as a payload, result or signal.
@@ -84,19 +85,16 @@ pub fn add<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     let payload = blob(cx, "a payload", 3)?;
     let max = cx.node.settings.get(Setting::FlowTasksMax);
-    let empty = Flow::default();
-    let stored = cx.host.read::<Flow>(key)?;
-    if let Some(answer) = stored.zip(request_id.as_ref()).and_then(|(stored, id)| stored.answer(id)) {
+    let flow = current::<Flow, H>(cx.node, cx.host, key)?;
+    if let Some(answer) = flow.answer(request_id.as_deref()) {
         return Ok(Outcome::Reply(answer.into()));
     }
-    let flow = stored.map_or(&empty, |stored| &stored.state);
     if flow.count() as u64 >= max {
         return Err(Error::limit("flow-tasks-max", "one more task in this flow", max));
     }
-    let id = name.map_or_else(|| new_name(cx.node, flow), Bytes::from);
-    let opening = opening(cx.node, flow);
-    let added = decide::add(flow, Addition { id: id.clone(), payload, ..addition })?;
-    let events = opening.into_iter().chain(added).map(Change::Event);
+    let id = name.map_or_else(|| new_name(&mut cx.node.clock, &flow), Bytes::from);
+    let added = decide::add(&flow, Addition { id: id.clone(), payload, ..addition })?;
+    let events = flow.first().into_iter().chain(added).map(Change::Event);
     let answered = request_id.map(|request| Change::Answered { id: request, answer: Answer::Bytes(id.clone()) });
     let mut changes: Vec<_> = events.chain(answered).collect();
     commit_changes::<Flow, H>(cx.node, cx.host, key, &mut changes)?;
@@ -104,9 +102,9 @@ pub fn add<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 }
 
 /// A name that no task of the flow has: it grows like a fence.
-fn new_name(node: &mut crate::command::node::Node, flow: &Flow) -> Bytes {
+fn new_name(clock: &mut Clock, flow: &Flow) -> Bytes {
     loop {
-        let name = Bytes::from(node.clock.next_fence().to_string().as_str());
+        let name = Bytes::from(clock.next_fence().to_string().as_str());
         if flow.task(&name).is_none() {
             return name;
         }

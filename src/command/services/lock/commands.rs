@@ -4,6 +4,7 @@ use super::serve::{check_room, commit_grant, expire, rank, recheck_owner, serve_
 use crate::command::engine::args::Args;
 use crate::command::engine::bindings::{binding_for, bindings_for};
 use crate::command::engine::commit::{commit, commit_one};
+use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
@@ -95,13 +96,11 @@ pub fn lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let id = cx.node.waits.next_id();
     let rank = rank(cx.node, Class::Usual, wish.priority, id);
     let behind = is_behind(cx.node, key, &wish.request, rank);
-    let empty = Lock::default();
-    let stored = cx.host.read::<Lock>(key)?;
-    let lock = stored.map_or(&empty, |stored| &stored.state);
-    let fits = decide::fits(lock, &wish.request);
-    if decide::is_covered(lock, &wish.request) || (fits && !behind) {
-        check_room(cx.node, lock, &wish.request)?;
-        let (event, fence) = decide::take(lock, &wish.request, &mut cx.node.clock)?;
+    let lock = current::<Lock, H>(cx.node, cx.host, key)?;
+    let fits = decide::fits(&lock, &wish.request);
+    if decide::is_covered(&lock, &wish.request) || (fits && !behind) {
+        check_room(cx.node, &lock, &wish.request)?;
+        let (event, fence) = decide::take(&lock, &wish.request, &mut cx.node.clock)?;
         commit_grant(cx.node, cx.host, key, event, fence, wish.request_id.as_ref(), binding)?;
         recheck_owner(cx.node, cx.host, key, &wish.request.owner);
         return Ok(Outcome::Reply(Reply::number(fence)));
@@ -169,10 +168,10 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let waiter = LockWaiter { is_multiple: true, ..waiter };
     let (mut fits, mut free) = (true, true);
     for key in &keys {
-        let (empty, behind) = (Lock::default(), is_behind(cx.node, *key, &waiter.request, rank));
-        let lock = cx.host.read::<Lock>(*key)?.map_or(&empty, |stored| &stored.state);
-        let covered = decide::is_covered(lock, &waiter.request);
-        fits = fits && (covered || decide::fits(lock, &waiter.request));
+        let behind = is_behind(cx.node, *key, &waiter.request, rank);
+        let lock = current::<Lock, H>(cx.node, cx.host, *key)?;
+        let covered = decide::is_covered(&lock, &waiter.request);
+        fits = fits && (covered || decide::fits(&lock, &waiter.request));
         free = free && (covered || !behind);
     }
     if !(fits && free) {
@@ -226,17 +225,15 @@ pub fn unlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let key = cx.key(1);
     let now = cx.now();
-    let empty = Lock::default();
-    let stored = cx.host.read::<Lock>(key)?;
-    let lock = stored.map_or(&empty, |stored| &stored.state);
+    let lock = current::<Lock, H>(cx.node, cx.host, key)?;
     if all {
-        let events = decide::unlock_all(lock, &target, now)?;
+        let events = decide::unlock_all(&lock, &target, now)?;
         if events.is_empty() {
             return Ok(Outcome::Reply(Reply::Integer(0)));
         }
         commit::<Lock, H>(cx.node, cx.host, key, events)?;
     } else {
-        let Some(event) = decide::unlock(lock, &target, now)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+        let Some(event) = decide::unlock(&lock, &target, now)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
         commit_one::<Lock, H>(cx.node, cx.host, key, event)?;
     }
     Ok(Outcome::Reply(Reply::Integer(1)))
@@ -257,10 +254,9 @@ pub fn renew<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let token = token.ok_or_else(|| args.missing("TOKEN"))?;
     let lease_ms = lease_ms.ok_or_else(|| args.missing("PX ms (or EX s)"))?;
     let key = cx.key(1);
-    let empty = Lock::default();
     let now = cx.now();
-    let stored = cx.host.read::<Lock>(key)?;
-    let event = decide::renew(stored.map_or(&empty, |stored| &stored.state), owner, token, lease_ms, now)?;
+    let lock = current::<Lock, H>(cx.node, cx.host, key)?;
+    let event = decide::renew(&lock, owner, token, lease_ms, now)?;
     commit_one::<Lock, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::Integer(1)))
 }
@@ -287,14 +283,13 @@ pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (token, mode, block_ms) = parse_conversion(&mut args)?;
     let key = cx.key(1);
     expire(cx.node, cx.host, key)?;
-    let (empty, now) = (Lock::default(), cx.now());
-    let stored = cx.host.read::<Lock>(key)?;
-    let lock = stored.map_or(&empty, |stored| &stored.state);
-    let grant = decide::owned(lock, owner, token, now)?;
+    let now = cx.now();
+    let lock = current::<Lock, H>(cx.node, cx.host, key)?;
+    let grant = decide::owned(&lock, owner, token, now)?;
     if grant.mode == Mode::Optimistic {
         return Err(Error::usage("a stamp cannot be converted: it excludes nobody"));
     }
-    if let Some((event, fence)) = decide::convert(lock, token, mode, &mut cx.node.clock) {
+    if let Some((event, fence)) = decide::convert(&lock, token, mode, &mut cx.node.clock) {
         commit_one::<Lock, H>(cx.node, cx.host, key, event)?;
         recheck_owner(cx.node, cx.host, key, &Bytes::from(owner));
         return Ok(Outcome::Reply(Reply::number(fence)));

@@ -1,6 +1,7 @@
 //! `LTMC.GUARD`: any command, fenced by a lock.
 
 use crate::command::engine::args::Args;
+use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::Host;
 use crate::command::reply::Reply;
@@ -17,11 +18,10 @@ pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Err(Error::usage("LTMC.GUARD cannot run LTMC.GUARD"));
     }
     let key = cx.key(1);
-    let (empty, now) = (Lock::default(), cx.now());
-    let stored = cx.host.read::<Lock>(key)?;
-    let lock = stored.map_or(&empty, |stored| &stored.state);
+    let now = cx.now();
+    let lock = current::<Lock, H>(cx.node, cx.host, key)?;
     if !lock.is_current(fence, now) {
-        return Err(decide::stale(lock, fence));
+        return Err(decide::stale(&lock, fence));
     }
     // Only now, since any number that never was a fence may look like a stamp.
     if Clock::is_stamp(fence) {

@@ -3,6 +3,7 @@
 use super::serve::HostLocks;
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
+use crate::command::engine::current::{current, Current};
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::Host;
 use crate::command::reply::Reply;
@@ -27,13 +28,12 @@ pub fn check<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     let (now, mut budget) = (cx.now(), Budget::of(cx.node));
-    let (id, empty) = (key.id(), Lock::default());
+    let id = key.id();
     let waiting = cx.node.queues.locks.waiting_for(&id) as u64;
-    let stored = cx.host.read::<Lock>(key)?;
-    if stored.is_none() && waiting == 0 {
+    let lock = current::<Lock, H>(cx.node, cx.host, key)?;
+    if matches!(lock, Current::Initial { .. }) && waiting == 0 {
         return Ok(Outcome::Reply(Reply::Nil));
     }
-    let lock = stored.map_or(&empty, |stored| &stored.state);
     let live: Vec<&Grant> = lock.grants().iter().filter(|grant| !grant.has_ended(now)).collect();
     let strongest =
         [Mode::Exclusive, Mode::Shared, Mode::Optimistic].into_iter().find(|mode| live.iter().any(|g| g.mode == *mode));

@@ -2,6 +2,7 @@
 
 use crate::command::engine::bindings::bindings_for;
 use crate::command::engine::commit::{commit_changes, commit_one, commit_step};
+use crate::command::engine::current::current;
 use crate::command::engine::cx::Cx;
 use crate::command::engine::service::Serve;
 use crate::command::engine::waiting::serve_retries;
@@ -140,10 +141,8 @@ pub fn take<H: Host>(
     request_id: Option<&Bytes>,
     binding: Option<AgentBinding>,
 ) -> Result<Fence, Error> {
-    let empty = Lock::default();
-    let stored = host.read::<Lock>(key)?;
-    let lock = stored.map_or(&empty, |stored| &stored.state);
-    let (event, fence) = decide::take(lock, request, &mut node.clock)?;
+    let lock = current::<Lock, H>(node, host, key)?;
+    let (event, fence) = decide::take(&lock, request, &mut node.clock)?;
     commit_grant(node, host, key, event, fence, request_id, binding)?;
     Ok(fence)
 }
@@ -299,13 +298,12 @@ fn serve_conversion<H: Host>(
     waiter: &LockWaiter,
     fence: Fence,
 ) -> Result<Served, Error> {
-    let (empty, now) = (Lock::default(), node.now());
+    let now = node.now();
     let key = &waiter.keys[0];
-    let stored = host.read::<Lock>(key.into())?;
-    let lock = stored.map_or(&empty, |stored| &stored.state);
-    decide::owned(lock, &waiter.request.owner, fence, now)?;
-    let Some((event, new_fence)) = decide::convert(lock, fence, waiter.request.mode, &mut node.clock) else {
-        return Err(decide::stale(lock, fence));
+    let lock = current::<Lock, H>(node, host, key.into())?;
+    decide::owned(&lock, &waiter.request.owner, fence, now)?;
+    let Some((event, new_fence)) = decide::convert(&lock, fence, waiter.request.mode, &mut node.clock) else {
+        return Err(decide::stale(&lock, fence));
     };
     commit_step::<Lock, H>(node, host, key.into(), &mut [Change::Event(event)])?;
     // A conversion that nobody was told of stays: its owner holds the lock by the old fence's grant and can look it up.

@@ -3,6 +3,7 @@
 use super::serve::bounds;
 use crate::command::engine::args::Args;
 use crate::command::engine::commit::commit_changes;
+use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::{Host, Key};
 use crate::command::reply::Reply;
@@ -98,15 +99,12 @@ pub fn send<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     let (key, bounds) = (cx.key(1), bounds(cx.node));
-    if let Some(stored) = cx.host.read::<Mail>(key)? {
-        if let Some(answer) = options.request_id.as_ref().and_then(|id| stored.answer(id)) {
-            return Ok(Outcome::Reply(answer.into()));
-        }
+    if let Some(answer) = current::<Mail, H>(cx.node, cx.host, key)?.answer(options.request_id.as_deref()) {
+        return Ok(Outcome::Reply(answer.into()));
     }
     let to = receivers(cx, key, from, destination)?;
-    let empty = Mail::default();
-    let mail = cx.host.read::<Mail>(key)?.map_or(&empty, |stored| &stored.state);
-    decide::check_room(mail, &to, payload_bytes, &bounds)?;
+    let mail = current::<Mail, H>(cx.node, cx.host, key)?;
+    decide::check_room(&mail, &to, payload_bytes, &bounds)?;
     let payload = cx.blob(payload_at);
     let Options { reply_to, ttl_ms, request_id } = options;
     let draft = Draft { from: Bytes::from(from), to, reply_to, ttl_ms };
@@ -122,9 +120,8 @@ fn receivers<H: Host>(cx: &mut Cx<H>, key: Key, from: &[u8], destination: Destin
     let (to, whom) = match destination {
         Destination::Agents(agents) => return Ok(agents),
         Destination::Sender(id) => {
-            let empty = Mail::default();
-            let mail = cx.host.read::<Mail>(key)?.map_or(&empty, |stored| &stored.state);
-            return decide::sender_of(mail, id).map(|sender| vec![sender]);
+            let mail = current::<Mail, H>(cx.node, cx.host, key)?;
+            return decide::sender_of(&mail, id).map(|sender| vec![sender]);
         }
         Destination::Capable(wanted, cap, at) => {
             (capable(cx, from, wanted, at)?, format!("has the capability '{}' and is offered", printable(cap)))

@@ -3,6 +3,7 @@
 use crate::command::engine::bindings::binding_for;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::commit::{commit, commit_step};
+use crate::command::engine::current::current;
 use crate::command::engine::service::Serve;
 use crate::command::host::{Host, Key};
 use crate::command::node::waits::UndeliveredGrant;
@@ -41,9 +42,8 @@ impl Serve for Mail {
     ) -> Result<Self::Plan, Error> {
         let mut readied = Self::Plan::new();
         if !node.queues.mails.is_empty() && node.queues.mails.waiting_for(&key.id()) > 0 {
-            let empty = Mail::default();
-            let mail = host.read::<Mail>(key)?.map_or(&empty, |stored| &stored.state);
-            let lines = changes.iter().filter_map(Change::event).flat_map(|event| readied_by(mail, event));
+            let mail = current::<Mail, H>(node, host, key)?;
+            let lines = changes.iter().filter_map(Change::event).flat_map(|event| readied_by(&mail, event));
             lines.for_each(|line| readied.entry(line.0.clone()).or_default().push(line));
         }
         Ok(readied)

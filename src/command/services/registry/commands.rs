@@ -4,6 +4,7 @@ use super::filter::{labels, FindArgs};
 use super::serve::{claim_binding, commit_claim, decide_due, is_back};
 use crate::command::engine::args::Args;
 use crate::command::engine::commit::commit;
+use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::engine::waiting::{wait, NewWait};
 use crate::command::host::{Host, Key};
@@ -29,8 +30,7 @@ pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let id = cx.actor(&mut args, "agent")?;
     let said = parse_introduction(&mut args)?;
     let key = cx.key(1);
-    let empty = Registry::default();
-    let registry = cx.host.read::<Registry>(key)?.map_or(&empty, |stored| &stored.state);
+    let registry = current::<Registry, H>(cx.node, cx.host, key)?;
     let max = cx.node.settings.get(Setting::RegistryAgentsMax);
     if registry.slot(id).is_none() && registry.count() as u64 >= max {
         return Err(Error::limit("registry-agents-max", "one more agent in this registry", max));
@@ -42,7 +42,7 @@ pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         ));
     }
     let (ttl_ms, policy) = (cx.node.settings.get(Setting::AgentTtlMs), cx.node.settings.registry_policy());
-    let event = decide::register(registry, id, said, ttl_ms, &policy, &mut cx.node.clock);
+    let event = decide::register(&registry, id, said, ttl_ms, &policy, &mut cx.node.clock);
     let Some(event) = event else { return Ok(Outcome::Reply(Reply::Nil)) };
     let epoch = cx.node.clock.last();
     commit::<Registry, H>(cx.node, cx.host, key, [event])?;
