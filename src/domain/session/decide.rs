@@ -44,11 +44,7 @@ pub fn change_to<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Chan
 }
 
 fn check_name(name: &[u8]) -> Result<(), Error> {
-    if (1..=FIELD_NAME_BYTES_MAX).contains(&name.len()) {
-        return Ok(());
-    }
-    let length = name.len();
-    Err(Error::usage(format!("field is {length} bytes long, allowed are 1 to {FIELD_NAME_BYTES_MAX}")))
+    Error::check_length("field", name.len(), FIELD_NAME_BYTES_MAX)
 }
 
 fn check_bounds<'a>(
