@@ -1,5 +1,6 @@
 //! Drives the random schedules of all models, as the crate's documentation says.
 
+use super::host::MemoryHost;
 use ltmc::command::node::Node;
 use ltmc::command::scheduler;
 use std::collections::VecDeque;
@@ -27,11 +28,30 @@ pub fn run<S: Schedule>(steps: u64, steps_each: u64) {
 /// A server whose time is moved by a schedule.
 pub trait Timed {
     fn node(&self) -> &Node;
+    fn node_and_host(&mut self) -> (&mut Node, &mut MemoryHost);
     fn now_us(&self) -> u64;
-    fn set_time(&mut self, now_us: u64);
+
+    /// The time is now this. The world notes it where its model needs it.
+    fn note_time(&mut self, _now_us: u64) {}
+
+    /// Sets the time of the node, of the host and of the model.
+    fn set_time(&mut self, now_us: u64) {
+        let (node, host) = self.node_and_host();
+        node.clock.set_now_us(now_us);
+        host.now = now_us / 1000;
+        self.note_time(now_us);
+    }
 
     /// Runs a round of the scheduler.
-    fn tick(&mut self);
+    fn tick(&mut self) {
+        let (node, host) = self.node_and_host();
+        host.client = 0;
+        scheduler::tick(node, host);
+        self.ticked();
+    }
+
+    /// Called after each round of the scheduler.
+    fn ticked(&mut self) {}
 
     /// Lets time pass. A prompt server handles every deadline when it comes, a busy one later.
     fn pass(&mut self, micros: u64, prompt: bool) {

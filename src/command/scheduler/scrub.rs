@@ -21,7 +21,7 @@ use crate::domain::{Invariant, KeyId, Millis};
 const STEP_MS: Millis = 100;
 /// Least time from the beginning of one round to that of the next, ms.
 const ROUND_MS_MIN: Millis = 1_000;
-/// A value counts as one more for each so many of its elements.
+/// A value counts as one more for each time it has this many elements.
 const ELEMENTS_PER_VALUE: usize = 100;
 
 /// When the next step is due, unix ms; `None` if there is none.

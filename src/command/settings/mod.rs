@@ -67,7 +67,7 @@ impl Setting {
 }
 
 impl Row {
-    /// The value if nothing is said.
+    /// The default value.
     pub fn default_value(&self) -> i64 {
         match self.kind {
             SettingType::Number { default, .. } => default,

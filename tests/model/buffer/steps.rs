@@ -278,8 +278,8 @@ impl World {
         let whole = content(self, &id);
         // A call does not name a chunk twice.
         let ids = if id == other { vec![&id] } else { vec![&id, &other] };
-        let asked = ids.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(" ");
-        let Reply::Array(read) = self.ok(&format!("LTMC.CHUNK.MGET b {asked}")) else { panic!("no list") };
+        let line = ids.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(" ");
+        let Reply::Array(read) = self.ok(&format!("LTMC.CHUNK.MGET b {line}")) else { panic!("no list") };
         let expected: Vec<Vec<u8>> = ids.iter().map(|id| content(self, id)).collect();
         assert_eq!(read.iter().map(bytes).collect::<Vec<_>>(), expected);
         let (offset, length) = (self.rng.below(700) as usize, self.rng.below(700) as usize);

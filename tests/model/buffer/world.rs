@@ -124,18 +124,12 @@ impl Timed for World {
         &self.node
     }
 
+    fn node_and_host(&mut self) -> (&mut Node, &mut MemoryHost) {
+        (&mut self.node, &mut self.host)
+    }
+
     fn now_us(&self) -> u64 {
         self.host.now * 1000
-    }
-
-    fn set_time(&mut self, now_us: u64) {
-        self.host.now = now_us / 1000;
-        self.node.clock.set_now_us(now_us);
-    }
-
-    fn tick(&mut self) {
-        self.host.client = 0;
-        scheduler::tick(&mut self.node, &mut self.host);
     }
 }
 

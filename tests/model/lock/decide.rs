@@ -305,14 +305,14 @@ impl World {
             Some(Err(refused)) => return refused,
             Some(Ok(hold)) => vec![hold],
             None => {
-                let wanted = |hold: &&Hold| match path {
+                let is_meant = |hold: &&Hold| match path {
                     Some(path) => hold.path == path,
                     None => all || hold.path.is_empty(),
                 };
                 let live = |hold: &&Hold| hold.mode != Mode::Stamp && !hold.is_over(self.model.now);
                 let held = self.model.holds(key).iter().filter(live);
                 let (own, foreign): (Vec<&Hold>, Vec<&Hold>) = held.partition(|hold| hold.owner == owner);
-                let own: Vec<Hold> = own.into_iter().filter(|hold| wanted(hold)).cloned().collect();
+                let own: Vec<Hold> = own.into_iter().filter(|hold| is_meant(hold)).cloned().collect();
                 let in_the_way = |hold: &&&Hold| path.is_none_or(|path| overlap(path, &hold.path));
                 match (own.is_empty(), foreign.iter().any(|hold| in_the_way(&hold))) {
                     (true, true) => return Expect::Refused(Code::NotOwner),

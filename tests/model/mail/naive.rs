@@ -33,7 +33,7 @@ pub struct Copy {
 
 /// What a receiver asks for.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct ReceiveArgs {
     pub agent: String,
     pub count: usize,
     pub answer_to: Option<u64>,
@@ -44,7 +44,7 @@ pub struct Wish {
 #[derive(Debug, Clone)]
 pub struct Wait {
     pub id: u64,
-    pub wish: Wish,
+    pub args: ReceiveArgs,
     /// 0 for none.
     pub deadline: u64,
 }
@@ -133,22 +133,22 @@ impl Naive {
     }
 
     /// Receives messages if any are ready.
-    pub fn receive(&mut self, wish: &Wish, now: u64) -> Option<Got> {
+    pub fn receive(&mut self, args: &ReceiveArgs, now: u64) -> Option<Got> {
         let is_worth = |copy: &&Copy| {
             let letter = self.letter(copy.id).expect("a copy has its letter");
-            let fits = wish.answer_to.is_none() || letter.reply_to == wish.answer_to;
+            let fits = args.answer_to.is_none() || letter.reply_to == args.answer_to;
             copy.state == State::Ready && fits && letter.end.is_none_or(|end| end > now)
         };
         let ids: Vec<u64> =
-            self.inbox(&wish.agent).into_iter().filter(is_worth).map(|copy| copy.id).take(wish.count).collect();
+            self.inbox(&args.agent).into_iter().filter(is_worth).map(|copy| copy.id).take(args.count).collect();
         if ids.is_empty() {
             return None;
         }
         self.last_delivery += 1;
-        let (delivery, until) = (self.last_delivery, now + wish.lease);
+        let (delivery, until) = (self.last_delivery, now + args.lease);
         let mut messages = Vec::new();
         for id in ids {
-            let copy = self.copy(&wish.agent, id).expect("just found");
+            let copy = self.copy(&args.agent, id).expect("just found");
             copy.deliveries += 1;
             copy.state = State::Leased(delivery, until);
             messages.push((id, copy.deliveries, until));
@@ -160,7 +160,7 @@ impl Naive {
     pub fn serve(&mut self, now: u64) -> Vec<(Wait, Got)> {
         let mut served = Vec::new();
         for wait in self.waits.clone() {
-            if let Some(got) = self.receive(&wait.wish, now) {
+            if let Some(got) = self.receive(&wait.args, now) {
                 self.waits.retain(|other| other.id != wait.id);
                 served.push((wait, got));
             }

@@ -1,6 +1,6 @@
 //! What clients do with a mailbox, and what the naive mailbox answers.
 
-use super::naive::{Copy, Got, Letter, Naive, Policy, State, Wish};
+use super::naive::{Copy, Got, Letter, Naive, Policy, ReceiveArgs, State};
 use crate::prng::Prng;
 
 pub const AGENTS: [&str; 4] = ["ada", "bob", "eve-with-a-rather-long-name", "tom"];
@@ -9,7 +9,7 @@ pub const AGENTS: [&str; 4] = ["ada", "bob", "eve-with-a-rather-long-name", "tom
 #[derive(Debug, Clone)]
 pub enum Op {
     Send { from: String, to: To, payload: String, reply_to: Option<u64>, ttl: Option<u64>, request: Option<String> },
-    Recv { wish: Wish, block: Option<u64> },
+    Recv { args: ReceiveArgs, block: Option<u64> },
     Ack { agent: String, ids: Vec<u64> },
     Nack { agent: String, id: u64, delay: Option<u64>, is_dead: bool },
     Extend { agent: String, id: u64, lease: u64 },
@@ -57,8 +57,8 @@ impl Op {
             0..=34 => Op::send(rng, any),
             35..=59 => {
                 let answer_to = rng.percent(20).then(|| any(rng));
-                let wish = Wish { agent, count: 1 + rng.below(4) as usize, answer_to, lease: 1 + rng.below(50) };
-                Op::Recv { wish, block: rng.percent(40).then(|| rng.below(60)) }
+                let args = ReceiveArgs { agent, count: 1 + rng.below(4) as usize, answer_to, lease: 1 + rng.below(50) };
+                Op::Recv { args, block: rng.percent(40).then(|| rng.below(60)) }
             }
             60..=75 => {
                 let ids = (0..1 + rng.below(3)).map(|_| own(rng)).collect();
@@ -111,9 +111,9 @@ impl Op {
                 ttl.iter().for_each(|ttl| add(format!("PX {ttl}")));
                 request.iter().for_each(|request| add(format!("REQID {request}")));
             }
-            Op::Recv { wish, block } => {
-                add(format!("LTMC.MSG.RECV m {} COUNT {} PX {}", wish.agent, wish.count, wish.lease));
-                wish.answer_to.iter().for_each(|id| add(format!("REPLYTO {id}")));
+            Op::Recv { args, block } => {
+                add(format!("LTMC.MSG.RECV m {} COUNT {} PX {}", args.agent, args.count, args.lease));
+                args.answer_to.iter().for_each(|id| add(format!("REPLYTO {id}")));
                 block.iter().for_each(|ms| add(format!("BLOCK {ms}")));
             }
             Op::Ack { agent, ids } => {
@@ -151,7 +151,7 @@ impl Op {
                     },
                     To::All => {
                         let mut all = naive.agents();
-                        all.extend(naive.waits.iter().map(|wait| wait.wish.agent.clone()));
+                        all.extend(naive.waits.iter().map(|wait| wait.args.agent.clone()));
                         all.retain(|agent| agent != from);
                         (all, *reply_to)
                     }
@@ -170,7 +170,7 @@ impl Op {
                 naive.copies.extend(to.into_iter().map(|agent| Copy { id, agent, deliveries: 0, state: State::Ready }));
                 Answer::Sent
             }
-            Op::Recv { wish, block } => match naive.receive(wish, now) {
+            Op::Recv { args, block } => match naive.receive(args, now) {
                 Some(Got { messages, .. }) => Answer::Got(messages),
                 None if block.is_some() && may_wait => Answer::Waits,
                 None => Answer::Got(Vec::new()),

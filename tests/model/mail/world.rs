@@ -163,10 +163,10 @@ impl World {
             (Answer::Number(number), Ok(Outcome::Reply(Reply::Integer(found)))) => assert_eq!(found as u64, *number),
             (Answer::Got(messages), Ok(Outcome::Reply(reply))) => self.check_messages(&reply, messages),
             (Answer::Waits, Ok(Outcome::Waits)) => {
-                let Op::Recv { wish, block } = op else { panic!("only RECV waits") };
+                let Op::Recv { args, block } = op else { panic!("only RECV waits") };
                 let (id, block) = (blocked(&self.host).expect("the client waits"), block.unwrap_or(0));
                 let deadline = if block == 0 { 0 } else { self.host.now + block };
-                self.naive.waits.push(Wait { id, wish: wish.clone(), deadline });
+                self.naive.waits.push(Wait { id, args: args.clone(), deadline });
                 self.next_client += 1;
             }
             (Answer::Error(code), Err(error)) => assert_eq!(error.code.word(), *code, "{error}"),

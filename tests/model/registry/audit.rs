@@ -2,7 +2,7 @@
 
 use super::answers::{claim_reply, Naive, Wait, What};
 use super::naive::{Hold, Life, Registry};
-use super::ops::Wish;
+use super::ops::ClaimArgs;
 use super::story::Story;
 use super::world::{shown, Untold, World};
 use crate::host::Fact;
@@ -57,22 +57,24 @@ impl World {
         self.take_fence(fence);
         self.history.note(format!("  waiters {told:?} get {id} as {fence}"));
         let (registry, view) = (&self.model.registries[key], self.model.view);
-        let fits = |(wait, wish): &(&Wait, &Wish)| told.contains(&wait.id) && wish.is_met(registry, view, id);
+        let fits =
+            |(wait, claim_args): &(&Wait, &ClaimArgs)| told.contains(&wait.id) && claim_args.is_met(registry, view, id);
         let main = self.model.claimers(key).find(fits);
-        let (main, wish) = main.unwrap_or_else(|| panic!("{id} is claimed as {fence}, and fits nobody of {told:?}"));
-        let (main, wish) = (main.id, wish.clone());
+        let (main, claim_args) =
+            main.unwrap_or_else(|| panic!("{id} is claimed as {fence}, and fits nobody of {told:?}"));
+        let (main, claim_args) = (main.id, claim_args.clone());
         for (wait, older) in self.model.claimers(key).filter(|(wait, _)| wait.id < main) {
             let is_overtaken = older.is_met(registry, view, id) && !told.contains(&wait.id);
             assert!(!is_overtaken, "waiter {main} gets {id} before {wait:?}");
         }
-        let is_twin = |other: &Option<String>| wish.request.is_some() && *other == wish.request;
+        let is_twin = |other: &Option<String>| claim_args.request.is_some() && *other == claim_args.request;
         for (wait, other) in self.model.claimers(key).filter(|(wait, _)| wait.id != main) {
             assert_eq!(is_twin(&other.request), told.contains(&wait.id), "told of {fence}: {told:?}, {wait:?}");
         }
-        self.model.give(key, id, fence, &wish);
+        self.model.give(key, id, fence, &claim_args);
         for waiter in told {
             // If a retry was told, too, the claim stays even if one of the clients is gone.
-            let grant = (told.len() == 1).then(|| (key.to_string(), fence, wish.request.clone()));
+            let grant = (told.len() == 1).then(|| (key.to_string(), fence, claim_args.request.clone()));
             self.ends_waiting(*waiter, grant);
         }
     }
@@ -105,7 +107,8 @@ impl World {
                 assert!(is_right, "refused for no reason: {wait:?}, {error:?}");
             }
             // A retry with another filter was quicker, or the registry came with its past.
-            (What::Claim(key, wish), Ok(reply)) if self.model.answer(key, wish).as_ref() == Some(&reply) => {}
+            (What::Claim(key, claim_args), Ok(reply))
+                if self.model.answer(key, claim_args).as_ref() == Some(&reply) => {}
             (What::Claim(..), Ok(other)) => panic!("no answer for {wait:?}: {other:?}"),
         }
         self.ends_waiting(id, None);
@@ -178,8 +181,8 @@ impl Naive {
                 registry.claim(*fence).is_some_and(|(of, claim)| *of == text(id) && claim.ends_at <= now)
             }
             (RegistryEvent::HoldBegan { share_percent, extra_percent, .. }, ..) => {
-                let said = (u64::from(*share_percent), u64::from(*extra_percent));
-                registry.may_hold(policy) && said == (policy.hold_share, policy.hold_extra)
+                let introduction = (u64::from(*share_percent), u64::from(*extra_percent));
+                registry.may_hold(policy) && introduction == (policy.hold_share, policy.hold_extra)
             }
             (RegistryEvent::HoldEnded { .. }, ..) => {
                 registry.hold.is_some_and(|hold| !registry.is_mostly_silent(hold.share))

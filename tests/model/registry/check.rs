@@ -144,9 +144,9 @@ impl World {
         for wait in &self.model.waits {
             assert!(wait.deadline.is_none_or(|deadline| deadline > view.now), "overdue: {wait:?}");
             match &wait.what {
-                What::Claim(key, wish) => {
+                What::Claim(key, claim_args) => {
                     let registry = self.model.registries.get(key);
-                    let fits = |id: &&String| registry.is_some_and(|registry| wish.is_met(registry, view, id));
+                    let fits = |id: &&String| registry.is_some_and(|registry| claim_args.is_met(registry, view, id));
                     let fitting = registry.and_then(|registry| registry.agents.keys().find(fits));
                     assert_eq!(fitting, None, "lost: {wait:?}");
                     assert!(!self.model.foreign.contains(key), "waits for a key of another type: {wait:?}");

@@ -137,11 +137,11 @@ fn version(text: &str) -> Vec<u64> {
 }
 
 /// Whether a capability (`name` or `name@version`) meets a requirement (also `name@>=version`).
-fn will_do(capability: &str, wanted: &str) -> bool {
+fn will_do(capability: &str, required: &str) -> bool {
     let split =
         |text: &str| text.split_once('@').map_or((text.into(), None), |(n, v)| (n.to_string(), Some(v.to_string())));
-    let ((name, has), (asked, wants)) = (split(capability), split(wanted));
-    name == asked
+    let ((name, has), (other_name, wants)) = (split(capability), split(required));
+    name == other_name
         && match (wants, has) {
             (None, _) => true,
             (Some(_), None) => false,
@@ -157,11 +157,11 @@ fn has_meta(meta: &str, path: &str, value: &str) -> bool {
     use serde_json::Value;
     let Ok(meta) = serde_json::from_str::<Value>(meta) else { return false };
     let found = meta.pointer(path);
-    let wanted = serde_json::from_str::<Value>(value).unwrap_or(Value::Object(serde_json::Map::new()));
+    let required = serde_json::from_str::<Value>(value).unwrap_or(Value::Object(serde_json::Map::new()));
     match found {
-        Some(Value::String(text)) => text == value || wanted.as_str() == Some(text),
-        Some(Value::Number(number)) => wanted.is_number() && wanted.as_f64() == number.as_f64(),
-        Some(single @ (Value::Bool(_) | Value::Null)) => *single == wanted,
+        Some(Value::String(text)) => text == value || required.as_str() == Some(text),
+        Some(Value::Number(number)) => required.is_number() && required.as_f64() == number.as_f64(),
+        Some(single @ (Value::Bool(_) | Value::Null)) => *single == required,
         _ => false,
     }
 }
@@ -289,10 +289,10 @@ impl Registry {
     pub fn fits(&self, view: View, id: &str, filter: &Filter) -> bool {
         let agent = &self.agents[id];
         let profile = &agent.profile;
-        let can = |wanted: &String| profile.caps.iter().any(|cap| will_do(cap, wanted));
+        let can = |required: &String| profile.caps.iter().any(|cap| will_do(cap, required));
         let status = self.status(view, agent);
-        let asked: &[&str] = if filter.statuses.is_empty() { &["active", "idle"] } else { &filter.statuses };
-        asked.contains(&status)
+        let statuses: &[&str] = if filter.statuses.is_empty() { &["active", "idle"] } else { &filter.statuses };
+        statuses.contains(&status)
             && agent.health != "failed"
             && !agent.is_damped()
             && filter.caps.iter().all(can)

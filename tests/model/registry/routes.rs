@@ -34,8 +34,8 @@ fn registry(rng: &mut Prng, agents: u64, fences: &mut Clock) -> Registry {
     let mut order: Vec<u64> = (0..agents).collect();
     rng.shuffle(&mut order);
     for n in order {
-        let said = Introduction { capacity: Some(4), ttl_ms: Some(1_000_000), ..Introduction::default() };
-        let event = decide::register(&registry, &name(n), said, 1_000_000, &POLICY, fences).expect("new");
+        let introduction = Introduction { capacity: Some(4), ttl_ms: Some(1_000_000), ..Introduction::default() };
+        let event = decide::register(&registry, &name(n), introduction, 1_000_000, &POLICY, fences).expect("new");
         registry.apply(&event);
         registry.apply(&RegistryEvent::Seen { agent: name(n), at: NOW, load: *rng.pick(&[200, 300, 300, 900]) });
         if rng.percent(30) {

@@ -3,7 +3,7 @@
 use super::answers::{claim_reply, Naive, Wait, What};
 use super::audit::names;
 use super::naive::{Policy, View};
-use super::ops::{Op, Shape, Wish};
+use super::ops::{ClaimArgs, Op, Shape};
 use crate::driver::{History, Schedule, Timed};
 use crate::host::{Fact, MemoryHost};
 use crate::prng::Prng;
@@ -46,7 +46,7 @@ pub struct World {
     /// overtaken.
     pub unsettled: BTreeSet<String>,
     /// Claims with a `REQID`.
-    pub requests: Vec<Wish>,
+    pub requests: Vec<ClaimArgs>,
     /// The revision up to which the logs were compared.
     pub compared: BTreeMap<String, u64>,
     next_client: u64,
@@ -159,18 +159,19 @@ impl Timed for World {
         &self.node
     }
 
+    fn node_and_host(&mut self) -> (&mut Node, &mut MemoryHost) {
+        (&mut self.node, &mut self.host)
+    }
+
     fn now_us(&self) -> u64 {
         self.model.now_us
     }
 
-    fn set_time(&mut self, now_us: u64) {
-        self.node.clock.set_now_us(now_us);
-        (self.model.now_us, self.model.view.now, self.host.now) = (now_us, now_us / 1000, now_us / 1000);
+    fn note_time(&mut self, now_us: u64) {
+        (self.model.now_us, self.model.view.now) = (now_us, now_us / 1000);
     }
 
-    fn tick(&mut self) {
-        self.host.client = 0;
-        scheduler::tick(&mut self.node, &mut self.host);
+    fn ticked(&mut self) {
         let facts = std::mem::take(&mut self.host.log);
         self.absorb(facts);
         self.take_notes();
@@ -190,7 +191,7 @@ impl World {
         }
         let key = self.shape.keys[0].clone();
         for id in self.shape.agents.clone() {
-            let op = Op::Register { id, said: self.shape.said(&mut self.rng) };
+            let op = Op::Register { id, introduction: self.shape.introduction(&mut self.rng) };
             self.run(1, &key, &op);
         }
     }
@@ -282,7 +283,7 @@ impl World {
         let facts = std::mem::take(&mut self.host.log);
         self.touched.insert(key.into());
         match op {
-            Op::Claim(wish) => self.check_claim(client, key, wish, &outcome, facts),
+            Op::Claim(claim_args) => self.check_claim(client, key, claim_args, &outcome, facts),
             Op::Watch { .. } => self.check_watch(client, key, op, &outcome, facts),
             Op::Find { .. } | Op::List { .. } => {
                 assert!(facts.is_empty(), "a reader changes nothing: {facts:?}");
@@ -339,7 +340,7 @@ impl World {
         &mut self,
         client: u64,
         key: &str,
-        wish: &Wish,
+        claim_args: &ClaimArgs,
         outcome: &Result<Outcome, Code>,
         mut facts: Vec<Fact>,
     ) {
@@ -350,19 +351,23 @@ impl World {
         };
         // What was due is decided before.
         self.absorb(facts);
-        let expected = self.model.expect_claim(key, wish, !self.host.in_multi);
+        let expected = self.model.expect_claim(key, claim_args, !self.host.in_multi);
         if let Some(expected) = expected {
-            assert_eq!(*outcome, expected, "{wish:?}");
+            assert_eq!(*outcome, expected, "{claim_args:?}");
             assert_eq!(matches!(own, Some(Fact::Blocked(_))), expected == Ok(Outcome::Waits), "{own:?}");
             if let Some(Fact::Blocked(id)) = own {
-                self.begin_wait(id.0, client, wish.block, What::Claim(key.into(), Box::new(wish.clone())));
+                self.begin_wait(id.0, client, claim_args.block, What::Claim(key.into(), Box::new(claim_args.clone())));
             }
             return;
         }
-        let Ok(Outcome::Reply(reply @ Reply::Array(parts))) = outcome else { panic!("{outcome:?} for {wish:?}") };
+        let Ok(Outcome::Reply(reply @ Reply::Array(parts))) = outcome else { panic!("{outcome:?} for {claim_args:?}") };
         let [Reply::Bytes(id), Reply::Integer(fence)] = &parts[..] else { panic!("no claim: {reply:?}") };
         let (id, fence) = (String::from_utf8_lossy(id).into_owned(), *fence as u64);
-        assert!(self.model.best(key, wish).contains(&&id), "{id} is not the best of {:?}", self.model.best(key, wish));
+        assert!(
+            self.model.best(key, claim_args).contains(&&id),
+            "{id} is not the best of {:?}",
+            self.model.best(key, claim_args)
+        );
         assert!(own.is_some() && *reply == claim_reply(&id, fence), "{own:?}");
         let registry = &self.model.registries[key];
         for (wait, older) in self.model.claimers(key) {
@@ -370,7 +375,7 @@ impl World {
             assert!(!is_overtaken, "{wait:?} is overtaken");
         }
         self.take_fence(fence);
-        self.model.give(key, &id, fence, wish);
+        self.model.give(key, &id, fence, claim_args);
     }
 
     fn begin_wait(&mut self, id: u64, client: u64, block: Option<u64>, what: What) {
@@ -407,7 +412,7 @@ impl World {
     pub fn look(&mut self) {
         let key = self.shape.key(&mut self.rng);
         let id = self.rng.pick(&self.shape.agents).clone();
-        let filter = self.shape.wish(&mut self.rng).filter;
+        let filter = self.shape.claim_args(&mut self.rng).filter;
         for status in super::ops::STATUSES {
             self.run(0, &key, &Op::List { status: Some(status), page: None });
         }

@@ -402,8 +402,9 @@ impl World {
     }
 
     fn restore(&mut self, key: &str) {
-        let (at, wanted, (version_words, expected)) = (self.now(), self.some_checkpoint(key), self.expected(key));
-        let mut argv = vec![Self::word(self.verb(key, "RESTORE", "ROLLBACK")), Self::word(key), Self::word(&wanted)];
+        let (at, checkpoint, (version_words, expected)) = (self.now(), self.some_checkpoint(key), self.expected(key));
+        let mut argv =
+            vec![Self::word(self.verb(key, "RESTORE", "ROLLBACK")), Self::word(key), Self::word(&checkpoint)];
         argv.extend(version_words);
         let is_full = self.live(key).is_some() && self.is_full(key);
         let real = self.noted(&argv);
@@ -411,7 +412,7 @@ impl World {
         if let Some(version) = expected.filter(|version| *version != thing.version) {
             return self.check_conflict(key, version, &real);
         }
-        let found = thing.find_checkpoint(&wanted).filter(|_| !wanted.is_empty());
+        let found = thing.find_checkpoint(&checkpoint).filter(|_| !checkpoint.is_empty());
         let Some(id) = found else { return Self::same(&real, &Self::refusal(Code::Err)) };
         if thing.status == "terminated" {
             return Self::same(&real, &Self::refusal(Code::BadState));
@@ -435,16 +436,16 @@ impl World {
         let (at, number) = (self.now(), self.rng.below(3));
         let dst = format!("{}{number}", &src[..1]);
         let mut argv = vec![Self::word(self.verb(src, "FORK", "FORK")), Self::word(src), Self::word(&dst)];
-        let wanted = self.rng.percent(60).then(|| self.some_checkpoint(src));
-        wanted.iter().for_each(|wanted| argv.extend(words(&["AT", wanted])));
+        let checkpoint = self.rng.percent(60).then(|| self.some_checkpoint(src));
+        checkpoint.iter().for_each(|checkpoint| argv.extend(words(&["AT", checkpoint])));
         let real = self.noted(&argv);
         if src == dst {
             return Self::same(&real, &Self::refusal(Code::Err));
         }
         let Some(thing) = self.live(src) else { return Self::same(&real, &Self::missing(src)) };
-        let version = match &wanted {
+        let version = match &checkpoint {
             None => thing.version,
-            Some(wanted) => match thing.find_checkpoint(wanted).filter(|_| !wanted.is_empty()) {
+            Some(checkpoint) => match thing.find_checkpoint(checkpoint).filter(|_| !checkpoint.is_empty()) {
                 Some(id) => thing.checkpoints[&id].version,
                 None => return Self::same(&real, &Self::refusal(Code::Err)),
             },

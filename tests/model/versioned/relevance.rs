@@ -50,10 +50,10 @@ fn placed(part: &Value, names: &[String], value: &Value) -> Option<Value> {
 pub fn built(thing: &Thing, agent: &str, budget: Option<usize>, paths: &[String]) -> (Value, BTreeSet<String>) {
     let small = budget.map_or(usize::MAX, |budget| 64.max(budget / 16));
     let whole = [String::new()];
-    let asked: BTreeSet<&String> = if paths.is_empty() { whole.iter().collect() } else { paths.iter().collect() };
-    let is_inside = |path: &&String| asked.iter().any(|other| other != path && covers(other, path));
+    let places: BTreeSet<&String> = if paths.is_empty() { whole.iter().collect() } else { paths.iter().collect() };
+    let is_inside = |path: &&String| places.iter().any(|other| other != path && covers(other, path));
     let mut pieces = Vec::new();
-    for path in asked.iter().filter(|path| !is_inside(path)) {
+    for path in places.iter().filter(|path| !is_inside(path)) {
         if let Some(value) = get(thing.doc(), &parts(path)) {
             cut(path.to_string(), value, small, &mut pieces);
         }

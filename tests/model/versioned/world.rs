@@ -123,19 +123,19 @@ impl Timed for World {
         &self.node
     }
 
+    fn node_and_host(&mut self) -> (&mut Node, &mut MemoryHost) {
+        (&mut self.node, &mut self.host)
+    }
+
     fn now_us(&self) -> u64 {
         self.now_us
     }
 
-    fn set_time(&mut self, now_us: u64) {
+    fn note_time(&mut self, now_us: u64) {
         self.now_us = now_us;
-        self.node.clock.set_now_us(now_us);
-        self.host.now = now_us / 1000;
     }
 
-    fn tick(&mut self) {
-        self.host.client = 0;
-        scheduler::tick(&mut self.node, &mut self.host);
+    fn ticked(&mut self) {
         self.absorb();
     }
 

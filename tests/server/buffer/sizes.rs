@@ -21,17 +21,20 @@ fn what_a_buffer_says_that_it_takes_is_what_the_server_has_allocated() {
     {
         let server = Server::start();
         run(&server, "LTMC.CHUNK.BUFFER b MAXBYTES 1000000000 MINBYTES 1000000000");
-        let (allocated, said) = measured(&server, count, bytes);
+        let (allocated, reported) = measured(&server, count, bytes);
         // The log for watchers is not part of what is bounded. It takes up to 1 MiB.
         let log = f64::min(1.2e6, count as f64 * 230.0);
-        let ratio = said / (allocated - log);
+        let ratio = reported / (allocated - log);
         assert!(
             (1.0 - band..1.0 + band).contains(&ratio),
-            "{bytes} bytes: said {said}, allocated {allocated}: {ratio}"
+            "{bytes} bytes: said {reported}, allocated {allocated}: {ratio}"
         );
         let usage = run(&server, "MEMORY USAGE b SAMPLES 0").int() as f64;
         let ratio = usage / (stat(&server, "used_bytes") as f64 + log);
-        assert!((1.0 - band..1.0 + band).contains(&ratio), "{bytes} bytes: MEMORY USAGE {usage}, said {said}: {ratio}");
+        assert!(
+            (1.0 - band..1.0 + band).contains(&ratio),
+            "{bytes} bytes: MEMORY USAGE {usage}, said {reported}: {ratio}"
+        );
         if bytes == 64 * 1024 {
             let overhead = stat(&server, "used_bytes") as f64 / (count as f64 * bytes as f64);
             assert!(overhead < 1.01, "a chunk of 64 KB costs no more than it has: {overhead}");

@@ -17,18 +17,18 @@ fn a_miss_gives_a_ticket_and_what_is_put_for_it_is_a_hit() {
     let first = promoted(&missed);
     assert!(first > 0 && missed.get("age_ms").is_nil() && missed.get("ttl_ms").is_nil());
     let second = get(&server, "c t {}");
-    assert_eq!((said(&second), ticket_in(&second)), (miss(), None), "one computes");
+    assert_eq!((status_and_value(&second), ticket_in(&second)), (miss(), None), "one computes");
     put(&server, &format!("c t {{}} v TICKET {first} PX 600000"));
     let hit = get(&server, "c t {}");
     assert_eq!(fields(&hit), FIELDS);
-    assert_eq!((said(&hit), ticket_in(&hit)), (answer("HIT", "v"), None));
+    assert_eq!((status_and_value(&hit), ticket_in(&hit)), (answer("HIT", "v"), None));
     assert!((0..10_000).contains(&hit.get("age_ms").int()), "{hit:?}");
     assert!((590_000..=600_000).contains(&hit.get("ttl_ms").int()), "{hit:?}");
     put_is_stale(&server, &format!("c t {{}} other TICKET {first}"));
     assert_eq!(found(&server, "c t {}"), answer("HIT", "v"));
     put(&server, "c t {} forever");
     let hit = get(&server, "c t {}");
-    assert_eq!((said(&hit), hit.get("ttl_ms").is_nil()), (answer("HIT", "forever"), true));
+    assert_eq!((status_and_value(&hit), hit.get("ttl_ms").is_nil()), (answer("HIT", "forever"), true));
     let mut client = server.client();
     client.resp3();
     assert!(matches!(client.run("LTMC.CACHE.GET c t {}"), Reply::Map(pairs) if pairs.len() == FIELDS.len()));
@@ -65,7 +65,7 @@ fn arguments_that_mean_the_same_are_one_call() {
     ];
     server.cmd(&["LTMC.CACHE.PUT", "c", "t", same[0], "v"]).ok();
     for args in same {
-        assert_eq!(said(&server.cmd(&["LTMC.CACHE.GET", "c", "t", args])), answer("HIT", "v"), "{args}");
+        assert_eq!(status_and_value(&server.cmd(&["LTMC.CACHE.GET", "c", "t", args])), answer("HIT", "v"), "{args}");
     }
     for args in same {
         server.cmd(&["LTMC.CACHE.PUT", "c", "t", args, args]).ok();
@@ -81,11 +81,11 @@ fn arguments_that_mean_the_same_are_one_call() {
         r#"{"a":[10,"é",{"y":true}],"b":0.1}"#,
     ];
     for args in others {
-        assert_eq!(said(&server.cmd(&["LTMC.CACHE.GET", "c", "t", args])), miss(), "{args}");
+        assert_eq!(status_and_value(&server.cmd(&["LTMC.CACHE.GET", "c", "t", args])), miss(), "{args}");
     }
     for (one, other) in [("0", "-0"), ("1e2", "100.0"), ("\"/\"", "\"\\/\""), ("null", " null ")] {
         server.cmd(&["LTMC.CACHE.PUT", "c", "t", one, one]).ok();
-        assert_eq!(said(&server.cmd(&["LTMC.CACHE.GET", "c", "t", other])), answer("HIT", one), "{other}");
+        assert_eq!(status_and_value(&server.cmd(&["LTMC.CACHE.GET", "c", "t", other])), answer("HIT", one), "{other}");
     }
 }
 
@@ -181,7 +181,7 @@ fn that_there_is_no_answer_is_an_answer_with_a_life_of_its_own() {
     put(&server, "c t 2 none NEGATIVE PX 50000");
     put(&server, "c t 3 there");
     let first = get(&server, "c t 1");
-    assert_eq!(said(&first), answer("NEGATIVE", "no-such-file"));
+    assert_eq!(status_and_value(&first), answer("NEGATIVE", "no-such-file"));
     assert!((1..=5000).contains(&first.get("ttl_ms").int()), "{first:?}");
     assert!((40_000..=50_000).contains(&get(&server, "c t 2").get("ttl_ms").int()));
     for (offset, expected) in [

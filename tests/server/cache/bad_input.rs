@@ -177,7 +177,10 @@ fn labels_and_arguments_have_their_lengths() {
     // Of the greatest length, and with any bytes.
     let (id, label, args) = (&id[..256], &label[..1024], &args[..1 << 20]);
     server.cmd(&["LTMC.CACHE.PUT", "c", id, args, "v", "RAW", "AGENT", id, "PRIVATE", "DEPS", "1", label]).ok();
-    assert_eq!(said(&server.cmd(&["LTMC.CACHE.GET", "c", id, args, "RAW", "AGENT", id])), answer("HIT", "v"));
+    assert_eq!(
+        status_and_value(&server.cmd(&["LTMC.CACHE.GET", "c", id, args, "RAW", "AGENT", id])),
+        answer("HIT", "v")
+    );
     assert_eq!(server.cmd(&["LTMC.CACHE.INVALIDATE", "c", "DEP", "1", label]).int(), 1);
     let binary: &[u8] = b"\0\r\n\xff %s{}";
     let words =

@@ -23,7 +23,7 @@ fn a_thousand_who_miss_at_once_make_one_ticket_and_are_answered_by_one_put() {
     let mut hits = 0;
     for client in &mut clients {
         if let Some(reply) = client.recv_within(1) {
-            assert_eq!((said(&reply), ticket_in(&reply)), (answer("HIT", "v"), None));
+            assert_eq!((status_and_value(&reply), ticket_in(&reply)), (answer("HIT", "v"), None));
             hits += 1;
         }
     }
@@ -90,7 +90,7 @@ impl Line {
 
     #[track_caller]
     pub fn ends_with_c(mut self, value: &str) -> Server {
-        assert_eq!(said(&self.c.recv()), answer("HIT", value));
+        assert_eq!(status_and_value(&self.c.recv()), answer("HIT", value));
         assert_eq!(found(&self.server, "c t 1"), answer("HIT", value));
         assert_idle(&self.server);
         for client in [&mut self.b, &mut self.c] {
@@ -107,7 +107,7 @@ impl Line {
 fn a_put_answers_all_who_wait() {
     let mut line = Line::start();
     put(&line.server, &format!("c t 1 v TICKET {}", line.computes));
-    assert_eq!(said(&line.b.recv()), answer("HIT", "v"));
+    assert_eq!(status_and_value(&line.b.recv()), answer("HIT", "v"));
     line.ends_with_c("v");
 }
 
@@ -116,7 +116,7 @@ fn an_answer_that_there_is_none_answers_all_who_wait() {
     let mut line = Line::start();
     put(&line.server, &format!("c t 1 v NEGATIVE TICKET {}", line.computes));
     for client in [&mut line.b, &mut line.c] {
-        assert_eq!(said(&client.recv()), answer("NEGATIVE", "v"));
+        assert_eq!(status_and_value(&client.recv()), answer("NEGATIVE", "v"));
     }
     assert_idle(&line.server);
 }
@@ -126,7 +126,7 @@ fn a_put_without_ticket_answers_all_who_wait_and_leaves_the_ticket_good() {
     let mut line = Line::start();
     put(&line.server, "c t 1 other");
     for client in [&mut line.b, &mut line.c] {
-        assert_eq!(said(&client.recv()), answer("HIT", "other"));
+        assert_eq!(status_and_value(&client.recv()), answer("HIT", "other"));
     }
     assert_idle(&line.server);
     assert_eq!(stat(&line.server, "tickets_out"), 1);
@@ -141,16 +141,16 @@ fn a_put_in_a_transaction_a_script_or_a_guard_answers_who_waits() {
     let put_it = |line: &Line| format!("LTMC.CACHE.PUT c t 1 v TICKET {}", line.computes);
     let text = put_it(&line);
     line.holder.pipeline(&["MULTI", "SET x 1", &text, "EXEC"])[3].array()[1].ok();
-    assert_eq!(said(&line.b.recv()), answer("HIT", "v"));
+    assert_eq!(status_and_value(&line.b.recv()), answer("HIT", "v"));
     let mut line = Line::on(line.ends_with_c("v"));
     let script = format!("return redis.call('LTMC.CACHE.PUT', KEYS[1], 't', '1', 'v', 'TICKET', '{}')", line.computes);
     line.holder.cmd(&["EVAL", &script, "1", "c"]).ok();
-    assert_eq!(said(&line.b.recv()), answer("HIT", "v"));
+    assert_eq!(status_and_value(&line.b.recv()), answer("HIT", "v"));
     let mut line = Line::on(line.ends_with_c("v"));
     let lock = line.holder.run("LTMC.LOCK l me PX 600000").int();
     let text = put_it(&line);
     line.holder.run(&format!("LTMC.GUARD l {lock} {text}")).ok();
-    assert_eq!(said(&line.b.recv()), answer("HIT", "v"));
+    assert_eq!(status_and_value(&line.b.recv()), answer("HIT", "v"));
     line.ends_with_c("v");
 }
 
@@ -220,7 +220,7 @@ fn a_holder_may_go_on_over_another_connection_while_it_is_waited_for() {
     let mut line = holder_is_gone(Line::on(server));
     assert_eq!(waiting(&line.server), 2);
     put(&line.server, &format!("c t 1 v TICKET {}", line.computes));
-    assert_eq!(said(&line.b.recv()), answer("HIT", "v"));
+    assert_eq!(status_and_value(&line.b.recv()), answer("HIT", "v"));
     let line = holder_is_gone(Line::on(line.ends_with_c("v")));
     set_clock(&line.server, 600_001);
     line.b_then_c();
@@ -289,13 +289,13 @@ fn a_private_answer_serves_its_agent_and_asks_the_next_of_the_others() {
     server.block_in_turn(&mut waiters, |n| format!("LTMC.CACHE.GET c t 1 AGENT {} BLOCK 0", agents[n]));
     put(&server, &format!("c t 1 own AGENT a PRIVATE TICKET {computes}"));
     for n in [1, 3] {
-        assert_eq!(said(&waiters[n].recv()), answer("HIT", "own"));
+        assert_eq!(status_and_value(&waiters[n].recv()), answer("HIT", "own"));
     }
     let next = promoted(&waiters[0].recv());
     assert_eq!(waiting(&server), 2);
     put(&server, &format!("c t 1 all AGENT b TICKET {next}"));
     for n in [2, 4] {
-        assert_eq!(said(&waiters[n].recv()), answer("HIT", "all"));
+        assert_eq!(status_and_value(&waiters[n].recv()), answer("HIT", "all"));
     }
     assert_idle(&server);
     assert_eq!(found(&server, "c t 1 AGENT a"), answer("HIT", "own"));
@@ -334,7 +334,7 @@ fn lines_of_different_calls_do_not_wait_for_each_other() {
     let mut waiters: Vec<Client> = (0..20).map(|n| waiter(&server, &format!("c t {n}"))).collect();
     for n in (0..20).rev() {
         put(&server, &format!("c t {n} v{n} TICKET {}", tickets[n]));
-        assert_eq!(said(&waiters[n].recv()), answer("HIT", &format!("v{n}")));
+        assert_eq!(status_and_value(&waiters[n].recv()), answer("HIT", &format!("v{n}")));
         assert_eq!(waiting(&server), n as i64);
     }
     assert_idle(&server);

@@ -56,12 +56,12 @@ fn what_is_called_off_softly_is_stale_until_somebody_brings_the_next_one() {
     put(&server, "c t 3 no NEGATIVE DEPS 1 d0");
     assert_eq!(call_off(&server, "DEP 2 d0 d1 SOFT"), 3);
     let first = get(&server, "c t 0");
-    assert_eq!(said(&first), answer("STALE", "old"));
+    assert_eq!(status_and_value(&first), answer("STALE", "old"));
     let computes = ticket_in(&first).expect("the first computes");
     assert_eq!(found(&server, "c t 1"), answer("STALE", "old"));
     assert_eq!(found(&server, "c t 3"), answer("STALE", "no"));
     let other = get(&server, "c t 2");
-    assert_eq!((said(&other), ticket_in(&other)), (answer("HIT", "old"), None));
+    assert_eq!((status_and_value(&other), ticket_in(&other)), (answer("HIT", "old"), None));
     put(&server, &format!("c t 0 new DEPS 1 d0 TICKET {computes}"));
     assert_eq!(found(&server, "c t 0"), answer("HIT", "new"));
     assert_eq!(call_off(&server, "ALL SOFT"), 4);
@@ -200,7 +200,7 @@ fn none_of_ten_thousand_is_given_once_it_is_called_off() {
         let replies = client.pipeline(&lines);
         let replies = replies.last().expect("EXEC answers").array().to_vec();
         assert_eq!(replies[0].int(), MANY as i64, "{what}");
-        let given = replies[1..=500].iter().filter(|reply| said(reply) != miss()).count();
+        let given = replies[1..=500].iter().filter(|reply| status_and_value(reply) != miss()).count();
         assert_eq!(given, 0, "{what}");
         assert_eq!(replies[501].int(), 0, "{what}: they are called off already");
         assert!(replies[502].array()[1].array().is_empty() && replies[503].array().is_empty());
@@ -228,9 +228,9 @@ fn what_is_put_after_an_invalidation_is_not_concerned_by_it() {
     ];
     let replies = client.pipeline(&lines)[8].array().to_vec();
     assert_eq!((replies[0].int(), replies[2].int()), (MANY as i64, 1));
-    assert_eq!(said(&replies[4]), answer("STALE", "new"));
-    assert_eq!(said(&replies[5]), answer("HIT", "newer"));
-    assert_eq!(said(&replies[6]), miss());
+    assert_eq!(status_and_value(&replies[4]), answer("STALE", "new"));
+    assert_eq!(status_and_value(&replies[5]), answer("HIT", "newer"));
+    assert_eq!(status_and_value(&replies[6]), miss());
     server.run("CONFIG SET ltmc.sweep-batch-max 1000").ok();
     wait_until("the others are removed", || stat(&server, "entries") == 2);
     assert_eq!(found(&server, "c t 5000"), answer("STALE", "new"));
@@ -314,6 +314,6 @@ fn a_ticket_whose_lease_is_over_gives_who_waits_a_good_one_whatever_is_called_of
         caller.run("EXEC");
         let next = promoted(&b.recv());
         put(&server, &format!("c t 1 v TICKET {next}"));
-        assert_eq!(said(&c.recv()), answer("HIT", "v"), "{what}");
+        assert_eq!(status_and_value(&c.recv()), answer("HIT", "v"), "{what}");
     }
 }

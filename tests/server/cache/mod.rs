@@ -37,7 +37,7 @@ fn put(server: &Server, what: &str) {
 
 /// The status of an answer, and the value if there is one.
 #[track_caller]
-fn said(reply: &Reply) -> (String, Option<String>) {
+fn status_and_value(reply: &Reply) -> (String, Option<String>) {
     let value = reply.get("value");
     (reply.get("status").text().into(), (!value.is_nil()).then(|| value.text().into()))
 }
@@ -45,7 +45,7 @@ fn said(reply: &Reply) -> (String, Option<String>) {
 /// Status and value of what a cache answers.
 #[track_caller]
 fn found(server: &Server, what: &str) -> (String, Option<String>) {
-    said(&get(server, what))
+    status_and_value(&get(server, what))
 }
 
 /// Such an answer, as tests write it.
@@ -68,7 +68,7 @@ fn ticket_in(reply: &Reply) -> Option<i64> {
 /// The ticket in the reply to a client that is asked to compute.
 #[track_caller]
 fn promoted(reply: &Reply) -> i64 {
-    assert_eq!(said(reply), miss(), "{reply:?}");
+    assert_eq!(status_and_value(reply), miss(), "{reply:?}");
     ticket_in(reply).unwrap_or_else(|| panic!("no ticket in {reply:?}"))
 }
 

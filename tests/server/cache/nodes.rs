@@ -68,7 +68,7 @@ fn a_ticket_of_the_old_primary_is_waited_for_a_little_and_then_given_on() {
     replica.block_in_turn(&mut waiters, |n| format!("LTMC.CACHE.GET c t {} BLOCK 0", n + 1));
     // One client continues over a new connection, the other is gone for good.
     put(&replica, &format!("c t 1 v TICKET {}", tickets[0]));
-    assert_eq!(said(&waiters[0].recv()), answer("HIT", "v"));
+    assert_eq!(status_and_value(&waiters[0].recv()), answer("HIT", "v"));
     assert_eq!(waiting(&replica), 1);
     set_clock(&replica, 300_001);
     let next = promoted(&waiters[1].recv());
@@ -99,7 +99,7 @@ fn a_slot_that_moves_takes_answers_tickets_and_labels_along_and_sends_waiters_af
     assert_eq!(found(new, "{t}:c t 1"), answer("HIT", "v"));
     let mut again = waiter(new, "{t}:c t 3");
     put(new, &format!("{{t}}:c t 3 v TICKET {}", tickets[0]));
-    assert_eq!(said(&again.recv()), answer("HIT", "v"));
+    assert_eq!(status_and_value(&again.recv()), answer("HIT", "v"));
     let mut again = waiter(new, "{t}:c t 4");
     // The offset of the clock counts as a key.
     let offset = (600_001..).find(|offset| cluster.owner(cluster.slot(&offset.to_string())) == 1 - from);

@@ -116,8 +116,8 @@ fn finding_the_keys_takes_no_longer_than_there_are_arguments() {
     ] {
         let words: Vec<&str> =
             first.split(' ').chain(std::iter::repeat_n(again, 50_000).flat_map(|again| again.split(' '))).collect();
-        let asked: Vec<&str> = ["COMMAND", "GETKEYS"].into_iter().chain(words.iter().copied()).collect();
-        assert!(!server.cmd(&asked).array().is_empty(), "{first}");
+        let question: Vec<&str> = ["COMMAND", "GETKEYS"].into_iter().chain(words.iter().copied()).collect();
+        assert!(!server.cmd(&question).array().is_empty(), "{first}");
         agent.cmd(&words);
     }
     assert_eq!(server.run("PING").text(), "PONG");

@@ -182,8 +182,8 @@ fn the_server_is_told_exactly_the_keys_of_whatever_is_well_formed() {
             made.command(docs);
             let Made { mut args, keys, .. } = made;
             let expected: Vec<String> = keys.iter().map(|at| args[*at].clone()).collect();
-            let asked = [&["COMMAND".to_string(), "GETKEYS".to_string()], &args[..]].concat();
-            let mut told = match server.cmd(&asked) {
+            let question = [&["COMMAND".to_string(), "GETKEYS".to_string()], &args[..]].concat();
+            let mut told = match server.cmd(&question) {
                 Reply::Error(line) => {
                     assert!(expected.is_empty(), "round {round}: {args:?}: {line}");
                     continue;

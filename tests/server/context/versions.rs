@@ -57,11 +57,11 @@ fn a_rollback_is_a_new_version_and_nothing_is_rewritten() {
     }
     let mut expected: Vec<Value> = states.to_vec();
     // Ids precede names. Of several checkpoints with a name, the newest is meant.
-    for (wanted, at) in [("first", 0), ("2", 1), ("x", 3), ("3", 2), ("1", 0)] {
-        let version = server.run(&format!("LTMC.CTX.ROLLBACK c {wanted}")).int();
+    for (name, at) in [("first", 0), ("2", 1), ("x", 3), ("3", 2), ("1", 0)] {
+        let version = server.run(&format!("LTMC.CTX.ROLLBACK c {name}")).int();
         expected.push(states[at].clone());
         assert_eq!(version as usize, expected.len());
-        assert_eq!(doc(&server, "c"), states[at], "{wanted}");
+        assert_eq!(doc(&server, "c"), states[at], "{name}");
     }
     for (before, state) in expected.iter().enumerate() {
         assert_eq!(&doc_at(&server, "c", before as i64 + 1), state, "version {}", before + 1);

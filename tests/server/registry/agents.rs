@@ -138,8 +138,8 @@ fn an_agent_has_the_same_fields_in_both_protocols() {
 #[test]
 fn registering_again_keeps_what_is_not_said_and_changes_what_is() {
     let server = Server::start();
-    let said = "NAME one CAPS 1 go TAGS 1 eu META [1] CAPACITY 3 SESSION s";
-    let first = register(&server, "a", said);
+    let options = "NAME one CAPS 1 go TAGS 1 eu META [1] CAPACITY 3 SESSION s";
+    let first = register(&server, "a", options);
     server.run("LTMC.AGENT.CLAIM r PX 600000").array();
     let fence = server.run("LTMC.AGENT.CLAIM r PX 600000").array()[1].int();
     assert_eq!(server.run(&format!("LTMC.AGENT.RELEASE r {fence} OUTCOME FAIL LATENCY 40")).int(), 1);

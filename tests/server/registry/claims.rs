@@ -81,11 +81,11 @@ fn a_claim_takes_who_fits_the_filter() {
     ] {
         assert_eq!(claim(&server, filter).map(|(agent, _)| agent).as_deref(), expected, "{filter}");
     }
-    for (said, takes) in
+    for (options, takes) in
         [("STATUS BUSY", false), ("STATUS IDLE", true), ("HEALTH FAILED", false), ("STATUS ERROR", false)]
     {
-        server.run(&format!("LTMC.HEARTBEAT r a {said}")).int();
-        assert_eq!(claim(&server, "TAGS 1 eu").is_some(), takes, "{said}");
+        server.run(&format!("LTMC.HEARTBEAT r a {options}")).int();
+        assert_eq!(claim(&server, "TAGS 1 eu").is_some(), takes, "{options}");
     }
     assert!(claim(&server, "TAGS 1 eu STATUS 1 error").is_none(), "it has failed, too");
     server.run("LTMC.HEARTBEAT r a HEALTH OK").int();

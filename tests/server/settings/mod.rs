@@ -125,7 +125,7 @@ fn the_configuration_file_sets_them_too() {
 
 #[test]
 fn a_bad_value_in_the_configuration_file_stops_the_load_and_is_named() {
-    for (name, bad, said) in [
+    for (name, bad, text) in [
         ("lock-lease-ms", "soon", "ltmc.lock-lease-ms is 'soon', allowed are whole numbers from 0 to 31536000000"),
         ("lock-ageing-ms", "0", "ltmc.lock-ageing-ms is '0', allowed are whole numbers from 1 to 86400000"),
         ("orchestration-mode", "fast", "ltmc.orchestration-mode is 'fast', allowed are basic, full, debug"),
@@ -137,16 +137,16 @@ fn a_bad_value_in_the_configuration_file_stops_the_load_and_is_named() {
     ] {
         let refusal = Server::builder().arg(&format!("ltmc.{name}"), bad).try_start();
         let log = refusal.err().expect("the server must not start");
-        assert!(log.contains(said), "{log}");
+        assert!(log.contains(text), "{log}");
         let server = Server::start();
         let refused = server.cmd(&["CONFIG", "SET", &format!("ltmc.{name}"), bad]);
-        assert!(refused.error().contains(said), "{refused:?}");
+        assert!(refused.error().contains(text), "{refused:?}");
         let module = module_path();
         let module = module.to_str().expect("a path");
         let server = Server::builder().without_module().arg("enable-module-command", "yes").start();
         let name = format!("ltmc.{name}");
         assert!(server.cmd(&["MODULE", "LOADEX", module, "CONFIG", &name, bad]).is_error());
-        assert!(server.log().contains(said), "{}", server.log());
+        assert!(server.log().contains(text), "{}", server.log());
         assert!(server.run("MODULE LIST").array().is_empty());
     }
 }

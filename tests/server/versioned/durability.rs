@@ -178,7 +178,7 @@ fn everything_that_can_happen_to_sessions_and_contexts_is_persisted_everywhere()
     let then = doc(&replica, "early");
     assert_eq!(run(&replica, checkpoint).int(), version + 1);
     assert!(doc(&replica, "c").contains("1e-7") && doc(&replica, "early") == then);
-    assert_eq!(story(&replica, "c").last().map(|event| event["checkpoint"].clone()), Some(1.into()));
+    assert_eq!(story_of(&replica, "c").last().map(|event| event["checkpoint"].clone()), Some(1.into()));
 }
 
 #[test]

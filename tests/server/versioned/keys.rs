@@ -32,7 +32,7 @@ fn what_moves_keeps_its_versions_and_its_end() {
     ];
     for way in ways {
         make(&server);
-        let told = story(&server, "c");
+        let told = story_of(&server, "c");
         let mut client = server.client();
         for line in way {
             assert!(!client.run(line).is_error(), "{line}");
@@ -40,7 +40,7 @@ fn what_moves_keeps_its_versions_and_its_end() {
         assert_eq!(field(&server, "x", "f").as_deref(), Some("v"), "{way:?}");
         assert_eq!(doc(&server, "y"), r#"{"n":2}"#);
         assert_eq!(run(&server, "LTMC.CTX.GET y AT 1").get("doc").text(), r#"{"n":1}"#);
-        assert_eq!(story(&server, "y"), told, "{way:?}");
+        assert_eq!(story_of(&server, "y"), told, "{way:?}");
         assert_eq!(run(&server, "LTMC.CTX.ROLLBACK y two").int(), 3);
         assert_eq!(server.run("EXISTS s c").int(), 0);
         set_clock(&server, 60_001);

@@ -2,6 +2,7 @@
 
 use crate::harness::*;
 use crate::waiting::*;
+use news::*;
 use serde_json::Value;
 
 mod crowd;
@@ -9,6 +10,7 @@ mod ends;
 mod events;
 mod keys;
 mod line;
+pub mod news;
 mod places;
 mod wakes;
 
@@ -20,43 +22,10 @@ fn register(server: &Server, agent: &str, more: &str) -> i64 {
     server.run(&format!("LTMC.REGISTER r {agent} PX {TTL_MS} {more}")).int()
 }
 
-/// The revision of a key and the events that a watcher is told.
-#[track_caller]
-fn news(part: &Reply) -> (i64, Vec<Value>) {
-    let [revision, events] = part.array() else { panic!("not news: {part:?}") };
-    let parse = |text: &String| serde_json::from_str(text).unwrap_or_else(|e| panic!("not JSON: {e}: {text}"));
-    (revision.int(), events.texts().iter().map(parse).collect())
-}
-
-/// The same of a reply about one key.
-#[track_caller]
-fn only_news(reply: &Reply) -> (i64, Vec<Value>) {
-    assert_eq!(reply.array().len(), 1, "{reply:?}");
-    news(&reply.array()[0])
-}
-
-/// The revision of a key whose watcher is too far behind, and the oldest revision that is kept.
-#[track_caller]
-fn compacted(part: &Reply) -> (i64, i64) {
-    let [revision, word, oldest] = part.array() else { panic!("not compacted: {part:?}") };
-    assert_eq!(word.text(), "COMPACTED");
-    (revision.int(), oldest.int())
-}
-
 /// Everything that is known of `r`.
 #[track_caller]
 fn story(server: &Server) -> Vec<Value> {
-    only_news(&server.run("LTMC.WATCH 1 r SINCE 0")).1
-}
-
-/// The revision of `key`; 0 if there is none.
-#[track_caller]
-fn revision(server: &Server, key: &str) -> i64 {
-    only_news(&server.run(&format!("LTMC.WATCH 1 {key} SINCE $"))).0
-}
-
-fn names(events: &[Value]) -> Vec<&str> {
-    events.iter().map(|event| event["event"].as_str().unwrap_or("nameless")).collect()
+    story_of(server, "r")
 }
 
 /// Names of the events in a reply about one key.
@@ -69,13 +38,6 @@ fn names_in(reply: &Reply) -> Vec<String> {
 #[track_caller]
 fn watcher(server: &Server) -> Client {
     watcher_of(server, "1 r SINCE $")
-}
-
-#[track_caller]
-fn watcher_of(server: &Server, what: &str) -> Client {
-    let mut client = server.client();
-    server.block_in_turn(std::slice::from_mut(&mut client), |_| format!("LTMC.WATCH {what} BLOCK 0"));
-    client
 }
 
 #[test]

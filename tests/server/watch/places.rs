@@ -183,8 +183,8 @@ fn a_slot_that_moves_takes_its_watchers_along() {
     assert_eq!(new.run("LTMC.WATCH 2 {t}:r {t}:q SINCE 0 0").error_code(), "MOVED");
     old.run(&format!("LTMC.REGISTER {{t}}:r a PX {TTL_MS}")).int();
     let known = revision(old, "{t}:r");
-    let wanted = ["1 {t}:r SINCE $", "2 {t}:q {t}:r SINCE $ $", "1 {t}:none SINCE 0"];
-    let mut watchers: Vec<Client> = wanted.iter().map(|what| watcher_of(old, what)).collect();
+    let requests = ["1 {t}:r SINCE $", "2 {t}:q {t}:r SINCE $ $", "1 {t}:none SINCE 0"];
+    let mut watchers: Vec<Client> = requests.iter().map(|what| watcher_of(old, what)).collect();
     cluster.migrate_slot(slot, from, to);
     for watcher in &mut watchers[..2] {
         let reply = watcher.recv();

@@ -25,7 +25,7 @@ fn who_waits_at_a_path_sleeps_through_all_other_changes() {
             .collect();
         assert!(client.pipeline(&lines).iter().all(|reply| !reply.is_error()));
     }
-    assert_eq!(compacted(&server.run("LTMC.WATCH 1 c SINCE 0")).0, revision(&server, "c"));
+    assert_eq!(compacted(&server.run("LTMC.WATCH 1 c SINCE 0").array()[0]).0, revision(&server, "c"));
     assert!(waiters.iter_mut().all(|waiter| waiter.recv_within(1).is_none()));
     assert_eq!(waiting(&server), 2);
     let lines = [
@@ -62,7 +62,7 @@ fn who_waits_at_a_path_is_told_when_more_happens_at_one_go_than_the_log_keeps() 
     // longer known.
     let script = "for n = 1, 5000 do redis.call('LTMC.CTX.UPDATE', KEYS[1], 'a', 'SET', '/other', n) end";
     assert!(!server.cmd(&["EVAL", script, "1", "c"]).is_error());
-    let (now, oldest) = compacted(&waiter.recv());
+    let (now, oldest) = compacted(&waiter.recv().array()[0]);
     assert_eq!((now, now - oldest), (revision(&server, "c"), 4095));
 }
 
@@ -144,7 +144,7 @@ fn the_end_of_a_key_is_told_to_who_waits_at_it() {
             assert!(!server.run(line).is_error(), "{line}");
         }
         for watcher in &mut watchers {
-            assert_eq!(compacted(&watcher.recv()), (0, 0), "{lines:?}");
+            assert_eq!(compacted(&watcher.recv().array()[0]), (0, 0), "{lines:?}");
         }
     }
     // The end of a session is told as an event, even if nothing is left of it.
@@ -240,7 +240,7 @@ fn a_watcher_goes_on_after_a_restart_a_crash_and_a_failover() {
         let mut waiting = watcher_of(&server, "1 c SINCE $ PATH /mine");
         if is_crash {
             server.crash_and_restart();
-            let is_recovering = || story(&server, "s").last().is_some_and(|event| event["status"] == "recovering");
+            let is_recovering = || story_of(&server, "s").last().is_some_and(|event| event["status"] == "recovering");
             wait_until("the session is recovering", is_recovering);
             run(&server, "LTMC.SESSION.STATUS s ACTIVE");
             waiting.wait_closed();
@@ -284,12 +284,12 @@ fn watchers_on_a_replica_are_told_only_of_their_path() {
     assert_eq!(versions(&watchers[1].recv()), [4]);
     replica.wait_synced(&primary);
     for key in ["c", "s"] {
-        assert_eq!(story(&replica, key), story(&primary, key));
+        assert_eq!(story_of(&replica, key), story_of(&primary, key));
     }
     let mut watchers = ["c", "s"].map(|key| watcher_of(&replica, &format!("1 {key} SINCE $ PATH /zzz")));
     run(&primary, "FLUSHALL");
     for watcher in &mut watchers {
-        assert_eq!(compacted(&watcher.recv()), (0, 0));
+        assert_eq!(compacted(&watcher.recv().array()[0]), (0, 0));
     }
     assert_idle(&replica);
 }
