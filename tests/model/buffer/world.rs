@@ -8,7 +8,6 @@ use crate::server::execute;
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::node::Node;
 use ltmc::command::reply::Reply;
-use ltmc::command::scheduler;
 use ltmc::domain::buffer::chunk::{Chunk, Phase};
 use ltmc::domain::buffer::Buffer;
 use ltmc::domain::entity::record::Payload;

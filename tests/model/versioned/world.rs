@@ -10,7 +10,6 @@ use ltmc::command::engine::cx::Outcome;
 use ltmc::command::host::Host;
 use ltmc::command::node::Node;
 use ltmc::command::reply::Reply;
-use ltmc::command::scheduler;
 use ltmc::command::settings::Setting;
 use ltmc::domain::context::Context;
 use ltmc::domain::lock::Lock;

@@ -70,10 +70,8 @@ impl Line {
     pub fn on(server: Server) -> Line {
         let mut holder = server.client();
         let computes = promoted(&holder.run("LTMC.CACHE.GET c t 1 AGENT a"));
-        let mut waiters = server.clients(2);
-        server.block_in_turn(&mut waiters, |n| format!("LTMC.CACHE.GET c t 1 AGENT {} BLOCK 0", ["b", "c"][n]));
-        let c = waiters.pop().expect("there are two");
-        let b = waiters.pop().expect("there are two");
+        let [b, c] =
+            waiters_in_turn(&server, ["b", "c"], |agent| format!("LTMC.CACHE.GET c t 1 AGENT {agent} BLOCK 0"));
         Line { server, holder, computes, b, c }
     }
 
@@ -93,11 +91,7 @@ impl Line {
         assert_eq!(status_and_value(&self.c.recv()), answer("HIT", value));
         assert_eq!(found(&self.server, "c t 1"), answer("HIT", value));
         assert_idle(&self.server);
-        for client in [&mut self.b, &mut self.c] {
-            if client.is_open() {
-                assert_eq!(client.run("PING"), Reply::Simple("PONG".into()));
-            }
-        }
+        assert_in_step([&mut self.b, &mut self.c]);
         self.server.run("DEL c").int();
         self.server
     }

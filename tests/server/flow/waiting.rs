@@ -45,11 +45,7 @@ impl Line {
         assert_eq!(shown(&self.server, &task).get("agent").text(), "c");
         complete(&self.server, &task, fence);
         assert_idle(&self.server);
-        for client in [&mut self.b, &mut self.c] {
-            if client.is_open() {
-                assert_eq!(client.run("PING"), Reply::Simple("PONG".into()));
-            }
-        }
+        assert_in_step([&mut self.b, &mut self.c]);
         self.server
     }
 }

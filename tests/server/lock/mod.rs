@@ -69,10 +69,7 @@ impl Queue {
     pub fn on(server: Server, held: &str) -> Queue {
         let mut holder = server.client();
         let fence = holder.run(held).int();
-        let mut waiters = server.clients(2);
-        server.block_in_turn(&mut waiters, |n| format!("LTMC.LOCK k {} PX 600000 BLOCK 0", ["b", "c"][n]));
-        let c = waiters.pop().expect("there are two");
-        let b = waiters.pop().expect("there are two");
+        let [b, c] = waiters_in_turn(&server, ["b", "c"], |owner| format!("LTMC.LOCK k {owner} PX 600000 BLOCK 0"));
         Queue { server, holder, fence, b, c }
     }
 

@@ -33,9 +33,8 @@ struct Line {
 impl Line {
     #[track_caller]
     fn on(server: Server) -> Line {
-        let mut clients = waiters(&server, &["bob", "bob"]);
-        let second = clients.pop().expect("there are two");
-        let first = clients.pop().expect("there are two");
+        let line = |agent: &str| format!("LTMC.MSG.RECV m {agent} BLOCK 0");
+        let [first, second] = waiters_in_turn(&server, ["bob", "bob"], line);
         Line { server, first, second }
     }
 
@@ -68,11 +67,7 @@ impl Line {
         assert_eq!(ack(&self.server, "bob", ids), ids.len() as i64);
         assert_idle(&self.server);
         assert_eq!(self.server.run("EXISTS m").int(), 0);
-        for client in [&mut self.first, &mut self.second] {
-            if client.is_open() {
-                assert_eq!(client.run("PING"), Reply::Simple("PONG".into()));
-            }
-        }
+        assert_in_step([&mut self.first, &mut self.second]);
         self.server
     }
 }

@@ -77,11 +77,8 @@ impl Line {
         register(&server, "a", "");
         let mut holder = server.client();
         let fence = fence_on("a", &holder.run(&format!("LTMC.AGENT.CLAIM r PX {LEASE_MS} REF holder")));
-        let mut waiters = server.clients(2);
-        server
-            .block_in_turn(&mut waiters, |n| format!("LTMC.AGENT.CLAIM r PX {LEASE_MS} REF {} BLOCK 0", ["b", "c"][n]));
-        let c = waiters.pop().expect("there are two");
-        let b = waiters.pop().expect("there are two");
+        let line = |agent: &str| format!("LTMC.AGENT.CLAIM r PX {LEASE_MS} REF {agent} BLOCK 0");
+        let [b, c] = waiters_in_turn(&server, ["b", "c"], line);
         Line { server, holder, fence, b, c }
     }
 
@@ -105,11 +102,7 @@ impl Line {
         assert_eq!(release(&self.server, last), 1);
         assert_idle(&self.server);
         assert!(refs(&self.server, "r", "a").is_empty());
-        for client in [&mut self.b, &mut self.c] {
-            if client.is_open() {
-                assert_eq!(client.run("PING"), Reply::Simple("PONG".into()));
-            }
-        }
+        assert_in_step([&mut self.b, &mut self.c]);
         self.server
     }
 }

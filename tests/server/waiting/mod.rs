@@ -22,6 +22,28 @@ pub fn assert_idle(server: &Server) {
     assert_eq!(server.info_int("ltmc", "ltmc_panics"), 0);
 }
 
+/// Clients that begin to wait one after the other, each under one of these names.
+#[track_caller]
+pub fn waiters_in_turn<const N: usize>(
+    server: &Server,
+    names: [&str; N],
+    line: impl Fn(&str) -> String,
+) -> [Client; N] {
+    names.map(|name| {
+        let mut client = server.client();
+        server.block_in_turn(std::slice::from_mut(&mut client), |_| line(name));
+        client
+    })
+}
+
+/// Those of the clients that are still connected get no answer that was meant for another command.
+#[track_caller]
+pub fn assert_in_step<const N: usize>(clients: [&mut Client; N]) {
+    for client in clients.into_iter().filter(|client| client.is_open()) {
+        assert_eq!(client.run("PING"), Reply::Simple("PONG".into()));
+    }
+}
+
 /// Moves the module's clock. Only forwards makes sense while clients wait.
 #[track_caller]
 pub fn set_clock(server: &Server, offset_ms: i64) {
