@@ -1,4 +1,4 @@
-//! The message by which a node reports itself over the cluster bus.
+//! The message with which a node reports on itself over the cluster bus.
 //!
 //! The bus knows a module by a name of nine characters. Ours has four, so other modules may get our
 //! messages, and we theirs. So a message says that it is ours, and everything else is refused.

@@ -165,7 +165,7 @@ struct Room {
     answers: u64,
     /// Its own entry.
     spared: Option<Slot>,
-    /// Labels that it has, too: they stay, whatever goes.
+    /// Labels that the new answer shares: they stay, whatever goes.
     kept: AHashSet<LabelId>,
 }
 

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 /// The saved form: everything ordered by ids and names, so that equal mailboxes are equal bytes.
 #[derive(Serialize, Deserialize)]
 struct Saved {
-    /// Later ids and fences are larger, also than those that are gone.
+    /// New ids and fences are above this, and so above those that are gone.
     last_fence: Fence,
     totals: Totals,
     messages: Vec<SavedMessage>,

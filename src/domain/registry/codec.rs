@@ -23,7 +23,7 @@ struct Saved<A> {
     hold: Option<Hold>,
     past_hold: Option<PastHold>,
     totals: Totals,
-    /// Later fences are larger, also than those of agents and claims that are gone.
+    /// New fences are above this, and so above those of agents and claims that are gone.
     last_fence: Fence,
     agents: Vec<A>,
 }

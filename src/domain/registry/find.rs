@@ -2,7 +2,7 @@
 //!
 //! The candidates are found by intersecting the sets that the filter names, the smallest first. A
 //! few candidates are all compared. For many, the order by load or latency is walked from its best
-//! end until enough of them were met, which is the sooner the more candidates there are. So a query
+//! end until enough of them were met: the more candidates, the sooner. So a query
 //! costs at most a step for every 64 agents and one for every answer, plus a walk. The walk is
 //! short if candidates are many. At worst it passes the agents that are better but no candidates.
 

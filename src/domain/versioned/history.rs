@@ -395,8 +395,8 @@ impl<U: Undo> History<U> {
         steps().take_while(|step| step.is_within_bounds() && past.undo(&step.undo).is_some()).count()
     }
 
-    /// Removes all versions from which, seen from now, a step on the way is broken. Returns
-    /// what was removed.
+    /// Walks back from now to the first broken step, and removes all versions beyond it.
+    /// Returns what was removed.
     pub fn cut<S: State<Undo = U>>(&mut self, state: &S) -> String {
         let (mut later, mut kept) = (self.version, self.sound_steps(state));
         for (at, step) in self.recent.iter().rev().chain(self.old.iter().rev()).enumerate().take(kept) {
