@@ -1,5 +1,8 @@
 //! Rules of the source tree that the compiler does not keep: layers, unsafe code, sizes, and what lies at the top.
 
+#[path = "tidy/comments.rs"]
+mod comments;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

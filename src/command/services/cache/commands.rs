@@ -131,7 +131,7 @@ fn miss<H: Host>(cx: &mut Cx<H>, asked: GetArgs) -> Result<Outcome, Error> {
 fn wait_for_answer<H: Host>(cx: &mut Cx<H>, asked: GetArgs, block_ms: Millis) -> Result<Outcome, Error> {
     let (key, wish) = (cx.key(1), wish(cx, &asked));
     let GetArgs { call, age_ms_max, .. } = asked;
-    let waiter = FillWaiter { key: key.id(), call, wish, age_ms_max };
+    let waiter = FillWaiter { key: key.id(), call, args: wish, age_ms_max };
     let new = NewWait {
         service: Service::Cache,
         waiting: cx.node.queues.fills.waiting_for(&key.id()),

@@ -56,7 +56,7 @@ fn wait_for_messages<H: Host>(
     block_ms: Millis,
 ) -> Result<Outcome, Error> {
     let key = cx.key(1).id();
-    let waiter = MailWaiter { key: key.clone(), line: (Bytes::from(agent), wish.answer_to), wish, registry };
+    let waiter = MailWaiter { key: key.clone(), line: (Bytes::from(agent), wish.answer_to), args: wish, registry };
     let new = NewWait {
         service: Service::Mail,
         waiting: cx.node.queues.mails.waiting_for(&key),

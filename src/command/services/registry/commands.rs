@@ -12,7 +12,7 @@ use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::request_key;
 use crate::domain::limits::{AGENT_LABELS_MAX, AGENT_TEXT_BYTES_MAX, CAPACITY_MAX, ID_BYTES_MAX, REGISTRY_BYTES_MAX};
-use crate::domain::registry::decide::{ClaimArgs, Heartbeat, Introduction};
+use crate::domain::registry::decide::{ClaimArgs, Heartbeat, RegisterArgs};
 use crate::domain::registry::find::Sort;
 use crate::domain::registry::queue::ClaimWaiter;
 use crate::domain::registry::{decide, meta, Health, Registry, Status};
@@ -49,8 +49,8 @@ pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::number(epoch)))
 }
 
-fn parse_introduction(args: &mut Args) -> Result<Introduction, Error> {
-    let mut said = Introduction::default();
+fn parse_introduction(args: &mut Args) -> Result<RegisterArgs, Error> {
+    let mut said = RegisterArgs::default();
     while let Some(word) = args.option()? {
         match word {
             "NX" => said.only_new = true,
@@ -211,7 +211,7 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 fn wait_for_agent<H: Host>(cx: &mut Cx<H>, wanted: AgentClaimArgs, block_ms: Millis) -> Result<Outcome, Error> {
     let (key, since) = (cx.key(1).id(), cx.now());
     let AgentClaimArgs { wish, request_id, .. } = wanted;
-    let waiter = ClaimWaiter { key: key.clone(), wish, request_id, since };
+    let waiter = ClaimWaiter { key: key.clone(), args: wish, request_id, since };
     let new = NewWait {
         service: Service::Registry,
         waiting: cx.node.queues.claims.waiting_for(&key),
