@@ -1,11 +1,13 @@
 //! Rules of the source tree that the compiler does not check: layers, unsafe code, sizes, and the
 //! files at the top.
 
+#[path = "tidy/comments.rs"]
+mod comments;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const COMMENT_COLUMNS_MAX: usize = 100;
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 
@@ -462,17 +464,6 @@ fn files_and_functions_stay_short() {
         }
     }
     assert_none(wrong);
-}
-
-#[test]
-fn comments_are_narrow_enough_to_read() {
-    let folders = ["src/command", "tests"].into_iter().flat_map(sources);
-    let wide = |line: &String| line.trim_start().starts_with("//") && line.chars().count() > COMMENT_COLUMNS_MAX;
-    let wrong = folders.flat_map(|source| {
-        let wide = (1..).zip(&source.lines).filter(|(_, line)| wide(line));
-        wide.map(|(at, line)| format!("{}:{at}: {} columns", source.path, line.chars().count())).collect::<Vec<_>>()
-    });
-    assert_none(wrong.collect());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// What kind of error it is: the stable first word that clients match on.
+/// The kind of an error: the stable first word that clients match on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // the words are the documentation; src/command/README.md explains each
 pub enum Code {
@@ -60,12 +60,13 @@ impl Code {
     }
 }
 
-/// Why a command was refused. Nothing has changed when a command answers with one.
+/// Why a command was refused. A command that returns an error has changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     /// The kind.
     pub code: Code,
-    /// Text after the first word: which argument, what was given, what is allowed. User bytes in it are escaped.
+    /// The text after the first word: which argument, what was given, what is allowed. User bytes
+    /// in it are escaped.
     pub text: Cow<'static, str>,
 }
 
@@ -80,7 +81,7 @@ impl Error {
         Self::new(Code::Err, text)
     }
 
-    /// A configured bound was met; `setting` is the setting's full name.
+    /// A bound was exceeded; `setting` is the full name of its setting.
     pub fn limit(setting: &str, what: &str, max: u64) -> Self {
         Self::new(Code::Limit, format!("{what} would pass the limit of {max} (setting ltmc.{setting})"))
     }
@@ -112,8 +113,8 @@ impl Error {
         Self::new(Code::Err, "internal error, contained; the server's log has the details")
     }
 
-    /// A key that a command needs may be on another node, since its slot is on the move. In the words in which the server says it of keys that
-    /// are arguments.
+    /// A key that a command needs may be on another node, since its slot is moving. The server uses
+    /// the same words for keys that are arguments.
     pub fn try_again() -> Self {
         Self::new(Code::TryAgain, "Multiple keys request during rehashing of slot")
     }

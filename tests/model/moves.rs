@@ -269,7 +269,7 @@ impl World {
         let owing = self.find::<Session>("s").filter(|stored| stored.state.owes().is_some());
         for lock in LOCKS {
             let Some(stored) = self.find::<Lock>(lock) else { continue };
-            for grant in stored.state.grants().iter().filter(|grant| !grant.has_ended(now)) {
+            for grant in stored.state.grants().iter().filter(|grant| !grant.is_expired(now)) {
                 let held = (lock.to_string(), grant.fence);
                 let is_known = self.by_hand.contains(&held) || runs.iter().any(|run| run.locks.contains(&held));
                 let is_owed =

@@ -18,7 +18,7 @@ use ltmc::domain::entity::record::Payload;
 use ltmc::domain::flow::Flow;
 use ltmc::domain::lock::Lock;
 use ltmc::domain::mail::Mail;
-use ltmc::domain::reactions::is_over;
+use ltmc::domain::reactions::has_ended;
 use ltmc::domain::registry::Registry;
 use ltmc::domain::session::Session;
 use ltmc::domain::{Code, Entity, Error, KeyId, Record};
@@ -364,7 +364,7 @@ impl World {
         let gone: Vec<String> = self
             .alive
             .iter()
-            .filter(|(agent, epoch)| is_over(&binding(agent, **epoch), registry))
+            .filter(|(agent, epoch)| has_ended(&binding(agent, **epoch), registry))
             .map(|(agent, _)| agent.clone())
             .collect();
         gone.iter().for_each(|agent| self.depart(agent));

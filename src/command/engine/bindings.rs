@@ -7,7 +7,7 @@ use crate::command::settings::policies::Mode;
 use crate::command::settings::Setting;
 use crate::domain::entity::bindings::AgentBinding;
 use crate::domain::limits::BINDINGS_MAX;
-use crate::domain::reactions::is_over;
+use crate::domain::reactions::has_ended;
 use crate::domain::registry::agent::{Agent, Life};
 use crate::domain::registry::{decide, Registry};
 use crate::domain::value::bytes::printable;
@@ -118,7 +118,7 @@ fn check_has_ended<H: Host>(host: &mut H, key: Key, known: &AgentBinding, regist
         Err(error) if error.code == Code::Quarantined => return Err(error),
         stored => stored.unwrap_or(None),
     };
-    if is_over(known, stored.map(|stored| &stored.state)) {
+    if has_ended(known, stored.map(|stored| &stored.state)) {
         return Ok(());
     }
     let (agent, one, other) = (known.agent.show(), known.registry.show(), registry.show());

@@ -15,7 +15,7 @@ use crate::command::node::holdings::Recheck;
 use crate::command::node::Node;
 use crate::command::settings::Setting;
 use crate::domain::limits::REACTION_PIECES_MAX;
-use crate::domain::reactions::is_over;
+use crate::domain::reactions::has_ended;
 use crate::domain::registry::Registry;
 use crate::domain::{Bytes, Change, Code, KeyId, Millis};
 use crate::observe::trace::Stage;
@@ -137,13 +137,13 @@ fn give_back_in<E: Serve, H: Host>(
     max: usize,
 ) -> GiveBack {
     let Some(binding) = binding_in::<E, H>(host, key.into(), registry, agent) else { return GiveBack::Stale };
-    let has_ended = match host.read::<Registry>(registry.into()) {
-        Ok(stored) => is_over(&binding, stored.map(|stored| &stored.state)),
+    let is_ended = match host.read::<Registry>(registry.into()) {
+        Ok(stored) => has_ended(&binding, stored.map(|stored| &stored.state)),
         Err(error) if error.code == Code::Quarantined => return GiveBack::Nothing,
         // Something else has this name, so nobody is registered there.
         Err(_) => true,
     };
-    if !has_ended {
+    if !is_ended {
         return GiveBack::All(0);
     }
     if check_usable(node, host, key.into()).is_err() {

@@ -208,7 +208,7 @@ impl World {
         let Some(stored) = self.host.peek::<Buffer>(&key()) else { return };
         let buffer = &stored.state;
         assert_eq!(stored.check(), Ok(()));
-        let live = buffer.chunks().filter(|(_, chunk)| !chunk.is_over(now));
+        let live = buffer.chunks().filter(|(_, chunk)| !chunk.is_expired(now));
         let found: BTreeMap<String, Naive> = live.map(|(_, chunk)| seen(chunk, now)).collect();
         assert_eq!(found, self.chunks);
         assert!(!buffer.is_too_large(), "{} of {}", buffer.totals().used_bytes(), buffer.size_bytes());

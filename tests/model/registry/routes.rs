@@ -4,7 +4,7 @@
 use crate::prng::Prng;
 use crate::server::saved;
 use ltmc::domain::registry::decide;
-use ltmc::domain::registry::decide::Introduction;
+use ltmc::domain::registry::decide::RegisterArgs;
 use ltmc::domain::registry::find::find_worthiest;
 use ltmc::domain::registry::time::{Policy, View};
 use ltmc::domain::registry::{Agent, Claim, Filter, Health, Registry, RegistryEvent};
@@ -34,8 +34,8 @@ fn registry(rng: &mut Prng, agents: u64, fences: &mut Clock) -> Registry {
     let mut order: Vec<u64> = (0..agents).collect();
     rng.shuffle(&mut order);
     for n in order {
-        let introduction = Introduction { capacity: Some(4), ttl_ms: Some(1_000_000), ..Introduction::default() };
-        let event = decide::register(&registry, &name(n), introduction, 1_000_000, &POLICY, fences).expect("new");
+        let register_args = RegisterArgs { capacity: Some(4), ttl_ms: Some(1_000_000), ..RegisterArgs::default() };
+        let event = decide::register(&registry, &name(n), register_args, 1_000_000, &POLICY, fences).expect("new");
         registry.apply(&event);
         registry.apply(&RegistryEvent::Seen { agent: name(n), at: NOW, load: *rng.pick(&[200, 300, 300, 900]) });
         if rng.percent(30) {

@@ -168,7 +168,7 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, now, mut budget) = (cx.key(1), cx.now(), Budget::of(cx.node));
     let Some(buffer) = buffer(cx, key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
     let mut ids = |chunks: &mut dyn Iterator<Item = (Serial, &Chunk)>| {
-        let live = page.of(chunks.filter(|(_, chunk)| !chunk.is_over(now)));
+        let live = page.of(chunks.filter(|(_, chunk)| !chunk.is_expired(now)));
         budget.list(live.map(|(_, chunk)| Reply::bytes(&chunk.record.id)))
     };
     Ok(Outcome::Reply(match agent {

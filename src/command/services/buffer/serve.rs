@@ -31,7 +31,7 @@ pub fn end_if_expired<H: Host>(node: &mut Node, host: &mut H, key: Key, id: &[u8
     let now = node.now();
     let Some(stored) = host.read::<Buffer>(key)? else { return Ok(()) };
     let Some((serial, _)) = stored.state.find(id) else { return Ok(()) };
-    let events = time::over(&stored.state, serial, now);
+    let events = time::due_of(&stored.state, serial, now);
     commit::<Buffer, H>(node, host, key, events)
 }
 

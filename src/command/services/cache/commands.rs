@@ -125,9 +125,9 @@ fn miss<H: Host>(cx: &mut Cx<H>, options: GetArgs) -> Result<Outcome, Error> {
 }
 
 fn wait_for_answer<H: Host>(cx: &mut Cx<H>, options: GetArgs, block_ms: Millis) -> Result<Outcome, Error> {
-    let (key, wish) = (cx.key(1), ticket_args(cx, &options));
+    let (key, args) = (cx.key(1), ticket_args(cx, &options));
     let GetArgs { call, age_ms_max, .. } = options;
-    let waiter = FillWaiter { key: key.id(), call, wish, age_ms_max };
+    let waiter = FillWaiter { key: key.id(), call, args, age_ms_max };
     let new = NewWait {
         service: Service::Cache,
         waiting: cx.node.queues.fills.waiting_for(&key.id()),

@@ -150,7 +150,7 @@ fn serve_waiters<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) 
             // too.
             continue;
         }
-        let Some(ticket_args) = node.queues.fills.waiter(id).map(|waiter| waiter.wish.clone()) else { continue };
+        let Some(ticket_args) = node.queues.fills.waiter(id).map(|waiter| waiter.args.clone()) else { continue };
         match grant(node, host, key, call, &ticket_args) {
             Ok(ticket) => {
                 let undelivered = UndeliveredGrant { grants: smallvec![(key.id(), ticket)], request_id: None };
@@ -168,11 +168,11 @@ fn serve_answer<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, i
         return false;
     };
     let cache = &stored.state;
-    let Found::Answer(slot, given, answer) = cache.look(call, &waiter.wish.agent, now, waiter.age_ms_max) else {
+    let Found::Answer(slot, given, answer) = cache.look(call, &waiter.args.agent, now, waiter.age_ms_max) else {
         return false;
     };
     let (reply, used) =
-        (answer_reply(given, answer, now, None), use_of(cache, slot, given, answer, &waiter.wish.agent));
+        (answer_reply(given, answer, now, None), use_of(cache, slot, given, answer, &waiter.args.agent));
     node.serve_wait(id, UndeliveredGrant::default(), reply, host);
     // It was just read as a cache.
     let _ = note_use(node, host, key, used);

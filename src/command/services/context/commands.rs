@@ -172,7 +172,7 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     let (key, now) = (cx.key(1), cx.now());
-    let stored = cx.host.read::<Context>(key)?.filter(|stored| !stored.state.is_over(now));
+    let stored = cx.host.read::<Context>(key)?.filter(|stored| !stored.state.is_expired(now));
     let Some(stored) = stored else { return Ok(Outcome::Reply(Reply::Nil)) };
     let context = &stored.state;
     let then = match version.filter(|version| *version != context.version()) {

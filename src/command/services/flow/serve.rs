@@ -163,7 +163,7 @@ fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usi
             served += 1;
         } else {
             // A waiter with the same capabilities finds the same locks held.
-            in_vain.push(waiter.wish.caps);
+            in_vain.push(waiter.args.caps);
         }
     }
     node.look_at_soon(key.id());
@@ -182,7 +182,7 @@ pub fn await_rate<H: Host>(node: &mut Node, host: &mut H, key: Key) {
 /// Gives a waiter what it waits for, and the same to its retries. False if the locks of all tasks
 /// it could have are held.
 fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, waiter: &TaskWaiter) -> bool {
-    let (claim, request_id) = (&waiter.wish, waiter.request_id.as_ref());
+    let (claim, request_id) = (&waiter.args, waiter.request_id.as_ref());
     let retries = node.queues.tasks.retries_of(&key.id(), id);
     let stored = host.read::<Flow>(key).ok().flatten();
     if let Some(answer) = stored.zip(request_id).and_then(|(stored, request)| stored.answer(request)) {
@@ -308,7 +308,7 @@ pub fn stored_claims<H: Host>(node: &Node, host: &mut H, key: Key, answer: &Answ
 /// not come.
 pub fn end_reply(flow: &Flow, task: Option<&[u8]>) -> Result<Option<Reply>, Error> {
     let Some(id) = task else {
-        return Ok(flow.is_over().then(|| flow_end_map(flow)));
+        return Ok(flow.has_ended().then(|| flow_end_map(flow)));
     };
     let task = decide::task(flow, id)?;
     Ok(task.end().map(|end| task_end_map(task, end)))

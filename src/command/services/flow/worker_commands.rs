@@ -13,7 +13,7 @@ use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::request_key;
 use crate::domain::flow::queue::TaskWaiter;
-use crate::domain::flow::work::{ClaimArgs, HeartbeatOutcome, Held};
+use crate::domain::flow::work::{ClaimArgs, ClaimedTask, HeartbeatOutcome};
 use crate::domain::flow::{decide, work, Flow, Task};
 use crate::domain::limits::{AGENT_LABELS_MAX, TASK_CLAIMS_MAX, TASK_TEXT_BYTES_MAX};
 use crate::domain::value::capability::Capability;
@@ -94,7 +94,7 @@ fn claim_or_wait<H: Host>(cx: &mut Cx<H>, args: TaskClaimArgs) -> Result<Outcome
         return Ok(Outcome::Reply(Reply::Nil));
     }
     let TaskClaimArgs { claim, request_id, .. } = args;
-    let waiter = TaskWaiter { key: key.id(), wish: claim, request_id };
+    let waiter = TaskWaiter { key: key.id(), args: claim, request_id };
     let new = NewWait {
         service: Service::Flow,
         waiting: cx.node.queues.tasks.waiting_for(&key.id()),
@@ -122,9 +122,9 @@ fn check_worker<H: Host>(cx: &mut Cx<H>, id: &[u8], fence: Fence) -> Result<(), 
     }
     let key = cx.key(1);
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
-    let agent = match work::held(&stored.state, id, fence)? {
-        Held::Running(_, run) => run.agent.clone(),
-        Held::Past(task) => past_worker(task),
+    let agent = match work::claimed_task(&stored.state, id, fence)? {
+        ClaimedTask::Running(_, run) => run.agent.clone(),
+        ClaimedTask::Past(task) => past_worker(task),
     };
     cx.check_actor(&agent)
 }

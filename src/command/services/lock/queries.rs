@@ -34,7 +34,7 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if matches!(lock, Current::Initial { .. }) && waiting == 0 {
         return Ok(Outcome::Reply(Reply::Nil));
     }
-    let live: Vec<&Grant> = lock.grants().iter().filter(|grant| !grant.has_ended(now)).collect();
+    let live: Vec<&Grant> = lock.grants().iter().filter(|grant| !grant.is_expired(now)).collect();
     let strongest =
         [Mode::Exclusive, Mode::Shared, Mode::Optimistic].into_iter().find(|mode| live.iter().any(|g| g.mode == *mode));
     let held = live.len() as u64;

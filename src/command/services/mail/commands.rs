@@ -57,7 +57,7 @@ fn wait_for_messages<H: Host>(
     block_ms: Millis,
 ) -> Result<Outcome, Error> {
     let key = cx.key(1).id();
-    let waiter = MailWaiter { key: key.clone(), line: (Bytes::from(agent), args.answer_to), wish: args, registry };
+    let waiter = MailWaiter { key: key.clone(), line: (Bytes::from(agent), args.answer_to), args, registry };
     let new = NewWait {
         service: Service::Mail,
         waiting: cx.node.queues.mails.waiting_for(&key),

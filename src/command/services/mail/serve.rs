@@ -106,7 +106,7 @@ fn serve<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: Bytes, mut lin
 /// Gives a waiter what it waits for. False if there is nothing.
 fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId) -> bool {
     let Some(waiter) = node.queues.mails.waiter(id) else { return false };
-    let (agent, args, registry) = (waiter.line.0.clone(), waiter.wish, waiter.registry.clone());
+    let (agent, args, registry) = (waiter.line.0.clone(), waiter.args, waiter.registry.clone());
     match receive(node, host, key, &agent, &args, registry.as_ref()) {
         Ok(Some((reply, fence))) => {
             node.serve_wait(

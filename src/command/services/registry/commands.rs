@@ -13,7 +13,7 @@ use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::request_key;
 use crate::domain::limits::{AGENT_LABELS_MAX, AGENT_TEXT_BYTES_MAX, CAPACITY_MAX, ID_BYTES_MAX, REGISTRY_BYTES_MAX};
-use crate::domain::registry::decide::{ClaimArgs, Heartbeat, Introduction};
+use crate::domain::registry::decide::{ClaimArgs, Heartbeat, RegisterArgs};
 use crate::domain::registry::find::Sort;
 use crate::domain::registry::queue::ClaimWaiter;
 use crate::domain::registry::{decide, meta, Health, Registry, Status};
@@ -29,7 +29,7 @@ pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("registry")?;
     let id = cx.actor(&mut args, "agent")?;
-    let introduction = parse_introduction(&mut args)?;
+    let register_args = parse_register(&mut args)?;
     let key = cx.key(1);
     let registry = current::<Registry, H>(cx.node, cx.host, key)?;
     let max = cx.node.settings.get(Setting::RegistryAgentsMax);
@@ -43,38 +43,38 @@ pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         ));
     }
     let (ttl_ms, policy) = (cx.node.settings.get(Setting::AgentTtlMs), cx.node.settings.registry_policy());
-    let event = decide::register(&registry, id, introduction, ttl_ms, &policy, &mut cx.node.clock);
+    let event = decide::register(&registry, id, register_args, ttl_ms, &policy, &mut cx.node.clock);
     let Some(event) = event else { return Ok(Outcome::Reply(Reply::Nil)) };
     let epoch = cx.node.clock.last();
     commit::<Registry, H>(cx.node, cx.host, key, [event])?;
     Ok(Outcome::Reply(Reply::number(epoch)))
 }
 
-fn parse_introduction(args: &mut Args) -> Result<Introduction, Error> {
-    let mut introduction = Introduction::default();
+fn parse_register(args: &mut Args) -> Result<RegisterArgs, Error> {
+    let mut register_args = RegisterArgs::default();
     while let Some(word) = args.option()? {
         match word {
-            "NX" => introduction.only_new = true,
-            "NAME" => introduction.name = Some(Bytes::from(args.text("NAME", AGENT_TEXT_BYTES_MAX)?)),
+            "NX" => register_args.only_new = true,
+            "NAME" => register_args.name = Some(Bytes::from(args.text("NAME", AGENT_TEXT_BYTES_MAX)?)),
             "CAPS" => {
                 let caps = args.list("CAPS", 0, AGENT_LABELS_MAX)?.iter().map(|text| Capability::parse(text));
                 let mut caps: Vec<Capability> = caps.collect::<Result<_, _>>()?;
                 caps.sort_unstable();
                 caps.dedup();
-                introduction.caps = Some(caps);
+                register_args.caps = Some(caps);
             }
-            "TAGS" => introduction.tags = Some(labels("TAGS", 0, args)?),
-            "META" => introduction.meta = Some(meta::parse(args.bytes("META")?)?),
-            "CAPACITY" => introduction.capacity = Some(args.number("CAPACITY", 0, CAPACITY_MAX)? as u32),
-            "SESSION" => introduction.session = Some(Bytes::from(args.text("SESSION", ID_BYTES_MAX)?)),
+            "TAGS" => register_args.tags = Some(labels("TAGS", 0, args)?),
+            "META" => register_args.meta = Some(meta::parse(args.bytes("META")?)?),
+            "CAPACITY" => register_args.capacity = Some(args.number("CAPACITY", 0, CAPACITY_MAX)? as u32),
+            "SESSION" => register_args.session = Some(Bytes::from(args.text("SESSION", ID_BYTES_MAX)?)),
             "STATUS" => {
-                introduction.status =
+                register_args.status =
                     Some([Status::Starting, Status::Active][args.word("STATUS", &["STARTING", "ACTIVE"])?])
             }
-            _ => introduction.ttl_ms = Some(args.duration(word)?),
+            _ => register_args.ttl_ms = Some(args.duration(word)?),
         }
     }
-    Ok(introduction)
+    Ok(register_args)
 }
 
 /// `LTMC.DEREGISTER`
@@ -215,7 +215,7 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 fn wait_for_agent<H: Host>(cx: &mut Cx<H>, args: AgentClaimArgs, block_ms: Millis) -> Result<Outcome, Error> {
     let (key, since) = (cx.key(1).id(), cx.now());
     let AgentClaimArgs { claim, request_id, .. } = args;
-    let waiter = ClaimWaiter { key: key.clone(), wish: claim, request_id, since };
+    let waiter = ClaimWaiter { key: key.clone(), args: claim, request_id, since };
     let new = NewWait {
         service: Service::Registry,
         waiting: cx.node.queues.claims.waiting_for(&key),

@@ -136,7 +136,7 @@ fn slots_in(page: Page, set: &SlotSet) -> Vec<Slot> {
 
 /// The agents that have a status for a reader now.
 fn with_status<'a>(registry: &'a Registry, view: &'a View, status: Status) -> impl Iterator<Item = Slot> + 'a {
-    let overdue = if status == Status::Suspect { view.overdue(registry) } else { SlotSet::default() };
+    let overdue = if status == Status::Suspect { view.due_suspects(registry) } else { SlotSet::default() };
     let overdue: Vec<Slot> = overdue.iter().collect();
     let has_status = move |slot: &Slot| registry.at(*slot).is_some_and(|agent| view.status(registry, agent) == status);
     registry.index().with_status(status).iter().chain(overdue).filter(has_status)
@@ -204,7 +204,7 @@ pub fn stats<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// How many agents have each status for a reader now.
 fn counts(registry: &Registry, view: &View) -> [usize; 8] {
     let mut counts = Status::ALL.map(|status| registry.index().with_status(status).len());
-    for agent in view.overdue(registry).iter().filter_map(|slot| registry.at(slot)) {
+    for agent in view.due_suspects(registry).iter().filter_map(|slot| registry.at(slot)) {
         counts[agent.decided() as usize] -= 1;
         counts[Status::Suspect as usize] += 1;
     }

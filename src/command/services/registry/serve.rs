@@ -87,7 +87,7 @@ fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: &Bytes) {
         let Some(agent) = registry.agent(agent).filter(|agent| agent.free() > 0) else { return };
         let fitting = node.queues.claims.first_fitting(&key.id(), |filter| filter.fits(&view, registry, agent));
         let Some((id, waiter)) = fitting.and_then(|id| Some((id, node.queues.claims.waiter(id)?))) else { return };
-        let (event, fence) = decide::claim_of(agent, &waiter.wish, &mut node.clock);
+        let (event, fence) = decide::claim_of(agent, &waiter.args, &mut node.clock);
         give(node, host, key, id, event, fence);
     }
 }
@@ -95,7 +95,7 @@ fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: &Bytes) {
 /// Gives a waiter its claim, and the same to its retries.
 fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, event: RegistryEvent, fence: Fence) {
     let Some(waiter) = node.queues.claims.waiter(id) else { return };
-    let (claim, request_id) = (waiter.wish.clone(), waiter.request_id.clone());
+    let (claim, request_id) = (waiter.args.clone(), waiter.request_id.clone());
     let retries = node.queues.claims.retries_of(&key.id(), id);
     let stored = host.read::<Registry>(key).ok().flatten();
     if let Some(answer) = stored.zip(request_id.as_ref()).and_then(|(stored, request)| stored.answer(request)) {
@@ -180,11 +180,11 @@ fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, max: usize) ->
         let Ok(Some(stored)) = host.read::<Registry>(key.into()) else { break };
         let Some(waiter) = node.queues.claims.waiter(id) else { continue };
         // If a waiter got nothing, those behind it in the same line get nothing either.
-        let line = Arc::as_ptr(&waiter.wish.filter);
+        let line = Arc::as_ptr(&waiter.args.filter);
         if in_vain.contains(&line) {
             continue;
         }
-        match decide::claim(&stored.state, &view, &waiter.wish, seed, &mut node.clock) {
+        match decide::claim(&stored.state, &view, &waiter.args, seed, &mut node.clock) {
             Some((event, fence)) => {
                 give(node, host, key.into(), id, event, fence);
                 served += 1;

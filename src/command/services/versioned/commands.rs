@@ -23,7 +23,7 @@ use crate::domain::{AgentBinding, Bytes, Change, Code, Entity, Error, Millis};
 pub fn live<'a, S: State, H: Host>(node: &Node, host: &'a mut H, key: Key) -> Result<Option<&'a Versioned<S>>, Error> {
     let now = node.now();
     let stored = host.read::<Versioned<S>>(key)?;
-    Ok(stored.map(|stored| &stored.state).filter(|value| !value.is_over(now)))
+    Ok(stored.map(|stored| &stored.state).filter(|value| !value.is_expired(now)))
 }
 
 /// The value of a key that has to be there.
@@ -51,7 +51,7 @@ pub fn remembered<S: State, H: Host>(
 ) -> Result<Option<Outcome>, Error> {
     let Some(request) = request else { return Ok(None) };
     let now = cx.now();
-    let stored = cx.host.read::<Versioned<S>>(key)?.filter(|stored| !stored.state.is_over(now));
+    let stored = cx.host.read::<Versioned<S>>(key)?.filter(|stored| !stored.state.is_expired(now));
     Ok(stored.and_then(|stored| stored.answer(request)).map(|answer| Outcome::Reply(answer.into())))
 }
 
@@ -329,7 +329,7 @@ pub fn common_fields<S: State>(value: &Versioned<S>, revision: u64, budget: &mut
         ("changed_by", Reply::bytes_or_nil(changed_by)),
         ("ttl_ms", Reply::number_or_nil(life.ttl_ms)),
         ("sliding", Reply::Integer(life.is_sliding.into())),
-        ("ends_ms", Reply::number_or_nil(life.over_at())),
+        ("ends_ms", Reply::number_or_nil(life.expires_at())),
         ("checkpoints", Reply::number(history.checkpoints().len() as u64)),
         ("last_checkpoint", history.checkpoints().next_back().map_or(Reply::Nil, checkpoint_map)),
         ("history_versions", Reply::number(history.recent_versions() as u64)),

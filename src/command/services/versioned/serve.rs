@@ -47,7 +47,7 @@ impl<S: State> Serve for Versioned<S> {
 pub fn end_if_expired<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
     let now = node.now();
     match host.read::<Versioned<S>>(key)? {
-        Some(stored) if stored.state.is_over(now) => end::<S, H>(node, host, key, 0).map(drop),
+        Some(stored) if stored.state.is_expired(now) => end::<S, H>(node, host, key, 0).map(drop),
         _ => Ok(()),
     }
 }
@@ -63,7 +63,7 @@ pub fn end<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key, grace_ms:
     let event = match decide::end(value, grace_ms, fence, now) {
         Some(event) => event,
         // Its grace as a terminated session has run out, too.
-        None if value.is_over(now) && value.owes().is_none() => VersionedEvent::Ended { at: now, gone_at: 0 },
+        None if value.is_expired(now) && value.owes().is_none() => VersionedEvent::Ended { at: now, gone_at: 0 },
         None => return Ok(false),
     };
     commit_one::<Versioned<S>, H>(node, host, key, event)?;
