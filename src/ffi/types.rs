@@ -7,17 +7,9 @@ use super::state;
 use super::state::Note;
 use crate::command::engine::replay::unknown_type;
 use crate::command::host::{Host, Key};
-use crate::domain::buffer::Buffer;
-use crate::domain::cache::Cache;
-use crate::domain::context::Context;
 use crate::domain::entity::record::Checkable;
 use crate::domain::entity::record::Payload;
-use crate::domain::entity_types::with_type;
-use crate::domain::flow::Flow;
-use crate::domain::lock::Lock;
-use crate::domain::mail::Mail;
-use crate::domain::registry::Registry;
-use crate::domain::session::Session;
+use crate::domain::entity_types::{for_each_type, with_type};
 use crate::domain::value::bytes::printable;
 use crate::domain::{Blob, Entity, Error, KeyId, Record};
 use crate::snapshot;
@@ -55,14 +47,8 @@ pub fn tag_of(module_type: *mut rm::RedisModuleType) -> Option<u8> {
 
 /// Registers all types.
 pub fn register(ctx: Ctx) -> Result<(), String> {
-    register_type::<Registry>(ctx)?;
-    register_type::<Context>(ctx)?;
-    register_type::<Session>(ctx)?;
-    register_type::<Cache>(ctx)?;
-    register_type::<Mail>(ctx)?;
-    register_type::<Buffer>(ctx)?;
-    register_type::<Flow>(ctx)?;
-    register_type::<Lock>(ctx)
+    for_each_type!(E => register_type::<E>(ctx)?);
+    Ok(())
 }
 
 fn register_type<E: Entity>(ctx: Ctx) -> Result<(), String> {

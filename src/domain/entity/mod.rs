@@ -18,58 +18,49 @@ use partial_check::Part;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 
-/// The services. Each has its key types, its folder in `domain` and its folder in
-/// `command/services`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Service {
-    /// Agent registry: which agents exist, how they are, and what they can do.
-    Registry,
-    /// Shared contexts: what everyone in a team knows.
-    Context,
-    /// Locks: who may touch what.
-    Lock,
-    /// Session state: the state of one piece of work, and how to restore it.
-    Session,
-    /// Tool cache: what has been computed before.
-    Cache,
-    /// Chunk buffer: large shared memory, in pieces.
-    Buffer,
-    /// Watching the keys of the other services.
-    Watch,
-    /// Mailboxes: messages between agents.
-    Mail,
-    /// Flows and tasks: what is to be done next, and who does it.
-    Flow,
+/// Declares the services: each with what it is for, and its name in INFO, STATUS and messages.
+macro_rules! services {
+    ($($(#[doc = $text:literal])+ $id:ident = $name:literal,)+) => {
+        /// The services. Each has its key types, its folder in `domain` and its folder in
+        /// `command/services`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Service {
+            $($(#[doc = $text])+ $id,)+
+        }
+
+        impl Service {
+            /// All services, in the order in which they are listed.
+            pub const ALL: &'static [Service] = &[$(Service::$id,)+];
+
+            /// The name in INFO, STATUS and messages.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Service::$id => $name,)+
+                }
+            }
+        }
+    };
 }
 
-impl Service {
-    /// All services, in the order in which they are listed.
-    pub const ALL: &'static [Service] = &[
-        Service::Registry,
-        Service::Context,
-        Service::Lock,
-        Service::Session,
-        Service::Cache,
-        Service::Buffer,
-        Service::Watch,
-        Service::Mail,
-        Service::Flow,
-    ];
-
-    /// The name in INFO, STATUS and messages.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Service::Registry => "registry",
-            Service::Context => "context",
-            Service::Lock => "lock",
-            Service::Session => "session",
-            Service::Cache => "cache",
-            Service::Buffer => "buffer",
-            Service::Watch => "watch",
-            Service::Mail => "mail",
-            Service::Flow => "flow",
-        }
-    }
+services! {
+    /// Agent registry: which agents exist, how they are, and what they can do.
+    Registry = "registry",
+    /// Shared contexts: what everyone in a team knows.
+    Context = "context",
+    /// Locks: who may touch what.
+    Lock = "lock",
+    /// Session state: the state of one piece of work, and how to restore it.
+    Session = "session",
+    /// Tool cache: what has been computed before.
+    Cache = "cache",
+    /// Chunk buffer: large shared memory, in pieces.
+    Buffer = "buffer",
+    /// Watching the keys of the other services.
+    Watch = "watch",
+    /// Mailboxes: messages between agents.
+    Mail = "mail",
+    /// Flows and tasks: what is to be done next, and who does it.
+    Flow = "flow",
 }
 
 /// Something that happened to an entity. Its times are absolute and its fences are given, so
