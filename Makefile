@@ -3,7 +3,7 @@
 PORT     ?= 6379
 SERVER   ?= redis-server
 PREFIX   ?= /usr/local
-# Part of the names of the server tests or benches to run; all if empty.
+# Part of the names of the tests or benches to run; all if empty.
 TEST     ?=
 BENCH    ?=
 # The servers that `make test-server` takes if they are installed.
@@ -49,8 +49,8 @@ demo: build ## five agents, one of them killed, share one repository by path loc
 
 test: bootstrap test-core test-server ## all tests
 
-test-core: ## what needs no server and no libclang: unit, model, golden and layering tests
-	cargo test --no-default-features --target-dir "$(core_dir)"
+test-core: ## what needs no server and no libclang: unit, model, golden and layering tests (TEST=part of a name)
+	cargo test --no-default-features --target-dir "$(core_dir)" -- $(TEST)
 
 test-server: bootstrap ## the module in real servers: redis-server, and valkey-server if installed (TEST=part of a name)
 	@ran=no; for server in $(SERVERS); do \

@@ -1,6 +1,7 @@
 //! LTMC ("long-term memory and context"): a Redis module that coordinates teams of AI agents.
 //!
-//! This file wires the layers. `README.md` says what the module does, `src/README.md` how, and `domain` has the rules.
+//! This file wires the layers. `README.md` says what the module does, `src/README.md` how, and
+//! `domain` has the rules.
 //!
 //! ```text
 //! lib -> ffi -> { command, snapshot }    command -> { domain, observe }    snapshot -> domain

@@ -1,4 +1,8 @@
-//! Rules of the source tree that the compiler does not keep: layers, unsafe code, sizes, and what lies at the top.
+//! Rules of the source tree that the compiler does not check: layers, unsafe code, sizes, and the
+//! files at the top.
+
+#[path = "tidy/comments.rs"]
+mod comments;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,7 +16,7 @@ const LONG_FILES: &[(&str, &str)] = &[];
 /// Functions that may be longer (`file:function`), each with its reason.
 const LONG_FUNCTIONS: &[(&str, &str)] = &[];
 
-/// Which layers each layer may name beside itself.
+/// Which other layers each layer may name.
 const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("snapshot", &["domain"]),
@@ -46,7 +50,7 @@ struct Source {
 }
 
 impl Source {
-    /// Numbered lines without what stands behind `//`.
+    /// Numbered lines without what follows `//`.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let lines = self.lines.iter().enumerate();
         lines.map(|(at, line)| (at, line.split("//").next().unwrap_or("")))
@@ -96,7 +100,7 @@ fn is_ident(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The identifiers that follow `prefix` where it stands as a path of its own.
+/// The identifiers that follow `prefix` where it begins a path.
 fn after<'a>(code: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
     let starts = code.match_indices(prefix);
     starts.filter_map(move |(at, _)| {
@@ -128,7 +132,8 @@ fn layers_only_name_what_is_below_them() {
             |name: &str| name != *layer && LAYERS.iter().any(|(known, _)| *known == name) && !below.contains(&name);
         let depth = source.module().len();
         for (at, code) in source.code() {
-            // From a module `depth` deep so many `super::` lead to the crate's root; inline test modules are one deeper.
+            // From a module `depth` deep, this many `super::` lead to the crate's root. Inline test
+            // modules are one deeper.
             let roots = [depth, depth + 1].map(|count| "super::".repeat(count));
             let named = ["crate::", &roots[0], &roots[1]]
                 .into_iter()
@@ -140,7 +145,7 @@ fn layers_only_name_what_is_below_them() {
     assert_none(wrong);
 }
 
-/// Folders of the domain that hold what several services are made of.
+/// Folders of the domain that hold the parts which services share.
 const NO_SERVICES: [&str; 6] = ["algorithm", "entity", "json", "queue", "value", "versioned"];
 
 #[test]
@@ -219,8 +224,8 @@ fn only_the_codec_knows_bincode() {
     assert_none(wrong);
 }
 
-/// The module graph: who takes names from whom, file by file. A name that a module passes on counts as that of the file that defines it, and
-/// what only tests import does not count.
+/// The module graph: which file takes names from which. A name that a module passes on belongs to
+/// the file that defines it. Imports of tests do not count.
 struct Graph {
     /// By module: the file and its code without comments and tests.
     modules: BTreeMap<String, String>,
@@ -292,7 +297,7 @@ impl Graph {
         passed_on.map_or(module, |origin| self.defining(origin))
     }
 
-    /// A circle, as the modules that one comes by.
+    /// A circle, as the modules along it.
     fn circle(&self) -> Option<Vec<String>> {
         let mut done = BTreeSet::new();
         self.modules.keys().find_map(|module| self.circle_from(module, &mut Vec::new(), &mut done))
@@ -362,7 +367,8 @@ fn paths(code: &str) -> Vec<String> {
 const SERVICE_EDGES: [(&str, &str); 4] =
     [("flow", "lock"), ("context", "registry"), ("context", "versioned"), ("session", "versioned")];
 
-/// What holds for all services names none, but for these: who is alive in a registry is what bindings are about.
+/// The parts that all services share name none, except these: bindings depend on which agents of a
+/// registry are alive.
 const KNOWS_REGISTRIES: [&str; 2] = ["command::engine::bindings", "command::engine::reactions"];
 
 /// The folder of a service that a module is in.
@@ -409,7 +415,7 @@ fn no_modules_import_each_other_in_a_circle() {
     let (mut graph, mut wrong) = (Graph::of("src"), Vec::new());
     while let Some(circle) = graph.circle() {
         wrong.push(circle.join(" -> "));
-        // Without its last step, so that the next one is found.
+        // Leaves out its last step, so that the next circle is found.
         if let [.., from, to] = &circle[..] {
             graph.edges.get_mut(from).expect("it was walked").remove(to);
         }

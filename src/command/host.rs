@@ -1,4 +1,5 @@
-//! The port: what a command asks of the server. `ffi` implements it for Redis, the model tests in memory.
+//! The port: what a command asks of the server. `ffi` implements it for Redis, the model tests in
+//! memory.
 
 use super::reply::Reply;
 use crate::domain::entity::fault::Original;
@@ -14,7 +15,8 @@ pub struct Key<'a> {
     pub db: Db,
     /// Name.
     pub name: &'a [u8],
-    /// Which argument of the command it is, so that the host need not make the name anew; 0 if none.
+    /// Which argument of the command it is, so that the host need not create the name again; 0 if
+    /// none.
     pub arg: usize,
 }
 
@@ -47,7 +49,7 @@ pub fn is_short<H: Host>(host: &H, permille: u64) -> bool {
     host.memory_permille().is_some_and(|taken| taken >= permille)
 }
 
-/// How soon a key is looked at again whose slot is on the move, ms.
+/// How soon to look again at a key whose slot is moving, ms.
 pub const UNSURE_MS: Millis = 100;
 
 /// Whether this node may decide about a key.
@@ -55,13 +57,14 @@ pub const UNSURE_MS: Millis = 100;
 pub enum Ownership {
     /// It may.
     Here,
-    /// Not at this moment: the key's slot is on the move.
+    /// Not now: the key's slot is moving.
     Unsure,
-    /// Another node of the cluster serves the slot; the text is what follows `MOVED`.
+    /// Another node of the cluster owns the slot. The text is what follows `MOVED`.
     Moved(String),
 }
 
-/// What the server does for the commands. A host lives for one command or one round of the scheduler.
+/// What the server does for the commands. A host lives for one command or one round of the
+/// scheduler.
 pub trait Host: Sized + 'static {
     /// What is under `key`.
     fn key_type(&mut self, key: Key) -> KeyType;
@@ -69,17 +72,18 @@ pub trait Host: Sized + 'static {
     /// The value of `key`; `None` if there is none. Errs if it is of another type or in quarantine.
     fn read<E: Entity>(&mut self, key: Key) -> Result<Option<&Record<E>>, Error>;
 
-    /// The same, made if there is none. Only `dispatch` calls it.
+    /// The same, created if there is none. Only `commit` calls it.
     fn write<E: Entity>(&mut self, key: Key) -> Result<&mut Record<E>, Error>;
 
-    /// The value of `key` even if it is in quarantine, of which `read` and `write` say why. Only `dispatch`, `repair` and
-    /// `reactions` call it.
+    /// The value of `key`, even in quarantine, where `read` and `write` err. Only the engine and
+    /// `scrub` call it.
     fn raw<E: Entity>(&mut self, key: Key) -> Result<Option<&mut Record<E>>, Error>;
 
-    /// The same, made if there is none. Only `dispatch` calls it.
+    /// The same, created if there is none. Only `commit` and `replay` call it.
     fn raw_or_new<E: Entity>(&mut self, key: Key) -> Result<&mut Record<E>, Error>;
 
-    /// Puts the value of `key`, if there is one, into quarantine or takes it out. Only `repair` calls it.
+    /// Puts the value of `key`, if there is one, into quarantine or takes it out. Only `repair`
+    /// calls it.
     fn set_fault<E: Entity>(&mut self, key: Key, fault: Option<Fault>) -> Result<(), Error>;
 
     /// Whether any value is in quarantine.
@@ -88,19 +92,22 @@ pub trait Host: Sized + 'static {
     /// How many values of a service are in quarantine.
     fn quarantined(&self, service: Service) -> u64;
 
-    /// Reads what a broken value was found as. No invariant is checked.
+    /// Reads the original bytes of a broken value. No invariant is checked.
     fn decode<E: Entity>(original: &Original) -> Result<Record<E>, Error>;
 
-    /// Puts a whole value under `key`, whatever was there. Only `dispatch` and `repair` call it.
+    /// Puts a whole value under `key`, whatever was there. Only `replay` and `repair` call it.
     fn put<E: Entity>(&mut self, key: Key, stored: Record<E>) -> Result<(), Error>;
 
-    /// After a change: deletes the key if it is empty, of which copies are told beside the change, else gives it its TTL; tells those who WATCH or track it.
+    /// Finishes a change. An empty key is deleted, which replicas and AOF are told beside the
+    /// change; any other gets its TTL. Clients that WATCH or track the key are told.
     fn finish_change<E: Entity>(&mut self, key: Key);
 
-    /// Sends the changes to replicas and AOF, in the same transaction as everything else of this command.
+    /// Sends the changes to replicas and AOF, in the same transaction as everything else of this
+    /// command.
     fn replicate<E: Entity>(&mut self, key: Key, changes: &[Change<E::Event>]);
 
-    /// Sends the whole value of `key`, after something went wrong between a change and its replication.
+    /// Sends the whole value of `key`, after something went wrong between a change and its
+    /// replication.
     fn replicate_snapshot<E: Entity>(&mut self, key: Key);
 
     /// Publishes a keyspace notification of the module class.
@@ -109,13 +116,14 @@ pub trait Host: Sized + 'static {
     /// Redis' id of the client; 0 in the scheduler.
     fn client(&self) -> u64;
 
-    /// Name of the ACL user on whose behalf the command runs; `None` for the server itself and for other modules, which may do anything.
+    /// Name of the ACL user for whom the command runs; `None` for the server itself and for other
+    /// modules, which may do anything.
     fn user(&self) -> Option<Vec<u8>>;
 
-    /// Whether that user may do so with a key that is an argument.
+    /// Whether that user may access, in this way, a key that is an argument.
     fn may_access(&self, key: Key, access: Access) -> bool;
 
-    /// Whether that user may run a command of ours, by its name, on a key.
+    /// Whether that user may run one of our commands, by its name, on a key.
     fn may_run(&self, command: &'static str, key: Key) -> bool;
 
     /// The client whose connection lasts beyond this command; `None` in scripts and inner calls.
@@ -137,10 +145,10 @@ pub trait Host: Sized + 'static {
     /// Lets the client wait under this id. Its reply comes with [`answer`](Self::answer).
     fn block(&mut self, waiter: WaiterId);
 
-    /// Answers a client that waits, in this tick.
+    /// Answers a waiting client, in this tick.
     fn answer(&mut self, waiter: WaiterId, reply: Result<Reply, Error>);
 
-    /// Lets go of keys and values: between two pieces of work of the scheduler.
+    /// Lets go of keys and values, between two pieces of the scheduler's work.
     fn release_keys(&mut self);
 
     /// Whether this is a node of a Redis Cluster.
@@ -149,21 +157,23 @@ pub trait Host: Sized + 'static {
     /// Whether this node may decide about `key`; always [`Ownership::Here`] without cluster.
     fn ownership(&mut self, key: Key) -> Ownership;
 
-    /// Whether this node may decide about all of these keys together. What is there is here; a key that is missing is gone only if its slot is at
-    /// rest: else it may have gone ahead to another node, or not have come yet. The server has checked the first of them or none.
+    /// Whether this node may decide about all of these keys together. A key that exists is here. A
+    /// missing key is gone only if its slot is not moving: else it may have gone ahead to another
+    /// node, or not have come yet. The server has checked the first key, or none.
     fn presence(&mut self, keys: &[Key]) -> Ownership;
 
     /// Runs another command with the caller's rights; its reply is sent by [`Reply::Called`].
     fn call(&mut self, args: &[&[u8]]) -> Result<(), Error>;
 
-    /// Argument `index` as a value to keep. If it is replicated, the argument goes along and is not copied once more.
+    /// Argument `index` as a value to keep. When it is replicated, the argument is sent without a
+    /// further copy.
     fn take_blob(&mut self, index: usize, bytes: &[u8]) -> Blob;
 
-    /// The type tag of what a framed payload holds.
+    /// The type tag of the value in a framed payload.
     fn payload_tag(payload: &[u8]) -> Result<u8, Error>;
 
-    /// Reads a framed payload of that type, with what stands beside it, that came for `key`. `None` if it is a part of a value: it is kept until
-    /// the value comes.
+    /// Reads a framed payload of that type, with its blobs, that came for `key`. `None` if it is a
+    /// part of a value: it is kept until the value comes.
     fn read_payload<E: Entity>(
         &mut self,
         key: Key,
@@ -171,35 +181,38 @@ pub trait Host: Sized + 'static {
         blobs: &[&[u8]],
     ) -> Result<Option<Payload<E>>, Error>;
 
-    /// What a file or a primary sent for `key` cannot be applied and so is lost: tells whoever runs the server.
+    /// What a file or a primary sent for `key` cannot be applied and is lost: tells the operator.
     fn payload_lost(&self, key: Key, payload: &[u8], error: &Error);
 
     /// Whether a file is being loaded.
     fn is_loading(&self) -> bool;
 
-    /// Whether what this client sends was checked by a primary before: the link to the primary, or a file that is loaded.
+    /// Whether a primary has checked what this client sends: it is the link to the primary, or a
+    /// file that is loaded.
     fn is_trusted(&self) -> bool;
 
-    /// A framed payload, with as much of what stands beside it as is at hand, as JSON of at most `bytes_max` bytes.
+    /// A framed payload, with those blobs that are at hand, as JSON of at most `bytes_max` bytes.
     fn explain(&self, payload: &[u8], blobs: &[&[u8]], bytes_max: usize) -> Result<String, Error>;
 
-    /// Goes on with the walk over all keys, and has `visit` look at the next values of ours, `values_max` or somewhat more or less.
-    /// `visit` says as how many elements a value counts, for a step of the walk is short.
+    /// Continues the walk over all keys. `visit` looks at the next values of ours, about
+    /// `values_max` of them. It returns how many elements a value counts as, since a step of the
+    /// walk is short.
     fn walk(&mut self, values_max: u64, visit: &mut dyn FnMut(&KeyId, &dyn Checkable) -> usize) -> Walked;
 
-    /// Writes a line to the server's log that somebody should look at.
+    /// Writes a warning to the server's log.
     fn warn(&self, text: &str);
 
     /// Writes a line to the server's log.
     fn log(&self, text: &str);
 
-    /// Writes a line to the server's log that only those see who want to know everything.
+    /// Writes a verbose line to the server's log.
     fn log_verbose(&self, text: &str);
 
-    /// How long the last tick of the event loop took, and the longest of the last minute, microseconds.
+    /// How long the last tick of the event loop took, and the longest of the last minute,
+    /// microseconds.
     fn event_loop_delay_us(&self) -> (u64, u64);
 
-    /// How much of the memory that the server may take it has taken, in thousandths; `None` without such a limit.
+    /// Memory use in thousandths of the maximum; `None` without a maximum.
     fn memory_permille(&self) -> Option<u64>;
 
     /// Name and version of the server.
@@ -208,7 +221,8 @@ pub trait Host: Sized + 'static {
     /// How many replicas are connected to this node.
     fn replicas(&self) -> u64;
 
-    /// This node and the others that the server knows of: the nodes of its cluster, or its primary and its replicas.
+    /// This node and the others that the server knows of: the nodes of its cluster, or its primary
+    /// and its replicas.
     fn members(&self) -> Vec<Member>;
 }
 
@@ -217,12 +231,12 @@ pub trait Host: Sized + 'static {
 pub struct Walked {
     /// How many values of ours there were.
     pub values: u64,
-    /// What they counted together, see [`Host::walk`].
+    /// How many elements they counted as together, see [`Host::walk`].
     pub elements: usize,
     /// Keys whose visit panicked.
     pub panicked: Vec<KeyId>,
-    /// Whether that was the last of the keys, so that the next step begins anew.
-    pub is_over: bool,
+    /// Whether these were the last keys, so that the next step begins anew.
+    pub is_round_end: bool,
 }
 
 /// A node as this server sees it.
@@ -236,30 +250,30 @@ pub struct Member {
     pub is_self: bool,
     /// Whether it is a replica.
     pub is_replica: bool,
-    /// Of whom: an id, or an address without cluster; empty if it is a primary.
+    /// The id of its primary, or an address without cluster; empty if it is a primary.
     pub primary: String,
-    /// How it can be reached.
+    /// Whether it can be reached.
     pub link: Link,
-    /// How long ago the server heard of it, if it says so: without cluster.
+    /// How long ago the server heard of it, if it says so: only without cluster.
     pub age_ms: Option<Millis>,
 }
 
-/// How a node can be reached.
+/// Whether a node can be reached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Link {
-    /// Well.
+    /// It can be reached.
     #[default]
     Up,
-    /// Not by this node for some time; the cluster has not agreed yet that it failed.
+    /// This node has not reached it for some time. The cluster has not agreed yet that it failed.
     Suspect,
-    /// A replica that is being filled.
+    /// It is a replica that is being filled.
     Syncing,
-    /// Not at all.
+    /// It cannot be reached.
     Down,
 }
 
 impl Link {
-    /// The word for people.
+    /// The word in replies.
     pub fn word(self) -> &'static str {
         match self {
             Link::Up => "up",
@@ -270,7 +284,8 @@ impl Link {
     }
 }
 
-/// This node, its primary and its replicas: `port` is that of this server, `replication` gives a field of that section of INFO.
+/// This node, its primary and its replicas. `port` is the port of this server, `replication`
+/// returns a field of that section of INFO.
 pub fn replication_members(port: u64, replication: impl Fn(&str) -> Option<String>) -> Vec<Member> {
     let own = format!(":{port}");
     let primary = replication("master_host").map(|host| {
@@ -311,17 +326,18 @@ fn replica_member(line: &str, primary: &str) -> Option<Member> {
     })
 }
 
-/// A count of seconds in ms; `None` if there is none, or less than none.
+/// A number of seconds in ms; `None` if there is none, or a negative one.
 fn seconds(text: Option<&str>) -> Option<Millis> {
     text.and_then(|text| text.parse::<Millis>().ok()).map(|seconds| seconds.saturating_mul(1000))
 }
 
-/// Errs with `TRYAGAIN` if one of these keys is missing and may be on another node, since their slot is on the move. The first is one that the
-/// server has checked or that is looked at; the others are opened without an argument that names them.
+/// Errs with `TRYAGAIN` if one of these keys is missing and may be on another node, since its slot
+/// is moving. The first key was checked by the server or is being looked at. No argument names the
+/// others.
 pub fn check_here<H: Host>(host: &mut H, keys: &[Key]) -> Result<(), Error> {
     match host.presence(keys) {
         Ownership::Unsure => Err(Error::try_again()),
-        // What another node serves for good is as good as gone here.
+        // A key that another node owns for good does not exist here.
         Ownership::Here | Ownership::Moved(_) => Ok(()),
     }
 }

@@ -1,13 +1,14 @@
-//! Commands: the table that declares them, the parser, replies, and the one way through which all of them go.
+//! Commands: the table that declares them, the parser, the replies, and the one way that all of
+//! them take.
 //!
 //! ```text
 //! argv -> Args (parse) -> domain decides -> engine::commit -> Reply
-//!                                            replicate, apply, notify, count, hint: in one place, for every service
+//!                                           all services: replicate, apply, notify, count, hint
 //! ```
 //!
-//! Nothing here knows Redis. What a command needs of the server it asks of its [`Host`], which `ffi` implements for Redis and the
-//! model tests implement in memory. The state of the process that is in no key (who waits, what is due, counters, settings) is the
-//! [`Node`].
+//! Nothing here knows Redis. A command asks its [`Host`] for what it needs of the server: `ffi`
+//! implements that trait for Redis, the model tests implement it in memory. The [`Node`] is the
+//! state of the process that is in no key: waiting clients, deadlines, counters, settings.
 
 pub mod engine;
 pub mod host;

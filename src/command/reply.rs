@@ -5,10 +5,10 @@ use crate::domain::Blob;
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// What a value, and a name of one, takes in a reply besides its own bytes.
+/// What each value, and each name of a value, counts in a reply besides its own bytes.
 pub const ELEMENT_BYTES: usize = 16;
 
-/// A reply, independent of the protocol version: maps are RESP3 maps or their flat RESP2 form.
+/// A reply, independent of the protocol version. Maps are RESP3 maps or their flat RESP2 form.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
     /// A single thing that is not there.
@@ -21,7 +21,8 @@ pub enum Reply {
     Text(Cow<'static, str>),
     /// Bytes of a user.
     Bytes(Vec<u8>),
-    /// Bytes of a user that are kept, so that they are copied only once, to where the client reads them.
+    /// Bytes of a user that are stored, so they are copied only once, to where the client reads
+    /// them.
     Blob(Blob),
     /// A part of such bytes.
     BlobPart(Blob, Range<usize>),
@@ -31,12 +32,13 @@ pub enum Reply {
     Pairs(Vec<(Reply, Reply)>),
     /// Named values.
     Map(Vec<(Cow<'static, str>, Reply)>),
-    /// The reply of the command that was called last with [`Host::call`](crate::command::host::Host::call).
+    /// The reply of the command that was called last with
+    /// [`Host::call`](crate::command::host::Host::call).
     Called,
 }
 
 impl Reply {
-    /// A number, nil if there is none.
+    /// A number, or nil if there is none.
     pub fn number_or_nil(value: Option<u64>) -> Self {
         value.map_or(Reply::Nil, Reply::number)
     }
@@ -65,7 +67,8 @@ impl Reply {
         }
     }
 
-    /// Bytes that it counts as: those of its texts, and what each value and each name of one takes besides.
+    /// The size it counts as: the bytes of its texts, and what each value and each name takes
+    /// besides.
     pub fn size_bytes(&self) -> usize {
         let inside: usize = match self {
             Reply::Nil | Reply::Ok | Reply::Integer(_) | Reply::Called => 0,

@@ -1,6 +1,7 @@
-//! The command table. What a row says is said once: registration, arity, key specs, flags, ACL categories, COMMAND DOCS,
-//! the syntax line in errors, the reference page and the tests that walk the table come from it. The rows of each service stand in a file
-//! of their own; here is the list of all, each with the function that runs it.
+//! The command table. What a row says is said once: registration, arity, key specs, flags, ACL
+//! categories, COMMAND DOCS, the syntax line in errors, the reference page and the tests that walk
+//! the table are made from it. Each service has its rows in a file of its own; here is the list of
+//! all, each with the function that runs it.
 
 use super::host::Host;
 use super::services::{buffer, cache, context, flow, lock, mail, registry, server, session, versioned, watch};

@@ -1,6 +1,7 @@
-//! The types of keys, listed once for everything that depends on the type of a value. One of the places that name every service.
+//! The types of keys, listed once for everything that depends on the type of a value. One of the
+//! places that name every service.
 
-/// Hands the list of all types to another macro.
+/// Passes the list of all types to another macro.
 macro_rules! with_types {
     ($then:ident, $($args:tt)*) => {
         $crate::domain::entity_types::$then! {
@@ -10,7 +11,8 @@ macro_rules! with_types {
     };
 }
 
-/// Runs `$body` with `$E` being the entity type of a tag, one of those that are registered, or `$else` with the tag if there is none.
+/// Runs `$body` with `$E` as the entity type of a registered tag, or `$else` with the tag
+/// if it is unknown.
 macro_rules! with_type {
     (@ [$($module:ident::$Type:ident)*] $tag:expr, $E:ident => $body:expr, $other:ident => $else:expr) => {
         match $tag {
@@ -26,7 +28,7 @@ macro_rules! with_type {
     };
 }
 
-/// Runs `$body` once with each of the types being `$E`.
+/// Runs `$body` once for each type, as `$E`.
 macro_rules! for_each_type {
     (@ [$($module:ident::$Type:ident)*] $E:ident => $body:expr) => {
         $({

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// What kind of error it is: the stable first word that clients match on.
+/// The kind of an error: the stable first word that clients match on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // the words are the documentation; src/command/README.md explains each
 pub enum Code {
@@ -60,12 +60,13 @@ impl Code {
     }
 }
 
-/// Why a command was refused. Nothing has changed when a command answers with one.
+/// Why a command was refused. A command that returns an error has changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     /// The kind.
     pub code: Code,
-    /// Text after the first word: which argument, what was given, what is allowed. User bytes in it are escaped.
+    /// The text after the first word: which argument, what was given, what is allowed. User bytes
+    /// in it are escaped.
     pub text: Cow<'static, str>,
 }
 
@@ -80,9 +81,31 @@ impl Error {
         Self::new(Code::Err, text)
     }
 
-    /// A configured bound was met; `setting` is the setting's full name.
+    /// A bound was exceeded; `setting` is the full name of its setting.
     pub fn limit(setting: &str, what: &str, max: u64) -> Self {
         Self::new(Code::Limit, format!("{what} would pass the limit of {max} (setting ltmc.{setting})"))
+    }
+
+    /// A length of `given` bytes, where 1 to `max` are allowed; `what` is what has it.
+    pub fn length(what: &str, given: usize, max: usize) -> Self {
+        Self::usage(format!("{what} is {given} bytes long, allowed are 1 to {max}"))
+    }
+
+    /// Errs unless a length is 1 to `max` bytes; `what` is what has it.
+    pub fn check_length(what: &str, given: usize, max: usize) -> Result<(), Self> {
+        if (1..=max).contains(&given) {
+            Ok(())
+        } else {
+            Err(Self::length(what, given, max))
+        }
+    }
+
+    /// Errs if a length is more than `max` bytes; `what` is what has it.
+    pub fn check_length_max(what: &str, given: usize, max: usize) -> Result<(), Self> {
+        if given <= max {
+            return Ok(());
+        }
+        Err(Self::usage(format!("{what} is {given} bytes long, at most {max} are allowed")))
     }
 
     /// A panic was contained.
@@ -90,8 +113,8 @@ impl Error {
         Self::new(Code::Err, "internal error, contained; the server's log has the details")
     }
 
-    /// A key that a command needs may be on another node, since its slot is on the move. In the words in which the server says it of keys that
-    /// are arguments.
+    /// A key that a command needs may be on another node, since its slot is moving. The server uses
+    /// the same words for keys that are arguments.
     pub fn try_again() -> Self {
         Self::new(Code::TryAgain, "Multiple keys request during rehashing of slot")
     }

@@ -1,14 +1,15 @@
-//! Bounds that are not settings: what a single argument or entity may at most be.
+//! Bounds that are not settings: limits of single arguments and entities.
 //!
-//! Bounds that an operator may want to move are settings, see `command::settings`.
+//! Bounds that an operator may want to change are settings, see `command::settings`.
 
 use super::Millis;
 
 /// Longest owner, agent or request id, bytes.
 pub const ID_BYTES_MAX: usize = 256;
-/// Longest name of a key that a value remembers.
+/// Longest name of a key that a value remembers, bytes.
 pub const KEY_BYTES_MAX: usize = 65_536;
-/// So much of what an agent held is given back at once when it is gone: grants, claims, tasks, pins; the rest right after.
+/// How many of an agent's grants, claims, tasks and pins are given back at once when the agent is
+/// gone; the rest follows right after.
 pub const REACTION_PIECES_MAX: usize = 10_000;
 /// Most agents that one key is bound to.
 pub const BINDINGS_MAX: usize = 1_000_000;
@@ -26,7 +27,8 @@ pub const PATH_BYTES_MAX: usize = 1024;
 pub const PATH_DEPTH_MAX: usize = 64;
 /// Most keys of one `LTMC.MLOCK`.
 pub const MLOCK_KEYS_MAX: usize = 128;
-/// Longest lease, wait or time to live: 100 years, ms. Keeps every sum of now and a duration far from overflow.
+/// Longest lease, wait or time to live: 100 years, ms. Keeps every sum of now and a duration
+/// far from overflow.
 pub const DURATION_MS_MAX: Millis = 100 * 365 * 24 * 3600 * 1000;
 /// Highest `PRIORITY`.
 pub const PRIORITY_MAX: u64 = 1000;
@@ -36,15 +38,16 @@ pub const LOCK_LIMIT_MAX: u64 = 1_000_000;
 pub const LOCK_LEVELS_MAX: u32 = 1_000_000;
 /// Request ids that an entity remembers for `REQID`.
 pub const REQUESTS_MAX: usize = 64;
-/// Largest payload that `LTMC.APPLY` and a load accept, bytes: what a frame can say of its length.
+/// Largest payload that `LTMC.APPLY` and a load accept, bytes: the largest length that
+/// a frame can hold.
 pub const PAYLOAD_BYTES_MAX: usize = u32::MAX as usize;
 /// Most bytes that a registry takes, so that it can be saved in one frame.
 pub const REGISTRY_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
-/// Largest message with which a node of a cluster tells of itself, bytes: twice of what it needs today.
+/// Largest report of a cluster node about itself, bytes: twice what it needs today.
 pub const REPORT_BYTES_MAX: usize = 512;
-/// Longest text in such a message, bytes.
+/// Longest text in such a report, bytes.
 pub const REPORT_TEXT_BYTES_MAX: usize = 32;
-/// Other nodes of a cluster of which it is kept what they told: as many as a Redis Cluster should have.
+/// Other cluster nodes whose reports are kept: as many as a Redis Cluster should have.
 pub const PEERS_MAX: usize = 1000;
 /// Panics on one key after which it is quarantined.
 pub const PANICS_PER_KEY_MAX: u8 = 3;
@@ -52,11 +55,12 @@ pub const PANICS_PER_KEY_MAX: u8 = 3;
 pub const GRAPH_EDGES_MAX: usize = 10_000;
 /// Longest capability name or tag, bytes.
 pub const CAPABILITY_BYTES_MAX: usize = 128;
-/// Most capabilities, and most tags, of one agent, and most that one filter asks for.
+/// Most capabilities, and most tags, of one agent and of one filter.
 pub const AGENT_LABELS_MAX: usize = 64;
 /// Longest `META` of an agent, bytes of JSON.
 pub const AGENT_META_BYTES_MAX: usize = 16 * 1024;
-/// Most single values (numbers, texts, booleans, nulls) in the `META` of an agent: each can be searched for.
+/// Most single values (numbers, texts, booleans, nulls) in the `META` of an agent, since each can
+/// be searched for.
 pub const AGENT_META_VALUES_MAX: usize = 128;
 /// Longest `NAME`, `REASON` or `REF`, bytes.
 pub const AGENT_TEXT_BYTES_MAX: usize = 1024;
@@ -74,13 +78,13 @@ pub const WATCH_LOG_BYTES_MAX: usize = 1024 * 1024;
 pub const NAME_BYTES_MAX: usize = 256;
 /// Most checkpoints of one key.
 pub const CHECKPOINTS_MAX: usize = 1_000_000;
-/// More participants than any setting allows.
+/// Participants: more than any setting allows.
 pub const PARTICIPANTS_END: usize = 1_000_000;
-/// More resources of one session than any setting allows.
+/// Resources of one session: more than any setting allows.
 pub const RESOURCES_END: usize = 1_000_000;
-/// By so many agents' words a resource may belong to a session.
+/// Most agents that give the same resource to a session.
 pub const RESOURCE_GIVERS_MAX: usize = 64;
-/// What the JSON that one call brings, or reads from sessions, may take in memory, bytes.
+/// Most memory for the JSON that one call brings or reads from sessions, bytes.
 pub const JSON_HEAP_BYTES: usize = 512 * 1024 * 1024;
 /// Longest `SPEC` of a flow, bytes of JSON.
 pub const FLOW_SPEC_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -88,23 +92,24 @@ pub const FLOW_SPEC_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const VERSIONED_META_BYTES_MAX: usize = 16 * 1024;
 /// Longest name of a session's field, bytes.
 pub const FIELD_NAME_BYTES_MAX: usize = 1024;
-/// Longest value of a session's field, bytes: that of Redis.
+/// Longest value of a session's field, bytes: the limit of Redis.
 pub const FIELD_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// More fields of one session than any setting allows.
+/// Fields of one session: more than any setting allows.
 pub const FIELDS_END: usize = 100_000_000;
-/// Most edits that one update of a document comes to.
+/// Most edits of one update of a document.
 pub const EDITS_MAX: usize = 1_000_000;
-/// Deeper than any setting lets a document become; what is saved can then be read again (serde_json: 127).
+/// Depth of a document: more than any setting allows. What is saved can still be read
+/// (serde_json: 127).
 pub const JSON_DEPTH_END: usize = 120;
-/// Places of a document of which it is known who touched them.
+/// Most places of a document whose touches are remembered.
 pub const TOUCHES_MAX: usize = 1024;
-/// So many levels of a document are told apart in that.
+/// How many levels of a document are distinguished in that.
 pub const TOUCH_DEPTH_MAX: usize = 3;
-/// So many agents are remembered for each place.
+/// How many agents are remembered for each place.
 pub const TOUCH_AGENTS_MAX: usize = 4;
-/// Most paths that one command asks for.
+/// Most paths of one command.
 pub const PATHS_MAX: usize = 1024;
-/// Most pieces of a document of which the best are chosen for a part of it.
+/// Most pieces of a document from which a part of it is built.
 pub const PIECES_MAX: usize = 250_000;
 /// Most sources of one `LTMC.CTX.GENERATE`.
 pub const SOURCES_MAX: usize = 128;
@@ -112,7 +117,7 @@ pub const SOURCES_MAX: usize = 128;
 pub const TOOL_BYTES_MAX: usize = 256;
 /// Longest arguments of a tool, bytes.
 pub const TOOL_ARGS_BYTES_MAX: usize = 1024 * 1024;
-/// Longest cached result, bytes: that of a Redis string.
+/// Longest cached result, bytes: the limit of a Redis string.
 pub const RESULT_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Longest dependency or tag of a cached result, bytes.
 pub const CACHE_LABEL_BYTES_MAX: usize = 1024;
@@ -120,7 +125,8 @@ pub const CACHE_LABEL_BYTES_MAX: usize = 1024;
 pub const CACHE_LABELS_MAX: usize = 128;
 /// Tools of a cache without results whose counters are kept.
 pub const IDLE_TOOLS_MAX: usize = 1000;
-/// Invalidations that a cache remembers as long as tickets are out; beyond that all tickets are void.
+/// Most invalidations that a cache remembers while tickets are out. Beyond that all
+/// tickets are void.
 pub const VOIDS_MAX: usize = 4096;
 /// Most results that one event removes.
 pub const CACHE_BATCH_MAX: usize = 1024;
@@ -128,17 +134,18 @@ pub const CACHE_BATCH_MAX: usize = 1024;
 pub const MAIL_RECEIVERS_MAX: usize = 1_000_000;
 /// Most messages that one `LTMC.MSG.RECV` receives.
 pub const MAIL_RECEIVE_MAX: usize = 1000;
-/// Largest chunk of a buffer, whatever the settings say, bytes: the longest argument that Redis takes if nothing is set.
+/// Chunk of a buffer, bytes: larger than any setting allows, and the longest argument that Redis
+/// accepts by default.
 pub const CHUNK_BYTES_END: usize = 512 * 1024 * 1024;
 /// Largest bound of a buffer, bytes: 1 PiB.
 pub const BUFFER_BYTES_END: u64 = 1 << 50;
-/// More agents that hold one chunk, by retaining or pinning it, than any setting allows.
+/// Holders of one chunk, which retain or pin it: more than any setting allows.
 pub const CHUNK_HOLDERS_END: usize = 10_000;
 /// Longest `META` of a chunk, bytes of JSON.
 pub const CHUNK_META_BYTES_MAX: usize = 16 * 1024;
-/// Most hashes that one `LTMC.CHUNK.HAVE` asks for.
+/// Most hashes of one `LTMC.CHUNK.HAVE`.
 pub const CHUNK_HASHES_MAX: usize = 100_000;
-/// Chunks that one command evicts to make room for another; if that is not enough, the scheduler goes on.
+/// Most chunks that one command evicts to make room for another. The scheduler evicts the rest.
 pub const EVICTED_PER_COMMAND_MAX: usize = 4096;
 /// Agents whose holdings one `LTMC.CHUNK.STATS` lists.
 pub const CHUNK_HOLDERS_SHOWN_MAX: usize = 1000;
@@ -148,35 +155,36 @@ pub const TASK_PARENTS_MAX: usize = 10_000;
 pub const TASK_LOCKS_MAX: usize = 32;
 /// Longest reason, note or other text of a worker, bytes.
 pub const TASK_TEXT_BYTES_MAX: usize = 1024;
-/// Longest payload, result or signal, bytes: that of Redis.
+/// Longest payload, result or signal, bytes: the limit of Redis.
 pub const TASK_BYTES_END: usize = 512 * 1024 * 1024;
-/// Most attempts more than the first.
+/// Most retries after the first attempt.
 pub const TASK_RETRIES_MAX: u64 = 1_000_000;
-/// Attempts that are remembered of each task.
+/// Most attempts remembered of each task.
 pub const ATTEMPTS_KEPT_MAX: usize = 16;
 /// Most tasks of one claim.
 pub const TASK_CLAIMS_MAX: usize = 1_000;
-/// Lines of tasks whose locks are tried in one claim.
+/// Most lines of tasks whose locks are tried in one claim.
 pub const TASK_LINES_TRIED_MAX: usize = 128;
-/// Most claims of a rate: the times of so many are remembered.
+/// Most claims of a rate, since the time of each is remembered.
 pub const RATE_CLAIMS_MAX: u64 = 10_000;
-/// Most tasks that are drawn as a graph, and of which the critical path is looked for.
+/// Most tasks of a flow that is drawn as a graph, or whose critical path is searched.
 pub const FLOW_GRAPH_TASKS_MAX: usize = 10_000;
-/// Most tasks that one command begins anew.
+/// Most tasks that one command requeues.
 pub const REQUEUED_MAX: usize = 10_000;
-/// More tasks of one flow than any setting allows.
+/// Tasks of one flow: more than any setting allows.
 pub const FLOW_TASKS_END: usize = 100_000_000;
-/// Most bytes that the tasks of a flow take without their long values, so that it can be saved in one frame.
+/// Most bytes of the tasks of a flow without their long values, so that it can be
+/// saved in one frame.
 pub const FLOW_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
-/// Most arguments that are kept of a traced command; one of them says how many there were more.
+/// Most arguments kept of a traced command. One of them says how many more there were.
 pub const TRACE_ARGS_MAX: usize = 16;
-/// Longest argument and name of a key that a trace keeps, bytes.
+/// Longest argument and key name in a trace, bytes.
 pub const TRACE_ARG_BYTES_MAX: usize = 64;
-/// Longest text of an event or an error that a trace keeps, bytes.
+/// Longest text of an event or an error in a trace, bytes.
 pub const TRACE_TEXT_BYTES_MAX: usize = 200;
-/// Most events that are kept of a traced command.
+/// Most events kept of a traced command.
 pub const TRACE_EVENTS_MAX: usize = 64;
-/// Most woken clients that are kept of a traced command.
+/// Most woken clients kept of a traced command.
 pub const TRACE_WOKEN_MAX: usize = 64;
 /// Most bytes of all traces.
 pub const TRACE_BYTES_MAX: usize = 4 * 1024 * 1024;

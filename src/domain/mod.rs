@@ -1,11 +1,14 @@
-//! The state machines, one folder per service. Pure: no clock, no globals, no random source and no Redis.
+//! The state machines, one folder per service. Pure: no clock, no globals, no random
+//! source and no Redis.
 //!
-//! A key is an entity. A write *decides* (validates and returns events, mutating nothing) and the events are then *applied*;
-//! nothing else changes an entity. Replicas, AOF replay and tests apply the same events and so reach the same state.
+//! A key is an entity. A write *decides*: it validates and returns events, and changes nothing. The
+//! events are then *applied*; nothing else changes an entity. Replicas, AOF replay and tests apply
+//! the same events and so reach the same state.
 //!
-//! What every service shares stands here: [`Entity`] and [`Event`], the [`Record`] value that holds an entity in its key, the
-//! [`Clock`] that every grant takes its number from, the order of those who wait ([`queue`]), the log that watchers
-//! read ([`event_log`](entity::event_log)), the error type and the limits.
+//! What all services share is here: [`Entity`] and [`Event`], the [`Record`] that holds an
+//! entity in its key, the [`Clock`] from which every grant takes its fence, the order of waiting
+//! clients ([`queue`]), the log that watchers read ([`event_log`](entity::event_log)), the error
+//! type and the limits.
 
 pub mod algorithm;
 pub mod buffer;

@@ -1,9 +1,9 @@
-//! What a node tells the others of a Redis Cluster about itself.
+//! The report of a node about itself to the other nodes of a Redis Cluster.
 
 /// The id of a node of a Redis Cluster, as Redis writes it.
 pub type NodeId = [u8; 40];
 
-/// The state of a node, in short. The texts are printable ASCII.
+/// The state of a node in brief. The texts are printable ASCII.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// Version of LTMC.
@@ -14,7 +14,7 @@ pub struct Report {
     pub role: String,
     /// The mode in force.
     pub mode: String,
-    /// How it is, in one word.
+    /// Its health in one word.
     pub health: String,
     /// How long the module has been loaded.
     pub uptime_ms: u64,
@@ -28,7 +28,7 @@ pub struct Report {
     pub panics: u64,
     /// Keys in quarantine.
     pub quarantined_keys: u64,
-    /// Keys in which something will be due.
+    /// Keys with a deadline.
     pub deadlines: u64,
     /// How far the scheduler was last behind.
     pub sweep_lag_ms: u64,

@@ -1,4 +1,5 @@
-//! All who wait for something of this node, by what they wait for. One of the places that name every service.
+//! All waiting clients of this node, by what they wait for. One of the places that
+//! name every service.
 
 use super::{KeyId, Service};
 use crate::domain::cache::queue::FillQueues;
@@ -9,7 +10,7 @@ use crate::domain::queue::rank::WaiterId;
 use crate::domain::queue::waiting_lines::{InLine, Lines};
 use crate::domain::registry::queue::ClaimQueues;
 
-/// Those who wait for the same kind of thing.
+/// Clients that wait for the same kind of thing.
 pub trait Queue {
     /// Whether nobody waits.
     fn is_empty(&self) -> bool;
@@ -17,16 +18,16 @@ pub trait Queue {
     /// How many wait for `key`.
     fn waiting_for(&self, key: &KeyId) -> usize;
 
-    /// Those who wait for `key`, who comes first at the front.
+    /// The waiters for `key`, the first one at the front.
     fn waiters(&self, key: &KeyId) -> Vec<WaiterId>;
 
     /// The keys that are waited for.
     fn keys(&self) -> Box<dyn Iterator<Item = &KeyId> + '_>;
 
-    /// Takes a waiter out, if it is one of these.
+    /// Removes a waiter, if it is in this queue.
     fn remove(&mut self, id: WaiterId);
 
-    /// Whether somebody who waits keeps those behind it from what they could have.
+    /// Whether a waiter can hold up those behind it, who could be served.
     fn holds_up(&self) -> bool {
         false
     }
@@ -83,17 +84,17 @@ impl Queue for LockQueues {
 /// The queues of a node.
 #[derive(Debug, Default)]
 pub struct Queues {
-    /// Who waits for which lock.
+    /// Clients that wait for locks.
     pub locks: LockQueues,
-    /// Who waits for a claim on an agent of which registry.
+    /// Clients that wait for a claim on an agent.
     pub claims: ClaimQueues,
-    /// Who waits for which answer of which cache.
+    /// Clients that wait for an answer of a cache.
     pub fills: FillQueues,
-    /// Who waits for messages of which mailbox.
+    /// Clients that wait for messages.
     pub mails: MailQueues,
-    /// Who waits for tasks of which flow.
+    /// Workers that wait for tasks.
     pub tasks: TaskWaiters,
-    /// Who waits for the ends of which tasks and flows.
+    /// Clients that wait for the ends of tasks and flows.
     pub completions: CompletionWaiters,
 }
 
@@ -124,28 +125,28 @@ impl Queues {
         self.all().into_iter().filter(move |(of, _)| *of == service).map(|(_, queue)| queue)
     }
 
-    /// Whether nobody waits for anything.
+    /// Whether nobody waits.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.all().into_iter().all(|(_, queue)| queue.is_empty())
     }
 
-    /// Whether somebody waits for something of a key.
+    /// Whether a client waits for `key`.
     pub fn is_waited_for(&self, key: &KeyId) -> bool {
         self.all().into_iter().any(|(_, queue)| !queue.is_empty() && queue.waiting_for(key) > 0)
     }
 
-    /// Whether somebody waits for what a service has under a key.
+    /// Whether a client waits for what a service has under `key`.
     pub fn waits_for(&self, service: Service, key: &KeyId) -> bool {
         self.of(service).any(|queue| !queue.is_empty() && queue.waiting_for(key) > 0)
     }
 
-    /// Those who wait for what a service has under a key.
+    /// The clients that wait for what a service has under `key`.
     pub fn waiters(&self, service: Service, key: &KeyId) -> Vec<WaiterId> {
         self.of(service).flat_map(|queue| queue.waiters(key)).collect()
     }
 
-    /// Whether somebody who waits for a key may have been held up by one that waited before it.
+    /// Whether a waiter for `key` may have been held up by one that came before it.
     pub fn may_be_held_up(&self, key: &KeyId) -> bool {
         self.all().into_iter().any(|(_, queue)| queue.holds_up() && queue.waiting_for(key) > 0)
     }
@@ -155,7 +156,7 @@ impl Queues {
         self.all().into_iter().flat_map(|(_, queue)| queue.keys())
     }
 
-    /// Takes out who waits for something of a service.
+    /// Removes a client that waits for a service.
     pub fn remove(&mut self, service: Service, id: WaiterId) {
         self.all_mut().into_iter().filter(|(of, _)| *of == service).for_each(|(_, queue)| queue.remove(id));
     }

@@ -3,19 +3,22 @@
 //! There is one cause, and there are many effects:
 //!
 //! ```text
-//! a registry: an incarnation of an agent is over         every key that it is bound to
-//!   it died, said good-bye, or registered anew    ->     lock: passed on to who waits      flow: its tasks return
-//!                                                        registry: its claims end         mailbox: its messages come back
-//!                                                        buffer: its pins go              session, context: it leaves
+//! a registry: an incarnation of an agent ended         every key that it is bound to
+//!   it died, deregistered, or registered anew    ->    lock: passed to the next waiter
+//!                                                      registry: its claims end
+//!                                                      buffer: its pins end
+//!                                                      flow: its tasks return
+//!                                                      mailbox: its messages return
+//!                                                      session, context: it leaves
 //! ```
 //!
 //! A loop is impossible. A reaction begins with an event for which [`departed`] names an agent, and
-//! all of these are events of a registry. The only events of a registry among the effects are ends
-//! of claims, for which it names none. So a reaction never causes another (see the test below).
+//! all such events are events of a registry. The only registry events among the effects are ends of
+//! claims, for which it names none. So a reaction never causes another (see the test below).
 //!
-//! Nothing is done twice and nothing is forgotten: whether something is left to do can be read off
-//! the state at any time. An [`AgentBinding`] has ended if its registry does not have that
-//! incarnation alive, and the binding goes together with what was held.
+//! Nothing is done twice and nothing is forgotten: the state shows at any time whether something is
+//! left to do. An [`AgentBinding`] has ended if its registry does not have that incarnation alive,
+//! and the binding is removed together with what was held.
 
 use super::buffer::Buffer;
 use super::cache::{Cache, CacheEvent, TicketEnd};
@@ -28,7 +31,7 @@ use super::{buffer, flow, lock, mail, registry, versioned, AgentBinding, Bytes, 
 use crate::domain::registry::agent::Life;
 use std::collections::BTreeSet;
 
-/// The agent whose incarnation is over by an event of its registry.
+/// The agent whose incarnation a registry event ends.
 pub fn departed(event: &RegistryEvent) -> Option<&Bytes> {
     match event {
         RegistryEvent::Registered(_) | RegistryEvent::Deregistered { .. } | RegistryEvent::Died { .. } => event.agent(),
@@ -36,37 +39,39 @@ pub fn departed(event: &RegistryEvent) -> Option<&Bytes> {
     }
 }
 
-/// Whether the incarnation of a binding is over in its registry, which is `None` if there is no such key.
-pub fn is_over(binding: &AgentBinding, registry: Option<&Registry>) -> bool {
+/// Whether the incarnation of a binding has ended in its registry, which is `None` if
+/// there is no such key.
+pub fn has_ended(binding: &AgentBinding, registry: Option<&Registry>) -> bool {
     let agent = registry.and_then(|registry| registry.agent(&binding.agent));
     !agent.is_some_and(|agent| agent.epoch == binding.epoch && !matches!(agent.life, Life::Dead { .. }))
 }
 
-/// What effects depend on beside the value of their key.
+/// What effects depend on besides the value of their key.
 #[derive(Debug, Clone, Copy)]
 pub struct ReactionEnv {
     /// Now, unix ms.
     pub at: Millis,
-    /// How tasks are tried again.
+    /// How tasks are retried.
     pub tasks: flow::work::Policy,
-    /// What becomes of messages that nobody acknowledges.
+    /// What happens to messages that nobody acknowledges.
     pub mails: mail::decide::Policy,
-    /// Until when an answer is waited for whose computer has lost its connection, unix ms.
+    /// How long an answer is awaited after its computing client has disconnected, unix ms.
     pub orphans_until: Millis,
 }
 
-/// What a session that has ended gives back of one resource.
+/// What an ended session gives back of one resource.
 #[derive(Debug)]
 pub struct Debt<'a> {
-    /// By whose word it belongs to the session.
+    /// The resource, with the agents that gave it to the session.
     pub resource: &'a Resource,
     /// The participants, and the session itself under the name of its key.
     pub people: &'a BTreeSet<Bytes>,
-    /// What is written on its claims, which is the name of its key.
+    /// The reference on its claims: the name of its key.
     pub session: &'a [u8],
-    /// Users are bound to their names, so that no word is about what others have written on claims.
+    /// Whether users are bound to their names. Then a giver cannot end claims that
+    /// others have made.
     pub is_bound: bool,
-    /// The fence of its end: what was granted later is younger.
+    /// The fence of the session's end. What was granted later is kept.
     pub until: Fence,
     /// Now, unix ms.
     pub at: Millis,
@@ -88,10 +93,11 @@ impl Debt<'_> {
 
 /// What happens to a value when something outside it ends.
 pub trait Reacts: Entity {
-    /// The incarnation of `binding` is over: what it held here is released, returned or left.
+    /// The incarnation of `binding` has ended: what it held here is released or
+    /// returned, and it leaves.
     fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event>;
 
-    /// A session to which this belongs has ended: the first `max` things that it gives back.
+    /// The session that this belongs to has ended: the first `max` things that it gives back.
     fn session_ended(&self, _debt: &Debt, _max: usize) -> Vec<Self::Event> {
         Vec::new()
     }
@@ -101,7 +107,8 @@ pub trait Reacts: Entity {
         Vec::new()
     }
 
-    /// The client that was granted `fence` was gone before it could be told. `None` if nothing is held under it.
+    /// Takes back what was granted under `fence`, since the client was gone before it could be
+    /// told. `None` if nothing is held under it.
     fn taken_back(&self, _fence: Fence, _at: Millis) -> Option<Self::Event> {
         None
     }
@@ -130,7 +137,7 @@ impl Reacts for Registry {
         registry::decide::claimer_gone(self, &binding.agent, env.at)
     }
 
-    /// The claims of the session end, and those on which a giver has written its own name.
+    /// The claims of the session end, and those whose reference is the name of a giver.
     fn session_ended(&self, debt: &Debt, max: usize) -> Vec<Self::Event> {
         let of_session = (!debt.is_bound || debt.names_all()).then(|| self.claims_with(debt.session, debt.until));
         let of_givers = debt.named().flat_map(|giver| self.claims_under(giver, debt.until));
@@ -182,12 +189,12 @@ impl<S: State> Reacts for Versioned<S> {
 }
 
 impl Reacts for Cache {
-    /// A ticket is bound to the connection of its holder, not to an agent.
+    /// A ticket is bound to its connection, not to an agent.
     fn agent_gone(&self, _binding: &AgentBinding, _env: &ReactionEnv) -> Vec<Self::Event> {
         Vec::new()
     }
 
-    /// A client may go on over another connection, so its answers are waited for a little longer.
+    /// A client may continue over another connection, so its answers are awaited a little longer.
     fn disconnected(&self, connection: Connection, env: &ReactionEnv) -> Vec<Self::Event> {
         let abandoned = |ticket| CacheEvent::Abandoned { ticket, until: env.orphans_until };
         self.tickets_of(connection).into_iter().map(abandoned).collect()
@@ -201,13 +208,13 @@ impl Reacts for Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use super::{registry::decide::register, registry::decide::Introduction};
+    use super::{registry::decide::register, registry::decide::RegisterArgs};
     use crate::domain::Clock;
 
     const AT: Millis = 1_767_225_600_000;
 
     fn registered(registry: &mut Registry, agent: &str, fences: &mut Clock) -> RegistryEvent {
-        let said = Introduction { capacity: Some(5), ..Introduction::default() };
+        let args = RegisterArgs { capacity: Some(5), ..RegisterArgs::default() };
         let policy = crate::domain::registry::time::Policy {
             dead_percent: 200,
             grace_ms: 1000,
@@ -217,7 +224,7 @@ mod tests {
             hold_agents_min: 0,
             hold_extra_percent: 0,
         };
-        let event = register(registry, agent.as_bytes(), said, 1000, &policy, fences).expect("it can register");
+        let event = register(registry, agent.as_bytes(), args, 1000, &policy, fences).expect("it can register");
         registry.apply(&event);
         event
     }
@@ -240,20 +247,20 @@ mod tests {
     }
 
     #[test]
-    fn a_bond_lasts_as_long_as_its_incarnation() {
+    fn a_binding_lasts_as_long_as_its_incarnation() {
         let (mut registry, mut fences) = (Registry::default(), Clock::default());
         fences.set_now_us(AT * 1000);
         registered(&mut registry, "ada", &mut fences);
         let epoch = registry.agent(b"ada").expect("it is there").epoch;
         let binding = |epoch| AgentBinding { registry: "r".into(), agent: "ada".into(), epoch };
-        assert!(!is_over(&binding(epoch), Some(&registry)));
-        assert!(is_over(&binding(epoch - 2), Some(&registry)), "an earlier one");
-        assert!(is_over(&binding(epoch), None), "no registry");
+        assert!(!has_ended(&binding(epoch), Some(&registry)));
+        assert!(has_ended(&binding(epoch - 2), Some(&registry)), "an earlier one");
+        assert!(has_ended(&binding(epoch), None), "no registry");
         registry.apply(&RegistryEvent::Suspected { agent: "ada".into(), at: AT, dead_at: AT + 1000 });
-        assert!(!is_over(&binding(epoch), Some(&registry)), "a suspect is not dead");
+        assert!(!has_ended(&binding(epoch), Some(&registry)), "a suspect is not dead");
         registry.apply(&RegistryEvent::Died { agent: "ada".into(), at: AT, remove_at: AT + 1000 });
-        assert!(is_over(&binding(epoch), Some(&registry)));
+        assert!(has_ended(&binding(epoch), Some(&registry)));
         registered(&mut registry, "ada", &mut fences);
-        assert!(is_over(&binding(epoch), Some(&registry)), "another incarnation");
+        assert!(has_ended(&binding(epoch), Some(&registry)), "another incarnation");
     }
 }

@@ -1,5 +1,5 @@
-//! Thin safe wrappers of the module API. Each calls one function of Redis; which functions a server lacks is found by asking, never by
-//! its version.
+//! Thin safe wrappers of the module API. Each calls one function of Redis. Whether a server has a
+//! function is found by checking for it, never by its version.
 
 use super::clock;
 use redis_module::raw as rm;
@@ -9,8 +9,9 @@ use std::ptr;
 /// Calls a function of the module API that every supported server has.
 macro_rules! call {
     ($name:ident($($arg:expr),* $(,)?)) => {{
-        // SAFETY: Redis filled the table of functions before it called us and never changes it; the pointers in the arguments come
-        // from Redis and are valid until the callback we are in returns.
+        // SAFETY: Redis filled the table of functions before it called us and never changes
+        // it; the pointers in the arguments come from Redis and are valid until the callback
+        // we are in returns.
         unsafe { (redis_module::raw::$name.expect(stringify!($name)))($($arg),*) }
     }};
 }
@@ -19,14 +20,14 @@ pub(crate) use call;
 /// Whether this server has a function of the module API.
 macro_rules! has {
     ($name:ident) => {{
-        // SAFETY: only read, and written by nobody but Redis before it called us.
+        // SAFETY: only read; Redis alone wrote it, before it called us.
         let function = unsafe { redis_module::raw::$name };
         function.is_some()
     }};
 }
 pub(crate) use has;
 
-/// The context of a callback, valid until it returns; or the detached one, valid for good.
+/// The context of a callback, valid until the callback returns; or the detached one, always valid.
 #[derive(Debug, Clone, Copy)]
 pub struct Ctx(pub *mut rm::RedisModuleCtx);
 
@@ -34,27 +35,28 @@ pub struct Ctx(pub *mut rm::RedisModuleCtx);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Str(pub *mut rm::RedisModuleString);
 
-/// Text for a C function: a NUL byte, which C could not hold, ends it.
+/// Text for a C function. It ends at a NUL byte, which C could not hold.
 pub fn c_text(text: &str) -> CString {
     let end = text.find('\0').unwrap_or(text.len());
     CString::new(&text[..end]).unwrap_or_default()
 }
 
-/// How much of `maxmemory` is taken, in thousandths; `None` without one.
+/// How much of `maxmemory` is used, in thousandths; `None` without one.
 pub fn memory_permille() -> Option<u64> {
     let share = f64::from(call!(RedisModule_GetUsedMemoryRatio()));
     (share > 0.0).then_some((share * 1000.0) as u64)
 }
 
 impl Str {
-    /// Its bytes. They stay valid as long as the string, which the caller knows; all uses end within one callback.
+    /// Its bytes. They are valid as long as the string, which the caller knows; all uses end
+    /// within one callback.
     pub fn bytes<'a>(self) -> &'a [u8] {
         let mut len = 0;
         let start = call!(RedisModule_StringPtrLen(self.0, &mut len));
         if start.is_null() {
             return &[];
         }
-        // SAFETY: Redis says that `len` bytes start there, and no code of ours changes strings.
+        // SAFETY: Redis says that `len` bytes start there, and our code never changes strings.
         unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }
     }
 }
@@ -77,7 +79,8 @@ impl Argv {
         if self.len == 0 {
             return &[];
         }
-        // SAFETY: Redis passed `len` strings at `start`, all valid until the handler returns, and this lives no longer.
+        // SAFETY: Redis passed `len` strings at `start`, all valid until the handler returns, and
+        // this lives no longer.
         unsafe { std::slice::from_raw_parts(self.start, self.len) }
     }
 
@@ -93,12 +96,13 @@ impl Ctx {
         Str(call!(RedisModule_CreateString(self.0, bytes.as_ptr().cast(), bytes.len())))
     }
 
-    /// Frees a string of our own.
+    /// Frees a string that we have made.
     pub fn free_string(self, string: Str) {
         call!(RedisModule_FreeString(self.0, string.0));
     }
 
-    /// Writes a line to the server's log. The text is an argument and not the format, so it may hold anything.
+    /// Writes a line to the server's log. The text is an argument and not the format, so it
+    /// may hold anything.
     pub fn log(self, level: &str, text: &str) {
         let (level, text) = (c_text(level), c_text(text));
         call!(RedisModule_Log(self.0, level.as_ptr(), c"%s".as_ptr(), text.as_ptr()));
@@ -140,7 +144,7 @@ impl Ctx {
         ServerInfo { ctx: self, data: call!(RedisModule_GetServerInfo(self.0, section.as_ptr())) }
     }
 
-    /// The server's version as one number, 0x00MMmmpp; development builds have 255 in every place.
+    /// The server's version as one number, 0x00MMmmpp. Development builds have 255 in every place.
     pub fn server_version(self) -> i32 {
         if has!(RedisModule_GetServerVersion) {
             call!(RedisModule_GetServerVersion())
@@ -170,26 +174,27 @@ impl Ctx {
         }
     }
 
-    /// Sends the command that runs as the client wrote it. Where nobody listens it only marks the data as changed.
+    /// Sends the running command as the client wrote it. If nobody listens, it only marks the
+    /// data as changed.
     pub fn replicate_verbatim(self) {
         call!(RedisModule_ReplicateVerbatim(self.0));
     }
 
     /// Publishes a keyspace notification.
     pub fn notify(self, class: c_int, event: &str, key: Str) {
-        // The names are short and of our own: no allocation on the way of every lock.
+        // The names are short and our own, so a lock makes no allocation for them.
         let mut name = [0u8; 48];
         let len = event.len().min(name.len() - 1);
         name[..len].copy_from_slice(&event.as_bytes()[..len]);
         call!(RedisModule_NotifyKeyspaceEvent(self.0, class, name.as_ptr().cast(), key.0));
     }
 
-    /// Tells those who WATCH or track a key that it changed.
+    /// Tells clients that WATCH or track a key that it changed.
     pub fn signal_modified(self, key: Str) {
         call!(RedisModule_SignalModifiedKey(self.0, key.0));
     }
 
-    /// The context for timers and for everything that outlives a callback.
+    /// The context for timers and everything that outlives a callback.
     pub fn detached(self) -> Ctx {
         Ctx(call!(RedisModule_GetDetachedThreadSafeContext(self.0)))
     }
@@ -213,7 +218,7 @@ impl ServerInfo {
         Some(unsafe { CStr::from_ptr(value) }.to_string_lossy().into_owned())
     }
 
-    /// A field as a number; 0 if it is none.
+    /// A field as a number; 0 if it is not a number.
     pub fn number(&self, field: &str) -> u64 {
         self.text(field).and_then(|text| text.parse().ok()).unwrap_or(0)
     }
@@ -225,13 +230,13 @@ impl Drop for ServerInfo {
     }
 }
 
-/// The reply of a command that was run by us. Freed when dropped.
+/// The reply of a command that we ran. Freed when dropped.
 pub struct CallReply(*mut rm::RedisModuleCallReply);
 
 impl CallReply {
-    /// Takes what `RM_Call` returned; null means that the command was not run.
+    /// Takes what `RM_Call` returned. Null means that the command was not run.
     pub fn new(reply: *mut rm::RedisModuleCallReply) -> Option<Self> {
-        // Not then_some: that would make one of null first, and drop it.
+        // Not then_some: that would first make one from null, and drop it.
         (!reply.is_null()).then(|| Self(reply))
     }
 
@@ -240,7 +245,8 @@ impl CallReply {
         call!(RedisModule_CallReplyType(self.0)) == rm::REDISMODULE_REPLY_ERROR as c_int
     }
 
-    /// Whether the caller was not allowed to run it: Redis 7.0 says so by a text of its own instead of NOPERM.
+    /// Whether the caller was not allowed to run it. Redis 7.0 says so by a text of its own
+    /// instead of NOPERM.
     pub fn is_denial(&self) -> bool {
         self.is_error() && self.text().is_some_and(|text| text.starts_with("ERR acl verification failed"))
     }
@@ -251,7 +257,7 @@ impl CallReply {
         is_integer.then(|| call!(RedisModule_CallReplyInteger(self.0)))
     }
 
-    /// How many elements it has.
+    /// The number of its elements.
     pub fn elements(&self) -> usize {
         call!(RedisModule_CallReplyLength(self.0))
     }
@@ -282,7 +288,8 @@ fn text_of(reply: *mut rm::RedisModuleCallReply) -> Option<String> {
     if start.is_null() {
         return None;
     }
-    // SAFETY: Redis says that `len` bytes start there; they live as long as the reply, which is freed later.
+    // SAFETY: Redis says that `len` bytes start there. They live as long as the reply,
+    // which is freed later.
     let bytes = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) };
     Some(String::from_utf8_lossy(bytes).into_owned())
 }
@@ -298,7 +305,7 @@ impl Drop for CallReply {
 pub struct OpenKey(*mut rm::RedisModuleKey);
 
 impl OpenKey {
-    /// Opens `name` in the selected database; an expired key is gone then.
+    /// Opens `name` in the selected database. Redis deletes it if it has expired.
     pub fn open(ctx: Ctx, name: Str, write: bool) -> Self {
         let mode = rm::REDISMODULE_READ as c_int | if write { rm::REDISMODULE_WRITE as c_int } else { 0 };
         Self(call!(RedisModule_OpenKey(ctx.0, name.0, mode)))
@@ -309,7 +316,7 @@ impl OpenKey {
         self.0.is_null() || call!(RedisModule_KeyType(self.0)) == rm::REDISMODULE_KEYTYPE_EMPTY as c_int
     }
 
-    /// The module type under it, null if it holds something else.
+    /// The module type under it; null if it holds something else.
     pub fn module_type(&self) -> *mut rm::RedisModuleType {
         if self.0.is_null() {
             return ptr::null_mut();
@@ -317,7 +324,7 @@ impl OpenKey {
         call!(RedisModule_ModuleTypeGetType(self.0))
     }
 
-    /// The value of a module type, null if it holds something else.
+    /// The value of a module type; null if it holds something else.
     pub fn value(&self) -> *mut c_void {
         if self.0.is_null() {
             return ptr::null_mut();
@@ -325,7 +332,7 @@ impl OpenKey {
         call!(RedisModule_ModuleTypeGetValue(self.0))
     }
 
-    /// Puts a value of a module type under it; what was there is freed.
+    /// Stores a value of a module type under it and frees the previous one.
     pub fn set_value(&self, module_type: *mut rm::RedisModuleType, value: *mut c_void) -> bool {
         call!(RedisModule_ModuleTypeSetValue(self.0, module_type, value)) == rm::REDISMODULE_OK as c_int
     }

@@ -1,17 +1,19 @@
 //! Clients that wait: Redis' handles of blocked clients, and the one way out of each wait.
 //!
-//! `RM_UnblockClient` has to be called exactly once per handle, and a handle may be reused afterwards; so waiters have names of their
-//! own and the handle is looked up. Between that call and the moment when Redis writes the reply lies a gap in which `CLIENT UNBLOCK`
-//! can hit a client that was served already, and servers differ in what happens then:
+//! `RM_UnblockClient` has to be called exactly once per handle, and a handle may be reused
+//! afterwards. So waiters have ids of their own, and the handle is looked up. Between that call and
+//! the moment when Redis writes the reply there is a gap. In this gap `CLIENT UNBLOCK` can hit a
+//! client that was served already, and servers differ in what happens then:
 //!
-//! * Redis 7.0 loses the reply: the client would hang. There the call is put off to the event *before sleep*, which Redis fires right before
-//!   it writes the replies, so that there is no gap. A `CLIENT UNBLOCK` that comes before finds the wait still open and gets the
-//!   grant as its answer.
-//! * Redis 7.2 dies of an assertion. It fires the event too late, so there is no safe moment, and waits cannot be ended by `CLIENT
-//!   UNBLOCK` there: it answers 0, as Redis defines for a module's client without timeout callback.
-//! * Redis 7.4, 8 and Valkey 8 take care of the gap themselves.
+//! * Redis 7.0 loses the reply, and the client would hang. There the call is deferred to the event
+//!   *before sleep*, which Redis fires right before it writes the replies, so that there is no gap.
+//!   An earlier `CLIENT UNBLOCK` finds the wait still open and answers with the grant.
+//! * Redis 7.2 dies of an assertion. It fires the event too late, so there is no safe moment, and
+//!   `CLIENT UNBLOCK` cannot end waits there: it answers 0, as Redis defines for a module's client
+//!   without a timeout callback.
+//! * Redis 7.4, 8 and Valkey 8 handle the gap themselves.
 //!
-//! Time limits are the scheduler's on all of them.
+//! On all of them the scheduler enforces time limits.
 
 use super::api::{call, Ctx};
 use super::contain::contain;
@@ -31,7 +33,7 @@ use std::ptr;
 type Handle = *mut rm::RedisModuleBlockedClient;
 type Answer = Result<Reply, Error>;
 
-/// How this server has to be treated.
+/// How this server has to be handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gap {
     /// Redis 7.0: unblock before sleep.
@@ -45,9 +47,9 @@ enum Gap {
 #[derive(Default)]
 struct Blocked {
     handles: AHashMap<WaiterId, Handle>,
-    /// Who waits on each handle, and whether it was unblocked already.
+    /// The waiter of each handle, and whether it was unblocked already.
     waiters: AHashMap<Handle, (WaiterId, bool)>,
-    /// Served, to be unblocked before sleep.
+    /// Served waiters that are unblocked before sleep.
     put_off: Vec<(WaiterId, Answer)>,
 }
 
@@ -61,7 +63,7 @@ thread_local! {
     static GAP: Cell<Gap> = const { Cell::new(Gap::Closed) };
 }
 
-/// Finds out how the server has to be treated.
+/// Finds out how the server has to be handled.
 pub fn start(ctx: Ctx) {
     const V7_2: i32 = 0x0007_0200;
     const V7_4: i32 = 0x0007_0400;
@@ -77,7 +79,7 @@ pub fn is_unblock_safe() -> bool {
     GAP.get() != Gap::Closed
 }
 
-/// Lets the client of `ctx` wait under the name `waiter`.
+/// Lets the client of `ctx` wait with the id `waiter`.
 pub fn block(ctx: Ctx, waiter: WaiterId) {
     let timed_out: rm::RedisModuleCmdFunc = if is_unblock_safe() { Some(unblocked_by_command) } else { None };
     let handle = call!(RedisModule_BlockClient(ctx.0, Some(write_reply), timed_out, Some(free_delivery), 0));
@@ -88,7 +90,7 @@ pub fn block(ctx: Ctx, waiter: WaiterId) {
     });
 }
 
-/// Answers a waiting client. One that is gone meanwhile is passed over: its disconnect callback has seen to it.
+/// Answers a waiting client. One that is gone is ignored: its disconnect callback has handled it.
 pub fn answer(waiter: WaiterId, answer: Answer) {
     if GAP.get() == Gap::PutOff {
         BLOCKED.with_borrow_mut(|blocked| blocked.put_off.push((waiter, answer)));
@@ -97,7 +99,7 @@ pub fn answer(waiter: WaiterId, answer: Answer) {
     }
 }
 
-/// Called before Redis sleeps: unblocks whom [`answer`] has put off.
+/// Called before Redis sleeps: unblocks the clients that [`answer`] has deferred.
 pub fn before_sleep() {
     if BLOCKED.with_borrow(|blocked| blocked.put_off.is_empty()) {
         return;
@@ -120,12 +122,12 @@ fn deliver(waiter: WaiterId, answer: Answer) {
     }
 }
 
-/// Gives back the handle of a client that gets no answer from us.
+/// Returns the handle of a client that gets no answer from us.
 fn release(handle: Handle) {
     call!(RedisModule_UnblockClient(handle, ptr::null_mut()));
 }
 
-/// A wait is over and its handle is about to be freed.
+/// A wait that has ended, and whose handle is about to be freed.
 struct Ended {
     waiter: WaiterId,
     was_unblocked: bool,
@@ -146,7 +148,8 @@ extern "C" fn write_reply(ctx: *mut rm::RedisModuleCtx, _argv: *mut *mut rm::Red
     contain("the reply to a waiting client", || {
         let ctx = Ctx(ctx);
         let delivery = call!(RedisModule_GetBlockedClientPrivateData(ctx.0)).cast::<Delivery>();
-        // SAFETY: the private data of this handle is the delivery that `unblock` boxed; it is freed only in `free_delivery`, later.
+        // SAFETY: the private data of this handle is the delivery that `unblock` boxed; it is freed
+        // only in `free_delivery`, later.
         let Some(delivery) = (unsafe { delivery.as_ref() }) else {
             return;
         };
@@ -164,7 +167,8 @@ extern "C" fn free_delivery(_ctx: *mut rm::RedisModuleCtx, delivery: *mut c_void
     });
 }
 
-/// `CLIENT UNBLOCK id [TIMEOUT]`: the wait ends as by its time limit, or with what it was served in this very tick.
+/// `CLIENT UNBLOCK id [TIMEOUT]`: the wait ends as by its time limit, or with what it was
+/// served in this tick.
 extern "C" fn unblocked_by_command(
     ctx: *mut rm::RedisModuleCtx,
     _argv: *mut *mut rm::RedisModuleString,
@@ -186,8 +190,8 @@ extern "C" fn unblocked_by_command(
     rm::REDISMODULE_OK as c_int
 }
 
-/// The client disconnected, was killed, was unblocked with an error, or this node became a replica. May run in the middle of a
-/// command.
+/// The client disconnected, was killed, was unblocked with an error, or this node became a replica.
+/// May run in the middle of a command.
 extern "C" fn disconnected(_ctx: *mut rm::RedisModuleCtx, handle: Handle) {
     contain("the end of a waiting client", || {
         let Some(ended) = forget(handle) else { return };

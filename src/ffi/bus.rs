@@ -1,14 +1,20 @@
-//! The cluster bus: each node tells all others of itself, and keeps what they tell. Nothing here does anything without cluster.
+//! The cluster bus: each node sends its report to all others, and keeps theirs. Without cluster
+//! mode nothing here does anything.
 //!
-//! What Redis does with the messages of modules (read in 7.0.15, 7.2.6, 7.4.1 and Valkey 8.0.1, all alike in this):
-//! - they go over the links that the nodes have between them anyway, to replicas as well; a node without a link is left out;
-//! - they are delivered on the main thread, between two commands, or while a long script or a load lets events through;
-//! - a message of a node that is not known, or of the wrong length, is dropped before it comes here;
-//! - there is no bound of its length but that of the bus;
-//! - who does not listen for a type of message (an older LTMC, a node without it) passes over it;
-//! - all modules whose names do not have nine characters are one to the bus. The last of them that listens for a type gets its
-//!   messages: if that is another one, it has to bear with ours, and we show the other nodes as never heard;
-//! - 255 is no type: Redis' table of receivers ends before it.
+//! What Redis does with messages of modules (the same in 7.0.15, 7.2.6, 7.4.1 and Valkey 8.0.1):
+//!
+//! - It sends them over the existing links between nodes, to replicas as well. A node without a
+//!   link is left out.
+//! - It delivers them on the main thread, between two commands, or while a long script or a load
+//!   processes events.
+//! - It drops a message of an unknown node, or of a wrong length, before it gets here.
+//! - It bounds their length only by that of the bus.
+//! - A node that does not listen for a type of message (an older LTMC, a node
+//!   without it) ignores it.
+//! - The bus cannot tell modules apart whose names do not have nine characters. The last of them
+//!   that listens for a type gets its messages. If that is another module, it has to cope with
+//!   ours, and we show the other nodes as never heard.
+//! - 255 is not a type: Redis' table of receivers ends before it.
 
 use super::api::{call, Ctx};
 use super::contain::contain;
@@ -21,7 +27,8 @@ use redis_module::raw as rm;
 use std::ffi::{c_char, c_uchar, c_void};
 use std::ptr;
 
-/// Type of the messages: an L, which others hardly take. The magic in them tells them from those of other modules.
+/// The type of the messages: an L, which others hardly use. The magic in them tells them from those
+/// of other modules.
 const REPORT: u8 = 76;
 
 /// Listens for reports and begins to send them.
@@ -32,7 +39,7 @@ pub fn start(ctx: Ctx) {
     }
 }
 
-/// Has the next report sent when it is time in a cluster with so many nodes.
+/// Schedules the next report in a cluster with `nodes` nodes.
 fn arm(ctx: Ctx, nodes: usize) {
     call!(RedisModule_CreateTimer(ctx.0, interval_ms(nodes) as i64, Some(tick), ptr::null_mut()));
 }
@@ -43,7 +50,7 @@ extern "C" fn tick(ctx: *mut rm::RedisModuleCtx, _data: *mut c_void) {
     arm(ctx, nodes.unwrap_or_default());
 }
 
-/// Sends a report to all other nodes; returns how many nodes there are.
+/// Sends a report to all other nodes. Returns the number of nodes.
 fn send(ctx: Ctx) -> usize {
     let members = cluster::node_ids(ctx);
     let count = members.len();
@@ -67,16 +74,16 @@ extern "C" fn receive(
     len: u32,
 ) {
     contain("a report from the cluster", || {
-        // SAFETY: Redis passes the 40 bytes of the sender's id, which no zero byte ends.
+        // SAFETY: Redis passes the 40 bytes of the sender's id, without a NUL at the end.
         let sender = unsafe { sender.cast::<NodeId>().as_ref() };
         let message = if message.is_null() {
             &[]
         } else {
-            // SAFETY: Redis has checked that `len` bytes lie there; they stay until we return.
+            // SAFETY: Redis has checked that there are `len` bytes, which stay until we return.
             unsafe { std::slice::from_raw_parts(message, len as usize) }
         };
         let Some(sender) = sender else { return };
-        // If a load of ours lets this through, the state is in use. The next report will do.
+        // The state is in use if a load of ours lets this through. The next report will do.
         state::with_node(|node| match report::decode(message) {
             Ok(report) => node.peers.hear(*sender, report, node.now()),
             Err(_) => node.peers.ignored += 1,

@@ -1,4 +1,4 @@
-//! What a command or a round of the scheduler has in hand for each of its keys.
+//! What a command or a round of the scheduler keeps for each of its keys.
 
 use crate::command::host::Key;
 use crate::domain::KeyId;
@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut};
 
-/// So many are looked through one by one; nearly always there are no more.
+/// Up to this many are searched one by one; there are hardly ever more.
 const FEW: usize = 16;
 
 /// Something that belongs to a key.
@@ -15,10 +15,11 @@ pub trait OfKey {
     fn key(&self) -> Key<'_>;
 }
 
-/// One for each key, in the order in which they came.
+/// One element for each key, in the order in which they were added.
 pub struct ByKey<T> {
     all: SmallVec<[T; 2]>,
-    /// Where those after the first few are: an agent that dies may have held something in a hundred thousand keys.
+    /// Where the elements after the first few are: an agent that dies may have held something in a
+    /// hundred thousand keys.
     later: BTreeMap<KeyId, usize>,
 }
 
@@ -29,20 +30,20 @@ impl<T> Default for ByKey<T> {
 }
 
 impl<T: OfKey> ByKey<T> {
-    /// The last one that came, and where it is.
+    /// The last element that was added, and its index.
     #[inline]
     pub fn last(&self) -> Option<(usize, &T)> {
         self.all.last().map(|last| (self.all.len() - 1, last))
     }
 
-    /// Where that of a key is.
+    /// The index of a key's element.
     pub fn find(&self, key: Key) -> Option<usize> {
         let is_known = |known: Key| known.db == key.db && known.name == key.name;
         let found = self.all.iter().take(FEW).position(|one| is_known(one.key()));
         found.or_else(|| if self.later.is_empty() { None } else { self.later.get(&key.id()).copied() })
     }
 
-    /// One more; says where it is.
+    /// Adds an element and returns its index.
     pub fn push(&mut self, one: T) -> usize {
         let at = self.all.len();
         if at >= FEW {
@@ -57,7 +58,7 @@ impl<T: OfKey> ByKey<T> {
         self.all.is_empty()
     }
 
-    /// All of them.
+    /// All elements.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.all.iter()
     }

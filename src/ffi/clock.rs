@@ -83,7 +83,7 @@ fn monotonic_us() -> u64 {
     monotonic_ns() / 1000
 }
 
-/// Nanoseconds since this was first asked.
+/// Nanoseconds since the first call.
 pub fn monotonic_ns() -> u64 {
     static FIRST: OnceLock<Instant> = OnceLock::new();
     FIRST.get_or_init(Instant::now).elapsed().as_nanos() as u64

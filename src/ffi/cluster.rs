@@ -1,7 +1,8 @@
-//! Redis Cluster: who belongs to it, and does this node still serve the key that somebody waits for?
+//! Redis Cluster: its members, and whether this node still serves a waited-for key.
 //!
-//! Redis redirects clients that wait in its own commands when a slot moves, but not those of a module. So a waited-for key is asked
-//! about whenever it is looked at, before anything is granted on it.
+//! Redis redirects clients that wait in its own commands when a slot moves, but not those of a
+//! module. So the ownership of a waited-for key is checked whenever the key is looked at, before
+//! anything is granted on it.
 
 use super::api::{call, CallReply, Ctx, Str};
 use crate::command::host::{replication_members, Link};
@@ -12,7 +13,8 @@ use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::ffi::{c_char, c_int, CStr};
 
-/// More than the longest IP address in text with its end; Redis writes at most 46 bytes, and no end behind an address that long.
+/// More than the longest IP address as a text with its end. Redis writes at most 46 bytes, and no
+/// end after an address that long.
 const IP_BYTES: usize = 64;
 
 /// Whether this is a node of a Redis Cluster.
@@ -20,22 +22,24 @@ pub fn is_enabled(ctx: Ctx) -> bool {
     ctx.flags() & rm::REDISMODULE_CTX_FLAGS_CLUSTER != 0
 }
 
-/// The ids of all nodes that are known with their address, this one too.
+/// The ids of all nodes with a known address, including this one.
 pub fn node_ids(ctx: Ctx) -> BTreeSet<NodeId> {
     let mut count = 0;
     let list = call!(RedisModule_GetClusterNodesList(ctx.0, &mut count));
     if list.is_null() {
         return BTreeSet::new();
     }
-    // SAFETY: Redis returns `count` pointers, ours until freed, each to the 40 bytes of an id, which no zero byte ends.
+    // SAFETY: Redis returns `count` pointers, ours until freed, each to the 40 bytes of an id,
+    // without a NUL at the end.
     let ids = unsafe { std::slice::from_raw_parts(list.cast::<*const NodeId>(), count) };
-    // SAFETY: as said above; each id is copied.
+    // SAFETY: as above; each id is copied.
     let ids = ids.iter().map(|id| unsafe { **id }).collect();
     call!(RedisModule_FreeClusterNodesList(list));
     ids
 }
 
-/// The nodes of the cluster; without one a primary and its replicas, as far as this server knows of them.
+/// The nodes of the cluster. Without a cluster a primary and its replicas, as far as this
+/// server knows them.
 pub fn members(ctx: Ctx) -> Vec<Member> {
     if is_enabled(ctx) {
         return nodes(ctx);
@@ -45,7 +49,7 @@ pub fn members(ctx: Ctx) -> Vec<Member> {
     replication_members(port, |field| replication.text(field))
 }
 
-/// All nodes that are known with their address, this one too.
+/// All nodes with a known address, including this one.
 fn nodes(ctx: Ctx) -> Vec<Member> {
     node_ids(ctx).into_iter().filter_map(|id| member(ctx, id)).collect()
 }
@@ -87,7 +91,7 @@ fn member(ctx: Ctx, id: NodeId) -> Option<Member> {
     })
 }
 
-/// Whether this node serves the slot of `key`, and who does else.
+/// Whether this node serves the slot of `key`; otherwise which node does.
 pub fn ownership(ctx: Ctx, key: &[u8]) -> Ownership {
     if with_names(ctx, &[key], |names| serves(ctx, names)) {
         Ownership::Here
@@ -96,14 +100,16 @@ pub fn ownership(ctx: Ctx, key: &[u8]) -> Ownership {
     }
 }
 
-/// Whether this node has all of `keys`, as far as they exist. They are asked about at once: of a single key that is missing the target of a move
-/// says to a client with ASKING that it may be made there, which is right only for the key that the client was sent for.
+/// Whether this node has all of `keys`, as far as they exist. They are checked together: about a
+/// single missing key, the target of a move tells a client with ASKING that it may be created
+/// there, which is right only for the key that the client was sent for.
 pub fn presence(ctx: Ctx, keys: &[&[u8]]) -> Ownership {
     if with_names(ctx, keys, |names| serves(ctx, names)) {
         return Ownership::Here;
     }
     let slot = slot_of(ctx, keys[0]);
-    // Keys of other slots came with a value from a server without cluster. No move of this slot brings them.
+    // Keys of other slots came with a value from a server without cluster mode. No move of this
+    // slot brings them.
     let (own, strangers): (Vec<&[u8]>, Vec<&[u8]>) = keys.iter().partition(|key| slot_of(ctx, key) == slot);
     if strangers.is_empty() {
         return Ownership::Unsure;
@@ -121,7 +127,8 @@ fn with_names<T>(ctx: Ctx, keys: &[&[u8]], ask: impl FnOnce(&[Str]) -> T) -> T {
     answer
 }
 
-/// A call on keys of another node fails before anything is looked up; so does one on a key that is not here while its slot moves.
+/// A call on keys of another node fails before any key is looked up. So does a call on a missing
+/// key whose slot moves.
 fn serves(ctx: Ctx, names: &[Str]) -> bool {
     let names: SmallVec<[_; 4]> = names.iter().map(|name| name.0).collect();
     let (first, count) = (names.as_ptr(), names.len());
@@ -141,8 +148,8 @@ fn moved(ctx: Ctx, key: &[u8]) -> Ownership {
     owner_of(&nodes, slot).unwrap_or(Ownership::Unsure)
 }
 
-/// Where `slot` is served, from the text of CLUSTER NODES:
-/// `id ip:port@bus[,hostname] flags primary ping pong epoch link slot slot-slot ...`
+/// The node that serves `slot`, from the text of CLUSTER NODES: `id ip:port@bus[,hostname] flags
+/// primary ping pong epoch link slot slot-slot ...`
 fn owner_of(nodes: &str, slot: i64) -> Option<Ownership> {
     let serves = |range: &str| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -152,12 +159,13 @@ fn owner_of(nodes: &str, slot: i64) -> Option<Ownership> {
     let is_self =
         |line: &&str| line.split(' ').nth(2).is_some_and(|flags| flags.split(',').any(|flag| flag == "myself"));
     if is_self(&line) {
-        // The call that came first says that the key is not here all the same: the slot is on the move.
+        // The earlier call nevertheless found that the key is not here: the slot is moving.
         return None;
     }
     let mut fields = line.split(' ');
     let (id, address) = (fields.next()?, fields.next()?);
-    // A replica answers for the slots of its primary. The call is refused there, since the scheduler has not said READONLY.
+    // A replica answers for the slots of its primary. The call is refused there, since the
+    // scheduler has not sent READONLY.
     let own_primary = nodes.lines().find(is_self).and_then(|line| line.split(' ').nth(3));
     if own_primary == Some(id) {
         return Some(Ownership::Here);

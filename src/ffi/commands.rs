@@ -1,4 +1,4 @@
-//! Registers the table, and runs each command: the entry of everything that a client asks for.
+//! Registers the table, and runs each command: the entry point of every client request.
 
 use super::api::{c_text, call, has, Argv, Ctx, Str};
 use super::contain::contain;
@@ -17,7 +17,7 @@ use std::ffi::{c_int, c_void};
 
 type Handler = extern "C" fn(*mut rm::RedisModuleCtx, *mut *mut rm::RedisModuleString, c_int) -> c_int;
 
-/// Redis passes a handler nothing of its own, so each row of the table needs a function of its own.
+/// Redis passes a handler no data of its own, so each row of the table needs its own function.
 macro_rules! handlers {
     ($($row:literal)*) => { [$(handle::<$row> as Handler),*] };
 }
@@ -28,7 +28,8 @@ const COMMANDS: &[Command<RedisHost>] = Table::<RedisHost>::COMMANDS;
 
 const _: () = assert!(COMMANDS.len() <= HANDLERS.len(), "add rows to `handlers!`");
 
-/// Registers all commands with their documentation, and the ACL category `ltmc` where the server takes it.
+/// Registers all commands with their documentation, and the ACL category `ltmc` if the
+/// server supports it.
 pub fn register(ctx: Ctx) -> Result<(), String> {
     let own_category = has!(RedisModule_AddACLCategory)
         && call!(RedisModule_AddACLCategory(ctx.0, c"ltmc".as_ptr())) == rm::REDISMODULE_OK as c_int;
@@ -42,7 +43,8 @@ fn register_one(ctx: Ctx, spec: &'static Spec, handler: Handler, own_category: b
     let ok = rm::REDISMODULE_OK as c_int;
     let name = c_text(spec.name);
     let flags = c_text(&spec.flags.names());
-    // The key positions of this call are the old, simple form; SetCommandInfo replaces them by the key specs.
+    // The key positions of this call are the old, simple form. SetCommandInfo replaces them
+    // by the key specs.
     if call!(RedisModule_CreateCommand(ctx.0, name.as_ptr(), Some(handler), flags.as_ptr(), 0, 0, 0)) != ok {
         return Err(format!("the server does not accept the command {}", spec.name));
     }
@@ -113,7 +115,8 @@ fn report(ctx: Ctx, keys: keys::Positions, offset: usize) {
     }
 }
 
-/// COMMAND GETKEYS, ACL and Redis Cluster ask where the keys are: those of the row, and those of the inner command.
+/// COMMAND GETKEYS, ACL and Redis Cluster ask where the keys are: those of the row, and those of
+/// the inner command.
 fn report_keys(ctx: Ctx, spec: &'static Spec, argv: Argv) {
     let args: Vec<&[u8]> = argv.strings().iter().map(|arg| Str(*arg).bytes()).collect();
     report(ctx, keys::positions(spec, &args), 0);
@@ -122,7 +125,7 @@ fn report_keys(ctx: Ctx, spec: &'static Spec, argv: Argv) {
         return;
     }
     if let Some(own) = Table::<RedisHost>::find(args[inner_at]) {
-        // Redis 7.0 would not look at all the key specs of a module's command.
+        // Redis 7.0 does not look at all key specs of a module's command.
         return report(ctx, keys::positions(own.spec, &args[inner_at..]), inner_at);
     }
     let mut inner: Vec<_> = argv.strings()[inner_at..].to_vec();
@@ -134,7 +137,8 @@ fn report_keys(ctx: Ctx, spec: &'static Spec, argv: Argv) {
     // SAFETY: Redis returns `count` positions that are ours until freed.
     let positions = unsafe { std::slice::from_raw_parts(keys, count as usize) };
     for at in positions {
-        // What the command does with it is not known here. The inner call is asked for that: it has the caller's rights.
+        // What the command does with it is not known here. The check happens in the inner call,
+        // which has the caller's rights.
         call!(RedisModule_KeyAtPosWithFlags(ctx.0, *at + inner_at as c_int, 0));
     }
     call!(RedisModule_Free(keys.cast::<c_void>()));

@@ -1,7 +1,8 @@
 //! The settings as module configs: CONFIG GET, SET and REWRITE, redis.conf and MODULE LOADEX.
 //!
-//! All are texts to the server and read by the table's own parser, as the environment is: so there is one set of rules, and a refusal names the
-//! setting, what was given and what is allowed.
+//! All of them are texts to the server, and the table's own parser reads them, as it does the
+//! environment. So there is one set of rules, and a refusal names the setting, what was given and
+//! what is allowed.
 
 use super::api::{c_text, call, Ctx, Str};
 use super::contain::contain;
@@ -12,16 +13,16 @@ use std::cell::RefCell;
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::ptr;
 
-/// Strings of our own that belong to no call.
+/// Our own strings belong to no call.
 const NOWHERE: Ctx = Ctx(ptr::null_mut());
 
 thread_local! {
-    /// What CONFIG GET was last shown of each setting: the server copies it after the callback.
+    /// What CONFIG GET last showed of each setting. The server copies it after the callback.
     static SHOWN: RefCell<[Option<Str>; SETTINGS.len()]> = const { RefCell::new([None; SETTINGS.len()]) };
 }
 
-/// Registers every setting of the table and takes the values that redis.conf or MODULE LOADEX give. The environment gives the
-/// defaults; a bad value there stops the load.
+/// Registers every setting of the table and takes the values of redis.conf or MODULE LOADEX. The
+/// environment gives the defaults; a bad value there stops the load.
 pub fn register(ctx: Ctx) -> Result<(), String> {
     for (index, row) in SETTINGS.iter().enumerate() {
         let default = match std::env::var(row.environment) {
@@ -80,7 +81,7 @@ extern "C" fn set_text(
             rm::REDISMODULE_OK as c_int
         }
         Err(refusal) => {
-            // SAFETY: the server gives a place for the error, and frees what is put there.
+            // SAFETY: the server provides a place for the error, and frees what is stored there.
             unsafe { *error = NOWHERE.new_string(refusal.as_bytes()).0 };
             rm::REDISMODULE_ERR as c_int
         }

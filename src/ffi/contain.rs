@@ -9,7 +9,8 @@ thread_local! {
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Keeps the text and the backtrace of a panic for the log, instead of printing them to standard error.
+/// Keeps the text and the backtrace of a panic for the log, instead of printing them
+/// to standard error.
 pub fn install_hook() {
     std::panic::set_hook(Box::new(|info| {
         let text = format!("{info}\n{}", Backtrace::force_capture());
@@ -17,7 +18,7 @@ pub fn install_hook() {
     }));
 }
 
-/// Runs `work`. If it panics, that is logged with its backtrace, and `None` comes back.
+/// Runs `work`. If it panics, the panic is logged with its backtrace, and `None` is returned.
 pub fn contain<T>(what: &str, work: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(value) => Some(value),

@@ -1,20 +1,21 @@
-//! How many values of ours the server has. Large ones are freed by another thread, so these are atomic.
+//! How many of our values the server has. Another thread frees large ones, so the
+//! counts are atomic.
 
 use crate::command::engine::entity_types::service_of;
 use crate::command::host::KeyType;
 use crate::domain::{Entity, Fault, Record, Service};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// How many values of ours there are. Large ones are freed by another thread.
+/// The number of our values.
 static VALUES: AtomicUsize = AtomicUsize::new(0);
 
-/// How many of them are in quarantine, by their tags.
+/// The number of them in quarantine, by tag.
 static FAULTY: [AtomicUsize; 16] = [const { AtomicUsize::new(0) }; 16];
 
 /// How many there are in quarantine of all types: each command asks whether there is one.
 static ALL_FAULTY: AtomicUsize = AtomicUsize::new(0);
 
-/// One more value is Redis', in quarantine or not.
+/// Counts a value that was handed to Redis, in quarantine or not.
 pub fn count_value<E: Entity>(is_faulty: bool) {
     VALUES.fetch_add(1, Relaxed);
     if is_faulty {
@@ -32,7 +33,7 @@ fn forget_fault<E: Entity>() {
     ALL_FAULTY.fetch_sub(1, Relaxed);
 }
 
-/// Puts a value that is Redis' into quarantine, or takes it out.
+/// Puts a value that Redis has into quarantine, or takes it out.
 pub fn set_fault<E: Entity>(stored: &mut Record<E>, fault: Option<Fault>) {
     if fault.is_some() {
         count_fault::<E>();
@@ -43,13 +44,13 @@ pub fn set_fault<E: Entity>(stored: &mut Record<E>, fault: Option<Fault>) {
     stored.set_fault(fault);
 }
 
-/// How many values of a service are in quarantine.
+/// The number of values of a service in quarantine.
 pub fn quarantined(service: Service) -> u64 {
     let of_service = (0..).zip(&FAULTY).filter(|(tag, _)| service_of(KeyType::Ours(*tag)) == Some(service));
     of_service.map(|(_, faulty)| faulty.load(Relaxed) as u64).sum()
 }
 
-/// Whether any value is in quarantine.
+/// Whether any value is in quarantine. Every command checks this.
 pub fn has_quarantined() -> bool {
     ALL_FAULTY.load(Relaxed) > 0
 }
@@ -59,7 +60,7 @@ pub fn has_values() -> bool {
     VALUES.load(Relaxed) > 0
 }
 
-/// A value is not Redis' any more.
+/// Counts a value that Redis has given back.
 pub fn forget_value<E: Entity>(is_faulty: bool) {
     VALUES.fetch_sub(1, Relaxed);
     if is_faulty {

@@ -7,12 +7,12 @@ thread_local! {
     static DETACHED: Cell<Option<Ctx>> = const { Cell::new(None) };
 }
 
-/// Keeps a context of its own, made from that of the load.
+/// Keeps a context, made from that of the load.
 pub fn keep(ctx: Ctx) {
     DETACHED.set(Some(ctx.detached()));
 }
 
-/// It; `None` before the module is loaded.
+/// The context; `None` before the module is loaded.
 pub fn context() -> Option<Ctx> {
     DETACHED.get()
 }

@@ -1,4 +1,5 @@
-//! Tells Redis what the table says about a command: arity, key specs, and everything that COMMAND DOCS shows.
+//! Tells Redis what the table says about a command: arity, key specs, and everything that
+//! COMMAND DOCS shows.
 
 use super::api::{c_text, call};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec};
@@ -120,11 +121,11 @@ impl Arena {
                 },
             ),
         };
-        // Redis takes the first argument that looks like the word, which may be a value. So it has to ask the command itself, which its
-        // ACL does only if the spec is said to be incomplete.
+        // Redis takes the first argument that equals the word, which may be a value. So Redis has
+        // to ask the command itself. Its ACL does that only if the spec is marked incomplete.
         let incomplete = match spec.at {
             KeysAt::Index(_) | KeysAt::CountAt(_) => 0,
-            // Options may stand behind the keys.
+            // Options may follow the keys.
             KeysAt::From(_) | KeysAt::AfterWord(..) | KeysAt::CountAfter(..) | KeysAt::Behind(_) => {
                 rm::REDISMODULE_CMD_KEY_INCOMPLETE
             }
@@ -140,7 +141,7 @@ impl Arena {
     }
 }
 
-/// What Redis calls it.
+/// The access as Redis' key spec flags.
 pub fn access_flags(access: Access) -> u32 {
     match access {
         Access::Read => rm::REDISMODULE_CMD_KEY_RO | rm::REDISMODULE_CMD_KEY_ACCESS,
@@ -149,7 +150,7 @@ pub fn access_flags(access: Access) -> u32 {
     }
 }
 
-/// The same as a permission: what Redis' ACL takes of it.
+/// The access as Redis' ACL permissions.
 pub fn permission_flags(access: Access) -> u32 {
     let permissions = rm::REDISMODULE_CMD_KEY_ACCESS
         | rm::REDISMODULE_CMD_KEY_INSERT
@@ -160,7 +161,7 @@ pub fn permission_flags(access: Access) -> u32 {
 
 /// A list of arguments ends with one that is all zero.
 fn end_of_args() -> rm::RedisModuleCommandArg {
-    // SAFETY: the struct is plain C data: numbers and pointers, of which zero is a value.
+    // SAFETY: the struct is plain C data, numbers and pointers, for which zero is valid.
     unsafe { std::mem::zeroed() }
 }
 
@@ -174,13 +175,13 @@ pub fn set(command: *mut rm::RedisModuleCommand, spec: &'static Spec) -> Result<
     let mut arena = Arena::default();
     let mut key_specs: Vec<_> = spec.keys.iter().map(|keys| arena.key_spec(keys)).collect();
     if spec.flags.has(Flags::WRAPS) {
-        // There are more keys than the specs say: Redis then asks the command itself.
+        // There are more keys than the specs say, so Redis has to ask the command itself.
         key_specs.iter_mut().for_each(|keys| keys.flags |= u64::from(rm::REDISMODULE_CMD_KEY_INCOMPLETE));
     }
     key_specs.push(end_of_key_specs());
     let info = rm::RedisModuleCommandInfo {
         version: &VERSION,
-        // COMMAND DOCS has no place for the reply, which is what a reader asks for next.
+        // COMMAND DOCS has no field for the reply, which a reader needs next.
         summary: arena.text(&format!("{} Reply: {}.", spec.summary, spec.reply.text())),
         complexity: arena.text(spec.complexity),
         since: arena.text(spec.since),

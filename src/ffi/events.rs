@@ -1,6 +1,7 @@
-//! What the server reports: roles, flushes, swaps, loads, forks, disconnects, and keys that come into being under a new name.
+//! What the server reports: roles, flushes, swaps, loads, forks, disconnects, and keys that appear
+//! under a new name.
 //!
-//! None of these callbacks may write, and some run in the middle of a command: they leave notes.
+//! None of these callbacks may write, and some run in the middle of a command, so they leave notes.
 
 use super::api::{call, Ctx, Str};
 use super::contain::contain;
@@ -101,7 +102,7 @@ extern "C" fn client_changed(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisMod
 extern "C" fn ticked(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, _data: *mut c_void) {
     if sub == rm::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
         contain("the end of a tick", || {
-            state::loading_is_over();
+            state::loading_has_ended();
             blocking::before_sleep();
             state::look_at_memory();
             ticks::end();
@@ -130,7 +131,8 @@ extern "C" fn configured(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleE
     contain("a change of settings", notifications::may_have_changed);
 }
 
-/// A value of ours may now stand under another name or without its expiry; the scheduler opens the key and asks.
+/// A value of ours may now be under another name or without its expiry. The scheduler opens
+/// the key and checks.
 extern "C" fn keyspace(
     ctx: *mut rm::RedisModuleCtx,
     _class: c_int,
@@ -138,7 +140,8 @@ extern "C" fn keyspace(
     key: *mut rm::RedisModuleString,
 ) -> c_int {
     contain("a keyspace event", || {
-        // SAFETY: Redis passes the event's name as a NUL-terminated text that lives until we return.
+        // SAFETY: Redis passes the event's name as a NUL-terminated text that lives
+        // until we return.
         let event = unsafe { CStr::from_ptr(event) };
         if [c"rename_to", c"move_to", c"copy_to", c"restore", c"persist"].contains(&event) {
             state::note(Note::KeyChanged(KeyId::new(Ctx(ctx).db(), Str(key).bytes())));

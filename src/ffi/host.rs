@@ -1,4 +1,5 @@
-//! [`Host`] for Redis: keys, replication, notifications and clients of one command or one round of the scheduler.
+//! [`Host`] for Redis: keys, replication, notifications and clients of one command or one round
+//! of the scheduler.
 
 use super::api::{memory_permille, Argv, Ctx, OpenKey, Str};
 use super::by_key::{ByKey, OfKey};
@@ -23,13 +24,13 @@ mod values;
 /// A key in use.
 struct Opened {
     db: Db,
-    /// Which argument of the command it is; 0 if none.
+    /// The argument of the command that names it; 0 if none does.
     arg: usize,
     name: Str,
-    /// The name is a string of our own that has to be freed.
+    /// Whether the name is our own string, which has to be freed.
     own_name: bool,
     key: OpenKey,
-    /// What is under it, as far as it is of a module type.
+    /// The value, if it is of a module type.
     value: *mut c_void,
     module_type: *mut rm::RedisModuleType,
 }
@@ -40,7 +41,7 @@ impl OfKey for Opened {
     }
 }
 
-/// Changes of a key that are not sent yet.
+/// Changes of a key that have not been sent.
 struct Unsent {
     db: Db,
     name: Str,
@@ -54,27 +55,27 @@ impl OfKey for Unsent {
     }
 }
 
-/// Redis, for as long as one callback runs.
+/// Redis, during one callback.
 pub struct RedisHost {
     ctx: Ctx,
     argv: Argv,
     db: Db,
-    /// The client's database, to which it goes back.
+    /// The client's database, which is selected again at the end.
     home: Db,
     is_scheduler: bool,
-    /// The command itself is what is replicated: LTMC.APPLY.
+    /// Whether the command itself is replicated: LTMC.APPLY.
     verbatim: bool,
     changed: bool,
     opened: ByKey<Opened>,
     unsent: ByKey<Unsent>,
-    /// Values that were taken from the arguments.
+    /// Values taken from the arguments.
     taken: SmallVec<[(Blob, Str); 1]>,
     inner: Vec<Str>,
     blocked: Option<WaiterId>,
 }
 
 impl RedisHost {
-    /// For a command with these arguments. `verbatim`: the command itself is what is replicated.
+    /// For a command with these arguments. `verbatim` says that the command itself is replicated.
     pub fn for_command(ctx: Ctx, argv: Argv, verbatim: bool) -> Self {
         Self::new(ctx, argv, verbatim, ctx.db(), false)
     }
@@ -114,7 +115,7 @@ impl RedisHost {
 
     #[inline]
     fn open(&mut self, key: Key) -> usize {
-        // Nearly always a command works on one key, the one it used last.
+        // Nearly always a command works on one key, the last one it used.
         match self.opened.last() {
             Some((at, last)) if last.arg == key.arg && key.arg > 0 && last.db == key.db => at,
             _ => self.find_or_open(key),
@@ -125,7 +126,7 @@ impl RedisHost {
         self.opened.find(key).unwrap_or_else(|| self.open_anew(key))
     }
 
-    /// The string of a key's name, and whether it is our own and has to be freed.
+    /// The string of a key's name, and whether it is ours and has to be freed.
     fn name_of(&self, key: Key) -> (Str, bool) {
         let from_argv = if key.arg > 0 { self.argv.get(key.arg) } else { None };
         from_argv.map_or_else(|| (self.ctx.new_string(key.name), true), |name| (name, false))
@@ -140,7 +141,7 @@ impl RedisHost {
         self.opened.push(Opened { db: key.db, arg: key.arg, name, own_name, key: key_handle, value, module_type })
     }
 
-    /// Closes the keys that are in use. What Redis may delete behind our back must not be open then.
+    /// Closes the keys in use. A key that Redis may delete behind our back must not be open then.
     pub fn close_keys(&mut self) {
         for Opened { name, own_name, key, .. } in self.opened.take().rev() {
             drop(key);
@@ -150,13 +151,14 @@ impl RedisHost {
         }
     }
 
-    /// Runs the command that was handed to [`Host::call`] and sends its reply. The state of the process is not in use then.
+    /// Runs the command that was handed to [`Host::call`] and sends its reply. The state of the
+    /// process must not be in use then.
     pub fn run_inner(&mut self) {
         inner::run(self.ctx, &std::mem::take(&mut self.inner), self.user());
     }
 
-    /// After a panic: the keys are checked and sent whole, for a change may have been applied and not sent, and a client that had
-    /// begun to wait is told.
+    /// After a panic. The keys are checked and sent whole, since a change may have been applied and
+    /// not sent. A client that had begun to wait gets an answer.
     pub fn recover(&mut self, service: Option<Service>, mut keys: Vec<KeyId>) {
         keys.extend(self.opened.iter().map(|opened| KeyId::new(opened.db, opened.name.bytes())));
         keys.sort();
@@ -173,7 +175,7 @@ impl RedisHost {
         });
     }
 
-    /// The waiter that the client has become in this command.
+    /// The waiter id of this command's client, if it waits.
     pub fn blocked(&self) -> Option<WaiterId> {
         self.blocked
     }
@@ -191,7 +193,8 @@ impl Host for RedisHost {
 
     fn read<E: Entity>(&mut self, key: Key) -> Result<Option<&Record<E>>, Error> {
         let at = self.open(key);
-        // SAFETY: the value lives as long as its key is open and nobody deletes it; the host is borrowed as long as the result.
+        // SAFETY: the value lives as long as its key is open and nobody deletes it. The host is
+        // borrowed as long as the result.
         Ok(self.usable::<E>(at)?.map(|value| unsafe { &*value }))
     }
 
@@ -210,7 +213,7 @@ impl Host for RedisHost {
     fn raw_or_new<E: Entity>(&mut self, key: Key) -> Result<&mut Record<E>, Error> {
         let at = self.open(key);
         let value = self.value_or_new::<E>(at)?;
-        // SAFETY: as in `read`; the host is borrowed mutably, so nothing else of ours refers to the value.
+        // SAFETY: as in `read`; the host is borrowed mutably, so no other reference of ours exists.
         Ok(unsafe { &mut *value })
     }
 
@@ -243,7 +246,7 @@ impl Host for RedisHost {
         let Ok(Some(value)) = self.value::<E>(at) else {
             return;
         };
-        // SAFETY: as in `read`; only looked at before the key is deleted.
+        // SAFETY: as in `read`; only read before the key is deleted.
         let (is_empty, is_broken, expires_at) =
             unsafe { ((*value).is_empty(), (*value).is_broken(), (*value).state.expires_at()) };
         let opened = &mut self.opened[at];
@@ -284,7 +287,7 @@ impl Host for RedisHost {
         };
         // SAFETY: as in `read`.
         let encoded = snapshot::encode_snapshot_beside(unsafe { &*value });
-        // What happened to this key is in the snapshot.
+        // The snapshot contains the earlier changes of this key.
         if let Some(stale) = self.unsent.find(key) {
             for (at, unsent) in self.unsent.take().enumerate() {
                 if at != stale {
@@ -371,7 +374,8 @@ impl Host for RedisHost {
     }
 
     fn release_keys(&mut self) {
-        // Sent now, so that an expiry that Redis notices in the next piece of work does not overtake it.
+        // Sent now, so that an expiry that Redis notices in the next piece of work does
+        // not overtake it.
         self.send();
     }
 
@@ -388,7 +392,7 @@ impl Host for RedisHost {
     }
 
     fn presence(&mut self, keys: &[Key]) -> Ownership {
-        // A replica has what its primary has, and is not told which slots are on the move.
+        // A replica has what its primary has, and is not told which slots are moving.
         let is_asked = self.is_clustered() && self.flags() & rm::REDISMODULE_CTX_FLAGS_SLAVE == 0;
         if !is_asked || keys.iter().all(|key| self.key_type(*key) != KeyType::Nothing) {
             return Ownership::Here;
@@ -399,7 +403,7 @@ impl Host for RedisHost {
     }
 
     fn call(&mut self, args: &[&[u8]]) -> Result<(), Error> {
-        // The handler runs in the middle of our own state; the inner command runs when that is free again.
+        // The handler runs while our state is in use. The inner command runs when it is free again.
         let argv = self.argv.strings();
         self.inner = argv[argv.len() - args.len()..].iter().map(|arg| Str(*arg)).collect();
         Ok(())
@@ -445,7 +449,7 @@ impl Host for RedisHost {
             return Walked::default();
         }
         let walked = walk::step(self.ctx, values_max, visit);
-        // The walk has selected databases by itself.
+        // The walk has selected databases itself.
         self.db = self.ctx.db();
         walked
     }

@@ -11,7 +11,7 @@ use crate::observe::info::fields;
 use redis_module::raw as rm;
 use std::ffi::c_int;
 
-/// Registers the section. It takes the place of the crate's own, which has nothing to show.
+/// Registers the section. It replaces the crate's own, which has nothing to show.
 pub fn register(ctx: Ctx) -> Result<(), String> {
     if call!(RedisModule_RegisterInfoFunc(ctx.0, Some(write))) != rm::REDISMODULE_OK as c_int {
         return Err("the server does not take an INFO section".into());
@@ -41,7 +41,7 @@ extern "C" fn write(info: *mut rm::RedisModuleInfoCtx, _for_crash_report: c_int)
             shown.extend(fields(&node.metrics));
             (report, shown)
         });
-        // A crash may have come in the middle of a command.
+        // A crash may have happened in the middle of a command.
         let Some((report, shown)) = shown else { return };
         add_text(info, "health", report.status());
         for of in &report.services {

@@ -1,4 +1,4 @@
-//! Runs the command that another one is about: with the rights of the client that sent it.
+//! Runs the inner command of another one, with the rights of the client that sent it.
 
 use super::api::{c_text, call, has, CallReply, Ctx, Str};
 use super::{reply, users};
@@ -12,12 +12,12 @@ pub fn run(ctx: Ctx, inner: &[Str], user: Option<Vec<u8>>) {
     let upper = command.bytes().to_ascii_uppercase();
     let is_script = upper.starts_with(b"EVAL") || upper.starts_with(b"FCALL");
     if is_script && !has!(RedisModule_SetContextUser) {
-        // It came together with what has the commands of the script checked (redis#11231).
+        // Redis added it together with checking the commands of scripts (redis#11231).
         let text =
             "NOPERM this version of the server would run the commands of a script without asking for the user's rights";
         return reply::write_error(ctx, text);
     }
-    // Scripts are refused in script mode, though they are as safe here as anywhere else.
+    // Redis refuses scripts in script mode, though they are as safe here as anywhere else.
     let format = if is_script { c"v!CEM0" } else { c"v!CEMS0" };
     let mut pointers: Vec<_> = args.iter().map(|arg| arg.0).collect();
     let (start, len) = (pointers.as_mut_ptr(), pointers.len());

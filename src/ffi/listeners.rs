@@ -1,17 +1,22 @@
-//! Does anybody listen to what is replicated? If not, building the payload can be spared; it is the dearest part of a lock.
+//! Does anybody listen to what is replicated? If not, the payload need not be built; it is the most
+//! expensive part of a lock.
 //!
-//! Redis itself drops what a module replicates at the end of the command if there is no AOF, no replication backlog and no replica
-//! (`alsoPropagate` asks `shouldPropagate`). Nothing is lost by sparing the payload in exactly that state, provided that we never
-//! believe in it when it is over. The proof that we do not:
+//! Redis itself drops what a module replicates at the end of the command if there is no AOF, no
+//! replication backlog and no replica (`alsoPropagate` asks `shouldPropagate`). Skipping the
+//! payload in exactly that state loses nothing, provided that we never assume the state after it
+//! has ended. The proof that we do not:
 //!
-//! 1. Who comes to listen gets the data first, as a snapshot of the moment from which on it listens. A snapshot is made by a forked
-//!    child: for a full sync with disk or without, for an AOF that is switched on, for a slot that is exported. Redis reports the
-//!    fork in the parent, before the parent runs the next command. What was decided before the fork is in the snapshot; what is
-//!    decided after it finds the state asked anew.
-//! 2. A partial resync needs a backlog. A backlog comes into being with a replica's first sync (then 1. holds), by a sync as a replica (a change of role
-//!    is reported), or when data is loaded that names a replication id (the end of loading is reported). It outlives its replicas,
-//!    and as long as it is there we count it as a listener.
-//! 3. At load the state is asked. A fork that is no plain RDB save, of a kind this file does not know, switches sparing off for good.
+//! 1. A new listener first gets the data as a snapshot of the moment from which on it listens. A
+//!    forked child makes the snapshot: for a full sync with disk or without, for an AOF that is
+//!    switched on, for a slot that is exported. Redis reports the fork in the parent, before the
+//!    parent runs the next command. What was decided before the fork is in the snapshot; for what
+//!    is decided after it, the state is checked again.
+//! 2. A partial resync needs a backlog. A backlog is created by a replica's first sync (then 1.
+//!    holds), by a sync as a replica (a change of role is reported), or when loaded data names a
+//!    replication id (the end of loading is reported). It outlives its replicas, and we count it as
+//!    a listener as long as it exists.
+//! 3. The state is checked at load. A fork that is no plain RDB save, of a kind this file does not
+//!    know, ends skipping for good.
 //!
 //! The tests go through every one of these transitions with a client that writes meanwhile.
 
@@ -24,7 +29,7 @@ enum State {
     Unknown,
     Nobody,
     Somebody,
-    /// A fork of an unknown kind happened: never spare again.
+    /// A fork of an unknown kind happened: never skip again.
     Always,
 }
 
@@ -40,19 +45,19 @@ pub fn are_there(ctx: Ctx) -> bool {
     STATE.get() != State::Nobody
 }
 
-/// Whether anybody was known to listen at the last write; for INFO, which must not ask INFO.
+/// Whether anybody listened at the last write; for INFO, which must not ask INFO.
 pub fn known() -> bool {
     STATE.get() != State::Nobody
 }
 
-/// Something happened after which the answer may be another one: it is asked again before the next write.
+/// Something happened that may change the answer: it is checked again before the next write.
 pub fn may_have_changed() {
     if STATE.get() != State::Always {
         STATE.set(State::Unknown);
     }
 }
 
-/// A child was forked; asked at once, while it is known what it is for.
+/// A child was forked. Checked at once, while its purpose is known.
 pub fn forked(ctx: Ctx) {
     if STATE.get() == State::Always {
         return;

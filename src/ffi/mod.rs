@@ -1,20 +1,22 @@
-//! The only part that calls Redis, and the only one with unsafe code. It knows no rule of LTMC: it translates.
+//! The only part that calls Redis, and the only one with unsafe code. It knows no rule of
+//! LTMC: it translates.
 //!
 //! ```text
-//! Redis calls                      here                                  goes on in
-//! a command                        commands.rs -> host.rs                command::engine::dispatch::run
-//! a timer                          timer.rs -> rounds.rs                 command::scheduler::tick
-//! each key, one after the other    walk.rs                               command::scheduler::scrub
-//! load, save, free a value         types.rs                              snapshot
-//! a client waits, goes, is told    blocking.rs                           command::node::waits
-//! flush, swap, role, fork, ...     events.rs -> inbox                    command::node
-//! another node tells of itself     bus.rs                                observe::peers
-//! CONFIG, INFO                     config.rs, info.rs                    command::settings, observe
+//! Redis calls                      here                        goes on in
+//! a command                        commands.rs -> host.rs      command::engine::dispatch::run
+//! a timer                          timer.rs -> rounds.rs       command::scheduler::tick
+//! each key, one after the other    walk.rs                     command::scheduler::scrub
+//! load, save, free a value         types.rs                    snapshot
+//! a client waits, leaves, is told  blocking.rs                 command::node::waits
+//! flush, swap, role, fork, ...     events.rs -> inbox          command::node
+//! a report of another node         bus.rs                      observe::peers
+//! CONFIG, INFO                     config.rs, info.rs          command::settings, observe
 //! ```
 //!
-//! Everything runs on Redis' one thread. The state of the process lives in [`state`] and is borrowed by one entry at a time; callbacks that
-//! Redis may call in the middle of another entry (a key was unlinked, a client went) leave a note in the inbox instead.
-//! Every entry is wrapped by [`contain`], so that no panic reaches Redis.
+//! Everything runs on Redis' one thread. The state of the process is in [`state`], and one entry
+//! point borrows it at a time. Callbacks that Redis may call in the middle of another one (a key
+//! was unlinked, a client left) leave a note in the inbox instead. Every entry point is wrapped by
+//! [`contain`], so that no panic reaches Redis.
 
 pub mod api;
 pub mod blocking;
@@ -47,7 +49,8 @@ pub mod walk;
 use api::Ctx;
 use redis_module::{raw as rm, Context, RedisString, Status};
 
-/// What `redis_module!` calls when the module is loaded: registers everything, or stops the load with a message in the log.
+/// Called by `redis_module!` when the module is loaded. Registers everything, or stops the load
+/// with a message in the log.
 pub fn init(context: &Context, args: &[RedisString]) -> Status {
     let ctx = Ctx(context.ctx);
     let started = std::panic::catch_unwind(|| start(ctx, args.len()));

@@ -1,7 +1,9 @@
-//! Would anybody receive a keyspace notification? Publishing one that nobody receives costs as much as a tenth of a lock.
+//! Would anybody receive a keyspace notification? Publishing one that nobody receives costs a
+//! tenth of a lock.
 //!
-//! Those who can receive it are clients, if `notify-keyspace-events` has the class and K or E, and other modules. The setting is read
-//! again whenever the server reports that it was changed; with any other module loaded everything is published.
+//! Clients can receive it if `notify-keyspace-events` has the class and K or E; other modules can,
+//! too. The setting is read again whenever the server reports that it was changed. With any other
+//! module loaded, everything is published.
 
 use super::api::{call, CallReply, Ctx};
 use redis_module::raw as rm;
@@ -18,12 +20,12 @@ thread_local! {
     static WANTED: Cell<Option<Wanted>> = const { Cell::new(None) };
 }
 
-/// Whether somebody may receive notifications of this class.
+/// Whether anybody may receive notifications of this class.
 pub fn are_wanted(ctx: Ctx, class: c_int) -> bool {
     let wanted = WANTED.get().unwrap_or_else(|| {
-        let asked = ask(ctx);
-        WANTED.set(Some(asked));
-        asked
+        let answer = ask(ctx);
+        WANTED.set(Some(answer));
+        answer
     });
     if class == rm::REDISMODULE_NOTIFY_GENERIC {
         wanted.generic
@@ -32,7 +34,7 @@ pub fn are_wanted(ctx: Ctx, class: c_int) -> bool {
     }
 }
 
-/// Settings or modules changed: asked again before the next notification.
+/// Settings or modules changed: checked again before the next notification.
 pub fn may_have_changed() {
     WANTED.set(None);
 }

@@ -9,15 +9,15 @@ use crate::command::scheduler;
 use redis_module::raw as rm;
 use std::ffi::c_void;
 
-/// How soon the scheduler looks again whether clients are still paused, ms.
+/// How soon the scheduler checks again whether clients are still paused, ms.
 const PAUSED_RETRY_MS: u64 = 10;
 
 /// One round of the scheduler, when its timer fires.
 pub extern "C" fn run(ctx: *mut rm::RedisModuleCtx, _data: *mut c_void) {
     timer::has_fired();
     contain("the scheduler", || {
-        // While clients are paused (CLIENT PAUSE, FAILOVER, CLUSTER FAILOVER) the data must not change: Redis dies of an assertion if
-        // something is replicated then.
+        // While clients are paused (CLIENT PAUSE, FAILOVER, CLUSTER FAILOVER) the data must not
+        // change: Redis dies of an assertion if something is replicated then.
         if call!(RedisModule_AvoidReplicaTraffic()) != 0 {
             return timer::arm(Some(now_us() / 1000 + PAUSED_RETRY_MS));
         }

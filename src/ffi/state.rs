@@ -1,4 +1,4 @@
-//! The state of the process, and the inbox for what is noticed while it is in use.
+//! The state of the process, and the inbox for notes that arrive while it is in use.
 
 use super::api::{memory_permille, Ctx};
 use super::clock;
@@ -10,20 +10,21 @@ use crate::domain::{AgentBinding, Connection, KeyId};
 use redis_module::raw as rm;
 use std::cell::{Cell, RefCell, RefMut};
 
-/// Something a callback noticed that must not touch the [`Node`] itself: it may run in the middle of a command.
+/// A note from a callback that must not touch the [`Node`] itself, since it may run in the
+/// middle of a command.
 #[derive(Debug)]
 pub enum Note {
-    /// A key of ours is gone, or one came into being other than by a command of ours.
+    /// A key of ours was removed, or created other than by a command of ours.
     KeyChanged(KeyId),
-    /// A value is gone that this process knows of: with its ties to connections and its bindings.
+    /// A value that this process knows of was removed: with its connections and its bindings.
     ValueGone(KeyId, Vec<Connection>, Vec<AgentBinding>),
     /// A database was flushed, or all.
     Flushed(Option<u32>),
-    /// Two databases changed places.
+    /// Two databases were swapped.
     Swapped(u32, u32),
     /// A client disconnected.
     ClientGone(u64),
-    /// A waiting client is gone or was unblocked with an error.
+    /// A waiting client left or was unblocked with an error.
     WaiterGone(WaiterId),
     /// This node is now a replica, or a primary.
     Role {
@@ -34,15 +35,16 @@ pub enum Note {
     Loaded,
 }
 
-/// What only Redis' main thread touches. Other threads (none of ours exist) would find it empty.
+/// What only Redis' main thread touches. Other threads would find it empty, but we have none.
 struct Process {
     node: RefCell<Node>,
     inbox: RefCell<Vec<Note>>,
-    /// Whether somebody could care that a key goes away: a waiter, a tie, a quarantine, a binding. Spares the usual unlock a note.
+    /// Whether the removal of a key may matter: to a waiter, a connection, a quarantine, a binding.
+    /// Saves the usual unlock a note.
     attentive: Cell<bool>,
-    /// The server has not slept yet since the module was loaded.
+    /// The server has not slept since the module was loaded.
     is_loading: Cell<bool>,
-    /// A key is being deleted by a command of ours, which knows.
+    /// A command of ours is deleting a key, and knows it.
     deleting: Cell<bool>,
 }
 
@@ -56,7 +58,7 @@ thread_local! {
     };
 }
 
-/// Begins the life of the process' state.
+/// Creates the state of the process.
 pub fn start(ctx: Ctx) {
     PROCESS.with(|process| {
         detached::keep(ctx);
@@ -71,8 +73,8 @@ pub fn start(ctx: Ctx) {
     });
 }
 
-/// The server sleeps for the first time: what its files hold has been loaded.
-pub fn loading_is_over() {
+/// The server sleeps for the first time: its files have been loaded.
+pub fn loading_has_ended() {
     PROCESS.with(|process| {
         if process.is_loading.replace(false) {
             if let Ok(mut node) = process.node.try_borrow_mut() {
@@ -82,7 +84,8 @@ pub fn loading_is_over() {
     });
 }
 
-/// The server is about to sleep: if memory has become short in this tick, the scheduler runs at once.
+/// The server is about to sleep. If memory has become short in this tick, the
+/// scheduler runs at once.
 pub fn look_at_memory() {
     PROCESS.with(|process| {
         let Ok(mut node) = process.node.try_borrow_mut() else { return };
@@ -97,8 +100,8 @@ pub fn look_at_memory() {
     });
 }
 
-/// Runs `work` with the state, at the current time, after what lies in the inbox has been taken in. `None` if the state is in use,
-/// which the structure of the callbacks rules out.
+/// Runs `work` with the state at the current time, after the notes in the inbox were handled.
+/// `None` if the state is in use, which the structure of the callbacks rules out.
 pub fn with_node<T>(work: impl FnOnce(&mut Node) -> T) -> Option<T> {
     PROCESS.with(|process| {
         let mut node = process.node.try_borrow_mut().ok()?;
@@ -109,7 +112,7 @@ pub fn with_node<T>(work: impl FnOnce(&mut Node) -> T) -> Option<T> {
         process.attentive.set(!node.is_quiet() || !node.quarantine.is_empty() || !node.holdings.is_empty());
         node.checks.has_values = counts::has_values();
         let next = scheduler::next_tick(&node);
-        // Redis' timers know nothing of a clock that was moved.
+        // Redis' timers do not follow a clock that was moved.
         #[cfg(feature = "test-hooks")]
         let next = next.map(|when| when.saturating_add_signed(-node.clock_offset_ms));
         timer::arm(next);
@@ -143,18 +146,19 @@ fn take_in(process: &Process, node: &mut RefMut<Node>) {
     }
 }
 
-/// Leaves a note; the scheduler takes it in with its next round, which comes at once.
+/// Leaves a note. The scheduler handles it in its next round, which comes at once.
 pub fn note(note: Note) {
     PROCESS.with(|process| process.inbox.borrow_mut().push(note));
     timer::arm(Some(0));
 }
 
-/// Whether anybody could care that a key of ours goes away now.
+/// Whether the removal of a key of ours may matter now.
 pub fn cares_about_deletions() -> bool {
     PROCESS.with(|process| process.attentive.get() && !process.deleting.get())
 }
 
-/// Whether something is tied to the connection of `client`. A client that ends in the middle of a command of ours counts as tied.
+/// Whether something is tied to the connection of `client`. A client that ends in the middle of a
+/// command of ours counts as tied.
 pub fn is_tied(client: u64) -> bool {
     PROCESS.with(|process| match process.node.try_borrow() {
         Ok(node) => node.connections.has(Connection { boot: node.boot, client }),
@@ -162,7 +166,7 @@ pub fn is_tied(client: u64) -> bool {
     })
 }
 
-/// Runs `delete` in the knowledge that the deletion is our own.
+/// Runs `delete` and marks the deletion as our own.
 pub fn own_deletion(delete: impl FnOnce()) {
     PROCESS.with(|process| {
         process.deleting.set(true);

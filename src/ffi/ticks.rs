@@ -1,6 +1,6 @@
-//! How long the event loop is busy between two of its sleeps: so long whoever comes may have to wait. Two looks at a clock for each tick,
-//! which has at least as many system calls; what the server itself does right before it sleeps (it writes replies and the AOF) is not in
-//! it.
+//! How long the event loop is busy between two of its sleeps, and so how long a client may have to
+//! wait. Reads the clock twice for each tick, which makes at least as many system calls. What the
+//! server does right before it sleeps (writing replies and the AOF) is not included.
 
 use crate::observe::health::LoopDelay;
 use std::cell::RefCell;
@@ -32,7 +32,7 @@ pub fn end() {
     });
 }
 
-/// How long the last tick took, and the longest of the last minute, microseconds.
+/// The duration of the last tick, and of the longest one in the last minute, microseconds.
 pub fn shown() -> (u64, u64) {
     TICKS.with_borrow(|ticks| ticks.delay.shown(ticks.began.elapsed().as_micros() as u64))
 }

@@ -12,25 +12,26 @@ use std::ptr;
 pub type Callback = extern "C" fn(*mut rm::RedisModuleCtx, *mut c_void);
 
 thread_local! {
-    /// The timer that runs, and when it fires, unix ms.
+    /// The armed timer, and when it fires, unix ms.
     static ARMED: Cell<Option<(rm::RedisModuleTimerID, u64)>> = const { Cell::new(None) };
-    /// What it calls when it fires.
+    /// The callback.
     static FIRE: Cell<Option<Callback>> = const { Cell::new(None) };
 }
 
-/// Before the first [`arm`]: what is called when the timer fires.
+/// Sets the callback. To be called before the first [`arm`].
 pub fn set_callback(fire: Callback) {
     FIRE.set(Some(fire));
 }
 
-/// The timer has fired, so none runs.
+/// The timer has fired, so none is armed.
 pub fn has_fired() {
     ARMED.set(None);
 }
 
 extern "C" fn idle(_ctx: *mut rm::RedisModuleCtx, _data: *mut c_void) {}
 
-/// Sees to it that the scheduler runs at `when` (unix ms) or earlier; 0 is at once, after the current command.
+/// Ensures that the scheduler runs at `when` (unix ms) or earlier; 0 is at once, after the
+/// current command.
 pub fn arm(when: Option<u64>) {
     let (Some(when), Some(ctx)) = (when, detached::context()) else {
         return;

@@ -7,17 +7,9 @@ use super::state;
 use super::state::Note;
 use crate::command::engine::replay::unknown_type;
 use crate::command::host::{Host, Key};
-use crate::domain::buffer::Buffer;
-use crate::domain::cache::Cache;
-use crate::domain::context::Context;
 use crate::domain::entity::record::Checkable;
 use crate::domain::entity::record::Payload;
-use crate::domain::entity_types::with_type;
-use crate::domain::flow::Flow;
-use crate::domain::lock::Lock;
-use crate::domain::mail::Mail;
-use crate::domain::registry::Registry;
-use crate::domain::session::Session;
+use crate::domain::entity_types::{for_each_type, with_type};
 use crate::domain::value::bytes::printable;
 use crate::domain::{Blob, Entity, Error, KeyId, Record};
 use crate::snapshot;
@@ -30,15 +22,16 @@ use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
-/// Version of the RDB encoding. What is inside is a frame, which has a version of its own: 1 is a frame, 2 a frame, a count, and so many
-/// blobs that stand beside it.
+/// The version of the RDB encoding. The frame inside has its own version. 1 is a frame; 2 is a
+/// frame, a count, and that many blobs beside it.
 const ENCODING_VERSION: c_int = 2;
 
-/// More bytes of blobs than this are written to an AOF as commands of their own, so that none of them is too large.
+/// More bytes of blobs than this are written to an AOF as separate commands, so that none of
+/// them is too large.
 const AOF_PART_BYTES: usize = 32 * 1024 * 1024;
 
-/// Redis' handles of the types by their tags. Every access to a value looks here, and a static is reached more quickly than what belongs
-/// to a thread.
+/// Redis' handles of the types by tag. Every access to a value reads this, and a static is faster
+/// than a thread local.
 static TYPES: [AtomicPtr<rm::RedisModuleType>; 16] = [const { AtomicPtr::new(ptr::null_mut()) }; 16];
 
 /// Redis' handle of the type of `E`.
@@ -54,14 +47,8 @@ pub fn tag_of(module_type: *mut rm::RedisModuleType) -> Option<u8> {
 
 /// Registers all types.
 pub fn register(ctx: Ctx) -> Result<(), String> {
-    register_type::<Registry>(ctx)?;
-    register_type::<Context>(ctx)?;
-    register_type::<Session>(ctx)?;
-    register_type::<Cache>(ctx)?;
-    register_type::<Mail>(ctx)?;
-    register_type::<Buffer>(ctx)?;
-    register_type::<Flow>(ctx)?;
-    register_type::<Lock>(ctx)
+    for_each_type!(E => register_type::<E>(ctx)?);
+    Ok(())
 }
 
 fn register_type<E: Entity>(ctx: Ctx) -> Result<(), String> {
@@ -97,7 +84,8 @@ fn register_type<E: Entity>(ctx: Ctx) -> Result<(), String> {
 
 /// The value behind Redis' pointer.
 fn stored<'a, E: Entity>(value: *const c_void) -> &'a Record<E> {
-    // SAFETY: Redis hands out only what `Host::write`, `Host::put` or `rdb_load` of the same type gave it, and keeps it until `free`.
+    // SAFETY: Redis passes only what `Host::write`, `Host::put` or `rdb_load` of the same type gave
+    // it, and keeps it until `free`.
     unsafe { &*value.cast::<Record<E>>() }
 }
 
@@ -145,8 +133,8 @@ fn log_io(io: *mut rm::RedisModuleIO, text: &str) {
     call!(RedisModule_LogIOError(io, c"warning".as_ptr(), c"%s".as_ptr(), text.as_ptr()));
 }
 
-/// Reads what a file or a primary holds of a value. If no value can be made of a whole frame, that is a broken value: one key must not cost a
-/// server its start.
+/// Reads a value from a file or a primary. If no value can be made of an intact frame, the result
+/// is a broken value: one key must not stop a server from starting.
 fn read_value<E: Entity>(bytes: &[u8], blobs: Vec<Blob>) -> Result<Record<E>, Error> {
     let frame = frame::read(bytes)?;
     let read = contain("reading a key", || snapshot::decode_value::<E>(&frame, blobs.clone()));
@@ -157,7 +145,8 @@ fn read_value<E: Entity>(bytes: &[u8], blobs: Vec<Blob>) -> Result<Record<E>, Er
     })
 }
 
-/// Whether a value comes from a client's RESTORE and was checked by no primary. Of files, and of what a primary sends, all is taken.
+/// Whether a value comes from a client's RESTORE, so that no primary has checked it. Values from
+/// files and from a primary are accepted as they are.
 fn is_restored() -> bool {
     let flags = Ctx(ptr::null_mut()).flags();
     let trusted =
@@ -189,7 +178,7 @@ fn load_bytes<T>(io: *mut rm::RedisModuleIO, take: impl FnOnce(&[u8]) -> T) -> R
 fn load_blobs(io: *mut rm::RedisModuleIO) -> Result<Vec<Blob>, String> {
     let count = call!(RedisModule_LoadUnsigned(io));
     check_io(io)?;
-    // One after the other: a made-up count finds the end of the file and costs no memory.
+    // One after the other: a false count reaches the end of the file without costing memory.
     (0..count).map(|_| load_bytes(io, |bytes| Blob::from(bytes))).collect()
 }
 
@@ -209,8 +198,8 @@ fn key_of(io: *mut rm::RedisModuleIO) -> Option<KeyId> {
     Some(KeyId::new(db as u32, Str(name.cast_mut()).bytes()))
 }
 
-/// What `encode` makes of a value. If it panics, something has to be written all the same, or the file could not be loaded: that is a broken
-/// value then.
+/// The result of `encode` for a value. If it panics, something has to be written nevertheless, or
+/// the file could not be loaded: then that is a broken value.
 fn encoded<E: Entity>(value: *const c_void, encode: impl FnOnce(&Record<E>) -> Encoded) -> Encoded {
     contain("encoding a key", || encode(stored::<E>(value))).unwrap_or_else(snapshot::encode_nothing::<E>)
 }
@@ -239,7 +228,7 @@ extern "C" fn aof_rewrite<E: Entity>(io: *mut rm::RedisModuleIO, key: *mut rm::R
     });
 }
 
-/// How many of the blobs make a part of their own; `None` if they are not too large together.
+/// How many of the blobs form a part of their own; `None` if together they are not too large.
 fn first_part(blobs: &[Blob]) -> Option<usize> {
     let mut bytes = 0;
     let too_many = |blob: &Blob| {
@@ -252,7 +241,7 @@ fn first_part(blobs: &[Blob]) -> Option<usize> {
 
 fn emit_aof(io: *mut rm::RedisModuleIO, key: *mut rm::RedisModuleString, payload: &[u8], blobs: &[Blob]) {
     let (start, len) = (payload.as_ptr().cast::<c_char>(), payload.len());
-    // Strings that live for as long as this call need no context.
+    // Strings that live only during this call need no context.
     let nowhere = Ctx(ptr::null_mut());
     let strings: Vec<_> = blobs.iter().map(|blob| nowhere.new_string(blob).0).collect();
     let (first, count) = (strings.as_ptr(), strings.len());
@@ -288,8 +277,9 @@ extern "C" fn free_effort<E: Entity>(_key: *mut rm::RedisModuleString, value: *c
     contain("measuring a key", || stored::<E>(value).free_effort()).unwrap_or(1)
 }
 
-/// COPY. Replicas run the same command, so what is made depends on nothing but the value. The key's new name is looked at afterwards, as
-/// after a RENAME: its hints, and its TTL if that differs from the copied one. What is in quarantine is not copied.
+/// COPY. Replicas run the same command, so the copy depends on nothing but the value. The new key
+/// is looked at afterwards, as after a RENAME: its hints, and its TTL if it differs from the copied
+/// one. A value in quarantine is not copied.
 extern "C" fn copy<E: Entity>(_ctx: *mut rm::RedisModuleKeyOptCtx, value: *const c_void) -> *mut c_void {
     let stored = stored::<E>(value);
     let copied = contain("copying a key", || stored.fault().is_none().then(|| Box::new(stored.copied())));
@@ -299,7 +289,8 @@ extern "C" fn copy<E: Entity>(_ctx: *mut rm::RedisModuleKeyOptCtx, value: *const
     })
 }
 
-/// A value leaves its key by DEL, UNLINK, RENAME, expiry or eviction. May run in the middle of any command: leaves notes only.
+/// A value leaves its key by DEL, UNLINK, RENAME, expiry or eviction. May run in the middle of any
+/// command, so it only leaves notes.
 extern "C" fn unlink<E: Entity>(ctx: *mut rm::RedisModuleKeyOptCtx, value: *const c_void) {
     contain("the end of a key", || {
         let stored = stored::<E>(value);
@@ -324,21 +315,22 @@ extern "C" fn unlink<E: Entity>(ctx: *mut rm::RedisModuleKeyOptCtx, value: *cons
 }
 
 thread_local! {
-    /// What an AOF held of the value that comes next: the blobs of its parts.
+    /// What an AOF held for the next value: the blobs of its parts.
     static PARTS: RefCell<(Option<KeyId>, Vec<Blob>)> = const { RefCell::new((None, Vec::new())) };
 }
 
-/// Tells that what a file or a primary sent cannot be applied.
+/// Reports that something from a file or a primary cannot be applied.
 pub fn payload_lost(host: &impl Host, key: Key, payload: &[u8], error: &Error) {
     host.warn(&format!("LTMC cannot apply to '{}' what came in: {}", printable(key.name), error.line()));
     if frame::is_newer(payload) && host.is_loading() {
-        // A server goes on after an error in its AOF. What a newer version has written would be missing then, without a word.
+        // A server continues after an error in its AOF. Then what a newer version has written would
+        // be missing silently.
         host.warn("LTMC: this AOF needs a newer version of LTMC; the server stops");
         std::process::exit(1);
     }
 }
 
-/// Reads a framed payload and what stands beside it. `None` if it is a part of a value.
+/// Reads a framed payload and the blobs beside it. `None` if it is a part of a value.
 pub fn read_payload<E: Entity>(
     host: &impl Host,
     key: Key,

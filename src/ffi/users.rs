@@ -1,7 +1,8 @@
-//! On whose behalf a command runs, and what that ACL user may do.
+//! The user on whose behalf a command runs, and what that ACL user may do.
 //!
-//! `RM_GetCurrentUserName` must not be asked without need: it reads the name of a user that is not there in timers, on the link to the
-//! primary, in files that are loaded and in calls of other modules (redis#13619), and the server is gone.
+//! `RM_GetCurrentUserName` must not be called without need: in timers, on the link to the primary,
+//! in loaded files and in calls of other modules it reads the name of a user that does not exist,
+//! and the server crashes (redis#13619).
 
 use super::api::{call, CallReply, Ctx, Str};
 use super::docs::permission_flags;
@@ -11,11 +12,12 @@ use std::cell::RefCell;
 use std::ffi::c_int;
 
 thread_local! {
-    /// Whose command is running an inner one. An inner call has a client of its own, which the server knows nothing of.
+    /// The user whose command runs an inner one. An inner call has its own client, of which the
+    /// server knows nothing.
     static CALLER: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-/// Runs `call`, in which commands of ours run on behalf of `user`.
+/// Runs `call`. Commands of ours in it run on behalf of `user`.
 pub fn on_behalf_of<T>(user: Option<Vec<u8>>, call: impl FnOnce() -> T) -> T {
     let before = CALLER.replace(user);
     let result = call();
@@ -39,8 +41,9 @@ fn taken(ctx: Ctx, name: Str) -> Vec<u8> {
     bytes
 }
 
-/// Whether the context's client, which is that of a script, has a user. The server says so when it is to run a command with that user's
-/// rights: without a user it refuses before it looks for the command, which does not exist.
+/// Whether the context's client, which is that of a script, has a user. The server reveals it when
+/// it is to run a command with that user's rights: without a user it refuses before it looks up the
+/// command, which does not exist.
 fn has_user(ctx: Ctx) -> bool {
     if ctx.flags() & rm::REDISMODULE_CTX_FLAGS_LUA == 0 {
         return false;
@@ -53,7 +56,7 @@ fn has_user(ctx: Ctx) -> bool {
 struct User(*mut rm::RedisModuleUser);
 
 impl User {
-    /// `None` if there is no such user any more.
+    /// `None` if the user no longer exists.
     fn find(ctx: Ctx, name: &[u8]) -> Option<Self> {
         let name = ctx.new_string(name);
         let user = call!(RedisModule_GetModuleUserFromUserName(name.0));
@@ -68,7 +71,7 @@ impl Drop for User {
     }
 }
 
-/// Whether a user may do so with a key.
+/// Whether a user has this access to a key.
 pub fn may_access(ctx: Ctx, user: &[u8], key: Str, access: Access) -> bool {
     let Some(user) = User::find(ctx, user) else { return false };
     let flags = permission_flags(access) as c_int;

@@ -1,7 +1,8 @@
 //! The walk over all keys of all databases, a few at a time.
 //!
-//! Redis hands out each key as it is, so that a look at it is no use of it: nothing expires by it and no clock of the eviction moves. A
-//! server that holds many other things has many keys to pass by; so many are passed in one step that it stays below a millisecond.
+//! Redis passes each key as it is, so looking at it is no use of it: nothing expires, and no clock
+//! of the eviction moves. A server that holds many other values has many keys to skip. The number
+//! of keys in one step is bounded, so that a step takes less than a millisecond.
 
 use super::api::{call, Ctx, Str};
 use super::contain::contain;
@@ -13,14 +14,15 @@ use redis_module::raw as rm;
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
 
-/// Most keys that are passed in one step, whatever they hold, unless more values than this are asked for.
+/// Most keys that one step visits, whatever they hold, unless more values than this are requested.
 const KEYS_MAX: u64 = 500;
-/// Most places in Redis' tables that are looked at in one step, most of them empty where much was deleted, unless as above.
+/// Most places in Redis' tables that one step visits, unless as above. Most places are empty if
+/// much was deleted.
 const PLACES_MAX: u64 = 2_000;
-/// A step ends when its values count so much.
+/// A step ends when its values have this weight in total.
 const ELEMENTS_MAX: usize = 10_000;
 
-/// What to call with each value of ours.
+/// Called with each value of ours. Returns its weight.
 pub type Visit<'a> = dyn FnMut(&KeyId, &dyn Checkable) -> usize + 'a;
 
 struct Walk {
@@ -39,7 +41,7 @@ struct Visitor<'a, 'b> {
     walked: Walked,
 }
 
-/// Goes on from where the last step ended.
+/// Continues where the last step ended.
 pub fn step(ctx: Ctx, values_max: u64, visit: &mut Visit) -> Walked {
     let mut visitor = Visitor { visit, db: 0, keys: 0, walked: Walked::default() };
     WALK.with_borrow_mut(|walk| {
@@ -52,7 +54,7 @@ pub fn step(ctx: Ctx, values_max: u64, visit: &mut Visit) -> Walked {
         {
             places += 1;
             if call!(RedisModule_SelectDb(ctx.0, walk.db as c_int)) != rm::REDISMODULE_OK as c_int {
-                (walk.db, visitor.walked.is_over) = (0, true);
+                (walk.db, visitor.walked.is_round_end) = (0, true);
                 return;
             }
             visitor.db = walk.db;
@@ -75,7 +77,8 @@ extern "C" fn pass(
     data: *mut c_void,
 ) {
     contain("the walk over all keys", || {
-        // SAFETY: `step` passed its visitor, which lives until `RedisModule_Scan` returns and is used by nobody else meanwhile.
+        // SAFETY: `step` passed its visitor, which lives until `RedisModule_Scan` returns and is
+        // not used elsewhere meanwhile.
         let Some(visitor) = (unsafe { data.cast::<Visitor>().as_mut() }) else { return };
         visitor.keys += 1;
         if key.is_null() {

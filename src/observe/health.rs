@@ -1,47 +1,46 @@
-//! The health of this node, in one word and with its reasons. Pure: it gets numbers and returns
-//! words.
+//! The health of this node, in one word and with its reasons. Pure: from numbers to words.
 //!
-//! | state | when |
-//! |---|---|
-//! | `failed` | [`QUARANTINED_FAILED`] keys are in quarantine: not one value is broken but something that breaks values; or the scheduler is [`LAG_FAILED_MS`] behind: no lease ends, nobody is served |
-//! | `degraded` | a key is in quarantine; a panic was contained or a value repaired within the last [`RECENT_MS`]; or one of the bounds below is passed |
-//! | `ok` | else |
+//! - `failed`: [`QUARANTINED_FAILED`] keys are in quarantine, so something breaks values; or the
+//!   scheduler is [`LAG_FAILED_MS`] behind, so no lease ends and nobody is served.
+//! - `degraded`: a key is in quarantine; a panic was contained or a value repaired within the last
+//!   [`RECENT_MS`]; or one of the bounds below is exceeded.
+//! - `ok`: otherwise.
 
 use super::Metrics;
 use crate::domain::{Millis, Service};
 
-/// So long a panic or a repair is news, ms.
+/// How long a panic or a repair counts as recent, ms.
 pub const RECENT_MS: Millis = 5 * 60 * 1000;
-/// From so many keys in quarantine on the node has failed.
+/// With this many keys in quarantine the node has failed.
 pub const QUARANTINED_FAILED: u64 = 3;
-/// The scheduler may be so far behind its earliest deadline, ms.
+/// How far the scheduler may be behind its earliest deadline, ms.
 pub const LAG_MS_MAX: Millis = 1_000;
-/// So far behind it does not work at all, ms.
+/// How far behind it counts as not working at all, ms.
 pub const LAG_FAILED_MS: Millis = 60_000;
-/// A tick of the event loop may take so long, microseconds.
+/// How long a tick of the event loop may take, microseconds.
 pub const LOOP_DELAY_US_MAX: u64 = 1_000_000;
-/// So much of the memory that the server may take may be taken, in thousandths.
+/// How much of `maxmemory` may be used, in thousandths.
 pub const MEMORY_PERMILLE_MAX: u64 = 950;
 
-/// What is known of one service.
+/// The figures of one service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceReport {
-    /// Which.
+    /// The service.
     pub service: Service,
-    /// Whether it is switched on.
+    /// Whether it is enabled.
     pub is_enabled: bool,
-    /// Keys of it in quarantine.
+    /// The number of its keys in quarantine.
     pub quarantined: u64,
     /// Clients that wait for it.
     pub waiting: u64,
-    /// How long the first of them has waited, ms; 0 if nobody waits.
+    /// How long the first of them has waited, ms; 0 if there is none.
     pub oldest_waiter_ms: Millis,
-    /// Whether it panicked, or a value of it was repaired, lately.
+    /// Whether it recently panicked, or a value of it was repaired.
     pub has_news: bool,
 }
 
 impl ServiceReport {
-    /// Its state, in a word.
+    /// Its state in one word.
     pub fn state(&self) -> &'static str {
         match () {
             () if !self.is_enabled => "disabled",
@@ -51,29 +50,29 @@ impl ServiceReport {
     }
 }
 
-/// What is known of this node.
+/// The figures of this node.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
     /// How far the scheduler is behind its earliest deadline, ms.
     pub sweep_lag_ms: Millis,
     /// How long the last tick of the event loop took, microseconds.
     pub loop_delay_us: u64,
-    /// How long the longest of the last minute took.
+    /// The longest tick of the last minute, microseconds.
     pub loop_delay_max_us: u64,
-    /// How much of the memory that the server may take is taken, in thousandths; `None` without such a limit.
+    /// How much of `maxmemory` is used, in thousandths; `None` without a limit.
     pub memory_permille: Option<u64>,
     /// Keys in quarantine.
     pub quarantined: u64,
-    /// Whether a panic was contained lately, wherever.
+    /// Whether a panic was recently contained anywhere.
     pub has_panicked: bool,
-    /// Whether a value was repaired lately.
+    /// Whether a value was recently repaired.
     pub has_repaired: bool,
     /// The services, in the order in which they are listed.
     pub services: Vec<ServiceReport>,
 }
 
 impl Report {
-    /// Why it is not all well; empty if it is.
+    /// Why it is not `ok`; empty if it is.
     pub fn reasons(&self) -> Vec<&'static str> {
         let reasons = [
             ("quarantine", self.quarantined > 0),
@@ -86,7 +85,7 @@ impl Report {
         reasons.into_iter().filter(|(_, holds)| *holds).map(|(reason, _)| reason).collect()
     }
 
-    /// How it is, in a word.
+    /// Its health in one word.
     pub fn status(&self) -> &'static str {
         match () {
             () if self.quarantined >= QUARANTINED_FAILED || self.sweep_lag_ms >= LAG_FAILED_MS => "failed",
@@ -96,12 +95,12 @@ impl Report {
     }
 }
 
-/// Whether something happened lately; `None`: it never did.
+/// Whether something happened recently; `None` if it never did.
 pub fn is_recent(at: Option<Millis>, now: Millis) -> bool {
     at.is_some_and(|at| now < at.saturating_add(RECENT_MS))
 }
 
-/// The fields of INFO that a report gives, besides those that come from the counters.
+/// The INFO fields of a report, besides those that come from the counters.
 pub fn fields(report: &Report, metrics: &Metrics) -> Vec<(String, u64)> {
     let mut fields = vec![
         ("sweep_lag_ms".to_string(), report.sweep_lag_ms),
@@ -124,21 +123,21 @@ pub fn fields(report: &Report, metrics: &Metrics) -> Vec<(String, u64)> {
     fields
 }
 
-/// How long the ticks of the event loop take, lately.
+/// The recent durations of ticks of the event loop.
 #[derive(Debug, Clone, Default)]
 pub struct LoopDelay {
     last_us: u64,
-    /// The longest tick of each of the last steps, with which step it was.
+    /// The number and the longest tick of each of the last steps.
     longest: [(u64, u64); STEPS + 1],
 }
 
 /// A step of the last minute, microseconds.
 const STEP_US: u64 = 5_000_000;
-/// So many make the minute.
+/// Steps of a minute.
 const STEPS: usize = 12;
 
 impl LoopDelay {
-    /// A tick that ends now took so long. Both in microseconds, by a clock that never goes back.
+    /// Records a tick that ends now. Both arguments are in microseconds, by a monotonic clock.
     pub fn record(&mut self, now_us: u64, took_us: u64) {
         let step = now_us / STEP_US;
         let longest = &mut self.longest[step as usize % (STEPS + 1)];

@@ -1,7 +1,7 @@
 //! Percentiles of durations in constant space.
 //!
-//! Logarithmic buckets with four steps per power of two, so a percentile is at most a quarter too high (the idea of G. Tene's
-//! HdrHistogram with two significant bits).
+//! Logarithmic buckets with four steps per power of two, so a percentile is at most a quarter too
+//! high (the idea of G. Tene's HdrHistogram with two significant bits).
 
 const STEPS: usize = 4;
 const BUCKETS: usize = 64 * STEPS;
@@ -28,7 +28,7 @@ impl Histogram {
         self.max = self.max.max(value);
     }
 
-    /// How many values were added.
+    /// The number of values added.
     pub fn count(&self) -> u64 {
         self.count
     }
@@ -38,7 +38,8 @@ impl Histogram {
         self.max
     }
 
-    /// The value that `percent` of 100 of all values do not pass, rounded up to the bucket's end; 0 if there is none.
+    /// The value that `percent` of 100 of all values do not exceed, rounded up to the end of its
+    /// bucket; 0 if there is no value.
     pub fn percentile(&self, percent: f64) -> u64 {
         let wanted = (self.count as f64 * percent / 100.0).ceil() as u64;
         let mut seen = 0;

@@ -1,10 +1,10 @@
-//! Counters of this process, since the module was loaded.
+//! Counters of this process since the module was loaded.
 
 use super::histogram::Histogram;
 use crate::domain::{Millis, Service};
 use std::collections::BTreeMap;
 
-/// What happened to those who waited for one service.
+/// The counters of one service.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceMetrics {
     /// Commands run.
@@ -13,7 +13,7 @@ pub struct ServiceMetrics {
     pub errors: u64,
     /// Changes decided here.
     pub changes: u64,
-    /// Changes applied that another node decided, or that a file held.
+    /// Changes applied that another node had decided, or that a file held.
     pub applied: u64,
     /// Waits begun.
     pub waits: u64,
@@ -25,9 +25,9 @@ pub struct ServiceMetrics {
     pub cancelled: u64,
     /// Waits refused since they would have closed a cycle.
     pub deadlocks: u64,
-    /// Grants taken back since nobody was there to be told.
+    /// Grants taken back since their client could not be told.
     pub taken_back: u64,
-    /// Commands refused by a bound: a part of the errors.
+    /// Commands refused by a bound; also counted as errors.
     pub rejected: u64,
     /// Panics contained.
     pub panics: u64,
@@ -37,7 +37,7 @@ pub struct ServiceMetrics {
     pub repairs: u64,
     /// When the last one was, unix ms.
     pub repaired_at: Option<Millis>,
-    /// How long those who were served had waited, microseconds.
+    /// How long served clients had waited, microseconds.
     pub wait_us: Histogram,
 }
 
@@ -51,31 +51,32 @@ impl std::fmt::Debug for Histogram {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     services: Vec<ServiceMetrics>,
-    /// Visible events by the name of their notification. Few, so that a look along the list is the quickest.
+    /// Visible events by the name of their notification. There are few, so searching the
+    /// list is fastest.
     events: Vec<(&'static str, u64)>,
     /// Rounds of the scheduler.
     pub sweeps: u64,
     /// Keys opened by the scheduler.
     pub swept_keys: u64,
-    /// Values repaired: what is derived in them was broken and was made anew.
+    /// Values repaired: something derived was broken and was rebuilt.
     pub repairs: u64,
     /// When the last one was, unix ms.
     pub repaired_at: Option<Millis>,
     /// Panics contained in commands of any kind.
     pub panics: u64,
-    /// Keys in which something was given back because its agent was gone.
+    /// Keys in which something was given back since its agent was gone.
     pub reactions: u64,
     /// When the last one was, unix ms.
     pub panicked_at: Option<Millis>,
-    /// Changes that came for broken values.
+    /// Changes dropped since their value is broken.
     pub dropped: u64,
-    /// Values that the automatic check has looked at.
+    /// Values that the automatic check has checked.
     pub checked: u64,
-    /// Large values that its last full round looked at in parts.
+    /// Large values that its last full round checked in parts.
     pub check_in_parts: u64,
-    /// Values that it left out, since they are too large and have no parts.
+    /// Values that it skipped, since they are too large and have no parts.
     pub check_skipped: u64,
-    /// How long that round took, ms.
+    /// The duration of that round, ms.
     pub check_round_ms: Option<Millis>,
 }
 
@@ -106,12 +107,12 @@ impl Metrics {
         &self.services[service as usize]
     }
 
-    /// The counters of one service, to count in.
+    /// The counters of one service, to be changed.
     pub fn of_mut(&mut self, service: Service) -> &mut ServiceMetrics {
         &mut self.services[service as usize]
     }
 
-    /// Counts a panic that was contained at `now`, of a service if it is known of which.
+    /// Counts a panic that was contained at `now`, for its service if that is known.
     pub fn count_panic(&mut self, service: Option<Service>, now: Millis) {
         (self.panics, self.panicked_at) = (self.panics + 1, Some(now));
         if let Some(service) = service {
@@ -135,7 +136,7 @@ impl Metrics {
         }
     }
 
-    /// How often each event happened, by name.
+    /// The number of each event, by name.
     pub fn events(&self) -> BTreeMap<&'static str, u64> {
         let mut events = BTreeMap::new();
         for (name, count) in &self.events {

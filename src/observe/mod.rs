@@ -1,6 +1,5 @@
-//! What the module tells about itself: metrics and the INFO fields made from them, health, and the
-//! trace of debug mode, all fed by the engine; and what other nodes of a cluster reported, fed by
-//! the cluster bus.
+//! What the module reports: metrics with their INFO fields, health, and the trace of debug mode,
+//! all fed by the engine; and the reports of other cluster nodes, fed by the cluster bus.
 
 pub mod health;
 pub mod histogram;

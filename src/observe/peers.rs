@@ -1,26 +1,28 @@
-//! What the other nodes of a Redis Cluster last told of themselves, and how often nodes tell it.
+//! The last reports of the other nodes of a Redis Cluster, and how often nodes send them.
 //!
-//! A message that is lost costs nothing: the next one says all.
+//! A lost message costs nothing: the next one contains everything.
 
 use crate::domain::limits::PEERS_MAX;
 use crate::domain::node_report::{NodeId, Report};
 use crate::domain::Millis;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How often a node tells of itself in a small cluster.
+/// How often a node of a small cluster sends its report.
 const INTERVAL_MS: Millis = 1000;
 /// Reports a second that a node of a large cluster receives.
 const REPORTS_PER_SECOND_MAX: Millis = 100;
-/// After so many reports that did not come a node counts as silent.
+/// After this many missing reports a node counts as silent.
 const MISSED_MAX: Millis = 5;
 
-/// How often a node of a cluster with so many nodes tells of itself.
+/// How often a node of a cluster with `nodes` nodes sends its report.
 ///
-/// Every node sends to every other one. The header of the bus takes 2.2 kB of each message, most of it the sender's map of slots,
-/// and the report 0.1 kB. Up to 100 nodes that is one message a second to each: with 3 nodes 5 kB/s into and out of each. In a
-/// larger cluster the interval grows with the number of nodes, so that no node sends or receives more than 100 reports or 240 kB a
-/// second: with 1,000 nodes each tells of itself every 10 seconds. Redis' own pings and pongs take ten times as much there: at
-/// least two for each other node in half a `cluster-node-timeout` (15 s), each with a tenth of all nodes in it.
+/// Every node sends to every other one. The header of the bus takes 2.2 kB of each message, most of
+/// it the sender's map of slots, and the report 0.1 kB. Up to 100 nodes that is one message a
+/// second to each: with 3 nodes 5 kB/s into and out of each. In a larger cluster the interval grows
+/// with the number of nodes, so that no node sends or receives more than 100 reports or 240 kB a
+/// second: with 1,000 nodes each sends its report every 10 seconds. Redis' own pings and pongs take
+/// ten times as much there: at least two for each other node in half a `cluster-node-timeout` (15
+/// s), each with a tenth of all nodes in it.
 pub fn interval_ms(nodes: usize) -> Millis {
     let others = nodes.saturating_sub(1) as Millis;
     INTERVAL_MS.max(others * 1000 / REPORTS_PER_SECOND_MAX)
@@ -29,9 +31,9 @@ pub fn interval_ms(nodes: usize) -> Millis {
 /// The last report of a node, and when it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// What it said.
+    /// The report.
     pub report: Report,
-    /// When, by the clock of this node, unix ms.
+    /// When it came, by the clock of this node, unix ms.
     pub heard_at: Millis,
 }
 
@@ -41,13 +43,13 @@ impl Peer {
         now.saturating_sub(self.heard_at)
     }
 
-    /// Whether several reports in a row did not come, in a cluster with so many nodes.
+    /// Whether several reports in a row are missing, in a cluster of this size.
     pub fn is_silent(&self, now: Millis, nodes: usize) -> bool {
         self.age_ms(now) > MISSED_MAX * interval_ms(nodes)
     }
 }
 
-/// The other nodes as far as they were heard.
+/// The other nodes that were heard.
 #[derive(Debug, Clone, Default)]
 pub struct Peers {
     heard: BTreeMap<NodeId, Peer>,
@@ -55,12 +57,12 @@ pub struct Peers {
     pub sent: u64,
     /// Reports received.
     pub received: u64,
-    /// Messages that were no report, or came from more nodes than are kept.
+    /// Messages that were no reports, or came from more nodes than are kept.
     pub ignored: u64,
 }
 
 impl Peers {
-    /// A node told of itself.
+    /// A report arrived.
     pub fn hear(&mut self, id: NodeId, report: Report, now: Millis) {
         if self.heard.len() >= PEERS_MAX && !self.heard.contains_key(&id) {
             self.ignored += 1;
@@ -70,12 +72,12 @@ impl Peers {
         self.heard.insert(id, Peer { report, heard_at: now });
     }
 
-    /// What is known of a node.
+    /// The last report of a node.
     pub fn get(&self, id: &NodeId) -> Option<&Peer> {
         self.heard.get(id)
     }
 
-    /// How many nodes were heard.
+    /// The number of nodes that were heard.
     pub fn len(&self) -> usize {
         self.heard.len()
     }
@@ -85,7 +87,7 @@ impl Peers {
         self.heard.is_empty()
     }
 
-    /// Forgets the nodes that are not in the cluster any more.
+    /// Forgets nodes that are no longer in the cluster.
     pub fn keep(&mut self, members: &BTreeSet<NodeId>) {
         self.heard.retain(|id, _| members.contains(id));
     }
@@ -120,11 +122,11 @@ mod tests {
     #[test]
     fn the_last_report_counts_and_who_left_is_forgotten() {
         let mut peers = Peers::default();
-        let said = |commands| Report { commands, ..Report::default() };
-        peers.hear(id(1), said(1), 10);
-        peers.hear(id(2), said(2), 10);
-        peers.hear(id(1), said(3), 20);
-        assert_eq!(peers.get(&id(1)), Some(&Peer { report: said(3), heard_at: 20 }));
+        let report = |commands| Report { commands, ..Report::default() };
+        peers.hear(id(1), report(1), 10);
+        peers.hear(id(2), report(2), 10);
+        peers.hear(id(1), report(3), 20);
+        assert_eq!(peers.get(&id(1)), Some(&Peer { report: report(3), heard_at: 20 }));
         peers.keep(&BTreeSet::from([id(2), id(3)]));
         assert_eq!((peers.get(&id(1)), peers.len()), (None, 1));
         assert_eq!((peers.received, peers.ignored), (3, 0));

@@ -1,7 +1,9 @@
-//! The trace of debug mode: what each command did, how long each stage of it took, what followed from it, and who was woken.
+//! The trace of debug mode: what each command did, how long each of its stages took, what followed
+//! from it, and who was woken.
 //!
-//! One stopwatch runs through a command: [`Trace::at`] closes the stage before and opens the next, so the stages add up to the whole.
-//! Outside of debug mode nothing is open, and each mark costs one branch. What tracing itself takes is not counted.
+//! One stopwatch runs through a command: [`Trace::at`] ends a stage and begins the next, so the
+//! stages add up to the whole. Outside debug mode no trace is open, and each mark costs one branch.
+//! The cost of tracing itself is not counted.
 
 use crate::domain::limits::{
     TRACE_ARGS_MAX, TRACE_ARG_BYTES_MAX, TRACE_BYTES_MAX, TRACE_EVENTS_MAX, TRACE_TEXT_BYTES_MAX, TRACE_WOKEN_MAX,
@@ -10,25 +12,25 @@ use crate::domain::{Change, Db, Event, KeyId, Millis};
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
 
-/// The name under which a round of the scheduler is traced.
+/// The name of a traced round of the scheduler.
 pub const SCHEDULER: &str = "(scheduler)";
 
-/// What a command goes through. Those between the first and the last may come several times.
+/// The stages of a command. All but the first and the last may come several times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// What is checked for every command: arity, switches, role.
+    /// The checks of every command: arity, switches, role.
     Check,
-    /// The handler: reads its arguments and decides.
+    /// The handler reads its arguments and decides.
     Decide,
-    /// Events are written down for replicas and the AOF.
+    /// Events are encoded for replicas and the AOF.
     Replicate,
     /// Events change the value.
     Apply,
-    /// Subscribers and counters are told.
+    /// Subscribers and counters are updated.
     Notify,
-    /// Those who wait are served.
+    /// Waiting clients are served.
     Wake,
-    /// What was written down is handed to the server, and keys are closed.
+    /// The encoded events are handed to the server, and keys are closed.
     Send,
 }
 
@@ -54,9 +56,9 @@ impl Stage {
 /// A list that keeps its first elements and counts the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct First<T> {
-    /// Those that are kept.
+    /// The elements that are kept.
     pub kept: Vec<T>,
-    /// How many are not.
+    /// How many are not kept.
     pub beyond: u64,
 }
 
@@ -80,17 +82,17 @@ impl<T> First<T> {
 pub struct Happened {
     /// Its key.
     pub key: Box<[u8]>,
-    /// The name of its notification, if it has one, and what is in it.
+    /// The name of its notification, if it has one, and its content.
     pub text: Box<str>,
-    /// Nobody asked the command for it: it is about a key that the command did not name, about somebody who waited, or about what an agent
-    /// held that is gone.
+    /// Whether it is a follow-up: it is about a key that the command did not name, a client that
+    /// waited, or what an agent that is gone had held.
     pub is_follow_up: bool,
 }
 
 /// A command or a round of the scheduler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traced {
-    /// Grows with each.
+    /// Grows with each trace.
     pub id: u64,
     /// When it began, unix ms.
     pub at: Millis,
@@ -100,13 +102,13 @@ pub struct Traced {
     pub db: Db,
     /// The command, or [`SCHEDULER`].
     pub name: &'static str,
-    /// Its arguments, or the key that was looked at.
+    /// Its arguments, or the key that the round looked at.
     pub args: Vec<Box<[u8]>>,
     /// How it ended.
     pub outcome: Box<str>,
-    /// What happened.
+    /// The events.
     pub events: First<Happened>,
-    /// Who was woken: clients, each with a key that it waited for.
+    /// The woken clients, each with a key that it waited for.
     pub woken: First<(u64, Box<[u8]>)>,
     spent_ns: [u64; Stage::ALL.len()],
 }
@@ -117,7 +119,7 @@ impl Traced {
         self.spent_ns[stage as usize] / 1000
     }
 
-    /// How long all of it took, microseconds.
+    /// How long it took, microseconds.
     pub fn total_us(&self) -> u64 {
         self.spent_ns.iter().sum::<u64>() / 1000
     }
@@ -131,7 +133,7 @@ impl Traced {
     }
 }
 
-/// What a trace begins with.
+/// The beginning of a trace.
 #[derive(Debug)]
 pub struct Beginning<'a> {
     /// Now, unix ms.
@@ -151,13 +153,13 @@ pub struct Beginning<'a> {
 /// What goes on between changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Base {
-    /// The stage that one comes back to.
+    /// The stage to return to.
     pub stage: Stage,
-    /// Whether it follows from what the command was for.
+    /// Whether it is a follow-up of what the command was for.
     pub follows: bool,
 }
 
-/// A trace that is being written.
+/// A trace in progress.
 #[derive(Debug)]
 struct Open {
     traced: Traced,
@@ -181,7 +183,7 @@ impl Open {
 
     fn happened<V: Event>(&mut self, db: Db, key: &[u8], event: &V) {
         if self.keys.is_empty() && self.is_round() {
-            // A chore is about what it changes first.
+            // Deferred work is about the key that it changes first.
             self.keys.push(KeyId::new(db, key));
             (self.traced.db, self.traced.args) = (db, vec![cut(key)]);
         }
@@ -191,7 +193,7 @@ impl Open {
     }
 }
 
-/// The traces of a node, and the one that is being written.
+/// The traces of a node, and the one in progress.
 #[derive(Debug)]
 pub struct Trace {
     open: Option<Box<Open>>,
@@ -208,23 +210,24 @@ impl Default for Trace {
 }
 
 impl Trace {
-    /// Gives it the clock that it measures by: nanoseconds that never go back.
+    /// Sets the clock that it measures by: monotonic nanoseconds.
     pub fn set_clock(&mut self, clock: fn() -> u64) {
         self.clock = clock;
     }
 
-    /// Whether a trace is being written.
+    /// Whether a trace is in progress.
     #[inline]
     pub fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
-    /// Begins the trace of a command. One that never ended is forgotten.
+    /// Begins the trace of a command. One that was never ended is dropped.
     pub fn begin(&mut self, beginning: Beginning) {
         self.open_at(Stage::Check, beginning);
     }
 
-    /// Begins the trace of a round of the scheduler, which looks at `key`; without one it is about the first key that it changes.
+    /// Begins the trace of a round of the scheduler that looks at `key`. Without a key, it is about
+    /// the first key that the round changes.
     pub fn begin_round(&mut self, at: Millis, key: Option<&KeyId>) {
         let names: Vec<&[u8]> = key.iter().map(|key| &key.name[..]).collect();
         let (db, keys) = (key.map_or(0, |key| key.db), key.into_iter().cloned().collect());
@@ -258,7 +261,7 @@ impl Trace {
         }
     }
 
-    /// A change is made: what goes on is what went on before it.
+    /// A change was made: returns to what went on before it.
     #[inline]
     pub fn back(&mut self) {
         if let Some(open) = &self.open {
@@ -266,7 +269,7 @@ impl Trace {
         }
     }
 
-    /// Something else goes on from here. What did is returned, to be set again.
+    /// Something else goes on from here. Returns what went on before, to be set again.
     #[inline]
     pub fn rebase(&mut self, base: Base) -> Base {
         if !self.is_open() {
@@ -283,7 +286,7 @@ impl Trace {
         }
     }
 
-    /// Something happened to a key.
+    /// Records an event of a key.
     #[inline]
     pub fn events<V: Event>(&mut self, db: Db, key: &[u8], changes: &[Change<V>]) {
         if self.is_open() {
@@ -299,7 +302,7 @@ impl Trace {
         open.since_ns = (self.clock)();
     }
 
-    /// A client was woken that waited for a key. Who watches it may be told of it more than once.
+    /// Records a woken client that waited for a key. A watcher may be woken more than once.
     pub fn woken(&mut self, client: u64, key: &[u8]) {
         if let Some(open) = &mut self.open {
             let (woken, pair) = (&mut open.traced.woken, (client, cut(key)));
@@ -309,7 +312,7 @@ impl Trace {
         }
     }
 
-    /// Ends the trace; of all at most `max` are kept.
+    /// Ends the trace. At most `max` traces are kept.
     pub fn end(&mut self, outcome: &str, max: usize) -> Option<&Traced> {
         let mut open = self.open.take()?;
         open.at(Stage::Send, (self.clock)());
@@ -323,7 +326,7 @@ impl Trace {
         self.ring.back()
     }
 
-    /// Ends the trace of a round of the scheduler. It is kept if anything happened.
+    /// Ends the trace of a round of the scheduler. It is kept if the round has changed anything.
     pub fn end_round(&mut self, max: usize) -> Option<&Traced> {
         if self.open.as_ref().is_some_and(|open| open.traced.events.count() == 0) {
             self.open = None;
@@ -331,19 +334,19 @@ impl Trace {
         self.end("ok", max)
     }
 
-    /// Forgets the oldest until there are at most `max`, and not too many bytes.
+    /// Drops the oldest until there are at most `max`, and not too many bytes.
     pub fn keep(&mut self, max: usize) {
         while self.ring.len() > max || (self.bytes > TRACE_BYTES_MAX && self.ring.len() > 1) {
             self.bytes -= self.ring.pop_front().map_or(0, |oldest| oldest.bytes());
         }
     }
 
-    /// What is kept, the newest first.
+    /// The kept traces, the newest first.
     pub fn newest(&self) -> impl Iterator<Item = &Traced> {
         self.ring.iter().rev()
     }
 
-    /// How many are kept.
+    /// The number of kept traces.
     pub fn len(&self) -> usize {
         self.ring.len()
     }
@@ -353,7 +356,7 @@ impl Trace {
         self.ring.is_empty()
     }
 
-    /// Forgets all of them.
+    /// Drops all of them.
     pub fn reset(&mut self) {
         (self.ring, self.bytes) = (VecDeque::new(), 0);
     }
@@ -378,7 +381,7 @@ fn cut_args(args: &[&[u8]]) -> Vec<Box<[u8]>> {
 
 fn text_of<V: Event>(event: &V) -> Box<str> {
     let mut text = Cut::default();
-    // An error says that it is long enough, and ends the writing of what may be large.
+    // An error means that the text is long enough, and ends writing what may be large.
     let _ = match event.name() {
         Some(name) => write!(text, "{name} {event:?}"),
         None => write!(text, "{event:?}"),

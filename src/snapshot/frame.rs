@@ -4,8 +4,9 @@
 //! offset  bytes  what
 //! 0       2      magic "LT"
 //! 2       1      format version (1)
-//! 3       1      content: 1 changes of a key, 2 a whole value, 3 a part of one, 4 a whole value that is bound to agents, 5 a frame: what was
-//!                found in place of one, or one that is broken and has missed changes
+//! 3       1      content: 1 changes of a key, 2 a whole value, 3 a part of one,
+//!                4 a whole value with bindings, 5 a frame: what was found in place
+//!                of a value, or a broken value that has missed changes
 //! 4       1      type tag of the entity
 //! 5       4      length of the payload, little endian
 //! 9       n      payload
@@ -23,21 +24,22 @@ const MAGIC: &[u8; 2] = b"LT";
 const HEADER_BYTES: usize = 9;
 const CHECKSUM_BYTES: usize = 4;
 
-/// What a frame holds.
+/// The content of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// Changes of a key, one after the other.
+    /// Changes of a key, in order.
     Changes,
     /// The whole value of a key.
     Snapshot,
-    /// Nothing itself: the blobs beside it belong to the whole value that comes next for the key. Only in files.
+    /// Nothing itself: the blobs beside it belong to the next whole value of the
+    /// key. Only in files.
     Part,
-    /// The same as a snapshot, after the bindings of the key.
+    /// The bindings of a key, followed by its snapshot.
     BoundSnapshot,
-    /// What was found in place of a whole value: a frame of another content or type; or one that is broken and has missed changes. Only of
-    /// what is in quarantine.
+    /// What was found in place of a whole value: a frame with other content or of another type, or
+    /// a broken value that has missed changes. Only for what is in quarantine.
     Misplaced,
-    /// Nothing that this version knows.
+    /// Content that this version does not know.
     Unknown(u8),
 }
 
@@ -70,7 +72,7 @@ impl Content {
         }
     }
 
-    /// The word for people.
+    /// Its word, for people.
     pub const fn word(self) -> &'static str {
         match self {
             Content::Changes => "changes",
@@ -82,12 +84,13 @@ impl Content {
     }
 }
 
-/// A frame that was read: complete, of a known format, with a right checksum. What it holds may be anything.
+/// A frame that was read: complete, of a known format, with a correct checksum. Its content
+/// may be anything.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {
-    /// What it holds.
+    /// Its content.
     pub content: Content,
-    /// Which entity type.
+    /// The tag of the entity type.
     pub tag: u8,
     /// The encoded content.
     pub payload: &'a [u8],
@@ -106,7 +109,7 @@ impl Writer {
         Self(bytes)
     }
 
-    /// Where to append the payload.
+    /// The buffer to which the payload is appended.
     pub fn payload(&mut self) -> &mut Vec<u8> {
         &mut self.0
     }
@@ -121,7 +124,7 @@ impl Writer {
     }
 }
 
-/// Whether it begins like a frame of a format that only a newer version reads, or like one that holds such a frame.
+/// Whether it begins like a frame of a newer format, or like one that holds such a frame.
 pub fn is_newer(mut bytes: &[u8]) -> bool {
     while let [m, n, format, content, ..] = *bytes {
         if [m, n] != *MAGIC || format != FORMAT || Content::of(content) != Content::Misplaced {
@@ -132,7 +135,8 @@ pub fn is_newer(mut bytes: &[u8]) -> bool {
     false
 }
 
-/// Reads the envelope. Says what is wrong with a payload that is no frame, cut short, damaged, or of a newer format.
+/// Reads the envelope. The error says whether the bytes are no frame, cut short, damaged, or
+/// of a newer format.
 pub fn read(bytes: &[u8]) -> Result<Frame<'_>, Error> {
     let bad = |what: String| Error::usage(format!("payload {what}"));
     if bytes.len() < HEADER_BYTES + CHECKSUM_BYTES || &bytes[..2] != MAGIC {
@@ -193,18 +197,18 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_frame_is_said() {
         let bytes = Writer::new(Content::Snapshot, 1).finish();
-        let said = |change: &dyn Fn(&mut Vec<u8>)| {
+        let refusal = |change: &dyn Fn(&mut Vec<u8>)| {
             let mut bytes = bytes.clone();
             change(&mut bytes);
             read(&bytes).unwrap_err().text.into_owned()
         };
-        assert!(said(&|bytes| bytes[0] = b'X').contains("no LTMC frame"));
-        assert!(said(&|bytes| bytes[2] = FORMAT + 1).contains("format"));
-        assert!(said(&|bytes| bytes[2] = FORMAT + 1).contains("newer version"));
-        assert!(!said(&|bytes| bytes[2] = 0).contains("newer version"));
-        assert!(!said(&|bytes| (bytes[2], bytes[3]) = (0, 5)).contains("newer version"));
-        assert!(said(&|bytes| bytes[4] ^= 1).contains("checksum"));
-        assert!(said(&|bytes| bytes.push(0)).contains("says 0 bytes"));
-        assert!(said(&|bytes| bytes.truncate(5)).contains("5 bytes"));
+        assert!(refusal(&|bytes| bytes[0] = b'X').contains("no LTMC frame"));
+        assert!(refusal(&|bytes| bytes[2] = FORMAT + 1).contains("format"));
+        assert!(refusal(&|bytes| bytes[2] = FORMAT + 1).contains("newer version"));
+        assert!(!refusal(&|bytes| bytes[2] = 0).contains("newer version"));
+        assert!(!refusal(&|bytes| (bytes[2], bytes[3]) = (0, 5)).contains("newer version"));
+        assert!(refusal(&|bytes| bytes[4] ^= 1).contains("checksum"));
+        assert!(refusal(&|bytes| bytes.push(0)).contains("says 0 bytes"));
+        assert!(refusal(&|bytes| bytes.truncate(5)).contains("5 bytes"));
     }
 }

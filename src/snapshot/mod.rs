@@ -1,10 +1,12 @@
 //! Versioned bytes <-> entities and changes: what goes into RDB and AOF files and to replicas.
 //!
-//! A [frame] says what is in it and protects it by a checksum; inside is `bincode` ([codec]). A released format's reader
-//! is never edited: a change adds the next version, and `tests/golden` keeps a file of each.
+//! A [frame] names its content and protects it by a checksum; inside is `bincode` ([codec]). The
+//! reader of a released format is never edited: a change adds the next version, and `tests/golden`
+//! keeps a file of each.
 //!
-//! Long [blobs](Blob) stand beside the frame, in the order in which it names them: as further arguments of `LTMC.APPLY`, as further strings of an
-//! RDB value. They are never copied into a payload.
+//! Long [blobs](Blob) stand beside the frame, in the order in which it names them: as
+//! further arguments of `LTMC.APPLY`, as further strings of an RDB value. They are never
+//! copied into a payload.
 
 pub mod codec;
 pub mod crc;
@@ -26,12 +28,13 @@ use std::collections::VecDeque;
 pub struct Encoded {
     /// The frame.
     pub frame: Vec<u8>,
-    /// What stands beside it.
+    /// The blobs beside it.
     pub blobs: Vec<Blob>,
 }
 
-/// The frame of a whole value, with everything in it. That of a broken one is the frame that it was found as; if it has missed changes it is
-/// no value any more, and what is loaded from it cannot be mended into what was before them.
+/// The frame of a whole value, with everything in it. The frame of a broken value is the frame that
+/// was found. If the value has missed changes, that frame is wrapped: otherwise a load could repair
+/// it to a state from before those changes.
 pub fn encode_snapshot<E: Entity>(stored: &Record<E>) -> Vec<u8> {
     let frame = stored.original().map_or_else(|| encode_whole(stored), |original| original.frame.to_vec());
     let has_missed = stored.fault().is_some_and(|fault| fault.dropped > 0);
@@ -64,7 +67,8 @@ pub fn encode_snapshot_beside<E: Entity>(stored: &Record<E>) -> Encoded {
     Encoded { frame, blobs }
 }
 
-/// The same for `LTMC.APPLY` of a file, which goes by what a frame says it is: what a broken value was found as may say something else.
+/// The same for `LTMC.APPLY` in a file, where the frame itself names its content: what a broken
+/// value was found as may name another.
 pub fn encode_rewrite<E: Entity>(stored: &Record<E>) -> Encoded {
     let Encoded { frame, blobs } = encode_snapshot_beside(stored);
     let is_placed = frame::read(&frame).is_ok_and(|frame| frame.content.is_whole() && frame.tag == E::TYPE_TAG);
@@ -74,17 +78,17 @@ pub fn encode_rewrite<E: Entity>(stored: &Record<E>) -> Encoded {
     Encoded { frame: misplaced::<E>(&frame), blobs }
 }
 
-/// What stands for a value that cannot be saved: a whole one of which nothing can be read.
+/// The frame that stands for a value that cannot be saved: a whole value that cannot be read.
 pub fn encode_nothing<E: Entity>() -> Encoded {
     Encoded { frame: frame::Writer::new(Content::Snapshot, E::TYPE_TAG).finish(), blobs: Vec::new() }
 }
 
-/// The frame that says: what stands beside it belongs to the whole value that comes next for the same key.
+/// The frame that says that the blobs beside it belong to the next whole value of the same key.
 pub fn encode_part<E: Entity>() -> Vec<u8> {
     frame::Writer::new(Content::Part, E::TYPE_TAG).finish()
 }
 
-/// Collects the changes of one key into one frame, with their long blobs beside it.
+/// Collects the changes of one key in one frame, with their long blobs beside it.
 #[derive(Debug)]
 pub struct ChangesWriter {
     writer: frame::Writer,
@@ -110,7 +114,7 @@ impl ChangesWriter {
     }
 }
 
-/// Reads the payload of a frame with `blobs` beside it, all of which it has to name.
+/// Reads the payload of a frame with `blobs` beside it, all of which it must name.
 pub fn decode_with<E: Entity>(frame: &Frame, blobs: Vec<Blob>) -> Result<Payload<E>, Error> {
     supplied(blobs, || decode::<E>(frame))
 }
@@ -124,12 +128,12 @@ fn supplied<T>(blobs: Vec<Blob>, decode: impl FnOnce() -> Result<T, Error>) -> R
     Err(Error::usage(format!("payload does not name {} of the blobs beside it", blobs.len())))
 }
 
-/// Reads what a file has of a value of type `E`. Everything in it is checked.
+/// Reads a value of type `E` from a file. Everything in it is checked.
 pub fn decode_value<E: Entity>(frame: &Frame, blobs: Vec<Blob>) -> Result<Record<E>, Error> {
     decode_unchecked(frame, blobs).and_then(checked)
 }
 
-/// The same with no invariant checked, for whoever wants to mend it.
+/// The same without checking invariants, for a repair.
 pub fn decode_unchecked<E: Entity>(frame: &Frame, blobs: Vec<Blob>) -> Result<Record<E>, Error> {
     if frame.tag != E::TYPE_TAG {
         return Err(Error::usage(format!("payload holds type {} under the name of type {}", frame.tag, E::TYPE_TAG)));
@@ -143,13 +147,14 @@ pub fn decode_unchecked<E: Entity>(frame: &Frame, blobs: Vec<Blob>) -> Result<Re
     supplied(blobs, || read_whole(frame))
 }
 
-/// What is under a key of type `E` whose frame and blobs a file or a primary holds, of which no value can be made for this `reason`.
+/// The broken value of a key of type `E` whose frame and blobs cannot be made into a value,
+/// for this `reason`.
 pub fn broken<E: Entity>(reason: impl Into<String>, frame: &[u8], blobs: Vec<Blob>) -> Record<E> {
     Record::broken(reason, Original { frame: frame.into(), blobs: blobs.into() })
 }
 
-/// Reads the payload of a frame, of which the tag is known to be `E`'s. Everything in it is checked: bounds and, for a whole value,
-/// all invariants.
+/// Reads the payload of a frame whose tag is known to be `E`'s. Everything in it is checked: bounds
+/// and, for a whole value, all invariants.
 pub fn decode<E: Entity>(frame: &Frame) -> Result<Payload<E>, Error> {
     debug_assert_eq!(frame.tag, E::TYPE_TAG);
     match frame.content {
@@ -181,7 +186,7 @@ fn read_whole<E: Entity>(frame: &Frame) -> Result<Record<E>, Error> {
     if used != rest.len() {
         return Err(Error::usage(format!("payload has {} bytes too many", rest.len() - used)));
     }
-    Ok(stored.with_bonds(bindings))
+    Ok(stored.with_bindings(bindings))
 }
 
 fn checked<E: Entity>(stored: Record<E>) -> Result<Record<E>, Error> {
@@ -191,7 +196,7 @@ fn checked<E: Entity>(stored: Record<E>) -> Result<Record<E>, Error> {
     }
 }
 
-/// A payload as people see it.
+/// A payload for people to read.
 #[derive(Serialize)]
 struct Shown<V> {
     #[serde(rename = "bonds", skip_serializing_if = "Vec::is_empty")]
@@ -205,8 +210,9 @@ struct Shown<V> {
     value: V,
 }
 
-/// A payload as JSON of at most `bytes_max` bytes, for people who read an AOF. Of a broken value it shows what can be read, and says what
-/// is wrong with it. Of long blobs it shows the length, if they are not given.
+/// A payload as JSON of at most `bytes_max` bytes, for people who read an AOF. For a broken
+/// value it shows what can be read, and what is wrong. For long blobs that are not given it
+/// shows the length.
 pub fn explain<E: Entity>(frame: &Frame, blobs: Vec<Blob>, bytes_max: usize) -> Result<String, Error> {
     let (content, format, type_name) = (frame.content.word(), frame::FORMAT, E::TYPE_NAME);
     let read = || match frame.content {

@@ -1,20 +1,22 @@
-//! What a node sends of itself over the cluster bus.
+//! The message with which a node reports on itself over the cluster bus.
 //!
-//! The bus knows a module by a name of nine characters. Ours has four, so that other modules may get our messages, and we theirs:
-//! a message says that it is ours, and everything else is refused.
+//! The bus knows a module by a name of nine characters. Ours has four, so other modules may get our
+//! messages, and we theirs. So a message says that it is ours, and everything else is refused.
 //!
 //! ```text
 //! offset  bytes  what
 //! 0       4      magic "LTMR"
 //! 4       1      format version of the sender (1)
 //! 5       2      length of the fields, little endian
-//! 7       n      fields, each: number (1 byte), length (1 byte), value; in ascending order of their numbers
+//! 7       n      fields, each: number (1 byte), length (1 byte), value;
+//!                in ascending order of their numbers
 //! 7 + n   4      CRC-32 of everything before, little endian
 //! ```
 //!
-//! A field is a text or a whole number (little endian, without the zero bytes at its end). Fields that are not known are passed
-//! over, and those that lack are empty or 0: so nodes of different versions understand each other while a cluster is upgraded. A
-//! new field gets the next number. What an older version could not make sense of at all would need another magic.
+//! A field is a text or a whole number (little endian, without the zero bytes at its end). Unknown
+//! fields are ignored, and missing ones are empty or 0, so nodes of different versions understand
+//! each other while a cluster is upgraded. A new field gets the next number. A change that an older
+//! version could not read at all would need another magic.
 
 use super::crc::crc32;
 use crate::domain::limits::{REPORT_BYTES_MAX, REPORT_TEXT_BYTES_MAX};
@@ -33,7 +35,7 @@ enum Field<'a> {
     Number(&'a mut u64),
 }
 
-/// The fields in the order of their numbers, from 1 on. New ones come to the end.
+/// The fields in the order of their numbers, from 1 on. New ones are added at the end.
 fn fields(report: &mut Report) -> [Field<'_>; 13] {
     [
         Field::Text(&mut report.version),
@@ -52,7 +54,7 @@ fn fields(report: &mut Report) -> [Field<'_>; 13] {
     ]
 }
 
-/// The message that tells of a report. Texts are cut and made printable, so that every node takes it.
+/// The message of a report. Texts are cut and made printable, so that every node accepts it.
 pub fn encode(mut report: Report) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(192);
     bytes.extend_from_slice(MAGIC);
@@ -90,7 +92,8 @@ fn significant(value: u64) -> Vec<u8> {
     value.to_le_bytes()[..len].to_vec()
 }
 
-/// Reads a message of this version, an older or a newer one. Says what is wrong with anything else.
+/// Reads a message of this version, an older or a newer one. The error says what is wrong
+/// with anything else.
 pub fn decode(bytes: &[u8]) -> Result<Report, Error> {
     let mut rest = body(bytes)?;
     let mut report = Report::default();
@@ -103,7 +106,7 @@ pub fn decode(bytes: &[u8]) -> Result<Report, Error> {
         if *number <= last {
             return Err(bad(format!("has field {number} after field {last}")));
         }
-        // Field 0 does not exist: no number lies below the first.
+        // Field 0 does not exist: no number is below the first.
         match fields.get_mut(usize::from(*number) - 1) {
             Some(Field::Text(text)) => **text = text_of(*number, value)?,
             Some(Field::Number(known)) => **known = number_of(*number, value)?,
@@ -121,7 +124,7 @@ fn bad(what: String) -> Error {
     Error::usage(format!("report {what}"))
 }
 
-/// The fields of a complete message with a right checksum.
+/// The fields of a complete message with a correct checksum.
 fn body(bytes: &[u8]) -> Result<&[u8], Error> {
     let is_ours = bytes.starts_with(MAGIC);
     let [_, _, _, _, version, l0, l1, ..] = *bytes else {

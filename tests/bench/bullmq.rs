@@ -1,4 +1,5 @@
-//! BullMQ, if `scripts/bench-peers` has installed it, as one more way to give out tasks: its own client in Node, driven by `bullmq.mjs`.
+//! BullMQ, if `scripts/bench-peers` has installed it, as one more way to hand out tasks: its own
+//! client in Node, driven by `bullmq.mjs`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,9 +9,9 @@ use crate::harness::Server;
 /// How its workers are laid out.
 #[derive(Clone, Copy)]
 pub enum Layout {
-    /// So many Workers that each do one job at a time.
+    /// Many Workers that each do one job at a time.
     Workers,
-    /// One Worker that does so many jobs at a time.
+    /// One Worker that does many jobs at a time.
     Concurrency,
 }
 
@@ -26,7 +27,7 @@ impl BullMq {
         folder.join("node_modules/bullmq").is_dir().then_some(BullMq { folder })
     }
 
-    /// Jobs a second: added in batches over one connection, and done by so many workers.
+    /// Jobs a second: added in batches over one connection, and done by this many workers.
     pub fn run(&self, server: &Server, layout: Layout, jobs: usize, workers: usize, payload: &str) -> (f64, f64) {
         let (workers, concurrency) = match layout {
             Layout::Workers => (workers, 1),

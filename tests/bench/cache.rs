@@ -1,5 +1,5 @@
-//! The tool cache against strings with an expiry and against the usual lock with `SET NX`, on the same server; and its ways to choose who
-//! makes room, against each other and against an exact LRU.
+//! The tool cache against strings with an expiry, and against the usual lock with `SET NX`, on the
+//! same server. Also its eviction policies, against each other and against an exact LRU.
 
 use std::collections::{BTreeMap, HashMap};
 use std::thread;
@@ -15,9 +15,9 @@ use crate::Options;
 const ENTRIES: usize = 1_000;
 const VALUE_BYTES: [usize; 3] = [100, 1_000, 100_000];
 
-/// An answer found, and an answer put, for several sizes.
+/// Answers found and answers put, for several sizes.
 pub fn answers(options: &Options) {
-    // A number is a key as well as the JSON arguments of a tool.
+    // A number serves as a key and as the JSON arguments of a tool.
     let names: Vec<String> = (0..ENTRIES).map(|index| index.to_string()).collect();
     let pace = (options.of(7, 3), Duration::from_millis(options.of(250, 80) as u64));
     for bytes in VALUE_BYTES {
@@ -54,7 +54,7 @@ pub fn answers(options: &Options) {
 const COMPUTE: Duration = Duration::from_millis(50);
 const POLL: Duration = Duration::from_millis(10);
 
-/// What came of it that many clients missed the same at once.
+/// What it cost that many clients missed the same answer at once.
 struct Flight {
     ms: f64,
     computed: usize,
@@ -109,7 +109,7 @@ pub fn single_flight(options: &Options) {
     );
 }
 
-/// So often computed, so many commands.
+/// How often the answer was computed, and how many commands that took.
 fn blocked(client: &mut Client, round: usize) -> (usize, usize) {
     let reply = client.run(&format!("LTMC.CACHE.GET flights tool {round} BLOCK 0"));
     match reply.get("ticket") {
@@ -148,7 +148,7 @@ fn unguarded(client: &mut Client, round: usize) -> (usize, usize) {
     (1, 2)
 }
 
-/// A call of a trace: which, how large its answer is, and what it costs to compute.
+/// A call of a trace: its number, how large its answer is, and what the answer costs to compute.
 #[derive(Clone, Copy)]
 struct Request {
     id: usize,
@@ -167,7 +167,7 @@ fn draw(seed: &mut u64) -> u64 {
 
 fn request(id: usize) -> Request {
     let mut seed = id as u64;
-    // Independent of how often it is asked for.
+    // Independent of how often it is requested.
     let bytes = [100, 200, 400, 800, 1_600, 3_200][draw(&mut seed) as usize % 6];
     let cost_ms = [1, 5, 20, 100, 500][draw(&mut seed) as usize % 5];
     Request { id, bytes, cost_ms }
@@ -175,7 +175,7 @@ fn request(id: usize) -> Request {
 
 const KEYSPACE: usize = 10_000;
 
-/// Ids of which the first are asked for most: the n-th with a share of 1/n.
+/// Ids of which the first are requested most: the n-th with a share of 1/n.
 fn zipf(seed: &mut u64, sums: &[f64]) -> usize {
     let share = (draw(seed) >> 11) as f64 / (1u64 << 53) as f64 * sums[sums.len() - 1];
     sums.partition_point(|sum| *sum < share).min(KEYSPACE - 1)
@@ -214,7 +214,8 @@ impl Yield {
     }
 }
 
-/// What the exact LRU counts for an entry besides its answer: that of the cache, so that both hold as much.
+/// What the exact LRU counts for an entry besides its answer. It is what the cache counts, so that
+/// both hold the same.
 const ENTRY_BYTES: usize = 480;
 const CACHE_BYTES: usize = 1_000_000;
 
@@ -258,7 +259,7 @@ fn with_policy(server: &Server, policy: &str, trace: &[Request]) -> Yield {
     found
 }
 
-/// What each policy finds of three traces that do not fit.
+/// The hits of each policy on three traces that do not fit.
 pub fn policies(options: &Options) {
     let server = Server::start();
     for (name, trace) in traces(options.of(60_000, 6_000)) {

@@ -1,4 +1,5 @@
-//! The chunk buffer against strings on the same server, and both against memcached if that is installed (`scripts/bench-peers`).
+//! The chunk buffer against strings on the same server, and both against memcached if that is
+//! installed (`scripts/bench-peers`).
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +11,7 @@ use crate::load::{check_replies_on, Load, Workload};
 use crate::report::{median, rates, table};
 use crate::Options;
 
-/// Bytes of a value, how many there are, clients, and commands on their way on each connection.
+/// Bytes of a value, how many values, clients, and commands in flight on each connection.
 const SIZES: [(usize, usize, usize, usize); 4] =
     [(1 << 10, 1000, 50, 1), (1 << 10, 1000, 50, 16), (64 << 10, 200, 10, 1), (1 << 20, 24, 4, 1)];
 
@@ -22,7 +23,7 @@ fn size_name(bytes: usize) -> &'static str {
     }
 }
 
-/// Texts of so many bytes of which no two are equal.
+/// Different texts of this size.
 fn values(bytes: usize, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{n:08}").repeat(bytes / 8)).collect()
 }
@@ -54,7 +55,7 @@ pub fn values_and_ranges(options: &Options) {
             (
                 "written",
                 per_key("SET", "SET", &values, 1),
-                // Twice, so that what is put is never what is there.
+                // Twice, so that a put never writes what is there.
                 per_key("LTMC.CHUNK.PUT", "LTMC.CHUNK.PUT chunks", &values, 4).step_per_key(
                     "LTMC.CHUNK.PUT chunks",
                     &others,
@@ -93,7 +94,7 @@ fn per_key_none(name: &'static str, before: &str, count: usize) -> Workload {
     Workload::new(name).step_per_key(before, &vec![String::new(); count], 2)
 }
 
-/// Both take turns; the first is the yardstick. A workload of two steps counts each of them.
+/// Both take turns; the first is the baseline. A workload of two steps counts each of them.
 fn compare(
     title: &str,
     server: &Server,
@@ -108,7 +109,7 @@ fn compare(
     for round in 0..=rounds {
         for (at, workload) in workloads.iter().enumerate() {
             let mut result = loads[at].run(server, workload, pipeline, time);
-            // An operation is all steps of a workload; here each step is one.
+            // An operation is all steps of a workload; here each step counts as one.
             result.ops_per_s *= workload.commands() as f64;
             result.server_us_per_op /= workload.commands() as f64;
             if round > 0 {
@@ -148,7 +149,7 @@ impl Drop for Memcached {
     }
 }
 
-/// A way to get or set a value: what is sent, and how many lines come back.
+/// A way to get or set a value: what is sent, and how many lines the reply has.
 struct Way {
     port: u16,
     requests: Vec<Vec<u8>>,
@@ -241,7 +242,7 @@ pub fn beside_memcached(options: &Options) {
                 },
             ),
         ];
-        // What is got has to be there.
+        // What is read has to be there.
         ways[..3].iter().for_each(|(_, way)| way.fill());
         let (rounds, time) = (options.of(7, 3), Duration::from_millis(options.of(250, 80) as u64));
         let mut rates = vec![Vec::new(); ways.len()];

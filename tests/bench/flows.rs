@@ -1,7 +1,10 @@
-//! Tasks of a flow against entries of a stream with a consumer group, and against BullMQ's jobs if that is installed (`scripts/bench-peers`), on
-//! the same server in one run: adding, and workers that take one at a time and say that it is done. The stream does less: no retries, no order
-//! but that of arrival, no result, no fence. BullMQ's workers take the next job as they complete one, like `COMPLETE NEXT`; all of them share
-//! one Node process, while ours have a thread each.
+//! Tasks of a flow against entries of a stream with a consumer group, and against BullMQ's jobs if
+//! that is installed (`scripts/bench-peers`), on the same server in one run: adding, and workers
+//! that take one task at a time and complete it.
+//!
+//! The stream does less: no retries, no order but that of arrival, no result, no fence. BullMQ's
+//! workers take the next job as they complete one, like `COMPLETE NEXT`; all of them share one Node
+//! process, while ours have a thread each.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -15,13 +18,13 @@ use crate::Options;
 const WORKERS: [usize; 3] = [1, 10, 100];
 const PAYLOAD: &str = "a-payload-of-some-forty-bytes-as-usual-xx";
 
-/// How the work is given out and taken.
+/// How the work is handed out and taken.
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
     Stream,
     Flow,
     FlowNext,
-    /// With a capability, a priority and a group, of which each has ten.
+    /// With a capability, a priority and a group, ten different ones of each.
     FlowRich,
 }
 
@@ -51,7 +54,7 @@ impl Way {
         }
     }
 
-    /// Does tasks until there is none left; how many.
+    /// Does tasks until none is left, and returns how many.
     fn work(self, client: &mut Client, name: usize) -> usize {
         let caps: Vec<String> = (0..10).map(|kind| format!("cap{kind}")).collect();
         let caps = if self == Way::FlowRich { format!("CAPS 10 {}", caps.join(" ")) } else { String::new() };
@@ -85,7 +88,7 @@ impl Way {
     }
 }
 
-/// Tasks a second: added in batches over one connection, and done by so many workers.
+/// Tasks a second: added in batches over one connection, and done by this many workers.
 fn run(server: &Server, way: Way, tasks: usize, workers: usize) -> (f64, f64) {
     way.prepare(server);
     let mut client = server.client();
@@ -108,10 +111,11 @@ fn run(server: &Server, way: Way, tasks: usize, workers: usize) -> (f64, f64) {
     (added, tasks as f64 / begun.elapsed().as_secs_f64())
 }
 
-/// What gives out so many tasks to so many workers on a server: how many a second were added, and done.
+/// Hands out a number of tasks to a number of workers on a server. Returns how many a second were
+/// added, and done.
 type Candidate<'a> = (&'static str, Box<dyn Fn(&Server, usize, usize) -> (f64, f64) + 'a>);
 
-/// All ways, the yardstick first.
+/// All ways, the baseline first.
 fn candidates(bullmq: Option<&BullMq>) -> Vec<Candidate<'_>> {
     let ours = WAYS.iter().map(|(way, name)| -> Candidate {
         (name, Box::new(|server, tasks, workers| run(server, *way, tasks, workers)))
@@ -138,7 +142,7 @@ pub fn queues(options: &Options) {
         let mut results: Vec<Vec<(f64, f64)>> = vec![Vec::new(); candidates.len()];
         for _ in 0..rounds {
             for (at, (_, measure)) in candidates.iter().enumerate() {
-                // What the one before left behind must not cost this one anything.
+                // What the one before left behind must not slow this one down.
                 server.run("FLUSHALL").ok();
                 results[at].push(measure(&server, tasks, workers));
             }
@@ -163,7 +167,7 @@ pub fn queues(options: &Options) {
     }
 }
 
-/// What a task takes while it waits, and how that compares with an entry of a stream.
+/// The memory of a waiting task, against that of an entry of a stream.
 pub fn memory(options: &Options) {
     let tasks = options.of(200_000, 20_000);
     let mut rows = Vec::new();

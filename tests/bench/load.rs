@@ -1,7 +1,9 @@
-//! A load generator that costs little: one thread, plain sockets, requests glued from prepared pieces.
+//! A load generator that costs little: one thread, plain sockets, requests joined from prepared
+//! pieces.
 //!
-//! The server shares the machine's few cores with it. So it keeps one batch on its way on every connection, reads the answers in
-//! turn, and only counts their lines: each reply of a workload has a known number of them. Contents are checked once, before.
+//! The server shares the machine's few cores with it. So it keeps one batch in flight on every
+//! connection, reads the answers in turn, and only counts their lines: each reply of a workload has
+//! a known number of them. Contents are checked once, before.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,7 +14,7 @@ use crate::harness::{Client, Reply, Server};
 /// How many keys a bench of locks draws from.
 pub const KEYS: usize = 10_000;
 
-/// One command of a workload, in pieces that only have to be put together.
+/// One command of a workload, in pieces that only have to be joined.
 struct Step {
     pieces: Vec<Piece>,
     reply_lines: usize,
@@ -27,13 +29,13 @@ enum Piece {
     PerKey(Vec<Vec<u8>>),
     /// One of these, drawn anew each time.
     Choice(Vec<Vec<u8>>),
-    /// Unix ms.
+    /// The time, unix ms.
     Now,
     /// The last line of the reply to the command before.
     Answer,
 }
 
-/// What each connection does over and over: all steps in turn on one random key, then on the next key.
+/// What each connection repeats: all steps in turn on one random key, then on the next.
 pub struct Workload {
     pub name: &'static str,
     steps: Vec<Step>,
@@ -50,13 +52,14 @@ impl Workload {
         self.add(before, tails.collect(), 1, Piece::PerConnection)
     }
 
-    /// Adds `before key after(key)` with a reply of so many lines.
+    /// Adds `before key after(key)` with a reply of this many lines.
     pub fn step_per_key(self, before: &str, after: &[String], reply_lines: usize) -> Workload {
         self.add(before, after.to_vec(), reply_lines, Piece::PerKey)
     }
 
-    /// Adds a command with a reply of so many lines. Words in it can be `{key}`, `{now}` (unix ms), `{a|b|c}` (one of them, drawn each
-    /// time) and `{answer}` (the last line of the reply to the step before).
+    /// Adds a command with a reply of this many lines. Words in it can be `{key}`, `{now}` (unix
+    /// ms), `{a|b|c}` (one of them, drawn each time) and `{answer}` (the last line of the reply to
+    /// the step before).
     pub fn line(mut self, line: &str, reply_lines: usize) -> Workload {
         let mut pieces = vec![Piece::Text(format!("*{}\r\n", line.split_whitespace().count()).into_bytes())];
         for word in line.split_whitespace() {
@@ -91,7 +94,8 @@ impl Workload {
         self.steps.len()
     }
 
-    /// Whether a step needs the answers to the one before. A batch then holds one step only, or nobody would know them in time.
+    /// Whether a step needs the answers to the one before. Then a batch holds one step only, so
+    /// that they are known in time.
     fn hands_answers_on(&self) -> bool {
         let mut pieces = self.steps.iter().flat_map(|step| &step.pieces);
         pieces.any(|piece| matches!(piece, Piece::Answer))
@@ -111,13 +115,13 @@ struct Lane {
     stream: TcpStream,
     step: usize,
     key: usize,
-    /// Lines of replies that are still to come.
+    /// Lines of replies that have not come yet.
     awaited: usize,
-    /// How many lines each of these replies has, if their last ones are wanted.
-    wanted: Option<usize>,
-    /// The replies that are wanted, as they come in.
+    /// How many lines each of these replies has, if their last lines are kept.
+    lines_each: Option<usize>,
+    /// The kept replies, as they come in.
     kept: Vec<u8>,
-    /// What was wanted of them, in order.
+    /// The last lines of the kept replies, in order.
     answers: Vec<String>,
 }
 
@@ -130,7 +134,7 @@ pub struct Load {
     input: Vec<u8>,
 }
 
-/// What a round of load came to.
+/// The result of a round of load.
 #[derive(Clone, Copy)]
 pub struct Round {
     pub ops_per_s: f64,
@@ -139,12 +143,12 @@ pub struct Round {
 }
 
 impl Load {
-    /// So many connections, on keys of these names.
+    /// This many connections, on keys of these names.
     pub fn over(server: &Server, clients: usize, names: impl Iterator<Item = String>) -> Load {
         let connect = |_| {
             let stream = TcpStream::connect(("127.0.0.1", server.port())).expect("the server accepts");
             stream.set_nodelay(true).expect("a TCP stream has this option");
-            Lane { stream, step: 0, key: 0, awaited: 0, wanted: None, kept: Vec::new(), answers: Vec::new() }
+            Lane { stream, step: 0, key: 0, awaited: 0, lines_each: None, kept: Vec::new(), answers: Vec::new() }
         };
         Load {
             lanes: (0..clients).map(connect).collect(),
@@ -155,7 +159,7 @@ impl Load {
         }
     }
 
-    /// Runs `workload` for about `time`, `pipeline` commands on their way per connection.
+    /// Runs `workload` for about `time`, with `pipeline` commands in flight on each connection.
     pub fn run(&mut self, server: &Server, workload: &Workload, pipeline: usize, time: Duration) -> Round {
         self.run_on(self.lanes.len(), server, workload, pipeline, time)
     }
@@ -192,7 +196,8 @@ impl Load {
         Round { ops_per_s: ops / seconds, server_us_per_op: cpu / ops }
     }
 
-    /// Runs `workload` for about `time` on one connection that waits for each answer: how long each operation took, microseconds.
+    /// Runs `workload` for about `time` on one connection that waits for each answer. Returns how
+    /// long each operation took, microseconds.
     pub fn time_each(&mut self, workload: &Workload, time: Duration) -> Vec<f64> {
         let (started, mut micros) = (Instant::now(), Vec::new());
         while started.elapsed() < time {
@@ -206,7 +211,8 @@ impl Load {
         micros
     }
 
-    /// Takes every connection through the steps that it has begun, so that the next workload finds no locks held.
+    /// Takes every connection through the steps that it has begun, so that the next workload finds
+    /// no locks held.
     fn complete(&mut self, workload: &Workload) {
         for lane in 0..self.lanes.len() {
             let rest = match self.lanes[lane].step {
@@ -237,7 +243,7 @@ impl Load {
             lane.awaited += step.reply_lines;
             if !by_step || nth + 1 == commands {
                 lane.step = (at + 1) % workload.steps.len();
-                lane.wanted = (by_step && lane.step > 0).then_some(step.reply_lines);
+                lane.lines_each = (by_step && lane.step > 0).then_some(step.reply_lines);
             }
         }
         let sent = self.lanes[lane].stream.write_all(&self.out);
@@ -270,11 +276,11 @@ impl Load {
             assert!(count > 0, "the server closed a connection");
             let lines = self.input[..count].iter().filter(|byte| **byte == b'\n').count();
             lane.awaited = lane.awaited.checked_sub(lines).expect("no more lines than the workload says");
-            if lane.wanted.is_some() {
+            if lane.lines_each.is_some() {
                 lane.kept.extend_from_slice(&self.input[..count]);
             }
         }
-        if let Some(reply_lines) = lane.wanted.take() {
+        if let Some(reply_lines) = lane.lines_each.take() {
             let text = String::from_utf8_lossy(&lane.kept);
             let lasts = text.lines().skip(reply_lines - 1).step_by(reply_lines);
             lane.answers = lasts.map(|line| line.trim_start_matches(':').to_string()).collect();
@@ -291,12 +297,14 @@ impl Load {
     }
 }
 
-/// Runs each workload once by hand and checks what it answers: a benchmark of errors would be a fast one.
+/// Runs each workload once by hand and checks what it answers: a benchmark of errors would be a
+/// fast one.
 pub fn check_replies(client: &mut Client, workload: &Workload, expected: &[&str]) {
     check_replies_on(client, workload, &key(0), expected);
 }
 
-/// The same on a key of another name. `fence` stands for any fence, `*` for anything but an error and nothing.
+/// The same on a key of another name. `fence` stands for any fence, `*` for anything but an error
+/// or nil.
 pub fn check_replies_on(client: &mut Client, workload: &Workload, name: &str, expected: &[&str]) {
     assert_eq!(workload.steps.len(), expected.len(), "{}: one reply per step", workload.name);
     let (name, now) = (bulks(name), bulks(&unix_ms().to_string()));
@@ -329,7 +337,8 @@ fn unix_ms() -> u128 {
     since.expect("a clock later than 1970").as_millis()
 }
 
-/// Processor time that the main thread of a process has used, in microseconds; not a number where the system does not tell.
+/// Processor time that the main thread of a process has used, in microseconds; not a number where
+/// the system does not tell.
 pub fn cpu_us(pid: u32) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
     let ns = text.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());

@@ -1,7 +1,8 @@
-//! Mailboxes against what teams build of streams with a consumer group, and of lists, on the same server in the same run.
+//! Mailboxes against what teams build from streams with a consumer group, and from lists, on the
+//! same server in the same run.
 //!
-//! All peers keep a message until it is acknowledged, so that it survives its receiver: streams by their pending entries, lists by a second
-//! list from which it has to be removed by value.
+//! All peers keep a message until it is acknowledged, so that it survives its receiver: streams in
+//! their pending entries, lists in a second list from which it has to be removed by value.
 
 use std::time::Instant;
 
@@ -13,9 +14,9 @@ use crate::Options;
 struct Peer {
     name: &'static str,
     send: fn(usize) -> String,
-    /// Receives so many at most.
+    /// Receives at most this many.
     receive: fn(usize) -> String,
-    /// How many commands it takes to receive so many.
+    /// How many commands it takes to receive this many.
     receives: fn(usize) -> usize,
     /// Acknowledges what was received.
     acknowledge: fn(&[Reply]) -> Vec<String>,
@@ -59,7 +60,8 @@ fn joined(ids: impl Iterator<Item = String>) -> String {
     ids.collect::<Vec<_>>().join(" ")
 }
 
-/// Passes messages on in batches for one round; how many a second, and the server's time for each, microseconds.
+/// Passes messages on in batches for one round. Returns how many a second, and the server's time
+/// for each, microseconds.
 fn round(server: &Server, client: &mut Client, peer: &Peer, batch: usize, options: &Options) -> (f64, f64) {
     let cpu = |server: &Server| -> f64 {
         let info = server.info("cpu");
@@ -91,7 +93,7 @@ pub fn passing(options: &Options) {
             for turn in 0..=options.rounds() {
                 for (peer, results) in PEERS.iter().zip(&mut rounds) {
                     let result = round(&server, &mut client, peer, batch, options);
-                    // The first only warms up.
+                    // The first round only warms up.
                     results.extend((turn > 0).then_some(result));
                 }
                 server.run("XTRIM stream MAXLEN 0").int();
@@ -112,7 +114,7 @@ pub fn passing(options: &Options) {
     }
 }
 
-/// From sending to the reply of who waits for it.
+/// From sending to the reply of the client that waits for it.
 pub fn hand_off(options: &Options) {
     let server = Server::start();
     server.run("XGROUP CREATE stream g $ MKSTREAM").ok();

@@ -1,12 +1,16 @@
-//! Side-by-side measurements on one server in one run: `make bench`, `make bench BENCH='--quick pairs'`.
+//! Side-by-side measurements on one server in one run: `make bench`, `make bench BENCH='--quick
+//! pairs'`.
 //!
-//! Words are parts of the names of what is to be run; `--quick` takes a tenth of the time. The numbers are medians over rounds in
-//! which all candidates take turns. On a machine with few cores the ratios tell more than the numbers.
+//! The words are parts of the names of the benches to run; `--quick` takes a tenth of the time. The
+//! numbers are medians over rounds in which all candidates take turns. On a machine with few cores
+//! the ratios tell more than the numbers.
 //!
-//! Instruction counts repeat exactly, unlike times. Valgrind counts them, on a release build, with any client as load:
+//! Instruction counts repeat exactly, unlike times. Valgrind counts them, on a release build, with
+//! any client as load:
 //!
 //! ```text
-//! valgrind --tool=callgrind --callgrind-out-file=out redis-server --port 7777 --save '' --loadmodule target/release/libltmc.so &
+//! valgrind --tool=callgrind --callgrind-out-file=out \
+//!   redis-server --port 7777 --save '' --loadmodule target/release/libltmc.so &
 //! callgrind_control -z; (commands); callgrind_control -d; callgrind_annotate out.1
 //! ```
 
@@ -43,7 +47,7 @@ impl Options {
         }
     }
 
-    /// Rounds that count.
+    /// The rounds that count.
     pub fn rounds(&self) -> usize {
         self.of(9, 3)
     }

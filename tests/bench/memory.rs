@@ -1,4 +1,4 @@
-//! What a lock and an agent weigh.
+//! The memory of a lock and of an agent.
 
 use crate::harness::Server;
 use crate::load::key;
@@ -36,7 +36,7 @@ pub fn per_lock(options: &Options) {
     );
 }
 
-/// JSON of about 200 bytes: what many share, and one value that each has alone.
+/// JSON of about 200 bytes: values that many share, and one that is unique.
 fn meta(index: usize) -> String {
     let (host, region) = (index % 50, ["eu-central-1", "us-east-1", "ap-south-1"][index % 3]);
     let start = format!(
@@ -49,7 +49,8 @@ fn meta(index: usize) -> String {
 
 const META_BYTES: usize = 200;
 
-/// What is stored of an agent by hand: a hash, a place in the orders by heartbeat and load, and one in each set that it is looked up by.
+/// What is stored of an agent by hand: a hash, a place in the orders by heartbeat and load, and one
+/// in each set that it is looked up by.
 fn by_hand(index: usize, is_rich: bool) -> Vec<String> {
     let id = agent(index);
     let fields = "status active epoch 1767225600000000 capacity 1 ttl 30000 registered 1767225600000";

@@ -1,7 +1,9 @@
-//! The agent registry against what teams build today from hashes, sets, sorted sets and scripts, on the same server.
+//! The agent registry against what teams build today from hashes, sets, sorted sets and scripts, on
+//! the same server.
 //!
-//! The peers are as good as they get without a module: one call of a cached script for each operation, the smallest set first, and no
-//! more than what the question needs. They check less than the registry does: whatever is in the sets counts as alive and well.
+//! The peers are as good as they get without a module: one call of a cached script for each
+//! operation, the smallest set first, and no more than the question needs. They check less than the
+//! registry does: whatever is in the sets counts as alive and well.
 
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use crate::Options;
 const CLIENTS: usize = 50;
 const PIPELINES: [usize; 2] = [1, 16];
 const SIZES: [usize; 3] = [100, 10_000, 100_000];
-/// Long enough that nobody is suspected in a run.
+/// Long enough that no agent is suspected in a run.
 const TTL: &str = "PX 3600000";
 
 /// The name of an agent.
@@ -31,12 +33,13 @@ pub fn fill(client: &mut Client, count: usize, lines: impl Fn(usize) -> Vec<Stri
     }
 }
 
-/// Shorter rounds than the other benches have, since there are more candidates.
+/// Shorter rounds than in the other benches, since there are more candidates.
 fn rounds_of(options: &Options) -> (usize, Duration) {
     (options.of(5, 3), Duration::from_millis(options.of(150, 80) as u64))
 }
 
-/// Lets all candidates take turns, round after round. One round more than counts: the first only warms up.
+/// Lets all candidates take turns, round after round. There is one round more than counts: the
+/// first only warms up.
 fn in_turns<R>(rounds: usize, candidates: usize, mut run: impl FnMut(usize) -> R) -> Vec<Vec<R>> {
     let mut results: Vec<Vec<R>> = (0..candidates).map(|_| Vec::new()).collect();
     for round in 0..=rounds {
@@ -72,7 +75,8 @@ fn script(server: &Server, text: &str) -> String {
 const BEAT_SCRIPT: &str =
     "redis.call('HSET',KEYS[1],ARGV[1],ARGV[2]) redis.call('ZADD',KEYS[2],ARGV[2],ARGV[1]) return 1";
 
-/// A sign of life, against a field with the time of it, and against that plus the sorted set that shows who is overdue.
+/// A heartbeat, against a field with its time, and against that plus the sorted set that shows who
+/// is overdue.
 pub fn heartbeats(options: &Options) {
     for agents in SIZES {
         let server = Server::start();
@@ -134,7 +138,7 @@ fn beats(server: &Server, agents: usize) -> Vec<Workload> {
     candidates.into_iter().map(|(candidate, _)| candidate).collect()
 }
 
-/// All who are in every set; of them the least loaded. KEYS: loads, then the sets.
+/// All agents that are in every set; of them the least loaded. KEYS: loads, then the sets.
 const BEST_OF_ALL_SCRIPT: &str = "\
 local ids = redis.call('SINTER', unpack(KEYS, 2)) \
 local best, least \
@@ -164,7 +168,7 @@ while true do \
   from, count = from + count, math.min(count * 2, 1024) \
 end";
 
-/// Of two at random the less loaded. KEYS: loads, those who are up, those to draw from.
+/// Of two at random, the less loaded. KEYS: loads, those that are up, those to draw from.
 const TWO_CHOICES_SCRIPT: &str = "\
 for _ = 1, 100 do \
   local ids = redis.call('SRANDMEMBER', KEYS[3], 2) \
@@ -179,7 +183,7 @@ for _ = 1, 100 do \
 end \
 return false";
 
-/// Who can do this, and is the least loaded of them?
+/// Which agents can do this, and which of them is the least loaded?
 pub fn finds(options: &Options) {
     for agents in SIZES {
         let server = Server::start();
@@ -225,7 +229,8 @@ pub fn finds(options: &Options) {
     }
 }
 
-/// Every second agent knows python, every fifth can review, every hundredth, which can do both, has a gpu.
+/// Every second agent knows python, every fifth can review, and every hundredth, which can do both,
+/// has a gpu.
 fn fill_labelled(client: &mut Client, agents: usize) {
     fill(client, agents, |index| {
         let id = agent(index);
@@ -260,7 +265,8 @@ fn ask(title: &str, server: &Server, candidates: &[Workload], options: &Options)
         .iter()
         .map(|pipeline| {
             in_turns(rounds, candidates.len(), |at| {
-                // Fewer at a time of what is slow, or a round would not end. The server is busy all the same.
+                // Fewer at a time of what is slow, or a round would not end. The server is busy all
+                // the same.
                 let at_a_time = ((time.as_secs_f64() * 1e6 / p50(at)) as usize).max(1);
                 let pipeline = (*pipeline).min(at_a_time);
                 let lanes = (at_a_time / pipeline).clamp(1, CLIENTS);
@@ -277,7 +283,7 @@ fn ask(title: &str, server: &Server, candidates: &[Workload], options: &Options)
             cells.push(format!("{:.0}", median(results[at].iter().map(|round| round.ops_per_s))));
             cells.push(format!("{:.2}", median(ratios)));
         }
-        // Of the last, which has the longest pipeline.
+        // Of the last, which has the most commands in flight.
         cells.push(format!("{:.2}", median(by_pipeline[1][at].iter().map(|round| round.server_us_per_op))));
         cells
     };
@@ -288,13 +294,14 @@ fn ask(title: &str, server: &Server, candidates: &[Workload], options: &Options)
     );
 }
 
-/// How many kinds of work there are; each agent can do four of them.
+/// How many kinds of work there are. Each agent can do four of them.
 const KINDS: usize = 20;
 /// Claims that an agent takes at a time: enough for all clients of the bench with 100 agents.
 const CAPACITY: usize = 64;
 
-/// Each kind of work has the agents that can do it, by the number of their claims. KEYS: one of these, ends of leases, counter, agents
-/// by claim, kinds by agent. ARGV: the lease, ms; the capacity.
+/// Each kind of work has the agents that can do it, by the number of their claims. KEYS: one of
+/// these, ends of leases, counter, agents by claim, kinds by agent. ARGV: the lease, ms; the
+/// capacity.
 const CLAIM_SCRIPT: &str = "\
 local time = redis.call('TIME') \
 local now = time[1] * 1000 + math.floor(time[2] / 1000) \
@@ -323,7 +330,7 @@ redis.call('ZREM', KEYS[1], ARGV[1]) \
 for kind in string.gmatch(redis.call('HGET', KEYS[3], id), '%S+') do redis.call('ZINCRBY', 'free:' .. kind, -1, id) end \
 return 1";
 
-/// Reserving the least loaded agent that can do something, and giving it back.
+/// Claiming the least loaded agent that can do something, and releasing it.
 pub fn claims(options: &Options) {
     for agents in SIZES {
         let server = Server::start();

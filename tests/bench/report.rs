@@ -8,7 +8,7 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     percentile(values, 50.0)
 }
 
-/// The value that so many percent of the measurements do not pass.
+/// The value that `percent` percent of the measurements do not exceed.
 pub fn percentile(values: impl IntoIterator<Item = f64>, percent: f64) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
@@ -37,8 +37,8 @@ pub fn table(title: &str, columns: &[&str], rows: &[Vec<String>]) {
     }
 }
 
-/// Prints what candidates reached in rounds in which all of them took turns. The first is the yardstick; ratios are the medians of the
-/// ratios within a round.
+/// Prints what candidates reached in rounds in which all of them took turns. The first is the
+/// baseline. Ratios are the medians of the ratios within a round.
 pub fn rates(title: &str, names: &[&str], rounds: &[Vec<Round>]) {
     let row = |at: usize| {
         let ratios = rounds[at].iter().zip(&rounds[0]).map(|(one, yardstick)| one.ops_per_s / yardstick.ops_per_s);

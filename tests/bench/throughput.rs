@@ -14,7 +14,8 @@ const LOCK_SCRIPT: &str = "if redis.call('set',KEYS[1],ARGV[1],'NX','PX',ARGV[2]
 const UNLOCK_SCRIPT: &str =
     "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end";
 
-/// A lock taken and given back, in the three states a server can be in: nobody listens to its writes, an AOF does, a replica does.
+/// A lock taken and released, in the three states of a server: nothing listens to its writes, an
+/// AOF does, a replica does.
 pub fn lock_pairs(options: &Options) {
     for state in ["nobody listens", "appendonly yes, everysec", "one replica"] {
         let appendonly = if state.starts_with("appendonly") { "yes" } else { "no" };
@@ -63,7 +64,7 @@ fn pairs(server: &Server) -> Vec<Workload> {
     pairs.into()
 }
 
-/// Looking at a lock and renewing it, against the native commands that come closest.
+/// Reading a lock and renewing it, against the native commands that come closest.
 pub fn single_commands(options: &Options) {
     let server = Server::start();
     let mut client = server.client();
@@ -74,7 +75,8 @@ pub fn single_commands(options: &Options) {
     check_replies(&mut client, &checks, &["1"]);
     check_replies(&mut client, &renewals, &["1"]);
 
-    // The native keys live on a server of their own, so that both have the same names and number of keys.
+    // The native keys are on a server of their own, so that both have the same names and number of
+    // keys.
     let native = Server::start();
     let mut client = native.client();
     filled(&mut client, |key| format!("SET {key} me PX 3000000"));
@@ -113,8 +115,8 @@ fn compare_cases(title: &str, cases: &[(&Server, &Workload)], options: &Options)
     compare_over(title, cases, &names, (options.rounds(), options.round_time()));
 }
 
-/// Measures all cases in turn on keys of these names, so many rounds of such a length, so that whatever else the machine does hits them
-/// alike. The first is the yardstick.
+/// Measures all cases in turn on keys of these names, in rounds of equal length, so that whatever
+/// else the machine does hits them alike. The first is the baseline.
 pub fn compare_over(title: &str, cases: &[(&Server, &Workload)], names: &[String], (rounds, time): (usize, Duration)) {
     for pipeline in PIPELINES {
         let load = |server: &Server| Load::over(server, CLIENTS, names.iter().cloned());

@@ -1,7 +1,8 @@
-//! Sessions and contexts against what teams build today from hashes, strings and scripts, on the same server.
+//! Sessions and contexts against what teams build today from hashes, strings and scripts, on the
+//! same server.
 //!
-//! The peers keep the newest state only: no versions, no history, no checkpoints. What a context does against lost updates they do by WATCH
-//! or by a version beside the document.
+//! The peers keep the newest state only: no versions, no history, no checkpoints. Where a context
+//! prevents lost updates, they use WATCH or a version beside the document.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ fn session(index: usize) -> String {
     format!("session:{index:04}")
 }
 
-/// One field written and read, against a hash. The history is full: each version lets one go.
+/// One field written and read, against a hash. The history is full: each new version drops one.
 pub fn fields(options: &Options) {
     let names: Vec<String> = (0..SESSIONS).map(session).collect();
     let pace = (options.of(7, 3), Duration::from_millis(options.of(250, 80) as u64));
@@ -66,7 +67,7 @@ fn set_and_fill(server: &Server, name: &'static str, command: &str, bytes: usize
     set
 }
 
-/// Sets fields until every session has so many versions to go back to.
+/// Sets fields until every session has this many versions to go back to.
 fn fill_history(server: &Server, set: &Workload, names: &[String], versions: i64) {
     let mut load = Load::over(server, 8, names.iter().cloned());
     let questions: Vec<String> = names.iter().map(|name| format!("LTMC.SESSION.INFO {name}")).collect();
@@ -78,12 +79,13 @@ fn fill_history(server: &Server, set: &Workload, names: &[String], versions: i64
 
 /// Sizes of documents.
 const DOC_BYTES: [usize; 3] = [1_000, 100_000, 1_000_000];
-/// Connections that bring the server to its limit, each with a document of its own.
+/// Connections that bring the server to its limit, each with its own document.
 const WRITERS: usize = 4;
 /// What an update changes, in the middle of the document.
 const STATES: [&str; 2] = ["open", "done"];
 
-/// Two versions of the document and of the plan of a team: what has to be done, by whom, and what is known of it.
+/// Two versions of a document, the plan of a team: what has to be done, by whom, and what is known
+/// of it.
 fn document(bytes: usize) -> (Value, usize) {
     let task = |index: usize| {
         json!({
@@ -106,14 +108,14 @@ fn document(bytes: usize) -> (Value, usize) {
 /// Something that is done again and again.
 type Doer = Box<dyn FnMut() + Send>;
 
-/// What some doers came to.
+/// The results of some doers.
 struct Measured {
     ops_per_s: f64,
     server_us_per_op: f64,
     waits_us: Vec<f64>,
 }
 
-/// Lets all doers do their thing over and over, each on a thread of its own.
+/// Lets all doers repeat their work, each on its own thread.
 fn measure(server: &Server, doers: &mut [Doer], time: Duration) -> Measured {
     let (cpu, started) = (cpu_us(server.pid()), Instant::now());
     let repeat = |doer: &mut Doer| {
@@ -134,7 +136,8 @@ fn measure(server: &Server, doers: &mut [Doer], time: Duration) -> Measured {
     Measured { ops_per_s: waits_us.len() as f64 / seconds, server_us_per_op, waits_us }
 }
 
-/// Measures all candidates in turn: one doer alone shows how long each takes, all of them show how many come a second.
+/// Measures all candidates in turn. One doer alone shows how long each takes, all of them show how
+/// many come a second.
 fn compare(title: &str, server: &Server, candidates: &mut [(&str, Vec<Doer>)], options: &Options) {
     let (rounds, time) = (options.of(4, 2), Duration::from_millis(options.of(180, 100) as u64));
     let mut results: Vec<Vec<(Measured, Measured)>> = candidates.iter().map(|_| Vec::new()).collect();
@@ -162,7 +165,8 @@ fn compare(title: &str, server: &Server, candidates: &mut [(&str, Vec<Doer>)], o
     table(title, &["", "p50 us", "p99 us", "per second", "ratio", "server us each"], &rows);
 }
 
-/// A document that is one text, and a number beside it. KEYS: both. ARGV: the expected version, the value, the way to it.
+/// A document that is one text, and a number beside it. KEYS: both. ARGV: the expected version, the
+/// value, the path to it.
 const UPDATE_SCRIPT: &str = "\
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return redis.error_reply('CONFLICT') end \
 local doc = cjson.decode(redis.call('GET', KEYS[1])) \
@@ -202,7 +206,8 @@ pub fn documents(options: &Options) {
             ("GET", readers(&|writer| format!("GET text:{writer}"))),
             ("LTMC.CTX.GET", readers(&|writer| format!("LTMC.CTX.GET ctx:{writer}"))),
             ("LTMC.CTX.GET PATH 1", readers(&|writer| format!("LTMC.CTX.GET ctx:{writer} PATH 1 {path}"))),
-            // A merge patch replaces arrays as a whole: what is told depends on where the change was.
+            // A merge patch replaces arrays as a whole, so its size depends on where the change
+            // was.
             ("LTMC.CTX.DIFF of 10 versions, in an object", readers(&|writer| last_changes(&server, "merged", writer))),
             ("LTMC.CTX.DIFF of 10 versions, in the array", readers(&|writer| last_changes(&server, "ctx", writer))),
         ];
@@ -227,7 +232,8 @@ fn fill_documents(server: &Server, writer: usize, text: &str) {
     }
 }
 
-/// What the client does who has only strings: it reads the text, changes it, and writes all of it if nobody else did.
+/// A client that has only strings: it reads the text, changes it, and writes all of it if no other
+/// client did.
 fn by_watch(mut client: Client, writer: usize, path: &str) -> Doer {
     let (key, path) = (format!("text:{writer}"), path.to_string());
     let mut turn = 0;
@@ -294,7 +300,8 @@ const CHECKPOINTS: usize = 10_000;
 const STATE_BYTES: usize = 1_000_000;
 const STEP_BYTES: usize = 100;
 
-/// What is done on a key before each checkpoint: something is added and something is replaced, each so many bytes.
+/// What is done on a key before each checkpoint: something is added and something is replaced, each
+/// of this size.
 fn session_step(index: usize) -> Vec<String> {
     let value = format!("{index:0>STEP_BYTES$}");
     let args = ["LTMC.SESSION.SET", "state", &format!("step-{index:05}"), &value, "progress", &value];
@@ -307,7 +314,8 @@ fn context_step(index: usize) -> Vec<String> {
     args.map(String::from).to_vec()
 }
 
-/// What thousands of checkpoints of a growing state weigh and how long they take, against a copy each.
+/// What thousands of checkpoints of a growing state weigh and how long they take, against a copy
+/// each.
 pub fn checkpoints(options: &Options) {
     let count = options.of(CHECKPOINTS, CHECKPOINTS / 10);
     let fields: Vec<String> =
@@ -358,7 +366,7 @@ pub fn checkpoints(options: &Options) {
     table(&format!("us each, round trips, after {count} checkpoints"), &columns, &runs.each_ref().map(time));
 }
 
-/// What came of a run of checkpoints.
+/// The result of a run of checkpoints.
 struct Run {
     used_bytes: f64,
     usage_bytes: f64,
@@ -387,7 +395,7 @@ fn checkpoint_run(
     let mut client = server.client();
     let used = || server.info_int("memory", "used_memory") as f64;
     let line = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
-    // Also brings the buffers of the connection to the size that they keep.
+    // This also brings the buffers of the connection to the size that they keep.
     timed(&mut client, native);
     let before = used();
     let copy_us = timed(&mut client, &line("COPY native copied"));
@@ -412,7 +420,7 @@ fn checkpoint_run(
         Reply::Array(pairs) if kind == "SESSION" => pairs.iter().map(|text| text.bytes().len()).sum(),
         map => map.get("doc").bytes().len(),
     };
-    // A session has no earlier state to read but by a fork.
+    // An earlier state of a session can only be read by a fork.
     let get_at = if kind == "SESSION" { f64::NAN } else { timed(&mut client, &line("LTMC.CTX.GET state AT 2")) };
     let restore = timed(&mut client, &line(restore));
     let prune = timed(&mut client, &line(&format!("LTMC.{kind}.PRUNE state KEEPLAST 0")));

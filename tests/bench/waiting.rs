@@ -1,4 +1,4 @@
-//! What it takes to get a lock that somebody else has.
+//! What it takes to get a lock that another client has.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::Options;
 /// How often a client that polls looks again; what client libraries usually do.
 const POLL: Duration = Duration::from_millis(10);
 
-/// From the release of a lock to the answer of the one who waited for it.
+/// From the release of a lock to the answer of the client that waited for it.
 pub fn hand_off(options: &Options) {
     let server = Server::start();
     let count = options.of(2000, 200);
@@ -64,7 +64,7 @@ fn polled_hand_off(server: &Server, turn: u32) -> f64 {
         poller.run("DEL polled");
         got
     });
-    // Let go at another point of the interval each time.
+    // It is released at another point of the interval each time.
     thread::sleep(POLL + POLL * (turn * 37 % 100) / 100);
     let released = Instant::now();
     holder.run("DEL polled");
@@ -79,7 +79,8 @@ fn poll_for(client: &mut Client, key: &str) {
     }
 }
 
-/// Many clients want one lock at the same time; each gives it back as soon as it has it. The time until all have had it.
+/// Many clients want one lock at the same time, and each releases it as soon as it has it. The time
+/// until all have had it.
 pub fn herd(options: &Options) {
     let waiters = options.of(1000, 100);
     let server = Server::builder().arg("maxclients", waiters + 100).start();
@@ -107,7 +108,8 @@ fn blocked_herd(server: &Server, waiters: usize) -> f64 {
         client.send_line(&format!("LTMC.LOCK herd agent-{index} PX 600000 BLOCK 0"));
     }
     server.wait_blocked(waiters);
-    // Whoever has the lock sends its UNLOCK at once; the replies come in the order of the queue, which is nearly that of sending.
+    // The client that has the lock sends its UNLOCK at once. The replies come in the order of the
+    // queue, which is nearly that of sending.
     let queue = server.run("LTMC.LOCK.INFO herd");
     let order: Vec<usize> = queue
         .get("waiters")
@@ -139,7 +141,7 @@ fn polling_herd(server: &Server, waiters: usize) -> f64 {
             })
         })
         .collect();
-    // All of them are polling by then; the exact moment does not matter.
+    // All of them are polling by then. The exact moment does not matter.
     thread::sleep(POLL * 5);
     let started = Instant::now();
     holder.run("DEL herd-polled");

@@ -1,4 +1,4 @@
-//! Every link of a page leads somewhere, and nothing cites a file that is not here.
+//! Every link of a page leads somewhere, and no page cites a file that is not here.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 /// Longest front page, lines.
 const README_LINES_MAX: usize = 250;
 
-/// Notes that are not part of the repository. What is needed of them stands in the pages.
+/// Notes that are not part of the repository. The pages hold what is needed of them.
 const NOT_HERE: &[&str] = &["DESIGN", "SPEED.md", "STALLS.md", "REDIS-NOTES", "LAYOUT.md", "STYLE.md"];
 
 fn top() -> PathBuf {
@@ -45,7 +45,7 @@ fn pages() -> Vec<(String, String)> {
     pages.map(|path| (path.clone(), read(&path))).collect()
 }
 
-/// The lines that are no code, numbered.
+/// The lines that are not code, numbered.
 fn prose(page: &str) -> Vec<(usize, &str)> {
     let mut is_code = false;
     let lines = page.lines().enumerate().filter(|(_, line)| {
@@ -56,7 +56,7 @@ fn prose(page: &str) -> Vec<(usize, &str)> {
     lines.map(|(at, line)| (at + 1, line)).collect()
 }
 
-/// What a line links to: what stands in `](...)` outside of code.
+/// What a line links to: the targets in `](...)` outside of code.
 fn links(line: &str) -> Vec<&str> {
     let parts = line.split("](").skip(1);
     parts.filter_map(|rest| rest.split_once(')')).map(|(link, _)| link).collect()
@@ -86,7 +86,7 @@ fn target(page: &str, link: &str) -> String {
     parts.join("/")
 }
 
-/// What is wrong with a link, if anything is.
+/// What is wrong with a link, if anything.
 fn fault(page: &str, link: &str) -> Option<String> {
     if link.contains("://") {
         return None;
@@ -152,7 +152,8 @@ fn nothing_cites_a_note_that_is_not_in_the_repository() {
     assert_none(wrong);
 }
 
-/// A page's word in code (`src/x.rs`, `tests/golden/`) that looks like a path from the top has to be one.
+/// A word in code on a page (`src/x.rs`, `tests/golden/`) that looks like a path from the top has
+/// to be one.
 #[test]
 fn paths_that_pages_name_are_there() {
     let mut wrong = Vec::new();
@@ -185,7 +186,8 @@ fn the_list_of_error_words_is_that_of_the_code() {
     assert_eq!(listed, quoted(arms, '"'));
 }
 
-/// Services whose events are named in a file of their own. Those of sessions and contexts are in `versioned`'s page as `*.name`.
+/// Services whose events are named in a file of their own. The events of sessions and contexts are
+/// on `versioned`'s page as `*.name`.
 const WITH_EVENTS: &[&str] = &["buffer", "cache", "flow", "lock", "mail", "registry"];
 
 #[test]

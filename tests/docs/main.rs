@@ -1,4 +1,5 @@
-//! Pages that are made from the sources. Each is compared with what it should be; `make docs` writes those that are not.
+//! Pages that are made from the sources. Each is compared with what it should be; `make docs`
+//! writes those that differ.
 
 #![cfg(not(feature = "module"))]
 
@@ -19,7 +20,7 @@ fn file(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The whole of a file is made from the sources.
+/// A file that is made from the sources as a whole.
 #[track_caller]
 pub fn whole(path: &str, made: &str) {
     let there = fs::read_to_string(file(path)).unwrap_or_default();
@@ -41,8 +42,8 @@ pub fn whole(path: &str, made: &str) {
     );
 }
 
-/// A part of a file, between the lines `<!-- name: made by make docs -->` and `<!-- end of name -->`. Where `#` begins a comment it
-/// stands before them.
+/// A part of a file, between the lines `<!-- name: made by make docs -->` and `<!-- end of name
+/// -->`. Where `#` begins a comment, it precedes them.
 #[track_caller]
 pub fn section(path: &str, name: &str, made: &str) {
     let there = fs::read_to_string(file(path)).expect(path);

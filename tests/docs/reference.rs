@@ -139,7 +139,7 @@ fn access_word(access: Access) -> &'static str {
     }
 }
 
-/// The reply in words, of which the tables say the rest.
+/// The reply in words. The tables say the rest.
 fn sentence(shape: &Shape) -> String {
     let mut text = match (shape.about, shape.kind) {
         (Some(about), ShapeKind::Integer(_) | ShapeKind::Bytes | ShapeKind::Text) => {
@@ -162,7 +162,8 @@ fn sentence(shape: &Shape) -> String {
     text
 }
 
-/// One table for each map in the reply; nested maps are rows with the names of those around them.
+/// One table for each map in the reply. Nested maps are rows with the names of the maps around
+/// them.
 fn tables(shape: &Shape) -> String {
     match shape.kind {
         ShapeKind::Map(fields) => {

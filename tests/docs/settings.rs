@@ -1,4 +1,5 @@
-//! `redis.conf.example` and the page of the settings are made from their table; other pages and the code name only settings that exist.
+//! `redis.conf.example` and the page of the settings are made from their table. Other pages and the
+//! code name only settings that exist.
 
 use crate::{file, section};
 use ltmc::command::settings::{Row, SettingType, SETTINGS};
@@ -13,7 +14,7 @@ fn groups() -> impl Iterator<Item = &'static [Row]> {
     SETTINGS.chunk_by(|one, next| one.group == next.group)
 }
 
-/// Values that are allowed, the default first if they are words.
+/// The allowed values. Of words, the default comes first.
 fn range(row: &Row) -> String {
     match row.kind {
         SettingType::Number { min, max, .. } => format!("{min} to {max}"),
@@ -59,7 +60,7 @@ fn the_example_configuration_has_all_settings() {
     section("redis.conf.example", "settings", &made);
 }
 
-/// A number of bytes in the largest unit that divides it, if that is not bytes.
+/// A number of bytes in the largest unit that divides it, unless that is bytes.
 fn in_binary_unit(bytes: i64) -> Option<String> {
     let units = ["TiB", "GiB", "MiB", "KiB"].into_iter().zip([40, 30, 20, 10]);
     let mut fitting = units.filter(|(_, shift)| bytes > 0 && bytes % (1 << shift) == 0);
@@ -103,7 +104,7 @@ fn a_group_of_settings_stands_together_and_texts_are_sentences() {
     }
 }
 
-/// Path and text of each file below a folder whose name ends so.
+/// Path and text of each file below a folder whose name has this ending.
 fn texts(folder: &Path, ending: &str, found: &mut Vec<(String, String)>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
@@ -116,7 +117,7 @@ fn texts(folder: &Path, ending: &str, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// What stands behind each `prefix` in a text, as far as its characters are of a name.
+/// The names that follow `prefix` in a text.
 fn named<'a>(text: &'a str, prefix: &'a str, is_name: fn(char) -> bool) -> impl Iterator<Item = &'a str> {
     text.split(prefix).skip(1).map(move |rest| rest.split(|c| !is_name(c)).next().unwrap_or_default())
 }

@@ -1,4 +1,5 @@
-//! Chunk buffers in the golden files. They are part of the frozen format: new samples may be added, these stay as they are.
+//! Chunk buffers in the golden files. They are part of the frozen format: samples may be added, but
+//! never changed.
 
 use crate::samples::{answered, value, Samples, FENCE, NOW};
 use ltmc::domain::algorithm::eviction::Policy;
@@ -40,7 +41,7 @@ fn gone(ids: &[&str], why: End) -> BufferEvent {
     BufferEvent::Gone { at: NOW + 9, ids: ids.iter().map(|id| Bytes::from(*id)).collect(), why }
 }
 
-/// Everything that can happen, and of everything something is left.
+/// Everything that can happen, such that something of each is left.
 fn all_changes() -> Changes {
     let (at, ada, bob) = (NOW + 4, || Bytes::from("ada"), || Bytes::from("bob-with-a-name-of-some-length"));
     let id = |text: &str| Bytes::from(text);
@@ -98,7 +99,7 @@ fn all_changes() -> Changes {
     list
 }
 
-/// What is in the golden files of this type.
+/// The samples in the golden files of this type.
 pub fn samples() -> Samples<Buffer> {
     let all = all_changes();
     let plain: Changes =

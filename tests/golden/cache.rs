@@ -1,4 +1,5 @@
-//! Caches in the golden files. They are part of the frozen format: new samples may be added, these stay as they are.
+//! Caches in the golden files. They are part of the frozen format: samples may be added, but never
+//! changed.
 
 use crate::samples::{value, Samples, FENCE, NOW};
 use ltmc::domain::algorithm::eviction::Policy;
@@ -108,7 +109,7 @@ fn changes(events: Vec<CacheEvent>) -> Vec<Change<CacheEvent>> {
     events.into_iter().map(Change::Event).collect()
 }
 
-/// What is in the golden files of caches.
+/// The samples in the golden files of caches.
 pub fn samples() -> Samples<Cache> {
     let rich: Vec<_> = story().into_iter().take(14).collect();
     Samples {

@@ -1,4 +1,5 @@
-//! Flows in the golden files. They are part of the frozen format: new samples may be added, these stay as they are.
+//! Flows in the golden files. They are part of the frozen format: samples may be added, but never
+//! changed.
 
 use crate::samples::{answered, value, Samples, FENCE, NOW};
 use ltmc::domain::entity::idempotency::Answer;
@@ -135,7 +136,7 @@ fn events(events: impl IntoIterator<Item = FlowEvent>) -> Changes {
     events.into_iter().map(Change::Event).collect()
 }
 
-/// What is in the golden files of this type.
+/// The samples in the golden files of this type.
 pub fn samples() -> Samples<Flow> {
     let all = all_changes();
     let many = (0..30).map(|n| {

@@ -1,4 +1,5 @@
-//! Payloads that are cut, damaged, made up or meant to hurt: refused, without a panic and without large allocations.
+//! Payloads that are cut, damaged, made up or malicious: they are refused, without a panic and
+//! without large allocations.
 
 use crate::samples::noise;
 use crate::{all_files, buffer, cache, decode, flow, lock, mail, registry, versioned};
@@ -61,7 +62,8 @@ static ALLOCATOR: Watching = Watching;
 /// Serde believes a claimed length up to this many bytes.
 const BELIEVED_BYTES: usize = 1024 * 1024;
 
-/// Decodes what must not cost much more than its own size, and returns whether it was taken.
+/// Decodes a payload, which must not cost much more than its own size. Returns whether it was
+/// accepted.
 fn try_decode(bytes: &[u8]) -> bool {
     LARGEST.set(0);
     let taken = decode_any(bytes).is_ok();
@@ -83,7 +85,8 @@ fn decode_any(bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Changes that can be read may not fit the value that they come to: that is found by a check, and never a panic.
+/// Changes that can be read may not fit the value they are for. A check finds that; it is never a
+/// panic.
 fn decode_and_apply<E: Entity + Clone>(bytes: &[u8], values: &[(&str, Record<E>)]) -> Result<(), Error> {
     if let Payload::Changes(changes) = decode::<E>(bytes)? {
         let largest = LARGEST.get();
@@ -171,21 +174,22 @@ fn garbage_never_panics() {
 
 #[test]
 fn hostile_lengths_are_refused_before_anything_is_allocated() {
-    // In the encoding of numbers 253 says that eight bytes follow.
+    // In the encoding of numbers, 253 says that eight bytes follow.
     let huge = [&[253u8][..], &(1u64 << 60).to_le_bytes()].concat();
     let counts = [huge, vec![252, 0xff, 0xff, 0xff, 0x1f]];
     for count in counts {
-        // A value: version 0, then so many grants.
+        // A value: version 0, then a huge number of grants.
         assert!(!try_decode(&framed(Content::Snapshot, Lock::TYPE_TAG, &[&[0u8][..], &count].concat())));
-        // A value without grants, revision 0, with so many requests.
+        // A value without grants, revision 0, with a huge number of requests.
         assert!(!try_decode(&framed(Content::Snapshot, Lock::TYPE_TAG, &[&[0u8, 0, 0, 1][..], &count].concat())));
-        // A change: an event, a grant with numbers 2, 9 and 1, and an owner so long.
-        // A registry: no hold, no past one, five totals, no fence, so many agents.
+        // A change: an event, a grant with numbers 2, 9 and 1, and an owner of huge length.
+        //
+        // A registry: no hold, no past one, five totals, no fence, a huge number of agents.
         let before = [0u8; 8];
         assert!(!try_decode(&framed(Content::Snapshot, Registry::TYPE_TAG, &[&before[..], &count].concat())));
-        // A mailbox: no fence, seven totals, so many messages.
+        // A mailbox: no fence, seven totals, a huge number of messages.
         assert!(!try_decode(&framed(Content::Snapshot, Mail::TYPE_TAG, &[&before[..], &count].concat())));
-        // A registration of an agent with an id so long.
+        // A registration of an agent with an id of huge length.
         assert!(!try_decode(&framed(Content::Changes, Registry::TYPE_TAG, &[&[0u8, 0][..], &count].concat())));
         assert!(!try_decode(&framed(Content::Changes, Lock::TYPE_TAG, &[&[0u8, 0, 2, 9, 1][..], &count].concat())));
     }

@@ -1,4 +1,5 @@
-//! Locks in the golden files. They are part of the frozen format: new samples may be added, these stay as they are.
+//! Locks in the golden files. They are part of the frozen format: samples may be added, but never
+//! changed.
 
 use crate::samples::{answered, bound, value, Samples, FENCE, NOW};
 use ltmc::domain::entity::idempotency::Answer;
@@ -65,11 +66,11 @@ fn all_changes() -> Changes {
     list
 }
 
-/// What is in the golden files of this type.
+/// The samples in the golden files of this type.
 pub fn samples() -> Samples<Lock> {
     let rich: Changes = {
         let mut list = all_changes();
-        // The exclusive conversion is left out: what is shared beside it could not be.
+        // The exclusive conversion is left out: the shared grants beside it would be impossible.
         list.truncate(10);
         list
     };

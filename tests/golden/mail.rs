@@ -1,4 +1,5 @@
-//! Mailboxes in the golden files. They are part of the frozen format: new samples may be added, these stay as they are.
+//! Mailboxes in the golden files. They are part of the frozen format: samples may be added, but
+//! never changed.
 
 use crate::samples::{answered, value, Samples, FENCE, NOW};
 use ltmc::domain::entity::idempotency::Answer;
@@ -8,7 +9,7 @@ use ltmc::domain::{Blob, Bytes, Change};
 type Changes = Vec<Change<MailEvent>>;
 
 fn agent(n: u64) -> Bytes {
-    // One is longer than what stands inline.
+    // One is longer than what is stored inline.
     Bytes::from(format!("agent-{n}{}", if n == 2 { "-with-a-rather-long-name" } else { "" }).as_str())
 }
 
@@ -69,7 +70,7 @@ fn all_changes() -> Changes {
     list
 }
 
-/// What is in the golden files of this type.
+/// The samples in the golden files of this type.
 pub fn samples() -> Samples<Mail> {
     let all = all_changes();
     let one = vec![Change::Event(sent(1, &[1]))];

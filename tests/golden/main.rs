@@ -1,9 +1,9 @@
-//! Frozen formats: a file of every frame format version that was ever released stays readable, and what is written today is what the
-//! newest of these files holds.
+//! Frozen formats. A file of every released version of the frame format stays readable, and what is
+//! written today is what the newest of these files holds.
 //!
 //! When the format changes, its version in `snapshot::frame` grows, the old reader stays, and
-//! `LTMC_GOLDEN_WRITE=1 cargo test --no-default-features --test golden as_they_were` writes the files of the new version. Existing files are never
-//! overwritten.
+//! `LTMC_GOLDEN_WRITE=1 cargo test --no-default-features --test golden as_they_were` writes the
+//! files of the new version. Existing files are never overwritten.
 #![cfg(not(feature = "module"))]
 
 mod buffer;
@@ -35,7 +35,7 @@ fn read(version: u8, name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Writes a file of the current version if there is none and the environment asks for it.
+/// Writes a file of the current version if there is none and the environment variable is set.
 fn write_if_asked(name: &str, bytes: &[u8]) {
     let path = file(frame::FORMAT, name);
     if std::env::var_os("LTMC_GOLDEN_WRITE").is_some() && !path.exists() {
@@ -44,19 +44,24 @@ fn write_if_asked(name: &str, bytes: &[u8]) {
     }
 }
 
+/// Runs `$body` with `$samples` being those of each type.
+macro_rules! for_each_type {
+    ($samples:ident => $body:expr) => {
+        for_each_type!(@ $samples => $body; lock::samples registry::samples versioned::sessions versioned::contexts
+            cache::samples mail::samples buffer::samples flow::samples)
+    };
+    (@ $samples:ident => $body:expr; $($module:ident::$of:ident)*) => {
+        $({
+            let $samples = $module::$of();
+            $body;
+        })*
+    };
+}
+
 /// All files that should be there, of every version.
 fn all_files() -> Vec<(String, Vec<u8>)> {
-    let versioned = [names_of(&versioned::sessions()), names_of(&versioned::contexts())].concat();
-    let names = [
-        names_of(&lock::samples()),
-        names_of(&registry::samples()),
-        versioned,
-        names_of(&cache::samples()),
-        names_of(&mail::samples()),
-        names_of(&buffer::samples()),
-        names_of(&flow::samples()),
-    ]
-    .concat();
+    let mut names = Vec::new();
+    for_each_type!(samples => names.extend(names_of(&samples)));
     let of_version = |version| names.iter().map(move |name| (format!("v{version}/{name}"), read(version, name)));
     (1..=frame::FORMAT).flat_map(of_version).collect()
 }
@@ -72,14 +77,7 @@ fn decode<E: Entity>(bytes: &[u8]) -> Result<Payload<E>, Error> {
 
 #[test]
 fn values_of_every_version_are_read_and_written_as_they_were() {
-    check_snapshots(&lock::samples());
-    check_snapshots(&registry::samples());
-    check_snapshots(&versioned::sessions());
-    check_snapshots(&versioned::contexts());
-    check_snapshots(&cache::samples());
-    check_snapshots(&mail::samples());
-    check_snapshots(&buffer::samples());
-    check_snapshots(&flow::samples());
+    for_each_type!(samples => check_snapshots(&samples));
 }
 
 fn check_snapshots<E: Entity>(samples: &Samples<E>) {
@@ -98,14 +96,7 @@ fn check_snapshots<E: Entity>(samples: &Samples<E>) {
 
 #[test]
 fn changes_of_every_version_are_read_and_written_as_they_were() {
-    check_changes(&lock::samples());
-    check_changes(&registry::samples());
-    check_changes(&versioned::sessions());
-    check_changes(&versioned::contexts());
-    check_changes(&cache::samples());
-    check_changes(&mail::samples());
-    check_changes(&buffer::samples());
-    check_changes(&flow::samples());
+    for_each_type!(samples => check_changes(&samples));
 }
 
 fn check_changes<E: Entity>(samples: &Samples<E>)

@@ -1,4 +1,5 @@
-//! Registries in the golden files. They are part of the frozen format: new samples may be added, these stay as they are.
+//! Registries in the golden files. They are part of the frozen format: samples may be added, but
+//! never changed.
 
 use crate::samples::{answered, value, Samples, FENCE, NOW};
 use ltmc::domain::entity::idempotency::Answer;
@@ -105,10 +106,10 @@ fn all_changes() -> Changes {
     list
 }
 
-/// What is in the golden files of this type.
+/// The samples in the golden files of this type.
 pub fn samples() -> Samples<Registry> {
     let all = all_changes();
-    // What ends some of what came before is left out.
+    // The last events are left out, since they end some of what came before.
     let rich = value(&all[..all.len() - 3]);
     let many: Changes = (0..20).map(|n| registered(100 + n, plain(n), None)).collect();
     Samples {

@@ -1,4 +1,5 @@
-//! What nodes of a cluster tell each other: messages of every version stay readable, and anything else is refused.
+//! What nodes of a cluster tell each other: messages of every version stay readable, and anything
+//! else is refused.
 
 use crate::file;
 use crate::samples::noise;
@@ -114,7 +115,7 @@ fn what_is_cut_short_or_too_long_is_refused() {
         }
     }
     refused(&[&whole[..], &[0]].concat(), "bytes and has");
-    // Fields that nobody knows would be passed over, but not that many.
+    // Unknown fields are skipped, but not this many.
     let filler: Vec<u8> = (100..=101).flat_map(|number| [&[number, 255][..], &[0; 255]].concat()).collect();
     refused(&message(1, &filler), "at most 512 are allowed");
     refused(&vec![0; 1 << 20], "no message of LTMC");

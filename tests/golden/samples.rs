@@ -1,4 +1,4 @@
-//! What samples of all types are made of.
+//! What the samples of all types share.
 
 use ltmc::domain::entity::idempotency::Answer;
 use ltmc::domain::{AgentBinding, Bytes, Change, Entity, Record};
@@ -6,7 +6,7 @@ use ltmc::domain::{AgentBinding, Bytes, Change, Entity, Record};
 pub const NOW: u64 = 1_767_225_600_000;
 pub const FENCE: u64 = 1_767_225_600_000_000;
 
-/// What is in the golden files of one type, by the names of the files.
+/// The samples in the golden files of one type, by the names of the files.
 pub struct Samples<E: Entity> {
     /// Whole values.
     pub snapshots: Vec<(&'static str, Record<E>)>,
@@ -18,7 +18,7 @@ pub fn answered<V>(id: &[u8], answer: Answer) -> Change<V> {
     Change::Answered { id: Bytes::from(id), answer }
 }
 
-/// What an agent holds belongs to an incarnation of it.
+/// The binding of what an agent holds to its incarnation.
 pub fn bound<V>(agent: &str, epoch: u64) -> Change<V> {
     Change::Bound(AgentBinding { registry: Bytes::from("{team}:agents"), agent: Bytes::from(agent), epoch })
 }

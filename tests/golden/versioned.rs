@@ -1,4 +1,5 @@
-//! Sessions and contexts in the golden files. They are part of the frozen format: new samples may be added, these stay as they are.
+//! Sessions and contexts in the golden files. They are part of the frozen format: samples may be
+//! added, but never changed.
 
 use crate::samples::{bound, value, Samples, FENCE, NOW};
 use ltmc::domain::context::{Context, Doc};
@@ -70,7 +71,7 @@ fn ended<S: State>() -> Change<VersionedEvent<S>> {
     Change::Event(VersionedEvent::Ended { at: NOW + 60, gone_at: NOW + 5_000 })
 }
 
-/// It ends and owes what belongs to it; of two keys one is given back.
+/// It ends and owes its resources. Of two keys, one is given back.
 fn ending<S: State>() -> Changes<S> {
     let keys = |names: &[&str]| names.iter().map(|name| Bytes::from(*name)).collect();
     let events = [
@@ -107,7 +108,7 @@ fn context_changes() -> Changes<Doc> {
     })
 }
 
-/// What is in the golden files of sessions.
+/// The samples in the golden files of sessions.
 pub fn sessions() -> Samples<Session> {
     let all = session_changes();
     let done: Changes<Fields> = all.iter().cloned().chain([ended()]).collect();
@@ -126,7 +127,7 @@ pub fn sessions() -> Samples<Session> {
     }
 }
 
-/// What is in the golden files of contexts.
+/// The samples in the golden files of contexts.
 pub fn contexts() -> Samples<Context> {
     let all = context_changes();
     let plain: Changes<Doc> = vec![born(), created(Doc::new(json!({"a": 1})), true)];

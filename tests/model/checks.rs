@@ -1,4 +1,4 @@
-//! The automatic check: how much it looks at, when, and what it leaves out.
+//! The automatic check: how much it looks at, when, and what it skips.
 
 use crate::host::{MemoryHost, Value};
 use ltmc::command::node::Node;
@@ -25,7 +25,7 @@ fn lock(grants: u64) -> Value {
     Value::Ours(Box::new(stored))
 }
 
-/// A node at a time, with keys of so many grants each.
+/// A node and a time, with keys of this many grants each.
 fn world(grants: &[u64]) -> (Node, MemoryHost) {
     let (mut node, mut host) = (Node::default(), MemoryHost::default());
     for (at, grants) in grants.iter().enumerate() {
@@ -36,7 +36,8 @@ fn world(grants: &[u64]) -> (Node, MemoryHost) {
     (node, host)
 }
 
-/// Lets time pass until `end`, with a round of the scheduler whenever one is due. The times of those in which something was checked.
+/// Lets time pass until `end`, with a round of the scheduler whenever one is due. Returns the times
+/// of the rounds in which something was checked.
 fn run_until(node: &mut Node, host: &mut MemoryHost, end: u64) -> Vec<u64> {
     let mut times = Vec::new();
     while let Some(next) = scheduler::next_tick(node).map(|next| next.max(node.now())).filter(|next| *next <= end) {

@@ -1,4 +1,4 @@
-//! What `LTMC.CLUSTER` says of nodes that told of themselves, that did not, and that fell silent.
+//! What `LTMC.CLUSTER` says of nodes that reported, that did not, and that fell silent.
 
 use crate::server::Server;
 use ltmc::command::engine::cx::Outcome;
@@ -58,7 +58,7 @@ fn nodes_are_shown_as_far_as_they_told_of_themselves() {
     assert_eq!(of("mode"), [text("basic"), text("full"), text("debug"), Reply::Nil]);
     assert_eq!(of("age_ms"), [Reply::Integer(0), Reply::Integer(400), Reply::Integer(60_000), Reply::Nil]);
     assert_eq!(of("module"), [1, 1, 1, 0].map(Reply::Integer));
-    // A node that is silent may have another role by now: what the cluster says of it counts.
+    // A silent node may have changed its role, so here the cluster's word counts.
     assert_eq!(of("role"), [text("primary"), text("replica"), text("primary"), text("primary")]);
     assert_eq!(of("commands")[3], Reply::Nil);
     assert_eq!(rows[0].len(), rows[3].len());
@@ -73,7 +73,7 @@ fn the_health_of_this_node_is_degraded_by_a_panic() {
     assert_eq!((&rows[0]["health"], &rows[0]["panics"]), (&text("degraded"), &Reply::Integer(2)));
 }
 
-/// What a server with these lines in INFO knows of others.
+/// What a server with these lines in INFO knows of other nodes.
 fn members(lines: &[(&str, &str)]) -> Vec<Member> {
     let lines: BTreeMap<&str, &str> = lines.iter().copied().collect();
     replication_members(6379, |field| lines.get(field).map(|value| value.to_string()))

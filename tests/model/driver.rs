@@ -1,21 +1,22 @@
 //! Drives the random schedules of all models, as the crate's documentation says.
 
+use super::host::MemoryHost;
 use ltmc::command::node::Node;
 use ltmc::command::scheduler;
 use std::collections::VecDeque;
 
-/// The module beside a model, and what is done to both at random.
+/// The module beside a model, and random operations on both.
 pub trait Schedule {
     fn new(seed: u64) -> Self;
 
     /// One step, and all checks.
     fn step(&mut self);
 
-    /// What is checked after the last step.
+    /// The checks after the last step.
     fn finish(&mut self) {}
 }
 
-/// Runs schedules of one kind, of about `steps` steps in all.
+/// Runs schedules of one kind, about `steps` steps in all.
 pub fn run<S: Schedule>(steps: u64, steps_each: u64) {
     run_all(steps, steps_each, |seed, steps| {
         let mut schedule = S::new(seed);
@@ -24,16 +25,35 @@ pub fn run<S: Schedule>(steps: u64, steps_each: u64) {
     });
 }
 
-/// A server whose time a schedule makes pass.
+/// A server whose time is moved by a schedule.
 pub trait Timed {
     fn node(&self) -> &Node;
+    fn node_and_host(&mut self) -> (&mut Node, &mut MemoryHost);
     fn now_us(&self) -> u64;
-    fn set_time(&mut self, now_us: u64);
 
-    /// The scheduler has its turn.
-    fn tick(&mut self);
+    /// The time is now this. The world notes it where its model needs it.
+    fn note_time(&mut self, _now_us: u64) {}
 
-    /// Time passes. A prompt server looks at every deadline when it comes, a busy one later.
+    /// Sets the time of the node, of the host and of the model.
+    fn set_time(&mut self, now_us: u64) {
+        let (node, host) = self.node_and_host();
+        node.clock.set_now_us(now_us);
+        host.now = now_us / 1000;
+        self.note_time(now_us);
+    }
+
+    /// Runs a round of the scheduler.
+    fn tick(&mut self) {
+        let (node, host) = self.node_and_host();
+        host.client = 0;
+        scheduler::tick(node, host);
+        self.ticked();
+    }
+
+    /// Called after each round of the scheduler.
+    fn ticked(&mut self) {}
+
+    /// Lets time pass. A prompt server handles every deadline when it comes, a busy one later.
     fn pass(&mut self, micros: u64, prompt: bool) {
         let target = self.now_us() + micros;
         for _ in 0..100_000 {
@@ -59,7 +79,7 @@ pub trait Timed {
         panic!("the scheduler does not come to rest");
     }
 
-    /// What follows when it has nothing more to do.
+    /// Called when the scheduler has nothing more to do.
     fn rested(&mut self) {}
 }
 
@@ -107,7 +127,8 @@ fn first_seed() -> u64 {
     number("LTMC_MODEL_BASE").unwrap_or(now)
 }
 
-/// Runs `schedule` with a seed and a number of steps: the one that is asked for, or so many that there are about `steps` in all.
+/// Runs `schedule` with a seed and a number of steps: the requested one, or enough of them for
+/// about `steps` in all.
 pub fn run_all(steps: u64, steps_each: u64, schedule: impl Fn(u64, u64)) {
     if let Some(seed) = number("LTMC_MODEL_SEED") {
         return schedule(seed, number("LTMC_MODEL_STEPS").unwrap_or(steps_each));

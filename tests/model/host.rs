@@ -1,4 +1,5 @@
-//! A server in memory: keys with TTLs, a replica that is fed by what is replicated, and a log of all that the commands did.
+//! A server in memory: keys with TTLs, a replica that is fed by what is replicated, and a log of
+//! all that the commands did.
 
 use ltmc::command::engine::entity_types;
 use ltmc::command::host::{Access, Host, Key, KeyType, Member, Ownership, Walked};
@@ -57,21 +58,21 @@ pub enum Value {
     Foreign,
 }
 
-/// Something that the module did or that happened to a key, in order.
+/// Something that the module did, or that happened to a key, in order.
 #[derive(Debug)]
 pub enum Fact {
-    /// The server found the key's TTL to be over.
+    /// The server found that the key's TTL had run out.
     Vanished(KeyId),
     Event(KeyId, LockEvent),
-    /// What happened to a registry at once: it was decided from the same state.
+    /// Events of a registry that were decided together, from the same state.
     Agent(KeyId, Vec<RegistryEvent>),
-    /// What happened to a cache at once.
+    /// Events of a cache that were decided together.
     Cache(Vec<CacheEvent>),
     Blocked(WaiterId),
     Answered(WaiterId, Result<Reply, Error>),
 }
 
-/// What was copied. It lies aside, to see that nothing reaches it that happens to the copy.
+/// The original of a copy. It is kept aside, to check that changes of the copy do not reach it.
 pub struct Original<E> {
     held: Box<dyn Held>,
     saved: Encoded,
@@ -91,22 +92,23 @@ pub struct MemoryHost {
     pub keys: BTreeMap<KeyId, (Value, Option<Millis>)>,
     pub replica: BTreeMap<KeyId, Box<dyn Held>>,
     pub log: Vec<Fact>,
-    /// What Redis would have noted: keys of ours that went away, with the connections they were tied to.
+    /// What Redis would have noted: keys of ours that are gone, with the connections they were tied
+    /// to.
     pub gone: Vec<(KeyId, Vec<Connection>)>,
     pub notifications: u64,
     pub now: Millis,
     pub client: u64,
     pub in_multi: bool,
-    /// Whether the slot of all keys is on the move: what is missing may be elsewhere.
+    /// Whether the slot of all keys is moving: a missing key may be elsewhere.
     pub is_slot_open: bool,
-    /// What `members` says.
+    /// What `members` returns.
     pub members: Vec<Member>,
-    /// What `memory_permille` says.
+    /// What `memory_permille` returns.
     pub memory_permille: Option<u64>,
 }
 
 impl MemoryHost {
-    /// The value under `key`, without what an access does to an expired key.
+    /// The value under `key`. Unlike an access, this does not remove an expired key.
     pub fn peek<E: Entity>(&self, key: &KeyId) -> Option<&Record<E>> {
         match self.keys.get(key) {
             Some((Value::Ours(held), _)) => held.any().downcast_ref(),
@@ -126,7 +128,8 @@ impl MemoryHost {
         self.replica.insert(key.clone(), Box::new(copy));
     }
 
-    /// COPY with REPLACE, here and on the replica; the revision that the copy goes on from.
+    /// COPY with REPLACE, here and on the replica. Returns the revision that the copy continues
+    /// from.
     pub fn copy<E: Entity>(&mut self, from: &KeyId, to: &KeyId) -> u64 {
         let of = |stored: Option<&Record<E>>| {
             let copy = stored.expect("what is copied is there").copied();
@@ -141,7 +144,7 @@ impl MemoryHost {
         revision
     }
 
-    /// The same, and the copy takes the place of what it was made of, which is returned. `None` if there is nothing.
+    /// The same, but the copy replaces its original, which is returned. `None` if there is nothing.
     pub fn replace_by_copy<E: Entity>(&mut self, key: &KeyId) -> Option<Original<E>> {
         let saved = snapshot::encode_snapshot_beside(self.peek::<E>(key)?);
         let other = KeyId::new(key.db, b"copy");
@@ -199,7 +202,7 @@ impl MemoryHost {
     }
 }
 
-/// What happened to a value of type `E` at once.
+/// The events of a value of type `E` that were decided together.
 fn facts<E: Entity>(key: &KeyId, events: Vec<E::Event>) -> Vec<Fact> {
     let events: Box<dyn Any> = Box::new(events);
     let others = match events.downcast::<Vec<RegistryEvent>>() {
@@ -211,7 +214,7 @@ fn facts<E: Entity>(key: &KeyId, events: Vec<E::Event>) -> Vec<Fact> {
         Ok(events) => return vec![Fact::Cache(*events)],
         Err(others) => others,
     };
-    // What happens to sessions and contexts is seen by what they are then.
+    // The models of sessions and contexts look at their values, not at their events.
     let locks = others.downcast::<Vec<LockEvent>>().unwrap_or_default();
     locks.into_iter().map(|event| Fact::Event(key.clone(), event)).collect()
 }
@@ -312,7 +315,7 @@ impl Host for MemoryHost {
         for change in &changes {
             copy.apply(change);
         }
-        // A key that comes into being is empty between its two payloads.
+        // A new key is empty between its two payloads.
         let is_born = matches!(changes[..], [Change::Born { .. }]);
         if copy.is_empty() && !is_born {
             self.replica.remove(&key.id());
@@ -432,7 +435,7 @@ impl Host for MemoryHost {
     }
 
     fn walk(&mut self, _values_max: u64, visit: &mut dyn FnMut(&KeyId, &dyn Checkable) -> usize) -> Walked {
-        let mut walked = Walked { is_over: true, ..Walked::default() };
+        let mut walked = Walked { is_round_end: true, ..Walked::default() };
         for (key, (value, _)) in &self.keys {
             let Value::Ours(held) = value else { continue };
             walked.values += 1;

@@ -1,5 +1,6 @@
-//! Two nodes of a cluster and one slot that moves between them, key by key and back: whatever happens meanwhile, no key comes into being on one node
-//! while it is on the other, what runs holds its locks, and what is over gives back all of them.
+//! Two nodes of a cluster, and one slot that moves between them key by key and back. Whatever
+//! happens meanwhile: no key is created on one node while it is on the other, running tasks hold
+//! their locks, and ended tasks give all of them back.
 
 use crate::driver::{run_all, History};
 use crate::host::{Held, Value};
@@ -15,7 +16,7 @@ use std::collections::BTreeSet;
 
 const LOCKS: [&str; 3] = ["l0", "l1", "l2"];
 const WORKERS: [&str; 2] = ["w0", "w1"];
-/// Leases that end in a schedule, and one that does not, ms.
+/// Leases that end within a schedule, and one that does not, ms.
 const LEASES_MS: [u64; 3] = [150, 700, 31_536_000_000];
 
 fn id(key: &str) -> KeyId {
@@ -27,15 +28,15 @@ type Moving = ((Value, Option<u64>), Option<Box<dyn Held>>);
 
 struct World {
     nodes: [Server; 2],
-    /// Which node the slot belongs to.
+    /// The node that owns the slot.
     owner: usize,
     is_open: bool,
     rng: Prng,
     history: History,
     tasks: u64,
-    /// What was locked by hand: where and under which fence.
+    /// Locks that were taken by hand: where, and under which fence.
     by_hand: BTreeSet<(String, Fence)>,
-    /// What the session owns.
+    /// The resources of the session.
     owned: BTreeSet<String>,
     refused: u64,
 }
@@ -65,7 +66,8 @@ impl World {
         self.nodes[at].host.keys.contains_key(&id(key))
     }
 
-    /// Where a client of the cluster ends up with a command on `key`: an open slot sends it on if the key is not there.
+    /// The node that runs a client's command on `key`: while the slot is open, the client is sent
+    /// on if the key is not there.
     fn place_of(&self, key: &str) -> usize {
         match self.is_open && !self.has(self.owner, key) {
             true => 1 - self.owner,
@@ -74,7 +76,7 @@ impl World {
     }
 
     fn run(&mut self, key: &str, line: &str) -> Result<Outcome, Error> {
-        // The nodes share nothing but the time: what one grants later is younger.
+        // The nodes share only the time. A later grant has a larger fence.
         self.nodes.iter_mut().for_each(|node| node.pass_ms(1));
         let at = self.place_of(key);
         self.history.note(format!("node {at}: {line}"));
@@ -89,7 +91,7 @@ impl World {
         outcome
     }
 
-    /// All that a node has, without what is over by its time to live.
+    /// All that a node has, without keys whose TTL has run out.
     fn shown(&mut self, at: usize) -> String {
         let host = &mut self.nodes[at].host;
         let keys: Vec<KeyId> = host.keys.keys().cloned().collect();
@@ -97,7 +99,7 @@ impl World {
         format!("{:?}", host.keys)
     }
 
-    /// Everything that is due is done: what has to wait for the slot does not keep the scheduler busy.
+    /// Does everything that is due. What has to wait for the slot must not keep the scheduler busy.
     fn settle(&mut self) {
         self.nodes.iter_mut().for_each(Server::settle);
     }
@@ -137,7 +139,7 @@ impl World {
         self.nodes.iter_mut().for_each(|node| node.host.is_slot_open = is_open);
     }
 
-    /// All keys go to one node, and the slot is its.
+    /// Moves all keys to one node, which then owns the slot.
     fn close(&mut self, owner: usize) {
         let rest: Vec<KeyId> = self.nodes[1 - owner].host.keys.keys().cloned().collect();
         rest.iter().for_each(|key| self.move_key(key, 1 - owner));
@@ -187,7 +189,8 @@ impl World {
         }
     }
 
-    /// Only while the slot is at rest: of an open one the server asks that all keys are there that a command names.
+    /// Only while the slot is not moving: in an open slot the server demands all keys that a
+    /// command names.
     fn add(&mut self) {
         self.tasks += 1;
         let locks = [LOCKS[self.rng.below(3) as usize], LOCKS[self.rng.below(3) as usize]];
@@ -200,7 +203,7 @@ impl World {
         self.run("f", &format!("LTMC.TASK.CLAIM f {worker} COUNT 2 PX {lease_ms}")).ok();
     }
 
-    /// Something becomes of a task that runs.
+    /// A running task continues or ends.
     fn go_on(&mut self) {
         let running: Vec<(String, Fence)> = self.runs().into_iter().map(|run| (run.task, run.fence)).collect();
         if running.is_empty() {
@@ -228,7 +231,7 @@ impl World {
             }
             2 => {
                 if let Ok(Outcome::Reply(Reply::Integer(1))) = self.run("s", "LTMC.SESSION.END s GRACE 0") {
-                    // What was locked later is not taken back with it, so it is not known as owned any more.
+                    // A later lock is not taken back with it, so it no longer counts as owned.
                     let owned = std::mem::take(&mut self.owned);
                     self.by_hand.retain(|(lock, _)| !owned.contains(lock));
                 }
@@ -266,7 +269,7 @@ impl World {
         let owing = self.find::<Session>("s").filter(|stored| stored.state.owes().is_some());
         for lock in LOCKS {
             let Some(stored) = self.find::<Lock>(lock) else { continue };
-            for grant in stored.state.grants().iter().filter(|grant| !grant.has_ended(now)) {
+            for grant in stored.state.grants().iter().filter(|grant| !grant.is_expired(now)) {
                 let held = (lock.to_string(), grant.fence);
                 let is_known = self.by_hand.contains(&held) || runs.iter().any(|run| run.locks.contains(&held));
                 let is_owed =
@@ -276,7 +279,7 @@ impl World {
         }
     }
 
-    /// A while after the slot has come to rest nothing waits for it any more.
+    /// Some time after the slot has come to rest, nothing waits for it any more.
     fn check_at_rest(&self) {
         let owes = self.find::<Session>("s").is_some_and(|stored| stored.state.owes().is_some());
         assert!(!owes, "the session still owes something");
@@ -341,7 +344,7 @@ fn a_lease_that_ends_while_the_slot_moves_is_waited_for_without_haste() {
     let looks = server.node.metrics.swept_keys - looks;
     assert!((5..=30).contains(&looks), "{looks} looks in a second");
     assert_eq!(server.host.peek::<Flow>(&id("f")).expect("it is there").state.index().running(), 1);
-    // Something that happens to it has it looked at at once, and what was put off stays put off.
+    // Something happens to the key, so it is looked at at once. What was postponed stays postponed.
     server.run(1, "LTMC.TASK.ADD f another p");
     server.settle();
     server.host.is_slot_open = false;
@@ -350,10 +353,11 @@ fn a_lease_that_ends_while_the_slot_moves_is_waited_for_without_haste() {
     assert_eq!(server.host.peek::<Flow>(&id("f")).expect("it is there").state.index().running(), 0);
 }
 
-/// More than the scheduler looks at in one round.
+/// More than one round of the scheduler handles.
 const CROWD: usize = 600;
 
-/// A flow in which the leases of a crowd are over, whose locks are gone, so that nobody knows where they are while the slot moves.
+/// A flow with many expired leases. Their locks are gone, so nobody knows where they are while the
+/// slot moves.
 fn crowd() -> Server {
     let mut server = Server::new();
     for nth in 0..CROWD {
@@ -368,7 +372,7 @@ fn running(server: &Server) -> usize {
     server.host.peek::<Flow>(&id("f")).expect("it is there").state.index().running()
 }
 
-/// So much time goes by as the scheduler may need to go once through a crowd.
+/// Lets as much time pass as the scheduler may need to go through all of them once.
 fn pass(server: &mut Server) {
     for _ in 0..20 {
         server.pass_ms(10);
@@ -390,7 +394,7 @@ fn what_has_to_wait_keeps_nothing_else_from_being_decided() {
     pass(&mut server);
     assert_eq!(server.answers().len(), 2, "what can be decided is for those who wait");
     assert_eq!(running(&server), CROWD + 2);
-    // It goes on like that, and the scheduler rests in between.
+    // This continues, and the scheduler rests in between.
     for nth in 0..3 {
         server.run(1, &format!("LTMC.TASK.ADD f later{nth} p DELAY 100"));
         server.pass_ms(150);
@@ -443,7 +447,7 @@ fn a_session_gives_back_what_is_here_even_if_much_that_it_owes_has_to_wait() {
     (0..5).for_each(|_| pass(&mut server));
     let looks = server.node.metrics.swept_keys - looks;
     assert!((15..=60).contains(&looks), "{looks} looks in a second");
-    // Its grace is over, and it is shown as long as it owes something.
+    // Its grace has passed. It is shown as long as it still owes something.
     assert_eq!(server.run(1, "LTMC.SESSION.STATUS s"), Outcome::Reply(Reply::text("terminated")));
     assert!(matches!(server.run(1, "LTMC.SESSION.INFO s"), Outcome::Reply(Reply::Map(_))));
     assert_eq!(server.run(1, "LTMC.SESSION.GET s f"), Outcome::Reply(Reply::Nil));

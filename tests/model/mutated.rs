@@ -1,5 +1,6 @@
-//! What is loaded is checked as deeply as what is decided: values whose saved bytes were changed under a right checksum are refused, or do all
-//! that a value does. Nothing panics, and what comes of it passes its own check and can be saved and loaded.
+//! Loaded values are checked as deeply as decided ones. Values whose saved bytes were changed under
+//! a right checksum are either refused, or do all that a value does. Nothing panics, and the
+//! results pass their own checks and can be saved and loaded.
 
 use crate::driver::run_all;
 use crate::host::MemoryHost;
@@ -26,7 +27,7 @@ use std::cell::Cell;
 
 const NOW_US: u64 = 1_767_225_600_000_000;
 
-/// How a value comes about, and what is then done to it.
+/// How a value comes about, and what is done to it then.
 struct Case {
     setup: &'static [&'static str],
     uses: &'static [&'static str],
@@ -237,7 +238,7 @@ impl World {
     }
 }
 
-/// The bytes of a value of this kind as it is saved.
+/// The saved bytes of a value of this kind.
 fn saved<E: Entity>(case: &Case) -> Vec<u8> {
     let mut world = World::new();
     case.setup.iter().for_each(|line| assert!(world.run(line), "{line}"));
@@ -265,7 +266,8 @@ fn mutated(rng: &mut Prng, bytes: &[u8]) -> Vec<u8> {
             4 => drop(payload.remove(at)),
             5 => payload.insert(at, rng.next() as u8),
             6 => {
-                // A number becomes a large one, bounds among them. Not the last that is loaded: only a file made by hand has it.
+                // Replaces a number by a large one, such as a bound. Not by the largest that is
+                // loaded: only a file made by hand has that.
                 let bounds = [(1 << 63) - 1, (1 << 62) - 1, 1 << 61, (1 << 52) + 1];
                 let number = *rng.pick(&[&bounds[..], &[u64::MAX, (1 << 63) + 1, 1 << 54, 1 << 51, 1 << 32]].concat());
                 let large: Vec<u8> = [253].into_iter().chain(number.to_le_bytes()).collect();
@@ -286,7 +288,7 @@ fn mutated(rng: &mut Prng, bytes: &[u8]) -> Vec<u8> {
     writer.finish()
 }
 
-/// A value that was loaded does all that a value does.
+/// A loaded value does all that a value does.
 fn use_it<E: Entity>(case: &Case, stored: Record<E>, rng: &mut Prng) {
     let bytes = encode_snapshot(&stored);
     let again = loaded::<E>(&bytes).expect("what was loaded can be saved and loaded again");
@@ -334,7 +336,7 @@ fn run_case<E: Entity>(case: &Case) {
     println!("{}: {} were taken", E::TYPE_NAME, taken.get());
 }
 
-/// A context whose way back from version 2 is by a path that no command takes.
+/// A context whose way back from version 2 uses a path that no command takes.
 fn damaged() -> Vec<u8> {
     let mut world = World::new();
     for line in ["LTMC.CTX.CREATE k DOC {\"n\":{\"k\":1}}", "LTMC.CTX.CHECKPOINT k", "LTMC.CTX.UPDATE k a DEL /n/k"] {

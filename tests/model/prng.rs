@@ -1,6 +1,6 @@
 //! SplitMix64: small, and good enough to pick operations.
 
-/// A source of numbers that only depends on its seed.
+/// A source of numbers that depends only on its seed.
 pub struct Prng(u64);
 
 impl Prng {
@@ -21,7 +21,7 @@ impl Prng {
         self.next() % end.max(1)
     }
 
-    /// True in so many of 100 cases.
+    /// True in `chance` of 100 cases.
     pub fn percent(&mut self, chance: u64) -> bool {
         self.below(100) < chance
     }

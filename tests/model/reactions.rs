@@ -1,6 +1,7 @@
-//! Reactions against a naive list of who holds what: agents come, die, say good-bye and register anew while they take and give things of every
-//! service, with and without `REGISTRY`, in changing modes; keys are deleted, the server restarts. After every step the values, their bonds, the
-//! list of holders and the replica are compared with the list.
+//! Reactions against a naive list of who holds what. Agents register, die, deregister and register
+//! anew while they take and release things of every service, with and without `REGISTRY`, in
+//! changing modes. Keys are deleted, and the server restarts. After every step the values, their
+//! bindings, the index of holdings and the replica are compared with the list.
 
 use crate::driver::{History, Schedule};
 use crate::host::MemoryHost;
@@ -17,7 +18,7 @@ use ltmc::domain::entity::record::Payload;
 use ltmc::domain::flow::Flow;
 use ltmc::domain::lock::Lock;
 use ltmc::domain::mail::Mail;
-use ltmc::domain::reactions::is_over;
+use ltmc::domain::reactions::has_ended;
 use ltmc::domain::registry::Registry;
 use ltmc::domain::session::Session;
 use ltmc::domain::{Code, Entity, Error, KeyId, Record};
@@ -26,12 +27,12 @@ use ltmc::snapshot::frame;
 use std::collections::{BTreeMap, BTreeSet};
 
 const AGENTS: [&str; 4] = ["ada", "bob", "eve", "dan"];
-/// An agent that is silent for twice as long is dead, ms.
+/// An agent that is silent for twice this time is dead, ms.
 const TTL_MS: u64 = 100;
-/// So long that it does not end in a schedule, ms.
+/// A TTL that does not end within a schedule.
 const LONG: &str = "PX 31536000000";
 
-/// Something that an agent can hold, in one key.
+/// Something that an agent can hold in one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Thing {
     Lock(u64),
@@ -85,16 +86,16 @@ impl Thing {
     }
 }
 
-/// Something that is held, and in whose name.
+/// Something that is held, and on whose behalf.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Held {
     agent: String,
     thing: Thing,
-    /// What names one of several of its kind: the fence of a task or a claim.
+    /// Tells it from others of its kind: the fence of a task or a claim.
     fence: u64,
-    /// Of a task: whether its worker named its registry.
+    /// For a task: whether its worker named its registry.
     named: bool,
-    /// Of a task: which.
+    /// For a task: its id.
     task: String,
 }
 
@@ -105,9 +106,9 @@ struct World {
     rng: Option<Prng>,
     history: History,
     held: BTreeSet<Held>,
-    /// To which incarnation what an agent holds in a key belongs.
+    /// The incarnation that owns what an agent holds in a key.
     bindings: BTreeMap<(String, String), u64>,
-    /// The living, with their epochs.
+    /// The living agents, with their epochs.
     alive: BTreeMap<String, u64>,
 }
 
@@ -207,7 +208,7 @@ impl World {
         self.run(line).unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
-    /// What is taken has to be there.
+    /// Creates what is to be taken.
     fn prepare(&mut self) {
         for line in [
             "LTMC.CHUNK.PUT buffer c0 x",
@@ -240,7 +241,7 @@ impl World {
         self.alive.insert(agent.into(), epoch);
     }
 
-    /// The incarnation of an agent is over.
+    /// The incarnation of an agent has ended.
     fn depart(&mut self, agent: &str) {
         self.alive.remove(agent);
         let keys: Vec<String> =
@@ -325,7 +326,7 @@ impl World {
         self.held.retain(|held| held.thing.key() != key);
         self.bindings.retain(|(known, _), _| known != key);
         if key == "r" {
-            // Its agents are waited for.
+            // A client waits for its agents.
             self.tick();
             self.alive.clear();
             self.pass(self.node.settings.get(Setting::AgentTtlMs) + 1);
@@ -354,7 +355,8 @@ impl World {
         panic!("the scheduler goes round in circles");
     }
 
-    /// Who is dead or gone by now, as the registry says; that it says so in time is tested elsewhere.
+    /// Notes which agents are dead or gone by now, as the registry says. Other tests check that it
+    /// says so in time.
     fn notice_ends(&mut self) {
         let registry = self.host.peek::<Registry>(&id("r")).map(|stored| &stored.state);
         let binding =
@@ -362,7 +364,7 @@ impl World {
         let gone: Vec<String> = self
             .alive
             .iter()
-            .filter(|(agent, epoch)| is_over(&binding(agent, **epoch), registry))
+            .filter(|(agent, epoch)| has_ended(&binding(agent, **epoch), registry))
             .map(|(agent, _)| agent.clone())
             .collect();
         gone.iter().for_each(|agent| self.depart(agent));

@@ -1,4 +1,4 @@
-//! The bare module on the host in memory, and how all worlds run commands and read what comes of them.
+//! The bare module on the host in memory, and how all worlds run commands and read the results.
 
 use crate::host::{Fact, MemoryHost};
 use ltmc::command::engine::cx::{Cx, Outcome};
@@ -40,7 +40,7 @@ pub fn decoded<E: Entity>(bytes: &[u8]) -> Record<E> {
     }
 }
 
-/// What is saved and loaded again.
+/// The value after it was saved and loaded.
 pub fn saved<E: Entity>(stored: &Record<E>) -> Record<E> {
     let bytes = snapshot::encode_snapshot(stored);
     let again = decoded(&bytes);

@@ -18,7 +18,8 @@ fn specs() -> impl Iterator<Item = &'static Spec> {
     Table::<MemoryHost>::COMMANDS.iter().map(|command| command.spec)
 }
 
-/// Values for texts that have a form of their own. The table knows them by the argument's name, as people do who read the syntax.
+/// Values for texts with a form of their own. They are found by the argument's name, as people find
+/// them who read the syntax.
 const FORMS: &[(&str, &str)] = &[
     ("json", "{}"),
     ("path", "/x"),
@@ -47,7 +48,7 @@ fn required(spec: &Spec) -> Vec<String> {
     std::iter::once(spec.name.to_string()).chain(needed.flat_map(sample)).collect()
 }
 
-/// All ways to write an argument that is a choice, else the one way.
+/// All ways to write an argument that is a choice, else the only way.
 fn choices(arg: &Arg) -> Vec<Vec<String>> {
     match arg.kind {
         ArgKind::OneOf(args) => {
@@ -66,7 +67,7 @@ fn is_open(arg: &Arg) -> bool {
     arg.optional || arg.multiple || is_inner_open
 }
 
-/// The places of what stands in place and is repeated without a count.
+/// The places of positional arguments that repeat without a count.
 fn lists(spec: &Spec) -> impl Iterator<Item = usize> + '_ {
     let args = spec.in_place();
     let counts = |at: usize| at > 0 && matches!(args[at - 1].kind, ArgKind::Integer);
@@ -222,7 +223,7 @@ fn no_option_is_understood_that_is_not_in_the_table() {
     for spec in specs() {
         let mut known = BTreeSet::new();
         tokens(spec.args, &mut known);
-        // Any word may be a field and the one after it its value, or what may be left out.
+        // Any word may be a field with the next word as its value, or an optional argument.
         let takes_anything = lists(spec).next().is_some() || spec.in_place().iter().any(|arg| arg.optional);
         if spec.arity > 0 || takes_anything {
             continue;
@@ -240,7 +241,8 @@ fn an_option_given_twice_is_refused() {
     for spec in specs() {
         let with_token = |arg: &&Arg| arg.optional && arg.token.is_some() && !arg.multiple;
         for arg in spec.args.iter().filter(with_token) {
-            // Refused the first time already; and what would come twice behind a list of keys is one of them.
+            // It is refused the first time already; or a second one behind a list of keys is one of
+            // the keys.
             if arg.token == Some("REGISTRY") || lists(spec).next().is_some() {
                 continue;
             }
@@ -262,7 +264,7 @@ fn behind_a_list_without_a_count_every_option_has_one_value() {
     }
 }
 
-/// Looks at a shape and all that it is made of.
+/// Looks at a shape and at all its parts.
 fn each_shape(shape: &Shape, look: &mut impl FnMut(&Shape)) {
     look(shape);
     shape.parts().into_iter().for_each(|part| each_shape(part, look));
@@ -272,7 +274,7 @@ fn is_one_line(text: &str) -> bool {
     !text.is_empty() && text.trim() == text && !text.ends_with('.') && !text.contains(['\n', '|', '`'])
 }
 
-/// What is said in words of a shape.
+/// The texts of a shape.
 fn words_of(shape: &Shape) -> Vec<&'static str> {
     let mut words: Vec<&str> = shape.about.into_iter().chain(shape.nil).chain(shape.zero).collect();
     match shape.kind {

@@ -1,4 +1,5 @@
-//! The trace of debug mode: it changes nothing, and it tells what was asked for from what followed.
+//! The trace of debug mode: it changes nothing, and it tells apart what was asked for and what
+//! followed.
 
 use crate::driver::Schedule;
 use crate::lock::world::World;
@@ -26,7 +27,7 @@ fn last_round(server: &Server, key: &str) -> Traced {
     server.node.trace.newest().find(of_key).unwrap_or_else(|| panic!("no look at {key} was traced")).clone()
 }
 
-/// The events as `key name`, those that nobody asked for behind an arrow.
+/// The events as `key name`. Those that nobody asked for follow an arrow.
 fn events(traced: &Traced) -> Vec<String> {
     let shown = traced.events.kept.iter().map(|event| {
         let name = event.text.split(' ').next().unwrap_or_default();
@@ -44,7 +45,7 @@ fn client(id: u64, key: &str) -> (u64, String) {
     (id, key.to_string())
 }
 
-/// The last operations and answers; `LTMC.STATUS` tells of the mode.
+/// The last operations and answers. `LTMC.STATUS` is left out, since it shows the mode.
 fn told(world: &World) -> Vec<&String> {
     world.history.lines().iter().filter(|line| !line.contains("LTMC.STATUS")).collect()
 }
@@ -102,7 +103,7 @@ fn a_lease_that_ends_is_traced_as_a_round_of_the_scheduler() {
     let known = server.node.trace.len();
     server.waits(3, "LTMC.LOCK k d PATH x BLOCK 0");
     for _ in 0..10 {
-        // Somebody waits, so the key is looked at, and nothing happens.
+        // A client waits, so the key is looked at, and nothing happens.
         server.pass_ms(1_000);
         server.settle();
     }

@@ -21,7 +21,7 @@ struct Documented {
     unit: String,
     range: String,
     environment: String,
-    /// The value behind `# ltmc.name`.
+    /// The value after `# ltmc.name`.
     shown: String,
 }
 
@@ -51,7 +51,8 @@ fn documented_settings() -> BTreeMap<String, Documented> {
     settings
 }
 
-/// The table is compiled into the reference's test without the module; here is what the module told a server.
+/// The test of the reference has the table without the module. This one asks a server what the
+/// module registered.
 #[test]
 fn the_reference_has_the_commands_of_the_module() {
     let server = Server::start();

@@ -1,4 +1,5 @@
-//! Tests on real servers with the module loaded. `LTMC_SERVER=valkey-server` runs them on another server.
+//! Tests on real servers with the module loaded. `LTMC_SERVER=valkey-server` runs them on another
+//! server.
 
 mod bad_input;
 mod buffer;

@@ -10,7 +10,8 @@ struct Step {
     replies: Vec<String>,
 }
 
-/// The session: the block behind the comment that names this file. Replies stand behind `# =>`, other comments explain.
+/// The session: the block after the comment that names this file. Replies follow `# =>`, other
+/// comments explain.
 fn session() -> Vec<Step> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = std::fs::read_to_string(path).expect("README.md");
@@ -28,7 +29,7 @@ fn session() -> Vec<Step> {
     steps
 }
 
-/// Numbers of sixteen digits are times: any of them is as good as another one.
+/// Numbers of sixteen digits are times, which differ in every run.
 fn without_times(line: &str) -> String {
     let mut text = String::new();
     for part in line.split_inclusive(|c: char| !c.is_ascii_digit()) {
@@ -41,7 +42,7 @@ fn without_times(line: &str) -> String {
     text
 }
 
-/// `redis-cli` as it is in a terminal: what it prints there is for people, what goes elsewhere is raw.
+/// `redis-cli` in a terminal prints for people. Elsewhere its output is raw.
 const REDIS_CLI: &str = r#"
 exec 2>&1
 redis-cli() {

@@ -1,5 +1,6 @@
-//! The one parser: a cursor over the arguments. Every value is checked where it is read, and what is left over is an error. Where the
-//! values of an option end is said by the command's row, see [`walk`](crate::command::engine::walk).
+//! The one parser: a cursor over the arguments. Every value is checked where it is read, and an
+//! argument that is left over is an error. The command's row says where the values of an option
+//! end, see [`walk`](crate::command::engine::walk).
 
 use super::spec::{Arg, OptionSpec, Spec};
 use super::walk::Walk;
@@ -16,13 +17,13 @@ pub struct Args<'a> {
     spec: &'static Spec,
     args: &'a [&'a [u8]],
     at: usize,
-    /// Where the values of the option that is being read end; all arguments if none is.
+    /// Where the values of the current option end. Without one, where the arguments end.
     end: usize,
-    /// The option that is being read is not as declared, so reading it has to fail.
+    /// The current option is not as declared, so reading it has to fail.
     is_unfit: bool,
-    /// The options that may come.
+    /// The options of the command.
     options: &'static [Arg],
-    /// Those that were given, by their numbers.
+    /// The options that were given, by their numbers.
     seen: u64,
 }
 
@@ -54,23 +55,14 @@ impl<'a> Args<'a> {
     /// The next argument as an id of 1 to [`ID_BYTES_MAX`] bytes.
     pub fn id(&mut self, name: &str) -> Result<&'a [u8], Error> {
         let id = self.bytes(name)?;
-        if id.is_empty() || id.len() > ID_BYTES_MAX {
-            return Err(Error::usage(format!("{name} is {} bytes long, allowed are 1 to {ID_BYTES_MAX}", id.len())));
-        }
-        Ok(id)
+        Error::check_length(name, id.len(), ID_BYTES_MAX).map(|()| id)
     }
 
     /// The next argument as the key of a registry.
     pub fn registry(&mut self) -> Result<Bytes, Error> {
         debug_assert!(self.is_key(self.at), "{} reads a key that it does not declare", self.spec.name);
         let name = self.bytes("REGISTRY")?;
-        if name.is_empty() || name.len() > KEY_BYTES_MAX {
-            return Err(Error::usage(format!(
-                "REGISTRY is {} bytes long, allowed are 1 to {KEY_BYTES_MAX}",
-                name.len()
-            )));
-        }
-        Ok(Bytes::from(name))
+        Error::check_length("REGISTRY", name.len(), KEY_BYTES_MAX).map(|()| Bytes::from(name))
     }
 
     /// `[REGISTRY key]` as the only option of a command.
@@ -82,7 +74,7 @@ impl<'a> Args<'a> {
         Ok(registry)
     }
 
-    /// Whether the argument with this index is a key by the command's row.
+    /// Whether the argument with this index is a key, by the command's row.
     pub fn is_key(&self, index: usize) -> bool {
         index >= self.args.len() || Walk::new(self.spec, self.args).keys().iter().any(|(at, _)| *at == index)
     }
@@ -90,10 +82,7 @@ impl<'a> Args<'a> {
     /// The next argument as a text of at most `max` bytes.
     pub fn text(&mut self, name: &str, max: usize) -> Result<&'a [u8], Error> {
         let text = self.bytes(name)?;
-        if text.len() > max {
-            return Err(Error::usage(format!("{name} is {} bytes long, at most {max} are allowed", text.len())));
-        }
-        Ok(text)
+        Error::check_length_max(name, text.len(), max).map(|()| text)
     }
 
     /// The next argument as a whole number in `min..=max`.
@@ -108,7 +97,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// The next arguments as a count from `min` to `max` and so many values.
+    /// The next arguments as a count from `min` to `max`, and as many values.
     pub fn list(&mut self, name: &str, min: usize, max: usize) -> Result<&'a [&'a [u8]], Error> {
         let count = self.number(&format!("the number of values of {name}"), min as u64, max as u64)? as usize;
         let left = self.end - self.at;
@@ -141,17 +130,17 @@ impl<'a> Args<'a> {
         self.number(name, 1, setting.row().max())
     }
 
-    /// The next argument as the number of a version; 0 is before the first.
+    /// The next argument as the number of a version. 0 is before the first.
     pub fn version(&mut self, name: &str) -> Result<u64, Error> {
         self.number(name, 0, i64::MAX as u64)
     }
 
-    /// The next argument as the number of something that was given a fence.
+    /// The next argument as a fence that was given out.
     pub fn fence(&mut self, name: &str) -> Result<Fence, Error> {
         self.number(name, 1, FENCE_END - 1)
     }
 
-    /// The next argument as a fence that may be current or not. Zero is older than all of them.
+    /// The next argument as a fence, current or not. Zero is older than all fences.
     pub fn fence_or_zero(&mut self, name: &str) -> Result<Fence, Error> {
         self.number(name, 0, FENCE_END - 1)
     }
@@ -166,7 +155,7 @@ impl<'a> Args<'a> {
         Ok(self.number(name, 1, DURATION_MS_MAX / 1000)? * 1000)
     }
 
-    /// The next arguments as `PX ms` or `EX s`, after their word: ms, at least one.
+    /// The arguments after the word `PX` or `EX`: a duration in ms, at least one.
     pub fn duration(&mut self, word: &'static str) -> Result<Millis, Error> {
         if word == "EX" {
             self.seconds(word)
@@ -175,8 +164,8 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// The next option: its word as the row has it, with the cursor on its values. `None` at the end. An option that comes twice, or
-    /// beside one that it excludes, is an error.
+    /// The next option: its word as the row has it, with the cursor on its values. `None` at the
+    /// end. An option that comes twice, or beside one that it excludes, is an error.
     pub fn option(&mut self) -> Result<Option<&'static str>, Error> {
         self.end_option()?;
         let Some(given) = self.args.get(self.at) else {
@@ -200,17 +189,18 @@ impl<'a> Args<'a> {
         Ok(Some(option.word))
     }
 
-    /// Whether the option that is being read has one more value.
+    /// Whether the current option has one more value.
     pub fn has_value(&self) -> bool {
         self.at < self.end
     }
 
-    /// Whether an argument that may be left out, and that has no word, comes next.
+    /// Whether an optional argument without a word comes next.
     pub fn has_argument(&self) -> bool {
         self.at < self.args.len() && !Walk::new(self.spec, self.args).is_options(self.at)
     }
 
-    /// The values of a list without a count that comes next, as the row declares it at `place`, up to the options behind it.
+    /// The values of a list without a count, up to the options behind it. The row declares the list
+    /// at `place`.
     pub fn values(&mut self, place: usize) -> &'a [&'a [u8]] {
         let end = Walk::new(self.spec, self.args).end_of_list(&self.spec.args[place], self.at);
         let values = &self.args[self.at..end];
@@ -228,7 +218,7 @@ impl<'a> Args<'a> {
         Ok(())
     }
 
-    /// That an option comes again, or beside another choice that was `seen`.
+    /// The error for an option that comes again, or beside another choice that was `seen`.
     fn excluded(&self, option: &OptionSpec, seen: u64) -> Error {
         let both = seen | option.bit();
         if both == seen {
@@ -239,12 +229,12 @@ impl<'a> Args<'a> {
         Error::usage(format!("{given} exclude each other; syntax: {}", self.spec.syntax()))
     }
 
-    /// That an argument, or an option that has to be given, is not there.
+    /// The error for an argument, or a required option, that is missing.
     pub fn missing(&self, name: &str) -> Error {
         Error::usage(format!("{name} is missing; syntax: {}", self.spec.syntax()))
     }
 
-    /// That an option was given twice.
+    /// The error for an option that was given twice.
     pub fn twice(&self, word: &str) -> Error {
         Error::usage(format!("option {word} is given twice; syntax: {}", self.spec.syntax()))
     }
@@ -256,14 +246,14 @@ impl<'a> Args<'a> {
         index.ok_or_else(|| Error::usage(format!("{name} is '{}', allowed are {}", printable(given), words.join(", "))))
     }
 
-    /// All arguments that are left.
+    /// All remaining arguments.
     pub fn rest(&mut self) -> &'a [&'a [u8]] {
         let rest = &self.args[self.at.min(self.args.len())..];
         self.at = self.args.len();
         rest
     }
 
-    /// Errs if something is left.
+    /// Errs if an argument is left.
     pub fn finish(&mut self) -> Result<(), Error> {
         self.end_option()?;
         self.args.get(self.at).map_or(Ok(()), |given| Err(self.surplus(given)))
@@ -274,7 +264,7 @@ impl<'a> Args<'a> {
     }
 }
 
-/// The same of up to `bytes_max` bytes.
+/// `META` as JSON of at most `bytes_max` bytes. Empty if it is empty or null.
 pub fn parse_meta_of(args: &mut Args, bytes_max: usize, depth_max: usize) -> Result<Bytes, Error> {
     let text = args.text("META", bytes_max)?;
     if text.is_empty() {

@@ -1,4 +1,4 @@
-//! Bindings: to which incarnation of an agent belongs what is held in a key.
+//! Bindings: which incarnation of an agent owns what is held in a key.
 
 use super::entity_types::with_key_type;
 use crate::command::host::{check_here, Host, Key};
@@ -7,7 +7,7 @@ use crate::command::settings::policies::Mode;
 use crate::command::settings::Setting;
 use crate::domain::entity::bindings::AgentBinding;
 use crate::domain::limits::BINDINGS_MAX;
-use crate::domain::reactions::is_over;
+use crate::domain::reactions::has_ended;
 use crate::domain::registry::agent::{Agent, Life};
 use crate::domain::registry::{decide, Registry};
 use crate::domain::value::bytes::printable;
@@ -15,7 +15,8 @@ use crate::domain::{Bytes, Code, Entity, Error, KeyId};
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
 
-/// An agent of a registry that is named with `key`, now or by who began to wait or to work then; `NOAGENT` if it is not alive.
+/// The agent of a registry that is named together with `key`, in this command or in the one that
+/// began the wait or the task. `NOAGENT` if it is not alive.
 pub fn alive<'a, H: Host>(
     node: &Node,
     host: &'a mut H,
@@ -37,8 +38,9 @@ pub fn alive<'a, H: Host>(
     Ok(found)
 }
 
-/// The binding that a command with `REGISTRY` makes for what `agent` gets in `key`; `None` if there is that binding, or the mode makes none. Errs if the
-/// agent is not alive, or holds something in too many keys.
+/// The binding that a command with `REGISTRY` makes for what `agent` gets in `key`. `None` if it
+/// exists already, or if the mode makes no bindings. Errs if the agent is not alive, or holds
+/// something in too many keys.
 pub fn binding_for<E: Entity, H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -63,7 +65,7 @@ pub fn bindings_for<E: Entity, H: Host>(
     let bindings = keys.iter().map(|key| binding_for::<E, H>(node, host, key.into(), registry, agent));
     let bindings: SmallVec<[Option<AgentBinding>; 1]> = bindings.collect::<Result<_, _>>()?;
     if keys.len() > 1 {
-        // There may be room for each of them and not for all.
+        // There may be room for each key alone, and not for all.
         let bound = keys.iter().zip(&bindings).filter(|(_, binding)| binding.is_some());
         let bound: Vec<KeyId> = bound.map(|(key, _)| key.clone()).collect();
         if let Some(binding) = bindings.iter().flatten().next() {
@@ -93,8 +95,9 @@ pub fn binding_always<E: Entity, H: Host>(
             return Err(Error::new(Code::Limit, text));
         }
         match known.filter(|_| stored.state.holds(agent)).cloned() {
-            Some(known) if known.registry != *registry => check_is_over(host, key, &known, registry)?,
-            // It is so much that it goes back in parts. What is left must not come to the new incarnation.
+            Some(known) if known.registry != *registry => check_has_ended(host, key, &known, registry)?,
+            // It is so much that it goes back in parts. The rest must not pass to the new
+            // incarnation.
             Some(_) => {
                 let text = "what this agent held before it registered anew is still being given back; try again";
                 return Err(Error::new(Code::BadState, text));
@@ -106,15 +109,16 @@ pub fn binding_always<E: Entity, H: Host>(
     Ok(Some(binding))
 }
 
-/// Errs if what an agent holds in a key belongs to another registry, in which it is alive: it would not go back any more when it is gone there.
-fn check_is_over<H: Host>(host: &mut H, key: Key, known: &AgentBinding, registry: &Bytes) -> Result<(), Error> {
+/// Errs if what an agent holds in a key belongs to another registry in which it is alive: then it
+/// would no longer go back when the agent ends there.
+fn check_has_ended<H: Host>(host: &mut H, key: Key, known: &AgentBinding, registry: &Bytes) -> Result<(), Error> {
     let before = Key { db: key.db, name: &known.registry, arg: 0 };
     check_here(host, &[key, before])?;
     let stored = match host.read::<Registry>(before) {
         Err(error) if error.code == Code::Quarantined => return Err(error),
         stored => stored.unwrap_or(None),
     };
-    if is_over(known, stored.map(|stored| &stored.state)) {
+    if has_ended(known, stored.map(|stored| &stored.state)) {
         return Ok(());
     }
     let (agent, one, other) = (known.agent.show(), known.registry.show(), registry.show());
@@ -122,7 +126,8 @@ fn check_is_over<H: Host>(host: &mut H, key: Key, known: &AgentBinding, registry
     Err(Error::new(Code::BadState, text))
 }
 
-/// Errs if an agent that is to hold something in `keys` would do so in more keys than it may. What is stale of those is forgotten first.
+/// Errs if an agent that is to hold something in `keys` would exceed the number of keys it may hold
+/// something in. Stale entries are forgotten first.
 fn check_room<H: Host>(node: &mut Node, host: &mut H, keys: &[KeyId], binding: &AgentBinding) -> Result<(), Error> {
     let registry = KeyId::new(keys[0].db, &binding.registry);
     let max = node.settings.get(Setting::AgentHoldingsMax) as usize;
@@ -144,7 +149,7 @@ fn check_room<H: Host>(node: &mut Node, host: &mut H, keys: &[KeyId], binding: &
     Err(Error::limit("agent-holdings-max", "one more key in which this agent holds something", max as u64))
 }
 
-/// The value of `key` is gone, and what stands there now need not know of `binding`.
+/// The value of `key` is gone. Forgets the binding unless the value that replaced it has it, too.
 pub fn forget_if_stale<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, binding: &AgentBinding) {
     let registry = KeyId::new(key.db, &binding.registry);
     if !is_bound(host, key.into(), &registry, &binding.agent) {
@@ -158,7 +163,7 @@ fn is_bound<H: Host>(host: &mut H, key: Key, registry: &KeyId, agent: &[u8]) -> 
 
 /// The binding of what an agent of a registry holds in `key`, if there is one.
 pub fn binding_in<E: Entity, H: Host>(host: &mut H, key: Key, registry: &KeyId, agent: &[u8]) -> Option<AgentBinding> {
-    // Even of a value in quarantine: what is held there is not forgotten.
+    // This reads a value in quarantine, too: what is held there is not forgotten.
     let binding = host.raw::<E>(key).ok()??.binding_of(agent)?;
     (binding.registry == registry.name).then(|| binding.clone())
 }

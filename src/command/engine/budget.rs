@@ -1,9 +1,12 @@
-//! How much one reply may say: no call, whatever it asks for, makes the server build or send more (setting `ltmc.reply-bytes-max`).
+//! How large one reply may be: no request makes the server build or send more (setting
+//! `ltmc.reply-bytes-max`).
 //!
-//! Every command whose reply grows with what is stored, or with what it asks for, goes through a [`Budget`], in one of three ways:
-//! * what may be shorter stops before the bound, though never before its first element, so that whoever asks on gets through;
-//! * what must be whole is refused with `LIMIT`, before more than the bound was copied;
-//! * one single value is always answered: it was stored, so it can be read.
+//! Every command whose reply grows with what is stored, or with what is requested, uses a
+//! [`Budget`] in one of three ways:
+//! * A reply that may be cut stops before the bound, but never before its first element, so a
+//!   client that asks on always gets further.
+//! * A reply that must be whole is refused with `LIMIT`, before more than the bound was copied.
+//! * A single value is always returned: it was stored, so it can be read.
 
 use crate::command::node::Node;
 use crate::command::reply::{Reply, ELEMENT_BYTES};
@@ -12,7 +15,7 @@ use crate::domain::value::bytes::printable;
 use crate::domain::Error;
 use ahash::AHashSet;
 
-/// What is left of the bytes that one reply may have.
+/// The rest of the bytes that one reply may have.
 #[derive(Debug)]
 pub struct Budget {
     max: usize,
@@ -20,17 +23,18 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A whole one.
+    /// A budget of which nothing is used.
     pub fn of(node: &Node) -> Self {
         Self { max: node.settings.get(Setting::ReplyBytesMax) as usize, taken: 0 }
     }
 
-    /// Bytes that are left.
+    /// How many bytes are left.
     pub fn left(&self) -> usize {
         self.max.saturating_sub(self.taken)
     }
 
-    /// Takes an element with so many bytes. False if it does not fit, and then nothing is taken; the first always fits.
+    /// Takes an element of this size. If it does not fit, nothing is taken and the answer is false.
+    /// The first element always fits.
     pub fn takes(&mut self, bytes: usize) -> bool {
         let fits = self.has_room(bytes);
         if fits {
@@ -39,12 +43,13 @@ impl Budget {
         fits
     }
 
-    /// Whether an element with so many bytes would fit.
+    /// Whether an element of this size would fit.
     pub fn has_room(&self, bytes: usize) -> bool {
         self.taken == 0 || bytes.saturating_add(ELEMENT_BYTES) <= self.left()
     }
 
-    /// The list of those that fit, at least the first. Each is made when it is its turn, so at most one too many.
+    /// The list of those items that fit, at least the first. Each is made when its turn comes, so
+    /// at most one too many is made.
     pub fn list(&mut self, items: impl IntoIterator<Item = Reply>) -> Reply {
         let mut shown = Vec::new();
         for item in items {
@@ -58,7 +63,7 @@ impl Budget {
         Reply::Array(shown)
     }
 
-    /// The list of all of them, which `what` names; `LIMIT` as soon as one does not fit.
+    /// The list of all items, which `what` names. `LIMIT` as soon as one does not fit.
     pub fn whole(&mut self, what: &str, items: impl IntoIterator<Item = Reply>) -> Result<Reply, Error> {
         let mut shown = Vec::new();
         for item in items {
@@ -71,8 +76,8 @@ impl Budget {
         Ok(Reply::Array(shown))
     }
 
-    /// Takes values of these sizes, which `what` names; `LIMIT` as soon as one is too much, and no size is asked for after that. One alone
-    /// never is.
+    /// Takes values of these sizes, which `what` names. `LIMIT` as soon as one does not fit; no
+    /// further size is computed then. A single value always fits.
     pub fn check(&mut self, what: &str, sizes: impl IntoIterator<Item = usize>) -> Result<(), Error> {
         for (nth, size) in sizes.into_iter().enumerate() {
             self.taken = self.taken.saturating_add(size).saturating_add(ELEMENT_BYTES);
@@ -83,14 +88,14 @@ impl Budget {
         Ok(())
     }
 
-    /// That so much is too much.
+    /// The error for a reply that would be too large.
     fn refusal(&self, what: &str) -> Error {
         let what = format!("a reply with {what}, at least {} bytes,", self.taken);
         Error::limit(Setting::ReplyBytesMax.row().name, &what, self.max as u64)
     }
 }
 
-/// Errs if one of several values is asked for twice; `name` names the argument.
+/// Errs if a value is given twice; `name` names the argument.
 pub fn refuse_repeated(name: &str, values: &[&[u8]]) -> Result<(), Error> {
     if values.len() < 2 {
         return Ok(());

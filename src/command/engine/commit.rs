@@ -1,4 +1,5 @@
-//! How a decision takes effect: it is replicated, applied, told and counted, in one place for all services.
+//! How a decision takes effect: it is replicated, applied, notified and counted, in one place for
+//! all services.
 
 use super::service::Serve;
 use super::watch_log;
@@ -24,7 +25,8 @@ pub fn commit<E: Serve, H: Host>(
     commit_changes::<E, H>(node, host, key, &mut changes)
 }
 
-/// Makes happen what was decided, with all that follows from it. What is in the changes may be gone then.
+/// Makes changes happen that were decided, with all that follows from them. The contents of
+/// `changes` may have been moved out afterwards.
 pub fn commit_changes<E: Serve, H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -37,7 +39,7 @@ pub fn commit_changes<E: Serve, H: Host>(
     Ok(())
 }
 
-/// The same as a step of what follows from something else, which goes on by itself: nobody is served because of it.
+/// The same for a step of follow-up work that continues by itself: nothing follows from it.
 pub fn commit_step<E: Serve, H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -47,7 +49,7 @@ pub fn commit_step<E: Serve, H: Host>(
     change::<E, H>(node, host, key, changes).map(drop)
 }
 
-/// The one place where an entity changes by a decision of this node.
+/// The one place where a decision of this node changes an entity.
 fn change<E: Serve, H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -70,7 +72,7 @@ fn change<E: Serve, H: Host>(
     node.trace.at(Stage::Wake);
     tell_watchers::<E, H>(node, host, key, changes);
     node.trace.at(Stage::Notify);
-    // What happened is told before the key goes by it, as Redis does: rpop, then del.
+    // What happened is notified before the key goes because of it, as Redis does: rpop, then del.
     observe::<E, H>(node, host, key, changes);
     host.finish_change::<E>(key);
     node.lock_interest.wake(&key.id(), &mut node.schedule);
@@ -79,14 +81,14 @@ fn change<E: Serve, H: Host>(
     Ok(Some(plan))
 }
 
-/// A key with a log comes into being, with revisions above those of its earlier lives.
+/// Creates a key with a log, with revisions above those of its earlier lives.
 fn create<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
     let revision = node.clock.birth();
     change_value::<E, H>(node, host, key, &mut [Change::Born { revision }])
 }
 
-/// Applies an event that only this node hears of. It is not replicated, not notified and not saved: nobody else could see it.
-/// `wakes_at` says when the key has to be looked at because of it.
+/// Applies an event that only this node needs. It is not replicated, notified or saved: no other
+/// node could see it. `wakes_at` says when the key has to be looked at because of it.
 pub fn touch<E: Entity, H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -102,12 +104,13 @@ pub fn touch<E: Entity, H: Host>(
     Ok(())
 }
 
-/// Lets `work` try something on the value of `key`: it takes back every change before it returns.
+/// Lets `work` try something on the value of `key`. It undoes every change before it returns.
 pub fn try_on<E: Entity, H: Host, T>(host: &mut H, key: Key, work: impl FnOnce(&mut E) -> T) -> Result<T, Error> {
     Ok(work(&mut host.write::<E>(key)?.state))
 }
 
-/// Those who watch the key are served in the next round of the scheduler, or at once if the key is about to go, and its log with it.
+/// Watchers of the key are served in the next round of the scheduler. If the key is about to go,
+/// and its log with it, they are served at once.
 pub fn tell_watchers<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Change<E::Event>]) {
     if E::WATCH_EVENTS_MAX == 0
         || !node.watchers.is_watched(key)
@@ -123,7 +126,7 @@ pub fn tell_watchers<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key
     }
 }
 
-/// Tells subscribers and counters what was decided.
+/// Notifies subscribers and counts what was decided.
 pub fn observe<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Change<E::Event>]) {
     for name in changes.iter().filter_map(Change::name) {
         host.notify(key, name);
@@ -132,8 +135,8 @@ pub fn observe<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, chan
     node.metrics.of_mut(E::SERVICE).changes += changes.len() as u64;
 }
 
-/// Sends changes on and makes them, on a key that was read as one of this type. They are sent first, so that what is in them can go into
-/// the value without being copied.
+/// Replicates changes and then applies them, on a key that was read as one of this type. In this
+/// order the values in them can move into the state without a copy.
 pub fn change_value<E: Entity, H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -153,8 +156,8 @@ pub fn change_value<E: Entity, H: Host>(
                 untied.push(connection);
             }
         }
-        let over = stored.take(change);
-        over.iter().for_each(|binding| node.holdings.let_go(binding, &key.id()));
+        let ended_bindings = stored.take(change);
+        ended_bindings.iter().for_each(|binding| node.holdings.let_go(binding, &key.id()));
         if let Some(fence) = change.fence() {
             node.clock.observe(fence);
         }

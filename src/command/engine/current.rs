@@ -1,5 +1,5 @@
-//! The value that a command decides on: the one of its key or, if the key is not there yet, the
-//! one that its first change would find.
+//! The value that a command decides on: the value of its key or, if the key is not there yet, the
+//! value that its first change would find.
 
 use super::service::Serve;
 use crate::command::host::{Host, Key};
@@ -14,14 +14,14 @@ pub enum Current<'a, E: Serve> {
     Existing(&'a Record<E>),
     /// It is not there yet.
     Initial {
-        /// What makes it, before anything that is decided on it.
+        /// What creates it, before anything that is decided on it.
         first: Option<E::Event>,
         /// What it is then.
         value: E,
     },
 }
 
-/// Reads the value of a key, or makes the initial one, see [`Serve::initial`].
+/// The value of a key, or the initial one, see [`Serve::initial`].
 pub fn current<'a, E: Serve, H: Host>(node: &Node, host: &'a mut H, key: Key) -> Result<Current<'a, E>, Error> {
     Ok(match host.read::<E>(key)? {
         Some(record) => Current::Existing(record),

@@ -10,7 +10,8 @@ use crate::domain::limits::ID_BYTES_MAX;
 use crate::domain::value::bytes::{acts_as, printable};
 use crate::domain::{Blob, Bytes, Code, Error, Millis};
 
-/// Who may run this may take from others what they hold, so naming an agent is no claim to be it.
+/// Whoever may run this command may take from others what they hold, so for them naming an agent is
+/// no claim to be that agent.
 const TAKES_FROM_OTHERS: &str = "LTMC.LOCK.BREAK";
 
 /// What a command runs in.
@@ -21,7 +22,7 @@ pub struct Cx<'a, H: Host> {
     /// The server.
     pub host: &'a mut H,
     /// The command's row.
-    pub spec: &'static crate::command::engine::spec::Spec,
+    pub spec: &'static Spec,
     /// Its arguments, the name first.
     pub args: &'a [&'a [u8]],
     /// The client's database.
@@ -49,7 +50,8 @@ impl<'a, H: Host> Cx<'a, H> {
         self.node.now()
     }
 
-    /// Reads the id of the owner or agent that the caller acts as. With `bind-agent-to-user` it has to belong to the ACL user.
+    /// Reads the id of the owner or agent that the caller acts as. With `bind-agent-to-user`, the
+    /// id has to belong to the ACL user.
     pub fn actor<'b>(&self, args: &mut Args<'b>, name: &str) -> Result<&'b [u8], Error> {
         let id = args.id(name)?;
         self.check_actor(id).map(|()| id)
@@ -60,17 +62,20 @@ impl<'a, H: Host> Cx<'a, H> {
         self.bound_to().map_or(Ok(()), |user| check_name(&user, id))
     }
 
-    /// The ACL user whose name the caller is bound to, if it is to any.
+    /// The ACL user whose name the caller is bound to; `None` if it is not bound.
     fn bound_to(&self) -> Option<Vec<u8>> {
         self.node.settings.agents_are_bound().then(|| self.host.user()).flatten()
     }
 
-    /// Who acts where naming anybody is up to the caller: who it says it is, else its ACL user if it is bound to that name. Empty if it is
-    /// not: that is also who may take from others, by `LTMC.LOCK.BREAK`, what they hold in any of the keys.
-    pub fn acting(&self, said: Option<&[u8]>) -> Result<Bytes, Error> {
-        match (self.bound_to().filter(|_| !self.takes_from_others()), said) {
-            (None, said) => Ok(said.map_or(Bytes::EMPTY, Bytes::from)),
-            (Some(user), Some(said)) => check_name(&user, said).map(|()| Bytes::from(said)),
+    /// Who acts, where the caller need not name an agent: the agent it names, else the ACL user
+    /// that it is bound to.
+    ///
+    /// Empty if it is not bound. That is also true of a caller that may run `LTMC.LOCK.BREAK` on
+    /// all keys of the command, since it may take from others what they hold.
+    pub fn acting(&self, named: Option<&[u8]>) -> Result<Bytes, Error> {
+        match (self.bound_to().filter(|_| !self.takes_from_others()), named) {
+            (None, named) => Ok(named.map_or(Bytes::EMPTY, Bytes::from)),
+            (Some(user), Some(named)) => check_name(&user, named).map(|()| Bytes::from(named)),
             (Some(user), None) if (1..=ID_BYTES_MAX).contains(&user.len()) => Ok(Bytes::from(&user[..])),
             (Some(user), None) => {
                 let text = format!("the user's name is {} bytes long, an agent's is 1 to {ID_BYTES_MAX}", user.len());
@@ -106,7 +111,7 @@ pub enum Outcome {
 /// A row of the table with the function that runs it on the host `H`.
 #[derive(Debug, Clone, Copy)]
 pub struct Command<H: Host> {
-    /// What can be said without running it.
+    /// Everything about it that can be said without running it.
     pub spec: &'static Spec,
     /// Runs it.
     pub run: fn(&mut Cx<H>) -> Result<Outcome, Error>,

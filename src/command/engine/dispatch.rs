@@ -1,4 +1,4 @@
-//! The one way that every command and every change goes: check, run, replicate, apply, notify, count.
+//! How every command begins: the checks that hold for all of them, then its handler.
 
 use super::cx::{Command, Cx, Outcome};
 use super::keys::{is_searched, may_be_named, positions};
@@ -10,7 +10,7 @@ use crate::domain::value::bytes::printable;
 use crate::domain::{Code, Error};
 use crate::observe::trace::Stage;
 
-/// Runs a command: checks what holds for all commands, then hands over to its handler.
+/// Runs a command: first the checks that hold for all commands, then its handler.
 pub fn run<H: Host>(command: &Command<H>, cx: &mut Cx<H>) -> Result<Outcome, Error> {
     tracing::begin(cx);
     let outcome = checked(command, cx).and_then(|()| check_access(cx)).and_then(|()| {
@@ -27,8 +27,9 @@ pub fn run<H: Host>(command: &Command<H>, cx: &mut Cx<H>) -> Result<Outcome, Err
     outcome
 }
 
-/// Errs if the caller may not do with its keys what the command does. The server has asked for those whose place is fixed, and for all
-/// others where it knows how; so these are asked for here once more.
+/// Errs if the caller must not access the keys in the way the command does. The server has checked
+/// the keys in fixed places, and others only where it can find them. So these are checked here
+/// again.
 fn check_access<H: Host>(cx: &mut Cx<H>) -> Result<(), Error> {
     if !cx.spec.keys.iter().any(|keys| may_be_named(keys.at, cx.args)) {
         return Ok(());
@@ -58,13 +59,14 @@ fn checked<H: Host>(command: &Command<H>, cx: &mut Cx<H>) -> Result<(), Error> {
         return Ok(());
     }
     if cx.node.replica {
-        // A replica with replica-read-only no lets writes through. It must not grant anything all the same.
+        // A replica with replica-read-only no lets writes through. Still it must not grant
+        // anything.
         return Err(Error::new(Code::ReadOnly, "only the primary decides about locks and other shared state"));
     }
     cx.node.clock.check_left()
 }
 
-/// Errs if one of the keys is in quarantine: before anything is decided about any of them.
+/// Errs if one of the keys is in quarantine, before anything is decided about any of them.
 fn check_quarantine<H: Host>(cx: &mut Cx<H>) -> Result<(), Error> {
     if cx.node.quarantine.is_empty() && !cx.host.has_quarantined() {
         return Ok(());

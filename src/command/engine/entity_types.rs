@@ -1,9 +1,9 @@
-//! The types of keys, listed once for everything that depends on the type of a value.
+//! The types of keys, for code that depends on the type of a value.
 
 use crate::command::host::KeyType;
 use crate::domain::{Entity, Service};
 
-/// The same with what is under a key; `$other` if that is not of ours.
+/// `$body` with the entity type of what is under a key; `$other` if that is not of ours.
 macro_rules! with_key_type {
     ($kind:expr, $E:ident => $body:expr, else $other:expr) => {
         match $kind {
@@ -16,7 +16,8 @@ macro_rules! with_key_type {
 }
 pub(crate) use with_key_type;
 
-/// Whether what is under a key gives something up when the server is short of memory, see [`Entity::GIVES_WAY`].
+/// Whether what is under a key gives something up when the server is short of memory, see
+/// [`Entity::GIVES_WAY`].
 pub fn gives_way(kind: KeyType) -> bool {
     with_key_type!(kind, E => E::GIVES_WAY, else false)
 }

@@ -1,12 +1,12 @@
-//! Where the keys of a command stand among its arguments: as its row declares, found by the same [walk](crate::command::engine::walk) that the parser
-//! goes by.
+//! Where the keys of a command stand among its arguments: as its row declares, found by the same
+//! [walk](crate::command::engine::walk) that the parser follows.
 
 use super::spec::{KeysAt, Spec};
 use super::walk::Walk;
 use crate::command::host::Access;
 use smallvec::SmallVec;
 
-/// The place of each key among the arguments, and what is done with it.
+/// The place of each key among the arguments, and how the command accesses it.
 pub type Positions = SmallVec<[(usize, Access); 4]>;
 
 /// All keys that the arguments name.
@@ -16,12 +16,12 @@ pub fn positions(spec: &'static Spec, args: &[&[u8]]) -> Positions {
     found.filter_map(|(at, key_spec)| Some((at, access(key_spec)?))).collect()
 }
 
-/// Whether the place of such keys depends on what else is said.
+/// Whether the place of such keys depends on the other arguments.
 pub fn is_searched(keys: KeysAt) -> bool {
     !matches!(keys, KeysAt::Index(_) | KeysAt::CountAt(_))
 }
 
-/// Whether there may be such keys: quickly, for nearly all commands come without.
+/// Whether there may be such keys. It is a quick test, since nearly all commands come without.
 pub fn may_be_named(keys: KeysAt, args: &[&[u8]]) -> bool {
     let has = |word: &str| args.iter().any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
     match keys {

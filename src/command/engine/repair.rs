@@ -1,4 +1,5 @@
-//! Making anew what is derived in a value, whatever its type, and the keys that are kept from everybody until that is done.
+//! Rebuilds what is derived in a value, whatever its type, and keeps everybody from broken keys
+//! until that is done.
 
 use super::entity_types::{service_of, with_key_type};
 use super::replay::note_value;
@@ -14,18 +15,21 @@ use crate::domain::{Code, Entity, Error, Fault, Invariant, KeyId, Record, Servic
 pub struct Repaired {
     /// Redis' name of the type.
     pub type_name: &'static str,
-    /// The service that it belongs to.
+    /// The service of that type.
     pub service: Service,
     /// What was broken before.
     pub was_broken: Option<Invariant>,
-    /// What is still broken, since nothing is left to make it from.
+    /// What is still broken, since there is nothing to rebuild it from.
     pub is_broken: Option<Invariant>,
-    /// What was given up for the rest.
+    /// What was given up to save the rest.
     pub given_up: Option<String>,
 }
 
-/// Checks the value of `key` and makes anew what is derived in it. `tells`: replicas get the whole value, for what happened to it may not
-/// have been sent; without it nothing leaves this node. `None` if there is no value of ours, or one that only somebody who asks for it mends.
+/// Checks the value of `key` and rebuilds what is derived in it. `None` if there is no value of
+/// ours, or one that only an explicit repair mends.
+///
+/// With `tells`, replicas get the whole value, since a change of it may not have been sent.
+/// Without, nothing leaves this node.
 pub fn repair<H: Host>(host: &mut H, key: Key, tells: bool) -> Result<Option<Repaired>, Error> {
     match host.key_type(key) {
         KeyType::Nothing => Ok(None),
@@ -43,7 +47,8 @@ fn repair_type<E: Entity, H: Host>(host: &mut H, key: Key, tells: bool) -> Resul
     Ok(Some(repaired))
 }
 
-/// Makes anew what is derived. `gives_up`: if that is not enough, what can be done without goes.
+/// Rebuilds what is derived. If that does not help and `gives_up` is set, gives up what the rest
+/// can do without.
 fn mend<E: Entity>(stored: &mut Record<E>, gives_up: bool) -> Repaired {
     let was_broken = stored.check_loaded().err();
     stored.rebuild();
@@ -55,8 +60,9 @@ fn mend<E: Entity>(stored: &mut Record<E>, gives_up: bool) -> Repaired {
     Repaired { type_name: E::TYPE_NAME, service: E::SERVICE, was_broken, is_broken, given_up }
 }
 
-/// The same because somebody asks for it: what was found in place of a value is read once more, and what is broken is given up if the rest
-/// can do without. The value leaves quarantine if that helps. `None` if there is no value of ours.
+/// An explicit repair. A value that could not be read is read once more, and broken parts are given
+/// up if the rest can do without. If that helps, the value leaves quarantine. `None` if there is no
+/// value of ours.
 pub fn repair_asked<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<Option<Repaired>, Error> {
     match host.key_type(key) {
         KeyType::Nothing => Ok(None),
@@ -68,13 +74,13 @@ fn repair_asked_type<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key
     let Some(stored) = host.raw::<E>(key)? else { return Ok(None) };
     let dropped = stored.fault().map_or(0, |fault| fault.dropped);
     if dropped > 0 {
-        // What could be mended would be what the value was before them.
+        // A repair would bring back the value as it was before these changes.
         let text = format!("{dropped} changes of it were dropped since; only a whole value can replace it");
         return Err(broken_beyond(E::TYPE_NAME, &text));
     }
     let repaired = match (stored.fault().map(Fault::text), stored.original()) {
         (Some(text), Some(original)) => {
-            // Beside the value that is there: it stays as it is if nothing can be made of it.
+            // The current value stays as it is if nothing can be made of the original.
             let mut found = H::decode::<E>(original).map_err(|error| broken_beyond(E::TYPE_NAME, &error.text))?;
             let repaired = Repaired { was_broken: Some(Invariant(text)), ..mend(&mut found, true) };
             if repaired.is_broken.is_none() {
@@ -101,23 +107,23 @@ fn broken_beyond(type_name: &str, text: &str) -> Error {
     Error::new(Code::Err, format!("the {type_name} is broken beyond its derived indexes: {text}"))
 }
 
-/// Errs if nobody may use what is under `key`.
+/// Errs if the value of `key` must not be used.
 pub fn check_usable<H: Host>(node: &Node, host: &mut H, key: Key) -> Result<(), Error> {
     node.check_quarantine(key)?;
     with_key_type!(host.key_type(key), E => host.read::<E>(key).map(drop), else Ok(()))
 }
 
-/// Nobody may use the value of `key` any more, since it stays broken.
+/// Puts the value of `key` into quarantine, since it stays broken.
 pub fn close<H: Host>(host: &mut H, key: Key, broken: &Invariant) {
     put_aside(host, key, Fault::new(Reason::Broken(broken.clone())));
 }
 
-/// Whether there is a value of ours, which is in quarantine then.
+/// Puts the value of `key` into quarantine. False if there is no value of ours.
 fn put_aside<H: Host>(host: &mut H, key: Key, fault: Fault) -> bool {
     fn of_type<E: Entity, H: Host>(host: &mut H, key: Key, fault: Fault) -> bool {
         match host.raw::<E>(key) {
             Ok(Some(stored)) if stored.fault().is_some() => true,
-            // An internal error left it behind. It goes, and says nothing of the name.
+            // An internal error left this value behind. It will go, and says nothing about the key.
             Ok(Some(stored)) if stored.is_empty() && !fault.is_broken() => false,
             Ok(Some(_)) => host.set_fault::<E>(key, Some(fault)).is_ok(),
             _ => false,
@@ -126,7 +132,8 @@ fn put_aside<H: Host>(host: &mut H, key: Key, fault: Fault) -> bool {
     with_key_type!(host.key_type(key), E => of_type::<E, H>(host, key, fault), else false)
 }
 
-/// Counts a panic on a key. After too many of them the quarantine is that of its value, if it has one, whatever becomes of the name.
+/// Counts a panic on a key. After too many of them its value is in quarantine, whatever becomes of
+/// the name. A key without a value is itself in quarantine.
 pub fn count_panic_on<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, service: Option<Service>) {
     let panics = node.quarantine.count_panic(key.clone(), service);
     let is_too_many = panics >= PANICS_PER_KEY_MAX;
@@ -140,7 +147,8 @@ pub fn service_at<H: Host>(host: &mut H, key: Key) -> Option<Service> {
     service_of(host.key_type(key))
 }
 
-/// Breaks a part of the value of `key` that is derived, for tests; `*`: what nothing is left to rebuild from. Errs with what can be broken.
+/// Breaks a derived part of the value of `key`, for tests. `*` breaks something that cannot be
+/// rebuilt. Errs with what can be broken.
 #[cfg(feature = "test-hooks")]
 pub fn break_value<H: Host>(host: &mut H, key: Key, part: Option<&[u8]>) -> Result<(), Error> {
     use crate::domain::entity::fault_injection::Breakable;
@@ -163,7 +171,7 @@ pub fn break_value<H: Host>(host: &mut H, key: Key, part: Option<&[u8]>) -> Resu
 }
 
 impl Node {
-    /// Counts what a repair has mended.
+    /// Counts a repair that mended something.
     pub fn count_repair(&mut self, repaired: &Repaired) {
         if repaired.was_broken.is_some() {
             let now = self.now();
@@ -172,8 +180,9 @@ impl Node {
     }
 }
 
-/// A panic was contained while a command worked on `keys`: the values are checked, their derived indexes made anew, and replicas get
-/// them whole, for a change may have been applied and not sent.
+/// A panic was contained while a command worked on `keys`. The values are checked and what is
+/// derived in them is rebuilt. Replicas get the whole values, since a change may have been applied
+/// and not sent.
 pub fn after_panic<H: Host>(node: &mut Node, host: &mut H, service: Option<Service>, keys: &[Key]) {
     let looked_at = node.looking_at.take();
     let concerned = || keys.iter().copied().chain(looked_at.as_ref().map(Key::from));
@@ -184,7 +193,8 @@ pub fn after_panic<H: Host>(node: &mut Node, host: &mut H, service: Option<Servi
     concerned.dedup();
     for key in concerned {
         count_panic_on(node, host, &key, blamed);
-        // If it was the scheduler, the hint is used up; whoever waits for the key must not be forgotten.
+        // If the scheduler panicked, its hint is used up. Clients that wait for the key must not be
+        // forgotten.
         node.look_at_soon(key);
     }
     for key in keys {

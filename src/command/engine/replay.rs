@@ -1,4 +1,4 @@
-//! What another node decided or a file held: applied as it was decided.
+//! What another node decided or a file held: it is applied as it was decided.
 
 use super::commit::{change_value, tell_watchers};
 use super::cx::Cx;
@@ -11,7 +11,8 @@ use crate::domain::value::bytes::printable;
 use crate::domain::{Change, Entity, Error, KeyId, Record};
 use crate::observe::trace::Stage;
 
-/// Applies a framed payload, and what stands beside it, to a key. What a file or a primary sends and cannot be applied is lost, so somebody is told.
+/// Applies a framed payload, with its blobs, to a key. If a file or a primary sent it and it cannot
+/// be applied, it is lost, so the operator is told.
 pub fn apply_payload<H: Host>(cx: &mut Cx<H>, key: Key, payload: &[u8], blobs: &[&[u8]]) -> Result<(), Error> {
     let applied = apply_read(cx, key, payload, blobs);
     if let (Err(error), true) = (&applied, cx.host.is_trusted()) {
@@ -28,13 +29,14 @@ fn apply_read<H: Host>(cx: &mut Cx<H>, key: Key, payload: &[u8], blobs: &[&[u8]]
     }, other => Err(unknown_type(other)))
 }
 
-/// That nothing is known of a type tag.
+/// The error for an unknown type tag.
 pub fn unknown_type(tag: u8) -> Error {
     Error::usage(format!("payload has the unknown type tag {tag}"))
 }
 
-/// Applies changes that another node decided or that a file held: to a value that is under suspicion, too, or it would be stale when it is
-/// cleared. From a client that is not trusted the result is checked first, and nothing changes if it breaks a rule.
+/// Applies changes that another node decided or that a file held. A value under suspicion gets
+/// them, too, or it would be stale once it is cleared. If the client is not trusted, the result is
+/// checked first, and nothing changes if it breaks a rule.
 pub fn apply_changes<E: Entity + Clone, H: Host>(
     cx: &mut Cx<H>,
     key: Key,
@@ -66,7 +68,8 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
     Ok(())
 }
 
-/// Changes of a broken value make nothing of it: they are dropped, until a whole value comes or the life of the key is over. How many are.
+/// Drops changes of a broken value, until a whole value comes or the life of the key ends. Returns
+/// how many it dropped.
 fn drop_changes<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: &[Change<E::Event>]) -> Result<usize, Error> {
     let Some(stored) = cx.host.raw::<E>(key)?.filter(|stored| stored.is_broken()) else { return Ok(0) };
     let new_life = Change::new_life(changes);
@@ -80,18 +83,19 @@ fn drop_changes<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: &[Change<
     } else if are_first {
         cx.host.warn(&format!("LTMC: {shown} is broken, and the changes that come for it are dropped"));
     }
-    // They stand in this node's own AOF all the same.
+    // This node's own AOF holds them all the same.
     cx.host.replicate::<E>(key, &changes[..count]);
     cx.node.metrics.dropped += count as u64;
     Ok(count)
 }
 
-/// A value in a line of the log.
+/// A value, in a line of the log.
 fn shown<E: Entity>(key: Key) -> String {
     format!("the {} '{}' in database {}", E::TYPE_NAME, printable(key.name), key.db)
 }
 
-/// Puts a whole value that another node or a file sent under `key`. A broken one goes into quarantine.
+/// Puts a whole value that another node or a file sent under `key`. A broken one goes into
+/// quarantine.
 pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, mut stored: Record<E>) -> Result<(), Error> {
     if !cx.host.is_trusted() {
         check_handed_in(cx.node, &stored)?;
@@ -104,7 +108,7 @@ pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, mut stored: 
         note_found::<E>(cx.node, key, &mut stored.state);
     }
     cx.host.put(key, stored)?;
-    // What was broken is replaced.
+    // If the old value was broken, it is replaced now.
     cx.node.quarantine.remove(&key.id());
     if let Some(stored) = cx.host.raw::<E>(key)?.filter(|stored| stored.fault().is_none()) {
         note_value(cx.node, key, stored);
@@ -115,7 +119,8 @@ pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, mut stored: 
     Ok(())
 }
 
-/// Errs if a value that a client hands in would take fences or revisions from this node, or has used up its own numbers.
+/// Errs if a value from a client would take fences or revisions from this node, or has used up its
+/// own numbers.
 pub fn check_handed_in<E: Entity>(node: &Node, stored: &Record<E>) -> Result<(), Error> {
     node.clock.check_handed_in(stored.last_fence())?;
     if E::WATCH_EVENTS_MAX > 0 {
@@ -131,13 +136,14 @@ pub fn check_handed_in<E: Entity>(node: &Node, stored: &Record<E>) -> Result<(),
 fn finish_applied<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: usize) {
     cx.node.metrics.of_mut(E::SERVICE).applied += changes as u64;
     cx.host.finish_change::<E>(key);
-    // On a replica nobody is served, but who waits for an end is told of it.
+    // A replica serves nobody, but clients that wait for an end are told.
     if cx.node.is_waited_for(key) && (!cx.node.replica || !cx.node.queues.completions.is_empty()) {
         cx.node.look_at_soon(key.id());
     }
 }
 
-/// Learns what a value means for this process: its fences, deadlines and connections. Called for every value that is loaded.
+/// Learns what a value means for this process: its fences, deadlines and connections. Called for
+/// every value that is loaded.
 pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Record<E>) {
     node.clock.observe(stored.last_fence());
     if E::WATCH_EVENTS_MAX > 0 {
@@ -151,7 +157,7 @@ pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Record<E>) {
     }
     for binding in stored.bindings() {
         if node.holdings.hold(binding, key.id()) {
-            // It comes from a file, another name or another node: is its agent still there?
+            // The value comes from a file, another name or another node: is its agent still there?
             node.ask_for_agents(KeyId::new(key.db, &binding.registry));
         }
     }
@@ -160,8 +166,8 @@ pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Record<E>) {
     }
 }
 
-/// A value that comes from a file after a stop without notice is told of that, and looked at soon. To a replica its primary says what
-/// it is.
+/// A value that was loaded from a file after a stop without notice is told of that, and is looked
+/// at soon. A replica learns from its primary what has become of it.
 pub fn note_found<E: Entity>(node: &mut Node, key: Key, state: &mut E) {
     if E::RECOVERS && node.recovers && !node.replica {
         state.found();

@@ -1,8 +1,9 @@
-//! The shape of a reply, as a value: one column of the command table. `COMMAND DOCS`, the reference, the checks of the server tests and typed
-//! clients come from it.
+//! The shape of a reply, as a value: one column of the command table. `COMMAND DOCS`, the
+//! reference, the checks of the server tests and typed clients are made from it.
 //!
-//! How a shape looks on the wire: nil, numbers, text and lists are those of Redis. A map is a map in RESP3, and in RESP2 a list in which each
-//! name stands before its value. `OK` is a simple string, all other text is a bulk string. Flags are the integers 0 and 1.
+//! On the wire, nil, numbers, text and lists are those of Redis. A map is a map in RESP3; in RESP2
+//! it is a list in which each name precedes its value. `OK` is a simple string, all other text is a
+//! bulk string. Flags are the integers 0 and 1.
 
 pub use super::unit::Unit;
 use serde_json::{json, Map, Value};
@@ -12,11 +13,11 @@ use serde_json::{json, Map, Value};
 pub struct Shape {
     /// What it is made of.
     pub kind: ShapeKind,
-    /// What it says, where the names around it do not.
+    /// What it means, where the names around it do not say so.
     pub about: Option<&'static str>,
-    /// It may be nil, and when it is.
+    /// When it is nil, if it may be.
     pub nil: Option<&'static str>,
-    /// It may be 0, which is no value of its unit, and when it is.
+    /// When it is 0, if that is possible and means no value.
     pub zero: Option<&'static str>,
 }
 
@@ -39,15 +40,15 @@ pub enum ShapeKind {
     Json,
     /// Any number of values of one shape; an empty list stands for nothing.
     List(&'static Shape),
-    /// A list of a fixed length, in which each place has its name.
+    /// A list of a fixed length, in which each place has a name.
     Tuple(&'static [Field]),
     /// Named values.
     Map(&'static [Field]),
     /// Values under names that are not fixed: what the names are, and the shape of the values.
     MapOf(&'static str, &'static Shape),
-    /// One of several.
+    /// One of several shapes.
     OneOf(&'static [Case]),
-    /// Whatever the wrapped command answers.
+    /// Any reply of the wrapped command.
     Any,
 }
 
@@ -58,7 +59,7 @@ pub struct Field {
     pub name: &'static str,
     /// Its shape.
     pub shape: Shape,
-    /// When it is there, if it is not always.
+    /// When it is there, if not always.
     pub only: Option<&'static str>,
 }
 
@@ -156,7 +157,7 @@ impl Case {
     }
 }
 
-/// So deep the fields of maps are named in the text of a shape.
+/// To this depth the text of a shape names the fields of maps.
 const NAMED_DEPTH: usize = 2;
 
 impl Shape {
@@ -166,16 +167,16 @@ impl Shape {
         absent.join("; ")
     }
 
-    /// When it is nil, and when 0 stands for nothing.
+    /// When it is nil, and when 0 means no value.
     pub fn absent_texts(&self) -> impl Iterator<Item = String> {
         let nil = self.nil.map(|when| format!("nil if {when}"));
         nil.into_iter().chain(self.zero.map(|when| format!("0 if {when}")))
     }
 
-    /// The same without when it is nil.
+    /// The text without when it is nil.
     fn head(&self) -> String {
         match (self.about, self.kind) {
-            // What it says makes the words clear.
+            // These texts say the type well enough.
             (Some(about), ShapeKind::Integer(Unit::Flag) | ShapeKind::Text | ShapeKind::Bytes | ShapeKind::Any) => {
                 about.to_string()
             }
@@ -193,7 +194,7 @@ impl Shape {
         }
     }
 
-    /// The text of what it is made of, as a part of so many others.
+    /// The text of what it is made of, at this depth within others.
     fn inner_text(&self, depth: usize) -> String {
         let parts = |fields: &[Field]| fields.iter().map(|field| field.text(depth + 1)).collect::<Vec<_>>().join(", ");
         let list = |name: &str, fields: &[Field]| match depth {
@@ -284,7 +285,7 @@ impl Shape {
         with(out, "zero", self.zero)
     }
 
-    /// The shapes that it is made of, one step in.
+    /// The shapes that it directly consists of.
     pub fn parts(&self) -> Vec<&'static Shape> {
         match self.kind {
             ShapeKind::List(of) | ShapeKind::MapOf(_, of) => vec![of],
@@ -298,14 +299,14 @@ impl Shape {
 impl Field {
     fn text(&self, depth: usize) -> String {
         let shape = &self.shape;
-        let is_said = match shape.kind {
-            // The name says it, or nothing more is to be said of it here.
+        let is_clear = match shape.kind {
+            // The name says it, or nothing more has to be said here.
             ShapeKind::Integer(unit) => self.name.ends_with(unit.word()) || unit == Unit::Count,
             ShapeKind::Bytes | ShapeKind::Text | ShapeKind::Word(_) => true,
             ShapeKind::List(of) => !matches!(of.kind, ShapeKind::Map(_)),
             _ => depth > 1,
         };
-        if is_said {
+        if is_clear {
             let or_nil = if shape.nil.is_some() { " (or nil)" } else { "" };
             return format!("{}{or_nil}", self.name);
         }
@@ -359,8 +360,8 @@ mod tests {
     .or_nil("there is no lock");
 
     #[test]
-    fn a_shape_is_said_in_one_line() {
-        const SAID: &[(Shape, &str)] = &[
+    fn a_shape_is_described_in_one_line() {
+        const TEXTS: &[(Shape, &str)] = &[
             (Shape::OK, "OK"),
             (Shape::FENCE.or_nil("the lock is busy"), "integer, fence; nil if the lock is busy"),
             (Shape::COUNT.about("the number of keys"), "the number of keys (count)"),
@@ -381,7 +382,7 @@ mod tests {
             ),
             (Shape::ANY.about("that of the command"), "that of the command"),
         ];
-        for (shape, text) in SAID {
+        for (shape, text) in TEXTS {
             assert_eq!(shape.text(), *text);
         }
     }

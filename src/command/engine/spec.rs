@@ -1,4 +1,5 @@
-//! The vocabulary of the command table: one [`Spec`] says everything about a command that can be said without running it.
+//! The vocabulary of the command table. One [`Spec`] holds everything about a command that can be
+//! said without running it.
 
 use super::reply_shape::Shape;
 use crate::command::host::Access;
@@ -7,9 +8,9 @@ use crate::domain::Service;
 /// Everything about a command.
 #[derive(Debug)]
 pub struct Spec {
-    /// Name, upper case.
+    /// Its name, upper case.
     pub name: &'static str,
-    /// Number of arguments with the name; negative: at least so many.
+    /// Number of arguments, the name included. A negative number is a minimum.
     pub arity: i32,
     /// Redis' command flags.
     pub flags: Flags,
@@ -17,13 +18,14 @@ pub struct Spec {
     pub keys: &'static [KeySpec],
     /// ACL categories, for servers that let a module name them.
     pub categories: &'static str,
-    /// The service whose counters and switch it falls under; `None` for commands about the module itself.
+    /// The service whose counters and switch apply to it; `None` for commands about the module
+    /// itself.
     pub service: Option<Service>,
     /// Whether it is replicated as the client sent it, instead of by the changes it makes.
     pub is_verbatim: bool,
-    /// Version of LTMC that brought it.
+    /// The version of LTMC that introduced it.
     pub since: &'static str,
-    /// Cost.
+    /// Its cost.
     pub complexity: &'static str,
     /// What it does, in one sentence.
     pub summary: &'static str,
@@ -63,12 +65,12 @@ impl Flags {
         (Flags::ALLOW_LOADING, "allow-loading"),
     ];
 
-    /// Both sets.
+    /// The union of both.
     pub const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
     }
 
-    /// Whether all of `other` is in it.
+    /// Whether it contains all of `other`.
     pub const fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
     }
@@ -83,26 +85,27 @@ impl Flags {
 /// Where keys stand in the arguments.
 #[derive(Debug, Clone, Copy)]
 pub struct KeySpec {
-    /// What is done with them.
+    /// How the command accesses them.
     pub access: Access,
-    /// Which ones.
+    /// Where they stand.
     pub at: KeysAt,
 }
 
-/// A place of keys.
+/// Where keys stand.
 #[derive(Debug, Clone, Copy)]
 pub enum KeysAt {
-    /// The argument at this index; the command itself has index 0.
+    /// The argument at this index. The command itself has index 0.
     Index(i32),
-    /// The argument after this word, looked for from `from` on.
+    /// The argument after this word, which is searched from this index on.
     AfterWord(&'static str, i32),
     /// All arguments from this index on.
     From(i32),
-    /// A count at this index, then so many keys.
+    /// A count at this index, then as many keys.
     CountAt(i32),
-    /// Where all words of one of these lists stand at their indexes: the argument after the last of them. Needs `GETKEYS_API`.
+    /// Where all words of one of these lists stand at their indexes: the argument after the last of
+    /// them. Needs `GETKEYS_API`.
     Behind(&'static [&'static [(i32, &'static str)]]),
-    /// A count after this word, looked for from `from` on, then so many keys.
+    /// A count after this word, which is searched from this index on, then as many keys.
     CountAfter(&'static str, i32),
 }
 
@@ -115,15 +118,15 @@ pub struct Arg {
     pub kind: ArgKind,
     /// The word before it.
     pub token: Option<&'static str>,
-    /// May be left out.
+    /// Whether it may be left out.
     pub optional: bool,
-    /// May be repeated.
+    /// Whether it may be repeated.
     pub multiple: bool,
-    /// Which key spec it is a key of.
+    /// The key spec that it is a key of; -1 if it is no key.
     pub key_spec: i32,
 }
 
-/// Kinds of argument.
+/// The kinds of arguments.
 #[derive(Debug, Clone, Copy)]
 pub enum ArgKind {
     /// A key.
@@ -171,7 +174,7 @@ impl Arg {
     }
 }
 
-/// `[PX ms | EX s]`, as almost every write takes it.
+/// `[PX ms | EX s]`, which most writes take.
 pub const TTL: Arg = Arg::one_of("ttl", &[Arg::integer("ms").after("PX"), Arg::integer("s").after("EX")]).optional();
 
 /// An option of a command.
@@ -179,13 +182,14 @@ pub const TTL: Arg = Arg::one_of("ttl", &[Arg::integer("ms").after("PX"), Arg::i
 pub struct OptionSpec {
     /// Its number among all options of the command.
     pub number: u32,
-    /// The numbers of the options that it is one choice of, itself among them: they exclude each other.
+    /// The numbers of the options of which it is one choice, its own among them. They exclude each
+    /// other.
     pub choices: (u32, u32),
     /// Its own declaration, with its word.
     pub arg: &'static Arg,
     /// Its word.
     pub word: &'static str,
-    /// May come any number of times, beside the other choices.
+    /// Whether it may come any number of times, beside the other choices.
     pub is_repeated: bool,
 }
 
@@ -216,7 +220,7 @@ impl OptionSpec {
         None
     }
 
-    /// How many values it has, if that is always the same.
+    /// How many values it has, if that number is fixed.
     #[inline]
     pub fn values(&self) -> Option<usize> {
         match self.arg.kind {
@@ -238,14 +242,14 @@ impl Spec {
         self.flags.has(Flags::WRITE)
     }
 
-    /// The arguments that stand in their place, one after the other: all up to the last that has no word before it.
+    /// The positional arguments: all up to the last that has no word before it.
     pub fn in_place(&self) -> &'static [Arg] {
         let has_word = |arg: &Arg| arg.token.is_some() || matches!(arg.kind, ArgKind::OneOf(_) | ArgKind::Word);
         let end = self.args.iter().rposition(|arg| !has_word(arg)).map_or(0, |last| last + 1);
         &self.args[..end]
     }
 
-    /// The options, which stand behind what is in place, in any order.
+    /// The options, which follow the positional arguments in any order.
     pub fn options(&self) -> &'static [Arg] {
         &self.args[self.in_place().len()..]
     }

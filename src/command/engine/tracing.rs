@@ -1,4 +1,4 @@
-//! Where traces begin and end. What a trace is: [`crate::observe::trace`].
+//! Where traces begin and end. [`crate::observe::trace`] says what a trace is.
 
 use super::cx::{Cx, Outcome};
 use super::keys;
@@ -12,7 +12,7 @@ use crate::domain::{Error, KeyId};
 use crate::observe::trace::{Beginning, Traced};
 use std::borrow::Cow;
 
-/// So many woken clients are named in the log.
+/// How many woken clients the log names.
 const LOGGED_WOKEN_MAX: usize = 16;
 
 /// Begins the trace of a command, in debug mode.
@@ -25,12 +25,12 @@ pub fn begin<H: Host>(cx: &mut Cx<H>) {
 
 #[cold]
 fn begin_command<H: Host>(cx: &mut Cx<H>) {
-    // Who looks at traces must not push them out. What a file holds happened before.
+    // Looking at traces must not push them out. What is loaded from a file happened before.
     if cx.spec.name == "LTMC.TRACE" || cx.host.is_loading() {
         return;
     }
     let named = keys::positions(cx.spec, cx.args).into_iter().map(|(at, _)| KeyId::new(cx.db, cx.args[at]));
-    // Scripts and inner calls have a client of the server's own, whose id would tell nobody anything.
+    // Scripts and inner calls use a client of the server's own, whose id would tell nothing.
     let (at, client) = (cx.now(), cx.host.connection().unwrap_or(0));
     let args = cx.args.get(1..).unwrap_or_default();
     let beginning = Beginning { at, client, db: cx.db, name: cx.spec.name, args, keys: named.collect() };

@@ -3,13 +3,14 @@
 /// What an integer counts or measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// A number that only grows and says which of two came first: of a grant, an agent's epoch, a ticket, a message.
+    /// A number that only grows and tells which of two came first: of a grant, an agent's epoch, a
+    /// ticket, a message.
     Fence,
     /// The version of a value.
     Version,
     /// The revision of a key, for `LTMC.WATCH`.
     Revision,
-    /// So many.
+    /// How many.
     Count,
     /// Bytes.
     Bytes,
@@ -21,17 +22,17 @@ pub enum Unit {
     Us,
     /// 0 to 100.
     Percent,
-    /// 0 to 1000 as a rule: more than all is possible.
+    /// 0 to 1000 as a rule. More than all is possible.
     Permille,
     /// 0 or 1.
     Flag,
-    /// The number of something that has no other name.
+    /// The number of something that has no better unit.
     Number,
     /// The higher, the sooner.
     Priority,
     /// Penalty points of flap damping.
     Points,
-    /// That of the setting; its name says it.
+    /// The unit of the setting. Its name tells it.
     Setting,
 }
 

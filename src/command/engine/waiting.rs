@@ -1,4 +1,5 @@
-//! What all services have in common that clients wait for: how a wait begins, who is answered with whom, and how it ends.
+//! What all services share that clients wait for: how a wait begins, which clients are answered
+//! together, and how a wait ends.
 
 use super::commit::commit_changes;
 use super::cx::{Cx, Outcome};
@@ -17,21 +18,21 @@ use smallvec::smallvec;
 /// A wait that is to begin.
 #[derive(Debug)]
 pub struct NewWait {
-    /// For something of which service.
+    /// The service that the client waits for.
     pub service: Service,
-    /// Of which key.
+    /// The key that it waits for.
     pub key: KeyId,
-    /// How many wait for the same already.
+    /// How many clients wait for the same already.
     pub waiting: usize,
-    /// How many may.
+    /// The setting that bounds them.
     pub max: Setting,
     /// What one more is, for the error.
     pub what: &'static str,
-    /// How long it may take, ms; 0 without limit.
+    /// How long the wait may take, ms; 0 without limit.
     pub block_ms: Millis,
 }
 
-/// Lets the client wait; `stand` puts it into its queue.
+/// Begins a wait. `stand` puts the client into its queue.
 pub fn wait<H: Host>(
     cx: &mut Cx<H>,
     wait: NewWait,
@@ -47,7 +48,8 @@ pub fn wait<H: Host>(
     Ok(Outcome::Waits)
 }
 
-/// Answers all who wait with one request, sent again. What it was granted is taken back if the only one of them is gone.
+/// Answers all clients that wait with the same request, sent again. If there is only one and it is
+/// gone, its grant is taken back.
 pub fn serve_retries<H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -63,7 +65,8 @@ pub fn serve_retries<H: Host>(
     }
 }
 
-/// The clients that were granted these were gone before they could be told. A retry of the request begins anew.
+/// Takes back grants whose clients were gone before they were told. A retry of the request begins
+/// anew.
 pub fn take_back<H: Host>(node: &mut Node, host: &mut H, undelivered: UndeliveredGrant) {
     let UndeliveredGrant { grants, request_id } = undelivered;
     for (key, fence) in grants {
@@ -79,24 +82,25 @@ fn take_back_one<E: Serve, H: Host>(node: &mut Node, host: &mut H, key: Key, fen
     node.metrics.of_mut(E::SERVICE).taken_back += 1;
     let forgotten = request_id.map(|id| Change::Forgotten { id: id.clone() });
     let mut changes: Vec<_> = [Change::Event(event)].into_iter().chain(forgotten).collect();
-    // It was just read as of this type. If something that belongs to it has moved away in this very moment, its lease ends it.
+    // The key was just read as of this type. If something that belongs to it has moved away since,
+    // the lease ends the grant.
     commit_changes::<E, H>(node, host, key, &mut changes).ok();
 }
 
-/// Nobody can be served on this key any more who waits for what a service has there.
+/// Ends all waits for a service on this key: it can serve nobody there any more.
 pub fn refuse<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, service: Service, error: &Error) {
     if node.queues.waits_for(service, key) {
         node.refuse_waits(node.queues.waiters(service, key), error, host);
     }
 }
 
-/// Nobody can be served on this key any more.
+/// Ends all waits on this key: nobody can be served on it any more.
 pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error) {
     Service::ALL.iter().for_each(|service| refuse(node, host, key, *service, error));
     node.refuse_waits(node.watchers.of(key), error, host);
 }
 
-/// Whoever waits for something of a service that was switched off is told so.
+/// Ends the waits on this key whose service was switched off.
 pub fn refuse_disabled<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     if node.queues.is_empty() {
         return;

@@ -1,18 +1,20 @@
 //! One walk over the arguments of a command, along what its row declares.
 //!
-//! The parser ([`Args`](crate::command::engine::args::Args)) reads as far as this walk says that a value goes, and whoever asks where the keys are
-//! ([`keys`](crate::command::engine::keys)) gets them from it. So a value that looks like an option is a value for both, and no key can hide behind one.
+//! The walk decides how far a value goes, for the parser
+//! ([`Args`](crate::command::engine::args::Args)) and for the search for keys
+//! ([`keys`](crate::command::engine::keys)). So a value that looks like an option is a value for
+//! both, and no key can hide behind one.
 //!
 //! ```text
 //! LTMC.TASK.ADD flow task payload   GROUP LOCKS   LOCKS 1 key
-//!               in place: one after the other     options: in any order, each a word with its values
+//!               in place: one after the other     options: in any order, a word and its values
 //! ```
 
 use super::spec::{Arg, ArgKind, Spec};
 use crate::domain::value::bytes::parse_u64;
 use smallvec::SmallVec;
 
-/// The arguments that are keys, each with the key spec that it is of.
+/// The arguments that are keys, each with its key spec.
 pub type FoundKeys = SmallVec<[(usize, i32); 4]>;
 
 /// A walk over the arguments of one command.
@@ -31,7 +33,8 @@ impl<'a> Walk<'a> {
         Self { spec, args, seen: 0, found: FoundKeys::new() }
     }
 
-    /// All keys, up to what is not as declared. The parser comes no further either.
+    /// All keys, up to the first argument that is not as declared. The parser gets no further
+    /// either.
     pub fn keys(mut self) -> FoundKeys {
         if let Some(at) = self.sequence(self.spec.in_place(), 1) {
             self.options(at);
@@ -39,20 +42,25 @@ impl<'a> Walk<'a> {
         self.found
     }
 
-    /// Where the values of the option end whose word stands at `at`; `None` if they are not as declared.
+    /// Where the values of the option end whose word stands at `at`; `None` if they are not as
+    /// declared.
     pub fn end_of_option(mut self, option: &Arg, at: usize) -> Option<usize> {
         self.argument(option, at)
     }
 
-    /// Whether everything from `at` on is options, up to one that comes twice: then an argument that may be left out has been.
+    /// Whether everything from `at` on is options, up to one that comes twice. Then an optional
+    /// argument was left out.
     pub fn is_options(mut self, at: usize) -> bool {
         let end = self.options(at);
         let next = self.args.get(end).map(|word| self.spec.option(word));
         next.is_none_or(|option| option.is_some_and(|option| self.seen & option.bit() != 0 && end > at))
     }
 
-    /// Where a list of values without a count that begins at `at` ends: options stand behind it, each with one value. A value may be called
-    /// like an option, too: of pairs, the first is always one, and a list of keys goes on where an option would come twice.
+    /// Where a list of values without a count that begins at `at` ends. Options with one value each
+    /// may follow it.
+    ///
+    /// A value may look like an option. The first pair of a list of pairs never is one, and a list
+    /// of keys continues where an option would come twice.
     pub fn end_of_list(&self, value: &Arg, at: usize) -> usize {
         let least = if let ArgKind::Block(args) = value.kind { args.len() } else { 0 };
         let (mut end, mut seen) = (self.args.len(), 0u64);
@@ -67,7 +75,8 @@ impl<'a> Walk<'a> {
         end
     }
 
-    /// Passes options from `at` on; where the first thing stands that is none, or that comes twice.
+    /// Passes options from `at` on. Returns where something stands that is no option, or comes
+    /// twice.
     fn options(&mut self, mut at: usize) -> usize {
         while let Some(option) = self.args.get(at).and_then(|word| self.spec.option(word)) {
             if self.seen & option.bit() != 0 && !option.is_repeated {
@@ -80,7 +89,8 @@ impl<'a> Walk<'a> {
         at
     }
 
-    /// Passes arguments that stand one after the other. A whole number before what may be repeated counts it.
+    /// Passes arguments that stand one after the other. A whole number before a repeated argument
+    /// counts it.
     fn sequence(&mut self, args: &[Arg], mut at: usize) -> Option<usize> {
         let mut is_counted = false;
         for arg in args {
@@ -111,7 +121,7 @@ impl<'a> Walk<'a> {
         Some(at)
     }
 
-    /// Whether an argument that may be left out stands at `at`.
+    /// Whether an optional argument stands at `at`.
     fn is_there(&self, arg: &Arg, at: usize) -> bool {
         let Some(given) = self.args.get(at) else { return false };
         match arg.token {
@@ -119,7 +129,8 @@ impl<'a> Walk<'a> {
             None if self.spec.in_place().iter().any(|known| std::ptr::eq(known, arg)) => {
                 !Walk::new(self.spec, self.args).is_options(at)
             }
-            // The last of all arguments cannot begin an option that has values: it is a value with the same name.
+            // The last of all arguments cannot begin an option that has values. It is a value that
+            // looks like one.
             None => {
                 let is_last = at + 1 == self.args.len();
                 self.spec.option(given).is_none_or(|option| is_last && !matches!(option.arg.kind, ArgKind::Word))
@@ -161,8 +172,9 @@ mod tests {
     const REF: Arg = Arg::string("text").after("REF").optional();
     const KEYS: Arg =
         Arg::new("keys", ArgKind::Block(&[Arg::integer("n"), Arg::key("key", 1).multiple()])).after("KEYS").optional();
-    const PROGRESS: Arg =
-        Arg::new("said", ArgKind::Block(&[Arg::integer("n"), Arg::string("text").optional()])).after("SAID").optional();
+    const PROGRESS: Arg = Arg::new("progress", ArgKind::Block(&[Arg::integer("n"), Arg::string("text").optional()]))
+        .after("PROGRESS")
+        .optional();
 
     const fn spec(args: &'static [Arg]) -> Spec {
         Spec {
@@ -183,7 +195,7 @@ mod tests {
 
     /// A key, a name, and options in any order.
     static USUAL: Spec = spec(&[Arg::key("key", 0), Arg::string("name"), REF, KEYS, TTL, PROGRESS]);
-    /// A key that may be followed by a name, and options.
+    /// A key, an optional name, and options.
     static OPEN: Spec = spec(&[Arg::key("key", 0), Arg::string("name").optional(), REF]);
     /// A list of keys, and options.
     static KEY_LIST: Spec = spec(&[Arg::key("key", 0), Arg::key("other", 1).multiple(), REF, TTL]);
@@ -195,7 +207,7 @@ mod tests {
         TTL,
     ]);
 
-    /// An option with a list of its own, and others.
+    /// An option with a list without a count, and another option.
     static OPEN_OPTION: Spec = spec(&[
         Arg::key("key", 0),
         Arg::new("since", ArgKind::Block(&[Arg::string("revision").multiple()])).after("SINCE"),
@@ -220,11 +232,11 @@ mod tests {
         assert_keys(&USUAL, "TEST k n keys 2 x REF ref keys", "k x REF");
         assert_keys(&USUAL, "TEST k KEYS KEYS 1 x", "k x");
         assert_keys(&USUAL, "TEST k n PX KEYS KEYS 1 x", "k x");
-        assert_keys(&USUAL, "TEST k n SAID 5 KEYS 1 x", "k x");
-        assert_keys(&USUAL, "TEST k n SAID 5 text KEYS 1 x", "k x");
-        assert_keys(&USUAL, "TEST k n KEYS 1 x SAID 5 said", "k x");
+        assert_keys(&USUAL, "TEST k n PROGRESS 5 KEYS 1 x", "k x");
+        assert_keys(&USUAL, "TEST k n PROGRESS 5 text KEYS 1 x", "k x");
+        assert_keys(&USUAL, "TEST k n KEYS 1 x PROGRESS 5 progress", "k x");
         let is_text = |line: &str| Walk::new(&USUAL, &words(line)).end_of_option(&PROGRESS, 3) == Some(6);
-        assert!(is_text("TEST k n SAID 5 said") && !is_text("TEST k n SAID 5 said 6"));
+        assert!(is_text("TEST k n PROGRESS 5 progress") && !is_text("TEST k n PROGRESS 5 progress 6"));
     }
 
     #[test]
@@ -270,10 +282,10 @@ mod tests {
 
     #[test]
     fn many_arguments_take_no_longer_than_their_number() {
-        // Each of them could begin options that come to nothing at the end.
+        // Each of them could begin options, and all of that comes to nothing at the end.
         let line = format!("TEST k {}x", "REF REF ".repeat(20_000));
         assert_keys(&KEY_LIST, &line, &line[5..line.len() - 6]);
-        let line = format!("TEST k n {}", "SAID 1 ".repeat(20_000));
+        let line = format!("TEST k n {}", "PROGRESS 1 ".repeat(20_000));
         assert_keys(&USUAL, line.trim_end(), "k");
         let line = format!("TEST k {}KEYS 1 x", "SINCE 0 ".repeat(20_000));
         assert_keys(&OPEN_OPTION, &line, "k");

@@ -1,4 +1,4 @@
-//! What watchers are told of a key, from its log of events.
+//! What watchers are told about a key, from its log of events.
 
 use super::budget::Budget;
 use super::entity_types::with_key_type;
@@ -13,11 +13,12 @@ use crate::domain::value::bytes::printable;
 use crate::domain::{Entity, Error, KeyId};
 use smallvec::SmallVec;
 
-/// Answers a watcher if there is something to tell. That a key is gone is not told before it is known that it has not moved.
+/// Answers a watcher if there is news. A watcher is told that a key is gone only once it is known
+/// that the key has not moved.
 pub fn serve<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) {
     let Some(watcher) = node.watchers.watchers.get(&id).cloned() else { return };
     if let Some(moving) = first_moving(host, &watcher) {
-        // What becomes of it decides what they are told who watch it.
+        // What becomes of this key decides what its watchers are told.
         return node.schedule.look_later(moving.clone(), node.now() + UNSURE_MS, true);
     }
     match report(node, host, &watcher) {
@@ -27,25 +28,28 @@ pub fn serve<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) {
     }
 }
 
-/// The first key of which a watcher has seen something and that may be on another node now.
+/// The first key that a watcher has seen something of and that may be on another node now.
 fn first_moving<'a, H: Host>(host: &mut H, watcher: &'a Watcher) -> Option<&'a KeyId> {
     let keys: SmallVec<[Key; 4]> = watcher.keys.iter().map(|(key, _)| Key::from(key)).collect();
     if check_here(host, &keys).is_ok() {
         return None;
     }
-    let gone = |(key, since): &&(KeyId, u64)| *since > 0 && host.key_type(key.into()) == KeyType::Nothing;
-    watcher.keys.iter().find(gone).map(|(key, _)| key)
+    let is_gone = |(key, since): &&(KeyId, u64)| *since > 0 && host.key_type(key.into()) == KeyType::Nothing;
+    watcher.keys.iter().find(is_gone).map(|(key, _)| key)
 }
 
-/// Answers everyone who watches a key that is about to go, and its log with it.
+/// Answers all watchers of a key that is about to go, and its log with it.
 pub fn serve_key<H: Host>(node: &mut Node, host: &mut H, key: Key) {
     for id in node.watchers.of(&key.id()) {
         serve(node, host, id);
     }
 }
 
-/// What a watcher is told: for each key its revision and the events, or that it is too far behind. And whether any of that is news. Of a key
-/// whose events do not all fit it is told the revision of the last one before those that do not, so that it can go on from there.
+/// What a watcher is told of each key: the revision and the events, or that it is too far behind.
+/// Also returns whether any of that is news.
+///
+/// If the events of a key do not all fit, the revision is that of the last event before those that
+/// do not, so that the watcher can continue from there.
 pub fn report<H: Host>(node: &Node, host: &mut H, watcher: &Watcher) -> Result<(Reply, bool), Error> {
     let (mut replies, mut has_news, mut budget) = (Vec::with_capacity(watcher.keys.len()), false, Budget::of(node));
     for (key, since) in &watcher.keys {
@@ -58,7 +62,8 @@ pub fn report<H: Host>(node: &Node, host: &mut H, watcher: &Watcher) -> Result<(
     Ok((Reply::Array(replies), has_news))
 }
 
-/// The revision of a key, and what happened after `since`: the list of events, or `COMPACTED` with the oldest revision that is kept.
+/// The revision of a key, and what happened after `since`: the list of events, or `COMPACTED` with
+/// the oldest revision that is kept.
 pub fn look<H: Host>(
     host: &mut H,
     key: Key,
@@ -102,7 +107,8 @@ fn look_at<E: Entity, H: Host>(
     Ok((revision, told))
 }
 
-/// The events that a watcher is told, and how many there are from the first on that does not fit.
+/// The events that a watcher is told, and how many there are from the first one on that does not
+/// fit.
 fn tell(mut events: Events, watcher: &Watcher, budget: &mut Budget) -> (Vec<Reply>, u64) {
     let (mut told, mut left) = (Vec::new(), events.size_hint().0 as u64);
     while told.len() < watcher.count {

@@ -14,7 +14,7 @@ impl ConnectionIndex {
         self.0.entry(connection).or_default().insert(key);
     }
 
-    /// `key` need not hear of it any more.
+    /// `key` need not hear of the end of `connection` any more.
     pub fn untie(&mut self, connection: Connection, key: &KeyId) {
         if let Some(keys) = self.0.get_mut(&connection) {
             keys.remove(key);
@@ -24,7 +24,7 @@ impl ConnectionIndex {
         }
     }
 
-    /// One of the keys tied to `connection`, in order; it is untied.
+    /// Takes out one of the keys tied to `connection`, in order.
     pub fn take_one(&mut self, connection: Connection) -> Option<KeyId> {
         let keys = self.0.get_mut(&connection)?;
         let key = keys.pop_first();
@@ -34,7 +34,7 @@ impl ConnectionIndex {
         key
     }
 
-    /// Keeps the ties of those keys only.
+    /// Keeps the ties of these keys only.
     pub fn retain(&mut self, keep: impl Fn(&KeyId) -> bool) {
         self.0.values_mut().for_each(|keys| keys.retain(&keep));
         self.0.retain(|_, keys| !keys.is_empty());
@@ -47,7 +47,7 @@ impl ConnectionIndex {
         }
     }
 
-    /// Whether something is tied to `connection`.
+    /// Whether a key is tied to `connection`.
     pub fn has(&self, connection: Connection) -> bool {
         !self.0.is_empty() && self.0.contains_key(&connection)
     }

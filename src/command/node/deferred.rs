@@ -3,22 +3,23 @@
 use super::waits::UndeliveredGrant;
 use crate::domain::{AgentBinding, Connection, KeyId};
 
-/// Something to be done by the scheduler, since callbacks in which it is noticed may not write.
+/// Work for the scheduler: the callback that notices it must not write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeferredWork {
     /// A grant whose client went away before it was told.
     TakeBack(UndeliveredGrant),
     /// A connection ended.
     Disconnected(Connection),
-    /// A value is gone that this process knows of.
+    /// A value that this process knows of is gone.
     ValueGone {
         /// Its key.
         key: KeyId,
-        /// What it was tied to.
+        /// The connections it was tied to.
         connections: Vec<Connection>,
-        /// For whom something was held in it.
+        /// The bindings it had.
         bindings: Vec<AgentBinding>,
     },
-    /// The keys were loaded or this node was promoted: connections of other processes are gone for good.
+    /// The keys were loaded, or this node was promoted: the connections of other processes will not
+    /// come back.
     ForgetForeignConnections,
 }

@@ -1,31 +1,33 @@
-//! What has to hear of what happens to other keys: keys in which agents of registries hold something, and flows that wait for locks.
+//! In which keys agents of registries hold something.
 //!
-//! Both are hints. One that is stale is harmless: the key is opened and asked.
+//! These are hints. A stale one is harmless: the key is opened and asked.
 
 use crate::domain::{AgentBinding, Bytes, Db, Fence, KeyId, Millis};
 use ahash::AHashMap;
 use std::collections::BTreeMap;
 
-/// The keys in which an agent holds something, each with the incarnation that it belongs to.
+/// The keys in which an agent holds something, each with the epoch of the incarnation that holds
+/// it.
 type Held = BTreeMap<KeyId, Fence>;
 
-/// In which keys agents of registries hold something. Made of the [bindings](crate::domain::entity::bindings) that stand in these keys, so it is the same after a
-/// restart and on a replica.
+/// In which keys agents of registries hold something. It is made from the
+/// [bindings](crate::domain::entity::bindings) in these keys, so it is the same after a restart and
+/// on a replica.
 #[derive(Debug, Default)]
 pub struct HoldingsIndex {
     keys: AHashMap<KeyId, BTreeMap<Bytes, Held>>,
-    /// Registries in which it has to be asked whether those who hold something are still there.
+    /// Registries of which it has to be checked whether these agents are still there.
     rechecks: BTreeMap<KeyId, Recheck>,
 }
 
-/// What has to be asked of a registry.
+/// What is left to check in a registry.
 #[derive(Debug, Clone, Default)]
 pub struct Recheck {
-    /// Agents up to this one are settled.
+    /// Agents up to this one have been checked.
     pub after: Bytes,
-    /// Since when there is no such key, unix ms; 0 if there is one or nobody has looked.
-    pub missing_since: Millis,
-    /// When to ask once more for those of them who had to wait.
+    /// Since when there is no such key, unix ms; `None` if there is one, or if nobody has looked.
+    pub missing_since: Option<Millis>,
+    /// When to check those agents again whose holdings could not be given back yet.
     pub again_at: Option<Millis>,
 }
 
@@ -40,7 +42,7 @@ impl HoldingsIndex {
         self.keys.contains_key(registry)
     }
 
-    /// What is held in `key` belongs to an agent. True if that is news.
+    /// An agent holds something in `key`. True if that is news.
     pub fn hold(&mut self, binding: &AgentBinding, key: KeyId) -> bool {
         let registry = KeyId::new(key.db, &binding.registry);
         let held = self.keys.entry(registry).or_default().entry(binding.agent.clone()).or_default();
@@ -52,7 +54,7 @@ impl HoldingsIndex {
         self.forget(&KeyId::new(key.db, &binding.registry), &binding.agent, key);
     }
 
-    /// The same: it was stale that an agent of `registry` holds something in `key`.
+    /// The same, where all that is known is that the entry is stale.
     pub fn forget(&mut self, registry: &KeyId, agent: &[u8], key: &KeyId) {
         let Some(agents) = self.keys.get_mut(registry) else { return };
         let Some(keys) = agents.get_mut(agent) else { return };
@@ -82,26 +84,26 @@ impl HoldingsIndex {
             .collect()
     }
 
-    /// It has to be asked whether those who hold something are still there: something may have happened to the registry.
+    /// Something may have happened to the registry: all its agents have to be checked.
     pub fn recheck(&mut self, registry: &KeyId) {
         if self.has(registry) {
             self.rechecks.entry(registry.clone()).or_default().after = Bytes::EMPTY;
         }
     }
 
-    /// The same of all registries; they are returned.
+    /// The same for all registries, which are returned.
     pub fn recheck_all(&mut self) -> Vec<KeyId> {
         let registries: Vec<KeyId> = self.keys.keys().cloned().collect();
         registries.iter().for_each(|registry| self.recheck(registry));
         registries
     }
 
-    /// What has to be asked; it counts as done.
+    /// What is left to check in a registry. It counts as done.
     pub fn take_recheck(&mut self, registry: &KeyId) -> Option<Recheck> {
         self.rechecks.remove(registry)
     }
 
-    /// That much has still to be asked.
+    /// Puts back what is left to check.
     pub fn go_on(&mut self, registry: &KeyId, rest: Recheck) {
         let known = self.rechecks.entry(registry.clone()).or_insert_with(|| rest.clone());
         *known = Recheck { after: std::cmp::min(&known.after, &rest.after).clone(), ..rest };

@@ -5,7 +5,7 @@ use crate::domain::KeyId;
 use ahash::AHashMap;
 use std::collections::BTreeSet;
 
-/// Which flows wait for which locks: a change of the lock has them looked at.
+/// Which flows wait for which locks. A change of the lock schedules a look at the flow.
 #[derive(Debug, Default)]
 pub struct LockInterest(AHashMap<KeyId, BTreeSet<KeyId>>);
 
@@ -21,12 +21,12 @@ impl LockInterest {
             return;
         }
         for flow in self.0.remove(lock).unwrap_or_default() {
-            schedule.look_at(flow, 0);
+            schedule.look_at_once(flow);
         }
     }
 
     /// Something may have happened to any lock.
     pub fn wake_all(&mut self, schedule: &mut Schedule) {
-        std::mem::take(&mut self.0).into_values().flatten().for_each(|flow| schedule.look_at(flow, 0));
+        std::mem::take(&mut self.0).into_values().flatten().for_each(|flow| schedule.look_at_once(flow));
     }
 }

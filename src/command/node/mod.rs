@@ -1,4 +1,5 @@
-//! What a process knows beside its keys. None of it is durable: after a restart it starts empty, and nothing is lost by that.
+//! What a process knows beside its keys. None of it is durable: it starts empty after a restart,
+//! and nothing is lost by that.
 
 pub mod connections;
 pub mod deferred;
@@ -40,58 +41,60 @@ pub struct Node {
     pub settings: Settings,
     /// The counters.
     pub metrics: Metrics,
-    /// What was traced in debug mode.
+    /// The commands that were traced in debug mode.
     pub trace: Trace,
-    /// What the other nodes of the cluster told of themselves.
+    /// What the other nodes of the cluster reported about themselves.
     pub peers: Peers,
-    /// What is due when.
+    /// When which key has to be looked at, and when which wait ends.
     pub schedule: Schedule,
-    /// Who waits.
+    /// The clients that wait.
     pub waits: Waits,
-    /// Who waits for what.
+    /// What each of them waits for, in order.
     pub queues: Queues,
-    /// In which keys agents of registries hold something.
+    /// The keys in which agents of registries hold something.
     pub holdings: HoldingsIndex,
-    /// Flows that wait for locks.
+    /// The flows that wait for locks.
     pub lock_interest: LockInterest,
-    /// How far one has come in keys of which something has to wait.
+    /// How far looks have come in keys in which something has to wait.
     pub passes: Passes,
-    /// Who watches which keys.
+    /// The clients that watch keys.
     pub watchers: Watchers,
-    /// Which keys have to hear of the end of a connection.
+    /// The keys that have to hear of the end of a connection.
     pub connections: ConnectionIndex,
-    /// What could not be done where it was noticed.
+    /// Work that could not be done where it was noticed.
     pub deferred: VecDeque<DeferredWork>,
     /// Keys with which something is wrong.
     pub quarantine: Quarantine,
     /// How far the automatic check of all values has come.
     pub checks: Checks,
-    /// Keys of services that are switched off, which the scheduler would have looked at.
+    /// Keys that the scheduler skipped, since their service is switched off.
     pub frozen: BTreeSet<KeyId>,
     /// Keys that give something up when the server is short of memory.
     pub evictable_keys: BTreeSet<KeyId>,
-    /// When it is asked next whether it is, unix ms.
+    /// When to ask next whether the server is short of memory, unix ms.
     pub memory_asked_at: Millis,
-    /// How much of its memory was taken when that was asked last, in thousandths.
+    /// Memory use when that was asked last, in thousandths of the maximum.
     pub memory_permille: u64,
-    /// The key that the scheduler is looking at; still there after a panic.
+    /// The key that the scheduler is looking at. It is still set after a panic.
     pub looking_at: Option<KeyId>,
     /// Whether this is a replica: it decides nothing.
     pub replica: bool,
-    /// Since when this node decides about the keys it has, unix ms: it was started, promoted, or its keys were loaded.
+    /// Since when this node decides about its keys, unix ms: since its start, its promotion, or the
+    /// load of its keys.
     pub since: Millis,
-    /// When it could hear nobody, though it ran.
+    /// Spans in which this process could hear nobody.
     pub gaps: Gaps,
-    /// Whether the server stopped without notice before: what is loaded from its files has to be told.
+    /// Whether the server stopped without notice before. Values loaded from its files are told of
+    /// that.
     pub recovers: bool,
-    /// Where random choices come from.
+    /// The state of the random numbers.
     pub seed: u64,
-    /// When the module was loaded, unix microseconds; names this process in [`Connection`].
+    /// When the module was loaded, unix microseconds. It names this process in [`Connection`].
     pub boot: u64,
     /// Added to the server's clock, ms: `LTMC.DEBUG CLOCK`.
     #[cfg(feature = "test-hooks")]
     pub clock_offset_ms: i64,
-    /// So often the scheduler panics at its next looks: `LTMC.DEBUG SWEEP`.
+    /// How many of the scheduler's next looks panic: `LTMC.DEBUG SWEEP`.
     #[cfg(feature = "test-hooks")]
     pub panics_due: u64,
 }
@@ -125,7 +128,7 @@ impl Node {
         self.checks.rate_changed();
         for service in Service::ALL {
             match (before.is_enabled(*service), self.settings.is_enabled(*service)) {
-                // Whoever waits for something of it is told.
+                // Clients that wait for something of this service are told.
                 (true, false) => self.look_at_all_waited_for(|_| true),
                 (false, true) => self.thaw(*service),
                 _ => {}
@@ -133,7 +136,8 @@ impl Node {
         }
     }
 
-    /// A service is switched on again: it goes on where it was. Agents could not be heard of meanwhile, and tasks not have their locks.
+    /// A service is switched on again and continues where it was. Meanwhile agents could not send
+    /// heartbeats, and tasks could not get their locks.
     fn thaw(&mut self, service: Service) {
         std::mem::take(&mut self.frozen).into_iter().for_each(|key| self.look_at_soon(key));
         match service {
@@ -143,29 +147,29 @@ impl Node {
         }
     }
 
-    /// Has `key` looked at in the next round of the scheduler.
+    /// Schedules a look at `key` for the next round of the scheduler.
     pub fn look_at_soon(&mut self, key: KeyId) {
-        self.schedule.look_at(key, 0);
+        self.schedule.look_at_once(key);
     }
 
-    /// Has it asked soon whether the agents of a registry who hold something are still there.
+    /// Schedules a check whether the agents that hold something are still in this registry.
     pub fn ask_for_agents(&mut self, registry: KeyId) {
         self.holdings.recheck(&registry);
         self.look_at_soon(registry);
     }
 
-    /// The same of all registries.
+    /// The same for all registries.
     pub fn ask_for_all_agents(&mut self) {
         self.holdings.recheck_all().into_iter().for_each(|registry| self.look_at_soon(registry));
     }
 
-    /// Whether somebody waits for `key`.
+    /// Whether a client waits for `key` or watches it.
     #[inline]
     pub fn is_waited_for(&self, key: Key) -> bool {
         (!self.queues.is_empty() && self.queues.is_waited_for(&key.id())) || self.watchers.is_watched(key)
     }
 
-    /// Whether nobody waits for anything.
+    /// Whether no client waits for anything.
     pub fn is_quiet(&self) -> bool {
         self.queues.is_empty() && self.watchers.is_empty()
     }
@@ -175,13 +179,13 @@ impl Node {
         self.quarantine.check(key)
     }
 
-    /// Counts a panic, of a service if it is known of which.
+    /// Counts a panic, and charges it to a service if that is known.
     pub fn count_panic(&mut self, service: Option<Service>) {
         let now = self.now();
         self.metrics.count_panic(service, now);
     }
 
-    /// A key was deleted, renamed, flushed or came into being by other means than our commands.
+    /// Something other than our commands deleted, renamed, flushed or created `key`.
     pub fn key_changed(&mut self, key: KeyId) {
         self.quarantine.remove(&key);
         self.lock_interest.wake(&key, &mut self.schedule);
@@ -189,14 +193,17 @@ impl Node {
         self.look_at_soon(key);
     }
 
-    /// The value of `key` is gone, and with it its ties to `connections` and its bindings. The very command that found it expired may have taken
-    /// the lock anew over the same connection, so the scheduler asks the key first. A replica only learns of it after the fact.
+    /// The value of `key` is gone, and with it its ties to `connections` and its bindings.
+    ///
+    /// The command that found it expired may have taken the lock again over the same connection, so
+    /// the scheduler asks the key before it cuts these ties. A replica hears of all this after the
+    /// fact.
     pub fn value_gone(&mut self, key: KeyId, connections: Vec<Connection>, bindings: Vec<AgentBinding>) {
         if self.replica {
             connections.into_iter().for_each(|connection| self.connections.untie(connection, &key));
             bindings.iter().for_each(|binding| self.holdings.let_go(binding, &key));
             self.evictable_keys.remove(&key);
-            // What stands there now, if a whole value came in its place, is noted anew.
+            // If a whole value has replaced it, that is noted anew.
             self.look_at_soon(key);
         } else {
             self.deferred.push_back(DeferredWork::ValueGone { key, connections, bindings });
@@ -216,7 +223,7 @@ impl Node {
         self.look_at_all_waited_for(hit);
     }
 
-    /// Two databases changed places. Clients stay with the number of theirs.
+    /// Two databases changed places. Clients stay with their database number.
     pub fn databases_swapped(&mut self, one: u32, other: u32) {
         self.schedule.swap(one, other);
         self.passes.clear();
@@ -230,7 +237,7 @@ impl Node {
         self.look_at_all_waited_for(|key| key.db == one || key.db == other);
     }
 
-    /// This node is now a replica, or a primary.
+    /// This node has become a replica or a primary.
     pub fn role_changed(&mut self, replica: bool) {
         self.replica = replica;
         self.since = self.now();
@@ -239,7 +246,7 @@ impl Node {
         self.forget_foreign_connections();
     }
 
-    /// Keys came from a file or from a primary in place of those that were there.
+    /// Keys from a file or from a primary have replaced those that were there.
     pub fn keys_loaded(&mut self) {
         self.since = self.now();
         self.ask_for_all_agents();
@@ -247,7 +254,7 @@ impl Node {
         self.look_at_all_waited_for(|_| true);
     }
 
-    /// The connections of other processes are gone for good: what is tied to them ends.
+    /// The connections of other processes will not come back: what is tied to them ends.
     pub fn forget_foreign_connections(&mut self) {
         if !self.deferred.contains(&DeferredWork::ForgetForeignConnections) {
             self.deferred.push_back(DeferredWork::ForgetForeignConnections);

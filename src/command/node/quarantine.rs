@@ -1,4 +1,4 @@
-//! Keys with which something is wrong though they hold nothing.
+//! Keys with which something is wrong although they hold nothing.
 
 use crate::command::host::Key;
 use crate::domain::limits::PANICS_PER_KEY_MAX;
@@ -6,7 +6,7 @@ use crate::domain::value::bytes::printable;
 use crate::domain::{Code, Db, Error, KeyId, Service};
 use ahash::AHashMap;
 
-/// Internal errors on a key.
+/// The internal errors on a key.
 #[derive(Debug, Clone, Default)]
 struct Case {
     panics: u8,
@@ -19,8 +19,8 @@ impl Case {
     }
 }
 
-/// Keys on which panics happened, and which of them are in quarantine for it though they hold nothing: else the value is, see
-/// [`fault`](crate::domain::entity::fault).
+/// Keys on which panics happened. After too many of them a key that holds nothing is in quarantine.
+/// If it holds a value, the value is instead, see [`fault`](crate::domain::entity::fault).
 #[derive(Debug, Default)]
 pub struct Quarantine(AHashMap<KeyId, Case>);
 
@@ -52,7 +52,7 @@ impl Quarantine {
         closed.filter(|case| service.is_none() || case.service == service).count() as u64
     }
 
-    /// Counts a panic on a key, and says how many there were.
+    /// Counts a panic on a key, and returns how many there were.
     pub(crate) fn count_panic(&mut self, key: KeyId, service: Option<Service>) -> u8 {
         let case = self.0.entry(key).or_default();
         case.panics = case.panics.saturating_add(1);
@@ -60,7 +60,7 @@ impl Quarantine {
         case.panics
     }
 
-    /// A key is gone, or well again.
+    /// A key is gone, or is well again.
     pub fn remove(&mut self, key: &KeyId) {
         if !self.0.is_empty() {
             self.0.remove(key);

@@ -9,13 +9,13 @@ use ahash::AHashMap;
 pub struct Checks {
     /// Whether there may be values of ours.
     pub has_values: bool,
-    /// When the last step was, and when the next one is due, unix ms.
+    /// When the last step was, and when the next one may come, unix ms.
     pub(crate) stepped_at: Millis,
-    pub(crate) due: Millis,
+    pub(crate) next_at: Millis,
     pub(crate) round: Option<Round>,
     /// Where the next part of each large value begins.
     pub(crate) places: AHashMap<KeyId, u64>,
-    /// So often the next checks panic: `LTMC.DEBUG CHECK`.
+    /// How many of the next checks panic: `LTMC.DEBUG CHECK`.
     #[cfg(feature = "test-hooks")]
     pub panics_due: u64,
 }
@@ -25,13 +25,14 @@ pub struct Checks {
 pub struct Round {
     pub(crate) began: Millis,
     pub(crate) skipped: u64,
-    /// The large values that were looked at, with the beginning of the part that comes in the next round.
+    /// The large values that were looked at, each with the part that comes in the next round.
     pub(crate) places: AHashMap<KeyId, u64>,
 }
 
 impl Round {
-    /// Looks at a value, or at the next part of it if it counts more elements than `room`. Says how many it was; `None` if it was left out.
-    /// `places` are those of the round before; a key may come twice in a round.
+    /// Checks a value, or the next part of one that has more than `room` elements. Returns how many
+    /// elements that was; `None` if the value was skipped. `places` are those of the round before.
+    /// A key may come twice in a round.
     pub(crate) fn look(
         &mut self,
         places: &AHashMap<KeyId, u64>,
@@ -54,17 +55,17 @@ impl Round {
 }
 
 impl Checks {
-    /// When the next step is due at `rate` values a second, unix ms; `None` if none is.
+    /// When the next step comes at `rate` values a second, unix ms; `None` if none does.
     pub fn next_step(&self, rate: u64, now: Millis) -> Option<Millis> {
         if rate == 0 || !self.has_values {
             return None;
         }
-        // If the clock was set back, nobody waits until it is again what it was.
-        Some(if now < self.stepped_at { now } else { self.due })
+        // If the clock was set back, the next step does not wait until it has caught up.
+        Some(if now < self.stepped_at { now } else { self.next_at })
     }
 
-    /// The rate may be another one now: the wait for the next step was by the old one.
+    /// The rate may have changed, and the wait for the next step was by the old one.
     pub fn rate_changed(&mut self) {
-        self.due = 0;
+        self.next_at = 0;
     }
 }

@@ -10,7 +10,7 @@ use crate::observe::trace::{Base, Stage};
 use smallvec::SmallVec;
 
 impl Node {
-    /// Begins the wait `id`; the service has put it into its queue.
+    /// Begins the wait `id`. The service has put the client into its queue.
     pub fn begin_wait(
         &mut self,
         id: WaiterId,
@@ -20,8 +20,8 @@ impl Node {
         host: &mut impl Host,
     ) {
         let now = self.now();
-        let deadline = if block_ms == 0 { 0 } else { now.saturating_add(block_ms) };
-        if deadline > 0 {
+        let deadline = (block_ms > 0).then(|| now.saturating_add(block_ms));
+        if let Some(deadline) = deadline {
             self.schedule.limit_wait(id, deadline);
         }
         if host.is_clustered() {
@@ -35,8 +35,8 @@ impl Node {
 
     fn forget_wait(&mut self, id: WaiterId) -> Option<Wait> {
         let wait = self.waits.remove(id)?;
-        if wait.deadline > 0 {
-            self.schedule.forget_wait(id, wait.deadline);
+        if let Some(deadline) = wait.deadline {
+            self.schedule.forget_wait(id, deadline);
         }
         if wait.service == Service::Watch {
             self.watchers.remove(id);
@@ -46,7 +46,7 @@ impl Node {
         Some(wait)
     }
 
-    /// Ends the wait `id` with what it waited for.
+    /// Ends the wait `id`: the client gets what it waited for.
     pub fn serve_wait(&mut self, id: WaiterId, undelivered: UndeliveredGrant, reply: Reply, host: &mut impl Host) {
         self.serving(|node| {
             let Some(wait) = node.forget_wait(id) else { return };
@@ -59,12 +59,12 @@ impl Node {
         });
     }
 
-    /// Lets `serve` serve those who wait; the trace is told.
+    /// Runs `serve`, which serves waiting clients. The trace is told.
     pub fn serving<T>(&mut self, serve: impl FnOnce(&mut Self) -> T) -> T {
         self.following(Stage::Wake, serve)
     }
 
-    /// Does what follows from what was asked for; the trace is told.
+    /// Runs `work`, which follows from what a command asked for. The trace is told.
     pub fn following<T>(&mut self, stage: Stage, work: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.trace.rebase(Base { stage, follows: true });
         let done = work(self);
@@ -78,7 +78,8 @@ impl Node {
         }
     }
 
-    /// Tells the trace who watches `key`: they are looked at in the scheduler's next round.
+    /// Tells the trace which clients watch `key`. They are looked at in the next round of the
+    /// scheduler.
     pub fn trace_watchers(&mut self, key: Key) {
         if self.trace.is_open() {
             let watching = self.watchers.of(&key.id()).into_iter().filter_map(|id| self.waits.waits.get(&id));
@@ -93,13 +94,15 @@ impl Node {
         }
     }
 
-    /// Ends these waits with an error: nobody can be served on their key any more.
+    /// Ends these waits with an error: their key can serve nobody any more.
     pub fn refuse_waits(&mut self, ids: Vec<WaiterId>, error: &Error, host: &mut impl Host) {
         ids.into_iter().for_each(|id| self.refuse_wait(id, error.clone(), host));
     }
 
-    /// Ends the wait `id` unserved. It may have been the one that held up others, so its keys are looked at soon: the caller may be
-    /// a callback that must not write. False if nobody waits under this id.
+    /// Ends the wait `id` unserved. False if there is no such wait.
+    ///
+    /// It may have held up others, so its keys are scheduled for a look: the caller may be a
+    /// callback that must not write.
     pub fn drop_wait(&mut self, id: WaiterId, how: Unserved) -> bool {
         let Some(wait) = self.forget_wait(id) else {
             return false;

@@ -1,8 +1,8 @@
 //! Clients that wait, whatever they wait for.
 //!
-//! A wait begins in a command that finds nothing to give, and ends exactly once: it is served, its time limit comes, `CLIENT UNBLOCK`
-//! or `CLIENT KILL` ends it, its client goes, or its key moves to another node. The service keeps its own queue; this is what all
-//! queues have in common.
+//! A wait begins in a command that finds nothing to give. It ends exactly once: it is served, its
+//! time limit comes, `CLIENT UNBLOCK` or `CLIENT KILL` ends it, its client disconnects, or its key
+//! moves to another node. Each service keeps its own queue; this is what all queues have in common.
 
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::{Bytes, Fence, KeyId, Millis, Service};
@@ -10,25 +10,25 @@ use ahash::AHashMap;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
 
-/// How often a node of a cluster makes sure that a key which clients wait for is still its own, ms.
+/// How often a node of a cluster checks that it still owns a key that clients wait for, ms.
 pub const OWNERSHIP_MS: Millis = 1000;
 
 /// A client that waits.
 #[derive(Debug, Clone)]
 pub struct Wait {
-    /// Which service keeps it in a queue.
+    /// The service that keeps it in a queue.
     pub service: Service,
     /// The keys it waits for.
     pub keys: SmallVec<[KeyId; 1]>,
     /// The server's id of the client.
     pub client: u64,
-    /// Since when, unix microseconds.
+    /// When it began, unix microseconds.
     pub since_us: u64,
-    /// Until when, unix ms; 0 without limit.
-    pub deadline: Millis,
+    /// When it times out, unix ms; `None` without limit.
+    pub deadline: Option<Millis>,
 }
 
-/// What a waiter got, in case it turns out that nobody is there to be told.
+/// What a waiter was granted, in case its client turns out to be gone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UndeliveredGrant {
     /// The keys with the fences that were granted.
@@ -41,9 +41,9 @@ pub struct UndeliveredGrant {
 #[derive(Debug, Default)]
 pub struct Waits {
     pub(super) waits: AHashMap<WaiterId, Wait>,
-    /// The same by service, in the order in which they began.
+    /// Their ids by service, in the order in which they began.
     of_service: [BTreeSet<WaiterId>; Service::ALL.len()],
-    /// Who was served in this tick and may not have been told yet, with what it got.
+    /// What was granted in this tick to waiters that may not have been told yet.
     pub(super) undelivered: AHashMap<WaiterId, UndeliveredGrant>,
     last_id: u64,
 }
@@ -55,12 +55,12 @@ impl Waits {
         WaiterId(self.last_id)
     }
 
-    /// How many wait.
+    /// How many clients wait.
     pub fn len(&self) -> usize {
         self.waits.len()
     }
 
-    /// How many wait for a service, and since when the first of them, unix microseconds.
+    /// How many clients wait for a service, and since when the first of them, unix microseconds.
     pub fn of(&self, service: Service) -> (usize, Option<u64>) {
         let ids = &self.of_service[service as usize];
         let first = ids.first().and_then(|id| self.waits.get(id));
@@ -78,7 +78,7 @@ impl Waits {
         Some(wait)
     }
 
-    /// Whether nobody waits.
+    /// Whether no client waits.
     pub fn is_empty(&self) -> bool {
         self.waits.is_empty()
     }
@@ -88,7 +88,7 @@ impl Waits {
         self.undelivered.remove(&id);
     }
 
-    /// The waiter is gone without having been told: what it got, if it got something.
+    /// The waiter is gone and was not told: what it was granted, if anything.
     pub fn take_undelivered(&mut self, id: WaiterId) -> Option<UndeliveredGrant> {
         self.undelivered.remove(&id)
     }
@@ -97,9 +97,9 @@ impl Waits {
 /// How a wait ended without being served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unserved {
-    /// Its time limit came, or `CLIENT UNBLOCK` said so.
+    /// Its time limit came, or `CLIENT UNBLOCK` ended it.
     TimedOut,
-    /// The client is gone or was unblocked with an error.
+    /// Its client is gone or was unblocked with an error.
     Gone,
     /// It was refused after it had begun: a deadlock, a wrong type, another node.
     Refused,

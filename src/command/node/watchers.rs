@@ -1,4 +1,4 @@
-//! Who watches which keys.
+//! The clients that watch keys.
 
 use crate::command::host::Key;
 use crate::command::reply::Reply;
@@ -9,34 +9,34 @@ use ahash::AHashMap;
 use smallvec::SmallVec;
 use std::collections::{BTreeSet, VecDeque};
 
-/// Somebody who watches.
+/// A client that watches.
 #[derive(Debug, Clone)]
 pub struct Watcher {
-    /// The keys, each with the last revision that is known.
+    /// The keys, each with the last revision that the client has seen.
     pub(crate) keys: SmallVec<[(KeyId, u64); 1]>,
-    /// At most so many events of each key at a time.
+    /// The most events of each key in one reply.
     pub(crate) count: usize,
-    /// Only what concerns this place, if one was named.
+    /// If set, only events that concern this place count.
     pub(crate) path: Option<Pointer>,
 }
 
-/// All who watch on a node.
+/// All watchers of a node.
 #[derive(Debug, Default)]
 pub struct Watchers {
     pub(crate) watchers: AHashMap<WaiterId, Watcher>,
     pub(crate) by_key: AHashMap<KeyId, BTreeSet<WaiterId>>,
-    /// Keys with news, and then those who stand beside them.
+    /// Keys with news, and then the watchers that have to hear of it.
     woken_keys: BTreeSet<KeyId>,
     woken: VecDeque<WaiterId>,
 }
 
 impl Watchers {
-    /// Whether nobody watches.
+    /// Whether no client watches.
     pub fn is_empty(&self) -> bool {
         self.watchers.is_empty()
     }
 
-    /// Whether somebody watches `key`.
+    /// Whether a client watches `key`.
     pub fn is_watched(&self, key: Key) -> bool {
         !self.is_empty() && self.by_key.contains_key(&key.id())
     }
@@ -46,7 +46,7 @@ impl Watchers {
         self.by_key.keys()
     }
 
-    /// Those who watch `key`.
+    /// The watchers of `key`.
     pub fn of(&self, key: &KeyId) -> Vec<WaiterId> {
         self.by_key.get(key).into_iter().flatten().copied().collect()
     }
@@ -58,12 +58,12 @@ impl Watchers {
         }
     }
 
-    /// Whether somebody has to be looked at.
+    /// Whether a watcher has to be looked at.
     pub fn has_woken(&self) -> bool {
         !self.woken.is_empty() || !self.woken_keys.is_empty()
     }
 
-    /// The next one to be looked at.
+    /// The next watcher to look at.
     pub fn pop_woken(&mut self) -> Option<WaiterId> {
         while self.woken.is_empty() {
             let key = self.woken_keys.pop_first()?;
@@ -79,7 +79,8 @@ impl Watchers {
         self.watchers.insert(id, watcher);
     }
 
-    /// Somebody was told nothing, since nothing up to here concerns it: it need not be looked at again.
+    /// Nothing up to the revisions in `reply` concerns this watcher, so it need not look at them
+    /// again.
     pub(crate) fn advance(&mut self, id: WaiterId, reply: &Reply) {
         let (Some(watcher), Reply::Array(looked_at)) = (self.watchers.get_mut(&id), reply) else { return };
         for ((_, since), looked_at) in watcher.keys.iter_mut().zip(looked_at) {
@@ -91,7 +92,7 @@ impl Watchers {
         }
     }
 
-    /// Somebody watches no more.
+    /// Removes a watcher.
     pub fn remove(&mut self, id: WaiterId) {
         let Some(watcher) = self.watchers.remove(&id) else { return };
         for (key, _) in watcher.keys {

@@ -1,4 +1,5 @@
-//! The scheduler's rounds: what is decided because time passed or because something happened outside our commands.
+//! The scheduler's rounds: what is decided because time passed, or because something happened
+//! outside our commands.
 
 pub mod memory_pressure;
 pub mod scrub;
@@ -22,10 +23,11 @@ use crate::domain::{Code, Connection, Entity, Error, KeyId, Millis};
 use crate::observe::trace::Stage;
 use memory_pressure::ask_for_memory;
 
-/// For how many works room is kept; a file that was loaded may have left many more of them.
+/// How many pieces of deferred work room is kept for. The load of a file may have left many more.
 const DEFERRED_KEPT: usize = 1024;
 
-/// One round of the scheduler: a sweep over what is due, and the next step of the automatic check if that is due.
+/// One round of the scheduler: a sweep over what is due, and the next step of the automatic check
+/// if that is due.
 pub fn tick<H: Host>(node: &mut Node, host: &mut H) {
     let is_sweep = next_sweep(node).is_some_and(|when| when <= node.now());
     let is_check = scrub::next_step(node).is_some_and(|when| when <= node.now());
@@ -35,17 +37,18 @@ pub fn tick<H: Host>(node: &mut Node, host: &mut H) {
     scrub::go_on(node, host);
 }
 
-/// Does at most `sweep-batch-max` pieces of work; what is left is due at once, after other commands had their turn.
+/// Does at most `sweep-batch-max` pieces of work. The rest is due at once, after other commands had
+/// their turn.
 ///
-/// On a replica nothing is decided: only keys that are due at once are looked at, to learn what they mean for this process.
+/// A replica decides nothing. It only looks at keys that are due at once, to learn what they mean
+/// for this process.
 fn sweep<H: Host>(node: &mut Node, host: &mut H) {
-    let keys_until = if node.replica { 0 } else { node.now() };
     node.metrics.sweeps += 1;
     ask_for_memory(node, host);
     let mut left = node.settings.get(Setting::SweepBatchMax) as usize;
     while left > 0 {
-        // In turns, so that neither a crowd of watchers nor a crowd of deadlines keeps the other waiting.
-        let Some(work) = next_piece(node, host, keys_until, left % 2 == 0) else { break };
+        // In turns, so that neither many watchers nor many deadlines keep the other waiting.
+        let Some(work) = next_piece(node, host, left % 2 == 0) else { break };
         left = left.saturating_sub(work);
         node.trace.at(Stage::Send);
         host.release_keys();
@@ -53,8 +56,8 @@ fn sweep<H: Host>(node: &mut Node, host: &mut H) {
     }
 }
 
-/// Does the next piece of work, and says how much it was. `None` if nothing is due.
-fn next_piece<H: Host>(node: &mut Node, host: &mut H, keys_until: Millis, watchers_first: bool) -> Option<usize> {
+/// Does the next piece of work, and returns how much it was. `None` if nothing is due.
+fn next_piece<H: Host>(node: &mut Node, host: &mut H, watchers_first: bool) -> Option<usize> {
     let work = if node.replica { None } else { node.deferred.pop_front() };
     if let Some(work) = work {
         do_deferred(node, host, work);
@@ -63,17 +66,17 @@ fn next_piece<H: Host>(node: &mut Node, host: &mut H, keys_until: Millis, watche
         }
         return Some(1);
     }
-    let due = if watchers_first { None } else { node.schedule.pop_due(node.now(), keys_until) };
+    let due = if watchers_first { None } else { node.schedule.pop_due(node.now(), !node.replica) };
     let watcher = if due.is_none() { node.watchers.pop_woken() } else { None };
     if let Some(watcher) = watcher {
         watch_log::serve(node, host, watcher);
         return Some(1);
     }
-    match due.or_else(|| node.schedule.pop_due(node.now(), keys_until))? {
+    match due.or_else(|| node.schedule.pop_due(node.now(), !node.replica))? {
         Due::Key(key) => Some(look_at(node, host, &key, false)),
         Due::Changed(key) => Some(look_at(node, host, &key, true)),
         Due::Owner(key) => {
-            make_sure_of_owner(node, host, &key);
+            check_owner(node, host, &key);
             Some(1)
         }
         Due::Wait(id) => {
@@ -85,7 +88,7 @@ fn next_piece<H: Host>(node: &mut Node, host: &mut H, keys_until: Millis, watche
     }
 }
 
-/// When the next round has something to do.
+/// When the next round has something to do, unix ms; 0 if at once.
 pub fn next_tick(node: &Node) -> Option<Millis> {
     next_sweep(node).into_iter().chain(scrub::next_step(node)).min()
 }
@@ -95,13 +98,14 @@ fn next_sweep(node: &Node) -> Option<Millis> {
     if has_deferred || node.watchers.has_woken() {
         return Some(0);
     }
-    let key = node.schedule.next_key().filter(|next| !node.replica || *next == 0);
+    let key = node.schedule.next_key().filter(|_| !node.replica || node.schedule.has_key_at_once());
     let memory = (!node.replica && !node.evictable_keys.is_empty()).then_some(node.memory_asked_at);
     node.schedule.next_wait().into_iter().chain(node.schedule.next_owner()).chain(key).chain(memory).min()
 }
 
-/// Opens a key and asks what is to be done about it; says how much work it was. `has_changed`: something may have happened to it that
-/// nobody told us of, so that all who wait for it are looked at, too.
+/// Opens a key and asks what has to be done about it. Returns how much work that was. With
+/// `has_changed`, something may have happened to it unnoticed, so all its waiters are looked at,
+/// too.
 fn look_at<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> usize {
     node.looking_at = Some(key.clone());
     tracing::begin_round(node, Some(key));
@@ -133,14 +137,14 @@ fn look_into<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: b
         return 1;
     }
     let mut work = 1;
-    // A service looks at the keys of its type, and at those that somebody expects to become one.
+    // A service looks at the keys of its type, and at those that a client expects to become one.
     for_each_type!(E => {
         if key_type == KeyType::Ours(E::TYPE_TAG) || node.queues.waits_for(E::SERVICE, key) {
             work += look_as::<E, H>(node, host, key, has_changed);
         }
     });
     if !node.replica && node.holdings.has(key) {
-        // Whether it is a registry or nothing any more.
+        // The key is a registry, or is missing.
         work += reactions::check_holders(node, host, key);
     }
     work
@@ -160,8 +164,9 @@ fn look_as<E: Serve, H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_ch
     })
 }
 
-/// A slot moves away without a word. Whoever waits for one of its keys is sent to where it is now.
-fn make_sure_of_owner<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+/// A slot moves away without a word. Clients that wait for one of its keys are sent to its new
+/// node.
+fn check_owner<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     if !node.is_waited_for(key.into()) {
         return;
     }
@@ -171,7 +176,8 @@ fn make_sure_of_owner<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     }
 }
 
-/// Whether this node may decide about a key, so that those who wait for it can be served. If not, they are told, or it is looked at later.
+/// Whether this node may decide about a key, so that clients that wait for it can be served. If
+/// not, they are told, or the key is looked at later.
 fn may_decide<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> bool {
     if !node.is_waited_for(key.into()) {
         return true;
@@ -184,7 +190,8 @@ fn may_decide<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: 
     false
 }
 
-/// Learns what the value of a key means for this process: it may have come under this name by RENAME, MOVE or RESTORE.
+/// Learns what the value of a key means for this process: RENAME, MOVE or RESTORE may have brought
+/// it under this name.
 fn take_note<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> Result<(), Error> {
     node.check_quarantine(key.into())?;
     let Some(stored) = host.read::<E>(key.into())? else { return Ok(()) };
@@ -204,7 +211,7 @@ fn end_lost_connections<H: Host>(node: &mut Node, host: &H, connections: Vec<Con
     node.deferred.extend(lost);
 }
 
-/// Does a work, or one key's part of it: a connection may be tied to any number of keys.
+/// Does one piece of work, or one key's part of it: a connection may be tied to any number of keys.
 fn do_deferred<H: Host>(node: &mut Node, host: &mut H, work: DeferredWork) {
     tracing::begin_round(node, None);
     match work {
@@ -258,8 +265,8 @@ pub fn client_gone(node: &mut Node, client: u64) {
     }
 }
 
-/// A waiting client is gone: its wait ends, or what it was granted and not told is taken back. Called from callbacks that must not
-/// write.
+/// A waiting client is gone. Its wait ends; if it was granted something and not told, that is taken
+/// back. Called from callbacks that must not write.
 pub fn waiter_gone(node: &mut Node, id: WaiterId) {
     match node.waits.take_undelivered(id) {
         Some(grant) => node.deferred.push_back(DeferredWork::TakeBack(grant)),

@@ -1,11 +1,13 @@
-//! The automatic check: all values of LTMC are looked at again and again, a few at a time, and what is derived in them is made anew where it
-//! is broken. Primaries and replicas do it each for themselves.
+//! The automatic check. It looks at all values of LTMC again and again, a few at a time, and
+//! rebuilds what is derived in them where that is broken. Primaries and replicas do this each for
+//! themselves.
 //!
-//! A step comes ten times a second at most and looks at a tenth of `ltmc.check-rate` values, at one at least. A value that takes long to
-//! check counts as several, so that the rate bounds the work, and no step goes on after a long one. Values whose check would hold up the
-//! server are looked at in parts, one in each round; what cannot be looked at in parts is left out and counted. A round over all keys begins
-//! no sooner than a second after the one before began. Where there is no value of ours there is no step and no timer: the types count their
-//! values.
+//! A step comes at most ten times a second and looks at a tenth of `ltmc.check-rate` values, at
+//! least one. A value that takes long to check counts as several, so the rate bounds the work, and
+//! there is a pause after a long step. A value whose check would hold up the server is checked in
+//! parts, one part a round; if its type has no parts, it is skipped and counted. A round over all
+//! keys begins at the earliest a second after the one before began. Where there are no values of
+//! ours there is no step and no timer: the types count their values.
 
 use crate::command::engine::repair::{close, count_panic_on, repair, service_at};
 use crate::command::host::{Host, Key};
@@ -15,19 +17,19 @@ use crate::command::settings::Setting;
 use crate::domain::value::bytes::printable;
 use crate::domain::{Invariant, KeyId, Millis};
 
-/// Time from one step to the next at least, ms.
+/// Least time from one step to the next, ms.
 const STEP_MS: Millis = 100;
-/// Time from the beginning of one round to that of the next at least, ms.
+/// Least time from the beginning of one round to that of the next, ms.
 const ROUND_MS_MIN: Millis = 1_000;
-/// A value counts as one more for each so many of its elements.
+/// A value counts as one more for each time it has this many elements.
 const ELEMENTS_PER_VALUE: usize = 100;
 
-/// When the next step is due, unix ms; `None` if none is.
+/// When the next step is due, unix ms; `None` if there is none.
 pub fn next_step(node: &Node) -> Option<Millis> {
     node.checks.next_step(node.settings.get(Setting::CheckRate), node.now())
 }
 
-/// The next step, if it is due.
+/// Takes the next step, if it is due.
 pub fn go_on<H: Host>(node: &mut Node, host: &mut H) {
     if next_step(node).is_none_or(|when| node.now() < when) {
         return;
@@ -62,10 +64,10 @@ pub fn go_on<H: Host>(node: &mut Node, host: &mut H) {
         }
     });
     let cost = walked.values.max((walked.elements / ELEMENTS_PER_VALUE) as u64);
-    (checks.stepped_at, checks.due) = (now, now + STEP_MS.max(cost * 1000 / rate));
-    if walked.is_over {
+    (checks.stepped_at, checks.next_at) = (now, now + STEP_MS.max(cost * 1000 / rate));
+    if walked.is_round_end {
         let Round { began, skipped, places } = checks.round.take().unwrap_or_default();
-        checks.due = checks.due.max(began + ROUND_MS_MIN);
+        checks.next_at = checks.next_at.max(began + ROUND_MS_MIN);
         metrics.check_round_ms = Some(now.saturating_sub(began));
         (metrics.check_in_parts, metrics.check_skipped) = (places.len() as u64, skipped);
         checks.places = places;
@@ -77,7 +79,7 @@ pub fn go_on<H: Host>(node: &mut Node, host: &mut H) {
         node.look_at_soon(key);
     }
     for (key, type_name, invariant) in broken {
-        // If the repair panics, it is known whose it was.
+        // If the repair panics, this tells which key it was.
         node.looking_at = Some(key.clone());
         mend(node, host, &key, type_name, &invariant);
         node.looking_at = None;
@@ -85,10 +87,11 @@ pub fn go_on<H: Host>(node: &mut Node, host: &mut H) {
     host.release_keys();
 }
 
-/// Makes anew what is derived in a value that is broken. What stays broken goes into quarantine, and so is told of once.
+/// Rebuilds what is derived in a broken value. What stays broken goes into quarantine, and so is
+/// logged only once.
 fn mend<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, type_name: &str, invariant: &Invariant) {
     let shown = format!("the {type_name} '{}' in database {}", printable(&key.name), key.db);
-    // A replica has from its primary what it decides; what is derived from that it mends by itself.
+    // A replica gets decisions from its primary, and mends what is derived from them by itself.
     let Ok(Some(repaired)) = repair(host, Key::from(key), !node.replica) else { return };
     match &repaired.is_broken {
         None => {
@@ -100,6 +103,6 @@ fn mend<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, type_name: &str, in
             host.log(&format!("LTMC: {shown} is broken beyond its derived indexes, and in quarantine: {}", left.0));
         }
     }
-    // Whoever waits for it is served by what it is now, or told.
+    // Clients that wait for it are served by the repaired value, or told.
     node.look_at_soon(key.clone());
 }

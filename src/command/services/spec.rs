@@ -1,19 +1,22 @@
-//! What rows of several services have in common.
+//! What rows of several services share.
 
 use crate::command::engine::reply_shape::Shape;
-use crate::command::engine::spec::{Arg, Flags, KeySpec, KeysAt, Spec};
+use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec};
 use crate::command::host::Access;
 
 pub const UPDATE_FIRST: &[KeySpec] = &[KeySpec { access: Access::Update, at: KeysAt::Index(1) }];
 pub const READ_FIRST: &[KeySpec] = &[KeySpec { access: Access::Read, at: KeysAt::Index(1) }];
 pub const KEY: Arg = Arg::key("key", 0);
 pub const BLOCK: Arg = Arg::integer("ms").after("BLOCK").optional();
+/// `[LIMIT offset count]`, which [`Page`](crate::command::engine::page::Page) reads.
+pub const PAGE: Arg =
+    Arg::new("page", ArgKind::Block(&[Arg::integer("offset"), Arg::integer("count")])).after("LIMIT").optional();
 pub const REQID: Arg = Arg::string("id").after("REQID").optional();
-/// With it what the agent gets belongs to its incarnation in that registry.
+/// Binds what the agent gets to its incarnation in that registry.
 pub const REGISTRY: Arg = Arg::key("registry", 1).after("REGISTRY").optional();
 
-/// A key that is changed, and the registry of the agent, behind its word after the argument `from`. Redis Cluster does not look at key specs like
-/// the second: commands with these need GETKEYS_API.
+/// A key that is changed, and the registry of the agent, behind its word after the argument `from`.
+/// Redis Cluster ignores key specs like the second: commands with these need GETKEYS_API.
 pub const fn with_registry(from: i32) -> [KeySpec; 2] {
     [UPDATE_FIRST[0], KeySpec { access: Access::Read, at: KeysAt::AfterWord("REGISTRY", from) }]
 }
@@ -21,7 +24,7 @@ pub const fn with_registry(from: i32) -> [KeySpec; 2] {
 pub const WRITE_FAST: Flags = Flags::WRITE.and(Flags::FAST);
 pub const GROWS: Flags = Flags::WRITE.and(Flags::DENY_OOM).and(Flags::BLOCKING);
 
-/// What most rows have in common.
+/// What most rows share.
 pub const ROW: Spec = Spec {
     name: "",
     arity: 0,

@@ -1,6 +1,7 @@
 //! The settings: module configs (`CONFIG GET/SET ltmc.*`), with defaults from the environment.
 //!
-//! `table` declares each one once. `make docs` makes `redis.conf.example` and this folder's README.md from it.
+//! `table` declares each setting once. `make docs` generates `redis.conf.example` and this folder's
+//! README.md from it.
 
 #[macro_use]
 mod declare;
@@ -13,14 +14,14 @@ pub use table::{Setting, SETTINGS};
 
 use crate::domain::value::bytes::printable;
 
-/// What values a setting takes.
+/// The values that a setting takes.
 #[derive(Debug, Clone, Copy)]
 pub enum SettingType {
     /// A whole number in a range.
     Number {
         /// What is counted or measured.
         unit: &'static str,
-        /// If nothing is said.
+        /// Default.
         default: i64,
         /// Smallest.
         min: i64,
@@ -31,12 +32,13 @@ pub enum SettingType {
     Word(&'static [&'static str]),
     /// `yes` (1) or `no` (0).
     Switch {
-        /// If nothing is said.
+        /// Default.
         default: bool,
     },
 }
 
-/// How the values of a [`SettingType::Switch`] may be written, each with what it means. The first of each meaning is the one that is shown.
+/// How the values of a [`SettingType::Switch`] may be written, each with its meaning. The first
+/// word of each meaning is shown.
 pub const SWITCH_WORDS: &[(&str, i64)] =
     &[("yes", 1), ("no", 0), ("true", 1), ("false", 0), ("on", 1), ("off", 0), ("1", 1), ("0", 0)];
 
@@ -65,7 +67,7 @@ impl Setting {
 }
 
 impl Row {
-    /// The value if nothing is said.
+    /// The default value.
     pub fn default_value(&self) -> i64 {
         match self.kind {
             SettingType::Number { default, .. } => default,

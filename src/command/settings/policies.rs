@@ -1,4 +1,4 @@
-//! What the settings mean to the services: each as the rules of the service want it.
+//! What the settings mean to the services: each in the form that the rules of the service take.
 
 use super::{Setting, Settings};
 use crate::domain::algorithm::eviction::Policy;
@@ -9,7 +9,7 @@ use crate::domain::reactions::ReactionEnv;
 use crate::domain::registry::time::Policy as RegistryPolicy;
 use crate::domain::{buffer, cache, Code, Error, Millis, Service};
 
-/// How much the services do with one another.
+/// How closely the services work together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
     /// Every service on its own.
@@ -66,7 +66,7 @@ impl Settings {
         Some(self.get(Setting::LockLeaseMs)).filter(|lease| *lease > 0)
     }
 
-    /// The bounds and habits of a cache that is made without being told any.
+    /// The bounds and habits of a new cache.
     pub fn cache_config(&self) -> cache::Config {
         cache::Config {
             bytes_max: self.get(Setting::CacheBytesMax),
@@ -76,7 +76,7 @@ impl Settings {
         }
     }
 
-    /// The bounds and policy of a buffer that is made without being told any.
+    /// The bounds and policy of a new buffer.
     pub fn buffer_config(&self) -> buffer::Config {
         let max_bytes = self.get(Setting::BufferBytesMax);
         let min_bytes = self.get(Setting::BufferBytesMin).min(max_bytes);
@@ -106,7 +106,7 @@ impl Settings {
         }
     }
 
-    /// What becomes of messages that nobody acknowledges.
+    /// What becomes of messages that are not acknowledged.
     pub fn mail_policy(&self) -> MailPolicy {
         MailPolicy {
             deliveries_max: self.get(Setting::MailDeliveriesMax) as u32,
@@ -114,13 +114,13 @@ impl Settings {
         }
     }
 
-    /// What the effects of an end outside of a value depend on, at `at`.
+    /// What the reactions to an end depend on, at the time `at`.
     pub fn reaction_env(&self, at: Millis) -> ReactionEnv {
         let orphans_until = at + self.get(Setting::CacheOrphanMs);
         ReactionEnv { at, tasks: self.task_policy(), mails: self.mail_policy(), orphans_until }
     }
 
-    /// What a flow is made with if nothing is said.
+    /// The options of a new flow.
     pub fn flow_options(&self) -> Options {
         let (keep, ageing_ms) = (self.get(Setting::FlowKeep), self.get(Setting::TaskAgeingMs));
         Options { keep, ageing_ms, ..Options::default() }

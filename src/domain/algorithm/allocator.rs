@@ -1,15 +1,16 @@
-//! What memory costs: the size that the allocator really gives.
+//! What memory costs: the size that the allocator really reserves.
 //!
-//! Redis and Valkey allocate with jemalloc, which rounds up to size classes: multiples of 16 up to 128 bytes, then four classes for each
-//! doubling (jemalloc(3), "size classes"). With another allocator the numbers are close.
+//! Redis and Valkey allocate with jemalloc, which rounds up to size classes: multiples of 16 up to
+//! 128 bytes, then four classes for each doubling (jemalloc(3), "size classes"). With another
+//! allocator the numbers are close.
 
-/// Bytes that the allocator gives for a request of `bytes`; none for none.
+/// Bytes that the allocator reserves for a request of `bytes`; none for none.
 pub const fn allocated(bytes: usize) -> usize {
     match bytes {
         0 => 0,
         1..=8 => 8,
         9..=128 => round_up(bytes, 16),
-        // Nobody asks for so much, and the next power of two would not fit.
+        // No request is this large, and the next power of two would not fit.
         _ if bytes > usize::MAX / 4 => bytes,
         _ => round_up(bytes, bytes.next_power_of_two() / 8),
     }
@@ -19,8 +20,8 @@ const fn round_up(bytes: usize, step: usize) -> usize {
     bytes.div_ceil(step) * step
 }
 
-/// Bytes that an ordered map or set takes for `entries` entries of `entry_bytes` each: its nodes hold up to 11, and if there
-/// are several they are filled to two thirds on average.
+/// Bytes of an ordered map or set with `entries` entries of `entry_bytes` each. A node holds up to
+/// 11 entries; several nodes are two thirds full on average.
 pub const fn tree_bytes(entries: usize, entry_bytes: usize) -> usize {
     const NODE_ENTRIES: usize = 11;
     const NODE_HEAD_BYTES: usize = 16;
@@ -32,7 +33,8 @@ pub const fn tree_bytes(entries: usize, entry_bytes: usize) -> usize {
     nodes * allocated(NODE_HEAD_BYTES + NODE_ENTRIES * entry_bytes)
 }
 
-/// Bytes that a hash table takes that has room for `capacity` entries of `entry_bytes` each: one control byte an entry, filled to 7/8.
+/// Bytes of a hash table with room for `capacity` entries of `entry_bytes` each: one control byte
+/// for each entry, filled to 7/8.
 pub const fn table_bytes(capacity: usize, entry_bytes: usize) -> usize {
     if capacity == 0 {
         return 0;
@@ -59,8 +61,8 @@ mod tests {
             (1000, 1024),
             (4097, 5120),
         ];
-        for (asked, given) in classes {
-            assert_eq!(allocated(asked), given, "{asked}");
+        for (requested, given) in classes {
+            assert_eq!(allocated(requested), given, "{requested}");
         }
         assert_eq!(allocated(1024 * 1024 + 16), 1024 * 1024 + 256 * 1024);
     }

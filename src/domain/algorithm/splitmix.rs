@@ -1,7 +1,8 @@
-//! SplitMix64 for random choices. The seed is an argument, like the time: decisions take it, and
+//! SplitMix64 for random choices. The seed is an argument, like the time: decisions take it,
 //! applying never does.
 
-/// The next number of a sequence: G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number Generators" (2014).
+/// The next number of a sequence: G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number
+/// Generators" (2014).
 pub fn next_random(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut mixed = *seed;

@@ -1,6 +1,6 @@
-//! XXH64: the hash by which equal contents are found, and that clients can compute. It is fast and
-//! does not protect against an attacker who wants a collision. So it only finds candidates;
-//! equality is decided by comparing the bytes.
+//! XXH64: the hash that finds equal contents, and that clients can compute. It is fast and does not
+//! protect against an attacker who wants a collision. So it only finds candidates; comparing the
+//! bytes decides equality.
 //!
 //! Y. Collet, "xxHash fast digest algorithm", version 0.1.1, section "XXH64 algorithm description".
 
@@ -10,7 +10,7 @@ const PRIME_3: u64 = 0x1656_67B1_9E37_79F9;
 const PRIME_4: u64 = 0x85EB_CA77_C2B2_AE63;
 const PRIME_5: u64 = 0x27D4_EB2F_1656_67C5;
 
-/// Bytes that the four lanes take at a time.
+/// Bytes that the four lanes consume at a time.
 const STRIPE: usize = 32;
 
 /// The XXH64 of `bytes` with seed 0.
@@ -40,7 +40,7 @@ fn stripes_hash(stripes: std::slice::ChunksExact<u8>) -> u64 {
     let mut lanes = [PRIME_1.wrapping_add(PRIME_2), PRIME_2, 0, 0u64.wrapping_sub(PRIME_1)];
     for stripe in stripes {
         for (lane, input) in lanes.iter_mut().zip(stripe.chunks_exact(8)) {
-            // Always eight bytes, which the compiler sees.
+            // Always eight bytes, which the compiler knows.
             let input = input.try_into().map_or(0, u64::from_le_bytes);
             *lane = round(*lane, input);
         }
@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn it_is_that_of_the_reference() {
-        // Made with `xxh64sum` of xxHash 0.8: the empty text, texts, and the sanity buffer of its own tests at lengths around each step.
+        // Computed with `xxh64sum` of xxHash 0.8: the empty text, texts, and the sanity buffer of
+        // its own tests at lengths around each step.
         assert_eq!(xxh64(b""), 0xEF46_DB37_51D8_E999);
         assert_eq!(xxh64(b"a"), 0xD24E_C4F1_A98C_6E5B);
         assert_eq!(xxh64(b"abc"), 0x44BC_2CF5_AD77_0999);

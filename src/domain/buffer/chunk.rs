@@ -1,4 +1,4 @@
-//! A piece of a buffer: bytes with a version, and who holds it.
+//! A piece of a buffer: bytes with a version, and the agents that hold it.
 
 use crate::domain::algorithm::allocator::allocated;
 use crate::domain::algorithm::eviction::{Usage, Weight};
@@ -6,67 +6,68 @@ use crate::domain::{Blob, Bytes, Millis};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Names a chunk within its buffer for good: chunks are numbered in the order in which they come.
+/// Names a chunk within its buffer for good. Chunks are numbered in the order of their creation.
 pub type Serial = u64;
 
-/// Number of a chunk's content. Grows with every change of it.
+/// The version of a chunk's content. Grows with every change of it.
 pub type Version = u64;
 
-/// How far a chunk is.
+/// The phase of a chunk's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
-    /// It is being filled and nobody can read it. Reclaimed when its lease ends, unless it is sealed before.
+    /// It is being filled and cannot be read. It is reclaimed when its lease ends, unless it
+    /// is sealed before.
     Unsealed {
-        /// Each write gives it so much time anew, ms.
+        /// Each write renews the lease for this long, ms.
         lease_ms: Millis,
         /// When the lease ends, unix ms.
         ends_at: Millis,
     },
-    /// It can be read, and its content is shared with chunks that have the same.
+    /// It can be read, and shares its content with chunks that have the same.
     Sealed,
-    /// It was written after it was sealed: its content is its own until it rests.
+    /// It was written after it was sealed: it has its own content until it rests.
     Written {
-        /// When it is looked for an equal one again, unix ms.
+        /// When an equal content is looked for again, unix ms.
         rests_at: Millis,
     },
 }
 
-/// That an agent needs a chunk for some time.
+/// An agent needs a chunk until a deadline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
-    /// Who.
+    /// The agent.
     pub agent: Bytes,
     /// Until when, unix ms.
     pub until: Millis,
 }
 
-/// What is saved of a chunk besides its content.
+/// The saved part of a chunk besides its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkRecord {
     /// Its name.
     pub id: Bytes,
-    /// Number of its content.
+    /// The version of its content.
     pub version: Version,
-    /// How far it is.
+    /// Its phase.
     pub phase: Phase,
     /// JSON; empty if there is none.
     pub meta: Bytes,
-    /// Who allocated it; empty if nobody was named.
+    /// The agent that allocated it; empty if none was named.
     pub owner: Bytes,
-    /// When it came, unix ms.
+    /// When it was created, unix ms.
     pub created_at: Millis,
     /// When its content changed last, unix ms.
     pub changed_at: Millis,
-    /// When it is gone unless somebody holds it, unix ms.
+    /// When it expires unless somebody holds it, unix ms.
     pub ends_at: Option<Millis>,
-    /// Who needs it until further notice, in order.
+    /// The agents that retain it, in order.
     pub retained_by: Vec<Bytes>,
-    /// Who needs it for some time, in the order of the agents.
+    /// The pins, ordered by agent.
     pub pins: Vec<Pin>,
 }
 
 impl ChunkRecord {
-    /// That of a chunk which comes now and which nobody holds.
+    /// The record of a new chunk that nobody holds.
     pub fn new(id: &Bytes, version: Version, phase: Phase, meta: &Bytes, at: Millis) -> Self {
         Self {
             id: id.clone(),
@@ -87,7 +88,7 @@ impl ChunkRecord {
         let text = |text: &Bytes| allocated(text.heap_bytes());
         let lists = [self.retained_by.len() * size_of::<Bytes>(), self.pins.len() * size_of::<Pin>()];
         let agents = self.retained_by.iter().chain(self.pins.iter().map(|pin| &pin.agent));
-        // The id is there twice: here and in the look-up.
+        // The id exists twice: here and in the index.
         Chunk::bare_bytes()
             + 2 * text(&self.id)
             + text(&self.meta)
@@ -97,12 +98,12 @@ impl ChunkRecord {
     }
 }
 
-/// What this node knows of the use of a chunk. Not saved.
+/// The use of a chunk on this node. Not saved.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Used {
     /// For the evictor.
     pub usage: Usage,
-    /// In which step of the working set it was used last, and the bytes that were counted there.
+    /// The step of the working set in which it was last used, and the bytes counted there.
     pub step: u64,
     /// See [`WorkingSet`](super::working::WorkingSet).
     pub bytes: usize,
@@ -111,7 +112,7 @@ pub struct Used {
 /// A chunk.
 #[derive(Debug, Clone)]
 pub struct Chunk {
-    /// What is saved of it besides its content.
+    /// The saved part besides its content.
     pub record: ChunkRecord,
     /// Its bytes.
     pub content: Blob,
@@ -119,11 +120,12 @@ pub struct Chunk {
     pub hash: u64,
     /// Its use on this node.
     pub used: Used,
-    /// Its place among those that may be evicted.
+    /// Its place among the chunks that may be evicted.
     pub loose_at: Option<u32>,
 }
 
-/// Bytes that a chunk takes in the indexes of its buffer, on average: by serial, id, hash, and among those that may go.
+/// Bytes that a chunk takes in the indexes of its buffer, on average: by serial, id, hash, and
+/// among the loose chunks.
 const INDEX_BYTES: usize = 130;
 
 impl Chunk {
@@ -132,7 +134,7 @@ impl Chunk {
         Self { record, content, hash: 0, used: Used::default(), loose_at: None }
     }
 
-    /// Whether it can be read: it was sealed.
+    /// Whether it was sealed and can be read.
     pub fn is_sealed(&self) -> bool {
         !matches!(self.record.phase, Phase::Unsealed { .. })
     }
@@ -142,7 +144,7 @@ impl Chunk {
         self.record.phase == Phase::Sealed
     }
 
-    /// Whether it may not be evicted, as far as it is decided: a pin counts until the primary has ended it.
+    /// Whether it may not be evicted. A pin counts until the primary has ended it.
     pub fn is_held(&self) -> bool {
         !self.is_sealed() || !self.record.retained_by.is_empty() || !self.record.pins.is_empty()
     }
@@ -152,15 +154,15 @@ impl Chunk {
         !self.record.retained_by.is_empty() || self.record.pins.iter().any(|pin| pin.until > now)
     }
 
-    /// Whether its time is over, though it may still be there.
-    pub fn is_over(&self, now: Millis) -> bool {
+    /// Whether it has expired, though it may not be removed yet.
+    pub fn is_expired(&self, now: Millis) -> bool {
         match self.record.phase {
             Phase::Unsealed { ends_at, .. } => ends_at <= now,
             _ => self.record.ends_at.is_some_and(|ends_at| ends_at <= now) && !self.is_needed(now),
         }
     }
 
-    /// When the primary has to decide something about it; `Millis::MAX` for never.
+    /// When the primary next has to decide something about it; `Millis::MAX` for never.
     pub fn due(&self) -> Millis {
         let rests_at = match self.record.phase {
             Phase::Unsealed { ends_at, .. } => return ends_at,
@@ -171,7 +173,7 @@ impl Chunk {
         self.record.pins.iter().map(|pin| pin.until).fold(rests_at.min(ends_at), Millis::min)
     }
 
-    /// Whether `agent` has to do with it: allocated, retains or pins it.
+    /// Whether `agent` allocated, retains or pins it.
     pub fn concerns(&self, agent: &Bytes) -> bool {
         let ChunkRecord { owner, retained_by, pins, .. } = &self.record;
         owner == agent
@@ -179,14 +181,14 @@ impl Chunk {
             || pins.binary_search_by(|pin| pin.agent.cmp(agent)).is_ok()
     }
 
-    /// The agents that it concerns; some may come twice.
+    /// The agents that it concerns, possibly with duplicates.
     pub fn agents(&self) -> impl Iterator<Item = &Bytes> {
         let ChunkRecord { owner, retained_by, pins, .. } = &self.record;
         let owner = std::iter::once(owner).filter(|owner| !owner.is_empty());
         owner.chain(retained_by).chain(pins.iter().map(|pin| &pin.agent))
     }
 
-    /// Those who retain it, or pin it beyond `now`, each once.
+    /// The agents that retain it, or pin it beyond `now`, without duplicates.
     pub fn needed_by(&self, now: Millis) -> BTreeSet<&Bytes> {
         let pins = self.record.pins.iter().filter(|pin| pin.until > now).map(|pin| &pin.agent);
         self.record.retained_by.iter().chain(pins).collect()
@@ -197,26 +199,26 @@ impl Chunk {
         self.record.retained_by.binary_search_by(|known| known[..].cmp(agent)).is_ok()
     }
 
-    /// How many hold it.
+    /// The number of its holders.
     pub fn holders(&self) -> usize {
         self.record.retained_by.len() + self.record.pins.len()
     }
 
-    /// An agent needs it until further notice.
+    /// Adds the hold of an agent without a deadline.
     pub fn retain(&mut self, agent: &Bytes) {
         if let Err(at) = self.record.retained_by.binary_search(agent) {
             self.record.retained_by.insert(at, agent.clone());
         }
     }
 
-    /// An agent needs it no more.
+    /// Ends the hold of an agent.
     pub fn release(&mut self, agent: &Bytes) {
         if let Ok(at) = self.record.retained_by.binary_search(agent) {
             self.record.retained_by.remove(at);
         }
     }
 
-    /// An agent needs it until then.
+    /// Sets the pin of an agent.
     pub fn pin(&mut self, agent: &Bytes, until: Millis) {
         match self.pin_at(agent) {
             Ok(at) => self.record.pins[at].until = until,
@@ -224,14 +226,14 @@ impl Chunk {
         }
     }
 
-    /// A pin is over.
+    /// Ends the pin of an agent.
     pub fn unpin(&mut self, agent: &Bytes) {
         if let Ok(at) = self.pin_at(agent) {
             self.record.pins.remove(at);
         }
     }
 
-    /// Until when an agent has pinned it.
+    /// The end of an agent's pin.
     pub fn pinned_until(&self, agent: &[u8]) -> Option<Millis> {
         self.pin_at(agent).ok().map(|at| self.record.pins[at].until)
     }
@@ -245,7 +247,7 @@ impl Chunk {
         allocated(size_of::<Self>()) + INDEX_BYTES
     }
 
-    /// What matters of it for eviction.
+    /// Its properties that matter for eviction.
     pub fn weight(&self, serial: Serial) -> Weight {
         let bytes = Self::bare_bytes() + self.content.heap_bytes();
         Weight { bytes, cost_ms: 1, ends_at: self.record.ends_at, came: serial }

@@ -1,4 +1,4 @@
-//! What is saved of a buffer, and what has to hold for what was loaded.
+//! The saved form of a buffer, and the invariants of a loaded one.
 
 use super::chunk::{Chunk, ChunkRecord, Phase, Pin, Serial, Version};
 use super::{Buffer, BufferEvent, Config, HASHED_BYTES};
@@ -13,7 +13,8 @@ use crate::domain::{Blob, Bytes, Error, Invariant, Millis};
 use ahash::AHashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What is saved: each content once, in the order of the first chunk that has it, and the chunks in the order in which they came.
+/// The saved form: each content once, in the order of the first chunk that has it, and the chunks
+/// in the order of their creation.
 #[derive(Serialize, Deserialize)]
 #[serde(rename = "Buffer")]
 struct Saved<C, R> {
@@ -32,7 +33,7 @@ struct Saved<C, R> {
 struct SavedChunk<R> {
     serial: Serial,
     record: R,
-    /// Which of the contents it has.
+    /// The index of its content.
     content: u64,
 }
 
@@ -81,7 +82,7 @@ impl<'de> Deserialize<'de> for Buffer {
 }
 
 fn is_time(when: Millis) -> bool {
-    // Far from every overflow, and within what Redis takes for a time.
+    // Far from every overflow, and within what Redis accepts as a time.
     when <= i64::MAX as Millis / 4
 }
 
@@ -109,7 +110,7 @@ fn is_meta(meta: &Bytes) -> bool {
     meta.len() <= CHUNK_META_BYTES_MAX
 }
 
-/// Errs if an event from an unchecked payload is out of the bounds that the commands keep.
+/// Errs if an event from an unchecked payload is outside the bounds that commands keep.
 pub fn admit(event: &BufferEvent) -> Result<(), Error> {
     let fits = match event {
         BufferEvent::Configured { config, size_bytes, .. } => is_config(config, *size_bytes),
@@ -171,7 +172,7 @@ pub fn check(buffer: &Buffer) -> Result<(), Invariant> {
     rule(fresh.loose.len() == buffer.loose.len(), "those that may go differ from the chunks")
 }
 
-/// A part of it, by the numbers of the chunks. All of their contents are hashed.
+/// Checks a part of it, by the numbers of the chunks. Hashes all their contents.
 pub fn check_part(buffer: &Buffer, from: Serial, room: usize) -> Result<Part, Invariant> {
     rule(buffer.by_id.len() == buffer.chunks.len(), "the ids differ from the chunks")?;
     rule(buffer.dues.len() <= buffer.chunks.len(), "what is due differs from the chunks")?;
@@ -191,7 +192,7 @@ pub fn check_part(buffer: &Buffer, from: Serial, room: usize) -> Result<Part, In
     })
 }
 
-/// The same after one event. In a large buffer only the chunk that it is about is looked at.
+/// Checks it after one event. In a large buffer, only the chunk that the event is about.
 pub fn check_after(buffer: &Buffer, event: &BufferEvent) -> Result<(), Invariant> {
     const SMALL: usize = 24;
     const SMALL_BYTES: u64 = 256 * 1024;
@@ -231,7 +232,7 @@ fn check_chunk(buffer: &Buffer, serial: Serial, chunk: &Chunk) -> Result<(), Inv
     rule(is_loose != chunk.is_held(), "a chunk that is held may go, or one that is not may not")
 }
 
-/// Makes everything derived anew from the chunks, which are numbered as they were.
+/// Rebuilds everything derived from the chunks, which keep their numbers.
 pub fn rebuild(buffer: &mut Buffer) {
     buffer.index_anew();
     let last = buffer.chunks.last_key_value().map_or(0, |(serial, _)| *serial);

@@ -1,4 +1,4 @@
-//! The bounds and habits of a buffer.
+//! The bounds and the policy of a buffer.
 
 use crate::domain::algorithm::eviction::Policy;
 use serde::{Deserialize, Serialize};
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 /// The bounds of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Config {
-    /// It never takes more, bytes. 0 only in a buffer that is not there.
+    /// The upper bound of its size, bytes. 0 only in a buffer that does not exist.
     pub max_bytes: u64,
-    /// It never gets smaller by itself, bytes.
+    /// The size below which it does not shrink, bytes.
     pub min_bytes: u64,
-    /// Who goes when there is no room.
+    /// Which chunk goes when there is no room.
     pub policy: Policy,
 }
 
 impl Config {
-    /// The policy as it is written.
+    /// The word of the policy.
     pub const fn policy_word(&self) -> &'static str {
         match self.policy {
             Policy::Gdsf => "GDSF",
@@ -27,7 +27,7 @@ impl Config {
         }
     }
 
-    /// Whether its size moves.
+    /// Whether its size changes with its use.
     pub const fn is_dynamic(&self) -> bool {
         self.min_bytes < self.max_bytes
     }

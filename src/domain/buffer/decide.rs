@@ -1,5 +1,5 @@
-//! What clients may do to a buffer. Each function validates everything, and returns the events or
-//! an error.
+//! What clients may do to a buffer. Each function validates everything, and returns
+//! events or an error.
 
 use super::chunk::{Chunk, Phase, Serial, Version};
 use super::store::Sharers;
@@ -12,7 +12,7 @@ use crate::domain::entity::joined;
 use crate::domain::value::bytes::printable;
 use crate::domain::{Blob, Bytes, Code, Error, Millis};
 
-/// What a buffer may at most have, apart from its own bounds.
+/// The limits of a buffer apart from its own bounds.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Length of a chunk, bytes.
@@ -23,7 +23,7 @@ pub struct Bounds {
     pub holders_max: u64,
 }
 
-/// What the moment is like.
+/// The conditions of a decision.
 #[derive(Debug, Clone, Copy)]
 pub struct Conditions {
     /// Now, unix ms.
@@ -37,15 +37,15 @@ pub struct Conditions {
 pub struct Putting<'a> {
     /// Its name.
     pub id: &'a [u8],
-    /// What is in it.
+    /// Its content.
     pub data: Blob,
-    /// The version that has to be the current one, 0 for none.
+    /// The version that must be the current one, 0 for none.
     pub expected: Option<Version>,
-    /// Who needs it, and how long, ms.
+    /// The agent that pins it, and for how long, ms.
     pub pin: Option<(&'a [u8], Millis)>,
     /// JSON; empty if there is none.
     pub meta: Bytes,
-    /// How long it lives, ms.
+    /// Its time to live, ms.
     pub ttl_ms: Option<Millis>,
 }
 
@@ -54,9 +54,9 @@ pub struct Putting<'a> {
 pub struct Allocating<'a> {
     /// Its name.
     pub id: &'a [u8],
-    /// For whom; empty if nobody was named.
+    /// The agent; empty if none was named.
     pub agent: &'a [u8],
-    /// How long it is, bytes.
+    /// Its length, bytes.
     pub bytes: u64,
     /// JSON; empty if there is none.
     pub meta: Bytes,
@@ -64,17 +64,17 @@ pub struct Allocating<'a> {
     pub lease_ms: Millis,
 }
 
-/// What a chunk has after a change.
+/// The content of a chunk after a change.
 enum Content<'a> {
-    /// What it has.
+    /// The one it has.
     Kept,
-    /// So many bytes of its own.
+    /// This many bytes of its own.
     Own(usize),
-    /// These bytes, which others may have, too.
+    /// These bytes, which other chunks may share.
     Maybe(u64, &'a [u8]),
 }
 
-/// Errs if `expected` is not the version of the chunk; 0 stands for no chunk.
+/// Errs if `expected` is not the version of the chunk; 0 means that there must be no chunk.
 pub fn check_version(chunk: Option<&Chunk>, expected: Option<Version>) -> Result<(), Error> {
     let current = chunk.map_or(0, |chunk| chunk.record.version);
     match expected.filter(|expected| *expected != current) {
@@ -86,7 +86,7 @@ pub fn check_version(chunk: Option<&Chunk>, expected: Option<Version>) -> Result
     }
 }
 
-/// There is no such chunk.
+/// The error for a missing chunk.
 pub fn missing(id: &[u8]) -> Error {
     Error::new(Code::NoChunk, format!("there is no chunk '{}'", printable(id)))
 }
@@ -96,7 +96,7 @@ fn unsealed(id: &[u8], wanted: &str) -> Error {
     Error::new(Code::BadState, text)
 }
 
-/// The version that a chunk gets which is not there yet.
+/// The first version of a new chunk.
 fn first_version(buffer: &Buffer) -> Version {
     buffer.gone_version + 1
 }
@@ -122,7 +122,7 @@ fn check_holders(chunk: &Chunk, bounds: &Bounds) -> Result<(), Error> {
     Err(Error::limit("chunk-holders-max", "one more agent that holds this chunk", bounds.holders_max))
 }
 
-/// A chunk is put, whether it is there or not.
+/// Puts a chunk, whether it exists or not.
 pub fn put(
     buffer: &Buffer,
     putting: Putting,
@@ -159,7 +159,7 @@ pub fn put(
     Ok((grown.into_iter().chain([put]).collect(), version))
 }
 
-/// A chunk gets its room.
+/// Allocates a chunk.
 pub fn allocate(
     buffer: &Buffer,
     allocating: Allocating,
@@ -181,7 +181,7 @@ pub fn allocate(
     Ok(grown.into_iter().chain([allocated]).collect())
 }
 
-/// A part of a chunk is written.
+/// Writes a part of a chunk.
 pub fn write(
     buffer: &Buffer,
     id: &[u8],
@@ -197,7 +197,7 @@ pub fn write(
         let text = format!("{len} bytes at offset {offset} would end behind the chunk, which has {size} bytes");
         return Err(Error::usage(text));
     }
-    // A content that others have, too, is copied.
+    // A shared content is copied.
     let content = if buffer.sharers_at(serial).any { Content::Own(chunk.content.len()) } else { Content::Kept };
     let grown = room(buffer, Some(serial), chunk.record.own_bytes(), content, conditions)?;
     let version = chunk.record.version + 1;
@@ -205,7 +205,7 @@ pub fn write(
     Ok((grown.into_iter().chain([written]).collect(), version))
 }
 
-/// A chunk is sealed. `None` if it is sealed already and nothing was said of its life.
+/// Seals a chunk. `None` if it is sealed already and no time to live is given.
 pub fn seal(
     buffer: &Buffer,
     id: &[u8],
@@ -217,13 +217,13 @@ pub fn seal(
     if chunk.is_shareable() && ttl_ms.is_none() {
         return Ok((None, version));
     }
-    // What is sealed again keeps its time to live, unless another is given.
+    // A chunk that is sealed again keeps its time to live, unless another is given.
     let before = chunk.record.ends_at;
     let ends_at = ttl_ms.map(|ttl_ms| at.saturating_add(ttl_ms)).or(before);
     Ok((Some(BufferEvent::Sealed { at, id: Bytes::from(id), hash: xxh64(&chunk.content), ends_at }), version))
 }
 
-/// The chunk that somebody wants to hold.
+/// The chunk that an agent wants to hold.
 fn to_hold<'a>(buffer: &'a Buffer, id: &[u8], wanted: &str) -> Result<(Serial, &'a Chunk), Error> {
     let (serial, chunk) = buffer.find(id).ok_or_else(|| missing(id))?;
     if chunk.is_sealed() {
@@ -237,7 +237,7 @@ fn holder_bytes(agent: &[u8]) -> usize {
     allocated(Bytes::from(agent).heap_bytes()) + 2 * size_of::<Bytes>()
 }
 
-/// Room for one more who holds a chunk, which then cannot be evicted.
+/// Makes room for one more holder of a chunk, which then cannot be evicted.
 fn room_to_hold(
     buffer: &Buffer,
     serial: Serial,
@@ -248,7 +248,7 @@ fn room_to_hold(
     room(buffer, Some(serial), chunk.record.own_bytes() + holder_bytes(agent), Content::Kept, conditions)
 }
 
-/// An agent needs a chunk until further notice. Nothing happens if it does already.
+/// An agent retains a chunk. No event if it does so already.
 pub fn retain(
     buffer: &Buffer,
     id: &[u8],
@@ -266,7 +266,7 @@ pub fn retain(
     Ok(grown.into_iter().chain([retained]).collect())
 }
 
-/// An agent needs a chunk for so long from now on.
+/// An agent pins a chunk for a time from now on.
 pub fn pin(
     buffer: &Buffer,
     id: &[u8],
@@ -284,19 +284,19 @@ pub fn pin(
     Ok((grown.into_iter().chain([pinned]).collect(), until))
 }
 
-/// An agent retains a chunk no more. `None` if it did not.
+/// Releases an agent's hold on a retained chunk. `None` if there is none.
 pub fn release(buffer: &Buffer, id: &[u8], agent: &[u8], at: Millis) -> Option<BufferEvent> {
     let (_, chunk) = buffer.find(id).filter(|(_, chunk)| chunk.is_retained_by(agent))?;
     Some(BufferEvent::Released { at, id: chunk.record.id.clone(), agent: Bytes::from(agent) })
 }
 
-/// An agent takes its pin back. `None` if it has none.
+/// Ends an agent's pin. `None` if there is none.
 pub fn unpin(buffer: &Buffer, id: &[u8], agent: &[u8], at: Millis) -> Option<BufferEvent> {
     let (_, chunk) = buffer.find(id).filter(|(_, chunk)| chunk.pinned_until(agent).is_some())?;
     Some(BufferEvent::Unpinned { at, id: chunk.record.id.clone(), agent: Bytes::from(agent), is_over: false })
 }
 
-/// An agent needs nothing any more: it releases all that it retains and pins.
+/// Ends all holds and pins of an agent.
 pub fn let_go<'a>(buffer: &'a Buffer, agent: &'a [u8], at: Millis) -> impl Iterator<Item = BufferEvent> + 'a {
     buffer.chunks_of(agent).flat_map(move |(_, chunk)| {
         let id = &chunk.record.id;
@@ -304,7 +304,7 @@ pub fn let_go<'a>(buffer: &'a Buffer, agent: &'a [u8], at: Millis) -> impl Itera
     })
 }
 
-/// An agent is gone: it needs nothing any more, and what it was still writing is reclaimed.
+/// An agent is gone: ends its holds and pins, and reclaims what it was still writing.
 pub fn agent_gone(buffer: &Buffer, agent: &[u8], at: Millis) -> Vec<BufferEvent> {
     let mut events: Vec<BufferEvent> = let_go(buffer, agent, at).collect();
     let unfinished = buffer.chunks_of(agent).map(|(_, chunk)| chunk);
@@ -316,7 +316,7 @@ pub fn agent_gone(buffer: &Buffer, agent: &[u8], at: Millis) -> Vec<BufferEvent>
     events
 }
 
-/// A chunk gets other metadata. `None` if it has it already.
+/// Changes the metadata of a chunk. `None` if the chunk has it already.
 pub fn describe(buffer: &Buffer, id: &[u8], meta: Bytes, conditions: Conditions) -> Result<Vec<BufferEvent>, Error> {
     let (serial, chunk) = buffer.find(id).ok_or_else(|| missing(id))?;
     if chunk.record.meta == meta {
@@ -328,7 +328,7 @@ pub fn describe(buffer: &Buffer, id: &[u8], meta: Bytes, conditions: Conditions)
     Ok(grown.into_iter().chain([described]).collect())
 }
 
-/// Chunks are freed: all that are there, or none if somebody holds one of them.
+/// Frees chunks: all that exist, or none if one of them is held.
 pub fn free(buffer: &Buffer, ids: &[&[u8]], at: Millis) -> Result<Option<BufferEvent>, Error> {
     let mut found: Vec<&[u8]> = ids.iter().copied().filter(|id| buffer.live(id, at).is_some()).collect();
     found.sort_unstable();
@@ -344,7 +344,8 @@ pub fn free(buffer: &Buffer, ids: &[&[u8]], at: Millis) -> Result<Option<BufferE
     Ok((!ids.is_empty()).then_some(BufferEvent::Gone { at, ids, why: End::Freed }))
 }
 
-/// A buffer gets other bounds: what happens, the new size last. Its size follows at once; what is too much goes in parts.
+/// Gives a buffer other bounds. The new size is the last event. The size takes effect at once; the
+/// excess is evicted in parts.
 pub fn configure(buffer: &Buffer, config: Config, at: Millis) -> Result<Vec<BufferEvent>, Error> {
     if config.min_bytes > config.max_bytes {
         let text = format!("MINBYTES is {}, at most MAXBYTES ({}) is allowed", config.min_bytes, config.max_bytes);
@@ -360,7 +361,7 @@ pub fn configure(buffer: &Buffer, config: Config, at: Millis) -> Result<Vec<Buff
     Ok(events.into_iter().flatten().collect())
 }
 
-/// The smaller size that a buffer should have now.
+/// The smaller size that a buffer should have now, if any.
 pub fn shrink(buffer: &Buffer, conditions: Conditions) -> Option<BufferEvent> {
     if !buffer.config.is_dynamic() {
         return None;
@@ -370,8 +371,8 @@ pub fn shrink(buffer: &Buffer, conditions: Conditions) -> Option<BufferEvent> {
     Some(BufferEvent::Resized { at: conditions.at, size_bytes, why })
 }
 
-/// Room for a chunk as it is after a change, and not evicted for it: the size that the buffer has to grow to, if it has to. Errs if even
-/// then there is not enough.
+/// Makes room for a chunk as it is after a change, without evicting that chunk. Returns the size
+/// that the buffer has to grow to, if it has to. Errs if even that is not enough.
 fn room(
     buffer: &Buffer,
     serial: Option<Serial>,
@@ -381,7 +382,7 @@ fn room(
 ) -> Result<Option<BufferEvent>, Error> {
     let mut need = buffer.need(conditions.at, conditions.is_short);
     let (before_used, before_held) = (need.used, need.held);
-    // With the policy NONE everything is as good as held.
+    // With the policy NONE, everything counts as held.
     let has_held = |sharers: Sharers| sharers.held || (sharers.any && buffer.config.policy == Policy::None);
     let own = own_bytes as u64;
     let chunk = serial.and_then(|serial| buffer.at(serial));
@@ -424,7 +425,7 @@ fn full(buffer: &Buffer, bytes: u64, used: u64, held: u64) -> Error {
     Error::new(Code::Limit, text)
 }
 
-/// That room is still being made: so many chunks have to go that it takes more than one command.
+/// The error while room is still being made: more chunks have to go than one command may evict.
 pub fn making_room(buffer: &Buffer) -> Error {
     let (used, size) = (buffer.totals.used_bytes(), buffer.size_bytes);
     let text =
@@ -432,7 +433,7 @@ pub fn making_room(buffer: &Buffer) -> Error {
     Error::new(Code::Limit, text)
 }
 
-/// The state of a chunk as it is shown.
+/// The word for the state of a chunk.
 pub fn state_word(chunk: &Chunk) -> &'static str {
     match chunk.record.phase {
         Phase::Unsealed { .. } => "unsealed",
@@ -446,7 +447,7 @@ impl Buffer {
         self.usage.working.bytes(now) as u64
     }
 
-    /// What decides how large it should be.
+    /// The figures that decide its size.
     pub fn need(&self, now: Millis, is_short: bool) -> Need {
         let can_evict = self.config.policy != Policy::None;
         Need {

@@ -6,19 +6,19 @@ use crate::domain::entity::event_json::EventJson;
 use crate::domain::{Blob, Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
 
-/// Why a buffer has another size.
+/// Why the size of a buffer changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Why {
-    /// Somebody asked for it.
+    /// A client asked for it.
     Asked,
-    /// So much is in use, or so little.
+    /// Its use: much or little is needed.
     Use,
     /// The server is short of memory.
     Memory,
 }
 
 impl Why {
-    /// As it is told.
+    /// Its word in events.
     pub const fn word(self) -> &'static str {
         match self {
             Why::Asked => "asked",
@@ -31,11 +31,11 @@ impl Why {
 /// Why chunks are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
-    /// Somebody freed them.
+    /// A client freed them.
     Freed,
-    /// There was no room for them any more.
+    /// They had to make room.
     Evicted,
-    /// Their time was over.
+    /// Their time ran out.
     Expired,
     /// They were not sealed in time.
     Reclaimed,
@@ -44,76 +44,76 @@ pub enum End {
 /// One step in the life of a buffer. Times are unix ms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum BufferEvent {
-    /// It came into being, or its bounds are others.
+    /// It was created, or its bounds changed.
     Configured {
         /// When.
         at: Millis,
         /// Its bounds.
         config: Config,
-        /// The bound that is in force now, bytes.
+        /// The size now in force, bytes.
         size_bytes: u64,
-        /// Whether it stays if it has no chunk.
+        /// Whether it stays without chunks.
         stays: bool,
     },
-    /// It has another size.
+    /// Its size changed.
     Resized {
         /// When.
         at: Millis,
-        /// The bound that is in force now, bytes.
+        /// The size now in force, bytes.
         size_bytes: u64,
         /// Why.
         why: Why,
     },
-    /// A chunk has its room, all zeros.
+    /// A chunk was allocated, filled with zeros.
     Allocated {
         /// When.
         at: Millis,
         /// Its name.
         id: Bytes,
-        /// For whom; empty if nobody was named.
+        /// The agent; empty if none was named.
         agent: Bytes,
-        /// How long it is, bytes.
+        /// Its length, bytes.
         bytes: u64,
-        /// Number of its content.
+        /// The version of its content.
         version: Version,
         /// JSON; empty if there is none.
         meta: Bytes,
         /// How long it may stay unsealed without a write, ms.
         lease_ms: Millis,
     },
-    /// A chunk is there with all that is in it: a new one, or another content of one that was there.
+    /// A chunk was put whole: a new one, or new content of an existing one.
     Put {
         /// When.
         at: Millis,
         /// Its name.
         id: Bytes,
-        /// What is in it.
+        /// Its content.
         data: Blob,
-        /// The hash of that.
+        /// The hash of the content.
         hash: u64,
-        /// Number of its content.
+        /// The version of the content.
         version: Version,
         /// JSON; empty if there is none.
         meta: Bytes,
-        /// When it is gone unless somebody holds it.
+        /// When it expires unless somebody holds it.
         ends_at: Option<Millis>,
-        /// Who needs it, and until when.
+        /// The agent that pins it, and until when.
         pin: Option<(Bytes, Millis)>,
     },
-    /// A part of a chunk is another.
+    /// A part of a chunk was written.
     Written {
         /// When.
         at: Millis,
         /// Its name.
         id: Bytes,
-        /// Number of its content.
+        /// The version of its content.
         version: Version,
         /// Where the part begins.
         offset: u64,
-        /// What it is now.
+        /// The new bytes.
         data: Blob,
     },
-    /// A chunk can be read.
+    /// A chunk was sealed and can be read.
     Sealed {
         /// When.
         at: Millis,
@@ -121,41 +121,41 @@ pub enum BufferEvent {
         id: Bytes,
         /// The hash of its content.
         hash: u64,
-        /// When it is gone unless somebody holds it.
+        /// When it expires unless somebody holds it.
         ends_at: Option<Millis>,
     },
-    /// A chunk that was written rests: its content is shared with those that have the same.
+    /// A written chunk rests: it shares its content with chunks that have the same.
     Rested {
         /// Its name.
         id: Bytes,
         /// The hash of its content.
         hash: u64,
     },
-    /// An agent needs a chunk until further notice.
+    /// An agent retains a chunk.
     Retained {
         /// When.
         at: Millis,
         /// Its name.
         id: Bytes,
-        /// Who.
+        /// The agent.
         agent: Bytes,
     },
-    /// An agent needs a chunk no more.
+    /// An agent no longer retains a chunk.
     Released {
         /// When.
         at: Millis,
         /// Its name.
         id: Bytes,
-        /// Who.
+        /// The agent.
         agent: Bytes,
     },
-    /// An agent needs a chunk until then.
+    /// An agent pinned a chunk.
     Pinned {
         /// When.
         at: Millis,
         /// Its name.
         id: Bytes,
-        /// Who.
+        /// The agent.
         agent: Bytes,
         /// Until when.
         until: Millis,
@@ -166,12 +166,12 @@ pub enum BufferEvent {
         at: Millis,
         /// Its name.
         id: Bytes,
-        /// Who.
+        /// The agent.
         agent: Bytes,
-        /// Whether its time was over.
+        /// Whether it expired.
         is_over: bool,
     },
-    /// A chunk has other metadata.
+    /// The metadata of a chunk changed.
     Described {
         /// When.
         at: Millis,
@@ -193,27 +193,27 @@ pub enum BufferEvent {
     Used {
         /// When.
         at: Millis,
-        /// Which.
+        /// The chunk.
         serial: Serial,
     },
-    /// Somebody asked for a chunk that is not there. Local.
+    /// A client asked for a chunk that does not exist. Local.
     Missed {
-        /// Hash of its name.
+        /// The hash of its name.
         hash: u64,
     },
-    /// The windows of popularity slide. Local.
+    /// The windows of popularity moved. Local.
     Slid {
-        /// To when.
+        /// The time they moved to.
         at: Millis,
-        /// So many chunks are looked at.
+        /// How many chunks are updated at most.
         most: usize,
     },
-    /// The order by popularity is asked for. Local.
+    /// A client asks for the order by popularity. Local.
     Asked {
         /// When.
         at: Millis,
     },
-    /// The primary looked whether its size is right. Local.
+    /// The primary checked whether the size is right. Local.
     Looked {
         /// When.
         at: Millis,
@@ -221,7 +221,7 @@ pub enum BufferEvent {
 }
 
 impl BufferEvent {
-    /// The chunk that it is about, if it is about one.
+    /// The chunk that the event is about, if it is about one.
     pub fn id(&self) -> Option<&Bytes> {
         match self {
             BufferEvent::Allocated { id, .. }
@@ -281,7 +281,7 @@ impl Event for BufferEvent {
             BufferEvent::Gone { why: End::Evicted, .. } => "chunk.evicted",
             BufferEvent::Gone { why: End::Expired, .. } => "chunk.expired",
             BufferEvent::Gone { why: End::Reclaimed, .. } => "chunk.reclaimed",
-            // Nobody sees how a content is stored.
+            // How a content is stored is not visible.
             BufferEvent::Rested { .. }
             | BufferEvent::Used { .. }
             | BufferEvent::Missed { .. }

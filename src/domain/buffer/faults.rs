@@ -34,7 +34,8 @@ mod tests {
     };
     use crate::domain::{Blob, Bytes, Record};
 
-    /// So many chunks of so many bytes; each third is held by an agent, each fourth has the content of another one.
+    /// A buffer of `chunks` chunks of `bytes` bytes. An agent holds each third one, and each fourth
+    /// one has the content of another.
     pub fn buffer(chunks: u64, bytes: usize) -> Record<Buffer> {
         let config = Config { max_bytes: 1 << 40, min_bytes: 1 << 40, policy: Policy::Ttl };
         let configured = BufferEvent::Configured { at: NOW, config, size_bytes: 1 << 40, stays: true };

@@ -1,17 +1,18 @@
 //! Chunk buffer: large shared memory, in pieces.
 //!
-//! A buffer holds chunks of bytes by their ids. A chunk is put whole, or allocated, filled by writes and then sealed; from then on it can be
-//! read. Equal contents are kept once: they are found by a hash and confirmed by comparing bytes, and a write to one of the chunks that share a
-//! content makes a copy first. So no chunk ever changes by what happens to another.
+//! A buffer holds chunks of bytes by their ids. A chunk is put whole, or allocated, filled by
+//! writes and then sealed; from then on it can be read. Equal contents are kept once: a hash finds
+//! them and comparing the bytes confirms them. A write to a chunk that shares its content makes a
+//! copy first. So what happens to one chunk never changes another.
 //!
 //! A chunk that an agent retains or pins, or that is not sealed yet, is *held*: it is never
 //! evicted. Every other chunk is *loose*: when room is needed, the policy says which goes. The size
-//! in force moves between two bounds, by what is in use (see [`working`]) and by the memory that
-//! the server has left. The primary decides all of that, and replicates by name which chunks go.
-//! The use of chunks, from which it decides, is local to each node.
+//! in force moves between two bounds. It depends on what is in use (see [`working`]) and on the
+//! server's free memory. The primary decides all of that, and replicates the names of the chunks
+//! that go. The use of chunks, on which it decides, is local to each node.
 //!
 //! ```text
-//! chunks: serial -> Chunk         the primary data, in the order in which they came
+//! chunks: serial -> Chunk         the primary data, in the order of creation
 //! by_id, by_hash, by_agent        derived
 //! dues, loose, order, totals      derived
 //! Use                             this node's own: evictor, popularity, working set
@@ -45,10 +46,10 @@ use popularity::{Popularity, Window};
 use std::collections::{BTreeMap, BTreeSet};
 use working::{WorkingSet, LOOK_MS};
 
-/// So long after a write to a sealed chunk its content is looked for an equal one, ms.
+/// How long after a write to a sealed chunk an equal content is looked for, ms.
 pub const REST_AFTER_WRITE_MS: Millis = 1000;
 
-/// What this node knows of the use of a buffer since it has it. Not saved and not replicated.
+/// The use of a buffer on this node since the node has it. Neither saved nor replicated.
 #[derive(Debug, Clone, Default)]
 pub struct Use {
     evictor: Evictor,
@@ -63,7 +64,7 @@ pub struct Use {
     pub evicted: u64,
 }
 
-/// So many bytes are hashed while a check looks at one element.
+/// Bytes hashed in the time that a check takes for one element.
 const HASHED_BYTES: usize = 8 * 1024;
 
 /// A chunk buffer.
@@ -74,16 +75,17 @@ pub struct Buffer {
     resized_at: Millis,
     stays: bool,
     last_serial: Serial,
-    /// The highest version of a chunk that is gone: new chunks begin above it, so that nobody takes one for the other.
+    /// The highest version of a chunk that is gone. New chunks begin above it, so that a client
+    /// cannot confuse the two.
     gone_version: Version,
     chunks: BTreeMap<Serial, Box<Chunk>>,
     by_id: AHashMap<Bytes, Serial>,
-    /// Sealed contents: the hash, whether the chunk is loose, the chunk. Those that are held come first.
+    /// Sealed contents: the hash, whether the chunk is loose, the chunk. Held chunks come first.
     by_hash: BTreeSet<(u64, bool, Serial)>,
     by_agent: BTreeMap<Bytes, BTreeSet<Serial>>,
     dues: BTreeSet<(Millis, Serial)>,
     loose: Vec<Serial>,
-    /// Those that are loose, in the order in which they go, if the policy is one that needs it.
+    /// The loose chunks in the order in which they go, if the policy needs an order.
     order: BTreeSet<(u64, Serial)>,
     totals: Totals,
     usage: Use,
@@ -95,7 +97,7 @@ impl Buffer {
         self.config
     }
 
-    /// The bound that is in force, bytes.
+    /// The size in force, bytes.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
@@ -110,7 +112,7 @@ impl Buffer {
         &self.totals
     }
 
-    /// What is known of its use here.
+    /// Its use on this node.
     pub fn usage(&self) -> &Use {
         &self.usage
     }
@@ -125,7 +127,7 @@ impl Buffer {
         self.loose.len()
     }
 
-    /// A chunk, whatever it is.
+    /// A chunk by its id, in any phase.
     pub fn find(&self, id: &[u8]) -> Option<(Serial, &Chunk)> {
         let serial = *self.by_id.get(id)?;
         self.at(serial).map(|chunk| (serial, chunk))
@@ -136,9 +138,9 @@ impl Buffer {
         self.chunks.get(&serial).map(|chunk| &**chunk)
     }
 
-    /// A chunk whose time is not over.
+    /// A chunk that has not expired.
     pub fn live(&self, id: &[u8], now: Millis) -> Option<(Serial, &Chunk)> {
-        self.find(id).filter(|(_, chunk)| !chunk.is_over(now))
+        self.find(id).filter(|(_, chunk)| !chunk.is_expired(now))
     }
 
     /// A chunk that can be read.
@@ -146,23 +148,23 @@ impl Buffer {
         self.live(id, now).filter(|(_, chunk)| chunk.is_sealed())
     }
 
-    /// All chunks, in the order in which they came.
+    /// All chunks, in the order of creation.
     pub fn chunks(&self) -> impl Iterator<Item = (Serial, &Chunk)> {
         self.chunks.iter().map(|(serial, chunk)| (*serial, &**chunk))
     }
 
-    /// The chunks that an agent allocated, retains or pins, in the order in which they came.
+    /// The chunks that an agent allocated, retains or pins, in the order of creation.
     pub fn chunks_of(&self, agent: &[u8]) -> impl Iterator<Item = (Serial, &Chunk)> {
         let serials = self.by_agent.get(agent).into_iter().flatten();
         serials.filter_map(|serial| self.at(*serial).map(|chunk| (*serial, chunk)))
     }
 
-    /// The agents that have to do with chunks, with how many.
+    /// The agents that chunks concern, with the number of chunks.
     pub fn agents(&self) -> impl Iterator<Item = (&Bytes, usize)> {
         self.by_agent.iter().map(|(agent, serials)| (agent, serials.len()))
     }
 
-    /// The agents that have to do with chunks and are called so, or so and more after a colon.
+    /// The agents with chunks whose name is `name`, or begins with `name` and a colon.
     pub fn agents_under(&self, name: &[u8]) -> impl Iterator<Item = &Bytes> {
         let exactly = self.by_agent.get_key_value(name).map(|(agent, _)| agent);
         let (from, to) = ([name, b":"].concat(), [name, b";"].concat());
@@ -170,10 +172,10 @@ impl Buffer {
         exactly.into_iter().chain(below)
     }
 
-    /// A chunk that can be read and has a content with this hash.
+    /// A readable chunk whose content has this hash.
     pub fn with_hash(&self, hash: u64, now: Millis) -> Option<&Chunk> {
         let serials = self.by_hash.range((hash, false, 0)..=(hash, true, Serial::MAX));
-        serials.filter_map(|(.., serial)| self.at(*serial)).find(|chunk| !chunk.is_over(now))
+        serials.filter_map(|(.., serial)| self.at(*serial)).find(|chunk| !chunk.is_expired(now))
     }
 
     /// How often a chunk was read in each [`Window`].
@@ -181,24 +183,24 @@ impl Buffer {
         self.usage.popularity.of(serial, now)
     }
 
-    /// The chunks that were read most, with how often. Right after [`BufferEvent::Asked`].
+    /// The most read chunks, with their reads. To be called right after [`BufferEvent::Asked`].
     pub fn popular(&self, window: Window, now: Millis) -> impl Iterator<Item = (&Chunk, u32)> {
         let most = self.usage.popularity.most(window);
         let chunks = most.filter_map(|(serial, reads)| self.at(serial).map(|chunk| (chunk, reads)));
-        chunks.filter(move |(chunk, _)| !chunk.is_over(now))
+        chunks.filter(move |(chunk, _)| !chunk.is_expired(now))
     }
 
-    /// Whether other chunks have the same content, and it is there only once.
+    /// Whether other chunks share its content.
     pub fn is_shared(&self, serial: Serial) -> bool {
         self.sharers_at(serial).any
     }
 
-    /// Whether there are reads that are going to leave a window.
+    /// Whether there are reads that will leave a window.
     pub fn counts_reads(&self) -> bool {
         self.usage.popularity.slides_at().is_some()
     }
 
-    /// When the size is looked at next, if it may have to get smaller.
+    /// When the size is checked next, if it may have to shrink.
     fn looks_at(&self) -> Option<Millis> {
         let may_shrink = self.config.is_dynamic() && self.size_bytes > self.config.min_bytes;
         may_shrink.then_some(self.usage.looked_at + LOOK_MS)
@@ -209,7 +211,8 @@ impl Buffer {
         self.totals.used_bytes() > self.size_bytes && !self.loose.is_empty() && self.config.policy != Policy::None
     }
 
-    /// The chunk that goes first, apart from `spared`. `None` if all are held or the policy lets none go.
+    /// The chunk that goes first, apart from `spared`. `None` if all are held or the
+    /// policy evicts nothing.
     pub fn victim(&self, spared: Option<Serial>, seed: &mut u64) -> Option<(Serial, Rank)> {
         let policy = self.config.policy;
         let rank = |serial: Serial| {
@@ -236,7 +239,7 @@ impl Buffer {
         self.note_use(serial, at);
     }
 
-    /// A chunk with this name has this content from now on.
+    /// The chunk with this name has this content from now on.
     fn put(&mut self, mut record: ChunkRecord, data: &Blob, hash: u64, pin: Option<&(Bytes, Millis)>) {
         let at = record.changed_at;
         let content = self.equal(hash, data).unwrap_or_else(|| data.clone());
@@ -279,7 +282,7 @@ impl Buffer {
         self.note_use(serial, at);
     }
 
-    /// A content is complete: it is shared with those that have the same.
+    /// A content is complete: the chunk shares it with chunks that have the same.
     fn share(&mut self, serial: Serial, hash: u64, ends_at: Option<Option<Millis>>) {
         let Some(chunk) = self.at(serial) else { return };
         let is_new = !chunk.is_shareable();
@@ -309,7 +312,7 @@ impl Buffer {
         self.usage.popularity.count(serial, at);
     }
 
-    /// Chunks go; what the evictor learns from it is this node's own.
+    /// Removes chunks. What the evictor learns from it is local to this node.
     fn end(&mut self, ids: &[Bytes], why: End) {
         for id in ids {
             let Some((serial, chunk)) = self.find(id) else { continue };
@@ -399,7 +402,7 @@ impl Entity for Buffer {
     }
 
     fn is_empty(&self) -> bool {
-        // A buffer that a write is about to make is there before its first chunk.
+        // A write creates the buffer before its first chunk.
         let is_new = self.config.max_bytes > 0 && self.last_serial == 0;
         self.chunks.is_empty() && !self.stays && !is_new
     }
@@ -447,7 +450,7 @@ impl Entity for Buffer {
     }
 
     fn loaded(&mut self, now: Millis) {
-        // Nobody knows what was used when: all of it is taken for used.
+        // It is not known what was used when, so everything counts as used.
         let serials: Vec<Serial> = self.chunks.keys().copied().collect();
         serials.into_iter().for_each(|serial| self.note_use(serial, now));
         self.usage.looked_at = now;
@@ -466,7 +469,7 @@ impl Entity for Buffer {
     }
 
     fn check_effort(&self) -> usize {
-        // All contents are hashed, which is quick; and what else a chunk has is its agents.
+        // Every content is hashed, which is quick. The rest of a chunk is its agents.
         let own = (self.totals.used_bytes().saturating_sub(self.totals.physical_bytes)) as usize;
         self.chunks.len() + own / CHECKED_BYTES + self.totals.physical_bytes as usize / HASHED_BYTES
     }

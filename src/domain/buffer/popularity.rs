@@ -1,11 +1,13 @@
 //! How often each chunk was read in the last 1, 4 and 24 hours, and which were read most.
 //!
-//! A window is a ring of twelve steps: a read counts for at least eleven twelfths of the window and at most for all of it. That is 36
-//! counters for a chunk that was read within a day and none for any other. What a step counted leaves its window when the step does; each
-//! step has a list of the chunks that were read in it, so nobody has to be looked for.
+//! A window is a ring of twelve steps: a read counts for at least eleven twelfths of the window and
+//! at most for all of it. A chunk that was read within a day has 36 counters, any other none. The
+//! reads of a step leave the window together with the step. Each step has a list of the chunks that
+//! were read in it, so no search is needed.
 //!
-//! The order is brought up to date in small parts: a read only notes that its chunk has to find its place, and at most [`UNPLACED_MAX`] of
-//! them wait for that. All of this is this node's own: it is not saved and not replicated.
+//! The order is updated in small parts. A read only notes that its chunk has to find its place, and
+//! at most [`UNPLACED_MAX`] chunks wait for one. All of this is local to this node: it is neither
+//! saved nor replicated.
 
 use super::chunk::Serial;
 use crate::domain::algorithm::allocator::{allocated, table_bytes, tree_bytes};
@@ -13,7 +15,7 @@ use crate::domain::Millis;
 use ahash::AHashMap;
 use std::collections::BTreeSet;
 
-/// A stretch of time that reads are counted over, always up to now.
+/// A period over which reads are counted, always up to now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // the names are the lengths
 pub enum Window {
@@ -25,10 +27,10 @@ pub enum Window {
 impl Window {
     /// All of them, the shortest first.
     pub const ALL: [Window; 3] = [Window::OneHour, Window::FourHours, Window::OneDay];
-    /// As they are written.
+    /// The words for them.
     pub const WORDS: [&'static str; 3] = ["1H", "4H", "24H"];
 
-    /// Length, ms.
+    /// Its length, ms.
     pub const fn length_ms(self) -> Millis {
         match self {
             Window::OneHour => 3_600_000,
@@ -46,7 +48,7 @@ impl Window {
 const STEPS: usize = 12;
 /// Chunks that may wait for their place in the order.
 const UNPLACED_MAX: usize = 64;
-/// So many chunks whose reads leave a window are looked at with each read.
+/// How many chunks whose reads leave a window are updated with each read.
 const LEAVING_PER_READ: usize = 4;
 
 /// The reads of one chunk in one window.
@@ -54,14 +56,14 @@ const LEAVING_PER_READ: usize = 4;
 struct Ring {
     counts: [u32; STEPS],
     total: u32,
-    /// The total under which the chunk stands in the order; 0 if it does not.
+    /// The total under which the chunk stands in the order; 0 if it is not in the order.
     placed: u32,
     /// The newest step that is counted.
     step: u64,
 }
 
 impl Ring {
-    /// Forgets what has left the window at `step`.
+    /// Removes what has left the window at `step`.
     fn advance(&mut self, step: u64) {
         for past in (self.step + 1..=step).take(STEPS) {
             self.total -= std::mem::take(&mut self.counts[past as usize % STEPS]);
@@ -96,15 +98,15 @@ struct Reads {
 struct Order {
     /// The current step.
     step: u64,
-    /// Those that were read in each step that is still in the window.
+    /// The chunks that were read in each step of the window.
     read_in: [Vec<Serial>; STEPS],
-    /// Those that were read in a step that has left the window.
+    /// The chunks that were read in a step that has left the window.
     leaving: Vec<Serial>,
     by_total: BTreeSet<(u32, Serial)>,
 }
 
 impl Order {
-    /// Goes on to `step`; the time may have stepped back.
+    /// Moves on to `step`. The time may have stepped back.
     fn advance(&mut self, step: u64) {
         for past in (self.step + 1..=step).take(STEPS) {
             self.leaving.append(&mut self.read_in[past as usize % STEPS]);
@@ -113,7 +115,7 @@ impl Order {
     }
 }
 
-/// What was read how often.
+/// The reads of all chunks.
 #[derive(Debug, Clone, Default)]
 pub struct Popularity {
     reads: AHashMap<Serial, Box<Reads>>,
@@ -122,7 +124,7 @@ pub struct Popularity {
 }
 
 impl Popularity {
-    /// A chunk is read.
+    /// Counts a read of a chunk.
     pub fn count(&mut self, serial: Serial, now: Millis) {
         self.slide(now, LEAVING_PER_READ);
         let reads = self.reads.entry(serial).or_default();
@@ -139,7 +141,7 @@ impl Popularity {
         }
     }
 
-    /// A chunk is gone.
+    /// Forgets a chunk that is gone.
     pub fn forget(&mut self, serial: Serial) {
         let Some(reads) = self.reads.remove(&serial) else { return };
         for (ring, order) in reads.rings.iter().zip(&mut self.orders) {
@@ -147,7 +149,7 @@ impl Popularity {
         }
     }
 
-    /// Lets the windows slide to `now`, looking at no more than `most` chunks of each. True if there are more.
+    /// Moves the windows to `now`, updating at most `most` chunks of each. True if there are more.
     pub fn slide(&mut self, now: Millis, most: usize) -> bool {
         let mut is_behind = false;
         for (window, at) in Window::ALL.into_iter().zip(0..) {
@@ -171,9 +173,9 @@ impl Popularity {
         }
     }
 
-    /// Gives a chunk its place in the order of a window.
+    /// Puts a chunk into its place in the order of a window.
     fn place(&mut self, serial: Serial, at: usize) {
-        // It may be gone meanwhile.
+        // It may be gone by now.
         let Some(reads) = self.reads.get_mut(&serial) else { return };
         let order = &mut self.orders[at];
         let ring = &mut reads.rings[at];
@@ -196,7 +198,8 @@ impl Popularity {
         self.place_all();
     }
 
-    /// The chunks that were read most, with how often, the first first. Right as of the last [`settle`](Self::settle).
+    /// The most read chunks with their reads, the most read first. Right as of the last
+    /// [`settle`](Self::settle).
     pub fn most(&self, window: Window) -> impl Iterator<Item = (Serial, u32)> + '_ {
         self.orders[window as usize].by_total.iter().rev().map(|(total, serial)| (*serial, *total))
     }
@@ -213,7 +216,7 @@ impl Popularity {
         })
     }
 
-    /// When something leaves a window; `None` if nothing is in one.
+    /// When the next read leaves a window; `None` if there is none.
     pub fn slides_at(&self) -> Option<Millis> {
         if self.orders.iter().any(|order| !order.leaving.is_empty()) {
             return Some(1);
@@ -238,7 +241,7 @@ mod tests {
     use super::*;
 
     const MINUTE: Millis = 60_000;
-    /// On the edge of a step of every window.
+    /// At the edge of a step of every window.
     const START: Millis = 24 * 3_600_000 * 20_000;
 
     fn totals(popularity: &mut Popularity, serial: Serial, now: Millis) -> [u32; 3] {
@@ -266,14 +269,14 @@ mod tests {
         assert_eq!(popularity.slides_at(), None);
     }
 
-    /// Reads of a day and more, against a list of all of them.
+    /// Compares the reads of more than a day with a list of all of them.
     #[test]
     fn a_day_of_reads_is_counted_as_by_a_list_of_all_of_them() {
         let (mut popularity, mut all) = (Popularity::default(), Vec::new());
         let (mut seed, mut now) = (7, START);
         let mut random = |end: u64| crate::domain::algorithm::splitmix::next_random(&mut seed) % end;
         for read in 0..20_000u64 {
-            // Most go to few, and now and then nobody reads for hours.
+            // Most reads go to few chunks, and now and then nobody reads for hours.
             now += random(10_000) + if read % 997 == 0 { random(6 * 3_600_000) } else { 0 };
             let serial = random(8) * random(8);
             popularity.count(serial, now);

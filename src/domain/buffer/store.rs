@@ -1,4 +1,5 @@
-//! The chunks of a buffer and everything that is derived from them: a chunk that changes leaves all indexes, changes, and enters them again.
+//! The chunks of a buffer and everything derived from them. A chunk that changes leaves all
+//! indexes, changes, and enters them again.
 
 use super::chunk::{Chunk, Phase, Serial};
 use super::{Buffer, Config};
@@ -6,8 +7,8 @@ use crate::domain::algorithm::eviction::Policy;
 use crate::domain::{Blob, Bytes, Millis};
 use ahash::AHashMap;
 
-/// Contents with the same hash that are compared; more with the same hash and other bytes come from somebody who wants that, and are kept
-/// as they are.
+/// How many contents with the same hash are compared. More with the same hash and other bytes are
+/// made on purpose, and are kept unshared.
 const COMPARED_MAX: usize = 8;
 
 /// Counts and sizes of a buffer, all kept incrementally.
@@ -17,34 +18,34 @@ pub struct Totals {
     own_bytes: usize,
     /// Bytes that all contents take.
     content_bytes: usize,
-    /// The same of chunks that are held.
+    /// The same of held chunks.
     held_own_bytes: usize,
-    /// Bytes of the contents that a held chunk has.
+    /// Bytes of the contents of held chunks.
     held_content_bytes: usize,
-    /// Lengths of all contents, each as often as it is there.
+    /// The lengths of the contents of all chunks.
     pub logical_bytes: u64,
-    /// Lengths of all contents, each once.
+    /// The lengths of all contents, each counted once.
     pub physical_bytes: u64,
-    /// Chunks that are not sealed.
+    /// The number of chunks that are not sealed.
     pub unsealed: usize,
-    /// Chunks that somebody retains.
+    /// The number of retained chunks.
     pub retained: usize,
-    /// Chunks that somebody has pinned.
+    /// The number of pinned chunks.
     pub pinned: usize,
 }
 
 impl Totals {
-    /// Bytes that all of it takes.
+    /// Bytes that the buffer takes.
     pub fn used_bytes(&self) -> u64 {
         (self.own_bytes + self.content_bytes) as u64
     }
 
-    /// Bytes of that which cannot be evicted.
+    /// Bytes that cannot be evicted.
     pub fn held_bytes(&self) -> u64 {
         (self.held_own_bytes + self.held_content_bytes) as u64
     }
 
-    /// Counts a chunk with its share in its content, or takes it out.
+    /// Adds a chunk with its share of its content, or subtracts it.
     fn count(&mut self, chunk: &Chunk, sharers: Sharers, comes: bool) {
         let add = |total: &mut usize, more: usize| *total = if comes { *total + more } else { *total - more };
         let (own, content, len) = (chunk.record.own_bytes(), chunk.content.heap_bytes(), chunk.content.len() as u64);
@@ -68,17 +69,17 @@ impl Totals {
     }
 }
 
-/// Whether other chunks have the same content in memory.
+/// Whether other chunks share the content in memory.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sharers {
-    /// Any.
+    /// Any chunk.
     pub any: bool,
-    /// One that is held.
+    /// A held one.
     pub held: bool,
 }
 
 impl Buffer {
-    /// The place of a chunk among those that go, if the policy keeps them in order.
+    /// The place of a chunk in the order of eviction, if the policy keeps one.
     pub(super) fn order_of(&self, serial: Serial, chunk: &Chunk) -> Option<(u64, Serial)> {
         match self.config.policy {
             Policy::Ring => Some((serial, serial)),
@@ -96,7 +97,8 @@ impl Buffer {
         }
     }
 
-    /// The same buffer in which nobody holds anything. Contents are shared with it, and what is known of their use goes along.
+    /// The same buffer without holders. It shares the contents, and the use of the
+    /// chunks is copied.
     pub(super) fn without_holders(&self) -> Self {
         let mut copy = self.clone();
         for (agent, serials) in &self.by_agent {
@@ -110,7 +112,7 @@ impl Buffer {
         copy
     }
 
-    /// Whether chunks other than `except` have this very content.
+    /// Whether chunks other than `except` share this content.
     pub(super) fn sharers(&self, hash: u64, content: &Blob, except: Option<Serial>) -> Sharers {
         if content.is_alone() {
             return Sharers::default();
@@ -134,19 +136,19 @@ impl Buffer {
         }
     }
 
-    /// The same of a chunk.
+    /// The same for a chunk.
     pub(super) fn sharers_at(&self, serial: Serial) -> Sharers {
         self.at(serial).map_or_else(Sharers::default, |chunk| self.sharers_of(serial, chunk))
     }
 
-    /// A content that is equal to these bytes.
+    /// A content that equals these bytes.
     pub(super) fn equal(&self, hash: u64, bytes: &[u8]) -> Option<Blob> {
         let serials = self.by_hash.range((hash, false, 0)..=(hash, true, Serial::MAX)).take(COMPARED_MAX);
         let mut contents = serials.filter_map(|(.., serial)| self.at(*serial)).map(|chunk| &chunk.content);
         contents.find(|content| content[..] == *bytes).cloned()
     }
 
-    /// A chunk comes.
+    /// Adds a chunk.
     pub(super) fn insert(&mut self, chunk: Chunk) -> Serial {
         self.last_serial += 1;
         let serial = self.last_serial;
@@ -155,7 +157,7 @@ impl Buffer {
         serial
     }
 
-    /// A chunk is there under its number.
+    /// Adds a chunk under its number.
     pub(super) fn adopt(&mut self, serial: Serial, chunk: Box<Chunk>) {
         self.by_id.insert(chunk.record.id.clone(), serial);
         for agent in chunk.agents() {
@@ -165,7 +167,7 @@ impl Buffer {
         self.enter(serial);
     }
 
-    /// A chunk goes.
+    /// Removes a chunk.
     pub(super) fn remove(&mut self, serial: Serial) {
         self.leave(serial);
         let Some(chunk) = self.chunks.remove(&serial) else { return };
@@ -175,10 +177,10 @@ impl Buffer {
         }
         self.gone_version = self.gone_version.max(chunk.record.version);
         self.usage.popularity.forget(serial);
-        self.usage.working.gone(&chunk.used);
+        self.usage.working.forget(&chunk.used);
     }
 
-    /// A chunk changes.
+    /// Changes a chunk.
     pub(super) fn update(&mut self, serial: Serial, change: impl FnOnce(&mut Chunk)) {
         self.leave(serial);
         if let Some(chunk) = self.chunks.get_mut(&serial) {
@@ -187,7 +189,7 @@ impl Buffer {
         self.enter(serial);
     }
 
-    /// What an agent has to do with a chunk changes.
+    /// Changes what an agent has to do with a chunk.
     pub(super) fn hold(&mut self, serial: Serial, agent: &Bytes, change: impl FnOnce(&mut Chunk)) {
         self.update(serial, change);
         if self.at(serial).is_some_and(|chunk| chunk.concerns(agent)) {
@@ -255,7 +257,7 @@ impl Buffer {
         }
     }
 
-    /// Makes everything derived anew from the chunks.
+    /// Rebuilds everything derived from the chunks.
     pub(super) fn index_anew(&mut self) {
         let chunks = std::mem::take(&mut self.chunks);
         self.by_id.clear();
@@ -265,7 +267,7 @@ impl Buffer {
         self.loose.clear();
         self.order.clear();
         self.totals = Totals::default();
-        // A content that many chunks have is hashed once.
+        // A content that many chunks share is hashed once.
         let mut hashes: AHashMap<*const u8, u64> = AHashMap::new();
         for (serial, mut chunk) in chunks {
             chunk.loose_at = None;

@@ -6,14 +6,14 @@ use super::{Buffer, BufferEvent, End};
 use crate::domain::algorithm::xxhash::xxh64;
 use crate::domain::Millis;
 
-/// What is over at `at`, of the `most` chunks that are due longest.
+/// What has expired at `at`, of the `most` chunks that are due longest.
 pub fn due(buffer: &Buffer, at: Millis, most: usize) -> Vec<BufferEvent> {
     let due = buffer.dues.iter().take_while(|(due, _)| *due <= at).take(most);
-    due.flat_map(|(_, serial)| over(buffer, *serial, at)).collect()
+    due.flat_map(|(_, serial)| due_of(buffer, *serial, at)).collect()
 }
 
-/// What is over of one chunk at `at`.
-pub fn over(buffer: &Buffer, serial: Serial, at: Millis) -> Vec<BufferEvent> {
+/// What has expired of one chunk at `at`.
+pub fn due_of(buffer: &Buffer, serial: Serial, at: Millis) -> Vec<BufferEvent> {
     let Some(chunk) = buffer.at(serial).filter(|chunk| chunk.due() <= at) else { return Vec::new() };
     let id = &chunk.record.id;
     let gone = |why| BufferEvent::Gone { at, ids: vec![id.clone()], why };
@@ -23,7 +23,7 @@ pub fn over(buffer: &Buffer, serial: Serial, at: Millis) -> Vec<BufferEvent> {
     let pins = chunk.record.pins.iter().filter(|pin| pin.until <= at);
     let unpinned = |agent| BufferEvent::Unpinned { at, id: id.clone(), agent, is_over: true };
     let mut events: Vec<BufferEvent> = pins.map(|pin| unpinned(pin.agent.clone())).collect();
-    if chunk.is_over(at) {
+    if chunk.is_expired(at) {
         events.push(gone(End::Expired));
     } else {
         events.extend(rest(chunk, at));

@@ -1,23 +1,24 @@
-//! How many bytes of a buffer were used within the last hour, and how large the buffer should be for that.
+//! How many bytes of a buffer were used within the last hour, and how large the buffer
+//! should be for that.
 //!
-//! Measured by each node and not saved. What follows from it is decided by the primary, and
-//! replicated as an event.
+//! Each node measures it and does not save it. The primary decides what follows from it, and
+//! replicates that as an event.
 
 use super::chunk::Used;
 use super::config::Config;
 use super::event::Why;
 use crate::domain::Millis;
 
-/// Length of a step, ms; a use counts for twelve of them.
+/// Length of a step, ms. A use counts for twelve steps.
 const STEP_MS: Millis = 5 * 60 * 1000;
 const STEPS: usize = 12;
 
-/// A dynamic buffer looks so often whether the server is short of memory, ms.
+/// How often a dynamic buffer checks whether the server is short of memory, ms.
 pub const LOOK_MS: Millis = 1000;
-/// A buffer gets smaller for want of use only so long after it has got another size, ms.
+/// How long after a change of its size a buffer may shrink for lack of use, ms.
 pub const REST_MS: Millis = STEP_MS;
 
-/// Bytes by the step in which they were used last.
+/// Bytes by the step of their last use.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WorkingSet {
     step: u64,
@@ -33,16 +34,16 @@ impl WorkingSet {
         self.step = self.step.max(step);
     }
 
-    /// A chunk of so many bytes is used now.
+    /// A chunk of `bytes` bytes is used now.
     pub fn used(&mut self, used: &mut Used, bytes: usize, now: Millis) {
         self.advance(now);
-        self.gone(used);
+        self.forget(used);
         self.bytes[self.step as usize % STEPS] += bytes;
         (used.step, used.bytes) = (self.step, bytes);
     }
 
     /// A chunk is gone.
-    pub fn gone(&mut self, used: &Used) {
+    pub fn forget(&mut self, used: &Used) {
         if used.step + STEPS as u64 > self.step {
             let counted = &mut self.bytes[used.step as usize % STEPS];
             *counted = counted.saturating_sub(used.bytes);
@@ -57,38 +58,39 @@ impl WorkingSet {
     }
 }
 
-/// What decides how large a buffer should be. All in bytes, but for the times.
+/// The figures that decide the size of a buffer. Bytes, except the times.
 #[derive(Debug, Clone, Copy)]
 pub struct Need {
     /// Its bounds.
     pub config: Config,
-    /// The bound in force.
+    /// The size in force.
     pub size: u64,
-    /// What is taken.
+    /// Bytes in use by chunks.
     pub used: u64,
-    /// What of that may not be evicted.
+    /// Bytes of those that may not be evicted.
     pub held: u64,
-    /// What was used within the last hour.
+    /// Bytes used within the last hour.
     pub working: u64,
-    /// Whether the server is short of memory: nothing grows then that need not.
+    /// Whether the server is short of memory. Then a buffer grows only if it must.
     pub is_short: bool,
 }
 
 impl Need {
-    /// What it would be best at: what is in use and a quarter more.
+    /// The best size: what is in use and a quarter more.
     fn wanted(&self) -> u64 {
         let in_use = self.working.min(self.used).max(self.held);
         in_use.saturating_add(in_use / 4).clamp(self.config.min_bytes, self.config.max_bytes)
     }
 
-    /// The larger size that it needs if what it takes, holds and uses counts what comes; `None` if it can stay as it is, and something be
-    /// evicted for that.
+    /// The larger size that it needs if `used`, `held` and `working` count the new chunk. `None` if
+    /// it can keep its size, and evict something for the new chunk.
     pub fn grown(&self) -> Option<u64> {
         if self.used <= self.size || self.size >= self.config.max_bytes {
             return None;
         }
         let in_use = self.working.max(self.held);
-        // An eighth for what is not in use: else whatever comes pushes out what is read.
+        // An eighth stays for what is not in use. Otherwise new chunks would push out
+        // those that are read.
         let is_worth_it = !self.is_short && in_use > self.size - self.size / 8;
         let step = self.size.saturating_add(self.size / 4);
         if is_worth_it {
@@ -97,16 +99,18 @@ impl Need {
         (self.held > self.size).then(|| self.held.min(self.config.max_bytes))
     }
 
-    /// The smaller size that it should have, and why; `None` if it can stay as it is. `rested_ms`: so long it has had this size.
+    /// The smaller size that it should have, and why; `None` if it can keep its size. `rested_ms`
+    /// is how long it has had this size.
     pub fn shrunk(&self, rested_ms: Millis) -> Option<(u64, Why)> {
         let least = self.config.min_bytes.max(self.held);
         if self.is_short {
             let size = (self.size.min(self.used) / 4 * 3).max(least);
-            // Whether one step is enough shows when all that was too much is gone.
+            // Only when all the excess has gone does it show whether one step is enough.
             let is_done = self.used <= self.size;
             return (is_done && size < self.size).then_some((size, Why::Memory));
         }
-        // It goes down by a quarter at most and only if that much is too much, so that it does not go up again at once.
+        // It shrinks by at most a quarter, and only if that much is unused, so that it does not
+        // grow again at once.
         let size = self.wanted().max(self.size / 4 * 3).max(least);
         (rested_ms >= REST_MS && size <= self.size / 4 * 3).then_some((size, Why::Use))
     }
@@ -126,7 +130,7 @@ mod tests {
         Need { config, size, used, held: 0, working, is_short: false }
     }
 
-    /// A chunk of so many bytes comes.
+    /// A chunk of `bytes` bytes is added.
     fn grown(need: Need, bytes: u64) -> Option<u64> {
         let Need { used, held, working, .. } = need;
         Need { used: used + bytes, held: held + bytes, working: working + bytes, ..need }.grown()
@@ -140,7 +144,7 @@ mod tests {
         working.used(&mut one, 100, NOW + 30 * 60_000);
         assert_eq!(working.bytes(NOW + 30 * 60_000), 110);
         assert_eq!(working.bytes(NOW + 61 * 60_000), 100);
-        working.gone(&one);
+        working.forget(&one);
         assert_eq!(working.bytes(NOW + 30 * 60_000), 10);
         assert_eq!(working.bytes(NOW + 300 * 60_000), 0);
     }

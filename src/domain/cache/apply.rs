@@ -1,4 +1,5 @@
-//! How a cache changes: the parts of [`Cache::apply`](crate::domain::Entity::apply), each of which keeps everything that is derived in step.
+//! How a cache changes: the parts of [`Cache::apply`](crate::domain::Entity::apply). Each keeps
+//! everything derived consistent.
 
 use super::dying::{Dying, Voids};
 use super::entry::{Answer, Call, Entry, Flight, NEVER};
@@ -43,7 +44,7 @@ impl Cache {
         slot
     }
 
-    /// Changes an entry, with all that is counted and ordered by what it holds.
+    /// Changes an entry, and everything counted and ordered by its content.
     pub(super) fn change<T>(&mut self, slot: Slot, work: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         let entry = self.slots.get_mut(slot as usize)?.as_deref_mut()?;
         self.entry_bytes -= entry.bytes();
@@ -60,7 +61,7 @@ impl Cache {
         Some(result)
     }
 
-    /// Lets go of an entry that holds nothing.
+    /// Removes an entry that holds nothing.
     pub(super) fn drop_if_bare(&mut self, slot: Slot) {
         let Some(entry) = self.entry(slot) else { return };
         if entry.answer.is_some() || entry.flight.is_some() {
@@ -76,7 +77,7 @@ impl Cache {
         self.slots[slot as usize] = None;
         self.free.push(slot);
         if self.free.len() == self.slots.len() {
-            // Nothing is left, so nothing is kept: no table, no slab, no sketch.
+            // An empty cache keeps nothing: no table, no slab, no sketch.
             (self.slots, self.free, self.placed) = (Vec::new(), Vec::new(), Vec::new());
             (self.by_hash, self.evictor, self.top) = (AHashMap::new(), Evictor::default(), Top::default());
         }
@@ -157,14 +158,14 @@ impl Cache {
         let mut usage = Default::default();
         self.evictor.used(&mut usage);
         self.change(slot, |entry| entry.usage = usage);
-        // After the answer is there, so that the entry is never bare in between.
+        // The answer is there already, so the entry is never empty in between.
         filled.ticket.into_iter().for_each(|ticket| self.end_ticket(ticket));
         if let Some(tool) = self.entry(slot).map(|entry| entry.tool) {
             self.count_both(tool, |counters| counters.puts += 1);
         }
     }
 
-    /// Gives an entry without answer this one.
+    /// Gives an answer to an entry without one.
     pub(super) fn attach(&mut self, slot: Slot, id: AnswerId, filled: &Filled, is_soft: bool) {
         let labels: Box<[_]> = filled.labels.iter().map(|label| self.labels.join(label.clone())).collect();
         let agent = (!filled.agent.is_empty()).then(|| self.labels.join(Label::new(LabelKind::Agent, &filled.agent)));
@@ -183,7 +184,7 @@ impl Cache {
         self.change(slot, |entry| (entry.answer, entry.place) = (Some(answer), place));
     }
 
-    /// Takes the answer out of an entry.
+    /// Removes the answer from an entry.
     fn clear_answer(&mut self, slot: Slot) -> Option<Answer> {
         let (answer, place, tool) = self
             .change(slot, |entry| (entry.answer.take(), entry.place as usize, entry.tool))
@@ -221,7 +222,7 @@ impl Cache {
                 let mut answers = BTreeSet::new();
                 for label in labels {
                     let Some(id) = self.labels.find(label) else { continue };
-                    // What is only stale can be called off once more.
+                    // What is only stale can be invalidated once more.
                     let mut more = match is_soft {
                         true => self.labels.answers(id).cloned().unwrap_or_default(),
                         false => self.labels.take_answers(id),
@@ -236,7 +237,7 @@ impl Cache {
         self.dying.push_back(dying);
     }
 
-    /// Whether a ticket for this call is void by what is called off, whatever its answer will depend on.
+    /// Whether the invalidation voids a ticket for this call, whatever its answer will depend on.
     fn is_aimed_at(&self, what: &Target, slot: Slot) -> bool {
         let Target::Labels(labels) = what else { return true };
         let Some(entry) = self.entry(slot) else { return false };
@@ -255,7 +256,7 @@ impl Cache {
         }
     }
 
-    /// Removes so many more of what is being called off, or makes it stale.
+    /// Removes the next `batch` answers that are being invalidated, or makes them stale.
     pub(super) fn bury(&mut self, batch: u32) {
         let mut left = batch;
         while let Some(dying) = self.dying.front_mut() {
@@ -280,7 +281,7 @@ impl Cache {
             self.end_flight(slot);
         }
         let Some(tool) = self.entry(slot).map(|entry| entry.tool) else { return };
-        // Before it goes, and the number of its tool with it.
+        // Before the entry goes, and the number of its tool with it.
         self.count_both(tool, |counters| counters.invalidated += 1);
         if is_soft {
             self.change(slot, |entry| entry.answer.iter_mut().for_each(|answer| answer.is_soft = true));

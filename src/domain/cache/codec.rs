@@ -1,4 +1,4 @@
-//! What is saved of a cache, and what has to hold for what was loaded.
+//! The saved form of a cache, and the invariants of a loaded one.
 
 use super::dying::{Dying, Voids};
 use super::entry::{Answer, Call, CallRef, Entry, Flight, NEVER};
@@ -19,8 +19,8 @@ use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::VecDeque;
 
-/// What is saved: the answers in the order in which they came and then the flights without one, so that equal caches are equal bytes
-/// whatever places their entries have.
+/// The saved form: the answers in the order of their ids, and then the flights without an answer.
+/// So equal caches are equal bytes, wherever their entries are.
 #[derive(Serialize, Deserialize)]
 #[serde(rename = "Cache")]
 struct Saved<E, D, V> {
@@ -158,7 +158,7 @@ impl Cache {
     }
 }
 
-/// Makes everything that is derived anew. What is known of the use of answers stays, but for who is used most.
+/// Rebuilds everything derived. The use of answers is kept, except the list of the most used.
 pub fn rebuild(cache: &mut Cache) {
     let Cache { config, stays, last_answer, last_fence, .. } = *cache;
     let fresh = Cache { config, stays, last_answer, last_fence, counters: cache.counters, ..Cache::default() };
@@ -180,7 +180,8 @@ pub fn rebuild(cache: &mut Cache) {
             agent: answer.agent,
         });
         let call = Call::from(entry.call());
-        // What cannot be adopted is broken beyond its derived parts, and an entry of a cache can be computed again.
+        // What cannot be added is broken beyond its derived parts. An entry of a cache can
+        // be computed again.
         if cache.adopt(SavedEntry { call, answer, flight: entry.flight }).is_err() {
             cache.slots.iter().rposition(Option::is_some).into_iter().for_each(|slot| cache.drop_if_bare(slot as Slot));
         } else if let Some(slot) = cache.find(CallRef(&entry.call)) {
@@ -194,7 +195,7 @@ pub fn rebuild(cache: &mut Cache) {
 }
 
 fn is_time(when: Millis) -> bool {
-    // Far from every overflow, and within what Redis takes for a time.
+    // Far from every overflow, and within what Redis accepts as a time.
     when <= i64::MAX as Millis / 4
 }
 
@@ -238,7 +239,7 @@ fn is_config(config: &Config) -> bool {
     config.ttl_ms.is_none_or(|ttl_ms| (1..=DURATION_MS_MAX).contains(&ttl_ms))
 }
 
-/// Errs if an event from an unchecked payload is out of the bounds that the commands keep.
+/// Errs if an event from an unchecked payload is outside the bounds that commands keep.
 pub fn admit(event: &CacheEvent) -> Result<(), Error> {
     let fits = match event {
         CacheEvent::Configured { config, .. } => is_config(config),
@@ -294,7 +295,7 @@ pub fn check(cache: &Cache) -> Result<(), Invariant> {
     check_bounds(cache)
 }
 
-/// What can be asked without going through the entries.
+/// What can be checked without the entries.
 fn check_bounds(cache: &Cache) -> Result<(), Invariant> {
     rule(cache.answers.len() == cache.placed.len(), "an index differs from the entries")?;
     rule(cache.voids.len() <= VOIDS_MAX, "it remembers too much of what was called off")?;
@@ -303,7 +304,7 @@ fn check_bounds(cache: &Cache) -> Result<(), Invariant> {
     rule(cache.last_answer < u64::MAX / 2, "the number of its answers is out of bounds")
 }
 
-/// A part of it, by the places of the entries.
+/// Checks a part of it, by the places of the entries.
 pub fn check_part(cache: &Cache, from: u64, room: usize) -> Result<Part, Invariant> {
     check_bounds(cache)?;
     let slots = (from..).zip(cache.slots.get(from as usize..).unwrap_or_default());

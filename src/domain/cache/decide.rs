@@ -1,5 +1,4 @@
-//! What may be done to a cache. Each function validates everything, and returns the events or an
-//! error.
+//! What may be done to a cache. Each function validates everything, and returns events or an error.
 
 use super::entry::{answer_bytes, entry_bytes, flight_bytes, Answer, Call, Entry, Flight};
 use super::event::{CacheEvent, Filled, Removal, TicketEnd};
@@ -10,27 +9,28 @@ use crate::domain::algorithm::eviction::{worst, Rank};
 use crate::domain::{Bytes, Clock, Code, Connection, Error, Fence, Millis};
 use ahash::AHashSet;
 
-/// Who wants to compute an answer, and how.
+/// The arguments of a ticket.
 #[derive(Debug, Clone)]
 pub struct TicketArgs {
-    /// Who; empty if nobody is named.
+    /// The agent; empty if none is named.
     pub agent: Bytes,
-    /// So long the ticket is good, ms.
+    /// How long the ticket is valid, ms.
     pub lease_ms: Millis,
-    /// The connection whose end ends the hope for the answer.
+    /// The connection that the ticket ends with.
     pub connection: Option<Connection>,
 }
 
-/// Most answers that make room for one: what is left over then is seen to by the scheduler.
+/// The largest number of answers that make room for one. The scheduler removes any
+/// excess that is left.
 const VICTIMS_MAX: usize = 16 * 1024;
-/// Tickets may take so many times the bytes of the whole cache.
+/// Tickets may take this many times the bytes of the whole cache.
 const TICKETS_SHARE: u64 = 2;
 
-/// A ticket for a call that nobody computes.
+/// Grants a ticket for a call that nobody computes.
 pub fn ticket(
     cache: &Cache,
     call: &Call,
-    wish: &TicketArgs,
+    args: &TicketArgs,
     tickets_max: u64,
     clock: &mut Clock,
 ) -> Result<(CacheEvent, Fence), Error> {
@@ -39,11 +39,11 @@ pub fn ticket(
     }
     let tool = Label::new(LabelKind::Tool, call.as_ref().tool());
     let bytes =
-        cache.bytes() + entry_bytes(call.as_ref().0.len()) + flight_bytes(&wish.agent) + new_bytes(cache, &[tool]);
+        cache.bytes() + entry_bytes(call.as_ref().0.len()) + flight_bytes(&args.agent) + new_bytes(cache, &[tool]);
     check_bytes(bytes, cache.config().bytes_max.saturating_mul(TICKETS_SHARE))?;
     let (ticket, since) = (clock.next_fence(), clock.now());
-    let ends_at = since.saturating_add(wish.lease_ms);
-    let TicketArgs { agent, connection, .. } = wish.clone();
+    let ends_at = since.saturating_add(args.lease_ms);
+    let TicketArgs { agent, connection, .. } = args.clone();
     let flight = Flight { ticket, agent, since, ends_at, connection, waited_until: None, is_orphaned: false };
     Ok((CacheEvent::Ticketed { call: call.clone(), flight }, ticket))
 }
@@ -61,13 +61,14 @@ fn check_bytes(bytes: usize, max: u64) -> Result<(), Error> {
 /// Why an answer may not be put.
 #[derive(Debug)]
 pub struct Refused {
-    /// What its client is told.
+    /// The error for its client.
     pub error: Error,
-    /// Whether the ticket was out until now, and is void.
+    /// Whether the ticket was valid until now, and is void.
     pub is_void: bool,
 }
 
-/// Whether `agent` may put an answer with these labels for a ticket; how long it took to compute it, ms.
+/// Whether `agent` may put an answer with these labels for a ticket. Returns how long
+/// computing it took, ms.
 pub fn redeem(
     cache: &Cache,
     call: &Call,
@@ -89,7 +90,7 @@ pub fn redeem(
         return Err(stale(&why, false));
     };
     if flight.ends_at <= now {
-        return Err(stale("its lease is over", false));
+        return Err(stale("its lease has expired", false));
     }
     if cache.is_void(ticket, labels, agent) {
         return Err(stale("what it was computed from was called off meanwhile", true));
@@ -97,12 +98,13 @@ pub fn redeem(
     Ok(now.saturating_sub(flight.since))
 }
 
-/// Whether a ticket for this call is out and good.
+/// Whether a valid ticket for this call is out.
 pub fn is_out(cache: &Cache, call: &Call, ticket: Fence) -> bool {
     cache.of_ticket(ticket).is_some_and(|(entry, _)| *entry.call == *call.as_ref().0)
 }
 
-/// The answers that have to go so that this one has room. While the server is short of memory the cache may not grow.
+/// The answers that have to make room for this one. The cache may not grow while the server is
+/// short of memory.
 pub fn room_for(cache: &Cache, filled: &Filled, is_short: bool, seed: &mut u64) -> Result<Vec<AnswerId>, Error> {
     let labels = labels_of(filled);
     let incoming =
@@ -138,15 +140,16 @@ fn new_bytes(cache: &Cache, labels: &[Label]) -> usize {
     labels.iter().filter(is_new).map(label_bytes).sum()
 }
 
-/// At most `max` answers that have to go since there is more than there may be.
+/// At most `max` answers that have to go since a bound is exceeded.
 pub fn excess(cache: &Cache, max: usize, seed: &mut u64) -> Option<CacheEvent> {
     removed(victims(cache, Room::default(), max, seed))
 }
 
-/// At most `max` answers that go since the server is short of memory: an eighth of the cache, so that what is worth most stays longest.
+/// At most `max` answers that go since the server is short of memory: an eighth of the cache, so
+/// that the most valuable stay longest.
 pub fn give_way(cache: &Cache, max: usize, seed: &mut u64) -> Option<CacheEvent> {
     let bytes_max = cache.config().bytes_max as usize;
-    // As if so much more were to come as makes an eighth of it go.
+    // As if an answer arrived that makes an eighth of the cache go.
     let bytes = bytes_max.saturating_sub(cache.bytes()) + cache.bytes() / 8 + 1;
     removed(victims(cache, Room { bytes, ..Room::default() }, max, seed))
 }
@@ -155,14 +158,14 @@ fn removed(answers: Vec<AnswerId>) -> Option<CacheEvent> {
     (!answers.is_empty()).then_some(CacheEvent::Removed { answers, why: Removal::Evicted })
 }
 
-/// What is needed for an answer that comes.
+/// What a new answer needs.
 #[derive(Default)]
 struct Room {
     bytes: usize,
     answers: u64,
     /// Its own entry.
     spared: Option<Slot>,
-    /// Labels that it has, too: they stay whoever goes.
+    /// Labels that the new answer shares: they stay, whatever goes.
     kept: AHashSet<LabelId>,
 }
 
@@ -184,7 +187,8 @@ fn victims(cache: &Cache, room: Room, max: usize, seed: &mut u64) -> Vec<AnswerI
     victims
 }
 
-/// Bytes that are free once an answer is gone: its entry, unless a flight keeps that, and the labels that nobody else has.
+/// Bytes that an answer frees: its entry, unless a flight keeps it, and the labels that no
+/// other entry has.
 fn freed_bytes(cache: &Cache, entry: &Entry, answer: &Answer, kept: &AHashSet<LabelId>) -> usize {
     let flight = entry.flight.as_ref();
     let staying = flight.map_or(0, |flight| entry_bytes(entry.call.len()) + flight_bytes(&flight.agent));
@@ -194,7 +198,7 @@ fn freed_bytes(cache: &Cache, entry: &Entry, answer: &Answer, kept: &AHashSet<La
     entry.bytes() - staying + only_here.filter_map(|id| cache.labels().label(id)).map(label_bytes).sum::<usize>()
 }
 
-/// At most `max` things whose time has come: answers are gone, tickets end.
+/// At most `max` things that are due: answers expire, tickets end.
 pub fn due(cache: &Cache, now: Millis, max: usize) -> Vec<CacheEvent> {
     let (mut answers, mut events) = (Vec::new(), Vec::new());
     for (_, slot) in cache.ends.range(..=(now, Slot::MAX)).take(max) {
@@ -214,10 +218,12 @@ pub fn due(cache: &Cache, now: Millis, max: usize) -> Vec<CacheEvent> {
     events
 }
 
-/// Whether an answer should be computed anew though it is fresh still: the more likely the nearer its end and the dearer it is, so
-/// that not all come at once when it ends. `share` is drawn evenly from above 0 to 1.
+/// Whether an answer should be computed again while it is still fresh. The closer its expiry and
+/// the higher its cost, the more likely this is, so that answers are not all recomputed when they
+/// expire. `share` is drawn evenly from above 0 to 1.
 ///
-/// XFetch: A. Vattani, F. Chierichetti, K. Lowenstein, "Optimal Probabilistic Cache Stampede Prevention" (2015).
+/// XFetch: A. Vattani, F. Chierichetti, K. Lowenstein, "Optimal Probabilistic Cache Stampede
+/// Prevention" (2015).
 pub fn is_early(answer: &Answer, beta: f64, now: Millis, share: f64) -> bool {
     let ahead_ms = answer.cost_ms as f64 * beta * -share.ln();
     now as f64 + ahead_ms >= answer.fresh_until as f64

@@ -1,5 +1,5 @@
-//! Invalidations: answers that are no longer served though they are still there, and what voids the
-//! tickets that are out.
+//! Invalidations: answers that are no longer served though they still exist, and
+//! what voids tickets.
 
 use super::ids::{AnswerId, Slot};
 use super::labels::{Label, LabelKind};
@@ -9,20 +9,20 @@ use crate::domain::Fence;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Answers that were called off at once and are removed one after the other.
+/// Answers that were invalidated at once and are removed one after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dying {
     which: Which,
     /// Whether they may still be served as stale.
     pub is_soft: bool,
-    /// Tickets that are older are void.
+    /// Older tickets are void.
     pub fence: Fence,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Which {
     These(BTreeSet<AnswerId>),
-    /// All that came before, but those that were seen to.
+    /// All earlier answers, except those already handled.
     Between {
         next: AnswerId,
         last: AnswerId,
@@ -40,7 +40,7 @@ impl Dying {
         Self { which: Which::Between { next: 0, last }, is_soft, fence }
     }
 
-    /// Whether an answer is one of them.
+    /// Whether an answer is among them.
     pub fn covers(&self, answer: AnswerId) -> bool {
         match &self.which {
             Which::These(answers) => answers.contains(&answer),
@@ -48,7 +48,7 @@ impl Dying {
         }
     }
 
-    /// Takes the next of them out; it may be gone already. `None` if none is left.
+    /// Takes the next one, which may be gone already. `None` if none is left.
     pub fn next(&mut self, known: &BTreeMap<AnswerId, Slot>) -> Option<AnswerId> {
         match &mut self.which {
             Which::These(answers) => answers.pop_first(),
@@ -61,7 +61,7 @@ impl Dying {
         }
     }
 
-    /// Leaves to one that comes later what both are about: it does as much.
+    /// Leaves what both cover to a later invalidation, which does the same or more.
     pub fn leave_to(&mut self, later: &Dying) {
         if later.is_soft && !self.is_soft {
             return;
@@ -78,7 +78,7 @@ impl Dying {
         }
     }
 
-    /// Whether it is about nothing.
+    /// Whether it covers nothing.
     pub fn is_empty(&self) -> bool {
         matches!(&self.which, Which::These(answers) if answers.is_empty())
     }
@@ -93,12 +93,14 @@ impl Dying {
     }
 }
 
-/// Which labels were called off while tickets are out: what a ticket's answer depends on is known only when it comes.
+/// The labels that were invalidated while tickets are out. What a ticket's answer depends on is
+/// known only when it is put.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Voids(BTreeMap<Label, Fence>);
 
 impl Voids {
-    /// These were called off: tickets older than `fence` must not bring an answer with one of them. Errs if that is too much to remember.
+    /// Notes invalidated labels: tickets older than `fence` must not bring an answer with one of
+    /// them. Errs if that is too much to remember.
     pub fn note(&mut self, labels: &[Label], fence: Fence) -> Result<(), ()> {
         let unknown_till_then = labels.iter().filter(|label| label.kind != LabelKind::Tool);
         for label in unknown_till_then {
@@ -111,13 +113,14 @@ impl Voids {
         Ok(())
     }
 
-    /// Whether one of `labels`, or what `agent` puts, was called off after `ticket` was given.
+    /// Whether one of `labels`, or everything by `agent`, was invalidated after
+    /// `ticket` was granted.
     pub fn hit(&self, ticket: Fence, labels: &[Label], agent: &[u8]) -> bool {
         let is_hit = |label: &Label| self.0.get(label).is_some_and(|fence| ticket < *fence);
         !self.0.is_empty() && (labels.iter().any(is_hit) || is_hit(&Label::new(LabelKind::Agent, agent)))
     }
 
-    /// How many are remembered.
+    /// The number of labels remembered.
     pub fn len(&self) -> usize {
         self.0.len()
     }

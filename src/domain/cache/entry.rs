@@ -1,4 +1,4 @@
-//! What is known of one call of a tool: its answer, and who is computing it.
+//! What is known of one call of a tool: its answer, and who computes one.
 
 use super::ids::{AnswerId, LabelId, Slot};
 use crate::domain::algorithm::allocator::{allocated, table_bytes, tree_bytes};
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use smallvec::SmallVec;
 use std::fmt;
 
-/// No time: what has no end.
+/// The time of what never ends.
 pub const NEVER: Millis = Millis::MAX;
 
-/// Which call it is: a tool with its arguments, and for whom alone, in one piece.
+/// A call in one piece: a tool with its arguments, and the agent it is private to.
 ///
 /// ```text
 /// 1 byte   how the arguments are compared: 0 as canonical JSON, 1 as they are
@@ -27,7 +27,8 @@ const CALL_INLINE_BYTES: usize = 104;
 const HEAD_BYTES: usize = 5;
 
 impl Call {
-    /// The call of `tool` with `args`; `scope` is the agent whose own the entry is, empty if it is for all.
+    /// The call of `tool` with `args`. `scope` is the agent that the entry is private to; empty
+    /// if it is for all.
     pub fn new(tool: &[u8], scope: &[u8], args: &[u8], is_raw: bool) -> Self {
         let length = |name: &[u8]| (name.len() as u16).to_be_bytes();
         let mut packed = SmallVec::with_capacity(HEAD_BYTES + tool.len() + scope.len() + args.len());
@@ -38,13 +39,13 @@ impl Call {
         Self(packed)
     }
 
-    /// The same call for `scope` alone, or for all.
+    /// The same call, private to `scope` or for all.
     pub fn with_scope(&self, scope: &[u8]) -> Self {
         let call = self.as_ref();
         Self::new(call.tool(), scope, call.args(), call.is_raw())
     }
 
-    /// To be read.
+    /// A view of it.
     pub fn as_ref(&self) -> CallRef<'_> {
         CallRef(&self.0)
     }
@@ -56,7 +57,7 @@ impl From<CallRef<'_>> for Call {
     }
 }
 
-/// A [`Call`] to be read.
+/// A view of a [`Call`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallRef<'a>(pub &'a [u8]);
 
@@ -74,7 +75,7 @@ impl<'a> CallRef<'a> {
         self.part(HEAD_BYTES, HEAD_BYTES + self.length(1))
     }
 
-    /// The agent whose own the entry is; empty if it is for all.
+    /// The agent that the entry is private to; empty if it is for all.
     pub fn scope(self) -> &'a [u8] {
         let start = HEAD_BYTES + self.length(1);
         self.part(start, start + self.length(3))
@@ -91,7 +92,7 @@ impl<'a> CallRef<'a> {
         self.0.first() == Some(&1)
     }
 
-    /// Whether it is one: an unchecked payload may hold anything.
+    /// Whether it is a call. An unchecked payload may hold anything.
     pub fn is_valid(self) -> bool {
         let has_parts = self.0.len() >= HEAD_BYTES + self.length(1) + self.length(3);
         self.0.len() >= HEAD_BYTES && self.0[0] <= 1 && has_parts && self.length(1) > 0
@@ -132,47 +133,48 @@ impl<'de> Deserialize<'de> for Call {
     }
 }
 
-/// What a call came to.
+/// The answer to a call.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The result.
     pub value: Blob,
     /// When it was put, unix ms.
     pub at: Millis,
-    /// Until when it is fresh, unix ms; [`NEVER`] if it stays so.
+    /// When it becomes stale, unix ms; [`NEVER`] if it stays fresh.
     pub fresh_until: Millis,
-    /// Until when it may be served stale, and is there at all.
+    /// When it is removed. It may be served stale until then.
     pub gone_at: Millis,
     /// What it cost to compute, ms; 0 if that is not known.
     pub cost_ms: Millis,
     /// Its number.
     pub id: AnswerId,
-    /// Whether it says that there is none.
+    /// Whether it is negative: it says that there is no result.
     pub is_negative: bool,
     /// Whether it was invalidated softly: it is stale whatever its time.
     pub is_soft: bool,
-    /// Who put it, if anybody was named.
+    /// The agent that put it, if one was named.
     pub agent: Option<LabelId>,
-    /// What it depends on, and its tags.
+    /// Its dependencies and tags.
     pub labels: Box<[LabelId]>,
 }
 
-/// Somebody is computing an answer.
+/// An agent computes an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flight {
-    /// The fence that allows to put the answer.
+    /// The fence that allows putting the answer.
     pub ticket: Fence,
-    /// Who has it; empty if nobody was named.
+    /// The agent; empty if none was named.
     pub agent: Bytes,
-    /// Since when, unix ms.
+    /// When it began, unix ms.
     pub since: Millis,
-    /// Until when, unix ms.
+    /// When its lease ends, unix ms.
     pub ends_at: Millis,
-    /// The connection that it was given over; `None` once that has ended.
+    /// The connection of the ticket; `None` once it has ended.
     pub connection: Option<Connection>,
-    /// Until when the answer is waited for after the end of the connection, unix ms.
+    /// How long the answer is awaited after the end of the connection, unix ms.
     pub waited_until: Option<Millis>,
-    /// Whether the answer is not waited for any more, though it may still come: whoever asks next gets another ticket.
+    /// Whether the answer is no longer awaited, though it may still be put. The next caller
+    /// gets another ticket.
     pub is_orphaned: bool,
 }
 
@@ -182,7 +184,7 @@ impl Flight {
         !self.is_orphaned && now < self.due_at()
     }
 
-    /// When the primary has to look at it, unix ms.
+    /// When the primary next has to decide something about it, unix ms.
     fn due_at(&self) -> Millis {
         self.waited_until.map_or(self.ends_at, |until| until.min(self.ends_at))
     }
@@ -191,39 +193,39 @@ impl Flight {
 /// One call.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Which.
+    /// The call.
     pub call: Box<[u8]>,
-    /// The hash of that.
+    /// The hash of the call.
     pub hash: u64,
     /// The next entry with the same hash.
     pub next: Option<Slot>,
     /// The tool.
     pub tool: LabelId,
-    /// What it came to.
+    /// The answer.
     pub answer: Option<Answer>,
-    /// Who is computing it.
+    /// Who computes an answer.
     pub flight: Option<Box<Flight>>,
-    /// Its place among those with an answer.
+    /// Its place among the entries with an answer.
     pub place: u32,
-    /// When it has to be looked at; the key under which it stands among the ends.
+    /// When it is due; its key in the order of due times.
     pub due: Millis,
-    /// Of the last uses, on this node.
+    /// Its use on this node, for eviction.
     pub usage: Usage,
-    /// How often the answer was given to somebody, on this node.
+    /// How often the answer was served by this node.
     pub uses: u32,
-    /// So many of these to others than who put it.
+    /// How often it was served to others than the agent that put it.
     pub others: u32,
-    /// Whether it is among the candidates for the most used ones.
+    /// Whether it is a candidate for the most used answers.
     pub is_top: bool,
 }
 
 impl Entry {
-    /// Which call it is.
+    /// The call.
     pub fn call(&self) -> CallRef<'_> {
         CallRef(&self.call)
     }
 
-    /// Bytes that it takes with all that belongs to it alone.
+    /// Its bytes, with all that belongs to it alone.
     pub fn bytes(&self) -> usize {
         let answer =
             self.answer.as_ref().map_or(0, |answer| answer_bytes(answer.value.heap_bytes(), answer.labels.len()));
@@ -231,21 +233,21 @@ impl Entry {
         entry_bytes(self.call.len()) + answer + flight
     }
 
-    /// When the primary has to look at it, unix ms.
+    /// When the primary next has to decide something about it, unix ms.
     pub fn due_at(&self) -> Millis {
         let gone_at = self.answer.as_ref().map_or(NEVER, |answer| answer.gone_at);
         self.flight.as_ref().map_or(gone_at, |flight| gone_at.min(flight.due_at()))
     }
 }
 
-/// Bytes of an entry whose call has this length, without answer and flight: itself, and its places in the slab, the table of hashes and the
-/// order of ends.
+/// Bytes of an entry whose call has this length, without answer and flight: itself, and its places
+/// in the slab, the hash table and the order of due times.
 pub fn entry_bytes(call_len: usize) -> usize {
     const PLACES: usize = size_of::<Option<Box<Entry>>>() + table_bytes(1000, 16) / 1000 + tree_bytes(1000, 16) / 1000;
     allocated(size_of::<Entry>()) + allocated(call_len) + PLACES
 }
 
-/// Bytes of an answer with a value that takes `value_bytes`, and so many labels.
+/// Bytes of an answer with `labels` labels and a value that takes `value_bytes`.
 pub fn answer_bytes(value_bytes: usize, labels: usize) -> usize {
     const PLACES: usize = size_of::<Slot>() + tree_bytes(1000, size_of::<(AnswerId, Slot)>()) / 1000;
     const LABEL: usize = tree_bytes(1000, size_of::<AnswerId>()) / 1000;

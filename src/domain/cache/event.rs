@@ -11,135 +11,135 @@ use serde::{Deserialize, Serialize};
 /// One step in the life of a cache. Times are unix ms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum CacheEvent {
-    /// It has these bounds and habits.
+    /// Its bounds and policy were set.
     Configured {
-        /// Which.
+        /// The bounds and the policy.
         config: Config,
-        /// Whether it stays when it is empty: somebody asked for them.
+        /// Whether it stays when it is empty, since a client has set the bounds.
         stays: bool,
     },
-    /// Somebody computes the answer of a call.
+    /// An agent computes the answer to a call.
     Ticketed {
-        /// Which call.
+        /// The call.
         call: Call,
-        /// Who, and until when.
+        /// Who computes it, and until when.
         flight: Flight,
     },
-    /// The connection over which a ticket was given has ended.
+    /// The connection of a ticket has ended.
     Abandoned {
         /// The ticket.
         ticket: Fence,
-        /// Until when the answer is waited for all the same, unix ms.
+        /// How long the answer is still awaited, unix ms.
         until: Millis,
     },
-    /// What a ticket was given for is not waited for any more; but it may still come.
+    /// The answer to a ticket is no longer awaited, but may still be put.
     Orphaned {
         /// The ticket.
         ticket: Fence,
     },
-    /// A ticket is worth nothing any more.
+    /// A ticket ended.
     TicketEnded {
         /// The ticket.
         ticket: Fence,
         /// Why.
         why: TicketEnd,
     },
-    /// A call has an answer.
+    /// An answer to a call was put.
     Put(Box<Filled>),
-    /// What has a label is called off, or everything.
+    /// Everything with a label was invalidated, or the whole cache.
     Invalidated {
         /// When.
         at: Millis,
-        /// What.
+        /// What was invalidated.
         what: Target,
         /// Whether it may still be served as stale.
         is_soft: bool,
-        /// Tickets that are older are void.
+        /// Older tickets are void.
         fence: Fence,
-        /// So many answers at once; the others later.
+        /// How many answers are removed at once; the others follow.
         batch: u32,
     },
-    /// So many more of the answers that are being called off.
+    /// More of the answers that are being invalidated were removed.
     Buried {
         /// How many.
         batch: u32,
     },
-    /// Answers are gone.
+    /// Answers were removed.
     Removed {
-        /// Which.
+        /// Their ids.
         answers: Vec<AnswerId>,
         /// Why.
         why: Removal,
     },
-    /// An answer was given to somebody. Only this node counts.
+    /// An answer was served. Local.
     Used {
-        /// Where.
+        /// Its place.
         slot: Slot,
-        /// How.
+        /// Whether it was fresh, stale or negative.
         given: HitKind,
-        /// To somebody else than who put it.
+        /// Whether it was served to another agent than the one that put it.
         by_other: bool,
     },
-    /// A call had no answer, and somebody else computes it already. Only this node counts.
+    /// A call had no answer, and another agent computes it already. Local.
     Missed {
-        /// Which.
+        /// The call.
         call: Call,
     },
 }
 
-/// An answer that comes.
+/// An answer to be put.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Filled {
-    /// Of which call.
+    /// Its call.
     pub call: Call,
     /// The result.
     pub value: Blob,
     /// When it was put, unix ms.
     pub at: Millis,
-    /// Until when it is fresh, unix ms.
+    /// When it becomes stale, unix ms.
     pub fresh_until: Millis,
-    /// Until when it is there at all, unix ms.
+    /// When it is removed, unix ms.
     pub gone_at: Millis,
     /// What it cost to compute, ms.
     pub cost_ms: Millis,
-    /// Who put it; empty if nobody was named.
+    /// The agent that put it; empty if none was named.
     pub agent: Bytes,
-    /// Whether it says that there is none.
+    /// Whether it is negative: it says that there is no result.
     pub is_negative: bool,
-    /// What it depends on, and its tags; in order, none twice.
+    /// Its dependencies and tags; sorted, without duplicates.
     pub labels: Vec<Label>,
-    /// The ticket that it was computed for, which is used up.
+    /// The ticket that it was computed for, which it uses up.
     pub ticket: Option<Fence>,
 }
 
 /// Why a ticket ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TicketEnd {
-    /// Who had it gave up.
+    /// Its owner gave up.
     Failed,
-    /// Its lease is over.
+    /// Its lease expired.
     Expired,
-    /// What it was computed from was called off meanwhile.
+    /// What it was computed from was invalidated meanwhile.
     Void,
-    /// Who had waited for it was gone before it could be told.
+    /// Its client was gone before it could be told.
     TakenBack,
 }
 
 /// Why answers are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Removal {
-    /// Their time is over.
+    /// Their time ran out.
     Expired,
     /// They had to make room.
     Evicted,
 }
 
-/// What is called off.
+/// What is invalidated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
-    /// What has one of these labels.
+    /// Everything with one of these labels.
     Labels(Vec<Label>),
-    /// All of it.
+    /// The whole cache.
     All,
 }
 

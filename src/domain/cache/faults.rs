@@ -49,7 +49,7 @@ mod tests {
         Call::new(format!("tool-{}", n % 5).as_bytes(), scope, format!("[{n}]").as_bytes(), false)
     }
 
-    /// So many answers with so many labels each, and half as many tickets.
+    /// A cache of `answers` answers with `labels` labels each, and half as many tickets.
     pub fn cache(answers: u64, labels: u64) -> Record<Cache> {
         let config = Config { bytes_max: 1 << 40, entries_max: 1 << 40, ttl_ms: None, policy: Policy::Gdsf };
         let configured = CacheEvent::Configured { config, stays: true };

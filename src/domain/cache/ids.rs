@@ -1,10 +1,10 @@
-//! Names of what a cache keeps, within the cache.
+//! Ids within a cache.
 
-/// Place of an entry in its cache. Every node has its own.
+/// The place of an entry in its cache. Differs between nodes.
 pub type Slot = u32;
 
-/// Number of an answer within its cache. They grow, and are the same on all nodes.
+/// The number of an answer within its cache. Ids grow, and are the same on all nodes.
 pub type AnswerId = u64;
 
-/// Number of a label on this node.
+/// The number of a label on this node.
 pub type LabelId = u32;

@@ -1,7 +1,8 @@
 //! Labels, by which entries can be invalidated: tools, agents, dependencies and tags, each with the
 //! entries that have it.
 //!
-//! A label is there as long as an entry has it. Its number is this node's own; what is saved and sent are its kind and text.
+//! A label exists as long as an entry has it. Its number is local to this node; its kind and text
+//! are saved and sent.
 
 use super::entry::Answer;
 use super::ids::{AnswerId, LabelId};
@@ -14,23 +15,23 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
 
-/// What a label stands for.
+/// The kind of a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum LabelKind {
     /// Something that answers were computed from.
     Dep,
-    /// What a client chose.
+    /// A tag that a client chose.
     Tag,
     /// The tool that was called.
     Tool,
-    /// Who put the answer.
+    /// The agent that put the answer.
     Agent,
 }
 
-/// What entries have in common.
+/// A property that entries share.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Label {
-    /// What it stands for.
+    /// Its kind.
     pub kind: LabelKind,
     /// Its name.
     pub text: Bytes,
@@ -46,11 +47,11 @@ impl Label {
 #[derive(Debug, Clone)]
 struct LabelRecord {
     label: Label,
-    /// So many entries have it.
+    /// The number of entries that have it.
     users: u32,
-    /// Their answers, but for those that are being called off already.
+    /// Their answers, except those that are being invalidated.
     answers: BTreeSet<AnswerId>,
-    /// What happened with a tool.
+    /// The counters of a tool.
     counters: Option<Box<Counters>>,
 }
 
@@ -61,7 +62,8 @@ impl LabelRecord {
     }
 }
 
-/// Bytes of a label that an entry has: its record with its name, and its places in the table and in a set of answers.
+/// Bytes of a label that an entry has: its record with its name, and its places in the table and in
+/// a set of answers.
 pub fn label_bytes(label: &Label) -> usize {
     const PLACES: usize = size_of::<Option<LabelRecord>>()
         + table_bytes(1000, size_of::<(Label, LabelId)>()) / 1000
@@ -80,11 +82,11 @@ pub struct Labels {
     text_bytes: usize,
     /// Bytes of the labels that entries have.
     used_bytes: usize,
-    /// So many times any entry has any.
+    /// The number of pairs of an entry and a label.
     uses: usize,
 }
 
-/// Labels counted by what entries say, to compare.
+/// Labels counted from the entries, for a check.
 #[derive(Debug, Default)]
 pub struct Census(Vec<Counted>);
 
@@ -95,12 +97,12 @@ struct Counted {
 }
 
 impl Census {
-    /// An entry has this tool.
+    /// Counts the tool of an entry.
     pub fn tool(&mut self, id: LabelId) {
         self.of(id).users += 1;
     }
 
-    /// An answer has these labels besides its tool.
+    /// Counts the labels of an answer besides its tool.
     pub fn answer(&mut self, labels: &Labels, answer: &Answer, tool: LabelId) {
         let own = answer.labels.iter().copied().chain(answer.agent);
         own.for_each(|id| self.of(id).users += 1);
@@ -118,7 +120,7 @@ impl Census {
     }
 }
 
-/// All labels of an answer, each once.
+/// All labels of an answer, without duplicates.
 fn labels_of(answer: &Answer, tool: LabelId) -> SmallVec<[LabelId; 8]> {
     let mut all: SmallVec<[LabelId; 8]> = answer.labels.iter().copied().chain(answer.agent).chain([tool]).collect();
     all.sort_unstable();
@@ -131,7 +133,8 @@ impl Labels {
         self.answers(id).is_some_and(|answers| answers.contains(&answer))
     }
 
-    /// Whether all labels of an answer are found and know it; those of one that is being called off need not know it.
+    /// Whether all labels of an answer exist and list it. Those of an answer that is being
+    /// invalidated need not list it.
     pub fn know(&self, answer: &Answer, tool: LabelId, is_off: bool) -> bool {
         labels_of(answer, tool).into_iter().all(|id| {
             let is_found = self.record(id).is_some_and(|of| of.users > 0 && self.ids.get(&of.label) == Some(&id));
@@ -147,7 +150,7 @@ impl Labels {
         self.records.get_mut(id as usize)?.as_mut()
     }
 
-    /// Whether they are what the entries say, and everything that is counted of them is right.
+    /// Whether the labels and their counts agree with the entries.
     pub fn is_sound(&self, census: &Census) -> bool {
         let known = || (0..).zip(&self.records).filter_map(|(id, record)| Some((id as LabelId, record.as_ref()?)));
         let is_right = |(id, record): (LabelId, &LabelRecord)| {
@@ -170,12 +173,12 @@ impl Labels {
             && self.uses == known().map(|(_, record)| record.users as usize).sum::<usize>()
     }
 
-    /// How many times any entry has any of them.
+    /// The number of pairs of an entry and a label.
     pub fn uses(&self) -> usize {
         self.uses
     }
 
-    /// Keeps what happened with the tools of `others`, of those that are here.
+    /// Keeps the counters of tools in `others` that are also here.
     pub fn keep_counters(&mut self, others: Labels) {
         for LabelRecord { label, counters, .. } in others.records.into_iter().flatten() {
             let kept = counters.and_then(|counters| Some((self.find(&label)?, counters)));
@@ -200,17 +203,17 @@ impl Labels {
         self.ids.get(label).copied()
     }
 
-    /// How many labels there are that entries have.
+    /// The number of labels that entries have.
     pub fn len(&self) -> usize {
         self.ids.len() - self.idle
     }
 
-    /// Whether no entry has any.
+    /// Whether no entry has a label.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// One more entry has it.
+    /// Adds an entry to a label.
     pub fn join(&mut self, label: Label) -> LabelId {
         let id = match self.ids.get(&label) {
             Some(id) => *id,
@@ -243,7 +246,8 @@ impl Labels {
         id
     }
 
-    /// One entry has it no more. A tool that was used stays for its counters, if there are not too many of them.
+    /// Removes an entry from a label. A used tool stays for its counters, if there are not too
+    /// many such tools.
     pub fn leave(&mut self, id: LabelId) {
         let idle = self.idle;
         let Some(record) = self.record_mut(id) else { return };
@@ -268,7 +272,7 @@ impl Labels {
         }
     }
 
-    /// No entry has any: keeps no more room than the tools need that are remembered.
+    /// No entry has a label: keeps only the room that the remembered tools need.
     fn shrink(&mut self) {
         const SPARE: usize = 8;
         if self.idle > 0 && self.records.len() <= 2 * self.idle + SPARE {
@@ -283,26 +287,26 @@ impl Labels {
         }
     }
 
-    /// An answer has this label.
+    /// Adds an answer to a label.
     pub fn add_answer(&mut self, id: LabelId, answer: AnswerId) {
         if let Some(record) = self.record_mut(id) {
             record.answers.insert(answer);
         }
     }
 
-    /// The answer is gone.
+    /// Removes an answer from a label.
     pub fn remove_answer(&mut self, id: LabelId, answer: AnswerId) {
         if let Some(record) = self.record_mut(id) {
             record.answers.remove(&answer);
         }
     }
 
-    /// Bytes of the labels that entries have: what is remembered of idle tools is not counted.
+    /// Bytes of the labels that entries have. Idle tools are not counted.
     pub fn used_bytes(&self) -> usize {
         self.used_bytes
     }
 
-    /// How many entries have it.
+    /// The number of entries that have it.
     pub fn users(&self, id: LabelId) -> u32 {
         self.record(id).map_or(0, |record| record.users)
     }
@@ -312,12 +316,12 @@ impl Labels {
         self.record(id).map(|record| &record.answers)
     }
 
-    /// Takes the answers out: they are being called off.
+    /// Takes the answers out, since they are being invalidated.
     pub fn take_answers(&mut self, id: LabelId) -> BTreeSet<AnswerId> {
         self.record_mut(id).map(|record| std::mem::take(&mut record.answers)).unwrap_or_default()
     }
 
-    /// What happened with a tool, to count in.
+    /// The counters of a tool, to be changed.
     pub fn counters_mut(&mut self, id: LabelId) -> Option<&mut Counters> {
         let has_counters = self.record(id)?.counters.is_some();
         if !has_counters {
@@ -326,12 +330,12 @@ impl Labels {
         Some(self.record_mut(id)?.counters.get_or_insert_default())
     }
 
-    /// What happened with a tool.
+    /// The counters of a tool.
     pub fn counters(&self, id: LabelId) -> Option<&Counters> {
         self.record(id)?.counters.as_deref()
     }
 
-    /// Bytes allocated outside the struct itself; the sets of entries are counted with the entries.
+    /// Bytes allocated outside the struct itself. The sets of entries are counted with the entries.
     pub fn heap_bytes(&self) -> usize {
         let sets = self.ids.len() * tree_bytes(1, size_of::<AnswerId>()) / 2;
         allocated(self.records.capacity() * size_of::<Option<LabelRecord>>())

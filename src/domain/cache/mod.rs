@@ -1,21 +1,21 @@
 //! Tool cache: what has been computed before, shared by all, and computed once.
 //!
-//! A [`Cache`] holds an [entry](entry::Entry) for each call (a tool with its arguments): its answer, and the flight of whoever computes one. An
-//! entry without both is gone.
+//! A [`Cache`] holds an [entry](entry::Entry) for each call (a tool with its arguments): its
+//! answer, and the flight of an agent that computes one. An entry without both is removed.
 //!
 //! ```text
 //!               Ticketed                    Put
-//!   (nothing) -----------> in flight ---------------> answered: fresh, then stale, then gone (Removed)
+//!   (nothing) -----------> in flight ---------------> answered: fresh, stale, gone (Removed)
 //!       ^                   |     ^                     |   ^
 //!       +-------------------+     |   Ticketed          |   | Put
 //!         TicketEnded:            +---------------------+   |
-//!         failed, lease over,      (stale: the old answer stays while a new one is in flight)
+//!         failed, expired,         (stale: the old answer stays while a new one is in flight)
 //!         void
 //! ```
 //!
-//! An invalidation takes effect at once, however much it concerns: [`Dying`] says what, and the
-//! answers are removed in batches. Decisions are in [`decide`], waiting clients in [`queue`]. The
-//! use of answers is local to each node and not saved.
+//! An invalidation takes effect at once, however many answers it concerns: [`Dying`] says which,
+//! and the answers are removed in batches. Decisions are in [`decide`], waiting clients in
+//! [`queue`]. The use of answers is local to each node and not saved.
 
 mod apply;
 mod codec;
@@ -46,23 +46,23 @@ use serde::{Deserialize, Serialize};
 use stats::{Counters, HitKind, Top};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// The bounds and habits of a cache.
+/// The bounds and the policy of a cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
-    /// Most bytes of all entries.
+    /// The upper bound of the bytes of all entries.
     pub bytes_max: u64,
-    /// Most answers.
+    /// The upper bound of the number of answers.
     pub entries_max: u64,
-    /// Time to live of an answer that comes without, ms; none if it stays.
+    /// The time to live of an answer that is put without one, ms; `None` if it stays.
     pub ttl_ms: Option<Millis>,
-    /// Who goes when there is no room.
+    /// Which answer goes when there is no room.
     pub policy: Policy,
 }
 
 /// What a call finds.
 #[derive(Debug, Clone, Copy)]
 pub enum Found<'a> {
-    /// An answer that can be given, with its place.
+    /// An answer that can be served, with its place.
     Answer(Slot, HitKind, &'a Answer),
     /// Nothing.
     Nothing,
@@ -81,7 +81,7 @@ pub struct Cache {
     answers: BTreeMap<AnswerId, Slot>,
     tickets: BTreeMap<Fence, Slot>,
     ends: BTreeSet<(Millis, Slot)>,
-    /// Entries with an answer, in no order: to draw from.
+    /// The entries with an answer, in no order, for sampling.
     placed: Vec<Slot>,
     labels: Labels,
     dying: VecDeque<Dying>,
@@ -89,7 +89,7 @@ pub struct Cache {
     last_answer: AnswerId,
     last_fence: Fence,
     entry_bytes: usize,
-    /// Answers that are for one agent alone.
+    /// The number of answers that are private to an agent.
     private: usize,
     evictor: Evictor,
     top: Top,
@@ -97,27 +97,27 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Its bounds and habits.
+    /// Its bounds and policy.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// How many answers there are.
+    /// The number of answers.
     pub fn count(&self) -> usize {
         self.answers.len()
     }
 
-    /// How many tickets are out.
+    /// The number of tickets that are out.
     pub fn tickets(&self) -> usize {
         self.tickets.len()
     }
 
-    /// Bytes that its entries and their labels take, which `bytes_max` bounds.
+    /// Bytes of its entries and their labels, which `bytes_max` bounds.
     pub fn bytes(&self) -> usize {
         self.entry_bytes + self.labels.used_bytes()
     }
 
-    /// What happened with its answers.
+    /// The counters of the whole cache.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -149,7 +149,8 @@ impl Cache {
         None
     }
 
-    /// The answer of a call at `now`: that of `agent` alone before that of all. Nothing older than `age_ms_max`.
+    /// The answer to a call at `now`: the one private to `agent` before the one for all. Nothing
+    /// older than `age_ms_max`.
     pub fn look(&self, call: &Call, agent: &[u8], now: Millis, age_ms_max: Millis) -> Found<'_> {
         if self.private > 0 && !agent.is_empty() {
             let own = self.look_at(call.with_scope(agent).as_ref(), now, age_ms_max);
@@ -171,7 +172,7 @@ impl Cache {
         }
     }
 
-    /// How an answer can be given at `now`; `None` if it cannot.
+    /// How an answer can be served at `now`; `None` if it cannot.
     pub fn state_of(&self, answer: &Answer, now: Millis) -> Option<HitKind> {
         let called_off = self.dying.iter().filter(|dying| dying.covers(answer.id));
         let (is_dead, is_soft) = called_off
@@ -187,12 +188,12 @@ impl Cache {
         }
     }
 
-    /// Who computes the answer of a call.
+    /// Who computes the answer to a call.
     pub fn flight(&self, call: CallRef) -> Option<&Flight> {
         self.entry(self.find(call)?)?.flight.as_deref()
     }
 
-    /// The call and the flight that a ticket was given for, if it is not void.
+    /// The call and the flight of a ticket that is not void.
     pub fn of_ticket(&self, ticket: Fence) -> Option<(&Entry, &Flight)> {
         let entry = self.entry(*self.tickets.get(&ticket)?)?;
         let flight = entry.flight.as_deref().filter(|flight| flight.ticket == ticket)?;
@@ -200,28 +201,28 @@ impl Cache {
         (!entry.answer.as_ref().is_some_and(is_void)).then_some((entry, flight))
     }
 
-    /// The tickets that were given over a connection.
+    /// The tickets of a connection.
     pub fn tickets_of(&self, connection: Connection) -> Vec<Fence> {
         let flights = self.tickets.values().filter_map(|slot| self.entry(*slot)?.flight.as_ref());
         flights.filter(|flight| flight.connection == Some(connection)).map(|flight| flight.ticket).collect()
     }
 
-    /// When the next answer is gone or the next ticket ends, unix ms.
+    /// When the next answer is removed or the next ticket ends, unix ms.
     pub fn next_end(&self) -> Option<Millis> {
         self.ends.first().map(|(when, _)| *when)
     }
 
-    /// Whether something is called off and not removed yet.
+    /// Whether something is invalidated and not removed yet.
     pub fn has_dying(&self) -> bool {
         !self.dying.is_empty()
     }
 
-    /// How many answers it concerns to call this off.
+    /// How many answers an invalidation concerns.
     pub fn affected_by(&self, what: &Target) -> usize {
         let answers = |label: &Label| self.labels.answers(self.labels.find(label)?);
         let is_alive = |id: &&AnswerId| !self.dying.iter().any(|dying| !dying.is_soft && dying.covers(**id));
         match what {
-            // The usual cases need no look at each of them.
+            // The usual cases need no look at each answer.
             Target::All if self.dying.is_empty() => self.count(),
             Target::All => self.answers.keys().filter(is_alive).count(),
             Target::Labels(labels) => match labels.as_slice() {
@@ -234,17 +235,18 @@ impl Cache {
         }
     }
 
-    /// Whether what `agent` computed for a ticket, or from what it computed it, was called off meanwhile.
+    /// Whether what `agent` computed for a ticket was invalidated meanwhile, or what it
+    /// computed that from.
     pub fn is_void(&self, ticket: Fence, labels: &[Label], agent: &[u8]) -> bool {
         self.voids.hit(ticket, labels, agent)
     }
 
-    /// The answers in the order in which they came, from `id` on.
+    /// The answers in the order of their ids, from `id` on.
     pub fn answers_from(&self, id: AnswerId) -> impl Iterator<Item = &Entry> {
         self.answers.range(id..).filter_map(|(_, slot)| self.entry(*slot))
     }
 
-    /// The entries used most, at most [`TOP_MAX`](stats::TOP_MAX) of them.
+    /// The most used entries, at most [`TOP_MAX`](stats::TOP_MAX) of them.
     pub fn top(&self) -> Vec<&Entry> {
         let known = self.top.slots().iter().filter_map(|slot| self.entry(*slot));
         let mut top: Vec<&Entry> = known.filter(|entry| entry.is_top && entry.answer.is_some()).collect();
@@ -254,21 +256,21 @@ impl Cache {
         top
     }
 
-    /// What matters of an answer besides its use.
+    /// The properties of an answer that matter besides its use.
     fn weight(entry: &Entry, answer: &Answer) -> Weight {
         let ends_at = Some(answer.gone_at).filter(|end| *end != NEVER);
         Weight { bytes: entry.bytes(), cost_ms: answer.cost_ms, ends_at, came: answer.id }
     }
 
-    /// The place of the entry at `slot` among those that may have to make room; `None` without an answer.
+    /// The rank for eviction of the entry at `slot`; `None` without an answer.
     pub fn rank(&self, slot: Slot) -> Option<Rank> {
         let entry = self.entry(slot)?;
         let answer = entry.answer.as_ref()?;
         Some(self.evictor.rank(self.config.policy, entry.hash, entry.usage, &Self::weight(entry, answer)))
     }
 
-    /// Whether there is more than there may be.
-    pub fn is_over(&self) -> bool {
+    /// Whether a bound is exceeded.
+    pub fn is_too_large(&self) -> bool {
         let has_answers = !self.answers.is_empty();
         has_answers && (self.bytes() as u64 > self.config.bytes_max || self.count() as u64 > self.config.entries_max)
     }
@@ -322,7 +324,7 @@ impl Entity for Cache {
     }
 
     fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {
-        if !self.dying.is_empty() || self.is_over() {
+        if !self.dying.is_empty() || self.is_too_large() {
             return Some(1);
         }
         self.next_end()
@@ -375,10 +377,10 @@ impl Entity for Cache {
     }
 
     fn copied(&self) -> Self {
-        // Who computes an answer brings it to the original.
+        // A client that computes an answer puts it into the original.
         let mut copy = self.clone();
         self.tickets.keys().for_each(|ticket| copy.end_ticket(*ticket));
-        // Of one with tickets only nothing is left; whoever copies it wants it.
+        // A cache with tickets only becomes an empty copy, which stays since a client asked for it.
         copy.stays |= copy.is_empty();
         copy
     }
@@ -396,7 +398,7 @@ impl Entity for Cache {
     }
 
     fn check_effort(&self) -> usize {
-        // Labels that it has in common with others are looked up quickly.
+        // Labels shared with other entries are looked up quickly.
         self.free_effort() / 2 + self.labels.uses() / 8
     }
 

@@ -1,20 +1,20 @@
-//! Clients that wait for an answer that somebody else computes: one line for each call.
+//! Clients that wait for an answer that another agent computes: one line for each call.
 
 use super::decide::TicketArgs;
 use super::entry::Call;
 use crate::domain::queue::waiting_lines::{InLine, Lines};
 use crate::domain::{KeyId, Millis};
 
-/// Somebody who waits for an answer.
+/// A client that waits for an answer.
 #[derive(Debug, Clone)]
 pub struct FillWaiter {
     /// The cache.
     pub key: KeyId,
     /// The call.
     pub call: Call,
-    /// The ticket that it would take, should it be its turn to compute.
-    pub wish: TicketArgs,
-    /// The oldest answer that it takes, ms.
+    /// The ticket that it takes if it is its turn to compute.
+    pub args: TicketArgs,
+    /// The oldest answer that it accepts, ms.
     pub age_ms_max: Millis,
 }
 
@@ -30,7 +30,7 @@ impl InLine for FillWaiter {
     }
 }
 
-/// All who wait for answers on a node.
+/// All waiters for answers on a node.
 pub type FillQueues = Lines<FillWaiter>;
 
 impl FillQueues {

@@ -1,74 +1,77 @@
-//! What happened with the answers of a cache, and which of them are used most. All of it is this node's own: it begins anew with the process.
+//! Counters of the answers of a cache, and the most used ones. All of it is local to this node and
+//! begins anew with the process.
 
 use super::ids::Slot;
 
-/// Counts, of a whole cache or of one tool.
+/// Counters of a whole cache or of one tool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Fresh answers given.
+    /// Fresh answers served.
     pub hits: u64,
-    /// Stale answers given.
+    /// Stale answers served.
     pub stale: u64,
-    /// Answers given that say that there is none.
+    /// Negative answers served.
     pub negative: u64,
-    /// Calls for which there was no answer.
+    /// Calls without an answer.
     pub misses: u64,
-    /// Tickets given.
+    /// Tickets granted.
     pub tickets: u64,
     /// Answers put.
     pub puts: u64,
     /// Answers that had to make room.
     pub evicted: u64,
-    /// Answers whose time was over.
+    /// Answers that expired.
     pub expired: u64,
-    /// Answers called off, softly or not.
+    /// Answers invalidated, softly or not.
     pub invalidated: u64,
-    /// Bytes of answers given.
+    /// Bytes of answers served.
     pub saved_bytes: u64,
-    /// What it would have cost to compute them, ms.
+    /// What computing them would have cost, ms.
     pub saved_ms: u64,
-    /// Answers given to others than who put them.
+    /// Answers served to others than the agent that put them.
     pub shared: u64,
 }
 
 impl Counters {
-    /// Calls that need not be made: answers given.
+    /// Calls that were saved: answers served.
     pub fn saved_calls(&self) -> u64 {
         self.hits + self.stale + self.negative
     }
 }
 
-/// How an answer was given.
+/// How an answer was served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum HitKind {
     /// It is fresh.
     Fresh,
     /// It is stale.
     Stale,
-    /// It says that there is none.
+    /// It is negative: it says that there is no result.
     Negative,
 }
 
-/// The answers that are used most: candidates that were used at least so often. If there are too many, the less used half goes and the
-/// bar is raised to what is left, so a use costs next to nothing. Once many of them are gone whoever is used next is one.
+/// The most used answers: candidates with at least a certain number of uses. If there are too many,
+/// the less used half goes and the bar rises to what is left, so a use costs next to nothing. When
+/// many candidates are gone, the bar falls, and the next used answer becomes one.
 #[derive(Debug, Clone, Default)]
 pub struct Top {
     slots: Vec<Slot>,
     bar: u32,
-    /// So many of them are there still.
+    /// The number of candidates that still exist.
     alive: usize,
 }
 
-/// So many can be asked for.
+/// The largest number that can be asked for.
 pub const TOP_MAX: usize = 1000;
 
 impl Top {
-    /// Whether somebody with so many uses becomes a candidate.
+    /// Whether an answer with this many uses becomes a candidate.
     pub fn admits(&self, uses: u32) -> bool {
         uses > self.bar
     }
 
-    /// A candidate. `uses` says how often another one was used, if it still is one; those that are none any more are returned.
+    /// Adds a candidate. `uses` returns how often another candidate was used, if it still is one.
+    /// Returns those that no longer are.
     pub fn add(&mut self, slot: Slot, uses: impl Fn(Slot) -> Option<u32>) -> Vec<Slot> {
         self.slots.push(slot);
         self.alive += 1;

@@ -1,9 +1,11 @@
 //! The part of a context that one agent should see: what matters most to it, within a byte budget.
 //!
-//! The document is cut into pieces. Each is worth its weight (from `META`), more if it was touched lately, and more if the agent itself touched
-//! it. The best are taken as long as they fit. All of it is whole-number arithmetic over the state, so every node builds the same.
+//! The document is cut into pieces. Each piece is worth its weight (from `META`), more if it was
+//! touched recently, and more if the agent itself touched it. The best pieces are taken as long as
+//! they fit. All of it is whole-number arithmetic over the state, so every node builds the same.
 //!
-//! The document is walked once, whatever the paths are: what is known of a place is handed down to those inside it.
+//! The document is walked once, whatever the paths are: what is known of a place is passed down to
+//! the places inside it.
 
 use super::touches::{recency, Touch, Touches};
 use crate::domain::json::size::{is_longer, text_bytes};
@@ -14,21 +16,21 @@ use crate::domain::{Code, Error};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// What was built.
+/// The result.
 #[derive(Debug, PartialEq)]
 pub struct Built {
     /// The part.
     pub doc: Value,
-    /// The places that did not fit, in the order of their paths.
+    /// The places that did not fit, ordered by path.
     pub left_out: Vec<Pointer>,
 }
 
-/// For whom and from what.
+/// The arguments of a build.
 #[derive(Debug, Clone, Copy)]
 pub struct BuildArgs<'a> {
-    /// For whom; empty if for nobody in particular.
+    /// The agent it is for; empty if for none in particular.
     pub agent: &'a [u8],
-    /// Bytes of JSON text; `None` for no bound.
+    /// Bytes of JSON text; `None` for no limit.
     pub budget: Option<usize>,
     /// `META` of the context, for its `weights`.
     pub meta: &'a Value,
@@ -36,25 +38,27 @@ pub struct BuildArgs<'a> {
     pub touches: &'a Touches,
     /// The current version.
     pub version: Version,
-    /// Bytes that the paths of all pieces may have: so many may have to be answered as left out.
+    /// The bytes that the paths of all pieces may have, since all of them may be
+    /// returned as left out.
     pub paths_bytes_max: usize,
 }
 
-/// A part of the document that is taken as a whole or left out.
+/// A part of the document that is taken whole or left out.
 struct Piece<'a> {
     path: Pointer,
     value: &'a Value,
     worth: u64,
 }
 
-/// Builds a part of `root`: of all of it, or of what is at `paths`. Errs if there are more pieces to choose from than one call should look at.
-pub fn build(root: &Value, paths: &[Pointer], wish: &BuildArgs) -> Result<Built, Error> {
+/// Builds a part of `root`: of all of it, or of what is at `paths`. Errs if there are more pieces
+/// than one call should look at.
+pub fn build(root: &Value, paths: &[Pointer], args: &BuildArgs) -> Result<Built, Error> {
     let whole = [Pointer::default()];
-    let asked = outermost(if paths.is_empty() { &whole[..] } else { paths });
-    let found = asked.into_iter().filter_map(|path| Some((path, path.find(root)?)));
+    let requested = outermost(if paths.is_empty() { &whole[..] } else { paths });
+    let found = requested.into_iter().filter_map(|path| Some((path, path.find(root)?)));
     let (mut part, mut left_out) = (Value::Object(Map::new()), Vec::new());
-    let Some(budget) = wish.budget else {
-        // Nothing has to be chosen.
+    let Some(budget) = args.budget else {
+        // Everything fits; nothing has to be chosen.
         for (path, value) in found {
             if !place(&mut part, path, value.clone()) {
                 left_out.push(path.clone());
@@ -62,10 +66,10 @@ pub fn build(root: &Value, paths: &[Pointer], wish: &BuildArgs) -> Result<Built,
         }
         return Ok(Built { doc: part, left_out });
     };
-    // A piece should be small beside the budget, so that something fits.
-    let mut cut = Cut { wish, small: (budget / 16).max(64), pieces: Vec::new(), paths_bytes: 0 };
+    // A piece should be small compared to the budget, so that something fits.
+    let mut cut = Cut { args, small: (budget / 16).max(64), pieces: Vec::new(), paths_bytes: 0 };
     for (path, value) in found {
-        let around = (0..path.depth()).fold(Known::NOTHING, |known, depth| known.at(&path.cut(depth), depth, wish));
+        let around = (0..path.depth()).fold(Known::NOTHING, |known, depth| known.at(&path.cut(depth), depth, args));
         cut.place(path.clone(), path.depth(), value, around)?;
     }
     let mut pieces = cut.pieces;
@@ -83,47 +87,50 @@ pub fn build(root: &Value, paths: &[Pointer], wish: &BuildArgs) -> Result<Built,
     Ok(Built { doc: part, left_out })
 }
 
-/// The paths that are not inside another one.
+/// The paths that are not inside another path.
 fn outermost(paths: &[Pointer]) -> BTreeSet<&Pointer> {
     let all: BTreeSet<&Pointer> = paths.iter().collect();
     let is_inside = |path: &Pointer| (0..path.depth()).any(|depth| all.contains(&path.cut(depth)));
     all.iter().copied().filter(|path| !is_inside(path)).collect()
 }
 
-/// What is known of a place from itself and from those around it. It holds inside it, too, as far as nothing there says more.
+/// What is known of a place, from itself and from the places around it. It also holds inside,
+/// unless something there says more.
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    /// Thousandths, from `META {"weights":{"/path":n}}`: of the place itself, or of the closest one around it that has one.
+    /// Thousandths, from `META {"weights":{"/path":n}}`: of the place itself, or of the closest
+    /// place around it that has a weight.
     weight: u64,
-    /// How lately it was touched.
+    /// How recently it was touched.
     recent: u64,
-    /// How lately the agent itself touched it.
+    /// How recently the agent itself touched it.
     own: u64,
 }
 
 impl Known {
     const NOTHING: Known = Known { weight: 1000, recent: 0, own: 0 };
 
-    /// What is known of `path`, which has so many parts, if this is known of what is right around it.
-    fn at(self, path: &Pointer, depth: usize, wish: &BuildArgs) -> Self {
-        let weights = wish.meta.get("weights").and_then(Value::as_object);
+    /// What is known of `path`, which has `depth` parts. `self` is what is known of the place
+    /// right around it.
+    fn at(self, path: &Pointer, depth: usize, args: &BuildArgs) -> Self {
+        let weights = args.meta.get("weights").and_then(Value::as_object);
         let weight = weights.and_then(|weights| weights.get(path.text())?.as_f64());
         let weight = weight.map_or(self.weight, |weight| (weight.clamp(0.0, 1_000_000.0) * 1000.0) as u64);
-        let touch = if depth <= TOUCH_DEPTH_MAX { wish.touches.at(path) } else { None };
-        touch.into_iter().fold(Known { weight, ..self }, |known, touch| known.touched(touch, wish))
+        let touch = if depth <= TOUCH_DEPTH_MAX { args.touches.at(path) } else { None };
+        touch.into_iter().fold(Known { weight, ..self }, |known, touch| known.touched(touch, args))
     }
 
-    fn touched(self, touch: &Touch, wish: &BuildArgs) -> Self {
-        let own = touch.by.iter().filter(|(agent, _)| **agent == *wish.agent);
-        let own = own.map(|(_, version)| recency(*version, wish.version)).max().unwrap_or(0);
-        let recent = recency(touch.version, wish.version);
+    fn touched(self, touch: &Touch, args: &BuildArgs) -> Self {
+        let own = touch.by.iter().filter(|(agent, _)| **agent == *args.agent);
+        let own = own.map(|(_, version)| recency(*version, args.version)).max().unwrap_or(0);
+        let recent = recency(touch.version, args.version);
         Known { recent: self.recent.max(recent), own: self.own.max(own), ..self }
     }
 
-    /// What a piece is worth of which this is known, and what was touched inside it.
-    fn worth(self, path: &Pointer, depth: usize, wish: &BuildArgs) -> u64 {
+    /// The worth of a piece, from what is known of it and what was touched inside it.
+    fn worth(self, path: &Pointer, depth: usize, args: &BuildArgs) -> u64 {
         let known = match depth < TOUCH_DEPTH_MAX {
-            true => wish.touches.inside(path).fold(self, |known, touch| known.touched(touch, wish)),
+            true => args.touches.inside(path).fold(self, |known, touch| known.touched(touch, args)),
             false => self,
         };
         known.weight * (1000 + known.recent + known.own)
@@ -132,30 +139,31 @@ impl Known {
 
 /// A document that is being cut.
 struct Cut<'a, 'w> {
-    wish: &'w BuildArgs<'w>,
-    /// Objects whose text is longer are cut further.
+    args: &'w BuildArgs<'w>,
+    /// Objects with a longer text are cut further.
     small: usize,
     pieces: Vec<Piece<'a>>,
     paths_bytes: usize,
 }
 
 impl<'a> Cut<'a, '_> {
-    /// Cuts what is at a place, of which is known what is around it. The depth of the recursion is bounded by that of documents.
+    /// Cuts what is at a place. `around` is what is known around it. The recursion is no deeper
+    /// than documents are.
     fn place(&mut self, path: Pointer, depth: usize, value: &'a Value, around: Known) -> Result<(), Error> {
-        let known = around.at(&path, depth, self.wish);
+        let known = around.at(&path, depth, self.args);
         match value {
             Value::Object(members) if !members.is_empty() && (path.is_root() || is_longer(value, self.small)) => {
                 members.iter().try_for_each(|(name, member)| self.place(path.child(name), depth + 1, member, known))
             }
             value => {
                 self.check(&path)?;
-                self.pieces.push(Piece { worth: known.worth(&path, depth, self.wish), path, value });
+                self.pieces.push(Piece { worth: known.worth(&path, depth, self.args), path, value });
                 Ok(())
             }
         }
     }
 
-    /// Errs if one more piece is one too many.
+    /// Errs if one more piece is too many.
     fn check(&mut self, path: &Pointer) -> Result<(), Error> {
         const ADVICE: &str = "ask for a part of it with PATH, or for all of it without BUDGET";
         if self.pieces.len() >= PIECES_MAX {
@@ -163,15 +171,15 @@ impl<'a> Cut<'a, '_> {
             return Err(Error::new(Code::Limit, text));
         }
         self.paths_bytes += path.text().len();
-        if self.paths_bytes > self.wish.paths_bytes_max {
+        if self.paths_bytes > self.args.paths_bytes_max {
             let what = format!("choosing from pieces whose paths have at least {} bytes", self.paths_bytes);
-            return Err(Error::limit("reply-bytes-max", &what, self.wish.paths_bytes_max as u64));
+            return Err(Error::limit("reply-bytes-max", &what, self.args.paths_bytes_max as u64));
         }
         Ok(())
     }
 }
 
-/// The bytes of the part, which has so many now, when it has this piece, too, with the objects on the way to it.
+/// The bytes of the part, `bytes` now, with this piece and the objects on the way to it.
 fn bytes_with(part: &Value, bytes: usize, piece: &Piece) -> usize {
     if piece.path.is_root() {
         return text_bytes(piece.value);
@@ -182,7 +190,8 @@ fn bytes_with(part: &Value, bytes: usize, piece: &Piece) -> usize {
         let members = around.and_then(Value::as_object);
         let member = members.and_then(|members| members.get(&*name));
         if member.is_none() {
-            // The name, a colon, and the comma before it, or the braces of the object that has to be made around it.
+            // The name, a colon, and either the comma before it or the braces of the new
+            // object around it.
             bytes += text_bytes(&name) + 1 + members.map_or("{}".len(), |members| usize::from(!members.is_empty()));
         }
         around = member;
@@ -190,8 +199,9 @@ fn bytes_with(part: &Value, bytes: usize, piece: &Piece) -> usize {
     bytes
 }
 
-/// Puts a value into the part, with the objects on the way to it. An element of an array that was asked for by its path stands in an object
-/// with the index as its name. False if something else is on the way.
+/// Puts a value into the part, with the objects on the way to it. An array element that
+/// was requested by its path becomes a member named by its index. False if something
+/// else is on the way.
 fn place(part: &mut Value, path: &Pointer, value: Value) -> bool {
     let place = path.parts().try_fold(part, |around, name| {
         Some(around.as_object_mut()?.entry(name).or_insert_with(|| Value::Object(Map::new())))
@@ -210,7 +220,7 @@ mod tests {
         Pointer::parse(text.as_bytes()).expect(text)
     }
 
-    fn wish<'a>(budget: Option<usize>, meta: &'a Value, touches: &'a Touches) -> BuildArgs<'a> {
+    fn args<'a>(budget: Option<usize>, meta: &'a Value, touches: &'a Touches) -> BuildArgs<'a> {
         BuildArgs { agent: b"ann", budget, meta, touches, version: 9, paths_bytes_max: usize::MAX }
     }
 
@@ -221,12 +231,12 @@ mod tests {
         for (version, path, agent) in [(1, "/a", 1), (5, "/a/b/c/d", 0), (7, "/c/d", 1), (8, "", 0), (9, "/c/d/e", 0)] {
             touches.touch(&at(path), &Stamp { version, at: version, by: &by[agent] });
         }
-        let wish = wish(Some(1), &meta, &touches);
+        let args = args(Some(1), &meta, &touches);
         for path in
             ["", "/a", "/a/b", "/a/b/c", "/a/b/x/y", "/a/b/c/d/e", "/c", "/c/d", "/c/d/e/f", "/x", "/~1/y"].map(at)
         {
-            let known = |known: Known, depth| known.at(&path.cut(depth), depth, &wish);
-            let worth = (0..=path.depth()).fold(Known::NOTHING, known).worth(&path, path.depth(), &wish);
+            let known = |known: Known, depth| known.at(&path.cut(depth), depth, &args);
+            let worth = (0..=path.depth()).fold(Known::NOTHING, known).worth(&path, path.depth(), &args);
             let last = touches.last(&path).map_or(0, |touch| recency(touch.version, 9));
             let own = touches.around(&path).flat_map(|touch| &touch.by).filter(|(agent, _)| **agent == *b"ann");
             let own = own.map(|(_, version)| recency(*version, 9)).max().unwrap_or(0);
@@ -244,7 +254,7 @@ mod tests {
         for budget in [None, Some(1000)] {
             let built = |paths: &[&str]| {
                 let paths: Vec<Pointer> = paths.iter().map(|path| at(path)).collect();
-                build(&root, &paths, &wish(budget, &meta, &touches)).expect("a few pieces")
+                build(&root, &paths, &args(budget, &meta, &touches)).expect("a few pieces")
             };
             assert_eq!(built(&[]).doc, root);
             assert_eq!(built(&["/a/b/c", "", "/d"]).doc, root);
@@ -261,11 +271,11 @@ mod tests {
     fn more_pieces_than_one_call_should_look_at_are_refused() {
         let (meta, touches) = (Value::Null, Touches::default());
         let wide = |count: usize| Value::Object((0..count).map(|n| (n.to_string(), json!(0))).collect());
-        assert!(build(&wide(PIECES_MAX), &[], &wish(Some(100), &meta, &touches)).is_ok());
-        let (root, chosen) = (wide(PIECES_MAX + 1), wish(Some(100), &meta, &touches));
+        assert!(build(&wide(PIECES_MAX), &[], &args(Some(100), &meta, &touches)).is_ok());
+        let (root, chosen) = (wide(PIECES_MAX + 1), args(Some(100), &meta, &touches));
         let error = build(&root, &[], &chosen).expect_err("one too many");
         assert!(error.code == Code::Limit && error.text.contains("250000 pieces"), "{error}");
-        assert!(build(&root, &[], &wish(None, &meta, &touches)).is_ok_and(|built| built.doc == root));
+        assert!(build(&root, &[], &args(None, &meta, &touches)).is_ok_and(|built| built.doc == root));
         let paths_bytes_max = "/a/b".len() + "/a/c".len();
         let (root, small) = (json!({"a": {"b": 1, "c": 2}}), BuildArgs { paths_bytes_max, ..chosen });
         assert!(build(&root, &[at("/a/b"), at("/a/c")], &small).is_ok());

@@ -6,7 +6,8 @@ use crate::domain::json::{Attempt, Edit, Op};
 use crate::domain::versioned::{decide, Version, VersionedEvent};
 use crate::domain::{Bytes, Error, Millis};
 
-/// The document is changed by all operations, or by none. The document is used to try them, and is as before when this returns.
+/// Decides an update of the document: all operations, or none. They are tried on the document,
+/// which is as before when this returns.
 pub fn update(
     context: &mut Context,
     by: &[u8],

@@ -1,6 +1,6 @@
 //! What has changed in a document since a version: as paths, and as a merge patch.
 //!
-//! Only what has changed is looked at: nothing of the document is copied.
+//! Only what has changed is looked at. Nothing of the document is copied.
 
 use super::Context;
 use crate::domain::entity::event_json::json_text;
@@ -11,13 +11,14 @@ use crate::domain::Error;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Most edits that are looked at for a conflict.
+/// How many edits are looked at for a conflict.
 const LOOKED_AT_MAX: usize = 10_000;
-/// Most places that a conflict names.
+/// How many places a conflict names.
 const NAMED_MAX: usize = 32;
 
-/// The places that have changed since `version`, none inside another; `None` if that version is not known. If there are many, those around
-/// them: everything that has changed is at or inside one of them, so whoever finds no place of its own among them can go on.
+/// The places that have changed since `version`, none inside another; `None` if that version is not
+/// kept. If there are many, the places around them: every change is at or inside one of them, so a
+/// client none of whose places is among them can go on.
 fn changed_paths(context: &Context, version: Version) -> Option<BTreeSet<Pointer>> {
     let way = context.history().way_back(version)?;
     let edits: Vec<&Edit> = way.iter().flat_map(|step| step.undo.steps()).take(LOOKED_AT_MAX + 1).collect();
@@ -33,7 +34,7 @@ fn changed_paths(context: &Context, version: Version) -> Option<BTreeSet<Pointer
     Some(paths)
 }
 
-/// In the order of their texts a place comes before those inside it, though not always right before.
+/// Ordered by text, a place comes before the places inside it, though not always right before.
 fn outermost(paths: BTreeSet<Pointer>) -> BTreeSet<Pointer> {
     let is_inside = |path: &Pointer| (0..path.depth()).any(|depth| paths.contains(&path.cut(depth)));
     paths.iter().filter(|path| !is_inside(path)).cloned().collect()
@@ -46,7 +47,7 @@ pub fn changed_since(context: &Context, version: Version) -> Option<String> {
     Some(shown.join(", "))
 }
 
-/// The version is not kept.
+/// The error for a version that is not kept.
 pub fn not_kept(context: &Context, version: Version) -> Error {
     let (current, recent) = (context.version(), context.history().recent_versions() as u64);
     let oldest = current - recent;
@@ -55,8 +56,9 @@ pub fn not_kept(context: &Context, version: Version) -> Error {
     ))
 }
 
-/// The merge patch that leads from `version` to now, of the whole document or of what is at `path`; `None` if nothing has changed there.
-/// `work` is given it, since it refers to parts of the document.
+/// The merge patch that leads from `version` to now, of the whole document or of what is at
+/// `path`; `None` if nothing has changed there. It is passed to `work`, since it refers to parts
+/// of the document.
 pub fn diff<T>(
     context: &Context,
     version: Version,
@@ -75,7 +77,7 @@ pub fn diff<T>(
     }))
 }
 
-/// The values at several paths, each under its path; those where nothing is are left out.
+/// The values at several paths, each under its path. Paths without a value are left out.
 pub fn values_at<'a>(root: &'a Value, paths: &'a [Pointer]) -> BTreeMap<&'a str, &'a Value> {
     paths.iter().filter_map(|path| Some((path.text(), path.find(root)?))).collect()
 }

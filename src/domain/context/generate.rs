@@ -1,21 +1,21 @@
-//! One document from several: what [`LTMC.CTX.GENERATE`](crate::command) puts together.
+//! One document from several: what [`LTMC.CTX.GENERATE`](crate::command) combines.
 //!
-//! Objects are merged member by member. For other values, the source changed most recently at that path wins; on a tie, or if that is not
-//! known, the later one in the order given.
+//! Objects are merged member by member. For other values, the source changed most recently at that
+//! path wins; on a tie, or if that is not known, the later one in the order given.
 
 use super::touches::Touches;
 use crate::domain::json::Pointer;
 use crate::domain::Millis;
 use serde_json::{Map, Value};
 
-/// One of several documents.
+/// One of the documents.
 #[derive(Debug)]
 pub struct Source<'a> {
     /// The document.
     pub root: &'a Value,
-    /// Who touched what in it, if that is known.
+    /// Who touched what in it, if known.
     pub touches: Option<&'a Touches>,
-    /// When what nobody touched came into it, unix ms.
+    /// The time of everything in it that nobody touched, unix ms.
     pub since: Millis,
 }
 
@@ -25,24 +25,24 @@ impl Source<'_> {
     }
 }
 
-/// A value with the time of its last touch, on the way into the result.
+/// A value with the time of its last touch, on its way into the result.
 struct Candidate<'a> {
     value: &'a Value,
     source: &'a Source<'a>,
 }
 
-/// Merges the sources, the later ones over the earlier ones.
+/// Merges the sources, later ones over earlier ones.
 pub fn generate(sources: &[Source]) -> Value {
     let candidates: Vec<Candidate> = sources.iter().map(|source| Candidate { value: source.root, source }).collect();
     merged(&Pointer::default(), &candidates).unwrap_or_else(|| Value::Object(Map::new()))
 }
 
 fn merged(path: &Pointer, candidates: &[Candidate]) -> Option<Value> {
-    // What only one has needs no look at who touched what in it.
+    // A member that only one source has needs no touches.
     if let [only] = candidates {
         return Some(only.value.clone());
     }
-    // The winner decides whether this is an object; if it is, all objects take part.
+    // The winner decides whether this is an object. If it is, all objects take part.
     let newest = candidates.iter().enumerate().max_by_key(|(at, one)| (one.source.touched_at(path), *at));
     let (_, winner) = newest?;
     let Value::Object(_) = winner.value else { return Some(winner.value.clone()) };

@@ -1,7 +1,8 @@
 //! Shared contexts: what everyone in a team knows, as one JSON document.
 //!
-//! A context is a [`Versioned`] value whose state is a [`Document`], and with it who touched which part of it when: that is what
-//! [building](build) a part for one agent and [routing](route) work to the agent that knows it go by.
+//! A context is a [`Versioned`] value whose state is a [`Document`], together with who touched
+//! which part of it and when. [Building](build) a part for one agent and [routing](route) work to
+//! the agent that knows it depend on that.
 
 pub mod build;
 pub mod decide;
@@ -24,14 +25,15 @@ use touches::Touches;
 /// A shared context.
 pub type Context = Versioned<Doc>;
 
-/// A document with those who touched it.
+/// A document, and who touched it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Doc {
     document: Document,
     touches: Touches,
 }
 
-/// Values in an event are told to watchers up to so many bytes of text; beyond that only the paths are.
+/// Events show a value to watchers if its text has at most this many bytes;
+/// otherwise only the paths.
 const TOLD_BYTES_MAX: usize = 16 * 1024;
 
 impl Doc {
@@ -50,18 +52,18 @@ impl Doc {
         &self.document
     }
 
-    /// The document, to try something on it that is taken back.
+    /// The document, for trying changes that are taken back.
     pub fn document_mut(&mut self) -> &mut Document {
         &mut self.document
     }
 
-    /// Who touched which part when.
+    /// Who touched which part, and when.
     pub fn touches(&self) -> &Touches {
         &self.touches
     }
 }
 
-/// Whether an edit is one that leaves a document within the bounds.
+/// Whether an edit leaves a document within the bounds.
 fn fits(edit: &Edit) -> bool {
     let levels = edit.value().map_or(0, |Json(value)| depth(value));
     edit.path().is_valid() && edit.path().depth() + levels <= JSON_DEPTH_END
@@ -120,7 +122,7 @@ impl State for Doc {
     fn undo(&mut self, undo: &JsonUndo) -> Option<JsonUndo> {
         let mut back = JsonUndo::default();
         for edit in undo.steps() {
-            // What came and went between the two versions is gone already.
+            // What was added and removed between the two versions is gone already.
             let is_gone = matches!(edit, Edit::Drop { path } if path.find(self.root()).is_none());
             if !is_gone {
                 back.push(self.document.apply(edit.clone())?);
@@ -170,7 +172,7 @@ impl State for Doc {
     }
 
     fn is_empty(&self) -> bool {
-        // A context is there until it is deleted, whatever its document is.
+        // A context stays until it is deleted, whatever its document is.
         false
     }
 

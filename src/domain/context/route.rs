@@ -1,4 +1,4 @@
-//! Who knows a context: what makes one agent a better choice than another for some work on it.
+//! Which agents know a context: what makes one agent a better choice than another for work on it.
 
 use super::touches::recency;
 use super::Context;
@@ -6,13 +6,14 @@ use crate::domain::json::Pointer;
 use crate::domain::Bytes;
 use std::collections::BTreeMap;
 
-/// What it is worth to take part without having touched anything, thousandths.
+/// The knowledge of a participant that has touched nothing, thousandths.
 const JOINED: u64 = 200;
 
-/// How well agents know a place of a context, thousandths: how lately they touched it, or that they take part at all.
+/// How well agents know a place of a context, thousandths: how recently they touched it, or that
+/// they participate at all.
 pub type Knowledge = BTreeMap<Bytes, u64>;
 
-/// Who knows `path` how well.
+/// How well each agent knows `path`.
 pub fn knowledge(context: &Context, path: &Pointer) -> Knowledge {
     let mut knowledge: Knowledge = context.participants().keys().map(|agent| (agent.clone(), JOINED)).collect();
     for (agent, version) in context.state().touches().around(path).flat_map(|touch| &touch.by) {

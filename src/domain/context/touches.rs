@@ -1,6 +1,7 @@
 //! Who touched which part of a document, and when.
 //!
-//! Kept for the first levels of a document and for a bounded number of places; what was touched longest ago is forgotten first.
+//! Kept for the first levels of a document and for a bounded number of places. The place with the
+//! oldest touch is forgotten first.
 
 use crate::domain::algorithm::allocator::{allocated, tree_bytes};
 use crate::domain::json::Pointer;
@@ -10,18 +11,19 @@ use crate::domain::{Bytes, Invariant, Millis};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The last ones who touched a place.
+/// The last touches of a place.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Touch {
     /// The version that the last touch made.
     pub version: Version,
-    /// When, unix ms.
+    /// The time of the last touch, unix ms.
     pub at: Millis,
-    /// By whom, each with its last version, the latest first. Those who gave no name are not in it.
+    /// The agents that touched it, each with its last version, the latest first. Anonymous
+    /// clients are left out.
     pub by: Vec<(Bytes, Version)>,
 }
 
-/// Places with those who touched them.
+/// Places and their last touches.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<Pointer, Touch>", into = "BTreeMap<Pointer, Touch>")]
 pub struct Touches {
@@ -44,7 +46,7 @@ impl From<Touches> for BTreeMap<Pointer, Touch> {
     }
 }
 
-/// Bytes that a place takes beside its entries.
+/// Bytes that a place takes besides its entries.
 fn place_bytes(path: &Pointer, touch: &Touch) -> usize {
     let names: usize = touch.by.iter().map(|(agent, _)| agent.heap_bytes()).sum();
     2 * allocated(path.heap_bytes()) + allocated(touch.by.capacity() * size_of::<(Bytes, Version)>()) + names
@@ -56,7 +58,7 @@ fn fits(path: &Pointer, touch: &Touch) -> bool {
 }
 
 impl Touches {
-    /// Somebody touched a place.
+    /// Records a touch of a place.
     pub fn touch(&mut self, path: &Pointer, stamp: &Stamp) {
         let path = path.cut(TOUCH_DEPTH_MAX);
         let mut touch = self.remove(&path).unwrap_or_default();
@@ -102,11 +104,12 @@ impl Touches {
 
     /// The touches inside `path`.
     pub fn inside(&self, path: &Pointer) -> impl Iterator<Item = &Touch> {
-        // The names of what is inside follow a slash, which is right before the digit 0.
+        // The text of a place inside continues with a slash, and the digit 0 comes right
+        // after the slash.
         self.places.range(path.followed_by('/')..path.followed_by('0')).map(|(_, touch)| touch)
     }
 
-    /// What came after `version` did not happen: of a place that was touched then nothing is known.
+    /// Versions after `version` did not happen: forgets places that were touched then.
     pub fn forget_after(&mut self, version: Version) {
         for (path, touch) in std::mem::take(self).places {
             if touch.version <= version {
@@ -142,7 +145,7 @@ impl Touches {
         Err(Invariant("the order or the bytes of the touches differ from them".into()))
     }
 
-    /// Forgets what is out of bounds. Says what that was.
+    /// Forgets what is out of bounds. Returns what that was.
     pub fn salvage(&mut self) -> Option<String> {
         let before = self.places.len();
         for (path, touch) in std::mem::take(self).places {
@@ -154,7 +157,7 @@ impl Touches {
         (gone > 0).then(|| format!("who touched {gone} places"))
     }
 
-    /// Makes what is derived anew.
+    /// Rebuilds what is derived.
     pub fn rebuild(&mut self) {
         for (path, touch) in std::mem::take(self).places {
             self.insert(path, touch);

@@ -1,11 +1,11 @@
-//! For which registered agents something is held in a key.
+//! The registered agents that hold something in a key.
 //!
 //! With `REGISTRY key`, what an agent holds in a key belongs to its present incarnation in that
-//! registry: the key has an [`AgentBinding`]. The binding is part of the same value, and is saved,
+//! registry: the key has an [`AgentBinding`]. The binding is part of the value, and is saved,
 //! replicated, renamed and deleted with it. When the incarnation ends, so does the binding, and
-//! what the agent held there goes back (see [`reactions`](crate::domain::reactions)). The list of
-//! what an agent holds, which the registry's node keeps, is derived. A stale entry of it is
-//! harmless: the key is opened and asked.
+//! what the agent held there is given back (see [`reactions`](crate::domain::reactions)). The
+//! registry's node also keeps a list of what each agent holds. That list is derived, and a stale
+//! entry in it is harmless: the key itself decides.
 
 use crate::domain::algorithm::allocator::allocated;
 use crate::domain::limits::{BINDINGS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX};
@@ -13,7 +13,7 @@ use crate::domain::value::fence::check_fence;
 use crate::domain::{Bytes, Error, Fence, Invariant};
 use serde::{Deserialize, Serialize};
 
-/// All that an agent holds in a key belongs to an incarnation of it.
+/// What an agent holds in a key belongs to this incarnation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentBinding {
     /// The key of the registry, in the same database.
@@ -29,7 +29,7 @@ impl AgentBinding {
     pub fn admit(&self) -> Result<(), Error> {
         let fits = (1..=ID_BYTES_MAX).contains(&self.agent.len()) && (1..=KEY_BYTES_MAX).contains(&self.registry.len());
         if !fits {
-            return Err(Error::usage("payload holds a bond to an agent that is out of bounds"));
+            return Err(Error::usage("payload holds a binding to an agent that is out of bounds"));
         }
         check_fence(self.epoch)
     }
@@ -40,7 +40,8 @@ impl AgentBinding {
     }
 }
 
-/// The bindings of a key: at most one for each agent, the one that was made last. A sorted list, since most keys have one.
+/// The bindings of a key: at most one for each agent, the latest. A sorted list, since
+/// most keys have one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentBindings {
     by_agent: Vec<AgentBinding>,
@@ -52,27 +53,27 @@ impl AgentBindings {
         self.by_agent.binary_search_by(|binding| binding.agent[..].cmp(agent))
     }
 
-    /// That of an agent.
+    /// The binding of an agent.
     pub fn of(&self, agent: &[u8]) -> Option<&AgentBinding> {
         self.place(agent).ok().map(|at| &self.by_agent[at])
     }
 
-    /// All of them, by their agents.
+    /// All bindings, ordered by agent.
     pub fn iter(&self) -> impl Iterator<Item = &AgentBinding> {
         self.by_agent.iter()
     }
 
-    /// How many there are.
+    /// The number of bindings.
     pub fn len(&self) -> usize {
         self.by_agent.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no binding.
     pub fn is_empty(&self) -> bool {
         self.by_agent.is_empty()
     }
 
-    /// Makes a binding. If the agent had one to another registry, that is over and comes back.
+    /// Makes a binding. Returns the agent's binding to another registry, which it replaces.
     pub fn bind(&mut self, binding: &AgentBinding) -> Option<AgentBinding> {
         self.heap_bytes += binding.heap_bytes();
         match self.place(&binding.agent) {
@@ -100,25 +101,25 @@ impl AgentBindings {
         allocated(self.by_agent.capacity() * size_of::<AgentBinding>()) + self.heap_bytes
     }
 
-    /// Counts their bytes anew.
+    /// Recounts their bytes.
     pub fn rebuild(&mut self) {
         self.heap_bytes = self.iter().map(AgentBinding::heap_bytes).sum();
     }
 
-    /// Errs if one is out of bounds, or there are too many.
+    /// Errs if a binding is out of bounds, or if there are too many.
     pub fn check(&self) -> Result<(), Invariant> {
         if self.len() > BINDINGS_MAX {
             return Err(Invariant("more agents are bound to the key than allowed".into()));
         }
         if !self.by_agent.is_sorted_by(|one, next| one.agent < next.agent) {
-            return Err(Invariant("the bonds are not in the order of their agents".into()));
+            return Err(Invariant("the bindings are not in the order of their agents".into()));
         }
         if !self.iter().all(|binding| binding.admit().is_ok()) {
-            return Err(Invariant("a bond to an agent is out of bounds".into()));
+            return Err(Invariant("a binding to an agent is out of bounds".into()));
         }
         let bytes: usize = self.iter().map(AgentBinding::heap_bytes).sum();
         if bytes != self.heap_bytes {
-            return Err(Invariant("the counted bytes of the bonds differ from them".into()));
+            return Err(Invariant("the counted bytes of the bindings differ from them".into()));
         }
         Ok(())
     }
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_bond_of_an_agent_counts() {
+    fn the_last_binding_of_an_agent_counts() {
         let mut bindings = AgentBindings::default();
         assert_eq!(bindings.bind(&binding("r", "ada", 1)), None);
         assert_eq!(bindings.bind(&binding("r", "ada", 2)), None, "the same registry");

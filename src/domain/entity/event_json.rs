@@ -3,14 +3,15 @@
 use crate::domain::Bytes;
 use std::io::Write;
 
-/// An event that is being told: a flat JSON object, written as it is told. Names and words are our own and need no escapes.
+/// An event as a flat JSON object, built field by field. Names and words come from this code and
+/// need no escapes.
 ///
-/// Every visible change is told, so this is on the way of every write.
+/// Every visible change is described, so this runs on every write.
 #[derive(Debug)]
 pub struct EventJson(Buffer);
 
 impl EventJson {
-    /// What happened, and the revision that it made.
+    /// Starts the description of an event that made `revision`.
     pub fn new(revision: u64, event: &'static str) -> Self {
         let mut json = Self(Buffer { start: [0; START_BYTES], len: 0, rest: Vec::new() });
         json.0.push(b"{\"revision\":");
@@ -19,7 +20,7 @@ impl EventJson {
         json
     }
 
-    /// Ends the object. Its bytes, in two pieces.
+    /// Ends the object and returns its bytes, in two pieces.
     pub fn finish(&mut self) -> (&[u8], &[u8]) {
         self.0.push(b"}");
         (&self.0.start[..self.0.len], &self.0.rest)
@@ -32,7 +33,7 @@ impl EventJson {
         self.push_number(value);
     }
 
-    /// Adds a word of our own.
+    /// Adds a word of this code.
     #[inline]
     pub fn word(&mut self, name: &'static str, value: &'static str) {
         self.push_name(name);
@@ -41,7 +42,7 @@ impl EventJson {
         self.0.push(b"\"");
     }
 
-    /// Adds bytes of a user. What is not UTF-8 is escaped as `\xNN`.
+    /// Adds bytes from a user. What is not UTF-8 is escaped as `\xNN`.
     #[inline]
     pub fn text(&mut self, name: &'static str, value: &[u8]) {
         self.push_name(name);
@@ -53,7 +54,7 @@ impl EventJson {
         self.list(name, values, |json, value| json.push_number(*value));
     }
 
-    /// Adds a list of bytes of a user.
+    /// Adds a list of byte strings from users.
     pub fn texts<'a>(&mut self, name: &'static str, values: impl IntoIterator<Item = &'a Bytes>) {
         self.list(name, values, |json, value| json.push_text(value));
     }
@@ -92,15 +93,15 @@ impl EventJson {
     }
 
     fn push_number(&mut self, value: u64) {
-        // A number can always be written.
+        // Writing a number cannot fail.
         let _ = serde_json::to_writer(&mut self.0, &value);
     }
 }
 
-/// So many bytes of an event are written where they need no allocation; most have no more.
+/// The bytes of an event that are written without an allocation; most events need no more.
 const START_BYTES: usize = 192;
 
-/// What is written: what does not fit at the start, and all that follows it, is the rest.
+/// The text. What does not fit into the start goes into the rest, with everything after it.
 #[derive(Debug)]
 pub struct Buffer {
     start: [u8; START_BYTES],
@@ -133,12 +134,12 @@ impl Write for Buffer {
     }
 }
 
-/// Bytes of a user as a JSON text.
+/// Bytes from a user as a JSON text.
 pub fn json_text(value: &[u8]) -> String {
     let text = match std::str::from_utf8(value) {
         Ok(text) => serde_json::to_string(text),
         Err(_) => serde_json::to_string(&value.escape_ascii().to_string()),
     };
-    // A text can always be written.
+    // Writing a text cannot fail.
     text.unwrap_or_default()
 }

@@ -1,8 +1,9 @@
 //! The watch log of a key: a bounded log of its visible events, each with its revision, as JSON.
 //!
-//! The log is part of the value: it is saved and replicated, so a watcher resumes from the last
-//! revision it saw after a reconnect, a restart or a failover. A new key begins its revisions above
-//! those of any earlier life of the same name, so that a revision of an earlier life is recognised.
+//! The log is part of the value and is saved and replicated. So a watcher resumes from the
+//! last revision it saw after a reconnect, a restart or a failover. The revisions of a new
+//! key begin above those of any earlier life of the same name, so a revision of an earlier
+//! life is recognised.
 
 use super::event_json::EventJson;
 use crate::domain::json::pointer::{index, Pointer};
@@ -18,21 +19,22 @@ use std::collections::{vec_deque, VecDeque};
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(from = "SavedLog")]
 pub struct Log {
-    /// The revision that the key was born with: the first event has the next one.
+    /// The revision the key was created with: the first event has the next one.
     born: u64,
-    /// How many events were dropped from the front.
+    /// The number of events dropped from the front.
     dropped: u64,
-    /// How long the text of each revision after those is.
+    /// The length of the text of each revision after those.
     lengths: VecDeque<u32>,
-    /// The texts, one after the other, each whole in one piece: adding or dropping one is seldom an allocation, and none is moved.
+    /// The texts in order. Each is whole in one piece, so adding or dropping one rarely allocates
+    /// and never moves another.
     pieces: VecDeque<Vec<u8>>,
-    /// So many bytes at the front of the first piece were dropped.
-    gone: usize,
+    /// The number of bytes dropped from the front of the first piece.
+    dropped_bytes: usize,
     /// Bytes of all texts.
     bytes: usize,
 }
 
-/// Bytes of a piece, if no text in it is longer.
+/// Bytes of a piece, unless a text in it is longer.
 const PIECE_BYTES: usize = 4096;
 
 #[derive(Deserialize)]
@@ -65,7 +67,7 @@ impl Serialize for Log {
 pub struct Events<'a> {
     lengths: vec_deque::Iter<'a, u32>,
     pieces: vec_deque::Iter<'a, Vec<u8>>,
-    /// What is left of the piece in which the next one is.
+    /// The rest of the piece that holds the next event.
     piece: &'a [u8],
 }
 
@@ -100,20 +102,21 @@ impl Serialize for Events<'_> {
     }
 }
 
-/// Whether an event concerns a place: those that say where something has changed only if it is there.
+/// Whether an event concerns a place. An event that names the places it changed
+/// concerns only those.
 pub fn concerns(event: &str, place: &Pointer) -> bool {
     let Ok(json) = serde_json::from_str::<Value>(event) else { return true };
     if let Some(edits) = json.get("edits").and_then(Value::as_array) {
         return edits.iter().any(|edit| edit_concerns(edit, place));
     }
-    // The fields of a session are its first level.
+    // The fields of a session are the first level.
     let field = place.cut(1);
     let names = ["set", "deleted"].into_iter().filter_map(|what| json.get(what)?.as_array());
     let mut names = names.flatten().filter_map(Value::as_str).peekable();
     names.peek().is_none() || field.is_root() || names.any(|name| Pointer::default().child(name) == field)
 }
 
-/// Whether an edit is at, around or inside a place, or moves the element of an array that is there.
+/// Whether an edit is at, around or inside a place, or moves an array element that is there.
 fn edit_concerns(edit: &Value, place: &Pointer) -> bool {
     let text = |name: &str| edit.get(name).and_then(Value::as_str);
     let Some(path) = text("path").and_then(|path| Pointer::parse(path.as_bytes()).ok()) else { return true };
@@ -130,22 +133,23 @@ fn edit_concerns(edit: &Value, place: &Pointer) -> bool {
 pub enum Missed<'a> {
     /// These events, oldest first.
     Events(Events<'a>),
-    /// More than is known: the oldest revision that is kept.
+    /// More than the log holds: the oldest revision that is kept.
     Compacted(u64),
 }
 
 impl Log {
-    /// The log of a key that is born with `revision`.
+    /// The log of a key that is created with `revision`.
     pub fn new(revision: u64) -> Self {
         Self { born: revision, ..Self::default() }
     }
 
-    /// The log of a copy that goes on from `revision`: what came before was told of another key.
+    /// The log of a copy that continues from `revision`: earlier events belong to another key.
     pub fn of_copy(revision: u64) -> Self {
         Self { born: revision.saturating_sub(1), dropped: revision.min(1), ..Self::default() }
     }
 
-    /// Adds the event of the next revision; the oldest are dropped if there are more than `events_max` or too many bytes.
+    /// Adds the event of the next revision. Drops the oldest events if there are more than
+    /// `events_max`, or too many bytes.
     pub fn push(&mut self, json: &mut EventJson, events_max: usize) {
         let (start, rest) = json.finish();
         self.add(start, rest);
@@ -170,18 +174,18 @@ impl Log {
             piece.extend_from_slice(start);
             piece.extend_from_slice(rest);
         }
-        // An event holds no more than what a client can send at once, 512 MB.
+        // An event is no longer than what a client can send at once, 512 MB.
         self.lengths.push_back(length as u32);
         self.bytes += length;
     }
 
     fn drop_oldest(&mut self) {
         let length = self.lengths.pop_front().unwrap_or(0) as usize;
-        (self.gone, self.bytes) = (self.gone + length, self.bytes - length);
+        (self.dropped_bytes, self.bytes) = (self.dropped_bytes + length, self.bytes - length);
         self.dropped += 1;
-        if self.pieces.front().is_some_and(|piece| piece.len() == self.gone) {
+        if self.pieces.front().is_some_and(|piece| piece.len() == self.dropped_bytes) {
             self.pieces.pop_front();
-            self.gone = 0;
+            self.dropped_bytes = 0;
         }
     }
 
@@ -200,10 +204,10 @@ impl Log {
         Missed::Events(self.skip(since.saturating_sub(known_from) as usize))
     }
 
-    /// All events but the oldest `skipped`.
+    /// All events except the oldest `skipped`.
     fn skip(&self, skipped: usize) -> Events<'_> {
         let mut pieces = self.pieces.iter();
-        let piece = pieces.next().map_or(&[][..], |first| &first[self.gone..]);
+        let piece = pieces.next().map_or(&[][..], |first| &first[self.dropped_bytes..]);
         let mut events = Events { lengths: self.lengths.iter(), pieces, piece };
         for _ in 0..skipped {
             events.next_bytes();
@@ -217,12 +221,12 @@ impl Log {
         self.lengths.capacity() * size_of::<u32>() + self.pieces.capacity() * size_of::<Vec<u8>>() + pieces
     }
 
-    /// Counts its bytes anew.
+    /// Recounts its bytes.
     pub fn rebuild(&mut self) {
         self.bytes = self.lengths.iter().map(|length| *length as usize).sum();
     }
 
-    /// Errs if it is longer than the commands let it become.
+    /// Errs if it is longer than commands can make it.
     pub fn check(&self, events_max: usize) -> Result<(), Invariant> {
         let bytes: usize = self.lengths.iter().map(|length| *length as usize).sum();
         let fits = self.lengths.len() <= events_max && bytes <= WATCH_LOG_BYTES_MAX;

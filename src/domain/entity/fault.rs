@@ -1,20 +1,20 @@
-//! Broken values: their quarantine belongs to the value, and goes where the value goes.
+//! Broken values. Their quarantine is part of the value and moves with it.
 //!
-//! A file or a primary may hold a value whose frame is whole and whose content breaks a rule or
-//! cannot be read. One key must not cost a server its start. So such a value is kept as the bytes
-//! that it was found as, and is saved, sent and digested as these bytes. A value that is found
-//! broken in memory stays as it is.
+//! A file or a primary may hold a value whose frame is intact, but whose content breaks a rule or
+//! cannot be read. One key must not stop a server from starting. So such a value is kept as the
+//! bytes it was found as, and these bytes are saved, sent and digested. A value found broken in
+//! memory stays as it is.
 
 use crate::domain::algorithm::allocator::allocated;
 use crate::domain::value::bytes::printable;
 use crate::domain::{Blob, Code, Error, Invariant};
 
-/// What was saved of a value and cannot be made a value of.
+/// The saved form of a value that cannot be decoded into a valid value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Original {
     /// The frame.
     pub frame: Box<[u8]>,
-    /// What stood beside it.
+    /// The blobs beside it.
     pub blobs: Box<[Blob]>,
 }
 
@@ -28,9 +28,9 @@ impl Original {
 /// What is wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    /// There were so many internal errors while something was done to it.
+    /// This many internal errors happened while the value was used.
     Panics(u8),
-    /// It breaks a rule, and nothing is left to make it anew from.
+    /// It breaks a rule, and nothing is left to rebuild it from.
     Broken(Invariant),
 }
 
@@ -39,24 +39,24 @@ pub enum Reason {
 pub struct Fault {
     /// What is wrong.
     pub reason: Reason,
-    /// What it was found as, if that is not a value.
+    /// The saved form, if no value could be made of it.
     pub original: Option<Original>,
-    /// How many changes were meant for it since.
+    /// The number of changes meant for it that were dropped.
     pub dropped: u64,
 }
 
 impl Fault {
-    /// Of a value as it is in memory.
+    /// The fault of a value in memory.
     pub fn new(reason: Reason) -> Self {
         Self { reason, original: None, dropped: 0 }
     }
 
-    /// Of what is no value.
+    /// The fault of saved bytes that are no value.
     pub fn found(reason: impl Into<String>, original: Original) -> Self {
         Self { original: Some(original), ..Self::new(Reason::Broken(Invariant(reason.into()))) }
     }
 
-    /// Whether no change can be made to the value: it is broken, and not only under suspicion.
+    /// Whether no change can be made to the value: it is broken, not only suspected.
     pub fn is_broken(&self) -> bool {
         matches!(self.reason, Reason::Broken(_))
     }
@@ -69,7 +69,7 @@ impl Fault {
         }
     }
 
-    /// What a client is told who wants to use the value of `key`.
+    /// The error for a client that uses the value of `key`.
     pub fn error(&self, key: &[u8]) -> Error {
         let name = printable(key);
         let text = match &self.reason {

@@ -1,23 +1,23 @@
-//! Faults made on purpose, for tests and for servers that tests run on: each part that is derived can be broken, so that it can be proved
-//! that a check notices it and that a rebuild mends it.
+//! Faults made on purpose, for tests and test servers. Each derived part can be broken, to prove
+//! that a check notices it and that a rebuild repairs it.
 
 use crate::domain::Entity;
 
 /// What can be broken in an entity.
 pub trait Breakable: Entity {
-    /// The parts that are derived, by name.
+    /// The names of the derived parts.
     fn parts() -> Vec<&'static str>;
 
-    /// Breaks one of them, as a fault would. What it is derived from stays as it is.
+    /// Breaks a derived part, as a fault would. The primary data stays as it is.
     fn break_part(&mut self, part: &str);
 
-    /// Breaks what nothing is left to rebuild from, if the type has a way to.
+    /// Breaks primary data, from which nothing can be rebuilt, if the type has a way to.
     fn break_beyond_repair(&mut self) {}
 }
 
 #[cfg(test)]
 pub mod testing {
-    //! What the tests of all types share.
+    //! Helpers of the tests of all types.
 
     use super::*;
     use crate::domain::{Change, Record};
@@ -33,7 +33,7 @@ pub mod testing {
         if E::WATCH_EVENTS_MAX > 0 {
             stored.apply(&Change::Born { revision: FENCE });
         }
-        // Checked at the end: a check after each of many events would take long.
+        // Checked at the end: checking after each of many events would take long.
         events.into_iter().for_each(|event| drop(stored.apply_unchecked(&Change::Event(event))));
         stored
     }
@@ -42,8 +42,9 @@ pub mod testing {
         serde_json::to_string(stored).expect("a value can be written as JSON")
     }
 
-    /// Asserts that each break of each part but those named in `sums` is noticed by looking at the value in parts. What only sums up something
-    /// over all elements is not, nor what stands in a derived part and should not.
+    /// Asserts that checking the value in parts notices each break of each derived part, except
+    /// those named in `sums`. A check in parts finds neither wrong sums over all elements nor
+    /// entries of a derived part that should not be there.
     pub fn assert_breaks_show_in_parts<E: Breakable + Clone>(whole: &Record<E>, sums: &[&str]) {
         assert!(whole.check_part(0, 1).expect("it is sound").is_some_and(|part| part.next.is_some()), "it has parts");
         let is_missed = |part: &&str| {
@@ -55,7 +56,7 @@ pub mod testing {
         assert_eq!(missed, sums, "{}: what is not noticed in parts", E::TYPE_NAME);
     }
 
-    /// Asserts that each break of each part is noticed, and mended with nothing lost.
+    /// Asserts that each break of each part is noticed, and repaired without loss.
     pub fn assert_breaks_are_mended<E: Breakable + Clone>(whole: &Record<E>) {
         assert_eq!(whole.check(), Ok(()), "before anything is broken");
         for part in E::parts() {

@@ -1,12 +1,12 @@
-//! The requests that an entity has granted and remembers, so that a retried write happens once
-//! (`REQID id`).
+//! The requests that an entity has granted and remembers, so that a retried write happens only
+//! once (`REQID id`).
 
 use crate::domain::limits::{ID_BYTES_MAX, REQUESTS_MAX};
 use crate::domain::{Bytes, Fence};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// What a request is remembered under: the id that the client chose, within the ids of its owner.
+/// The key under which a request is remembered: the id that the client chose, scoped to its owner.
 pub fn request_key(owner: &[u8], id: &[u8]) -> Bytes {
     let owner_bytes = (owner.len() as u16).to_be_bytes();
     Bytes::from(&[&owner_bytes[..], owner, id].concat()[..])
@@ -24,19 +24,19 @@ pub enum Answer {
     Bytes(Bytes),
     /// An agent and the fence of the claim on it.
     Claim {
-        /// Who.
+        /// The agent.
         agent: Bytes,
         /// The claim.
         fence: Fence,
     },
-    /// A thing and the version that it has now.
+    /// An id and its current version.
     Versioned {
         /// Its id.
         id: Bytes,
-        /// The version.
+        /// Its version.
         version: u64,
     },
-    /// Claims of tasks, by their fences.
+    /// The fences of task claims.
     Fences(Box<[Fence]>),
 }
 
@@ -45,12 +45,12 @@ pub enum Answer {
 pub struct Requests(VecDeque<(Bytes, Answer)>);
 
 impl Requests {
-    /// The reply given to request `id`, while it is remembered.
+    /// The reply to request `id`, while it is remembered.
     pub fn answer(&self, id: &[u8]) -> Option<&Answer> {
         self.0.iter().find(|(known, _)| known[..] == *id).map(|(_, answer)| answer)
     }
 
-    /// Remembers the reply to request `id`; the oldest request is forgotten when there are too many.
+    /// Remembers the reply to request `id`. Forgets the oldest request if there are too many.
     pub fn remember(&mut self, id: &Bytes, answer: &Answer) {
         if self.answer(id).is_some() {
             return;
@@ -66,12 +66,12 @@ impl Requests {
         self.0.retain(|(known, _)| known[..] != *id);
     }
 
-    /// How many are remembered.
+    /// The number of remembered requests.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether none is.
+    /// Whether no request is remembered.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

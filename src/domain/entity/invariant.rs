@@ -1,6 +1,6 @@
-//! Rules that hold at any time.
+//! Rules that always hold.
 
-/// Which rule of an entity is broken; for the log and `LTMC.REPAIR`.
+/// The rule of an entity that is broken; for the log and `LTMC.REPAIR`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invariant(pub String);
 

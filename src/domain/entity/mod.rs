@@ -1,4 +1,4 @@
-//! What every service is made of.
+//! What all services share.
 
 pub mod bindings;
 pub mod event_json;
@@ -18,76 +18,71 @@ use partial_check::Part;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 
-/// The services. Each has its key types, its folder in `domain` and its folder in `command/services`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Service {
-    /// Agent registry: who is there, how are they, who can do this.
-    Registry,
-    /// Shared contexts: what everyone in a team knows.
-    Context,
-    /// Memory locking: who may touch what.
-    Lock,
-    /// Session state: the state of one piece of work, and how to get it back.
-    Session,
-    /// Tool cache: what has been computed before.
-    Cache,
-    /// Chunk buffer: large shared memory, in pieces.
-    Buffer,
-    /// Watching the keys of the other services.
-    Watch,
-    /// Mailboxes: talking about the work.
-    Mail,
-    /// Flows and tasks: what has to be done next, and who does it.
-    Flow,
-}
-
-impl Service {
-    /// All services, in the order in which they are listed.
-    pub const ALL: &'static [Service] = &[
-        Service::Registry,
-        Service::Context,
-        Service::Lock,
-        Service::Session,
-        Service::Cache,
-        Service::Buffer,
-        Service::Watch,
-        Service::Mail,
-        Service::Flow,
-    ];
-
-    /// The name in INFO, STATUS and messages.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Service::Registry => "registry",
-            Service::Context => "context",
-            Service::Lock => "lock",
-            Service::Session => "session",
-            Service::Cache => "cache",
-            Service::Buffer => "buffer",
-            Service::Watch => "watch",
-            Service::Mail => "mail",
-            Service::Flow => "flow",
+/// Declares the services: each with what it is for, and its name in INFO, STATUS and messages.
+macro_rules! services {
+    ($($(#[doc = $text:literal])+ $id:ident = $name:literal,)+) => {
+        /// The services. Each has its key types, its folder in `domain` and its folder in
+        /// `command/services`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Service {
+            $($(#[doc = $text])+ $id,)+
         }
-    }
+
+        impl Service {
+            /// All services, in the order in which they are listed.
+            pub const ALL: &'static [Service] = &[$(Service::$id,)+];
+
+            /// The name in INFO, STATUS and messages.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Service::$id => $name,)+
+                }
+            }
+        }
+    };
 }
 
-/// Something that happened to an entity. Times in it are absolute, fences are given: applying it asks nobody anything.
+services! {
+    /// Agent registry: which agents exist, how they are, and what they can do.
+    Registry = "registry",
+    /// Shared contexts: what everyone in a team knows.
+    Context = "context",
+    /// Locks: who may touch what.
+    Lock = "lock",
+    /// Session state: the state of one piece of work, and how to restore it.
+    Session = "session",
+    /// Tool cache: what has been computed before.
+    Cache = "cache",
+    /// Chunk buffer: large shared memory, in pieces.
+    Buffer = "buffer",
+    /// Watching the keys of the other services.
+    Watch = "watch",
+    /// Mailboxes: messages between agents.
+    Mail = "mail",
+    /// Flows and tasks: what is to be done next, and who does it.
+    Flow = "flow",
+}
+
+/// Something that happened to an entity. Its times are absolute and its fences are given, so
+/// applying it needs no other input.
 pub trait Event: Serialize + DeserializeOwned + Clone + std::fmt::Debug {
-    /// The keyspace notification of the module class that tells of it; `None` if no one outside can see it.
+    /// The keyspace notification (module class) of this event; `None` if it is not visible outside.
     fn name(&self) -> Option<&'static str>;
 
-    /// The largest fence in it, which this node's fences then have to pass.
+    /// The largest fence in it. Later fences of this node are larger.
     fn fence(&self) -> Option<Fence>;
 
-    /// The connection whose end the entity has to hear of from now on.
+    /// The connection whose end the entity reacts to from now on.
     fn connection(&self) -> Option<Connection>;
 
-    /// Whether only this node hears of it: such an event has no name, is not replicated, and changes nothing that is saved.
+    /// Whether the event stays on this node. Such an event has no name, is not replicated, and
+    /// changes nothing that is saved.
     fn is_local(&self) -> bool {
         false
     }
 
-    /// Tells a watcher what happened. Only asked of events with a name, of entities that keep a log.
+    /// Describes the event for a watcher. Called only for events with a name, of entities
+    /// that keep a log.
     fn describe(&self, _story: &mut EventJson) {}
 }
 
@@ -100,55 +95,58 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     const SERVICE: Service;
     /// Redis' name of the key type, nine characters.
     const TYPE_NAME: &'static str;
-    /// What a frame that holds it or its events is tagged with. Never reused.
+    /// The tag of a frame that holds this type or its events. Never reused.
     const TYPE_TAG: u8;
-    /// So many of its visible events are kept for those who `LTMC.WATCH` it; 0 if it keeps none.
+    /// How many of its visible events are kept for `LTMC.WATCH`; 0 if it keeps none.
     const WATCH_EVENTS_MAX: usize = 0;
-    /// Whether it is looked at when the server is short of memory, to give up what can be computed again.
+    /// Whether it is asked to give up what can be computed again when memory is short.
     const GIVES_WAY: bool = false;
-    /// Whether COPY makes another key of it.
+    /// Whether COPY can copy it.
     const COPIES: bool = false;
     /// Whether a loaded value must be told of an unclean shutdown.
     const RECOVERS: bool = false;
 
-    /// Changes the state. Never fails and never panics: an event that does not fit (only an unchecked payload can hold one) is
-    /// passed over.
+    /// Changes the state. Never fails and never panics: an event that does not fit is ignored. Only
+    /// an unchecked payload can hold one.
     fn apply(&mut self, event: &Self::Event);
 
-    /// The same with an event of which nobody needs the content any more: it can go into the state without being copied.
+    /// The same for an event whose content is no longer needed: it can move into the
+    /// state without a copy.
     fn take(&mut self, event: &mut Self::Event) {
         self.apply(event);
     }
 
-    /// Errs if `event`, coming from an unchecked payload, is out of the bounds that the commands keep.
+    /// Errs if `event`, from an unchecked payload, is outside the bounds that commands keep.
     fn admit(event: &Self::Event) -> Result<(), Error>;
 
-    /// When the whole key becomes meaningless: its TTL, so that PTTL shows it and Redis reaps it.
+    /// When the whole key becomes meaningless. This is its TTL, so PTTL shows it and Redis
+    /// deletes the key.
     fn expires_at(&self) -> Option<Millis>;
 
-    /// When the primary has to decide something inside the key. `waited_for` says whether a client waits for this key.
+    /// When the primary next has to decide something inside the key. `waited_for` says whether a
+    /// client waits for this key.
     fn wakes_at(&self, waited_for: bool) -> Option<Millis>;
 
-    /// Whether nothing is left: the key is then deleted.
+    /// Whether nothing is left; the key is then deleted.
     fn is_empty(&self) -> bool;
 
     /// The largest fence in it.
     fn last_fence(&self) -> Fence;
 
-    /// The largest of the numbers in it that it counts up by itself: versions, serials.
+    /// The largest number that it counts up by itself: versions, serials.
     fn last_number(&self) -> u64 {
         0
     }
 
-    /// Connections whose end changes this entity.
+    /// The connections whose end changes this entity.
     fn connections(&self) -> Vec<Connection>;
 
-    /// Whether an agent holds something here that others could have, or takes part in it.
+    /// Whether an agent takes part here, or holds something that others could have.
     fn holds(&self, _agent: &[u8]) -> bool {
         false
     }
 
-    /// The agents that may hold nothing any more after `event`.
+    /// The agents that may hold nothing here after `event`.
     fn losers(&self, _event: &Self::Event) -> Vec<Bytes> {
         Vec::new()
     }
@@ -156,19 +154,20 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     /// The connection of what `event` is about to end.
     fn unties(&self, event: &Self::Event) -> Option<Connection>;
 
-    /// Bytes held, exact as to lengths, kept incrementally.
+    /// Bytes held. Exact as to lengths, and kept incrementally.
     fn memory_bytes(&self) -> usize;
 
-    /// How many allocations freeing it takes: large ones are freed by Redis in the background.
+    /// How many allocations freeing it takes. Redis frees large values in the background.
     fn free_effort(&self) -> usize;
 
-    /// What COPY puts under another name, if it [does](Self::COPIES): everything except what someone holds in the original.
-    /// Made from the value alone: replicas make it themselves.
+    /// What COPY stores under the other name, if the type [allows it](Self::COPIES): everything
+    /// except what someone holds in the original. It is made from the value alone, so replicas
+    /// make it themselves.
     fn copied(&self) -> Self {
         Self::default()
     }
 
-    /// The value is one that a file held when the server had stopped without notice.
+    /// The value comes from a file, and the server had stopped without notice.
     fn found(&mut self) {}
 
     /// The value was loaded, restored or received whole at `now`.
@@ -177,51 +176,60 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     /// Whether all invariants hold. Run after every load and every repair.
     fn check(&self) -> Result<(), Invariant>;
 
-    /// The same after `event` was applied, for debug builds. An entity that can be large looks at what the event has touched only.
+    /// The same after `event` was applied, for debug builds. An entity that can be large checks
+    /// only what the event has touched.
     fn check_after(&self, _event: &Self::Event) -> Result<(), Invariant> {
         self.check()
     }
 
-    /// How long a check takes, measured in elements: one takes half a microsecond at most. Measured with a release build for ten thousand
-    /// agents 12 ms, grants on paths 7, messages 6, chunks 7, tasks 4, members of a document 4, answers 2, fields less than one.
+    /// How long a check takes, in elements. One element takes at most half a microsecond. A
+    /// release build took 12 ms for ten thousand agents, 7 for grants on paths, 6 for
+    /// messages, 7 for chunks, 4 for tasks, 4 for members of a document, 2 for answers and
+    /// less than one for fields.
     fn check_effort(&self) -> usize {
         self.free_effort()
     }
 
-    /// Looks at a part of a value that takes long to check: at some of its elements, from the one with the number `from` on, each against
-    /// all that is derived from it, and at what can be counted at once. A part takes as much as `room` elements, in the same measure, or what
-    /// its last element takes more. Sums over all elements are left to a whole check. `None` if it can only be checked whole.
+    /// Checks a part of a value whose check takes long. It checks some elements, beginning with
+    /// number `from`, against everything derived from them, and whatever can be counted at
+    /// once. The part takes about `room` elements, in the same measure; the last element may
+    /// exceed it. Sums over all elements are left to a whole check. `None` if the value can
+    /// only be checked whole.
     fn check_part(&self, _from: u64, _room: usize) -> Result<Option<Part>, Invariant> {
         Ok(None)
     }
 
-    /// Makes the derived indexes anew from the primary data.
+    /// Rebuilds the derived indexes from the primary data.
     fn rebuild(&mut self);
 
-    /// Gives up what is broken, cannot be made anew, and can be done without. Says what that was; `None` if there is no such thing.
+    /// Gives up what is broken, cannot be rebuilt and is not essential. Returns what that was;
+    /// `None` if there is no such thing.
     fn salvage(&mut self) -> Option<String> {
         None
     }
 }
 
-/// Counts so many more. A total that is saved may be anything, and stays at the end of its numbers.
+/// Adds to a total. A loaded total may be anything, so it saturates.
 pub fn count(total: &mut u64, more: u64) {
     *total = total.saturating_add(more).min(NUMBER_MAX);
 }
 
-/// Numbers that are saved and go up by one are no higher: what a value does with them then stays far from every overflow.
+/// The limit of saved numbers that go up by one. All arithmetic on them is then far
+/// from an overflow.
 pub const NUMBER_MAX: u64 = i64::MAX as u64 / 2;
 
-/// So high they are when they are loaded. The rest is left to count with: nobody counts to its end, so no decision has to ask for it.
+/// The limit of such numbers when they are loaded. The rest is left for counting. No node ever
+/// counts that far, so no decision has to check it.
 pub const LOADED_NUMBER_MAX: u64 = 1 << 52;
 
-/// So high they are when a client hands them in: what is counted on from there is loaded again.
+/// The limit of such numbers when a client hands them in. What is counted on from there can
+/// be loaded again.
 pub const HANDED_IN_NUMBER_MAX: u64 = LOADED_NUMBER_MAX / 2;
 
-/// So many bytes of what an entity keeps in lists and texts cost a check as much as one element.
+/// How many bytes of lists and texts cost a check as much as one element.
 pub const CHECKED_BYTES: usize = 512;
 
-/// The text of a list of owners or keys, for messages.
+/// A list of owners or keys as a text, for messages.
 pub fn joined<'a>(items: impl Iterator<Item = &'a Bytes>) -> String {
     items.map(Bytes::show).collect::<Vec<_>>().join(", ")
 }

@@ -1,18 +1,20 @@
-//! Checks a part of a value that is too large to be checked at once.
+//! Checks of a part of a value that is too large to be checked at once.
 
 use crate::domain::Invariant;
 
-/// What came of a look at a part of a value in which nothing was broken.
+/// The outcome of a partial check that found nothing broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// The element with which the next part begins; `None` if this was the last one.
+    /// The element that the next part begins with; `None` if this was the last part.
     pub next: Option<u64>,
-    /// How long the look took, in the measure of [`Entity::check_effort`](crate::domain::Entity::check_effort).
+    /// How long the check took, in the measure of
+    /// [`Entity::check_effort`](crate::domain::Entity::check_effort).
     pub effort: usize,
 }
 
 impl Part {
-    /// Looks at one element after the other, each with its number, until they have taken as much as `room`. `check` says how much each took.
+    /// Checks numbered elements one after the other until they have taken `room`. `check` returns
+    /// how much each one took.
     pub fn of<T>(
         elements: impl Iterator<Item = (u64, T)>,
         room: usize,

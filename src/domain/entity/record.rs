@@ -1,4 +1,4 @@
-//! The value of a key: an entity with what every entity has besides its own state.
+//! The value of a key: an entity, with what every entity has besides its own state.
 
 use super::bindings::{AgentBinding, AgentBindings};
 use super::event_json::EventJson;
@@ -15,37 +15,37 @@ use crate::domain::{Bytes, Entity, Error, Event, Fence, Invariant};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Borrow;
 
-/// One step in the life of a key: what is applied, replicated, notified, counted and watched.
+/// One step in the life of a key. It is applied, replicated, notified, counted and watched.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Change<V> {
     /// An event of the service.
     Event(V),
-    /// A request with `REQID` was answered: the answer is kept for a retry.
+    /// A request with `REQID` was answered. The answer is kept for a retry.
     Answered {
         /// Owner and id, see [`request_key`](crate::domain::entity::idempotency::request_key).
         id: Bytes,
-        /// What it was answered.
+        /// The answer.
         answer: Answer,
     },
-    /// What a request was granted was taken back: a retry begins anew.
+    /// What a request was granted was taken back. A retry starts from the beginning.
     Forgotten {
         /// Owner and id.
         id: Bytes,
     },
-    /// The key came into being. Only keys that keep a log begin with it.
+    /// The key was created. Only keys that keep a log begin with it.
     Born {
         /// Above all revisions of earlier lives of the key.
         revision: u64,
     },
-    /// What an agent holds in the key belongs to an incarnation of it from now on.
+    /// What an agent holds in the key belongs to this incarnation from now on.
     Bound(AgentBinding),
-    /// It does so no more.
+    /// It no longer does.
     Unbound {
         /// The agent.
         agent: Bytes,
     },
-    /// The key ended with the event before it, since nothing was left. That changes nothing any more; a copy that is broken learns by it that
-    /// what it has is over.
+    /// The key ended with the event before it, since nothing was left. It changes nothing. A broken
+    /// copy learns by it that the key has ended.
     Gone,
 }
 
@@ -58,12 +58,12 @@ impl<V: Event> Change<V> {
         }
     }
 
-    /// The keyspace notification that tells of it.
+    /// The keyspace notification of this change.
     pub fn name(&self) -> Option<&'static str> {
         self.event()?.name()
     }
 
-    /// Where the last life of the key that `changes` tell of begins, if that is told in them.
+    /// The index at which `changes` begin a new life of the key, if they do.
     pub fn new_life(changes: &[Self]) -> Option<usize> {
         let beginning = |(at, change): (usize, &Self)| match change {
             Change::Gone => Some(at + 1),
@@ -88,7 +88,8 @@ impl<V: Event> Change<V> {
 pub struct Record<E> {
     /// The service's own state.
     pub state: E,
-    /// Grows with every visible event: from 0, or from the revision that a key with a log was born with.
+    /// Grows with every visible event: from 0, or from the revision that a key with a log
+    /// was created with.
     pub revision: u64,
     requests: Option<Box<Requests>>,
     log: Option<Box<Log>>,
@@ -96,7 +97,7 @@ pub struct Record<E> {
     fault: Option<Box<Fault>>,
 }
 
-/// What a payload of `LTMC.APPLY` holds.
+/// The content of an `LTMC.APPLY` payload.
 #[derive(Debug, Clone)]
 pub enum Payload<E: Entity> {
     /// What happened to the key, in order.
@@ -105,28 +106,29 @@ pub enum Payload<E: Entity> {
     Snapshot(Record<E>),
 }
 
-/// Bonds that are over by a change.
+/// The bindings that a change has ended.
 pub type EndedBindings = Vec<AgentBinding>;
 
 impl<E: Entity> Record<E> {
     /// Applies one change. In debug builds the invariants are checked after it.
     pub fn apply(&mut self, change: &Change<E::Event>) -> EndedBindings {
-        let over = self.apply_unchecked(change);
+        let ended = self.apply_unchecked(change);
         if let Change::Event(event) = change {
             debug_assert_eq!(self.state.check_after(event), Ok(()), "after {change:?}");
         }
-        over
+        ended
     }
 
-    /// The same with a change of which nobody needs the content any more.
+    /// The same for a change whose content is no longer needed.
     pub fn take(&mut self, change: &mut Change<E::Event>) -> EndedBindings {
         let Change::Event(event) = change else { return self.apply_unchecked(change) };
-        let over = self.happen(&mut *event, |state, event| state.take(event));
+        let ended = self.happen(&mut *event, |state, event| state.take(event));
         debug_assert_eq!(self.state.check_after(event), Ok(()), "after {event:?}");
-        over
+        ended
     }
 
-    /// Applies one change that may break the invariants: from a payload of unknown origin, to a copy that is checked then.
+    /// Applies one change that may break the invariants: from a payload of unknown origin, to a
+    /// copy that is checked afterwards.
     pub fn apply_unchecked(&mut self, change: &Change<E::Event>) -> EndedBindings {
         match change {
             Change::Event(event) => return self.happen(event, |state, event| state.apply(event)),
@@ -155,22 +157,23 @@ impl<E: Entity> Record<E> {
 
     fn unbind(&mut self, agent: &[u8]) -> Option<AgentBinding> {
         let bindings = self.bindings.as_mut()?;
-        let over = bindings.unbind(agent);
+        let ended = bindings.unbind(agent);
         if bindings.is_empty() {
             self.bindings = None;
         }
-        over
+        ended
     }
 
-    /// Has `apply` make an event, and tells those who watch of it. Whoever holds nothing any more by it is not bound any more.
+    /// Has `apply` make an event, and logs it for watchers. Agents that hold nothing here
+    /// afterwards are unbound.
     fn happen<T: Borrow<E::Event>>(&mut self, event: T, apply: impl FnOnce(&mut E, T)) -> EndedBindings {
         let losers = self.bindings.as_ref().map_or_else(Vec::new, |_| self.state.losers(event.borrow()));
-        let mut over = EndedBindings::new();
+        let mut ended = EndedBindings::new();
         let name = event.borrow().name();
         self.revision = (self.revision + u64::from(name.is_some())).min(i64::MAX as u64);
         match name.filter(|_| E::WATCH_EVENTS_MAX > 0) {
             Some(name) => {
-                // Told before its content goes into the state.
+                // Described before its content moves into the state.
                 let mut json = EventJson::new(self.revision, name);
                 event.borrow().describe(&mut json);
                 apply(&mut self.state, event);
@@ -181,20 +184,21 @@ impl<E: Entity> Record<E> {
         }
         for loser in losers {
             if !self.state.holds(&loser) {
-                over.extend(self.unbind(&loser));
+                ended.extend(self.unbind(&loser));
             }
         }
         if self.state.is_empty() {
-            over.extend(self.bindings().cloned());
-            // The node that decided this deletes the key, and what comes next begins anew. A copy may get all of it in one payload.
-            // The log stays for those who watch until then.
+            ended.extend(self.bindings().cloned());
+            // The node that decided this deletes the key, and a later change starts a new value. A
+            // copy may get both in one payload. The log stays for watchers until then.
             let (log, fault) = (self.log.take(), self.fault.take());
             *self = Self { revision: log.as_ref().map_or(0, |log| log.revision()), log, fault, ..Self::default() };
         }
-        over
+        ended
     }
 
-    /// What COPY puts under another name: it goes on from the same revision, but its story is its own, and so are its requests.
+    /// What COPY stores under the other name. It continues from the same revision, but has its own
+    /// log and its own requests.
     pub fn copied(&self) -> Self {
         let log = self.log.as_ref().map(|_| Box::new(Log::of_copy(self.revision)));
         Self { state: self.state.copied(), revision: self.revision, requests: None, log, bindings: None, fault: None }
@@ -205,7 +209,7 @@ impl<E: Entity> Record<E> {
         Self { fault: Some(Box::new(Fault::found(reason, original))), ..Self::default() }
     }
 
-    /// Why nobody may use it; `None` if it is well.
+    /// Why the value cannot be used; `None` if it is intact.
     pub fn fault(&self) -> Option<&Fault> {
         self.fault.as_deref()
     }
@@ -215,17 +219,18 @@ impl<E: Entity> Record<E> {
         self.fault().is_some_and(Fault::is_broken)
     }
 
-    /// Puts it into quarantine, or takes it out. Only a host calls it, which counts them.
+    /// Puts it into quarantine, or takes it out. Only a host calls this, since the
+    /// host counts them.
     pub fn set_fault(&mut self, fault: Option<Fault>) {
         self.fault = fault.map(Box::new);
     }
 
-    /// What it was found as, if that is not a value.
+    /// The saved form, if no value could be made of it.
     pub fn original(&self) -> Option<&Original> {
         self.fault()?.original.as_ref()
     }
 
-    /// Counts changes that were meant for it and are dropped. Whether they are the first.
+    /// Counts changes that were meant for it and are dropped. Returns whether they are the first.
     pub fn drop_changes(&mut self, count: usize) -> bool {
         let Some(fault) = &mut self.fault else { return false };
         let are_first = fault.dropped == 0;
@@ -233,23 +238,23 @@ impl<E: Entity> Record<E> {
         are_first
     }
 
-    /// For whom something is held here.
+    /// The bindings of the agents that hold something here.
     pub fn bindings(&self) -> impl Iterator<Item = &AgentBinding> {
         self.bindings.iter().flat_map(|bindings| bindings.iter())
     }
 
-    /// For how many agents something is held here.
+    /// The number of agents bound here.
     pub fn bound(&self) -> usize {
         self.bindings.as_ref().map_or(0, |bindings| bindings.len())
     }
 
-    /// To which incarnation belongs what an agent holds here.
+    /// The binding that says to which incarnation an agent's holdings here belong.
     pub fn binding_of(&self, agent: &[u8]) -> Option<&AgentBinding> {
         self.bindings.as_ref()?.of(agent)
     }
 
     /// The same value with the bindings that were saved with it.
-    pub fn with_bonds(self, bindings: Vec<AgentBinding>) -> Self {
+    pub fn with_bindings(self, bindings: Vec<AgentBinding>) -> Self {
         let bindings = Some(bindings).filter(|bindings| !bindings.is_empty());
         Self { bindings: bindings.map(|bindings| Box::new(bindings.into_iter().collect())), ..self }
     }
@@ -259,17 +264,18 @@ impl<E: Entity> Record<E> {
         self.bindings().map(|binding| binding.epoch).chain([self.state.last_fence()]).max().unwrap_or(0)
     }
 
-    /// The largest number that it counts up by itself. Revisions of a key with a log are not among them: they go by the clock.
+    /// The largest number that it counts up by itself. This excludes revisions of a key with a log,
+    /// which go by the clock.
     pub fn last_number(&self) -> u64 {
         self.state.last_number().max(if E::WATCH_EVENTS_MAX > 0 { 0 } else { self.revision })
     }
 
-    /// The last visible events, if the entity keeps them.
+    /// The last visible events, if the entity keeps a log.
     pub fn log(&self) -> Option<&Log> {
         self.log.as_deref()
     }
 
-    /// Errs if `change`, coming from an unchecked payload, is out of bounds.
+    /// Errs if `change`, from an unchecked payload, is out of bounds.
     pub fn admit(change: &Change<E::Event>) -> Result<(), Error> {
         match change {
             Change::Event(event) => E::admit(event),
@@ -286,12 +292,13 @@ impl<E: Entity> Record<E> {
         }
     }
 
-    /// What request `id` was answered, while that is remembered.
+    /// The answer to request `id`, while it is remembered.
     pub fn answer(&self, id: &[u8]) -> Option<&Answer> {
         self.requests.as_ref()?.answer(id)
     }
 
-    /// Whether the key can go. Remembered requests alone keep no key alive, and what is broken may be anything.
+    /// Whether the key can be deleted. Remembered requests alone do not keep a key. A broken
+    /// value is never empty.
     pub fn is_empty(&self) -> bool {
         self.state.is_empty() && !self.is_broken()
     }
@@ -321,14 +328,15 @@ impl<E: Entity> Record<E> {
         Ok(())
     }
 
-    /// Whether it is one that may come from a file or from somebody else: its numbers are far from their ends, too.
+    /// Whether it may come from a file or from another node: all invariants hold, and its numbers
+    /// are far from their limits.
     pub fn check_loaded(&self) -> Result<(), Invariant> {
         self.check()?;
         rule(self.revision < 2 * FENCE_END, "the revision is too high to count on from")?;
         rule(self.last_number() <= LOADED_NUMBER_MAX, "its numbers are too high to count on from")
     }
 
-    /// Whether they hold in all parts of it, each of which takes as much as `room` elements.
+    /// Whether the invariants hold in all parts of the state. Each part takes `room` elements.
     pub fn check_in_parts(&self, room: usize) -> Result<(), Invariant> {
         let mut from = Some(0);
         while let Some(place) = from {
@@ -337,7 +345,8 @@ impl<E: Entity> Record<E> {
         Ok(())
     }
 
-    /// Whether they hold in a part of the state, see [`Entity::check_part`], and in what is kept beside it.
+    /// Whether the invariants hold in a part of the state (see [`Entity::check_part`]) and in what
+    /// is kept beside the state.
     pub fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
         self.check_beside()?;
         self.state.check_part(from, room)
@@ -353,12 +362,13 @@ impl<E: Entity> Record<E> {
         rule(log.revision() == self.revision, "the revision differs from that of the watch log")
     }
 
-    /// Gives up what is broken and can be done without, and says what that was. `None` if there is no such thing.
+    /// Gives up what is broken and not essential, and returns what that was. `None` if there
+    /// is no such thing.
     pub fn salvage(&mut self) -> Option<String> {
         self.state.salvage()
     }
 
-    /// Makes everything derived anew.
+    /// Rebuilds everything derived.
     pub fn rebuild(&mut self) {
         self.log.iter_mut().for_each(|log| log.rebuild());
         self.bindings.iter_mut().for_each(|bindings| bindings.rebuild());
@@ -366,7 +376,7 @@ impl<E: Entity> Record<E> {
     }
 }
 
-/// What is saved of a value: the log only of those that keep one.
+/// The saved form of a value. Only entities that keep a log have one.
 #[derive(Serialize, Deserialize)]
 #[serde(rename = "Stored")]
 struct Plain<S, R> {
@@ -386,7 +396,7 @@ struct Watched<S, R, L> {
 
 impl<E: Entity> Serialize for Record<E> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Bonds stand before the value, see `snapshot`: most values have none.
+        // Bindings stand before the value, see `snapshot`: most values have none.
         let Record { state, revision, requests, log, .. } = self;
         if E::WATCH_EVENTS_MAX > 0 {
             Watched { state, revision: *revision, requests, log }.serialize(serializer)
@@ -408,7 +418,7 @@ impl<'de, E: Entity> Deserialize<'de> for Record<E> {
     }
 }
 
-/// A value of whatever type, to be checked.
+/// A value of any type that can be checked.
 pub trait Checkable {
     /// Redis' name of its type.
     fn type_name(&self) -> &'static str;

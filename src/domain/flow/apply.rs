@@ -1,4 +1,4 @@
-//! How the events of a flow change it. An event that does not fit is passed over.
+//! How the events of a flow change it. An event that does not fit is ignored.
 
 use super::event::{Addition, Claimed, FlowEvent};
 use super::task::{Attempt, Cause, End, How, Parent, Plan, Run, State, Stop, Task, Told, Verdict};
@@ -45,7 +45,7 @@ impl Flow {
         }
     }
 
-    /// Changes a task, and moves it to where it then belongs.
+    /// Changes a task, and moves it to where it belongs afterwards.
     fn edit(&mut self, no: TaskNo, change: impl FnOnce(&mut Task)) {
         let Some(task) = self.tasks.get_mut(&no) else { return };
         self.index.lift(task, &self.options);
@@ -53,7 +53,7 @@ impl Flow {
         self.index.set_down(task, &self.options);
     }
 
-    /// Changes the attempt that is being made of a task.
+    /// Changes the current attempt of a task.
     fn edit_run(&mut self, id: &[u8], change: impl FnOnce(&mut Run)) {
         let Some(no) = self.index.no(id) else { return };
         self.edit(no, |task| {
@@ -104,7 +104,7 @@ impl Flow {
         self.free_if_let(self.last_no, a.at);
     }
 
-    /// Puts a task that is complete into the flow. Its parents are there already.
+    /// Adds a complete task to the flow. Its parents are in the flow already.
     pub(super) fn adopt(&mut self, mut task: Box<Task>) {
         let no = task.no;
         task.open = task.parents.iter().filter(|parent| parent.told == Told::Open).count() as u32;
@@ -127,7 +127,7 @@ impl Flow {
         if !has_ended {
             parents.into_iter().for_each(|parent| self.gain_child(parent));
         }
-        // From a file: one that has ended and has not told this one yet.
+        // From a file: the parent has ended, and this task has not been told yet.
         for parent in open {
             if let Some(end) = self.at(parent).and_then(Task::end) {
                 self.index.retired.remove(&(end.at, parent));
@@ -136,7 +136,7 @@ impl Flow {
         }
     }
 
-    /// One more task that is not over comes after this one.
+    /// One more open task comes after this one.
     fn gain_child(&mut self, no: TaskNo) {
         let Some(task) = self.tasks.get_mut(&no) else { return };
         task.children += 1;
@@ -145,14 +145,14 @@ impl Flow {
         }
     }
 
-    /// One task less that is not over comes after this one.
+    /// One open task less comes after this one.
     fn lose_child(&mut self, no: TaskNo) {
         let Some(task) = self.tasks.get_mut(&no) else { return };
         task.children = task.children.saturating_sub(1);
         self.retire(no);
     }
 
-    /// Notes that a task is not needed any more, if that is so.
+    /// Notes that a task is no longer needed, if so.
     fn retire(&mut self, no: TaskNo) {
         let Some((task, end)) = self.tasks.get(&no).and_then(|task| Some((task, task.end()?))) else { return };
         if task.children == 0 && !self.index.pending.contains_key(&no) {
@@ -160,19 +160,19 @@ impl Flow {
         }
     }
 
-    /// Whether a task was told nothing of a parent and waits for that.
+    /// Whether a task waits to be told of the end of a parent.
     fn is_unaware(&self, parent: TaskNo, child: TaskNo) -> bool {
         let Some(task) = self.tasks.get(&child) else { return false };
         let at = task.parents.binary_search_by_key(&parent, |known| known.no);
         at.is_ok_and(|at| task.parents[at].told == Told::Open)
     }
 
-    /// The first that waits to be told of a task, from a number on.
+    /// The first task from a number on that waits to be told of this one's end.
     fn first_unaware(&self, no: TaskNo, from: TaskNo) -> Option<TaskNo> {
         self.index.after(no, from).find(|child| self.is_unaware(no, *child))
     }
 
-    /// A task is told of a parent.
+    /// Tells a task of the end of a parent.
     fn close(&mut self, parent: TaskNo, child: TaskNo, told: Told) {
         let Some(task) = self.tasks.get_mut(&child) else { return };
         let Ok(at) = task.parents.binary_search_by_key(&parent, |known| known.no) else { return };
@@ -190,7 +190,7 @@ impl Flow {
         }
     }
 
-    /// A task need not be told of parents any more.
+    /// A task no longer needs to be told of its parents.
     fn close_all(&mut self, child: TaskNo) {
         let Some(task) = self.tasks.get(&child).filter(|task| task.open > 0) else { return };
         let open = task.parents.iter().filter(|parent| parent.told == Told::Open);
@@ -198,7 +198,7 @@ impl Flow {
         open.into_iter().for_each(|parent| self.close(parent, child, Told::Void));
     }
 
-    /// Lets a task go on if its parents let it.
+    /// Moves a task on if its parents let it run.
     fn free_if_let(&mut self, no: TaskNo, at: Millis) {
         if self.tasks.get(&no).is_some_and(|task| task.verdict() == Verdict::Runs) {
             self.free(no, at);
@@ -311,7 +311,7 @@ impl Flow {
         self.end(no, at, how, reason, Blob::default());
     }
 
-    /// A task is over.
+    /// Ends a task.
     fn end(&mut self, no: TaskNo, at: Millis, how: How, reason: &Bytes, result: Blob) {
         self.close_all(no);
         if let Some(first) = self.first_unaware(no, 0) {
@@ -329,7 +329,7 @@ impl Flow {
         self.forget_surplus();
     }
 
-    /// Forgets those that nobody needs any more, if there are more than are to be kept.
+    /// Forgets tasks that are no longer needed, if there are more than the flow keeps.
     fn forget_surplus(&mut self) {
         while self.index.retired.len() as u64 > self.options.keep {
             let Some((_, no)) = self.index.retired.first().copied() else { return };
@@ -350,7 +350,7 @@ impl Flow {
         }
         let again = |parent: &Parent| match self.at(parent.no) {
             Some(now) => now.as_parent(),
-            // What is forgotten cannot be mended any more: only its success counts.
+            // A forgotten parent cannot be requeued any more: only a success counts.
             None if parent.told == Told::Succeeded => *parent,
             None => Parent { told: Told::Void, ..*parent },
         };
@@ -388,7 +388,7 @@ impl Flow {
         self.edit(no, |task| {
             if matches!(task.state, State::Delayed) {
                 task.state = State::Ready;
-                // A busy server looks late; that must not change who goes first.
+                // A busy server looks late; that must not change the order.
                 task.ready_at = task.not_before.min(at);
             }
         });

@@ -1,4 +1,4 @@
-//! What is saved of a flow, and what has to hold for what was loaded.
+//! The saved form of a flow, and the invariants of a loaded one.
 
 use super::event::{Addition, Claimed, FlowEvent};
 use super::task::{Attempt, End, Needs, Parent, Plan, Run, State, Task, Told, Verdict};
@@ -17,7 +17,7 @@ use crate::domain::{Blob, Bytes, Error, Fence, Invariant, Millis};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::VecDeque;
 
-/// What is saved: the tasks in the order of their numbers.
+/// The saved form: the tasks in the order of their numbers.
 #[derive(Serialize, Deserialize)]
 struct Saved<T> {
     created_at: Millis,
@@ -73,7 +73,7 @@ fn are_parents(task: &Task) -> bool {
 }
 
 fn is_time(when: Millis) -> bool {
-    // Far from every overflow, and within what Redis takes for a time.
+    // Far from every overflow, and within what Redis accepts as a time.
     when <= i64::MAX as Millis / 4
 }
 
@@ -110,7 +110,7 @@ fn are_options(options: &Options) -> bool {
     rate && ends && options.ageing_ms <= DURATION_MS_MAX && options.keep <= FLOW_TASKS_END as u64
 }
 
-/// Errs if an event from an unchecked payload is out of the bounds that the commands keep.
+/// Errs if an event from an unchecked payload is outside the bounds that commands keep.
 pub fn admit(event: &FlowEvent) -> Result<(), Error> {
     let fits = event.task().is_none_or(|task| is_id(task)) && is_time(event.at());
     let rest_fits = match event {
@@ -183,7 +183,7 @@ pub fn check(flow: &Flow) -> Result<(), Invariant> {
     rule(flow.index.retired.len() as u64 <= flow.options.keep, "it keeps more than it should")
 }
 
-/// The same after one event. In a large flow only the task that it is about is looked at.
+/// Checks it after one event. In a large flow, only the task that the event is about.
 pub fn check_after(flow: &Flow, event: &FlowEvent) -> Result<(), Invariant> {
     const SMALL: usize = 24;
     if flow.count() <= SMALL {
@@ -192,7 +192,7 @@ pub fn check_after(flow: &Flow, event: &FlowEvent) -> Result<(), Invariant> {
     event.task().and_then(|task| flow.task(task)).map_or(Ok(()), |task| check_task(flow, task))
 }
 
-/// A part of it, by the numbers of the tasks.
+/// Checks a part of it, by the numbers of the tasks.
 pub fn check_part(flow: &Flow, from: TaskNo, room: usize) -> Result<Part, Invariant> {
     rule(flow.index.counts_all(flow.count()), "the indexes differ from the tasks")?;
     Part::of(flow.tasks.range(from..).map(|(no, task)| (*no, &**task)), room, |no, task| {
@@ -200,14 +200,14 @@ pub fn check_part(flow: &Flow, from: TaskNo, room: usize) -> Result<Part, Invari
         rule(flow.index.has(task, &flow.options), "the indexes differ from the tasks")?;
         let has_edge = |parent: &Parent| flow.index.has_edge(parent.no, no) == flow.tasks.contains_key(&parent.no);
         rule(task.parents.iter().all(has_edge), "the indexes differ from the tasks")?;
-        let is_over = |no: TaskNo| flow.at(no).is_none_or(Task::has_ended);
+        let has_ended = |no: TaskNo| flow.at(no).is_none_or(Task::has_ended);
         let open = || task.parents.iter().filter(|parent| parent.told == Told::Open);
-        let is_told_of = |parent: &Parent| !is_over(parent.no) || flow.index.pending.contains_key(&parent.no);
+        let is_told_of = |parent: &Parent| !has_ended(parent.no) || flow.index.pending.contains_key(&parent.no);
         rule(open().all(is_told_of), "the end of a task is told to nobody")?;
         let (mut all, mut children) = (0, 0);
         for child in flow.index.after(no, 0) {
             all += 1;
-            children += u32::from(!is_over(child));
+            children += u32::from(!has_ended(child));
         }
         let counted = (task.open as usize, task.children) == (open().count(), children);
         rule(counted, "the counted parents and children differ from the tasks")?;
@@ -279,7 +279,7 @@ fn is_end(end: &End) -> bool {
     is_time(end.at) && is_time(end.since) && end.fence < FENCE_END && end.next < FENCE_END && texts
 }
 
-/// The same flow, with everything derived made anew.
+/// The same flow, with everything derived rebuilt.
 fn derived(flow: &Flow) -> Flow {
     let mut fresh = flow.clone_without_tasks();
     flow.tasks().for_each(|task| fresh.adopt(Box::new(task.clone())));
@@ -294,7 +294,7 @@ impl Flow {
     }
 }
 
-/// Makes everything derived anew from the tasks.
+/// Rebuilds everything derived from the tasks.
 pub fn rebuild(flow: &mut Flow) {
     let mut fresh = flow.clone_without_tasks();
     std::mem::take(&mut flow.tasks).into_values().for_each(|task| fresh.adopt(task));

@@ -1,5 +1,5 @@
-//! What clients may do to tasks. Each function validates everything, and returns the events or an
-//! error.
+//! What clients may do to tasks. Each function validates everything, and returns
+//! events or an error.
 
 use super::event::{Addition, FlowEvent};
 use super::task::{How, On, Parent, Run, State, Task, Told, Verdict};
@@ -9,12 +9,12 @@ use crate::domain::value::bytes::printable;
 use crate::domain::{Blob, Bytes, Code, Error, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The error for a task that is not there.
+/// The error for a missing task.
 pub fn no_task(id: &[u8]) -> Error {
     Error::new(Code::NoTask, format!("there is no task '{}' in this flow", printable(id)))
 }
 
-/// The error for a flow that is not there.
+/// The error for a missing flow.
 pub fn no_flow() -> Error {
     Error::new(Code::NoFlow, "there is no flow under this key")
 }
@@ -29,7 +29,7 @@ pub fn exists() -> Error {
     Error::new(Code::BadState, "the flow exists: a flow is created once, tasks are added to it")
 }
 
-/// Errs if nothing can be added to the flow.
+/// Errs if no task can be added to the flow.
 pub fn check_open(flow: &Flow) -> Result<(), Error> {
     if flow.is_cancelled() {
         return Err(Error::new(Code::BadState, "the flow is cancelled: nothing more is done in it"));
@@ -41,7 +41,7 @@ pub fn check_open(flow: &Flow) -> Result<(), Error> {
     Ok(())
 }
 
-/// A task is added. If what it comes after has ended so that it can never run, it ends at once.
+/// Adds a task. If its parents have ended so that it can never run, it ends at once.
 pub fn add(flow: &Flow, addition: Addition) -> Result<Vec<FlowEvent>, Error> {
     check_open(flow)?;
     if flow.task(&addition.id).is_some() {
@@ -73,7 +73,7 @@ fn skip_reason(on: On, parent: &Task) -> Bytes {
     Bytes::from(&text.as_bytes()[..text.len().min(crate::domain::limits::TASK_TEXT_BYTES_MAX)])
 }
 
-/// What becomes of a task that waits for a parent when it is told how that ended.
+/// What becomes of a waiting task once it is told how a parent ended.
 pub fn verdict_when_told(task: &Task, is_success: bool) -> Verdict {
     let is_last = task.open <= 1;
     match task.on {
@@ -85,8 +85,8 @@ pub fn verdict_when_told(task: &Task, is_success: bool) -> Verdict {
     }
 }
 
-/// Tells at most `max` tasks of the end of one that they come after; how many were looked at for that. Empty if nobody has to be told
-/// of anything.
+/// Tells at most `max` tasks of the end of a parent. Also returns how many tasks were looked at for
+/// that. Empty if none has to be told.
 pub fn tell(flow: &Flow, at: Millis, max: usize) -> (Vec<FlowEvent>, usize) {
     let (mut events, mut work) = (Vec::new(), 0);
     let pending = flow.index().pending.first_key_value();
@@ -118,7 +118,7 @@ fn is_open(child: &Task, parent: TaskNo) -> bool {
     at.is_ok_and(|at| child.parents[at].told == Told::Open)
 }
 
-/// Cancels a task; with `and_all` those that wait for it, too. `None` if it is over.
+/// Cancels a task, and with `and_all` those that wait for it. `None` if it has ended.
 pub fn cancel(task: &Task, and_all: bool, at: Millis, grace_ms: Millis) -> Option<FlowEvent> {
     let how = if and_all { How::CancelledWithAll } else { How::Cancelled };
     match &task.state {
@@ -128,14 +128,14 @@ pub fn cancel(task: &Task, and_all: bool, at: Millis, grace_ms: Millis) -> Optio
     }
 }
 
-/// The worker of a task is asked to stop.
+/// Asks the worker of a task to stop.
 pub(super) fn stop(task: &Task, run: &Run, how: How, at: Millis, grace_ms: Millis) -> FlowEvent {
-    // Who asks again does not give it more time.
+    // Asking again does not give it more time.
     let ends_at = run.stop.as_ref().map_or(at.saturating_add(grace_ms), |stop| stop.ends_at);
     FlowEvent::Stopping { task: task.id.clone(), at, how, ends_at }
 }
 
-/// Cancels at most `max` tasks of a flow that was cancelled. Empty if there is nothing left.
+/// Cancels at most `max` tasks of a cancelled flow. Empty if none is left.
 pub fn sweep(flow: &Flow, at: Millis, grace_ms: Millis, max: usize) -> Vec<FlowEvent> {
     let Some(swept) = flow.cancelled.filter(|swept| *swept < flow.last_no) else { return Vec::new() };
     let (mut events, mut upto) = (Vec::new(), flow.last_no);
@@ -151,7 +151,7 @@ pub fn sweep(flow: &Flow, at: Millis, grace_ms: Millis, max: usize) -> Vec<FlowE
     events
 }
 
-/// Gives a task the signal that it waits for. `None` if it has it.
+/// Gives a task the signal that it waits for. `None` if it has the signal.
 pub fn signal(task: &Task, data: Blob, at: Millis) -> Result<Option<FlowEvent>, Error> {
     let Some(plan) = task.plan.as_ref().filter(|plan| plan.waits_for_signal) else {
         let text = format!("'{}' was added without WAITSIGNAL: it waits for no signal", task.id.show());
@@ -164,7 +164,8 @@ pub fn signal(task: &Task, data: Blob, at: Millis) -> Result<Option<FlowEvent>, 
     Ok(plan.signal.is_none().then(|| FlowEvent::Signalled { task: task.id.clone(), at, data }))
 }
 
-/// A task that ended without success begins anew; with `and_all` also those that were skipped or cancelled because of it.
+/// Requeues a task that ended without success, and with `and_all` those that were skipped or
+/// cancelled because of it.
 pub fn requeue(flow: &Flow, id: &[u8], and_all: bool, at: Millis) -> Result<Vec<FlowEvent>, Error> {
     check_open(flow)?;
     let first = task(flow, id)?;
@@ -202,7 +203,7 @@ pub fn requeue(flow: &Flow, id: &[u8], and_all: bool, at: Millis) -> Result<Vec<
     Ok(tasks.map(|task| FlowEvent::Requeued { task: task.id.clone(), at }).collect())
 }
 
-/// Whether a task could run some day if it and those of `again` begin anew.
+/// Whether a task could run some day if it and the tasks in `again` are requeued.
 fn can_run(flow: &Flow, task: &Task, again: &BTreeSet<TaskNo>) -> bool {
     let mut told = [0; 4];
     for Parent { no, told: known } in &task.parents {
@@ -218,13 +219,13 @@ fn can_run(flow: &Flow, task: &Task, again: &BTreeSet<TaskNo>) -> bool {
     Verdict::of(task.on, open, succeeded, failed) != Verdict::Skipped
 }
 
-/// No task is handed out any more. `None` if that is so already.
+/// Pauses a flow: no task is handed out. `None` if it is paused.
 pub fn pause(flow: &Flow, at: Millis) -> Result<Option<FlowEvent>, Error> {
     check_open(flow)?;
     Ok((!flow.is_paused()).then_some(FlowEvent::Paused { at }))
 }
 
-/// Tasks are handed out again. `None` if that is so already.
+/// Resumes a flow. `None` if it is not paused.
 pub fn resume(flow: &Flow, at: Millis) -> Result<Option<FlowEvent>, Error> {
     check_open(flow)?;
     Ok(flow.is_paused().then_some(FlowEvent::Resumed { at }))

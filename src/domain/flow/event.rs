@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// One step in the life of a flow. Tasks are named by id, times are unix ms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum FlowEvent {
-    /// The flow came into being.
+    /// The flow was created.
     Created {
         /// When.
         at: Millis,
@@ -19,44 +19,44 @@ pub enum FlowEvent {
     },
     /// A task was added.
     Added(Box<Addition>),
-    /// A worker has a task.
+    /// A worker claimed a task.
     Claimed(Box<Claimed>),
-    /// A worker was heard of: its lease goes on.
+    /// A worker was heard of: its lease is renewed.
     Extended {
-        /// Which task.
+        /// The task.
         task: Bytes,
         /// When.
         at: Millis,
-        /// When the lease ends now.
+        /// The new end of the lease.
         ends_at: Millis,
-        /// How far it is, percent, and what the worker says of it, if it said something else than before.
+        /// The progress in percent and the worker's note, if they changed.
         progress: Option<(Option<u8>, Bytes)>,
     },
     /// A task was completed.
     Completed {
-        /// Which.
+        /// The task.
         task: Bytes,
         /// When.
         at: Millis,
-        /// What came of it.
+        /// The result.
         result: Blob,
     },
-    /// An attempt did not succeed.
+    /// An attempt failed.
     Failed {
-        /// Of which task.
+        /// The task.
         task: Bytes,
         /// When.
         at: Millis,
         /// Why.
         cause: Cause,
-        /// In the worker's words.
+        /// The worker's words.
         reason: Bytes,
-        /// When the next attempt may begin; 0 if there is none: the task is dead.
+        /// When the next attempt may begin; 0 if there is none and the task is dead.
         retry_at: Millis,
     },
-    /// A task ended without being completed and without an attempt that says why.
+    /// A task ended without being completed, and without an attempt that says why.
     Ended {
-        /// Which.
+        /// The task.
         task: Bytes,
         /// When.
         at: Millis,
@@ -67,65 +67,65 @@ pub enum FlowEvent {
     },
     /// The worker of a task is asked to stop.
     Stopping {
-        /// Which task.
+        /// The task.
         task: Bytes,
         /// When.
         at: Millis,
-        /// What becomes of it then.
+        /// How the task ends then.
         how: How,
-        /// When it is taken away from the worker.
+        /// When the task is taken away from the worker.
         ends_at: Millis,
     },
-    /// The client that was given a task was gone before it could be told.
+    /// A claim was taken back, since its client was gone before it could be told.
     TakenBack {
-        /// Which task.
+        /// The task.
         task: Bytes,
         /// When.
         at: Millis,
     },
     /// The time of a delayed task has come.
     Ripened {
-        /// Which.
+        /// The task.
         task: Bytes,
         /// When.
         at: Millis,
     },
-    /// Tasks that come after one that has ended were told of that.
+    /// Tasks were told of the end of a parent.
     Told {
-        /// The one that has ended.
+        /// The parent.
         parent: Bytes,
         /// When.
         at: Millis,
-        /// All up to this number that did not know it.
+        /// All tasks up to this number that did not know it.
         upto: TaskNo,
     },
-    /// What a task waited for has happened outside.
+    /// A task got the signal that it waited for.
     Signalled {
-        /// Which task.
+        /// The task.
         task: Bytes,
         /// When.
         at: Millis,
-        /// What came with it.
+        /// The data of the signal.
         data: Blob,
     },
-    /// A task that had ended without success begins anew.
+    /// A task that had ended without success was requeued.
     Requeued {
-        /// Which.
+        /// The task.
         task: Bytes,
         /// When.
         at: Millis,
     },
-    /// No task is handed out for a while.
+    /// The flow was paused.
     Paused {
         /// When.
         at: Millis,
     },
-    /// Tasks are handed out again.
+    /// The flow was resumed.
     Resumed {
         /// When.
         at: Millis,
     },
-    /// Nothing more is done.
+    /// The flow was cancelled.
     Cancelled {
         /// When.
         at: Millis,
@@ -134,7 +134,7 @@ pub enum FlowEvent {
     Swept {
         /// When.
         at: Millis,
-        /// Up to which number.
+        /// The number.
         upto: TaskNo,
     },
 }
@@ -148,55 +148,55 @@ pub struct Addition {
     pub at: Millis,
     /// What its worker gets.
     pub payload: Blob,
-    /// What has to be there for it to run.
+    /// What it needs to run.
     pub needs: Needs,
-    /// Higher is earlier.
+    /// Higher runs earlier.
     pub priority: u16,
-    /// How the ends of its parents let it run.
+    /// Which ends of its parents let it run.
     pub on: On,
-    /// What it comes after, by name.
+    /// The names of its parents.
     pub after: Vec<Bytes>,
-    /// It does not run earlier; 0 if it may at once.
+    /// The earliest time it may run; 0 for at once.
     pub not_before: Millis,
-    /// It ends dead if it has not ended until then; 0 for never.
+    /// When it ends dead if it has not ended before; 0 for never.
     pub deadline: Millis,
-    /// The lease of a claim that says none, ms; 0 for the usual one.
+    /// The lease of a claim without its own, ms; 0 for the default.
     pub lease_ms: Millis,
-    /// So many attempts more than the first; the usual number if it is not said.
+    /// Retries after the first attempt; `None` for the default.
     pub retries: Option<u32>,
-    /// How long to wait between attempts.
+    /// The pause between attempts.
     pub backoff: Option<Backoff>,
     /// Whether it waits for a signal.
     pub waits_for_signal: bool,
 }
 
-/// A claim.
+/// The claim of a task.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Claimed {
-    /// Which task.
+    /// The task.
     pub task: Bytes,
-    /// The claim's name.
+    /// The fence of the claim.
     pub fence: Fence,
     /// When.
     pub at: Millis,
-    /// Who.
+    /// The worker.
     pub agent: Bytes,
-    /// The registry that its agent is in; empty if it named none.
+    /// The registry of the worker; empty if it named none.
     pub registry: Bytes,
-    /// What the worker can do.
+    /// The worker's capabilities.
     pub caps: Vec<Capability>,
     /// The lease, ms.
     pub lease_ms: Millis,
-    /// When it ends.
+    /// When the lease ends.
     pub ends_at: Millis,
-    /// The fences of the locks of the task.
+    /// The fences of the task's locks.
     pub locks: Vec<Fence>,
-    /// The task with whose completion it was asked for; empty if there is none.
+    /// The task with whose completion this one was requested; empty if there is none.
     pub after: Bytes,
 }
 
 impl FlowEvent {
-    /// The task that it is about.
+    /// The task that the event is about.
     pub fn task(&self) -> Option<&Bytes> {
         match self {
             FlowEvent::Added(addition) => Some(&addition.id),
@@ -219,7 +219,7 @@ impl FlowEvent {
         }
     }
 
-    /// Whether an attempt is over by it.
+    /// Whether it ends an attempt.
     pub fn ends_attempt(&self) -> bool {
         matches!(
             self,
@@ -230,7 +230,7 @@ impl FlowEvent {
         )
     }
 
-    /// Whether its task is over by it.
+    /// Whether it ends its task.
     pub fn ends_task(&self) -> bool {
         matches!(self, FlowEvent::Completed { .. } | FlowEvent::Failed { retry_at: 0, .. } | FlowEvent::Ended { .. })
     }

@@ -35,7 +35,7 @@ mod tests {
         Bytes::from(format!("task-{n}").as_str())
     }
 
-    /// So many tasks: some come after another one, some need something, some run, some have ended.
+    /// A flow with `tasks` tasks: some have parents, some have needs, some run, some have ended.
     pub fn flow(tasks: u64) -> Record<Flow> {
         let options = Options { group_max: 5, keep: 1 << 20, ageing_ms: 1_000, ..Options::default() };
         let added = |n: u64| {
@@ -60,7 +60,7 @@ mod tests {
         let completed = |n: u64| FlowEvent::Completed { task: id(n), at: NOW + n, result: Blob::from(&b"42"[..]) };
         let created = FlowEvent::Created { at: NOW, options };
         let claims = (0..tasks).step_by(8).map(claimed);
-        // Each end of these is told to nobody yet, and nobody comes after the last one.
+        // Nobody is told of these ends yet, and no task comes after the last one.
         let ends = (0..tasks).step_by(16).map(completed).chain([claimed(1), completed(1)]);
         value([created].into_iter().chain((0..tasks).map(added)).chain(claims).chain(ends))
     }

@@ -1,4 +1,4 @@
-//! A flow as a picture, and what its end depends on most.
+//! The graph of a flow as a text, and the critical path.
 
 use super::task::{How, State, Task};
 use super::{Flow, TaskNo};
@@ -23,10 +23,10 @@ fn edges(flow: &Flow) -> impl Iterator<Item = (TaskNo, TaskNo)> + '_ {
     flow.tasks().flat_map(move |task| of(task).into_iter().map(|parent| (parent, task.no)))
 }
 
-/// In which language a graph is drawn.
+/// The language of a drawing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
-    /// That of Graphviz, with a colour for each state.
+    /// Graphviz, with a colour for each state.
     Dot,
     /// Mermaid, with a class for each state.
     Mermaid,
@@ -42,12 +42,12 @@ pub fn draw(flow: &Flow, language: Language, bytes_max: usize) -> Result<String,
     };
     match drawn {
         Ok(()) => Ok(drawing.text),
-        // Every task may come after many others.
+        // A task may have many parents.
         Err(fmt::Error) => Err(Error::limit("reply-bytes-max", "the graph of this flow", bytes_max as u64)),
     }
 }
 
-/// A text that is being drawn. What would make it too long is not written.
+/// A drawing in progress. A line that would make it too long is not written.
 struct Drawing {
     text: String,
     bytes_max: usize,
@@ -102,10 +102,11 @@ fn colour(state: &State) -> &'static str {
 /// What is left of a flow.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outlook {
-    /// The longest way through what is not over, first to last. Empty if the flow is too large to look for it.
+    /// The longest path through the open tasks, first to last. Empty if the flow is too
+    /// large to search it.
     pub critical_path: Vec<Bytes>,
-    /// How long that takes, and how long everything with as many workers as there are now (but at least that), ms. Not known until
-    /// tasks were completed and it was measured how long they take.
+    /// How long the critical path takes, and how long everything takes with the present number of
+    /// workers (at least the former), ms. Not known until completed tasks were measured.
     pub left_ms: Option<(Millis, Millis)>,
 }
 
@@ -113,7 +114,7 @@ pub struct Outlook {
 pub fn outlook(flow: &Flow, now: Millis) -> Outlook {
     let totals = flow.totals();
     let each_ms = totals.worked_ms.checked_div(totals.completed);
-    // Where nothing was measured all tasks count the same.
+    // If nothing was measured, all tasks count the same.
     let left_of = |task: &Task| {
         let each_ms = each_ms.unwrap_or(1).max(1);
         task.run().map_or(each_ms, |run| each_ms.saturating_sub(now.saturating_sub(run.since)))
@@ -129,7 +130,7 @@ pub fn outlook(flow: &Flow, now: Millis) -> Outlook {
     Outlook { critical_path: names, left_ms }
 }
 
-/// The longest way through the tasks that are not over. Parents have smaller numbers than their children.
+/// The longest path through the open tasks. Parents have smaller numbers than their children.
 fn longest_way(flow: &Flow, left_of: impl Fn(&Task) -> Millis) -> Vec<TaskNo> {
     let mut ways: AHashMap<TaskNo, (Millis, Option<TaskNo>)> = AHashMap::new();
     let mut longest: Option<(Millis, TaskNo)> = None;
@@ -152,8 +153,8 @@ fn longest_way(flow: &Flow, left_of: impl Fn(&Task) -> Millis) -> Vec<TaskNo> {
     path
 }
 
-/// How much of a flow is over, percent.
+/// How much of a flow has ended, percent.
 pub fn progress(flow: &Flow) -> u64 {
-    let over: u64 = [How::Succeeded, How::Dead, How::Cancelled, How::Skipped].map(|how| flow.ended(how)).iter().sum();
-    over.saturating_mul(100).checked_div(flow.totals().added).unwrap_or(0)
+    let ended: u64 = [How::Succeeded, How::Dead, How::Cancelled, How::Skipped].map(|how| flow.ended(how)).iter().sum();
+    ended.saturating_mul(100).checked_div(flow.totals().added).unwrap_or(0)
 }

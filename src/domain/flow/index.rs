@@ -1,7 +1,9 @@
-//! What is derived from the tasks of a flow: who comes after whom, who may be claimed, and when to look at whom.
+//! What is derived from the tasks of a flow: the edges, the tasks that may be
+//! claimed, and the timers.
 //!
-//! Tasks that are ready stand in lines, one for each set of [needs](Needs). The first of each line whose group has room is *on offer*, under
-//! the capabilities that it wants: so whoever claims sees one task of each line at most, and never one that does not fit for all of its line.
+//! Ready tasks stand in lines, one for each set of [needs](Needs). The first task of each line
+//! whose group has room is *on offer*, under the capabilities that it requires. So a claim looks at
+//! no more than one task of each line, and if that one does not fit, none of its line does.
 
 use super::task::{Needs, State, Task, OPEN_STATES, STATE_WORDS};
 use super::{Options, TaskNo};
@@ -14,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::sync::Arc;
 
-/// The place of a task that is ready: smaller is earlier. Priority is a head start, as for those who wait for locks.
+/// The place of a ready task: smaller is earlier. Priority is a head start, as for waiting clients.
 pub type Place = (i64, TaskNo);
 
 /// When to look at a task.
@@ -23,43 +25,44 @@ pub type Alarm = (Millis, TaskNo);
 /// Tasks with the same needs.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Line {
-    /// How many there are, in whatever state.
+    /// The number of its tasks, in any state.
     tasks: usize,
-    /// Those that are ready.
+    /// The ready tasks.
     ready: BTreeSet<Place>,
 }
 
-/// Tasks of which only so many run at a time.
+/// Tasks of which only a limited number run at a time.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Group {
     running: usize,
-    /// The lines with tasks of it that are ready.
+    /// The lines with ready tasks of the group.
     lines: BTreeSet<Arc<Needs>>,
 }
 
-/// Everything that is derived.
+/// Everything derived.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Index {
     by_id: AHashMap<Bytes, TaskNo>,
-    /// Each task with each that comes after it.
+    /// Pairs of a task and a task that comes after it.
     pub(super) edges: BTreeSet<(TaskNo, TaskNo)>,
-    /// Those that have ended and whose end some do not know yet; with the first of these.
+    /// Ended tasks whose end is not known to all children, with the first child that
+    /// does not know it.
     pub(super) pending: BTreeMap<TaskNo, TaskNo>,
-    /// When to look at whom.
+    /// When to look at which task.
     timers: BTreeSet<Alarm>,
     claims: BTreeMap<Fence, TaskNo>,
-    /// The tasks that run, by their workers.
+    /// The running tasks by worker.
     by_agent: BTreeMap<Bytes, BTreeSet<TaskNo>>,
     counts: [usize; STATE_WORDS.len()],
     lines: AHashMap<Arc<Needs>, Line>,
     groups: AHashMap<Bytes, Group>,
-    /// The first of each line whose group has room, by what they want.
+    /// The first task of each line whose group has room, by required capabilities.
     offers: BTreeMap<Box<[Requirement]>, BTreeSet<Place>>,
-    /// Tasks that nobody needs any more, the longest ended first.
+    /// Tasks that are no longer needed, the earliest ended first.
     pub(super) retired: BTreeSet<(Millis, TaskNo)>,
     /// Bytes of all tasks and their needs.
     task_bytes: usize,
-    /// So many of them stand beside a payload.
+    /// How many of them travel beside a payload.
     beside_bytes: usize,
 }
 
@@ -69,42 +72,42 @@ impl Index {
         self.by_id.get(id).copied()
     }
 
-    /// The task that a claim is on.
+    /// The task of a claim.
     pub fn claimed(&self, fence: Fence) -> Option<TaskNo> {
         self.claims.get(&fence).copied()
     }
 
-    /// The tasks that run, in the order of their claims.
+    /// The running tasks, in the order of their claims.
     pub fn claimed_tasks(&self) -> impl Iterator<Item = TaskNo> + '_ {
         self.claims.values().copied()
     }
 
-    /// The tasks that a worker runs, in the order in which they were added.
+    /// The tasks that a worker runs, in the order of their numbers.
     pub fn run_by(&self, agent: &[u8]) -> impl Iterator<Item = TaskNo> + '_ {
         self.by_agent.get(agent).into_iter().flatten().copied()
     }
 
-    /// How many tasks there are in each state.
+    /// The number of tasks in each state.
     pub fn counts(&self) -> &[usize; STATE_WORDS.len()] {
         &self.counts
     }
 
-    /// How many are not over.
+    /// The number of open tasks: those that have not ended.
     pub fn open(&self) -> usize {
         self.counts[..OPEN_STATES].iter().sum()
     }
 
-    /// How many run.
+    /// The number of running tasks.
     pub fn running(&self) -> usize {
         self.counts[OPEN_STATES - 1]
     }
 
-    /// How many of a group run.
+    /// The number of running tasks of a group.
     pub fn running_of(&self, group: &[u8]) -> usize {
         self.groups.get(group).map_or(0, |group| group.running)
     }
 
-    /// Whether anything is on offer to anybody.
+    /// Whether any task is on offer.
     pub fn has_offers(&self) -> bool {
         !self.offers.is_empty()
     }
@@ -114,7 +117,7 @@ impl Index {
         self.timers.first().map(|(when, _)| *when)
     }
 
-    /// Those who have to be looked at by now, the most urgent first; with `behind` only those after it.
+    /// The tasks that are due, the earliest first; with `behind` only those after it.
     pub fn due(&self, now: Millis, behind: Option<Alarm>) -> impl Iterator<Item = Alarm> + '_ {
         let last = (now, TaskNo::MAX);
         // The clock may have been set back since.
@@ -122,30 +125,30 @@ impl Index {
         self.timers.range(first..=last).copied()
     }
 
-    /// Those who come after a task, from the number `from` on.
+    /// The tasks that come after a task, from the number `from` on.
     pub fn after(&self, no: TaskNo, from: TaskNo) -> impl Iterator<Item = TaskNo> + '_ {
         self.edges.range((no, from)..=(no, TaskNo::MAX)).map(|(_, child)| *child)
     }
 
-    /// What is on offer to whom `fits` says yes, the best first: one task of each line.
+    /// The tasks on offer whose requirements `fits` accepts, the best first: one of each line.
     pub fn offers<'a>(&'a self, fits: impl Fn(&[Requirement]) -> bool) -> Offers<'a> {
         let heads = self.offers.iter().filter(|(caps, _)| fits(caps));
         Offers { heads: heads.map(|(_, heads)| heads.iter().peekable()).collect() }
     }
 
-    /// Whether the number `no` of a task is known to come after `parent`.
+    /// Whether the task `no` is known to come after `parent`.
     pub fn has_edge(&self, parent: TaskNo, no: TaskNo) -> bool {
         self.edges.contains(&(parent, no))
     }
 
-    /// Whether what can be counted at once fits to so many tasks.
+    /// Whether the counts agree with this number of tasks.
     pub fn counts_all(&self, tasks: usize) -> bool {
         let ended = self.counts[OPEN_STATES..].iter().sum::<usize>();
         (self.by_id.len(), self.open() + ended, self.claims.len()) == (tasks, tasks, self.running())
             && self.retired.len() + self.pending.len() <= ended
     }
 
-    /// Whether a task stands where its state says it belongs.
+    /// Whether a task is where its state says.
     pub fn has(&self, task: &Task, options: &Options) -> bool {
         let has_alarm = task.alarm().is_none_or(|when| self.timers.contains(&(when, task.no)));
         let Some(line) = self.lines.get(&task.needs).filter(|line| line.tasks > 0) else { return false };
@@ -175,12 +178,12 @@ impl Index {
         self.no(&task.id) == Some(task.no) && has_alarm && stands
     }
 
-    /// Bytes of the tasks that stand in a payload and not beside it.
+    /// Bytes of the tasks that are in a payload and not beside it.
     pub fn inline_bytes(&self) -> usize {
         self.task_bytes - self.beside_bytes
     }
 
-    /// Bytes allocated outside the struct itself, with those of the tasks.
+    /// Bytes allocated outside the struct itself, including those of the tasks.
     pub fn heap_bytes(&self) -> usize {
         let ready = tree_bytes(self.counts[OPEN_STATES - 2], size_of::<Place>());
         let workers = tree_bytes(self.by_agent.len(), size_of::<(Bytes, BTreeSet<TaskNo>)>());
@@ -194,7 +197,7 @@ impl Index {
             + self.task_bytes
     }
 
-    /// A task came into being. Its edges are not put in.
+    /// Adds a task without its edges.
     pub fn enter(&mut self, task: &mut Task) {
         self.by_id.insert(task.id.clone(), task.no);
         if let Some((same, _)) = self.lines.get_key_value(&task.needs) {
@@ -207,7 +210,7 @@ impl Index {
         }
     }
 
-    /// A task is forgotten.
+    /// Removes a forgotten task.
     pub fn leave(&mut self, task: &Task) {
         self.by_id.remove(&task.id);
         if let Some(line) = self.lines.get_mut(&task.needs) {
@@ -226,7 +229,7 @@ impl Index {
         }
     }
 
-    /// Puts a task where its state says it belongs.
+    /// Puts a task where its state says.
     pub fn set_down(&mut self, task: &Task, options: &Options) {
         self.counts[task.state.index()] += 1;
         self.task_bytes += task_bytes(task);
@@ -246,7 +249,7 @@ impl Index {
         }
     }
 
-    /// Takes a task from where its state says it belongs.
+    /// Takes a task from where its state says.
     pub fn lift(&mut self, task: &Task, options: &Options) {
         self.counts[task.state.index()] -= 1;
         self.task_bytes -= task_bytes(task);
@@ -317,7 +320,7 @@ impl Index {
         }
     }
 
-    /// Whether one more of a group may run.
+    /// Whether one more task of a group may run.
     pub fn has_room(&self, group: &[u8], options: &Options) -> bool {
         options.group_max == 0 || group.is_empty() || self.running_of(group) < options.group_max as usize
     }
@@ -387,7 +390,7 @@ fn task_bytes(task: &Task) -> usize {
     allocated(size_of::<Task>()) + task.heap_bytes() + task.id.heap_bytes()
 }
 
-/// What is on offer to somebody, the best first.
+/// The tasks on offer to a worker, the best first.
 #[derive(Debug)]
 pub struct Offers<'a> {
     heads: Vec<Peekable<std::collections::btree_set::Iter<'a, Place>>>,

@@ -1,26 +1,28 @@
-//! Flows: what has to be done next, by whom, and what came of it.
+//! Flows: what has to be done next, by whom, and with what result.
 //!
-//! A [`Flow`] is a graph of [tasks](task::Task). A queue is a flow without edges. Workers claim tasks that are ready, each claim with a fence
-//! and a lease, and exactly one result of each task is accepted.
+//! A [`Flow`] is a graph of [tasks](task::Task). A queue is a flow without edges. Workers
+//! claim ready tasks, each claim with a fence and a lease, and exactly one result of each
+//! task is accepted.
 //!
 //! ```text
 //!            its parents let it      SIGNAL            its time comes
 //!   Waiting ------------------> Held -----> Delayed -----------------> Ready
 //!      |                          (those that do not apply are skipped)  |  ^
-//!      |                                                         Claimed |  | Failed (again later: by way of Delayed),
-//!      |  its parents cannot                                             v  | TakenBack
+//!      |                                                         Claimed |  | TakenBack, Failed
+//!      |  its parents cannot                                             v  | (by way of Delayed)
 //!      |  let it any more                                            Running
 //!      v                                                                 |
 //!   Ended (skipped)      Ended (cancelled, dead) from anywhere           v
 //!                        Requeued: back to the start             Ended (succeeded, dead)
 //! ```
 //!
-//! However a task ends, one path leads on: the tasks that come after it have to be told. That is
-//! done in batches ([`decide::tell`]), so that the end of a task for which a million others wait
-//! does not stall the server. Finished tasks that nothing waits for are forgotten, the oldest
-//! first, if there are more than the flow keeps.
+//! However a task ends, the tasks that come after it have to be told. That is done in batches
+//! ([`decide::tell`]), so the end of a task with a million children does not stall the server.
+//! Finished tasks that nothing waits for are forgotten, the oldest first, if there are more
+//! than the flow keeps.
 //!
-//! What workers and others may do is decided in [`decide`] and [`work`], what time does in [`time`]. [`Index`] is what is derived.
+//! [`decide`] and [`work`] decide what clients and workers may do, [`time`] what time does.
+//! [`Index`] holds what is derived.
 
 mod apply;
 mod codec;
@@ -46,62 +48,62 @@ use crate::domain::entity::partial_check::Part;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Names a task within its flow: 1 is the first; never used again.
+/// The number of a task within its flow: 1 is the first. A number is never used again.
 pub type TaskNo = u64;
 
-/// So many claims in so much time.
+/// A limit of claims in a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rate {
-    /// How many.
+    /// The number of claims.
     pub claims: u32,
-    /// In how much time, ms.
+    /// The period, ms.
     pub per_ms: Millis,
 }
 
-/// What is said of a flow when it is made.
+/// The options of a flow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
-    /// At most so many tasks run at a time; 0 for any number.
+    /// The largest number of running tasks; 0 for no limit.
     pub max_active: u32,
-    /// At most so many of each group; 0 for any number.
+    /// The largest number of running tasks of each group; 0 for no limit.
     pub group_max: u32,
-    /// At most so many claims in a time.
+    /// The largest rate of claims.
     pub rate: Option<Rate>,
-    /// So many tasks that have ended are kept.
+    /// How many ended tasks are kept.
     pub keep: u64,
-    /// When it is gone, unix ms.
+    /// When it expires, unix ms.
     pub expires_at: Option<Millis>,
-    /// So long a wait is worth one unit of priority, ms.
+    /// How long a wait is worth one unit of priority, ms.
     pub ageing_ms: Millis,
 }
 
-/// What has happened in a flow since it came into being.
+/// What has happened in a flow since it was created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Tasks added.
     pub added: u64,
     /// Claims.
     pub claimed: u64,
-    /// Attempts that did not succeed.
+    /// Failed attempts.
     pub failed: u64,
-    /// Tasks forgotten, by how they ended, see [`How::index`].
+    /// Forgotten tasks by their end, see [`How::index`].
     pub forgotten: [u64; 4],
     /// Tasks completed.
     pub completed: u64,
-    /// How long their last attempts took together, ms.
+    /// The duration of their last attempts, in total, ms.
     pub worked_ms: u64,
 }
 
 /// A flow.
 #[derive(Debug, Clone, Default)]
 pub struct Flow {
-    /// When it came into being, unix ms; 0: it has not.
+    /// When it was created, unix ms; 0 if it was not.
     created_at: Millis,
     options: Options,
     is_paused: bool,
-    /// It was cancelled, and all tasks up to this number with it.
+    /// If it was cancelled: the number up to which its tasks were cancelled with it.
     cancelled: Option<TaskNo>,
-    /// Of the last task.
+    /// The number of the last task.
     last_no: TaskNo,
     /// The largest fence that was ever in it.
     last_fence: Fence,
@@ -113,17 +115,17 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// When it came into being, unix ms.
+    /// When it was created, unix ms.
     pub fn created_at(&self) -> Millis {
         self.created_at
     }
 
-    /// Its bounds.
+    /// Its options.
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// Whether no task is handed out for now.
+    /// Whether it is paused.
     pub fn is_paused(&self) -> bool {
         self.is_paused
     }
@@ -148,22 +150,22 @@ impl Flow {
         self.tasks.get(&no).map(|task| &**task)
     }
 
-    /// The task that a claim is on.
+    /// The task of a claim.
     pub fn claimed(&self, fence: Fence) -> Option<&Task> {
         self.at(self.index.claimed(fence)?)
     }
 
-    /// All tasks, in the order in which they were added.
+    /// All tasks, in the order of their numbers.
     pub fn tasks(&self) -> impl Iterator<Item = &Task> {
         self.tasks.values().map(|task| &**task)
     }
 
-    /// The tasks after a number, in their order.
+    /// The tasks after a number, in order.
     pub fn tasks_after(&self, no: TaskNo) -> impl Iterator<Item = &Task> {
         self.tasks.range(no.saturating_add(1)..).map(|(_, task)| &**task)
     }
 
-    /// How many tasks there are.
+    /// The number of tasks.
     pub fn count(&self) -> usize {
         self.tasks.len()
     }
@@ -173,27 +175,28 @@ impl Flow {
         &self.index
     }
 
-    /// Whether there was something to do and all of it is over.
-    pub fn is_over(&self) -> bool {
+    /// Whether it had tasks and all of them have ended.
+    pub fn has_ended(&self) -> bool {
         self.totals.added > 0 && self.index.open() == 0
     }
 
-    /// Tasks of each end, with those that are forgotten.
+    /// The number of tasks with this end, including forgotten ones.
     pub fn ended(&self, how: How) -> u64 {
         self.index.counts()[task::OPEN_STATES + how.index()] as u64 + self.totals.forgotten[how.index()]
     }
 
-    /// Whether something was begun that is done in parts: tasks are told of ends, or cancelled with the flow.
+    /// Whether work that is done in parts is unfinished: tasks are told of ends, or
+    /// cancelled with the flow.
     pub fn has_begun(&self) -> bool {
         !self.index.pending.is_empty() || self.cancelled.is_some_and(|upto| upto < self.last_no)
     }
 
-    /// In one word.
+    /// The state in one word.
     pub fn state(&self) -> &'static str {
         match () {
             () if self.is_cancelled() => "cancelled",
-            () if self.is_over() && self.ended(How::Succeeded) == self.totals.added => "succeeded",
-            () if self.is_over() => "failed",
+            () if self.has_ended() && self.ended(How::Succeeded) == self.totals.added => "succeeded",
+            () if self.has_ended() => "failed",
             () if self.is_paused => "paused",
             () if self.totals.added == 0 => "empty",
             () => "running",
@@ -224,7 +227,8 @@ impl Entity for Flow {
 
     fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {
         if self.has_begun() {
-            // There is more to do of what was begun: long due, and at once is another thing, which replicas do, too.
+            // More of that work is left, so it is long due. "At once" is another value, on which
+            // replicas act too.
             return Some(1);
         }
         self.index.first_timer()
@@ -268,8 +272,8 @@ impl Entity for Flow {
     }
 
     fn copied(&self) -> Self {
-        // As if nobody had been told of what they have claimed. What is asked to stop ends by that, and when its worker was heard of last
-        // is the last that is known of it.
+        // As if the claims had never been told to anyone: they are taken back, which ends a task
+        // that was asked to stop. The time is that of the worker's last heartbeat.
         let mut copy = self.clone();
         for run in self.index.claimed_tasks().filter_map(|no| self.at(no)?.run()) {
             let heard_at = run.ends_at.saturating_sub(run.lease_ms);

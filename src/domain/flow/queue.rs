@@ -1,4 +1,4 @@
-//! Those who wait for tasks, and for the ends of tasks and flows.
+//! Clients that wait for tasks, and for the ends of tasks and flows.
 
 use super::work::ClaimArgs;
 use crate::domain::queue::waiting_lines::{InLine, Lines};
@@ -6,14 +6,14 @@ use crate::domain::value::capability::Capability;
 use crate::domain::{Bytes, KeyId};
 use std::sync::Arc;
 
-/// A worker that waits for something to do.
+/// A worker that waits for a task.
 #[derive(Debug, Clone)]
 pub struct TaskWaiter {
     /// The flow.
     pub key: KeyId,
-    /// What it asks for.
-    pub wish: ClaimArgs,
-    /// The `REQID` to remember the claims under.
+    /// The arguments of its claim.
+    pub args: ClaimArgs,
+    /// The `REQID` under which the claims are remembered.
     pub request_id: Option<Bytes>,
 }
 
@@ -25,7 +25,7 @@ impl InLine for TaskWaiter {
     }
 
     fn line(&self) -> &Arc<Vec<Capability>> {
-        &self.wish.caps
+        &self.args.caps
     }
 
     fn request_id(&self) -> Option<&Bytes> {
@@ -33,15 +33,15 @@ impl InLine for TaskWaiter {
     }
 }
 
-/// All who wait for tasks on a node, those who can do the same in one line.
+/// All waiters for tasks on a node. Those with the same capabilities stand in one line.
 pub type TaskWaiters = Lines<TaskWaiter>;
 
-/// Somebody who waits for an end.
+/// A client that waits for an end.
 #[derive(Debug, Clone)]
 pub struct CompletionWaiter {
     /// The flow.
     pub key: KeyId,
-    /// That of which task; `None` for that of the flow.
+    /// The task; `None` for the end of the flow.
     pub task: Option<Bytes>,
 }
 
@@ -57,5 +57,5 @@ impl InLine for CompletionWaiter {
     }
 }
 
-/// All who wait for ends on a node, those who wait for the same in one line.
+/// All waiters for ends on a node. Those for the same end stand in one line.
 pub type CompletionWaiters = Lines<CompletionWaiter>;

@@ -1,4 +1,5 @@
-//! A whole graph as JSON: `{"tasks": [{"id": "b", "payload": "...", "after": ["a"], ...}]}`, with the words of `LTMC.TASK.ADD` in lower case.
+//! A whole graph as JSON: `{"tasks": [{"id": "b", "payload": "...", "after": ["a"], ...}]}`, with
+//! the options of `LTMC.TASK.ADD` in lower case.
 
 use super::event::Addition;
 use super::task::{Backoff, Needs, On};
@@ -15,23 +16,23 @@ use ahash::AHashMap;
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, VecDeque};
 
-/// What the tasks of a specification have to keep within.
+/// The bounds of the tasks in a specification.
 #[derive(Debug)]
 pub struct Bounds<'a> {
     /// When they are added, unix ms.
     pub at: Millis,
-    /// Most tasks.
+    /// The largest number of tasks.
     pub tasks_max: u64,
-    /// Longest payload, bytes.
+    /// The longest payload, bytes.
     pub payload_bytes_max: u64,
-    /// The locks that may be named: those that are keys of the command.
+    /// The locks that may be named: the keys of the command.
     pub locks: &'a [&'a [u8]],
 }
 
-/// The longest pause between attempts of a task that says no other, ms.
+/// The longest pause between attempts of a task without its own, ms.
 pub const BACKOFF_MS_MAX: Millis = 3_600_000;
 
-/// Reads a specification: the tasks, each after those that it comes after.
+/// Reads a specification. Each task comes after its parents.
 pub fn read(json: &[u8], bounds: &Bounds) -> Result<Vec<Addition>, Error> {
     if json.len() > FLOW_SPEC_BYTES_MAX {
         return Err(bad(&format!("is {} bytes long, at most {FLOW_SPEC_BYTES_MAX} are allowed", json.len())));
@@ -197,7 +198,8 @@ fn read_backoff(reader: &Reader) -> Result<Option<Backoff>, Error> {
     }
 }
 
-/// Puts each task behind those that it comes after, and otherwise leaves them in their order. Errs with a cycle, if there is one.
+/// Puts each task behind its parents, and keeps the order otherwise. Errs with a cycle,
+/// if there is one.
 fn in_order(tasks: Vec<Addition>) -> Result<Vec<Addition>, Error> {
     let mut places: AHashMap<&[u8], usize> = AHashMap::with_capacity(tasks.len());
     for (at, task) in tasks.iter().enumerate() {
@@ -236,7 +238,7 @@ fn in_order(tasks: Vec<Addition>) -> Result<Vec<Addition>, Error> {
     Ok(order.into_iter().filter_map(|at| tasks[at].take()).collect())
 }
 
-/// Walks from a task that is on or behind a cycle to what it waits for, until it comes round.
+/// Follows the parents of a task that is on or behind a cycle until one comes again.
 fn cycle(tasks: &[Addition], parents: &[BTreeSet<usize>], open: &[usize], first: usize) -> Error {
     let mut way = vec![first];
     loop {

@@ -1,4 +1,4 @@
-//! A task: what it needs, when it may run, and what became of it.
+//! A task: what it needs, when it may run, and how it ended.
 
 use super::TaskNo;
 use crate::domain::algorithm::allocator::allocated;
@@ -7,19 +7,19 @@ use crate::domain::{Blob, Bytes, Fence, Millis};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
 
-/// What has to be there for a task to run. Tasks that need the same stand in one line.
+/// What a task needs to run. Tasks with the same needs stand in one line.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Needs {
-    /// What its worker can do, in order and without duplicates.
+    /// The required capabilities, sorted and without duplicates.
     pub caps: Box<[Requirement]>,
-    /// Its group, of which only so many run at a time; empty for none.
+    /// Its group, of which only a limited number run at a time; empty for none.
     pub group: Bytes,
-    /// Keys of locks that are taken with the claim, in order and without duplicates.
+    /// Keys of the locks that are taken with the claim, sorted and without duplicates.
     pub locks: Box<[Bytes]>,
 }
 
 impl Needs {
-    /// In any order, with any duplicates.
+    /// Takes them in any order, with any duplicates.
     pub fn new(mut caps: Vec<Requirement>, group: Bytes, mut locks: Vec<Bytes>) -> Self {
         caps.sort_unstable();
         caps.dedup();
@@ -28,7 +28,7 @@ impl Needs {
         Self { caps: caps.into(), group, locks: locks.into() }
     }
 
-    /// Whether who can do `caps` can do this.
+    /// Whether a worker with `caps` can do it.
     pub fn fit(&self, caps: &[Capability]) -> bool {
         are_met(&self.caps, caps)
     }
@@ -42,25 +42,25 @@ impl Needs {
     }
 }
 
-/// Whether everything that is wanted is among `caps`.
+/// Whether `caps` meet all requirements.
 pub fn are_met(wanted: &[Requirement], caps: &[Capability]) -> bool {
     wanted.iter().all(|wanted| caps.iter().any(|cap| wanted.is_met_by(cap)))
 }
 
-/// How the ends of a task's parents let it run.
+/// Which ends of its parents let a task run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum On {
     /// All of them succeeded.
     #[default]
     Success,
-    /// All of them ended, in whatever way.
+    /// All of them ended.
     Done,
     /// One of them succeeded.
     Any,
 }
 
 impl On {
-    /// All of them, in the order of [`WORDS`](Self::WORDS).
+    /// All values, in the order of [`WORDS`](Self::WORDS).
     pub const ALL: [On; 3] = [On::Success, On::Done, On::Any];
     /// Their words.
     pub const WORDS: [&'static str; 3] = ["SUCCESS", "DONE", "ANY"];
@@ -71,10 +71,10 @@ impl On {
     }
 }
 
-/// What a task knows of one of its parents.
+/// What a task knows of a parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parent {
-    /// Which.
+    /// The parent.
     pub no: TaskNo,
     /// How it ended.
     pub told: Told,
@@ -89,63 +89,63 @@ pub enum Told {
     Succeeded,
     /// It ended in another way.
     Failed,
-    /// Nothing, and it does not matter any more.
+    /// Nothing, and it no longer matters.
     Void,
 }
 
-/// How long a task waits before its next attempt.
+/// The pause before the next attempt of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
-    /// Twice as long each time.
+    /// Whether it doubles each time.
     pub is_exponential: bool,
-    /// The first time, ms.
+    /// The first pause, ms.
     pub ms: Millis,
-    /// At most, ms.
+    /// The longest pause, ms.
     pub max_ms: Millis,
 }
 
-/// What is said of few tasks only.
+/// Properties that few tasks have.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// It ends dead if it has not ended until then, unix ms; 0 for never.
+    /// When it ends dead if it has not ended before, unix ms; 0 for never.
     pub deadline: Millis,
-    /// The lease of a claim that says none, ms; 0 for the usual one.
+    /// The lease of a claim without its own, ms; 0 for the default.
     pub lease_ms: Millis,
-    /// So many attempts more than the first; the usual number if it is not said.
+    /// Retries after the first attempt; `None` for the default.
     pub retries: Option<u32>,
-    /// How long to wait between attempts.
+    /// The pause between attempts.
     pub backoff: Option<Backoff>,
     /// Whether it waits for a signal.
     pub waits_for_signal: bool,
-    /// What came with the signal.
+    /// The data of the signal.
     pub signal: Option<Blob>,
 }
 
-/// One attempt that did not succeed.
+/// A failed attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Its claim.
     pub fence: Fence,
-    /// Who tried.
+    /// The worker.
     pub agent: Bytes,
-    /// From when, unix ms.
+    /// When it began, unix ms.
     pub since: Millis,
-    /// Until when, unix ms.
+    /// When it ended, unix ms.
     pub at: Millis,
-    /// What went wrong.
+    /// Why it failed.
     pub cause: Cause,
-    /// In the worker's words.
+    /// The worker's words.
     pub reason: Bytes,
 }
 
-/// Why an attempt did not succeed.
+/// Why an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
     /// The worker said so.
     Failed,
-    /// Nothing was heard of the worker until its lease was over.
+    /// The worker was silent until its lease expired.
     LeaseEnded,
-    /// The worker died or said goodbye as an agent.
+    /// The worker died or deregistered as an agent.
     AgentGone,
     /// It was asked to stop.
     Stopped,
@@ -158,54 +158,54 @@ impl Cause {
     }
 }
 
-/// Why a task that runs is asked to stop.
+/// A request to stop a running task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
-    /// What becomes of it then.
+    /// How the task ends then.
     pub how: How,
-    /// If its worker does not give it back until then, it is taken away, unix ms.
+    /// When it is taken away if the worker has not given it back, unix ms.
     pub ends_at: Millis,
 }
 
-/// An attempt that is being made.
+/// The current attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
-    /// The claim.
+    /// The fence of the claim.
     pub fence: Fence,
-    /// Who.
+    /// The worker.
     pub agent: Bytes,
-    /// The registry that its agent is in; empty if it named none.
+    /// The registry of the worker; empty if it named none.
     pub registry: Bytes,
-    /// What its worker can do: for the next claim of the same worker.
+    /// The worker's capabilities, for its next claim.
     pub caps: Box<[Capability]>,
-    /// Since when, unix ms.
+    /// When it began, unix ms.
     pub since: Millis,
     /// Its lease, ms.
     pub lease_ms: Millis,
     /// When the lease ends, unix ms.
     pub ends_at: Millis,
-    /// Percent, if the worker said it.
+    /// Percent, if the worker has reported it.
     pub progress: Option<u8>,
-    /// What the worker said of it.
+    /// The worker's note.
     pub note: Bytes,
     /// The fences of its locks, in the order of [`Needs::locks`].
     pub locks: Box<[Fence]>,
-    /// It was asked to stop.
+    /// The request to stop, if there is one.
     pub stop: Option<Stop>,
 }
 
-/// In which way a task ended.
+/// How a task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum How {
     /// It was completed.
     Succeeded,
-    /// All attempts failed, or its deadline came.
+    /// All attempts failed, or its deadline passed.
     Dead,
-    /// Somebody cancelled it.
+    /// It was cancelled.
     Cancelled,
-    /// The same, and all that wait for it with it.
+    /// It was cancelled, with all tasks that wait for it.
     CancelledWithAll,
-    /// What it waited for cannot come any more.
+    /// Its parents ended so that it can never run.
     Skipped,
 }
 
@@ -225,19 +225,19 @@ pub struct End {
     pub at: Millis,
     /// Why.
     pub reason: Bytes,
-    /// The last claim; 0 if it never ran.
+    /// The fence of the last claim; 0 if it never ran.
     pub fence: Fence,
-    /// Who had it last.
+    /// The last worker.
     pub agent: Bytes,
-    /// Since when, unix ms.
+    /// When the last attempt began, unix ms.
     pub since: Millis,
-    /// What came of it.
+    /// The result.
     pub result: Blob,
-    /// The claim that its worker asked for in the same call; 0 if none.
+    /// The claim that its worker made in the same call; 0 if none.
     pub next: Fence,
 }
 
-/// Where a task stands.
+/// The state of a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum State {
     /// It waits for parents.
@@ -246,18 +246,18 @@ pub enum State {
     Held,
     /// Its time has not come.
     Delayed,
-    /// Anybody who can may claim it.
+    /// It may be claimed.
     Ready,
-    /// Somebody has it.
+    /// A worker has it.
     Running(Box<Run>),
-    /// It is over.
+    /// It has ended.
     Ended(Box<End>),
 }
 
 /// The states as they are counted and shown.
 pub const STATE_WORDS: [&str; 9] =
     ["waiting", "held", "delayed", "ready", "running", "succeeded", "dead", "cancelled", "skipped"];
-/// So many of them, from the front, are of tasks that are not over.
+/// How many of them, from the front, are open.
 pub const OPEN_STATES: usize = 5;
 
 impl State {
@@ -300,33 +300,33 @@ pub struct Task {
     pub id: Bytes,
     /// What its worker gets.
     pub payload: Blob,
-    /// What has to be there for it to run.
+    /// What it needs to run.
     #[serde(serialize_with = "write_shared", deserialize_with = "read_shared")]
     pub needs: Arc<Needs>,
     /// When it was added, unix ms.
     pub added_at: Millis,
-    /// Higher is earlier.
+    /// Higher runs earlier.
     pub priority: u16,
-    /// How its parents let it run.
+    /// Which ends of its parents let it run.
     pub on: On,
-    /// What it comes after, in the order of their numbers.
+    /// Its parents, ordered by number.
     pub parents: Box<[Parent]>,
-    /// What is said of few only.
+    /// Properties that few tasks have.
     pub plan: Option<Box<Plan>>,
-    /// It does not run earlier, unix ms; 0 if it may at once.
+    /// The earliest time it may run, unix ms; 0 for at once.
     pub not_before: Millis,
-    /// Since when it could be claimed, unix ms.
+    /// When it became ready, unix ms.
     pub ready_at: Millis,
-    /// Claims so far, without those that nobody was told of.
+    /// Claims so far, without those that were taken back.
     pub attempts: u32,
-    /// The last attempts that did not succeed, oldest first.
+    /// The last failed attempts, oldest first.
     pub past: Vec<Attempt>,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
-    /// How many of its parents it was told nothing of yet. Derived.
+    /// The number of parents whose end it does not know. Derived.
     #[serde(skip)]
     pub(super) open: u32,
-    /// How many tasks that are not over come after it. Derived.
+    /// The number of open tasks that come after it. Derived.
     #[serde(skip)]
     pub(super) children: u32,
 }
@@ -340,7 +340,7 @@ fn read_shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Needs>,
 }
 
 impl Task {
-    /// The attempt that is being made.
+    /// The current attempt.
     pub fn run(&self) -> Option<&Run> {
         match &self.state {
             State::Running(run) => Some(run),
@@ -356,7 +356,7 @@ impl Task {
         }
     }
 
-    /// What is to be said of it as a parent.
+    /// What its children are told of it.
     pub fn as_parent(&self) -> Parent {
         let told = match self.end() {
             None => Told::Open,
@@ -366,22 +366,22 @@ impl Task {
         Parent { no: self.no, told }
     }
 
-    /// Whether it is over.
+    /// Whether it has ended.
     pub fn has_ended(&self) -> bool {
         self.end().is_some()
     }
 
-    /// When it ends dead if it has not ended until then, unix ms.
+    /// When it ends dead if it has not ended before, unix ms.
     pub fn deadline(&self) -> Option<Millis> {
         self.plan.as_ref().map(|plan| plan.deadline).filter(|deadline| *deadline > 0)
     }
 
-    /// Whether it still has to wait for a signal.
+    /// Whether it still waits for a signal.
     pub fn lacks_signal(&self) -> bool {
         self.plan.as_ref().is_some_and(|plan| plan.waits_for_signal && plan.signal.is_none())
     }
 
-    /// When the primary has to look at it.
+    /// When the primary next has to decide something about it.
     pub fn alarm(&self) -> Option<Millis> {
         let own = match &self.state {
             State::Waiting | State::Held | State::Ready => None,
@@ -395,14 +395,14 @@ impl Task {
         own.into_iter().chain(self.deadline()).min()
     }
 
-    /// What its parents' ends make of it.
+    /// What the ends of its parents mean for it.
     pub fn verdict(&self) -> Verdict {
         let mut told = [0usize; 4];
         self.parents.iter().for_each(|parent| told[parent.told as usize] += 1);
         Verdict::of(self.on, told[Told::Open as usize], told[Told::Succeeded as usize], told[Told::Failed as usize])
     }
 
-    /// Where it stands once its parents let it run, at a time.
+    /// Its state once its parents let it run.
     pub(super) fn freed(&self, at: Millis) -> State {
         if self.lacks_signal() {
             State::Held
@@ -413,7 +413,7 @@ impl Task {
         }
     }
 
-    /// Bytes allocated outside the struct itself. What it needs is counted with its line.
+    /// Bytes allocated outside the struct itself. Its needs are counted with its line.
     pub fn heap_bytes(&self) -> usize {
         let plan = self
             .plan
@@ -438,7 +438,7 @@ impl Task {
         self.id.heap_bytes() + self.payload.heap_bytes() + plan + past + state + lists
     }
 
-    /// Bytes of it that stand beside a payload and not in it.
+    /// Bytes of it that travel beside a payload and not in it.
     pub fn beside_bytes(&self) -> usize {
         let signal = self.plan.as_ref().and_then(|plan| plan.signal.as_ref());
         let result = self.end().map(|end| &end.result);
@@ -447,7 +447,7 @@ impl Task {
     }
 }
 
-/// What the ends of its parents make of a task.
+/// What the ends of its parents mean for a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Not known yet.
@@ -459,7 +459,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// By how many of the parents it is known how they ended.
+    /// From the number of parents whose end is not known, that succeeded, and that failed.
     pub fn of(on: On, open: usize, succeeded: usize, failed: usize) -> Self {
         match on {
             On::Success if failed > 0 => Verdict::Skipped,

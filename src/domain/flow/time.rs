@@ -1,4 +1,4 @@
-//! What time does to a flow: leases end, pauses are over, deadlines come. Only the primary decides it.
+//! What time does to a flow: leases end, pauses end, deadlines pass. Only the primary decides it.
 
 use super::decide::stop;
 use super::event::FlowEvent;
@@ -9,7 +9,8 @@ use super::Flow;
 use crate::domain::value::time::Gaps;
 use crate::domain::{Bytes, Millis};
 
-/// What is due, with `behind` only what comes after that alarm: at most `max` events, and the alarm of the last of them if there may be more.
+/// What is due, with `behind` only what comes after that alarm. At most `max` events, and the alarm
+/// of the last one if there may be more.
 pub fn due(
     flow: &Flow,
     policy: &Policy,
@@ -50,7 +51,7 @@ fn due_of(task: &Task, policy: &Policy, gaps: &Gaps, now: Millis) -> Option<Flow
     }
 }
 
-/// When the rate allows the next claim, if it is what keeps those who wait from what is ready.
+/// When the rate allows the next claim, if only the rate keeps waiting workers from ready tasks.
 pub fn claimable_at(flow: &Flow) -> Option<Millis> {
     let rate = flow.options.rate?;
     let is_open = !flow.is_paused && !flow.is_cancelled() && flow.index.has_offers();

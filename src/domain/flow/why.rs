@@ -6,21 +6,21 @@ use super::Flow;
 use crate::domain::value::bytes::printable;
 use crate::domain::Millis;
 
-/// So many names are listed; of the others only how many they are.
+/// How many names are listed; the others are counted.
 const NAMES_MAX: usize = 8;
 
-/// What is known outside of the flow.
+/// What is known outside the flow.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Outside<'a> {
-    /// The first lock of the task that somebody else has.
+    /// The first lock of the task that another owner holds.
     pub held_lock: Option<&'a [u8]>,
     /// The first lock of the task that may be on another node.
     pub moving_lock: Option<&'a [u8]>,
-    /// Whether no live agent of the registry that was named can do the task.
+    /// Whether no live agent of the named registry can do the task.
     pub has_nobody: bool,
 }
 
-/// What a task waits for, or what became of it.
+/// What a task waits for, or how it ended.
 pub fn why(flow: &Flow, task: &Task, outside: Outside, now: Millis) -> String {
     match &task.state {
         State::Waiting => format!("waits for {}", names(flow, task)),

@@ -1,4 +1,4 @@
-//! What workers may do. Each function validates everything, and returns the events or an error.
+//! What workers may do. Each function validates everything, and returns events or an error.
 
 use super::decide::task;
 use super::event::{Claimed, FlowEvent};
@@ -10,31 +10,31 @@ use crate::domain::value::fence::Clock;
 use crate::domain::{Blob, Bytes, Code, Error, Fence, Millis};
 use std::sync::Arc;
 
-/// What is decided by settings.
+/// What settings decide.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
-    /// The lease of a task for which nobody says another, ms.
+    /// The default lease of a task, ms.
     pub lease_ms: Millis,
-    /// So many attempts more than the first, if the task does not say another number.
+    /// The default number of retries after the first attempt.
     pub retries: u32,
-    /// So long a worker that was asked to stop may take to do so, ms.
+    /// How long a worker may take to stop when asked to, ms.
     pub grace_ms: Millis,
 }
 
-/// What a worker asks for.
+/// The arguments of a claim.
 #[derive(Debug, Clone)]
 pub struct ClaimArgs {
-    /// Who.
+    /// The worker.
     pub agent: Bytes,
-    /// What it can do, in order and without duplicates.
+    /// Its capabilities, sorted and without duplicates.
     pub caps: Arc<Vec<Capability>>,
-    /// The registry that its agent is in; empty if it names none.
+    /// The registry of the worker; empty if it names none.
     pub registry: Bytes,
-    /// The lease, ms, if it says one.
+    /// The lease, ms, if it gives one.
     pub lease_ms: Option<Millis>,
-    /// At most so many tasks.
+    /// The largest number of tasks.
     pub count: usize,
-    /// The task with whose completion it asks; empty if there is none.
+    /// The task with whose completion it claims; empty if there is none.
     pub after: Bytes,
 }
 
@@ -49,27 +49,27 @@ pub fn room(flow: &Flow, now: Millis) -> usize {
         max => max.saturating_sub(flow.index().running()),
     };
     let rated = options.rate.map_or(usize::MAX, |rate| {
-        let over = flow.claim_times.iter().take_while(|at| at.saturating_add(rate.per_ms) <= now).count();
-        (rate.claims as usize).saturating_sub(flow.claim_times.len() - over)
+        let expired = flow.claim_times.iter().take_while(|at| at.saturating_add(rate.per_ms) <= now).count();
+        (rate.claims as usize).saturating_sub(flow.claim_times.len() - expired)
     });
     active.min(rated)
 }
 
-/// The tasks that somebody who can do `caps` may claim, the best first: one of each line.
+/// The tasks that a worker with `caps` may claim, the best first: one of each line.
 pub fn offers<'a>(flow: &'a Flow, caps: &'a [Capability]) -> index::Offers<'a> {
     flow.index().offers(|wanted| are_met(wanted, caps))
 }
 
-/// The lease of a claim, ms: what the worker says, else what the task says, else the usual one.
-pub fn lease_of(task: &Task, wish: &ClaimArgs, policy: &Policy) -> Millis {
+/// The lease of a claim, ms: the worker's, else the task's, else the default.
+pub fn lease_of(task: &Task, args: &ClaimArgs, policy: &Policy) -> Millis {
     let own = task.plan.as_ref().map(|plan| plan.lease_ms).filter(|lease| *lease > 0);
-    wish.lease_ms.or(own).unwrap_or(policy.lease_ms)
+    args.lease_ms.or(own).unwrap_or(policy.lease_ms)
 }
 
-/// Hands out a task that is on offer, with the fences of its locks.
+/// Claims a task that is on offer, with the fences of its locks.
 pub fn claim(
     task: &Task,
-    wish: &ClaimArgs,
+    args: &ClaimArgs,
     locks: Vec<Fence>,
     policy: &Policy,
     clock: &mut Clock,
@@ -79,18 +79,18 @@ pub fn claim(
         task: task.id.clone(),
         fence,
         at,
-        agent: wish.agent.clone(),
-        registry: wish.registry.clone(),
-        caps: wish.caps.to_vec(),
-        lease_ms: lease_of(task, wish, policy),
-        ends_at: at.saturating_add(lease_of(task, wish, policy)),
+        agent: args.agent.clone(),
+        registry: args.registry.clone(),
+        caps: args.caps.to_vec(),
+        lease_ms: lease_of(task, args, policy),
+        ends_at: at.saturating_add(lease_of(task, args, policy)),
         locks,
-        after: wish.after.clone(),
+        after: args.after.clone(),
     };
     (FlowEvent::Claimed(Box::new(claimed)), fence)
 }
 
-/// The client that was given a task was gone before it could be told.
+/// Takes a claim back, since its client was gone before it could be told.
 pub fn take_back(flow: &Flow, fence: Fence, at: Millis) -> Option<FlowEvent> {
     let task = flow.claimed(fence)?;
     let id = task.id.clone();
@@ -100,28 +100,28 @@ pub fn take_back(flow: &Flow, fence: Fence, at: Millis) -> Option<FlowEvent> {
     })
 }
 
-/// What a worker has under a fence.
+/// What a fence is to a task.
 #[derive(Debug)]
-pub enum Held<'a> {
+pub enum ClaimedTask<'a> {
     /// The task runs under it.
     Running(&'a Task, &'a Run),
     /// It ran under it.
     Past(&'a Task),
 }
 
-/// The task and what `fence` is to it.
-pub fn held<'a>(flow: &'a Flow, id: &[u8], fence: Fence) -> Result<Held<'a>, Error> {
+/// The task, and what `fence` is to it.
+pub fn claimed_task<'a>(flow: &'a Flow, id: &[u8], fence: Fence) -> Result<ClaimedTask<'a>, Error> {
     let task = task(flow, id)?;
     let newest = match &task.state {
-        State::Running(run) if run.fence == fence => return Ok(Held::Running(task, run)),
+        State::Running(run) if run.fence == fence => return Ok(ClaimedTask::Running(task, run)),
         State::Running(run) => run.fence,
-        State::Ended(end) if end.fence == fence => return Ok(Held::Past(task)),
+        State::Ended(end) if end.fence == fence => return Ok(ClaimedTask::Past(task)),
         State::Ended(end) => end.fence,
         _ => 0,
     };
     let past = task.past.last();
     if newest == 0 && past.is_some_and(|attempt| attempt.fence == fence) {
-        return Ok(Held::Past(task));
+        return Ok(ClaimedTask::Past(task));
     }
     let newest = past.map_or(0, |attempt| attempt.fence).max(newest);
     let known = if newest == 0 { "nobody has it".into() } else { format!("the newest is {newest}") };
@@ -129,39 +129,41 @@ pub fn held<'a>(flow: &'a Flow, id: &[u8], fence: Fence) -> Result<Held<'a>, Err
     Err(Error::new(Code::Stale, format!("fence {fence} of '{id}' is not current, {known}; it is {state}")))
 }
 
-/// What a worker is told with a heartbeat.
+/// The outcome of a heartbeat.
 #[derive(Debug, PartialEq)]
 pub enum HeartbeatOutcome {
-    /// It may go on.
+    /// The worker may go on.
     GoOn(FlowEvent),
     /// The task was cancelled.
     Cancelled,
-    /// Its deadline has come.
+    /// Its deadline has passed.
     Deadline,
 }
 
-/// A worker is heard of.
+/// A worker sends a heartbeat.
 pub fn heartbeat(
     flow: &Flow,
     id: &[u8],
     fence: Fence,
-    said: Option<(Option<u8>, Bytes)>,
+    progress: Option<(Option<u8>, Bytes)>,
     at: Millis,
 ) -> Result<HeartbeatOutcome, Error> {
     let told = |how: How| if how == How::Dead { HeartbeatOutcome::Deadline } else { HeartbeatOutcome::Cancelled };
-    match held(flow, id, fence)? {
-        Held::Running(_, run) if run.stop.is_some() => Ok(told(run.stop.map_or(How::Cancelled, |stop| stop.how))),
-        // Its locks have ended with the lease, and somebody else may have them by now.
-        Held::Running(task, run) if run.ends_at <= at && !run.locks.is_empty() => Err(over(task, fence)),
-        Held::Running(task, run) => {
-            let news = said.filter(|(percent, note)| (*percent, note) != (run.progress, &run.note));
-            let ends_at = at.saturating_add(run.lease_ms);
-            Ok(HeartbeatOutcome::GoOn(FlowEvent::Extended { task: task.id.clone(), at, ends_at, progress: news }))
+    match claimed_task(flow, id, fence)? {
+        ClaimedTask::Running(_, run) if run.stop.is_some() => {
+            Ok(told(run.stop.map_or(How::Cancelled, |stop| stop.how)))
         }
-        Held::Past(task) => match task.end() {
+        // Its locks have ended with the lease, and others may hold them by now.
+        ClaimedTask::Running(task, run) if run.ends_at <= at && !run.locks.is_empty() => Err(ended_claim(task, fence)),
+        ClaimedTask::Running(task, run) => {
+            let progress = progress.filter(|(percent, note)| (*percent, note) != (run.progress, &run.note));
+            let ends_at = at.saturating_add(run.lease_ms);
+            Ok(HeartbeatOutcome::GoOn(FlowEvent::Extended { task: task.id.clone(), at, ends_at, progress }))
+        }
+        ClaimedTask::Past(task) => match task.end() {
             // It was asked to stop and did not hear of it in time.
             Some(end) if was_stopped(task, fence) => Ok(told(end.how)),
-            _ => Err(over(task, fence)),
+            _ => Err(ended_claim(task, fence)),
         },
     }
 }
@@ -170,15 +172,15 @@ fn was_stopped(task: &Task, fence: Fence) -> bool {
     task.past.last().is_some_and(|attempt| attempt.fence == fence && attempt.cause == Cause::Stopped)
 }
 
-fn over(task: &Task, fence: Fence) -> Error {
-    let text = format!("fence {fence} of '{}' is over; the task is {}", task.id.show(), task.state.word());
+fn ended_claim(task: &Task, fence: Fence) -> Error {
+    let text = format!("fence {fence} of '{}' has ended; the task is {}", task.id.show(), task.state.word());
     Error::new(Code::Stale, text)
 }
 
 /// A worker completes its task. `None` if it has done so before.
 pub fn complete(flow: &Flow, id: &[u8], fence: Fence, result: Blob, at: Millis) -> Result<Option<FlowEvent>, Error> {
-    match held(flow, id, fence)? {
-        Held::Running(task, run) => {
+    match claimed_task(flow, id, fence)? {
+        ClaimedTask::Running(task, run) => {
             if let Some(stop) = &run.stop {
                 let why = if stop.how == How::Dead { "its deadline has come" } else { "it was cancelled" };
                 let text = format!("'{}' cannot be completed, {why}: LTMC.TASK.FAIL gives it back", task.id.show());
@@ -186,25 +188,25 @@ pub fn complete(flow: &Flow, id: &[u8], fence: Fence, result: Blob, at: Millis) 
             }
             Ok(Some(FlowEvent::Completed { task: task.id.clone(), at, result }))
         }
-        Held::Past(task) => match task.end() {
+        ClaimedTask::Past(task) => match task.end() {
             Some(end) if end.how.is_success() && end.result == result => Ok(None),
             Some(end) if end.how.is_success() => {
                 let text = format!("'{}' was completed under this fence with another result", task.id.show());
                 Err(Error::new(Code::BadState, text))
             }
-            _ => Err(over(task, fence)),
+            _ => Err(ended_claim(task, fence)),
         },
     }
 }
 
-/// What came of a failed attempt.
+/// What follows a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// There will be another one.
+    /// There will be another attempt.
     Retry,
     /// There will be none.
     Dead,
-    /// It was cancelled.
+    /// The task was cancelled.
     Cancelled,
 }
 
@@ -215,7 +217,8 @@ impl Fate {
     }
 }
 
-/// A worker gives its task up; `is_final` says that no other should try. No event if it has done so before.
+/// A worker gives up its task. `is_final` says that no other worker should try. No event if it
+/// has done so before.
 pub fn fail(
     flow: &Flow,
     id: &[u8],
@@ -225,8 +228,8 @@ pub fn fail(
     policy: &Policy,
     at: Millis,
 ) -> Result<(Option<FlowEvent>, Fate), Error> {
-    match held(flow, id, fence)? {
-        Held::Running(task, run) => {
+    match claimed_task(flow, id, fence)? {
+        ClaimedTask::Running(task, run) => {
             let event = failed(task, run, Cause::Failed, reason, is_final, policy, at);
             let fate = match &event {
                 FlowEvent::Failed { retry_at: 0, .. } | FlowEvent::Ended { how: How::Dead, .. } => Fate::Dead,
@@ -235,17 +238,17 @@ pub fn fail(
             };
             Ok((Some(event), fate))
         }
-        Held::Past(task) => match (task.past.last(), task.end()) {
-            (Some(attempt), _) if attempt.fence != fence => Err(over(task, fence)),
+        ClaimedTask::Past(task) => match (task.past.last(), task.end()) {
+            (Some(attempt), _) if attempt.fence != fence => Err(ended_claim(task, fence)),
             (Some(attempt), None) if attempt.cause == Cause::Failed => Ok((None, Fate::Retry)),
             (Some(_), Some(end)) if end.how == How::Dead => Ok((None, Fate::Dead)),
             (Some(attempt), Some(_)) if attempt.cause == Cause::Stopped => Ok((None, Fate::Cancelled)),
-            _ => Err(over(task, fence)),
+            _ => Err(ended_claim(task, fence)),
         },
     }
 }
 
-/// The end of an attempt that did not succeed.
+/// The end of a failed attempt.
 pub fn failed(
     task: &Task,
     run: &Run,
@@ -269,21 +272,22 @@ pub fn failed(
     FlowEvent::Failed { task: id, at, cause, reason, retry_at }
 }
 
-/// How long to wait before the next attempt, ms. Those that fail together do not come back together: an exponential pause is shortened by
-/// up to a half, by how much depends on the task and the attempt alone.
+/// The pause before the next attempt, ms. Tasks that fail together do not come back
+/// together: an exponential pause is shortened by up to half. By how much depends only on
+/// the task and the attempt.
 fn pause(backoff: &Backoff, task: &Task) -> Millis {
     if !backoff.is_exponential {
         return backoff.ms.min(backoff.max_ms);
     }
     let doublings = task.attempts.saturating_sub(1).min(63);
     let full = backoff.ms.saturating_mul(1u64.checked_shl(doublings).unwrap_or(u64::MAX)).min(backoff.max_ms);
-    // FNV-1a, of the name and the number of the attempt.
+    // FNV-1a of the name and the number of the attempt.
     let hash = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     let mut seed = task.id.iter().chain(&task.attempts.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, hash);
     full - next_random(&mut seed) % (full / 2 + 1)
 }
 
-/// Those of an agent that is gone: its attempts are over.
+/// The claims of an agent that is gone: its attempts end.
 pub fn agent_gone(flow: &Flow, registry: &[u8], agent: &[u8], policy: &Policy, at: Millis) -> Vec<FlowEvent> {
     let runs = flow.index().run_by(agent).filter_map(|no| flow.at(no)).filter_map(|task| Some((task, task.run()?)));
     let claimed_so = runs.filter(|(_, run)| *run.registry == *registry);

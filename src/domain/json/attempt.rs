@@ -1,8 +1,9 @@
-//! Operations of one call, all or none.
+//! The operations of one call, all or none.
 //!
-//! Each operation has to see what those before it did, and a document is too large to be copied for that. So an [`Attempt`] makes the
-//! edits on the document itself and takes every one of them back when it ends, however it ends: nothing has changed then, and what is
-//! left is the list of edits to be decided upon.
+//! Each operation has to see what the earlier ones did, and a document is too large to be copied
+//! for that. So an [`Attempt`] makes the edits on the document itself, and takes all of them
+//! back when it ends, however it ends. Then nothing has changed, and the list of edits is left
+//! to be decided on.
 
 use super::patch::Operation;
 use super::pointer::{index, step};
@@ -13,7 +14,7 @@ use crate::domain::value::bytes::printable;
 use crate::domain::{Code, Error};
 use serde_json::{Map, Number, Value};
 
-/// What a client wants of a document.
+/// An operation on a document.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
     /// `MERGE`: RFC 7396.
@@ -22,9 +23,9 @@ pub enum Op {
     Patch(Vec<Operation>),
     /// `SET`: makes the objects on the way if they are missing.
     Set(Pointer, Value),
-    /// `DEL`: does nothing if there is nothing.
+    /// `DEL`: does nothing if nothing is there.
     Del(Pointer),
-    /// `APPEND`: to an array, which is made if there is none.
+    /// `APPEND`: to an array, which is created if there is none.
     Append(Pointer, Value),
     /// `INCRBY`: a number, 0 if there is none.
     IncrBy(Pointer, Number),
@@ -32,10 +33,10 @@ pub enum Op {
     Replace(Value),
 }
 
-/// What a document may at most be.
+/// The bounds of a document.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Bytes of its compact text, commas counted.
+    /// Bytes of its compact text, including commas.
     pub bytes_max: usize,
     /// Levels.
     pub depth_max: usize,
@@ -70,19 +71,20 @@ impl Bounds {
     }
 }
 
-/// The edits of one call may hold and move so many times what the document may hold, or [`SPENT_MIN`].
+/// The edits of one call may hold and move this many times what the document may hold,
+/// or [`SPENT_MIN`].
 const SPENT_SHARE: usize = 4;
 /// Bytes that the edits of one call may hold and move in any case.
 const SPENT_MIN: usize = 1024 * 1024;
 
-/// Operations being tried on a document.
+/// Operations that are tried on a document.
 #[derive(Debug)]
 pub struct Attempt<'a> {
     document: &'a mut Document,
     bounds: Bounds,
     done: Vec<Edit>,
     undo: Vec<Edit>,
-    /// Bytes that the edits hold and elements that they move, which are bounded like the document.
+    /// Bytes that the edits hold and elements that they move; bounded like the document.
     spent: usize,
 }
 
@@ -96,12 +98,12 @@ impl Drop for Attempt<'_> {
 }
 
 impl<'a> Attempt<'a> {
-    /// Begins to try.
+    /// Begins an attempt.
     pub fn new(document: &'a mut Document, bounds: Bounds) -> Self {
         Self { document, bounds, done: Vec::new(), undo: Vec::new(), spent: 0 }
     }
 
-    /// The edits that all operations together amount to, or why one of them cannot be.
+    /// The edits of all operations together, or the error of one of them.
     pub fn all(mut self, ops: Vec<Op>) -> Result<Vec<Edit>, Error> {
         for op in ops {
             self.run(op)?;
@@ -129,7 +131,7 @@ impl<'a> Attempt<'a> {
         self.document.root()
     }
 
-    /// Makes an edit, now on trial.
+    /// Makes an edit, for now.
     fn edit(&mut self, edit: Edit) -> Result<(), Error> {
         let levels = edit.path().depth() + edit.value().map_or(0, |Json(value)| depth(value));
         self.bounds.check_depth(levels)?;
@@ -141,7 +143,7 @@ impl<'a> Attempt<'a> {
         let undo = self.document.apply(edit.clone()).ok_or_else(|| missing(edit.path()))?;
         self.undo.push(undo);
         self.done.push(edit);
-        // After each of them, so that no call makes something huge on the way to something small.
+        // After each edit, so that no call makes something huge on the way to something small.
         self.bounds.check_bytes(self.document.size().text)
     }
 
@@ -235,7 +237,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// `remove` of RFC 6902; returns what was there.
+    /// `remove` of RFC 6902; returns the value that was there.
     fn remove(&mut self, path: Pointer) -> Result<Value, Error> {
         let value = self.existing(&path)?.clone();
         let Some((parent, _)) = path.split() else {
@@ -260,14 +262,15 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// The objects that are missing on the way to `path` are put there with the value inside: the path of the first of them, and it.
+    /// Wraps the value in the objects that are missing on the way to `path`. Returns the path of
+    /// the first of them, and the wrapped value.
     fn with_way(&self, path: Pointer, value: Value) -> Result<(Pointer, Value), Error> {
         let parts: Vec<_> = path.parts().map(|part| part.into_owned()).collect();
         let (mut there, mut known) = (self.root(), 0);
         while let Some(next) = parts.get(known).and_then(|part| step(there, part)) {
             (there, known) = (next, known + 1);
         }
-        // The last part need not be there.
+        // The last part need not exist.
         if known + 1 >= parts.len() {
             return Ok((path, value));
         }

@@ -1,8 +1,11 @@
-//! The one text of all JSON texts that mean the same: the JSON Canonicalization Scheme (RFC 8785).
+//! The one text of all JSON texts with the same meaning: the JSON Canonicalization
+//! Scheme (RFC 8785).
 //!
-//! Members are sorted by the UTF-16 code units of their names, white space is gone, texts have the shortest escapes, and numbers are written as
-//! ECMAScript writes them. What I-JSON (RFC 7493) does not allow is refused: a member twice, half a surrogate pair, a number beyond a double.
-//! So is a whole number that a double would change into another one: two ids that differ in their last digit must not become one.
+//! Members are sorted by the UTF-16 code units of their names, white space is removed, texts have
+//! the shortest escapes, and numbers are written as ECMAScript writes them. What I-JSON (RFC
+//! 7493) does not allow is refused: a duplicate member, half a surrogate pair, a number beyond a
+//! double. So is a whole number that a double would change: two ids that differ in their last
+//! digit must not become one.
 
 use crate::domain::value::bytes::printable;
 use crate::domain::{Code, Error};
@@ -34,7 +37,7 @@ struct Reader<'a> {
     out: Vec<u8>,
 }
 
-/// A member of an object: its name, and where it stands in the output.
+/// A member of an object: its name, and its range in the output.
 struct Member {
     name: String,
     place: Range<usize>,
@@ -56,7 +59,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next byte after white space, which is taken if it is `byte`.
+    /// The next byte after white space, consumed if it is `byte`.
     fn take(&mut self, byte: u8) -> bool {
         self.space();
         let is_there = self.peek() == Some(byte);
@@ -156,7 +159,7 @@ impl<'a> Reader<'a> {
         Ok(Member { name, place: start..self.out.len() })
     }
 
-    /// Puts the members of an object, which stand in the output from `first` on, into their order.
+    /// Sorts the members of an object, which are in the output from `first` on.
     fn sort(&mut self, first: usize, mut members: Vec<Member>) -> Result<(), Error> {
         let is_sorted = members.is_sorted_by(|one, next| by_utf16(&one.name, &next.name) == Ordering::Less);
         if is_sorted {
@@ -264,7 +267,7 @@ impl<'a> Reader<'a> {
     }
 
     fn number(&mut self) -> Result<(), Error> {
-        /// So many digits a double always holds.
+        /// A double always holds this many digits.
         const SAFE_DIGITS: usize = 15;
         let literal = self.number_literal()?;
         let is_whole = literal.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
@@ -326,13 +329,14 @@ fn by_utf16(one: &str, other: &str) -> Ordering {
     }
 }
 
-/// Of two texts of digits that are equally short and equally close to a number, ECMAScript wants the even one.
+/// Of two equally short texts that are equally close to a number, ECMAScript takes the one whose
+/// last digit is even.
 fn even(value: f64, digits: String) -> String {
     let (count, last) = (digits.len(), digits.as_bytes()[digits.len() - 1]);
     if last % 2 == 0 {
         return digits;
     }
-    // It lies in the middle if all that follows the digits is a five and zeros.
+    // It lies in the middle if a five and only zeros follow the digits.
     let exact = format!("{value:.60e}").replace('.', "");
     let (before, after) = exact.split_at(count);
     let is_between =
@@ -340,24 +344,26 @@ fn even(value: f64, digits: String) -> String {
     if !is_between {
         return digits;
     }
-    // A nine would have been carried, and the digits been fewer.
+    // A nine would have been carried, and there would be fewer digits.
     let other = if before == digits { (last + 1).min(b'9') } else { last - 1 };
     format!("{}{}", &digits[..count - 1], char::from(other))
 }
 
-/// A finite number as ECMAScript writes it (ECMA-262, Number::toString), which RFC 8785, 3.2.2.3 asks for.
+/// A finite number as ECMAScript writes it (ECMA-262, Number::toString), as RFC 8785,
+/// 3.2.2.3 requires.
 fn number_text(value: f64) -> String {
     if value == 0.0 {
         return "0".into();
     }
-    // Rust writes the shortest digits that are read back as the same number, as ECMAScript asks for: d.ddde-7.
+    // Rust writes the shortest digits that are read back as the same number, d.ddde-7, as
+    // ECMAScript requires.
     let scientific = format!("{:e}", value.abs());
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let digits = even(value.abs(), mantissa.replace('.', ""));
     let point = exponent.parse::<i32>().unwrap_or(0) + 1;
     let count = digits.len() as i32;
     let text = match point {
-        // All digits before the point, with zeros up to it.
+        // All digits before the point, filled up with zeros.
         22.. | i32::MIN..=-6 => {
             let (first, rest) = digits.split_at(1);
             let dot = if rest.is_empty() { "" } else { "." };

@@ -1,4 +1,4 @@
-//! A JSON document that knows its size.
+//! A JSON document that keeps track of its size.
 
 use super::edit::Edit;
 use super::pointer::index;
@@ -8,7 +8,7 @@ use super::Pointer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A JSON document. Its size is kept with every edit.
+/// A JSON document. Each edit updates its size.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Json", into = "Json")]
 pub struct Document {
@@ -40,17 +40,18 @@ impl Document {
         &self.root
     }
 
-    /// The value by itself.
+    /// The value alone.
     pub fn into_root(self) -> Value {
         self.root
     }
 
-    /// How much room it takes.
+    /// Its size.
     pub fn size(&self) -> Size {
         self.size
     }
 
-    /// Makes an edit and returns the one that undoes it. `None` if it does not fit, and then nothing has changed.
+    /// Makes an edit and returns the one that undoes it. `None` if it does not fit; then
+    /// nothing has changed.
     pub fn apply(&mut self, edit: Edit) -> Option<Edit> {
         match edit {
             Edit::Put { path, value: Json(value) } => self.put(path, value),
@@ -107,7 +108,7 @@ impl Document {
         Some(Edit::Drop { path })
     }
 
-    /// Whether the size is what it should be.
+    /// Whether the size is right.
     pub fn is_sound(&self) -> bool {
         self.size == Size::of(&self.root)
     }

@@ -1,4 +1,4 @@
-//! The steps by which documents change, and how those that undo a step are kept.
+//! The steps by which documents change, and the steps that undo them.
 
 use super::text::Json;
 use super::Pointer;
@@ -8,41 +8,41 @@ use std::collections::BTreeSet;
 /// One step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Edit {
-    /// Sets the root, a member of an object, or an element that an array has.
+    /// Sets the root, a member of an object, or an existing element of an array.
     Put {
-        /// Where.
+        /// The place.
         path: Pointer,
-        /// To what.
+        /// The value.
         value: Json,
     },
-    /// Takes a member out of an object.
+    /// Removes a member of an object.
     Drop {
-        /// Where.
+        /// The place.
         path: Pointer,
     },
-    /// Puts an element into an array, before the one that is there or at the end.
+    /// Inserts an element into an array, before the one at its index or at the end.
     Insert {
-        /// Where.
+        /// The place.
         path: Pointer,
-        /// What.
+        /// The element.
         value: Json,
     },
-    /// Takes an element out of an array.
+    /// Removes an element of an array.
     Remove {
-        /// Where.
+        /// The place.
         path: Pointer,
     },
 }
 
 impl Edit {
-    /// Where.
+    /// The place.
     pub fn path(&self) -> &Pointer {
         match self {
             Edit::Put { path, .. } | Edit::Drop { path } | Edit::Insert { path, .. } | Edit::Remove { path } => path,
         }
     }
 
-    /// The value that it brings.
+    /// The value that it adds.
     pub fn value(&self) -> Option<&Json> {
         match self {
             Edit::Put { value, .. } | Edit::Insert { value, .. } => Some(value),
@@ -50,7 +50,7 @@ impl Edit {
         }
     }
 
-    /// Where others could see it: an element that comes or goes moves the rest of its array.
+    /// Where others can see it: adding or removing an element moves the rest of its array.
     pub fn seen_at(&self) -> Pointer {
         match self {
             Edit::Put { path, .. } | Edit::Drop { path } => path.clone(),
@@ -74,12 +74,13 @@ impl Edit {
 /// More edits than this are looked up in a set.
 const FEW: usize = 16;
 
-/// The edits that undo one or more versions of a document, in the order in which what they undo happened.
+/// The edits that undo one or more versions of a document, ordered like the edits they undo.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Vec<Edit>", into = "Vec<Edit>")]
 pub struct Undo {
     edits: Vec<Edit>,
-    /// Places that are restored as a whole; empty as long as there are few edits, which are looked through.
+    /// Places that are restored whole; empty as long as there are few edits, which are
+    /// searched instead.
     restored: BTreeSet<Pointer>,
     moves_elements: bool,
     bytes: usize,
@@ -100,7 +101,7 @@ impl From<Undo> for Vec<Edit> {
 }
 
 impl Undo {
-    /// For so many edits.
+    /// With room for `edits` edits.
     pub fn with_room(edits: usize) -> Self {
         Self { edits: Vec::with_capacity(edits), ..Self::default() }
     }
@@ -110,11 +111,11 @@ impl Undo {
         self.edits.iter().rev()
     }
 
-    /// Adds what undoes something that happened later.
+    /// Adds an edit that undoes a later one.
     pub fn push(&mut self, edit: Edit) {
         self.moves_elements |= edit.moves_elements();
-        // What lies in a place that is restored as a whole need not be restored for itself. As long as no element of an array has
-        // moved, the same path is the same place.
+        // What is inside a place that is restored whole need not be restored itself. As long as no
+        // array element has moved, the same path is the same place.
         if !self.moves_elements && self.restores(edit.path()) {
             return;
         }
@@ -129,7 +130,7 @@ impl Undo {
         }
     }
 
-    /// Whether the place is restored with another one.
+    /// Whether restoring another place restores this one.
     fn restores(&self, path: &Pointer) -> bool {
         if self.edits.len() < FEW {
             return self.edits.iter().any(|edit| edit.path().covers(path));
@@ -137,7 +138,7 @@ impl Undo {
         (0..=path.depth()).any(|depth| self.restored.contains(&path.cut(depth)))
     }
 
-    /// Adds what undoes the versions after these.
+    /// Adds the edits that undo later versions.
     pub fn absorb(&mut self, later: Undo) {
         later.edits.into_iter().for_each(|edit| self.push(edit));
     }

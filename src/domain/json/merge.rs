@@ -1,8 +1,8 @@
-//! JSON Merge Patch (RFC 7396): applying one. Making one is in [`past`](super::past).
+//! JSON Merge Patch (RFC 7396): applying one. [`past`](super::past) makes them.
 
 use serde_json::Value;
 
-/// What a patch makes of nothing: the patch without its nulls.
+/// A patch applied to nothing: the patch without its nulls.
 pub fn made_of_nothing(patch: &Value) -> Value {
     match patch {
         Value::Object(members) => {

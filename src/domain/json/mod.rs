@@ -1,8 +1,10 @@
-//! JSON documents that change by small steps.
+//! JSON documents that change in small steps.
 //!
-//! A [`Document`] changes by [`Edit`]s, each of which gives back the edit that undoes it. What clients ask for (RFC 7396 merge patches,
-//! RFC 6902 patches, single operations) is turned into edits by an [`Attempt`](attempt::Attempt), and edits are what is replicated, watched and
-//! kept as history: all of it costs what changes, not what is there. Paths are JSON Pointers (RFC 6901).
+//! A [`Document`] changes by [`Edit`]s, each of which returns the edit that undoes it. An
+//! [`Attempt`](attempt::Attempt) turns what clients ask for (RFC 7396 merge patches, RFC 6902
+//! patches, single operations) into edits. Edits are what is replicated, watched and kept as
+//! history, so the cost depends on what changes, not on the size of the document. Paths are JSON
+//! Pointers (RFC 6901).
 
 pub mod attempt;
 pub mod canonical;
@@ -23,7 +25,8 @@ pub use text::Json;
 
 use serde_json::{Number, Value};
 
-/// Whether two values are the same. Numbers are compared by what they stand for: 1, 1.0 and 1e0 are one (RFC 6902, 4.6).
+/// Whether two values are equal. Numbers are compared by value: 1, 1.0 and 1e0 are equal
+/// (RFC 6902, 4.6).
 pub fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => same_number(one, other),

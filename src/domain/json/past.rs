@@ -1,7 +1,7 @@
 //! A document as it was, seen through what it is now: edits are undone without copying it.
 //!
-//! Only the objects and arrays on the way to what was another are made anew, of references. A [`Patch`] that leads from there to now then refers
-//! to what is new, too.
+//! Only the objects and arrays on the way to a difference are built anew, out of references. A
+//! [`Patch`] that leads from there to now also refers to what is new.
 
 use super::pointer::index;
 use super::{Edit, Json, Pointer};
@@ -13,13 +13,13 @@ use std::collections::BTreeMap;
 /// A value as it was.
 #[derive(Debug)]
 pub enum Past<'a> {
-    /// As it is now, or as the history has it.
+    /// As it is now, or as in the history.
     Same(&'a Value),
     /// An object.
     Object {
-        /// What it is made of.
+        /// The object that it is based on.
         base: &'a Map<String, Value>,
-        /// The members that differ from that; `None` is one that was not there.
+        /// The members that differ from that one; `None` for a member that did not exist.
         others: BTreeMap<Cow<'a, str>, Option<Past<'a>>>,
     },
     /// An array.
@@ -27,12 +27,12 @@ pub enum Past<'a> {
 }
 
 impl<'a> Past<'a> {
-    /// Makes an edit. One that does not fit is passed over.
+    /// Makes an edit. One that does not fit is ignored.
     pub fn apply(&mut self, edit: &'a Edit) {
         let mut parts: Vec<Cow<str>> = edit.path().parts().collect();
         let value = edit.value().map(|Json(value)| Past::Same(value));
         let Some(name) = parts.pop() else {
-            // Nothing but another value can be made of the root.
+            // The root can only be replaced by another value.
             if let (Edit::Put { .. }, Some(value)) = (edit, value) {
                 *self = value;
             }
@@ -48,7 +48,7 @@ impl<'a> Past<'a> {
         }
     }
 
-    /// What is at a place.
+    /// The value at a place.
     pub fn find(&mut self, path: &'a Pointer) -> Option<&mut Self> {
         path.parts().try_fold(self, Past::step)
     }
@@ -67,7 +67,7 @@ impl<'a> Past<'a> {
         }
     }
 
-    /// Makes this level anew, so that it can differ from what it was made of.
+    /// Builds this level anew, so that it can differ from its base.
     fn open(&mut self) -> &mut Self {
         match self {
             Past::Same(Value::Object(base)) => *self = Past::Object { base, others: BTreeMap::new() },
@@ -99,8 +99,8 @@ pub enum Patch<'a> {
 }
 
 impl<'a> Patch<'a> {
-    /// The patch that makes `now` of `then`; `None` if they are the same. A null in an object of `now` cannot be said by a merge patch,
-    /// for which null means removal.
+    /// The patch that turns `then` into `now`; `None` if they are the same. A merge patch cannot
+    /// express a null in an object of `now`, since null means removal.
     pub fn between(then: &'a Past<'a>, now: &'a Value) -> Option<Self> {
         match (then, now) {
             (Past::Same(then), now) => Self::between_values(then, now),
@@ -147,7 +147,7 @@ impl<'a> Patch<'a> {
 }
 
 fn changed_members<'a>(before: &'a Map<String, Value>, after: &'a Map<String, Value>) -> BTreeMap<&'a str, Patch<'a>> {
-    let gone = before.keys().filter(|name| !after.contains_key(*name)).map(|name| (name.as_str(), Patch::Gone));
+    let removed = before.keys().filter(|name| !after.contains_key(*name)).map(|name| (name.as_str(), Patch::Gone));
     let changed = after.iter().filter_map(|(name, now)| {
         let change = match before.get(name) {
             Some(then) => Patch::between_values(then, now)?,
@@ -155,7 +155,7 @@ fn changed_members<'a>(before: &'a Map<String, Value>, after: &'a Map<String, Va
         };
         Some((name.as_str(), change))
     });
-    gone.chain(changed).collect()
+    removed.chain(changed).collect()
 }
 
 impl Serialize for Patch<'_> {
@@ -188,7 +188,7 @@ mod tests {
         }
     }
 
-    /// The patch from `now` with edits made to `now` without them.
+    /// The patch that turns `now` with edits into `now` without them.
     fn patch(now: &Value, edits: &[Edit], path: &str) -> Option<Value> {
         let path = Pointer::parse(path.as_bytes()).expect(path);
         let mut past = Past::Same(now);

@@ -10,19 +10,19 @@ use serde_json::Value;
 pub enum Operation {
     /// Puts a value into an object or an array.
     Add(Pointer, Value),
-    /// Takes something out that has to be there.
+    /// Removes a value that has to exist.
     Remove(Pointer),
-    /// Sets something that has to be there.
+    /// Replaces a value that has to exist.
     Replace(Pointer, Value),
-    /// Takes something out of one place (the first) and puts it into another.
+    /// Moves a value from the first place to the second.
     Move(Pointer, Pointer),
-    /// The same, and leaves it where it was, too.
+    /// Copies a value from the first place to the second.
     Copy(Pointer, Pointer),
-    /// Goes on only if something is there.
+    /// Goes on only if the value at the place is equal.
     Test(Pointer, Value),
 }
 
-/// Reads a patch: an array of objects with `op`, `path` and what belongs to the operation.
+/// Reads a patch: an array of objects with `op`, `path` and the other members of the operation.
 pub fn read(patch: Value) -> Result<Vec<Operation>, Error> {
     let Value::Array(operations) = patch else {
         return Err(Error::usage("PATCH is no array, allowed are the arrays of operations of RFC 6902"));

@@ -1,4 +1,4 @@
-//! JSON Pointer (RFC 6901): where in a document something is.
+//! JSON Pointer (RFC 6901): a place in a document.
 
 use crate::domain::limits::{POINTER_BYTES_MAX, POINTER_DEPTH_MAX};
 use crate::domain::value::bytes::{printable, Text};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// The names and indexes on the way from the root; none is the root itself.
+/// The names and indexes on the way from the root; none for the root itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Pointer(Text);
 
@@ -29,7 +29,7 @@ impl Pointer {
         }
     }
 
-    /// Whether it is one that [`parse`](Self::parse) can make.
+    /// Whether [`parse`](Self::parse) can make it.
     pub fn is_valid(&self) -> bool {
         let text = &self.0;
         let escapes = || text.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
@@ -47,7 +47,7 @@ impl Pointer {
         self.0.is_empty()
     }
 
-    /// How many parts it has.
+    /// The number of its parts.
     pub fn depth(&self) -> usize {
         self.0.bytes().filter(|byte| *byte == b'/').count()
     }
@@ -57,7 +57,7 @@ impl Pointer {
         self.0.split('/').skip(1).map(unescaped)
     }
 
-    /// The pointer of a member or an element of what this one points to.
+    /// The pointer to a member or an element of what this one points to.
     pub fn child(&self, name: &str) -> Self {
         let mut text = String::with_capacity(self.0.len() + 1 + name.len());
         text.push_str(&self.0);
@@ -72,19 +72,19 @@ impl Pointer {
         Self(text.into())
     }
 
-    /// What holds what this points to, and under which name or index. `None` for the root.
+    /// The pointer to what holds this place, and the name or index in it. `None` for the root.
     pub fn split(&self) -> Option<(Self, Cow<'_, str>)> {
         let (parent, name) = self.0.rsplit_once('/')?;
         Some((Self(parent.into()), unescaped(name)))
     }
 
-    /// The first `depth` parts of it.
+    /// Its first `depth` parts.
     pub fn cut(&self, depth: usize) -> Self {
         let end = self.0.match_indices('/').nth(depth).map_or(self.0.len(), |(at, _)| at);
         Self(self.0[..end].into())
     }
 
-    /// The text with one more letter: the end of an interval of pointers.
+    /// The text with one more letter: the bound of a range of pointers.
     pub fn followed_by(&self, letter: char) -> Self {
         Self(Text::from(format!("{}{letter}", self.text())))
     }
@@ -99,12 +99,12 @@ impl Pointer {
         self.covers(other) || other.covers(self)
     }
 
-    /// What is there.
+    /// The value at this place.
     pub fn find<'a>(&self, root: &'a Value) -> Option<&'a Value> {
         self.parts().try_fold(root, |value, part| step(value, &part))
     }
 
-    /// What is there, to be changed.
+    /// The value at this place, to be changed.
     pub fn find_mut<'a>(&self, root: &'a mut Value) -> Option<&'a mut Value> {
         self.parts().try_fold(root, |value, part| match value {
             Value::Object(members) => members.get_mut(&*part),

@@ -5,10 +5,10 @@ use serde::Serialize;
 use serde_json::Value;
 use std::io::Write;
 
-/// How much room a value takes.
+/// The size of a value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Size {
-    /// Bytes of the compact text, a comma after every member and element counted.
+    /// Bytes of the compact text, with a comma after every member and element.
     pub text: usize,
     /// Bytes allocated, without the value itself.
     pub heap: usize,
@@ -36,30 +36,31 @@ impl Write for Counter {
 /// Bytes of the JSON text of a value.
 pub fn text_bytes(value: &(impl Serialize + ?Sized)) -> usize {
     let mut counter = Counter { bytes: 0, max: usize::MAX };
-    // Counting does not fail without a bound.
+    // Without a bound, counting does not fail.
     let _ = serde_json::to_writer(&mut counter, value);
     counter.bytes
 }
 
-/// Whether the JSON text of a value has more than `max` bytes. Not more of it is looked at than it takes to tell.
+/// Whether the JSON text of a value has more than `max` bytes. Stops as soon as that is known.
 pub fn is_longer(value: &(impl Serialize + ?Sized), max: usize) -> bool {
     serde_json::to_writer(&mut Counter { bytes: 0, max }, value).is_err()
 }
 
-/// Bytes allocated for so many values in one container, without what they hold.
+/// Bytes allocated for a number of values in one container, without what they hold.
 pub type RoomOf = fn(usize) -> usize;
 
-/// Members often come in the order of their names, at the latest when a saved document is read: that leaves the nodes of large objects
-/// emptier than usual.
+/// Members often come in the order of their names, at the latest when a saved document is read.
+/// That leaves the nodes of large objects emptier than usual.
 pub const MEMBERS: RoomOf = |count| {
     let bytes = tree_bytes(count, size_of::<String>() + size_of::<Value>());
     bytes + if count > 11 { bytes / 16 } else { 0 }
 };
-/// As if there were no more than are in it: what is read is made so, see [`trim`]. What is appended later takes up to twice that.
+/// As if the list had no spare room: what is read has none, see [`trim`]. After an append it may
+/// take up to twice that.
 pub const ELEMENTS: RoomOf = |count| allocated(count * size_of::<Value>());
 
 impl Size {
-    /// Of a value. The depth of the recursion is bounded by that of documents.
+    /// The size of a value. The recursion is no deeper than documents are.
     pub fn of(value: &Value) -> Self {
         const EMPTY: Size = Size { text: 2, heap: 0 };
         match value {
@@ -76,7 +77,7 @@ impl Size {
         }
     }
 
-    /// Of the container itself, with so many values.
+    /// The size of a container with this many values.
     pub fn of_room(count: usize, room: RoomOf) -> Self {
         Size { text: 0, heap: room(count) }
     }
@@ -85,12 +86,12 @@ impl Size {
         Size { text: self.text + other.text, heap: self.heap + other.heap }
     }
 
-    /// Of a member of an object, with its name, colon and comma.
+    /// The size as a member of an object, with its name, colon and comma.
     pub(crate) fn as_member(self, name: &str) -> Size {
         self.and(Size { text: text_bytes(name) + 2, heap: allocated(name.len()) })
     }
 
-    /// Of an element of an array, with its comma.
+    /// The size as an element of an array, with its comma.
     pub(crate) fn as_element(self) -> Size {
         self.and(Size { text: 1, heap: 0 })
     }

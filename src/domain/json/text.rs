@@ -1,4 +1,4 @@
-//! JSON as text: reading it within bounds, and how values are saved.
+//! JSON as text: reading it within bounds, and the saved form of values.
 
 use crate::domain::limits::JSON_HEAP_BYTES;
 use crate::domain::{Code, Error};
@@ -16,7 +16,7 @@ impl Serialize for Json {
         if serializer.is_human_readable() {
             self.0.serialize(serializer)
         } else {
-            // Its `to_string` takes twice as long: that goes by way of `fmt`.
+            // Its `to_string` takes twice as long, since that goes through `fmt`.
             let text = serde_json::to_string(&self.0).map_err(serde::ser::Error::custom)?;
             serializer.serialize_str(&text)
         }
@@ -39,7 +39,8 @@ impl<'de> Deserialize<'de> for Json {
     }
 }
 
-/// How much of JSON one call may read. A short text can be a large value: `{"":0}` takes a hundred times its bytes.
+/// The memory that the JSON of one call may take. A short text can be a large value: `{"":0}` takes
+/// a hundred times its bytes.
 #[derive(Debug)]
 pub struct Room {
     depth_max: usize,
@@ -48,8 +49,8 @@ pub struct Room {
 }
 
 impl Room {
-    /// For texts of at most `bytes_max` bytes and `depth_max` levels: they take at most [`JSON_HEAP_BYTES`] of memory together, or eight times
-    /// `bytes_max` if that is more.
+    /// For texts of at most `bytes_max` bytes and `depth_max` levels. Together they may take
+    /// [`JSON_HEAP_BYTES`] of memory, or eight times `bytes_max` if that is more.
     pub fn new(bytes_max: usize, depth_max: usize) -> Self {
         let heap_max = bytes_max.saturating_mul(8).max(JSON_HEAP_BYTES);
         Self { depth_max, heap_max, heap_left: heap_max }
@@ -88,15 +89,15 @@ fn trimmed(read: serde_json::Result<Value>) -> serde_json::Result<Value> {
     })
 }
 
-/// The compact text of a value. Room for `bytes` is made first.
+/// The compact text of a value. `bytes` is the room to reserve.
 pub fn write(value: &(impl Serialize + ?Sized), bytes: usize) -> Vec<u8> {
     let mut text = Vec::with_capacity(bytes);
-    // Values can always be written to memory.
+    // Writing a value to memory cannot fail.
     let _ = serde_json::to_writer(&mut text, value);
     text
 }
 
-/// The compact text of a value, of at most `max` bytes; `None` if it would be longer.
+/// The compact text of a value, of at most `max` bytes; `None` if it is longer.
 pub fn write_within(value: &impl Serialize, max: usize) -> serde_json::Result<Option<String>> {
     let mut text = Bounded { text: Vec::new(), max };
     match serde_json::to_writer(&mut text, value) {
@@ -107,7 +108,7 @@ pub fn write_within(value: &impl Serialize, max: usize) -> serde_json::Result<Op
     }
 }
 
-/// A text that is being written. What would make it too long is not.
+/// A text in progress. What would make it too long is not written.
 struct Bounded {
     text: Vec<u8>,
     max: usize,
@@ -126,25 +127,27 @@ impl io::Write for Bounded {
     }
 }
 
-/// What a text is about to be, told before it is read and whether it is valid or not.
+/// An estimate of a text, made before it is parsed and even if it is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Weight {
-    /// The most brackets that are open at a time.
+    /// The largest number of open brackets.
     pub levels: usize,
-    /// About the memory that it takes as a value, bytes.
+    /// The approximate memory of its value, bytes.
     pub heap_bytes: usize,
 }
 
-/// The first node of an object's map, with room for eleven members, and a list's first room, bytes.
+/// The first node of an object's map, which holds eleven members, and the first allocation
+/// of a list, bytes.
 const OBJECT_BYTES: usize = 640;
 const LIST_BYTES: usize = 128;
-/// What a further element of a list, which grows by doubling, or a member of an object takes, bytes.
+/// Bytes of a further element of a list, which grows by doubling, or of a further
+/// member of an object.
 const ELEMENT_BYTES: usize = 48;
 const MEMBER_BYTES: usize = 40;
 /// The least that a text takes besides its bytes.
 const TEXT_BYTES: usize = 16;
 
-/// Weighs a text in one pass.
+/// Estimates a text in one pass.
 pub fn weigh(text: &[u8]) -> Weight {
     let (mut depth, mut levels, mut heap_bytes, mut in_text, mut is_escaped) = (0usize, 0, text.len(), false, false);
     for byte in text {
@@ -170,8 +173,8 @@ pub fn weigh(text: &[u8]) -> Weight {
     Weight { levels, heap_bytes }
 }
 
-/// Gives back the room for elements that were expected and did not come while a value was read, which may be as much again as all that
-/// came. The depth of the recursion is bounded by that of documents.
+/// Frees the spare room of lists after reading a value, which may be as much again as their
+/// elements. The recursion is no deeper than documents are.
 pub fn trim(value: &mut Value) {
     match value {
         Value::Array(items) => {

@@ -1,12 +1,15 @@
-//! Would waiting close a cycle? Asked before anyone waits; a cycle is refused.
+//! Would waiting close a cycle? This is checked before a client waits; a cycle is refused.
 //!
-//! The wait-for graph has owners as nodes. An owner waits for the holders that keep it out (hard edges) and for those who stand before it
-//! in a queue (soft edges), as in PostgreSQL's lock manager. A semaphore that is full needs *some* of its holders to end, not all, so
-//! a plain cycle search would see deadlocks that are none. Instead the graph is reduced (R. C. Holt, "Some Deadlock Properties of
-//! Computer Systems", 1972): whoever waits for nothing can run to its end; whoever waits only for such can, too; whoever is left is
-//! deadlocked. Only what can be reached from the new waiter is looked at, for a new cycle has to go through it.
+//! The wait-for graph has owners as nodes. An owner waits for the holders that keep it out (hard
+//! edges) and for the waiters before it in a queue (soft edges), as in PostgreSQL's lock manager. A
+//! full semaphore needs *some* of its holders to end, not all, so a plain cycle search would report
+//! false deadlocks. Instead the graph is reduced (R. C. Holt, "Some Deadlock Properties of Computer
+//! Systems", 1972). An owner that waits for nothing can run to its end, and so can an owner that
+//! waits only for such owners. Those that are left are deadlocked. Only what can be reached from
+//! the new waiter is looked at, since a new cycle has to go through it.
 //!
-//! An owner with several waits at once (one in each of several connections) runs only when all of them end.
+//! An owner with several waits at once (one in each of several connections) runs only when
+//! all of them end.
 
 use super::decide::{is_covered, Request};
 use super::grant::{Grant, Mode};
@@ -20,13 +23,15 @@ use crate::domain::{Bytes, Code, Db, Error, KeyId, Millis};
 use ahash::{AHashMap, AHashSet};
 use smallvec::SmallVec;
 
-/// Something an owner waits for: at least `quorum` of `owners` (an owner counts as often as it is listed).
+/// Something an owner waits for: at least `quorum` of `owners` (an owner counts as often
+/// as it is listed).
 #[derive(Debug, Clone)]
 struct Need {
     key: KeyId,
     owners: Vec<Bytes>,
     quorum: usize,
-    /// Who stands before the owner in the queue and needs this, if it is not the owner itself. Only the message shows it.
+    /// The owner before it in the queue that needs this, if it is not the owner itself. Only
+    /// for the message.
     via: Option<Bytes>,
 }
 
@@ -43,7 +48,7 @@ struct Graph {
     found: Vec<Bytes>,
 }
 
-/// `Err` with the cycle if the waiter `id`, who stands in the queues already, can never be served.
+/// `Err` with the cycle if the waiter `id`, which is in the queues already, can never be served.
 pub fn check(queues: &LockQueues, id: WaiterId, locks: &impl Locks, now: Millis) -> Result<(), Error> {
     let Some(waiter) = queues.waiter(id) else {
         return Ok(());
@@ -65,11 +70,11 @@ pub fn check(queues: &LockQueues, id: WaiterId, locks: &impl Locks, now: Millis)
     ))
 }
 
-/// Up to so many waited-for keys are asked one by one whether the new waiter holds something there.
+/// Up to this many waited-for keys are checked one by one for a grant of the new waiter.
 const QUICK_KEYS_MAX: usize = 64;
 
-/// Whether it is plain that nobody waits for the new waiter: it holds nothing that is waited for, waits nowhere else and stands last.
-/// Then no cycle can go through it, however long the queue.
+/// Whether it is plain that nobody waits for the new waiter: it holds nothing that is waited for,
+/// waits nowhere else and is last. Then no cycle can go through it, however long the queue is.
 fn is_needed_by_nobody(queues: &LockQueues, waiter: &LockWaiter, locks: &impl Locks) -> bool {
     let owner = &waiter.request.owner;
     let holds = |key: &KeyId| locks.with(key, |lock| !lock.grants().of_owner(owner).is_empty());
@@ -98,7 +103,8 @@ fn reachable(queues: &LockQueues, db: Db, start: &Bytes, locks: &impl Locks, now
     graph
 }
 
-/// The waits of an owner. Of several for the same thing the last in the queue is enough: it needs all that the others need.
+/// The waits of an owner. Of several waits for the same thing the last in the queue is enough: it
+/// needs everything that the others need.
 fn distinct_waits<'a>(queues: &'a LockQueues, db: Db, owner: &Bytes) -> SmallVec<[&'a LockWaiter; 4]> {
     let mut waits: SmallVec<[&LockWaiter; 4]> =
         queues.of_owner(db, owner).iter().filter_map(|id| queues.waiter(*id)).collect();
@@ -126,7 +132,7 @@ fn needs_on(
 ) {
     let line = line_before(queues, waiter, key, needs);
     locks.with(key, |lock| {
-        let holders = lock.grants().iter().filter(|grant| grant.mode != Mode::Optimistic && !grant.has_ended(now));
+        let holders = lock.grants().iter().filter(|grant| grant.mode != Mode::Optimistic && !grant.is_expired(now));
         for grant in holders {
             let kept_out = line.iter().find(|member| !converts(member, grant) && member.request.is_kept_out_by(grant));
             if let Some(member) = kept_out {
@@ -155,9 +161,10 @@ fn needs_on(
     });
 }
 
-/// The waiter with those before it who wait for nothing but this key: they are no nodes of the graph, what keeps them out counts as
-/// the waiter's own need. Those who wait for something else, too, become needs, but only the nearest of them: it needs those before
-/// it itself. Both keep the graph of a queue of thousands small.
+/// The waiter, with those before it that wait only for this key. Those are no nodes of the graph:
+/// what keeps them out counts as the waiter's own need. Those that also wait for something else
+/// become needs, but only the nearest of them, since it needs the others itself. Both keep the
+/// graph of a queue of thousands small.
 fn line_before<'a>(
     queues: &'a LockQueues,
     waiter: &'a LockWaiter,
@@ -203,7 +210,8 @@ fn converts(waiter: &LockWaiter, grant: &Grant) -> bool {
     waiter.converts == Some(grant.fence)
 }
 
-/// The holders of a full semaphore of whom some have to end. Whoever holds what it asks for needs no permit more.
+/// The holders of a full semaphore, some of which have to end. An owner that holds what it asks for
+/// needs no further permit.
 fn permits(lock: &Lock, request: &Request, key: &KeyId, now: Millis) -> Option<Need> {
     if request.mode != Mode::Shared || is_covered(lock, request) {
         return None;
@@ -213,16 +221,16 @@ fn permits(lock: &Lock, request: &Request, key: &KeyId, now: Millis) -> Option<N
         return None;
     }
     let sharing = |grant: &&Grant| grant.mode == Mode::Shared && grant.path() == &request.path;
-    let (ended, live): (Vec<&Grant>, Vec<&Grant>) =
-        lock.grants().iter().filter(sharing).partition(|grant| grant.has_ended(now));
+    let (expired, live): (Vec<&Grant>, Vec<&Grant>) =
+        lock.grants().iter().filter(sharing).partition(|grant| grant.is_expired(now));
     let owners: Vec<Bytes> = live.into_iter().map(|grant| grant.owner.clone()).collect();
-    // Those whose leases are over have their permits still, until the key is looked at.
-    let quorum = missing.saturating_sub(ended.len());
+    // Expired grants keep their permits until the key is looked at.
+    let quorum = missing.saturating_sub(expired.len());
     (quorum > 0 && quorum <= owners.len()).then(|| Need { key: key.clone(), owners, quorum, via: None })
 }
 
 impl Graph {
-    /// The owners that are left when everyone who can run to its end has.
+    /// The owners that are left when every owner that can run to its end has done so.
     fn irreducible(&self) -> AHashSet<Bytes> {
         let mut stuck: AHashSet<Bytes> =
             self.found.iter().filter(|owner| !self.needs[*owner].is_empty()).cloned().collect();
@@ -242,7 +250,7 @@ impl Graph {
         }
     }
 
-    /// A cycle from `start` back to itself, as `a -> key -> b -> key -> a`, or the way into one.
+    /// A cycle from `start` back to itself, as `a -> key -> b -> key -> a`, or the path into one.
     fn cycle(&self, start: &Bytes, stuck: &AHashSet<Bytes>) -> String {
         let mut text = printable(start);
         let mut seen = vec![start.clone()];
@@ -273,18 +281,18 @@ impl Graph {
 /// One edge of the wait-for graph, for `LTMC.LOCK.GRAPH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edge {
-    /// Who waits.
+    /// The waiting owner.
     pub waiter: Bytes,
-    /// For which key.
+    /// The key.
     pub key: KeyId,
-    /// Whom it waits for.
+    /// The owner that it waits for.
     pub waits_for: Bytes,
-    /// Whether that one holds the lock (else it stands before in the queue).
+    /// Whether that owner holds the lock; otherwise it is earlier in the queue.
     pub holds: bool,
 }
 
-/// The wait-for graph of the node, at most [`GRAPH_EDGES_MAX`] edges and up to the first that does not fit, ordered by key and place in the
-/// queue.
+/// The wait-for graph of the node, at most [`GRAPH_EDGES_MAX`] edges and up to the first that does
+/// not fit, ordered by key and place in the queue.
 pub fn edges(queues: &LockQueues, locks: &impl Locks, now: Millis, mut fits: impl FnMut(&Edge) -> bool) -> Vec<Edge> {
     let mut keys: Vec<&KeyId> = queues.keys().collect();
     keys.sort();
@@ -307,7 +315,7 @@ pub fn edges(queues: &LockQueues, locks: &impl Locks, now: Millis, mut fits: imp
                 let missing = lock.permits_missing(&waiter.request) > 0 && waiter.request.mode == Mode::Shared;
                 let keeps_out = |grant: &&Grant| {
                     let permit = missing && grant.mode == Mode::Shared && grant.path() == &waiter.request.path;
-                    !grant.has_ended(now)
+                    !grant.is_expired(now)
                         && !converts(waiter, grant)
                         && (permit || waiter.request.is_kept_out_by(grant))
                 };

@@ -1,4 +1,4 @@
-//! What a lock command comes to. Nothing here changes a lock: it returns the events that do.
+//! Decisions about locks. Nothing here changes a lock: the functions return events.
 
 use super::event::{Cause, LockEvent};
 use super::grant::{Extra, Grant, Mode, NO_END};
@@ -9,24 +9,24 @@ use crate::domain::value::bytes::printable;
 use crate::domain::{Bytes, Clock, Code, Connection, Error, Fence, Millis};
 use smallvec::{smallvec, SmallVec};
 
-/// What somebody wants of a lock.
+/// A request for a lock.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// Who.
+    /// The owner.
     pub owner: Bytes,
-    /// How.
+    /// The mode.
     pub mode: Mode,
-    /// Of which subtree.
+    /// The subtree.
     pub path: Path,
-    /// Shared by at most so many; 0 for any number.
+    /// How many may share it; 0 for any number.
     pub limit: u32,
-    /// For how long from the grant on, ms; `None` until it is given back.
+    /// The lease from the grant on, ms; `None` until it is released.
     pub lease_ms: Option<Millis>,
-    /// Whether what the owner holds already is no obstacle.
+    /// Whether the owner's other grants are no obstacle.
     pub reentrant: bool,
-    /// The connection whose end gives it back.
+    /// The connection whose end releases it.
     pub connection: Option<Connection>,
-    /// Text for others to read.
+    /// A text for others to read.
     pub meta: Option<Bytes>,
 }
 
@@ -49,8 +49,8 @@ impl Request {
         self.lease_ms.map_or(NO_END, |lease| now.saturating_add(lease))
     }
 
-    /// Whether this request and one that waits before it cannot both be served now. Two shared requests can, unless a limit keeps
-    /// the first waiting: then the second stays behind it.
+    /// Whether this request has to wait behind an earlier one, since both cannot be served now. Two
+    /// shared requests can be, unless a limit keeps the first one waiting.
     pub fn waits_behind(&self, earlier: &Request) -> bool {
         if self.reentrant && earlier.owner == self.owner {
             return false;
@@ -59,7 +59,8 @@ impl Request {
         (exclusive && self.path.overlaps(&earlier.path)) || (earlier.limit > 0 && self.path == earlier.path)
     }
 
-    /// Whether this request cannot be served while `grant` lasts. A full limit is no matter of a single grant and is left out.
+    /// Whether this request cannot be served while `grant` lasts. A full limit does not depend on a
+    /// single grant and is left out.
     pub fn is_kept_out_by(&self, grant: &Grant) -> bool {
         let foreign = !self.reentrant || grant.owner != self.owner;
         let exclusive = self.mode == Mode::Exclusive || grant.mode == Mode::Exclusive;
@@ -67,25 +68,26 @@ impl Request {
     }
 }
 
-/// The events that remove the grants whose leases are over.
+/// The events that end expired grants.
 pub fn expire(lock: &Lock, now: Millis) -> Vec<LockEvent> {
-    let ended = lock.grants().ended(now).into_iter();
-    ended.map(|fence| LockEvent::Ended { fence, cause: Cause::Expired }).collect()
+    let expired = lock.grants().expired(now).into_iter();
+    expired.map(|fence| LockEvent::Ended { fence, cause: Cause::Expired }).collect()
 }
 
-/// The grant that `request` takes again, if its owner holds what it asks for (or more) on the same path.
+/// The grant that `request` takes again, if its owner holds what it asks for (or more)
+/// on the same path.
 fn reentered<'a>(lock: &'a Lock, request: &Request) -> Option<&'a Grant> {
     let covers =
         |grant: &&&Grant| grant.mode == request.mode || (grant.mode == Mode::Exclusive && request.mode == Mode::Shared);
     lock.grants().of_owner_on(&request.owner, &request.path).iter().rev().find(covers).copied()
 }
 
-/// Whether the owner holds what `request` asks for already, so that it only takes one level more.
+/// Whether the owner already holds what `request` asks for, so that it only adds a level.
 pub fn is_covered(lock: &Lock, request: &Request) -> bool {
     request.reentrant && request.mode != Mode::Optimistic && reentered(lock, request).is_some()
 }
 
-/// Whether `request` can be had beside what is granted now. The queue is not asked.
+/// Whether `request` is compatible with the present grants. The queue is not checked.
 pub fn fits(lock: &Lock, request: &Request) -> bool {
     if lock.grants().is_empty() || request.mode == Mode::Optimistic {
         return true;
@@ -94,13 +96,13 @@ pub fn fits(lock: &Lock, request: &Request) -> bool {
     if lock.occupancy.admits(path, *mode, *limit, &[]) {
         return true;
     }
-    // Only what the owner holds on the way can be what is in its way.
+    // Only the owner's grants on the path can be in the way.
     let mut own = if request.reentrant { lock.grants().of_owner(&request.owner) } else { Default::default() };
     own.retain(|grant| grant.path().overlaps(path));
     !own.is_empty() && lock.occupancy.admits(path, *mode, *limit, &own)
 }
 
-/// Takes once more what the owner holds: `None` if it holds nothing that covers the request.
+/// Adds a level to what the owner holds. `None` if no grant covers the request.
 pub fn reenter(lock: &Lock, request: &Request, now: Millis) -> Result<Option<(LockEvent, Fence)>, Error> {
     if !request.reentrant || request.mode == Mode::Optimistic || lock.grants().is_empty() {
         return Ok(None);
@@ -113,12 +115,12 @@ pub fn reenter(lock: &Lock, request: &Request, now: Millis) -> Result<Option<(Lo
             "the owner has taken the lock {LOCK_LEVELS_MAX} times, which is the most allowed"
         )));
     }
-    // The outer level keeps its lease: a nested one may only lengthen it.
+    // The outer level keeps its lease. A nested one may only extend it.
     let ends_at = grant.ends_at.max(request.ends_at(now));
     Ok(Some((LockEvent::Reentered { fence: grant.fence, ends_at }, grant.fence)))
 }
 
-/// What a request that is covered or fits comes to: one level more of what the owner holds, or a new grant.
+/// Grants a request that is covered or fits: a further level, or a new grant.
 pub fn take(lock: &Lock, request: &Request, clock: &mut Clock) -> Result<(LockEvent, Fence), Error> {
     match reenter(lock, request, clock.now())? {
         Some(reentered) => Ok(reentered),
@@ -153,14 +155,14 @@ fn grant(lock: &Lock, request: &Request, clock: &mut Clock) -> (LockEvent, Fence
     (LockEvent::Granted(grant), fence)
 }
 
-/// Which of an owner's grants a command is about.
+/// The grants of an owner that a command is about.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     /// The owner.
     pub owner: Bytes,
-    /// The grant with this fence only.
+    /// Only the grant with this fence.
     pub token: Option<Fence>,
-    /// The grants on this path only.
+    /// Only the grants on this path.
     pub path: Option<Path>,
 }
 
@@ -168,7 +170,7 @@ pub struct Target {
 pub fn owned<'a>(lock: &'a Lock, owner: &[u8], token: Fence, now: Millis) -> Result<&'a Grant, Error> {
     match lock.grants().get(token) {
         Some(grant) if grant.owner[..] != *owner => Err(not_owner(lock, owner)),
-        Some(grant) if !grant.has_ended(now) => Ok(grant),
+        Some(grant) if !grant.is_expired(now) => Ok(grant),
         _ => Err(stale(lock, token)),
     }
 }
@@ -185,7 +187,8 @@ pub fn stale(lock: &Lock, token: Fence) -> Error {
     Error::new(Code::Stale, format!("fence {token} is not current, {now}"))
 }
 
-/// The event of `LTMC.UNLOCK`: one level less of the newest grant that `target` names. `None` if nothing is held by anybody.
+/// The event of `LTMC.UNLOCK`: one level less of the newest grant that `target` names. `None` if
+/// nothing is held at all.
 pub fn unlock(lock: &Lock, target: &Target, now: Millis) -> Result<Option<LockEvent>, Error> {
     let Some(grant) = named(lock, target, false, now)?.pop() else { return Ok(None) };
     if grant.levels > 1 {
@@ -194,12 +197,14 @@ pub fn unlock(lock: &Lock, target: &Target, now: Millis) -> Result<Option<LockEv
     end(lock, grant).map(Some)
 }
 
-/// The events of `LTMC.UNLOCK ... ALL`: the end of everything that `target` names. Empty if nothing is held by anybody.
+/// The events of `LTMC.UNLOCK ... ALL`: the end of everything that `target` names. Empty if
+/// nothing is held at all.
 pub fn unlock_all(lock: &Lock, target: &Target, now: Millis) -> Result<Vec<LockEvent>, Error> {
     named(lock, target, true, now)?.into_iter().map(|grant| end(lock, grant)).collect()
 }
 
-/// The grants in force that `target` names, oldest first: without a path those on the root, or with `everywhere` on any path.
+/// The grants in force that `target` names, oldest first: without a path those on the root, or with
+/// `everywhere` on any path.
 fn named<'a>(
     lock: &'a Lock,
     target: &Target,
@@ -221,7 +226,7 @@ fn named<'a>(
         }
         return Ok(smallvec![grant]);
     }
-    let holds = |grant: &Grant| grant.mode != Mode::Optimistic && !grant.has_ended(now);
+    let holds = |grant: &Grant| grant.mode != Mode::Optimistic && !grant.is_expired(now);
     let mut named = match &target.path {
         Some(path) => lock.grants().of_owner_on(&target.owner, path),
         None if everywhere => lock.grants().of_owner(&target.owner),
@@ -262,7 +267,7 @@ pub fn renew(lock: &Lock, owner: &[u8], token: Fence, lease_ms: Millis, now: Mil
     Ok(LockEvent::Renewed { fence: grant.fence, ends_at: now.saturating_add(lease_ms) })
 }
 
-/// The request that a conversion of `grant` to `mode` comes to.
+/// The request for converting `grant` to `mode`.
 pub fn conversion(grant: &Grant, mode: Mode) -> Request {
     Request {
         mode,
@@ -272,7 +277,7 @@ pub fn conversion(grant: &Grant, mode: Mode) -> Request {
     }
 }
 
-/// The conversion of the grant `fence` to `mode`, if that fits beside the grants of others.
+/// Converts the grant `fence` to `mode`, if that is compatible with the grants of others.
 pub fn convert(lock: &Lock, fence: Fence, mode: Mode, clock: &mut Clock) -> Option<(LockEvent, Fence)> {
     let grant = lock.grants().get(fence)?;
     let keeps = grant.mode == mode || grant.mode == Mode::Exclusive;
@@ -283,31 +288,33 @@ pub fn convert(lock: &Lock, fence: Fence, mode: Mode, clock: &mut Clock) -> Opti
     Some((LockEvent::Converted { fence, new_fence, mode }, new_fence))
 }
 
-/// The events that take away every grant (of `owner`, if given).
+/// The events that end every grant (of `owner`, if given).
 pub fn breaking(lock: &Lock, owner: Option<&[u8]>) -> Vec<LockEvent> {
     let broken = lock.grants().iter().filter(|grant| owner.is_none_or(|owner| grant.owner[..] == *owner));
     broken.map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::Broken }).collect()
 }
 
-/// The events that give back what those owners were granted up to the fence `until`, at most `max` of them.
+/// The events that release what these owners were granted up to the fence `until`, at
+/// most `max` of them.
 pub fn released(lock: &Lock, is_owner: impl Fn(&[u8]) -> bool, until: Fence, max: usize) -> Vec<LockEvent> {
     let held = lock.grants().iter().filter(|grant| grant.fence <= until && is_owner(&grant.owner));
     held.take(max).map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::Released }).collect()
 }
 
-/// The events that end what an agent holds that is gone.
+/// The events that end the grants of an agent that is gone.
 pub fn agent_gone(lock: &Lock, agent: &[u8]) -> Vec<LockEvent> {
     let held = lock.grants().of_owner(agent);
     held.into_iter().map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::AgentGone }).collect()
 }
 
-/// The events that end what was tied to `connection`.
+/// The events that end the grants tied to `connection`.
 pub fn disconnect(lock: &Lock, connection: Connection) -> Vec<LockEvent> {
     let tied = lock.grants().iter().filter(|grant| grant.connection() == Some(connection));
     tied.map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::Disconnected }).collect()
 }
 
-/// The event that undoes a grant that nobody was told of: the whole grant if it was new, else the level that was added.
+/// The event that takes back an undelivered grant: the whole grant if it was new, else
+/// the added level.
 pub fn take_back(lock: &Lock, fence: Fence) -> Option<LockEvent> {
     let grant = lock.grants().get(fence)?;
     if grant.levels > 1 {

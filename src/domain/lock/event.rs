@@ -7,37 +7,37 @@ use serde::{Deserialize, Serialize};
 /// Something that happened to a lock. A grant is named by its fence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum LockEvent {
-    /// An owner holds it now, or took an optimistic stamp.
+    /// An owner got a grant or an optimistic stamp.
     Granted(Grant),
-    /// An owner took once more what it holds.
+    /// An owner took another level of its grant.
     Reentered {
         /// The grant.
         fence: Fence,
-        /// Its lease's end now.
+        /// The new end of its lease.
         ends_at: Millis,
     },
-    /// One of several levels was given back.
+    /// One of several levels was released.
     Unlocked {
         /// The grant.
         fence: Fence,
     },
-    /// The lease has a new end.
+    /// The lease was renewed.
     Renewed {
         /// The grant.
         fence: Fence,
-        /// Its lease's end now.
+        /// The new end of its lease.
         ends_at: Millis,
     },
-    /// The grant changed its mode and so its fence.
+    /// The grant changed its mode, and so its fence.
     Converted {
-        /// The grant until now.
+        /// The old grant.
         fence: Fence,
-        /// The grant from now on.
+        /// The new grant.
         new_fence: Fence,
-        /// Its mode from now on.
+        /// The new mode.
         mode: Mode,
     },
-    /// The grant is over.
+    /// The grant ended.
     Ended {
         /// The grant.
         fence: Fence,
@@ -49,9 +49,9 @@ pub enum LockEvent {
 /// Why a grant ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
-    /// Its owner gave it back.
+    /// Its owner released it.
     Released,
-    /// Its lease ran out.
+    /// Its lease expired.
     Expired,
     /// `LTMC.LOCK.BREAK`.
     Broken,
@@ -66,7 +66,7 @@ pub enum Cause {
 }
 
 impl LockEvent {
-    /// Whether somebody else may have what it gives up.
+    /// Whether others may get what it releases.
     pub fn frees(&self) -> bool {
         matches!(self, LockEvent::Unlocked { .. } | LockEvent::Converted { .. } | LockEvent::Ended { .. })
     }

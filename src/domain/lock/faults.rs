@@ -33,7 +33,7 @@ mod tests {
     use crate::domain::lock::{Extra, Grant, LockEvent, Mode, Path};
     use crate::domain::{Bytes, Record};
 
-    /// So many grants, each on a path of its own, some of them stamps.
+    /// A lock with `grants` grants, each on a path of its own, some of them stamps.
     pub fn lock(grants: u64) -> Record<Lock> {
         value((0..grants).map(|n| {
             let path = Path::parse(format!("src/part-{}/file-{n}", n % 100).as_bytes()).expect("a path");

@@ -1,4 +1,4 @@
-//! Who holds a lock, or a part of it: one grant for each, named by its fence.
+//! The grants of a lock, or of a part of it, each named by its fence.
 
 use super::path::Path;
 use crate::domain::{Bytes, Connection, Fence, Millis};
@@ -12,11 +12,11 @@ pub const NO_END: Millis = Millis::MAX;
 /// What a grant excludes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Mode {
-    /// Others may share; exclusive is kept out.
+    /// Excludes exclusive grants; others may share.
     Shared,
-    /// Everyone else is kept out.
+    /// Excludes everyone else.
     Exclusive,
-    /// Keeps nobody out: a stamp that can be committed if nobody else wrote since.
+    /// Excludes nobody: a stamp that can be committed if nobody else has written since.
     Optimistic,
 }
 
@@ -40,13 +40,13 @@ pub struct Grant {
     pub ends_at: Millis,
     /// When it was granted, unix ms.
     pub since: Millis,
-    /// Who holds it.
+    /// The owner.
     pub owner: Bytes,
-    /// How often its owner has taken it and not yet given it back.
+    /// How often its owner has taken it without releasing it.
     pub levels: u32,
     /// What it excludes.
     pub mode: Mode,
-    /// What few grants have, kept apart so that a plain lock stays small.
+    /// Properties that few grants have, kept apart so that a plain lock stays small.
     pub extra: Option<Box<Extra>>,
 }
 
@@ -55,15 +55,15 @@ pub struct Grant {
 pub struct Extra {
     /// The subtree it is about.
     pub path: Path,
-    /// With a shared grant: at most so many may share; 0 for any number.
+    /// Of a shared grant: how many may share; 0 for any number.
     pub limit: u32,
     /// The connection whose end releases it.
     pub connection: Option<Connection>,
-    /// What the owner wants others to read.
+    /// A text of the owner for others to read.
     pub meta: Option<Bytes>,
     /// Of a stamp: the lock's version when it was taken.
     pub version: u64,
-    /// Of a stamp: whether somebody has written since, so that it cannot be committed any more.
+    /// Of a stamp: whether somebody has written since, so that it can no longer be committed.
     pub voided: bool,
 }
 
@@ -73,7 +73,7 @@ impl Grant {
         self.extra.as_ref().map_or(Path::root(), |extra| &extra.path)
     }
 
-    /// At most so many may share it; 0 for any number.
+    /// How many may share it; 0 for any number.
     pub fn limit(&self) -> u32 {
         self.extra.as_ref().map_or(0, |extra| extra.limit)
     }
@@ -83,8 +83,8 @@ impl Grant {
         self.extra.as_ref()?.connection
     }
 
-    /// Whether the lease is over at `now`.
-    pub fn has_ended(&self, now: Millis) -> bool {
+    /// Whether the lease has expired at `now`.
+    pub fn is_expired(&self, now: Millis) -> bool {
         self.ends_at <= now
     }
 
@@ -98,7 +98,7 @@ impl Grant {
     }
 }
 
-/// Up to so many grants are kept in a plain list and searched one by one.
+/// Up to this many grants are kept in a plain list and searched one by one.
 const FEW: usize = 8;
 
 /// The grants of a lock, in the order of their fences.
@@ -125,7 +125,7 @@ impl Default for Grants {
 }
 
 impl Grants {
-    /// How many there are.
+    /// The number of grants.
     pub fn len(&self) -> usize {
         match self {
             Grants::InlineList(list) => list.len(),
@@ -147,7 +147,7 @@ impl Grants {
         few.into_iter().flatten().chain(many.into_iter().flat_map(BTreeMap::values))
     }
 
-    /// Those with this fence or a larger one, in order.
+    /// The grants with this fence or a larger one, in order.
     pub fn from(&self, fence: Fence) -> impl Iterator<Item = &Grant> {
         let (few, many) = match self {
             Grants::InlineList(list) => (Some(list), None),
@@ -187,7 +187,7 @@ impl Grants {
         }
     }
 
-    /// The grants of one owner on just this path, in the order of their fences.
+    /// The grants of one owner on exactly this path, in the order of their fences.
     pub fn of_owner_on(&self, owner: &[u8], path: &Path) -> SmallVec<[&Grant; 2]> {
         match self {
             Grants::InlineList(list) => list.iter().filter(|g| g.owner[..] == *owner && g.path() == path).collect(),
@@ -214,17 +214,17 @@ impl Grants {
         }
     }
 
-    /// The fences whose leases are over at `now`.
-    pub fn ended(&self, now: Millis) -> Vec<Fence> {
+    /// The fences of the grants that have expired at `now`.
+    pub fn expired(&self, now: Millis) -> Vec<Fence> {
         match self {
-            Grants::InlineList(list) => list.iter().filter(|g| g.has_ended(now)).map(|g| g.fence).collect(),
+            Grants::InlineList(list) => list.iter().filter(|g| g.is_expired(now)).map(|g| g.fence).collect(),
             Grants::Many(many) => {
                 many.by_end.iter().take_while(|(end, _)| *end <= now).map(|(_, fence)| *fence).collect()
             }
         }
     }
 
-    /// Adds a grant; one with the same fence is replaced.
+    /// Adds a grant, which replaces one with the same fence.
     pub fn insert(&mut self, grant: Grant) {
         self.remove(grant.fence);
         match self {
@@ -242,7 +242,7 @@ impl Grants {
         }
     }
 
-    /// Takes a grant out.
+    /// Removes a grant.
     pub fn remove(&mut self, fence: Fence) -> Option<Grant> {
         match self {
             Grants::InlineList(list) => {
@@ -278,14 +278,14 @@ impl Grants {
         }
     }
 
-    /// Whether those of which there are many are indexed as they are.
+    /// Whether the indexes agree with the grants.
     pub fn are_indexed(&self) -> bool {
         let Grants::Many(many) = self else { return true };
         let owned: usize = many.by_owner.values().map(SmallVec::len).sum();
         owned == many.by_fence.len() && self.iter().all(|grant| self.is_indexed(grant))
     }
 
-    /// Whether one of them is, and there are as many ends as grants.
+    /// Whether a grant is indexed, and there are as many ends as grants.
     pub fn is_indexed(&self, grant: &Grant) -> bool {
         let Grants::Many(many) = self else { return true };
         let fences = many.by_owner.get(&(grant.owner.clone(), grant.path().clone()));
@@ -294,7 +294,7 @@ impl Grants {
             && many.by_end.len() == many.by_fence.len()
     }
 
-    /// Makes these indexes anew.
+    /// Rebuilds these indexes.
     pub fn rebuild(&mut self) {
         if let Grants::Many(many) = self {
             let grants = std::mem::take(&mut many.by_fence);
@@ -320,7 +320,7 @@ impl Grants {
 
 #[cfg(any(test, feature = "test-hooks"))]
 impl Grants {
-    /// Breaks the index of owners or that of ends.
+    /// Breaks the index of owners or the one of ends.
     pub(super) fn break_index(&mut self, of_owners: bool) {
         match self {
             Grants::Many(many) if of_owners => drop(many.by_owner.pop_first()),
@@ -370,7 +370,7 @@ mod tests {
             assert_eq!((grants.first_end(), grants.last_end()), (950, 1000 - n));
         }
         assert_eq!(grants.of_owner(b"odd").len(), 25);
-        assert_eq!(grants.ended(952), [50, 49, 48]);
+        assert_eq!(grants.expired(952), [50, 49, 48]);
         grants.update(50, |g| g.ends_at = NO_END);
         assert_eq!(grants.last_end(), NO_END);
         for n in 1..=50 {

@@ -1,7 +1,8 @@
 //! Memory locking: who may touch what.
 //!
-//! A [`Lock`] is the set of its [grants](grant::Grant), each named by a fence. What a request may have is decided in [`decide`], from the grants, their
-//! [occupancy] of the path tree, and the [queue] of those who already wait; whether waiting would close a cycle in [`deadlock`].
+//! A [`Lock`] is the set of its [grants](grant::Grant), each named by a fence. [`decide`] decides
+//! on a request, from the grants, their [occupancy] of the path tree, and the [queue] of waiters;
+//! [`deadlock`] tells whether waiting would close a cycle.
 //!
 //! ```text
 //!                 acquire                    unlock, expire, break, disconnect, take back
@@ -10,11 +11,12 @@
 //!        | busy, BLOCK        |   | Reentered, Unlocked (one level), Renewed,
 //!        v                    |   | Converted (a new fence)
 //!     waiting  --------------->   |
-//!        (direct hand-off: whoever ends a grant serves the queue in the same step)
+//!        (direct hand-off: the step that ends a grant also serves the queue)
 //! ```
 //!
-//! The queue is no part of the entity: it names connections of one process, so it is neither saved nor replicated. A stamp
-//! ([`Mode::Optimistic`]) is a grant that excludes nobody; every write beside it voids it.
+//! The queue is no part of the entity: it names connections of one process, so it is neither saved
+//! nor replicated. A stamp ([`Mode::Optimistic`]) is a grant that excludes nobody; every write
+//! beside it voids it.
 
 pub mod deadlock;
 pub mod decide;
@@ -42,7 +44,7 @@ use grant::Grants;
 use occupancy::Occupancy;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A lock: its grants and how often it was written under.
+/// A lock: its grants, and a count of the writes under it.
 #[derive(Debug, Clone, Default)]
 pub struct Lock {
     grants: Grants,
@@ -59,19 +61,21 @@ impl Lock {
         &self.grants
     }
 
-    /// How many of the grants are stamps.
+    /// The number of stamps among the grants.
     pub fn stamps(&self) -> u32 {
         self.stamps
     }
 
-    /// Counts exclusive grants, their ends, and commits: equal versions mean that nobody wrote in between.
+    /// Counts exclusive grants, their ends, and commits: equal versions mean that nobody
+    /// wrote in between.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// Whether `fence` names a grant that is in force at `now`, or a stamp that can still be committed.
+    /// Whether `fence` names a grant that is in force at `now`, or a stamp that can
+    /// still be committed.
     pub fn is_current(&self, fence: Fence, now: Millis) -> bool {
-        let in_force = self.grants.get(fence).filter(|grant| !grant.has_ended(now));
+        let in_force = self.grants.get(fence).filter(|grant| !grant.is_expired(now));
         in_force.is_some_and(|grant| grant.mode != Mode::Optimistic || decide::commit(self, grant).is_ok())
     }
 
@@ -93,7 +97,8 @@ impl Lock {
         Some(grant)
     }
 
-    /// Somebody may have written under `path`: the version moves on and the stamps that overlap cannot be committed any more.
+    /// Somebody may have written under `path`: the version grows, and overlapping stamps can no
+    /// longer be committed.
     fn wrote(&mut self, path: &Path) {
         self.version += 1;
         if self.stamps == 0 {
@@ -313,7 +318,7 @@ impl<'de> Deserialize<'de> for Lock {
     }
 }
 
-/// The text of who else than `owner` holds a lock, for messages: at most three owners.
+/// The owners other than `owner` that hold a lock, for messages: at most three.
 pub fn holders_text(lock: &Lock, owner: &[u8]) -> String {
     let holders = lock.grants.iter().filter(|grant| grant.mode != Mode::Optimistic && grant.owner[..] != *owner);
     let mut owners: Vec<&Bytes> = holders.map(|grant| &grant.owner).take(4).collect();
@@ -341,7 +346,8 @@ mod tests {
             Lock::admit(&LockEvent::Granted(grant)).is_ok()
         };
         assert!(grant(2, Mode::Exclusive, 0) && grant(2, Mode::Shared, 3) && grant(3, Mode::Optimistic, 0));
-        // One that shared and had a limit keeps it when it becomes exclusive, for when it shares again.
+        // A shared grant with a limit keeps it when it becomes exclusive, for when it
+        // is shared again.
         assert!(grant(2, Mode::Exclusive, 3));
         assert!(!grant(3, Mode::Exclusive, 0) && !grant(3, Mode::Shared, 0) && !grant(2, Mode::Optimistic, 0));
         assert!(!grant(3, Mode::Optimistic, 3));

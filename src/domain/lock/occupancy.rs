@@ -1,15 +1,16 @@
 //! What is taken of a lock, node by node of its path tree, with intent modes.
 //!
-//! Multiple granularity locking after J. Gray et al., "Granularity of Locks and Degrees of Consistency in a Shared Data Base" (1976):
-//! a grant on a node puts an intent (IS or IX) on each of its ancestors, so that a request asks only the nodes on its own way from
-//! the root: O(depth), whatever the number of holders.
+//! Multiple granularity locking after J. Gray et al., "Granularity of Locks and Degrees of
+//! Consistency in a Shared Data Base" (1976): a grant on a node puts an intent (IS or IX) on each
+//! of its ancestors. So a request checks only the nodes on its own path from the root: O(depth),
+//! whatever the number of holders.
 
 use super::grant::{Grant, Mode};
 use super::path::Path;
 use crate::domain::Bytes;
 use ahash::AHashMap;
 
-/// How many grants of each kind one node has.
+/// The number of grants of each kind on one node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Node {
     shared: u32,
@@ -18,7 +19,7 @@ struct Node {
     intent_exclusive: u32,
     /// The smallest limit among the shared grants; 0 for none.
     limit: u32,
-    /// How many shared grants have that limit.
+    /// The number of shared grants with that limit.
     limit_grants: u32,
 }
 
@@ -67,7 +68,7 @@ impl Occupancy {
         tree
     }
 
-    /// Adds a grant. Stamps exclude nobody and are passed over.
+    /// Adds a grant. Stamps exclude nobody and are ignored.
     pub fn add(&mut self, grant: &Grant) {
         if grant.mode == Mode::Optimistic {
             return;
@@ -91,12 +92,13 @@ impl Occupancy {
         counts(path.bytes(), false) && (path.is_root() || on_the_way())
     }
 
-    /// Adds what somebody wants.
+    /// Adds a requested mode.
     pub fn note(&mut self, path: &Path, mode: Mode) {
         self.on_the_way(path, |node, at_target| *node.count(mode, !at_target) += 1);
     }
 
-    /// Takes a grant out. `rest` are the grants that stay: they tell the next smallest limit in the rare case that it is needed.
+    /// Removes a grant. `rest` are the grants that stay: they give the next smallest limit in the
+    /// rare case that it is needed.
     pub fn remove<'a>(&mut self, grant: &Grant, rest: impl Iterator<Item = &'a Grant>) {
         if grant.mode == Mode::Optimistic {
             return;
@@ -121,13 +123,14 @@ impl Occupancy {
         }
     }
 
-    /// Whether `mode` on `path` can be had beside everything that is taken except what `own` says, limits left aside.
+    /// Whether `mode` on `path` is compatible with everything taken, except by `own`.
+    /// Limits are ignored.
     pub fn is_compatible(&self, path: &Path, mode: Mode, own: &[&Grant]) -> bool {
         let own = if own.is_empty() { None } else { Some(Self::of(own.iter().copied())) };
         self.is_compatible_beside(path, mode, own.as_ref())
     }
 
-    /// The same where it is known what is taken by one's own.
+    /// The same, if the occupancy of one's own grants is known.
     pub fn is_compatible_beside(&self, path: &Path, mode: Mode, own: Option<&Self>) -> bool {
         let others = |name: &[u8]| {
             let node = self.node(name);
@@ -145,12 +148,14 @@ impl Occupancy {
         }
     }
 
-    /// Whether `mode` on `path`, sharing with at most `limit` (0: any number), can be had beside what is taken except by `own`.
+    /// Whether `mode` on `path`, shared by at most `limit` (0: any number), is compatible with
+    /// everything taken, except by `own`.
     pub fn admits(&self, path: &Path, mode: Mode, limit: u32, own: &[&Grant]) -> bool {
         self.is_compatible(path, mode, own) && (mode == Mode::Exclusive || self.permits_missing(path, limit) == 0)
     }
 
-    /// How many shared grants on `path` have to end before one more with this `limit` (0: any number) keeps everyone's limit.
+    /// How many shared grants on `path` have to end before one more with this `limit` (0: any
+    /// number) keeps everyone's limit.
     pub fn permits_missing(&self, path: &Path, limit: u32) -> u32 {
         let node = self.node(path.bytes());
         let tightest = [limit, node.limit].into_iter().filter(|n| *n > 0).min();

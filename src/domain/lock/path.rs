@@ -15,7 +15,7 @@ impl Path {
         &ROOT
     }
 
-    /// Reads a path as a client writes it. Slashes at both ends do not count.
+    /// Parses a path as a client writes it. Slashes at both ends are ignored.
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
         let text = trim_slashes(text);
         if text.len() > PATH_BYTES_MAX {
@@ -56,7 +56,8 @@ impl Path {
         self.0.iter().enumerate().filter(|(_, &b)| b == b'/').map(|(at, _)| &self.0[..at])
     }
 
-    /// Whether one path is the other or lies below it: only then can locks on them exclude each other.
+    /// Whether one path is the other or lies below it: only then can locks on them
+    /// exclude each other.
     pub fn overlaps(&self, other: &Path) -> bool {
         let (short, long) = if self.0.len() <= other.0.len() { (self, other) } else { (other, self) };
         short.is_root() || (long.0.starts_with(&short.0) && matches!(long.0.get(short.0.len()), None | Some(b'/')))

@@ -1,8 +1,9 @@
-//! Those who wait for locks of this node, and who of them is served next.
+//! Clients that wait for locks of this node, and which of them is served next.
 //!
-//! A waiter stands in the queue of every key it waits for (several with `LTMC.MLOCK`) at one [rank](Rank). It is served when it fits
-//! beside what is granted and nobody stands before it who would have to be served first, on all its keys at once. So a waiting writer
-//! keeps later readers out, and a wait for several locks holds none of them meanwhile.
+//! A waiter stands in the queue of every key it waits for (several with `LTMC.MLOCK`) at one
+//! [rank](Rank). It is served when, on all its keys at once, it is compatible with the grants and
+//! no waiter before it has to be served first. So a waiting writer keeps later readers out, and a
+//! wait for several locks holds none of them meanwhile.
 
 use super::decide::{fits, is_covered, Request};
 use super::grant::Mode;
@@ -15,42 +16,42 @@ use ahash::AHashMap;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
 
-/// Lends the locks of this node: the queue asks for more than one when somebody waits for several.
+/// Lends the locks of this node: the queue needs more than one when a client waits for several.
 pub trait Locks {
-    /// Calls `read` with the lock under `key`, with an empty one if there is none.
+    /// Calls `read` with the lock under `key`, or with an empty one if there is none.
     fn with<T>(&self, key: &KeyId, read: impl FnOnce(&Lock) -> T) -> T;
 }
 
-/// Somebody who waits.
+/// A client that waits.
 #[derive(Debug, Clone)]
 pub struct LockWaiter {
     /// The keys, all of one database.
     pub keys: SmallVec<[KeyId; 1]>,
-    /// What it wants of each of them.
+    /// What it requests of each of them.
     pub request: Request,
-    /// Its place.
+    /// Its rank.
     pub rank: Rank,
-    /// It holds this grant and wants it converted to the request's mode.
+    /// It holds this grant and waits to convert it to the request's mode.
     pub converts: Option<Fence>,
-    /// It came by `LTMC.MLOCK` and is answered with a list.
+    /// It waits by `LTMC.MLOCK` and gets a list as its reply.
     pub is_multiple: bool,
-    /// The `REQID` to remember the grant under.
+    /// The `REQID` under which the grant is remembered.
     pub request_id: Option<Bytes>,
-    /// The registry that its owner is an agent of, if it named one.
+    /// The registry of its owner, if it named one.
     pub registry: Option<Bytes>,
-    /// What was asked for in `PRIORITY`.
+    /// Its `PRIORITY`.
     pub priority: u64,
-    /// Since when it waits, unix ms.
+    /// When its wait began, unix ms.
     pub since: Millis,
     /// Redis' id of the client.
     pub client: u64,
 }
 
 impl LockWaiter {
-    /// Whether it fits beside what is granted on one of its keys.
+    /// Whether it is compatible with the grants on one of its keys.
     pub fn fits(&self, lock: &Lock) -> bool {
         match self.converts.map(|fence| lock.grants().get(fence)) {
-            // The grant is gone: being served means to be told so.
+            // The grant has ended: serving it means telling it so.
             Some(None) => true,
             Some(Some(grant)) if grant.mode == Mode::Exclusive || grant.mode == self.request.mode => true,
             _ => is_covered(lock, &self.request) || fits(lock, &self.request),
@@ -67,12 +68,13 @@ pub struct LockQueues {
 }
 
 impl LockQueues {
-    /// Whether nobody waits for any lock: the usual case, and the only question on the path of an uncontended lock.
+    /// Whether nobody waits for any lock: the usual case, and the only check that an
+    /// uncontended lock makes.
     pub fn is_empty(&self) -> bool {
         self.waiters.is_empty()
     }
 
-    /// How many wait.
+    /// The number of waiters.
     pub fn len(&self) -> usize {
         self.waiters.len()
     }
@@ -92,18 +94,18 @@ impl LockQueues {
         self.waiters.get(&id)
     }
 
-    /// Those who wait for `key`, first to last.
+    /// The waiters for `key`, first to last.
     pub fn queue(&self, key: &KeyId) -> impl DoubleEndedIterator<Item = (Rank, &LockWaiter)> {
         self.queues.get(key).into_iter().flatten().filter_map(|rank| Some((*rank, self.waiters.get(&rank.waiter())?)))
     }
 
-    /// Those who stand before `rank` in the queue of `key`, the nearest first.
+    /// The waiters before `rank` in the queue of `key`, the nearest first.
     pub fn before(&self, key: &KeyId, rank: Rank) -> impl Iterator<Item = &LockWaiter> {
         let ranks = self.queues.get(key).into_iter().flat_map(move |ranks| ranks.range(..rank).rev());
         ranks.filter_map(|rank| self.waiters.get(&rank.waiter()))
     }
 
-    /// Whether nobody stands behind `rank` in the queue of `key`.
+    /// Whether no waiter is behind `rank` in the queue of `key`.
     pub fn is_last(&self, key: &KeyId, rank: Rank) -> bool {
         self.queues.get(key).is_none_or(|ranks| ranks.last() == Some(&rank))
     }
@@ -116,7 +118,7 @@ impl LockQueues {
         self.by_owner.get(&(db, owner.clone())).map_or(&[], |ids| ids)
     }
 
-    /// Puts a waiter into the queues of its keys.
+    /// Adds a waiter to the queues of its keys.
     pub fn insert(&mut self, waiter: LockWaiter) {
         let id = waiter.rank.waiter();
         for key in &waiter.keys {
@@ -128,7 +130,7 @@ impl LockQueues {
         self.waiters.insert(id, waiter);
     }
 
-    /// Takes a waiter out of all queues.
+    /// Removes a waiter from all queues.
     pub fn remove(&mut self, id: WaiterId) -> Option<LockWaiter> {
         let waiter = self.waiters.remove(&id)?;
         for key in &waiter.keys {
@@ -151,29 +153,31 @@ impl LockQueues {
         Some(waiter)
     }
 
-    /// Whether somebody stands before `rank` in the queue of `key` whom `request` would have to wait for.
+    /// Whether `request` would have to wait for a waiter before `rank` in the queue of `key`.
     pub fn blocks(&self, key: &KeyId, request: &Request, rank: Rank) -> bool {
         let before = self.queue(key).take_while(|(earlier, _)| *earlier < rank);
         before.into_iter().any(|(_, earlier)| request.waits_behind(&earlier.request))
     }
 }
 
-/// One pass over the queue of a key from the front, which serves everyone who can be served.
+/// One pass over the queue of a key from the front, which serves every waiter that can be served.
 ///
-/// Between two calls of [`next`](Self::next) the caller grants what was returned and takes that waiter out of the queue. A grant only
-/// takes room away, so whoever was passed over stays passed over and the pass goes on where it stopped.
+/// Between two calls of [`next`](Self::next) the caller grants what was returned and removes that
+/// waiter from the queue. A grant only takes room away, so a waiter that was passed over stays
+/// passed over, and the pass continues where it stopped.
 #[derive(Debug, Default)]
 pub struct GrantPass {
     resume_after: Option<Rank>,
     passed_over: Vec<WaiterId>,
-    /// What those who were passed over want, so that the next ones need not be held against each of them.
+    /// What the passed-over waiters request, so that later ones need not be compared
+    /// with each of them.
     wanted: Occupancy,
-    /// Paths on which somebody who shares with a limit was passed over.
+    /// Paths on which a shared request with a limit was passed over.
     limited: Vec<Path>,
 }
 
 impl GrantPass {
-    /// The next waiter of `key` that can be served now.
+    /// The next waiter for `key` that can be served now.
     pub fn next(&mut self, queues: &LockQueues, key: &KeyId, locks: &impl Locks) -> Option<WaiterId> {
         use std::ops::Bound;
         let ranks = queues.queues.get(key)?;
@@ -209,7 +213,7 @@ impl GrantPass {
         if self.wanted.is_compatible(path, *mode, &[]) && !self.limited.contains(path) {
             return true;
         }
-        // Whoever waits once only cannot be in its own way.
+        // An owner with a single wait cannot be in its own way.
         let earlier = || self.passed_over.iter().filter_map(|id| queues.waiter(*id));
         !queues.waits_once(waiter) && !earlier().any(|earlier| waiter.request.waits_behind(&earlier.request))
     }
@@ -222,7 +226,8 @@ impl LockQueues {
     }
 }
 
-/// Whether a waiter fits on all its keys and stands free on those other than `key`, where the pass has looked already.
+/// Whether a waiter is compatible on all its keys and has nobody before it on those other than
+/// `key`, which the pass has checked already.
 fn can_be_served(queues: &LockQueues, waiter: &LockWaiter, key: &KeyId, locks: &impl Locks) -> bool {
     waiter.keys.iter().all(|other| {
         let free = other == key || !queues.blocks(other, &waiter.request, waiter.rank);

@@ -1,4 +1,5 @@
-//! How a mailbox changes: each event takes messages from one place and puts them into another. What does not fit is passed over.
+//! How a mailbox changes: each event moves messages from one place to another. What does
+//! not fit is ignored.
 
 use super::{Dead, Entry, Hold, Inbox, Letter, Mail, Message, Name, Reason};
 use crate::domain::entity::count;
@@ -6,7 +7,7 @@ use crate::domain::{Bytes, Fence, Millis};
 use smallvec::SmallVec;
 
 impl Mail {
-    /// Changes an inbox, which is made if there is none and goes if nothing is left of it.
+    /// Changes an inbox. Creates it if there is none, and removes it if nothing is left in it.
     pub(super) fn with_inbox<T>(&mut self, agent: &[u8], change: impl FnOnce(&mut Inbox) -> T) -> T {
         let (inbox, before) = match self.inboxes.get_mut(agent) {
             Some(inbox) => {
@@ -78,7 +79,7 @@ impl Mail {
         self.messages.insert(id, message);
     }
 
-    /// One place less has the message; the last takes it along.
+    /// One place less has the message; the last one removes it.
     pub(super) fn release(&mut self, id: Fence) {
         let Some(message) = self.messages.get_mut(&id) else { return };
         message.left -= 1;
@@ -97,7 +98,7 @@ impl Mail {
         Some(message)
     }
 
-    /// Takes a message out of an inbox, and out of its lease.
+    /// Removes a message from an inbox and from its lease.
     pub(super) fn remove_entry(&mut self, agent: &[u8], id: Fence) -> Option<Entry> {
         self.inbox(agent)?.entry(id)?;
         let entry = self.with_inbox(agent, |inbox| inbox.take(id))?;
@@ -113,7 +114,7 @@ impl Mail {
         is_there
     }
 
-    /// A hold has one message less; the last takes it along.
+    /// A hold has one message less; the last one removes the hold.
     pub(super) fn loosen(&mut self, fence: Fence) {
         let Some(hold) = self.holds.get_mut(&fence) else { return };
         hold.left -= 1;
@@ -123,7 +124,7 @@ impl Mail {
         }
     }
 
-    /// Puts those of the messages that `is_meant` under a new hold.
+    /// Puts those messages that `is_meant` selects under a new hold.
     pub(super) fn put_under(
         &mut self,
         (fence, ends_at, is_delay): (Fence, Millis, bool),
@@ -157,7 +158,7 @@ impl Mail {
         left
     }
 
-    /// Makes ready again what a hold still has.
+    /// Makes the remaining messages of a hold ready again.
     pub(super) fn end_hold(&mut self, fence: Fence, change: impl Fn(&mut Entry)) -> usize {
         let Some(hold) = self.holds.remove(&fence) else { return 0 };
         self.ends.remove(&(hold.ends_at, fence));
@@ -176,7 +177,7 @@ impl Mail {
         ended
     }
 
-    /// Nobody has received what a lease still has.
+    /// The remaining messages of a lease count as never received.
     pub(super) fn taken_back(&mut self, fence: Fence) {
         let taken = self.end_hold(fence, |entry| entry.deliveries = entry.deliveries.saturating_sub(1));
         self.totals.received = self.totals.received.saturating_sub(taken as u64);
@@ -212,7 +213,7 @@ impl Mail {
         self.dead.insert((id, Name::from(agent)), dead);
     }
 
-    /// Takes a message out of the dead letters.
+    /// Removes a message from the dead letters.
     pub(super) fn bring_out(&mut self, agent: &[u8], id: Fence) -> Option<Dead> {
         if self.dead.is_empty() {
             return None;

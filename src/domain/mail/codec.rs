@@ -1,4 +1,4 @@
-//! What is saved of a mailbox, and what has to hold for what was loaded.
+//! The saved form of a mailbox, and the invariants of a loaded one.
 
 use super::event::{Letter, MailEvent, Reason};
 use super::{Dead, Entry, Hold, Mail, Message, Name, Totals};
@@ -12,10 +12,10 @@ use crate::domain::{Blob, Bytes, Error, Fence, Invariant, Millis};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
-/// What is saved: everything in the order of ids and names, so that equal mailboxes are equal bytes.
+/// The saved form: everything ordered by ids and names, so that equal mailboxes are equal bytes.
 #[derive(Serialize, Deserialize)]
 struct Saved {
-    /// Ids and fences go on above those of what is gone.
+    /// New ids and fences are above this, and so above those that are gone.
     last_fence: Fence,
     totals: Totals,
     messages: Vec<SavedMessage>,
@@ -24,7 +24,7 @@ struct Saved {
     dead: Vec<SavedDead>,
 }
 
-/// A message; to whom it is says who has it.
+/// A message. The inboxes say whose it is.
 #[derive(Serialize, Deserialize)]
 struct SavedMessage {
     id: Fence,
@@ -105,7 +105,7 @@ fn saved(mail: &Mail) -> Saved {
     }
 }
 
-/// A mailbox with everything that is derived. Errs with what does not fit together.
+/// A mailbox with everything derived. Errs with what does not fit together.
 fn restored(saved: Saved) -> Result<Mail, &'static str> {
     let mut mail = Mail { last_fence: saved.last_fence, totals: saved.totals, ..Mail::default() };
     for SavedMessage { id, from, sent_at, expires_at, reply_to, payload } in saved.messages {
@@ -193,7 +193,7 @@ impl<'de> Deserialize<'de> for Mail {
 }
 
 fn is_time(when: Millis) -> bool {
-    // Far from every overflow, and within what Redis takes for a time.
+    // Far from every overflow, and within what Redis accepts as a time.
     when <= i64::MAX as Millis / 4
 }
 
@@ -201,7 +201,7 @@ fn is_agent(id: &[u8]) -> bool {
     (1..=ID_BYTES_MAX).contains(&id.len())
 }
 
-/// Errs if an event from an unchecked payload is out of the bounds that the commands keep.
+/// Errs if an event from an unchecked payload is outside the bounds that commands keep.
 pub fn admit(event: &MailEvent) -> Result<(), Error> {
     let in_order = |ids: &[Fence], max: usize| {
         (1..=max).contains(&ids.len()) && ids.is_sorted_by(|one, next| one < next) && ids.iter().all(|id| is_id(*id))
@@ -233,7 +233,7 @@ pub fn admit(event: &MailEvent) -> Result<(), Error> {
     fits.then_some(()).ok_or_else(|| Error::usage("payload holds an event of a mailbox that is out of bounds"))
 }
 
-/// What expires stands in the order of its end.
+/// Expired messages are ordered by their end.
 fn sorted(ids: &[Fence]) -> Vec<Fence> {
     let mut ids = ids.to_vec();
     ids.sort_unstable();
@@ -254,7 +254,8 @@ fn admits_letter(letter: &Letter) -> bool {
     receivers && times && ids && is_agent(&letter.from) && letter.payload.len() <= FIELD_BYTES_MAX
 }
 
-/// Whether all invariants hold: each part is within its bounds, and everything derived is what the rest makes of it.
+/// Whether all invariants hold: each part is within its bounds, and everything derived
+/// agrees with the rest.
 pub fn check(mail: &Mail) -> Result<(), Invariant> {
     let again = restored(saved(mail)).map_err(|text| Invariant(text.into()))?;
     rule(mail.last_fence == 0 || is_id(mail.last_fence), "the last fence is out of bounds")?;
@@ -279,7 +280,7 @@ pub fn check(mail: &Mail) -> Result<(), Invariant> {
     rule(dead_fit && joins_fit, "a dead letter or an inbox is out of bounds")
 }
 
-/// A part of it, by the ids of the messages.
+/// Checks a part of it, by the ids of the messages.
 pub fn check_part(mail: &Mail, from: Fence, room: usize) -> Result<Part, Invariant> {
     rule(mail.ends.len() == mail.holds.len(), "the ends of leases or messages differ")?;
     rule(mail.expiries.len() <= mail.messages.len(), "the ends of leases or messages differ")?;
@@ -300,7 +301,7 @@ pub fn check_part(mail: &Mail, from: Fence, room: usize) -> Result<Part, Invaria
     })
 }
 
-/// A lease that a message of an inbox is in. Says how long it took.
+/// Checks the lease of a message in an inbox. Returns how long that took.
 fn check_hold(mail: &Mail, id: Fence, inbox: &crate::domain::mail::Inbox, fence: Fence) -> Result<usize, Invariant> {
     const LOOKED_THROUGH: usize = 64;
     let hold = mail.holds.get(&fence).filter(|hold| hold.agent == inbox.name);
@@ -318,7 +319,7 @@ fn check_message(mail: &Mail, id: Fence, message: &Message) -> Result<(), Invari
     rule(times && ids && message.payload.len() <= FIELD_BYTES_MAX, "a message is out of bounds")
 }
 
-/// The same after one event. In a large mailbox nothing is looked at but what is counted.
+/// Checks it after one event. In a large mailbox, only the counts.
 pub fn check_after(mail: &Mail, event: &MailEvent) -> Result<(), Invariant> {
     const SMALL: usize = 40;
     if mail.count() <= SMALL && mail.agents() <= SMALL {
@@ -334,14 +335,15 @@ pub fn check_after(mail: &Mail, event: &MailEvent) -> Result<(), Invariant> {
     rule(known && mail.ends.len() == mail.holds.len(), "the event did not do what it says")
 }
 
-/// Makes everything derived anew. What does not fit together stays as it is: the check says so.
+/// Rebuilds everything derived. What does not fit together stays as it is, and the
+/// check reports it.
 pub fn rebuild(mail: &mut Mail) {
     if let Ok(again) = restored(saved(mail)) {
         *mail = again;
     }
 }
 
-/// The same once more. Lists do not take the room along that they keep free, so the bytes are counted anew.
+/// A clone. Cloned lists have no spare room, so the bytes are counted again.
 pub fn cloned(mail: &Mail) -> Mail {
     let mut same = mail.clone();
     same.heap_bytes = counted_bytes(&same);

@@ -1,4 +1,5 @@
-//! What agents may do with a mailbox: each function validates everything and returns what then happens, or errs and nothing does.
+//! What agents may do with a mailbox. Each function validates everything, and returns
+//! events or an error.
 
 use super::{Entry, Letter, Mail, MailEvent, Message, Reason};
 use crate::domain::value::bytes::printable;
@@ -6,7 +7,7 @@ use crate::domain::value::fence::Clock;
 use crate::domain::{Blob, Bytes, Error, Fence, Millis};
 use std::collections::BTreeSet;
 
-/// How much may be in a mailbox.
+/// The bounds of a mailbox.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Most messages.
@@ -19,16 +20,17 @@ pub struct Bounds {
     pub agents_max: usize,
 }
 
-/// What becomes of messages that nobody acknowledges.
+/// What happens to messages that nobody acknowledges.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
-    /// A message that was received so often and comes back is a dead letter.
+    /// A message that was received this often and comes back is a dead letter.
     pub deliveries_max: u32,
-    /// So many dead letters are kept.
+    /// How many dead letters are kept.
     pub dead_max: usize,
 }
 
-/// Errs if a message with a payload of so many bytes has no room in the mailbox or in an inbox of those that it is for.
+/// Errs if a message with this payload has no room in the mailbox, or in an inbox
+/// of its recipients.
 pub fn check_room(mail: &Mail, to: &[Bytes], payload_bytes: usize, bounds: &Bounds) -> Result<(), Error> {
     if mail.count() >= bounds.messages_max {
         return Err(Error::limit("mail-messages-max", "one more message in this mailbox", bounds.messages_max as u64));
@@ -59,20 +61,20 @@ fn check_agents(mail: &Mail, agents: usize, bounds: &Bounds) -> Result<(), Error
     Ok(())
 }
 
-/// A message that is about to be sent.
+/// A message to be sent.
 #[derive(Debug, Clone)]
 pub struct Draft {
-    /// Who sends it.
+    /// The sender.
     pub from: Bytes,
-    /// To whom.
+    /// The recipients.
     pub to: Vec<Bytes>,
     /// The message that it answers.
     pub reply_to: Option<Fence>,
-    /// For how long it is worth reading, ms.
+    /// Its time to live, ms.
     pub ttl_ms: Option<Millis>,
 }
 
-/// A message is sent. There has to be room for it.
+/// Sends a message, which there has to be room for.
 pub fn send(draft: Draft, payload: Blob, clock: &mut Clock) -> (MailEvent, Fence) {
     let (id, at) = (clock.next_fence(), clock.now());
     let Draft { from, to, reply_to, ttl_ms } = draft;
@@ -80,14 +82,14 @@ pub fn send(draft: Draft, payload: Blob, clock: &mut Clock) -> (MailEvent, Fence
     (MailEvent::Sent(Box::new(Letter { id, from, to, at, expires_at, reply_to, payload })), id)
 }
 
-/// Who sent a message: to whom an answer goes.
+/// The sender of a message: the recipient of an answer.
 pub fn sender_of(mail: &Mail, id: Fence) -> Result<Bytes, Error> {
     mail.message(id).map(|message| message.from.clone()).ok_or_else(|| {
         Error::usage(format!("REPLYTO is {id}, and that message is not in the mailbox any more: say TO whom as well"))
     })
 }
 
-/// An agent takes part. `None` if it does already.
+/// An agent joins. `None` if it is joined.
 pub fn join(mail: &Mail, agent: &[u8], bounds: &Bounds, at: Millis) -> Result<Option<MailEvent>, Error> {
     match mail.inbox(agent) {
         Some(inbox) if inbox.is_joined() => return Ok(None),
@@ -97,45 +99,45 @@ pub fn join(mail: &Mail, agent: &[u8], bounds: &Bounds, at: Millis) -> Result<Op
     Ok(Some(MailEvent::Joined { agent: Bytes::from(agent), at }))
 }
 
-/// An agent takes no part any more. `None` if it has no inbox.
+/// An agent leaves. `None` if it has no inbox.
 pub fn leave(mail: &Mail, agent: &[u8], at: Millis) -> Option<MailEvent> {
     mail.inbox(agent).map(|_| MailEvent::Left { agent: Bytes::from(agent), at })
 }
 
-/// What a receiver asks for.
+/// The arguments of a receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReceiveArgs {
-    /// At most so many messages.
+    /// The largest number of messages.
     pub count: usize,
     /// Only answers to this message.
     pub answer_to: Option<Fence>,
-    /// For how long it has them, ms.
+    /// The lease of the messages, ms.
     pub lease_ms: Millis,
 }
 
-/// An agent receives what is ready, up to the first message that does not fit. `None` if there is nothing.
+/// An agent receives the ready messages that fit. `None` if there are none.
 pub fn receive(
     mail: &Mail,
     agent: &[u8],
-    wish: &ReceiveArgs,
+    args: &ReceiveArgs,
     mut fits: impl FnMut(&Message) -> bool,
     clock: &mut Clock,
 ) -> Option<(MailEvent, Fence)> {
     let (inbox, at) = (mail.inbox(agent)?, clock.now());
-    // What the scheduler has not come to yet is over all the same.
-    let live = |id: Fence| Some((id, mail.message(id).filter(|message| !message.is_over(at))?));
-    let ready = inbox.receivable(wish.answer_to).filter_map(live).take(wish.count);
+    // An expired message is skipped even if the scheduler has not removed it yet.
+    let live = |id: Fence| Some((id, mail.message(id).filter(|message| !message.is_expired(at))?));
+    let ready = inbox.receivable(args.answer_to).filter_map(live).take(args.count);
     let ids: Vec<Fence> = ready.take_while(|(_, message)| fits(message)).map(|(id, _)| id).collect();
     if ids.is_empty() {
         return None;
     }
     let fence = clock.next_fence();
-    let ends_at = at.saturating_add(wish.lease_ms);
+    let ends_at = at.saturating_add(args.lease_ms);
     Some((MailEvent::Received { fence, agent: Bytes::from(agent), ids, at, ends_at }, fence))
 }
 
-/// An agent is done with messages, whether it has them, gave them back or never received them, or they are dead letters of its. How
-/// many of them there are.
+/// An agent acknowledges messages, whether they are leased, given back, never received, or dead
+/// letters. Also returns their number.
 pub fn acknowledge(mail: &Mail, agent: &[u8], mut ids: Vec<Fence>, at: Millis) -> (Option<MailEvent>, usize) {
     ids.sort_unstable();
     ids.dedup();
@@ -147,7 +149,7 @@ pub fn acknowledge(mail: &Mail, agent: &[u8], mut ids: Vec<Fence>, at: Millis) -
     ((count > 0).then(|| MailEvent::Acknowledged { agent: Bytes::from(agent), ids, at }), count)
 }
 
-/// Whether an agent has received a message and neither acknowledged it nor given it back.
+/// Whether an agent has a lease on a message.
 fn has(mail: &Mail, agent: &[u8], id: Fence, at: Millis) -> bool {
     let entry = mail.inbox(agent).and_then(|inbox| inbox.entry(id));
     let hold = entry.and_then(|entry| mail.hold(entry.hold));
@@ -157,15 +159,15 @@ fn has(mail: &Mail, agent: &[u8], id: Fence, at: Millis) -> bool {
 /// How a message is given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Return {
-    /// To be received at once.
+    /// It can be received at once.
     Now,
-    /// To be received after so many ms.
+    /// It can be received after this many ms.
     Later(Millis),
-    /// To the dead letters.
+    /// It becomes a dead letter.
     Dead,
 }
 
-/// An agent gives a message back. Nothing if it does not have it.
+/// An agent gives a message back. Nothing if it has no lease on it.
 pub fn give_back(
     mail: &Mail,
     agent: &[u8],
@@ -190,7 +192,7 @@ pub fn give_back(
     vec![MailEvent::Returned { agent: Bytes::from(agent), id, at, delay }]
 }
 
-/// Those that die, and then the oldest dead letters that have to go for them.
+/// The messages that die, and then the oldest dead letters, which have to go for them.
 fn bury(mail: &Mail, mut events: Vec<MailEvent>, policy: &Policy, at: Millis) -> Vec<MailEvent> {
     let surplus = (mail.dead_len() + events.len()).saturating_sub(policy.dead_max);
     let known = mail.dead().take(surplus).map(|(id, agent, _)| (id, Bytes::from(agent)));
@@ -205,7 +207,7 @@ fn bury(mail: &Mail, mut events: Vec<MailEvent>, policy: &Policy, at: Millis) ->
     events
 }
 
-/// An agent needs more time for a message. `None` if it does not have it.
+/// An agent extends the lease of a message. `None` if it has none.
 pub fn extend(mail: &Mail, agent: &[u8], id: Fence, lease_ms: Millis, clock: &mut Clock) -> Option<MailEvent> {
     let at = clock.now();
     has(mail, agent, id, at).then(|| {
@@ -214,7 +216,7 @@ pub fn extend(mail: &Mail, agent: &[u8], id: Fence, lease_ms: Millis, clock: &mu
     })
 }
 
-/// A dead letter gets another chance. `None` if it is none.
+/// Requeues a dead letter. `None` if there is none.
 pub fn requeue(mail: &Mail, agent: &[u8], id: Fence, bounds: &Bounds, at: Millis) -> Result<Option<MailEvent>, Error> {
     if mail.dead_letter(id, agent).is_none() {
         return Ok(None);
@@ -230,23 +232,26 @@ pub fn requeue(mail: &Mail, agent: &[u8], id: Fence, bounds: &Bounds, at: Millis
     Ok(Some(MailEvent::Requeued { agent: Bytes::from(agent), id, at }))
 }
 
-/// The client that received messages was gone before it could be told. `None` if that lease is over.
+/// Takes back a delivery whose client was gone before it could be told. `None` if the
+/// lease has ended.
 pub fn take_back(mail: &Mail, fence: Fence, at: Millis) -> Option<MailEvent> {
     mail.hold(fence).map(|_| MailEvent::TakenBack { fence, at })
 }
 
-/// At most `max` things that time has brought: first messages whose time is over, and when there are none of these, leases and delays.
+/// At most `max` things that are due: first expired messages, and if there are none,
+/// leases and delays.
 pub fn due(mail: &Mail, policy: &Policy, max: usize, at: Millis) -> Vec<MailEvent> {
-    let over: Vec<Fence> = mail.expiries.range(..=(at, Fence::MAX)).take(max).map(|(_, id)| *id).collect();
-    if !over.is_empty() {
-        return vec![MailEvent::Expired { ids: over, at }];
+    let expired: Vec<Fence> = mail.expiries.range(..=(at, Fence::MAX)).take(max).map(|(_, id)| *id).collect();
+    if !expired.is_empty() {
+        return vec![MailEvent::Expired { ids: expired, at }];
     }
     let ends = mail.ends.range(..=(at, Fence::MAX)).take(max).map(|(_, fence)| *fence);
-    holds_over(mail, ends, policy, at)
+    end_holds(mail, ends, policy, at)
 }
 
-/// These leases and delays are over: what was received too often is a dead letter, the rest can be received again.
-fn holds_over(mail: &Mail, holds: impl Iterator<Item = Fence>, policy: &Policy, at: Millis) -> Vec<MailEvent> {
+/// The ends of these leases and delays: a message that was received too often is a dead letter, the
+/// rest can be received again.
+fn end_holds(mail: &Mail, holds: impl Iterator<Item = Fence>, policy: &Policy, at: Millis) -> Vec<MailEvent> {
     let (mut dying, mut ends) = (Vec::new(), Vec::new());
     for fence in holds {
         let Some(hold) = mail.hold(fence).filter(|hold| !hold.is_delay) else {
@@ -257,7 +262,7 @@ fn holds_over(mail: &Mail, holds: impl Iterator<Item = Fence>, policy: &Policy, 
         let (worn, fresh): (Vec<_>, Vec<_>) = mail.held(fence).partition(is_worn);
         let (agent, reason) = (Bytes::from(hold.agent()), Reason::Deliveries);
         dying.extend(worn.into_iter().map(|(id, _)| MailEvent::Died { agent: agent.clone(), id, at, reason }));
-        // If all of them died the lease is gone with the last.
+        // If all of them died, the lease ended with the last one.
         ends.extend((!fresh.is_empty()).then_some(MailEvent::LeaseEnded { fence, at }));
     }
     if !dying.is_empty() {
@@ -267,12 +272,12 @@ fn holds_over(mail: &Mail, holds: impl Iterator<Item = Fence>, policy: &Policy, 
     dying
 }
 
-/// An agent is gone: what it had received and not acknowledged comes back, and it takes no part any more. Nothing that was sent to it is
-/// lost: who registers under its name next can receive it.
+/// An agent is gone: what it had received and not acknowledged comes back, and it leaves. No
+/// message to it is lost: the next agent that registers under its name can receive them.
 pub fn agent_gone(mail: &Mail, agent: &[u8], policy: &Policy, at: Millis) -> Vec<MailEvent> {
     let Some(inbox) = mail.inbox(agent) else { return Vec::new() };
     let is_lease = |fence: &Fence| mail.hold(*fence).is_some_and(|hold| !hold.is_delay);
     let leases: BTreeSet<Fence> = inbox.entries().map(|(_, entry)| entry.hold).filter(is_lease).collect();
     let parted = inbox.is_joined().then(|| MailEvent::Parted { agent: Bytes::from(agent), at });
-    holds_over(mail, leases.into_iter(), policy, at).into_iter().chain(parted).collect()
+    end_holds(mail, leases.into_iter(), policy, at).into_iter().chain(parted).collect()
 }

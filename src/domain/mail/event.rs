@@ -3,19 +3,20 @@
 use crate::domain::{Blob, Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
 
-/// One step in the life of a mailbox. Agents are named by id, messages by theirs, times are unix ms.
+/// One step in the life of a mailbox. Agents and messages are named by their ids,
+/// times are unix ms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum MailEvent {
-    /// An agent takes part: it is reached by what is sent to all.
+    /// An agent joined: messages to all reach it.
     Joined {
-        /// Who.
+        /// The agent.
         agent: Bytes,
         /// When.
         at: Millis,
     },
-    /// An agent takes no part any more; what was in its inbox is gone.
+    /// An agent left; its inbox is gone.
     Left {
-        /// Who.
+        /// The agent.
         agent: Bytes,
         /// When.
         at: Millis,
@@ -24,110 +25,111 @@ pub enum MailEvent {
     Sent(Box<Letter>),
     /// An agent received messages, with a lease.
     Received {
-        /// Names the lease.
+        /// The name of the lease.
         fence: Fence,
-        /// Who.
+        /// The agent.
         agent: Bytes,
-        /// Which, in order.
+        /// The messages, in order.
         ids: Vec<Fence>,
         /// When.
         at: Millis,
-        /// When they come back if they are not acknowledged.
+        /// When they come back unless they are acknowledged.
         ends_at: Millis,
     },
-    /// An agent got more time for a message: a lease of its own.
+    /// An agent extended its lease on a message, which is a lease of its own now.
     Extended {
-        /// Names the new lease.
+        /// The name of the new lease.
         fence: Fence,
-        /// Who.
+        /// The agent.
         agent: Bytes,
-        /// Which.
+        /// The message.
         id: Fence,
         /// When.
         at: Millis,
         /// When it comes back now.
         ends_at: Millis,
     },
-    /// An agent is done with messages.
+    /// An agent acknowledged messages.
     Acknowledged {
-        /// Who.
+        /// The agent.
         agent: Bytes,
-        /// Which, in order.
+        /// The messages, in order.
         ids: Vec<Fence>,
         /// When.
         at: Millis,
     },
     /// An agent gave a message back.
     Returned {
-        /// Who.
+        /// The agent.
         agent: Bytes,
-        /// Which.
+        /// The message.
         id: Fence,
         /// When.
         at: Millis,
-        /// The name of the delay and its end, if it is not to be received at once.
+        /// The name and the end of the delay, unless it can be received at once.
         delay: Option<(Fence, Millis)>,
     },
-    /// A lease is over: what was not acknowledged can be received again.
+    /// A lease expired: messages that were not acknowledged can be received again.
     LeaseEnded {
-        /// Which lease.
+        /// The lease.
         fence: Fence,
         /// When.
         at: Millis,
     },
-    /// The delay of a message that was given back is over.
+    /// The delay of a returned message expired.
     DelayEnded {
-        /// Which delay.
+        /// The delay.
         fence: Fence,
         /// When.
         at: Millis,
     },
-    /// The client that waited for messages was gone before it could be told of them: they were not received.
+    /// The client that waited for messages was gone before it could be told of them: they count
+    /// as never received.
     TakenBack {
         /// The lease.
         fence: Fence,
         /// When.
         at: Millis,
     },
-    /// A message was received too often, or is not wanted: it is a dead letter.
+    /// A message became a dead letter: it was received too often, or refused.
     Died {
-        /// Whose.
+        /// The agent.
         agent: Bytes,
-        /// Which.
+        /// The message.
         id: Fence,
         /// When.
         at: Millis,
         /// Why.
         reason: Reason,
     },
-    /// A dead letter is in the inbox again, as if it had never been received.
+    /// A dead letter is back in the inbox, as if it had never been received.
     Requeued {
-        /// Whose.
+        /// The agent.
         agent: Bytes,
-        /// Which.
+        /// The message.
         id: Fence,
         /// When.
         at: Millis,
     },
-    /// A dead letter went since there are too many.
+    /// A dead letter was removed since there were too many.
     Dropped {
-        /// Whose.
+        /// The agent.
         agent: Bytes,
-        /// Which.
+        /// The message.
         id: Fence,
         /// When.
         at: Millis,
     },
-    /// The time of messages is over: they are gone, wherever they were.
+    /// Messages expired, wherever they were.
     Expired {
-        /// Which.
+        /// The messages.
         ids: Vec<Fence>,
         /// When.
         at: Millis,
     },
-    /// An agent that is gone takes no part any more; what it has not received stays for the next one of its name.
+    /// An agent is gone. What it has not received stays for the next agent of its name.
     Parted {
-        /// Who.
+        /// The agent.
         agent: Bytes,
         /// When.
         at: Millis,
@@ -137,19 +139,19 @@ pub enum MailEvent {
 /// A message as it is sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Letter {
-    /// Its name; grows.
+    /// Its id; grows.
     pub id: Fence,
-    /// Who sent it.
+    /// The sender.
     pub from: Bytes,
-    /// To whom, in order.
+    /// The recipients, in order.
     pub to: Vec<Bytes>,
     /// When.
     pub at: Millis,
-    /// When it is gone, whoever has received it or not.
+    /// When it expires, whether it was received or not.
     pub expires_at: Option<Millis>,
     /// The message that it answers.
     pub reply_to: Option<Fence>,
-    /// What it says.
+    /// Its content.
     pub payload: Blob,
 }
 
@@ -158,7 +160,7 @@ pub struct Letter {
 pub enum Reason {
     /// It was received as often as allowed, and never acknowledged.
     Deliveries,
-    /// Its receiver said so.
+    /// Its recipient refused it.
     Refused,
 }
 
@@ -173,7 +175,7 @@ impl Reason {
 }
 
 impl MailEvent {
-    /// How much work it is to apply it, in messages.
+    /// The cost of applying it, in messages.
     pub fn weight(&self) -> usize {
         match self {
             MailEvent::Expired { ids, .. } => ids.len().max(1),

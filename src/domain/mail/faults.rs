@@ -39,7 +39,8 @@ mod tests {
         Bytes::from(format!("agent-{n}").as_str())
     }
 
-    /// So many messages, each for so many of a hundred agents; some are received.
+    /// A mailbox with `messages` messages, each to `receivers` of a hundred agents;
+    /// some are received.
     pub fn mail(messages: u64, receivers: u64) -> Record<Mail> {
         let joined = (0..100).map(|n| MailEvent::Joined { agent: agent(n), at: NOW });
         let sent = move |n: u64| {

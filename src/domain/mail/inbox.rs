@@ -1,4 +1,4 @@
-//! What one agent has in a mailbox: its messages by their ids, which is the order in which they were sent.
+//! The messages of one agent in a mailbox, in the order of their ids, in which they were sent.
 
 use super::Name;
 use crate::domain::algorithm::allocator::{allocated, tree_bytes};
@@ -19,14 +19,14 @@ pub struct Entry {
 /// The messages of one agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inbox {
-    /// Whose it is.
+    /// The agent.
     pub(super) name: Name,
-    /// Since when the agent takes part, unix ms; 0 if it does not and is just sent to.
+    /// When the agent joined, unix ms; 0 if it did not and is only sent to.
     pub joined_at: Millis,
     entries: BTreeMap<Fence, Entry>,
     // Derived from the entries:
     ready: BTreeSet<Fence>,
-    /// The ready ones that answer a message: what they answer, and what they are.
+    /// The ready messages that are answers: the id of the question, and their own.
     answers: BTreeSet<(Fence, Fence)>,
 }
 
@@ -36,7 +36,7 @@ impl Inbox {
         Self { name, ..Self::default() }
     }
 
-    /// Whether the agent takes part.
+    /// Whether the agent is joined.
     pub fn is_joined(&self) -> bool {
         self.joined_at > 0
     }
@@ -46,7 +46,7 @@ impl Inbox {
         !self.is_joined() && self.entries.is_empty()
     }
 
-    /// How many messages are in it.
+    /// The number of messages in it.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -56,7 +56,7 @@ impl Inbox {
         self.entries.is_empty()
     }
 
-    /// How many of them can be received.
+    /// The number of messages that can be received.
     pub fn ready(&self) -> usize {
         self.ready.len()
     }
@@ -66,7 +66,7 @@ impl Inbox {
         self.entries.get(&id)
     }
 
-    /// Whether a message in it that answers `reply_to` stands where it should.
+    /// Whether an answer to `reply_to` in it is indexed.
     pub(super) fn offers(&self, id: Fence, reply_to: Option<Fence>) -> bool {
         let reply_to = reply_to.unwrap_or(0);
         self.entry(id).is_some_and(|entry| {
@@ -77,20 +77,20 @@ impl Inbox {
         })
     }
 
-    /// All of them, in order.
+    /// All messages, in order.
     pub fn entries(&self) -> impl Iterator<Item = (Fence, &Entry)> {
         self.entries.iter().map(|(id, entry)| (*id, entry))
     }
 
-    /// What can be received, in order; if `answer_to` is said, only what answers that message.
+    /// The messages that can be received, in order. With `answer_to`, only answers to that message.
     pub fn receivable(&self, answer_to: Option<Fence>) -> Box<dyn Iterator<Item = Fence> + '_> {
         match answer_to {
             None => Box::new(self.ready.iter().copied()),
-            Some(asked) => Box::new(self.answers.range((asked, 0)..=(asked, Fence::MAX)).map(|(_, id)| *id)),
+            Some(question) => Box::new(self.answers.range((question, 0)..=(question, Fence::MAX)).map(|(_, id)| *id)),
         }
     }
 
-    /// Puts a message in. False if it is there already.
+    /// Adds a message. False if it is there already.
     pub(super) fn put(&mut self, id: Fence, entry: Entry) -> bool {
         if self.entries.contains_key(&id) {
             return false;
@@ -102,7 +102,7 @@ impl Inbox {
         true
     }
 
-    /// Takes a message out.
+    /// Removes a message.
     pub(super) fn take(&mut self, id: Fence) -> Option<Entry> {
         let entry = self.entries.remove(&id)?;
         if entry.hold == 0 {
@@ -111,7 +111,8 @@ impl Inbox {
         Some(entry)
     }
 
-    /// Changes a message, and where it stands. What it was before; `None` if it is not there.
+    /// Changes a message and its place in the indexes. Returns what it was before; `None` if
+    /// it is not there.
     pub(super) fn edit(&mut self, id: Fence, change: impl FnOnce(&mut Entry)) -> Option<Entry> {
         let entry = self.entries.get_mut(&id)?;
         let before = *entry;
@@ -149,7 +150,7 @@ impl Inbox {
         }
     }
 
-    /// Bytes that it takes outside the struct itself, with those of the agent's name.
+    /// Bytes allocated outside the struct itself, with those of the agent's name.
     pub(super) fn heap_bytes(&self) -> usize {
         // The name is shared, with two counts before it.
         allocated(2 * size_of::<usize>() + self.name.len())

@@ -1,7 +1,8 @@
-//! Mailboxes: agents talk to each other, and nothing that was sent is lost because somebody was not there.
+//! Mailboxes: agents send each other messages, and no message is lost because its
+//! recipient is away.
 //!
-//! A [`Mail`] holds messages, each once however many agents it is for, and an [inbox](Inbox) for each agent that takes part or has something in
-//! it. The life of a message in one inbox:
+//! A [`Mail`] holds messages, each once however many recipients it has, and an [inbox](Inbox) for
+//! each agent that has joined or has a message. The life of a message in one inbox:
 //!
 //! ```text
 //!   Sent           Received               Acknowledged
@@ -17,10 +18,10 @@
 //!                                  Requeued
 //! ```
 //!
-//! Ids are fences and so grow, whatever happens to the key: what an agent has ready is received in the order of the ids, and what comes
-//! back goes before what was sent later.
+//! Ids are fences and so grow, whatever happens to the key. Ready messages are received in the
+//! order of their ids, so a message that comes back precedes messages that were sent later.
 //!
-//! What may be done is decided in [`decide`]; those who wait for messages stand in [`queue`].
+//! [`decide`] decides what may be done; clients that wait for messages stand in [`queue`].
 
 mod change;
 mod codec;
@@ -42,25 +43,25 @@ use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The id of an agent, shared by all that names it.
+/// The id of an agent, shared by everything that names it.
 type Name = Arc<[u8]>;
 
 /// A message.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// Who sent it.
+    /// The sender.
     pub from: Bytes,
-    /// When, unix ms.
+    /// When it was sent, unix ms.
     pub sent_at: Millis,
-    /// When it is gone; `None` if it stays until it is acknowledged.
+    /// When it expires; `None` if it stays until it is acknowledged.
     pub expires_at: Option<Millis>,
     /// The message that it answers.
     pub reply_to: Option<Fence>,
-    /// What it says.
+    /// Its content.
     pub payload: Blob,
-    /// To whom it was sent; some of them may be done with it.
+    /// The recipients, some of which may have acknowledged it.
     to: SmallVec<[Name; 1]>,
-    /// In how many inboxes and dead letters it is.
+    /// The number of inboxes and dead letters that have it.
     left: usize,
 }
 
@@ -70,60 +71,60 @@ impl Message {
         self.payload.heap_bytes() + self.from.heap_bytes() + to
     }
 
-    /// Whether its time is over at `now`.
-    pub fn is_over(&self, now: Millis) -> bool {
+    /// Whether it has expired at `now`.
+    pub fn is_expired(&self, now: Millis) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
     }
 }
 
-/// A message that nobody could do anything with.
+/// A message that could not be handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dead {
     /// How often it was received.
     pub deliveries: u32,
-    /// Since when it is dead, unix ms.
+    /// When it died, unix ms.
     pub since: Millis,
     /// Why.
     pub reason: Reason,
 }
 
-/// What keeps messages of one agent from being received: a lease, or a delay.
+/// What keeps messages of one agent from being received: a lease or a delay.
 #[derive(Debug, Clone)]
 pub struct Hold {
     agent: Name,
     /// When it ends, unix ms.
     pub ends_at: Millis,
-    /// Whether nobody has received them, and they just wait for their time.
+    /// Whether it is a delay: nobody has received them.
     pub is_delay: bool,
-    /// What it began with. Those that left it meanwhile have another hold, or none.
+    /// The messages it began with. Those that left it have another hold, or none.
     ids: SmallVec<[Fence; 1]>,
-    /// How many of them it still holds.
+    /// The number of messages it still holds.
     left: usize,
 }
 
 impl Hold {
-    /// Whose messages they are.
+    /// The agent of the messages.
     pub fn agent(&self) -> &[u8] {
         &self.agent
     }
 }
 
-/// What has happened in a mailbox since it came into being.
+/// What has happened in a mailbox since it was created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
     /// Messages sent.
     pub sent: u64,
-    /// Messages received, each time.
+    /// Messages received, counted each time.
     pub received: u64,
-    /// Messages acknowledged, by each receiver.
+    /// Messages acknowledged, counted for each recipient.
     pub acknowledged: u64,
-    /// Messages that came back: given back, or at the end of a lease.
+    /// Messages that came back: returned, or at the end of a lease.
     pub returned: u64,
-    /// Messages whose time was over.
+    /// Messages that expired.
     pub expired: u64,
     /// Dead letters.
     pub died: u64,
-    /// Dead letters that went since there were too many.
+    /// Dead letters removed since there were too many.
     pub dropped: u64,
 }
 
@@ -152,7 +153,7 @@ impl Mail {
         self.messages.get(&id)
     }
 
-    /// How many messages there are; one for several agents counts once.
+    /// The number of messages. One to several agents counts once.
     pub fn count(&self) -> usize {
         self.messages.len()
     }
@@ -172,17 +173,17 @@ impl Mail {
         self.inboxes.get(agent)
     }
 
-    /// All inboxes, by their agents.
+    /// All inboxes, ordered by agent.
     pub fn inboxes(&self) -> impl Iterator<Item = (&[u8], &Inbox)> {
         self.inboxes.iter().map(|(agent, inbox)| (&**agent, inbox))
     }
 
-    /// How many agents take part or have something in their inboxes.
+    /// The number of inboxes: of agents that have joined or have messages.
     pub fn agents(&self) -> usize {
         self.inboxes.len()
     }
 
-    /// How many agents take part.
+    /// The number of joined agents.
     pub fn joined(&self) -> usize {
         self.joined
     }
@@ -192,7 +193,7 @@ impl Mail {
         self.holds.get(&fence)
     }
 
-    /// The dead letters in the order of their ids, with whose they are.
+    /// The dead letters in the order of their ids, with their agents.
     pub fn dead(&self) -> impl Iterator<Item = (Fence, &[u8], &Dead)> {
         self.dead.iter().map(|((id, agent), dead)| (*id, &**agent, dead))
     }
@@ -205,12 +206,12 @@ impl Mail {
         self.dead.get(&(id, Name::from(agent)))
     }
 
-    /// How many dead letters there are.
+    /// The number of dead letters.
     pub fn dead_len(&self) -> usize {
         self.dead.len()
     }
 
-    /// To whom a message was sent, as far as they are not done with it.
+    /// The recipients that are not done with a message.
     pub fn receivers(&self, id: Fence) -> impl Iterator<Item = &[u8]> {
         let to = self.messages.get(&id).into_iter().flat_map(|message| &message.to);
         let has = move |agent: &&Name| {
@@ -341,7 +342,8 @@ impl Entity for Mail {
     }
 
     fn copied(&self) -> Self {
-        // As if nobody had been told of what was received and not acknowledged. A delay is nobody's.
+        // As if received messages that are not acknowledged had never been received. A delay
+        // belongs to nobody.
         let mut copy = codec::cloned(self);
         let leases = self.holds.iter().filter(|(_, hold)| !hold.is_delay);
         leases.for_each(|(fence, _)| copy.taken_back(*fence));

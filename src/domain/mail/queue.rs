@@ -1,23 +1,23 @@
-//! Those who wait for messages. The receivers of one agent stand in one line, and those of them who want only the answers to a message in
-//! one of their own.
+//! Clients that wait for messages. The receivers of one agent stand in one line. Those that want
+//! only the answers to a message stand in a line of their own.
 
 use super::decide::ReceiveArgs;
 use crate::domain::queue::waiting_lines::{InLine, Lines};
 use crate::domain::{Bytes, Fence, KeyId};
 
-/// In which line somebody waits: for whom, and for the answers to which message, if not for all.
+/// The line of a waiter: its agent, and the message whose answers it wants, if not all.
 pub type Line = (Bytes, Option<Fence>);
 
-/// Somebody who waits for messages.
+/// A client that waits for messages.
 #[derive(Debug, Clone)]
 pub struct MailWaiter {
     /// The mailbox.
     pub key: KeyId,
     /// The line it stands in.
     pub line: Line,
-    /// What it asks for.
-    pub wish: ReceiveArgs,
-    /// The registry that the receiver is an agent of, if it named one.
+    /// The arguments of its request.
+    pub args: ReceiveArgs,
+    /// The registry of the receiver, if it named one.
     pub registry: Option<Bytes>,
 }
 
@@ -33,11 +33,11 @@ impl InLine for MailWaiter {
     }
 }
 
-/// All who wait for messages on a node.
+/// All waiters for messages on a node.
 pub type MailQueues = Lines<MailWaiter>;
 
 impl MailQueues {
-    /// The agents for whom somebody waits, in order.
+    /// The agents that have waiters, in order.
     pub fn agents(&self, key: &KeyId) -> Vec<Bytes> {
         let mut agents: Vec<Bytes> = self.lines(key).map(|(agent, _)| agent.clone()).collect();
         agents.sort_unstable();

@@ -1,4 +1,4 @@
-//! The order of those who wait.
+//! The order of waiting clients.
 
 pub mod rank;
 pub mod waiting_lines;

@@ -1,12 +1,14 @@
 //! The order in which waiting clients are served, in every service.
 //!
-//! Highest priority first, then first come, and a long wait raises the priority so that nobody starves. With linear ageing the order
-//! of two waiters never changes while they wait: a unit of priority is a head start of `ageing_ms`, and the one with the earlier
-//! *virtual start* (start - priority * ageing_ms) is served first. So a waiter's place is a fixed key in an ordered map.
+//! Highest priority first, then first come, and a long wait raises the priority so that nobody
+//! starves. With linear ageing the order of two waiters never changes while they wait: a unit of
+//! priority is a head start of `ageing_ms`, and the one with the earlier *virtual start* (start -
+//! priority * ageing_ms) is served first. So a waiter's place is a fixed key in an ordered map.
 
 use crate::domain::Millis;
 
-/// Who has the smaller one is served first: `start` (unix ms), with a head start of `ageing_ms` for each unit of `priority`.
+/// The waiter with the smaller virtual start is served first: `start` (unix ms), with a head start
+/// of `ageing_ms` for each unit of `priority`.
 pub fn virtual_start(start: Millis, priority: u64, ageing_ms: Millis) -> i64 {
     let head_start = priority.saturating_mul(ageing_ms).min(i64::MAX as u64) as i64;
     (start as i64).saturating_sub(head_start)
@@ -24,11 +26,11 @@ pub struct Rank {
     waiter: WaiterId,
 }
 
-/// Waiters of a lower class are served after all of a higher one, whatever their priority.
+/// All waiters of a higher class are served before those of a lower one, whatever their priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// Goes first, since others cannot move before it does: a conversion of what is already held, or a waiter that would deadlock
-    /// behind the queue but not in front of it.
+    /// Goes first, since others cannot move before it does: a conversion of what is already held,
+    /// or a waiter that would deadlock behind the queue but not in front of it.
     Ahead,
     /// Everyone else.
     Usual,

@@ -1,7 +1,7 @@
-//! Lines in which clients wait for the same thing of a key, first come, first served.
+//! Lines in which clients wait for the same thing in a key, first come, first served.
 //!
-//! Clients that wait for different things stand in different lines. So what comes is compared with
-//! each line once, not with each waiter.
+//! Clients that wait for different things stand in different lines. So what becomes available is
+//! compared with each line once, not with each waiter.
 
 use super::rank::WaiterId;
 use crate::domain::{Bytes, KeyId};
@@ -9,27 +9,27 @@ use ahash::AHashMap;
 use std::collections::BTreeSet;
 use std::hash::Hash;
 
-/// Somebody who waits in a line.
+/// A client that waits in a line.
 pub trait InLine {
-    /// What all in one line have in common.
+    /// What all waiters in a line have in common.
     type Line: Clone + Eq + Hash;
 
     /// The key that it waits for.
     fn key(&self) -> &KeyId;
 
-    /// In which line it stands.
+    /// The line it stands in.
     fn line(&self) -> &Self::Line;
 
-    /// The `REQID` that it came with.
+    /// The `REQID` of its request.
     fn request_id(&self) -> Option<&Bytes> {
         None
     }
 }
 
-/// The lines of one key. Ids of waiters grow, so the smallest of a line has waited longest.
+/// The lines of one key. Waiter ids grow, so the smallest in a line has waited longest.
 type LinesOfKey<L> = AHashMap<L, BTreeSet<WaiterId>>;
 
-/// All who wait in lines for the keys of one service.
+/// All waiters in lines for the keys of one service.
 #[derive(Debug)]
 pub struct Lines<W: InLine> {
     lines: AHashMap<KeyId, LinesOfKey<W::Line>>,
@@ -64,12 +64,12 @@ impl<W: InLine> Lines<W> {
         self.lines.get(key).into_iter().flat_map(|lines| lines.keys())
     }
 
-    /// How many wait in a line.
+    /// The number of waiters in a line.
     pub fn in_line(&self, key: &KeyId, line: &W::Line) -> usize {
         self.lines.get(key).and_then(|lines| lines.get(line)).map_or(0, BTreeSet::len)
     }
 
-    /// Those who wait in a line, the longest first.
+    /// The waiters in a line, the longest wait first.
     pub fn waiters_in(&self, key: &KeyId, line: &W::Line) -> Vec<WaiterId> {
         self.lines.get(key).and_then(|lines| lines.get(line)).into_iter().flatten().copied().collect()
     }
@@ -79,7 +79,7 @@ impl<W: InLine> Lines<W> {
         self.waiters.get(&id)
     }
 
-    /// Those who wait for `key`, the longest first.
+    /// The waiters for `key`, the longest wait first.
     pub fn waiters(&self, key: &KeyId) -> Vec<WaiterId> {
         let lines = self.lines.get(key).into_iter().flat_map(|lines| lines.values());
         let mut ids: Vec<WaiterId> = lines.flatten().copied().collect();
@@ -87,7 +87,7 @@ impl<W: InLine> Lines<W> {
         ids
     }
 
-    /// All who wait for `key` with the request of this waiter, sent again; itself among them.
+    /// All waiters for `key` that repeat the request of this waiter, including itself.
     pub fn retries_of(&self, key: &KeyId, id: WaiterId) -> Vec<WaiterId> {
         let request_of = |id: &WaiterId| self.waiter(*id).and_then(InLine::request_id);
         match request_of(&id) {
@@ -96,23 +96,23 @@ impl<W: InLine> Lines<W> {
         }
     }
 
-    /// Who has waited longest in a line.
+    /// The longest waiter in a line.
     pub fn first(&self, key: &KeyId, line: &W::Line) -> Option<WaiterId> {
         self.lines.get(key)?.get(line)?.first().copied()
     }
 
-    /// Who has waited longest of those in a line that fits.
+    /// The longest waiter of all lines that `fits`.
     pub fn first_fitting(&self, key: &KeyId, fits: impl Fn(&W::Line) -> bool) -> Option<WaiterId> {
         let lines = self.lines.get(key)?.iter().filter(|(line, _)| fits(line));
         lines.filter_map(|(_, line)| line.first().copied()).min()
     }
 
-    /// The line of a key that is equal to `line`, to share it.
+    /// The line of a key that is equal to `line`, to share its memory.
     pub fn same_line(&self, key: &KeyId, line: &W::Line) -> Option<&W::Line> {
         self.lines.get(key)?.get_key_value(line).map(|(same, _)| same)
     }
 
-    /// Lets somebody wait.
+    /// Adds a waiter.
     pub fn insert(&mut self, id: WaiterId, waiter: W) {
         let lines = self.lines.entry(waiter.key().clone()).or_default();
         lines.entry(waiter.line().clone()).or_default().insert(id);
@@ -120,7 +120,7 @@ impl<W: InLine> Lines<W> {
         self.waiters.insert(id, waiter);
     }
 
-    /// Takes a waiter out.
+    /// Removes a waiter.
     pub fn remove(&mut self, id: WaiterId) -> Option<W> {
         let waiter = self.waiters.remove(&id)?;
         let (key, line) = (waiter.key(), waiter.line());

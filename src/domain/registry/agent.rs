@@ -1,11 +1,11 @@
-//! One agent: what it says of itself, how it is, and what is reserved of it.
+//! One agent: its profile, its state, and the claims on it.
 
 use super::detector::Intervals;
 use crate::domain::value::capability::Capability;
 use crate::domain::{Bytes, Fence, Millis};
 use serde::{Deserialize, Serialize};
 
-/// Where an agent is in its life.
+/// The status of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Status {
     /// Registered, not yet ready.
@@ -14,20 +14,20 @@ pub enum Status {
     Active,
     /// Ready, nothing to do.
     Idle,
-    /// At work and wants no more.
+    /// At work; takes no more.
     Busy,
     /// Finishes what it has and takes nothing new.
     Draining,
-    /// Silent for longer than it should be.
+    /// Silent for too long.
     Suspect,
-    /// Silent for so long that it is taken for dead.
+    /// Silent for so long that it counts as dead.
     Dead,
-    /// Says that something is wrong with it.
+    /// Reports that something is wrong with it.
     Error,
 }
 
 impl Status {
-    /// All of them, in the order in which they are listed.
+    /// All statuses, in the order in which they are listed.
     pub const ALL: [Status; 8] = [
         Status::Starting,
         Status::Active,
@@ -39,7 +39,7 @@ impl Status {
         Status::Error,
     ];
 
-    /// The words of [`ALL`](Self::ALL), upper case as the parser wants them.
+    /// The words of [`ALL`](Self::ALL), in upper case as the parser needs them.
     pub const WORDS: [&'static str; 8] = ["STARTING", "ACTIVE", "IDLE", "BUSY", "DRAINING", "SUSPECT", "DEAD", "ERROR"];
 
     /// The word in replies.
@@ -56,13 +56,14 @@ impl Status {
         }
     }
 
-    /// What an agent may declare in its heartbeats after this status. Suspect and dead are never declared: silence makes an agent
-    /// suspect and then dead, a heartbeat ends the suspicion, and only a registration ends death.
+    /// The statuses that an agent may declare in its heartbeats after this one. Suspect and dead
+    /// are never declared: silence makes an agent suspect and then dead, a heartbeat ends the
+    /// suspicion, and only a registration ends death.
     ///
     /// ```text
     /// starting -> active idle busy draining error
-    /// active   ->        idle busy draining error      (and so idle and busy: the three change freely)
-    /// draining ->                           error      (whoever drains has to register again to get new work)
+    /// active   ->        idle busy draining error      (so do idle and busy)
+    /// draining ->                           error      (has to register again to get new work)
     /// error    -> active idle busy draining
     /// ```
     pub const fn next(self) -> &'static [Status] {
@@ -75,25 +76,25 @@ impl Status {
         }
     }
 
-    /// Whether an agent can say this of itself.
+    /// Whether an agent can declare it.
     pub const fn is_declared(self) -> bool {
         !matches!(self, Status::Suspect | Status::Dead)
     }
 }
 
-/// How an agent says it is doing.
+/// The health that an agent reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Health {
     /// Well.
     Ok,
     /// Works, but others should be preferred.
     Degraded,
-    /// Its heart beats, but it can do nothing: it is not offered.
+    /// Sends heartbeats but can do nothing: it is not offered.
     Failed,
 }
 
 impl Health {
-    /// The words of the three, upper case.
+    /// The words of the three, in upper case.
     pub const WORDS: [&'static str; 3] = ["OK", "DEGRADED", "FAILED"];
     /// In the order of [`WORDS`](Self::WORDS).
     pub const ALL: [Health; 3] = [Health::Ok, Health::Degraded, Health::Failed];
@@ -108,14 +109,14 @@ impl Health {
     }
 }
 
-/// What an agent says of itself when it registers.
+/// What an agent says about itself when it registers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
-    /// For people.
+    /// Its name, for people.
     pub name: Bytes,
-    /// What it can do, in order and without duplicates.
+    /// Its capabilities, sorted and without duplicates.
     pub caps: Box<[Capability]>,
-    /// Labels, in order and without duplicates.
+    /// Its tags, sorted and without duplicates.
     pub tags: Box<[Bytes]>,
     /// JSON text; empty if there is none.
     pub meta: Bytes,
@@ -135,12 +136,12 @@ impl Profile {
     }
 }
 
-/// What silence has made of an agent.
+/// The effect of silence on an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Life {
     /// Heard of in time.
     Alive,
-    /// Silent; it is dead at `dead_at` if it stays so.
+    /// Silent; dies at `dead_at` if it stays silent.
     Suspect {
         /// Since when, unix ms.
         since: Millis,
@@ -156,49 +157,49 @@ pub enum Life {
     },
 }
 
-/// A reservation of one unit of an agent's capacity.
+/// A claim: the reservation of one unit of an agent's capacity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Claim {
-    /// Its name.
+    /// The fence of the claim.
     pub fence: Fence,
     /// When it was made, unix ms.
     pub since: Millis,
     /// When its lease ends, unix ms.
     pub ends_at: Millis,
-    /// What the claimer wrote on it.
+    /// The claimer's reference.
     pub reference: Bytes,
 }
 
-/// How often an agent came back from silence lately, see [`damping`](super::damping).
+/// How often an agent recently returned from silence, see [`damping`](super::damping).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Flaps {
-    /// The penalty at `at`; it halves with every half-life.
+    /// The penalty at `at`. It halves with every half-life.
     pub penalty: u32,
-    /// When the penalty was this, unix ms.
+    /// The time of the penalty, unix ms.
     pub at: Millis,
-    /// Not offered until then, unix ms; 0 if it is offered.
+    /// Until when it is not offered, unix ms; 0 if it is offered.
     pub damped_until: Millis,
 }
 
-/// What its claims have shown.
+/// The results of its claims.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrackRecord {
     /// Claims released as OK.
     pub succeeded: u64,
     /// Claims released as FAIL.
     pub failed: u64,
-    /// Exponentially weighted mean of their durations, microseconds; 0 if nothing was measured.
+    /// Exponentially weighted mean of their durations, microseconds; 0 if none was measured.
     pub latency_us: u64,
 }
 
 impl TrackRecord {
-    /// One of so many parts of the mean is the newest duration.
+    /// The newest duration counts one part in this many.
     const WEIGHT: u64 = 4;
 
-    /// Takes in the outcome of one claim.
+    /// Adds the outcome of one claim.
     pub fn add(&mut self, is_ok: bool, duration_us: u64) {
         *(if is_ok { &mut self.succeeded } else { &mut self.failed }) += 1;
-        // Never 0, which stands for nothing measured.
+        // Never 0, which means that nothing was measured.
         let mean = if self.latency_us == 0 {
             duration_us
         } else {
@@ -209,22 +210,22 @@ impl TrackRecord {
     }
 }
 
-/// One agent. What follows `#[serde(skip)]` is not saved and not sent: each node has its own.
+/// One agent. Fields after `#[serde(skip)]` are neither saved nor sent: each node has its own.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Agent {
     /// Its id.
     pub id: Bytes,
     /// Its incarnation: the fence of its last registration.
     pub epoch: Fence,
-    /// What it says of itself.
+    /// What it says about itself.
     pub profile: Profile,
-    /// The status it declared last.
+    /// The status it last declared.
     pub declared: Status,
-    /// What silence has made of it.
+    /// The effect of silence.
     pub life: Life,
-    /// How it says it is doing.
+    /// The health that it reports.
     pub health: Health,
-    /// Why it is not well.
+    /// The reason for its health.
     pub reason: Bytes,
     /// When it registered last, unix ms.
     pub registered_at: Millis,
@@ -232,44 +233,46 @@ pub struct Agent {
     pub seen: Millis,
     /// The load that all nodes know of, thousandths.
     pub load: u16,
-    /// How it came and went.
+    /// Its returns from silence.
     pub flaps: Option<Box<Flaps>>,
-    /// What its claims have shown.
+    /// The results of its claims.
     pub record: TrackRecord,
-    /// The claims on it, in the order of their fences.
+    /// The claims on it, ordered by fence.
     pub claims: Vec<Claim>,
-    /// Its heart as this node hears it.
+    /// Its heartbeats as this node hears them.
     #[serde(skip)]
     pub pulse: Pulse,
 }
 
-/// What this node knows of an agent's heart, and where the agent stands in the indexes.
+/// What this node knows of an agent's heartbeats, and the agent's place in the indexes.
 #[derive(Debug, Clone, Default)]
 pub struct Pulse {
     /// The last heartbeat, unix ms.
     pub beat: Millis,
-    /// It becomes suspect then, unix ms.
+    /// When it becomes suspect, unix ms.
     pub suspect_at: Millis,
     /// The load it reported last, thousandths.
     pub load: u16,
-    /// Where it stands in the indexes.
+    /// Its place in the indexes.
     pub place: Place,
-    /// The intervals between its heartbeats, if the detector wants them.
+    /// The intervals between its heartbeats, if the detector needs them.
     pub intervals: Option<Box<Intervals>>,
 }
 
 impl Agent {
-    /// Whether it is kept back for coming and going too often, as the primary has decided.
+    /// Whether the primary has decided that it is not offered for a while, since it returned from
+    /// silence too often.
     pub fn is_damped(&self) -> bool {
         self.flaps.as_ref().is_some_and(|flaps| flaps.damped_until > 0)
     }
 
-    /// Claims that it could still take.
+    /// The number of claims that it can still take.
     pub fn free(&self) -> u32 {
         self.profile.capacity.saturating_sub(self.claims.len() as u32)
     }
 
-    /// Its load: what it reported, or the share of its capacity that is claimed if that is more; thousandths.
+    /// Its load, thousandths: what it reported, or the claimed share of its capacity
+    /// if that is more.
     pub fn effective_load(&self) -> u16 {
         let capacity = u64::from(self.profile.capacity.max(1));
         let claimed = (self.claims.len() as u64 * 1000 / capacity).min(1000) as u16;
@@ -287,20 +290,20 @@ impl Agent {
 
     /// Bytes allocated outside the struct itself, without what the indexes take.
     pub fn heap_bytes(&self) -> usize {
-        // A reference stands in the registry's index, too.
+        // A reference is in the registry's index, too.
         let claims: usize = self.claims.iter().map(|claim| 2 * claim.reference.heap_bytes()).sum();
         let flaps = self.flaps.as_ref().map_or(0, |_| size_of::<Flaps>());
         let intervals = self.pulse.intervals.as_ref().map_or(0, |intervals| intervals.memory_bytes());
-        // The id stands in the registry's map, too.
+        // The id is in the registry's map, too.
         let texts = 2 * self.id.heap_bytes() + self.reason.heap_bytes() + self.profile.heap_bytes();
         texts + flaps + intervals + claims + self.claims.len() * size_of::<Claim>()
     }
 }
 
-/// A degraded agent stands behind every one that is well.
+/// A degraded agent comes after all that are well.
 const DEGRADED: u32 = 1 << 30;
 
-/// Where an agent stands in the indexes that follow its state.
+/// The place of an agent in the indexes that follow its state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Place {
     pub(super) status: Option<Status>,
@@ -328,12 +331,12 @@ impl Place {
         }
     }
 
-    /// The measure of [`Index::by_load`].
+    /// The key in [`Index::by_load`].
     pub fn load(&self) -> u32 {
         self.load
     }
 
-    /// The measure of [`Index::by_latency`].
+    /// The key in [`Index::by_latency`].
     pub fn latency(&self) -> u32 {
         self.latency
     }

@@ -1,4 +1,5 @@
-//! The claims on agents: each stands with its agent, and in the orders by fence, by end and by what is written on it.
+//! The claims on agents. Each claim is stored with its agent, and indexed by fence, by end
+//! and by reference.
 
 use super::slots::Slot;
 use super::{Agent, Claim, ClaimEnd, Registry};
@@ -6,27 +7,28 @@ use crate::domain::entity::count;
 use crate::domain::{Bytes, Fence};
 
 impl Registry {
-    /// The agent that a claim is on, and the claim.
+    /// A claim with its agent.
     pub fn claim(&self, fence: Fence) -> Option<(&Agent, &Claim)> {
         let agent = self.at(*self.claims.get(&fence)?)?;
         let at = agent.claims.binary_search_by_key(&fence, |claim| claim.fence).ok()?;
         Some((agent, &agent.claims[at]))
     }
 
-    /// The claims on which `reference` is written, up to the fence `until`, in the order of their fences.
+    /// The claims with this reference up to the fence `until`, ordered by fence.
     pub fn claims_with(&self, reference: &[u8], until: Fence) -> impl DoubleEndedIterator<Item = Fence> + '_ {
         let bounds = (Bytes::from(reference), 0)..=(Bytes::from(reference), until);
         self.by_reference.range(bounds).map(|(_, fence)| *fence)
     }
 
-    /// The claims on which `name` is written, or it and more after a colon, up to the fence `until`.
+    /// The claims up to the fence `until` whose reference is `name`, or begins with
+    /// `name` and a colon.
     pub fn claims_under(&self, name: &[u8], until: Fence) -> impl Iterator<Item = Fence> + '_ {
         let (from, to) = ([name, b":"].concat(), [name, b";"].concat());
         let below = self.by_reference.range((Bytes::from(&from[..]), 0)..(Bytes::from(&to[..]), 0));
         self.claims_with(name, until).chain(below.map(|(_, fence)| *fence).filter(move |fence| *fence <= until))
     }
 
-    /// How many claims there are.
+    /// The number of claims.
     pub fn claims(&self) -> usize {
         self.claims.len()
     }
@@ -47,10 +49,10 @@ impl Registry {
 
     pub(super) fn released(&mut self, fence: Fence, end: ClaimEnd) {
         let Some(id) = self.claim(fence).map(|(agent, _)| agent.id.clone()) else { return };
-        let mut gone = None;
+        let mut removed = None;
         self.edit(&id, |agent| {
             let at = agent.claims.binary_search_by_key(&fence, |claim| claim.fence);
-            gone = at.ok().map(|at| agent.claims.remove(at));
+            removed = at.ok().map(|at| agent.claims.remove(at));
             if agent.claims.is_empty() {
                 agent.claims = Vec::new();
             }
@@ -59,7 +61,7 @@ impl Registry {
                 ClaimEnd::Expired | ClaimEnd::TakenBack | ClaimEnd::AgentGone => {}
             }
         });
-        gone.iter().for_each(|claim| self.unindex_claim(claim));
+        removed.iter().for_each(|claim| self.unindex_claim(claim));
     }
 
     pub(super) fn drop_claims(&mut self, slot: Slot) {

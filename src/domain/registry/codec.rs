@@ -1,4 +1,4 @@
-//! What is saved of a registry, and what has to hold for what was loaded.
+//! The saved form of a registry, and the invariants of a loaded one.
 
 use super::agent::{Agent, Claim, Life, Place};
 use super::event::{Registration, RegistryEvent};
@@ -16,13 +16,14 @@ use crate::domain::{Bytes, Error, Fence, Invariant, Millis};
 use ahash::AHashSet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What is saved: the agents in the order of their epochs, so that equal registries are equal bytes whatever slots they use.
+/// The saved form: the agents ordered by epoch, so that equal registries are equal bytes
+/// whatever slots they use.
 #[derive(Serialize, Deserialize)]
 struct Saved<A> {
     hold: Option<Hold>,
     past_hold: Option<PastHold>,
     totals: Totals,
-    /// Fences go on above those of agents and claims that are gone.
+    /// New fences are above this, and so above those of agents and claims that are gone.
     last_fence: Fence,
     agents: Vec<A>,
 }
@@ -52,7 +53,7 @@ impl<'de> Deserialize<'de> for Registry {
 }
 
 fn is_time(when: Millis) -> bool {
-    // Far from every overflow, and within what Redis takes for a time.
+    // Far from every overflow, and within what Redis accepts as a time.
     when <= i64::MAX as Millis / 4
 }
 
@@ -60,7 +61,7 @@ fn is_id(id: &[u8]) -> bool {
     (1..=ID_BYTES_MAX).contains(&id.len())
 }
 
-/// Errs if an event from an unchecked payload is out of the bounds that the commands keep.
+/// Errs if an event from an unchecked payload is outside the bounds that commands keep.
 pub fn admit(event: &RegistryEvent) -> Result<(), Error> {
     let fits = event.agent().is_none_or(|agent| is_id(agent)) && is_time(event.at());
     let rest_fits = match event {
@@ -132,7 +133,7 @@ pub fn check(registry: &Registry) -> Result<(), Invariant> {
     rule(registry.index.is_counted(), "the counted bytes differ from the indexes")
 }
 
-/// What can be asked without going through the agents.
+/// What can be checked without the agents.
 fn check_counts(registry: &Registry) -> Result<(), Invariant> {
     let taken = registry.count() + registry.free_slots.len();
     rule(taken == registry.agents.len(), "the free slots differ from the agents")?;
@@ -143,7 +144,7 @@ fn check_counts(registry: &Registry) -> Result<(), Invariant> {
     rule(hold.is_none_or(|hold| (1..=100).contains(&hold.share_percent)), "the hold is out of bounds")
 }
 
-/// A part of it, by the slots of the agents.
+/// Checks a part of it, by the slots of the agents.
 pub fn check_part(registry: &Registry, from: u64, room: usize) -> Result<Part, Invariant> {
     check_counts(registry)?;
     let slots = (from..).zip(registry.agents.get(from as usize..).unwrap_or_default());
@@ -155,7 +156,7 @@ pub fn check_part(registry: &Registry, from: u64, room: usize) -> Result<Part, I
     })
 }
 
-/// The same after one event. In a large registry only the agent that it is about is looked at.
+/// Checks it after one event. In a large registry, only the agent that the event is about.
 pub fn check_after(registry: &Registry, event: &RegistryEvent) -> Result<(), Invariant> {
     const SMALL: usize = 40;
     if registry.count() <= SMALL {
@@ -200,7 +201,8 @@ fn check_agent(registry: &Registry, agent: &Agent) -> Result<(), Invariant> {
     rule(agent.pulse.place == Place::of(agent), "an agent is in a wrong place of the indexes")?;
     let alarm =
         slot.and_then(|slot| registry.alarm_of.get(slot as usize)).copied().unwrap_or(crate::domain::registry::NEVER);
-    // When it is due depends on when this node loaded it and on the hold, which the scheduler finds out.
+    // When it is due depends on when this node loaded it and on the hold. The
+    // scheduler finds that out.
     rule(slot.is_some_and(|slot| registry.alarms.contains(&(alarm, slot))), "an alarm is missing")
 }
 
@@ -219,7 +221,8 @@ fn index_of(registry: &Registry) -> Index {
     index
 }
 
-/// The same without claims, which belong to whoever has their fences. The agents are as this node hears them.
+/// The same without claims, which belong to the holders of their fences. Heartbeats are as this
+/// node hears them.
 pub fn copied(registry: &Registry) -> Registry {
     let Registry { hold, past_hold, totals, loaded_at, last_fence, .. } = *registry;
     let agents = registry.agents().map(|agent| Some(Box::new(Agent { claims: Vec::new(), ..agent.clone() }))).collect();
@@ -228,7 +231,7 @@ pub fn copied(registry: &Registry) -> Registry {
     copy
 }
 
-/// Makes everything derived anew from the agents.
+/// Rebuilds everything derived from the agents.
 pub fn rebuild(registry: &mut Registry) {
     let agents = std::mem::take(&mut registry.agents);
     let Registry { hold, past_hold, totals, loaded_at, last_fence, .. } = *registry;
@@ -238,7 +241,7 @@ pub fn rebuild(registry: &mut Registry) {
         let pulse = std::mem::take(&mut agent.pulse);
         let slot = registry.agents.len();
         registry.adopt(agent);
-        // What this node heard of its heart is no derived state.
+        // The heartbeats that this node heard are not derived.
         if let Some(agent) = registry.agents[slot].as_deref_mut() {
             registry.agent_bytes -= agent.heap_bytes();
             let place = agent.pulse.place;
@@ -251,8 +254,8 @@ pub fn rebuild(registry: &mut Registry) {
 
 /// Bytes held by the registry, its agents and its indexes.
 pub fn memory_bytes(registry: &Registry) -> usize {
-    // A B-tree's nodes are about three quarters full; a hash map has a control byte for each of its places, of which it fills seven
-    // eighths at most.
+    // The nodes of a B-tree are about three quarters full. A hash map has a control byte for each
+    // place, and fills at most seven eighths of the places.
     let tree = |len: usize, entry: usize| len * entry * 4 / 3;
     let places = registry.by_id.capacity() * 8 / 7;
     size_of::<Registry>()

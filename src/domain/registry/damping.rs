@@ -1,19 +1,19 @@
 //! Flap damping: an agent that keeps coming and going is not offered for a while.
 //!
-//! After RFC 2439 (C. Villamizar et al., 1998): each return from silence costs a penalty, which halves with every half-life. Above one
-//! bound the agent is kept back, until the penalty has fallen below a lower one. Only the primary computes it; penalties and times
-//! travel in events.
+//! After RFC 2439 (C. Villamizar et al., 1998): each return from silence costs a penalty, which
+//! halves with every half-life. Above one bound the agent is damped, until the penalty has fallen
+//! below a lower one. Only the primary computes it; penalties and times travel in events.
 
 use super::agent::Flaps;
 use crate::domain::Millis;
 
-/// What one return from silence costs.
+/// The penalty for one return from silence.
 pub const PENALTY: u32 = 1_000;
-/// Above this an agent is kept back: at its third return in short time.
+/// Above this an agent is damped: at its third return in a short time.
 pub const DAMPED_ABOVE: u32 = 2_500;
 /// Below this it is offered again.
 pub const OFFERED_BELOW: u32 = 750;
-/// The penalty grows no further: four half-lives are the longest time to be kept back.
+/// The penalty grows no further: an agent is damped for at most four half-lives.
 pub const PENALTY_MAX: u32 = OFFERED_BELOW << 4;
 
 /// The penalty that is left at `now`.
@@ -25,14 +25,14 @@ pub fn decayed(flaps: &Flaps, now: Millis, half_life_ms: Millis) -> u32 {
     (f64::from(flaps.penalty) * (-half_lives).exp2()).round() as u32
 }
 
-/// What an agent that was silent and is back now has to bear. `None` without damping.
+/// The penalty of an agent that returns from silence. `None` without damping.
 pub fn returned(flaps: Option<&Flaps>, now: Millis, half_life_ms: Millis) -> Option<Flaps> {
     if half_life_ms == 0 {
         return None;
     }
     let left = flaps.map_or(0, |flaps| decayed(flaps, now, half_life_ms));
     let penalty = left.saturating_add(PENALTY).min(PENALTY_MAX);
-    // Once kept back it stays so until the penalty is low, however often it returns meanwhile.
+    // A damped agent stays damped until the penalty is low, however often it returns meanwhile.
     let was_damped = flaps.is_some_and(|flaps| flaps.damped_until > now);
     let damped_until = if penalty > DAMPED_ABOVE || was_damped {
         let half_lives = (f64::from(penalty) / f64::from(OFFERED_BELOW)).log2();

@@ -1,5 +1,5 @@
-//! What agents and claimers may do. Each function validates everything, and returns the events or
-//! an error.
+//! What agents and claimers may do. Each function validates everything, and returns
+//! events or an error.
 
 use super::agent::{Agent, Health, Life, Profile, Status};
 use super::event::{ClaimEnd, Registration, RegistryEvent};
@@ -11,16 +11,16 @@ use crate::domain::value::bytes::printable;
 use crate::domain::value::fence::Clock;
 use crate::domain::{Bytes, Code, Error, Fence, Millis};
 
-/// What an agent says when it registers. What is not said stays as it was.
+/// The arguments of a registration. What is not given stays as it was.
 #[derive(Debug, Clone, Default)]
-pub struct Introduction {
-    /// Only if it is not registered.
+pub struct RegisterArgs {
+    /// Whether to fail if it is registered.
     pub only_new: bool,
-    /// For people.
+    /// Its name, for people.
     pub name: Option<Bytes>,
-    /// What it can do, in order and without duplicates.
+    /// Its capabilities, sorted and without duplicates.
     pub caps: Option<Vec<crate::domain::value::capability::Capability>>,
-    /// Labels, in order and without duplicates.
+    /// Its tags, sorted and without duplicates.
     pub tags: Option<Vec<Bytes>>,
     /// JSON.
     pub meta: Option<Bytes>,
@@ -34,68 +34,69 @@ pub struct Introduction {
     pub ttl_ms: Option<Millis>,
 }
 
-/// What an agent says with a heartbeat.
+/// The arguments of a heartbeat.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Heartbeat<'a> {
     /// Its incarnation.
     pub epoch: Option<Fence>,
-    /// Its status from now on.
+    /// Its new status.
     pub status: Option<Status>,
     /// Its load, thousandths.
     pub load: Option<u16>,
-    /// Its health from now on, and why.
+    /// Its new health, and the reason.
     pub health: Option<(Health, &'a [u8])>,
 }
 
-/// What a heartbeat leads to.
+/// The outcome of a heartbeat.
 #[derive(Debug)]
 pub struct HeartbeatOutcome {
-    /// For this node alone.
+    /// The event for this node alone.
     pub pulse: RegistryEvent,
-    /// For everyone; mostly nothing.
+    /// The events for all nodes; usually none.
     pub events: Vec<RegistryEvent>,
-    /// When the silence from now on has to be looked at, if that is earlier than usual.
+    /// When the next silence has to be checked, if that is earlier than usual.
     pub wakes_at: Option<Millis>,
-    /// Whether the agent was suspect without that being decided: nothing changes, but it is offered again.
+    /// Whether the agent was suspect without that being decided: nothing changes, but it
+    /// is offered again.
     pub is_back: bool,
-    /// The time to live that is granted, ms.
+    /// The time to live that it gets, ms.
     pub ttl_ms: Millis,
 }
 
-/// How an agent that nobody knew would be introduced.
+/// The capacity of a new agent that gives none.
 const FIRST_CAPACITY: u32 = 1;
 
-/// An agent registers. `None` if it is registered already and wants to be new.
+/// Registers an agent. `None` if it has to be new and is registered.
 pub fn register(
     registry: &Registry,
     id: &[u8],
-    said: Introduction,
+    args: RegisterArgs,
     default_ttl_ms: Millis,
     policy: &Policy,
     clock: &mut Clock,
 ) -> Option<RegistryEvent> {
     let known = registry.agent(id);
     let is_dead = |agent: &Agent| matches!(agent.life, Life::Dead { .. });
-    if said.only_new && known.is_some_and(|agent| !is_dead(agent)) {
+    if args.only_new && known.is_some_and(|agent| !is_dead(agent)) {
         return None;
     }
     let at = clock.now();
     let first = Profile { capacity: FIRST_CAPACITY, ttl_ms: default_ttl_ms, ..Profile::default() };
     let before = known.map_or(first, |agent| agent.profile.clone());
     let profile = Profile {
-        name: said.name.unwrap_or(before.name),
-        caps: said.caps.map_or(before.caps, Vec::into_boxed_slice),
-        tags: said.tags.map_or(before.tags, Vec::into_boxed_slice),
-        meta: said.meta.unwrap_or(before.meta),
-        session: said.session.unwrap_or(before.session),
-        capacity: said.capacity.unwrap_or(before.capacity),
-        ttl_ms: said.ttl_ms.unwrap_or(before.ttl_ms),
+        name: args.name.unwrap_or(before.name),
+        caps: args.caps.map_or(before.caps, Vec::into_boxed_slice),
+        tags: args.tags.map_or(before.tags, Vec::into_boxed_slice),
+        meta: args.meta.unwrap_or(before.meta),
+        session: args.session.unwrap_or(before.session),
+        capacity: args.capacity.unwrap_or(before.capacity),
+        ttl_ms: args.ttl_ms.unwrap_or(before.ttl_ms),
     };
     let flaps = known.and_then(|agent| match agent.life {
         Life::Alive => agent.flaps.as_deref().copied(),
         Life::Suspect { .. } | Life::Dead { .. } => penalty(registry, agent, at, policy),
     });
-    let status = said.status.unwrap_or(Status::Active);
+    let status = args.status.unwrap_or(Status::Active);
     let epoch = clock.next_fence();
     Some(RegistryEvent::Registered(Box::new(Registration {
         agent: Bytes::from(id),
@@ -107,7 +108,8 @@ pub fn register(
     })))
 }
 
-/// What it costs an agent to be back after silence. Nothing if everyone was silent: then it was not its fault.
+/// The penalty for a return from silence. None if everyone was silent, since then the agent
+/// was not at fault.
 fn penalty(registry: &Registry, agent: &Agent, at: Millis, policy: &Policy) -> Option<super::agent::Flaps> {
     let before = agent.flaps.as_deref();
     let back_from_hold = registry.past_hold.is_some_and(|past| at < past.ended_at.saturating_add(agent.profile.ttl_ms));
@@ -117,7 +119,7 @@ fn penalty(registry: &Registry, agent: &Agent, at: Millis, policy: &Policy) -> O
     damping::returned(before, at, policy.damping_half_life_ms)
 }
 
-/// An agent leaves. `None` if it is not there.
+/// Deregisters an agent. `None` if it does not exist.
 pub fn deregister(
     registry: &Registry,
     id: &[u8],
@@ -129,7 +131,7 @@ pub fn deregister(
     Ok(Some(RegistryEvent::Deregistered { agent: agent.id.clone(), at }))
 }
 
-/// An agent's heart beats.
+/// Handles a heartbeat.
 pub fn heartbeat(
     registry: &Registry,
     id: &[u8],
@@ -180,47 +182,47 @@ pub fn heartbeat(
         pulse,
         events,
         wakes_at: phi.map(|_| suspect_at),
-        is_back: view.is_overdue(registry, agent),
+        is_back: view.is_due_suspect(registry, agent),
         ttl_ms,
     })
 }
 
-/// Reserves one unit of the capacity of the best agent that fits, or of nobody.
+/// Claims one unit of the capacity of the best agent that fits, if any fits.
 pub fn claim(
     registry: &Registry,
     view: &View,
-    wish: &ClaimArgs,
+    args: &ClaimArgs,
     seed: u64,
     clock: &mut Clock,
 ) -> Option<(RegistryEvent, Fence)> {
-    let best = find(registry, view, &wish.filter, wish.sort, 1, seed);
+    let best = find(registry, view, &args.filter, args.sort, 1, seed);
     let agent = registry.at(*best.first()?)?;
-    Some(claim_of(agent, wish, clock))
+    Some(claim_of(agent, args, clock))
 }
 
-/// Reserves one unit of the capacity of an agent that fits.
-pub fn claim_of(agent: &Agent, wish: &ClaimArgs, clock: &mut Clock) -> (RegistryEvent, Fence) {
+/// Claims one unit of the capacity of an agent that fits.
+pub fn claim_of(agent: &Agent, args: &ClaimArgs, clock: &mut Clock) -> (RegistryEvent, Fence) {
     let (fence, at) = (clock.next_fence(), clock.now());
-    let (agent, ends_at) = (agent.id.clone(), at.saturating_add(wish.lease_ms));
-    (RegistryEvent::Claimed { fence, agent, at, ends_at, reference: wish.reference.clone() }, fence)
+    let (agent, ends_at) = (agent.id.clone(), at.saturating_add(args.lease_ms));
+    (RegistryEvent::Claimed { fence, agent, at, ends_at, reference: args.reference.clone() }, fence)
 }
 
-/// What a claimer asks for.
+/// The arguments of a claim.
 #[derive(Debug, Clone)]
 pub struct ClaimArgs {
-    /// Of whom.
+    /// Which agents fit.
     pub filter: std::sync::Arc<Filter>,
-    /// Who first.
+    /// Which of them is preferred.
     pub sort: Sort,
-    /// For how long, ms.
+    /// The lease, ms.
     pub lease_ms: Millis,
-    /// What it writes on the claim.
+    /// The reference of the claim.
     pub reference: Bytes,
-    /// The registry in which that is the id of an agent, to whom the claim belongs then.
+    /// The registry in which the reference is the id of an agent, to which the claim then belongs.
     pub registry: Option<Bytes>,
 }
 
-/// A claimer gives back what it reserved. `None` if that is over already.
+/// A claimer releases a claim. `None` if it has ended.
 pub fn release(
     registry: &Registry,
     fence: Fence,
@@ -237,19 +239,19 @@ pub fn release(
     Some(RegistryEvent::Released { fence, agent: agent.id.clone(), at, end })
 }
 
-/// The events that give back these claims.
+/// The events that release these claims.
 pub fn release_all(registry: &Registry, claims: impl Iterator<Item = Fence>, at: Millis) -> Vec<RegistryEvent> {
     claims.filter_map(|fence| take_back(registry, fence, at)).collect()
 }
 
-/// The events that end the claims on which the name of an agent is written that is gone.
+/// The events that end the claims whose reference is the name of an agent that is gone.
 pub fn claimer_gone(registry: &Registry, claimer: &[u8], at: Millis) -> Vec<RegistryEvent> {
     let claims = registry.claims_with(claimer, Fence::MAX).filter_map(|fence| Some((fence, registry.claim(fence)?.0)));
     let end = ClaimEnd::AgentGone;
     claims.map(|(fence, agent)| RegistryEvent::Released { fence, agent: agent.id.clone(), at, end }).collect()
 }
 
-/// The client that waited for a claim was gone before it could be told of it.
+/// Takes a claim back, since its client was gone before it could be told.
 pub fn take_back(registry: &Registry, fence: Fence, at: Millis) -> Option<RegistryEvent> {
     let (agent, _) = registry.claim(fence)?;
     Some(RegistryEvent::Released { fence, agent: agent.id.clone(), at, end: ClaimEnd::TakenBack })
@@ -266,7 +268,7 @@ fn check_epoch(agent: &Agent, epoch: Option<Fence>) -> Result<(), Error> {
     }
 }
 
-/// There is no agent with this id.
+/// The error for a missing agent.
 pub fn no_agent(id: &[u8]) -> Error {
     Error::new(Code::NoAgent, format!("'{}' is not registered", printable(id)))
 }

@@ -1,9 +1,10 @@
 //! When silence becomes suspicious: a phi-accrual failure detector per agent.
 //!
-//! N. Hayashibara, X. Défago, R. Yared, T. Katayama, "The φ Accrual Failure Detector" (2004): the intervals between an agent's
-//! heartbeats are taken as normally distributed, and phi is -log10 of the probability that a heartbeat comes later than now. The tail
-//! of the normal distribution is taken from S. R. Bowling et al., "A logistic approximation to the cumulative normal distribution"
-//! (2009). Only the primary computes it; what follows from it travels as a time.
+//! N. Hayashibara, X. Défago, R. Yared, T. Katayama, "The φ Accrual Failure Detector" (2004): the
+//! intervals between an agent's heartbeats are assumed to be normally distributed, and phi is
+//! -log10 of the probability that a heartbeat comes later than now. The tail of the normal
+//! distribution follows S. R. Bowling et al., "A logistic approximation to the cumulative normal
+//! distribution" (2009). Only the primary computes it, and replicates the resulting time.
 
 use crate::domain::Millis;
 
@@ -11,7 +12,8 @@ use crate::domain::Millis;
 const INTERVALS_MAX: usize = 32;
 /// With fewer intervals than this only the deadline counts.
 const INTERVALS_MIN: usize = 8;
-/// The deviation is taken to be at least the mean divided by this: a very regular agent is not suspected for the first hiccup.
+/// The deviation is at least the mean divided by this: the first hiccup of a very regular agent
+/// is not suspicious.
 const DEVIATION_SHARE: f64 = 8.0;
 /// And at least this, ms: the granularity of a scheduler.
 const DEVIATION_MIN_MS: f64 = 10.0;
@@ -28,7 +30,7 @@ pub struct Intervals {
 
 impl Default for Intervals {
     fn default() -> Self {
-        // All the room it will ever take.
+        // All the room it will ever need.
         Self { ring: Vec::with_capacity(INTERVALS_MAX), at: 0, sum: 0, sum_of_squares: 0 }
     }
 }
@@ -50,7 +52,7 @@ impl Intervals {
         self.sum_of_squares += u128::from(interval).pow(2);
     }
 
-    /// Mean and deviation, ms; `None` as long as too little is known.
+    /// Mean and deviation, ms; `None` while too little is known.
     fn shape(&self) -> Option<(f64, f64)> {
         if self.ring.len() < INTERVALS_MIN {
             return None;
@@ -61,13 +63,13 @@ impl Intervals {
         Some((mean, variance.sqrt().max(mean / DEVIATION_SHARE).max(DEVIATION_MIN_MS)))
     }
 
-    /// So long after a heartbeat phi reaches `threshold`, ms; `None` as long as too little is known.
+    /// How long after a heartbeat phi reaches `threshold`, ms; `None` while too little is known.
     pub fn suspicious_after(&self, threshold: u64) -> Option<Millis> {
         let (mean, deviation) = self.shape()?;
         Some((mean + deviation * deviations_at(threshold as f64)).ceil() as Millis)
     }
 
-    /// Phi so long after the last heartbeat; `None` as long as too little is known.
+    /// Phi at this time after the last heartbeat; `None` while too little is known.
     pub fn phi(&self, silence_ms: Millis) -> Option<f64> {
         let (mean, deviation) = self.shape()?;
         Some(phi_at((silence_ms as f64 - mean) / deviation))
@@ -79,14 +81,15 @@ impl Intervals {
     }
 }
 
-/// -log10 of the probability to be more than `deviations` above the mean.
+/// -log10 of the probability of being more than `deviations` above the mean.
 fn phi_at(deviations: f64) -> f64 {
     let exponent = deviations * (1.5976 + 0.070_566 * deviations * deviations);
-    // 1 - 1 / (1 + e^-x) = e^-x / (1 + e^-x), in a form that holds for large x.
+    // 1 - 1 / (1 + e^-x) = e^-x / (1 + e^-x), in a form that is valid for large x.
     (exponent + (-exponent).exp().ln_1p()) / std::f64::consts::LN_10
 }
 
-/// The number of deviations at which [`phi_at`] is `phi`, which is above 0: the one real root of a cubic without square term.
+/// The number of deviations at which [`phi_at`] is `phi`, which is above 0: the one real root of a
+/// cubic without a quadratic term.
 fn deviations_at(phi: f64) -> f64 {
     let exponent = (10f64.powf(phi) - 1.0).ln();
     let (p, q) = (1.5976 / 0.070_566, exponent / 0.070_566);

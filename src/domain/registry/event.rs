@@ -9,31 +9,31 @@ use serde::{Deserialize, Serialize};
 /// One step in the life of a registry. Agents are named by id, times are unix ms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum RegistryEvent {
-    /// An agent registered, or registered again: what is claimed of it is free then.
+    /// An agent registered, or registered again, which ends the claims on it.
     Registered(Box<Registration>),
-    /// An agent said good-bye.
+    /// An agent deregistered.
     Deregistered {
-        /// Who.
+        /// The agent.
         agent: Bytes,
         /// When.
         at: Millis,
     },
-    /// A heartbeat that only this node hears of: never replicated, never saved.
+    /// A heartbeat. Local: never replicated and never saved.
     Pulse {
-        /// Who: the slot, since the event never leaves this node.
+        /// The slot of the agent, since the event never leaves this node.
         slot: Slot,
         /// When.
         at: Millis,
-        /// When silence from now on makes it suspect.
+        /// When further silence makes it suspect.
         suspect_at: Millis,
-        /// The load it reports, thousandths, if it does.
+        /// The load it reports, if it does, thousandths.
         load: Option<u16>,
-        /// Whether the detector wants the interval.
+        /// Whether the detector needs the interval.
         is_measured: bool,
     },
-    /// An agent was heard of: one of its heartbeats, now and then, so that replicas know roughly.
+    /// An agent was heard of. One of its heartbeats now and then, so that replicas know roughly.
     Seen {
-        /// Who.
+        /// The agent.
         agent: Bytes,
         /// When.
         at: Millis,
@@ -42,45 +42,45 @@ pub enum RegistryEvent {
     },
     /// An agent declared another status.
     StatusChanged {
-        /// Who.
+        /// The agent.
         agent: Bytes,
         /// When.
         at: Millis,
-        /// What it is now.
+        /// The new status.
         status: Status,
     },
     /// An agent's health changed.
     HealthChanged {
-        /// Who.
+        /// The agent.
         agent: Bytes,
         /// When.
         at: Millis,
-        /// How it is now.
+        /// The new health.
         health: Health,
-        /// Why.
+        /// The reason.
         reason: Bytes,
     },
     /// An agent was silent for too long.
     Suspected {
-        /// Who.
+        /// The agent.
         agent: Bytes,
         /// When.
         at: Millis,
-        /// When it is dead if it stays silent.
+        /// When it dies if it stays silent.
         dead_at: Millis,
     },
     /// A suspect was heard of again.
     Recovered {
-        /// Who.
+        /// The agent.
         agent: Bytes,
         /// When.
         at: Millis,
-        /// What that costs it.
+        /// The penalty for its return.
         flaps: Option<Flaps>,
     },
-    /// A suspect stayed silent: what is claimed of it is free.
+    /// A suspect stayed silent and died, which ends the claims on it.
     Died {
-        /// Who.
+        /// The agent.
         agent: Bytes,
         /// When.
         at: Millis,
@@ -89,95 +89,96 @@ pub enum RegistryEvent {
     },
     /// A dead agent was forgotten.
     Removed {
-        /// Who.
+        /// The agent.
         agent: Bytes,
         /// When.
         at: Millis,
     },
-    /// An agent that was kept back for coming and going is offered again.
+    /// A damped agent is offered again.
     Undamped {
-        /// Who.
+        /// The agent.
         agent: Bytes,
         /// When.
         at: Millis,
     },
-    /// A unit of an agent's capacity was reserved.
+    /// An agent was claimed.
     Claimed {
-        /// Its name.
+        /// The fence of the claim.
         fence: Fence,
-        /// Of whom.
+        /// The agent.
         agent: Bytes,
         /// When.
         at: Millis,
         /// When the lease ends.
         ends_at: Millis,
-        /// What the claimer wrote on it.
+        /// The claimer's reference.
         reference: Bytes,
     },
-    /// A reservation is over.
+    /// A claim ended.
     Released {
-        /// Which.
+        /// The claim.
         fence: Fence,
-        /// Of whom.
+        /// The agent.
         agent: Bytes,
         /// When.
         at: Millis,
         /// Why.
         end: ClaimEnd,
     },
-    /// So many agents are silent that it is not they who are broken: nobody dies for a while.
+    /// A hold began: so many agents are silent that the network is at fault, and none
+    /// dies for a while.
     HoldBegan {
         /// When.
         at: Millis,
-        /// The hold ends when fewer than this share of the agents is silent, percent.
+        /// The hold ends when less than this share of the agents is silent, percent.
         share_percent: u8,
-        /// So much longer, in percent of its time to live, may an agent be silent.
+        /// How much longer an agent may be silent, in percent of its time to live.
         extra_percent: u32,
     },
-    /// Enough of them are back.
+    /// The hold ended: enough agents are back.
     HoldEnded {
         /// When.
         at: Millis,
     },
 }
 
-/// What a registration makes of an agent.
+/// The new state of a registered agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Registration {
-    /// Who.
+    /// The agent.
     pub agent: Bytes,
-    /// Its incarnation from now on.
+    /// Its new incarnation.
     pub epoch: Fence,
     /// When.
     pub at: Millis,
-    /// What it says of itself, with what it said before and did not say again.
+    /// What it says about itself, now or before.
     pub profile: Profile,
-    /// The status it begins with.
+    /// Its first status.
     pub status: Status,
-    /// How it came and went.
+    /// Its returns from silence.
     pub flaps: Option<Flaps>,
 }
 
-/// Why a reservation ended.
+/// Why a claim ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClaimEnd {
-    /// Its claimer gave it back.
+    /// Its claimer released it.
     Released {
         /// Whether the work was done.
         is_ok: bool,
         /// How long it took, microseconds.
         duration_us: u64,
     },
-    /// Its lease ran out.
+    /// Its lease expired.
     Expired,
     /// The client that waited for it was gone before it could be told.
     TakenBack,
-    /// The registered agent that had it is gone.
+    /// The registered agent that held it is gone.
     AgentGone,
 }
 
 impl RegistryEvent {
-    /// The agent it is about.
+    /// The agent that the event is about.
     pub fn agent(&self) -> Option<&Bytes> {
         match self {
             RegistryEvent::Registered(registration) => Some(&registration.agent),
@@ -196,7 +197,7 @@ impl RegistryEvent {
         }
     }
 
-    /// Whether its agent may be offered after it to who was not offered it before.
+    /// Whether the agent may be offered after it to a claimer that it was not offered to before.
     pub fn may_free(&self) -> bool {
         matches!(
             self,

@@ -47,7 +47,7 @@ mod tests {
         Bytes::from(format!("{name}-{n}").as_str())
     }
 
-    /// So many agents with a few capabilities, tags and values, each with a claim.
+    /// A registry of `agents` agents with a few capabilities, tags and values, each with a claim.
     pub fn registry(agents: u64) -> Record<Registry> {
         let caps = ["gpu", "python@3.10", "search@1.2.3"];
         let profile = |n: u64| Profile {

@@ -1,4 +1,4 @@
-//! What a caller wants of an agent.
+//! The requirements of a caller on an agent.
 
 use super::agent::{Agent, Status};
 use super::time::View;
@@ -25,31 +25,31 @@ impl Statuses {
     }
 }
 
-/// A value at a path of `META`, as the keys that it is indexed under: as JSON, or as a text.
+/// A value at a path of `META`, as its keys in the index: as JSON, or as a text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MetaWanted(pub [Option<Bytes>; 2]);
 
-/// Everything that has to hold of an agent that is offered.
+/// The requirements on an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Filter {
-    /// It can do all of this.
+    /// It has all these capabilities.
     pub caps: Vec<Requirement>,
-    /// It can do something of this, if anything is named.
+    /// It has one of these capabilities, if any are given.
     pub any_caps: Vec<Requirement>,
     /// It has all these tags.
     pub tags: Vec<Bytes>,
-    /// It has one of these statuses; if none is said it is active or idle.
+    /// It has one of these statuses; if none is given, it is active or idle.
     pub statuses: Option<Statuses>,
-    /// It has this in its metadata.
+    /// It has this value in its metadata.
     pub meta: Option<MetaWanted>,
-    /// It can take at least so many claims more.
+    /// It can take at least this many more claims.
     pub free_min: u32,
-    /// It is none of these, in order.
+    /// It is none of these, sorted.
     pub excluded: Vec<Bytes>,
 }
 
 impl Filter {
-    /// Nothing but what holds for everyone who is offered.
+    /// No requirements but those on every offered agent.
     pub const ANY: Filter = Filter {
         caps: Vec::new(),
         any_caps: Vec::new(),
@@ -60,7 +60,7 @@ impl Filter {
         excluded: Vec::new(),
     };
 
-    /// What the indexes cannot say of an agent that they offer: time, capacity and who is excluded.
+    /// Checks what the indexes do not contain: time, capacity and exclusion.
     pub fn admits(&self, view: &View, registry: &Registry, agent: &Agent) -> bool {
         let status = view.status(registry, agent);
         let has_status = match self.statuses {

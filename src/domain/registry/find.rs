@@ -1,9 +1,10 @@
 //! Discovery: the intersection of inverted indexes, and the best agents in it.
 //!
-//! The candidates are found by intersecting the sets that the filter names, the smallest first. Of few candidates all are compared. Of
-//! many, the order by load or latency is walked from its best end until enough of them were met: the more candidates there are, the
-//! sooner that is. So no question costs more than a step for every 64 agents and one for every answer, plus a walk that is short
-//! where candidates are many, and that at worst passes the agents that are better but no candidates.
+//! The candidates are found by intersecting the sets that the filter names, the smallest first. A
+//! few candidates are all compared. For many, the order by load or latency is walked from its best
+//! end until enough of them were met: the more candidates, the sooner. So a query
+//! costs at most a step for every 64 agents and one for every answer, plus a walk. The walk is
+//! short if candidates are many. At worst it passes the agents that are better but no candidates.
 
 use super::filter::Filter;
 use super::index::Order;
@@ -15,26 +16,26 @@ use crate::domain::Bytes;
 use smallvec::{smallvec, SmallVec};
 use std::collections::BTreeMap;
 
-/// Which of those who fit come first.
+/// Which of the agents that fit come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sort {
     /// In no particular order.
     None,
     /// The least loaded.
     Load,
-    /// The quickest.
+    /// The fastest.
     Latency,
-    /// Of two that are drawn at random the less loaded: M. Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing"
-    /// (2001). Callers that ask at the same time do not all get the same one.
+    /// The less loaded of two random ones: M. Mitzenmacher, "The Power of Two Choices in Randomized
+    /// Load Balancing" (2001). So callers that ask at the same time do not all get the same agent.
     Random,
 }
 
-/// Up to so many candidates are all compared instead of walking along an order.
+/// Up to this many candidates are all compared instead of walking an order.
 const FEW: usize = 256;
-/// Up to so many are drawn one by one.
+/// Up to this many are drawn one by one.
 const DRAWN_MAX: usize = 64;
 
-/// At most `limit` agents that fit, the best first. `seed` is what a random choice depends on.
+/// At most `limit` agents that fit, the best first. `seed` decides random choices.
 pub fn find(registry: &Registry, view: &View, filter: &Filter, sort: Sort, limit: usize, seed: u64) -> Vec<Slot> {
     let candidates = candidates(registry, view, filter);
     let admitted = |slot: Slot| registry.at(slot).is_some_and(|agent| filter.admits(view, registry, agent));
@@ -57,11 +58,12 @@ pub fn find(registry: &Registry, view: &View, filter: &Filter, sort: Sort, limit
     walk(order, &candidates, admitted, limit)
 }
 
-/// The agent that fits with the most of worth (as given, 0 to 1000) and rest (1000 less its load, which is at least the share of its
-/// capacity that is claimed); one that is degraded comes behind all that are well, and of several the one whose id comes first is it.
-/// `None` if nobody fits.
+/// The agent that fits with the highest sum of worth (given, 0 to 1000) and rest (1000 less its
+/// load, which is at least the claimed share of its capacity). A degraded agent comes after all
+/// that are well, and a tie goes to the id that sorts first. `None` if none fits.
 ///
-/// Looks at those who are worth something and at the least loaded of all others: nobody else could be better.
+/// Compares the agents that have a worth and the least loaded of all others: no other agent
+/// could be better.
 pub fn find_worthiest(
     registry: &Registry,
     view: &View,
@@ -78,8 +80,8 @@ pub fn find_worthiest(
     worthy.chain(idlest).max_by(order).map(|best| best.id.clone())
 }
 
-/// The least loaded agent that fits, those that are degraded behind the others; of several the one whose id comes first. In what slots
-/// agents stand differs from node to node, their ids do not.
+/// The least loaded agent that fits. A degraded agent comes after all that are well, and a tie goes
+/// to the id that sorts first: slots differ between nodes, ids do not.
 fn idlest<'a>(registry: &'a Registry, view: &View, filter: &Filter) -> Option<&'a Agent> {
     let candidates = candidates(registry, view, filter);
     let admitted = |slot: Slot| registry.at(slot).filter(|agent| filter.admits(view, registry, agent));
@@ -100,13 +102,13 @@ fn idlest<'a>(registry: &'a Registry, view: &View, filter: &Filter) -> Option<&'
     first
 }
 
-/// Whether all candidates are looked at instead of walking along an order: a walk passes at worst everybody, so it is worth it only if
-/// candidates are not rare.
+/// Whether all candidates are compared instead of walking an order. At worst a walk passes all
+/// agents, so it pays only if candidates are not rare.
 fn is_few(registry: &Registry, candidates: &SlotSet) -> bool {
     candidates.len() <= FEW.max(registry.count() / 64)
 }
 
-/// Whether the indexes offer the agent in `slot` to who asks for this.
+/// Whether the indexes offer the agent in `slot` for this filter.
 pub fn is_candidate(registry: &Registry, filter: &Filter, slot: Slot) -> bool {
     match groups(registry, filter, &SlotSet::default()) {
         Some(groups) => groups.iter().all(|group| group.iter().any(|set| set.contains(slot))),
@@ -115,7 +117,7 @@ pub fn is_candidate(registry: &Registry, filter: &Filter, slot: Slot) -> bool {
 }
 
 impl Filter {
-    /// Whether `agent` is offered to who asks for this.
+    /// Whether `agent` fits this filter.
     pub fn fits(&self, view: &View, registry: &Registry, agent: &Agent) -> bool {
         let Some(slot) = registry.slot(&agent.id) else { return false };
         self.admits(view, registry, agent) && is_candidate(registry, self, slot)
@@ -123,23 +125,24 @@ impl Filter {
 }
 
 fn candidates(registry: &Registry, view: &View, filter: &Filter) -> SlotSet {
-    // Whoever became suspect without that being decided yet stands under its old status.
+    // An agent that became suspect without a decision is still indexed under its old status.
     let asks_for_suspects = filter.statuses.is_some_and(|statuses| statuses.has(Status::Suspect));
-    let overdue = if asks_for_suspects { view.overdue(registry) } else { SlotSet::default() };
-    groups(registry, filter, &overdue).map(in_all).unwrap_or_default()
+    let due_suspects = if asks_for_suspects { view.due_suspects(registry) } else { SlotSet::default() };
+    groups(registry, filter, &due_suspects).map(in_all).unwrap_or_default()
 }
 
-/// The sets that a candidate has to be in, of each group one. `None` if nobody can be.
-fn groups<'a>(registry: &'a Registry, filter: &Filter, overdue: &'a SlotSet) -> Option<SmallVec<[AnyOf<'a>; 8]>> {
+/// The groups of sets: a candidate has to be in one set of each group. `None` if there can
+/// be no candidate.
+fn groups<'a>(registry: &'a Registry, filter: &Filter, due_suspects: &'a SlotSet) -> Option<SmallVec<[AnyOf<'a>; 8]>> {
     let index = registry.index();
     let mut groups: SmallVec<[AnyOf; 8]> = SmallVec::new();
     match filter.statuses {
         None if filter.free_min > 0 => groups.push(smallvec![index.claimable()]),
         None => groups.push(smallvec![index.offered()]),
         Some(statuses) => {
-            let asked = Status::ALL.into_iter().filter(|status| statuses.has(*status));
-            groups.push(asked.map(|status| index.with_status(status)).chain([overdue]).collect());
-            // Whatever the status asked for: who has failed or is damped is not offered.
+            let requested = Status::ALL.into_iter().filter(|status| statuses.has(*status));
+            groups.push(requested.map(|status| index.with_status(status)).chain([due_suspects]).collect());
+            // A failed or damped agent is not offered, whatever status is requested.
             groups.push(smallvec![index.fit()]);
         }
     }
@@ -186,7 +189,7 @@ fn walk(order: &Order, candidates: &SlotSet, admitted: impl Fn(Slot) -> bool, li
     found
 }
 
-/// Draws without putting back.
+/// Draws without replacement.
 fn draw(
     registry: &Registry,
     candidates: &SlotSet,
@@ -197,7 +200,8 @@ fn draw(
     let mut next = |end: usize| next_below(&mut seed, end);
     let mut found: Vec<Slot> = Vec::new();
     if limit <= DRAWN_MAX && limit * 8 < candidates.len() {
-        // Few of many: most draws hit somebody new. If most of the candidates turn out not to be admitted, they are listed instead.
+        // Few of many: most draws hit a new one. If most candidates turn out not to be admitted,
+        // they are listed instead.
         for _ in 0..limit * 4 {
             let drawn = [next(candidates.len()), next(candidates.len())].map(|n| candidates.nth(n));
             let usable = drawn.into_iter().flatten().filter(|slot| !found.contains(slot) && admitted(*slot));

@@ -1,5 +1,5 @@
-//! The inverted indexes of a registry: for each capability, tag, value in `META` and status, who has it; and the orders by load and
-//! latency. All of it is derived from the agents.
+//! The inverted indexes of a registry: the agents with each capability, tag, value in `META` and
+//! status, and the orders by load and latency. All of it is derived from the agents.
 
 use super::agent::{Agent, Place, Status};
 use super::slots::{AnyOf, Slot, SlotSet};
@@ -8,18 +8,18 @@ use crate::domain::Bytes;
 use ahash::AHashMap;
 use std::collections::BTreeMap;
 
-/// Agents in the order of a measure, the smallest first; those with the same measure in the order of their slots.
+/// Agents ordered by a measure, the smallest first; with equal measures, by slot.
 pub type Order = BTreeMap<u32, SlotSet>;
 
-/// Those who have a capability.
+/// The agents with a capability.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Capable {
-    /// In any version, or in none.
+    /// In any version, or without one.
     any: SlotSet,
     versions: BTreeMap<VersionNumbers, SlotSet>,
 }
 
-/// Who has what.
+/// The indexes.
 #[derive(Debug, Clone, Default)]
 pub struct Index {
     all: SlotSet,
@@ -36,7 +36,7 @@ pub struct Index {
 }
 
 impl PartialEq for Index {
-    /// Whether the same agents stand in the same places. The bytes held depend on what was there before.
+    /// Whether the same agents are in the same places. The bytes held depend on earlier contents.
     fn eq(&self, other: &Self) -> bool {
         (&self.all, &self.statuses, &self.fit, &self.offered, &self.claimable)
             == (&other.all, &other.statuses, &other.fit, &other.offered, &other.claimable)
@@ -45,56 +45,57 @@ impl PartialEq for Index {
     }
 }
 
-/// What an entry of a map takes beside key and value: control bytes, and the room that a map keeps free.
+/// Bytes that a map entry takes besides key and value: control bytes and spare room.
 const ENTRY_BYTES: usize = 16;
 
 impl Index {
-    /// Everyone.
+    /// All agents.
     pub fn all(&self) -> &SlotSet {
         &self.all
     }
 
-    /// Those with this status, as the primary has decided it.
+    /// The agents with this status, as the primary has decided it.
     pub fn with_status(&self, status: Status) -> &SlotSet {
         &self.statuses[status as usize]
     }
 
-    /// Those who have not failed and are not damped, whatever their status.
+    /// The agents that have not failed and are not damped, whatever their status.
     pub fn fit(&self) -> &SlotSet {
         &self.fit
     }
 
-    /// Those of them who are ready.
+    /// Those of them that are ready.
     pub fn offered(&self) -> &SlotSet {
         &self.offered
     }
 
-    /// Those of them with free capacity.
+    /// Those of them that have free capacity.
     pub fn claimable(&self) -> &SlotSet {
         &self.claimable
     }
 
-    /// The least loaded first.
+    /// By load, the least loaded first.
     pub fn by_load(&self) -> &Order {
         &self.by_load
     }
 
-    /// The quickest first; those of whom nothing is known before them, so that something gets known.
+    /// By latency, the fastest first. Agents without a measurement come before them, so that
+    /// they get measured.
     pub fn by_latency(&self) -> &Order {
         &self.by_latency
     }
 
-    /// Those who have the tag.
+    /// The agents with the tag.
     pub fn tagged(&self, tag: &[u8]) -> Option<&SlotSet> {
         self.tagged.get(tag)
     }
 
-    /// Those who have a value at a path of their `META`, see [`meta`](super::meta).
+    /// The agents with a value at a path of their `META`, see [`meta`](super::meta).
     pub fn with_meta(&self, key: &[u8]) -> Option<&SlotSet> {
         self.with_meta.get(key)
     }
 
-    /// Adds those who can do what is wanted to a group.
+    /// Adds the agents that meet a requirement to a group.
     pub fn add_capable<'a>(&'a self, wanted: &Requirement, group: &mut AnyOf<'a>) {
         let Some(capable) = self.capable.get(&wanted.name) else { return };
         match &wanted.version {
@@ -106,7 +107,7 @@ impl Index {
         }
     }
 
-    /// How many different capabilities, tags and values in `META` there are.
+    /// The number of different capabilities, tags and values in `META`.
     pub fn widths(&self) -> [usize; 3] {
         [self.capable.len(), self.tagged.len(), self.with_meta.len()]
     }
@@ -115,13 +116,13 @@ impl Index {
     pub fn memory_bytes(&self) -> usize {
         let sets = self.statuses.iter().chain([&self.all, &self.fit, &self.offered, &self.claimable]);
         let orders = [&self.by_load, &self.by_latency].into_iter().flat_map(|order| order.values());
-        // Few and large: counted when asked.
+        // Few and large, so counted on demand.
         let sets: usize = sets.map(SlotSet::heap_bytes).sum();
         let orders: usize = orders.map(|set| size_of::<(u32, SlotSet)>() + ENTRY_BYTES + set.heap_bytes()).sum();
         self.bytes + sets + orders
     }
 
-    /// Whether the bytes held are counted right.
+    /// Whether the counted bytes are right.
     pub fn is_counted(&self) -> bool {
         let named = |(name, agents): (&Bytes, &SlotSet)| {
             size_of::<(Bytes, SlotSet)>() + name.heap_bytes() + ENTRY_BYTES + agents.heap_bytes()
@@ -137,7 +138,7 @@ impl Index {
         self.bytes == named + capable.sum::<usize>()
     }
 
-    /// Whether an agent stands everywhere where it should.
+    /// Whether an agent is in all its places.
     pub fn has(&self, slot: Slot, agent: &Agent) -> bool {
         let place = Place::of(agent);
         let is_in = |agents: Option<&SlotSet>| agents.is_some_and(|agents| agents.contains(slot));
@@ -165,7 +166,7 @@ impl Index {
             && has_meta
     }
 
-    /// Enters what `agent` says of itself.
+    /// Adds the profile of `agent`.
     pub fn enter(&mut self, slot: Slot, agent: &Agent) {
         self.all.insert(slot);
         for cap in &agent.profile.caps {
@@ -179,7 +180,7 @@ impl Index {
         });
     }
 
-    /// Takes out what `agent` says of itself.
+    /// Removes the profile of `agent`.
     pub fn leave(&mut self, slot: Slot, agent: &Agent) {
         self.all.remove(slot);
         for cap in &agent.profile.caps {
@@ -228,7 +229,8 @@ impl Index {
         }
     }
 
-    /// Moves an agent from one place to another; from the default one if it is new, to the default one if it goes.
+    /// Moves an agent from one place to another: a new agent from the default place, a
+    /// removed one to it.
     pub fn move_to(&mut self, slot: Slot, from: Place, to: Place) {
         if from.status != to.status {
             from.status.map(|status| self.statuses[status as usize].remove(slot));
@@ -290,7 +292,7 @@ fn reorder(order: &mut Order, slot: Slot, from: Option<u32>, to: Option<u32>) {
     }
 }
 
-/// Changes a set and keeps count of its bytes.
+/// Changes a set and keeps the count of its bytes.
 fn counted(bytes: &mut usize, set: &mut SlotSet, change: impl FnOnce(&mut SlotSet) -> bool) {
     *bytes -= set.heap_bytes();
     change(set);

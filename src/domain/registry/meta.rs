@@ -1,13 +1,13 @@
-//! `META`: JSON that an agent brings, of which every single value can be searched for.
+//! `META`: JSON of an agent. Each single value in it can be searched for.
 //!
-//! A value is found under its *key*: the length of the JSON Pointer (RFC 6901) that leads to it, the pointer, the value's kind and its
-//! text.
+//! A value is indexed under its *key*: the length of the JSON Pointer (RFC 6901) that leads to it,
+//! the pointer, the value's type and its text.
 
 use crate::domain::limits::{AGENT_META_BYTES_MAX, AGENT_META_VALUES_MAX};
 use crate::domain::{Bytes, Error};
 use serde_json::{Number, Value};
 
-/// Checks a `META` text and returns it as it was given. `null` and the empty text stand for no metadata.
+/// Checks a `META` text and returns it as given. `null` and the empty text mean no metadata.
 pub fn parse(text: &[u8]) -> Result<Bytes, Error> {
     if text.is_empty() {
         return Ok(Bytes::EMPTY);
@@ -15,7 +15,7 @@ pub fn parse(text: &[u8]) -> Result<Bytes, Error> {
     Ok(if read(text)?.is_null() { Bytes::EMPTY } else { Bytes::from(text) })
 }
 
-/// Errs if a `META` that comes from an unchecked payload is none that [`parse`] can make.
+/// Errs if [`parse`] cannot have made a `META` from an unchecked payload.
 pub fn admit(meta: &[u8]) -> Result<(), Error> {
     if meta.is_empty() {
         return Ok(());
@@ -53,14 +53,14 @@ pub fn for_each_key(meta: &[u8], mut found: impl FnMut(Bytes)) {
     }
 }
 
-/// The keys that a filter `META path value` asks for: the value as JSON, and as a plain text.
+/// The keys that a filter `META path value` means: the value as JSON, and as a plain text.
 pub fn wanted(path: &[u8], value: &[u8]) -> [Option<Bytes>; 2] {
     let as_json = serde_json::from_slice::<Value>(value).ok().filter(|value| !value.is_array() && !value.is_object());
     let as_text = std::str::from_utf8(value).ok().map(|text| key(path, ('s', text.to_string())));
     [as_json.map(|value| key(path, kind_and_text(&value))), as_text]
 }
 
-/// Visits every value that is no array and no object. The depth is bounded by the parser (128).
+/// Visits every value that is neither an array nor an object. The parser bounds the depth (128).
 fn visit(value: &Value, path: &mut String, found: &mut impl FnMut(&str, &Value)) {
     let length = path.len();
     match value {
@@ -97,7 +97,7 @@ fn kind_and_text(value: &Value) -> (char, String) {
     }
 }
 
-/// The same text for the same number: 4, 4.0 and 4e0 are one.
+/// The same text for equal numbers: 4, 4.0 and 4e0.
 fn number_text(number: &Number) -> String {
     match number.as_f64() {
         Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 1e30 => format!("{}", float as i128),

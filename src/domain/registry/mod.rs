@@ -1,7 +1,8 @@
-//! Agent registry: who is there, how are they, who can do this.
+//! Agent registry: which agents exist, how they are, and what they can do.
 //!
-//! A [`Registry`] holds [agents](agent::Agent), each with what it says of itself, its life and the claims on it. What is derived from them
-//! is the inverted [index], and the order in which the primary has to look at them again.
+//! A [`Registry`] holds [agents](agent::Agent), each with its profile, its life and the claims
+//! on it. Derived from them are the inverted [index], and the order in which the primary has to
+//! look at them again.
 //!
 //! ```text
 //!                  StatusChanged (starting, active, idle, busy, draining, error: see Status::next)
@@ -10,15 +11,15 @@
 //!   -------------> Alive ---------------> Suspect ---------> Dead -----------------> (gone)
 //!                    ^  <---------------    |                 |
 //!                    |      Recovered       |  Registered     |
-//!                    +----------------------+-----------------+       Deregistered: gone from anywhere
+//!                    +----------------------+-----------------+   Deregistered: gone from anywhere
 //! ```
 //!
-//! Who may do what is decided in [`decide`], what time does in [`time`], who is offered to whom in [`find`]; waiting claimers stand in
-//! [`queue`].
+//! [`decide`] decides what clients may do, [`time`] what time does, [`find`] which agents are
+//! offered to a caller; waiting claimers stand in [`queue`].
 //!
-//! Most heartbeats change nothing that others can see. Such a heartbeat is an event that stays on
-//! its node ([`RegistryEvent::Pulse`]); now and then one is replicated ([`RegistryEvent::Seen`]).
-//! What only this node knows is not saved, sent or compared.
+//! Most heartbeats change nothing visible. Such a heartbeat is a local event
+//! ([`RegistryEvent::Pulse`]); now and then one is replicated ([`RegistryEvent::Seen`]). What only
+//! this node knows is not saved, sent or compared.
 
 pub mod agent;
 mod claims;
@@ -53,7 +54,7 @@ use index::Index;
 use slots::Slot;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What has happened in a registry since it came into being.
+/// What has happened in a registry since it was created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
     /// Registrations.
@@ -71,14 +72,14 @@ pub struct Totals {
 /// A registry of agents.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
-    /// The agents by their slots.
+    /// The agents by slot.
     agents: Vec<Option<Box<Agent>>>,
     hold: Option<Hold>,
     past_hold: Option<PastHold>,
     totals: Totals,
     /// The largest epoch or fence that was ever in it.
     last_fence: Fence,
-    /// When this node loaded it, unix ms: nobody is blamed for silence before.
+    /// When this node loaded it, unix ms: earlier silence is not counted.
     loaded_at: Millis,
     // Derived from the agents:
     free_slots: Vec<Slot>,
@@ -86,9 +87,10 @@ pub struct Registry {
     index: Index,
     claims: BTreeMap<Fence, Slot>,
     claim_ends: BTreeSet<(Millis, Fence)>,
-    /// The claims on which something is written, by that.
+    /// The claims with a reference, by reference.
     by_reference: BTreeSet<(Bytes, Fence)>,
-    /// When the primary has to look at an agent, at the latest. May be too early: heartbeats move it only when it comes.
+    /// When the primary has to look at an agent, at the latest. May be too early: a heartbeat moves
+    /// an alarm only when it comes.
     alarms: BTreeSet<(Millis, Slot)>,
     alarm_of: Vec<Millis>,
     agent_bytes: usize,
@@ -98,7 +100,7 @@ pub struct Registry {
 const NEVER: Millis = Millis::MAX;
 
 impl Registry {
-    /// How many agents there are, the dead ones too.
+    /// The number of agents, including dead ones.
     pub fn count(&self) -> usize {
         self.by_id.len()
     }
@@ -118,12 +120,12 @@ impl Registry {
         self.agents.get(slot as usize)?.as_deref()
     }
 
-    /// Whether it has no room for one more registration.
+    /// Whether there is no room for one more registration.
     pub fn is_full(&self) -> bool {
         self.agent_bytes + self.count() * size_of::<Agent>() > REGISTRY_BYTES_MAX
     }
 
-    /// Who has what.
+    /// The indexes.
     pub fn index(&self) -> &Index {
         &self.index
     }
@@ -143,7 +145,7 @@ impl Registry {
         self.agents.iter().flatten().map(|agent| &**agent)
     }
 
-    /// Moves the alarms of agents that were heard of meanwhile. Changes nothing that anybody can see.
+    /// Moves the alarms of agents that were heard of meanwhile. Changes nothing visible.
     pub fn postpone(&mut self, alarms: &[(Slot, Millis)]) {
         for (slot, when) in alarms {
             self.set_alarm(*slot, *when);
@@ -223,7 +225,7 @@ impl Registry {
         })
     }
 
-    /// Puts an agent that is complete into a new slot: from a file.
+    /// Adds a complete agent in a new slot, from a file.
     fn adopt(&mut self, mut agent: Box<Agent>) {
         agent.pulse.hear(agent.seen, agent.profile.ttl_ms);
         agent.pulse.load = agent.load;
@@ -252,7 +254,7 @@ impl Registry {
         self.free_slots.push(slot);
     }
 
-    /// Changes an agent, and moves it to where it then belongs.
+    /// Changes an agent, and moves it to where it belongs afterwards.
     fn edit(&mut self, id: &[u8], change: impl FnOnce(&mut Agent)) {
         let Some(slot) = self.slot(id) else { return };
         let Some(agent) = self.agents[slot as usize].as_deref_mut() else { return };
@@ -272,7 +274,7 @@ impl Registry {
         }
         let alarm = time::alarm(agent);
         let known = self.alarm_of.get(slot as usize).copied().unwrap_or(NEVER);
-        // A later alarm is left to be moved when it comes, unless it was for something else.
+        // A later alarm is moved when the earlier one comes, unless that was for something else.
         if alarm < known || !matches!(agent.life, Life::Alive) {
             self.set_alarm(slot, alarm);
         }
@@ -283,7 +285,7 @@ impl Registry {
         self.past_hold = self.hold.take().map(|hold| PastHold { ended_at: at, extra_percent: hold.extra_percent });
         let extra = |past: Option<PastHold>| past.map_or(0, |past| past.extra_percent);
         if extra(before) > extra(self.past_hold) {
-            // Suspects had more time by the hold before this one: when they die is asked anew.
+            // Suspects had more time by an earlier hold: when they die is decided anew.
             let suspects: Vec<Slot> = self.index.with_status(Status::Suspect).iter().collect();
             suspects.into_iter().for_each(|slot| self.settle(slot));
         }
@@ -299,7 +301,7 @@ impl Registry {
                 pulse.intervals = Some(Box::default());
                 self.agent_bytes += pulse.intervals.as_ref().map_or(0, |intervals| intervals.memory_bytes());
             }
-            // A silence that made it suspect says nothing of its rhythm.
+            // The silence that made it suspect says nothing about its rhythm.
             if let Some(intervals) = pulse.intervals.as_mut().filter(|_| interval <= agent.profile.ttl_ms) {
                 intervals.push(interval);
             }
@@ -316,12 +318,13 @@ impl Registry {
         self.edit(id, |agent| {
             (agent.seen, agent.load) = (at, load);
             if agent.pulse.beat < at {
-                // A replica: this is all it hears.
+                // A replica hears nothing else.
                 agent.pulse.hear(at, agent.profile.ttl_ms);
             }
             agent.pulse.load = load;
         });
-        // Rare enough to keep the alarms of those who are heard of in the future, on replicas too, where nobody looks at them.
+        // Rare enough to keep the alarms of agents that are heard of in the future. Also on
+        // replicas, which do not look at the agents.
         if let Some((slot, agent)) = self.slot(id).and_then(|slot| Some((slot, self.at(slot)?))) {
             self.set_alarm(slot, time::alarm(agent));
         }
@@ -408,7 +411,7 @@ impl Entity for Registry {
 
     fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {
         if let Some(hold) = self.hold.as_ref().filter(|hold| !self.is_held_silent(hold.share_percent)) {
-            // It should end: at once.
+            // It should end at once.
             return Some(hold.since);
         }
         let alarm = self.alarms.first().map(|(when, _)| *when);
@@ -437,9 +440,9 @@ impl Entity for Registry {
     }
 
     fn losers(&self, event: &RegistryEvent) -> Vec<Bytes> {
-        let over = match event {
+        let ended_fence = match event {
             RegistryEvent::Released { fence, .. } => Some(*fence),
-            // All claims on it are.
+            // All claims on it end.
             RegistryEvent::Registered(_)
             | RegistryEvent::Deregistered { .. }
             | RegistryEvent::Died { .. }
@@ -448,7 +451,7 @@ impl Entity for Registry {
         };
         let claimed = event.agent().and_then(|id| self.agent(id));
         let claims = claimed.into_iter().flat_map(|agent| agent.claims.iter());
-        let ended = claims.filter(|claim| over.is_none_or(|fence| claim.fence == fence));
+        let ended = claims.filter(|claim| ended_fence.is_none_or(|fence| claim.fence == fence));
         ended.map(|claim| claim.reference.clone()).filter(|reference| !reference.is_empty()).collect()
     }
 

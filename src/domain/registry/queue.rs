@@ -8,16 +8,16 @@ use crate::domain::queue::waiting_lines::{InLine, Lines};
 use crate::domain::{Bytes, KeyId, Millis};
 use std::sync::Arc;
 
-/// Somebody who waits for a claim.
+/// A client that waits for a claim.
 #[derive(Debug, Clone)]
 pub struct ClaimWaiter {
     /// The registry.
     pub key: KeyId,
-    /// What it asks for.
-    pub wish: ClaimArgs,
-    /// The `REQID` to remember the claim under.
+    /// The arguments of the claim.
+    pub args: ClaimArgs,
+    /// The `REQID` under which the claim is remembered.
     pub request_id: Option<Bytes>,
-    /// Since when it waits, unix ms.
+    /// When its wait began, unix ms.
     pub since: Millis,
 }
 
@@ -29,7 +29,7 @@ impl InLine for ClaimWaiter {
     }
 
     fn line(&self) -> &Arc<Filter> {
-        &self.wish.filter
+        &self.args.filter
     }
 
     fn request_id(&self) -> Option<&Bytes> {
@@ -37,14 +37,14 @@ impl InLine for ClaimWaiter {
     }
 }
 
-/// All who wait for claims on a node.
+/// All waiters for claims on a node.
 pub type ClaimQueues = Lines<ClaimWaiter>;
 
 impl ClaimQueues {
-    /// Lets somebody wait. Those in one line share their filter.
+    /// Adds a waiter. Waiters in one line share their filter.
     pub fn insert_claimer(&mut self, id: WaiterId, mut waiter: ClaimWaiter) {
-        if let Some(same) = self.same_line(&waiter.key, &waiter.wish.filter) {
-            waiter.wish.filter = same.clone();
+        if let Some(same) = self.same_line(&waiter.key, &waiter.args.filter) {
+            waiter.args.filter = same.clone();
         }
         self.insert(id, waiter);
     }

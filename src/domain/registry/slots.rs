@@ -1,11 +1,14 @@
-//! Sets of agents, by the number of the slot that each agent has in its registry: what the inverted indexes are made of.
+//! Sets of agents, by the number of the slot that each agent has in its registry: the sets of the
+//! inverted indexes.
 //!
-//! A small set is a sorted list, a large one a bitmap, after the containers of S. Chambi et al., "Better bitmap performance with Roaring
-//! bitmaps" (2016). So a tag that one agent has costs a few bytes, and the intersection of large sets takes one step for 64 agents.
+//! A small set is a sorted list, a large one a bitmap, after the containers of S. Chambi et al.,
+//! "Better bitmap performance with Roaring bitmaps" (2016). So a tag that one agent has costs a few
+//! bytes, and the intersection of large sets takes one step for 64 agents.
 
 use smallvec::SmallVec;
 
-/// The place of an agent in its registry. Given anew when an agent is gone; it means nothing outside this process.
+/// The place of an agent in its registry. Reused when the agent is gone; it means nothing
+/// outside this process.
 pub type Slot = u32;
 
 /// A set of slots.
@@ -17,16 +20,17 @@ pub enum SlotSet {
     Many(Bits),
 }
 
-/// A bitmap that knows how many of its bits are set.
+/// A bitmap that counts its bits.
 #[derive(Debug, Clone, Default)]
 pub struct Bits {
     words: Vec<u64>,
     len: u32,
 }
 
-/// Up to so many slots are always a list.
+/// Up to this many slots are always a list.
 const FEW: usize = 64;
-/// A list becomes a bitmap when more than one of so many slots is in it, which is where both take the same room.
+/// A list becomes a bitmap when it has more than one in this many slots, where both
+/// take the same room.
 const SPARSE: usize = 32;
 
 impl Default for SlotSet {
@@ -36,12 +40,12 @@ impl Default for SlotSet {
 }
 
 impl SlotSet {
-    /// The slots of a list that is in order and without duplicates.
+    /// The slots of a sorted list without duplicates.
     pub fn from_sorted(slots: SmallVec<[Slot; 4]>) -> Self {
         SlotSet::InlineList(slots)
     }
 
-    /// How many are in it.
+    /// The number of slots in it.
     pub fn len(&self) -> usize {
         match self {
             SlotSet::InlineList(list) => list.len(),
@@ -49,7 +53,7 @@ impl SlotSet {
         }
     }
 
-    /// Whether none is in it.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -62,7 +66,7 @@ impl SlotSet {
         }
     }
 
-    /// Puts `slot` into it. False if it was there.
+    /// Adds `slot`. False if it was there.
     pub fn insert(&mut self, slot: Slot) -> bool {
         match self {
             SlotSet::InlineList(list) => {
@@ -78,7 +82,7 @@ impl SlotSet {
         }
     }
 
-    /// Takes `slot` out of it. False if it was not there.
+    /// Removes `slot`. False if it was not there.
     pub fn remove(&mut self, slot: Slot) -> bool {
         match self {
             SlotSet::InlineList(list) => {
@@ -91,7 +95,8 @@ impl SlotSet {
             }
             SlotSet::Many(bits) => {
                 let was_there = bits.remove(slot);
-                // Four times sparser than where it became a bitmap, so that it does not go to and fro.
+                // Four times sparser than where it became a bitmap, so that it does not
+                // switch back and forth.
                 if (bits.len as usize) * 4 * SPARSE < bits.words.len() * 64 || (bits.len as usize) < FEW / 2 {
                     *self = SlotSet::InlineList(self.iter().collect());
                 }
@@ -120,7 +125,7 @@ impl SlotSet {
         }
     }
 
-    /// The slot that has `n` others before it.
+    /// The slot with `n` others before it.
     pub fn nth(&self, n: usize) -> Option<Slot> {
         match self {
             SlotSet::InlineList(list) => list.get(n).copied(),
@@ -128,7 +133,8 @@ impl SlotSet {
         }
     }
 
-    /// Calls `visit` with each slot that is in both sets, in order, until it says false. False if it did.
+    /// Calls `visit` with each slot in both sets, in order, until it returns false. Returns
+    /// false if it did.
     pub fn visit_common(&self, other: &SlotSet, mut visit: impl FnMut(Slot) -> bool) -> bool {
         match (self, other) {
             (SlotSet::Many(one), SlotSet::Many(two)) => {
@@ -256,9 +262,9 @@ pub enum Slots<'a> {
     Many {
         /// The bitmap.
         words: &'a [u64],
-        /// Which word is being read.
+        /// The index of the current word.
         at: usize,
-        /// What is left of it.
+        /// The rest of the current word.
         word: u64,
     },
 }
@@ -282,7 +288,7 @@ impl Iterator for Slots<'_> {
     }
 }
 
-/// Sets of which a slot has to be in at least one.
+/// Sets of which at least one must contain a slot.
 pub type AnyOf<'a> = SmallVec<[&'a SlotSet; 2]>;
 
 /// The slots that are in at least one set of every group.

@@ -1,7 +1,8 @@
-//! What time does to a registry: silence makes suspects and then dead, claims end, the dead are forgotten.
+//! What time does to a registry: silence makes agents suspect and then dead, claims end, dead
+//! agents are forgotten.
 //!
-//! Only the primary decides it, and writes the times that follow into the events. A reader anywhere may derive that an agent is suspect
-//! before that is decided ([`View::status`]).
+//! Only the primary decides it, and writes the resulting times into the events. A reader on any
+//! node may show that an agent is suspect before that is decided ([`View::status`]).
 
 use super::agent::{Agent, Life, Status};
 use super::event::{ClaimEnd, RegistryEvent};
@@ -10,43 +11,46 @@ use super::{Registry, NEVER};
 use crate::domain::value::time::Gaps;
 use crate::domain::Millis;
 
-/// From where a registry is looked at.
+/// The point of view from which a registry is looked at.
 #[derive(Debug, Clone, Copy)]
 pub struct View {
     /// The time, unix ms.
     pub now: Millis,
-    /// Since when this node hears the heartbeats itself, unix ms: nobody is blamed for silence before. After a load or a failover
-    /// this is one time to live of grace for everyone.
+    /// Since when this node has heard the heartbeats itself, unix ms: earlier silence is not
+    /// counted. After a load or a failover this gives everyone one time to live of grace.
     pub since: Millis,
-    /// Spans in which this node could hear nobody: silence in them does not count.
+    /// Spans in which this node could hear nobody: silence in them is not counted.
     pub gaps: Gaps,
-    /// Whether this is a replica. It knows heartbeats roughly only, and takes half a time to live more.
+    /// Whether this is a replica. It knows heartbeats only roughly, and waits half a
+    /// time to live longer.
     pub is_replica: bool,
 }
 
-/// What is decided by settings.
+/// What settings decide.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
-    /// An agent that is silent for so many percent of its time to live is dead; above 100, where suspicion begins.
+    /// An agent is dead when it has been silent for this many percent of its time to live; above
+    /// 100, where suspicion begins.
     pub dead_percent: u64,
-    /// So long a dead agent is remembered, ms.
+    /// How long a dead agent is remembered, ms.
     pub grace_ms: Millis,
     /// The half-life of the penalty for coming and going, ms; 0 without damping.
     pub damping_half_life_ms: Millis,
     /// Phi at which an agent is suspect; `None` if only the deadline counts.
     pub phi_threshold: Option<u64>,
-    /// If at least this share of the agents is silent at a time, nobody dies for a while, percent; 0 for never.
+    /// If at least this share of the agents is silent at a time, none dies for a while,
+    /// percent; 0 for never.
     pub hold_share_percent: u8,
-    /// But only if so many are silent.
+    /// The smallest number of silent agents for that.
     pub hold_agents_min: usize,
-    /// So much longer, in percent of its time to live, may an agent be silent then.
+    /// How much longer an agent may then be silent, in percent of its time to live.
     pub hold_extra_percent: u32,
 }
 
 /// What the scheduler has to do about a registry.
 #[derive(Debug, Default)]
 pub struct Due {
-    /// What was decided.
+    /// The decided events.
     pub events: Vec<RegistryEvent>,
     /// Agents that were heard of meanwhile, and when to look at them again.
     pub later: Vec<(Slot, Millis)>,
@@ -56,7 +60,8 @@ fn share_of(ttl_ms: Millis, percent: u64) -> Millis {
     (u128::from(ttl_ms) * u128::from(percent) / 100) as Millis
 }
 
-/// When to look at an agent, at the earliest: what the grace after a load and the hold add is found out then.
+/// When to look at an agent, at the earliest. Only then is it found out what the grace after a load
+/// and the hold add.
 pub fn alarm(agent: &Agent) -> Millis {
     match agent.life {
         Life::Alive => agent.pulse.suspect_at.min(undamped_at(agent)),
@@ -69,7 +74,8 @@ fn undamped_at(agent: &Agent) -> Millis {
     agent.flaps.as_ref().map(|flaps| flaps.damped_until).filter(|until| *until > 0).unwrap_or(NEVER)
 }
 
-/// Whether so many are silent at a time that the network broke, not the agents, and no hold is in force.
+/// Whether so many are silent at a time that the network failed, not the agents, and no
+/// hold is in force.
 fn is_network(registry: &Registry, policy: &Policy) -> bool {
     registry.hold.is_none()
         && policy.hold_share_percent > 0
@@ -78,16 +84,16 @@ fn is_network(registry: &Registry, policy: &Policy) -> bool {
 }
 
 impl View {
-    /// The status of an agent for a reader: suspicion shows from the moment it is due.
+    /// The status of an agent for a reader, who sees suspicion from the moment it is due.
     pub fn status(&self, registry: &Registry, agent: &Agent) -> Status {
-        if self.is_overdue(registry, agent) {
+        if self.is_due_suspect(registry, agent) {
             return Status::Suspect;
         }
         agent.decided()
     }
 
-    /// Whether an agent is suspect though that was not decided yet.
-    pub fn is_overdue(&self, registry: &Registry, agent: &Agent) -> bool {
+    /// Whether an agent is suspect though that is not decided yet.
+    pub fn is_due_suspect(&self, registry: &Registry, agent: &Agent) -> bool {
         matches!(agent.life, Life::Alive) && self.suspect_at(registry, agent) <= self.now
     }
 
@@ -99,15 +105,15 @@ impl View {
         suspect_at.max(self.heard_since(registry).saturating_add(ttl_ms)).saturating_add(slack)
     }
 
-    /// Those who are suspect though it was not decided yet.
-    pub fn overdue(&self, registry: &Registry) -> SlotSet {
-        let mut overdue = SlotSet::default();
+    /// The agents that are suspect though that is not decided yet.
+    pub fn due_suspects(&self, registry: &Registry) -> SlotSet {
+        let mut suspects = SlotSet::default();
         for (_, slot) in registry.alarms.range(..=(self.now, Slot::MAX)) {
-            if registry.at(*slot).is_some_and(|agent| self.is_overdue(registry, agent)) {
-                overdue.insert(*slot);
+            if registry.at(*slot).is_some_and(|agent| self.is_due_suspect(registry, agent)) {
+                suspects.insert(*slot);
             }
         }
-        overdue
+        suspects
     }
 
     fn heard_since(&self, registry: &Registry) -> Millis {
@@ -120,7 +126,7 @@ impl View {
         let dead_at = self.gaps.postpone(agent.pulse.beat, dead_at);
         let held = |percent: u32| dead_at.saturating_add(share_of(ttl_ms, percent.into()));
         let now = registry.hold.as_ref().map_or(dead_at, |hold| held(hold.extra_percent));
-        // Those who were silent together come back one after the other.
+        // Agents that were silent together come back one after the other.
         let after = registry.past_hold.as_ref();
         let after = after.map_or(0, |past| held(past.extra_percent).min(past.ended_at.saturating_add(ttl_ms)));
         now.max(after).max(self.heard_since(registry).saturating_add(ttl_ms))
@@ -169,7 +175,8 @@ impl View {
                     return Err(suspect_at.min(undamped_at));
                 }
                 let ttl_ms = agent.profile.ttl_ms;
-                // An early suspicion is no reason for an early death, and a late one gives time all the same.
+                // An early suspicion is no reason for an early death, and a late one
+                // still gives time.
                 let dead_at = agent.pulse.beat.saturating_add(share_of(ttl_ms, policy.dead_percent));
                 let dead_at = dead_at.max(at.saturating_add(share_of(ttl_ms, policy.dead_percent.saturating_sub(100))));
                 Ok(RegistryEvent::Suspected { agent: id, at, dead_at })
@@ -177,14 +184,14 @@ impl View {
             Life::Suspect { dead_at, .. } => {
                 let dies_at = self.dies_at(registry, agent, dead_at);
                 if dies_at > self.now {
-                    // A hold may end before, and leaves one time to live then.
+                    // A hold may end earlier, and then leaves one time to live.
                     let in_one_ttl = self.now.saturating_add(agent.profile.ttl_ms);
                     return Err(dies_at.min(in_one_ttl).min(undamped_at));
                 }
                 if self.should_hold(registry, policy, agent, dead_at) {
                     return Ok(self.hold(policy));
                 }
-                // Who is kept back for coming and going is remembered as long as that lasts.
+                // A damped agent is remembered as long as it is damped.
                 let kept_back = agent.flaps.as_ref().map_or(0, |flaps| flaps.damped_until);
                 let remove_at = at.saturating_add(policy.grace_ms).max(kept_back);
                 Ok(RegistryEvent::Died { agent: id, at, remove_at })
@@ -194,14 +201,15 @@ impl View {
         }
     }
 
-    /// Whether a death is put off by a hold that begins now. The hold is bounded: who would be dead even with it starts none.
+    /// Whether a hold that begins now postpones a death. The hold is bounded: an agent that would
+    /// be dead even with it starts none.
     fn should_hold(&self, registry: &Registry, policy: &Policy, agent: &Agent, dead_at: Millis) -> bool {
         let bound = dead_at.saturating_add(share_of(agent.profile.ttl_ms, policy.hold_extra_percent.into()));
         self.now < bound && is_network(registry, policy)
     }
 
-    /// After somebody became suspect: the hold that begins if so many are silent by now. So even a silence that is too short for any death
-    /// costs nobody a penalty.
+    /// The hold that begins after an agent became suspect, if enough are silent by now. So even a
+    /// silence that is too short for any death costs no penalty.
     pub fn hold_after_suspicion(&self, registry: &Registry, policy: &Policy) -> Option<RegistryEvent> {
         is_network(registry, policy).then(|| self.hold(policy))
     }

@@ -8,7 +8,7 @@ use crate::domain::{Bytes, Error, Millis};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a session may at most be.
+/// The bounds of a session.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Fields.
@@ -17,12 +17,13 @@ pub struct Bounds {
     pub bytes_max: u64,
 }
 
-/// Most changes that are looked at for a conflict.
+/// How many changes are looked at for a conflict.
 const LOOKED_AT_MAX: usize = 10_000;
-/// Most fields that a conflict names.
+/// How many fields a conflict names.
 const NAMED_MAX: usize = 32;
 
-/// Errs if fields cannot be set to these values. The last of several values for a field counts.
+/// Errs if fields cannot be set to these values. Of several values for a field, the
+/// last one counts.
 pub fn check_set<'a>(
     session: Option<&Session>,
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
@@ -38,17 +39,13 @@ pub fn check_set<'a>(
     session.map_or(Ok(()), decide::check_history)
 }
 
-/// The change that sets fields, if they can be.
+/// The change that sets fields, if that is possible.
 pub fn change_to<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Change {
     fields.map(|(name, value)| (Bytes::from(name), Some(Bytes::from(value)))).collect()
 }
 
 fn check_name(name: &[u8]) -> Result<(), Error> {
-    if (1..=FIELD_NAME_BYTES_MAX).contains(&name.len()) {
-        return Ok(());
-    }
-    let length = name.len();
-    Err(Error::usage(format!("field is {length} bytes long, allowed are 1 to {FIELD_NAME_BYTES_MAX}")))
+    Error::check_length("field", name.len(), FIELD_NAME_BYTES_MAX)
 }
 
 fn check_bounds<'a>(
@@ -57,14 +54,14 @@ fn check_bounds<'a>(
     bounds: &Bounds,
 ) -> Result<(), Error> {
     let (mut count, mut bytes) = (state.map_or(0, Fields::count), state.map_or(0, Fields::text_bytes));
-    // Nearly always there is room for all of it, whatever was there before.
+    // Nearly always there is room for everything, whatever was there before.
     let all = fields
         .clone()
         .fold((count, bytes), |(count, bytes), (name, value)| (count + 1, bytes + name.len() + value.len()));
     if all.0 as u64 <= bounds.fields_max && all.1 as u64 <= bounds.bytes_max {
         return Ok(());
     }
-    // Of several values for a field the last counts.
+    // Of several values for a field, the last one counts.
     for (name, value) in fields.collect::<BTreeMap<_, _>>() {
         match state.and_then(|state| state.get(name)) {
             Some(before) => bytes -= before.len(),
@@ -81,7 +78,7 @@ fn check_bounds<'a>(
     Ok(())
 }
 
-/// Fields are deleted: those that are there. `None` if none is.
+/// Deletes those of the fields that exist. `None` if none does.
 pub fn delete(
     session: &Session,
     names: &[&[u8]],
@@ -99,8 +96,8 @@ pub fn delete(
     Ok(Some((VersionedEvent::Changed { version, at, by: Bytes::EMPTY, change, ttl_ms: None }, count)))
 }
 
-/// The fields that a new session begins with by `STATE json`: an object, whose texts are taken as they are and whose other members as their
-/// JSON.
+/// The fields of a new session with `STATE json`, an object: text members become their text, other
+/// members their JSON.
 pub fn first_state(state: Value, bounds: &Bounds) -> Result<Fields, Error> {
     let Value::Object(members) = state else {
         return Err(Error::usage("STATE is no JSON object, allowed is an object with a member for each field"));
@@ -118,7 +115,8 @@ pub fn first_state(state: Value, bounds: &Bounds) -> Result<Fields, Error> {
     Ok(Fields::from(fields))
 }
 
-/// The names of the fields that have changed since a version, as JSON texts; `None` if it is not known.
+/// The names of the fields that have changed since a version, as JSON texts; `None` if
+/// it is not known.
 pub fn changed_since(session: &Session, version: Version) -> Option<String> {
     let way = session.history().way_back(version)?;
     let names: BTreeSet<&Bytes> = way.iter().flat_map(|step| step.undo.names()).take(LOOKED_AT_MAX).collect();

@@ -1,7 +1,8 @@
-//! Session state: the fields of one piece of work, and how to get them back.
+//! Session state: the fields of one piece of work, and how to restore them.
 //!
-//! A session is a [`Versioned`] value whose state is a map of fields with any bytes. Who takes part in it, what belongs to it, its statuses,
-//! checkpoints and life are those of every versioned value, see [`versioned`](crate::domain::versioned).
+//! A session is a [`Versioned`] value whose state is a map of fields to bytes. Its participants,
+//! resources, statuses, checkpoints and life are those of every versioned value, see
+//! [`versioned`](crate::domain::versioned).
 
 pub mod decide;
 
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 /// A session.
 pub type Session = Versioned<Fields>;
 
-/// The fields of a session, in the order of their names.
+/// The fields of a session, ordered by name.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<Bytes, Bytes>", into = "BTreeMap<Bytes, Bytes>")]
 pub struct Fields {
@@ -41,10 +42,10 @@ impl From<Fields> for BTreeMap<Bytes, Bytes> {
     }
 }
 
-/// Fields with what they become; `None` is gone.
+/// Fields with their new values; `None` for a deleted field.
 pub type Change = InlineList<(Bytes, Option<Bytes>)>;
 
-/// What fields were. Most versions change one, and there are many versions.
+/// The old values of fields. Most versions change one field, and there are many versions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Vec<Was>", into = "Vec<Was>")]
 pub struct Before {
@@ -53,13 +54,13 @@ pub struct Before {
     many: Option<Box<Many>>,
 }
 
-/// A field with what it was; `None` if there was none.
+/// A field with its old value; `None` if there was none.
 type Was = (Bytes, Option<Bytes>);
 
 /// More fields than this are looked up in a map.
 const FEW: usize = 16;
 
-/// What many fields were.
+/// The old values of many fields.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Many {
     map: BTreeMap<Bytes, Option<Bytes>>,
@@ -95,7 +96,7 @@ impl From<Before> for Vec<Was> {
 }
 
 impl Before {
-    /// For the fields of one change.
+    /// With room for the fields of one change.
     fn with_room(fields: usize) -> Self {
         Before { few: InlineList::with_room(fields.min(FEW)), many: None }
     }
@@ -105,12 +106,12 @@ impl Before {
         self.few.iter().map(|(name, value)| (name, value)).chain(many)
     }
 
-    /// The fields that it brings back.
+    /// The fields that it restores.
     pub fn names(&self) -> impl Iterator<Item = &Bytes> {
         self.iter().map(|(name, _)| name)
     }
 
-    /// Adds what a field was, unless it is known what it was before that.
+    /// Adds the old value of a field, unless an older one is known.
     fn push(&mut self, was: Was) {
         if let Some(many) = &mut self.many {
             many.push(was);
@@ -149,17 +150,17 @@ fn is_field(name: &Bytes, value: Option<&Bytes>) -> bool {
 }
 
 impl Fields {
-    /// A field.
+    /// The value of a field.
     pub fn get(&self, name: &[u8]) -> Option<&Bytes> {
         self.map.get(name)
     }
 
-    /// All of them, in the order of their names.
+    /// All fields, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {
         self.map.iter()
     }
 
-    /// How many there are.
+    /// The number of fields.
     pub fn count(&self) -> usize {
         self.map.len()
     }
@@ -244,11 +245,11 @@ impl State for Fields {
     }
 
     fn describe(change: &Change, json: &mut EventJson) {
-        // Values are any bytes and may be large: whoever wants one asks for it.
-        let named = |gone: bool| change.iter().filter(move |(_, value)| value.is_none() == gone);
-        for (what, gone) in [("set", false), ("deleted", true)] {
-            if named(gone).next().is_some() {
-                json.texts(what, named(gone).map(|(name, _)| name));
+        // Values are any bytes and may be large. A watcher that needs one reads it.
+        let named = |is_deleted: bool| change.iter().filter(move |(_, value)| value.is_none() == is_deleted);
+        for (what, is_deleted) in [("set", false), ("deleted", true)] {
+            if named(is_deleted).next().is_some() {
+                json.texts(what, named(is_deleted).map(|(name, _)| name));
             }
         }
     }

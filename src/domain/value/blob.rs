@@ -1,8 +1,10 @@
-//! Large values: bytes that are shared instead of copied, and that travel beside a payload instead of in it.
+//! Large values: bytes that are shared instead of copied, and that travel beside a payload
+//! instead of in it.
 //!
-//! What is encoded while [`collect`] runs writes only the length of a long blob and hands the blob itself out, so that a payload stays small and
-//! the bytes go from where they are to the file or the replica. [`supply`] is the other way. The two have to enclose the encoding, since
-//! serde hands a value no context.
+//! While [`collect`] runs, encoding a long blob writes only its length and hands out the blob
+//! itself. So a payload stays small, and the bytes go directly from memory to the file or the
+//! replica. [`supply`] is the reverse. Both have to enclose the whole encoding, since serde
+//! passes no context.
 
 use crate::domain::algorithm::allocator::allocated;
 use serde::de::{Error as _, SeqAccess, Visitor};
@@ -14,36 +16,37 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// Longer ones travel beside the payload, bytes.
+/// Longer blobs travel beside the payload, bytes.
 pub const INLINE_BYTES_MAX: usize = 512;
 
-/// Any bytes that may be many. A clone is the same bytes, counted.
+/// Bytes, possibly many. A clone shares them by reference count.
 ///
-/// The counts stand apart from the bytes: before them they would push what is a power of two long, as most large values are, into the next
-/// size class of the allocator, a quarter larger.
+/// The counts stand apart from the bytes. In front of the bytes they would push a length
+/// that is a power of two, which most large values have, into the allocator's next size
+/// class, a quarter larger.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Blob(Arc<Box<[u8]>>);
 
-/// The two counts, and where the bytes are.
+/// The two counts and the pointer to the bytes.
 const COUNTS_BYTES: usize = 2 * size_of::<usize>() + size_of::<Box<[u8]>>();
 
 impl Blob {
-    /// Bytes that it takes outside the struct itself.
+    /// Bytes allocated outside the struct itself.
     pub fn heap_bytes(&self) -> usize {
         Self::heap_bytes_of(self.0.len())
     }
 
-    /// Bytes that one of this length takes outside the struct itself.
+    /// Bytes that a blob of this length allocates outside the struct itself.
     pub fn heap_bytes_of(len: usize) -> usize {
         allocated(COUNTS_BYTES) + allocated(len)
     }
 
-    /// So many zeros.
+    /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
         Self(Arc::new(vec![0; len].into_boxed_slice()))
     }
 
-    /// Whether nobody else has them, for sure.
+    /// Whether it is certain that nobody else shares the bytes.
     pub fn is_alone(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
@@ -53,7 +56,7 @@ impl Blob {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The bytes, to be changed in place; copied first if somebody else has them, too.
+    /// The bytes, to be changed in place. Copied first if they are shared.
     pub fn make_mut(&mut self) -> &mut [u8] {
         &mut Arc::make_mut(&mut self.0)[..]
     }
@@ -94,9 +97,9 @@ enum Source {
     /// Nowhere: they have to be in the payload.
     #[default]
     Payload,
-    /// From beside it, in order.
+    /// From beside the payload, in order.
     Beside(VecDeque<Blob>),
-    /// From nowhere, and a text is taken in their place.
+    /// From nowhere: a text takes their place.
     Imagined,
 }
 
@@ -105,7 +108,7 @@ thread_local! {
     static IN: RefCell<Source> = const { RefCell::new(Source::Payload) };
 }
 
-/// Runs `encode`, and returns with its result the long blobs that it met, in their order.
+/// Runs `encode`. Returns its result, and the long blobs it met, in order.
 pub fn collect<T>(encode: impl FnOnce() -> T) -> (T, Vec<Blob>) {
     let outer = OUT.replace(Some(Vec::new()));
     let result = encode();
@@ -113,7 +116,7 @@ pub fn collect<T>(encode: impl FnOnce() -> T) -> (T, Vec<Blob>) {
     (result, blobs)
 }
 
-/// Runs `decode`, which takes the long blobs that it needs from the front of `blobs`.
+/// Runs `decode`, which takes the long blobs it needs from the front of `blobs`.
 pub fn supply<T>(blobs: &mut VecDeque<Blob>, decode: impl FnOnce() -> T) -> T {
     let outer = IN.replace(Source::Beside(std::mem::take(blobs)));
     let result = decode();
@@ -123,7 +126,8 @@ pub fn supply<T>(blobs: &mut VecDeque<Blob>, decode: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Runs `decode`, which takes a text in place of each long blob: to show a payload of which only the frame is at hand.
+/// Runs `decode` with a text in place of each long blob: shows a payload when only the
+/// frame is at hand.
 pub fn imagine<T>(decode: impl FnOnce() -> T) -> T {
     let outer = IN.replace(Source::Imagined);
     let result = decode();
@@ -141,7 +145,7 @@ impl Source {
     }
 }
 
-/// How a blob stands in a payload: its length, and itself if it is short.
+/// A blob in a payload: its length, and its bytes if it is short.
 impl Serialize for Blob {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {

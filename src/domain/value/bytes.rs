@@ -7,7 +7,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
 
-/// Any bytes, kept inline up to 16 of them, so that a usual owner id costs no allocation.
+/// Bytes, up to 16 of them kept inline, so that a typical owner id needs no allocation.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Bytes(SmallVec<[u8; 16]>);
 
@@ -30,7 +30,7 @@ impl Bytes {
     }
 }
 
-/// A text that is kept for long.
+/// A text that is kept for a long time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Text(Box<str>);
 
@@ -65,12 +65,13 @@ impl<'de> Deserialize<'de> for Text {
                 Ok(Text::from(text))
             }
         }
-        // Not as a string: room for one would be made before it is known whether it is there.
+        // Not as a string: serde would allocate before it is known whether the bytes are there.
         deserializer.deserialize_str(TextVisitor)
     }
 }
 
-/// User bytes made fit for a message or JSON: printable ASCII as it is, anything else as `\xNN`, cut after 64 bytes.
+/// User bytes made fit for a message or JSON: printable ASCII stays, anything else becomes `\xNN`,
+/// and the text is cut after 64 bytes.
 pub fn printable(bytes: &[u8]) -> String {
     const SHOWN_MAX: usize = 64;
     let mut out = String::new();
@@ -89,7 +90,7 @@ pub fn printable(bytes: &[u8]) -> String {
 
 impl Clone for Bytes {
     fn clone(&self) -> Self {
-        // One copy of memory; the derived way goes byte by byte.
+        // One copy of memory; the derived implementation copies byte by byte.
         Self(SmallVec::from_slice(&self.0))
     }
 }
@@ -154,12 +155,13 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
-/// Whether whoever may act as `name` may act as `id`, too: it is the same, or begins with it and a colon.
+/// Whether a user that may act as `name` may also act as `id`: both are equal, or `id` begins with
+/// `name` and a colon.
 pub fn acts_as(name: &[u8], id: &[u8]) -> bool {
     id.strip_prefix(name).is_some_and(|rest| matches!(rest.first(), None | Some(b':')))
 }
 
-/// A whole number without sign, white space or leading zeros.
+/// Parses a whole number without sign, white space or leading zeros.
 pub fn parse_u64(text: &[u8]) -> Option<u64> {
     if text.is_empty() || text.len() > 20 || (text.len() > 1 && text[0] == b'0') {
         return None;

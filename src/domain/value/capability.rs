@@ -1,4 +1,5 @@
-//! What an agent can do, and what work needs of one: `name` or `name@version`, and what is asked for: also `name@>=version`.
+//! Capabilities of an agent, `name` or `name@version`, and the capabilities that work requires,
+//! where `name@>=version` is allowed too.
 
 use super::bytes::printable;
 use crate::domain::limits::CAPABILITY_BYTES_MAX;
@@ -9,7 +10,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Version {
     numbers: [u32; 4],
-    /// How many of them were written, to show it as it was given. Last, so that it does not decide an order.
+    /// How many numbers were given, to show the version as it was given. The last field, so that it
+    /// does not decide an order.
     written: u8,
 }
 
@@ -29,12 +31,12 @@ impl Version {
         Some(Self { numbers, written: written as u8 })
     }
 
-    /// What decides equality and order.
+    /// The numbers that decide equality and order.
     pub fn numbers(&self) -> VersionNumbers {
         self.numbers
     }
 
-    /// Whether it is one that [`parse`](Self::parse) can make.
+    /// Whether [`parse`](Self::parse) can make it.
     pub fn is_valid(&self) -> bool {
         let written = usize::from(self.written);
         (1..=4).contains(&written) && self.numbers[written..].iter().all(|number| *number == 0)
@@ -49,9 +51,9 @@ impl Version {
 /// Something that an agent can do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Capability {
-    /// What, without `@`.
+    /// The name, without `@`.
     pub name: Bytes,
-    /// In which version, if the agent says so.
+    /// The version, if the agent gives one.
     pub version: Option<Version>,
 }
 
@@ -72,7 +74,7 @@ impl Capability {
         }
     }
 
-    /// The text it was read from.
+    /// The text that it was parsed from.
     pub fn text(&self) -> Vec<u8> {
         let mut text = self.name.to_vec();
         if let Some(version) = &self.version {
@@ -82,29 +84,29 @@ impl Capability {
         text
     }
 
-    /// Whether it is one that [`parse`](Self::parse) can make.
+    /// Whether [`parse`](Self::parse) can make it.
     pub fn is_valid(&self) -> bool {
         is_name(&self.name) && self.version.as_ref().is_none_or(Version::is_valid)
     }
 }
 
-/// What is asked for.
+/// A required capability.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Requirement {
-    /// What.
+    /// The name.
     pub name: Bytes,
-    /// In which version.
+    /// The required version.
     pub version: RequiredVersion,
 }
 
-/// Which versions will do.
+/// Which versions satisfy a requirement.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RequiredVersion {
-    /// Every one, and none.
+    /// Any version, or none.
     Any,
-    /// This one.
+    /// Exactly this one.
     Exactly(Version),
-    /// This one and all after it.
+    /// This one or a later one.
     AtLeast(Version),
 }
 
@@ -136,7 +138,7 @@ impl Requirement {
         }
     }
 
-    /// Whether it is one that [`parse`](Self::parse) can make.
+    /// Whether [`parse`](Self::parse) can make it.
     pub fn is_valid(&self) -> bool {
         let version = match &self.version {
             RequiredVersion::Any => None,
@@ -145,7 +147,7 @@ impl Requirement {
         is_name(&self.name) && version.is_none_or(Version::is_valid)
     }
 
-    /// The text it was read from.
+    /// The text that it was parsed from.
     pub fn text(&self) -> Vec<u8> {
         let (between, version) = match &self.version {
             RequiredVersion::Any => return self.name.to_vec(),
@@ -155,7 +157,7 @@ impl Requirement {
         [&self.name[..], between.as_bytes(), version.show().as_bytes()].concat()
     }
 
-    /// Whether `capability` will do.
+    /// Whether `capability` satisfies it.
     pub fn is_met_by(&self, capability: &Capability) -> bool {
         let numbers = capability.version.map(|version| version.numbers());
         self.name == capability.name

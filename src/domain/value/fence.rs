@@ -1,8 +1,9 @@
-//! Fencing tokens: numbers that only grow, so that a resource can refuse whoever comes late.
+//! Fencing tokens: numbers that only grow, so that a resource can refuse late writers.
 //!
-//! After M. Kleppmann, "How to do distributed locking" (2016). A fence is `max(last + 1, unix time in microseconds)`, below 2^53 so
-//! that every client can hold it. `last` is the largest fence this node has granted, loaded or applied: fences grow across release,
-//! deletion of the key, restart, failover and a clock that steps backwards.
+//! After M. Kleppmann, "How to do distributed locking" (2016). A fence is `max(last + 1, unix time
+//! in microseconds)`, below 2^53 so that every client can represent it. `last` is the largest fence
+//! this node has granted, loaded or applied: fences grow across release, deletion of the key,
+//! restart, failover and a clock that steps backwards.
 
 use crate::domain::{Code, Error, Millis};
 
@@ -11,16 +12,19 @@ pub type Fence = u64;
 
 /// Every fence is below this.
 pub const FENCE_END: Fence = 1 << 53;
-/// A clock that is beyond this, the year 2112, is wrong and not followed: it cannot use up more than half of the fences.
+/// A clock beyond this, the year 2112, is wrong and is not followed. So a wrong clock uses up at
+/// most half of the fences.
 const CLOCK_END: Fence = FENCE_END / 2;
-/// So many are kept for those who wait already, each of whom takes a few: when no more are left, nothing begins that could take one.
+/// Fences kept for clients that already wait, each of which takes a few. When no others are left,
+/// nothing begins that could take a fence.
 const FENCES_KEPT: Fence = 1 << 32;
-/// So far beyond the clock may be what a client hands in, microseconds: a day.
+/// How far beyond the clock a fence from a client may be, microseconds: a day.
 const AHEAD_US_MAX: u64 = 24 * 3600 * 1_000_000;
 
 /// The source of fences of one node, with the time of the command that is being decided.
 ///
-/// A lock's grants are even and optimistic stamps are odd, so that a stamp can be told from a grant after its key is gone.
+/// A lock's grants are even and optimistic stamps are odd, so that a stamp can be told from a grant
+/// after its key is gone.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Clock {
     last: Fence,
@@ -30,7 +34,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Takes the time that the next fences start from, unix microseconds.
+    /// Sets the time that the next fences start from, unix microseconds.
     pub fn set_now_us(&mut self, now_us: u64) {
         self.now_us = now_us;
     }
@@ -45,7 +49,7 @@ impl Clock {
         self.now_us
     }
 
-    /// The same time as far as it is followed.
+    /// The same time, as far as it is followed.
     fn clock(&self) -> Fence {
         self.now_us.min(CLOCK_END)
     }
@@ -69,13 +73,13 @@ impl Clock {
         }
     }
 
-    /// What the revisions of a key that comes into being go on from: above those of its earlier lives.
+    /// The revision that a new key starts from: above those of its earlier lives.
     pub fn birth(&self) -> u64 {
         self.last.max(self.last_revision).max(self.clock())
     }
 
-    /// Errs if a fence that a client hands in is more than a day beyond the clock: it would take the fences between from this node. What
-    /// the node itself has given or seen does no harm.
+    /// Errs if a fence from a client is more than a day beyond the clock: this node would lose the
+    /// fences between. A fence that the node itself has granted or seen is always accepted.
     pub fn check_handed_in(&self, fence: Fence) -> Result<(), Error> {
         let most = self.last.max(self.clock() + AHEAD_US_MAX);
         if fence <= most {
@@ -84,7 +88,8 @@ impl Clock {
         Err(Error::usage(format!("payload holds the fence {fence}, allowed are 1 to {most}: a day beyond the clock")))
     }
 
-    /// Errs if a revision that a client hands in is more than a day beyond what the next key would be born with.
+    /// Errs if a revision from a client is more than a day beyond the one that the next key
+    /// would start from.
     pub fn check_revision(&self, revision: u64) -> Result<(), Error> {
         let most = self.birth() + AHEAD_US_MAX;
         if revision <= most {
@@ -95,7 +100,7 @@ impl Clock {
         )))
     }
 
-    /// Errs if all fences are used up but those kept for who waits already.
+    /// Errs if only the fences kept for waiting clients are left.
     pub fn check_left(&self) -> Result<(), Error> {
         if FENCE_END - self.last > FENCES_KEPT {
             return Ok(());
@@ -119,7 +124,8 @@ impl Clock {
         fence & 1 == 1
     }
 
-    /// Panics rather than giving one that is out of bounds or was given before. [`check_left`](Self::check_left) keeps all from it.
+    /// Panics rather than return a fence that is out of bounds or was granted before.
+    /// [`check_left`](Self::check_left) prevents that.
     fn next(&mut self, parity: u64) -> Fence {
         let least = (self.last + 1).max(self.clock());
         let fence = least + ((least ^ parity) & 1);
@@ -129,7 +135,7 @@ impl Clock {
     }
 }
 
-/// Errs if a fence that comes from a payload cannot be one that a node has given.
+/// Errs if a fence from a payload cannot be one that a node has granted.
 pub fn check_fence(fence: Fence) -> Result<(), Error> {
     if (1..FENCE_END).contains(&fence) {
         return Ok(());
@@ -210,7 +216,7 @@ mod tests {
         assert_eq!(clock(0, now).check_handed_in(now + day), Ok(()));
         let error = clock(0, now).check_handed_in(now + day + 1).expect_err("it is beyond");
         assert!(error.text.contains(&format!("allowed are 1 to {}", now + day)), "{error}");
-        // What the node has seen, it takes back.
+        // The node accepts what it has seen.
         assert_eq!(clock(now + 2 * day, now).check_handed_in(now + 2 * day), Ok(()));
         assert!(clock(now + 2 * day, now).check_handed_in(now + 2 * day + 1).is_err());
         assert!(clock(now, u64::MAX).check_handed_in(CLOCK_END + day + 1).is_err(), "a clock that is wrong");

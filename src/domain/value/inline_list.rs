@@ -4,12 +4,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 use std::ops::Deref;
 
-/// A list that is saved as any other.
+/// A list that is saved like any other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InlineList<T>(SmallVec<[T; 1]>);
 
 impl<T> InlineList<T> {
-    /// An empty list with room for so many elements.
+    /// An empty list with room for this many elements.
     pub fn with_room(elements: usize) -> Self {
         Self(SmallVec::with_capacity(elements))
     }
@@ -19,7 +19,8 @@ impl<T> InlineList<T> {
         self.0.push(element);
     }
 
-    /// Bytes allocated outside the struct itself, without what the elements hold; the same for equal lists.
+    /// Bytes allocated outside the struct itself, without what the elements hold. Equal
+    /// lists have the same.
     pub fn heap_bytes(&self) -> usize {
         if self.len() > 1 {
             self.len() * size_of::<T>()
@@ -64,7 +65,7 @@ impl<T: Serialize> Serialize for InlineList<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for InlineList<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // A vector is careful with lengths that are only announced.
+        // A vector does not trust an announced length.
         Vec::deserialize(deserializer).map(|elements| elements.into_iter().collect())
     }
 }

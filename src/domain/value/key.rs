@@ -5,7 +5,7 @@ use super::bytes::Bytes;
 /// Number of a Redis database.
 pub type Db = u32;
 
-/// A key of this node: the same name in another database is another key.
+/// A key of this node. The same name in another database is another key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId {
     /// Database number.
@@ -20,7 +20,7 @@ impl KeyId {
         Self { db, name: Bytes::from(name) }
     }
 
-    /// The key under which its value is after `SWAPDB one other`.
+    /// The key that its value has after `SWAPDB one other`.
     pub fn swapped(mut self, one: Db, other: Db) -> Self {
         self.db = match self.db {
             db if db == one => other,
@@ -33,7 +33,8 @@ impl KeyId {
 
 /// One client connection of one server process.
 ///
-/// Client ids start anew with each process, so the id alone would name a stranger after a restart or a failover.
+/// Client ids start anew with each process, so after a restart or a failover the id alone would
+/// name another client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Connection {
     /// When the process loaded the module, unix microseconds.

@@ -1,4 +1,4 @@
-//! What everything is said with: bytes, keys, fences, times, capabilities.
+//! The basic types: bytes, keys, fences, times, capabilities.
 
 pub mod blob;
 pub mod bytes;

@@ -1,4 +1,4 @@
-//! What has to hold for values and events that come from an unchecked payload.
+//! The rules for values and events from an unchecked payload.
 
 use super::event::VersionedEvent;
 use super::life::{is_time, Life};
@@ -28,7 +28,7 @@ fn are_resources(resources: &[Bytes]) -> bool {
     resources.len() <= RESOURCES_END
 }
 
-/// Errs if an event from an unchecked payload is out of the bounds that the commands keep.
+/// Errs if an event from an unchecked payload is outside the bounds that commands keep.
 pub fn admit<S: State>(event: &VersionedEvent<S>) -> Result<(), Error> {
     let fits = match event {
         VersionedEvent::Created(created) => is_creation(created),
@@ -64,7 +64,7 @@ fn is_creation<S: State>(created: &Created<S>) -> bool {
     has_version && are_known && is_short && is_life(&created.life) && created.state.check().is_ok()
 }
 
-/// Gives up what of the past does not fit a state that does. Says what that was.
+/// Gives up the part of the history that does not fit an intact state. Returns what that was.
 pub fn salvage<S: State>(value: &mut Versioned<S>) -> Option<String> {
     let state = value.state.edit().salvage();
     value.state.check().ok()?;
@@ -92,5 +92,5 @@ pub fn check<S: State>(value: &Versioned<S>) -> Result<(), Invariant> {
     rule(value.resources.keys().all(|name| name.len() <= KEY_BYTES_MAX), "a resource is out of bounds")?;
     rule(is_time(value.end.at) && value.end.fence < FENCE_END, "its end is out of bounds")?;
     let is_done = value.status != Status::Terminated || value.resources.is_empty() || value.end.at > 0;
-    rule(is_done, "it is over and owns something all the same")
+    rule(is_done, "it has ended and still owns something")
 }

@@ -1,5 +1,5 @@
 //! What may be done to a versioned value of any kind. Each function validates everything, and
-//! returns the events or an error.
+//! returns events or an error.
 
 use super::event::VersionedEvent;
 use super::history::{CheckpointId, Version};
@@ -8,7 +8,7 @@ use crate::domain::limits::{CHECKPOINTS_MAX, RESOURCE_GIVERS_MAX};
 use crate::domain::value::bytes::printable;
 use crate::domain::{Bytes, Code, Error, Fence, Millis};
 
-/// Errs if nothing can change any more.
+/// Errs if it has ended and cannot change.
 pub fn check_open<S: State>(value: &Versioned<S>) -> Result<(), Error> {
     if value.status() != Status::Terminated {
         return Ok(());
@@ -16,8 +16,8 @@ pub fn check_open<S: State>(value: &Versioned<S>) -> Result<(), Error> {
     Err(Error::new(Code::BadState, "it is terminated: nothing changes any more"))
 }
 
-/// Errs if `expected` is not the current version. The text gives the current one and where something has changed since, so that a
-/// client can do its work anew without asking first.
+/// Errs if `expected` is not the current version. The text gives the current version and where
+/// something has changed since, so that a client can redo its work without asking first.
 pub fn check_version<S: State>(
     value: Option<&Versioned<S>>,
     expected: Option<Version>,
@@ -32,7 +32,7 @@ pub fn check_version<S: State>(
     Err(Error::new(Code::Conflict, format!("version {expected} is not current, the current one is {current}{since}")))
 }
 
-/// Errs if no more can be remembered: pinned checkpoints need all the room that there is for the past.
+/// Errs if the history is full: pinned checkpoints need all its room.
 pub fn check_history<S: State>(value: &Versioned<S>) -> Result<(), Error> {
     if !value.history().is_full() {
         return Ok(());
@@ -44,7 +44,7 @@ pub fn check_history<S: State>(value: &Versioned<S>) -> Result<(), Error> {
     Err(Error::new(Code::Limit, text))
 }
 
-/// A checkpoint of the current version.
+/// Makes a checkpoint of the current version.
 pub fn checkpoint<S: State>(
     value: &Versioned<S>,
     name: Bytes,
@@ -61,7 +61,7 @@ pub fn checkpoint<S: State>(
     Ok(VersionedEvent::Checkpointed { at, id, name, is_pinned })
 }
 
-/// The checkpoint that is meant by a number or a name.
+/// The checkpoint with this number or name.
 pub fn find_checkpoint<S: State>(value: &Versioned<S>, text: &[u8]) -> Result<(CheckpointId, Version), Error> {
     let found = value.history().find_checkpoint(text);
     found.map(|(id, checkpoint)| (id, checkpoint.version)).ok_or_else(|| {
@@ -72,7 +72,7 @@ pub fn find_checkpoint<S: State>(value: &Versioned<S>, text: &[u8]) -> Result<(C
     })
 }
 
-/// Back to a checkpoint, as a new version.
+/// Restores a checkpoint, as a new version.
 pub fn restore<S: State>(
     value: &Versioned<S>,
     checkpoint: CheckpointId,
@@ -84,7 +84,7 @@ pub fn restore<S: State>(
     Ok(VersionedEvent::Restored { version: value.version() + 1, at, by: Bytes::from(by), checkpoint })
 }
 
-/// Somebody takes part, or in another role. `None` if that is so already.
+/// An agent joins, or changes its role. `None` if nothing changes.
 pub fn join<S: State>(
     value: &Versioned<S>,
     agent: &[u8],
@@ -105,14 +105,14 @@ pub fn join<S: State>(
     Ok(is_new.then(|| VersionedEvent::Joined { at, agent: Bytes::from(agent), role }))
 }
 
-/// Somebody takes part no more. `None` if it does not, or if all is over.
+/// An agent leaves. `None` if it does not participate, or if the value has ended.
 pub fn leave<S: State>(value: &Versioned<S>, agent: &[u8], at: Millis) -> Option<VersionedEvent<S>> {
     let agent = Bytes::from(agent);
     let takes_part = check_open(value).is_ok() && value.participants().contains_key(&agent);
     takes_part.then_some(VersionedEvent::Left { at, agent })
 }
 
-/// Keys belong to it from now on by the word of `by`. How many of them did not before, by anybody's.
+/// The giver `by` gives keys to it. Also returns how many of them nobody had given before.
 pub fn own<S: State>(
     value: &Versioned<S>,
     resources: &[&[u8]],
@@ -137,23 +137,23 @@ pub fn own<S: State>(
     Ok(((!given.is_empty()).then_some(VersionedEvent::Owned { at, by, resources: given }), count))
 }
 
-/// Keys belong to it no more by the word of `by`, or by nobody's if that is empty: those that did. Of one that has ended none do, even
-/// before they are given back.
+/// The giver `by` takes keys back, or all givers do if it is empty: those keys that were given. An
+/// ended value has no such keys, even before they are given back.
 pub fn disown<S: State>(
     value: &Versioned<S>,
     resources: &[&[u8]],
     by: Bytes,
     at: Millis,
 ) -> (Option<VersionedEvent<S>>, usize) {
-    let mut gone = in_order(resources);
+    let mut disowned = in_order(resources);
     let is_open = check_open(value).is_ok();
     let is_given = |resource: &Resource| by.is_empty() || resource.is_given_by(&by);
-    gone.retain(|name| is_open && value.resources().get(name).is_some_and(is_given));
-    let count = gone.len();
-    ((count > 0).then_some(VersionedEvent::Disowned { at, by, resources: gone }), count)
+    disowned.retain(|name| is_open && value.resources().get(name).is_some_and(is_given));
+    let count = disowned.len();
+    ((count > 0).then_some(VersionedEvent::Disowned { at, by, resources: disowned }), count)
 }
 
-/// Names of keys in order, each once.
+/// Names of keys, sorted and without duplicates.
 fn in_order(resources: &[&[u8]]) -> Vec<Bytes> {
     let mut names: Vec<Bytes> = resources.iter().map(|name| Bytes::from(*name)).collect();
     names.sort_unstable();
@@ -161,7 +161,7 @@ fn in_order(resources: &[&[u8]]) -> Vec<Bytes> {
     names
 }
 
-/// Another status. `None` if it has it already.
+/// Changes the status. `None` if it is the same.
 pub fn set_status<S: State>(
     value: &Versioned<S>,
     status: Status,
@@ -178,8 +178,8 @@ pub fn set_status<S: State>(
     Ok(Some(VersionedEvent::StatusChanged { at, status }))
 }
 
-/// It ends, and is gone after a while. `None` if it has ended already. What belongs to it and was granted up to `fence` is to be given
-/// back then.
+/// Ends it; it is removed after a grace. `None` if it has ended. What belongs to it and was granted
+/// up to `fence` is then given back.
 pub fn end<S: State>(value: &Versioned<S>, grace_ms: Millis, fence: Fence, at: Millis) -> Option<VersionedEvent<S>> {
     if value.status() == Status::Terminated {
         return None;
@@ -192,7 +192,8 @@ pub fn end<S: State>(value: &Versioned<S>, grace_ms: Millis, fence: Fence, at: M
     Some(VersionedEvent::Ending { at, gone_at, fence })
 }
 
-/// Errs if one that has ended under this name has still to give back what belonged to it: another cannot begin before.
+/// Errs if an ended value under this name has not given back all its resources: another one
+/// cannot begin before.
 pub fn check_returned<S: State>(value: &Versioned<S>) -> Result<(), Error> {
     if value.owes().is_none() {
         return Ok(());

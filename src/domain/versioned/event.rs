@@ -29,144 +29,145 @@ pub struct Names {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "S: State")]
 pub enum VersionedEvent<S: State> {
-    /// It came into being.
+    /// It was created.
     Created(Box<Created<S>>),
     /// Its state has a new version.
     Changed {
-        /// Its number.
+        /// The number of the version.
         version: Version,
         /// When.
         at: Millis,
-        /// By whom; empty if nobody was named.
+        /// The agent; empty if none was named.
         by: Bytes,
-        /// How.
+        /// The change.
         change: S::Change,
-        /// Its time to live from now on, if it was given another one, ms.
+        /// Its new time to live, if one was given, ms.
         ttl_ms: Option<Millis>,
     },
-    /// Its state is again what it was at a checkpoint, as a new version.
+    /// Its state was restored from a checkpoint, as a new version.
     Restored {
-        /// Its number.
+        /// The number of the version.
         version: Version,
         /// When.
         at: Millis,
-        /// By whom; empty if nobody was named.
+        /// The agent; empty if none was named.
         by: Bytes,
-        /// Which checkpoint.
+        /// The checkpoint.
         checkpoint: CheckpointId,
     },
-    /// The current version has a checkpoint.
+    /// A checkpoint of the current version was made.
     Checkpointed {
         /// When.
         at: Millis,
         /// Its number.
         id: CheckpointId,
-        /// For people.
+        /// Its name, for people.
         name: Bytes,
-        /// Whether it stays.
+        /// Whether it is pinned.
         is_pinned: bool,
     },
-    /// Checkpoints are gone.
+    /// Checkpoints were removed.
     Pruned {
         /// When.
         at: Millis,
-        /// Which.
+        /// Their numbers.
         checkpoints: Vec<CheckpointId>,
     },
-    /// Somebody takes part.
+    /// An agent joined.
     Joined {
         /// When.
         at: Millis,
-        /// Who.
+        /// The agent.
         agent: Bytes,
-        /// As what.
+        /// Its role.
         role: Bytes,
     },
-    /// Somebody takes part no more.
+    /// An agent left.
     Left {
         /// When.
         at: Millis,
-        /// Who.
+        /// The agent.
         agent: Bytes,
     },
-    /// Keys belong to it.
+    /// Keys were given to it.
     Owned {
         /// When.
         at: Millis,
-        /// By whose word, see [`Resource`](super::resources::Resource).
+        /// The giver, see [`Resource`](super::resources::Resource).
         by: Bytes,
-        /// Which.
+        /// The keys.
         resources: Vec<Bytes>,
     },
-    /// Keys belong to it no more.
+    /// Keys were taken back.
     Disowned {
         /// When.
         at: Millis,
-        /// By whose word; empty takes back everybody's.
+        /// The giver; empty takes back every giver's.
         by: Bytes,
-        /// Which.
+        /// The keys.
         resources: Vec<Bytes>,
     },
-    /// It was used, and lives on.
+    /// It was used, and its time to live begins anew.
     Touched {
         /// When.
         at: Millis,
-        /// Its time to live from now on, if it was given another one, ms.
+        /// Its new time to live, if one was given, ms.
         ttl_ms: Option<Millis>,
     },
-    /// It has another status.
+    /// Its status changed.
     StatusChanged {
         /// When.
         at: Millis,
-        /// What it is now.
+        /// The new status.
         status: Status,
     },
-    /// It is over: what belonged to it is free.
+    /// It ended, and nothing belongs to it.
     Ended {
         /// When.
         at: Millis,
-        /// Until when it can still be read; it is gone then.
+        /// When it is removed. It can be read until then.
         gone_at: Millis,
     },
-    /// It is over, and what belongs to it is given back from now on.
+    /// It ended, and what belongs to it is given back from now on.
     Ending {
         /// When.
         at: Millis,
-        /// Until when it can still be read; it is gone then, or when all is given back if that is later.
+        /// When it is removed, or when everything is given back if that is later. It can be
+        /// read until then.
         gone_at: Millis,
-        /// A fence of that moment: what was granted later is younger, and not taken back.
+        /// A fence of that moment. Later grants are larger and are not given back.
         fence: Fence,
     },
-    /// Of what belonged to it, this is given back.
+    /// Some of what belonged to it was given back.
     Returned {
         /// When.
         at: Millis,
-        /// Which keys.
+        /// The keys.
         resources: Vec<Bytes>,
     },
 }
 
-/// How a value begins.
+/// The beginning of a value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "S: State")]
 pub struct Created<S: State> {
     /// When.
     pub at: Millis,
-    /// Whose it is; empty if nobody was named.
+    /// The owner; empty if none was named.
     pub owner: Bytes,
-    /// What it begins with.
+    /// The first state.
     pub state: Shared<S>,
     /// The number of its first version.
     pub version: Version,
     /// JSON; empty if there is none.
     pub meta: Bytes,
-    /// Who takes part, each with its role.
+    /// The participants, each with its role.
     pub participants: Vec<(Bytes, Bytes)>,
-    /// How long it lives.
+    /// Its life.
     pub life: Life,
-    /// How much of the past is kept.
+    /// How much history is kept.
     pub keep: Keep,
-    /// Whether it is kept even if it is empty.
+    /// Whether it stays when it is empty.
     pub stays: bool,
 }
 
@@ -191,7 +192,7 @@ impl<S: State> VersionedEvent<S> {
         }
     }
 
-    /// The number of the version or checkpoint that it makes; 0 if it makes none.
+    /// The number of the version or checkpoint that it makes; 0 if none.
     pub fn number(&self) -> u64 {
         match self {
             VersionedEvent::Created(created) => created.version,
@@ -219,7 +220,7 @@ impl<S: State> Event for VersionedEvent<S> {
             VersionedEvent::StatusChanged { .. } => status,
             VersionedEvent::Ended { .. } | VersionedEvent::Ending { .. } => ended,
             VersionedEvent::Returned { .. } => returned,
-            // Whoever watches wants to know what changes, not that somebody looked.
+            // A watcher is interested in changes, not in uses.
             VersionedEvent::Touched { .. } => return None,
         })
     }

@@ -5,7 +5,7 @@ use crate::domain::entity::fault_injection::Breakable;
 
 /// What can be broken in a state.
 pub trait BreakableState: State {
-    /// The parts that are derived, by name.
+    /// The names of the derived parts.
     const PARTS: &'static [&'static str];
 
     /// Breaks one of them.
@@ -37,7 +37,7 @@ mod tests {
     use serde_json::json;
     use std::collections::BTreeMap;
 
-    /// A state with so many versions, each hundredth with a checkpoint.
+    /// A value with `versions` versions; each hundredth has a checkpoint.
     fn versioned<S: State>(state: S, versions: u64, change: impl Fn(u64) -> S::Change) -> Record<Versioned<S>> {
         let created = Created {
             at: NOW,
@@ -64,7 +64,7 @@ mod tests {
         Bytes::from(format!("field-{n}").as_str())
     }
 
-    /// A session with so many fields and versions.
+    /// A session with `fields` fields and `versions` versions.
     pub fn session(fields: u64, versions: u64) -> Record<Versioned<Fields>> {
         let map: BTreeMap<Bytes, Bytes> = (0..fields).map(|n| (field(n), Bytes::from(&[b'x'; 40][..]))).collect();
         versioned(Fields::from(map), versions, move |n| {
@@ -72,7 +72,7 @@ mod tests {
         })
     }
 
-    /// A context with so many members and versions.
+    /// A context with `members` members and `versions` versions.
     pub fn context(members: u64, versions: u64) -> Record<Versioned<Doc>> {
         let root: BTreeMap<String, _> =
             (0..members).map(|n| (format!("m{n}"), json!({"n": n, "text": "what is known"}))).collect();

@@ -1,8 +1,9 @@
-//! The versions of a state: how to get back to each, and the checkpoints among them.
+//! The versions of a state: the way back to each of them, and the checkpoints.
 //!
-//! The state itself is kept once, as it is now. Each version that was left is kept as what undoes the change that left it, so history costs
-//! what has changed. The newest versions are all kept. Of older ones only those with a checkpoint are: what leads from one
-//! checkpoint to the next is then one step, in which whatever was overwritten again and again is remembered once.
+//! The state is kept once, as it is now. Each earlier version is kept as what undoes the change
+//! that replaced it, so history costs what has changed. All recent versions are kept, and older
+//! ones only if they have a checkpoint. The way from one checkpoint to the next is then a single
+//! step, which remembers what was overwritten repeatedly only once.
 
 use super::life::is_time;
 use super::State;
@@ -13,27 +14,27 @@ use crate::domain::{Bytes, Invariant, Millis};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Number of a version. The first is 1.
+/// The number of a version. The first is 1.
 pub type Version = u64;
 
-/// Number of a checkpoint within its key. The first is 1; none is given twice.
+/// The number of a checkpoint within its key. The first is 1; no number is used twice.
 pub type CheckpointId = u64;
 
 /// What undoes changes.
 pub trait Undo: Default + Clone + std::fmt::Debug + PartialEq + Serialize + serde::de::DeserializeOwned {
-    /// Adds what undoes changes that were made after those that this undoes.
+    /// Adds what undoes changes made after those that this undoes.
     fn absorb(&mut self, later: Self);
 
     /// Bytes allocated outside the struct itself.
     fn heap_bytes(&self) -> usize;
 
-    /// Whether it is one that a change within the bounds of the commands can have left.
+    /// Whether a change within the bounds of commands can have made it.
     fn is_within_bounds(&self) -> bool;
 }
 
 #[cfg(any(test, feature = "test-hooks"))]
 impl<U> History<U> {
-    /// Breaks what is derived: how many checkpoints versions have, or the counted bytes.
+    /// Breaks something derived: the number of checkpoints of versions, or the counted bytes.
     pub(super) fn break_part(&mut self, of_marks: bool) {
         if of_marks {
             self.marks.clear();
@@ -43,42 +44,42 @@ impl<U> History<U> {
     }
 }
 
-/// How much of the past is kept. Set when the key is made, so that all nodes keep the same.
+/// How much history is kept. Set when the key is created, so that all nodes keep the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Keep {
-    /// So many versions before the current one.
+    /// The number of versions before the current one.
     pub versions_max: u32,
-    /// Bytes of all that is needed to get back to them and to the checkpoints.
+    /// Bytes of everything needed to restore them and the checkpoints.
     pub bytes_max: u64,
 }
 
 /// Leads from one version back to an earlier one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step<U> {
-    /// The version to which it leads back.
+    /// The version that it leads back to.
     pub to: Version,
-    /// When that version was left, unix ms.
+    /// When that version was replaced, unix ms.
     pub left_at: Millis,
-    /// By whom; empty if nobody was named.
+    /// The agent that replaced it; empty if none was named.
     pub left_by: Bytes,
-    /// How.
+    /// What undoes the change.
     pub undo: U,
 }
 
-/// A version that somebody wants to get back to.
+/// A version that can be restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// Which.
+    /// The version.
     pub version: Version,
-    /// For people; empty if it has none.
+    /// Its name, for people; empty if it has none.
     pub name: Bytes,
     /// When it was made, unix ms.
     pub at: Millis,
-    /// Whether it stays until it is pruned by name or the key goes.
+    /// Whether it stays until it is pruned by name or the key is deleted.
     pub is_pinned: bool,
 }
 
-/// All versions that can be got back to.
+/// All versions that can be restored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Saved<U>", bound(deserialize = "U: Undo"))]
 pub struct History<U> {
@@ -90,7 +91,7 @@ pub struct History<U> {
     recent: VecDeque<Step<U>>,
     checkpoints: BTreeMap<CheckpointId, Checkpoint>,
     last_checkpoint: CheckpointId,
-    /// How many checkpoints a version has.
+    /// The number of checkpoints of a version.
     #[serde(skip)]
     marks: BTreeMap<Version, u32>,
     #[serde(skip)]
@@ -126,7 +127,7 @@ impl Checkpoint {
 }
 
 impl<U: Undo> Step<U> {
-    /// Leads back over a later step, too.
+    /// Extends the way back over a later step.
     fn absorb(&mut self, later: Self) {
         self.undo.absorb(later.undo);
         (self.left_at, self.left_by) = (later.left_at, later.left_by);
@@ -157,27 +158,28 @@ impl<U: Undo> History<U> {
         self.version
     }
 
-    /// How much of the past is kept.
+    /// How much history is kept.
     pub fn keep(&self) -> Keep {
         self.keep
     }
 
-    /// How many versions before the current one can be got back to, besides those with a checkpoint.
+    /// The number of versions before the current one that can be restored, besides those
+    /// with a checkpoint.
     pub fn recent_versions(&self) -> usize {
         self.recent.len()
     }
 
-    /// Bytes of all that is needed to get back, the checkpoints themselves included.
+    /// Bytes of everything needed to restore versions, including the checkpoints themselves.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether no more can be remembered: there are more bytes than are kept, and nothing that may go.
+    /// Whether nothing more can be remembered: it exceeds its bytes, and nothing in it may go.
     pub fn is_full(&self) -> bool {
         self.bytes as u64 > self.keep.bytes_max && self.checkpoints.values().all(|checkpoint| checkpoint.is_pinned)
     }
 
-    /// Makes what is derived anew.
+    /// Rebuilds what is derived.
     pub fn rebuild(&mut self) {
         (self.marks, self.bytes) = (self.counted_marks(), self.counted_bytes());
     }
@@ -223,7 +225,7 @@ impl<U: Undo> History<U> {
         self.last_checkpoint + 1
     }
 
-    /// The steps that lead back to `version`, in the order in which they are to be made. `None` if it cannot be got back to.
+    /// The steps that lead back to `version`, in order. `None` if it cannot be restored.
     pub fn way_back(&self, version: Version) -> Option<Vec<&Step<U>>> {
         if version == self.version {
             return Some(Vec::new());
@@ -238,7 +240,7 @@ impl<U: Undo> History<U> {
         way.last().is_some_and(|last| last.to == version).then_some(way)
     }
 
-    /// The state has a new version; `undo` leads back to the one before.
+    /// The state has a new version; `undo` leads back to the previous one.
     pub fn record(&mut self, undo: U, at: Millis, by: &Bytes) {
         let step = Step { to: self.version, left_at: at, left_by: by.clone(), undo };
         self.bytes += step.bytes();
@@ -247,12 +249,12 @@ impl<U: Undo> History<U> {
         self.forget(CheckpointId::MAX);
     }
 
-    /// Lets go of what is more than has to be kept, but of no checkpoint from `spared` on.
+    /// Removes what exceeds the bounds, but no checkpoint from `spared` on.
     fn forget(&mut self, spared: CheckpointId) {
         while self.recent.len() > self.keep.versions_max as usize {
             self.age();
         }
-        // More and more at a time, so that this costs no more than what is let go of.
+        // More and more at a time, so that this costs no more than what is removed.
         let mut at_once = 1;
         while self.bytes as u64 > self.keep.bytes_max {
             if !self.recent.is_empty() {
@@ -270,7 +272,7 @@ impl<U: Undo> History<U> {
         }
     }
 
-    /// The oldest of the recent versions is one no more.
+    /// Moves the oldest recent version to the old ones.
     fn age(&mut self) {
         let Some(step) = self.recent.pop_front() else { return };
         self.bytes -= step.bytes();
@@ -286,7 +288,7 @@ impl<U: Undo> History<U> {
         self.old.push(step);
     }
 
-    /// What the step leads back to is needed no more, but what is before it may be.
+    /// The version that the step leads back to is no longer needed, but earlier ones may be.
     fn join_last(&mut self, step: Step<U>) {
         if let Some(last) = self.old.last_mut() {
             self.bytes -= last.bytes();
@@ -295,7 +297,7 @@ impl<U: Undo> History<U> {
         }
     }
 
-    /// Makes a checkpoint of the current version. If that is too much, others go for it.
+    /// Makes a checkpoint of the current version. If that exceeds the bounds, others go.
     pub fn mark(&mut self, id: CheckpointId, name: &Bytes, at: Millis, is_pinned: bool) {
         let checkpoint = Checkpoint { version: self.version, name: name.clone(), at, is_pinned };
         self.last_checkpoint = self.last_checkpoint.max(id);
@@ -307,7 +309,7 @@ impl<U: Undo> History<U> {
         }
     }
 
-    /// Removes checkpoints, and with them what only they needed.
+    /// Removes checkpoints, and everything that only they needed.
     pub fn remove_checkpoints(&mut self, ids: &[CheckpointId]) {
         const FEW: usize = 16;
         for id in ids {
@@ -334,7 +336,8 @@ impl<U: Undo> History<U> {
         }
     }
 
-    /// An old version has no checkpoint any more: what led to it leads to the one before it, or nowhere.
+    /// An old version has no checkpoint any more: the step that led to it leads to the version
+    /// before it, or nowhere.
     fn close_gap(&mut self, version: Version) {
         let Ok(at) = self.old.binary_search_by_key(&version, |step| step.to) else { return };
         let step = self.old.remove(at);
@@ -346,8 +349,8 @@ impl<U: Undo> History<U> {
         }
     }
 
-    /// The checkpoints that a prune removes: all that are not pinned but the newest `keep_last`, of those only the ones made before
-    /// `before`.
+    /// The checkpoints that a prune removes: all unpinned ones except the newest `keep_last`, and
+    /// of those only the ones made before `before`.
     pub fn prunable(&self, keep_last: usize, before: Millis) -> Vec<CheckpointId> {
         let loose: Vec<(CheckpointId, Millis)> =
             self.checkpoints().filter(|(_, one)| !one.is_pinned).map(|(id, one)| (id, one.at)).collect();
@@ -357,12 +360,12 @@ impl<U: Undo> History<U> {
 
     /// Bytes allocated outside the struct itself.
     pub fn heap_bytes(&self) -> usize {
-        // The room of a list is for four at least, and doubled when it is full.
+        // A list has room for at least four, and doubles when it is full.
         let spare = |len: usize| if len == 0 { 0 } else { len.next_power_of_two().max(4) - len };
         self.bytes + (spare(self.recent.len()) + spare(self.old.len())) * size_of::<Step<U>>()
     }
 
-    /// Whether all invariants hold for a state that is now `state`: every way back can be gone.
+    /// Whether all invariants hold with `state` as the current state: every way back can be walked.
     pub fn check<S: State<Undo = U>>(&self, state: &S) -> Result<(), Invariant> {
         let versions: Vec<Version> =
             self.old.iter().chain(&self.recent).map(|step| step.to).chain([self.version]).collect();
@@ -381,7 +384,8 @@ impl<U: Undo> History<U> {
         rule(self.sound_steps(state) == versions.len() - 1, "a version cannot be got back to")
     }
 
-    /// How many steps can be made from `state` on until one does not fit, or leads to what no command would have made.
+    /// How many steps from `state` on can be made until one does not fit, or leads to what no
+    /// command would have made.
     fn sound_steps<S: State<Undo = U>>(&self, state: &S) -> usize {
         let steps = || self.recent.iter().rev().chain(self.old.iter().rev());
         if S::UNDOES_ANYTHING {
@@ -391,7 +395,8 @@ impl<U: Undo> History<U> {
         steps().take_while(|step| step.is_within_bounds() && past.undo(&step.undo).is_some()).count()
     }
 
-    /// Forgets all versions before the first one, seen from now, to which something does not lead back as it should. Says what is gone.
+    /// Walks back from now to the first broken step, and removes all versions beyond it.
+    /// Returns what was removed.
     pub fn cut<S: State<Undo = U>>(&mut self, state: &S) -> String {
         let (mut later, mut kept) = (self.version, self.sound_steps(state));
         for (at, step) in self.recent.iter().rev().chain(self.old.iter().rev()).enumerate().take(kept) {
@@ -413,7 +418,7 @@ impl<U: Undo> History<U> {
                 && checkpoint.is_within_bounds()
                 && known.contains(&checkpoint.version)
         });
-        // What no checkpoint needs, and is not one of the recent versions, was not there.
+        // A version that is neither recent nor needed by a checkpoint does not count.
         let needed: BTreeSet<Version> = self.checkpoints.values().map(|checkpoint| checkpoint.version).collect();
         let spare = self.old.iter().rposition(|step| !needed.contains(&step.to)).map_or(0, |at| at + 1);
         self.old.drain(..spare);
@@ -421,8 +426,8 @@ impl<U: Undo> History<U> {
             self.old.iter().chain(&self.recent).map(|step| step.to).chain([self.version]).collect();
         self.checkpoints.retain(|_, checkpoint| known.contains(&checkpoint.version));
         self.rebuild();
-        let (first, gone) = (known.first().copied().unwrap_or(self.version), before - self.checkpoints.len());
-        format!("the versions before {first}, and {gone} checkpoints")
+        let (first, removed) = (known.first().copied().unwrap_or(self.version), before - self.checkpoints.len());
+        format!("the versions before {first}, and {removed} checkpoints")
     }
 }
 

@@ -1,10 +1,10 @@
-//! How long a key lives, and who takes part in it.
+//! How long a key lives, and its participants.
 
 use crate::domain::{Bytes, Fence, Millis};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Whether a time is far from every overflow, and within what Redis takes for a time.
+/// Whether a time is far from every overflow, and within what Redis accepts as a time.
 pub(super) fn is_time(when: Millis) -> bool {
     when <= i64::MAX as Millis / 4
 }
@@ -14,11 +14,11 @@ pub(super) fn is_time(when: Millis) -> bool {
 pub struct Life {
     /// Its time to live, ms.
     pub ttl_ms: Option<Millis>,
-    /// Whether every write gives it its time to live anew.
+    /// Whether every write renews its time to live.
     pub is_sliding: bool,
-    /// When its time to live is over, unix ms.
+    /// When its time to live ends, unix ms.
     pub ends_at: Option<Millis>,
-    /// When it is over whatever happens, unix ms.
+    /// When it expires at the latest, unix ms.
     pub dies_at: Option<Millis>,
 }
 
@@ -29,44 +29,44 @@ impl Life {
         Self { ttl_ms, is_sliding, ends_at: after(ttl_ms), dies_at: after(max_life_ms) }
     }
 
-    /// When it is over, unix ms.
-    pub fn over_at(&self) -> Option<Millis> {
+    /// When it expires, unix ms.
+    pub fn expires_at(&self) -> Option<Millis> {
         self.ends_at.into_iter().chain(self.dies_at).min()
     }
 
-    /// Something was written.
+    /// Renews it after a write.
     pub fn used(&mut self, at: Millis) {
         if self.is_sliding {
             self.renew(at, None);
         }
     }
 
-    /// Gives it its time to live anew, or another one.
+    /// Renews its time to live, or sets another one.
     pub fn renew(&mut self, at: Millis, ttl_ms: Option<Millis>) {
         self.ttl_ms = ttl_ms.or(self.ttl_ms);
         self.ends_at = self.ttl_ms.map(|ttl_ms| at.saturating_add(ttl_ms));
     }
 }
 
-/// How a life was over before its time.
+/// An end before its time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// When, unix ms.
     pub at: Millis,
-    /// A fence of that moment: what was granted later is younger. 0 if nothing had to be given back.
+    /// A fence of that moment; later grants are larger. 0 if nothing had to be given back.
     pub fence: Fence,
 }
 
-/// One of those who take part.
+/// A participant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Participant {
-    /// As what; empty if it did not say.
+    /// Its role; empty if it has none.
     pub role: Bytes,
-    /// Since when, unix ms.
+    /// When it joined, unix ms.
     pub since: Millis,
 }
 
-/// Those who take part, by their ids.
+/// The participants, ordered by id.
 pub type Participants = BTreeMap<Bytes, Participant>;
 
 /// Bytes that participants take.

@@ -1,8 +1,8 @@
 //! Values that have versions: the one engine below sessions and shared contexts.
 //!
-//! A [`Versioned`] holds a [`State`] (fields of bytes, or a JSON document), the [history] that leads back to its earlier versions, those
-//! who take part in it, the keys that belong to it, and how long it [lives](life). What a service adds is only its state: what a change of
-//! it is, and what undoes one.
+//! A [`Versioned`] holds a [`State`] (fields of bytes, or a JSON document), the [history] that
+//! leads back to its earlier versions, its participants, the keys that belong to it, and its
+//! [life]. A service adds only its state: what a change of it is, and what undoes one.
 //!
 //! ```text
 //!             Changed, Restored: a new version, with what undoes it in the history
@@ -11,8 +11,9 @@
 //!  ---------> active <-----------> suspended <-----> migrating      (see Status::next)
 //!               ^ |  a restart without notice
 //!        STATUS | +----------------> recovering
-//!               +------------------------+            Ended, from anywhere: terminated, and gone after a while. One to which
-//!                                                     keys belong is Ending first, until all of them are Returned.
+//!               +------------------------+
+//!   Ended, from anywhere: terminated, and removed after a grace. A value with keys
+//!   is Ending first, until all of them are Returned.
 //! ```
 
 mod codec;
@@ -40,7 +41,7 @@ use crate::domain::entity::event_json::EventJson;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// What has versions.
+/// A state that has versions.
 pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + DeserializeOwned + 'static {
     /// How it changes from one version to the next.
     type Change: Clone + Default + std::fmt::Debug + PartialEq + Serialize + DeserializeOwned;
@@ -53,32 +54,32 @@ pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + Des
     const TYPE_NAME: &'static str;
     /// See [`Entity::TYPE_TAG`].
     const TYPE_TAG: u8;
-    /// The names of what can happen to it.
+    /// The names of its events.
     const NAMES: Names;
-    /// What a client is told who names one that is not there.
+    /// The error code for a missing value.
     const MISSING: Code;
     /// See [`Entity::RECOVERS`].
     const RECOVERS: bool;
 
-    /// Whether every undo fits every state, so that nobody has to try.
+    /// Whether every undo fits every state, so that none has to be tried.
     const UNDOES_ANYTHING: bool = false;
 
-    /// Makes a change and returns what undoes it. What does not fit is passed over.
+    /// Makes a change and returns what undoes it. What does not fit is ignored.
     fn apply(&mut self, change: Self::Change, stamp: &Stamp) -> Self::Undo;
 
-    /// Goes back, and returns what undoes that. `None` if it does not fit; the state is useless then.
+    /// Undoes a change, and returns what undoes that. `None` if it does not fit.
     fn undo(&mut self, undo: &Self::Undo) -> Option<Self::Undo>;
 
-    /// After the state went back: notes who did it.
+    /// Notes who restored the state.
     fn was_restored(&mut self, _undone: &[&Self::Undo], _stamp: &Stamp) {}
 
-    /// The state is one of `version`, and need know nothing of what came after.
+    /// The state is now one of `version`, and forgets everything later.
     fn forget_after(&mut self, _version: Version) {}
 
-    /// Errs if a change from an unchecked payload is out of the bounds that the commands keep.
+    /// Errs if a change from an unchecked payload is outside the bounds that commands keep.
     fn admit(change: &Self::Change) -> Result<(), Error>;
 
-    /// Tells a watcher of a change.
+    /// Describes a change for a watcher.
     fn describe(change: &Self::Change, json: &mut EventJson);
 
     /// Where a value has changed since a version, for a conflict; `None` if that is not known.
@@ -101,7 +102,7 @@ pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + Des
         self.free_effort()
     }
 
-    /// Makes what is derived anew.
+    /// Rebuilds what is derived.
     fn rebuild(&mut self);
 
     /// See [`Entity::salvage`].
@@ -110,7 +111,7 @@ pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + Des
     }
 }
 
-/// A state with its versions and all that belongs to it.
+/// A state with its versions and everything that belongs to it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "S: State")]
 pub struct Versioned<S: State> {
@@ -127,7 +128,7 @@ pub struct Versioned<S: State> {
     changed_by: Bytes,
     stays: bool,
     end: End,
-    /// Whether this process found it in a file after a stop without notice, and has not decided about that yet.
+    /// Whether this process found it in a file after a stop without notice, and has yet to decide.
     #[serde(skip)]
     is_found: bool,
 }
@@ -138,12 +139,12 @@ impl<S: State> Versioned<S> {
         &self.state
     }
 
-    /// The state, to try something on it that is taken back.
+    /// The state, for trying changes that are taken back.
     pub fn state_mut(&mut self) -> &mut S {
         self.state.edit()
     }
 
-    /// Whether both have one state in memory.
+    /// Whether both share one state in memory.
     pub fn shares_state_with(&self, other: &Self) -> bool {
         self.state.is_one_with(&other.state)
     }
@@ -158,7 +159,7 @@ impl<S: State> Versioned<S> {
         self.history.version()
     }
 
-    /// Whose it is; empty if nobody was named.
+    /// The owner; empty if none was named.
     pub fn owner(&self) -> &Bytes {
         &self.owner
     }
@@ -168,7 +169,7 @@ impl<S: State> Versioned<S> {
         &self.meta
     }
 
-    /// Who takes part.
+    /// The participants.
     pub fn participants(&self) -> &Participants {
         &self.participants
     }
@@ -178,12 +179,12 @@ impl<S: State> Versioned<S> {
         &self.resources
     }
 
-    /// How long it lives.
+    /// Its life.
     pub fn life(&self) -> &Life {
         &self.life
     }
 
-    /// When it came into being, unix ms.
+    /// When it was created, unix ms.
     pub fn created_at(&self) -> Millis {
         self.created_at
     }
@@ -193,7 +194,7 @@ impl<S: State> Versioned<S> {
         (self.changed_at, &self.changed_by)
     }
 
-    /// Its status. After a stop without notice it is recovering even before that is decided.
+    /// Its status. After a stop without notice it is recovering, even before that is decided.
     pub fn status(&self) -> Status {
         if self.is_found {
             Status::Recovering
@@ -202,27 +203,27 @@ impl<S: State> Versioned<S> {
         }
     }
 
-    /// When it ended and what was granted until then, while not all is given back.
+    /// When it ended and which grants it still has to give back, if any.
     pub fn owes(&self) -> Option<&End> {
         (self.status == Status::Terminated && !self.resources.is_empty()).then_some(&self.end)
     }
 
-    /// Whether it has yet to be decided that it is recovering.
+    /// Whether it is not yet decided that it is recovering.
     pub fn is_found(&self) -> bool {
         self.is_found
     }
 
-    /// Whether its life is over at `now`, even if it is still there.
-    pub fn is_over(&self, now: Millis) -> bool {
-        self.life.over_at().is_some_and(|end| end <= now)
+    /// Whether it has expired at `now`, even if it still exists.
+    pub fn is_expired(&self, now: Millis) -> bool {
+        self.life.expires_at().is_some_and(|end| end <= now)
     }
 
-    /// Whether it can be looked at at `now`: until its life is over, and as long as it owes something.
+    /// Whether it can be read at `now`: until it expires, or later while it gives things back.
     pub fn is_shown(&self, now: Millis) -> bool {
-        !self.is_over(now) || self.owes().is_some()
+        !self.is_expired(now) || self.owes().is_some()
     }
 
-    /// The state as it was at `version`; `None` if that cannot be got back to.
+    /// The state as it was at `version`; `None` if that cannot be restored.
     pub fn at_version(&self, version: Version) -> Option<S> {
         let mut state = S::clone(&self.state);
         for step in self.history.way_back(version)? {
@@ -231,7 +232,7 @@ impl<S: State> Versioned<S> {
         Some(state)
     }
 
-    /// The same to begin another key with. The current version is not copied.
+    /// The same as the beginning of another key. The current version is not copied.
     fn begin_with(&self, version: Version) -> Option<Shared<S>> {
         if version == self.version() {
             return Some(self.state.clone());
@@ -241,7 +242,7 @@ impl<S: State> Versioned<S> {
         Some(state.into())
     }
 
-    /// What another key begins with that is made of this one as it was at `version`.
+    /// The beginning of another key, made from this one as it was at `version`.
     pub fn forked(&self, version: Version, at: Millis) -> Option<Created<S>> {
         let (life, state) = (&self.life, self.begin_with(version)?);
         let max_life_ms = life.dies_at.map(|dies_at| dies_at.saturating_sub(self.created_at));
@@ -314,7 +315,7 @@ impl<S: State> Versioned<S> {
         self.forget_people();
     }
 
-    /// Those who took part are known until what they hold is given back.
+    /// Participants are known until what they hold is given back.
     fn forget_people(&mut self) {
         if self.status == Status::Terminated && self.resources.is_empty() {
             self.participants.clear();
@@ -393,27 +394,28 @@ impl<S: State> Entity for Versioned<S> {
     }
 
     fn expires_at(&self) -> Option<Millis> {
-        // What owns something is ended by the primary, which gives it back first, however late that is.
-        self.life.over_at().filter(|_| self.resources.is_empty())
+        // The primary ends a value with resources, and gives these back first,
+        // however late that is.
+        self.life.expires_at().filter(|_| self.resources.is_empty())
     }
 
     fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {
-        let over_at = || self.life.over_at().filter(|_| !self.resources.is_empty());
-        self.owes().map(|end| end.at).or_else(over_at)
+        let expires_at = || self.life.expires_at().filter(|_| !self.resources.is_empty());
+        self.owes().map(|end| end.at).or_else(expires_at)
     }
 
     fn is_empty(&self) -> bool {
-        // The history begins with version 1: before that there is nothing.
+        // The history begins with version 1. Before that the value does not exist.
         let has_begun = self.history.version() > 0;
-        let is_over = self.status == Status::Terminated && self.life.ends_at == Some(0) && self.resources.is_empty();
-        // What has ended can be read for its time, whatever is left of it.
+        let has_ended = self.status == Status::Terminated && self.life.ends_at == Some(0) && self.resources.is_empty();
+        // An ended value can be read during its grace, whatever is left of it.
         let is_bare = !self.stays
             && self.status != Status::Terminated
             && self.state.is_empty()
             && self.participants.is_empty()
             && self.resources.is_empty()
             && self.history.checkpoints().len() == 0;
-        !has_begun || is_over || is_bare
+        !has_begun || has_ended || is_bare
     }
 
     fn last_number(&self) -> u64 {
@@ -467,7 +469,7 @@ impl<S: State> Entity for Versioned<S> {
     }
 
     fn check_after(&self, _event: &VersionedEvent<S>) -> Result<(), Invariant> {
-        // All ways back are walked by a check, so it is left out where that is long.
+        // A check walks the whole history, so it is left out if that is long.
         const SHORT: usize = 64;
         if self.history.recent_versions() > SHORT || self.state.heap_bytes() > 64 * 1024 {
             return Ok(());
@@ -476,7 +478,8 @@ impl<S: State> Entity for Versioned<S> {
     }
 
     fn copied(&self) -> Self {
-        // An owner cannot be copied: what belongs to the one does not belong to the other. Whoever copies it wants it.
+        // Ownership cannot be copied: what belongs to one does not belong to the other. The copy
+        // stays since a client asked for it.
         let mut copy = Self { resources: Resources::new(), stays: true, ..self.clone() };
         copy.forget_people();
         copy

@@ -1,5 +1,5 @@
-//! The keys that a session owns, and by whose word: at its end, only what the giver holds there
-//! goes back.
+//! The keys that a session owns, and who gave them: at its end, only what the giver holds
+//! there is given back.
 
 use crate::domain::entity::invariant::rule;
 use crate::domain::limits::{ID_BYTES_MAX, RESOURCE_GIVERS_MAX};
@@ -12,21 +12,21 @@ use std::collections::BTreeMap;
 /// The keys that belong to a session.
 pub type Resources = BTreeMap<Bytes, Resource>;
 
-/// By whose word a key belongs to a session, each once. The empty name is whoever is not bound to a name: that word is about what all
-/// participants hold there; anybody else's is about what it holds itself.
+/// The givers of a key, each once. The empty name stands for clients that are not bound to a name:
+/// they give what all participants hold there. Any other giver gives only what it holds itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Resource {
     givers: InlineList<Bytes>,
 }
 
-/// Keys belong to a session by the word of `by`, too.
+/// Adds `by` to the givers of keys.
 pub fn give(resources: &mut Resources, names: &[Bytes], by: &Bytes) {
     for name in names {
         resources.entry(name.clone()).or_default().give(by);
     }
 }
 
-/// Keys belong to a session no more by the word of `by`, or by nobody's if that is empty.
+/// Removes `by` from the givers of keys, or all givers if it is empty.
 pub fn take_back(resources: &mut Resources, names: &[Bytes], by: &[u8]) {
     for name in names {
         if resources.get_mut(name).is_some_and(|resource| resource.take_back(by)) {
@@ -36,19 +36,19 @@ pub fn take_back(resources: &mut Resources, names: &[Bytes], by: &[u8]) {
 }
 
 impl Resource {
-    /// Whether it belongs to the session by the word of `giver`.
+    /// Whether `giver` has given it.
     pub fn is_given_by(&self, giver: &[u8]) -> bool {
         self.givers.iter().any(|known| known[..] == *giver)
     }
 
-    /// It belongs to the session by this word, too.
+    /// Adds a giver.
     pub fn give(&mut self, giver: &Bytes) {
         if !self.is_given_by(giver) {
             self.givers.push(giver.clone());
         }
     }
 
-    /// That word is taken back, or all if it is empty. Whether none is left.
+    /// Removes a giver, or all if it is empty. Returns whether none is left.
     pub fn take_back(&mut self, giver: &[u8]) -> bool {
         let mut left = InlineList::default();
         self.givers
@@ -59,17 +59,18 @@ impl Resource {
         self.givers.is_empty()
     }
 
-    /// By whom it was given, in the order in which they did.
+    /// The givers, in the order in which they gave it.
     pub fn givers(&self) -> impl ExactSizeIterator<Item = &Bytes> {
         self.givers.iter()
     }
 
-    /// Whether what `holder` holds there is given back at the end of the session. `takes_part` says who the session is about.
+    /// Whether what `holder` holds there is given back at the end of the session. `takes_part`
+    /// tells whom the session is about.
     pub fn frees(&self, holder: &[u8], takes_part: impl Fn(&[u8]) -> bool) -> bool {
         self.givers.iter().any(|giver| if giver.is_empty() { takes_part(holder) } else { acts_as(giver, holder) })
     }
 
-    /// Whether it is as commands make it.
+    /// Whether commands can have made it.
     pub fn check(&self) -> Result<(), Invariant> {
         let givers = &self.givers;
         rule(
@@ -80,7 +81,7 @@ impl Resource {
         rule((0..givers.len()).all(is_once), "a resource was given twice by one, or by a name that is too long")
     }
 
-    /// Bytes that it takes in the session with its name.
+    /// Bytes that it takes in the session, with its name.
     pub fn bytes(name: &Bytes, resource: &Self) -> usize {
         let givers = resource.givers.heap_bytes() + resource.givers.iter().map(Bytes::heap_bytes).sum::<usize>();
         // A B-tree's nodes are about three quarters full.

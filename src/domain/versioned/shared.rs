@@ -5,28 +5,29 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// A state that other keys may hold, too, until one of them changes it: a fork or a copy costs nothing before that.
+/// A state that other keys may share until one of them changes it: a fork or a copy costs
+/// nothing before that.
 ///
 /// It is saved and sent as the state itself.
 #[derive(Debug, Default, PartialEq)]
 pub struct Shared<S>(Arc<S>);
 
-/// Bytes that are allocated beside the state: how often it is held.
+/// Bytes of the two counts that are allocated beside the state.
 const COUNTS_BYTES: usize = 2 * size_of::<usize>();
 
 impl<S: State> Shared<S> {
-    /// The state, to change it: a copy of its own if others hold it, too.
+    /// The state, to be changed: a copy of its own if others share it.
     pub fn edit(&mut self) -> &mut S {
         if Arc::strong_count(&self.0) > 1 {
             let mut own = S::clone(&self.0);
-            // What a list has room for is not copied, but it is counted.
+            // The spare room of a list is not copied, but is counted.
             own.rebuild();
             self.0 = Arc::new(own);
         }
         Arc::make_mut(&mut self.0)
     }
 
-    /// Bytes allocated, as if nobody else held it.
+    /// Bytes allocated, as if nobody else shared it.
     pub fn heap_bytes(&self) -> usize {
         COUNTS_BYTES + size_of::<S>() + self.0.heap_bytes()
     }

@@ -10,11 +10,12 @@ pub enum Status {
     Active,
     /// Put aside; its state can be read and written.
     Suspended,
-    /// On its way to somebody else.
+    /// On its way to another agent.
     Migrating,
-    /// The server stopped without notice while it was at work. A participant has to look at it and resume it.
+    /// The server stopped without notice while it was at work. A participant has to look at
+    /// it and resume it.
     Recovering,
-    /// Over. Nothing changes any more, until it is removed.
+    /// Ended. Nothing changes any more until it is removed.
     Terminated,
 }
 
@@ -23,7 +24,7 @@ impl Status {
     pub const ALL: [Status; 5] =
         [Status::Active, Status::Suspended, Status::Migrating, Status::Recovering, Status::Terminated];
 
-    /// The words of [`ALL`](Self::ALL), upper case as the parser wants them.
+    /// The words of [`ALL`](Self::ALL), in upper case as the parser needs them.
     pub const WORDS: [&'static str; 5] = ["ACTIVE", "SUSPENDED", "MIGRATING", "RECOVERING", "TERMINATED"];
 
     /// The word in replies.
@@ -37,7 +38,7 @@ impl Status {
         }
     }
 
-    /// What a session may become by `LTMC.SESSION.STATUS`. Recovering is never asked for: a restart makes it so.
+    /// The statuses that `LTMC.SESSION.STATUS` can set. Only a restart sets recovering.
     ///
     /// ```text
     /// active     -> suspended migrating terminated
@@ -57,7 +58,7 @@ impl Status {
         }
     }
 
-    /// Whether it was at work, so that a stop without notice has to be looked at.
+    /// Whether it was at work, so that somebody has to look at it after a stop without notice.
     pub const fn is_at_work(self) -> bool {
         matches!(self, Status::Active | Status::Migrating)
     }

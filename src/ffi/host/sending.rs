@@ -1,4 +1,4 @@
-//! What leaves a host: changes for replicas and AOF, and notifications.
+//! What a host sends: changes for replicas and the AOF, and notifications.
 
 use super::{RedisHost, Unsent};
 use crate::domain::{Blob, Db};
@@ -15,17 +15,18 @@ impl RedisHost {
         }
     }
 
-    /// Sends what is unsent and closes all keys: the end of every callback that used a host.
+    /// Sends everything unsent and closes all keys: the end of every callback that used a host.
     pub fn finish(&mut self) {
         self.send();
         self.go_home();
         if std::mem::take(&mut self.changed) {
-            // LTMC.APPLY goes on as it came; any other command only if nobody listens, and then it just marks the data as changed.
+            // LTMC.APPLY is replicated as it came. Any other command gets here only if nobody
+            // listens; then this only marks the data as changed.
             self.ctx.replicate_verbatim();
         }
     }
 
-    /// Closes all keys and sends what is unsent.
+    /// Closes all keys and sends everything unsent.
     pub(super) fn send(&mut self) {
         self.close_keys();
         if self.unsent.is_empty() {
@@ -40,7 +41,8 @@ impl RedisHost {
         }
     }
 
-    /// Before an inner command that looks keys up: it may delete one that has expired, which goes behind what was decided before.
+    /// Before an inner command that looks up keys: it may delete an expired one, and that has to
+    /// follow what was decided before.
     pub(super) fn let_go_of_keys(&mut self, db: Db) {
         self.send();
         self.select(db);

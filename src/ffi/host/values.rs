@@ -18,7 +18,7 @@ impl RedisHost {
         }
     }
 
-    /// The same, made if there is none.
+    /// The same; created if there is none.
     pub(super) fn value_or_new<E: Entity>(&mut self, at: usize) -> Result<*mut Record<E>, Error> {
         match self.value::<E>(at)? {
             Some(value) => Ok(value),
@@ -26,23 +26,24 @@ impl RedisHost {
         }
     }
 
-    /// The value that may be used.
+    /// The value, if it may be used.
     pub(super) fn usable<E: Entity>(&self, at: usize) -> Result<Option<*mut Record<E>>, Error> {
         let Some(value) = self.value::<E>(at)? else { return Ok(None) };
-        // SAFETY: the value lives as long as its key is open and nobody deletes it; the reference ends here.
+        // SAFETY: the value lives as long as its key is open and nobody deletes it; the
+        // reference ends here.
         match unsafe { &*value }.fault() {
             None => Ok(Some(value)),
             Some(fault) => Err(fault.error(self.opened[at].name.bytes())),
         }
     }
 
-    /// Puts a value under an opened key; what was there is freed.
+    /// Stores a value under an opened key and frees the previous one.
     pub(super) fn set_value<E: Entity>(&mut self, at: usize, stored: Record<E>) -> Result<*mut Record<E>, Error> {
         let is_faulty = stored.fault().is_some();
         let value = Box::into_raw(Box::new(stored));
         let opened = &mut self.opened[at];
         if !opened.key.set_value(types::of::<E>(), value.cast()) {
-            // SAFETY: Redis did not take it, so it is still ours alone.
+            // SAFETY: Redis did not take it, so we still own it.
             drop(unsafe { Box::from_raw(value) });
             return Err(Error::new(Code::Err, "the server did not accept the value"));
         }

@@ -1,7 +1,8 @@
-//! Chunk buffers against a map of full copies, in which nothing is shared and nobody is evicted but by what the buffer says.
+//! Chunk buffers against a map of full copies, in which nothing is shared, and nothing is evicted
+//! unless the buffer says so.
 //!
-//! [`world`] is the server beside the model, [`steps`] what is done at random, [`stories`] what is told in a few commands each. The environment
-//! is that of the whole crate.
+//! [`world`] is the server beside the model, [`steps`] the random operations, [`stories`] tests of
+//! a few commands each. The environment variables are those of the whole crate.
 
 mod steps;
 mod stories;

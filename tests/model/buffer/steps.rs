@@ -32,10 +32,10 @@ impl World {
         vec![self.rng.below(4) as u8; len]
     }
 
-    /// A refusal for want of room has to be true.
+    /// A refusal for lack of room has to be true.
     fn assert_full(&mut self, error: &Error, more: u64) {
         assert_eq!(error.code, Code::Limit, "{error}");
-        // Without a buffer one with the default bounds would be made, and those are large.
+        // Without a buffer, one with the default bounds would be created, and those are large.
         let buffer = self.buffer().expect("nothing is full that is not there");
         let totals = buffer.totals();
         let fixed = if self.evicts { totals.held_bytes() } else { totals.used_bytes() };
@@ -43,11 +43,11 @@ impl World {
         assert!(fixed + rounded > buffer.config().max_bytes, "{error}");
     }
 
-    /// A new version of a chunk is above all that it ever had.
+    /// A new version of a chunk is above all its earlier ones.
     fn note_version(&mut self, id: &str, version: u64) {
         let first = self.buffer().and_then(|buffer| buffer.find(id.as_bytes())).map(|(serial, _)| serial);
         if first == Some(1) && version == 1 {
-            // The buffer is gone with its last chunk, and this is another.
+            // The buffer went with its last chunk, and this is another.
             self.versions.clear();
         }
         let before = self.versions.insert(id.to_string(), version).unwrap_or(0);
@@ -217,7 +217,7 @@ impl World {
         let min = *self.rng.pick(&[max, max, 0, 3_000]);
         let policy = *self.rng.pick(&["POLICY GDSF", "POLICY LRU", "POLICY TTL", "RING", "POLICY NONE"]);
         self.ok(&format!("LTMC.CHUNK.BUFFER b MAXBYTES {max} MINBYTES {min} {policy}"));
-        // What went until now went by the policy before.
+        // Evictions up to now used the policy before.
         self.absorb_evictions(None);
         (self.evicts, self.stays) = (policy != "POLICY NONE", true);
         None
@@ -238,7 +238,7 @@ impl World {
         None
     }
 
-    /// The server starts again from what it saved.
+    /// The server restarts with what it saved.
     pub fn restart(&mut self) -> Option<String> {
         use super::world::{key, saved};
         let stored = self.host.peek::<ltmc::domain::buffer::Buffer>(&key())?;
@@ -250,7 +250,7 @@ impl World {
         None
     }
 
-    /// A copy of the buffer takes its place: nobody holds anything of that.
+    /// A copy of the buffer replaces it. Nobody holds anything in the copy.
     pub fn replace_by_copy(&mut self) -> Option<String> {
         use super::world::key;
         self.original = Some(self.host.replace_by_copy(&key())?);
@@ -276,10 +276,10 @@ impl World {
             _ => b"nil".to_vec(),
         };
         let whole = content(self, &id);
-        // One chunk is not asked for twice.
+        // A call does not name a chunk twice.
         let ids = if id == other { vec![&id] } else { vec![&id, &other] };
-        let asked = ids.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(" ");
-        let Reply::Array(read) = self.ok(&format!("LTMC.CHUNK.MGET b {asked}")) else { panic!("no list") };
+        let line = ids.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(" ");
+        let Reply::Array(read) = self.ok(&format!("LTMC.CHUNK.MGET b {line}")) else { panic!("no list") };
         let expected: Vec<Vec<u8>> = ids.iter().map(|id| content(self, id)).collect();
         assert_eq!(read.iter().map(bytes).collect::<Vec<_>>(), expected);
         let (offset, length) = (self.rng.below(700) as usize, self.rng.below(700) as usize);

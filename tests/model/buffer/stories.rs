@@ -1,4 +1,4 @@
-//! What happens to a buffer, told in a few commands each, with time as an argument.
+//! What happens to a buffer, in a few commands each, with time as an argument.
 
 use super::world::World;
 use crate::driver::{Schedule, Timed};
@@ -127,7 +127,7 @@ fn a_buffer_grows_with_use_shrinks_without_it_and_first_when_memory_is_short() {
     let grown = size(&mut world);
     assert!(grown > 120_000, "all that was put is in use: {grown}");
     assert_eq!(ids(world.ok("LTMC.CHUNK.LIST b")).len(), 100);
-    // Within the hour it stays as it is; after that it goes down a quarter at a time.
+    // Within the hour it stays as it is. After that it shrinks by a quarter at a time.
     world.pass(50 * MINUTE * 1000, true);
     assert_eq!(size(&mut world), grown);
     let mut sizes = vec![grown];
@@ -138,7 +138,7 @@ fn a_buffer_grows_with_use_shrinks_without_it_and_first_when_memory_is_short() {
     sizes.dedup();
     assert!(sizes.len() > 3 && sizes.is_sorted_by(|one, next| next >= &(one / 4 * 3 - 1) && next < one), "{sizes:?}");
     assert!(*sizes.last().expect("some") < 60_000, "{sizes:?}");
-    // What is used again makes it grow again, unless memory is short.
+    // New use makes it grow again, unless memory is short.
     world.host.memory_permille = Some(870);
     let before = size(&mut world);
     (0..100).for_each(|n| put(&mut world, &format!("d{n}"), 1000));

@@ -1,4 +1,5 @@
-//! A server with one buffer: the real module on the host in memory, beside a map of full copies; and what has to be true after every step.
+//! A server with one buffer: the real module on the host in memory, beside a map of full copies;
+//! and what has to be true after every step.
 
 use crate::driver::{History, Schedule, Timed};
 use crate::host::{MemoryHost, Original};
@@ -7,7 +8,6 @@ use crate::server::execute;
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::node::Node;
 use ltmc::command::reply::Reply;
-use ltmc::command::scheduler;
 use ltmc::domain::buffer::chunk::{Chunk, Phase};
 use ltmc::domain::buffer::Buffer;
 use ltmc::domain::entity::record::Payload;
@@ -60,7 +60,7 @@ pub fn key() -> KeyId {
     KeyId::new(0, b"b")
 }
 
-/// What is saved and loaded again.
+/// The value after it was saved and loaded.
 pub fn saved(stored: &Record<Buffer>) -> Record<Buffer> {
     let encoded = snapshot::encode_snapshot_beside(stored);
     let frame = frame::read(&encoded.frame).expect("our own frame");
@@ -110,7 +110,8 @@ impl Schedule for World {
             _ => self.read(),
         };
         self.absorb_evictions(spared.as_deref());
-        // What is due now is done before anybody looks. That may be that the buffer gets smaller, and then it is the policy that says who goes.
+        // What is due now is done before anything is compared. The buffer may shrink then, and its
+        // policy chooses what goes.
         self.pass(0, true);
         self.bury();
         self.check();
@@ -122,18 +123,12 @@ impl Timed for World {
         &self.node
     }
 
+    fn node_and_host(&mut self) -> (&mut Node, &mut MemoryHost) {
+        (&mut self.node, &mut self.host)
+    }
+
     fn now_us(&self) -> u64 {
         self.host.now * 1000
-    }
-
-    fn set_time(&mut self, now_us: u64) {
-        self.host.now = now_us / 1000;
-        self.node.clock.set_now_us(now_us);
-    }
-
-    fn tick(&mut self) {
-        self.host.client = 0;
-        scheduler::tick(&mut self.node, &mut self.host);
     }
 }
 
@@ -175,7 +170,7 @@ impl World {
         }
     }
 
-    /// What is over is gone.
+    /// What has expired is gone.
     pub fn bury(&mut self) {
         let now = self.now();
         self.chunks.retain(|_, chunk| !chunk.is_over(now));
@@ -184,7 +179,8 @@ impl World {
         self.absorb_evictions(None);
     }
 
-    /// What the buffer has evicted is gone. It must have been allowed to go, and `spared` is not among it.
+    /// What the buffer has evicted is gone. Each chunk must have been allowed to go, and none of
+    /// them is `spared`.
     pub fn absorb_evictions(&mut self, spared: Option<&str>) {
         let Some(stored) = self.host.peek::<Buffer>(&key()) else {
             let has_any = self.chunks.values().any(|chunk| chunk.is_needed(self.host.now) || chunk.lease.is_some());
@@ -212,7 +208,7 @@ impl World {
         let Some(stored) = self.host.peek::<Buffer>(&key()) else { return };
         let buffer = &stored.state;
         assert_eq!(stored.check(), Ok(()));
-        let live = buffer.chunks().filter(|(_, chunk)| !chunk.is_over(now));
+        let live = buffer.chunks().filter(|(_, chunk)| !chunk.is_expired(now));
         let found: BTreeMap<String, Naive> = live.map(|(_, chunk)| seen(chunk, now)).collect();
         assert_eq!(found, self.chunks);
         assert!(!buffer.is_too_large(), "{} of {}", buffer.totals().used_bytes(), buffer.size_bytes());

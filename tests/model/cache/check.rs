@@ -35,7 +35,8 @@ impl World {
         }
     }
 
-    /// When the scheduler is at rest: nothing is over, nobody waits for nothing, and all is within its bounds.
+    /// When the scheduler is at rest: nothing has expired, no client waits in vain, and all is
+    /// within its bounds.
     pub fn check_rest(&mut self) {
         let now = self.now();
         for wait in &self.waits {
@@ -47,7 +48,7 @@ impl World {
         let at = key();
         let Some(stored) = self.host.peek::<Cache>(&at) else { return };
         let cache = &stored.state;
-        assert!(!cache.has_dying() && !cache.is_over(), "something is left to do");
+        assert!(!cache.has_dying() && !cache.is_too_large(), "something is left to do");
         assert_eq!(cache.count(), self.model.answers.len(), "what is over is gone");
         assert_eq!(cache.tickets(), self.model.tickets.len(), "tickets that are over are gone");
         assert!(!self.model.answers.iter().any(|answer| answer.is_gone(now)));

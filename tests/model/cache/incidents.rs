@@ -47,7 +47,7 @@ impl World {
         }
     }
 
-    /// A key that holds nothing is gone, and what comes under its name begins anew.
+    /// A key that holds nothing is gone. The next cache of its name begins anew.
     pub fn forget_if_gone(&mut self) {
         if self.host.peek::<Cache>(&key()).is_none() {
             assert!(self.model.is_empty(), "the cache is gone: {:?}", self.model);
@@ -61,7 +61,7 @@ impl World {
         self.last_fence = last_fence;
     }
 
-    /// What a process knows of uses is gone with it: all answers are equal then.
+    /// What a process knows of uses is gone with it: then all answers are equal.
     pub fn forget_uses(&mut self) {
         self.model.answers.iter_mut().for_each(|answer| answer.used = 0);
     }
@@ -89,14 +89,14 @@ impl World {
         self.settle();
     }
 
-    /// A copy of the cache takes its place: nobody has a ticket of that.
+    /// A copy of the cache replaces it. Nobody has a ticket of the copy.
     fn replace_by_copy(&mut self) {
         let at = key();
         let Some(original) = self.host.replace_by_copy::<Cache>(&at) else { return };
         self.history.note("COPY c copy, RENAME copy c".into());
         self.original = Some(original);
         self.model.tickets.clear();
-        // What is called off and not buried yet is not in the model.
+        // What was invalidated and not removed yet is not in the model.
         self.model.stays |= self.host.peek::<Cache>(&at).is_some_and(|copy| copy.state.count() == 0);
         self.node.key_changed(at);
         self.take_facts();
@@ -110,7 +110,7 @@ impl World {
         self.forget_uses();
     }
 
-    /// The replica's copy is the value from now on.
+    /// The replica's copy becomes the value.
     fn promote(&mut self) {
         let next = self.copy();
         self.begin_anew();

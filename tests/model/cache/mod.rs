@@ -1,6 +1,7 @@
-//! The tool cache against a naive cache: random operations of several clients, and every reply, every answer to a waiter and what is kept
-//! compared after every step. What was called off must never come back: the naive cache forgets it at once and remembers every
-//! invalidation for ever.
+//! The tool cache against a naive cache: random operations of several clients. Every reply, every
+//! answer to a waiter and all stored answers are compared after every step. An invalidated answer
+//! must never come back: the naive cache forgets it at once and remembers every invalidation for
+//! ever.
 
 mod check;
 mod incidents;

@@ -1,4 +1,5 @@
-//! A cache as naive as can be: lists that are gone through from end to end, and every invalidation remembered for ever.
+//! A cache as naive as can be: lists that are searched from end to end, and every invalidation
+//! remembered for ever.
 
 use super::ops::{Call, Get, Put, What};
 
@@ -6,11 +7,11 @@ use super::ops::{Call, Get, Put, What};
 pub struct Answer {
     pub id: u64,
     pub call: Call,
-    /// Whose own it is.
+    /// The agent that it belongs to; `None` if it is shared.
     pub scope: Option<usize>,
     pub value: String,
     pub at: u64,
-    /// `None` if it stays.
+    /// `None` if it does not expire.
     pub fresh_until: Option<u64>,
     pub gone_at: Option<u64>,
     pub is_soft: bool,
@@ -69,7 +70,7 @@ impl Status {
 pub struct Naive {
     pub answers: Vec<Answer>,
     pub tickets: Vec<Ticket>,
-    /// Everything that was ever called off, with the fence.
+    /// All invalidations, with their fences.
     pub called_off: Vec<(What, u64)>,
     pub stays: bool,
     pub bytes_max: u64,
@@ -111,7 +112,7 @@ impl Naive {
         !self.stays && self.answers.is_empty() && self.tickets.is_empty()
     }
 
-    /// What a caller finds, by its place.
+    /// The answer that a caller finds, by its place.
     pub fn look(&self, get: &Get, now: u64) -> Option<usize> {
         let fits = |answer: &Answer, scope: Option<usize>| {
             let is_young = now - answer.at <= get.age_max.unwrap_or(u64::MAX);
@@ -125,13 +126,13 @@ impl Naive {
         self.tickets.iter().find(|ticket| ticket.call == call && ticket.is_on(now))
     }
 
-    /// Somebody gets a ticket; an older one for the same call is worth nothing.
+    /// A caller gets a ticket. An older one for the same call is void.
     pub fn grant(&mut self, ticket: Ticket) {
         self.tickets.retain(|known| known.call != ticket.call);
         self.tickets.push(ticket);
     }
 
-    /// Whether an answer may be put; the ticket is gone if it is void.
+    /// Whether an answer may be put. A void ticket is removed.
     pub fn redeem(&mut self, put: &Put, ticket: u64, now: u64) -> bool {
         let Some(at) = self.tickets.iter().position(|known| known.ticket == ticket && known.call == put.call) else {
             return false;
@@ -179,7 +180,7 @@ impl Naive {
         });
     }
 
-    /// Calls off, and says how many answers that concerned.
+    /// Invalidates, and returns how many answers that concerned.
     pub fn invalidate(&mut self, what: &What, is_soft: bool, fence: u64) -> usize {
         let hit: Vec<u64> =
             self.answers.iter().filter(|answer| answer.is_hit_by(what)).map(|answer| answer.id).collect();
@@ -197,7 +198,7 @@ impl Naive {
                 What::Agent(agent) => ticket.agent == Some(*agent),
                 What::Dep(_) | What::Tag(_) => false,
             };
-            // Who computes an answer anew computes it from the same as the old one came from.
+            // A recomputed answer depends on the same as the old one.
             !is_aimed_at && !concerned.contains(&ticket.call)
         });
         if is_soft {

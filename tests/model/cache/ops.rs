@@ -2,7 +2,8 @@
 
 use crate::prng::Prng;
 
-/// A call of a tool, as numbers into small lists: which tool, which arguments, whether compared as they are.
+/// A call of a tool, as numbers into small lists: which tool, which arguments, and whether they are
+/// compared literally.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Call {
     pub tool: usize,
@@ -89,7 +90,7 @@ fn maybe<T>(rng: &mut Prng, chance: u64, value: impl FnOnce(&mut Prng) -> T) -> 
 }
 
 impl Op {
-    /// `tickets` are those that somebody was ever given, the newest last.
+    /// `tickets` are all that were ever given, the newest last.
     pub fn pick(rng: &mut Prng, tickets: &[(Call, u64)], values: u64) -> Self {
         let known = |rng: &mut Prng| {
             let recent = tickets.len().saturating_sub(6);

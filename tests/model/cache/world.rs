@@ -20,7 +20,7 @@ const KEY: &str = "c";
 const NEGATIVE_TTL: u64 = 70;
 const LEASE: u64 = 250;
 const ORPHAN: u64 = 40;
-/// Of so few answers the evictor looks at all.
+/// The evictor looks at all answers if there are no more than this.
 const FEW: usize = ltmc::domain::algorithm::eviction::SAMPLE;
 
 pub struct World {
@@ -31,7 +31,7 @@ pub struct World {
     /// Clients by id, with the wait they are in.
     pub clients: BTreeMap<u64, Option<u64>>,
     pub waits: Vec<Wait>,
-    /// Tickets that somebody was ever given.
+    /// All tickets that were ever given.
     given: Vec<(Call, u64)>,
     pub last_fence: u64,
     values: u64,
@@ -103,24 +103,21 @@ impl Timed for World {
         &self.node
     }
 
+    fn node_and_host(&mut self) -> (&mut Node, &mut MemoryHost) {
+        (&mut self.node, &mut self.host)
+    }
+
     fn now_us(&self) -> u64 {
         self.host.now * 1000
     }
 
-    fn set_time(&mut self, now_us: u64) {
-        self.host.now = now_us / 1000;
-        self.node.clock.set_now_us(now_us);
-    }
-
-    fn tick(&mut self) {
-        self.host.client = 0;
-        scheduler::tick(&mut self.node, &mut self.host);
+    fn ticked(&mut self) {
         self.take_facts();
     }
 }
 
 impl World {
-    /// A process starts: nobody waits, and it knows nobody.
+    /// A process starts: no client waits, and no connection is known.
     pub fn boot(&mut self) {
         let now = self.host.now;
         self.node = Node::default();
@@ -149,7 +146,7 @@ impl World {
         self.host.now
     }
 
-    /// What the module did on its own or on the way, held against the rules one after the other.
+    /// Compares what the module did, on its own or for a command, with the rules, one by one.
     pub fn take_facts(&mut self) {
         let facts = std::mem::take(&mut self.host.log);
         for (at, fact) in facts.into_iter().enumerate() {
@@ -165,14 +162,14 @@ impl World {
         }
     }
 
-    /// What time and pressure did: it has to be right, and then the model follows.
+    /// What time and pressure did has to be right. Then the model follows.
     fn adopt(&mut self, event: CacheEvent) {
         let now = self.now();
         match event {
             CacheEvent::Removed { answers, why } => {
                 for id in answers {
                     let Some(at) = self.model.answers.iter().position(|answer| answer.id == id) else {
-                        // Called off before, and not buried yet.
+                        // It was invalidated before, and is removed now.
                         continue;
                     };
                     match why {
@@ -215,7 +212,7 @@ impl World {
         }
     }
 
-    /// Of few answers with LRU the one that was used longest ago goes.
+    /// With LRU and few answers, the one that was used longest ago goes.
     fn check_victim(&self, at: usize) {
         let answers = &self.model.answers;
         let stored = self.host.peek::<Cache>(&key());
@@ -228,7 +225,7 @@ impl World {
         assert!(!is_loose, "{:?} had to go without need", answers[at]);
     }
 
-    /// A waiter got its answer: the right one, and it was its turn.
+    /// A waiter got its answer: is it right, and was it its turn?
     fn answered(&mut self, id: WaiterId, answer: Result<Reply, ltmc::domain::Error>) {
         let at = self.waits.iter().position(|wait| wait.id == id.0).unwrap_or_else(|| panic!("{id:?} does not wait"));
         let wait = self.waits.remove(at);
@@ -319,13 +316,13 @@ impl World {
             Op::Get(get) => self.check_get(client, get, outcome),
             Op::Put(put) => self.check_put(put, outcome),
             Op::Fail { call, ticket } => {
-                // A lease that is over and was not seen to yet makes no difference.
+                // An expired lease that was not handled yet makes no difference.
                 let expected = self.model.tickets.iter().any(|known| known.ticket == *ticket && known.call == *call);
                 assert_eq!(outcome, Ok(Outcome::Reply(Reply::Integer(expected.into()))));
                 self.take_facts();
             }
             Op::Invalidate { what, is_soft } => {
-                // What is over is seen to first, and who waits is served after.
+                // What has expired is handled first, and waiting clients are served afterwards.
                 let facts = std::mem::take(&mut self.host.log);
                 let is_own = |fact: &Fact| matches!(fact, Fact::Cache(events) if matches!(events[..], [CacheEvent::Invalidated { .. }]));
                 let own = facts.iter().position(is_own);
@@ -362,7 +359,7 @@ impl World {
 
     fn check_get(&mut self, client: u64, get: &Get, outcome: Result<Outcome, Code>) {
         let mut own = self.own_events();
-        // Whoever waited longer was served before.
+        // Clients that waited longer were served before.
         self.take_facts();
         if let Some(Fact::Cache(events)) = own.first_mut() {
             events.retain(|event| matches!(event, CacheEvent::Configured { .. }));
@@ -402,7 +399,8 @@ impl World {
         }
     }
 
-    /// Takes what the command itself did out of the log: a ticket of its own, or that its client waits.
+    /// Takes the events of the command itself out of the log: its own ticket, or the begin of its
+    /// wait.
     fn own_events(&mut self) -> Vec<Fact> {
         let own = |fact: &Fact| match fact {
             Fact::Blocked(_) => true,
@@ -450,7 +448,7 @@ impl World {
         }
     }
 
-    /// Whether an answer or a ticket may have no room at all.
+    /// Whether there may be no room at all for an answer or a ticket.
     fn is_tight(&self) -> bool {
         self.model.bytes_max < 10_000
     }

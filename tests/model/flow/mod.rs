@@ -1,7 +1,8 @@
-//! Flows against a naive simulator: random operations and faults, and every task compared after every step.
+//! Flows against a naive simulator: random operations and faults. Every task is compared after
+//! every step.
 //!
-//! [`naive`] has the rules in plain loops over all tasks, [`ops`] what is done, [`world`] the server, its time and what befalls it. The environment
-//! is that of the whole crate.
+//! [`naive`] has the rules in plain loops over all tasks, [`ops`] the operations, [`world`] the
+//! server, its time and its incidents. The environment variables are those of the whole crate.
 
 mod naive;
 mod ops;

@@ -31,7 +31,7 @@ pub enum State {
 #[derive(Debug, Clone)]
 pub struct Task {
     pub id: String,
-    /// What it comes after, and what it has heard of that.
+    /// The tasks it comes after, and what it has heard of them.
     pub parents: BTreeMap<u64, Option<bool>>,
     pub on: On,
     pub cap: Option<String>,
@@ -46,19 +46,19 @@ pub struct Task {
     pub has_signal: bool,
     pub ready_at: u64,
     pub attempts: u64,
-    /// The fences of its attempts, without those that were taken back; 0 if it is not known yet.
+    /// The fences of its attempts, without those that were taken back; 0 if one is not known yet.
     pub fences: Vec<u64>,
-    /// What its last worker could do.
+    /// The capabilities of its last worker.
     pub caps: BTreeSet<String>,
-    /// Its last attempt ended because it was asked to stop.
+    /// Whether its last attempt ended because it was asked to stop.
     pub was_stopped: bool,
-    /// The same of the attempt before, should this one be taken back.
+    /// The same for the attempt before, in case this one is taken back.
     pub was_stopped_before: bool,
     pub state: State,
 }
 
 impl Task {
-    /// The fence of the last attempt, over or not.
+    /// The fence of the last attempt, ended or not.
     pub fn fence(&self) -> u64 {
         self.fences.last().copied().unwrap_or(0)
     }
@@ -84,7 +84,7 @@ impl Task {
         }
     }
 
-    /// Whether what it has heard lets it run, forbids it for ever, or neither.
+    /// Whether what it has heard lets it run, forbids that for ever, or neither.
     fn may_run(&self) -> Option<bool> {
         let heard = |what: Option<bool>| self.parents.values().filter(|heard| **heard == what).count();
         let (open, good, bad) = (heard(None), heard(Some(true)), heard(Some(false)));
@@ -109,7 +109,7 @@ impl Task {
     }
 }
 
-/// Somebody who waits for tasks.
+/// A client that waits for tasks.
 #[derive(Debug, Clone)]
 pub struct Idler {
     pub wait: u64,
@@ -156,7 +156,8 @@ impl Flow {
         self.tasks.values().filter(|task| matches!(task.state, State::Running { .. })).count()
     }
 
-    /// Everything that follows from what was done: who waits for an end is told, what is surplus forgotten, what is ready handed out.
+    /// Does everything that follows from an operation: clients that wait for an end are told,
+    /// surplus tasks are forgotten, ready tasks are handed out.
     pub fn follow(&mut self) -> Vec<Gift> {
         self.propagate();
         self.hand_out()
@@ -251,7 +252,7 @@ impl Flow {
         active.min(rated)
     }
 
-    /// The best task that somebody can have now.
+    /// The best task that a worker with these capabilities can have now.
     pub fn best(&self, caps: &BTreeSet<String>) -> Option<u64> {
         if self.room() == 0 {
             return None;
@@ -270,7 +271,7 @@ impl Flow {
         fitting.min_by_key(|(no, task)| place(**no, task)).map(|(no, _)| *no)
     }
 
-    /// Hands out a task; its fence is not known yet.
+    /// Hands out a task. Its fence is not known yet.
     pub fn claim(&mut self, caps: &BTreeSet<String>, count: usize) -> Vec<String> {
         let mut claimed = Vec::new();
         while claimed.len() < count {
@@ -299,7 +300,7 @@ impl Flow {
         }
     }
 
-    /// The end of an attempt.
+    /// An attempt has failed.
     pub fn fail(&mut self, no: u64, is_final: bool) {
         let now = self.now;
         let task = self.tasks.get_mut(&no).expect("there");
@@ -355,7 +356,7 @@ impl Flow {
     }
 
     fn look_again(&self, task: &mut Task, again: &BTreeSet<u64>) {
-        // What is forgotten does not count, but for its success.
+        // A forgotten task does not count, except for its success.
         task.parents.retain(|no, heard| *heard == Some(true) || self.tasks.contains_key(no));
         for (no, heard) in &mut task.parents {
             if let Some(parent) = self.tasks.get(no) {
@@ -395,7 +396,7 @@ impl Flow {
         Some(again.len())
     }
 
-    /// The client that was given a task was gone before it could be told.
+    /// The client that was given a task was gone before it was told.
     pub fn take_back(&mut self, id: &str) {
         let Some(no) = self.no(id) else { return };
         let task = self.tasks.get_mut(&no).expect("there");
@@ -414,7 +415,8 @@ impl Flow {
         }
     }
 
-    /// A copy: nobody was given anything of it, and the end of what is asked to stop is when its worker was heard of last.
+    /// A copy: nobody was given anything of it. A task that was asked to stop ends when its worker
+    /// was last heard of.
     pub fn take_back_all(&mut self) {
         let now = self.now;
         for task in self.tasks.values().cloned().collect::<Vec<_>>() {
@@ -434,7 +436,7 @@ impl Flow {
         self.tasks.values().filter_map(Task::alarm).chain(limits).chain(rated).min()
     }
 
-    /// Takes out those whose wait is over.
+    /// Takes out the clients whose wait has expired.
     pub fn expire_waits(&mut self) -> Vec<u64> {
         let (over, left) = std::mem::take(&mut self.idlers)
             .into_iter()
@@ -444,7 +446,7 @@ impl Flow {
         over.into_iter().map(|idler| idler.wait).collect()
     }
 
-    /// What time brings now: each task that is due once.
+    /// Decides what is due now: each such task once.
     pub fn settle_due(&mut self) -> bool {
         let mut due: Vec<(u64, u64)> = self
             .tasks

@@ -20,7 +20,7 @@ pub enum Op {
     CancelFlow,
 }
 
-/// What a command comes to: a word or a number, tasks, a wait, or an error's first word.
+/// The result of a command: a word or a number, tasks, a wait, or the first word of an error.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     Ok,
@@ -177,7 +177,7 @@ fn new_task(rng: &mut Prng, flow: &Flow, ids: &[String], serial: &mut u64) -> Op
 }
 
 impl Flow {
-    /// Does what the command does, and says what it answers. What follows is not done yet.
+    /// Does what the command does, and returns its answer. What follows is not done yet.
     pub fn expect(&mut self, op: &Op, wait: u64, client: u64) -> Answer {
         if !self.exists && !matches!(op, Op::Create { .. } | Op::Add { .. } | Op::Claim { .. }) {
             return Answer::Error("NOFLOW");
@@ -284,7 +284,7 @@ impl Flow {
                     Some(_) => "CANCELLED",
                 })
             }
-            // Sent again: what is remembered of it is checked on a real server.
+            // A retry: what is remembered of it is checked on a real server.
             _ => Answer::Error("STALE"),
         }
     }

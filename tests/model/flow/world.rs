@@ -17,7 +17,7 @@ use ltmc::domain::{Entity, Error, KeyId};
 use ltmc::snapshot::encode_snapshot;
 use std::collections::BTreeMap;
 
-/// What a flow that nobody created keeps.
+/// How many ended tasks a flow keeps that nobody created.
 pub const KEEP: usize = 8;
 
 pub struct World {
@@ -28,7 +28,7 @@ pub struct World {
     history: History,
     serial: u64,
     next_client: u64,
-    /// Who was answered, with what tasks, and may not have been told yet.
+    /// Clients that were answered with tasks and may not have been told yet.
     untold: Vec<Gift>,
     original: Option<Original<Flow>>,
 }
@@ -100,7 +100,7 @@ impl Schedule for World {
 }
 
 impl World {
-    /// A process starts: nobody waits.
+    /// A process starts: no client waits.
     fn boot(&mut self) {
         self.node = Node::default();
         self.set_time(self.model.now);
@@ -119,7 +119,7 @@ impl World {
         (self.model.now, self.host.now) = (now, now);
     }
 
-    /// Time passes; everything is looked at when its time comes.
+    /// Time passes. Everything is looked at when its time comes.
     fn pass(&mut self, ms: u64) {
         let target = self.model.now + ms;
         for _ in 0..10_000 {
@@ -185,7 +185,7 @@ impl World {
         self.compare(gifts);
     }
 
-    /// Who was answered what, and then everything else.
+    /// Compares who was answered what, and then everything else.
     fn compare(&mut self, gifts: Vec<Gift>) {
         let mut answered: BTreeMap<u64, Vec<String>> = BTreeMap::new();
         for fact in std::mem::take(&mut self.host.log) {
@@ -203,7 +203,7 @@ impl World {
         self.tell();
     }
 
-    /// The answered read their answers, unless they go away just now.
+    /// The answered clients read their answers, unless they go away just now.
     fn tell(&mut self) {
         for (wait, tasks) in std::mem::take(&mut self.untold) {
             if !self.rng.percent(8) {
@@ -267,7 +267,7 @@ impl World {
         assert_eq!(Flow::TYPE_TAG, 7);
     }
 
-    /// Something befalls the server or a client.
+    /// An incident of the server or a client.
     fn incident(&mut self) {
         match self.rng.below(12) {
             0 => {

@@ -1,4 +1,4 @@
-//! Reads the log of what the module did, and holds it against the model step by step.
+//! Reads the log of what the module did, and compares it with the model step by step.
 
 use super::decide::{numbers, Answer};
 use super::naive::{Hold, Name, Wait};
@@ -11,7 +11,7 @@ use ltmc::command::reply::Reply;
 use ltmc::domain::lock::{Cause, LockEvent};
 use ltmc::domain::{Code, Error, Fence};
 
-/// What is granted but not yet known to be the command's or a waiter's.
+/// Grants of which it is not known yet whether they belong to the command or to a waiter.
 type Pending = Vec<Name>;
 
 impl World {
@@ -20,7 +20,8 @@ impl World {
         let mut pending = Pending::new();
         self.retry = None;
         if let (Op::Break { key, owner }, Ok(Outcome::Reply(Reply::Integer(0)))) = (op, outcome) {
-            // Nothing in the log is its own: who is granted something was waiting, and is served after.
+            // The command granted nothing itself: whoever was granted something was waiting, and is
+            // served afterwards.
             let is_hit = |hold: &Hold| owner.as_ref().is_none_or(|owner| hold.owner == *owner);
             let in_force = |hold: &&Hold| is_hit(hold) && !hold.is_over(self.model.now);
             assert_eq!(self.model.holds(key).iter().find(in_force), None, "it was not broken");
@@ -88,7 +89,7 @@ impl World {
         }
     }
 
-    /// How many of the grants just made are told of by this answer.
+    /// How many of the new grants belong to this answer.
     fn grants_of_answer(&self, id: u64, reply: &Result<Reply, Error>, pending: &Pending) -> usize {
         let granted = matches!(reply, Ok(Reply::Integer(_) | Reply::Array(_)));
         let keys = self.model.wait(id).map_or(0, |wait| wait.keys.len());

@@ -26,7 +26,8 @@ impl World {
         }
     }
 
-    /// After every step: the keys are what the model says, and the replica's are the same to the byte.
+    /// After every step: the keys are what the model says, and the replica's are the same to the
+    /// byte.
     pub fn check_state(&mut self) {
         let full = self.rng.percent(3);
         let mut locks = 0;
@@ -52,10 +53,11 @@ impl World {
         self.touched.clear();
     }
 
-    /// When the scheduler is at rest: nobody waits for what is there, and nobody for what never comes.
+    /// When the scheduler is at rest: no client waits for what it could have, or for what never
+    /// comes.
     pub fn check_rest(&mut self) {
         for wait in &self.model.waits {
-            // Nobody tells that a key that was free holds something else now: that is found within a second.
+            // Nothing tells that a free key holds something else now. It is found within a second.
             let strange = wait.keys.iter().filter_map(|key| self.model.foreign.get(key)).max();
             let settled = strange.is_none_or(|since| since + 3_000 < self.model.now);
             assert!(!settled || !self.model.is_servable(wait), "lost: {wait:?}");
@@ -99,7 +101,7 @@ fn hold_of(grant: &Grant) -> Hold {
     }
 }
 
-/// No two owners hold what excludes each other, and what is derived can be derived anew.
+/// No two owners hold what excludes each other, and what is derived can be rebuilt.
 fn check_value(stored: &Record<Lock>) {
     assert_eq!(stored.check(), Ok(()));
     let holds: Vec<Hold> = stored.state.grants().iter().map(hold_of).collect();
@@ -112,7 +114,8 @@ fn check_value(stored: &Record<Lock>) {
         }
         let sharing = |hold: &&Hold| hold.mode == Mode::Shared && hold.path == one.path;
         let count = holds.iter().filter(sharing).count() as u64;
-        // An exclusive grant that is made shared may stand beside another shared one of its own owner.
+        // An exclusive grant that becomes shared may stand beside another shared one of its own
+        // owner.
         let alone = holds.iter().filter(sharing).all(|hold| hold.owner == one.owner);
         let limited = one.limit > 0 && one.mode == Mode::Shared && !alone;
         assert!(!limited || count <= one.limit, "{count} share {one:?}");

@@ -19,7 +19,7 @@ enum Expect {
     Nil,
     Refused(Code),
     Waits,
-    /// Not the model's matter.
+    /// The model says nothing about it.
     Anything,
 }
 
@@ -43,13 +43,14 @@ fn wants(outcome: &Answer) -> Expect {
 }
 
 impl World {
-    /// Between the end of a lease and the scheduler's next round the search for deadlocks may see a grant that is over.
+    /// Between the end of a lease and the scheduler's next round, the search for deadlocks may see
+    /// an expired grant.
     pub fn is_unsure(&self) -> bool {
         let waited = self.model.waits.iter().flat_map(|wait| &wait.keys);
         waited.into_iter().any(|key| self.model.holds(key).iter().any(|hold| hold.is_over(self.model.now)))
     }
 
-    /// The command itself: the model decides it anew, from its own state.
+    /// The command itself: the model decides it from its own state.
     pub fn decide(&mut self, client: u64, op: &Op, outcome: &Answer, blocked: u64) {
         let given = wants(outcome);
         let fences = match &given {
@@ -138,7 +139,8 @@ impl World {
         Expect::Clock(if fences.len() == wait.keys.len() { fences.to_vec() } else { vec![0; wait.keys.len()] })
     }
 
-    /// Whether only the queue is in the way, and those in it cannot move before this one does: it is served at once, waiting or not.
+    /// Whether only the queue is in the way, and those in it cannot move before this one does. Then
+    /// it is served at once, waiting or not.
     fn goes_ahead(&mut self, wait: &Wait, was_served: bool) -> bool {
         let has_room = |key: &Name| self.model.covering(key, &wait.want).is_some() || self.model.fits(key, &wait.want);
         if !wait.keys.iter().all(has_room) {
@@ -194,7 +196,8 @@ impl World {
         Expect::Waits
     }
 
-    /// Whether the module put a waiter before the usual queue. One that is served already must have been.
+    /// Whether the module put a waiter before the usual queue. It must have done so with one that
+    /// is served already.
     fn stands_ahead(&self, id: u64) -> bool {
         let first = Rank::new(Class::Usual, 0, u64::MAX, u64::MAX, WaiterId(0));
         self.node.queues.locks.waiter(WaiterId(id)).is_none_or(|waiter| waiter.rank < first)
@@ -302,14 +305,14 @@ impl World {
             Some(Err(refused)) => return refused,
             Some(Ok(hold)) => vec![hold],
             None => {
-                let wanted = |hold: &&Hold| match path {
+                let is_meant = |hold: &&Hold| match path {
                     Some(path) => hold.path == path,
                     None => all || hold.path.is_empty(),
                 };
                 let live = |hold: &&Hold| hold.mode != Mode::Stamp && !hold.is_over(self.model.now);
                 let held = self.model.holds(key).iter().filter(live);
                 let (own, foreign): (Vec<&Hold>, Vec<&Hold>) = held.partition(|hold| hold.owner == owner);
-                let own: Vec<Hold> = own.into_iter().filter(|hold| wanted(hold)).cloned().collect();
+                let own: Vec<Hold> = own.into_iter().filter(|hold| is_meant(hold)).cloned().collect();
                 let in_the_way = |hold: &&&Hold| path.is_none_or(|path| overlap(path, &hold.path));
                 match (own.is_empty(), foreign.iter().any(|hold| in_the_way(&hold))) {
                     (true, true) => return Expect::Refused(Code::NotOwner),

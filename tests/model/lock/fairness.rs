@@ -65,7 +65,8 @@ fn a_waiter_without_priority_is_served_though_higher_ones_keep_coming() {
     come(&mut world, 0);
     let patient = come(&mut world, 0);
     let start = world.now_us;
-    // One unit of priority is worth a second: five seconds after it came nobody new can overtake it.
+    // One unit of priority is worth a second. Five seconds after this client came, no new one can
+    // overtake it.
     let bound_us = (PRIORITY + 1) * 1_000_000;
     while world.clients[&patient].is_some() {
         come(&mut world, PRIORITY);
@@ -79,7 +80,7 @@ fn a_waiter_without_priority_is_served_though_higher_ones_keep_coming() {
 
 #[test]
 fn a_thousand_waiters_are_served_in_order_one_for_each_release() {
-    // The naive model looks at everybody each time, which takes too long for a thousand.
+    // The naive model looks at every waiter each time, which takes too long for a thousand.
     let mut server = Server::new();
     for client in 1..=1_001 {
         let outcome = server.run(client, &format!("LTMC.LOCK k o{client} BLOCK 0 PX 1000"));

@@ -1,7 +1,9 @@
-//! Locks against a naive list of who has what: random operations of several clients, every answer decided once more by the model.
+//! Locks against a naive list of who has what: random operations of several clients, each answer
+//! decided again by the model.
 //!
-//! [`naive`] has the rules, [`decide`] what commands answer, [`ops`] what is done, [`world`] the server with its clients. [`audit`] holds what
-//! the module did on its own against them, [`check`] what has to be true at all times.
+//! [`naive`] has the rules, [`decide`] the answers of commands, [`ops`] the operations, [`world`]
+//! the server with its clients. [`audit`] compares what the module did on its own with the rules,
+//! [`check`] says what has to be true at all times.
 
 mod audit;
 mod check;

@@ -1,4 +1,4 @@
-//! Locks as one would write them down in a minute: lists, and a look at everything each time.
+//! Locks as one would write them in a minute: lists, and a look at everything each time.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ pub enum Mode {
     Stamp,
 }
 
-/// What somebody asks for.
+/// What a client asks for.
 #[derive(Debug, Clone)]
 pub struct Want {
     pub owner: String,
@@ -23,7 +23,7 @@ pub struct Want {
     pub client: Option<u64>,
 }
 
-/// What somebody has.
+/// What an owner has.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hold {
     pub fence: u64,
@@ -60,7 +60,7 @@ pub struct NaiveLock {
 #[derive(Debug, Default)]
 pub struct Naive {
     pub locks: BTreeMap<Name, NaiveLock>,
-    /// Keys of another type, and since when they are.
+    /// Keys of another type, and since when.
     pub foreign: BTreeMap<Name, u64>,
     pub waits: Vec<Wait>,
     pub now: u64,
@@ -104,7 +104,7 @@ impl Naive {
         self.holds(key).iter().find(|hold| hold.fence == fence)
     }
 
-    /// Those who wait for `key`, first to last.
+    /// The clients that wait for `key`, first to last.
     pub fn queue(&self, key: &Name) -> Vec<&Wait> {
         let mut queue: Vec<&Wait> = self.waits.iter().filter(|wait| wait.keys.contains(key)).collect();
         queue.sort_by_key(|wait| wait.rank);
@@ -115,7 +115,7 @@ impl Naive {
         self.waits.iter().find(|wait| wait.id == id)
     }
 
-    /// The newest grant in force that the owner would only take once more.
+    /// The newest grant in force that this request would only take once more.
     pub fn covering(&self, key: &Name, want: &Want) -> Option<&Hold> {
         if !want.reentrant || want.mode == Mode::Stamp {
             return None;
@@ -150,7 +150,8 @@ impl Naive {
         !stamp.voided && !self.holds(key).iter().any(writes)
     }
 
-    /// Whether a waiter has to be answered now: its owner has got all it asks for by another connection, or it is its turn.
+    /// Whether a waiter has to be answered now: it is its turn, or its owner has got all of it by
+    /// another connection.
     pub fn is_servable(&self, wait: &Wait) -> bool {
         let has_all = wait.keys.iter().all(|key| self.covering(key, &wait.want).is_some());
         if wait.converts.is_none() && has_all {
@@ -167,7 +168,7 @@ impl Naive {
         })
     }
 
-    /// Somebody may have written below `path`.
+    /// Something below `path` may have been written.
     fn wrote(&mut self, key: &Name, path: &str) {
         let Some(lock) = self.locks.get_mut(key) else {
             return;
@@ -178,7 +179,7 @@ impl Naive {
         }
     }
 
-    /// Gives what was wanted: one level more, or a new grant under `fence`.
+    /// Grants a request: one level more, or a new grant under `fence`.
     pub fn give(&mut self, key: &Name, want: &Want, fence: u64) {
         let now = self.now;
         // A stamp always has an end.
@@ -211,7 +212,7 @@ impl Naive {
         }
     }
 
-    /// Ends a grant; the last one takes the key and all it remembers with it.
+    /// Ends a grant. With the last one the key goes, and all it remembers.
     pub fn end(&mut self, key: &Name, fence: u64, committed: bool) {
         let Some(lock) = self.locks.get_mut(key) else {
             return;

@@ -116,7 +116,7 @@ impl Shape {
         }
     }
 
-    /// A command about something that is held, mostly by the one who holds it.
+    /// A command about a grant, mostly by its holder.
     fn about_a_grant(&self, rng: &mut Prng, key: Name, model: &Naive) -> Op {
         let held: Vec<_> =
             model.locks.iter().flat_map(|(name, lock)| lock.holds.iter().map(move |hold| (name, hold))).collect();
@@ -146,7 +146,7 @@ impl Shape {
 }
 
 impl Op {
-    /// The database that the client has selected for it.
+    /// The database that the client has selected for this command.
     pub fn db(&self) -> u32 {
         match self {
             Op::Lock { key, .. }
@@ -161,7 +161,7 @@ impl Op {
         }
     }
 
-    /// The command as a client sends it, options in any order; what is the default is not said.
+    /// The command as a client sends it, with its options in any order. Defaults are left out.
     pub fn argv(&self, rng: &mut Prng, lease_ms: u64) -> Vec<Vec<u8>> {
         let (head, mut options) = self.words();
         options.retain(|option| *option != ["PX".to_string(), lease_ms.to_string()]);
@@ -170,7 +170,7 @@ impl Op {
         words.map(String::into_bytes).collect()
     }
 
-    /// The words that have their place, and the options.
+    /// The positional words, and the options.
     fn words(&self) -> (Vec<String>, Vec<Vec<String>>) {
         let plain = |words: &[&str]| (head(words), Vec::new());
         match self {

@@ -1,9 +1,9 @@
-//! Who is deadlocked, the naive way: from scratch, over everybody.
+//! Which owners are deadlocked, the naive way: from scratch, over all of them.
 
 use super::naive::{Mode, Naive, Wait};
 use std::collections::BTreeSet;
 
-/// The owners of database `db` of whom none can ever go on, whatever the others do.
+/// The owners of database `db` of whom none can ever continue, whatever the others do.
 pub fn stuck(model: &Naive, db: u32) -> BTreeSet<String> {
     let waits: Vec<&Wait> = model.waits.iter().filter(|wait| wait.keys[0].0 == db).collect();
     let mut stuck: BTreeSet<String> = waits.iter().map(|wait| wait.want.owner.clone()).collect();
@@ -23,7 +23,7 @@ pub fn stuck(model: &Naive, db: u32) -> BTreeSet<String> {
     }
 }
 
-/// Whether `wait` is served once everyone outside `stuck` has ended all they hold and want.
+/// Whether `wait` is served once all owners outside `stuck` have ended all they hold and want.
 fn comes_to_its_turn(model: &Naive, wait: &Wait, stuck: &BTreeSet<String>) -> bool {
     wait.keys.iter().all(|key| {
         let queue_ends = model

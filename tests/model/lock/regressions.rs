@@ -1,4 +1,4 @@
-//! What the random schedules found, told in a few commands each.
+//! What the random schedules found, in a few commands each.
 
 use crate::server::Server;
 use ltmc::command::reply::Reply;

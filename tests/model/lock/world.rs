@@ -17,12 +17,12 @@ use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::{Error, Fence, KeyId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A waiter that was answered, and whether its client is there to hear it is not known yet.
+/// A waiter that was answered. Whether its client hears it is not known yet.
 pub struct Untold {
     pub id: u64,
     pub client: u64,
     pub grants: Vec<(Name, Fence)>,
-    /// Under which the answer is remembered.
+    /// The request id under which the answer is remembered.
     pub request_id: Option<String>,
 }
 
@@ -43,7 +43,7 @@ pub struct World {
     pub history: History,
     /// Keys touched since the last comparison.
     pub touched: BTreeSet<KeyId>,
-    /// Nobody goes away between a grant and its answer.
+    /// Whether no client goes away between a grant and its answer.
     pub loyal_clients: bool,
     pub retry: Option<(Vec<Name>, String, u64)>,
     /// In debug mode.
@@ -95,19 +95,19 @@ impl Timed for World {
         &self.node
     }
 
+    fn node_and_host(&mut self) -> (&mut Node, &mut MemoryHost) {
+        (&mut self.node, &mut self.host)
+    }
+
     fn now_us(&self) -> u64 {
         self.now_us
     }
 
-    fn set_time(&mut self, now_us: u64) {
-        self.now_us = now_us;
-        self.node.clock.set_now_us(now_us);
-        (self.host.now, self.model.now) = (now_us / 1000, now_us / 1000);
+    fn note_time(&mut self, now_us: u64) {
+        (self.now_us, self.model.now) = (now_us, now_us / 1000);
     }
 
-    fn tick(&mut self) {
-        self.host.client = 0;
-        scheduler::tick(&mut self.node, &mut self.host);
+    fn ticked(&mut self) {
         self.absorb_tick();
         self.take_notes();
         self.tell();
@@ -139,7 +139,7 @@ impl World {
         world
     }
 
-    /// The process starts: nobody waits, no connection is known, the keys are what they were.
+    /// The process starts: no client waits, no connection is known, the keys are what they were.
     fn boot(&mut self) {
         self.node = Node::default();
         self.node.boot = self.now_us;
@@ -195,7 +195,7 @@ impl World {
         }
     }
 
-    /// Runs a command of `client`; its reply is held against the model's.
+    /// Runs a command of `client` and compares its reply with the model's.
     pub fn run(&mut self, client: u64, op: &Op) -> Result<Outcome, Error> {
         let argv = op.argv(&mut self.rng, self.shape.lease_ms);
         let line: Vec<_> = argv.iter().map(|arg| String::from_utf8_lossy(arg)).collect();
@@ -301,7 +301,7 @@ impl World {
         self.set_time(self.now_us - micros);
     }
 
-    /// Something that is no command of ours happens.
+    /// Something happens that is no command of ours.
     fn incident(&mut self) {
         let name = self.shape.key(&mut self.rng);
         let clients: Vec<u64> = self.clients.keys().copied().collect();

@@ -1,6 +1,8 @@
-//! Mailboxes against a naive mailbox: random operations, and every answer, every waiter and every inbox compared after every step.
+//! Mailboxes against a naive mailbox: random operations. Every answer, every waiter and every inbox
+//! is compared after every step.
 //!
-//! [`naive`] has the rules, [`ops`] what is done, [`world`] the server with its clients. The environment is that of the whole crate.
+//! [`naive`] has the rules, [`ops`] the operations, [`world`] the server with its clients. The
+//! environment variables are those of the whole crate.
 
 mod naive;
 mod ops;

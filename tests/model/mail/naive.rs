@@ -1,4 +1,4 @@
-//! A mailbox as naive as possible: lists that are gone through.
+//! A mailbox as naive as possible: lists that are searched.
 
 /// A message.
 #[derive(Debug, Clone)]
@@ -11,11 +11,11 @@ pub struct Letter {
     pub payload: String,
 }
 
-/// How a message is with one of its receivers.
+/// The state of a message for one of its receivers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum State {
     Ready,
-    /// Received by this delivery, until then.
+    /// Received by this delivery, until this time.
     Leased(u64, u64),
     Delayed(u64),
     /// Since when, and why.
@@ -33,23 +33,23 @@ pub struct Copy {
 
 /// What a receiver asks for.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct ReceiveArgs {
     pub agent: String,
     pub count: usize,
     pub answer_to: Option<u64>,
     pub lease: u64,
 }
 
-/// Somebody who waits.
+/// A client that waits.
 #[derive(Debug, Clone)]
 pub struct Wait {
     pub id: u64,
-    pub wish: Wish,
+    pub args: ReceiveArgs,
     /// 0 for none.
     pub deadline: u64,
 }
 
-/// The bounds and what becomes of what nobody acknowledges.
+/// The bounds, and what becomes of messages that nobody acknowledges.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
     pub deliveries_max: u64,
@@ -60,7 +60,8 @@ pub struct Policy {
     pub agents_max: usize,
 }
 
-/// What a receiver got: the delivery, and the messages with how often they were received and when the lease ends.
+/// What a receiver got: the delivery, and the messages with their number of deliveries and the end
+/// of their lease.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Got {
     pub delivery: u64,
@@ -72,7 +73,7 @@ pub struct Naive {
     pub letters: Vec<Letter>,
     pub copies: Vec<Copy>,
     pub joined: Vec<(String, u64)>,
-    /// Sender, `REQID`, and what was answered; the oldest first.
+    /// Sender, `REQID`, and the answer; the oldest first.
     pub requests: Vec<(String, String, u64)>,
     pub waits: Vec<Wait>,
     pub last_delivery: u64,
@@ -101,7 +102,7 @@ impl Naive {
         dead
     }
 
-    /// Who has joined or has something in its inbox.
+    /// The agents that have joined or have something in their inbox.
     pub fn agents(&self) -> Vec<String> {
         let living = self.copies.iter().filter(|copy| !matches!(copy.state, State::Dead(..)));
         let mut agents: Vec<String> = living.map(|copy| copy.agent.clone()).collect();
@@ -111,7 +112,7 @@ impl Naive {
         agents
     }
 
-    /// What has no receiver is gone, and an empty mailbox with all it remembers.
+    /// Removes messages without a receiver. An empty mailbox goes with all it remembers.
     pub fn tidy(&mut self) {
         let copies = &self.copies;
         self.letters.retain(|letter| copies.iter().any(|copy| copy.id == letter.id));
@@ -120,7 +121,7 @@ impl Naive {
         }
     }
 
-    /// Whether one more message for these has room.
+    /// Whether there is room for one more message to these agents.
     pub fn has_room(&self, to: &[String], bytes: usize, policy: &Policy) -> bool {
         let known = self.agents();
         let new = to.iter().filter(|agent| !known.contains(agent)).count();
@@ -131,23 +132,23 @@ impl Naive {
             && (new == 0 || known.len() + new <= policy.agents_max)
     }
 
-    /// Receives what is ready, if anything is.
-    pub fn receive(&mut self, wish: &Wish, now: u64) -> Option<Got> {
+    /// Receives messages if any are ready.
+    pub fn receive(&mut self, args: &ReceiveArgs, now: u64) -> Option<Got> {
         let is_worth = |copy: &&Copy| {
             let letter = self.letter(copy.id).expect("a copy has its letter");
-            let fits = wish.answer_to.is_none() || letter.reply_to == wish.answer_to;
+            let fits = args.answer_to.is_none() || letter.reply_to == args.answer_to;
             copy.state == State::Ready && fits && letter.end.is_none_or(|end| end > now)
         };
         let ids: Vec<u64> =
-            self.inbox(&wish.agent).into_iter().filter(is_worth).map(|copy| copy.id).take(wish.count).collect();
+            self.inbox(&args.agent).into_iter().filter(is_worth).map(|copy| copy.id).take(args.count).collect();
         if ids.is_empty() {
             return None;
         }
         self.last_delivery += 1;
-        let (delivery, until) = (self.last_delivery, now + wish.lease);
+        let (delivery, until) = (self.last_delivery, now + args.lease);
         let mut messages = Vec::new();
         for id in ids {
-            let copy = self.copy(&wish.agent, id).expect("just found");
+            let copy = self.copy(&args.agent, id).expect("just found");
             copy.deliveries += 1;
             copy.state = State::Leased(delivery, until);
             messages.push((id, copy.deliveries, until));
@@ -155,11 +156,11 @@ impl Naive {
         Some(Got { delivery, messages })
     }
 
-    /// Serves those who wait, the longest first; who got what.
+    /// Serves waiting clients, the longest first. Returns who got what.
     pub fn serve(&mut self, now: u64) -> Vec<(Wait, Got)> {
         let mut served = Vec::new();
         for wait in self.waits.clone() {
-            if let Some(got) = self.receive(&wait.wish, now) {
+            if let Some(got) = self.receive(&wait.args, now) {
                 self.waits.retain(|other| other.id != wait.id);
                 served.push((wait, got));
             }
@@ -179,7 +180,7 @@ impl Naive {
         self.tidy();
     }
 
-    /// What time has brought.
+    /// Decides what time has brought.
     pub fn settle(&mut self, now: u64, policy: &Policy) {
         let over: Vec<u64> = self
             .letters
@@ -203,7 +204,7 @@ impl Naive {
         self.tidy();
     }
 
-    /// A delivery that nobody was told of.
+    /// Takes back a delivery whose client was not told.
     pub fn take_back(&mut self, delivery: u64) {
         for copy in &mut self.copies {
             if matches!(copy.state, State::Leased(known, _) if known == delivery) {

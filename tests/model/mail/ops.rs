@@ -1,15 +1,15 @@
 //! What clients do with a mailbox, and what the naive mailbox answers.
 
-use super::naive::{Copy, Got, Letter, Naive, Policy, State, Wish};
+use super::naive::{Copy, Got, Letter, Naive, Policy, ReceiveArgs, State};
 use crate::prng::Prng;
 
 pub const AGENTS: [&str; 4] = ["ada", "bob", "eve-with-a-rather-long-name", "tom"];
 
-/// What is done.
+/// An operation.
 #[derive(Debug, Clone)]
 pub enum Op {
     Send { from: String, to: To, payload: String, reply_to: Option<u64>, ttl: Option<u64>, request: Option<String> },
-    Recv { wish: Wish, block: Option<u64> },
+    Recv { args: ReceiveArgs, block: Option<u64> },
     Ack { agent: String, ids: Vec<u64> },
     Nack { agent: String, id: u64, delay: Option<u64>, is_dead: bool },
     Extend { agent: String, id: u64, lease: u64 },
@@ -26,7 +26,7 @@ pub enum To {
     Sender(u64),
 }
 
-/// What comes of it.
+/// Its result.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// The id of the message that was sent: the naive mailbox learns it from the answer.
@@ -40,7 +40,7 @@ pub enum Answer {
 }
 
 impl Op {
-    /// Something that clients do, mostly something that makes sense.
+    /// A random operation of a client, mostly one that makes sense.
     pub fn random(rng: &mut Prng, naive: &Naive, old: &[u64]) -> Op {
         let agent = rng.pick(&AGENTS).to_string();
         let any = |rng: &mut Prng| {
@@ -57,8 +57,8 @@ impl Op {
             0..=34 => Op::send(rng, any),
             35..=59 => {
                 let answer_to = rng.percent(20).then(|| any(rng));
-                let wish = Wish { agent, count: 1 + rng.below(4) as usize, answer_to, lease: 1 + rng.below(50) };
-                Op::Recv { wish, block: rng.percent(40).then(|| rng.below(60)) }
+                let args = ReceiveArgs { agent, count: 1 + rng.below(4) as usize, answer_to, lease: 1 + rng.below(50) };
+                Op::Recv { args, block: rng.percent(40).then(|| rng.below(60)) }
             }
             60..=75 => {
                 let ids = (0..1 + rng.below(3)).map(|_| own(rng)).collect();
@@ -88,7 +88,7 @@ impl Op {
             _ => To::Sender(any(rng)),
         };
         let reply_to = (!matches!(to, To::Sender(_)) && rng.percent(20)).then(|| any(rng));
-        // Some of them travel beside the payload of a change.
+        // Some payloads travel beside the payload of a change.
         let payload = "x".repeat(if rng.percent(10) { 600 } else { rng.below(20) as usize });
         let request = rng.percent(15).then(|| format!("q{}", rng.below(6)));
         let ttl = rng.percent(30).then(|| 1 + rng.below(100));
@@ -111,9 +111,9 @@ impl Op {
                 ttl.iter().for_each(|ttl| add(format!("PX {ttl}")));
                 request.iter().for_each(|request| add(format!("REQID {request}")));
             }
-            Op::Recv { wish, block } => {
-                add(format!("LTMC.MSG.RECV m {} COUNT {} PX {}", wish.agent, wish.count, wish.lease));
-                wish.answer_to.iter().for_each(|id| add(format!("REPLYTO {id}")));
+            Op::Recv { args, block } => {
+                add(format!("LTMC.MSG.RECV m {} COUNT {} PX {}", args.agent, args.count, args.lease));
+                args.answer_to.iter().for_each(|id| add(format!("REPLYTO {id}")));
                 block.iter().for_each(|ms| add(format!("BLOCK {ms}")));
             }
             Op::Ack { agent, ids } => {
@@ -134,7 +134,7 @@ impl Op {
         words
     }
 
-    /// What the naive mailbox answers; `may_wait` says whether the client can.
+    /// What the naive mailbox answers. `may_wait` says whether the client can wait.
     pub fn apply(&self, naive: &mut Naive, now: u64, may_wait: bool, policy: &Policy) -> Answer {
         match self {
             Op::Send { from, to, payload, reply_to, ttl, request } => {
@@ -151,7 +151,7 @@ impl Op {
                     },
                     To::All => {
                         let mut all = naive.agents();
-                        all.extend(naive.waits.iter().map(|wait| wait.wish.agent.clone()));
+                        all.extend(naive.waits.iter().map(|wait| wait.args.agent.clone()));
                         all.retain(|agent| agent != from);
                         (all, *reply_to)
                     }
@@ -170,7 +170,7 @@ impl Op {
                 naive.copies.extend(to.into_iter().map(|agent| Copy { id, agent, deliveries: 0, state: State::Ready }));
                 Answer::Sent
             }
-            Op::Recv { wish, block } => match naive.receive(wish, now) {
+            Op::Recv { args, block } => match naive.receive(args, now) {
                 Some(Got { messages, .. }) => Answer::Got(messages),
                 None if block.is_some() && may_wait => Answer::Waits,
                 None => Answer::Got(Vec::new()),

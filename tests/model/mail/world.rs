@@ -26,9 +26,9 @@ pub struct World {
     history: History,
     /// Ids of messages that were sent, the newest last.
     old: Vec<u64>,
-    /// Waiters that were answered and not told yet, with their delivery.
+    /// Waiters that were answered and not told yet, each with its delivery.
     untold: Vec<(Wait, Option<u64>)>,
-    /// Deliveries that nobody was told of.
+    /// Deliveries whose clients were not told.
     take_backs: Vec<u64>,
     next_client: u64,
     original: Option<Original<Mail>>,
@@ -92,7 +92,7 @@ impl Schedule for World {
         self.compare();
     }
 
-    /// All comes to an end: what nobody acknowledges dies or is acknowledged, and nothing is left.
+    /// Everything comes to an end: messages die or are acknowledged, and nothing is left.
     fn finish(&mut self) {
         self.pass(100);
         for agent in AGENTS {
@@ -110,7 +110,7 @@ impl Schedule for World {
 
 impl World {
     fn set_time(&mut self, ms: u64) {
-        // Not the whole of a millisecond, so that ids grow within it.
+        // The clock stays at the start of the millisecond, so that ids have to grow within it.
         self.node.clock.set_now_us(ms * 1000);
         self.host.now = ms;
     }
@@ -136,7 +136,7 @@ impl World {
         self.host.in_multi = self.rng.percent(10);
         let mut served = Vec::new();
         if matches!(op, Op::Recv { .. }) {
-            // What is due comes first, and those who wait for it.
+            // What is due comes first, and then the clients that wait for it.
             self.naive.settle(now, &self.policy);
             served = self.naive.serve(now);
         }
@@ -163,10 +163,10 @@ impl World {
             (Answer::Number(number), Ok(Outcome::Reply(Reply::Integer(found)))) => assert_eq!(found as u64, *number),
             (Answer::Got(messages), Ok(Outcome::Reply(reply))) => self.check_messages(&reply, messages),
             (Answer::Waits, Ok(Outcome::Waits)) => {
-                let Op::Recv { wish, block } = op else { panic!("only RECV waits") };
+                let Op::Recv { args, block } = op else { panic!("only RECV waits") };
                 let (id, block) = (blocked(&self.host).expect("the client waits"), block.unwrap_or(0));
                 let deadline = if block == 0 { 0 } else { self.host.now + block };
-                self.naive.waits.push(Wait { id, wish: wish.clone(), deadline });
+                self.naive.waits.push(Wait { id, args: args.clone(), deadline });
                 self.next_client += 1;
             }
             (Answer::Error(code), Err(error)) => assert_eq!(error.code.word(), *code, "{error}"),
@@ -174,7 +174,7 @@ impl World {
         }
     }
 
-    /// What a receiver is told is what the naive mailbox says.
+    /// A receiver is told what the naive mailbox says.
     fn check_messages(&self, reply: &Reply, expected: &[(u64, u64, u64)]) {
         let Reply::Array(messages) = reply else { panic!("{reply:?} is no list") };
         let found: Vec<(u64, u64, u64)> = messages
@@ -193,7 +193,8 @@ impl World {
         assert_eq!(found, expected);
     }
 
-    /// Those are answered that the naive mailbox has served, with what it gave them.
+    /// Exactly those waiters are answered that the naive mailbox has served, with what it gave
+    /// them.
     fn check_served(&mut self, served: Vec<(Wait, Got)>) {
         let mut answers: BTreeMap<u64, Result<Reply, Error>> = BTreeMap::new();
         for fact in std::mem::take(&mut self.host.log) {
@@ -232,7 +233,7 @@ impl World {
                 self.naive.take_back(delivery);
                 served.extend(self.naive.serve(now));
             }
-            // Time limits come before what the same millisecond brings.
+            // Time limits come before anything else in the same millisecond.
             let (over, waits): (Vec<Wait>, Vec<Wait>) = std::mem::take(&mut self.naive.waits)
                 .into_iter()
                 .partition(|wait| wait.deadline > 0 && wait.deadline <= now);
@@ -260,7 +261,7 @@ impl World {
         }
     }
 
-    /// Time passes; the scheduler is prompt, but now and then a client comes first.
+    /// Time passes. The scheduler is prompt, but now and then a client comes first.
     fn pass(&mut self, ms: u64) {
         let target = self.host.now + ms;
         while let Some(next) = scheduler::next_tick(&self.node).filter(|next| *next <= target) {
@@ -296,7 +297,7 @@ impl World {
         self.tick();
     }
 
-    /// A copy of the mailbox takes its place. Nobody has received anything of that.
+    /// A copy of the mailbox replaces it. Nobody has received anything of the copy.
     fn replace_by_copy(&mut self) {
         let Some(original) = self.host.replace_by_copy(&key()) else { return };
         self.history.note("COPY m copy, RENAME copy m".into());
@@ -310,7 +311,7 @@ impl World {
         self.tick();
     }
 
-    /// The mailbox, its copy and the naive one are the same.
+    /// The mailbox, its replica and the naive mailbox are the same.
     fn compare(&mut self) {
         self.original.iter().for_each(Original::check);
         let stored = self.host.peek::<Mail>(&key());

@@ -1,7 +1,7 @@
-//! What the commands answer, and what they make of the naive registries.
+//! What the commands answer, and what they do to the naive registries.
 
 use super::naive::{Agent, Claim, Life, Policy, Profile, Registry, Sort, View};
-use super::ops::{Beat, Op, Said, Wish, STATUSES};
+use super::ops::{Beat, ClaimArgs, Introduction, Op, STATUSES};
 use super::story::{Log, Story};
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::reply::Reply;
@@ -19,7 +19,7 @@ pub struct Wait {
 
 #[derive(Debug, Clone)]
 pub enum What {
-    Claim(String, Box<Wish>),
+    Claim(String, Box<ClaimArgs>),
     Watch(Vec<(String, u64)>, usize),
 }
 
@@ -34,7 +34,7 @@ pub struct Naive {
     pub now_us: u64,
 }
 
-/// What a command has to answer, and the events it has to make known at once.
+/// The answer of a command, and the events that it has to notify at once.
 pub struct Expected {
     pub reply: Result<Reply, Code>,
     pub events: Vec<&'static str>,
@@ -48,7 +48,7 @@ pub fn number(value: u64) -> Reply {
     Reply::Integer(value as i64)
 }
 
-/// What an agent may declare after what it has declared.
+/// Whether an agent may declare this after what it has declared.
 fn may_follow(before: &str, after: &str) -> bool {
     before == after
         || match before {
@@ -57,7 +57,7 @@ fn may_follow(before: &str, after: &str) -> bool {
         }
 }
 
-impl Wish {
+impl ClaimArgs {
     pub fn order(&self) -> Sort {
         match self.sort {
             Sort::None => Sort::Load,
@@ -72,7 +72,8 @@ impl Wish {
 }
 
 impl Naive {
-    /// What writes that take no claim, and reads with one right answer, have to answer. `fence` is the one that was granted.
+    /// The answers of writes that take no claim, and of reads with one right answer. `fence` is the
+    /// granted one.
     pub fn expect(&mut self, key: &str, op: &Op, fence: u64) -> Expected {
         if matches!(op, Op::Bad(_)) {
             return only(Err(Code::Err));
@@ -81,7 +82,7 @@ impl Naive {
             return only(Err(Code::WrongType));
         }
         match op {
-            Op::Register { id, said } => self.register(key, id, said, fence),
+            Op::Register { id, introduction } => self.register(key, id, introduction, fence),
             Op::Deregister { id, epoch } => self.deregister(key, id, *epoch),
             Op::Heartbeat { id, beat } => self.heartbeat(key, id, beat),
             Op::Release { fence, is_ok, latency } => self.release(key, *fence, *is_ok, *latency),
@@ -94,14 +95,14 @@ impl Naive {
         }
     }
 
-    fn register(&mut self, key: &str, id: &str, said: &Said, epoch: u64) -> Expected {
+    fn register(&mut self, key: &str, id: &str, introduction: &Introduction, epoch: u64) -> Expected {
         let (now, policy) = (self.view.now, &self.policy);
         let registry = self.registries.get(key);
         let known = registry.and_then(|registry| registry.agents.get(id));
         if known.is_none() && registry.map_or(0, |registry| registry.agents.len()) as u64 >= policy.agents_max {
             return only(Err(Code::Limit));
         }
-        if said.is_new && known.is_some_and(|agent| !matches!(agent.life, Life::Dead { .. })) {
+        if introduction.is_new && known.is_some_and(|agent| !matches!(agent.life, Life::Dead { .. })) {
             return only(Ok(Reply::Nil));
         }
         let before = known.map(|agent| agent.profile.clone());
@@ -113,20 +114,23 @@ impl Naive {
         };
         let set = |list: &Vec<String>| list.iter().cloned().collect::<BTreeSet<String>>();
         let profile = Profile {
-            name: said.name.clone().unwrap_or(before.name),
-            caps: said.caps.as_ref().map_or(before.caps, set),
-            tags: said.tags.as_ref().map_or(before.tags, set),
-            meta: said.meta.clone().map_or(before.meta, |meta| if meta == "null" { String::new() } else { meta }),
-            session: said.session.clone().unwrap_or(before.session),
-            capacity: said.capacity.unwrap_or(before.capacity),
-            ttl: said.ttl.unwrap_or(before.ttl),
+            name: introduction.name.clone().unwrap_or(before.name),
+            caps: introduction.caps.as_ref().map_or(before.caps, set),
+            tags: introduction.tags.as_ref().map_or(before.tags, set),
+            meta: introduction
+                .meta
+                .clone()
+                .map_or(before.meta, |meta| if meta == "null" { String::new() } else { meta }),
+            session: introduction.session.clone().unwrap_or(before.session),
+            capacity: introduction.capacity.unwrap_or(before.capacity),
+            ttl: introduction.ttl.unwrap_or(before.ttl),
         };
-        let story = Story::of(id).number("epoch", epoch).text("status", said.status.unwrap_or("active"));
+        let story = Story::of(id).number("epoch", epoch).text("status", introduction.status.unwrap_or("active"));
         let story = story.number("capacity", profile.capacity).damped(flaps.map(|flaps| flaps.until));
         let record = known.map_or((0, 0, 0), |agent| (agent.succeeded, agent.failed, agent.latency_us));
         let agent = Agent {
             epoch,
-            declared: said.status.unwrap_or("active"),
+            declared: introduction.status.unwrap_or("active"),
             life: Life::Alive,
             health: "ok",
             reason: String::new(),
@@ -198,7 +202,7 @@ impl Naive {
             tell("agent.status", Story::of(id).text("status", status));
         }
         let is_same = |(health, reason): &&(&str, String)| *health == agent.health && *reason == agent.reason;
-        if let Some((health, reason)) = beat.health.as_ref().filter(|said| !is_same(said)) {
+        if let Some((health, reason)) = beat.health.as_ref().filter(|reported| !is_same(reported)) {
             (agent.health, agent.reason) = (health, reason.clone());
             tell("agent.health", Story::of(id).text("health", health).text_if_any("reason", reason));
         }
@@ -227,16 +231,17 @@ impl Naive {
         Expected { reply: Ok(number(1)), events: vec!["agent.released"] }
     }
 
-    /// A claim is made, whoever made it.
-    pub fn give(&mut self, key: &str, id: &str, fence: u64, wish: &Wish) {
+    /// A claim is made, by whichever command.
+    pub fn give(&mut self, key: &str, id: &str, fence: u64, claim_args: &ClaimArgs) {
         let now = self.view.now;
         let registry = self.registries.get_mut(key).expect("claimed of a registry");
-        let claim = Claim { fence, since: now, ends_at: now + wish.lease, reference: wish.reference.clone() };
+        let claim =
+            Claim { fence, since: now, ends_at: now + claim_args.lease, reference: claim_args.reference.clone() };
         let story = Story::of(id).number("fence", fence).number("ends_at_ms", claim.ends_at);
         registry.log.tell("agent.claimed", now, story.text_if_any("ref", &claim.reference));
         registry.agents.get_mut(id).expect("it fits").claims.push(claim);
         registry.totals[4] += 1;
-        if let Some(request) = &wish.request {
+        if let Some(request) = &claim_args.request {
             if !registry.requests.iter().any(|(known, _)| known == request) {
                 registry.requests.push_back((request.clone(), (id.into(), fence)));
                 // The last 64 are remembered.
@@ -246,52 +251,53 @@ impl Naive {
         }
     }
 
-    /// What `LTMC.AGENT.CLAIM` has to answer; `None` if it is a new claim, of one of those who fit best.
-    pub fn expect_claim(&self, key: &str, wish: &Wish, may_block: bool) -> Option<Result<Outcome, Code>> {
+    /// The answer of `LTMC.AGENT.CLAIM`; `None` if it is a new claim on one of the agents that fit
+    /// best.
+    pub fn expect_claim(&self, key: &str, claim_args: &ClaimArgs, may_block: bool) -> Option<Result<Outcome, Code>> {
         if self.foreign.contains(key) {
             return Some(Err(Code::WrongType));
         }
-        if let Some(reply) = self.answer(key, wish) {
+        if let Some(reply) = self.answer(key, claim_args) {
             return Some(Ok(Outcome::Reply(reply)));
         }
-        if !self.best(key, wish).is_empty() {
+        if !self.best(key, claim_args).is_empty() {
             return None;
         }
         let waiting = self.claimers(key).count() as u64;
-        Some(match wish.block.filter(|_| may_block) {
+        Some(match claim_args.block.filter(|_| may_block) {
             None => Ok(Outcome::Reply(Reply::Nil)),
             Some(_) if waiting >= self.policy.claimers_max => Err(Code::Limit),
             Some(_) => Ok(Outcome::Waits),
         })
     }
 
-    /// What the same request was answered before.
-    pub fn answer(&self, key: &str, wish: &Wish) -> Option<Reply> {
+    /// The answer to the same request before.
+    pub fn answer(&self, key: &str, claim_args: &ClaimArgs) -> Option<Reply> {
         let requests = &self.registries.get(key)?.requests;
-        let (_, (id, fence)) = requests.iter().find(|(known, _)| Some(known) == wish.request.as_ref())?;
+        let (_, (id, fence)) = requests.iter().find(|(known, _)| Some(known) == claim_args.request.as_ref())?;
         Some(claim_reply(id, *fence))
     }
 
-    /// Those of whom a claim may be.
-    pub fn best(&self, key: &str, wish: &Wish) -> Vec<&String> {
+    /// The agents that a claim may be given.
+    pub fn best(&self, key: &str, claim_args: &ClaimArgs) -> Vec<&String> {
         let Some(registry) = self.registries.get(key) else { return Vec::new() };
         let mut fitting: Vec<&String> =
-            registry.agents.keys().filter(|id| wish.is_met(registry, self.view, id)).collect();
-        let measure = |id: &str| registry.agents[id].measure(wish.order());
-        if let Some(least) = fitting.iter().map(|id| measure(id)).min().filter(|_| wish.order() != Sort::Random) {
+            registry.agents.keys().filter(|id| claim_args.is_met(registry, self.view, id)).collect();
+        let measure = |id: &str| registry.agents[id].measure(claim_args.order());
+        if let Some(least) = fitting.iter().map(|id| measure(id)).min().filter(|_| claim_args.order() != Sort::Random) {
             fitting.retain(|id| measure(id) == least);
         }
         fitting
     }
 
-    pub fn claimers<'a>(&'a self, key: &'a str) -> impl Iterator<Item = (&'a Wait, &'a Wish)> {
+    pub fn claimers<'a>(&'a self, key: &'a str) -> impl Iterator<Item = (&'a Wait, &'a ClaimArgs)> {
         self.waits.iter().filter_map(move |wait| match &wait.what {
-            What::Claim(of, wish) if of == key => Some((wait, &**wish)),
+            What::Claim(of, claim_args) if of == key => Some((wait, &**claim_args)),
             _ => None,
         })
     }
 
-    /// What a watcher is told, and whether there is news.
+    /// What a watcher is told, and whether that is news.
     pub fn report(&self, keys: &[(String, u64)], count: usize) -> Result<(Reply, bool), Code> {
         let (mut replies, mut has_news) = (Vec::new(), false);
         for (key, since) in keys {

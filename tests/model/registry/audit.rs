@@ -1,8 +1,8 @@
-//! Reads the log of what the module did, and holds it against the naive registries step by step.
+//! Reads the log of what the module did, and compares it with the naive registries step by step.
 
 use super::answers::{claim_reply, Naive, Wait, What};
 use super::naive::{Hold, Life, Registry};
-use super::ops::Wish;
+use super::ops::ClaimArgs;
 use super::story::Story;
 use super::world::{shown, Untold, World};
 use crate::host::Fact;
@@ -20,7 +20,7 @@ pub fn names(events: &[RegistryEvent]) -> Vec<&'static str> {
 }
 
 impl World {
-    /// Takes in what happened beside the command's own doing.
+    /// Takes in what happened beside the command's own changes.
     pub fn absorb(&mut self, facts: Vec<Fact>) {
         let mut facts = facts.into_iter().peekable();
         while let Some(fact) = facts.next() {
@@ -51,27 +51,30 @@ impl World {
         self.model.bury();
     }
 
-    /// The agent is given to the one who waits longest of those whom it fits, and to those who repeat the same request.
+    /// The agent is given to the client that waits longest of those whom it fits, and to those that
+    /// repeat the same request.
     fn served(&mut self, key: &str, id: &str, fence: u64, told: &[u64]) {
         self.take_fence(fence);
         self.history.note(format!("  waiters {told:?} get {id} as {fence}"));
         let (registry, view) = (&self.model.registries[key], self.model.view);
-        let fits = |(wait, wish): &(&Wait, &Wish)| told.contains(&wait.id) && wish.is_met(registry, view, id);
+        let fits =
+            |(wait, claim_args): &(&Wait, &ClaimArgs)| told.contains(&wait.id) && claim_args.is_met(registry, view, id);
         let main = self.model.claimers(key).find(fits);
-        let (main, wish) = main.unwrap_or_else(|| panic!("{id} is claimed as {fence}, and fits nobody of {told:?}"));
-        let (main, wish) = (main.id, wish.clone());
+        let (main, claim_args) =
+            main.unwrap_or_else(|| panic!("{id} is claimed as {fence}, and fits nobody of {told:?}"));
+        let (main, claim_args) = (main.id, claim_args.clone());
         for (wait, older) in self.model.claimers(key).filter(|(wait, _)| wait.id < main) {
             let is_overtaken = older.is_met(registry, view, id) && !told.contains(&wait.id);
             assert!(!is_overtaken, "waiter {main} gets {id} before {wait:?}");
         }
-        let is_twin = |other: &Option<String>| wish.request.is_some() && *other == wish.request;
+        let is_twin = |other: &Option<String>| claim_args.request.is_some() && *other == claim_args.request;
         for (wait, other) in self.model.claimers(key).filter(|(wait, _)| wait.id != main) {
             assert_eq!(is_twin(&other.request), told.contains(&wait.id), "told of {fence}: {told:?}, {wait:?}");
         }
-        self.model.give(key, id, fence, &wish);
+        self.model.give(key, id, fence, &claim_args);
         for waiter in told {
-            // What a twin is told of, too, stays even if one of them is gone.
-            let grant = (told.len() == 1).then(|| (key.to_string(), fence, wish.request.clone()));
+            // If a retry was told, too, the claim stays even if one of the clients is gone.
+            let grant = (told.len() == 1).then(|| (key.to_string(), fence, claim_args.request.clone()));
             self.ends_waiting(*waiter, grant);
         }
     }
@@ -103,8 +106,9 @@ impl World {
                 let is_right = error.code == Code::WrongType && self.model.foreign.contains(key);
                 assert!(is_right, "refused for no reason: {wait:?}, {error:?}");
             }
-            // A retry, with another filter, was quicker, or the registry came with its past.
-            (What::Claim(key, wish), Ok(reply)) if self.model.answer(key, wish).as_ref() == Some(&reply) => {}
+            // A retry with another filter was quicker, or the registry came with its past.
+            (What::Claim(key, claim_args), Ok(reply))
+                if self.model.answer(key, claim_args).as_ref() == Some(&reply) => {}
             (What::Claim(..), Ok(other)) => panic!("no answer for {wait:?}: {other:?}"),
         }
         self.ends_waiting(id, None);
@@ -137,12 +141,12 @@ impl World {
 }
 
 impl Naive {
-    /// The keys of registries without agents go.
+    /// Removes registries without agents.
     pub fn bury(&mut self) {
         self.registries.retain(|_, registry| !registry.agents.is_empty());
     }
 
-    /// Whether it is time for this event.
+    /// Checks that it is time for this event.
     fn check_decided(&self, key: &str, event: &RegistryEvent) {
         let (registry, policy, view) = (&self.registries[key], &self.policy, self.view);
         let now = view.now;
@@ -157,7 +161,7 @@ impl Naive {
         };
         let is_right = match (event, agent, life) {
             (RegistryEvent::Suspected { dead_at, .. }, Some(agent), Some(Life::Alive)) => {
-                // Who is suspected late has time all the same.
+                // An agent that was suspected late has its time all the same.
                 let share = |percent| agent.profile.ttl * percent / 100;
                 let silence_ends = agent.beat + share(policy.dead_percent);
                 let right = silence_ends.max(now + share(policy.dead_percent - 100));
@@ -177,8 +181,8 @@ impl Naive {
                 registry.claim(*fence).is_some_and(|(of, claim)| *of == text(id) && claim.ends_at <= now)
             }
             (RegistryEvent::HoldBegan { share_percent, extra_percent, .. }, ..) => {
-                let said = (u64::from(*share_percent), u64::from(*extra_percent));
-                registry.may_hold(policy) && said == (policy.hold_share, policy.hold_extra)
+                let introduction = (u64::from(*share_percent), u64::from(*extra_percent));
+                registry.may_hold(policy) && introduction == (policy.hold_share, policy.hold_extra)
             }
             (RegistryEvent::HoldEnded { .. }, ..) => {
                 registry.hold.is_some_and(|hold| !registry.is_mostly_silent(hold.share))

@@ -25,7 +25,7 @@ fn ids(replies: &[Reply]) -> Vec<String> {
 }
 
 impl World {
-    /// A list of agents: the right ones, each once, in the right order if one was asked for.
+    /// A list of agents: the right ones, each once, in the requested order.
     pub fn check_listed(&mut self, key: &str, op: &Op, outcome: Result<Outcome, Code>) {
         if self.model.foreign.contains(key) {
             return assert_eq!(outcome, Err(Code::WrongType));
@@ -69,7 +69,7 @@ impl World {
         }
     }
 
-    /// All pages together are everyone, once.
+    /// All pages together are all agents, each once.
     fn check_pages(&mut self, key: &str, op: &Op) {
         let Op::List { status, .. } = op else { return };
         let list = |world: &mut Self, page| {
@@ -85,7 +85,8 @@ impl World {
         assert_eq!(pages.collect::<Vec<_>>(), all, "pages of {width}");
     }
 
-    /// After every step: the keys are what the model says, and the replica's are the same to the byte.
+    /// After every step: the keys are what the model says, and the replica's are the same to the
+    /// byte.
     pub fn check_state(&mut self) {
         assert_eq!(self.host.keys.len(), self.model.registries.len() + self.model.foreign.len(), "number of keys");
         assert_eq!(self.host.replica.len(), self.model.registries.len(), "number of keys of the replica");
@@ -133,7 +134,8 @@ impl World {
         }
     }
 
-    /// When the scheduler is at rest: nothing is due, nobody waits for what is there, and no watcher for what has happened.
+    /// When the scheduler is at rest: nothing is due, no client waits for an agent it could have,
+    /// and no watcher for what has happened.
     pub fn check_rest(&mut self) {
         let (view, policy) = (self.model.view, &self.model.policy);
         for (key, registry) in &self.model.registries {
@@ -142,9 +144,9 @@ impl World {
         for wait in &self.model.waits {
             assert!(wait.deadline.is_none_or(|deadline| deadline > view.now), "overdue: {wait:?}");
             match &wait.what {
-                What::Claim(key, wish) => {
+                What::Claim(key, claim_args) => {
                     let registry = self.model.registries.get(key);
-                    let fits = |id: &&String| registry.is_some_and(|registry| wish.is_met(registry, view, id));
+                    let fits = |id: &&String| registry.is_some_and(|registry| claim_args.is_met(registry, view, id));
                     let fitting = registry.and_then(|registry| registry.agents.keys().find(fits));
                     assert_eq!(fitting, None, "lost: {wait:?}");
                     assert!(!self.model.foreign.contains(key), "waits for a key of another type: {wait:?}");

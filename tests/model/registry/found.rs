@@ -1,4 +1,4 @@
-//! What the random schedules found, told in a few commands each.
+//! What the random schedules found, in a few commands each.
 
 use super::world::id_of;
 use crate::host::Fact;
@@ -11,7 +11,8 @@ use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::registry::{Registry, RegistryEvent};
 use ltmc::domain::{Entity, Event};
 
-/// What has happened until then, by commands and by the scheduler: who was answered, and the names of the events.
+/// What has happened until then, by commands and by the scheduler: who was answered, and the names
+/// of the events.
 fn pass_until(server: &mut Server, now: u64) -> (Vec<WaiterId>, Vec<&'static str>) {
     let (mut answered, mut events) = (Vec::new(), Vec::new());
     while let Some(next) = scheduler::next_tick(&server.node).filter(|next| *next <= now) {
@@ -36,7 +37,7 @@ fn check(server: &Server) -> Result<(), String> {
     stored.check().map_err(|broken| broken.0)
 }
 
-// The grace of a load moves the alarm beyond the end of the time to live, which the invariant took for broken.
+// The grace of a load moves the alarm beyond the end of the TTL. The invariant called that broken.
 #[test]
 fn an_alarm_that_waits_for_the_grace_after_a_load_is_not_late() {
     let mut server = Server::new();
@@ -58,7 +59,7 @@ fn a_copy_of_a_registry_is_whole() {
     assert_eq!(copy.check(), Ok(()));
 }
 
-// Alarms that the hold had put off stayed where they were when it ended.
+// Alarms that the hold had postponed stayed where they were when it ended.
 #[test]
 fn who_is_still_silent_one_time_to_live_after_a_hold_dies() {
     let mut server = Server::new();
@@ -76,7 +77,7 @@ fn who_is_still_silent_one_time_to_live_after_a_hold_dies() {
     assert_eq!(pass_until(&mut server, START + 3_100).1, ["agent.died"]);
 }
 
-// Of each line of waiters with the same filter the first was served before the second of any.
+// Of each line of waiters with the same filter, the first was served before the second of any.
 #[test]
 fn who_waits_longest_is_served_first_when_a_registry_comes_by_rename() {
     let mut server = Server::new();
@@ -91,7 +92,7 @@ fn who_waits_longest_is_served_first_when_a_registry_comes_by_rename() {
     assert_eq!(pass_until(&mut server, START).0, [WaiterId(1), WaiterId(2)]);
 }
 
-// The answer of a twin did not count as told.
+// The answer of a retry did not count as told.
 #[test]
 fn a_claim_that_a_retry_was_told_of_is_not_taken_back() {
     let mut server = Server::new();
@@ -111,7 +112,7 @@ fn an_agent_that_was_late_is_handed_out_when_it_is_heard_of() {
     for setting in [Setting::FailureDetector, Setting::PhiThreshold] {
         server.node.settings.set_at(setting as usize, 1);
     }
-    // A time to live so long that the heartbeat which brings it back is no news for replicas.
+    // A TTL so long that the heartbeat which brings the agent back is no news for replicas.
     server.run(1, "LTMC.REGISTER r a PX 60000");
     let Outcome::Reply(Reply::Array(claim)) = server.run(1, "LTMC.AGENT.CLAIM r PX 60000") else { panic!("no claim") };
     let [_, Reply::Integer(fence)] = claim[..] else { panic!("no fence in {claim:?}") };

@@ -68,7 +68,7 @@ impl Policy {
 }
 
 impl World {
-    /// Something that is no command of ours happens.
+    /// Something happens that is no command of ours.
     pub fn incident(&mut self) {
         let (key, other) = (self.shape.key(&mut self.rng), self.shape.key(&mut self.rng));
         let clients: Vec<u64> = self.clients.keys().copied().collect();
@@ -109,7 +109,8 @@ impl World {
         self.pass(micros, prompt);
     }
 
-    /// All agents of a registry that are not dead are heard of, once or so often that the detector knows their rhythm.
+    /// All agents of a registry that are not dead send heartbeats, once or so often that the
+    /// detector knows their rhythm.
     fn chorus(&mut self, key: &str) {
         let rounds = if self.rng.percent(30) && !self.shape.is_large { 10 } else { 1 };
         for _ in 0..rounds {
@@ -126,7 +127,7 @@ impl World {
         }
     }
 
-    /// Nobody is heard of for a while, or only a few are.
+    /// For a while no agent sends a heartbeat, or only a few do.
     fn outage(&mut self, key: &str) {
         let rounds = 1 + self.rng.below(4);
         for _ in 0..rounds {
@@ -162,7 +163,8 @@ impl World {
         self.set_settings();
     }
 
-    /// Something that the model has not seen happened to keys: what is to be taken back of them may be elsewhere.
+    /// Something that the model has not seen happened to keys: what is to be taken back of them may
+    /// be elsewhere.
     fn moved(&mut self, keys: &[&str]) {
         self.take_backs.iter_mut().for_each(|(.., is_sure)| *is_sure = false);
         for key in keys {
@@ -214,7 +216,7 @@ impl World {
         self.load();
     }
 
-    /// The replica becomes the primary, and has a new replica.
+    /// The replica becomes the primary, and gets a new replica.
     fn fail_over(&mut self) {
         self.history.note("the replica takes over".into());
         self.set_time(self.model.now_us.max(self.last_fence) + 500_000);
@@ -304,7 +306,7 @@ impl World {
         self.moved(&[to]);
     }
 
-    /// COPY with REPLACE: the same agents, of whom nobody has claimed any.
+    /// COPY with REPLACE: the same agents, without any claims.
     fn copy(&mut self, from: &str, to: &str) {
         let Some(mut registry) = self.model.registries.get(from).cloned() else { return };
         self.history.note(format!("COPY {from} {to}"));

@@ -1,7 +1,9 @@
-//! The agent registry against a naive registry: random operations, and every answer and index compared after every step.
+//! The agent registry against a naive registry: random operations. Every answer and every index is
+//! compared after every step.
 //!
-//! [`naive`] has the rules, [`answers`] what commands answer and do, [`story`] what watchers are told. [`audit`] holds what the module
-//! did on its own against them, [`check`] what has to be true at all times. The environment is that of the whole crate.
+//! [`naive`] has the rules, [`answers`] what commands answer and do, [`story`] what watchers are
+//! told. [`audit`] compares what the module did on its own with the rules, [`check`] says what has
+//! to be true at all times. The environment variables are those of the whole crate.
 
 mod answers;
 mod audit;

@@ -1,4 +1,5 @@
-//! A registry as naive as possible: plain maps and linear scans. What is offered to whom, and what is due when.
+//! A registry as naive as possible: plain maps and linear scans. It says which agents are offered,
+//! and what is due when.
 
 use super::story::Log;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,7 +24,7 @@ pub struct Claim {
 pub struct Flaps {
     pub penalty: u32,
     pub at: u64,
-    /// 0 if it is not kept back.
+    /// Until when it is not offered; 0 if it is.
     pub until: u64,
 }
 
@@ -47,7 +48,8 @@ pub struct Agent {
     pub health: &'static str,
     pub reason: String,
     pub registered: u64,
-    /// The last heartbeat that this node heard, when it makes the agent suspect, and the load in thousandths.
+    /// The last heartbeat that this node heard, when it makes the agent suspect, and the load in
+    /// thousandths.
     pub beat: u64,
     pub suspect_at: u64,
     pub load: u64,
@@ -101,7 +103,7 @@ pub struct Policy {
     pub sweep_batch: u64,
 }
 
-/// From where a registry is looked at.
+/// The node that looks at a registry.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct View {
     pub now: u64,
@@ -134,12 +136,12 @@ fn version(text: &str) -> Vec<u64> {
     numbers
 }
 
-/// Whether a capability (`name` or `name@version`) is what is wanted (also `name@>=version`).
-fn will_do(capability: &str, wanted: &str) -> bool {
+/// Whether a capability (`name` or `name@version`) meets a requirement (also `name@>=version`).
+fn will_do(capability: &str, required: &str) -> bool {
     let split =
         |text: &str| text.split_once('@').map_or((text.into(), None), |(n, v)| (n.to_string(), Some(v.to_string())));
-    let ((name, has), (asked, wants)) = (split(capability), split(wanted));
-    name == asked
+    let ((name, has), (other_name, wants)) = (split(capability), split(required));
+    name == other_name
         && match (wants, has) {
             (None, _) => true,
             (Some(_), None) => false,
@@ -150,16 +152,16 @@ fn will_do(capability: &str, wanted: &str) -> bool {
         }
 }
 
-/// Whether the value at `path` is `value`, read as JSON or as a text.
+/// Whether the value at `path` is `value`, read as JSON or as text.
 fn has_meta(meta: &str, path: &str, value: &str) -> bool {
     use serde_json::Value;
     let Ok(meta) = serde_json::from_str::<Value>(meta) else { return false };
     let found = meta.pointer(path);
-    let wanted = serde_json::from_str::<Value>(value).unwrap_or(Value::Object(serde_json::Map::new()));
+    let required = serde_json::from_str::<Value>(value).unwrap_or(Value::Object(serde_json::Map::new()));
     match found {
-        Some(Value::String(text)) => text == value || wanted.as_str() == Some(text),
-        Some(Value::Number(number)) => wanted.is_number() && wanted.as_f64() == number.as_f64(),
-        Some(single @ (Value::Bool(_) | Value::Null)) => *single == wanted,
+        Some(Value::String(text)) => text == value || required.as_str() == Some(text),
+        Some(Value::Number(number)) => required.is_number() && required.as_f64() == number.as_f64(),
+        Some(single @ (Value::Bool(_) | Value::Null)) => *single == required,
         _ => false,
     }
 }
@@ -207,12 +209,12 @@ impl Agent {
         }
     }
 
-    /// Ready, well and not kept back, as far as it is decided.
+    /// Ready, well and not kept back, as far as that is decided.
     pub fn is_offered(&self) -> bool {
         matches!(self.decided(), "active" | "idle") && self.health != "failed" && !self.is_damped()
     }
 
-    /// Which comes first: the smaller.
+    /// What agents are sorted by: the smaller comes first.
     pub fn measure(&self, sort: Sort) -> (bool, u64) {
         let measure = if sort == Sort::Latency { self.latency_us.div_ceil(1000) } else { self.effective_load() };
         (self.health == "degraded", measure)
@@ -225,7 +227,7 @@ impl Agent {
         (f64::from(flaps.penalty) * (-half_lives).exp2()).round() as u32
     }
 
-    /// It is loaded anew: all that is known of its heart is what was saved.
+    /// The registry is loaded: all that is known of an agent's heartbeats is what was saved.
     pub fn reload(&mut self) {
         (self.beat, self.load) = (self.seen, self.seen_load);
         (self.copy_beat, self.copy_load) = (self.seen, self.seen_load);
@@ -271,7 +273,7 @@ impl Registry {
         silent > 0 && silent * 100 >= living * share
     }
 
-    /// Whether so many are silent that a hold may begin.
+    /// Whether so many agents are silent that a hold may begin.
     pub fn may_hold(&self, policy: &Policy) -> bool {
         self.hold.is_none()
             && policy.hold_share > 0
@@ -279,7 +281,7 @@ impl Registry {
             && self.is_mostly_silent(policy.hold_share)
     }
 
-    /// Whether the death of this suspect is put off by a hold that begins now.
+    /// Whether a hold that begins now postpones the death of this suspect.
     pub fn is_held_by(&self, policy: &Policy, view: View, agent: &Agent, dead_at: u64) -> bool {
         self.may_hold(policy) && view.now < dead_at + agent.profile.ttl * policy.hold_extra / 100
     }
@@ -287,10 +289,10 @@ impl Registry {
     pub fn fits(&self, view: View, id: &str, filter: &Filter) -> bool {
         let agent = &self.agents[id];
         let profile = &agent.profile;
-        let can = |wanted: &String| profile.caps.iter().any(|cap| will_do(cap, wanted));
+        let can = |required: &String| profile.caps.iter().any(|cap| will_do(cap, required));
         let status = self.status(view, agent);
-        let asked: &[&str] = if filter.statuses.is_empty() { &["active", "idle"] } else { &filter.statuses };
-        asked.contains(&status)
+        let statuses: &[&str] = if filter.statuses.is_empty() { &["active", "idle"] } else { &filter.statuses };
+        statuses.contains(&status)
             && agent.health != "failed"
             && !agent.is_damped()
             && filter.caps.iter().all(can)
@@ -305,7 +307,7 @@ impl Registry {
         self.agents.keys().filter(|id| self.fits(view, id, filter)).collect()
     }
 
-    /// What a return from silence makes of an agent's penalty.
+    /// The penalty of an agent after its return from silence.
     pub fn returned(&self, policy: &Policy, agent: &Agent, now: u64) -> Option<Flaps> {
         let is_after_hold = self.past.is_some_and(|(ended, _)| now < ended + agent.profile.ttl);
         if self.hold.is_some() || is_after_hold {

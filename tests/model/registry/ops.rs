@@ -4,9 +4,9 @@ use super::naive::{Filter, Registry, Sort};
 use crate::prng::Prng;
 use std::collections::BTreeMap;
 
-/// What an agent says when it registers.
+/// What an agent declares when it registers.
 #[derive(Debug, Clone, Default)]
-pub struct Said {
+pub struct Introduction {
     pub is_new: bool,
     pub name: Option<String>,
     pub caps: Option<Vec<String>>,
@@ -26,9 +26,9 @@ pub struct Beat {
     pub health: Option<(&'static str, String)>,
 }
 
-/// What a claimer asks for.
+/// What a claim asks for.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct ClaimArgs {
     pub filter: Filter,
     pub sort: Sort,
     pub lease: u64,
@@ -39,14 +39,14 @@ pub struct Wish {
 
 #[derive(Debug, Clone)]
 pub enum Op {
-    Register { id: String, said: Said },
+    Register { id: String, introduction: Introduction },
     Deregister { id: String, epoch: Option<u64> },
     Heartbeat { id: String, beat: Beat },
     Get { id: String },
     List { status: Option<&'static str>, page: Option<(usize, usize)> },
     Find { filter: Filter, sort: Sort, limit: Option<usize>, with_info: bool },
     Stats,
-    Claim(Wish),
+    Claim(ClaimArgs),
     Release { fence: u64, is_ok: bool, latency: Option<u64> },
     Watch { more: Vec<(String, Option<u64>)>, since: Option<u64>, count: Option<usize>, block: Option<u64> },
     Bad(&'static str),
@@ -135,7 +135,7 @@ impl Words {
         self.add_if("SORT", &word);
     }
 
-    /// A time to live or a lease, in seconds where that can be said.
+    /// A TTL or a lease, in seconds where that is possible.
     fn add_ttl(&mut self, rng: &mut Prng, ttl: Option<u64>) {
         match ttl {
             Some(ms) if ms % 1000 == 0 && rng.percent(50) => self.add_if("EX", &Some(ms / 1000)),
@@ -161,8 +161,8 @@ impl Op {
             [name, key].iter().chain(rest).map(|word| word.to_string()).collect()
         };
         let head = match self {
-            Op::Register { id, said } => {
-                said.write(&mut words, rng);
+            Op::Register { id, introduction } => {
+                introduction.write(&mut words, rng);
                 head("LTMC.REGISTER", &[id])
             }
             Op::Deregister { id, epoch } => {
@@ -194,8 +194,8 @@ impl Op {
                 head("LTMC.AGENT.FIND", &[])
             }
             Op::Stats => head("LTMC.AGENT.STATS", &[]),
-            Op::Claim(wish) => {
-                wish.write(&mut words, rng);
+            Op::Claim(claim_args) => {
+                claim_args.write(&mut words, rng);
                 head("LTMC.AGENT.CLAIM", &[])
             }
             Op::Release { fence, is_ok, latency } => {
@@ -219,7 +219,7 @@ impl Op {
     }
 }
 
-impl Said {
+impl Introduction {
     fn write(&self, words: &mut Words, rng: &mut Prng) {
         if self.is_new {
             words.add("NX", &[]);
@@ -235,7 +235,7 @@ impl Said {
     }
 }
 
-impl Wish {
+impl ClaimArgs {
     fn write(&self, words: &mut Words, rng: &mut Prng) {
         words.add_filter(&self.filter, self.sort);
         words.add_ttl(rng, Some(self.lease));
@@ -297,8 +297,8 @@ impl Shape {
         rng.pick(&self.keys).clone()
     }
 
-    pub fn said(&self, rng: &mut Prng) -> Said {
-        Said {
+    pub fn introduction(&self, rng: &mut Prng) -> Introduction {
+        Introduction {
             is_new: rng.percent(20),
             name: maybe(rng, 20, |rng| rng.pick(&["", "Ann", "B \"b\""]).to_string()),
             caps: maybe(rng, 60, |rng| some_of(rng, &CAPS, 4)).filter(|caps| !caps.is_empty()),
@@ -347,10 +347,10 @@ impl Shape {
         }
     }
 
-    pub fn wish(&self, rng: &mut Prng) -> Wish {
+    pub fn claim_args(&self, rng: &mut Prng) -> ClaimArgs {
         let mut filter = self.filter(rng);
         filter.statuses.retain(|status| !matches!(*status, "suspect" | "dead"));
-        Wish {
+        ClaimArgs {
             filter,
             sort: *rng.pick(&[Sort::None, Sort::None, Sort::Load, Sort::Latency, Sort::Random]),
             lease: *rng.pick(&[1, 20, 300, 1000, 5000, 60_000]),
@@ -389,15 +389,22 @@ impl Shape {
         }
     }
 
-    /// A command on `key`, and the `REQID` of a claim is of the claims that are the same: `requests` are those so far.
-    pub fn command(&self, rng: &mut Prng, key: &str, all: &BTreeMap<String, Registry>, requests: &mut Vec<Wish>) -> Op {
+    /// A command on `key`. Claims with the same `REQID` are the same claim: `requests` are those so
+    /// far.
+    pub fn command(
+        &self,
+        rng: &mut Prng,
+        key: &str,
+        all: &BTreeMap<String, Registry>,
+        requests: &mut Vec<ClaimArgs>,
+    ) -> Op {
         let registry = all.get(key);
         let known: Vec<&String> = registry.into_iter().flat_map(|registry| registry.agents.keys()).collect();
         let is_known = !known.is_empty() && rng.percent(60);
         let id = if is_known { (*rng.pick(&known)).clone() } else { rng.pick(&self.agents).clone() };
         let epoch = registry.and_then(|registry| registry.agents.get(&id)).map(|agent| agent.epoch);
         match rng.below(100) {
-            0..=12 => Op::Register { id, said: self.said(rng) },
+            0..=12 => Op::Register { id, introduction: self.introduction(rng) },
             13..=15 => Op::Deregister { id, epoch: maybe(rng, 50, |rng| epoch_of(rng, epoch)) },
             16..=47 => Op::Heartbeat { id, beat: self.beat(rng, epoch) },
             48..=50 => Op::Get { id },
@@ -420,24 +427,24 @@ impl Shape {
         }
     }
 
-    fn claim(&self, rng: &mut Prng, requests: &mut Vec<Wish>) -> Wish {
+    fn claim(&self, rng: &mut Prng, requests: &mut Vec<ClaimArgs>) -> ClaimArgs {
         if !requests.is_empty() && rng.percent(30) {
             let recent = requests.len().saturating_sub(if rng.percent(70) { 3 } else { 90 });
             let mut again = rng.pick(&requests[recent..]).clone();
             if rng.percent(10) {
-                again.filter = self.wish(rng).filter;
+                again.filter = self.claim_args(rng).filter;
             }
             return again;
         }
-        let mut wish = self.wish(rng);
+        let mut claim_args = self.claim_args(rng);
         if rng.percent(30) {
-            wish.request = Some(format!("q{}", rng.next() % 1_000_000));
+            claim_args.request = Some(format!("q{}", rng.next() % 1_000_000));
             if requests.len() > 90 {
                 requests.remove(0);
             }
-            requests.push(wish.clone());
+            requests.push(claim_args.clone());
         }
-        wish
+        claim_args
     }
 }
 

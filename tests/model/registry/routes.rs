@@ -1,9 +1,10 @@
-//! Who is chosen for some work on a context, and which claims belong to a session, against a look at everybody.
+//! Which agent is chosen for work on a context, and which claims belong to a session, against a
+//! look at all of them.
 
 use crate::prng::Prng;
 use crate::server::saved;
 use ltmc::domain::registry::decide;
-use ltmc::domain::registry::decide::Introduction;
+use ltmc::domain::registry::decide::RegisterArgs;
 use ltmc::domain::registry::find::find_worthiest;
 use ltmc::domain::registry::time::{Policy, View};
 use ltmc::domain::registry::{Agent, Claim, Filter, Health, Registry, RegistryEvent};
@@ -27,14 +28,15 @@ fn name(n: u64) -> Bytes {
     Bytes::from(format!("agent-{n}").as_str())
 }
 
-/// A registry of agents with few different loads, so that many are equal, whose places have nothing to do with their ids.
+/// A registry of agents with few different loads, so that many are equal. Their places have nothing
+/// to do with their ids.
 fn registry(rng: &mut Prng, agents: u64, fences: &mut Clock) -> Registry {
     let mut registry = Registry::default();
     let mut order: Vec<u64> = (0..agents).collect();
     rng.shuffle(&mut order);
     for n in order {
-        let said = Introduction { capacity: Some(4), ttl_ms: Some(1_000_000), ..Introduction::default() };
-        let event = decide::register(&registry, &name(n), said, 1_000_000, &POLICY, fences).expect("new");
+        let register_args = RegisterArgs { capacity: Some(4), ttl_ms: Some(1_000_000), ..RegisterArgs::default() };
+        let event = decide::register(&registry, &name(n), register_args, 1_000_000, &POLICY, fences).expect("new");
         registry.apply(&event);
         registry.apply(&RegistryEvent::Seen { agent: name(n), at: NOW, load: *rng.pick(&[200, 300, 300, 900]) });
         if rng.percent(30) {
@@ -85,7 +87,7 @@ fn the_worthiest_agent_is_the_same_wherever_it_stands() {
             let worth: BTreeMap<Bytes, u64> = known.collect();
             let mut filter = Filter { free_min: rng.below(3) as u32, ..Filter::ANY };
             let expected = naive_choice(&first, &filter, &worth);
-            // As soon as somebody was chosen, it is left out: the next one is asked for.
+            // Each chosen agent is excluded from then on, so that the next one comes.
             filter.excluded.extend(expected.iter().filter(|_| turn % 2 == 0).cloned());
             let expected = naive_choice(&first, &filter, &worth);
             for registry in [&first, &again] {

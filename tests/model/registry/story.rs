@@ -32,7 +32,7 @@ impl Story {
         self
     }
 
-    /// What is left out if it is nothing.
+    /// Adds a text unless it is empty.
     pub fn text_if_any(self, name: &str, value: &str) -> Self {
         if value.is_empty() {
             self
@@ -50,7 +50,7 @@ impl Story {
 }
 
 impl Log {
-    /// Of a copy nobody can be told how it began.
+    /// A copy does not know how it began.
     pub fn of_copy(revision: u64) -> Self {
         Self { born: revision - 1, dropped: 1, ..Self::default() }
     }
@@ -70,7 +70,7 @@ impl Log {
         }
     }
 
-    /// The events after a revision, or `None` if not all of them are known.
+    /// The events after a revision; `None` if not all of them are known.
     pub fn after(&self, since: u64) -> Option<Vec<&String>> {
         let known_from = self.born + self.dropped;
         let is_known = (known_from..=self.revision()).contains(&since) || (since == 0 && self.dropped == 0);

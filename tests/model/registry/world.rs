@@ -3,7 +3,7 @@
 use super::answers::{claim_reply, Naive, Wait, What};
 use super::audit::names;
 use super::naive::{Policy, View};
-use super::ops::{Op, Shape, Wish};
+use super::ops::{ClaimArgs, Op, Shape};
 use crate::driver::{History, Schedule, Timed};
 use crate::host::{Fact, MemoryHost};
 use crate::prng::Prng;
@@ -18,7 +18,7 @@ use ltmc::domain::registry::Registry;
 use ltmc::domain::{Code, KeyId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A waiter that was answered, and whether its client is there to hear it is not known yet.
+/// A waiter that was answered. Whether its client hears it is not known yet.
 pub struct Untold {
     pub id: u64,
     pub client: u64,
@@ -35,17 +35,19 @@ pub struct World {
     /// Clients by id, with the wait they are in.
     pub clients: BTreeMap<u64, Option<u64>>,
     pub untold: Vec<Untold>,
-    /// Claims that nobody was told of: key, fence, `REQID`, and whether the key is still what it was.
+    /// Claims whose clients were not told: key, fence, `REQID`, and whether the key is still the
+    /// same.
     pub take_backs: Vec<(String, u64, Option<String>, bool)>,
     pub last_fence: u64,
     pub history: History,
     /// Keys that something happened to since the last comparison.
     pub touched: BTreeSet<String>,
-    /// Keys that came from elsewhere, and the scheduler has not seen them yet: who waits may be overtaken.
+    /// Keys that came from elsewhere and that the scheduler has not seen yet: waiters may be
+    /// overtaken.
     pub unsettled: BTreeSet<String>,
     /// Claims with a `REQID`.
-    pub requests: Vec<Wish>,
-    /// Up to which revision the logs were compared.
+    pub requests: Vec<ClaimArgs>,
+    /// The revision up to which the logs were compared.
     pub compared: BTreeMap<String, u64>,
     next_client: u64,
 }
@@ -54,7 +56,7 @@ pub fn id_of(key: &str) -> KeyId {
     KeyId::new(0, key.as_bytes())
 }
 
-/// A reply for people.
+/// A reply as text.
 pub fn shown(outcome: &Result<Outcome, Code>) -> String {
     fn text(reply: &Reply) -> String {
         match reply {
@@ -75,7 +77,7 @@ pub fn shown(outcome: &Result<Outcome, Code>) -> String {
 pub fn comparable(reply: Reply) -> Reply {
     match reply {
         Reply::Map(fields) => {
-            // Nobody holds anything here: that has a model of its own.
+            // No agent holds anything here: another model is for that.
             let is_left_out = |name: &str| ["phi", "memory_bytes", "holds"].contains(&name);
             let fields = fields.into_iter().filter(|(name, _)| !is_left_out(name));
             let sorted = |(name, value)| match value {
@@ -157,18 +159,19 @@ impl Timed for World {
         &self.node
     }
 
+    fn node_and_host(&mut self) -> (&mut Node, &mut MemoryHost) {
+        (&mut self.node, &mut self.host)
+    }
+
     fn now_us(&self) -> u64 {
         self.model.now_us
     }
 
-    fn set_time(&mut self, now_us: u64) {
-        self.node.clock.set_now_us(now_us);
-        (self.model.now_us, self.model.view.now, self.host.now) = (now_us, now_us / 1000, now_us / 1000);
+    fn note_time(&mut self, now_us: u64) {
+        (self.model.now_us, self.model.view.now) = (now_us, now_us / 1000);
     }
 
-    fn tick(&mut self) {
-        self.host.client = 0;
-        scheduler::tick(&mut self.node, &mut self.host);
+    fn ticked(&mut self) {
         let facts = std::mem::take(&mut self.host.log);
         self.absorb(facts);
         self.take_notes();
@@ -188,12 +191,12 @@ impl World {
         }
         let key = self.shape.keys[0].clone();
         for id in self.shape.agents.clone() {
-            let op = Op::Register { id, said: self.shape.said(&mut self.rng) };
+            let op = Op::Register { id, introduction: self.shape.introduction(&mut self.rng) };
             self.run(1, &key, &op);
         }
     }
 
-    /// A process starts: nobody waits.
+    /// A process starts: no client waits.
     pub fn boot(&mut self) {
         self.node = Node::default();
         self.node.boot = self.model.now_us;
@@ -264,12 +267,12 @@ impl World {
         self.connect();
     }
 
-    /// Runs words as a command, without holding anything against anything.
+    /// Runs words as a command, and compares nothing.
     pub fn execute(&mut self, client: u64, words: &[Vec<u8>]) -> Result<Outcome, Code> {
         execute(&mut self.node, &mut self.host, (client, 0), words).map_err(|error| error.code)
     }
 
-    /// Runs a command of `client`; its reply is held against the model's.
+    /// Runs a command of `client` and compares its reply with the model's.
     pub fn run(&mut self, client: u64, key: &str, op: &Op) {
         let argv = op.argv(key, &mut self.rng);
         let outcome = self.execute(client, &argv);
@@ -280,7 +283,7 @@ impl World {
         let facts = std::mem::take(&mut self.host.log);
         self.touched.insert(key.into());
         match op {
-            Op::Claim(wish) => self.check_claim(client, key, wish, &outcome, facts),
+            Op::Claim(claim_args) => self.check_claim(client, key, claim_args, &outcome, facts),
             Op::Watch { .. } => self.check_watch(client, key, op, &outcome, facts),
             Op::Find { .. } | Op::List { .. } => {
                 assert!(facts.is_empty(), "a reader changes nothing: {facts:?}");
@@ -321,7 +324,8 @@ impl World {
         self.absorb(facts);
     }
 
-    /// The phi-accrual detector may suspect an agent early, but never before its heart beat, and never after its time to live.
+    /// The phi-accrual detector may suspect an agent early, but never before its next heartbeat is
+    /// due, and never after its TTL.
     fn adopt_suspicion(&mut self, key: &str, id: &str) {
         let stored = self.host.peek::<Registry>(&id_of(key));
         let real = stored.and_then(|stored| stored.state.agent(id.as_bytes()));
@@ -336,7 +340,7 @@ impl World {
         &mut self,
         client: u64,
         key: &str,
-        wish: &Wish,
+        claim_args: &ClaimArgs,
         outcome: &Result<Outcome, Code>,
         mut facts: Vec<Fact>,
     ) {
@@ -347,19 +351,23 @@ impl World {
         };
         // What was due is decided before.
         self.absorb(facts);
-        let expected = self.model.expect_claim(key, wish, !self.host.in_multi);
+        let expected = self.model.expect_claim(key, claim_args, !self.host.in_multi);
         if let Some(expected) = expected {
-            assert_eq!(*outcome, expected, "{wish:?}");
+            assert_eq!(*outcome, expected, "{claim_args:?}");
             assert_eq!(matches!(own, Some(Fact::Blocked(_))), expected == Ok(Outcome::Waits), "{own:?}");
             if let Some(Fact::Blocked(id)) = own {
-                self.begin_wait(id.0, client, wish.block, What::Claim(key.into(), Box::new(wish.clone())));
+                self.begin_wait(id.0, client, claim_args.block, What::Claim(key.into(), Box::new(claim_args.clone())));
             }
             return;
         }
-        let Ok(Outcome::Reply(reply @ Reply::Array(parts))) = outcome else { panic!("{outcome:?} for {wish:?}") };
+        let Ok(Outcome::Reply(reply @ Reply::Array(parts))) = outcome else { panic!("{outcome:?} for {claim_args:?}") };
         let [Reply::Bytes(id), Reply::Integer(fence)] = &parts[..] else { panic!("no claim: {reply:?}") };
         let (id, fence) = (String::from_utf8_lossy(id).into_owned(), *fence as u64);
-        assert!(self.model.best(key, wish).contains(&&id), "{id} is not the best of {:?}", self.model.best(key, wish));
+        assert!(
+            self.model.best(key, claim_args).contains(&&id),
+            "{id} is not the best of {:?}",
+            self.model.best(key, claim_args)
+        );
         assert!(own.is_some() && *reply == claim_reply(&id, fence), "{own:?}");
         let registry = &self.model.registries[key];
         for (wait, older) in self.model.claimers(key) {
@@ -367,7 +375,7 @@ impl World {
             assert!(!is_overtaken, "{wait:?} is overtaken");
         }
         self.take_fence(fence);
-        self.model.give(key, &id, fence, wish);
+        self.model.give(key, &id, fence, claim_args);
     }
 
     fn begin_wait(&mut self, id: u64, client: u64, block: Option<u64>, what: What) {
@@ -400,11 +408,11 @@ impl World {
         assert!(facts.is_empty(), "{facts:?}");
     }
 
-    /// A reader sees what the model says; for replicas and after incidents.
+    /// A reader sees what the model says. Used for replicas and after incidents.
     pub fn look(&mut self) {
         let key = self.shape.key(&mut self.rng);
         let id = self.rng.pick(&self.shape.agents).clone();
-        let filter = self.shape.wish(&mut self.rng).filter;
+        let filter = self.shape.claim_args(&mut self.rng).filter;
         for status in super::ops::STATUSES {
             self.run(0, &key, &Op::List { status: Some(status), page: None });
         }

@@ -1,4 +1,5 @@
-//! Attempts at documents against naive copies: random documents and operations, and that every way back leads where it should.
+//! Attempts at documents against naive copies: random documents and operations. Every way back has
+//! to lead where it should.
 
 use super::json;
 use super::json::{all, op, value, Deed, Failure, Op};
@@ -40,7 +41,7 @@ fn edited(root: &Value, edit: &Edit) -> Value {
     json::with(root, &path, deed).unwrap_or_else(|| panic!("{edit:?} does not fit {root}"))
 }
 
-/// Takes back all that is in `undo`; what that gives leads forward again.
+/// Undoes all of `undo`. The result leads forward again.
 fn back(root: &Value, undo: &Undo) -> Value {
     let mut doc = Doc::new(root.clone());
     let forward = doc.undo(undo).unwrap_or_else(|| panic!("{undo:?} does not fit {root}"));
@@ -53,7 +54,7 @@ fn back(root: &Value, undo: &Undo) -> Value {
 struct Trial {
     rng: Prng,
     document: Document,
-    /// The document of every version so far, and what leads back from each to the one before.
+    /// The document of every version so far, and what leads from each back to the one before.
     versions: Vec<Value>,
     undos: Vec<Undo>,
 }
@@ -99,7 +100,8 @@ impl Trial {
                 assert_eq!(error.code == Code::Conflict, is_conflict, "{ops:?} of {before}: {error}");
                 return;
             }
-            // A document that is too large on the way is refused as well; the naive one looks at the end only.
+            // A document that is too large on the way is refused as well. The naive one looks only
+            // at the end.
             (Err(error), _) if error.code == Code::Limit && bounds.bytes_max < 20_000 => return,
             (real, naive) => panic!("{ops:?} of {before}, {bounds:?}: {real:?} and not {naive:?}"),
         };
@@ -132,7 +134,7 @@ impl Trial {
             let from = self.rng.below(to as u64) as usize;
             let mut stride = Undo::default();
             self.undos[from..to].iter().for_each(|undo| stride.absorb(undo.clone()));
-            // What is saved is the same.
+            // The saved form is the same.
             let saved: Vec<Edit> = stride.clone().into();
             assert_eq!(Undo::from(saved), stride);
             self.document = Document::new(back(self.document.root(), &stride));

@@ -69,7 +69,8 @@ impl World {
         if is_session(key) {
             assert_eq!(now, fresh, "counted bytes of {key} and of a fresh copy");
         } else {
-            // Room that lists of names have grown is counted, too; a fresh copy has less.
+            // The capacity that lists of names have grown to is counted, too. A fresh copy has
+            // less.
             let touches = |stored: &ltmc::domain::Record<Context>| stored.state.state().touches().heap_bytes();
             let real = self.host.peek::<Context>(&id_of(key)).expect("a context");
             let (t, fresh_t) = (touches(real), touches(&saved(real)));
@@ -78,7 +79,7 @@ impl World {
         }
     }
 
-    /// Watchers are told what happened, all of it and once.
+    /// Watchers are told everything that happened, once.
     fn check_log(&mut self, key: &str) -> bool {
         let (revision, events) = match is_session(key) {
             true => self.events::<Session>(key),
@@ -121,7 +122,7 @@ impl World {
         }
     }
 
-    /// Every version that is kept is what it was, and every other one is not there.
+    /// Every version that is kept is what it was, and no other version is there.
     fn check_versions(&mut self, key: &str, full: bool) {
         let all: Vec<u64> = self.things[key].versions.keys().copied().collect();
         for version in all {
@@ -229,7 +230,8 @@ impl World {
     }
 }
 
-/// What watchers are told of a change of a document leads from the version before to the one after; where, is noted.
+/// What watchers are told of a change leads from the version before to the one after. Where it
+/// changed is noted.
 fn learn(thing: &mut Thing, event: &Value) {
     let version = event["version"].as_u64().expect("a version");
     let (State::Doc(before), State::Doc(after)) = (&thing.versions[&(version - 1)], &thing.versions[&version]) else {

@@ -1,4 +1,4 @@
-//! Random commands, what the naive model makes of them, and what they have to be answered.
+//! Random commands, what the naive model makes of them, and their answers.
 
 use super::json;
 use super::naive::{merged, Checkpoint, Fields, Life, State, Thing};
@@ -48,7 +48,7 @@ impl World {
         self.rng.pick(of).to_string()
     }
 
-    /// The answer is what it should be; of refusals the code is.
+    /// The answer is what it should be. Of refusals the code is compared.
     fn same(real: &Answer, expected: &Answer) {
         match (real, expected) {
             (Err(real), Err(expected)) => assert_eq!(real.code, expected.code, "{real}"),
@@ -76,12 +76,12 @@ impl World {
         let since = since.map_or(String::new(), |since| format!("; changed since: {since}"));
         let text = format!("version {version} is not current, the current one is {current}{since}");
         let error = real.as_ref().expect_err("another version");
-        // A restore passes over what came and went meanwhile, and so does what is said to have changed.
-        let (said, places) = error.text.split_once("; changed since: ").unwrap_or((&error.text, ""));
+        // A restore skips what came and went meanwhile, and so do the named changes.
+        let (given, places) = error.text.split_once("; changed since: ").unwrap_or((&error.text, ""));
         let (expected, all) = text.split_once("; changed since: ").unwrap_or((&text, ""));
-        assert_eq!((error.code, said), (Code::Conflict, expected));
+        assert_eq!((error.code, given), (Code::Conflict, expected));
         let is_known = |place: &str| all.split(", ").any(|known| known == place);
-        // A restore to what is there already has changed nothing.
+        // A restore of the current state has changed nothing.
         let are_known = places.is_empty() || places.split(", ").all(is_known);
         assert!(are_known || all.ends_with(", ..."), "{places} of {all}");
     }
@@ -125,7 +125,7 @@ impl World {
         (list, Life::new(at, ttl, sliding, max))
     }
 
-    /// Puts a new thing under a key; one that is terminated goes, and its log stays.
+    /// Creates a new thing under a key. A terminated one goes, and its log stays.
     fn begin(&mut self, key: &str, mut new: Thing) {
         let at = self.now();
         self.bury_one(key);
@@ -197,7 +197,7 @@ impl World {
         for _ in 0..=self.rng.below(3) {
             pairs.push((self.pick(&FIELDS[..]).into_bytes(), self.rng.pick(&VALUES).to_vec()));
         }
-        // Of the fields that are called like an option only the first is one.
+        // Of fields that look like an option, only the first is one.
         let is_word = |name: &[u8]| name == b"px" || name == b"IFVERSION";
         let first = pairs[0].clone();
         pairs.retain(|(name, _)| !is_word(name));
@@ -327,7 +327,7 @@ impl World {
             }
         };
         assert_eq!(real, Ok(Reply::number(thing.version + 1)));
-        // Where, is told to those who watch.
+        // Watchers are told where.
         self.change(key, State::Doc(after), &agent, BTreeSet::new(), json!({"edits": null}));
     }
 
@@ -344,7 +344,7 @@ impl World {
         let is_full = self.live(dest).is_some() && self.is_full(dest);
         let real = self.noted(&argv);
         if let Some(gone) = sources.iter().find(|key| self.live(key).is_none()) {
-            // Whether a session that is over is still there as one, its keys' expiry says.
+            // Whether an ended session is still there as one depends on the expiry of the keys.
             let code = real.expect_err("a source is missing").code;
             return assert!(code == Code::NoContext || (is_session(gone) && code == Code::NoSession));
         }
@@ -402,8 +402,9 @@ impl World {
     }
 
     fn restore(&mut self, key: &str) {
-        let (at, wanted, (version_words, expected)) = (self.now(), self.some_checkpoint(key), self.expected(key));
-        let mut argv = vec![Self::word(self.verb(key, "RESTORE", "ROLLBACK")), Self::word(key), Self::word(&wanted)];
+        let (at, checkpoint, (version_words, expected)) = (self.now(), self.some_checkpoint(key), self.expected(key));
+        let mut argv =
+            vec![Self::word(self.verb(key, "RESTORE", "ROLLBACK")), Self::word(key), Self::word(&checkpoint)];
         argv.extend(version_words);
         let is_full = self.live(key).is_some() && self.is_full(key);
         let real = self.noted(&argv);
@@ -411,7 +412,7 @@ impl World {
         if let Some(version) = expected.filter(|version| *version != thing.version) {
             return self.check_conflict(key, version, &real);
         }
-        let found = thing.find_checkpoint(&wanted).filter(|_| !wanted.is_empty());
+        let found = thing.find_checkpoint(&checkpoint).filter(|_| !checkpoint.is_empty());
         let Some(id) = found else { return Self::same(&real, &Self::refusal(Code::Err)) };
         if thing.status == "terminated" {
             return Self::same(&real, &Self::refusal(Code::BadState));
@@ -435,16 +436,16 @@ impl World {
         let (at, number) = (self.now(), self.rng.below(3));
         let dst = format!("{}{number}", &src[..1]);
         let mut argv = vec![Self::word(self.verb(src, "FORK", "FORK")), Self::word(src), Self::word(&dst)];
-        let wanted = self.rng.percent(60).then(|| self.some_checkpoint(src));
-        wanted.iter().for_each(|wanted| argv.extend(words(&["AT", wanted])));
+        let checkpoint = self.rng.percent(60).then(|| self.some_checkpoint(src));
+        checkpoint.iter().for_each(|checkpoint| argv.extend(words(&["AT", checkpoint])));
         let real = self.noted(&argv);
         if src == dst {
             return Self::same(&real, &Self::refusal(Code::Err));
         }
         let Some(thing) = self.live(src) else { return Self::same(&real, &Self::missing(src)) };
-        let version = match &wanted {
+        let version = match &checkpoint {
             None => thing.version,
-            Some(wanted) => match thing.find_checkpoint(wanted).filter(|_| !wanted.is_empty()) {
+            Some(checkpoint) => match thing.find_checkpoint(checkpoint).filter(|_| !checkpoint.is_empty()) {
                 Some(id) => thing.checkpoints[&id].version,
                 None => return Self::same(&real, &Self::refusal(Code::Err)),
             },

@@ -5,7 +5,7 @@ use ltmc::domain::context::Context;
 use ltmc::domain::session::Session;
 
 impl World {
-    /// COPY of a live thing, over whatever there is.
+    /// COPY of a live thing, over whatever is there.
     pub fn copy(&mut self, src: &str) {
         let dst = format!("{}{}", &src[..1], self.rng.below(3));
         if src == dst || self.live(src).is_none() {

@@ -10,8 +10,9 @@ use ltmc::domain::json::{Document, Edit, Json, Pointer};
 use ltmc::domain::versioned::State;
 use serde_json::json;
 
-// `Undo::push` passes over the edit that brings a member back, since an earlier one drops it anyway. Where the member is gone at the end,
-// the drop that is left does not fit, and the whole way back is lost.
+// `Undo::push` skips the edit that brings a member back, since an earlier one drops it anyway. If
+// the member is gone at the end, the drop that is left does not fit, and the whole way back is
+// lost.
 #[test]
 fn a_member_that_came_and_went_is_no_obstacle_on_the_way_back() {
     let path = || Pointer::parse(b"/x").expect("a path");
@@ -24,8 +25,9 @@ fn a_member_that_came_and_went_is_no_obstacle_on_the_way_back() {
     assert_eq!(json::get(doc.root(), &json::parts("/a")), Some(&json!(1)));
 }
 
-// a fork of an old version takes the touches of all later versions with it: their numbers are above those of the fork's own versions, so
-// what is written to the fork seems to be older than what was written to the original before.
+// A fork of an old version takes the touches of all later versions with it. Their numbers are above
+// those of the fork's own versions, so writes to the fork seem older than earlier writes to the
+// original.
 #[test]
 fn what_is_written_to_a_fork_is_newer_than_what_was_written_to_the_original() {
     let mut world = World::new(1);

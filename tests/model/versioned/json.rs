@@ -1,4 +1,5 @@
-//! JSON as the RFCs say it, as naive as possible: every change makes a new copy of the whole document.
+//! JSON as the RFCs define it, as naive as possible: every change makes a new copy of the whole
+//! document.
 
 use crate::prng::Prng;
 use serde_json::{json, Map, Value};
@@ -31,12 +32,12 @@ pub fn get<'a>(root: &'a Value, path: &[String]) -> Option<&'a Value> {
 pub enum Deed {
     /// RFC 6902 `add`: into an array before an element or at its end.
     Add(Value),
-    /// Sets a member or an element that is there.
+    /// Sets an existing member or element.
     Put(Value),
     Remove,
 }
 
-/// A copy in which something is done at a path; `None` if that cannot be.
+/// A copy in which something is done at a path; `None` if that is impossible.
 pub fn with(root: &Value, path: &[String], deed: Deed) -> Option<Value> {
     let Some((name, rest)) = path.split_first() else {
         return match deed {
@@ -82,7 +83,7 @@ pub fn merge(target: &Value, patch: &Value) -> Value {
     Value::Object(result)
 }
 
-/// Numbers are what they stand for.
+/// Equal numbers are the same, however they are written.
 fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(a), Value::Number(b)) if a.is_f64() || b.is_f64() => a.as_f64() == b.as_f64(),
@@ -122,7 +123,7 @@ pub fn depth(value: &Value) -> usize {
     }
 }
 
-/// Bytes of the compact text with a comma after the last of every list, too.
+/// The bytes of the compact text, with a comma after the last item of every list, too.
 pub fn bytes(value: &Value) -> usize {
     fn full(value: &Value) -> usize {
         let inner: usize = match value {
@@ -168,7 +169,7 @@ fn patched(root: &Value, op: &Value) -> Result<Value, Failure> {
     done.ok_or(Failure::Other)
 }
 
-/// `SET`: the objects on the way are made.
+/// `SET`: missing objects on the way are created.
 fn set(root: &Value, path: &[String], value: Value) -> Option<Value> {
     let Some((name, rest)) = path.split_first() else { return Some(value) };
     match root {
@@ -227,7 +228,8 @@ fn one(root: &Value, op: &Op) -> Result<Value, Failure> {
     done.ok_or(Failure::Other)
 }
 
-/// What all operations make of a document, if all of them can be and none of them leaves the bounds.
+/// The result of all operations on a document, if all of them succeed and none of them leaves the
+/// bounds.
 pub fn all(root: &Value, ops: &[Op], bytes_max: usize, depth_max: usize) -> Result<Value, Failure> {
     let mut now = root.clone();
     for op in ops {
@@ -250,7 +252,7 @@ pub fn all(root: &Value, ops: &[Op], bytes_max: usize, depth_max: usize) -> Resu
 
 const NAMES: [&str; 11] = ["a", "b", "c", "d", "0", "1", "-", "", "a/b", "m~n", "~1\u{fc}\""];
 
-/// A random value of at most so many levels.
+/// A random value of at most `levels` levels.
 pub fn value(rng: &mut Prng, levels: u64, nulls: bool) -> Value {
     let kinds = if levels == 0 { 6 } else { 10 };
     match rng.below(kinds) {

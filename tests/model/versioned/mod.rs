@@ -1,7 +1,9 @@
 //! Sessions and contexts against plain maps and documents with full copies of every version.
 //!
-//! [`json`] is JSON as the RFCs say it, on copies; [`attempt`] holds attempts against it. [`naive`] is the model, [`commands`] and
-//! [`people`] what is done, [`reads`] what is asked, with [`relevance`] of who knows what; [`world`] the server, [`check`] what has to be true after every step. The environment is that of the whole crate.
+//! [`json`] is JSON as the RFCs define it, on copies; [`attempt`] compares attempts with it.
+//! [`naive`] is the model, [`commands`] and [`people`] the operations, [`reads`] the questions,
+//! with [`relevance`] for which agent knows what. [`world`] is the server, [`check`] says what has
+//! to be true after every step. The environment variables are those of the whole crate.
 
 mod attempt;
 mod check;

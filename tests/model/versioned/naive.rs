@@ -1,4 +1,4 @@
-//! A session or a context as naive as possible: a full copy of every version that there ever was.
+//! A session or a context as naive as possible: a full copy of every version that ever was.
 
 use super::json::{self, parts, pointer, Deed};
 use serde_json::{json, Map, Value};
@@ -59,7 +59,8 @@ pub struct Thing {
     pub owner: String,
     pub meta: String,
     pub participants: BTreeMap<String, (String, u64)>,
-    /// The keys that belong to it, each with those by whose word; the empty name is nobody in particular.
+    /// The keys it owns, each with the agents that named it. The empty name stands for nobody in
+    /// particular.
     pub resources: BTreeMap<String, Vec<String>>,
     pub life: Life,
     pub created_at: u64,
@@ -67,14 +68,15 @@ pub struct Thing {
     pub stays: bool,
     /// The last touch of each place, at most three levels deep.
     pub touches: BTreeMap<String, Touch>,
-    /// Whether it is not known who touched what: a restore touches what it undoes, and passes over what came and went meanwhile. Of a
-    /// fork from before it one cannot tell which of these places are forgotten.
+    /// Whether it is unknown who touched what. A restore touches what it undoes, and skips what
+    /// came and went meanwhile. In a fork from before it, one cannot tell which of these places are
+    /// forgotten.
     pub vague: bool,
-    /// Whether it is a copy: then what happened before is not known to watchers.
+    /// Whether it is a copy: then watchers cannot know what happened before.
     pub is_copy: bool,
     /// All events that were compared, as watchers are told of them.
     pub log: Vec<String>,
-    /// What watchers have to be told that was not compared yet.
+    /// What watchers have to be told and was not compared yet.
     pub told: Vec<Value>,
     /// The last revision that was compared; `None` before the first.
     pub revision: Option<u64>,
@@ -85,7 +87,7 @@ pub struct Thing {
 pub struct Touch {
     pub at: u64,
     pub version: u64,
-    /// The last four, each with its last version.
+    /// The last four agents, each with its last version.
     pub by: BTreeMap<String, u64>,
     pub restored: bool,
 }
@@ -149,7 +151,7 @@ impl Thing {
         self.life.over_at().is_some_and(|end| end <= now)
     }
 
-    /// A session that SET has made and that holds nothing any more.
+    /// A session that SET has created and that holds nothing any more.
     pub fn is_bare(&self) -> bool {
         let is_empty = matches!(self.state(), State::Fields(fields) if fields.is_empty());
         let nobody = self.participants.is_empty() && self.resources.is_empty();
@@ -202,7 +204,7 @@ impl Thing {
         }
     }
 
-    /// Notes what was told of the last version of a document.
+    /// Notes what watchers were told of the last version of a document.
     pub fn set_places(&mut self, places: BTreeSet<String>, at: u64, by: &str) {
         self.touch(&places, at, by, false);
         self.places.insert(self.version, places);
@@ -234,7 +236,7 @@ impl Thing {
         number.or_else(|| self.checkpoints.iter().rev().find(|(_, one)| one.name == text).map(|(id, _)| *id))
     }
 
-    /// When a place was touched last: something at, in or around it.
+    /// When a place was last touched: at it, in it or around it.
     pub fn touched_at(&self, path: &str) -> u64 {
         if self.is_session() {
             return self.changed.0;
@@ -262,7 +264,8 @@ impl Thing {
     }
 }
 
-/// What watchers were told of a change, done to the document before it: the new document, and the places that changed.
+/// A change as watchers were told of it, applied to the document before it: the new document, and
+/// the places that changed.
 pub fn retold(before: &Value, edits: &Value) -> Option<(Value, BTreeSet<String>)> {
     let (mut now, mut places) = (before.clone(), BTreeSet::new());
     for edit in edits.as_array()? {
@@ -282,7 +285,8 @@ pub fn retold(before: &Value, edits: &Value) -> Option<(Value, BTreeSet<String>)
     Some((now, places))
 }
 
-/// The documents as one: where they differ, the one that was touched later wins, and the later one of the same age.
+/// The documents merged into one. Where they differ, the one that was touched last wins, and of
+/// equal ones the later.
 pub fn merged(path: &str, sources: &[(Value, &Thing)]) -> Option<Value> {
     let winner = sources.iter().enumerate().max_by_key(|(at, (_, thing))| (thing.touched_at(path), *at))?;
     if !winner.1 .0.is_object() {

@@ -1,4 +1,5 @@
-//! Random commands about those who take part in sessions and contexts, and about what belongs to sessions and how they end.
+//! Random commands about participants of sessions and contexts, about the resources of sessions,
+//! and about how sessions end.
 
 use super::commands::{words, AGENTS};
 use super::world::{is_session, Answer, World};

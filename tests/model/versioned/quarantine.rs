@@ -1,4 +1,5 @@
-//! Keys in quarantine: whatever is asked of one is refused, and nothing changes, not even what was over.
+//! Keys in quarantine: every command on one is refused, and nothing changes, not even what has
+//! expired.
 
 use super::world::{id_of, is_session, World};
 use ltmc::command::engine::repair::count_panic_on;
@@ -6,7 +7,7 @@ use ltmc::domain::limits::PANICS_PER_KEY_MAX;
 use ltmc::domain::Code;
 
 impl World {
-    /// Nobody has settled anything since time passed, so what is under the key may be over.
+    /// Nothing was decided since time passed, so the value may have expired.
     pub fn quarantine(&mut self) {
         let (key, other) = (self.key(), "elsewhere");
         for _ in 0..PANICS_PER_KEY_MAX {

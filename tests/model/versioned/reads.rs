@@ -34,7 +34,7 @@ fn patch_between(then: &Value, now: &Value) -> Option<Value> {
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
-/// Whether an event is one that who watches only a place is told of.
+/// Whether a watcher of this place is told of an event.
 fn concerns(event: &str, place: &str) -> bool {
     let event: Value = serde_json::from_str(event).expect("JSON");
     let place_names = parts(place);
@@ -106,7 +106,7 @@ impl World {
         }
     }
 
-    /// A version that there was, is, or will be.
+    /// A version that was, is, or will be.
     fn some_version(&mut self, key: &str) -> u64 {
         let current = self.live(key).map_or(1, |thing| thing.version);
         let back = if self.rng.percent(70) { self.rng.below(12) } else { self.rng.below(current + 1) };
@@ -211,7 +211,7 @@ impl World {
         let mut keys: Vec<String> = (0..=self.rng.below(3)).map(|_| self.key()).collect();
         keys.sort();
         keys.dedup();
-        // Of a thing whose life is over it is not known whether it is still there.
+        // It is not known whether an ended thing is still there.
         keys.retain(|key| self.live(key).is_some() || !self.things.contains_key(key));
         if keys.is_empty() {
             return;
@@ -267,7 +267,7 @@ impl World {
     }
 }
 
-/// The events after a revision, or the oldest revision that is known: all of the key's life.
+/// The events after a revision; else the oldest revision that is known in the life of the key.
 fn events_after(thing: &Thing, since: Option<u64>) -> Result<&[String], u64> {
     let revision = thing.revision.expect("it was compared");
     let born = revision - thing.log.len() as u64;

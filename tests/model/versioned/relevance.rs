@@ -1,4 +1,5 @@
-//! What matters to whom, as `src/domain/context/README.md` says it: the part of a context for one agent, and the agent for a place.
+//! What matters to whom, as `src/domain/context/README.md` defines it: the part of a context for
+//! one agent, and the agent for a place.
 
 use super::json::{self, get, parts};
 use super::naive::{covers, Thing};
@@ -11,7 +12,7 @@ fn recency(version: u64, now: u64) -> u64 {
     64_000 / (64 + now - version)
 }
 
-/// Weight times how lately a place was touched at all, and by the agent.
+/// The weight times how lately a place was touched at all, and by the agent.
 fn worth(thing: &Thing, path: &str, agent: &str) -> u64 {
     let meta: Value = serde_json::from_str(&thing.meta).unwrap_or(Value::Null);
     let names = parts(path);
@@ -35,7 +36,8 @@ fn cut(path: String, value: &Value, small: usize, pieces: &mut Vec<(String, Valu
     }
 }
 
-/// The part with one more piece, and the objects on the way to it; `None` if something else is in the way.
+/// The part with one more piece, and the objects on the way to it; `None` if something else is in
+/// the way.
 fn placed(part: &Value, names: &[String], value: &Value) -> Option<Value> {
     let Some((name, rest)) = names.split_first() else { return Some(value.clone()) };
     let mut members = part.as_object()?.clone();
@@ -44,14 +46,14 @@ fn placed(part: &Value, names: &[String], value: &Value) -> Option<Value> {
     Some(Value::Object(members))
 }
 
-/// What `LTMC.CTX.BUILD` makes of a context, and the places that it leaves out.
+/// What `LTMC.CTX.BUILD` returns of a context, and the places that it leaves out.
 pub fn built(thing: &Thing, agent: &str, budget: Option<usize>, paths: &[String]) -> (Value, BTreeSet<String>) {
     let small = budget.map_or(usize::MAX, |budget| 64.max(budget / 16));
     let whole = [String::new()];
-    let asked: BTreeSet<&String> = if paths.is_empty() { whole.iter().collect() } else { paths.iter().collect() };
-    let is_inside = |path: &&String| asked.iter().any(|other| other != path && covers(other, path));
+    let places: BTreeSet<&String> = if paths.is_empty() { whole.iter().collect() } else { paths.iter().collect() };
+    let is_inside = |path: &&String| places.iter().any(|other| other != path && covers(other, path));
     let mut pieces = Vec::new();
-    for path in asked.iter().filter(|path| !is_inside(path)) {
+    for path in places.iter().filter(|path| !is_inside(path)) {
         if let Some(value) = get(thing.doc(), &parts(path)) {
             cut(path.to_string(), value, small, &mut pieces);
         }

@@ -1,4 +1,5 @@
-//! A server with sessions, contexts and locks: the real module on the host in memory, beside the naive model.
+//! A server with sessions, contexts and locks: the real module on the host in memory, beside the
+//! naive model.
 
 use super::naive::{Checkpoint, State, Thing};
 use crate::driver::{History, Schedule, Timed};
@@ -9,7 +10,6 @@ use ltmc::command::engine::cx::Outcome;
 use ltmc::command::host::Host;
 use ltmc::command::node::Node;
 use ltmc::command::reply::Reply;
-use ltmc::command::scheduler;
 use ltmc::command::settings::Setting;
 use ltmc::domain::context::Context;
 use ltmc::domain::lock::Lock;
@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub type Answer = Result<Reply, Error>;
 
-/// What a lock is: who holds it, and who waits for it.
+/// A lock: who holds it, and who waits for it.
 #[derive(Debug, Default)]
 pub struct NaiveLock {
     pub holder: String,
@@ -122,19 +122,19 @@ impl Timed for World {
         &self.node
     }
 
+    fn node_and_host(&mut self) -> (&mut Node, &mut MemoryHost) {
+        (&mut self.node, &mut self.host)
+    }
+
     fn now_us(&self) -> u64 {
         self.now_us
     }
 
-    fn set_time(&mut self, now_us: u64) {
+    fn note_time(&mut self, now_us: u64) {
         self.now_us = now_us;
-        self.node.clock.set_now_us(now_us);
-        self.host.now = now_us / 1000;
     }
 
-    fn tick(&mut self) {
-        self.host.client = 0;
-        scheduler::tick(&mut self.node, &mut self.host);
+    fn ticked(&mut self) {
         self.absorb();
     }
 
@@ -149,7 +149,7 @@ impl World {
     /// The agents that work can be given to, with their loads in thousandths.
     pub const TEAM: [(&'static str, u64); 5] = [("a0", 300), ("a1", 0), ("a2", 900), ("a3", 300), ("a9", 100)];
 
-    /// They register, or say what their loads are.
+    /// They register, or report their loads.
     fn meet(&mut self) {
         for (agent, load) in Self::TEAM {
             if self
@@ -215,7 +215,8 @@ impl World {
         self.run(&line.split(' ').map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>())
     }
 
-    /// Runs a command and notes it; some that can be doubled are sent twice with one id, which has to be as if they were sent once.
+    /// Runs a command and notes it. Some commands are sent twice with one id, which must be the
+    /// same as once.
     pub fn noted(&mut self, words: &[Vec<u8>]) -> Answer {
         const RETRIED: [&str; 8] = ["CREATE", "UPDATE", "SET", "GENERATE", "CHECKPOINT", "ROLLBACK", "RESTORE", "FORK"];
         let name = String::from_utf8_lossy(&words[0]).into_owned();
@@ -241,7 +242,7 @@ impl World {
         answer
     }
 
-    /// A thing whose life is not over.
+    /// A thing whose life has not ended.
     pub fn live(&self, key: &str) -> Option<&Thing> {
         self.things.get(key).filter(|thing| !thing.is_over(self.now()))
     }
@@ -250,7 +251,8 @@ impl World {
         self.things.get_mut(key).expect("it is there")
     }
 
-    /// What is over is gone, and what it owned is free: whoever gets that may take part in what is over next.
+    /// Removes what has ended and frees what it owned. Whoever gets that may take part in what ends
+    /// next.
     pub fn bury(&mut self) {
         let over = self.things.iter().filter(|(_, thing)| thing.is_over(self.now()));
         let mut over: Vec<_> = over.map(|(key, thing)| (thing.life.over_at(), key.clone())).collect();
@@ -266,8 +268,8 @@ impl World {
         }
     }
 
-    /// What those hold of the resources of a session passes on by whose word they belong to it, or all who take part and the session
-    /// itself if nobody was named.
+    /// Passes on the resources of a session: what the agents that named them hold of them, or all
+    /// participants and the session itself if nobody was named.
     pub fn free(&mut self, key: &str, thing: &Thing) {
         for (resource, givers) in &thing.resources {
             let Some(holder) = self.locks.get(resource).map(|lock| lock.holder.clone()) else { continue };
@@ -289,7 +291,7 @@ impl World {
         }
     }
 
-    /// A thing ends: it is gone at once or after a while.
+    /// A thing ends: it is gone at once, or after its grace.
     pub fn end(&mut self, key: &str, grace: u64) {
         let (at, batch) = (self.now(), self.batch as usize);
         let thing = self.things[key].clone();
@@ -310,13 +312,14 @@ impl World {
         thing.life = super::naive::Life { ends: Some(at + grace), ..Default::default() };
     }
 
-    /// Whether what is over owns so much that not all of it is given back by the command that finds that.
+    /// Whether an ended thing owns so much that the command which finds it does not give all of it
+    /// back.
     pub fn owes(&self, key: &str) -> bool {
         let over = self.things.get(key).filter(|thing| thing.is_over(self.now()));
         over.is_some_and(|thing| thing.resources.len() as u64 > self.batch)
     }
 
-    /// Something was written to a thing: it may be gone by that.
+    /// Something was written to a thing, which may be gone after that.
     pub fn happened(&mut self, key: &str) {
         let at = self.now();
         let thing = self.thing(key);
@@ -326,8 +329,8 @@ impl World {
         }
     }
 
-    /// History takes more bytes than it may: as many versions and checkpoints as have to go are the module's choice, within its rules.
-    /// Of checkpoints it spares `made`, which was just made.
+    /// History takes more bytes than allowed. The module chooses, within its rules, how many
+    /// versions and checkpoints go. It spares the checkpoint `made`, which is new.
     pub fn adopt(&mut self, key: &str, made: Option<u64>) {
         let (recent, bytes, ids) = match is_session(key) {
             true => past(self.host.peek::<Session>(&id_of(key)).expect("a session")),
@@ -361,7 +364,7 @@ impl World {
         bytes.is_some_and(|bytes| bytes > thing.bytes_max) && thing.checkpoints.values().all(|one| one.pinned)
     }
 
-    /// The process stops, in order or not, and starts anew.
+    /// The process stops, cleanly or not, and starts again.
     pub fn restart(&mut self) {
         let recovers = self.rng.percent(60);
         self.history.note(format!("the process starts anew, recovers: {recovers}"));

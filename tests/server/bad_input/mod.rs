@@ -1,8 +1,10 @@
-//! What the tests of refused input share, and what is refused by the commands of every service: [`Refusals`] says what those take.
+//! What the tests of refused input share, and what the commands of every service refuse.
+//! [`Refusals`] describes them.
 
 use crate::harness::*;
 
-/// Runs a command that must be refused with this first word and a text that contains `part`, and must change nothing.
+/// Runs a command that must be refused with this first word and a text that contains `part`. It
+/// must change nothing.
 #[track_caller]
 pub fn refused_as<A: AsRef<[u8]>>(server: &Server, args: &[A], code: &str, part: &str) {
     let cut = |arg: &A| arg.as_ref()[..arg.as_ref().len().min(60)].to_vec();
@@ -34,7 +36,8 @@ pub fn refused_line_as(server: &Server, line: &str, code: &str, part: &str) {
     refused_as(server, &line.split(' ').collect::<Vec<_>>(), code, part);
 }
 
-/// None of `options`, which are separated by `|`, may be given twice or be cut off behind `command`.
+/// None of `options`, which are separated by `|`, may be given twice or be cut off behind
+/// `command`.
 #[track_caller]
 pub fn doubled_and_cut_off(server: &Server, command: &str, options: &str) {
     let service = command.rsplit_once('.').map_or(command, |(service, _)| service);
@@ -49,7 +52,8 @@ pub fn doubled_and_cut_off(server: &Server, command: &str, options: &str) {
     }
 }
 
-/// Whatever is no whole number from `least` to `most` is refused where `line` has a `#`; the error names the argument and that range.
+/// Anything that is not a whole number from `least` to `most` is refused in place of the `#` in
+/// `line`. The error names the argument and that range.
 #[track_caller]
 pub fn out_of_range(server: &Server, line: &str, name: &str, least: u64, most: u64) {
     let above = (most + 1).to_string();
@@ -65,7 +69,8 @@ pub fn out_of_range(server: &Server, line: &str, name: &str, least: u64, most: u
     }
 }
 
-/// All of these are refused, with bytes that would break the protocol in the place of `#`, in one line each and without a change.
+/// All of these are refused, with bytes that would break the protocol in place of `#`. Each error
+/// is one line, and nothing changes.
 #[track_caller]
 pub fn refused_in_one_line(server: &Server, lines: &[String]) {
     let nasty = b"\r\n-ERR fake\r\n+OK\r\n\0%s%n\xff".as_slice();
@@ -82,8 +87,9 @@ pub fn refused_in_one_line(server: &Server, lines: &[String]) {
     assert_eq!(server.debug_digest(), before);
 }
 
-/// Sixty times a hundred commands of `least`, each with up to `most` of `words` behind it: all are answered as they may be, many with an error
-/// and many without, and the server is in order afterwards. `tidy` runs after each hundred.
+/// Sixty times a hundred commands of `least`, each followed by up to `most` of `words`. All get a
+/// valid answer, many an error and many not, and the server is in order afterwards. `tidy` runs
+/// after each hundred.
 pub fn random_words(
     server: &Server,
     least: &[String],
@@ -94,7 +100,7 @@ pub fn random_words(
 ) {
     let words: Vec<&str> = words.split_whitespace().collect();
     let mut seed: u64 = 0x5eed_1234_5678_9abc;
-    // Looks random and is the same in every run.
+    // It looks random and is the same in every run.
     let mut draw = |below: usize| {
         seed ^= seed << 13;
         seed ^= seed >> 7;
@@ -126,29 +132,30 @@ pub fn random_words(
     assert_eq!(server.debug_digest(), before);
 }
 
-/// What a word too many is told where the server itself counts.
+/// The answer to a word too many where the server itself counts.
 pub const FIXED: Option<&str> = Some("wrong number of arguments");
 /// Where the module shows the syntax.
 pub const SYNTAX: Option<&str> = Some("syntax: LTMC.");
 /// Where any number of words may follow.
 pub const OPEN: Option<&str> = None;
 
-/// The commands of a service and what they take: `all_refusals!` makes a test of each kind of bad input.
+/// The commands of a service and what they take. `all_refusals!` makes a test of each kind of bad
+/// input.
 pub struct Refusals {
-    /// A server with something on it that must not change.
+    /// A server with values that must not change.
     pub with_data: fn() -> Server,
     /// How the names of its commands begin.
     pub names: &'static [&'static str],
-    /// A key of its type, and keys of others.
+    /// A key of its type.
     pub key: &'static str,
     pub others: &'static [&'static str],
-    /// Each command with no more than it needs, `@` for its key, and what one word more is told.
+    /// Each command with no more than it needs, `@` for its key, and the answer to one word more.
     pub least: &'static [(&'static str, Option<&'static str>)],
     /// Options that may follow a command once, separated by `|`.
     pub options: &'static [(&'static str, &'static str)],
-    /// Commands with `#` for a number, what that is called, the least and the most that it may be.
+    /// Commands with `#` for a number; the name, the least and the greatest value of it.
     pub numbers: &'static [(&'static str, &'static str, u64, u64)],
-    /// Commands with `#` for a text, what that is called, and how many bytes it may have.
+    /// Commands with `#` for a text; its name, and how many bytes it may have.
     pub texts: &'static [(&'static str, &'static str, usize, usize)],
 }
 
@@ -235,7 +242,8 @@ pub fn names_and_texts_have_their_lengths(of: &Refusals) {
     }
 }
 
-/// Puts each of `values` in the place of each argument of each command; a client is in step after all of them.
+/// Puts each of `values` in the place of each argument of each command. After all of them, the
+/// client is still in step.
 fn anywhere(of: &Refusals, values: &[Vec<u8>]) {
     let server = (of.with_data)();
     let mut client = server.client();

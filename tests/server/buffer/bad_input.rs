@@ -1,9 +1,9 @@
-//! What is refused, how, and that nothing happens then.
+//! What is refused, how, and that it changes nothing.
 
 use super::*;
 use crate::bad_input::{all_refusals, Refusals, FIXED, OPEN, SYNTAX};
 
-/// A server with a buffer, a lock and a text on it that must not change.
+/// A server with a buffer, a lock and a text that must not change.
 fn with_data() -> Server {
     let server = Server::start();
     put(&server, "a", b"0123456789");
@@ -158,7 +158,7 @@ fn limits_name_their_settings() {
     for line in ["LTMC.CHUNK.RETAIN b a bob", "LTMC.CHUNK.PIN b a bob PX 5", "LTMC.CHUNK.PUT b a z PIN bob 5"] {
         assert!(server.run(line).error().contains("ltmc.chunk-holders-max"), "{line}");
     }
-    // What a new buffer gets if nothing is said.
+    // The default of a new buffer.
     set("buffer-bytes-max", 100_000);
     run(&server, "LTMC.CHUNK.BUFFER other");
     let stats = run(&server, "LTMC.CHUNK.STATS other");
@@ -218,7 +218,7 @@ fn a_payload_that_does_not_fit_is_refused_and_the_buffer_stays_as_it_is() {
         words.extend(blobs);
         server.cmd(&words)
     };
-    // Without what stands beside it, with something else, with too much, and on a buffer that is not there.
+    // Without its blob, with another, with too much, and on a missing buffer.
     for (key, blobs) in
         [("b", vec![]), ("b", vec![&other[..]]), ("b", vec![&blob[..1999]]), ("b", vec![&blob[..], &blob[..]])]
     {

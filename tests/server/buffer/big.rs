@@ -5,7 +5,7 @@ use std::time::Instant;
 
 const CHUNK: usize = 64 * 1024;
 
-/// Fills a buffer of so many bytes and takes it through everything that copies it.
+/// Fills a buffer with this many bytes and takes it through everything that copies it.
 fn large_buffer(bytes: u64) {
     let started = Instant::now();
     let say = |what: &str| println!("{:6.1} s: {what}", started.elapsed().as_secs_f64());
@@ -82,7 +82,8 @@ fn sixty_four_megabytes_in_chunks_go_through_every_way() {
     large_buffer(64 << 20);
 }
 
-/// Takes minutes and several gigabytes of memory and disk: `cargo test --features test-hooks --test server -- --ignored gigabyte --nocapture`.
+/// Takes minutes and several gigabytes of memory and disk: `cargo test --features test-hooks --test
+/// server -- --ignored gigabyte --nocapture`.
 #[test]
 #[ignore = "takes minutes and gigabytes"]
 fn a_gigabyte_in_chunks_goes_through_every_way() {

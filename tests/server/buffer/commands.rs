@@ -50,7 +50,7 @@ fn each_content_has_a_version_and_an_old_one_does_not_win() {
     assert_eq!(run(&server, "LTMC.CHUNK.WRITE b a 0 x IFVERSION 2").int(), 3);
     assert_eq!(server.run("LTMC.CHUNK.PUT b a y IFVERSION 0").error_code(), "CONFLICT", "it is there");
     assert_eq!(read(&server, "a").as_deref(), Some(b"xwo".as_slice()));
-    // A chunk that comes later under the same name is not taken for the one that was there.
+    // A later chunk of the same name is not mistaken for the earlier one.
     assert_eq!(run(&server, "LTMC.CHUNK.FREE b a").int(), 1);
     assert_eq!(run(&server, "LTMC.CHUNK.PUT b a anew IFVERSION 0").array()[1].int(), 4);
     assert_eq!(server.run("LTMC.CHUNK.ALLOC b ID a SIZE 5").error_code(), "CONFLICT");
@@ -87,13 +87,13 @@ fn equal_contents_are_there_once_and_found_by_their_hash() {
     let stats = run(&server, "LTMC.CHUNK.STATS b");
     assert_eq!((stats.get("logical_bytes").int(), stats.get("physical_bytes").int()), (5_100_000, 100_000));
     assert_eq!(stats.get("ratio").text(), "51.000");
-    // The XXH64 of a text, as every implementation has it.
+    // The XXH64 of a text, as every implementation computes it.
     put(&server, "known", b"Nobody inspects the spammish repetition");
     assert_eq!(info(&server, "known").get("hash").text(), "fbcea83c8a378bf1");
     let have = run(&server, "LTMC.CHUNK.HAVE b 3 FBCEA83C8A378BF1 0000000000000000 ef46db3751d8e999");
     assert_eq!(have.array()[0].text(), "known");
     assert!(have.array()[1].is_nil() && have.array()[2].is_nil());
-    // What is allocated and sealed finds its equal, too.
+    // An allocated and sealed chunk is matched with its equal, too.
     run(&server, "LTMC.CHUNK.ALLOC b ID parts SIZE 100000");
     server.cmd(&[b"LTMC.CHUNK.WRITE".as_slice(), b"b", b"parts", b"0", &data]).int();
     assert_eq!(stat(&server, "physical_bytes"), 200_039);
@@ -248,7 +248,7 @@ fn commands_of_chunks_work_in_transactions_scripts_and_resp3() {
     client.resp3();
     let stats = client.run("LTMC.CHUNK.STATS b");
     assert_eq!((stats.get("chunks").int(), stats.get("unsealed").int()), (2, 0));
-    // A watched key is changed by a write and by no read.
+    // A write changes a watched key, a read does not.
     client.run("WATCH b").ok();
     read(&server, "a");
     client.run("MULTI").ok();

@@ -1,9 +1,9 @@
-//! COPY: the chunks go along, those who hold them do not.
+//! COPY: the chunks are copied, those who hold them are not.
 
 use super::durability::make_everything;
 use super::*;
 
-/// Of the buffer `k`.
+/// The ids of the buffer `k`.
 fn ids_of_copy(server: &Server) -> Vec<String> {
     server.run("LTMC.CHUNK.LIST k").texts()
 }
@@ -49,12 +49,12 @@ fn a_copy_is_held_by_nobody_and_is_written_for_itself() {
     assert!(shown("k", "pinned").get("pins").array().is_empty() && shown("b", "pinned").get("pins").array().len() == 1);
     assert_eq!(shown("k", "loose").get("reads_1h").int(), 3, "what is read most is known of the copy, too");
     assert_eq!(run(&server, "LTMC.CHUNK.STATS k").get("max_bytes").int(), 3_000_000);
-    // Nobody has to be asked.
+    // No agent has to be asked.
     assert_eq!(server.run("LTMC.CHUNK.FREE b pinned").error_code(), "BADSTATE");
     assert_eq!(run(&server, "LTMC.CHUNK.FREE k pinned retained").int(), 2);
     assert_eq!(ids(&server), ["pinned", "retained", "loose", "open", &generated]);
     assert_eq!(run(&server, "LTMC.CHUNK.RELEASE k loose ada").int(), 0);
-    // A write to the one is none to the other, sealed or not.
+    // A write to one is not a write to the other, sealed or not.
     run(&server, "LTMC.CHUNK.WRITE k loose 0 changed");
     run(&server, "LTMC.CHUNK.WRITE b retained 0 another");
     run(&server, "LTMC.CHUNK.WRITE k open 0 efgh");

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Everything that can happen to a buffer, and that nothing of it comes to its end during a test.
+/// Everything that can happen to a buffer. None of it ends during a test.
 pub fn make_everything(server: &Server) {
     run(server, "LTMC.CHUNK.BUFFER b MAXBYTES 3000000 MINBYTES 3000000 POLICY LRU");
     for n in 0..20 {
@@ -30,7 +30,7 @@ pub fn make_everything(server: &Server) {
         "LTMC.CHUNK.FREE b c6 c7".to_string(),
     ];
     far.iter().for_each(|line| drop(run(server, line)));
-    // Some are evicted, and the bounds change.
+    // Some chunks are evicted, and the bounds change.
     for n in 0..40 {
         put(server, &format!("big{n}"), &content(100 + n, 100_000));
     }
@@ -70,7 +70,7 @@ fn everything_that_can_happen_to_a_buffer_is_persisted_everywhere() {
     primary.kill();
     replica.promote();
     assert_same("promoted replica", &before, &replica.dataset());
-    // It goes on: retries are known, versions grow, and what is held stays.
+    // It continues: retries are known, versions grow, and what is held stays.
     let again = format!("LTMC.CHUNK.ALLOC b ID filled SIZE 3000 AGENT ada REQID r1 PX {FAR_MS}");
     assert_eq!(run(&replica, &again).text(), "filled");
     assert_eq!(put(&replica, "c3", b"more"), 3);

@@ -1,8 +1,8 @@
-//! Leases, pins, retains and times to live: what stays, and what time ends.
+//! Leases, pins, retains and TTLs: what stays, and what time ends.
 
 use super::*;
 
-/// A buffer in which not much fits, and so many chunks of 10 KB that are pinned for some time.
+/// A buffer with little room, and this many chunks of 10 KB that are pinned for some time.
 #[track_caller]
 fn pinned(server: &Server, count: u64, ms: i64) {
     run(server, "LTMC.CHUNK.BUFFER b MAXBYTES 200000 MINBYTES 200000 POLICY LRU");
@@ -50,7 +50,7 @@ fn nothing_that_is_held_is_evicted_and_a_full_buffer_says_by_how_much() {
     let gone: Vec<_> = before.iter().filter(|id| !ids(&server).contains(id)).cloned().collect();
     assert_eq!(gone, ["p3", "p7"]);
     assert!(stat(&server, "used_bytes") <= 200_000);
-    // To hold something more can be too much as well.
+    // Holding one more can be too much as well.
     put(&server, "loose", b"x");
     run(&server, "LTMC.CHUNK.BUFFER b POLICY NONE");
     let refused = server.cmd(&[b"LTMC.CHUNK.PUT".as_slice(), b"b", b"last", &[b'x'; 60_000]]);

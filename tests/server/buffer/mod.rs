@@ -1,4 +1,5 @@
-//! Chunk buffers: what their commands do, who holds what, what takes how much room, and what survives.
+//! Chunk buffers: what their commands do, who holds what, how much room they take, and what
+//! survives.
 
 use crate::harness::*;
 use crate::waiting::set_clock;
@@ -14,7 +15,7 @@ mod holds;
 mod nodes;
 mod sizes;
 
-/// So far that nothing of it comes in a test.
+/// A time that does not come within a test.
 const FAR_MS: i64 = 31_536_000_000;
 
 /// Puts bytes and returns the version.
@@ -57,7 +58,7 @@ fn story(server: &Server) -> Vec<(String, Value)> {
     events.iter().map(parse).map(|event| (event["event"].as_str().expect("a name").to_string(), event)).collect()
 }
 
-/// Bytes that are told apart from those of every other number.
+/// Bytes that differ for every number.
 fn content(n: u64, bytes: usize) -> Vec<u8> {
     let mut data = vec![(n % 251) as u8; bytes];
     let name = n.to_le_bytes();
@@ -66,7 +67,7 @@ fn content(n: u64, bytes: usize) -> Vec<u8> {
     data
 }
 
-/// Puts so many chunks of so many bytes, in pipelines.
+/// Puts `count` chunks of `bytes` bytes, in pipelines.
 #[track_caller]
 fn fill(server: &Server, count: u64, bytes: usize) {
     let mut client = server.client();

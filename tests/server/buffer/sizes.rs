@@ -1,11 +1,11 @@
-//! How much room a buffer takes, and that it is given back without holding up others.
+//! How much room a buffer takes, and that it is given back without holding up other clients.
 
 use super::*;
 
-/// What `fill` adds to the memory of the server, and to what the buffer says of itself.
+/// How much `fill` adds to the memory of the server, and to what the buffer says of itself.
 #[track_caller]
 fn measured(server: &Server, count: u64, bytes: usize) -> (f64, f64) {
-    // Buffers of clients and such have their size then.
+    // Buffers of clients and the like have their size then.
     fill(server, 1, bytes);
     let before = (server.info_int("memory", "used_memory"), stat(server, "used_bytes"));
     fill(server, count, bytes);
@@ -21,17 +21,20 @@ fn what_a_buffer_says_that_it_takes_is_what_the_server_has_allocated() {
     {
         let server = Server::start();
         run(&server, "LTMC.CHUNK.BUFFER b MAXBYTES 1000000000 MINBYTES 1000000000");
-        let (allocated, said) = measured(&server, count, bytes);
-        // The log for watchers is not a part of what is bounded; it takes up to 1 MiB.
+        let (allocated, reported) = measured(&server, count, bytes);
+        // The log for watchers is not part of what is bounded. It takes up to 1 MiB.
         let log = f64::min(1.2e6, count as f64 * 230.0);
-        let ratio = said / (allocated - log);
+        let ratio = reported / (allocated - log);
         assert!(
             (1.0 - band..1.0 + band).contains(&ratio),
-            "{bytes} bytes: said {said}, allocated {allocated}: {ratio}"
+            "{bytes} bytes: said {reported}, allocated {allocated}: {ratio}"
         );
         let usage = run(&server, "MEMORY USAGE b SAMPLES 0").int() as f64;
         let ratio = usage / (stat(&server, "used_bytes") as f64 + log);
-        assert!((1.0 - band..1.0 + band).contains(&ratio), "{bytes} bytes: MEMORY USAGE {usage}, said {said}: {ratio}");
+        assert!(
+            (1.0 - band..1.0 + band).contains(&ratio),
+            "{bytes} bytes: MEMORY USAGE {usage}, said {reported}: {ratio}"
+        );
         if bytes == 64 * 1024 {
             let overhead = stat(&server, "used_bytes") as f64 / (count as f64 * bytes as f64);
             assert!(overhead < 1.01, "a chunk of 64 KB costs no more than it has: {overhead}");
@@ -97,9 +100,10 @@ fn a_buffer_grows_with_use_and_gives_way_when_the_server_is_short_of_memory() {
         .map(|(_, event)| event["why"].as_str().expect("a word").to_string())
         .collect();
     assert!(why.contains(&"use".to_string()) && why.last().map(String::as_str) == Some("memory"), "{why:?}");
-    // It was not the server that evicted, and what was put last is there.
+    // The server evicted nothing, and the last chunk is there.
     assert_eq!(server.info_int("stats", "evicted_keys"), 0);
-    // It may grow again as long as that does not bring the server near its limit: no write was refused for want of memory.
+    // The buffer may grow again unless that brings the server near its limit: no write was refused
+    // for lack of memory.
     fill(&server, 500, 64 * 1024);
     assert!(server.info_int("memory", "used_memory") < used * 100 / 95);
 }
@@ -113,7 +117,8 @@ fn a_buffer_of_many_small_chunks_gives_up_no_more_than_it_has_to() {
     let used = server.info_int("memory", "used_memory");
     server.run(&format!("CONFIG SET maxmemory {}", used * 100 / 92)).ok();
     wait_until("the server is well again", || server.run("LTMC.STATUS").get("memory_permille").int() < 900);
-    // What goes is bounded by the size in force, and that goes down in steps, each of which is done before the next.
+    // The size in force bounds what goes. It shrinks in steps, each of which is finished before the
+    // next.
     wait_until("the step is done", || stat(&server, "used_bytes") <= stat(&server, "size_bytes"));
     let after = stat(&server, "used_bytes");
     assert!(after > before / 2, "{before} {after}");
@@ -141,7 +146,7 @@ fn large_buffers_are_freed_in_the_background() {
 #[test]
 fn the_server_may_defragment_while_chunks_are_in_use() {
     let server = Server::start();
-    // Needs the allocator that comes with the server; where it is missing there is nothing to test.
+    // This needs the allocator that comes with the server. Without it there is nothing to test.
     if server.run("CONFIG SET activedefrag yes").is_error() {
         return;
     }

@@ -1,4 +1,4 @@
-//! Putting answers and getting them: which calls are one, whose an answer is, what it may be.
+//! Putting and getting answers: which calls are the same, whose an answer is, and what it may be.
 
 use super::*;
 
@@ -17,18 +17,18 @@ fn a_miss_gives_a_ticket_and_what_is_put_for_it_is_a_hit() {
     let first = promoted(&missed);
     assert!(first > 0 && missed.get("age_ms").is_nil() && missed.get("ttl_ms").is_nil());
     let second = get(&server, "c t {}");
-    assert_eq!((said(&second), ticket_in(&second)), (miss(), None), "one computes");
+    assert_eq!((status_and_value(&second), ticket_in(&second)), (miss(), None), "one computes");
     put(&server, &format!("c t {{}} v TICKET {first} PX 600000"));
     let hit = get(&server, "c t {}");
     assert_eq!(fields(&hit), FIELDS);
-    assert_eq!((said(&hit), ticket_in(&hit)), (answer("HIT", "v"), None));
+    assert_eq!((status_and_value(&hit), ticket_in(&hit)), (answer("HIT", "v"), None));
     assert!((0..10_000).contains(&hit.get("age_ms").int()), "{hit:?}");
     assert!((590_000..=600_000).contains(&hit.get("ttl_ms").int()), "{hit:?}");
     put_is_stale(&server, &format!("c t {{}} other TICKET {first}"));
     assert_eq!(found(&server, "c t {}"), answer("HIT", "v"));
     put(&server, "c t {} forever");
     let hit = get(&server, "c t {}");
-    assert_eq!((said(&hit), hit.get("ttl_ms").is_nil()), (answer("HIT", "forever"), true));
+    assert_eq!((status_and_value(&hit), hit.get("ttl_ms").is_nil()), (answer("HIT", "forever"), true));
     let mut client = server.client();
     client.resp3();
     assert!(matches!(client.run("LTMC.CACHE.GET c t {}"), Reply::Map(pairs) if pairs.len() == FIELDS.len()));
@@ -65,7 +65,7 @@ fn arguments_that_mean_the_same_are_one_call() {
     ];
     server.cmd(&["LTMC.CACHE.PUT", "c", "t", same[0], "v"]).ok();
     for args in same {
-        assert_eq!(said(&server.cmd(&["LTMC.CACHE.GET", "c", "t", args])), answer("HIT", "v"), "{args}");
+        assert_eq!(status_and_value(&server.cmd(&["LTMC.CACHE.GET", "c", "t", args])), answer("HIT", "v"), "{args}");
     }
     for args in same {
         server.cmd(&["LTMC.CACHE.PUT", "c", "t", args, args]).ok();
@@ -81,11 +81,11 @@ fn arguments_that_mean_the_same_are_one_call() {
         r#"{"a":[10,"é",{"y":true}],"b":0.1}"#,
     ];
     for args in others {
-        assert_eq!(said(&server.cmd(&["LTMC.CACHE.GET", "c", "t", args])), miss(), "{args}");
+        assert_eq!(status_and_value(&server.cmd(&["LTMC.CACHE.GET", "c", "t", args])), miss(), "{args}");
     }
     for (one, other) in [("0", "-0"), ("1e2", "100.0"), ("\"/\"", "\"\\/\""), ("null", " null ")] {
         server.cmd(&["LTMC.CACHE.PUT", "c", "t", one, one]).ok();
-        assert_eq!(said(&server.cmd(&["LTMC.CACHE.GET", "c", "t", other])), answer("HIT", one), "{other}");
+        assert_eq!(status_and_value(&server.cmd(&["LTMC.CACHE.GET", "c", "t", other])), answer("HIT", one), "{other}");
     }
 }
 
@@ -96,7 +96,7 @@ fn another_tool_and_another_cache_are_other_calls() {
     for what in ["c t2 1", "c T 1", "d t 1", "c t 2"] {
         assert_eq!(found(&server, what), miss(), "{what}");
     }
-    // Where one part ends and the next begins matters.
+    // It matters where one part ends and the next begins.
     put(&server, "c ab 1 ab");
     put(&server, "c a \"b1\" a");
     assert_eq!(found(&server, "c ab 1"), answer("HIT", "ab"));
@@ -155,7 +155,7 @@ fn a_private_answer_is_for_its_agent_alone_and_goes_before_that_of_all() {
     ] {
         assert_eq!(found(&server, what), expected, "{what}");
     }
-    // Whoever it is, one computes it; and the answer is for whom it is said to be.
+    // One computes, whoever it is, and the answer is for the named agent.
     let reply = get(&server, "c t 3 AGENT ada");
     put(&server, &format!("c t 3 own AGENT ada PRIVATE TICKET {}", promoted(&reply)));
     assert_eq!(found(&server, "c t 3 AGENT ada"), answer("HIT", "own"));
@@ -166,7 +166,7 @@ fn a_private_answer_is_for_its_agent_alone_and_goes_before_that_of_all() {
         shown.push((entry.get("private").int(), if agent.is_nil() { "-".into() } else { agent.text().into() }));
     }
     assert_eq!(shown, [(0, "-".into()), (1, "ada".into()), (1, "ada".into()), (1, "ada".into())]);
-    // The private one gone, that of all is there again.
+    // Once the private answer is gone, the shared one is found again.
     assert_eq!(server.run("LTMC.CACHE.INVALIDATE c AGENT ada").int(), 3);
     assert_eq!(found(&server, "c t 1 AGENT ada"), answer("HIT", "shared"));
 }
@@ -181,7 +181,7 @@ fn that_there_is_no_answer_is_an_answer_with_a_life_of_its_own() {
     put(&server, "c t 2 none NEGATIVE PX 50000");
     put(&server, "c t 3 there");
     let first = get(&server, "c t 1");
-    assert_eq!(said(&first), answer("NEGATIVE", "no-such-file"));
+    assert_eq!(status_and_value(&first), answer("NEGATIVE", "no-such-file"));
     assert!((1..=5000).contains(&first.get("ttl_ms").int()), "{first:?}");
     assert!((40_000..=50_000).contains(&get(&server, "c t 2").get("ttl_ms").int()));
     for (offset, expected) in [

@@ -3,7 +3,7 @@
 use super::*;
 use crate::bad_input::{all_refusals, refused, refused_as, refused_line, Refusals, SYNTAX};
 
-/// A server with a cache, a lock, a session and a text on it that must not change.
+/// A server with a cache, a lock, a session and a text that must not change.
 fn with_data() -> Server {
     let server = Server::start();
     server.run("SET text v").ok();
@@ -174,10 +174,13 @@ fn labels_and_arguments_have_their_lengths() {
         refused(&server, &[&["LTMC.CACHE.GET", "c", "t", &args], more].concat(), part);
         refused(&server, &[&["LTMC.CACHE.PUT", "c", "t", &args, "v"], more].concat(), part);
     }
-    // As long as they may be, and any bytes.
+    // Of the greatest length, and with any bytes.
     let (id, label, args) = (&id[..256], &label[..1024], &args[..1 << 20]);
     server.cmd(&["LTMC.CACHE.PUT", "c", id, args, "v", "RAW", "AGENT", id, "PRIVATE", "DEPS", "1", label]).ok();
-    assert_eq!(said(&server.cmd(&["LTMC.CACHE.GET", "c", id, args, "RAW", "AGENT", id])), answer("HIT", "v"));
+    assert_eq!(
+        status_and_value(&server.cmd(&["LTMC.CACHE.GET", "c", id, args, "RAW", "AGENT", id])),
+        answer("HIT", "v")
+    );
     assert_eq!(server.cmd(&["LTMC.CACHE.INVALIDATE", "c", "DEP", "1", label]).int(), 1);
     let binary: &[u8] = b"\0\r\n\xff %s{}";
     let words =

@@ -1,4 +1,4 @@
-//! Bounds: who makes room for whom, and that what is counted is what is there.
+//! Bounds: what is evicted for what, and that what is counted is what is there.
 
 use super::*;
 
@@ -36,7 +36,7 @@ fn the_answer_used_least_often_makes_room() {
         put(&server, &format!("c t {n} v"));
         (0..10 - n).for_each(|_| drop(get(&server, &format!("c t {n}"))));
     }
-    // 4 was used last, but least often; and who comes new does not go at once.
+    // 4 was used last, but least often. A new answer does not go at once.
     for (comes, left) in [(5, [1, 2, 3, 5]), (6, [1, 2, 3, 6])] {
         put(&server, &format!("c t {comes} v"));
         assert_eq!(there(&server), left);
@@ -52,7 +52,8 @@ fn the_answer_that_is_worth_least_makes_room() {
     put(&server, &format!("c t 2 {large} COST 1000"));
     put(&server, "c t 3 v COST 10");
     put(&server, "c t 4 v COST 500");
-    // Small, dear and used often is worth much; the level of what went rises slowly.
+    // A small, costly answer that is used often is worth much. The level of evicted answers rises
+    // slowly.
     (0..3).for_each(|_| drop(get(&server, "c t 4")));
     put(&server, "c t 5 v COST 100000");
     assert_eq!(there(&server), [1, 2, 4, 5], "cheap");
@@ -81,7 +82,7 @@ fn bytes_never_pass_the_bound_and_are_used_up_to_it() {
     }
     assert!(stat(&server, "bytes") > 950_000);
     assert_eq!(stat(&server, "entries") + stat(&server, "evicted"), 2000);
-    // What takes the place of a small one needs room, too.
+    // A larger answer that replaces a small one needs room, too.
     let last = there(&server)[0];
     server.cmd(&["LTMC.CACHE.PUT", "c", "t", &last.to_string(), &"y".repeat(300_000)]).ok();
     let bytes = stat(&server, "bytes");

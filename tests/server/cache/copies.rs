@@ -1,4 +1,4 @@
-//! COPY: the answers go along, the tickets do not.
+//! COPY: the answers are copied, the tickets are not.
 
 use super::durability::{make_everything, readable, CACHES};
 use super::*;
@@ -28,7 +28,7 @@ fn a_copy_has_the_answers_and_nobody_computes_for_it() {
     assert_eq!(server.run("LTMC.CACHE.INVALIDATE c TOOL t SOFT").int(), 3);
     put(&server, "c t 1 v DEPS 1 d TAGS 1 g AGENT ada");
     put(&server, "c t 2 none NEGATIVE PX 90000000");
-    // One is computed anew, one for the first time.
+    // One is recomputed, one is computed for the first time.
     let (renews, computes) = (ticket_in(&get(&server, "c t 3")).expect("stale"), ticket(&server, "c t 4"));
     let mut waits = waiter(&server, "c t 4");
     assert_eq!(server.run("COPY c d").int(), 1);
@@ -38,15 +38,15 @@ fn a_copy_has_the_answers_and_nobody_computes_for_it() {
     assert_eq!(stat(&server, "tickets_out"), 2);
     assert_eq!(found(&server, "d t 1"), answer("HIT", "v"));
     assert_eq!(found(&server, "d t 2"), answer("NEGATIVE", "none"));
-    // What is brought for the one is not brought for the other.
+    // An answer for one of the caches is no answer for the other.
     put_is_stale(&server, &format!("d t 3 new TICKET {renews}"));
     put_is_stale(&server, &format!("d t 4 new TICKET {computes}"));
     let next = get(&server, "d t 3");
-    assert_eq!(said(&next), answer("STALE", "old"));
+    assert_eq!(status_and_value(&next), answer("STALE", "old"));
     assert!(ticket_in(&next).expect("to compute it anew") > computes, "fences go on growing");
     put(&server, &format!("d t 4 of-the-copy TICKET {}", ticket(&server, "d t 4")));
     put(&server, &format!("c t 4 of-the-original TICKET {computes}"));
-    assert_eq!(said(&waits.recv()), answer("HIT", "of-the-original"));
+    assert_eq!(status_and_value(&waits.recv()), answer("HIT", "of-the-original"));
     put(&server, &format!("c t 3 new TICKET {renews}"));
     // Labels lead to the copy's own answers.
     assert_eq!(server.run("LTMC.CACHE.INVALIDATE d DEP 1 d").int(), 1);
@@ -113,7 +113,7 @@ fn who_waits_for_what_is_copied_there_has_it() {
     let computes = ticket(&server, "d t 1");
     let mut waits = waiter(&server, "d t 1");
     assert_eq!(server.run("COPY c d REPLACE").int(), 1);
-    assert_eq!(said(&waits.recv()), answer("HIT", "v"));
+    assert_eq!(status_and_value(&waits.recv()), answer("HIT", "v"));
     put_is_stale(&server, &format!("d t 1 w TICKET {computes}"));
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 /// The caches that [`make_everything`] leaves.
 pub const CACHES: [&str; 5] = ["c", "limits", "called", "flights", "big"];
 
-/// Runs many lines, each of which has to be accepted.
+/// Runs lines, each of which has to be accepted.
 #[track_caller]
 fn run_all(server: &Server, lines: &[&str]) {
     for line in lines {
@@ -44,7 +44,8 @@ fn make_answers(server: &Server) {
     other.run("LTMC.CACHE.PUT c t 1 elsewhere").ok();
 }
 
-/// A ticket that is tied to no connection: nothing happens to it by itself wherever its cache is copied to.
+/// A ticket that is tied to no connection: nothing happens to it by itself, wherever its cache is
+/// copied to.
 #[track_caller]
 fn loose_ticket(server: &Server, what: &str) -> i64 {
     let words: Vec<String> = what.split(' ').map(|word| format!("'{word}'")).collect();
@@ -67,11 +68,11 @@ fn make_flights(server: &Server, clock: &mut i64) {
     *clock += 1001;
     set_clock(server, *clock);
     wait_until("the lease is over", || happened(server, "cache.ticketended") == 2);
-    // Void by what was called off, which is remembered as long as tickets are out.
+    // An invalidation makes it void. That is remembered as long as tickets are out.
     let void = ticket(server, &far(13));
     run_all(server, &["LTMC.CACHE.INVALIDATE flights DEP 2 x y"]);
     put_is_stale(server, &format!("flights t 13 v DEPS 1 y TICKET {void}"));
-    // Whoever has these tickets is gone: one is waited for no more, one was given on.
+    // The holder of these tickets is gone: one is no longer waited for, one was given to the next.
     let mut holder = server.client();
     promoted(&holder.run(&format!("LTMC.CACHE.GET {}", far(14))));
     promoted(&holder.run(&format!("LTMC.CACHE.GET {}", far(15))));
@@ -79,7 +80,7 @@ fn make_flights(server: &Server, clock: &mut i64) {
     holder.close();
     let next = promoted(&waits.recv());
     run_all(server, &[&format!("LTMC.CACHE.PUT flights t 15 v TICKET {next}")]);
-    // Taken back: the client is gone in the tick in which it is asked.
+    // It is taken back: the client is gone in the tick in which it is asked to compute.
     let first = ticket(server, &far(16));
     let untold = waiter(server, &far(16));
     let lines = [format!("LTMC.CACHE.FAIL flights t 16 {first}"), format!("CLIENT KILL ID {}", untold.id())];
@@ -87,7 +88,7 @@ fn make_flights(server: &Server, clock: &mut i64) {
     wait_until("it is taken back", || server.info_int("ltmc", "ltmc_cache_taken_back") == 1);
 }
 
-/// What is called off, and what was over.
+/// What is invalidated, and what has expired.
 fn make_ends(server: &Server, clock: &mut i64) {
     for n in 0..60 {
         run_all(
@@ -113,7 +114,7 @@ fn make_ends(server: &Server, clock: &mut i64) {
     assert_eq!(server.run("EXISTS gone gone2").int(), 0);
 }
 
-/// More than one piece of an AOF holds.
+/// More than fits into one piece of an AOF.
 fn make_big(server: &Server) {
     let mut value = vec![b'x'; 1 << 20];
     for n in 0..40 {
@@ -136,7 +137,7 @@ pub fn make_everything(server: &Server) -> i64 {
     clock
 }
 
-/// What readers are told of all answers, without what only the node that gave them knows.
+/// What readers are told of all answers, without what only the node knows that gave them.
 pub fn readable(server: &Server) -> Vec<String> {
     let mut shown = Vec::new();
     for key in CACHES {
@@ -180,7 +181,7 @@ fn everything_that_can_happen_to_a_cache_is_persisted_everywhere() {
     primary.kill();
     assert_readable(&replica, &seen, "the last copy");
     replica.promote();
-    // Its clock was never moved, so nothing is due on it.
+    // Its clock was never moved, so nothing is due there.
     assert_readable(&replica, &seen, "promoted replica");
     assert_eq!(get(&replica, "big t 7").get("value").bytes()[..3], *b"07x");
     assert!(replica.run("LTMC.CACHE.INVALIDATE called DEP 1 all").int() > 0, "labels came along");
@@ -204,7 +205,8 @@ fn what_was_answered_is_there_after_a_crash() {
         assert_eq!(readable_answers(&server), before);
         assert_eq!(found(&server, "c t 1"), miss());
         assert_eq!(found(&server, "c t 2"), answer("HIT", &format!("{large}2")));
-        // Its connection ended with the server; it is waited for a little, and may come as long as nobody else computes it.
+        // Its connection ended with the server. It has a short time, and may come as long as no
+        // other client computes the answer.
         put(&server, &format!("c t 100 v TICKET {computes}"));
         assert!(ticket(&server, "c t 200") > computes);
     }

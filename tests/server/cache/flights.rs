@@ -1,4 +1,5 @@
-//! One computes, the others wait: who gets the ticket, who the answer, and what becomes of both.
+//! One client computes, the others wait: who gets the ticket, who the answer, and what becomes of
+//! both.
 
 use super::*;
 
@@ -22,7 +23,7 @@ fn a_thousand_who_miss_at_once_make_one_ticket_and_are_answered_by_one_put() {
     let mut hits = 0;
     for client in &mut clients {
         if let Some(reply) = client.recv_within(1) {
-            assert_eq!((said(&reply), ticket_in(&reply)), (answer("HIT", "v"), None));
+            assert_eq!((status_and_value(&reply), ticket_in(&reply)), (answer("HIT", "v"), None));
             hits += 1;
         }
     }
@@ -49,7 +50,8 @@ fn a_thousand_who_wait_compute_one_after_the_other_if_all_of_them_fail() {
     put(&server, &format!("c t 1 v TICKET {computes}"));
 }
 
-/// A ticket for call `t 1` of cache `c` that `holder` has, and two who wait for the answer in turn.
+/// A ticket for call `t 1` of cache `c` that `holder` has, and two clients that wait for the answer
+/// in turn.
 pub struct Line {
     pub server: Server,
     pub holder: Client,
@@ -68,14 +70,12 @@ impl Line {
     pub fn on(server: Server) -> Line {
         let mut holder = server.client();
         let computes = promoted(&holder.run("LTMC.CACHE.GET c t 1 AGENT a"));
-        let mut waiters = server.clients(2);
-        server.block_in_turn(&mut waiters, |n| format!("LTMC.CACHE.GET c t 1 AGENT {} BLOCK 0", ["b", "c"][n]));
-        let c = waiters.pop().expect("there are two");
-        let b = waiters.pop().expect("there are two");
+        let [b, c] =
+            waiters_in_turn(&server, ["b", "c"], |agent| format!("LTMC.CACHE.GET c t 1 AGENT {agent} BLOCK 0"));
         Line { server, holder, computes, b, c }
     }
 
-    /// The ticket has gone on to `b`, and its answer serves `c`; then nothing is left.
+    /// The ticket has passed to `b`, and its answer serves `c`. Then nothing is left.
     #[track_caller]
     pub fn b_then_c(mut self) -> Server {
         let next = promoted(&self.b.recv());
@@ -88,14 +88,10 @@ impl Line {
 
     #[track_caller]
     pub fn ends_with_c(mut self, value: &str) -> Server {
-        assert_eq!(said(&self.c.recv()), answer("HIT", value));
+        assert_eq!(status_and_value(&self.c.recv()), answer("HIT", value));
         assert_eq!(found(&self.server, "c t 1"), answer("HIT", value));
         assert_idle(&self.server);
-        for client in [&mut self.b, &mut self.c] {
-            if client.is_open() {
-                assert_eq!(client.run("PING"), Reply::Simple("PONG".into()));
-            }
-        }
+        assert_in_step([&mut self.b, &mut self.c]);
         self.server.run("DEL c").int();
         self.server
     }
@@ -105,7 +101,7 @@ impl Line {
 fn a_put_answers_all_who_wait() {
     let mut line = Line::start();
     put(&line.server, &format!("c t 1 v TICKET {}", line.computes));
-    assert_eq!(said(&line.b.recv()), answer("HIT", "v"));
+    assert_eq!(status_and_value(&line.b.recv()), answer("HIT", "v"));
     line.ends_with_c("v");
 }
 
@@ -114,7 +110,7 @@ fn an_answer_that_there_is_none_answers_all_who_wait() {
     let mut line = Line::start();
     put(&line.server, &format!("c t 1 v NEGATIVE TICKET {}", line.computes));
     for client in [&mut line.b, &mut line.c] {
-        assert_eq!(said(&client.recv()), answer("NEGATIVE", "v"));
+        assert_eq!(status_and_value(&client.recv()), answer("NEGATIVE", "v"));
     }
     assert_idle(&line.server);
 }
@@ -124,7 +120,7 @@ fn a_put_without_ticket_answers_all_who_wait_and_leaves_the_ticket_good() {
     let mut line = Line::start();
     put(&line.server, "c t 1 other");
     for client in [&mut line.b, &mut line.c] {
-        assert_eq!(said(&client.recv()), answer("HIT", "other"));
+        assert_eq!(status_and_value(&client.recv()), answer("HIT", "other"));
     }
     assert_idle(&line.server);
     assert_eq!(stat(&line.server, "tickets_out"), 1);
@@ -139,16 +135,16 @@ fn a_put_in_a_transaction_a_script_or_a_guard_answers_who_waits() {
     let put_it = |line: &Line| format!("LTMC.CACHE.PUT c t 1 v TICKET {}", line.computes);
     let text = put_it(&line);
     line.holder.pipeline(&["MULTI", "SET x 1", &text, "EXEC"])[3].array()[1].ok();
-    assert_eq!(said(&line.b.recv()), answer("HIT", "v"));
+    assert_eq!(status_and_value(&line.b.recv()), answer("HIT", "v"));
     let mut line = Line::on(line.ends_with_c("v"));
     let script = format!("return redis.call('LTMC.CACHE.PUT', KEYS[1], 't', '1', 'v', 'TICKET', '{}')", line.computes);
     line.holder.cmd(&["EVAL", &script, "1", "c"]).ok();
-    assert_eq!(said(&line.b.recv()), answer("HIT", "v"));
+    assert_eq!(status_and_value(&line.b.recv()), answer("HIT", "v"));
     let mut line = Line::on(line.ends_with_c("v"));
     let lock = line.holder.run("LTMC.LOCK l me PX 600000").int();
     let text = put_it(&line);
     line.holder.run(&format!("LTMC.GUARD l {lock} {text}")).ok();
-    assert_eq!(said(&line.b.recv()), answer("HIT", "v"));
+    assert_eq!(status_and_value(&line.b.recv()), answer("HIT", "v"));
     line.ends_with_c("v");
 }
 
@@ -201,7 +197,7 @@ fn a_holder_that_is_killed_or_hangs_up_is_waited_for_a_little_and_then_followed(
     }
 }
 
-/// The holder's connection ends, and that is noted.
+/// The holder's connection ends, and the module notices.
 #[track_caller]
 fn holder_is_gone(mut line: Line) -> Line {
     let changes = |line: &Line| line.server.info_int("ltmc", "ltmc_cache_changes");
@@ -218,7 +214,7 @@ fn a_holder_may_go_on_over_another_connection_while_it_is_waited_for() {
     let mut line = holder_is_gone(Line::on(server));
     assert_eq!(waiting(&line.server), 2);
     put(&line.server, &format!("c t 1 v TICKET {}", line.computes));
-    assert_eq!(said(&line.b.recv()), answer("HIT", "v"));
+    assert_eq!(status_and_value(&line.b.recv()), answer("HIT", "v"));
     let line = holder_is_gone(Line::on(line.ends_with_c("v")));
     set_clock(&line.server, 600_001);
     line.b_then_c();
@@ -287,19 +283,19 @@ fn a_private_answer_serves_its_agent_and_asks_the_next_of_the_others() {
     server.block_in_turn(&mut waiters, |n| format!("LTMC.CACHE.GET c t 1 AGENT {} BLOCK 0", agents[n]));
     put(&server, &format!("c t 1 own AGENT a PRIVATE TICKET {computes}"));
     for n in [1, 3] {
-        assert_eq!(said(&waiters[n].recv()), answer("HIT", "own"));
+        assert_eq!(status_and_value(&waiters[n].recv()), answer("HIT", "own"));
     }
     let next = promoted(&waiters[0].recv());
     assert_eq!(waiting(&server), 2);
     put(&server, &format!("c t 1 all AGENT b TICKET {next}"));
     for n in [2, 4] {
-        assert_eq!(said(&waiters[n].recv()), answer("HIT", "all"));
+        assert_eq!(status_and_value(&waiters[n].recv()), answer("HIT", "all"));
     }
     assert_idle(&server);
     assert_eq!(found(&server, "c t 1 AGENT a"), answer("HIT", "own"));
 }
 
-/// In one write the ticket is given back and the one that is asked to compute by that is killed.
+/// In one write the ticket is given back, and the client that is asked to compute next is killed.
 fn a_ticket_that_nobody_was_told_of_is_given_on(lines: &[&str]) {
     let mut line = Line::start();
     let (kill, fail) = (format!("CLIENT KILL ID {}", line.b.id()), format!("LTMC.CACHE.FAIL c t 1 {}", line.computes));
@@ -332,7 +328,7 @@ fn lines_of_different_calls_do_not_wait_for_each_other() {
     let mut waiters: Vec<Client> = (0..20).map(|n| waiter(&server, &format!("c t {n}"))).collect();
     for n in (0..20).rev() {
         put(&server, &format!("c t {n} v{n} TICKET {}", tickets[n]));
-        assert_eq!(said(&waiters[n].recv()), answer("HIT", &format!("v{n}")));
+        assert_eq!(status_and_value(&waiters[n].recv()), answer("HIT", &format!("v{n}")));
         assert_eq!(waiting(&server), n as i64);
     }
     assert_idle(&server);

@@ -1,4 +1,4 @@
-//! How long an answer is good: time to live, stale answers, MAXAGE, early recomputation.
+//! How long an answer is good: TTL, stale answers, MAXAGE, early recomputation.
 
 use super::*;
 
@@ -30,17 +30,21 @@ fn who_is_the_first_to_ask_for_a_stale_answer_computes_the_next_one() {
     put(&server, "c t 1 old PX 10000 STALE 20000");
     set_clock(&server, 10_001);
     let first = get(&server, "c t 1");
-    assert_eq!(said(&first), answer("STALE", "old"));
+    assert_eq!(status_and_value(&first), answer("STALE", "old"));
     assert_eq!(first.get("ttl_ms").int(), 0);
     let computes = ticket_in(&first).expect("the first has the ticket");
     for _ in 0..3 {
         let other = get(&server, "c t 1 BLOCK 0");
-        assert_eq!((said(&other), ticket_in(&other)), (answer("STALE", "old"), None), "the others do not wait");
+        assert_eq!(
+            (status_and_value(&other), ticket_in(&other)),
+            (answer("STALE", "old"), None),
+            "the others do not wait"
+        );
     }
     put(&server, &format!("c t 1 new TICKET {computes} PX 10000 STALE 20000"));
     let fresh = get(&server, "c t 1");
-    assert_eq!((said(&fresh), ticket_in(&fresh)), (answer("HIT", "new"), None));
-    // Nobody brings the next one: it is stale, and then gone.
+    assert_eq!((status_and_value(&fresh), ticket_in(&fresh)), (answer("HIT", "new"), None));
+    // No client brings the next one: it is stale, and then gone.
     set_clock(&server, 20_002 + 10_001);
     assert_eq!(found(&server, "c t 1"), answer("STALE", "new"));
     set_clock(&server, 20_002 + 30_001);
@@ -73,7 +77,11 @@ fn a_stale_answer_is_there_until_the_next_one_though_its_caller_may_not_wait() {
     server.run("CONFIG SET ltmc.cache-tickets-max 1").ok();
     ticket(&server, "c t 2");
     let reply = get(&server, "c t 1");
-    assert_eq!((said(&reply), ticket_in(&reply)), (answer("STALE", "old"), None), "no more tickets, but an answer");
+    assert_eq!(
+        (status_and_value(&reply), ticket_in(&reply)),
+        (answer("STALE", "old"), None),
+        "no more tickets, but an answer"
+    );
     assert_eq!(server.run("LTMC.CACHE.GET c t 3").error_code(), "LIMIT");
 }
 
@@ -88,10 +96,10 @@ fn who_asks_for_no_older_answer_than_that_computes_a_new_one() {
     let computes = ticket(&server, "c t 1 MAXAGE 19999");
     assert_eq!(found(&server, "c t 1"), answer("HIT", "v"), "it is good enough for others");
     let second = get(&server, "c t 1 MAXAGE 0");
-    assert_eq!((said(&second), ticket_in(&second)), (miss(), None));
+    assert_eq!((status_and_value(&second), ticket_in(&second)), (miss(), None));
     let mut waits = waiter(&server, "c t 1 MAXAGE 19999");
     put(&server, &format!("c t 1 new TICKET {computes}"));
-    assert_eq!(said(&waits.recv()), answer("HIT", "new"));
+    assert_eq!(status_and_value(&waits.recv()), answer("HIT", "new"));
     assert_eq!(found(&server, "c t 1 MAXAGE 19999"), answer("HIT", "new"));
 }
 
@@ -117,14 +125,18 @@ fn a_dear_answer_is_computed_anew_by_one_before_it_ends() {
     put(&server, &format!("c t 3 v COST {dear}"));
     for what in ["c t 1", "c t 1 BETA 0", "c t 2 BETA 1000", "c t 3 BETA 1000"] {
         let reply = get(&server, what);
-        assert_eq!((said(&reply), ticket_in(&reply)), (answer("HIT", "v"), None), "{what}");
+        assert_eq!((status_and_value(&reply), ticket_in(&reply)), (answer("HIT", "v"), None), "{what}");
     }
     let replies: Vec<Reply> = (0..20).map(|_| get(&server, "c t 1 BETA 1000")).collect();
-    assert!(replies.iter().all(|reply| said(reply) == answer("HIT", "v")), "all have the answer meanwhile");
+    assert!(replies.iter().all(|reply| status_and_value(reply) == answer("HIT", "v")), "all have the answer meanwhile");
     let tickets: Vec<i64> = replies.iter().filter_map(ticket_in).collect();
     assert_eq!(tickets.len(), 1, "{tickets:?}");
     assert_eq!(ticket_in(&replies[0]), Some(tickets[0]));
     put(&server, &format!("c t 1 new PX 600000 COST 0 TICKET {}", tickets[0]));
     let reply = get(&server, "c t 1 BETA 1000");
-    assert_eq!((said(&reply), ticket_in(&reply)), (answer("HIT", "new"), None), "what costs nothing waits for its end");
+    assert_eq!(
+        (status_and_value(&reply), ticket_in(&reply)),
+        (answer("HIT", "new"), None),
+        "what costs nothing waits for its end"
+    );
 }

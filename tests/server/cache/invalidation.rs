@@ -1,4 +1,5 @@
-//! Calling answers off: what it concerns, that none is given afterwards, and what it means for who computes one just then.
+//! Invalidating answers: which ones it concerns, that none of them is given afterwards, and what
+//! becomes of answers that are being computed.
 
 use super::flights::Line;
 use super::*;
@@ -55,19 +56,19 @@ fn what_is_called_off_softly_is_stale_until_somebody_brings_the_next_one() {
     put(&server, "c t 3 no NEGATIVE DEPS 1 d0");
     assert_eq!(call_off(&server, "DEP 2 d0 d1 SOFT"), 3);
     let first = get(&server, "c t 0");
-    assert_eq!(said(&first), answer("STALE", "old"));
+    assert_eq!(status_and_value(&first), answer("STALE", "old"));
     let computes = ticket_in(&first).expect("the first computes");
     assert_eq!(found(&server, "c t 1"), answer("STALE", "old"));
     assert_eq!(found(&server, "c t 3"), answer("STALE", "no"));
     let other = get(&server, "c t 2");
-    assert_eq!((said(&other), ticket_in(&other)), (answer("HIT", "old"), None));
+    assert_eq!((status_and_value(&other), ticket_in(&other)), (answer("HIT", "old"), None));
     put(&server, &format!("c t 0 new DEPS 1 d0 TICKET {computes}"));
     assert_eq!(found(&server, "c t 0"), answer("HIT", "new"));
     assert_eq!(call_off(&server, "ALL SOFT"), 4);
     for (n, value) in [(0, "new"), (1, "old"), (2, "old"), (3, "no")] {
         assert_eq!(found(&server, &format!("c t {n}")), answer("STALE", value), "{n}");
     }
-    // What is stale can be called off for good.
+    // A stale answer can be invalidated for good.
     assert_eq!(call_off(&server, "DEP 1 d0"), 2);
     assert_eq!([0, 1, 2, 3].map(|n| found(&server, &format!("c t {n}")).0), ["MISS", "STALE", "STALE", "MISS"]);
 }
@@ -81,7 +82,7 @@ fn a_slow_filler_cannot_bring_back_what_was_called_off() {
         ("TOOL t", true),
         ("TOOL t SOFT", true),
         ("AGENT ada", true),
-        // These are known to concern the answer only when it comes.
+        // It is known that these concern the answer only when it comes.
         ("DEP 1 d1", true),
         ("DEP 1 d2 SOFT", true),
         ("DEP 2 x d2", true),
@@ -105,7 +106,7 @@ fn a_slow_filler_cannot_bring_back_what_was_called_off() {
             reply.ok();
             assert_eq!(found(&server, "c t 1").0, "HIT", "{what}");
         }
-        // Who begins after it is not meant.
+        // Tickets that are given after it are not concerned.
         server.run("DEL c").int();
         call_off(&server, what);
         let computes = ticket(&server, "c t 1 AGENT ada");
@@ -135,7 +136,7 @@ fn who_computes_the_next_of_a_stale_answer_is_meant_by_what_that_depended_on() {
         set_clock(&server, offset);
         let computes = ticket_in(&get(&server, "c t 1")).expect("it is stale");
         assert_eq!(call_off(&server, &format!("DEP 1 d{how}")), 1);
-        // The new answer does not depend on it any more, but it was computed from what was there before.
+        // The new answer no longer depends on it, but it was computed from what was there before.
         put_is_stale(&server, &format!("c t 1 new TICKET {computes}"));
         assert_eq!(found(&server, "c t 1").0, if how.is_empty() { "MISS" } else { "STALE" });
     }
@@ -172,7 +173,7 @@ fn more_invalidations_than_are_remembered_void_all_tickets() {
 
 const MANY: usize = 10_000;
 
-/// Ten thousand answers of which few are removed at once.
+/// Ten thousand answers of which only `batch` are removed at once.
 fn many(batch: usize) -> Server {
     let server = Server::start();
     server.run("LTMC.CACHE.CONFIG c").ok();
@@ -199,7 +200,7 @@ fn none_of_ten_thousand_is_given_once_it_is_called_off() {
         let replies = client.pipeline(&lines);
         let replies = replies.last().expect("EXEC answers").array().to_vec();
         assert_eq!(replies[0].int(), MANY as i64, "{what}");
-        let given = replies[1..=500].iter().filter(|reply| said(reply) != miss()).count();
+        let given = replies[1..=500].iter().filter(|reply| status_and_value(reply) != miss()).count();
         assert_eq!(given, 0, "{what}");
         assert_eq!(replies[501].int(), 0, "{what}: they are called off already");
         assert!(replies[502].array()[1].array().is_empty() && replies[503].array().is_empty());
@@ -227,9 +228,9 @@ fn what_is_put_after_an_invalidation_is_not_concerned_by_it() {
     ];
     let replies = client.pipeline(&lines)[8].array().to_vec();
     assert_eq!((replies[0].int(), replies[2].int()), (MANY as i64, 1));
-    assert_eq!(said(&replies[4]), answer("STALE", "new"));
-    assert_eq!(said(&replies[5]), answer("HIT", "newer"));
-    assert_eq!(said(&replies[6]), miss());
+    assert_eq!(status_and_value(&replies[4]), answer("STALE", "new"));
+    assert_eq!(status_and_value(&replies[5]), answer("HIT", "newer"));
+    assert_eq!(status_and_value(&replies[6]), miss());
     server.run("CONFIG SET ltmc.sweep-batch-max 1000").ok();
     wait_until("the others are removed", || stat(&server, "entries") == 2);
     assert_eq!(found(&server, "c t 5000"), answer("STALE", "new"));
@@ -313,6 +314,6 @@ fn a_ticket_whose_lease_is_over_gives_who_waits_a_good_one_whatever_is_called_of
         caller.run("EXEC");
         let next = promoted(&b.recv());
         put(&server, &format!("c t 1 v TICKET {next}"));
-        assert_eq!(said(&c.recv()), answer("HIT", "v"), "{what}");
+        assert_eq!(status_and_value(&c.recv()), answer("HIT", "v"), "{what}");
     }
 }

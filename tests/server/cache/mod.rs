@@ -17,12 +17,12 @@ mod rights;
 mod shown;
 mod waiting;
 
-/// So far that nothing of it comes in a test.
+/// A time that does not come within a test.
 const FAR_MS: i64 = 31_536_000_000;
-/// The lease of a ticket for which nothing else is said.
+/// The default lease of a ticket.
 const LEASE_MS: i64 = 30_000;
 
-/// What a cache answers to `what`: that which stands behind the name of the command.
+/// What a cache answers to `what`: the words behind the name of the command.
 #[track_caller]
 fn get(server: &Server, what: &str) -> Reply {
     let reply = server.run(&format!("LTMC.CACHE.GET {what}"));
@@ -37,7 +37,7 @@ fn put(server: &Server, what: &str) {
 
 /// The status of an answer, and the value if there is one.
 #[track_caller]
-fn said(reply: &Reply) -> (String, Option<String>) {
+fn status_and_value(reply: &Reply) -> (String, Option<String>) {
     let value = reply.get("value");
     (reply.get("status").text().into(), (!value.is_nil()).then(|| value.text().into()))
 }
@@ -45,10 +45,10 @@ fn said(reply: &Reply) -> (String, Option<String>) {
 /// Status and value of what a cache answers.
 #[track_caller]
 fn found(server: &Server, what: &str) -> (String, Option<String>) {
-    said(&get(server, what))
+    status_and_value(&get(server, what))
 }
 
-/// How such an answer is written here.
+/// Such an answer, as tests write it.
 fn answer(status: &str, value: &str) -> (String, Option<String>) {
     (status.into(), Some(value.into()))
 }
@@ -65,10 +65,10 @@ fn ticket_in(reply: &Reply) -> Option<i64> {
     (!ticket.is_nil()).then(|| ticket.int())
 }
 
-/// Whoever got this reply is to compute: its ticket.
+/// The ticket in the reply to a client that is asked to compute.
 #[track_caller]
 fn promoted(reply: &Reply) -> i64 {
-    assert_eq!(said(reply), miss(), "{reply:?}");
+    assert_eq!(status_and_value(reply), miss(), "{reply:?}");
     ticket_in(reply).unwrap_or_else(|| panic!("no ticket in {reply:?}"))
 }
 

@@ -1,4 +1,5 @@
-//! What only one node decides: replicas follow, a failover gives tickets on, and slots move with what is in them.
+//! What only one node decides: replicas follow, a failover gives tickets to the next, and slots
+//! move with their caches.
 
 use super::*;
 
@@ -65,9 +66,9 @@ fn a_ticket_of_the_old_primary_is_waited_for_a_little_and_then_given_on() {
     replica.promote();
     let mut waiters = replica.clients(2);
     replica.block_in_turn(&mut waiters, |n| format!("LTMC.CACHE.GET c t {} BLOCK 0", n + 1));
-    // One client goes on over a new connection, the other one is gone for good.
+    // One client continues over a new connection, the other is gone for good.
     put(&replica, &format!("c t 1 v TICKET {}", tickets[0]));
-    assert_eq!(said(&waiters[0].recv()), answer("HIT", "v"));
+    assert_eq!(status_and_value(&waiters[0].recv()), answer("HIT", "v"));
     assert_eq!(waiting(&replica), 1);
     set_clock(&replica, 300_001);
     let next = promoted(&waiters[1].recv());
@@ -98,9 +99,9 @@ fn a_slot_that_moves_takes_answers_tickets_and_labels_along_and_sends_waiters_af
     assert_eq!(found(new, "{t}:c t 1"), answer("HIT", "v"));
     let mut again = waiter(new, "{t}:c t 3");
     put(new, &format!("{{t}}:c t 3 v TICKET {}", tickets[0]));
-    assert_eq!(said(&again.recv()), answer("HIT", "v"));
+    assert_eq!(status_and_value(&again.recv()), answer("HIT", "v"));
     let mut again = waiter(new, "{t}:c t 4");
-    // What the clock is moved by counts as a key.
+    // The offset of the clock counts as a key.
     let offset = (600_001..).find(|offset| cluster.owner(cluster.slot(&offset.to_string())) == 1 - from);
     set_clock(new, offset.expect("half of them are on each node"));
     assert!(promoted(&again.recv()) > tickets[1]);

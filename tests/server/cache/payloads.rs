@@ -1,9 +1,10 @@
-//! Payloads for a cache that no server of ours has made. The answer is an error or OK, the server stays up, and an error changes nothing.
+//! Payloads for a cache that no server of ours has made. The answer is an error or OK, the server
+//! stays up, and an error changes nothing.
 
 use super::*;
 use crate::faults::payloads::{damage_dump, payload_from, reseal};
 
-/// A server with a cache `c` in which something is in flight, and something is called off.
+/// A server with a cache `c` in which something is being computed, and something is invalidated.
 fn target() -> Server {
     let server = Server::start();
     reset(&server);
@@ -16,7 +17,7 @@ fn reset(server: &Server) {
     ticket(server, "c t 2");
 }
 
-/// What was let in is a cache that can be used. It may have bounds so low that nothing fits.
+/// An accepted payload is a cache that can be used. Its bounds may be so low that nothing fits.
 #[track_caller]
 fn use_it(server: &Server, what: &str, key: &str) {
     for line in ["STATS #", "SCAN # 0", "TOP #", "GET # t 1 AGENT a", "PUT # t 1 w", "INVALIDATE # ALL"] {
@@ -28,7 +29,7 @@ fn use_it(server: &Server, what: &str, key: &str) {
     }
 }
 
-/// Applies a payload with what stands beside it to a cache and to a free key.
+/// Applies a payload with its blobs to a cache and to a free key.
 #[track_caller]
 fn try_payload(server: &Server, what: &str, payload: &[u8], beside: &[&[u8]]) -> bool {
     let mut any_applied = false;
@@ -42,7 +43,7 @@ fn try_payload(server: &Server, what: &str, payload: &[u8], beside: &[&[u8]]) ->
             assert_eq!(server.debug_digest(), before, "{what} on {key} changed something");
         } else {
             any_applied = true;
-            // Whatever was let in has to be sound: it can be shown, used, saved and called off.
+            // An accepted value has to be sound: it can be shown, used, saved and invalidated.
             use_it(server, what, key);
             assert!(!server.cmd(&["DUMP", key]).is_error());
         }

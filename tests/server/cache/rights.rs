@@ -1,10 +1,11 @@
-//! Who may do what to a cache: rights on keys and commands, agents that are bound to users, and which arguments are keys.
+//! Who may do what to a cache: rights on keys and commands, agents that are bound to users, and
+//! which arguments are keys.
 
 use super::*;
 
 const READS: [&str; 3] = ["LTMC.CACHE.STATS r:c", "LTMC.CACHE.TOP r:c", "LTMC.CACHE.SCAN r:c 0"];
 const WRITES: [&str; 5] = [
-    // A miss gives a ticket.
+    // A miss hands out a ticket.
     "LTMC.CACHE.GET r:c t 1",
     "LTMC.CACHE.PUT r:c t 1 v",
     "LTMC.CACHE.FAIL r:c t 1 5",
@@ -64,7 +65,7 @@ fn a_user_who_is_bound_acts_as_its_own_agents_only() {
         let reply = ada.run(line);
         assert_eq!(!reply.is_error(), is_allowed, "{line}: {reply:?}");
         if is_allowed && line.contains("GET") {
-            assert_eq!(said(&reply), answer("HIT", "shared"), "{line}");
+            assert_eq!(status_and_value(&reply), answer("HIT", "shared"), "{line}");
         }
         if !is_allowed {
             assert_eq!(reply.error_code(), "DENIED", "{line}");
@@ -76,7 +77,7 @@ fn a_user_who_is_bound_acts_as_its_own_agents_only() {
 
 #[track_caller]
 fn found_by(client: &mut Client, what: &str) -> (String, Option<String>) {
-    said(&client.run(&format!("LTMC.CACHE.GET {what}")))
+    status_and_value(&client.run(&format!("LTMC.CACHE.GET {what}")))
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What a cache shows of itself: CONFIG, STATS, TOP, SCAN, and that looking at an answer changes nothing.
+//! What a cache shows of itself: CONFIG, STATS, TOP, SCAN, and that looking at an answer changes
+//! nothing.
 
 use super::*;
 use std::collections::BTreeSet;
@@ -81,7 +82,7 @@ fn configuration_is_kept_and_changed_one_by_one() {
         server.run(&format!("LTMC.CACHE.CONFIG c {options}")).ok();
         assert_eq!(shown(&server), ([bytes, entries], ttl, policy.to_string()), "{options}");
     }
-    // What was made without being asked for takes them, too, and stays from then on.
+    // A cache that a put has created takes them, too, and stays from then on.
     put(&server, "d t 1 v");
     server.run("LTMC.CACHE.CONFIG d MAXENTRIES 1").ok();
     server.run("LTMC.CACHE.INVALIDATE d ALL").int();
@@ -217,14 +218,14 @@ fn a_scan_shows_everything_that_was_there_all_the_time() {
     let default = server.run("LTMC.CACHE.SCAN c 0");
     assert_eq!(default.array()[1].array().len(), 10);
     assert_eq!(names(&default.array()[1].array()[0]), ENTRY);
-    // Those of one tool; the others are looked at, too.
+    // Those of one tool. The others are looked at, too.
     let odd = server.run("LTMC.CACHE.SCAN c 0 COUNT 100 TOOL t1");
     let shown: Vec<&str> = odd.array()[1].array().iter().map(|entry| entry.get("tool").text()).collect();
     assert_eq!((shown.len(), shown.iter().all(|tool| *tool == "t1")), (50, true));
     assert!(server.run("LTMC.CACHE.SCAN c 0 COUNT 1000 TOOL none").array()[1].array().is_empty());
     let beyond = server.run("LTMC.CACHE.SCAN c 9223372036854775807");
     assert_eq!((beyond.array()[0].text(), beyond.array()[1].array().len()), ("0", 0));
-    // While somebody goes through it answers go, come, and come anew.
+    // During a scan answers go, come, and come anew.
     let (mut cursor, mut seen) = ("0".to_string(), BTreeSet::new());
     for step in 0.. {
         let reply = server.run(&format!("LTMC.CACHE.SCAN c {cursor} COUNT 9"));

@@ -20,12 +20,12 @@ fn a_transaction_a_script_and_a_guard_ask_once() {
         [replies[3].array()[0].clone(), by_script, guarded]
     };
     let replies = ask("1");
-    assert!(replies.iter().all(|reply| said(reply) == miss()), "{replies:?}");
+    assert!(replies.iter().all(|reply| status_and_value(reply) == miss()), "{replies:?}");
     let tickets: Vec<bool> = replies.iter().map(|reply| ticket_in(reply).is_some()).collect();
     assert_eq!(tickets, [true, false, false], "nobody waits, and one computes");
     assert_eq!(waiting(&server), 0);
     put(&server, "{t}:c t 1 v");
-    assert!(ask("1").iter().all(|reply| said(reply) == answer("HIT", "v")));
+    assert!(ask("1").iter().all(|reply| status_and_value(reply) == answer("HIT", "v")));
 }
 
 #[test]
@@ -56,11 +56,11 @@ fn a_cache_that_is_renamed_takes_its_tickets_along_and_hears_of_their_holders_en
     put(&server, &format!("d t 1 v TICKET {next}"));
 }
 
-/// `put_in` replaces cache `c` by one in which the answer is there.
+/// `put_in` replaces cache `c` by one that has the answer.
 fn waiters_are_served_by_what_is_put_in(put_in: impl FnOnce(&mut Client)) {
     let mut line = Line::start();
     put_in(&mut line.holder);
-    assert_eq!(said(&line.b.recv()), answer("HIT", "there"));
+    assert_eq!(status_and_value(&line.b.recv()), answer("HIT", "there"));
     line.ends_with_c("there");
 }
 

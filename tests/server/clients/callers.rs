@@ -1,4 +1,5 @@
-//! On whose behalf a command runs: the server's own name for it, whatever way the command came.
+//! On whose behalf a command runs: the name that the server has for the user, whatever way the
+//! command came.
 
 use crate::harness::*;
 use std::io::Write;
@@ -59,7 +60,7 @@ fn rights_over_keys_are_those_of_the_caller_whatever_way_its_command_comes() {
     assert_eq!(server.run("LTMC.TASK.LIST sess:f").array().len(), WAYS.len());
 }
 
-/// What a file holds is run by a client that has no user, whose name must not be asked for.
+/// A file is loaded by a client without a user, whose name must not be asked for.
 #[test]
 fn a_command_without_a_user_is_nobodys_and_does_no_harm() {
     let mut server = Server::builder().durable().arg("ltmc.bind-agent-to-user", "yes").start();
@@ -102,7 +103,7 @@ fn finding_the_keys_takes_no_longer_than_there_are_arguments() {
     server.run("ACL SETUSER agent on >p ~k +@all").ok();
     let mut agent = server.client();
     agent.auth("agent", "p");
-    // Each of these may begin what comes to nothing at the end.
+    // Each of these may begin options, and all of that comes to nothing at the end.
     for (first, again) in [
         ("LTMC.WATCH 1 k", "SINCE 0"),
         ("LTMC.GUARD k 1 LTMC.WATCH 1 k", "SINCE 0"),
@@ -115,8 +116,8 @@ fn finding_the_keys_takes_no_longer_than_there_are_arguments() {
     ] {
         let words: Vec<&str> =
             first.split(' ').chain(std::iter::repeat_n(again, 50_000).flat_map(|again| again.split(' '))).collect();
-        let asked: Vec<&str> = ["COMMAND", "GETKEYS"].into_iter().chain(words.iter().copied()).collect();
-        assert!(!server.cmd(&asked).array().is_empty(), "{first}");
+        let question: Vec<&str> = ["COMMAND", "GETKEYS"].into_iter().chain(words.iter().copied()).collect();
+        assert!(!server.cmd(&question).array().is_empty(), "{first}");
         agent.cmd(&words);
     }
     assert_eq!(server.run("PING").text(), "PONG");

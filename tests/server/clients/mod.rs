@@ -1,4 +1,5 @@
-//! Whoever talks to the server: real clients, whole teams of them, and users under the names that the server gives them.
+//! Who talks to the server: real clients, whole teams of them, and users under the names that the
+//! server gives them.
 
 mod callers;
 mod real_client;

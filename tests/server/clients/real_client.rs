@@ -60,7 +60,7 @@ fn threads_take_turns() {
         let mut fences = Vec::new();
         for _ in 0..TURNS {
             let fence = lock(&mut connection, "{t}:lock", &owner, &["BLOCK", "0"]).unwrap().unwrap();
-            // Not atomic on purpose: the lock has to see to it.
+            // Not atomic on purpose: the lock has to make it so.
             let before: Option<i64> = cmd("GET").arg("{t}:n").query(&mut connection).unwrap();
             let () = cmd("LTMC.GUARD")
                 .arg("{t}:lock")

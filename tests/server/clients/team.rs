@@ -1,5 +1,6 @@
-//! A team at work: agents are processes of their own with a real client each, and half of them are killed with `kill -9` while they hold locks,
-//! tasks, pins and take part in the session. What they held goes to the others, who finish the flow.
+//! A team at work. Agents are processes with a real client each, and half of them are killed with
+//! `kill -9` while they hold locks, tasks and pins and take part in the session. What they held
+//! passes to the others, who finish the flow.
 
 use crate::harness::*;
 use redis::{cmd, Connection, FromRedisValue, RedisResult, ToRedisArgs};
@@ -8,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// Says where the server is to a process that plays an agent.
+/// Tells the process of an agent where the server is.
 const URL: &str = "LTMC_TEST_TEAM_URL";
 /// Its name.
 const NAME: &str = "LTMC_TEST_TEAM_AGENT";
@@ -17,7 +18,7 @@ const AGENTS: usize = 10;
 const KILLED: usize = 5;
 const TASKS: usize = 150;
 const FILES: usize = 12;
-/// An agent that is silent for so long is suspect, and for twice as long dead, ms.
+/// An agent that is silent for this long is suspect, and for twice this time dead, ms.
 const TTL_MS: usize = 1500;
 
 const REGISTRY: &str = "{team}:agents";
@@ -51,7 +52,8 @@ impl Agent {
         let _: i64 = self.ask(&["LTMC.MSG.JOIN", MAIL, &name, "REGISTRY", REGISTRY]).expect("it can join");
     }
 
-    /// Claims a task and does it: under the lock of its file, with the chunk that it needs pinned. False if there is nothing to do any more.
+    /// Claims a task and does it: under the lock of its file, with the chunk that it needs pinned.
+    /// False if no task is left.
     fn work(&mut self) -> RedisResult<bool> {
         let name = self.name.clone();
         let claim = ["LTMC.TASK.CLAIM", FLOW, &name, "PX", "60000", "BLOCK", "200", "REGISTRY", REGISTRY];
@@ -86,7 +88,7 @@ fn text(value: &redis::Value) -> String {
     redis::from_redis_value(value.clone()).expect("a text")
 }
 
-/// Not a test by itself: what a process of the team runs. Without its environment it does nothing.
+/// Not a test by itself: a process of the team runs this. Without its environment it does nothing.
 #[test]
 fn an_agent_of_the_team() {
     let Some(mut agent) = Agent::connect() else { return };
@@ -102,28 +104,29 @@ fn an_agent_of_the_team() {
         match agent.work() {
             Ok(true) => {}
             Ok(false) => return,
-            // On a busy machine it may be silent for too long. Then others have what it had, and it begins anew.
+            // On a busy machine the agent may be silent for too long. Then others have what it had,
+            // and it begins anew.
             Err(error) if is_lost(&error) => agent.register(),
             Err(error) => panic!("{}: {error}", agent.name),
         }
     }
 }
 
-/// Whether the agent was taken for dead.
+/// Whether the agent was declared dead.
 fn is_lost(error: &redis::RedisError) -> bool {
     matches!(error.code(), Some("NOAGENT" | "STALE" | "NOTOWNER"))
 }
 
 fn start_agent(server: &Server, name: &str) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
-    // Named after where it stands, so that it is found when this file moves.
+    // Named after its module, so that it is found when this file moves.
     let (_, here) = module_path!().split_once("::").expect("a crate and a module");
     command.args(["--exact", &format!("{here}::an_agent_of_the_team"), "--nocapture"]);
     command.env(URL, server.url()).env(NAME, name).stdout(Stdio::null());
     command.spawn().expect("a process")
 }
 
-/// What there is to do: tasks that come one after the other in chains, each about a file.
+/// The work: tasks that follow each other in chains, each about a file.
 fn prepare(server: &Server) {
     server.run(&format!("LTMC.SESSION.CREATE {SESSION}")).int();
     for file in 0..FILES {
@@ -199,7 +202,8 @@ fn half_of_a_team_is_killed_and_the_rest_finishes_the_work() {
     for child in &mut team[KILLED..] {
         assert!(child.wait().expect("it ends").success());
     }
-    // Each task has one result, of whoever did it last, and each file has each of its tasks at least once, and no update was lost.
+    // Each task has one result, from the agent that did it last. Each file has each of its tasks at
+    // least once, and no update was lost.
     let documents: Vec<String> =
         (0..FILES).map(|file| server.run(&format!("GET {{team}}:document:f{file}")).text().to_string()).collect();
     for n in 0..TASKS {

@@ -1,4 +1,5 @@
-//! Slots that move while tasks, sessions and those who wait need keys that no argument of a command names: such a key may be on the other node.
+//! Slots that move while tasks, sessions and waiting clients need keys that no argument of a
+//! command names. Such a key may be on the other node.
 
 use crate::harness::*;
 use crate::lock::unlock;
@@ -43,7 +44,7 @@ impl Move {
         self.source().cmd(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]).ok();
     }
 
-    /// Moves what is left; the slot is at rest then.
+    /// Moves the remaining keys. Then the slot is at rest.
     fn finish(&self) {
         self.cluster.move_keys(self.slot, self.from, 1 - self.from);
         self.cluster.finish_migration(self.slot, 1 - self.from);
@@ -56,14 +57,15 @@ impl Move {
         }
     }
 
-    /// At least so much; the number is taken for a key, so it has to be one of the target's.
+    /// A delay of at least this much. The number counts as a key, so it has to be one of the
+    /// target's.
     #[track_caller]
     fn advance_clock_of_target(&self, ms: i64) {
         let is_there = |ms: &i64| self.cluster.owner(self.cluster.slot(&ms.to_string())) == 1 - self.from;
         set_clock(self.target(), (ms..).find(is_there).expect("every second number"));
     }
 
-    /// What a client is told by the target that was sent there from the source.
+    /// What the target tells a client that was sent there from the source.
     #[track_caller]
     fn asking(&self, line: &str) -> Reply {
         let mut client = self.target().client();
@@ -113,7 +115,7 @@ fn a_claim_does_not_grant_a_lock_that_is_held_on_the_target() {
     on.begin();
     on.key("{t}:l");
     assert_eq!(on.source().run("LTMC.TASK.CLAIM {t}:f ada").array(), []);
-    // Nor one that came into being there: the source sends everybody away who asks for it.
+    // Nor one that was created there: the source sends away every client that asks for it.
     assert_eq!(on.asking("LTMC.UNLOCK {t}:l bob").int(), 1);
     assert_eq!(on.source().run(&format!("LTMC.LOCK {{t}}:l eve {PX}")).error_code(), "ASK");
     on.asking(&format!("LTMC.LOCK {{t}}:l eve {PX}")).int();
@@ -148,7 +150,7 @@ fn workers_whose_locks_have_not_moved_with_their_flow_are_told_to_try_again() {
             format!("LTMC.TASK.COMPLETE {{t}}:f a {fence} r"),
         ]
     };
-    // The flow moves ahead.
+    // The flow moves first.
     let on = Move::prepare();
     let fence = claim(on.source(), PX);
     on.begin();
@@ -165,7 +167,7 @@ fn workers_whose_locks_have_not_moved_with_their_flow_are_told_to_try_again() {
     on.target().run(&lines(fence)[3]).ok();
     assert_eq!(holders(on.target(), "{t}:l"), [""; 0]);
 
-    // The lock moves ahead.
+    // The lock moves first.
     let on = Move::prepare();
     let fence = claim(on.source(), PX);
     on.begin();

@@ -110,7 +110,7 @@ const READS: &[&str] = &[
     "LTMC.MSG.INFO m",
 ];
 
-/// What it may not.
+/// What a reader may not do.
 const WRITES: &[&str] = &[
     "LTMC.REGISTER k b",
     "LTMC.DEREGISTER k a",
@@ -259,7 +259,7 @@ fn who_may_only_read_keys_changes_nothing() {
     server.run("LTMC.CTX.CREATE c DOC {\"f\":1}").int();
     server.run("LTMC.CTX.CHECKPOINT c").int();
     server.run("LTMC.MSG.SEND m a TO 1 b x").int();
-    // Rights over keys, and rights over commands where modules have a say in their categories.
+    // Rights over keys, and rights over commands where modules can name categories.
     let mut users = vec!["ACL SETUSER reader on >p resetkeys %R~* +@all"];
     if !command_info(&server, "ltmc.agent.get").array()[6].array().is_empty() {
         users.push("ACL SETUSER reader on >p resetkeys ~* -@all +@read");

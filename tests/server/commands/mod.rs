@@ -306,7 +306,7 @@ fn a_payload_can_be_explained() {
     assert_eq!(grant["owner"], "owner", "{json}");
 }
 
-/// Panics on `key` as often as said.
+/// Panics on `key` this many times.
 fn panic_on(server: &Server, key: &str, times: usize) {
     for _ in 0..times {
         let reply = server.run(&format!("LTMC.DEBUG PANIC {key}"));

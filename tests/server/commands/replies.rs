@@ -1,5 +1,5 @@
-//! How much one reply may say: `ltmc.reply-bytes-max`. What must be whole is refused, one single value is always answered; what may be
-//! shorter is in [`shorter`].
+//! How large one reply may be: `ltmc.reply-bytes-max`. A reply that must be whole is refused, a
+//! single value is always returned. [`shorter`] has the replies that may be cut.
 
 use crate::harness::*;
 
@@ -7,7 +7,7 @@ mod shorter;
 
 /// The smallest bound.
 const BOUND: usize = 65_536;
-/// What each value counts for besides its bytes.
+/// What each value counts besides its bytes.
 const ELEMENT: usize = 16;
 
 /// A server whose replies have the smallest bound.
@@ -17,7 +17,7 @@ fn server() -> Server {
     server
 }
 
-/// Gives replies another bound, while the server runs.
+/// Changes the bound while the server runs.
 #[track_caller]
 fn bound(server: &Server, bytes: usize) {
     server.run(&format!("CONFIG SET ltmc.reply-bytes-max {bytes}")).ok();
@@ -35,7 +35,7 @@ fn run<A: AsRef<[u8]>>(server: &Server, args: &[A]) -> Reply {
     reply
 }
 
-/// Runs a line that must be refused for what its reply would have, and changes nothing.
+/// Runs a line that must be refused for the size of its reply, and changes nothing.
 #[track_caller]
 fn refused(server: &Server, line: &str) {
     let before = server.debug_digest();
@@ -204,7 +204,7 @@ fn what_a_call_brings_takes_no_more_memory_than_one_call_may() {
     refused(&["LTMC.CTX.GENERATE", "d", "1", "s"]);
     assert_eq!(server.run("EXISTS c s d f").int(), 2);
     assert!(peak() - before < 200, "{before} to {} MB", peak());
-    // What takes much room as text, and little more as a value, is taken.
+    // A value that is large as text, and little larger in memory, is accepted.
     let text = format!("{{\"text\":\"{}\"}}", "a,[{:".repeat(2_000_000));
     assert_eq!(server.cmd(&["LTMC.CTX.CREATE", "large", "DOC", &text]).int(), 1);
 }

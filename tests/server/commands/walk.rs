@@ -1,6 +1,8 @@
-//! Random well-formed arguments of every command: the server is told exactly the keys among them, and its ACL goes by that.
+//! Random well-formed arguments of every command: the server is told exactly the keys among them,
+//! and its ACL uses them.
 //!
-//! What is well-formed is read from `COMMAND DOCS`, as a client would. Values are called like options as often as not.
+//! `COMMAND DOCS` says what is well-formed, as it would tell a client. Values look like options as
+//! often as not.
 
 use super::*;
 use std::collections::BTreeSet;
@@ -48,7 +50,7 @@ impl Doc {
         }
     }
 
-    /// Whether it has a word, so that it may stand in any order with the others that have.
+    /// Whether it has a word, so that it may stand in any order with the others that have one.
     fn is_option(&self) -> bool {
         self.token.is_some() || ["oneof", "pure-token"].contains(&&self.kind[..])
     }
@@ -96,7 +98,7 @@ impl Made<'_> {
         }
     }
 
-    /// A word that is an option somewhere, and here only if it cannot be taken for one.
+    /// A word that is an option somewhere, and here only if it cannot be mistaken for one.
     fn word(&mut self, may_be_option: bool) -> String {
         let word = &self.all[self.rng.below(self.all.len())];
         let word = if !may_be_option && self.own.contains(word) { "x".into() } else { word.clone() };
@@ -112,7 +114,7 @@ impl Made<'_> {
         self.value(doc, may_be_option);
     }
 
-    /// One after the other. A number before what may be repeated counts it.
+    /// One after the other. A number before a repeated argument counts it.
     fn sequence(&mut self, docs: &[Doc], may_be_option: bool) {
         for (at, doc) in docs.iter().enumerate() {
             let is_counted = at > 0 && docs[at - 1].kind == "integer";
@@ -131,7 +133,7 @@ impl Made<'_> {
         }
     }
 
-    /// A command with everything in place, and then some of the options in any order.
+    /// A command with all its positional arguments, and some of the options in any order.
     fn command(&mut self, docs: &[Doc]) {
         let place = docs.iter().rposition(|doc| !doc.is_option()).map_or(0, |last| last + 1);
         self.sequence(&docs[..place], true);
@@ -180,15 +182,15 @@ fn the_server_is_told_exactly_the_keys_of_whatever_is_well_formed() {
             made.command(docs);
             let Made { mut args, keys, .. } = made;
             let expected: Vec<String> = keys.iter().map(|at| args[*at].clone()).collect();
-            let asked = [&["COMMAND".to_string(), "GETKEYS".to_string()], &args[..]].concat();
-            let mut told = match server.cmd(&asked) {
+            let question = [&["COMMAND".to_string(), "GETKEYS".to_string()], &args[..]].concat();
+            let mut told = match server.cmd(&question) {
                 Reply::Error(line) => {
                     assert!(expected.is_empty(), "round {round}: {args:?}: {line}");
                     continue;
                 }
                 told => words(&told),
             };
-            // What stands behind LTMC.GUARD is a command of its own.
+            // The arguments behind LTMC.GUARD are a command of their own.
             told.truncate(if name == "LTMC.GUARD" { 1 } else { told.len() });
             assert_eq!(told, expected, "round {round}: {args:?}");
             named += expected.len();

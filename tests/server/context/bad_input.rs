@@ -5,7 +5,7 @@ use crate::bad_input::{all_refusals, refused, refused_as, refused_line, refused_
 use crate::harness::*;
 use serde_json::json;
 
-/// A server with a context, a session, a registry, a lock and a text on it that must not change.
+/// A server with a context, a session, a registry, a lock and a text that must not change.
 fn with_data() -> Server {
     let server = Server::start();
     server.run("SET text v").ok();
@@ -328,7 +328,7 @@ fn a_document_that_is_too_large_is_refused_by_the_name_of_the_limit() {
     let server = Server::start();
     server.run("CONFIG SET ltmc.context-bytes-max 1024").ok();
     let text = format!("\"{}\"", "x".repeat(2000));
-    // src/command/context.rs:60: CREATE checks the length of DOC as an argument: ERR, and the setting is not named.
+    // LIMIT with the name of the setting, not the ERR of a long argument.
     refused_as(&server, &["LTMC.CTX.CREATE", "new", "DOC", &text], "LIMIT", "ltmc.context-bytes-max");
 }
 
@@ -339,8 +339,8 @@ fn what_was_accepted_can_be_loaded_again() {
     server.run("CONFIG SET ltmc.json-depth-max 100").ok();
     for (first, patch) in [("{}".to_string(), json!({ long: 1 }).to_string()), (deep.clone(), deep.replace('1', "2"))] {
         create(&server, "c", &serde_json::from_str(&first).expect("JSON"));
-        // src/domain/json/attempt.rs, merge(): makes pointers of more than 1024 bytes or 64 parts, which replicas (Doc::admit) and loads
-        // (Touches::check) refuse: the RDB cannot be loaded.
+        // A merge must not make pointers of more than 1024 bytes or 64 parts: replicas and loads
+        // refuse those, so the RDB could not be loaded.
         let reply = server.cmd(&["LTMC.CTX.UPDATE", "c", "a", "MERGE", &patch]);
         assert!(
             reply == Reply::Int(2)

@@ -4,7 +4,7 @@ use super::documents::{create, doc, parsed, update, Dice};
 use crate::harness::*;
 use serde_json::{json, Value};
 
-/// What BUILD answers: the part, how many bytes it has, and what was left out.
+/// The result of BUILD: the part, how many bytes it has, and what was left out.
 struct Built {
     doc: Value,
     bytes: usize,
@@ -136,12 +136,12 @@ fn places_that_are_asked_for_are_all_that_is_shown() {
 fn what_is_in_the_part_is_not_left_out_of_it() {
     let server = Server::start();
     create(&server, "c", &json!({"a": {"b": "12345678901234567890"}}));
-    // src/domain/context/build.rs:48: a place inside another that is asked for, too, is counted twice and then reported as left out.
+    // A place inside another requested one counts once, and is not reported as left out.
     let built = build(&server, "c", "ann", "BUDGET 60 PATH 2 /a /a/b");
     assert_eq!((built.doc, built.left_out), (json!({"a": {"b": "12345678901234567890"}}), Vec::new()));
 }
 
-/// The members of the part that a budget for about one of them leaves.
+/// The members in the part when the budget is enough for about one of them.
 #[track_caller]
 fn chosen(server: &Server, agent: &str) -> Vec<String> {
     let built = build(server, "c", agent, "BUDGET 40");
@@ -186,7 +186,7 @@ fn weights_count_for_a_place_and_all_inside_it() {
         assert_eq!(chosen(&server, "ann"), [first], "{weights}");
         server.run("DEL c").int();
     }
-    // The document is cut where it is large, and the inside has the weight of the whole.
+    // The document is cut where it is large, and each piece has the weight of the whole.
     let inside: Value = (0..20).map(|n| (format!("m{n}"), json!(text))).collect::<serde_json::Map<_, _>>().into();
     let (meta, whole) = (json!({"weights": {"/z": 9}}).to_string(), json!({"a": inside, "z": inside}).to_string());
     server.cmd(&["LTMC.CTX.CREATE", "c", "META", &meta, "DOC", &whole]).int();
@@ -194,7 +194,7 @@ fn weights_count_for_a_place_and_all_inside_it() {
     assert!(built.doc.get("a").is_none() && built.doc.get("z").is_some(), "{}", built.doc);
 }
 
-/// What was touched in one millisecond would tie.
+/// Touches within one millisecond would tie.
 fn next_millisecond(server: &Server) {
     let now_ms = || {
         let time: Vec<u64> = server.run("TIME").texts().iter().map(|part| part.parse().expect("a number")).collect();
@@ -224,7 +224,7 @@ fn several_sources_become_one_context() {
         assert_eq!(shown.get("owner").text(), "ann");
         server.run("DEL dest").int();
     }
-    // A destination that is there gets a new version, and may be one of the sources.
+    // An existing destination gets a new version, and may be one of the sources.
     create(&server, "dest", &json!({"before": true}));
     assert_eq!(server.run("LTMC.CTX.GENERATE dest 2 one two FOR ann").int(), 2);
     assert_eq!(
@@ -351,7 +351,8 @@ fn work_goes_to_whom_is_capable_rested_and_at_home() {
 fn of_equals_the_first_id_is_chosen_wherever_it_stands_and_who_is_degraded_comes_last() {
     let server = Server::start();
     let replica = server.replica();
-    // The places of the registry are given anew: here z stands before b and a, after a reload the first who registered.
+    // A reload gives the agents new places in the registry: here z precedes b and a, after a reload
+    // the first registered does.
     team(&server, &[("gone", "go", "0.2"), ("c", "go", "0.2"), ("b", "go", "0.2")]);
     server.run("LTMC.DEREGISTER r gone").int();
     register(&server, &[("z", "go", "0.2"), ("a", "go", "0.2")]);
@@ -364,7 +365,7 @@ fn of_equals_the_first_id_is_chosen_wherever_it_stands_and_who_is_degraded_comes
     };
     all("a", "");
     all("b", "EXCLUDE 1 a");
-    // Half of its capacity is claimed, which is as good as half a load.
+    // Half of its capacity is claimed, which counts like half a load.
     for _ in 0..2 {
         server.run("LTMC.AGENT.CLAIM r PX 600000 EXCLUDE 3 b c z").array();
     }

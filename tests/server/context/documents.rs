@@ -12,7 +12,8 @@ pub fn create(server: &Server, key: &str, doc: &Value) {
     assert_eq!(server.cmd(&["LTMC.CTX.CREATE", key, "DOC", &doc.to_string()]).int(), 1);
 }
 
-/// Runs `ops`, words parted by a bar since JSON has blanks, on a context as the agent `me`.
+/// Runs `ops` on a context as the agent `me`. The words are separated by a bar, since JSON has
+/// blanks.
 pub fn update(server: &Server, key: &str, ops: &str) -> Reply {
     let words = ["LTMC.CTX.UPDATE", key, "me"].into_iter().chain(ops.split('|'));
     server.cmd(&words.collect::<Vec<_>>())
@@ -36,7 +37,7 @@ pub fn diff(server: &Server, key: &str, since: i64) -> Value {
     parsed(&server.cmd(&["LTMC.CTX.DIFF", key, &since.to_string()]))
 }
 
-/// RFC 7396, as its pseudo code has it.
+/// RFC 7396, as its pseudo code defines it.
 fn merge_patch(target: &Value, patch: &Value) -> Value {
     let Value::Object(changes) = patch else { return patch.clone() };
     let mut members = target.as_object().cloned().unwrap_or_else(Map::new);
@@ -286,8 +287,8 @@ fn what_was_put_there_can_go_again_within_one_call() {
         ("MERGE|{\"new\":1}|MERGE|{\"new\":null,\"x\":2}", json!({"x": 2})),
         ("PATCH|[{\"op\":\"add\",\"path\":\"/new\",\"value\":1},{\"op\":\"move\",\"from\":\"/new\",\"path\":\"/y\"}]", json!({"x": 1, "y": 1})),
     ] {
-        // src/domain/json/edit.rs, Undo::push: after `Drop /new` the undo of the deletion is left out as "restored already", and undoing
-        // then drops what is not there, which fails (release builds save a value that no server loads again).
+        // The undo of the deletion must not be left out because of the drop of the same member:
+        // dropping a missing member would fail, and no server could load the saved value.
         create(&server, "c", &json!({"x": 1}));
         assert_eq!(update(&server, "c", ops), Reply::Int(2), "{ops}");
         assert_eq!(doc(&server, "c"), after, "{ops}");
@@ -367,7 +368,8 @@ fn the_difference_to_any_version_leads_from_it_to_now() {
             assert_eq!(reply.int() as usize, past.len());
             let since = dice.below(past.len());
             let patch = diff(&server, &key, since as i64 + 1);
-            // `{}` says that nothing has changed, which a merge patch cannot say of what is no object.
+            // `{}` says that nothing has changed, which a merge patch cannot say of a value that is
+            // not an object.
             let led_to =
                 if patch == json!({}) && past[since] == now { now.clone() } else { merge_patch(&past[since], &patch) };
             assert_eq!(led_to, now, "round {round}: {patch} since {}, {words:?}", past[since]);
@@ -420,9 +422,8 @@ fn a_context_lives_as_long_as_it_was_told_and_writes_renew_it_if_it_slides() {
     assert!(server.run("LTMC.CTX.GET fixed").is_nil(), "a write renews nothing unless it slides");
     assert_eq!(update(&server, "fixed", "SET|/a|2").error_code(), "NOCONTEXT");
     assert_eq!(doc(&server, "slides"), json!({"a": 1}));
-    // src/domain/versioned/saved.rs:56: after `Ended` with gone_at 0 a Stored is the default again (src/domain/stored.rs:105), and of that
-    // check() asks that the state is empty, which Doc::is_empty never says: builds with debug assertions fail. Here the clock of the
-    // module is ahead of that of Redis; so it is in a script, for which Redis stops its clock.
+    // A context that has ended is an empty value, and the key is free. Here the clock of the module
+    // is ahead of that of Redis, as in a script, for which Redis stops its clock.
     assert_eq!(server.run("LTMC.CTX.CREATE fixed").int(), 1, "a key whose time is over is free");
     assert_eq!(doc(&server, "fixed"), json!({}));
     server.run("LTMC.DEBUG CLOCK 1200000").ok();

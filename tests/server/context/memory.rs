@@ -4,7 +4,7 @@ use super::documents::Dice;
 use crate::harness::*;
 use serde_json::{json, Map, Value};
 
-/// A document of about so many bytes of text.
+/// A document of about this many bytes of text.
 type Make = fn(usize) -> Value;
 
 fn small_objects(bytes: usize) -> Value {
@@ -28,7 +28,7 @@ fn one_wide_object(bytes: usize) -> Value {
     Value::Object(members.collect::<Map<_, _>>())
 }
 
-/// Bytes in use, but for those that clients take.
+/// Bytes in use, without those that clients take.
 #[track_caller]
 fn used(server: &Server) -> i64 {
     server.run("MEMORY PURGE");
@@ -38,7 +38,7 @@ fn used(server: &Server) -> i64 {
     number("used_memory") - number("mem_clients_normal")
 }
 
-/// What so many contexts with this document take by the server's count and by their own.
+/// What contexts with this document take by the server's count and by their own.
 #[track_caller]
 fn measured(server: &Server, document: &str, keys: usize) -> (i64, i64) {
     // The server's own tables have room for them then.

@@ -56,7 +56,7 @@ fn a_hundred_writers_lose_nothing() {
         let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || write(writer))).collect();
         writers.into_iter().map(|writer| writer.join().expect("a writer ended well")).sum()
     });
-    // All begin with version 1, and only one of them can have it.
+    // All begin with version 1, and only one of them can write it.
     assert!(conflicts >= WRITERS - 1, "{conflicts} conflicts");
     let end = doc(&server, "c");
     assert_eq!(end["n"], json!(WRITERS * TURNS));

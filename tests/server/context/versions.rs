@@ -56,12 +56,12 @@ fn a_rollback_is_a_new_version_and_nothing_is_rewritten() {
         checkpoint(&server, "c", "NAME x");
     }
     let mut expected: Vec<Value> = states.to_vec();
-    // Ids go before names; of several checkpoints with a name the newest is meant.
-    for (wanted, at) in [("first", 0), ("2", 1), ("x", 3), ("3", 2), ("1", 0)] {
-        let version = server.run(&format!("LTMC.CTX.ROLLBACK c {wanted}")).int();
+    // Ids precede names. Of several checkpoints with a name, the newest is meant.
+    for (name, at) in [("first", 0), ("2", 1), ("x", 3), ("3", 2), ("1", 0)] {
+        let version = server.run(&format!("LTMC.CTX.ROLLBACK c {name}")).int();
         expected.push(states[at].clone());
         assert_eq!(version as usize, expected.len());
-        assert_eq!(doc(&server, "c"), states[at], "{wanted}");
+        assert_eq!(doc(&server, "c"), states[at], "{name}");
     }
     for (before, state) in expected.iter().enumerate() {
         assert_eq!(&doc_at(&server, "c", before as i64 + 1), state, "version {}", before + 1);
@@ -83,7 +83,7 @@ fn a_rollback_leads_over_what_was_made_and_removed_again() {
     update(&server, "c", "SET|/new|1").int();
     update(&server, "c", "DEL|/new|SET|/x|2").int();
     assert_eq!(server.run("LTMC.CTX.ROLLBACK c 1").int(), 4);
-    // src/domain/json/edit.rs, Undo::push, as in documents.rs: here the steps back come together in `absorb`.
+    // The undo must not lose a step, as in documents.rs. Here the steps back are joined.
     assert_eq!(server.run("LTMC.CTX.ROLLBACK c 1"), Reply::Int(5));
     assert_eq!((doc(&server, "c"), doc_at(&server, "c", 3)), (json!({"x": 1}), json!({"x": 2})));
 }
@@ -206,7 +206,7 @@ fn those_who_take_part_in_a_fork_have_the_roles_that_they_had() {
     server.run("LTMC.CTX.JOIN src ann ROLE chief").int();
     server.run("LTMC.CTX.FORK src fork").int();
     let role = |key: &str| server.cmd(&["LTMC.CTX.GET", key]).get("participants").array()[0].get("role").clone();
-    // src/domain/versioned/mod.rs, forked() and create(): only the names of the participants are taken over.
+    // A fork takes over the roles of participants, not only their names.
     assert_eq!(role("fork"), role("src"));
 }
 
@@ -302,8 +302,7 @@ fn one_large_change_does_not_close_a_context_for_ever() {
     server.run("CONFIG SET ltmc.history-bytes-max 1024").ok();
     create(&server, "c", &json!({"text": "x".repeat(3000)}));
     update(&server, "c", "REPLACE|{}").int();
-    // src/domain/versioned/history.rs, forget(): it keeps one recent version however large, and decide::check_history() then refuses
-    // every further update though nothing is pinned.
+    // One large recent version must not make every further update fail while nothing is pinned.
     assert_eq!(update(&server, "c", "SET|/a|1"), Reply::Int(3));
 }
 

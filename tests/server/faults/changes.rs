@@ -1,4 +1,4 @@
-//! What comes for a broken value from a primary or an AOF.
+//! Changes that come for a broken value from a primary or an AOF.
 
 use super::*;
 use crate::faults::payloads::payload_from;

@@ -5,14 +5,14 @@ use super::*;
 const DAY_MS: i64 = 24 * 3600 * 1000;
 const HALF: i64 = 1 << 52;
 
-/// A server whose clock goes ahead, ms.
+/// A server whose clock is ahead, ms.
 fn ahead(ms: i64) -> Server {
     let server = plain().start();
     server.run(&format!("LTMC.DEBUG CLOCK {ms}")).ok();
     server
 }
 
-/// What makes one value of each type that has fences, and a bond.
+/// What makes one value of each type that has fences, and a binding.
 const FENCED: [(&str, &str); 5] = [
     ("lock", "LTMC.LOCK lock a PX 600000000"),
     ("agents", "LTMC.REGISTER agents a PX 600000000"),
@@ -36,12 +36,12 @@ fn a_client_restores_no_fence_that_is_more_than_a_day_beyond_the_clock() {
         assert!(target.cmd(&restore).is_error(), "{key}");
         let applied = target.cmd(&[b"LTMC.APPLY".as_slice(), key.as_bytes(), &saved[frames(&saved)[0].clone()]]);
         assert!(applied.error().contains("a day beyond the clock"), "{key}: {applied:?}");
-        // The node that gave it takes it back.
+        // The node that gave the fence takes it back.
         source.cmd(&[&restore[..], &[b"REPLACE"]].concat()).ok();
     }
     target.wait_log("LTMC cannot load a ltmc-lock: ERR payload holds the fence");
     assert_eq!(target.run("DBSIZE").int(), 0);
-    // Within a day all of it is taken.
+    // Within a day all of them are accepted.
     target.run(&format!("LTMC.DEBUG CLOCK {}", DAY_MS + 600_000)).ok();
     let saved = dump(&source, "lock");
     target.cmd(&[b"RESTORE".as_slice(), b"lock", b"0", &saved]).ok();
@@ -112,7 +112,7 @@ fn when_the_fences_are_used_up_nothing_begins_that_could_take_one() {
         assert!(refused.error().contains("the fences are used up"), "{refused:?}");
     }
     assert!(!server.run("LTMC.LOCK.INFO k").is_nil() && !server.run("LTMC.CTX.GET c").is_error());
-    // It goes with the key that brought it.
+    // It ends with the key that brought it.
     assert_eq!(server.run("DEL k").int(), 1);
     server.restart();
     assert!(server.run("LTMC.LOCK k a").int() < 1 << 52);
@@ -129,7 +129,7 @@ fn a_client_brings_no_revision_from_which_the_next_life_of_a_key_would_go_back()
     let whole = &saved[frames(&saved)[0].clone()];
     let applied = target.cmd(&[b"LTMC.APPLY".as_slice(), b"k", whole]);
     assert!(applied.error().contains("payload holds the revision"), "{applied:?}");
-    // Within a day it is taken, and the next life is above it.
+    // Within a day it is accepted, and the next life is above it.
     target.run(&format!("LTMC.DEBUG CLOCK {}", DAY_MS + 600_000)).ok();
     target.cmd(&[b"RESTORE".as_slice(), b"k", b"0", &saved]).ok();
     let revision = |server: &Server| server.run("LTMC.WATCH 1 k SINCE 0").array()[0].array()[0].int();

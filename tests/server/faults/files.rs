@@ -1,4 +1,4 @@
-//! What a client brings, and what files have.
+//! What a client brings, and what files hold.
 
 use super::*;
 use crate::server::health::CASES;
@@ -17,7 +17,7 @@ fn a_damaged_value_is_refused_from_a_client_with_the_reason_in_the_log() {
     let refused = server.cmd(&[b"LTMC.APPLY".as_slice(), b"z", frame]);
     assert!(refused.error().contains("a version cannot be got back to"), "{refused:?}");
     assert_eq!((server.run("EXISTS z").int(), quarantined(&server)), (0, (0, 0)));
-    // As it was it can be restored, and gone back to.
+    // Unchanged, it can be restored and rolled back.
     let whole = dump(&server, "k");
     server.cmd(&[b"RESTORE".as_slice(), b"z", b"0", &whole]).ok();
     assert!(server.run("LTMC.CTX.ROLLBACK z 1").int() > 0);
@@ -101,7 +101,7 @@ fn a_value_of_each_type_that_cannot_be_read_is_kept_as_it_is() {
 
 #[test]
 fn what_stands_in_place_of_a_value_is_kept_through_every_file() {
-    // Changes instead of a value, a content that nobody knows, and another type.
+    // Changes instead of a value, an unknown content, and another type.
     for (at, byte) in [(3, 1), (3, 9), (4, 1)] {
         let mut server = plain().start();
         tell(&server);

@@ -1,8 +1,9 @@
-//! When the server's memory runs short: what can be computed again goes first, growth is refused, and everything else goes on.
+//! When the server's memory runs short: what can be recomputed goes first, growth is refused, and
+//! everything else continues.
 
 use crate::harness::*;
 
-/// Has so many percent of `maxmemory` be in use.
+/// Sets `maxmemory` so that this many percent of it are in use.
 #[track_caller]
 fn fill_to(server: &Server, percent: i64) -> i64 {
     let limit = server.info_int("memory", "used_memory") * 100 / percent;
@@ -23,7 +24,7 @@ fn caches_give_way_before_a_write_is_refused() {
     for n in 0..600 {
         client.cmd(&["LTMC.CACHE.PUT", &format!("cache{}", n % 3), "tool", &n.to_string(), &value]).ok();
     }
-    // What is dear to compute stays longest.
+    // What is costly to compute stays longest.
     client.cmd(&["LTMC.CACHE.PUT", "cache0", "dear", "{}", &value, "COST", "1000000"]).ok();
     let entries = |key: &str| server.run(&format!("LTMC.CACHE.STATS {key}")).get("entries").int();
     assert_eq!(["cache0", "cache1", "cache2"].map(entries), [201, 200, 200]);
@@ -34,14 +35,15 @@ fn caches_give_way_before_a_write_is_refused() {
     assert_eq!(server.run("LTMC.CACHE.GET cache0 dear {}").get("status").text(), "HIT");
     assert_eq!(server.info_int("stats", "evicted_keys"), 0);
     assert_eq!(server.info_int("ltmc", "ltmc_panics"), 0);
-    // It goes on with what comes.
+    // It continues with new answers.
     for n in 1000..2000 {
         client.cmd(&["LTMC.CACHE.PUT", "cache0", "tool", &n.to_string(), &value]).ok();
     }
     assert!(percent_of(&server, limit) < 100);
 }
 
-/// Fills a server to 89 percent, then writes a fifth of what it may have in other keys, as fast as one client can.
+/// Fills a server to 89 percent, then writes a fifth of its maximum in other keys, as fast as one
+/// client can.
 #[track_caller]
 fn burst(server: &Server) {
     let mut client = server.client();
@@ -70,7 +72,7 @@ fn a_burst_of_other_writes_is_not_refused_as_long_as_a_buffer_has_something_to_g
     let server = Server::start();
     server.run("LTMC.CHUNK.BUFFER b MAXBYTES 500000000 MINBYTES 0").ok();
     for n in 0..600 {
-        // No two of them are the same.
+        // All of them differ.
         let value = format!("{n:0>50000}");
         assert!(!server.cmd(&["LTMC.CHUNK.PUT", "b", &n.to_string(), &value]).is_error());
     }
@@ -110,7 +112,7 @@ fn caches_that_are_gone_are_forgotten() {
         server.run("LTMC.CACHE.PUT k tool {} value").ok();
         assert!(!server.run(line).is_error(), "{line}");
         wait_until("it is gone", || server.run("EXISTS k").int() == 0);
-        // Nobody asks any more whether memory is short.
+        // Nothing is asked to give up memory any more.
         wait_until("nobody is asked any more", || {
             let before = server.info_int("ltmc", "ltmc_sweeps");
             std::thread::sleep(std::time::Duration::from_millis(1100));
@@ -238,7 +240,7 @@ fn overload_shows_as_lag_and_not_as_a_stalled_server() {
         assert!(client.pipeline(part).iter().all(|reply| reply.int() > 0));
     }
     server.run("LTMC.DEBUG CLOCK 61000").ok();
-    // Commands come between the rounds, and what is left can be seen.
+    // Commands run between the rounds, and what is left can be seen.
     let mut lagged = 0;
     wait_until("all are suspect", || {
         lagged = lagged.max(server.info_int("ltmc", "ltmc_sweep_lag_ms"));

@@ -1,5 +1,5 @@
-//! Values that no command would have made: a client cannot bring one in, and one that a file, an AOF or a primary has costs no server its
-//! start. It is in quarantine, wherever it goes.
+//! Values that no command would have made. A client cannot bring one in. One that comes from a
+//! file, an AOF or a primary keeps no server from starting: it is in quarantine, wherever it goes.
 
 mod changes;
 mod fences;
@@ -14,14 +14,14 @@ use crate::harness::*;
 use payloads::reseal;
 use std::path::PathBuf;
 
-/// Where the frames are in a dump, a file or a payload, from their beginnings to their ends.
+/// Where the frames are in a dump, a file or a payload, from start to end.
 fn frames(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     let starts = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"LT\x01") && bytes.len() > at + 13);
     let length = |at: usize| u32::from_le_bytes(bytes[at + 5..at + 9].try_into().expect("four bytes")) as usize;
     starts.map(|at| at..at + 13 + length(at)).filter(|range| range.end <= bytes.len()).collect()
 }
 
-/// Has `change` change the frames for which it says that it did, under a right checksum. How many there were.
+/// Lets `change` change frames under a right checksum, and returns how many it says it changed.
 fn forge(bytes: &mut [u8], change: impl Fn(&mut [u8]) -> bool) -> usize {
     let mut count = 0;
     for range in frames(bytes) {
@@ -34,7 +34,7 @@ fn forge(bytes: &mut [u8], change: impl Fn(&mut [u8]) -> bool) -> usize {
     count
 }
 
-/// The checksum at the end of a dump (CRC-64 of Jones, as Redis has it), made right again.
+/// Corrects the checksum at the end of a dump (CRC-64 of Jones, as in Redis).
 fn reseal_dump(dump: &mut [u8]) {
     let body = dump.len() - 8;
     let step = |crc: u64, byte: &u8| {
@@ -44,7 +44,7 @@ fn reseal_dump(dump: &mut [u8]) {
     dump[body..].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// What makes the context `k`, whose version 1 has a checkpoint and is led back to by one edit.
+/// Makes the context `k`, with a checkpoint of version 1 and one edit that leads back to it.
 const STORY: [&str; 3] =
     ["LTMC.CTX.CREATE k DOC {\"n\":{\"k\":1}}", "LTMC.CTX.CHECKPOINT k", "LTMC.CTX.UPDATE k a DEL /n/k"];
 
@@ -52,7 +52,8 @@ fn tell(server: &Server) {
     STORY.iter().for_each(|line| assert!(server.run(line).int() > 0));
 }
 
-/// Makes the path of that edit one that no command takes. The path comes first in what is known of touches, and then in the undo.
+/// Gives that edit a path that no command takes. The path comes first in the touches, and then in
+/// the undo.
 fn break_undo(frame: &mut [u8]) -> bool {
     let path = b"\x04/n/k";
     let places: Vec<usize> = (0..frame.len()).filter(|at| frame[*at..].starts_with(path)).collect();
@@ -70,7 +71,7 @@ fn break_half(frame: &mut [u8]) -> bool {
     frame[3] == 2 || frame[3] == 4
 }
 
-/// A server that writes files which can be changed: without checksums, and what is in them as it is.
+/// A server that writes files which can be changed: without checksums, and uncompressed.
 fn plain() -> Builder {
     Server::builder().arg("ltmc.check-rate", 0).arg("rdbcompression", "no").arg("rdbchecksum", "no")
 }
@@ -83,7 +84,7 @@ fn forge_file(path: PathBuf, change: impl Fn(&mut [u8]) -> bool) {
     std::fs::write(&path, bytes).expect("the file can be written");
 }
 
-/// The AOF of a server that is stopped, as far as it is commands.
+/// The AOF of a stopped server, as far as it is commands.
 fn commands_file(server: &Server) -> PathBuf {
     let folder = std::fs::read_dir(server.dir().join("appendonlydir")).expect("a folder");
     let mut paths = folder.map(|entry| entry.expect("an entry").path());
@@ -105,7 +106,8 @@ fn append(server: &Server, commands: &[Vec<&[u8]>]) {
     std::fs::write(&path, bytes).expect("the file can be written");
 }
 
-/// A server that was started with a file in which `k` is as in the story, its undo broken, and a lock `well`.
+/// A server that was started with a file in which `k` is as in the story, its undo broken, and with
+/// a lock `well`.
 fn broken() -> Server {
     let mut server = plain().start();
     tell(&server);

@@ -1,4 +1,4 @@
-//! The quarantine is that of the value: it goes where the value goes, and ends with it.
+//! The quarantine belongs to the value: it goes where the value goes, and ends with it.
 
 use super::*;
 
@@ -57,7 +57,7 @@ fn a_quarantine_for_panics_and_one_by_the_check_go_with_their_values() {
         assert_eq!(server.run(&format!("LTMC.LOCK.INFO {name}")).error_code(), "QUARANTINED");
         assert!(server.run(&format!("LTMC.LOCK {key} b PX 600000")).int() > 0, "the name is free");
     }
-    // What is broken is found broken in a file, too; what is only under suspicion is not.
+    // A broken value is found broken in a file, too; one that is only under suspicion is not.
     server.debug_reload();
     let refused = server.run("LTMC.LOCK.INFO f");
     assert!(refused.error().contains("a grant is out of bounds"), "{refused:?}");

@@ -1,5 +1,5 @@
-//! Payloads that no server of ours has made: cut, damaged, forged. The answer is an error or OK, the server stays up, and an error
-//! changes nothing.
+//! Payloads that no server of ours has made: cut, damaged, forged. The answer is an error or OK,
+//! the server stays up, and an error changes nothing.
 
 use crate::harness::*;
 
@@ -28,14 +28,14 @@ fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, step)
 }
 
-/// Makes the checksum at the end of a frame right again, as somebody would who forges one.
+/// Corrects the checksum at the end of a frame, as somebody would who forges one.
 pub fn reseal(frame: &mut [u8]) {
     let body = frame.len() - 4;
     let crc = crc32(&frame[..body]);
     frame[body..].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// A server whose key `k` is locked already: what is forged may contradict that.
+/// A server whose key `k` is locked already: forged payloads may contradict that.
 fn target() -> Server {
     let server = Server::start();
     reset(&server);
@@ -48,7 +48,8 @@ fn reset(server: &Server) {
     server.run("LTMC.LOCK k holder PATH src").int();
 }
 
-/// Applies `payload` to a held key and to a free one. An error must change nothing and must not be an internal one.
+/// Applies `payload` to a held key and to a free one. An error must change nothing and must not be
+/// an internal one.
 #[track_caller]
 fn try_payload(server: &Server, what: &str, payload: &[u8]) -> bool {
     expect_forged_numbers();
@@ -63,7 +64,7 @@ fn try_payload(server: &Server, what: &str, payload: &[u8]) -> bool {
         } else {
             reply.ok();
             any_applied = true;
-            // Whatever was let in has to be sound: it can be shown, saved and loaded.
+            // An accepted value has to be sound: it can be shown, saved and loaded.
             let info = server.cmd(&["LTMC.LOCK.INFO", key]);
             assert!(!info.is_error(), "{what} on {key}: {info:?}");
             assert!(!server.cmd(&["DUMP", key]).is_error());
@@ -127,7 +128,7 @@ fn lengths_that_lie_are_refused_before_anything_is_allocated() {
     }
     let before = server.info_int("memory", "used_memory_peak");
     for at in 9..payload.len() - 4 {
-        // A length of the encoding inside: marker of eight bytes, then a huge number.
+        // A length in the encoding: the marker of eight bytes, then a huge number.
         let mut lying = payload[..at].to_vec();
         lying.push(253);
         lying.extend_from_slice(&(u64::MAX / 4).to_le_bytes());
@@ -199,14 +200,15 @@ fn two_who_exclude_each_other_are_not_let_in() {
     assert_eq!(server.info_int("ltmc", "ltmc_panics"), 0);
 }
 
-/// Damages every byte of the dump of `key`: that is refused. Under a right checksum it is refused, or there is a key `copy` that can be used.
+/// Damages every byte of the dump of `key`: that is refused. Under a right checksum it is refused,
+/// or there is a key `copy` that can be used.
 pub fn damage_dump(server: &Server, key: &str, use_copy: impl Fn(&str)) {
     let dump = server.cmd(&["DUMP", key]).bytes().to_vec();
     let frame_at = dump.windows(4).position(|bytes| bytes == b"LT\x01\x02").expect("the frame is in the dump");
     let restore = |dump: &[u8]| server.cmd(&[b"RESTORE".as_slice(), b"copy", b"0", dump]);
     restore(&dump).ok();
     server.run("DEL copy").int();
-    // Past the server's own checksum, else ours would never be asked.
+    // Bypasses the server's own checksum, else ours would never be checked.
     server.run("DEBUG SET-SKIP-CHECKSUM-VALIDATION 1").ok();
     let frame_end = dump.len() - 11;
     for at in frame_at..frame_end {
@@ -222,7 +224,7 @@ pub fn damage_dump(server: &Server, key: &str, use_copy: impl Fn(&str)) {
             }
         }
     }
-    // The server does not look at what follows the value, so a shorter end alone goes unnoticed.
+    // The server does not look at what follows the value, so a cut end alone goes unnoticed.
     for length in 0..=frame_end {
         assert!(restore(&dump[..length]).is_error(), "cut to {length}");
     }

@@ -39,7 +39,8 @@ fn what_is_left_of_a_broken_value_is_explained_with_what_is_wrong() {
 
 #[test]
 fn what_a_server_had_made_of_a_damaged_value_is_mended() {
-    // A path that no command takes, noted as touched: what the file of a server has that went back to the damaged version.
+    // A touched path that no command takes: the file of a server has that if it was rolled back to
+    // the damaged version.
     let mut server = plain().start();
     tell(&server);
     server.stop();

@@ -1,4 +1,4 @@
-//! COPY: the tasks go along, what workers have of them does not.
+//! COPY: the tasks are copied, what workers hold of them is not.
 
 use super::durability::make_flows;
 use super::*;
@@ -60,7 +60,7 @@ fn what_somebody_has_claimed_is_ready_in_the_copy() {
     assert_eq!(server.run("COPY f g").int(), 1);
     assert_eq!(["a", "b", "c"].map(|task| state_of_copy(&server, task)), ["ready", "waiting", "ready"]);
     assert_eq!(["a", "b", "c"].map(|task| state(&server, task)), ["running", "waiting", "running"]);
-    // The attempt that is being made is one of the original; the one before was one of both.
+    // The current attempt is the original's. The one before belongs to both.
     assert_eq!((of_copy(&server, "a", "attempts").int(), shown(&server, "a").get("attempts").int()), (1, 2));
     assert_eq!(of_copy(&server, "a", "history").array().len(), 1);
     for fence in [fence, second] {
@@ -68,7 +68,8 @@ fn what_somebody_has_claimed_is_ready_in_the_copy() {
         refused(&server, &format!("LTMC.TASK.COMPLETE g a {fence} r"), "STALE");
         refused(&server, &format!("LTMC.TASK.FAIL g a {fence} r"), "STALE");
     }
-    // Both of those that may run at a time can be had, the one of the group too, and fences go on growing.
+    // Both tasks that may run at a time can be claimed, the one of the group, too, and fences
+    // continue to grow.
     let (first, own) = claim_of_copy(&server);
     assert!(first == "a" && own > second, "{first} {own}");
     let line = format!("LTMC.TASK.CLAIM g w PX {LEASE_MS} REQID q");
@@ -133,7 +134,7 @@ fn the_locks_of_a_claim_are_those_of_the_original() {
     assert!(server.run("LTMC.TASK.CLAIM g w").array().is_empty(), "the lock is held");
     let mut waits = server.client();
     server.block_in_turn(std::slice::from_mut(&mut waits), |_| format!("LTMC.TASK.CLAIM g w PX {LEASE_MS} BLOCK 0"));
-    // Another copy goes, and with it nothing that is held.
+    // Another copy ends, and with it nothing that is held.
     server.run("COPY g h").int();
     server.run("LTMC.TASK.CANCEL h a").int();
     server.run("DEL h").int();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::waiting::set_clock;
 
-/// So far that nothing of it comes in a test.
+/// A time that does not come within a test.
 const FAR_MS: i64 = 31_536_000_000;
 
 /// Something of everything, and nothing that is about to happen.

@@ -1,4 +1,4 @@
-//! Locks that are taken with a claim and given back with it.
+//! Locks that are taken with a claim and released with it.
 
 use super::*;
 use crate::waiting::set_clock;

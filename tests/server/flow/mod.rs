@@ -15,7 +15,7 @@ mod stops;
 mod waiting;
 mod workers;
 
-/// A lease that does not end in a test unless it wants that.
+/// A lease that does not end in a test unless the test wants that.
 pub const LEASE_MS: i64 = 600_000;
 
 /// The only task of a claim: its id and its fence.
@@ -26,7 +26,7 @@ pub fn claimed(reply: &Reply) -> (String, i64) {
     (tasks[0].get("task").text().to_string(), tasks[0].get("fence").int())
 }
 
-/// Claims a task of the flow `f`, of which there has to be one.
+/// Claims the next task of the flow `f`; there has to be one.
 #[track_caller]
 pub fn claim(server: &Server, agent: &str, more: &str) -> (String, i64) {
     claimed(&server.run(&format!("LTMC.TASK.CLAIM f {agent} PX {LEASE_MS} {more}")))
@@ -51,7 +51,7 @@ pub fn complete(server: &Server, task: &str, fence: i64) {
     server.run(&format!("LTMC.TASK.COMPLETE f {task} {fence} done")).ok();
 }
 
-/// Claims whatever comes and completes it; its id.
+/// Claims the next task and completes it. Returns its id.
 #[track_caller]
 pub fn work(server: &Server) -> String {
     let (task, fence) = claim(server, "w", "");

@@ -74,9 +74,9 @@ fn the_end_of_one_that_all_wait_for_does_not_stop_the_server() {
     assert_eq!(client.recv().text(), "DEAD");
     let mut slowest = std::time::Duration::ZERO;
     while client.run("LTMC.FLOW.INFO f").get("skipped").int() < count as i64 {
-        let asked = std::time::Instant::now();
+        let started = std::time::Instant::now();
         client.run("PING");
-        slowest = slowest.max(asked.elapsed());
+        slowest = slowest.max(started.elapsed());
     }
     eprintln!("slowest PING meanwhile: {slowest:?}");
     assert_eq!(info(&server, "progress"), 100);

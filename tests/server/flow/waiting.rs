@@ -1,4 +1,5 @@
-//! Workers that wait for tasks: what serves one, who of several is served, and every other way in which a wait ends.
+//! Workers that wait for tasks: what serves one, which of several is served, and every other way in
+//! which a wait ends.
 
 use super::*;
 use crate::waiting::*;
@@ -44,11 +45,7 @@ impl Line {
         assert_eq!(shown(&self.server, &task).get("agent").text(), "c");
         complete(&self.server, &task, fence);
         assert_idle(&self.server);
-        for client in [&mut self.b, &mut self.c] {
-            if client.is_open() {
-                assert_eq!(client.run("PING"), Reply::Simple("PONG".into()));
-            }
-        }
+        assert_in_step([&mut self.b, &mut self.c]);
         self.server
     }
 }
@@ -199,7 +196,7 @@ fn waiters_of_a_slot_that_moves_are_sent_to_the_new_node() {
     let moved = format!("MOVED {slot} 127.0.0.1:{}", new.port());
     for waiter in &mut waiters {
         let answer = waiter.recv();
-        // The task went away with its flow; whoever looks finds the key gone or moved.
+        // The task went away with its flow. A client that looks finds the key gone or moved.
         assert!(answer.error() == moved || answer.error_code() == "NOFLOW", "{answer:?}");
     }
     assert_idle(old);

@@ -1,4 +1,5 @@
-//! Fifty workers over connections of their own, some of which are killed at random: every task has exactly one accepted result.
+//! Fifty workers over their own connections, some of which are killed at random. Every task has
+//! exactly one accepted result.
 
 use super::*;
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::sync::Mutex;
 const WORKERS: usize = 50;
 const TASKS: usize = 1_500;
 
-/// A small generator, so that a run can be told apart by its seed.
+/// A small generator, so that a run is known by its seed.
 fn next(seed: &mut u64) -> u64 {
     *seed ^= *seed << 13;
     *seed ^= *seed >> 7;
@@ -24,7 +25,8 @@ struct Ledger {
     over: AtomicBool,
 }
 
-/// Works until the flow is over. Every now and then it dies: with its task, before it was told of one, or after its result was sent.
+/// Works until the flow has ended. Now and then the worker dies: with its task, before it was told
+/// of one, or after it sent its result.
 fn worker(port: u16, name: usize, ledger: &Ledger) {
     let mut seed = 0x9E37_79B9 + name as u64 * 7919;
     let mut client = Client::connect(port);

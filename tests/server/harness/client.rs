@@ -19,7 +19,7 @@ pub struct Client {
     /// Bytes of replies handed out so far.
     consumed: u64,
     id: Option<i64>,
-    /// Checks each reply against the shape that its command says.
+    /// Checks each reply against the shape of its command.
     follower: Follower,
 }
 
@@ -34,7 +34,8 @@ impl Client {
     #[track_caller]
     pub fn connect(port: u16) -> Client {
         let mut client = Client::try_connect(port).unwrap_or_else(|e| panic!("cannot connect to port {port}: {e}"));
-        // Asked now: a client that is blocked cannot ask any more. An error means that it has to log in first.
+        // Asked now: a blocked client cannot ask any more. An error means that it has to log in
+        // first.
         client.learn_id();
         client
     }
@@ -95,7 +96,7 @@ impl Client {
         }
     }
 
-    /// Runs one command written as a line; arguments are separated by blanks and cannot be quoted.
+    /// Runs one command written as a line. Arguments are separated by blanks and cannot be quoted.
     #[track_caller]
     pub fn run(&mut self, line: &str) -> Reply {
         self.cmd(&words(line))
@@ -126,14 +127,15 @@ impl Client {
         self.send(&words(line));
     }
 
-    /// Sends bytes as they are, be they RESP or not. The shapes of the replies on this connection are not checked any more.
+    /// Sends bytes as they are, RESP or not. The shapes of the replies on this connection are not
+    /// checked any more.
     #[track_caller]
     pub fn send_raw(&mut self, bytes: &[u8]) {
         self.follower.lose();
         self.write(bytes);
     }
 
-    /// What is sent for a command; its reply will be checked.
+    /// The bytes of a command whose reply will be checked.
     fn encode<A: AsRef<[u8]>>(&mut self, args: &[A], bytes: &mut Vec<u8>) {
         self.follower.sends(args);
         encode(args, bytes);
@@ -156,7 +158,8 @@ impl Client {
         self.recv_for(Duration::from_millis(ms))
     }
 
-    /// The next reply, or `None` if the server closes the connection instead; panics if it does neither.
+    /// The next reply, or `None` if the server closes the connection instead. Panics if it does
+    /// neither.
     #[track_caller]
     pub fn recv_or_end(&mut self) -> Option<Reply> {
         match self.arrival(PATIENCE) {
@@ -182,7 +185,8 @@ impl Client {
         }
     }
 
-    /// The next RESP3 push, or `None` if none comes within `ms` milliseconds. A reply in its place is a panic.
+    /// The next RESP3 push, or `None` if none comes within `ms` milliseconds. Panics if a reply
+    /// comes instead.
     #[track_caller]
     pub fn push_within(&mut self, ms: u64) -> Option<Reply> {
         let deadline = Instant::now() + Duration::from_millis(ms);
@@ -197,7 +201,8 @@ impl Client {
         self.pushes.pop_front()
     }
 
-    /// Waits until the server closes this connection; panics on a reply or if it stays open.
+    /// Waits until the server closes this connection. Panics on a reply, or if the connection stays
+    /// open.
     #[track_caller]
     pub fn wait_closed(&mut self) {
         match self.arrival(PATIENCE) {
@@ -218,11 +223,12 @@ impl Client {
         open && restored.is_ok()
     }
 
-    /// Ends the connection in good order. The same as dropping it, but visible in a test.
+    /// Ends the connection in an orderly way. The same as dropping it, but visible in a test.
     pub fn close(self) {}
 
-    /// Makes the coming [`Client::close`] a reset, as when the machine of a client dies: a reply is left unread in the kernel, which
-    /// then sends RST and not FIN. From now on this client can only send.
+    /// Makes the next [`Client::close`] a reset, as when the machine of a client dies: a reply is
+    /// left unread in the kernel, which then sends RST and not FIN. From now on this client can
+    /// only send.
     #[track_caller]
     pub fn arm_reset(&mut self) {
         self.send(&["PING"]);
@@ -285,7 +291,7 @@ impl Client {
         }
     }
 
-    /// The next reply that is already here; pushes before it are kept aside.
+    /// The next reply that is already here. Pushes before it are kept aside.
     #[track_caller]
     fn take_reply(&mut self) -> Option<Reply> {
         loop {

@@ -23,7 +23,7 @@ impl Cluster {
         Cluster::start_with(count, Server::builder())
     }
 
-    /// The same with servers of one's own making.
+    /// The same with other servers.
     #[track_caller]
     pub fn start_with(count: usize, spec: Builder) -> Cluster {
         let start = |_| clustered(spec.clone()).start();
@@ -31,7 +31,7 @@ impl Cluster {
         for (index, node) in cluster.nodes.iter().enumerate() {
             let (first, last) = (index * SLOTS / count, (index + 1) * SLOTS / count - 1);
             node.cmd(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]).ok();
-            // Two nodes that keep the same epoch for their slots first have to find that out.
+            // Nodes that claim the same epoch for their slots would first have to find that out.
             node.cmd(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]).ok();
         }
         for node in &cluster.nodes[1..] {
@@ -72,7 +72,8 @@ impl Cluster {
         self.node_of(key).client()
     }
 
-    /// Opens a slot for its move: the source asks for keys that it has not, the target takes them on `ASKING`.
+    /// Opens a slot for its move: the source sends clients on for keys it does not have, the target
+    /// takes them with `ASKING`.
     #[track_caller]
     pub fn begin_migration(&self, slot: u16, from: usize, to: usize) {
         let (source, target) = (&self.nodes[from], &self.nodes[to]);
@@ -129,20 +130,21 @@ impl Cluster {
         node
     }
 
-    /// Starts a replica of one primary and waits until all nodes agree on both, as an election needs.
+    /// Starts a replica of one primary and waits until all nodes agree on both, as an election
+    /// needs.
     #[track_caller]
     pub fn add_replica(&self, of: usize) -> Server {
         let primary = &self.nodes[of];
         let replica = primary.spec().start();
         replica.meet(primary);
         let (id, primary_id) = (replica.node_id(), primary.node_id());
-        // Refused until the handshake with that node is over.
+        // Refused until the handshake with that node has ended.
         wait_until("the replica knows its primary", || !replica.cmd(&["CLUSTER", "REPLICATE", &primary_id]).is_error());
         replica.wait_cluster_ok(self.nodes.len() + 1);
         for node in self.nodes.iter().chain([&replica]) {
             wait_until("all nodes agree on the replica and its primary", || {
                 let follows = node.node_field(&id, NodeField::Primary).is_some_and(|found| found == primary_id);
-                // A vote asked for with an older epoch would be denied.
+                // A vote with an older epoch would be denied.
                 let epoch = |of: &Server| of.node_field(&primary_id, NodeField::ConfigEpoch);
                 follows && epoch(node) == epoch(primary)
             });
@@ -152,7 +154,7 @@ impl Cluster {
     }
 }
 
-/// Where a line of CLUSTER NODES has what.
+/// The fields of a line of CLUSTER NODES.
 #[derive(Clone, Copy)]
 enum NodeField {
     Primary = 3,
@@ -182,7 +184,8 @@ impl Server {
         });
     }
 
-    /// Makes this cluster replica take over from its primary, in good order, and waits until it serves.
+    /// Makes this cluster replica take over from its primary in an orderly way, and waits until it
+    /// serves.
     #[track_caller]
     pub fn take_over(&self) {
         self.cmd(&["CLUSTER", "FAILOVER"]).ok();

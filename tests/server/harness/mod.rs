@@ -1,13 +1,17 @@
 //! Real servers for tests: start them, talk to them, break them, and compare what they hold.
 //!
-//! * [`Server`] is one server process with a port and a folder of its own; it dies and is cleaned up when dropped.
-//! * [`Client`] is one connection with a RESP codec of its own, so that one thread can drive many blocked clients.
-//! * [`assert_persisted_everywhere`] takes a data set through every way it can be copied or reloaded.
+//! * [`Server`] is one server process with its own port and folder. It dies and is cleaned up when
+//!   dropped.
+//! * [`Client`] is one connection with its own RESP codec, so that one thread can drive many
+//!   blocked clients.
+//! * [`assert_persisted_everywhere`] takes a data set through every way it can be copied or
+//!   reloaded.
 //! * [`replication_stream`] shows what a write sends to replicas.
 //! * [`Cluster`] starts a small cluster and moves slots.
 //!
-//! Nothing in here waits for a time to pass: it waits for a condition, with a limit. Nothing links the `ltmc` library, whose
-//! allocator only works inside a server. Benches include this folder too, by `#[path]`.
+//! Nothing in here waits for a time to pass: it waits for a condition, with a limit. Nothing links
+//! the `ltmc` library, whose allocator only works inside a server. Benches include this folder too,
+//! by `#[path]`.
 #![allow(dead_code, unused_imports)] // Each program that includes the harness uses its own part of it.
 
 mod client;
@@ -35,10 +39,11 @@ use std::time::{Duration, Instant};
 /// How long a condition may take before a test gives up: far more than it needs on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Between two looks at a condition; the first looks come sooner, since most conditions hold almost at once.
+/// Between two looks at a condition. The first looks come sooner, since most conditions hold almost
+/// at once.
 const POLL_MAX: Duration = Duration::from_millis(8);
 
-/// The reply to a command that has to be accepted, and to say something.
+/// The reply to a command that has to be accepted, and to return a value.
 #[track_caller]
 pub fn run(server: &Server, line: &str) -> Reply {
     let reply = server.run(line);
@@ -46,7 +51,8 @@ pub fn run(server: &Server, line: &str) -> Reply {
     reply
 }
 
-/// Waits until `cond` holds; panics with `what` if it does not within [`PATIENCE`]. The servers of the test print their logs then.
+/// Waits until `cond` holds. Panics with `what` if it does not within [`PATIENCE`]; then the
+/// servers of the test print their logs.
 #[track_caller]
 pub fn wait_until(what: &str, cond: impl FnMut() -> bool) {
     assert!(holds_within(PATIENCE, cond), "waited {PATIENCE:?} in vain until {what}");

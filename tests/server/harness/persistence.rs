@@ -7,7 +7,8 @@ use super::reply::Reply;
 use super::server::Server;
 use super::{holds_within, wait_until, PATIENCE};
 
-/// What a server holds: enough of every key to tell two data sets apart and to name the key that differs.
+/// What a server holds: enough of every key to tell two data sets apart and to name the key that
+/// differs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     keys: BTreeMap<(u32, Vec<u8>), KeyState>,
@@ -33,7 +34,7 @@ impl Dataset {
 }
 
 impl Server {
-    /// Everything that it holds now.
+    /// Everything that the server holds now.
     #[track_caller]
     pub fn dataset(&self) -> Dataset {
         let mut client = self.client();
@@ -115,8 +116,9 @@ pub fn assert_same(leg: &str, expected: &Dataset, found: &Dataset) {
     assert_eq!(expected.digest, found.digest, "{leg}: DEBUG DIGEST differs though every key is equal");
 }
 
-/// Copies a key in every way there is, and looks at what holds whatever its type: all copies are the same and sound, and the original is as it
-/// was. The copies stay: `key.1`, `key.2`, and `key` in database 9.
+/// Copies a key in every way there is, and checks what holds for every type: all copies are the
+/// same and sound, and the original is unchanged. The copies stay: `key.1`, `key.2`, and `key` in
+/// database 9.
 #[track_caller]
 pub fn assert_copied(server: &Server, key: &str) {
     let about = |word: &str, key: &str| server.run(&format!("{word} {key}"));
@@ -150,11 +152,12 @@ pub fn assert_copied(server: &Server, key: &str) {
     assert!(copies.iter_mut().all(|copy| copy.1 == before.1), "{key}: {copies:?}");
 }
 
-/// Takes what `primary` holds through every copy and reload, and compares: the live replicas (fed by the stream), a reload of the
-/// RDB, a replay of the AOF as it was written, AOF rewrites with and without RDB preamble, DUMP and RESTORE, and a replica that
-/// joins now.
+/// Takes what `primary` holds through every copy and reload, and compares: the live replicas (fed
+/// by the stream), a reload of the RDB, a replay of the AOF as it was written, AOF rewrites with
+/// and without RDB preamble, DUMP and RESTORE, and a replica that joins now.
 ///
-/// `primary` must be started with [`super::Builder::durable`], hold something, and be at rest: no blocked clients, nothing about to expire.
+/// `primary` must be started with [`super::Builder::durable`], hold something, and be at rest: no
+/// blocked clients, nothing about to expire.
 #[track_caller]
 pub fn assert_persisted_everywhere(primary: &Server, live_replicas: &[&Server]) {
     let info = primary.info("persistence");

@@ -1,4 +1,5 @@
-//! What a server process needs from the machine: a program, the module, a port, a folder, and an end.
+//! What a server process needs from the machine: a program, the module, a port, a folder, and an
+//! end.
 
 use std::fs;
 use std::net::TcpListener;
@@ -9,7 +10,8 @@ use std::time::Duration;
 
 use super::holds_within;
 
-/// The server programs of this machine: the one that `LTMC_SERVER` names first, then redis-server and valkey-server.
+/// The server programs of this machine: the one that `LTMC_SERVER` names first, then redis-server
+/// and valkey-server.
 pub fn servers() -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
     for name in [default_binary(), "redis-server".into(), "valkey-server".into()] {
@@ -20,7 +22,8 @@ pub fn servers() -> Vec<PathBuf> {
     found
 }
 
-/// What a server is started from if a test does not say: `LTMC_SERVER` (a name or a path), else redis-server.
+/// The program of a server for which a test names none: `LTMC_SERVER` (a name or a path), else
+/// redis-server.
 pub fn default_binary() -> PathBuf {
     std::env::var_os("LTMC_SERVER").filter(|name| !name.is_empty()).map_or_else(|| "redis-server".into(), PathBuf::from)
 }
@@ -42,7 +45,8 @@ pub fn module_path() -> PathBuf {
     }
     let exe = std::env::current_exe().expect("a test knows its own program");
     let file = format!("{}ltmc{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    // Cargo builds the library anew whenever it builds a test, but puts it only here: the one in target/debug may be older.
+    // Cargo builds the library anew whenever it builds a test, but puts it only here. The one in
+    // target/debug may be older.
     let path = exe.with_file_name(file);
     assert!(path.is_file(), "no module at {}: build it with cargo, or set LTMC_MODULE", path.display());
     path
@@ -54,8 +58,9 @@ fn unique() -> u32 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A port that nobody listens on. It lies below the range that systems use for outgoing connections, so that none of those takes
-/// it while a server restarts. Another process may still take it first: whoever starts a server checks, and tries the next.
+/// A port that nothing listens on. It lies below the range that systems use for outgoing
+/// connections, so that none of those takes it while a server restarts. Another process may still
+/// take it first: the start of a server checks that, and tries the next.
 pub fn free_port() -> u16 {
     const FIRST: u32 = 21_000;
     const COUNT: u32 = 11_000;
@@ -88,13 +93,15 @@ impl TempDir {
 impl Drop for TempDir {
     fn drop(&mut self) {
         if std::env::var_os("LTMC_KEEP").is_none() {
-            // A server's child that saves or rewrites outlives it for a moment, and may still add a file.
+            // A server's child that saves or rewrites outlives it for a moment, and may still add a
+            // file.
             holds_within(Duration::from_secs(1), || fs::remove_dir_all(&self.0).is_ok() || !self.0.exists());
         }
     }
 }
 
-/// A server process. It ends when dropped, and also when this process is killed before it can drop anything.
+/// A server process. It ends when dropped, and also when this process is killed before it can drop
+/// anything.
 pub struct Process {
     server: Child,
     guard: Child,

@@ -1,4 +1,4 @@
-//! Replicas, and what goes to them.
+//! Replicas, and what is sent to them.
 
 use super::client::Client;
 use super::reply::Reply;
@@ -6,7 +6,7 @@ use super::server::Server;
 use super::wait_until;
 
 impl Server {
-    /// A server like this one that replicates it, with its first sync done.
+    /// A server like this one that replicates it. Its first sync is done.
     #[track_caller]
     pub fn replica(&self) -> Server {
         let replica = self.spec().arg("replicaof", format!("127.0.0.1 {}", self.port())).start();
@@ -44,8 +44,8 @@ impl Server {
 /// Commands as a replica gets them, each a list of arguments.
 pub type Stream = Vec<Vec<Vec<u8>>>;
 
-/// What `action` sends to replicas, without the housekeeping (SELECT, PING, REPLCONF). What a timer does counts only if `action`
-/// waits for it.
+/// What `action` sends to replicas, without the housekeeping (SELECT, PING, REPLCONF). The work of
+/// a timer counts only if `action` waits for it.
 #[track_caller]
 pub fn replication_stream(server: &Server, action: impl FnOnce()) -> Stream {
     let mut tap = ReplicationTap::attach(server);
@@ -53,7 +53,8 @@ pub fn replication_stream(server: &Server, action: impl FnOnce()) -> Stream {
     tap.take(server)
 }
 
-/// The stream as text, one command a line, bytes escaped: for `assert_eq!` and for failure messages.
+/// The stream as text, one command a line, bytes escaped: for `assert_eq!` and for failure
+/// messages.
 pub fn show_stream(stream: &[Vec<Vec<u8>>]) -> Vec<String> {
     let show = |command: &Vec<Vec<u8>>| {
         let args: Vec<String> = command.iter().map(|arg| arg.escape_ascii().to_string()).collect();
@@ -77,7 +78,8 @@ impl ReplicationTap {
         let line = client.read_line();
         let offset = line.strip_prefix("+FULLRESYNC ").and_then(|rest| rest.split(' ').nth(1));
         let offset: i64 = offset.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no full sync: {line}"));
-        // Empty lines keep the connection alive while the RDB is made. Without `capa eof` it comes with its length.
+        // Empty lines keep the connection alive while the RDB is made. Without `capa eof` it comes
+        // with its length.
         let header = std::iter::repeat_with(|| client.read_line()).find(|line| !line.is_empty()).unwrap_or_default();
         let length = header.strip_prefix('$').and_then(|text| text.parse().ok());
         client.skip(length.unwrap_or_else(|| panic!("no length before the RDB: {header}")));

@@ -136,7 +136,7 @@ impl Reply {
     }
 }
 
-/// As short as redis-cli shows it, since this is what a failed assertion prints.
+/// As short as redis-cli shows it, since a failed assertion prints this.
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -192,7 +192,7 @@ impl<'a> Reader<'a> {
             b'$' | b'*' if rest == b"-1" => Reply::Nil,
             b'$' => Reply::Bulk(self.bulk(rest)?.to_vec()),
             b'!' => Reply::Error(lossy(self.bulk(rest)?)),
-            // Three letters of format and a colon stand before the text.
+            // Three letters of format and a colon precede the text.
             b'=' => Reply::Bulk(self.bulk(rest)?[4..].to_vec()),
             b'*' | b'~' => Reply::Array(self.replies(rest)?),
             b'>' => Reply::Push(self.replies(rest)?),

@@ -312,7 +312,7 @@ fn a_real_client_works() {
     assert_eq!(value, "v");
 }
 
-/// A client of something that answers `answers` to whatever comes, once a byte has come in.
+/// A client of something that sends `answers` whatever it is sent, once a byte has come in.
 fn client_of(answers: &'static str) -> Client {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let port = listener.local_addr().expect("it has an address").port();
@@ -320,7 +320,7 @@ fn client_of(answers: &'static str) -> Client {
         let (mut stream, _) = listener.accept().expect("the client comes");
         stream.read_exact(&mut [0]).expect("a command comes");
         stream.write_all(answers.as_bytes()).expect("the client listens");
-        // What the client still sends is taken, until it closes.
+        // What the client still sends is read, until it closes.
         let _ = stream.read_to_end(&mut Vec::new());
     });
     Client::try_connect(port).expect("it listens")
@@ -385,7 +385,7 @@ fn replies_of_transactions_and_pipelines_are_checked() {
     let mut client = client_of("+OK\r\n+QUEUED\r\n*1\r\n:1\r\n:0\r\n:3\r\n");
     client.pipeline(&["MULTI", "LTMC.UNLOCK key me", "EXEC", "LTMC.UNLOCK key me"]);
     assert!(panic_of(|| client.run("LTMC.UNLOCK key me")).contains("has not the shape"));
-    // What a test sends as bytes of its own is not followed.
+    // The replies to raw bytes of a test are not followed.
     let mut client = client_of(":3\r\n");
     client.send_raw(b"LTMC.UNLOCK key me\r\n");
     assert_eq!(client.recv().int(), 3);

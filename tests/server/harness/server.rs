@@ -28,7 +28,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("crash-memcheck-enabled", "no"),
 ];
 
-/// What a server is started with. A clone of it starts a second one.
+/// What a server is started with. A clone of it starts a second server.
 #[derive(Clone)]
 pub struct Builder {
     binary: PathBuf,
@@ -69,8 +69,9 @@ impl Builder {
         self
     }
 
-    /// An AOF from the first command on, never rewritten unless asked: what [`super::assert_persisted_everywhere`] needs. What was answered is
-    /// written and survives a kill: with `everysec` it could wait for the disk for two seconds.
+    /// An AOF from the first command on, rewritten only on demand: what
+    /// [`super::assert_persisted_everywhere`] needs. What was answered is written and survives a
+    /// kill: with `everysec` it could wait for the disk for two seconds.
     pub fn durable(self) -> Builder {
         self.arg("appendonly", "yes").arg("auto-aof-rewrite-percentage", 0).arg("appendfsync", "no")
     }
@@ -92,7 +93,7 @@ impl Builder {
                 Ok(()) => return Ok(server),
                 Err(log) => refusal = log,
             }
-            // Somebody took the port between the look and the start.
+            // Another process took the port between the look and the start.
             if !refusal.contains("Address already in use") {
                 break;
             }
@@ -102,7 +103,8 @@ impl Builder {
 
     fn config_text(&self, port: u16) -> String {
         let mut lines = vec![format!("port {port}")];
-        // A port of its own for the cluster bus: the usual port + 10000 may be taken by another test's server.
+        // An own port for the cluster bus: the usual port + 10000 may be taken by another test's
+        // server.
         if self.config.iter().any(|(name, value)| name == "cluster-enabled" && value == "yes") {
             lines.push(format!("cluster-port {}", free_port()));
         }
@@ -118,11 +120,13 @@ impl Builder {
     }
 }
 
-/// A running server. When dropped it is killed and its folder removed; a failing test prints its log first.
+/// A running server. When dropped it is killed and its folder removed. A failing test prints its
+/// log first.
 pub struct Server {
     spec: Builder,
     port: u16,
-    /// `None` between a stop and the next start. Before `dir`, so that nobody writes there any more when that is removed.
+    /// `None` between a stop and the next start. It precedes `dir`, so that nothing writes there
+    /// any more when that is removed.
     process: Option<Process>,
     dir: TempDir,
     /// The connection behind [`Server::cmd`], made when first needed.
@@ -166,7 +170,7 @@ impl Server {
         Err(format!("{}\n{}", ended.unwrap_or("it does not answer".into()), self.log_tail()))
     }
 
-    /// Whether our own process answers on our port: with a clash of ports somebody else's would.
+    /// Whether our own process answers on our port, and not another one after a clash of ports.
     fn serves(&self) -> bool {
         let Some(id) = self.process.as_ref().map(Process::id) else {
             return false;
@@ -236,7 +240,7 @@ impl Server {
         (0..count).map(|_| self.client()).collect()
     }
 
-    /// A connection of an ACL user with these rules, who is made or changed for it.
+    /// A connection of an ACL user with these rules, who is created or changed for it.
     #[track_caller]
     pub fn user(&self, name: &str, rules: &str) -> Client {
         self.run(&format!("ACL SETUSER {name} on >p {rules}")).ok();
@@ -276,7 +280,7 @@ impl Server {
         value.parse().unwrap_or_else(|_| panic!("{field} of INFO {section} is not a number: {value}"))
     }
 
-    /// The version of the Redis API that it speaks: Valkey 8 says 7.2.4.
+    /// The version of the Redis API that it implements: Valkey 8 says 7.2.4.
     #[track_caller]
     pub fn version(&self) -> (u32, u32, u32) {
         let info = self.info("server");
@@ -298,7 +302,8 @@ impl Server {
         });
     }
 
-    /// Sends `line(i)` on client `i`, each once the one before it is blocked: a server reads connections in any order.
+    /// Sends `line(i)` on client `i`, each once the one before it is blocked: a server reads
+    /// connections in any order.
     #[track_caller]
     pub fn block_in_turn(&self, clients: &mut [Client], line: impl Fn(usize) -> String) {
         let before = self.info_int("clients", "blocked_clients") as usize;
@@ -347,7 +352,7 @@ impl Server {
         file.and_then(|mut file| writeln!(file, "{line}")).expect("the configuration can be extended");
     }
 
-    /// Stops it in good order, saving an RDB.
+    /// Stops it in an orderly way, saving an RDB.
     #[track_caller]
     pub fn stop(&mut self) {
         self.client().send(&["SHUTDOWN", "SAVE"]);

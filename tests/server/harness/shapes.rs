@@ -1,9 +1,10 @@
-//! Every reply of LTMC that a test sees is checked against the shape that the command table gives it: `reference.json`, which is made from
-//! the table (`make docs`).
+//! Every reply of LTMC that a test sees is checked against the shape that the command table gives
+//! it. The shapes come from `reference.json`, which is made from the table (`make docs`).
 //!
-//! A connection is followed command by command, MULTI and EXEC included. It is no longer followed once what comes in is not one reply for
-//! each command: after bytes that a test sent as they are, pub/sub in RESP2, MONITOR, CLIENT REPLY and replication. Not seen at all are
-//! replies within scripts, and those that other clients get: redis-cli, the crate `redis`, and sockets of a bench.
+//! A connection is followed command by command, MULTI and EXEC included. It is no longer followed
+//! once there is not one reply for each command: after raw bytes of a test, pub/sub in RESP2,
+//! MONITOR, CLIENT REPLY and replication. Replies within scripts, and those to other clients, are
+//! not seen: redis-cli, the crate `redis`, and sockets of a bench.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
@@ -23,17 +24,18 @@ fn reference() -> &'static BTreeMap<String, Value> {
     })
 }
 
-/// After them a connection has not one reply for each command any more.
+/// After them a connection no longer has one reply for each command.
 const UNFOLLOWED: [&str; 9] =
     ["SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "MONITOR", "SYNC", "PSYNC", "REPLCONF", "QUIT", "UNSUBSCRIBE"];
 
 type Args = Vec<Vec<u8>>;
 
-/// So much of a command is kept: the name, that of the command which GUARD wraps, and what a message shows.
+/// How many arguments are kept: the name, the name of the command that GUARD wraps, and what a
+/// message shows.
 const ARGS_KEPT: usize = 4;
 const BYTES_KEPT: usize = 64;
 
-/// A bench measures the server, not the checks; the tests see the same replies.
+/// A bench measures the server, not the checks. The tests see the same replies.
 const IS_BENCH: bool = matches!(option_env!("CARGO_CRATE_NAME"), Some(name) if matches!(name.as_bytes(), b"bench"));
 
 /// What is known of a connection: the commands whose replies have not come yet.
@@ -53,7 +55,7 @@ impl Default for Follower {
 }
 
 impl Follower {
-    /// A command goes out.
+    /// A command is sent.
     pub(super) fn sends<A: AsRef<[u8]>>(&mut self, args: &[A]) {
         let kept = |arg: &[u8]| arg[..arg.len().min(BYTES_KEPT)].to_vec();
         let args: Args = args.iter().take(ARGS_KEPT).map(|arg| kept(arg.as_ref())).collect();
@@ -73,7 +75,7 @@ impl Follower {
         self.sent.clear();
     }
 
-    /// A reply comes in; panics if it is not of the shape that its command says.
+    /// A reply comes in. Panics if it does not have the shape of its command.
     #[track_caller]
     pub(super) fn receives(&mut self, reply: &Reply) {
         if self.is_lost {
@@ -81,7 +83,7 @@ impl Follower {
         }
         let args = self.sent.pop_front().unwrap_or_else(|| panic!("a reply to no command: {reply:?}"));
         if reply.is_error() {
-            // An aborted transaction is over.
+            // An aborted transaction has ended.
             self.queued = self.queued.take().filter(|_| name_of(&args) != "EXEC");
             return;
         }
@@ -143,13 +145,13 @@ pub fn check_reply<A: AsRef<[u8]>>(args: &[A], reply: &Reply, is_resp3: bool) ->
     })
 }
 
-/// Whether a reply is known not to be of the shape of its command: a REQID that another command of the same kind had before is answered
-/// as that one was, which is a fault of the server.
+/// Whether a reply is known not to have the shape of its command: a REQID that another command of
+/// the same kind used before gets the answer of that one, which is a fault of the server.
 fn is_known_deviation(name: &str, reply: &Reply) -> bool {
     match name {
-        // LTMC.FLOW.CREATE.
+        // After LTMC.FLOW.CREATE.
         "LTMC.TASK.ADD" => *reply == Reply::Int(1),
-        // Each other.
+        // After each other.
         "LTMC.CHUNK.ALLOC" => matches!(reply, Reply::Array(items) if items.len() == 2),
         "LTMC.CHUNK.PUT" => matches!(reply, Reply::Bulk(_)),
         _ => false,
@@ -256,7 +258,8 @@ fn fields_mismatch(fields: &[Value], pairs: &[(&Reply, &Reply)], is_resp3: bool)
     fields.iter().find(is_missing).map(|field| format!("the field {} is missing", field["name"]))
 }
 
-/// Times and fences are so large, whatever a test makes of the clock: a duration or a count in their place is seen.
+/// Times and fences are at least this large, whatever a test does to the clock. So a duration or a
+/// count in their place is noticed.
 const LEAST_TIME: i64 = 1_000_000_000_000;
 
 thread_local! {
@@ -284,7 +287,7 @@ fn text_mismatch(shape: &Value, text: &str) -> Option<String> {
     let fits = match str_of(shape, "type") {
         "word" => list_of(shape, "words").iter().any(|word| word == text),
         "decimal" => text.parse::<f64>().is_ok(),
-        // Nothing is kept of it, so that depth and size do not matter.
+        // Nothing of it is kept, so depth and size do not matter.
         "json" => serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok(),
         _ => true,
     };

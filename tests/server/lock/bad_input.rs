@@ -3,7 +3,7 @@
 use super::*;
 use crate::bad_input::{all_refusals, refused, refused_line, Refusals, FIXED, OPEN, SYNTAX};
 
-/// A server with something on it that must not change, and the fence of the lock `k`, held by `a`.
+/// A server with values that must not change, and the fence of the lock `k`, held by `a`.
 fn with_data() -> (Server, i64) {
     let server = Server::start();
     server.run("SET text v").ok();

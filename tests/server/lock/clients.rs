@@ -1,4 +1,5 @@
-//! Locks and the clients behind them: several locks at once, retries, connections that end, priorities, the wait-for graph.
+//! Locks and the clients behind them: several locks at once, retries, connections that end,
+//! priorities, the wait-for graph.
 
 use super::*;
 
@@ -222,7 +223,8 @@ fn after_a_restart_the_locks_of_lost_connections_are_released() {
 fn the_highest_priority_is_served_first_then_first_come() {
     let server = Server::start();
     server.run("LTMC.LOCK k a PX 600000").int();
-    // The waits begin close to each other: one unit of priority is far more than what lies between them.
+    // The waits begin close to each other: one unit of priority is far more than the time between
+    // them.
     server.run("CONFIG SET ltmc.lock-ageing-ms 3600000").ok();
     let mut waiting = server.clients(4);
     let priorities = [0, 5, 9, 5];

@@ -1,4 +1,5 @@
-//! Locks in Redis Cluster: slots, hash tags, and what happens to those who wait when a slot or a primary moves.
+//! Locks in Redis Cluster: slots, hash tags, and what happens to waiting clients when a slot or a
+//! primary moves.
 
 use super::*;
 
@@ -103,7 +104,7 @@ fn a_failover_keeps_the_holders_and_sends_the_waiters_away() {
     replica.wait_synced(old);
     replica.take_over();
     for waiter in &mut waiters {
-        // Which of the two depends on whether the slot's new owner or the new role is noticed first.
+        // The error depends on whether the slot's new owner or the new role is noticed first.
         if let Some(reply) = waiter.recv_or_end() {
             assert!(["UNBLOCKED", "MOVED"].contains(&reply.error_code()), "{reply:?}");
         }
@@ -127,7 +128,8 @@ fn leases_that_end_in_a_failover_are_handed_on_afterwards() {
     let index = cluster.owner(cluster.slot("{t}:0"));
     let old = &cluster.nodes[index];
     let replica = cluster.add_replica(index);
-    // A steady stream of hand-offs: some fall into the moment in which the old primary has stopped all writes.
+    // A steady stream of hand-offs. Some fall into the moment in which the old primary has stopped
+    // all writes.
     let mut waiters = old.clients(40);
     for n in 0..8 {
         old.run(&format!("LTMC.LOCK {{t}}:{n} a PX 20"));

@@ -1,4 +1,4 @@
-//! Waiting that could never end is refused before anyone waits.
+//! A wait that could never end is refused before it begins.
 
 use super::*;
 
@@ -15,7 +15,7 @@ impl Team {
         Team { server, members }
     }
 
-    /// `member` takes `key`, which is free for it.
+    /// `member` takes `key`, which it can have.
     #[track_caller]
     fn takes(&mut self, member: usize, key: &str, how: &str) -> i64 {
         self.members[member].run(&format!("LTMC.LOCK {key} o{member} PX 600000 {how}")).int()
@@ -32,7 +32,7 @@ impl Team {
         self.server.block_in_turn(std::slice::from_mut(&mut self.members[member]), |_| line.into());
     }
 
-    /// `member` would wait for `key`, and is refused; the error.
+    /// `member` tries to wait for `key` and is refused. Returns the error.
     #[track_caller]
     fn is_refused(&mut self, member: usize, key: &str, how: &str) -> String {
         self.refusal(member, &format!("LTMC.LOCK {key} o{member} PX 600000 BLOCK 0 {how}"))
@@ -147,7 +147,7 @@ fn a_semaphore_is_no_deadlock_while_one_holder_can_run() {
     team.takes(0, "sem", "SHARED LIMIT 2");
     team.takes(1, "sem", "SHARED LIMIT 2");
     team.takes(2, "x", "");
-    // o0 waits for o2, who waits for a permit: there is a cycle, but o1 can end and give one.
+    // o0 waits for o2, which waits for a permit. That is a cycle, but o1 can end and give one back.
     team.waits(0, "x", "");
     team.waits(2, "sem", "SHARED LIMIT 2");
     team.releases(1, "sem");
@@ -189,10 +189,12 @@ fn a_cycle_by_the_order_of_the_queue_only_is_resolved_by_going_first() {
     let mut team = Team::of(3);
     team.takes(0, "x", "SHARED");
     team.takes(1, "y", "");
-    // o1 waits to write x and holds y. o2 reads x beside o0, but stands behind o1 - whom it would wait for while o1 waits for y...
+    // o1 waits to write x and holds y. o2 reads x beside o0, but stands behind o1, for which it
+    // would wait while o1 waits for y...
     team.waits(1, "x", "EXCLUSIVE");
     team.waits(2, "y", "");
-    // ... and o0, which holds x, wants to read x on another path: behind o1 it would deadlock, in front of it it fits.
+    // ... and o0, which holds x, wants to read x on another path. Behind o1 it would deadlock, in
+    // front of it it fits.
     assert!(team.members[0].run("LTMC.LOCK x o0 SHARED PATH sub PX 600000 BLOCK 0").int() > 0);
     team.releases(0, "x");
     assert_eq!(team.members[0].run("LTMC.UNLOCK x o0 PATH sub").int(), 1);
@@ -207,7 +209,8 @@ fn who_holds_what_the_first_in_the_queue_needs_goes_before_it() {
     let mut team = Team::of(3);
     team.takes(0, "x", "SHARED");
     team.takes(1, "y", "");
-    // o2 waits for y and to write x. o1, which holds y, wants to read x: behind o2 it would wait for ever.
+    // o2 waits for y and to write x. o1, which holds y, wants to read x: behind o2 it would wait
+    // for ever.
     team.begins(2, "LTMC.MLOCK o2 2 y x BLOCK 0");
     assert!(team.members[1].run("LTMC.LOCK x o1 SHARED PX 600000 BLOCK 0").int() > 0);
     for (member, key) in [(1, "x"), (1, "y"), (0, "x")] {
@@ -223,7 +226,7 @@ fn a_wait_for_several_locks_is_part_of_cycles() {
     team.takes(1, "y", "");
     team.begins(0, "LTMC.MLOCK o0 2 free y BLOCK 0");
     team.refusal(1, "LTMC.MLOCK o1 2 other x BLOCK 0");
-    // Nothing of what is waited for is held, so a third one finds it free.
+    // Nothing that the others wait for is held, so a third owner finds it free.
     assert!(team.members[2].run("LTMC.LOCK other o2").int() > 0);
     team.releases(1, "y");
     assert_eq!(team.members[0].recv().ints().len(), 2);
@@ -259,7 +262,8 @@ fn a_wait_that_becomes_a_cycle_by_a_later_lock_of_its_owner_is_refused_then() {
     team.takes(3, "x", "SHARED");
     team.begins(2, "LTMC.LOCK y o0 PX 600000 BLOCK 0");
     team.waits(1, "x", "EXCLUSIVE");
-    // By its priority o0 goes before o1 and shares x with o3: now o0 waits for o1 and o1 for o0. The older wait is the one that ends.
+    // By its priority o0 precedes o1 and shares x with o3. Now o0 waits for o1 and o1 for o0, and
+    // the older wait ends.
     team.takes(0, "x", "SHARED PRIORITY 1000");
     assert_eq!(team.members[2].recv().error_code(), "DEADLOCK");
     team.releases(0, "x");

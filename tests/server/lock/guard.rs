@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A server where `a` holds the lock `k`, with the fence of that.
+/// A server where `a` holds the lock `k`, and the fence of that.
 fn locked() -> (Server, i64) {
     let server = Server::start();
     let fence = server.run("LTMC.LOCK k a PX 600000").int();

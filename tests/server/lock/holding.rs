@@ -1,4 +1,5 @@
-//! What a lock is to its owners: modes, levels, leases, fences, conversion, and what can be seen of it.
+//! What a lock is to its owners: modes, levels, leases, fences, conversion, and what can be seen of
+//! it.
 
 use super::*;
 

@@ -29,7 +29,7 @@ fn other_types_are_refused_and_refuse_locks() {
     }
 }
 
-/// What happens to `key` while `action` runs, by the names of its events; it has to end with an event called `last`.
+/// The names of the events of `key` while `action` runs. The last of them has to be `last`.
 fn events_until(server: &Server, key: &str, last: &str, action: impl FnOnce()) -> Vec<String> {
     let mut listener = server.client();
     listener.run(&format!("SUBSCRIBE __keyspace@0__:{key}"));

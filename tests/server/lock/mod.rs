@@ -15,7 +15,8 @@ mod waiting;
 use crate::harness::*;
 use crate::waiting::*;
 
-/// The owners in the list `which` (`holders` or `waiters`) of `LTMC.LOCK.INFO`; none if there is no such lock.
+/// The owners in the list `which` (`holders` or `waiters`) of `LTMC.LOCK.INFO`; none if there is no
+/// such lock.
 pub fn owners(server: &Server, key: &str, which: &str) -> Vec<String> {
     let info = server.run(&format!("LTMC.LOCK.INFO {key}"));
     if info.is_nil() {
@@ -34,7 +35,7 @@ pub fn holder(server: &Server, key: &str) -> Reply {
     holders[0].clone()
 }
 
-/// Waits until the fence is not current any more: its lease is over.
+/// Waits until the fence is no longer current, since its lease has expired.
 #[track_caller]
 pub fn wait_not_current(server: &Server, key: &str, fence: i64) {
     wait_until("the fence is not current any more", || {
@@ -42,7 +43,7 @@ pub fn wait_not_current(server: &Server, key: &str, fence: i64) {
     });
 }
 
-/// Unlocks and says what came of it.
+/// Unlocks, and returns the result.
 #[track_caller]
 pub fn unlock(server: &Server, key: &str, owner: &str) -> i64 {
     server.run(&format!("LTMC.UNLOCK {key} {owner}")).int()
@@ -63,19 +64,16 @@ impl Queue {
         Queue::on(Server::start(), "LTMC.LOCK k a PX 600000")
     }
 
-    /// The same, with the holder's own way of taking the lock.
+    /// The same, where the holder takes the lock in its own way.
     #[track_caller]
     pub fn on(server: Server, held: &str) -> Queue {
         let mut holder = server.client();
         let fence = holder.run(held).int();
-        let mut waiters = server.clients(2);
-        server.block_in_turn(&mut waiters, |n| format!("LTMC.LOCK k {} PX 600000 BLOCK 0", ["b", "c"][n]));
-        let c = waiters.pop().expect("there are two");
-        let b = waiters.pop().expect("there are two");
+        let [b, c] = waiters_in_turn(&server, ["b", "c"], |owner| format!("LTMC.LOCK k {owner} PX 600000 BLOCK 0"));
         Queue { server, holder, fence, b, c }
     }
 
-    /// The lock has gone on to `b`, who passes it on to `c`; then nothing is left.
+    /// The lock has passed to `b`, who passes it on to `c`. Then nothing is left.
     #[track_caller]
     pub fn b_then_c(mut self) {
         let first = self.b.recv().int();
@@ -86,7 +84,7 @@ impl Queue {
         self.ends_with_c(first);
     }
 
-    /// The lock has come to `c`, with a fence above `before`; then nothing is left.
+    /// The lock has passed to `c`, with a fence above `before`. Then nothing is left.
     #[track_caller]
     pub fn ends_with_c(mut self, before: i64) {
         let last = self.c.recv().int();

@@ -1,4 +1,5 @@
-//! Optimistic locks: a stamp excludes nobody, and its commit tells whether somebody wrote meanwhile.
+//! Optimistic locks: a stamp excludes nobody, and its commit tells whether another owner wrote
+//! meanwhile.
 
 use super::*;
 

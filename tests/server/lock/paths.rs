@@ -1,18 +1,19 @@
-//! Locks on parts of a resource: a path is a subtree, and those above and below it are affected, those beside it are not.
+//! Locks on parts of a resource: a path is a subtree. Paths above and below it are affected, those
+//! beside it are not.
 
 use super::*;
 
-/// Whether `wanted` (mode and path) can be had by one owner while another holds `held`.
+/// Whether one owner can have `requested` (mode and path) while another holds `held`.
 #[track_caller]
-fn fits(server: &Server, held: (&str, &str), wanted: (&str, &str)) -> bool {
+fn fits(server: &Server, held: (&str, &str), requested: (&str, &str)) -> bool {
     let line = |owner: &str, (mode, path): (&str, &str)| {
         let words = ["LTMC.LOCK", "k", owner, mode, "PATH", path].map(str::to_string);
         server.cmd(&words)
     };
     server.run("FLUSHALL").ok();
     line("holder", held).int();
-    let reply = line("other", wanted);
-    assert!(reply.is_nil() || reply.int() > 0, "{held:?} {wanted:?}: {reply:?}");
+    let reply = line("other", requested);
+    assert!(reply.is_nil() || reply.int() > 0, "{held:?} {requested:?}: {reply:?}");
     !reply.is_nil()
 }
 
@@ -22,17 +23,17 @@ fn only_ancestors_and_descendants_are_affected() {
     let related = [("src", "src"), ("src", "src/db"), ("src/db", "src"), ("", "src"), ("src/a/b", "")];
     let apart = [("src/a", "src/b"), ("src", "docs"), ("src/db", "src/dbx"), ("a/b/c", "a/b/d")];
     for held in ["EXCLUSIVE", "SHARED"] {
-        for wanted in ["EXCLUSIVE", "SHARED"] {
-            let together = held == "SHARED" && wanted == "SHARED";
+        for requested in ["EXCLUSIVE", "SHARED"] {
+            let together = held == "SHARED" && requested == "SHARED";
             for (one, other) in related {
                 assert_eq!(
-                    fits(&server, (held, one), (wanted, other)),
+                    fits(&server, (held, one), (requested, other)),
                     together,
-                    "{held} {one:?} beside {wanted} {other:?}"
+                    "{held} {one:?} beside {requested} {other:?}"
                 );
             }
             for (one, other) in apart {
-                assert!(fits(&server, (held, one), (wanted, other)), "{held} {one:?} beside {wanted} {other:?}");
+                assert!(fits(&server, (held, one), (requested, other)), "{held} {one:?} beside {requested} {other:?}");
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Everything at once: many clients that lock, wait, vanish, are killed and unblocked while keys are deleted and flushed.
+//! Everything at once: many clients that lock, wait, vanish, are killed and unblocked while keys
+//! are deleted and flushed.
 
 use super::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,12 +10,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const CLIENTS: usize = 24;
 const KEYS: usize = 4;
 const TIME: Duration = Duration::from_secs(4);
-/// Generous: hash tables that have grown are in it; a leak of every wait would be far more.
+/// Generous, since it includes hash tables that have grown. A leak of every wait would be far more.
 const GROWTH_MAX: i64 = 2 << 20;
 
 const LONG_LEASE_MS: i64 = 600_000;
 
-/// What values and our own state take, without the server's buffers: its replication backlog alone has ten megabytes in Valkey 8.
+/// The memory of values and of our own state, without the server's buffers: the replication backlog
+/// alone has ten megabytes in Valkey 8.
 fn memory(server: &Server) -> i64 {
     server.info_int("memory", "used_memory_dataset")
 }
@@ -35,7 +37,7 @@ impl Random {
     }
 }
 
-/// What the clients have in common.
+/// What the clients share.
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
@@ -47,7 +49,7 @@ struct Shared {
     ends: AtomicI64,
 }
 
-/// What a command may be answered.
+/// Whether a command may be answered so.
 fn is_well_formed(line: &str, reply: &Reply) -> bool {
     let expected = ["STALE", "NOTOWNER", "DEADLOCK", "CONFLICT", "WRONGTYPE", "UNBLOCKED"];
     match reply {
@@ -85,7 +87,7 @@ impl<'a> Actor<'a> {
     }
 
     fn reconnect(&mut self) {
-        // A client that is killed at once cannot say who it is: try again.
+        // A client that is killed at once cannot say its id: try again.
         loop {
             let Ok(client) = Client::try_connect(self.port) else {
                 return;
@@ -104,7 +106,7 @@ impl<'a> Actor<'a> {
         while !self.shared.stop.load(Ordering::Relaxed) {
             let line = self.line();
             if self.random.below(60) == 0 {
-                // Hang up without waiting for the answer.
+                // Hangs up without waiting for the answer.
                 self.client.try_send_line(&line);
                 self.reconnect();
                 continue;
@@ -148,7 +150,8 @@ impl<'a> Actor<'a> {
                 let path = random.pick(&["", "", "PATH a", "PATH a/b", "PATH c"]);
                 let block = random.pick(&["", "BLOCK 5", "BLOCK 50", "BLOCK 1000"]);
                 let more = random.pick(&["", "", "PRIORITY 3", "ONDISCONNECT RELEASE"]);
-                // A few outlive the crowd, to be compared with what replica and AOF made of it.
+                // A few outlive the crowd. They are compared with what replica and AOF made of
+                // them.
                 let lease = if random.below(20) == 0 { LONG_LEASE_MS } else { random.below(200) as i64 + 1 };
                 format!("LTMC.LOCK {key} {own} {mode} {path} PX {lease} {block} {more}")
             }
@@ -164,7 +167,8 @@ impl<'a> Actor<'a> {
             84..=85 => format!("LTMC.LOCK.BREAK {key} {owner}"),
             86..=87 => format!("DEL {key}"),
             88 => format!("UNLINK {key}"),
-            // Not SYNC: Redis 7.4 lets the client wait for that, and dies if CLIENT UNBLOCK hits it then.
+            // Not SYNC: Redis 7.4 lets the client wait for that, and dies if CLIENT UNBLOCK hits it
+            // then.
             89 => random.pick(&["FLUSHALL ASYNC", "FLUSHDB ASYNC"]).into(),
             90 => "SWAPDB 0 1".into(),
             91..=93 => format!("CLIENT UNBLOCK {} {}", self.other(), ["TIMEOUT", "ERROR"][fence as usize % 2]),
@@ -175,7 +179,7 @@ impl<'a> Actor<'a> {
 
     fn other(&mut self) -> i64 {
         let number = self.random.below(CLIENTS);
-        // Before everyone has come a client may only hit itself.
+        // Until all clients have come, a client may only hit itself.
         match self.shared.ids[number].load(Ordering::Relaxed) {
             0 => self.shared.ids[self.number].load(Ordering::Relaxed),
             id => id,
@@ -190,7 +194,7 @@ fn seed() -> u64 {
         .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_nanos() as u64))
 }
 
-/// Waits until what is left does not change any more by itself.
+/// Waits until what is left no longer changes by itself.
 fn wait_short_leases_over(server: &Server) {
     let mut client = server.client();
     for db in 0..2 {
@@ -203,7 +207,8 @@ fn wait_short_leases_over(server: &Server) {
                 info.is_nil() || lasts(info.get("holders").array())
             })
         });
-        // Grants that are over stay until somebody asks for the lock; a restored key is looked at, so that it would differ.
+        // Expired grants stay until something asks for the lock. A restored key is looked at, so it
+        // would differ.
         for key in 0..KEYS {
             client.run(&format!("LTMC.LOCK k{key} z PX {LONG_LEASE_MS}"));
         }
@@ -224,7 +229,7 @@ fn a_crowd_of_unruly_clients_leaves_the_server_in_order() {
             scope.spawn(move || Actor::new(number, seed, port, shared).live());
         }
         let started = Instant::now();
-        // Not a wait for something to happen: this is how long the crowd is given.
+        // This waits for no condition: it is the time that the crowd is given.
         while started.elapsed() < TIME {
             std::thread::sleep(Duration::from_millis(100));
         }

@@ -1,4 +1,4 @@
-//! Waiting for locks: who is served when, and what can be seen of those who wait.
+//! Waiting for locks: who is served when, and what can be seen of waiting clients.
 
 use super::*;
 
@@ -104,7 +104,8 @@ fn a_waiting_writer_keeps_later_readers_out() {
     waiters[1].recv().int();
 }
 
-/// `r1` shares the lock, `w` waits to write, `r2` waits behind it to read. `give_up` takes the writer out.
+/// `r1` shares the lock, `w` waits to write, `r2` waits behind it to read. `give_up` ends the wait
+/// of the writer.
 fn a_reader_is_served_when_the_writer_gives_up(give_up: impl FnOnce(&Server, Client)) {
     let server = Server::start();
     server.run("LTMC.LOCK k r1 SHARED PX 6000000");
@@ -174,7 +175,8 @@ fn a_long_wait_overtakes_a_priority_that_came_later() {
     let mut waiters = server.clients(3);
     server.block_in_turn(&mut waiters[..1], |_| "LTMC.LOCK k old BLOCK 0".into());
     set_clock(&server, 100_000);
-    // A priority of 50 is worth 50 s, one of 200 is worth more than the 100 s that `old` has waited.
+    // A priority of 50 is worth 50 s, one of 200 is worth more than the 100 s that `old` has
+    // waited.
     server.block_in_turn(&mut waiters[1..2], |_| "LTMC.LOCK k late PRIORITY 50 BLOCK 0".into());
     server.block_in_turn(&mut waiters[2..], |_| "LTMC.LOCK k urgent PRIORITY 200 BLOCK 0".into());
     assert_eq!(owners(&server, "k", "waiters"), ["urgent", "old", "late"]);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::bad_input::{all_refusals, refused_as, refused_line, Refusals, FIXED, SYNTAX};
 
-/// A server with a mailbox, a lock and a text on it that must not change.
+/// A server with a mailbox, a lock and a text that must not change.
 fn with_data() -> Server {
     let server = Server::start();
     server.run("SET text v").ok();
@@ -134,7 +134,7 @@ fn changes_that_do_not_fit_are_refused() {
     let payload = &stream[0][2];
     let explained = server.cmd(&[b"LTMC.EXPLAIN".as_slice(), payload]);
     assert!(explained.text().contains("ltmc-mail") && explained.text().contains("third"), "{explained:?}");
-    // Sent once more under the same id: passed over.
+    // Sent again under the same id: ignored.
     let before = info(&server, "messages");
     server.cmd(&[b"LTMC.APPLY".as_slice(), b"m", payload]).ok();
     assert_eq!(info(&server, "messages"), before);

@@ -1,4 +1,4 @@
-//! COPY: the messages go along, and nobody has received those that are not acknowledged.
+//! COPY: the messages are copied, and those that are not acknowledged have not been received.
 
 use super::durability::make_everything;
 use super::*;
@@ -49,7 +49,7 @@ fn what_is_not_acknowledged_lies_in_the_inbox_of_the_copy_in_order() {
     let both = |command: &str| ["m", "n"].map(|key| server.run(&format!("LTMC.MSG.{command}").replace("{}", key)));
     let [original, copy] = both("PENDING {} bob");
     assert_eq!((original.array().len(), copy.array().len()), (2, 0));
-    // Whoever has them has them of the original.
+    // Whoever received them received those of the original.
     assert_eq!(server.run(&format!("LTMC.MSG.NACK n bob {}", ids[0])).int(), 0);
     assert_eq!(server.run(&format!("LTMC.MSG.EXTEND n bob {} PX 1000", ids[2])).int(), 0);
     let received = recv_copy(&server, "bob COUNT 10 PX 600000");
@@ -60,7 +60,7 @@ fn what_is_not_acknowledged_lies_in_the_inbox_of_the_copy_in_order() {
     assert_eq!(read(&server, "bob COUNT 10 PX 600000"), ["text4", "text5"]);
     let answers = recv_copy(&server, &format!("ada REPLYTO {} PX 600000", ids[0]));
     assert_eq!((payloads(&answers), answers[0].get("id").int()), (vec!["answer".into()], answer));
-    // A request was answered for the original only, and ids go on growing.
+    // A request was answered for the original only, and ids continue to grow.
     assert_eq!(send(&server, "ada TO 1 bob x REQID r5"), ids[5]);
     let next = server.run("LTMC.MSG.SEND n ada ALL x REQID r5").int();
     assert!(next > answer && recv_copy(&server, "eve COUNT 10").len() == 7, "eve takes part");

@@ -1,9 +1,9 @@
-//! To whom a message goes.
+//! Who receives a message.
 
 use super::*;
 use crate::waiting::{set_clock, waiting};
 
-/// Who has a message in its inbox.
+/// The agents that have a message in their inbox.
 #[track_caller]
 fn receivers(server: &Server, id: i64) -> Vec<String> {
     let shown = server.run(&format!("LTMC.MSG.GET m {id}"));
@@ -106,7 +106,7 @@ fn words_are_told_from_agents_and_payloads_by_where_they_stand() {
     assert_eq!(receivers(&server, id), ["ALL", "TO"]);
     assert_eq!(read(&server, "TO"), ["REGISTRY"]);
     let cluster = Cluster::start(2);
-    // Only a key is a key, or these would be said to be in several slots.
+    // Only a key is a key, or these would be in several slots.
     for line in [
         "LTMC.MSG.SEND {t}:m a TO 1 b registry PX 60000",
         "LTMC.MSG.SEND {t}:m a TO 3 REGISTRY x y hello",

@@ -4,7 +4,7 @@ use super::*;
 use crate::waiting::{set_clock, waiting};
 use serde_json::Value;
 
-/// So far that nothing of it comes in a test.
+/// A time that does not come within a test.
 const FAR_MS: i64 = 31_536_000_000;
 
 /// The events of a mailbox; each of them happens in [`make_everything`].
@@ -97,7 +97,7 @@ fn everything_that_can_happen_to_a_mailbox_is_persisted_everywhere() {
     let last = primary.dataset();
     primary.kill();
     replica.promote();
-    // Its clock was never moved, so nothing is due on it.
+    // Its clock was never moved, so nothing is due there.
     assert_same("promoted replica", &last, &replica.dataset());
     assert_eq!(found(&replica), seen);
     assert_eq!(replica.run("LTMC.MSG.SEND m ada TO 1 bob x REQID r5"), again, "what was answered is remembered");
@@ -174,7 +174,8 @@ fn a_mailbox_that_moves_keeps_its_deadlines() {
     }
 }
 
-/// The kinds of the events that a stream holds, as `LTMC.EXPLAIN` shows them; every command in it is one of ours.
+/// The kinds of the events in a stream, as `LTMC.EXPLAIN` shows them. Every command in it is one of
+/// ours.
 #[track_caller]
 fn kinds(server: &Server, stream: &Stream) -> Vec<String> {
     let mut kinds = Vec::new();

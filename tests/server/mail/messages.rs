@@ -118,7 +118,7 @@ fn a_message_that_expires_is_gone_wherever_it_is() {
     assert_eq!(expires, sent + 60_000);
     recv(&server, "dead");
     assert_eq!(server.run(&format!("LTMC.MSG.NACK m dead {short} DEAD")).int(), 1);
-    // In a transaction the scheduler has no turn: what is over is not received all the same.
+    // The scheduler has no turn in a transaction. Still an expired message is not received.
     let replies =
         server.client().pipeline(&["MULTI", "LTMC.DEBUG CLOCK 60001", "LTMC.MSG.RECV m late COUNT 5", "EXEC"]);
     assert_eq!(payloads(replies[3].array()[1].array()), ["long"]);

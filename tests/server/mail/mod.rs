@@ -1,4 +1,4 @@
-//! Mailboxes: what is sent, received, acknowledged and lost by nobody.
+//! Mailboxes: what is sent, received and acknowledged, and that no message is lost.
 
 mod bad_input;
 mod copies;
@@ -29,7 +29,7 @@ fn payloads(messages: &[Reply]) -> Vec<String> {
     messages.iter().map(|message| message.get("payload").text().to_string()).collect()
 }
 
-/// The payloads of what an agent receives.
+/// The payloads that an agent receives.
 #[track_caller]
 fn read(server: &Server, line: &str) -> Vec<String> {
     payloads(&recv(server, line))
@@ -53,7 +53,7 @@ fn info(server: &Server, field: &str) -> i64 {
     server.run("LTMC.MSG.INFO m").get(field).int()
 }
 
-/// Waits until the scheduler has done something so often.
+/// Waits until the scheduler has done something this often.
 #[track_caller]
 fn wait_for(server: &Server, event: &str, count: i64) {
     let field = format!("ltmc_event_{}", event.replace('.', "_"));

@@ -1,4 +1,4 @@
-//! Waiting for messages: what serves a waiter, and who of several is served.
+//! Waiting for messages: what serves a waiter, and which of several is served.
 
 use super::*;
 use crate::waiting::*;
@@ -33,9 +33,8 @@ struct Line {
 impl Line {
     #[track_caller]
     fn on(server: Server) -> Line {
-        let mut clients = waiters(&server, &["bob", "bob"]);
-        let second = clients.pop().expect("there are two");
-        let first = clients.pop().expect("there are two");
+        let line = |agent: &str| format!("LTMC.MSG.RECV m {agent} BLOCK 0");
+        let [first, second] = waiters_in_turn(&server, ["bob", "bob"], line);
         Line { server, first, second }
     }
 
@@ -44,7 +43,7 @@ impl Line {
         Line::on(Server::start())
     }
 
-    /// Two messages go to the two, one each, and nothing is left.
+    /// Two messages go to the two clients, one each, and nothing is left.
     #[track_caller]
     fn first_then_second(mut self) -> Server {
         let ids = [send(&self.server, "ada TO 1 bob one"), send(&self.server, "ada TO 1 bob two")];
@@ -52,7 +51,7 @@ impl Line {
         self.ends_with_second("two", &ids)
     }
 
-    /// The first is out: the next message goes to the second.
+    /// The first client no longer waits: the next message goes to the second.
     #[track_caller]
     fn only_second(self) -> Server {
         wait_until("only the second waits", || waiting(&self.server) == 1);
@@ -60,7 +59,7 @@ impl Line {
         self.ends_with_second("one", &[id])
     }
 
-    /// The second got this message, which was received once; then nothing is left.
+    /// The second client got this message, which was received once. Then nothing is left.
     #[track_caller]
     fn ends_with_second(mut self, payload: &str, ids: &[i64]) -> Server {
         let messages = self.second.recv().array().to_vec();
@@ -68,11 +67,7 @@ impl Line {
         assert_eq!(ack(&self.server, "bob", ids), ids.len() as i64);
         assert_idle(&self.server);
         assert_eq!(self.server.run("EXISTS m").int(), 0);
-        for client in [&mut self.first, &mut self.second] {
-            if client.is_open() {
-                assert_eq!(client.run("PING"), Reply::Simple("PONG".into()));
-            }
-        }
+        assert_in_step([&mut self.first, &mut self.second]);
         self.server
     }
 }
@@ -121,7 +116,7 @@ fn a_waiter_takes_as_many_as_come_together() {
     assert_eq!(waiting(&server), 1);
 }
 
-/// Sends so many messages to bob.
+/// Sends this many messages to bob.
 #[track_caller]
 fn send_numbers(server: &Server, count: usize) {
     for n in 0..count {

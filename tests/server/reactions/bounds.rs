@@ -1,4 +1,4 @@
-//! The list of what an agent holds: right, bounded, and rid of what is stale.
+//! The index of what an agent holds: right, bounded, and rid of what is stale.
 
 use super::*;
 

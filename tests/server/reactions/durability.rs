@@ -1,4 +1,4 @@
-//! What belongs to whom survives reloads, restarts and failover.
+//! Bindings survive reloads, restarts and failover.
 
 use super::*;
 
@@ -81,7 +81,7 @@ fn a_replica_that_gets_a_whole_value_in_place_of_another_knows_whose_it_is() {
     let replica = server.replica();
     register(&server, "ada");
     server.run("LTMC.LOCK lock ada PX 600000000 REGISTRY r").int();
-    // What a panic may have left half done is sent whole.
+    // What a panic may have left half done is sent as a whole.
     assert!(server.run("LTMC.DEBUG PANIC lock").is_error());
     server.run("LTMC.LOCK other ada PX 600000000 REGISTRY r").int();
     replica.wait_synced(&server);
@@ -105,7 +105,7 @@ fn an_agent_that_dies_after_a_failover_leaves_nothing_either() {
     let mut waiter = replica.client();
     let line = format!("LTMC.LOCK lock bob PX {LONG_MS} BLOCK 0 REGISTRY r");
     replica.block_in_turn(std::slice::from_mut(&mut waiter), |_| line.clone());
-    // One time to live of grace first.
+    // First there is one TTL of grace.
     end(&replica, "silence");
     assert!(waiter.recv().int() > 0);
     assert_eq!(holds(&replica, "bob"), ["lock"]);

@@ -1,4 +1,4 @@
-//! Everything goes back, once, in one step.
+//! Everything is given back, once, in one step.
 
 use super::*;
 
@@ -67,7 +67,8 @@ fn it_is_one_transaction_and_happens_once() {
     assert_eq!(names.first().map(String::as_str), Some("MULTI"), "{names:?}");
     assert_eq!(names.last().map(String::as_str), Some("EXEC"), "{names:?}");
     assert_eq!(names.iter().filter(|name| *name == "MULTI").count(), 1);
-    // Keys that go by it need no word of their own: who applies the end of the last grant deletes the key.
+    // Keys that end by it need no command of their own: the end of the last grant deletes the key
+    // on the replica, too.
     let mut keys: Vec<String> = stream
         .iter()
         .filter(|command| command[0] == b"LTMC.APPLY")
@@ -167,7 +168,7 @@ fn a_hundred_thousand_keys_go_back_in_parts_without_stalling_the_server() {
     for part in lines.chunks(1000) {
         assert!(client.pipeline(part).iter().all(|reply| reply.int() > 0));
     }
-    // All of them are looked at: one might be stale.
+    // All of them are looked at, since one might be stale.
     assert_eq!(server.run("LTMC.LOCK more ada REGISTRY r").error_code(), "LIMIT");
     client.run("MULTI").ok();
     client.run("LTMC.DEREGISTER r ada");

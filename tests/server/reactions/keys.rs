@@ -1,4 +1,5 @@
-//! Keys that are renamed, moved, deleted, restored, broken, switched off or on their way to another node.
+//! Keys that are renamed, moved, deleted, restored, broken, switched off or on their way to another
+//! node.
 
 use super::*;
 
@@ -21,7 +22,7 @@ fn a_registry_that_stays_away_has_no_agents() {
         let server = locked();
         server.run(line);
         wait_until("the registry is gone", || server.run("EXISTS r").int() == 0);
-        // It is waited for as long as a silent agent is.
+        // It is waited for as long as for a silent agent.
         set_clock(&server, 29_000);
         server.run("LTMC.LOCK other eve PX 600000").int();
         assert_eq!(server.run("EXISTS lock").int(), 1, "{line}");
@@ -130,7 +131,7 @@ fn a_key_that_is_deleted_or_runs_out_is_held_no_more() {
 fn who_has_to_wait_is_not_forgotten_among_many() {
     let server = full().start();
     let mut client = server.client();
-    // More than are asked for in one look at the registry.
+    // More than one look at the registry checks.
     let mut lines = Vec::new();
     for n in 0..300 {
         lines.push(format!("LTMC.REGISTER r a{n:03} PX {LONG_MS}"));
@@ -227,7 +228,7 @@ fn a_copy_belongs_to_nobody() {
     assert_eq!(holds(&server, "ada"), HELD);
     let before: Vec<String> =
         copied.iter().map(|key| server.run(&format!("DEBUG DIGEST-VALUE {key}.copy")).texts().concat()).collect();
-    // What becomes of her in the copy of the registry is nobody's business.
+    // What becomes of her in the copy of the registry does not matter.
     assert!(server.run("LTMC.DEREGISTER r.copy ada").int() == 1 && holds(&server, "ada") == HELD);
     assert_eq!(found(&server, "ada"), FOUND);
     server.run("LTMC.DEREGISTER r ada").int();
@@ -256,7 +257,7 @@ fn a_copy_over_a_registry_brings_other_incarnations() {
     wait_until("what the newer incarnation and who is not there any more held goes back", || {
         server.run("EXISTS l m").int() == 0
     });
-    // Of the same incarnation it stays.
+    // Under the same incarnation it stays.
     assert_eq!(server.run("COPY old other REPLACE").int(), 1);
     server.run("LTMC.LOCK l ada PX 600000 REGISTRY r").int();
     assert_eq!(server.run("EXISTS l n").int(), 2);
@@ -272,7 +273,7 @@ fn a_team_that_moves_to_another_node_keeps_what_it_holds() {
     let to = 1 - from;
     let mut old = cluster.client_of("{t}r");
     old.run(&format!("LTMC.REGISTER {{t}}r ada PX {LONG_MS}")).int();
-    // The locks go before the registry, and some after it.
+    // The locks move before the registry, and some after it.
     for n in 0..20 {
         old.run(&format!("LTMC.LOCK {{t}}{n} ada PX {LONG_MS} REGISTRY {{t}}r")).int();
     }

@@ -1,4 +1,4 @@
-//! What a registered agent held goes back when it is gone.
+//! What a registered agent held is given back when the agent is gone.
 
 use crate::harness::*;
 use crate::waiting::set_clock;
@@ -10,14 +10,14 @@ mod keys;
 mod refusals;
 mod waiting;
 
-/// So long that nothing of it ends in a test.
+/// A time that does not end within a test.
 const LONG_MS: i64 = 600_000_000;
 
 fn full() -> Builder {
     Server::builder().arg("ltmc.orchestration-mode", "full")
 }
 
-/// Registers an agent whose silence is noticed after so many ms.
+/// Registers an agent whose silence is noticed after this many ms.
 #[track_caller]
 fn register_for(server: &Server, agent: &str, ms: i64) -> i64 {
     server.run(&format!("LTMC.REGISTER r {agent} PX {ms} CAPACITY 100")).int()
@@ -28,7 +28,7 @@ fn register(server: &Server, agent: &str) -> i64 {
     register_for(server, agent, LONG_MS)
 }
 
-/// The commands by which an agent gets one of everything. What they need is made by [`prepare`].
+/// The commands by which an agent gets one of everything. [`prepare`] makes what they need.
 fn wants(agent: &str) -> Vec<String> {
     let px = format!("PX {LONG_MS}");
     vec![
@@ -52,13 +52,13 @@ fn wants(agent: &str) -> Vec<String> {
     ]
 }
 
-/// In which keys an agent holds something after [`wants`].
+/// The keys in which an agent holds something after [`wants`].
 const HELD: &[&str] = &[
     "buffer", "context", "flow", "lock", "mail", "many1", "many2", "owned", "pool", "r", "session", "stamps", "team",
     "tree",
 ];
 
-/// What has to be there before anybody can have something of it.
+/// Makes what has to be there before an agent can have something of it.
 #[track_caller]
 fn prepare(server: &Server, agent: &str) {
     for line in [
@@ -75,7 +75,7 @@ fn prepare(server: &Server, agent: &str) {
     }
 }
 
-/// Has an agent hold one of everything.
+/// Lets an agent hold one of everything.
 #[track_caller]
 fn hold_everything(server: &Server, agent: &str) {
     prepare(server, agent);

@@ -1,4 +1,4 @@
-//! Who is not alive gets nothing; in basic mode nobody asks.
+//! An agent that is not alive gets nothing. In basic mode nothing checks that.
 
 use super::*;
 
@@ -68,7 +68,7 @@ fn in_basic_mode_every_service_is_on_its_own() {
     prepare(&server, "ada");
     for line in wants("ada") {
         let reply = server.run(&line);
-        // What a worker can do is read from its registry, in every mode.
+        // The capabilities of a worker are read from its registry, in every mode.
         assert_eq!(reply.is_error(), line.starts_with("LTMC.TASK"), "{line}: {reply:?}");
     }
     register(&server, "ada");

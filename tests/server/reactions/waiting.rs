@@ -1,4 +1,4 @@
-//! Those who wait for what an agent held, and agents that die while they wait.
+//! Clients that wait for what an agent held, and agents that die while they wait.
 
 use super::*;
 use crate::waiting::assert_idle;

@@ -1,4 +1,5 @@
-//! What an agent is: registration, epochs, the life-cycle that it declares, what AGENT.GET, LIST and STATS show.
+//! What an agent is: registration, epochs, the statuses that it declares, what AGENT.GET, LIST and
+//! STATS show.
 
 use crate::harness::*;
 use std::collections::BTreeSet;
@@ -6,7 +7,7 @@ use std::collections::BTreeSet;
 mod keys;
 mod statuses;
 
-/// Longer than any test takes: nobody becomes suspect unless the clock is moved.
+/// Longer than any test takes: no agent becomes suspect unless the clock is moved.
 pub const TTL_MS: i64 = 600_000;
 
 /// Registers `agent` in the registry `r` with more words behind.
@@ -26,7 +27,7 @@ pub fn field(server: &Server, agent: &str, name: &str) -> String {
     shown(server, agent).get(name).text().to_string()
 }
 
-/// Moves the clock of the module, and waits until the scheduler has made this of `agent`.
+/// Moves the clock of the module, and waits until the scheduler has given `agent` this health.
 #[track_caller]
 pub fn silent_until(server: &Server, offset_ms: i64, agent: &str, event: &str) {
     let field = format!("ltmc_event_{}", event.replace('.', "_"));
@@ -36,7 +37,7 @@ pub fn silent_until(server: &Server, offset_ms: i64, agent: &str, event: &str) {
     wait_until(&format!("{agent}: {event}"), || count() != before);
 }
 
-/// Lets a registered agent die of silence; the offset of the clock after that.
+/// Lets a registered agent die of silence. Returns the offset of the clock after that.
 #[track_caller]
 pub fn let_die(server: &Server, agent: &str) -> i64 {
     silent_until(server, TTL_MS + 1, agent, "agent.suspected");
@@ -137,8 +138,8 @@ fn an_agent_has_the_same_fields_in_both_protocols() {
 #[test]
 fn registering_again_keeps_what_is_not_said_and_changes_what_is() {
     let server = Server::start();
-    let said = "NAME one CAPS 1 go TAGS 1 eu META [1] CAPACITY 3 SESSION s";
-    let first = register(&server, "a", said);
+    let options = "NAME one CAPS 1 go TAGS 1 eu META [1] CAPACITY 3 SESSION s";
+    let first = register(&server, "a", options);
     server.run("LTMC.AGENT.CLAIM r PX 600000").array();
     let fence = server.run("LTMC.AGENT.CLAIM r PX 600000").array()[1].int();
     assert_eq!(server.run(&format!("LTMC.AGENT.RELEASE r {fence} OUTCOME FAIL LATENCY 40")).int(), 1);

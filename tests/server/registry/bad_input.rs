@@ -6,7 +6,7 @@ use crate::bad_input::{
 };
 use crate::harness::*;
 
-/// A server with a registry, a lock and a text on it that must not change.
+/// A server with a registry, a lock and a text that must not change.
 fn with_data() -> Server {
     let server = Server::start();
     server.run("SET text v").ok();
@@ -222,7 +222,7 @@ fn hostile_metadata_is_refused() {
         refused(&server, &["LTMC.REGISTER", "r", "a", "META", meta], part);
     }
     refused(&server, &[b"LTMC.REGISTER".as_slice(), b"r", b"b", b"META", b"\"\xff\""], "META is not valid JSON");
-    // What is asked for needs not be JSON: then it is a text. No agent has it.
+    // A value to search for need not be JSON: then it is text. No agent has it.
     for value in [deep("[", "]", 5000), "\"".into(), "x".repeat(100_000), "1e999".into()] {
         assert!(server.cmd(&["LTMC.AGENT.FIND", "r", "META", "/x", &value]).array().is_empty());
     }

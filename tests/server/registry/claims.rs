@@ -1,4 +1,4 @@
-//! Claims: who is chosen, fences, leases, release, capacity, REQID.
+//! Claims: which agent is chosen, fences, leases, release, capacity, REQID.
 
 use super::agents::{field, let_die, names, register, shown, TTL_MS};
 use crate::harness::*;
@@ -17,7 +17,7 @@ fn agent_and_fence(reply: &Reply) -> Option<(String, i64)> {
     (!reply.is_nil()).then(|| (reply.array()[0].text().to_string(), reply.array()[1].int()))
 }
 
-/// The agent claimed, which has to be there.
+/// The claimed agent; there has to be one.
 #[track_caller]
 fn claimed(server: &Server, more: &str) -> String {
     claim(server, more).unwrap_or_else(|| panic!("nobody for {more:?}")).0
@@ -44,7 +44,7 @@ fn a_claim_goes_to_the_least_loaded_until_all_are_full() {
         server.run(&format!("LTMC.HEARTBEAT r {agent} LOAD {load}")).int();
     }
     server.run("LTMC.HEARTBEAT r d HEALTH DEGRADED").int();
-    // b counts 0.1, 0.25, 0.5, 0.75; c 0.3; a 0.6 twice: more than the half that is claimed of it.
+    // b counts 0.1, 0.25, 0.5, 0.75; c 0.3; a 0.6 twice: more than the half of it that is claimed.
     let order: Vec<String> = (0..7).map(|_| claimed(&server, "")).collect();
     assert_eq!(order, ["b", "b", "c", "b", "a", "a", "b"]);
     let rest: Vec<String> = (0..9).map(|_| claimed(&server, "")).collect();
@@ -81,11 +81,11 @@ fn a_claim_takes_who_fits_the_filter() {
     ] {
         assert_eq!(claim(&server, filter).map(|(agent, _)| agent).as_deref(), expected, "{filter}");
     }
-    for (said, takes) in
+    for (options, takes) in
         [("STATUS BUSY", false), ("STATUS IDLE", true), ("HEALTH FAILED", false), ("STATUS ERROR", false)]
     {
-        server.run(&format!("LTMC.HEARTBEAT r a {said}")).int();
-        assert_eq!(claim(&server, "TAGS 1 eu").is_some(), takes, "{said}");
+        server.run(&format!("LTMC.HEARTBEAT r a {options}")).int();
+        assert_eq!(claim(&server, "TAGS 1 eu").is_some(), takes, "{options}");
     }
     assert!(claim(&server, "TAGS 1 eu STATUS 1 error").is_none(), "it has failed, too");
     server.run("LTMC.HEARTBEAT r a HEALTH OK").int();
@@ -137,7 +137,7 @@ fn claimers_at_the_same_time_never_get_the_same_slot() {
         let mut each: BTreeMap<&str, i64> = BTreeMap::new();
         given.iter().for_each(|(agent, _)| *each.entry(agent).or_default() += 1);
         assert_eq!(each.into_iter().collect::<Vec<_>>(), [("a0", 1), ("a1", 2), ("a2", 3), ("a3", 4), ("a4", 5)]);
-        // All give back at the same time, each twice.
+        // All release at the same time, each twice.
         for (client, (_, fence)) in clients.iter_mut().zip(&given) {
             client.send_line(&format!("LTMC.AGENT.RELEASE r {fence}"));
             client.send_line(&format!("LTMC.AGENT.RELEASE r {fence}"));
@@ -173,7 +173,7 @@ fn fences_and_epochs_grow_whatever_becomes_of_the_registry() {
     server.run("LTMC.DEBUG CLOCK 86400000").ok();
     grows(&server, &mut last);
     server.restart();
-    // The clock is a day back again.
+    // The clock is set back by a day.
     grows(&server, &mut last);
     assert_eq!(claims(&server), 2);
 }
@@ -199,7 +199,7 @@ fn a_claim_does_not_wait_for_the_scheduler_to_see_that_a_lease_has_ended() {
     let server = Server::start();
     register(&server, "a", "");
     let first = claim(&server, "").expect("free").1;
-    // Between these nobody else can run.
+    // No other client can run between these.
     let replies = server.client().pipeline(&[
         "MULTI",
         "LTMC.DEBUG CLOCK 6000001",
@@ -209,7 +209,7 @@ fn a_claim_does_not_wait_for_the_scheduler_to_see_that_a_lease_has_ended() {
         "EXEC",
     ]);
     let replies = replies[5].array();
-    // Its time to live is shorter than the lease: it is a suspect by now.
+    // Its TTL is shorter than the lease: it is suspect by now.
     assert!(replies[1].is_nil() && replies[3].is_nil(), "{replies:?}");
     assert_eq!(replies[2].int(), 0, "the lease is over");
     let server = Server::start();

@@ -10,18 +10,18 @@ mod failover;
 mod keys;
 mod stream;
 
-/// So far that nothing of it comes in a test.
+/// A time that does not come within a test.
 const FAR_MS: i64 = 31_536_000_000;
-/// A little more than a time to live.
+/// A little more than a TTL.
 const STEP: i64 = TTL_MS + 1000;
 
-/// A claim that is there; its fence.
+/// A claim that has to succeed. Returns its fence.
 #[track_caller]
 fn claim(server: &Server, key: &str, more: &str) -> i64 {
     run(server, &format!("LTMC.AGENT.CLAIM {key} PX {FAR_MS} {more}")).array()[1].int()
 }
 
-/// Lets everybody who is not registered for long fall silent once; so many are suspected by that.
+/// Lets all agents with a short TTL fall silent once. This many are suspected then.
 #[track_caller]
 fn fall_silent(server: &Server, clock: &mut i64, suspects: i64) {
     let before = happened(server, "agent.suspected");
@@ -30,7 +30,7 @@ fn fall_silent(server: &Server, clock: &mut i64, suspects: i64) {
     wait_for(server, "agent.suspected", before + suspects);
 }
 
-/// What agents say of themselves, and who is there.
+/// What agents declare, and which are there.
 fn make_agents(server: &Server) {
     run(
         server,
@@ -75,7 +75,7 @@ fn make_claims(server: &Server, clock: &mut i64) {
     run(server, "LTMC.REGISTER claims again");
     claim(server, "claims", "TAGS 1 leaves");
     run(server, "LTMC.DEREGISTER claims leaves");
-    // Taken back: the client is gone in the tick in which it is served.
+    // It is taken back: the client is gone in the tick in which it is served.
     let mut waiter = server.client();
     let line = format!("LTMC.AGENT.CLAIM claims CAPS 1 late PX {FAR_MS} REQID never BLOCK 0");
     server.block_in_turn(std::slice::from_mut(&mut waiter), |_| line.clone());
@@ -102,7 +102,7 @@ fn make_silence(server: &Server, clock: &mut i64) {
     *clock += STEP;
     set_clock(server, *clock);
     wait_for(server, "agent.removed", 1);
-    // The two fell silent once more meanwhile.
+    // The two have fallen silent once more meanwhile.
     wait_for(server, "agent.suspected", 5);
     run(server, "LTMC.HEARTBEAT silence back STATUS IDLE");
     server.run(&format!("CONFIG SET ltmc.agent-grace-ms {FAR_MS}")).ok();
@@ -114,7 +114,7 @@ fn make_silence(server: &Server, clock: &mut i64) {
 
 /// Damping and its end.
 fn make_damping(server: &Server, clock: &mut i64) {
-    // Those of `make_silence` that are left have died by then.
+    // The remaining agents of `make_silence` have died by then.
     server.run("CONFIG SET ltmc.agent-damping-half-life-ms 10000000").ok();
     run(server, "LTMC.DEREGISTER silence back");
     for agent in ["damped", "undamped"] {
@@ -142,7 +142,7 @@ fn make_damping(server: &Server, clock: &mut i64) {
     run(server, &format!("LTMC.REGISTER damping damped PX {FAR_MS}"));
 }
 
-/// A hold that is over, one that goes on, and a suspect.
+/// A hold that has ended, one that continues, and a suspect.
 fn make_holds(server: &Server, clock: &mut i64) {
     server.run("CONFIG SET ltmc.agent-hold-agents-min 3").ok();
     for key in ["held", "resumed"] {
@@ -163,7 +163,7 @@ fn make_holds(server: &Server, clock: &mut i64) {
     fall_silent(server, clock, 5);
 }
 
-/// The events of the registry that have a name; each of them happens in [`make_everything`].
+/// The events of the registry that have a name. Each of them happens in [`make_everything`].
 const EVENTS: [&str; 14] = [
     "agent.registered",
     "agent.deregistered",
@@ -181,7 +181,7 @@ const EVENTS: [&str; 14] = [
     "registry.resumed",
 ];
 
-/// Registries in which everything that can happen has happened; the clock after that.
+/// Registries in which everything that can happen has happened. Returns the clock after that.
 fn make_everything(server: &Server) -> i64 {
     let mut clock = 0;
     make_agents(server);
@@ -196,7 +196,8 @@ fn make_everything(server: &Server) -> i64 {
     clock
 }
 
-/// What readers find: the lists behind every index, in an order of ours, since that of slots is nobody's business.
+/// What readers find: the lists behind every index, sorted, since the order of slots does not
+/// matter.
 fn found(server: &Server) -> Vec<(String, Vec<String>)> {
     let mut lines = Vec::new();
     for key in ["said", "crowd", "claims", "silence", "removed", "damping", "held", "resumed", "suspect"] {
@@ -236,7 +237,7 @@ fn everything_that_can_happen_to_a_registry_is_persisted_everywhere() {
     let last = primary.dataset();
     primary.kill();
     replica.promote();
-    // Its clock was never moved, so nothing is due on it.
+    // Its clock was never moved, so nothing is due there.
     assert_same("promoted replica", &last, &replica.dataset());
     assert_eq!(found(&replica), seen);
     assert_eq!(replica.run("LTMC.AGENT.CLAIM claims PX 5 REQID once"), answered, "what was answered is remembered");

@@ -17,10 +17,10 @@ fn found(server: &Server, filter: &str) -> String {
     ids.join(" ")
 }
 
-/// Five agents that are told apart by everything that can be asked for.
+/// Five agents that differ in everything that can be searched for.
 fn team() -> Server {
     let server = Server::start();
-    for (agent, said) in [
+    for (agent, options) in [
         (
             "a",
             r#"CAPS 2 rust@1.75 db TAGS 2 eu gpu CAPACITY 3 META {"z":"b","n":4,"o":true,"s":"4","l":["x",{"y":null}]}"#,
@@ -30,7 +30,7 @@ fn team() -> Server {
         ("d", r#"CAPS 3 rust@2 go@1.0.0 go@2 TAGS 1 gpu META "alone" CAPACITY 5"#),
         ("e", "CAPACITY 0"),
     ] {
-        register(&server, agent, said);
+        register(&server, agent, options);
     }
     server.run("LTMC.HEARTBEAT r c STATUS IDLE").int();
     server
@@ -128,7 +128,7 @@ fn a_filter_of_many_parts_finds_who_fits_each_of_them() {
         format!("EXCLUDE {} {}", excluded.len(), excluded.join(" ")),
         "STATUS 2 BUSY ACTIVE".to_string(),
     ];
-    // Each part alone among all who are there; without STATUS the busy ones are not offered.
+    // Each condition alone, among all agents. Without STATUS the busy ones are not offered.
     let set = |filter: &str| -> BTreeSet<String> { find(&server, filter).into_iter().collect() };
     let alone =
         |part: &String| set(&if part.starts_with("STATUS") { part.clone() } else { format!("{part} {}", parts[6]) });
@@ -169,7 +169,7 @@ fn only_who_is_active_or_idle_healthy_and_heard_of_is_offered_unasked() {
     register(&server, "suspect", "");
     silent_until(&server, offset + TTL_MS + 1, "suspect", "agent.suspected");
     register(&server, "starting", "STATUS STARTING");
-    for (agent, said) in [
+    for (agent, options) in [
         ("active", "STATUS ACTIVE"),
         ("idle", "STATUS IDLE"),
         ("busy", "STATUS BUSY"),
@@ -180,7 +180,7 @@ fn only_who_is_active_or_idle_healthy_and_heard_of_is_offered_unasked() {
         ("failedbusy", "STATUS BUSY HEALTH FAILED"),
     ] {
         register(&server, agent, "CAPS 1 go");
-        server.run(&format!("LTMC.HEARTBEAT r {agent} {said}")).int();
+        server.run(&format!("LTMC.HEARTBEAT r {agent} {options}")).int();
     }
     assert_eq!(found(&server, ""), "active degraded idle");
     for (statuses, expected) in [

@@ -15,7 +15,7 @@ pub fn happened(server: &Server, event: &str) -> i64 {
     server.info("ltmc").get(&field).map_or(0, |text| text.parse().unwrap_or(-1))
 }
 
-/// Waits until an event was counted so often; more often is an error.
+/// Waits until an event was counted this often. More often is an error.
 #[track_caller]
 pub fn wait_for(server: &Server, event: &str, count: i64) {
     wait_until(&format!("{event} has happened {count} times"), || happened(server, event) >= count);
@@ -57,7 +57,8 @@ fn silence_makes_suspect_then_dead_then_forgotten() {
     server.run("CONFIG SET ltmc.agent-grace-ms 100").ok();
     server.run("LTMC.REGISTER r a PX 60 CAPACITY 2").int();
     let fence = server.run("LTMC.AGENT.CLAIM r PX 600000").array()[1].int();
-    // Real time, nobody helps. What was decided, when and in which order is told by the log, which goes with the key: read as it goes.
+    // Real time, without help. The log tells what was decided, when and in which order. It ends
+    // with the key, so it is read continuously.
     let mut log = Vec::new();
     wait_until("the agent is forgotten", || {
         let now = story(&server, "r");
@@ -83,7 +84,7 @@ fn a_heart_that_beats_in_real_time_is_never_suspected() {
     let server = Server::start();
     server.run("LTMC.REGISTER r steady PX 2000").int();
     server.run("LTMC.REGISTER r silent PX 100").int();
-    // As long as it takes another one to die.
+    // As long as another one takes to die.
     wait_until("the silent one is dead", || {
         server.run("LTMC.HEARTBEAT r steady").int();
         field(&server, "silent", "status") == "dead"
@@ -163,7 +164,7 @@ fn a_suspect_keeps_its_claims_and_the_dead_lose_them() {
         1,
         "a suspect's claim can be released"
     );
-    // Longer than the wait for the other claim's lease would be, so that death ended it.
+    // Longer than the other claim's lease would take, so that death ended it.
     set_clock(&server, 2 * TTL_MS + 2000);
     wait_for(&server, "agent.died", 1);
     let dead = shown(&server, "a");

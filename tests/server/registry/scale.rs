@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// So many commands go in one write.
+/// How many commands are sent in one write.
 const BATCH: usize = 2000;
 
 /// Sends one line for each number, in writes of [`BATCH`].
@@ -23,7 +23,7 @@ fn send_all(client: &mut Client, numbers: impl Iterator<Item = usize>, line: imp
 
 const TEAM: usize = 10_000;
 
-/// Every third one is to be killed.
+/// Every third agent is killed.
 fn is_killed(agent: &usize) -> bool {
     agent % 3 == 0
 }
@@ -55,7 +55,7 @@ fn of_ten_thousand_agents_exactly_those_die_that_are_killed() {
         (2 * TTL_MS + 60_000, "agent.died", dead),
     ] {
         set_clock(&primary, offset);
-        // Their hearts beat while the scheduler works.
+        // Their heartbeats come while the scheduler works.
         send_all(&mut client, (0..TEAM).filter(|agent| !is_killed(agent)), |n| format!("LTMC.HEARTBEAT r a{n}"));
         wait_for(&primary, event, count);
     }
@@ -80,7 +80,7 @@ fn of_ten_thousand_agents_exactly_those_die_that_are_killed() {
             assert_eq!(stats.get(name).int(), value, "{name}");
         }
     }
-    // Each of the living has one unit left, and nobody else has any.
+    // Each living agent has one unit left, and no other has any.
     let line = format!("LTMC.AGENT.CLAIM r PX {TTL_MS}");
     let claimed: BTreeSet<String> = client
         .pipeline(&vec![line.as_str(); living.len()])
@@ -97,7 +97,7 @@ fn of_ten_thousand_agents_exactly_those_die_that_are_killed() {
 
 const CROWD: usize = 100_000;
 
-/// The longest answer to a ping since the last time it was asked, ms.
+/// The longest answer to a ping since the last call, ms.
 fn longest_ping(longest_us: &AtomicU64) -> f64 {
     longest_us.swap(0, Ordering::Relaxed) as f64 / 1000.0
 }

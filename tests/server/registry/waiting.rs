@@ -1,4 +1,4 @@
-//! Waiting for a claim: what serves a waiter, and who of several is served.
+//! Waiting for a claim: what serves a waiter, and which of several is served.
 
 use crate::harness::*;
 use crate::waiting::*;
@@ -9,7 +9,7 @@ mod keys;
 mod line;
 mod places;
 
-/// Longer than any lease in these tests: nobody becomes suspect unless a test wants it.
+/// Longer than any lease in these tests: no agent becomes suspect unless a test wants it.
 const TTL_MS: i64 = 6_000_000;
 /// The lease of a claim.
 const LEASE_MS: i64 = 600_000;
@@ -50,14 +50,14 @@ fn waiter(server: &Server, filter: &str) -> Client {
     client
 }
 
-/// What is written on the claims of an agent, in the order of their fences.
+/// The notes on the claims of an agent, in the order of their fences.
 #[track_caller]
 fn refs(server: &Server, key: &str, agent: &str) -> Vec<String> {
     let shown = server.run(&format!("LTMC.AGENT.GET {key} {agent}"));
     shown.get("claims").array().iter().map(|claim| claim.get("ref").text().to_string()).collect()
 }
 
-/// The only agent `a` is claimed as far as it goes, and two clients wait for it as `b` and `c`, in that order.
+/// The only agent `a` is fully claimed, and two clients wait for it as `b` and `c`, in that order.
 struct Line {
     server: Server,
     holder: Client,
@@ -77,15 +77,12 @@ impl Line {
         register(&server, "a", "");
         let mut holder = server.client();
         let fence = fence_on("a", &holder.run(&format!("LTMC.AGENT.CLAIM r PX {LEASE_MS} REF holder")));
-        let mut waiters = server.clients(2);
-        server
-            .block_in_turn(&mut waiters, |n| format!("LTMC.AGENT.CLAIM r PX {LEASE_MS} REF {} BLOCK 0", ["b", "c"][n]));
-        let c = waiters.pop().expect("there are two");
-        let b = waiters.pop().expect("there are two");
+        let line = |agent: &str| format!("LTMC.AGENT.CLAIM r PX {LEASE_MS} REF {agent} BLOCK 0");
+        let [b, c] = waiters_in_turn(&server, ["b", "c"], line);
         Line { server, holder, fence, b, c }
     }
 
-    /// The agent has gone on to `b`, who passes it on to `c`; then nothing is left.
+    /// The agent has passed to `b`, who passes it on to `c`. Then nothing is left.
     #[track_caller]
     fn b_then_c(mut self) -> Server {
         let first = fence_on("a", &self.b.recv());
@@ -96,7 +93,7 @@ impl Line {
         self.ends_with_c(first)
     }
 
-    /// The agent has come to `c`, with a fence above `before`; then nothing is left.
+    /// The agent has passed to `c`, with a fence above `before`. Then nothing is left.
     #[track_caller]
     fn ends_with_c(mut self, before: i64) -> Server {
         let last = fence_on("a", &self.c.recv());
@@ -105,11 +102,7 @@ impl Line {
         assert_eq!(release(&self.server, last), 1);
         assert_idle(&self.server);
         assert!(refs(&self.server, "r", "a").is_empty());
-        for client in [&mut self.b, &mut self.c] {
-            if client.is_open() {
-                assert_eq!(client.run("PING"), Reply::Simple("PONG".into()));
-            }
-        }
+        assert_in_step([&mut self.b, &mut self.c]);
         self.server
     }
 }
@@ -147,7 +140,7 @@ fn an_agent_that_comes_later_serves_who_waited_for_nobody() {
 
 #[test]
 fn a_heartbeat_that_makes_an_agent_fit_serves_who_waits() {
-    // How the agent is, what is asked for, and the heartbeat after which it fits.
+    // The agent, the request, and the heartbeat after which the agent fits.
     let table = [
         ("STATUS STARTING", "", "", "STATUS ACTIVE"),
         ("", "STATUS BUSY", "", "STATUS IDLE"),
@@ -191,7 +184,8 @@ fn an_agent_that_nobody_has_called_suspect_yet_serves_who_waits_when_it_is_heard
     server.run("LTMC.REGISTER r a PX 600000").int();
     let fence = fence_on("a", &server.run(&format!("LTMC.AGENT.CLAIM r PX {TTL_MS}")));
     let mut waiter = waiter(&server, "REF w");
-    // In a transaction the scheduler has no turn: the agent is overdue when its claim is released, and so is not handed out.
+    // In a transaction the scheduler has no turn: the agent is overdue when its claim is released,
+    // and so is not handed out.
     let release = format!("LTMC.AGENT.RELEASE r {fence}");
     let lines = ["MULTI", "LTMC.DEBUG CLOCK 600001", &release, "LTMC.AGENT.GET r a", "LTMC.HEARTBEAT r a", "EXEC"];
     let replies = server.client().pipeline(&lines);
@@ -221,7 +215,8 @@ fn an_agent_that_is_offered_again_after_damping_serves_who_waits() {
     let mut waiter = waiter(&server, "");
     let left = shown.get("damped_until_ms").int() - shown.get("heartbeat_ms").int();
     assert!(left > HALF_LIFE_MS, "{left}");
-    // It stays alive until just before. In a transaction the scheduler cannot find it silent between the two.
+    // It stays alive until just before. In a transaction the scheduler cannot find it silent
+    // between the two.
     let clock = format!("LTMC.DEBUG CLOCK {}", offset + left - TTL_MS / 2);
     let replies = server.client().pipeline(&["MULTI", &clock, "LTMC.HEARTBEAT r a", "EXEC"]);
     assert!(replies[3].array()[1].int() > 0, "{replies:?}");
@@ -251,7 +246,8 @@ fn the_longest_waiter_whose_filter_fits_is_served_first() {
     let server = Server::start();
     register(&server, "a", "CAPS 2 go sql@2.1 TAGS 1 eu META {\"gpu\":true}");
     let mut fence = fence_on("a", &server.run(&format!("LTMC.AGENT.CLAIM r PX {LEASE_MS}")));
-    // Each asks for something else, and every second one for what `a` cannot give: nobody is held up by those.
+    // Each requests something else, and every second one what `a` cannot give: those hold up
+    // nobody.
     let fitting = ["CAPS 1 sql@>=2", "TAGS 1 eu", "META /gpu true", "ANYCAP 2 rust go", "EXCLUDE 1 x", "", "MINFREE 1"];
     let other = ["CAPS 1 rust", "TAGS 1 us", "META /gpu false", "STATUS 1 BUSY", "EXCLUDE 1 a", "MINFREE 2"];
     let mut waiters: Vec<Client> = Vec::new();
@@ -268,7 +264,8 @@ fn the_longest_waiter_whose_filter_fits_is_served_first() {
     assert_eq!(release(&server, fence), 1);
     assert_eq!(waiting(&server), other.len() as i64, "what is free does not fit them");
     register(&server, "b", "CAPS 1 rust CAPACITY 2");
-    // The first wants rust. Then one unit is left of `b`, which suits who excludes `a`; MINFREE 2 finds nobody any more.
+    // The first wants rust. Then one unit of `b` is left, which suits the client that excludes `a`.
+    // MINFREE 2 finds no agent any more.
     assert!(fence_on("b", &left_over[0].recv()) > fence);
     assert!(fence_on("b", &left_over[4].recv()) > fence);
     assert_eq!(waiting(&server), other.len() as i64 - 2);

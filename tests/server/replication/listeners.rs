@@ -1,5 +1,6 @@
-//! Nothing is sent while nobody listens (`src/ffi/listeners.rs` says why that is sound): every way in which somebody can come to listen
-//! is gone through here while a client writes, and whoever listens then has to end up with the same as the primary.
+//! Nothing is sent while nothing listens (`src/ffi/listeners.rs` says why that is sound). Every way
+//! in which a listener can come is tried here while a client writes. The listener then has to end
+//! up with the same data as the primary.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::thread::JoinHandle;
 
 use crate::harness::*;
 
-/// A client in a thread of its own that locks and unlocks until it is stopped.
+/// A client in its own thread that locks and unlocks until it is stopped.
 struct Writer {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicU64>,
@@ -133,7 +134,7 @@ fn an_aof_that_is_switched_on_while_a_client_writes_misses_nothing() {
     writer.finish();
     wait_child_done(&server);
     assert_aof_is_complete("an AOF that was switched on", &server);
-    // Off and on again: nobody listens in between.
+    // Off and on again: nothing listens in between.
     let writer = Writer::start(&server);
     server.run("CONFIG SET appendonly no").ok();
     writer.go_on();

@@ -1,4 +1,4 @@
-//! What goes to replicas and into the AOF, and to whom nothing is sent.
+//! What is sent to replicas and the AOF, and when nothing is sent.
 
 mod listeners;
 mod writes;

@@ -1,9 +1,9 @@
-//! What writes send, and what it comes to: on replicas, in the AOF, after a failover.
+//! What writes send, and what comes of it: on replicas, in the AOF, after a failover.
 
 use crate::harness::*;
 use crate::lock::owners;
 
-/// Command and key of each command in a stream; the payloads are not for the eye.
+/// Command and key of each command in a stream, without the payloads.
 fn shape(stream: &Stream) -> Vec<String> {
     let shown = |command: &Vec<Vec<u8>>| {
         let words: Vec<_> = command.iter().take(2).map(|word| word.escape_ascii().to_string()).collect();
@@ -164,7 +164,7 @@ fn every_way_to_write_is_persisted_everywhere() {
 fn a_promoted_replica_goes_on_where_the_primary_ended() {
     let mut primary = Server::start();
     let replica = primary.replica();
-    // The primary's clock is ahead: the fences of the replica must grow all the same.
+    // The primary's clock is ahead: the fences of the replica must still grow.
     primary.run("LTMC.DEBUG CLOCK 60000").ok();
     let fence = primary.run("LTMC.LOCK k a PX 600000").int();
     let short = primary.run("LTMC.LOCK short a SHARED PX 61000").int();
@@ -188,7 +188,7 @@ fn a_promoted_replica_goes_on_where_the_primary_ended() {
     let next = waiting[0].recv().int();
     assert!(next > fence && next > short, "{fence} {next}");
     replica.run("LTMC.DEBUG CLOCK 130000").ok();
-    // The lease's end is an absolute time, and that has come.
+    // The lease ends at an absolute time, which has come.
     replica.run("LTMC.LOCK short a SHARED");
     assert!(waiting[1].recv().int() > next);
 }

@@ -1,4 +1,5 @@
-//! What is refused by the commands that ask a node of itself, and by those that carry and mend values.
+//! What is refused by the commands that ask a node about itself, and by those that carry and mend
+//! values.
 
 use crate::bad_input::{all_refusals, Refusals, FIXED, OPEN};
 use crate::harness::*;

@@ -66,7 +66,7 @@ fn every_node_of_a_cluster_sees_all_others() {
     assert!(row(cluster.nodes[0].port()).get("primary").is_nil());
 }
 
-/// What holds of the reply of any node.
+/// What holds for the reply of any node.
 #[track_caller]
 fn check_rows(viewer: &Server, speaking: &[&Server], plain: &Server) {
     let rows = viewer.run("LTMC.CLUSTER");
@@ -136,7 +136,7 @@ fn a_failover_shows_in_the_roles() {
 #[test]
 fn a_node_that_was_killed_is_silent_until_it_is_back() {
     let mut cluster = Cluster::start(3);
-    // The number that the clock is moved by counts as a key.
+    // The number by which the clock is moved counts as a key.
     let viewer = cluster.nodes.remove(cluster.owner(cluster.slot("600000")));
     let (other, mut killed) = (cluster.nodes.remove(0), cluster.nodes.remove(0));
     let id = killed.node_id();
@@ -145,7 +145,7 @@ fn a_node_that_was_killed_is_silent_until_it_is_back() {
     }
     viewer.run("CONFIG SET cluster-node-timeout 1000").ok();
     killed.kill();
-    // Long after that, as the viewer believes: whoever speaks is heard again at once.
+    // Long after that, as the viewer believes. A node that reports is heard again at once.
     viewer.run("LTMC.DEBUG CLOCK 600000").ok();
     wait_sees(&viewer, other.port(), "that it speaks on", is_known);
     let rows = viewer.run("LTMC.CLUSTER");

@@ -6,7 +6,7 @@ use crate::bad_input::{
 };
 use crate::harness::*;
 
-/// A server with a session, a context, a lock and a text on it that must not change.
+/// A server with a session, a context, a lock and a text that must not change.
 fn with_data() -> Server {
     let server = Server::start();
     run(&server, "SET text v");
@@ -175,7 +175,7 @@ fn the_depth_of_metadata_is_not_blamed_on_a_setting_that_allows_more() {
     run(&server, "CONFIG SET ltmc.json-depth-max 100");
     let meta = format!("{}1{}", "[".repeat(70), "]".repeat(70));
     let reply = server.cmd(&["LTMC.SESSION.CREATE", "s", "META", &meta]);
-    // parse_meta allows 64 levels whatever ltmc.json-depth-max says, and names that setting when it refuses.
+    // A refusal must not name `json-depth-max` where that allows more.
     assert!(!reply.is_error() || !reply.error().contains("ltmc.json-depth-max"), "{reply:?}");
 }
 

@@ -1,4 +1,5 @@
-//! The fields of sessions: what is set and read, versions and conflicts, checkpoints, forks, and sessions as keys of Redis.
+//! The fields of sessions: what is set and read, versions and conflicts, checkpoints, forks, and
+//! sessions as keys of Redis.
 
 use crate::harness::*;
 use crate::waiting::set_clock;
@@ -6,7 +7,7 @@ use crate::waiting::set_clock;
 mod checkpoints;
 mod keys;
 
-/// Runs a line that must be accepted; there may be nothing to say.
+/// Runs a line that must be accepted. Its reply may be nil.
 #[track_caller]
 pub fn run(server: &Server, line: &str) -> Reply {
     let reply = server.run(line);
@@ -21,13 +22,14 @@ pub fn fields(server: &Server, key: &str) -> Vec<String> {
     all.pairs().iter().map(|(field, value)| format!("{}={}", field.text(), value.text())).collect()
 }
 
-/// A member of what INFO says of a session.
+/// A field of the INFO of a session.
 #[track_caller]
 pub fn info(server: &Server, key: &str, member: &str) -> Reply {
     run(server, &format!("LTMC.SESSION.INFO {key}")).get(member).clone()
 }
 
-/// Runs a line that must be refused with this code and a text that contains `part`, and must change nothing.
+/// Runs a line that must be refused with this code and a text that contains `part`. It must change
+/// nothing.
 #[track_caller]
 pub fn refused(server: &Server, line: &str, code: &str, part: &str) {
     let before = server.debug_digest();
@@ -238,7 +240,7 @@ fn how_many_bytes_a_session_has_is_not_lied_about_by_naming_a_field_twice() {
     let server = Server::start();
     run(&server, "CONFIG SET ltmc.session-bytes-max 1024");
     run(&server, &format!("LTMC.SESSION.SET s a {}", "x".repeat(900)));
-    // session::decide::check_bounds takes off what a field was as often as the field is named.
+    // The old value of a field is subtracted once, however often the field is named.
     let line = format!("LTMC.SESSION.SET s {} b {}", ["a y"; 30].join(" "), "x".repeat(10_000));
     refused(&server, &line, "LIMIT", "ltmc.session-bytes-max");
 }

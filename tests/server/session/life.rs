@@ -118,13 +118,13 @@ fn users_join_and_leave_only_as_themselves_if_agents_are_bound() {
     assert_eq!(participants(&server), ["ada:1:x", "bob:"]);
 }
 
-/// When the session is over, by what INFO says, from the module's time 0 on.
+/// When the session ends, by what INFO says, from the module's time 0 on.
 #[track_caller]
 fn ends_after(server: &Server, started: i64) -> i64 {
     info(server, "s", "ends_ms").int() - started
 }
 
-/// Whether a duration is about so long: what the test itself takes comes on top.
+/// Whether a duration is about this long. The time that the test itself takes is added.
 #[track_caller]
 fn assert_about(what: &str, found: i64, expected: i64) {
     assert!((expected..expected + 30_000).contains(&found), "{what}: {found} instead of {expected}");

@@ -1,4 +1,5 @@
-//! What is left of sessions after a stop without notice, and what an orderly one, a reload or a failover does not do to them.
+//! What becomes of sessions after a stop without notice, and that an orderly one, a reload or a
+//! failover changes nothing.
 
 use super::fields::{fields, info, run};
 use crate::harness::*;
@@ -13,13 +14,13 @@ fn safe() -> Builder {
     Server::builder().durable()
 }
 
-/// The status of a session in words. STATUS would be a write, which replicas refuse.
+/// The status of a session. The command STATUS would be a write, which replicas refuse.
 #[track_caller]
 fn status(server: &Server, key: &str) -> String {
     info(server, key, "status").text().to_string()
 }
 
-/// Which status each session of [`make_all`] has, from `a` to `d`.
+/// The statuses of the sessions of [`make_all`], from `a` to `d`.
 #[track_caller]
 fn statuses(server: &Server) -> Vec<String> {
     ["a", "m", "s", "t"].iter().map(|key| status(server, key)).collect()
@@ -39,12 +40,12 @@ fn make_all(server: &Server) {
 const AFTER_A_CRASH: [&str; 4] = ["recovering", "recovering", "suspended", "terminated"];
 const AS_BEFORE: [&str; 4] = ["active", "migrating", "suspended", "terminated"];
 
-/// The file that says that the server was stopped in order.
+/// The file that says that the server was stopped in an orderly way.
 fn marker(server: &Server) -> PathBuf {
     server.dir().join(format!("ltmc-{}.stopped", server.port()))
 }
 
-/// So many changes of status have happened since the server was started.
+/// How many changes of status have happened since the server was started.
 fn changes(server: &Server) -> i64 {
     server.info("ltmc").get("ltmc_event_session_status").map_or(0, |text| text.parse().expect("it is a number"))
 }
@@ -133,7 +134,7 @@ fn who_was_at_work_when_the_server_was_killed_is_recovering() {
     }
 }
 
-/// A way to stop a server in order.
+/// An orderly way to stop a server.
 type Stop = (&'static str, Box<dyn Fn(&Server)>);
 
 #[test]
@@ -213,7 +214,7 @@ fn sessions_that_were_moved_recover_where_they_are() {
     drop(other);
     server.crash_and_restart();
     let mut client = server.client();
-    // in an AOF that is replayed RENAME, MOVE and SWAPDB carry a session away from the name under which Node::found knows it.
+    // While an AOF is replayed, RENAME, MOVE and SWAPDB carry a session away from its first name.
     for (db, key) in [("2", "b"), ("5", "m")] {
         client.run(&format!("SELECT {db}")).ok();
         assert_eq!(client.run(&format!("LTMC.SESSION.STATUS {key}")).text(), "recovering", "{key} in {db}");
@@ -236,7 +237,7 @@ fn sessions_that_are_gone_or_begin_anew_are_not_mistaken_for_those_that_were_fou
     run(&server, "LTMC.SESSION.SET x n 2");
     run(&server, "LTMC.SESSION.SET y n 2");
     wait_until("all were found", || changes(&server) >= 1500);
-    // Node::found knows names only; a session that is made under one of them before the scheduler comes by is found recovering.
+    // A session that is created under such a name before the scheduler comes by was not found.
     assert_eq!((status(&server, "x"), status(&server, "y")), ("active".to_string(), "active".to_string()));
 }
 
@@ -254,13 +255,13 @@ fn who_is_resumed_before_the_scheduler_comes_by_stays_resumed() {
         assert_eq!(reply.text(), "active");
     }
     wait_until("all others were found", || changes(&server) >= 2000 - keys.len() as i64);
-    // `status` decides by the stored status, which is active still, so it changes nothing, and the scheduler then makes it recovering.
+    // The command decides before the scheduler does, and the scheduler must respect that.
     for n in keys {
         assert_eq!(status(&server, &format!("s{n}")), "active", "s{n}");
     }
 }
 
-/// A session ends while the server is down for so long after its end.
+/// A session ends, and the server is down for this long after its end.
 #[track_caller]
 fn ends_while_down(way: Keep, down_ms: u64) {
     let (way, spec, keep) = way;
@@ -284,7 +285,7 @@ fn what_a_session_owned_is_given_back_though_its_end_came_while_the_server_was_d
 #[test]
 fn so_it_is_after_a_long_time() {
     let mut ways = ways_to_keep();
-    // a second after its end (versioned::LAST_WORK_MS) Redis drops the session, and nobody gives back what it owned.
+    // Redis must not drop the session before what it owned is given back.
     for at in [3, 0] {
         ends_while_down(ways.swap_remove(at), 1100);
     }

@@ -1,4 +1,5 @@
-//! By whose word a key belongs to a session: nobody loses a lock by what somebody else says.
+//! Which agent named a key as a resource of a session: no agent loses a lock by what another one
+//! says.
 
 use crate::harness::*;
 
@@ -26,7 +27,7 @@ impl Team {
     }
 }
 
-/// Commands that let things of others go, without who acts.
+/// Commands that release what others hold, without the acting agent.
 const ACTING: &[&str] = &[
     "LTMC.SESSION.OWN {t}:job {t}:x",
     "LTMC.SESSION.DISOWN {t}:job {t}:x",
@@ -68,7 +69,7 @@ fn what_one_gave_by_its_own_word_is_given_back_whoever_ends_the_session() {
     let by_user = team.ada.run("LTMC.LOCK {t}:a ada:1 PX 600000").int();
     let by_agent = team.ada.run("LTMC.LOCK {t}:b ada:1 PX 600000").int();
     let other = team.ada.run("LTMC.LOCK {t}:c ada:2 PX 600000").int();
-    // Without AGENT it is the user's name that acts, and that goes for all of its agents.
+    // Without AGENT the user acts under its own name, for all of its agents.
     assert_eq!(team.ada.run("LTMC.SESSION.OWN {t}:job {t}:a").int(), 1);
     assert_eq!(team.ada.run("LTMC.SESSION.OWN {t}:job {t}:b {t}:c AGENT ada:1").int(), 2);
     assert_eq!(team.mallory.run("LTMC.SESSION.OWN {t}:job {t}:c").int(), 0, "it belongs to the session already");
@@ -165,7 +166,7 @@ fn pins_are_given_back_by_their_holders_word_only() {
     assert!(format!("{pins:?}").contains("ada") && !format!("{pins:?}").contains("mallory"), "{pins:?}");
 }
 
-/// A session with resources by several words, on a server with a replica.
+/// A session whose resources were named by several agents, on a server with a replica.
 fn given() -> (Server, Server) {
     let server = Server::builder().durable().start();
     let replica = server.replica();

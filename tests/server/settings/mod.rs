@@ -125,7 +125,7 @@ fn the_configuration_file_sets_them_too() {
 
 #[test]
 fn a_bad_value_in_the_configuration_file_stops_the_load_and_is_named() {
-    for (name, bad, said) in [
+    for (name, bad, text) in [
         ("lock-lease-ms", "soon", "ltmc.lock-lease-ms is 'soon', allowed are whole numbers from 0 to 31536000000"),
         ("lock-ageing-ms", "0", "ltmc.lock-ageing-ms is '0', allowed are whole numbers from 1 to 86400000"),
         ("orchestration-mode", "fast", "ltmc.orchestration-mode is 'fast', allowed are basic, full, debug"),
@@ -137,16 +137,16 @@ fn a_bad_value_in_the_configuration_file_stops_the_load_and_is_named() {
     ] {
         let refusal = Server::builder().arg(&format!("ltmc.{name}"), bad).try_start();
         let log = refusal.err().expect("the server must not start");
-        assert!(log.contains(said), "{log}");
+        assert!(log.contains(text), "{log}");
         let server = Server::start();
         let refused = server.cmd(&["CONFIG", "SET", &format!("ltmc.{name}"), bad]);
-        assert!(refused.error().contains(said), "{refused:?}");
+        assert!(refused.error().contains(text), "{refused:?}");
         let module = module_path();
         let module = module.to_str().expect("a path");
         let server = Server::builder().without_module().arg("enable-module-command", "yes").start();
         let name = format!("ltmc.{name}");
         assert!(server.cmd(&["MODULE", "LOADEX", module, "CONFIG", &name, bad]).is_error());
-        assert!(server.log().contains(said), "{}", server.log());
+        assert!(server.log().contains(text), "{}", server.log());
         assert!(server.run("MODULE LIST").array().is_empty());
     }
 }
@@ -368,7 +368,7 @@ fn the_size_of_a_context_is_a_limit_that_is_named() {
     server.run(&format!("LTMC.CTX.CREATE c DOC {{\"f\":\"{long}\"}}")).int();
     server.run("CONFIG SET ltmc.context-bytes-max 1024").ok();
     refused_by(&server, "context-bytes-max", &format!("LTMC.CTX.UPDATE c a SET /g \"{long}\""));
-    // an argument that is longer than the setting is refused with ERR, and the setting is not named.
+    // A single argument that is longer than the setting is refused in the same way.
     refused_by(&server, "context-bytes-max", &format!("LTMC.CTX.CREATE t DOC \"{long}{long}\""));
     refused_by(&server, "context-bytes-max", &format!("LTMC.CTX.UPDATE c a SET /g \"{long}{long}\""));
 }

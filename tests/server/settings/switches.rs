@@ -1,4 +1,5 @@
-//! Services that are switched off: they answer DISABLED, their data stays, and replication of it goes on.
+//! Services that are switched off: they answer DISABLED, their data stays, and its replication
+//! continues.
 
 use crate::harness::*;
 use crate::waiting::{assert_idle, set_clock};
@@ -128,7 +129,7 @@ fn time_stands_still_for_a_disabled_service() {
     switch(&server, "agent-registry-enabled", "no");
     switch(&server, "orchestration-enabled", "no");
     set_clock(&server, 600_000);
-    // Something that is looked at after all that is due.
+    // A key that is looked at after everything that is due.
     server.run("LTMC.LOCK l ada PX 1000").int();
     let mut waiter = server.client();
     server.block_in_turn(std::slice::from_mut(&mut waiter), |_| "LTMC.LOCK l bob BLOCK 0".into());
@@ -137,7 +138,8 @@ fn time_stands_still_for_a_disabled_service() {
     for setting in ["agent-registry-enabled", "orchestration-enabled"] {
         switch(&server, setting, "yes");
     }
-    // What was due meanwhile is decided now, but for agents: they could not be heard of, and get one time to live.
+    // What was due meanwhile is decided now, except for agents: they could not send heartbeats, and
+    // get one TTL.
     wait_until("the lease is over", || server.run("LTMC.TASK.GET f t").get("state").text() != "running");
     assert_eq!(server.run(&format!("LTMC.TASK.COMPLETE f t {fence} done")).error_code(), "STALE");
     assert_eq!(server.run("LTMC.AGENT.GET r ada").get("status").text(), "active");

@@ -1,4 +1,4 @@
-//! COPY and FORK: what the other key has, and that the two have nothing to do with each other from then on.
+//! COPY and FORK: what the other key has, and that the two are independent from then on.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn make(server: &Server) {
     );
 }
 
-/// What is shown of a key but for the sizes and what COPY leaves out.
+/// What is shown of a key, without the sizes and what COPY leaves out.
 #[track_caller]
 fn shown(server: &Server, command: &str) -> Vec<(String, Reply)> {
     let reply = run(server, command);
@@ -46,7 +46,7 @@ fn a_copy_has_all_but_what_belongs_to_the_original() {
         let (one, other) = (run(&server, &format!("PEXPIRETIME {one}")), run(&server, &format!("PEXPIRETIME {other}")));
         assert!(one.int() > 0 && one == other);
     }
-    // From now on they are two.
+    // From now on they are independent.
     run_all(&server, &["LTMC.SESSION.RESTORE t two", "LTMC.CTX.UPDATE d a SET /n 4", "LTMC.CTX.ROLLBACK c two"]);
     run_all(&server, &["LTMC.SESSION.SET s g y", "LTMC.CTX.UPDATE d b SET /m 1"]);
     assert_eq!((field(&server, "s", "g").as_deref(), field(&server, "t", "g")), (Some("y"), None));
@@ -73,14 +73,15 @@ fn a_copy_owns_nothing_and_ends_when_the_original_would_have() {
     );
     let info = run(&server, "LTMC.SESSION.INFO t");
     assert!(info.get("resources").array().is_empty() && info.get("participants").array().len() == 1);
-    // What owns something has no TTL, since it is given back first; the copy has one, and it is its life.
+    // A session with resources has no TTL, since it gives them back first. The copy has one: the
+    // end of its life.
     let end = info.get("ends_ms").int();
     assert_eq!(run(&server, "PTTL s").int(), -1);
     wait_until("the copy has its TTL", || server.run("PEXPIRETIME t").int() == end);
     wait_until("on the replica, too", || replica.run("PEXPIRETIME t").int() == end);
     run(&server, "LTMC.SESSION.END t GRACE 0");
     assert_eq!(server.run("EXISTS t l").int(), 1, "the lock is still held");
-    // Of one that SET made and that nothing is in any more, a copy is one that stays.
+    // A session that SET has created and that is empty. A copy of it stays.
     run_all(&server, &["LTMC.SESSION.SET u f 1", "LTMC.SESSION.OWN u l2", "LTMC.SESSION.DEL u f", "COPY u w"]);
     assert_eq!(run(&server, "LTMC.SESSION.INFO w").get("fields").int(), 0);
     replica.wait_synced(&server);
@@ -107,9 +108,13 @@ fn who_watched_an_earlier_life_of_the_copys_key_is_told_that_it_missed_something
     let (of_c, of_d) = (revision(&server, "c"), revision(&server, "d"));
     let mut watcher = watcher_of(&server, &format!("1 d SINCE {of_d}"));
     run(&server, "COPY c d REPLACE");
-    assert_eq!(compacted(&watcher.recv()), (of_c, of_c + 1), "the one who waits");
-    assert_eq!(compacted(&server.run(&format!("LTMC.WATCH 1 d SINCE {of_d}"))).0, of_c);
-    assert_eq!(compacted(&server.run("LTMC.WATCH 1 d SINCE 0")).0, of_c, "its beginning was told of another key");
+    assert_eq!(compacted(&watcher.recv().array()[0]), (of_c, of_c + 1), "the one who waits");
+    assert_eq!(compacted(&server.run(&format!("LTMC.WATCH 1 d SINCE {of_d}")).array()[0]).0, of_c);
+    assert_eq!(
+        compacted(&server.run("LTMC.WATCH 1 d SINCE 0").array()[0]).0,
+        of_c,
+        "its beginning was told of another key"
+    );
     run(&server, "LTMC.CTX.UPDATE d a SET /n 2");
     let (now, events) = only_news(&server.run(&format!("LTMC.WATCH 1 d SINCE {of_c}")));
     assert_eq!((now, names(&events)), (of_c + 1, vec!["context.changed"]));
@@ -128,7 +133,7 @@ fn locks_are_not_copied() {
     assert_same("nothing happened", &before, &server.dataset());
 }
 
-/// Bytes in use, once what is freed in the background is.
+/// Bytes in use, once everything is freed in the background.
 #[track_caller]
 fn used(server: &Server) -> i64 {
     wait_until("nothing is to be freed", || server.info_int("memory", "lazyfree_pending_objects") == 0);
@@ -155,7 +160,7 @@ fn forks_and_copies_take_memory_when_they_are_written_and_not_before() {
     assert!(forked - before < whole / 4, "{} more bytes for 20 forks of {whole} each", forked - before);
     let measured = server.run("MEMORY USAGE fork-1").int();
     assert!(measured > 900_000, "{measured}: it counts fully wherever it is held");
-    // The first write of one makes it one of its own; the others are as they were.
+    // The first write to one separates it. The others are unchanged.
     run_all(&server, &["LTMC.SESSION.SET fork-0 f0 new", "LTMC.CTX.UPDATE part-0 a SET /f0 1"]);
     assert_eq!(field(&server, "fork-1", "f0").as_deref(), Some(&value[..]));
     assert_eq!(field(&server, "s", "f0").as_deref(), Some(&value[..]));

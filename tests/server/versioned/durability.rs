@@ -90,7 +90,7 @@ fn make_sessions(server: &Server, clock: &mut i64) {
     client.run("LTMC.CTX.CREATE c DOC {}").int();
 }
 
-/// Everything at once; the clock after that.
+/// Everything at once. Returns the clock after that.
 pub fn make_everything(server: &Server) -> i64 {
     let mut clock = 0;
     server.run(&format!("CONFIG SET ltmc.session-end-grace-ms {}", FAR_MS / 2)).ok();
@@ -113,7 +113,7 @@ pub fn make_everything(server: &Server) -> i64 {
 const CONTEXTS: [&str; 8] = ["c", "forked", "early", "slides", "again", "short", "generated", "little"];
 const SESSIONS: [&str; 8] = ["s", "fork", "past", "made", "suspended", "ended", "reborn", "terminated"];
 
-/// All that readers are told, versions and checkpoints of the past and revisions included.
+/// All that readers are told, including past versions, checkpoints and revisions.
 pub fn readable(server: &Server) -> Vec<String> {
     let mut lines = Vec::new();
     for key in CONTEXTS {
@@ -135,7 +135,7 @@ pub fn readable(server: &Server) -> Vec<String> {
     lines.iter().zip(replies).map(|(line, reply)| format!("{line}: {}", without_memory(&reply))).collect()
 }
 
-/// Room that is allocated for more is not a part of the value.
+/// Spare capacity is not part of the value.
 pub fn without_memory(reply: &Reply) -> String {
     let text = format!("{reply:?}");
     let Some((before, rest)) = text.split_once("\"memory_bytes\", ") else { return text };
@@ -173,12 +173,12 @@ fn everything_that_can_happen_to_sessions_and_contexts_is_persisted_everywhere()
     replica.promote();
     assert_same("promoted replica", &last, &replica.dataset());
     assert_readable(&replica, &seen, "promoted replica");
-    // What was there before can be gone back to, and what has begun goes on.
+    // Earlier versions can be restored, and what has begun continues.
     let (version, checkpoint) = (run(&replica, "LTMC.CTX.GET c").get("version").int(), "LTMC.CTX.ROLLBACK c 1");
     let then = doc(&replica, "early");
     assert_eq!(run(&replica, checkpoint).int(), version + 1);
     assert!(doc(&replica, "c").contains("1e-7") && doc(&replica, "early") == then);
-    assert_eq!(story(&replica, "c").last().map(|event| event["checkpoint"].clone()), Some(1.into()));
+    assert_eq!(story_of(&replica, "c").last().map(|event| event["checkpoint"].clone()), Some(1.into()));
 }
 
 #[test]

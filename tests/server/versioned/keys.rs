@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// A session with a time to live that owns a held lock, and a context with a time to live; both end at 60000 from now.
+/// A session with a TTL that owns a held lock, and a context with a TTL. Both end 60000 ms from
+/// now.
 fn make(server: &Server) {
     set_clock(server, 0);
     run_all(
@@ -31,7 +32,7 @@ fn what_moves_keeps_its_versions_and_its_end() {
     ];
     for way in ways {
         make(&server);
-        let told = story(&server, "c");
+        let told = story_of(&server, "c");
         let mut client = server.client();
         for line in way {
             assert!(!client.run(line).is_error(), "{line}");
@@ -39,7 +40,7 @@ fn what_moves_keeps_its_versions_and_its_end() {
         assert_eq!(field(&server, "x", "f").as_deref(), Some("v"), "{way:?}");
         assert_eq!(doc(&server, "y"), r#"{"n":2}"#);
         assert_eq!(run(&server, "LTMC.CTX.GET y AT 1").get("doc").text(), r#"{"n":1}"#);
-        assert_eq!(story(&server, "y"), told, "{way:?}");
+        assert_eq!(story_of(&server, "y"), told, "{way:?}");
         assert_eq!(run(&server, "LTMC.CTX.ROLLBACK y two").int(), 3);
         assert_eq!(server.run("EXISTS s c").int(), 0);
         set_clock(&server, 60_001);
@@ -66,7 +67,7 @@ fn the_key_expires_with_its_life_and_persist_does_not_keep_it() {
         wait_until("it is gone", || server.run(&format!("EXISTS {key}")).int() == 0);
         wait_until("on the replica, too", || replica.run("DBSIZE").int() == 0);
     }
-    // A shorter one given by Redis counts: nobody asks us.
+    // A shorter TTL set by Redis counts: we are not asked.
     run_all(&server, &["LTMC.SESSION.CREATE s", "LTMC.CTX.CREATE c", "PEXPIRE s 1", "PEXPIRE c 1"]);
     wait_until("both are gone", || server.run("DBSIZE").int() == 0);
 }

@@ -1,11 +1,12 @@
-//! What only one node decides: replicas follow, a crash is found by who was at work, and slots move with what is in them.
+//! What only one node decides: replicas follow, only sessions that were at work are found after a
+//! crash, and slots move with their keys.
 
 use super::*;
 
-/// Moves the clock of a node in whatever role.
+/// Moves the clock of a node in any role.
 #[track_caller]
 fn clock(server: &Server, offset: i64) {
-    // Redis takes `LTMC.DEBUG` for a write.
+    // Redis considers `LTMC.DEBUG` a write.
     server.run("CONFIG SET replica-read-only no").ok();
     set_clock(server, offset);
 }
@@ -90,8 +91,7 @@ fn after_a_crash_only_the_primary_finds_who_was_at_work() {
     assert_eq!(status(&primary, "active"), "active", "a stop in good order");
 }
 
-// what is found after a crash is noted by the name that it has when it is read from the AOF, and not under the name that it gets
-// by a RENAME, MOVE or SWAPDB further on in that file.
+// An AOF may carry a session to another name by RENAME, MOVE or SWAPDB after it was read.
 #[test]
 fn a_session_is_found_recovering_under_the_name_and_in_the_database_that_it_had_last() {
     let mut server = Server::builder().durable().start();

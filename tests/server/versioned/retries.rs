@@ -1,8 +1,9 @@
-//! `REQID`: a write that is sent again, since its answer got lost, is answered the same and happens once.
+//! `REQID`: a write that is sent again, since its answer got lost, gets the same answer and happens
+//! once.
 
 use super::*;
 
-/// Every write that takes an id, with what it is answered. Sent a second time each would do harm or be refused.
+/// Every write that takes an id, with its answer. A second execution would do harm or be refused.
 const WRITES: [(&str, i64); 14] = [
     ("LTMC.CTX.CREATE c OWNER a DOC {\"n\":0} REQID r", 1),
     ("LTMC.CTX.UPDATE c a IFVERSION 1 INCRBY /n 1 REQID r2", 2),
@@ -61,7 +62,7 @@ fn ids_belong_to_who_acts_and_to_their_key() {
     });
     assert_eq!(versions, [2, 3, 2, 4]);
     assert_eq!(doc(&server, "c"), r#"{"n":3}"#);
-    // Whoever acts as nobody has the ids of the key, whatever the command.
+    // Without an acting agent the ids belong to the key, whatever the command.
     assert_eq!(run(&server, "LTMC.CTX.CHECKPOINT c REQID x").int(), 1);
     assert!(run(&server, "LTMC.CTX.CHECKPOINTS c").array().is_empty(), "CREATE had this id");
 }
@@ -79,7 +80,7 @@ fn a_refused_write_is_not_remembered_and_an_id_is_forgotten_after_64_others_and_
     assert_eq!(run(&server, "LTMC.CTX.UPDATE c a SET /n 1 REQID x").int(), 67);
     run_all(&server, &["DEL c", "LTMC.CTX.CREATE c"]);
     assert_eq!(run(&server, "LTMC.CTX.UPDATE c a SET /n 1 REQID x").int(), 2);
-    // The end of its life is the end of what it remembers, whether the key is there still or not.
+    // The end of its life ends what it remembers, whether the key is still there or not.
     set_clock(&server, 0);
     assert_eq!(run(&server, "LTMC.SESSION.SET s f 1 PX 50000 REQID x").int(), 1);
     assert_eq!(run(&server, "LTMC.SESSION.SET s f 2 REQID y").int(), 2);

@@ -55,7 +55,7 @@ fn a_right_to_read_a_key_is_enough_for_what_reads_and_for_nothing_else() {
         ("LTMC.SESSION.STATUS r:s SUSPENDED", "NOPERM"),
         ("LTMC.SESSION.END r:s", "NOPERM"),
         ("LTMC.SESSION.CREATE x:s", "NOPERM"),
-        // What is forked or merged is read, what comes of it is written.
+        // What is forked or merged is read, and the result is written.
         ("LTMC.CTX.FORK r:c w:fork", "-"),
         ("LTMC.CTX.FORK w:c r:fork", "NOPERM"),
         ("LTMC.CTX.FORK x:c w:fork2", "NOPERM"),
@@ -94,7 +94,7 @@ fn a_right_to_read_a_key_is_enough_for_what_reads_and_for_nothing_else() {
 #[test]
 fn a_user_of_the_read_category_reads_all_and_changes_nothing() {
     let server = Server::start();
-    // Before that modules cannot put their commands into categories.
+    // In earlier versions modules cannot put their commands into categories.
     if server.version() < (7, 2, 0) {
         return;
     }
@@ -155,7 +155,7 @@ fn a_user_who_is_bound_acts_as_its_own_agents_only() {
     }
 }
 
-// FOR is not checked, though it is the owner of what is made and the one who is told of as its author.
+// FOR names the owner of the new context and its author, so it is checked, too.
 #[test]
 fn a_user_who_is_bound_generates_for_its_own_agents_only() {
     let server = Server::start();

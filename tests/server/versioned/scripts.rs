@@ -24,7 +24,7 @@ fn a_transaction_sees_its_own_versions_and_each_command_answers_for_itself() {
     assert_eq!(results[2].error_code(), "CONFLICT");
     assert_eq!(results[8].text(), "{\"n\":2}");
     assert_eq!(doc(&server, "g"), "{\"f\":\"v\",\"n\":2}");
-    // What is refused when it is queued runs nothing at all.
+    // If a command is refused when it is queued, nothing runs at all.
     let replies = server.client().pipeline(&["MULTI", "LTMC.CTX.UPDATE c a SET /n 5", "LTMC.CTX.GET", "EXEC"]);
     assert_eq!(replies[3].error_code(), "EXECABORT");
     assert_eq!(doc(&server, "c"), "{\"n\":2}");
@@ -107,7 +107,7 @@ fn what_a_session_gives_back_breaks_who_watched_that() {
 fn a_script_reads_and_writes_and_is_told_of_conflicts() {
     let server = Server::start();
     run(&server, "LTMC.CTX.CREATE c DOC {\"n\":1}");
-    // Read, compute, write: the replies of maps are flat lists there.
+    // Read, compute, write. In scripts, replies that are maps are flat lists.
     let script = "local map = redis.call('LTMC.CTX.GET', KEYS[1]) \
                   local version, doc = map[2], cjson.decode(map[4]) \
                   redis.call('LTMC.SESSION.SET', KEYS[2], 'seen', map[4], 'n', doc.n) \

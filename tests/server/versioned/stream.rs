@@ -1,8 +1,8 @@
-//! What goes to replicas and into the AOF.
+//! What is sent to replicas and the AOF.
 
 use super::*;
 
-/// The changes that a stream holds, as `LTMC.EXPLAIN` shows them, each with its key.
+/// The changes in a stream, as `LTMC.EXPLAIN` shows them, each with its key.
 #[track_caller]
 fn changes(server: &Server, stream: &Stream) -> Vec<(String, Value)> {
     let mut all = Vec::new();
@@ -117,7 +117,7 @@ fn an_update_sends_its_edits_and_not_the_document() {
         let edits = &all[0].1["Event"]["Changed"]["change"];
         assert_eq!(*edits, serde_json::from_str::<Value>(expected).expect("JSON"), "{ops}: {edits}");
     }
-    // A field of a session likewise, and going back to a large state is a number.
+    // The same for a field of a session. A rollback to a large state is sent as a number.
     server.cmd(&["LTMC.SESSION.SET", "s", "large", &large, "small", "1"]).int();
     let lines = [
         "LTMC.SESSION.CHECKPOINT s",

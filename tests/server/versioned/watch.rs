@@ -1,4 +1,5 @@
-//! `LTMC.WATCH` on sessions and contexts: what is told of what happens, and who is told what with `PATH`.
+//! `LTMC.WATCH` on sessions and contexts: what the events tell, and which watchers with `PATH` are
+//! told.
 
 use super::*;
 use serde_json::json;
@@ -6,7 +7,7 @@ use serde_json::json;
 mod crowd;
 mod waits;
 
-/// The events after `since` without what differs from run to run.
+/// The events after `since`, without what differs from run to run.
 #[track_caller]
 fn told(server: &Server, key: &str, since: i64) -> Vec<Value> {
     let (_, mut events) = only_news(&server.run(&format!("LTMC.WATCH 1 {key} SINCE {since}")));
@@ -80,7 +81,7 @@ fn each_event_of_a_context_says_what_has_happened() {
     assert_eq!(told(&server, "d", 0), [json!({"event": "context.created", "by": "ada", "version": 9})]);
     run(&server, "LTMC.CTX.GENERATE g 1 c FOR ada");
     assert_eq!(told(&server, "g", 0), [json!({"event": "context.created", "by": "ada", "version": 1})]);
-    // Long values are left out of the event: whoever wants them asks.
+    // Long values are left out of the event: a watcher can ask for them.
     let since = revision(&server, "c");
     let long = format!("\"{}\"", "x".repeat(17 * 1024));
     server.cmd(&["LTMC.CTX.UPDATE", "c", "bob", "SET", "/long", &long, "SET", "/n", "1"]).int();
@@ -193,7 +194,8 @@ fn a_path_takes_what_touches_it_and_leaves_the_rest() {
     }
 }
 
-// an element that is put into an array or taken out of it moves those behind it, but watchers of these are not told.
+// An element that is inserted into an array or removed from it moves those behind it, and their
+// watchers are told.
 #[test]
 fn a_watcher_of_an_element_is_told_when_another_one_comes_to_stand_there() {
     let server = Server::start();

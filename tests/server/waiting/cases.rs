@@ -1,4 +1,5 @@
-//! What is true of every command that waits: who is served, and how a wait ends. `all_cases!` makes a test of each for a service.
+//! What holds for every command that waits: who is served, and how a wait ends. `all_cases!` makes
+//! a test of each for a service.
 
 use super::line::{indirectly, Holder, Line, Loss, Waiting};
 use super::*;
@@ -42,7 +43,7 @@ pub fn a_transaction_a_script_and_a_guard_ask_once(how: &Waiting) {
         let reply = indirectly(&mut client, way, &how.blocks("k", 1));
         assert!(reply.is_nil() || (how.is_nothing)(&reply), "{way}: {reply:?}");
     }
-    // What is there is had all the same.
+    // What is there is given all the same.
     for way in 0..if how.is_news { 0 } else { 3 } {
         assert!(!client.run(&(how.serve)("k", holder)).is_error());
         let token = (how.token)(&indirectly(&mut client, way, &how.blocks("k", 1)));
@@ -95,7 +96,7 @@ pub fn waits_end_each_at_its_own_limit_and_block_0_never(how: &Waiting) {
     line.goes_on(&[1, 2, 3]);
 }
 
-/// Unblocks the first in line; where the server cannot, nothing happens to it.
+/// Unblocks the first in line. Where the server cannot, nothing happens to it.
 fn unblocked(how: &Waiting, word: &str, is_right: impl Fn(&Reply) -> bool) {
     let mut line = Line::start(how);
     let done = line.server.run(&format!("CLIENT UNBLOCK {} {word}", line.clients[0].id())).int();
@@ -146,7 +147,7 @@ pub fn a_waiter_whose_machine_dies_is_passed_over(how: &Waiting) {
     line.goes_on(&[1, 2]);
 }
 
-/// In one write the first is served and killed: nobody was told, so the next is served.
+/// In one write the first is served and killed. It was not told, so the next is served.
 pub fn what_nobody_was_told_of_is_taken_back(how: &Waiting) {
     for is_transaction in [false, true] {
         let mut line = Line::on(how, Server::builder().durable().start());
@@ -185,7 +186,7 @@ pub fn a_service_and_an_unblock_in_one_tick_give_one_answer(how: &Waiting) {
             if !is_unblocked {
                 line.was_served(1, &reply);
             }
-            // What the first was not told of has gone on to the second.
+            // What the first was not told of has passed to the second.
             if is_unblocked || how.is_news {
                 line.is_served(2);
             }
@@ -244,14 +245,15 @@ pub fn the_end_of_the_key_in_a_transaction_a_script_or_a_guard_does_the_same(how
     }
 }
 
-/// `put` puts the key `other` in the place of `k`: who waits now waits for whoever has that.
+/// `put` puts the key `other` in the place of `k`. Clients that wait now wait for the key of that
+/// name.
 fn replaced(how: &Waiting, put: impl FnOnce(&mut Client)) {
     let mut line = Line::start(how);
     line.holder.token = (how.prepare)(&mut line.driver, "other");
     put(&mut line.driver);
     if let Loss::Tells(is_right) = how.loss {
         if let Some(reply) = line.client(1).recv_within(300) {
-            // Told that this is another life, or told again as of the same one.
+            // It is told that this is another life, or told again as of the same one.
             assert!(is_right(&reply) || !reply.is_error(), "{reply:?}");
             return;
         }
@@ -317,7 +319,7 @@ pub fn no_more_than_so_many_may_wait(how: &Waiting) {
     assert!(refused.error().contains(how.bound), "{refused:?}");
     let once = line.driver.run(&(how.wait)("k", 4));
     assert!(!once.is_error(), "who does not wait is not refused: {once:?}");
-    // Whoever leaves makes room.
+    // A client that leaves makes room.
     let kills = line.kills(1);
     line.driver.run(&kills);
     wait_until("two wait", || waiting(&line.server) == 2);

@@ -2,18 +2,19 @@
 
 use super::*;
 
-/// Whoever has what the others wait for: the client of this number, and what it was told when it got it.
+/// The client that has what the others wait for, by its number, and what it was told when it got
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Holder {
     pub n: usize,
     pub token: i64,
 }
 
-/// What becomes of those who wait when their key goes.
+/// What becomes of waiting clients when their key goes.
 pub enum Loss {
-    /// The first of them is served by that.
+    /// It serves the first of them.
     Serves,
-    /// They wait on for a key of that name; this command makes one that serves the first.
+    /// They continue to wait for a key of that name. This command makes one that serves the first.
     WaitsOn(fn(&str) -> String),
     /// All are told.
     Tells(fn(&Reply) -> bool),
@@ -21,24 +22,25 @@ pub enum Loss {
 
 /// A command that waits.
 pub struct Waiting {
-    /// As its counters in INFO are called.
+    /// The name of its counters in INFO.
     pub service: &'static str,
-    /// The setting that bounds how many wait at one key.
+    /// The setting that bounds how many clients wait on one key.
     pub bound: &'static str,
-    /// Makes the key, so that nobody is served at once; what the client with number 0 has by that.
+    /// Makes the key such that it serves nobody at once. Returns what the client with number 0 has
+    /// then.
     pub prepare: fn(&mut Client, &str) -> i64,
     /// The command of client `n`, without BLOCK.
     pub wait: fn(&str, usize) -> String,
-    /// What has to be done so that the next in line is served.
+    /// What has to be done to serve the next in line.
     pub serve: fn(&str, Holder) -> String,
-    /// What a client was told that was served.
+    /// What a served client was told.
     pub token: fn(&Reply) -> i64,
     /// Whether the answer says that there is nothing now.
     pub is_nothing: fn(&Reply) -> bool,
     pub loss: Loss,
-    /// What serves one serves all, and changes nothing: it is news.
+    /// Whether what serves one serves all, and changes nothing: it is news.
     pub is_news: bool,
-    /// What is had ends with the connection that has it: no other server can have the same.
+    /// Whether what a client has ends with its connection: no other server can have the same.
     pub is_tied: bool,
     /// Makes the key `#`, of another type.
     pub other_type: &'static str,
@@ -50,7 +52,7 @@ impl Waiting {
         server.info_int("ltmc", &format!("ltmc_{}_{what}", self.service))
     }
 
-    /// What was had is the same everywhere.
+    /// What a client has is the same on all servers.
     #[track_caller]
     pub fn assert_persisted(&self, server: &Server, replica: &Server) {
         replica.wait_synced(server);
@@ -67,7 +69,7 @@ impl Waiting {
     }
 }
 
-/// Clients that wait at `k`, numbered from 1 on, in this order.
+/// Clients that wait on `k`, numbered from 1, in this order.
 pub struct Line<'a> {
     pub how: &'a Waiting,
     pub server: Server,
@@ -133,7 +135,7 @@ impl<'a> Line<'a> {
         assert_eq!(self.client(n).run("PING"), Reply::Simple("PONG".into()));
     }
 
-    /// These are served, one after the other or all at once; then nobody waits.
+    /// These are served, one after the other or all at once. Then no client waits.
     #[track_caller]
     pub fn goes_on(mut self, with: &[usize]) -> Server {
         wait_until("those wait", || waiting(&self.server) == with.len() as i64);
@@ -146,7 +148,7 @@ impl<'a> Line<'a> {
         self.ends()
     }
 
-    /// Nobody waits any more; the server, empty.
+    /// No client waits any more. Returns the server, empty.
     #[track_caller]
     pub fn ends(self) -> Server {
         let idle = || waiting(&self.server) == 0 && self.server.info_int("clients", "blocked_clients") == 0;
@@ -155,7 +157,7 @@ impl<'a> Line<'a> {
         self.server
     }
 
-    /// The key is gone: what its service says of that happens to all who wait.
+    /// The key is gone. What its service says of that happens to all waiting clients.
     #[track_caller]
     pub fn goes_on_without_key(mut self) -> Server {
         match self.how.loss {
@@ -167,7 +169,7 @@ impl<'a> Line<'a> {
                 assert_eq!(waiting(&self.server), 3);
                 let reply = self.driver.run(&again("k"));
                 assert!(!reply.is_error(), "{reply:?}");
-                // What was had in the key that is gone is no measure.
+                // A token of the deleted key cannot be compared with later ones.
                 self.holder.token = 0;
                 self.is_served(1);
                 self.goes_on(&[2, 3])

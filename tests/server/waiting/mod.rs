@@ -1,5 +1,6 @@
-//! What the tests of waiting clients share, and what is true of all of them: [`line`] says how a service describes a command that waits,
-//! [`cases`] and [`nodes`] have the tests that each of them gets.
+//! What the tests of waiting clients share, and what holds for all of them. [`line`] says how a
+//! service describes a command that waits, [`cases`] and [`nodes`] have the tests that each of them
+//! gets.
 
 use crate::harness::*;
 
@@ -7,26 +8,49 @@ pub mod cases;
 pub mod line;
 pub mod nodes;
 
-/// How many clients the module knows to be waiting.
+/// How many clients wait, as far as the module knows.
 #[track_caller]
 pub fn waiting(server: &Server) -> i64 {
     server.info_int("ltmc", "ltmc_waiting_clients")
 }
 
-/// Nobody waits any more, as far as the module and the server know, and nothing went wrong on the way.
+/// No client waits any more, as far as the module and the server know, and nothing went wrong on
+/// the way.
 #[track_caller]
 pub fn assert_idle(server: &Server) {
     wait_until("nobody waits", || waiting(server) == 0 && server.info_int("clients", "blocked_clients") == 0);
     assert_eq!(server.info_int("ltmc", "ltmc_panics"), 0);
 }
 
-/// Moves the module's clock; only forwards makes sense while clients wait.
+/// Clients that begin to wait one after the other, each under one of these names.
+#[track_caller]
+pub fn waiters_in_turn<const N: usize>(
+    server: &Server,
+    names: [&str; N],
+    line: impl Fn(&str) -> String,
+) -> [Client; N] {
+    names.map(|name| {
+        let mut client = server.client();
+        server.block_in_turn(std::slice::from_mut(&mut client), |_| line(name));
+        client
+    })
+}
+
+/// Those of the clients that are still connected get no answer that was meant for another command.
+#[track_caller]
+pub fn assert_in_step<const N: usize>(clients: [&mut Client; N]) {
+    for client in clients.into_iter().filter(|client| client.is_open()) {
+        assert_eq!(client.run("PING"), Reply::Simple("PONG".into()));
+    }
+}
+
+/// Moves the module's clock. Only forwards makes sense while clients wait.
 #[track_caller]
 pub fn set_clock(server: &Server, offset_ms: i64) {
     server.run(&format!("LTMC.DEBUG CLOCK {offset_ms}")).ok();
 }
 
-/// Whether `CLIENT UNBLOCK` reaches those who wait on this server.
+/// Whether `CLIENT UNBLOCK` reaches waiting clients on this server.
 #[track_caller]
 pub fn can_unblock(server: &Server) -> bool {
     server.info_int("ltmc", "ltmc_client_unblock") == 1

@@ -1,5 +1,5 @@
-//! What is true of every command that waits when something happens to the node: a reload, another role, a restart, a slot that moves,
-//! a panic, a crowd.
+//! What holds for every command that waits when something happens to the node: a reload, another
+//! role, a restart, a slot that moves, a panic, a crowd.
 
 use super::line::{Line, Loss, Waiting};
 use super::*;
@@ -32,7 +32,7 @@ pub fn a_promoted_replica_serves_who_waits_for_what_the_old_primary_gave(how: &W
     let mut first = primary.client();
     let token = (how.prepare)(&mut first, "k");
     if how.is_tied {
-        // Else the end of the old primary serves the first who waits, sooner or later.
+        // Else the end of the old primary would serve the first waiter sooner or later.
         replica.run("CONFIG SET ltmc.cache-orphan-ms 6000000").ok();
     }
     replica.wait_synced(&primary);
@@ -138,7 +138,7 @@ pub fn a_thousand_waiters_are_served_in_order_and_once_each(how: &Waiting) {
     assert_idle(&server);
 }
 
-/// Whoever is next dies: before its turn, in the very tick, or by hanging up.
+/// The next in line dies: before its turn, in the very tick, or by hanging up.
 pub fn half_of_a_thousand_die_while_the_line_drains(how: &Waiting) {
     let mut line = crowd(how);
     for n in (1..=CROWD).step_by(2) {
@@ -153,7 +153,7 @@ pub fn half_of_a_thousand_die_while_the_line_drains(how: &Waiting) {
             }
         }
         if how.is_news {
-            // All are told at once: from now on nobody waits.
+            // All are told at once: from now on no client waits.
             (n + 1..=CROWD).for_each(|n| line.is_served(n));
             break;
         }

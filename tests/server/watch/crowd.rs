@@ -30,7 +30,7 @@ fn a_thousand_watchers_of_one_key_are_all_told() {
         }
         server.wait_blocked(CROWD);
     }
-    // All at once are told of the end, too, which is told before the key goes.
+    // All at once are told of the end, too. That happens before the key goes.
     server.run("DEL r");
     for client in &mut clients {
         assert_eq!(compacted(&client.recv().array()[0]), (0, 0));

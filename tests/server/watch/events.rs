@@ -24,7 +24,7 @@ fn has_fields(event: &Value, name: &str, fields: &[&str]) {
     }
 }
 
-/// Moves the clock and waits until that has made one more of these events.
+/// Moves the clock and waits until that has caused one more of these events.
 #[track_caller]
 fn until(server: &Server, offset_ms: i64, name: &str) {
     let count = || server.info("ltmc").get(&format!("ltmc_event_{}", name.replace('.', "_"))).cloned();
@@ -124,7 +124,7 @@ fn what_silence_does_is_told() {
     }
     let until_ms = story(&server).last().and_then(|event| event["damped_until_ms"].as_i64()).expect("it is damped");
     assert_eq!(server.run("LTMC.AGENT.GET r a").get("damped_until_ms").int(), until_ms);
-    // A registration in between keeps it and says so.
+    // A registration in between keeps the penalty and says so.
     register(&server, "a", "");
     let event = last(&server, "agent.registered", &["agent", "epoch", "status", "capacity", "damped_until_ms"]);
     assert_eq!(event["damped_until_ms"].as_i64(), Some(until_ms));

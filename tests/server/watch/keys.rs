@@ -19,7 +19,7 @@ fn watchers_of_a_key_that_goes_are_told_that_their_revision_is_of_an_earlier_lif
     ] {
         register(&server, "a", "");
         let mut watchers = [watcher(&server), watcher_of(&server, "2 none r SINCE 0 $")];
-        // Who waits for a key that is not there goes on.
+        // A client that waits for a missing key continues to wait.
         let mut patient = watcher_of(&server, "1 none SINCE 0");
         let reply = server.run(line);
         assert!(!reply.is_error(), "{line}: {reply:?}");
@@ -94,7 +94,7 @@ fn a_registry_that_is_restored_brings_its_log() {
     server.cmd(&[b"RESTORE".as_slice(), b"copy", b"0", &dump]).ok();
     assert_eq!(names_in(&elsewhere.recv()), ["agent.registered"]);
     server.cmd(&[b"RESTORE".as_slice(), b"r", b"0", &dump, b"REPLACE"]).ok();
-    // The key went back: what this watcher knows has not happened there.
+    // The key was set back: what this watcher knows has not happened in it.
     assert_eq!(compacted(&behind.recv().array()[0]), (saved, saved));
 }
 

@@ -1,4 +1,4 @@
-//! What is true of all who wait, of `LTMC.WATCH`.
+//! `LTMC.WATCH` in the tests of all commands that wait.
 
 use crate::waiting::all_cases;
 use crate::waiting::line::{Holder, Loss, Waiting};

@@ -1,7 +1,8 @@
-//! `LTMC.WATCH`: revisions, the log of events, and who is told of what.
+//! `LTMC.WATCH`: revisions, the log of events, and which watchers are told.
 
 use crate::harness::*;
 use crate::waiting::*;
+use news::*;
 use serde_json::Value;
 
 mod crowd;
@@ -9,10 +10,11 @@ mod ends;
 mod events;
 mod keys;
 mod line;
+pub mod news;
 mod places;
 mod wakes;
 
-/// Longer than any test takes: nobody becomes suspect unless the clock is moved.
+/// Longer than any test takes: no agent becomes suspect unless the clock is moved.
 const TTL_MS: i64 = 600_000;
 
 #[track_caller]
@@ -20,43 +22,10 @@ fn register(server: &Server, agent: &str, more: &str) -> i64 {
     server.run(&format!("LTMC.REGISTER r {agent} PX {TTL_MS} {more}")).int()
 }
 
-/// The revision of a key and the events that a watcher is told.
-#[track_caller]
-fn news(part: &Reply) -> (i64, Vec<Value>) {
-    let [revision, events] = part.array() else { panic!("not news: {part:?}") };
-    let parse = |text: &String| serde_json::from_str(text).unwrap_or_else(|e| panic!("not JSON: {e}: {text}"));
-    (revision.int(), events.texts().iter().map(parse).collect())
-}
-
-/// The same of a reply about one key.
-#[track_caller]
-fn only_news(reply: &Reply) -> (i64, Vec<Value>) {
-    assert_eq!(reply.array().len(), 1, "{reply:?}");
-    news(&reply.array()[0])
-}
-
-/// The revision of a key whose watcher is too far behind, and the oldest revision that is kept.
-#[track_caller]
-fn compacted(part: &Reply) -> (i64, i64) {
-    let [revision, word, oldest] = part.array() else { panic!("not compacted: {part:?}") };
-    assert_eq!(word.text(), "COMPACTED");
-    (revision.int(), oldest.int())
-}
-
 /// Everything that is known of `r`.
 #[track_caller]
 fn story(server: &Server) -> Vec<Value> {
-    only_news(&server.run("LTMC.WATCH 1 r SINCE 0")).1
-}
-
-/// The revision of `key`; 0 if there is none.
-#[track_caller]
-fn revision(server: &Server, key: &str) -> i64 {
-    only_news(&server.run(&format!("LTMC.WATCH 1 {key} SINCE $"))).0
-}
-
-fn names(events: &[Value]) -> Vec<&str> {
-    events.iter().map(|event| event["event"].as_str().unwrap_or("nameless")).collect()
+    story_of(server, "r")
 }
 
 /// Names of the events in a reply about one key.
@@ -71,13 +40,6 @@ fn watcher(server: &Server) -> Client {
     watcher_of(server, "1 r SINCE $")
 }
 
-#[track_caller]
-fn watcher_of(server: &Server, what: &str) -> Client {
-    let mut client = server.client();
-    server.block_in_turn(std::slice::from_mut(&mut client), |_| format!("LTMC.WATCH {what} BLOCK 0"));
-    client
-}
-
 #[test]
 fn a_key_that_is_not_there_has_revision_0() {
     let server = Server::start();
@@ -85,7 +47,7 @@ fn a_key_that_is_not_there_has_revision_0() {
         let reply = server.run(&format!("LTMC.WATCH 1 none SINCE {since}"));
         assert_eq!(only_news(&reply), (0, Vec::new()), "{since}");
     }
-    // Whoever knows more has seen something that is gone.
+    // A watcher that knows more has seen something that is gone.
     for since in [1, 1_767_225_600_000_000, i64::MAX] {
         let reply = server.run(&format!("LTMC.WATCH 1 none SINCE {since}"));
         assert_eq!(compacted(&reply.array()[0]), (0, 0), "{since}");
@@ -112,7 +74,7 @@ fn each_event_makes_one_revision_and_is_told_to_who_knows_less() {
     }
     let (now, all_again) = only_news(&server.run(&format!("LTMC.WATCH 1 r SINCE {}", revisions[0] - 1)));
     assert_eq!((now, all_again), (revisions[3], all));
-    // Neither of these was ever told by this key.
+    // This key never told any of these.
     for since in [1, revisions[0] - 2, revisions[3] + 1, i64::MAX] {
         let reply = server.run(&format!("LTMC.WATCH 1 r SINCE {since}"));
         assert_eq!(compacted(&reply.array()[0]), (revisions[3], revisions[0]), "{since}");
@@ -172,7 +134,7 @@ fn who_is_more_than_the_log_behind_is_told_so() {
     let mut slow = watcher_of(&server, "2 r none SINCE $ 0");
     let mut client = server.client();
     client.run("LTMC.HEARTBEAT r a STATUS ERROR").int();
-    // Who waited is told long before it can fall behind.
+    // A waiting client is told long before it can fall behind.
     let (_, told) = news(&slow.recv().array()[0]);
     assert_eq!((told.len(), told[0]["revision"].as_i64()), (1, Some(first + 1)));
     let lines: Vec<&str> = ["LTMC.HEARTBEAT r a STATUS IDLE", "LTMC.HEARTBEAT r a STATUS BUSY"].repeat(2100);
@@ -246,7 +208,7 @@ fn the_keys_are_known_to_the_server() {
     let server = Server::start();
     let keys = server.run("COMMAND GETKEYS LTMC.WATCH 3 a b c SINCE 0 $ 1 COUNT 5 BLOCK 0").texts();
     assert_eq!(keys, ["a", "b", "c"]);
-    // Each of them has to be readable, whichever stands where.
+    // Each of them has to be readable, wherever it stands.
     server.run("ACL SETUSER u on >p +ltmc.watch %R~a* %W~w* ~b*").ok();
     let mut client = server.client();
     client.auth("u", "p");

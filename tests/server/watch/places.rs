@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Makes some history in `r`; what a watcher knows of it, and what it does not know yet.
+/// Makes some history in `r`. Returns what a watcher knows of it, and what it does not know yet.
 #[track_caller]
 fn history(server: &Server) -> (i64, Vec<Value>) {
     register(server, "a", "CAPACITY 4");
@@ -14,7 +14,8 @@ fn history(server: &Server) -> (i64, Vec<Value>) {
     (known, only_news(&server.run(&format!("LTMC.WATCH 1 r SINCE {known}"))).1)
 }
 
-/// Whoever knows the revision `known` goes on here as if nothing had happened, and new events follow on.
+/// A watcher that knows the revision `known` continues here as if nothing had happened, and new
+/// events follow.
 #[track_caller]
 fn goes_on(server: &Server, known: i64, missed: &[Value]) {
     let (now, told) = only_news(&server.run(&format!("LTMC.WATCH 1 r SINCE {known} BLOCK 0")));
@@ -75,7 +76,7 @@ fn a_reload_of_older_data_is_told() {
 fn a_replica_can_be_watched_as_well() {
     let primary = Server::start();
     let replica = primary.replica();
-    // Before the key is there, at the key, and of several.
+    // Before the key exists, on the key, and on several.
     let mut early = watcher(&replica);
     register(&primary, "a", "");
     assert_eq!(names_in(&early.recv()), ["agent.registered"]);
@@ -86,7 +87,7 @@ fn a_replica_can_be_watched_as_well() {
         let reply = watcher.recv();
         news(reply.array().last().expect("r is the last"))
     });
-    // What a transaction does arrives together, too, or one after the other.
+    // The changes of a transaction arrive together here, too, or one after the other.
     assert_eq!(told[0].1[0]["event"], "agent.status");
     assert_eq!(told[0], told[1]);
     replica.wait_synced(&primary);
@@ -141,7 +142,7 @@ fn a_watcher_of_a_replica_stays_through_its_promotion() {
     primary.kill();
     replica.promote();
     goes_on(&replica, known, &missed);
-    // Where the server sends its waiting clients away at a change of role, that is said.
+    // Where the server disconnects its waiting clients at a change of role, this fits.
     match stayed.recv_or_end() {
         Some(reply @ Reply::Array(_)) => assert_eq!(only_news(&reply).1[0]["agent"], "late"),
         Some(reply) => assert_eq!(reply.error_code(), "UNBLOCKED"),
@@ -163,7 +164,7 @@ fn watchers_of_a_primary_that_becomes_a_replica_are_sent_away_and_can_come_back(
         assert_eq!(reply.error_code(), "UNBLOCKED");
     }
     assert_idle(&server);
-    // What it knew is not a part of this key's life.
+    // What it knew is not part of this key's life.
     let reply = server.run(&format!("LTMC.WATCH 1 r SINCE {known} BLOCK 0"));
     assert_eq!(compacted(&reply.array()[0]).0, revision(&primary, "r"));
     let mut again = super::watcher(&server);
@@ -182,8 +183,8 @@ fn a_slot_that_moves_takes_its_watchers_along() {
     assert_eq!(new.run("LTMC.WATCH 2 {t}:r {t}:q SINCE 0 0").error_code(), "MOVED");
     old.run(&format!("LTMC.REGISTER {{t}}:r a PX {TTL_MS}")).int();
     let known = revision(old, "{t}:r");
-    let wanted = ["1 {t}:r SINCE $", "2 {t}:q {t}:r SINCE $ $", "1 {t}:none SINCE 0"];
-    let mut watchers: Vec<Client> = wanted.iter().map(|what| watcher_of(old, what)).collect();
+    let requests = ["1 {t}:r SINCE $", "2 {t}:q {t}:r SINCE $ $", "1 {t}:none SINCE 0"];
+    let mut watchers: Vec<Client> = requests.iter().map(|what| watcher_of(old, what)).collect();
     cluster.migrate_slot(slot, from, to);
     for watcher in &mut watchers[..2] {
         let reply = watcher.recv();

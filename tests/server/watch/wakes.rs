@@ -1,4 +1,4 @@
-//! Waiting for news: what wakes a watcher, what does not, and what it is told then.
+//! Waiting for news: what wakes a watcher, what does not, and what it is told.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn who_is_behind_does_not_wait() {
     assert_eq!(names_in(&client.run("LTMC.WATCH 1 r SINCE 0 BLOCK 0")).len(), 2);
     assert_eq!(names_in(&client.run(&format!("LTMC.WATCH 1 r SINCE {} BLOCK 0", now - 1))).len(), 1);
     assert_eq!(compacted(&client.run("LTMC.WATCH 1 none SINCE 5 BLOCK 0").array()[0]), (0, 0));
-    // One of several keys is enough, and then all are told of.
+    // News of one of several keys is enough. Then the watcher is told about all of them.
     let both = client.run("LTMC.WATCH 2 none r SINCE 0 0 BLOCK 0");
     assert_eq!(news(&both.array()[0]), (0, vec![]));
     assert_eq!(news(&both.array()[1]).1.len(), 2);
@@ -68,7 +68,7 @@ fn heartbeats_that_change_nothing_visible_wake_nobody() {
     let mut beats = 0;
     for line in ["", "LOAD 0.9", "STATUS ACTIVE", "HEALTH OK", "STATUS ACTIVE LOAD 0 HEALTH OK", "LOAD 1"] {
         server.run(&format!("LTMC.HEARTBEAT r a {line}")).int();
-        // After half of its time to live a heartbeat is made known to replicas: that is nothing to be told either.
+        // After half of its TTL a heartbeat is made known to replicas: that is no news either.
         beats += 1;
         set_clock(&server, beats * (TTL_MS / 2 + 1));
     }
@@ -102,7 +102,7 @@ fn what_the_scheduler_decides_wakes() {
         assert_eq!(names(&told), [event]);
         since = now;
     }
-    // The last agent is forgotten: that is told before the key goes, and its log with it.
+    // The last agent is forgotten. Watchers are told before the key goes, and its log with it.
     let mut watcher = watcher_of(&server, &format!("1 r SINCE {since}"));
     set_clock(&server, grace * 2);
     assert_eq!(names_in(&watcher.recv()), ["agent.removed"]);
@@ -159,7 +159,7 @@ fn the_last_agents_leave_is_told_before_the_log_goes() {
     assert_eq!(server.run("EXISTS r").int(), 0);
     let gone = format!("LTMC.WATCH 1 r SINCE {last} BLOCK 0");
     assert_eq!(compacted(&client.run(&gone).array()[0]), (0, 0));
-    // What comes later under this name begins above all of that.
+    // A later key of this name begins above all of that.
     register(&server, "a", "");
     let (now, oldest) = compacted(&client.run(&gone).array()[0]);
     assert!(oldest > last && now == oldest, "{last} {oldest} {now}");

@@ -1,9 +1,10 @@
-//! The commands that change chunk buffers: what they take, what they decide, what they answer. The rules are in `domain::buffer`.
+//! The commands that change chunk buffers: what they take, what they decide, what they answer. The
+//! rules are in `domain::buffer`.
 
-use super::serve::{end_if_over, is_short, make_room};
+use super::serve::{end_if_expired, is_short, make_room};
 use crate::command::engine::args::{parse_meta_of, Args};
 use crate::command::engine::bindings::binding_for;
-use crate::command::engine::commit::commit;
+use crate::command::engine::commit::{commit, commit_changes};
 use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::{Host, Key};
@@ -30,7 +31,7 @@ fn conditions<H: Host>(cx: &Cx<H>) -> Conditions {
     Conditions { at: cx.now(), is_short: is_short(cx.node, cx.host, true) }
 }
 
-/// There is no such buffer.
+/// The error for a buffer that does not exist.
 fn no_buffer(key: Key) -> Error {
     Error::new(Code::NoBuffer, format!("there is no buffer '{}'", printable(key.name)))
 }
@@ -40,19 +41,20 @@ fn existing<'a, H: Host>(host: &'a mut H, key: Key) -> Result<&'a Buffer, Error>
     Ok(&host.read::<Buffer>(key)?.ok_or_else(|| no_buffer(key))?.state)
 }
 
-/// A write begins: what time has ended of the chunk is over.
+/// A write begins: first the chunk is ended if it has expired.
 fn begin<H: Host>(cx: &mut Cx<H>, key: Key, id: &[u8]) -> Result<(), Error> {
-    end_if_over(cx.node, cx.host, key, id)
+    end_if_expired(cx.node, cx.host, key, id)
 }
 
-/// What a request with this id was answered.
+/// The answer to a request with this id.
 fn answered<H: Host>(cx: &mut Cx<H>, key: Key, request: Option<&Bytes>) -> Result<Option<Reply>, Error> {
     let Some(request) = request else { return Ok(None) };
     let stored = cx.host.read::<Buffer>(key)?;
     Ok(stored.and_then(|stored| stored.answer(request)).map(Reply::from))
 }
 
-/// Applies what was decided of a chunk, with the binding of whoever holds it, evicts what has to go for it, and remembers the answer.
+/// Applies what was decided about a chunk, with the binding of its holder, evicts what has to go
+/// for it, and remembers the answer.
 fn commit_chunk<H: Host>(
     cx: &mut Cx<H>,
     key: Key,
@@ -64,7 +66,7 @@ fn commit_chunk<H: Host>(
     let answered = answer.map(|(id, answer)| Change::Answered { id, answer });
     let bound = binding.map(Change::Bound);
     let mut changes: Vec<_> = events.into_iter().map(Change::Event).chain(bound).chain(answered).collect();
-    crate::command::engine::commit::commit_changes::<Buffer, H>(cx.node, cx.host, key, &mut changes)?;
+    commit_changes::<Buffer, H>(cx.node, cx.host, key, &mut changes)?;
     make_room(cx.node, cx.host, key, Some(id))
 }
 
@@ -84,7 +86,7 @@ pub fn configure<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             _ => config.policy = Policy::Ring,
         }
     }
-    // What was not said of the lower bound gives way.
+    // A lower bound that was not given makes way for the upper one.
     config.min_bytes = min_bytes.unwrap_or(config.min_bytes.min(config.max_bytes));
     apply_config(cx, key, config)?;
     Ok(Outcome::Reply(Reply::Ok))
@@ -113,7 +115,7 @@ pub fn resize<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::number(size)))
 }
 
-/// An id for a chunk that was given none: a number that only grows.
+/// An id for a chunk without one: a number that only grows.
 fn new_id<H: Host>(cx: &mut Cx<H>, key: Key) -> Result<Vec<u8>, Error> {
     loop {
         let id = cx.node.clock.next_fence().to_string().into_bytes();
@@ -166,7 +168,7 @@ pub fn allocate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::Bytes(id)))
 }
 
-/// What stands behind the data of `LTMC.CHUNK.PUT`.
+/// The options of `LTMC.CHUNK.PUT`.
 #[derive(Default)]
 struct PutOptions<'a> {
     expected: Option<u64>,
@@ -206,7 +208,7 @@ fn chunk_meta(node: &Node, args: &mut Args) -> Result<Bytes, Error> {
 pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("buffer")?;
-    let wanted = args.id("id")?;
+    let given = args.id("id")?;
     args.bytes("data")?;
     let PutOptions { expected, pin, meta, ttl_ms, registry, request } = put_options(cx, &mut args)?;
     let (key, owner) = (cx.key(1), pin.map_or(&[][..], |(agent, _)| agent));
@@ -215,7 +217,7 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Ok(Outcome::Reply(reply));
     }
     let binding = binding_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), owner)?;
-    let id = if wanted == b"*" { new_id(cx, key)? } else { wanted.to_vec() };
+    let id = if given == b"*" { new_id(cx, key)? } else { given.to_vec() };
     begin(cx, key, &id)?;
     make_room(cx.node, cx.host, key, None)?;
     let (bounds, conditions) = (bounds(cx.node), conditions(cx));
@@ -264,7 +266,7 @@ pub fn seal<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::number(version)))
 }
 
-/// The chunk and the agent of the commands that have both.
+/// The chunk and the agent of a command that names both.
 fn parse_holder<'a, H: Host>(cx: &Cx<'a, H>) -> Result<(Args<'a>, &'a [u8], &'a [u8]), Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("buffer")?;
@@ -307,8 +309,8 @@ fn let_go<H: Host>(
     let event = cx.host.read::<Buffer>(key)?.and_then(|stored| decide(&stored.state, id, agent, at));
     let was_held = event.is_some();
     commit::<Buffer, H>(cx.node, cx.host, key, event)?;
-    // Its time may have been over for long.
-    end_if_over(cx.node, cx.host, key, id)?;
+    // It may have expired long ago.
+    end_if_expired(cx.node, cx.host, key, id)?;
     Ok(Outcome::Reply(Reply::Integer(was_held.into())))
 }
 

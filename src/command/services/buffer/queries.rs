@@ -1,10 +1,12 @@
-//! The commands that read chunk buffers. What they note of the use of chunks is this node's own: a read is never replicated.
+//! The commands that read chunk buffers. They note the use of chunks on this node only: a read is
+//! never replicated.
 
 use super::serve::note_wake;
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::{refuse_repeated, Budget};
 use crate::command::engine::commit::touch;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::page::Page;
 use crate::command::host::{Host, Key};
 use crate::command::reply::Reply;
 use crate::domain::algorithm::xxhash::xxh64;
@@ -15,14 +17,14 @@ use crate::domain::limits::{CHUNK_BYTES_END, CHUNK_HASHES_MAX, CHUNK_HOLDERS_SHO
 use crate::domain::value::bytes::printable;
 use crate::domain::{Blob, Entity, Error, Millis};
 
-/// Chunks that `LTMC.CHUNK.POPULAR` lists if nothing is said.
+/// How many chunks `LTMC.CHUNK.POPULAR` lists by default.
 const POPULAR_DEFAULT: u64 = 10;
 
 fn buffer<'a, H: Host>(cx: &'a mut Cx<H>, key: Key) -> Result<Option<&'a Buffer>, Error> {
     Ok(cx.host.read::<Buffer>(key)?.map(|stored| &stored.state))
 }
 
-/// The content of a chunk that can be read, and the use of it noted; also that it was looked for in vain.
+/// The content of a readable chunk. Notes the use of it, or that it was looked for in vain.
 fn use_content<H: Host>(cx: &mut Cx<H>, key: Key, id: &[u8]) -> Result<Option<Blob>, Error> {
     let at = cx.now();
     let Some(buffer) = buffer(cx, key)? else { return Ok(None) };
@@ -68,7 +70,7 @@ pub fn mget<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let ids = &args[2..];
     refuse_repeated("id", ids)?;
     let mut budget = Budget::of(cx.node);
-    // Before the use of any is noted.
+    // Checked before any use is noted.
     if let Some(buffer) = buffer(cx, key)? {
         let sizes = ids.iter().map(|id| buffer.readable(id, now).map_or(0, |(_, chunk)| chunk.content.len()));
         budget.check(&format!("{} chunks", ids.len()), sizes)?;
@@ -154,19 +156,19 @@ fn describe(buffer: &Buffer, serial: Serial, chunk: &Chunk, now: Millis, budget:
 pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("buffer")?;
-    let (mut agent, mut offset, mut count) = (None, 0, usize::MAX);
+    let (mut agent, mut page) = (None, Page::ALL);
     while let Some(word) = args.option()? {
         if word == "AGENT" {
             agent = Some(args.id("AGENT")?);
         } else {
-            offset = args.number("the offset of LIMIT", 0, RESULTS_MAX)? as usize;
-            count = args.number("the count of LIMIT", 0, RESULTS_MAX)? as usize;
+            page.offset = args.number("the offset of LIMIT", 0, RESULTS_MAX)? as usize;
+            page.count = args.number("the count of LIMIT", 0, RESULTS_MAX)? as usize;
         }
     }
     let (key, now, mut budget) = (cx.key(1), cx.now(), Budget::of(cx.node));
     let Some(buffer) = buffer(cx, key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
     let mut ids = |chunks: &mut dyn Iterator<Item = (Serial, &Chunk)>| {
-        let live = chunks.filter(|(_, chunk)| !chunk.is_over(now)).skip(offset).take(count);
+        let live = page.of(chunks.filter(|(_, chunk)| !chunk.is_expired(now)));
         budget.list(live.map(|(_, chunk)| Reply::bytes(&chunk.record.id)))
     };
     Ok(Outcome::Reply(match agent {

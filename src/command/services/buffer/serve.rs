@@ -1,4 +1,5 @@
-//! What follows for chunk buffers from time, from a lack of room, and from a lack of the server's memory.
+//! What follows for chunk buffers from time, from a lack of room, and from a lack of the server's
+//! memory.
 
 use crate::command::engine::commit::{commit, commit_one, touch};
 use crate::command::engine::service::Serve;
@@ -9,13 +10,14 @@ use crate::command::settings::Setting;
 use crate::domain::buffer::decide::Conditions;
 use crate::domain::buffer::{decide, time, Buffer, BufferEvent, End};
 use crate::domain::limits::EVICTED_PER_COMMAND_MAX;
-use crate::domain::{Change, Error, KeyId};
+use crate::domain::{Change, Entity, Error, KeyId};
 
-/// Chunks that one look of the scheduler ends, and that it evicts, before other commands run.
+/// How many chunks one look of the scheduler ends, and how many it evicts, before other commands
+/// run.
 const PER_LOOK: usize = 64;
-/// Chunks of which one look lets reads leave their window.
+/// How many reads of chunks one look lets leave their window.
 const SLID_PER_LOOK: usize = 512;
-/// So much earlier than it shrinks a buffer stops to grow for use, thousandths of the server's memory.
+/// How much earlier than it shrinks a buffer stops growing, in thousandths of the server's memory.
 const EARLIER_PERMILLE: u64 = 50;
 
 /// Whether memory use is so high that buffers shrink; with `to_grow`, that they no longer grow.
@@ -24,17 +26,18 @@ pub fn is_short<H: Host>(node: &Node, host: &H, to_grow: bool) -> bool {
     host::is_short(host, shrinks_at.saturating_sub(if to_grow { EARLIER_PERMILLE } else { 0 }))
 }
 
-/// Ends what time has ended of one chunk, before anything else happens to it.
-pub fn end_if_over<H: Host>(node: &mut Node, host: &mut H, key: Key, id: &[u8]) -> Result<(), Error> {
+/// Ends what has expired of one chunk, before anything else happens to it.
+pub fn end_if_expired<H: Host>(node: &mut Node, host: &mut H, key: Key, id: &[u8]) -> Result<(), Error> {
     let now = node.now();
     let Some(stored) = host.read::<Buffer>(key)? else { return Ok(()) };
     let Some((serial, _)) = stored.state.find(id) else { return Ok(()) };
-    let events = time::over(&stored.state, serial, now);
+    let events = time::due_of(&stored.state, serial, now);
     commit::<Buffer, H>(node, host, key, events)
 }
 
-/// Evicts what has to go so that the buffer is no larger than it may be, but not `spared`. If that is more than one command should do, the
-/// scheduler goes on, and whoever wants to add something meanwhile is refused.
+/// Evicts chunks until the buffer is no larger than it may be, but not `spared`. If that is more
+/// than one command should do, the scheduler continues, and commands that would add something
+/// meanwhile are refused.
 pub fn make_room<H: Host>(node: &mut Node, host: &mut H, key: Key, spared: Option<&[u8]>) -> Result<(), Error> {
     let is_left = evict(node, host, key, spared, EVICTED_PER_COMMAND_MAX)?;
     match host.read::<Buffer>(key)? {
@@ -61,18 +64,17 @@ fn evict<H: Host>(node: &mut Node, host: &mut H, key: Key, spared: Option<&[u8]>
     Ok(host.read::<Buffer>(key)?.is_some_and(|stored| stored.state.is_too_large()))
 }
 
-/// Applies an event that only this node hears of, and looks again when the buffer says.
+/// Applies an event that only this node needs, and schedules the next look.
 pub fn note_wake<H: Host>(node: &mut Node, host: &mut H, key: Key, event: BufferEvent) -> Result<(), Error> {
-    use crate::domain::Entity;
     touch::<Buffer, H>(node, host, key, event, None)?;
     let wakes_at = host.read::<Buffer>(key)?.and_then(|stored| stored.state.wakes_at(false));
     if let Some(when) = wakes_at.filter(|_| !node.replica) {
-        node.schedule.look_at(key.id(), when.max(1));
+        node.schedule.look_at(key.id(), when);
     }
     Ok(())
 }
 
-/// Nobody waits for a chunk but those who watch the buffer.
+/// Only watchers wait for a chunk.
 impl Serve for Buffer {
     type Plan = ();
 
@@ -90,8 +92,9 @@ impl Serve for Buffer {
         Ok(())
     }
 
-    /// Ends what is due, gives it the size that it should have, evicts what is too much, and lets the windows
-    /// of popularity slide. All in bounded parts; what is left is due at once. Says how much work it was.
+    /// Ends what is due, gives the buffer its size, evicts what is too much, and lets the windows
+    /// of popularity slide, all in bounded parts. The rest is due at once. Returns how much work
+    /// that was.
     fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, _has_changed: bool) -> Result<usize, Error> {
         let (key, at): (Key, _) = (key.into(), node.now());
         let Some(stored) = host.read::<Buffer>(key)? else { return Ok(0) };

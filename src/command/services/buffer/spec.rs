@@ -40,7 +40,7 @@ const CHUNK_MAP: Shape = Shape::map(&[
             .or_nil("the content is not shareable: unsealed or written since"),
     ),
     Field::new("shared", Shape::FLAG),
-    Field::new("owner", Shape::BYTES.or_nil("nobody is named")),
+    Field::new("owner", Shape::BYTES.or_nil("none was named")),
     Field::new("meta", Shape::JSON.or_nil("it has none")),
     Field::new("created_ms", Shape::UNIX_MS),
     Field::new("changed_ms", Shape::UNIX_MS),
@@ -85,9 +85,10 @@ const BUFFER_MAP: Shape = Shape::map(&[
 pub const BUFFER: Spec = Spec {
     name: "LTMC.CHUNK.BUFFER",
     arity: -2,
-    // Bounds can be made smaller when memory is short.
+    // Bounds can be lowered when memory is short.
     flags: WRITE_FAST,
-    complexity: "O(1); O(N log N) with another policy, with N the chunks; what is too much is evicted in parts later",
+    complexity:
+        "O(1); O(N log N) with another policy, with N the chunks; what exceeds the bounds is evicted in parts later",
     summary: "Creates a buffer, or changes its bounds or policy; what is not named stays.",
     reply: Shape::OK,
     args: &[
@@ -173,7 +174,7 @@ pub const READ: Spec = Spec {
     flags: Flags::READONLY.and(Flags::FAST),
     categories: "read fast",
     complexity: "O(B + log N) with B the bytes returned and N the chunks",
-    summary: "Reads a chunk, or what there is of a part of it.",
+    summary: "Reads a chunk, or a part of it; the part ends with the chunk at the latest.",
     reply: Shape::BYTES.or_nil("there is no such chunk or it is not sealed"),
     args: &[
         BUFFER_KEY,
@@ -186,7 +187,7 @@ pub const READ: Spec = Spec {
 pub const MGET: Spec = Spec {
     name: "LTMC.CHUNK.MGET",
     arity: -3,
-    complexity: "O(B + C log N) with B the bytes returned, C the chunks asked for and N all chunks",
+    complexity: "O(B + C log N) with B the bytes returned, C the chunks named and N all chunks",
     summary: "Reads several chunks.",
     reply: Shape::list(&Shape::BYTES.or_nil("it cannot be read")),
     args: &[BUFFER_KEY, IDS],
@@ -249,7 +250,7 @@ pub const FREE: Spec = Spec {
     flags: Flags::WRITE,
     categories: "write slow",
     complexity: "O(C log N) with C the chunks given and N all chunks",
-    summary: "Frees chunks; none if somebody retains or pins one of them.",
+    summary: "Frees chunks; none of them if one is retained or pinned.",
     reply: Shape::COUNT.about("the number of chunks freed"),
     args: &[BUFFER_KEY, IDS],
     ..CHUNK_ROW
@@ -271,7 +272,7 @@ pub const META: Spec = Spec {
 pub const INFO: Spec = Spec {
     name: "LTMC.CHUNK.INFO",
     arity: 3,
-    complexity: "O(log N + H) with N the chunks and H those who hold this one",
+    complexity: "O(log N + H) with N the chunks and H the agents that hold it",
     summary: "Shows a chunk without its content.",
     reply: CHUNK_MAP.or_nil("there is none"),
     args: &[BUFFER_KEY, ID],
@@ -311,11 +312,11 @@ pub const POPULAR: Spec = Spec {
 pub const RESIZE: Spec = Spec {
     name: "LTMC.CHUNK.RESIZE",
     arity: 4,
-    // Bounds can be made smaller when memory is short.
+    // Bounds can be lowered when memory is short.
     flags: WRITE_FAST,
-    complexity: "O(1); what is too much is evicted in parts later",
+    complexity: "O(1); what exceeds the bounds is evicted in parts later",
     summary: "Changes the upper bound of a buffer while it is in use.",
-    reply: Shape::SIZE.about("the size that is in force now"),
+    reply: Shape::SIZE.about("the size now in force"),
     args: &[BUFFER_KEY, MAXBYTES],
     ..CHUNK_ROW
 };
@@ -323,8 +324,8 @@ pub const RESIZE: Spec = Spec {
 pub const STATS: Spec = Spec {
     name: "LTMC.CHUNK.STATS",
     arity: 2,
-    complexity: "O(A) with A the agents that have to do with chunks, at most 1000",
-    summary: "Counts what is in a buffer, how it is used, and by whom it is held.",
+    complexity: "O(A) with A the agents that allocated or hold chunks, at most 1000",
+    summary: "Counts what is in a buffer, how it is used, and which agents hold it.",
     reply: BUFFER_MAP.or_nil("there is no buffer"),
     args: &[BUFFER_KEY],
     ..CHUNK_READ

@@ -1,4 +1,5 @@
-//! The commands of the tool cache: what they take, what they decide, what they answer. The rules are in `domain::cache`.
+//! The commands of the tool cache: what they take, what they decide, what they answer. The rules
+//! are in `domain::cache`.
 
 use super::serve::{
     answer_reply, decide_due, end_ticket, grant, is_short, miss_reply, note_use, serve_all, serve_line, use_of,
@@ -26,17 +27,11 @@ use crate::domain::limits::{
 };
 use crate::domain::{Bytes, Connection, Error, Fence, Millis, Service};
 
-/// The call that the arguments name: tool and args stand behind the cache.
+/// The call that the arguments name. Tool and args follow the cache.
 fn call_of<H: Host>(cx: &Cx<H>, is_raw: bool) -> Result<Call, Error> {
     let (tool, args) = (cx.args[2], cx.args[3]);
-    if tool.is_empty() || tool.len() > TOOL_BYTES_MAX {
-        let text = format!("tool is {} bytes long, allowed are 1 to {TOOL_BYTES_MAX}", tool.len());
-        return Err(Error::usage(text));
-    }
-    if args.len() > TOOL_ARGS_BYTES_MAX {
-        let text = format!("args is {} bytes long, at most {TOOL_ARGS_BYTES_MAX} are allowed", args.len());
-        return Err(Error::usage(text));
-    }
+    Error::check_length("tool", tool.len(), TOOL_BYTES_MAX)?;
+    Error::check_length_max("args", args.len(), TOOL_ARGS_BYTES_MAX)?;
     if is_raw {
         return Ok(Call::new(tool, b"", args, true));
     }
@@ -44,7 +39,7 @@ fn call_of<H: Host>(cx: &Cx<H>, is_raw: bool) -> Result<Call, Error> {
     Ok(Call::new(tool, b"", &canonical("args", args, depth_max)?, false))
 }
 
-/// What `LTMC.CACHE.GET` asks for.
+/// The arguments of `LTMC.CACHE.GET`.
 struct GetArgs {
     call: Call,
     agent: Bytes,
@@ -74,64 +69,65 @@ fn parse_get<H: Host>(cx: &Cx<H>) -> Result<GetArgs, Error> {
 
 /// `LTMC.CACHE.GET`
 pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    let asked = parse_get(cx)?;
+    let options = parse_get(cx)?;
     let (key, now) = (cx.key(1), cx.now());
-    let Some(stored) = cx.host.read::<Cache>(key)? else { return compute(cx, &asked) };
+    let Some(stored) = cx.host.read::<Cache>(key)? else { return compute(cx, &options) };
     let cache = &stored.state;
-    let Found::Answer(slot, given, answer) = cache.look(&asked.call, &asked.agent, now, asked.age_ms_max) else {
-        return miss(cx, asked);
+    let Found::Answer(slot, given, answer) = cache.look(&options.call, &options.agent, now, options.age_ms_max) else {
+        return miss(cx, options);
     };
-    let used = use_of(cache, slot, given, answer, &asked.agent);
-    let share = asked.beta.map(|beta| (beta, next_share(&mut cx.node.seed)));
+    let used = use_of(cache, slot, given, answer, &options.agent);
+    let share = options.beta.map(|beta| (beta, next_share(&mut cx.node.seed)));
     let is_due =
         given == HitKind::Stale || share.is_some_and(|(beta, share)| decide::is_early(answer, beta, now, share));
-    let is_wanted = is_due && !cache.flight(asked.call.as_ref()).is_some_and(|flight| flight.is_on(now));
-    if !is_wanted {
+    let needs_ticket = is_due && !cache.flight(options.call.as_ref()).is_some_and(|flight| flight.is_on(now));
+    if !needs_ticket {
         let reply = answer_reply(given, answer, now, None);
         note_use(cx.node, cx.host, key, used)?;
         return Ok(Outcome::Reply(reply));
     }
-    // One computes the next answer, and has the old one meanwhile like everybody else.
+    // One client computes the next answer. Meanwhile it has the old one like all others.
     let answer = answer.clone();
-    let ticket = grant(cx.node, cx.host, key, &asked.call, &wish(cx, &asked)).ok();
+    let ticket = grant(cx.node, cx.host, key, &options.call, &ticket_args(cx, &options)).ok();
     note_use(cx.node, cx.host, key, used)?;
     Ok(Outcome::Reply(answer_reply(given, &answer, now, ticket)))
 }
 
-fn wish<H: Host>(cx: &Cx<H>, asked: &GetArgs) -> TicketArgs {
+fn ticket_args<H: Host>(cx: &Cx<H>, options: &GetArgs) -> TicketArgs {
     let boot = cx.node.boot;
     let connection = cx.host.connection().map(|client| Connection { boot, client });
-    TicketArgs { agent: asked.agent.clone(), lease_ms: asked.lease_ms, connection }
+    TicketArgs { agent: options.agent.clone(), lease_ms: options.lease_ms, connection }
 }
 
-/// There is no answer, and nobody who computes one.
-fn compute<H: Host>(cx: &mut Cx<H>, asked: &GetArgs) -> Result<Outcome, Error> {
-    let (key, wish) = (cx.key(1), wish(cx, asked));
-    let ticket = grant(cx.node, cx.host, key, &asked.call, &wish)?;
+/// There is no answer, and no client computes one.
+fn compute<H: Host>(cx: &mut Cx<H>, options: &GetArgs) -> Result<Outcome, Error> {
+    let (key, ticket_args) = (cx.key(1), ticket_args(cx, options));
+    let ticket = grant(cx.node, cx.host, key, &options.call, &ticket_args)?;
     Ok(Outcome::Reply(miss_reply(Some(ticket))))
 }
 
-/// There is no answer: who asks computes it, unless somebody else does.
-fn miss<H: Host>(cx: &mut Cx<H>, asked: GetArgs) -> Result<Outcome, Error> {
+/// There is no answer. The caller computes it unless another client does.
+fn miss<H: Host>(cx: &mut Cx<H>, options: GetArgs) -> Result<Outcome, Error> {
     let (key, now) = (cx.key(1), cx.now());
-    // If a ticket has just ended, whoever waits already comes first.
-    serve_line(cx.node, cx.host, key, &asked.call);
+    // If a ticket has just ended, clients that wait already come first.
+    serve_line(cx.node, cx.host, key, &options.call);
     let cache = cx.host.read::<Cache>(key)?.map(|stored| &stored.state);
-    let is_computed = cache.and_then(|cache| cache.flight(asked.call.as_ref())).is_some_and(|flight| flight.is_on(now));
+    let flight = cache.and_then(|cache| cache.flight(options.call.as_ref()));
+    let is_computed = flight.is_some_and(|flight| flight.is_on(now));
     if !is_computed {
-        return compute(cx, &asked);
+        return compute(cx, &options);
     }
-    note_use(cx.node, cx.host, key, CacheEvent::Missed { call: asked.call.clone() })?;
-    match asked.block_ms.filter(|_| cx.host.may_block()) {
+    note_use(cx.node, cx.host, key, CacheEvent::Missed { call: options.call.clone() })?;
+    match options.block_ms.filter(|_| cx.host.may_block()) {
         None => Ok(Outcome::Reply(miss_reply(None))),
-        Some(block_ms) => wait_for_answer(cx, asked, block_ms),
+        Some(block_ms) => wait_for_answer(cx, options, block_ms),
     }
 }
 
-fn wait_for_answer<H: Host>(cx: &mut Cx<H>, asked: GetArgs, block_ms: Millis) -> Result<Outcome, Error> {
-    let (key, wish) = (cx.key(1), wish(cx, &asked));
-    let GetArgs { call, age_ms_max, .. } = asked;
-    let waiter = FillWaiter { key: key.id(), call, wish, age_ms_max };
+fn wait_for_answer<H: Host>(cx: &mut Cx<H>, options: GetArgs, block_ms: Millis) -> Result<Outcome, Error> {
+    let (key, args) = (cx.key(1), ticket_args(cx, &options));
+    let GetArgs { call, age_ms_max, .. } = options;
+    let waiter = FillWaiter { key: key.id(), call, args, age_ms_max };
     let new = NewWait {
         service: Service::Cache,
         waiting: cx.node.queues.fills.waiting_for(&key.id()),
@@ -141,13 +137,13 @@ fn wait_for_answer<H: Host>(cx: &mut Cx<H>, asked: GetArgs, block_ms: Millis) ->
         block_ms,
     };
     let outcome = wait(cx, new, |queues, id| queues.fills.insert(id, waiter))?;
-    // The lease of who computes may have been noted before anybody waited.
+    // The lease of the computing client may have been noted before any client waited.
     let ends_at = cx.host.read::<Cache>(key)?.and_then(|stored| stored.state.next_end());
     ends_at.into_iter().for_each(|when| cx.node.schedule.look_at(key.id(), when));
     Ok(outcome)
 }
 
-/// What `LTMC.CACHE.PUT` says.
+/// The options of `LTMC.CACHE.PUT`.
 #[derive(Default)]
 struct PutArgs {
     ticket: Option<Fence>,
@@ -163,37 +159,33 @@ struct PutArgs {
 
 fn parse_put<H: Host>(cx: &Cx<H>) -> Result<PutArgs, Error> {
     let mut args = Args::at(cx.spec, cx.args, 5);
-    let mut said = PutArgs::default();
+    let mut options = PutArgs::default();
     while let Some(word) = args.option()? {
         match word {
-            "TICKET" => said.ticket = Some(args.fence("TICKET")?),
-            "PX" | "EX" => said.ttl_ms = Some(args.duration(word)?),
-            "STALE" => said.stale_ms = args.millis("STALE", 0)?,
-            "DEPS" => said.labels.extend(labels("DEPS", LabelKind::Dep, 0, &mut args)?),
-            "TAGS" => said.labels.extend(labels("TAGS", LabelKind::Tag, 0, &mut args)?),
-            "COST" => said.cost_ms = Some(args.millis("COST", 0)?),
-            "AGENT" => said.agent = Bytes::from(cx.actor(&mut args, "AGENT")?),
-            "PRIVATE" => said.is_private = true,
-            "NEGATIVE" => said.is_negative = true,
-            _ => said.is_raw = true,
+            "TICKET" => options.ticket = Some(args.fence("TICKET")?),
+            "PX" | "EX" => options.ttl_ms = Some(args.duration(word)?),
+            "STALE" => options.stale_ms = args.millis("STALE", 0)?,
+            "DEPS" => options.labels.extend(labels("DEPS", LabelKind::Dep, 0, &mut args)?),
+            "TAGS" => options.labels.extend(labels("TAGS", LabelKind::Tag, 0, &mut args)?),
+            "COST" => options.cost_ms = Some(args.millis("COST", 0)?),
+            "AGENT" => options.agent = Bytes::from(cx.actor(&mut args, "AGENT")?),
+            "PRIVATE" => options.is_private = true,
+            "NEGATIVE" => options.is_negative = true,
+            _ => options.is_raw = true,
         }
     }
-    if said.is_private && said.agent.is_empty() {
+    if options.is_private && options.agent.is_empty() {
         return Err(Error::usage("PRIVATE goes with AGENT only: it says whose own the result is"));
     }
-    said.labels.sort_unstable();
-    said.labels.dedup();
-    Ok(said)
+    options.labels.sort_unstable();
+    options.labels.dedup();
+    Ok(options)
 }
 
 fn labels(name: &str, kind: LabelKind, min: usize, args: &mut Args) -> Result<Vec<Label>, Error> {
     let texts = args.list(name, min, CACHE_LABELS_MAX)?;
     let label = |text: &&[u8]| {
-        if text.is_empty() || text.len() > CACHE_LABEL_BYTES_MAX {
-            let length = text.len();
-            let text = format!("a value of {name} is {length} bytes long, allowed are 1 to {CACHE_LABEL_BYTES_MAX}");
-            return Err(Error::usage(text));
-        }
+        Error::check_length(&format!("a value of {name}"), text.len(), CACHE_LABEL_BYTES_MAX)?;
         Ok(Label::new(kind, text))
     };
     texts.iter().map(label).collect()
@@ -201,39 +193,37 @@ fn labels(name: &str, kind: LabelKind, min: usize, args: &mut Args) -> Result<Ve
 
 /// `LTMC.CACHE.PUT`
 pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    let said = parse_put(cx)?;
-    let call = call_of(cx, said.is_raw)?;
-    if cx.args[4].len() > RESULT_BYTES_MAX {
-        let text = format!("value is {} bytes long, at most {RESULT_BYTES_MAX} are allowed", cx.args[4].len());
-        return Err(Error::usage(text));
-    }
+    let options = parse_put(cx)?;
+    let call = call_of(cx, options.is_raw)?;
+    Error::check_length_max("value", cx.args[4].len(), RESULT_BYTES_MAX)?;
     let (key, now) = (cx.key(1), cx.now());
-    let took_ms = match said.ticket {
-        Some(ticket) => redeem(cx, &call, ticket, &said)?,
+    let took_ms = match options.ticket {
+        Some(ticket) => redeem(cx, &call, ticket, &options)?,
         None => 0,
     };
     let (value, mut seed, negative_ttl_ms) =
         (cx.blob(4), cx.node.random(), cx.node.settings.get(Setting::CacheNegativeTtlMs));
     let is_short = is_short(cx.node, cx.host);
     let cache = current::<Cache, H>(cx.node, cx.host, key)?;
-    let default_ttl_ms = if said.is_negative { Some(negative_ttl_ms) } else { cache.config().ttl_ms };
-    let fresh_until = said.ttl_ms.or(default_ttl_ms).map_or(NEVER, |ttl| now + ttl);
-    let scope: &[u8] = if said.is_private { &said.agent } else { b"" };
+    let default_ttl_ms = if options.is_negative { Some(negative_ttl_ms) } else { cache.config().ttl_ms };
+    let fresh_until = options.ttl_ms.or(default_ttl_ms).map_or(NEVER, |ttl| now + ttl);
+    let scope: &[u8] = if options.is_private { &options.agent } else { b"" };
     let filled = Filled {
         call: call.with_scope(scope),
         value,
         at: now,
         fresh_until,
-        gone_at: fresh_until.saturating_add(said.stale_ms),
-        cost_ms: said.cost_ms.unwrap_or(took_ms).min(DURATION_MS_MAX),
-        agent: said.agent,
-        is_negative: said.is_negative,
-        labels: said.labels,
-        ticket: said.ticket,
+        gone_at: fresh_until.saturating_add(options.stale_ms),
+        cost_ms: options.cost_ms.unwrap_or(took_ms).min(DURATION_MS_MAX),
+        agent: options.agent,
+        is_negative: options.is_negative,
+        labels: options.labels,
+        ticket: options.ticket,
     };
     let victims = decide::room_for(&cache, &filled, is_short, &mut seed)?;
     let made_room = victims.chunks(CACHE_BATCH_MAX).map(evicted);
-    // The new answer before the others go: a cache that is empty between two events would begin anew.
+    // The new answer precedes the evictions: a cache that is empty between two events would begin
+    // anew.
     let put = CacheEvent::Put(Box::new(filled));
     let events = cache.first().into_iter().chain([put]).chain(made_room);
     commit::<Cache, H>(cx.node, cx.host, key, events)?;
@@ -244,12 +234,12 @@ fn evicted(answers: &[u64]) -> CacheEvent {
     CacheEvent::Removed { answers: answers.to_vec(), why: Removal::Evicted }
 }
 
-/// How long it took to compute the answer that a ticket was given for, ms. If the ticket turns out to be void it ends here, and the next
-/// one is asked to compute.
-fn redeem<H: Host>(cx: &mut Cx<H>, call: &Call, ticket: Fence, said: &PutArgs) -> Result<Millis, Error> {
+/// How long it took to compute the answer for a ticket, ms. A ticket that turns out to be void ends
+/// here, and the next client is asked to compute.
+fn redeem<H: Host>(cx: &mut Cx<H>, call: &Call, ticket: Fence, options: &PutArgs) -> Result<Millis, Error> {
     let (key, now) = (cx.key(1), cx.now());
     let cache = current::<Cache, H>(cx.node, cx.host, key)?;
-    match decide::redeem(&cache, call, ticket, &said.labels, &said.agent, now) {
+    match decide::redeem(&cache, call, ticket, &options.labels, &options.agent, now) {
         Ok(took_ms) => Ok(took_ms),
         Err(Refused { error, is_void }) => {
             if is_void {
@@ -294,7 +284,7 @@ pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     let (key, at) = (cx.key(1), cx.now());
-    // What is over is not called off.
+    // What has expired is not invalidated.
     let has_ended = decide_due(cx.node, cx.host, key)? > 0;
     let stored = cx.host.read::<Cache>(key)?;
     let (affected, tickets) = stored.map_or((0, 0), |stored| (stored.state.affected_by(&what), stored.state.tickets()));

@@ -1,4 +1,4 @@
-//! Commands that look at a cache and change nothing.
+//! Commands that read a cache and change nothing.
 
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
@@ -85,7 +85,7 @@ fn counters_of(counters: &Counters) -> [(&'static str, Reply); 13] {
     ]
 }
 
-/// An entry with its answer as it is shown.
+/// An entry with its answer, as replies show it.
 fn entry_map(cache: &Cache, entry: &Entry, now: Millis) -> Option<Reply> {
     let (answer, call) = (entry.answer.as_ref()?, entry.call());
     let status = match cache.state_of(answer, now)? {
@@ -150,9 +150,9 @@ pub fn scan<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         read(cx)?.into_iter().flat_map(|cache| cache.answers_from(cursor).map(move |entry| (cache, entry))).enumerate()
     {
         let (cache, entry) = entry;
-        let is_wanted = tool.is_none_or(|tool| entry.call().tool() == tool);
-        let map = if is_wanted { entry_map(cache, entry, now) } else { None };
-        // The cursor stands on the first one that is not shown.
+        let is_shown = tool.is_none_or(|tool| entry.call().tool() == tool);
+        let map = if is_shown { entry_map(cache, entry, now) } else { None };
+        // The cursor is the first answer that does not fit.
         if looked_at as u64 == count || map.as_ref().is_some_and(|map| !budget.takes(map.size_bytes())) {
             next = entry.answer.as_ref().map_or(0, |answer| answer.id);
             break;

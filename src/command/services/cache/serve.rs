@@ -1,4 +1,5 @@
-//! What follows from changes of a cache: those who wait for an answer get it, or one of them is asked to compute it; and what time brings.
+//! What follows from changes of a cache: clients that wait for an answer get it, or one of them is
+//! asked to compute it. Also what time brings.
 
 use crate::command::engine::commit::{commit, commit_one, commit_step, touch};
 use crate::command::engine::current::current;
@@ -27,7 +28,7 @@ fn word(given: HitKind) -> &'static str {
     }
 }
 
-/// The reply that gives an answer, with a ticket if the one who asked is to compute the next one.
+/// The reply with an answer, and with a ticket if the client is to compute the next one.
 pub fn answer_reply(given: HitKind, answer: &Answer, now: Millis, ticket: Option<Fence>) -> Reply {
     let ttl_ms = Some(answer.fresh_until).filter(|end| *end != NEVER).map(|end| end.saturating_sub(now));
     reply(
@@ -39,7 +40,7 @@ pub fn answer_reply(given: HitKind, answer: &Answer, now: Millis, ticket: Option
     )
 }
 
-/// The reply that there is no answer, with a ticket if the one who asked is to compute it.
+/// The reply without an answer, with a ticket if the client is to compute it.
 pub fn miss_reply(ticket: Option<Fence>) -> Reply {
     reply("MISS", Reply::Nil, Reply::Nil, Reply::Nil, ticket)
 }
@@ -54,11 +55,11 @@ fn reply(status: &'static str, value: Reply, age_ms: Reply, ttl_ms: Reply, ticke
     ])
 }
 
-/// Gives a ticket for a call; makes the cache if there is none.
-pub fn grant<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, wish: &TicketArgs) -> Result<Fence, Error> {
+/// Hands out a ticket for a call. Creates the cache if there is none.
+pub fn grant<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, args: &TicketArgs) -> Result<Fence, Error> {
     let max = node.settings.get(Setting::CacheTicketsMax);
     let cache = current::<Cache, H>(node, host, key)?;
-    let (event, ticket) = decide::ticket(&cache, call, wish, max, &mut node.clock)?;
+    let (event, ticket) = decide::ticket(&cache, call, args, max, &mut node.clock)?;
     let events = cache.first().into_iter().chain([event]);
     commit::<Cache, H>(node, host, key, events)?;
     Ok(ticket)
@@ -69,17 +70,17 @@ pub fn note_use<H: Host>(node: &mut Node, host: &mut H, key: Key, used: CacheEve
     touch::<Cache, H>(node, host, key, used, None)
 }
 
-/// The event that an answer is given to `agent`, which may be nobody in particular.
+/// The event for an answer that is given to `agent`, which may be nobody in particular.
 pub fn use_of(cache: &Cache, slot: u32, given: HitKind, answer: &Answer, agent: &[u8]) -> CacheEvent {
     let by_other = answer.agent.is_some_and(|producer| cache.labels().text(producer) != agent);
     CacheEvent::Used { slot, given, by_other }
 }
 
-/// Those who wait for calls, as far as changes may have made them answers or tickets.
+/// The calls whose waiters may have an answer or a ticket after a change.
 pub enum Plan {
-    /// Those who wait for these.
+    /// These calls.
     Calls(Vec<Call>),
-    /// All.
+    /// All calls.
     All,
 }
 
@@ -110,7 +111,8 @@ impl Serve for Cache {
         Ok(Plan::Calls(calls))
     }
 
-    /// Whoever can has the answer, and if nobody computes one, the first of the others is asked to.
+    /// Gives the answer to every waiter that takes it. If no client computes one, the first of the
+    /// others is asked to.
     fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, plan: Plan) {
         match plan {
             Plan::Calls(calls) => calls.iter().for_each(|call| serve_line(node, host, key, call)),
@@ -118,7 +120,8 @@ impl Serve for Cache {
         }
     }
 
-    /// Decides what time has brought, goes on with what was begun, and serves those who wait if that may matter to them.
+    /// Decides what time has brought, continues what was begun, and serves waiting clients if that
+    /// may matter to them.
     fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> Result<usize, Error> {
         let work = decide_due(node, host, key.into())?;
         if has_changed || work > 0 {
@@ -128,7 +131,7 @@ impl Serve for Cache {
     }
 }
 
-/// Serves those who wait for a call.
+/// Serves the clients that wait for a call.
 pub fn serve_line<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) {
     if !node.queues.fills.is_empty() {
         node.serving(|node| serve_waiters(node, host, key, call));
@@ -143,11 +146,12 @@ fn serve_waiters<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) 
         let now = node.now();
         let cache = host.read::<Cache>(key).ok().flatten().map(|stored| &stored.state);
         if cache.and_then(|cache| cache.flight(call.as_ref())).is_some_and(|flight| flight.is_on(now)) {
-            // The others take another answer than this one, if they are not to wait for the flight, too.
+            // The remaining waiters do not take the current answer. They wait for the next one,
+            // too.
             continue;
         }
-        let Some(wish) = node.queues.fills.waiter(id).map(|waiter| waiter.wish.clone()) else { continue };
-        match grant(node, host, key, call, &wish) {
+        let Some(ticket_args) = node.queues.fills.waiter(id).map(|waiter| waiter.args.clone()) else { continue };
+        match grant(node, host, key, call, &ticket_args) {
             Ok(ticket) => {
                 let undelivered = UndeliveredGrant { grants: smallvec![(key.id(), ticket)], request_id: None };
                 node.serve_wait(id, undelivered, miss_reply(Some(ticket)), host);
@@ -164,18 +168,18 @@ fn serve_answer<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, i
         return false;
     };
     let cache = &stored.state;
-    let Found::Answer(slot, given, answer) = cache.look(call, &waiter.wish.agent, now, waiter.age_ms_max) else {
+    let Found::Answer(slot, given, answer) = cache.look(call, &waiter.args.agent, now, waiter.age_ms_max) else {
         return false;
     };
     let (reply, used) =
-        (answer_reply(given, answer, now, None), use_of(cache, slot, given, answer, &waiter.wish.agent));
+        (answer_reply(given, answer, now, None), use_of(cache, slot, given, answer, &waiter.args.agent));
     node.serve_wait(id, UndeliveredGrant::default(), reply, host);
     // It was just read as a cache.
     let _ = note_use(node, host, key, used);
     true
 }
 
-/// Serves those who wait for any call of a cache.
+/// Serves the clients that wait for any call of a cache.
 pub fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: Key) {
     if node.queues.fills.is_empty() {
         return;
@@ -205,10 +209,11 @@ pub fn is_short<H: Host>(node: &Node, host: &H) -> bool {
     host::is_short(host, node.settings.get(Setting::CacheShrinkPercent) * 10)
 }
 
-/// A cache that has nothing to give is asked again after so long while the server is short of memory, ms.
+/// How soon a cache with nothing to give is asked again while the server is short of memory, ms.
 const SHORT_MS: Millis = 1000;
 
-/// Decides a batch of what is due. Nobody is served by it yet: the caller may void at once what they would get.
+/// Decides a batch of what is due. It serves nobody yet: the caller may invalidate at once what
+/// waiting clients would get.
 pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<usize, Error> {
     let max = (node.settings.get(Setting::SweepBatchMax) as usize).min(CACHE_BATCH_MAX);
     let (now, mut seed) = (node.now(), node.random());
@@ -222,7 +227,7 @@ pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<us
         events.extend(decide::excess(cache, max, &mut seed));
         if is_short && events.is_empty() {
             events.extend(decide::give_way(cache, max, &mut seed));
-            // Whether that is enough is seen when it is done.
+            // Whether that is enough shows when it is done.
             node.schedule.look_at(key.id(), if events.is_empty() { now + SHORT_MS } else { now });
         }
     }

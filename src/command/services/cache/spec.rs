@@ -26,10 +26,10 @@ const ANSWER: Shape = Shape::map(&[
     Field::new("value", Shape::BYTES.or_nil("status is MISS")),
     Field::new("age_ms", Shape::MS.or_nil("status is MISS")),
     Field::new("ttl_ms", Shape::MS.or_nil("status is MISS or the answer has no end")),
-    Field::new("ticket", Shape::FENCE.or_nil("somebody else computes the answer or nobody has to")),
+    Field::new("ticket", Shape::FENCE.or_nil("another client computes the answer or no one has to")),
 ]);
 
-/// What is counted of a cache, and of one tool in it.
+/// The counters of a cache, and of one tool in it.
 const COUNTERS: [Field; 13] = [
     Field::new("hits", Shape::COUNT),
     Field::new("stale_hits", Shape::COUNT),
@@ -71,7 +71,7 @@ const ENTRY: Shape = Shape::map(&[
     Field::new("args", Shape::BYTES),
     Field::new("raw", Shape::FLAG),
     Field::new("status", Shape::word(&["FRESH", "STALE", "NEGATIVE"])),
-    Field::new("agent", Shape::BYTES.or_nil("nobody is named")),
+    Field::new("agent", Shape::BYTES.or_nil("none was named")),
     Field::new("private", Shape::FLAG),
     Field::new("bytes", Shape::SIZE),
     Field::new("age_ms", Shape::MS),
@@ -87,12 +87,13 @@ const ENTRY: Shape = Shape::map(&[
 pub const GET: Spec = Spec {
     name: "LTMC.CACHE.GET",
     arity: -4,
-    // A miss gives a ticket, so it may write; a hit does not, and works when memory is short.
+    // A miss hands out a ticket, so it may write. A hit does not, and works when memory is short.
     flags: Flags::WRITE.and(Flags::FAST).and(Flags::BLOCKING),
     categories: "write fast blocking",
     complexity: "O(A) with A the bytes of the arguments; O(log T) more for a ticket with T tickets out",
-    summary: "Returns what a tool answered to the same arguments before. Of those who miss, one gets a ticket to compute it, and the \
-              others wait if they ask to.",
+    summary:
+        "Returns the answer that a tool gave to the same arguments before. On a miss, one client gets a ticket to \
+              compute it; with BLOCK the others wait for it.",
     reply: ANSWER.or_nil("the wait timed out"),
     args: &[
         CACHE,
@@ -114,8 +115,8 @@ pub const PUT: Spec = Spec {
     flags: Flags::WRITE.and(Flags::DENY_OOM),
     categories: "write slow",
     complexity: "O(A + L log N) with A the bytes of arguments and value, L the dependencies and tags and N the answers; O(V) more with V \
-                 those that make room",
-    summary: "Stores the answer of a tool; all who wait for it get it at once.",
+                 the answers evicted for it",
+    summary: "Stores the answer of a tool; all clients that wait for it get it at once.",
     reply: Shape::OK,
     args: &[
         CACHE,
@@ -141,7 +142,7 @@ pub const FAIL: Spec = Spec {
     arity: -5,
     complexity: "O(A + log T) with A the bytes of the arguments and T the tickets out",
     summary: "Returns a ticket without an answer; the longest waiter gets a new one.",
-    reply: Shape::FLAG.about("1, or 0 if the ticket was not good any more"),
+    reply: Shape::FLAG.about("1, or 0 if the ticket was no longer valid"),
     args: &[CACHE, TOOL, ARGS, Arg::integer("ticket"), RAW],
     ..CACHE_ROW
 };
@@ -207,8 +208,8 @@ pub const STATS: Spec = Spec {
 pub const TOP: Spec = Spec {
     name: "LTMC.CACHE.TOP",
     arity: -2,
-    complexity: "O(1): of the 1000 used most",
-    summary: "Lists the answers used most, with who put them and how often others used them.",
+    complexity: "O(1): at most the 1000 answers used most",
+    summary: "Lists the answers used most, with the agent that put them and how often others used them.",
     reply: Shape::list(&ENTRY),
     args: &[CACHE, Arg::integer("n").after("LIMIT").optional()],
     ..CACHE_READ

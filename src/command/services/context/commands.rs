@@ -1,5 +1,5 @@
-//! The commands of contexts: what they take, what they decide, what they answer. The rules are in `domain::context` and
-//! `domain::versioned`.
+//! The commands of contexts: what they take, what they decide, what they answer. The rules are in
+//! `domain::context` and `domain::versioned`.
 
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::{refuse_repeated, Budget};
@@ -10,9 +10,9 @@ use crate::command::reply::Reply;
 use crate::command::services::registry::filter::FindArgs;
 use crate::command::services::versioned::commands::{
     apply_numbered, common_fields, create as create_value, existing, keep, live, missing, parse_meta, remembered,
-    request_of, LifeAsked,
+    request_of, LifeArgs,
 };
-use crate::command::services::versioned::serve::end_if_over;
+use crate::command::services::versioned::serve::end_if_expired;
 use crate::command::settings::Setting;
 use crate::domain::context::build::{build as build_part, BuildArgs};
 use crate::domain::context::decide::update as update_rules;
@@ -51,7 +51,7 @@ fn parse_paths(args: &mut Args) -> Result<Vec<Pointer>, Error> {
     paths.iter().map(|path| Pointer::parse(path)).collect()
 }
 
-/// The next argument as JSON. What is longer than a document may be is not even read.
+/// The next argument as JSON. If it is longer than a document may be, it is not even parsed.
 fn read_json(name: &str, args: &mut Args, bounds: &Bounds, room: &mut Room) -> Result<Value, Error> {
     let json = args.bytes(name)?;
     if json.len() > bounds.bytes_max {
@@ -65,7 +65,7 @@ fn room(bounds: &Bounds) -> Room {
     Room::new(bounds.bytes_max, bounds.depth_max)
 }
 
-/// JSON as its text, of about so many bytes.
+/// A value as JSON text of about this many bytes.
 fn json_reply(value: &impl Serialize, bytes: usize) -> Reply {
     Reply::Bytes(text::write(value, bytes))
 }
@@ -75,7 +75,7 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let (mut owner, mut doc, mut meta) = (Bytes::EMPTY, Value::Object(Map::new()), Bytes::EMPTY);
-    let (mut life, mut registry, mut request_id, bounds) = (LifeAsked::default(), None, None, bounds(cx));
+    let (mut life, mut registry, mut request_id, bounds) = (LifeArgs::default(), None, None, bounds(cx));
     while let Some(word) = args.option()? {
         match word {
             "OWNER" => owner = Bytes::from(cx.actor(&mut args, "OWNER")?),
@@ -172,7 +172,7 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     let (key, now) = (cx.key(1), cx.now());
-    let stored = cx.host.read::<Context>(key)?.filter(|stored| !stored.state.is_over(now));
+    let stored = cx.host.read::<Context>(key)?.filter(|stored| !stored.state.is_expired(now));
     let Some(stored) = stored else { return Ok(Outcome::Reply(Reply::Nil)) };
     let context = &stored.state;
     let then = match version.filter(|version| *version != context.version()) {
@@ -180,7 +180,8 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         None => None,
     };
     let document = then.as_ref().unwrap_or(context.state()).document();
-    // What is said beside the document has a bound of its own: the document, or what is at one path, is always answered.
+    // The fields beside the document have a bound of their own: the document, or the value at one
+    // path, is always returned.
     let common = common_fields(context, stored.revision, &mut Budget::of(cx.node));
     let doc = match &paths {
         Some(paths) => values_reply(document.root(), paths, Budget::of(cx.node))?,
@@ -191,7 +192,8 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::Map(all.map(|(name, value)| (name.into(), value)).collect())))
 }
 
-/// The values at several paths, as one object. Paths may lie inside others, so all together may be many times the document.
+/// The values at several paths, as one object. Paths may lie inside others, so all values together
+/// may be many times the document.
 fn values_reply(root: &Value, paths: &[Pointer], mut budget: Budget) -> Result<Reply, Error> {
     let values = values_at(root, paths);
     let sizes = values.iter().map(|(path, value)| path.len() + text_bytes(*value));
@@ -233,8 +235,8 @@ pub fn build<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, paths_bytes_max) = (cx.key(1), Budget::of(cx.node).left());
     let Some(context) = live::<Doc, H>(cx.node, cx.host, key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
     let (meta, touches, version) = (meta_of(context.meta()), context.state().touches(), context.version());
-    let wish = BuildArgs { agent, budget, meta: &meta, touches, version, paths_bytes_max };
-    let built = build_part(context.state().root(), &paths, &wish)?;
+    let build_args = BuildArgs { agent, budget, meta: &meta, touches, version, paths_bytes_max };
+    let built = build_part(context.state().root(), &paths, &build_args)?;
     let doc = text::write(&built.doc, 0);
     let left_out = built.left_out.iter().map(|path| Reply::bytes(path.text().as_bytes()));
     Ok(Outcome::Reply(Reply::map([
@@ -254,27 +256,27 @@ pub fn route<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     args.bytes("registry")?;
-    let (mut asked, mut path) = (FindArgs::new(Sort::Load), Pointer::default());
+    let (mut find_args, mut path) = (FindArgs::new(Sort::Load), Pointer::default());
     while let Some(word) = args.option()? {
         match word {
             "PATH" => path = Pointer::parse(args.bytes("PATH")?)?,
-            _ => asked.read(word, &mut args)?,
+            _ => find_args.read(word, &mut args)?,
         }
     }
     let (key, registry) = (cx.key(1), cx.key(2));
     let view = cx.node.view();
     let knowledge = knowledge(existing::<Doc, H>(cx.node, cx.host, key)?, &path);
     let Some(stored) = cx.host.read::<Registry>(registry)? else { return Ok(Outcome::Reply(Reply::Nil)) };
-    let agent = find_worthiest(&stored.state, &view, &asked.filter, &knowledge);
+    let agent = find_worthiest(&stored.state, &view, &find_args.filter, &knowledge);
     Ok(Outcome::Reply(agent.map_or(Reply::Nil, |agent| Reply::bytes(&agent))))
 }
 
-/// All sources together may have so many times the bytes that a document may have.
+/// All sources together may have this many times the bytes of a document.
 const SOURCES_SHARE: usize = 4;
 
-/// What `LTMC.CTX.GENERATE` asks for besides its keys.
+/// The options of `LTMC.CTX.GENERATE`.
 #[derive(Default)]
-struct Generation<'a> {
+struct GenerateArgs<'a> {
     budget: Option<usize>,
     agent: &'a [u8],
     tags: Vec<&'a [u8]>,
@@ -287,26 +289,27 @@ pub fn generate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("dest")?;
     let first = args.position() + 1;
     let numkeys = args.list("numkeys", 1, SOURCES_MAX)?.len();
-    let mut asked = Generation::default();
+    let mut options = GenerateArgs::default();
     while let Some(word) = args.option()? {
         match word {
-            "BUDGET" => asked.budget = Some(args.number("BUDGET", 1, u64::from(u32::MAX))? as usize),
-            "FOR" => asked.agent = cx.actor(&mut args, "FOR")?,
-            "TAGS" => asked.tags = args.list("TAGS", 1, AGENT_LABELS_MAX)?.to_vec(),
-            _ => asked.request_id = Some(args.id("REQID")?),
+            "BUDGET" => options.budget = Some(args.number("BUDGET", 1, u64::from(u32::MAX))? as usize),
+            "FOR" => options.agent = cx.actor(&mut args, "FOR")?,
+            "TAGS" => options.tags = args.list("TAGS", 1, AGENT_LABELS_MAX)?.to_vec(),
+            _ => options.request_id = Some(args.id("REQID")?),
         }
     }
-    let (dest, request) = (cx.key(1), request_of(asked.agent, asked.request_id));
+    let (dest, request) = (cx.key(1), request_of(options.agent, options.request_id));
     if let Some(answered) = remembered::<Doc, H>(cx, dest, request.as_ref())? {
         return Ok(answered);
     }
-    let read = read_sources(cx, first..first + numkeys, &asked.tags)?;
+    let read = read_sources(cx, first..first + numkeys, &options.tags)?;
     let merged = generate_doc(&read.iter().map(ReadSource::source).collect::<Vec<_>>());
-    let root = if asked.budget.is_some() { fit(&merged, &read, &asked, Budget::of(cx.node).left())? } else { merged };
-    put_generated(cx, dest, root, asked.agent, request)
+    let root =
+        if options.budget.is_some() { fit(&merged, &read, &options, Budget::of(cx.node).left())? } else { merged };
+    put_generated(cx, dest, root, options.agent, request)
 }
 
-/// What is taken of the sources that have the tags.
+/// What is taken from the sources that have the tags.
 fn read_sources<H: Host>(cx: &mut Cx<H>, indexes: Range<usize>, tags: &[&[u8]]) -> Result<Vec<ReadSource>, Error> {
     let (mut read, mut names) = (Vec::with_capacity(indexes.len()), BTreeSet::new());
     let bounds = bounds(cx);
@@ -328,7 +331,7 @@ fn read_sources<H: Host>(cx: &mut Cx<H>, indexes: Range<usize>, tags: &[&[u8]]) 
     Ok(read)
 }
 
-/// How much all sources together may have.
+/// The bound of all sources together.
 struct Sizes {
     bytes: usize,
     max: usize,
@@ -336,7 +339,8 @@ struct Sizes {
 }
 
 impl Sizes {
-    /// Errs if so many bytes of text more, or so much memory, are too much: before they are copied.
+    /// Errs if this many more bytes of text, or of memory, are too much. Called before they are
+    /// copied.
     fn take(&mut self, bytes: usize, heap_bytes: usize) -> Result<(), Error> {
         self.bytes += bytes;
         if self.bytes > self.max {
@@ -347,7 +351,7 @@ impl Sizes {
     }
 }
 
-/// What is taken of a source, so that its key need not stay open.
+/// What is taken from a source, so that its key need not stay open.
 struct ReadSource {
     root: Value,
     touches: Option<Touches>,
@@ -362,7 +366,7 @@ impl ReadSource {
     }
 }
 
-/// A context or a session that has the tags; `None` if it has not.
+/// What is taken from a context or session; `None` if it does not have the tags.
 fn read_source<H: Host>(
     cx: &mut Cx<H>,
     key: Key,
@@ -405,7 +409,7 @@ fn read_source<H: Host>(
     }
 }
 
-/// A field that holds JSON is taken as that, any other as a text.
+/// A field that holds JSON becomes that value, any other a string.
 fn field_value(value: &Bytes) -> Value {
     let is_flat_enough = Room::new(value.len(), 64).read("field", value);
     is_flat_enough.unwrap_or_else(|_| Value::String(lossy(value)))
@@ -423,15 +427,16 @@ fn has_tags<S: State>(value: &Versioned<S>, tags: &[&[u8]]) -> bool {
     tags.iter().all(has)
 }
 
-/// The part of what was merged that fits the budget, by what the source that was changed last knows of who touched what.
-fn fit(merged: &Value, read: &[ReadSource], asked: &Generation, paths_bytes_max: usize) -> Result<Value, Error> {
+/// The part of the merged document that fits the budget. The source that was changed last says who
+/// touched what.
+fn fit(merged: &Value, read: &[ReadSource], options: &GenerateArgs, paths_bytes_max: usize) -> Result<Value, Error> {
     let version = read.iter().map(|source| source.version).max().unwrap_or(0);
     let empty = Touches::default();
     let newest = read.iter().filter(|source| source.touches.is_some()).max_by_key(|source| source.changed_at);
     let touches = newest.and_then(|source| source.touches.as_ref()).unwrap_or(&empty);
-    let (agent, budget, meta) = (asked.agent, asked.budget, &Value::Null);
-    let wish = BuildArgs { agent, budget, meta, touches, version, paths_bytes_max };
-    Ok(build_part(merged, &[], &wish)?.doc)
+    let (agent, budget, meta) = (options.agent, options.budget, &Value::Null);
+    let build_args = BuildArgs { agent, budget, meta, touches, version, paths_bytes_max };
+    Ok(build_part(merged, &[], &build_args)?.doc)
 }
 
 fn put_generated<H: Host>(
@@ -442,7 +447,7 @@ fn put_generated<H: Host>(
     request: Option<Bytes>,
 ) -> Result<Outcome, Error> {
     let (bounds, at, keep) = (bounds(cx), cx.now(), keep(cx.node));
-    end_if_over::<Doc, H>(cx.node, cx.host, dest)?;
+    end_if_expired::<Doc, H>(cx.node, cx.host, dest)?;
     if live::<Doc, H>(cx.node, cx.host, dest)?.is_some() {
         let ops = vec![Op::Replace(root)];
         let event =

@@ -1,4 +1,4 @@
-//! Shared contexts: what everyone in a team knows.
+//! Shared contexts: what all agents of a team know.
 
 pub mod commands;
 pub(crate) mod spec;

@@ -3,7 +3,7 @@
 use crate::command::engine::reply_shape::{Field, Shape};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
-use crate::command::services::registry::spec::FILTER;
+use crate::command::services::registry::spec::with_filter;
 use crate::command::services::spec::{with_registry, KEY, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::command::services::versioned::spec::{
     ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINT_ARGS, CHECKPOINT_MAP, CHECKPOINT_NUMBER, COMMON, FORK_COMPLEXITY,
@@ -31,7 +31,7 @@ const BUDGET: Arg = Arg::integer("bytes").after("BUDGET").optional();
 const CONTEXT_MAP: Shape = Shape::map(&Field::join::<_, _, 18>(
     [
         Field::new("version", Shape::VERSION),
-        Field::new("doc", Shape::JSON.about("the document; with PATH an object of what is found under each path")),
+        Field::new("doc", Shape::JSON.about("the document; with PATH an object with the value at each path")),
     ],
     COMMON,
 ));
@@ -49,7 +49,7 @@ pub const CREATE: Spec = Spec {
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: &with_registry(2),
     complexity: "O(N) with N the size of the document",
-    summary: "Makes a context.",
+    summary: "Creates a context.",
     reply: MADE,
     args: &[
         KEY,
@@ -174,22 +174,10 @@ pub const ROUTE: Spec = Spec {
         KeySpec { access: Access::Read, at: KeysAt::Index(1) },
         KeySpec { access: Access::Read, at: KeysAt::Index(2) },
     ],
-    complexity: "that of LTMC.AGENT.FIND; O(P + L) more with P the participants and those who touched the paths and L the agents with the least load",
+    complexity: "that of LTMC.AGENT.FIND; O(P + L) more with P the agents that take part or touched the paths and L the agents with the least load",
     summary: "Chooses the agent that work on a context should go to: capable, alive, healthy, lightly loaded, and familiar with it.",
-    reply: Shape::BYTES.about("the agent").or_nil("nobody fits"),
-    args: &[
-        KEY,
-        Arg::key("registry", 1),
-        FILTER[0],
-        FILTER[1],
-        FILTER[2],
-        FILTER[3],
-        FILTER[4],
-        FILTER[5],
-        FILTER[6],
-        FILTER[7],
-        PATH,
-    ],
+    reply: Shape::BYTES.about("the agent").or_nil("no agent fits"),
+    args: &with_filter::<2, 1, 11>([KEY, Arg::key("registry", 1)], [PATH]),
     ..CONTEXT_READ
 };
 

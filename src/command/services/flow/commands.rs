@@ -1,4 +1,5 @@
-//! The commands of flows as wholes: what they take, what they decide, what they answer. The rules are in `domain::flow`.
+//! The commands of flows as wholes: what they take, what they decide, what they answer. The rules
+//! are in `domain::flow`.
 
 use super::serve;
 use super::serve::existing;
@@ -15,10 +16,10 @@ use crate::domain::flow::{decide, spec, Addition, Flow, FlowEvent, Options, Rate
 use crate::domain::limits::{FLOW_TASKS_END, PATHS_MAX, RATE_CLAIMS_MAX};
 use crate::domain::{Bytes, Change, Error, Millis};
 
-/// Most tasks that may run at a time, as far as a flow bounds it.
+/// The highest bound of tasks that run at a time.
 const ACTIVE_MAX: u64 = u32::MAX as u64;
 
-/// What `LTMC.FLOW.CREATE` asks for.
+/// The arguments of `LTMC.FLOW.CREATE`.
 #[derive(Default)]
 struct CreateArgs<'a> {
     options: Options,
@@ -28,11 +29,11 @@ struct CreateArgs<'a> {
 }
 
 fn parse_create<'a>(node: &Node, args: &mut Args<'a>) -> Result<CreateArgs<'a>, Error> {
-    let mut wanted = CreateArgs { options: node.settings.flow_options(), ..CreateArgs::default() };
-    let (options, mut ttl_ms) = (&mut wanted.options, None);
+    let mut create_args = CreateArgs { options: node.settings.flow_options(), ..CreateArgs::default() };
+    let (options, mut ttl_ms) = (&mut create_args.options, None);
     while let Some(word) = args.option()? {
         match word {
-            "SPEC" => wanted.spec = Some(args.bytes("SPEC")?),
+            "SPEC" => create_args.spec = Some(args.bytes("SPEC")?),
             "MAXACTIVE" => options.max_active = args.number("MAXACTIVE", 1, ACTIVE_MAX)? as u32,
             "GROUPMAX" => options.group_max = args.number("GROUPMAX", 1, ACTIVE_MAX)? as u32,
             "RATE" => {
@@ -40,48 +41,48 @@ fn parse_create<'a>(node: &Node, args: &mut Args<'a>) -> Result<CreateArgs<'a>, 
                 options.rate = Some(Rate { claims, per_ms: args.millis("the time after RATE n", 1)? });
             }
             "KEEP" => options.keep = args.number("KEEP", 0, FLOW_TASKS_END as u64)?,
-            "LOCKS" => wanted.locks = args.list("LOCKS", 1, PATHS_MAX)?,
-            "REQID" => wanted.request_id = Some(request_key(b"", args.id("REQID")?)),
+            "LOCKS" => create_args.locks = args.list("LOCKS", 1, PATHS_MAX)?,
+            "REQID" => create_args.request_id = Some(request_key(b"", args.id("REQID")?)),
             _ => ttl_ms = Some(args.duration(word)?),
         }
     }
-    if !wanted.locks.is_empty() && wanted.spec.is_none() {
+    if !create_args.locks.is_empty() && create_args.spec.is_none() {
         return Err(Error::usage("LOCKS goes with SPEC only: it names the keys that its tasks may lock"));
     }
-    wanted.options.expires_at = ttl_ms.map(|ttl_ms| node.now().saturating_add(ttl_ms));
-    Ok(wanted)
+    create_args.options.expires_at = ttl_ms.map(|ttl_ms| node.now().saturating_add(ttl_ms));
+    Ok(create_args)
 }
 
 /// `LTMC.FLOW.CREATE`
 pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("flow")?;
-    let wanted = parse_create(cx.node, &mut args)?;
+    let create_args = parse_create(cx.node, &mut args)?;
     let (key, at) = (cx.key(1), cx.now());
     if let Some(stored) = cx.host.read::<Flow>(key)? {
-        let is_retry = wanted.request_id.as_ref().is_some_and(|id| stored.answer(id).is_some());
+        let is_retry = create_args.request_id.as_ref().is_some_and(|id| stored.answer(id).is_some());
         return if is_retry { Ok(Outcome::Reply(Reply::Ok)) } else { Err(decide::exists()) };
     }
-    let mut events = vec![FlowEvent::Created { at, options: wanted.options }];
-    events.extend(read_spec(cx.node, &wanted, at)?.into_iter().map(|task| FlowEvent::Added(Box::new(task))));
-    let answered = wanted.request_id.map(|id| Change::Answered { id, answer: Answer::Integer(1) });
+    let mut events = vec![FlowEvent::Created { at, options: create_args.options }];
+    events.extend(read_spec(cx.node, &create_args, at)?.into_iter().map(|task| FlowEvent::Added(Box::new(task))));
+    let answered = create_args.request_id.map(|id| Change::Answered { id, answer: Answer::Integer(1) });
     let mut changes: Vec<_> = events.into_iter().map(Change::Event).chain(answered).collect();
     commit_changes::<Flow, H>(cx.node, cx.host, key, &mut changes)?;
     Ok(Outcome::Reply(Reply::Ok))
 }
 
-fn read_spec(node: &Node, wanted: &CreateArgs, at: Millis) -> Result<Vec<Addition>, Error> {
-    let Some(json) = wanted.spec else { return Ok(Vec::new()) };
+fn read_spec(node: &Node, args: &CreateArgs, at: Millis) -> Result<Vec<Addition>, Error> {
+    let Some(json) = args.spec else { return Ok(Vec::new()) };
     let bounds = Bounds {
         at,
         tasks_max: node.settings.get(Setting::FlowTasksMax),
         payload_bytes_max: node.settings.get(Setting::TaskPayloadBytesMax),
-        locks: wanted.locks,
+        locks: args.locks,
     };
     spec::read(json, &bounds)
 }
 
-/// Applies what a rule decides about the flow; whether something changes.
+/// Applies what a rule decides about the flow. The reply says whether something changes.
 fn decide_about<H: Host>(
     cx: &mut Cx<H>,
     rule: impl FnOnce(&Flow, Millis) -> Result<Option<FlowEvent>, Error>,
@@ -108,7 +109,8 @@ pub fn resume<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.FLOW.CANCEL`
 pub fn cancel<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let outcome = decide_about(cx, |flow, at| Ok((!flow.is_cancelled()).then_some(FlowEvent::Cancelled { at })))?;
-    // The first tasks at once, so that a small flow is over when the answer comes; the others by the scheduler.
+    // The first tasks are cancelled at once, so that a small flow has ended when the answer comes.
+    // The scheduler cancels the others.
     let max = cx.node.settings.get(Setting::SweepBatchMax) as usize;
     serve::sweep(cx.node, cx.host, cx.key(1), max)?;
     Ok(outcome)

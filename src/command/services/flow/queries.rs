@@ -1,4 +1,4 @@
-//! The commands that only look at flows. They work on replicas, too.
+//! The commands that only read flows. They work on replicas, too.
 
 use super::reply::ENDS;
 use crate::command::engine::args::Args;

@@ -2,12 +2,11 @@
 
 use crate::command::reply::Reply;
 use crate::domain::flow::task::End;
-
 use crate::domain::flow::{Flow, How, Task};
 use crate::domain::{Blob, Fence, Millis};
 use std::borrow::Cow;
 
-/// How tasks end, as it is shown.
+/// How tasks end, in words.
 pub const ENDS: [(How, &str); 4] =
     [(How::Succeeded, "succeeded"), (How::Dead, "dead"), (How::Cancelled, "cancelled"), (How::Skipped, "skipped")];
 
@@ -20,7 +19,7 @@ pub fn time_or_nil(when: Millis) -> Reply {
     }
 }
 
-/// A value, nil if it is empty.
+/// A value, or nil if there is none.
 pub fn blob_or_nil(blob: Option<&Blob>) -> Reply {
     blob.map_or(Reply::Nil, |blob| Reply::Blob(blob.clone()))
 }
@@ -31,7 +30,7 @@ pub fn locks_of(task: &Task, fences: &[Fence]) -> Reply {
     Reply::Pairs(pairs.map(|(lock, fence)| (Reply::bytes(lock), Reply::number(*fence))).collect())
 }
 
-/// A claimed task as its worker is told of it.
+/// A claimed task, as its worker is told of it.
 pub fn claim_map(task: &Task) -> Option<Reply> {
     let run = task.run()?;
     Some(Reply::map([
@@ -41,21 +40,21 @@ pub fn claim_map(task: &Task) -> Option<Reply> {
         ("attempt", Reply::number(task.attempts.into())),
         ("lease_ms", Reply::number(run.lease_ms)),
         ("ends_ms", Reply::number(run.ends_at)),
-        ("deadline_ms", time_or_nil(task.deadline().unwrap_or(0))),
+        ("deadline_ms", Reply::number_or_nil(task.deadline())),
         ("group", Reply::bytes_or_nil(&task.needs.group)),
         ("locks", locks_of(task, &run.locks)),
         ("signal", blob_or_nil(task.plan.as_ref().and_then(|plan| plan.signal.as_ref()))),
     ]))
 }
 
-/// Bytes of what users gave in that.
+/// How many bytes of users are in that.
 pub fn claim_bytes(task: &Task) -> usize {
     let signal = task.plan.as_ref().and_then(|plan| plan.signal.as_ref());
     let locks: usize = task.needs.locks.iter().map(|lock| lock.len()).sum();
     task.id.len() + task.payload.len() + task.needs.group.len() + locks + signal.map_or(0, |signal| signal.len())
 }
 
-/// The end of a task as those who wait for it are told.
+/// The end of a task, as the clients that wait for it are told.
 pub fn task_end_map(task: &Task, end: &End) -> Reply {
     Reply::map([
         ("task", Reply::bytes(&task.id)),
@@ -67,7 +66,7 @@ pub fn task_end_map(task: &Task, end: &End) -> Reply {
     ])
 }
 
-/// The end of a flow as those who wait for it are told.
+/// The end of a flow, as the clients that wait for it are told.
 pub fn flow_end_map(flow: &Flow) -> Reply {
     let mut fields: Vec<(Cow<'static, str>, Reply)> = vec![("state".into(), Reply::text(flow.state()))];
     fields.extend(ENDS.map(|(how, word)| (word.into(), Reply::number(flow.ended(how)))));

@@ -1,5 +1,6 @@
-//! What follows from changes of a flow: locks are given back, whoever comes after is told, tasks are handed to who waits for them, ends are told
-//! to who waits for those, and what time brings is decided.
+//! What follows from changes of a flow: locks are given back, tasks that come after are told, ready
+//! tasks are handed to waiting workers, ends are told to the clients that wait for them, and what
+//! time brings is decided.
 
 use super::reply::{claim_bytes, claim_map, flow_end_map, task_end_map};
 use super::task_locks;
@@ -30,10 +31,10 @@ use std::sync::Arc;
 /// What follows from changes of a flow.
 #[derive(Default)]
 pub struct Plan {
-    /// The locks of attempts that are over.
+    /// The locks of attempts that have ended.
     bundles: Vec<Bundle>,
-    /// The tasks that have ended, if somebody waits for ends.
-    ended: Vec<Bytes>,
+    /// The tasks that have ended, if a client waits for ends.
+    ended_tasks: Vec<Bytes>,
 }
 
 impl Serve for Flow {
@@ -49,16 +50,17 @@ impl Serve for Flow {
         let events = || changes.iter().filter_map(Change::event);
         let bundles = bundles_given_back(host, key, events())?;
         task_locks::check_locks(host, key, bundles.iter().flat_map(Bundle::keys))?;
-        let ended = events().filter(|event| !node.queues.completions.is_empty() && event.ends_task());
-        let ended = ended.filter_map(FlowEvent::task).cloned().collect();
-        Ok(Plan { bundles, ended })
+        let ends = events().filter(|event| !node.queues.completions.is_empty() && event.ends_task());
+        let ended_tasks = ends.filter_map(FlowEvent::task).cloned().collect();
+        Ok(Plan { bundles, ended_tasks })
     }
 
-    /// The locks of an attempt go back with it, and those who wait for the end of its task are told.
+    /// Gives back the locks of ended attempts, and tells the clients that wait for the ends of
+    /// tasks.
     fn settle<H: Host>(node: &mut Node, host: &mut H, key: Key, plan: &mut Plan) {
-        let Plan { bundles, ended } = std::mem::take(plan);
+        let Plan { bundles, ended_tasks } = std::mem::take(plan);
         bundles.into_iter().for_each(|bundle| task_locks::give_back(node, host, key.db, bundle));
-        ended.into_iter().for_each(|task| tell_end(node, host, key, &Some(task)));
+        ended_tasks.into_iter().for_each(|task| tell_end(node, host, key, &Some(task)));
     }
 
     fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, _plan: Plan) {
@@ -80,7 +82,8 @@ impl Serve for Flow {
 
     fn choose<H: Host>(node: &mut Node, host: &mut H, key: Key, events: &mut Vec<FlowEvent>, max: usize) {
         if host.is_clustered() {
-            // Others each time, so that those whose locks may be on another node keep no other one waiting for good.
+            // Other events each time, so that those whose locks may be on another node do not hold
+            // up the others for good.
             let first = node.random() % events.len().max(1) as u64;
             events.rotate_left(first as usize);
         }
@@ -95,9 +98,9 @@ fn bundles_given_back<'a, H: Host>(
     key: Key,
     events: impl Iterator<Item = &'a FlowEvent>,
 ) -> Result<Vec<Bundle>, Error> {
-    let mut over = events.filter(|event| event.ends_attempt()).filter_map(FlowEvent::task).peekable();
-    let stored = if over.peek().is_some() { host.read::<Flow>(key)? } else { None };
-    Ok(stored.map_or_else(Vec::new, |stored| over.filter_map(|id| bundle_of(stored.state.task(id)?)).collect()))
+    let mut ended = events.filter(|event| event.ends_attempt()).filter_map(FlowEvent::task).peekable();
+    let stored = if ended.peek().is_some() { host.read::<Flow>(key)? } else { None };
+    Ok(stored.map_or_else(Vec::new, |stored| ended.filter_map(|id| bundle_of(stored.state.task(id)?)).collect()))
 }
 
 /// The locks that are held with an attempt.
@@ -107,7 +110,8 @@ pub fn bundle_of(task: &Task) -> Option<Bundle> {
     Some(Bundle { owner: run.agent.clone(), locks })
 }
 
-/// Tells those who come after what has ended, hands out what is ready, and answers those who wait for the end of the flow.
+/// Tells tasks that come after what has ended, hands out what is ready, and answers clients that
+/// wait for the end of the flow.
 pub fn go_on<H: Host>(node: &mut Node, host: &mut H, key: Key) -> usize {
     let max = node.settings.get(Setting::SweepBatchMax) as usize;
     let work = tell_on(node, host, key, max) + node.serving(|node| hand_out(node, host, key, max));
@@ -117,7 +121,7 @@ pub fn go_on<H: Host>(node: &mut Node, host: &mut H, key: Key) -> usize {
     work
 }
 
-/// Tells at most `max` tasks of ends; what is left is done by the scheduler.
+/// Tells at most `max` tasks of ends. The scheduler does the rest.
 fn tell_on<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usize {
     let mut work = 0;
     while work < max {
@@ -129,7 +133,7 @@ fn tell_on<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usiz
         }
         let mut changes: Vec<_> = events.into_iter().map(Change::Event).collect();
         if commit_step::<Flow, H>(node, host, key, &mut changes).is_err() {
-            // One of those that are told runs, and where its locks are is not known.
+            // One of the tasks to be told is running, and it is unknown where its locks are.
             node.schedule.postpone(key.id(), at + UNSURE_MS);
             break;
         }
@@ -138,7 +142,8 @@ fn tell_on<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usiz
     work
 }
 
-/// Hands out what is ready to those who wait, the longest waiting of those who can do it first. Says how many were served.
+/// Hands ready tasks to waiting workers, the longest waiting first that can do one. Returns how
+/// many were served.
 fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usize {
     if node.queues.tasks.is_empty() || node.queues.tasks.waiting_for(&key.id()) == 0 {
         return 0;
@@ -157,15 +162,16 @@ fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usi
         if give(node, host, key, id, &waiter) {
             served += 1;
         } else {
-            // Whoever can do the same finds the same locks held.
-            in_vain.push(waiter.wish.caps);
+            // A waiter with the same capabilities finds the same locks held.
+            in_vain.push(waiter.args.caps);
         }
     }
     node.look_at_soon(key.id());
     served
 }
 
-/// Has the flow looked at when its rate allows more, if that is what those who wait wait for: nothing else tells.
+/// Schedules a look at the flow for when its rate allows more, if waiting workers wait for that:
+/// nothing else tells.
 pub fn await_rate<H: Host>(node: &mut Node, host: &mut H, key: Key) {
     let Ok(Some(stored)) = host.read::<Flow>(key) else { return };
     if let Some(when) = time::claimable_at(&stored.state).filter(|when| *when > node.now()) {
@@ -173,19 +179,20 @@ pub fn await_rate<H: Host>(node: &mut Node, host: &mut H, key: Key) {
     }
 }
 
-/// Gives a waiter what it waits for, and the same to who repeats its request. False if the locks of what it could have are held.
+/// Gives a waiter what it waits for, and the same to its retries. False if the locks of all tasks
+/// it could have are held.
 fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, waiter: &TaskWaiter) -> bool {
-    let (wish, request_id) = (&waiter.wish, waiter.request_id.as_ref());
+    let (claim, request_id) = (&waiter.args, waiter.request_id.as_ref());
     let retries = node.queues.tasks.retries_of(&key.id(), id);
     let stored = host.read::<Flow>(key).ok().flatten();
     if let Some(answer) = stored.zip(request_id).and_then(|(stored, request)| stored.answer(request)) {
-        // Its retry, with other capabilities, was quicker.
+        // A retry with other capabilities was quicker.
         let answer = answer.clone();
         let reply = stored_claims(node, host, key, &answer);
         serve_retries(node, host, retries, UndeliveredGrant::default(), &reply);
         return true;
     }
-    let claimed = check_agent(node, host, key, wish).and_then(|()| claim_tasks(node, host, key, wish, request_id));
+    let claimed = check_agent(node, host, key, claim).and_then(|()| claim_tasks(node, host, key, claim, request_id));
     match claimed {
         Ok(fences) if fences.is_empty() => return false,
         Ok(fences) => {
@@ -199,29 +206,30 @@ fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, waiter: 
 }
 
 /// Errs if the agent that claims is not alive in the registry that it names.
-fn check_agent<H: Host>(node: &Node, host: &mut H, key: Key, wish: &ClaimArgs) -> Result<(), Error> {
-    if wish.registry.is_empty() {
+fn check_agent<H: Host>(node: &Node, host: &mut H, key: Key, claim: &ClaimArgs) -> Result<(), Error> {
+    if claim.registry.is_empty() {
         return Ok(());
     }
-    alive(node, host, key, &wish.registry, &wish.agent).map(drop)
+    alive(node, host, key, &claim.registry, &claim.agent).map(drop)
 }
 
-/// Claims what a worker asks for, as far as it is there and can be answered; with the request id that this is to be remembered under.
+/// Claims tasks for a worker, as far as they are there and fit into a reply. They are remembered
+/// under the request id.
 pub fn claim_tasks<H: Host>(
     node: &mut Node,
     host: &mut H,
     key: Key,
-    wish: &ClaimArgs,
+    claim: &ClaimArgs,
     request_id: Option<&Bytes>,
 ) -> Result<Vec<Fence>, Error> {
-    let mut binding = match &wish.registry {
-        // A worker that names its registry says who answers for its tasks, in every mode.
-        registry if !registry.is_empty() => binding_always::<Flow, H>(node, host, key, registry, &wish.agent)?,
+    let mut binding = match &claim.registry {
+        // A worker that names its registry is bound to it, in every mode.
+        registry if !registry.is_empty() => binding_always::<Flow, H>(node, host, key, registry, &claim.agent)?,
         _ => None,
     };
     let (mut fences, mut budget) = (Vec::new(), Budget::of(node));
-    while fences.len() < wish.count {
-        let Some((event, fence)) = claim_one(node, host, key, wish, &mut budget)? else { break };
+    while fences.len() < claim.count {
+        let Some((event, fence)) = claim_one(node, host, key, claim, &mut budget)? else { break };
         let bound = binding.take().map(Change::Bound);
         let mut changes: SmallVec<[_; 2]> = [Change::Event(event)].into_iter().chain(bound).collect();
         commit_step::<Flow, H>(node, host, key, &mut changes)?;
@@ -239,7 +247,7 @@ fn claim_one<H: Host>(
     node: &mut Node,
     host: &mut H,
     key: Key,
-    wish: &ClaimArgs,
+    claim: &ClaimArgs,
     budget: &mut Budget,
 ) -> Result<Option<(FlowEvent, Fence)>, Error> {
     let (policy, now) = (node.settings.task_policy(), node.now());
@@ -249,10 +257,10 @@ fn claim_one<H: Host>(
         return Ok(None);
     }
     let mut tried: SmallVec<[Bytes; 4]> = SmallVec::new();
-    for task in work::offers(flow, &wish.caps).take(TASK_LINES_TRIED_MAX).filter_map(|no| flow.at(no)) {
+    for task in work::offers(flow, &claim.caps).take(TASK_LINES_TRIED_MAX).filter_map(|no| flow.at(no)) {
         if task.needs.locks.is_empty() && tried.is_empty() {
             let fits = budget.takes(claim_bytes(task));
-            return Ok(fits.then(|| work::claim(task, wish, Vec::new(), &policy, &mut node.clock)));
+            return Ok(fits.then(|| work::claim(task, claim, Vec::new(), &policy, &mut node.clock)));
         }
         tried.push(task.id.clone());
         if task.needs.locks.is_empty() {
@@ -262,23 +270,24 @@ fn claim_one<H: Host>(
     for id in tried {
         let Some((needs, lease_ms, bytes)) = host.read::<Flow>(key)?.and_then(|stored| {
             let task = stored.state.task(&id)?;
-            Some((task.needs.clone(), work::lease_of(task, wish, &policy), claim_bytes(task)))
+            Some((task.needs.clone(), work::lease_of(task, claim, &policy), claim_bytes(task)))
         }) else {
             continue;
         };
         if !budget.has_room(bytes) {
             return Ok(None);
         }
-        let Some(locks) = task_locks::take_all(node, host, key, &needs.locks, &wish.agent, lease_ms) else { continue };
+        let Some(locks) = task_locks::take_all(node, host, key, &needs.locks, &claim.agent, lease_ms) else { continue };
         let Some(task) = host.read::<Flow>(key)?.and_then(|stored| stored.state.task(&id)) else { continue };
         budget.takes(bytes);
-        return Ok(Some(work::claim(task, wish, locks, &policy, &mut node.clock)));
+        return Ok(Some(work::claim(task, claim, locks, &policy, &mut node.clock)));
     }
     Ok(None)
 }
 
-/// The tasks that run under these fences, as their worker is told of them. Signals that came since the claim may make them more than can
-/// be answered: a worker that is not told of a task loses it with its lease, and nobody else does.
+/// The tasks that run under these fences, as their worker is told of them. Signals that came since
+/// the claim may make them too large for one reply. A task that the worker is not told of is lost
+/// to it when its lease ends, and to nobody else.
 pub fn claims_reply<H: Host>(node: &Node, host: &mut H, key: Key, fences: &[Fence]) -> Reply {
     let mut budget = Budget::of(node);
     let Ok(Some(stored)) = host.read::<Flow>(key) else { return Reply::Array(Vec::new()) };
@@ -287,7 +296,7 @@ pub fn claims_reply<H: Host>(node: &Node, host: &mut H, key: Key, fences: &[Fenc
     Reply::Array(fitting.filter_map(claim_map).collect())
 }
 
-/// The same for an answer that is remembered: what is over meanwhile is left out.
+/// The same for a remembered answer. Tasks that have ended meanwhile are left out.
 pub fn stored_claims<H: Host>(node: &Node, host: &mut H, key: Key, answer: &Answer) -> Reply {
     match answer {
         Answer::Fences(fences) => claims_reply(node, host, key, fences),
@@ -295,16 +304,17 @@ pub fn stored_claims<H: Host>(node: &Node, host: &mut H, key: Key, answer: &Answ
     }
 }
 
-/// The end of a task, or of the flow, as those who wait for it are told; `None` if it has not come.
+/// The end of a task, or of the flow, as the clients that wait for it are told; `None` if it has
+/// not come.
 pub fn end_reply(flow: &Flow, task: Option<&[u8]>) -> Result<Option<Reply>, Error> {
     let Some(id) = task else {
-        return Ok(flow.is_over().then(|| flow_end_map(flow)));
+        return Ok(flow.has_ended().then(|| flow_end_map(flow)));
     };
     let task = decide::task(flow, id)?;
     Ok(task.end().map(|end| task_end_map(task, end)))
 }
 
-/// Answers those who wait for the end of a task, or of the flow, if it has come.
+/// Answers the clients that wait for the end of a task, or of the flow, if it has come.
 fn tell_end<H: Host>(node: &mut Node, host: &mut H, key: Key, task: &Option<Bytes>) {
     let completion_waiters = node.queues.completions.waiters_in(&key.id(), task);
     if completion_waiters.is_empty() {
@@ -324,14 +334,15 @@ fn tell_end<H: Host>(node: &mut Node, host: &mut H, key: Key, task: &Option<Byte
     }
 }
 
-/// Answers everybody who waits for an end that has come.
+/// Answers all clients that wait for an end that has come.
 fn tell_ends<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     let tasks: Vec<Option<Bytes>> = node.queues.completions.lines(key).cloned().collect();
     tasks.iter().for_each(|task| tell_end(node, host, key.into(), task));
 }
 
-/// Looks at no more than `max` things that are due, and decides them or a part of what was begun. The end of an attempt whose locks may be on another node
-/// has to wait: it is passed over, and the next look goes on behind it.
+/// Looks at no more than `max` things that are due, and decides them or a part of what was begun.
+/// The end of an attempt whose locks may be on another node has to wait: it is skipped, and the
+/// next look continues behind it.
 pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> Result<usize, Error> {
     let (policy, now) = (node.settings.task_policy(), node.now());
     let behind = node.passes.take::<Alarm>(key);
@@ -349,17 +360,18 @@ pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
     commit_step::<Flow, H>(node, host, key, &mut changes)?;
     let Some(stored) = host.read::<Flow>(key)? else { return Ok(work) };
     if is_held_up || behind.is_some() {
-        // There may be more to do of what was begun, which does not wait for what is held up.
+        // There may be more to do of what was begun, and that does not wait for what is held up.
         let is_through = last.is_none() && !stored.state.has_begun();
         node.schedule.postpone(key.id(), passes::again_at(now, is_through, has_done || stored.state.has_begun()));
         last.into_iter().for_each(|last| node.passes.stop_at(key, last));
     } else if let Some(when) = stored.state.wakes_at(false) {
-        node.schedule.look_at(key.id(), when.max(1));
+        node.schedule.look_at(key.id(), when);
     }
     Ok(work)
 }
 
-/// Leaves out what would give back a lock that may be on another node. Says whether there was such a thing.
+/// Leaves out events that would give back a lock that may be on another node. Returns whether there
+/// were any.
 fn leave_out_moving<H: Host>(host: &mut H, key: Key, events: &mut Vec<FlowEvent>) -> bool {
     if !host.is_clustered() {
         return false;
@@ -372,7 +384,7 @@ fn leave_out_moving<H: Host>(host: &mut H, key: Key, events: &mut Vec<FlowEvent>
     events.len() < count
 }
 
-/// Cancels at most `max` tasks of a flow that was cancelled; the scheduler goes on with the others.
+/// Cancels at most `max` tasks of a cancelled flow. The scheduler continues with the others.
 pub fn sweep<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> Result<(), Error> {
     let (grace_ms, now) = (node.settings.task_policy().grace_ms, node.now());
     let Some(stored) = host.read::<Flow>(key)? else { return Ok(()) };

@@ -3,12 +3,12 @@
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
-use crate::command::services::spec::{with_registry, BLOCK, GROWS, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
+use crate::command::services::spec::{with_registry, BLOCK, GROWS, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::domain::Service;
 
 const FLOW_ROW: Spec = Spec { service: Some(Service::Flow), complexity: "O(log N) with N the tasks", ..ROW };
 
-/// What the rows of commands that only look have in common.
+/// What the rows of commands that only read share.
 const FLOW_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, categories: "read slow", ..FLOW_ROW };
 
 const FLOW: Arg = Arg::key("flow", 0);
@@ -23,7 +23,7 @@ const fn after(args: &'static [Arg], token: &'static str) -> Arg {
 }
 
 const LOCKS: Arg = after(&[N, Arg::key("key", 1).multiple()], "LOCKS");
-/// Redis Cluster looks at the first key spec only, unless it may ask.
+/// Redis Cluster uses the first key spec only, unless it may ask the command.
 const NAMES_KEYS: Flags = WRITE_FAST.and(Flags::DENY_OOM).and(Flags::GETKEYS_API);
 const UPDATE_FIRST: KeySpec = KeySpec { access: Access::Update, at: KeysAt::Index(1) };
 
@@ -60,8 +60,8 @@ const FLOW_MAP: Shape = Shape::map(&[
     Field::new("progress", Shape::integer(Unit::Percent)),
     Field::new("mean_ms", Shape::MS.or_nil("no task has succeeded")),
     Field::new("critical_path", Shape::list(&Shape::BYTES.about("tasks")).about("as many as fit")),
-    Field::new("critical_ms", Shape::MS.or_nil("it is not known")),
-    Field::new("left_ms", Shape::MS.or_nil("it is not known")),
+    Field::new("critical_ms", Shape::MS.or_nil("it is unknown")),
+    Field::new("left_ms", Shape::MS.or_nil("it is unknown")),
     Field::new("waiting_workers", Shape::COUNT),
     Field::new("memory_bytes", Shape::SIZE),
 ]);
@@ -104,23 +104,23 @@ const TASK_MAP: Shape = Shape::map(&[
     Field::new("priority", Shape::integer(Unit::Priority)),
     Field::new("locks", Shape::list(&Shape::BYTES)),
     Field::new("attempts", Shape::COUNT),
-    Field::new("retries", Shape::COUNT.or_nil("nothing was said")),
+    Field::new("retries", Shape::COUNT.or_nil("the default applies")),
     Field::new("added_ms", Shape::UNIX_MS),
     Field::new("not_before_ms", Shape::UNIX_MS.or_nil("it has none")),
     Field::new("deadline_ms", Shape::UNIX_MS.or_nil("it has none")),
     Field::new("signal", Shape::BYTES.or_nil("it had none")),
-    Field::new("agent", Shape::BYTES.or_nil("nobody had it")).only("it is running or over"),
-    Field::new("fence", Shape::FENCE.or_nil("nobody had it")).only("it is running or over"),
+    Field::new("agent", Shape::BYTES.or_nil("no worker had it")).only("it is running or has ended"),
+    Field::new("fence", Shape::FENCE.or_nil("no worker had it")).only("it is running or has ended"),
     Field::new("registry", Shape::BYTES.or_nil("none was named")).only("it is running"),
-    Field::new("claimed_ms", Shape::UNIX_MS.or_nil("nobody had it")).only("it is running or over"),
+    Field::new("claimed_ms", Shape::UNIX_MS.or_nil("no worker had it")).only("it is running or has ended"),
     Field::new("lease_ms", Shape::MS).only("it is running"),
     Field::new("ends_ms", Shape::UNIX_MS).only("it is running"),
-    Field::new("progress", Shape::integer(Unit::Percent).or_nil("the worker said nothing")).only("it is running"),
-    Field::new("note", Shape::BYTES.or_nil("the worker said nothing")).only("it is running"),
+    Field::new("progress", Shape::integer(Unit::Percent).or_nil("the worker reported none")).only("it is running"),
+    Field::new("note", Shape::BYTES.or_nil("the worker reported none")).only("it is running"),
     Field::new("held_locks", LOCK_FENCES).only("it is running"),
     Field::new("stopping", Shape::FLAG).only("it is running"),
-    Field::new("ended_ms", Shape::UNIX_MS).only("it is over"),
-    Field::new("reason", Shape::BYTES.or_nil("none was given")).only("it is over"),
+    Field::new("ended_ms", Shape::UNIX_MS).only("it has ended"),
+    Field::new("reason", Shape::BYTES.or_nil("none was given")).only("it has ended"),
     Field::new("history", Shape::list(&ATTEMPT)),
 ]);
 
@@ -129,7 +129,7 @@ const TASK_END: Shape = Shape::map(&[
     Field::new("state", Shape::word(TASK_ENDS)),
     Field::new("result", Shape::BYTES.or_nil("it has not succeeded")),
     Field::new("reason", Shape::BYTES.or_nil("none was given")),
-    Field::new("agent", Shape::BYTES.or_nil("nobody had it")),
+    Field::new("agent", Shape::BYTES.or_nil("no worker had it")),
     Field::new("ended_ms", Shape::UNIX_MS),
 ]);
 
@@ -177,7 +177,7 @@ pub const PAUSE: Spec = Spec {
     name: "LTMC.FLOW.PAUSE",
     arity: 2,
     complexity: "O(1)",
-    summary: "Stops handing out tasks of a flow; running tasks go on.",
+    summary: "Stops handing out tasks of a flow; running tasks continue.",
     reply: Shape::FLAG.about("1, or 0 if it was paused already"),
     args: &[FLOW],
     ..FLOW_ROW
@@ -193,7 +193,7 @@ pub const RESUME: Spec = Spec {
 
 pub const CANCEL: Spec = Spec {
     name: "LTMC.FLOW.CANCEL",
-    complexity: "O(M log N) with M the tasks that are not over, in turns with other commands, and N the tasks",
+    complexity: "O(M log N) with M the tasks that have not ended, in turns with other commands, and N the tasks",
     summary: "Cancels all tasks of a flow.",
     reply: Shape::FLAG.about("1, or 0 if it was cancelled already"),
     ..PAUSE
@@ -204,7 +204,7 @@ pub const GRAPH: Spec = Spec {
     arity: -2,
     complexity: "O(N + E) with N the tasks, at most 10000, and E what they come after",
     summary: "Draws a flow with the states of its tasks.",
-    reply: Shape::TEXT.about("text for Graphviz (DOT, also if nothing is said) or Mermaid"),
+    reply: Shape::TEXT.about("text for Graphviz (DOT, the default) or Mermaid"),
     args: &[FLOW, Arg::one_of("format", &[Arg::word("dot", "DOT"), Arg::word("mermaid", "MERMAID")]).optional()],
     ..FLOW_READ
 };
@@ -216,7 +216,7 @@ pub const ADD: Spec = Spec {
     keys: &[UPDATE_FIRST, KeySpec { access: Access::Update, at: KeysAt::CountAfter("LOCKS", 4) }],
     complexity: "O(P log N) with P the tasks that it comes after and N the tasks",
     summary: "Adds a task; if it is ready, a waiting worker gets it at once.",
-    reply: Shape::BYTES.about("its id: the one given, or for * one that was made"),
+    reply: Shape::BYTES.about("its id: the given one, or a new one for *"),
     args: &[
         FLOW,
         TASK,
@@ -250,7 +250,7 @@ pub const CLAIM: Spec = Spec {
     flags: GROWS.and(Flags::FAST).and(Flags::GETKEYS_API),
     keys: &with_registry(3),
     categories: "write fast blocking",
-    complexity: "O(C + M log N) with C the different sets of capabilities that ready tasks want, M the tasks claimed and N the tasks",
+    complexity: "O(C + M log N) with C the different sets of capabilities that ready tasks need, M the tasks claimed and N the tasks",
     summary: "Hands out the best tasks that are ready and fit, each with a fence and a lease; waits for one if asked to.",
     reply: Shape::list(&CLAIMED).or_nil("the wait timed out"),
     args: &[
@@ -271,7 +271,7 @@ pub const HEARTBEAT: Spec = Spec {
     arity: -4,
     summary: "Starts the lease of a claimed task anew, and reports its progress.",
     reply: Shape::one_of(&[
-        Case::new("if the worker goes on", Shape::OK),
+        Case::new("if the worker may continue", Shape::OK),
         Case::new("if it has to stop", Shape::word(&["CANCEL", "DEADLINE"])),
     ]),
     args: &[FLOW, TASK, FENCE, after(&[Arg::integer("percent"), Arg::string("text").optional()], "PROGRESS")],
@@ -281,7 +281,7 @@ pub const HEARTBEAT: Spec = Spec {
 pub const COMPLETE: Spec = Spec {
     name: "LTMC.TASK.COMPLETE",
     arity: -5,
-    // What is done is not refused for want of memory.
+    // Finished work is not refused for lack of memory.
     flags: WRITE_FAST.and(Flags::BLOCKING),
     categories: "write fast blocking",
     complexity:
@@ -300,7 +300,7 @@ pub const FAIL: Spec = Spec {
     complexity:
         "O(log N + M) with N the tasks and M those that come after it; many of them in turns with other commands",
     summary: "Gives up a claimed task: it is tried again while attempts are left; with DEAD it is not.",
-    reply: Shape::word(&["RETRY", "DEAD", "CANCELLED"]).about("what came of it"),
+    reply: Shape::word(&["RETRY", "DEAD", "CANCELLED"]).about("what becomes of the task"),
     args: &[
         FLOW,
         TASK,
@@ -316,8 +316,8 @@ pub const TASK_CANCEL: Spec = Spec {
     arity: -3,
     complexity:
         "O(log N + M) with N the tasks and M those that come after it; many of them in turns with other commands",
-    summary: "Cancels a task, with CASCADE also all that wait for it; its worker is asked to stop.",
-    reply: Shape::FLAG.about("1, or 0 if it was over"),
+    summary: "Cancels a task, with CASCADE also all tasks that wait for it; its worker is asked to stop.",
+    reply: Shape::FLAG.about("1, or 0 if it had ended"),
     args: &[FLOW, TASK, CASCADE],
     ..FLOW_ROW
 };
@@ -330,7 +330,7 @@ pub const GET: Spec = Spec {
     categories: "read fast",
     complexity: "O(P) with P the tasks that it comes after",
     summary:
-        "Shows a task, and says in words why it does not run; with REGISTRY also whether anybody alive could do it.",
+        "Shows a task, and says in words why it does not run; with REGISTRY also whether a living agent could do it.",
     reply: TASK_MAP.or_nil("there is no such task"),
     args: &[FLOW, TASK, REGISTRY],
     ..FLOW_READ
@@ -342,11 +342,7 @@ pub const LIST: Spec = Spec {
     complexity: "O(N) with N the tasks",
     summary: "Lists the ids of tasks, in the order in which they were added.",
     reply: Shape::list(&Shape::BYTES.about("ids")),
-    args: &[
-        FLOW,
-        Arg::string("state").after("STATE").optional(),
-        Arg::new("page", ArgKind::Block(&[Arg::integer("offset"), Arg::integer("count")])).after("LIMIT").optional(),
-    ],
+    args: &[FLOW, Arg::string("state").after("STATE").optional(), PAGE],
     ..FLOW_READ
 };
 
@@ -359,7 +355,7 @@ pub const WAIT: Spec = Spec {
     complexity: "O(1)",
     summary: "Waits for the end of a task, or of all tasks of the flow.",
     reply: Shape::one_of(&[Case::new("for a task", TASK_END), Case::new("for the flow", FLOW_END)])
-        .or_nil("that is not over or the wait timed out"),
+        .or_nil("it has not ended or the wait timed out"),
     args: &[FLOW, TASK.optional(), BLOCK],
     ..FLOW_ROW
 };
@@ -378,7 +374,8 @@ pub const REQUEUE: Spec = Spec {
     name: "LTMC.TASK.REQUEUE",
     arity: -3,
     complexity: "O(M log N) with M the tasks that begin anew, at most 10000, and N the tasks",
-    summary: "Begins a dead, cancelled or skipped task anew; with CASCADE also those that were skipped or cancelled because of it.",
+    summary:
+        "Begins a dead, cancelled or skipped task anew; with CASCADE also those skipped or cancelled because of it.",
     reply: Shape::COUNT.about("the number of tasks that begin anew"),
     args: &[FLOW, TASK, CASCADE],
     ..FLOW_ROW

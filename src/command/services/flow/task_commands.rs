@@ -1,4 +1,5 @@
-//! The commands about tasks for those who give work: adding, cancelling, signalling, waiting for the end.
+//! The commands about tasks for clients that give work: adding, cancelling, signalling, waiting for
+//! the end.
 
 use super::serve::{end_reply, existing};
 use crate::command::engine::args::Args;
@@ -44,8 +45,8 @@ fn parse_addition(args: &mut Args, at: Millis) -> Result<(Addition, Option<Bytes
             }
             "ON" => task.on = On::ALL[args.word("ON", &On::WORDS)?],
             "CAPS" => {
-                let wanted = args.list("CAPS", 0, AGENT_LABELS_MAX)?.iter().map(|cap| Requirement::parse(cap));
-                caps = wanted.collect::<Result<_, _>>()?;
+                let texts = args.list("CAPS", 0, AGENT_LABELS_MAX)?.iter();
+                caps = texts.map(|cap| Requirement::parse(cap)).collect::<Result<_, _>>()?;
             }
             "PRIORITY" => task.priority = args.number("PRIORITY", 0, PRIORITY_MAX)? as u16,
             "DELAY" => {
@@ -67,8 +68,8 @@ fn parse_addition(args: &mut Args, at: Millis) -> Result<(Addition, Option<Bytes
         (None, None) => None,
         (None, Some(_)) => return Err(Error::usage("MAX goes with BACKOFF only: it bounds the pauses")),
         (Some((is_exponential, ms)), max) => {
-            let usual = if is_exponential { BACKOFF_MS_MAX } else { ms };
-            Some(Backoff { is_exponential, ms, max_ms: max.unwrap_or(usual) })
+            let default_max = if is_exponential { BACKOFF_MS_MAX } else { ms };
+            Some(Backoff { is_exponential, ms, max_ms: max.unwrap_or(default_max) })
         }
     };
     task.needs = Needs::new(caps, group, locks);
@@ -101,7 +102,7 @@ pub fn add<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::bytes(&id)))
 }
 
-/// A name that no task of the flow has: it grows like a fence.
+/// A name that no task of the flow has. It grows like a fence.
 fn new_name(clock: &mut Clock, flow: &Flow) -> Bytes {
     loop {
         let name = Bytes::from(clock.next_fence().to_string().as_str());

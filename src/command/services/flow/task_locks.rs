@@ -1,9 +1,11 @@
-//! The locks of tasks: taken with a claim, all or none, renewed with its lease, given back with it. What a lock allows is the lock
-//! service's own decision; a task stands behind everybody who waits for the lock.
+//! The locks of tasks: taken with a claim, all or none, renewed with its lease, given back with it.
+//! The lock service decides what a lock allows; a task comes after all clients that wait for the
+//! lock.
 //!
-//! No argument of a command names these locks but that of the one that added the task, so in a cluster nobody has checked that they are here. One that
-//! is missing while its slot is on the move may be held on the other node: it cannot be taken, and nothing that would give it back is decided before it
-//! is known where it is.
+//! No argument of a command names these locks, except in the command that added the task. So in a
+//! cluster nothing has checked that they are here. A lock that is missing while its slot moves may
+//! be held on the other node: it cannot be taken, and nothing that would give it back is decided
+//! before its place is known.
 
 use crate::command::engine::commit::commit_one;
 use crate::command::host::{check_here, Host, Key, KeyType, Ownership, UNSURE_MS};
@@ -15,12 +17,12 @@ use crate::domain::{Bytes, Db, Entity, Error, Fence, Millis};
 use smallvec::SmallVec;
 use std::iter::once;
 
-/// What is held with one claim.
+/// The locks that are held with one claim.
 #[derive(Debug)]
 pub struct Bundle {
-    /// By whom.
+    /// Their owner.
     pub owner: Bytes,
-    /// Which locks, each with its fence.
+    /// The locks, each with its fence.
     pub locks: Vec<(Bytes, Fence)>,
 }
 
@@ -87,8 +89,8 @@ fn is_free<H: Host>(node: &Node, host: &mut H, key: Key, request: &Request, rank
     }
 }
 
-/// Takes all of the locks, or none: then the one that is held is noted, and the flow is looked at when something happens to it. One that may be on
-/// another node counts as held.
+/// Takes all of the locks, or none. Then the lock that is held is noted, and the flow is looked at
+/// when something happens to it. A lock that may be on another node counts as held.
 pub fn take_all<H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -98,7 +100,7 @@ pub fn take_all<H: Host>(
     lease_ms: Millis,
 ) -> Option<Vec<Fence>> {
     if !node.settings.is_enabled(Lock::SERVICE) {
-        // Looked at when it is switched on again.
+        // The flow is looked at when the service is switched on again.
         locks.iter().for_each(|lock| node.lock_interest.hope(key_of(flow.db, lock).id(), flow.id()));
         return None;
     }
@@ -112,7 +114,7 @@ pub fn take_all<H: Host>(
         Ownership::Moved(_) => return None,
     }
     for lock in locks {
-        // Whoever waits for what is over goes first.
+        // Clients that wait for an expired lock come first.
         lock::serve::expire(node, host, key_of(flow.db, lock)).ok();
     }
     if let Some(at) = first_held(node, host, flow.db, locks, owner) {
@@ -142,12 +144,13 @@ fn hope<H: Host>(node: &mut Node, host: &mut H, flow: Key, lock: &Bytes) {
     if let Ok(Some(stored)) = host.read::<Lock>(key) {
         let first_end = stored.state.grants().first_end();
         if first_end < crate::domain::lock::NO_END {
-            node.schedule.look_at(key.id(), first_end.max(1));
+            node.schedule.look_at(key.id(), first_end);
         }
     }
 }
 
-/// Gives back what was held with a claim, as far as it still is; whoever waits has it at once. That the locks are here [was checked](check_locks).
+/// Gives back what is still held with a claim. Waiting clients have it at once. It [was
+/// checked](check_locks) that the locks are here.
 pub fn give_back<H: Host>(node: &mut Node, host: &mut H, db: Db, bundle: Bundle) {
     let Bundle { owner, locks } = bundle;
     for (lock, fence) in locks {
@@ -158,12 +161,12 @@ pub fn give_back<H: Host>(node: &mut Node, host: &mut H, db: Db, bundle: Bundle)
             _ => continue,
         };
         let Ok(Some(event)) = event else { continue };
-        // It was just read as a lock.
+        // The key was just read as a lock.
         commit_one::<Lock, H>(node, host, key, event).ok();
     }
 }
 
-/// Lets what is held with a claim last as long as its new lease.
+/// Extends what is held with a claim to its new lease.
 pub fn renew<H: Host>(node: &mut Node, host: &mut H, db: Db, bundle: &Bundle, lease_ms: Millis) {
     for (lock, fence) in &bundle.locks {
         let (key, now) = (key_of(db, lock), node.now());
@@ -171,7 +174,7 @@ pub fn renew<H: Host>(node: &mut Node, host: &mut H, db: Db, bundle: &Bundle, le
             Ok(Some(stored)) => decide::renew(&stored.state, &bundle.owner, *fence, lease_ms, now),
             _ => continue,
         };
-        // A lock that was broken or has run out is not taken anew: its fence has been refused meanwhile.
+        // A broken or expired lock is not taken again: its fence has been refused meanwhile.
         if let Ok(event) = event {
             commit_one::<Lock, H>(node, host, key, event).ok();
         }

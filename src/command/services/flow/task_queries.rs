@@ -1,17 +1,17 @@
-//! The commands that only look at tasks, and how tasks are shown. They work on replicas, too.
+//! The commands that only read tasks, and how tasks are shown. They work on replicas, too.
 
 use super::reply::{blob_or_nil, locks_of, time_or_nil};
 use super::task_locks;
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::page::Page;
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::domain::flow::task::{Attempt, Run, STATE_WORDS};
 use crate::domain::flow::why::{why, Outside};
 use crate::domain::flow::{Flow, State, Task};
-use crate::domain::limits::RESULTS_MAX;
 use crate::domain::registry::filter::Statuses;
 use crate::domain::registry::find::{find, Sort};
 use crate::domain::registry::{Filter, Registry, Status};
@@ -57,7 +57,7 @@ fn held_lock<H: Host>(node: &mut Node, host: &mut H, key: Key, locks: &[Bytes]) 
     task_locks::first_held(node, host, key.db, locks, &Bytes::EMPTY)
 }
 
-/// Whether an agent that can do this is alive.
+/// Whether an agent with these capabilities is alive.
 fn is_somebody_able<H: Host>(
     node: &Node,
     host: &mut H,
@@ -91,7 +91,7 @@ fn task_map(flow: &Flow, task: &Task, why: String) -> Reply {
     add("retries", plan.and_then(|plan| plan.retries).map_or(Reply::Nil, |retries| Reply::number(retries.into())));
     add("added_ms", Reply::number(task.added_at));
     add("not_before_ms", time_or_nil(task.not_before));
-    add("deadline_ms", time_or_nil(task.deadline().unwrap_or(0)));
+    add("deadline_ms", Reply::number_or_nil(task.deadline()));
     add("signal", blob_or_nil(plan.and_then(|plan| plan.signal.as_ref())));
     if let Some(run) = task.run() {
         add_run(&mut add, task, run);
@@ -137,18 +137,15 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let words = words.each_ref().map(String::as_str);
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("flow")?;
-    let (mut state, mut offset, mut count) = (None, 0, usize::MAX);
+    let (mut state, mut page) = (None, Page::ALL);
     while let Some(word) = args.option()? {
         match word {
             "STATE" => state = Some(args.word("STATE", &words)?),
-            _ => {
-                offset = args.number("the offset after LIMIT", 0, RESULTS_MAX)? as usize;
-                count = args.number("the count after LIMIT offset", 0, RESULTS_MAX)? as usize;
-            }
+            _ => page = Page::read(&mut args)?,
         }
     }
     let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
     let tasks = stored.state.tasks().filter(|task| state.is_none_or(|state| task.state.index() == state));
-    Ok(Outcome::Reply(budget.list(tasks.skip(offset).take(count).map(|task| Reply::bytes(&task.id)))))
+    Ok(Outcome::Reply(budget.list(page.of(tasks).map(|task| Reply::bytes(&task.id)))))
 }

@@ -13,20 +13,20 @@ use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::request_key;
 use crate::domain::flow::queue::TaskWaiter;
-use crate::domain::flow::work::{ClaimArgs, HeartbeatOutcome, Held};
+use crate::domain::flow::work::{ClaimArgs, ClaimedTask, HeartbeatOutcome};
 use crate::domain::flow::{decide, work, Flow, Task};
 use crate::domain::limits::{AGENT_LABELS_MAX, TASK_CLAIMS_MAX, TASK_TEXT_BYTES_MAX};
 use crate::domain::value::capability::Capability;
 use crate::domain::{Bytes, Error, Fence, Millis, Service};
 use std::sync::Arc;
 
-/// So much of what is due is decided before a claim looks for a task.
+/// How much of what is due is decided before a claim looks for a task.
 const DUE_BEFORE_CLAIM: usize = 64;
 
-/// What `LTMC.TASK.CLAIM` asks for.
+/// The arguments of `LTMC.TASK.CLAIM`.
 struct TaskClaimArgs {
-    wish: ClaimArgs,
-    /// What it can do is what its agent said when it registered.
+    claim: ClaimArgs,
+    /// The worker's capabilities are those that its agent registered.
     asks_registry: bool,
     block_ms: Option<Millis>,
     request_id: Option<Bytes>,
@@ -54,46 +54,47 @@ fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<TaskClaimArgs, Er
     }
     let asks_registry = caps.is_none();
     let (caps, registry) = (Arc::new(caps.unwrap_or_default()), registry.unwrap_or(Bytes::EMPTY));
-    let wish = ClaimArgs { agent: Bytes::from(agent), caps, registry, lease_ms, count, after: Bytes::EMPTY };
-    Ok(TaskClaimArgs { wish, asks_registry, block_ms, request_id })
+    let claim = ClaimArgs { agent: Bytes::from(agent), caps, registry, lease_ms, count, after: Bytes::EMPTY };
+    Ok(TaskClaimArgs { claim, asks_registry, block_ms, request_id })
 }
 
 /// `LTMC.TASK.CLAIM`
 pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("flow")?;
-    let mut wanted = parse_claim(cx, &mut args)?;
+    let mut claim_args = parse_claim(cx, &mut args)?;
     let key = cx.key(1);
-    let wish = &mut wanted.wish;
-    if !wish.registry.is_empty() {
-        let agent = alive(cx.node, cx.host, key, &wish.registry, &wish.agent)?;
-        if wanted.asks_registry {
-            wish.caps = Arc::new(agent.profile.caps.to_vec());
+    let claim = &mut claim_args.claim;
+    if !claim.registry.is_empty() {
+        let agent = alive(cx.node, cx.host, key, &claim.registry, &claim.agent)?;
+        if claim_args.asks_registry {
+            claim.caps = Arc::new(agent.profile.caps.to_vec());
         }
     }
     if let Some(stored) = cx.host.read::<Flow>(key)? {
-        if let Some(answer) = wanted.request_id.as_ref().and_then(|id| stored.answer(id)).cloned() {
+        if let Some(answer) = claim_args.request_id.as_ref().and_then(|id| stored.answer(id)).cloned() {
             return Ok(Outcome::Reply(stored_claims(cx.node, cx.host, key, &answer)));
         }
     }
     decide_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
     go_on(cx.node, cx.host, key);
-    claim_or_wait(cx, wanted)
+    claim_or_wait(cx, claim_args)
 }
 
-/// Claims what there is, or waits for it. Whoever waits already has been offered everything that is ready, so nobody is overtaken.
-fn claim_or_wait<H: Host>(cx: &mut Cx<H>, wanted: TaskClaimArgs) -> Result<Outcome, Error> {
+/// Claims what there is, or waits for it. Waiting clients have been offered everything that is
+/// ready, so nobody is overtaken.
+fn claim_or_wait<H: Host>(cx: &mut Cx<H>, args: TaskClaimArgs) -> Result<Outcome, Error> {
     let key = cx.key(1);
-    let fences = claim_tasks(cx.node, cx.host, key, &wanted.wish, wanted.request_id.as_ref())?;
+    let fences = claim_tasks(cx.node, cx.host, key, &args.claim, args.request_id.as_ref())?;
     if !fences.is_empty() {
         return Ok(Outcome::Reply(claims_reply(cx.node, cx.host, key, &fences)));
     }
-    let Some(block_ms) = wanted.block_ms else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
+    let Some(block_ms) = args.block_ms else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
     if !cx.host.may_block() {
         return Ok(Outcome::Reply(Reply::Nil));
     }
-    let TaskClaimArgs { wish, request_id, .. } = wanted;
-    let waiter = TaskWaiter { key: key.id(), wish, request_id };
+    let TaskClaimArgs { claim, request_id, .. } = args;
+    let waiter = TaskWaiter { key: key.id(), args: claim, request_id };
     let new = NewWait {
         service: Service::Flow,
         waiting: cx.node.queues.tasks.waiting_for(&key.id()),
@@ -107,7 +108,7 @@ fn claim_or_wait<H: Host>(cx: &mut Cx<H>, wanted: TaskClaimArgs) -> Result<Outco
     Ok(outcome)
 }
 
-/// The flow, a task and a fence: what most commands of workers begin with.
+/// The flow, a task and a fence: the first arguments of most commands of workers.
 fn parse_held<'a>(args: &mut Args<'a>) -> Result<(&'a [u8], Fence), Error> {
     args.bytes("flow")?;
     Ok((args.id("task")?, args.fence_or_zero("fence")?))
@@ -121,9 +122,9 @@ fn check_worker<H: Host>(cx: &mut Cx<H>, id: &[u8], fence: Fence) -> Result<(), 
     }
     let key = cx.key(1);
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
-    let agent = match work::held(&stored.state, id, fence)? {
-        Held::Running(_, run) => run.agent.clone(),
-        Held::Past(task) => past_worker(task),
+    let agent = match work::claimed_task(&stored.state, id, fence)? {
+        ClaimedTask::Running(_, run) => run.agent.clone(),
+        ClaimedTask::Past(task) => past_worker(task),
     };
     cx.check_actor(&agent)
 }
@@ -137,17 +138,17 @@ fn past_worker(task: &Task) -> Bytes {
 pub fn heartbeat<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     let (id, fence) = parse_held(&mut args)?;
-    let mut said = None;
+    let mut progress = None;
     while args.option()?.is_some() {
         let percent = args.number("PROGRESS", 0, 100)? as u8;
         let text = if args.has_value() { args.text("text", TASK_TEXT_BYTES_MAX)? } else { b"" };
-        said = Some((Some(percent), Bytes::from(text)));
+        progress = Some((Some(percent), Bytes::from(text)));
     }
     check_worker(cx, id, fence)?;
     let (key, at) = (cx.key(1), cx.now());
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
     let flow = &stored.state;
-    let event = match work::heartbeat(flow, id, fence, said, at)? {
+    let event = match work::heartbeat(flow, id, fence, progress, at)? {
         HeartbeatOutcome::GoOn(event) => event,
         HeartbeatOutcome::Cancelled => return Ok(Outcome::Reply(Reply::text("CANCEL"))),
         HeartbeatOutcome::Deadline => return Ok(Outcome::Reply(Reply::text("DEADLINE"))),
@@ -183,25 +184,25 @@ pub fn complete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let result = blob(cx, "a result", 4)?;
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
     let event = work::complete(&stored.state, id, fence, result, at)?;
-    let wish = next_wish(&stored.state, id);
-    if let Some(wish) = wish.as_ref().filter(|wish| asks_next && !wish.registry.is_empty()) {
-        // Asked before the task is completed: nothing has changed when the answer is TRYAGAIN.
-        check_here(cx.host, &[key, Key { db: key.db, name: &wish.registry, arg: 0 }])?;
+    let next = next_claim(&stored.state, id);
+    if let Some(next) = next.as_ref().filter(|next| asks_next && !next.registry.is_empty()) {
+        // Checked before the task is completed: if the answer is TRYAGAIN, nothing has changed.
+        check_here(cx.host, &[key, Key { db: key.db, name: &next.registry, arg: 0 }])?;
     }
     commit::<Flow, H>(cx.node, cx.host, key, event)?;
-    match wish {
+    match next {
         _ if !asks_next => Ok(Outcome::Reply(Reply::Ok)),
         None => Ok(Outcome::Reply(next_again(cx, id)?)),
-        Some(wish) => {
+        Some(claim) => {
             decide_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
             go_on(cx.node, cx.host, key);
-            claim_or_wait(cx, TaskClaimArgs { wish, asks_registry: false, block_ms, request_id: None })
+            claim_or_wait(cx, TaskClaimArgs { claim, asks_registry: false, block_ms, request_id: None })
         }
     }
 }
 
-/// What the worker that has a task would ask for next: the same as before.
-fn next_wish(flow: &Flow, id: &[u8]) -> Option<ClaimArgs> {
+/// The next claim of the worker that has a task: the same as before.
+fn next_claim(flow: &Flow, id: &[u8]) -> Option<ClaimArgs> {
     let run = flow.task(id)?.run()?;
     Some(ClaimArgs {
         agent: run.agent.clone(),

@@ -1,4 +1,5 @@
-//! The commands of memory locking: what they take, what they decide, what they answer. The rules are in `domain::lock`.
+//! The commands of memory locking: what they take, what they decide, what they answer. The rules
+//! are in `domain::lock`.
 
 use super::serve::{check_room, commit_grant, expire, rank, recheck_owner, serve_request, wait, Placed};
 use crate::command::engine::args::Args;
@@ -18,7 +19,7 @@ use crate::domain::value::bytes;
 use crate::domain::{Bytes, Connection, Error, Fence, KeyId, Millis};
 use smallvec::{smallvec, SmallVec};
 
-/// What `LTMC.LOCK` and `LTMC.MLOCK` ask for beside the request itself.
+/// The arguments of `LTMC.LOCK` and `LTMC.MLOCK`: the request itself, and what comes beside it.
 struct LockArgs {
     request: Request,
     block_ms: Option<Millis>,
@@ -30,45 +31,46 @@ struct LockArgs {
 /// Lease of a stamp where locks have none by the setting, ms.
 const STAMP_LEASE_MS: Millis = 30_000;
 
-/// Reads the options. `may_stamp`: the setting may say that the lock is optimistic. It is about single locks: several at once are always held.
-fn parse_wish<H: Host>(cx: &Cx<H>, args: &mut Args, owner: &[u8], may_stamp: bool) -> Result<LockArgs, Error> {
+/// Reads the options. With `may_stamp`, the setting may make the lock optimistic: that is for
+/// single locks, and several at once are always held.
+fn parse_options<H: Host>(cx: &Cx<H>, args: &mut Args, owner: &[u8], may_stamp: bool) -> Result<LockArgs, Error> {
     let request = Request::new(owner, Mode::Exclusive);
-    let mut wish = LockArgs { request, block_ms: None, priority: 0, request_id: None, registry: None };
-    wish.request.lease_ms = cx.node.settings.lock_lease();
+    let mut options = LockArgs { request, block_ms: None, priority: 0, request_id: None, registry: None };
+    options.request.lease_ms = cx.node.settings.lock_lease();
     let mut mode = None;
     while let Some(word) = args.option()? {
         match word {
             "EXCLUSIVE" => mode = Some(Mode::Exclusive),
             "SHARED" => mode = Some(Mode::Shared),
             "OPTIMISTIC" => mode = Some(Mode::Optimistic),
-            "PX" | "EX" => wish.request.lease_ms = Some(args.duration(word)?),
-            "BLOCK" => wish.block_ms = Some(args.millis("BLOCK", 0)?),
-            "PRIORITY" => wish.priority = args.number("PRIORITY", 0, PRIORITY_MAX)?,
-            "REGISTRY" => wish.registry = Some(args.registry()?),
-            "REQID" => wish.request_id = Some(request_key(owner, args.id("REQID")?)),
-            "LIMIT" => wish.request.limit = args.number("LIMIT", 1, LOCK_LIMIT_MAX)? as u32,
-            "PATH" => wish.request.path = Path::parse(args.bytes("PATH")?)?,
+            "PX" | "EX" => options.request.lease_ms = Some(args.duration(word)?),
+            "BLOCK" => options.block_ms = Some(args.millis("BLOCK", 0)?),
+            "PRIORITY" => options.priority = args.number("PRIORITY", 0, PRIORITY_MAX)?,
+            "REGISTRY" => options.registry = Some(args.registry()?),
+            "REQID" => options.request_id = Some(request_key(owner, args.id("REQID")?)),
+            "LIMIT" => options.request.limit = args.number("LIMIT", 1, LOCK_LIMIT_MAX)? as u32,
+            "PATH" => options.request.path = Path::parse(args.bytes("PATH")?)?,
             "ONDISCONNECT" => {
                 let release = args.word("ONDISCONNECT", &["RELEASE", "KEEP"])? == 0;
-                wish.request.connection = release.then(|| connection(cx)).transpose()?;
+                options.request.connection = release.then(|| connection(cx)).transpose()?;
             }
-            "NOREENTRANT" => wish.request.reentrant = false,
-            _ => wish.request.meta = Some(Bytes::from(args.text("META", LOCK_META_BYTES_MAX)?)),
+            "NOREENTRANT" => options.request.reentrant = false,
+            _ => options.request.meta = Some(Bytes::from(args.text("META", LOCK_META_BYTES_MAX)?)),
         }
     }
-    let usual = match cx.node.settings.locks_are_optimistic() {
+    let default_mode = match cx.node.settings.locks_are_optimistic() {
         true if may_stamp => Mode::Optimistic,
         _ => Mode::Exclusive,
     };
-    wish.request.mode = mode.unwrap_or(usual);
-    if wish.request.mode == Mode::Optimistic {
+    options.request.mode = mode.unwrap_or(default_mode);
+    if options.request.mode == Mode::Optimistic {
         // A stamp without end would keep its key for ever.
-        wish.request.lease_ms = wish.request.lease_ms.or(Some(STAMP_LEASE_MS));
+        options.request.lease_ms = options.request.lease_ms.or(Some(STAMP_LEASE_MS));
     }
-    if wish.request.limit > 0 && wish.request.mode != Mode::Shared {
+    if options.request.limit > 0 && options.request.mode != Mode::Shared {
         return Err(Error::usage("LIMIT goes with SHARED only: it says how many may share"));
     }
-    Ok(wish)
+    Ok(options)
 }
 
 fn connection<H: Host>(cx: &Cx<H>) -> Result<Connection, Error> {
@@ -84,34 +86,34 @@ pub fn lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let owner = cx.actor(&mut args, "owner")?;
-    let wish = parse_wish(cx, &mut args, owner, true)?;
+    let options = parse_options(cx, &mut args, owner, true)?;
     let key = cx.key(1);
     expire(cx.node, cx.host, key)?;
-    if let Some(id) = &wish.request_id {
+    if let Some(id) = &options.request_id {
         if let Some(answer) = cx.host.read::<Lock>(key)?.and_then(|stored| stored.answer(id)) {
             return Ok(Outcome::Reply(answer.into()));
         }
     }
-    let binding = binding_for::<Lock, H>(cx.node, cx.host, key, wish.registry.as_ref(), owner)?;
+    let binding = binding_for::<Lock, H>(cx.node, cx.host, key, options.registry.as_ref(), owner)?;
     let id = cx.node.waits.next_id();
-    let rank = rank(cx.node, Class::Usual, wish.priority, id);
-    let behind = is_behind(cx.node, key, &wish.request, rank);
+    let rank = rank(cx.node, Class::Usual, options.priority, id);
+    let behind = is_behind(cx.node, key, &options.request, rank);
     let lock = current::<Lock, H>(cx.node, cx.host, key)?;
-    let fits = decide::fits(&lock, &wish.request);
-    if decide::is_covered(&lock, &wish.request) || (fits && !behind) {
-        check_room(cx.node, &lock, &wish.request)?;
-        let (event, fence) = decide::take(&lock, &wish.request, &mut cx.node.clock)?;
-        commit_grant(cx.node, cx.host, key, event, fence, wish.request_id.as_ref(), binding)?;
-        recheck_owner(cx.node, cx.host, key, &wish.request.owner);
+    let fits = decide::fits(&lock, &options.request);
+    if decide::is_covered(&lock, &options.request) || (fits && !behind) {
+        check_room(cx.node, &lock, &options.request)?;
+        let (event, fence) = decide::take(&lock, &options.request, &mut cx.node.clock)?;
+        commit_grant(cx.node, cx.host, key, event, fence, options.request_id.as_ref(), binding)?;
+        recheck_owner(cx.node, cx.host, key, &options.request.owner);
         return Ok(Outcome::Reply(Reply::number(fence)));
     }
-    let block_ms = wish.block_ms;
-    let waiter = new_waiter(cx, smallvec![key.id()], wish, rank);
+    let block_ms = options.block_ms;
+    let waiter = new_waiter(cx, smallvec![key.id()], options, rank);
     wait_or_grant(cx, waiter, fits, block_ms)
 }
 
-/// Lets the client wait if it wants to. If only those who stand before it in the queue keep it from what it asks for, and they cannot
-/// move before it does, it is granted at once.
+/// Lets the client wait if it asked for that. If only the waiters before it keep it from the lock,
+/// and they cannot move before it does, it is granted at once.
 fn wait_or_grant<H: Host>(
     cx: &mut Cx<H>,
     waiter: LockWaiter,
@@ -144,7 +146,7 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     for _ in 0..count {
         args.bytes("key")?;
     }
-    let wish = parse_wish(cx, &mut args, owner, false)?;
+    let options = parse_options(cx, &mut args, owner, false)?;
     let keys: SmallVec<[Key; 4]> = (first..first + count).map(|index| cx.key(index)).collect();
     for (at, key) in keys.iter().enumerate() {
         if keys[..at].iter().any(|earlier| earlier.name == key.name) {
@@ -156,15 +158,15 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     for key in &keys {
         expire(cx.node, cx.host, *key)?;
     }
-    if let Some(answers) = remembered(cx, &keys, wish.request_id.as_ref())? {
+    if let Some(answers) = remembered(cx, &keys, options.request_id.as_ref())? {
         return Ok(Outcome::Reply(answers));
     }
     let ids: SmallVec<[KeyId; 1]> = keys.iter().map(Key::id).collect();
-    bindings_for::<Lock, H>(cx.node, cx.host, &ids, wish.registry.as_ref(), owner)?;
+    bindings_for::<Lock, H>(cx.node, cx.host, &ids, options.registry.as_ref(), owner)?;
     let id = cx.node.waits.next_id();
-    let rank = rank(cx.node, Class::Usual, wish.priority, id);
-    let block_ms = wish.block_ms;
-    let waiter = new_waiter(cx, ids, wish, rank);
+    let rank = rank(cx.node, Class::Usual, options.priority, id);
+    let block_ms = options.block_ms;
+    let waiter = new_waiter(cx, ids, options, rank);
     let waiter = LockWaiter { is_multiple: true, ..waiter };
     let (mut fits, mut free) = (true, true);
     for key in &keys {
@@ -195,16 +197,16 @@ fn remembered<H: Host>(cx: &mut Cx<H>, keys: &[Key], request_id: Option<&Bytes>)
     Ok(Some(Reply::Array(answers)))
 }
 
-fn new_waiter<H: Host>(cx: &Cx<H>, keys: SmallVec<[KeyId; 1]>, wish: LockArgs, rank: Rank) -> LockWaiter {
+fn new_waiter<H: Host>(cx: &Cx<H>, keys: SmallVec<[KeyId; 1]>, options: LockArgs, rank: Rank) -> LockWaiter {
     LockWaiter {
         keys,
-        request: wish.request,
+        request: options.request,
         rank,
         converts: None,
         is_multiple: false,
-        request_id: wish.request_id,
-        registry: wish.registry,
-        priority: wish.priority,
+        request_id: options.request_id,
+        registry: options.registry,
+        priority: options.priority,
         since: cx.now(),
         client: cx.host.client(),
     }
@@ -297,8 +299,8 @@ pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let request = decide::conversion(grant, mode);
     let id = cx.node.waits.next_id();
     let rank = rank(cx.node, Class::Ahead, 0, id);
-    let wish = LockArgs { request, block_ms, priority: 0, request_id: None, registry: None };
-    let waiter = LockWaiter { converts: Some(token), ..new_waiter(cx, smallvec![key.id()], wish, rank) };
+    let options = LockArgs { request, block_ms, priority: 0, request_id: None, registry: None };
+    let waiter = LockWaiter { converts: Some(token), ..new_waiter(cx, smallvec![key.id()], options, rank) };
     wait_or_grant(cx, waiter, false, block_ms)
 }
 

@@ -23,7 +23,7 @@ pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if !lock.is_current(fence, now) {
         return Err(decide::stale(&lock, fence));
     }
-    // Only now, since any number that never was a fence may look like a stamp.
+    // Checked only now, since any number that never was a fence may look like a stamp.
     if Clock::is_stamp(fence) {
         return Err(Error::usage(format!("{fence} is an optimistic stamp, which excludes nobody; lock to guard")));
     }

@@ -1,4 +1,4 @@
-//! The commands that only look at locks.
+//! The commands that only read locks.
 
 use super::serve::HostLocks;
 use crate::command::engine::args::Args;
@@ -20,8 +20,8 @@ pub fn check<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.finish()?;
     let key = cx.key(1);
     let now = cx.now();
-    let current = cx.host.read::<Lock>(key)?.is_some_and(|stored| stored.state.is_current(fence, now));
-    Ok(Outcome::Reply(Reply::Integer(i64::from(current))))
+    let is_current = cx.host.read::<Lock>(key)?.is_some_and(|stored| stored.state.is_current(fence, now));
+    Ok(Outcome::Reply(Reply::Integer(i64::from(is_current))))
 }
 
 /// `LTMC.LOCK.INFO`
@@ -34,7 +34,7 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if matches!(lock, Current::Initial { .. }) && waiting == 0 {
         return Ok(Outcome::Reply(Reply::Nil));
     }
-    let live: Vec<&Grant> = lock.grants().iter().filter(|grant| !grant.has_ended(now)).collect();
+    let live: Vec<&Grant> = lock.grants().iter().filter(|grant| !grant.is_expired(now)).collect();
     let strongest =
         [Mode::Exclusive, Mode::Shared, Mode::Optimistic].into_iter().find(|mode| live.iter().any(|g| g.mode == *mode));
     let held = live.len() as u64;

@@ -1,4 +1,5 @@
-//! How those who wait for locks are served: by whoever ends a grant, in the same step, or by the scheduler.
+//! How clients that wait for locks are served: by the command that ends a grant, in the same step,
+//! or by the scheduler.
 
 use crate::command::engine::bindings::bindings_for;
 use crate::command::engine::commit::{commit_changes, commit_one, commit_step};
@@ -39,19 +40,21 @@ impl<H: Host> Locks for HostLocks<'_, H> {
     }
 }
 
-/// What came of the wish to wait.
+/// Where a client was placed that could not be served in turn.
 pub enum Placed {
-    /// It does not want to wait, or may not.
+    /// Nowhere: it does not want to wait, or may not.
     Nowhere,
-    /// It waits.
+    /// In the queue.
     Waits,
-    /// It need not wait: it stands before those whom alone it would have had to wait for.
+    /// Before the only waiters that kept it from the lock, so it need not wait.
     GoesAhead(Box<LockWaiter>),
 }
 
-/// Finds a place for somebody who cannot be served in turn. It is refused if waiting would close a cycle. If that is only because of
-/// those who stand before it in the queue, it goes before them, for they cannot move before it does. `fits` says that it could be
-/// served if there were no queue.
+/// Finds a place for a client that cannot be served in turn. `fits` says that it could be served if
+/// there were no queue.
+///
+/// It is refused if waiting would close a cycle. If only the waiters before it in the queue close
+/// that cycle, it goes before them, since they cannot move before it does.
 pub fn wait<H: Host>(
     cx: &mut Cx<H>,
     waiter: LockWaiter,
@@ -125,7 +128,8 @@ pub fn check_room(node: &Node, lock: &Lock, request: &Request) -> Result<(), Err
     Ok(())
 }
 
-/// The same for the lock under `key`. Asked for all keys of a request before anything is granted on one of them.
+/// The same for the lock under `key`. All keys of a request are checked before anything is granted
+/// on one of them.
 fn check_room_on<H: Host>(node: &Node, host: &mut H, key: Key, request: &Request) -> Result<(), Error> {
     let Some(stored) = host.read::<Lock>(key)? else { return Ok(()) };
     check_room(node, &stored.state, request)?;
@@ -147,7 +151,7 @@ pub fn take<H: Host>(
     Ok(fence)
 }
 
-/// Applies a grant, with the request id that it is to be remembered under and the binding of its owner.
+/// Applies a grant, with the request id under which it is remembered and the binding of its owner.
 pub fn commit_grant<H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -167,13 +171,13 @@ pub fn commit_grant<H: Host>(
     commit_changes::<Lock, H>(node, host, key, &mut changes)
 }
 
-/// Removes the grants whose leases are over; whoever waited is served.
+/// Removes the grants whose leases have expired, and serves waiting clients.
 pub fn expire<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
     let mut ends = expired(node, host, key)?;
     commit_changes::<Lock, H>(node, host, key, &mut ends)
 }
 
-/// The ends of the grants whose leases are over.
+/// The ends of the grants whose leases have expired.
 fn expired<H: Host>(node: &Node, host: &mut H, key: Key) -> Result<Vec<Change<LockEvent>>, Error> {
     let now = node.now();
     let stored = host.read::<Lock>(key)?.filter(|stored| stored.state.grants().first_end() <= now);
@@ -182,7 +186,7 @@ fn expired<H: Host>(node: &Node, host: &mut H, key: Key) -> Result<Vec<Change<Lo
 }
 
 impl Serve for Lock {
-    /// Whether somebody who waits may have it now.
+    /// Whether a waiting client may have the lock now.
     type Plan = bool;
 
     fn plan<H: Host>(node: &mut Node, _host: &mut H, key: Key, changes: &[Change<LockEvent>]) -> Result<bool, Error> {
@@ -196,7 +200,7 @@ impl Serve for Lock {
         }
     }
 
-    /// Leases that are over end, and whoever can be served is.
+    /// Ends expired leases, and serves every client that can be served.
     fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, _has_changed: bool) -> Result<usize, Error> {
         expire(node, host, key.into())?;
         if node.queues.locks.waiting_for(key) > 0 {
@@ -206,11 +210,13 @@ impl Serve for Lock {
     }
 }
 
-/// How long a waited-for key may go unlooked at, ms. Everything that matters is noticed at once by an event; this catches what
-/// Redis tells nobody: a key that was overwritten by SET, a slot that moved.
+/// How long a key that clients wait for may go unlooked at, ms. Everything that matters is noticed
+/// at once by an event. This catches what Redis does not tell: a key that SET has overwritten, a
+/// slot that has moved.
 const RECHECK_MS: Millis = 1000;
 
-/// Serves everyone who can be served on `key`, first to last, and sees to it that the key is looked at when its next lease ends.
+/// Serves every client that can be served on `key`, first to last, and schedules a look at the key
+/// for the end of its next lease.
 fn serve<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     let mut pass = GrantPass::default();
     while let Some(id) = pass.next(&node.queues.locks, key, &HostLocks::new(host)) {
@@ -221,7 +227,7 @@ fn serve<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     }
 }
 
-/// Has a waited-for key looked at when its next lease ends, or after a while.
+/// Schedules a look at a key that clients wait for: when its next lease ends, or after a while.
 fn watch<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     let first_end = HostLocks::new(host).with(key, |lock| lock.grants().first_end());
     node.schedule.look_at(key.clone(), first_end.min(node.now() + RECHECK_MS));
@@ -233,7 +239,8 @@ fn serve_one<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) {
     }
 }
 
-/// Takes a waiter that can be served out of its queues and answers it; returned if it got what it wanted.
+/// Takes a waiter that can be served out of its queues and answers it. Returns it if it got what it
+/// asked for.
 fn end_wait<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) -> Option<LockWaiter> {
     let waiter = node.queues.locks.remove(id)?;
     let served = match waiter.converts {
@@ -250,7 +257,8 @@ fn end_wait<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) -> Option<Lock
     let retries = [id].into_iter().chain(retries_of(node, &waiter)).collect();
     let grant = UndeliveredGrant { grants, request_id: waiter.request_id.clone() };
     serve_retries(node, host, retries, grant, &reply);
-    // It stood in other queues, too, and has left them: a conversion behind it may have to be told that its grant is over.
+    // It has left other queues, too. A conversion behind it may have to be told that its grant has
+    // ended.
     for key in waiter.keys.iter().filter(|_| waiter.is_multiple) {
         if node.queues.locks.waiting_for(key) > 0 {
             node.look_at_soon(key.clone());
@@ -259,7 +267,8 @@ fn end_wait<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) -> Option<Lock
     Some(waiter)
 }
 
-/// Errs if one of several locks that are waited for may have moved away meanwhile. A single one is asked about when it is looked at.
+/// Errs if one of several locks may have moved away since the wait began. A single lock is checked
+/// when it is looked at.
 fn check_all_here<H: Host>(host: &mut H, waiter: &LockWaiter) -> Result<(), Error> {
     if !waiter.is_multiple {
         return Ok(());
@@ -274,12 +283,14 @@ pub type Served = (SmallVec<[(KeyId, Fence); 1]>, Reply);
 /// Gives a waiter what it asks for on all its keys, or errs before anything is given.
 pub fn serve_request<H: Host>(node: &mut Node, host: &mut H, waiter: &LockWaiter) -> Result<Served, Error> {
     for key in &waiter.keys {
-        // A grant of its own that is over must not be taken once more: its fence has been refused already.
+        // An own grant that has expired must not be taken again: its fence has been refused
+        // already.
         let mut ends = expired(node, host, key.into())?;
         commit_step::<Lock, H>(node, host, key.into(), &mut ends)?;
         check_room_on(node, host, key.into(), &waiter.request)?;
     }
-    // Whoever waited may have died meanwhile. Asked for all keys before anything is granted on one of them.
+    // The owner may have died while it waited. All keys are checked before anything is granted on
+    // one of them.
     let (registry, owner) = (waiter.registry.as_ref(), &waiter.request.owner);
     let bindings = bindings_for::<Lock, H>(node, host, &waiter.keys, registry, owner)?;
     let mut grants = SmallVec::new();
@@ -306,11 +317,13 @@ fn serve_conversion<H: Host>(
         return Err(decide::stale(&lock, fence));
     };
     commit_step::<Lock, H>(node, host, key.into(), &mut [Change::Event(event)])?;
-    // A conversion that nobody was told of stays: its owner holds the lock by the old fence's grant and can look it up.
+    // A conversion that its owner was not told of stays: the owner holds the lock by the old
+    // fence's grant and can look it up.
     Ok((SmallVec::new(), Reply::number(new_fence)))
 }
 
-/// Those who wait with the same `REQID`: a retry may wait beside the request it repeats, and gets the same answer.
+/// The waiters with the same `REQID`: a retry may wait beside the request it repeats, and gets the
+/// same answer.
 fn retries_of(node: &Node, served: &LockWaiter) -> Vec<WaiterId> {
     let Some(request_id) = &served.request_id else { return Vec::new() };
     let same = |waiter: &LockWaiter| waiter.request_id.as_ref() == Some(request_id);
@@ -318,19 +331,20 @@ fn retries_of(node: &Node, served: &LockWaiter) -> Vec<WaiterId> {
     queues.filter(|(_, waiter)| same(waiter)).map(|(rank, _)| rank.waiter()).collect()
 }
 
-/// An owner has got something. What it waits for in other connections it may now have, and only now may those waits be part of a
-/// cycle.
+/// An owner has got something. It may now have what it waits for over other connections, and only
+/// now may those waits be part of a cycle.
 pub fn recheck_owner<H: Host>(node: &mut Node, host: &mut H, key: Key, owner: &Bytes) {
     let waits: SmallVec<[WaiterId; 4]> = node.queues.locks.of_owner(key.db, owner).iter().copied().collect();
     for id in &waits {
         if node.queues.locks.waiter(*id).is_some_and(|waiter| is_covered(waiter, &HostLocks::new(host))) {
-            // It was not its turn: those behind it may go on.
-            let ended = node.serving(|node| end_wait(node, host, *id));
-            let left = ended.map(|waiter| waiter.keys).unwrap_or_default();
+            // It was not its turn: the waiters behind it may continue.
+            let served = node.serving(|node| end_wait(node, host, *id));
+            let left = served.map(|waiter| waiter.keys).unwrap_or_default();
             left.into_iter().for_each(|key| node.look_at_soon(key));
         }
     }
-    // A verdict is about the owner: all its waits or none are part of a cycle. The youngest gives way until there is none.
+    // A verdict is about the owner: all its waits are part of a cycle, or none. The youngest wait
+    // ends until there is no cycle.
     while let Some(id) = node.queues.locks.of_owner(key.db, owner).last().copied() {
         let now = node.now();
         let Err(cycle) = deadlock::check(&node.queues.locks, id, &HostLocks::new(host), now) else { return };

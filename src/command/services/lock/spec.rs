@@ -149,7 +149,8 @@ pub const INFO: Spec = Spec {
 pub const MLOCK: Spec = Spec {
     name: "LTMC.MLOCK",
     arity: -4,
-    // Redis Cluster does not look at key specs like these: without this it would neither redirect nor refuse keys of several slots.
+    // Redis Cluster ignores key specs like these: without this flag it would neither redirect nor
+    // refuse keys of several slots.
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: &[
         KeySpec { access: Access::Update, at: KeysAt::CountAt(2) },

@@ -1,5 +1,5 @@
-//! The commands of mailboxes that change them, but for sending: what they take, what they decide, what they answer. The rules are in
-//! `domain::mail`.
+//! The commands that change mailboxes, except for sending: what they take, what they decide, what
+//! they answer. The rules are in `domain::mail`.
 
 use super::serve::{bounds, decide_due, receive};
 use crate::command::engine::args::Args;
@@ -17,7 +17,7 @@ use crate::domain::mail::queue::MailWaiter;
 use crate::domain::mail::{decide, Mail};
 use crate::domain::{Bytes, Change, Error, Fence, Millis, Service};
 
-/// So much of what is due is decided before messages are received.
+/// How much of what is due is decided before messages are received.
 const DUE_BEFORE_RECEIVE: usize = 64;
 
 /// `LTMC.MSG.RECV`
@@ -26,37 +26,38 @@ pub fn recv<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("mail")?;
     let agent = cx.actor(&mut args, "agent")?;
     let lease_ms = cx.node.settings.get(Setting::MailLeaseMs);
-    let (mut wish, mut block_ms, mut registry) = (ReceiveArgs { count: 1, answer_to: None, lease_ms }, None, None);
+    let mut receive_args = ReceiveArgs { count: 1, answer_to: None, lease_ms };
+    let (mut block_ms, mut registry) = (None, None);
     while let Some(word) = args.option()? {
         match word {
-            "COUNT" => wish.count = args.number("COUNT", 1, MAIL_RECEIVE_MAX as u64)? as usize,
-            "PX" | "EX" => wish.lease_ms = args.duration(word)?,
+            "COUNT" => receive_args.count = args.number("COUNT", 1, MAIL_RECEIVE_MAX as u64)? as usize,
+            "PX" | "EX" => receive_args.lease_ms = args.duration(word)?,
             "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
             "REGISTRY" => registry = Some(args.registry()?),
-            _ => wish.answer_to = Some(args.fence("REPLYTO")?),
+            _ => receive_args.answer_to = Some(args.fence("REPLYTO")?),
         }
     }
     let key = cx.key(1);
     decide_due(cx.node, cx.host, key, DUE_BEFORE_RECEIVE)?;
-    // Whoever waits for this agent has got what was ready, so nobody is overtaken.
-    if let Some((reply, _)) = receive(cx.node, cx.host, key, agent, &wish, registry.as_ref())? {
+    // Clients that wait for this agent have got what was ready, so nobody is overtaken.
+    if let Some((reply, _)) = receive(cx.node, cx.host, key, agent, &receive_args, registry.as_ref())? {
         return Ok(Outcome::Reply(reply));
     }
     match block_ms.filter(|_| cx.host.may_block()) {
         None => Ok(Outcome::Reply(Reply::Array(Vec::new()))),
-        Some(block_ms) => wait_for_messages(cx, agent, wish, registry, block_ms),
+        Some(block_ms) => wait_for_messages(cx, agent, receive_args, registry, block_ms),
     }
 }
 
 fn wait_for_messages<H: Host>(
     cx: &mut Cx<H>,
     agent: &[u8],
-    wish: ReceiveArgs,
+    args: ReceiveArgs,
     registry: Option<Bytes>,
     block_ms: Millis,
 ) -> Result<Outcome, Error> {
     let key = cx.key(1).id();
-    let waiter = MailWaiter { key: key.clone(), line: (Bytes::from(agent), wish.answer_to), wish, registry };
+    let waiter = MailWaiter { key: key.clone(), line: (Bytes::from(agent), args.answer_to), args, registry };
     let new = NewWait {
         service: Service::Mail,
         waiting: cx.node.queues.mails.waiting_for(&key),
@@ -91,7 +92,7 @@ fn parse_one<'a, H: Host>(cx: &Cx<'a, H>, args: &mut Args<'a>) -> Result<(&'a [u
     Ok((cx.actor(args, "agent")?, args.fence("id")?))
 }
 
-/// Commits what was decided about one message; 1 if that is anything, else 0.
+/// Commits what was decided about one message. The reply is 1 if that is anything, else 0.
 fn done<H: Host>(
     cx: &mut Cx<H>,
     events: impl IntoIterator<Item = crate::domain::mail::MailEvent>,

@@ -1,37 +1,16 @@
-//! The commands that only look at mailboxes. They work on replicas, too.
+//! The commands that only read mailboxes. They work on replicas, too.
 
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::page::Page;
 use crate::command::host::Host;
 use crate::command::reply::Reply;
-use crate::domain::limits::RESULTS_MAX;
 use crate::domain::mail::{Dead, Entry, Inbox, Mail};
 use crate::domain::{Error, Fence, Record};
 use std::collections::BTreeMap;
 
-/// The part of a list that is asked for.
-struct Page {
-    offset: usize,
-    count: usize,
-}
-
-fn parse_page(args: &mut Args) -> Result<Page, Error> {
-    let mut page = Page { offset: 0, count: usize::MAX };
-    while args.option()?.is_some() {
-        page.offset = args.number("the offset after LIMIT", 0, RESULTS_MAX)? as usize;
-        page.count = args.number("the count after LIMIT offset", 0, RESULTS_MAX)? as usize;
-    }
-    Ok(page)
-}
-
-impl Page {
-    fn of(&self, items: impl Iterator<Item = Reply>, budget: &mut Budget) -> Reply {
-        budget.list(items.skip(self.offset).take(self.count))
-    }
-}
-
-/// Shows something of the mailbox that is the first argument, or what there is if there is none.
+/// Shows something of the mailbox that is the first argument, or `none` if there is none.
 fn show<H: Host>(
     cx: &mut Cx<H>,
     none: Reply,
@@ -41,7 +20,8 @@ fn show<H: Host>(
     Ok(Outcome::Reply(cx.host.read::<Mail>(key)?.map_or(none, |stored| shown(stored, &mut budget))))
 }
 
-/// When what keeps a message from being received ends, and whether an agent has received it.
+/// When the hold ends that keeps a message from being received, and whether an agent has received
+/// it.
 fn hold_of(mail: &Mail, entry: &Entry) -> Option<(u64, bool)> {
     mail.hold(entry.hold).map(|hold| (hold.ends_at, !hold.is_delay))
 }
@@ -51,7 +31,7 @@ pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
     let agent = cx.acting(Some(args.id("agent")?))?;
-    let page = parse_page(&mut args)?;
+    let page = Page::only(&mut args)?;
     show(cx, Reply::Array(Vec::new()), |stored, budget| {
         let mail = &stored.state;
         let map = |(id, entry): (Fence, &Entry)| {
@@ -66,7 +46,7 @@ pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
                 ("reply_to", Reply::number_or_nil(message.reply_to)),
             ]))
         };
-        page.of(mail.inbox(&agent).into_iter().flat_map(Inbox::entries).filter_map(map), budget)
+        budget.list(page.of(mail.inbox(&agent).into_iter().flat_map(Inbox::entries).filter_map(map)))
     })
 }
 
@@ -74,7 +54,7 @@ pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn dead<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
-    let page = parse_page(&mut args)?;
+    let page = Page::only(&mut args)?;
     show(cx, Reply::Array(Vec::new()), |stored, budget| {
         let mail = &stored.state;
         let map = |(id, agent, dead): (Fence, &[u8], &Dead)| {
@@ -91,7 +71,7 @@ pub fn dead<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
                 ("reply_to", Reply::number_or_nil(message.reply_to)),
             ]))
         };
-        page.of(mail.dead().filter_map(map), budget)
+        budget.list(page.of(mail.dead().filter_map(map)))
     })
 }
 
@@ -116,7 +96,7 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     })
 }
 
-/// How a message is with one of those that it was sent to.
+/// The state of a message for one of its receivers.
 fn receiver_map(mail: &Mail, agent: &[u8], id: Fence) -> Reply {
     let entry = mail.inbox(agent).and_then(|inbox| inbox.entry(id));
     let (state, deliveries, ends_at) = match (entry, mail.dead_letter(id, agent)) {
@@ -139,7 +119,7 @@ fn receiver_map(mail: &Mail, agent: &[u8], id: Fence) -> Reply {
 pub fn agents<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
-    let page = parse_page(&mut args)?;
+    let page = Page::only(&mut args)?;
     let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
     let (mails, key) = (&cx.node.queues.mails, key.id());
@@ -154,7 +134,7 @@ pub fn agents<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             ("waiting", Reply::number(waiting.get(agent).copied().unwrap_or(0) as u64)),
         ])
     };
-    Ok(Outcome::Reply(page.of(stored.state.inboxes().map(map), &mut budget)))
+    Ok(Outcome::Reply(budget.list(page.of(stored.state.inboxes().map(map)))))
 }
 
 /// `LTMC.MSG.INFO`

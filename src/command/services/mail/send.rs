@@ -1,4 +1,4 @@
-//! `LTMC.MSG.SEND`: to whom a message goes.
+//! `LTMC.MSG.SEND`: the recipients of a message.
 
 use super::serve::bounds;
 use crate::command::engine::args::Args;
@@ -18,17 +18,17 @@ use crate::domain::value::bytes::printable;
 use crate::domain::value::capability::Requirement;
 use crate::domain::{Bytes, Change, Code, Error, Fence, Millis};
 
-/// To whom.
+/// The destination of a message.
 enum Destination<'a> {
-    /// To these.
+    /// These agents.
     Agents(Vec<Bytes>),
-    /// To the least loaded of those who can do this, of a registry that is this argument.
+    /// The least loaded agent with this capability, of the registry that is this argument.
     Capable(Requirement, &'a [u8], usize),
-    /// To all who are alive in the registry that is this argument.
+    /// All living agents of the registry that is this argument.
     Alive(usize),
-    /// To all who take part, have something in their inboxes, or wait for messages.
+    /// All agents that have joined, have something in their inboxes, or wait for messages.
     All,
-    /// To who sent the message that this one answers.
+    /// The sender of the message that this one answers.
     Sender(Fence),
 }
 
@@ -44,9 +44,9 @@ fn parse_destination<'a>(args: &mut Args<'a>) -> Result<Destination<'a>, Error> 
         0 => Destination::Agents(parse_agents(args)?),
         1 => {
             let cap = args.bytes("cap")?;
-            let wanted = Requirement::parse(cap)?;
+            let requirement = Requirement::parse(cap)?;
             args.word("the word after the capability", &["REGISTRY"])?;
-            Destination::Capable(wanted, cap, parse_registry(args)?)
+            Destination::Capable(requirement, cap, parse_registry(args)?)
         }
         2 => Destination::Alive(parse_registry(args)?),
         3 => Destination::All,
@@ -62,9 +62,8 @@ fn parse_registry(args: &mut Args) -> Result<usize, Error> {
 /// At least one agent, in order and without duplicates.
 fn parse_agents(args: &mut Args) -> Result<Vec<Bytes>, Error> {
     let given = args.list("TO", 1, MAIL_RECEIVERS_MAX)?;
-    if let Some(bad) = given.iter().find(|id| id.is_empty() || id.len() > ID_BYTES_MAX) {
-        let text = format!("an agent of TO is {} bytes long, allowed are 1 to {ID_BYTES_MAX}", bad.len());
-        return Err(Error::usage(text));
+    if let Some(bad) = given.iter().find(|id| !(1..=ID_BYTES_MAX).contains(&id.len())) {
+        return Err(Error::length("an agent of TO", bad.len(), ID_BYTES_MAX));
     }
     let mut agents: Vec<Bytes> = given.iter().map(|id| Bytes::from(*id)).collect();
     agents.sort_unstable();
@@ -115,7 +114,7 @@ pub fn send<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::number(id)))
 }
 
-/// To whom a message goes, in order.
+/// The recipients of a message, in order.
 fn receivers<H: Host>(cx: &mut Cx<H>, key: Key, from: &[u8], destination: Destination) -> Result<Vec<Bytes>, Error> {
     let (to, whom) = match destination {
         Destination::Agents(agents) => return Ok(agents),
@@ -123,8 +122,8 @@ fn receivers<H: Host>(cx: &mut Cx<H>, key: Key, from: &[u8], destination: Destin
             let mail = current::<Mail, H>(cx.node, cx.host, key)?;
             return decide::sender_of(&mail, id).map(|sender| vec![sender]);
         }
-        Destination::Capable(wanted, cap, at) => {
-            (capable(cx, from, wanted, at)?, format!("has the capability '{}' and is offered", printable(cap)))
+        Destination::Capable(requirement, cap, at) => {
+            (capable(cx, from, requirement, at)?, format!("has the capability '{}' and is offered", printable(cap)))
         }
         Destination::Alive(at) => (alive(cx, from, at)?, "is alive in the registry".to_string()),
         Destination::All => (everyone(cx, key, from)?, "takes part in this mailbox".to_string()),
@@ -139,16 +138,16 @@ fn receivers<H: Host>(cx: &mut Cx<H>, key: Key, from: &[u8], destination: Destin
     Ok(to)
 }
 
-/// The one who `LTMC.AGENT.FIND ... SORT LOAD` would name first.
-fn capable<H: Host>(cx: &mut Cx<H>, from: &[u8], wanted: Requirement, at: usize) -> Result<Vec<Bytes>, Error> {
+/// The agent that `LTMC.AGENT.FIND ... SORT LOAD` would name first.
+fn capable<H: Host>(cx: &mut Cx<H>, from: &[u8], requirement: Requirement, at: usize) -> Result<Vec<Bytes>, Error> {
     let (registry, view) = (cx.key(at), cx.node.view());
     let Some(stored) = cx.host.read::<Registry>(registry)? else { return Ok(Vec::new()) };
-    let filter = Filter { caps: vec![wanted], excluded: vec![Bytes::from(from)], ..Filter::ANY };
+    let filter = Filter { caps: vec![requirement], excluded: vec![Bytes::from(from)], ..Filter::ANY };
     let found = find(&stored.state, &view, &filter, Sort::Load, 1, 0);
     Ok(found.into_iter().filter_map(|slot| stored.state.at(slot)).map(|agent| agent.id.clone()).collect())
 }
 
-/// All who are not dead. Who is suspect may be back in time to read it.
+/// All agents that are not dead. A suspect may be back in time to read it.
 fn alive<H: Host>(cx: &mut Cx<H>, from: &[u8], at: usize) -> Result<Vec<Bytes>, Error> {
     let registry = cx.key(at);
     let Some(stored) = cx.host.read::<Registry>(registry)? else { return Ok(Vec::new()) };
@@ -163,7 +162,7 @@ fn everyone<H: Host>(cx: &mut Cx<H>, key: Key, from: &[u8]) -> Result<Vec<Bytes>
     Ok(in_order(known.chain(waiting), from))
 }
 
-/// Everybody once, but the sender.
+/// All agents once, except the sender.
 fn in_order(agents: impl Iterator<Item = Bytes>, from: &[u8]) -> Vec<Bytes> {
     let mut agents: Vec<Bytes> = agents.filter(|agent| agent[..] != *from).collect();
     agents.sort_unstable();

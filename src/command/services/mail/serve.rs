@@ -1,4 +1,5 @@
-//! What follows from changes of a mailbox: messages that can be received go to who waits for them, and what time brings is decided.
+//! What follows from changes of a mailbox: messages go to the clients that wait for them, and what
+//! time brings is decided.
 
 use crate::command::engine::bindings::binding_for;
 use crate::command::engine::budget::Budget;
@@ -31,7 +32,7 @@ pub fn bounds(node: &Node) -> Bounds {
 }
 
 impl Serve for Mail {
-    /// The lines of those who wait for what can be received then, by agent.
+    /// The lines of the clients that wait for what can be received then, by agent.
     type Plan = BTreeMap<Bytes, Vec<Line>>;
 
     fn plan<H: Host>(
@@ -55,7 +56,8 @@ impl Serve for Mail {
         }
     }
 
-    /// Decides what time has brought, and serves those who wait if the key may have changed behind our back.
+    /// Decides what time has brought, and serves waiting clients if the key may have changed
+    /// unnoticed.
     fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> Result<usize, Error> {
         let max = node.settings.get(Setting::SweepBatchMax) as usize;
         let work = decide_due(node, host, key.into(), max)?;
@@ -63,7 +65,8 @@ impl Serve for Mail {
     }
 }
 
-/// In which lines those stand who wait for what can be received after an event, but for those who wait for anything.
+/// The lines of the clients that wait for what an event makes ready, except of those that wait for
+/// any message.
 fn readied_by(mail: &Mail, event: &MailEvent) -> Vec<Line> {
     let one = |agent: &Bytes, id: Fence| (agent.clone(), mail.message(id).and_then(|message| message.reply_to));
     match event {
@@ -82,8 +85,8 @@ fn readied_by(mail: &Mail, event: &MailEvent) -> Vec<Line> {
     }
 }
 
-/// Gives an agent's messages to those who wait for them, the longest waiting first, in whichever of these lines or in that of those
-/// who wait for anything.
+/// Gives an agent's messages to the clients that wait for them, the longest waiting first, in these
+/// lines and in that of the clients that wait for any message.
 fn serve<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: Bytes, mut lines: Vec<Line>) {
     lines.push((agent, None));
     lines.sort_unstable();
@@ -103,8 +106,8 @@ fn serve<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: Bytes, mut lin
 /// Gives a waiter what it waits for. False if there is nothing.
 fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId) -> bool {
     let Some(waiter) = node.queues.mails.waiter(id) else { return false };
-    let (agent, wish, registry) = (waiter.line.0.clone(), waiter.wish, waiter.registry.clone());
-    match receive(node, host, key, &agent, &wish, registry.as_ref()) {
+    let (agent, args, registry) = (waiter.line.0.clone(), waiter.args, waiter.registry.clone());
+    match receive(node, host, key, &agent, &args, registry.as_ref()) {
         Ok(Some((reply, fence))) => {
             node.serve_wait(
                 id,
@@ -122,21 +125,21 @@ fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId) -> bool 
     }
 }
 
-/// An agent, of a registry if it names one, receives what is ready for it, and no more than can be answered: the messages, and the fence of
-/// the lease. `None` if nothing is.
+/// An agent, of a registry if it names one, receives what is ready for it and fits into a reply.
+/// Returns the messages and the fence of the lease; `None` if nothing is ready.
 pub fn receive<H: Host>(
     node: &mut Node,
     host: &mut H,
     key: Key,
     agent: &[u8],
-    wish: &ReceiveArgs,
+    args: &ReceiveArgs,
     registry: Option<&Bytes>,
 ) -> Result<Option<(Reply, Fence)>, Error> {
     let binding = binding_for::<Mail, H>(node, host, key, registry, agent)?;
     let mut budget = Budget::of(node);
     let Some(stored) = host.read::<Mail>(key)? else { return Ok(None) };
     let fits = |message: &Message| budget.takes(message.from.len() + message.payload.len());
-    let received = decide::receive(&stored.state, agent, wish, fits, &mut node.clock);
+    let received = decide::receive(&stored.state, agent, args, fits, &mut node.clock);
     let Some((event, fence)) = received else { return Ok(None) };
     let reply = told(&stored.state, &event);
     let mut changes: SmallVec<[_; 2]> = [Change::Event(event)].into_iter().chain(binding.map(Change::Bound)).collect();
@@ -183,7 +186,7 @@ pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
     Ok(work)
 }
 
-/// Serves at most `max` of those who wait, after something happened to the key that nobody told us about.
+/// Serves at most `max` waiting clients, after something happened to the key unnoticed.
 fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, max: usize) -> usize {
     let (mut served, mut in_vain) = (0, AHashSet::new());
     for id in node.queues.mails.waiters(key) {
@@ -192,7 +195,7 @@ fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, max: usize) ->
             break;
         }
         let Some(waiter) = node.queues.mails.waiter(id) else { continue };
-        // Who stands behind somebody that got nothing, in the same line, gets nothing either.
+        // If a waiter got nothing, those behind it in the same line get nothing either.
         let line = waiter.line.clone();
         if in_vain.contains(&line) {
             continue;

@@ -4,7 +4,7 @@ use crate::command::engine::reply_shape::{Field, Shape};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
 use crate::command::services::spec::{
-    with_registry, BLOCK, GROWS, READ_FIRST, REGISTRY as BONDED, REQID, ROW, WRITE_FAST,
+    with_registry, BLOCK, GROWS, PAGE, READ_FIRST, REGISTRY as BOUND, REQID, ROW, WRITE_FAST,
 };
 use crate::domain::Service;
 
@@ -16,10 +16,8 @@ const AGENT: Arg = Arg::string("agent");
 const ID: Arg = Arg::integer("id");
 const REGISTRY: Arg = Arg::key("registry", 1).after("REGISTRY");
 const REPLYTO: Arg = Arg::integer("id").after("REPLYTO");
-const LIMIT: Arg =
-    Arg::new("page", ArgKind::Block(&[Arg::integer("offset"), Arg::integer("count")])).after("LIMIT").optional();
 
-/// What may stand where the destination of a message is said.
+/// The destination of a message.
 const DESTINATION: Arg = Arg::one_of(
     "destination",
     &[
@@ -31,7 +29,7 @@ const DESTINATION: Arg = Arg::one_of(
     ],
 );
 
-/// The sender says it, and may say what never was a message.
+/// The sender gives this number, and it need not be a message.
 const REPLY_TO: Shape = Shape::NUMBER.about("the id of the message that it answers").or_nil("it answers none");
 
 const RECEIVED: Shape = Shape::map(&[
@@ -85,7 +83,7 @@ const MESSAGE: Shape = Shape::map(&[
 
 const INBOX: Shape = Shape::map(&[
     Field::new("agent", Shape::BYTES),
-    Field::new("joined_ms", Shape::UNIX_MS.or_nil("it takes no part")),
+    Field::new("joined_ms", Shape::UNIX_MS.or_nil("it has not joined")),
     Field::new("messages", Shape::COUNT),
     Field::new("ready", Shape::COUNT),
     Field::new("waiting", Shape::COUNT),
@@ -115,18 +113,17 @@ const MAIL_MAP: Shape = Shape::map(&[
 pub const SEND: Spec = Spec {
     name: "LTMC.MSG.SEND",
     arity: -5,
-    // Whether there is a registry depends on the kind of destination, which key specs cannot say.
+    // The kind of destination decides whether there is a registry. Key specs cannot say that.
     flags: WRITE_FAST.and(Flags::DENY_OOM).and(Flags::GETKEYS_API),
     keys: &[
         KeySpec { access: Access::Update, at: KeysAt::Index(1) },
-        KeySpec {
-            access: Access::Read,
-            at: KeysAt::Behind(&[&[(3, "CAP"), (5, "REGISTRY")], &[(3, "REGISTRY")]]),
-        },
+        KeySpec { access: Access::Read, at: KeysAt::Behind(&[&[(3, "CAP"), (5, "REGISTRY")], &[(3, "REGISTRY")]]) },
     ],
-    complexity: "O(R log N) with R the receivers and N the messages in the mailbox; that of LTMC.AGENT.FIND more with CAP",
-    summary: "Sends a message to agents, to one of a registry that has a capability, to all of a registry, to all who take part, or to who \
-              sent the message that it answers.",
+    complexity:
+        "O(R log N) with R the receivers and N the messages in the mailbox; with CAP, that of LTMC.AGENT.FIND as well",
+    summary:
+        "Sends a message to named agents, to one agent of a registry with a capability, to all agents of a registry, \
+              to all participants, or to the sender of the message it answers.",
     reply: Shape::FENCE.about("the id of the message"),
     args: &[MAIL, Arg::string("from"), DESTINATION, Arg::string("payload"), REPLYTO.optional(), TTL, REQID],
     ..MAIL_ROW
@@ -141,7 +138,7 @@ pub const RECV: Spec = Spec {
     complexity: "O(M log N) with M the messages received and N those in the mailbox",
     summary: "Receives an agent's messages in their order, with a lease; waits for one if asked to.",
     reply: Shape::list(&RECEIVED).or_nil("the wait timed out"),
-    args: &[MAIL, AGENT, Arg::integer("n").after("COUNT").optional(), TTL, BLOCK, BONDED, REPLYTO.optional()],
+    args: &[MAIL, AGENT, Arg::integer("n").after("COUNT").optional(), TTL, BLOCK, BOUND, REPLYTO.optional()],
     ..MAIL_ROW
 };
 
@@ -194,8 +191,8 @@ pub const JOIN: Spec = Spec {
     keys: &with_registry(3),
     complexity: "O(log A) with A the agents of the mailbox",
     summary: "Adds a participant: messages to all reach it, and the mailbox stays when it is empty.",
-    reply: Shape::FLAG.about("1 if it took no part before, else 0"),
-    args: &[MAIL, AGENT, BONDED],
+    reply: Shape::FLAG.about("1 if it had not joined before, else 0"),
+    args: &[MAIL, AGENT, BOUND],
     ..MAIL_ROW
 };
 
@@ -211,7 +208,7 @@ pub const LEAVE: Spec = Spec {
     ..MAIL_ROW
 };
 
-/// What the rows of commands that only look at mailboxes have in common.
+/// What the rows of commands that only read mailboxes share.
 const MAIL_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, categories: "read slow", ..MAIL_ROW };
 
 pub const PENDING: Spec = Spec {
@@ -220,7 +217,7 @@ pub const PENDING: Spec = Spec {
     complexity: "O(M) with M the messages in the inbox",
     summary: "Lists what an agent has received and not acknowledged, in the order of the ids.",
     reply: Shape::list(&PENDING_MAP),
-    args: &[MAIL, AGENT, LIMIT],
+    args: &[MAIL, AGENT, PAGE],
     ..MAIL_READ
 };
 
@@ -230,7 +227,7 @@ pub const DEAD: Spec = Spec {
     complexity: "O(M) with M the offset and the dead letters returned",
     summary: "Lists the dead letters of a mailbox, in the order of the ids.",
     reply: Shape::list(&DEAD_MAP),
-    args: &[MAIL, LIMIT],
+    args: &[MAIL, PAGE],
     ..MAIL_READ
 };
 
@@ -238,7 +235,7 @@ pub const GET: Spec = Spec {
     name: "LTMC.MSG.GET",
     arity: 3,
     complexity: "O(R log N) with R the receivers and N the messages in the mailbox",
-    summary: "Shows a message, and how it is with each of its receivers that is not done with it.",
+    summary: "Shows a message, and its state for each receiver that has not acknowledged it.",
     reply: MESSAGE.or_nil("there is no such message"),
     args: &[MAIL, ID],
     ..MAIL_READ
@@ -247,10 +244,10 @@ pub const GET: Spec = Spec {
 pub const AGENTS: Spec = Spec {
     name: "LTMC.MSG.AGENTS",
     arity: -2,
-    complexity: "O(A + W) with A the agents of the mailbox and W those who wait",
-    summary: "Lists the agents that take part in a mailbox or have messages in it, in the order of their ids.",
+    complexity: "O(A + W) with A the agents of the mailbox and W the clients waiting",
+    summary: "Lists the agents that have joined a mailbox or have messages in it, in the order of their ids.",
     reply: Shape::list(&INBOX),
-    args: &[MAIL, LIMIT],
+    args: &[MAIL, PAGE],
     ..MAIL_READ
 };
 

@@ -1,9 +1,10 @@
-//! The commands of the agent registry: what they take, what they decide, what they answer. The rules are in `domain::registry`.
+//! The commands of the agent registry: what they take, what they decide, what they answer. The
+//! rules are in `domain::registry`.
 
 use super::filter::{labels, FindArgs};
 use super::serve::{claim_binding, commit_claim, decide_due, is_back};
 use crate::command::engine::args::Args;
-use crate::command::engine::commit::commit;
+use crate::command::engine::commit::{commit, touch};
 use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::engine::waiting::{wait, NewWait};
@@ -12,7 +13,7 @@ use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::request_key;
 use crate::domain::limits::{AGENT_LABELS_MAX, AGENT_TEXT_BYTES_MAX, CAPACITY_MAX, ID_BYTES_MAX, REGISTRY_BYTES_MAX};
-use crate::domain::registry::decide::{ClaimArgs, Heartbeat, Introduction};
+use crate::domain::registry::decide::{ClaimArgs, Heartbeat, RegisterArgs};
 use crate::domain::registry::find::Sort;
 use crate::domain::registry::queue::ClaimWaiter;
 use crate::domain::registry::{decide, meta, Health, Registry, Status};
@@ -20,7 +21,7 @@ use crate::domain::value::capability::Capability;
 use crate::domain::{Bytes, Code, Error, Fence, Millis, Service};
 use std::sync::Arc;
 
-/// So much of what is due is decided before a claim looks for somebody.
+/// How much of what is due is decided before a claim looks for an agent.
 const DUE_BEFORE_CLAIM: usize = 64;
 
 /// `LTMC.REGISTER`
@@ -28,7 +29,7 @@ pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("registry")?;
     let id = cx.actor(&mut args, "agent")?;
-    let said = parse_introduction(&mut args)?;
+    let register_args = parse_register(&mut args)?;
     let key = cx.key(1);
     let registry = current::<Registry, H>(cx.node, cx.host, key)?;
     let max = cx.node.settings.get(Setting::RegistryAgentsMax);
@@ -42,37 +43,38 @@ pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         ));
     }
     let (ttl_ms, policy) = (cx.node.settings.get(Setting::AgentTtlMs), cx.node.settings.registry_policy());
-    let event = decide::register(&registry, id, said, ttl_ms, &policy, &mut cx.node.clock);
+    let event = decide::register(&registry, id, register_args, ttl_ms, &policy, &mut cx.node.clock);
     let Some(event) = event else { return Ok(Outcome::Reply(Reply::Nil)) };
     let epoch = cx.node.clock.last();
     commit::<Registry, H>(cx.node, cx.host, key, [event])?;
     Ok(Outcome::Reply(Reply::number(epoch)))
 }
 
-fn parse_introduction(args: &mut Args) -> Result<Introduction, Error> {
-    let mut said = Introduction::default();
+fn parse_register(args: &mut Args) -> Result<RegisterArgs, Error> {
+    let mut register_args = RegisterArgs::default();
     while let Some(word) = args.option()? {
         match word {
-            "NX" => said.only_new = true,
-            "NAME" => said.name = Some(Bytes::from(args.text("NAME", AGENT_TEXT_BYTES_MAX)?)),
+            "NX" => register_args.only_new = true,
+            "NAME" => register_args.name = Some(Bytes::from(args.text("NAME", AGENT_TEXT_BYTES_MAX)?)),
             "CAPS" => {
                 let caps = args.list("CAPS", 0, AGENT_LABELS_MAX)?.iter().map(|text| Capability::parse(text));
                 let mut caps: Vec<Capability> = caps.collect::<Result<_, _>>()?;
                 caps.sort_unstable();
                 caps.dedup();
-                said.caps = Some(caps);
+                register_args.caps = Some(caps);
             }
-            "TAGS" => said.tags = Some(labels("TAGS", 0, args)?),
-            "META" => said.meta = Some(meta::parse(args.bytes("META")?)?),
-            "CAPACITY" => said.capacity = Some(args.number("CAPACITY", 0, CAPACITY_MAX)? as u32),
-            "SESSION" => said.session = Some(Bytes::from(args.text("SESSION", ID_BYTES_MAX)?)),
+            "TAGS" => register_args.tags = Some(labels("TAGS", 0, args)?),
+            "META" => register_args.meta = Some(meta::parse(args.bytes("META")?)?),
+            "CAPACITY" => register_args.capacity = Some(args.number("CAPACITY", 0, CAPACITY_MAX)? as u32),
+            "SESSION" => register_args.session = Some(Bytes::from(args.text("SESSION", ID_BYTES_MAX)?)),
             "STATUS" => {
-                said.status = Some([Status::Starting, Status::Active][args.word("STATUS", &["STARTING", "ACTIVE"])?])
+                register_args.status =
+                    Some([Status::Starting, Status::Active][args.word("STATUS", &["STARTING", "ACTIVE"])?])
             }
-            _ => said.ttl_ms = Some(args.duration(word)?),
+            _ => register_args.ttl_ms = Some(args.duration(word)?),
         }
     }
-    Ok(said)
+    Ok(register_args)
 }
 
 /// `LTMC.DEREGISTER`
@@ -103,7 +105,7 @@ pub fn heartbeat<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (view, policy) = (cx.node.view(), cx.node.settings.registry_policy());
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Err(decide::no_agent(id)) };
     let heard = decide::heartbeat(&stored.state, id, &beat, &policy, &view)?;
-    crate::command::engine::commit::touch::<Registry, H>(cx.node, cx.host, key, heard.pulse, heard.wakes_at)?;
+    touch::<Registry, H>(cx.node, cx.host, key, heard.pulse, heard.wakes_at)?;
     if !heard.events.is_empty() {
         commit::<Registry, H>(cx.node, cx.host, key, heard.events)?;
     }
@@ -140,15 +142,15 @@ fn parse_heartbeat<'a>(args: &mut Args<'a>) -> Result<Heartbeat<'a>, Error> {
     Ok(beat)
 }
 
-/// What `LTMC.AGENT.CLAIM` asks for.
+/// The arguments of `LTMC.AGENT.CLAIM`.
 struct AgentClaimArgs {
-    wish: ClaimArgs,
+    claim: ClaimArgs,
     block_ms: Option<Millis>,
     request_id: Option<Bytes>,
 }
 
 fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<AgentClaimArgs, Error> {
-    let mut asked = FindArgs::new(Sort::Load);
+    let mut find_args = FindArgs::new(Sort::Load);
     let (mut lease_ms, mut reference, mut block_ms, mut request_id) = (None, Bytes::EMPTY, None, None);
     let mut registry = None;
     while let Some(word) = args.option()? {
@@ -159,11 +161,11 @@ fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<AgentClaimArgs, E
             "REGISTRY" => registry = Some(args.registry()?),
             // A claim has no owner, so the ids belong to the registry.
             "REQID" => request_id = Some(request_key(b"", args.id("REQID")?)),
-            _ => asked.read(word, args)?,
+            _ => find_args.read(word, args)?,
         }
     }
     let lease_ms = lease_ms.ok_or_else(|| Error::usage("PX ms (or EX s) is missing: a claim always has a lease"))?;
-    let statuses = asked.filter.statuses;
+    let statuses = find_args.filter.statuses;
     if statuses.is_some_and(|statuses| statuses.has(Status::Suspect) || statuses.has(Status::Dead)) {
         return Err(Error::usage("STATUS of a claim cannot be suspect or dead: such agents take no work"));
     }
@@ -175,43 +177,45 @@ fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<AgentClaimArgs, E
     if registry.is_some() {
         cx.check_actor(&reference)?;
     }
-    asked.filter.free_min = asked.filter.free_min.max(1);
-    let wish = ClaimArgs { filter: Arc::new(asked.filter), sort: asked.sort, lease_ms, reference, registry };
-    Ok(AgentClaimArgs { wish, block_ms, request_id })
+    find_args.filter.free_min = find_args.filter.free_min.max(1);
+    let FindArgs { filter, sort } = find_args;
+    let claim = ClaimArgs { filter: Arc::new(filter), sort, lease_ms, reference, registry };
+    Ok(AgentClaimArgs { claim, block_ms, request_id })
 }
 
 /// `LTMC.AGENT.CLAIM`
 pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("registry")?;
-    let wanted = parse_claim(cx, &mut args)?;
+    let claim_args = parse_claim(cx, &mut args)?;
     let key = cx.key(1);
     decide_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
     let (view, seed) = (cx.node.view(), cx.node.random());
     if let Some(stored) = cx.host.read::<Registry>(key)? {
-        if let Some(answer) = wanted.request_id.as_ref().and_then(|id| stored.answer(id)) {
+        if let Some(answer) = claim_args.request_id.as_ref().and_then(|id| stored.answer(id)) {
             return Ok(Outcome::Reply(answer.into()));
         }
     }
-    let binding = claim_binding(cx.node, cx.host, key, &wanted.wish)?;
+    let binding = claim_binding(cx.node, cx.host, key, &claim_args.claim)?;
     if let Some(stored) = cx.host.read::<Registry>(key)? {
-        // Whoever waits has been offered everyone who is free, so nobody is overtaken.
-        let found = decide::claim(&stored.state, &view, &wanted.wish, seed, &mut cx.node.clock);
+        // Waiting clients have been offered every free agent, so nobody is overtaken.
+        let found = decide::claim(&stored.state, &view, &claim_args.claim, seed, &mut cx.node.clock);
         if let Some((event, fence)) = found {
-            let reply = commit_claim(cx.node, cx.host, key, event, fence, wanted.request_id.as_ref(), binding)?;
+            let request_id = claim_args.request_id.as_ref();
+            let reply = commit_claim(cx.node, cx.host, key, event, fence, request_id, binding)?;
             return Ok(Outcome::Reply(reply));
         }
     }
-    match wanted.block_ms.filter(|_| cx.host.may_block()) {
+    match claim_args.block_ms.filter(|_| cx.host.may_block()) {
         None => Ok(Outcome::Reply(Reply::Nil)),
-        Some(block_ms) => wait_for_agent(cx, wanted, block_ms),
+        Some(block_ms) => wait_for_agent(cx, claim_args, block_ms),
     }
 }
 
-fn wait_for_agent<H: Host>(cx: &mut Cx<H>, wanted: AgentClaimArgs, block_ms: Millis) -> Result<Outcome, Error> {
+fn wait_for_agent<H: Host>(cx: &mut Cx<H>, args: AgentClaimArgs, block_ms: Millis) -> Result<Outcome, Error> {
     let (key, since) = (cx.key(1).id(), cx.now());
-    let AgentClaimArgs { wish, request_id, .. } = wanted;
-    let waiter = ClaimWaiter { key: key.clone(), wish, request_id, since };
+    let AgentClaimArgs { claim, request_id, .. } = args;
+    let waiter = ClaimWaiter { key: key.clone(), args: claim, request_id, since };
     let new = NewWait {
         service: Service::Registry,
         waiting: cx.node.queues.claims.waiting_for(&key),
@@ -223,7 +227,7 @@ fn wait_for_agent<H: Host>(cx: &mut Cx<H>, wanted: AgentClaimArgs, block_ms: Mil
     wait(cx, new, |queues, id| queues.claims.insert_claimer(id, waiter))
 }
 
-/// The agent whose a claim is: one that was made with `REGISTRY`.
+/// The agent that a claim belongs to, if it was made with `REGISTRY`.
 fn bound_claimer<H: Host>(cx: &mut Cx<H>, key: Key, fence: Fence) -> Result<Option<Bytes>, Error> {
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(None) };
     let claim = stored.state.claim(fence).map(|(_, claim)| &claim.reference);

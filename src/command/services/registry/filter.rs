@@ -12,27 +12,28 @@ use crate::domain::{Bytes, Error};
 const SORT_WORDS: [&str; 3] = ["LOAD", "LATENCY", "RANDOM"];
 const SORTS: [Sort; 3] = [Sort::Load, Sort::Latency, Sort::Random];
 
-/// What was asked for so far.
+/// The filter and the order that were read so far.
 #[derive(Debug)]
 pub struct FindArgs {
-    /// Of whom.
+    /// Which agents are looked for.
     pub filter: Filter,
-    /// Who first.
+    /// Which of them come first.
     pub sort: Sort,
 }
 
 impl FindArgs {
-    /// Nothing in particular, in the order of `sort`.
+    /// Any agents, in the order of `sort`.
     pub fn new(sort: Sort) -> Self {
         Self { filter: Filter::ANY, sort }
     }
 
-    /// Reads the values of an option of the filter. The commands that have one know their other options themselves.
+    /// Reads the values of an option of the filter. A command that has one reads its other options
+    /// itself.
     pub fn read(&mut self, word: &str, args: &mut Args) -> Result<(), Error> {
         let filter = &mut self.filter;
         match word {
-            "CAPS" => filter.caps = wanted("CAPS", args)?,
-            "ANYCAP" => filter.any_caps = wanted("ANYCAP", args)?,
+            "CAPS" => filter.caps = requirements("CAPS", args)?,
+            "ANYCAP" => filter.any_caps = requirements("ANYCAP", args)?,
             "TAGS" => filter.tags = labels("TAGS", 1, args)?,
             "STATUS" => filter.statuses = Some(statuses(args)?),
             "META" => {
@@ -55,7 +56,7 @@ impl FindArgs {
     }
 }
 
-fn wanted(name: &str, args: &mut Args) -> Result<Vec<Requirement>, Error> {
+fn requirements(name: &str, args: &mut Args) -> Result<Vec<Requirement>, Error> {
     args.list(name, 1, AGENT_LABELS_MAX)?.iter().map(|text| Requirement::parse(text)).collect()
 }
 
@@ -72,12 +73,7 @@ fn statuses(args: &mut Args) -> Result<Statuses, Error> {
 pub fn labels(name: &str, min: usize, args: &mut Args) -> Result<Vec<Bytes>, Error> {
     let mut labels: Vec<Bytes> = Vec::new();
     for label in args.list(name, min, AGENT_LABELS_MAX)? {
-        if label.is_empty() || label.len() > CAPABILITY_BYTES_MAX {
-            let length = label.len();
-            return Err(Error::usage(format!(
-                "a value of {name} is {length} bytes long, allowed are 1 to {CAPABILITY_BYTES_MAX}"
-            )));
-        }
+        Error::check_length(&format!("a value of {name}"), label.len(), CAPABILITY_BYTES_MAX)?;
         labels.push(Bytes::from(*label));
     }
     labels.sort_unstable();

@@ -1,9 +1,10 @@
-//! The commands that only look at agents. They work on replicas, too.
+//! The commands that only read agents. They work on replicas, too.
 
 use super::filter::FindArgs;
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::page::Page;
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
@@ -108,14 +109,11 @@ fn thousandths(value: u16) -> Reply {
 pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("registry")?;
-    let (mut status, mut offset, mut count) = (None, 0, usize::MAX);
+    let (mut status, mut page) = (None, Page::ALL);
     while let Some(word) = args.option()? {
         match word {
             "STATUS" => status = Some(Status::ALL[args.word("STATUS", &Status::WORDS)?]),
-            _ => {
-                offset = args.number("the offset after LIMIT", 0, RESULTS_MAX)? as usize;
-                count = args.number("the count after LIMIT offset", 0, RESULTS_MAX)? as usize;
-            }
+            _ => page = Page::read(&mut args)?,
         }
     }
     let key = cx.key(1);
@@ -123,22 +121,22 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
     let registry = &stored.state;
     let slots: Vec<Slot> = match status {
-        None => page(registry.index().all(), offset, count),
-        Some(status) => with_status(registry, &view, status).skip(offset).take(count).collect(),
+        None => slots_in(page, registry.index().all()),
+        Some(status) => page.of(with_status(registry, &view, status)).collect(),
     };
     let ids = slots.into_iter().filter_map(|slot| registry.at(slot)).map(|agent| Reply::bytes(&agent.id));
     Ok(Outcome::Reply(budget.list(ids)))
 }
 
-/// A part of a set, without going through what comes before it.
-fn page(set: &SlotSet, offset: usize, count: usize) -> Vec<Slot> {
-    let Some(first) = set.nth(offset) else { return Vec::new() };
-    set.iter_from(first).take(count).collect()
+/// A part of a set, without a walk over what comes before it.
+fn slots_in(page: Page, set: &SlotSet) -> Vec<Slot> {
+    let Some(first) = set.nth(page.offset) else { return Vec::new() };
+    set.iter_from(first).take(page.count).collect()
 }
 
-/// Those who have a status for a reader now.
+/// The agents that have a status for a reader now.
 fn with_status<'a>(registry: &'a Registry, view: &'a View, status: Status) -> impl Iterator<Item = Slot> + 'a {
-    let overdue = if status == Status::Suspect { view.overdue(registry) } else { SlotSet::default() };
+    let overdue = if status == Status::Suspect { view.due_suspects(registry) } else { SlotSet::default() };
     let overdue: Vec<Slot> = overdue.iter().collect();
     let has_status = move |slot: &Slot| registry.at(*slot).is_some_and(|agent| view.status(registry, agent) == status);
     registry.index().with_status(status).iter().chain(overdue).filter(has_status)
@@ -148,19 +146,19 @@ fn with_status<'a>(registry: &'a Registry, view: &'a View, status: Status) -> im
 pub fn find<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("registry")?;
-    let (mut asked, mut limit, mut with_info) = (FindArgs::new(Sort::None), usize::MAX, false);
+    let (mut find_args, mut limit, mut with_info) = (FindArgs::new(Sort::None), usize::MAX, false);
     while let Some(word) = args.option()? {
         match word {
             "LIMIT" => limit = args.number("LIMIT", 1, RESULTS_MAX)? as usize,
             "WITHINFO" => with_info = true,
-            _ => asked.read(word, &mut args)?,
+            _ => find_args.read(word, &mut args)?,
         }
     }
     let key = cx.key(1);
     let (shown, seed, mut budget) = (Shown::new(cx), cx.node.random(), Budget::of(cx.node));
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
     let registry = &stored.state;
-    let found = find_agents(registry, &shown.view, &asked.filter, asked.sort, limit, seed);
+    let found = find_agents(registry, &shown.view, &find_args.filter, find_args.sort, limit, seed);
     let agents = found.into_iter().filter_map(|slot| registry.at(slot));
     let node = &*cx.node;
     let replies = agents.map(|agent| match with_info {
@@ -206,7 +204,7 @@ pub fn stats<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// How many agents have each status for a reader now.
 fn counts(registry: &Registry, view: &View) -> [usize; 8] {
     let mut counts = Status::ALL.map(|status| registry.index().with_status(status).len());
-    for agent in view.overdue(registry).iter().filter_map(|slot| registry.at(slot)) {
+    for agent in view.due_suspects(registry).iter().filter_map(|slot| registry.at(slot)) {
         counts[agent.decided() as usize] -= 1;
         counts[Status::Suspect as usize] += 1;
     }

@@ -1,5 +1,7 @@
-//! What follows from changes of a registry: agents that become free are handed to who waits for them, and what time brings is decided.
+//! What follows from changes of a registry: free agents are handed to the clients that wait for
+//! them, and what time brings is decided.
 
+use crate::command::engine::bindings::binding_for;
 use crate::command::engine::commit::{commit, commit_step};
 use crate::command::engine::reactions;
 use crate::command::engine::service::Serve;
@@ -22,9 +24,9 @@ use std::sync::Arc;
 
 /// What follows from changes of a registry.
 pub struct Plan {
-    /// The agents that may be free by them, if somebody waits for one.
+    /// The agents that the changes may free, if a client waits for one.
     freed: Vec<Bytes>,
-    /// The agents whose incarnations end by them, if any agent holds something.
+    /// The agents whose incarnations the changes end, if any agent holds something.
     departed: Vec<Bytes>,
 }
 
@@ -44,13 +46,15 @@ impl Serve for Registry {
         Ok(Plan { freed: freed.cloned().collect(), departed: departed.cloned().collect() })
     }
 
-    /// The agents are handed to who waits for them. What an agent held that is gone goes back, in the same transaction.
+    /// Hands the agents to the clients that wait for them. What an agent held that is gone is given
+    /// back in the same transaction.
     fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, plan: Plan) {
         plan.freed.iter().for_each(|agent| node.serving(|node| hand_out(node, host, key, agent)));
         plan.departed.iter().for_each(|agent| reactions::agent_gone(node, host, &key.id(), agent));
     }
 
-    /// Decides what time has brought, and serves those who wait if the key may have changed behind our back.
+    /// Decides what time has brought, and serves waiting clients if the key may have changed
+    /// unnoticed.
     fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> Result<usize, Error> {
         let max = node.settings.get(Setting::SweepBatchMax) as usize;
         let work = decide_due(node, host, key.into(), max)?;
@@ -59,20 +63,22 @@ impl Serve for Registry {
 }
 
 impl Node {
-    /// From where the registries are looked at.
+    /// How this node sees the registries.
     pub fn view(&self) -> View {
         View { now: self.now(), since: self.since, gaps: self.gaps, is_replica: self.replica }
     }
 }
 
-/// An agent that was suspect without that being decided was heard of: nothing changed, but it is offered again.
+/// A suspect agent was heard of before its suspicion was decided: nothing changed, but it is
+/// offered again.
 pub fn is_back<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: &[u8]) {
     if !node.queues.claims.is_empty() {
         node.serving(|node| hand_out(node, host, key, &Bytes::from(agent)));
     }
 }
 
-/// Reserves what an agent has free for those who wait for it, the longest waiting of those whose filter fits first.
+/// Reserves the free units of an agent for the clients that wait for it, the longest waiting first
+/// whose filter fits.
 fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: &Bytes) {
     loop {
         let view = node.view();
@@ -81,23 +87,23 @@ fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: &Bytes) {
         let Some(agent) = registry.agent(agent).filter(|agent| agent.free() > 0) else { return };
         let fitting = node.queues.claims.first_fitting(&key.id(), |filter| filter.fits(&view, registry, agent));
         let Some((id, waiter)) = fitting.and_then(|id| Some((id, node.queues.claims.waiter(id)?))) else { return };
-        let (event, fence) = decide::claim_of(agent, &waiter.wish, &mut node.clock);
+        let (event, fence) = decide::claim_of(agent, &waiter.args, &mut node.clock);
         give(node, host, key, id, event, fence);
     }
 }
 
-/// Gives a waiter its claim, and the same to who repeats its request.
+/// Gives a waiter its claim, and the same to its retries.
 fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, event: RegistryEvent, fence: Fence) {
     let Some(waiter) = node.queues.claims.waiter(id) else { return };
-    let (wish, request_id) = (waiter.wish.clone(), waiter.request_id.clone());
+    let (claim, request_id) = (waiter.args.clone(), waiter.request_id.clone());
     let retries = node.queues.claims.retries_of(&key.id(), id);
     let stored = host.read::<Registry>(key).ok().flatten();
     if let Some(answer) = stored.zip(request_id.as_ref()).and_then(|(stored, request)| stored.answer(request)) {
-        // Its retry, with another filter, was quicker.
+        // A retry with another filter was quicker.
         let reply = Reply::from(answer);
         return serve_retries(node, host, retries, UndeliveredGrant::default(), &reply);
     }
-    let claimed = claim_binding(node, host, key, &wish)
+    let claimed = claim_binding(node, host, key, &claim)
         .and_then(|binding| commit_claim(node, host, key, event, fence, request_id.as_ref(), binding));
     match claimed {
         Ok(reply) => {
@@ -108,23 +114,18 @@ fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, event: R
     }
 }
 
-/// The binding of the agent that a claim belongs to; `NOAGENT` if it is not alive.
+/// The binding of the agent that a claim belongs to. `NOAGENT` if it is not alive.
 pub fn claim_binding<H: Host>(
     node: &mut Node,
     host: &mut H,
     key: Key,
-    wish: &ClaimArgs,
+    claim: &ClaimArgs,
 ) -> Result<Option<AgentBinding>, Error> {
-    crate::command::engine::bindings::binding_for::<Registry, H>(
-        node,
-        host,
-        key,
-        wish.registry.as_ref(),
-        &wish.reference,
-    )
+    binding_for::<Registry, H>(node, host, key, claim.registry.as_ref(), &claim.reference)
 }
 
-/// Applies a claim, with the request id that it is to be remembered under and its binding; the reply that tells of it.
+/// Applies a claim, with the request id under which it is remembered and its binding. Returns the
+/// reply.
 pub fn commit_claim<H: Host>(
     node: &mut Node,
     host: &mut H,
@@ -157,7 +158,7 @@ pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
         commit::<Registry, H>(node, host, key, hold)?;
     }
     if host.read::<Registry>(key)?.is_some() {
-        // Which agents to look at when is derived, and so no change to be sent.
+        // When to look at which agents is derived, so it is no change to send.
         let registry = &mut host.write::<Registry>(key)?.state;
         registry.postpone(&due.later);
         if let Some(when) = registry.wakes_at(false) {
@@ -167,7 +168,7 @@ pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
     Ok(work)
 }
 
-/// Serves at most `max` of those who wait, after something happened to the key that nobody told us about.
+/// Serves at most `max` waiting clients, after something happened to the key unnoticed.
 fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, max: usize) -> usize {
     let (mut served, mut in_vain) = (0, AHashSet::new());
     for id in node.queues.claims.waiters(key) {
@@ -178,12 +179,12 @@ fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, max: usize) ->
         let (view, seed) = (node.view(), node.random());
         let Ok(Some(stored)) = host.read::<Registry>(key.into()) else { break };
         let Some(waiter) = node.queues.claims.waiter(id) else { continue };
-        // Who stands behind somebody that got nothing, in the same line, gets nothing either.
-        let line = Arc::as_ptr(&waiter.wish.filter);
+        // If a waiter got nothing, those behind it in the same line get nothing either.
+        let line = Arc::as_ptr(&waiter.args.filter);
         if in_vain.contains(&line) {
             continue;
         }
-        match decide::claim(&stored.state, &view, &waiter.wish, seed, &mut node.clock) {
+        match decide::claim(&stored.state, &view, &waiter.args, seed, &mut node.clock) {
             Some((event, fence)) => {
                 give(node, host, key.into(), id, event, fence);
                 served += 1;

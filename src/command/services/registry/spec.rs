@@ -2,7 +2,7 @@
 
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
-use crate::command::services::spec::{with_registry, BLOCK, GROWS, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
+use crate::command::services::spec::{with_registry, BLOCK, GROWS, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::domain::Service;
 
 const REGISTRY_ROW: Spec = Spec { service: Some(Service::Registry), complexity: "O(log N) with N the agents", ..ROW };
@@ -96,7 +96,7 @@ pub const REGISTER: Spec = Spec {
     arity: -3,
     flags: WRITE_FAST.and(Flags::DENY_OOM),
     complexity: "O(C log N) with C the capabilities, tags and metadata values of the agent and N the agents",
-    summary: "Registers an agent, or registers it again under a new epoch; what it does not say again stays.",
+    summary: "Registers an agent, or registers it again under a new epoch; values that are not given again stay.",
     reply: Shape::FENCE.about("the epoch of the agent").or_nil("NX is given and the agent is registered already"),
     args: &[
         REGISTRY_KEY,
@@ -130,7 +130,7 @@ pub const HEARTBEAT: Spec = Spec {
     name: "LTMC.HEARTBEAT",
     arity: -3,
     summary: "Keeps an agent alive, and reports its status, load and health.",
-    reply: Shape::MS.about("the time to live that was granted"),
+    reply: Shape::MS.about("the TTL of the agent"),
     args: &[
         REGISTRY_KEY,
         AGENT,
@@ -148,7 +148,7 @@ pub const HEARTBEAT: Spec = Spec {
     ..REGISTRY_ROW
 };
 
-/// What the rows of commands that only look at agents have in common.
+/// What the rows of commands that only read agents share.
 const REGISTRY_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, categories: "read slow", ..REGISTRY_ROW };
 
 pub const AGENT_GET: Spec = Spec {
@@ -169,12 +169,9 @@ pub const AGENT_LIST: Spec = Spec {
     complexity: "O(M) with M the ids returned",
     summary: "Lists the ids of agents, in no particular order.",
     reply: Shape::list(&Shape::BYTES.about("ids")),
-    args: &[REGISTRY_KEY, Arg::string("status").after("STATUS").optional(), OFFSET_COUNT],
+    args: &[REGISTRY_KEY, Arg::string("status").after("STATUS").optional(), PAGE],
     ..REGISTRY_READ
 };
-
-const OFFSET_COUNT: Arg =
-    Arg::new("page", ArgKind::Block(&[Arg::integer("offset"), Arg::integer("count")])).after("LIMIT").optional();
 
 const ANYCAP: Arg = counted(&[N, Arg::string("cap").multiple()], "ANYCAP");
 const STATUSES: Arg = counted(&[N, Arg::string("status").multiple()], "STATUS");
@@ -187,31 +184,40 @@ const SORT: Arg =
         .after("SORT")
         .optional();
 
-/// The parts of a filter, as every command takes them that asks for agents.
-pub const FILTER: [Arg; 8] = [CAPS, ANYCAP, TAGS, STATUSES, META_VALUE, MINFREE, EXCLUDE, SORT];
+const FILTER: [Arg; 8] = [CAPS, ANYCAP, TAGS, STATUSES, META_VALUE, MINFREE, EXCLUDE, SORT];
+
+/// The arguments of a command that chooses agents: the filter stands between `before` and `after`.
+pub const fn with_filter<const A: usize, const B: usize, const ALL: usize>(
+    before: [Arg; A],
+    after: [Arg; B],
+) -> [Arg; ALL] {
+    assert!(ALL == A + FILTER.len() + B);
+    let mut all = [FILTER[0]; ALL];
+    let mut at = 0;
+    while at < ALL {
+        all[at] = match at {
+            _ if at < A => before[at],
+            _ if at < A + FILTER.len() => FILTER[at - A],
+            _ => after[at - A - FILTER.len()],
+        };
+        at += 1;
+    }
+    all
+}
 
 pub const AGENT_FIND: Spec = Spec {
     name: "LTMC.AGENT.FIND",
     arity: -2,
-    complexity: "O(F * A / 64 + M) at worst, with F the parts of the filter, A the agents and M those returned; less if a part is rare",
-    summary: "Finds agents by what they can do, how they are and what is free of them.",
+    complexity: "O(F * A / 64 + M) at worst, with F the parts of the filter, A the agents and M those returned; less if few agents meet one part",
+    summary: "Finds agents by capabilities, tags, status, metadata and free capacity.",
     reply: Shape::one_of(&[
         Case::new("without WITHINFO", Shape::list(&Shape::BYTES.about("ids"))),
         Case::new("with WITHINFO", Shape::list(&AGENT_MAP)),
     ]),
-    args: &[
-        REGISTRY_KEY,
-        FILTER[0],
-        FILTER[1],
-        FILTER[2],
-        FILTER[3],
-        FILTER[4],
-        FILTER[5],
-        FILTER[6],
-        FILTER[7],
-        Arg::integer("n").after("LIMIT").optional(),
-        Arg::word("withinfo", "WITHINFO").optional(),
-    ],
+    args: &with_filter::<1, 2, 11>(
+        [REGISTRY_KEY],
+        [Arg::integer("n").after("LIMIT").optional(), Arg::word("withinfo", "WITHINFO").optional()],
+    ),
     ..REGISTRY_READ
 };
 
@@ -224,23 +230,11 @@ pub const AGENT_CLAIM: Spec = Spec {
     complexity: "that of LTMC.AGENT.FIND",
     summary: "Reserves one unit of the capacity of the best agent that fits, with a lease; waits for it if asked to.",
     reply: Shape::tuple(&[Field::new("agent", Shape::BYTES), Field::new("fence", Shape::FENCE)])
-        .or_nil("nobody fits or the wait timed out"),
-    args: &[
-        REGISTRY_KEY,
-        Arg { optional: false, ..TTL },
-        FILTER[0],
-        FILTER[1],
-        FILTER[2],
-        FILTER[3],
-        FILTER[4],
-        FILTER[5],
-        FILTER[6],
-        FILTER[7],
-        Arg::string("text").after("REF").optional(),
-        BLOCK,
-        REGISTRY,
-        REQID,
-    ],
+        .or_nil("no agent fits or the wait timed out"),
+    args: &with_filter::<2, 4, 14>(
+        [REGISTRY_KEY, Arg { optional: false, ..TTL }],
+        [Arg::string("text").after("REF").optional(), BLOCK, REGISTRY, REQID],
+    ),
     ..REGISTRY_ROW
 };
 
@@ -248,7 +242,7 @@ pub const AGENT_RELEASE: Spec = Spec {
     name: "LTMC.AGENT.RELEASE",
     arity: -3,
     summary: "Releases a claim and reports how it went; the longest waiter whose filter fits gets the agent at once.",
-    reply: Shape::FLAG.about("1 if released, 0 if the claim was over"),
+    reply: Shape::FLAG.about("1 if released, 0 if the claim had ended"),
     args: &[
         REGISTRY_KEY,
         Arg::integer("fence"),

@@ -1,7 +1,8 @@
 //! `LTMC.CLUSTER`: this node and the others, as far as they are known.
 //!
-//! Who belongs to the cluster, and whether it can be reached, is what Redis says; how LTMC fares there is what that node itself said
-//! last over the cluster bus. Without cluster there is no such bus: the server only knows its primary and its replicas.
+//! Redis says which nodes belong to the cluster, and whether they can be reached. How LTMC fares on
+//! a node is what that node last reported over the cluster bus. Without cluster there is no such
+//! bus, and the server only knows its primary and its replicas.
 
 use super::health;
 use crate::command::engine::cx::{Cx, Outcome};
@@ -13,7 +14,7 @@ use crate::domain::{Error, Millis, Service};
 use crate::observe::peers::Peer;
 use std::borrow::Cow;
 
-/// The health of a node that says nothing.
+/// The health of a node that does not report.
 const UNKNOWN: &str = "unknown";
 
 /// `primary` or `replica`.
@@ -26,7 +27,7 @@ pub fn role_word(is_replica: bool) -> &'static str {
 }
 
 impl Node {
-    /// What this node tells of itself.
+    /// What this node reports about itself.
     pub fn report<H: Host>(&self, host: &H) -> Report {
         let health = health::report(self, host);
         let services = || Service::ALL.iter().map(|service| self.metrics.of(*service));
@@ -69,12 +70,12 @@ fn row(member: &Member, heard: Option<&Peer>, is_silent: bool, now: Millis) -> R
     let fresh = heard.filter(|_| !is_silent);
     let role = fresh.map_or(role_word(member.is_replica), |peer| &peer.report.role);
     let health = fresh.map_or(UNKNOWN, |peer| &peer.report.health);
-    // Without cluster nobody can say whether the module is there, so that this is not known either.
+    // Without cluster it is unknown whether another node has the module.
     let module = member.id.is_some().then(|| u64::from(heard.is_some())).or(heard.map(|_| 1));
     let age = heard.map(|peer| peer.age_ms(now)).or(member.age_ms);
-    let said = heard.map(|peer| &peer.report);
-    let text = |of: fn(&Report) -> &str| text_or_nil(said.map_or("", of));
-    let number = |of: fn(&Report) -> u64| Reply::number_or_nil(said.map(of));
+    let report = heard.map(|peer| &peer.report);
+    let text = |of: fn(&Report) -> &str| text_or_nil(report.map_or("", of));
+    let number = |of: fn(&Report) -> u64| Reply::number_or_nil(report.map(of));
     Reply::map([
         ("id", text_or_nil(&member.id.map(|id| String::from_utf8_lossy(&id).into_owned()).unwrap_or_default())),
         ("address", text_or_nil(&member.address)),

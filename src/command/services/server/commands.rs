@@ -72,12 +72,13 @@ pub fn repair<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     let repaired = repair::repair_asked(cx.node, cx.host, key)?;
     let Some(repaired) = repaired else {
-        // A key that holds nothing any more was not told of its DEL.
+        // This node did not hear of the DEL of a key that holds nothing any more.
         cx.node.quarantine.remove(&key.id());
         return Ok(Outcome::Reply(Reply::Nil));
     };
     cx.node.count_repair(&repaired);
-    // Whoever waits for it, watches it or hopes for it is served by what it is now.
+    // Clients that wait for it or watch it, and flows that wait for it, are served by what it is
+    // now.
     cx.node.key_changed(key.id());
     Ok(Outcome::Reply(Reply::map([
         ("type", Reply::text(repaired.type_name)),
@@ -86,7 +87,8 @@ pub fn repair<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     ])))
 }
 
-/// `LTMC.DEBUG`, in test builds only: `PANIC [key]`, `CLOCK ms`, `WALL ms`, `SWEEP times`, `CHECK times`, `BREAK key [part]`.
+/// `LTMC.DEBUG`, in test builds only: `PANIC [key]`, `CLOCK ms`, `WALL ms`, `SWEEP times`,
+/// `CHECK times`, `BREAK key [part]`.
 #[cfg(feature = "test-hooks")]
 pub fn debug<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);

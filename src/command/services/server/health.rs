@@ -1,4 +1,5 @@
-//! `LTMC.HEALTH`: how this node is. What the words mean stands in [`observe::health`](crate::observe::health).
+//! `LTMC.HEALTH`: the health of this node. [`observe::health`](crate::observe::health) says what
+//! the words mean.
 
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::Host;
@@ -7,7 +8,7 @@ use crate::command::reply::Reply;
 use crate::domain::{Error, Millis, Service};
 use crate::observe::health::{is_recent, Report, ServiceReport};
 
-/// What is known of this node now.
+/// What is known about this node now.
 pub fn report<H: Host>(node: &Node, host: &H) -> Report {
     let (now, metrics) = (node.now(), &node.metrics);
     let (loop_delay_us, loop_delay_max_us) = host.event_loop_delay_us();
@@ -35,7 +36,8 @@ pub fn report<H: Host>(node: &Node, host: &H) -> Report {
     }
 }
 
-/// How far the scheduler is behind. A replica decides nothing and so is behind with nothing, and nobody with what was before its time.
+/// How far the scheduler is behind. A replica decides nothing, so it is never behind, and no node
+/// is behind with what was due before its time.
 fn sweep_lag_ms(node: &Node) -> Millis {
     let due_since = node.schedule.next_deadline().filter(|_| !node.replica);
     due_since.map_or(0, |since| node.now().saturating_sub(since.max(node.since)))

@@ -29,7 +29,7 @@ const STATUS_MAP: Shape = Shape::map(&[
     Field::new("replicas", Shape::COUNT),
     Field::new("uptime_ms", Shape::MS),
     Field::new("memory_permille", Shape::integer(Unit::Permille).or_nil("maxmemory is not set")),
-    Field::new("last_fence", Shape::FENCE.or_zero("none has been given yet")),
+    Field::new("last_fence", Shape::FENCE.or_zero("none was granted yet")),
     Field::new("waiting_clients", Shape::COUNT),
     Field::new("deadlines", Shape::COUNT),
     Field::new("sweep_lag_ms", Shape::MS),
@@ -69,7 +69,7 @@ const MEMBER: Shape = Shape::map(&[
     Field::new("deadlines", Shape::COUNT.or_nil(UNHEARD)),
     Field::new("sweep_lag_ms", Shape::MS.or_nil(UNHEARD)),
 ]);
-const UNHEARD: &str = "it has told nothing of itself";
+const UNHEARD: &str = "it has not reported";
 
 const SERVICE_HEALTH: Shape = Shape::map(&[
     Field::new("state", Shape::word(&["ok", "degraded", "disabled"])),
@@ -96,7 +96,7 @@ const HEALTH_MAP: Shape = Shape::map(&[
     Field::new("checked", Shape::COUNT),
     Field::new("check_in_parts", Shape::COUNT),
     Field::new("check_skipped", Shape::COUNT),
-    Field::new("check_round_ms", Shape::MS.or_nil("no round is over yet")),
+    Field::new("check_round_ms", Shape::MS.or_nil("no round has ended yet")),
     Field::new("services", Shape::map_of("service", &SERVICE_HEALTH)),
 ]);
 const REASONS: &[&str] = &["quarantine", "panic", "repair", "sweep-lag", "event-loop-delay", "memory"];
@@ -116,7 +116,7 @@ const REPAIRED: Shape = Shape::map(&[
         ]),
     ),
     Field::new("was_broken", Shape::FLAG),
-    Field::new("given_up", Shape::TEXT.about("what had to go").or_nil("nothing had to go")),
+    Field::new("given_up", Shape::TEXT.about("what was lost").or_nil("nothing was lost")),
 ]);
 
 const STAGES: Shape = Shape::map(&[
@@ -169,7 +169,7 @@ pub const CLUSTER: Spec = Spec {
     flags: STATUS.flags,
     complexity: "O(N) with N the nodes",
     summary:
-        "Shows all nodes of the cluster, each with what it last told of itself; without cluster primary and replicas.",
+        "Shows all nodes of the cluster, each with its last report; without cluster, the primary and its replicas.",
     reply: Shape::list(&MEMBER).about("this node first"),
     ..SERVER_ROW
 };
@@ -203,8 +203,7 @@ pub const EXPLAIN: Spec = Spec {
     arity: -2,
     categories: "read slow",
     complexity: "O(N) with N the size of the payload",
-    summary:
-        "Shows the payload of an LTMC.APPLY as JSON, for reading an AOF, and what is wrong with that of a broken value.",
+    summary: "Shows the payload of an LTMC.APPLY as JSON, for reading an AOF, and what is wrong with a broken one.",
     reply: Shape::JSON,
     args: &[Arg::string("payload"), Arg::string("blob").multiple().optional()],
     ..SERVER_ROW
@@ -250,7 +249,7 @@ pub const TRACE: Spec = Spec {
 pub const DEBUG: Spec = Spec {
     name: "LTMC.DEBUG",
     arity: -2,
-    // The key of PANIC: the one that is counted towards quarantine.
+    // The key of PANIC, on which the panic is counted.
     keys: &[crate::command::engine::spec::KeySpec {
         access: crate::command::host::Access::Update,
         at: crate::command::engine::spec::KeysAt::Index(2),

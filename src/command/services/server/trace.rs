@@ -1,4 +1,4 @@
-//! Where traces begin and end, and `LTMC.TRACE`, which shows them. What a trace is: [`crate::observe::trace`].
+//! `LTMC.TRACE` shows traces. [`crate::observe::trace`] says what a trace is.
 
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
@@ -9,7 +9,7 @@ use crate::command::settings::Setting;
 use crate::domain::Error;
 use crate::observe::trace::{First, Happened, Stage, Traced};
 
-/// So many traces are shown if nothing is said.
+/// How many traces are shown by default.
 const SHOWN: u64 = 10;
 
 /// `LTMC.TRACE`

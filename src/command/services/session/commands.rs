@@ -1,5 +1,5 @@
-//! The commands of sessions: what they take, what they decide, what they answer. The rules are in `domain::session` and
-//! `domain::versioned`.
+//! The commands of sessions: what they take, what they decide, what they answer. The rules are in
+//! `domain::session` and `domain::versioned`.
 
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::{refuse_repeated, Budget};
@@ -9,7 +9,7 @@ use crate::command::host::Host;
 use crate::command::reply::{Reply, ELEMENT_BYTES};
 use crate::command::services::versioned::commands::{
     apply, apply_numbered, common_fields, create as create_value, existing, keep, live, parse_meta, remembered,
-    request_of, LifeAsked,
+    request_of, LifeArgs,
 };
 use crate::command::services::versioned::serve::end as end_session;
 use crate::command::settings::Setting;
@@ -32,7 +32,7 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let (mut participants, mut state, mut meta) = (Vec::new(), Fields::default(), Bytes::EMPTY);
-    let (mut life, mut registry, mut request) = (LifeAsked::default(), None, None);
+    let (mut life, mut registry, mut request) = (LifeArgs::default(), None, None);
     let (bounds, depth_max) = (bounds(cx), cx.node.settings.get(Setting::JsonDepthMax) as usize);
     while let Some(word) = args.option()? {
         match word {
@@ -74,10 +74,7 @@ fn with_roles(agents: Vec<Bytes>) -> Vec<(Bytes, Bytes)> {
 fn parse_agents(args: &mut Args) -> Result<Vec<Bytes>, Error> {
     let mut agents = Vec::new();
     for agent in args.list("PARTICIPANTS", 0, PARTICIPANTS_END)? {
-        if agent.is_empty() || agent.len() > ID_BYTES_MAX {
-            let length = agent.len();
-            return Err(Error::usage(format!("a participant is {length} bytes long, allowed are 1 to {ID_BYTES_MAX}")));
-        }
+        Error::check_length("a participant", agent.len(), ID_BYTES_MAX)?;
         agents.push(Bytes::from(*agent));
     }
     agents.sort_unstable();
@@ -88,7 +85,9 @@ fn parse_agents(args: &mut Args) -> Result<Vec<Bytes>, Error> {
 /// `LTMC.SESSION.SET`
 pub fn set<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, at) = (cx.key(1), cx.now());
-    if cx.args.len() % 2 == 1 {
+    // Every word behind the key belongs to a pair: a field, or an option with its one value.
+    let is_paired = cx.args.len() % 2 == 0;
+    if !is_paired {
         let syntax = cx.spec.syntax();
         return Err(Error::usage(format!("a field has no value; syntax: {syntax}")));
     }
@@ -106,7 +105,8 @@ pub fn set<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Ok(answered);
     }
     let (bounds, keep) = (bounds(cx), keep(cx.node));
-    // Copied first: the processor writes it to memory while it looks for the key, and need not wait for that when the copy moves on.
+    // Copied before the key is looked up: the processor writes the copy to memory meanwhile, and
+    // need not wait for that when the copy moves on.
     let change = fields_rules::change_to(fields.clone());
     let session = live::<Fields, H>(cx.node, cx.host, key)?;
     fields_rules::check_set(session, fields, expected, &bounds)?;
@@ -185,13 +185,13 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let (key, at) = (cx.key(1), cx.now());
-    let wanted = if args.has_argument() { Some(args.word("status", &Status::WORDS)?) } else { None };
+    let new_status = if args.has_argument() { Some(args.word("status", &Status::WORDS)?) } else { None };
     acting(cx, &mut args)?;
-    let Some(wanted) = wanted else {
+    let Some(new_status) = new_status else {
         let session = cx.host.read::<Session>(key)?.map(|stored| &stored.state).filter(|session| session.is_shown(at));
         return Ok(Outcome::Reply(session.map_or(Reply::Nil, |session| Reply::text(session.status().word()))));
     };
-    let status = Status::ALL[wanted];
+    let status = Status::ALL[new_status];
     let session = existing::<Fields, H>(cx.node, cx.host, key)?;
     match decide::set_status(session, status, at)? {
         Some(VersionedEvent::StatusChanged { status: Status::Terminated, .. }) => {
@@ -246,7 +246,7 @@ pub fn disown<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::number(count as u64)))
 }
 
-/// The resources of a command about them, and who acts.
+/// The resources of a command about them, and the acting agent.
 fn parse_resources<'a, H: Host>(cx: &Cx<'a, H>) -> Result<(&'a [&'a [u8]], Bytes), Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
@@ -256,19 +256,18 @@ fn parse_resources<'a, H: Host>(cx: &Cx<'a, H>) -> Result<(&'a [&'a [u8]], Bytes
         return Err(args.missing("resource"));
     }
     if let Some(long) = resources.iter().find(|resource| resource.len() > KEY_BYTES_MAX) {
-        let text = format!("a resource is {} bytes long, at most {KEY_BYTES_MAX} are allowed", long.len());
-        return Err(Error::usage(text));
+        Error::check_length_max("a resource", long.len(), KEY_BYTES_MAX)?;
     }
     Ok((resources, by))
 }
 
-/// `[AGENT a]` as the only option that is left: who acts.
+/// `[AGENT a]` as the only remaining option: the acting agent.
 fn acting<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<Bytes, Error> {
-    let mut said = None;
+    let mut agent = None;
     while args.option()?.is_some() {
-        said = Some(args.id("AGENT")?);
+        agent = Some(args.id("AGENT")?);
     }
-    cx.acting(said)
+    cx.acting(agent)
 }
 
 /// `LTMC.SESSION.END`
@@ -276,14 +275,14 @@ pub fn end<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let mut grace_ms = cx.node.settings.get(Setting::SessionEndGraceMs);
-    let mut said = None;
+    let mut agent = None;
     while let Some(word) = args.option()? {
         match word {
             "GRACE" => grace_ms = args.millis("GRACE", 0)?,
-            _ => said = Some(args.id("AGENT")?),
+            _ => agent = Some(args.id("AGENT")?),
         }
     }
-    cx.acting(said)?;
+    cx.acting(agent)?;
     let key = cx.key(1);
     if live::<Fields, H>(cx.node, cx.host, key)?.is_none() {
         return Ok(Outcome::Reply(Reply::Integer(0)));

@@ -40,7 +40,7 @@ pub const CREATE: Spec = Spec {
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: &with_registry(2),
     complexity: "O(N) with N the fields and participants given",
-    summary: "Makes a session.",
+    summary: "Creates a session.",
     reply: MADE,
     args: &[
         KEY,
@@ -61,7 +61,7 @@ pub const SET: Spec = Spec {
     arity: -4,
     flags: GROWS,
     complexity: "O(F log N) with F the fields given and N those of the session",
-    summary: "Sets fields as one new version; makes the session if there is none.",
+    summary: "Sets fields as one new version; creates the session if there is none.",
     reply: NEW_VERSION,
     args: &[
         KEY,
@@ -78,7 +78,7 @@ pub const GET: Spec = Spec {
     arity: -2,
     flags: Flags::READONLY.and(Flags::FAST),
     categories: "read fast",
-    complexity: "O(F log N) with F the fields asked for, or O(N) for all, with N those of the session",
+    complexity: "O(F log N) with F the fields named, or O(N) for all, with N those of the session",
     summary: "Reads one field, several, or all.",
     reply: Shape::one_of(&[
         Case::new("for one field", Shape::BYTES.or_nil("there is none of this name")),
@@ -93,7 +93,7 @@ pub const DEL: Spec = Spec {
     name: "LTMC.SESSION.DEL",
     arity: -3,
     complexity: "O(F log N) with F the fields given and N those of the session",
-    summary: "Deletes fields as one new version; a session that SET has made is gone with its last field.",
+    summary: "Deletes fields as one new version; a session created by SET is deleted with its last field.",
     reply: Shape::COUNT.about("the number of fields deleted"),
     args: &[KEY, Arg::string("field").multiple()],
     ..SESSION_ROW
@@ -144,12 +144,12 @@ pub const TOUCH: Spec = Spec {
     arity: -2,
     complexity: "O(1)",
     summary: "Starts the TTL of a session anew, or sets another one.",
-    reply: Shape::FLAG.about("1, or 0 if there is none"),
+    reply: Shape::FLAG.about("1, or 0 if there is no session"),
     args: &[KEY, TTL],
     ..SESSION_ROW
 };
 
-/// Redis Cluster and ACL have to see the resources: they are keys.
+/// Resources are keys, which Redis Cluster and ACL have to see.
 const OWN_KEYS: &[KeySpec] = &[
     KeySpec { access: Access::Update, at: KeysAt::Index(1) },
     KeySpec { access: Access::Update, at: KeysAt::From(2) },
@@ -171,8 +171,8 @@ pub const DISOWN: Spec = Spec {
     arity: -3,
     flags: WRITE_FAST.and(Flags::GETKEYS_API),
     keys: OWN_KEYS,
-    summary: "Ends a session's ownership of keys; with AGENT only what that agent gave.",
-    reply: Shape::COUNT.about("the number of keys that did"),
+    summary: "Ends a session's ownership of keys; with AGENT only what that agent named.",
+    reply: Shape::COUNT.about("the number of keys that it owned"),
     args: &[KEY, Arg::key("resource", 1).multiple(), ACTING],
     ..SESSION_ROW
 };
@@ -241,7 +241,7 @@ pub const END: Spec = Spec {
     flags: Flags::WRITE,
     categories: "write slow",
     complexity: "O(R) with R what the participants hold of its resources, at most ltmc.sweep-batch-max at a time",
-    summary: "Ends a session: what its participants hold of its resources is given back, the first of it at once; it can be read for a while.",
+    summary: "Ends a session: what its participants hold of its resources is given back, a first part at once; it stays readable for a while.",
     reply: Shape::FLAG.about("1, or 0 if it had ended or there was none"),
     args: &[KEY, Arg::integer("ms").after("GRACE").optional(), ACTING],
     ..SESSION_ROW

@@ -1,27 +1,29 @@
-//! What sessions and contexts have in common: reading a live value, and the commands that are the same for both.
+//! What sessions and contexts share: reading a live value, and the commands that are the same for
+//! both.
 
-use super::serve::end_if_over;
+use super::serve::end_if_expired;
 use crate::command::engine::args::{parse_meta_of, Args};
 use crate::command::engine::bindings::binding_for;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::commit::{commit, commit_changes, commit_one};
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::page::Page;
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::{request_key, Answer};
-use crate::domain::limits::{NAME_BYTES_MAX, RESULTS_MAX, VERSIONED_META_BYTES_MAX};
+use crate::domain::limits::{NAME_BYTES_MAX, VERSIONED_META_BYTES_MAX};
 use crate::domain::value::bytes::printable;
 use crate::domain::versioned::history::{Checkpoint, CheckpointId, Keep};
 use crate::domain::versioned::{decide, Created, Life, State, Version, Versioned, VersionedEvent};
 use crate::domain::{AgentBinding, Bytes, Change, Code, Entity, Error, Millis};
 
-/// The value of a key if its life is not over.
+/// The value of a key if its life has not ended.
 pub fn live<'a, S: State, H: Host>(node: &Node, host: &'a mut H, key: Key) -> Result<Option<&'a Versioned<S>>, Error> {
     let now = node.now();
     let stored = host.read::<Versioned<S>>(key)?;
-    Ok(stored.map(|stored| &stored.state).filter(|value| !value.is_over(now)))
+    Ok(stored.map(|stored| &stored.state).filter(|value| !value.is_expired(now)))
 }
 
 /// The value of a key that has to be there.
@@ -29,17 +31,19 @@ pub fn existing<'a, S: State, H: Host>(node: &Node, host: &'a mut H, key: Key) -
     live(node, host, key)?.ok_or_else(|| missing::<S>(key))
 }
 
-/// There is no such session or context.
+/// The error for a session or context that does not exist.
 pub fn missing<S: State>(key: Key) -> Error {
     Error::new(S::MISSING, format!("there is no {} '{}'", S::SERVICE.name(), printable(key.name)))
 }
 
-/// What a request is remembered under: ids belong to who acts, or to the key if nobody is named.
+/// The id under which a request is remembered: ids belong to the acting agent, or to the key if
+/// none is named.
 pub fn request_of(actor: &[u8], id: Option<&[u8]>) -> Option<Bytes> {
     id.map(|id| request_key(actor, id))
 }
 
-/// The answer to a request that was answered before. Asked first: what such a request expects may have changed by itself.
+/// The answer to a request that was answered before. It is looked up first: what such a request
+/// expects may no longer hold, because of the request itself.
 pub fn remembered<S: State, H: Host>(
     cx: &mut Cx<H>,
     key: Key,
@@ -47,7 +51,7 @@ pub fn remembered<S: State, H: Host>(
 ) -> Result<Option<Outcome>, Error> {
     let Some(request) = request else { return Ok(None) };
     let now = cx.now();
-    let stored = cx.host.read::<Versioned<S>>(key)?.filter(|stored| !stored.state.is_over(now));
+    let stored = cx.host.read::<Versioned<S>>(key)?.filter(|stored| !stored.state.is_expired(now));
     Ok(stored.and_then(|stored| stored.answer(request)).map(|answer| Outcome::Reply(answer.into())))
 }
 
@@ -56,7 +60,8 @@ pub fn apply<S: State, H: Host>(cx: &mut Cx<H>, key: Key, event: VersionedEvent<
     commit_one::<Versioned<S>, H>(cx.node, cx.host, key, event)
 }
 
-/// Applies an event that makes a version or a checkpoint, and answers its number; a retry of the request is answered the same.
+/// Applies an event that makes a version or a checkpoint, and answers its number. A retry of the
+/// request gets the same answer.
 pub fn apply_numbered<S: State, H: Host>(
     cx: &mut Cx<H>,
     key: Key,
@@ -79,7 +84,8 @@ pub fn keep(node: &Node) -> Keep {
     }
 }
 
-/// Makes a new value, whose participants are agents of a registry if one is named. Errs if there is one already that is not over.
+/// Creates a value. With a registry, its participants are agents of that. Errs if there is one
+/// already that has not ended.
 pub fn create<S: State, H: Host>(
     cx: &mut Cx<H>,
     key: Key,
@@ -87,7 +93,7 @@ pub fn create<S: State, H: Host>(
     registry: Option<&Bytes>,
     request: Option<Bytes>,
 ) -> Result<Outcome, Error> {
-    end_if_over::<S, H>(cx.node, cx.host, key)?;
+    end_if_expired::<S, H>(cx.node, cx.host, key)?;
     if let Some(stored) = cx.host.read::<Versioned<S>>(key)? {
         decide::check_returned(&stored.state)?;
     }
@@ -116,9 +122,9 @@ pub fn create<S: State, H: Host>(
     Ok(Outcome::Reply(Reply::number(version)))
 }
 
-/// The options that say how long a new value lives.
+/// The options for how long a new value lives.
 #[derive(Debug, Default)]
-pub struct LifeAsked {
+pub struct LifeArgs {
     /// `PX` or `EX`, ms.
     pub ttl_ms: Option<Millis>,
     /// `SLIDING`.
@@ -127,7 +133,7 @@ pub struct LifeAsked {
     pub max_life_ms: Option<Millis>,
 }
 
-impl LifeAsked {
+impl LifeArgs {
     /// The life that begins at `at`.
     pub fn begin(&self, at: Millis) -> Result<Life, Error> {
         if self.is_sliding && self.ttl_ms.is_none() {
@@ -137,7 +143,7 @@ impl LifeAsked {
     }
 }
 
-/// `META json`, as it was given; empty for null.
+/// `META json`, as it was given. Empty for null.
 pub fn parse_meta(args: &mut Args, depth_max: usize) -> Result<Bytes, Error> {
     parse_meta_of(args, VERSIONED_META_BYTES_MAX, depth_max)
 }
@@ -201,18 +207,14 @@ pub fn checkpoint<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn checkpoints<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let (mut offset, mut count) = (0, usize::MAX);
-    while args.option()?.is_some() {
-        offset = args.number("the offset after LIMIT", 0, RESULTS_MAX)? as usize;
-        count = args.number("the count after LIMIT offset", 0, RESULTS_MAX)? as usize;
-    }
+    let page = Page::only(&mut args)?;
     let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
     let value = live::<S, H>(cx.node, cx.host, key)?;
     let checkpoints = value.into_iter().flat_map(|value| value.history().checkpoints());
-    Ok(Outcome::Reply(budget.list(checkpoints.skip(offset).take(count).map(checkpoint_map))))
+    Ok(Outcome::Reply(budget.list(page.of(checkpoints).map(checkpoint_map))))
 }
 
-/// A checkpoint as it is shown.
+/// A checkpoint, as replies show it.
 pub fn checkpoint_map((id, checkpoint): (CheckpointId, &Checkpoint)) -> Reply {
     Reply::map([
         ("id", Reply::number(id)),
@@ -223,27 +225,27 @@ pub fn checkpoint_map((id, checkpoint): (CheckpointId, &Checkpoint)) -> Reply {
     ])
 }
 
-/// `SESSION.RESTORE key checkpoint [IFVERSION v] [REQID id] [AGENT a]` and the same of `CTX.ROLLBACK`
+/// `SESSION.RESTORE key checkpoint [IFVERSION v] [REQID id] [AGENT a]`, and `CTX.ROLLBACK` likewise
 pub fn restore<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let wanted = args.bytes("checkpoint")?;
-    let (mut expected, mut request, mut said) = (None, None, None);
+    let name = args.bytes("checkpoint")?;
+    let (mut expected, mut request, mut agent) = (None, None, None);
     while let Some(word) = args.option()? {
         match word {
             "IFVERSION" => expected = Some(args.version("IFVERSION")?),
             "REQID" => request = Some(args.id("REQID")?),
-            _ => said = Some(args.id("AGENT")?),
+            _ => agent = Some(args.id("AGENT")?),
         }
     }
-    let (key, at, by) = (cx.key(1), cx.now(), cx.acting(said)?);
+    let (key, at, by) = (cx.key(1), cx.now(), cx.acting(agent)?);
     let request = request_of(&by, request);
     if let Some(answered) = remembered::<S, H>(cx, key, request.as_ref())? {
         return Ok(answered);
     }
     let value = existing::<S, H>(cx.node, cx.host, key)?;
     decide::check_version(Some(value), expected, S::changed_since)?;
-    let (checkpoint, _) = decide::find_checkpoint(value, wanted)?;
+    let (checkpoint, _) = decide::find_checkpoint(value, name)?;
     let event = decide::restore(value, checkpoint, &by, at)?;
     apply_numbered::<S, H>(cx, key, event, request)
 }
@@ -253,10 +255,10 @@ pub fn fork<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("src")?;
     args.bytes("dst")?;
-    let (mut wanted, mut request) = (None, None);
+    let (mut checkpoint, mut request) = (None, None);
     while let Some(word) = args.option()? {
         match word {
-            "AT" => wanted = Some(args.bytes("the checkpoint after AT")?),
+            "AT" => checkpoint = Some(args.bytes("the checkpoint after AT")?),
             _ => request = request_of(b"", Some(args.id("REQID")?)),
         }
     }
@@ -268,12 +270,12 @@ pub fn fork<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Ok(answered);
     }
     let value = existing::<S, H>(cx.node, cx.host, src)?;
-    let version: Version = match wanted {
-        Some(wanted) => decide::find_checkpoint(value, wanted)?.1,
+    let version: Version = match checkpoint {
+        Some(name) => decide::find_checkpoint(value, name)?.1,
         None => value.version(),
     };
     let mut forked = value.forked(version, at).ok_or_else(Error::internal)?;
-    // Who is bound to a name must not take others along.
+    // A user who is bound to its name must not take other agents along.
     forked.participants.retain(|(agent, _)| cx.check_actor(agent).is_ok());
     if cx.check_actor(&forked.owner).is_err() {
         forked.owner = Bytes::EMPTY;
@@ -327,7 +329,7 @@ pub fn common_fields<S: State>(value: &Versioned<S>, revision: u64, budget: &mut
         ("changed_by", Reply::bytes_or_nil(changed_by)),
         ("ttl_ms", Reply::number_or_nil(life.ttl_ms)),
         ("sliding", Reply::Integer(life.is_sliding.into())),
-        ("ends_ms", Reply::number_or_nil(life.over_at())),
+        ("ends_ms", Reply::number_or_nil(life.expires_at())),
         ("checkpoints", Reply::number(history.checkpoints().len() as u64)),
         ("last_checkpoint", history.checkpoints().next_back().map_or(Reply::Nil, checkpoint_map)),
         ("history_versions", Reply::number(history.recent_versions() as u64)),

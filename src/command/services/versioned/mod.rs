@@ -1,4 +1,4 @@
-//! What sessions and contexts have in common.
+//! What sessions and contexts share.
 
 pub mod commands;
 pub mod serve;

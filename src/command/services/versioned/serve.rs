@@ -12,7 +12,7 @@ use crate::domain::versioned::{decide, Resource, Resources, State, Status, Versi
 use crate::domain::{Bytes, Change, Error, KeyId, Millis};
 use std::ops::Bound;
 
-/// Nobody waits for a session or a context but those who watch it.
+/// Only watchers wait for a session or a context.
 impl<S: State> Serve for Versioned<S> {
     const PASSES: bool = true;
     type Plan = ();
@@ -26,13 +26,14 @@ impl<S: State> Serve for Versioned<S> {
         Ok(())
     }
 
-    /// After a stop without notice the value is recovering, and at the end of its life what belongs to it is given back.
+    /// A value that was found after a stop without notice becomes recovering. At the end of its
+    /// life, what belongs to it is given back.
     fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, _has_changed: bool) -> Result<usize, Error> {
         if host.read::<Self>(key.into())?.is_some_and(|stored| stored.state.owes().is_some()) {
             return give_back::<S, H>(node, host, key.into());
         }
-        // First, since what happens to a value gives it its life anew.
-        end_if_over::<S, H>(node, host, key.into())?;
+        // This comes first, since an event may renew the life of a value.
+        end_if_expired::<S, H>(node, host, key.into())?;
         let at = node.now();
         if host.read::<Self>(key.into())?.is_some_and(|stored| stored.state.is_found()) {
             let event = VersionedEvent::StatusChanged { at, status: Status::Recovering };
@@ -42,25 +43,27 @@ impl<S: State> Serve for Versioned<S> {
     }
 }
 
-/// Ends what is still there though its life is over.
-pub fn end_if_over<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
+/// Ends a value whose life has run out.
+pub fn end_if_expired<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
     let now = node.now();
     match host.read::<Versioned<S>>(key)? {
-        Some(stored) if stored.state.is_over(now) => end::<S, H>(node, host, key, 0).map(drop),
+        Some(stored) if stored.state.is_expired(now) => end::<S, H>(node, host, key, 0).map(drop),
         _ => Ok(()),
     }
 }
 
-/// Ends a session: what it owns is given back, and after a while it is gone. False if it had ended before.
+/// Ends a session: what it owns is given back, and after its grace it is gone. False if it had
+/// ended before.
 pub fn end<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key, grace_ms: Millis) -> Result<bool, Error> {
-    // Newer than what any node has granted: a lock that is on its way here may be younger than the last one of this node.
+    // Newer than any grant of any node: a lock on its way here may be younger than the last one of
+    // this node.
     let (now, fence) = (node.now(), node.clock.next_fence());
     let Some(stored) = host.read::<Versioned<S>>(key)? else { return Ok(false) };
     let value = &stored.state;
     let event = match decide::end(value, grace_ms, fence, now) {
         Some(event) => event,
-        // Its time as a terminated session is over, too.
-        None if value.is_over(now) && value.owes().is_none() => VersionedEvent::Ended { at: now, gone_at: 0 },
+        // Its grace as a terminated session has run out, too.
+        None if value.is_expired(now) && value.owes().is_none() => VersionedEvent::Ended { at: now, gone_at: 0 },
         None => return Ok(false),
     };
     commit_one::<Versioned<S>, H>(node, host, key, event)?;
@@ -68,12 +71,15 @@ pub fn end<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key, grace_ms:
     Ok(true)
 }
 
-/// Gives back the next of what a session that has ended owns, at most `sweep-batch-max` pieces; the rest follows in the rounds of the
-/// scheduler, so that nobody has to wait for all of it. What may be on another node, since it is not here and the slot is on the move, stays owed:
-/// it is passed over, and the session, here or there, is asked again until both are in one place. Says how many pieces it was.
+/// Gives back the next resources of a session that has ended, at most `sweep-batch-max` pieces. The
+/// rest follows in the rounds of the scheduler, so that nobody has to wait for all of it. Returns
+/// how many pieces that was.
+///
+/// A resource that is not here may be on another node while the slot moves, and stays owed: it is
+/// skipped, and the session, here or there, is asked again until both are in one place.
 fn give_back<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<usize, Error> {
     let max = node.settings.get(Setting::SweepBatchMax) as usize;
-    // Where users are bound to their names, the name of a key is nobody's.
+    // Where users are bound to their names, no agent owns the name of a key.
     let is_bound = node.settings.agents_are_bound();
     let own_name = (!is_bound).then(|| Bytes::from(key.name));
     let Some(stored) = host.read::<Versioned<S>>(key)? else { return Ok(0) };
@@ -117,7 +123,7 @@ fn give_back<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Resu
     Ok(max - left)
 }
 
-/// The resources after one, or all.
+/// The resources after `last`, or all.
 fn behind<'a>(resources: &'a Resources, last: Option<&Bytes>) -> impl Iterator<Item = (&'a Bytes, &'a Resource)> {
     resources.range::<Bytes, _>((last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
 }
@@ -140,7 +146,7 @@ fn give_back_of<E: Serve, H: Host>(node: &mut Node, host: &mut H, resource: Key,
     let is_all = events.len() <= max;
     events.truncate(max);
     let pieces = events.len();
-    // It was just read as of this type.
+    // The key was just read as of this type.
     commit::<E, H>(node, host, resource, events).ok();
     GiveBack { pieces, is_all }
 }

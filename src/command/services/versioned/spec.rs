@@ -1,32 +1,29 @@
-//! What the rows of sessions and contexts have in common.
+//! What the rows of sessions and contexts share.
 
 use crate::command::engine::reply_shape::{Field, Shape};
-use crate::command::engine::spec::{Arg, ArgKind, KeySpec, KeysAt};
+use crate::command::engine::spec::{Arg, KeySpec, KeysAt};
 use crate::command::host::Access;
-use crate::command::services::spec::{KEY, REQID};
+use crate::command::services::spec::{KEY, PAGE, REQID};
 
 pub const AGENT: Arg = Arg::string("agent");
 pub const META: Arg = Arg::string("json").after("META").optional();
-/// Who acts, where the caller may be bound to a name.
+/// The acting agent, where the caller may be bound to a name.
 pub const ACTING: Arg = AGENT.after("AGENT").optional();
 pub const IFVERSION: Arg = Arg::integer("version").after("IFVERSION").optional();
 pub const AT: Arg = Arg::string("checkpoint").after("AT").optional();
 pub const CHECKPOINT_ARGS: &[Arg] =
     &[KEY, Arg::string("text").after("NAME").optional(), Arg::word("pin", "PIN").optional(), REQID];
-pub const CHECKPOINTS_ARGS: &[Arg] = &[
-    KEY,
-    Arg::new("page", ArgKind::Block(&[Arg::integer("offset"), Arg::integer("count")])).after("LIMIT").optional(),
-];
+pub const CHECKPOINTS_ARGS: &[Arg] = &[KEY, PAGE];
 pub const PRUNE_ARGS: &[Arg] = &[
     KEY,
     Arg::integer("n").after("KEEPLAST"),
     Arg::integer("ms").after("MAXAGE").optional(),
     Arg::word("dryrun", "DRYRUN").optional(),
 ];
-/// What is as it is now is shared until one of the two changes.
+/// The current state is shared until one of the two changes.
 pub const FORK_COMPLEXITY: &str =
-    "O(1) as it is now, O(N) with AT, N being its size; O(N) for the first change of one of the two, and if it goes to a replica or an AOF";
-/// Redis Cluster looks at the first key spec only: commands with these need GETKEYS_API.
+    "O(1), with AT O(N) with N its size; O(N) more for the first change of one of the two, and if there is a replica or an AOF";
+/// Redis Cluster uses the first key spec only: commands with these need GETKEYS_API.
 pub const FORK_KEYS: &[KeySpec] =
     &[KeySpec { access: Access::Read, at: KeysAt::Index(1) }, KeySpec { access: Access::Update, at: KeysAt::Index(2) }];
 
@@ -45,7 +42,7 @@ const PARTICIPANT: Shape = Shape::map(&[
     Field::new("since_ms", Shape::UNIX_MS),
 ]);
 
-/// What the replies about a whole value end with.
+/// The last fields of the replies about a whole value.
 pub const COMMON: [Field; 16] = [
     Field::new("owner", Shape::BYTES.or_nil("it has none")),
     Field::new("meta", Shape::JSON.or_nil("none was given")),
@@ -53,10 +50,13 @@ pub const COMMON: [Field; 16] = [
     Field::new("participants", Shape::list(&PARTICIPANT).about("as many as fit")),
     Field::new("created_ms", Shape::UNIX_MS),
     Field::new("changed_ms", Shape::UNIX_MS),
-    Field::new("changed_by", Shape::BYTES.or_nil("nobody was named")),
+    Field::new("changed_by", Shape::BYTES.or_nil("none was named")),
     Field::new("ttl_ms", Shape::MS.or_nil("it has none")),
     Field::new("sliding", Shape::FLAG),
-    Field::new("ends_ms", Shape::UNIX_MS.or_nil("it has no end").or_zero("it has ended, but not all is given back")),
+    Field::new(
+        "ends_ms",
+        Shape::UNIX_MS.or_nil("it has no end").or_zero("it has ended, but not everything is given back"),
+    ),
     Field::new("checkpoints", Shape::COUNT),
     Field::new("last_checkpoint", CHECKPOINT_MAP.or_nil("there is none")),
     Field::new("history_versions", Shape::COUNT),
@@ -66,7 +66,7 @@ pub const COMMON: [Field; 16] = [
 ];
 
 pub const JOINED: Shape = Shape::FLAG.about("1 if it is new, else 0");
-pub const LEFT: Shape = Shape::FLAG.about("1 if it was one, else 0");
+pub const LEFT: Shape = Shape::FLAG.about("1 if it was a participant, else 0");
 pub const MADE: Shape = Shape::VERSION.about("its version, 1");
 pub const NEW_VERSION: Shape = Shape::VERSION.about("the new version");
 pub const CHECKPOINT_NUMBER: Shape = Shape::NUMBER.about("the number of the checkpoint");

@@ -1,7 +1,7 @@
 //! `LTMC.WATCH`: what happened to keys since a revision, and waiting for more.
 //!
-//! It only reads, so it works on replicas, too. A watcher stands beside each of its keys; what changes a key with a log wakes those who
-//! stand there, and the scheduler answers them in its next round.
+//! It only reads, so it works on replicas, too. A watcher is noted at each of its keys. A change of
+//! a key with a log wakes its watchers, and the scheduler answers them in its next round.
 
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
@@ -19,7 +19,7 @@ use crate::domain::{Error, KeyId, Service};
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
 
-/// A revision; `None` for `$`, which is the current one.
+/// A revision; `None` for `$`, the current one.
 fn parse_revision(args: &mut Args) -> Result<Option<u64>, Error> {
     match args.bytes("revision")? {
         b"$" => Ok(None),
@@ -50,7 +50,7 @@ pub fn watch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if since.is_empty() {
         return Err(args.missing("SINCE"));
     }
-    // As long as the keys are read nothing but their revisions is asked for.
+    // While the keys are read, only their revisions are needed.
     let count = std::mem::take(&mut watcher.count);
     for (index, since) in (first..first + numkeys).zip(since) {
         let key = cx.key(index);

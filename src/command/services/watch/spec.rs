@@ -20,7 +20,7 @@ const TOO_LATE: Shape = Shape::tuple(&[
 pub const WATCH: Spec = Spec {
     name: "LTMC.WATCH",
     arity: -5,
-    // Redis Cluster does not look at key specs like this one.
+    // Redis Cluster ignores key specs like this one.
     flags: Flags::READONLY.and(Flags::BLOCKING).and(Flags::GETKEYS_API),
     keys: &[KeySpec { access: Access::Read, at: KeysAt::CountAt(1) }],
     categories: "read slow blocking",

@@ -1,13 +1,14 @@
 //! Eviction: which value goes first when there is no room. For everything that is bounded and can
 //! be computed again.
 //!
-//! No order is kept, since that would cost every use of a value something. A value notes when it
-//! was used. If one has to go, the worst of a few drawn values goes; if there are few, all are
-//! compared. The use of values is local to each node and not replicated. The primary decides which
-//! of them go, and that is replicated by name.
+//! No order is kept, since that would make every use of a value more expensive. A value records
+//! when it was used. When one has to go, the worst of a small sample goes; if there are few values,
+//! all are compared. The use of values is local to each node and not replicated. The primary
+//! decides which of them go, and replicates their names.
 //!
-//! GDSF: L. Cherkasova, "Improving WWW Proxies Performance with Greedy-Dual-Size-Frequency Caching Policy" (1998). Sampling: K. Psounis, B.
-//! Prabhakar, "A randomized Web-cache replacement scheme" (2001).
+//! GDSF: L. Cherkasova, "Improving WWW Proxies Performance with Greedy-Dual-Size-Frequency
+//! Caching Policy" (1998). Sampling: K. Psounis, B. Prabhakar, "A randomized Web-cache
+//! replacement scheme" (2001).
 
 mod sketch;
 
@@ -17,21 +18,22 @@ use super::splitmix::next_below;
 use crate::domain::Millis;
 use serde::{Deserialize, Serialize};
 
-/// What decides who goes first.
+/// The rule for which value goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Policy {
-    /// Who is worth least: how often it is used times what it costs to make, for each byte. What was used long ago loses its worth.
+    /// The one worth least: its frequency times its cost, divided by its size. The worth of what
+    /// was used long ago fades.
     #[default]
     Gdsf,
-    /// Who was used longest ago.
+    /// The least recently used.
     Lru,
-    /// Who is used least often.
+    /// The least frequently used.
     Lfu,
-    /// Who would be gone first anyway.
+    /// The one that would expire first.
     Ttl,
-    /// Who came first.
+    /// The oldest.
     Ring,
-    /// Nobody.
+    /// None.
     None,
 }
 
@@ -44,20 +46,20 @@ pub struct Usage {
     level: f64,
 }
 
-/// What matters of a value besides its use.
+/// The properties of a value that matter besides its use.
 #[derive(Debug, Clone, Copy)]
 pub struct Weight {
-    /// Bytes that it takes.
+    /// Its size in bytes.
     pub bytes: usize,
     /// What it costs to make it again, ms.
     pub cost_ms: Millis,
-    /// When it is gone anyway, unix ms.
+    /// When it expires, unix ms.
     pub ends_at: Option<Millis>,
-    /// Grows with each value that comes.
+    /// Grows with each new value.
     pub came: u64,
 }
 
-/// The place of a value among those that may go: the smallest goes first.
+/// The rank of a value for eviction: the smallest goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank(u64, u64);
 
@@ -65,32 +67,34 @@ pub struct Rank(u64, u64);
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evictor {
     clock: u64,
-    /// The worth of the value that went last: whoever is used now starts from there, so that what was worth much once ages.
+    /// The worth of the last victim. A value that is used now starts from there, so that the
+    /// worth of what was used long ago fades.
     level: f64,
     sketch: Sketch,
 }
 
-/// So many values are looked at to find one that goes.
+/// How many values are compared to find one that goes.
 pub const SAMPLE: usize = 16;
 
 impl Evictor {
-    /// A value came or was used, or somebody looked for it in vain: its frequency is known before it comes.
+    /// A value was added or used, or looked up in vain: so its frequency is known
+    /// before it is added.
     pub fn seen(&mut self, hash: u64) {
         self.sketch.count(hash);
     }
 
-    /// A value is used now.
+    /// Records a use of a value now.
     pub fn used(&mut self, usage: &mut Usage) {
         self.clock += 1;
         *usage = Usage { last: self.clock, level: self.level };
     }
 
-    /// Makes room to know of the frequencies of `values` values.
+    /// Makes room for the frequencies of `values` values.
     pub fn grow(&mut self, values: usize) {
         self.sketch.grow(values);
     }
 
-    /// The place of a value.
+    /// The rank of a value.
     pub fn rank(&self, policy: Policy, hash: u64, usage: Usage, weight: &Weight) -> Rank {
         match policy {
             Policy::Gdsf => Rank(self.worth(hash, usage, weight).to_bits(), usage.last),
@@ -104,11 +108,11 @@ impl Evictor {
     fn worth(&self, hash: u64, usage: Usage, weight: &Weight) -> f64 {
         let frequency = f64::from(self.sketch.frequency(hash).max(1));
         let cost = weight.cost_ms.max(1) as f64;
-        // Never negative, so the bits of two of them compare as they do.
+        // Never negative, so the bits of two of them have the same order.
         usage.level + frequency * cost / weight.bytes.max(1) as f64
     }
 
-    /// A value went because it had the smallest rank.
+    /// A value was evicted with this rank.
     pub fn evicted(&mut self, policy: Policy, rank: Rank) {
         if policy == Policy::Gdsf {
             self.level = self.level.max(f64::from_bits(rank.0));
@@ -121,7 +125,8 @@ impl Evictor {
     }
 }
 
-/// The one with the smallest rank of a few that are drawn, or of all if there are few. Whoever has no rank stays.
+/// The candidate with the smallest rank in a random sample, or of all if there are few. A candidate
+/// without a rank stays.
 pub fn worst<T: Copy>(candidates: &[T], seed: &mut u64, rank: impl Fn(T) -> Option<Rank>) -> Option<(T, Rank)> {
     let ranked = |one: T| rank(one).map(|rank| (one, rank));
     let smallest = |one: &(T, Rank), other: &(T, Rank)| one.1.cmp(&other.1);
@@ -151,7 +156,7 @@ mod tests {
         evictor.used(&mut cheap);
         let rank = |evictor: &Evictor, usage, cost| evictor.rank(Policy::Gdsf, 1, usage, &weight(100, cost));
         assert!(rank(&evictor, cheap, 1) < rank(&evictor, dear, 50));
-        // Others went that were worth more than it was: whoever is used now overtakes it.
+        // After more valuable ones have gone, a value that is used now overtakes it.
         evictor.evicted(Policy::Gdsf, rank(&evictor, dear, 500));
         evictor.used(&mut cheap);
         assert!(rank(&evictor, cheap, 1) > rank(&evictor, dear, 50));

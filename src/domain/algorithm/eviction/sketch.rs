@@ -1,25 +1,26 @@
 //! A count-min sketch of four-bit counters that are halved now and then: how often things were seen
 //! lately, in little space.
 //!
-//! G. Einziger, R. Friedman, B. Manes, "TinyLFU: A Highly Efficient Cache Admission Policy" (2017). It may count too much for a thing that
-//! shares all its counters with others, and never too little but for the halving.
+//! G. Einziger, R. Friedman, B. Manes, "TinyLFU: A Highly Efficient Cache Admission Policy" (2017).
+//! The count may be too high for a thing that shares all its counters with others. Apart from the
+//! halving it is never too low.
 
-/// Frequencies of hashes. Counts up to 15.
+/// The frequencies of hashes, up to 15.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sketch {
-    /// Sixteen counters in each word; a power of two of words.
+    /// Sixteen counters in each word. The number of words is a power of two.
     words: Vec<u64>,
-    /// So many were counted since the last halving.
+    /// How many hashes were counted since the last halving.
     counted: usize,
 }
 
-/// Rows of the sketch: so many counters for each hash.
+/// Rows of the sketch: the number of counters for each hash.
 const ROWS: u32 = 4;
-/// So many hashes are counted for each word until all counters are halved.
+/// How many hashes are counted for each word until all counters are halved.
 const COUNTED_PER_WORD: usize = 10;
-/// Fewest words.
+/// The smallest number of words.
 const WORDS_MIN: usize = 64;
-/// Most words: beyond 16 million values the counters get crowded instead.
+/// The largest number of words. Beyond 16 million values the counters become crowded instead.
 const WORDS_MAX: usize = 1 << 24;
 const HALF: u64 = 0x7777_7777_7777_7777;
 
@@ -31,7 +32,7 @@ impl Sketch {
             self.words = vec![0; WORDS_MIN];
         }
         while self.words.len() < wanted {
-            // A hash has one more bit for its place now: its counters are in both halves.
+            // The place of a hash now has one more bit: both halves have its counters.
             self.words.extend_from_within(..);
         }
     }
@@ -66,7 +67,7 @@ impl Sketch {
         counters.min().unwrap_or(0) as u8
     }
 
-    /// The word and the bit at which the counter of a hash in a row begins.
+    /// The word, and the bit at which the counter of a hash begins, in a row.
     fn place(&self, hash: u64, row: u32) -> (usize, u32) {
         const SEEDS: [u64; ROWS as usize] =
             [0xC3A5_C85C_97CB_3127, 0xB492_B66F_BE98_F273, 0x9AE1_6A3B_2F90_404F, 0xCBF2_9CE4_8422_2325];

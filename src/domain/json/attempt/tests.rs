@@ -1,4 +1,4 @@
-//! The examples of the RFCs, and what they do not say.
+//! The examples of the RFCs, and cases that they leave out.
 
 use super::*;
 use crate::domain::json::past::Patch;
@@ -7,7 +7,7 @@ use serde_json::json;
 
 const BOUNDS: Bounds = Bounds { bytes_max: 100_000, depth_max: 64 };
 
-/// What the operations make of a value; checks that the attempt itself changes nothing.
+/// The result of the operations on a value. Checks that the attempt itself changes nothing.
 fn after(before: &Value, ops: Vec<Op>) -> Result<Value, Error> {
     let mut document = Document::new(before.clone());
     let edits = Attempt::new(&mut document, BOUNDS).all(ops);
@@ -55,7 +55,7 @@ fn patched(before: &Value, patch: Value) -> Result<Value, Error> {
     after(before, vec![Op::Patch(patch::read(patch)?)])
 }
 
-/// Appendix A, by number. Those that have to fail come to nothing.
+/// Appendix A, by number. Examples that have to fail change nothing.
 #[test]
 fn the_examples_of_rfc_6902() {
     let foo = json!({"foo": "bar"});

@@ -66,7 +66,7 @@ fn numbers_of_appendix_b_come_out() {
     for (bits, expected) in vectors {
         let value = f64::from_bits(bits);
         assert_eq!(number_text(value), expected, "{bits:016x}");
-        // What is canonical stays as it is.
+        // A canonical text stays as it is.
         assert_eq!(form(expected), expected);
         assert_eq!(form(&format!("[{value:?}]")), format!("[{expected}]"));
     }
@@ -113,8 +113,8 @@ fn what_is_no_json_is_refused_and_says_where() {
         ("\"\\", "escape"),
         ("\"\\u12", "hexadecimal"),
     ] {
-        let said = refusal(text.as_bytes());
-        assert!(said.starts_with("ERR args") && said.contains(why), "{text}: {said}");
+        let refused = refusal(text.as_bytes());
+        assert!(refused.starts_with("ERR args") && refused.contains(why), "{text}: {refused}");
     }
     assert!(refusal(b"\"\xff\"").contains("UTF-8"));
 }
@@ -124,19 +124,19 @@ fn a_whole_number_that_a_double_cannot_hold_is_refused() {
     for (given, written) in
         [("9007199254740993", "9007199254740992"), ("-12345678901234567891", "-12345678901234567000")]
     {
-        let said = refusal(given.as_bytes());
-        assert!(said.contains(given) && said.contains(written), "{said}");
+        let refused = refusal(given.as_bytes());
+        assert!(refused.contains(given) && refused.contains(written), "{refused}");
     }
-    // Those that are written as they were given are none of these.
+    // Numbers that are written as they were given are accepted.
     assert_eq!(form("[9007199254740992,295147905179352830000,1234567890123456]").len(), 57);
-    // Of a fraction nobody expects more than a double holds.
+    // Nobody expects more of a fraction than a double holds.
     assert_eq!(form("0.1000000000000000055511151231257827"), "0.1");
 }
 
 #[test]
 fn hostile_depth_is_refused_by_name() {
     let deep = "[".repeat(1_000_000);
-    let said = refusal(deep.as_bytes());
-    assert!(said.starts_with("LIMIT args") && said.contains("ltmc.json-depth-max"), "{said}");
+    let refused = refusal(deep.as_bytes());
+    assert!(refused.starts_with("LIMIT args") && refused.contains("ltmc.json-depth-max"), "{refused}");
     assert_eq!(form(&format!("{}{}", "[".repeat(64), "]".repeat(64))).len(), 128);
 }

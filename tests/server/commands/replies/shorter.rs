@@ -1,13 +1,15 @@
-//! What may be shorter stops before the bound: whoever asks on gets all of it, each once.
+//! Replies that may be cut stop before the bound. A client that asks on gets all of it, each part
+//! once.
 
 use super::*;
 use crate::waiting::{assert_idle, set_clock};
 use std::collections::BTreeSet;
 
-/// So many bytes that two fit into the smallest bound and three do not.
+/// A size of which two fit into the smallest bound and three do not.
 const LARGE: usize = 30_000;
 
-/// The payloads of messages or tasks, each by its first byte; the rest of it is the same byte again.
+/// The payloads of messages or tasks, each by its first byte. The rest of it is the same byte
+/// again.
 fn letters(reply: &Reply) -> String {
     reply.array().iter().map(|one| char::from(one.get("payload").bytes()[0])).collect()
 }
@@ -128,7 +130,7 @@ fn workers_that_wait_share_what_one_reply_cannot_say() {
     assert_eq!(letters(&server.run("LTMC.TASK.CLAIM f ann COUNT 10")), "e");
 }
 
-/// All that a list has, page after page. Each page has a part of it, and no element comes twice.
+/// All elements of a list, page after page. Each page has some of them, and none comes twice.
 #[track_caller]
 fn pages(server: &Server, line: &str, show: impl Fn(&Reply) -> String) -> BTreeSet<String> {
     let (mut all, mut pages) = (BTreeSet::new(), 0);

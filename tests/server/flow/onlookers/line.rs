@@ -1,4 +1,4 @@
-//! What is true of all who wait, of `LTMC.TASK.WAIT`.
+//! `LTMC.TASK.WAIT` in the tests of all commands that wait.
 
 use crate::harness::*;
 use crate::waiting::all_cases;

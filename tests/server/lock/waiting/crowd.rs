@@ -11,7 +11,7 @@ fn crowd() -> (Server, Vec<Client>) {
     (server, clients)
 }
 
-/// Lets everyone begin to wait, each sending its line in one go; who stands where in the queue is left open.
+/// Lets all begin to wait, each sending its line in one go. Their order in the queue is left open.
 fn all_wait(server: &Server, clients: &mut [Client], line: impl Fn(usize) -> String) {
     for (index, client) in clients.iter_mut().enumerate() {
         client.send_line(&line(index));
@@ -29,7 +29,7 @@ fn a_thousand_short_leases_drive_the_queue() {
     let (server, mut clients) = crowd();
     let fence = server.run("LTMC.LOCK k holder PX 600000").int();
     server.block_in_turn(&mut clients, |n| format!("LTMC.LOCK k w{n} PX 3 BLOCK 0"));
-    // From here on nobody does anything but let leases end.
+    // From here on nothing happens except that leases end.
     let renew = format!("LTMC.LOCK.RENEW k holder TOKEN {fence} PX 1");
     assert_eq!(server.run(&renew).int(), 1);
     let fences: Vec<i64> = clients.iter_mut().map(|client| client.recv().int()).collect();

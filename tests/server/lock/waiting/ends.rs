@@ -1,4 +1,5 @@
-//! The many ways in which a wait ends other than by being served in peace. After each the queue goes on and nothing is left over.
+//! The many ways in which a wait ends other than by being served in peace. After each the queue
+//! continues and nothing is left over.
 
 use super::*;
 

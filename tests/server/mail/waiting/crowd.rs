@@ -58,7 +58,8 @@ fn half_of_a_thousand_die_while_messages_come() {
             }
         }
     }
-    // Whoever lives is told of one message at most, and none is lost: what nobody was told of is there for who comes.
+    // Each living client is told of one message at most, and none is lost: messages that no client
+    // was told of are there for the next.
     let mut seen: Vec<String> = Vec::new();
     while seen.len() < CROWD / 2 {
         let left = recv(&server, "bob COUNT 1000 PX 600000");

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// In one write a message is sent and the waiter that is given it is killed.
+/// In one write a message is sent, and the waiter that is given it is killed.
 fn what_nobody_was_told_of_is_taken_back(mut line: Line, lines: &[&str]) -> Server {
     let kill = format!("CLIENT KILL ID {}", line.first.id());
     let lines: Vec<&str> = lines.iter().map(|line| if *line == "kill" { kill.as_str() } else { line }).collect();

@@ -1,4 +1,5 @@
-//! What happens to those who wait for messages when their mailbox is deleted, replaced, moved or becomes something else.
+//! What happens to clients that wait for messages when their mailbox is deleted, replaced, moved or
+//! becomes something else.
 
 use super::*;
 
@@ -13,7 +14,7 @@ fn a_mailbox_deleted_and_made_anew_in_a_transaction_serves_who_waits() {
     line.only_second();
 }
 
-/// `put` puts a mailbox with a message for bob in the place of `m`.
+/// `put` replaces `m` by a mailbox with a message for bob.
 fn waiters_are_served_by_what_is_put_there(put: &[&str]) {
     let mut line = Line::start();
     let id = line.server.run("LTMC.MSG.SEND other ada TO 1 bob x").int();

@@ -1,4 +1,5 @@
-//! Those who wait for messages, and what happens to the node: a reload, another role, a restart, a slot that moves away.
+//! Clients that wait for messages while something happens to the node: a reload, another role, a
+//! restart, a slot that moves away.
 
 use super::*;
 

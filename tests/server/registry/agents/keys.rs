@@ -22,7 +22,7 @@ impl Listener {
         while names.last().is_none_or(|name| name != last) {
             names.push(self.client.recv().array()[2].text().to_string());
         }
-        // That the key goes with its last agent is Redis' own event.
+        // Redis itself has an event for the key that goes with its last agent.
         names.retain(|name| name == last || name != "del");
         names
     }
@@ -48,7 +48,7 @@ fn what_agents_and_claimers_do_is_notified() {
         ("LTMC.DEREGISTER r a", vec!["agent.deregistered"]),
     ] {
         assert!(!server.run(line).is_error(), "{line}");
-        // An event of our own behind it: what comes before that is all there is.
+        // An event of our own behind it: there are no others before it.
         let epoch = server.run("LTMC.REGISTER r mark").int();
         assert_eq!(server.run(&format!("LTMC.DEREGISTER r mark EPOCH {epoch}")).int(), 1);
         let mut given = listener.until("agent.deregistered");
@@ -223,7 +223,7 @@ fn an_agent_costs_little_memory_and_gives_all_of_it_back() {
     assert!(usage() < many, "{} after {many}", usage());
 }
 
-// One capability in several versions, and the last agent that has it leaves: all of it has to go.
+// One capability in several versions. When the last agent that has it leaves, all of it has to go.
 #[test]
 fn registering_again_and_again_takes_no_more_memory() {
     let server = Server::start();

@@ -1,4 +1,5 @@
-//! The eight statuses: what may follow what, who says so, and how it shows; health and load.
+//! The eight statuses: which may follow which, who declares them, and how they show; health and
+//! load.
 
 use super::*;
 
@@ -137,11 +138,11 @@ fn health_is_said_with_its_reason_and_stays_until_something_else_is_said() {
 fn load_is_what_is_reported_or_what_is_claimed_if_that_is_more() {
     let server = Server::start();
     register(&server, "a", "CAPACITY 4");
-    for (said, load) in
+    for (given, load) in
         [("0.25", "0.25"), ("1", "1"), ("0.0004", "0"), ("0.0006", "0.001"), ("1e-2", "0.01"), ("0", "0")]
     {
-        server.run(&format!("LTMC.HEARTBEAT r a LOAD {said}")).int();
-        assert_eq!(field(&server, "a", "load"), load, "{said}");
+        server.run(&format!("LTMC.HEARTBEAT r a LOAD {given}")).int();
+        assert_eq!(field(&server, "a", "load"), load, "{given}");
     }
     server.run("LTMC.HEARTBEAT r a LOAD 0.3").int();
     for load in ["0.3", "0.5", "0.75", "1"] {

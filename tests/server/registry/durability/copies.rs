@@ -1,4 +1,4 @@
-//! COPY: the agents go along as they are, the claims on them do not.
+//! COPY: the agents are copied as they are, the claims on them are not.
 
 use super::*;
 
@@ -50,7 +50,7 @@ fn a_copy_has_the_agents_with_their_epochs_and_nobody_has_claimed_them() {
         assert_eq!((copy.get("claims").array().len(), copy.get("free").int()), (0, free));
     }
     assert_eq!((twin(&server, "a").get("load").text(), shown(&server, "a").get("load").text()), ("0.25", "1"));
-    // Whoever has a fence has it of the original.
+    // Whoever has a fence has it from the original.
     assert_eq!(run(&server, &format!("LTMC.AGENT.RELEASE twin {}", fences[0])).int(), 0);
     assert_eq!(server.run("LTMC.AGENT.FIND twin META /k 1 MINFREE 2").texts(), ["a"]);
     let own = claim(&server, "twin", "CAPS 1 go@>=1.2 TAGS 1 eu REQID once");
@@ -84,7 +84,7 @@ fn silence_goes_on_in_a_copy_and_a_claim_there_ends_by_itself() {
     wait_for(&server, "agent.claimexpired", 1);
     set_clock(&server, STEP);
     wait_for(&server, "agent.suspected", 3);
-    // Each of them has to be heard of in its own registry.
+    // Each agent has to send heartbeats to its own registry.
     run(&server, "LTMC.HEARTBEAT twin heard");
     set_clock(&server, TTL_MS + TTL_MS / 2 + 1000);
     wait_for(&server, "agent.suspected", 5);

@@ -1,11 +1,11 @@
-//! Failover, restart, reload, restore: nobody is blamed for silence that this node did not hear.
+//! Failover, restart, reload, restore: no agent is blamed for silence that this node did not hear.
 
 use super::*;
 
-/// Moves the clock of a node in whatever role.
+/// Moves the clock of a node in any role.
 #[track_caller]
 fn clock(server: &Server, offset: i64) {
-    // Redis takes `LTMC.DEBUG` for a write.
+    // Redis considers `LTMC.DEBUG` a write.
     server.run("CONFIG SET replica-read-only no").ok();
     set_clock(server, offset);
 }
@@ -18,15 +18,15 @@ fn team(server: &Server) {
     run(server, &format!("LTMC.AGENT.CLAIM r PX {FAR_MS}"));
 }
 
-/// Nobody was suspected or died by now, though everyone was silent for long as it seems; from `loaded_ms` on they have one time to live.
-/// `offset` is what the clock is set to now.
+/// No agent was suspected or died by now, though all seem to have been silent for long. From
+/// `loaded_ms` on they have one TTL. `offset` is the current offset of the clock.
 #[track_caller]
 fn has_grace(server: &Server, offset: i64, way: &str) {
     let at = |name: &str| shown(server, "b").get(name).int();
     let loaded_ms = at("suspect_ms") - TTL_MS;
     assert!(loaded_ms > at("heartbeat_ms") + TTL_MS, "{way}: this test is about long silence");
     assert_eq!(server.run("LTMC.AGENT.LIST r STATUS active").array().len(), 3, "{way}");
-    // Almost to the end of the grace: one of them makes itself heard, and the others still need not.
+    // Almost to the end of the grace: one of them sends a heartbeat, and the others still need not.
     clock(server, offset + TTL_MS - 10_000);
     run(server, "LTMC.HEARTBEAT r a");
     clock(server, offset + TTL_MS + 10_000);
@@ -49,7 +49,7 @@ fn a_failover_kills_nobody() {
     let mut primary = Server::start();
     let replica = primary.replica();
     team(&primary);
-    // Plain heartbeats, which the replica does not hear.
+    // Plain heartbeats, which the replica does not hear of.
     primary.client().pipeline(&["LTMC.HEARTBEAT r a", "LTMC.HEARTBEAT r b", "LTMC.HEARTBEAT r c"]);
     replica.wait_synced(&primary);
     primary.kill();
@@ -85,7 +85,7 @@ fn a_restart_kills_nobody_however_long_it_took() {
     for is_crash in [false, true] {
         let spec = if is_crash { Server::builder().durable() } else { Server::builder() };
         let mut server = spec.start();
-        // The clock of the next process is right again: as if ten times to live had passed meanwhile.
+        // The clock of the next process is right again, as if ten TTLs had passed meanwhile.
         set_clock(&server, -10 * TTL_MS);
         team(&server);
         if is_crash {
@@ -140,7 +140,7 @@ fn a_hold_goes_on_after_a_failover() {
     clock(&replica, 2 * STEP + 2000);
     replica.promote();
     assert_eq!(replica.run("LTMC.AGENT.STATS r").get("held").int(), 1);
-    // Past the grace, and before the bound, which is three times to live after the death that was put off.
+    // Past the grace, and before the bound, which is three TTLs after the postponed death.
     clock(&replica, 4 * TTL_MS);
     run(&replica, "LTMC.HEARTBEAT r a");
     assert_eq!(replica.run("LTMC.AGENT.STATS r").get("suspect").int(), 2);
@@ -167,7 +167,7 @@ fn epochs_fences_and_revisions_grow_after_a_failover_and_a_restart() {
     assert_eq!(run(&primary, &format!("LTMC.AGENT.RELEASE r {given_back}")).int(), 1);
     let seen = revision(&primary);
     replica.wait_synced(&primary);
-    // Its clock is now right again, and so behind.
+    // Its clock is right again now, and so behind.
     primary.crash_and_restart();
     for server in [&primary, &replica] {
         if server.run("ROLE").array()[0].text() == "slave" {
@@ -191,7 +191,8 @@ fn a_replica_decides_nothing_but_shows_who_is_silent() {
     team(&primary);
     replica.wait_synced(&primary);
     let before = replica.dataset();
-    // On time for the primary, half a time to live later for a replica, which hears of heartbeats roughly.
+    // On time for the primary. It is half a TTL later for a replica, which hears of heartbeats
+    // roughly.
     clock(&replica, TTL_MS + 10_000);
     assert_eq!(shown(&replica, "a").get("status").text(), "active");
     let heard = shown(&replica, "a").get("heartbeat_ms").int();
@@ -214,7 +215,7 @@ fn a_replica_decides_nothing_but_shows_who_is_silent() {
     ] {
         assert_eq!(replica.run(line).error_code(), "READONLY", "{line}");
     }
-    // Something from the primary, so that the replica had many turns.
+    // A write from the primary, so that the replica had many turns.
     run(&primary, "LTMC.REGISTER other a");
     wait_until("the replica goes on", || replica.run("EXISTS other").int() == 1);
     primary.run("DEL other").int();

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// A registry `r` with an alive agent, a suspect, a dead one and a claim with a lease of its own; the clock.
+/// A registry `r` with a living agent, a suspect, a dead one and a claim with its own lease.
+/// Returns the clock.
 fn lively(server: &Server) -> i64 {
     server.run("CONFIG SET ltmc.agent-grace-ms 1000000").ok();
     set_clock(server, 0);
@@ -24,7 +25,7 @@ fn lively(server: &Server) -> i64 {
     2 * TTL_MS + 5000
 }
 
-/// Everything that is to come comes, where the registry is now.
+/// Everything that is to come comes, wherever the registry is now.
 #[track_caller]
 fn deadlines_go_on(server: &Server, clock: i64, what: &str) {
     let events = ["agent.claimexpired", "agent.died", "agent.suspected", "agent.removed"];
@@ -125,7 +126,7 @@ fn repair_changes_nothing_of_a_sound_registry_and_sends_it_whole() {
     let replica = server.replica();
     make_agents(&server);
     make_claims(&server, &mut 0);
-    // Heard by this node alone.
+    // Only this node hears of it.
     set_clock(&server, TTL_MS);
     run(&server, "LTMC.HEARTBEAT claims a LOAD 0.875");
     let (before, seen) = (server.dataset(), found(&server));

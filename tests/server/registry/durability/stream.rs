@@ -1,10 +1,11 @@
-//! What goes to replicas and into the AOF.
+//! What is sent to replicas and the AOF.
 
 use super::*;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// The changes that a stream holds, as `LTMC.EXPLAIN` shows them; every command in it is one of ours, about `r`.
+/// The changes in a stream, as `LTMC.EXPLAIN` shows them. Every command in it is one of ours, about
+/// `r`.
 #[track_caller]
 fn changes(server: &Server, stream: &Stream) -> Vec<Value> {
     let mut all = Vec::new();
@@ -130,7 +131,7 @@ fn of_many_heartbeats_one_an_agent_and_half_a_time_to_live_is_sent() {
     assert!(tap.take(&server).is_empty(), "plain heartbeats are for this node alone");
     let after = (server.debug_digest(), server.info_int("persistence", "rdb_changes_since_last_save"));
     assert_eq!(before, after, "and change nothing that is saved");
-    // Twenty times a quarter of a time to live: five heartbeats of each agent at each stop.
+    // Twenty times a quarter of a TTL: five heartbeats of each agent at each stop.
     let mut client = server.client();
     for quarter in 1..=20 {
         let clock = format!("LTMC.DEBUG CLOCK {}", quarter * TTL_MS / 4);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Lets `a` fall silent and come back, with the clock at `offset` afterwards.
+/// Lets `a` fall silent and come back. The clock is at `offset` afterwards.
 #[track_caller]
 fn flap(server: &Server, offset: i64, back: &str) {
     let before = happened(server, "agent.suspected");
@@ -39,7 +39,7 @@ fn the_third_return_in_short_time_keeps_an_agent_back_for_a_while() {
         let kept_back_ms = until - agent.get("heartbeat_ms").int();
         // log2(2880 / 750) half-lives.
         assert!((19_300_000..19_500_000).contains(&kept_back_ms), "{kept_back_ms}");
-        // It is heard of until then, so that nothing but the damping ends.
+        // It sends heartbeats until then, so that nothing but the damping ends.
         server.run(&format!("LTMC.REGISTER r a PX {}", 100 * TTL_MS)).int();
         assert!(damped(&server), "a registration does not wash it away");
         assert_eq!(shown(&server, "a").get("damped_until_ms").int(), until);
@@ -95,7 +95,7 @@ fn a_dead_agent_is_remembered_as_long_as_it_is_kept_back() {
     wait_for(&server, "agent.died", 1);
     assert_eq!(shown(&server, "a").get("removed_ms").int(), until);
     assert_eq!(server.run("LTMC.HEARTBEAT r a").error_code(), "BADSTATE");
-    // Who registers under its name is kept back longer still: that is a return, too.
+    // A registration under its name is kept back longer still: it is a return, too.
     server.run("LTMC.REGISTER r a NX").int();
     assert!(damped(&server));
     assert!(shown(&server, "a").get("damped_until_ms").int() > until);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A registry of so many agents, `a0` and on.
+/// A registry of `size` agents, `a0` and on.
 fn team(server: &Server, size: usize) {
     let lines: Vec<String> = (0..size).map(|n| format!("LTMC.REGISTER r a{n} PX {TTL_MS} CAPACITY 2")).collect();
     assert!(server.client().pipeline(&lines).iter().all(|reply| reply.int() > 0));
@@ -38,7 +38,7 @@ fn silence(settings: &str) -> Server {
     server
 }
 
-/// The silence is held, and by now the first of them would be dead.
+/// The deaths are held, and by now the first agent would be dead.
 fn held_silence() -> Server {
     let server = silence("ltmc.agent-hold-agents-min 10");
     wait_for(&server, "registry.held", 1);
@@ -74,13 +74,13 @@ fn nobody_dies_when_most_go_silent_and_who_comes_back_pays_nothing() {
     let server = held_silence();
     assert!(held(&server));
     for hundredths in [300, 350, 400, 450, 490] {
-        // The four go on; a step of theirs is less than a time to live.
+        // The four continue. A step of theirs is less than a TTL.
         set_clock(&server, hundredths * TTL_MS / 100);
         beat(&server, 20..24);
     }
     assert_eq!((count(&server, "r", "suspect"), count(&server, "r", "dead")), (20, 0));
     assert_eq!(server.run("LTMC.AGENT.STATS r").get("claims").int(), 24, "what they do goes on, too");
-    // The network is back: everyone within one tick, or one after the other.
+    // The network is back for all within one tick, or for one after the other.
     beat(&server, 0..5);
     assert!(held(&server), "15 of 24 are still silent");
     beat(&server, 5..8);
@@ -153,7 +153,7 @@ fn a_late_return_from_a_hold_is_forgiven_as_well() {
     beat(&server, 0..24);
     assert_eq!(shown(&server, "a19").get("penalty").int(), 0, "within one time to live after the hold");
     assert_eq!(happened(&server, "agent.died"), 0);
-    // Later silence is its own again.
+    // Later silence counts by itself again.
     set_clock(&server, 4 * TTL_MS - 15_000);
     beat(&server, 0..19);
     beat(&server, 20..24);
@@ -167,7 +167,8 @@ fn a_late_return_from_a_hold_is_forgiven_as_well() {
 fn single_deaths_go_on_elsewhere_and_before() {
     let server = Server::start();
     server.run("CONFIG SET ltmc.agent-grace-ms 31536000000").ok();
-    // One of the team is silent half a time to live longer than the others: for it, the rest of them were not silent yet.
+    // One of the team is silent half a TTL longer than the others: when it fell silent, the others
+    // had not.
     register(&server, "early", "");
     team(&server, 20);
     set_clock(&server, TTL_MS - 1000);
@@ -209,7 +210,7 @@ fn the_lag_of_the_scheduler_is_a_lag_after_a_hold_too() {
     let server = held_silence();
     beat(&server, 0..20);
     wait_for(&server, "registry.resumed", 1);
-    // The clock moved by a few seconds last. That the hold is to end is found out at once.
+    // The clock last moved by a few seconds. The end of the hold is found at once.
     let lag = server.info_int("ltmc", "ltmc_sweep_lag_ms");
     assert!(lag < 60_000, "{lag}");
 }

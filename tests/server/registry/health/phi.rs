@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Heartbeats of `a`, one every `every_ms` of the moved clock; the clock after them.
+/// Heartbeats of `a`, one every `every_ms` of the moved clock. Returns the clock after them.
 fn beat(server: &Server, from: i64, every_ms: i64, times: i64) -> i64 {
     let mut client = server.client();
     let beats =
@@ -18,7 +18,7 @@ fn patience_ms(server: &Server) -> i64 {
     agent.get("suspect_ms").int() - agent.get("heartbeat_ms").int()
 }
 
-/// Long after its start, which is one time to live of grace for everyone.
+/// Long after its start, which gives all agents one TTL of grace.
 const START: i64 = 2 * TTL_MS;
 
 fn phi_server() -> Server {

@@ -11,7 +11,7 @@ fn crowd() -> (Server, Vec<Client>) {
     (server, clients)
 }
 
-/// Lets everyone begin to wait, each sending its line in one go; who stands where in the line is left open.
+/// Lets all begin to wait, each sending its line in one go. Their order in the line is left open.
 #[track_caller]
 fn all_wait(server: &Server, clients: &mut [Client], line: impl Fn(usize) -> String) {
     for (index, client) in clients.iter_mut().enumerate() {
@@ -25,7 +25,7 @@ fn a_thousand_waiters_are_served_once_each() {
     let (server, mut clients) = crowd();
     all_wait(&server, &mut clients, |n| format!("LTMC.AGENT.CLAIM r PX 600000 REF w{n} BLOCK 0"));
     assert_eq!(waiting(&server), CROWD as i64);
-    // Some by agents that come, the others by what those give back.
+    // Some are served by agents that come, the others by what those release.
     for agent in ["a", "b", "c"] {
         register(&server, agent, "CAPACITY 100");
     }
@@ -62,7 +62,7 @@ fn a_thousand_waiters_are_served_once_each() {
 fn a_thousand_short_leases_drive_the_line() {
     let (server, mut clients) = crowd();
     all_wait(&server, &mut clients, |n| format!("LTMC.AGENT.CLAIM r PX 3 EXCLUDE 1 x{} BLOCK 0", n % 7));
-    // From here on nobody does anything but let leases end.
+    // From here on nothing happens except that leases end.
     register(&server, "a", "CAPACITY 20");
     let fences: BTreeSet<i64> = clients.iter_mut().map(|client| fence_on("a", &client.recv())).collect();
     assert_eq!(fences.len(), CROWD);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// In one write the claim is released and the waiter that is handed the agent by that is killed.
+/// In one write the claim is released, and the waiter that is handed the agent next is killed.
 fn a_claim_that_nobody_was_told_of_is_taken_back(line: Line, template: &[&str]) -> Server {
     let mut line = line;
     let words = [
@@ -24,7 +24,7 @@ fn a_waiter_killed_in_the_tick_of_its_claim_gives_it_back() {
     for lines in [&["release", "kill"][..], &["MULTI", "release", "kill", "EXEC"]] {
         let server = a_claim_that_nobody_was_told_of_is_taken_back(Line::start(), lines);
         let shown = server.run("LTMC.AGENT.GET r a");
-        // The holder's and c's: what was taken back is no outcome of the agent's work.
+        // The holder's and c's: a grant that was taken back is no outcome of the agent's work.
         assert_eq!((shown.get("succeeded").int(), shown.get("failed").int()), (2, 0));
     }
 }

@@ -1,4 +1,5 @@
-//! What happens to those who wait for a claim when their registry's key is deleted, replaced, moved or becomes something else.
+//! What happens to clients that wait for a claim when their registry's key is deleted, replaced,
+//! moved or becomes something else.
 
 use super::*;
 
@@ -23,7 +24,7 @@ fn a_registry_that_was_moved_away_keeps_its_claims() {
     line.b_then_c();
 }
 
-/// `put` puts a registry with a free agent in the place of `r`.
+/// `put` replaces `r` by a registry with a free agent.
 fn waiters_are_served_by_what_is_put_there(put: &[&str]) {
     let mut line = Line::start();
     line.server.run(&format!("LTMC.REGISTER other a PX {TTL_MS}")).int();

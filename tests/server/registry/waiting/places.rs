@@ -1,4 +1,5 @@
-//! Those who wait for a claim, and what happens to the node: a reload, another role, a restart, a slot that moves away.
+//! Clients that wait for a claim while something happens to the node: a reload, another role, a
+//! restart, a slot that moves away.
 
 use super::*;
 
@@ -6,7 +7,7 @@ use super::*;
 fn a_reload_that_frees_an_agent_serves_who_waits() {
     let line = Line::start();
     line.server.run("SAVE").ok();
-    // What was claimed after the save is forgotten by a load without one.
+    // A load without a save forgets the claims made since the last one.
     line.server.run("DEL r");
     register(&line.server, "a", "CAPACITY 0");
     assert_eq!(waiting(&line.server), 2);
@@ -79,7 +80,7 @@ fn nothing_is_handed_out_while_clients_are_paused() {
     let ends_ms = line.holder.run("LTMC.AGENT.GET r a").get("claims").array()[0].get("ends_ms").int();
     let time = line.holder.run("TIME").texts();
     let now_ms = time[0].parse::<i64>().expect("seconds") * 1000 + time[1].parse::<i64>().expect("microseconds") / 1000;
-    // The lease ends in the middle of the pause: Redis would not survive a hand-out then.
+    // The lease ends in the middle of the pause: Redis would not survive a hand-off then.
     let clock = format!("LTMC.DEBUG CLOCK {}", ends_ms - now_ms - 50);
     line.holder.pipeline(&[&clock, "CLIENT PAUSE 300 WRITE"]);
     line.b_then_c();

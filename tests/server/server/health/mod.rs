@@ -1,4 +1,5 @@
-//! `LTMC.HEALTH`, the automatic check of all values, and that each kind of value mends what is derived in it.
+//! `LTMC.HEALTH`, the automatic check of all values, and that each type of value mends what is
+//! derived in it.
 
 mod node;
 mod repairs;
@@ -13,7 +14,8 @@ pub struct Case {
     pub service: &'static str,
     pub setup: &'static [&'static str],
     pub part: &'static str,
-    /// A read that needs what is broken, and the field of its reply that does not depend on the time.
+    /// A read that needs the broken part, and the field of its reply that does not depend on the
+    /// time.
     pub probe: (&'static str, Option<&'static str>),
     /// Whether the read shows that it is broken.
     pub shows: bool,
@@ -28,7 +30,7 @@ pub const CASES: &[Case] = &[
         setup: &["LTMC.LOCK lock a PATH src PX 600000"],
         part: "occupancy",
         probe: ("LTMC.LOCK lock b", None),
-        // The other owner would get the lock, which nobody could mend.
+        // The other owner would get the lock, which could not be mended.
         shows: false,
     },
     Case {
@@ -75,7 +77,7 @@ pub const CASES: &[Case] = &[
         setup: &["LTMC.CHUNK.PUT buffer one data"],
         part: "ids",
         probe: ("LTMC.CHUNK.READ buffer one", None),
-        // In debug builds a read checks what it has counted, too.
+        // In debug builds a read checks its counts, too.
         shows: false,
     },
     Case {
@@ -145,14 +147,14 @@ pub fn has_reason(server: &Server, reason: &str) -> bool {
     health(server).get("reasons").texts().iter().any(|known| known == reason)
 }
 
-/// How fast the values are checked; 0 stops it.
+/// Sets how fast the values are checked; 0 stops the check.
 pub fn check(server: &Server, rate: u32) {
     server.run(&format!("CONFIG SET ltmc.check-rate {rate}")).ok();
 }
 
 /// Waits until the automatic check has gone over all keys once more.
 pub fn wait_round(server: &Server) {
-    // What a round has begun with may be older than what it is to see, so that it takes two.
+    // The current round may have begun before the change that it is to see, so it takes two.
     for _ in 0..2 {
         let before = number(server, "checked");
         wait_until("the check went on", || number(server, "checked") > before);

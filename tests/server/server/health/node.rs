@@ -123,7 +123,7 @@ fn a_scheduler_that_is_behind_shows() {
     let mut waiter = server.client();
     server.block_in_turn(std::slice::from_mut(&mut waiter), |_| "LTMC.LOCK k b BLOCK 0".into());
     let mut client = server.client();
-    // The scheduler does not get its turn within a transaction.
+    // The scheduler has no turn within a transaction.
     for (ms, word) in [(15_000, "degraded"), (90_000, "failed")] {
         let lines = ["MULTI", &format!("LTMC.DEBUG CLOCK {ms}"), "LTMC.HEALTH", "LTMC.DEBUG CLOCK 0", "EXEC"];
         let replies = client.pipeline(&lines);

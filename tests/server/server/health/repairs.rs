@@ -1,4 +1,4 @@
-//! What is broken is found and mended, by itself or by `LTMC.REPAIR`.
+//! Broken values are found and mended, automatically or by `LTMC.REPAIR`.
 
 use super::{check, digest, has_reason, health, number, of_service, quiet, state, wait_round, CASES};
 use crate::harness::{wait_until, Server};
@@ -56,7 +56,8 @@ fn each_part_of_each_type_is_mended() {
         for part in parts.split(", ") {
             let before = number(&server, "repairs");
             server.run(&format!("LTMC.DEBUG BREAK {} {part}", case.key)).ok();
-            // A small value has not all that can be broken: then there is nothing to mend.
+            // A small value does not have all parts that can be broken. Then there is nothing to
+            // mend.
             let repaired = server.run(&format!("LTMC.REPAIR {}", case.key));
             assert!(!repaired.is_error(), "{} {part}: {repaired:?}", case.key);
             assert!(number(&server, "repairs") >= before);
@@ -111,11 +112,11 @@ fn what_takes_too_long_to_check_at_once_is_checked_in_parts() {
     server.run("LTMC.LOCK small a PX 600000").int();
     check(&server, 1000);
     wait_until("a round looked at a part of it", || number(&server, "check_in_parts") == 1);
-    // That of the last one ends first: it is found in the fifth part.
+    // The lease of the last one ends first: it is found in the fifth part.
     server.run("LTMC.DEBUG BREAK large ends").ok();
     wait_until("it is repaired", || number(&server, "repairs") == 1);
     server.wait_log("the ltmc-lock 'large' in database 0 was broken");
-    // A sum over all elements is left to a look at all of them.
+    // A sum over all elements is only checked when all of them are looked at.
     server.run("LTMC.DEBUG BREAK large stamps").ok();
     let checked = number(&server, "checked");
     wait_until("all parts were looked at", || number(&server, "checked") > checked + 20);

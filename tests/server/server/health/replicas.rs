@@ -17,7 +17,8 @@ fn a_replica_mends_its_copies_and_stays_equal() {
         assert_eq!(of_service(&replica, case.service, "repairs").int(), 1, "{}", case.key);
         assert_eq!(digest(&replica, case.key), digest(&primary, case.key), "{}", case.key);
     }
-    // What the primary writes then goes on, and is the first that a replica of the replica hears of.
+    // The next write of the primary continues, and is the first that a replica of the replica hears
+    // of.
     primary.run("SET marker 1").ok();
     replica.wait_synced(&primary);
     assert_eq!(show_stream(&tap.take(&replica)), ["SET marker 1"]);

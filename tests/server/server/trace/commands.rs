@@ -1,4 +1,4 @@
-//! `LTMC.TRACE` itself: what it takes, how much is kept, who may see it.
+//! `LTMC.TRACE` itself: its arguments, how much is kept, who may see it.
 
 use super::*;
 use crate::bad_input::{out_of_range, refused_line};
@@ -60,7 +60,7 @@ fn only_who_may_see_the_data_of_others_may_see_it() {
     let mut agent = server.user("agent", "~* +@all -@dangerous");
     let mut admin = server.user("operator", "resetkeys -@all +ltmc.trace");
     if server.version() < (7, 2, 0) {
-        // There a module's commands have no categories of their own choice.
+        // On such servers a module's commands cannot choose their categories.
         agent = server.user("agent", "~* +@all -ltmc.trace");
     }
     assert!(agent.run("LTMC.LOCK k a").int() > 0);

@@ -1,4 +1,5 @@
-//! Where commands run that a client did not send by itself: transactions, scripts, inner commands, replicas, files; and panics.
+//! Commands that a client did not send by itself: in transactions, scripts, inner calls, on
+//! replicas, from files; and panics.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Debug mode: `LTMC.TRACE` shows what each command did, and the log has a line of it.
+//! Debug mode: `LTMC.TRACE` shows what each command did, and the log has a line for it.
 
 use crate::harness::*;
 
@@ -38,7 +38,7 @@ fn wait_round(server: &Server, event: &str) -> Reply {
     found.expect("it was waited for")
 }
 
-/// The events as `key name`, those that nobody asked for behind an arrow.
+/// The events as `key name`. Those that nobody asked for follow an arrow.
 #[track_caller]
 fn events(traced: &Reply) -> Vec<String> {
     let shown = traced.get("events").array().iter().map(|event| {
@@ -54,7 +54,7 @@ fn events(traced: &Reply) -> Vec<String> {
     shown.collect()
 }
 
-/// Who was woken, each client with a key.
+/// The clients that were woken, each with a key.
 #[track_caller]
 fn woken(traced: &Reply) -> Vec<(i64, String)> {
     let woken = traced.get("woken").array().iter();

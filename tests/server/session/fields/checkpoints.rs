@@ -48,7 +48,7 @@ fn a_name_that_is_no_plain_number_is_a_name() {
         run(&server, &format!("LTMC.SESSION.SET s n {name}"));
         run(&server, &format!("LTMC.SESSION.CHECKPOINT s NAME {name}"));
     }
-    // History::find_checkpoint reads numbers by str::parse, which takes signs and leading zeros; args::parse_u64 does not.
+    // These are names: a number has no sign and no leading zeros.
     for name in ["01", "+1"] {
         run(&server, &format!("LTMC.SESSION.RESTORE s {name}"));
         assert_eq!(fields(&server, "s"), [format!("n={name}")]);
@@ -60,7 +60,7 @@ fn no_name_finds_no_checkpoint() {
     let server = Server::start();
     run(&server, "LTMC.SESSION.SET s n 1");
     run(&server, "LTMC.SESSION.CHECKPOINT s");
-    // History::find_checkpoint takes the newest checkpoint without a name for one that is called "".
+    // An empty name must not find a checkpoint without a name.
     assert_eq!(server.cmd(&["LTMC.SESSION.RESTORE", "s", ""]).error_code(), "ERR");
 }
 
@@ -133,7 +133,7 @@ fn a_fork_is_a_session_of_its_own() {
     assert_eq!(run(&server, "LTMC.SESSION.FORK then now").int(), 2, "what has ended is in nobody's way");
 }
 
-/// Whom a prune takes, first only said, then done.
+/// A prune is first tried, then done, and removes these.
 #[track_caller]
 fn prunes(server: &Server, options: &str, gone: &[i64], left: &[i64]) {
     let before = server.debug_digest();
@@ -226,7 +226,7 @@ fn no_way_of_writing_passes_the_bound_of_history() {
         server.run(&format!("LTMC.SESSION.RESTORE s {}", 1 + n % 2));
         server.run("LTMC.SESSION.CHECKPOINT s PIN");
     }
-    // One write may pass the bound, not forty.
+    // One write may exceed the bound, not forty.
     let bytes = info(&server, "s", "history_bytes").int();
     assert!(bytes < 2 * 4096, "{bytes}");
     for line in ["DEL s f", "CHECKPOINT s", "CHECKPOINT s PIN", "RESTORE s 1", "SET s f v"] {
@@ -241,7 +241,7 @@ fn checkpoints_themselves_count_in_the_history_and_go_before_others_are_refused(
     run(&server, "CONFIG SET ltmc.history-bytes-max 4096");
     run(&server, "LTMC.SESSION.SET s f v");
     let name = "x".repeat(200);
-    // Nothing changes, and yet there is an end to what is remembered.
+    // Nothing changes, and still what is remembered is bounded.
     for n in 1..=40 {
         assert_eq!(run(&server, &format!("LTMC.SESSION.CHECKPOINT s NAME {name}{n}")).int(), n);
         assert!(info(&server, "s", "history_bytes").int() <= 4096);

@@ -31,7 +31,7 @@ fn memory_usage_grows_and_shrinks_with_what_is_kept() {
     assert!(info(&server, "s", "history_bytes").int() > 100_000);
 }
 
-/// Follows a server as a client of RESP3.
+/// A client of RESP3.
 fn resp3(server: &Server) -> Client {
     let mut client = server.client();
     client.resp3();
@@ -125,7 +125,7 @@ fn what_happens_to_a_session_is_notified() {
         ("LTMC.SESSION.END s GRACE 0", &["session.ended", "del"]),
     ] {
         run(&server, line);
-        // An event of our own behind it: what comes before that is all there is.
+        // An event of our own behind it: there are no others before it.
         run(&server, "SET mark x");
         let next = || listener.recv().array()[1..].iter().map(|part| part.text().to_string()).collect::<Vec<_>>();
         let told: Vec<Vec<String>> =

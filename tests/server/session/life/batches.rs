@@ -1,10 +1,11 @@
-//! The end of sessions that own very much: it is given back a batch at a time.
+//! The end of sessions that own very much: it is given back in batches.
 
 use super::*;
 
 const MANY: usize = 10_000;
 
-/// A session `s` of `a` that owns so many locks, all of which `a` holds, with a server that gives back `batch` at a time.
+/// A session `s` of `a` that owns this many locks, all of which `a` holds. The server gives back
+/// `batch` at a time.
 #[track_caller]
 fn owner_of(server: &Server, locks: usize, batch: usize) {
     run(server, &format!("CONFIG SET ltmc.sweep-batch-max {batch}"));
@@ -134,7 +135,7 @@ fn what_is_granted_after_the_end_is_not_taken_back() {
         "LTMC.SESSION.END s",
         "LTMC.LOCK l4 a PX 60000000",
         "LTMC.AGENT.CLAIM agents PX 60000000 REF s",
-        // What cannot be said of one that has ended, but owes something.
+        // Commands that a session refuses once it has ended, even if it still owes something.
         "LTMC.SESSION.LEAVE s a",
         "LTMC.SESSION.DISOWN s l3",
         "LTMC.SESSION.JOIN s b",

@@ -1,8 +1,10 @@
-//! The end of a session: what it owns is given back, it can be read for a while, and then it is gone.
+//! The end of a session: what it owns is given back, it can be read for a while, and then it is
+//! gone.
 
 use super::*;
 
-/// A session `s` of `a` and `b` that owns a lock, a lock with a path, a registry, and keys of other kinds.
+/// A session `s` of `a` and `b` that owns a lock, a lock with a path, a registry, and keys of other
+/// types.
 #[track_caller]
 fn owner_of_much(server: &Server, more: &str) {
     run(server, &format!("LTMC.SESSION.CREATE s PARTICIPANTS 2 a b STATE {{\"f\":1}} {more}"));
@@ -21,7 +23,7 @@ fn owner_of_much(server: &Server, more: &str) {
     }
 }
 
-/// What participants held of the resources is free, everything else is as it was.
+/// What participants held of the resources is free, everything else is unchanged.
 #[track_caller]
 fn assert_given_back(server: &Server, how: &str) {
     wait_until(&format!("{how}: the lock is free"), || run(server, "EXISTS lock").int() == 0);

@@ -40,7 +40,7 @@ fn a_replica_that_restarts_has_the_statuses_of_its_primary() {
         let primary = safe().start();
         make_all(&primary);
         let mut replica = primary.replica();
-        // Until its first AOF is written a replica refuses to stop.
+        // Until its first AOF is written, a replica refuses to stop.
         wait_until("the AOF is there", || replica.info_int("persistence", "aof_rewrite_in_progress") == 0);
         if crash {
             replica.kill();
@@ -50,7 +50,7 @@ fn a_replica_that_restarts_has_the_statuses_of_its_primary() {
         run(&primary, "LTMC.SESSION.SET a n 3");
         replica.start_again();
         replica.wait_synced(&primary);
-        // a replica takes what it loads from its own file for found (Node::found), and keeps it through the sync.
+        // A replica does not treat what it loads from its own file as found after a crash.
         assert_eq!(statuses(&replica), AS_BEFORE, "{how}");
         assert_same(how, &primary.dataset(), &replica.dataset());
     }
@@ -69,7 +69,7 @@ fn a_replica_that_crashed_before_it_takes_over_stops_nobody_at_work() {
     for n in 4..100 {
         run(&replica, &format!("LTMC.SESSION.SET a n {n}"));
     }
-    // the same as above.
+    // The same as above.
     assert_eq!(changes(&replica), 0, "nobody was found");
     assert_eq!(statuses(&replica), AS_BEFORE);
 }
@@ -87,6 +87,6 @@ fn a_primary_that_comes_back_as_a_replica_takes_over_the_statuses_of_the_new_one
     run(&replica, "LTMC.SESSION.SET m n 9");
     primary.wait_synced(&replica);
     assert_eq!(statuses(&replica), AS_BEFORE);
-    // the same as above.
+    // The same as above.
     assert_eq!(statuses(&primary), AS_BEFORE);
 }

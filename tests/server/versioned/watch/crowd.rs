@@ -1,4 +1,4 @@
-//! Many who watch one key, each a place of its own.
+//! Many watchers of one key, each of its own place.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn a_thousand_watchers_of_a_thousand_paths_are_each_told_of_one_change() {
         watcher.send_line(&format!("LTMC.WATCH 1 {key} SINCE $ PATH /p{n} BLOCK 0"));
     }
     server.wait_blocked(CROWD);
-    // In another order than they came, and with changes in between that are for nobody.
+    // In another order than they came, and with changes in between that concern nobody.
     let order: Vec<usize> = (0..CROWD).map(|n| n * 7 % CROWD).collect();
     let lines: Vec<String> = order
         .iter()

@@ -1,4 +1,5 @@
-//! Waiting for news of sessions and contexts, with and without a path, through everything that can happen to a key.
+//! Waiting for news of sessions and contexts, with and without a path, through everything that can
+//! happen to a key.
 
 use super::*;
 
@@ -24,7 +25,7 @@ fn who_waits_at_a_path_sleeps_through_all_other_changes() {
             .collect();
         assert!(client.pipeline(&lines).iter().all(|reply| !reply.is_error()));
     }
-    assert_eq!(compacted(&server.run("LTMC.WATCH 1 c SINCE 0")).0, revision(&server, "c"));
+    assert_eq!(compacted(&server.run("LTMC.WATCH 1 c SINCE 0").array()[0]).0, revision(&server, "c"));
     assert!(waiters.iter_mut().all(|waiter| waiter.recv_within(1).is_none()));
     assert_eq!(waiting(&server), 2);
     let lines = [
@@ -37,7 +38,7 @@ fn who_waits_at_a_path_sleeps_through_all_other_changes() {
     client.pipeline(&lines);
     let (now, events) = only_news(&waiters[0].recv());
     assert_eq!(now, revision(&server, "c"));
-    // The first of them makes the object that all the others are in.
+    // The first of them creates the object that all the others are in.
     let edits: Vec<&Value> = events.iter().map(|event| &event["edits"]).collect();
     assert_eq!(
         edits,
@@ -57,10 +58,11 @@ fn who_waits_at_a_path_is_told_when_more_happens_at_one_go_than_the_log_keeps() 
     let server = Server::start();
     run(&server, "LTMC.CTX.CREATE c");
     let mut waiter = watcher_of(&server, "1 c SINCE $ PATH /mine");
-    // Nobody is looked at within a script: whether the place was among what was dropped is not known any more.
+    // No watcher is served within a script. Whether the place was among the dropped events is no
+    // longer known.
     let script = "for n = 1, 5000 do redis.call('LTMC.CTX.UPDATE', KEYS[1], 'a', 'SET', '/other', n) end";
     assert!(!server.cmd(&["EVAL", script, "1", "c"]).is_error());
-    let (now, oldest) = compacted(&waiter.recv());
+    let (now, oldest) = compacted(&waiter.recv().array()[0]);
     assert_eq!((now, now - oldest), (revision(&server, "c"), 4095));
 }
 
@@ -142,10 +144,10 @@ fn the_end_of_a_key_is_told_to_who_waits_at_it() {
             assert!(!server.run(line).is_error(), "{line}");
         }
         for watcher in &mut watchers {
-            assert_eq!(compacted(&watcher.recv()), (0, 0), "{lines:?}");
+            assert_eq!(compacted(&watcher.recv().array()[0]), (0, 0), "{lines:?}");
         }
     }
-    // What ends a session itself is told as an event, even if nothing is left of it.
+    // The end of a session is told as an event, even if nothing is left of it.
     for (line, event) in [("LTMC.SESSION.END s GRACE 0", "session.ended"), ("LTMC.SESSION.DEL s f", "session.changed")]
     {
         run_all(&server, &["FLUSHALL", "LTMC.SESSION.SET s f v"]);
@@ -154,7 +156,7 @@ fn the_end_of_a_key_is_told_to_who_waits_at_it() {
         assert_eq!(names(&only_news(&watcher.recv()).1), [event]);
         assert_eq!(server.run("EXISTS s").int(), 0);
     }
-    // Another kind of value under the name.
+    // A value of another type under the name.
     run_all(&server, &["FLUSHALL", "LTMC.SESSION.SET s f v", "LTMC.CTX.CREATE c"]);
     let mut watcher = watcher_of(&server, "1 s SINCE $");
     run(&server, "SET s text");
@@ -200,7 +202,8 @@ fn transactions_and_scripts_are_told_together_and_do_not_wait_themselves() {
     assert_idle(&server);
 }
 
-/// What a watcher knows, and what happens behind its back: at the end the value of `/mine` is 3 and three events concern it.
+/// What a watcher knows, and what happens behind its back. At the end the value of `/mine` is 3,
+/// and three events concern it.
 #[track_caller]
 fn history(server: &Server) -> (i64, i64) {
     run_all(server, &["LTMC.CTX.CREATE c DOC {\"mine\":0}", "LTMC.SESSION.SET s mine 0"]);
@@ -214,7 +217,7 @@ fn history(server: &Server) -> (i64, i64) {
     known
 }
 
-/// Whoever knew that goes on here as if nothing had happened.
+/// A watcher that knows that revision continues here as if nothing had happened.
 #[track_caller]
 fn goes_on(server: &Server, known: (i64, i64)) {
     let mut client = server.client();
@@ -237,7 +240,7 @@ fn a_watcher_goes_on_after_a_restart_a_crash_and_a_failover() {
         let mut waiting = watcher_of(&server, "1 c SINCE $ PATH /mine");
         if is_crash {
             server.crash_and_restart();
-            let is_recovering = || story(&server, "s").last().is_some_and(|event| event["status"] == "recovering");
+            let is_recovering = || story_of(&server, "s").last().is_some_and(|event| event["status"] == "recovering");
             wait_until("the session is recovering", is_recovering);
             run(&server, "LTMC.SESSION.STATUS s ACTIVE");
             waiting.wait_closed();
@@ -281,12 +284,12 @@ fn watchers_on_a_replica_are_told_only_of_their_path() {
     assert_eq!(versions(&watchers[1].recv()), [4]);
     replica.wait_synced(&primary);
     for key in ["c", "s"] {
-        assert_eq!(story(&replica, key), story(&primary, key));
+        assert_eq!(story_of(&replica, key), story_of(&primary, key));
     }
     let mut watchers = ["c", "s"].map(|key| watcher_of(&replica, &format!("1 {key} SINCE $ PATH /zzz")));
     run(&primary, "FLUSHALL");
     for watcher in &mut watchers {
-        assert_eq!(compacted(&watcher.recv()), (0, 0));
+        assert_eq!(compacted(&watcher.recv().array()[0]), (0, 0));
     }
     assert_idle(&replica);
 }
