@@ -6,6 +6,6 @@ mod claims;
 
 mod durability;
 mod find;
-mod health;
+pub mod health;
 mod scale;
 mod waiting;
