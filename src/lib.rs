@@ -22,17 +22,7 @@ pub mod snapshot;
 #[cfg(all(feature = "module", not(test)))]
 mod ffi;
 
+/// Memory comes from Redis, which counts it.
 #[cfg(all(feature = "module", not(test)))]
-mod module {
-    use redis_module::alloc::RedisAlloc;
-
-    redis_module::redis_module! {
-        name: "ltmc",
-        version: 1,
-        allocator: (RedisAlloc, RedisAlloc),
-        data_types: [],
-        init: init,
-    }
-
-    use crate::ffi::init;
-}
+#[global_allocator]
+static ALLOCATOR: redis_module::alloc::RedisAlloc = redis_module::alloc::RedisAlloc;

@@ -215,6 +215,9 @@ pub trait Host: Sized + 'static {
     /// Memory use in thousandths of the maximum; `None` without a maximum.
     fn memory_permille(&self) -> Option<u64>;
 
+    /// Whether the server is beyond maxmemory, so that commands that store more are refused.
+    fn is_out_of_memory(&self) -> bool;
+
     /// Name and version of the server.
     fn server_version(&self) -> String;
 

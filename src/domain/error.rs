@@ -28,6 +28,7 @@ pub enum Code {
     Moved,
     NoPerm,
     TryAgain,
+    Oom,
 }
 
 impl Code {
@@ -56,6 +57,7 @@ impl Code {
             Code::Moved => "MOVED",
             Code::NoPerm => "NOPERM",
             Code::TryAgain => "TRYAGAIN",
+            Code::Oom => "OOM",
         }
     }
 }
@@ -74,6 +76,11 @@ impl Error {
     /// An error of any kind.
     pub fn new(code: Code, text: impl Into<Cow<'static, str>>) -> Self {
         Self { code, text: text.into() }
+    }
+
+    /// What Redis answers to a command that it does not run beyond maxmemory.
+    pub fn out_of_memory() -> Self {
+        Self::new(Code::Oom, "command not allowed when used memory > 'maxmemory'.")
     }
 
     /// Misuse: syntax or a value out of range.

@@ -470,6 +470,10 @@ impl Host for RedisHost {
         self.ctx.log("verbose", text);
     }
 
+    fn is_out_of_memory(&self) -> bool {
+        self.flags() & rm::REDISMODULE_CTX_FLAGS_OOM != 0
+    }
+
     fn memory_permille(&self) -> Option<u64> {
         memory_permille()
     }

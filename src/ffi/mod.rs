@@ -26,6 +26,7 @@ pub mod clock;
 pub mod cluster;
 pub mod commands;
 pub mod config;
+pub mod config_file;
 pub mod contain;
 pub mod counts;
 pub mod detached;
@@ -47,27 +48,37 @@ pub mod users;
 pub mod walk;
 
 use api::Ctx;
-use redis_module::{raw as rm, Context, RedisString, Status};
+use redis_module::raw as rm;
+use std::ffi::c_int;
 
-/// Called by `redis_module!` when the module is loaded. Registers everything, or stops the load
-/// with a message in the log.
-pub fn init(context: &Context, args: &[RedisString]) -> Status {
-    let ctx = Ctx(context.ctx);
-    let started = std::panic::catch_unwind(|| start(ctx, args.len()));
-    match started {
-        Ok(Ok(())) => Status::Ok,
-        Ok(Err(text)) => {
-            ctx.log("warning", &format!("LTMC does not load: {text}"));
-            Status::Err
-        }
-        Err(_) => {
-            ctx.log("warning", "LTMC does not load: internal error, see the lines above");
-            Status::Err
-        }
+/// Redis calls this when it loads the module. Registers everything, or stops the load with a
+/// message in the log.
+///
+/// # Safety
+/// Redis alone calls it, once, with its own context.
+#[no_mangle]
+pub unsafe extern "C" fn RedisModule_OnLoad(
+    ctx: *mut rm::RedisModuleCtx,
+    _args: *mut *mut rm::RedisModuleString,
+    args_count: c_int,
+) -> c_int {
+    // Nothing may allocate before this: it finds Redis' allocator, and all else of the API.
+    // SAFETY: the context is Redis', and the name is a NUL-terminated text.
+    let found = unsafe { rm::Export_RedisModule_Init(ctx, c"ltmc".as_ptr(), 1, rm::REDISMODULE_APIVER_1 as c_int) };
+    if found != rm::REDISMODULE_OK as c_int {
+        return rm::REDISMODULE_ERR as c_int;
     }
+    let ctx = Ctx(ctx);
+    let problem = match std::panic::catch_unwind(|| start(ctx, args_count)) {
+        Ok(Ok(())) => return rm::REDISMODULE_OK as c_int,
+        Ok(Err(problem)) => problem,
+        Err(_) => "internal error, see the lines above".into(),
+    };
+    ctx.log("warning", &format!("LTMC does not load: {problem}"));
+    rm::REDISMODULE_ERR as c_int
 }
 
-fn start(ctx: Ctx, module_args: usize) -> Result<(), String> {
+fn start(ctx: Ctx, module_args: c_int) -> Result<(), String> {
     if module_args > 0 {
         return Err("it takes no module arguments; settings are configs named ltmc.*, see redis.conf.example".into());
     }
@@ -80,6 +91,7 @@ fn start(ctx: Ctx, module_args: usize) -> Result<(), String> {
     types::register(ctx)?;
     commands::register(ctx)?;
     config::register(ctx)?;
+    config_file::warn_of_unknown_names(ctx);
     events::subscribe(ctx)?;
     info::register(ctx)?;
     blocking::start(ctx);

@@ -454,6 +454,10 @@ impl Host for MemoryHost {
 
     fn log_verbose(&self, _text: &str) {}
 
+    fn is_out_of_memory(&self) -> bool {
+        self.memory_permille.is_some_and(|taken| taken > 1000)
+    }
+
     fn memory_permille(&self) -> Option<u64> {
         self.memory_permille
     }

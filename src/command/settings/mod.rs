@@ -6,6 +6,7 @@
 #[macro_use]
 mod declare;
 
+pub mod misspelled;
 pub mod policies;
 
 mod table;

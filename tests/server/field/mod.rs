@@ -1,3 +1,5 @@
 //! Faults that users of this and of other products reported, one test each.
 
 mod clock;
+mod memory;
+mod settings;

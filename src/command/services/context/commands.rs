@@ -110,6 +110,10 @@ pub fn update<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let agent = cx.actor(&mut args, "agent")?;
     let bounds = bounds(cx);
     let (expected, request_id, ops) = parse_ops(&mut args, &bounds)?;
+    let only_deletes = ops.iter().all(|op| matches!(op, Op::Del(_)));
+    if !only_deletes && cx.host.is_out_of_memory() {
+        return Err(Error::out_of_memory());
+    }
     let (key, at, request) = (cx.key(1), cx.now(), request_of(agent, request_id));
     if let Some(answered) = remembered::<Doc, H>(cx, key, request.as_ref())? {
         return Ok(answered);

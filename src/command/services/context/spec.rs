@@ -103,7 +103,8 @@ const OPERATION: Arg = Arg::one_of(
 pub const UPDATE: Spec = Spec {
     name: "LTMC.CTX.UPDATE",
     arity: -5,
-    flags: GROWS,
+    // Whether it may run beyond maxmemory depends on its operations: the handler asks.
+    flags: Flags::WRITE,
     complexity: "O(C log N) with C the size of what changes and N the width of the objects on the way to it",
     summary: "Applies all operations to the document in their order, or none.",
     reply: NEW_VERSION,

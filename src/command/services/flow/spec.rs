@@ -3,7 +3,7 @@
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
-use crate::command::services::spec::{with_registry, BLOCK, GROWS, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
+use crate::command::services::spec::{with_registry, BLOCK, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::domain::Service;
 
 const FLOW_ROW: Spec = Spec { service: Some(Service::Flow), complexity: "O(log N) with N the tasks", ..ROW };
@@ -247,7 +247,7 @@ pub const ADD: Spec = Spec {
 pub const CLAIM: Spec = Spec {
     name: "LTMC.TASK.CLAIM",
     arity: -3,
-    flags: GROWS.and(Flags::FAST).and(Flags::GETKEYS_API),
+    flags: WRITE_FAST.and(Flags::BLOCKING).and(Flags::GETKEYS_API),
     keys: &with_registry(3),
     categories: "write fast blocking",
     complexity: "O(C + M log N) with C the different sets of capabilities that ready tasks need, M the tasks claimed and N the tasks",

@@ -113,7 +113,7 @@ pub const RENEW: Spec = Spec {
 pub const CONVERT: Spec = Spec {
     name: "LTMC.LOCK.CONVERT",
     arity: -6,
-    flags: GROWS,
+    flags: Flags::WRITE.and(Flags::BLOCKING),
     categories: "write slow blocking",
     summary: "Makes a shared grant exclusive or an exclusive one shared, under a new fence, without letting go of it.",
     reply: Shape::FENCE.about("the new fence").or_nil("others share the lock and the wait timed out"),

@@ -4,7 +4,7 @@ use crate::command::engine::reply_shape::{Field, Shape};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
 use crate::command::services::spec::{
-    with_registry, BLOCK, GROWS, PAGE, READ_FIRST, REGISTRY as BOUND, REQID, ROW, WRITE_FAST,
+    with_registry, BLOCK, PAGE, READ_FIRST, REGISTRY as BOUND, REQID, ROW, WRITE_FAST,
 };
 use crate::domain::Service;
 
@@ -132,7 +132,7 @@ pub const SEND: Spec = Spec {
 pub const RECV: Spec = Spec {
     name: "LTMC.MSG.RECV",
     arity: -3,
-    flags: GROWS.and(Flags::GETKEYS_API),
+    flags: Flags::WRITE.and(Flags::BLOCKING).and(Flags::GETKEYS_API),
     keys: &with_registry(3),
     categories: "write slow blocking",
     complexity: "O(M log N) with M the messages received and N those in the mailbox",

@@ -2,7 +2,7 @@
 
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
-use crate::command::services::spec::{with_registry, BLOCK, GROWS, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
+use crate::command::services::spec::{with_registry, BLOCK, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::domain::Service;
 
 const REGISTRY_ROW: Spec = Spec { service: Some(Service::Registry), complexity: "O(log N) with N the agents", ..ROW };
@@ -224,7 +224,7 @@ pub const AGENT_FIND: Spec = Spec {
 pub const AGENT_CLAIM: Spec = Spec {
     name: "LTMC.AGENT.CLAIM",
     arity: -4,
-    flags: GROWS.and(Flags::GETKEYS_API),
+    flags: Flags::WRITE.and(Flags::BLOCKING).and(Flags::GETKEYS_API),
     keys: &with_registry(2),
     categories: "write slow blocking",
     complexity: "that of LTMC.AGENT.FIND",
