@@ -41,4 +41,11 @@ macro_rules! for_each_type {
     };
 }
 
+/// The names of the events of all types.
+pub fn event_names() -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for_each_type!(E => names.extend(<<E as super::Entity>::Event as super::Event>::NAMES));
+    names
+}
+
 pub(crate) use {for_each_type, with_type, with_types};

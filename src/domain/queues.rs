@@ -156,6 +156,11 @@ impl Queues {
         self.all().into_iter().flat_map(|(_, queue)| queue.keys())
     }
 
+    /// Whether clients wait for what a replica tells them, too.
+    pub fn has_replica_waiters(&self) -> bool {
+        !self.completions.is_empty()
+    }
+
     /// Removes a client that waits for a service.
     pub fn remove(&mut self, service: Service, id: WaiterId) {
         self.all_mut().into_iter().filter(|(of, _)| *of == service).for_each(|(_, queue)| queue.remove(id));

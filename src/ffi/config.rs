@@ -7,6 +7,7 @@
 use super::api::{c_text, call, Ctx, Str};
 use super::contain::contain;
 use super::state;
+use crate::command::engine::service::change_setting;
 use crate::command::settings::SETTINGS;
 use redis_module::raw as rm;
 use std::cell::RefCell;
@@ -52,7 +53,7 @@ pub fn register(ctx: Ctx) -> Result<(), String> {
 }
 
 fn set(index: usize, value: i64) {
-    contain("CONFIG SET", || state::with_node(|node| node.set(index, value)));
+    contain("CONFIG SET", || state::with_node(|node| change_setting(node, index, value)));
 }
 
 extern "C" fn get_text(_name: *const c_char, place: *mut c_void) -> *mut rm::RedisModuleString {

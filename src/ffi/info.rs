@@ -43,14 +43,20 @@ extern "C" fn write(info: *mut rm::RedisModuleInfoCtx, _for_crash_report: c_int)
         });
         // A crash may have happened in the middle of a command.
         let Some((report, shown)) = shown else { return };
-        add_text(info, "health", report.status());
+        add_word(info, "health", report.status());
         for of in &report.services {
-            add_text(info, &format!("{}_state", of.service.name()), of.state());
+            add_word(info, &format!("{}_state", of.service.name()), of.state());
         }
         for (name, value) in shown {
             add(info, &name, value);
         }
     });
+}
+
+/// A word of health, and beside it its code as a number, which a scraper can compare.
+fn add_word(info: *mut rm::RedisModuleInfoCtx, name: &str, word: &str) {
+    add_text(info, name, word);
+    add(info, &format!("{name}_code"), health::code(word));
 }
 
 fn add_text(info: *mut rm::RedisModuleInfoCtx, name: &str, value: &str) {

@@ -95,6 +95,16 @@ impl Report {
     }
 }
 
+/// The number that stands for a word of [`Report::status`] or [`ServiceReport::state`].
+pub fn code(word: &str) -> u64 {
+    match word {
+        "ok" => 0,
+        "degraded" => 1,
+        "failed" => 2,
+        _ => 3,
+    }
+}
+
 /// Whether something happened recently; `None` if it never did.
 pub fn is_recent(at: Option<Millis>, now: Millis) -> bool {
     at.is_some_and(|at| now < at.saturating_add(RECENT_MS))

@@ -1,6 +1,7 @@
 //! Counters of this process since the module was loaded.
 
 use super::histogram::Histogram;
+use crate::domain::entity_types::event_names;
 use crate::domain::{Millis, Service};
 use std::collections::BTreeMap;
 
@@ -132,13 +133,16 @@ impl Metrics {
     pub fn count_event(&mut self, name: &'static str) {
         match self.events.iter_mut().find(|(known, _)| std::ptr::eq(*known, name)) {
             Some((_, count)) => *count += 1,
-            None => self.events.push((name, 1)),
+            None => {
+                debug_assert!(event_names().contains(&name), "{name} is not among the names of its type");
+                self.events.push((name, 1));
+            }
         }
     }
 
-    /// The number of each event, by name.
+    /// The number of each event, by name: of all that there are, from the start.
     pub fn events(&self) -> BTreeMap<&'static str, u64> {
-        let mut events = BTreeMap::new();
+        let mut events: BTreeMap<&str, u64> = event_names().into_iter().map(|name| (name, 0)).collect();
         for (name, count) in &self.events {
             *events.entry(*name).or_default() += count;
         }

@@ -8,6 +8,7 @@ use crate::host::MemoryHost;
 use crate::prng::Prng;
 use crate::server::{execute, field, int};
 use ltmc::command::engine::cx::Outcome;
+use ltmc::command::engine::service::change_setting;
 use ltmc::command::node::Node;
 use ltmc::command::reply::Reply;
 use ltmc::command::scheduler;
@@ -163,7 +164,7 @@ impl Schedule for World {
             }
             95..=96 => {
                 let mode = self.rng().below(3) as i64;
-                self.node.set(Setting::OrchestrationMode as usize, mode);
+                change_setting(&mut self.node, Setting::OrchestrationMode as usize, mode);
             }
             97 => self.restart(),
             _ => {

@@ -75,7 +75,7 @@ fn change<E: Serve, H: Host>(
     // What happened is notified before the key goes because of it, as Redis does: rpop, then del.
     observe::<E, H>(node, host, key, changes);
     host.finish_change::<E>(key);
-    node.lock_interest.wake(&key.id(), &mut node.schedule);
+    node.key_interest.wake(&key.id(), &mut node.schedule);
     node.trace.back();
     E::settle(node, host, key, &mut plan);
     Ok(Some(plan))

@@ -137,7 +137,7 @@ fn finish_applied<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: usize) 
     cx.node.metrics.of_mut(E::SERVICE).applied += changes as u64;
     cx.host.finish_change::<E>(key);
     // A replica serves nobody, but clients that wait for an end are told.
-    if cx.node.is_waited_for(key) && (!cx.node.replica || !cx.node.queues.completions.is_empty()) {
+    if cx.node.is_waited_for(key) && (!cx.node.replica || cx.node.queues.has_replica_waiters()) {
         cx.node.look_at_soon(key.id());
     }
 }

@@ -6,12 +6,14 @@
 //! ```
 //!
 //! Each service implements [`Serve`] in its `serve.rs`. The engine and the scheduler use this trait
-//! and name no service.
+//! and name no service. Whose is what an agent holds (`bindings`, `reactions`) is the one thing
+//! that needs to know of registries.
 
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
+use crate::domain::entity_types::for_each_type;
 use crate::domain::reactions::Reacts;
-use crate::domain::{Change, Error, KeyId};
+use crate::domain::{Change, Entity, Error, KeyId};
 
 /// A service, as the engine sees it.
 pub trait Serve: Reacts {
@@ -53,8 +55,22 @@ pub trait Serve: Reacts {
     /// The same on a replica, which decides nothing.
     fn wake_on_replica<H: Host>(_node: &mut Node, _host: &mut H, _key: &KeyId) {}
 
+    /// The service was switched on again, and continues where it was.
+    fn switched_on(_node: &mut Node) {}
+
     /// Keeps at most `max` of these events, all of which can happen now.
     fn choose<H: Host>(_node: &mut Node, _host: &mut H, _key: Key, events: &mut Vec<Self::Event>, max: usize) {
         events.truncate(max);
+    }
+}
+
+/// Changes a setting, see [`Node::set`], with what services do when they are switched on.
+pub fn change_setting(node: &mut Node, index: usize, value: i64) {
+    for service in node.set(index, value) {
+        for_each_type!(E => {
+            if E::SERVICE == service {
+                E::switched_on(node);
+            }
+        });
     }
 }

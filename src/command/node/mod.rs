@@ -4,7 +4,7 @@
 pub mod connections;
 pub mod deferred;
 pub mod holdings;
-pub mod lock_interest;
+pub mod key_interest;
 pub mod passes;
 pub mod quarantine;
 pub mod schedule;
@@ -23,7 +23,7 @@ use crate::observe::{Metrics, Peers, Trace};
 use connections::ConnectionIndex;
 use deferred::DeferredWork;
 use holdings::HoldingsIndex;
-use lock_interest::LockInterest;
+use key_interest::KeyInterest;
 use passes::Passes;
 use quarantine::Quarantine;
 use schedule::Schedule;
@@ -54,7 +54,7 @@ pub struct Node {
     /// The keys in which agents of registries hold something.
     pub holdings: HoldingsIndex,
     /// The flows that wait for locks.
-    pub lock_interest: LockInterest,
+    pub key_interest: KeyInterest,
     /// How far looks have come in keys in which something has to wait.
     pub passes: Passes,
     /// The clients that watch keys.
@@ -121,30 +121,24 @@ impl Node {
         self.now().saturating_sub(self.boot / 1000)
     }
 
-    /// Changes the setting with this place in the table; the server has checked its range.
-    pub fn set(&mut self, index: usize, value: i64) {
+    /// Changes the setting with this place in the table; the server has checked its range. Returns
+    /// the services that it switches on.
+    pub fn set(&mut self, index: usize, value: i64) -> Vec<Service> {
         let before = self.settings.clone();
         self.settings.set_at(index, value);
         self.checks.rate_changed();
-        for service in Service::ALL {
-            match (before.is_enabled(*service), self.settings.is_enabled(*service)) {
-                // Clients that wait for something of this service are told.
-                (true, false) => self.look_at_all_waited_for(|_| true),
-                (false, true) => self.thaw(*service),
-                _ => {}
-            }
+        let is_changed = |service: &&Service| before.is_enabled(**service) != self.settings.is_enabled(**service);
+        let changed: Vec<Service> = Service::ALL.iter().filter(is_changed).copied().collect();
+        let (on, off): (Vec<_>, Vec<_>) = changed.into_iter().partition(|service| self.settings.is_enabled(*service));
+        if !off.is_empty() {
+            // Clients that wait for something of these services are told.
+            self.look_at_all_waited_for(|_| true);
         }
-    }
-
-    /// A service is switched on again and continues where it was. Meanwhile agents could not send
-    /// heartbeats, and tasks could not get their locks.
-    fn thaw(&mut self, service: Service) {
-        std::mem::take(&mut self.frozen).into_iter().for_each(|key| self.look_at_soon(key));
-        match service {
-            Service::Registry => self.since = self.now(),
-            Service::Lock => self.lock_interest.wake_all(&mut self.schedule),
-            _ => {}
+        if !on.is_empty() {
+            // What was due meanwhile continues.
+            std::mem::take(&mut self.frozen).into_iter().for_each(|key| self.look_at_soon(key));
         }
+        on
     }
 
     /// Schedules a look at `key` for the next round of the scheduler.
@@ -188,7 +182,7 @@ impl Node {
     /// Something other than our commands deleted, renamed, flushed or created `key`.
     pub fn key_changed(&mut self, key: KeyId) {
         self.quarantine.remove(&key);
-        self.lock_interest.wake(&key, &mut self.schedule);
+        self.key_interest.wake(&key, &mut self.schedule);
         self.holdings.recheck(&key);
         self.look_at_soon(key);
     }
@@ -219,7 +213,7 @@ impl Node {
         self.frozen.retain(|key| !hit(key));
         self.passes.clear();
         self.evictable_keys.retain(|key| !hit(key));
-        self.lock_interest.wake_all(&mut self.schedule);
+        self.key_interest.wake_all(&mut self.schedule);
         self.look_at_all_waited_for(hit);
     }
 
@@ -232,7 +226,7 @@ impl Node {
         for keys in [&mut self.frozen, &mut self.evictable_keys] {
             *keys = std::mem::take(keys).into_iter().map(|key| key.swapped(one, other)).collect();
         }
-        self.lock_interest.wake_all(&mut self.schedule);
+        self.key_interest.wake_all(&mut self.schedule);
         self.quarantine.swap(one, other);
         self.look_at_all_waited_for(|key| key.db == one || key.db == other);
     }

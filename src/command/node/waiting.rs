@@ -38,11 +38,8 @@ impl Node {
         if let Some(deadline) = wait.deadline {
             self.schedule.forget_wait(id, deadline);
         }
-        if wait.service == Service::Watch {
-            self.watchers.remove(id);
-        } else {
-            self.queues.remove(wait.service, id);
-        }
+        self.watchers.remove(id);
+        self.queues.remove(wait.service, id);
         Some(wait)
     }
 

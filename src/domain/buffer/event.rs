@@ -263,6 +263,25 @@ impl BufferEvent {
 }
 
 impl Event for BufferEvent {
+    const NAMES: &'static [&'static str] = &[
+        "buffer.configured",
+        "buffer.resized",
+        "chunk.allocated",
+        "chunk.put",
+        "chunk.written",
+        "chunk.sealed",
+        "chunk.retained",
+        "chunk.released",
+        "chunk.pinned",
+        "chunk.unpinned",
+        "chunk.pinexpired",
+        "chunk.described",
+        "chunk.freed",
+        "chunk.evicted",
+        "chunk.expired",
+        "chunk.reclaimed",
+    ];
+
     fn name(&self) -> Option<&'static str> {
         Some(match self {
             BufferEvent::Configured { .. } => "buffer.configured",

@@ -144,6 +144,16 @@ pub enum Target {
 }
 
 impl Event for CacheEvent {
+    const NAMES: &'static [&'static str] = &[
+        "cache.configured",
+        "cache.ticketed",
+        "cache.ticketended",
+        "cache.put",
+        "cache.invalidated",
+        "cache.expired",
+        "cache.evicted",
+    ];
+
     fn name(&self) -> Option<&'static str> {
         Some(match self {
             CacheEvent::Configured { .. } => "cache.configured",

@@ -66,6 +66,9 @@ services! {
 /// Something that happened to an entity. Its times are absolute and its fences are given, so
 /// applying it needs no other input.
 pub trait Event: Serialize + DeserializeOwned + Clone + std::fmt::Debug {
+    /// All that [`name`](Event::name) answers.
+    const NAMES: &'static [&'static str];
+
     /// The keyspace notification (module class) of this event; `None` if it is not visible outside.
     fn name(&self) -> Option<&'static str>;
 

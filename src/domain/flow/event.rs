@@ -269,6 +269,25 @@ fn end_name(how: How) -> &'static str {
 }
 
 impl Event for FlowEvent {
+    const NAMES: &'static [&'static str] = &[
+        "flow.created",
+        "task.added",
+        "task.claimed",
+        "task.progress",
+        "task.completed",
+        "task.dead",
+        "task.failed",
+        "task.stopping",
+        "task.takenback",
+        "task.signalled",
+        "task.requeued",
+        "flow.paused",
+        "flow.resumed",
+        "flow.cancelled",
+        "task.cancelled",
+        "task.skipped",
+    ];
+
     fn name(&self) -> Option<&'static str> {
         Some(match self {
             FlowEvent::Created { .. } => "flow.created",

@@ -73,6 +73,22 @@ impl LockEvent {
 }
 
 impl Event for LockEvent {
+    const NAMES: &'static [&'static str] = &[
+        "lock.stamped",
+        "lock.granted",
+        "lock.reentered",
+        "lock.unlocked",
+        "lock.renewed",
+        "lock.converted",
+        "lock.released",
+        "lock.expired",
+        "lock.broken",
+        "lock.disconnected",
+        "lock.takenback",
+        "lock.committed",
+        "lock.agentgone",
+    ];
+
     fn name(&self) -> Option<&'static str> {
         Some(match self {
             LockEvent::Granted(grant) if grant.mode == Mode::Optimistic => "lock.stamped",

@@ -185,6 +185,24 @@ impl MailEvent {
 }
 
 impl Event for MailEvent {
+    const NAMES: &'static [&'static str] = &[
+        "mail.joined",
+        "mail.left",
+        "mail.sent",
+        "mail.received",
+        "mail.extended",
+        "mail.acked",
+        "mail.returned",
+        "mail.leaseended",
+        "mail.delayended",
+        "mail.takenback",
+        "mail.died",
+        "mail.requeued",
+        "mail.dropped",
+        "mail.expired",
+        "mail.parted",
+    ];
+
     fn name(&self) -> Option<&'static str> {
         Some(match self {
             MailEvent::Joined { .. } => "mail.joined",

@@ -233,6 +233,23 @@ impl RegistryEvent {
 }
 
 impl Event for RegistryEvent {
+    const NAMES: &'static [&'static str] = &[
+        "agent.registered",
+        "agent.deregistered",
+        "agent.status",
+        "agent.health",
+        "agent.suspected",
+        "agent.recovered",
+        "agent.died",
+        "agent.removed",
+        "agent.undamped",
+        "agent.claimed",
+        "agent.claimexpired",
+        "agent.released",
+        "registry.held",
+        "registry.resumed",
+    ];
+
     fn name(&self) -> Option<&'static str> {
         Some(match self {
             RegistryEvent::Pulse { .. } | RegistryEvent::Seen { .. } => return None,

@@ -70,22 +70,42 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// User bytes made fit for a message or JSON: printable ASCII stays, anything else becomes `\xNN`,
+/// User bytes made fit for a message or JSON: printable UTF-8 stays, any other byte becomes `\xNN`,
 /// and the text is cut after 64 bytes.
 pub fn printable(bytes: &[u8]) -> String {
     const SHOWN_MAX: usize = 64;
+    let is_start = |at: &usize| bytes[*at] & 0xc0 != 0x80;
+    // No character is cut in two.
+    let end = match bytes.len() {
+        len @ ..=SHOWN_MAX => len,
+        _ => (SHOWN_MAX - 3..=SHOWN_MAX).rev().find(is_start).unwrap_or(SHOWN_MAX),
+    };
     let mut out = String::new();
-    for &b in bytes.iter().take(SHOWN_MAX) {
-        match b {
-            b'\\' => out.push_str("\\\\"),
-            0x20..=0x7e => out.push(b as char),
-            _ => out.push_str(&format!("\\x{b:02x}")),
+    for chunk in bytes[..end].utf8_chunks() {
+        for char in chunk.valid().chars() {
+            match char {
+                '\\' => out.push_str("\\\\"),
+                _ if is_printable(char) => out.push(char),
+                _ => char.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| escape(byte, &mut out)),
+            }
         }
+        chunk.invalid().iter().for_each(|byte| escape(*byte, &mut out));
     }
     if bytes.len() > SHOWN_MAX {
         out.push_str("...");
     }
     out
+}
+
+fn escape(byte: u8, out: &mut String) {
+    out.push_str(&format!("\\x{byte:02x}"));
+}
+
+/// Whether a character shows as itself: it ends no line, has a width, and changes no direction.
+fn is_printable(char: char) -> bool {
+    let is_format =
+        matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    !char.is_control() && !is_format
 }
 
 impl Clone for Bytes {
@@ -179,6 +199,14 @@ mod tests {
     #[test]
     fn printable_escapes_and_cuts() {
         assert_eq!(printable(b"a\\\0\xff z"), "a\\\\\\x00\\xff z");
+        assert_eq!(
+            printable("J\u{fc}rgen \u{5f00}\u{53d1} \u{1f980}".as_bytes()),
+            "J\u{fc}rgen \u{5f00}\u{53d1} \u{1f980}"
+        );
+        assert_eq!(printable("a\u{2028}b\u{202e}c\u{85}".as_bytes()), r"a\xe2\x80\xa8b\xe2\x80\xaec\xc2\x85");
+        assert_eq!(printable("\u{fc}".repeat(33).as_bytes()), format!("{}...", "\u{fc}".repeat(32)));
+        assert_eq!(printable(format!("x{}", "\u{fc}".repeat(33)).as_bytes()), format!("x{}...", "\u{fc}".repeat(31)));
+        assert_eq!(printable(&[0x80; 65]), format!("{}...", r"\x80".repeat(64)));
         assert_eq!(printable(&[b'x'; 65]), format!("{}...", "x".repeat(64)));
     }
 

@@ -25,6 +25,15 @@ pub struct Names {
     pub returned: &'static str,
 }
 
+impl Names {
+    /// All of them.
+    pub const fn all(&self) -> [&'static str; 12] {
+        let Names { created, changed, restored, checkpointed, pruned, joined, left, .. } = *self;
+        let Names { owned, disowned, status, ended, returned, .. } = *self;
+        [created, changed, restored, checkpointed, pruned, joined, left, owned, disowned, status, ended, returned]
+    }
+}
+
 /// One step in the life of a versioned value. Times are unix ms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "S: State")]
@@ -204,6 +213,8 @@ impl<S: State> VersionedEvent<S> {
 }
 
 impl<S: State> Event for VersionedEvent<S> {
+    const NAMES: &'static [&'static str] = &S::NAMES.all();
+
     fn name(&self) -> Option<&'static str> {
         let Names { created, changed, restored, checkpointed, pruned, joined, left, .. } = S::NAMES;
         let Names { owned, disowned, status, ended, returned, .. } = S::NAMES;

@@ -35,6 +35,15 @@ type Args = Vec<Vec<u8>>;
 const ARGS_KEPT: usize = 4;
 const BYTES_KEPT: usize = 64;
 
+/// Clients cut `ERR ` off and take a first word in capitals for the error's code.
+#[track_caller]
+fn check_error(args: &Args, reply: &Reply) {
+    let text = reply.error();
+    let first = text.strip_prefix("ERR ").and_then(|text| text.split(' ').next()).unwrap_or_default();
+    let is_like_a_code = first.len() > 1 && first.bytes().all(|byte| byte.is_ascii_uppercase());
+    assert!(!name_of(args).starts_with("LTMC.") || !is_like_a_code, "begins like another code: {text}");
+}
+
 /// A bench measures the server, not the checks. The tests see the same replies.
 const IS_BENCH: bool = matches!(option_env!("CARGO_CRATE_NAME"), Some(name) if matches!(name.as_bytes(), b"bench"));
 
@@ -83,6 +92,7 @@ impl Follower {
         }
         let args = self.sent.pop_front().unwrap_or_else(|| panic!("a reply to no command: {reply:?}"));
         if reply.is_error() {
+            check_error(&args, reply);
             // An aborted transaction has ended.
             self.queued = self.queued.take().filter(|_| name_of(&args) != "EXEC");
             return;

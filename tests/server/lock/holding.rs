@@ -317,7 +317,7 @@ fn breaking_takes_a_lock_away_and_says_so_in_the_log() {
     server.wait_blocked(1);
     assert_eq!(server.run("LTMC.LOCK.BREAK k nobody").int(), 0);
     assert_eq!(server.run("LTMC.LOCK.BREAK k a").int(), 1);
-    server.wait_log("broke the lock 'k': 1 holders removed");
+    server.wait_log(") broke the lock 'k': 1 holders removed");
     assert_eq!(server.run(&format!("LTMC.LOCK.CHECK k {a}")).int(), 0);
     assert_eq!(owners(&server, "k", "holders"), ["b"]);
     assert_eq!(server.run("LTMC.LOCK.BREAK k").int(), 1);

@@ -101,7 +101,7 @@ pub fn take_all<H: Host>(
 ) -> Option<Vec<Fence>> {
     if !node.settings.is_enabled(Lock::SERVICE) {
         // The flow is looked at when the service is switched on again.
-        locks.iter().for_each(|lock| node.lock_interest.hope(key_of(flow.db, lock).id(), flow.id()));
+        locks.iter().for_each(|lock| node.key_interest.note(key_of(flow.db, lock).id(), flow.id()));
         return None;
     }
     match host.presence(&with_flow(flow, locks)) {
@@ -140,7 +140,7 @@ pub fn take_all<H: Host>(
 
 fn hope<H: Host>(node: &mut Node, host: &mut H, flow: Key, lock: &Bytes) {
     let key = key_of(flow.db, lock);
-    node.lock_interest.hope(key.id(), flow.id());
+    node.key_interest.note(key.id(), flow.id());
     if let Ok(Some(stored)) = host.read::<Lock>(key) {
         let first_end = stored.state.grants().first_end();
         if first_end < crate::domain::lock::NO_END {

@@ -319,7 +319,9 @@ pub fn break_lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let count = events.len();
     if count > 0 {
         let name = bytes::printable(key.name);
-        cx.host.log(&format!("client {} broke the lock '{name}': {count} holders removed", cx.host.client()));
+        let user = cx.host.user().map_or_else(|| "nobody".into(), |user| bytes::printable(&user));
+        let client = cx.host.client();
+        cx.host.log(&format!("user {user} (client {client}) broke the lock '{name}': {count} holders removed"));
     }
     commit::<Lock, H>(cx.node, cx.host, key, events)?;
     Ok(Outcome::Reply(Reply::number(count as u64)))

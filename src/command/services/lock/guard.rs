@@ -15,7 +15,7 @@ pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let fence = args.fence_or_zero("fence")?;
     let inner = args.rest();
     if inner[0].eq_ignore_ascii_case(cx.spec.name.as_bytes()) {
-        return Err(Error::usage("LTMC.GUARD cannot run LTMC.GUARD"));
+        return Err(Error::usage("the command LTMC.GUARD cannot run LTMC.GUARD"));
     }
     let key = cx.key(1);
     let now = cx.now();

@@ -186,6 +186,11 @@ fn expired<H: Host>(node: &Node, host: &mut H, key: Key) -> Result<Vec<Change<Lo
 }
 
 impl Serve for Lock {
+    /// Meanwhile tasks could not get their locks.
+    fn switched_on(node: &mut Node) {
+        node.key_interest.wake_all(&mut node.schedule);
+    }
+
     /// Whether a waiting client may have the lock now.
     type Plan = bool;
 

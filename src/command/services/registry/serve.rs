@@ -31,6 +31,11 @@ pub struct Plan {
 }
 
 impl Serve for Registry {
+    /// Meanwhile agents could not send heartbeats.
+    fn switched_on(node: &mut Node) {
+        node.since = node.now();
+    }
+
     type Plan = Plan;
 
     fn plan<H: Host>(
