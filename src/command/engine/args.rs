@@ -246,6 +246,28 @@ impl<'a> Args<'a> {
         index.ok_or_else(|| Error::usage(format!("{name} is '{}', allowed are {}", printable(given), words.join(", "))))
     }
 
+    /// The next argument as one of the words that the row declares under `name`: that word, as the row
+    /// has it.
+    pub fn choice(&mut self, name: &str) -> Result<&'static str, Error> {
+        let Some((shown, choices)) = self.spec.choice(name) else {
+            debug_assert!(false, "{} declares no choice '{name}'", self.spec.name);
+            return Err(Error::internal());
+        };
+        let words: Vec<&str> = choices.iter().filter_map(Arg::first_word).collect();
+        self.word(shown, &words).map(|index| words[index])
+    }
+
+    /// The next argument, which has to be `word`; `what` says in an error what it is.
+    pub fn expect(&mut self, word: &str, what: &str) -> Result<(), Error> {
+        self.word(what, &[word]).map(drop)
+    }
+
+    /// The error for an option that the row declares and the handler does not read.
+    pub fn unread(&self, word: &str) -> Error {
+        debug_assert!(false, "{} does not read its option {word}", self.spec.name);
+        Error::internal()
+    }
+
     /// All remaining arguments.
     pub fn rest(&mut self) -> &'a [&'a [u8]] {
         let rest = &self.args[self.at.min(self.args.len())..];

@@ -177,6 +177,39 @@ impl Arg {
 /// `[PX ms | EX s]`, which most writes take.
 pub const TTL: Arg = Arg::one_of("ttl", &[Arg::integer("ms").after("PX"), Arg::integer("s").after("EX")]).optional();
 
+impl Arg {
+    /// The word that it begins with, if it begins with one.
+    pub fn first_word(&self) -> Option<&'static str> {
+        match self.kind {
+            ArgKind::Block(parts) if self.token.is_none() => parts.first()?.first_word(),
+            _ => self.token,
+        }
+    }
+}
+
+impl Spec {
+    /// The choices that are declared under `name`, and what they are called in an error: by the word
+    /// before them, if there is one.
+    pub fn choice(&self, name: &str) -> Option<(&'static str, &'static [Arg])> {
+        find_choice(self.args, name, None)
+    }
+}
+
+fn find_choice(
+    args: &'static [Arg],
+    name: &str,
+    before: Option<&'static str>,
+) -> Option<(&'static str, &'static [Arg])> {
+    args.iter().find_map(|arg| {
+        let before = arg.token.or(before);
+        match arg.kind {
+            ArgKind::OneOf(choices) if arg.name == name => Some((before.unwrap_or(arg.name), choices)),
+            ArgKind::OneOf(parts) | ArgKind::Block(parts) => find_choice(parts, name, before),
+            _ => None,
+        }
+    })
+}
+
 /// An option of a command.
 #[derive(Debug, Clone, Copy)]
 pub struct OptionSpec {

@@ -72,7 +72,6 @@ fn commit_chunk<H: Host>(
 
 /// `LTMC.CHUNK.BUFFER`
 pub fn configure<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const POLICIES: [Policy; 4] = [Policy::Gdsf, Policy::Lru, Policy::Ttl, Policy::None];
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("buffer")?;
     let key = cx.key(1);
@@ -82,8 +81,9 @@ pub fn configure<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         match word {
             "MAXBYTES" => config.max_bytes = args.number("MAXBYTES", 1, BUFFER_BYTES_END)?,
             "MINBYTES" => min_bytes = Some(args.number("MINBYTES", 0, BUFFER_BYTES_END)?),
-            "POLICY" => config.policy = POLICIES[args.word("POLICY", &["GDSF", "LRU", "TTL", "NONE"])?],
-            _ => config.policy = Policy::Ring,
+            "POLICY" => config.policy = Policy::of_word(args.choice("policy")?).ok_or_else(Error::internal)?,
+            "RING" => config.policy = Policy::Ring,
+            _ => return Err(args.unread(word)),
         }
     }
     // A lower bound that was not given makes way for the upper one.
@@ -105,7 +105,7 @@ fn apply_config<H: Host>(cx: &mut Cx<H>, key: Key, config: Config) -> Result<(),
 pub fn resize<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("buffer")?;
-    args.word("the word after the buffer", &["MAXBYTES"])?;
+    args.expect("MAXBYTES", "the word after the buffer")?;
     let max_bytes = args.number("MAXBYTES", 1, BUFFER_BYTES_END)?;
     args.finish()?;
     let key = cx.key(1);
@@ -140,7 +140,8 @@ pub fn allocate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             "META" => meta = chunk_meta(cx.node, &mut args)?,
             "PX" | "EX" => lease_ms = args.duration(word)?,
             "REGISTRY" => registry = Some(args.registry()?),
-            _ => request = Some(args.id("REQID")?),
+            "REQID" => request = Some(args.id("REQID")?),
+            _ => return Err(args.unread(word)),
         }
     }
     if registry.is_some() && agent.is_empty() {
@@ -190,7 +191,8 @@ fn put_options<'a, H: Host>(cx: &Cx<H>, args: &mut Args<'a>) -> Result<PutOption
             "META" => options.meta = chunk_meta(cx.node, args)?,
             "PX" | "EX" => options.ttl_ms = Some(args.duration(word)?),
             "REGISTRY" => options.registry = Some(args.registry()?),
-            _ => options.request = Some(args.id("REQID")?),
+            "REQID" => options.request = Some(args.id("REQID")?),
+            _ => return Err(args.unread(word)),
         }
     }
     if options.registry.is_some() && options.pin.is_none() {
@@ -321,7 +323,8 @@ pub fn pin<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "PX" | "EX" => pinned_ms = Some(args.duration(word)?),
-            _ => registry = Some(args.registry()?),
+            "REGISTRY" => registry = Some(args.registry()?),
+            _ => return Err(args.unread(word)),
         }
     }
     let pinned_ms = pinned_ms.ok_or_else(|| args.missing("PX ms (or EX s)"))?;

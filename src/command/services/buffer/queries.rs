@@ -185,7 +185,8 @@ pub fn popular<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "WINDOW" => window = Window::ALL[args.word("WINDOW", &Window::WORDS)?],
-            _ => limit = args.number("LIMIT", 1, RESULTS_MAX)?,
+            "LIMIT" => limit = args.number("LIMIT", 1, RESULTS_MAX)?,
+            _ => return Err(args.unread(word)),
         }
     }
     let (key, at) = (cx.key(1), cx.now());

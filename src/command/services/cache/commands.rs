@@ -60,7 +60,8 @@ fn parse_get<H: Host>(cx: &Cx<H>) -> Result<GetArgs, Error> {
             "LEASE" => lease_ms = Some(args.millis("LEASE", 1)?),
             "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
             "BETA" => beta = Some(args.decimal("BETA", 0.0, 1000.0)?),
-            _ => is_raw = true,
+            "RAW" => is_raw = true,
+            _ => return Err(args.unread(word)),
         }
     }
     let lease_ms = lease_ms.unwrap_or_else(|| cx.node.settings.get(Setting::CacheLeaseMs));
@@ -171,7 +172,8 @@ fn parse_put<H: Host>(cx: &Cx<H>) -> Result<PutArgs, Error> {
             "AGENT" => options.agent = Bytes::from(cx.actor(&mut args, "AGENT")?),
             "PRIVATE" => options.is_private = true,
             "NEGATIVE" => options.is_negative = true,
-            _ => options.is_raw = true,
+            "RAW" => options.is_raw = true,
+            _ => return Err(args.unread(word)),
         }
     }
     if options.is_private && options.agent.is_empty() {
@@ -268,7 +270,7 @@ pub fn fail<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.CACHE.INVALIDATE`
 pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::at(cx.spec, cx.args, 2);
-    Args::at(cx.spec, cx.args, 2).word("what", &["DEP", "TAG", "TOOL", "AGENT", "ALL"])?;
+    Args::at(cx.spec, cx.args, 2).choice("what")?;
     let (mut what, mut is_soft) = (Target::All, false);
     while let Some(word) = args.option()? {
         match word {
@@ -280,7 +282,8 @@ pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
                 what = Target::Labels(vec![Label::new(LabelKind::Agent, &agent)]);
             }
             "ALL" => what = Target::All,
-            _ => is_soft = true,
+            "SOFT" => is_soft = true,
+            _ => return Err(args.unread(word)),
         }
     }
     let (key, at) = (cx.key(1), cx.now());
@@ -301,7 +304,6 @@ pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 
 /// `LTMC.CACHE.CONFIG`
 pub fn config<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const POLICIES: [Policy; 3] = [Policy::Gdsf, Policy::Lru, Policy::Lfu];
     let key = cx.key(1);
     let mut config = *current::<Cache, H>(cx.node, cx.host, key)?.config();
     let mut args = Args::at(cx.spec, cx.args, 2);
@@ -311,7 +313,8 @@ pub fn config<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             "MAXENTRIES" => config.entries_max = args.bounded("MAXENTRIES", Setting::CacheEntriesMax)?,
             "PX" => config.ttl_ms = Some(args.millis("PX", 0)?).filter(|ttl| *ttl > 0),
             "EX" => config.ttl_ms = Some(args.seconds("EX")?),
-            _ => config.policy = POLICIES[args.word("POLICY", &["GDSF", "LRU", "LFU"])?],
+            "POLICY" => config.policy = Policy::of_word(args.choice("policy")?).ok_or_else(Error::internal)?,
+            _ => return Err(args.unread(word)),
         }
     }
     commit::<Cache, H>(cx.node, cx.host, key, [CacheEvent::Configured { config, stays: true }])?;

@@ -141,7 +141,8 @@ pub fn scan<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "COUNT" => count = args.number("COUNT", 1, RESULTS_MAX)?,
-            _ => tool = Some(args.text("TOOL", TOOL_BYTES_MAX)?),
+            "TOOL" => tool = Some(args.text("TOOL", TOOL_BYTES_MAX)?),
+            _ => return Err(args.unread(word)),
         }
     }
     let (now, mut budget) = (cx.now(), Budget::of(cx.node));

@@ -84,7 +84,8 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             "PX" | "EX" => life.ttl_ms = Some(args.duration(word)?),
             "SLIDING" => life.is_sliding = true,
             "REGISTRY" => registry = Some(args.registry()?),
-            _ => request_id = Some(args.id("REQID")?),
+            "REQID" => request_id = Some(args.id("REQID")?),
+            _ => return Err(args.unread(word)),
         }
     }
     if registry.is_some() && owner.is_empty() {
@@ -172,7 +173,8 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "PATH" => paths = Some(parse_paths(&mut args)?),
-            _ => version = Some(args.version("AT")?),
+            "AT" => version = Some(args.version("AT")?),
+            _ => return Err(args.unread(word)),
         }
     }
     let (key, now) = (cx.key(1), cx.now());
@@ -232,7 +234,8 @@ pub fn build<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         match word {
             "FOR" => agent = Some(args.id("FOR")?),
             "BUDGET" => budget = Some(args.number("BUDGET", 1, u64::from(u32::MAX))? as usize),
-            _ => paths = parse_paths(&mut args)?,
+            "PATH" => paths = parse_paths(&mut args)?,
+            _ => return Err(args.unread(word)),
         }
     }
     let agent = agent.ok_or_else(|| args.missing("FOR"))?;
@@ -299,7 +302,8 @@ pub fn generate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             "BUDGET" => options.budget = Some(args.number("BUDGET", 1, u64::from(u32::MAX))? as usize),
             "FOR" => options.agent = cx.actor(&mut args, "FOR")?,
             "TAGS" => options.tags = args.list("TAGS", 1, AGENT_LABELS_MAX)?.to_vec(),
-            _ => options.request_id = Some(args.id("REQID")?),
+            "REQID" => options.request_id = Some(args.id("REQID")?),
+            _ => return Err(args.unread(word)),
         }
     }
     let (dest, request) = (cx.key(1), request_of(options.agent, options.request_id));

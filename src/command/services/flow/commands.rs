@@ -43,7 +43,8 @@ fn parse_create<'a>(node: &Node, args: &mut Args<'a>) -> Result<CreateArgs<'a>, 
             "KEEP" => options.keep = args.number("KEEP", 0, FLOW_TASKS_END as u64)?,
             "LOCKS" => create_args.locks = args.list("LOCKS", 1, PATHS_MAX)?,
             "REQID" => create_args.request_id = Some(request_key(b"", args.id("REQID")?)),
-            _ => ttl_ms = Some(args.duration(word)?),
+            "PX" | "EX" => ttl_ms = Some(args.duration(word)?),
+            _ => return Err(args.unread(word)),
         }
     }
     if !create_args.locks.is_empty() && create_args.spec.is_none() {

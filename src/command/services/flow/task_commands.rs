@@ -56,12 +56,13 @@ fn parse_addition(args: &mut Args, at: Millis) -> Result<(Addition, Option<Bytes
             "DEADLINE" => task.deadline = at.saturating_add(args.millis("DEADLINE", 1)?),
             "LEASE" => task.lease_ms = args.millis("LEASE", 1)?,
             "RETRIES" => task.retries = Some(args.number("RETRIES", 0, TASK_RETRIES_MAX)? as u32),
-            "BACKOFF" => backoff = Some((args.word("BACKOFF", &["FIXED", "EXP"])? == 1, args.millis("BACKOFF", 0)?)),
+            "BACKOFF" => backoff = Some((args.choice("kind")? == "EXP", args.millis("BACKOFF", 0)?)),
             "MAX" => pause_max_ms = Some(args.number("MAX", 0, DURATION_MS_MAX)?),
             "GROUP" => group = Bytes::from(args.id("GROUP")?),
             "LOCKS" => locks = args.list("LOCKS", 1, TASK_LOCKS_MAX)?.iter().map(|lock| Bytes::from(*lock)).collect(),
             "WAITSIGNAL" => task.waits_for_signal = true,
-            _ => request_id = Some(request_key(b"", args.id("REQID")?)),
+            "REQID" => request_id = Some(request_key(b"", args.id("REQID")?)),
+            _ => return Err(args.unread(word)),
         }
     }
     task.backoff = match (backoff, pause_max_ms) {

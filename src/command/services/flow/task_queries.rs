@@ -141,7 +141,8 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "STATE" => state = Some(args.word("STATE", &words)?),
-            _ => page = Page::read(&mut args)?,
+            "LIMIT" => page = Page::read(&mut args)?,
+            _ => return Err(args.unread(word)),
         }
     }
     let (key, mut budget) = (cx.key(1), Budget::of(cx.node));

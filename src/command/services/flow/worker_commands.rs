@@ -49,7 +49,8 @@ fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<TaskClaimArgs, Er
             "COUNT" => count = args.number("COUNT", 1, TASK_CLAIMS_MAX as u64)? as usize,
             "PX" | "EX" => lease_ms = Some(args.duration(word)?),
             "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
-            _ => request_id = Some(request_key(agent, args.id("REQID")?)),
+            "REQID" => request_id = Some(request_key(agent, args.id("REQID")?)),
+            _ => return Err(args.unread(word)),
         }
     }
     let asks_registry = caps.is_none();
@@ -173,7 +174,8 @@ pub fn complete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "NEXT" => asks_next = true,
-            _ => block_ms = Some(args.millis("BLOCK", 0)?),
+            "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
+            _ => return Err(args.unread(word)),
         }
     }
     if block_ms.is_some() && !asks_next {

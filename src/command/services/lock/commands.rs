@@ -51,11 +51,12 @@ fn parse_options<H: Host>(cx: &Cx<H>, args: &mut Args, owner: &[u8], may_stamp: 
             "LIMIT" => options.request.limit = args.number("LIMIT", 1, LOCK_LIMIT_MAX)? as u32,
             "PATH" => options.request.path = Path::parse(args.bytes("PATH")?)?,
             "ONDISCONNECT" => {
-                let release = args.word("ONDISCONNECT", &["RELEASE", "KEEP"])? == 0;
+                let release = args.choice("action")? == "RELEASE";
                 options.request.connection = release.then(|| connection(cx)).transpose()?;
             }
             "NOREENTRANT" => options.request.reentrant = false,
-            _ => options.request.meta = Some(Bytes::from(args.text("META", LOCK_META_BYTES_MAX)?)),
+            "META" => options.request.meta = Some(Bytes::from(args.text("META", LOCK_META_BYTES_MAX)?)),
+            _ => return Err(args.unread(word)),
         }
     }
     let default_mode = match cx.node.settings.locks_are_optimistic() {
@@ -222,7 +223,8 @@ pub fn unlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         match word {
             "TOKEN" => target.token = Some(args.fence_or_zero("TOKEN")?),
             "PATH" => target.path = Some(Path::parse(args.bytes("PATH")?)?),
-            _ => all = true,
+            "ALL" => all = true,
+            _ => return Err(args.unread(word)),
         }
     }
     let key = cx.key(1);
@@ -250,7 +252,8 @@ pub fn renew<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "TOKEN" => token = Some(args.fence_or_zero("TOKEN")?),
-            _ => lease_ms = Some(args.duration(word)?),
+            "PX" | "EX" => lease_ms = Some(args.duration(word)?),
+            _ => return Err(args.unread(word)),
         }
     }
     let token = token.ok_or_else(|| args.missing("TOKEN"))?;
@@ -270,7 +273,8 @@ fn parse_conversion(args: &mut Args) -> Result<(Fence, Mode, Option<Millis>), Er
             "TOKEN" => token = Some(args.fence_or_zero("TOKEN")?),
             "SHARED" => mode = Some(Mode::Shared),
             "EXCLUSIVE" => mode = Some(Mode::Exclusive),
-            _ => block_ms = Some(args.millis("BLOCK", 0)?),
+            "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
+            _ => return Err(args.unread(word)),
         }
     }
     let token = token.ok_or_else(|| args.missing("TOKEN"))?;

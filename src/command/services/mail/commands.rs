@@ -34,7 +34,8 @@ pub fn recv<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             "PX" | "EX" => receive_args.lease_ms = args.duration(word)?,
             "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
             "REGISTRY" => registry = Some(args.registry()?),
-            _ => receive_args.answer_to = Some(args.fence("REPLYTO")?),
+            "REPLYTO" => receive_args.answer_to = Some(args.fence("REPLYTO")?),
+            _ => return Err(args.unread(word)),
         }
     }
     let key = cx.key(1);

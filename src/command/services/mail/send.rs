@@ -40,16 +40,16 @@ struct Options {
 }
 
 fn parse_destination<'a>(args: &mut Args<'a>) -> Result<Destination<'a>, Error> {
-    Ok(match args.word("the destination", &["TO", "CAP", "REGISTRY", "ALL", "REPLYTO"])? {
-        0 => Destination::Agents(parse_agents(args)?),
-        1 => {
+    Ok(match args.choice("destination")? {
+        "TO" => Destination::Agents(parse_agents(args)?),
+        "CAP" => {
             let cap = args.bytes("cap")?;
             let requirement = Requirement::parse(cap)?;
-            args.word("the word after the capability", &["REGISTRY"])?;
+            args.expect("REGISTRY", "the word after the capability")?;
             Destination::Capable(requirement, cap, parse_registry(args)?)
         }
-        2 => Destination::Alive(parse_registry(args)?),
-        3 => Destination::All,
+        "REGISTRY" => Destination::Alive(parse_registry(args)?),
+        "ALL" => Destination::All,
         _ => Destination::Sender(args.fence("REPLYTO")?),
     })
 }
@@ -77,7 +77,8 @@ fn parse_options(args: &mut Args, from: &[u8]) -> Result<Options, Error> {
         match word {
             "REPLYTO" => options.reply_to = Some(args.fence("REPLYTO")?),
             "PX" | "EX" => options.ttl_ms = Some(args.duration(word)?),
-            _ => options.request_id = Some(request_key(from, args.id("REQID")?)),
+            "REQID" => options.request_id = Some(request_key(from, args.id("REQID")?)),
+            _ => return Err(args.unread(word)),
         }
     }
     Ok(options)

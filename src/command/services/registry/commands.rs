@@ -69,9 +69,10 @@ fn parse_register(args: &mut Args) -> Result<RegisterArgs, Error> {
             "SESSION" => register_args.session = Some(Bytes::from(args.text("SESSION", ID_BYTES_MAX)?)),
             "STATUS" => {
                 register_args.status =
-                    Some([Status::Starting, Status::Active][args.word("STATUS", &["STARTING", "ACTIVE"])?])
+                    Some(if args.choice("status")? == "ACTIVE" { Status::Active } else { Status::Starting })
             }
-            _ => register_args.ttl_ms = Some(args.duration(word)?),
+            "PX" | "EX" => register_args.ttl_ms = Some(args.duration(word)?),
+            _ => return Err(args.unread(word)),
         }
     }
     Ok(register_args)
@@ -131,7 +132,8 @@ fn parse_heartbeat<'a>(args: &mut Args<'a>) -> Result<Heartbeat<'a>, Error> {
             }
             "LOAD" => beat.load = Some(args.thousandths("LOAD")?),
             "HEALTH" => beat.health = Some((Health::ALL[args.word("HEALTH", &Health::WORDS)?], &[][..])),
-            _ => reason = Some(args.text("REASON", AGENT_TEXT_BYTES_MAX)?),
+            "REASON" => reason = Some(args.text("REASON", AGENT_TEXT_BYTES_MAX)?),
+            _ => return Err(args.unread(word)),
         }
     }
     match (&mut beat.health, reason) {
@@ -242,8 +244,9 @@ pub fn release<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (mut is_ok, mut latency_ms) = (true, None);
     while let Some(word) = args.option()? {
         match word {
-            "OUTCOME" => is_ok = args.word("OUTCOME", &["OK", "FAIL"])? == 0,
-            _ => latency_ms = Some(args.millis("LATENCY", 0)?),
+            "OUTCOME" => is_ok = args.choice("outcome")? == "OK",
+            "LATENCY" => latency_ms = Some(args.millis("LATENCY", 0)?),
+            _ => return Err(args.unread(word)),
         }
     }
     let key = cx.key(1);

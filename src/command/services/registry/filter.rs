@@ -9,9 +9,6 @@ use crate::domain::value::bytes;
 use crate::domain::value::capability::Requirement;
 use crate::domain::{Bytes, Error};
 
-const SORT_WORDS: [&str; 3] = ["LOAD", "LATENCY", "RANDOM"];
-const SORTS: [Sort; 3] = [Sort::Load, Sort::Latency, Sort::Random];
-
 /// The filter and the order that were read so far.
 #[derive(Debug)]
 pub struct FindArgs {
@@ -50,7 +47,14 @@ impl FindArgs {
                 filter.excluded.sort_unstable();
                 filter.excluded.dedup();
             }
-            _ => self.sort = SORTS[args.word("SORT", &SORT_WORDS)?],
+            "SORT" => {
+                self.sort = match args.choice("sort")? {
+                    "LATENCY" => Sort::Latency,
+                    "RANDOM" => Sort::Random,
+                    _ => Sort::Load,
+                }
+            }
+            _ => return Err(args.unread(word)),
         }
         Ok(())
     }

@@ -113,7 +113,8 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "STATUS" => status = Some(Status::ALL[args.word("STATUS", &Status::WORDS)?]),
-            _ => page = Page::read(&mut args)?,
+            "LIMIT" => page = Page::read(&mut args)?,
+            _ => return Err(args.unread(word)),
         }
     }
     let key = cx.key(1);

@@ -15,8 +15,8 @@ const SHOWN: u64 = 10;
 /// `LTMC.TRACE`
 pub fn trace<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
-    let what = args.word("subcommand", &["GET", "LEN", "RESET"])?;
-    let is_counted = what == 0 && args.position() < cx.args.len();
+    let what = args.choice("subcommand")?;
+    let is_counted = what == "GET" && args.position() < cx.args.len();
     let count = if is_counted { args.number("n", 0, Setting::TraceMax.row().max())? } else { SHOWN };
     args.finish()?;
     let mut budget = Budget::of(cx.node);
@@ -24,8 +24,8 @@ pub fn trace<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     // The setting may have changed since the last command.
     trace.keep(cx.node.settings.get(Setting::TraceMax) as usize);
     Ok(Outcome::Reply(match what {
-        0 => budget.list(trace.newest().take(count as usize).map(trace_map)),
-        1 => Reply::number(trace.len() as u64),
+        "GET" => budget.list(trace.newest().take(count as usize).map(trace_map)),
+        "LEN" => Reply::number(trace.len() as u64),
         _ => {
             trace.reset();
             Reply::Ok

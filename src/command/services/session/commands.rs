@@ -53,7 +53,8 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             "SLIDING" => life.is_sliding = true,
             "MAXLIFE" => life.max_life_ms = Some(args.millis("MAXLIFE", 1)?),
             "REGISTRY" => registry = Some(args.registry()?),
-            _ => request = request_of(b"", Some(args.id("REQID")?)),
+            "REQID" => request = request_of(b"", Some(args.id("REQID")?)),
+            _ => return Err(args.unread(word)),
         }
     }
     if let Some(answered) = remembered::<Fields, H>(cx, cx.key(1), request.as_ref())? {
@@ -98,7 +99,8 @@ pub fn set<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         match word {
             "IFVERSION" => expected = Some(args.version("IFVERSION")?),
             "PX" | "EX" => ttl_ms = Some(args.duration(word)?),
-            _ => request = request_of(b"", Some(args.id("REQID")?)),
+            "REQID" => request = request_of(b"", Some(args.id("REQID")?)),
+            _ => return Err(args.unread(word)),
         }
     }
     if let Some(answered) = remembered::<Fields, H>(cx, key, request.as_ref())? {
@@ -279,7 +281,8 @@ pub fn end<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "GRACE" => grace_ms = args.millis("GRACE", 0)?,
-            _ => agent = Some(args.id("AGENT")?),
+            "AGENT" => agent = Some(args.id("AGENT")?),
+            _ => return Err(args.unread(word)),
         }
     }
     cx.acting(agent)?;

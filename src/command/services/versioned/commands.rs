@@ -157,7 +157,8 @@ pub fn join<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "ROLE" => role = Some(args.text("ROLE", NAME_BYTES_MAX)?),
-            _ => registry = Some(args.registry()?),
+            "REGISTRY" => registry = Some(args.registry()?),
+            _ => return Err(args.unread(word)),
         }
     }
     let (key, at, max) = (cx.key(1), cx.now(), cx.node.settings.get(Setting::ParticipantsMax));
@@ -191,7 +192,8 @@ pub fn checkpoint<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         match word {
             "NAME" => name = Bytes::from(args.text("NAME", NAME_BYTES_MAX)?),
             "PIN" => is_pinned = true,
-            _ => request = request_of(b"", Some(args.id("REQID")?)),
+            "REQID" => request = request_of(b"", Some(args.id("REQID")?)),
+            _ => return Err(args.unread(word)),
         }
     }
     let (key, at) = (cx.key(1), cx.now());
@@ -235,7 +237,8 @@ pub fn restore<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         match word {
             "IFVERSION" => expected = Some(args.version("IFVERSION")?),
             "REQID" => request = Some(args.id("REQID")?),
-            _ => agent = Some(args.id("AGENT")?),
+            "AGENT" => agent = Some(args.id("AGENT")?),
+            _ => return Err(args.unread(word)),
         }
     }
     let (key, at, by) = (cx.key(1), cx.now(), cx.acting(agent)?);
@@ -259,7 +262,8 @@ pub fn fork<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "AT" => checkpoint = Some(args.bytes("the checkpoint after AT")?),
-            _ => request = request_of(b"", Some(args.id("REQID")?)),
+            "REQID" => request = request_of(b"", Some(args.id("REQID")?)),
+            _ => return Err(args.unread(word)),
         }
     }
     let (src, dst, at) = (cx.key(1), cx.key(2), cx.now());
@@ -292,7 +296,8 @@ pub fn prune<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         match word {
             "KEEPLAST" => keep_last = Some(args.number("KEEPLAST", 0, u64::from(u32::MAX))? as usize),
             "MAXAGE" => max_age_ms = Some(args.millis("MAXAGE", 0)?),
-            _ => is_dry = true,
+            "DRYRUN" => is_dry = true,
+            _ => return Err(args.unread(word)),
         }
     }
     let keep_last = keep_last.ok_or_else(|| args.missing("KEEPLAST"))?;

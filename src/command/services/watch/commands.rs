@@ -44,7 +44,8 @@ pub fn watch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             "SINCE" => since = (0..numkeys).map(|_| parse_revision(&mut args)).collect::<Result<_, _>>()?,
             "COUNT" => watcher.count = args.number("COUNT", 1, u64::from(u32::MAX))? as usize,
             "PATH" => watcher.path = Some(Pointer::parse(args.bytes("PATH")?)?),
-            _ => block_ms = Some(args.millis("BLOCK", 0)?),
+            "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
+            _ => return Err(args.unread(word)),
         }
     }
     if since.is_empty() {

@@ -37,6 +37,21 @@ pub enum Policy {
     None,
 }
 
+impl Policy {
+    /// The policy with this name, in any case.
+    pub fn of_word(word: &str) -> Option<Policy> {
+        Some(match word.to_ascii_uppercase().as_str() {
+            "GDSF" => Policy::Gdsf,
+            "LRU" => Policy::Lru,
+            "LFU" => Policy::Lfu,
+            "TTL" => Policy::Ttl,
+            "RING" => Policy::Ring,
+            "NONE" => Policy::None,
+            _ => return None,
+        })
+    }
+}
+
 /// What this node knows of the use of one value.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Usage {
