@@ -41,4 +41,4 @@ pub use value::blob::Blob;
 pub use value::bytes::Bytes;
 pub use value::fence::{Clock, Fence};
 pub use value::key::{Connection, Db, KeyId};
-pub use value::time::Millis;
+pub use value::time::{Millis, DUE_ALREADY};

@@ -5,14 +5,10 @@
 //! waiter is gone) becomes a hint for now.
 
 use crate::domain::queue::rank::WaiterId;
-use crate::domain::{Db, KeyId, Millis};
+use crate::domain::{Db, KeyId, Millis, DUE_ALREADY};
 use ahash::{AHashMap, AHashSet};
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
-
-/// An entity that has work due already wakes at this time. It is no deadline, so the scheduler is
-/// not late with it.
-const DUE_ALREADY: Millis = 1;
 
 /// What has to be done now.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -402,9 +402,7 @@ impl Entity for Buffer {
     }
 
     fn is_empty(&self) -> bool {
-        // A write creates the buffer before its first chunk.
-        let is_new = self.config.max_bytes > 0 && self.last_serial == 0;
-        self.chunks.is_empty() && !self.stays && !is_new
+        self.chunks.is_empty() && !self.stays
     }
 
     fn last_number(&self) -> u64 {

@@ -11,7 +11,7 @@
 
 use super::chunk::Serial;
 use crate::domain::algorithm::allocator::{allocated, table_bytes, tree_bytes};
-use crate::domain::Millis;
+use crate::domain::{Millis, DUE_ALREADY};
 use ahash::AHashMap;
 use std::collections::BTreeSet;
 
@@ -219,7 +219,7 @@ impl Popularity {
     /// When the next read leaves a window; `None` if there is none.
     pub fn slides_at(&self) -> Option<Millis> {
         if self.orders.iter().any(|order| !order.leaving.is_empty()) {
-            return Some(1);
+            return Some(DUE_ALREADY);
         }
         let step_ms = Window::OneHour.step_ms();
         (!self.reads.is_empty()).then(|| (self.orders[0].step + 1) * step_ms)

@@ -325,15 +325,13 @@ impl Entity for Cache {
 
     fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {
         if !self.dying.is_empty() || self.is_too_large() {
-            return Some(1);
+            return Some(super::DUE_ALREADY);
         }
         self.next_end()
     }
 
     fn is_empty(&self) -> bool {
-        // A cache that a write is about to make is there before its first answer or ticket.
-        let is_new = self.config.bytes_max > 0 && self.last_answer == 0 && self.last_fence == 0;
-        self.answers.is_empty() && self.tickets.is_empty() && !self.stays && !is_new
+        !self.stays && self.answers.is_empty() && self.tickets.is_empty()
     }
 
     fn last_number(&self) -> u64 {

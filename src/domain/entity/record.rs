@@ -168,6 +168,7 @@ impl<E: Entity> Record<E> {
     /// afterwards are unbound.
     fn happen<T: Borrow<E::Event>>(&mut self, event: T, apply: impl FnOnce(&mut E, T)) -> EndedBindings {
         let losers = self.bindings.as_ref().map_or_else(Vec::new, |_| self.state.losers(event.borrow()));
+        let was_empty = self.state.is_empty();
         let mut ended = EndedBindings::new();
         let name = event.borrow().name();
         self.revision = (self.revision + u64::from(name.is_some())).min(i64::MAX as u64);
@@ -187,7 +188,8 @@ impl<E: Entity> Record<E> {
                 ended.extend(self.unbind(&loser));
             }
         }
-        if self.state.is_empty() {
+        // What was empty before has only begun: the first event of a value may just say how it is made.
+        if self.state.is_empty() && !was_empty {
             ended.extend(self.bindings().cloned());
             // The node that decided this deletes the key, and a later change starts a new value. A
             // copy may get both in one payload. The log stays for watchers until then.

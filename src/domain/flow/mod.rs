@@ -229,7 +229,7 @@ impl Entity for Flow {
         if self.has_begun() {
             // More of that work is left, so it is long due. "At once" is another value, on which
             // replicas act too.
-            return Some(1);
+            return Some(super::DUE_ALREADY);
         }
         self.index.first_timer()
     }

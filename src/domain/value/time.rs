@@ -3,6 +3,10 @@
 /// Unix time or a duration, in milliseconds.
 pub type Millis = u64;
 
+/// When an entity wakes that has work due already. It is no deadline, so the scheduler is not late
+/// with it.
+pub const DUE_ALREADY: Millis = 1;
+
 /// A span in which this process could hear nobody: it was stopped or swapped out, one piece of work
 /// took long, or the system's clock was set forward.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -158,11 +158,10 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("buffer")?;
     let (mut agent, mut page) = (None, Page::ALL);
     while let Some(word) = args.option()? {
-        if word == "AGENT" {
-            agent = Some(args.id("AGENT")?);
-        } else {
-            page.offset = args.number("the offset of LIMIT", 0, RESULTS_MAX)? as usize;
-            page.count = args.number("the count of LIMIT", 0, RESULTS_MAX)? as usize;
+        match word {
+            "AGENT" => agent = Some(args.id("AGENT")?),
+            "LIMIT" => page = Page::read(&mut args)?,
+            _ => return Err(args.unread(word)),
         }
     }
     let (key, now, mut budget) = (cx.key(1), cx.now(), Budget::of(cx.node));

@@ -2,7 +2,7 @@
 
 use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
-use crate::command::services::spec::{with_registry, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
+use crate::command::services::spec::{with_registry, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::domain::Service;
 
 const CHUNK_ROW: Spec = Spec { service: Some(Service::Buffer), complexity: "O(log N) with N the chunks", ..ROW };
@@ -285,11 +285,7 @@ pub const LIST: Spec = Spec {
     complexity: "O(M) with M the chunks skipped and returned",
     summary: "Lists the chunks, oldest first, or those that an agent allocated, retains or pins.",
     reply: Shape::list(&Shape::BYTES.about("ids")),
-    args: &[
-        BUFFER_KEY,
-        AGENT.after("AGENT").optional(),
-        Arg::new("limit", ArgKind::Block(&[Arg::integer("offset"), Arg::integer("count")])).after("LIMIT").optional(),
-    ],
+    args: &[BUFFER_KEY, AGENT.after("AGENT").optional(), PAGE],
     ..CHUNK_READ
 };
 
