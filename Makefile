@@ -1,4 +1,5 @@
-# `make help` lists what there is. Variables can be set on the command line: make run PORT=7000 SERVER=valkey-server
+# `make help` lists the targets. Variables can be set on the command line:
+# make run PORT=7000 SERVER=valkey-server
 
 PORT     ?= 6379
 SERVER   ?= redis-server

@@ -407,6 +407,21 @@ fn what_holds_for_all_services_names_none() {
             }
         }
     }
+    for source in sources("src") {
+        let module = source.module().join("::");
+        let one_service = |code: &str| {
+            let names = code.split("Service::").skip(1);
+            names.into_iter().any(|name| name.starts_with(char::is_uppercase) && !name.starts_with("ALL"))
+        };
+        if shared.iter().any(|room| module.starts_with(room)) {
+            wrong.extend(
+                source
+                    .code()
+                    .filter(|(_, code)| one_service(code))
+                    .map(|(at, _)| format!("{}:{}", source.path, at + 1)),
+            );
+        }
+    }
     assert_none(wrong);
 }
 

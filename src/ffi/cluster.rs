@@ -110,13 +110,13 @@ pub fn presence(ctx: Ctx, keys: &[&[u8]]) -> Ownership {
     let slot = slot_of(ctx, keys[0]);
     // Keys of other slots came with a value from a server without cluster mode. No move of this
     // slot brings them.
-    let (own, strangers): (Vec<&[u8]>, Vec<&[u8]>) = keys.iter().partition(|key| slot_of(ctx, key) == slot);
-    if strangers.is_empty() {
+    let (own, foreign): (Vec<&[u8]>, Vec<&[u8]>) = keys.iter().partition(|key| slot_of(ctx, key) == slot);
+    if foreign.is_empty() {
         return Ownership::Unsure;
     }
     let own = if own.len() > 1 { presence(ctx, &own) } else { Ownership::Here };
-    let strangers = strangers.into_iter().map(|key| ownership(ctx, key));
-    [own].into_iter().chain(strangers).find(|found| *found != Ownership::Here).unwrap_or(Ownership::Here)
+    let foreign = foreign.into_iter().map(|key| ownership(ctx, key));
+    [own].into_iter().chain(foreign).find(|found| *found != Ownership::Here).unwrap_or(Ownership::Here)
 }
 
 /// Lends these keys as strings of the server.

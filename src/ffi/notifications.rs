@@ -11,13 +11,13 @@ use std::cell::Cell;
 use std::ffi::c_int;
 
 #[derive(Clone, Copy)]
-struct Wanted {
+struct Classes {
     generic: bool,
     module: bool,
 }
 
 thread_local! {
-    static WANTED: Cell<Option<Wanted>> = const { Cell::new(None) };
+    static WANTED: Cell<Option<Classes>> = const { Cell::new(None) };
 }
 
 /// Whether anybody may receive notifications of this class.
@@ -39,8 +39,8 @@ pub fn may_have_changed() {
     WANTED.set(None);
 }
 
-fn ask(ctx: Ctx) -> Wanted {
-    let everything = Wanted { generic: true, module: true };
+fn ask(ctx: Ctx) -> Classes {
+    let everything = Classes { generic: true, module: true };
     let modules = call!(RedisModule_Call(ctx.0, c"MODULE".as_ptr(), c"c".as_ptr(), c"LIST".as_ptr()));
     let config = c"notify-keyspace-events".as_ptr();
     let setting = call!(RedisModule_Call(ctx.0, c"CONFIG".as_ptr(), c"cc".as_ptr(), c"GET".as_ptr(), config));
@@ -49,5 +49,5 @@ fn ask(ctx: Ctx) -> Wanted {
     let Some(classes) = classes.filter(|_| alone) else { return everything };
     let published = classes.contains(['K', 'E']);
     let has = |class| published && classes.contains([class, 'A']);
-    Wanted { generic: has('g'), module: has('d') }
+    Classes { generic: has('g'), module: has('d') }
 }

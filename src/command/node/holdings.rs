@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 
 /// The keys in which an agent holds something, each with the epoch of the incarnation that holds
 /// it.
-type Held = BTreeMap<KeyId, Fence>;
+type HeldKeys = BTreeMap<KeyId, Fence>;
 
 /// In which keys agents of registries hold something. It is made from the
 /// [bindings](crate::domain::entity::bindings) in these keys, so it is the same after a restart and
 /// on a replica.
 #[derive(Debug, Default)]
 pub struct HoldingsIndex {
-    keys: AHashMap<KeyId, BTreeMap<Bytes, Held>>,
+    keys: AHashMap<KeyId, BTreeMap<Bytes, HeldKeys>>,
     /// Registries of which it has to be checked whether these agents are still there.
     rechecks: BTreeMap<KeyId, Recheck>,
 }
@@ -69,7 +69,7 @@ impl HoldingsIndex {
 
     /// The keys in which an agent may hold something, in order.
     pub fn keys_of(&self, registry: &KeyId, agent: &[u8]) -> impl ExactSizeIterator<Item = &KeyId> {
-        static NONE: Held = Held::new();
+        static NONE: HeldKeys = HeldKeys::new();
         self.keys.get(registry).and_then(|agents| agents.get(agent)).unwrap_or(&NONE).keys()
     }
 
@@ -121,7 +121,8 @@ impl HoldingsIndex {
     /// Follows SWAPDB.
     pub fn swap(&mut self, one: Db, other: Db) {
         for (registry, agents) in std::mem::take(&mut self.keys) {
-            let swapped = |keys: Held| keys.into_iter().map(|(key, epoch)| (key.swapped(one, other), epoch)).collect();
+            let swapped =
+                |keys: HeldKeys| keys.into_iter().map(|(key, epoch)| (key.swapped(one, other), epoch)).collect();
             let agents = agents.into_iter().map(|(agent, keys)| (agent, swapped(keys))).collect();
             self.keys.insert(registry.swapped(one, other), agents);
         }

@@ -111,7 +111,7 @@ impl Task {
 
 /// A client that waits for tasks.
 #[derive(Debug, Clone)]
-pub struct Idler {
+pub struct TaskWaiter {
     pub wait: u64,
     pub client: u64,
     pub caps: BTreeSet<String>,
@@ -136,7 +136,7 @@ pub struct Flow {
     pub rate: Option<(usize, u64)>,
     pub claims: Vec<u64>,
     pub keep: usize,
-    pub idlers: Vec<Idler>,
+    pub task_waiters: Vec<TaskWaiter>,
     pub now: u64,
     pub grace: u64,
     pub ageing: u64,
@@ -292,11 +292,11 @@ impl Flow {
     pub fn hand_out(&mut self) -> Vec<Gift> {
         let mut gifts = Vec::new();
         loop {
-            let first = self.idlers.iter().position(|idler| self.best(&idler.caps).is_some());
+            let first = self.task_waiters.iter().position(|waiter| self.best(&waiter.caps).is_some());
             let Some(at) = first else { return gifts };
-            let idler = self.idlers.remove(at);
-            let tasks = self.claim(&idler.caps.clone(), idler.count);
-            gifts.push((idler.wait, tasks));
+            let waiter = self.task_waiters.remove(at);
+            let tasks = self.claim(&waiter.caps.clone(), waiter.count);
+            gifts.push((waiter.wait, tasks));
         }
     }
 
@@ -431,19 +431,19 @@ impl Flow {
     /// When something may happen by itself.
     pub fn next_alarm(&self) -> Option<u64> {
         let rated = self.rate.iter().flat_map(|(_, ms)| self.claims.iter().map(move |at| at + ms));
-        let rated = rated.filter(|at| !self.idlers.is_empty() && *at > self.now);
-        let limits = self.idlers.iter().filter_map(|idler| idler.deadline);
+        let rated = rated.filter(|at| !self.task_waiters.is_empty() && *at > self.now);
+        let limits = self.task_waiters.iter().filter_map(|waiter| waiter.deadline);
         self.tasks.values().filter_map(Task::alarm).chain(limits).chain(rated).min()
     }
 
     /// Takes out the clients whose wait has expired.
     pub fn expire_waits(&mut self) -> Vec<u64> {
-        let (over, left) = std::mem::take(&mut self.idlers)
+        let (over, left) = std::mem::take(&mut self.task_waiters)
             .into_iter()
-            .partition(|idler| idler.deadline.is_some_and(|deadline| deadline <= self.now));
-        self.idlers = left;
-        let over: Vec<Idler> = over;
-        over.into_iter().map(|idler| idler.wait).collect()
+            .partition(|waiter| waiter.deadline.is_some_and(|deadline| deadline <= self.now));
+        self.task_waiters = left;
+        let over: Vec<TaskWaiter> = over;
+        over.into_iter().map(|waiter| waiter.wait).collect()
     }
 
     /// Decides what is due now: each such task once.

@@ -1,6 +1,6 @@
 //! What is done to a flow, and what has to come of it.
 
-use super::naive::{End, Flow, Idler, On, State, Task};
+use super::naive::{End, Flow, On, State, Task, TaskWaiter};
 use crate::prng::Prng;
 use std::collections::BTreeSet;
 
@@ -208,7 +208,13 @@ impl Flow {
                     None => Answer::Tasks(Vec::new()),
                     Some(block) => {
                         let deadline = Some(self.now + block).filter(|_| *block > 0);
-                        self.idlers.push(Idler { wait, client, caps: caps.clone(), count: *count, deadline });
+                        self.task_waiters.push(TaskWaiter {
+                            wait,
+                            client,
+                            caps: caps.clone(),
+                            count: *count,
+                            deadline,
+                        });
                         Answer::Waits
                     }
                 }
@@ -239,8 +245,19 @@ impl Flow {
 
     fn begin(&mut self, max_active: usize, group_max: usize, rate: Option<(usize, u64)>, keep: usize) {
         let Flow { now, grace, ageing, .. } = *self;
-        let idlers = std::mem::take(&mut self.idlers);
-        *self = Flow { exists: true, max_active, group_max, rate, keep, idlers, now, grace, ageing, ..Flow::default() };
+        let task_waiters = std::mem::take(&mut self.task_waiters);
+        *self = Flow {
+            exists: true,
+            max_active,
+            group_max,
+            rate,
+            keep,
+            task_waiters,
+            now,
+            grace,
+            ageing,
+            ..Flow::default()
+        };
     }
 
     fn expect_heartbeat(&mut self, id: &str, fence: u64) -> Answer {

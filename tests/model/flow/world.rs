@@ -105,7 +105,7 @@ impl World {
         self.node = Node::default();
         self.set_time(self.model.now);
         self.node.boot = self.model.now * 1000;
-        self.model.idlers.clear();
+        self.model.task_waiters.clear();
         let values = [
             (Setting::FlowKeep, KEEP as u64),
             (Setting::TaskAgeingMs, self.model.ageing),
@@ -300,10 +300,10 @@ impl World {
                 self.note_change();
             }
             _ => {
-                let Some(idler) = self.model.idlers.first().cloned() else { return };
-                self.history.note(format!("waiter {} of client {} hangs up", idler.wait, idler.client));
-                scheduler::waiter_gone(&mut self.node, WaiterId(idler.wait));
-                self.model.idlers.remove(0);
+                let Some(waiter) = self.model.task_waiters.first().cloned() else { return };
+                self.history.note(format!("waiter {} of client {} hangs up", waiter.wait, waiter.client));
+                scheduler::waiter_gone(&mut self.node, WaiterId(waiter.wait));
+                self.model.task_waiters.remove(0);
             }
         }
         self.settle();

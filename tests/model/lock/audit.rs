@@ -4,7 +4,7 @@ use super::decide::{numbers, Answer};
 use super::naive::{Hold, Name, Wait};
 use super::ops::Op;
 use super::reduction::stuck;
-use super::world::{id_of, name_of, Untold, World};
+use super::world::{id_of, name_of, Undelivered, World};
 use crate::host::Fact;
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::reply::Reply;
@@ -160,7 +160,7 @@ impl World {
             Ok(Reply::Integer(fence)) => {
                 let retry = (wait.keys.clone(), wait.request_id.clone().unwrap_or_default(), *fence as u64);
                 assert_eq!(self.retry, Some(retry), "answered with a grant that is none");
-                self.untold.push(Untold { id, client: wait.client, grants: Vec::new(), request_id: None });
+                self.undelivered.push(Undelivered { id, client: wait.client, grants: Vec::new(), request_id: None });
             }
             Ok(other) => panic!("no answer for a waiter: {other:?}"),
             Err(error) => self.check_refusal(&wait, error),
@@ -187,7 +187,7 @@ impl World {
             grants.clear();
         }
         let request_id = wait.request_id.clone();
-        self.untold.push(Untold { id: wait.id, client: wait.client, grants, request_id });
+        self.undelivered.push(Undelivered { id: wait.id, client: wait.client, grants, request_id });
     }
 
     fn check_refusal(&self, wait: &Wait, error: &Error) {

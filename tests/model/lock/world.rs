@@ -18,7 +18,7 @@ use ltmc::domain::{Error, Fence, KeyId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A waiter that was answered. Whether its client hears it is not known yet.
-pub struct Untold {
+pub struct Undelivered {
     pub id: u64,
     pub client: u64,
     pub grants: Vec<(Name, Fence)>,
@@ -35,7 +35,7 @@ pub struct World {
     /// Clients by id, with the wait they are in.
     pub clients: BTreeMap<u64, Option<u64>>,
     pub gone: BTreeSet<u64>,
-    pub untold: Vec<Untold>,
+    pub undelivered: Vec<Undelivered>,
     pub take_backs: Vec<(Name, Fence, Option<String>)>,
     pub last_fence: Fence,
     /// Virtual time, microseconds.
@@ -123,7 +123,7 @@ impl World {
             rng,
             clients: BTreeMap::new(),
             gone: BTreeSet::new(),
-            untold: Vec::new(),
+            undelivered: Vec::new(),
             take_backs: Vec::new(),
             last_fence: 0,
             now_us: 1_700_000_000_000_000,
@@ -182,7 +182,7 @@ impl World {
 
     /// The answered clients read their answers, unless they go away just now.
     fn tell(&mut self) {
-        for Untold { id, client, grants, request_id } in std::mem::take(&mut self.untold) {
+        for Undelivered { id, client, grants, request_id } in std::mem::take(&mut self.undelivered) {
             if !self.loyal_clients && self.rng.percent(2) {
                 self.history.note(format!("client {client} goes before it can be told"));
                 scheduler::waiter_gone(&mut self.node, WaiterId(id));

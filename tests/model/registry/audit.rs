@@ -4,7 +4,7 @@ use super::answers::{claim_reply, Naive, Wait, What};
 use super::naive::{Hold, Life, Registry};
 use super::ops::ClaimArgs;
 use super::story::Story;
-use super::world::{shown, Untold, World};
+use super::world::{shown, Undelivered, World};
 use crate::host::Fact;
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::reply::Reply;
@@ -83,7 +83,7 @@ impl World {
         let at = self.model.waits.iter().position(|wait| wait.id == id);
         let wait = self.model.waits.remove(at.unwrap_or_else(|| panic!("nobody waits as {id}")));
         self.clients.insert(wait.client, None);
-        self.untold.push(Untold { id, client: wait.client, grant });
+        self.undelivered.push(Undelivered { id, client: wait.client, grant });
     }
 
     fn answered(&mut self, id: u64, reply: Result<Reply, Error>) {

@@ -19,7 +19,7 @@ use ltmc::domain::{Code, KeyId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A waiter that was answered. Whether its client hears it is not known yet.
-pub struct Untold {
+pub struct Undelivered {
     pub id: u64,
     pub client: u64,
     /// The key, the fence and the `REQID` of its claim.
@@ -34,7 +34,7 @@ pub struct World {
     pub shape: Shape,
     /// Clients by id, with the wait they are in.
     pub clients: BTreeMap<u64, Option<u64>>,
-    pub untold: Vec<Untold>,
+    pub undelivered: Vec<Undelivered>,
     /// Claims whose clients were not told: key, fence, `REQID`, and whether the key is still the
     /// same.
     pub take_backs: Vec<(String, u64, Option<String>, bool)>,
@@ -114,7 +114,7 @@ impl Schedule for World {
             rng,
             shape,
             clients: BTreeMap::new(),
-            untold: Vec::new(),
+            undelivered: Vec::new(),
             take_backs: Vec::new(),
             last_fence: 0,
             history: History::default(),
@@ -245,7 +245,7 @@ impl World {
 
     /// The answered clients read their answers, unless they go away just now.
     fn tell(&mut self) {
-        for Untold { id, client, grant } in std::mem::take(&mut self.untold) {
+        for Undelivered { id, client, grant } in std::mem::take(&mut self.undelivered) {
             if self.rng.percent(6) {
                 self.history.note(format!("client {client} goes before it can be told"));
                 scheduler::waiter_gone(&mut self.node, WaiterId(id));

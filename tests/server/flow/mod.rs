@@ -4,11 +4,11 @@ use crate::harness::*;
 
 mod agents;
 mod bad_input;
+mod completion_waiters;
 mod copies;
 mod durability;
 mod graph;
 mod locks;
-mod onlookers;
 mod queue;
 mod scale;
 mod stops;

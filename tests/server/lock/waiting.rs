@@ -354,11 +354,11 @@ fn an_upgrade_whose_own_lease_ends_meanwhile_is_stale() {
 fn a_retried_request_is_answered_like_the_first() {
     let server = Server::start();
     server.run("LTMC.LOCK k a PX 600000");
-    let mut twins = server.clients(3);
+    let mut retries = server.clients(3);
     let line = |_| "LTMC.LOCK k b PX 600000 REQID r1 BLOCK 0".to_string();
-    server.block_in_turn(&mut twins, line);
+    server.block_in_turn(&mut retries, line);
     assert_eq!(unlock(&server, "k", "a"), 1);
-    let fences: Vec<i64> = twins.iter_mut().map(|twin| twin.recv().int()).collect();
+    let fences: Vec<i64> = retries.iter_mut().map(|twin| twin.recv().int()).collect();
     assert!(fences.iter().all(|fence| *fence == fences[0]), "{fences:?}");
     assert_eq!(server.run(&line(0)).int(), fences[0]);
     let info = server.run("LTMC.LOCK.INFO k");
