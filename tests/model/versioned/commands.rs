@@ -376,6 +376,9 @@ impl World {
         let is_full = self.live(key).is_some() && self.is_full(key);
         let real = self.noted(&argv);
         let Some(thing) = self.live(key) else { return Self::same(&real, &Self::missing(key)) };
+        if name.parse::<i64>().is_ok() {
+            return Self::same(&real, &Self::refusal(Code::Err));
+        }
         if thing.status == "terminated" {
             return Self::same(&real, &Self::refusal(Code::BadState));
         }
