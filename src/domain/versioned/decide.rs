@@ -78,16 +78,27 @@ pub fn find_checkpoint<S: State>(value: &Versioned<S>, text: &[u8]) -> Result<(C
     })
 }
 
-/// Restores a checkpoint, as a new version.
+/// What a write does that changes nothing: it makes no version, and nobody is told. It is a use all
+/// the same, and may give the value another time to live.
+pub fn used<S: State>(value: &Versioned<S>, ttl_ms: Option<Millis>, at: Millis) -> Option<VersionedEvent<S>> {
+    let is_renewed = ttl_ms.is_some() || value.life().is_sliding;
+    is_renewed.then_some(VersionedEvent::Touched { at, ttl_ms })
+}
+
+/// Restores a checkpoint, as a new version. `None` if the state is the same already.
 pub fn restore<S: State>(
     value: &Versioned<S>,
     checkpoint: CheckpointId,
     by: &[u8],
     at: Millis,
-) -> Result<VersionedEvent<S>, Error> {
+) -> Result<Option<VersionedEvent<S>>, Error> {
     check_open(value)?;
+    let version = value.history().checkpoint(checkpoint).map(|checkpoint| checkpoint.version);
+    if version.is_some_and(|version| S::is_as_at(value, version)) {
+        return Ok(None);
+    }
     check_history(value)?;
-    Ok(VersionedEvent::Restored { version: value.version() + 1, at, by: Bytes::from(by), checkpoint })
+    Ok(Some(VersionedEvent::Restored { version: value.version() + 1, at, by: Bytes::from(by), checkpoint }))
 }
 
 /// An agent joins, or changes its role. `None` if nothing changes.

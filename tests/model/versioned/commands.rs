@@ -225,6 +225,13 @@ impl World {
         if let Some(version) = expected.filter(|version| *version != current) {
             return self.check_conflict(key, version, &real);
         }
+        if known.is_some_and(|thing| *thing.fields() == fields) {
+            assert_eq!(real, Ok(Reply::number(current)), "nothing changes");
+            return match ttl {
+                Some(_) => self.thing(key).life.renew(at, ttl),
+                None => self.thing(key).used(at),
+            };
+        }
         if is_full || fields.len() > 12 {
             return Self::same(&real, &Self::refusal(Code::Limit));
         }
@@ -232,8 +239,12 @@ impl World {
             return Self::same(&real, &Self::refusal(Code::BadState));
         }
         assert_eq!(real, Ok(Reply::number(current + 1)));
-        let names: BTreeSet<String> =
-            pairs.iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect();
+        let differs = |name: &Vec<u8>| known.is_none_or(|thing| thing.fields().get(name) != fields.get(name));
+        let names: BTreeSet<String> = pairs
+            .iter()
+            .filter(|(name, _)| differs(name))
+            .map(|(name, _)| String::from_utf8_lossy(name).into_owned())
+            .collect();
         if current == 0 {
             let mut thing = Thing::new(State::Fields(fields), 1, at, self.keep);
             (thing.stays, thing.life) = (false, Life::new(at, ttl, false, None));
@@ -243,6 +254,12 @@ impl World {
         if ttl.is_some() {
             self.thing(key).life.renew(at, ttl);
         }
+    }
+
+    /// A write has changed nothing.
+    pub fn used(&mut self, key: &str) {
+        let at = self.now();
+        self.thing(key).used(at);
     }
 
     /// A new version.
@@ -277,9 +294,10 @@ impl World {
             return Self::same(&real, &Self::refusal(Code::Limit));
         }
         assert_eq!(real, Ok(Reply::number(gone.len() as u64)));
-        if !gone.is_empty() {
-            self.change(key, State::Fields(fields), "", gone.clone(), json!({"deleted": gone}));
+        if gone.is_empty() {
+            return self.used(key);
         }
+        self.change(key, State::Fields(fields), "", gone.clone(), json!({"deleted": gone}));
     }
 
     fn update(&mut self, key: &str) {
@@ -315,9 +333,6 @@ impl World {
         if let Some(version) = expected.filter(|version| *version != thing.version) {
             return self.check_conflict(key, version, &real);
         }
-        if is_full {
-            return Self::same(&real, &Self::refusal(Code::Limit));
-        }
         let after = match json::all(&before, &ops, self.doc_bytes_max as usize, 40) {
             Ok(after) => after,
             Err(failure) => {
@@ -326,6 +341,13 @@ impl World {
                 return;
             }
         };
+        if after == before {
+            assert_eq!(real, Ok(Reply::number(thing.version)), "nothing changes");
+            return self.used(key);
+        }
+        if is_full {
+            return Self::same(&real, &Self::refusal(Code::Limit));
+        }
         assert_eq!(real, Ok(Reply::number(thing.version + 1)));
         // Watchers are told where.
         self.change(key, State::Doc(after), &agent, BTreeSet::new(), json!({"edits": null}));
@@ -356,6 +378,10 @@ impl World {
         }
         let doc = merged("", &things).expect("a source");
         let known = self.live(dest);
+        if let Some(version) = known.filter(|thing| *thing.doc() == doc).map(|thing| thing.version) {
+            assert_eq!(real, Ok(Reply::number(version)), "nothing changes");
+            return self.used(dest);
+        }
         if is_full || json::bytes(&doc) as u64 > self.doc_bytes_max || json::depth(&doc) > 40 {
             return Self::same(&real, &Self::refusal(Code::Limit));
         }
@@ -420,11 +446,15 @@ impl World {
         if thing.status == "terminated" {
             return Self::same(&real, &Self::refusal(Code::BadState));
         }
+        let version = thing.checkpoints[&id].version;
+        if thing.versions[&version] == *thing.state() {
+            assert_eq!(real, Ok(Reply::number(thing.version)), "nothing changes");
+            return self.used(key);
+        }
         if is_full {
             return Self::same(&real, &Self::refusal(Code::Limit));
         }
         assert_eq!(real, Ok(Reply::number(thing.version + 1)));
-        let version = thing.checkpoints[&id].version;
         let (state, places) = (thing.versions[&version].clone(), thing.places_since(version));
         let thing = self.thing(key);
         thing.new_version(state, at, "", places);
@@ -486,7 +516,10 @@ impl World {
         let is_old = |id: &u64| age.is_none_or(|age| thing.checkpoints[id].at < at - age);
         let gone = loose[..loose.len().saturating_sub(last)].iter().copied().filter(is_old).collect::<Vec<u64>>();
         assert_eq!(real, Ok(Reply::Array(gone.iter().map(|id| Reply::number(*id)).collect())));
-        if !dry && !gone.is_empty() {
+        if !dry && gone.is_empty() {
+            return self.used(key);
+        }
+        if !dry {
             let thing = self.thing(key);
             gone.iter().for_each(|id| drop(thing.checkpoints.remove(id)));
             thing.tell("pruned", at, json!({"checkpoints": gone}));

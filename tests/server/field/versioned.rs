@@ -60,3 +60,137 @@ fn a_name_that_several_checkpoints_have_means_the_newest_that_is_left() {
     run(&server, "LTMC.SESSION.RESTORE s same");
     assert_eq!(run(&server, "LTMC.SESSION.GET s n").text(), "1");
 }
+
+/// Lines that change nothing, each with its answer.
+const IDLE_SESSION: [(&str, &str); 13] = [
+    ("LTMC.SESSION.SET s a 1", "4"),
+    ("LTMC.SESSION.SET s a 1 b 2", "4"),
+    ("LTMC.SESSION.SET s a 9 a 1", "4"),
+    ("LTMC.SESSION.SET s a 1 IFVERSION 4 REQID r", "4"),
+    ("LTMC.SESSION.DEL s none nobody", "0"),
+    ("LTMC.SESSION.RESTORE s 2", "4"),
+    ("LTMC.SESSION.RESTORE s same IFVERSION 4", "4"),
+    ("LTMC.SESSION.JOIN s ada", "0"),
+    ("LTMC.SESSION.LEAVE s nobody", "0"),
+    ("LTMC.SESSION.STATUS s active", "active"),
+    ("LTMC.SESSION.OWN s lock", "0"),
+    ("LTMC.SESSION.DISOWN s other", "0"),
+    ("LTMC.SESSION.PRUNE s KEEPLAST 9", "[]"),
+];
+
+const IDLE_CONTEXT: [(&str, &str); 19] = [
+    ("LTMC.CTX.UPDATE c ada SET /a 1", "4"),
+    ("LTMC.CTX.UPDATE c ada IFVERSION 4 REQID r MERGE {\"a\":1,\"o\":{\"l\":[1,2]}}", "4"),
+    ("LTMC.CTX.UPDATE c ada REPLACE {\"a\":1,\"o\":{\"l\":[1,2]}}", "4"),
+    ("LTMC.CTX.UPDATE c ada DEL /none", "4"),
+    ("LTMC.CTX.UPDATE c ada MERGE {\"none\":null}", "4"),
+    ("LTMC.CTX.UPDATE c ada INCRBY /a 0", "4"),
+    ("LTMC.CTX.UPDATE c ada INCRBY /a 1 INCRBY /a -1", "4"),
+    ("LTMC.CTX.UPDATE c ada APPEND /o/l 3 DEL /o/l/2", "4"),
+    ("LTMC.CTX.UPDATE c ada SET /o {} SET /o/l [1,2]", "4"),
+    ("LTMC.CTX.UPDATE c ada PATCH [{\"op\":\"test\",\"path\":\"/a\",\"value\":1}]", "4"),
+    ("LTMC.CTX.UPDATE c ada PATCH [{\"op\":\"move\",\"from\":\"/o/l/0\",\"path\":\"/o/l/0\"}]", "4"),
+    ("LTMC.CTX.UPDATE c ada PATCH [{\"op\":\"add\",\"path\":\"/x\",\"value\":1},{\"op\":\"remove\",\"path\":\"/x\"}]", "4"),
+    ("LTMC.CTX.GENERATE c 1 twin FOR bob", "4"),
+    ("LTMC.CTX.ROLLBACK c 2", "4"),
+    ("LTMC.CTX.ROLLBACK c same IFVERSION 4", "4"),
+    ("LTMC.CTX.JOIN c ada", "0"),
+    ("LTMC.CTX.LEAVE c nobody", "0"),
+    ("LTMC.CTX.PRUNE c KEEPLAST 9", "[]"),
+    ("LTMC.CTX.UPDATE c ada REQID r2 DEL /none", "4"),
+];
+
+fn shown(reply: &Reply) -> String {
+    match reply {
+        Reply::Int(number) => number.to_string(),
+        Reply::Array(items) => format!("{items:?}"),
+        reply => reply.text().to_string(),
+    }
+}
+
+fn set_up(server: &Server, sliding: &str) {
+    for line in [
+        &format!("LTMC.SESSION.CREATE s PARTICIPANTS 1 ada {sliding}")[..],
+        "LTMC.SESSION.SET s a 1 b 2",
+        "LTMC.SESSION.CHECKPOINT s NAME first",
+        "LTMC.SESSION.SET s a 2",
+        "LTMC.SESSION.SET s a 1",
+        "LTMC.SESSION.CHECKPOINT s NAME same",
+        "LTMC.SESSION.OWN s lock",
+        &format!("LTMC.CTX.CREATE c OWNER ada {sliding}"),
+        "LTMC.CTX.UPDATE c ada SET /a 1 SET /o/l [1,2]",
+        "LTMC.CTX.CHECKPOINT c NAME first",
+        "LTMC.CTX.UPDATE c ada SET /a 2 APPEND /o/l 3",
+        "LTMC.CTX.UPDATE c ada SET /a 1 DEL /o/l/2",
+        "LTMC.CTX.CHECKPOINT c NAME same",
+        "LTMC.CTX.CREATE twin DOC {\"a\":1,\"o\":{\"l\":[1,2]}}",
+    ] {
+        run(server, line);
+    }
+}
+
+#[test]
+fn a_write_that_changes_nothing_makes_no_version_no_event_and_no_conflict() {
+    let mut server = Server::builder().durable().start();
+    let replica = server.replica();
+    set_up(&server, "");
+    let revision = |key: &str| match key {
+        "s" => run(&server, "LTMC.SESSION.INFO s").get("revision").int(),
+        _ => run(&server, "LTMC.CTX.GET c").get("revision").int(),
+    };
+    for (key, idle) in [("s", &IDLE_SESSION[..]), ("c", &IDLE_CONTEXT[..])] {
+        let before = revision(key);
+        for (line, expected) in idle {
+            assert_eq!(shown(&run(&server, line)), *expected, "{line}");
+            assert_eq!(revision(key), before, "{line} is an event");
+        }
+        let news = run(&server, &format!("LTMC.WATCH 1 {key} SINCE {before}"));
+        assert!(news.array()[0].array()[1].array().is_empty(), "{news:?}");
+    }
+    // Nobody who read before is in conflict, and what differs is all that a conflict names.
+    assert_eq!(run(&server, "LTMC.SESSION.SET s a 1 b 3 IFVERSION 4").int(), 5);
+    assert_eq!(run(&server, "LTMC.CTX.UPDATE c bob IFVERSION 4 MERGE {\"a\":1,\"b\":3}").int(), 5);
+    for (line, named) in [
+        ("LTMC.SESSION.SET s a 7 IFVERSION 4", "changed since: \"b\""),
+        ("LTMC.CTX.UPDATE c ada IFVERSION 4 SET /a 7", "changed since: \"/b\""),
+    ] {
+        let error = server.run(line);
+        assert!(error.error_code() == "CONFLICT" && error.error().ends_with(named), "{error:?}");
+    }
+    // A retry is answered the same, though it would change something by now.
+    run(&server, "LTMC.SESSION.SET s a 5");
+    run(&server, "LTMC.CTX.UPDATE c ada SET /none 1");
+    assert_eq!(run(&server, "LTMC.SESSION.SET s a 1 IFVERSION 4 REQID r").int(), 4);
+    assert_eq!(run(&server, "LTMC.CTX.UPDATE c ada REQID r2 DEL /none").int(), 4);
+    assert_eq!(run(&server, "LTMC.SESSION.GET s a").text(), "5");
+    assert_persisted_everywhere(&server, &[&replica]);
+    server.crash_and_restart();
+    assert_eq!(run(&server, "LTMC.CTX.UPDATE c ada REQID r2 DEL /none").int(), 4);
+}
+
+#[test]
+fn a_write_that_changes_nothing_renews_a_sliding_life_and_takes_another_ttl() {
+    let server = Server::start();
+    set_up(&server, "PX 600000 SLIDING");
+    let ends = |key: &str| match key {
+        "c" => run(&server, "LTMC.CTX.GET c").get("ends_ms").int(),
+        key => run(&server, &format!("LTMC.SESSION.INFO {key}")).get("ends_ms").int(),
+    };
+    for (key, idle) in [("s", &IDLE_SESSION[..]), ("c", &IDLE_CONTEXT[..])] {
+        for (line, _) in idle {
+            let before = ends(key);
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            run(&server, line);
+            assert!(ends(key) > before, "{line} does not renew the life");
+        }
+    }
+    let before = ends("s");
+    run(&server, "LTMC.SESSION.SET s a 1 PX 900000");
+    assert!(ends("s") > before + 200_000);
+    // Without SLIDING a write leaves the life as it is.
+    run(&server, "LTMC.SESSION.SET plain a 1 PX 500000");
+    let before = ends("plain");
+    std::thread::sleep(std::time::Duration::from_millis(2));
+    run(&server, "LTMC.SESSION.SET plain a 1");
+    assert_eq!(ends("plain"), before);
+}

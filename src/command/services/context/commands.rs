@@ -9,7 +9,7 @@ use crate::command::host::{Host, Key, KeyType};
 use crate::command::reply::Reply;
 use crate::command::services::registry::filter::FindArgs;
 use crate::command::services::versioned::commands::{
-    apply_numbered, common_fields, create as create_value, existing, keep, live, missing, parse_meta, remembered,
+    apply_change, common_fields, create as create_value, existing, keep, live, missing, parse_meta, remembered,
     request_of, LifeArgs,
 };
 use crate::command::services::versioned::serve::end_if_expired;
@@ -116,7 +116,7 @@ pub fn update<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     existing::<Doc, H>(cx.node, cx.host, key)?;
     let event = try_on(cx.host, key, |context: &mut Context| update_rules(context, agent, ops, expected, bounds, at))??;
-    apply_numbered(cx, key, event, request)
+    apply_change(cx, key, event, None, request)
 }
 
 /// `IFVERSION`, `REQID` and the operations of an update.
@@ -452,7 +452,7 @@ fn put_generated<H: Host>(
         let ops = vec![Op::Replace(root)];
         let event =
             try_on(cx.host, dest, |context: &mut Context| update_rules(context, agent, ops, None, bounds, at))??;
-        return apply_numbered(cx, dest, event, request);
+        return apply_change(cx, dest, event, None, request);
     }
     let (owner, state) = (Bytes::from(agent), Doc::new(root));
     bounds.check(state.document())?;

@@ -141,7 +141,7 @@ pub const GENERATE: Spec = Spec {
     ],
     complexity: "O(N) with N the size of all sources",
     summary: "Merges contexts and sessions into one context; where they differ, the source changed most recently wins.",
-    reply: Shape::VERSION.about("the version of dest"),
+    reply: Shape::VERSION.about("the version of dest, a new one if something has changed"),
     args: &[
         Arg::key("dest", 0),
         Arg::integer("numkeys"),

@@ -61,7 +61,7 @@ pub const SET: Spec = Spec {
     arity: -4,
     flags: GROWS,
     complexity: "O(F log N) with F the fields given and N those of the session",
-    summary: "Sets fields as one new version; creates the session if there is none.",
+    summary: "Sets fields, as one new version if any differs; creates the session if there is none.",
     reply: NEW_VERSION,
     args: &[
         KEY,
