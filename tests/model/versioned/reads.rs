@@ -186,10 +186,11 @@ impl World {
         if thing.vague {
             return assert!(real.is_ok());
         }
-        let (doc, left_out) = built(thing, &agent, budget.map(|budget| budget as usize), &paths);
+        let (doc, left_out, count) = built(thing, &agent, budget.map(|budget| budget as usize), &paths);
         let expected = Reply::map([
             ("version", Reply::number(thing.version)),
             ("bytes", Reply::number(doc.to_string().len() as u64)),
+            ("left_out_count", Reply::number(count)),
             ("left_out", Reply::Array(left_out.iter().map(|path| Reply::bytes(path.as_bytes())).collect())),
             ("doc", bytes(&doc)),
         ]);

@@ -194,3 +194,15 @@ fn a_write_that_changes_nothing_renews_a_sliding_life_and_takes_another_ttl() {
     run(&server, "LTMC.SESSION.SET plain a 1");
     assert_eq!(ends("plain"), before);
 }
+
+#[test]
+fn what_a_part_leaves_out_takes_no_more_room_than_the_part() {
+    let server = Server::start();
+    let members: Vec<String> = (0..2_000).map(|n| format!(r#""section-{n:04}":"{}""#, "x".repeat(60))).collect();
+    server.cmd(&["LTMC.CTX.CREATE", "c", "DOC", &format!("{{{}}}", members.join(","))]).int();
+    let built = run(&server, "LTMC.CTX.BUILD c FOR ada BUDGET 2000");
+    let paths: usize = built.get("left_out").array().iter().map(|path| path.bytes().len()).sum();
+    assert!((400..=500).contains(&paths), "{paths} bytes of paths");
+    let taken = built.get("doc").text().matches("section-").count() as i64;
+    assert_eq!(built.get("left_out_count").int(), 2_000 - taken);
+}

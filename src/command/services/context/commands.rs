@@ -242,6 +242,7 @@ pub fn build<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::map([
         ("version", Reply::number(version)),
         ("bytes", Reply::number(doc.len() as u64)),
+        ("left_out_count", Reply::number(built.left_out_count as u64)),
         ("left_out", Reply::Array(left_out.collect())),
         ("doc", Reply::Bytes(doc)),
     ])))

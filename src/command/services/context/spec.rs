@@ -39,7 +39,8 @@ const CONTEXT_MAP: Shape = Shape::map(&Field::join::<_, _, 18>(
 const BUILT: Shape = Shape::map(&[
     Field::new("version", Shape::VERSION),
     Field::new("bytes", Shape::SIZE),
-    Field::new("left_out", Shape::list(&Shape::BYTES.about("paths"))),
+    Field::new("left_out_count", Shape::COUNT),
+    Field::new("left_out", Shape::list(&Shape::BYTES.about("paths")).about("as many as fit")),
     Field::new("doc", Shape::JSON),
 ]);
 
