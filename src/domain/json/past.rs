@@ -260,8 +260,7 @@ mod tests {
         ];
         for (edits, is_same) in cases {
             let mut document = Document::new(before.clone());
-            let undo: Vec<Edit> =
-                edits.iter().map(|edit| document.apply(edit.clone()).expect("it fits")).collect();
+            let undo: Vec<Edit> = edits.iter().map(|edit| document.apply(edit.clone()).expect("it fits")).collect();
             assert_eq!(is_same_before(document.root(), undo.iter().rev()), is_same, "{edits:?}");
         }
     }

@@ -21,12 +21,12 @@ pub mod decide;
 pub mod event;
 #[cfg(any(test, feature = "test-hooks"))]
 pub mod faults;
+mod fork;
 pub mod history;
 pub mod life;
 pub mod resources;
 pub mod shared;
 pub mod stamp;
-pub mod state;
 pub mod status;
 
 pub use event::{Created, Names, VersionedEvent};
@@ -35,11 +35,85 @@ pub use life::{End, Life, Participant, Participants};
 pub use resources::{Resource, Resources};
 pub use shared::Shared;
 pub use stamp::Stamp;
-pub use state::State;
 pub use status::Status;
 
-use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use super::{Bytes, Code, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use crate::domain::entity::event_json::EventJson;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+/// A state that has versions.
+pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + DeserializeOwned + 'static {
+    /// How it changes from one version to the next.
+    type Change: Clone + Default + std::fmt::Debug + PartialEq + Serialize + DeserializeOwned;
+    /// What undoes a change.
+    type Undo: Undo;
+
+    /// The service it belongs to.
+    const SERVICE: Service;
+    /// Redis' name of the key type.
+    const TYPE_NAME: &'static str;
+    /// See [`Entity::TYPE_TAG`].
+    const TYPE_TAG: u8;
+    /// The names of its events.
+    const NAMES: Names;
+    /// The error code for a missing value.
+    const MISSING: Code;
+    /// See [`Entity::RECOVERS`].
+    const RECOVERS: bool;
+
+    /// Whether every undo fits every state, so that none has to be tried.
+    const UNDOES_ANYTHING: bool = false;
+
+    /// Makes a change and returns what undoes it. What does not fit is ignored.
+    fn apply(&mut self, change: Self::Change, stamp: &Stamp) -> Self::Undo;
+
+    /// Undoes a change, and returns what undoes that. `None` if it does not fit.
+    fn undo(&mut self, undo: &Self::Undo) -> Option<Self::Undo>;
+
+    /// Notes who restored the state.
+    fn was_restored(&mut self, _undone: &[&Self::Undo], _stamp: &Stamp) {}
+
+    /// The state is now one of `version`, and forgets everything later.
+    fn forget_after(&mut self, _version: Version) {}
+
+    /// Errs if a change from an unchecked payload is outside the bounds that commands keep.
+    fn admit(change: &Self::Change) -> Result<(), Error>;
+
+    /// Describes a change for a watcher.
+    fn describe(change: &Self::Change, json: &mut EventJson);
+
+    /// Where a value has changed since a version, for a conflict; `None` if that is not known.
+    fn changed_since(value: &Versioned<Self>, version: Version) -> Option<String>;
+
+    /// Whether it is now what it was at a version; false if that is not known.
+    fn is_as_at(value: &Versioned<Self>, version: Version) -> bool;
+
+    /// Whether nothing is in it.
+    fn is_empty(&self) -> bool;
+
+    /// Bytes allocated outside the struct itself, kept incrementally.
+    fn heap_bytes(&self) -> usize;
+
+    /// How many allocations freeing it takes.
+    fn free_effort(&self) -> usize;
+
+    /// Whether all its own invariants hold.
+    fn check(&self) -> Result<(), Invariant>;
+
+    /// How long that takes, see [`Entity::check_effort`].
+    fn check_effort(&self) -> usize {
+        self.free_effort()
+    }
+
+    /// Rebuilds what is derived.
+    fn rebuild(&mut self);
+
+    /// See [`Entity::salvage`].
+    fn salvage(&mut self) -> Option<String> {
+        None
+    }
+}
 
 /// A state with its versions and everything that belongs to it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -160,33 +234,6 @@ impl<S: State> Versioned<S> {
             state.undo(&step.undo)?;
         }
         Some(state)
-    }
-
-    /// The same as the beginning of another key. The current version is not copied.
-    fn begin_with(&self, version: Version) -> Option<Shared<S>> {
-        if version == self.version() {
-            return Some(self.state.clone());
-        }
-        let mut state = self.at_version(version)?;
-        state.forget_after(version);
-        Some(state.into())
-    }
-
-    /// The beginning of another key, made from this one as it was at `version`.
-    pub fn forked(&self, version: Version, at: Millis) -> Option<Created<S>> {
-        let (life, state) = (&self.life, self.begin_with(version)?);
-        let max_life_ms = life.dies_at.map(|dies_at| dies_at.saturating_sub(self.created_at));
-        Some(Created {
-            at,
-            owner: self.owner.clone(),
-            state,
-            version,
-            meta: self.meta.clone(),
-            participants: self.participants.iter().map(|(id, one)| (id.clone(), one.role.clone())).collect(),
-            life: Life::new(at, life.ttl_ms, life.is_sliding, max_life_ms),
-            keep: self.history.keep(),
-            stays: true,
-        })
     }
 
     fn create(&mut self, created: &Created<S>) {
