@@ -8,7 +8,7 @@ fn a_checkpoint_cannot_be_named_like_the_id_of_another() {
     let server = Server::start();
     for (kind, restore, write) in [
         ("SESSION", "LTMC.SESSION.RESTORE", "LTMC.SESSION.SET k n"),
-        ("CTX", "LTMC.CTX.ROLLBACK", "LTMC.CTX.UPDATE k ada SET /n"),
+        ("CTX", "LTMC.CTX.RESTORE", "LTMC.CTX.UPDATE k ada SET /n"),
     ] {
         server.run("DEL k");
         run(&server, &format!("LTMC.{kind}.CREATE k"));
@@ -28,7 +28,10 @@ fn a_checkpoint_cannot_be_named_like_the_id_of_another() {
         for text in ["0", "5", "01", "+1", "99999999999999999999"] {
             for line in [format!("{restore} k {text}"), format!("LTMC.{kind}.FORK k other AT {text}")] {
                 let error = server.run(&line);
-                assert!(error.error().contains(&format!("there is no checkpoint '{text}', none has this id")), "{line}");
+                assert!(
+                    error.error().contains(&format!("there is no checkpoint '{text}', none has this id")),
+                    "{line}"
+                );
             }
         }
         for (text, n) in [("2", 1), ("step-2", 2), ("4", 3), ("step-0", 0)] {
@@ -93,7 +96,7 @@ const IDLE_CONTEXT: [(&str, &str); 19] = [
     ("LTMC.CTX.UPDATE c ada PATCH [{\"op\":\"add\",\"path\":\"/x\",\"value\":1},{\"op\":\"remove\",\"path\":\"/x\"}]", "4"),
     ("LTMC.CTX.GENERATE c 1 twin FOR bob", "4"),
     ("LTMC.CTX.ROLLBACK c 2", "4"),
-    ("LTMC.CTX.ROLLBACK c same IFVERSION 4", "4"),
+    ("LTMC.CTX.RESTORE c same IFVERSION 4", "4"),
     ("LTMC.CTX.JOIN c ada", "0"),
     ("LTMC.CTX.LEAVE c nobody", "0"),
     ("LTMC.CTX.PRUNE c KEEPLAST 9", "[]"),
@@ -205,4 +208,75 @@ fn what_a_part_leaves_out_takes_no_more_room_than_the_part() {
     assert!((400..=500).contains(&paths), "{paths} bytes of paths");
     let taken = built.get("doc").text().matches("section-").count() as i64;
     assert_eq!(built.get("left_out_count").int(), 2_000 - taken);
+}
+
+#[test]
+fn ifversion_0_makes_a_context_and_is_a_conflict_if_there_is_one() {
+    let mut server = Server::builder().durable().start();
+    let replica = server.replica();
+    assert_eq!(server.run("LTMC.CTX.UPDATE c ada SET /a 1").error_code(), "NOCONTEXT");
+    assert_eq!(server.run("LTMC.CTX.UPDATE c ada IFVERSION 1 SET /a 1").error_code(), "NOCONTEXT");
+    // Of two who begin one is first, and a retry of hers is still hers.
+    let line = "LTMC.CTX.UPDATE c ada IFVERSION 0 REQID r SET /a 1 APPEND /l 2";
+    assert_eq!(run(&server, line).int(), 1);
+    let late = server.run("LTMC.CTX.UPDATE c bob IFVERSION 0 SET /a 2");
+    assert!(late.error().starts_with("CONFLICT version 0 is not current, the current one is 1"), "{late:?}");
+    assert_eq!(run(&server, line).int(), 1);
+    let shown = run(&server, "LTMC.CTX.GET c");
+    assert_eq!((shown.get("doc").text(), shown.get("owner").text()), ("{\"a\":1,\"l\":[2]}", "ada"));
+    assert_eq!(shown.get("participants").array(), []);
+    // What cannot be done makes nothing.
+    for bad in ["INCRBY / x", "PATCH [{\"op\":\"remove\",\"path\":\"/a\"}]"] {
+        assert!(server.run(&format!("LTMC.CTX.UPDATE d ada IFVERSION 0 {bad}")).is_error());
+        assert_eq!(run(&server, "EXISTS d").int(), 0);
+    }
+    assert_eq!(run(&server, "LTMC.CTX.UPDATE d ada IFVERSION 0 DEL /none").int(), 1);
+    assert_eq!(run(&server, "LTMC.CTX.GET d").get("doc").text(), "{}");
+    assert_persisted_everywhere(&server, &[&replica]);
+    server.crash_and_restart();
+    assert_eq!(run(&server, line).int(), 1);
+}
+
+#[test]
+fn restore_is_the_name_for_both_and_rollback_the_old_one() {
+    let server = Server::start();
+    for line in ["LTMC.CTX.CREATE c DOC {\"n\":1}", "LTMC.CTX.CHECKPOINT c NAME one", "LTMC.CTX.UPDATE c a SET /n 2"] {
+        run(&server, line);
+    }
+    assert_eq!(run(&server, "LTMC.CTX.RESTORE c one IFVERSION 2 REQID r AGENT ada").int(), 3);
+    let shown = run(&server, "LTMC.CTX.GET c");
+    assert_eq!((shown.get("doc").text(), shown.get("changed_by").text()), ("{\"n\":1}", "ada"));
+    assert_eq!(
+        run(&server, "LTMC.CTX.ROLLBACK c one IFVERSION 2 REQID r AGENT ada").int(),
+        3,
+        "it is the same command"
+    );
+    assert_eq!(run(&server, "LTMC.CTX.ROLLBACK c one").int(), 3);
+}
+
+#[test]
+fn reads_of_what_is_not_there_follow_one_rule() {
+    let server = Server::start();
+    // A single thing is nil, a list of things that are asked for by name has a nil for each.
+    for line in [
+        "LTMC.SESSION.GET none",
+        "LTMC.SESSION.GET none field",
+        "LTMC.SESSION.INFO none",
+        "LTMC.SESSION.STATUS none",
+        "LTMC.CTX.GET none",
+        "LTMC.CTX.GET none AT 1",
+        "LTMC.CTX.GET none PATH 1 /a",
+        "LTMC.CTX.DIFF none 1",
+        "LTMC.CTX.BUILD none FOR ada",
+        "LTMC.CTX.ROUTE none agents",
+    ] {
+        assert!(server.run(line).is_nil(), "{line}: {:?}", server.run(line));
+    }
+    assert!(run(&server, "LTMC.SESSION.GET none a b").array().iter().all(Reply::is_nil));
+    for line in ["LTMC.SESSION.CHECKPOINTS none", "LTMC.CTX.CHECKPOINTS none"] {
+        assert_eq!(run(&server, line).array(), [], "{line}");
+    }
+    // A session without fields is there.
+    run(&server, "LTMC.SESSION.CREATE empty");
+    assert!(run(&server, "LTMC.SESSION.GET empty").pairs().is_empty());
 }

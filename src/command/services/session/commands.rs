@@ -132,7 +132,8 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let value = |field: Option<&Bytes>| field.map_or(Reply::Nil, |value| Reply::bytes(value));
     Ok(Outcome::Reply(match names {
         [] => {
-            let fields = || session.into_iter().flat_map(|session| session.state().iter());
+            let Some(session) = session else { return Ok(Outcome::Reply(Reply::Nil)) };
+            let fields = || session.state().iter();
             let sizes = fields().map(|(name, value)| name.len() + ELEMENT_BYTES + value.len());
             Budget::of(cx.node).check("all fields", sizes)?;
             Reply::Pairs(fields().map(|(name, value)| (Reply::bytes(name), Reply::bytes(value))).collect())

@@ -248,7 +248,7 @@ pub fn checkpoint_map((id, checkpoint): (CheckpointId, &Checkpoint)) -> Reply {
     ])
 }
 
-/// `SESSION.RESTORE key checkpoint [IFVERSION v] [REQID id] [AGENT a]`, and `CTX.ROLLBACK` likewise
+/// `... RESTORE key checkpoint [IFVERSION v] [REQID id] [AGENT a]`
 pub fn restore<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
