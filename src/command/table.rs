@@ -35,6 +35,7 @@ impl<H: Host> Table<H> {
         Command { spec: &context::spec::ROUTE, run: context::commands::route },
         Command { spec: &context::spec::CHECKPOINT, run: versioned::commands::checkpoint::<Doc, H> },
         Command { spec: &context::spec::CHECKPOINTS, run: versioned::commands::checkpoints::<Doc, H> },
+        Command { spec: &context::spec::RESTORE, run: versioned::commands::restore::<Doc, H> },
         Command { spec: &context::spec::ROLLBACK, run: versioned::commands::restore::<Doc, H> },
         Command { spec: &context::spec::FORK, run: versioned::commands::fork::<Doc, H> },
         Command { spec: &context::spec::PRUNE, run: versioned::commands::prune::<Doc, H> },

@@ -16,13 +16,52 @@ use crate::domain::{Code, Error};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
+/// The paths of what was left out may take this share of the budget, or [`LEFT_OUT_BYTES_MIN`].
+const LEFT_OUT_SHARE: usize = 4;
+/// Bytes that they may take in any case.
+const LEFT_OUT_BYTES_MIN: usize = 256;
+
 /// The result.
 #[derive(Debug, PartialEq)]
 pub struct Built {
     /// The part.
     pub doc: Value,
-    /// The places that did not fit, ordered by path.
+    /// Places that did not fit, ordered by path: of too many the most valuable ones.
     pub left_out: Vec<Pointer>,
+    /// How many did not fit.
+    pub left_out_count: usize,
+}
+
+/// The places that did not fit. A caller with a budget for the part has one for what was left out,
+/// too: their paths may be many times the part.
+struct LeftOut {
+    places: Vec<Pointer>,
+    count: usize,
+    /// Bytes that are left for the paths.
+    room: usize,
+}
+
+impl LeftOut {
+    /// Within a budget, or as many as there are.
+    fn within(budget: Option<usize>) -> Self {
+        let room = budget.map_or(usize::MAX, |budget| (budget / LEFT_OUT_SHARE).max(LEFT_OUT_BYTES_MIN));
+        Self { places: Vec::new(), count: 0, room }
+    }
+
+    /// The next place, the most valuable one first. A longer path may make way for shorter ones.
+    fn push(&mut self, path: Pointer) {
+        self.count += 1;
+        let bytes = path.text().len() + "\"\",".len();
+        if bytes <= self.room {
+            self.room -= bytes;
+            self.places.push(path);
+        }
+    }
+
+    fn of(mut self, doc: Value) -> Built {
+        self.places.sort_unstable();
+        Built { doc, left_out: self.places, left_out_count: self.count }
+    }
 }
 
 /// The arguments of a build.
@@ -38,8 +77,7 @@ pub struct BuildArgs<'a> {
     pub touches: &'a Touches,
     /// The current version.
     pub version: Version,
-    /// The bytes that the paths of all pieces may have, since all of them may be
-    /// returned as left out.
+    /// The bytes that the paths of all pieces may have.
     pub paths_bytes_max: usize,
 }
 
@@ -56,7 +94,7 @@ pub fn build(root: &Value, paths: &[Pointer], args: &BuildArgs) -> Result<Built,
     let whole = [Pointer::default()];
     let requested = outermost(if paths.is_empty() { &whole[..] } else { paths });
     let found = requested.into_iter().filter_map(|path| Some((path, path.find(root)?)));
-    let (mut part, mut left_out) = (Value::Object(Map::new()), Vec::new());
+    let (mut part, mut left_out) = (Value::Object(Map::new()), LeftOut::within(args.budget));
     let Some(budget) = args.budget else {
         // Everything fits; nothing has to be chosen.
         for (path, value) in found {
@@ -64,7 +102,7 @@ pub fn build(root: &Value, paths: &[Pointer], args: &BuildArgs) -> Result<Built,
                 left_out.push(path.clone());
             }
         }
-        return Ok(Built { doc: part, left_out });
+        return Ok(left_out.of(part));
     };
     // A piece should be small compared to the budget, so that something fits.
     let mut cut = Cut { args, small: (budget / 16).max(64), pieces: Vec::new(), paths_bytes: 0 };
@@ -83,8 +121,7 @@ pub fn build(root: &Value, paths: &[Pointer], args: &BuildArgs) -> Result<Built,
             left_out.push(piece.path);
         }
     }
-    left_out.sort_unstable();
-    Ok(Built { doc: part, left_out })
+    Ok(left_out.of(part))
 }
 
 /// The paths that are not inside another path.
@@ -265,6 +302,25 @@ mod tests {
             );
             assert_eq!(built(&["/d/0/e", "/d/1"]).doc, json!({"d": {"0": {"e": 3}, "1": 4}}));
         }
+    }
+
+    #[test]
+    fn what_was_left_out_is_bounded_like_the_part_and_the_rest_is_counted() {
+        let (meta, touches) = (json!({"weights": {"/m500": 2, "/m700": 3}}), Touches::default());
+        let root = Value::Object((0..1000).map(|n| (format!("m{n:03}"), json!("x".repeat(90)))).collect());
+        let place = "\"/m000\",".len();
+        for budget in [1, 90, 1024, 2000, 20_000] {
+            let built = build(&root, &[], &args(Some(budget), &meta, &touches)).expect("some pieces");
+            let taken = built.doc.as_object().map_or(0, Map::len);
+            assert_eq!(built.left_out_count, 1000 - taken, "{budget}");
+            assert_eq!(built.left_out.len(), built.left_out_count.min((budget / 4).max(256) / place), "{budget}");
+            assert!(built.left_out.is_sorted());
+        }
+        let built = build(&root, &[], &args(Some(1), &meta, &touches)).expect("some pieces");
+        assert!(["/m500", "/m700"].iter().all(|path| built.left_out.contains(&at(path))), "the most valuable ones");
+        let paths = [at("/a"), at("/b"), at("/c")];
+        let built = build(&json!([1]), &paths, &args(None, &meta, &touches)).expect("nothing");
+        assert_eq!((built.left_out.len(), built.left_out_count), (0, 0));
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use super::{diff, Context, Doc};
 use crate::domain::json::attempt::Bounds;
-use crate::domain::json::{Attempt, Edit, Op};
+use crate::domain::json::{Attempt, Document, Edit, Op};
 use crate::domain::versioned::{decide, Version, VersionedEvent};
 use crate::domain::{Bytes, Error, Millis};
+use serde_json::{Map, Value};
 
 /// Decides an update of the document: all operations, or none. They are tried on the document,
-/// which is as before when this returns.
+/// which is as before when this returns. `None` if they change nothing.
 pub fn update(
     context: &mut Context,
     by: &[u8],
@@ -15,11 +16,23 @@ pub fn update(
     expected: Option<Version>,
     bounds: Bounds,
     at: Millis,
-) -> Result<VersionedEvent<Doc>, Error> {
+) -> Result<Option<VersionedEvent<Doc>>, Error> {
     decide::check_open(context)?;
     decide::check_version(Some(context), expected, diff::changed_since)?;
-    decide::check_history(context)?;
     let edits: Vec<Edit> = Attempt::new(context.state_mut().document_mut(), bounds).all(ops)?;
+    if edits.is_empty() {
+        return Ok(None);
+    }
+    decide::check_history(context)?;
     let version = context.version() + 1;
-    Ok(VersionedEvent::Changed { version, at, by: Bytes::from(by), change: edits, ttl_ms: None })
+    Ok(Some(VersionedEvent::Changed { version, at, by: Bytes::from(by), change: edits, ttl_ms: None }))
+}
+
+/// The document that an update makes of nothing: of an empty object, as `CREATE` makes it.
+pub fn first(ops: Vec<Op>, bounds: Bounds) -> Result<Doc, Error> {
+    let mut document = Document::new(Value::Object(Map::new()));
+    let edits = Attempt::new(&mut document, bounds).all(ops)?;
+    edits.into_iter().for_each(|edit| drop(document.apply(edit)));
+    bounds.check(&document)?;
+    Ok(Doc::new(document.into_root()))
 }

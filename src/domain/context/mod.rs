@@ -18,6 +18,7 @@ use super::versioned::{Names, Stamp, State, Undo, Version, Versioned};
 use super::{Code, Error, Invariant, Service};
 use crate::domain::entity::event_json::EventJson;
 use crate::domain::json::edit::Undo as JsonUndo;
+use crate::domain::json::past::is_same_before;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use touches::Touches;
@@ -169,6 +170,12 @@ impl State for Doc {
 
     fn changed_since(value: &Context, version: Version) -> Option<String> {
         diff::changed_since(value, version)
+    }
+
+    fn is_as_at(value: &Context, version: Version) -> bool {
+        let Some(way) = value.history().way_back(version) else { return false };
+        let undo: Vec<&Edit> = way.iter().flat_map(|step| step.undo.steps()).collect();
+        is_same_before(value.state().root(), undo.into_iter())
     }
 
     fn is_empty(&self) -> bool {

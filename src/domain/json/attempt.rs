@@ -5,6 +5,7 @@
 //! back when it ends, however it ends. Then nothing has changed, and the list of edits is left
 //! to be decided on.
 
+use super::past::is_same_before;
 use super::patch::Operation;
 use super::pointer::{index, step};
 use super::text::Json;
@@ -103,12 +104,15 @@ impl<'a> Attempt<'a> {
         Self { document, bounds, done: Vec::new(), undo: Vec::new(), spent: 0 }
     }
 
-    /// The edits of all operations together, or the error of one of them.
+    /// The edits of all operations together, or the error of one of them. There are none if the
+    /// operations come to nothing.
     pub fn all(mut self, ops: Vec<Op>) -> Result<Vec<Edit>, Error> {
+        let before = self.document.size().text;
         for op in ops {
             self.run(op)?;
         }
-        Ok(std::mem::take(&mut self.done))
+        let is_same = self.document.size().text == before && is_same_before(self.root(), self.undo.iter().rev());
+        Ok(if is_same { Vec::new() } else { std::mem::take(&mut self.done) })
     }
 
     fn run(&mut self, op: Op) -> Result<(), Error> {
@@ -131,8 +135,13 @@ impl<'a> Attempt<'a> {
         self.document.root()
     }
 
-    /// Makes an edit, for now.
+    /// Makes an edit, for now. One that puts what is there already is left out.
     fn edit(&mut self, edit: Edit) -> Result<(), Error> {
+        if let Edit::Put { path, value: Json(value) } = &edit {
+            if path.find(self.root()) == Some(value) {
+                return self.spend(&edit);
+            }
+        }
         let levels = edit.path().depth() + edit.value().map_or(0, |Json(value)| depth(value));
         self.bounds.check_depth(levels)?;
         if !edit.path().is_valid() {

@@ -78,6 +78,27 @@ impl<'a> Past<'a> {
     }
 }
 
+/// Whether a document was the same before it was edited. `undo` is what takes the edits back, the
+/// last one first.
+pub fn is_same_before<'a>(now: &'a Value, undo: impl DoubleEndedIterator<Item = &'a Edit> + Clone) -> bool {
+    // The first edit of all was made on the document as it was, so what takes it back tells what
+    // was there. Mostly that is enough, and cheaper than the arrays on the way to all differences.
+    let was_there = match undo.clone().next_back() {
+        None => return true,
+        Some(Edit::Put { path, value: Json(value) } | Edit::Insert { path, value: Json(value) }) => {
+            path.find(now) == Some(value)
+        }
+        Some(Edit::Drop { path }) => path.find(now).is_none(),
+        Some(Edit::Remove { .. }) => true,
+    };
+    if !was_there {
+        return false;
+    }
+    let mut past = Past::Same(now);
+    undo.for_each(|edit| past.apply(edit));
+    Patch::between(&past, now).is_none()
+}
+
 fn change_element<'a>(items: &mut Vec<Past<'a>>, name: &str, edit: &Edit, value: Option<Past<'a>>) {
     match (edit, index(name), value) {
         (Edit::Put { .. }, Some(at), Some(value)) if at < items.len() => items[at] = value,
@@ -217,6 +238,30 @@ mod tests {
         ];
         for (edits, path, expected) in cases {
             assert_eq!(patch(&now, &edits, path), expected, "{edits:?} at '{path}'");
+        }
+    }
+
+    #[test]
+    fn edits_that_come_to_nothing_leave_the_same_document() {
+        let before = json!({"a": {"b": [1, {"x": 2}]}, "c": 1});
+        let cases = [
+            (vec![], true),
+            (vec![edit("put", "/c", json!(2)), edit("put", "/c", json!(1))], true),
+            (vec![edit("put", "/c", json!(2)), edit("put", "/c", json!(3))], false),
+            (vec![edit("put", "/c", json!(1.0))], false),
+            (vec![edit("put", "/d", json!(1)), edit("drop", "/d", json!(0))], true),
+            (vec![edit("drop", "/c", json!(0)), edit("put", "/d", json!(1))], false),
+            (vec![edit("insert", "/a/b/0", json!(0)), edit("remove", "/a/b/0", json!(0))], true),
+            (vec![edit("insert", "/a/b/0", json!(1)), edit("remove", "/a/b/1", json!(0))], true),
+            (vec![edit("insert", "/a/b/0", json!(0)), edit("remove", "/a/b/1", json!(0))], false),
+            (vec![edit("put", "/a/b/1/x", json!(3)), edit("put", "/a", before["a"].clone())], true),
+            (vec![edit("put", "/a/b/1/x", json!(3)), edit("put", "", before.clone())], true),
+            (vec![edit("put", "", json!(0)), edit("put", "", before.clone()), edit("drop", "/c", json!(0))], false),
+        ];
+        for (edits, is_same) in cases {
+            let mut document = Document::new(before.clone());
+            let undo: Vec<Edit> = edits.iter().map(|edit| document.apply(edit.clone()).expect("it fits")).collect();
+            assert_eq!(is_same_before(document.root(), undo.iter().rev()), is_same, "{edits:?}");
         }
     }
 

@@ -22,21 +22,45 @@ const LOOKED_AT_MAX: usize = 10_000;
 /// How many fields a conflict names.
 const NAMED_MAX: usize = 32;
 
-/// Errs if fields cannot be set to these values. Of several values for a field, the
-/// last one counts.
-pub fn check_set<'a>(
+/// What is left of a `change` that sets fields to these values: the fields that have another value.
+/// Errs if they cannot be set. Of several values for a field, the last one counts.
+pub fn set<'a>(
     session: Option<&Session>,
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+    change: Change,
     expected: Option<Version>,
     bounds: &Bounds,
-) -> Result<(), Error> {
+) -> Result<Change, Error> {
     if let Some(session) = session {
         decide::check_open(session)?;
     }
     decide::check_version(session, expected, changed_since)?;
     fields.clone().try_for_each(|(name, _)| check_name(name))?;
-    check_bounds(session.map(Session::state), fields, bounds)?;
-    session.map_or(Ok(()), decide::check_history)
+    let state = session.map(Session::state);
+    let change = match state {
+        Some(state) => without_known(state, change),
+        None => change,
+    };
+    if change.is_empty() {
+        return Ok(change);
+    }
+    check_bounds(state, fields, bounds)?;
+    session.map_or(Ok(()), decide::check_history)?;
+    Ok(change)
+}
+
+/// Leaves out the fields that have their value already.
+fn without_known(state: &Fields, change: Change) -> Change {
+    let is_known = |(name, value): &(Bytes, Option<Bytes>)| state.get(name) == value.as_ref();
+    if !change.iter().any(is_known) {
+        return change;
+    }
+    // Nearly always it is the only one. Else an earlier value of the same field must not win.
+    if change.len() == 1 {
+        return Change::default();
+    }
+    let last: BTreeMap<Bytes, Option<Bytes>> = change.into_iter().collect();
+    last.into_iter().filter(|field| !is_known(field)).collect()
 }
 
 /// The change that sets fields, if that is possible.
@@ -113,6 +137,15 @@ pub fn first_state(state: Value, bounds: &Bounds) -> Result<Fields, Error> {
     }
     check_bounds(None, fields.iter().map(|(name, value)| (&name[..], &value[..])), bounds)?;
     Ok(Fields::from(fields))
+}
+
+/// Whether all fields are now what they were at a version; false if that is not known.
+pub fn is_as_at(session: &Session, version: Version) -> bool {
+    let Some(way) = session.history().way_back(version) else { return false };
+    // Of several old values of a field, the oldest is that of the version.
+    let mut seen = BTreeSet::new();
+    let mut oldest = way.iter().rev().flat_map(|step| step.undo.iter()).filter(|(name, _)| seen.insert(*name));
+    oldest.all(|(name, value)| session.state().get(name) == value.as_ref())
 }
 
 /// The names of the fields that have changed since a version, as JSON texts; `None` if

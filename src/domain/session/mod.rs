@@ -258,6 +258,10 @@ impl State for Fields {
         decide::changed_since(value, version)
     }
 
+    fn is_as_at(value: &Session, version: Version) -> bool {
+        decide::is_as_at(value, version)
+    }
+
     fn is_empty(&self) -> bool {
         self.map.is_empty()
     }

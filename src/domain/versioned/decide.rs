@@ -2,7 +2,7 @@
 //! returns events or an error.
 
 use super::event::VersionedEvent;
-use super::history::{CheckpointId, Version};
+use super::history::{is_whole_number, CheckpointId, Version};
 use super::{Resource, State, Status, Versioned};
 use crate::domain::limits::{CHECKPOINTS_MAX, RESOURCE_GIVERS_MAX};
 use crate::domain::value::bytes::printable;
@@ -44,13 +44,21 @@ pub fn check_history<S: State>(value: &Versioned<S>) -> Result<(), Error> {
     Err(Error::new(Code::Limit, text))
 }
 
-/// Makes a checkpoint of the current version.
+/// Makes a checkpoint of the current version. Its name is no whole number: that would be the number
+/// of another checkpoint, now or later.
 pub fn checkpoint<S: State>(
     value: &Versioned<S>,
     name: Bytes,
     is_pinned: bool,
     at: Millis,
 ) -> Result<VersionedEvent<S>, Error> {
+    if is_whole_number(&name) {
+        let text = format!(
+            "option NAME is '{}', allowed are texts that are no whole number: a number means the checkpoint with this id",
+            name.show()
+        );
+        return Err(Error::usage(text));
+    }
     check_open(value)?;
     check_history(value)?;
     if value.history().checkpoints().len() >= CHECKPOINTS_MAX {
@@ -61,27 +69,36 @@ pub fn checkpoint<S: State>(
     Ok(VersionedEvent::Checkpointed { at, id, name, is_pinned })
 }
 
-/// The checkpoint with this number or name.
+/// The checkpoint with this id, or the newest with this name.
 pub fn find_checkpoint<S: State>(value: &Versioned<S>, text: &[u8]) -> Result<(CheckpointId, Version), Error> {
     let found = value.history().find_checkpoint(text);
     found.map(|(id, checkpoint)| (id, checkpoint.version)).ok_or_else(|| {
-        Error::usage(format!(
-            "there is no checkpoint '{}', neither with this number nor with this name",
-            printable(text)
-        ))
+        let what = if is_whole_number(text) { "id; a number is never a name" } else { "name" };
+        Error::usage(format!("there is no checkpoint '{}', none has this {what}", printable(text)))
     })
 }
 
-/// Restores a checkpoint, as a new version.
+/// What a write does that changes nothing: it makes no version, and nobody is told. It is a use all
+/// the same, and may give the value another time to live.
+pub fn used<S: State>(value: &Versioned<S>, ttl_ms: Option<Millis>, at: Millis) -> Option<VersionedEvent<S>> {
+    let is_renewed = ttl_ms.is_some() || value.life().is_sliding;
+    is_renewed.then_some(VersionedEvent::Touched { at, ttl_ms })
+}
+
+/// Restores a checkpoint, as a new version. `None` if the state is the same already.
 pub fn restore<S: State>(
     value: &Versioned<S>,
     checkpoint: CheckpointId,
     by: &[u8],
     at: Millis,
-) -> Result<VersionedEvent<S>, Error> {
+) -> Result<Option<VersionedEvent<S>>, Error> {
     check_open(value)?;
+    let version = value.history().checkpoint(checkpoint).map(|checkpoint| checkpoint.version);
+    if version.is_some_and(|version| S::is_as_at(value, version)) {
+        return Ok(None);
+    }
     check_history(value)?;
-    Ok(VersionedEvent::Restored { version: value.version() + 1, at, by: Bytes::from(by), checkpoint })
+    Ok(Some(VersionedEvent::Restored { version: value.version() + 1, at, by: Bytes::from(by), checkpoint }))
 }
 
 /// An agent joins, or changes its role. `None` if nothing changes.
@@ -201,4 +218,45 @@ pub fn check_returned<S: State>(value: &Versioned<S>) -> Result<(), Error> {
     let text =
         format!("it has ended and {} of its resources are still to be given back; try again", value.resources().len());
     Err(Error::new(Code::BadState, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::session::{Fields, Session};
+    use crate::domain::versioned::{Created, Keep, Life};
+    use crate::domain::Entity;
+
+    fn session() -> Session {
+        let (owner, meta, participants, life) = (Bytes::EMPTY, Bytes::EMPTY, Vec::new(), Life::default());
+        let (state, keep) = (Fields::default().into(), Keep { versions_max: 9, bytes_max: 1 << 20 });
+        let created = Created { at: 1, owner, state, version: 1, meta, participants, life, keep, stays: true };
+        let mut session = Session::default();
+        session.apply(&VersionedEvent::Created(Box::new(created)));
+        session
+    }
+
+    #[test]
+    fn a_number_is_an_id_even_where_an_old_value_has_it_as_a_name() {
+        let mut session = session();
+        for (id, name) in [(1, "3"), (2, "0"), (3, "x"), (4, "x"), (5, "07")] {
+            let event = VersionedEvent::Checkpointed { at: 1, id, name: Bytes::from(name), is_pinned: false };
+            // An old file or primary may hold them.
+            assert_eq!(Session::admit(&event), Ok(()));
+            session.apply(&event);
+        }
+        assert_eq!(session.check(), Ok(()));
+        let found = |text: &str| find_checkpoint(&session, text.as_bytes()).ok().map(|(id, _)| id);
+        assert_eq!(["1", "2", "3", "x", "5"].map(found), [Some(1), Some(2), Some(3), Some(4), Some(5)]);
+        for text in ["", "0", "6", "07", "+1", "-1", "18446744073709551616"] {
+            assert_eq!(found(text), None, "{text}");
+        }
+        let named = |name: &str| checkpoint(&session, Bytes::from(name), false, 2).is_ok();
+        for name in ["0", "7", "007", "+7", "-7", "18446744073709551616"] {
+            assert!(!named(name), "{name}");
+        }
+        for name in ["", "x", "v7", "7a", "1.0", "+", "-", "7-", "٣"] {
+            assert!(named(name), "{name}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use super::State;
 use crate::domain::entity::invariant::rule;
 use crate::domain::entity::{CHECKED_BYTES, NUMBER_MAX};
 use crate::domain::limits::{CHECKPOINTS_MAX, ID_BYTES_MAX, NAME_BYTES_MAX};
+use crate::domain::value::bytes::parse_u64;
 use crate::domain::{Bytes, Invariant, Millis};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -77,6 +78,12 @@ pub struct Checkpoint {
     pub at: Millis,
     /// Whether it stays until it is pruned by name or the key is deleted.
     pub is_pinned: bool,
+}
+
+/// Whether a text reads as a whole number, however it is written: to people `+2` and `02` are 2.
+pub fn is_whole_number(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b"+").or(text.strip_prefix(b"-")).unwrap_or(text);
+    !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
 }
 
 /// All versions that can be restored.
@@ -206,13 +213,17 @@ impl<U: Undo> History<U> {
         self.checkpoints.iter().map(|(id, checkpoint)| (*id, checkpoint))
     }
 
-    /// A checkpoint by its number, or the newest with a name.
+    /// A checkpoint by its number, or the newest with a name. A number is never taken for a name:
+    /// if it were, it would mean another checkpoint as soon as that number is given out.
     pub fn find_checkpoint(&self, text: &[u8]) -> Option<(CheckpointId, &Checkpoint)> {
-        let is_plain = text.iter().all(u8::is_ascii_digit) && text.first() != Some(&b'0');
-        let number = std::str::from_utf8(text).ok().filter(|_| is_plain).and_then(|text| text.parse().ok());
-        let by_number = number.and_then(|id| Some((id, self.checkpoints.get(&id)?)));
-        let is_named = |(_, checkpoint): &(CheckpointId, &Checkpoint)| !text.is_empty() && *checkpoint.name == *text;
-        by_number.or_else(|| self.checkpoints().rev().find(is_named))
+        if text.is_empty() {
+            return None;
+        }
+        if is_whole_number(text) {
+            let id = parse_u64(text)?;
+            return self.checkpoints.get(&id).map(|checkpoint| (id, checkpoint));
+        }
+        self.checkpoints().rev().find(|(_, checkpoint)| *checkpoint.name == *text)
     }
 
     /// A checkpoint by its number.

@@ -21,6 +21,7 @@ pub mod decide;
 pub mod event;
 #[cfg(any(test, feature = "test-hooks"))]
 pub mod faults;
+mod fork;
 pub mod history;
 pub mod life;
 pub mod resources;
@@ -84,6 +85,9 @@ pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + Des
 
     /// Where a value has changed since a version, for a conflict; `None` if that is not known.
     fn changed_since(value: &Versioned<Self>, version: Version) -> Option<String>;
+
+    /// Whether it is now what it was at a version; false if that is not known.
+    fn is_as_at(value: &Versioned<Self>, version: Version) -> bool;
 
     /// Whether nothing is in it.
     fn is_empty(&self) -> bool;
@@ -230,33 +234,6 @@ impl<S: State> Versioned<S> {
             state.undo(&step.undo)?;
         }
         Some(state)
-    }
-
-    /// The same as the beginning of another key. The current version is not copied.
-    fn begin_with(&self, version: Version) -> Option<Shared<S>> {
-        if version == self.version() {
-            return Some(self.state.clone());
-        }
-        let mut state = self.at_version(version)?;
-        state.forget_after(version);
-        Some(state.into())
-    }
-
-    /// The beginning of another key, made from this one as it was at `version`.
-    pub fn forked(&self, version: Version, at: Millis) -> Option<Created<S>> {
-        let (life, state) = (&self.life, self.begin_with(version)?);
-        let max_life_ms = life.dies_at.map(|dies_at| dies_at.saturating_sub(self.created_at));
-        Some(Created {
-            at,
-            owner: self.owner.clone(),
-            state,
-            version,
-            meta: self.meta.clone(),
-            participants: self.participants.iter().map(|(id, one)| (id.clone(), one.role.clone())).collect(),
-            life: Life::new(at, life.ttl_ms, life.is_sliding, max_life_ms),
-            keep: self.history.keep(),
-            stays: true,
-        })
     }
 
     fn create(&mut self, created: &Created<S>) {

@@ -1,7 +1,7 @@
 //! Random commands, what the naive model makes of them, and their answers.
 
 use super::json;
-use super::naive::{merged, Checkpoint, Fields, Life, State, Thing};
+use super::naive::{merged, Fields, Life, State, Thing};
 use super::world::{is_session, Answer, World};
 use ltmc::command::reply::Reply;
 use ltmc::domain::Code;
@@ -14,7 +14,7 @@ pub fn words(parts: &[&str]) -> Vec<Vec<u8>> {
 }
 
 /// An option with its value, if there is one.
-fn option(name: &str, value: &str) -> Vec<Vec<u8>> {
+pub fn option(name: &str, value: &str) -> Vec<Vec<u8>> {
     if value.is_empty() {
         Vec::new()
     } else {
@@ -28,7 +28,7 @@ const VALUES: [&[u8]; 8] = [b"", b"1", b"{\"a\":{\"b\":1}}", b"[1,2]", b"\xff\0"
 
 impl World {
     /// The name of the command for a key.
-    fn verb(&self, key: &str, session: &str, context: &str) -> String {
+    pub fn verb(&self, key: &str, session: &str, context: &str) -> String {
         if is_session(key) {
             format!("LTMC.SESSION.{session}")
         } else {
@@ -36,20 +36,20 @@ impl World {
         }
     }
 
-    fn missing(key: &str) -> Answer {
+    pub fn missing(key: &str) -> Answer {
         Self::refusal(if is_session(key) { Code::NoSession } else { Code::NoContext })
     }
 
-    fn word(text: impl ToString) -> Vec<u8> {
+    pub fn word(text: impl ToString) -> Vec<u8> {
         text.to_string().into_bytes()
     }
 
-    fn pick(&mut self, of: &[&str]) -> String {
+    pub fn pick(&mut self, of: &[&str]) -> String {
         self.rng.pick(of).to_string()
     }
 
     /// The answer is what it should be. Of refusals the code is compared.
-    fn same(real: &Answer, expected: &Answer) {
+    pub fn same(real: &Answer, expected: &Answer) {
         match (real, expected) {
             (Err(real), Err(expected)) => assert_eq!(real.code, expected.code, "{real}"),
             _ => assert_eq!(real, expected),
@@ -57,7 +57,7 @@ impl World {
     }
 
     /// `IFVERSION`, and whether it is right.
-    fn expected(&mut self, key: &str) -> (Vec<Vec<u8>>, Option<u64>) {
+    pub fn expected(&mut self, key: &str) -> (Vec<Vec<u8>>, Option<u64>) {
         let current = self.live(key).map_or(0, |thing| thing.version);
         let version = match self.rng.below(10) {
             0..=5 => return (Vec::new(), None),
@@ -69,7 +69,7 @@ impl World {
     }
 
     /// A refusal because of another version names what has changed.
-    fn check_conflict(&self, key: &str, version: u64, real: &Answer) {
+    pub fn check_conflict(&self, key: &str, version: u64, real: &Answer) {
         let thing = self.live(key);
         let current = thing.map_or(0, |thing| thing.version);
         let since = thing.and_then(|thing| thing.changed_since(version));
@@ -126,7 +126,7 @@ impl World {
     }
 
     /// Creates a new thing under a key. A terminated one goes, and its log stays.
-    fn begin(&mut self, key: &str, mut new: Thing) {
+    pub fn begin(&mut self, key: &str, mut new: Thing) {
         let at = self.now();
         self.bury_one(key);
         if let Some(old) = self.things.remove(key) {
@@ -225,6 +225,13 @@ impl World {
         if let Some(version) = expected.filter(|version| *version != current) {
             return self.check_conflict(key, version, &real);
         }
+        if known.is_some_and(|thing| *thing.fields() == fields) {
+            assert_eq!(real, Ok(Reply::number(current)), "nothing changes");
+            return match ttl {
+                Some(_) => self.thing(key).life.renew(at, ttl),
+                None => self.thing(key).used(at),
+            };
+        }
         if is_full || fields.len() > 12 {
             return Self::same(&real, &Self::refusal(Code::Limit));
         }
@@ -232,8 +239,12 @@ impl World {
             return Self::same(&real, &Self::refusal(Code::BadState));
         }
         assert_eq!(real, Ok(Reply::number(current + 1)));
-        let names: BTreeSet<String> =
-            pairs.iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect();
+        let differs = |name: &Vec<u8>| known.is_none_or(|thing| thing.fields().get(name) != fields.get(name));
+        let names: BTreeSet<String> = pairs
+            .iter()
+            .filter(|(name, _)| differs(name))
+            .map(|(name, _)| String::from_utf8_lossy(name).into_owned())
+            .collect();
         if current == 0 {
             let mut thing = Thing::new(State::Fields(fields), 1, at, self.keep);
             (thing.stays, thing.life) = (false, Life::new(at, ttl, false, None));
@@ -243,6 +254,12 @@ impl World {
         if ttl.is_some() {
             self.thing(key).life.renew(at, ttl);
         }
+    }
+
+    /// A write has changed nothing.
+    pub fn used(&mut self, key: &str) {
+        let at = self.now();
+        self.thing(key).used(at);
     }
 
     /// A new version.
@@ -277,9 +294,10 @@ impl World {
             return Self::same(&real, &Self::refusal(Code::Limit));
         }
         assert_eq!(real, Ok(Reply::number(gone.len() as u64)));
-        if !gone.is_empty() {
-            self.change(key, State::Fields(fields), "", gone.clone(), json!({"deleted": gone}));
+        if gone.is_empty() {
+            return self.used(key);
         }
+        self.change(key, State::Fields(fields), "", gone.clone(), json!({"deleted": gone}));
     }
 
     fn update(&mut self, key: &str) {
@@ -311,12 +329,12 @@ impl World {
         if is_long {
             return assert!(real.is_err());
         }
-        let Some(thing) = self.live(key) else { return Self::same(&real, &Self::missing(key)) };
-        if let Some(version) = expected.filter(|version| *version != thing.version) {
-            return self.check_conflict(key, version, &real);
+        let known = self.live(key).map(|thing| thing.version);
+        if known.is_none() && expected != Some(0) {
+            return Self::same(&real, &Self::missing(key));
         }
-        if is_full {
-            return Self::same(&real, &Self::refusal(Code::Limit));
+        if let Some(version) = expected.filter(|version| Some(*version) != known && known.is_some()) {
+            return self.check_conflict(key, version, &real);
         }
         let after = match json::all(&before, &ops, self.doc_bytes_max as usize, 40) {
             Ok(after) => after,
@@ -326,7 +344,20 @@ impl World {
                 return;
             }
         };
-        assert_eq!(real, Ok(Reply::number(thing.version + 1)));
+        let Some(version) = known else {
+            assert_eq!(real, Ok(Reply::Integer(1)), "it makes the context");
+            let mut thing = Thing::new(State::Doc(after), 1, self.now(), self.keep);
+            (thing.owner, thing.changed.1) = (agent.clone(), agent);
+            return self.begin(key, thing);
+        };
+        if after == before {
+            assert_eq!(real, Ok(Reply::number(version)), "nothing changes");
+            return self.used(key);
+        }
+        if is_full {
+            return Self::same(&real, &Self::refusal(Code::Limit));
+        }
+        assert_eq!(real, Ok(Reply::number(version + 1)));
         // Watchers are told where.
         self.change(key, State::Doc(after), &agent, BTreeSet::new(), json!({"edits": null}));
     }
@@ -356,6 +387,10 @@ impl World {
         }
         let doc = merged("", &things).expect("a source");
         let known = self.live(dest);
+        if let Some(version) = known.filter(|thing| *thing.doc() == doc).map(|thing| thing.version) {
+            assert_eq!(real, Ok(Reply::number(version)), "nothing changes");
+            return self.used(dest);
+        }
         if is_full || json::bytes(&doc) as u64 > self.doc_bytes_max || json::depth(&doc) > 40 {
             return Self::same(&real, &Self::refusal(Code::Limit));
         }
@@ -366,128 +401,5 @@ impl World {
         let mut thing = Thing::new(State::Doc(doc), 1, self.now(), self.keep);
         (thing.owner, thing.changed.1) = (agent.clone(), agent);
         self.begin(dest, thing);
-    }
-
-    fn checkpoint(&mut self, key: &str) {
-        let (at, name, pinned) = (self.now(), self.pick(&["", "n0", "n1", "7"]), self.rng.percent(20));
-        let mut argv = vec![Self::word(self.verb(key, "CHECKPOINT", "CHECKPOINT")), Self::word(key)];
-        argv.extend(option("NAME", &name));
-        argv.extend(words(if pinned { &["PIN"] } else { &[] }));
-        let is_full = self.live(key).is_some() && self.is_full(key);
-        let real = self.noted(&argv);
-        let Some(thing) = self.live(key) else { return Self::same(&real, &Self::missing(key)) };
-        if thing.status == "terminated" {
-            return Self::same(&real, &Self::refusal(Code::BadState));
-        }
-        if is_full {
-            return Self::same(&real, &Self::refusal(Code::Limit));
-        }
-        let thing = self.thing(key);
-        thing.last_checkpoint += 1;
-        let id = thing.last_checkpoint;
-        assert_eq!(real, Ok(Reply::number(id)));
-        thing.tell("checkpointed", at, json!({"name": name, "checkpoint": id}));
-        thing.checkpoints.insert(id, Checkpoint { version: thing.version, name, at, pinned });
-        self.happened(key);
-        self.adopt(key, Some(id));
-    }
-
-    fn some_checkpoint(&mut self, key: &str) -> String {
-        let ids: Vec<u64> = self.live(key).map_or(Vec::new(), |thing| thing.checkpoints.keys().copied().collect());
-        match self.rng.below(10) {
-            0..=6 if !ids.is_empty() => self.rng.pick(&ids).to_string(),
-            7 => self.rng.below(9).to_string(),
-            _ => self.pick(&["n0", "n1", "7", "", "+1", "01"]),
-        }
-    }
-
-    fn restore(&mut self, key: &str) {
-        let (at, checkpoint, (version_words, expected)) = (self.now(), self.some_checkpoint(key), self.expected(key));
-        let mut argv =
-            vec![Self::word(self.verb(key, "RESTORE", "ROLLBACK")), Self::word(key), Self::word(&checkpoint)];
-        argv.extend(version_words);
-        let is_full = self.live(key).is_some() && self.is_full(key);
-        let real = self.noted(&argv);
-        let Some(thing) = self.live(key) else { return Self::same(&real, &Self::missing(key)) };
-        if let Some(version) = expected.filter(|version| *version != thing.version) {
-            return self.check_conflict(key, version, &real);
-        }
-        let found = thing.find_checkpoint(&checkpoint).filter(|_| !checkpoint.is_empty());
-        let Some(id) = found else { return Self::same(&real, &Self::refusal(Code::Err)) };
-        if thing.status == "terminated" {
-            return Self::same(&real, &Self::refusal(Code::BadState));
-        }
-        if is_full {
-            return Self::same(&real, &Self::refusal(Code::Limit));
-        }
-        assert_eq!(real, Ok(Reply::number(thing.version + 1)));
-        let version = thing.checkpoints[&id].version;
-        let (state, places) = (thing.versions[&version].clone(), thing.places_since(version));
-        let thing = self.thing(key);
-        thing.new_version(state, at, "", places);
-        thing.tell("restored", at, json!({"version": thing.version, "checkpoint": id}));
-        self.happened(key);
-        if self.things.contains_key(key) {
-            self.adopt(key, None);
-        }
-    }
-
-    fn fork(&mut self, src: &str) {
-        let (at, number) = (self.now(), self.rng.below(3));
-        let dst = format!("{}{number}", &src[..1]);
-        let mut argv = vec![Self::word(self.verb(src, "FORK", "FORK")), Self::word(src), Self::word(&dst)];
-        let checkpoint = self.rng.percent(60).then(|| self.some_checkpoint(src));
-        checkpoint.iter().for_each(|checkpoint| argv.extend(words(&["AT", checkpoint])));
-        let real = self.noted(&argv);
-        if src == dst {
-            return Self::same(&real, &Self::refusal(Code::Err));
-        }
-        let Some(thing) = self.live(src) else { return Self::same(&real, &Self::missing(src)) };
-        let version = match &checkpoint {
-            None => thing.version,
-            Some(checkpoint) => match thing.find_checkpoint(checkpoint).filter(|_| !checkpoint.is_empty()) {
-                Some(id) => thing.checkpoints[&id].version,
-                None => return Self::same(&real, &Self::refusal(Code::Err)),
-            },
-        };
-        if self.owes(&dst) {
-            return Self::same(&real, &Self::refusal(Code::BadState));
-        }
-        if self.live(&dst).is_some_and(|thing| thing.status != "terminated") {
-            return Self::same(&real, &Self::refusal(Code::Conflict));
-        }
-        assert_eq!(real, Ok(Reply::number(version)));
-        let mut fork = Thing::new(thing.versions[&version].clone(), version, at, (thing.versions_max, thing.bytes_max));
-        (fork.owner, fork.meta, fork.changed.1) = (thing.owner.clone(), thing.meta.clone(), thing.owner.clone());
-        fork.participants =
-            thing.participants.iter().map(|(agent, (role, _))| (agent.clone(), (role.clone(), at))).collect();
-        let max = thing.life.dies.map(|dies| dies.saturating_sub(thing.created_at));
-        fork.life = Life::new(at, thing.life.ttl, thing.life.sliding, max);
-        fork.touches = thing.touches.clone();
-        fork.vague = thing.vague || fork.touches.values().any(|touch| touch.version > version && touch.restored);
-        fork.touches.retain(|_, touch| touch.version <= version);
-        self.begin(&dst, fork);
-    }
-
-    fn prune(&mut self, key: &str) {
-        let (at, last) = (self.now(), self.rng.below(6) as usize);
-        let age = self.rng.percent(40).then(|| self.rng.below(100_000));
-        let dry = self.rng.percent(30);
-        let mut argv = vec![Self::word(self.verb(key, "PRUNE", "PRUNE")), Self::word(key)];
-        argv.extend(words(&["KEEPLAST", &last.to_string()]));
-        age.iter().for_each(|age| argv.extend(words(&["MAXAGE", &age.to_string()])));
-        argv.extend(words(if dry { &["DRYRUN"] } else { &[] }));
-        let real = self.noted(&argv);
-        let Some(thing) = self.live(key) else { return Self::same(&real, &Self::missing(key)) };
-        let loose: Vec<u64> = thing.checkpoints.iter().filter(|(_, one)| !one.pinned).map(|(id, _)| *id).collect();
-        let is_old = |id: &u64| age.is_none_or(|age| thing.checkpoints[id].at < at - age);
-        let gone = loose[..loose.len().saturating_sub(last)].iter().copied().filter(is_old).collect::<Vec<u64>>();
-        assert_eq!(real, Ok(Reply::Array(gone.iter().map(|id| Reply::number(*id)).collect())));
-        if !dry && !gone.is_empty() {
-            let thing = self.thing(key);
-            gone.iter().for_each(|id| drop(thing.checkpoints.remove(id)));
-            thing.tell("pruned", at, json!({"checkpoints": gone}));
-            self.happened(key);
-        }
     }
 }

@@ -232,8 +232,10 @@ impl Thing {
     }
 
     pub fn find_checkpoint(&self, text: &str) -> Option<u64> {
-        let number = text.parse::<u64>().ok().filter(|id| id.to_string() == text && self.checkpoints.contains_key(id));
-        number.or_else(|| self.checkpoints.iter().rev().find(|(_, one)| one.name == text).map(|(id, _)| *id))
+        if text.parse::<i64>().is_ok() {
+            return text.parse::<u64>().ok().filter(|id| id.to_string() == text && self.checkpoints.contains_key(id));
+        }
+        self.checkpoints.iter().rev().find(|(_, one)| one.name == text).map(|(id, _)| *id)
     }
 
     /// When a place was last touched: at it, in it or around it.

@@ -48,7 +48,7 @@ impl World {
         same(real, Ok(Reply::Integer(known.is_none().into())));
         let role = role.or(known.as_ref().map(|known| known.0.clone())).unwrap_or_default();
         if known.as_ref().is_some_and(|known| known.0 == role) {
-            return;
+            return self.used(key);
         }
         let thing = self.thing(key);
         thing.tell("joined", at, json!({"agent": agent, "role": role}));
@@ -68,6 +68,8 @@ impl World {
         if was {
             self.thing(key).tell("left", at, json!({"agent": agent}));
             self.happened(key);
+        } else {
+            self.used(key);
         }
     }
 
@@ -105,7 +107,7 @@ impl World {
         }
         same(real, Ok(Reply::text(word)));
         if now == word {
-            return;
+            return self.used(key);
         }
         if word == "terminated" {
             return self.end(key, self.grace);
@@ -147,7 +149,7 @@ impl World {
         let changed: Vec<String> = given.into_iter().filter(|name| belongs(name) != owns).collect();
         same(real, Ok(Reply::number(if owns { new } else { changed.len() } as u64)));
         if changed.is_empty() {
-            return;
+            return self.used(key);
         }
         let thing = self.thing(key);
         for name in &changed {

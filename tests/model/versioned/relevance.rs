@@ -46,8 +46,9 @@ fn placed(part: &Value, names: &[String], value: &Value) -> Option<Value> {
     Some(Value::Object(members))
 }
 
-/// What `LTMC.CTX.BUILD` returns of a context, and the places that it leaves out.
-pub fn built(thing: &Thing, agent: &str, budget: Option<usize>, paths: &[String]) -> (Value, BTreeSet<String>) {
+/// What `LTMC.CTX.BUILD` returns of a context, the places that it leaves out, as far as their paths
+/// fit into a quarter of the budget, and how many there are.
+pub fn built(thing: &Thing, agent: &str, budget: Option<usize>, paths: &[String]) -> (Value, BTreeSet<String>, u64) {
     let small = budget.map_or(usize::MAX, |budget| 64.max(budget / 16));
     let whole = [String::new()];
     let places: BTreeSet<&String> = if paths.is_empty() { whole.iter().collect() } else { paths.iter().collect() };
@@ -59,15 +60,22 @@ pub fn built(thing: &Thing, agent: &str, budget: Option<usize>, paths: &[String]
         }
     }
     pieces.sort_by_key(|(path, _)| (std::cmp::Reverse(worth(thing, path, agent)), path.clone()));
-    let (mut part, mut left_out) = (Value::Object(Map::new()), BTreeSet::new());
+    let (mut part, mut left_out, mut count) = (Value::Object(Map::new()), BTreeSet::new(), 0);
+    let mut room = budget.map_or(usize::MAX, |budget| 256.max(budget / 4));
     for (path, value) in pieces {
         let fits = |more: &Value| budget.is_none_or(|budget| more.to_string().len() <= budget);
         match placed(&part, &parts(&path), &value).filter(fits) {
             Some(more) => part = more,
-            None => drop(left_out.insert(path)),
+            None => {
+                count += 1;
+                if path.len() + 3 <= room {
+                    room -= path.len() + 3;
+                    left_out.insert(path);
+                }
+            }
         }
     }
-    (part, left_out)
+    (part, left_out, count)
 }
 
 /// The agent of the team that `LTMC.CTX.ROUTE` chooses for a place.

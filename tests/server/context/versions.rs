@@ -70,8 +70,7 @@ fn a_rollback_is_a_new_version_and_nothing_is_rewritten() {
     assert!(conflict.error_code() == "CONFLICT" && conflict.error().contains("the current one is 9"), "{conflict:?}");
     assert_eq!(server.run("LTMC.CTX.ROLLBACK c 2 IFVERSION 9").int(), 10);
     assert_eq!(diff(&server, "c", 9), json!({"a": 2, "l": [1, 2]}));
-    assert_eq!(server.run("LTMC.CTX.ROLLBACK c 2").int(), 11, "to what it is already");
-    assert_eq!(diff(&server, "c", 10), json!({}));
+    assert_eq!(server.run("LTMC.CTX.ROLLBACK c 2").int(), 10, "to what it is already");
 }
 
 #[test]
@@ -84,7 +83,8 @@ fn a_rollback_leads_over_what_was_made_and_removed_again() {
     update(&server, "c", "DEL|/new|SET|/x|2").int();
     assert_eq!(server.run("LTMC.CTX.ROLLBACK c 1").int(), 4);
     // The undo must not lose a step, as in documents.rs. Here the steps back are joined.
-    assert_eq!(server.run("LTMC.CTX.ROLLBACK c 1"), Reply::Int(5));
+    update(&server, "c", "SET|/new|1|DEL|/x").int();
+    assert_eq!(server.run("LTMC.CTX.ROLLBACK c 1"), Reply::Int(6));
     assert_eq!((doc(&server, "c"), doc_at(&server, "c", 3)), (json!({"x": 1}), json!({"x": 2})));
 }
 

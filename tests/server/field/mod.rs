@@ -3,3 +3,4 @@
 mod clock;
 mod memory;
 mod settings;
+mod versioned;

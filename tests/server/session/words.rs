@@ -33,6 +33,7 @@ const ACTING: &[&str] = &[
     "LTMC.SESSION.DISOWN {t}:job {t}:x",
     "LTMC.SESSION.STATUS {t}:job suspended",
     "LTMC.SESSION.RESTORE {t}:job 1",
+    "LTMC.CTX.RESTORE {t}:doc 1",
     "LTMC.CTX.ROLLBACK {t}:doc 1",
     "LTMC.SESSION.END {t}:job",
 ];
@@ -98,6 +99,7 @@ fn who_acts_is_checked_by_every_command_that_lets_things_of_others_go() {
     team.server.run("LTMC.SESSION.CHECKPOINT {t}:job").int();
     team.server.run("LTMC.CTX.CREATE {t}:doc").int();
     team.server.run("LTMC.CTX.CHECKPOINT {t}:doc").int();
+    team.server.run("LTMC.CTX.UPDATE {t}:doc default SET /a 1").int();
     for line in ACTING {
         for other in ["bob", "adam", "default"] {
             let reply = team.ada.run(&format!("{line} AGENT {other}"));

@@ -41,7 +41,9 @@ fn what_moves_keeps_its_versions_and_its_end() {
         assert_eq!(doc(&server, "y"), r#"{"n":2}"#);
         assert_eq!(run(&server, "LTMC.CTX.GET y AT 1").get("doc").text(), r#"{"n":1}"#);
         assert_eq!(story_of(&server, "y"), told, "{way:?}");
-        assert_eq!(run(&server, "LTMC.CTX.ROLLBACK y two").int(), 3);
+        assert_eq!(run(&server, "LTMC.CTX.RESTORE y two").int(), 2, "it is there already");
+        assert_eq!(run(&server, "LTMC.CTX.UPDATE y a SET /n 3").int(), 3);
+        assert_eq!(run(&server, "LTMC.CTX.RESTORE y two").int(), 4);
         assert_eq!(server.run("EXISTS s c").int(), 0);
         set_clock(&server, 60_001);
         wait_until(&format!("{way:?}: the session gives back"), || server.run("EXISTS x l").int() == 0);

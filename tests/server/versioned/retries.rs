@@ -4,20 +4,22 @@
 use super::*;
 
 /// Every write that takes an id, with its answer. A second execution would do harm or be refused.
-const WRITES: [(&str, i64); 14] = [
+const WRITES: [(&str, i64); 16] = [
     ("LTMC.CTX.CREATE c OWNER a DOC {\"n\":0} REQID r", 1),
     ("LTMC.CTX.UPDATE c a IFVERSION 1 INCRBY /n 1 REQID r2", 2),
     ("LTMC.CTX.UPDATE c a REQID r3 INCRBY /n 1", 3),
     ("LTMC.CTX.CHECKPOINT c NAME x PIN REQID r4", 1),
-    ("LTMC.CTX.ROLLBACK c x IFVERSION 3 REQID r5", 4),
-    ("LTMC.CTX.FORK c d REQID r", 4),
+    ("LTMC.CTX.UPDATE c a REQID r5 INCRBY /n 1", 4),
+    ("LTMC.CTX.RESTORE c x IFVERSION 4 REQID r6", 5),
+    ("LTMC.CTX.ROLLBACK c x IFVERSION 5 REQID r7", 5),
+    ("LTMC.CTX.FORK c d REQID r", 5),
     ("LTMC.CTX.GENERATE g 1 c FOR a REQID r", 1),
-    ("LTMC.CTX.GENERATE g 2 c d REQID r", 2),
+    ("LTMC.CTX.GENERATE g 2 c d REQID r", 1),
     ("LTMC.SESSION.CREATE s PARTICIPANTS 1 a STATE {\"f\":1} REQID r", 1),
     ("LTMC.SESSION.SET s f 2 IFVERSION 1 REQID r2", 2),
     ("LTMC.SESSION.SET made f 1 IFVERSION 0 REQID r PX 90000000", 1),
     ("LTMC.SESSION.CHECKPOINT s REQID r3", 1),
-    ("LTMC.SESSION.RESTORE s 1 IFVERSION 2 REQID r4", 3),
+    ("LTMC.SESSION.RESTORE s 1 IFVERSION 2 REQID r4", 2),
     ("LTMC.SESSION.FORK s t AT 1 REQID r", 2),
 ];
 
@@ -74,9 +76,9 @@ fn a_refused_write_is_not_remembered_and_an_id_is_forgotten_after_64_others_and_
     run(&server, "LTMC.CTX.CREATE c");
     assert_eq!(server.run("LTMC.CTX.UPDATE c a IFVERSION 7 SET /n 1 REQID x").error_code(), "CONFLICT");
     assert_eq!(run(&server, "LTMC.CTX.UPDATE c a SET /n 1 REQID x").int(), 2);
-    (0..63).for_each(|n| drop(run(&server, &format!("LTMC.CTX.UPDATE c a SET /n 1 REQID other-{n}"))));
+    (0..63).for_each(|n| drop(run(&server, &format!("LTMC.CTX.UPDATE c a INCRBY /n 1 REQID other-{n}"))));
     assert_eq!(run(&server, "LTMC.CTX.UPDATE c a SET /n 1 REQID x").int(), 2);
-    run(&server, "LTMC.CTX.UPDATE c a SET /n 1 REQID one-more");
+    run(&server, "LTMC.CTX.UPDATE c a INCRBY /n 1 REQID one-more");
     assert_eq!(run(&server, "LTMC.CTX.UPDATE c a SET /n 1 REQID x").int(), 67);
     run_all(&server, &["DEL c", "LTMC.CTX.CREATE c"]);
     assert_eq!(run(&server, "LTMC.CTX.UPDATE c a SET /n 1 REQID x").int(), 2);

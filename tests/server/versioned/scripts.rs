@@ -60,6 +60,7 @@ fn a_watched_transaction_is_broken_by_what_changes_and_by_nothing_else() {
         "LTMC.SESSION.STATUS s",
         "LTMC.SESSION.STATUS s ACTIVE",
         "LTMC.SESSION.DEL s none",
+        "LTMC.CTX.UPDATE c a DEL /none",
         "LTMC.SESSION.JOIN s a",
         "LTMC.SESSION.SET s f v IFVERSION 9",
         "LTMC.SESSION.DISOWN s nothing",
@@ -71,12 +72,12 @@ fn a_watched_transaction_is_broken_by_what_changes_and_by_nothing_else() {
     }
     let loud = [
         "LTMC.CTX.UPDATE c a SET /n 2",
-        "LTMC.CTX.UPDATE c a DEL /none",
         "LTMC.CTX.JOIN c b",
         "LTMC.CTX.CHECKPOINT c",
-        "LTMC.CTX.ROLLBACK c 1",
+        "LTMC.CTX.UPDATE c a SET /n 3",
+        "LTMC.CTX.RESTORE c 1",
         "LTMC.CTX.PRUNE c KEEPLAST 0",
-        "LTMC.SESSION.SET s f v",
+        "LTMC.SESSION.SET s f new",
         "LTMC.SESSION.DEL s g",
         "LTMC.SESSION.OWN s l",
         "LTMC.SESSION.STATUS s SUSPENDED",

@@ -62,6 +62,10 @@ fn a_write_sends_its_event_and_a_read_or_a_refusal_nothing() {
     s("S.TOUCH s PX 7000000", &["s Touched"]);
     s("S.TOUCH none PX 5", &[]);
     s("S.CHECKPOINT s", &["s Checkpointed"]);
+    s("S.RESTORE s 1", &[]);
+    s("S.SET s b 2", &[]);
+    s("S.SET s b 2 REQID r", &["s Answered"]);
+    s("S.SET s b 3", &["s Changed"]);
     s("S.RESTORE s 1", &["s Restored"]);
     s("S.RESTORE s 7", &[]);
     s("S.PRUNE s KEEPLAST 0 DRYRUN", &[]);
@@ -82,7 +86,8 @@ fn a_write_sends_its_event_and_a_read_or_a_refusal_nothing() {
     s("S.END t GRACE 0", &["t Ended", "t Gone"]);
     let c = |line: &str, expected: &[&str]| sends(&server, &line.replace("C.", "LTMC.CTX."), expected);
     c("C.CREATE c DOC {\"a\":1}", &["c Born", "c Created"]);
-    c("C.UPDATE c x SET /a 1", &["c Changed"]);
+    c("C.UPDATE c x SET /a 1", &[]);
+    c("C.UPDATE c x SET /a 3", &["c Changed"]);
     c("C.UPDATE c x SET /a 2 IFVERSION 1", &[]);
     c("C.UPDATE c x SET /a 2 PATCH [{\"op\":\"test\",\"path\":\"/a\",\"value\":1}]", &[]);
     c("C.GET c", &[]);
@@ -90,9 +95,13 @@ fn a_write_sends_its_event_and_a_read_or_a_refusal_nothing() {
     c("C.DIFF c 1", &[]);
     c("C.BUILD c FOR x", &[]);
     c("C.CHECKPOINT c NAME n", &["c Checkpointed"]);
-    c("C.ROLLBACK c n", &["c Restored"]);
+    c("C.RESTORE c n", &[]);
+    c("C.UPDATE c x SET /a 4", &["c Changed"]);
+    c("C.RESTORE c n", &["c Restored"]);
     c("C.GENERATE d 1 c", &["d Born", "d Created"]);
-    c("C.GENERATE d 1 c", &["d Changed"]);
+    c("C.GENERATE d 1 c", &[]);
+    c("C.UPDATE made x IFVERSION 0 SET /a 4", &["made Born", "made Created"]);
+    c("C.GENERATE made 1 c", &["made Changed"]);
     c("C.JOIN c x", &["c Joined"]);
     c("C.PRUNE c KEEPLAST 0", &["c Pruned"]);
 }

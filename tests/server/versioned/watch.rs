@@ -54,7 +54,8 @@ fn each_event_of_a_context_says_what_has_happened() {
             "LTMC.CTX.UPDATE c bob APPEND /l \"é\" DEL /l/0",
             edit(4, json!([{"op": "insert", "path": "/l/2", "value": "é"}, {"op": "remove", "path": "/l/0"}])),
         ),
-        ("LTMC.CTX.UPDATE c bob DEL /none", edit(5, json!([]))),
+        ("LTMC.CTX.UPDATE c bob DEL /none", Value::Null),
+        ("LTMC.CTX.UPDATE c bob SET /a/d {} SET /l/0 2", edit(5, json!([{"op": "set", "path": "/a/d", "value": {}}]))),
         (
             "LTMC.CTX.UPDATE c bob REPLACE {\"x~y/z\":1}",
             edit(6, json!([{"op": "set", "path": "", "value": {"x~y/z": 1}}])),
@@ -69,7 +70,12 @@ fn each_event_of_a_context_says_what_has_happened() {
         ),
         ("LTMC.CTX.CHECKPOINT c NAME n", json!({"event": "context.checkpointed", "name": "n", "checkpoint": 1})),
         ("LTMC.CTX.CHECKPOINT c PIN", json!({"event": "context.checkpointed", "checkpoint": 2})),
-        ("LTMC.CTX.ROLLBACK c n", json!({"event": "context.restored", "version": 9, "checkpoint": 1})),
+        ("LTMC.CTX.RESTORE c n", Value::Null),
+        (
+            "LTMC.CTX.UPDATE c bob INCRBY /x~0y~1z/k 1",
+            edit(9, json!([{"op": "set", "path": "/x~0y~1z/k", "value": 3.5}])),
+        ),
+        ("LTMC.CTX.RESTORE c n", json!({"event": "context.restored", "version": 10, "checkpoint": 1})),
         ("LTMC.CTX.PRUNE c KEEPLAST 0", json!({"event": "context.pruned", "checkpoints": [1]})),
         ("LTMC.CTX.JOIN c cleo ROLE r", json!({"event": "context.joined", "agent": "cleo", "role": "r"})),
         ("LTMC.CTX.JOIN c cleo", Value::Null),
@@ -78,7 +84,7 @@ fn each_event_of_a_context_says_what_has_happened() {
         ("LTMC.CTX.FORK c d", Value::Null),
     ];
     tells(&server, "c", &table);
-    assert_eq!(told(&server, "d", 0), [json!({"event": "context.created", "by": "ada", "version": 9})]);
+    assert_eq!(told(&server, "d", 0), [json!({"event": "context.created", "by": "ada", "version": 10})]);
     run(&server, "LTMC.CTX.GENERATE g 1 c FOR ada");
     assert_eq!(told(&server, "g", 0), [json!({"event": "context.created", "by": "ada", "version": 1})]);
     // Long values are left out of the event: a watcher can ask for them.
@@ -87,7 +93,7 @@ fn each_event_of_a_context_says_what_has_happened() {
     server.cmd(&["LTMC.CTX.UPDATE", "c", "bob", "SET", "/long", &long, "SET", "/n", "1"]).int();
     assert_eq!(
         told(&server, "c", since),
-        [edit(10, json!([{"op": "set", "path": "/long"}, {"op": "set", "path": "/n"}]))]
+        [edit(11, json!([{"op": "set", "path": "/long"}, {"op": "set", "path": "/n"}]))]
     );
 }
 
@@ -105,7 +111,9 @@ fn each_event_of_a_session_says_what_has_happened() {
         ("LTMC.SESSION.OWN s m l l", json!({"event": "session.owned", "resources": ["l", "m"]})),
         ("LTMC.SESSION.DISOWN s m x", json!({"event": "session.disowned", "resources": ["m"]})),
         ("LTMC.SESSION.CHECKPOINT s NAME n", json!({"event": "session.checkpointed", "name": "n", "checkpoint": 1})),
-        ("LTMC.SESSION.RESTORE s n", json!({"event": "session.restored", "version": 4, "checkpoint": 1})),
+        ("LTMC.SESSION.RESTORE s n", Value::Null),
+        ("LTMC.SESSION.SET s a/~ 2 c 1", json!({"event": "session.changed", "version": 4, "set": ["c"]})),
+        ("LTMC.SESSION.RESTORE s n", json!({"event": "session.restored", "version": 5, "checkpoint": 1})),
         ("LTMC.SESSION.PRUNE s KEEPLAST 0", json!({"event": "session.pruned", "checkpoints": [1]})),
         ("LTMC.SESSION.STATUS s MIGRATING", json!({"event": "session.status", "status": "migrating"})),
         ("LTMC.SESSION.STATUS s MIGRATING", Value::Null),
@@ -169,7 +177,13 @@ fn a_path_takes_what_touches_it_and_leaves_the_rest() {
         let found = concerns(&server, "c", path, &format!("LTMC.CTX.UPDATE c me {ops}"));
         assert_eq!(found, expected, "{path}: {ops}");
     }
-    for line in ["LTMC.CTX.CHECKPOINT c", "LTMC.CTX.ROLLBACK c 1", "LTMC.CTX.JOIN c z", "LTMC.CTX.LEAVE c z"] {
+    for line in [
+        "LTMC.CTX.CHECKPOINT c",
+        "LTMC.CTX.UPDATE c z SET /any 1",
+        "LTMC.CTX.RESTORE c 1",
+        "LTMC.CTX.JOIN c z",
+        "LTMC.CTX.LEAVE c z",
+    ] {
         assert!(concerns(&server, "c", "/any", line), "{line} is for everybody");
     }
     run(&server, "LTMC.SESSION.CREATE s");

@@ -9,13 +9,13 @@ use crate::command::host::{Host, Key, KeyType};
 use crate::command::reply::Reply;
 use crate::command::services::registry::filter::FindArgs;
 use crate::command::services::versioned::commands::{
-    apply_numbered, common_fields, create as create_value, existing, keep, live, missing, parse_meta, remembered,
+    apply_change, common_fields, create as create_value, existing, keep, live, missing, parse_meta, remembered,
     request_of, LifeArgs,
 };
 use crate::command::services::versioned::serve::end_if_expired;
 use crate::command::settings::Setting;
 use crate::domain::context::build::{build as build_part, BuildArgs};
-use crate::domain::context::decide::update as update_rules;
+use crate::domain::context::decide::{first as first_update, update as update_rules};
 use crate::domain::context::diff::{diff as diff_since, not_kept, values_at};
 use crate::domain::context::generate::{generate as generate_doc, Source};
 use crate::domain::context::route::knowledge;
@@ -119,9 +119,15 @@ pub fn update<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if let Some(answered) = remembered::<Doc, H>(cx, key, request.as_ref())? {
         return Ok(answered);
     }
-    existing::<Doc, H>(cx.node, cx.host, key)?;
+    if live::<Doc, H>(cx.node, cx.host, key)?.is_none() {
+        // There is no version yet, and the client says that it knows.
+        if expected != Some(0) {
+            return Err(missing::<Doc>(key));
+        }
+        return begin(cx, key, first_update(ops, bounds)?, agent, request);
+    }
     let event = try_on(cx.host, key, |context: &mut Context| update_rules(context, agent, ops, expected, bounds, at))??;
-    apply_numbered(cx, key, event, request)
+    apply_change(cx, key, event, None, request)
 }
 
 /// `IFVERSION`, `REQID` and the operations of an update.
@@ -217,7 +223,7 @@ pub fn diff<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         path = Pointer::parse(args.bytes("PATH")?)?;
     }
     let key = cx.key(1);
-    let context = existing::<Doc, H>(cx.node, cx.host, key)?;
+    let Some(context) = live::<Doc, H>(cx.node, cx.host, key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
     let reply = |patch: Option<Patch>| match patch {
         Some(patch) => json_reply(&patch, 0),
         None => json_reply(&Map::new(), 0),
@@ -249,6 +255,7 @@ pub fn build<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::map([
         ("version", Reply::number(version)),
         ("bytes", Reply::number(doc.len() as u64)),
+        ("left_out_count", Reply::number(built.left_out_count as u64)),
         ("left_out", Reply::Array(left_out.collect())),
         ("doc", Reply::Bytes(doc)),
     ])))
@@ -272,7 +279,8 @@ pub fn route<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let (key, registry) = (cx.key(1), cx.key(2));
     let view = cx.node.view();
-    let knowledge = knowledge(existing::<Doc, H>(cx.node, cx.host, key)?, &path);
+    let Some(context) = live::<Doc, H>(cx.node, cx.host, key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
+    let knowledge = knowledge(context, &path);
     let Some(stored) = cx.host.read::<Registry>(registry)? else { return Ok(Outcome::Reply(Reply::Nil)) };
     let agent = find_worthiest(&stored.state, &view, &find_args.filter, &knowledge);
     Ok(Outcome::Reply(agent.map_or(Reply::Nil, |agent| Reply::bytes(&agent))))
@@ -454,18 +462,29 @@ fn put_generated<H: Host>(
     agent: &[u8],
     request: Option<Bytes>,
 ) -> Result<Outcome, Error> {
-    let (bounds, at, keep) = (bounds(cx), cx.now(), keep(cx.node));
+    let (bounds, at) = (bounds(cx), cx.now());
     end_if_expired::<Doc, H>(cx.node, cx.host, dest)?;
     if live::<Doc, H>(cx.node, cx.host, dest)?.is_some() {
         let ops = vec![Op::Replace(root)];
         let event =
             try_on(cx.host, dest, |context: &mut Context| update_rules(context, agent, ops, None, bounds, at))??;
-        return apply_numbered(cx, dest, event, request);
+        return apply_change(cx, dest, event, None, request);
     }
-    let (owner, state) = (Bytes::from(agent), Doc::new(root));
+    let state = Doc::new(root);
     bounds.check(state.document())?;
-    let life = Life::default();
-    let (meta, participants, state) = (Bytes::EMPTY, Vec::new(), state.into());
+    begin(cx, dest, state, agent, request)
+}
+
+/// Creates a context with what an agent wrote or generated.
+fn begin<H: Host>(
+    cx: &mut Cx<H>,
+    key: Key,
+    state: Doc,
+    agent: &[u8],
+    request: Option<Bytes>,
+) -> Result<Outcome, Error> {
+    let (at, keep, owner) = (cx.now(), keep(cx.node), Bytes::from(agent));
+    let (life, meta, participants, state) = (Life::default(), Bytes::EMPTY, Vec::new(), state.into());
     let created = Created { at, owner, state, version: 1, meta, participants, life, keep, stays: true };
-    create_value(cx, dest, created, None, request)
+    create_value(cx, key, created, None, request)
 }

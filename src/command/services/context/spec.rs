@@ -39,7 +39,8 @@ const CONTEXT_MAP: Shape = Shape::map(&Field::join::<_, _, 18>(
 const BUILT: Shape = Shape::map(&[
     Field::new("version", Shape::VERSION),
     Field::new("bytes", Shape::SIZE),
-    Field::new("left_out", Shape::list(&Shape::BYTES.about("paths"))),
+    Field::new("left_out_count", Shape::COUNT),
+    Field::new("left_out", Shape::list(&Shape::BYTES.about("paths")).about("as many as fit")),
     Field::new("doc", Shape::JSON),
 ]);
 
@@ -106,7 +107,7 @@ pub const UPDATE: Spec = Spec {
     // Whether it may run beyond maxmemory depends on its operations: the handler asks.
     flags: Flags::WRITE,
     complexity: "O(C log N) with C the size of what changes and N the width of the objects on the way to it",
-    summary: "Applies all operations to the document in their order, or none.",
+    summary: "Applies all operations to the document in their order, or none; with IFVERSION 0 it makes the context.",
     reply: NEW_VERSION,
     args: &[KEY, AGENT, IFVERSION, REQID, OPERATION.multiple()],
     ..CONTEXT_ROW
@@ -127,7 +128,7 @@ pub const DIFF: Spec = Spec {
     arity: -3,
     complexity: "O(C) with C the size of what has changed since",
     summary: "Tells what has changed since a version, of the whole document or of what is at a path.",
-    reply: Shape::JSON.about("a merge patch (RFC 7396)"),
+    reply: Shape::JSON.about("a merge patch (RFC 7396)").or_nil("there is no context"),
     args: &[KEY, Arg::integer("since"), PATH],
     ..CONTEXT_READ
 };
@@ -142,7 +143,7 @@ pub const GENERATE: Spec = Spec {
     ],
     complexity: "O(N) with N the size of all sources",
     summary: "Merges contexts and sessions into one context; where they differ, the source changed most recently wins.",
-    reply: Shape::VERSION.about("the version of dest"),
+    reply: Shape::VERSION.about("the version of dest, a new one if something has changed"),
     args: &[
         Arg::key("dest", 0),
         Arg::integer("numkeys"),
@@ -177,7 +178,7 @@ pub const ROUTE: Spec = Spec {
     ],
     complexity: "that of LTMC.AGENT.FIND; O(P + L) more with P the agents that take part or touched the paths and L the agents with the least load",
     summary: "Chooses the agent that work on a context should go to: capable, alive, healthy, lightly loaded, and familiar with it.",
-    reply: Shape::BYTES.about("the agent").or_nil("no agent fits"),
+    reply: Shape::BYTES.about("the agent").or_nil("no agent fits, or there is no context or registry"),
     args: &with_filter::<2, 1, 11>([KEY, Arg::key("registry", 1)], [PATH]),
     ..CONTEXT_READ
 };
@@ -204,8 +205,8 @@ pub const CHECKPOINTS: Spec = Spec {
     ..CONTEXT_READ
 };
 
-pub const ROLLBACK: Spec = Spec {
-    name: "LTMC.CTX.ROLLBACK",
+pub const RESTORE: Spec = Spec {
+    name: "LTMC.CTX.RESTORE",
     arity: -3,
     flags: GROWS,
     complexity: "O(C) with C the size of what has changed since",
@@ -214,6 +215,8 @@ pub const ROLLBACK: Spec = Spec {
     args: &[KEY, Arg::string("checkpoint"), IFVERSION, REQID, ACTING],
     ..CONTEXT_ROW
 };
+
+pub const ROLLBACK: Spec = Spec { name: "LTMC.CTX.ROLLBACK", summary: "The old name of LTMC.CTX.RESTORE.", ..RESTORE };
 
 pub const FORK: Spec = Spec {
     name: "LTMC.CTX.FORK",

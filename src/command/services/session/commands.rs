@@ -3,12 +3,12 @@
 
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::{refuse_repeated, Budget};
-use crate::command::engine::commit::commit;
+use crate::command::engine::commit::{commit, commit_one};
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::Host;
 use crate::command::reply::{Reply, ELEMENT_BYTES};
 use crate::command::services::versioned::commands::{
-    apply, apply_numbered, common_fields, create as create_value, existing, keep, live, parse_meta, remembered,
+    apply, apply_change, common_fields, create as create_value, existing, keep, live, parse_meta, remembered,
     request_of, LifeArgs,
 };
 use crate::command::services::versioned::serve::end as end_session;
@@ -111,10 +111,11 @@ pub fn set<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     // need not wait for that when the copy moves on.
     let change = fields_rules::change_to(fields.clone());
     let session = live::<Fields, H>(cx.node, cx.host, key)?;
-    fields_rules::check_set(session, fields, expected, &bounds)?;
+    let change = fields_rules::set(session, fields, change, expected, &bounds)?;
     if let Some(version) = session.map(|session| session.version() + 1) {
-        let event = VersionedEvent::Changed { version, at, by: Bytes::EMPTY, change, ttl_ms };
-        return apply_numbered::<Fields, H>(cx, key, event, request);
+        let changes = !change.is_empty();
+        let event = changes.then(|| VersionedEvent::Changed { version, at, by: Bytes::EMPTY, change, ttl_ms });
+        return apply_change::<Fields, H>(cx, key, event, ttl_ms, request);
     }
     let fields = change.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let state = Fields::from(fields.collect::<std::collections::BTreeMap<_, _>>()).into();
@@ -133,7 +134,8 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let value = |field: Option<&Bytes>| field.map_or(Reply::Nil, |value| Reply::bytes(value));
     Ok(Outcome::Reply(match names {
         [] => {
-            let fields = || session.into_iter().flat_map(|session| session.state().iter());
+            let Some(session) = session else { return Ok(Outcome::Reply(Reply::Nil)) };
+            let fields = || session.state().iter();
             let sizes = fields().map(|(name, value)| name.len() + ELEMENT_BYTES + value.len());
             Budget::of(cx.node).check("all fields", sizes)?;
             Reply::Pairs(fields().map(|(name, value)| (Reply::bytes(name), Reply::bytes(value))).collect())
@@ -155,10 +157,11 @@ pub fn delete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let Some(session) = live::<Fields, H>(cx.node, cx.host, key)? else {
         return Ok(Outcome::Reply(Reply::Integer(0)));
     };
-    let Some((event, count)) = fields_rules::delete(session, &cx.args[2..], at)? else {
-        return Ok(Outcome::Reply(Reply::Integer(0)));
+    let (event, count) = match fields_rules::delete(session, &cx.args[2..], at)? {
+        Some((event, count)) => (Some(event), count),
+        None => (decide::used(session, None, at), 0),
     };
-    apply(cx, key, event)?;
+    commit::<Session, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::number(count as u64)))
 }
 
@@ -200,7 +203,11 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             let grace_ms = cx.node.settings.get(Setting::SessionEndGraceMs);
             end_session::<Fields, H>(cx.node, cx.host, key, grace_ms)?;
         }
-        event => commit::<Session, H>(cx.node, cx.host, key, event)?,
+        Some(event) => commit_one::<Session, H>(cx.node, cx.host, key, event)?,
+        None => {
+            let used = decide::used(session, None, at);
+            commit::<Session, H>(cx.node, cx.host, key, used)?;
+        }
     }
     Ok(Outcome::Reply(Reply::text(status.word())))
 }
@@ -233,7 +240,8 @@ pub fn own<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Err(Error::usage(format!("more than {RESULTS_MAX} resources at once")));
     }
     let session = existing::<Fields, H>(cx.node, cx.host, key)?;
-    let (event, count) = decide::own(session, resources, by, max, at)?;
+    let (owned, count) = decide::own(session, resources, by, max, at)?;
+    let event = owned.or_else(|| decide::used(session, None, at));
     commit::<Session, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::number(count as u64)))
 }
@@ -243,7 +251,8 @@ pub fn disown<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, at) = (cx.key(1), cx.now());
     let (resources, by) = parse_resources(cx)?;
     let session = existing::<Fields, H>(cx.node, cx.host, key)?;
-    let (event, count) = decide::disown(session, resources, by, at);
+    let (disowned, count) = decide::disown(session, resources, by, at);
+    let event = disowned.or_else(|| decide::used(session, None, at));
     commit::<Session, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::number(count as u64)))
 }

@@ -61,7 +61,7 @@ pub const SET: Spec = Spec {
     arity: -4,
     flags: GROWS,
     complexity: "O(F log N) with F the fields given and N those of the session",
-    summary: "Sets fields as one new version; creates the session if there is none.",
+    summary: "Sets fields, as one new version if any differs; creates the session if there is none.",
     reply: NEW_VERSION,
     args: &[
         KEY,
@@ -83,7 +83,7 @@ pub const GET: Spec = Spec {
     reply: Shape::one_of(&[
         Case::new("for one field", Shape::BYTES.or_nil("there is none of this name")),
         Case::new("for several", Shape::list(&Shape::BYTES.about("value").or_nil("there is none of this name"))),
-        Case::new("without fields", Shape::map_of("field", &Shape::BYTES.about("value"))),
+        Case::new("without fields", Shape::map_of("field", &Shape::BYTES.about("value")).or_nil("there is no session")),
     ]),
     args: &[KEY, Arg::string("field").multiple().optional()],
     ..SESSION_READ

@@ -75,6 +75,27 @@ pub fn apply_numbered<S: State, H: Host>(
     commit_changes::<Versioned<S>, H>(cx.node, cx.host, key, &mut [Change::Event(event), answered]).and(reply)
 }
 
+/// The same for a write that makes a version only if it changes something. One that changes nothing
+/// is answered the current version; its retry gets the same answer, whatever has changed meanwhile.
+pub fn apply_change<S: State, H: Host>(
+    cx: &mut Cx<H>,
+    key: Key,
+    event: Option<VersionedEvent<S>>,
+    ttl_ms: Option<Millis>,
+    request: Option<Bytes>,
+) -> Result<Outcome, Error> {
+    if let Some(event) = event {
+        return apply_numbered(cx, key, event, request);
+    }
+    let at = cx.now();
+    let value = existing::<S, H>(cx.node, cx.host, key)?;
+    let (version, used) = (value.version(), decide::used(value, ttl_ms, at));
+    let answered = request.map(|id| Change::Answered { id, answer: Answer::Integer(version as i64) });
+    let mut changes: Vec<_> = used.map(Change::Event).into_iter().chain(answered).collect();
+    commit_changes::<Versioned<S>, H>(cx.node, cx.host, key, &mut changes)?;
+    Ok(Outcome::Reply(Reply::number(version)))
+}
+
 /// How much of the past a new value keeps.
 pub fn keep(node: &Node) -> Keep {
     let versions_max = node.settings.get(Setting::HistoryVersionsMax);
@@ -165,7 +186,7 @@ pub fn join<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let binding = binding_for::<Versioned<S>, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
     let value = existing::<S, H>(cx.node, cx.host, key)?;
     let is_new = !value.participants().contains_key(agent);
-    let event = decide::join(value, agent, role, max, at)?;
+    let event = decide::join(value, agent, role, max, at)?.or_else(|| decide::used(value, None, at));
     let mut changes: Vec<_> = event.map(Change::Event).into_iter().chain(binding.map(Change::Bound)).collect();
     commit_changes::<Versioned<S>, H>(cx.node, cx.host, key, &mut changes)?;
     Ok(Outcome::Reply(Reply::Integer(is_new.into())))
@@ -177,8 +198,10 @@ pub fn leave<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("key")?;
     let agent = cx.actor(&mut args, "agent")?;
     let (key, at) = (cx.key(1), cx.now());
-    let event = existing::<S, H>(cx.node, cx.host, key).map(|value| decide::leave(value, agent, at))?;
-    let was_there = event.is_some();
+    let value = existing::<S, H>(cx.node, cx.host, key)?;
+    let left = decide::leave(value, agent, at);
+    let was_there = left.is_some();
+    let event = left.or_else(|| decide::used(value, None, at));
     commit::<Versioned<S>, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::Integer(was_there.into())))
 }
@@ -227,7 +250,7 @@ pub fn checkpoint_map((id, checkpoint): (CheckpointId, &Checkpoint)) -> Reply {
     ])
 }
 
-/// `SESSION.RESTORE key checkpoint [IFVERSION v] [REQID id] [AGENT a]`, and `CTX.ROLLBACK` likewise
+/// `... RESTORE key checkpoint [IFVERSION v] [REQID id] [AGENT a]`
 pub fn restore<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
@@ -250,7 +273,7 @@ pub fn restore<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     decide::check_version(Some(value), expected, S::changed_since)?;
     let (checkpoint, _) = decide::find_checkpoint(value, name)?;
     let event = decide::restore(value, checkpoint, &by, at)?;
-    apply_numbered::<S, H>(cx, key, event, request)
+    apply_change::<S, H>(cx, key, event, None, request)
 }
 
 /// `... FORK src dst [AT checkpoint] [REQID id]`
@@ -306,8 +329,10 @@ pub fn prune<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let value = existing::<S, H>(cx.node, cx.host, key)?;
     let checkpoints = value.history().prunable(keep_last, before);
     let reply = Reply::Array(checkpoints.iter().map(|id| Reply::number(*id)).collect());
-    if !is_dry && !checkpoints.is_empty() {
-        apply::<S, H>(cx, key, VersionedEvent::Pruned { at, checkpoints })?;
+    if !is_dry {
+        let pruned = (!checkpoints.is_empty()).then_some(VersionedEvent::Pruned { at, checkpoints });
+        let event = pruned.or_else(|| decide::used(value, None, at));
+        commit::<Versioned<S>, H>(cx.node, cx.host, key, event)?;
     }
     Ok(Outcome::Reply(reply))
 }

@@ -68,6 +68,6 @@ pub const COMMON: [Field; 16] = [
 pub const JOINED: Shape = Shape::FLAG.about("1 if it is new, else 0");
 pub const LEFT: Shape = Shape::FLAG.about("1 if it was a participant, else 0");
 pub const MADE: Shape = Shape::VERSION.about("its version, 1");
-pub const NEW_VERSION: Shape = Shape::VERSION.about("the new version");
+pub const NEW_VERSION: Shape = Shape::VERSION.about("the version it has now, a new one if something has changed");
 pub const CHECKPOINT_NUMBER: Shape = Shape::NUMBER.about("the number of the checkpoint");
 pub const PRUNED: Shape = Shape::list(&Shape::NUMBER).about("the numbers of the checkpoints removed");

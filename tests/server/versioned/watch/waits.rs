@@ -81,7 +81,8 @@ fn what_wakes_and_what_does_not() {
     let loud = [
         ("LTMC.CTX.UPDATE c a SET /f 1", 1),
         ("LTMC.CTX.CHECKPOINT c", 1),
-        ("LTMC.CTX.ROLLBACK c 1", 1),
+        ("LTMC.CTX.UPDATE c a SET /f 2", 1),
+        ("LTMC.CTX.RESTORE c 1", 1),
         ("LTMC.CTX.JOIN c z", 1),
         ("LTMC.SESSION.SET s f 2", 0),
         ("LTMC.SESSION.DEL s f", 0),
