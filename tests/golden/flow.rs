@@ -68,6 +68,28 @@ fn claimed(name: &str, n: u64) -> FlowEvent {
     }))
 }
 
+/// The claim that came with the completion of another one.
+fn claimed_after(name: &str, n: u64, after: &str, before: u64) -> FlowEvent {
+    let FlowEvent::Claimed(claimed) = claimed(name, n) else { unreachable!("it is a claim") };
+    FlowEvent::Claimed(Box::new(Claimed { after: id(after), after_fence: FENCE + 2 * before, ..*claimed }))
+}
+
+/// A flow that keeps nothing of what has ended but the last claims.
+fn forgetful() -> Changes {
+    let at = NOW + 700;
+    let completed = |name: &str| FlowEvent::Completed { task: id(name), at, result: Blob::from(&b"42"[..]) };
+    let dead = FlowEvent::Failed { task: id("b"), at, cause: Cause::Failed, reason: id("no disk"), retry_at: 0 };
+    events([
+        created(0),
+        added(plain("a", &[])),
+        added(plain("b", &[])),
+        claimed("a", 60),
+        completed("a"),
+        claimed_after("b", 61, "a", 60),
+        dead,
+    ])
+}
+
 /// Every kind of event, every field filled.
 fn all_changes() -> Changes {
     let at = NOW + 700;
@@ -95,6 +117,7 @@ fn all_changes() -> Changes {
             ends_at: NOW + 5_550,
             locks: vec![FENCE + 96, FENCE + 98],
             after: Bytes::EMPTY,
+            after_fence: 0,
         })),
         FlowEvent::Extended { task: id("r"), at, ends_at: NOW + 5_700, progress: Some((Some(40), id("half done"))) },
         FlowEvent::Extended { task: id("r"), at, ends_at: NOW + 5_800, progress: None },
@@ -148,8 +171,9 @@ pub fn samples() -> Samples<Flow> {
         snapshots: vec![
             ("flow-plain", value(&events([created(10), added(plain("a", &[]))]))),
             ("flow-rich", value(&all)),
+            ("flow-forgetful", value(&forgetful())),
             ("flow-many", value(&events([created(0)].into_iter().chain(many)))),
         ],
-        changes: vec![("flow-changes-all", all), ("flow-changes-one", events([added(long)]))],
+        changes: vec![("flow-changes-all", all), ("flow-changes-one", events([added(long)])), ("flow-changes-forgetful", forgetful())],
     }
 }

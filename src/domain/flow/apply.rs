@@ -1,11 +1,12 @@
 //! How the events of a flow change it. An event that does not fit is ignored.
 
 use super::event::{Addition, Claimed, FlowEvent};
+use super::past::EndedClaim;
 use super::task::{Attempt, Cause, End, How, Parent, Plan, Run, State, Stop, Task, Told, Verdict};
 use super::{decide, Flow, TaskNo};
 use crate::domain::entity::count;
 use crate::domain::limits::ATTEMPTS_KEPT_MAX;
-use crate::domain::{Blob, Bytes, Millis};
+use crate::domain::{Blob, Bytes, Fence, Millis};
 
 impl Flow {
     pub(super) fn happen(&mut self, event: &FlowEvent) {
@@ -258,13 +259,21 @@ impl Flow {
             task.attempts = task.attempts.saturating_add(1);
             task.state = State::Running(Box::new(run));
         });
-        if let Some(before) = self.index.no(&claimed.after) {
-            self.edit(before, |task| {
-                if let State::Ended(end) = &mut task.state {
-                    end.next = claimed.fence;
-                }
-            });
+        if claimed.after_fence > 0 {
+            self.follow(&claimed.after, claimed.after_fence, claimed.fence);
         }
+    }
+
+    /// Notes the claim that a worker made with the completion of another one. The task of that one
+    /// may be forgotten, and another may have its name.
+    fn follow(&mut self, id: &[u8], fence: Fence, next: Fence) {
+        let is_it = |no: &TaskNo| self.at(*no).and_then(Task::end).is_some_and(|end| end.fence == fence);
+        let Some(before) = self.index.no(id).filter(is_it) else { return self.past.follow(id, fence, next) };
+        self.edit(before, |task| {
+            if let State::Ended(end) = &mut task.state {
+                end.next = next;
+            }
+        });
     }
 
     fn taken_back(&mut self, id: &[u8]) {
@@ -318,12 +327,8 @@ impl Flow {
             self.index.pending.insert(no, first);
         }
         let Some(task) = self.tasks.get(&no) else { return };
-        let (fence, agent, since) = match task.run() {
-            Some(run) => (run.fence, run.agent.clone(), run.since),
-            None => (0, Bytes::EMPTY, 0),
-        };
+        let end = End::of(task, at, how, reason, result);
         let parents: Vec<TaskNo> = task.parents.iter().map(|parent| parent.no).collect();
-        let end = End { how, at, reason: reason.clone(), fence, agent, since, result, next: 0 };
         self.edit(no, |task| task.state = State::Ended(Box::new(end)));
         parents.into_iter().for_each(|parent| self.lose_child(parent));
         self.forget_surplus();
@@ -336,6 +341,7 @@ impl Flow {
             let Some(task) = self.tasks.remove(&no) else { return };
             self.index.lift(&task, &self.options);
             self.index.leave(&task);
+            EndedClaim::of(&task).into_iter().for_each(|claim| self.past.remember(claim));
             if let Some(end) = task.end() {
                 count(&mut self.totals.forgotten[end.how.index()], 1);
             }

@@ -193,6 +193,8 @@ pub struct Claimed {
     pub locks: Vec<Fence>,
     /// The task with whose completion this one was requested; empty if there is none.
     pub after: Bytes,
+    /// The fence under which that one was completed; 0 if there is none.
+    pub after_fence: Fence,
 }
 
 impl FlowEvent {

@@ -19,7 +19,8 @@
 //! However a task ends, the tasks that come after it have to be told. That is done in batches
 //! ([`decide::tell`]), so the end of a task with a million children does not stall the server.
 //! Finished tasks that nothing waits for are forgotten, the oldest first, if there are more
-//! than the flow keeps.
+//! than the flow keeps. Their last claims stay known for a while ([`past`]), so that a worker that
+//! repeats a request gets its answer.
 //!
 //! [`decide`] and [`work`] decide what clients and workers may do, [`time`] what time does.
 //! [`Index`] holds what is derived.
@@ -32,6 +33,7 @@ pub mod event;
 mod faults;
 pub mod graph;
 pub mod index;
+pub mod past;
 pub mod queue;
 pub mod spec;
 pub mod task;
@@ -42,6 +44,8 @@ pub mod work;
 pub use event::{Addition, Claimed, FlowEvent};
 pub use index::Index;
 pub use task::{How, State, Task};
+
+use past::EndedClaims;
 
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use crate::domain::entity::partial_check::Part;
@@ -110,6 +114,8 @@ pub struct Flow {
     totals: Totals,
     /// The times of the last claims, if there is a rate.
     claim_times: VecDeque<Millis>,
+    /// The last claims of forgotten tasks.
+    past: EndedClaims,
     tasks: BTreeMap<TaskNo, Box<Task>>,
     index: Index,
 }
@@ -148,6 +154,11 @@ impl Flow {
     /// A task by its number.
     pub fn at(&self, no: TaskNo) -> Option<&Task> {
         self.tasks.get(&no).map(|task| &**task)
+    }
+
+    /// The last claims of tasks that are forgotten.
+    pub fn past(&self) -> &EndedClaims {
+        &self.past
     }
 
     /// The task of a claim.

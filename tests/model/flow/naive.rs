@@ -126,6 +126,8 @@ pub type Gift = (u64, Vec<String>);
 pub struct Flow {
     pub exists: bool,
     pub tasks: BTreeMap<u64, Task>,
+    /// The tasks that are no longer kept.
+    pub forgotten: Vec<Task>,
     pub last_no: u64,
     pub added: u64,
     pub ended: BTreeMap<&'static str, u64>,
@@ -194,8 +196,13 @@ impl Flow {
         surplus.sort_unstable();
         let count = surplus.len().saturating_sub(self.keep);
         for (_, no) in surplus.into_iter().take(count) {
-            self.tasks.remove(&no);
+            self.forgotten.extend(self.tasks.remove(&no));
         }
+    }
+
+    /// A task that is no longer kept, if anybody ever had it.
+    pub fn forgotten(&self, id: &str) -> Option<&Task> {
+        self.forgotten.iter().find(|task| task.id == id && task.fence() > 0)
     }
 
     fn waits_for(&self, no: u64, parent: u64) -> bool {

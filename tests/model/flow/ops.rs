@@ -94,7 +94,12 @@ impl Op {
             .filter(|task| task.fence() > 0 && (matches!(task.state, State::Running { .. }) || rng.percent(20)))
             .map(|task| (task.id.clone(), task.fence()))
             .collect();
-        let held = if running.is_empty() { (id.clone(), 2) } else { rng.pick(&running).clone() };
+        let held = match flow.forgotten.last() {
+            Some(task) if rng.percent(5) => (task.id.clone(), task.fence().max(2)),
+            _ if running.is_empty() => (id.clone(), 2),
+            _ => rng.pick(&running).clone(),
+        };
+        let id = if rng.percent(3) { held.0.clone() } else { id };
         let fence = if rng.percent(6) { held.1 + 2 } else { held.1 };
         match rng.below(100) {
             0..=29 => new_task(rng, flow, &ids, serial),
@@ -218,6 +223,7 @@ impl Flow {
             Op::Fail { id, fence, is_final } => self.expect_fail(id, *fence, *is_final),
             Op::Cancel { id, with_all } => match self.no(id) {
                 Some(no) => Answer::Number(self.cancel(no, *with_all).into()),
+                None if self.forgotten(id).is_some() => Answer::Number(0),
                 None => Answer::Error("NOTASK"),
             },
             Op::Signal { id } => self.expect_signal(id),
@@ -245,7 +251,13 @@ impl Flow {
 
     fn expect_heartbeat(&mut self, id: &str, fence: u64) -> Answer {
         let now = self.now;
-        let Some(no) = self.no(id) else { return Answer::Error("NOTASK") };
+        let Some(no) = self.no(id) else {
+            return self.expect_of_forgotten(id, |task| match task.end() {
+                Some(End::Dead) if task.was_stopped && task.fence() == fence => Answer::Word("DEADLINE"),
+                _ if task.was_stopped && task.fence() == fence => Answer::Word("CANCEL"),
+                _ => Answer::Error("STALE"),
+            });
+        };
         let task = self.tasks.get_mut(&no).expect("there");
         let is_again = task.fence() == fence && task.was_stopped;
         let told = |how: End| Answer::Word(if how == End::Dead { "DEADLINE" } else { "CANCEL" });
@@ -260,8 +272,17 @@ impl Flow {
         }
     }
 
+    fn expect_of_forgotten(&self, id: &str, answer: impl Fn(&Task) -> Answer) -> Answer {
+        self.forgotten(id).map_or(Answer::Error("NOTASK"), answer)
+    }
+
     fn expect_complete(&mut self, id: &str, fence: u64) -> Answer {
-        let Some(no) = self.no(id) else { return Answer::Error("NOTASK") };
+        let Some(no) = self.no(id) else {
+            return self.expect_of_forgotten(id, |task| match task.end() {
+                Some(End::Succeeded) if task.fence() == fence => Answer::Ok,
+                _ => Answer::Error("STALE"),
+            });
+        };
         match self.tasks[&no].state {
             State::Running { fence: known, stop: Some(_), .. } if known == fence => Answer::Error("BADSTATE"),
             State::Running { fence: known, .. } if known == fence => {
@@ -274,7 +295,7 @@ impl Flow {
     }
 
     fn expect_fail(&mut self, id: &str, fence: u64, is_final: bool) -> Answer {
-        let Some(no) = self.no(id) else { return Answer::Error("NOTASK") };
+        let Some(no) = self.no(id) else { return self.expect_of_forgotten(id, |_| Answer::Error("STALE")) };
         match self.tasks[&no].state {
             State::Running { fence: known, .. } if known == fence => {
                 self.fail(no, is_final);

@@ -276,6 +276,7 @@ impl World {
                 self.note_change();
                 (self.model.exists, self.model.cancelled, self.model.paused) = (false, false, false);
                 self.model.tasks.clear();
+                self.model.forgotten.clear();
             }
             1..=2 => {
                 let Some(again) = self.host.peek::<Flow>(&key()).map(|stored| (saved(stored), saved(stored))) else {

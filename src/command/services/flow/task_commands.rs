@@ -117,7 +117,7 @@ pub fn cancel<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (id, and_all) = parse_cascade(cx)?;
     let (key, at, grace_ms) = (cx.key(1), cx.now(), cx.node.settings.task_policy().grace_ms);
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
-    let event = decide::cancel(decide::task(&stored.state, id)?, and_all, at, grace_ms);
+    let event = decide::cancel(&stored.state, id, and_all, at, grace_ms)?;
     let is_cancelled = event.is_some();
     commit::<Flow, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::Integer(is_cancelled.into())))

@@ -1,0 +1,93 @@
+//! Flows and tasks.
+
+use crate::flow::{add, claimed, fence_of, state};
+use crate::harness::*;
+
+/// A client that waits for the end of the task `t`.
+fn waits_for_t(server: &Server) -> Client {
+    let mut client = server.client();
+    server.block_in_turn(std::slice::from_mut(&mut client), |_| "LTMC.TASK.WAIT f t BLOCK 0".to_string());
+    client
+}
+
+#[test]
+fn who_waits_for_a_task_hears_its_end_though_it_is_not_kept() {
+    let server = Server::start();
+    server.run("LTMC.FLOW.CREATE f KEEP 0").ok();
+    add(&server, "t", "");
+    let replica = server.replica();
+    for node in [&server, &replica] {
+        assert!(node.run("LTMC.TASK.WAIT f t").is_nil());
+    }
+    let mut clients = [waits_for_t(&server), waits_for_t(&replica)];
+    let fence = fence_of(&server, "t");
+    server.run(&format!("LTMC.TASK.COMPLETE f t {fence} done")).ok();
+    for client in &mut clients {
+        let end = client.recv();
+        assert_eq!(
+            (end.get("state").text(), end.get("result").text(), end.get("agent").text()),
+            ("succeeded", "done", "w")
+        );
+    }
+    let late = server.run("LTMC.TASK.WAIT f t BLOCK 0");
+    assert_eq!(late.error_code(), "NOTASK");
+    assert!(late.error().contains("succeeded"), "{late:?}");
+}
+
+#[test]
+fn a_repeated_request_has_its_answer_though_its_task_is_not_kept() {
+    let server = Server::builder().durable().start();
+    server.run("LTMC.FLOW.CREATE f KEEP 0").ok();
+    for task in ["a", "b", "c", "d"] {
+        add(&server, task, "RETRIES 0");
+    }
+    let replica = server.replica();
+    let a = fence_of(&server, "a");
+    let both: Vec<Reply> =
+        (0..2).map(|_| server.run(&format!("LTMC.TASK.COMPLETE f a {a} done NEXT"))).collect();
+    assert_eq!(both[0], both[1], "the same next task");
+    let (task, b) = claimed(&both[0]);
+    assert_eq!(task, "b");
+    for _ in 0..2 {
+        assert_eq!(server.run(&format!("LTMC.TASK.FAIL f b {b} broken")).text(), "DEAD");
+    }
+    let c = fence_of(&server, "c");
+    server.run("LTMC.TASK.CANCEL f c").int();
+    for _ in 0..2 {
+        assert_eq!(server.run(&format!("LTMC.TASK.HEARTBEAT f c {c}")).text(), "CANCEL");
+    }
+    for _ in 0..2 {
+        assert_eq!(server.run(&format!("LTMC.TASK.FAIL f c {c} stopped")).text(), "CANCELLED");
+    }
+    assert_eq!(server.run(&format!("LTMC.TASK.HEARTBEAT f c {c}")).text(), "CANCEL");
+    assert_eq!(server.run("LTMC.TASK.CANCEL f c").int(), 0);
+    // Another request is no repetition.
+    for (line, code) in [
+        (format!("LTMC.TASK.COMPLETE f a {a} other"), "BADSTATE"),
+        (format!("LTMC.TASK.COMPLETE f a {b} done"), "STALE"),
+        (format!("LTMC.TASK.COMPLETE f b {b} done"), "STALE"),
+        (format!("LTMC.TASK.HEARTBEAT f a {a}"), "STALE"),
+        ("LTMC.TASK.COMPLETE f nobody 2 done".into(), "NOTASK"),
+    ] {
+        assert_eq!(server.run(&line).error_code(), code, "{line}");
+    }
+    replica.wait_synced(&server);
+    assert_persisted_everywhere(&server, &[&replica]);
+    server.run(&format!("LTMC.TASK.COMPLETE f a {a} done")).ok();
+}
+
+#[test]
+fn a_forgotten_task_is_not_taken_for_a_new_one_of_its_name() {
+    let server = Server::start();
+    server.run("LTMC.FLOW.CREATE f KEEP 0").ok();
+    add(&server, "t", "");
+    let first = fence_of(&server, "t");
+    server.run(&format!("LTMC.TASK.COMPLETE f t {first} done NEXT")).array();
+    add(&server, "t", "");
+    add(&server, "u", "");
+    let (_, second) = claimed(&server.run("LTMC.TASK.CLAIM f other"));
+    // The answer of the first one, and nothing is claimed in the name of the second one's worker.
+    assert!(server.run(&format!("LTMC.TASK.COMPLETE f t {first} done NEXT")).array().is_empty());
+    assert_eq!((state(&server, "t").as_str(), state(&server, "u").as_str()), ("running", "ready"));
+    server.run(&format!("LTMC.TASK.COMPLETE f t {second} done")).ok();
+}
