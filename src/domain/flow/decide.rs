@@ -6,6 +6,7 @@ use super::task::{How, On, Parent, Run, State, Task, Told, Verdict};
 use super::{Flow, TaskNo};
 use crate::domain::limits::{FLOW_BYTES_MAX, REQUEUED_MAX};
 use crate::domain::value::bytes::printable;
+use crate::domain::value::fence::Clock;
 use crate::domain::{Blob, Bytes, Code, Error, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +20,16 @@ pub fn no_task(flow: &Flow, id: &[u8]) -> Error {
 /// The error for a missing flow.
 pub fn no_flow() -> Error {
     Error::new(Code::NoFlow, "there is no flow under this key")
+}
+
+/// A name for a task that `is_taken` does not know. It grows like a fence.
+pub fn new_name(clock: &mut Clock, is_taken: impl Fn(&Bytes) -> bool) -> Bytes {
+    loop {
+        let name = Bytes::from(clock.next_fence().to_string().as_str());
+        if !is_taken(&name) {
+            return name;
+        }
+    }
 }
 
 /// A task by its name.

@@ -1,6 +1,6 @@
 //! Flows and tasks.
 
-use crate::flow::{add, claimed, fence_of, state};
+use crate::flow::{add, claimed, fence_of, shown, state};
 use crate::harness::*;
 
 /// A client that waits for the end of the task `t`.
@@ -90,4 +90,26 @@ fn a_forgotten_task_is_not_taken_for_a_new_one_of_its_name() {
     assert!(server.run(&format!("LTMC.TASK.COMPLETE f t {first} done NEXT")).array().is_empty());
     assert_eq!((state(&server, "t").as_str(), state(&server, "u").as_str()), ("running", "ready"));
     server.run(&format!("LTMC.TASK.COMPLETE f t {second} done")).ok();
+}
+
+#[test]
+fn a_graph_keeps_payloads_as_they_are_written() {
+    let server = Server::start();
+    let payload = r#"{"b":1,"a":[1.0,123456789012345678901]}"#;
+    let spec = format!(r#"{{"tasks":[{{"id":"t","payload":{payload}}}, {{"payload": "a \"text\"" ,"id":"u"}}]}}"#);
+    server.cmd(&["LTMC.FLOW.CREATE", "f", "SPEC", &spec]).ok();
+    assert_eq!(shown(&server, "t").get("payload").text(), payload);
+    assert_eq!(shown(&server, "u").get("payload").text(), "a \"text\"");
+    assert_eq!(server.run("LTMC.TASK.CLAIM f w").array()[0].get("payload").text(), payload);
+}
+
+#[test]
+fn a_star_in_a_graph_is_a_new_name_as_it_is_in_a_command() {
+    let server = Server::start();
+    server.cmd(&["LTMC.FLOW.CREATE", "f", "SPEC", r#"{"tasks":[{"id":"*"},{"id":"a"},{"id":"*"}]}"#]).ok();
+    let last = server.run("LTMC.TASK.ADD f * p").text().to_string();
+    let names = server.run("LTMC.TASK.LIST f").texts();
+    assert_eq!((names.len(), names[1].as_str(), &names[3]), (4, "a", &last));
+    let number = |name: &String| name.parse::<u64>().expect("a number");
+    assert!(number(&names[0]) < number(&names[2]) && number(&names[2]) < number(&last), "{names:?}");
 }

@@ -71,7 +71,7 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::Ok))
 }
 
-fn read_spec(node: &Node, args: &CreateArgs, at: Millis) -> Result<Vec<Addition>, Error> {
+fn read_spec(node: &mut Node, args: &CreateArgs, at: Millis) -> Result<Vec<Addition>, Error> {
     let Some(json) = args.spec else { return Ok(Vec::new()) };
     let bounds = Bounds {
         at,
@@ -79,7 +79,7 @@ fn read_spec(node: &Node, args: &CreateArgs, at: Millis) -> Result<Vec<Addition>
         payload_bytes_max: node.settings.get(Setting::TaskPayloadBytesMax),
         locks: args.locks,
     };
-    spec::read(json, &bounds)
+    spec::read(json, &bounds, &mut node.clock)
 }
 
 /// Applies what a rule decides about the flow. The reply says whether something changes.
