@@ -4,7 +4,7 @@
 use crate::samples::{answered, value, Samples, FENCE, NOW};
 use ltmc::domain::entity::idempotency::Answer;
 use ltmc::domain::flow::task::{Backoff, Cause, Needs, On};
-use ltmc::domain::flow::{Addition, Claimed, Flow, FlowEvent, How, Options, Rate};
+use ltmc::domain::flow::{Addition, Claimed, Flow, FlowEvent, How, Keep, Options, Rate, Shelf};
 use ltmc::domain::value::capability::{Capability, Requirement};
 use ltmc::domain::{Blob, Bytes, Change};
 
@@ -19,9 +19,10 @@ fn created(keep: u64) -> FlowEvent {
         max_active: 8,
         group_max: 2,
         rate: Some(Rate { claims: 3, per_ms: 60_000 }),
-        keep,
+        keep: Keep { tasks: keep, age_ms: 0 },
         expires_at: Some(NOW + 86_400_000),
         ageing_ms: 1_000,
+        keep_dead: Keep { tasks: keep, age_ms: 3_600_000 },
     };
     FlowEvent::Created { at: NOW, options }
 }
@@ -145,6 +146,7 @@ fn all_changes() -> Changes {
         FlowEvent::Cancelled { at },
         FlowEvent::Ended { task: id("h"), at, how: How::CancelledWithAll, reason: Bytes::EMPTY },
         FlowEvent::Swept { at, upto: 5 },
+        FlowEvent::Forgotten { at, shelf: Shelf::Dead, upto: (at, 3) },
     ];
     let born = Change::Born { revision: FENCE };
     let answers = [

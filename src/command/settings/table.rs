@@ -260,9 +260,21 @@ settings! {
         /// Maximum number of tasks in one flow, including the finished tasks it keeps.
         FlowTasksMax: number("tasks", 1..=100_000_000) = 1_000_000;
 
-        /// How many finished tasks a new flow keeps if it has no KEEP. The oldest are dropped
-        /// first.
+        /// How many tasks that succeeded, were cancelled or skipped a new flow keeps if it has no
+        /// KEEP. The oldest are dropped first.
         FlowKeep: number("tasks", 0..=100_000_000) = 10_000;
+
+        /// How long a new flow keeps them if its KEEP has no MAXAGE. 0: as long as there are not
+        /// too many.
+        FlowKeepMs: number("ms", 0..=31_536_000_000) = 0;
+
+        /// How many dead tasks a new flow keeps if it has no KEEPDEAD. The oldest are dropped
+        /// first.
+        FlowKeepDead: number("tasks", 0..=100_000_000) = 10_000;
+
+        /// How long a new flow keeps them if its KEEPDEAD has no MAXAGE. 0: as long as there are
+        /// not too many.
+        FlowKeepDeadMs: number("ms", 0..=31_536_000_000) = 0;
 
         /// Maximum size of a payload, result or signal of a task.
         TaskPayloadBytesMax: number("bytes", 1..=536_870_912) = 16_777_216;

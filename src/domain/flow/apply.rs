@@ -1,9 +1,10 @@
 //! How the events of a flow change it. An event that does not fit is ignored.
 
 use super::event::{Addition, Claimed, FlowEvent};
+use super::index::Retired;
 use super::past::EndedClaim;
 use super::task::{Attempt, Cause, End, How, Parent, Plan, Run, State, Stop, Task, Told, Verdict};
-use super::{decide, Flow, TaskNo};
+use super::{decide, Flow, Shelf, TaskNo};
 use crate::domain::entity::count;
 use crate::domain::limits::ATTEMPTS_KEPT_MAX;
 use crate::domain::{Blob, Bytes, Fence, Millis};
@@ -43,6 +44,7 @@ impl Flow {
             FlowEvent::Swept { upto, .. } => {
                 self.cancelled = self.cancelled.map(|swept| swept.max(*upto).min(self.last_no));
             }
+            FlowEvent::Forgotten { shelf, upto, .. } => self.forget_outdated(*shelf, *upto),
         }
     }
 
@@ -130,8 +132,8 @@ impl Flow {
         }
         // From a file: the parent has ended, and this task has not been told yet.
         for parent in open {
-            if let Some(end) = self.at(parent).and_then(Task::end) {
-                self.index.retired.remove(&(end.at, parent));
+            if let Some(end) = self.tasks.get(&parent).and_then(|task| task.end()) {
+                self.index.need(end, parent);
                 self.index.pending.entry(parent).or_insert(no);
             }
         }
@@ -142,7 +144,7 @@ impl Flow {
         let Some(task) = self.tasks.get_mut(&no) else { return };
         task.children += 1;
         if let Some(end) = task.end() {
-            self.index.retired.remove(&(end.at, no));
+            self.index.need(end, no);
         }
     }
 
@@ -157,7 +159,7 @@ impl Flow {
     fn retire(&mut self, no: TaskNo) {
         let Some((task, end)) = self.tasks.get(&no).and_then(|task| Some((task, task.end()?))) else { return };
         if task.children == 0 && !self.index.pending.contains_key(&no) {
-            self.index.retired.insert((end.at, no));
+            self.index.retire(end, no);
         }
     }
 
@@ -336,16 +338,35 @@ impl Flow {
 
     /// Forgets tasks that are no longer needed, if there are more than the flow keeps.
     fn forget_surplus(&mut self) {
-        while self.index.retired.len() as u64 > self.options.keep {
-            let Some((_, no)) = self.index.retired.first().copied() else { return };
-            let Some(task) = self.tasks.remove(&no) else { return };
-            self.index.lift(&task, &self.options);
-            self.index.leave(&task);
-            EndedClaim::of(&task).into_iter().for_each(|claim| self.past.remember(claim));
-            if let Some(end) = task.end() {
-                count(&mut self.totals.forgotten[end.how.index()], 1);
+        for shelf in Shelf::ALL {
+            while self.index.retired(shelf).len() as u64 > self.options.keep_on(shelf).tasks {
+                let Some((_, no)) = self.index.retired(shelf).first().copied() else { break };
+                if !self.forget(no) {
+                    break;
+                }
             }
         }
+    }
+
+    /// Forgets the tasks on a shelf up to this one.
+    fn forget_outdated(&mut self, shelf: Shelf, upto: Retired) {
+        while let Some((_, no)) = self.index.retired(shelf).first().copied().filter(|first| *first <= upto) {
+            if !self.forget(no) {
+                return;
+            }
+        }
+    }
+
+    /// Forgets a task. False if it is not there, which only a broken index can say.
+    fn forget(&mut self, no: TaskNo) -> bool {
+        let Some(task) = self.tasks.remove(&no) else { return false };
+        self.index.lift(&task, &self.options);
+        self.index.leave(&task);
+        EndedClaim::of(&task).into_iter().for_each(|claim| self.past.remember(claim));
+        if let Some(end) = task.end() {
+            count(&mut self.totals.forgotten[end.how.index()], 1);
+        }
+        true
     }
 
     fn requeue(&mut self, id: &[u8], at: Millis) {

@@ -3,7 +3,7 @@
 use super::event::{Addition, Claimed, FlowEvent};
 use super::past::{EndedClaim, EndedClaims};
 use super::task::{Attempt, End, Needs, Parent, Plan, Run, State, Task, Told, Verdict};
-use super::{Flow, Options, TaskNo, Totals};
+use super::{Flow, Keep, Options, Shelf, TaskNo, Totals};
 use crate::domain::algorithm::allocator::{allocated, tree_bytes};
 use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
@@ -111,7 +111,9 @@ fn are_options(options: &Options) -> bool {
         (1..=RATE_CLAIMS_MAX).contains(&rate.claims.into()) && (1..=DURATION_MS_MAX).contains(&rate.per_ms)
     });
     let ends = options.expires_at.is_none_or(is_time);
-    rate && ends && options.ageing_ms <= DURATION_MS_MAX && options.keep <= FLOW_TASKS_END as u64
+    let is_kept = |keep: Keep| keep.tasks <= FLOW_TASKS_END as u64 && keep.age_ms <= DURATION_MS_MAX;
+    let kept = is_kept(options.keep) && is_kept(options.keep_dead);
+    rate && ends && kept && options.ageing_ms <= DURATION_MS_MAX
 }
 
 /// Errs if an event from an unchecked payload is outside the bounds that commands keep.
@@ -140,7 +142,8 @@ pub fn admit(event: &FlowEvent) -> Result<(), Error> {
         | FlowEvent::Paused { .. }
         | FlowEvent::Resumed { .. }
         | FlowEvent::Cancelled { .. }
-        | FlowEvent::Swept { .. } => true,
+        | FlowEvent::Swept { .. }
+        | FlowEvent::Forgotten { .. } => true,
     };
     if fits && rest_fits {
         return Ok(());
@@ -186,7 +189,8 @@ pub fn check(flow: &Flow) -> Result<(), Invariant> {
     rule(fresh.index == flow.index, "the indexes differ from the tasks")?;
     let same = |(one, other): (&Task, &Task)| (one.open, one.children) == (other.open, other.children);
     rule(fresh.tasks().zip(flow.tasks()).all(same), "the counted parents and children differ from the tasks")?;
-    rule(flow.index.retired.len() as u64 <= flow.options.keep, "it keeps more than it should")
+    let keeps = |shelf: Shelf| flow.index.retired(shelf).len() as u64 <= flow.options.keep_on(shelf).tasks;
+    rule(Shelf::ALL.into_iter().all(keeps), "it keeps more than it should")
 }
 
 /// Checks it after one event. In a large flow, only the task that the event is about.

@@ -3,7 +3,7 @@
 
 use super::event::{Addition, FlowEvent};
 use super::task::{How, On, Parent, Run, State, Task, Told, Verdict};
-use super::{Flow, TaskNo};
+use super::{Flow, Shelf, TaskNo};
 use crate::domain::limits::{FLOW_BYTES_MAX, REQUEUED_MAX};
 use crate::domain::value::bytes::printable;
 use crate::domain::value::fence::Clock;
@@ -176,6 +176,20 @@ pub fn sweep(flow: &Flow, at: Millis, grace_ms: Millis, max: usize) -> Vec<FlowE
     }
     events.push(FlowEvent::Swept { at, upto });
     events
+}
+
+/// Forgets at most `max` tasks that were kept for long enough. Empty if there are none.
+pub fn outdated(flow: &Flow, at: Millis, max: usize) -> Vec<FlowEvent> {
+    let mut left = max.max(1);
+    let of_shelf = |shelf: Shelf| {
+        let age_ms = Some(flow.options().keep_on(shelf).age_ms).filter(|age_ms| *age_ms > 0)?;
+        let oldest = (at.checked_sub(age_ms)?, TaskNo::MAX);
+        let due = flow.index().retired(shelf).range(..=oldest).take(left);
+        let (count, upto) = due.fold((0, None), |(count, _), end| (count + 1, Some(*end)));
+        left -= count;
+        Some(FlowEvent::Forgotten { at, shelf, upto: upto? })
+    };
+    Shelf::ALL.into_iter().filter_map(of_shelf).collect()
 }
 
 /// Gives a task the signal that it waits for. `None` if it has the signal.

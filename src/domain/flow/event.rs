@@ -1,7 +1,8 @@
 //! What can happen to a flow.
 
 use super::task::{Backoff, Cause, How, Needs, On};
-use super::{Options, TaskNo};
+use super::index::Retired;
+use super::{Options, Shelf, TaskNo};
 use crate::domain::entity::event_json::EventJson;
 use crate::domain::value::capability::Capability;
 use crate::domain::{Blob, Bytes, Connection, Event, Fence, Millis};
@@ -137,6 +138,15 @@ pub enum FlowEvent {
         /// The number.
         upto: TaskNo,
     },
+    /// Ended tasks that were kept for long enough were forgotten.
+    Forgotten {
+        /// When.
+        at: Millis,
+        /// Where they were kept.
+        shelf: Shelf,
+        /// All of them up to this end.
+        upto: Retired,
+    },
 }
 
 /// A new task.
@@ -217,7 +227,8 @@ impl FlowEvent {
             | FlowEvent::Paused { .. }
             | FlowEvent::Resumed { .. }
             | FlowEvent::Cancelled { .. }
-            | FlowEvent::Swept { .. } => None,
+            | FlowEvent::Swept { .. }
+            | FlowEvent::Forgotten { .. } => None,
         }
     }
 
@@ -256,7 +267,8 @@ impl FlowEvent {
             | FlowEvent::Paused { at }
             | FlowEvent::Resumed { at }
             | FlowEvent::Cancelled { at }
-            | FlowEvent::Swept { at, .. } => *at,
+            | FlowEvent::Swept { at, .. }
+            | FlowEvent::Forgotten { at, .. } => *at,
         }
     }
 }
@@ -291,7 +303,8 @@ impl Event for FlowEvent {
             FlowEvent::Extended { .. }
             | FlowEvent::Ripened { .. }
             | FlowEvent::Told { .. }
-            | FlowEvent::Swept { .. } => return None,
+            | FlowEvent::Swept { .. }
+            | FlowEvent::Forgotten { .. } => return None,
         })
     }
 

@@ -19,7 +19,8 @@
 //! However a task ends, the tasks that come after it have to be told. That is done in batches
 //! ([`decide::tell`]), so the end of a task with a million children does not stall the server.
 //! Finished tasks that nothing waits for are forgotten, the oldest first, if there are more
-//! than the flow keeps. Their last claims stay known for a while ([`past`]), so that a worker that
+//! than the flow keeps, or when they are too old. Dead ones have a [shelf](Shelf) of their own, so
+//! that no success pushes them out. Their last claims stay known for a while ([`past`]), so that a worker that
 //! repeats a request gets its answer.
 //!
 //! [`decide`] and [`work`] decide what clients and workers may do, [`time`] what time does.
@@ -42,7 +43,7 @@ pub mod why;
 pub mod work;
 
 pub use event::{Addition, Claimed, FlowEvent};
-pub use index::Index;
+pub use index::{Index, Shelf};
 pub use task::{How, State, Task};
 
 use past::EndedClaims;
@@ -64,6 +65,15 @@ pub struct Rate {
     pub per_ms: Millis,
 }
 
+/// Which ended tasks a flow keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keep {
+    /// How many.
+    pub tasks: u64,
+    /// How long after their end, ms; 0 for as long as there are not too many.
+    pub age_ms: Millis,
+}
+
 /// The options of a flow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
@@ -73,12 +83,24 @@ pub struct Options {
     pub group_max: u32,
     /// The largest rate of claims.
     pub rate: Option<Rate>,
-    /// How many ended tasks are kept.
-    pub keep: u64,
+    /// Which tasks are kept that ended in another way than dead.
+    pub keep: Keep,
     /// When it expires, unix ms.
     pub expires_at: Option<Millis>,
     /// How long a wait is worth one unit of priority, ms.
     pub ageing_ms: Millis,
+    /// Which dead tasks are kept.
+    pub keep_dead: Keep,
+}
+
+impl Options {
+    /// Which tasks of a shelf are kept.
+    pub fn keep_on(&self, shelf: Shelf) -> Keep {
+        match shelf {
+            Shelf::Done => self.keep,
+            Shelf::Dead => self.keep_dead,
+        }
+    }
 }
 
 /// What has happened in a flow since it was created.
@@ -196,6 +218,15 @@ impl Flow {
         self.index.counts()[task::OPEN_STATES + how.index()] as u64 + self.totals.forgotten[how.index()]
     }
 
+    /// When the first of the ended tasks has been kept for long enough.
+    pub fn outdated_at(&self) -> Option<Millis> {
+        let first = |shelf: Shelf| {
+            let age_ms = Some(self.options.keep_on(shelf).age_ms).filter(|age_ms| *age_ms > 0)?;
+            Some(self.index.retired(shelf).first()?.0.saturating_add(age_ms))
+        };
+        Shelf::ALL.into_iter().filter_map(first).min()
+    }
+
     /// Whether work that is done in parts is unfinished: tasks are told of ends, or
     /// cancelled with the flow.
     pub fn has_begun(&self) -> bool {
@@ -242,7 +273,7 @@ impl Entity for Flow {
             // replicas act too.
             return Some(1);
         }
-        self.index.first_timer()
+        self.index.first_timer().into_iter().chain(self.outdated_at()).min()
     }
 
     fn is_empty(&self) -> bool {

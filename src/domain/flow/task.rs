@@ -1,7 +1,7 @@
 //! A task: what it needs, when it may run, and how it ended.
 
 use super::event::FlowEvent;
-use super::TaskNo;
+use super::{Shelf, TaskNo};
 use crate::domain::algorithm::allocator::allocated;
 use crate::domain::value::capability::{Capability, Requirement};
 use crate::domain::{Blob, Bytes, Fence, Millis};
@@ -310,6 +310,14 @@ impl How {
             How::Dead => 1,
             How::Cancelled | How::CancelledWithAll => 2,
             How::Skipped => 3,
+        }
+    }
+
+    /// Where tasks are kept that ended so.
+    pub fn shelf(self) -> Shelf {
+        match self {
+            How::Dead => Shelf::Dead,
+            _ => Shelf::Done,
         }
     }
 

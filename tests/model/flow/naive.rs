@@ -137,7 +137,8 @@ pub struct Flow {
     pub group_max: usize,
     pub rate: Option<(usize, u64)>,
     pub claims: Vec<u64>,
-    pub keep: usize,
+    /// How many ended tasks are kept, and how long: of those that are not dead, and of the dead.
+    pub keep: [(usize, Option<u64>); 2],
     pub idlers: Vec<Idler>,
     pub now: u64,
     pub grace: u64,
@@ -194,10 +195,27 @@ impl Flow {
             })
             .collect();
         surplus.sort_unstable();
-        let count = surplus.len().saturating_sub(self.keep);
-        for (_, no) in surplus.into_iter().take(count) {
-            self.forgotten.extend(self.tasks.remove(&no));
+        for (shelf, (most, age)) in self.keep.into_iter().enumerate() {
+            let of_shelf = |(_, no): &&(u64, u64)| usize::from(self.tasks[no].end() == Some(End::Dead)) == shelf;
+            let here: Vec<(u64, u64)> = surplus.iter().filter(of_shelf).copied().collect();
+            let count = here.len().saturating_sub(most);
+            for (nth, (at, no)) in here.into_iter().enumerate() {
+                if nth < count || age.is_some_and(|age| at + age <= self.now) {
+                    self.forgotten.extend(self.tasks.remove(&no));
+                }
+            }
         }
+    }
+
+    /// When a task that is kept will have been kept for long enough.
+    fn next_outdated(&self) -> Option<u64> {
+        let is_needed =
+            |no: &u64| self.tasks.values().any(|task| task.parents.contains_key(no) && task.end().is_none());
+        let ends = self.tasks.iter().filter_map(|(no, task)| match task.state {
+            State::Ended(end, at) if !is_needed(no) => Some(at + self.keep[usize::from(end == End::Dead)].1?),
+            _ => None,
+        });
+        ends.min()
     }
 
     /// A task that is no longer kept, if anybody ever had it.
@@ -440,7 +458,8 @@ impl Flow {
         let rated = self.rate.iter().flat_map(|(_, ms)| self.claims.iter().map(move |at| at + ms));
         let rated = rated.filter(|at| !self.idlers.is_empty() && *at > self.now);
         let limits = self.idlers.iter().filter_map(|idler| idler.deadline);
-        self.tasks.values().filter_map(Task::alarm).chain(limits).chain(rated).min()
+        let outdated = self.next_outdated();
+        self.tasks.values().filter_map(Task::alarm).chain(limits).chain(rated).chain(outdated).min()
     }
 
     /// Takes out the clients whose wait has expired.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 #[derive(Debug, Clone)]
 pub enum Op {
-    Create { max_active: usize, group_max: usize, rate: Option<(usize, u64)>, keep: usize },
+    Create { max_active: usize, group_max: usize, rate: Option<(usize, u64)>, keep: Keeps },
     Add { task: Box<Task>, after: Vec<String> },
     Claim { caps: BTreeSet<String>, count: usize, block: Option<u64> },
     Heartbeat { id: String, fence: u64 },
@@ -19,6 +19,9 @@ pub enum Op {
     Resume,
     CancelFlow,
 }
+
+/// How many ended tasks are kept and how long, of those that are not dead and of the dead.
+pub type Keeps = [(usize, Option<u64>); 2];
 
 /// The result of a command: a word or a number, tasks, a wait, or the first word of an error.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +42,11 @@ impl Op {
         let next = |block: &Option<u64>| block.map_or(String::new(), |ms| format!(" BLOCK {ms}"));
         match self {
             Op::Create { max_active, group_max, rate, keep } => {
-                let mut line = format!("LTMC.FLOW.CREATE f KEEP {keep}");
+                let mut line = "LTMC.FLOW.CREATE f".to_string();
+                for (word, (most, age)) in ["KEEP", "KEEPDEAD"].into_iter().zip(keep) {
+                    line += &format!(" {word} {most}");
+                    line += &age.map_or(String::new(), |age| format!(" MAXAGE {age}"));
+                }
                 for (word, value) in [("MAXACTIVE", max_active), ("GROUPMAX", group_max)] {
                     if *value > 0 {
                         line += &format!(" {word} {value}");
@@ -81,7 +88,7 @@ impl Op {
             max_active: if rng.percent(40) { 1 + rng.below(5) as usize } else { 0 },
             group_max: if rng.percent(50) { 1 + rng.below(2) as usize } else { 0 },
             rate: rng.percent(30).then(|| (1 + rng.below(3) as usize, 1 + rng.below(300))),
-            keep: rng.below(12) as usize,
+            keep: [0, 1].map(|_| (rng.below(12) as usize, rng.percent(30).then(|| 1 + rng.below(400)))),
         }
     }
 
@@ -201,7 +208,7 @@ impl Flow {
                     return Answer::Error("NOTASK");
                 }
                 if !self.exists {
-                    self.begin(0, 0, None, super::world::KEEP);
+                    self.begin(0, 0, None, [(super::world::KEEP, None), (super::world::KEEP_DEAD, None)]);
                 }
                 self.add((**task).clone(), after);
                 Answer::Ok
@@ -243,7 +250,7 @@ impl Flow {
         }
     }
 
-    fn begin(&mut self, max_active: usize, group_max: usize, rate: Option<(usize, u64)>, keep: usize) {
+    fn begin(&mut self, max_active: usize, group_max: usize, rate: Option<(usize, u64)>, keep: Keeps) {
         let Flow { now, grace, ageing, .. } = *self;
         let idlers = std::mem::take(&mut self.idlers);
         *self = Flow { exists: true, max_active, group_max, rate, keep, idlers, now, grace, ageing, ..Flow::default() };

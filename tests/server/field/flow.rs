@@ -1,7 +1,8 @@
 //! Flows and tasks.
 
-use crate::flow::{add, claimed, fence_of, shown, state};
+use crate::flow::{add, claimed, fence_of, info, shown, state, work};
 use crate::harness::*;
+use crate::waiting::set_clock;
 
 /// A client that waits for the end of the task `t`.
 fn waits_for_t(server: &Server) -> Client {
@@ -13,7 +14,7 @@ fn waits_for_t(server: &Server) -> Client {
 #[test]
 fn who_waits_for_a_task_hears_its_end_though_it_is_not_kept() {
     let server = Server::start();
-    server.run("LTMC.FLOW.CREATE f KEEP 0").ok();
+    server.run("LTMC.FLOW.CREATE f KEEP 0 KEEPDEAD 0").ok();
     add(&server, "t", "");
     let replica = server.replica();
     for node in [&server, &replica] {
@@ -37,7 +38,7 @@ fn who_waits_for_a_task_hears_its_end_though_it_is_not_kept() {
 #[test]
 fn a_repeated_request_has_its_answer_though_its_task_is_not_kept() {
     let server = Server::builder().durable().start();
-    server.run("LTMC.FLOW.CREATE f KEEP 0").ok();
+    server.run("LTMC.FLOW.CREATE f KEEP 0 KEEPDEAD 0").ok();
     for task in ["a", "b", "c", "d"] {
         add(&server, task, "RETRIES 0");
     }
@@ -79,7 +80,7 @@ fn a_repeated_request_has_its_answer_though_its_task_is_not_kept() {
 #[test]
 fn a_forgotten_task_is_not_taken_for_a_new_one_of_its_name() {
     let server = Server::start();
-    server.run("LTMC.FLOW.CREATE f KEEP 0").ok();
+    server.run("LTMC.FLOW.CREATE f KEEP 0 KEEPDEAD 0").ok();
     add(&server, "t", "");
     let first = fence_of(&server, "t");
     server.run(&format!("LTMC.TASK.COMPLETE f t {first} done NEXT")).array();
@@ -112,4 +113,55 @@ fn a_star_in_a_graph_is_a_new_name_as_it_is_in_a_command() {
     assert_eq!((names.len(), names[1].as_str(), &names[3]), (4, "a", &last));
     let number = |name: &String| name.parse::<u64>().expect("a number");
     assert!(number(&names[0]) < number(&names[2]) && number(&names[2]) < number(&last), "{names:?}");
+}
+
+#[test]
+fn successes_do_not_push_out_a_dead_task() {
+    let server = Server::start();
+    server.run("LTMC.FLOW.CREATE f KEEP 100").ok();
+    add(&server, "poison", "RETRIES 0");
+    let fence = fence_of(&server, "poison");
+    assert_eq!(server.run(&format!("LTMC.TASK.FAIL f poison {fence} broken")).text(), "DEAD");
+    add(&server, "skipped", "AFTER 1 poison");
+    for n in 0..150 {
+        add(&server, &format!("t{n}"), "");
+        work(&server);
+    }
+    assert_eq!((info(&server, "tasks"), state(&server, "poison").as_str()), (101, "dead"));
+    assert!(shown(&server, "skipped").is_nil(), "it goes with what has succeeded");
+    assert_eq!(server.run("LTMC.TASK.REQUEUE f poison").int(), 1);
+    assert_eq!(state(&server, "poison"), "ready");
+}
+
+#[test]
+fn dead_tasks_and_others_have_bounds_of_their_own_in_number_and_age() {
+    let server = Server::builder().durable().start();
+    server.run("LTMC.FLOW.CREATE f KEEP 2 KEEPDEAD 1 MAXAGE 60000").ok();
+    server.run("LTMC.FLOW.CREATE g KEEP 5 MAXAGE 1 KEEPDEAD 5 MAXAGE 0").ok();
+    let replica = server.replica();
+    for n in 0..4 {
+        for flow in ["f", "g"] {
+            for (task, dead) in [(format!("d{n}"), true), (format!("s{n}"), false)] {
+                server.run(&format!("LTMC.TASK.ADD {flow} {task} p RETRIES 0")).text();
+                let (_, fence) = claimed(&server.run(&format!("LTMC.TASK.CLAIM {flow} w")));
+                if dead {
+                    server.run(&format!("LTMC.TASK.FAIL {flow} {task} {fence} no")).text();
+                } else {
+                    server.run(&format!("LTMC.TASK.COMPLETE {flow} {task} {fence} done")).ok();
+                }
+            }
+        }
+    }
+    let listed = |flow: &str| server.run(&format!("LTMC.TASK.LIST {flow}")).texts();
+    assert_eq!(listed("f"), ["s2", "d3", "s3"]);
+    wait_until("what is too old is gone", || listed("g") == ["d0", "d1", "d2", "d3"]);
+    set_clock(&server, 60_001);
+    wait_until("the dead one is too old as well", || listed("f") == ["s2", "s3"]);
+    let shown = server.run("LTMC.FLOW.INFO f");
+    let bounds = ["keep", "keep_dead", "keep_dead_ms"].map(|name| shown.get(name).int());
+    assert_eq!((bounds, shown.get("keep_ms").is_nil()), ([2, 1, 60_000], true));
+    let error = server.run("LTMC.FLOW.CREATE h KEEP 2 MAXAGE x");
+    assert!(error.error().contains("MAXAGE is 'x'"), "{error:?}");
+    replica.wait_synced(&server);
+    assert_persisted_everywhere(&server, &[&replica]);
 }

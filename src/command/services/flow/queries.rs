@@ -39,7 +39,10 @@ fn info_map(stored: &Record<Flow>, waiting: usize, now: Millis, budget: &mut Bud
             Reply::Array(vec![Reply::number(rate.claims.into()), Reply::number(rate.per_ms)])
         }),
     );
-    add("keep", Reply::number(options.keep));
+    for (name, age_name, keep) in [("keep", "keep_ms", options.keep), ("keep_dead", "keep_dead_ms", options.keep_dead)] {
+        add(name, Reply::number(keep.tasks));
+        add(age_name, Reply::number_or_nil(Some(keep.age_ms).filter(|age_ms| *age_ms > 0)));
+    }
     add("tasks", Reply::number(flow.count() as u64));
     for (state, count) in STATE_WORDS.iter().zip(flow.index().counts()).take(OPEN_STATES) {
         add(state, Reply::number(*count as u64));

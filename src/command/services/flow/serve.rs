@@ -392,6 +392,11 @@ pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
         events = stored.map_or_else(Vec::new, |stored| decide::sweep(&stored.state, now, policy.grace_ms, max));
         work += events.len();
     }
+    if events.is_empty() {
+        let stored = host.read::<Flow>(key)?;
+        events = stored.map_or_else(Vec::new, |stored| decide::outdated(&stored.state, now, max));
+        work += events.len();
+    }
     let has_done = !events.is_empty();
     let mut changes: Vec<_> = events.into_iter().map(Change::Event).collect();
     commit_step::<Flow, H>(node, host, key, &mut changes)?;

@@ -15,6 +15,7 @@ const FLOW: Arg = Arg::key("flow", 0);
 const TASK: Arg = Arg::string("task");
 const FENCE: Arg = Arg::integer("fence");
 const N: Arg = Arg::integer("n");
+const MAXAGE: Arg = Arg::integer("ms").after("MAXAGE").optional();
 const CASCADE: Arg = Arg::word("cascade", "CASCADE").optional();
 
 /// `TOKEN value ...`
@@ -44,6 +45,9 @@ const FLOW_MAP: Shape = Shape::map(&[
         Shape::tuple(&[Field::new("tasks", Shape::COUNT), Field::new("per_ms", Shape::MS)]).or_nil("there is no bound"),
     ),
     Field::new("keep", Shape::COUNT),
+    Field::new("keep_ms", Shape::MS.or_nil("there is no bound")),
+    Field::new("keep_dead", Shape::COUNT),
+    Field::new("keep_dead_ms", Shape::MS.or_nil("there is no bound")),
     Field::new("tasks", Shape::COUNT),
     Field::new("waiting", Shape::COUNT),
     Field::new("held", Shape::COUNT),
@@ -155,7 +159,8 @@ pub const CREATE: Spec = Spec {
         Arg::integer("n").after("MAXACTIVE").optional(),
         Arg::integer("n").after("GROUPMAX").optional(),
         after(&[N, Arg::integer("ms")], "RATE"),
-        Arg::integer("n").after("KEEP").optional(),
+        after(&[N, MAXAGE], "KEEP"),
+        after(&[N, MAXAGE], "KEEPDEAD"),
         LOCKS,
         TTL,
         REQID,
