@@ -176,6 +176,10 @@ pub fn samples() -> Samples<Flow> {
             ("flow-forgetful", value(&forgetful())),
             ("flow-many", value(&events([created(0)].into_iter().chain(many)))),
         ],
-        changes: vec![("flow-changes-all", all), ("flow-changes-one", events([added(long)])), ("flow-changes-forgetful", forgetful())],
+        changes: vec![
+            ("flow-changes-all", all),
+            ("flow-changes-one", events([added(long)])),
+            ("flow-changes-forgetful", forgetful()),
+        ],
     }
 }

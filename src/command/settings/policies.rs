@@ -102,6 +102,7 @@ impl Settings {
         TaskPolicy {
             lease_ms: self.get(Setting::TaskLeaseMs),
             retries: self.get(Setting::TaskRetries) as u32,
+            backoff_ms: self.get(Setting::TaskBackoffMs),
             grace_ms: self.get(Setting::TaskStopGraceMs),
         }
     }

@@ -286,6 +286,11 @@ settings! {
         /// dead.
         TaskRetries: number("attempts", 0..=1_000_000) = 3;
 
+        /// First pause of a task without BACKOFF after its worker failed. It doubles with each
+        /// attempt, up to an hour, and is shortened by up to a half. 0: the next attempt may begin
+        /// at once.
+        TaskBackoffMs: number("ms", 0..=3_600_000) = 1_000;
+
         /// In a new flow, one unit of PRIORITY is worth this much waiting time. So a task that has
         /// been ready long enough overtakes one of higher priority.
         TaskAgeingMs: number("ms", 1..=86_400_000) = 1_000;

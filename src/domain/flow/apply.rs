@@ -422,6 +422,28 @@ impl Flow {
     }
 }
 
+impl End {
+    /// The end that comes to a task now.
+    fn of(task: &Task, at: Millis, how: How, reason: &Bytes, result: Blob) -> Self {
+        let (fence, agent, since) = match task.run() {
+            Some(run) => (run.fence, run.agent.clone(), run.since),
+            None => (0, Bytes::EMPTY, 0),
+        };
+        End { how, at, reason: reason.clone(), fence, agent, since, result, next: 0 }
+    }
+
+    /// What an event ends a task with; `None` if it does not end it.
+    pub fn by(task: &Task, event: &FlowEvent) -> Option<Self> {
+        let (at, how, reason, result) = match event {
+            FlowEvent::Completed { at, result, .. } => (*at, How::Succeeded, &Bytes::EMPTY, result.clone()),
+            FlowEvent::Failed { at, reason, retry_at: 0, .. } => (*at, How::Dead, reason, Blob::default()),
+            FlowEvent::Ended { at, how, reason, .. } => (*at, *how, reason, Blob::default()),
+            _ => return None,
+        };
+        (!task.has_ended()).then(|| End::of(task, at, how, reason, result))
+    }
+}
+
 impl Task {
     fn remember(&mut self, attempt: Attempt) {
         if self.past.len() >= ATTEMPTS_KEPT_MAX {

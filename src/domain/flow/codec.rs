@@ -9,8 +9,8 @@ use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
 use crate::domain::entity::NUMBER_MAX;
 use crate::domain::limits::{
-    AGENT_LABELS_MAX, ATTEMPTS_KEPT_MAX, DURATION_MS_MAX, ENDED_CLAIMS_MAX, FLOW_TASKS_END, ID_BYTES_MAX, PRIORITY_MAX, RATE_CLAIMS_MAX,
-    TASK_BYTES_END, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_TEXT_BYTES_MAX,
+    AGENT_LABELS_MAX, ATTEMPTS_KEPT_MAX, DURATION_MS_MAX, ENDED_CLAIMS_MAX, FLOW_TASKS_END, ID_BYTES_MAX, PRIORITY_MAX,
+    RATE_CLAIMS_MAX, TASK_BYTES_END, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_TEXT_BYTES_MAX,
 };
 use crate::domain::value::capability::{Capability, Requirement};
 use crate::domain::value::fence::{check_fence, FENCE_END};

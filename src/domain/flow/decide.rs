@@ -132,13 +132,7 @@ fn is_open(child: &Task, parent: TaskNo) -> bool {
 }
 
 /// Cancels a task, and with `and_all` those that wait for it. `None` if it has ended.
-pub fn cancel(
-    flow: &Flow,
-    id: &[u8],
-    and_all: bool,
-    at: Millis,
-    grace_ms: Millis,
-) -> Result<Option<FlowEvent>, Error> {
+pub fn cancel(flow: &Flow, id: &[u8], and_all: bool, at: Millis, grace_ms: Millis) -> Result<Option<FlowEvent>, Error> {
     match flow.task(id) {
         None if flow.past().last_of(id).is_some() => Ok(None),
         None => Err(no_task(flow, id)),

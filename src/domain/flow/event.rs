@@ -1,7 +1,7 @@
 //! What can happen to a flow.
 
-use super::task::{Backoff, Cause, How, Needs, On};
 use super::index::Retired;
+use super::task::{Backoff, Cause, How, Needs, On};
 use super::{Options, Shelf, TaskNo};
 use crate::domain::entity::event_json::EventJson;
 use crate::domain::value::capability::Capability;

@@ -20,8 +20,8 @@
 //! ([`decide::tell`]), so the end of a task with a million children does not stall the server.
 //! Finished tasks that nothing waits for are forgotten, the oldest first, if there are more
 //! than the flow keeps, or when they are too old. Dead ones have a [shelf](Shelf) of their own, so
-//! that no success pushes them out. Their last claims stay known for a while ([`past`]), so that a worker that
-//! repeats a request gets its answer.
+//! that no success pushes them out. Their last claims stay known for a while ([`past`]), so that a
+//! worker that repeats a request gets its answer.
 //!
 //! [`decide`] and [`work`] decide what clients and workers may do, [`time`] what time does.
 //! [`Index`] holds what is derived.

@@ -1,6 +1,5 @@
 //! A task: what it needs, when it may run, and how it ended.
 
-use super::event::FlowEvent;
 use super::{Shelf, TaskNo};
 use crate::domain::algorithm::allocator::allocated;
 use crate::domain::value::capability::{Capability, Requirement};
@@ -236,28 +235,6 @@ pub struct End {
     pub result: Blob,
     /// The claim that its worker made in the same call; 0 if none.
     pub next: Fence,
-}
-
-impl End {
-    /// The end that comes to a task now.
-    pub(super) fn of(task: &Task, at: Millis, how: How, reason: &Bytes, result: Blob) -> Self {
-        let (fence, agent, since) = match task.run() {
-            Some(run) => (run.fence, run.agent.clone(), run.since),
-            None => (0, Bytes::EMPTY, 0),
-        };
-        End { how, at, reason: reason.clone(), fence, agent, since, result, next: 0 }
-    }
-
-    /// What an event ends a task with; `None` if it does not end it.
-    pub fn by(task: &Task, event: &FlowEvent) -> Option<Self> {
-        let (at, how, reason, result) = match event {
-            FlowEvent::Completed { at, result, .. } => (*at, How::Succeeded, &Bytes::EMPTY, result.clone()),
-            FlowEvent::Failed { at, reason, retry_at: 0, .. } => (*at, How::Dead, reason, Blob::default()),
-            FlowEvent::Ended { at, how, reason, .. } => (*at, *how, reason, Blob::default()),
-            _ => return None,
-        };
-        (!task.has_ended()).then(|| End::of(task, at, how, reason, result))
-    }
 }
 
 /// The state of a task.

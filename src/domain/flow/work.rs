@@ -3,6 +3,7 @@
 use super::decide::no_task;
 use super::event::{Claimed, FlowEvent};
 use super::past::EndedClaim;
+use super::spec::BACKOFF_MS_MAX;
 use super::task::{are_met, Backoff, Cause, How, Run, State, Task};
 use super::{index, Flow};
 use crate::domain::algorithm::splitmix::next_random;
@@ -19,6 +20,8 @@ pub struct Policy {
     pub lease_ms: Millis,
     /// The default number of retries after the first attempt.
     pub retries: u32,
+    /// The first pause after a failure of a task without its own backoff, ms; 0 for none.
+    pub backoff_ms: Millis,
     /// How long a worker may take to stop when asked to, ms.
     pub grace_ms: Millis,
 }
@@ -315,9 +318,20 @@ pub fn failed(
     let retry_at = if is_final || task.attempts > retries {
         0
     } else {
-        at.saturating_add(plan.and_then(|plan| plan.backoff).map_or(0, |backoff| pause(&backoff, task)))
+        let backoff = plan.and_then(|plan| plan.backoff).or_else(|| default_backoff(cause, policy));
+        at.saturating_add(backoff.map_or(0, |backoff| pause(&backoff, task)))
     };
     FlowEvent::Failed { task: id, at, cause, reason, retry_at }
+}
+
+/// The backoff of a task that names none. A worker that fails can come back at once and use up all
+/// attempts. A lost lease took its time already, and the tasks of a dead agent go on at once.
+fn default_backoff(cause: Cause, policy: &Policy) -> Option<Backoff> {
+    (cause == Cause::Failed && policy.backoff_ms > 0).then_some(Backoff {
+        is_exponential: true,
+        ms: policy.backoff_ms,
+        max_ms: BACKOFF_MS_MAX.max(policy.backoff_ms),
+    })
 }
 
 /// The pause before the next attempt, ms. Tasks that fail together do not come back

@@ -184,20 +184,11 @@ impl Flow {
                 }
             }
         }
-        let is_needed =
-            |no: &u64| self.tasks.values().any(|task| task.parents.contains_key(no) && task.end().is_none());
-        let mut surplus: Vec<(u64, u64)> = self
-            .tasks
-            .iter()
-            .filter_map(|(no, task)| match task.state {
-                State::Ended(_, at) if !is_needed(no) => Some((at, *no)),
-                _ => None,
-            })
-            .collect();
+        let mut surplus = self.retired();
         surplus.sort_unstable();
         for (shelf, (most, age)) in self.keep.into_iter().enumerate() {
-            let of_shelf = |(_, no): &&(u64, u64)| usize::from(self.tasks[no].end() == Some(End::Dead)) == shelf;
-            let here: Vec<(u64, u64)> = surplus.iter().filter(of_shelf).copied().collect();
+            let here = surplus.iter().filter(|(_, no)| self.tasks.contains_key(no) && self.shelf(*no) == shelf);
+            let here: Vec<(u64, u64)> = here.copied().collect();
             let count = here.len().saturating_sub(most);
             for (nth, (at, no)) in here.into_iter().enumerate() {
                 if nth < count || age.is_some_and(|age| at + age <= self.now) {
@@ -205,22 +196,6 @@ impl Flow {
                 }
             }
         }
-    }
-
-    /// When a task that is kept will have been kept for long enough.
-    fn next_outdated(&self) -> Option<u64> {
-        let is_needed =
-            |no: &u64| self.tasks.values().any(|task| task.parents.contains_key(no) && task.end().is_none());
-        let ends = self.tasks.iter().filter_map(|(no, task)| match task.state {
-            State::Ended(end, at) if !is_needed(no) => Some(at + self.keep[usize::from(end == End::Dead)].1?),
-            _ => None,
-        });
-        ends.min()
-    }
-
-    /// A task that is no longer kept, if anybody ever had it.
-    pub fn forgotten(&self, id: &str) -> Option<&Task> {
-        self.forgotten.iter().find(|task| task.id == id && task.fence() > 0)
     }
 
     fn waits_for(&self, no: u64, parent: u64) -> bool {

@@ -44,8 +44,7 @@ fn a_repeated_request_has_its_answer_though_its_task_is_not_kept() {
     }
     let replica = server.replica();
     let a = fence_of(&server, "a");
-    let both: Vec<Reply> =
-        (0..2).map(|_| server.run(&format!("LTMC.TASK.COMPLETE f a {a} done NEXT"))).collect();
+    let both: Vec<Reply> = (0..2).map(|_| server.run(&format!("LTMC.TASK.COMPLETE f a {a} done NEXT"))).collect();
     assert_eq!(both[0], both[1], "the same next task");
     let (task, b) = claimed(&both[0]);
     assert_eq!(task, "b");
@@ -164,4 +163,68 @@ fn dead_tasks_and_others_have_bounds_of_their_own_in_number_and_age() {
     assert!(error.error().contains("MAXAGE is 'x'"), "{error:?}");
     replica.wait_synced(&server);
     assert_persisted_everywhere(&server, &[&replica]);
+}
+
+#[test]
+fn a_failing_worker_does_not_use_up_all_attempts_at_once() {
+    let server = Server::start();
+    add(&server, "t", "");
+    let fence = fence_of(&server, "t");
+    assert_eq!(server.run(&format!("LTMC.TASK.FAIL f t {fence} no-disk")).text(), "RETRY");
+    let why = shown(&server, "t").get("why").text().to_string();
+    let words: Vec<&str> = why.split(' ').collect();
+    let left = words[1].parse::<i64>().expect("a number");
+    assert!((1..=1000).contains(&left), "{why}");
+    assert!(
+        why.starts_with("waits ") && why.contains(" ms for its next attempt after a failure of attempt 1"),
+        "{why}"
+    );
+    assert!(server.run("LTMC.TASK.CLAIM f w").array().is_empty());
+    // A lost lease has taken its time, and a task may say that it does not pause.
+    set_clock(&server, 1_001);
+    wait_until("it is ready", || state(&server, "t") == "ready");
+    server.run("LTMC.TASK.CLAIM f w PX 1000").array();
+    set_clock(&server, 2_500);
+    wait_until("it is ready at once", || state(&server, "t") == "ready");
+    server.run("LTMC.TASK.CANCEL f t").int();
+    add(&server, "u", "BACKOFF FIXED 0");
+    let fence = fence_of(&server, "u");
+    server.run(&format!("LTMC.TASK.FAIL f u {fence} x")).text();
+    assert_eq!(state(&server, "u"), "ready");
+    server.run("CONFIG SET ltmc.task-backoff-ms 0").ok();
+    add(&server, "v", "PRIORITY 1000");
+    let fence = fence_of(&server, "v");
+    server.run(&format!("LTMC.TASK.FAIL f v {fence} x")).text();
+    assert_eq!(state(&server, "v"), "ready");
+}
+
+#[test]
+fn a_flow_counts_what_is_there_and_all_that_was_apart() {
+    let server = Server::start();
+    server.run("LTMC.FLOW.CREATE f KEEP 1").ok();
+    for n in 0..3 {
+        add(&server, &format!("t{n}"), "");
+        work(&server);
+    }
+    add(&server, "open", "");
+    let counts = ["tasks", "ready", "succeeded", "total_succeeded", "total_added", "total_dead", "progress"];
+    assert_eq!(counts.map(|field| info(&server, field)), [2, 1, 1, 3, 4, 0, 75]);
+}
+
+#[test]
+fn a_wait_for_work_that_does_not_come_ends_with_an_empty_list() {
+    let server = Server::start();
+    add(&server, "t", "");
+    let fence = fence_of(&server, "t");
+    let none = Reply::Array(Vec::new());
+    for line in [
+        "LTMC.TASK.CLAIM f w".into(),
+        "LTMC.TASK.CLAIM f w BLOCK 20".into(),
+        format!("LTMC.TASK.COMPLETE f t {fence} r NEXT BLOCK 20"),
+        "LTMC.MSG.RECV m bob".into(),
+        "LTMC.MSG.RECV m bob BLOCK 20".into(),
+        "EVAL return(redis.call('LTMC.TASK.CLAIM','f','w','BLOCK','20')) 0".into(),
+    ] {
+        assert_eq!(server.run(&line), none, "{line}");
+    }
 }

@@ -73,6 +73,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("bind-agent-to-user", "yes", "maybe"),
     ("flow-tasks-max", "12", "0"),
     ("flow-keep", "0", "-1"),
+    ("task-backoff-ms", "0", "3600001"),
     ("flow-keep-ms", "60000", "-1"),
     ("flow-keep-dead", "0", "-1"),
     ("flow-keep-dead-ms", "60000", "-1"),

@@ -7,7 +7,7 @@ use crate::domain::{Blob, Fence, Millis};
 use std::borrow::Cow;
 
 /// How tasks end, in words.
-pub const ENDS: [(How, &str); 4] =
+const ENDS: [(How, &str); 4] =
     [(How::Succeeded, "succeeded"), (How::Dead, "dead"), (How::Cancelled, "cancelled"), (How::Skipped, "skipped")];
 
 /// A time, nil for 0.

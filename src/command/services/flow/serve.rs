@@ -322,12 +322,7 @@ pub fn end_reply(flow: &Flow, task: Option<&[u8]>) -> Result<Option<Reply>, Erro
 }
 
 /// The ends of tasks that changes bring and clients wait for, as they are told.
-fn ends_waited_for<H: Host>(
-    node: &Node,
-    host: &mut H,
-    key: Key,
-    changes: &[Change<FlowEvent>],
-) -> Vec<(Bytes, Reply)> {
+fn ends_waited_for<H: Host>(node: &Node, host: &mut H, key: Key, changes: &[Change<FlowEvent>]) -> Vec<(Bytes, Reply)> {
     let completions = &node.queues.completions;
     if completions.is_empty() || completions.waiting_for(&key.id()) == 0 {
         return Vec::new();

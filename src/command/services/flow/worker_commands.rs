@@ -89,10 +89,9 @@ fn claim_or_wait<H: Host>(cx: &mut Cx<H>, args: TaskClaimArgs) -> Result<Outcome
     if !fences.is_empty() {
         return Ok(Outcome::Reply(claims_reply(cx.node, cx.host, key, &fences)));
     }
-    let Some(block_ms) = args.block_ms else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
-    if !cx.host.may_block() {
-        return Ok(Outcome::Reply(Reply::Nil));
-    }
+    let Some(block_ms) = args.block_ms.filter(|_| cx.host.may_block()) else {
+        return Ok(Outcome::Reply(Reply::Array(Vec::new())));
+    };
     let TaskClaimArgs { claim, request_id, .. } = args;
     let waiter = TaskWaiter { key: key.id(), args: claim, request_id };
     let new = NewWait {

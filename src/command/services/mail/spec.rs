@@ -143,7 +143,7 @@ pub const RECV: Spec = Spec {
     categories: "write slow blocking",
     complexity: "O(M log N) with M the messages received and N those in the mailbox",
     summary: "Receives an agent's messages in their order, with a lease; waits for one if asked to.",
-    reply: Shape::list(&RECEIVED).or_nil("the wait timed out"),
+    reply: Shape::list(&RECEIVED),
     args: &[MAIL, AGENT, Arg::integer("n").after("COUNT").optional(), TTL, BLOCK, BOUND, REPLYTO.optional()],
     ..MAIL_ROW
 };
