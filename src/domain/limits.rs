@@ -161,6 +161,8 @@ pub const TASK_BYTES_END: usize = 512 * 1024 * 1024;
 pub const TASK_RETRIES_MAX: u64 = 1_000_000;
 /// Most attempts remembered of each task.
 pub const ATTEMPTS_KEPT_MAX: usize = 16;
+/// Most ended claims of forgotten tasks that a flow remembers.
+pub const ENDED_CLAIMS_MAX: usize = 1_024;
 /// Most tasks of one claim.
 pub const TASK_CLAIMS_MAX: usize = 1_000;
 /// Most lines of tasks whose locks are tried in one claim.

@@ -125,6 +125,11 @@ impl Queues {
         self.all().into_iter().filter(move |(of, _)| *of == service).map(|(_, queue)| queue)
     }
 
+    /// Whether a waiter waits for a list: of tasks or of messages. If nothing comes, that is empty.
+    pub fn is_for_list(&self, id: WaiterId) -> bool {
+        self.tasks.waiter(id).is_some() || self.mails.waiter(id).is_some()
+    }
+
     /// Whether nobody waits.
     #[inline]
     pub fn is_empty(&self) -> bool {

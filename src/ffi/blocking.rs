@@ -178,11 +178,13 @@ extern "C" fn unblocked_by_command(
         let ctx = Ctx(ctx);
         let handle = call!(RedisModule_GetBlockedClientHandle(ctx.0));
         let Some(ended) = forget(handle) else { return };
-        state::with_node(|node| {
+        let nothing = state::with_node(|node| {
+            let nothing = node.nothing_for(ended.waiter);
             node.waits.told(ended.waiter);
             node.drop_wait(ended.waiter, Unserved::TimedOut);
+            nothing
         });
-        reply::write(ctx, &ended.put_off.unwrap_or(Ok(Reply::Nil)));
+        reply::write(ctx, &ended.put_off.unwrap_or(Ok(nothing.unwrap_or(Reply::Nil))));
         if !ended.was_unblocked {
             release(handle);
         }

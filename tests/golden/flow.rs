@@ -4,7 +4,7 @@
 use crate::samples::{answered, value, Samples, FENCE, NOW};
 use ltmc::domain::entity::idempotency::Answer;
 use ltmc::domain::flow::task::{Backoff, Cause, Needs, On};
-use ltmc::domain::flow::{Addition, Claimed, Flow, FlowEvent, How, Options, Rate};
+use ltmc::domain::flow::{Addition, Claimed, Flow, FlowEvent, How, Keep, Options, Rate, Shelf};
 use ltmc::domain::value::capability::{Capability, Requirement};
 use ltmc::domain::{Blob, Bytes, Change};
 
@@ -19,9 +19,10 @@ fn created(keep: u64) -> FlowEvent {
         max_active: 8,
         group_max: 2,
         rate: Some(Rate { claims: 3, per_ms: 60_000 }),
-        keep,
+        keep: Keep { tasks: keep, age_ms: 0 },
         expires_at: Some(NOW + 86_400_000),
         ageing_ms: 1_000,
+        keep_dead: Keep { tasks: keep, age_ms: 3_600_000 },
     };
     FlowEvent::Created { at: NOW, options }
 }
@@ -68,6 +69,28 @@ fn claimed(name: &str, n: u64) -> FlowEvent {
     }))
 }
 
+/// The claim that came with the completion of another one.
+fn claimed_after(name: &str, n: u64, after: &str, before: u64) -> FlowEvent {
+    let FlowEvent::Claimed(claimed) = claimed(name, n) else { unreachable!("it is a claim") };
+    FlowEvent::Claimed(Box::new(Claimed { after: id(after), after_fence: FENCE + 2 * before, ..*claimed }))
+}
+
+/// A flow that keeps nothing of what has ended but the last claims.
+fn forgetful() -> Changes {
+    let at = NOW + 700;
+    let completed = |name: &str| FlowEvent::Completed { task: id(name), at, result: Blob::from(&b"42"[..]) };
+    let dead = FlowEvent::Failed { task: id("b"), at, cause: Cause::Failed, reason: id("no disk"), retry_at: 0 };
+    events([
+        created(0),
+        added(plain("a", &[])),
+        added(plain("b", &[])),
+        claimed("a", 60),
+        completed("a"),
+        claimed_after("b", 61, "a", 60),
+        dead,
+    ])
+}
+
 /// Every kind of event, every field filled.
 fn all_changes() -> Changes {
     let at = NOW + 700;
@@ -95,6 +118,7 @@ fn all_changes() -> Changes {
             ends_at: NOW + 5_550,
             locks: vec![FENCE + 96, FENCE + 98],
             after: Bytes::EMPTY,
+            after_fence: 0,
         })),
         FlowEvent::Extended { task: id("r"), at, ends_at: NOW + 5_700, progress: Some((Some(40), id("half done"))) },
         FlowEvent::Extended { task: id("r"), at, ends_at: NOW + 5_800, progress: None },
@@ -122,6 +146,7 @@ fn all_changes() -> Changes {
         FlowEvent::Cancelled { at },
         FlowEvent::Ended { task: id("h"), at, how: How::CancelledWithAll, reason: Bytes::EMPTY },
         FlowEvent::Swept { at, upto: 5 },
+        FlowEvent::Forgotten { at, shelf: Shelf::Dead, upto: (at, 3) },
     ];
     let born = Change::Born { revision: FENCE };
     let answers = [
@@ -148,8 +173,13 @@ pub fn samples() -> Samples<Flow> {
         snapshots: vec![
             ("flow-plain", value(&events([created(10), added(plain("a", &[]))]))),
             ("flow-rich", value(&all)),
+            ("flow-forgetful", value(&forgetful())),
             ("flow-many", value(&events([created(0)].into_iter().chain(many)))),
         ],
-        changes: vec![("flow-changes-all", all), ("flow-changes-one", events([added(long)]))],
+        changes: vec![
+            ("flow-changes-all", all),
+            ("flow-changes-one", events([added(long)])),
+            ("flow-changes-forgetful", forgetful()),
+        ],
     }
 }

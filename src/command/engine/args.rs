@@ -229,6 +229,19 @@ impl<'a> Args<'a> {
         Error::usage(format!("{given} exclude each other; syntax: {}", self.spec.syntax()))
     }
 
+    /// At least one fence, up to the options behind them. The row declares the list at `place`.
+    pub fn fences(&mut self, name: &str, place: usize) -> Result<Vec<Fence>, Error> {
+        let end = Walk::new(self.spec, self.args).end_of_list(&self.spec.args[place], self.at);
+        let mut fences = Vec::with_capacity(end - self.at);
+        while self.at < end {
+            fences.push(self.fence(name)?);
+        }
+        if fences.is_empty() {
+            return Err(self.missing(name));
+        }
+        Ok(fences)
+    }
+
     /// The error for an argument, or a required option, that is missing.
     pub fn missing(&self, name: &str) -> Error {
         Error::usage(format!("{name} is missing; syntax: {}", self.spec.syntax()))

@@ -2,6 +2,7 @@
 
 use super::commit::{change_value, tell_watchers};
 use super::cx::Cx;
+use super::service::Serve;
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::domain::entity::record::Payload;
@@ -37,7 +38,7 @@ pub fn unknown_type(tag: u8) -> Error {
 /// Applies changes that another node decided or that a file held. A value under suspicion gets
 /// them, too, or it would be stale once it is cleared. If the client is not trusted, the result is
 /// checked first, and nothing changes if it breaks a rule.
-pub fn apply_changes<E: Entity + Clone, H: Host>(
+pub fn apply_changes<E: Serve + Clone, H: Host>(
     cx: &mut Cx<H>,
     key: Key,
     changes: &mut [Change<E::Event>],
@@ -60,6 +61,7 @@ pub fn apply_changes<E: Entity + Clone, H: Host>(
     if E::GIVES_WAY && is_new {
         cx.node.evictable_keys.insert(key.id());
     }
+    E::foresee(cx.node, cx.host, key, changes);
     change_value::<E, H>(cx.node, cx.host, key, changes)?;
     note_found::<E>(cx.node, key, &mut cx.host.raw_or_new::<E>(key)?.state);
     cx.node.trace.at(Stage::Notify);

@@ -47,6 +47,10 @@ pub trait Serve: Reacts {
     /// until nothing is left to do.
     fn follow<H: Host>(_node: &mut Node, _host: &mut H, _key: Key, _plan: Self::Plan) {}
 
+    /// Before changes that another node decided, or that a file held: tells the clients that wait
+    /// for what is about to happen and could not be seen afterwards.
+    fn foresee<H: Host>(_node: &mut Node, _host: &mut H, _key: Key, _changes: &[Change<Self::Event>]) {}
+
     /// The scheduler looks at a value of this type, or at a key that a client expects to become
     /// one. With `has_changed`, something may have happened to it unnoticed, so all its waiters are
     /// looked at, too. Returns how much work that was.

@@ -96,6 +96,15 @@ impl Node {
         ids.into_iter().for_each(|id| self.refuse_wait(id, error.clone(), host));
     }
 
+    /// The reply to a wait that ends with nothing: nil, and no tasks or messages are an empty list.
+    pub fn nothing_for(&self, id: WaiterId) -> Reply {
+        if self.queues.is_for_list(id) {
+            Reply::Array(Vec::new())
+        } else {
+            Reply::Nil
+        }
+    }
+
     /// Ends the wait `id` unserved. False if there is no such wait.
     ///
     /// It may have held up others, so its keys are scheduled for a look: the caller may be a

@@ -7,7 +7,6 @@ pub mod scrub;
 use super::engine::{bindings, reactions, tracing, watch_log};
 use super::host::{Host, KeyType, Ownership, UNSURE_MS};
 use super::node::Node;
-use super::reply::Reply;
 use super::settings::Setting;
 use crate::command::engine::commit::commit;
 use crate::command::engine::entity_types::{gives_way, service_of, with_key_type};
@@ -80,8 +79,9 @@ fn next_piece<H: Host>(node: &mut Node, host: &mut H, watchers_first: bool) -> O
             Some(1)
         }
         Due::Wait(id) => {
+            let nothing = node.nothing_for(id);
             if node.drop_wait(id, Unserved::TimedOut) {
-                host.answer(id, Ok(Reply::Nil));
+                host.answer(id, Ok(nothing));
             }
             Some(1)
         }

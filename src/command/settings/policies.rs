@@ -3,7 +3,7 @@
 use super::{Setting, Settings};
 use crate::domain::algorithm::eviction::Policy;
 use crate::domain::flow::work::Policy as TaskPolicy;
-use crate::domain::flow::Options;
+use crate::domain::flow::{Keep, Options};
 use crate::domain::mail::decide::Policy as MailPolicy;
 use crate::domain::reactions::ReactionEnv;
 use crate::domain::registry::time::Policy as RegistryPolicy;
@@ -102,6 +102,7 @@ impl Settings {
         TaskPolicy {
             lease_ms: self.get(Setting::TaskLeaseMs),
             retries: self.get(Setting::TaskRetries) as u32,
+            backoff_ms: self.get(Setting::TaskBackoffMs),
             grace_ms: self.get(Setting::TaskStopGraceMs),
         }
     }
@@ -122,8 +123,13 @@ impl Settings {
 
     /// The options of a new flow.
     pub fn flow_options(&self) -> Options {
-        let (keep, ageing_ms) = (self.get(Setting::FlowKeep), self.get(Setting::TaskAgeingMs));
-        Options { keep, ageing_ms, ..Options::default() }
+        let keep = |tasks, age_ms| Keep { tasks: self.get(tasks), age_ms: self.get(age_ms) };
+        Options {
+            keep: keep(Setting::FlowKeep, Setting::FlowKeepMs),
+            keep_dead: keep(Setting::FlowKeepDead, Setting::FlowKeepDeadMs),
+            ageing_ms: self.get(Setting::TaskAgeingMs),
+            ..Options::default()
+        }
     }
 
     /// Whether an ACL user may act only under its own name.

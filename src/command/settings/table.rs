@@ -260,9 +260,21 @@ settings! {
         /// Maximum number of tasks in one flow, including the finished tasks it keeps.
         FlowTasksMax: number("tasks", 1..=100_000_000) = 1_000_000;
 
-        /// How many finished tasks a new flow keeps if it has no KEEP. The oldest are dropped
-        /// first.
+        /// How many tasks that succeeded, were cancelled or skipped a new flow keeps if it has no
+        /// KEEP. The oldest are dropped first.
         FlowKeep: number("tasks", 0..=100_000_000) = 10_000;
+
+        /// How long a new flow keeps them if its KEEP has no MAXAGE. 0: as long as there are not
+        /// too many.
+        FlowKeepMs: number("ms", 0..=31_536_000_000) = 0;
+
+        /// How many dead tasks a new flow keeps if it has no KEEPDEAD. The oldest are dropped
+        /// first.
+        FlowKeepDead: number("tasks", 0..=100_000_000) = 10_000;
+
+        /// How long a new flow keeps them if its KEEPDEAD has no MAXAGE. 0: as long as there are
+        /// not too many.
+        FlowKeepDeadMs: number("ms", 0..=31_536_000_000) = 0;
 
         /// Maximum size of a payload, result or signal of a task.
         TaskPayloadBytesMax: number("bytes", 1..=536_870_912) = 16_777_216;
@@ -273,6 +285,11 @@ settings! {
         /// How many times a task without RETRIES is tried again after its first attempt. Then it is
         /// dead.
         TaskRetries: number("attempts", 0..=1_000_000) = 3;
+
+        /// First pause of a task without BACKOFF after its worker failed. It doubles with each
+        /// attempt, up to an hour, and is shortened by up to a half. 0: the next attempt may begin
+        /// at once.
+        TaskBackoffMs: number("ms", 0..=3_600_000) = 1_000;
 
         /// In a new flow, one unit of PRIORITY is worth this much waiting time. So a task that has
         /// been ready long enough overtakes one of higher priority.

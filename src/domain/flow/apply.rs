@@ -1,11 +1,13 @@
 //! How the events of a flow change it. An event that does not fit is ignored.
 
 use super::event::{Addition, Claimed, FlowEvent};
+use super::index::Retired;
+use super::past::EndedClaim;
 use super::task::{Attempt, Cause, End, How, Parent, Plan, Run, State, Stop, Task, Told, Verdict};
-use super::{decide, Flow, TaskNo};
+use super::{decide, Flow, Shelf, TaskNo};
 use crate::domain::entity::count;
 use crate::domain::limits::ATTEMPTS_KEPT_MAX;
-use crate::domain::{Blob, Bytes, Millis};
+use crate::domain::{Blob, Bytes, Fence, Millis};
 
 impl Flow {
     pub(super) fn happen(&mut self, event: &FlowEvent) {
@@ -42,6 +44,7 @@ impl Flow {
             FlowEvent::Swept { upto, .. } => {
                 self.cancelled = self.cancelled.map(|swept| swept.max(*upto).min(self.last_no));
             }
+            FlowEvent::Forgotten { shelf, upto, .. } => self.forget_outdated(*shelf, *upto),
         }
     }
 
@@ -129,8 +132,8 @@ impl Flow {
         }
         // From a file: the parent has ended, and this task has not been told yet.
         for parent in open {
-            if let Some(end) = self.at(parent).and_then(Task::end) {
-                self.index.retired.remove(&(end.at, parent));
+            if let Some(end) = self.tasks.get(&parent).and_then(|task| task.end()) {
+                self.index.need(end, parent);
                 self.index.pending.entry(parent).or_insert(no);
             }
         }
@@ -141,7 +144,7 @@ impl Flow {
         let Some(task) = self.tasks.get_mut(&no) else { return };
         task.children += 1;
         if let Some(end) = task.end() {
-            self.index.retired.remove(&(end.at, no));
+            self.index.need(end, no);
         }
     }
 
@@ -156,7 +159,7 @@ impl Flow {
     fn retire(&mut self, no: TaskNo) {
         let Some((task, end)) = self.tasks.get(&no).and_then(|task| Some((task, task.end()?))) else { return };
         if task.children == 0 && !self.index.pending.contains_key(&no) {
-            self.index.retired.insert((end.at, no));
+            self.index.retire(end, no);
         }
     }
 
@@ -258,13 +261,21 @@ impl Flow {
             task.attempts = task.attempts.saturating_add(1);
             task.state = State::Running(Box::new(run));
         });
-        if let Some(before) = self.index.no(&claimed.after) {
-            self.edit(before, |task| {
-                if let State::Ended(end) = &mut task.state {
-                    end.next = claimed.fence;
-                }
-            });
+        if claimed.after_fence > 0 {
+            self.follow(&claimed.after, claimed.after_fence, claimed.fence);
         }
+    }
+
+    /// Notes the claim that a worker made with the completion of another one. The task of that one
+    /// may be forgotten, and another may have its name.
+    fn follow(&mut self, id: &[u8], fence: Fence, next: Fence) {
+        let is_it = |no: &TaskNo| self.at(*no).and_then(Task::end).is_some_and(|end| end.fence == fence);
+        let Some(before) = self.index.no(id).filter(is_it) else { return self.past.follow(id, fence, next) };
+        self.edit(before, |task| {
+            if let State::Ended(end) = &mut task.state {
+                end.next = next;
+            }
+        });
     }
 
     fn taken_back(&mut self, id: &[u8]) {
@@ -318,12 +329,8 @@ impl Flow {
             self.index.pending.insert(no, first);
         }
         let Some(task) = self.tasks.get(&no) else { return };
-        let (fence, agent, since) = match task.run() {
-            Some(run) => (run.fence, run.agent.clone(), run.since),
-            None => (0, Bytes::EMPTY, 0),
-        };
+        let end = End::of(task, at, how, reason, result);
         let parents: Vec<TaskNo> = task.parents.iter().map(|parent| parent.no).collect();
-        let end = End { how, at, reason: reason.clone(), fence, agent, since, result, next: 0 };
         self.edit(no, |task| task.state = State::Ended(Box::new(end)));
         parents.into_iter().for_each(|parent| self.lose_child(parent));
         self.forget_surplus();
@@ -331,15 +338,35 @@ impl Flow {
 
     /// Forgets tasks that are no longer needed, if there are more than the flow keeps.
     fn forget_surplus(&mut self) {
-        while self.index.retired.len() as u64 > self.options.keep {
-            let Some((_, no)) = self.index.retired.first().copied() else { return };
-            let Some(task) = self.tasks.remove(&no) else { return };
-            self.index.lift(&task, &self.options);
-            self.index.leave(&task);
-            if let Some(end) = task.end() {
-                count(&mut self.totals.forgotten[end.how.index()], 1);
+        for shelf in Shelf::ALL {
+            while self.index.retired(shelf).len() as u64 > self.options.keep_on(shelf).tasks {
+                let Some((_, no)) = self.index.retired(shelf).first().copied() else { break };
+                if !self.forget(no) {
+                    break;
+                }
             }
         }
+    }
+
+    /// Forgets the tasks on a shelf up to this one.
+    fn forget_outdated(&mut self, shelf: Shelf, upto: Retired) {
+        while let Some((_, no)) = self.index.retired(shelf).first().copied().filter(|first| *first <= upto) {
+            if !self.forget(no) {
+                return;
+            }
+        }
+    }
+
+    /// Forgets a task. False if it is not there, which only a broken index can say.
+    fn forget(&mut self, no: TaskNo) -> bool {
+        let Some(task) = self.tasks.remove(&no) else { return false };
+        self.index.lift(&task, &self.options);
+        self.index.leave(&task);
+        EndedClaim::of(&task).into_iter().for_each(|claim| self.past.remember(claim));
+        if let Some(end) = task.end() {
+            count(&mut self.totals.forgotten[end.how.index()], 1);
+        }
+        true
     }
 
     fn requeue(&mut self, id: &[u8], at: Millis) {
@@ -392,6 +419,28 @@ impl Flow {
                 task.ready_at = task.not_before.min(at);
             }
         });
+    }
+}
+
+impl End {
+    /// The end that comes to a task now.
+    fn of(task: &Task, at: Millis, how: How, reason: &Bytes, result: Blob) -> Self {
+        let (fence, agent, since) = match task.run() {
+            Some(run) => (run.fence, run.agent.clone(), run.since),
+            None => (0, Bytes::EMPTY, 0),
+        };
+        End { how, at, reason: reason.clone(), fence, agent, since, result, next: 0 }
+    }
+
+    /// What an event ends a task with; `None` if it does not end it.
+    pub fn by(task: &Task, event: &FlowEvent) -> Option<Self> {
+        let (at, how, reason, result) = match event {
+            FlowEvent::Completed { at, result, .. } => (*at, How::Succeeded, &Bytes::EMPTY, result.clone()),
+            FlowEvent::Failed { at, reason, retry_at: 0, .. } => (*at, How::Dead, reason, Blob::default()),
+            FlowEvent::Ended { at, how, reason, .. } => (*at, *how, reason, Blob::default()),
+            _ => return None,
+        };
+        (!task.has_ended()).then(|| End::of(task, at, how, reason, result))
     }
 }
 

@@ -1,15 +1,16 @@
 //! The saved form of a flow, and the invariants of a loaded one.
 
 use super::event::{Addition, Claimed, FlowEvent};
+use super::past::{EndedClaim, EndedClaims};
 use super::task::{Attempt, End, Needs, Parent, Plan, Run, State, Task, Told, Verdict};
-use super::{Flow, Options, TaskNo, Totals};
+use super::{Flow, Keep, Options, Shelf, TaskNo, Totals};
 use crate::domain::algorithm::allocator::{allocated, tree_bytes};
 use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
 use crate::domain::entity::NUMBER_MAX;
 use crate::domain::limits::{
-    AGENT_LABELS_MAX, ATTEMPTS_KEPT_MAX, DURATION_MS_MAX, FLOW_TASKS_END, ID_BYTES_MAX, PRIORITY_MAX, RATE_CLAIMS_MAX,
-    TASK_BYTES_END, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_TEXT_BYTES_MAX,
+    AGENT_LABELS_MAX, ATTEMPTS_KEPT_MAX, DURATION_MS_MAX, ENDED_CLAIMS_MAX, FLOW_TASKS_END, ID_BYTES_MAX, PRIORITY_MAX,
+    RATE_CLAIMS_MAX, TASK_BYTES_END, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_TEXT_BYTES_MAX,
 };
 use crate::domain::value::capability::{Capability, Requirement};
 use crate::domain::value::fence::{check_fence, FENCE_END};
@@ -29,6 +30,7 @@ struct Saved<T> {
     totals: Totals,
     claim_times: VecDeque<Millis>,
     tasks: Vec<T>,
+    past: EndedClaims,
 }
 
 impl Serialize for Flow {
@@ -36,8 +38,9 @@ impl Serialize for Flow {
         let tasks: Vec<&Task> = self.tasks().collect();
         let Flow { created_at, options, is_paused, cancelled, last_no, last_fence, totals, .. } = *self;
         let claim_times = self.claim_times.clone();
+        let past = self.past.clone();
         let saved =
-            Saved { created_at, options, is_paused, cancelled, last_no, last_fence, totals, claim_times, tasks };
+            Saved { created_at, options, is_paused, cancelled, last_no, last_fence, totals, claim_times, tasks, past };
         saved.serialize(serializer)
     }
 }
@@ -54,6 +57,7 @@ impl<'de> Deserialize<'de> for Flow {
             last_fence: saved.last_fence,
             totals: saved.totals,
             claim_times: saved.claim_times,
+            past: saved.past,
             ..Flow::default()
         };
         let mut last = 0;
@@ -107,7 +111,9 @@ fn are_options(options: &Options) -> bool {
         (1..=RATE_CLAIMS_MAX).contains(&rate.claims.into()) && (1..=DURATION_MS_MAX).contains(&rate.per_ms)
     });
     let ends = options.expires_at.is_none_or(is_time);
-    rate && ends && options.ageing_ms <= DURATION_MS_MAX && options.keep <= FLOW_TASKS_END as u64
+    let is_kept = |keep: Keep| keep.tasks <= FLOW_TASKS_END as u64 && keep.age_ms <= DURATION_MS_MAX;
+    let kept = is_kept(options.keep) && is_kept(options.keep_dead);
+    rate && ends && kept && options.ageing_ms <= DURATION_MS_MAX
 }
 
 /// Errs if an event from an unchecked payload is outside the bounds that commands keep.
@@ -136,7 +142,8 @@ pub fn admit(event: &FlowEvent) -> Result<(), Error> {
         | FlowEvent::Paused { .. }
         | FlowEvent::Resumed { .. }
         | FlowEvent::Cancelled { .. }
-        | FlowEvent::Swept { .. } => true,
+        | FlowEvent::Swept { .. }
+        | FlowEvent::Forgotten { .. } => true,
     };
     if fits && rest_fits {
         return Ok(());
@@ -155,6 +162,7 @@ fn is_addition(addition: &Addition) -> bool {
 fn is_claim(claimed: &Claimed) -> bool {
     let names = is_id(&claimed.agent) && claimed.after.len() <= ID_BYTES_MAX && is_blob_key(&claimed.registry);
     let lease = (1..=DURATION_MS_MAX).contains(&claimed.lease_ms) && is_time(claimed.ends_at);
+    let names = names && claimed.after_fence < FENCE_END;
     names && lease && are_caps(&claimed.caps) && claimed.locks.len() <= TASK_LOCKS_MAX
 }
 
@@ -175,12 +183,14 @@ pub fn check(flow: &Flow) -> Result<(), Invariant> {
         flow.claim_times.len() <= rate && flow.claim_times.iter().all(|at| is_time(*at)),
         "its rate is out of bounds",
     )?;
+    rule(are_past(&flow.past), "the claims of forgotten tasks are out of bounds")?;
     flow.tasks().try_for_each(|task| check_task(flow, task))?;
     let fresh = derived(flow);
     rule(fresh.index == flow.index, "the indexes differ from the tasks")?;
     let same = |(one, other): (&Task, &Task)| (one.open, one.children) == (other.open, other.children);
     rule(fresh.tasks().zip(flow.tasks()).all(same), "the counted parents and children differ from the tasks")?;
-    rule(flow.index.retired.len() as u64 <= flow.options.keep, "it keeps more than it should")
+    let keeps = |shelf: Shelf| flow.index.retired(shelf).len() as u64 <= flow.options.keep_on(shelf).tasks;
+    rule(Shelf::ALL.into_iter().all(keeps), "it keeps more than it should")
 }
 
 /// Checks it after one event. In a large flow, only the task that the event is about.
@@ -274,6 +284,14 @@ fn is_run(run: &Run) -> bool {
         && run.stop.is_none_or(|stop| is_time(stop.ends_at) && !stop.how.is_success())
 }
 
+fn are_past(past: &EndedClaims) -> bool {
+    let is_claim = |claim: &EndedClaim| {
+        let fences = check_fence(claim.fence).is_ok() && claim.next < FENCE_END;
+        fences && is_id(&claim.task) && claim.agent.len() <= ID_BYTES_MAX
+    };
+    past.len() <= ENDED_CLAIMS_MAX && past.iter().all(is_claim)
+}
+
 fn is_end(end: &End) -> bool {
     let texts = is_text(&end.reason) && end.agent.len() <= ID_BYTES_MAX && is_blob(&end.result);
     is_time(end.at) && is_time(end.since) && end.fence < FENCE_END && end.next < FENCE_END && texts
@@ -288,9 +306,18 @@ fn derived(flow: &Flow) -> Flow {
 
 impl Flow {
     fn clone_without_tasks(&self) -> Flow {
-        let claim_times = self.claim_times.clone();
-        let Flow { created_at, options, is_paused, cancelled, last_no, last_fence, totals, .. } = *self;
-        Flow { created_at, options, is_paused, cancelled, last_no, last_fence, totals, claim_times, ..Flow::default() }
+        Flow {
+            created_at: self.created_at,
+            options: self.options,
+            is_paused: self.is_paused,
+            cancelled: self.cancelled,
+            last_no: self.last_no,
+            last_fence: self.last_fence,
+            totals: self.totals,
+            claim_times: self.claim_times.clone(),
+            past: self.past.clone(),
+            ..Flow::default()
+        }
     }
 }
 
@@ -306,5 +333,6 @@ pub fn memory_bytes(flow: &Flow) -> usize {
     size_of::<Flow>()
         + tree_bytes(flow.tasks.len(), size_of::<(TaskNo, Box<Task>)>())
         + allocated(flow.claim_times.capacity() * size_of::<Millis>())
+        + flow.past.heap_bytes()
         + flow.index.heap_bytes()
 }

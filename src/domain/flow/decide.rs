@@ -3,15 +3,18 @@
 
 use super::event::{Addition, FlowEvent};
 use super::task::{How, On, Parent, Run, State, Task, Told, Verdict};
-use super::{Flow, TaskNo};
+use super::{Flow, Shelf, TaskNo};
 use crate::domain::limits::{FLOW_BYTES_MAX, REQUEUED_MAX};
 use crate::domain::value::bytes::printable;
+use crate::domain::value::fence::Clock;
 use crate::domain::{Blob, Bytes, Code, Error, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The error for a missing task.
-pub fn no_task(id: &[u8]) -> Error {
-    Error::new(Code::NoTask, format!("there is no task '{}' in this flow", printable(id)))
+/// The error for a missing task. If it is known how it ended, it says so.
+pub fn no_task(flow: &Flow, id: &[u8]) -> Error {
+    let ended = flow.past().last_of(id).map(|claim| format!(": it is {}, and no longer kept", claim.how.word()));
+    let text = format!("there is no task '{}' in this flow{}", printable(id), ended.unwrap_or_default());
+    Error::new(Code::NoTask, text)
 }
 
 /// The error for a missing flow.
@@ -19,9 +22,19 @@ pub fn no_flow() -> Error {
     Error::new(Code::NoFlow, "there is no flow under this key")
 }
 
+/// A name for a task that `is_taken` does not know. It grows like a fence.
+pub fn new_name(clock: &mut Clock, is_taken: impl Fn(&Bytes) -> bool) -> Bytes {
+    loop {
+        let name = Bytes::from(clock.next_fence().to_string().as_str());
+        if !is_taken(&name) {
+            return name;
+        }
+    }
+}
+
 /// A task by its name.
 pub fn task<'a>(flow: &'a Flow, id: &[u8]) -> Result<&'a Task, Error> {
-    flow.task(id).ok_or_else(|| no_task(id))
+    flow.task(id).ok_or_else(|| no_task(flow, id))
 }
 
 /// The flow cannot be created, since it is there.
@@ -119,7 +132,15 @@ fn is_open(child: &Task, parent: TaskNo) -> bool {
 }
 
 /// Cancels a task, and with `and_all` those that wait for it. `None` if it has ended.
-pub fn cancel(task: &Task, and_all: bool, at: Millis, grace_ms: Millis) -> Option<FlowEvent> {
+pub fn cancel(flow: &Flow, id: &[u8], and_all: bool, at: Millis, grace_ms: Millis) -> Result<Option<FlowEvent>, Error> {
+    match flow.task(id) {
+        None if flow.past().last_of(id).is_some() => Ok(None),
+        None => Err(no_task(flow, id)),
+        Some(task) => Ok(cancelled(task, and_all, at, grace_ms)),
+    }
+}
+
+fn cancelled(task: &Task, and_all: bool, at: Millis, grace_ms: Millis) -> Option<FlowEvent> {
     let how = if and_all { How::CancelledWithAll } else { How::Cancelled };
     match &task.state {
         State::Ended(_) => None,
@@ -145,10 +166,24 @@ pub fn sweep(flow: &Flow, at: Millis, grace_ms: Millis, max: usize) -> Vec<FlowE
             break;
         }
         let is_stopping = task.run().is_some_and(|run| run.stop.is_some());
-        events.extend(cancel(task, true, at, grace_ms).filter(|_| !is_stopping));
+        events.extend(cancelled(task, true, at, grace_ms).filter(|_| !is_stopping));
     }
     events.push(FlowEvent::Swept { at, upto });
     events
+}
+
+/// Forgets at most `max` tasks that were kept for long enough. Empty if there are none.
+pub fn outdated(flow: &Flow, at: Millis, max: usize) -> Vec<FlowEvent> {
+    let mut left = max.max(1);
+    let of_shelf = |shelf: Shelf| {
+        let age_ms = Some(flow.options().keep_on(shelf).age_ms).filter(|age_ms| *age_ms > 0)?;
+        let oldest = (at.checked_sub(age_ms)?, TaskNo::MAX);
+        let due = flow.index().retired(shelf).range(..=oldest).take(left);
+        let (count, upto) = due.fold((0, None), |(count, _), end| (count + 1, Some(*end)));
+        left -= count;
+        Some(FlowEvent::Forgotten { at, shelf, upto: upto? })
+    };
+    Shelf::ALL.into_iter().filter_map(of_shelf).collect()
 }
 
 /// Gives a task the signal that it waits for. `None` if it has the signal.

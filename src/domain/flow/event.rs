@@ -1,7 +1,8 @@
 //! What can happen to a flow.
 
+use super::index::Retired;
 use super::task::{Backoff, Cause, How, Needs, On};
-use super::{Options, TaskNo};
+use super::{Options, Shelf, TaskNo};
 use crate::domain::entity::event_json::EventJson;
 use crate::domain::value::capability::Capability;
 use crate::domain::{Blob, Bytes, Connection, Event, Fence, Millis};
@@ -137,6 +138,15 @@ pub enum FlowEvent {
         /// The number.
         upto: TaskNo,
     },
+    /// Ended tasks that were kept for long enough were forgotten.
+    Forgotten {
+        /// When.
+        at: Millis,
+        /// Where they were kept.
+        shelf: Shelf,
+        /// All of them up to this end.
+        upto: Retired,
+    },
 }
 
 /// A new task.
@@ -193,6 +203,8 @@ pub struct Claimed {
     pub locks: Vec<Fence>,
     /// The task with whose completion this one was requested; empty if there is none.
     pub after: Bytes,
+    /// The fence under which that one was completed; 0 if there is none.
+    pub after_fence: Fence,
 }
 
 impl FlowEvent {
@@ -215,7 +227,8 @@ impl FlowEvent {
             | FlowEvent::Paused { .. }
             | FlowEvent::Resumed { .. }
             | FlowEvent::Cancelled { .. }
-            | FlowEvent::Swept { .. } => None,
+            | FlowEvent::Swept { .. }
+            | FlowEvent::Forgotten { .. } => None,
         }
     }
 
@@ -254,7 +267,8 @@ impl FlowEvent {
             | FlowEvent::Paused { at }
             | FlowEvent::Resumed { at }
             | FlowEvent::Cancelled { at }
-            | FlowEvent::Swept { at, .. } => *at,
+            | FlowEvent::Swept { at, .. }
+            | FlowEvent::Forgotten { at, .. } => *at,
         }
     }
 }
@@ -308,7 +322,8 @@ impl Event for FlowEvent {
             FlowEvent::Extended { .. }
             | FlowEvent::Ripened { .. }
             | FlowEvent::Told { .. }
-            | FlowEvent::Swept { .. } => return None,
+            | FlowEvent::Swept { .. }
+            | FlowEvent::Forgotten { .. } => return None,
         })
     }
 

@@ -27,7 +27,7 @@ mod tests {
         testing::NOW,
     };
     use crate::domain::flow::task::Needs;
-    use crate::domain::flow::{Addition, Claimed, FlowEvent, Options};
+    use crate::domain::flow::{Addition, Claimed, FlowEvent, Keep, Options};
     use crate::domain::value::capability::Requirement;
     use crate::domain::{Blob, Bytes, Record};
 
@@ -37,7 +37,8 @@ mod tests {
 
     /// A flow with `tasks` tasks: some have parents, some have needs, some run, some have ended.
     pub fn flow(tasks: u64) -> Record<Flow> {
-        let options = Options { group_max: 5, keep: 1 << 20, ageing_ms: 1_000, ..Options::default() };
+        let options =
+            Options { group_max: 5, keep: Keep { tasks: 1 << 20, age_ms: 0 }, ageing_ms: 1_000, ..Options::default() };
         let added = |n: u64| {
             let caps = vec![Requirement::parse(format!("cap-{}", n % 5).as_bytes()).expect("a capability")];
             let group = if n % 2 == 0 { Bytes::from("group") } else { Bytes::EMPTY };

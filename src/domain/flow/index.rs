@@ -5,13 +5,14 @@
 //! whose group has room is *on offer*, under the capabilities that it requires. So a claim looks at
 //! no more than one task of each line, and if that one does not fit, none of its line does.
 
-use super::task::{Needs, State, Task, OPEN_STATES, STATE_WORDS};
+use super::task::{End, Needs, State, Task, OPEN_STATES, STATE_WORDS};
 use super::{Options, TaskNo};
 use crate::domain::algorithm::allocator::{allocated, table_bytes, tree_bytes};
 use crate::domain::queue::rank::virtual_start;
 use crate::domain::value::capability::Requirement;
 use crate::domain::{Bytes, Fence, Millis};
 use ahash::AHashMap;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::sync::Arc;
@@ -21,6 +22,23 @@ pub type Place = (i64, TaskNo);
 
 /// When to look at a task.
 pub type Alarm = (Millis, TaskNo);
+
+/// An ended task that is no longer needed: the time of its end, and the task.
+pub type Retired = (Millis, TaskNo);
+
+/// Where ended tasks are kept that nothing waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Shelf {
+    /// They succeeded, were cancelled or skipped.
+    Done,
+    /// They are dead. One dead task may have skipped many others, which must not push it out.
+    Dead,
+}
+
+impl Shelf {
+    /// All of them.
+    pub const ALL: [Shelf; 2] = [Shelf::Done, Shelf::Dead];
+}
 
 /// Tasks with the same needs.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -58,8 +76,8 @@ pub struct Index {
     groups: AHashMap<Bytes, Group>,
     /// The first task of each line whose group has room, by required capabilities.
     offers: BTreeMap<Box<[Requirement]>, BTreeSet<Place>>,
-    /// Tasks that are no longer needed, the earliest ended first.
-    pub(super) retired: BTreeSet<(Millis, TaskNo)>,
+    /// Tasks that are no longer needed, the earliest ended first, by their shelves.
+    retired: [BTreeSet<Retired>; 2],
     /// Bytes of all tasks and their needs.
     task_bytes: usize,
     /// How many of them travel beside a payload.
@@ -136,6 +154,25 @@ impl Index {
         Offers { heads: heads.map(|(_, heads)| heads.iter().peekable()).collect() }
     }
 
+    /// The tasks on a shelf, the earliest ended first.
+    pub fn retired(&self, shelf: Shelf) -> &BTreeSet<Retired> {
+        &self.retired[shelf as usize]
+    }
+
+    fn retired_len(&self) -> usize {
+        self.retired.iter().map(BTreeSet::len).sum()
+    }
+
+    /// A task that has ended is no longer needed.
+    pub(super) fn retire(&mut self, end: &End, no: TaskNo) {
+        self.retired[end.how.shelf() as usize].insert((end.at, no));
+    }
+
+    /// A task that has ended is needed.
+    pub(super) fn need(&mut self, end: &End, no: TaskNo) {
+        self.retired[end.how.shelf() as usize].remove(&(end.at, no));
+    }
+
     /// Whether the task `no` is known to come after `parent`.
     pub fn has_edge(&self, parent: TaskNo, no: TaskNo) -> bool {
         self.edges.contains(&(parent, no))
@@ -145,7 +182,7 @@ impl Index {
     pub fn counts_all(&self, tasks: usize) -> bool {
         let ended = self.counts[OPEN_STATES..].iter().sum::<usize>();
         (self.by_id.len(), self.open() + ended, self.claims.len()) == (tasks, tasks, self.running())
-            && self.retired.len() + self.pending.len() <= ended
+            && self.retired_len() + self.pending.len() <= ended
     }
 
     /// Whether a task is where its state says.
@@ -171,7 +208,7 @@ impl Index {
             }
             State::Ended(end) => {
                 let is_needed = task.children > 0 || self.pending.contains_key(&task.no);
-                self.retired.contains(&(end.at, task.no)) != is_needed
+                self.retired(end.how.shelf()).contains(&(end.at, task.no)) != is_needed
             }
             _ => true,
         };
@@ -187,7 +224,7 @@ impl Index {
     pub fn heap_bytes(&self) -> usize {
         let ready = tree_bytes(self.counts[OPEN_STATES - 2], size_of::<Place>());
         let workers = tree_bytes(self.by_agent.len(), size_of::<(Bytes, BTreeSet<TaskNo>)>());
-        let pairs = self.timers.len() + self.retired.len() + self.claims.len() + self.edges.len() + self.pending.len();
+        let pairs = self.timers.len() + self.retired_len() + self.claims.len() + self.edges.len() + self.pending.len();
         table_bytes(self.by_id.capacity(), size_of::<(Bytes, TaskNo)>())
             + table_bytes(self.lines.capacity(), size_of::<(Arc<Needs>, Line)>())
             + tree_bytes(pairs, size_of::<(u64, u64)>())
@@ -243,7 +280,7 @@ impl Index {
                 self.count_running(&task.needs.group, true, options);
             }
             State::Ended(end) if task.children == 0 && !self.pending.contains_key(&task.no) => {
-                self.retired.insert((end.at, task.no));
+                self.retire(end, task.no);
             }
             _ => {}
         }
@@ -269,7 +306,7 @@ impl Index {
                 }
                 self.count_running(&task.needs.group, false, options);
             }
-            State::Ended(end) => drop(self.retired.remove(&(end.at, task.no))),
+            State::Ended(end) => self.need(end, task.no),
             _ => {}
         }
     }
@@ -369,7 +406,7 @@ impl Index {
             "line-counts" => self.lines.values_mut().for_each(|line| line.tasks += 1),
             "groups" => self.groups.clear(),
             "offers" => self.offers.clear(),
-            "retired" => drop(self.retired.pop_first()),
+            "retired" => drop(self.retired[0].pop_first()),
             "beside-bytes" => self.beside_bytes += 1,
             _ => self.task_bytes += 1,
         }

@@ -19,7 +19,9 @@
 //! However a task ends, the tasks that come after it have to be told. That is done in batches
 //! ([`decide::tell`]), so the end of a task with a million children does not stall the server.
 //! Finished tasks that nothing waits for are forgotten, the oldest first, if there are more
-//! than the flow keeps.
+//! than the flow keeps, or when they are too old. Dead ones have a [shelf](Shelf) of their own, so
+//! that no success pushes them out. Their last claims stay known for a while ([`past`]), so that a
+//! worker that repeats a request gets its answer.
 //!
 //! [`decide`] and [`work`] decide what clients and workers may do, [`time`] what time does.
 //! [`Index`] holds what is derived.
@@ -32,6 +34,7 @@ pub mod event;
 mod faults;
 pub mod graph;
 pub mod index;
+pub mod past;
 pub mod queue;
 pub mod spec;
 pub mod task;
@@ -40,8 +43,10 @@ pub mod why;
 pub mod work;
 
 pub use event::{Addition, Claimed, FlowEvent};
-pub use index::Index;
+pub use index::{Index, Shelf};
 pub use task::{How, State, Task};
+
+use past::EndedClaims;
 
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use crate::domain::entity::partial_check::Part;
@@ -60,6 +65,15 @@ pub struct Rate {
     pub per_ms: Millis,
 }
 
+/// Which ended tasks a flow keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keep {
+    /// How many.
+    pub tasks: u64,
+    /// How long after their end, ms; 0 for as long as there are not too many.
+    pub age_ms: Millis,
+}
+
 /// The options of a flow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
@@ -69,12 +83,24 @@ pub struct Options {
     pub group_max: u32,
     /// The largest rate of claims.
     pub rate: Option<Rate>,
-    /// How many ended tasks are kept.
-    pub keep: u64,
+    /// Which tasks are kept that ended in another way than dead.
+    pub keep: Keep,
     /// When it expires, unix ms.
     pub expires_at: Option<Millis>,
     /// How long a wait is worth one unit of priority, ms.
     pub ageing_ms: Millis,
+    /// Which dead tasks are kept.
+    pub keep_dead: Keep,
+}
+
+impl Options {
+    /// Which tasks of a shelf are kept.
+    pub fn keep_on(&self, shelf: Shelf) -> Keep {
+        match shelf {
+            Shelf::Done => self.keep,
+            Shelf::Dead => self.keep_dead,
+        }
+    }
 }
 
 /// What has happened in a flow since it was created.
@@ -110,6 +136,8 @@ pub struct Flow {
     totals: Totals,
     /// The times of the last claims, if there is a rate.
     claim_times: VecDeque<Millis>,
+    /// The last claims of forgotten tasks.
+    past: EndedClaims,
     tasks: BTreeMap<TaskNo, Box<Task>>,
     index: Index,
 }
@@ -150,6 +178,11 @@ impl Flow {
         self.tasks.get(&no).map(|task| &**task)
     }
 
+    /// The last claims of tasks that are forgotten.
+    pub fn past(&self) -> &EndedClaims {
+        &self.past
+    }
+
     /// The task of a claim.
     pub fn claimed(&self, fence: Fence) -> Option<&Task> {
         self.at(self.index.claimed(fence)?)
@@ -183,6 +216,15 @@ impl Flow {
     /// The number of tasks with this end, including forgotten ones.
     pub fn ended(&self, how: How) -> u64 {
         self.index.counts()[task::OPEN_STATES + how.index()] as u64 + self.totals.forgotten[how.index()]
+    }
+
+    /// When the first of the ended tasks has been kept for long enough.
+    pub fn outdated_at(&self) -> Option<Millis> {
+        let first = |shelf: Shelf| {
+            let age_ms = Some(self.options.keep_on(shelf).age_ms).filter(|age_ms| *age_ms > 0)?;
+            Some(self.index.retired(shelf).first()?.0.saturating_add(age_ms))
+        };
+        Shelf::ALL.into_iter().filter_map(first).min()
     }
 
     /// Whether work that is done in parts is unfinished: tasks are told of ends, or
@@ -231,7 +273,7 @@ impl Entity for Flow {
             // replicas act too.
             return Some(super::DUE_ALREADY);
         }
-        self.index.first_timer()
+        self.index.first_timer().into_iter().chain(self.outdated_at()).min()
     }
 
     fn is_empty(&self) -> bool {

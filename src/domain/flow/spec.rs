@@ -1,6 +1,7 @@
 //! A whole graph as JSON: `{"tasks": [{"id": "b", "payload": "...", "after": ["a"], ...}]}`, with
 //! the options of `LTMC.TASK.ADD` in lower case.
 
+use super::decide::new_name;
 use super::event::Addition;
 use super::task::{Backoff, Needs, On};
 use crate::domain::json::text;
@@ -11,10 +12,13 @@ use crate::domain::limits::{
 };
 use crate::domain::value::bytes::printable;
 use crate::domain::value::capability::Requirement;
+use crate::domain::value::fence::Clock;
 use crate::domain::{Blob, Bytes, Error, Millis};
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use std::collections::{BTreeSet, VecDeque};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The bounds of the tasks in a specification.
 #[derive(Debug)]
@@ -32,24 +36,42 @@ pub struct Bounds<'a> {
 /// The longest pause between attempts of a task without its own, ms.
 pub const BACKOFF_MS_MAX: Millis = 3_600_000;
 
-/// Reads a specification. Each task comes after its parents.
-pub fn read(json: &[u8], bounds: &Bounds) -> Result<Vec<Addition>, Error> {
+/// The members of an object, as their values are written.
+type Members<'a> = BTreeMap<String, &'a RawValue>;
+
+/// Reads a specification. Each task comes after its parents. A task with the id `*` gets one that
+/// `clock` makes.
+pub fn read(json: &[u8], bounds: &Bounds, clock: &mut Clock) -> Result<Vec<Addition>, Error> {
     if json.len() > FLOW_SPEC_BYTES_MAX {
         return Err(bad(&format!("is {} bytes long, at most {FLOW_SPEC_BYTES_MAX} are allowed", json.len())));
     }
     Room::new(0, 0).take("SPEC", text::weigh(json).heap_bytes)?;
-    let spec: Value = serde_json::from_slice(json).map_err(|error| bad(&format!("is no JSON: {error}")))?;
-    let tasks = match &spec {
-        Value::Object(members) if members.keys().all(|name| name == "tasks") => members.get("tasks"),
-        _ => None,
-    };
-    let tasks =
-        tasks.and_then(Value::as_array).ok_or_else(|| bad("is no object with a list 'tasks' and nothing else"))?;
+    let spec: &RawValue = serde_json::from_slice(json).map_err(|error| bad(&format!("is no JSON: {error}")))?;
+    let spec = members_of(spec).filter(|members| members.keys().all(|name| name == "tasks"));
+    let tasks = spec.and_then(|members| serde_json::from_str::<Vec<&RawValue>>(members.get("tasks")?.get()).ok());
+    let tasks = tasks.ok_or_else(|| bad("is no object with a list 'tasks' and nothing else"))?;
     if tasks.len() as u64 > bounds.tasks_max {
         return Err(Error::limit("flow-tasks-max", &format!("{} tasks", tasks.len()), bounds.tasks_max));
     }
-    let tasks = tasks.iter().map(|task| read_task(task, bounds)).collect::<Result<Vec<_>, _>>()?;
+    let mut tasks = tasks.into_iter().map(|task| read_task(task, bounds)).collect::<Result<Vec<_>, _>>()?;
+    name_nameless(&mut tasks, clock);
     in_order(tasks)
+}
+
+fn members_of(object: &RawValue) -> Option<Members<'_>> {
+    serde_json::from_str(object.get()).ok()
+}
+
+/// Gives tasks with the id `*` a new one each.
+fn name_nameless(tasks: &mut [Addition], clock: &mut Clock) {
+    let is_nameless = |task: &Addition| *task.id == *b"*";
+    if !tasks.iter().any(is_nameless) {
+        return;
+    }
+    let given: AHashSet<Bytes> = tasks.iter().map(|task| task.id.clone()).collect();
+    for task in tasks.iter_mut().filter(|task| is_nameless(task)) {
+        task.id = new_name(clock, |name| given.contains(name));
+    }
 }
 
 fn bad(text: &str) -> Error {
@@ -59,12 +81,15 @@ fn bad(text: &str) -> Error {
 /// The members of one task.
 struct Reader<'a> {
     id: &'a str,
+    /// All but the payload, which is not read.
     members: &'a Map<String, Value>,
+    /// All of them as they are written.
+    written: &'a Members<'a>,
 }
 
 impl<'a> Reader<'a> {
     fn wrong(&self, name: &str, allowed: &str) -> Error {
-        let given = self.members.get(name).map_or("missing".into(), |value| printable(value.to_string().as_bytes()));
+        let given = self.written.get(name).map_or("missing".into(), |value| printable(value.get().as_bytes()));
         bad(&format!("task '{}': '{name}' is {given}, allowed {allowed}", printable(self.id.as_bytes())))
     }
 
@@ -116,11 +141,12 @@ const MEMBERS: [&str; 14] = [
     "waitsignal",
 ];
 
-fn read_task(task: &Value, bounds: &Bounds) -> Result<Addition, Error> {
-    let members = task.as_object().ok_or_else(|| bad("has a task that is no object"))?;
+fn read_task(task: &RawValue, bounds: &Bounds) -> Result<Addition, Error> {
+    let written = members_of(task).ok_or_else(|| bad("has a task that is no object"))?;
+    let members = read_members(&written)?;
     let id = members.get("id").and_then(Value::as_str).filter(|id| (1..=ID_BYTES_MAX).contains(&id.len()));
     let id = id.ok_or_else(|| bad(&format!("has a task without an 'id' of 1 to {ID_BYTES_MAX} bytes of text")))?;
-    let reader = Reader { id, members };
+    let reader = Reader { id, members: &members, written: &written };
     if let Some(unknown) = members.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
         let (id, unknown) = (printable(id.as_bytes()), printable(unknown.as_bytes()));
         return Err(bad(&format!("task '{id}' has '{unknown}', allowed are {}", MEMBERS.join(", "))));
@@ -150,12 +176,22 @@ fn read_task(task: &Value, bounds: &Bounds) -> Result<Addition, Error> {
     })
 }
 
-/// A text as it is, anything else as JSON.
+/// The values of all members but the payload, of which nobody needs more than its bytes.
+fn read_members(written: &Members) -> Result<Map<String, Value>, Error> {
+    let read = |(name, value): (&String, &&RawValue)| match serde_json::from_str(value.get()) {
+        Ok(value) => Ok((name.clone(), value)),
+        Err(error) => Err(bad(&format!("is no JSON: '{}' of a task: {error}", printable(name.as_bytes())))),
+    };
+    written.iter().filter(|(name, _)| *name != "payload").map(read).collect()
+}
+
+/// The text of a JSON string, and any other JSON as it is written.
 fn read_payload(reader: &Reader, bounds: &Bounds) -> Result<Blob, Error> {
-    let payload = match reader.members.get("payload") {
-        None => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
+    let written = reader.written.get("payload").map_or("", |value| value.get());
+    let payload = match written.starts_with('"').then(|| serde_json::from_str::<String>(written)) {
+        None => Cow::Borrowed(written),
+        Some(Ok(text)) => Cow::Owned(text),
+        Some(Err(_)) => return Err(reader.wrong("payload", "are JSON values; a text has no half of a character")),
     };
     if payload.len() as u64 > bounds.payload_bytes_max {
         let what = format!("the payload of '{}' with {} bytes", printable(reader.id.as_bytes()), payload.len());
@@ -263,10 +299,41 @@ fn cycle(tasks: &[Addition], parents: &[BTreeSet<usize>], open: &[usize], first:
 mod tests {
     use super::*;
 
+    fn tasks(json: &str, payload_bytes_max: u64) -> Result<Vec<Addition>, String> {
+        let bounds = Bounds { at: 1_000, tasks_max: 5, payload_bytes_max, locks: &[b"l"] };
+        let mut clock = Clock::default();
+        clock.set_now_us(1_700_000_000_000_000);
+        read(json.as_bytes(), &bounds, &mut clock).map_err(|error| error.line())
+    }
+
     fn ids(json: &str) -> Result<Vec<String>, String> {
-        let bounds = Bounds { at: 1_000, tasks_max: 5, payload_bytes_max: 10, locks: &[b"l"] };
-        let read = read(json.as_bytes(), &bounds).map_err(|error| error.line())?;
-        Ok(read.into_iter().map(|task| task.id.show()).collect())
+        Ok(tasks(json, 10)?.into_iter().map(|task| task.id.show()).collect())
+    }
+
+    #[test]
+    fn payloads_are_kept_as_they_are_written() {
+        for (written, kept) in [
+            (r#"{"b":1,"a":[1.0,123456789012345678901]}"#, None),
+            (r#" [ 1e2 , {"z":-0.0,"z":1} ] "#, Some(r#"[ 1e2 , {"z":-0.0,"z":1} ]"#)),
+            (r#"1.50"#, None),
+            ("null", None),
+            (r#"["\u00fc\ud800"]"#, None),
+            (r#""a\n\"b\" \u00fc""#, Some("a\n\"b\" \u{fc}")),
+            (&"[".repeat(500).chars().chain("]".repeat(500).chars()).collect::<String>(), None),
+        ] {
+            let read = tasks(&format!(r#"{{"tasks":[{{"payload":{written},"id":"a"}}]}}"#), 2_000).unwrap();
+            assert_eq!(String::from_utf8_lossy(&read[0].payload), kept.unwrap_or(written));
+        }
+    }
+
+    #[test]
+    fn a_star_is_a_new_name_each_time() {
+        let read = ids(r#"{"tasks":[{"id":"*"},{"id":"a"},{"id":"*","after":["a"]}]}"#).unwrap();
+        assert_eq!((read.len(), read[1].as_str()), (3, "a"));
+        let (first, last) = (read[0].parse::<u64>().unwrap(), read[2].parse::<u64>().unwrap());
+        assert!(first < last);
+        let error = ids(r#"{"tasks":[{"id":"*"},{"id":"a","after":["*"]}]}"#).unwrap_err();
+        assert!(error.contains("'*', which is not among"), "{error}");
     }
 
     #[test]
@@ -295,6 +362,10 @@ mod tests {
             (r#"{"tasks":{}}"#, "no object with a list"),
             (r#"{"tasks":[], "more":1}"#, "no object with a list"),
             ("[", "is no JSON"),
+            (r#"[[{"id":"a"}]]"#, "no object with a list"),
+            (r#"{"tasks":[["a"]]}"#, "a task that is no object"),
+            (r#"{"tasks":[{"id":"a","lease":123456789012345678901}]}"#, "'lease' is 123456789012345678901, allowed"),
+            (r#"{"tasks":[{"id":"a","payload":"\ud800"}]}"#, "'payload' is"),
         ] {
             let error = ids(spec).unwrap_err();
             assert!(error.contains(text), "{error}");

@@ -1,6 +1,6 @@
 //! A task: what it needs, when it may run, and how it ended.
 
-use super::TaskNo;
+use super::{Shelf, TaskNo};
 use crate::domain::algorithm::allocator::allocated;
 use crate::domain::value::capability::{Capability, Requirement};
 use crate::domain::{Blob, Bytes, Fence, Millis};
@@ -288,6 +288,19 @@ impl How {
             How::Cancelled | How::CancelledWithAll => 2,
             How::Skipped => 3,
         }
+    }
+
+    /// Where tasks are kept that ended so.
+    pub fn shelf(self) -> Shelf {
+        match self {
+            How::Dead => Shelf::Dead,
+            _ => Shelf::Done,
+        }
+    }
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        STATE_WORDS[OPEN_STATES + self.index()]
     }
 }
 

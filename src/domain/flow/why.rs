@@ -1,6 +1,6 @@
 //! Why a task does not run, in words.
 
-use super::task::{State, Task, Told};
+use super::task::{Cause, State, Task, Told};
 use super::work::room;
 use super::Flow;
 use crate::domain::value::bytes::printable;
@@ -27,9 +27,13 @@ pub fn why(flow: &Flow, task: &Task, outside: Outside, now: Millis) -> String {
         State::Held => "waits for a signal".into(),
         State::Delayed => match task.past.last() {
             Some(attempt) if task.attempts > 0 => {
-                format!("attempt {} {}, next attempt at {}", task.attempts, attempt.cause.word(), task.not_before)
+                let (left_ms, cause) = (task.not_before.saturating_sub(now), after(attempt.cause));
+                let reason =
+                    if attempt.reason.is_empty() { String::new() } else { format!(": {}", attempt.reason.show()) };
+                let number = task.attempts;
+                format!("waits {left_ms} ms for its next attempt after {cause} of attempt {number}{reason}")
             }
-            _ => format!("delayed until {}", task.not_before),
+            _ => format!("waits {} ms, until its delay is over", task.not_before.saturating_sub(now)),
         },
         State::Ready => ready(flow, task, outside, now),
         State::Running(run) => match &run.stop {
@@ -38,6 +42,15 @@ pub fn why(flow: &Flow, task: &Task, outside: Outside, now: Millis) -> String {
         },
         State::Ended(end) if end.reason.is_empty() => task.state.word().into(),
         State::Ended(end) => format!("{}: {}", task.state.word(), end.reason.show()),
+    }
+}
+
+fn after(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Failed => "a failure",
+        Cause::LeaseEnded => "the lost lease",
+        Cause::AgentGone => "the loss of the agent",
+        Cause::Stopped => "the stop",
     }
 }
 

@@ -1,10 +1,13 @@
 //! What workers may do. Each function validates everything, and returns events or an error.
 
-use super::decide::task;
+use super::decide::no_task;
 use super::event::{Claimed, FlowEvent};
+use super::past::EndedClaim;
+use super::spec::BACKOFF_MS_MAX;
 use super::task::{are_met, Backoff, Cause, How, Run, State, Task};
 use super::{index, Flow};
 use crate::domain::algorithm::splitmix::next_random;
+use crate::domain::value::bytes::printable;
 use crate::domain::value::capability::Capability;
 use crate::domain::value::fence::Clock;
 use crate::domain::{Blob, Bytes, Code, Error, Fence, Millis};
@@ -17,6 +20,8 @@ pub struct Policy {
     pub lease_ms: Millis,
     /// The default number of retries after the first attempt.
     pub retries: u32,
+    /// The first pause after a failure of a task without its own backoff, ms; 0 for none.
+    pub backoff_ms: Millis,
     /// How long a worker may take to stop when asked to, ms.
     pub grace_ms: Millis,
 }
@@ -34,8 +39,8 @@ pub struct ClaimArgs {
     pub lease_ms: Option<Millis>,
     /// The largest number of tasks.
     pub count: usize,
-    /// The task with whose completion it claims; empty if there is none.
-    pub after: Bytes,
+    /// The task with whose completion it claims, and its fence; empty and 0 if there is none.
+    pub after: (Bytes, Fence),
 }
 
 /// How many tasks may be claimed now.
@@ -85,7 +90,8 @@ pub fn claim(
         lease_ms: lease_of(task, args, policy),
         ends_at: at.saturating_add(lease_of(task, args, policy)),
         locks,
-        after: args.after.clone(),
+        after: args.after.0.clone(),
+        after_fence: args.after.1,
     };
     (FlowEvent::Claimed(Box::new(claimed)), fence)
 }
@@ -107,11 +113,13 @@ pub enum ClaimedTask<'a> {
     Running(&'a Task, &'a Run),
     /// It ran under it.
     Past(&'a Task),
+    /// The same, but the task is forgotten.
+    Forgotten(&'a EndedClaim),
 }
 
 /// The task, and what `fence` is to it.
 pub fn claimed_task<'a>(flow: &'a Flow, id: &[u8], fence: Fence) -> Result<ClaimedTask<'a>, Error> {
-    let task = task(flow, id)?;
+    let Some(task) = flow.task(id) else { return forgotten_claim(flow, id, fence) };
     let newest = match &task.state {
         State::Running(run) if run.fence == fence => return Ok(ClaimedTask::Running(task, run)),
         State::Running(run) => run.fence,
@@ -123,10 +131,28 @@ pub fn claimed_task<'a>(flow: &'a Flow, id: &[u8], fence: Fence) -> Result<Claim
     if newest == 0 && past.is_some_and(|attempt| attempt.fence == fence) {
         return Ok(ClaimedTask::Past(task));
     }
+    // A task that is forgotten by now may have had the same name.
+    if let Some(claim) = flow.past().get(id, fence) {
+        return Ok(ClaimedTask::Forgotten(claim));
+    }
     let newest = past.map_or(0, |attempt| attempt.fence).max(newest);
     let known = if newest == 0 { "nobody has it".into() } else { format!("the newest is {newest}") };
     let (id, state) = (task.id.show(), task.state.word());
     Err(Error::new(Code::Stale, format!("fence {fence} of '{id}' is not current, {known}; it is {state}")))
+}
+
+/// What `fence` was to a task that is not there.
+fn forgotten_claim<'a>(flow: &'a Flow, id: &[u8], fence: Fence) -> Result<ClaimedTask<'a>, Error> {
+    let claims = flow.past();
+    if let Some(claim) = claims.get(id, fence) {
+        return Ok(ClaimedTask::Forgotten(claim));
+    }
+    let last = claims.last_of(id).ok_or_else(|| no_task(flow, id))?;
+    let (newest, id, state) = (last.fence, printable(id), last.how.word());
+    Err(Error::new(
+        Code::Stale,
+        format!("fence {fence} of '{id}' is not current, the newest is {newest}; it is {state}"),
+    ))
 }
 
 /// The outcome of a heartbeat.
@@ -165,6 +191,8 @@ pub fn heartbeat(
             Some(end) if was_stopped(task, fence) => Ok(told(end.how)),
             _ => Err(ended_claim(task, fence)),
         },
+        ClaimedTask::Forgotten(claim) if claim.cause == Some(Cause::Stopped) => Ok(told(claim.how)),
+        ClaimedTask::Forgotten(claim) => Err(forgotten(claim)),
     }
 }
 
@@ -173,8 +201,19 @@ fn was_stopped(task: &Task, fence: Fence) -> bool {
 }
 
 fn ended_claim(task: &Task, fence: Fence) -> Error {
-    let text = format!("fence {fence} of '{}' has ended; the task is {}", task.id.show(), task.state.word());
-    Error::new(Code::Stale, text)
+    ended(&task.id, fence, task.state.word())
+}
+
+fn forgotten(claim: &EndedClaim) -> Error {
+    ended(&claim.task, claim.fence, claim.how.word())
+}
+
+fn ended(id: &Bytes, fence: Fence, state: &str) -> Error {
+    Error::new(Code::Stale, format!("fence {fence} of '{}' has ended; the task is {state}", id.show()))
+}
+
+fn other_result(id: &Bytes) -> Error {
+    Error::new(Code::BadState, format!("'{}' was completed under this fence with another result", id.show()))
 }
 
 /// A worker completes its task. `None` if it has done so before.
@@ -190,13 +229,20 @@ pub fn complete(flow: &Flow, id: &[u8], fence: Fence, result: Blob, at: Millis) 
         }
         ClaimedTask::Past(task) => match task.end() {
             Some(end) if end.how.is_success() && end.result == result => Ok(None),
-            Some(end) if end.how.is_success() => {
-                let text = format!("'{}' was completed under this fence with another result", task.id.show());
-                Err(Error::new(Code::BadState, text))
-            }
+            Some(end) if end.how.is_success() => Err(other_result(&task.id)),
             _ => Err(ended_claim(task, fence)),
         },
+        ClaimedTask::Forgotten(claim) if claim.has_result(&result) => Ok(None),
+        ClaimedTask::Forgotten(claim) if claim.how.is_success() => Err(other_result(&claim.task)),
+        ClaimedTask::Forgotten(claim) => Err(forgotten(claim)),
     }
+}
+
+/// The claim that a worker made with this completion; 0 if none.
+pub fn next_of(flow: &Flow, id: &[u8], fence: Fence) -> Fence {
+    let end = flow.task(id).and_then(Task::end).filter(|end| end.fence == fence);
+    let next = end.map(|end| end.next).or_else(|| flow.past().get(id, fence).map(|claim| claim.next));
+    next.unwrap_or(0)
 }
 
 /// What follows a failed attempt.
@@ -245,6 +291,11 @@ pub fn fail(
             (Some(attempt), Some(_)) if attempt.cause == Cause::Stopped => Ok((None, Fate::Cancelled)),
             _ => Err(ended_claim(task, fence)),
         },
+        ClaimedTask::Forgotten(claim) => match claim.cause {
+            Some(_) if claim.how == How::Dead => Ok((None, Fate::Dead)),
+            Some(Cause::Stopped) => Ok((None, Fate::Cancelled)),
+            _ => Err(forgotten(claim)),
+        },
     }
 }
 
@@ -267,9 +318,20 @@ pub fn failed(
     let retry_at = if is_final || task.attempts > retries {
         0
     } else {
-        at.saturating_add(plan.and_then(|plan| plan.backoff).map_or(0, |backoff| pause(&backoff, task)))
+        let backoff = plan.and_then(|plan| plan.backoff).or_else(|| default_backoff(cause, policy));
+        at.saturating_add(backoff.map_or(0, |backoff| pause(&backoff, task)))
     };
     FlowEvent::Failed { task: id, at, cause, reason, retry_at }
+}
+
+/// The backoff of a task that names none. A worker that fails can come back at once and use up all
+/// attempts. A lost lease took its time already, and the tasks of a dead agent go on at once.
+fn default_backoff(cause: Cause, policy: &Policy) -> Option<Backoff> {
+    (cause == Cause::Failed && policy.backoff_ms > 0).then_some(Backoff {
+        is_exponential: true,
+        ms: policy.backoff_ms,
+        max_ms: BACKOFF_MS_MAX.max(policy.backoff_ms),
+    })
 }
 
 /// The pause before the next attempt, ms. Tasks that fail together do not come back

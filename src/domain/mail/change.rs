@@ -124,10 +124,11 @@ impl Mail {
         }
     }
 
-    /// Puts those messages that `is_meant` selects under a new hold.
+    /// Puts those messages that `change` selects under a new hold: a lease with the token that its
+    /// receiver was told, or a delay, which has none.
     pub(super) fn put_under(
         &mut self,
-        (fence, ends_at, is_delay): (Fence, Millis, bool),
+        (fence, ends_at, token): (Fence, Millis, Fence),
         agent: &[u8],
         ids: &[Fence],
         change: impl Fn(&mut Entry) -> bool,
@@ -152,7 +153,8 @@ impl Mail {
         if left > 0 {
             self.last_fence = self.last_fence.max(fence);
             self.ends.insert((ends_at, fence));
-            self.holds.insert(fence, Hold { agent: name, ends_at, is_delay, ids: held, left });
+            let is_delay = token == 0;
+            self.holds.insert(fence, Hold { agent: name, ends_at, is_delay, token, ids: held, left });
         }
         loosened.into_iter().for_each(|before| self.loosen(before));
         left
@@ -189,7 +191,7 @@ impl Mail {
             return;
         }
         match delay {
-            Some((fence, ends_at)) => drop(self.put_under((fence, ends_at, true), agent, &[id], |_| true)),
+            Some((fence, ends_at)) => drop(self.put_under((fence, ends_at, 0), agent, &[id], |_| true)),
             None => {
                 self.with_inbox(agent, |inbox| inbox.edit(id, |entry| entry.hold = 0));
                 self.loosen(hold);

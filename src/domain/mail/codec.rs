@@ -54,6 +54,7 @@ struct SavedHold {
     fence: Fence,
     ends_at: Millis,
     is_delay: bool,
+    token: Fence,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,6 +75,10 @@ fn saved(mail: &Mail) -> Saved {
         reply_to: message.reply_to,
         payload: message.payload.clone(),
     };
+    let hold = |(fence, hold): (&Fence, &Hold)| {
+        let Hold { ends_at, is_delay, token, .. } = *hold;
+        SavedHold { fence: *fence, ends_at, is_delay, token }
+    };
     let entry = |(id, entry): (Fence, &Entry)| SavedEntry { id, deliveries: entry.deliveries, hold: entry.hold };
     Saved {
         last_fence: mail.last_fence,
@@ -87,11 +92,7 @@ fn saved(mail: &Mail) -> Saved {
                 entries: inbox.entries().map(entry).collect(),
             })
             .collect(),
-        holds: mail
-            .holds
-            .iter()
-            .map(|(fence, hold)| SavedHold { fence: *fence, ends_at: hold.ends_at, is_delay: hold.is_delay })
-            .collect(),
+        holds: mail.holds.iter().map(hold).collect(),
         dead: mail
             .dead()
             .map(|(id, agent, dead)| SavedDead {
@@ -115,8 +116,8 @@ fn restored(saved: Saved) -> Result<Mail, &'static str> {
         let to = SmallVec::new();
         mail.keep(id, Message { from, sent_at, expires_at, reply_to, payload, to, left: 0 });
     }
-    for SavedHold { fence, ends_at, is_delay } in saved.holds {
-        let hold = Hold { agent: Name::default(), ends_at, is_delay, ids: SmallVec::new(), left: 0 };
+    for SavedHold { fence, ends_at, is_delay, token } in saved.holds {
+        let hold = Hold { agent: Name::default(), ends_at, is_delay, token, ids: SmallVec::new(), left: 0 };
         if fence == 0 || mail.holds.insert(fence, hold).is_some() {
             return Err("a lease is there twice");
         }
@@ -274,6 +275,8 @@ pub fn check(mail: &Mail) -> Result<(), Invariant> {
         let knows_all = held.ids.iter().all(|id| hold.ids.contains(id));
         let same = (&hold.agent, hold.left) == (&held.agent, held.left);
         rule(same && knows_all && is_id(*fence) && is_time(hold.ends_at), "a lease differs from what it holds")?;
+        let is_token = if hold.is_delay { hold.token == 0 } else { is_id(hold.token) && hold.token <= *fence };
+        rule(is_token, "the token of a lease is out of bounds")?;
     }
     let dead_fit = mail.dead().all(|(_, agent, dead)| is_agent(agent) && is_time(dead.since));
     let joins_fit = mail.inboxes().all(|(agent, inbox)| is_agent(agent) && is_time(inbox.joined_at));

@@ -4,7 +4,7 @@
 use super::{Entry, Letter, Mail, MailEvent, Message, Reason};
 use crate::domain::value::bytes::printable;
 use crate::domain::value::fence::Clock;
-use crate::domain::{Blob, Bytes, Error, Fence, Millis};
+use crate::domain::{Blob, Bytes, Code, Error, Fence, Millis};
 use std::collections::BTreeSet;
 
 /// The bounds of a mailbox.
@@ -134,6 +134,23 @@ pub fn receive(
     let fence = clock.next_fence();
     let ends_at = at.saturating_add(args.lease_ms);
     Some((MailEvent::Received { fence, agent: Bytes::from(agent), ids, at, ends_at }, fence))
+}
+
+/// Errs if the agent has one of these messages, and not under the fence `token` of its receiver.
+/// Messages that are gone count as handled: the request may be a repetition.
+pub fn check_token(mail: &Mail, agent: &[u8], ids: &[Fence], token: Fence, at: Millis) -> Result<(), Error> {
+    ids.iter().try_for_each(|id| {
+        let entry = mail.inbox(agent).and_then(|inbox| inbox.entry(*id));
+        let hold = entry.and_then(|entry| mail.hold(entry.hold)).filter(|hold| !hold.is_delay && hold.ends_at > at);
+        let known = match hold {
+            Some(hold) if hold.token == token => return Ok(()),
+            Some(hold) => format!("the newest is {}", hold.token),
+            None if entry.is_some() => "its lease has ended and nobody has it".into(),
+            None if mail.dead_letter(*id, agent).is_some() => "it is a dead letter".into(),
+            None => return Ok(()),
+        };
+        Err(Error::new(Code::Stale, format!("fence {token} of message {id} is not current: {known}")))
+    })
 }
 
 /// An agent acknowledges messages, whether they are leased, given back, never received, or dead

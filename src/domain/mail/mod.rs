@@ -96,6 +96,8 @@ pub struct Hold {
     pub ends_at: Millis,
     /// Whether it is a delay: nobody has received them.
     pub is_delay: bool,
+    /// The fence that the receiver was told; it stays when the lease is extended. 0 for a delay.
+    pub token: Fence,
     /// The messages it began with. Those that left it have another hold, or none.
     ids: SmallVec<[Fence; 1]>,
     /// The number of messages it still holds.
@@ -193,6 +195,12 @@ impl Mail {
         self.holds.get(&fence)
     }
 
+    /// The fence under which an agent has received a message, and has it still.
+    pub fn token(&self, agent: &[u8], id: Fence) -> Option<Fence> {
+        let hold = self.hold(self.inbox(agent)?.entry(id)?.hold)?;
+        Some(hold.token).filter(|token| *token > 0)
+    }
+
     /// The dead letters in the order of their ids, with their agents.
     pub fn dead(&self) -> impl Iterator<Item = (Fence, &[u8], &Dead)> {
         self.dead.iter().map(|((id, agent), dead)| (*id, &**agent, dead))
@@ -250,14 +258,15 @@ impl Entity for Mail {
             MailEvent::Left { agent, .. } => self.left(agent),
             MailEvent::Sent(letter) => self.sent(letter),
             MailEvent::Received { fence, agent, ids, ends_at, .. } => {
-                let received = self.put_under((*fence, *ends_at, false), agent, ids, |entry| {
+                let received = self.put_under((*fence, *ends_at, *fence), agent, ids, |entry| {
                     entry.deliveries = entry.deliveries.saturating_add(1);
                     entry.hold == 0
                 });
                 count(&mut self.totals.received, received as u64);
             }
             MailEvent::Extended { fence, agent, id, ends_at, .. } => {
-                self.put_under((*fence, *ends_at, false), agent, &[*id], |entry| entry.hold > 0);
+                let token = self.token(agent, *id).unwrap_or(*fence);
+                self.put_under((*fence, *ends_at, token), agent, &[*id], |entry| entry.hold > 0);
             }
             MailEvent::Acknowledged { agent, ids, .. } => self.acknowledged(agent, ids),
             MailEvent::Returned { agent, id, delay, .. } => self.returned(agent, *id, *delay),

@@ -4,6 +4,7 @@
 //! [`naive`] has the rules in plain loops over all tasks, [`ops`] the operations, [`world`] the
 //! server, its time and its incidents. The environment variables are those of the whole crate.
 
+mod kept;
 mod naive;
 mod ops;
 mod world;

@@ -126,6 +126,8 @@ pub type Gift = (u64, Vec<String>);
 pub struct Flow {
     pub exists: bool,
     pub tasks: BTreeMap<u64, Task>,
+    /// The tasks that are no longer kept.
+    pub forgotten: Vec<Task>,
     pub last_no: u64,
     pub added: u64,
     pub ended: BTreeMap<&'static str, u64>,
@@ -135,7 +137,8 @@ pub struct Flow {
     pub group_max: usize,
     pub rate: Option<(usize, u64)>,
     pub claims: Vec<u64>,
-    pub keep: usize,
+    /// How many ended tasks are kept, and how long: of those that are not dead, and of the dead.
+    pub keep: [(usize, Option<u64>); 2],
     pub task_waiters: Vec<TaskWaiter>,
     pub now: u64,
     pub grace: u64,
@@ -181,20 +184,17 @@ impl Flow {
                 }
             }
         }
-        let is_needed =
-            |no: &u64| self.tasks.values().any(|task| task.parents.contains_key(no) && task.end().is_none());
-        let mut surplus: Vec<(u64, u64)> = self
-            .tasks
-            .iter()
-            .filter_map(|(no, task)| match task.state {
-                State::Ended(_, at) if !is_needed(no) => Some((at, *no)),
-                _ => None,
-            })
-            .collect();
+        let mut surplus = self.retired();
         surplus.sort_unstable();
-        let count = surplus.len().saturating_sub(self.keep);
-        for (_, no) in surplus.into_iter().take(count) {
-            self.tasks.remove(&no);
+        for (shelf, (most, age)) in self.keep.into_iter().enumerate() {
+            let here = surplus.iter().filter(|(_, no)| self.tasks.contains_key(no) && self.shelf(*no) == shelf);
+            let here: Vec<(u64, u64)> = here.copied().collect();
+            let count = here.len().saturating_sub(most);
+            for (nth, (at, no)) in here.into_iter().enumerate() {
+                if nth < count || age.is_some_and(|age| at + age <= self.now) {
+                    self.forgotten.extend(self.tasks.remove(&no));
+                }
+            }
         }
     }
 
@@ -433,7 +433,8 @@ impl Flow {
         let rated = self.rate.iter().flat_map(|(_, ms)| self.claims.iter().map(move |at| at + ms));
         let rated = rated.filter(|at| !self.task_waiters.is_empty() && *at > self.now);
         let limits = self.task_waiters.iter().filter_map(|waiter| waiter.deadline);
-        self.tasks.values().filter_map(Task::alarm).chain(limits).chain(rated).min()
+        let outdated = self.next_outdated();
+        self.tasks.values().filter_map(Task::alarm).chain(limits).chain(rated).chain(outdated).min()
     }
 
     /// Takes out the clients whose wait has expired.

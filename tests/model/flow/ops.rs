@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 #[derive(Debug, Clone)]
 pub enum Op {
-    Create { max_active: usize, group_max: usize, rate: Option<(usize, u64)>, keep: usize },
+    Create { max_active: usize, group_max: usize, rate: Option<(usize, u64)>, keep: Keeps },
     Add { task: Box<Task>, after: Vec<String> },
     Claim { caps: BTreeSet<String>, count: usize, block: Option<u64> },
     Heartbeat { id: String, fence: u64 },
@@ -19,6 +19,9 @@ pub enum Op {
     Resume,
     CancelFlow,
 }
+
+/// How many ended tasks are kept and how long, of those that are not dead and of the dead.
+pub type Keeps = [(usize, Option<u64>); 2];
 
 /// The result of a command: a word or a number, tasks, a wait, or the first word of an error.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +42,11 @@ impl Op {
         let next = |block: &Option<u64>| block.map_or(String::new(), |ms| format!(" BLOCK {ms}"));
         match self {
             Op::Create { max_active, group_max, rate, keep } => {
-                let mut line = format!("LTMC.FLOW.CREATE f KEEP {keep}");
+                let mut line = "LTMC.FLOW.CREATE f".to_string();
+                for (word, (most, age)) in ["KEEP", "KEEPDEAD"].into_iter().zip(keep) {
+                    line += &format!(" {word} {most}");
+                    line += &age.map_or(String::new(), |age| format!(" MAXAGE {age}"));
+                }
                 for (word, value) in [("MAXACTIVE", max_active), ("GROUPMAX", group_max)] {
                     if *value > 0 {
                         line += &format!(" {word} {value}");
@@ -81,7 +88,7 @@ impl Op {
             max_active: if rng.percent(40) { 1 + rng.below(5) as usize } else { 0 },
             group_max: if rng.percent(50) { 1 + rng.below(2) as usize } else { 0 },
             rate: rng.percent(30).then(|| (1 + rng.below(3) as usize, 1 + rng.below(300))),
-            keep: rng.below(12) as usize,
+            keep: [0, 1].map(|_| (rng.below(12) as usize, rng.percent(30).then(|| 1 + rng.below(400)))),
         }
     }
 
@@ -94,7 +101,12 @@ impl Op {
             .filter(|task| task.fence() > 0 && (matches!(task.state, State::Running { .. }) || rng.percent(20)))
             .map(|task| (task.id.clone(), task.fence()))
             .collect();
-        let held = if running.is_empty() { (id.clone(), 2) } else { rng.pick(&running).clone() };
+        let held = match flow.forgotten.last() {
+            Some(task) if rng.percent(5) => (task.id.clone(), task.fence().max(2)),
+            _ if running.is_empty() => (id.clone(), 2),
+            _ => rng.pick(&running).clone(),
+        };
+        let id = if rng.percent(3) { held.0.clone() } else { id };
         let fence = if rng.percent(6) { held.1 + 2 } else { held.1 };
         match rng.below(100) {
             0..=29 => new_task(rng, flow, &ids, serial),
@@ -196,7 +208,7 @@ impl Flow {
                     return Answer::Error("NOTASK");
                 }
                 if !self.exists {
-                    self.begin(0, 0, None, super::world::KEEP);
+                    self.begin(0, 0, None, [(super::world::KEEP, None), (super::world::KEEP_DEAD, None)]);
                 }
                 self.add((**task).clone(), after);
                 Answer::Ok
@@ -224,6 +236,7 @@ impl Flow {
             Op::Fail { id, fence, is_final } => self.expect_fail(id, *fence, *is_final),
             Op::Cancel { id, with_all } => match self.no(id) {
                 Some(no) => Answer::Number(self.cancel(no, *with_all).into()),
+                None if self.forgotten(id).is_some() => Answer::Number(0),
                 None => Answer::Error("NOTASK"),
             },
             Op::Signal { id } => self.expect_signal(id),
@@ -243,7 +256,7 @@ impl Flow {
         }
     }
 
-    fn begin(&mut self, max_active: usize, group_max: usize, rate: Option<(usize, u64)>, keep: usize) {
+    fn begin(&mut self, max_active: usize, group_max: usize, rate: Option<(usize, u64)>, keep: Keeps) {
         let Flow { now, grace, ageing, .. } = *self;
         let task_waiters = std::mem::take(&mut self.task_waiters);
         *self = Flow {
@@ -262,7 +275,13 @@ impl Flow {
 
     fn expect_heartbeat(&mut self, id: &str, fence: u64) -> Answer {
         let now = self.now;
-        let Some(no) = self.no(id) else { return Answer::Error("NOTASK") };
+        let Some(no) = self.no(id) else {
+            return self.expect_of_forgotten(id, |task| match task.end() {
+                Some(End::Dead) if task.was_stopped && task.fence() == fence => Answer::Word("DEADLINE"),
+                _ if task.was_stopped && task.fence() == fence => Answer::Word("CANCEL"),
+                _ => Answer::Error("STALE"),
+            });
+        };
         let task = self.tasks.get_mut(&no).expect("there");
         let is_again = task.fence() == fence && task.was_stopped;
         let told = |how: End| Answer::Word(if how == End::Dead { "DEADLINE" } else { "CANCEL" });
@@ -277,8 +296,17 @@ impl Flow {
         }
     }
 
+    fn expect_of_forgotten(&self, id: &str, answer: impl Fn(&Task) -> Answer) -> Answer {
+        self.forgotten(id).map_or(Answer::Error("NOTASK"), answer)
+    }
+
     fn expect_complete(&mut self, id: &str, fence: u64) -> Answer {
-        let Some(no) = self.no(id) else { return Answer::Error("NOTASK") };
+        let Some(no) = self.no(id) else {
+            return self.expect_of_forgotten(id, |task| match task.end() {
+                Some(End::Succeeded) if task.fence() == fence => Answer::Ok,
+                _ => Answer::Error("STALE"),
+            });
+        };
         match self.tasks[&no].state {
             State::Running { fence: known, stop: Some(_), .. } if known == fence => Answer::Error("BADSTATE"),
             State::Running { fence: known, .. } if known == fence => {
@@ -291,7 +319,7 @@ impl Flow {
     }
 
     fn expect_fail(&mut self, id: &str, fence: u64, is_final: bool) -> Answer {
-        let Some(no) = self.no(id) else { return Answer::Error("NOTASK") };
+        let Some(no) = self.no(id) else { return self.expect_of_forgotten(id, |_| Answer::Error("STALE")) };
         match self.tasks[&no].state {
             State::Running { fence: known, .. } if known == fence => {
                 self.fail(no, is_final);

@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 
 /// How many ended tasks a flow keeps that nobody created.
 pub const KEEP: usize = 8;
+/// The same of dead ones.
+pub const KEEP_DEAD: usize = 3;
 
 pub struct World {
     node: Node,
@@ -108,6 +110,7 @@ impl World {
         self.model.task_waiters.clear();
         let values = [
             (Setting::FlowKeep, KEEP as u64),
+            (Setting::FlowKeepDead, KEEP_DEAD as u64),
             (Setting::TaskAgeingMs, self.model.ageing),
             (Setting::TaskStopGraceMs, self.model.grace),
         ];
@@ -276,6 +279,7 @@ impl World {
                 self.note_change();
                 (self.model.exists, self.model.cancelled, self.model.paused) = (false, false, false);
                 self.model.tasks.clear();
+                self.model.forgotten.clear();
             }
             1..=2 => {
                 let Some(again) = self.host.peek::<Flow>(&key()).map(|stored| (saved(stored), saved(stored))) else {

@@ -57,10 +57,11 @@ impl Agent {
     fn work(&mut self) -> RedisResult<bool> {
         let name = self.name.clone();
         let claim = ["LTMC.TASK.CLAIM", FLOW, &name, "PX", "60000", "BLOCK", "200", "REGISTRY", REGISTRY];
-        let Some(tasks) = self.ask::<Option<Vec<BTreeMap<String, redis::Value>>>>(&claim)? else {
+        let tasks: Vec<BTreeMap<String, redis::Value>> = self.ask(&claim)?;
+        if tasks.is_empty() {
             let state: BTreeMap<String, redis::Value> = self.ask(&["LTMC.FLOW.INFO", FLOW])?;
             return Ok(text(&state["state"]) == "running");
-        };
+        }
         for task in tasks {
             let (id, fence) = (text(&task["task"]), text(&task["fence"]));
             let file = text(&task["payload"]);

@@ -1,6 +1,8 @@
 //! Faults that users of this and of other products reported, one test each.
 
 mod clock;
+mod flow;
+mod mail;
 mod memory;
 mod settings;
 mod versioned;

@@ -48,7 +48,7 @@ fn flows_with_everything_are_copied_in_every_way_and_persisted_everywhere() {
 fn what_somebody_has_claimed_is_ready_in_the_copy() {
     let server = Server::start();
     server.run("LTMC.FLOW.CREATE f MAXACTIVE 2 GROUPMAX 1").ok();
-    add(&server, "a", "GROUP g RETRIES 1 PRIORITY 9");
+    add(&server, "a", "GROUP g RETRIES 1 PRIORITY 9 BACKOFF FIXED 0");
     add(&server, "b", "AFTER 1 a");
     add(&server, "c", "RETRIES 1");
     let (_, failed) = claim(&server, "w", "");

@@ -62,7 +62,7 @@ fn whatever_makes_a_task_ready_serves_who_waits() {
     add(&server, "after", "AFTER 1 a");
     add(&server, "held", "WAITSIGNAL");
     add(&server, "late", "DELAY 60000");
-    add(&server, "again", "PRIORITY 9");
+    add(&server, "again", "PRIORITY 9 BACKOFF FIXED 0");
     let again = fence_of(&server, "again");
     let a = fence_of(&server, "a");
     let serves = |what: &dyn Fn(), task: &str| {

@@ -76,7 +76,7 @@ fn fifty_workers_some_of_which_die_give_every_task_exactly_one_result() {
         .map(|n| {
             let after = if n % 3 == 2 { format!("AFTER 2 t{} t{} ON SUCCESS", n - 1, n - 2) } else { String::new() };
             let group = if n % 10 == 0 { "GROUP g" } else { "" };
-            format!("LTMC.TASK.ADD f t{n} p{n} RETRIES 1000 {after} {group}")
+            format!("LTMC.TASK.ADD f t{n} p{n} RETRIES 1000 BACKOFF FIXED 0 {after} {group}")
         })
         .collect();
     assert!(server.client().pipeline(&lines).iter().all(|reply| !reply.is_error()));

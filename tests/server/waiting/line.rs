@@ -37,6 +37,8 @@ pub struct Waiting {
     pub token: fn(&Reply) -> i64,
     /// Whether the answer says that there is nothing now.
     pub is_nothing: fn(&Reply) -> bool,
+    /// Whether it waits for a list, which is empty if nothing comes; else that is nil.
+    pub is_list: bool,
     pub loss: Loss,
     /// Whether what serves one serves all, and changes nothing: it is news.
     pub is_news: bool,

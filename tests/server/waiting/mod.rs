@@ -77,7 +77,7 @@ macro_rules! all_cases {
             a_transaction_a_script_and_a_guard_ask_once
             a_client_that_speaks_resp3_waits_too
             what_a_client_sends_while_it_waits_is_done_afterwards
-            a_wait_ends_with_nil_at_its_limit
+            a_wait_ends_with_nothing_at_its_limit
             waits_end_each_at_its_own_limit_and_block_0_never
             client_unblock_ends_a_wait_like_its_limit
             client_unblock_error_ends_a_wait_with_an_error

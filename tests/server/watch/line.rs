@@ -13,6 +13,7 @@ const HOW: Waiting = Waiting {
     is_nothing: |reply| reply.array()[0].array()[1].array().is_empty(),
     loss: Loss::Tells(|reply| !reply.is_error() && reply.array()[0].array().len() == 3),
     is_news: true,
+    is_list: false,
     is_tied: false,
     other_type: "LTMC.LOCK # a",
 };

@@ -12,7 +12,7 @@ use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::{request_key, Answer};
 use crate::domain::flow::spec::Bounds;
-use crate::domain::flow::{decide, spec, Addition, Flow, FlowEvent, Options, Rate};
+use crate::domain::flow::{decide, spec, Addition, Flow, FlowEvent, Keep, Options, Rate};
 use crate::domain::limits::{FLOW_TASKS_END, PATHS_MAX, RATE_CLAIMS_MAX};
 use crate::domain::{Bytes, Change, Error, Millis};
 
@@ -40,7 +40,8 @@ fn parse_create<'a>(node: &Node, args: &mut Args<'a>) -> Result<CreateArgs<'a>, 
                 let claims = args.number("RATE", 1, RATE_CLAIMS_MAX)? as u32;
                 options.rate = Some(Rate { claims, per_ms: args.millis("the time after RATE n", 1)? });
             }
-            "KEEP" => options.keep = args.number("KEEP", 0, FLOW_TASKS_END as u64)?,
+            "KEEP" => parse_keep(args, word, &mut options.keep)?,
+            "KEEPDEAD" => parse_keep(args, word, &mut options.keep_dead)?,
             "LOCKS" => create_args.locks = args.list("LOCKS", 1, PATHS_MAX)?,
             "REQID" => create_args.request_id = Some(request_key(b"", args.id("REQID")?)),
             "PX" | "EX" => ttl_ms = Some(args.duration(word)?),
@@ -52,6 +53,16 @@ fn parse_create<'a>(node: &Node, args: &mut Args<'a>) -> Result<CreateArgs<'a>, 
     }
     create_args.options.expires_at = ttl_ms.map(|ttl_ms| node.now().saturating_add(ttl_ms));
     Ok(create_args)
+}
+
+/// `n [MAXAGE ms]`
+fn parse_keep(args: &mut Args, word: &str, keep: &mut Keep) -> Result<(), Error> {
+    keep.tasks = args.number(word, 0, FLOW_TASKS_END as u64)?;
+    if args.has_value() {
+        args.word("the word after the number", &["MAXAGE"])?;
+        keep.age_ms = args.millis("MAXAGE", 0)?;
+    }
+    Ok(())
 }
 
 /// `LTMC.FLOW.CREATE`
@@ -72,7 +83,7 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::Ok))
 }
 
-fn read_spec(node: &Node, args: &CreateArgs, at: Millis) -> Result<Vec<Addition>, Error> {
+fn read_spec(node: &mut Node, args: &CreateArgs, at: Millis) -> Result<Vec<Addition>, Error> {
     let Some(json) = args.spec else { return Ok(Vec::new()) };
     let bounds = Bounds {
         at,
@@ -80,7 +91,7 @@ fn read_spec(node: &Node, args: &CreateArgs, at: Millis) -> Result<Vec<Addition>
         payload_bytes_max: node.settings.get(Setting::TaskPayloadBytesMax),
         locks: args.locks,
     };
-    spec::read(json, &bounds)
+    spec::read(json, &bounds, &mut node.clock)
 }
 
 /// Applies what a rule decides about the flow. The reply says whether something changes.

@@ -1,16 +1,23 @@
 //! The commands that only read flows. They work on replicas, too.
 
-use super::reply::ENDS;
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::domain::flow::graph::{draw, outlook, progress, Language};
-use crate::domain::flow::task::{OPEN_STATES, STATE_WORDS};
-use crate::domain::flow::{decide, Flow};
+use crate::domain::flow::task::STATE_WORDS;
+use crate::domain::flow::{decide, Flow, How};
 use crate::domain::{Error, Millis, Record};
 use std::borrow::Cow;
+
+/// How many tasks of a flow ended so, kept or not.
+const TOTALS: [(How, &str); 4] = [
+    (How::Succeeded, "total_succeeded"),
+    (How::Dead, "total_dead"),
+    (How::Cancelled, "total_cancelled"),
+    (How::Skipped, "total_skipped"),
+];
 
 /// `LTMC.FLOW.INFO`
 pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
@@ -39,13 +46,20 @@ fn info_map(stored: &Record<Flow>, waiting: usize, now: Millis, budget: &mut Bud
             Reply::Array(vec![Reply::number(rate.claims.into()), Reply::number(rate.per_ms)])
         }),
     );
-    add("keep", Reply::number(options.keep));
+    for (name, age_name, keep) in [("keep", "keep_ms", options.keep), ("keep_dead", "keep_dead_ms", options.keep_dead)]
+    {
+        add(name, Reply::number(keep.tasks));
+        add(age_name, Reply::number_or_nil(Some(keep.age_ms).filter(|age_ms| *age_ms > 0)));
+    }
     add("tasks", Reply::number(flow.count() as u64));
-    for (state, count) in STATE_WORDS.iter().zip(flow.index().counts()).take(OPEN_STATES) {
+    // What is there. Tasks that are no longer kept are in the totals.
+    for (state, count) in STATE_WORDS.iter().zip(flow.index().counts()) {
         add(state, Reply::number(*count as u64));
     }
-    ENDS.into_iter().for_each(|(how, word)| add(word, Reply::number(flow.ended(how))));
     add("total_added", Reply::number(totals.added));
+    for (how, name) in TOTALS {
+        add(name, Reply::number(flow.ended(how)));
+    }
     add("total_claimed", Reply::number(totals.claimed));
     add("total_failed", Reply::number(totals.failed));
     add("progress", Reply::number(progress(flow)));

@@ -7,7 +7,7 @@ use crate::domain::{Blob, Fence, Millis};
 use std::borrow::Cow;
 
 /// How tasks end, in words.
-pub const ENDS: [(How, &str); 4] =
+const ENDS: [(How, &str); 4] =
     [(How::Succeeded, "succeeded"), (How::Dead, "dead"), (How::Cancelled, "cancelled"), (How::Skipped, "skipped")];
 
 /// A time, nil for 0.
@@ -58,7 +58,7 @@ pub fn claim_bytes(task: &Task) -> usize {
 pub fn task_end_map(task: &Task, end: &End) -> Reply {
     Reply::map([
         ("task", Reply::bytes(&task.id)),
-        ("state", Reply::text(task.state.word())),
+        ("state", Reply::text(end.how.word())),
         ("result", blob_or_nil(Some(&end.result).filter(|_| end.how.is_success()))),
         ("reason", Reply::bytes_or_nil(&end.reason)),
         ("agent", Reply::bytes_or_nil(&end.agent)),

@@ -19,6 +19,7 @@ use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::Answer;
 use crate::domain::flow::index::Alarm;
 use crate::domain::flow::queue::TaskWaiter;
+use crate::domain::flow::task::End;
 use crate::domain::flow::work::ClaimArgs;
 use crate::domain::flow::{decide, time, work, Flow, FlowEvent, Task};
 use crate::domain::limits::TASK_LINES_TRIED_MAX;
@@ -33,8 +34,8 @@ use std::sync::Arc;
 pub struct Plan {
     /// The locks of attempts that have ended.
     bundles: Vec<Bundle>,
-    /// The tasks that have ended, if a client waits for ends.
-    ended_tasks: Vec<Bytes>,
+    /// The ends that clients wait for, as they are told. The tasks may be forgotten at once.
+    ends: Vec<(Bytes, Reply)>,
 }
 
 impl Serve for Flow {
@@ -50,17 +51,16 @@ impl Serve for Flow {
         let events = || changes.iter().filter_map(Change::event);
         let bundles = bundles_given_back(host, key, events())?;
         task_locks::check_locks(host, key, bundles.iter().flat_map(Bundle::keys))?;
-        let ends = events().filter(|event| !node.queues.completions.is_empty() && event.ends_task());
-        let ended_tasks = ends.filter_map(FlowEvent::task).cloned().collect();
-        Ok(Plan { bundles, ended_tasks })
+        let ends = ends_waited_for(node, host, key, changes);
+        Ok(Plan { bundles, ends })
     }
 
     /// Gives back the locks of ended attempts, and tells the clients that wait for the ends of
     /// tasks.
     fn settle<H: Host>(node: &mut Node, host: &mut H, key: Key, plan: &mut Plan) {
-        let Plan { bundles, ended_tasks } = std::mem::take(plan);
+        let Plan { bundles, ends } = std::mem::take(plan);
         bundles.into_iter().for_each(|bundle| task_locks::give_back(node, host, key.db, bundle));
-        ended_tasks.into_iter().for_each(|task| tell_end(node, host, key, &Some(task)));
+        tell_task_ends(node, host, key, ends);
     }
 
     fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, _plan: Plan) {
@@ -74,6 +74,13 @@ impl Serve for Flow {
             tell_ends(node, host, key);
         }
         Ok(work + go_on(node, host, key.into()))
+    }
+
+    /// The tasks may be forgotten with the change, so the clients that wait for their ends are told
+    /// before it.
+    fn foresee<H: Host>(node: &mut Node, host: &mut H, key: Key, changes: &[Change<FlowEvent>]) {
+        let ends = ends_waited_for(node, host, key, changes);
+        tell_task_ends(node, host, key, ends);
     }
 
     fn wake_on_replica<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
@@ -314,6 +321,31 @@ pub fn end_reply(flow: &Flow, task: Option<&[u8]>) -> Result<Option<Reply>, Erro
     Ok(task.end().map(|end| task_end_map(task, end)))
 }
 
+/// The ends of tasks that changes bring and clients wait for, as they are told.
+fn ends_waited_for<H: Host>(node: &Node, host: &mut H, key: Key, changes: &[Change<FlowEvent>]) -> Vec<(Bytes, Reply)> {
+    let completions = &node.queues.completions;
+    if completions.is_empty() || completions.waiting_for(&key.id()) == 0 {
+        return Vec::new();
+    }
+    let Ok(Some(stored)) = host.read::<Flow>(key) else { return Vec::new() };
+    let end = |event: &FlowEvent| {
+        let task = stored.state.task(event.task()?)?;
+        let is_waited_for = completions.first(&key.id(), &Some(task.id.clone())).is_some();
+        let end = End::by(task, event).filter(|_| is_waited_for)?;
+        Some((task.id.clone(), task_end_map(task, &end)))
+    };
+    changes.iter().filter_map(Change::event).filter_map(end).collect()
+}
+
+/// Tells clients the ends of tasks that they wait for.
+fn tell_task_ends<H: Host>(node: &mut Node, host: &mut H, key: Key, ends: Vec<(Bytes, Reply)>) {
+    for (task, reply) in ends {
+        for id in node.queues.completions.waiters_in(&key.id(), &Some(task)) {
+            node.serve_wait(id, UndeliveredGrant::default(), reply.clone(), host);
+        }
+    }
+}
+
 /// Answers the clients that wait for the end of a task, or of the flow, if it has come.
 fn tell_end<H: Host>(node: &mut Node, host: &mut H, key: Key, task: &Option<Bytes>) {
     let completion_waiters = node.queues.completions.waiters_in(&key.id(), task);
@@ -353,6 +385,11 @@ pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
     if events.is_empty() {
         let stored = host.read::<Flow>(key)?;
         events = stored.map_or_else(Vec::new, |stored| decide::sweep(&stored.state, now, policy.grace_ms, max));
+        work += events.len();
+    }
+    if events.is_empty() {
+        let stored = host.read::<Flow>(key)?;
+        events = stored.map_or_else(Vec::new, |stored| decide::outdated(&stored.state, now, max));
         work += events.len();
     }
     let has_done = !events.is_empty();

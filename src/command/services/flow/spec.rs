@@ -15,6 +15,7 @@ const FLOW: Arg = Arg::key("flow", 0);
 const TASK: Arg = Arg::string("task");
 const FENCE: Arg = Arg::integer("fence");
 const N: Arg = Arg::integer("n");
+const MAXAGE: Arg = Arg::integer("ms").after("MAXAGE").optional();
 const CASCADE: Arg = Arg::word("cascade", "CASCADE").optional();
 
 /// `TOKEN value ...`
@@ -44,6 +45,9 @@ const FLOW_MAP: Shape = Shape::map(&[
         Shape::tuple(&[Field::new("tasks", Shape::COUNT), Field::new("per_ms", Shape::MS)]).or_nil("there is no bound"),
     ),
     Field::new("keep", Shape::COUNT),
+    Field::new("keep_ms", Shape::MS.or_nil("there is no bound")),
+    Field::new("keep_dead", Shape::COUNT),
+    Field::new("keep_dead_ms", Shape::MS.or_nil("there is no bound")),
     Field::new("tasks", Shape::COUNT),
     Field::new("waiting", Shape::COUNT),
     Field::new("held", Shape::COUNT),
@@ -55,6 +59,10 @@ const FLOW_MAP: Shape = Shape::map(&[
     Field::new("cancelled", Shape::COUNT),
     Field::new("skipped", Shape::COUNT),
     Field::new("total_added", Shape::COUNT),
+    Field::new("total_succeeded", Shape::COUNT),
+    Field::new("total_dead", Shape::COUNT),
+    Field::new("total_cancelled", Shape::COUNT),
+    Field::new("total_skipped", Shape::COUNT),
     Field::new("total_claimed", Shape::COUNT),
     Field::new("total_failed", Shape::COUNT),
     Field::new("progress", Shape::integer(Unit::Percent)),
@@ -155,7 +163,8 @@ pub const CREATE: Spec = Spec {
         Arg::integer("n").after("MAXACTIVE").optional(),
         Arg::integer("n").after("GROUPMAX").optional(),
         after(&[N, Arg::integer("ms")], "RATE"),
-        Arg::integer("n").after("KEEP").optional(),
+        after(&[N, MAXAGE], "KEEP"),
+        after(&[N, MAXAGE], "KEEPDEAD"),
         LOCKS,
         TTL,
         REQID,
@@ -252,7 +261,7 @@ pub const CLAIM: Spec = Spec {
     categories: "write fast blocking",
     complexity: "O(C + M log N) with C the different sets of capabilities that ready tasks need, M the tasks claimed and N the tasks",
     summary: "Hands out the best tasks that are ready and fit, each with a fence and a lease; waits for one if asked to.",
-    reply: Shape::list(&CLAIMED).or_nil("the wait timed out"),
+    reply: Shape::list(&CLAIMED),
     args: &[
         FLOW,
         Arg::string("agent"),
@@ -288,8 +297,7 @@ pub const COMPLETE: Spec = Spec {
         "O(log N + M) with N the tasks and M those that come after it; many of them in turns with other commands",
     summary:
         "Completes a claimed task with its result, once; with NEXT the worker gets its next task in the same call.",
-    reply: Shape::one_of(&[Case::new("without NEXT", Shape::OK), Case::new("with NEXT", Shape::list(&CLAIMED))])
-        .or_nil("the wait for the next task timed out"),
+    reply: Shape::one_of(&[Case::new("without NEXT", Shape::OK), Case::new("with NEXT", Shape::list(&CLAIMED))]),
     args: &[FLOW, TASK, FENCE, Arg::string("result"), Arg::word("next", "NEXT").optional(), BLOCK],
     ..FLOW_ROW
 };

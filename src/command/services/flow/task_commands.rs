@@ -20,7 +20,6 @@ use crate::domain::limits::{
     AGENT_LABELS_MAX, DURATION_MS_MAX, PRIORITY_MAX, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_RETRIES_MAX,
 };
 use crate::domain::value::capability::Requirement;
-use crate::domain::value::fence::Clock;
 use crate::domain::{Blob, Bytes, Change, Error, Millis, Service};
 
 /// Argument `index` as a payload, result or signal.
@@ -94,7 +93,10 @@ pub fn add<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if flow.count() as u64 >= max {
         return Err(Error::limit("flow-tasks-max", "one more task in this flow", max));
     }
-    let id = name.map_or_else(|| new_name(&mut cx.node.clock, &flow), Bytes::from);
+    let id = match name {
+        Some(name) => Bytes::from(name),
+        None => decide::new_name(&mut cx.node.clock, |name| flow.task(name).is_some()),
+    };
     let added = decide::add(&flow, Addition { id: id.clone(), payload, ..addition })?;
     let events = flow.first().into_iter().chain(added).map(Change::Event);
     let answered = request_id.map(|request| Change::Answered { id: request, answer: Answer::Bytes(id.clone()) });
@@ -103,22 +105,12 @@ pub fn add<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::bytes(&id)))
 }
 
-/// A name that no task of the flow has. It grows like a fence.
-fn new_name(clock: &mut Clock, flow: &Flow) -> Bytes {
-    loop {
-        let name = Bytes::from(clock.next_fence().to_string().as_str());
-        if flow.task(&name).is_none() {
-            return name;
-        }
-    }
-}
-
 /// `LTMC.TASK.CANCEL`
 pub fn cancel<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (id, and_all) = parse_cascade(cx)?;
     let (key, at, grace_ms) = (cx.key(1), cx.now(), cx.node.settings.task_policy().grace_ms);
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
-    let event = decide::cancel(decide::task(&stored.state, id)?, and_all, at, grace_ms);
+    let event = decide::cancel(&stored.state, id, and_all, at, grace_ms)?;
     let is_cancelled = event.is_some();
     commit::<Flow, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::Integer(is_cancelled.into())))

@@ -55,7 +55,7 @@ fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<TaskClaimArgs, Er
     }
     let asks_registry = caps.is_none();
     let (caps, registry) = (Arc::new(caps.unwrap_or_default()), registry.unwrap_or(Bytes::EMPTY));
-    let claim = ClaimArgs { agent: Bytes::from(agent), caps, registry, lease_ms, count, after: Bytes::EMPTY };
+    let claim = ClaimArgs { agent: Bytes::from(agent), caps, registry, lease_ms, count, after: (Bytes::EMPTY, 0) };
     Ok(TaskClaimArgs { claim, asks_registry, block_ms, request_id })
 }
 
@@ -90,10 +90,9 @@ fn claim_or_wait<H: Host>(cx: &mut Cx<H>, args: TaskClaimArgs) -> Result<Outcome
     if !fences.is_empty() {
         return Ok(Outcome::Reply(claims_reply(cx.node, cx.host, key, &fences)));
     }
-    let Some(block_ms) = args.block_ms else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
-    if !cx.host.may_block() {
-        return Ok(Outcome::Reply(Reply::Nil));
-    }
+    let Some(block_ms) = args.block_ms.filter(|_| cx.host.may_block()) else {
+        return Ok(Outcome::Reply(Reply::Array(Vec::new())));
+    };
     let TaskClaimArgs { claim, request_id, .. } = args;
     let waiter = TaskWaiter { key: key.id(), args: claim, request_id };
     let new = NewWait {
@@ -126,6 +125,7 @@ fn check_worker<H: Host>(cx: &mut Cx<H>, id: &[u8], fence: Fence) -> Result<(), 
     let agent = match work::claimed_task(&stored.state, id, fence)? {
         ClaimedTask::Running(_, run) => run.agent.clone(),
         ClaimedTask::Past(task) => past_worker(task),
+        ClaimedTask::Forgotten(claim) => claim.agent.clone(),
     };
     cx.check_actor(&agent)
 }
@@ -186,7 +186,7 @@ pub fn complete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let result = blob(cx, "a result", 4)?;
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
     let event = work::complete(&stored.state, id, fence, result, at)?;
-    let next = next_claim(&stored.state, id);
+    let next = event.as_ref().and_then(|_| next_claim(&stored.state, id));
     if let Some(next) = next.as_ref().filter(|next| asks_next && !next.registry.is_empty()) {
         // Checked before the task is completed: if the answer is TRYAGAIN, nothing has changed.
         check_here(cx.host, &[key, Key { db: key.db, name: &next.registry, arg: 0 }])?;
@@ -194,7 +194,7 @@ pub fn complete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     commit::<Flow, H>(cx.node, cx.host, key, event)?;
     match next {
         _ if !asks_next => Ok(Outcome::Reply(Reply::Ok)),
-        None => Ok(Outcome::Reply(next_again(cx, id)?)),
+        None => Ok(Outcome::Reply(next_again(cx, id, fence)?)),
         Some(claim) => {
             decide_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
             go_on(cx.node, cx.host, key);
@@ -212,15 +212,14 @@ fn next_claim(flow: &Flow, id: &[u8]) -> Option<ClaimArgs> {
         registry: run.registry.clone(),
         lease_ms: None,
         count: 1,
-        after: Bytes::from(id),
+        after: (Bytes::from(id), run.fence),
     })
 }
 
 /// The task that the worker got with the completion that it repeats now, if it still has it.
-fn next_again<H: Host>(cx: &mut Cx<H>, id: &[u8]) -> Result<Reply, Error> {
+fn next_again<H: Host>(cx: &mut Cx<H>, id: &[u8], fence: Fence) -> Result<Reply, Error> {
     let key = cx.key(1);
-    let stored = cx.host.read::<Flow>(key)?;
-    let next = stored.and_then(|stored| stored.state.task(id)?.end()).map_or(0, |end| end.next);
+    let next = cx.host.read::<Flow>(key)?.map_or(0, |stored| work::next_of(&stored.state, id, fence));
     Ok(claims_reply(cx.node, cx.host, key, &[next]))
 }
 

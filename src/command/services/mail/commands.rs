@@ -75,13 +75,14 @@ pub fn ack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
     let agent = cx.actor(&mut args, "agent")?;
-    let mut ids: Vec<Fence> = vec![args.fence("id")?];
-    while args.position() < cx.args.len() {
-        ids.push(args.fence("id")?);
+    let (ids, mut token) = (args.fences("id", 2)?, None);
+    while args.option()?.is_some() {
+        token = Some(args.fence_or_zero("TOKEN")?);
     }
     let key = cx.key(1);
     let now = cx.now();
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    token.map_or(Ok(()), |token| decide::check_token(&stored.state, agent, &ids, token, now))?;
     let (event, count) = decide::acknowledge(&stored.state, agent, ids, now);
     commit::<Mail, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::number(count as u64)))
@@ -108,15 +109,17 @@ fn done<H: Host>(
 pub fn nack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     let (agent, id) = parse_one(cx, &mut args)?;
-    let mut how = Return::Now;
+    let (mut how, mut token) = (Return::Now, None);
     while let Some(word) = args.option()? {
-        how = match word {
-            "DELAY" => Return::Later(args.millis("DELAY", 1)?),
-            _ => Return::Dead,
-        };
+        match word {
+            "DELAY" => how = Return::Later(args.millis("DELAY", 1)?),
+            "DEAD" => how = Return::Dead,
+            _ => token = Some(args.fence_or_zero("TOKEN")?),
+        }
     }
-    let (key, policy) = (cx.key(1), cx.node.settings.mail_policy());
+    let (key, policy, now) = (cx.key(1), cx.node.settings.mail_policy(), cx.now());
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    token.map_or(Ok(()), |token| decide::check_token(&stored.state, agent, &[id], token, now))?;
     let events = decide::give_back(&stored.state, agent, id, how, &policy, &mut cx.node.clock);
     done(cx, events)
 }
@@ -125,13 +128,17 @@ pub fn nack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn extend<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     let (agent, id) = parse_one(cx, &mut args)?;
-    let lease_ms = match args.word("the lease", &["PX", "EX"])? {
-        0 => args.millis("PX", 1)?,
-        _ => args.seconds("EX")?,
-    };
-    args.finish()?;
-    let key = cx.key(1);
+    let (mut lease_ms, mut token) = (None, None);
+    while let Some(word) = args.option()? {
+        match word {
+            "TOKEN" => token = Some(args.fence_or_zero("TOKEN")?),
+            _ => lease_ms = Some(args.duration(word)?),
+        }
+    }
+    let lease_ms = lease_ms.ok_or_else(|| args.missing("PX or EX"))?;
+    let (key, now) = (cx.key(1), cx.now());
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    token.map_or(Ok(()), |token| decide::check_token(&stored.state, agent, &[id], token, now))?;
     let event = decide::extend(&stored.state, agent, id, lease_ms, &mut cx.node.clock);
     done(cx, event)
 }

@@ -43,6 +43,7 @@ pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
                 ("sent_ms", Reply::number(message.sent_at)),
                 ("deliveries", Reply::number(entry.deliveries.into())),
                 ("ends_ms", Reply::number(ends_at)),
+                ("fence", Reply::number_or_nil(mail.token(&agent, id))),
                 ("reply_to", Reply::number_or_nil(message.reply_to)),
             ]))
         };

@@ -149,7 +149,7 @@ pub fn receive<H: Host>(
 
 /// What a receiver is told of the messages that it is about to receive.
 fn told(mail: &Mail, event: &MailEvent) -> Reply {
-    let MailEvent::Received { agent, ids, ends_at, .. } = event else { return Reply::Array(Vec::new()) };
+    let MailEvent::Received { fence, agent, ids, ends_at, .. } = event else { return Reply::Array(Vec::new()) };
     let inbox = mail.inbox(agent);
     let map = |id: &Fence| {
         let message = mail.message(*id)?;
@@ -161,6 +161,7 @@ fn told(mail: &Mail, event: &MailEvent) -> Reply {
             ("sent_ms", Reply::number(message.sent_at)),
             ("deliveries", Reply::number(u64::from(deliveries) + 1)),
             ("ends_ms", Reply::number(*ends_at)),
+            ("fence", Reply::number(*fence)),
             ("reply_to", Reply::number_or_nil(message.reply_to)),
             ("expires_ms", Reply::number_or_nil(message.expires_at)),
         ]))

@@ -15,6 +15,7 @@ const MAIL: Arg = Arg::key("mail", 0);
 const AGENT: Arg = Arg::string("agent");
 const ID: Arg = Arg::integer("id");
 const REGISTRY: Arg = Arg::key("registry", 1).after("REGISTRY");
+const TOKEN: Arg = Arg::integer("fence").after("TOKEN").optional();
 const REPLYTO: Arg = Arg::integer("id").after("REPLYTO");
 
 /// The destination of a message.
@@ -32,6 +33,9 @@ const DESTINATION: Arg = Arg::one_of(
 /// The sender gives this number, and it need not be a message.
 const REPLY_TO: Shape = Shape::NUMBER.about("the id of the message that it answers").or_nil("it answers none");
 
+/// All messages of one `LTMC.MSG.RECV` have the same.
+const TOKEN_SHAPE: Shape = Shape::FENCE.about("the fence of the lease, for TOKEN");
+
 const RECEIVED: Shape = Shape::map(&[
     Field::new("id", Shape::FENCE),
     Field::new("from", Shape::BYTES),
@@ -39,6 +43,7 @@ const RECEIVED: Shape = Shape::map(&[
     Field::new("sent_ms", Shape::UNIX_MS),
     Field::new("deliveries", Shape::COUNT),
     Field::new("ends_ms", Shape::UNIX_MS),
+    Field::new("fence", TOKEN_SHAPE),
     Field::new("reply_to", REPLY_TO),
     Field::new("expires_ms", Shape::UNIX_MS.or_nil("it does not expire")),
 ]);
@@ -49,6 +54,7 @@ const PENDING_MAP: Shape = Shape::map(&[
     Field::new("sent_ms", Shape::UNIX_MS),
     Field::new("deliveries", Shape::COUNT),
     Field::new("ends_ms", Shape::UNIX_MS),
+    Field::new("fence", TOKEN_SHAPE),
     Field::new("reply_to", REPLY_TO),
 ]);
 
@@ -137,7 +143,7 @@ pub const RECV: Spec = Spec {
     categories: "write slow blocking",
     complexity: "O(M log N) with M the messages received and N those in the mailbox",
     summary: "Receives an agent's messages in their order, with a lease; waits for one if asked to.",
-    reply: Shape::list(&RECEIVED).or_nil("the wait timed out"),
+    reply: Shape::list(&RECEIVED),
     args: &[MAIL, AGENT, Arg::integer("n").after("COUNT").optional(), TTL, BLOCK, BOUND, REPLYTO.optional()],
     ..MAIL_ROW
 };
@@ -148,7 +154,7 @@ pub const ACK: Spec = Spec {
     complexity: "O(M log N) with M the ids and N the messages in the mailbox",
     summary: "Acknowledges messages: they leave the agent's inbox, or the dead letters.",
     reply: Shape::COUNT.about("how many of them were there"),
-    args: &[MAIL, AGENT, ID.multiple()],
+    args: &[MAIL, AGENT, ID.multiple(), TOKEN],
     ..MAIL_ROW
 };
 
@@ -162,16 +168,17 @@ pub const NACK: Spec = Spec {
         AGENT,
         ID,
         Arg::one_of("how", &[Arg::integer("ms").after("DELAY"), Arg::word("dead", "DEAD")]).optional(),
+        TOKEN,
     ],
     ..MAIL_ROW
 };
 
 pub const EXTEND: Spec = Spec {
     name: "LTMC.MSG.EXTEND",
-    arity: 6,
+    arity: -6,
     summary: "Sets a new end of the lease of a message, counted from now.",
     reply: Shape::FLAG.about("1 if it is set, 0 if the agent does not have the message"),
-    args: &[MAIL, AGENT, ID, Arg { optional: false, ..TTL }],
+    args: &[MAIL, AGENT, ID, Arg { optional: false, ..TTL }, TOKEN],
     ..MAIL_ROW
 };
 

@@ -13,6 +13,7 @@ const HOW: Waiting = Waiting {
     is_nothing: |reply| reply.get("status").text() == "MISS" && reply.get("ticket").is_nil(),
     loss: Loss::Serves,
     is_news: false,
+    is_list: false,
     is_tied: true,
     other_type: "LTMC.LOCK # a",
 };

@@ -17,6 +17,7 @@ const HOW: Waiting = Waiting {
     is_nothing: Reply::is_nil,
     loss: Loss::Tells(|reply| reply.is_error() && reply.error_code() == "NOFLOW"),
     is_news: true,
+    is_list: false,
     is_tied: false,
     other_type: "LTMC.LOCK # a",
 };

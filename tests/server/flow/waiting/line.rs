@@ -16,6 +16,7 @@ const HOW: Waiting = Waiting {
     is_nothing: |reply| reply.array().is_empty(),
     loss: Loss::WaitsOn(|key| format!("LTMC.TASK.ADD {key} * payload")),
     is_news: false,
+    is_list: true,
     is_tied: false,
     other_type: "LTMC.LOCK # a",
 };

@@ -14,6 +14,7 @@ pub const HOW: Waiting = Waiting {
     is_nothing: Reply::is_nil,
     loss: Loss::Serves,
     is_news: false,
+    is_list: false,
     is_tied: false,
     other_type: "LTMC.REGISTER # a",
 };

@@ -13,6 +13,7 @@ const HOW: Waiting = Waiting {
     is_nothing: |reply| reply.array().is_empty(),
     loss: Loss::WaitsOn(|key| format!("LTMC.MSG.SEND {key} ada TO 1 bob text")),
     is_news: false,
+    is_list: true,
     is_tied: false,
     other_type: "LTMC.LOCK # a",
 };

@@ -17,6 +17,7 @@ const HOW: Waiting = Waiting {
     is_nothing: Reply::is_nil,
     loss: Loss::WaitsOn(|key| format!("LTMC.REGISTER {key} a PX 60000000")),
     is_news: false,
+    is_list: false,
     is_tied: false,
     other_type: "LTMC.LOCK # a",
 };
