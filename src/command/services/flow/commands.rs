@@ -59,7 +59,7 @@ fn parse_create<'a>(node: &Node, args: &mut Args<'a>) -> Result<CreateArgs<'a>, 
 fn parse_keep(args: &mut Args, word: &str, keep: &mut Keep) -> Result<(), Error> {
     keep.tasks = args.number(word, 0, FLOW_TASKS_END as u64)?;
     if args.has_value() {
-        args.word("the word after the number", &["MAXAGE"])?;
+        args.expect("MAXAGE", "the word after the number")?;
         keep.age_ms = args.millis("MAXAGE", 0)?;
     }
     Ok(())

@@ -114,7 +114,8 @@ pub fn nack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         match word {
             "DELAY" => how = Return::Later(args.millis("DELAY", 1)?),
             "DEAD" => how = Return::Dead,
-            _ => token = Some(args.fence_or_zero("TOKEN")?),
+            "TOKEN" => token = Some(args.fence_or_zero("TOKEN")?),
+            _ => return Err(args.unread(word)),
         }
     }
     let (key, policy, now) = (cx.key(1), cx.node.settings.mail_policy(), cx.now());
@@ -132,7 +133,8 @@ pub fn extend<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "TOKEN" => token = Some(args.fence_or_zero("TOKEN")?),
-            _ => lease_ms = Some(args.duration(word)?),
+            "PX" | "EX" => lease_ms = Some(args.duration(word)?),
+            _ => return Err(args.unread(word)),
         }
     }
     let lease_ms = lease_ms.ok_or_else(|| args.missing("PX or EX"))?;
