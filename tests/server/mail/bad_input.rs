@@ -26,7 +26,7 @@ const OF: Refusals = Refusals {
         ("LTMC.MSG.RECV @ bob", SYNTAX),
         ("LTMC.MSG.ACK @ bob 5", Some("id is '")),
         ("LTMC.MSG.NACK @ bob 5", SYNTAX),
-        ("LTMC.MSG.EXTEND @ bob 5 PX 5", FIXED),
+        ("LTMC.MSG.EXTEND @ bob 5 PX 5", SYNTAX),
         ("LTMC.MSG.REQUEUE @ bob 5", FIXED),
         ("LTMC.MSG.JOIN @ bob", SYNTAX),
         ("LTMC.MSG.LEAVE @ bob", FIXED),
@@ -105,7 +105,7 @@ fn options_that_are_unknown_or_exclude_each_other_are_refused() {
         ("LTMC.MSG.RECV m bob PX 5 EX 5", "PX and EX exclude each other"),
         ("LTMC.MSG.RECV m bob REQID x", "'REQID' is not understood here"),
         ("LTMC.MSG.NACK m bob 5 DELAY 5 DEAD", "DELAY and DEAD exclude each other"),
-        ("LTMC.MSG.EXTEND m bob 5 XX 5", "the lease is 'XX', allowed are PX, EX"),
+        ("LTMC.MSG.EXTEND m bob 5 XX 5", "'XX' is not understood here"),
     ] {
         refused_line(&server, line, part);
     }
