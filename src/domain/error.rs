@@ -85,8 +85,8 @@ impl Error {
 
     /// Misuse: syntax or a value out of range.
     ///
-    /// Clients cut `ERR ` off and take a first word in capitals for the error's code, so a text that
-    /// begins with an option says so in lower case: `option LIMIT is '0', ...`.
+    /// Clients cut `ERR ` off and take a first word in capitals for the error's code, so a text
+    /// that begins with an option says so in lower case: `option LIMIT is '0', ...`.
     pub fn usage(text: impl Into<Cow<'static, str>>) -> Self {
         let text = text.into();
         let first = text.split([' ', ',', ';', ':']).next().unwrap_or_default();

@@ -1,8 +1,8 @@
 //! What time it is: the only place that asks.
 //!
-//! LTMC's time is unix time that never goes back, see [`SteadyClock`]. The system's clock is asked once
-//! in each turn of the event loop. Redis' own times (TTLs) go by the system's clock: [`to_system`]
-//! leads from one to the other.
+//! LTMC's time is unix time that never goes back, see [`SteadyClock`]. The system's clock is asked
+//! once in each turn of the event loop. Redis' own times (TTLs) go by the system's clock:
+//! [`to_system`] leads from one to the other.
 
 use crate::domain::algorithm::steady_clock::SteadyClock;
 use crate::domain::value::time::Gaps;

@@ -45,7 +45,8 @@ pub fn arm(when: Option<u64>) {
     create(ctx, when);
 }
 
-/// The system's clock was set back: Redis' timers go by it, and would not fire before it shows again what it showed.
+/// The system's clock was set back: Redis' timers go by it, and would not fire before it shows
+/// again what it showed.
 pub fn arm_again() {
     let (Some((id, when)), Some(ctx)) = (ARMED.get(), detached::context()) else { return };
     call!(RedisModule_StopTimer(ctx.0, id, ptr::null_mut()));

@@ -259,8 +259,8 @@ impl<'a> Args<'a> {
         index.ok_or_else(|| Error::usage(format!("{name} is '{}', allowed are {}", printable(given), words.join(", "))))
     }
 
-    /// The next argument as one of the words that the row declares under `name`: that word, as the row
-    /// has it.
+    /// The next argument as one of the words that the row declares under `name`: that word, as the
+    /// row has it.
     pub fn choice(&mut self, name: &str) -> Result<&'static str, Error> {
         let Some((shown, choices)) = self.spec.choice(name) else {
             debug_assert!(false, "{} declares no choice '{name}'", self.spec.name);

@@ -188,8 +188,8 @@ impl Arg {
 }
 
 impl Spec {
-    /// The choices that are declared under `name`, and what they are called in an error: by the word
-    /// before them, if there is one.
+    /// The choices that are declared under `name`, and what they are called in an error: by the
+    /// word before them, if there is one.
     pub fn choice(&self, name: &str) -> Option<(&'static str, &'static [Arg])> {
         find_choice(self.args, name, None)
     }

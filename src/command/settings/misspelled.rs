@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn names_that_no_setting_has_are_found_with_the_nearest() {
-        let config = "port 6379\n# ltmc.no 1\nltmc.lock-laese-ms 500\n  LTMC.agent-tll-ms 1\nltmc.agent-ttl-ms 5\n";
+        let config = "port 6379\n# ltmc.no 1\nLTMC.lock-laese-ms 500\n  LTMC.agent-tll-ms 1\nltmc.agent-ttl-ms 5\n";
         let found = misspelled(config);
         let pairs: Vec<(&str, &str)> = found.iter().map(|one| (&one.name[..], one.nearest)).collect();
         assert_eq!(pairs, [("lock-laese-ms", "lock-lease-ms"), ("agent-tll-ms", "agent-ttl-ms")]);

@@ -1,9 +1,10 @@
 //! A clock that shows unix time, and that never goes back and never stands still.
 //!
-//! It goes on with a monotonic clock from one look at the system's clock to the next. If the system's
-//! clock is ahead then, it follows at once. If the system's clock was set back, it goes on at 15/16 of
-//! the true rate until that one has caught up, as adjtime(3) does. Spans are therefore measured right
-//! to a sixteenth, whatever happens to the system's clock, and no deadline moves away.
+//! It goes on with a monotonic clock from one look at the system's clock to the next. If the
+//! system's clock is ahead then, it follows at once. If the system's clock was set back, it goes on
+//! at 15/16 of the true rate until that one has caught up, as adjtime(3) does. Spans are therefore
+//! measured right to a sixteenth, whatever happens to the system's clock, and no deadline moves
+//! away.
 
 use crate::domain::value::time::Gap;
 

@@ -188,7 +188,8 @@ impl<E: Entity> Record<E> {
                 ended.extend(self.unbind(&loser));
             }
         }
-        // What was empty before has only begun: the first event of a value may just say how it is made.
+        // What was empty before has only begun: the first event of a value may just say how it is
+        // made.
         if self.state.is_empty() && !was_empty {
             ended.extend(self.bindings().cloned());
             // The node that decided this deletes the key, and a later change starts a new value. A

@@ -34,9 +34,9 @@ impl Gaps {
         self.0[GAPS - 1] = gap;
     }
 
-    /// When a sign of life is overdue that was to come between `from` and `due`. A gap between these does
-    /// not count. After one that took half of that span or more, the whole span begins anew: whoever
-    /// waited for an answer of this process may have to connect again.
+    /// When a sign of life is overdue that was to come between `from` and `due`. A gap between
+    /// these does not count. After one that took half of that span or more, the whole span begins
+    /// anew: whoever waited for an answer of this process may have to connect again.
     pub fn postpone(&self, from: Millis, due: Millis) -> Millis {
         let span = due.saturating_sub(from);
         self.0.iter().fold(due, |due, gap| {
@@ -50,8 +50,9 @@ impl Gaps {
         })
     }
 
-    /// When a lease of `span` that ends at `end` ends instead, because its holder could say nothing for half
-    /// of it or more: it begins anew at the end of that gap. `None` if there was no such gap.
+    /// When a lease of `span` that ends at `end` ends instead, because its holder could say nothing
+    /// for half of it or more: it begins anew at the end of that gap. `None` if there was no such
+    /// gap.
     pub fn renewed(&self, end: Millis, span: Millis) -> Option<Millis> {
         let from = end.saturating_sub(span);
         let is_in_it = |gap: &&Gap| {

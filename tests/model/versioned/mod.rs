@@ -1,10 +1,10 @@
 //! Sessions and contexts against plain maps and documents with full copies of every version.
 //!
 //! [`json`] is JSON as the RFCs define it, on copies; [`attempt`] compares attempts with it.
-//! [`naive`] is the model. [`commands`], [`checkpoints`] and [`people`] are the operations, [`reads`]
-//! the questions, with [`relevance`] for which agent knows what. [`world`] is the server, [`check`]
-//! says what has to be true after every step. The environment variables are those of the whole
-//! crate.
+//! [`naive`] is the model. [`commands`], [`checkpoints`] and [`people`] are the operations,
+//! [`reads`] the questions, with [`relevance`] for which agent knows what. [`world`] is the server,
+//! [`check`] says what has to be true after every step. The environment variables are those of the
+//! whole crate.
 
 mod attempt;
 mod check;
