@@ -80,7 +80,7 @@ pub enum CacheEvent {
         /// Whether it was served to another agent than the one that put it.
         by_other: bool,
     },
-    /// A call had no answer, and another agent computes it already. Local.
+    /// A call had no answer, and who asked got no ticket. Local.
     Missed {
         /// The call.
         call: Call,

@@ -17,7 +17,6 @@ use crate::domain::cache::{decide, Cache, CacheEvent, Call, Found, TicketEnd};
 use crate::domain::limits::CACHE_BATCH_MAX;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::{Change, Error, Fence, KeyId, Millis};
-use smallvec::smallvec;
 
 /// The word for how an answer is given.
 fn word(given: HitKind) -> &'static str {
@@ -55,17 +54,23 @@ fn reply(status: &'static str, value: Reply, age_ms: Reply, ttl_ms: Reply, ticke
     ])
 }
 
-/// Hands out a ticket for a call. Creates the cache if there is none.
-pub fn grant<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, args: &TicketArgs) -> Result<Fence, Error> {
+/// Hands out a ticket for a call, if one is left. Creates the cache if there is none.
+pub fn grant<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    call: &Call,
+    args: &TicketArgs,
+) -> Result<Option<Fence>, Error> {
     let max = node.settings.get(Setting::CacheTicketsMax);
     let cache = current::<Cache, H>(node, host, key)?;
-    let (event, ticket) = decide::ticket(&cache, call, args, max, &mut node.clock)?;
+    let Some((event, ticket)) = decide::ticket(&cache, call, args, max, &mut node.clock) else { return Ok(None) };
     let events = cache.first().into_iter().chain([event]);
     commit::<Cache, H>(node, host, key, events)?;
-    Ok(ticket)
+    Ok(Some(ticket))
 }
 
-/// Notes that an answer was given.
+/// Notes that an answer was given, or was not there.
 pub fn note_use<H: Host>(node: &mut Node, host: &mut H, key: Key, used: CacheEvent) -> Result<(), Error> {
     touch::<Cache, H>(node, host, key, used, None)
 }
@@ -152,9 +157,11 @@ fn serve_waiters<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) 
         }
         let Some(ticket_args) = node.queues.fills.waiter(id).map(|waiter| waiter.args.clone()) else { continue };
         match grant(node, host, key, call, &ticket_args) {
+            // Without a ticket there is nobody to wait for.
             Ok(ticket) => {
-                let undelivered = UndeliveredGrant { grants: smallvec![(key.id(), ticket)], request_id: None };
-                node.serve_wait(id, undelivered, miss_reply(Some(ticket)), host);
+                let grants = ticket.into_iter().map(|ticket| (key.id(), ticket)).collect();
+                let undelivered = UndeliveredGrant { grants, request_id: None };
+                node.serve_wait(id, undelivered, miss_reply(ticket), host);
             }
             Err(error) => node.refuse_wait(id, error, host),
         }
