@@ -28,6 +28,7 @@ pub enum Code {
     Moved,
     NoPerm,
     TryAgain,
+    Oom,
 }
 
 impl Code {
@@ -56,6 +57,7 @@ impl Code {
             Code::Moved => "MOVED",
             Code::NoPerm => "NOPERM",
             Code::TryAgain => "TRYAGAIN",
+            Code::Oom => "OOM",
         }
     }
 }
@@ -117,6 +119,12 @@ impl Error {
     /// the same words for keys that are arguments.
     pub fn try_again() -> Self {
         Self::new(Code::TryAgain, "Multiple keys request during rehashing of slot")
+    }
+
+    /// The server is beyond its `maxmemory`. For commands that do something else before they say
+    /// so; the words are the server's.
+    pub fn out_of_memory() -> Self {
+        Self::new(Code::Oom, "command not allowed when used memory > 'maxmemory'.")
     }
 
     /// The key holds a value of another type.

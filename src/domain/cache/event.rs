@@ -115,7 +115,7 @@ pub struct Filled {
 /// Why a ticket ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TicketEnd {
-    /// Its owner gave up.
+    /// Its owner gave up, or its answer could not be kept.
     Failed,
     /// Its lease expired.
     Expired,

@@ -74,11 +74,25 @@ pub struct Put {
 pub enum Op {
     Get(Get),
     /// Looks and takes no ticket, by a command of its own or by `PEEK`.
-    Peek { get: Get, is_own: bool },
+    Peek {
+        get: Get,
+        is_own: bool,
+    },
     Put(Put),
-    Fail { call: Call, ticket: u64 },
-    Invalidate { what: What, is_soft: bool },
-    Config { bytes: Option<u64>, entries: Option<u64>, ttl: Option<u64>, policy: Option<usize> },
+    Fail {
+        call: Call,
+        ticket: u64,
+    },
+    Invalidate {
+        what: What,
+        is_soft: bool,
+    },
+    Config {
+        bytes: Option<u64>,
+        entries: Option<u64>,
+        ttl: Option<u64>,
+        policy: Option<usize>,
+    },
 }
 
 pub const POLICIES: [&str; 3] = ["GDSF", "LRU", "LFU"];

@@ -460,8 +460,35 @@ impl World {
                 assert!(!is_good, "a good ticket was refused");
                 self.take_facts();
             }
-            Err(Code::Limit) => assert!(is_good && self.is_tight(), "{put:?}"),
+            Err(Code::Limit) => {
+                assert!(is_good && self.is_tight(), "{put:?}");
+                self.handed_over(put);
+            }
             other => panic!("{other:?} for {put:?}"),
+        }
+    }
+
+    /// An answer found no room: all who wait for it and may have it get it, before anything else
+    /// happens. Then its ticket is gone.
+    fn handed_over(&mut self, put: &Put) {
+        let mine = |wait: &Wait| wait.get.call == put.call && (!put.is_private || wait.get.agent == put.agent);
+        let (takers, others): (Vec<Wait>, Vec<Wait>) = std::mem::take(&mut self.waits).into_iter().partition(mine);
+        self.waits = others;
+        let mut handed = std::mem::take(&mut self.host.log);
+        self.host.log = handed.split_off(takers.len().min(handed.len()));
+        for (taker, fact) in takers.iter().zip(&handed) {
+            let Fact::Answered(id, Ok(reply)) = fact else { panic!("{taker:?} got {fact:?}") };
+            assert_eq!(id.0, taker.id);
+            assert_eq!(*field(reply, "value"), Reply::Blob(put.value.as_bytes().into()));
+            let word = if put.is_negative { "NEGATIVE" } else { "HIT" };
+            assert_eq!((field(reply, "status"), ticket_in(reply)), (&Reply::text(word), None));
+            self.clients.insert(taker.client, None);
+            self.node.waits.told(*id);
+        }
+        assert_eq!(handed.len(), takers.len(), "all who wait are served");
+        self.take_facts();
+        if let Some(ticket) = put.ticket {
+            assert!(self.model.tickets.iter().all(|known| known.ticket != ticket), "the ticket has ended");
         }
     }
 

@@ -3,7 +3,8 @@
 
 use super::*;
 
-const READS: [&str; 4] = ["LTMC.CACHE.PEEK r:c t 1", "LTMC.CACHE.STATS r:c", "LTMC.CACHE.TOP r:c", "LTMC.CACHE.SCAN r:c 0"];
+const READS: [&str; 4] =
+    ["LTMC.CACHE.PEEK r:c t 1", "LTMC.CACHE.STATS r:c", "LTMC.CACHE.TOP r:c", "LTMC.CACHE.SCAN r:c 0"];
 const WRITES: [&str; 5] = [
     // A miss hands out a ticket.
     "LTMC.CACHE.GET r:c t 1",

@@ -90,7 +90,7 @@ const COMMANDS: &[(&str, i64, &[&str])] = &[
     ("ltmc.msg.info", 2, &["readonly"]),
     ("ltmc.cache.get", -4, &["write", "fast", "blocking"]),
     ("ltmc.cache.peek", -4, &["readonly", "fast"]),
-    ("ltmc.cache.put", -5, &["write", "denyoom"]),
+    ("ltmc.cache.put", -5, &["write"]),
     ("ltmc.cache.fail", -5, &["write", "fast"]),
     ("ltmc.cache.invalidate", -3, &["write"]),
     ("ltmc.cache.config", -2, &["write"]),

@@ -2,20 +2,22 @@
 //! are in `domain::cache`.
 
 use super::serve::{
-    answer_reply, decide_due, end_ticket, grant, is_short, miss_reply, note_use, serve_all, serve_line, use_of,
+    answer_reply, decide_due, end_ticket, grant, hand_over, is_short, miss_reply, note_use, serve_all, serve_line,
+    use_of,
 };
 use crate::command::engine::args::Args;
 use crate::command::engine::commit::commit;
 use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::engine::waiting::{wait, NewWait};
-use crate::command::host::Host;
+use crate::command::host::{is_out_of_memory, Host};
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::algorithm::eviction::Policy;
 use crate::domain::algorithm::splitmix::next_share;
 use crate::domain::cache::decide::{Refused, TicketArgs};
 use crate::domain::cache::entry::NEVER;
+use crate::domain::cache::ids::AnswerId;
 use crate::domain::cache::labels::{Label, LabelKind};
 use crate::domain::cache::queue::FillWaiter;
 use crate::domain::cache::stats::HitKind;
@@ -229,7 +231,6 @@ fn labels(name: &str, kind: LabelKind, min: usize, args: &mut Args) -> Result<Ve
 pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let options = parse_put(cx)?;
     let call = call_of(cx, options.is_raw)?;
-    Error::check_length_max("value", cx.args[4].len(), RESULT_BYTES_MAX)?;
     let (key, now) = (cx.key(1), cx.now());
     let took_ms = match options.ticket {
         Some(ticket) => redeem(cx, &call, ticket, &options)?,
@@ -237,7 +238,7 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     };
     let (value, mut seed, negative_ttl_ms) =
         (cx.blob(4), cx.node.random(), cx.node.settings.get(Setting::CacheNegativeTtlMs));
-    let is_short = is_short(cx.node, cx.host);
+    let (is_short, is_beyond) = (is_short(cx.node, cx.host), is_out_of_memory(cx.host));
     let cache = current::<Cache, H>(cx.node, cx.host, key)?;
     let default_ttl_ms = if options.is_negative { Some(negative_ttl_ms) } else { cache.config().ttl_ms };
     let fresh_until = options.ttl_ms.or(default_ttl_ms).map_or(NEVER, |ttl| now + ttl);
@@ -254,7 +255,14 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         labels: options.labels,
         ticket: options.ticket,
     };
-    let victims = decide::room_for(&cache, &filled, is_short, &mut seed)?;
+    let place = if is_beyond { Err(Error::out_of_memory()) } else { place(&cache, &filled, is_short, &mut seed) };
+    let victims = match place {
+        Ok(victims) => victims,
+        Err(error) => {
+            hand_over(cx.node, cx.host, key, &filled)?;
+            return Err(error);
+        }
+    };
     let made_room = victims.chunks(CACHE_BATCH_MAX).map(evicted);
     // The new answer precedes the evictions: a cache that is empty between two events would begin
     // anew.
@@ -264,7 +272,13 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::Ok))
 }
 
-fn evicted(answers: &[u64]) -> CacheEvent {
+/// The answers that make room for a new one; an error if it cannot be kept.
+fn place(cache: &Cache, filled: &Filled, is_short: bool, seed: &mut u64) -> Result<Vec<AnswerId>, Error> {
+    Error::check_length_max("value", filled.value.len(), RESULT_BYTES_MAX)?;
+    decide::room_for(cache, filled, is_short, seed)
+}
+
+fn evicted(answers: &[AnswerId]) -> CacheEvent {
     CacheEvent::Removed { answers: answers.to_vec(), why: Removal::Evicted }
 }
 

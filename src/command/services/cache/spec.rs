@@ -116,7 +116,8 @@ pub const PEEK: Spec = Spec {
     flags: Flags::READONLY.and(Flags::FAST),
     categories: "read fast",
     complexity: "O(A) with A the bytes of the arguments",
-    summary: "Returns the answer that a tool gave to the same arguments before, and hands out no ticket; also on a replica.",
+    summary:
+        "Returns the answer that a tool gave to the same arguments before, and hands out no ticket; also on a replica.",
     reply: ANSWER,
     args: &[
         CACHE,
@@ -132,11 +133,12 @@ pub const PEEK: Spec = Spec {
 pub const PUT: Spec = Spec {
     name: "LTMC.CACHE.PUT",
     arity: -5,
-    flags: Flags::WRITE.and(Flags::DENY_OOM),
+    // Beyond maxmemory nothing is stored, but those who wait get the answer.
+    flags: Flags::WRITE,
     categories: "write slow",
     complexity: "O(A + L log N) with A the bytes of arguments and value, L the dependencies and tags and N the answers; O(V) more with V \
                  the answers evicted for it",
-    summary: "Stores the answer of a tool; all clients that wait for it get it at once.",
+    summary: "Stores the answer of a tool; all clients that wait for it get it at once, even if it cannot be kept.",
     reply: Shape::OK,
     args: &[
         CACHE,
