@@ -1,4 +1,5 @@
 //! Faults that users of this and of other products reported, one test each.
 
+mod buffer;
 mod cache;
 mod clock;
