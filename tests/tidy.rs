@@ -3,18 +3,12 @@
 
 #[path = "tidy/comments.rs"]
 mod comments;
+#[path = "tidy/sizes.rs"]
+mod sizes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-
-const FILE_LINES_MAX: usize = 500;
-const FUNCTION_LINES_MAX: usize = 70;
-
-/// Files that may be longer, each with its reason.
-const LONG_FILES: &[(&str, &str)] = &[];
-/// Functions that may be longer (`file:function`), each with its reason.
-const LONG_FUNCTIONS: &[(&str, &str)] = &[];
 
 /// Which other layers each layer may name.
 const LAYERS: &[(&str, &[&str])] = &[
@@ -433,49 +427,6 @@ fn no_modules_import_each_other_in_a_circle() {
         // Leaves out its last step, so that the next circle is found.
         if let [.., from, to] = &circle[..] {
             graph.edges.get_mut(from).expect("it was walked").remove(to);
-        }
-    }
-    assert_none(wrong);
-}
-
-/// Name, first line and number of lines of each function, as rustfmt lays them out.
-fn functions(source: &Source) -> Vec<(String, usize, usize)> {
-    let mut found = Vec::new();
-    for (at, code) in source.code() {
-        let indent = code.len() - code.trim_start().len();
-        let words: Vec<&str> = code.trim_start().split(' ').collect();
-        let Some(fn_at) = words.iter().position(|word| *word == "fn") else {
-            continue;
-        };
-        let is_head = words[..fn_at]
-            .iter()
-            .all(|word| word.starts_with("pub") || matches!(*word, "const" | "extern" | "\"C\"" | "unsafe" | "async"));
-        if !is_head || words.len() == fn_at + 1 {
-            continue;
-        }
-        let name = words[fn_at + 1].split(['(', '<']).next().unwrap_or("").to_string();
-        let close = format!("{}}}", " ".repeat(indent));
-        let ends = |line: &String| *line == close || (line.ends_with(';') && line.find(|c| c != ' ') == Some(indent));
-        let one_line = code.trim_end().ends_with(['}', ';']);
-        let rest = if one_line { Some(0) } else { source.lines[at + 1..].iter().position(ends).map(|n| n + 1) };
-        found.push((name, at + 1, rest.unwrap_or(source.lines.len() - at) + 1));
-    }
-    found
-}
-
-#[test]
-fn files_and_functions_stay_short() {
-    let mut wrong = Vec::new();
-    for source in sources("src").into_iter().chain(sources("tests")) {
-        let lines = source.lines.len();
-        if lines > FILE_LINES_MAX && !LONG_FILES.iter().any(|(path, _)| *path == source.path) {
-            wrong.push(format!("{}: {lines} lines", source.path));
-        }
-        for (name, line, length) in functions(&source) {
-            let known = format!("{}:{name}", source.path);
-            if length > FUNCTION_LINES_MAX && !LONG_FUNCTIONS.iter().any(|(path, _)| *path == known) {
-                wrong.push(format!("{}:{line}: {name} has {length} lines", source.path));
-            }
         }
     }
     assert_none(wrong);

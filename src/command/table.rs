@@ -66,6 +66,7 @@ impl<H: Host> Table<H> {
         Command { spec: &session::spec::PRUNE, run: versioned::commands::prune::<Fields, H> },
         Command { spec: &session::spec::END, run: session::commands::end },
         Command { spec: &cache::spec::GET, run: cache::commands::get },
+        Command { spec: &cache::spec::PEEK, run: cache::commands::peek },
         Command { spec: &cache::spec::PUT, run: cache::commands::put },
         Command { spec: &cache::spec::FAIL, run: cache::commands::fail },
         Command { spec: &cache::spec::INVALIDATE, run: cache::commands::invalidate },

@@ -53,11 +53,8 @@ use std::ffi::c_int;
 
 /// Redis calls this when it loads the module. Registers everything, or stops the load with a
 /// message in the log.
-///
-/// # Safety
-/// Redis alone calls it, once, with its own context.
 #[no_mangle]
-pub unsafe extern "C" fn RedisModule_OnLoad(
+pub extern "C" fn RedisModule_OnLoad(
     ctx: *mut rm::RedisModuleCtx,
     _args: *mut *mut rm::RedisModuleString,
     args_count: c_int,

@@ -185,7 +185,8 @@ settings! {
         /// next client may compute the answer.
         CacheOrphanMs: number("ms", 0..=31_536_000_000) = 500;
 
-        /// Maximum number of open tickets of one cache.
+        /// Maximum number of open tickets of one cache. Who misses beyond that computes without a
+        /// ticket.
         CacheTicketsMax: number("tickets", 1..=1_000_000) = 10_000;
 
         /// Maximum number of clients that wait for answers of one cache. One more fails with LIMIT.

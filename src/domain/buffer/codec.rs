@@ -62,6 +62,14 @@ impl<'de> Deserialize<'de> for Buffer {
         let Saved { config, size_bytes, resized_at, stays, last_serial, gone_version, contents, chunks } = saved;
         let mut buffer = Buffer { size_bytes, resized_at, stays, last_serial, gone_version, ..Buffer::default() };
         buffer.configure(config);
+        let mut sealed = vec![0_u32; contents.len()];
+        for chunk in chunks.iter().filter(|chunk| chunk.record.phase == Phase::Sealed) {
+            if let Some(count) = usize::try_from(chunk.content).ok().and_then(|at| sealed.get_mut(at)) {
+                *count += 1;
+            }
+        }
+        let shared = contents.iter().zip(sealed).filter(|(_, count)| *count > 1);
+        shared.for_each(|(content, _)| buffer.will_share(content));
         let mut hashes: Vec<Option<u64>> = vec![None; contents.len()];
         for SavedChunk { serial, record, content } in chunks {
             let at = usize::try_from(content).ok().filter(|at| *at < contents.len());
@@ -167,6 +175,9 @@ pub fn check(buffer: &Buffer) -> Result<(), Invariant> {
     rule(fresh.totals == buffer.totals, "the counts differ from the chunks")?;
     rule(fresh.by_id == buffer.by_id, "the ids differ from the chunks")?;
     rule(fresh.by_hash == buffer.by_hash, "the hashes differ from the contents")?;
+    let shared = buffer.sharing.values().filter(|sharing| sharing.chunks > 1).count();
+    let is_same = fresh.sharing.iter().all(|(content, sharing)| buffer.sharing.get(content) == Some(sharing));
+    rule(is_same && shared == fresh.sharing.len(), "who shares a content differs from the chunks")?;
     rule(fresh.by_agent == buffer.by_agent, "what agents have to do with differs from the chunks")?;
     rule(fresh.dues == buffer.dues && fresh.order == buffer.order, "what is due differs from the chunks")?;
     rule(fresh.loose.len() == buffer.loose.len(), "those that may go differ from the chunks")

@@ -2,7 +2,7 @@
 //! events or an error.
 
 use super::chunk::{Chunk, Phase, Serial, Version};
-use super::store::Sharers;
+use super::sharing::Sharers;
 use super::working::Need;
 use super::{Buffer, BufferEvent, Config, End, Why};
 use crate::domain::algorithm::allocator::allocated;
@@ -153,7 +153,7 @@ pub fn put(
     let serial = known.map(|(serial, _)| serial);
     let grown = room(buffer, serial, own, Content::Maybe(hash, &data), conditions)?;
     let at = conditions.at;
-    let pin = pin.map(|(agent, ms)| (Bytes::from(agent), at.saturating_add(ms)));
+    let pin = pin.map(|(agent, ms)| (Bytes::from(agent), pin_end(known.map(|(_, chunk)| chunk), agent, ms, at)));
     let ends_at = ttl_ms.map(|ttl_ms| at.saturating_add(ttl_ms));
     let put = BufferEvent::Put { at, id: Bytes::from(id), data, hash, version, meta, ends_at, pin };
     Ok((grown.into_iter().chain([put]).collect(), version))
@@ -266,7 +266,15 @@ pub fn retain(
     Ok(grown.into_iter().chain([retained]).collect())
 }
 
-/// An agent pins a chunk for a time from now on.
+/// Until when an agent's pin lasts if it pins for `ms` from now on. It has one pin of a chunk, and
+/// the longer end stands: two parts of an agent that need a chunk do not shorten each other's time.
+fn pin_end(chunk: Option<&Chunk>, agent: &[u8], ms: Millis, at: Millis) -> Millis {
+    let pinned_until = chunk.and_then(|chunk| chunk.pinned_until(agent)).unwrap_or(0);
+    pinned_until.max(at.saturating_add(ms))
+}
+
+/// An agent pins a chunk for a time from now on. Returns until when; no event if it has pinned it
+/// for longer already.
 pub fn pin(
     buffer: &Buffer,
     id: &[u8],
@@ -275,11 +283,13 @@ pub fn pin(
     conditions: Conditions,
 ) -> Result<(Vec<BufferEvent>, Millis), Error> {
     let (serial, chunk) = to_hold(buffer, id, "pinned")?;
-    if chunk.pinned_until(agent).is_none() {
-        check_holders(chunk, bounds)?;
+    let until = pin_end(Some(chunk), agent, ms, conditions.at);
+    match chunk.pinned_until(agent) {
+        Some(pinned_until) if pinned_until == until => return Ok((Vec::new(), until)),
+        Some(_) => {}
+        None => check_holders(chunk, bounds)?,
     }
     let grown = room_to_hold(buffer, serial, chunk, agent, conditions)?;
-    let until = conditions.at.saturating_add(ms);
     let pinned = BufferEvent::Pinned { at: conditions.at, id: Bytes::from(id), agent: Bytes::from(agent), until };
     Ok((grown.into_iter().chain([pinned]).collect(), until))
 }
@@ -399,7 +409,7 @@ fn room(
         Content::Own(len) => (Blob::heap_bytes_of(len), Sharers::default()),
         Content::Maybe(hash, bytes) => {
             let equal = buffer.equal(hash, bytes);
-            let after = equal.map_or_else(Sharers::default, |equal| buffer.sharers(hash, &equal, serial));
+            let after = equal.map_or_else(Sharers::default, |equal| buffer.sharers(equal, serial));
             (Blob::heap_bytes_of(bytes.len()), after)
         }
     };

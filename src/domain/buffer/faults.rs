@@ -5,7 +5,7 @@ use crate::domain::entity::fault_injection::Breakable;
 
 impl Breakable for Buffer {
     fn parts() -> Vec<&'static str> {
-        vec!["ids", "hashes", "hash", "agents", "dues", "loose", "places", "order", "totals"]
+        vec!["ids", "hashes", "hash", "agents", "dues", "loose", "places", "order", "sharing", "totals"]
     }
 
     fn break_part(&mut self, part: &str) {
@@ -18,6 +18,7 @@ impl Breakable for Buffer {
             "loose" => drop(self.loose.pop()),
             "places" => self.chunks.values_mut().for_each(|chunk| chunk.loose_at = None),
             "order" => drop(self.order.pop_first()),
+            "sharing" => self.sharing.clear(),
             _ => self.totals.logical_bytes += 1,
         }
     }
@@ -59,6 +60,6 @@ mod tests {
 
     #[test]
     fn breaks_of_a_large_buffer_show_in_its_parts() {
-        assert_breaks_show_in_parts(&buffer(200, 3_000), &["totals"]);
+        assert_breaks_show_in_parts(&buffer(200, 3_000), &["totals", "sharing"]);
     }
 }

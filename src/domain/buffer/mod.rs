@@ -14,6 +14,7 @@
 //! ```text
 //! chunks: serial -> Chunk         the primary data, in the order of creation
 //! by_id, by_hash, by_agent        derived
+//! sharing                         derived; by addresses, which differ between nodes
 //! dues, loose, order, totals      derived
 //! Use                             this node's own: evictor, popularity, working set
 //! ```
@@ -26,6 +27,7 @@ pub mod event;
 #[cfg(any(test, feature = "test-hooks"))]
 mod faults;
 pub mod popularity;
+mod sharing;
 mod store;
 pub mod time;
 pub mod working;
@@ -34,6 +36,7 @@ pub use config::Config;
 pub use event::{BufferEvent, End, Why};
 pub use store::Totals;
 
+use super::algorithm::allocator::table_bytes;
 use super::algorithm::eviction;
 use super::entity::CHECKED_BYTES;
 use super::{Blob, Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
@@ -43,6 +46,7 @@ use crate::domain::entity::partial_check::Part;
 use ahash::AHashMap;
 use chunk::{Chunk, ChunkRecord, Phase, Serial, Version};
 use popularity::{Popularity, Window};
+use sharing::{Sharing, LOOKED_AT_MAX};
 use std::collections::{BTreeMap, BTreeSet};
 use working::{WorkingSet, LOOK_MS};
 
@@ -82,6 +86,9 @@ pub struct Buffer {
     by_id: AHashMap<Bytes, Serial>,
     /// Sealed contents: the hash, whether the chunk is loose, the chunk. Held chunks come first.
     by_hash: BTreeSet<(u64, bool, Serial)>,
+    /// How many sealed chunks have a content, by its address. A content that is not here has one
+    /// chunk.
+    sharing: AHashMap<usize, Sharing>,
     by_agent: BTreeMap<Bytes, BTreeSet<Serial>>,
     dues: BTreeSet<(Millis, Serial)>,
     loose: Vec<Serial>,
@@ -175,7 +182,8 @@ impl Buffer {
     /// A readable chunk whose content has this hash.
     pub fn with_hash(&self, hash: u64, now: Millis) -> Option<&Chunk> {
         let serials = self.by_hash.range((hash, false, 0)..=(hash, true, Serial::MAX));
-        serials.filter_map(|(.., serial)| self.at(*serial)).find(|chunk| !chunk.is_expired(now))
+        let mut chunks = serials.take(LOOKED_AT_MAX).filter_map(|(.., serial)| self.at(*serial));
+        chunks.find(|chunk| !chunk.is_expired(now))
     }
 
     /// How often a chunk was read in each [`Window`].
@@ -242,7 +250,7 @@ impl Buffer {
     /// The chunk with this name has this content from now on.
     fn put(&mut self, mut record: ChunkRecord, data: &Blob, hash: u64, pin: Option<&(Bytes, Millis)>) {
         let at = record.changed_at;
-        let content = self.equal(hash, data).unwrap_or_else(|| data.clone());
+        let content = self.equal_to_share(hash, data).unwrap_or_else(|| data.clone());
         let serial = match self.by_id.get(&record.id).copied() {
             None => {
                 let mut chunk = Chunk::new(record, content);
@@ -286,7 +294,8 @@ impl Buffer {
     fn share(&mut self, serial: Serial, hash: u64, ends_at: Option<Option<Millis>>) {
         let Some(chunk) = self.at(serial) else { return };
         let is_new = !chunk.is_shareable();
-        let equal = if is_new { self.equal(hash, &chunk.content) } else { None };
+        let content = chunk.content.clone();
+        let equal = if is_new { self.equal_to_share(hash, &content) } else { None };
         self.update(serial, |chunk| {
             if is_new {
                 (chunk.record.phase, chunk.hash) = (Phase::Sealed, hash);
@@ -439,7 +448,8 @@ impl Entity for Buffer {
 
     fn memory_bytes(&self) -> usize {
         let usage = self.usage.evictor.heap_bytes() + self.usage.popularity.heap_bytes();
-        size_of::<Self>() + self.totals.used_bytes() as usize + usage
+        let sharing = table_bytes(self.sharing.len(), size_of::<(usize, Sharing)>());
+        size_of::<Self>() + self.totals.used_bytes() as usize + sharing + usage
     }
 
     fn free_effort(&self) -> usize {

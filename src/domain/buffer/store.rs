@@ -2,14 +2,12 @@
 //! indexes, changes, and enters them again.
 
 use super::chunk::{Chunk, Phase, Serial};
+use super::sharing::{Sharers, Sharing, COMPARED_MAX};
 use super::{Buffer, Config};
 use crate::domain::algorithm::eviction::Policy;
 use crate::domain::{Blob, Bytes, Millis};
-use ahash::AHashMap;
-
-/// How many contents with the same hash are compared. More with the same hash and other bytes are
-/// made on purpose, and are kept unshared.
-const COMPARED_MAX: usize = 8;
+use ahash::{AHashMap, AHashSet};
+use std::collections::hash_map::Entry;
 
 /// Counts and sizes of a buffer, all kept incrementally.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,15 +67,6 @@ impl Totals {
     }
 }
 
-/// Whether other chunks share the content in memory.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Sharers {
-    /// Any chunk.
-    pub any: bool,
-    /// A held one.
-    pub held: bool,
-}
-
 impl Buffer {
     /// The place of a chunk in the order of eviction, if the policy keeps one.
     pub(super) fn order_of(&self, serial: Serial, chunk: &Chunk) -> Option<(u64, Serial)> {
@@ -112,40 +101,58 @@ impl Buffer {
         copy
     }
 
-    /// Whether chunks other than `except` share this content.
-    pub(super) fn sharers(&self, hash: u64, content: &Blob, except: Option<Serial>) -> Sharers {
-        if content.is_alone() {
-            return Sharers::default();
+    /// Whether chunks have the content of the sealed chunk `serial`, itself included, but not
+    /// `except`.
+    pub(super) fn sharers(&self, serial: Serial, except: Option<Serial>) -> Sharers {
+        let Some(chunk) = self.at(serial).filter(|chunk| chunk.is_shareable()) else { return Sharers::default() };
+        let mut sharing = self.sharing.get(&chunk.content.address()).copied().unwrap_or_else(|| Sharing::of(chunk));
+        let except = except.and_then(|except| self.at(except));
+        if let Some(except) = except.filter(|except| except.content.is_same(&chunk.content)) {
+            sharing.count(except, false);
         }
-        let has = |serial: Serial| {
-            Some(serial) != except && self.at(serial).is_some_and(|other| other.content.is_same(content))
-        };
-        let found = |is_loose: bool| {
-            let mut serials = self.by_hash.range((hash, is_loose, 0)..=(hash, is_loose, Serial::MAX));
-            serials.any(|(.., serial)| has(*serial))
-        };
-        let held = found(false);
-        Sharers { any: held || found(true), held }
+        sharing.sharers()
     }
 
-    fn sharers_of(&self, serial: Serial, chunk: &Chunk) -> Sharers {
-        if chunk.is_shareable() {
-            self.sharers(chunk.hash, &chunk.content, Some(serial))
-        } else {
-            Sharers::default()
-        }
-    }
-
-    /// The same for a chunk.
+    /// Whether other chunks share the content of this one.
     pub(super) fn sharers_at(&self, serial: Serial) -> Sharers {
-        self.at(serial).map_or_else(Sharers::default, |chunk| self.sharers_of(serial, chunk))
+        self.sharers(serial, Some(serial))
     }
 
-    /// A content that equals these bytes.
-    pub(super) fn equal(&self, hash: u64, bytes: &[u8]) -> Option<Blob> {
+    /// A chunk whose content equals these bytes.
+    pub(super) fn equal(&self, hash: u64, bytes: &[u8]) -> Option<Serial> {
         let serials = self.by_hash.range((hash, false, 0)..=(hash, true, Serial::MAX)).take(COMPARED_MAX);
-        let mut contents = serials.filter_map(|(.., serial)| self.at(*serial)).map(|chunk| &chunk.content);
-        contents.find(|content| content[..] == *bytes).cloned()
+        let mut serials = serials.map(|(.., serial)| *serial);
+        serials.find(|serial| self.at(*serial).is_some_and(|chunk| chunk.content[..] == *bytes))
+    }
+
+    /// A content that equals these bytes, for a chunk that is about to share it.
+    pub(super) fn equal_to_share(&mut self, hash: u64, bytes: &[u8]) -> Option<Blob> {
+        let chunk = self.at(self.equal(hash, bytes)?)?;
+        let (content, sharing) = (chunk.content.clone(), Sharing::of(chunk));
+        self.sharing.entry(content.address()).or_insert(sharing);
+        Some(content)
+    }
+
+    /// Several chunks that are about to be added have this content.
+    pub(super) fn will_share(&mut self, content: &Blob) {
+        self.sharing.insert(content.address(), Sharing::default());
+    }
+
+    /// Counts a chunk among those that have its content. Returns whether there are others.
+    fn count_sharing(&mut self, serial: Serial, comes: bool) -> Sharers {
+        let Some(chunk) = self.chunks.get(&serial).filter(|chunk| chunk.is_shareable()) else {
+            return Sharers::default();
+        };
+        let Entry::Occupied(mut entry) = self.sharing.entry(chunk.content.address()) else {
+            return Sharers::default();
+        };
+        let before = *entry.get();
+        entry.get_mut().count(chunk, comes);
+        let after = *entry.get();
+        if after.chunks == 0 {
+            entry.remove();
+        }
+        if comes { before } else { after }.sharers()
     }
 
     /// Adds a chunk.
@@ -209,8 +216,8 @@ impl Buffer {
     }
 
     fn enter(&mut self, serial: Serial) {
+        let sharers = self.count_sharing(serial, true);
         let Some(chunk) = self.chunks.get(&serial) else { return };
-        let sharers = self.sharers_of(serial, chunk);
         let (is_loose, due) = (!chunk.is_held(), chunk.due());
         self.totals.count(chunk, sharers, true);
         if chunk.is_shareable() {
@@ -229,8 +236,8 @@ impl Buffer {
     }
 
     fn leave(&mut self, serial: Serial) {
+        let sharers = self.count_sharing(serial, false);
         let Some(chunk) = self.chunks.get(&serial) else { return };
-        let sharers = self.sharers_of(serial, chunk);
         let (is_loose, due) = (!chunk.is_held(), chunk.due());
         self.totals.count(chunk, sharers, false);
         if chunk.is_shareable() {
@@ -262,11 +269,18 @@ impl Buffer {
         let chunks = std::mem::take(&mut self.chunks);
         self.by_id.clear();
         self.by_hash.clear();
+        self.sharing.clear();
         self.by_agent.clear();
         self.dues.clear();
         self.loose.clear();
         self.order.clear();
         self.totals = Totals::default();
+        let mut seen: AHashSet<usize> = AHashSet::new();
+        for chunk in chunks.values().filter(|chunk| chunk.is_shareable()) {
+            if !seen.insert(chunk.content.address()) {
+                self.will_share(&chunk.content);
+            }
+        }
         // A content that many chunks share is hashed once.
         let mut hashes: AHashMap<*const u8, u64> = AHashMap::new();
         for (serial, mut chunk) in chunks {

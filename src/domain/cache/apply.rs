@@ -2,7 +2,7 @@
 //! everything derived consistent.
 
 use super::dying::{Dying, Voids};
-use super::entry::{Answer, Call, Entry, Flight, NEVER};
+use super::entry::{Answer, Call, CallRef, Entry, Flight, NEVER};
 use super::event::{Filled, Removal, Target};
 use super::ids::{AnswerId, LabelId, Slot};
 use super::labels::{Label, LabelKind};
@@ -126,6 +126,20 @@ impl Cache {
             counters.misses += 1;
             count(counters);
         });
+    }
+
+    /// A call had no answer, and nothing is kept of it: nobody got a ticket.
+    pub(super) fn missed_unknown(&mut self, call: CallRef) {
+        self.counters.misses += 1;
+        let tool = self.labels.find(&Label::new(LabelKind::Tool, call.tool()));
+        if let Some(counters) = tool.and_then(|tool| self.labels.counters_mut(tool)) {
+            counters.misses += 1;
+        }
+        // An empty cache keeps no sketch.
+        if !self.answers.is_empty() {
+            let hash = self.hash(call);
+            self.evictor.seen(hash);
+        }
     }
 
     pub(super) fn change_flight(&mut self, ticket: Fence, work: impl FnOnce(&mut Flight)) {

@@ -26,26 +26,27 @@ const VICTIMS_MAX: usize = 16 * 1024;
 /// Tickets may take this many times the bytes of the whole cache.
 const TICKETS_SHARE: u64 = 2;
 
-/// Grants a ticket for a call that nobody computes.
+/// Grants a ticket for a call that nobody computes. `None` if no ticket is left, by number or by
+/// bytes: who asks then computes without one, as if there were no cache.
 pub fn ticket(
     cache: &Cache,
     call: &Call,
     args: &TicketArgs,
     tickets_max: u64,
     clock: &mut Clock,
-) -> Result<(CacheEvent, Fence), Error> {
-    if cache.tickets() as u64 >= tickets_max {
-        return Err(Error::limit("cache-tickets-max", "one more ticket of this cache", tickets_max));
-    }
+) -> Option<(CacheEvent, Fence)> {
     let tool = Label::new(LabelKind::Tool, call.as_ref().tool());
     let bytes =
         cache.bytes() + entry_bytes(call.as_ref().0.len()) + flight_bytes(&args.agent) + new_bytes(cache, &[tool]);
-    check_bytes(bytes, cache.config().bytes_max.saturating_mul(TICKETS_SHARE))?;
+    let is_full = bytes as u64 > cache.config().bytes_max.saturating_mul(TICKETS_SHARE);
+    if is_full || cache.tickets() as u64 >= tickets_max {
+        return None;
+    }
     let (ticket, since) = (clock.next_fence(), clock.now());
     let ends_at = since.saturating_add(args.lease_ms);
     let TicketArgs { agent, connection, .. } = args.clone();
     let flight = Flight { ticket, agent, since, ends_at, connection, waited_until: None, is_orphaned: false };
-    Ok((CacheEvent::Ticketed { call: call.clone(), flight }, ticket))
+    Some((CacheEvent::Ticketed { call: call.clone(), flight }, ticket))
 }
 
 fn check_bytes(bytes: usize, max: u64) -> Result<(), Error> {

@@ -80,7 +80,7 @@ pub enum CacheEvent {
         /// Whether it was served to another agent than the one that put it.
         by_other: bool,
     },
-    /// A call had no answer, and another agent computes it already. Local.
+    /// A call had no answer, and who asked got no ticket. Local.
     Missed {
         /// The call.
         call: Call,
@@ -115,7 +115,7 @@ pub struct Filled {
 /// Why a ticket ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TicketEnd {
-    /// Its owner gave up.
+    /// Its owner gave up, or its answer could not be kept.
     Failed,
     /// Its lease expired.
     Expired,

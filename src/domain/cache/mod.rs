@@ -304,11 +304,10 @@ impl Entity for Cache {
             CacheEvent::Buried { batch } => self.bury(*batch),
             CacheEvent::Removed { answers, why } => self.remove(answers, *why),
             CacheEvent::Used { slot, given, by_other } => self.used(*slot, *given, *by_other),
-            CacheEvent::Missed { call } => {
-                if let Some(slot) = self.find(call.as_ref()) {
-                    self.missed(slot, |_| {});
-                }
-            }
+            CacheEvent::Missed { call } => match self.find(call.as_ref()) {
+                Some(slot) => self.missed(slot, |_| {}),
+                None => self.missed_unknown(call.as_ref()),
+            },
         }
         if let Some(fence) = event.fence() {
             self.last_fence = self.last_fence.max(fence);

@@ -43,8 +43,8 @@ pub mod why;
 pub mod work;
 
 pub use event::{Addition, Claimed, FlowEvent};
-pub use index::{Index, Shelf};
-pub use task::{How, State, Task};
+pub use index::Index;
+pub use task::{How, Shelf, State, Task};
 
 use past::EndedClaims;
 

@@ -69,7 +69,7 @@ impl World {
         if self.rng.percent(20) {
             let agent = self.agent();
             line.extend(words(&["PIN", &agent, "2000"]));
-            chunk.pins.insert(agent, self.now() + 2000);
+            chunk.pin(agent, self.now() + 2000);
         }
         if self.rng.percent(20) {
             line.extend(words(&["META", r#"{"a":"long-enough-to-be-on-the-heap"}"#]));
@@ -169,8 +169,7 @@ impl World {
         match (answer, self.chunks.get_mut(&id)) {
             (Ok(_), None) => panic!("{id} is not there"),
             (Ok(reply), Some(chunk)) if pins => {
-                assert_eq!(reply, Reply::number(until));
-                chunk.pins.insert(agent, until);
+                assert_eq!(reply, Reply::number(chunk.pin(agent, until)));
             }
             (Ok(reply), Some(chunk)) => assert_eq!(reply, Reply::Integer(chunk.retained.insert(agent).into())),
             (Err(error), Some(chunk)) if error.code == Code::BadState => assert!(chunk.lease.is_some()),

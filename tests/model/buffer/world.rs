@@ -31,6 +31,13 @@ pub struct Naive {
 }
 
 impl Naive {
+    /// An agent pins it. Its longer end stands; returns that.
+    pub fn pin(&mut self, agent: String, until: u64) -> u64 {
+        let end = self.pins.entry(agent).or_insert(until);
+        *end = until.max(*end);
+        *end
+    }
+
     pub fn is_needed(&self, now: u64) -> bool {
         !self.retained.is_empty() || self.pins.values().any(|until| *until > now)
     }

@@ -73,10 +73,26 @@ pub struct Put {
 #[derive(Debug, Clone)]
 pub enum Op {
     Get(Get),
+    /// Looks and takes no ticket, by a command of its own or by `PEEK`.
+    Peek {
+        get: Get,
+        is_own: bool,
+    },
     Put(Put),
-    Fail { call: Call, ticket: u64 },
-    Invalidate { what: What, is_soft: bool },
-    Config { bytes: Option<u64>, entries: Option<u64>, ttl: Option<u64>, policy: Option<usize> },
+    Fail {
+        call: Call,
+        ticket: u64,
+    },
+    Invalidate {
+        what: What,
+        is_soft: bool,
+    },
+    Config {
+        bytes: Option<u64>,
+        entries: Option<u64>,
+        ttl: Option<u64>,
+        policy: Option<usize>,
+    },
 }
 
 pub const POLICIES: [&str; 3] = ["GDSF", "LRU", "LFU"];
@@ -89,6 +105,18 @@ fn maybe<T>(rng: &mut Prng, chance: u64, value: impl FnOnce(&mut Prng) -> T) -> 
     rng.percent(chance).then(|| value(rng))
 }
 
+impl Get {
+    fn pick(rng: &mut Prng) -> Self {
+        Self {
+            call: Call::pick(rng),
+            agent: maybe(rng, 50, |rng| rng.below(3) as usize),
+            age_max: maybe(rng, 15, |rng| rng.below(400)),
+            lease: maybe(rng, 70, |rng| 1 + rng.below(600)),
+            block: maybe(rng, 60, |rng| *rng.pick(&[0, 0, 50, 400])),
+        }
+    }
+}
+
 impl Op {
     /// `tickets` are all that were ever given, the newest last.
     pub fn pick(rng: &mut Prng, tickets: &[(Call, u64)], values: u64) -> Self {
@@ -97,13 +125,11 @@ impl Op {
             tickets.get(recent + rng.below(6) as usize).copied()
         };
         match rng.below(100) {
-            0..45 => Op::Get(Get {
-                call: Call::pick(rng),
-                agent: maybe(rng, 50, |rng| rng.below(3) as usize),
-                age_max: maybe(rng, 15, |rng| rng.below(400)),
-                lease: maybe(rng, 70, |rng| 1 + rng.below(600)),
-                block: maybe(rng, 60, |rng| *rng.pick(&[0, 0, 50, 400])),
-            }),
+            0..6 => {
+                let get = Get { lease: None, block: None, ..Get::pick(rng) };
+                Op::Peek { get, is_own: rng.percent(50) }
+            }
+            6..45 => Op::Get(Get::pick(rng)),
             45..75 => {
                 let redeemed = maybe(rng, 75, known).flatten();
                 let call = redeemed.filter(|_| rng.percent(95)).map_or_else(|| Call::pick(rng), |(call, _)| call);
@@ -150,9 +176,13 @@ impl Op {
         let mut words: Vec<String> = Vec::new();
         let mut say = |words_of: &[&str]| words.extend(words_of.iter().map(|word| word.to_string()));
         match self {
-            Op::Get(get) => {
+            Op::Get(get) | Op::Peek { get, .. } => {
                 let [tool, args] = get.call.words(rng);
-                say(&["LTMC.CACHE.GET", key, &tool, &args]);
+                let is_own = matches!(self, Op::Peek { is_own: true, .. });
+                say(&[if is_own { "LTMC.CACHE.PEEK" } else { "LTMC.CACHE.GET" }, key, &tool, &args]);
+                if matches!(self, Op::Peek { is_own: false, .. }) {
+                    say(&["peek"]);
+                }
                 get.agent.iter().for_each(|agent| say(&["AGENT", AGENTS[*agent]]));
                 get.age_max.iter().for_each(|age| say(&["MAXAGE", &age.to_string()]));
                 get.lease.iter().for_each(|lease| say(&["LEASE", &lease.to_string()]));

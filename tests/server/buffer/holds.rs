@@ -72,14 +72,16 @@ fn a_pin_ends_by_itself_and_its_chunk_can_go_then() {
 }
 
 #[test]
-fn a_pin_is_set_anew_and_not_added_to() {
+fn an_agent_has_one_pin_and_its_longer_end_stands() {
     let server = Server::start();
     put(&server, "a", b"x");
     let first = run(&server, "LTMC.CHUNK.PIN b a ada PX 600000").int();
     let second = run(&server, "LTMC.CHUNK.PIN b a ada PX 1000").int();
-    assert!(second < first, "{second} {first}");
+    assert_eq!(second, first);
+    let longer = run(&server, "LTMC.CHUNK.PIN b a ada PX 900000").int();
+    assert!(longer > first, "{longer} {first}");
     let pins = info(&server, "a").get("pins").array().to_vec();
-    assert_eq!((pins.len(), pins[0].get("agent").text(), pins[0].get("until_ms").int()), (1, "ada", second));
+    assert_eq!((pins.len(), pins[0].get("agent").text(), pins[0].get("until_ms").int()), (1, "ada", longer));
     assert_eq!(run(&server, "LTMC.CHUNK.UNPIN b a ada").int(), 1);
     assert_eq!(run(&server, "LTMC.CHUNK.UNPIN b a ada").int(), 0);
 }

@@ -3,7 +3,8 @@
 
 use super::*;
 
-const READS: [&str; 3] = ["LTMC.CACHE.STATS r:c", "LTMC.CACHE.TOP r:c", "LTMC.CACHE.SCAN r:c 0"];
+const READS: [&str; 4] =
+    ["LTMC.CACHE.PEEK r:c t 1", "LTMC.CACHE.STATS r:c", "LTMC.CACHE.TOP r:c", "LTMC.CACHE.SCAN r:c 0"];
 const WRITES: [&str; 5] = [
     // A miss hands out a ticket.
     "LTMC.CACHE.GET r:c t 1",
@@ -57,6 +58,7 @@ fn a_user_who_is_bound_acts_as_its_own_agents_only() {
         ("LTMC.CACHE.GET c t 1 AGENT ada:2", true),
         ("LTMC.CACHE.GET c t 1 AGENT bob", false),
         ("LTMC.CACHE.GET c t 1 AGENT adam", false),
+        ("LTMC.CACHE.PEEK c t 1 AGENT bob", false),
         ("LTMC.CACHE.PUT c t 2 v", true),
         ("LTMC.CACHE.PUT c t 2 v AGENT ada PRIVATE", true),
         ("LTMC.CACHE.PUT c t 2 v AGENT bob", false),

@@ -1,5 +1,7 @@
 //! Faults that users of this and of other products reported, one test each.
 
+mod buffer;
+mod cache;
 mod clock;
 mod flow;
 mod mail;

@@ -218,8 +218,8 @@ pub const RETAIN: Spec = Spec {
 pub const RELEASE: Spec = Spec {
     name: "LTMC.CHUNK.RELEASE",
     arity: 4,
-    summary: "Releases an agent's hold on a retained chunk.",
-    reply: Shape::FLAG.about("1, or 0 if it did not retain it"),
+    summary: "Releases an agent's hold on a retained chunk, however often it retained it.",
+    reply: Shape::FLAG.about("1 if the agent retains it no longer, or 0 if it did not"),
     args: &[BUFFER_KEY, ID, AGENT],
     ..CHUNK_ROW
 };
@@ -229,8 +229,9 @@ pub const PIN: Spec = Spec {
     arity: -6,
     flags: GROWS_FAST.and(Flags::GETKEYS_API),
     keys: &with_registry(4),
-    summary: "Holds a chunk for an agent for some time, counted from now: it is not evicted, freed or expired.",
-    reply: Shape::UNIX_MS.about("until when"),
+    summary: "Holds a chunk for an agent for some time, counted from now: it is not evicted, freed or expired. \
+              An agent has one pin of a chunk, and the longest end stands.",
+    reply: Shape::UNIX_MS.about("until when the agent pins it, by this or an earlier pin that lasts longer"),
     args: &[BUFFER_KEY, ID, AGENT, Arg { optional: false, ..TTL }, REGISTRY],
     ..CHUNK_ROW
 };
@@ -238,8 +239,8 @@ pub const PIN: Spec = Spec {
 pub const UNPIN: Spec = Spec {
     name: "LTMC.CHUNK.UNPIN",
     arity: 4,
-    summary: "Removes an agent's pin of a chunk.",
-    reply: Shape::FLAG.about("1, or 0 if it had none"),
+    summary: "Ends an agent's pin of a chunk, however often it pinned it.",
+    reply: Shape::FLAG.about("1 if the agent pins it no longer, or 0 if it had no pin"),
     args: &[BUFFER_KEY, ID, AGENT],
     ..CHUNK_ROW
 };

@@ -2,20 +2,22 @@
 //! are in `domain::cache`.
 
 use super::serve::{
-    answer_reply, decide_due, end_ticket, grant, is_short, miss_reply, note_use, serve_all, serve_line, use_of,
+    answer_reply, decide_due, end_ticket, grant, hand_over, is_short, miss_reply, note_use, serve_all, serve_line,
+    use_of,
 };
 use crate::command::engine::args::Args;
 use crate::command::engine::commit::commit;
 use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::engine::waiting::{wait, NewWait};
-use crate::command::host::Host;
+use crate::command::host::{is_out_of_memory, Host};
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::algorithm::eviction::Policy;
 use crate::domain::algorithm::splitmix::next_share;
 use crate::domain::cache::decide::{Refused, TicketArgs};
 use crate::domain::cache::entry::NEVER;
+use crate::domain::cache::ids::AnswerId;
 use crate::domain::cache::labels::{Label, LabelKind};
 use crate::domain::cache::queue::FillWaiter;
 use crate::domain::cache::stats::HitKind;
@@ -39,20 +41,21 @@ fn call_of<H: Host>(cx: &Cx<H>, is_raw: bool) -> Result<Call, Error> {
     Ok(Call::new(tool, b"", &canonical("args", args, depth_max)?, false))
 }
 
-/// The arguments of `LTMC.CACHE.GET`.
+/// The arguments of `LTMC.CACHE.GET` and `LTMC.CACHE.PEEK`.
 struct GetArgs {
     call: Call,
     agent: Bytes,
     age_ms_max: Millis,
-    lease_ms: Millis,
+    lease_ms: Option<Millis>,
     block_ms: Option<Millis>,
     beta: Option<f64>,
+    is_peek: bool,
 }
 
 fn parse_get<H: Host>(cx: &Cx<H>) -> Result<GetArgs, Error> {
     let mut args = Args::at(cx.spec, cx.args, 4);
     let (mut agent, mut age_ms_max, mut lease_ms) = (Bytes::EMPTY, NEVER, None);
-    let (mut block_ms, mut beta, mut is_raw) = (None, None, false);
+    let (mut block_ms, mut beta, mut is_raw, mut is_peek) = (None, None, false, false);
     while let Some(word) = args.option()? {
         match word {
             "AGENT" => agent = Bytes::from(cx.actor(&mut args, "AGENT")?),
@@ -60,17 +63,23 @@ fn parse_get<H: Host>(cx: &Cx<H>) -> Result<GetArgs, Error> {
             "LEASE" => lease_ms = Some(args.millis("LEASE", 1)?),
             "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
             "BETA" => beta = Some(args.decimal("BETA", 0.0, 1000.0)?),
+            "PEEK" => is_peek = true,
             "RAW" => is_raw = true,
             _ => return Err(args.unread(word)),
         }
     }
-    let lease_ms = lease_ms.unwrap_or_else(|| cx.node.settings.get(Setting::CacheLeaseMs));
-    Ok(GetArgs { call: call_of(cx, is_raw)?, agent, age_ms_max, lease_ms, block_ms, beta })
+    if is_peek && (lease_ms.is_some() || block_ms.is_some() || beta.is_some()) {
+        return Err(Error::usage("PEEK goes without LEASE, BLOCK and BETA: it takes no ticket and waits for nobody"));
+    }
+    Ok(GetArgs { call: call_of(cx, is_raw)?, agent, age_ms_max, lease_ms, block_ms, beta, is_peek })
 }
 
 /// `LTMC.CACHE.GET`
 pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let options = parse_get(cx)?;
+    if options.is_peek {
+        return look(cx, &options);
+    }
     let (key, now) = (cx.key(1), cx.now());
     let Some(stored) = cx.host.read::<Cache>(key)? else { return compute(cx, &options) };
     let cache = &stored.state;
@@ -89,22 +98,49 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     // One client computes the next answer. Meanwhile it has the old one like all others.
     let answer = answer.clone();
-    let ticket = grant(cx.node, cx.host, key, &options.call, &ticket_args(cx, &options)).ok();
+    let args = ticket_args(cx, &options);
+    let ticket = grant(cx.node, cx.host, key, &options.call, &args)?;
     note_use(cx.node, cx.host, key, used)?;
     Ok(Outcome::Reply(answer_reply(given, &answer, now, ticket)))
 }
 
-fn ticket_args<H: Host>(cx: &Cx<H>, options: &GetArgs) -> TicketArgs {
-    let boot = cx.node.boot;
-    let connection = cx.host.connection().map(|client| Connection { boot, client });
-    TicketArgs { agent: options.agent.clone(), lease_ms: options.lease_ms, connection }
+/// `LTMC.CACHE.PEEK`
+pub fn peek<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let options = parse_get(cx)?;
+    look(cx, &options)
 }
 
-/// There is no answer, and no client computes one.
+/// Answers with what there is. Nothing is written but what this node counts for itself.
+fn look<H: Host>(cx: &mut Cx<H>, options: &GetArgs) -> Result<Outcome, Error> {
+    let (key, now) = (cx.key(1), cx.now());
+    let Some(stored) = cx.host.read::<Cache>(key)? else { return Ok(Outcome::Reply(miss_reply(None))) };
+    let cache = &stored.state;
+    let (reply, used) = match cache.look(&options.call, &options.agent, now, options.age_ms_max) {
+        Found::Answer(slot, given, answer) => {
+            (answer_reply(given, answer, now, None), use_of(cache, slot, given, answer, &options.agent))
+        }
+        Found::Nothing => (miss_reply(None), CacheEvent::Missed { call: options.call.clone() }),
+    };
+    note_use(cx.node, cx.host, key, used)?;
+    Ok(Outcome::Reply(reply))
+}
+
+fn ticket_args<H: Host>(cx: &Cx<H>, options: &GetArgs) -> TicketArgs {
+    let lease_ms = options.lease_ms.unwrap_or_else(|| cx.node.settings.get(Setting::CacheLeaseMs));
+    let boot = cx.node.boot;
+    let connection = cx.host.connection().map(|client| Connection { boot, client });
+    TicketArgs { agent: options.agent.clone(), lease_ms, connection }
+}
+
+/// There is no answer, and no client computes one. If no ticket is left, the caller computes
+/// without one, and so does whoever else asks.
 fn compute<H: Host>(cx: &mut Cx<H>, options: &GetArgs) -> Result<Outcome, Error> {
     let (key, ticket_args) = (cx.key(1), ticket_args(cx, options));
     let ticket = grant(cx.node, cx.host, key, &options.call, &ticket_args)?;
-    Ok(Outcome::Reply(miss_reply(Some(ticket))))
+    if ticket.is_none() && cx.host.read::<Cache>(key)?.is_some() {
+        note_use(cx.node, cx.host, key, CacheEvent::Missed { call: options.call.clone() })?;
+    }
+    Ok(Outcome::Reply(miss_reply(ticket)))
 }
 
 /// There is no answer. The caller computes it unless another client does.
@@ -197,7 +233,6 @@ fn labels(name: &str, kind: LabelKind, min: usize, args: &mut Args) -> Result<Ve
 pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let options = parse_put(cx)?;
     let call = call_of(cx, options.is_raw)?;
-    Error::check_length_max("value", cx.args[4].len(), RESULT_BYTES_MAX)?;
     let (key, now) = (cx.key(1), cx.now());
     let took_ms = match options.ticket {
         Some(ticket) => redeem(cx, &call, ticket, &options)?,
@@ -205,7 +240,7 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     };
     let (value, mut seed, negative_ttl_ms) =
         (cx.blob(4), cx.node.random(), cx.node.settings.get(Setting::CacheNegativeTtlMs));
-    let is_short = is_short(cx.node, cx.host);
+    let (is_short, is_beyond) = (is_short(cx.node, cx.host), is_out_of_memory(cx.host));
     let cache = current::<Cache, H>(cx.node, cx.host, key)?;
     let default_ttl_ms = if options.is_negative { Some(negative_ttl_ms) } else { cache.config().ttl_ms };
     let fresh_until = options.ttl_ms.or(default_ttl_ms).map_or(NEVER, |ttl| now + ttl);
@@ -222,7 +257,14 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         labels: options.labels,
         ticket: options.ticket,
     };
-    let victims = decide::room_for(&cache, &filled, is_short, &mut seed)?;
+    let place = if is_beyond { Err(Error::out_of_memory()) } else { place(&cache, &filled, is_short, &mut seed) };
+    let victims = match place {
+        Ok(victims) => victims,
+        Err(error) => {
+            hand_over(cx.node, cx.host, key, &filled)?;
+            return Err(error);
+        }
+    };
     let made_room = victims.chunks(CACHE_BATCH_MAX).map(evicted);
     // The new answer precedes the evictions: a cache that is empty between two events would begin
     // anew.
@@ -232,7 +274,13 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::Ok))
 }
 
-fn evicted(answers: &[u64]) -> CacheEvent {
+/// The answers that make room for a new one; an error if it cannot be kept.
+fn place(cache: &Cache, filled: &Filled, is_short: bool, seed: &mut u64) -> Result<Vec<AnswerId>, Error> {
+    Error::check_length_max("value", filled.value.len(), RESULT_BYTES_MAX)?;
+    decide::room_for(cache, filled, is_short, seed)
+}
+
+fn evicted(answers: &[AnswerId]) -> CacheEvent {
     CacheEvent::Removed { answers: answers.to_vec(), why: Removal::Evicted }
 }
 

@@ -12,12 +12,12 @@ use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::cache::decide::TicketArgs;
 use crate::domain::cache::entry::{Answer, NEVER};
+use crate::domain::cache::queue::FillWaiter;
 use crate::domain::cache::stats::HitKind;
-use crate::domain::cache::{decide, Cache, CacheEvent, Call, Found, TicketEnd};
+use crate::domain::cache::{decide, Cache, CacheEvent, Call, Filled, Found, TicketEnd};
 use crate::domain::limits::CACHE_BATCH_MAX;
 use crate::domain::queue::rank::WaiterId;
-use crate::domain::{Change, Error, Fence, KeyId, Millis};
-use smallvec::smallvec;
+use crate::domain::{Blob, Change, Error, Fence, KeyId, Millis};
 
 /// The word for how an answer is given.
 fn word(given: HitKind) -> &'static str {
@@ -30,14 +30,20 @@ fn word(given: HitKind) -> &'static str {
 
 /// The reply with an answer, and with a ticket if the client is to compute the next one.
 pub fn answer_reply(given: HitKind, answer: &Answer, now: Millis, ticket: Option<Fence>) -> Reply {
-    let ttl_ms = Some(answer.fresh_until).filter(|end| *end != NEVER).map(|end| end.saturating_sub(now));
-    reply(
-        word(given),
-        Reply::Blob(answer.value.clone()),
-        Reply::number(now.saturating_sub(answer.at)),
-        Reply::number_or_nil(ttl_ms),
-        ticket,
-    )
+    valued_reply(given, &answer.value, (answer.at, answer.fresh_until), now, ticket)
+}
+
+/// The reply with a value that was put at some time and is fresh until another.
+fn valued_reply(
+    given: HitKind,
+    value: &Blob,
+    (at, fresh_until): (Millis, Millis),
+    now: Millis,
+    ticket: Option<Fence>,
+) -> Reply {
+    let ttl_ms = Some(fresh_until).filter(|end| *end != NEVER).map(|end| end.saturating_sub(now));
+    let (age_ms, ttl_ms) = (Reply::number(now.saturating_sub(at)), Reply::number_or_nil(ttl_ms));
+    reply(word(given), Reply::Blob(value.clone()), age_ms, ttl_ms, ticket)
 }
 
 /// The reply without an answer, with a ticket if the client is to compute it.
@@ -55,17 +61,23 @@ fn reply(status: &'static str, value: Reply, age_ms: Reply, ttl_ms: Reply, ticke
     ])
 }
 
-/// Hands out a ticket for a call. Creates the cache if there is none.
-pub fn grant<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, args: &TicketArgs) -> Result<Fence, Error> {
+/// Hands out a ticket for a call, if one is left. Creates the cache if there is none.
+pub fn grant<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    call: &Call,
+    args: &TicketArgs,
+) -> Result<Option<Fence>, Error> {
     let max = node.settings.get(Setting::CacheTicketsMax);
     let cache = current::<Cache, H>(node, host, key)?;
-    let (event, ticket) = decide::ticket(&cache, call, args, max, &mut node.clock)?;
+    let Some((event, ticket)) = decide::ticket(&cache, call, args, max, &mut node.clock) else { return Ok(None) };
     let events = cache.first().into_iter().chain([event]);
     commit::<Cache, H>(node, host, key, events)?;
-    Ok(ticket)
+    Ok(Some(ticket))
 }
 
-/// Notes that an answer was given.
+/// Notes that an answer was given, or was not there.
 pub fn note_use<H: Host>(node: &mut Node, host: &mut H, key: Key, used: CacheEvent) -> Result<(), Error> {
     touch::<Cache, H>(node, host, key, used, None)
 }
@@ -152,9 +164,11 @@ fn serve_waiters<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) 
         }
         let Some(ticket_args) = node.queues.fills.waiter(id).map(|waiter| waiter.args.clone()) else { continue };
         match grant(node, host, key, call, &ticket_args) {
+            // Without a ticket there is nobody to wait for.
             Ok(ticket) => {
-                let undelivered = UndeliveredGrant { grants: smallvec![(key.id(), ticket)], request_id: None };
-                node.serve_wait(id, undelivered, miss_reply(Some(ticket)), host);
+                let grants = ticket.into_iter().map(|ticket| (key.id(), ticket)).collect();
+                let undelivered = UndeliveredGrant { grants, request_id: None };
+                node.serve_wait(id, undelivered, miss_reply(ticket), host);
             }
             Err(error) => node.refuse_wait(id, error, host),
         }
@@ -187,6 +201,26 @@ pub fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: Key) {
     for call in node.queues.fills.calls(&key.id()) {
         serve_line(node, host, key, &call);
     }
+}
+
+/// Gives an answer that cannot be kept to those who wait for it, and ends its ticket: it was
+/// computed, and nobody will bring it a second time.
+pub fn hand_over<H: Host>(node: &mut Node, host: &mut H, key: Key, filled: &Filled) -> Result<(), Error> {
+    let (call, scope) = (filled.call.with_scope(b""), filled.call.as_ref().scope());
+    let given = if filled.is_negative { HitKind::Negative } else { HitKind::Fresh };
+    let reply = valued_reply(given, &filled.value, (filled.at, filled.fresh_until), filled.at, None);
+    node.serving(|node| {
+        for id in node.queues.fills.waiters_in(&key.id(), &call) {
+            let takes_it = |waiter: &FillWaiter| scope.is_empty() || waiter.args.agent[..] == *scope;
+            if node.queues.fills.waiter(id).is_some_and(takes_it) {
+                node.serve_wait(id, UndeliveredGrant::default(), reply.clone(), host);
+            }
+        }
+    });
+    if let Some(ticket) = filled.ticket {
+        end_ticket(node, host, key, ticket, TicketEnd::Failed)?;
+    }
+    Ok(())
 }
 
 /// Ends a ticket. False if there is no such ticket.

@@ -26,7 +26,7 @@ const ANSWER: Shape = Shape::map(&[
     Field::new("value", Shape::BYTES.or_nil("status is MISS")),
     Field::new("age_ms", Shape::MS.or_nil("status is MISS")),
     Field::new("ttl_ms", Shape::MS.or_nil("status is MISS or the answer has no end")),
-    Field::new("ticket", Shape::FENCE.or_nil("another client computes the answer or no one has to")),
+    Field::new("ticket", Shape::FENCE.or_nil("another client computes the answer or no one has to or none is left")),
 ]);
 
 /// The counters of a cache, and of one tool in it.
@@ -104,19 +104,41 @@ pub const GET: Spec = Spec {
         Arg::integer("ms").after("LEASE").optional(),
         BLOCK,
         Arg::string("beta").after("BETA").optional(),
+        Arg::word("peek", "PEEK").optional(),
         RAW,
     ],
     ..CACHE_ROW
 };
 
+pub const PEEK: Spec = Spec {
+    name: "LTMC.CACHE.PEEK",
+    arity: -4,
+    flags: Flags::READONLY.and(Flags::FAST),
+    categories: "read fast",
+    complexity: "O(A) with A the bytes of the arguments",
+    summary:
+        "Returns the answer that a tool gave to the same arguments before, and hands out no ticket; also on a replica.",
+    reply: ANSWER,
+    args: &[
+        CACHE,
+        TOOL,
+        ARGS,
+        Arg::string("agent").after("AGENT").optional(),
+        Arg::integer("ms").after("MAXAGE").optional(),
+        RAW,
+    ],
+    ..CACHE_READ
+};
+
 pub const PUT: Spec = Spec {
     name: "LTMC.CACHE.PUT",
     arity: -5,
-    flags: Flags::WRITE.and(Flags::DENY_OOM),
+    // Beyond maxmemory nothing is stored, but those who wait get the answer.
+    flags: Flags::WRITE,
     categories: "write slow",
     complexity: "O(A + L log N) with A the bytes of arguments and value, L the dependencies and tags and N the answers; O(V) more with V \
                  the answers evicted for it",
-    summary: "Stores the answer of a tool; all clients that wait for it get it at once.",
+    summary: "Stores the answer of a tool; all clients that wait for it get it at once, even if it cannot be kept.",
     reply: Shape::OK,
     args: &[
         CACHE,
