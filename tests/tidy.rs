@@ -450,7 +450,7 @@ fn the_checks_see_what_they_look_for() {
     assert!(has_word("unsafe { x }", "unsafe") && !has_word("deny(unsafe_code)", "unsafe"));
     let lines = ["fn long() {", "    a();", "}", "fn short() {}", "    pub const fn of<T>(", "    ) -> T {", "    }"];
     let source = Source { path: "src/x.rs".into(), lines: lines.iter().map(|line| line.to_string()).collect() };
-    let found = functions(&source);
+    let found = sizes::functions(&source);
     assert_eq!(found[0], ("long".into(), 1, 3));
     assert_eq!(found[1], ("short".into(), 4, 1));
     assert_eq!(found[2], ("of".into(), 5, 3));

@@ -49,11 +49,6 @@ pub fn is_short<H: Host>(host: &H, permille: u64) -> bool {
     host.memory_permille().is_some_and(|taken| taken >= permille)
 }
 
-/// Whether memory use is beyond maxmemory, so that the server refuses commands that store more.
-pub fn is_out_of_memory<H: Host>(host: &H) -> bool {
-    is_short(host, 1000)
-}
-
 /// How soon to look again at a key whose slot is moving, ms.
 pub const UNSURE_MS: Millis = 100;
 

@@ -133,12 +133,6 @@ impl Error {
         Self::new(Code::TryAgain, "Multiple keys request during rehashing of slot")
     }
 
-    /// The server is beyond its `maxmemory`. For commands that do something else before they say
-    /// so; the words are the server's.
-    pub fn out_of_memory() -> Self {
-        Self::new(Code::Oom, "command not allowed when used memory > 'maxmemory'.")
-    }
-
     /// The key holds a value of another type.
     pub fn wrong_type() -> Self {
         Self::new(Code::WrongType, "Operation against a key holding the wrong kind of value")

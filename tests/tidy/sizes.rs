@@ -10,7 +10,7 @@ const LONG_FILES: &[(&str, &str)] = &[];
 const LONG_FUNCTIONS: &[(&str, &str)] = &[];
 
 /// Name, first line and number of lines of each function, as rustfmt lays them out.
-fn functions(source: &Source) -> Vec<(String, usize, usize)> {
+pub(super) fn functions(source: &Source) -> Vec<(String, usize, usize)> {
     let mut found = Vec::new();
     for (at, code) in source.code() {
         let indent = code.len() - code.trim_start().len();

@@ -12,7 +12,6 @@ use crate::domain::queue::rank::virtual_start;
 use crate::domain::value::capability::Requirement;
 use crate::domain::{Bytes, Fence, Millis};
 use ahash::AHashMap;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use crate::command::engine::commit::commit;
 use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::engine::waiting::{wait, NewWait};
-use crate::command::host::{is_out_of_memory, Host};
+use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::algorithm::eviction::Policy;
@@ -240,7 +240,7 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     };
     let (value, mut seed, negative_ttl_ms) =
         (cx.blob(4), cx.node.random(), cx.node.settings.get(Setting::CacheNegativeTtlMs));
-    let (is_short, is_beyond) = (is_short(cx.node, cx.host), is_out_of_memory(cx.host));
+    let (is_short, is_beyond) = (is_short(cx.node, cx.host), cx.host.is_out_of_memory());
     let cache = current::<Cache, H>(cx.node, cx.host, key)?;
     let default_ttl_ms = if options.is_negative { Some(negative_ttl_ms) } else { cache.config().ttl_ms };
     let fresh_until = options.ttl_ms.or(default_ttl_ms).map_or(NEVER, |ttl| now + ttl);
