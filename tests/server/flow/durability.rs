@@ -135,7 +135,8 @@ fn acknowledged_work_survives_a_crash() {
 fn an_aof_that_is_rewritten_while_work_goes_on_loses_nothing() {
     for preamble in ["yes", "no"] {
         let server = Server::builder().durable().arg("aof-use-rdb-preamble", preamble).start();
-        let lines: Vec<String> = (0..2000).map(|n| format!("LTMC.TASK.ADD f t{n} p{n} RETRIES 9 BACKOFF FIXED 0")).collect();
+        let lines: Vec<String> =
+            (0..2000).map(|n| format!("LTMC.TASK.ADD f t{n} p{n} RETRIES 9 BACKOFF FIXED 0")).collect();
         server.client().pipeline(&lines);
         server.run("BGREWRITEAOF");
         let (mut client, mut turns) = (server.client(), 0);
