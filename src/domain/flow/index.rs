@@ -5,6 +5,7 @@
 //! whose group has room is *on offer*, under the capabilities that it requires. So a claim looks at
 //! no more than one task of each line, and if that one does not fit, none of its line does.
 
+use super::shelf::Shelf;
 use super::task::{End, Needs, State, Task, OPEN_STATES, STATE_WORDS};
 use super::{Options, TaskNo};
 use crate::domain::algorithm::allocator::{allocated, table_bytes, tree_bytes};
@@ -12,7 +13,6 @@ use crate::domain::queue::rank::virtual_start;
 use crate::domain::value::capability::Requirement;
 use crate::domain::{Bytes, Fence, Millis};
 use ahash::AHashMap;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::sync::Arc;
@@ -25,20 +25,6 @@ pub type Alarm = (Millis, TaskNo);
 
 /// An ended task that is no longer needed: the time of its end, and the task.
 pub type Retired = (Millis, TaskNo);
-
-/// Where ended tasks are kept that nothing waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Shelf {
-    /// They succeeded, were cancelled or skipped.
-    Done,
-    /// They are dead. One dead task may have skipped many others, which must not push it out.
-    Dead,
-}
-
-impl Shelf {
-    /// All of them.
-    pub const ALL: [Shelf; 2] = [Shelf::Done, Shelf::Dead];
-}
 
 /// Tasks with the same needs.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -36,6 +36,7 @@ pub mod graph;
 pub mod index;
 pub mod past;
 pub mod queue;
+pub mod shelf;
 pub mod spec;
 pub mod task;
 pub mod time;
@@ -43,10 +44,10 @@ pub mod why;
 pub mod work;
 
 pub use event::{Addition, Claimed, FlowEvent};
-pub use index::{Index, Shelf};
+pub use index::Index;
+pub use past::EndedClaims;
+pub use shelf::Shelf;
 pub use task::{How, State, Task};
-
-use past::EndedClaims;
 
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use crate::domain::entity::partial_check::Part;

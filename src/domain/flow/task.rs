@@ -1,6 +1,7 @@
 //! A task: what it needs, when it may run, and how it ended.
 
-use super::{Shelf, TaskNo};
+use super::shelf::Shelf;
+use super::TaskNo;
 use crate::domain::algorithm::allocator::allocated;
 use crate::domain::value::capability::{Capability, Requirement};
 use crate::domain::{Blob, Bytes, Fence, Millis};
