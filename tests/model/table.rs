@@ -340,8 +340,10 @@ fn an_integer_that_is_the_whole_reply_says_what_it_is() {
 }
 
 #[test]
-fn what_can_wait_can_be_nil() {
+fn what_can_wait_can_be_nil_or_an_empty_list() {
+    // Work that does not come in time.
+    const LISTS: [&str; 3] = ["LTMC.TASK.CLAIM", "LTMC.TASK.COMPLETE", "LTMC.MSG.RECV"];
     for spec in specs().filter(|spec| spec.flags.has(Flags::BLOCKING)) {
-        assert!(spec.reply.nil.is_some(), "{}: {}", spec.name, spec.reply.text());
+        assert_ne!(spec.reply.nil.is_some(), LISTS.contains(&spec.name), "{}: {}", spec.name, spec.reply.text());
     }
 }

@@ -5,7 +5,8 @@
 //! whose group has room is *on offer*, under the capabilities that it requires. So a claim looks at
 //! no more than one task of each line, and if that one does not fit, none of its line does.
 
-use super::task::{End, Needs, Shelf, State, Task, OPEN_STATES, STATE_WORDS};
+use super::shelf::Shelf;
+use super::task::{End, Needs, State, Task, OPEN_STATES, STATE_WORDS};
 use super::{Options, TaskNo};
 use crate::domain::algorithm::allocator::{allocated, table_bytes, tree_bytes};
 use crate::domain::queue::rank::virtual_start;

@@ -36,6 +36,7 @@ pub mod graph;
 pub mod index;
 pub mod past;
 pub mod queue;
+pub mod shelf;
 pub mod spec;
 pub mod task;
 pub mod time;
@@ -44,9 +45,9 @@ pub mod work;
 
 pub use event::{Addition, Claimed, FlowEvent};
 pub use index::Index;
-pub use task::{How, Shelf, State, Task};
-
-use past::EndedClaims;
+pub use past::EndedClaims;
+pub use shelf::Shelf;
+pub use task::{How, State, Task};
 
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use crate::domain::entity::partial_check::Part;

@@ -1,25 +1,12 @@
 //! A task: what it needs, when it may run, and how it ended.
 
+use super::shelf::Shelf;
 use super::TaskNo;
 use crate::domain::algorithm::allocator::allocated;
 use crate::domain::value::capability::{Capability, Requirement};
 use crate::domain::{Blob, Bytes, Fence, Millis};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
-
-/// Where ended tasks are kept that nothing waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Shelf {
-    /// They succeeded, were cancelled or skipped.
-    Done,
-    /// They are dead. One dead task may have skipped many others, which must not push it out.
-    Dead,
-}
-
-impl Shelf {
-    /// All of them.
-    pub const ALL: [Shelf; 2] = [Shelf::Done, Shelf::Dead];
-}
 
 /// What a task needs to run. Tasks with the same needs stand in one line.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -79,7 +79,7 @@ const COMMANDS: &[(&str, i64, &[&str])] = &[
     ("ltmc.msg.recv", -3, &["write", "denyoom", "blocking"]),
     ("ltmc.msg.ack", -4, &["write", "fast"]),
     ("ltmc.msg.nack", -4, &["write", "fast"]),
-    ("ltmc.msg.extend", 6, &["write", "fast"]),
+    ("ltmc.msg.extend", -6, &["write", "fast"]),
     ("ltmc.msg.requeue", 4, &["write", "fast"]),
     ("ltmc.msg.join", -3, &["write", "denyoom", "fast"]),
     ("ltmc.msg.leave", 3, &["write"]),
