@@ -21,6 +21,7 @@ const OF: Refusals = Refusals {
     others: &["text", "lock", "session"],
     least: &[
         ("LTMC.CACHE.GET @ t 1", SYNTAX),
+        ("LTMC.CACHE.PEEK @ t 1", SYNTAX),
         ("LTMC.CACHE.PUT @ t 1 v", SYNTAX),
         ("LTMC.CACHE.FAIL @ t 1 5", SYNTAX),
         ("LTMC.CACHE.INVALIDATE @ ALL", SYNTAX),
@@ -31,6 +32,7 @@ const OF: Refusals = Refusals {
     ],
     options: &[
         ("LTMC.CACHE.GET c t 9", "AGENT a|MAXAGE 5|LEASE 5|BLOCK 5|BETA 1|RAW"),
+        ("LTMC.CACHE.PEEK c t 9", "AGENT a|MAXAGE 5|RAW"),
         ("LTMC.CACHE.PUT c t 9 v", "TICKET 5|PX 5|EX 5|STALE 5|DEPS 2 a b|TAGS 1 a|COST 5|AGENT a|NEGATIVE|RAW"),
         ("LTMC.CACHE.PUT c t 9 v AGENT a", "PRIVATE"),
         ("LTMC.CACHE.FAIL c t 9 5", "RAW"),
@@ -92,7 +94,7 @@ fn options_that_exclude_each_other_or_do_not_belong_there_are_refused() {
         ("GET c t 9 SOFT", "'SOFT' is not understood here"),
         ("GET c t 9 TICKET 5", "'TICKET' is not understood here"),
         ("PUT c t 9 v BLOCK 5", "'BLOCK' is not understood here"),
-        ("INVALIDATE c SOFT", "what is 'SOFT', allowed are DEP, TAG, TOOL, AGENT, ALL"),
+        ("INVALIDATE c SOFT", "what is 'SOFT', allowed are ALL, DEP, TAG, TOOL, AGENT"),
         ("INVALIDATE c ALL DEP 1 d", "ALL and DEP exclude each other"),
         ("INVALIDATE c DEP 1", "DEP announces 1 values, but only 0 follow"),
         ("INVALIDATE c DEP 1 a b", "'b' is not understood here"),
