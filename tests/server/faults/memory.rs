@@ -157,11 +157,9 @@ const BEFORE: &[&str] = &[
 /// Commands that store more than was there.
 const GROWTH: &[&str] = &[
     "LTMC.REGISTER r eve",
-    "LTMC.AGENT.CLAIM r PX 1000",
     "LTMC.LOCK new ada",
     "LTMC.MLOCK ada 1 new",
     "LTMC.TASK.ADD f c p",
-    "LTMC.TASK.CLAIM f w",
     "LTMC.FLOW.CREATE g",
     "LTMC.MSG.SEND m boss TO 1 ada two",
     "LTMC.MSG.JOIN m eve",

@@ -4,7 +4,7 @@ use crate::harness::*;
 use std::collections::BTreeSet;
 
 /// All commands that store more, and that the server therefore refuses beyond `maxmemory`.
-const REFUSED: [&str; 26] = [
+const REFUSED: [&str; 27] = [
     "LTMC.CHUNK.ALLOC",
     "LTMC.CHUNK.META",
     "LTMC.CHUNK.PIN",
@@ -16,6 +16,7 @@ const REFUSED: [&str; 26] = [
     "LTMC.CTX.FORK",
     "LTMC.CTX.GENERATE",
     "LTMC.CTX.JOIN",
+    "LTMC.CTX.RESTORE",
     "LTMC.CTX.ROLLBACK",
     "LTMC.FLOW.CREATE",
     "LTMC.LOCK",

@@ -151,7 +151,7 @@ fn pages(server: &Server, line: &str, show: impl Fn(&Reply) -> String) -> BTreeS
 #[test]
 fn lists_are_read_page_after_page() {
     let server = server();
-    let name = |n: usize| format!("{n:0250}");
+    let name = |n: usize| format!("n{n:0249}");
     let names: BTreeSet<String> = (0..400).map(name).collect();
     run(&server, &["LTMC.CTX.CREATE", "c"]);
     for name in &names {
