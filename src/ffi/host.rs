@@ -4,7 +4,7 @@
 use super::api::{memory_permille, Argv, Ctx, OpenKey, Str};
 use super::by_key::{ByKey, OfKey};
 use super::contain::contain;
-use super::{blocking, clock, counts, inner, listeners, state, ticks, types, users, walk};
+use super::{blocking, counts, inner, listeners, state, ticks, types, users, walk};
 use crate::command::host::{Access, Host, Key, KeyType, Member, Ownership, Walked};
 use crate::command::reply::Reply;
 use crate::domain::entity::fault::Original;
@@ -345,7 +345,7 @@ impl Host for RedisHost {
 
     #[cfg(feature = "test-hooks")]
     fn step_system_clock(&mut self, ms: i64) {
-        clock::step_system(ms);
+        super::clock::step_system(ms);
     }
 
     fn keep_expiry<E: Entity>(&mut self, key: Key) {
