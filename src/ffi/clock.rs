@@ -5,7 +5,7 @@
 //! [`to_system`] leads from one to the other.
 
 use crate::domain::algorithm::steady_clock::SteadyClock;
-use crate::domain::value::time::Gaps;
+use crate::domain::value::time::{Gap, Gaps};
 use crate::domain::Millis;
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -30,9 +30,8 @@ thread_local! {
 /// LTMC's time, unix microseconds.
 pub fn now_us() -> u64 {
     let mut clock = STEADY.get().unwrap_or_else(|| SteadyClock::new(monotonic_us(), system_us()));
-    let gap = clock.advance(monotonic_us(), USUAL_TURN_US);
+    note(clock.advance(monotonic_us(), USUAL_TURN_US));
     STEADY.set(Some(clock));
-    gap.into_iter().for_each(|gap| GAPS.set(added(GAPS.get(), gap)));
     clock.now()
 }
 
@@ -40,15 +39,16 @@ pub fn now_us() -> u64 {
 pub fn has_slept() -> bool {
     let Some(mut clock) = STEADY.get() else { return false };
     let ahead = clock.ahead();
-    let gap = clock.sync(monotonic_us(), system_us(), SLEEP_US.get() + USUAL_TURN_US);
+    note(clock.sync(monotonic_us(), system_us(), SLEEP_US.get() + USUAL_TURN_US));
     STEADY.set(Some(clock));
-    gap.into_iter().for_each(|gap| GAPS.set(added(GAPS.get(), gap)));
     clock.ahead() > ahead + STEP_US
 }
 
-fn added(mut gaps: Gaps, gap: crate::domain::value::time::Gap) -> Gaps {
+fn note(gap: Option<Gap>) {
+    let Some(gap) = gap else { return };
+    let mut gaps = GAPS.get();
     gaps.add(gap);
-    gaps
+    GAPS.set(gaps);
 }
 
 /// The event loop wakes so many times a second by itself.

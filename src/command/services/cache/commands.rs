@@ -240,7 +240,9 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     };
     let (value, mut seed, negative_ttl_ms) =
         (cx.blob(4), cx.node.random(), cx.node.settings.get(Setting::CacheNegativeTtlMs));
-    let (is_short, is_beyond) = (is_short(cx.node, cx.host), cx.host.is_out_of_memory());
+    // Asked only if memory is short, since the server has to add its memory up for it.
+    let is_short = is_short(cx.node, cx.host);
+    let is_beyond = is_short && cx.host.is_out_of_memory();
     let cache = current::<Cache, H>(cx.node, cx.host, key)?;
     let default_ttl_ms = if options.is_negative { Some(negative_ttl_ms) } else { cache.config().ttl_ms };
     let fresh_until = options.ttl_ms.or(default_ttl_ms).map_or(NEVER, |ttl| now + ttl);

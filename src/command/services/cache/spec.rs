@@ -11,6 +11,8 @@ const CACHE_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, catego
 const CACHE: Arg = Arg::key("cache", 0);
 const TOOL: Arg = Arg::string("tool");
 const ARGS: Arg = Arg::string("args");
+const CALLER: Arg = Arg::string("agent").after("AGENT").optional();
+const MAXAGE: Arg = Arg::integer("ms").after("MAXAGE").optional();
 const RAW: Arg = Arg::word("raw", "RAW").optional();
 const OF_TOOL: Arg = Arg::string("tool").after("TOOL").optional();
 
@@ -99,8 +101,8 @@ pub const GET: Spec = Spec {
         CACHE,
         TOOL,
         ARGS,
-        Arg::string("agent").after("AGENT").optional(),
-        Arg::integer("ms").after("MAXAGE").optional(),
+        CALLER,
+        MAXAGE,
         Arg::integer("ms").after("LEASE").optional(),
         BLOCK,
         Arg::string("beta").after("BETA").optional(),
@@ -119,14 +121,7 @@ pub const PEEK: Spec = Spec {
     summary:
         "Returns the answer that a tool gave to the same arguments before, and hands out no ticket; also on a replica.",
     reply: ANSWER,
-    args: &[
-        CACHE,
-        TOOL,
-        ARGS,
-        Arg::string("agent").after("AGENT").optional(),
-        Arg::integer("ms").after("MAXAGE").optional(),
-        RAW,
-    ],
+    args: &[CACHE, TOOL, ARGS, CALLER, MAXAGE, RAW],
     ..CACHE_READ
 };
 

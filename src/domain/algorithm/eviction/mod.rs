@@ -38,9 +38,9 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// The policy with this name, in any case.
+    /// The policy that a row of the table calls so.
     pub fn of_word(word: &str) -> Option<Policy> {
-        Some(match word.to_ascii_uppercase().as_str() {
+        Some(match word {
             "GDSF" => Policy::Gdsf,
             "LRU" => Policy::Lru,
             "LFU" => Policy::Lfu,
