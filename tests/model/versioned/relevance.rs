@@ -27,7 +27,7 @@ fn worth(thing: &Thing, path: &str, agent: &str) -> u64 {
 /// The pieces that a value is cut into.
 fn cut(path: String, value: &Value, small: usize, pieces: &mut Vec<(String, Value)>) {
     match value {
-        Value::Object(members) if !members.is_empty() && (path.is_empty() || json::bytes(value) > small) => {
+        Value::Object(members) if !members.is_empty() && (path.is_empty() || value.to_string().len() > small) => {
             for (name, member) in members {
                 cut(format!("{path}{}", json::pointer(std::slice::from_ref(name))), member, small, pieces);
             }
