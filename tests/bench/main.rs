@@ -1,5 +1,5 @@
 //! Side-by-side measurements on one server in one run: `make bench`, `make bench BENCH='--quick
-//! pairs'`.
+//! locks'`.
 //!
 //! The words are parts of the names of the benches to run; `--quick` takes a tenth of the time. The
 //! numbers are medians over rounds in which all candidates take turns. On a machine with few cores
@@ -65,11 +65,11 @@ impl Options {
 type Bench = (&'static str, fn(&Options));
 
 const BENCHES: [Bench; 22] = [
-    ("pairs", throughput::lock_pairs),
-    ("check-renew", throughput::single_commands),
-    ("hand-off", waiting::hand_off),
-    ("herd", waiting::herd),
-    ("memory", memory::per_lock),
+    ("locks-pairs", throughput::lock_pairs),
+    ("locks-check-renew", throughput::single_commands),
+    ("locks-hand-off", waiting::hand_off),
+    ("locks-herd", waiting::herd),
+    ("locks-memory", memory::per_lock),
     ("registry-heartbeat", registry::heartbeats),
     ("registry-find", registry::finds),
     ("registry-claim", registry::claims),
