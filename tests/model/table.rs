@@ -293,6 +293,7 @@ fn check_unit(name: &str, field: &Field) {
         let ends = field.name == ending || field.name.ends_with(&format!("_{ending}"));
         assert!(!ends || units.contains(&unit), "{name}: {} is no {}", field.name, unit.word());
     };
+    wants("at_ms", &[Unit::UnixMs]);
     wants("ms", &[Unit::Ms, Unit::UnixMs]);
     wants("us", &[Unit::Us]);
     wants("bytes", &[Unit::Bytes]);
@@ -301,8 +302,12 @@ fn check_unit(name: &str, field: &Field) {
     wants("revision", &[Unit::Revision]);
     wants("count", &[Unit::Count]);
     wants("permille", &[Unit::Permille]);
-    let is_time = matches!(unit, Unit::Ms | Unit::UnixMs);
-    assert!(!is_time || field.name.ends_with("_ms"), "{name}: the unit of {} is not in its name", field.name);
+    let is_told = match unit {
+        Unit::Ms => field.name.ends_with("_ms"),
+        Unit::UnixMs => field.name == "at_ms" || field.name.ends_with("_at_ms"),
+        _ => true,
+    };
+    assert!(is_told, "{name}: the unit of {} is not in its name", field.name);
 }
 
 #[test]

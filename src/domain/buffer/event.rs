@@ -365,7 +365,7 @@ impl Event for BufferEvent {
             }
             BufferEvent::Pinned { agent, until, .. } => {
                 json.text("agent", agent);
-                json.number("until_ms", *until);
+                json.number("until_at_ms", *until);
             }
             BufferEvent::Retained { agent, .. }
             | BufferEvent::Released { agent, .. }

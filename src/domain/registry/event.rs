@@ -334,6 +334,6 @@ impl Event for RegistryEvent {
 
 fn tell_flaps(json: &mut crate::domain::entity::event_json::EventJson, flaps: Option<&Flaps>) {
     if let Some(until) = flaps.map(|flaps| flaps.damped_until).filter(|until| *until > 0) {
-        json.number("damped_until_ms", until);
+        json.number("damped_until_at_ms", until);
     }
 }

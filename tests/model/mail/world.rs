@@ -184,10 +184,10 @@ impl World {
                 let letter = self.naive.letter(int(field("id"))).expect("a known message");
                 assert_eq!(field("from"), &Reply::bytes(letter.from.as_bytes()));
                 assert!(matches!(field("payload"), Reply::Blob(blob) if **blob == *letter.payload.as_bytes()));
-                assert_eq!(int(field("sent_ms")), letter.sent);
+                assert_eq!(int(field("sent_at_ms")), letter.sent);
                 assert_eq!(field("reply_to"), &letter.reply_to.map_or(Reply::Nil, Reply::number));
-                assert_eq!(field("expires_ms"), &letter.end.map_or(Reply::Nil, Reply::number));
-                (int(field("id")), int(field("deliveries")), int(field("ends_ms")))
+                assert_eq!(field("expires_at_ms"), &letter.end.map_or(Reply::Nil, Reply::number));
+                (int(field("id")), int(field("deliveries")), int(field("ends_at_ms")))
             })
             .collect();
         assert_eq!(found, expected);

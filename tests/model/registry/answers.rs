@@ -336,7 +336,7 @@ impl Naive {
         fields.push(("claims", count(agents().map(|agent| agent.claims.len()).sum())));
         fields.push(("waiting", count(self.claimers(key).count())));
         fields.push(("held", Reply::Integer(i64::from(registry.hold.is_some()))));
-        fields.push(("held_since_ms", registry.hold.map_or(Reply::Nil, |hold| number(hold.since))));
+        fields.push(("held_since_at_ms", registry.hold.map_or(Reply::Nil, |hold| number(hold.since))));
         let caps = agents().flat_map(|agent| &agent.profile.caps);
         let names: BTreeSet<_> = caps.map(|cap| cap.split('@').next()).collect();
         let tags: BTreeSet<_> = agents().flat_map(|agent| &agent.profile.tags).collect();
@@ -369,8 +369,8 @@ impl Naive {
             let (since, ends_at) = (number(claim.since), number(claim.ends_at));
             Reply::map([
                 ("fence", number(claim.fence)),
-                ("since_ms", since),
-                ("ends_ms", ends_at),
+                ("since_at_ms", since),
+                ("ends_at_ms", ends_at),
                 ("ref", text(&claim.reference)),
             ])
         };
@@ -392,14 +392,14 @@ impl Naive {
             ("latency_ms", when(Some(agent.latency_us.div_ceil(1000)))),
             ("succeeded", number(agent.succeeded)),
             ("failed", number(agent.failed)),
-            ("registered_ms", number(agent.registered)),
-            ("heartbeat_ms", number(agent.beat)),
+            ("registered_at_ms", number(agent.registered)),
+            ("heartbeat_at_ms", number(agent.beat)),
             ("ttl_ms", number(profile.ttl)),
-            ("suspect_ms", number(registry.suspect_at(self.view, agent))),
-            ("dead_ms", when(dead_at)),
-            ("removed_ms", when(remove_at)),
+            ("suspect_at_ms", number(registry.suspect_at(self.view, agent))),
+            ("dead_at_ms", when(dead_at)),
+            ("removed_at_ms", when(remove_at)),
             ("damped", Reply::Integer(i64::from(agent.is_damped()))),
-            ("damped_until_ms", when(agent.flaps.map(|flaps| flaps.until))),
+            ("damped_until_at_ms", when(agent.flaps.map(|flaps| flaps.until))),
             ("penalty", number(agent.penalty(now, self.policy.half_life).into())),
             ("claims", Reply::Array(agent.claims.iter().map(claim).collect())),
         ])

@@ -43,7 +43,7 @@ impl Story {
 
     pub fn damped(self, until: Option<u64>) -> Self {
         match until {
-            Some(until) if until > 0 => self.number("damped_until_ms", until),
+            Some(until) if until > 0 => self.number("damped_until_at_ms", until),
             _ => self,
         }
     }

@@ -178,7 +178,7 @@ impl World {
         }
         let number = |number: Option<u64>| number.map_or(Reply::Nil, Reply::number);
         let people = thing.participants.iter().map(|(agent, (role, since))| {
-            Reply::map([("agent", text(agent)), ("role", text(role)), ("since_ms", Reply::number(*since))])
+            Reply::map([("agent", text(agent)), ("role", text(role)), ("since_at_ms", Reply::number(*since))])
         });
         let points: Vec<Reply> = thing
             .checkpoints
@@ -200,12 +200,12 @@ impl World {
             ("meta", text(&thing.meta)),
             ("participants_count", Reply::number(thing.participants.len() as u64)),
             ("participants", Reply::Array(people.collect())),
-            ("created_ms", Reply::number(thing.created_at)),
-            ("changed_ms", Reply::number(thing.changed.0)),
+            ("created_at_ms", Reply::number(thing.created_at)),
+            ("changed_at_ms", Reply::number(thing.changed.0)),
             ("changed_by", text(&thing.changed.1)),
             ("ttl_ms", number(thing.life.ttl)),
             ("sliding", Reply::Integer(thing.life.sliding.into())),
-            ("ends_ms", number(thing.life.over_at())),
+            ("ends_at_ms", number(thing.life.over_at())),
             ("checkpoints", Reply::number(points.len() as u64)),
             ("last_checkpoint", points.last().cloned().unwrap_or(Reply::Nil)),
             ("history_versions", Reply::number(thing.version - thing.recent_from)),

@@ -170,7 +170,7 @@ fn limits_name_their_settings() {
     set("chunk-lease-ms", 777_777);
     run(&server, "LTMC.CHUNK.ALLOC third ID l SIZE 5");
     let shown = run(&server, "LTMC.CHUNK.INFO third l");
-    assert_eq!(shown.get("ends_ms").int() - shown.get("created_ms").int(), 777_777);
+    assert_eq!(shown.get("ends_at_ms").int() - shown.get("created_at_ms").int(), 777_777);
 }
 
 #[test]

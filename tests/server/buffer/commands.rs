@@ -15,7 +15,7 @@ fn a_chunk_is_filled_in_parts_and_nobody_reads_it_before_it_is_sealed() {
     let shown = info(&server, "a");
     assert_eq!((shown.get("state").text(), shown.get("owner").text()), ("sealed", "ada"));
     assert_eq!((shown.get("bytes").int(), shown.get("meta").text()), (10, "{\"k\":1}"));
-    assert!(shown.get("ends_ms").is_nil(), "the lease is over, and no time to live was given");
+    assert!(shown.get("ends_at_ms").is_nil(), "the lease is over, and no time to live was given");
     assert_eq!(run(&server, "LTMC.CHUNK.SEAL b a").int(), 2, "once more changes nothing");
     let named = run(&server, "LTMC.CHUNK.ALLOC b SIZE 0").text().to_string();
     run(&server, &format!("LTMC.CHUNK.SEAL b {named}"));

@@ -81,7 +81,7 @@ fn an_agent_has_one_pin_and_its_longer_end_stands() {
     let longer = run(&server, "LTMC.CHUNK.PIN b a ada PX 900000").int();
     assert!(longer > first, "{longer} {first}");
     let pins = info(&server, "a").get("pins").array().to_vec();
-    assert_eq!((pins.len(), pins[0].get("agent").text(), pins[0].get("until_ms").int()), (1, "ada", longer));
+    assert_eq!((pins.len(), pins[0].get("agent").text(), pins[0].get("until_at_ms").int()), (1, "ada", longer));
     assert_eq!(run(&server, "LTMC.CHUNK.UNPIN b a ada").int(), 1);
     assert_eq!(run(&server, "LTMC.CHUNK.UNPIN b a ada").int(), 0);
 }

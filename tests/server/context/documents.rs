@@ -58,7 +58,7 @@ fn a_context_begins_as_it_is_told() {
     assert_eq!(server.run("LTMC.CTX.CREATE bare").int(), 1);
     let bare = server.run("LTMC.CTX.GET bare");
     assert_eq!(parsed(bare.get("doc")), json!({}));
-    for field in ["owner", "meta", "ttl_ms", "ends_ms", "last_checkpoint", "changed_by"] {
+    for field in ["owner", "meta", "ttl_ms", "ends_at_ms", "last_checkpoint", "changed_by"] {
         assert!(bare.get(field).is_nil(), "{field}");
     }
     assert!(bare.get("participants").array().is_empty());
@@ -70,8 +70,8 @@ fn a_context_begins_as_it_is_told() {
     assert_eq!((shown.get("ttl_ms").int(), shown.get("sliding").int()), (600_000, 1));
     let participants = shown.get("participants").array();
     assert_eq!((participants.len(), participants[0].get("agent").text()), (1, "ann"), "the owner takes part");
-    assert_eq!(shown.get("ends_ms").int(), shown.get("created_ms").int() + 600_000);
-    assert_eq!(server.run("PEXPIRETIME c").int(), shown.get("ends_ms").int());
+    assert_eq!(shown.get("ends_at_ms").int(), shown.get("created_at_ms").int() + 600_000);
+    assert_eq!(server.run("PEXPIRETIME c").int(), shown.get("ends_at_ms").int());
     assert_eq!(update(&server, "c", "APPEND||2").int(), 2);
     let again = server.run("LTMC.CTX.CREATE c");
     assert_eq!(again.error_code(), "CONFLICT");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 #[track_caller]
 fn pinned_until(server: &Server, agent: &str) -> Option<i64> {
     let pins = server.run("LTMC.CHUNK.INFO b c").get("pins").array().to_vec();
-    pins.iter().find(|pin| pin.get("agent").text() == agent).map(|pin| pin.get("until_ms").int())
+    pins.iter().find(|pin| pin.get("agent").text() == agent).map(|pin| pin.get("until_at_ms").int())
 }
 
 #[test]

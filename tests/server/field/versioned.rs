@@ -176,8 +176,8 @@ fn a_write_that_changes_nothing_renews_a_sliding_life_and_takes_another_ttl() {
     let server = Server::start();
     set_up(&server, "PX 600000 SLIDING");
     let ends = |key: &str| match key {
-        "c" => run(&server, "LTMC.CTX.GET c").get("ends_ms").int(),
-        key => run(&server, &format!("LTMC.SESSION.INFO {key}")).get("ends_ms").int(),
+        "c" => run(&server, "LTMC.CTX.GET c").get("ends_at_ms").int(),
+        key => run(&server, &format!("LTMC.SESSION.INFO {key}")).get("ends_at_ms").int(),
     };
     for (key, idle) in [("s", &IDLE_SESSION[..]), ("c", &IDLE_CONTEXT[..])] {
         for (line, _) in idle {

@@ -13,7 +13,7 @@ fn tasks_are_handed_out_in_the_order_in_which_they_came() {
     let task = &first.array()[0];
     assert_eq!((task.get("task").text(), task.get("payload").text()), ("a", "p-a"));
     assert_eq!((task.get("attempt").int(), task.get("lease_ms").int()), (1, 5000));
-    assert!(task.get("signal").is_nil() && task.get("group").is_nil() && task.get("deadline_ms").is_nil());
+    assert!(task.get("signal").is_nil() && task.get("group").is_nil() && task.get("deadline_at_ms").is_nil());
     let rest = server.run("LTMC.TASK.CLAIM f w COUNT 5");
     let rest: Vec<&str> = rest.array().iter().map(|task| task.get("task").text()).collect();
     assert_eq!(rest, ["b", "c"]);
@@ -148,8 +148,8 @@ fn exponential_pauses_grow_and_are_bounded() {
         let fence = fence_of(&server, "a");
         server.run(&format!("LTMC.TASK.FAIL f a {fence} x")).text();
         let shown = shown(&server, "a");
-        let last = shown.get("history").array().last().expect("an attempt").get("ended_ms").int();
-        let pause = shown.get("not_before_ms").int() - last;
+        let last = shown.get("history").array().last().expect("an attempt").get("ended_at_ms").int();
+        let pause = shown.get("not_before_at_ms").int() - last;
         assert!((full / 2..=full).contains(&pause), "{pause} of {full}");
         clock += 4_001;
         set_clock(&server, clock);

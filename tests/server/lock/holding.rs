@@ -128,14 +128,14 @@ fn the_end_of_the_lease_is_the_end_of_the_key() {
     server.run("LTMC.LOCK k a EX 600").int();
     let left = server.run("PTTL k").int();
     assert!((300_000..=600_000).contains(&left), "{left}");
-    assert_eq!(server.run("PEXPIRETIME k").int(), holder(&server, "k").get("ends_ms").int());
+    assert_eq!(server.run("PEXPIRETIME k").int(), holder(&server, "k").get("ends_at_ms").int());
     server.run("LTMC.LOCK shared a SHARED PX 600000").int();
     server.run("LTMC.LOCK shared b SHARED PX 60000").int();
     assert!(server.run("PTTL shared").int() > 300_000, "the last lease counts");
     server.run("CONFIG SET ltmc.lock-lease-ms 0").ok();
     server.run("LTMC.LOCK endless a").int();
     assert_eq!(server.run("PTTL endless").int(), -1);
-    assert!(holder(&server, "endless").get("ends_ms").is_nil());
+    assert!(holder(&server, "endless").get("ends_at_ms").is_nil());
 }
 
 #[test]
@@ -279,8 +279,8 @@ fn info_shows_holders_and_waiters_in_both_protocols() {
         assert_eq!(held.get("on_disconnect").text(), "keep");
         assert!(held.get("client").is_nil());
         assert!(held.get("lease_ms").int() <= 600_000);
-        let ends_at = held.get("since_ms").int() + 600_000;
-        assert_eq!(held.get("ends_ms").int(), ends_at);
+        let ends_at = held.get("since_at_ms").int() + 600_000;
+        assert_eq!(held.get("ends_at_ms").int(), ends_at);
         let waits = &info.get("waiters").array()[0];
         assert_eq!(waits.get("owner").text(), "b");
         assert_eq!(waits.get("mode").text(), "shared");

@@ -245,7 +245,7 @@ fn a_waiter_can_be_seen() {
     assert_eq!(shown.get("client").int(), waiter.id());
     assert_eq!(shown.get("keys").int(), 1);
     assert!(shown.get("converts").is_nil());
-    assert!(shown.get("since_ms").int() > 0 && shown.get("waited_ms").int() >= 0);
+    assert!(shown.get("since_at_ms").int() > 0 && shown.get("waited_ms").int() >= 0);
 
     let list = server.run(&format!("CLIENT LIST ID {}", waiter.id()));
     assert!(list.text().contains(" flags=b "), "{list:?}");

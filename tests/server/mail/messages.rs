@@ -14,8 +14,8 @@ fn a_message_is_received_with_a_lease_and_gone_when_it_is_acknowledged() {
     assert_eq!(messages.len(), 1);
     assert_eq!((message.get("id").int(), message.get("from").text()), (id, "ada"));
     assert_eq!((message.get("payload").text(), message.get("deliveries").int()), ("hello", 1));
-    assert!(message.get("reply_to").is_nil() && message.get("expires_ms").is_nil());
-    let lease = message.get("ends_ms").int() - message.get("sent_ms").int();
+    assert!(message.get("reply_to").is_nil() && message.get("expires_at_ms").is_nil());
+    let lease = message.get("ends_at_ms").int() - message.get("sent_at_ms").int();
     assert!((60_000..120_000).contains(&lease), "{lease}");
     assert!(recv(&server, "bob COUNT 10").is_empty(), "it is received already");
     assert_eq!(ack(&server, "ada", &[id]), 0, "ada has not received it");
@@ -114,7 +114,7 @@ fn a_message_that_expires_is_gone_wherever_it_is() {
     send(&server, "ada TO 4 ready has dead late long EX 3600");
     send(&server, "ada TO 1 ready stays");
     let received = recv(&server, "has COUNT 2 PX 10000000");
-    let (sent, expires) = (received[0].get("sent_ms").int(), received[0].get("expires_ms").int());
+    let (sent, expires) = (received[0].get("sent_at_ms").int(), received[0].get("expires_at_ms").int());
     assert_eq!(expires, sent + 60_000);
     recv(&server, "dead");
     assert_eq!(server.run(&format!("LTMC.MSG.NACK m dead {short} DEAD")).int(), 1);
@@ -202,12 +202,12 @@ fn what_is_in_a_mailbox_can_be_looked_at() {
     let agents = server.run("LTMC.MSG.AGENTS m");
     let names: Vec<&str> = agents.array().iter().map(|agent| agent.get("agent").text()).collect();
     assert_eq!(names, ["bob", "eve", "tom"]);
-    assert!(agents.array()[0].get("joined_ms").is_nil() && agents.array()[2].get("joined_ms").int() > 0);
+    assert!(agents.array()[0].get("joined_at_ms").is_nil() && agents.array()[2].get("joined_at_ms").int() > 0);
     assert_eq!(server.run("LTMC.MSG.AGENTS m LIMIT 1 1").array()[0].get("agent").text(), "eve");
     let counted = ["messages", "agents", "joined", "ready", "held", "dead", "waiting", "total_sent", "total_received"];
     let numbers: Vec<i64> = counted.iter().map(|field| info(&server, field)).collect();
     assert_eq!(numbers, [4, 3, 1, 4, 2, 1, 0, 4, 3]);
-    assert!(info(&server, "memory_bytes") > 0 && info(&server, "oldest_ms") > 0 && info(&server, "revision") > 0);
+    assert!(info(&server, "memory_bytes") > 0 && info(&server, "oldest_at_ms") > 0 && info(&server, "revision") > 0);
 }
 
 #[test]

@@ -34,12 +34,12 @@ fn without_px_the_setting_says_how_long_a_lease_is() {
     server.run("CONFIG SET ltmc.mail-lease-ms 7000").ok();
     send(&server, "ada TO 1 bob x");
     let message = &recv(&server, "bob")[0];
-    let lease = message.get("ends_ms").int() - message.get("sent_ms").int();
+    let lease = message.get("ends_at_ms").int() - message.get("sent_at_ms").int();
     assert!((7000..30_000).contains(&lease), "{lease}");
     set_clock(&server, 7001);
     wait_for(&server, "mail.leaseended", 1);
     let message = &recv(&server, "bob EX 100")[0];
-    assert!(message.get("ends_ms").int() - message.get("sent_ms").int() >= 107_000);
+    assert!(message.get("ends_at_ms").int() - message.get("sent_at_ms").int() >= 107_000);
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn found(server: &Server, agent: &str) -> Vec<String> {
     let inbox = server.run(&format!("LTMC.MSG.PENDING mail {agent}"));
     note("messages", !inbox.array().is_empty());
     let joined = server.run("LTMC.MSG.AGENTS mail");
-    let is_joined = |one: &Reply| one.get("agent").text() == agent && !one.get("joined_ms").is_nil();
+    let is_joined = |one: &Reply| one.get("agent").text() == agent && !one.get("joined_at_ms").is_nil();
     note("mailbox", joined.array().iter().any(is_joined));
     for (command, key) in
         [("CTX.GET", "context"), ("CTX.GET", "owned"), ("SESSION.INFO", "session"), ("SESSION.INFO", "team")]

@@ -53,8 +53,9 @@ pub fn names(fields: &[(&Reply, &Reply)]) -> Vec<String> {
 
 const FIELDS: &str =
     "id epoch status declared health reason name caps tags meta session capacity free load latency_ms \
-    succeeded failed registered_ms heartbeat_ms ttl_ms suspect_ms dead_ms removed_ms phi damped \
-    damped_until_ms penalty claims holds";
+    succeeded failed registered_at_ms heartbeat_at_ms ttl_ms suspect_at_ms dead_at_ms \
+    removed_at_ms phi damped \
+    damped_until_at_ms penalty claims holds";
 
 #[test]
 fn an_agent_is_shown_with_what_it_said() {
@@ -87,15 +88,15 @@ fn an_agent_is_shown_with_what_it_said() {
     ] {
         assert_eq!(agent.get(name).int(), value, "{name}");
     }
-    for name in ["reason", "latency_ms", "dead_ms", "removed_ms", "phi", "damped_until_ms"] {
+    for name in ["reason", "latency_ms", "dead_at_ms", "removed_at_ms", "phi", "damped_until_at_ms"] {
         assert!(agent.get(name).is_nil(), "{name} of {agent:?}");
     }
     assert_eq!(agent.get("caps").texts(), ["go", "rust@1.75"], "in order, each once");
     assert_eq!(agent.get("tags").texts(), ["b", "eu"]);
     assert!(agent.get("claims").array().is_empty());
-    let registered = agent.get("registered_ms").int();
-    assert_eq!(agent.get("heartbeat_ms").int(), registered);
-    assert_eq!(agent.get("suspect_ms").int(), registered + 60_000);
+    let registered = agent.get("registered_at_ms").int();
+    assert_eq!(agent.get("heartbeat_at_ms").int(), registered);
+    assert_eq!(agent.get("suspect_at_ms").int(), registered + 60_000);
     assert!((epoch / 1000 - registered).abs() <= 1, "an epoch begins with the time, in microseconds");
 }
 
@@ -130,7 +131,7 @@ fn an_agent_has_the_same_fields_in_both_protocols() {
         assert_eq!(flat.get(name), map.get(name), "{name}");
     }
     let (claims, maps) = (flat.get("claims").array(), map.get("claims").array());
-    assert_eq!(names(&claims[0].pairs()), ["fence", "since_ms", "ends_ms", "ref"]);
+    assert_eq!(names(&claims[0].pairs()), ["fence", "since_at_ms", "ends_at_ms", "ref"]);
     assert!(claims.len() == 1 && matches!(maps[0], Reply::Map(_)), "{maps:?}");
     assert_eq!(claims[0].get("fence"), maps[0].get("fence"));
 }
@@ -349,7 +350,7 @@ fn stats_count_what_happened() {
     assert!(matches!(map, Reply::Map(_)));
     assert_eq!(flat.pairs(), map.pairs());
     let expected = "agents 5 starting 1 active 4 idle 0 busy 0 draining 0 suspect 0 dead 0 error 0 offered 3 \
-        claimable 2 claims 2 waiting 0 held 0 held_since_ms nil capabilities 2 tags 1 meta_values 3 \
+        claimable 2 claims 2 waiting 0 held 0 held_since_at_ms nil capabilities 2 tags 1 meta_values 3 \
         total_registered 5 total_suspected 0 total_recovered 0 total_died 0 total_claimed 2";
     let expected: Vec<&str> = expected.split_whitespace().collect();
     for pair in expected.chunks(2) {

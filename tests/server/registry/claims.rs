@@ -106,9 +106,9 @@ fn a_claim_is_shown_until_it_is_released() {
     let shown = shown(&server, "a");
     assert_eq!((shown.get("free").int(), shown.get("load").text()), (0, "1"));
     let shown = shown.get("claims").array();
-    assert_eq!(names(&shown[0].pairs()), ["fence", "since_ms", "ends_ms", "ref"]);
+    assert_eq!(names(&shown[0].pairs()), ["fence", "since_at_ms", "ends_at_ms", "ref"]);
     assert_eq!((shown[0].get("fence").int(), shown[1].get("fence").int()), (first, second));
-    assert_eq!(shown[0].get("ends_ms").int() - shown[0].get("since_ms").int(), 60_000);
+    assert_eq!(shown[0].get("ends_at_ms").int() - shown[0].get("since_at_ms").int(), 60_000);
     assert!(shown[0].get("ref").text() == "job:7" && shown[1].get("ref").is_nil());
     for never in [first - 2, second + 2, 1] {
         assert_eq!(release(&server, never, ""), 0);

@@ -102,8 +102,8 @@ fn when_an_agent_is_suspect_dead_and_forgotten_is_shown_beforehand() {
         register(&server, agent, "");
         // So that the key and its log stay.
         server.run(&format!("LTMC.REGISTER r stays PX {}", 1000 * TTL_MS)).int();
-        let heard = shown(&server, agent).get("heartbeat_ms").int();
-        assert_eq!(shown(&server, agent).get("suspect_ms").int(), heard + TTL_MS);
+        let heard = shown(&server, agent).get("heartbeat_at_ms").int();
+        assert_eq!(shown(&server, agent).get("suspect_at_ms").int(), heard + TTL_MS);
         let happen = |offset: i64, event: &str| {
             let before = happened(&server, event);
             set_clock(&server, offset);
@@ -114,13 +114,13 @@ fn when_an_agent_is_suspect_dead_and_forgotten_is_shown_beforehand() {
         let suspected = happen(TTL_MS + 1000, "agent.suspected");
         assert!(suspected > heard + TTL_MS);
         let after = TTL_MS * (percent - 100) / 100;
-        assert_eq!(shown(&server, agent).get("dead_ms").int(), suspected + after, "{percent} percent");
+        assert_eq!(shown(&server, agent).get("dead_at_ms").int(), suspected + after, "{percent} percent");
         let died = happen(TTL_MS + 2000 + after, "agent.died");
         assert!(died >= suspected + after);
         if grace_ms > 0 {
             let dead = shown(&server, agent);
-            assert_eq!(dead.get("removed_ms").int(), died + grace_ms);
-            assert!(dead.get("dead_ms").is_nil());
+            assert_eq!(dead.get("removed_at_ms").int(), died + grace_ms);
+            assert!(dead.get("dead_at_ms").is_nil());
             set_clock(&server, TTL_MS + 3000 + after + grace_ms);
         }
         wait_until("it is forgotten", || shown(&server, agent).is_nil());
@@ -139,12 +139,12 @@ fn a_suspect_that_is_heard_of_again_is_offered_again() {
         set_clock(&server, (turn as i64 + 1) * (TTL_MS + 1000));
         wait_for(&server, "agent.suspected", turn as i64 + 1);
         assert!(!found() && server.run("LTMC.AGENT.CLAIM r PX 1000").is_nil());
-        assert!(!shown(&server, &agent).get("dead_ms").is_nil());
+        assert!(!shown(&server, &agent).get("dead_at_ms").is_nil());
         server.run(&format!("LTMC.HEARTBEAT r {agent} {words}")).int();
         assert!(found(), "{words}");
         let back = shown(&server, &agent);
-        assert!(back.get("dead_ms").is_nil());
-        assert_eq!(back.get("suspect_ms").int(), back.get("heartbeat_ms").int() + TTL_MS);
+        assert!(back.get("dead_at_ms").is_nil());
+        assert_eq!(back.get("suspect_at_ms").int(), back.get("heartbeat_at_ms").int() + TTL_MS);
         assert_eq!(happened(&server, "agent.recovered"), turn as i64 + 1);
         server.run(&format!("LTMC.DEREGISTER r {agent}")).int();
     }
@@ -247,7 +247,7 @@ fn a_reader_sees_suspicion_before_it_is_decided() {
     let info = replies[7].text();
     assert!(!info.contains("ltmc_event_agent_suspected:") || info.contains("ltmc_event_agent_suspected:0"), "{info}");
     assert_eq!(replies[1].get("status").text(), "suspect");
-    assert!(replies[1].get("dead_ms").is_nil(), "when it dies is decided with its suspicion");
+    assert!(replies[1].get("dead_at_ms").is_nil(), "when it dies is decided with its suspicion");
     for (index, expected) in [(2, 0), (3, 2), (4, 2), (5, 0)] {
         assert_eq!(replies[index].array().len(), expected, "reply {index}");
     }

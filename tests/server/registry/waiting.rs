@@ -213,7 +213,7 @@ fn an_agent_that_is_offered_again_after_damping_serves_who_waits() {
     let shown = server.run("LTMC.AGENT.GET r a");
     assert_eq!((shown.get("status").text(), shown.get("damped").int()), ("active", 1));
     let mut waiter = waiter(&server, "");
-    let left = shown.get("damped_until_ms").int() - shown.get("heartbeat_ms").int();
+    let left = shown.get("damped_until_at_ms").int() - shown.get("heartbeat_at_ms").int();
     assert!(left > HALF_LIFE_MS, "{left}");
     // It stays alive until just before. In a transaction the scheduler cannot find it silent
     // between the two.
@@ -292,8 +292,8 @@ fn a_claim_that_is_waited_for_lasts_from_when_it_was_given() {
     assert_eq!(release(&line.server, line.fence), 1);
     let shown = line.server.run("LTMC.AGENT.GET r a");
     let claim = &shown.get("claims").array()[0];
-    assert_eq!(claim.get("ends_ms").int() - claim.get("since_ms").int(), LEASE_MS);
-    assert!(claim.get("since_ms").int() >= shown.get("registered_ms").int() + LEASE_MS / 2);
+    assert_eq!(claim.get("ends_at_ms").int() - claim.get("since_at_ms").int(), LEASE_MS);
+    assert!(claim.get("since_at_ms").int() >= shown.get("registered_at_ms").int() + LEASE_MS / 2);
     set_clock(&line.server, LEASE_MS + 10_000);
     assert_eq!(waiting(&line.server), 1, "the lease did not begin with the wait");
     line.b_then_c();

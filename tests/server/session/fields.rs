@@ -193,8 +193,8 @@ fn create_takes_state_metadata_and_participants() {
     let participants = shown.get("participants").array();
     assert_eq!(participants.len(), 2);
     assert_eq!((participants[0].get("agent").text(), participants[1].get("agent").text()), ("a", "b"));
-    assert!(participants[0].get("role").is_nil() && participants[0].get("since_ms").int() > 0);
-    assert!(shown.get("owner").is_nil() && shown.get("ttl_ms").is_nil() && shown.get("ends_ms").is_nil());
+    assert!(participants[0].get("role").is_nil() && participants[0].get("since_at_ms").int() > 0);
+    assert!(shown.get("owner").is_nil() && shown.get("ttl_ms").is_nil() && shown.get("ends_at_ms").is_nil());
     refused(&server, "LTMC.SESSION.CREATE s", "CONFLICT", "the session 's' exists, its version is 1");
     run(&server, "LTMC.SESSION.SET t f v");
     refused(&server, "LTMC.SESSION.CREATE t STATE {}", "CONFLICT", "'t' exists");

@@ -81,7 +81,7 @@ fn participants_join_with_roles_and_leave() {
     }
     assert_eq!(server.cmd(&["LTMC.SESSION.JOIN", "s", "a", "ROLE", ""]).int(), 0);
     assert_eq!(participants(&server)[0], "a:", "an empty role is none");
-    let since = |at: usize| info(&server, "s", "participants").array()[at].get("since_ms").int();
+    let since = |at: usize| info(&server, "s", "participants").array()[at].get("since_at_ms").int();
     let first = since(1);
     set_clock(&server, 50_000);
     run(&server, "LTMC.SESSION.JOIN s b ROLE late");
@@ -121,7 +121,7 @@ fn users_join_and_leave_only_as_themselves_if_agents_are_bound() {
 /// When the session ends, by what INFO says, from the module's time 0 on.
 #[track_caller]
 fn ends_after(server: &Server, started: i64) -> i64 {
-    info(server, "s", "ends_ms").int() - started
+    info(server, "s", "ends_at_ms").int() - started
 }
 
 /// Whether a duration is about this long. The time that the test itself takes is added.
@@ -134,7 +134,7 @@ fn assert_about(what: &str, found: i64, expected: i64) {
 fn a_life_is_renewed_by_writes_if_it_slides_and_by_touch_in_any_case() {
     let server = Server::start();
     run(&server, "LTMC.SESSION.CREATE s SLIDING PX 600000 MAXLIFE 2100000 STATE {\"f\":1,\"g\":1}");
-    let started = info(&server, "s", "created_ms").int();
+    let started = info(&server, "s", "created_at_ms").int();
     assert_eq!(ends_after(&server, started), 600_000);
     let writes = [
         "LTMC.SESSION.SET s f v",
@@ -174,7 +174,7 @@ fn a_life_is_renewed_by_writes_if_it_slides_and_by_touch_in_any_case() {
 fn a_life_that_does_not_slide_ends_though_it_is_written() {
     let server = Server::start();
     run(&server, "LTMC.SESSION.CREATE s EX 600");
-    let started = info(&server, "s", "created_ms").int();
+    let started = info(&server, "s", "created_at_ms").int();
     set_clock(&server, 100_000);
     run(&server, "LTMC.SESSION.SET s f v");
     assert_eq!(ends_after(&server, started), 600_000);
@@ -214,7 +214,7 @@ fn redis_knows_the_life_of_a_session() {
         run(&server, make);
         let left = run(&server, "PTTL s").int();
         assert!((most - 30_000..=most).contains(&left), "{make}: {left}");
-        assert_eq!(run(&server, "LTMC.SESSION.INFO s").get("ends_ms").int(), run(&server, "PEXPIRETIME s").int());
+        assert_eq!(run(&server, "LTMC.SESSION.INFO s").get("ends_at_ms").int(), run(&server, "PEXPIRETIME s").int());
         run(&server, "DEL s");
     }
     run(&server, "LTMC.SESSION.CREATE s");

@@ -83,12 +83,12 @@ fn a_time_to_live_that_is_renewed_moves_the_keys_end() {
     wait_until("a write moves it", || run(&server, "LTMC.SESSION.SET s a 1").int() > 0 && ends("s") > first);
     run(&server, "LTMC.SESSION.TOUCH s PX 900000000");
     assert_eq!(
-        ends("s") - run(&server, "LTMC.SESSION.INFO s").get("created_ms").int(),
+        ends("s") - run(&server, "LTMC.SESSION.INFO s").get("created_at_ms").int(),
         50_000_000,
         "not beyond its life"
     );
     run(&server, "LTMC.SESSION.END s GRACE 100000");
-    let end = run(&server, "LTMC.SESSION.INFO s").get("ends_ms").int();
+    let end = run(&server, "LTMC.SESSION.INFO s").get("ends_at_ms").int();
     assert_eq!(ends("s"), end);
     run(&server, "LTMC.CTX.CREATE c PX 600000 SLIDING");
     let first = ends("c");

@@ -41,7 +41,7 @@ fn what_agents_say_is_told() {
     assert_eq!((&event["agent"], &event["epoch"]), (&Value::from("a\"é\\"), &Value::from(epoch)));
     assert_eq!((&event["status"], &event["capacity"]), (&Value::from("starting"), &Value::from(3)));
     let shown = server.run("LTMC.AGENT.GET r a\"é\\");
-    assert_eq!(event["at_ms"].as_i64(), Some(shown.get("registered_ms").int()));
+    assert_eq!(event["at_ms"].as_i64(), Some(shown.get("registered_at_ms").int()));
 
     register(&server, "a", "");
     server.run("LTMC.HEARTBEAT r a STATUS BUSY").int();
@@ -119,15 +119,15 @@ fn what_silence_does_is_told() {
         let event = last(&server, "agent.suspected", &["agent", "dead_at_ms"]);
         assert_eq!(event["dead_at_ms"].as_i64(), event["at_ms"].as_i64().map(|at| at + TTL_MS));
         server.run("LTMC.HEARTBEAT r a").int();
-        let damped: &[&str] = if returns == 3 { &["agent", "damped_until_ms"] } else { &["agent"] };
+        let damped: &[&str] = if returns == 3 { &["agent", "damped_until_at_ms"] } else { &["agent"] };
         last(&server, "agent.recovered", damped);
     }
-    let until_ms = story(&server).last().and_then(|event| event["damped_until_ms"].as_i64()).expect("it is damped");
-    assert_eq!(server.run("LTMC.AGENT.GET r a").get("damped_until_ms").int(), until_ms);
+    let until_ms = story(&server).last().and_then(|event| event["damped_until_at_ms"].as_i64()).expect("it is damped");
+    assert_eq!(server.run("LTMC.AGENT.GET r a").get("damped_until_at_ms").int(), until_ms);
     // A registration in between keeps the penalty and says so.
     register(&server, "a", "");
-    let event = last(&server, "agent.registered", &["agent", "epoch", "status", "capacity", "damped_until_ms"]);
-    assert_eq!(event["damped_until_ms"].as_i64(), Some(until_ms));
+    let event = last(&server, "agent.registered", &["agent", "epoch", "status", "capacity", "damped_until_at_ms"]);
+    assert_eq!(event["damped_until_at_ms"].as_i64(), Some(until_ms));
     until(&server, offset + TTL_MS + 1, "agent.suspected");
     until(&server, offset + 2 * TTL_MS + 60_000, "agent.died");
     let event = last(&server, "agent.died", &["agent", "remove_at_ms"]);
@@ -148,7 +148,7 @@ fn the_end_of_damping_is_told() {
         let ttl = if returns == 3 { TTL_MS } else { 10 };
         server.run(&format!("LTMC.REGISTER r a PX {ttl}")).int();
     }
-    let damped = story(&server).last().is_some_and(|event| event["damped_until_ms"].is_i64());
+    let damped = story(&server).last().is_some_and(|event| event["damped_until_at_ms"].is_i64());
     assert!(damped, "{:?}", story(&server));
     until(&server, 500_000, "agent.undamped");
     assert_eq!(last(&server, "agent.undamped", &["agent"])["agent"], "a");

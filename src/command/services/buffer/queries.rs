@@ -129,7 +129,7 @@ fn describe(buffer: &Buffer, serial: Serial, chunk: &Chunk, now: Millis, budget:
         .pins
         .iter()
         .filter(|pin| pin.until > now)
-        .map(|pin| Reply::map([("agent", Reply::bytes(&pin.agent)), ("until_ms", Reply::number(pin.until))]));
+        .map(|pin| Reply::map([("agent", Reply::bytes(&pin.agent)), ("until_at_ms", Reply::number(pin.until))]));
     let [one_hour, four_hours, one_day] = buffer.reads_of(serial, now).map(|reads| Reply::number(reads.into()));
     Reply::map([
         ("id", Reply::bytes(&record.id)),
@@ -140,9 +140,9 @@ fn describe(buffer: &Buffer, serial: Serial, chunk: &Chunk, now: Millis, budget:
         ("shared", Reply::Integer(buffer.is_shared(serial).into())),
         ("owner", Reply::bytes_or_nil(&record.owner)),
         ("meta", Reply::bytes_or_nil(&record.meta)),
-        ("created_ms", Reply::number(record.created_at)),
-        ("changed_ms", Reply::number(record.changed_at)),
-        ("ends_ms", Reply::number_or_nil(ends_at)),
+        ("created_at_ms", Reply::number(record.created_at)),
+        ("changed_at_ms", Reply::number(record.changed_at)),
+        ("ends_at_ms", Reply::number_or_nil(ends_at)),
         ("retained_by", budget.list(record.retained_by.iter().map(|agent| Reply::bytes(agent)))),
         ("pins", budget.list(pins)),
         ("reads_1h", one_hour),

@@ -26,7 +26,7 @@ const POLICY: Arg = Arg::one_of(
 )
 .after("POLICY");
 
-const PIN_MAP: Shape = Shape::map(&[Field::new("agent", Shape::BYTES), Field::new("until_ms", Shape::UNIX_MS)]);
+const PIN_MAP: Shape = Shape::map(&[Field::new("agent", Shape::BYTES), Field::new("until_at_ms", Shape::UNIX_MS)]);
 
 const CHUNK_MAP: Shape = Shape::map(&[
     Field::new("id", Shape::BYTES),
@@ -42,9 +42,9 @@ const CHUNK_MAP: Shape = Shape::map(&[
     Field::new("shared", Shape::FLAG),
     Field::new("owner", Shape::BYTES.or_nil("none was named")),
     Field::new("meta", Shape::JSON.or_nil("it has none")),
-    Field::new("created_ms", Shape::UNIX_MS),
-    Field::new("changed_ms", Shape::UNIX_MS),
-    Field::new("ends_ms", Shape::UNIX_MS.or_nil("it has no end")),
+    Field::new("created_at_ms", Shape::UNIX_MS),
+    Field::new("changed_at_ms", Shape::UNIX_MS),
+    Field::new("ends_at_ms", Shape::UNIX_MS.or_nil("it has no end")),
     Field::new("retained_by", Shape::list(&Shape::BYTES.about("agents")).about("as many as fit")),
     Field::new("pins", Shape::list(&PIN_MAP).about("as many as fit")),
     Field::new("reads_1h", Shape::COUNT),

@@ -35,8 +35,8 @@ fn info_map(stored: &Record<Flow>, waiting: usize, now: Millis, budget: &mut Bud
     let mut add = |name: &'static str, value: Reply| fields.push((name.into(), value));
     add("state", Reply::text(flow.state()));
     add("revision", Reply::number(stored.revision));
-    add("created_ms", Reply::number(flow.created_at()));
-    add("expires_ms", Reply::number_or_nil(options.expires_at));
+    add("created_at_ms", Reply::number(flow.created_at()));
+    add("expires_at_ms", Reply::number_or_nil(options.expires_at));
     add("paused", Reply::Integer(i64::from(flow.is_paused())));
     add("max_active", bound(options.max_active));
     add("group_max", bound(options.group_max));

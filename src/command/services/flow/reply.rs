@@ -39,8 +39,8 @@ pub fn claim_map(task: &Task) -> Option<Reply> {
         ("payload", Reply::Blob(task.payload.clone())),
         ("attempt", Reply::number(task.attempts.into())),
         ("lease_ms", Reply::number(run.lease_ms)),
-        ("ends_ms", Reply::number(run.ends_at)),
-        ("deadline_ms", Reply::number_or_nil(task.deadline())),
+        ("ends_at_ms", Reply::number(run.ends_at)),
+        ("deadline_at_ms", Reply::number_or_nil(task.deadline())),
         ("group", Reply::bytes_or_nil(&task.needs.group)),
         ("locks", locks_of(task, &run.locks)),
         ("signal", blob_or_nil(task.plan.as_ref().and_then(|plan| plan.signal.as_ref()))),
@@ -62,7 +62,7 @@ pub fn task_end_map(task: &Task, end: &End) -> Reply {
         ("result", blob_or_nil(Some(&end.result).filter(|_| end.how.is_success()))),
         ("reason", Reply::bytes_or_nil(&end.reason)),
         ("agent", Reply::bytes_or_nil(&end.agent)),
-        ("ended_ms", Reply::number(end.at)),
+        ("ended_at_ms", Reply::number(end.at)),
     ])
 }
 

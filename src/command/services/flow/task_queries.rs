@@ -89,9 +89,9 @@ fn task_map(flow: &Flow, task: &Task, why: String) -> Reply {
     add("locks", texts(task.needs.locks.iter()));
     add("attempts", Reply::number(task.attempts.into()));
     add("retries", plan.and_then(|plan| plan.retries).map_or(Reply::Nil, |retries| Reply::number(retries.into())));
-    add("added_ms", Reply::number(task.added_at));
-    add("not_before_ms", time_or_nil(task.not_before));
-    add("deadline_ms", Reply::number_or_nil(task.deadline()));
+    add("added_at_ms", Reply::number(task.added_at));
+    add("not_before_at_ms", time_or_nil(task.not_before));
+    add("deadline_at_ms", Reply::number_or_nil(task.deadline()));
     add("signal", blob_or_nil(plan.and_then(|plan| plan.signal.as_ref())));
     if let Some(run) = task.run() {
         add_run(&mut add, task, run);
@@ -99,8 +99,8 @@ fn task_map(flow: &Flow, task: &Task, why: String) -> Reply {
     if let Some(end) = task.end() {
         add("agent", Reply::bytes_or_nil(&end.agent));
         add("fence", time_or_nil(end.fence));
-        add("claimed_ms", time_or_nil(end.since));
-        add("ended_ms", Reply::number(end.at));
+        add("claimed_at_ms", time_or_nil(end.since));
+        add("ended_at_ms", Reply::number(end.at));
         add("reason", Reply::bytes_or_nil(&end.reason));
     }
     add("history", Reply::Array(task.past.iter().map(attempt_map).collect()));
@@ -111,9 +111,9 @@ fn add_run(add: &mut impl FnMut(&'static str, Reply), task: &Task, run: &Run) {
     add("agent", Reply::bytes(&run.agent));
     add("fence", Reply::number(run.fence));
     add("registry", Reply::bytes_or_nil(&run.registry));
-    add("claimed_ms", Reply::number(run.since));
+    add("claimed_at_ms", Reply::number(run.since));
     add("lease_ms", Reply::number(run.lease_ms));
-    add("ends_ms", Reply::number(run.ends_at));
+    add("ends_at_ms", Reply::number(run.ends_at));
     add("progress", run.progress.map_or(Reply::Nil, |percent| Reply::number(percent.into())));
     add("note", Reply::bytes_or_nil(&run.note));
     add("held_locks", locks_of(task, &run.locks));
@@ -124,8 +124,8 @@ fn attempt_map(attempt: &Attempt) -> Reply {
     Reply::map([
         ("agent", Reply::bytes(&attempt.agent)),
         ("fence", Reply::number(attempt.fence)),
-        ("since_ms", Reply::number(attempt.since)),
-        ("ended_ms", Reply::number(attempt.at)),
+        ("since_at_ms", Reply::number(attempt.since)),
+        ("ended_at_ms", Reply::number(attempt.at)),
         ("cause", Reply::text(attempt.cause.word())),
         ("reason", Reply::bytes_or_nil(&attempt.reason)),
     ])

@@ -40,9 +40,9 @@ pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             Some(Reply::map([
                 ("id", Reply::number(id)),
                 ("from", Reply::bytes(&message.from)),
-                ("sent_ms", Reply::number(message.sent_at)),
+                ("sent_at_ms", Reply::number(message.sent_at)),
                 ("deliveries", Reply::number(entry.deliveries.into())),
-                ("ends_ms", Reply::number(ends_at)),
+                ("ends_at_ms", Reply::number(ends_at)),
                 ("fence", Reply::number_or_nil(mail.token(&agent, id))),
                 ("reply_to", Reply::number_or_nil(message.reply_to)),
             ]))
@@ -65,9 +65,9 @@ pub fn dead<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
                 ("agent", Reply::bytes(agent)),
                 ("from", Reply::bytes(&message.from)),
                 ("payload", Reply::Blob(message.payload.clone())),
-                ("sent_ms", Reply::number(message.sent_at)),
+                ("sent_at_ms", Reply::number(message.sent_at)),
                 ("deliveries", Reply::number(dead.deliveries.into())),
-                ("died_ms", Reply::number(dead.since)),
+                ("died_at_ms", Reply::number(dead.since)),
                 ("reason", Reply::text(dead.reason.word())),
                 ("reply_to", Reply::number_or_nil(message.reply_to)),
             ]))
@@ -89,9 +89,9 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             ("id", Reply::number(id)),
             ("from", Reply::bytes(&message.from)),
             ("payload", Reply::Blob(message.payload.clone())),
-            ("sent_ms", Reply::number(message.sent_at)),
+            ("sent_at_ms", Reply::number(message.sent_at)),
             ("reply_to", Reply::number_or_nil(message.reply_to)),
-            ("expires_ms", Reply::number_or_nil(message.expires_at)),
+            ("expires_at_ms", Reply::number_or_nil(message.expires_at)),
             ("receivers", budget.list(mail.receivers(id).map(|agent| receiver_map(mail, agent, id)))),
         ])
     })
@@ -112,7 +112,7 @@ fn receiver_map(mail: &Mail, agent: &[u8], id: Fence) -> Reply {
         ("agent", Reply::bytes(agent)),
         ("state", Reply::text(state)),
         ("deliveries", Reply::number(deliveries.into())),
-        ("ends_ms", Reply::number_or_nil(ends_at)),
+        ("ends_at_ms", Reply::number_or_nil(ends_at)),
     ])
 }
 
@@ -129,7 +129,7 @@ pub fn agents<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let map = |(agent, inbox): (&[u8], &Inbox)| {
         Reply::map([
             ("agent", Reply::bytes(agent)),
-            ("joined_ms", if inbox.is_joined() { Reply::number(inbox.joined_at) } else { Reply::Nil }),
+            ("joined_at_ms", if inbox.is_joined() { Reply::number(inbox.joined_at) } else { Reply::Nil }),
             ("messages", Reply::number(inbox.len() as u64)),
             ("ready", Reply::number(inbox.ready() as u64)),
             ("waiting", Reply::number(waiting.get(agent).copied().unwrap_or(0) as u64)),
@@ -156,7 +156,7 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             ("held", count(entries - ready)),
             ("dead", count(mail.dead_len())),
             ("waiting", Reply::number(waiting)),
-            ("oldest_ms", Reply::number_or_nil(mail.oldest().map(|(_, message)| message.sent_at))),
+            ("oldest_at_ms", Reply::number_or_nil(mail.oldest().map(|(_, message)| message.sent_at))),
             ("total_sent", Reply::number(totals.sent)),
             ("total_received", Reply::number(totals.received)),
             ("total_acknowledged", Reply::number(totals.acknowledged)),

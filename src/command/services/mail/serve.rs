@@ -158,12 +158,12 @@ fn told(mail: &Mail, event: &MailEvent) -> Reply {
             ("id", Reply::number(*id)),
             ("from", Reply::bytes(&message.from)),
             ("payload", Reply::Blob(message.payload.clone())),
-            ("sent_ms", Reply::number(message.sent_at)),
+            ("sent_at_ms", Reply::number(message.sent_at)),
             ("deliveries", Reply::number(u64::from(deliveries) + 1)),
-            ("ends_ms", Reply::number(*ends_at)),
+            ("ends_at_ms", Reply::number(*ends_at)),
             ("fence", Reply::number(*fence)),
             ("reply_to", Reply::number_or_nil(message.reply_to)),
-            ("expires_ms", Reply::number_or_nil(message.expires_at)),
+            ("expires_at_ms", Reply::number_or_nil(message.expires_at)),
         ]))
     };
     Reply::Array(ids.iter().filter_map(map).collect())

@@ -40,20 +40,20 @@ const RECEIVED: Shape = Shape::map(&[
     Field::new("id", Shape::FENCE),
     Field::new("from", Shape::BYTES),
     Field::new("payload", Shape::BYTES),
-    Field::new("sent_ms", Shape::UNIX_MS),
+    Field::new("sent_at_ms", Shape::UNIX_MS),
     Field::new("deliveries", Shape::COUNT),
-    Field::new("ends_ms", Shape::UNIX_MS),
+    Field::new("ends_at_ms", Shape::UNIX_MS),
     Field::new("fence", TOKEN_SHAPE),
     Field::new("reply_to", REPLY_TO),
-    Field::new("expires_ms", Shape::UNIX_MS.or_nil("it does not expire")),
+    Field::new("expires_at_ms", Shape::UNIX_MS.or_nil("it does not expire")),
 ]);
 
 const PENDING_MAP: Shape = Shape::map(&[
     Field::new("id", Shape::FENCE),
     Field::new("from", Shape::BYTES),
-    Field::new("sent_ms", Shape::UNIX_MS),
+    Field::new("sent_at_ms", Shape::UNIX_MS),
     Field::new("deliveries", Shape::COUNT),
-    Field::new("ends_ms", Shape::UNIX_MS),
+    Field::new("ends_at_ms", Shape::UNIX_MS),
     Field::new("fence", TOKEN_SHAPE),
     Field::new("reply_to", REPLY_TO),
 ]);
@@ -63,9 +63,9 @@ const DEAD_MAP: Shape = Shape::map(&[
     Field::new("agent", Shape::BYTES),
     Field::new("from", Shape::BYTES),
     Field::new("payload", Shape::BYTES),
-    Field::new("sent_ms", Shape::UNIX_MS),
+    Field::new("sent_at_ms", Shape::UNIX_MS),
     Field::new("deliveries", Shape::COUNT),
-    Field::new("died_ms", Shape::UNIX_MS),
+    Field::new("died_at_ms", Shape::UNIX_MS),
     Field::new("reason", Shape::word(&["deliveries", "refused"])),
     Field::new("reply_to", REPLY_TO),
 ]);
@@ -74,22 +74,22 @@ const RECEIVER: Shape = Shape::map(&[
     Field::new("agent", Shape::BYTES),
     Field::new("state", Shape::word(&["ready", "received", "delayed", "dead"])),
     Field::new("deliveries", Shape::COUNT),
-    Field::new("ends_ms", Shape::UNIX_MS.or_nil("it is ready or dead")),
+    Field::new("ends_at_ms", Shape::UNIX_MS.or_nil("it is ready or dead")),
 ]);
 
 const MESSAGE: Shape = Shape::map(&[
     Field::new("id", Shape::FENCE),
     Field::new("from", Shape::BYTES),
     Field::new("payload", Shape::BYTES),
-    Field::new("sent_ms", Shape::UNIX_MS),
+    Field::new("sent_at_ms", Shape::UNIX_MS),
     Field::new("reply_to", REPLY_TO),
-    Field::new("expires_ms", Shape::UNIX_MS.or_nil("it does not expire")),
+    Field::new("expires_at_ms", Shape::UNIX_MS.or_nil("it does not expire")),
     Field::new("receivers", Shape::list(&RECEIVER).about("as many as fit")),
 ]);
 
 const INBOX: Shape = Shape::map(&[
     Field::new("agent", Shape::BYTES),
-    Field::new("joined_ms", Shape::UNIX_MS.or_nil("it has not joined")),
+    Field::new("joined_at_ms", Shape::UNIX_MS.or_nil("it has not joined")),
     Field::new("messages", Shape::COUNT),
     Field::new("ready", Shape::COUNT),
     Field::new("waiting", Shape::COUNT),
@@ -105,7 +105,7 @@ const MAIL_MAP: Shape = Shape::map(&[
     Field::new("held", Shape::COUNT),
     Field::new("dead", Shape::COUNT),
     Field::new("waiting", Shape::COUNT),
-    Field::new("oldest_ms", Shape::UNIX_MS.or_nil("there is no message")),
+    Field::new("oldest_at_ms", Shape::UNIX_MS.or_nil("there is no message")),
     Field::new("total_sent", Shape::COUNT),
     Field::new("total_received", Shape::COUNT),
     Field::new("total_acknowledged", Shape::COUNT),

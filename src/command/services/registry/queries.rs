@@ -76,15 +76,15 @@ impl Shown {
             ("latency_ms", if latency_us > 0 { Reply::number(latency_us.div_ceil(1000)) } else { Reply::Nil }),
             ("succeeded", Reply::number(agent.record.succeeded)),
             ("failed", Reply::number(agent.record.failed)),
-            ("registered_ms", Reply::number(agent.registered_at)),
-            ("heartbeat_ms", Reply::number(agent.pulse.beat)),
+            ("registered_at_ms", Reply::number(agent.registered_at)),
+            ("heartbeat_at_ms", Reply::number(agent.pulse.beat)),
             ("ttl_ms", Reply::number(profile.ttl_ms)),
-            ("suspect_ms", Reply::number(view.suspect_at(registry, agent))),
-            ("dead_ms", dead_at),
-            ("removed_ms", remove_at),
+            ("suspect_at_ms", Reply::number(view.suspect_at(registry, agent))),
+            ("dead_at_ms", dead_at),
+            ("removed_at_ms", remove_at),
             ("phi", phi.map_or(Reply::Nil, |phi| Reply::text(format!("{phi:.3}")))),
             ("damped", Reply::Integer(i64::from(damped_until > 0))),
-            ("damped_until_ms", if damped_until > 0 { Reply::number(damped_until) } else { Reply::Nil }),
+            ("damped_until_at_ms", if damped_until > 0 { Reply::number(damped_until) } else { Reply::Nil }),
             ("penalty", Reply::number(flaps.map_or(0, |flaps| decayed(flaps, now, self.half_life_ms)).into())),
             ("claims", budget.list(agent.claims.iter().map(claim_map))),
             ("holds", budget.list(holds.map(|key| Reply::bytes(&key.name)))),
@@ -95,8 +95,8 @@ impl Shown {
 fn claim_map(claim: &Claim) -> Reply {
     Reply::map([
         ("fence", Reply::number(claim.fence)),
-        ("since_ms", Reply::number(claim.since)),
-        ("ends_ms", Reply::number(claim.ends_at)),
+        ("since_at_ms", Reply::number(claim.since)),
+        ("ends_at_ms", Reply::number(claim.ends_at)),
         ("ref", Reply::bytes_or_nil(&claim.reference)),
     ])
 }
@@ -188,7 +188,7 @@ pub fn stats<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     add("claims", count(registry.claims()));
     add("waiting", Reply::number(waiting));
     add("held", Reply::Integer(i64::from(registry.hold().is_some())));
-    add("held_since_ms", registry.hold().map_or(Reply::Nil, |hold| Reply::number(hold.since)));
+    add("held_since_at_ms", registry.hold().map_or(Reply::Nil, |hold| Reply::number(hold.since)));
     let [capabilities, tags, meta_values] = registry.index().widths();
     add("capabilities", count(capabilities));
     add("tags", count(tags));

@@ -344,7 +344,7 @@ pub fn common_fields<S: State>(value: &Versioned<S>, revision: u64, budget: &mut
         Reply::map([
             ("agent", Reply::bytes(agent)),
             ("role", Reply::bytes_or_nil(&participant.role)),
-            ("since_ms", Reply::number(participant.since)),
+            ("since_at_ms", Reply::number(participant.since)),
         ])
     });
     let participants = budget.list(participants);
@@ -354,12 +354,12 @@ pub fn common_fields<S: State>(value: &Versioned<S>, revision: u64, budget: &mut
         ("meta", Reply::bytes_or_nil(value.meta())),
         ("participants_count", Reply::number(value.participants().len() as u64)),
         ("participants", participants),
-        ("created_ms", Reply::number(value.created_at())),
-        ("changed_ms", Reply::number(changed_at)),
+        ("created_at_ms", Reply::number(value.created_at())),
+        ("changed_at_ms", Reply::number(changed_at)),
         ("changed_by", Reply::bytes_or_nil(changed_by)),
         ("ttl_ms", Reply::number_or_nil(life.ttl_ms)),
         ("sliding", Reply::Integer(life.is_sliding.into())),
-        ("ends_ms", Reply::number_or_nil(life.expires_at())),
+        ("ends_at_ms", Reply::number_or_nil(life.expires_at())),
         ("checkpoints", Reply::number(history.checkpoints().len() as u64)),
         ("last_checkpoint", history.checkpoints().next_back().map_or(Reply::Nil, checkpoint_map)),
         ("history_versions", Reply::number(history.recent_versions() as u64)),

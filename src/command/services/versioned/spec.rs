@@ -39,7 +39,7 @@ pub const CHECKPOINT_MAP: Shape = Shape::map(&[
 const PARTICIPANT: Shape = Shape::map(&[
     Field::new("agent", Shape::BYTES),
     Field::new("role", Shape::BYTES.or_nil("none was given")),
-    Field::new("since_ms", Shape::UNIX_MS),
+    Field::new("since_at_ms", Shape::UNIX_MS),
 ]);
 
 /// The last fields of the replies about a whole value.
@@ -48,13 +48,13 @@ pub const COMMON: [Field; 16] = [
     Field::new("meta", Shape::JSON.or_nil("none was given")),
     Field::new("participants_count", Shape::COUNT),
     Field::new("participants", Shape::list(&PARTICIPANT).about("as many as fit")),
-    Field::new("created_ms", Shape::UNIX_MS),
-    Field::new("changed_ms", Shape::UNIX_MS),
+    Field::new("created_at_ms", Shape::UNIX_MS),
+    Field::new("changed_at_ms", Shape::UNIX_MS),
     Field::new("changed_by", Shape::BYTES.or_nil("none was named")),
     Field::new("ttl_ms", Shape::MS.or_nil("it has none")),
     Field::new("sliding", Shape::FLAG),
     Field::new(
-        "ends_ms",
+        "ends_at_ms",
         Shape::UNIX_MS.or_nil("it has no end").or_zero("it has ended, but not everything is given back"),
     ),
     Field::new("checkpoints", Shape::COUNT),

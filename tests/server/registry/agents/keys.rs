@@ -70,8 +70,8 @@ fn what_time_does_is_notified() {
         silent_until(&server, turn * (TTL_MS + 1), "a", "agent.suspected");
         server.run("LTMC.HEARTBEAT r a").int();
     }
-    let until = shown(&server, "a").get("damped_until_ms").int();
-    let left = until - shown(&server, "a").get("heartbeat_ms").int();
+    let until = shown(&server, "a").get("damped_until_at_ms").int();
+    let left = until - shown(&server, "a").get("heartbeat_at_ms").int();
     let mut offset = 3 * (TTL_MS + 1) + left + 1;
     silent_until(&server, offset, "a", "agent.undamped");
     wait_until("it is a suspect", || field(&server, "a", "status") == "suspect");
@@ -98,7 +98,7 @@ fn a_hold_and_its_end_are_notified() {
     wait_until("the silence is held", || server.run("LTMC.AGENT.STATS r").get("held").int() == 1);
     let stats = server.run("LTMC.AGENT.STATS r");
     assert_eq!((stats.get("held").int(), stats.get("dead").int()), (1, 0));
-    assert!(stats.get("held_since_ms").int() > 0);
+    assert!(stats.get("held_since_at_ms").int() > 0);
     for agent in &all {
         server.run(&format!("LTMC.HEARTBEAT r {agent}")).int();
     }

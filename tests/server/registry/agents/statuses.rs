@@ -101,12 +101,12 @@ fn a_heartbeat_needs_a_registered_agent_and_returns_its_time_to_live() {
     assert_eq!(server.run("LTMC.HEARTBEAT r a").error_code(), "NOAGENT");
     server.run("LTMC.REGISTER r a EX 77").int();
     assert_eq!(server.run("LTMC.HEARTBEAT r a").int(), 77_000);
-    let heard = || shown(&server, "a").get("heartbeat_ms").int();
+    let heard = || shown(&server, "a").get("heartbeat_at_ms").int();
     let before = heard();
     server.run("LTMC.DEBUG CLOCK 30000").ok();
     server.run("LTMC.HEARTBEAT r a").int();
     assert!(heard() >= before + 30_000);
-    assert_eq!(shown(&server, "a").get("suspect_ms").int(), heard() + 77_000);
+    assert_eq!(shown(&server, "a").get("suspect_at_ms").int(), heard() + 77_000);
 }
 
 #[test]

@@ -23,8 +23,8 @@ fn team(server: &Server) {
 #[track_caller]
 fn has_grace(server: &Server, offset: i64, way: &str) {
     let at = |name: &str| shown(server, "b").get(name).int();
-    let loaded_ms = at("suspect_ms") - TTL_MS;
-    assert!(loaded_ms > at("heartbeat_ms") + TTL_MS, "{way}: this test is about long silence");
+    let loaded_ms = at("suspect_at_ms") - TTL_MS;
+    assert!(loaded_ms > at("heartbeat_at_ms") + TTL_MS, "{way}: this test is about long silence");
     assert_eq!(server.run("LTMC.AGENT.LIST r STATUS active").array().len(), 3, "{way}");
     // Almost to the end of the grace: one of them sends a heartbeat, and the others still need not.
     clock(server, offset + TTL_MS - 10_000);
@@ -195,8 +195,8 @@ fn a_replica_decides_nothing_but_shows_who_is_silent() {
     // roughly.
     clock(&replica, TTL_MS + 10_000);
     assert_eq!(shown(&replica, "a").get("status").text(), "active");
-    let heard = shown(&replica, "a").get("heartbeat_ms").int();
-    let suspect_ms = shown(&replica, "a").get("suspect_ms").int();
+    let heard = shown(&replica, "a").get("heartbeat_at_ms").int();
+    let suspect_ms = shown(&replica, "a").get("suspect_at_ms").int();
     assert!(suspect_ms >= heard + TTL_MS + TTL_MS / 2 && suspect_ms < heard + TTL_MS * 2, "{suspect_ms} {heard}");
     clock(&replica, 20 * TTL_MS);
     for agent in ["a", "b", "c"] {

@@ -166,7 +166,7 @@ fn explain_shows_a_dumped_registry_and_refuses_what_is_none() {
     let agent = shown(&server, "ada");
     let shown = &agent.get("claims").array()[0];
     assert_eq!(claimed["fence"], shown.get("fence").int(), "{json}");
-    assert_eq!(claimed["ends_at"], shown.get("ends_ms").int(), "{json}");
+    assert_eq!(claimed["ends_at"], shown.get("ends_at_ms").int(), "{json}");
     assert_eq!((&claimed["agent"], &claimed["reference"]), (&"ada".into(), &"job".into()), "{json}");
     for cut in [0, 1, payload.len() / 2, payload.len() - 1] {
         assert_eq!(server.cmd(&[b"LTMC.EXPLAIN".as_slice(), &payload[..cut]]).error_code(), "ERR");

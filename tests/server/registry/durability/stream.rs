@@ -122,7 +122,7 @@ fn what_time_decides_is_sent_as_it_is_decided() {
 fn of_many_heartbeats_one_an_agent_and_half_a_time_to_live_is_sent() {
     let server = Server::start();
     let registered =
-        ["a", "b"].map(|agent| (register(&server, agent, ""), shown(&server, agent).get("heartbeat_ms").int()));
+        ["a", "b"].map(|agent| (register(&server, agent, ""), shown(&server, agent).get("heartbeat_at_ms").int()));
     let mut tap = ReplicationTap::attach(&server);
     let before = (server.debug_digest(), server.info_int("persistence", "rdb_changes_since_last_save"));
     let beats: Vec<String> =

@@ -17,7 +17,7 @@ fn beat(server: &Server, agents: std::ops::Range<usize>) {
 
 fn held(server: &Server) -> bool {
     let stats = server.run("LTMC.AGENT.STATS r");
-    assert_eq!(stats.get("held_since_ms").is_nil(), stats.get("held").int() == 0);
+    assert_eq!(stats.get("held_since_at_ms").is_nil(), stats.get("held").int() == 0);
     stats.get("held").int() == 1
 }
 
@@ -106,7 +106,7 @@ fn nobody_dies_when_most_go_silent_and_who_comes_back_pays_nothing() {
 fn who_stays_silent_dies_at_the_bound_of_the_hold() {
     let server = held_silence();
     let bounds: Vec<i64> =
-        (0..20).map(|n| shown(&server, &format!("a{n}")).get("dead_ms").int() + 3 * TTL_MS).collect();
+        (0..20).map(|n| shown(&server, &format!("a{n}")).get("dead_at_ms").int() + 3 * TTL_MS).collect();
     for hundredths in [300, 350, 400, 450, 499] {
         set_clock(&server, hundredths * TTL_MS / 100);
         beat(&server, 20..24);

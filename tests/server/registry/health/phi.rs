@@ -15,7 +15,7 @@ fn beat(server: &Server, from: i64, every_ms: i64, times: i64) -> i64 {
 /// How long after its last heartbeat the agent becomes suspect.
 fn patience_ms(server: &Server) -> i64 {
     let agent = shown(server, "a");
-    agent.get("suspect_ms").int() - agent.get("heartbeat_ms").int()
+    agent.get("suspect_at_ms").int() - agent.get("heartbeat_at_ms").int()
 }
 
 /// Long after its start, which gives all agents one TTL of grace.
@@ -58,11 +58,14 @@ fn an_early_suspicion_brings_no_early_death() {
     let server = phi_server();
     register(&server, "a", "");
     let now = beat(&server, START, 1000, 20);
-    let heard = shown(&server, "a").get("heartbeat_ms").int();
+    let heard = shown(&server, "a").get("heartbeat_at_ms").int();
     set_clock(&server, now + 10_000);
     wait_for(&server, "agent.suspected", 1);
     let agent = shown(&server, "a");
-    assert!(agent.get("dead_ms").int() >= heard + 2 * TTL_MS, "dead after 200 percent of its time to live: {agent:?}");
+    assert!(
+        agent.get("dead_at_ms").int() >= heard + 2 * TTL_MS,
+        "dead after 200 percent of its time to live: {agent:?}"
+    );
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn a_claim_that_was_waited_for_reaches_the_replicas_as_what_it_came_to() {
 fn nothing_is_handed_out_while_clients_are_paused() {
     let mut line = Line::start();
     let replica = line.server.replica();
-    let ends_ms = line.holder.run("LTMC.AGENT.GET r a").get("claims").array()[0].get("ends_ms").int();
+    let ends_ms = line.holder.run("LTMC.AGENT.GET r a").get("claims").array()[0].get("ends_at_ms").int();
     let time = line.holder.run("TIME").texts();
     let now_ms = time[0].parse::<i64>().expect("seconds") * 1000 + time[1].parse::<i64>().expect("microseconds") / 1000;
     // The lease ends in the middle of the pause: Redis would not survive a hand-off then.
