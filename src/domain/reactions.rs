@@ -86,6 +86,8 @@ pub struct Estate {
     pub people: BTreeSet<Bytes>,
     /// What belonged to it.
     pub resources: Resources,
+    /// The fence of its end; 0 if that was not drawn yet.
+    pub until: Fence,
 }
 
 /// What is left of a value that Redis has deleted by itself.
@@ -223,7 +225,11 @@ impl<S: State> Reacts for Versioned<S> {
 
     fn estate(&self) -> Option<Estate> {
         let people = || self.participants().keys().cloned().collect();
-        (!self.resources().is_empty()).then(|| Estate { people: people(), resources: self.resources().clone() })
+        (!self.resources().is_empty()).then(|| Estate {
+            people: people(),
+            resources: self.resources().clone(),
+            until: 0,
+        })
     }
 }
 

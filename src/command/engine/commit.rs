@@ -194,8 +194,10 @@ pub fn change_value<E: Entity, H: Host>(
 
 /// Schedules what has to be done before Redis deletes a key at the end of its TTL.
 pub fn act_at_expiry<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key) {
-    let acts = matches!(host.raw::<E>(key), Ok(Some(stored)) if stored.state.acts_at_expiry());
-    if let Some(end) = host.expires_at(key).filter(|_| acts) {
+    if !matches!(host.raw::<E>(key), Ok(Some(stored)) if stored.state.acts_at_expiry()) {
+        return;
+    }
+    if let Some(end) = host.expires_at(key) {
         node.schedule.look_at(key.id(), end.saturating_sub(EXPIRY_LEAD_MS).max(node.now()));
     }
 }

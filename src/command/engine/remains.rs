@@ -50,10 +50,16 @@ fn give_back<H: Host>(node: &mut Node, host: &mut H, session: &KeyId, estate: &m
     let own_name = (!is_bound).then(|| session.name.clone());
     let people = estate.people.iter().cloned().chain(own_name).collect();
     let mut left = node.settings.get(Setting::SweepBatchMax) as usize;
-    let until = node.clock.next_fence();
-    while let Some((name, resource)) = estate.resources.pop_first().filter(|_| left > 0) {
+    if estate.until == 0 {
+        // What is granted later is kept.
+        estate.until = node.clock.next_fence();
+    }
+    let until = estate.until;
+    while left > 0 {
+        let Some((name, resource)) = estate.resources.pop_first() else { break };
         let at = Key { db: session.db, name: &name, arg: 0 };
         if check_here(host, &[session.into(), at]).is_err() || check_usable(node, host, at).is_err() {
+            left -= 1;
             continue;
         }
         let debt =

@@ -218,6 +218,11 @@ impl<S: State> Versioned<S> {
         self.is_found
     }
 
+    /// Whether it has ended and its grace is over at `now`, though it may still owe something.
+    pub fn is_gone(&self, now: Millis) -> bool {
+        self.status == Status::Terminated && self.end.gone_at <= now
+    }
+
     /// The state as it was at `version`; `None` if that cannot be restored.
     pub fn at_version(&self, version: Version) -> Option<S> {
         let mut state = S::clone(&self.state);

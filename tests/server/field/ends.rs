@@ -196,6 +196,23 @@ fn assert_given_back_or_deleted(server: &Server, lines: &[&str]) {
 }
 
 #[test]
+fn a_large_estate_is_given_back_in_rounds_and_nothing_of_it_is_lost() {
+    let server = Server::builder().arg("ltmc.sweep-batch-max", 2).start();
+    let replica = server.replica();
+    run(&server, "LTMC.SESSION.CREATE s");
+    run(&server, "LTMC.SESSION.JOIN s ada");
+    let locks: Vec<String> = (0..9).map(|n| format!("l{n}")).collect();
+    for lock in &locks {
+        run(&server, &format!("LTMC.LOCK {lock} ada PX 900000"));
+        run(&server, &format!("LTMC.SESSION.OWN s {lock}"));
+    }
+    server.client().pipeline(&["PEXPIRE s 10", "DEBUG SLEEP 0.05", "EXISTS s"]);
+    wait_until("all locks are free", || server.run(&format!("EXISTS {}", locks.join(" "))).int() == 0);
+    replica.wait_synced(&server);
+    assert_eq!(replica.run(&format!("EXISTS s {}", locks.join(" "))).int(), 0);
+}
+
+#[test]
 fn what_a_session_owns_is_given_back_if_its_ttl_ends_while_the_server_is_down() {
     for aof in ["yes", "no"] {
         let mut server = Server::builder().durable().arg("appendonly", aof).start();

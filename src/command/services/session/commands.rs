@@ -8,8 +8,8 @@ use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::Host;
 use crate::command::reply::{Reply, ELEMENT_BYTES};
 use crate::command::services::versioned::commands::{
-    apply_change, common_fields, create as create_value, existing, keep, live, live_record, parse_meta, remembered,
-    request_of, LifeArgs,
+    apply_change, common_fields, create as create_value, existing, keep, live, parse_meta, remembered, request_of,
+    shown_record, LifeArgs,
 };
 use crate::command::services::versioned::serve::end as end_session;
 use crate::command::settings::Setting;
@@ -169,7 +169,7 @@ pub fn delete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     let (mut budget, expires_at) = (Budget::of(cx.node), cx.host.expires_at(key));
-    let stored = live_record::<Fields, H>(cx.node, cx.host, key)?;
+    let stored = shown_record::<Fields, H>(cx.node, cx.host, key)?;
     let Some(stored) = stored else { return Ok(Outcome::Reply(Reply::Nil)) };
     let session = &stored.state;
     let resources = budget.list(session.resources().keys().map(|resource| Reply::bytes(resource)));
@@ -193,7 +193,7 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let new_status = if args.has_argument() { Some(args.word("status", &Status::WORDS)?) } else { None };
     acting(cx, &mut args)?;
     let Some(new_status) = new_status else {
-        let session = live::<Fields, H>(cx.node, cx.host, key)?;
+        let session = shown_record::<Fields, H>(cx.node, cx.host, key)?.map(|stored| &stored.state);
         return Ok(Outcome::Reply(session.map_or(Reply::Nil, |session| Reply::text(session.status().word()))));
     };
     let status = Status::ALL[new_status];

@@ -30,6 +30,16 @@ pub fn live_record<'a, S: State, H: Host>(
     host: &'a mut H,
     key: Key,
 ) -> Result<Option<&'a Record<Versioned<S>>>, Error> {
+    let now = node.now();
+    Ok(shown_record::<S, H>(node, host, key)?.filter(|stored| !stored.state.is_gone(now)))
+}
+
+/// The same, also beyond its end while it gives things back.
+pub fn shown_record<'a, S: State, H: Host>(
+    node: &Node,
+    host: &'a mut H,
+    key: Key,
+) -> Result<Option<&'a Record<Versioned<S>>>, Error> {
     let has_expired = has_expired(node, host, key);
     Ok(host.read::<Versioned<S>>(key)?.filter(|_| !has_expired))
 }
