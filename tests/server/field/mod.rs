@@ -6,5 +6,6 @@ mod clock;
 mod flow;
 mod mail;
 mod memory;
+mod paging;
 mod settings;
 mod versioned;
