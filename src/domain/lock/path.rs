@@ -45,8 +45,8 @@ impl Path {
     }
 
     /// Parses the path of a new lock. It may not look like a pattern: a lock on `src/*` would
-    /// protect a file of that name and nothing else. Values that hold such paths are read as they are, and
-    /// [`parse`](Self::parse) names them for giving them back.
+    /// protect a file of that name and nothing else. Values that hold such paths are read as they
+    /// are, and [`parse`](Self::parse) names them for giving them back.
     pub fn to_lock(text: &[u8]) -> Result<Self, Error> {
         if let Some(wild) = text.iter().find(|byte| PATTERN.contains(byte)) {
             let (shown, wild) = (crate::domain::value::bytes::printable(text), char::from(*wild));
