@@ -200,6 +200,11 @@ impl Flow {
         self.tasks.values().map(|task| &**task)
     }
 
+    /// The tasks from a number on, in order.
+    pub fn tasks_from(&self, no: TaskNo) -> impl Iterator<Item = &Task> {
+        self.tasks.range(no..).map(|(_, task)| &**task)
+    }
+
     /// The tasks after a number, in order.
     pub fn tasks_after(&self, no: TaskNo) -> impl Iterator<Item = &Task> {
         self.tasks.range(no.saturating_add(1)..).map(|(_, task)| &**task)

@@ -7,5 +7,6 @@ mod ends;
 mod flow;
 mod mail;
 mod memory;
+mod paging;
 mod settings;
 mod versioned;

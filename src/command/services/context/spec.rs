@@ -6,8 +6,8 @@ use crate::command::host::Access;
 use crate::command::services::registry::spec::with_filter;
 use crate::command::services::spec::{with_registry, KEY, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::command::services::versioned::spec::{
-    ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINT_ARGS, CHECKPOINT_MAP, CHECKPOINT_NUMBER, COMMON, FORK_COMPLEXITY,
-    FORK_KEYS, IFVERSION, JOINED, LEFT, MADE, META, NEW_VERSION, PRUNED, PRUNE_ARGS,
+    ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINTS_COMPLEXITY, CHECKPOINT_ARGS, CHECKPOINT_LIST, CHECKPOINT_NUMBER,
+    COMMON, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, JOINED, LEFT, MADE, META, NEW_VERSION, PRUNED, PRUNE_ARGS,
 };
 use crate::domain::Service;
 
@@ -210,9 +210,9 @@ pub const CHECKPOINT: Spec = Spec {
 pub const CHECKPOINTS: Spec = Spec {
     name: "LTMC.CTX.CHECKPOINTS",
     arity: -2,
-    complexity: "O(C) with C the checkpoints skipped and returned",
+    complexity: CHECKPOINTS_COMPLEXITY,
     summary: "Lists the checkpoints of a context, the oldest first.",
-    reply: Shape::list(&CHECKPOINT_MAP),
+    reply: CHECKPOINT_LIST,
     args: CHECKPOINTS_ARGS,
     ..CONTEXT_READ
 };

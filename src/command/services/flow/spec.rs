@@ -3,7 +3,9 @@
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
-use crate::command::services::spec::{with_registry, BLOCK, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
+use crate::command::services::spec::{
+    with_registry, BLOCK, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST,
+};
 use crate::domain::Service;
 
 const FLOW_ROW: Spec = Spec { service: Some(Service::Flow), complexity: "O(log N) with N the tasks", ..ROW };
@@ -358,9 +360,12 @@ pub const GET: Spec = Spec {
 pub const LIST: Spec = Spec {
     name: "LTMC.TASK.LIST",
     arity: -2,
-    complexity: "O(N) with N the tasks",
+    complexity: "O(N) with N the tasks; with CURSOR O(M + log N) with M the tasks looked at",
     summary: "Lists the ids of tasks, in the order in which they were added.",
-    reply: Shape::list(&Shape::BYTES.about("ids")),
+    reply: Shape::one_of(&[
+        Case::new(BY_OFFSET, Shape::list(&Shape::BYTES.about("ids"))),
+        Case::new(BY_CURSOR, Shape::tuple(&[NEXT, Field::new("tasks", Shape::list(&Shape::BYTES.about("ids")))])),
+    ]),
     args: &[FLOW, Arg::string("state").after("STATE").optional(), PAGE],
     ..FLOW_READ
 };

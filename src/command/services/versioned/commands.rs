@@ -7,7 +7,7 @@ use crate::command::engine::bindings::binding_for;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::commit::{commit, commit_changes, commit_one};
 use crate::command::engine::cx::{Cx, Outcome};
-use crate::command::engine::page::Page;
+use crate::command::engine::page::Paging;
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
@@ -260,15 +260,15 @@ pub fn checkpoint<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     apply_numbered::<S, H>(cx, key, event, request)
 }
 
-/// `... CHECKPOINTS key [LIMIT offset count]`
+/// `... CHECKPOINTS key [LIMIT offset count | CURSOR cursor [COUNT n]]`
 pub fn checkpoints<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let page = Page::only(&mut args)?;
+    let page = Paging::only(&mut args)?;
     let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
     let value = live::<S, H>(cx.node, cx.host, key)?;
-    let checkpoints = value.into_iter().flat_map(|value| value.history().checkpoints());
-    Ok(Outcome::Reply(budget.list(page.of(checkpoints).map(checkpoint_map))))
+    let checkpoints = value.into_iter().flat_map(|value| value.history().checkpoints_from(page.start()));
+    Ok(Outcome::Reply(page.list(&mut budget, checkpoints, |(id, _)| *id, |one| Some(checkpoint_map(*one)))))
 }
 
 /// A checkpoint, as replies show it.
