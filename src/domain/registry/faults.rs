@@ -16,14 +16,14 @@ impl Breakable for Registry {
                 let first = self.agents().next().map(|agent| agent.id.clone());
                 self.by_id.retain(|id, _| Some(id) != first.as_ref());
             }
-            "free" => self.free_slots.push(0),
+            "free" => self.agents.break_free(),
             "claims" => drop(self.claims.pop_first()),
             "claim-ends" => drop(self.claim_ends.pop_first()),
             "references" => drop(self.by_reference.pop_first()),
             "alarms" => drop(self.alarms.pop_first()),
             "alarm-times" => self.alarm_of.iter_mut().for_each(|alarm| *alarm = NEVER),
             "places" => {
-                self.agents.iter_mut().flatten().for_each(|agent| agent.pulse.place = Default::default());
+                self.agents.values_mut().for_each(|agent| agent.pulse.place = Default::default());
             }
             "bytes" => self.agent_bytes += 1,
             part => self.index.break_part(part),

@@ -6,5 +6,6 @@ mod clock;
 mod flow;
 mod mail;
 mod memory;
+mod room;
 mod settings;
 mod versioned;
