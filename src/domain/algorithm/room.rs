@@ -57,10 +57,16 @@ mod tests {
         let (mut map, mut set) = (AHashMap::new(), HashSet::new());
         let (mut list, mut queue) = (Vec::new(), VecDeque::new());
         for n in 0..100_000 {
-            (drop(map.insert(n, n)), set.insert(n), list.push(n), queue.push_back(n));
+            map.insert(n, n);
+            set.insert(n);
+            list.push(n);
+            queue.push_back(n);
         }
         for n in 0..99_990 {
-            (map.remove(&n), set.remove(&n), list.pop(), queue.pop_front());
+            map.remove(&n);
+            set.remove(&n);
+            list.pop();
+            queue.pop_front();
             map.give_back_room();
             set.give_back_room();
             list.give_back_room();
@@ -74,17 +80,22 @@ mod tests {
     #[test]
     fn a_size_that_swings_moves_nothing() {
         let (mut map, mut list) = (AHashMap::new(), Vec::new());
-        (0..10_000).for_each(|n| (drop(map.insert(n, n)), list.push(n)).0);
+        for n in 0..10_000 {
+            map.insert(n, n);
+            list.push(n);
+        }
         let mut moves = 0;
         let mut room = (map.capacity(), list.capacity());
         for _ in 0..100 {
             for n in (5_000..10_000).rev() {
-                (map.remove(&n), list.pop());
+                map.remove(&n);
+                list.pop();
                 map.give_back_room();
                 list.give_back_room();
             }
             for n in 5_000..10_000 {
-                (drop(map.insert(n, n)), list.push(n));
+                map.insert(n, n);
+                list.push(n);
             }
             // Places of removed elements may not count, see above.
             let now = (map.capacity().next_power_of_two(), list.capacity());
