@@ -167,7 +167,9 @@ mod tests {
     #[test]
     fn an_empty_slab_has_no_places() {
         let mut slab = Slab::default();
-        (0..1000).for_each(|n| drop(slab.insert(Box::new(n))));
+        for n in 0..1000 {
+            slab.insert(Box::new(n));
+        }
         (0..999).for_each(|place| drop(slab.remove(place)));
         assert_eq!((slab.count(), slab.places()), (1, 1000));
         assert_eq!(slab.remove(999), Some(Box::new(999)));

@@ -400,10 +400,6 @@ impl Entity for Buffer {
         codec::admit(event)
     }
 
-    fn expires_at(&self) -> Option<Millis> {
-        None
-    }
-
     fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {
         let first = self.dues.first().map(|(due, _)| *due);
         let evicts = self.is_too_large().then_some(1);

@@ -295,10 +295,6 @@ impl Entity for Mail {
         codec::admit(event)
     }
 
-    fn expires_at(&self) -> Option<Millis> {
-        None
-    }
-
     fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {
         let first = |times: &BTreeSet<(Millis, Fence)>| times.first().map(|(when, _)| *when);
         first(&self.ends).into_iter().chain(first(&self.expiries)).min()

@@ -402,10 +402,6 @@ impl Entity for Registry {
         codec::admit(event)
     }
 
-    fn expires_at(&self) -> Option<Millis> {
-        None
-    }
-
     fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {
         if let Some(hold) = self.hold.as_ref().filter(|hold| !self.is_held_silent(hold.share_percent)) {
             // It should end at once.

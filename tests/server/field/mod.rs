@@ -3,6 +3,7 @@
 mod buffer;
 mod cache;
 mod clock;
+mod ends;
 mod flow;
 mod mail;
 mod memory;

@@ -123,6 +123,18 @@ pub const GET: Spec = Spec {
     ..CONTEXT_READ
 };
 
+pub const TOUCH: Spec = Spec {
+    name: "LTMC.CTX.TOUCH",
+    arity: -2,
+    flags: WRITE_FAST,
+    categories: "write fast",
+    complexity: "O(1)",
+    summary: "Starts the TTL of a context anew, or sets another one.",
+    reply: Shape::FLAG.about("1, or 0 if there is no context"),
+    args: &[KEY, TTL],
+    ..CONTEXT_ROW
+};
+
 pub const DIFF: Spec = Spec {
     name: "LTMC.CTX.DIFF",
     arity: -3,

@@ -36,6 +36,7 @@ const FLOW_MAP: Shape = Shape::map(&[
     Field::new("state", Shape::word(&["empty", "running", "paused", "cancelled", "succeeded", "failed"])),
     Field::new("revision", Shape::REVISION),
     Field::new("created_at_ms", Shape::UNIX_MS),
+    Field::new("ttl_ms", Shape::MS.or_nil("it has none")),
     Field::new("expires_at_ms", Shape::UNIX_MS.or_nil("it does not expire")),
     Field::new("paused", Shape::FLAG),
     Field::new("max_active", Shape::COUNT.or_nil("there is no bound")),
@@ -180,6 +181,16 @@ pub const INFO: Spec = Spec {
     reply: FLOW_MAP.or_nil("there is no such flow"),
     args: &[FLOW],
     ..FLOW_READ
+};
+
+pub const TOUCH: Spec = Spec {
+    name: "LTMC.FLOW.TOUCH",
+    arity: -2,
+    complexity: "O(1)",
+    summary: "Starts the TTL of a flow anew, or sets another one.",
+    reply: Shape::FLAG.about("1, or 0 if there is no flow"),
+    args: &[FLOW, TTL],
+    ..FLOW_ROW
 };
 
 pub const PAUSE: Spec = Spec {
