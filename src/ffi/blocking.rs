@@ -22,6 +22,7 @@ use super::state;
 use super::state::Note;
 use crate::command::node::waits::Unserved;
 use crate::command::reply::Reply;
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::Error;
 use ahash::AHashMap;
@@ -138,6 +139,8 @@ fn forget(handle: Handle) -> Option<Ended> {
     BLOCKED.with_borrow_mut(|blocked| {
         let (waiter, was_unblocked) = blocked.waiters.remove(&handle)?;
         blocked.handles.remove(&waiter);
+        blocked.waiters.give_back_room();
+        blocked.handles.give_back_room();
         let at = blocked.put_off.iter().position(|(id, _)| *id == waiter);
         Some(Ended { waiter, was_unblocked, put_off: at.map(|at| blocked.put_off.swap_remove(at).1) })
     })

@@ -5,6 +5,7 @@
 //! stages add up to the whole. Outside debug mode no trace is open, and each mark costs one branch.
 //! The cost of tracing itself is not counted.
 
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::limits::{
     TRACE_ARGS_MAX, TRACE_ARG_BYTES_MAX, TRACE_BYTES_MAX, TRACE_EVENTS_MAX, TRACE_TEXT_BYTES_MAX, TRACE_WOKEN_MAX,
 };
@@ -339,6 +340,7 @@ impl Trace {
         while self.ring.len() > max || (self.bytes > TRACE_BYTES_MAX && self.ring.len() > 1) {
             self.bytes -= self.ring.pop_front().map_or(0, |oldest| oldest.bytes());
         }
+        self.ring.give_back_room();
     }
 
     /// The kept traces, the newest first.

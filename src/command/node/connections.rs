@@ -1,5 +1,6 @@
 //! Which keys are tied to which connections.
 
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::{Connection, Db, KeyId};
 use ahash::AHashMap;
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ impl ConnectionIndex {
             keys.remove(key);
             if keys.is_empty() {
                 self.0.remove(&connection);
+                self.0.give_back_room();
             }
         }
     }
@@ -30,6 +32,7 @@ impl ConnectionIndex {
         let key = keys.pop_first();
         if keys.is_empty() {
             self.0.remove(&connection);
+            self.0.give_back_room();
         }
         key
     }
@@ -38,6 +41,7 @@ impl ConnectionIndex {
     pub fn retain(&mut self, keep: impl Fn(&KeyId) -> bool) {
         self.0.values_mut().for_each(|keys| keys.retain(&keep));
         self.0.retain(|_, keys| !keys.is_empty());
+        self.0.give_back_room();
     }
 
     /// Follows SWAPDB.

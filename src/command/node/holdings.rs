@@ -2,6 +2,7 @@
 //!
 //! These are hints. A stale one is harmless: the key is opened and asked.
 
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::{AgentBinding, Bytes, Db, Fence, KeyId, Millis};
 use ahash::AHashMap;
 use std::collections::BTreeMap;
@@ -64,6 +65,7 @@ impl HoldingsIndex {
         }
         if agents.is_empty() {
             self.keys.remove(registry);
+            self.keys.give_back_room();
         }
     }
 
@@ -116,6 +118,7 @@ impl HoldingsIndex {
             agents.retain(|_, keys| !keys.is_empty());
         }
         self.keys.retain(|_, agents| !agents.is_empty());
+        self.keys.give_back_room();
     }
 
     /// Follows SWAPDB.

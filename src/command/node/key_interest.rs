@@ -1,6 +1,7 @@
 //! Which keys wait for a change of which other keys.
 
 use super::schedule::Schedule;
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::KeyId;
 use ahash::AHashMap;
 use std::collections::BTreeSet;
@@ -21,9 +22,9 @@ impl KeyInterest {
         if self.0.is_empty() {
             return;
         }
-        for waiting in self.0.remove(key).unwrap_or_default() {
-            schedule.look_at_once(waiting);
-        }
+        let waiting = self.0.remove(key).unwrap_or_default();
+        waiting.into_iter().for_each(|waiting| schedule.look_at_once(waiting));
+        self.0.give_back_room();
     }
 
     /// Something may have happened to any key.

@@ -6,6 +6,7 @@
 //! harmless: the next pass begins at the start.
 
 use crate::command::host::Key;
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::{KeyId, Millis};
 use ahash::AHashMap;
 use std::any::Any;
@@ -33,7 +34,9 @@ impl Passes {
         if self.0.is_empty() {
             return None;
         }
-        self.0.remove(&key.id())?.downcast().ok().map(|place| *place)
+        let place = self.0.remove(&key.id())?;
+        self.0.give_back_room();
+        place.downcast().ok().map(|place| *place)
     }
 
     /// The next look at this key continues behind this place.
@@ -45,6 +48,7 @@ impl Passes {
     pub fn forget(&mut self, key: Key) {
         if !self.0.is_empty() {
             self.0.remove(&key.id());
+            self.0.give_back_room();
         }
     }
 

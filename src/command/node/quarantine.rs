@@ -1,6 +1,7 @@
 //! Keys with which something is wrong although they hold nothing.
 
 use crate::command::host::Key;
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::limits::PANICS_PER_KEY_MAX;
 use crate::domain::value::bytes::printable;
 use crate::domain::{Code, Db, Error, KeyId, Service};
@@ -64,12 +65,14 @@ impl Quarantine {
     pub fn remove(&mut self, key: &KeyId) {
         if !self.0.is_empty() {
             self.0.remove(key);
+            self.0.give_back_room();
         }
     }
 
     /// Keeps what is known of these keys only.
     pub fn retain(&mut self, keep: impl Fn(&KeyId) -> bool) {
         self.0.retain(|key, _| keep(key));
+        self.0.give_back_room();
     }
 
     /// Follows SWAPDB.

@@ -4,6 +4,7 @@
 //! harmless: the key is opened and asked. So any doubt (a key was renamed, flushed or swapped, a
 //! waiter is gone) becomes a hint for now.
 
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::{Db, KeyId, Millis, DUE_ALREADY};
 use ahash::{AHashMap, AHashSet};
@@ -144,6 +145,7 @@ impl Schedule {
         if self.next_owner().is_some_and(|when| when <= now) {
             let (_, key) = self.owners.pop_first()?;
             self.owned.remove(&key);
+            self.owned.give_back_room();
             return Some(Due::Owner(key));
         }
         let wait = self.next_wait().filter(|when| *when <= now);
@@ -155,6 +157,7 @@ impl Schedule {
         key?;
         let (_, key) = self.hints.pop_first()?;
         let has_changed = self.keys.remove(&key).is_some_and(|hint| hint.has_changed);
+        self.keys.give_back_room();
         Some(if has_changed { Due::Changed(key) } else { Due::Key(key) })
     }
 

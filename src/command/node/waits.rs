@@ -4,6 +4,7 @@
 //! time limit comes, `CLIENT UNBLOCK` or `CLIENT KILL` ends it, its client disconnects, or its key
 //! moves to another node. Each service keeps its own queue; this is what all queues have in common.
 
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::{Bytes, Fence, KeyId, Millis, Service};
 use ahash::AHashMap;
@@ -74,6 +75,7 @@ impl Waits {
 
     pub(super) fn remove(&mut self, id: WaiterId) -> Option<Wait> {
         let wait = self.waits.remove(&id)?;
+        self.waits.give_back_room();
         self.of_service[wait.service as usize].remove(&id);
         Some(wait)
     }
@@ -86,11 +88,14 @@ impl Waits {
     /// The waiter has been told.
     pub fn told(&mut self, id: WaiterId) {
         self.undelivered.remove(&id);
+        self.undelivered.give_back_room();
     }
 
     /// The waiter is gone and was not told: what it was granted, if anything.
     pub fn take_undelivered(&mut self, id: WaiterId) -> Option<UndeliveredGrant> {
-        self.undelivered.remove(&id)
+        let grant = self.undelivered.remove(&id);
+        self.undelivered.give_back_room();
+        grant
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::command::host::Key;
 use crate::command::reply::Reply;
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::entity::event_log::Log;
 use crate::domain::json::Pointer;
 use crate::domain::queue::rank::WaiterId;
@@ -72,7 +73,9 @@ impl Watchers {
             let key = self.woken_keys.pop_first()?;
             self.woken.extend(self.by_key.get(&key).into_iter().flatten());
         }
-        self.woken.pop_front()
+        let next = self.woken.pop_front();
+        self.woken.give_back_room();
+        next
     }
 
     pub(crate) fn insert(&mut self, id: WaiterId, watcher: Watcher) {
@@ -98,11 +101,13 @@ impl Watchers {
     /// Removes a watcher.
     pub fn remove(&mut self, id: WaiterId) {
         let Some(watcher) = self.watchers.remove(&id) else { return };
+        self.watchers.give_back_room();
         for (key, _) in watcher.keys {
             if let Some(others) = self.by_key.get_mut(&key) {
                 others.remove(&id);
                 if others.is_empty() {
                     self.by_key.remove(&key);
+                    self.by_key.give_back_room();
                 }
             }
         }

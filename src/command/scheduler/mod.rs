@@ -17,14 +17,12 @@ use crate::command::engine::waiting::{refuse, refuse_all, refuse_disabled, take_
 use crate::command::node::deferred::DeferredWork;
 use crate::command::node::schedule::Due;
 use crate::command::node::waits::{Unserved, OWNERSHIP_MS};
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::entity_types::for_each_type;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::{Code, Connection, Entity, Error, KeyId, Millis};
 use crate::observe::trace::Stage;
 use memory_pressure::ask_for_memory;
-
-/// How many pieces of deferred work room is kept for. The load of a file may have left many more.
-const DEFERRED_KEPT: usize = 1024;
 
 /// One round of the scheduler: a sweep over what is due, and the next step of the automatic check
 /// if that is due.
@@ -61,9 +59,7 @@ fn next_piece<H: Host>(node: &mut Node, host: &mut H, watchers_first: bool) -> O
     let work = if node.replica { None } else { node.deferred.pop_front() };
     if let Some(work) = work {
         do_deferred(node, host, work);
-        if node.deferred.is_empty() {
-            node.deferred.shrink_to(DEFERRED_KEPT);
-        }
+        node.deferred.give_back_room();
         return Some(1);
     }
     let due = if watchers_first { None } else { node.schedule.pop_due(node.now(), !node.replica) };

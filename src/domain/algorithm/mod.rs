@@ -2,6 +2,8 @@
 
 pub mod allocator;
 pub mod eviction;
+pub mod room;
+pub mod slab;
 pub mod splitmix;
 pub mod steady_clock;
 pub mod xxhash;

@@ -2,6 +2,7 @@
 
 use crate::domain::algorithm::allocator::allocated;
 use crate::domain::algorithm::eviction::{Usage, Weight};
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::{Blob, Bytes, Millis};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -215,6 +216,7 @@ impl Chunk {
     pub fn release(&mut self, agent: &Bytes) {
         if let Ok(at) = self.record.retained_by.binary_search(agent) {
             self.record.retained_by.remove(at);
+            self.record.retained_by.give_back_room();
         }
     }
 
@@ -230,6 +232,7 @@ impl Chunk {
     pub fn unpin(&mut self, agent: &Bytes) {
         if let Ok(at) = self.pin_at(agent) {
             self.record.pins.remove(at);
+            self.record.pins.give_back_room();
         }
     }
 

@@ -84,7 +84,7 @@ impl<'de> Deserialize<'de> for Buffer {
         if hashes.contains(&None) {
             return Err(D::Error::custom("a content has no chunk"));
         }
-        buffer.usage.evictor.grow(buffer.count());
+        buffer.usage.evictor.fit(buffer.count());
         Ok(buffer)
     }
 }

@@ -11,6 +11,7 @@
 
 use super::chunk::Serial;
 use crate::domain::algorithm::allocator::{allocated, table_bytes, tree_bytes};
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::{Millis, DUE_ALREADY};
 use ahash::AHashMap;
 use std::collections::BTreeSet;
@@ -109,7 +110,8 @@ impl Order {
     /// Moves on to `step`. The time may have stepped back.
     fn advance(&mut self, step: u64) {
         for past in (self.step + 1..=step).take(STEPS) {
-            self.leaving.append(&mut self.read_in[past as usize % STEPS]);
+            let mut left = std::mem::take(&mut self.read_in[past as usize % STEPS]);
+            self.leaving.append(&mut left);
         }
         self.step = self.step.max(step);
     }
@@ -144,6 +146,7 @@ impl Popularity {
     /// Forgets a chunk that is gone.
     pub fn forget(&mut self, serial: Serial) {
         let Some(reads) = self.reads.remove(&serial) else { return };
+        self.reads.give_back_room();
         for (ring, order) in reads.rings.iter().zip(&mut self.orders) {
             order.by_total.remove(&(ring.placed, serial));
         }
@@ -159,6 +162,7 @@ impl Popularity {
                 let Some(serial) = self.orders[at].leaving.pop() else { break };
                 self.place(serial, at);
             }
+            self.orders[at].leaving.give_back_room();
             is_behind |= !self.orders[at].leaving.is_empty();
         }
         is_behind
@@ -189,6 +193,7 @@ impl Popularity {
         }
         if !reads.is_unplaced && reads.rings.iter().all(|ring| ring.total == 0 && ring.placed == 0) {
             self.reads.remove(&serial);
+            self.reads.give_back_room();
         }
     }
 

@@ -5,6 +5,7 @@ use super::chunk::{Chunk, Phase, Serial};
 use super::sharing::{Sharers, Sharing, COMPARED_MAX};
 use super::{Buffer, Config};
 use crate::domain::algorithm::eviction::Policy;
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::{Blob, Bytes, Millis};
 use ahash::{AHashMap, AHashSet};
 use std::collections::hash_map::Entry;
@@ -151,6 +152,7 @@ impl Buffer {
         let after = *entry.get();
         if after.chunks == 0 {
             entry.remove();
+            self.sharing.give_back_room();
         }
         if comes { before } else { after }.sharers()
     }
@@ -160,7 +162,7 @@ impl Buffer {
         self.last_serial += 1;
         let serial = self.last_serial;
         self.adopt(serial, Box::new(chunk));
-        self.usage.evictor.grow(self.chunks.len());
+        self.usage.evictor.fit(self.chunks.len());
         serial
     }
 
@@ -179,6 +181,8 @@ impl Buffer {
         self.leave(serial);
         let Some(chunk) = self.chunks.remove(&serial) else { return };
         self.by_id.remove(&chunk.record.id);
+        self.by_id.give_back_room();
+        self.usage.evictor.fit(self.chunks.len());
         for agent in chunk.agents() {
             self.no_longer_of(agent, serial);
         }
@@ -251,6 +255,7 @@ impl Buffer {
                 self.order.remove(&place);
             }
             self.loose.swap_remove(at as usize);
+            self.loose.give_back_room();
             if let Some(moved) = self.loose.get(at as usize).copied() {
                 self.set_loose_at(moved, Some(at));
             }

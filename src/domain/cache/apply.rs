@@ -9,6 +9,8 @@ use super::labels::{Label, LabelKind};
 use super::stats::{Counters, HitKind, Top};
 use super::Cache;
 use crate::domain::algorithm::eviction::Evictor;
+use crate::domain::algorithm::room::GiveBack;
+use crate::domain::algorithm::slab::Slab;
 use crate::domain::Fence;
 use ahash::AHashMap;
 use std::collections::BTreeSet;
@@ -19,10 +21,7 @@ impl Cache {
             return slot;
         }
         let hash = self.hash(call.as_ref());
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            (self.slots.len() - 1) as Slot
-        });
+        let slot = self.slots.next_place();
         let next = self.by_hash.insert(hash, slot);
         let tool = self.labels.join(Label::new(LabelKind::Tool, call.as_ref().tool()));
         let entry = Entry {
@@ -40,13 +39,12 @@ impl Cache {
             is_top: false,
         };
         self.entry_bytes += entry.bytes();
-        self.slots[slot as usize] = Some(Box::new(entry));
-        slot
+        self.slots.insert(Box::new(entry))
     }
 
     /// Changes an entry, and everything counted and ordered by its content.
     pub(super) fn change<T>(&mut self, slot: Slot, work: impl FnOnce(&mut Entry) -> T) -> Option<T> {
-        let entry = self.slots.get_mut(slot as usize)?.as_deref_mut()?;
+        let entry = self.slots.get_mut(slot)?;
         self.entry_bytes -= entry.bytes();
         let result = work(entry);
         self.entry_bytes += entry.bytes();
@@ -74,11 +72,11 @@ impl Cache {
         }
         self.unlink(hash, slot, next);
         self.labels.leave(tool);
-        self.slots[slot as usize] = None;
-        self.free.push(slot);
-        if self.free.len() == self.slots.len() {
+        self.slots.remove(slot);
+        self.by_hash.give_back_room();
+        if self.slots.count() == 0 {
             // An empty cache keeps nothing: no table, no slab, no sketch.
-            (self.slots, self.free, self.placed) = (Vec::new(), Vec::new(), Vec::new());
+            (self.slots, self.placed) = (Slab::default(), Vec::new());
             (self.by_hash, self.evictor, self.top) = (AHashMap::new(), Evictor::default(), Top::default());
         }
     }
@@ -93,7 +91,7 @@ impl Cache {
             return;
         }
         let mut at = first;
-        while let Some(entry) = self.slots.get_mut(at as usize).and_then(Option::as_deref_mut) {
+        while let Some(entry) = self.slots.get_mut(at) {
             if entry.next == Some(slot) {
                 entry.next = next;
                 return;
@@ -120,7 +118,7 @@ impl Cache {
 
     pub(super) fn missed(&mut self, slot: Slot, count: impl Fn(&mut Counters)) {
         let Some((hash, tool)) = self.entry(slot).map(|entry| (entry.hash, entry.tool)) else { return };
-        self.evictor.grow(self.answers.len().max(1));
+        self.evictor.fit(self.answers.len().max(1));
         self.evictor.seen(hash);
         self.count_both(tool, |counters| {
             counters.misses += 1;
@@ -194,7 +192,7 @@ impl Cache {
         self.placed.push(slot);
         self.answers.insert(id, slot);
         self.private += usize::from(!filled.call.as_ref().scope().is_empty());
-        self.evictor.grow(self.answers.len());
+        self.evictor.fit(self.answers.len());
         self.change(slot, |entry| (entry.answer, entry.place) = (Some(answer), place));
     }
 
@@ -210,8 +208,10 @@ impl Cache {
         self.labels.remove_answer(tool, answer.id);
         self.answers.remove(&answer.id);
         self.placed.swap_remove(place);
+        self.placed.give_back_room();
+        self.evictor.fit(self.answers.len());
         if let Some(moved) = self.placed.get(place).copied() {
-            if let Some(entry) = self.slots.get_mut(moved as usize).and_then(Option::as_deref_mut) {
+            if let Some(entry) = self.slots.get_mut(moved) {
                 entry.place = place as u32;
             }
         }
@@ -279,6 +279,7 @@ impl Cache {
             }
             let Some(id) = dying.next(&self.answers) else {
                 self.dying.pop_front();
+                self.dying.give_back_room();
                 continue;
             };
             let (is_soft, fence) = (dying.is_soft, dying.fence);
@@ -322,7 +323,7 @@ impl Cache {
     }
 
     pub(super) fn used(&mut self, slot: Slot, given: HitKind, by_other: bool) {
-        let Some(entry) = self.slots.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return };
+        let Some(entry) = self.slots.get_mut(slot) else { return };
         let Some(answer) = &entry.answer else { return };
         self.evictor.seen(entry.hash);
         self.evictor.used(&mut entry.usage);
@@ -348,10 +349,9 @@ impl Cache {
 
     fn add_top(&mut self, slot: Slot) {
         let slots = &self.slots;
-        let uses =
-            |slot: Slot| slots.get(slot as usize)?.as_deref().filter(|entry| entry.is_top).map(|entry| entry.uses);
+        let uses = |slot: Slot| slots.get(slot).filter(|entry| entry.is_top).map(|entry| entry.uses);
         for out in self.top.add(slot, uses) {
-            if let Some(entry) = self.slots.get_mut(out as usize).and_then(Option::as_deref_mut) {
+            if let Some(entry) = self.slots.get_mut(out) {
                 entry.is_top = false;
             }
         }

@@ -14,7 +14,6 @@ use crate::domain::limits::{
 };
 use crate::domain::value::fence::check_fence;
 use crate::domain::{Blob, Bytes, Error, Fence, Invariant, Millis};
-use ahash::AHashSet;
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::VecDeque;
@@ -163,7 +162,7 @@ pub fn rebuild(cache: &mut Cache) {
     let Cache { config, stays, last_answer, last_fence, .. } = *cache;
     let fresh = Cache { config, stays, last_answer, last_fence, counters: cache.counters, ..Cache::default() };
     let mut old = std::mem::replace(cache, fresh);
-    let mut entries: Vec<Box<Entry>> = std::mem::take(&mut old.slots).into_iter().flatten().collect();
+    let mut entries: Vec<Box<Entry>> = std::mem::take(&mut old.slots).into_values().collect();
     entries.sort_unstable_by_key(|entry| entry.answer.as_ref().map_or(AnswerId::MAX, |answer| answer.id));
     for entry in entries {
         let answer = entry.answer.as_ref().map(|answer| saved_answer(&old, answer));
@@ -183,14 +182,15 @@ pub fn rebuild(cache: &mut Cache) {
         // What cannot be added is broken beyond its derived parts. An entry of a cache can
         // be computed again.
         if cache.adopt(SavedEntry { call, answer, flight: entry.flight }).is_err() {
-            cache.slots.iter().rposition(Option::is_some).into_iter().for_each(|slot| cache.drop_if_bare(slot as Slot));
+            let last = cache.slots.iter().last().map(|(slot, _)| slot);
+            last.into_iter().for_each(|slot| cache.drop_if_bare(slot));
         } else if let Some(slot) = cache.find(CallRef(&entry.call)) {
             let (usage, uses, others) = (entry.usage, entry.uses, entry.others);
             cache.change(slot, |entry| (entry.usage, entry.uses, entry.others) = (usage, uses, others));
         }
     }
     (cache.dying, cache.voids, cache.evictor) = (old.dying, old.voids, old.evictor);
-    cache.evictor.grow(cache.answers.len());
+    cache.evictor.fit(cache.answers.len());
     cache.labels.keep_counters(old.labels);
 }
 
@@ -266,10 +266,9 @@ pub fn admit(event: &CacheEvent) -> Result<(), Error> {
 
 /// Whether all invariants hold.
 pub fn check(cache: &Cache) -> Result<(), Invariant> {
-    let entries = || (0..).zip(&cache.slots).filter_map(|(slot, entry)| Some((slot as Slot, entry.as_deref()?)));
     let (mut bytes, mut answers, mut flights, mut ends, mut private, mut count, mut firsts) = (0, 0, 0, 0, 0, 0, 0);
     let mut census = Census::default();
-    for (slot, entry) in entries() {
+    for (slot, entry) in cache.slots.iter() {
         check_entry(cache, slot, entry)?;
         count += 1;
         bytes += entry.bytes();
@@ -287,10 +286,8 @@ pub fn check(cache: &Cache) -> Result<(), Invariant> {
     let counts = [answers, flights, ends, private, answers];
     let indexed = [cache.answers.len(), cache.tickets.len(), cache.ends.len(), cache.private, cache.placed.len()];
     rule(counts == indexed && firsts == cache.by_hash.len(), "an index differs from the entries")?;
-    let free: AHashSet<Slot> = cache.free.iter().copied().collect();
-    let are_free = free.iter().all(|slot| cache.entry(*slot).is_none());
-    let all = [free.len() + count, cache.free.len() + count];
-    rule(are_free && all == [cache.slots.len(); 2], "the free places differ from the entries")?;
+    let are_free = cache.slots.is_sound() && cache.slots.count() == count;
+    rule(are_free, "the free places differ from the entries")?;
     rule(cache.labels.is_sound(&census), "the labels differ from the entries")?;
     check_bounds(cache)
 }
@@ -307,10 +304,9 @@ fn check_bounds(cache: &Cache) -> Result<(), Invariant> {
 /// Checks a part of it, by the places of the entries.
 pub fn check_part(cache: &Cache, from: u64, room: usize) -> Result<Part, Invariant> {
     check_bounds(cache)?;
-    let slots = (from..).zip(cache.slots.get(from as usize..).unwrap_or_default());
-    let entries = slots.filter_map(|(slot, entry)| Some((slot, entry.as_deref()?)));
-    Part::of(entries, room, |slot, entry| {
-        check_entry(cache, slot as Slot, entry)?;
+    let entries = cache.slots.from(from).map(|(slot, entry)| (slot.into(), (slot, entry)));
+    Part::of(entries, room, |_, (slot, entry)| {
+        check_entry(cache, slot, entry)?;
         Ok(1 + entry.answer.as_ref().map_or(0, |answer| answer.labels.len() / 4))
     })
 }

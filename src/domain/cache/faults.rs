@@ -12,12 +12,12 @@ impl Breakable for Cache {
     }
 
     fn break_part(&mut self, part: &str) {
-        let entries = self.slots.iter_mut().flatten();
+        let entries = self.slots.values_mut();
         match part {
             "calls" => self.by_hash.clear(),
             "hashes" => entries.for_each(|entry| entry.hash += 1),
             "rests" => drop(self.by_hash.insert(7, 0)),
-            "free" => self.free.push(0),
+            "free" => self.slots.break_free(),
             "answers" => self.answers.values_mut().for_each(|slot| *slot += 1),
             "tickets" => self.tickets.values_mut().for_each(|slot| *slot += 1),
             "ends" => drop(self.ends.pop_first()),

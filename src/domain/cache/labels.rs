@@ -8,9 +8,11 @@ use super::entry::Answer;
 use super::ids::{AnswerId, LabelId};
 use super::stats::Counters;
 use crate::domain::algorithm::allocator::{allocated, table_bytes, tree_bytes};
+use crate::domain::algorithm::room::GiveBack;
+use crate::domain::algorithm::slab::Slab;
 use crate::domain::limits::IDLE_TOOLS_MAX;
 use crate::domain::Bytes;
-use ahash::{AHashMap, AHashSet};
+use ahash::AHashMap;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
@@ -62,10 +64,13 @@ impl LabelRecord {
     }
 }
 
+/// Bytes of a record, and of its place.
+const RECORD_BYTES: usize = size_of::<Option<Box<LabelRecord>>>() + allocated(size_of::<LabelRecord>());
+
 /// Bytes of a label that an entry has: its record with its name, and its places in the table and in
 /// a set of answers.
 pub fn label_bytes(label: &Label) -> usize {
-    const PLACES: usize = size_of::<Option<LabelRecord>>()
+    const PLACES: usize = RECORD_BYTES
         + table_bytes(1000, size_of::<(Label, LabelId)>()) / 1000
         + tree_bytes(1, size_of::<AnswerId>()) / 2;
     PLACES + 2 * label.text.heap_bytes()
@@ -74,8 +79,7 @@ pub fn label_bytes(label: &Label) -> usize {
 /// All labels of a cache.
 #[derive(Debug, Clone, Default)]
 pub struct Labels {
-    records: Vec<Option<LabelRecord>>,
-    free: Vec<LabelId>,
+    records: Slab<LabelRecord>,
     ids: AHashMap<Label, LabelId>,
     /// Tools without entries, kept for their counters.
     idle: usize,
@@ -143,30 +147,28 @@ impl Labels {
     }
 
     fn record(&self, id: LabelId) -> Option<&LabelRecord> {
-        self.records.get(id as usize)?.as_ref()
+        self.records.get(id)
     }
 
     fn record_mut(&mut self, id: LabelId) -> Option<&mut LabelRecord> {
-        self.records.get_mut(id as usize)?.as_mut()
+        self.records.get_mut(id)
     }
 
     /// Whether the labels and their counts agree with the entries.
     pub fn is_sound(&self, census: &Census) -> bool {
-        let known = || (0..).zip(&self.records).filter_map(|(id, record)| Some((id as LabelId, record.as_ref()?)));
+        let known = || self.records.iter();
         let is_right = |(id, record): (LabelId, &LabelRecord)| {
             let counted = census.0.get(id as usize).copied().unwrap_or_default();
             (record.users, record.answers.len()) == (counted.users, counted.answers)
                 && (record.users > 0 || record.counters.is_some())
                 && self.ids.get(&record.label) == Some(&id)
         };
-        let free: AHashSet<LabelId> = self.free.iter().copied().collect();
-        let are_free = free.iter().all(|id| matches!(self.records.get(*id as usize), Some(None)));
         let used = |record: &LabelRecord| if record.users > 0 { label_bytes(&record.label) } else { 0 };
         let count = known().count();
         known().all(is_right)
-            && are_free
-            && census.0.len() <= self.records.len()
-            && [self.ids.len(), self.records.len() - free.len(), self.records.len() - self.free.len()] == [count; 3]
+            && self.records.is_sound()
+            && census.0.len() <= self.records.places()
+            && [self.ids.len(), self.records.count()] == [count; 2]
             && self.idle == known().filter(|(_, record)| record.users == 0).count()
             && self.text_bytes == known().map(|(_, record)| record.bytes()).sum::<usize>()
             && self.used_bytes == known().map(|(_, record)| used(record)).sum::<usize>()
@@ -180,7 +182,7 @@ impl Labels {
 
     /// Keeps the counters of tools in `others` that are also here.
     pub fn keep_counters(&mut self, others: Labels) {
-        for LabelRecord { label, counters, .. } in others.records.into_iter().flatten() {
+        for LabelRecord { label, counters, .. } in others.records.into_values().map(|record| *record) {
             let kept = counters.and_then(|counters| Some((self.find(&label)?, counters)));
             if let Some((id, counters)) = kept {
                 self.counters_mut(id).into_iter().for_each(|own| *own = *counters);
@@ -234,14 +236,7 @@ impl Labels {
     fn add(&mut self, label: Label) -> LabelId {
         let record = LabelRecord { label: label.clone(), users: 0, answers: BTreeSet::new(), counters: None };
         self.text_bytes += record.bytes();
-        let id = match self.free.pop() {
-            Some(id) => id,
-            None => {
-                self.records.push(None);
-                (self.records.len() - 1) as LabelId
-            }
-        };
-        self.records[id as usize] = Some(record);
+        let id = self.records.insert(Box::new(record));
         self.ids.insert(label, id);
         id
     }
@@ -262,10 +257,10 @@ impl Labels {
         self.used_bytes -= bytes;
         if is_remembered {
             self.idle += 1;
-        } else if let Some(record) = self.records[id as usize].take() {
+        } else if let Some(record) = self.records.remove(id) {
             self.text_bytes -= record.bytes();
             self.ids.remove(&record.label);
-            self.free.push(id);
+            self.ids.give_back_room();
         }
         if self.is_empty() {
             self.shrink();
@@ -275,15 +270,16 @@ impl Labels {
     /// No entry has a label: keeps only the room that the remembered tools need.
     fn shrink(&mut self) {
         const SPARE: usize = 8;
-        if self.idle > 0 && self.records.len() <= 2 * self.idle + SPARE {
+        if self.idle > 0 && self.records.places() <= 2 * self.idle + SPARE {
             return;
         }
         let old = std::mem::take(self);
-        for record in old.records.into_iter().flatten() {
+        for record in old.records.into_values() {
+            let record = *record;
             let id = self.add(record.label);
             self.text_bytes += if record.counters.is_some() { allocated(size_of::<Counters>()) } else { 0 };
             self.idle += 1;
-            self.records[id as usize].iter_mut().for_each(|kept| kept.counters = record.counters.clone());
+            self.record_mut(id).into_iter().for_each(|kept| kept.counters = record.counters.clone());
         }
     }
 
@@ -338,8 +334,8 @@ impl Labels {
     /// Bytes allocated outside the struct itself. The sets of entries are counted with the entries.
     pub fn heap_bytes(&self) -> usize {
         let sets = self.ids.len() * tree_bytes(1, size_of::<AnswerId>()) / 2;
-        allocated(self.records.capacity() * size_of::<Option<LabelRecord>>())
-            + allocated(self.free.capacity() * size_of::<LabelId>())
+        self.records.heap_bytes()
+            + self.records.count() * allocated(size_of::<LabelRecord>())
             + table_bytes(self.ids.capacity(), size_of::<(Label, LabelId)>())
             + self.text_bytes
             + sets
@@ -352,10 +348,10 @@ impl Labels {
     pub(super) fn break_part(&mut self, part: &str) {
         match part {
             "labels" => self.ids.clear(),
-            "label-users" => self.records.iter_mut().flatten().for_each(|record| record.users += 1),
-            "label-answers" => self.records.iter_mut().flatten().for_each(|record| record.answers.clear()),
-            "label-rests" => self.records.iter_mut().flatten().for_each(|record| record.answers.extend([999_999])),
-            "label-free" => self.free.push(0),
+            "label-users" => self.records.values_mut().for_each(|record| record.users += 1),
+            "label-answers" => self.records.values_mut().for_each(|record| record.answers.clear()),
+            "label-rests" => self.records.values_mut().for_each(|record| record.answers.extend([999_999])),
+            "label-free" => self.records.break_free(),
             "label-idle" => self.idle += 1,
             "label-texts" => self.text_bytes += 1,
             "label-uses" => self.uses += 1,

@@ -34,8 +34,9 @@ pub use entry::{Call, CallRef, Entry};
 pub use event::{CacheEvent, Filled, Removal, Target, TicketEnd};
 
 use super::{Connection, Entity, Error, Event, Fence, Invariant, Millis, Service};
-use crate::domain::algorithm::allocator::{allocated, table_bytes};
+use crate::domain::algorithm::allocator::table_bytes;
 use crate::domain::algorithm::eviction::{Evictor, Policy, Rank, Weight};
+use crate::domain::algorithm::slab::Slab;
 use crate::domain::entity::partial_check::Part;
 use ahash::AHashMap;
 use dying::{Dying, Voids};
@@ -73,8 +74,7 @@ pub enum Found<'a> {
 pub struct Cache {
     config: Config,
     stays: bool,
-    slots: Vec<Option<Box<Entry>>>,
-    free: Vec<Slot>,
+    slots: Slab<Entry>,
     /// The first entry with each hash.
     by_hash: AHashMap<u64, Slot>,
     hasher: ahash::RandomState,
@@ -129,7 +129,7 @@ impl Cache {
 
     /// The entry at a place.
     pub fn entry(&self, slot: Slot) -> Option<&Entry> {
-        self.slots.get(slot as usize)?.as_deref()
+        self.slots.get(slot)
     }
 
     fn hash(&self, call: CallRef) -> u64 {
@@ -352,21 +352,20 @@ impl Entity for Cache {
     }
 
     fn memory_bytes(&self) -> usize {
-        let spare_slots = self.free.len() * size_of::<Option<Box<Entry>>>();
+        let spare_slots = (self.slots.places() - self.slots.count()) * size_of::<Option<Box<Entry>>>();
         size_of::<Self>()
             + self.entry_bytes
             + spare_slots
-            + allocated(self.free.capacity() * size_of::<Slot>())
             + self.labels.heap_bytes()
             + self.dying.iter().map(Dying::heap_bytes).sum::<usize>()
             + self.voids.heap_bytes()
             + self.evictor.heap_bytes()
             + self.top.heap_bytes()
-            + if self.slots.is_empty() { 0 } else { table_bytes(1, size_of::<(u64, Slot)>()) }
+            + if self.slots.count() == 0 { 0 } else { table_bytes(1, size_of::<(u64, Slot)>()) }
     }
 
     fn free_effort(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots.count()
     }
 
     fn copied(&self) -> Self {
@@ -384,7 +383,7 @@ impl Entity for Cache {
 
     fn check_after(&self, _event: &CacheEvent) -> Result<(), Invariant> {
         const SMALL: usize = 64;
-        if self.slots.len() > SMALL {
+        if self.slots.count() > SMALL {
             return Ok(());
         }
         self.check()

@@ -8,6 +8,7 @@
 //! entry in it is harmless: the key itself decides.
 
 use crate::domain::algorithm::allocator::allocated;
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::limits::{BINDINGS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX};
 use crate::domain::value::fence::check_fence;
 use crate::domain::{Bytes, Error, Fence, Invariant};
@@ -93,6 +94,7 @@ impl AgentBindings {
     pub fn unbind(&mut self, agent: &[u8]) -> Option<AgentBinding> {
         let binding = self.by_agent.remove(self.place(agent).ok()?);
         self.heap_bytes -= binding.heap_bytes();
+        self.by_agent.give_back_room();
         Some(binding)
     }
 

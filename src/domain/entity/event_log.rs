@@ -6,6 +6,7 @@
 //! life is recognised.
 
 use super::event_json::EventJson;
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::json::pointer::{index, Pointer};
 use crate::domain::limits::WATCH_LOG_BYTES_MAX;
 use crate::domain::value::bytes::Text;
@@ -186,7 +187,9 @@ impl Log {
         if self.pieces.front().is_some_and(|piece| piece.len() == self.dropped_bytes) {
             self.pieces.pop_front();
             self.dropped_bytes = 0;
+            self.pieces.give_back_room();
         }
+        self.lengths.give_back_room();
     }
 
     /// The revision of the last event.

@@ -5,6 +5,7 @@ use super::index::Retired;
 use super::past::EndedClaim;
 use super::task::{Attempt, Cause, End, How, Parent, Plan, Run, State, Stop, Task, Told, Verdict};
 use super::{decide, Flow, Shelf, TaskNo};
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::entity::count;
 use crate::domain::limits::ATTEMPTS_KEPT_MAX;
 use crate::domain::{Blob, Bytes, Fence, Millis};
@@ -244,6 +245,7 @@ impl Flow {
             while self.claim_times.len() > rate.claims as usize {
                 self.claim_times.pop_front();
             }
+            self.claim_times.give_back_room();
         }
         let run = Run {
             fence: claimed.fence,

@@ -9,6 +9,7 @@ use super::shelf::Shelf;
 use super::task::{End, Needs, State, Task, OPEN_STATES, STATE_WORDS};
 use super::{Options, TaskNo};
 use crate::domain::algorithm::allocator::{allocated, table_bytes, tree_bytes};
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::queue::rank::virtual_start;
 use crate::domain::value::capability::Requirement;
 use crate::domain::{Bytes, Fence, Millis};
@@ -213,6 +214,7 @@ impl Index {
         let pairs = self.timers.len() + self.retired_len() + self.claims.len() + self.edges.len() + self.pending.len();
         table_bytes(self.by_id.capacity(), size_of::<(Bytes, TaskNo)>())
             + table_bytes(self.lines.capacity(), size_of::<(Arc<Needs>, Line)>())
+            + table_bytes(self.groups.capacity(), size_of::<(Bytes, Group)>())
             + tree_bytes(pairs, size_of::<(u64, u64)>())
             + ready
             + workers
@@ -236,10 +238,12 @@ impl Index {
     /// Removes a forgotten task.
     pub fn leave(&mut self, task: &Task) {
         self.by_id.remove(&task.id);
+        self.by_id.give_back_room();
         if let Some(line) = self.lines.get_mut(&task.needs) {
             line.tasks -= 1;
             if line.tasks == 0 {
                 self.lines.remove(&task.needs);
+                self.lines.give_back_room();
                 self.task_bytes -= needs_bytes(&task.needs);
             }
         }
@@ -373,6 +377,7 @@ impl Index {
     fn tidy_group(&mut self, name: &[u8]) {
         if self.groups.get(name).is_some_and(|group| group.running == 0 && group.lines.is_empty()) {
             self.groups.remove(name);
+            self.groups.give_back_room();
         }
     }
 }

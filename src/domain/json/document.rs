@@ -5,6 +5,7 @@ use super::pointer::index;
 use super::size::{Size, ELEMENTS, MEMBERS};
 use super::text::Json;
 use super::Pointer;
+use crate::domain::algorithm::room::GiveBack;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -84,6 +85,7 @@ impl Document {
                 }
                 let before = Size::of_room(items.len(), ELEMENTS);
                 let value = items.remove(at);
+                items.give_back_room();
                 self.size.more(Size::of_room(items.len(), ELEMENTS));
                 self.size.less(Size::of(&value).as_element().and(before));
                 Some(Edit::Insert { path, value: Json(value) })

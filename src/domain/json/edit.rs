@@ -206,6 +206,16 @@ mod tests {
     }
 
     #[test]
+    fn a_list_gives_back_the_room_of_what_was_removed() {
+        let mut document = Document::new(json!({"list": vec![0; 100_000]}));
+        for at in (10..100_000).rev() {
+            document.apply(Edit::Remove { path: Pointer::default().child("list").child(&at.to_string()) });
+        }
+        let list = document.root()["list"].as_array().expect("a list");
+        assert!(list.len() == 10 && list.capacity() < 100, "{}", list.capacity());
+    }
+
+    #[test]
     fn what_is_overwritten_again_and_again_is_remembered_once() {
         let mut document = Document::new(json!({"a": {"n": 0}, "list": []}));
         let before = document.clone();

@@ -7,6 +7,7 @@
 
 use super::grant::{Grant, Mode};
 use super::path::Path;
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::Bytes;
 use ahash::AHashMap;
 
@@ -200,6 +201,7 @@ impl Occupancy {
                 inner.remove(name);
             }
         }
+        inner.give_back_room();
         if inner.is_empty() {
             self.inner = None;
         }
@@ -260,6 +262,17 @@ mod tests {
         assert_eq!((tree.permits_missing(&path, 0), tree.permits_missing(&path, 2)), (1, 2));
         tree.remove(&grants[0], grants[1..].iter());
         assert_eq!((tree.permits_missing(&path, 0), tree.permits_missing(&path, 2)), (0, 1));
+    }
+
+    #[test]
+    fn the_room_of_paths_that_are_free_again_is_given_back() {
+        let grants: Vec<Grant> =
+            (1..=100_000).map(|n| grant(2 * n, Mode::Exclusive, &format!("folder-{n}/file"), 0)).collect();
+        let mut tree = Occupancy::of(grants.iter());
+        let peak = tree.heap_bytes();
+        grants[10..].iter().for_each(|grant| tree.remove(grant, std::iter::empty()));
+        assert!(tree == Occupancy::of(grants[..10].iter()));
+        assert!(peak > 10_000_000 && tree.heap_bytes() < 10_000, "{peak} {}", tree.heap_bytes());
     }
 
     #[test]

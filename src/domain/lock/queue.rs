@@ -10,6 +10,7 @@ use super::grant::Mode;
 use super::occupancy::Occupancy;
 use super::path::Path;
 use super::Lock;
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::queue::rank::{Rank, WaiterId};
 use crate::domain::{Bytes, Db, Fence, KeyId, Millis};
 use ahash::AHashMap;
@@ -133,11 +134,13 @@ impl LockQueues {
     /// Removes a waiter from all queues.
     pub fn remove(&mut self, id: WaiterId) -> Option<LockWaiter> {
         let waiter = self.waiters.remove(&id)?;
+        self.waiters.give_back_room();
         for key in &waiter.keys {
             if let Some(queue) = self.queues.get_mut(key) {
                 queue.remove(&waiter.rank);
                 if queue.is_empty() {
                     self.queues.remove(key);
+                    self.queues.give_back_room();
                 }
             }
         }
@@ -147,6 +150,7 @@ impl LockQueues {
                 ids.retain(|known| *known != id);
                 if ids.is_empty() {
                     self.by_owner.remove(&owner);
+                    self.by_owner.give_back_room();
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! compared with each line once, not with each waiter.
 
 use super::rank::WaiterId;
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::{Bytes, KeyId};
 use ahash::AHashMap;
 use std::collections::BTreeSet;
@@ -123,22 +124,26 @@ impl<W: InLine> Lines<W> {
     /// Removes a waiter.
     pub fn remove(&mut self, id: WaiterId) -> Option<W> {
         let waiter = self.waiters.remove(&id)?;
+        self.waiters.give_back_room();
         let (key, line) = (waiter.key(), waiter.line());
         if let Some(lines) = self.lines.get_mut(key) {
             if let Some(waiters) = lines.get_mut(line) {
                 waiters.remove(&id);
                 if waiters.is_empty() {
                     lines.remove(line);
+                    lines.give_back_room();
                 }
             }
             if lines.is_empty() {
                 self.lines.remove(key);
+                self.lines.give_back_room();
             }
         }
         if let Some(count) = self.counts.get_mut(key) {
             *count -= 1;
             if *count == 0 {
                 self.counts.remove(key);
+                self.counts.give_back_room();
             }
         }
         Some(waiter)

@@ -65,7 +65,7 @@ impl Registry {
     }
 
     pub(super) fn drop_claims(&mut self, slot: Slot) {
-        let Some(agent) = self.agents[slot as usize].as_deref_mut() else { return };
+        let Some(agent) = self.agents.get_mut(slot) else { return };
         self.agent_bytes -= agent.heap_bytes();
         let claims = std::mem::take(&mut agent.claims);
         self.agent_bytes += agent.heap_bytes();

@@ -13,7 +13,6 @@ use crate::domain::limits::{
 };
 use crate::domain::value::fence::check_fence;
 use crate::domain::{Bytes, Error, Fence, Invariant, Millis};
-use ahash::AHashSet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The saved form: the agents ordered by epoch, so that equal registries are equal bytes
@@ -123,9 +122,7 @@ pub fn check(registry: &Registry) -> Result<(), Invariant> {
     }
     check_counts(registry)?;
     rule(registry.agents().count() == registry.count(), "the ids differ from the agents")?;
-    let free: AHashSet<Slot> = registry.free_slots.iter().copied().collect();
-    let are_free = free.iter().all(|slot| registry.at(*slot).is_none());
-    rule(are_free && free.len() == registry.free_slots.len(), "the free slots differ from the agents")?;
+    rule(registry.agents.is_sound(), "the free slots differ from the agents")?;
     rule(claims == registry.claims.len(), "the claims differ from those of the agents")?;
     rule(references == registry.by_reference.len(), "the references differ from those of the claims")?;
     rule(registry.agent_bytes == counted_bytes(registry), "the counted bytes differ from the agents")?;
@@ -135,8 +132,7 @@ pub fn check(registry: &Registry) -> Result<(), Invariant> {
 
 /// What can be checked without the agents.
 fn check_counts(registry: &Registry) -> Result<(), Invariant> {
-    let taken = registry.count() + registry.free_slots.len();
-    rule(taken == registry.agents.len(), "the free slots differ from the agents")?;
+    rule(registry.agents.count() == registry.count(), "the free slots differ from the agents")?;
     rule(registry.claims.len() == registry.claim_ends.len(), "the ends of claims differ from the claims")?;
     rule(registry.by_epoch.len() == registry.count(), "the epochs differ from the agents")?;
     rule(registry.alarms.len() == registry.count(), "an agent has no alarm")?;
@@ -148,11 +144,10 @@ fn check_counts(registry: &Registry) -> Result<(), Invariant> {
 /// Checks a part of it, by the slots of the agents.
 pub fn check_part(registry: &Registry, from: u64, room: usize) -> Result<Part, Invariant> {
     check_counts(registry)?;
-    let slots = (from..).zip(registry.agents.get(from as usize..).unwrap_or_default());
-    let agents = slots.filter_map(|(slot, agent)| Some((slot, agent.as_deref()?)));
-    Part::of(agents, room, |slot, agent| {
+    let agents = registry.agents.from(from).map(|(slot, agent)| (slot.into(), (slot, agent)));
+    Part::of(agents, room, |_, (slot, agent)| {
         check_agent(registry, agent)?;
-        rule(registry.index.has(slot as Slot, agent), "the indexes differ from the agents")?;
+        rule(registry.index.has(slot, agent), "the indexes differ from the agents")?;
         Ok(1 + 4 * agent.heap_bytes() / CHECKED_BYTES)
     })
 }
@@ -214,11 +209,9 @@ fn counted_bytes(registry: &Registry) -> usize {
 
 fn index_of(registry: &Registry) -> Index {
     let mut index = Index::default();
-    for (slot, agent) in registry.agents.iter().enumerate() {
-        if let Some(agent) = agent {
-            index.enter(slot as Slot, agent);
-            index.move_to(slot as Slot, Place::default(), Place::of(agent));
-        }
+    for (slot, agent) in registry.agents.iter() {
+        index.enter(slot, agent);
+        index.move_to(slot, Place::default(), Place::of(agent));
     }
     index
 }
@@ -227,8 +220,10 @@ fn index_of(registry: &Registry) -> Index {
 /// node hears them.
 pub fn copied(registry: &Registry) -> Registry {
     let Registry { hold, past_hold, totals, loaded_at, last_fence, .. } = *registry;
-    let agents = registry.agents().map(|agent| Some(Box::new(Agent { claims: Vec::new(), ..agent.clone() }))).collect();
-    let mut copy = Registry { agents, hold, past_hold, totals, loaded_at, last_fence, ..Registry::default() };
+    let mut copy = Registry { hold, past_hold, totals, loaded_at, last_fence, ..Registry::default() };
+    for agent in registry.agents() {
+        copy.agents.insert(Box::new(Agent { claims: Vec::new(), ..agent.clone() }));
+    }
     rebuild(&mut copy);
     copy
 }
@@ -238,19 +233,19 @@ pub fn rebuild(registry: &mut Registry) {
     let agents = std::mem::take(&mut registry.agents);
     let Registry { hold, past_hold, totals, loaded_at, last_fence, .. } = *registry;
     *registry = Registry { hold, past_hold, totals, loaded_at, last_fence, ..Registry::default() };
-    for mut agent in agents.into_iter().flatten() {
+    for mut agent in agents.into_values() {
         agent.pulse.place = Place::default();
         let pulse = std::mem::take(&mut agent.pulse);
-        let slot = registry.agents.len();
+        let slot = registry.agents.next_place();
         registry.adopt(agent);
         // The heartbeats that this node heard are not derived.
-        if let Some(agent) = registry.agents[slot].as_deref_mut() {
+        if let Some(agent) = registry.agents.get_mut(slot) {
             registry.agent_bytes -= agent.heap_bytes();
             let place = agent.pulse.place;
             agent.pulse = crate::domain::registry::Pulse { place, ..pulse };
             registry.agent_bytes += agent.heap_bytes();
         }
-        registry.settle(slot as Slot);
+        registry.settle(slot);
     }
 }
 
@@ -261,7 +256,7 @@ pub fn memory_bytes(registry: &Registry) -> usize {
     let tree = |len: usize, entry: usize| len * entry * 4 / 3;
     let places = registry.by_id.capacity() * 8 / 7;
     size_of::<Registry>()
-        + registry.agents.capacity() * size_of::<Option<Box<Agent>>>()
+        + registry.agents.heap_bytes()
         + registry.count() * size_of::<Agent>()
         + registry.agent_bytes
         + places * (size_of::<(Bytes, Slot)>() + 1)
@@ -272,5 +267,4 @@ pub fn memory_bytes(registry: &Registry) -> usize {
         + tree(registry.by_reference.len(), size_of::<(Bytes, u64)>())
         + tree(registry.alarms.len(), size_of::<(Millis, Slot)>())
         + registry.alarm_of.capacity() * size_of::<Millis>()
-        + registry.free_slots.capacity() * size_of::<Slot>()
 }

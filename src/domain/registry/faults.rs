@@ -18,14 +18,14 @@ impl Breakable for Registry {
                 self.by_id.retain(|id, _| Some(id) != first.as_ref());
             }
             "epochs" => drop(self.by_epoch.pop_first()),
-            "free" => self.free_slots.push(0),
+            "free" => self.agents.break_free(),
             "claims" => drop(self.claims.pop_first()),
             "claim-ends" => drop(self.claim_ends.pop_first()),
             "references" => drop(self.by_reference.pop_first()),
             "alarms" => drop(self.alarms.pop_first()),
             "alarm-times" => self.alarm_of.iter_mut().for_each(|alarm| *alarm = NEVER),
             "places" => {
-                self.agents.iter_mut().flatten().for_each(|agent| agent.pulse.place = Default::default());
+                self.agents.values_mut().for_each(|agent| agent.pulse.place = Default::default());
             }
             "bytes" => self.agent_bytes += 1,
             part => self.index.break_part(part),

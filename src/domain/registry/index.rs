@@ -3,6 +3,7 @@
 
 use super::agent::{Agent, Place, Status};
 use super::slots::{AnyOf, Slot, SlotSet};
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::value::capability::{Capability, RequiredVersion, Requirement, VersionNumbers};
 use crate::domain::Bytes;
 use ahash::AHashMap;
@@ -226,6 +227,7 @@ impl Index {
             if let Some((name, _)) = self.capable.remove_entry(&cap.name) {
                 self.bytes -= size_of::<(Bytes, Capable)>() + name.heap_bytes() + ENTRY_BYTES;
             }
+            self.capable.give_back_room();
         }
     }
 
@@ -318,5 +320,6 @@ fn leave(map: &mut AHashMap<Bytes, SlotSet>, bytes: &mut usize, key: &Bytes, slo
         if let Some((key, _)) = map.remove_entry(key) {
             *bytes -= size_of::<(Bytes, SlotSet)>() + key.heap_bytes() + ENTRY_BYTES;
         }
+        map.give_back_room();
     }
 }

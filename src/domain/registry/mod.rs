@@ -47,6 +47,8 @@ pub use hold::{Hold, PastHold};
 use super::entity::{count, CHECKED_BYTES};
 use super::limits::REGISTRY_BYTES_MAX;
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use crate::domain::algorithm::room::GiveBack;
+use crate::domain::algorithm::slab::Slab;
 use crate::domain::entity::partial_check::Part;
 use agent::{Life, Place, Pulse};
 use ahash::AHashMap;
@@ -73,7 +75,7 @@ pub struct Totals {
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     /// The agents by slot.
-    agents: Vec<Option<Box<Agent>>>,
+    agents: Slab<Agent>,
     hold: Option<Hold>,
     past_hold: Option<PastHold>,
     totals: Totals,
@@ -82,7 +84,6 @@ pub struct Registry {
     /// When this node loaded it, unix ms: earlier silence is not counted.
     loaded_at: Millis,
     // Derived from the agents:
-    free_slots: Vec<Slot>,
     by_id: AHashMap<Bytes, Slot>,
     /// The order of the agents that is the same on every node. No two have one epoch.
     by_epoch: BTreeMap<Fence, Slot>,
@@ -119,7 +120,7 @@ impl Registry {
 
     /// The agent in a slot.
     pub fn at(&self, slot: Slot) -> Option<&Agent> {
-        self.agents.get(slot as usize)?.as_deref()
+        self.agents.get(slot)
     }
 
     /// Whether there is no room for one more registration.
@@ -144,7 +145,7 @@ impl Registry {
 
     /// All agents, in no particular order.
     pub fn agents(&self) -> impl Iterator<Item = &Agent> {
-        self.agents.iter().flatten().map(|agent| &**agent)
+        self.agents.iter().map(|(_, agent)| agent)
     }
 
     /// The agents from an epoch on, ordered by epoch. One that registers again moves to the end.
@@ -191,7 +192,6 @@ impl Registry {
         if let Some(slot) = known {
             self.drop_claims(slot);
         }
-        let before = known.and_then(|slot| self.agents[slot as usize].take().map(|agent| (slot, agent)));
         let mut agent = Agent {
             id: id.clone(),
             epoch: *epoch,
@@ -204,44 +204,39 @@ impl Registry {
             seen: *at,
             load: 0,
             flaps: flaps.map(Box::new),
-            record: before.as_ref().map(|(_, agent)| agent.record).unwrap_or_default(),
+            record: known.and_then(|slot| self.at(slot)).map(|agent| agent.record).unwrap_or_default(),
             claims: Vec::new(),
             pulse: Pulse::default(),
         };
         agent.pulse.hear(*at, profile.ttl_ms);
-        let slot = match before {
-            Some((slot, before)) => {
-                // What stays the same need not leave the index and enter it again.
-                self.index.leave(slot, &before);
-                self.by_epoch.remove(&before.epoch);
-                self.agent_bytes -= before.heap_bytes();
-                agent.pulse.place = before.pulse.place;
-                slot
-            }
-            None => self.new_slot(),
-        };
+        if let Some((slot, before)) = known.and_then(|slot| Some((slot, self.agents.get(slot)?))) {
+            // What stays the same need not leave the index and enter it again.
+            self.index.leave(slot, before);
+            self.by_epoch.remove(&before.epoch);
+            self.agent_bytes -= before.heap_bytes();
+            agent.pulse.place = before.pulse.place;
+        }
+        let slot = known.unwrap_or_else(|| self.agents.next_place());
         self.index.enter(slot, &agent);
         self.agent_bytes += agent.heap_bytes();
-        self.by_id.entry(agent.id.clone()).or_insert(slot);
+        match known {
+            Some(slot) => drop(self.agents.replace(slot, Box::new(agent))),
+            None => {
+                self.by_id.insert(agent.id.clone(), slot);
+                self.agents.insert(Box::new(agent));
+            }
+        }
         self.by_epoch.insert(*epoch, slot);
-        self.agents[slot as usize] = Some(Box::new(agent));
         self.settle(slot);
         self.last_fence = self.last_fence.max(*epoch);
         count(&mut self.totals.registered, 1);
-    }
-
-    fn new_slot(&mut self) -> Slot {
-        self.free_slots.pop().unwrap_or_else(|| {
-            self.agents.push(None);
-            (self.agents.len() - 1) as Slot
-        })
     }
 
     /// Adds a complete agent in a new slot, from a file.
     fn adopt(&mut self, mut agent: Box<Agent>) {
         agent.pulse.hear(agent.seen, agent.profile.ttl_ms);
         agent.pulse.load = agent.load;
-        let slot = self.new_slot();
+        let slot = self.agents.next_place();
         self.index.enter(slot, &agent);
         self.agent_bytes += agent.heap_bytes();
         self.by_id.insert(agent.id.clone(), slot);
@@ -251,7 +246,7 @@ impl Registry {
             self.last_fence = self.last_fence.max(claim.fence);
             self.index_claim(slot, claim);
         }
-        self.agents[slot as usize] = Some(agent);
+        self.agents.insert(agent);
         self.settle(slot);
     }
 
@@ -259,19 +254,21 @@ impl Registry {
         let Some(slot) = self.slot(id) else { return };
         self.drop_claims(slot);
         self.set_alarm(slot, NEVER);
-        let Some(agent) = self.agents[slot as usize].take() else { return };
+        let Some(agent) = self.agents.remove(slot) else { return };
         self.index.leave(slot, &agent);
         self.index.move_to(slot, agent.pulse.place, Place::default());
         self.agent_bytes -= agent.heap_bytes();
         self.by_id.remove(id);
         self.by_epoch.remove(&agent.epoch);
-        self.free_slots.push(slot);
+        self.by_id.give_back_room();
+        self.alarm_of.truncate(self.agents.places());
+        self.alarm_of.give_back_room();
     }
 
     /// Changes an agent, and moves it to where it belongs afterwards.
     fn edit(&mut self, id: &[u8], change: impl FnOnce(&mut Agent)) {
         let Some(slot) = self.slot(id) else { return };
-        let Some(agent) = self.agents[slot as usize].as_deref_mut() else { return };
+        let Some(agent) = self.agents.get_mut(slot) else { return };
         self.agent_bytes -= agent.heap_bytes();
         change(agent);
         self.agent_bytes += agent.heap_bytes();
@@ -280,7 +277,7 @@ impl Registry {
 
     /// Moves an agent to where it belongs in the indexes.
     fn settle(&mut self, slot: Slot) {
-        let Some(agent) = self.agents[slot as usize].as_deref_mut() else { return };
+        let Some(agent) = self.agents.get_mut(slot) else { return };
         let place = Place::of(agent);
         let from = std::mem::replace(&mut agent.pulse.place, place);
         if from != place {
@@ -306,7 +303,7 @@ impl Registry {
     }
 
     fn pulse(&mut self, slot: Slot, at: Millis, suspect_at: Millis, load: Option<u16>, is_measured: bool) {
-        let Some(agent) = self.agents.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return };
+        let Some(agent) = self.agents.get_mut(slot) else { return };
         let pulse = &mut agent.pulse;
         let interval = at.saturating_sub(pulse.beat);
         (pulse.beat, pulse.suspect_at) = (at, suspect_at);
@@ -456,7 +453,7 @@ impl Entity for Registry {
     }
 
     fn free_effort(&self) -> usize {
-        self.agents.len().max(1)
+        self.agents.count().max(1)
     }
 
     fn check_effort(&self) -> usize {

@@ -5,6 +5,7 @@
 //! "Better bitmap performance with Roaring bitmaps" (2016). So a tag that one agent has costs a few
 //! bytes, and the intersection of large sets takes one step for 64 agents.
 
+use crate::domain::algorithm::room::GiveBack;
 use smallvec::SmallVec;
 
 /// The place of an agent in its registry. Reused when the agent is gone; it means nothing
@@ -210,6 +211,7 @@ impl Bits {
         while self.words.last() == Some(&0) {
             self.words.pop();
         }
+        self.words.give_back_room();
         was_there
     }
 

@@ -7,6 +7,7 @@
 
 use super::life::is_time;
 use super::State;
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::entity::invariant::rule;
 use crate::domain::entity::{CHECKED_BYTES, NUMBER_MAX};
 use crate::domain::limits::{CHECKPOINTS_MAX, ID_BYTES_MAX, NAME_BYTES_MAX};
@@ -291,6 +292,7 @@ impl<U: Undo> History<U> {
     /// Moves the oldest recent version to the old ones.
     fn age(&mut self) {
         let Some(step) = self.recent.pop_front() else { return };
+        self.recent.give_back_room();
         self.bytes -= step.bytes();
         if self.marks.contains_key(&step.to) {
             self.push_old(step);
@@ -357,6 +359,7 @@ impl<U: Undo> History<U> {
     fn close_gap(&mut self, version: Version) {
         let Ok(at) = self.old.binary_search_by_key(&version, |step| step.to) else { return };
         let step = self.old.remove(at);
+        self.old.give_back_room();
         self.bytes -= step.bytes();
         if let Some(before) = at.checked_sub(1).and_then(|at| self.old.get_mut(at)) {
             self.bytes -= before.bytes();

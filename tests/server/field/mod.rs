@@ -8,5 +8,6 @@ mod flow;
 mod mail;
 mod memory;
 mod paging;
+mod room;
 mod settings;
 mod versioned;

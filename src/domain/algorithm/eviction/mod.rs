@@ -104,9 +104,9 @@ impl Evictor {
         *usage = Usage { last: self.clock, level: self.level };
     }
 
-    /// Makes room for the frequencies of `values` values.
-    pub fn grow(&mut self, values: usize) {
-        self.sketch.grow(values);
+    /// There are `values` values now: makes room for their frequencies, or gives room back.
+    pub fn fit(&mut self, values: usize) {
+        self.sketch.fit(values);
     }
 
     /// The rank of a value.
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn what_is_small_dear_and_often_used_stays_and_ages() {
         let mut evictor = Evictor::default();
-        evictor.grow(16);
+        evictor.fit(16);
         let (mut dear, mut cheap) = (Usage::default(), Usage::default());
         evictor.used(&mut dear);
         evictor.used(&mut cheap);

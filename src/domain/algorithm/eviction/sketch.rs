@@ -25,8 +25,9 @@ const WORDS_MAX: usize = 1 << 24;
 const HALF: u64 = 0x7777_7777_7777_7777;
 
 impl Sketch {
-    /// Makes room for the frequencies of `values` values. What was counted stays.
-    pub fn grow(&mut self, values: usize) {
+    /// Makes room for the frequencies of `values` values, or gives room back if a quarter of it
+    /// would do. What was counted stays.
+    pub fn fit(&mut self, values: usize) {
         let wanted = values.next_power_of_two().clamp(WORDS_MIN, WORDS_MAX);
         if self.words.is_empty() {
             self.words = vec![0; WORDS_MIN];
@@ -35,6 +36,22 @@ impl Sketch {
             // The place of a hash now has one more bit: both halves have its counters.
             self.words.extend_from_within(..);
         }
+        while self.words.len() > 4 * wanted {
+            self.fold();
+        }
+    }
+
+    /// Halves the number of words. Two counters become one, which has the larger count.
+    fn fold(&mut self) {
+        let half = self.words.len() / 2;
+        let (kept, other) = self.words.split_at_mut(half);
+        for (word, other) in kept.iter_mut().zip(other) {
+            let larger = |shift: u32| (*word >> shift & 15).max(*other >> shift & 15) << shift;
+            *word = (0..16).map(|at| larger(at * 4)).sum();
+        }
+        self.words.truncate(half);
+        self.words.shrink_to_fit();
+        self.counted /= 2;
     }
 
     /// Counts a hash.
@@ -98,7 +115,7 @@ mod tests {
         let mut sketch = Sketch::default();
         sketch.count(1);
         assert_eq!(sketch.frequency(1), 0, "without room nothing is known");
-        sketch.grow(1024);
+        sketch.fit(1024);
         for n in 0..100 {
             (0..=n % 7).for_each(|_| sketch.count(hash(n)));
         }
@@ -113,12 +130,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_often_seen_long_ago_is_forgotten_and_growing_forgets_nothing() {
+    fn what_was_often_seen_long_ago_is_forgotten_and_growing_or_shrinking_forgets_nothing() {
         let mut sketch = Sketch::default();
-        sketch.grow(64);
+        sketch.fit(64);
         (0..15).for_each(|_| sketch.count(hash(1)));
-        sketch.grow(4096);
+        sketch.fit(4096);
         assert_eq!(sketch.frequency(hash(1)), 15);
+        sketch.fit(64);
+        assert_eq!((sketch.frequency(hash(1)), sketch.words.len()), (15, 256));
+        sketch.fit(4096);
         let before = sketch.counted;
         (0..200_000).for_each(|n| sketch.count(hash(1_000 + n % 2_000)));
         assert!(sketch.frequency(hash(1)) < 15, "halved since {before}");
