@@ -14,6 +14,7 @@ pub mod reactions;
 pub mod repair;
 pub mod replay;
 pub mod reply_shape;
+pub mod requests;
 pub mod service;
 pub mod spec;
 pub mod tracing;

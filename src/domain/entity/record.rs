@@ -4,14 +4,14 @@ use super::bindings::{AgentBinding, AgentBindings};
 use super::event_json::EventJson;
 use super::event_log::Log;
 use super::fault::{Fault, Original};
-use super::idempotency::{Answer, Requests, REQUEST_KEY_BYTES_MAX};
+use super::idempotency::{Answered, Bounds, Forgets, Remembered, RequestId, Requests};
 use super::invariant::rule;
 use super::partial_check::Part;
 use super::LOADED_NUMBER_MAX;
 use crate::domain::algorithm::allocator::allocated;
 use crate::domain::limits::ID_BYTES_MAX;
 use crate::domain::value::fence::FENCE_END;
-use crate::domain::{Bytes, Entity, Error, Event, Fence, Invariant};
+use crate::domain::{Bytes, Entity, Error, Event, Fence, Invariant, Millis};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Borrow;
 
@@ -21,15 +21,12 @@ pub enum Change<V> {
     /// An event of the service.
     Event(V),
     /// A request with `REQID` was answered. The answer is kept for a retry.
-    Answered {
-        /// Owner and id, see [`request_key`](crate::domain::entity::idempotency::request_key).
-        id: Bytes,
-        /// The answer.
-        answer: Answer,
-    },
+    Answered(Box<Answered>),
     /// What a request was granted was taken back. A retry starts from the beginning.
     Forgotten {
-        /// Owner and id.
+        /// Whose the request was.
+        owner: Bytes,
+        /// Its id.
         id: Bytes,
     },
     /// The key was created. Only keys that keep a log begin with it.
@@ -138,10 +135,15 @@ impl<E: Entity> Record<E> {
                 }
             }
             Change::Unbound { agent } => return self.unbind(agent).into_iter().collect(),
-            Change::Answered { id, answer } => self.requests.get_or_insert_default().remember(id, answer),
-            Change::Forgotten { id } => {
+            Change::Answered(answered) => {
+                // The memory ends with the value: with the last grant, for example.
+                if !self.state.is_empty() {
+                    self.requests.get_or_insert_default().remember(answered);
+                }
+            }
+            Change::Forgotten { owner, id } => {
                 if let Some(requests) = &mut self.requests {
-                    requests.forget(id);
+                    requests.forget(owner, id);
                 }
             }
             Change::Born { revision } => {
@@ -282,10 +284,9 @@ impl<E: Entity> Record<E> {
     pub fn admit(change: &Change<E::Event>) -> Result<(), Error> {
         match change {
             Change::Event(event) => E::admit(event),
-            Change::Answered { id, .. } | Change::Forgotten { id } if id.len() <= REQUEST_KEY_BYTES_MAX => Ok(()),
-            Change::Answered { .. } | Change::Forgotten { .. } => {
-                Err(Error::usage("payload holds a request id that is too long"))
-            }
+            Change::Answered(answered) => answered.admit(),
+            Change::Forgotten { owner, id } if owner.len().max(id.len()) <= ID_BYTES_MAX => Ok(()),
+            Change::Forgotten { .. } => Err(Error::usage("payload holds a request id that is too long")),
             Change::Bound(binding) => binding.admit(),
             Change::Unbound { agent } if agent.len() <= ID_BYTES_MAX => Ok(()),
             Change::Gone => Ok(()),
@@ -295,9 +296,14 @@ impl<E: Entity> Record<E> {
         }
     }
 
-    /// The answer to request `id`, while it is remembered.
-    pub fn answer(&self, id: &[u8]) -> Option<&Answer> {
-        self.requests.as_ref()?.answer(id)
+    /// What is remembered under the owner and the id of a request.
+    pub fn remembered(&self, request: &RequestId) -> Option<&Remembered> {
+        self.requests.as_ref()?.get(request)
+    }
+
+    /// What is to be forgotten if a request is remembered at `now`.
+    pub fn forgets(&self, request: &RequestId, bounds: &Bounds, now: Millis) -> Forgets {
+        self.requests.as_ref().map_or_else(Forgets::default, |requests| requests.forgets(request, bounds, now))
     }
 
     /// Whether the key can be deleted. Remembered requests alone do not keep a key. A broken
@@ -308,12 +314,13 @@ impl<E: Entity> Record<E> {
 
     /// How many allocations freeing it takes.
     pub fn free_effort(&self) -> usize {
-        self.original().map_or_else(|| self.state.free_effort(), |original| original.blobs.len().max(1))
+        let requests = self.requests.as_ref().map_or(0, |requests| requests.len());
+        self.original().map_or_else(|| self.state.free_effort() + requests, |original| original.blobs.len().max(1))
     }
 
     /// Bytes held by the value, without the key.
     pub fn memory_bytes(&self) -> usize {
-        let requests = self.requests.as_ref().map_or(0, |r| allocated(size_of::<Requests>()) + r.memory_bytes());
+        let requests = self.requests.as_ref().map_or(0, |r| allocated(size_of::<Requests>()) + r.heap_bytes());
         let log = self.log.as_ref().map_or(0, |log| allocated(size_of::<Log>()) + log.heap_bytes());
         let bindings =
             self.bindings.as_ref().map_or(0, |bindings| allocated(size_of::<AgentBindings>()) + bindings.heap_bytes());
@@ -324,6 +331,7 @@ impl<E: Entity> Record<E> {
     /// Whether all invariants hold.
     pub fn check(&self) -> Result<(), Invariant> {
         self.check_beside()?;
+        self.check_requests()?;
         self.state.check()?;
         if cfg!(debug_assertions) {
             self.check_in_parts(100)?;
@@ -352,12 +360,17 @@ impl<E: Entity> Record<E> {
     /// is kept beside the state.
     pub fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
         self.check_beside()?;
+        if from == 0 {
+            self.check_requests()?;
+        }
         self.state.check_part(from, room)
     }
 
+    fn check_requests(&self) -> Result<(), Invariant> {
+        self.requests.as_ref().map_or(Ok(()), |requests| requests.check())
+    }
+
     fn check_beside(&self) -> Result<(), Invariant> {
-        let remembered = self.requests.as_ref().map_or(0, |requests| requests.len());
-        rule(remembered <= crate::domain::limits::REQUESTS_MAX, "more requests are remembered than allowed")?;
         rule(i64::try_from(self.revision).is_ok(), "the revision is out of bounds")?;
         self.bindings.as_ref().map_or(Ok(()), |bindings| bindings.check())?;
         let Some(log) = &self.log else { return Ok(()) };
@@ -374,6 +387,7 @@ impl<E: Entity> Record<E> {
     /// Rebuilds everything derived.
     pub fn rebuild(&mut self) {
         self.log.iter_mut().for_each(|log| log.rebuild());
+        self.requests.iter_mut().for_each(|requests| requests.rebuild());
         self.bindings.iter_mut().for_each(|bindings| bindings.rebuild());
         self.state.rebuild();
     }

@@ -6,5 +6,6 @@ mod clock;
 mod flow;
 mod mail;
 mod memory;
+mod retries;
 mod settings;
 mod versioned;
