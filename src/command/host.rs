@@ -2,6 +2,7 @@
 //! memory.
 
 use super::reply::Reply;
+use crate::domain::entity::expiry::Expiry;
 use crate::domain::entity::fault::Original;
 use crate::domain::entity::record::{Checkable, Payload};
 use crate::domain::node_report::NodeId;
@@ -104,8 +105,12 @@ pub trait Host: Sized + 'static {
     fn put<E: Entity>(&mut self, key: Key, stored: Record<E>) -> Result<(), Error>;
 
     /// Finishes a change. An empty key is deleted, which replicas and AOF are told beside the
-    /// change; any other gets its TTL. Clients that WATCH or track the key are told.
-    fn finish_change<E: Entity>(&mut self, key: Key);
+    /// change; of any other, the TTL becomes what the change says. Clients that WATCH or track the
+    /// key are told.
+    fn finish_change<E: Entity>(&mut self, key: Key, expiry: Expiry);
+
+    /// The end of the key's TTL, unix ms; `None` if it has none.
+    fn expires_at(&mut self, key: Key) -> Option<Millis>;
 
     /// Sends the changes to replicas and AOF, in the same transaction as everything else of this
     /// command.
@@ -141,8 +146,9 @@ pub trait Host: Sized + 'static {
     #[cfg(feature = "test-hooks")]
     fn step_system_clock(&mut self, ms: i64);
 
-    /// Gives the key its TTL back if something took it away (PERSIST, RESTORE without one).
-    fn keep_expiry<E: Entity>(&mut self, key: Key);
+    /// Sets another TTL, and tells replicas and AOF: the value does not allow the one that a client
+    /// has given it.
+    fn correct_expiry(&mut self, key: Key, expires_at: Option<Millis>);
 
     /// Whether the client may wait: not in MULTI, scripts and inner calls.
     fn may_block(&self) -> bool;

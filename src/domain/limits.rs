@@ -196,3 +196,8 @@ pub const TRACE_EVENTS_MAX: usize = 64;
 pub const TRACE_WOKEN_MAX: usize = 64;
 /// Most bytes of all traces.
 pub const TRACE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Whether a time to live, ms, is within the bounds that commands keep.
+pub fn is_ttl(ttl_ms: Option<Millis>) -> bool {
+    ttl_ms.is_none_or(|ttl_ms| (1..=DURATION_MS_MAX).contains(&ttl_ms))
+}

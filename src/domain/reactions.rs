@@ -22,11 +22,13 @@
 
 use super::buffer::Buffer;
 use super::cache::{Cache, CacheEvent, TicketEnd};
+use super::entity::event_log::Log;
 use super::flow::Flow;
 use super::lock::Lock;
 use super::mail::Mail;
 use super::registry::{Registry, RegistryEvent};
-use super::versioned::{Resource, State, Versioned};
+use super::versioned::{Resource, Resources, State, Versioned};
+use super::Record;
 use super::{buffer, flow, lock, mail, registry, versioned, AgentBinding, Bytes, Connection, Entity, Fence, Millis};
 use crate::domain::registry::agent::Life;
 use std::collections::BTreeSet;
@@ -77,6 +79,35 @@ pub struct Debt<'a> {
     pub at: Millis,
 }
 
+/// What a session owned that Redis has deleted, at the end of its TTL or to evict it.
+#[derive(Debug, Clone)]
+pub struct Estate {
+    /// Its participants.
+    pub people: BTreeSet<Bytes>,
+    /// What belonged to it.
+    pub resources: Resources,
+    /// The fence of its end; 0 if that was not drawn yet.
+    pub until: Fence,
+}
+
+/// What is left of a value that Redis has deleted by itself.
+#[derive(Debug, Clone)]
+pub struct Remains {
+    /// What its end is called.
+    pub event: Option<&'static str>,
+    /// Its log with that event, for its watchers.
+    pub log: Option<Box<Log>>,
+    /// What it owned.
+    pub estate: Option<Estate>,
+}
+
+/// What is left of a value that Redis deletes at `at`; `None` if nothing follows.
+pub fn remains<E: Reacts>(stored: &Record<E>, at: Millis, is_watched: bool) -> Option<Remains> {
+    let (event, log) = stored.expired(at, is_watched).unzip();
+    let estate = stored.state.estate();
+    (event.is_some() || estate.is_some()).then(|| Remains { event, log: log.flatten(), estate })
+}
+
 impl Debt<'_> {
     fn is_of(&self, holder: &[u8]) -> bool {
         self.resource.frees(holder, |holder| self.people.contains(holder))
@@ -100,6 +131,11 @@ pub trait Reacts: Entity {
     /// The session that this belongs to has ended: the first `max` things that it gives back.
     fn session_ended(&self, _debt: &Debt, _max: usize) -> Vec<Self::Event> {
         Vec::new()
+    }
+
+    /// What has to be given back if Redis deletes this.
+    fn estate(&self) -> Option<Estate> {
+        None
     }
 
     /// A connection has ended.
@@ -185,6 +221,15 @@ impl Reacts for Buffer {
 impl<S: State> Reacts for Versioned<S> {
     fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event> {
         versioned::decide::leave(self, &binding.agent, env.at).into_iter().collect()
+    }
+
+    fn estate(&self) -> Option<Estate> {
+        let people = || self.participants().keys().cloned().collect();
+        (!self.resources().is_empty()).then(|| Estate {
+            people: people(),
+            resources: self.resources().clone(),
+            until: 0,
+        })
     }
 }
 

@@ -174,6 +174,17 @@ impl Ctx {
         }
     }
 
+    /// Sends what sets a key's TTL, unix ms of LTMC's time, or takes it away.
+    pub fn replicate_expiry(self, key: Str, at: Option<u64>) {
+        match at {
+            Some(at) => {
+                let at = clock::to_system(at) as i64;
+                call!(RedisModule_Replicate(self.0, c"PEXPIREAT".as_ptr(), c"sl".as_ptr(), key.0, at));
+            }
+            None => drop(call!(RedisModule_Replicate(self.0, c"PERSIST".as_ptr(), c"s".as_ptr(), key.0))),
+        }
+    }
+
     /// Sends the running command as the client wrote it. If nobody listens, it only marks the
     /// data as changed.
     pub fn replicate_verbatim(self) {
@@ -342,9 +353,9 @@ impl OpenKey {
         call!(RedisModule_DeleteKey(self.0));
     }
 
-    /// Its expiry, unix ms.
+    /// Its expiry, unix ms of LTMC's time.
     pub fn expiry(&self) -> Option<u64> {
-        u64::try_from(call!(RedisModule_GetAbsExpire(self.0))).ok()
+        u64::try_from(call!(RedisModule_GetAbsExpire(self.0))).ok().map(clock::from_system)
     }
 
     /// Sets or removes its expiry, unix ms of LTMC's time.

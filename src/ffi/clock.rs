@@ -2,7 +2,7 @@
 //!
 //! LTMC's time is unix time that never goes back, see [`SteadyClock`]. The system's clock is asked
 //! once in each turn of the event loop. Redis' own times (TTLs) go by the system's clock:
-//! [`to_system`] leads from one to the other.
+//! [`to_system`] and [`from_system`] lead from one to the other.
 
 use crate::domain::algorithm::steady_clock::SteadyClock;
 use crate::domain::value::time::{Gap, Gaps};
@@ -64,6 +64,11 @@ pub fn gaps() -> Gaps {
 /// What the system's clock shows at a time of LTMC's.
 pub fn to_system(when: Millis) -> Millis {
     when.saturating_sub(STEADY.get().map_or(0, |clock| clock.ahead() / 1000))
+}
+
+/// LTMC's time when the system's clock shows this.
+pub fn from_system(when: Millis) -> Millis {
+    when.saturating_add(STEADY.get().map_or(0, |clock| clock.ahead() / 1000))
 }
 
 fn system_us() -> u64 {

@@ -3,11 +3,11 @@
 //!
 //! None of these callbacks may write, and some run in the middle of a command, so they leave notes.
 
-use super::api::{call, Ctx, Str};
+use super::api::{call, Ctx, OpenKey, Str};
 use super::contain::contain;
 use super::state;
 use super::state::Note;
-use super::{blocking, clock, listeners, notifications, shutdown, ticks, timer};
+use super::{blocking, clock, listeners, notifications, shutdown, ticks, timer, types};
 use crate::domain::KeyId;
 use redis_module::raw as rm;
 use std::ffi::{c_char, c_int, c_void, CStr};
@@ -33,7 +33,8 @@ pub fn subscribe(ctx: Ctx) -> Result<(), String> {
             return Err(format!("the server does not report event {id}"));
         }
     }
-    call!(RedisModule_SubscribeToKeyspaceEvents(ctx.0, rm::REDISMODULE_NOTIFY_GENERIC, Some(keyspace)));
+    let classes = rm::REDISMODULE_NOTIFY_GENERIC | rm::REDISMODULE_NOTIFY_EXPIRED | rm::REDISMODULE_NOTIFY_EVICTED;
+    call!(RedisModule_SubscribeToKeyspaceEvents(ctx.0, classes, Some(keyspace)));
     Ok(())
 }
 
@@ -131,21 +132,33 @@ extern "C" fn configured(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleE
     contain("a change of settings", notifications::may_have_changed);
 }
 
-/// A value of ours may now be under another name or without its expiry. The scheduler opens
-/// the key and checks.
+/// A value of ours may now be under another name or have another TTL, which the scheduler checks;
+/// or it has expired.
 extern "C" fn keyspace(
     ctx: *mut rm::RedisModuleCtx,
-    _class: c_int,
+    class: c_int,
     event: *const c_char,
     key: *mut rm::RedisModuleString,
 ) -> c_int {
     contain("a keyspace event", || {
+        if class != rm::REDISMODULE_NOTIFY_GENERIC {
+            return state::has_expired(Str(key).bytes(), Ctx(ctx).db());
+        }
         // SAFETY: Redis passes the event's name as a NUL-terminated text that lives
         // until we return.
         let event = unsafe { CStr::from_ptr(event) };
-        if [c"rename_to", c"move_to", c"copy_to", c"restore", c"persist"].contains(&event) {
+        let is_expiry = [c"expire", c"persist"].contains(&event);
+        let may_be_ours = is_expiry || [c"rename_to", c"move_to", c"copy_to", c"restore"].contains(&event);
+        // Most keys that are given a TTL are not ours.
+        if may_be_ours && (!is_expiry || is_ours(Ctx(ctx), Str(key))) {
             state::note(Note::KeyChanged(KeyId::new(Ctx(ctx).db(), Str(key).bytes())));
         }
     });
     rm::REDISMODULE_OK as c_int
+}
+
+/// Whether the key holds a value of ours.
+fn is_ours(ctx: Ctx, name: Str) -> bool {
+    let key = OpenKey::open(ctx, name, false);
+    !key.value().is_null() && types::tag_of(key.module_type()).is_some()
 }

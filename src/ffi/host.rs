@@ -7,10 +7,11 @@ use super::contain::contain;
 use super::{blocking, counts, inner, listeners, state, ticks, types, users, walk};
 use crate::command::host::{Access, Host, Key, KeyType, Member, Ownership, Walked};
 use crate::command::reply::Reply;
+use crate::domain::entity::expiry::Expiry;
 use crate::domain::entity::fault::Original;
 use crate::domain::entity::record::Payload;
 use crate::domain::queue::rank::WaiterId;
-use crate::domain::{Blob, Change, Db, Entity, Error, Fault, KeyId, Record, Service};
+use crate::domain::{Blob, Change, Db, Entity, Error, Fault, KeyId, Millis, Record, Service};
 use crate::snapshot;
 use crate::snapshot::{frame, ChangesWriter};
 use redis_module::raw as rm;
@@ -237,18 +238,16 @@ impl Host for RedisHost {
 
     fn put<E: Entity>(&mut self, key: Key, stored: Record<E>) -> Result<(), Error> {
         let at = self.open(key);
-        self.value::<E>(at)?;
-        self.set_value(at, stored).map(drop)
+        self.replace_value(at, stored)
     }
 
-    fn finish_change<E: Entity>(&mut self, key: Key) {
+    fn finish_change<E: Entity>(&mut self, key: Key, expiry: Expiry) {
         let at = self.open(key);
         let Ok(Some(value)) = self.value::<E>(at) else {
             return;
         };
         // SAFETY: as in `read`; only read before the key is deleted.
-        let (is_empty, is_broken, expires_at) =
-            unsafe { ((*value).is_empty(), (*value).is_broken(), (*value).state.expires_at()) };
+        let (is_empty, is_broken) = unsafe { ((*value).is_empty(), (*value).is_broken()) };
         let opened = &mut self.opened[at];
         self.ctx.signal_modified(opened.name);
         if is_broken {
@@ -260,8 +259,13 @@ impl Host for RedisHost {
             let unsent = self.unsent.find(key);
             unsent.into_iter().for_each(|at| self.unsent[at].writer.push::<E>(&[Change::Gone]));
         } else {
-            opened.key.set_expiry(expires_at);
+            self.set_expiry(at, expiry);
         }
+    }
+
+    fn expires_at(&mut self, key: Key) -> Option<Millis> {
+        let at = self.open(key);
+        self.opened[at].key.expiry()
     }
 
     fn replicate<E: Entity>(&mut self, key: Key, changes: &[Change<E::Event>]) {
@@ -348,14 +352,11 @@ impl Host for RedisHost {
         super::clock::step_system(ms);
     }
 
-    fn keep_expiry<E: Entity>(&mut self, key: Key) {
+    fn correct_expiry(&mut self, key: Key, expires_at: Option<Millis>) {
+        self.send();
         let at = self.open(key);
-        let Ok(Some(value)) = self.value::<E>(at) else { return };
-        // SAFETY: as in `read`.
-        let expires_at = unsafe { &*value }.state.expires_at();
-        if expires_at.is_some() && self.opened[at].key.expiry().is_none() {
-            self.opened[at].key.set_expiry(expires_at);
-        }
+        self.set_expiry(at, Expiry::of(expires_at));
+        self.ctx.replicate_expiry(self.opened[at].name, expires_at);
     }
 
     fn may_block(&self) -> bool {

@@ -6,6 +6,7 @@ use super::{counts, detached, timer};
 use crate::command::node::Node;
 use crate::command::scheduler;
 use crate::domain::queue::rank::WaiterId;
+use crate::domain::reactions::Remains;
 use crate::domain::{AgentBinding, Connection, KeyId};
 use redis_module::raw as rm;
 use std::cell::{Cell, RefCell, RefMut};
@@ -20,6 +21,8 @@ pub enum Note {
     ValueGone(KeyId, Vec<Connection>, Vec<AgentBinding>),
     /// A database was flushed, or all.
     Flushed(Option<u32>),
+    /// Redis has deleted a key by itself, at the end of its TTL or to evict it.
+    Expired(KeyId, Box<Remains>),
     /// Two databases were swapped.
     Swapped(u32, u32),
     /// A client disconnected.
@@ -46,6 +49,8 @@ struct Process {
     is_loading: Cell<bool>,
     /// A command of ours is deleting a key, and knows it.
     deleting: Cell<bool>,
+    /// What is left of the value that left its key last. Redis says next if that key has expired.
+    last_remains: RefCell<Option<(KeyId, Box<Remains>)>>,
 }
 
 thread_local! {
@@ -55,6 +60,7 @@ thread_local! {
         attentive: Cell::new(false),
         is_loading: Cell::new(true),
         deleting: Cell::new(false),
+        last_remains: RefCell::new(None),
     };
 }
 
@@ -136,6 +142,7 @@ fn take_in(process: &Process, node: &mut RefMut<Node>) {
         match note {
             Note::KeyChanged(key) => node.key_changed(key),
             Note::ValueGone(key, connections, bindings) => node.value_gone(key, connections, bindings),
+            Note::Expired(key, remains) => node.key_expired(key, remains),
             Note::Flushed(db) => node.database_flushed(db),
             Note::Swapped(one, other) => node.databases_swapped(one, other),
             Note::ClientGone(client) => scheduler::client_gone(node, client),
@@ -155,6 +162,24 @@ pub fn note(note: Note) {
 /// Whether the removal of a key of ours may matter now.
 pub fn cares_about_deletions() -> bool {
     PROCESS.with(|process| process.attentive.get() && !process.deleting.get())
+}
+
+/// Whether a command of ours is deleting a key.
+pub fn is_own_deletion() -> bool {
+    PROCESS.with(|process| process.deleting.get())
+}
+
+/// A value leaves its key, and this is left of it. Redis says next if the key has expired.
+pub fn will_expire(remains: Option<(KeyId, Box<Remains>)>) {
+    PROCESS.with(|process| *process.last_remains.borrow_mut() = remains);
+}
+
+/// A key has expired, or was evicted.
+pub fn has_expired(name: &[u8], db: u32) {
+    let remains = PROCESS.with(|process| process.last_remains.take());
+    if let Some((key, remains)) = remains.filter(|(key, _)| key.db == db && &*key.name == name) {
+        note(Note::Expired(key, remains));
+    }
 }
 
 /// Whether something is tied to the connection of `client`. A client that ends in the middle of a

@@ -1,6 +1,7 @@
 //! The key types: how Redis loads, saves, rewrites, measures, digests and frees our values.
 
 use super::api::{c_text, call, Ctx, Str};
+use super::clock;
 use super::contain::contain;
 use super::counts;
 use super::state;
@@ -10,6 +11,7 @@ use crate::command::host::{Host, Key};
 use crate::domain::entity::record::Checkable;
 use crate::domain::entity::record::Payload;
 use crate::domain::entity_types::{for_each_type, with_type};
+use crate::domain::reactions::{remains, Reacts};
 use crate::domain::value::bytes::printable;
 use crate::domain::{Blob, Entity, Error, KeyId, Record};
 use crate::snapshot;
@@ -51,7 +53,7 @@ pub fn register(ctx: Ctx) -> Result<(), String> {
     Ok(())
 }
 
-fn register_type<E: Entity>(ctx: Ctx) -> Result<(), String> {
+fn register_type<E: Reacts>(ctx: Ctx) -> Result<(), String> {
     let mut methods = rm::RedisModuleTypeMethods {
         version: u64::from(rm::REDISMODULE_TYPE_METHOD_VERSION),
         rdb_load: Some(rdb_load::<E>),
@@ -89,7 +91,7 @@ fn stored<'a, E: Entity>(value: *const c_void) -> &'a Record<E> {
     unsafe { &*value.cast::<Record<E>>() }
 }
 
-extern "C" fn rdb_load<E: Entity>(io: *mut rm::RedisModuleIO, version: c_int) -> *mut c_void {
+extern "C" fn rdb_load<E: Reacts>(io: *mut rm::RedisModuleIO, version: c_int) -> *mut c_void {
     let loaded = contain("loading a key", || {
         if version > ENCODING_VERSION {
             return Err(format!("encoding {version} is newer than this version of LTMC"));
@@ -120,6 +122,7 @@ extern "C" fn rdb_load<E: Entity>(io: *mut rm::RedisModuleIO, version: c_int) ->
                 if let Some(key) = key_of(io) {
                     crate::command::engine::replay::note_found(node, (&key).into(), &mut stored.state);
                     crate::command::engine::replay::note_value(node, (&key).into(), &stored);
+                    crate::command::engine::remains::note_estate(node, &key, &stored);
                 }
             });
         });
@@ -291,12 +294,14 @@ extern "C" fn copy<E: Entity>(_ctx: *mut rm::RedisModuleKeyOptCtx, value: *const
 
 /// A value leaves its key by DEL, UNLINK, RENAME, expiry or eviction. May run in the middle of any
 /// command, so it only leaves notes.
-extern "C" fn unlink<E: Entity>(ctx: *mut rm::RedisModuleKeyOptCtx, value: *const c_void) {
+extern "C" fn unlink<E: Reacts>(ctx: *mut rm::RedisModuleKeyOptCtx, value: *const c_void) {
     contain("the end of a key", || {
         let stored = stored::<E>(value);
         let (connections, bindings) = (stored.state.connections(), stored.bindings().cloned().collect::<Vec<_>>());
+        let (is_own, is_watched) = (state::is_own_deletion(), state::cares_about_deletions());
+        let remains = if is_own { None } else { remains(stored, clock::now_us() / 1000, is_watched) };
         let is_noted = E::GIVES_WAY || !connections.is_empty() || !bindings.is_empty();
-        if !is_noted && !state::cares_about_deletions() {
+        if !is_noted && !is_watched && remains.is_none() {
             return;
         }
         let name = call!(RedisModule_GetKeyNameFromOptCtx(ctx));
@@ -305,10 +310,11 @@ extern "C" fn unlink<E: Entity>(ctx: *mut rm::RedisModuleKeyOptCtx, value: *cons
             return;
         }
         let key = KeyId::new(db as u32, Str(name.cast_mut()).bytes());
+        state::will_expire(remains.map(|remains| (key.clone(), Box::new(remains))));
         if is_noted {
             state::note(Note::ValueGone(key.clone(), connections, bindings));
         }
-        if state::cares_about_deletions() {
+        if is_watched {
             state::note(Note::KeyChanged(key));
         }
     });

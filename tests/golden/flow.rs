@@ -20,7 +20,7 @@ fn created(keep: u64) -> FlowEvent {
         group_max: 2,
         rate: Some(Rate { claims: 3, per_ms: 60_000 }),
         keep: Keep { tasks: keep, age_ms: 0 },
-        expires_at: Some(NOW + 86_400_000),
+        ttl_ms: Some(86_400_000),
         ageing_ms: 1_000,
         keep_dead: Keep { tasks: keep, age_ms: 3_600_000 },
     };
@@ -73,6 +73,10 @@ fn claimed(name: &str, n: u64) -> FlowEvent {
 fn claimed_after(name: &str, n: u64, after: &str, before: u64) -> FlowEvent {
     let FlowEvent::Claimed(claimed) = claimed(name, n) else { unreachable!("it is a claim") };
     FlowEvent::Claimed(Box::new(Claimed { after: id(after), after_fence: FENCE + 2 * before, ..*claimed }))
+}
+
+fn touched(ttl_ms: Option<u64>) -> FlowEvent {
+    FlowEvent::Touched { at: NOW + 7_000, ttl_ms }
 }
 
 /// A flow that keeps nothing of what has ended but the last claims.
@@ -180,6 +184,7 @@ pub fn samples() -> Samples<Flow> {
             ("flow-changes-all", all),
             ("flow-changes-one", events([added(long)])),
             ("flow-changes-forgetful", forgetful()),
+            ("flow-changes-touched", events([touched(Some(86_400_000)), touched(None)])),
         ],
     }
 }

@@ -18,8 +18,7 @@ fn born<S: State>() -> Change<VersionedEvent<S>> {
 }
 
 fn created<S: State>(state: S, stays: bool) -> Change<VersionedEvent<S>> {
-    let life =
-        Life { ttl_ms: Some(60_000), is_sliding: true, ends_at: Some(NOW + 60_000), dies_at: Some(NOW + 900_000) };
+    let life = Life { ttl_ms: Some(60_000), is_sliding: true, dies_at: Some(NOW + 900_000) };
     Change::Event(VersionedEvent::Created(Box::new(Created {
         at: NOW,
         owner: Bytes::from("ada"),

@@ -5,6 +5,7 @@ use ltmc::command::engine::entity_types;
 use ltmc::command::host::{Access, Host, Key, KeyType, Member, Ownership, Walked};
 use ltmc::command::reply::Reply;
 use ltmc::domain::cache::CacheEvent;
+use ltmc::domain::entity::expiry::Expiry;
 use ltmc::domain::entity::fault;
 use ltmc::domain::entity::record::Checkable;
 use ltmc::domain::entity::record::Payload;
@@ -138,7 +139,7 @@ impl MemoryHost {
             copy
         };
         let (here, there) = (of(self.peek(from)), of(self.copied(from)));
-        let (end, revision) = (here.state.expires_at(), here.revision);
+        let (end, revision) = (self.keys[from].1, here.revision);
         self.restore(to, here, there);
         self.keys.get_mut(to).expect("just put there").1 = end;
         revision
@@ -284,11 +285,12 @@ impl Host for MemoryHost {
 
     fn put<E: Entity>(&mut self, key: Key, stored: Record<E>) -> Result<(), Error> {
         self.find::<E>(key)?;
-        self.keys.insert(key.id(), (Value::Ours(Box::new(stored)), None));
+        let end = self.keys.get(&key.id()).and_then(|(_, end)| *end);
+        self.keys.insert(key.id(), (Value::Ours(Box::new(stored)), end));
         Ok(())
     }
 
-    fn finish_change<E: Entity>(&mut self, key: Key) {
+    fn finish_change<E: Entity>(&mut self, key: Key, expiry: Expiry) {
         let id = key.id();
         let Some((Value::Ours(held), ttl)) = self.keys.get_mut(&id) else {
             return;
@@ -298,8 +300,18 @@ impl Host for MemoryHost {
             self.keys.remove(&id);
             self.replicate::<E>(key, &[Change::Gone]);
         } else {
-            *ttl = stored.state.expires_at();
+            match expiry {
+                Expiry::Keeps => {}
+                Expiry::At(end) => *ttl = Some(end),
+                Expiry::Never => *ttl = None,
+            }
         }
+    }
+
+    fn expires_at(&mut self, key: Key) -> Option<Millis> {
+        let id = key.id();
+        self.expire_if_needed(&id);
+        self.keys.get(&id)?.1
     }
 
     fn replicate<E: Entity>(&mut self, key: Key, changes: &[Change<E::Event>]) {
@@ -362,7 +374,9 @@ impl Host for MemoryHost {
         true
     }
 
-    fn keep_expiry<E: Entity>(&mut self, _key: Key) {}
+    fn correct_expiry(&mut self, key: Key, expires_at: Option<Millis>) {
+        self.keys.get_mut(&key.id()).expect("it was just read").1 = expires_at;
+    }
 
     fn connection(&self) -> Option<u64> {
         (self.client > 0).then_some(self.client)

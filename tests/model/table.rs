@@ -24,6 +24,7 @@ const FORMS: &[(&str, &str)] = &[
     ("json", "{}"),
     ("path", "/x"),
     ("revision", "0"),
+    ("cursor", "0"),
     ("share", "0.5"),
     ("beta", "1"),
     ("state", "ready"),

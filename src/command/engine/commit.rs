@@ -5,9 +5,13 @@ use super::service::Serve;
 use super::watch_log;
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
+use crate::domain::entity::expiry::Expiry;
 use crate::domain::{Change, Connection, Entity, Error, Event, Millis};
 use crate::observe::trace::Stage;
 use smallvec::SmallVec;
+
+/// How long before the end of a TTL its key is looked at, ms: Redis deletes it when it is over.
+pub const EXPIRY_LEAD_MS: Millis = 5;
 
 /// Makes one event happen that was decided, with all that follows from it.
 pub fn commit_one<E: Serve, H: Host>(node: &mut Node, host: &mut H, key: Key, event: E::Event) -> Result<(), Error> {
@@ -68,13 +72,14 @@ fn change<E: Serve, H: Host>(
             create::<E, H>(node, host, key)?;
         }
     }
-    change_value::<E, H>(node, host, key, changes)?;
+    let expiry = change_value::<E, H>(node, host, key, changes)?;
     node.trace.at(Stage::Wake);
     tell_watchers::<E, H>(node, host, key, changes);
     node.trace.at(Stage::Notify);
     // What happened is notified before the key goes because of it, as Redis does: rpop, then del.
     observe::<E, H>(node, host, key, changes);
-    host.finish_change::<E>(key);
+    host.finish_change::<E>(key, expiry);
+    act_at_expiry::<E, H>(node, host, key);
     node.key_interest.wake(&key.id(), &mut node.schedule);
     node.trace.back();
     E::settle(node, host, key, &mut plan);
@@ -84,7 +89,7 @@ fn change<E: Serve, H: Host>(
 /// Creates a key with a log, with revisions above those of its earlier lives.
 fn create<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
     let revision = node.clock.birth();
-    change_value::<E, H>(node, host, key, &mut [Change::Born { revision }])
+    change_value::<E, H>(node, host, key, &mut [Change::Born { revision }]).map(drop)
 }
 
 /// Applies an event that only this node needs. It is not replicated, notified or saved: no other
@@ -136,13 +141,14 @@ pub fn observe<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, chan
 }
 
 /// Replicates changes and then applies them, on a key that was read as one of this type. In this
-/// order the values in them can move into the state without a copy.
+/// order the values in them can move into the state without a copy. Returns what becomes of the TTL
+/// of the key.
 pub fn change_value<E: Entity, H: Host>(
     node: &mut Node,
     host: &mut H,
     key: Key,
     changes: &mut [Change<E::Event>],
-) -> Result<(), Error> {
+) -> Result<Expiry, Error> {
     let waited_for = node.is_waited_for(key);
     node.trace.at(Stage::Replicate);
     host.replicate::<E>(key, changes);
@@ -150,14 +156,16 @@ pub fn change_value<E: Entity, H: Host>(
     node.trace.events(key.db, key.name, changes);
     let stored = host.raw_or_new::<E>(key)?;
     let mut untied: SmallVec<[Connection; 2]> = SmallVec::new();
+    let mut expiry = Expiry::Keeps;
     for change in changes {
         if let Change::Event(event) = change {
             if let Some(connection) = stored.state.unties(event) {
                 untied.push(connection);
             }
         }
-        let ended_bindings = stored.take(change);
-        ended_bindings.iter().for_each(|binding| node.holdings.let_go(binding, &key.id()));
+        let effects = stored.take(change);
+        expiry = expiry.then(effects.expiry);
+        effects.ended_bindings.iter().for_each(|binding| node.holdings.let_go(binding, &key.id()));
         if let Some(fence) = change.fence() {
             node.clock.observe(fence);
         }
@@ -181,5 +189,15 @@ pub fn change_value<E: Entity, H: Host>(
         // What is due because of this change is not overdue.
         node.schedule.look_at(key.id(), when.max(node.now()));
     }
-    Ok(())
+    Ok(expiry)
+}
+
+/// Schedules what has to be done before Redis deletes a key at the end of its TTL.
+pub fn act_at_expiry<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key) {
+    if !matches!(host.raw::<E>(key), Ok(Some(stored)) if stored.state.acts_at_expiry()) {
+        return;
+    }
+    if let Some(end) = host.expires_at(key) {
+        node.schedule.look_at(key.id(), end.saturating_sub(EXPIRY_LEAD_MS).max(node.now()));
+    }
 }

@@ -11,6 +11,7 @@ pub mod entity_types;
 pub mod keys;
 pub mod page;
 pub mod reactions;
+pub mod remains;
 pub mod repair;
 pub mod replay;
 pub mod reply_shape;

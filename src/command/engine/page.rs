@@ -1,10 +1,18 @@
-//! `LIMIT offset count`: the part of a list that a command returns.
+//! The part of a list that a command returns: `LIMIT offset count`, or `CURSOR cursor [COUNT n]`.
+//!
+//! An offset counts what stands before the part, so it skips what it should show when something
+//! before it leaves. A cursor names a [`Place`] of the list itself. Places depend on what is saved
+//! and replicated only, so a cursor is good on a replica, after a reload and after a failover.
+//! What is there all the time is shown, whatever comes and leaves meanwhile.
 
 use super::args::Args;
+use super::budget::Budget;
+use crate::command::reply::Reply;
 use crate::domain::limits::RESULTS_MAX;
-use crate::domain::Error;
+use crate::domain::value::bytes::printable;
+use crate::domain::{Bytes, Error, Fence};
 
-/// A part of a list.
+/// A part of a list, by its offset.
 #[derive(Debug, Clone, Copy)]
 pub struct Page {
     /// How many items come before it.
@@ -18,23 +26,222 @@ impl Page {
     pub const ALL: Page = Page { offset: 0, count: usize::MAX };
 
     /// Reads the values of `LIMIT`.
-    pub fn read(args: &mut Args) -> Result<Self, Error> {
+    fn read(args: &mut Args) -> Result<Self, Error> {
         let offset = args.number("the offset after LIMIT", 0, RESULTS_MAX)? as usize;
         let count = args.number("the count after LIMIT offset", 0, RESULTS_MAX)? as usize;
         Ok(Self { offset, count })
     }
 
-    /// `[LIMIT offset count]` as the only option of a command.
-    pub fn only(args: &mut Args) -> Result<Self, Error> {
-        let mut page = Self::ALL;
-        while args.option()?.is_some() {
-            page = Self::read(args)?;
-        }
-        Ok(page)
-    }
-
     /// The items in this part.
     pub fn of<I: Iterator>(self, items: I) -> impl Iterator<Item = I::Item> {
         items.skip(self.offset).take(self.count)
+    }
+}
+
+/// Where an item stands in a list: the same on every node that has the value.
+pub trait Place: Sized {
+    /// The place before all others.
+    const FIRST: Self;
+
+    /// Reads what [`text`](Place::text) wrote; never for the text `0`.
+    fn read(text: &[u8]) -> Option<Self>;
+
+    /// A text that is not `0`.
+    fn text(&self) -> String;
+}
+
+/// Items that have a number, from 1 on.
+impl Place for u64 {
+    const FIRST: Self = 0;
+
+    fn read(text: &[u8]) -> Option<Self> {
+        crate::domain::value::bytes::parse_u64(text).filter(|number| *number <= i64::MAX as u64)
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// Items that have a name, which may hold any byte.
+impl Place for Bytes {
+    const FIRST: Self = Bytes::EMPTY;
+
+    fn read(text: &[u8]) -> Option<Self> {
+        let digit = |digit: &u8| char::from(*digit).to_digit(16).map(|value| value as u8);
+        let pairs = text.chunks(2).map(|pair| Some(digit(&pair[0])? << 4 | digit(pair.get(1)?)?));
+        let bytes = pairs.collect::<Option<Vec<u8>>>().filter(|bytes| !bytes.is_empty())?;
+        Some(Bytes::from(&bytes[..]))
+    }
+
+    fn text(&self) -> String {
+        self.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Items that have an id and within that a name.
+impl Place for (Fence, Bytes) {
+    const FIRST: Self = (0, Bytes::EMPTY);
+
+    fn read(text: &[u8]) -> Option<Self> {
+        let dash = text.iter().position(|byte| *byte == b'-')?;
+        Some((Fence::read(&text[..dash])?, Bytes::read(&text[dash + 1..])?))
+    }
+
+    fn text(&self) -> String {
+        format!("{}-{}", self.0, Bytes::text(&self.1))
+    }
+}
+
+/// A part of a list, from a place on.
+#[derive(Debug, Clone)]
+pub struct Cursor<P> {
+    /// Where it begins: here, or behind it if nothing stands here any more.
+    pub from: P,
+    /// How many items are looked at, shown or not.
+    pub count: usize,
+}
+
+impl<P: Place> Cursor<P> {
+    /// How many items are looked at without `COUNT`.
+    const COUNT: usize = 10;
+
+    /// Reads a cursor, without its `COUNT`.
+    pub fn read(args: &mut Args) -> Result<Self, Error> {
+        let given = args.bytes("cursor")?;
+        let from = if given == b"0" { Some(P::FIRST) } else { P::read(given) };
+        from.map(|from| Self { from, count: Self::COUNT }).ok_or_else(|| {
+            let given = printable(given);
+            Error::usage(format!(
+                "cursor is '{given}', allowed are 0 and what the call before answered as the next one"
+            ))
+        })
+    }
+
+    /// Reads the value of `COUNT`.
+    pub fn read_count(&mut self, args: &mut Args) -> Result<(), Error> {
+        self.count = args.number("COUNT", 1, RESULTS_MAX)? as usize;
+        Ok(())
+    }
+
+    /// The next cursor, and those of the next items that `show` shows, as far as they fit. `items`
+    /// begin at the place of this cursor.
+    pub fn page<T>(
+        &self,
+        budget: &mut Budget,
+        items: impl IntoIterator<Item = T>,
+        place: impl Fn(&T) -> P,
+        mut show: impl FnMut(&T) -> Option<Reply>,
+    ) -> Reply {
+        let mut shown = Vec::new();
+        for (looked_at, item) in items.into_iter().enumerate() {
+            let reply = if looked_at < self.count { show(&item) } else { None };
+            // The next part begins with the first item that this one has no room for.
+            if looked_at == self.count || reply.as_ref().is_some_and(|reply| !budget.takes(reply.size_bytes())) {
+                return Self::reply(place(&item).text(), shown);
+            }
+            shown.extend(reply);
+        }
+        Self::reply("0".into(), shown)
+    }
+
+    fn reply(next: String, shown: Vec<Reply>) -> Reply {
+        Reply::Array(vec![Reply::text(next), Reply::Array(shown)])
+    }
+}
+
+/// Which part of a list a command returns.
+#[derive(Debug, Clone)]
+pub enum Paging<P> {
+    /// By its offset; the reply is a list.
+    Offset(Page),
+    /// From a place on; the reply is the next cursor and a list.
+    Cursor(Cursor<P>),
+}
+
+impl<P: Place> Paging<P> {
+    /// The whole list.
+    pub const ALL: Self = Paging::Offset(Page::ALL);
+
+    /// Reads the values of one of the options `LIMIT` and `CURSOR`.
+    pub fn read(word: &str, args: &mut Args) -> Result<Self, Error> {
+        if word != "CURSOR" {
+            return Page::read(args).map(Paging::Offset);
+        }
+        let mut cursor = Cursor::read(args)?;
+        if args.has_value() {
+            args.expect("COUNT", "the word after the cursor")?;
+            cursor.read_count(args)?;
+        }
+        Ok(Paging::Cursor(cursor))
+    }
+
+    /// `[LIMIT offset count | CURSOR cursor [COUNT n]]` as the only option of a command.
+    pub fn only(args: &mut Args) -> Result<Self, Error> {
+        let mut paging = Self::ALL;
+        while let Some(word) = args.option()? {
+            paging = Self::read(word, args)?;
+        }
+        Ok(paging)
+    }
+
+    /// What is answered if there is nothing at all.
+    pub fn nothing(&self) -> Reply {
+        match self {
+            Paging::Offset(_) => Reply::Array(Vec::new()),
+            Paging::Cursor(_) => Cursor::<P>::reply("0".into(), Vec::new()),
+        }
+    }
+
+    /// Where the items begin that are asked for.
+    pub fn start(&self) -> P
+    where
+        P: Clone,
+    {
+        match self {
+            Paging::Offset(_) => P::FIRST,
+            Paging::Cursor(cursor) => cursor.from.clone(),
+        }
+    }
+
+    /// The part of `items`, which begin at [`start`](Self::start). Those that `show` does not show
+    /// count for a cursor, which bounds the work, and not for an offset.
+    pub fn list<T>(
+        &self,
+        budget: &mut Budget,
+        items: impl IntoIterator<Item = T>,
+        place: impl Fn(&T) -> P,
+        mut show: impl FnMut(&T) -> Option<Reply>,
+    ) -> Reply {
+        match self {
+            Paging::Offset(page) => budget.list(page.of(items.into_iter().filter_map(|item| show(&item)))),
+            Paging::Cursor(cursor) => cursor.page(budget, items, place, show),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_read_as_it_was_written_and_nothing_else_is() {
+        fn assert_read<P: Place + PartialEq + std::fmt::Debug>(place: P, text: &str) {
+            assert_eq!((place.text().as_str(), P::read(text.as_bytes())), (text, Some(place)));
+        }
+        assert_read(1_u64, "1");
+        assert_read(i64::MAX as u64, "9223372036854775807");
+        assert_read(Bytes::from("0"), "30");
+        assert_read(Bytes::from(&b"\x00a\xff"[..]), "0061ff");
+        assert_read((5, Bytes::from("ada")), "5-616461");
+        for bad in ["", "-1", "+1", "01", "1.0", "0x1", "9223372036854775808", "99999999999999999999", "a"] {
+            assert_eq!(u64::read(bad.as_bytes()), None, "{bad}");
+        }
+        for bad in ["", "0", "6", "616", "6g", "-1", "\u{fc}"] {
+            assert_eq!(Bytes::read(bad.as_bytes()), None, "{bad}");
+        }
+        for bad in ["", "0", "5", "-5", "5-", "-61", "5-6", "5-61-61", "9223372036854775808-61"] {
+            assert_eq!(<(Fence, Bytes)>::read(bad.as_bytes()), None, "{bad}");
+        }
     }
 }

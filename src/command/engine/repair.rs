@@ -6,6 +6,7 @@ use super::replay::note_value;
 use super::tracing;
 use crate::command::host::{Host, Key, KeyType};
 use crate::command::node::Node;
+use crate::domain::entity::expiry::Expiry;
 use crate::domain::entity::fault::Reason;
 use crate::domain::limits::PANICS_PER_KEY_MAX;
 use crate::domain::{Code, Entity, Error, Fault, Invariant, KeyId, Record, Service};
@@ -41,10 +42,22 @@ fn repair_type<E: Entity, H: Host>(host: &mut H, key: Key, tells: bool) -> Resul
     let Some(stored) = host.raw::<E>(key)?.filter(|stored| stored.original().is_none()) else { return Ok(None) };
     let repaired = mend(stored, false);
     if tells && repaired.is_broken.is_none() {
-        host.finish_change::<E>(key);
+        host.finish_change::<E>(key, Expiry::Keeps);
         host.replicate_snapshot::<E>(key);
+        // What the change was to do to the TTL was not done, and is not known here.
+        correct_expiry::<E, H>(host, key);
     }
     Ok(Some(repaired))
+}
+
+/// A client may have given a key a TTL that its value does not allow (EXPIRE, PERSIST, RESTORE).
+pub fn correct_expiry<E: Entity, H: Host>(host: &mut H, key: Key) {
+    let given = host.expires_at(key);
+    let Ok(Some(stored)) = host.read::<E>(key) else { return };
+    let allowed = stored.state.expiry_allowed(given);
+    if allowed != given {
+        host.correct_expiry(key, allowed);
+    }
 }
 
 /// Rebuilds what is derived. If that does not help and `gives_up` is set, gives up what the rest
@@ -98,7 +111,7 @@ fn repair_asked_type<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key
     if let Some(stored) = host.read::<E>(key)? {
         note_value(node, key, stored);
     }
-    host.finish_change::<E>(key);
+    host.finish_change::<E>(key, Expiry::Keeps);
     host.replicate_snapshot::<E>(key);
     Ok(Some(repaired))
 }

@@ -1,10 +1,11 @@
 //! What another node decided or a file held: it is applied as it was decided.
 
-use super::commit::{change_value, tell_watchers};
+use super::commit::{act_at_expiry, change_value, tell_watchers};
 use super::cx::Cx;
 use super::service::Serve;
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
+use crate::domain::entity::expiry::Expiry;
 use crate::domain::entity::record::Payload;
 use crate::domain::entity::HANDED_IN_NUMBER_MAX;
 use crate::domain::entity_types::with_type;
@@ -62,11 +63,11 @@ pub fn apply_changes<E: Serve + Clone, H: Host>(
         cx.node.evictable_keys.insert(key.id());
     }
     E::foresee(cx.node, cx.host, key, changes);
-    change_value::<E, H>(cx.node, cx.host, key, changes)?;
+    let expiry = change_value::<E, H>(cx.node, cx.host, key, changes)?;
     note_found::<E>(cx.node, key, &mut cx.host.raw_or_new::<E>(key)?.state);
     cx.node.trace.at(Stage::Notify);
     tell_watchers::<E, H>(cx.node, cx.host, key, changes);
-    finish_applied::<E, H>(cx, key, changes.len());
+    finish_applied::<E, H>(cx, key, changes.len(), expiry);
     Ok(())
 }
 
@@ -81,7 +82,7 @@ fn drop_changes<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: &[Change<
     if new_life.is_some() {
         cx.host.warn(&format!("LTMC: {shown} was broken, and is gone: the key has ended where it was well"));
         cx.host.put(key, Record::<E>::default())?;
-        cx.host.finish_change::<E>(key);
+        cx.host.finish_change::<E>(key, Expiry::Keeps);
     } else if are_first {
         cx.host.warn(&format!("LTMC: {shown} is broken, and the changes that come for it are dropped"));
     }
@@ -117,7 +118,7 @@ pub fn apply_snapshot<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, mut stored: 
     }
     cx.node.watchers.wake(&key.id());
     cx.host.replicate_snapshot::<E>(key);
-    finish_applied::<E, H>(cx, key, 1);
+    finish_applied::<E, H>(cx, key, 1, Expiry::Keeps);
     Ok(())
 }
 
@@ -135,9 +136,10 @@ pub fn check_handed_in<E: Entity>(node: &Node, stored: &Record<E>) -> Result<(),
     Err(Error::usage(format!("payload holds the number {number}, allowed are up to {HANDED_IN_NUMBER_MAX}")))
 }
 
-fn finish_applied<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: usize) {
+fn finish_applied<E: Entity, H: Host>(cx: &mut Cx<H>, key: Key, changes: usize, expiry: Expiry) {
     cx.node.metrics.of_mut(E::SERVICE).applied += changes as u64;
-    cx.host.finish_change::<E>(key);
+    cx.host.finish_change::<E>(key, expiry);
+    act_at_expiry::<E, H>(cx.node, cx.host, key);
     // A replica serves nobody, but clients that wait for an end are told.
     if cx.node.is_waited_for(key) && (!cx.node.replica || cx.node.queues.has_replica_waiters()) {
         cx.node.look_at_soon(key.id());
@@ -162,6 +164,10 @@ pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Record<E>) {
             // The value comes from a file, another name or another node: is its agent still there?
             node.ask_for_agents(KeyId::new(key.db, &binding.registry));
         }
+    }
+    if stored.state.acts_at_expiry() {
+        // Its TTL is not known yet.
+        node.look_at_soon(key.id());
     }
     if let Some(when) = stored.state.wakes_at(node.is_waited_for(key)) {
         node.schedule.look_at(key.id(), when);

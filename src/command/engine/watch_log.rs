@@ -7,7 +7,7 @@ use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::watchers::Watcher;
 use crate::command::node::Node;
 use crate::command::reply::Reply;
-use crate::domain::entity::event_log::{concerns, Events, Missed};
+use crate::domain::entity::event_log::{concerns, Events, Log, Missed};
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::value::bytes::printable;
 use crate::domain::{Entity, Error, KeyId};
@@ -45,6 +45,13 @@ pub fn serve_key<H: Host>(node: &mut Node, host: &mut H, key: Key) {
     }
 }
 
+/// Answers all watchers of a key that Redis has deleted by itself, from what its log was.
+pub fn serve_last<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, log: Log) {
+    node.watchers.last_log = Some((key.clone(), log));
+    serve_key(node, host, key.into());
+    node.watchers.last_log = None;
+}
+
 /// What a watcher is told of each key: the revision and the events, or that it is too far behind.
 /// Also returns whether any of that is news.
 ///
@@ -54,7 +61,10 @@ pub fn report<H: Host>(node: &Node, host: &mut H, watcher: &Watcher) -> Result<(
     let (mut replies, mut has_news, mut budget) = (Vec::with_capacity(watcher.keys.len()), false, Budget::of(node));
     for (key, since) in &watcher.keys {
         node.check_quarantine(key.into())?;
-        let (revision, mut told) = look(host, key.into(), *since, watcher, &mut budget)?;
+        let (revision, mut told) = match &node.watchers.last_log {
+            Some((gone, log)) if gone == key => from_log(log.revision(), Some(log), *since, watcher, &mut budget),
+            _ => look(host, key.into(), *since, watcher, &mut budget)?,
+        };
         has_news |= !matches!(&told[..], [Reply::Array(events)] if events.is_empty());
         told.insert(0, Reply::number(revision));
         replies.push(Reply::Array(told));
@@ -94,8 +104,17 @@ fn look_at<E: Entity, H: Host>(
         return Err(Error::usage(format!("'{name}' is of a type that keeps no log of events: it cannot be watched")));
     }
     let Some(stored) = host.read::<E>(key)? else { return Ok((0, compacted(0))) };
-    let mut revision = stored.revision;
-    let told = match stored.log().map(|log| log.after(since)) {
+    Ok(from_log(stored.revision, stored.log(), since, watcher, budget))
+}
+
+fn from_log(
+    mut revision: u64,
+    log: Option<&Log>,
+    since: u64,
+    watcher: &Watcher,
+    budget: &mut Budget,
+) -> (u64, Vec<Reply>) {
+    let told = match log.map(|log| log.after(since)) {
         None => vec![Reply::Array(Vec::new())],
         Some(Missed::Events(events)) => {
             let (told, beyond) = tell(events, watcher, budget);
@@ -104,7 +123,7 @@ fn look_at<E: Entity, H: Host>(
         }
         Some(Missed::Compacted(oldest)) => compacted(oldest),
     };
-    Ok((revision, told))
+    (revision, told)
 }
 
 /// The events that a watcher is told, and how many there are from the first one on that does not

@@ -1,10 +1,11 @@
 //! Work that is left to the scheduler.
 
 use super::waits::UndeliveredGrant;
+use crate::domain::reactions::Remains;
 use crate::domain::{AgentBinding, Connection, KeyId};
 
 /// Work for the scheduler: the callback that notices it must not write.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum DeferredWork {
     /// A grant whose client went away before it was told.
     TakeBack(UndeliveredGrant),
@@ -18,6 +19,20 @@ pub enum DeferredWork {
         connections: Vec<Connection>,
         /// The bindings it had.
         bindings: Vec<AgentBinding>,
+    },
+    /// Redis has deleted a key by itself, at the end of its TTL or to evict it.
+    Expired {
+        /// Its key.
+        key: KeyId,
+        /// What is left of its value.
+        remains: Box<Remains>,
+    },
+    /// A file held a session that owns something. If its TTL was over, Redis has dropped it.
+    Loaded {
+        /// Its key.
+        key: KeyId,
+        /// What it owned.
+        remains: Box<Remains>,
     },
     /// The keys were loaded, or this node was promoted: the connections of other processes will not
     /// come back.

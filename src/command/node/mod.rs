@@ -17,6 +17,7 @@ use super::host::Key;
 use super::settings::{Setting, Settings};
 use crate::domain::algorithm::splitmix::next_random;
 use crate::domain::queues::Queues;
+use crate::domain::reactions::Remains;
 use crate::domain::value::time::Gaps;
 use crate::domain::{AgentBinding, Clock, Connection, Error, KeyId, Millis, Service};
 use crate::observe::{Metrics, Peers, Trace};
@@ -204,6 +205,11 @@ impl Node {
         }
     }
 
+    /// Redis has deleted a key by itself, at the end of its TTL or to evict it.
+    pub fn key_expired(&mut self, key: KeyId, remains: Box<Remains>) {
+        self.deferred.push_back(DeferredWork::Expired { key, remains });
+    }
+
     /// All keys of a database are gone.
     pub fn database_flushed(&mut self, db: Option<u32>) {
         let hit = |key: &KeyId| db.is_none_or(|db| key.db == db);
@@ -250,7 +256,8 @@ impl Node {
 
     /// The connections of other processes will not come back: what is tied to them ends.
     pub fn forget_foreign_connections(&mut self) {
-        if !self.deferred.contains(&DeferredWork::ForgetForeignConnections) {
+        let is_known = |work: &DeferredWork| matches!(work, DeferredWork::ForgetForeignConnections);
+        if !self.deferred.iter().any(is_known) {
             self.deferred.push_back(DeferredWork::ForgetForeignConnections);
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::command::host::Key;
 use crate::command::reply::Reply;
+use crate::domain::entity::event_log::Log;
 use crate::domain::json::Pointer;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::KeyId;
@@ -28,6 +29,8 @@ pub struct Watchers {
     /// Keys with news, and then the watchers that have to hear of it.
     woken_keys: BTreeSet<KeyId>,
     woken: VecDeque<WaiterId>,
+    /// While they are told: the log of a key that is gone.
+    pub(crate) last_log: Option<(KeyId, Log)>,
 }
 
 impl Watchers {

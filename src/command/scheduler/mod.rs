@@ -4,12 +4,13 @@
 pub mod memory_pressure;
 pub mod scrub;
 
-use super::engine::{bindings, reactions, tracing, watch_log};
+use super::engine::{bindings, reactions, remains, tracing, watch_log};
 use super::host::{Host, KeyType, Ownership, UNSURE_MS};
 use super::node::Node;
 use super::settings::Setting;
-use crate::command::engine::commit::commit;
+use crate::command::engine::commit::{act_at_expiry, commit};
 use crate::command::engine::entity_types::{gives_way, service_of, with_key_type};
+use crate::command::engine::repair::correct_expiry;
 use crate::command::engine::replay::note_value;
 use crate::command::engine::service::Serve;
 use crate::command::engine::waiting::{refuse, refuse_all, refuse_disabled, take_back};
@@ -197,10 +198,11 @@ fn take_note<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> 
     let Some(stored) = host.read::<E>(key.into())? else { return Ok(()) };
     note_value(node, key.into(), stored);
     let connections = stored.state.connections();
-    host.keep_expiry::<E>(key.into());
     if !node.replica {
+        correct_expiry::<E, H>(host, key.into());
         end_lost_connections(node, host, connections);
     }
+    act_at_expiry::<E, H>(node, host, key.into());
     Ok(())
 }
 
@@ -230,6 +232,12 @@ fn do_deferred<H: Host>(node: &mut Node, host: &mut H, work: DeferredWork) {
             bindings.iter().for_each(|binding| bindings::forget_if_stale(node, host, &key, binding));
             if !gives_way(host.key_type((&key).into())) {
                 node.evictable_keys.remove(&key);
+            }
+        }
+        DeferredWork::Expired { key, remains } => remains::settle(node, host, key, remains),
+        DeferredWork::Loaded { key, remains } => {
+            if host.key_type((&key).into()) == KeyType::Nothing {
+                remains::settle(node, host, key, remains);
             }
         }
         DeferredWork::ForgetForeignConnections => {

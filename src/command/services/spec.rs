@@ -1,6 +1,6 @@
 //! What rows of several services share.
 
-use crate::command::engine::reply_shape::Shape;
+use crate::command::engine::reply_shape::{Field, Shape};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec};
 use crate::command::host::Access;
 
@@ -8,9 +8,23 @@ pub const UPDATE_FIRST: &[KeySpec] = &[KeySpec { access: Access::Update, at: Key
 pub const READ_FIRST: &[KeySpec] = &[KeySpec { access: Access::Read, at: KeysAt::Index(1) }];
 pub const KEY: Arg = Arg::key("key", 0);
 pub const BLOCK: Arg = Arg::integer("ms").after("BLOCK").optional();
-/// `[LIMIT offset count]`, which [`Page`](crate::command::engine::page::Page) reads.
-pub const PAGE: Arg =
-    Arg::new("page", ArgKind::Block(&[Arg::integer("offset"), Arg::integer("count")])).after("LIMIT").optional();
+/// A place in a list, see [`Cursor`](crate::command::engine::page::Cursor).
+pub const CURSOR: Arg = Arg::string("cursor");
+pub const COUNT: Arg = Arg::integer("n").after("COUNT").optional();
+/// The next cursor, in the reply of a command that takes one.
+pub const NEXT: Field = Field::new("cursor", Shape::TEXT.about("the next one, 0 at the end"));
+/// Which part of a list is asked for, see [`Paging`](crate::command::engine::page::Paging).
+pub const PAGE: Arg = Arg::one_of(
+    "page",
+    &[
+        Arg::new("limit", ArgKind::Block(&[Arg::integer("offset"), Arg::integer("count")])).after("LIMIT"),
+        Arg::new("scan", ArgKind::Block(&[CURSOR, COUNT])).after("CURSOR"),
+    ],
+)
+.optional();
+/// When the reply of a command with [`PAGE`] is a list alone, and when it has the next cursor.
+pub const BY_OFFSET: &str = "without CURSOR";
+pub const BY_CURSOR: &str = "with CURSOR";
 pub const REQID: Arg = Arg::string("id").after("REQID").optional();
 /// Binds what the agent gets to its incarnation in that registry.
 pub const REGISTRY: Arg = Arg::key("registry", 1).after("REGISTRY").optional();

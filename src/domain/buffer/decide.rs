@@ -308,7 +308,7 @@ pub fn unpin(buffer: &Buffer, id: &[u8], agent: &[u8], at: Millis) -> Option<Buf
 
 /// Ends all holds and pins of an agent.
 pub fn let_go<'a>(buffer: &'a Buffer, agent: &'a [u8], at: Millis) -> impl Iterator<Item = BufferEvent> + 'a {
-    buffer.chunks_of(agent).flat_map(move |(_, chunk)| {
+    buffer.chunks_of(agent, 0).flat_map(move |(_, chunk)| {
         let id = &chunk.record.id;
         [release(buffer, id, agent, at), unpin(buffer, id, agent, at)].into_iter().flatten()
     })
@@ -317,7 +317,7 @@ pub fn let_go<'a>(buffer: &'a Buffer, agent: &'a [u8], at: Millis) -> impl Itera
 /// An agent is gone: ends its holds and pins, and reclaims what it was still writing.
 pub fn agent_gone(buffer: &Buffer, agent: &[u8], at: Millis) -> Vec<BufferEvent> {
     let mut events: Vec<BufferEvent> = let_go(buffer, agent, at).collect();
-    let unfinished = buffer.chunks_of(agent).map(|(_, chunk)| chunk);
+    let unfinished = buffer.chunks_of(agent, 0).map(|(_, chunk)| chunk);
     let unfinished = unfinished.filter(|chunk| !chunk.is_sealed() && chunk.record.owner[..] == *agent);
     let unfinished: Vec<Bytes> = unfinished.map(|chunk| chunk.record.id.clone()).collect();
     if !unfinished.is_empty() {

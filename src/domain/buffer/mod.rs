@@ -160,9 +160,15 @@ impl Buffer {
         self.chunks.iter().map(|(serial, chunk)| (*serial, &**chunk))
     }
 
-    /// The chunks that an agent allocated, retains or pins, in the order of creation.
-    pub fn chunks_of(&self, agent: &[u8]) -> impl Iterator<Item = (Serial, &Chunk)> {
-        let serials = self.by_agent.get(agent).into_iter().flatten();
+    /// The chunks from a number on, in the order of creation.
+    pub fn chunks_from(&self, first: Serial) -> impl Iterator<Item = (Serial, &Chunk)> {
+        self.chunks.range(first..).map(|(serial, chunk)| (*serial, &**chunk))
+    }
+
+    /// The chunks that an agent allocated, retains or pins, from a number on, in the order of
+    /// creation.
+    pub fn chunks_of(&self, agent: &[u8], first: Serial) -> impl Iterator<Item = (Serial, &Chunk)> {
+        let serials = self.by_agent.get(agent).into_iter().flat_map(move |serials| serials.range(first..));
         serials.filter_map(|serial| self.at(*serial).map(|chunk| (*serial, chunk)))
     }
 
@@ -398,10 +404,6 @@ impl Entity for Buffer {
 
     fn admit(event: &BufferEvent) -> Result<(), Error> {
         codec::admit(event)
-    }
-
-    fn expires_at(&self) -> Option<Millis> {
-        None
     }
 
     fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {

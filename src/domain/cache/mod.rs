@@ -318,10 +318,6 @@ impl Entity for Cache {
         codec::admit(event)
     }
 
-    fn expires_at(&self) -> Option<Millis> {
-        None
-    }
-
     fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {
         if !self.dying.is_empty() || self.is_too_large() {
             return Some(super::DUE_ALREADY);

@@ -3,6 +3,7 @@
 pub mod bindings;
 pub mod event_json;
 pub mod event_log;
+pub mod expiry;
 pub mod fault;
 #[cfg(any(test, feature = "test-hooks"))]
 pub mod fault_injection;
@@ -13,6 +14,7 @@ pub mod record;
 
 use super::{Bytes, Connection, Error, Fence, Millis};
 use event_json::EventJson;
+use expiry::Expiry;
 use invariant::Invariant;
 use partial_check::Part;
 use serde::de::DeserializeOwned;
@@ -122,9 +124,27 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     /// Errs if `event`, from an unchecked payload, is outside the bounds that commands keep.
     fn admit(event: &Self::Event) -> Result<(), Error>;
 
-    /// When the whole key becomes meaningless. This is its TTL, so PTTL shows it and Redis
-    /// deletes the key.
-    fn expires_at(&self) -> Option<Millis>;
+    /// What `event`, which has just been applied, does to the TTL of the key.
+    fn expiry_after(&self, _event: &Self::Event) -> Expiry {
+        Expiry::Keeps
+    }
+
+    /// The TTL that the key may have, where a client has set this one by EXPIRE or PERSIST.
+    /// Unix ms; `None` is no TTL.
+    fn expiry_allowed(&self, expires_at: Option<Millis>) -> Option<Millis> {
+        expires_at
+    }
+
+    /// What it means that Redis has deleted the key at `at`, at the end of its TTL or to evict it.
+    /// The event is never applied, only told.
+    fn expired(&self, _at: Millis) -> Option<Self::Event> {
+        None
+    }
+
+    /// Whether there is something to do before Redis deletes the key at the end of its TTL.
+    fn acts_at_expiry(&self) -> bool {
+        false
+    }
 
     /// When the primary next has to decide something inside the key. `waited_for` says whether a
     /// client waits for this key.

@@ -3,6 +3,7 @@
 use super::bindings::{AgentBinding, AgentBindings};
 use super::event_json::EventJson;
 use super::event_log::Log;
+use super::expiry::Expiry;
 use super::fault::{Fault, Original};
 use super::idempotency::{Answered, Bounds, Forgets, Remembered, RequestId, Requests};
 use super::invariant::rule;
@@ -103,38 +104,50 @@ pub enum Payload<E: Entity> {
     Snapshot(Record<E>),
 }
 
-/// The bindings that a change has ended.
-pub type EndedBindings = Vec<AgentBinding>;
+/// What a change has done beside the value.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// The bindings that it has ended.
+    pub ended_bindings: Vec<AgentBinding>,
+    /// What becomes of the TTL of the key.
+    pub expiry: Expiry,
+}
+
+impl Effects {
+    fn ending(binding: Option<AgentBinding>) -> Self {
+        Self { ended_bindings: binding.into_iter().collect(), ..Self::default() }
+    }
+}
 
 impl<E: Entity> Record<E> {
     /// Applies one change. In debug builds the invariants are checked after it.
-    pub fn apply(&mut self, change: &Change<E::Event>) -> EndedBindings {
-        let ended = self.apply_unchecked(change);
+    pub fn apply(&mut self, change: &Change<E::Event>) -> Effects {
+        let effects = self.apply_unchecked(change);
         if let Change::Event(event) = change {
             debug_assert_eq!(self.state.check_after(event), Ok(()), "after {change:?}");
         }
-        ended
+        effects
     }
 
     /// The same for a change whose content is no longer needed.
-    pub fn take(&mut self, change: &mut Change<E::Event>) -> EndedBindings {
+    pub fn take(&mut self, change: &mut Change<E::Event>) -> Effects {
         let Change::Event(event) = change else { return self.apply_unchecked(change) };
-        let ended = self.happen(&mut *event, |state, event| state.take(event));
+        let effects = self.happen(&mut *event, |state, event| state.take(event));
         debug_assert_eq!(self.state.check_after(event), Ok(()), "after {event:?}");
-        ended
+        effects
     }
 
     /// Applies one change that may break the invariants: from a payload of unknown origin, to a
     /// copy that is checked afterwards.
-    pub fn apply_unchecked(&mut self, change: &Change<E::Event>) -> EndedBindings {
+    pub fn apply_unchecked(&mut self, change: &Change<E::Event>) -> Effects {
         match change {
             Change::Event(event) => return self.happen(event, |state, event| state.apply(event)),
             Change::Bound(binding) => {
                 if !self.state.is_empty() {
-                    return self.bindings.get_or_insert_default().bind(binding).into_iter().collect();
+                    return Effects::ending(self.bindings.get_or_insert_default().bind(binding));
                 }
             }
-            Change::Unbound { agent } => return self.unbind(agent).into_iter().collect(),
+            Change::Unbound { agent } => return Effects::ending(self.unbind(agent)),
             Change::Answered(answered) => {
                 // The memory ends with the value: with the last grant, for example.
                 if !self.state.is_empty() {
@@ -154,7 +167,7 @@ impl<E: Entity> Record<E> {
             }
             Change::Gone => {}
         }
-        EndedBindings::new()
+        Effects::default()
     }
 
     fn unbind(&mut self, agent: &[u8]) -> Option<AgentBinding> {
@@ -168,10 +181,9 @@ impl<E: Entity> Record<E> {
 
     /// Has `apply` make an event, and logs it for watchers. Agents that hold nothing here
     /// afterwards are unbound.
-    fn happen<T: Borrow<E::Event>>(&mut self, event: T, apply: impl FnOnce(&mut E, T)) -> EndedBindings {
+    fn happen<T: Borrow<E::Event>>(&mut self, mut event: T, apply: impl FnOnce(&mut E, &mut T)) -> Effects {
         let losers = self.bindings.as_ref().map_or_else(Vec::new, |_| self.state.losers(event.borrow()));
         let was_empty = self.state.is_empty();
-        let mut ended = EndedBindings::new();
         let name = event.borrow().name();
         self.revision = (self.revision + u64::from(name.is_some())).min(i64::MAX as u64);
         match name.filter(|_| E::WATCH_EVENTS_MAX > 0) {
@@ -179,27 +191,43 @@ impl<E: Entity> Record<E> {
                 // Described before its content moves into the state.
                 let mut json = EventJson::new(self.revision, name);
                 event.borrow().describe(&mut json);
-                apply(&mut self.state, event);
+                apply(&mut self.state, &mut event);
                 let before = self.revision - 1;
                 self.log.get_or_insert_with(|| Box::new(Log::new(before))).push(&mut json, E::WATCH_EVENTS_MAX);
             }
-            None => apply(&mut self.state, event),
+            None => apply(&mut self.state, &mut event),
         }
+        let mut effects = Effects { expiry: self.state.expiry_after(event.borrow()), ..Effects::default() };
         for loser in losers {
             if !self.state.holds(&loser) {
-                ended.extend(self.unbind(&loser));
+                effects.ended_bindings.extend(self.unbind(&loser));
             }
         }
         // What was empty before has only begun: the first event of a value may just say how it is
         // made.
         if self.state.is_empty() && !was_empty {
-            ended.extend(self.bindings().cloned());
+            effects.expiry = Expiry::Never;
+            effects.ended_bindings.extend(self.bindings().cloned());
             // The node that decided this deletes the key, and a later change starts a new value. A
             // copy may get both in one payload. The log stays for watchers until then.
             let (log, fault) = (self.log.take(), self.fault.take());
             *self = Self { revision: log.as_ref().map_or(0, |log| log.revision()), log, fault, ..Self::default() };
         }
-        ended
+        effects
+    }
+
+    /// What its end is called if Redis has deleted it at `at`, and its log up to then, if that
+    /// `is_watched`.
+    pub fn expired(&self, at: Millis, is_watched: bool) -> Option<(&'static str, Option<Box<Log>>)> {
+        let event = self.state.expired(at).filter(|_| self.fault.is_none())?;
+        let name = event.name()?;
+        let mut log = self.log.clone().filter(|_| is_watched);
+        if let Some(log) = &mut log {
+            let mut json = EventJson::new(self.revision + 1, name);
+            event.describe(&mut json);
+            log.push(&mut json, E::WATCH_EVENTS_MAX);
+        }
+        Some((name, log))
     }
 
     /// What COPY stores under the other name. It continues from the same revision, but has its own
@@ -427,10 +455,10 @@ impl<'de, E: Entity> Deserialize<'de> for Record<E> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if E::WATCH_EVENTS_MAX > 0 {
             let Watched { state, revision, requests, log } = Watched::deserialize(deserializer)?;
-            Ok(Self { state, revision, requests, log, bindings: None, fault: None })
+            Ok(Self { state, revision, requests, log, ..Self::default() })
         } else {
             let Plain { state, revision, requests } = Plain::deserialize(deserializer)?;
-            Ok(Self { state, revision, requests, log: None, bindings: None, fault: None })
+            Ok(Self { state, revision, requests, ..Self::default() })
         }
     }
 }

@@ -17,6 +17,7 @@ impl Flow {
                     (self.created_at, self.options) = (*at, *options);
                 }
             }
+            FlowEvent::Touched { ttl_ms, .. } => self.options.ttl_ms = ttl_ms.or(self.options.ttl_ms),
             FlowEvent::Added(addition) => self.add(addition),
             FlowEvent::Claimed(claimed) => self.claim(claimed),
             FlowEvent::Extended { task, ends_at, progress, .. } => self.edit_run(task, |run| {

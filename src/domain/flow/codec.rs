@@ -9,8 +9,8 @@ use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
 use crate::domain::entity::NUMBER_MAX;
 use crate::domain::limits::{
-    AGENT_LABELS_MAX, ATTEMPTS_KEPT_MAX, DURATION_MS_MAX, ENDED_CLAIMS_MAX, FLOW_TASKS_END, ID_BYTES_MAX, PRIORITY_MAX,
-    RATE_CLAIMS_MAX, TASK_BYTES_END, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_TEXT_BYTES_MAX,
+    is_ttl, AGENT_LABELS_MAX, ATTEMPTS_KEPT_MAX, DURATION_MS_MAX, ENDED_CLAIMS_MAX, FLOW_TASKS_END, ID_BYTES_MAX,
+    PRIORITY_MAX, RATE_CLAIMS_MAX, TASK_BYTES_END, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_TEXT_BYTES_MAX,
 };
 use crate::domain::value::capability::{Capability, Requirement};
 use crate::domain::value::fence::{check_fence, FENCE_END};
@@ -110,7 +110,7 @@ fn are_options(options: &Options) -> bool {
     let rate = options.rate.is_none_or(|rate| {
         (1..=RATE_CLAIMS_MAX).contains(&rate.claims.into()) && (1..=DURATION_MS_MAX).contains(&rate.per_ms)
     });
-    let ends = options.expires_at.is_none_or(is_time);
+    let ends = is_ttl(options.ttl_ms);
     let is_kept = |keep: Keep| keep.tasks <= FLOW_TASKS_END as u64 && keep.age_ms <= DURATION_MS_MAX;
     let kept = is_kept(options.keep) && is_kept(options.keep_dead);
     rate && ends && kept && options.ageing_ms <= DURATION_MS_MAX
@@ -121,6 +121,7 @@ pub fn admit(event: &FlowEvent) -> Result<(), Error> {
     let fits = event.task().is_none_or(|task| is_id(task)) && is_time(event.at());
     let rest_fits = match event {
         FlowEvent::Created { at, options } => *at > 0 && are_options(options),
+        FlowEvent::Touched { ttl_ms, .. } => is_ttl(*ttl_ms),
         FlowEvent::Added(addition) => is_addition(addition),
         FlowEvent::Claimed(claimed) => {
             claimed.locks.iter().chain([&claimed.fence]).try_for_each(|fence| check_fence(*fence))?;

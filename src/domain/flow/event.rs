@@ -147,6 +147,13 @@ pub enum FlowEvent {
         /// All of them up to this end.
         upto: Retired,
     },
+    /// Its time to live begins anew, or another one.
+    Touched {
+        /// When.
+        at: Millis,
+        /// The new time to live, ms; the same if `None`.
+        ttl_ms: Option<Millis>,
+    },
 }
 
 /// A new task.
@@ -228,7 +235,8 @@ impl FlowEvent {
             | FlowEvent::Resumed { .. }
             | FlowEvent::Cancelled { .. }
             | FlowEvent::Swept { .. }
-            | FlowEvent::Forgotten { .. } => None,
+            | FlowEvent::Forgotten { .. }
+            | FlowEvent::Touched { .. } => None,
         }
     }
 
@@ -268,7 +276,8 @@ impl FlowEvent {
             | FlowEvent::Resumed { at }
             | FlowEvent::Cancelled { at }
             | FlowEvent::Swept { at, .. }
-            | FlowEvent::Forgotten { at, .. } => *at,
+            | FlowEvent::Forgotten { at, .. }
+            | FlowEvent::Touched { at, .. } => *at,
         }
     }
 }
@@ -323,7 +332,8 @@ impl Event for FlowEvent {
             | FlowEvent::Ripened { .. }
             | FlowEvent::Told { .. }
             | FlowEvent::Swept { .. }
-            | FlowEvent::Forgotten { .. } => return None,
+            | FlowEvent::Forgotten { .. }
+            | FlowEvent::Touched { .. } => return None,
         })
     }
 

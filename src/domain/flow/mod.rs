@@ -50,6 +50,7 @@ pub use shelf::Shelf;
 pub use task::{How, State, Task};
 
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use crate::domain::entity::expiry::Expiry;
 use crate::domain::entity::partial_check::Part;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -86,8 +87,8 @@ pub struct Options {
     pub rate: Option<Rate>,
     /// Which tasks are kept that ended in another way than dead.
     pub keep: Keep,
-    /// When it expires, unix ms.
-    pub expires_at: Option<Millis>,
+    /// Its time to live, ms.
+    pub ttl_ms: Option<Millis>,
     /// How long a wait is worth one unit of priority, ms.
     pub ageing_ms: Millis,
     /// Which dead tasks are kept.
@@ -95,6 +96,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// When its time to live ends if it begins at `at`, unix ms.
+    fn ends_from(&self, at: Millis) -> Option<Millis> {
+        self.ttl_ms.map(|ttl_ms| at.saturating_add(ttl_ms))
+    }
+
     /// Which tasks of a shelf are kept.
     pub fn keep_on(&self, shelf: Shelf) -> Keep {
         match shelf {
@@ -194,6 +200,11 @@ impl Flow {
         self.tasks.values().map(|task| &**task)
     }
 
+    /// The tasks from a number on, in order.
+    pub fn tasks_from(&self, no: TaskNo) -> impl Iterator<Item = &Task> {
+        self.tasks.range(no..).map(|(_, task)| &**task)
+    }
+
     /// The tasks after a number, in order.
     pub fn tasks_after(&self, no: TaskNo) -> impl Iterator<Item = &Task> {
         self.tasks.range(no.saturating_add(1)..).map(|(_, task)| &**task)
@@ -264,8 +275,12 @@ impl Entity for Flow {
         codec::admit(event)
     }
 
-    fn expires_at(&self) -> Option<Millis> {
-        self.options.expires_at
+    fn expiry_after(&self, event: &FlowEvent) -> Expiry {
+        match event {
+            FlowEvent::Created { at, .. } => Expiry::of(self.options.ends_from(*at)),
+            FlowEvent::Touched { at, .. } => self.options.ends_from(*at).map_or(Expiry::Keeps, Expiry::At),
+            _ => Expiry::Keeps,
+        }
     }
 
     fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {

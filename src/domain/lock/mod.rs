@@ -36,6 +36,7 @@ pub use path::Path;
 use super::entity::{CHECKED_BYTES, NUMBER_MAX};
 use super::limits::{ID_BYTES_MAX, LOCK_LEVELS_MAX, LOCK_LIMIT_MAX, LOCK_META_BYTES_MAX};
 use super::{Bytes, Clock, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use crate::domain::entity::expiry::Expiry;
 use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
 use crate::domain::value::fence::check_fence;
@@ -133,6 +134,13 @@ impl Lock {
     }
 }
 
+impl Lock {
+    /// When its last lease ends; `None` if one does not.
+    fn ends_at(&self) -> Option<Millis> {
+        Some(self.grants.last_end()).filter(|end| *end != NO_END)
+    }
+}
+
 impl Entity for Lock {
     type Event = LockEvent;
 
@@ -175,8 +183,17 @@ impl Entity for Lock {
         }
     }
 
-    fn expires_at(&self) -> Option<Millis> {
-        Some(self.grants.last_end()).filter(|end| *end != NO_END)
+    fn expiry_after(&self, _event: &LockEvent) -> Expiry {
+        Expiry::of(self.ends_at())
+    }
+
+    fn expired(&self, _at: Millis) -> Option<LockEvent> {
+        self.grants.iter().next().map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::Expired })
+    }
+
+    /// A lease ends when it ends. A TTL can only be shorter; it ends the lock.
+    fn expiry_allowed(&self, expires_at: Option<Millis>) -> Option<Millis> {
+        expires_at.into_iter().chain(self.ends_at()).min()
     }
 
     fn wakes_at(&self, waited_for: bool) -> Option<Millis> {

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Path(Bytes);
 
+/// What patterns are made of.
+const PATTERN: &[u8] = b"*?\\";
+
 impl Path {
     /// The whole resource.
     pub fn root() -> &'static Self {
@@ -39,6 +42,20 @@ impl Path {
             return Err(Error::usage(format!("PATH has {depth} segments, at most {PATH_DEPTH_MAX} are allowed")));
         }
         Ok(Self(Bytes::from(text)))
+    }
+
+    /// Parses the path of a new lock. It may not look like a pattern: a lock on `src/*` would
+    /// protect a file of that name and nothing else. Values that hold such paths are read as they
+    /// are, and [`parse`](Self::parse) names them for giving them back.
+    pub fn to_lock(text: &[u8]) -> Result<Self, Error> {
+        if let Some(wild) = text.iter().find(|byte| PATTERN.contains(byte)) {
+            let (shown, wild) = (crate::domain::value::bytes::printable(text), char::from(*wild));
+            return Err(Error::usage(format!(
+                "option PATH is '{shown}', '{wild}' is not allowed: a path is a name and no pattern, and a lock on a \
+                 folder protects everything in it"
+            )));
+        }
+        Self::parse(text)
     }
 
     /// Whether it is the whole resource.
@@ -91,6 +108,18 @@ mod tests {
         }
         assert!(Path::parse(&[b'x'; PATH_BYTES_MAX + 1]).is_err());
         assert!(Path::parse("a/".repeat(PATH_DEPTH_MAX + 1).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_path_that_looks_like_a_pattern_is_not_locked_but_can_be_named() {
+        for bad in ["*", "src/*", "src/*.rs", "a?", "a/**/b", "/src\\db"] {
+            let error = Path::to_lock(bad.as_bytes()).expect_err(bad);
+            assert!(error.text.contains("is not allowed: a path is a name and no pattern"), "{error}");
+            assert!(Path::parse(bad.as_bytes()).is_ok(), "{bad}");
+        }
+        for good in ["", "/", "src/[a]", "{a,b}", "a b"] {
+            assert_eq!(Path::to_lock(good.as_bytes()), Path::parse(good.as_bytes()), "{good}");
+        }
     }
 
     #[test]

@@ -82,6 +82,11 @@ impl Inbox {
         self.entries.iter().map(|(id, entry)| (*id, entry))
     }
 
+    /// The messages from an id on, in order.
+    pub fn entries_from(&self, id: Fence) -> impl Iterator<Item = (Fence, &Entry)> {
+        self.entries.range(id..).map(|(id, entry)| (*id, entry))
+    }
+
     /// The messages that can be received, in order. With `answer_to`, only answers to that message.
     pub fn receivable(&self, answer_to: Option<Fence>) -> Box<dyn Iterator<Item = Fence> + '_> {
         match answer_to {

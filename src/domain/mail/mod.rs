@@ -41,6 +41,7 @@ use crate::domain::algorithm::allocator::allocated;
 use crate::domain::entity::partial_check::Part;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// The id of an agent, shared by everything that names it.
@@ -180,6 +181,13 @@ impl Mail {
         self.inboxes.iter().map(|(agent, inbox)| (&**agent, inbox))
     }
 
+    /// The inboxes from that of an agent on, ordered by agent.
+    pub fn inboxes_from(&self, agent: &[u8]) -> impl Iterator<Item = (&[u8], &Inbox)> {
+        self.inboxes
+            .range::<[u8], _>((Bound::Included(agent), Bound::Unbounded))
+            .map(|(agent, inbox)| (&**agent, inbox))
+    }
+
     /// The number of inboxes: of agents that have joined or have messages.
     pub fn agents(&self) -> usize {
         self.inboxes.len()
@@ -204,6 +212,11 @@ impl Mail {
     /// The dead letters in the order of their ids, with their agents.
     pub fn dead(&self) -> impl Iterator<Item = (Fence, &[u8], &Dead)> {
         self.dead.iter().map(|((id, agent), dead)| (*id, &**agent, dead))
+    }
+
+    /// The dead letters from one on, in the same order.
+    pub fn dead_from(&self, (id, agent): (Fence, Bytes)) -> impl Iterator<Item = (Fence, &[u8], &Dead)> {
+        self.dead.range((id, Name::from(&agent[..]))..).map(|((id, agent), dead)| (*id, &**agent, dead))
     }
 
     /// A dead letter.
@@ -293,10 +306,6 @@ impl Entity for Mail {
 
     fn admit(event: &MailEvent) -> Result<(), Error> {
         codec::admit(event)
-    }
-
-    fn expires_at(&self) -> Option<Millis> {
-        None
     }
 
     fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {

@@ -346,3 +346,19 @@ impl Place {
         self.is_offered
     }
 }
+
+impl Pulse {
+    /// A heartbeat came.
+    pub(super) fn hear(&mut self, at: Millis, ttl_ms: Millis) {
+        (self.beat, self.suspect_at) = (at, at.saturating_add(ttl_ms));
+    }
+}
+
+impl Agent {
+    /// It is no longer suspect.
+    pub(super) fn is_alive_after(&mut self, at: Millis, flaps: Option<Flaps>) {
+        self.life = Life::Alive;
+        self.flaps = flaps.map(Box::new);
+        self.pulse.hear(self.pulse.beat.max(at), self.profile.ttl_ms);
+    }
+}

@@ -43,7 +43,7 @@ impl<'de> Deserialize<'de> for Registry {
         let Saved { hold, past_hold, totals, last_fence, agents } = saved;
         let mut registry = Registry { hold, past_hold, totals, last_fence, ..Registry::default() };
         for agent in agents {
-            if registry.slot(&agent.id).is_some() {
+            if registry.slot(&agent.id).is_some() || registry.by_epoch.contains_key(&agent.epoch) {
                 return Err(serde::de::Error::custom("an agent is there twice"));
             }
             registry.adopt(agent);
@@ -138,6 +138,7 @@ fn check_counts(registry: &Registry) -> Result<(), Invariant> {
     let taken = registry.count() + registry.free_slots.len();
     rule(taken == registry.agents.len(), "the free slots differ from the agents")?;
     rule(registry.claims.len() == registry.claim_ends.len(), "the ends of claims differ from the claims")?;
+    rule(registry.by_epoch.len() == registry.count(), "the epochs differ from the agents")?;
     rule(registry.alarms.len() == registry.count(), "an agent has no alarm")?;
     rule(registry.last_fence == 0 || check_fence(registry.last_fence).is_ok(), "the last fence is out of bounds")?;
     let hold = registry.hold.as_ref();
@@ -180,6 +181,7 @@ fn check_agent(registry: &Registry, agent: &Agent) -> Result<(), Invariant> {
     admit_registration(&registration, fits).map_err(|error| Invariant(error.text.into_owned()))?;
     let slot = registry.slot(&agent.id);
     rule(slot.and_then(|slot| registry.at(slot)).is_some_and(|at| at.id == agent.id), "an agent is in a wrong slot")?;
+    rule(registry.by_epoch.get(&agent.epoch).copied() == slot, "the epochs differ from the agents")?;
     let times = match agent.life {
         Life::Alive => true,
         Life::Suspect { since, dead_at } => is_time(since) && is_time(dead_at),
@@ -264,6 +266,7 @@ pub fn memory_bytes(registry: &Registry) -> usize {
         + registry.agent_bytes
         + places * (size_of::<(Bytes, Slot)>() + 1)
         + registry.index.memory_bytes()
+        + tree(registry.by_epoch.len(), size_of::<(u64, Slot)>())
         + tree(registry.claims.len(), size_of::<(u64, Slot)>())
         + tree(registry.claim_ends.len(), size_of::<(Millis, u64)>())
         + tree(registry.by_reference.len(), size_of::<(Bytes, u64)>())

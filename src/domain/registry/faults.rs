@@ -5,7 +5,8 @@ use crate::domain::entity::fault_injection::Breakable;
 
 impl Breakable for Registry {
     fn parts() -> Vec<&'static str> {
-        let own = ["ids", "free", "claims", "claim-ends", "references", "alarms", "alarm-times", "places", "bytes"];
+        let own =
+            ["ids", "epochs", "free", "claims", "claim-ends", "references", "alarms", "alarm-times", "places", "bytes"];
         let index = ["all", "statuses", "fit", "offered", "claimable", "capable", "versions", "tagged", "meta"];
         own.into_iter().chain(index).chain(["load", "latency", "index-bytes"]).collect()
     }
@@ -16,6 +17,7 @@ impl Breakable for Registry {
                 let first = self.agents().next().map(|agent| agent.id.clone());
                 self.by_id.retain(|id, _| Some(id) != first.as_ref());
             }
+            "epochs" => drop(self.by_epoch.pop_first()),
             "free" => self.free_slots.push(0),
             "claims" => drop(self.claims.pop_first()),
             "claim-ends" => drop(self.claim_ends.pop_first()),

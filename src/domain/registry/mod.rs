@@ -48,7 +48,7 @@ use super::entity::{count, CHECKED_BYTES};
 use super::limits::REGISTRY_BYTES_MAX;
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use crate::domain::entity::partial_check::Part;
-use agent::{Flaps, Life, Place, Pulse};
+use agent::{Life, Place, Pulse};
 use ahash::AHashMap;
 use index::Index;
 use slots::Slot;
@@ -84,6 +84,8 @@ pub struct Registry {
     // Derived from the agents:
     free_slots: Vec<Slot>,
     by_id: AHashMap<Bytes, Slot>,
+    /// The order of the agents that is the same on every node. No two have one epoch.
+    by_epoch: BTreeMap<Fence, Slot>,
     index: Index,
     claims: BTreeMap<Fence, Slot>,
     claim_ends: BTreeSet<(Millis, Fence)>,
@@ -145,6 +147,11 @@ impl Registry {
         self.agents.iter().flatten().map(|agent| &**agent)
     }
 
+    /// The agents from an epoch on, ordered by epoch. One that registers again moves to the end.
+    pub fn agents_from(&self, epoch: Fence) -> impl Iterator<Item = &Agent> {
+        self.by_epoch.range(epoch..).filter_map(|(_, slot)| self.at(*slot))
+    }
+
     /// Moves the alarms of agents that were heard of meanwhile. Changes nothing visible.
     pub fn postpone(&mut self, alarms: &[(Slot, Millis)]) {
         for (slot, when) in alarms {
@@ -178,6 +185,9 @@ impl Registry {
     fn register(&mut self, registration: &Registration) {
         let Registration { agent: id, epoch, at, profile, status, flaps } = registration;
         let known = self.slot(id);
+        if self.by_epoch.get(epoch).is_some_and(|slot| Some(*slot) != known) {
+            return;
+        }
         if let Some(slot) = known {
             self.drop_claims(slot);
         }
@@ -203,6 +213,7 @@ impl Registry {
             Some((slot, before)) => {
                 // What stays the same need not leave the index and enter it again.
                 self.index.leave(slot, &before);
+                self.by_epoch.remove(&before.epoch);
                 self.agent_bytes -= before.heap_bytes();
                 agent.pulse.place = before.pulse.place;
                 slot
@@ -212,6 +223,7 @@ impl Registry {
         self.index.enter(slot, &agent);
         self.agent_bytes += agent.heap_bytes();
         self.by_id.entry(agent.id.clone()).or_insert(slot);
+        self.by_epoch.insert(*epoch, slot);
         self.agents[slot as usize] = Some(Box::new(agent));
         self.settle(slot);
         self.last_fence = self.last_fence.max(*epoch);
@@ -233,6 +245,7 @@ impl Registry {
         self.index.enter(slot, &agent);
         self.agent_bytes += agent.heap_bytes();
         self.by_id.insert(agent.id.clone(), slot);
+        self.by_epoch.insert(agent.epoch, slot);
         self.last_fence = self.last_fence.max(agent.epoch);
         for claim in &agent.claims {
             self.last_fence = self.last_fence.max(claim.fence);
@@ -251,6 +264,7 @@ impl Registry {
         self.index.move_to(slot, agent.pulse.place, Place::default());
         self.agent_bytes -= agent.heap_bytes();
         self.by_id.remove(id);
+        self.by_epoch.remove(&agent.epoch);
         self.free_slots.push(slot);
     }
 
@@ -339,20 +353,6 @@ impl Registry {
     }
 }
 
-impl Pulse {
-    fn hear(&mut self, at: Millis, ttl_ms: Millis) {
-        (self.beat, self.suspect_at) = (at, at.saturating_add(ttl_ms));
-    }
-}
-
-impl Agent {
-    fn is_alive_after(&mut self, at: Millis, flaps: Option<Flaps>) {
-        self.life = Life::Alive;
-        self.flaps = flaps.map(Box::new);
-        self.pulse.hear(self.pulse.beat.max(at), self.profile.ttl_ms);
-    }
-}
-
 impl Entity for Registry {
     type Event = RegistryEvent;
 
@@ -403,10 +403,6 @@ impl Entity for Registry {
 
     fn admit(event: &RegistryEvent) -> Result<(), Error> {
         codec::admit(event)
-    }
-
-    fn expires_at(&self) -> Option<Millis> {
-        None
     }
 
     fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {

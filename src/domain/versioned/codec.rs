@@ -6,18 +6,14 @@ use super::{Created, Participant, State, Status, Versioned};
 use crate::domain::entity::invariant::rule;
 use crate::domain::entity::NUMBER_MAX;
 use crate::domain::limits::{
-    CHECKPOINTS_MAX, DURATION_MS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX, NAME_BYTES_MAX, PARTICIPANTS_END, RESOURCES_END,
+    is_ttl, CHECKPOINTS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX, NAME_BYTES_MAX, PARTICIPANTS_END, RESOURCES_END,
     VERSIONED_META_BYTES_MAX,
 };
 use crate::domain::value::fence::FENCE_END;
-use crate::domain::{Bytes, Error, Invariant, Millis};
-
-fn is_ttl(ttl_ms: Option<Millis>) -> bool {
-    ttl_ms.is_none_or(|ttl_ms| (1..=DURATION_MS_MAX).contains(&ttl_ms))
-}
+use crate::domain::{Bytes, Error, Invariant};
 
 fn is_life(life: &Life) -> bool {
-    is_ttl(life.ttl_ms) && life.ends_at.is_none_or(is_time) && life.dies_at.is_none_or(is_time)
+    is_ttl(life.ttl_ms) && life.dies_at.is_none_or(is_time)
 }
 
 fn is_agent(agent: &Bytes) -> bool {

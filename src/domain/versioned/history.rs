@@ -208,6 +208,11 @@ impl<U: Undo> History<U> {
         steps + self.checkpoints.values().map(Checkpoint::bytes).sum::<usize>()
     }
 
+    /// The checkpoints from a number on, the oldest first.
+    pub fn checkpoints_from(&self, id: CheckpointId) -> impl Iterator<Item = (CheckpointId, &Checkpoint)> {
+        self.checkpoints.range(id..).map(|(id, checkpoint)| (*id, checkpoint))
+    }
+
     /// The checkpoints, the oldest first.
     pub fn checkpoints(&self) -> impl DoubleEndedIterator<Item = (CheckpointId, &Checkpoint)> + ExactSizeIterator {
         self.checkpoints.iter().map(|(id, checkpoint)| (*id, checkpoint))

@@ -16,8 +16,6 @@ pub struct Life {
     pub ttl_ms: Option<Millis>,
     /// Whether every write renews its time to live.
     pub is_sliding: bool,
-    /// When its time to live ends, unix ms.
-    pub ends_at: Option<Millis>,
     /// When it expires at the latest, unix ms.
     pub dies_at: Option<Millis>,
 }
@@ -25,26 +23,17 @@ pub struct Life {
 impl Life {
     /// A life that begins at `at`.
     pub fn new(at: Millis, ttl_ms: Option<Millis>, is_sliding: bool, max_life_ms: Option<Millis>) -> Self {
-        let after = |ms: Option<Millis>| ms.map(|ms| at.saturating_add(ms));
-        Self { ttl_ms, is_sliding, ends_at: after(ttl_ms), dies_at: after(max_life_ms) }
+        Self { ttl_ms, is_sliding, dies_at: max_life_ms.map(|max_life_ms| at.saturating_add(max_life_ms)) }
     }
 
-    /// When it expires, unix ms.
-    pub fn expires_at(&self) -> Option<Millis> {
-        self.ends_at.into_iter().chain(self.dies_at).min()
+    /// When it expires if its time to live begins at `at`, unix ms.
+    pub fn ends_from(&self, at: Millis) -> Option<Millis> {
+        self.at_most(self.ttl_ms.map(|ttl_ms| at.saturating_add(ttl_ms)))
     }
 
-    /// Renews it after a write.
-    pub fn used(&mut self, at: Millis) {
-        if self.is_sliding {
-            self.renew(at, None);
-        }
-    }
-
-    /// Renews its time to live, or sets another one.
-    pub fn renew(&mut self, at: Millis, ttl_ms: Option<Millis>) {
-        self.ttl_ms = ttl_ms.or(self.ttl_ms);
-        self.ends_at = self.ttl_ms.map(|ttl_ms| at.saturating_add(ttl_ms));
+    /// An end, but no later than its latest.
+    pub fn at_most(&self, expires_at: Option<Millis>) -> Option<Millis> {
+        expires_at.into_iter().chain(self.dies_at).min()
     }
 }
 
@@ -55,6 +44,8 @@ pub struct End {
     pub at: Millis,
     /// A fence of that moment; later grants are larger. 0 if nothing had to be given back.
     pub fence: Fence,
+    /// When it is gone, unix ms; 0 if at once. What has to be given back may take longer.
+    pub gone_at: Millis,
 }
 
 /// A participant.

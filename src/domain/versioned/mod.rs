@@ -39,6 +39,7 @@ pub use status::Status;
 
 use super::{Bytes, Code, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use crate::domain::entity::event_json::EventJson;
+use crate::domain::entity::expiry::Expiry;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -217,14 +218,9 @@ impl<S: State> Versioned<S> {
         self.is_found
     }
 
-    /// Whether it has expired at `now`, even if it still exists.
-    pub fn is_expired(&self, now: Millis) -> bool {
-        self.life.expires_at().is_some_and(|end| end <= now)
-    }
-
-    /// Whether it can be read at `now`: until it expires, or later while it gives things back.
-    pub fn is_shown(&self, now: Millis) -> bool {
-        !self.is_expired(now) || self.owes().is_some()
+    /// Whether it has ended and its grace is over at `now`, though it may still owe something.
+    pub fn is_gone(&self, now: Millis) -> bool {
+        self.status == Status::Terminated && self.end.gone_at <= now
     }
 
     /// The state as it was at `version`; `None` if that cannot be restored.
@@ -258,10 +254,7 @@ impl<S: State> Versioned<S> {
         let stamp = Stamp { version: self.version() + 1, at, by };
         let undo = self.state.edit().apply(change, &stamp);
         self.new_version(undo, at, by);
-        match ttl_ms {
-            Some(ttl_ms) => self.life.renew(at, Some(ttl_ms)),
-            None => self.life.used(at),
-        }
+        self.life.ttl_ms = ttl_ms.or(self.life.ttl_ms);
     }
 
     fn new_version(&mut self, undo: S::Undo, at: Millis, by: &Bytes) {
@@ -281,20 +274,24 @@ impl<S: State> Versioned<S> {
         let undone: Vec<&S::Undo> = way.iter().map(|step| &step.undo).collect();
         state.was_restored(&undone, &Stamp { version: self.history.version() + 1, at, by });
         self.new_version(undo, at, by);
-        self.life.used(at);
     }
 }
 
 impl<S: State> Versioned<S> {
-    fn finish(&mut self, end: End, gone_at: Millis) {
+    fn finish(&mut self, end: End) {
         (self.status, self.is_found, self.end) = (Status::Terminated, false, end);
-        self.life = Life { ends_at: Some(gone_at), ..Life::default() };
+        self.life = Life::default();
         self.forget_people();
+    }
+
+    /// Whether it has ended and owes nothing.
+    fn has_returned_all(&self) -> bool {
+        self.status == Status::Terminated && self.resources.is_empty()
     }
 
     /// Participants are known until what they hold is given back.
     fn forget_people(&mut self) {
-        if self.status == Status::Terminated && self.resources.is_empty() {
+        if self.has_returned_all() {
             self.participants.clear();
         }
     }
@@ -317,39 +314,32 @@ impl<S: State> Entity for Versioned<S> {
             VersionedEvent::Restored { at, by, checkpoint, .. } => self.restore(*at, by, *checkpoint),
             VersionedEvent::Checkpointed { at, id, name, is_pinned } => {
                 self.history.mark(*id, name, *at, *is_pinned);
-                self.life.used(*at);
             }
-            VersionedEvent::Pruned { at, checkpoints } => {
+            VersionedEvent::Pruned { checkpoints, .. } => {
                 self.history.remove_checkpoints(checkpoints);
-                self.life.used(*at);
             }
             VersionedEvent::Joined { at, agent, role } => {
                 let since = self.participants.get(agent).map_or(*at, |known| known.since);
                 self.participants.insert(agent.clone(), Participant { role: role.clone(), since });
-                self.life.used(*at);
             }
-            VersionedEvent::Left { at, agent } => {
+            VersionedEvent::Left { agent, .. } => {
                 self.participants.remove(agent);
-                self.life.used(*at);
             }
-            VersionedEvent::Owned { at, by, resources } => {
+            VersionedEvent::Owned { by, resources, .. } => {
                 resources::give(&mut self.resources, resources, by);
-                self.life.used(*at);
             }
-            VersionedEvent::Disowned { at, by, resources } => {
+            VersionedEvent::Disowned { by, resources, .. } => {
                 resources::take_back(&mut self.resources, resources, by);
-                self.life.used(*at);
             }
-            VersionedEvent::Touched { at, ttl_ms } => self.life.renew(*at, *ttl_ms),
-            VersionedEvent::StatusChanged { at, status } => {
-                (self.status, self.is_found) = (*status, false);
-                self.life.used(*at);
-            }
+            VersionedEvent::Touched { ttl_ms, .. } => self.life.ttl_ms = ttl_ms.or(self.life.ttl_ms),
+            VersionedEvent::StatusChanged { status, .. } => (self.status, self.is_found) = (*status, false),
             VersionedEvent::Ended { at, gone_at } => {
                 self.resources.clear();
-                self.finish(End { at: *at, fence: 0 }, *gone_at);
+                self.finish(End { at: *at, fence: 0, gone_at: *gone_at });
             }
-            VersionedEvent::Ending { at, gone_at, fence } => self.finish(End { at: *at, fence: *fence }, *gone_at),
+            VersionedEvent::Ending { at, gone_at, fence } => {
+                self.finish(End { at: *at, fence: *fence, gone_at: *gone_at });
+            }
             VersionedEvent::Returned { resources, .. } => {
                 resources::take_back(&mut self.resources, resources, b"");
                 self.forget_people();
@@ -370,21 +360,45 @@ impl<S: State> Entity for Versioned<S> {
         codec::admit(event)
     }
 
-    fn expires_at(&self) -> Option<Millis> {
-        // The primary ends a value with resources, and gives these back first,
-        // however late that is.
-        self.life.expires_at().filter(|_| self.resources.is_empty())
+    fn expiry_after(&self, event: &VersionedEvent<S>) -> Expiry {
+        let renewed = |at| self.life.ends_from(at).map_or(Expiry::Keeps, Expiry::At);
+        match event {
+            VersionedEvent::Created(created) => Expiry::of(self.life.ends_from(created.at)),
+            VersionedEvent::Changed { at, ttl_ms: Some(_), .. } | VersionedEvent::Touched { at, .. } => renewed(*at),
+            VersionedEvent::Ended { gone_at, .. } => Expiry::At(*gone_at),
+            // It stays until everything is given back, however late that is.
+            VersionedEvent::Ending { .. } => Expiry::Never,
+            VersionedEvent::Returned { .. } if self.has_returned_all() => Expiry::At(self.end.gone_at),
+            event if self.life.is_sliding => renewed(event.at()),
+            _ => Expiry::Keeps,
+        }
+    }
+
+    fn expiry_allowed(&self, expires_at: Option<Millis>) -> Option<Millis> {
+        match (self.owes(), self.status) {
+            (Some(_), _) => None,
+            (None, Status::Terminated) => Some(expires_at.map_or(self.end.gone_at, |end| end.min(self.end.gone_at))),
+            (None, _) => self.life.at_most(expires_at),
+        }
+    }
+
+    fn expired(&self, at: Millis) -> Option<VersionedEvent<S>> {
+        (self.status != Status::Terminated).then_some(VersionedEvent::Ended { at, gone_at: 0 })
+    }
+
+    /// What belongs to it is given back.
+    fn acts_at_expiry(&self) -> bool {
+        !self.resources.is_empty() && self.status != Status::Terminated
     }
 
     fn wakes_at(&self, _waited_for: bool) -> Option<Millis> {
-        let expires_at = || self.life.expires_at().filter(|_| !self.resources.is_empty());
-        self.owes().map(|end| end.at).or_else(expires_at)
+        self.owes().map(|end| end.at)
     }
 
     fn is_empty(&self) -> bool {
         // The history begins with version 1. Before that the value does not exist.
         let has_begun = self.history.version() > 0;
-        let has_ended = self.status == Status::Terminated && self.life.ends_at == Some(0) && self.resources.is_empty();
+        let has_ended = self.has_returned_all() && self.end.gone_at == 0;
         // An ended value can be read during its grace, whatever is left of it.
         let is_bare = !self.stays
             && self.status != Status::Terminated

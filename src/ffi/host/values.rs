@@ -1,6 +1,7 @@
 //! The values behind opened keys.
 
 use super::RedisHost;
+use crate::domain::entity::expiry::Expiry;
 use crate::domain::{Code, Entity, Error, Record};
 use crate::ffi::{counts, types};
 
@@ -34,6 +35,26 @@ impl RedisHost {
         match unsafe { &*value }.fault() {
             None => Ok(Some(value)),
             Some(fault) => Err(fault.error(self.opened[at].name.bytes())),
+        }
+    }
+
+    /// Puts a value in the place of another, under the same TTL.
+    pub(super) fn replace_value<E: Entity>(&mut self, at: usize, stored: Record<E>) -> Result<(), Error> {
+        self.value::<E>(at)?;
+        // Redis takes the TTL away with the old value.
+        let expires_at = self.opened[at].key.expiry();
+        self.set_value(at, stored)?;
+        self.set_expiry(at, expires_at.map_or(Expiry::Keeps, Expiry::At));
+        Ok(())
+    }
+
+    /// Has the TTL of an opened key become what a change says.
+    pub(super) fn set_expiry(&self, at: usize, expiry: Expiry) {
+        let key = &self.opened[at].key;
+        match expiry {
+            Expiry::Keeps => {}
+            Expiry::At(end) => key.set_expiry(Some(end)),
+            Expiry::Never => key.set_expiry(None),
         }
     }
 

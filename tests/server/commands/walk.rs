@@ -62,8 +62,15 @@ impl Doc {
 }
 
 /// Values that have a form of their own, by the argument's name.
-const FORMS: &[(&str, &str)] =
-    &[("json", "{}"), ("path", "/x"), ("revision", "0"), ("share", "0.5"), ("beta", "1"), ("number", "1")];
+const FORMS: &[(&str, &str)] = &[
+    ("json", "{}"),
+    ("path", "/x"),
+    ("revision", "0"),
+    ("cursor", "0"),
+    ("share", "0.5"),
+    ("beta", "1"),
+    ("number", "1"),
+];
 
 /// Arguments that are being made, and which of them are keys.
 struct Made<'a> {

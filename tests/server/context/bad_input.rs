@@ -26,6 +26,7 @@ const OF: Refusals = Refusals {
         ("LTMC.CTX.CREATE @", SYNTAX),
         ("LTMC.CTX.JOIN @ a", SYNTAX),
         ("LTMC.CTX.LEAVE @ a", FIXED),
+        ("LTMC.CTX.TOUCH @", SYNTAX),
         ("LTMC.CTX.UPDATE @ a REPLACE 1", SYNTAX),
         ("LTMC.CTX.GET @", SYNTAX),
         ("LTMC.CTX.DIFF @ 1", SYNTAX),
@@ -52,6 +53,7 @@ const OF: Refusals = Refusals {
         ("LTMC.CTX.ROLLBACK c 1", "IFVERSION 1"),
         ("LTMC.CTX.FORK c dest", "AT 1"),
         ("LTMC.CTX.PRUNE c KEEPLAST 1", "MAXAGE 1"),
+        ("LTMC.CTX.TOUCH c", "PX 9|EX 9"),
         ("LTMC.CTX.UPDATE c a REPLACE 1", "IFVERSION 1"),
     ],
     numbers: &[
@@ -67,6 +69,8 @@ const OF: Refusals = Refusals {
         ("LTMC.CTX.BUILD c FOR a PATH # /a", "", 1, 1024),
         ("LTMC.CTX.ROLLBACK c 1 IFVERSION #", "", 0, 9223372036854775807),
         ("LTMC.CTX.PRUNE c KEEPLAST #", "", 0, 4294967295),
+        ("LTMC.CTX.TOUCH c PX #", "PX", 1, 3_153_600_000_000),
+        ("LTMC.CTX.TOUCH c EX #", "EX", 1, 3_153_600_000),
         ("LTMC.CTX.PRUNE c KEEPLAST 1 MAXAGE #", "", 0, 3153600000000),
     ],
     texts: &[

@@ -3,9 +3,11 @@
 mod buffer;
 mod cache;
 mod clock;
+mod ends;
 mod flow;
 mod mail;
 mod memory;
+mod paging;
 mod retries;
 mod settings;
 mod versioned;

@@ -153,11 +153,15 @@ fn requests_are_forgotten_after_their_time_and_a_lowered_bound_gives_memory_back
     let usage = || run(&server, "MEMORY USAGE k").int();
     let empty = usage();
     let ask = |id: &str| run(&server, &format!("LTMC.LOCK k a SHARED PX {FAR_MS} REQID {id}")).int();
-    (0..64).for_each(|n| drop(ask(&format!("a-rather-long-request-id-{n}"))));
+    for n in 0..64 {
+        ask(&format!("a-rather-long-request-id-{n}"));
+    }
     let full = usage();
     assert!(full > empty + 64 * 100, "what is remembered is counted: {empty} {full}");
     run(&server, "CONFIG SET ltmc.request-memory-max 2");
-    (0..5).for_each(|n| drop(ask(&format!("b{n}"))));
+    for n in 0..5 {
+        ask(&format!("b{n}"));
+    }
     assert!(usage() < empty + (full - empty) / 6, "{empty} {full} {}", usage());
     assert_persisted_everywhere(&server, &[&replica]);
     run(&server, "CONFIG SET ltmc.request-memory-ms 5000");

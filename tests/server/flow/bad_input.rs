@@ -22,6 +22,7 @@ const OF: Refusals = Refusals {
         ("LTMC.FLOW.CREATE @", SYNTAX),
         ("LTMC.FLOW.INFO @", FIXED),
         ("LTMC.FLOW.PAUSE @", FIXED),
+        ("LTMC.FLOW.TOUCH @", SYNTAX),
         ("LTMC.FLOW.RESUME @", FIXED),
         ("LTMC.FLOW.CANCEL @", FIXED),
         ("LTMC.FLOW.GRAPH @", SYNTAX),
@@ -39,6 +40,7 @@ const OF: Refusals = Refusals {
     ],
     options: &[
         ("LTMC.FLOW.CREATE g", "MAXACTIVE 1|GROUPMAX 1|RATE 1 5|KEEP 1|PX 9|EX 9|REQID i"),
+        ("LTMC.FLOW.TOUCH f", "PX 9|EX 9"),
         ("LTMC.TASK.ADD f x p",
             "AFTER 1 a|ON ANY|CAPS 1 c|PRIORITY 1|DELAY 1|DEADLINE 1|LEASE 1|RETRIES 1|BACKOFF FIXED 1|GROUP g|LOCKS 1 l|REQID i"),
         ("LTMC.TASK.CLAIM f w", "CAPS 1 c|COUNT 1|PX 9|EX 9|BLOCK 1|REQID i"),
@@ -49,6 +51,8 @@ const OF: Refusals = Refusals {
         ("LTMC.TASK.REQUEUE f a", "CASCADE"),
     ],
     numbers: &[
+        ("LTMC.FLOW.TOUCH f PX #", "PX", 1, 3_153_600_000_000),
+        ("LTMC.FLOW.TOUCH f EX #", "EX", 1, 3_153_600_000),
         ("LTMC.TASK.ADD f x p PRIORITY #", "PRIORITY", 0, 1000),
         ("LTMC.TASK.CLAIM f w COUNT #", "COUNT", 1, 1000),
         ("LTMC.TASK.CLAIM f w BLOCK #", "BLOCK", 0, 3_153_600_000_000),
@@ -128,6 +132,7 @@ fn what_is_not_there_or_something_else_is_said() {
         let reply = server.cmd(&missing);
         match words[0] {
             "LTMC.FLOW.INFO" | "LTMC.TASK.GET" => assert!(reply.is_nil(), "{line}"),
+            "LTMC.FLOW.TOUCH" => assert_eq!(reply.int(), 0, "{line}"),
             "LTMC.TASK.LIST" | "LTMC.TASK.CLAIM" => assert!(reply.array().is_empty(), "{line}"),
             "LTMC.FLOW.CREATE" | "LTMC.TASK.ADD" => drop(server.run("DEL none")),
             _ => assert_eq!(reply.error_code(), "NOFLOW", "{line}"),

@@ -164,3 +164,17 @@ fn path_locks_survive_a_reload() {
     assert!(server.run("LTMC.LOCK k b PATH src").is_nil());
     assert!(server.run("LTMC.LOCK k b PATH src/ui").int() > 0);
 }
+
+#[test]
+fn a_path_that_looks_like_a_pattern_is_refused_with_a_hint_and_what_is_held_so_is_given_back() {
+    let server = Server::start();
+    for bad in ["*", "src/*", "src/?.rs", "a/**/b", "src\\db"] {
+        let error = server.cmd(&["LTMC.LOCK", "k", "ada", "PATH", bad]);
+        assert_eq!(error.error_code(), "ERR", "{bad}");
+        assert!(error.error().contains("a path is a name and no pattern"), "{error:?}");
+        assert_eq!(server.run("EXISTS k").int(), 0);
+        // A lock of that name may be there from before: unlocking it is no misuse.
+        assert_eq!(server.cmd(&["LTMC.UNLOCK", "k", "ada", "PATH", bad]).int(), 0, "{bad}");
+    }
+    assert!(server.run("LTMC.LOCK k ada PATH src/[a]").int() > 0);
+}

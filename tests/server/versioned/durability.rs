@@ -137,8 +137,12 @@ pub fn readable(server: &Server) -> Vec<String> {
 
 /// Spare capacity is not part of the value.
 pub fn without_memory(reply: &Reply) -> String {
-    let text = format!("{reply:?}");
-    let Some((before, rest)) = text.split_once("\"memory_bytes\", ") else { return text };
+    without(&format!("{reply:?}"), "memory_bytes")
+}
+
+/// A reply without the number in a field.
+pub fn without(reply: &str, field: &str) -> String {
+    let Some((before, rest)) = reply.split_once(&format!("\"{field}\", ")) else { return reply.to_string() };
     let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
     format!("{before}{after}")
 }

@@ -6,7 +6,7 @@ use crate::command::engine::args::Args;
 use crate::command::engine::budget::{refuse_repeated, Budget};
 use crate::command::engine::commit::touch;
 use crate::command::engine::cx::{Cx, Outcome};
-use crate::command::engine::page::Page;
+use crate::command::engine::page::Paging;
 use crate::command::host::{Host, Key};
 use crate::command::reply::Reply;
 use crate::domain::algorithm::xxhash::xxh64;
@@ -156,23 +156,22 @@ fn describe(buffer: &Buffer, serial: Serial, chunk: &Chunk, now: Millis, budget:
 pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("buffer")?;
-    let (mut agent, mut page) = (None, Page::ALL);
+    let (mut agent, mut page) = (None, Paging::ALL);
     while let Some(word) = args.option()? {
         match word {
             "AGENT" => agent = Some(args.id("AGENT")?),
-            "LIMIT" => page = Page::read(&mut args)?,
-            _ => return Err(args.unread(word)),
+            _ => page = Paging::read(word, &mut args)?,
         }
     }
     let (key, now, mut budget) = (cx.key(1), cx.now(), Budget::of(cx.node));
-    let Some(buffer) = buffer(cx, key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
+    let Some(buffer) = buffer(cx, key)? else { return Ok(Outcome::Reply(page.nothing())) };
+    let show = |(_, chunk): &(Serial, &Chunk)| (!chunk.is_expired(now)).then(|| Reply::bytes(&chunk.record.id));
     let mut ids = |chunks: &mut dyn Iterator<Item = (Serial, &Chunk)>| {
-        let live = page.of(chunks.filter(|(_, chunk)| !chunk.is_expired(now)));
-        budget.list(live.map(|(_, chunk)| Reply::bytes(&chunk.record.id)))
+        page.list(&mut budget, chunks, |(serial, _)| *serial, show)
     };
     Ok(Outcome::Reply(match agent {
-        Some(agent) => ids(&mut buffer.chunks_of(agent)),
-        None => ids(&mut buffer.chunks()),
+        Some(agent) => ids(&mut buffer.chunks_of(agent, page.start())),
+        None => ids(&mut buffer.chunks_from(page.start())),
     }))
 }
 

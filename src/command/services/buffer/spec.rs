@@ -2,7 +2,9 @@
 
 use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
-use crate::command::services::spec::{with_registry, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
+use crate::command::services::spec::{
+    with_registry, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST,
+};
 use crate::domain::Service;
 
 const CHUNK_ROW: Spec = Spec { service: Some(Service::Buffer), complexity: "O(log N) with N the chunks", ..ROW };
@@ -283,9 +285,12 @@ pub const INFO: Spec = Spec {
 pub const LIST: Spec = Spec {
     name: "LTMC.CHUNK.LIST",
     arity: -2,
-    complexity: "O(M) with M the chunks skipped and returned",
+    complexity: "O(M) with M the chunks skipped and returned; with CURSOR O(M + log N) with M the chunks looked at and N all of them",
     summary: "Lists the chunks, oldest first, or those that an agent allocated, retains or pins.",
-    reply: Shape::list(&Shape::BYTES.about("ids")),
+    reply: Shape::one_of(&[
+        Case::new(BY_OFFSET, Shape::list(&Shape::BYTES.about("ids"))),
+        Case::new(BY_CURSOR, Shape::tuple(&[NEXT, Field::new("chunks", Shape::list(&Shape::BYTES.about("ids")))])),
+    ]),
     args: &[BUFFER_KEY, AGENT.after("AGENT").optional(), PAGE],
     ..CHUNK_READ
 };

@@ -3,6 +3,7 @@
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::page::Cursor;
 use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::domain::algorithm::eviction::Policy;
@@ -10,7 +11,7 @@ use crate::domain::cache::entry::NEVER;
 use crate::domain::cache::labels::{Label, LabelKind};
 use crate::domain::cache::stats::{Counters, HitKind, TOP_MAX};
 use crate::domain::cache::{Cache, Entry};
-use crate::domain::limits::{RESULTS_MAX, TOOL_BYTES_MAX};
+use crate::domain::limits::TOOL_BYTES_MAX;
 use crate::domain::{Entity, Error, Millis};
 use std::borrow::Cow;
 
@@ -134,31 +135,26 @@ pub fn top<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 
 /// `LTMC.CACHE.SCAN`
 pub fn scan<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    const DEFAULT: u64 = 10;
     let mut args = Args::at(cx.spec, cx.args, 2);
-    let cursor = args.version("cursor")?;
-    let (mut count, mut tool) = (DEFAULT, None);
+    let (mut cursor, mut tool) = (Cursor::<u64>::read(&mut args)?, None);
     while let Some(word) = args.option()? {
         match word {
-            "COUNT" => count = args.number("COUNT", 1, RESULTS_MAX)?,
+            "COUNT" => cursor.read_count(&mut args)?,
             "TOOL" => tool = Some(args.text("TOOL", TOOL_BYTES_MAX)?),
             _ => return Err(args.unread(word)),
         }
     }
     let (now, mut budget) = (cx.now(), Budget::of(cx.node));
-    let (mut next, mut shown) = (0, Vec::new());
-    for (looked_at, entry) in
-        read(cx)?.into_iter().flat_map(|cache| cache.answers_from(cursor).map(move |entry| (cache, entry))).enumerate()
-    {
-        let (cache, entry) = entry;
+    let cache = read(cx)?;
+    let entries = cache.into_iter().flat_map(|cache| cache.answers_from(cursor.from).map(move |entry| (cache, entry)));
+    let id = |(_, entry): &(&Cache, &Entry)| entry.answer.as_ref().map_or(0, |answer| answer.id);
+    let reply = cursor.page(&mut budget, entries, id, |(cache, entry)| {
         let is_shown = tool.is_none_or(|tool| entry.call().tool() == tool);
-        let map = if is_shown { entry_map(cache, entry, now) } else { None };
-        // The cursor is the first answer that does not fit.
-        if looked_at as u64 == count || map.as_ref().is_some_and(|map| !budget.takes(map.size_bytes())) {
-            next = entry.answer.as_ref().map_or(0, |answer| answer.id);
-            break;
+        if is_shown {
+            entry_map(cache, entry, now)
+        } else {
+            None
         }
-        shown.extend(map);
-    }
-    Ok(Outcome::Reply(Reply::Array(vec![Reply::text(next.to_string()), Reply::Array(shown)])))
+    });
+    Ok(Outcome::Reply(reply))
 }

@@ -2,7 +2,7 @@
 
 use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
-use crate::command::services::spec::{BLOCK, READ_FIRST, ROW};
+use crate::command::services::spec::{BLOCK, COUNT, CURSOR, NEXT, READ_FIRST, ROW};
 use crate::domain::Service;
 
 const CACHE_ROW: Spec = Spec { service: Some(Service::Cache), complexity: "O(log N) with N the answers", ..ROW };
@@ -238,9 +238,9 @@ pub const SCAN: Spec = Spec {
     complexity: "O(M + log N) with M the answers looked at and N all of them",
     summary: "Iterates over all answers, oldest first: begin with cursor 0, and continue with the one returned until that is 0.",
     reply: Shape::tuple(&[
-        Field::new("cursor", Shape::DECIMAL.about("the next one, 0 at the end")),
+        NEXT,
         Field::new("entries", Shape::list(&ENTRY)),
     ]),
-    args: &[CACHE, Arg::integer("cursor"), Arg::integer("n").after("COUNT").optional(), OF_TOOL],
+    args: &[CACHE, CURSOR, COUNT, OF_TOOL],
     ..CACHE_READ
 };

@@ -9,8 +9,8 @@ use crate::command::host::{Host, Key, KeyType};
 use crate::command::reply::Reply;
 use crate::command::services::registry::filter::FindArgs;
 use crate::command::services::versioned::commands::{
-    apply_change, common_fields, create as create_value, existing, keep, live, missing, parse_meta, remembered,
-    LifeArgs,
+    apply_change, common_fields, create as create_value, existing, keep, live, live_record, missing, parse_meta,
+    remembered, LifeArgs,
 };
 use crate::command::services::versioned::serve::end_if_expired;
 use crate::command::settings::Setting;
@@ -184,8 +184,9 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             _ => return Err(args.unread(word)),
         }
     }
-    let (key, now) = (cx.key(1), cx.now());
-    let stored = cx.host.read::<Context>(key)?.filter(|stored| !stored.state.is_expired(now));
+    let key = cx.key(1);
+    let expires_at = cx.host.expires_at(key);
+    let stored = live_record::<Doc, H>(cx.node, cx.host, key)?;
     let Some(stored) = stored else { return Ok(Outcome::Reply(Reply::Nil)) };
     let context = &stored.state;
     let then = match version.filter(|version| *version != context.version()) {
@@ -195,7 +196,7 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let document = then.as_ref().unwrap_or(context.state()).document();
     // The fields beside the document have a bound of their own: the document, or the value at one
     // path, is always returned.
-    let common = common_fields(context, stored.revision, &mut Budget::of(cx.node));
+    let common = common_fields(stored, expires_at, &mut Budget::of(cx.node));
     let doc = match &paths {
         Some(paths) => values_reply(document.root(), paths, Budget::of(cx.node))?,
         None => json_reply(document.root(), document.size().text),

@@ -6,8 +6,8 @@ use crate::command::host::Access;
 use crate::command::services::registry::spec::with_filter;
 use crate::command::services::spec::{with_registry, KEY, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::command::services::versioned::spec::{
-    ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINT_ARGS, CHECKPOINT_MAP, CHECKPOINT_NUMBER, COMMON, FORK_COMPLEXITY,
-    FORK_KEYS, IFVERSION, JOINED, LEFT, MADE, META, NEW_VERSION, PRUNED, PRUNE_ARGS,
+    ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINTS_COMPLEXITY, CHECKPOINT_ARGS, CHECKPOINT_LIST, CHECKPOINT_NUMBER,
+    COMMON, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, JOINED, LEFT, MADE, META, NEW_VERSION, PRUNED, PRUNE_ARGS,
 };
 use crate::domain::Service;
 
@@ -123,6 +123,18 @@ pub const GET: Spec = Spec {
     ..CONTEXT_READ
 };
 
+pub const TOUCH: Spec = Spec {
+    name: "LTMC.CTX.TOUCH",
+    arity: -2,
+    flags: WRITE_FAST,
+    categories: "write fast",
+    complexity: "O(1)",
+    summary: "Starts the TTL of a context anew, or sets another one.",
+    reply: Shape::FLAG.about("1, or 0 if there is no context"),
+    args: &[KEY, TTL],
+    ..CONTEXT_ROW
+};
+
 pub const DIFF: Spec = Spec {
     name: "LTMC.CTX.DIFF",
     arity: -3,
@@ -198,9 +210,9 @@ pub const CHECKPOINT: Spec = Spec {
 pub const CHECKPOINTS: Spec = Spec {
     name: "LTMC.CTX.CHECKPOINTS",
     arity: -2,
-    complexity: "O(C) with C the checkpoints skipped and returned",
+    complexity: CHECKPOINTS_COMPLEXITY,
     summary: "Lists the checkpoints of a context, the oldest first.",
-    reply: Shape::list(&CHECKPOINT_MAP),
+    reply: CHECKPOINT_LIST,
     args: CHECKPOINTS_ARGS,
     ..CONTEXT_READ
 };

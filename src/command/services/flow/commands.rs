@@ -4,7 +4,7 @@
 use super::serve;
 use super::serve::existing;
 use crate::command::engine::args::Args;
-use crate::command::engine::commit::{commit, commit_changes};
+use crate::command::engine::commit::{commit, commit_changes, commit_one};
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::engine::requests::{answered, remember};
 use crate::command::host::Host;
@@ -52,7 +52,7 @@ fn parse_create<'a>(node: &Node, args: &mut Args<'a>) -> Result<CreateArgs<'a>, 
     if !create_args.locks.is_empty() && create_args.spec.is_none() {
         return Err(Error::usage("LOCKS goes with SPEC only: it names the keys that its tasks may lock"));
     }
-    create_args.options.expires_at = ttl_ms.map(|ttl_ms| node.now().saturating_add(ttl_ms));
+    create_args.options.ttl_ms = ttl_ms;
     Ok(create_args)
 }
 
@@ -119,6 +119,22 @@ pub fn pause<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.FLOW.RESUME`
 pub fn resume<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     decide_about(cx, decide::resume)
+}
+
+/// `LTMC.FLOW.TOUCH`
+pub fn touch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("flow")?;
+    let mut ttl_ms = None;
+    while let Some(word) = args.option()? {
+        ttl_ms = Some(args.duration(word)?);
+    }
+    let (key, at) = (cx.key(1), cx.now());
+    if cx.host.read::<Flow>(key)?.is_none() {
+        return Ok(Outcome::Reply(Reply::Integer(0)));
+    }
+    commit_one::<Flow, H>(cx.node, cx.host, key, FlowEvent::Touched { at, ttl_ms })?;
+    Ok(Outcome::Reply(Reply::Integer(1)))
 }
 
 /// `LTMC.FLOW.CANCEL`

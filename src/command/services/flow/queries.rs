@@ -23,11 +23,18 @@ const TOTALS: [(How, &str); 4] = [
 pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     let (now, waiting, mut budget) = (cx.now(), cx.node.queues.tasks.waiting_for(&key.id()), Budget::of(cx.node));
+    let expires_at = cx.host.expires_at(key);
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
-    Ok(Outcome::Reply(info_map(stored, waiting, now, &mut budget)))
+    Ok(Outcome::Reply(info_map(stored, expires_at, waiting, now, &mut budget)))
 }
 
-fn info_map(stored: &Record<Flow>, waiting: usize, now: Millis, budget: &mut Budget) -> Reply {
+fn info_map(
+    stored: &Record<Flow>,
+    expires_at: Option<Millis>,
+    waiting: usize,
+    now: Millis,
+    budget: &mut Budget,
+) -> Reply {
     let (flow, options, totals) = (&stored.state, stored.state.options(), stored.state.totals());
     let outlook = outlook(flow, now);
     let bound = |value: u32| Reply::number_or_nil(Some(u64::from(value)).filter(|value| *value > 0));
@@ -36,7 +43,8 @@ fn info_map(stored: &Record<Flow>, waiting: usize, now: Millis, budget: &mut Bud
     add("state", Reply::text(flow.state()));
     add("revision", Reply::number(stored.revision));
     add("created_at_ms", Reply::number(flow.created_at()));
-    add("expires_at_ms", Reply::number_or_nil(options.expires_at));
+    add("ttl_ms", Reply::number_or_nil(options.ttl_ms));
+    add("expires_at_ms", Reply::number_or_nil(expires_at));
     add("paused", Reply::Integer(i64::from(flow.is_paused())));
     add("max_active", bound(options.max_active));
     add("group_max", bound(options.group_max));

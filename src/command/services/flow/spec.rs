@@ -3,7 +3,9 @@
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
-use crate::command::services::spec::{with_registry, BLOCK, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
+use crate::command::services::spec::{
+    with_registry, BLOCK, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST,
+};
 use crate::domain::Service;
 
 const FLOW_ROW: Spec = Spec { service: Some(Service::Flow), complexity: "O(log N) with N the tasks", ..ROW };
@@ -36,6 +38,7 @@ const FLOW_MAP: Shape = Shape::map(&[
     Field::new("state", Shape::word(&["empty", "running", "paused", "cancelled", "succeeded", "failed"])),
     Field::new("revision", Shape::REVISION),
     Field::new("created_at_ms", Shape::UNIX_MS),
+    Field::new("ttl_ms", Shape::MS.or_nil("it has none")),
     Field::new("expires_at_ms", Shape::UNIX_MS.or_nil("it does not expire")),
     Field::new("paused", Shape::FLAG),
     Field::new("max_active", Shape::COUNT.or_nil("there is no bound")),
@@ -180,6 +183,16 @@ pub const INFO: Spec = Spec {
     reply: FLOW_MAP.or_nil("there is no such flow"),
     args: &[FLOW],
     ..FLOW_READ
+};
+
+pub const TOUCH: Spec = Spec {
+    name: "LTMC.FLOW.TOUCH",
+    arity: -2,
+    complexity: "O(1)",
+    summary: "Starts the TTL of a flow anew, or sets another one.",
+    reply: Shape::FLAG.about("1, or 0 if there is no flow"),
+    args: &[FLOW, TTL],
+    ..FLOW_ROW
 };
 
 pub const PAUSE: Spec = Spec {
@@ -347,9 +360,12 @@ pub const GET: Spec = Spec {
 pub const LIST: Spec = Spec {
     name: "LTMC.TASK.LIST",
     arity: -2,
-    complexity: "O(N) with N the tasks",
+    complexity: "O(N) with N the tasks; with CURSOR O(M + log N) with M the tasks looked at",
     summary: "Lists the ids of tasks, in the order in which they were added.",
-    reply: Shape::list(&Shape::BYTES.about("ids")),
+    reply: Shape::one_of(&[
+        Case::new(BY_OFFSET, Shape::list(&Shape::BYTES.about("ids"))),
+        Case::new(BY_CURSOR, Shape::tuple(&[NEXT, Field::new("tasks", Shape::list(&Shape::BYTES.about("ids")))])),
+    ]),
     args: &[FLOW, Arg::string("state").after("STATE").optional(), PAGE],
     ..FLOW_READ
 };

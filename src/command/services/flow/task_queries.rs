@@ -5,7 +5,7 @@ use super::task_locks;
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::cx::{Cx, Outcome};
-use crate::command::engine::page::Page;
+use crate::command::engine::page::Paging;
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
@@ -137,16 +137,17 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let words = words.each_ref().map(String::as_str);
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("flow")?;
-    let (mut state, mut page) = (None, Page::ALL);
+    let (mut state, mut page) = (None, Paging::ALL);
     while let Some(word) = args.option()? {
         match word {
             "STATE" => state = Some(args.word("STATE", &words)?),
-            "LIMIT" => page = Page::read(&mut args)?,
-            _ => return Err(args.unread(word)),
+            _ => page = Paging::read(word, &mut args)?,
         }
     }
     let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
-    let Some(stored) = cx.host.read::<Flow>(key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
-    let tasks = stored.state.tasks().filter(|task| state.is_none_or(|state| task.state.index() == state));
-    Ok(Outcome::Reply(budget.list(page.of(tasks).map(|task| Reply::bytes(&task.id)))))
+    let Some(stored) = cx.host.read::<Flow>(key)? else { return Ok(Outcome::Reply(page.nothing())) };
+    let has_state = |task: &Task| state.is_none_or(|state| task.state.index() == state);
+    let show = |task: &&Task| has_state(task).then(|| Reply::bytes(&task.id));
+    let tasks = stored.state.tasks_from(page.start());
+    Ok(Outcome::Reply(page.list(&mut budget, tasks, |task| task.no, show)))
 }

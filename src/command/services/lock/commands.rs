@@ -50,7 +50,7 @@ fn parse_options<H: Host>(cx: &Cx<H>, args: &mut Args, owner: &[u8], may_stamp: 
             "REGISTRY" => options.registry = Some(args.registry()?),
             "REQID" => options.request_id = Some(args.request_id(owner)?),
             "LIMIT" => options.request.limit = args.number("LIMIT", 1, LOCK_LIMIT_MAX)? as u32,
-            "PATH" => options.request.path = Path::parse(args.bytes("PATH")?)?,
+            "PATH" => options.request.path = Path::to_lock(args.bytes("PATH")?)?,
             "ONDISCONNECT" => {
                 let release = args.choice("action")? == "RELEASE";
                 options.request.connection = release.then(|| connection(cx)).transpose()?;

@@ -3,11 +3,11 @@
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::cx::{Cx, Outcome};
-use crate::command::engine::page::Page;
+use crate::command::engine::page::Paging;
 use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::domain::mail::{Dead, Entry, Inbox, Mail};
-use crate::domain::{Error, Fence, Record};
+use crate::domain::{Bytes, Error, Fence, Record};
 use std::collections::BTreeMap;
 
 /// Shows something of the mailbox that is the first argument, or `none` if there is none.
@@ -31,10 +31,11 @@ pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
     let agent = cx.acting(Some(args.id("agent")?))?;
-    let page = Page::only(&mut args)?;
-    show(cx, Reply::Array(Vec::new()), |stored, budget| {
+    let page = Paging::only(&mut args)?;
+    show(cx, page.nothing(), |stored, budget| {
         let mail = &stored.state;
-        let map = |(id, entry): (Fence, &Entry)| {
+        let map = |(id, entry): &(Fence, &Entry)| {
+            let id = *id;
             let (ends_at, _) = hold_of(mail, entry).filter(|(_, is_received)| *is_received)?;
             let message = mail.message(id)?;
             Some(Reply::map([
@@ -47,7 +48,8 @@ pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
                 ("reply_to", Reply::number_or_nil(message.reply_to)),
             ]))
         };
-        budget.list(page.of(mail.inbox(&agent).into_iter().flat_map(Inbox::entries).filter_map(map)))
+        let entries = mail.inbox(&agent).into_iter().flat_map(|inbox| inbox.entries_from(page.start()));
+        page.list(budget, entries, |(id, _)| *id, map)
     })
 }
 
@@ -55,10 +57,11 @@ pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn dead<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
-    let page = Page::only(&mut args)?;
-    show(cx, Reply::Array(Vec::new()), |stored, budget| {
+    let page = Paging::only(&mut args)?;
+    show(cx, page.nothing(), |stored, budget| {
         let mail = &stored.state;
-        let map = |(id, agent, dead): (Fence, &[u8], &Dead)| {
+        let map = |(id, agent, dead): &(Fence, &[u8], &Dead)| {
+            let id = *id;
             let message = mail.message(id)?;
             Some(Reply::map([
                 ("id", Reply::number(id)),
@@ -72,7 +75,8 @@ pub fn dead<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
                 ("reply_to", Reply::number_or_nil(message.reply_to)),
             ]))
         };
-        budget.list(page.of(mail.dead().filter_map(map)))
+        let letters = mail.dead_from(page.start());
+        page.list(budget, letters, |(id, agent, _)| (*id, Bytes::from(*agent)), map)
     })
 }
 
@@ -120,22 +124,23 @@ fn receiver_map(mail: &Mail, agent: &[u8], id: Fence) -> Reply {
 pub fn agents<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
-    let page = Page::only(&mut args)?;
+    let page = Paging::<Bytes>::only(&mut args)?;
     let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
-    let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
+    let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(page.nothing())) };
     let (mails, key) = (&cx.node.queues.mails, key.id());
     let mut waiting: BTreeMap<&[u8], usize> = BTreeMap::new();
     mails.lines(&key).for_each(|line| *waiting.entry(&line.0).or_default() += mails.in_line(&key, line));
-    let map = |(agent, inbox): (&[u8], &Inbox)| {
-        Reply::map([
+    let map = |(agent, inbox): &(&[u8], &Inbox)| {
+        Some(Reply::map([
             ("agent", Reply::bytes(agent)),
             ("joined_at_ms", if inbox.is_joined() { Reply::number(inbox.joined_at) } else { Reply::Nil }),
             ("messages", Reply::number(inbox.len() as u64)),
             ("ready", Reply::number(inbox.ready() as u64)),
-            ("waiting", Reply::number(waiting.get(agent).copied().unwrap_or(0) as u64)),
-        ])
+            ("waiting", Reply::number(waiting.get(*agent).copied().unwrap_or(0) as u64)),
+        ]))
     };
-    Ok(Outcome::Reply(budget.list(page.of(stored.state.inboxes().map(map)))))
+    let inboxes = stored.state.inboxes_from(&page.start());
+    Ok(Outcome::Reply(page.list(&mut budget, inboxes, |(agent, _)| Bytes::from(*agent), map)))
 }
 
 /// `LTMC.MSG.INFO`

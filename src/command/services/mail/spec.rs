@@ -1,10 +1,10 @@
 //! The rows of the commands of mailboxes.
 
-use crate::command::engine::reply_shape::{Field, Shape};
+use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
 use crate::command::services::spec::{
-    with_registry, BLOCK, PAGE, READ_FIRST, REGISTRY as BOUND, REQID, ROW, WRITE_FAST,
+    with_registry, BLOCK, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_FIRST, REGISTRY as BOUND, REQID, ROW, WRITE_FAST,
 };
 use crate::domain::Service;
 
@@ -221,9 +221,13 @@ const MAIL_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, categor
 pub const PENDING: Spec = Spec {
     name: "LTMC.MSG.PENDING",
     arity: -3,
-    complexity: "O(M) with M the messages in the inbox",
+    complexity:
+        "O(M) with M the messages in the inbox; with CURSOR O(M + log N) with M those looked at and N all of them",
     summary: "Lists what an agent has received and not acknowledged, in the order of the ids.",
-    reply: Shape::list(&PENDING_MAP),
+    reply: Shape::one_of(&[
+        Case::new(BY_OFFSET, Shape::list(&PENDING_MAP)),
+        Case::new(BY_CURSOR, Shape::tuple(&[NEXT, Field::new("messages", Shape::list(&PENDING_MAP))])),
+    ]),
     args: &[MAIL, AGENT, PAGE],
     ..MAIL_READ
 };
@@ -231,9 +235,12 @@ pub const PENDING: Spec = Spec {
 pub const DEAD: Spec = Spec {
     name: "LTMC.MSG.DEAD",
     arity: -2,
-    complexity: "O(M) with M the offset and the dead letters returned",
+    complexity: "O(M) with M the offset and the dead letters returned; with CURSOR O(M + log N) with N all of them",
     summary: "Lists the dead letters of a mailbox, in the order of the ids.",
-    reply: Shape::list(&DEAD_MAP),
+    reply: Shape::one_of(&[
+        Case::new(BY_OFFSET, Shape::list(&DEAD_MAP)),
+        Case::new(BY_CURSOR, Shape::tuple(&[NEXT, Field::new("letters", Shape::list(&DEAD_MAP))])),
+    ]),
     args: &[MAIL, PAGE],
     ..MAIL_READ
 };
@@ -251,9 +258,12 @@ pub const GET: Spec = Spec {
 pub const AGENTS: Spec = Spec {
     name: "LTMC.MSG.AGENTS",
     arity: -2,
-    complexity: "O(A + W) with A the agents of the mailbox and W the clients waiting",
+    complexity: "O(A + W) with A the agents of the mailbox, with CURSOR those looked at, and W the clients waiting",
     summary: "Lists the agents that have joined a mailbox or have messages in it, in the order of their ids.",
-    reply: Shape::list(&INBOX),
+    reply: Shape::one_of(&[
+        Case::new(BY_OFFSET, Shape::list(&INBOX)),
+        Case::new(BY_CURSOR, Shape::tuple(&[NEXT, Field::new("agents", Shape::list(&INBOX))])),
+    ]),
     args: &[MAIL, PAGE],
     ..MAIL_READ
 };

@@ -4,7 +4,7 @@ use super::filter::FindArgs;
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::cx::{Cx, Outcome};
-use crate::command::engine::page::Page;
+use crate::command::engine::page::{Page, Paging};
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
@@ -109,21 +109,26 @@ fn thousandths(value: u16) -> Reply {
 pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("registry")?;
-    let (mut status, mut page) = (None, Page::ALL);
+    let (mut status, mut page) = (None, Paging::ALL);
     while let Some(word) = args.option()? {
         match word {
             "STATUS" => status = Some(Status::ALL[args.word("STATUS", &Status::WORDS)?]),
-            "LIMIT" => page = Page::read(&mut args)?,
-            _ => return Err(args.unread(word)),
+            _ => page = Paging::read(word, &mut args)?,
         }
     }
     let key = cx.key(1);
     let (view, mut budget) = (cx.node.view(), Budget::of(cx.node));
-    let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
+    let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(page.nothing())) };
     let registry = &stored.state;
-    let slots: Vec<Slot> = match status {
-        None => slots_in(page, registry.index().all()),
-        Some(status) => page.of(with_status(registry, &view, status)).collect(),
+    let slots: Vec<Slot> = match (page, status) {
+        (Paging::Cursor(cursor), status) => {
+            let has_status = |agent: &Agent| status.is_none_or(|status| view.status(registry, agent) == status);
+            let show = |agent: &&Agent| has_status(agent).then(|| Reply::bytes(&agent.id));
+            let agents = registry.agents_from(cursor.from);
+            return Ok(Outcome::Reply(cursor.page(&mut budget, agents, |agent| agent.epoch, show)));
+        }
+        (Paging::Offset(page), None) => slots_in(page, registry.index().all()),
+        (Paging::Offset(page), Some(status)) => page.of(with_status(registry, &view, status)).collect(),
     };
     let ids = slots.into_iter().filter_map(|slot| registry.at(slot)).map(|agent| Reply::bytes(&agent.id));
     Ok(Outcome::Reply(budget.list(ids)))

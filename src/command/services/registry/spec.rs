@@ -2,7 +2,9 @@
 
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
-use crate::command::services::spec::{with_registry, BLOCK, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
+use crate::command::services::spec::{
+    with_registry, BLOCK, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST,
+};
 use crate::domain::Service;
 
 const REGISTRY_ROW: Spec = Spec { service: Some(Service::Registry), complexity: "O(log N) with N the agents", ..ROW };
@@ -166,9 +168,12 @@ pub const AGENT_GET: Spec = Spec {
 pub const AGENT_LIST: Spec = Spec {
     name: "LTMC.AGENT.LIST",
     arity: -2,
-    complexity: "O(M) with M the ids returned",
-    summary: "Lists the ids of agents, in no particular order.",
-    reply: Shape::list(&Shape::BYTES.about("ids")),
+    complexity: "O(M) with M the ids returned; with CURSOR O(M + log N) with M the agents looked at and N all of them",
+    summary: "Lists the ids of agents, in no particular order; with CURSOR in the order of their epochs.",
+    reply: Shape::one_of(&[
+        Case::new(BY_OFFSET, Shape::list(&Shape::BYTES.about("ids"))),
+        Case::new(BY_CURSOR, Shape::tuple(&[NEXT, Field::new("agents", Shape::list(&Shape::BYTES.about("ids")))])),
+    ]),
     args: &[REGISTRY_KEY, Arg::string("status").after("STATUS").optional(), PAGE],
     ..REGISTRY_READ
 };

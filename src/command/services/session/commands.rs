@@ -8,7 +8,8 @@ use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::Host;
 use crate::command::reply::{Reply, ELEMENT_BYTES};
 use crate::command::services::versioned::commands::{
-    apply, apply_change, common_fields, create as create_value, existing, keep, live, parse_meta, remembered, LifeArgs,
+    apply_change, common_fields, create as create_value, existing, keep, live, parse_meta, remembered, shown_record,
+    LifeArgs,
 };
 use crate::command::services::versioned::serve::end as end_session;
 use crate::command::settings::Setting;
@@ -166,9 +167,9 @@ pub fn delete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 
 /// `LTMC.SESSION.INFO`
 pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    let (key, now) = (cx.key(1), cx.now());
-    let mut budget = Budget::of(cx.node);
-    let stored = cx.host.read::<Session>(key)?.filter(|stored| stored.state.is_shown(now));
+    let key = cx.key(1);
+    let (mut budget, expires_at) = (Budget::of(cx.node), cx.host.expires_at(key));
+    let stored = shown_record::<Fields, H>(cx.node, cx.host, key)?;
     let Some(stored) = stored else { return Ok(Outcome::Reply(Reply::Nil)) };
     let session = &stored.state;
     let resources = budget.list(session.resources().keys().map(|resource| Reply::bytes(resource)));
@@ -180,7 +181,7 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         ("resources_count", Reply::number(session.resources().len() as u64)),
         ("resources", resources),
     ];
-    let all = fields.into_iter().chain(common_fields(session, stored.revision, &mut budget));
+    let all = fields.into_iter().chain(common_fields(stored, expires_at, &mut budget));
     Ok(Outcome::Reply(Reply::Map(all.map(|(name, value)| (name.into(), value)).collect())))
 }
 
@@ -192,7 +193,7 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let new_status = if args.has_argument() { Some(args.word("status", &Status::WORDS)?) } else { None };
     acting(cx, &mut args)?;
     let Some(new_status) = new_status else {
-        let session = cx.host.read::<Session>(key)?.map(|stored| &stored.state).filter(|session| session.is_shown(at));
+        let session = shown_record::<Fields, H>(cx.node, cx.host, key)?.map(|stored| &stored.state);
         return Ok(Outcome::Reply(session.map_or(Reply::Nil, |session| Reply::text(session.status().word()))));
     };
     let status = Status::ALL[new_status];
@@ -209,23 +210,6 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     Ok(Outcome::Reply(Reply::text(status.word())))
-}
-
-/// `LTMC.SESSION.TOUCH`
-pub fn touch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    let mut args = Args::new(cx.spec, cx.args);
-    args.bytes("key")?;
-    let mut ttl_ms = None;
-    while let Some(word) = args.option()? {
-        ttl_ms = Some(args.duration(word)?);
-    }
-    let (key, at) = (cx.key(1), cx.now());
-    let Some(session) = live::<Fields, H>(cx.node, cx.host, key)? else {
-        return Ok(Outcome::Reply(Reply::Integer(0)));
-    };
-    decide::check_open(session)?;
-    apply::<Fields, H>(cx, key, VersionedEvent::Touched { at, ttl_ms })?;
-    Ok(Outcome::Reply(Reply::Integer(1)))
 }
 
 /// `LTMC.SESSION.OWN`

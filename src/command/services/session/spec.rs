@@ -5,8 +5,8 @@ use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, T
 use crate::command::host::Access;
 use crate::command::services::spec::{with_registry, KEY, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::command::services::versioned::spec::{
-    ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINT_ARGS, CHECKPOINT_MAP, CHECKPOINT_NUMBER, COMMON, FORK_COMPLEXITY,
-    FORK_KEYS, IFVERSION, JOINED, LEFT, MADE, META, NEW_VERSION, PRUNED, PRUNE_ARGS,
+    ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINTS_COMPLEXITY, CHECKPOINT_ARGS, CHECKPOINT_LIST, CHECKPOINT_NUMBER,
+    COMMON, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, JOINED, LEFT, MADE, META, NEW_VERSION, PRUNED, PRUNE_ARGS,
 };
 use crate::domain::Service;
 
@@ -191,9 +191,9 @@ pub const CHECKPOINT: Spec = Spec {
 pub const CHECKPOINTS: Spec = Spec {
     name: "LTMC.SESSION.CHECKPOINTS",
     arity: -2,
-    complexity: "O(C) with C the checkpoints skipped and returned",
+    complexity: CHECKPOINTS_COMPLEXITY,
     summary: "Lists the checkpoints of a session, the oldest first.",
-    reply: Shape::list(&CHECKPOINT_MAP),
+    reply: CHECKPOINT_LIST,
     args: CHECKPOINTS_ARGS,
     ..SESSION_READ
 };

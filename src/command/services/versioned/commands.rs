@@ -1,13 +1,13 @@
 //! What sessions and contexts share: reading a live value, and the commands that are the same for
 //! both.
 
-use super::serve::end_if_expired;
+use super::serve::{end_if_expired, has_expired};
 use crate::command::engine::args::{parse_meta_of, Args};
 use crate::command::engine::bindings::binding_for;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::commit::{commit, commit_changes, commit_one};
 use crate::command::engine::cx::{Cx, Outcome};
-use crate::command::engine::page::Page;
+use crate::command::engine::page::Paging;
 use crate::command::engine::requests::{answered, remember};
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
@@ -18,13 +18,31 @@ use crate::domain::limits::{NAME_BYTES_MAX, VERSIONED_META_BYTES_MAX};
 use crate::domain::value::bytes::printable;
 use crate::domain::versioned::history::{Checkpoint, CheckpointId, Keep};
 use crate::domain::versioned::{decide, Created, Life, State, Version, Versioned, VersionedEvent};
-use crate::domain::{AgentBinding, Bytes, Change, Code, Entity, Error, Millis};
+use crate::domain::{AgentBinding, Bytes, Change, Code, Entity, Error, Millis, Record};
 
 /// The value of a key if its life has not ended.
 pub fn live<'a, S: State, H: Host>(node: &Node, host: &'a mut H, key: Key) -> Result<Option<&'a Versioned<S>>, Error> {
+    Ok(live_record(node, host, key)?.map(|stored| &stored.state))
+}
+
+/// The same, with what is kept beside the value.
+pub fn live_record<'a, S: State, H: Host>(
+    node: &Node,
+    host: &'a mut H,
+    key: Key,
+) -> Result<Option<&'a Record<Versioned<S>>>, Error> {
     let now = node.now();
-    let stored = host.read::<Versioned<S>>(key)?;
-    Ok(stored.map(|stored| &stored.state).filter(|value| !value.is_expired(now)))
+    Ok(shown_record::<S, H>(node, host, key)?.filter(|stored| !stored.state.is_gone(now)))
+}
+
+/// The same, also beyond its end while it gives things back.
+pub fn shown_record<'a, S: State, H: Host>(
+    node: &Node,
+    host: &'a mut H,
+    key: Key,
+) -> Result<Option<&'a Record<Versioned<S>>>, Error> {
+    let has_expired = has_expired(node, host, key);
+    Ok(host.read::<Versioned<S>>(key)?.filter(|_| !has_expired))
 }
 
 /// The value of a key that has to be there.
@@ -203,6 +221,21 @@ pub fn leave<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::Integer(was_there.into())))
 }
 
+/// `... TOUCH key [PX ms]`
+pub fn touch<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    let mut args = Args::new(cx.spec, cx.args);
+    args.bytes("key")?;
+    let mut ttl_ms = None;
+    while let Some(word) = args.option()? {
+        ttl_ms = Some(args.duration(word)?);
+    }
+    let (key, at) = (cx.key(1), cx.now());
+    let Some(value) = live::<S, H>(cx.node, cx.host, key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    decide::check_open(value)?;
+    apply::<S, H>(cx, key, VersionedEvent::Touched { at, ttl_ms })?;
+    Ok(Outcome::Reply(Reply::Integer(1)))
+}
+
 /// `... CHECKPOINT key [NAME text] [PIN] [REQID id]`
 pub fn checkpoint<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
@@ -225,15 +258,15 @@ pub fn checkpoint<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     apply_numbered::<S, H>(cx, key, event, request)
 }
 
-/// `... CHECKPOINTS key [LIMIT offset count]`
+/// `... CHECKPOINTS key [LIMIT offset count | CURSOR cursor [COUNT n]]`
 pub fn checkpoints<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let page = Page::only(&mut args)?;
+    let page = Paging::only(&mut args)?;
     let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
     let value = live::<S, H>(cx.node, cx.host, key)?;
-    let checkpoints = value.into_iter().flat_map(|value| value.history().checkpoints());
-    Ok(Outcome::Reply(budget.list(page.of(checkpoints).map(checkpoint_map))))
+    let checkpoints = value.into_iter().flat_map(|value| value.history().checkpoints_from(page.start()));
+    Ok(Outcome::Reply(page.list(&mut budget, checkpoints, |(id, _)| *id, |one| Some(checkpoint_map(*one)))))
 }
 
 /// A checkpoint, as replies show it.
@@ -335,7 +368,12 @@ pub fn prune<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 }
 
 /// What INFO and GET say of every versioned value, with as many of its participants as fit.
-pub fn common_fields<S: State>(value: &Versioned<S>, revision: u64, budget: &mut Budget) -> Vec<(&'static str, Reply)> {
+pub fn common_fields<S: State>(
+    stored: &Record<Versioned<S>>,
+    expires_at: Option<Millis>,
+    budget: &mut Budget,
+) -> Vec<(&'static str, Reply)> {
+    let (value, revision) = (&stored.state, stored.revision);
     let (life, history) = (value.life(), value.history());
     let participants = value.participants().iter().map(|(agent, participant)| {
         Reply::map([
@@ -356,7 +394,7 @@ pub fn common_fields<S: State>(value: &Versioned<S>, revision: u64, budget: &mut
         ("changed_by", Reply::bytes_or_nil(changed_by)),
         ("ttl_ms", Reply::number_or_nil(life.ttl_ms)),
         ("sliding", Reply::Integer(life.is_sliding.into())),
-        ("ends_at_ms", Reply::number_or_nil(life.expires_at())),
+        ("ends_at_ms", Reply::number_or_nil(expires_at)),
         ("checkpoints", Reply::number(history.checkpoints().len() as u64)),
         ("last_checkpoint", history.checkpoints().next_back().map_or(Reply::Nil, checkpoint_map)),
         ("history_versions", Reply::number(history.recent_versions() as u64)),

@@ -1,7 +1,7 @@
 //! What follows for sessions and contexts from time and from their end.
 
-use crate::command::engine::commit::{commit, commit_one};
-use crate::command::engine::entity_types::with_key_type;
+use crate::command::engine::commit::{commit_one, EXPIRY_LEAD_MS};
+use crate::command::engine::remains::give_back_one;
 use crate::command::engine::repair::check_usable;
 use crate::command::engine::service::Serve;
 use crate::command::host::{check_here, Host, Key};
@@ -9,7 +9,7 @@ use crate::command::node::{passes, Node};
 use crate::command::settings::Setting;
 use crate::domain::reactions::Debt;
 use crate::domain::versioned::{decide, Resource, Resources, State, Status, Versioned, VersionedEvent};
-use crate::domain::{Bytes, Change, Error, KeyId, Millis};
+use crate::domain::{Bytes, Change, Entity, Error, KeyId, Millis};
 use std::ops::Bound;
 
 /// Only watchers wait for a session or a context.
@@ -46,10 +46,18 @@ impl<S: State> Serve for Versioned<S> {
 /// Ends a value whose life has run out.
 pub fn end_if_expired<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
     let now = node.now();
-    match host.read::<Versioned<S>>(key)? {
-        Some(stored) if stored.state.is_expired(now) => end::<S, H>(node, host, key, 0).map(drop),
-        _ => Ok(()),
+    let Some(stored) = host.read::<Versioned<S>>(key)? else { return Ok(()) };
+    // What belongs to it is given back in the last moment: at the end of its TTL, Redis deletes it.
+    let lead_ms = if stored.state.acts_at_expiry() { EXPIRY_LEAD_MS } else { 0 };
+    if host.expires_at(key).is_some_and(|end| end <= now + lead_ms) {
+        end::<S, H>(node, host, key, 0)?;
     }
+    Ok(())
+}
+
+/// Whether the TTL of a key is over, though Redis has not deleted it yet: to us it does not exist.
+pub fn has_expired<H: Host>(node: &Node, host: &mut H, key: Key) -> bool {
+    host.expires_at(key).is_some_and(|end| end <= node.now())
 }
 
 /// Ends a session: what it owns is given back, and after its grace it is gone. False if it had
@@ -58,12 +66,13 @@ pub fn end<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key, grace_ms:
     // Newer than any grant of any node: a lock on its way here may be younger than the last one of
     // this node.
     let (now, fence) = (node.now(), node.clock.next_fence());
+    let has_expired = has_expired(node, host, key);
     let Some(stored) = host.read::<Versioned<S>>(key)? else { return Ok(false) };
     let value = &stored.state;
     let event = match decide::end(value, grace_ms, fence, now) {
         Some(event) => event,
         // Its grace as a terminated session has run out, too.
-        None if value.is_expired(now) && value.owes().is_none() => VersionedEvent::Ended { at: now, gone_at: 0 },
+        None if has_expired && value.owes().is_none() => VersionedEvent::Ended { at: now, gone_at: 0 },
         None => return Ok(false),
     };
     commit_one::<Versioned<S>, H>(node, host, key, event)?;
@@ -126,27 +135,4 @@ fn give_back<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Resu
 /// The resources after `last`, or all.
 fn behind<'a>(resources: &'a Resources, last: Option<&Bytes>) -> impl Iterator<Item = (&'a Bytes, &'a Resource)> {
     resources.range::<Bytes, _>((last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
-}
-
-/// What was given back of one resource.
-struct GiveBack {
-    pieces: usize,
-    is_all: bool,
-}
-
-/// Gives back what is held of one resource, at most `max` pieces.
-fn give_back_one<H: Host>(node: &mut Node, host: &mut H, resource: Key, debt: &Debt, max: usize) -> GiveBack {
-    let nothing = GiveBack { pieces: 0, is_all: true };
-    with_key_type!(host.key_type(resource), E => give_back_of::<E, H>(node, host, resource, debt, max), else nothing)
-}
-
-fn give_back_of<E: Serve, H: Host>(node: &mut Node, host: &mut H, resource: Key, debt: &Debt, max: usize) -> GiveBack {
-    let stored = host.read::<E>(resource).ok().flatten();
-    let mut events = stored.map_or_else(Vec::new, |stored| stored.state.session_ended(debt, max + 1));
-    let is_all = events.len() <= max;
-    events.truncate(max);
-    let pieces = events.len();
-    // The key was just read as of this type.
-    commit::<E, H>(node, host, resource, events).ok();
-    GiveBack { pieces, is_all }
 }

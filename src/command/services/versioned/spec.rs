@@ -1,9 +1,9 @@
 //! What the rows of sessions and contexts share.
 
-use crate::command::engine::reply_shape::{Field, Shape};
+use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::spec::{Arg, KeySpec, KeysAt};
 use crate::command::host::Access;
-use crate::command::services::spec::{KEY, PAGE, REQID};
+use crate::command::services::spec::{BY_CURSOR, BY_OFFSET, KEY, NEXT, PAGE, REQID};
 
 pub const AGENT: Arg = Arg::string("agent");
 pub const META: Arg = Arg::string("json").after("META").optional();
@@ -14,6 +14,8 @@ pub const AT: Arg = Arg::string("checkpoint").after("AT").optional();
 pub const CHECKPOINT_ARGS: &[Arg] =
     &[KEY, Arg::string("text").after("NAME").optional(), Arg::word("pin", "PIN").optional(), REQID];
 pub const CHECKPOINTS_ARGS: &[Arg] = &[KEY, PAGE];
+pub const CHECKPOINTS_COMPLEXITY: &str =
+    "O(C) with C the checkpoints skipped and returned; with CURSOR O(C + log N) with C those looked at and N all of them";
 pub const PRUNE_ARGS: &[Arg] = &[
     KEY,
     Arg::integer("n").after("KEEPLAST"),
@@ -65,6 +67,10 @@ pub const COMMON: [Field; 16] = [
     Field::new("revision", Shape::REVISION),
 ];
 
+pub const CHECKPOINT_LIST: Shape = Shape::one_of(&[
+    Case::new(BY_OFFSET, Shape::list(&CHECKPOINT_MAP)),
+    Case::new(BY_CURSOR, Shape::tuple(&[NEXT, Field::new("checkpoints", Shape::list(&CHECKPOINT_MAP))])),
+]);
 pub const JOINED: Shape = Shape::FLAG.about("1 if it is new, else 0");
 pub const LEFT: Shape = Shape::FLAG.about("1 if it was a participant, else 0");
 pub const MADE: Shape = Shape::VERSION.about("its version, 1");

@@ -1,0 +1,100 @@
+//! What follows when Redis has deleted a key by itself, at the end of its TTL or to evict it.
+//!
+//! The type's `unlink` callback reads what is left of the value, and Redis' notification says why
+//! it went. The scheduler does the rest in its next round: the event is published, watchers are
+//! told, and what a session owned is given back. LTMC ends a session that owns something just
+//! before its TTL is over, so this is for those that Redis was faster with.
+
+use super::entity_types::with_key_type;
+use super::repair::check_usable;
+use super::service::Serve;
+use super::watch_log;
+use crate::command::engine::commit::commit;
+use crate::command::host::{check_here, Host, Key};
+use crate::command::node::deferred::DeferredWork;
+use crate::command::node::Node;
+use crate::command::settings::Setting;
+use crate::domain::reactions::{Debt, Estate, Reacts, Remains};
+use crate::domain::{KeyId, Record};
+
+/// What was given back of one resource.
+pub struct GiveBack {
+    /// How many pieces.
+    pub pieces: usize,
+    /// Whether that was all.
+    pub is_all: bool,
+}
+
+/// Settles what is left of the value of `key`, at most `sweep-batch-max` pieces of what it owned.
+/// The rest follows in the next rounds.
+pub fn settle<H: Host>(node: &mut Node, host: &mut H, key: KeyId, mut remains: Box<Remains>) {
+    if let Some(event) = remains.event.take() {
+        host.notify((&key).into(), event);
+        node.metrics.count_event(event);
+    }
+    if let Some(log) = remains.log.take() {
+        watch_log::serve_last(node, host, &key, *log);
+    }
+    let Some(estate) = &mut remains.estate else { return };
+    give_back(node, host, &key, estate);
+    if !estate.resources.is_empty() {
+        node.deferred.push_back(DeferredWork::Expired { key, remains });
+    }
+}
+
+/// A resource that cannot be worked on now (it is in quarantine, or its slot is moving) is left to
+/// its own leases: nothing else remembers it.
+fn give_back<H: Host>(node: &mut Node, host: &mut H, session: &KeyId, estate: &mut Estate) {
+    let is_bound = node.settings.agents_are_bound();
+    // Where users are bound to their names, no agent owns the name of a key.
+    let own_name = (!is_bound).then(|| session.name.clone());
+    let people = estate.people.iter().cloned().chain(own_name).collect();
+    let mut left = node.settings.get(Setting::SweepBatchMax) as usize;
+    if estate.until == 0 {
+        // What is granted later is kept.
+        estate.until = node.clock.next_fence();
+    }
+    let until = estate.until;
+    while left > 0 {
+        let Some((name, resource)) = estate.resources.pop_first() else { break };
+        let at = Key { db: session.db, name: &name, arg: 0 };
+        if check_here(host, &[session.into(), at]).is_err() || check_usable(node, host, at).is_err() {
+            left -= 1;
+            continue;
+        }
+        let debt =
+            Debt { resource: &resource, people: &people, session: &session.name, is_bound, until, at: node.now() };
+        let given = give_back_one(node, host, at, &debt, left);
+        left = left.saturating_sub(given.pieces.max(1));
+        if !given.is_all {
+            estate.resources.insert(name, resource);
+        }
+    }
+}
+
+/// Gives back what is held of one resource, at most `max` pieces.
+pub fn give_back_one<H: Host>(node: &mut Node, host: &mut H, resource: Key, debt: &Debt, max: usize) -> GiveBack {
+    let nothing = GiveBack { pieces: 0, is_all: true };
+    with_key_type!(host.key_type(resource), E => give_back_of::<E, H>(node, host, resource, debt, max), else nothing)
+}
+
+fn give_back_of<E: Serve, H: Host>(node: &mut Node, host: &mut H, resource: Key, debt: &Debt, max: usize) -> GiveBack {
+    let stored = host.read::<E>(resource).ok().flatten();
+    let mut events = stored.map_or_else(Vec::new, |stored| stored.state.session_ended(debt, max + 1));
+    let is_all = events.len() <= max;
+    events.truncate(max);
+    let pieces = events.len();
+    // The key was just read as of this type.
+    commit::<E, H>(node, host, resource, events).ok();
+    GiveBack { pieces, is_all }
+}
+
+/// A file held a session that owns something. Redis drops a key whose TTL was over before it was
+/// loaded, without a word.
+pub fn note_estate<E: Reacts>(node: &mut Node, key: &KeyId, stored: &Record<E>) {
+    if let Some(estate) = stored.state.estate().filter(|_| !node.replica) {
+        let (key, event) = (key.clone(), stored.expired(node.now(), false).map(|(event, _)| event));
+        let remains = Box::new(Remains { event, log: None, estate: Some(estate) });
+        node.deferred.push_back(DeferredWork::Loaded { key, remains });
+    }
+}
