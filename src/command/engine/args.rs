@@ -60,8 +60,8 @@ impl<'a> Args<'a> {
         Error::check_length(name, id.len(), ID_BYTES_MAX).map(|()| id)
     }
 
-    /// The next argument as a `REQID` of `owner`; empty where the command names nobody. It goes with
-    /// the digest of the whole command.
+    /// The next argument as a `REQID` of `owner`, which is empty where the command names nobody. It
+    /// goes with the digest of the whole command.
     pub fn request_id(&mut self, owner: &[u8]) -> Result<RequestId, Error> {
         let (id, digest) = (Bytes::from(self.id("REQID")?), digest(self.spec, self.args));
         Ok(RequestId { owner: Bytes::from(owner), id, digest })

@@ -50,9 +50,9 @@ fn digest_of(parts: impl Iterator<Item = u64>) -> u64 {
     xxh64(&parts.flat_map(u64::to_le_bytes).collect::<Vec<u8>>())
 }
 
-/// What `key` remembers as the answer to a request. It is looked up before anything is decided: what
-/// the request expects may no longer hold, because of the request itself. Errs if another request
-/// with the same id was answered, or waits.
+/// What `key` remembers as the answer to a request. It is looked up before anything is decided:
+/// what the request expects may no longer hold, because of the request itself. Errs if another
+/// request with the same id was answered, or waits.
 ///
 /// Whoever is told it has what was granted. So that stays, even if the client is gone to which it
 /// was granted.
@@ -64,7 +64,7 @@ pub fn answered<E: Entity, H: Host>(
 ) -> Result<Option<Answer>, Error> {
     let Some(request) = request else { return Ok(None) };
     let (bounds, now) = (node.settings.request_bounds(), node.now());
-    let known = host.read::<E>(key)?.and_then(|stored| stored.remembered(request));
+    let known = host.read::<E>(key)?.and_then(|stored| stored.requests()?.get(request));
     if let Some(known) = known.filter(|known| !bounds.is_over(known.at, now)) {
         request.check_same(&known.request)?;
         let answer = known.answer.clone();
@@ -88,7 +88,8 @@ pub fn remember<E: Entity, H: Host>(
 ) -> Result<Option<Change<E::Event>>, Error> {
     let Some(request) = request else { return Ok(None) };
     let (bounds, at) = (node.settings.request_bounds(), node.now());
-    let forgets = host.read::<E>(key)?.map(|stored| stored.forgets(request, &bounds, at)).unwrap_or_default();
+    let known = host.read::<E>(key)?.and_then(|stored| stored.requests());
+    let forgets = known.map(|known| known.forgets(request, &bounds, at)).unwrap_or_default();
     let what = Remembered { request: request.clone(), answer, at };
     Ok(Some(Change::Answered(Box::new(Answered { what, forgets }))))
 }

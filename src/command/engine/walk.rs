@@ -43,8 +43,8 @@ impl<'a> Walk<'a> {
         self.found
     }
 
-    /// All that was given: where the options begin, and each of them from its word to the end of its
-    /// values. It ends at the first argument that is not as declared.
+    /// All that was given: where the options begin, and each of them from its word to the end of
+    /// its values. It ends at the first argument that is not as declared.
     pub fn parts(mut self) -> (usize, Vec<(OptionSpec, Range<usize>)>) {
         let first = self.sequence(self.spec.in_place(), 1).unwrap_or(self.args.len());
         let (mut at, mut options) = (first, Vec::new());

@@ -5,7 +5,7 @@ use super::event_json::EventJson;
 use super::event_log::Log;
 use super::expiry::Expiry;
 use super::fault::{Fault, Original};
-use super::idempotency::{Answered, Bounds, Forgets, Remembered, RequestId, Requests};
+use super::idempotency::{Answered, Requests};
 use super::invariant::rule;
 use super::partial_check::Part;
 use super::LOADED_NUMBER_MAX;
@@ -324,14 +324,9 @@ impl<E: Entity> Record<E> {
         }
     }
 
-    /// What is remembered under the owner and the id of a request.
-    pub fn remembered(&self, request: &RequestId) -> Option<&Remembered> {
-        self.requests.as_ref()?.get(request)
-    }
-
-    /// What is to be forgotten if a request is remembered at `now`.
-    pub fn forgets(&self, request: &RequestId, bounds: &Bounds, now: Millis) -> Forgets {
-        self.requests.as_ref().map_or_else(Forgets::default, |requests| requests.forgets(request, bounds, now))
+    /// What is remembered of requests with `REQID`.
+    pub fn requests(&self) -> Option<&Requests> {
+        self.requests.as_deref()
     }
 
     /// Whether the key can be deleted. Remembered requests alone do not keep a key. A broken
