@@ -26,6 +26,11 @@ impl Key<'_> {
     pub fn id(&self) -> KeyId {
         KeyId::new(self.db, self.name)
     }
+
+    /// Whether both name the same key.
+    pub fn is_same(&self, other: Key) -> bool {
+        (self.db, self.name) == (other.db, other.name)
+    }
 }
 
 impl<'a> From<&'a KeyId> for Key<'a> {

@@ -36,8 +36,14 @@ pub const PRIORITY_MAX: u64 = 1000;
 pub const LOCK_LIMIT_MAX: u64 = 1_000_000;
 /// Most levels one owner may take of one reentrant lock.
 pub const LOCK_LEVELS_MAX: u32 = 1_000_000;
-/// Request ids that an entity remembers for `REQID`.
-pub const REQUESTS_MAX: usize = 64;
+/// All owners together have so many times the requests that a key remembers of one owner.
+pub const REQUEST_OWNERS_SHARE: usize = 100;
+/// Highest number of requests of one owner that a key can be made to remember.
+pub const REQUESTS_OF_OWNER_END: usize = 1_000;
+/// Most requests that a key remembers, whatever is set.
+pub const REQUESTS_END: usize = REQUEST_OWNERS_SHARE * REQUESTS_OF_OWNER_END;
+/// Most requests of one owner, and most of all, that are forgotten when one is remembered.
+pub const REQUESTS_FORGOTTEN_MAX: usize = 16;
 /// Largest payload that `LTMC.APPLY` and a load accept, bytes: the largest length that
 /// a frame can hold.
 pub const PAYLOAD_BYTES_MAX: usize = u32::MAX as usize;

@@ -1,7 +1,8 @@
 //! All waiting clients of this node, by what they wait for. One of the places that
 //! name every service.
 
-use super::{KeyId, Service};
+use super::entity::idempotency::RequestId;
+use super::{Error, KeyId, Service};
 use crate::domain::cache::queue::FillQueues;
 use crate::domain::flow::queue::{CompletionWaiters, TaskWaiters};
 use crate::domain::lock::queue::LockQueues;
@@ -128,6 +129,13 @@ impl Queues {
     /// Whether a waiter waits for a list: of tasks or of messages. If nothing comes, that is empty.
     pub fn is_for_list(&self, id: WaiterId) -> bool {
         self.tasks.waiter(id).is_some() || self.mails.waiter(id).is_some()
+    }
+
+    /// Errs if a client waits for `key` with another request of the same owner and id.
+    pub fn check_request(&self, key: &KeyId, request: &RequestId) -> Result<(), Error> {
+        let locks = self.locks.queue(key).filter_map(|(_, waiter)| waiter.request_id.as_ref());
+        let claims = self.claims.requests_on(key).chain(self.tasks.requests_on(key));
+        locks.chain(claims).try_for_each(|waiting| request.check_same(waiting))
     }
 
     /// Whether nobody waits.

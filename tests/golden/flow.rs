@@ -1,7 +1,7 @@
 //! Flows in the golden files. They are part of the frozen format: samples may be added, but never
 //! changed.
 
-use crate::samples::{answered, value, Samples, FENCE, NOW};
+use crate::samples::{answered, forgotten, value, Samples, FENCE, NOW};
 use ltmc::domain::entity::idempotency::Answer;
 use ltmc::domain::flow::task::{Backoff, Cause, Needs, On};
 use ltmc::domain::flow::{Addition, Claimed, Flow, FlowEvent, How, Keep, Options, Rate, Shelf};
@@ -156,7 +156,7 @@ fn all_changes() -> Changes {
     let answers = [
         answered(b"req-1", Answer::Bytes(id("a"))),
         answered(b"req-2", Answer::Fences([FENCE + 122, FENCE + 124].into())),
-        Change::Forgotten { id: id("req-0") },
+        forgotten(),
     ];
     [born].into_iter().chain(events.into_iter().map(Change::Event)).chain(answers).collect()
 }

@@ -1,8 +1,8 @@
 //! Locks in the golden files. They are part of the frozen format: samples may be added, but never
 //! changed.
 
-use crate::samples::{answered, bound, value, Samples, FENCE, NOW};
-use ltmc::domain::entity::idempotency::Answer;
+use crate::samples::{answered, answered_for, bound, value, Samples, FENCE, NOW};
+use ltmc::domain::entity::idempotency::{Answer, Forgets};
 use ltmc::domain::lock::{Cause, Extra, Grant, Lock, LockEvent, Mode, Path, NO_END};
 use ltmc::domain::{Bytes, Change, Connection, Record};
 
@@ -49,6 +49,8 @@ fn all_changes() -> Changes {
         granted(with(extra("other/tree"), grant(4, b"writer", Mode::Shared))),
         answered(b"req-1", Answer::Integer(FENCE as i64 + 2)),
         answered(b"req-2", Answer::Bytes(Bytes::from("text"))),
+        answered_for("", b"req-3", Answer::Integer(1), Forgets { own: 1, oldest: 0 }),
+        answered_for("bob", b"req-3", Answer::Integer(0), Forgets { own: 1, oldest: 1 }),
     ];
     let (fence, ends_at) = (FENCE + 6, NOW + 90_000);
     let events = [

@@ -1,7 +1,7 @@
 //! Mailboxes in the golden files. They are part of the frozen format: samples may be added, but
 //! never changed.
 
-use crate::samples::{answered, value, Samples, FENCE, NOW};
+use crate::samples::{answered, forgotten, value, Samples, FENCE, NOW};
 use ltmc::domain::entity::idempotency::Answer;
 use ltmc::domain::mail::{Letter, Mail, MailEvent, Reason};
 use ltmc::domain::{Blob, Bytes, Change};
@@ -66,7 +66,7 @@ fn all_changes() -> Changes {
     ]);
     let mut list: Changes = events.into_iter().map(Change::Event).collect();
     list.push(answered(b"req-1", Answer::Integer(id(12) as i64)));
-    list.push(Change::Forgotten { id: Bytes::from("req-0") });
+    list.push(forgotten());
     list
 }
 

@@ -1,7 +1,7 @@
 //! Registries in the golden files. They are part of the frozen format: samples may be added, but
 //! never changed.
 
-use crate::samples::{answered, value, Samples, FENCE, NOW};
+use crate::samples::{answered, forgotten, value, Samples, FENCE, NOW};
 use ltmc::domain::entity::idempotency::Answer;
 use ltmc::domain::registry::agent::{Flaps, Profile};
 use ltmc::domain::registry::{ClaimEnd, Health, Registration, Registry, RegistryEvent, Status};
@@ -102,7 +102,7 @@ fn all_changes() -> Changes {
     ]);
     list.extend(events.into_iter().map(Change::Event));
     list.push(answered(b"req-1", Answer::Claim { agent: id(4), fence: fence + 106 }));
-    list.push(Change::Forgotten { id: Bytes::from("req-0") });
+    list.push(forgotten());
     list
 }
 

@@ -1,6 +1,6 @@
 //! What the samples of all types share.
 
-use ltmc::domain::entity::idempotency::Answer;
+use ltmc::domain::entity::idempotency::{Answer, Answered, Forgets, Remembered, RequestId};
 use ltmc::domain::{AgentBinding, Bytes, Change, Entity, Record};
 
 pub const NOW: u64 = 1_767_225_600_000;
@@ -15,7 +15,17 @@ pub struct Samples<E: Entity> {
 }
 
 pub fn answered<V>(id: &[u8], answer: Answer) -> Change<V> {
-    Change::Answered { id: Bytes::from(id), answer }
+    answered_for("ada", id, answer, Forgets::default())
+}
+
+pub fn answered_for<V>(owner: &str, id: &[u8], answer: Answer, forgets: Forgets) -> Change<V> {
+    let request = RequestId { owner: Bytes::from(owner), id: Bytes::from(id), digest: 0x0123_4567_89ab_cdef };
+    Change::Answered(Box::new(Answered { what: Remembered { request, answer, at: NOW + 7 }, forgets }))
+}
+
+/// The request `req-0` was taken back.
+pub fn forgotten<V>() -> Change<V> {
+    Change::Forgotten { owner: Bytes::from("ada"), id: Bytes::from("req-0") }
 }
 
 /// The binding of what an agent holds to its incarnation.

@@ -1,9 +1,9 @@
 //! Sessions and contexts in the golden files. They are part of the frozen format: samples may be
 //! added, but never changed.
 
-use crate::samples::{bound, value, Samples, FENCE, NOW};
+use crate::samples::{answered, bound, value, Samples, FENCE, NOW};
 use ltmc::domain::context::{Context, Doc};
-use ltmc::domain::entity::idempotency::{request_key, Answer};
+use ltmc::domain::entity::idempotency::Answer;
 use ltmc::domain::json::{Edit, Json, Pointer};
 use ltmc::domain::session::{Fields, Session};
 use ltmc::domain::versioned::{Created, Keep, Life, State, Status, Versioned, VersionedEvent};
@@ -78,7 +78,7 @@ fn ending<S: State>() -> Changes<S> {
         VersionedEvent::Ending { at: NOW + 60, gone_at: NOW + 5_000, fence: FENCE },
         VersionedEvent::Returned { at: NOW + 61, resources: keys(&["lock:2", "lock:3"]) },
     ];
-    let answered = Change::Answered { id: request_key(b"ada", b"r1"), answer: Answer::Integer(8) };
+    let answered = answered(b"r1", Answer::Integer(8));
     events.into_iter().map(Change::Event).chain([answered]).collect()
 }
 

@@ -22,6 +22,7 @@ mod mutated;
 mod prng;
 mod reactions;
 mod registry;
+mod requests;
 mod server;
 mod table;
 mod trace;

@@ -2,9 +2,11 @@
 //! argument that is left over is an error. The command's row says where the values of an option
 //! end, see [`walk`](crate::command::engine::walk).
 
+use super::requests::digest;
 use super::spec::{Arg, OptionSpec, Spec};
 use super::walk::Walk;
 use crate::command::settings::Setting;
+use crate::domain::entity::idempotency::RequestId;
 use crate::domain::json::text::Room;
 use crate::domain::limits::{DURATION_MS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX};
 use crate::domain::value::bytes::{parse_u64, printable};
@@ -56,6 +58,13 @@ impl<'a> Args<'a> {
     pub fn id(&mut self, name: &str) -> Result<&'a [u8], Error> {
         let id = self.bytes(name)?;
         Error::check_length(name, id.len(), ID_BYTES_MAX).map(|()| id)
+    }
+
+    /// The next argument as a `REQID` of `owner`, which is empty where the command names nobody. It
+    /// goes with the digest of the whole command.
+    pub fn request_id(&mut self, owner: &[u8]) -> Result<RequestId, Error> {
+        let (id, digest) = (Bytes::from(self.id("REQID")?), digest(self.spec, self.args));
+        Ok(RequestId { owner: Bytes::from(owner), id, digest })
     }
 
     /// The next argument as the key of a registry.

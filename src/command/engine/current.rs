@@ -4,7 +4,6 @@
 use super::service::Serve;
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
-use crate::domain::entity::idempotency::Answer;
 use crate::domain::{Error, Record};
 use std::ops::Deref;
 
@@ -36,14 +35,6 @@ impl<E: Serve> Current<'_, E> {
             value.apply(first);
         }
         Current::Initial { first, value }
-    }
-
-    /// What was answered to the request with this id; `None` if that is not known.
-    pub fn answer(&self, request_id: Option<&[u8]>) -> Option<&Answer> {
-        match self {
-            Current::Existing(record) => record.answer(request_id?),
-            Current::Initial { .. } => None,
-        }
     }
 
     /// What has to happen before anything that was decided on the value.

@@ -15,6 +15,7 @@ pub mod remains;
 pub mod repair;
 pub mod replay;
 pub mod reply_shape;
+pub mod requests;
 pub mod service;
 pub mod spec;
 pub mod tracing;

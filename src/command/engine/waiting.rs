@@ -10,9 +10,10 @@ use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
+use crate::domain::entity::idempotency::RequestId;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::queues::Queues;
-use crate::domain::{Bytes, Change, Error, Fence, KeyId, Millis, Service};
+use crate::domain::{Change, Error, Fence, KeyId, Millis, Service};
 use smallvec::smallvec;
 
 /// A wait that is to begin.
@@ -75,12 +76,19 @@ pub fn take_back<H: Host>(node: &mut Node, host: &mut H, undelivered: Undelivere
     }
 }
 
-fn take_back_one<E: Serve, H: Host>(node: &mut Node, host: &mut H, key: Key, fence: Fence, request_id: Option<&Bytes>) {
+fn take_back_one<E: Serve, H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    fence: Fence,
+    request_id: Option<&RequestId>,
+) {
     let at = node.now();
     let stored = host.read::<E>(key).ok().flatten();
     let Some(event) = stored.and_then(|stored| stored.state.taken_back(fence, at)) else { return };
     node.metrics.of_mut(E::SERVICE).taken_back += 1;
-    let forgotten = request_id.map(|id| Change::Forgotten { id: id.clone() });
+    let forgotten =
+        request_id.map(|request| Change::Forgotten { owner: request.owner.clone(), id: request.id.clone() });
     let mut changes: Vec<_> = [Change::Event(event)].into_iter().chain(forgotten).collect();
     // The key was just read as of this type. If something that belongs to it has moved away since,
     // the lease ends the grant.

@@ -10,9 +10,10 @@
 //!               in place: one after the other     options: in any order, a word and its values
 //! ```
 
-use super::spec::{Arg, ArgKind, Spec};
+use super::spec::{Arg, ArgKind, OptionSpec, Spec};
 use crate::domain::value::bytes::parse_u64;
 use smallvec::SmallVec;
+use std::ops::Range;
 
 /// The arguments that are keys, each with its key spec.
 pub type FoundKeys = SmallVec<[(usize, i32); 4]>;
@@ -40,6 +41,19 @@ impl<'a> Walk<'a> {
             self.options(at);
         }
         self.found
+    }
+
+    /// All that was given: where the options begin, and each of them from its word to the end of
+    /// its values. It ends at the first argument that is not as declared.
+    pub fn parts(mut self) -> (usize, Vec<(OptionSpec, Range<usize>)>) {
+        let first = self.sequence(self.spec.in_place(), 1).unwrap_or(self.args.len());
+        let (mut at, mut options) = (first, Vec::new());
+        while let Some(option) = self.args.get(at).and_then(|word| self.spec.option(word)) {
+            let Some(end) = self.argument(option.arg, at) else { break };
+            options.push((option, at..end));
+            at = end;
+        }
+        (first, options)
     }
 
     /// Where the values of the option end whose word stands at `at`; `None` if they are not as

@@ -4,9 +4,11 @@
 //! time limit comes, `CLIENT UNBLOCK` or `CLIENT KILL` ends it, its client disconnects, or its key
 //! moves to another node. Each service keeps its own queue; this is what all queues have in common.
 
+use crate::command::host::Key;
 use crate::domain::algorithm::room::GiveBack;
+use crate::domain::entity::idempotency::RequestId;
 use crate::domain::queue::rank::WaiterId;
-use crate::domain::{Bytes, Fence, KeyId, Millis, Service};
+use crate::domain::{Fence, KeyId, Millis, Service};
 use ahash::AHashMap;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
@@ -35,7 +37,7 @@ pub struct UndeliveredGrant {
     /// The keys with the fences that were granted.
     pub grants: SmallVec<[(KeyId, Fence); 1]>,
     /// The `REQID` under which the answer is remembered.
-    pub request_id: Option<Bytes>,
+    pub request_id: Option<RequestId>,
 }
 
 /// All waits of a node.
@@ -89,6 +91,16 @@ impl Waits {
     pub fn told(&mut self, id: WaiterId) {
         self.undelivered.remove(&id);
         self.undelivered.give_back_room();
+    }
+
+    /// A retry was told what a waiter was granted that may be gone: it stays granted.
+    pub fn told_retry(&mut self, key: Key, request_id: &RequestId) {
+        for undelivered in self.undelivered.values_mut() {
+            let is_same = undelivered.request_id.as_ref() == Some(request_id);
+            if is_same && undelivered.grants.iter().any(|(granted, _)| Key::from(granted).is_same(key)) {
+                undelivered.grants.clear();
+            }
+        }
     }
 
     /// The waiter is gone and was not told: what it was granted, if anything.

@@ -2,6 +2,7 @@
 
 use super::{Setting, Settings};
 use crate::domain::algorithm::eviction::Policy;
+use crate::domain::entity::idempotency::Bounds as RequestBounds;
 use crate::domain::flow::work::Policy as TaskPolicy;
 use crate::domain::flow::{Keep, Options};
 use crate::domain::mail::decide::Policy as MailPolicy;
@@ -27,6 +28,14 @@ impl Settings {
             0 => Mode::Basic,
             1 => Mode::Full,
             _ => Mode::Debug,
+        }
+    }
+
+    /// How much a key remembers of requests with `REQID`.
+    pub fn request_bounds(&self) -> RequestBounds {
+        RequestBounds {
+            of_owner: self.get(Setting::RequestMemoryMax) as usize,
+            age_ms: self.get(Setting::RequestMemoryMs),
         }
     }
 

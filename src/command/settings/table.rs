@@ -40,6 +40,15 @@ settings! {
         /// element takes at most half a microsecond.
         CheckElementsMax: number("elements", 1..=100_000_000) = 10_000;
 
+        /// How many requests with REQID a key remembers of each owner, the latest first; of all
+        /// owners together, and of commands that name no owner, 100 times as many. Once this is
+        /// lowered, each new request forgets up to 16 of its owner and up to 16 of all.
+        RequestMemoryMax: number("requests", 1..=1_000) = 64;
+
+        /// How long a key remembers a request with REQID. A later one with the same id is a new
+        /// request. What is too old goes with the next requests, up to 16 with each.
+        RequestMemoryMs: number("ms", 1_000..=86_400_000) = 600_000;
+
         /// How many of the latest commands LTMC.TRACE keeps in `debug` mode.
         TraceMax: number("commands", 1..=10_000) = 128;
     }

@@ -5,7 +5,7 @@ use super::event_json::EventJson;
 use super::event_log::Log;
 use super::expiry::Expiry;
 use super::fault::{Fault, Original};
-use super::idempotency::{Answer, Requests, REQUEST_KEY_BYTES_MAX};
+use super::idempotency::{Answered, Requests};
 use super::invariant::rule;
 use super::partial_check::Part;
 use super::LOADED_NUMBER_MAX;
@@ -22,15 +22,12 @@ pub enum Change<V> {
     /// An event of the service.
     Event(V),
     /// A request with `REQID` was answered. The answer is kept for a retry.
-    Answered {
-        /// Owner and id, see [`request_key`](crate::domain::entity::idempotency::request_key).
-        id: Bytes,
-        /// The answer.
-        answer: Answer,
-    },
+    Answered(Box<Answered>),
     /// What a request was granted was taken back. A retry starts from the beginning.
     Forgotten {
-        /// Owner and id.
+        /// Whose the request was.
+        owner: Bytes,
+        /// Its id.
         id: Bytes,
     },
     /// The key was created. Only keys that keep a log begin with it.
@@ -151,10 +148,15 @@ impl<E: Entity> Record<E> {
                 }
             }
             Change::Unbound { agent } => return Effects::ending(self.unbind(agent)),
-            Change::Answered { id, answer } => self.requests.get_or_insert_default().remember(id, answer),
-            Change::Forgotten { id } => {
+            Change::Answered(answered) => {
+                // The memory ends with the value: with the last grant, for example.
+                if !self.state.is_empty() {
+                    self.requests.get_or_insert_default().remember(answered);
+                }
+            }
+            Change::Forgotten { owner, id } => {
                 if let Some(requests) = &mut self.requests {
-                    requests.forget(id);
+                    requests.forget(owner, id);
                 }
             }
             Change::Born { revision } => {
@@ -310,10 +312,9 @@ impl<E: Entity> Record<E> {
     pub fn admit(change: &Change<E::Event>) -> Result<(), Error> {
         match change {
             Change::Event(event) => E::admit(event),
-            Change::Answered { id, .. } | Change::Forgotten { id } if id.len() <= REQUEST_KEY_BYTES_MAX => Ok(()),
-            Change::Answered { .. } | Change::Forgotten { .. } => {
-                Err(Error::usage("payload holds a request id that is too long"))
-            }
+            Change::Answered(answered) => answered.admit(),
+            Change::Forgotten { owner, id } if owner.len().max(id.len()) <= ID_BYTES_MAX => Ok(()),
+            Change::Forgotten { .. } => Err(Error::usage("payload holds a request id that is too long")),
             Change::Bound(binding) => binding.admit(),
             Change::Unbound { agent } if agent.len() <= ID_BYTES_MAX => Ok(()),
             Change::Gone => Ok(()),
@@ -323,9 +324,9 @@ impl<E: Entity> Record<E> {
         }
     }
 
-    /// The answer to request `id`, while it is remembered.
-    pub fn answer(&self, id: &[u8]) -> Option<&Answer> {
-        self.requests.as_ref()?.answer(id)
+    /// What is remembered of requests with `REQID`.
+    pub fn requests(&self) -> Option<&Requests> {
+        self.requests.as_deref()
     }
 
     /// Whether the key can be deleted. Remembered requests alone do not keep a key. A broken
@@ -336,12 +337,13 @@ impl<E: Entity> Record<E> {
 
     /// How many allocations freeing it takes.
     pub fn free_effort(&self) -> usize {
-        self.original().map_or_else(|| self.state.free_effort(), |original| original.blobs.len().max(1))
+        let requests = self.requests.as_ref().map_or(0, |requests| requests.len());
+        self.original().map_or_else(|| self.state.free_effort() + requests, |original| original.blobs.len().max(1))
     }
 
     /// Bytes held by the value, without the key.
     pub fn memory_bytes(&self) -> usize {
-        let requests = self.requests.as_ref().map_or(0, |r| allocated(size_of::<Requests>()) + r.memory_bytes());
+        let requests = self.requests.as_ref().map_or(0, |r| allocated(size_of::<Requests>()) + r.heap_bytes());
         let log = self.log.as_ref().map_or(0, |log| allocated(size_of::<Log>()) + log.heap_bytes());
         let bindings =
             self.bindings.as_ref().map_or(0, |bindings| allocated(size_of::<AgentBindings>()) + bindings.heap_bytes());
@@ -352,6 +354,7 @@ impl<E: Entity> Record<E> {
     /// Whether all invariants hold.
     pub fn check(&self) -> Result<(), Invariant> {
         self.check_beside()?;
+        self.check_requests()?;
         self.state.check()?;
         if cfg!(debug_assertions) {
             self.check_in_parts(100)?;
@@ -380,12 +383,17 @@ impl<E: Entity> Record<E> {
     /// is kept beside the state.
     pub fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
         self.check_beside()?;
+        if from == 0 {
+            self.check_requests()?;
+        }
         self.state.check_part(from, room)
     }
 
+    fn check_requests(&self) -> Result<(), Invariant> {
+        self.requests.as_ref().map_or(Ok(()), |requests| requests.check())
+    }
+
     fn check_beside(&self) -> Result<(), Invariant> {
-        let remembered = self.requests.as_ref().map_or(0, |requests| requests.len());
-        rule(remembered <= crate::domain::limits::REQUESTS_MAX, "more requests are remembered than allowed")?;
         rule(i64::try_from(self.revision).is_ok(), "the revision is out of bounds")?;
         self.bindings.as_ref().map_or(Ok(()), |bindings| bindings.check())?;
         let Some(log) = &self.log else { return Ok(()) };
@@ -402,6 +410,7 @@ impl<E: Entity> Record<E> {
     /// Rebuilds everything derived.
     pub fn rebuild(&mut self) {
         self.log.iter_mut().for_each(|log| log.rebuild());
+        self.requests.iter_mut().for_each(|requests| requests.rebuild());
         self.bindings.iter_mut().for_each(|bindings| bindings.rebuild());
         self.state.rebuild();
     }

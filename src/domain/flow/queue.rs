@@ -1,6 +1,7 @@
 //! Clients that wait for tasks, and for the ends of tasks and flows.
 
 use super::work::ClaimArgs;
+use crate::domain::entity::idempotency::RequestId;
 use crate::domain::queue::waiting_lines::{InLine, Lines};
 use crate::domain::value::capability::Capability;
 use crate::domain::{Bytes, KeyId};
@@ -14,7 +15,7 @@ pub struct TaskWaiter {
     /// The arguments of its claim.
     pub args: ClaimArgs,
     /// The `REQID` under which the claims are remembered.
-    pub request_id: Option<Bytes>,
+    pub request_id: Option<RequestId>,
 }
 
 impl InLine for TaskWaiter {
@@ -28,7 +29,7 @@ impl InLine for TaskWaiter {
         &self.args.caps
     }
 
-    fn request_id(&self) -> Option<&Bytes> {
+    fn request_id(&self) -> Option<&RequestId> {
         self.request_id.as_ref()
     }
 }

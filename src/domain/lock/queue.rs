@@ -11,6 +11,7 @@ use super::occupancy::Occupancy;
 use super::path::Path;
 use super::Lock;
 use crate::domain::algorithm::room::GiveBack;
+use crate::domain::entity::idempotency::RequestId;
 use crate::domain::queue::rank::{Rank, WaiterId};
 use crate::domain::{Bytes, Db, Fence, KeyId, Millis};
 use ahash::AHashMap;
@@ -37,7 +38,7 @@ pub struct LockWaiter {
     /// It waits by `LTMC.MLOCK` and gets a list as its reply.
     pub is_multiple: bool,
     /// The `REQID` under which the grant is remembered.
-    pub request_id: Option<Bytes>,
+    pub request_id: Option<RequestId>,
     /// The registry of its owner, if it named one.
     pub registry: Option<Bytes>,
     /// Its `PRIORITY`.

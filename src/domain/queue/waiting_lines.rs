@@ -5,7 +5,8 @@
 
 use super::rank::WaiterId;
 use crate::domain::algorithm::room::GiveBack;
-use crate::domain::{Bytes, KeyId};
+use crate::domain::entity::idempotency::RequestId;
+use crate::domain::KeyId;
 use ahash::AHashMap;
 use std::collections::BTreeSet;
 use std::hash::Hash;
@@ -22,7 +23,7 @@ pub trait InLine {
     fn line(&self) -> &Self::Line;
 
     /// The `REQID` of its request.
-    fn request_id(&self) -> Option<&Bytes> {
+    fn request_id(&self) -> Option<&RequestId> {
         None
     }
 }
@@ -86,6 +87,12 @@ impl<W: InLine> Lines<W> {
         let mut ids: Vec<WaiterId> = lines.flatten().copied().collect();
         ids.sort_unstable();
         ids
+    }
+
+    /// The requests with `REQID` of the waiters for `key`, in no particular order.
+    pub fn requests_on(&self, key: &KeyId) -> impl Iterator<Item = &RequestId> {
+        let lines = self.lines.get(key).into_iter().flat_map(|lines| lines.values());
+        lines.flatten().filter_map(|id| self.waiter(*id)?.request_id())
     }
 
     /// All waiters for `key` that repeat the request of this waiter, including itself.

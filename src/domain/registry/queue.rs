@@ -3,9 +3,10 @@
 
 use super::decide::ClaimArgs;
 use super::filter::Filter;
+use crate::domain::entity::idempotency::RequestId;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::queue::waiting_lines::{InLine, Lines};
-use crate::domain::{Bytes, KeyId, Millis};
+use crate::domain::{KeyId, Millis};
 use std::sync::Arc;
 
 /// A client that waits for a claim.
@@ -16,7 +17,7 @@ pub struct ClaimWaiter {
     /// The arguments of the claim.
     pub args: ClaimArgs,
     /// The `REQID` under which the claim is remembered.
-    pub request_id: Option<Bytes>,
+    pub request_id: Option<RequestId>,
     /// When its wait began, unix ms.
     pub since: Millis,
 }
@@ -32,7 +33,7 @@ impl InLine for ClaimWaiter {
         &self.args.filter
     }
 
-    fn request_id(&self) -> Option<&Bytes> {
+    fn request_id(&self) -> Option<&RequestId> {
         self.request_id.as_ref()
     }
 }

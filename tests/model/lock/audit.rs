@@ -6,6 +6,7 @@ use super::ops::Op;
 use super::reduction::stuck;
 use super::world::{id_of, name_of, Undelivered, World};
 use crate::host::Fact;
+use crate::requests::Asked;
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::reply::Reply;
 use ltmc::domain::lock::{Cause, LockEvent};
@@ -18,7 +19,10 @@ impl World {
     pub fn absorb_command(&mut self, client: u64, op: &Op, outcome: &Answer) {
         let mut decided = false;
         let mut pending = Pending::new();
-        self.retry = None;
+        (self.retry, self.own_request) = (None, None);
+        if let (Some(asked), Ok(Outcome::Reply(Reply::Integer(fence)))) = (op.asked(), outcome) {
+            self.own_request = Some((asked, *fence));
+        }
         if let (Op::Break { key, owner }, Ok(Outcome::Reply(Reply::Integer(0)))) = (op, outcome) {
             // The command granted nothing itself: whoever was granted something was waiting, and is
             // served afterwards.
@@ -51,7 +55,7 @@ impl World {
 
     pub fn absorb_tick(&mut self) {
         let mut pending = Pending::new();
-        self.retry = None;
+        (self.retry, self.own_request) = (None, None);
         for fact in std::mem::take(&mut self.host.log) {
             match &fact {
                 Fact::Event(key, LockEvent::Ended { fence, cause: Cause::Disconnected }) => {
@@ -61,14 +65,14 @@ impl World {
                     self.model.end(&key, *fence, false);
                 }
                 Fact::Event(key, LockEvent::Ended { fence, cause: Cause::TakenBack }) => {
-                    let request_id = self.taken_back(&name_of(key), *fence);
+                    let asked = self.taken_back(&name_of(key), *fence);
                     self.model.end(&name_of(key), *fence, false);
-                    request_id.iter().for_each(|id| self.model.forget(&name_of(key), id));
+                    asked.iter().for_each(|asked| self.model.forget(&name_of(key), &asked.name));
                 }
                 Fact::Event(key, LockEvent::Unlocked { fence }) => {
-                    let request_id = self.taken_back(&name_of(key), *fence);
+                    let asked = self.taken_back(&name_of(key), *fence);
                     self.model.level_down(&name_of(key), *fence);
-                    request_id.iter().for_each(|id| self.model.forget(&name_of(key), id));
+                    asked.iter().for_each(|asked| self.model.forget(&name_of(key), &asked.name));
                 }
                 _ => {}
             }
@@ -77,7 +81,7 @@ impl World {
         assert!(pending.is_empty(), "granted, and nobody was told: {pending:?}");
     }
 
-    fn taken_back(&mut self, key: &Name, fence: Fence) -> Option<String> {
+    fn taken_back(&mut self, key: &Name, fence: Fence) -> Option<Asked> {
         let at = self.take_backs.iter().position(|(name, known, _)| name == key && *known == fence);
         self.take_backs.remove(at.expect("only what nobody was told of is taken back")).2
     }
@@ -92,7 +96,14 @@ impl World {
     /// How many of the new grants belong to this answer.
     fn grants_of_answer(&self, id: u64, reply: &Result<Reply, Error>, pending: &Pending) -> usize {
         let granted = matches!(reply, Ok(Reply::Integer(_) | Reply::Array(_)));
-        let keys = self.model.wait(id).map_or(0, |wait| wait.keys.len());
+        let wait = self.model.wait(id);
+        let keys = wait.map_or(0, |wait| wait.keys.len());
+        if let (Some((asked, fence)), Some(wait)) = (&self.own_request, wait) {
+            // The command repeats what this client waits for, and was quicker.
+            if wait.asked.as_ref() == Some(asked) && *reply == Ok(Reply::Integer(*fence)) {
+                return 0;
+            }
+        }
         if granted && pending.len() >= keys {
             keys
         } else {
@@ -158,9 +169,9 @@ impl World {
             }
             Ok(_) if has_grants => self.served(&wait, &numbers(reply.as_ref().expect("ok")).expect("fences")),
             Ok(Reply::Integer(fence)) => {
-                let retry = (wait.keys.clone(), wait.request_id.clone().unwrap_or_default(), *fence as u64);
+                let retry = (wait.keys.clone(), wait.asked.clone(), *fence as u64);
                 assert_eq!(self.retry, Some(retry), "answered with a grant that is none");
-                self.undelivered.push(Undelivered { id, client: wait.client, grants: Vec::new(), request_id: None });
+                self.undelivered.push(Undelivered { id, client: wait.client, grants: Vec::new(), asked: None });
             }
             Ok(other) => panic!("no answer for a waiter: {other:?}"),
             Err(error) => self.check_refusal(&wait, error),
@@ -179,15 +190,15 @@ impl World {
                 None => self.model.give(key, &wait.want, *fence),
             }
         }
-        if let Some(request_id) = &wait.request_id {
-            self.model.remember(&wait.keys[0], request_id, fences[0]);
-            self.retry = Some((wait.keys.clone(), request_id.clone(), fences[0]));
+        if let Some(asked) = &wait.asked {
+            self.model.remember(&wait.keys[0], asked, fences[0]);
+            self.retry = Some((wait.keys.clone(), wait.asked.clone(), fences[0]));
         }
         if wait.converts.is_some() {
             grants.clear();
         }
-        let request_id = wait.request_id.clone();
-        self.undelivered.push(Undelivered { id: wait.id, client: wait.client, grants, request_id });
+        let asked = wait.asked.clone();
+        self.undelivered.push(Undelivered { id: wait.id, client: wait.client, grants, asked });
     }
 
     fn check_refusal(&self, wait: &Wait, error: &Error) {

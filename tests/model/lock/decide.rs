@@ -59,12 +59,11 @@ impl World {
             _ => Vec::new(),
         };
         let expected = match op {
-            Op::Lock { key, want, request_id, .. } => {
-                let known = request_id.as_ref().and_then(|id| self.model.remembered(key, &scoped(want, id)));
-                match known {
-                    Some(fence) => Expect::Number(fence),
-                    None => self.decide_lock(client, op, std::slice::from_ref(key), want, &fences, (&given, blocked)),
-                }
+            Op::Lock { key, .. } | Op::Unlock { key, .. } if self.known(key, op).is_some() => {
+                self.known(key, op).unwrap_or(Expect::Anything)
+            }
+            Op::Lock { key, want, .. } => {
+                self.decide_lock(client, op, std::slice::from_ref(key), want, &fences, (&given, blocked))
             }
             Op::Mlock { keys, want, .. } => self.decide_lock(client, op, keys, want, &fences, (&given, blocked)),
             Op::Convert { key, owner, token, mode, .. } => {
@@ -80,6 +79,19 @@ impl World {
         if let Op::Info { key } = op {
             self.check_info(key, outcome);
         }
+    }
+
+    /// What was answered to the same request, or the refusal of another one with its name. Whoever
+    /// hears it has what was granted.
+    fn known(&mut self, key: &Name, op: &Op) -> Option<Expect> {
+        let asked = op.asked().filter(|_| !self.is_foreign(std::slice::from_ref(key)))?;
+        let Ok(answer) = self.model.remembered(key, &asked)? else { return Some(Expect::Refused(Code::Err)) };
+        for untold in self.undelivered.iter_mut().filter(|untold| untold.asked.as_ref() == Some(&asked)) {
+            if untold.grants.iter().any(|(name, _)| name == key) {
+                untold.grants.clear();
+            }
+        }
+        Some(Expect::Number(answer))
     }
 
     pub fn is_foreign(&self, keys: &[Name]) -> bool {
@@ -102,10 +114,6 @@ impl World {
             return Expect::Anything;
         };
         let start = self.model.now as i64 - *priority as i64 * 1000;
-        let request_id = match op {
-            Op::Lock { request_id, .. } => request_id.as_ref().map(|id| scoped(want, id)),
-            _ => None,
-        };
         let free = keys.iter().all(|key| {
             self.model.covering(key, want).is_some()
                 || (self.model.fits(key, want) && !self.model.is_behind(key, want, (1, start, u64::MAX)))
@@ -117,7 +125,7 @@ impl World {
             want: want.clone(),
             rank: (1, start, given.1),
             converts: None,
-            request_id,
+            asked: op.asked(),
             deadline: None,
         };
         if free {
@@ -133,8 +141,9 @@ impl World {
     fn take(&mut self, wait: &Wait, fences: &[u64]) -> Expect {
         let taken = wait.keys.iter().zip(fences);
         taken.for_each(|(key, fence)| self.model.give(key, &wait.want, *fence));
-        if let (Some(id), Some(fence)) = (&wait.request_id, fences.first()) {
+        if let (Some(id), Some(fence)) = (&wait.asked, fences.first()) {
             self.model.remember(&wait.keys[0], id, *fence);
+            self.retry = Some((wait.keys.clone(), wait.asked.clone(), *fence));
         }
         Expect::Clock(if fences.len() == wait.keys.len() { fences.to_vec() } else { vec![0; wait.keys.len()] })
     }
@@ -244,7 +253,7 @@ impl World {
             want,
             rank: (0, self.model.now as i64, given.1),
             converts: Some(token),
-            request_id: None,
+            asked: None,
             deadline: None,
         };
         self.decide_wait(wait, *block, given.0)
@@ -263,8 +272,12 @@ impl World {
 
     fn decide_rest(&mut self, op: &Op) -> Expect {
         match op {
-            Op::Unlock { key, owner, token, path, all } => {
-                self.decide_unlock(key, owner, *token, path.as_deref(), *all)
+            Op::Unlock { key, owner, token, path, all, .. } => {
+                let answer = self.decide_unlock(key, owner, *token, path.as_deref(), *all);
+                if let (Some(asked), Expect::Number(answer)) = (op.asked(), &answer) {
+                    self.model.remember(key, &asked, *answer);
+                }
+                answer
             }
             Op::Renew { key, owner, token, lease } => match self.owned(key, owner, *token) {
                 Err(refused) => refused,
@@ -338,9 +351,4 @@ impl World {
         }
         Expect::Number(1)
     }
-}
-
-/// Request ids belong to their owners.
-fn scoped(want: &Want, request_id: &str) -> String {
-    format!("{}/{request_id}", want.owner)
 }

@@ -46,7 +46,8 @@ fn lock(owner: u64, priority: u64) -> Op {
 
 fn unlock(world: &mut World) {
     let hold = world.model.holds(&key())[0].clone();
-    let op = Op::Unlock { key: key(), owner: hold.owner, token: Some(hold.fence), path: None, all: false };
+    let op =
+        Op::Unlock { key: key(), owner: hold.owner, token: Some(hold.fence), path: None, all: false, request_id: None };
     let client = world.free_client().expect("the one who was served is free");
     assert_eq!(world.run(client, &op), Ok(Outcome::Reply(Reply::Integer(1))));
 }

@@ -1,5 +1,6 @@
 //! Locks as one would write them in a minute: lists, and a look at everything each time.
 
+use crate::requests::{Asked, Memory};
 use std::collections::BTreeMap;
 
 pub type Name = (u32, String);
@@ -46,7 +47,7 @@ pub struct Wait {
     /// Class, virtual start, order of arrival.
     pub rank: (u8, i64, u64),
     pub converts: Option<u64>,
-    pub request_id: Option<String>,
+    pub asked: Option<Asked>,
     pub deadline: Option<u64>,
 }
 
@@ -54,7 +55,7 @@ pub struct Wait {
 pub struct NaiveLock {
     pub holds: Vec<Hold>,
     pub version: u64,
-    pub requests: Vec<(String, u64)>,
+    pub requests: Memory<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -247,25 +248,21 @@ impl Naive {
         }
     }
 
-    pub fn remember(&mut self, key: &Name, request_id: &str, fence: u64) {
-        let requests = &mut self.locks.get_mut(key).expect("just granted").requests;
-        if requests.iter().any(|(id, _)| id == request_id) {
-            return;
-        }
-        if requests.len() == 64 {
-            requests.remove(0);
-        }
-        requests.push((request_id.into(), fence));
+    /// A lock that has ended remembers nothing.
+    pub fn remember(&mut self, key: &Name, asked: &Asked, answer: u64) {
+        let now = self.now;
+        self.locks.get_mut(key).into_iter().for_each(|lock| lock.requests.remember(asked, now, answer));
     }
 
-    pub fn forget(&mut self, key: &Name, request_id: &str) {
-        if let Some(lock) = self.locks.get_mut(key) {
-            lock.requests.retain(|(id, _)| id != request_id);
-        }
+    pub fn forget(&mut self, key: &Name, name: &str) {
+        self.locks.get_mut(key).into_iter().for_each(|lock| lock.requests.forget(name));
     }
 
-    pub fn remembered(&self, key: &Name, request_id: &str) -> Option<u64> {
-        let requests = &self.locks.get(key)?.requests;
-        requests.iter().find(|(id, _)| id == request_id).map(|(_, fence)| *fence)
+    /// The answer to the same request; an error if another one has its name.
+    pub fn remembered(&self, key: &Name, asked: &Asked) -> Option<Result<u64, ()>> {
+        let known = self.locks.get(key).and_then(|lock| lock.requests.find(asked, self.now));
+        let waits = self.waits.iter().filter(|wait| wait.keys.contains(key));
+        let is_other = waits.filter_map(|wait| wait.asked.as_ref()).any(|other| asked.excludes(other));
+        known.or(is_other.then_some(Err(())))
     }
 }

@@ -2,12 +2,13 @@
 
 use super::naive::{Mode, Naive, Name, Want};
 use crate::prng::Prng;
+use crate::requests::Asked;
 
 #[derive(Debug, Clone)]
 pub enum Op {
     Lock { key: Name, want: Want, block: Option<u64>, priority: u64, request_id: Option<String> },
     Mlock { keys: Vec<Name>, want: Want, block: Option<u64>, priority: u64 },
-    Unlock { key: Name, owner: String, token: Option<u64>, path: Option<String>, all: bool },
+    Unlock { key: Name, owner: String, token: Option<u64>, path: Option<String>, all: bool, request_id: Option<String> },
     Renew { key: Name, owner: String, token: u64, lease: u64 },
     Convert { key: Name, owner: String, token: u64, mode: Mode, block: Option<u64> },
     Check { key: Name, fence: u64 },
@@ -118,21 +119,22 @@ impl Shape {
 
     /// A command about a grant, mostly by its holder.
     fn about_a_grant(&self, rng: &mut Prng, key: Name, model: &Naive) -> Op {
+        let request_id = rng.percent(self.extras_percent / 2).then(|| format!("r{}", rng.below(20)));
         let held: Vec<_> =
             model.locks.iter().flat_map(|(name, lock)| lock.holds.iter().map(move |hold| (name, hold))).collect();
         if held.is_empty() || rng.percent(3) {
             let (owner, all) = (self.owner(rng), rng.percent(50));
-            return Op::Unlock { key, owner, token: None, path: None, all };
+            return Op::Unlock { key, owner, token: None, path: None, all, request_id };
         }
         let (name, hold) = *rng.pick(&held);
         let key = name.clone();
         let owner = if rng.percent(95) { hold.owner.clone() } else { self.owner(rng) };
         let token = if rng.percent(95) { hold.fence } else { hold.fence.saturating_sub(rng.below(5)).max(1) };
         match rng.below(100) {
-            0..=34 => Op::Unlock { key, owner, token: Some(token), path: None, all: rng.percent(20) },
+            0..=34 => Op::Unlock { key, owner, token: Some(token), path: None, all: rng.percent(20), request_id },
             35..=69 => {
                 let path = rng.percent(80).then(|| hold.path.clone());
-                Op::Unlock { key, owner, token: None, path, all: rng.percent(20) }
+                Op::Unlock { key, owner, token: None, path, all: rng.percent(20), request_id }
             }
             70..=77 => Op::Renew { key, owner, token, lease: 1 + rng.below(600) },
             78..=91 => {
@@ -170,6 +172,19 @@ impl Op {
         words.map(String::into_bytes).collect()
     }
 
+    /// The request, if it has a `REQID`.
+    pub fn asked(&self) -> Option<Asked> {
+        let (owner, id) = match self {
+            Op::Lock { want, request_id, .. } => (&want.owner, request_id.as_ref()?),
+            Op::Unlock { owner, request_id, .. } => (owner, request_id.as_ref()?),
+            _ => return None,
+        };
+        let (head, mut options) = self.words();
+        options.retain(|option| !["REQID", "block"].contains(&&*option[0]));
+        options.sort();
+        Some(Asked::new(owner, id, format!("{head:?} {options:?}")))
+    }
+
     /// The positional words, and the options.
     fn words(&self) -> (Vec<String>, Vec<Vec<String>>) {
         let plain = |words: &[&str]| (head(words), Vec::new());
@@ -184,10 +199,11 @@ impl Op {
                 words.extend(keys.iter().map(|key| key.1.clone()));
                 (words, want_words(want, *priority, *block))
             }
-            Op::Unlock { key, owner, token, path, all } => {
+            Op::Unlock { key, owner, token, path, all, request_id } => {
                 let mut options: Vec<_> = token.iter().map(|token| pair("TOKEN", token.to_string())).collect();
                 options.extend(path.as_ref().map(|path| pair("PATH", path.clone())));
                 options.extend(all.then(|| vec!["ALL".into()]));
+                options.extend(request_id.as_ref().map(|id| pair("REQID", id.clone())));
                 (head(&["LTMC.UNLOCK", &key.1, owner]), options)
             }
             Op::Renew { key, owner, token, lease } => {

@@ -5,6 +5,7 @@ use super::ops::{Op, Shape};
 use crate::driver::{History, Schedule, Timed};
 use crate::host::{Fact, MemoryHost, Value};
 use crate::prng::Prng;
+use crate::requests::Asked;
 use crate::server::execute;
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::node::waits::Unserved;
@@ -22,8 +23,8 @@ pub struct Undelivered {
     pub id: u64,
     pub client: u64,
     pub grants: Vec<(Name, Fence)>,
-    /// The request id under which the answer is remembered.
-    pub request_id: Option<String>,
+    /// The request under which the answer is remembered.
+    pub asked: Option<Asked>,
 }
 
 pub struct World {
@@ -36,7 +37,7 @@ pub struct World {
     pub clients: BTreeMap<u64, Option<u64>>,
     pub gone: BTreeSet<u64>,
     pub undelivered: Vec<Undelivered>,
-    pub take_backs: Vec<(Name, Fence, Option<String>)>,
+    pub take_backs: Vec<(Name, Fence, Option<Asked>)>,
     pub last_fence: Fence,
     /// Virtual time, microseconds.
     pub now_us: u64,
@@ -45,7 +46,11 @@ pub struct World {
     pub touched: BTreeSet<KeyId>,
     /// Whether no client goes away between a grant and its answer.
     pub loyal_clients: bool,
-    pub retry: Option<(Vec<Name>, String, u64)>,
+    pub retry: Option<(Vec<Name>, Option<Asked>, u64)>,
+    /// The command's own request, and what it was answered.
+    pub own_request: Option<(Asked, i64)>,
+    /// The last commands with a `REQID`.
+    asked: Vec<Op>,
     /// In debug mode.
     pub is_traced: bool,
     next_client: u64,
@@ -76,7 +81,7 @@ impl Schedule for World {
         match self.free_client() {
             Some(client) if self.rng.percent(92) => {
                 self.host.in_multi = self.rng.percent(2);
-                let op = self.shape.command(&mut self.rng, client, &self.model);
+                let op = self.next_command(client);
                 let _ = self.run(client, &op);
                 self.host.in_multi = false;
             }
@@ -115,6 +120,24 @@ impl Timed for World {
 }
 
 impl World {
+    /// A new command, or one that was sent before.
+    fn next_command(&mut self, client: u64) -> Op {
+        if !self.asked.is_empty() && self.rng.percent(8) {
+            let mut again = self.rng.pick(&self.asked).clone();
+            if let Op::Lock { want, block, .. } = &mut again {
+                want.client = want.client.map(|_| client);
+                *block = block.filter(|_| self.rng.percent(70));
+            }
+            return again;
+        }
+        let op = self.shape.command(&mut self.rng, client, &self.model);
+        if op.asked().is_some() {
+            self.asked.push(op.clone());
+            self.asked.drain(..self.asked.len().saturating_sub(4));
+        }
+        op
+    }
+
     pub fn with_shape(rng: Prng, shape: Shape) -> Self {
         let mut world = Self {
             node: Node::default(),
@@ -131,6 +154,8 @@ impl World {
             touched: BTreeSet::new(),
             loyal_clients: false,
             retry: None,
+            own_request: None,
+            asked: Vec::new(),
             is_traced: false,
             next_client: 1,
             shape,
@@ -182,11 +207,11 @@ impl World {
 
     /// The answered clients read their answers, unless they go away just now.
     fn tell(&mut self) {
-        for Undelivered { id, client, grants, request_id } in std::mem::take(&mut self.undelivered) {
+        for Undelivered { id, client, grants, asked } in std::mem::take(&mut self.undelivered) {
             if !self.loyal_clients && self.rng.percent(2) {
                 self.history.note(format!("client {client} goes before it can be told"));
                 scheduler::waiter_gone(&mut self.node, WaiterId(id));
-                let taken = grants.into_iter().map(|(key, fence)| (key, fence, request_id.clone()));
+                let taken = grants.into_iter().map(|(key, fence)| (key, fence, asked.clone()));
                 self.take_backs.extend(taken);
                 self.disconnect(client);
             } else {

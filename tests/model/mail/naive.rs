@@ -1,5 +1,7 @@
 //! A mailbox as naive as possible: lists that are searched.
 
+use crate::requests::Memory;
+
 /// A message.
 #[derive(Debug, Clone)]
 pub struct Letter {
@@ -73,8 +75,7 @@ pub struct Naive {
     pub letters: Vec<Letter>,
     pub copies: Vec<Copy>,
     pub joined: Vec<(String, u64)>,
-    /// Sender, `REQID`, and the answer; the oldest first.
-    pub requests: Vec<(String, String, u64)>,
+    pub requests: Memory<u64>,
     pub waits: Vec<Wait>,
     pub last_delivery: u64,
 }

@@ -2,6 +2,7 @@
 
 use super::naive::{Copy, Got, Letter, Naive, Policy, ReceiveArgs, State};
 use crate::prng::Prng;
+use crate::requests::Asked;
 
 pub const AGENTS: [&str; 4] = ["ada", "bob", "eve-with-a-rather-long-name", "tom"];
 
@@ -134,14 +135,20 @@ impl Op {
         words
     }
 
+    /// The request, if it has a `REQID`.
+    pub fn asked(&self) -> Option<Asked> {
+        let Op::Send { from, to, payload, reply_to, ttl, request: Some(id) } = self else { return None };
+        Some(Asked::new(from, id, format!("{to:?} {payload:?} {reply_to:?} {ttl:?}")))
+    }
+
     /// What the naive mailbox answers. `may_wait` says whether the client can wait.
     pub fn apply(&self, naive: &mut Naive, now: u64, may_wait: bool, policy: &Policy) -> Answer {
         match self {
-            Op::Send { from, to, payload, reply_to, ttl, request } => {
-                let known =
-                    naive.requests.iter().find(|(sender, id, _)| sender == from && Some(id) == request.as_ref());
-                if let Some((_, _, id)) = known {
-                    return Answer::Known(*id);
+            Op::Send { from, to, payload, reply_to, ttl, .. } => {
+                match self.asked().and_then(|asked| naive.requests.find(&asked, now)) {
+                    Some(Ok(id)) => return Answer::Known(id),
+                    Some(Err(())) => return Answer::Error("ERR"),
+                    None => {}
                 }
                 let (to, reply_to) = match to {
                     To::Agents(agents) => (agents.clone(), *reply_to),

@@ -26,6 +26,8 @@ pub struct World {
     history: History,
     /// Ids of messages that were sent, the newest last.
     old: Vec<u64>,
+    /// The last message that was sent with a `REQID`.
+    last_send: Option<Op>,
     /// Waiters that were answered and not told yet, each with its delivery.
     untold: Vec<(Wait, Option<u64>)>,
     /// Deliveries whose clients were not told.
@@ -59,6 +61,7 @@ impl Schedule for World {
             rng,
             history: History::default(),
             old: Vec::new(),
+            last_send: None,
             untold: Vec::new(),
             take_backs: Vec::new(),
             next_client: 1,
@@ -116,7 +119,14 @@ impl World {
     }
 
     fn act(&mut self) {
-        let op = Op::random(&mut self.rng, &self.naive, &self.old);
+        let is_again = self.last_send.is_some() && self.rng.percent(10);
+        let op = match self.last_send.clone().filter(|_| is_again) {
+            Some(again) => again,
+            None => Op::random(&mut self.rng, &self.naive, &self.old),
+        };
+        if op.asked().is_some() {
+            self.last_send = Some(op.clone());
+        }
         self.run(&op);
         self.tick();
     }
@@ -154,10 +164,10 @@ impl World {
                 let id = id as u64;
                 assert!(self.old.last().is_none_or(|last| *last < id), "ids grow");
                 self.old.push(id);
-                let Op::Send { from, request, .. } = op else { panic!("only SEND sends") };
                 self.naive.letters.iter_mut().filter(|letter| letter.id == u64::MAX).for_each(|letter| letter.id = id);
                 self.naive.copies.iter_mut().filter(|copy| copy.id == u64::MAX).for_each(|copy| copy.id = id);
-                self.naive.requests.extend(request.iter().map(|request| (from.clone(), request.clone(), id)));
+                let now = self.host.now;
+                op.asked().iter().for_each(|asked| self.naive.requests.remember(asked, now, id));
             }
             (Answer::Known(known), Ok(Outcome::Reply(Reply::Integer(id)))) => assert_eq!(id as u64, *known),
             (Answer::Number(number), Ok(Outcome::Reply(Reply::Integer(found)))) => assert_eq!(found as u64, *number),

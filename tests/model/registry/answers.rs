@@ -241,14 +241,7 @@ impl Naive {
         registry.log.tell("agent.claimed", now, story.text_if_any("ref", &claim.reference));
         registry.agents.get_mut(id).expect("it fits").claims.push(claim);
         registry.totals[4] += 1;
-        if let Some(request) = &claim_args.request {
-            if !registry.requests.iter().any(|(known, _)| known == request) {
-                registry.requests.push_back((request.clone(), (id.into(), fence)));
-                // The last 64 are remembered.
-                let surplus = registry.requests.len().saturating_sub(64);
-                registry.requests.drain(..surplus);
-            }
-        }
+        claim_args.asked().iter().for_each(|asked| registry.requests.remember(asked, now, (id.into(), fence)));
     }
 
     /// The answer of `LTMC.AGENT.CLAIM`; `None` if it is a new claim on one of the agents that fit
@@ -257,8 +250,13 @@ impl Naive {
         if self.foreign.contains(key) {
             return Some(Err(Code::WrongType));
         }
-        if let Some(reply) = self.answer(key, claim_args) {
-            return Some(Ok(Outcome::Reply(reply)));
+        if let Some(answer) = self.answer(key, claim_args) {
+            return Some(answer.map(Outcome::Reply).map_err(|()| Code::Err));
+        }
+        if claim_args.asked().is_some_and(|asked| {
+            self.claimers(key).filter_map(|(_, other)| other.asked()).any(|other| asked.excludes(&other))
+        }) {
+            return Some(Err(Code::Err));
         }
         if !self.best(key, claim_args).is_empty() {
             return None;
@@ -271,11 +269,10 @@ impl Naive {
         })
     }
 
-    /// The answer to the same request before.
-    pub fn answer(&self, key: &str, claim_args: &ClaimArgs) -> Option<Reply> {
-        let requests = &self.registries.get(key)?.requests;
-        let (_, (id, fence)) = requests.iter().find(|(known, _)| Some(known) == claim_args.request.as_ref())?;
-        Some(claim_reply(id, *fence))
+    /// The answer to the same request before; an error if that was another one.
+    pub fn answer(&self, key: &str, claim_args: &ClaimArgs) -> Option<Result<Reply, ()>> {
+        let known = self.registries.get(key)?.requests.find(&claim_args.asked()?, self.view.now)?;
+        Some(known.map(|(id, fence)| claim_reply(&id, fence)))
     }
 
     /// The agents that a claim may be given.

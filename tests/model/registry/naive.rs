@@ -2,7 +2,8 @@
 //! and what is due when.
 
 use super::story::Log;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::requests::Memory;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Life {
@@ -81,7 +82,7 @@ pub struct Registry {
     pub past: Option<(u64, u64)>,
     pub loaded_at: u64,
     pub log: Log,
-    pub requests: VecDeque<(String, (String, u64))>,
+    pub requests: Memory<(String, u64)>,
     /// Registered, suspected, recovered, died, claimed.
     pub totals: [u64; 5],
 }

@@ -2,6 +2,7 @@
 
 use super::naive::{Filter, Registry, Sort};
 use crate::prng::Prng;
+use crate::requests::Asked;
 use std::collections::BTreeMap;
 
 /// What an agent declares when it registers.
@@ -236,9 +237,19 @@ impl Introduction {
 }
 
 impl ClaimArgs {
+    /// The request, if it has a `REQID`. It belongs to the registry.
+    pub fn asked(&self) -> Option<Asked> {
+        let id = self.request.as_ref()?;
+        Some(Asked::new("", id, format!("{:?}", Self { block: None, ..self.clone() })))
+    }
+
     fn write(&self, words: &mut Words, rng: &mut Prng) {
         words.add_filter(&self.filter, self.sort);
-        words.add_ttl(rng, Some(self.lease));
+        // A retry repeats the words, and not only what they mean.
+        match self.request {
+            Some(_) => words.add_if("PX", &Some(self.lease)),
+            None => words.add_ttl(rng, Some(self.lease)),
+        }
         words.add_if("REF", &Some(&self.reference).filter(|text| !text.is_empty()));
         words.add_if("BLOCK", &self.block);
         words.add_if("REQID", &self.request);

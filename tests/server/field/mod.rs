@@ -8,6 +8,7 @@ mod flow;
 mod mail;
 mod memory;
 mod paging;
+mod retries;
 mod room;
 mod settings;
 mod versioned;

@@ -84,7 +84,7 @@ fn a_retry_gets_the_same_fence_and_no_further_level() {
     assert_eq!(server.run("LTMC.LOCK k a REQID r2").int(), fence);
     assert_eq!(holder(&server, "k").get("levels").int(), 2);
     server.debug_reload();
-    assert_eq!(server.run("LTMC.LOCK k a REQID r1").int(), fence);
+    assert_eq!(server.run("LTMC.LOCK k a PX 600000 REQID r1").int(), fence);
     assert_eq!(holder(&server, "k").get("levels").int(), 2);
 }
 
@@ -96,10 +96,10 @@ fn the_last_64_requests_are_remembered() {
     for number in 1..64 {
         server.run(&format!("LTMC.LOCK k a REQID r{number}")).int();
     }
-    assert_eq!(server.run("LTMC.LOCK k a REQID r0").int(), fence);
+    assert_eq!(server.run("LTMC.LOCK k a REQID r0 PX 600000").int(), fence);
     assert_eq!(levels(), 64);
     server.run("LTMC.LOCK k a REQID r64").int();
-    server.run("LTMC.LOCK k a REQID r0").int();
+    server.run("LTMC.LOCK k a REQID r0 PX 600000").int();
     assert_eq!(levels(), 66, "r0 was forgotten for r64");
 }
 

@@ -61,7 +61,7 @@ fn what_is_not_acknowledged_lies_in_the_inbox_of_the_copy_in_order() {
     let answers = recv_copy(&server, &format!("ada REPLYTO {} PX 600000", ids[0]));
     assert_eq!((payloads(&answers), answers[0].get("id").int()), (vec!["answer".into()], answer));
     // A request was answered for the original only, and ids continue to grow.
-    assert_eq!(send(&server, "ada TO 1 bob x REQID r5"), ids[5]);
+    assert_eq!(send(&server, "ada TO 2 bob eve text5 REQID r5"), ids[5]);
     let next = server.run("LTMC.MSG.SEND n ada ALL x REQID r5").int();
     assert!(next > answer && recv_copy(&server, "eve COUNT 10").len() == 7, "eve takes part");
 }

@@ -92,7 +92,8 @@ fn everything_that_can_happen_to_a_mailbox_is_persisted_everywhere() {
     assert_eq!(found(&replica), seen);
     assert_persisted_everywhere(&primary, &[&replica]);
     assert_eq!(found(&primary), seen, "what is derived is made anew");
-    let again = primary.run("LTMC.MSG.SEND m ada TO 1 bob x REQID r5");
+    let request = format!("LTMC.MSG.SEND m ada TO 3 bob eve joined 5{} REQID r5", "payload".repeat(500));
+    let again = primary.run(&request);
     replica.wait_synced(&primary);
     let last = primary.dataset();
     primary.kill();
@@ -100,7 +101,7 @@ fn everything_that_can_happen_to_a_mailbox_is_persisted_everywhere() {
     // Its clock was never moved, so nothing is due there.
     assert_same("promoted replica", &last, &replica.dataset());
     assert_eq!(found(&replica), seen);
-    assert_eq!(replica.run("LTMC.MSG.SEND m ada TO 1 bob x REQID r5"), again, "what was answered is remembered");
+    assert_eq!(replica.run(&request), again, "what was answered is remembered");
     assert!(send(&replica, "ada TO 1 bob new") > again.int());
     assert_eq!(replica.info_int("ltmc", "ltmc_panics"), 0);
 }

@@ -225,13 +225,16 @@ fn found(server: &Server) -> Vec<(String, Vec<String>)> {
 fn everything_that_can_happen_to_a_registry_is_persisted_everywhere() {
     let mut primary = Server::builder().durable().start();
     let replica = primary.replica();
+    // The clock is moved by more than requests are remembered by default.
+    run(&primary, "CONFIG SET ltmc.request-memory-ms 86400000");
     make_everything(&primary);
-    let (seen, answered) = (found(&primary), primary.run("LTMC.AGENT.CLAIM claims PX 5 REQID once"));
+    let once = format!("LTMC.AGENT.CLAIM claims PX {FAR_MS} EXCLUDE 2 again leaves REF job REQID once");
+    let (seen, answered) = (found(&primary), primary.run(&once));
     replica.wait_synced(&primary);
     assert_eq!(found(&replica), seen);
     assert_persisted_everywhere(&primary, &[&replica]);
     assert_eq!(found(&primary), seen, "what is derived is made anew");
-    assert_eq!(primary.run("LTMC.AGENT.CLAIM claims PX 5 REQID once"), answered);
+    assert_eq!(primary.run(&once), answered);
     assert_eq!(story(&primary, "damping").len(), story(&replica, "damping").len());
     replica.wait_synced(&primary);
     let last = primary.dataset();
@@ -240,7 +243,7 @@ fn everything_that_can_happen_to_a_registry_is_persisted_everywhere() {
     // Its clock was never moved, so nothing is due there.
     assert_same("promoted replica", &last, &replica.dataset());
     assert_eq!(found(&replica), seen);
-    assert_eq!(replica.run("LTMC.AGENT.CLAIM claims PX 5 REQID once"), answered, "what was answered is remembered");
+    assert_eq!(replica.run(&once), answered, "what was answered is remembered");
     let again = replica.run("LTMC.AGENT.CLAIM claims CAPS 1 late PX 5000 REQID never");
     assert_eq!(again.array()[0].text(), "late", "what was taken back begins anew");
     assert!(again.array()[1].int() > answered.array()[1].int());
@@ -275,7 +278,7 @@ fn an_aof_that_is_rewritten_while_agents_come_and_go_loses_nothing() {
         let before = server.dataset();
         server.cmd(&["DEBUG", "LOADAOF"]).ok();
         assert_same(&format!("AOF with RDB preamble {preamble}"), &before, &server.dataset());
-        let answer = format!("LTMC.AGENT.CLAIM r PX 5 REQID q{}", turns - 1);
+        let answer = format!("LTMC.AGENT.CLAIM r PX {FAR_MS} REQID q{}", turns - 1);
         assert_eq!(server.run(&answer), server.run(&answer));
         assert_eq!(before, server.dataset(), "a repeated request is a question");
     }

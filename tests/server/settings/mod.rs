@@ -16,6 +16,8 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("session-state-enabled", "no", "noo"),
     ("agent-holdings-max", "3", "0"),
     ("check-rate", "0", "-1"),
+    ("request-memory-max", "1", "0"),
+    ("request-memory-ms", "1000", "999"),
     ("check-elements-max", "1", "0"),
     ("trace-max", "1", "0"),
     ("memory-locking-strategy", "optimistic", "both"),

@@ -7,6 +7,7 @@ use crate::command::engine::bindings::binding_for;
 use crate::command::engine::commit::{commit, commit_changes};
 use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::requests::{answered, remember};
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
@@ -14,7 +15,7 @@ use crate::command::settings::Setting;
 use crate::domain::algorithm::eviction::Policy;
 use crate::domain::buffer::decide::{Allocating, Bounds, Conditions, Putting};
 use crate::domain::buffer::{decide, Buffer, BufferEvent, Config};
-use crate::domain::entity::idempotency::{request_key, Answer};
+use crate::domain::entity::idempotency::{Answer, RequestId};
 use crate::domain::limits::{BUFFER_BYTES_END, CHUNK_BYTES_END, CHUNK_META_BYTES_MAX};
 use crate::domain::value::bytes::printable;
 use crate::domain::{AgentBinding, Bytes, Change, Code, Error, Millis};
@@ -46,13 +47,6 @@ fn begin<H: Host>(cx: &mut Cx<H>, key: Key, id: &[u8]) -> Result<(), Error> {
     end_if_expired(cx.node, cx.host, key, id)
 }
 
-/// The answer to a request with this id.
-fn answered<H: Host>(cx: &mut Cx<H>, key: Key, request: Option<&Bytes>) -> Result<Option<Reply>, Error> {
-    let Some(request) = request else { return Ok(None) };
-    let stored = cx.host.read::<Buffer>(key)?;
-    Ok(stored.and_then(|stored| stored.answer(request)).map(Reply::from))
-}
-
 /// Applies what was decided about a chunk, with the binding of its holder, evicts what has to go
 /// for it, and remembers the answer.
 fn commit_chunk<H: Host>(
@@ -61,9 +55,12 @@ fn commit_chunk<H: Host>(
     id: &[u8],
     events: impl IntoIterator<Item = BufferEvent>,
     binding: Option<AgentBinding>,
-    answer: Option<(Bytes, Answer)>,
+    answer: Option<(RequestId, Answer)>,
 ) -> Result<(), Error> {
-    let answered = answer.map(|(id, answer)| Change::Answered { id, answer });
+    let answered = match answer {
+        Some((request, answer)) => remember::<Buffer, H>(cx.node, cx.host, key, Some(&request), answer)?,
+        None => None,
+    };
     let bound = binding.map(Change::Bound);
     let mut changes: Vec<_> = events.into_iter().map(Change::Event).chain(bound).chain(answered).collect();
     commit_changes::<Buffer, H>(cx.node, cx.host, key, &mut changes)?;
@@ -140,7 +137,7 @@ pub fn allocate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             "META" => meta = chunk_meta(cx.node, &mut args)?,
             "PX" | "EX" => lease_ms = args.duration(word)?,
             "REGISTRY" => registry = Some(args.registry()?),
-            "REQID" => request = Some(args.id("REQID")?),
+            "REQID" => request = Some(args.request_id(b"")?),
             _ => return Err(args.unread(word)),
         }
     }
@@ -148,9 +145,9 @@ pub fn allocate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Err(Error::usage("REGISTRY goes with AGENT only, which is the id of the agent that writes the chunk"));
     }
     let bytes = bytes.ok_or_else(|| Error::usage("SIZE bytes is missing: a chunk always has a length"))?;
-    let (key, request) = (cx.key(1), request.map(|id| request_key(agent, id)));
-    if let Some(reply) = answered(cx, key, request.as_ref())? {
-        return Ok(Outcome::Reply(reply));
+    let (key, request) = (cx.key(1), request.map(|request| request.of(agent)));
+    if let Some(answer) = answered::<Buffer, H>(cx.node, cx.host, key, request.as_ref())? {
+        return Ok(Outcome::Reply((&answer).into()));
     }
     let id = match id {
         Some(id) => id,
@@ -177,7 +174,7 @@ struct PutOptions<'a> {
     meta: Bytes,
     ttl_ms: Option<Millis>,
     registry: Option<Bytes>,
-    request: Option<&'a [u8]>,
+    request: Option<RequestId>,
 }
 
 fn put_options<'a, H: Host>(cx: &Cx<H>, args: &mut Args<'a>) -> Result<PutOptions<'a>, Error> {
@@ -191,7 +188,7 @@ fn put_options<'a, H: Host>(cx: &Cx<H>, args: &mut Args<'a>) -> Result<PutOption
             "META" => options.meta = chunk_meta(cx.node, args)?,
             "PX" | "EX" => options.ttl_ms = Some(args.duration(word)?),
             "REGISTRY" => options.registry = Some(args.registry()?),
-            "REQID" => options.request = Some(args.id("REQID")?),
+            "REQID" => options.request = Some(args.request_id(b"")?),
             _ => return Err(args.unread(word)),
         }
     }
@@ -214,9 +211,9 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("data")?;
     let PutOptions { expected, pin, meta, ttl_ms, registry, request } = put_options(cx, &mut args)?;
     let (key, owner) = (cx.key(1), pin.map_or(&[][..], |(agent, _)| agent));
-    let request = request.map(|id| request_key(owner, id));
-    if let Some(reply) = answered(cx, key, request.as_ref())? {
-        return Ok(Outcome::Reply(reply));
+    let request = request.map(|request| request.of(owner));
+    if let Some(answer) = answered::<Buffer, H>(cx.node, cx.host, key, request.as_ref())? {
+        return Ok(Outcome::Reply((&answer).into()));
     }
     let binding = binding_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), owner)?;
     let id = if given == b"*" { new_id(cx, key)? } else { given.to_vec() };

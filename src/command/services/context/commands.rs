@@ -10,7 +10,7 @@ use crate::command::reply::Reply;
 use crate::command::services::registry::filter::FindArgs;
 use crate::command::services::versioned::commands::{
     apply_change, common_fields, create as create_value, existing, keep, live, live_record, missing, parse_meta,
-    remembered, request_of, LifeArgs,
+    remembered, LifeArgs,
 };
 use crate::command::services::versioned::serve::end_if_expired;
 use crate::command::settings::Setting;
@@ -21,6 +21,7 @@ use crate::domain::context::generate::{generate as generate_doc, Source};
 use crate::domain::context::route::knowledge;
 use crate::domain::context::touches::Touches;
 use crate::domain::context::{Context, Doc};
+use crate::domain::entity::idempotency::RequestId;
 use crate::domain::json::attempt::Bounds;
 use crate::domain::json::past::Patch;
 use crate::domain::json::size::text_bytes;
@@ -84,14 +85,14 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             "PX" | "EX" => life.ttl_ms = Some(args.duration(word)?),
             "SLIDING" => life.is_sliding = true,
             "REGISTRY" => registry = Some(args.registry()?),
-            "REQID" => request_id = Some(args.id("REQID")?),
+            "REQID" => request_id = Some(args.request_id(b"")?),
             _ => return Err(args.unread(word)),
         }
     }
     if registry.is_some() && owner.is_empty() {
         return Err(Error::usage("REGISTRY goes with OWNER only, which is the id of the agent that takes part"));
     }
-    let request = request_of(&owner, request_id);
+    let request = request_id.map(|request| request.of(&owner));
     if let Some(answered) = remembered::<Doc, H>(cx, cx.key(1), request.as_ref())? {
         return Ok(answered);
     }
@@ -115,7 +116,7 @@ pub fn update<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if !only_deletes && cx.host.is_out_of_memory() {
         return Err(Error::out_of_memory());
     }
-    let (key, at, request) = (cx.key(1), cx.now(), request_of(agent, request_id));
+    let (key, at, request) = (cx.key(1), cx.now(), request_id.map(|request| request.of(agent)));
     if let Some(answered) = remembered::<Doc, H>(cx, key, request.as_ref())? {
         return Ok(answered);
     }
@@ -131,9 +132,9 @@ pub fn update<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 }
 
 /// `IFVERSION`, `REQID` and the operations of an update.
-type Parsed<'a> = (Option<Version>, Option<&'a [u8]>, Vec<Op>);
+type Parsed = (Option<Version>, Option<RequestId>, Vec<Op>);
 
-fn parse_ops<'a>(args: &mut Args<'a>, bounds: &Bounds) -> Result<Parsed<'a>, Error> {
+fn parse_ops(args: &mut Args, bounds: &Bounds) -> Result<Parsed, Error> {
     let (mut expected, mut request_id, mut ops) = (None, None, Vec::new());
     let path = |args: &mut Args| Pointer::parse(args.bytes("path")?);
     let mut room = room(bounds);
@@ -145,7 +146,7 @@ fn parse_ops<'a>(args: &mut Args<'a>, bounds: &Bounds) -> Result<Parsed<'a>, Err
                 continue;
             }
             "REQID" => {
-                request_id = Some(args.id("REQID")?);
+                request_id = Some(args.request_id(b"")?);
                 continue;
             }
             "MERGE" => Op::Merge(json("MERGE", args)?),
@@ -296,7 +297,7 @@ struct GenerateArgs<'a> {
     budget: Option<usize>,
     agent: &'a [u8],
     tags: Vec<&'a [u8]>,
-    request_id: Option<&'a [u8]>,
+    request_id: Option<RequestId>,
 }
 
 /// `LTMC.CTX.GENERATE`
@@ -311,11 +312,12 @@ pub fn generate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             "BUDGET" => options.budget = Some(args.number("BUDGET", 1, u64::from(u32::MAX))? as usize),
             "FOR" => options.agent = cx.actor(&mut args, "FOR")?,
             "TAGS" => options.tags = args.list("TAGS", 1, AGENT_LABELS_MAX)?.to_vec(),
-            "REQID" => options.request_id = Some(args.id("REQID")?),
+            "REQID" => options.request_id = Some(args.request_id(b"")?),
             _ => return Err(args.unread(word)),
         }
     }
-    let (dest, request) = (cx.key(1), request_of(options.agent, options.request_id));
+    let (dest, agent) = (cx.key(1), options.agent);
+    let request = options.request_id.take().map(|request| request.of(agent));
     if let Some(answered) = remembered::<Doc, H>(cx, dest, request.as_ref())? {
         return Ok(answered);
     }
@@ -461,7 +463,7 @@ fn put_generated<H: Host>(
     dest: Key,
     root: Value,
     agent: &[u8],
-    request: Option<Bytes>,
+    request: Option<RequestId>,
 ) -> Result<Outcome, Error> {
     let (bounds, at) = (bounds(cx), cx.now());
     end_if_expired::<Doc, H>(cx.node, cx.host, dest)?;
@@ -482,7 +484,7 @@ fn begin<H: Host>(
     key: Key,
     state: Doc,
     agent: &[u8],
-    request: Option<Bytes>,
+    request: Option<RequestId>,
 ) -> Result<Outcome, Error> {
     let (at, keep, owner) = (cx.now(), keep(cx.node), Bytes::from(agent));
     let (life, meta, participants, state) = (Life::default(), Bytes::EMPTY, Vec::new(), state.into());

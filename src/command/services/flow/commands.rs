@@ -6,15 +6,16 @@ use super::serve::existing;
 use crate::command::engine::args::Args;
 use crate::command::engine::commit::{commit, commit_changes, commit_one};
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::requests::{answered, remember};
 use crate::command::host::Host;
 use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
-use crate::domain::entity::idempotency::{request_key, Answer};
+use crate::domain::entity::idempotency::{Answer, RequestId};
 use crate::domain::flow::spec::Bounds;
 use crate::domain::flow::{decide, spec, Addition, Flow, FlowEvent, Keep, Options, Rate};
 use crate::domain::limits::{FLOW_TASKS_END, PATHS_MAX, RATE_CLAIMS_MAX};
-use crate::domain::{Bytes, Change, Error, Millis};
+use crate::domain::{Change, Error, Millis};
 
 /// The highest bound of tasks that run at a time.
 const ACTIVE_MAX: u64 = u32::MAX as u64;
@@ -25,7 +26,7 @@ struct CreateArgs<'a> {
     options: Options,
     spec: Option<&'a [u8]>,
     locks: &'a [&'a [u8]],
-    request_id: Option<Bytes>,
+    request_id: Option<RequestId>,
 }
 
 fn parse_create<'a>(node: &Node, args: &mut Args<'a>) -> Result<CreateArgs<'a>, Error> {
@@ -43,7 +44,7 @@ fn parse_create<'a>(node: &Node, args: &mut Args<'a>) -> Result<CreateArgs<'a>, 
             "KEEP" => parse_keep(args, word, &mut options.keep)?,
             "KEEPDEAD" => parse_keep(args, word, &mut options.keep_dead)?,
             "LOCKS" => create_args.locks = args.list("LOCKS", 1, PATHS_MAX)?,
-            "REQID" => create_args.request_id = Some(request_key(b"", args.id("REQID")?)),
+            "REQID" => create_args.request_id = Some(args.request_id(b"")?),
             "PX" | "EX" => ttl_ms = Some(args.duration(word)?),
             _ => return Err(args.unread(word)),
         }
@@ -71,13 +72,15 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("flow")?;
     let create_args = parse_create(cx.node, &mut args)?;
     let (key, at) = (cx.key(1), cx.now());
-    if let Some(stored) = cx.host.read::<Flow>(key)? {
-        let is_retry = create_args.request_id.as_ref().is_some_and(|id| stored.answer(id).is_some());
-        return if is_retry { Ok(Outcome::Reply(Reply::Ok)) } else { Err(decide::exists()) };
+    if answered::<Flow, H>(cx.node, cx.host, key, create_args.request_id.as_ref())?.is_some() {
+        return Ok(Outcome::Reply(Reply::Ok));
+    }
+    if cx.host.read::<Flow>(key)?.is_some() {
+        return Err(decide::exists());
     }
     let mut events = vec![FlowEvent::Created { at, options: create_args.options }];
     events.extend(read_spec(cx.node, &create_args, at)?.into_iter().map(|task| FlowEvent::Added(Box::new(task))));
-    let answered = create_args.request_id.map(|id| Change::Answered { id, answer: Answer::Integer(1) });
+    let answered = remember::<Flow, H>(cx.node, cx.host, key, create_args.request_id.as_ref(), Answer::Integer(1))?;
     let mut changes: Vec<_> = events.into_iter().map(Change::Event).chain(answered).collect();
     commit_changes::<Flow, H>(cx.node, cx.host, key, &mut changes)?;
     Ok(Outcome::Reply(Reply::Ok))

@@ -9,6 +9,7 @@ use crate::command::engine::bindings::{alive, binding_always};
 use crate::command::engine::budget::Budget;
 use crate::command::engine::commit::{commit, commit_step};
 use crate::command::engine::cx::Cx;
+use crate::command::engine::requests::{answered, remember};
 use crate::command::engine::service::Serve;
 use crate::command::engine::waiting::serve_retries;
 use crate::command::host::{Host, Key, UNSURE_MS};
@@ -16,7 +17,7 @@ use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::{passes, Node};
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
-use crate::domain::entity::idempotency::Answer;
+use crate::domain::entity::idempotency::{Answer, RequestId};
 use crate::domain::flow::index::Alarm;
 use crate::domain::flow::queue::TaskWaiter;
 use crate::domain::flow::task::End;
@@ -191,13 +192,18 @@ pub fn await_rate<H: Host>(node: &mut Node, host: &mut H, key: Key) {
 fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, waiter: &TaskWaiter) -> bool {
     let (claim, request_id) = (&waiter.args, waiter.request_id.as_ref());
     let retries = node.queues.tasks.retries_of(&key.id(), id);
-    let stored = host.read::<Flow>(key).ok().flatten();
-    if let Some(answer) = stored.zip(request_id).and_then(|(stored, request)| stored.answer(request)) {
-        // A retry with other capabilities was quicker.
-        let answer = answer.clone();
-        let reply = stored_claims(node, host, key, &answer);
-        serve_retries(node, host, retries, UndeliveredGrant::default(), &reply);
-        return true;
+    match answered::<Flow, H>(node, host, key, request_id) {
+        Ok(None) => {}
+        // A retry was quicker: it did not wait, or its agent has other capabilities now.
+        Ok(Some(answer)) => {
+            let reply = stored_claims(node, host, key, &answer);
+            serve_retries(node, host, retries, UndeliveredGrant::default(), &reply);
+            return true;
+        }
+        Err(error) => {
+            node.refuse_wait(id, error, host);
+            return true;
+        }
     }
     let claimed = check_agent(node, host, key, claim).and_then(|()| claim_tasks(node, host, key, claim, request_id));
     match claimed {
@@ -227,7 +233,7 @@ pub fn claim_tasks<H: Host>(
     host: &mut H,
     key: Key,
     claim: &ClaimArgs,
-    request_id: Option<&Bytes>,
+    request_id: Option<&RequestId>,
 ) -> Result<Vec<Fence>, Error> {
     let mut binding = match &claim.registry {
         // A worker that names its registry is bound to it, in every mode.
@@ -242,9 +248,10 @@ pub fn claim_tasks<H: Host>(
         commit_step::<Flow, H>(node, host, key, &mut changes)?;
         fences.push(fence);
     }
-    if let Some(id) = request_id.filter(|_| !fences.is_empty()) {
+    if let Some(request) = request_id.filter(|_| !fences.is_empty()) {
         let answer = Answer::Fences(fences.clone().into());
-        commit_step::<Flow, H>(node, host, key, &mut [Change::Answered { id: id.clone(), answer }])?;
+        let mut answered = remember::<Flow, H>(node, host, key, Some(request), answer)?;
+        commit_step::<Flow, H>(node, host, key, answered.as_mut_slice())?;
     }
     Ok(fences)
 }

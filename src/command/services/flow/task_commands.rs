@@ -6,12 +6,13 @@ use crate::command::engine::args::Args;
 use crate::command::engine::commit::{commit, commit_changes};
 use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::requests::{answered, remember};
 use crate::command::engine::waiting;
 use crate::command::engine::waiting::NewWait;
 use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
-use crate::domain::entity::idempotency::{request_key, Answer};
+use crate::domain::entity::idempotency::{Answer, RequestId};
 use crate::domain::flow::queue::CompletionWaiter;
 use crate::domain::flow::spec::BACKOFF_MS_MAX;
 use crate::domain::flow::task::{Backoff, Needs, On};
@@ -32,7 +33,7 @@ pub fn blob<H: Host>(cx: &mut Cx<H>, what: &str, index: usize) -> Result<Blob, E
 }
 
 /// The options of `LTMC.TASK.ADD`, and the request id.
-fn parse_addition(args: &mut Args, at: Millis) -> Result<(Addition, Option<Bytes>), Error> {
+fn parse_addition(args: &mut Args, at: Millis) -> Result<(Addition, Option<RequestId>), Error> {
     let mut task = Addition { at, ..Addition::default() };
     let (mut caps, mut group, mut locks) = (Vec::new(), Bytes::EMPTY, Vec::new());
     let (mut backoff, mut pause_max_ms, mut request_id) = (None, None, None);
@@ -60,7 +61,7 @@ fn parse_addition(args: &mut Args, at: Millis) -> Result<(Addition, Option<Bytes
             "GROUP" => group = Bytes::from(args.id("GROUP")?),
             "LOCKS" => locks = args.list("LOCKS", 1, TASK_LOCKS_MAX)?.iter().map(|lock| Bytes::from(*lock)).collect(),
             "WAITSIGNAL" => task.waits_for_signal = true,
-            "REQID" => request_id = Some(request_key(b"", args.id("REQID")?)),
+            "REQID" => request_id = Some(args.request_id(b"")?),
             _ => return Err(args.unread(word)),
         }
     }
@@ -86,10 +87,10 @@ pub fn add<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     let payload = blob(cx, "a payload", 3)?;
     let max = cx.node.settings.get(Setting::FlowTasksMax);
-    let flow = current::<Flow, H>(cx.node, cx.host, key)?;
-    if let Some(answer) = flow.answer(request_id.as_deref()) {
-        return Ok(Outcome::Reply(answer.into()));
+    if let Some(answer) = answered::<Flow, H>(cx.node, cx.host, key, request_id.as_ref())? {
+        return Ok(Outcome::Reply((&answer).into()));
     }
+    let flow = current::<Flow, H>(cx.node, cx.host, key)?;
     if flow.count() as u64 >= max {
         return Err(Error::limit("flow-tasks-max", "one more task in this flow", max));
     }
@@ -99,7 +100,7 @@ pub fn add<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     };
     let added = decide::add(&flow, Addition { id: id.clone(), payload, ..addition })?;
     let events = flow.first().into_iter().chain(added).map(Change::Event);
-    let answered = request_id.map(|request| Change::Answered { id: request, answer: Answer::Bytes(id.clone()) });
+    let answered = remember::<Flow, H>(cx.node, cx.host, key, request_id.as_ref(), Answer::Bytes(id.clone()))?;
     let mut changes: Vec<_> = events.chain(answered).collect();
     commit_changes::<Flow, H>(cx.node, cx.host, key, &mut changes)?;
     Ok(Outcome::Reply(Reply::bytes(&id)))

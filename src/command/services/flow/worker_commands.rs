@@ -7,11 +7,12 @@ use crate::command::engine::args::Args;
 use crate::command::engine::bindings::alive;
 use crate::command::engine::commit::commit;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::requests::answered;
 use crate::command::engine::waiting::{wait, NewWait};
 use crate::command::host::{check_here, Host, Key};
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
-use crate::domain::entity::idempotency::request_key;
+use crate::domain::entity::idempotency::RequestId;
 use crate::domain::flow::queue::TaskWaiter;
 use crate::domain::flow::work::{ClaimArgs, ClaimedTask, HeartbeatOutcome};
 use crate::domain::flow::{decide, work, Flow, Task};
@@ -29,7 +30,7 @@ struct TaskClaimArgs {
     /// The worker's capabilities are those that its agent registered.
     asks_registry: bool,
     block_ms: Option<Millis>,
-    request_id: Option<Bytes>,
+    request_id: Option<RequestId>,
 }
 
 fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<TaskClaimArgs, Error> {
@@ -49,7 +50,7 @@ fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<TaskClaimArgs, Er
             "COUNT" => count = args.number("COUNT", 1, TASK_CLAIMS_MAX as u64)? as usize,
             "PX" | "EX" => lease_ms = Some(args.duration(word)?),
             "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
-            "REQID" => request_id = Some(request_key(agent, args.id("REQID")?)),
+            "REQID" => request_id = Some(args.request_id(agent)?),
             _ => return Err(args.unread(word)),
         }
     }
@@ -72,10 +73,8 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             claim.caps = Arc::new(agent.profile.caps.to_vec());
         }
     }
-    if let Some(stored) = cx.host.read::<Flow>(key)? {
-        if let Some(answer) = claim_args.request_id.as_ref().and_then(|id| stored.answer(id)).cloned() {
-            return Ok(Outcome::Reply(stored_claims(cx.node, cx.host, key, &answer)));
-        }
+    if let Some(answer) = answered::<Flow, H>(cx.node, cx.host, key, claim_args.request_id.as_ref())? {
+        return Ok(Outcome::Reply(stored_claims(cx.node, cx.host, key, &answer)));
     }
     decide_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
     go_on(cx.node, cx.host, key);

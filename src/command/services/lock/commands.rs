@@ -1,22 +1,23 @@
 //! The commands of memory locking: what they take, what they decide, what they answer. The rules
 //! are in `domain::lock`.
 
-use super::serve::{check_room, commit_grant, expire, rank, recheck_owner, serve_request, wait, Placed};
+use super::serve::{answered_on, check_room, commit_grant, expire, rank, recheck_owner, serve_request, wait, Placed};
 use crate::command::engine::args::Args;
 use crate::command::engine::bindings::{binding_for, bindings_for};
-use crate::command::engine::commit::{commit, commit_one};
-use crate::command::engine::current::current;
+use crate::command::engine::commit::{commit, commit_changes, commit_one};
+use crate::command::engine::current::{current, Current};
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::requests::{answered, remember};
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
-use crate::domain::entity::idempotency::request_key;
+use crate::domain::entity::idempotency::{Answer, RequestId};
 use crate::domain::limits::{LOCK_LIMIT_MAX, LOCK_META_BYTES_MAX, MLOCK_KEYS_MAX, PRIORITY_MAX};
 use crate::domain::lock::queue::LockWaiter;
-use crate::domain::lock::{decide, Lock, Mode, Path, Request};
+use crate::domain::lock::{decide, Lock, LockEvent, Mode, Path, Request};
 use crate::domain::queue::rank::{Class, Rank};
 use crate::domain::value::bytes;
-use crate::domain::{Bytes, Connection, Error, Fence, KeyId, Millis};
+use crate::domain::{Bytes, Change, Connection, Error, Fence, KeyId, Millis};
 use smallvec::{smallvec, SmallVec};
 
 /// The arguments of `LTMC.LOCK` and `LTMC.MLOCK`: the request itself, and what comes beside it.
@@ -24,7 +25,7 @@ struct LockArgs {
     request: Request,
     block_ms: Option<Millis>,
     priority: u64,
-    request_id: Option<Bytes>,
+    request_id: Option<RequestId>,
     registry: Option<Bytes>,
 }
 
@@ -47,7 +48,7 @@ fn parse_options<H: Host>(cx: &Cx<H>, args: &mut Args, owner: &[u8], may_stamp: 
             "BLOCK" => options.block_ms = Some(args.millis("BLOCK", 0)?),
             "PRIORITY" => options.priority = args.number("PRIORITY", 0, PRIORITY_MAX)?,
             "REGISTRY" => options.registry = Some(args.registry()?),
-            "REQID" => options.request_id = Some(request_key(owner, args.id("REQID")?)),
+            "REQID" => options.request_id = Some(args.request_id(owner)?),
             "LIMIT" => options.request.limit = args.number("LIMIT", 1, LOCK_LIMIT_MAX)? as u32,
             "PATH" => options.request.path = Path::to_lock(args.bytes("PATH")?)?,
             "ONDISCONNECT" => {
@@ -90,10 +91,8 @@ pub fn lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let options = parse_options(cx, &mut args, owner, true)?;
     let key = cx.key(1);
     expire(cx.node, cx.host, key)?;
-    if let Some(id) = &options.request_id {
-        if let Some(answer) = cx.host.read::<Lock>(key)?.and_then(|stored| stored.answer(id)) {
-            return Ok(Outcome::Reply(answer.into()));
-        }
+    if let Some(answer) = answered::<Lock, H>(cx.node, cx.host, key, options.request_id.as_ref())? {
+        return Ok(Outcome::Reply((&answer).into()));
     }
     let binding = binding_for::<Lock, H>(cx.node, cx.host, key, options.registry.as_ref(), owner)?;
     let id = cx.node.waits.next_id();
@@ -159,10 +158,10 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     for key in &keys {
         expire(cx.node, cx.host, *key)?;
     }
-    if let Some(answers) = remembered(cx, &keys, options.request_id.as_ref())? {
-        return Ok(Outcome::Reply(answers));
-    }
     let ids: SmallVec<[KeyId; 1]> = keys.iter().map(Key::id).collect();
+    if let Some(answers) = answered_on(cx.node, cx.host, &ids, options.request_id.as_ref())? {
+        return Ok(Outcome::Reply(Reply::Array(answers)));
+    }
     bindings_for::<Lock, H>(cx.node, cx.host, &ids, options.registry.as_ref(), owner)?;
     let id = cx.node.waits.next_id();
     let rank = rank(cx.node, Class::Usual, options.priority, id);
@@ -185,19 +184,6 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(reply))
 }
 
-/// The fences that all of the keys remember for a request.
-fn remembered<H: Host>(cx: &mut Cx<H>, keys: &[Key], request_id: Option<&Bytes>) -> Result<Option<Reply>, Error> {
-    let Some(id) = request_id else { return Ok(None) };
-    let mut answers = Vec::with_capacity(keys.len());
-    for key in keys {
-        match cx.host.read::<Lock>(*key)?.and_then(|stored| stored.answer(id)) {
-            Some(answer) => answers.push(Reply::from(answer)),
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(Reply::Array(answers)))
-}
-
 fn new_waiter<H: Host>(cx: &Cx<H>, keys: SmallVec<[KeyId; 1]>, options: LockArgs, rank: Rank) -> LockWaiter {
     LockWaiter {
         keys,
@@ -218,29 +204,34 @@ pub fn unlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let mut target = decide::Target { owner: Bytes::from(cx.actor(&mut args, "owner")?), token: None, path: None };
-    let mut all = false;
+    let (mut all, mut request_id) = (false, None);
     while let Some(word) = args.option()? {
         match word {
             "TOKEN" => target.token = Some(args.fence_or_zero("TOKEN")?),
             "PATH" => target.path = Some(Path::parse(args.bytes("PATH")?)?),
             "ALL" => all = true,
+            "REQID" => request_id = Some(args.request_id(&target.owner)?),
             _ => return Err(args.unread(word)),
         }
     }
     let key = cx.key(1);
     let now = cx.now();
-    let lock = current::<Lock, H>(cx.node, cx.host, key)?;
-    if all {
-        let events = decide::unlock_all(&lock, &target, now)?;
-        if events.is_empty() {
-            return Ok(Outcome::Reply(Reply::Integer(0)));
-        }
-        commit::<Lock, H>(cx.node, cx.host, key, events)?;
-    } else {
-        let Some(event) = decide::unlock(&lock, &target, now)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
-        commit_one::<Lock, H>(cx.node, cx.host, key, event)?;
+    if let Some(answer) = answered::<Lock, H>(cx.node, cx.host, key, request_id.as_ref())? {
+        return Ok(Outcome::Reply((&answer).into()));
     }
-    Ok(Outcome::Reply(Reply::Integer(1)))
+    let lock = current::<Lock, H>(cx.node, cx.host, key)?;
+    let is_there = matches!(lock, Current::Existing(_));
+    let events: SmallVec<[LockEvent; 1]> = match all {
+        true => decide::unlock_all(&lock, &target, now)?.into(),
+        false => decide::unlock(&lock, &target, now)?.into_iter().collect(),
+    };
+    let has_held = i64::from(!events.is_empty());
+    // A lock that is not there is not made to remember that it was not.
+    let request_id = request_id.filter(|_| is_there);
+    let answered = remember::<Lock, H>(cx.node, cx.host, key, request_id.as_ref(), Answer::Integer(has_held))?;
+    let mut changes: SmallVec<[Change<LockEvent>; 2]> = events.into_iter().map(Change::Event).chain(answered).collect();
+    commit_changes::<Lock, H>(cx.node, cx.host, key, &mut changes)?;
+    Ok(Outcome::Reply(Reply::Integer(has_held)))
 }
 
 /// `LTMC.LOCK.RENEW`
@@ -266,19 +257,29 @@ pub fn renew<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     Ok(Outcome::Reply(Reply::Integer(1)))
 }
 
-fn parse_conversion(args: &mut Args) -> Result<(Fence, Mode, Option<Millis>), Error> {
-    let (mut token, mut mode, mut block_ms) = (None, None, None);
+/// The arguments of `LTMC.LOCK.CONVERT` behind the owner.
+struct ConvertArgs {
+    token: Fence,
+    mode: Mode,
+    block_ms: Option<Millis>,
+    request_id: Option<RequestId>,
+}
+
+fn parse_conversion(args: &mut Args, owner: &[u8]) -> Result<ConvertArgs, Error> {
+    let (mut token, mut mode, mut block_ms, mut request_id) = (None, None, None, None);
     while let Some(word) = args.option()? {
         match word {
             "TOKEN" => token = Some(args.fence_or_zero("TOKEN")?),
             "SHARED" => mode = Some(Mode::Shared),
             "EXCLUSIVE" => mode = Some(Mode::Exclusive),
             "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
+            "REQID" => request_id = Some(args.request_id(owner)?),
             _ => return Err(args.unread(word)),
         }
     }
     let token = token.ok_or_else(|| args.missing("TOKEN"))?;
-    Ok((token, mode.ok_or_else(|| args.missing("SHARED or EXCLUSIVE"))?, block_ms))
+    let mode = mode.ok_or_else(|| args.missing("SHARED or EXCLUSIVE"))?;
+    Ok(ConvertArgs { token, mode, block_ms, request_id })
 }
 
 /// `LTMC.LOCK.CONVERT`
@@ -286,9 +287,12 @@ pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
     let owner = cx.actor(&mut args, "owner")?;
-    let (token, mode, block_ms) = parse_conversion(&mut args)?;
+    let ConvertArgs { token, mode, block_ms, request_id } = parse_conversion(&mut args, owner)?;
     let key = cx.key(1);
     expire(cx.node, cx.host, key)?;
+    if let Some(answer) = answered::<Lock, H>(cx.node, cx.host, key, request_id.as_ref())? {
+        return Ok(Outcome::Reply((&answer).into()));
+    }
     let now = cx.now();
     let lock = current::<Lock, H>(cx.node, cx.host, key)?;
     let grant = decide::owned(&lock, owner, token, now)?;
@@ -296,14 +300,14 @@ pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Err(Error::usage("a stamp cannot be converted: it excludes nobody"));
     }
     if let Some((event, fence)) = decide::convert(&lock, token, mode, &mut cx.node.clock) {
-        commit_one::<Lock, H>(cx.node, cx.host, key, event)?;
+        commit_grant(cx.node, cx.host, key, event, fence, request_id.as_ref(), None)?;
         recheck_owner(cx.node, cx.host, key, &Bytes::from(owner));
         return Ok(Outcome::Reply(Reply::number(fence)));
     }
     let request = decide::conversion(grant, mode);
     let id = cx.node.waits.next_id();
     let rank = rank(cx.node, Class::Ahead, 0, id);
-    let options = LockArgs { request, block_ms, priority: 0, request_id: None, registry: None };
+    let options = LockArgs { request, block_ms, priority: 0, request_id, registry: None };
     let waiter = LockWaiter { converts: Some(token), ..new_waiter(cx, smallvec![key.id()], options, rank) };
     wait_or_grant(cx, waiter, false, block_ms)
 }

@@ -5,6 +5,7 @@ use crate::command::engine::bindings::bindings_for;
 use crate::command::engine::commit::{commit_changes, commit_one, commit_step};
 use crate::command::engine::current::current;
 use crate::command::engine::cx::Cx;
+use crate::command::engine::requests::{answered, remember};
 use crate::command::engine::service::Serve;
 use crate::command::engine::waiting::serve_retries;
 use crate::command::host::{check_here, Host, Key};
@@ -12,7 +13,7 @@ use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
-use crate::domain::entity::idempotency::Answer;
+use crate::domain::entity::idempotency::{Answer, RequestId};
 use crate::domain::lock::queue::{GrantPass, LockWaiter, Locks};
 use crate::domain::lock::{deadlock, decide, Lock, LockEvent, Mode, Request};
 use crate::domain::queue::rank::{Class, Rank, WaiterId};
@@ -142,7 +143,7 @@ pub fn take<H: Host>(
     host: &mut H,
     key: Key,
     request: &Request,
-    request_id: Option<&Bytes>,
+    request_id: Option<&RequestId>,
     binding: Option<AgentBinding>,
 ) -> Result<Fence, Error> {
     let lock = current::<Lock, H>(node, host, key)?;
@@ -158,14 +159,14 @@ pub fn commit_grant<H: Host>(
     key: Key,
     event: LockEvent,
     fence: Fence,
-    request_id: Option<&Bytes>,
+    request_id: Option<&RequestId>,
     binding: Option<AgentBinding>,
 ) -> Result<(), Error> {
     if request_id.is_none() && binding.is_none() {
         return commit_one::<Lock, H>(node, host, key, event);
     }
     let answer = Answer::Integer(fence as i64);
-    let answered = request_id.map(|id| Change::Answered { id: id.clone(), answer });
+    let answered = remember::<Lock, H>(node, host, key, request_id, answer)?;
     let changes = [Some(Change::Event(event)), binding.map(Change::Bound), answered];
     let mut changes: SmallVec<[Change<LockEvent>; 3]> = changes.into_iter().flatten().collect();
     commit_changes::<Lock, H>(node, host, key, &mut changes)
@@ -248,9 +249,14 @@ fn serve_one<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) {
 /// asked for.
 fn end_wait<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) -> Option<LockWaiter> {
     let waiter = node.queues.locks.remove(id)?;
-    let served = match waiter.converts {
-        Some(fence) => serve_conversion(node, host, &waiter, fence),
-        None => check_all_here(host, &waiter).and_then(|()| serve_request(node, host, &waiter)),
+    let served = match answered_on(node, host, &waiter.keys, waiter.request_id.as_ref()) {
+        // A retry that did not wait was quicker.
+        Ok(Some(answers)) => Ok((SmallVec::new(), reply_of(&waiter, answers))),
+        Ok(None) => match waiter.converts {
+            Some(fence) => serve_conversion(node, host, &waiter, fence),
+            None => check_all_here(host, &waiter).and_then(|()| serve_request(node, host, &waiter)),
+        },
+        Err(error) => Err(error),
     };
     let (grants, reply) = match served {
         Ok(served) => served,
@@ -303,9 +309,31 @@ pub fn serve_request<H: Host>(node: &mut Node, host: &mut H, waiter: &LockWaiter
         let fence = take(node, host, key.into(), &waiter.request, waiter.request_id.as_ref(), binding)?;
         grants.push((key.clone(), fence));
     }
-    let mut fences: Vec<Reply> = grants.iter().map(|(_, fence)| Reply::number(*fence)).collect();
-    let reply = if waiter.is_multiple { Reply::Array(fences) } else { fences.remove(0) };
-    Ok((grants, reply))
+    let fences = grants.iter().map(|(_, fence)| Reply::number(*fence)).collect();
+    Ok((grants, reply_of(waiter, fences)))
+}
+
+/// The reply to a waiter that got these fences on its keys.
+fn reply_of(waiter: &LockWaiter, mut fences: Vec<Reply>) -> Reply {
+    if waiter.is_multiple {
+        Reply::Array(fences)
+    } else {
+        fences.remove(0)
+    }
+}
+
+/// What all of these keys remember as the answers to a request. If one of them has ended since, the
+/// request begins anew on all of them.
+pub fn answered_on<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    keys: &[KeyId],
+    request_id: Option<&RequestId>,
+) -> Result<Option<Vec<Reply>>, Error> {
+    let Some(request_id) = request_id else { return Ok(None) };
+    let answers = keys.iter().map(|key| answered::<Lock, H>(node, host, key.into(), Some(request_id)));
+    let answers: Vec<Option<Answer>> = answers.collect::<Result<_, _>>()?;
+    Ok(answers.iter().map(|answer| answer.as_ref().map(Reply::from)).collect())
 }
 
 fn serve_conversion<H: Host>(
@@ -321,7 +349,10 @@ fn serve_conversion<H: Host>(
     let Some((event, new_fence)) = decide::convert(&lock, fence, waiter.request.mode, &mut node.clock) else {
         return Err(decide::stale(&lock, fence));
     };
-    commit_step::<Lock, H>(node, host, key.into(), &mut [Change::Event(event)])?;
+    let answer = Answer::Integer(new_fence as i64);
+    let answered = remember::<Lock, H>(node, host, key.into(), waiter.request_id.as_ref(), answer)?;
+    let mut changes: SmallVec<[_; 2]> = [Change::Event(event)].into_iter().chain(answered).collect();
+    commit_step::<Lock, H>(node, host, key.into(), &mut changes)?;
     // A conversion that its owner was not told of stays: the owner holds the lock by the old
     // fence's grant and can look it up.
     Ok((SmallVec::new(), Reply::number(new_fence)))

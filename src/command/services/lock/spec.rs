@@ -97,7 +97,7 @@ pub const UNLOCK: Spec = Spec {
     summary:
         "Releases a lock, one level or all of it, or commits an optimistic stamp; the next waiter gets it at once.",
     reply: Shape::FLAG.about("1 if released, 0 if nothing was held"),
-    args: &[KEY, OWNER, TOKEN.optional(), PATH, Arg::word("all", "ALL").optional()],
+    args: &[KEY, OWNER, TOKEN.optional(), PATH, Arg::word("all", "ALL").optional(), REQID],
     ..LOCK_ROW
 };
 
@@ -117,7 +117,7 @@ pub const CONVERT: Spec = Spec {
     categories: "write slow blocking",
     summary: "Makes a shared grant exclusive or an exclusive one shared, under a new fence, without letting go of it.",
     reply: Shape::FENCE.about("the new fence").or_nil("others share the lock and the wait timed out"),
-    args: &[KEY, OWNER, TOKEN, Arg::one_of("mode", &[SHARED, EXCLUSIVE]), BLOCK],
+    args: &[KEY, OWNER, TOKEN, Arg::one_of("mode", &[SHARED, EXCLUSIVE]), BLOCK, REQID],
     ..LOCK_ROW
 };
 

@@ -5,9 +5,10 @@ use crate::command::engine::args::Args;
 use crate::command::engine::commit::commit_changes;
 use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::requests::{answered, remember};
 use crate::command::host::{Host, Key};
 use crate::command::reply::Reply;
-use crate::domain::entity::idempotency::{request_key, Answer};
+use crate::domain::entity::idempotency::{Answer, RequestId};
 use crate::domain::limits::{FIELD_BYTES_MAX, ID_BYTES_MAX, MAIL_RECEIVERS_MAX};
 use crate::domain::mail::decide::Draft;
 use crate::domain::mail::{decide, Mail};
@@ -36,7 +37,7 @@ enum Destination<'a> {
 struct Options {
     reply_to: Option<Fence>,
     ttl_ms: Option<Millis>,
-    request_id: Option<Bytes>,
+    request_id: Option<RequestId>,
 }
 
 fn parse_destination<'a>(args: &mut Args<'a>) -> Result<Destination<'a>, Error> {
@@ -77,7 +78,7 @@ fn parse_options(args: &mut Args, from: &[u8]) -> Result<Options, Error> {
         match word {
             "REPLYTO" => options.reply_to = Some(args.fence("REPLYTO")?),
             "PX" | "EX" => options.ttl_ms = Some(args.duration(word)?),
-            "REQID" => options.request_id = Some(request_key(from, args.id("REQID")?)),
+            "REQID" => options.request_id = Some(args.request_id(from)?),
             _ => return Err(args.unread(word)),
         }
     }
@@ -99,8 +100,8 @@ pub fn send<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
     }
     let (key, bounds) = (cx.key(1), bounds(cx.node));
-    if let Some(answer) = current::<Mail, H>(cx.node, cx.host, key)?.answer(options.request_id.as_deref()) {
-        return Ok(Outcome::Reply(answer.into()));
+    if let Some(answer) = answered::<Mail, H>(cx.node, cx.host, key, options.request_id.as_ref())? {
+        return Ok(Outcome::Reply((&answer).into()));
     }
     let to = receivers(cx, key, from, destination)?;
     let mail = current::<Mail, H>(cx.node, cx.host, key)?;
@@ -109,7 +110,8 @@ pub fn send<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let Options { reply_to, ttl_ms, request_id } = options;
     let draft = Draft { from: Bytes::from(from), to, reply_to, ttl_ms };
     let (event, id) = decide::send(draft, payload, &mut cx.node.clock);
-    let answered = request_id.map(|request| Change::Answered { id: request, answer: Answer::Integer(id as i64) });
+    let answer = Answer::Integer(id as i64);
+    let answered = remember::<Mail, H>(cx.node, cx.host, key, request_id.as_ref(), answer)?;
     let mut changes: Vec<_> = [Change::Event(event)].into_iter().chain(answered).collect();
     commit_changes::<Mail, H>(cx.node, cx.host, key, &mut changes)?;
     Ok(Outcome::Reply(Reply::number(id)))

@@ -7,11 +7,12 @@ use crate::command::engine::args::Args;
 use crate::command::engine::commit::{commit, touch};
 use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::requests::answered;
 use crate::command::engine::waiting::{wait, NewWait};
 use crate::command::host::{Host, Key};
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
-use crate::domain::entity::idempotency::request_key;
+use crate::domain::entity::idempotency::RequestId;
 use crate::domain::limits::{AGENT_LABELS_MAX, AGENT_TEXT_BYTES_MAX, CAPACITY_MAX, ID_BYTES_MAX, REGISTRY_BYTES_MAX};
 use crate::domain::registry::decide::{ClaimArgs, Heartbeat, RegisterArgs};
 use crate::domain::registry::find::Sort;
@@ -148,7 +149,7 @@ fn parse_heartbeat<'a>(args: &mut Args<'a>) -> Result<Heartbeat<'a>, Error> {
 struct AgentClaimArgs {
     claim: ClaimArgs,
     block_ms: Option<Millis>,
-    request_id: Option<Bytes>,
+    request_id: Option<RequestId>,
 }
 
 fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<AgentClaimArgs, Error> {
@@ -162,7 +163,7 @@ fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<AgentClaimArgs, E
             "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
             "REGISTRY" => registry = Some(args.registry()?),
             // A claim has no owner, so the ids belong to the registry.
-            "REQID" => request_id = Some(request_key(b"", args.id("REQID")?)),
+            "REQID" => request_id = Some(args.request_id(b"")?),
             _ => find_args.read(word, args)?,
         }
     }
@@ -193,10 +194,8 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     decide_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
     let (view, seed) = (cx.node.view(), cx.node.random());
-    if let Some(stored) = cx.host.read::<Registry>(key)? {
-        if let Some(answer) = claim_args.request_id.as_ref().and_then(|id| stored.answer(id)) {
-            return Ok(Outcome::Reply(answer.into()));
-        }
+    if let Some(answer) = answered::<Registry, H>(cx.node, cx.host, key, claim_args.request_id.as_ref())? {
+        return Ok(Outcome::Reply((&answer).into()));
     }
     let binding = claim_binding(cx.node, cx.host, key, &claim_args.claim)?;
     if let Some(stored) = cx.host.read::<Registry>(key)? {

@@ -4,6 +4,7 @@
 use crate::command::engine::bindings::binding_for;
 use crate::command::engine::commit::{commit, commit_step};
 use crate::command::engine::reactions;
+use crate::command::engine::requests::{answered, remember};
 use crate::command::engine::service::Serve;
 use crate::command::engine::waiting::serve_retries;
 use crate::command::host::{Host, Key};
@@ -11,7 +12,7 @@ use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
-use crate::domain::entity::idempotency::Answer;
+use crate::domain::entity::idempotency::{Answer, RequestId};
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::reactions::departed;
 use crate::domain::registry::decide::ClaimArgs;
@@ -102,11 +103,13 @@ fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, event: R
     let Some(waiter) = node.queues.claims.waiter(id) else { return };
     let (claim, request_id) = (waiter.args.clone(), waiter.request_id.clone());
     let retries = node.queues.claims.retries_of(&key.id(), id);
-    let stored = host.read::<Registry>(key).ok().flatten();
-    if let Some(answer) = stored.zip(request_id.as_ref()).and_then(|(stored, request)| stored.answer(request)) {
-        // A retry with another filter was quicker.
-        let reply = Reply::from(answer);
-        return serve_retries(node, host, retries, UndeliveredGrant::default(), &reply);
+    match answered::<Registry, H>(node, host, key, request_id.as_ref()) {
+        Ok(None) => {}
+        // A retry that did not wait was quicker.
+        Ok(Some(answer)) => {
+            return serve_retries(node, host, retries, UndeliveredGrant::default(), &Reply::from(&answer));
+        }
+        Err(error) => return node.refuse_wait(id, error, host),
     }
     let claimed = claim_binding(node, host, key, &claim)
         .and_then(|binding| commit_claim(node, host, key, event, fence, request_id.as_ref(), binding));
@@ -137,13 +140,13 @@ pub fn commit_claim<H: Host>(
     key: Key,
     event: RegistryEvent,
     fence: Fence,
-    request_id: Option<&Bytes>,
+    request_id: Option<&RequestId>,
     binding: Option<AgentBinding>,
 ) -> Result<Reply, Error> {
     let agent = event.agent().cloned().unwrap_or_default();
     let answer = Answer::Claim { agent, fence };
     let reply = Reply::from(&answer);
-    let answered = request_id.map(|id| Change::Answered { id: id.clone(), answer });
+    let answered = remember::<Registry, H>(node, host, key, request_id, answer)?;
     let bound = binding.map(Change::Bound);
     let mut changes: Vec<_> = [Change::Event(event)].into_iter().chain(bound).chain(answered).collect();
     commit_step::<Registry, H>(node, host, key, &mut changes)?;

@@ -8,8 +8,8 @@ use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::Host;
 use crate::command::reply::{Reply, ELEMENT_BYTES};
 use crate::command::services::versioned::commands::{
-    apply_change, common_fields, create as create_value, existing, keep, live, parse_meta, remembered, request_of,
-    shown_record, LifeArgs,
+    apply_change, common_fields, create as create_value, existing, keep, live, parse_meta, remembered, shown_record,
+    LifeArgs,
 };
 use crate::command::services::versioned::serve::end as end_session;
 use crate::command::settings::Setting;
@@ -53,7 +53,7 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             "SLIDING" => life.is_sliding = true,
             "MAXLIFE" => life.max_life_ms = Some(args.millis("MAXLIFE", 1)?),
             "REGISTRY" => registry = Some(args.registry()?),
-            "REQID" => request = request_of(b"", Some(args.id("REQID")?)),
+            "REQID" => request = Some(args.request_id(b"")?),
             _ => return Err(args.unread(word)),
         }
     }
@@ -99,7 +99,7 @@ pub fn set<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         match word {
             "IFVERSION" => expected = Some(args.version("IFVERSION")?),
             "PX" | "EX" => ttl_ms = Some(args.duration(word)?),
-            "REQID" => request = request_of(b"", Some(args.id("REQID")?)),
+            "REQID" => request = Some(args.request_id(b"")?),
             _ => return Err(args.unread(word)),
         }
     }

@@ -8,11 +8,12 @@ use crate::command::engine::budget::Budget;
 use crate::command::engine::commit::{commit, commit_changes, commit_one};
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::engine::page::Paging;
+use crate::command::engine::requests::{answered, remember};
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
-use crate::domain::entity::idempotency::{request_key, Answer};
+use crate::domain::entity::idempotency::{Answer, RequestId};
 use crate::domain::limits::{NAME_BYTES_MAX, VERSIONED_META_BYTES_MAX};
 use crate::domain::value::bytes::printable;
 use crate::domain::versioned::history::{Checkpoint, CheckpointId, Keep};
@@ -54,22 +55,15 @@ pub fn missing<S: State>(key: Key) -> Error {
     Error::new(S::MISSING, format!("there is no {} '{}'", S::SERVICE.name(), printable(key.name)))
 }
 
-/// The id under which a request is remembered: ids belong to the acting agent, or to the key if
-/// none is named.
-pub fn request_of(actor: &[u8], id: Option<&[u8]>) -> Option<Bytes> {
-    id.map(|id| request_key(actor, id))
-}
-
-/// The answer to a request that was answered before. It is looked up first: what such a request
-/// expects may no longer hold, because of the request itself.
+/// The answer to a request that was answered before. A value whose life has ended remembers none.
 pub fn remembered<S: State, H: Host>(
     cx: &mut Cx<H>,
     key: Key,
-    request: Option<&Bytes>,
+    request: Option<&RequestId>,
 ) -> Result<Option<Outcome>, Error> {
-    let Some(request) = request else { return Ok(None) };
-    let stored = live_record::<S, H>(cx.node, cx.host, key)?;
-    Ok(stored.and_then(|stored| stored.answer(request)).map(|answer| Outcome::Reply(answer.into())))
+    let has_ended = request.is_some() && live::<S, H>(cx.node, cx.host, key)?.is_none();
+    let answer = answered::<Versioned<S>, H>(cx.node, cx.host, key, request.filter(|_| !has_ended))?;
+    Ok(answer.map(|answer| Outcome::Reply((&answer).into())))
 }
 
 /// Applies one event.
@@ -83,12 +77,14 @@ pub fn apply_numbered<S: State, H: Host>(
     cx: &mut Cx<H>,
     key: Key,
     event: VersionedEvent<S>,
-    request: Option<Bytes>,
+    request: Option<RequestId>,
 ) -> Result<Outcome, Error> {
     let number = event.number();
     let reply = Ok(Outcome::Reply(Reply::number(number)));
-    let Some(id) = request else { return apply(cx, key, event).and(reply) };
-    let answered = Change::Answered { id, answer: Answer::Integer(number as i64) };
+    let answer = Answer::Integer(number as i64);
+    let Some(answered) = remember::<Versioned<S>, H>(cx.node, cx.host, key, request.as_ref(), answer)? else {
+        return apply(cx, key, event).and(reply);
+    };
     commit_changes::<Versioned<S>, H>(cx.node, cx.host, key, &mut [Change::Event(event), answered]).and(reply)
 }
 
@@ -99,7 +95,7 @@ pub fn apply_change<S: State, H: Host>(
     key: Key,
     event: Option<VersionedEvent<S>>,
     ttl_ms: Option<Millis>,
-    request: Option<Bytes>,
+    request: Option<RequestId>,
 ) -> Result<Outcome, Error> {
     if let Some(event) = event {
         return apply_numbered(cx, key, event, request);
@@ -107,7 +103,8 @@ pub fn apply_change<S: State, H: Host>(
     let at = cx.now();
     let value = existing::<S, H>(cx.node, cx.host, key)?;
     let (version, used) = (value.version(), decide::used(value, ttl_ms, at));
-    let answered = request.map(|id| Change::Answered { id, answer: Answer::Integer(version as i64) });
+    let answer = Answer::Integer(version as i64);
+    let answered = remember::<Versioned<S>, H>(cx.node, cx.host, key, request.as_ref(), answer)?;
     let mut changes: Vec<_> = used.map(Change::Event).into_iter().chain(answered).collect();
     commit_changes::<Versioned<S>, H>(cx.node, cx.host, key, &mut changes)?;
     Ok(Outcome::Reply(Reply::number(version)))
@@ -129,7 +126,7 @@ pub fn create<S: State, H: Host>(
     key: Key,
     created: Created<S>,
     registry: Option<&Bytes>,
-    request: Option<Bytes>,
+    request: Option<RequestId>,
 ) -> Result<Outcome, Error> {
     end_if_expired::<S, H>(cx.node, cx.host, key)?;
     if let Some(stored) = cx.host.read::<Versioned<S>>(key)? {
@@ -153,7 +150,8 @@ pub fn create<S: State, H: Host>(
     let bindings: Vec<Option<AgentBinding>> = bindings.collect::<Result<_, _>>()?;
     let version = created.version;
     let created = [Change::Event(VersionedEvent::Created(Box::new(created)))].into_iter();
-    let answered = request.map(|id| Change::Answered { id, answer: Answer::Integer(version as i64) });
+    let answer = Answer::Integer(version as i64);
+    let answered = remember::<Versioned<S>, H>(cx.node, cx.host, key, request.as_ref(), answer)?;
     let mut changes: Vec<_> =
         created.chain(bindings.into_iter().flatten().map(Change::Bound)).chain(answered).collect();
     commit_changes::<Versioned<S>, H>(cx.node, cx.host, key, &mut changes)?;
@@ -247,7 +245,7 @@ pub fn checkpoint<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         match word {
             "NAME" => name = Bytes::from(args.text("NAME", NAME_BYTES_MAX)?),
             "PIN" => is_pinned = true,
-            "REQID" => request = request_of(b"", Some(args.id("REQID")?)),
+            "REQID" => request = Some(args.request_id(b"")?),
             _ => return Err(args.unread(word)),
         }
     }
@@ -291,13 +289,13 @@ pub fn restore<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "IFVERSION" => expected = Some(args.version("IFVERSION")?),
-            "REQID" => request = Some(args.id("REQID")?),
+            "REQID" => request = Some(args.request_id(b"")?),
             "AGENT" => agent = Some(args.id("AGENT")?),
             _ => return Err(args.unread(word)),
         }
     }
     let (key, at, by) = (cx.key(1), cx.now(), cx.acting(agent)?);
-    let request = request_of(&by, request);
+    let request = request.map(|request| request.of(&by));
     if let Some(answered) = remembered::<S, H>(cx, key, request.as_ref())? {
         return Ok(answered);
     }
@@ -317,7 +315,7 @@ pub fn fork<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "AT" => checkpoint = Some(args.bytes("the checkpoint after AT")?),
-            "REQID" => request = request_of(b"", Some(args.id("REQID")?)),
+            "REQID" => request = Some(args.request_id(b"")?),
             _ => return Err(args.unread(word)),
         }
     }
