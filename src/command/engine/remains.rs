@@ -92,6 +92,10 @@ fn give_back_of<E: Serve, H: Host>(node: &mut Node, host: &mut H, resource: Key,
 /// A file held a session that owns something. Redis drops a key whose TTL was over before it was
 /// loaded, without a word.
 pub fn note_estate<E: Reacts>(node: &mut Node, key: &KeyId, stored: &Record<E>) {
+    if stored.state.acts_at_expiry() {
+        // Its TTL is not known yet.
+        node.look_at_soon(key.clone());
+    }
     if let Some(estate) = stored.state.estate().filter(|_| !node.replica) {
         let (key, event) = (key.clone(), stored.expired(node.now(), false).map(|(event, _)| event));
         let remains = Box::new(Remains { event, log: None, estate: Some(estate) });

@@ -165,10 +165,6 @@ pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Record<E>) {
             node.ask_for_agents(KeyId::new(key.db, &binding.registry));
         }
     }
-    if stored.state.acts_at_expiry() {
-        // Its TTL is not known yet.
-        node.look_at_soon(key.id());
-    }
     if let Some(when) = stored.state.wakes_at(node.is_waited_for(key)) {
         node.schedule.look_at(key.id(), when);
     }

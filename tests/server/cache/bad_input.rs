@@ -61,7 +61,6 @@ const OF: Refusals = Refusals {
         ("LTMC.CACHE.CONFIG c PX #", "PX", 0, 3_153_600_000_000),
         ("LTMC.CACHE.CONFIG c EX #", "EX", 1, 3_153_600_000),
         ("LTMC.CACHE.TOP c LIMIT #", "LIMIT", 0, 1000),
-        ("LTMC.CACHE.SCAN c #", "cursor", 0, i64::MAX as u64),
         ("LTMC.CACHE.SCAN c 0 COUNT #", "COUNT", 1, 10_000_000),
     ],
     texts: &[
