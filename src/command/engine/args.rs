@@ -173,6 +173,15 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// `[PX ms | EX s]` as the only option of a command, ms.
+    pub fn only_duration(&mut self) -> Result<Option<Millis>, Error> {
+        let mut duration = None;
+        while let Some(word) = self.option()? {
+            duration = Some(self.duration(word)?);
+        }
+        Ok(duration)
+    }
+
     /// The next option: its word as the row has it, with the cursor on its values. `None` at the
     /// end. An option that comes twice, or beside one that it excludes, is an error.
     pub fn option(&mut self) -> Result<Option<&'static str>, Error> {

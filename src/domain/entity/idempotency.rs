@@ -6,6 +6,7 @@
 //! part of that event: whoever applies it needs no clock and no settings.
 
 use crate::domain::algorithm::allocator::allocated;
+use crate::domain::algorithm::room::GiveBack;
 use crate::domain::limits::{
     ID_BYTES_MAX, REQUESTS_END, REQUESTS_FORGOTTEN_MAX, REQUEST_OWNERS_SHARE, TASK_CLAIMS_MAX,
 };
@@ -202,10 +203,6 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// A room that is less than a quarter full gives back what it does not need, if it is for more
-    /// than so many.
-    const ROOM_KEPT: usize = 16;
-
     /// What is remembered under the owner and the id of a request, which may be another request.
     pub fn get(&self, request: &RequestId) -> Option<&Remembered> {
         self.place(&request.owner, &request.id).ok().map(|at| &self.names[at].what)
@@ -293,10 +290,8 @@ impl Requests {
             self.names.remove(at);
         }
         self.bytes -= entry.what.bytes();
-        if self.line.capacity() > Self::ROOM_KEPT && self.line.len() < self.line.capacity() / 4 {
-            self.line.shrink_to(self.line.len() * 2);
-            self.names.shrink_to(self.names.len() * 2);
-        }
+        self.line.give_back_room();
+        self.names.give_back_room();
     }
 
     /// The number of remembered requests.
@@ -434,7 +429,7 @@ mod tests {
         assert_eq!(["a", "b", "c", "d"].map(|id| requests.ask("", id, 1001, &BOUNDS).oldest), [16, 16, 16, 2]);
         assert_eq!(requests.len(), 5);
         assert_eq!(sixteen.oldest as usize, REQUESTS_FORGOTTEN_MAX);
-        assert!(requests.line.capacity() <= 4 * Requests::ROOM_KEPT, "room is given back");
+        assert!(requests.line.capacity() < 40, "room is given back");
     }
 
     #[test]

@@ -125,10 +125,7 @@ pub fn resume<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn touch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("flow")?;
-    let mut ttl_ms = None;
-    while let Some(word) = args.option()? {
-        ttl_ms = Some(args.duration(word)?);
-    }
+    let ttl_ms = args.only_duration()?;
     let (key, at) = (cx.key(1), cx.now());
     if cx.host.read::<Flow>(key)?.is_none() {
         return Ok(Outcome::Reply(Reply::Integer(0)));

@@ -225,10 +225,7 @@ pub fn leave<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn touch<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let mut ttl_ms = None;
-    while let Some(word) = args.option()? {
-        ttl_ms = Some(args.duration(word)?);
-    }
+    let ttl_ms = args.only_duration()?;
     let (key, at) = (cx.key(1), cx.now());
     let Some(value) = live::<S, H>(cx.node, cx.host, key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     decide::check_open(value)?;
