@@ -16,6 +16,7 @@ fn grant(n: u64, owner: &[u8], mode: Mode) -> Grant {
         owner: Bytes::from(owner),
         levels: 1,
         mode,
+        client: 0,
         extra: None,
     }
 }
