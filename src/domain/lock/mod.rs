@@ -147,6 +147,8 @@ impl Entity for Lock {
     const SERVICE: Service = Service::Lock;
     const TYPE_NAME: &'static str = "ltmc-lock";
     const TYPE_TAG: u8 = 1;
+    const KEYS: &'static str = "locks";
+    const MEMBERS: Option<&'static str> = Some("grants");
 
     fn apply(&mut self, event: &LockEvent) {
         match event {
@@ -202,6 +204,10 @@ impl Entity for Lock {
 
     fn is_empty(&self) -> bool {
         self.grants.is_empty()
+    }
+
+    fn members(&self) -> usize {
+        self.grants.len()
     }
 
     fn last_fence(&self) -> Fence {

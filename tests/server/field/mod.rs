@@ -12,4 +12,5 @@ mod paging;
 mod retries;
 mod room;
 mod settings;
+mod totals;
 mod versioned;

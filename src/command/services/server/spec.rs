@@ -36,6 +36,7 @@ const STATUS_MAP: Shape = Shape::map(&[
     Field::new("sweep_lag_ms", Shape::MS),
     Field::new("panics", Shape::COUNT),
     Field::new("quarantined_keys", Shape::COUNT),
+    Field::new("totals", Shape::map_of("kind", &Shape::COUNT).about("keys, and what they hold")),
     Field::new("services", Shape::map_of("service", &COUNTERS)),
     Field::new(
         "settings",
