@@ -8,6 +8,7 @@ mod flow;
 mod mail;
 mod memory;
 mod nothing;
+mod owners;
 mod paging;
 mod retries;
 mod room;

@@ -34,6 +34,10 @@ const HOLDER: Shape = Shape::map(&[
     Field::new("lease_ms", Shape::MS.or_nil("it has no lease")),
     Field::new("on_disconnect", Shape::word(&["release", "keep"])),
     Field::new("client", Shape::NUMBER.about("the id of the connection").or_nil("it is kept on disconnect")),
+    Field::new(
+        "connections",
+        Shape::COUNT.about("those that took it and are still there").or_zero("there is none, or it is not known"),
+    ),
     Field::new("meta", Shape::BYTES.or_nil("none was given")),
 ]);
 

@@ -59,6 +59,7 @@ const AGENT_MAP: Shape = Shape::map(&[
     Field::new("damped", Shape::FLAG),
     Field::new("damped_until_at_ms", Shape::UNIX_MS.or_nil("it is not damped")),
     Field::new("penalty", Shape::integer(Unit::Points)),
+    Field::new("beats_without_epoch", Shape::COUNT.about("since it took the place of a living one of its name")),
     Field::new("claims", Shape::list(&CLAIM_MAP).about("as many as fit")),
     Field::new("holds", Shape::list(&Shape::BYTES.about("keys")).about("in which it holds something, as many as fit")),
 ]);
