@@ -7,6 +7,7 @@ mod ends;
 mod flow;
 mod mail;
 mod memory;
+mod nothing;
 mod owners;
 mod paging;
 mod retries;

@@ -1,11 +1,12 @@
 //! The rows of the commands of the agent registry.
 
+use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
 use crate::command::services::spec::{
     with_registry, BLOCK, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST,
 };
-use crate::domain::Service;
+use crate::domain::{Code, Service};
 
 const REGISTRY_ROW: Spec = Spec { service: Some(Service::Registry), complexity: "O(log N) with N the agents", ..ROW };
 
@@ -101,6 +102,7 @@ pub const REGISTER: Spec = Spec {
     complexity: "O(C log N) with C the capabilities, tags and metadata values of the agent and N the agents",
     summary: "Registers an agent, or registers it again under a new epoch; values that are not given again stay.",
     reply: Shape::FENCE.about("the epoch of the agent").or_nil("NX is given and the agent is registered already"),
+    missing: Missing::Always(Nothing::Made),
     args: &[
         REGISTRY_KEY,
         AGENT,
@@ -134,6 +136,7 @@ pub const HEARTBEAT: Spec = Spec {
     arity: -3,
     summary: "Keeps an agent alive, and reports its status, load and health.",
     reply: Shape::MS.about("the TTL of the agent"),
+    missing: Missing::Always(Nothing::Error(Code::NoAgent)),
     args: &[
         REGISTRY_KEY,
         AGENT,

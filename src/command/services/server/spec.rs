@@ -1,5 +1,6 @@
 //! The rows of the commands across all services and about the module itself.
 
+use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec};
 use crate::command::services::spec::{KEY, ROW, UPDATE_FIRST};
@@ -195,6 +196,7 @@ pub const APPLY: Spec = Spec {
     complexity: "O(N) with N the changes in the payload",
     summary: "Applies changes that a primary decided: how LTMC's writes reach replicas and the AOF. Not for clients.",
     reply: Shape::OK,
+    missing: Missing::Always(Nothing::Made),
     args: &[KEY, Arg::string("payload"), Arg::string("blob").multiple().optional()],
     ..SERVER_ROW
 };
