@@ -28,6 +28,7 @@ use crate::domain::limits::{
     TOOL_BYTES_MAX,
 };
 use crate::domain::{Bytes, Connection, Error, Fence, Millis, Service};
+use crate::observe::trace::Stage;
 
 /// The call that the arguments name. Tool and args follow the cache.
 fn call_of<H: Host>(cx: &Cx<H>, is_raw: bool) -> Result<Call, Error> {
@@ -338,7 +339,7 @@ pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let (key, at) = (cx.key(1), cx.now());
     // What has expired is not invalidated.
-    let has_ended = decide_due(cx.node, cx.host, key)? > 0;
+    let has_ended = cx.node.following(Stage::Decide, |node| decide_due(node, cx.host, key))? > 0;
     let stored = cx.host.read::<Cache>(key)?;
     let (affected, tickets) = stored.map_or((0, 0), |stored| (stored.state.affected_by(&what), stored.state.tickets()));
     if affected > 0 || tickets > 0 {

@@ -19,6 +19,7 @@ use crate::domain::flow::{decide, work, Flow, Task};
 use crate::domain::limits::{AGENT_LABELS_MAX, TASK_CLAIMS_MAX, TASK_TEXT_BYTES_MAX};
 use crate::domain::value::capability::Capability;
 use crate::domain::{Bytes, Error, Fence, Millis, Service};
+use crate::observe::trace::Stage;
 use std::sync::Arc;
 
 /// How much of what is due is decided before a claim looks for a task.
@@ -76,7 +77,7 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if let Some(answer) = answered::<Flow, H>(cx.node, cx.host, key, claim_args.request_id.as_ref())? {
         return Ok(Outcome::Reply(stored_claims(cx.node, cx.host, key, &answer)));
     }
-    decide_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
+    cx.node.following(Stage::Decide, |node| decide_due(node, cx.host, key, DUE_BEFORE_CLAIM))?;
     go_on(cx.node, cx.host, key);
     claim_or_wait(cx, claim_args)
 }
@@ -195,7 +196,7 @@ pub fn complete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         _ if !asks_next => Ok(Outcome::Reply(Reply::Ok)),
         None => Ok(Outcome::Reply(next_again(cx, id, fence)?)),
         Some(claim) => {
-            decide_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
+            cx.node.following(Stage::Decide, |node| decide_due(node, cx.host, key, DUE_BEFORE_CLAIM))?;
             go_on(cx.node, cx.host, key);
             claim_or_wait(cx, TaskClaimArgs { claim, asks_registry: false, block_ms, request_id: None })
         }
