@@ -8,6 +8,7 @@
 mod host;
 mod links;
 mod reference;
+mod roles;
 mod settings;
 
 use std::fs;

@@ -4,6 +4,7 @@ use crate::host::MemoryHost;
 use crate::server::Server;
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::engine::reply_shape::{Field, Shape, ShapeKind, Unit};
+use ltmc::command::engine::roles::{Role, Roles};
 use ltmc::command::engine::spec::{Arg, ArgKind, Flags, KeysAt, Spec};
 use ltmc::command::table::Table;
 use ltmc::domain::Error;
@@ -170,6 +171,22 @@ fn flags_and_acl_categories_agree() {
             spec.name
         );
     }
+}
+
+#[test]
+fn every_command_is_in_a_role_that_fits_it() {
+    for spec in specs() {
+        let (name, has) = (spec.name, |role| spec.roles.has(role));
+        assert_ne!(spec.roles.names().count(), 0, "{name} is in no role");
+        assert!(!spec.writes() || !has(Roles::OBSERVER) && !has(Roles::AUDITOR), "{name} writes");
+        assert!(spec.keys.is_empty() || !has(Roles::AUDITOR), "{name} has keys");
+        assert!(!spec.flags.has(Flags::ADMIN) || !has(Roles::AGENT), "{name} is for admins");
+        assert!(!has(Roles::AGENT) || has(Roles::COORDINATOR), "{name}: a coordinator is an agent, too");
+        let reads_keys = !spec.writes() && !spec.keys.is_empty();
+        assert!(!reads_keys || has(Roles::READERS), "{name} only reads keys");
+    }
+    let all = Role::ALL.iter().fold(Roles(0), |all, role| all.and(role.bit));
+    assert_eq!((all, all.0.count_ones() as usize), (Roles::ALL, Role::ALL.len()));
 }
 
 #[test]

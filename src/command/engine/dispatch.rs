@@ -13,10 +13,11 @@ use crate::observe::trace::Stage;
 /// Runs a command: first the checks that hold for all commands, then its handler.
 pub fn run<H: Host>(command: &Command<H>, cx: &mut Cx<H>) -> Result<Outcome, Error> {
     tracing::begin(cx);
-    let outcome = checked(command, cx).and_then(|()| check_access(cx)).and_then(|()| {
-        cx.node.trace.at(Stage::Decide);
-        (command.run)(cx)
-    });
+    let outcome =
+        checked(command, cx).and_then(|()| check_access(cx)).and_then(|()| cx.check_actors()).and_then(|()| {
+            cx.node.trace.at(Stage::Decide);
+            (command.run)(cx)
+        });
     cx.node.trace.at(Stage::Send);
     if let Some(service) = command.spec.service {
         let metrics = cx.node.metrics.of_mut(service);

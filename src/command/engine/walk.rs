@@ -1,16 +1,16 @@
 //! One walk over the arguments of a command, along what its row declares.
 //!
 //! The walk decides how far a value goes, for the parser
-//! ([`Args`](crate::command::engine::args::Args)) and for the search for keys
-//! ([`keys`](crate::command::engine::keys)). So a value that looks like an option is a value for
-//! both, and no key can hide behind one.
+//! ([`Args`](crate::command::engine::args::Args)), for the search for keys
+//! ([`keys`](crate::command::engine::keys)) and for the agents that the caller acts as. So a value
+//! that looks like an option is a value for all, and nothing can hide behind one.
 //!
 //! ```text
 //! LTMC.TASK.ADD flow task payload   GROUP LOCKS   LOCKS 1 key
 //!               in place: one after the other     options: in any order, a word and its values
 //! ```
 
-use super::spec::{Arg, ArgKind, OptionSpec, Spec};
+use super::spec::{Acting, Arg, ArgKind, OptionSpec, Spec};
 use crate::domain::value::bytes::parse_u64;
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -26,21 +26,38 @@ pub struct Walk<'a> {
     /// The options that were passed, by their numbers.
     seen: u64,
     found: FoundKeys,
+    actors: SmallVec<[(usize, Acting); 2]>,
 }
 
 impl<'a> Walk<'a> {
     /// A walk that has not begun.
     pub fn new(spec: &'static Spec, args: &'a [&'a [u8]]) -> Self {
-        Self { spec, args, seen: 0, found: FoundKeys::new() }
+        Self { spec, args, seen: 0, found: FoundKeys::new(), actors: SmallVec::new() }
     }
 
     /// All keys, up to the first argument that is not as declared. The parser gets no further
     /// either.
     pub fn keys(mut self) -> FoundKeys {
+        self.all();
+        self.found
+    }
+
+    /// All arguments that name the agent that the caller acts as, as far.
+    pub fn actors(mut self) -> SmallVec<[usize; 2]> {
+        self.all();
+        let is_given =
+            |word: &str| self.spec.option(word.as_bytes()).is_some_and(|option| self.seen & option.bit() != 0);
+        let names = |acting| match acting {
+            Acting::With(word) => is_given(word),
+            acting => acting == Acting::Yes,
+        };
+        self.actors.iter().filter(|(_, acting)| names(*acting)).map(|(at, _)| *at).collect()
+    }
+
+    fn all(&mut self) {
         if let Some(at) = self.sequence(self.spec.in_place(), 1) {
             self.options(at);
         }
-        self.found
     }
 
     /// All that was given: where the options begin, and each of them from its word to the end of
@@ -172,6 +189,9 @@ impl<'a> Walk<'a> {
                 if matches!(arg.kind, ArgKind::Key) {
                     self.found.push((at, arg.key_spec));
                 }
+                if arg.acting != Acting::No {
+                    self.actors.push((at, arg.acting));
+                }
                 Some(at + 1)
             }
         }
@@ -181,6 +201,7 @@ impl<'a> Walk<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::engine::roles::Roles;
     use crate::command::engine::spec::{Flags, TTL};
 
     const REF: Arg = Arg::string("text").after("REF").optional();
@@ -196,6 +217,7 @@ mod tests {
             arity: -1,
             flags: Flags::WRITE,
             keys: &[],
+            roles: Roles::ALL,
             categories: "",
             service: None,
             is_verbatim: false,

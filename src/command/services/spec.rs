@@ -1,6 +1,7 @@
 //! What rows of several services share.
 
 use crate::command::engine::reply_shape::{Field, Shape};
+use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec};
 use crate::command::host::Access;
 
@@ -44,6 +45,7 @@ pub const ROW: Spec = Spec {
     arity: 0,
     flags: WRITE_FAST,
     keys: UPDATE_FIRST,
+    roles: Roles::TEAM,
     categories: "write fast",
     service: None,
     is_verbatim: false,
@@ -53,3 +55,7 @@ pub const ROW: Spec = Spec {
     reply: Shape::OK,
     args: &[],
 };
+
+/// What most rows of commands that only read share.
+pub const READ_ROW: Spec =
+    Spec { flags: Flags::READONLY, keys: READ_FIRST, roles: Roles::READERS, categories: "read slow", ..ROW };

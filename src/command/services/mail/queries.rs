@@ -30,7 +30,7 @@ fn hold_of(mail: &Mail, entry: &Entry) -> Option<(u64, bool)> {
 pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
-    let agent = cx.acting(Some(args.id("agent")?))?;
+    let agent = args.id("agent")?;
     let page = Paging::only(&mut args)?;
     show(cx, page.nothing(), |stored, budget| {
         let mail = &stored.state;
