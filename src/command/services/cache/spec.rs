@@ -117,6 +117,8 @@ pub const PEEK: Spec = Spec {
     name: "LTMC.CACHE.PEEK",
     arity: -4,
     flags: Flags::READONLY.and(Flags::FAST),
+    // Not an operator's: whoever is free to name any agent would see the private answers of all.
+    roles: Roles::TEAM.and(Roles::OBSERVER),
     categories: "read fast",
     complexity: "O(A) with A the bytes of the arguments",
     summary:
