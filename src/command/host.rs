@@ -2,9 +2,10 @@
 //! memory.
 
 use super::reply::Reply;
+use crate::domain::entity::checkable::Checkable;
 use crate::domain::entity::expiry::Expiry;
 use crate::domain::entity::fault::Original;
-use crate::domain::entity::record::{Checkable, Payload};
+use crate::domain::entity::record::Payload;
 use crate::domain::node_report::NodeId;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::{Blob, Change, Db, Entity, Error, Fault, KeyId, Millis, Record, Service};
@@ -97,6 +98,10 @@ pub trait Host: Sized + 'static {
 
     /// How many values of a service are in quarantine.
     fn quarantined(&self, service: Service) -> u64;
+
+    /// How many keys of each type there are, and how many members they have, by what they
+    /// are called.
+    fn totals(&self) -> Vec<(&'static str, u64)>;
 
     /// Reads the original bytes of a broken value. No invariant is checked.
     fn decode<E: Entity>(original: &Original) -> Result<Record<E>, Error>;

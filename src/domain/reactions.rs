@@ -30,7 +30,6 @@ use super::registry::{Registry, RegistryEvent};
 use super::versioned::{Resource, Resources, State, Versioned};
 use super::Record;
 use super::{buffer, flow, lock, mail, registry, versioned, AgentBinding, Bytes, Connection, Entity, Fence, Millis};
-use crate::domain::registry::agent::Life;
 use std::collections::BTreeSet;
 
 /// The agent whose incarnation a registry event ends.
@@ -45,7 +44,7 @@ pub fn departed(event: &RegistryEvent) -> Option<&Bytes> {
 /// there is no such key.
 pub fn has_ended(binding: &AgentBinding, registry: Option<&Registry>) -> bool {
     let agent = registry.and_then(|registry| registry.agent(&binding.agent));
-    !agent.is_some_and(|agent| agent.epoch == binding.epoch && !matches!(agent.life, Life::Dead { .. }))
+    !agent.is_some_and(|agent| agent.epoch == binding.epoch && !agent.is_dead())
 }
 
 /// What effects depend on besides the value of their key.

@@ -231,6 +231,10 @@ impl Host for RedisHost {
         counts::quarantined(service)
     }
 
+    fn totals(&self) -> Vec<(&'static str, u64)> {
+        counts::totals()
+    }
+
     fn decode<E: Entity>(original: &Original) -> Result<Record<E>, Error> {
         let frame = frame::read(&original.frame)?;
         snapshot::decode_unchecked(&frame, original.blobs.to_vec())
@@ -246,8 +250,10 @@ impl Host for RedisHost {
         let Ok(Some(value)) = self.value::<E>(at) else {
             return;
         };
-        // SAFETY: as in `read`; only read before the key is deleted.
-        let (is_empty, is_broken) = unsafe { ((*value).is_empty(), (*value).is_broken()) };
+        // SAFETY: as in `raw_or_new`; only used before the key is deleted.
+        let stored = unsafe { &mut *value };
+        counts::recount(stored);
+        let (is_empty, is_broken) = (stored.is_empty(), stored.is_broken());
         let opened = &mut self.opened[at];
         self.ctx.signal_modified(opened.name);
         if is_broken {
@@ -292,15 +298,7 @@ impl Host for RedisHost {
         // SAFETY: as in `read`.
         let encoded = snapshot::encode_snapshot_beside(unsafe { &*value });
         // The snapshot contains the earlier changes of this key.
-        if let Some(stale) = self.unsent.find(key) {
-            for (at, unsent) in self.unsent.take().enumerate() {
-                if at != stale {
-                    self.unsent.push(unsent);
-                } else if unsent.own_name {
-                    self.ctx.free_string(unsent.name);
-                }
-            }
-        }
+        self.drop_unsent(key);
         self.replicate_apply(self.opened[at].name, encoded);
     }
 

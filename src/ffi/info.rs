@@ -5,6 +5,7 @@ use super::contain::contain;
 use super::detached;
 use super::host::RedisHost;
 use super::{blocking, listeners, state};
+use crate::command::host::Host;
 use crate::command::services::server::health::report;
 use crate::observe::health;
 use crate::observe::info::fields;
@@ -27,7 +28,8 @@ extern "C" fn write(info: *mut rm::RedisModuleInfoCtx, _for_crash_report: c_int)
         add(info, "replication_listeners", u64::from(listeners::known()));
         let Some(ctx) = detached::context() else { return };
         let shown = state::with_node(|node| {
-            let report = report(node, &RedisHost::for_command(ctx, Argv::new(std::ptr::null(), 0), false));
+            let host = RedisHost::for_command(ctx, Argv::new(std::ptr::null(), 0), false);
+            let report = report(node, &host);
             let mut shown = vec![
                 ("waiting_clients".to_string(), node.waits.len() as u64),
                 ("deadlines".to_string(), node.schedule.len() as u64),
@@ -37,6 +39,7 @@ extern "C" fn write(info: *mut rm::RedisModuleInfoCtx, _for_crash_report: c_int)
                 ("cluster_reports_received".to_string(), node.peers.received),
                 ("cluster_reports_ignored".to_string(), node.peers.ignored),
             ];
+            shown.extend(host.totals().into_iter().map(|(name, count)| (name.to_string(), count)));
             shown.extend(health::fields(&report, &node.metrics));
             shown.extend(fields(&node.metrics));
             (report, shown)

@@ -8,7 +8,7 @@ use super::state;
 use super::state::Note;
 use crate::command::engine::replay::unknown_type;
 use crate::command::host::{Host, Key};
-use crate::domain::entity::record::Checkable;
+use crate::domain::entity::checkable::Checkable;
 use crate::domain::entity::record::Payload;
 use crate::domain::entity_types::{for_each_type, with_type};
 use crate::domain::reactions::{remains, Reacts};
@@ -127,7 +127,7 @@ extern "C" fn rdb_load<E: Reacts>(io: *mut rm::RedisModuleIO, version: c_int) ->
             });
         });
     }
-    counts::count_value::<E>(stored.fault().is_some());
+    counts::count_value(&mut stored);
     Box::into_raw(Box::new(stored)).cast()
 }
 
@@ -269,10 +269,9 @@ extern "C" fn digest<E: Entity>(digest: *mut rm::RedisModuleDigest, value: *mut 
 
 extern "C" fn free<E: Entity>(value: *mut c_void) {
     contain("freeing a key", || {
-        let is_faulty = stored::<E>(value).fault().is_some();
         // SAFETY: Redis frees each value once and forgets it.
-        drop(unsafe { Box::from_raw(value.cast::<Record<E>>()) });
-        counts::forget_value::<E>(is_faulty);
+        let stored = unsafe { Box::from_raw(value.cast::<Record<E>>()) };
+        counts::forget_value(&stored);
     });
 }
 
@@ -286,8 +285,8 @@ extern "C" fn free_effort<E: Entity>(_key: *mut rm::RedisModuleString, value: *c
 extern "C" fn copy<E: Entity>(_ctx: *mut rm::RedisModuleKeyOptCtx, value: *const c_void) -> *mut c_void {
     let stored = stored::<E>(value);
     let copied = contain("copying a key", || stored.fault().is_none().then(|| Box::new(stored.copied())));
-    copied.flatten().map_or(ptr::null_mut(), |copied| {
-        counts::count_value::<E>(false);
+    copied.flatten().map_or(ptr::null_mut(), |mut copied| {
+        counts::count_value(&mut *copied);
         Box::into_raw(copied).cast()
     })
 }

@@ -8,7 +8,7 @@ use super::api::{call, Ctx, Str};
 use super::contain::contain;
 use super::types;
 use crate::command::host::Walked;
-use crate::domain::entity::record::Checkable;
+use crate::domain::entity::checkable::Checkable;
 use crate::domain::{Db, KeyId};
 use redis_module::raw as rm;
 use std::cell::RefCell;

@@ -1,6 +1,7 @@
 //! What the module reports: metrics with their INFO fields, health, and the trace of debug mode,
 //! all fed by the engine; and the reports of other cluster nodes, fed by the cluster bus.
 
+pub mod audit;
 pub mod health;
 pub mod histogram;
 pub mod info;

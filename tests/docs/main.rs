@@ -3,6 +3,8 @@
 
 #![cfg(not(feature = "module"))]
 
+#[path = "../model/held.rs"]
+mod held;
 #[path = "../model/host.rs"]
 #[allow(dead_code)] // only a table of some host is needed here
 mod host;

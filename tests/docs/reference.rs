@@ -2,6 +2,7 @@
 
 use crate::host::MemoryHost;
 use crate::whole;
+use ltmc::command::engine::missing::Nothing;
 use ltmc::command::engine::reply_shape::{Field, Shape, ShapeKind};
 use ltmc::command::engine::spec::{Acting, Arg, ArgKind, Flags, KeySpec, KeysAt, Spec};
 use ltmc::command::host::Access;
@@ -49,6 +50,17 @@ not nil. A list of a fixed length has a name for each place. A list that is said
 | priority | the higher, the sooner |
 ";
 
+const ON_MISSING_KEYS: &str = "
+## On a key that is not there
+
+A single thing is nil, a list is empty, a count of what was done is 0. What begins something makes the key. Only a command that needs the
+thing to act answers an error: `NO...`, or `STALE` for a fence or ticket, which is of nothing any more. A key whose value has ended is not
+there. With `BLOCK` the answer is the same if nothing has come in time, unless the table says otherwise. Of a map, the other fields are nil.
+
+| answer | commands |
+|---|---|
+";
+
 pub fn specs() -> impl Iterator<Item = &'static Spec> {
     let all = Table::<MemoryHost>::COMMANDS.iter().map(|command| command.spec);
     // It exists in test builds only.
@@ -89,11 +101,30 @@ fn page() -> String {
         let title = title(service);
         let _ = writeln!(page, "- [{title}](#{}): {}", anchor(title), names.join(", "));
     }
+    page += &on_missing_keys();
     for service in services() {
         let _ = write!(page, "\n## {}\n", title(service));
         specs().filter(|spec| spec.service == service).for_each(|spec| page += &section(spec));
     }
     page
+}
+
+/// What commands answer on a key that is not there, by answer.
+fn on_missing_keys() -> String {
+    let mut answers: Vec<(Nothing, Vec<String>)> = Vec::new();
+    for spec in services().flat_map(|service| specs().filter(move |spec| spec.service == service)) {
+        for (when, answer) in spec.on_missing() {
+            let when = when.map(|when| format!(" {when}")).unwrap_or_default();
+            let name = format!("[{}](#{}){when}", spec.name, anchor(spec.name));
+            match answers.iter_mut().find(|(known, _)| *known == answer) {
+                Some((_, names)) => names.push(name),
+                None => answers.push((answer, vec![name])),
+            }
+        }
+    }
+    answers.sort_by_key(|(answer, _)| answer.rank());
+    let rows = answers.iter().map(|(answer, names)| format!("| {} | {} |\n", answer.text(), names.join(", ")));
+    rows.fold(ON_MISSING_KEYS.to_string(), |table, row| table + &row)
 }
 
 fn section(spec: &Spec) -> String {
@@ -230,7 +261,16 @@ fn command(spec: &Spec) -> Value {
         "since": spec.since,
         "arguments": spec.args.iter().map(argument).collect::<Vec<_>>(),
         "reply": spec.reply.json(),
+        "missing": spec.on_missing().into_iter().map(on_missing).collect::<Vec<_>>(),
     })
+}
+
+fn on_missing((when, answer): (Option<&str>, Nothing)) -> Value {
+    let mut value = answer.json();
+    if let Some(when) = when {
+        value["when"] = when.into();
+    }
+    value
 }
 
 fn key_spec(keys: &KeySpec) -> Value {

@@ -16,6 +16,7 @@ fn grant(n: u64, owner: &[u8], mode: Mode) -> Grant {
         owner: Bytes::from(owner),
         levels: 1,
         mode,
+        client: 0,
         extra: None,
     }
 }
@@ -98,7 +99,10 @@ pub fn samples() -> Samples<Lock> {
         granted(grant(2, b"agent-2", Mode::Shared)),
         bound("agent-2", FENCE + 92),
     ];
+    // A new lock may not be on such a path; one that is there is read, and can be given back.
+    let pattern = vec![granted(with(extra("src/*"), grant(1, b"agent-1", Mode::Exclusive)))];
     let snapshots = vec![
+        ("lock-on-a-pattern", value(&pattern)),
         ("lock-plain", value(&[granted(grant(1, b"agent-1", Mode::Exclusive))])),
         ("lock-rich", value(&rich)),
         ("lock-many", value(&many)),

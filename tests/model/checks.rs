@@ -19,7 +19,7 @@ fn lock(grants: u64) -> Value {
     for n in 0..grants {
         let owner = Bytes::from(format!("o{n}").as_str());
         let (fence, ends_at) = (NOW * 1000 + 2 * n, NOW + 3_600_000);
-        let grant = Grant { fence, ends_at, since: NOW, owner, levels: 1, mode: Mode::Shared, extra: None };
+        let grant = Grant { fence, ends_at, since: NOW, owner, levels: 1, mode: Mode::Shared, client: 0, extra: None };
         stored.apply(&Change::Event(LockEvent::Granted(grant)));
     }
     Value::Ours(Box::new(stored))

@@ -1,13 +1,14 @@
 //! A server in memory: keys with TTLs, a replica that is fed by what is replicated, and a log of
 //! all that the commands did.
 
+use crate::held::Held;
 use ltmc::command::engine::entity_types;
 use ltmc::command::host::{Access, Host, Key, KeyType, Member, Ownership, Walked};
 use ltmc::command::reply::Reply;
 use ltmc::domain::cache::CacheEvent;
+use ltmc::domain::entity::checkable::Checkable;
 use ltmc::domain::entity::expiry::Expiry;
 use ltmc::domain::entity::fault;
-use ltmc::domain::entity::record::Checkable;
 use ltmc::domain::entity::record::Payload;
 use ltmc::domain::lock::{Lock, LockEvent};
 use ltmc::domain::queue::rank::WaiterId;
@@ -19,37 +20,6 @@ use ltmc::snapshot::{ChangesWriter, Encoded};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-
-/// A value of ours, whatever its type.
-pub trait Held: Any + std::fmt::Debug {
-    fn tag(&self) -> u8;
-    fn connections(&self) -> Vec<Connection>;
-    fn checkable(&self) -> &dyn Checkable;
-    fn fault(&self) -> Option<&Fault>;
-    fn any(&self) -> &dyn Any;
-    fn any_mut(&mut self) -> &mut dyn Any;
-}
-
-impl<E: Entity> Held for Record<E> {
-    fn tag(&self) -> u8 {
-        E::TYPE_TAG
-    }
-    fn connections(&self) -> Vec<Connection> {
-        self.state.connections()
-    }
-    fn checkable(&self) -> &dyn Checkable {
-        self
-    }
-    fn fault(&self) -> Option<&Fault> {
-        Record::fault(self)
-    }
-    fn any(&self) -> &dyn Any {
-        self
-    }
-    fn any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-}
 
 /// What a key holds.
 #[derive(Debug)]
@@ -277,6 +247,17 @@ impl Host for MemoryHost {
             Value::Foreign => false,
         };
         self.keys.values().filter(|(value, _)| of_service(value)).count() as u64
+    }
+
+    fn totals(&self) -> Vec<(&'static str, u64)> {
+        let mut totals = BTreeMap::new();
+        for (value, _) in self.keys.values() {
+            let Value::Ours(held) = value else { continue };
+            let (keys, members) = held.counted();
+            *totals.entry(keys).or_default() += 1;
+            members.into_iter().for_each(|(name, count)| *totals.entry(name).or_default() += count);
+        }
+        totals.into_iter().collect()
     }
 
     fn decode<E: Entity>(original: &fault::Original) -> Result<Record<E>, Error> {

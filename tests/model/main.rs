@@ -14,6 +14,7 @@ mod checks;
 mod cluster;
 mod driver;
 mod flow;
+mod held;
 mod host;
 mod lock;
 mod mail;

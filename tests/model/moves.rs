@@ -3,7 +3,8 @@
 //! their locks, and ended tasks give all of them back.
 
 use crate::driver::{run_all, History};
-use crate::host::{Held, Value};
+use crate::held::Held;
+use crate::host::Value;
 use crate::prng::Prng;
 use crate::server::Server;
 use ltmc::command::engine::cx::Outcome;

@@ -3,6 +3,7 @@
 use crate::host::MemoryHost;
 use crate::server::Server;
 use ltmc::command::engine::cx::Outcome;
+use ltmc::command::engine::missing::Nothing;
 use ltmc::command::engine::reply_shape::{Field, Shape, ShapeKind, Unit};
 use ltmc::command::engine::roles::{Role, Roles};
 use ltmc::command::engine::spec::{Acting, Arg, ArgKind, Flags, KeysAt, Spec};
@@ -391,5 +392,16 @@ fn what_can_wait_can_be_nil_or_an_empty_list() {
     const LISTS: [&str; 3] = ["LTMC.TASK.CLAIM", "LTMC.TASK.COMPLETE", "LTMC.MSG.RECV"];
     for spec in specs().filter(|spec| spec.flags.has(Flags::BLOCKING)) {
         assert_ne!(spec.reply.nil.is_some(), LISTS.contains(&spec.name), "{}: {}", spec.name, spec.reply.text());
+    }
+}
+
+#[test]
+fn what_is_answered_for_a_missing_key_is_in_the_shape_of_the_reply() {
+    for spec in specs() {
+        let may_be_nil = spec.reply.nil.is_some() || spec.reply.parts().iter().any(|part| part.nil.is_some());
+        for (when, answer) in spec.on_missing() {
+            assert!(answer != Nothing::Nil || may_be_nil, "{} {when:?}: {}", spec.name, spec.reply.text());
+            assert!(when.is_none_or(is_one_line), "{}: {when:?}", spec.name);
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::command::settings::Setting;
 use crate::domain::entity::bindings::AgentBinding;
 use crate::domain::limits::BINDINGS_MAX;
 use crate::domain::reactions::has_ended;
-use crate::domain::registry::agent::{Agent, Life};
+use crate::domain::registry::agent::Agent;
 use crate::domain::registry::{decide, Registry};
 use crate::domain::value::bytes::printable;
 use crate::domain::{Bytes, Code, Entity, Error, KeyId};
@@ -32,7 +32,7 @@ pub fn alive<'a, H: Host>(
     let stored = host.read::<Registry>(registry)?;
     let found = stored.and_then(|stored| stored.state.agent(agent));
     let found = found.ok_or_else(|| decide::no_agent(agent))?;
-    if matches!(found.life, Life::Dead { .. }) {
+    if found.is_dead() {
         return Err(Error::new(Code::NoAgent, format!("'{}' is dead", printable(agent))));
     }
     Ok(found)

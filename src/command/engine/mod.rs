@@ -9,6 +9,7 @@ pub mod cx;
 pub mod dispatch;
 pub mod entity_types;
 pub mod keys;
+pub mod missing;
 pub mod page;
 pub mod reactions;
 pub mod remains;

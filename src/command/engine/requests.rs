@@ -93,3 +93,32 @@ pub fn remember<E: Entity, H: Host>(
     let what = Remembered { request: request.clone(), answer, at };
     Ok(Some(Change::Answered(Box::new(Answered { what, forgets }))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::services::lock::spec::LOCK;
+    use crate::command::services::mail::spec::SEND;
+
+    fn of(spec: &'static Spec, line: &str) -> u64 {
+        digest(spec, &line.split(' ').map(str::as_bytes).collect::<Vec<_>>())
+    }
+
+    /// Digests are saved. A value that changes here makes every retry of a request that an older
+    /// version answered an error.
+    #[test]
+    fn digests_are_the_same_in_every_version() {
+        assert_eq!(of(&LOCK, "LTMC.LOCK key ada"), 9506944704796556931);
+        assert_eq!(of(&LOCK, "LTMC.LOCK key ada SHARED LIMIT 3 PATH src PX 1000 BLOCK 5 REQID r"), 9739739639494756821);
+        assert_eq!(of(&SEND, "LTMC.MSG.SEND mail ada TO 2 bob cy text REQID r"), 17618432620807758744);
+    }
+
+    #[test]
+    fn a_retry_may_name_its_options_in_another_order_and_wait_for_less() {
+        let first = of(&LOCK, "LTMC.LOCK key ada SHARED PX 1000 BLOCK 5000 REQID r");
+        assert_eq!(of(&LOCK, "ltmc.lock renamed ada px 1000 REQID r shared BLOCK 1"), first);
+        for other in ["bob SHARED PX 1000", "ada PX 1000", "ada SHARED PX 1001", "ada SHARED EX 1"] {
+            assert_ne!(of(&LOCK, &format!("LTMC.LOCK key {other} REQID r")), first, "{other}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! The vocabulary of the command table. One [`Spec`] holds everything about a command that can be
 //! said without running it.
 
+use super::missing::{Missing, Nothing};
 use super::reply_shape::Shape;
 use super::roles::Roles;
 use crate::command::host::Access;
@@ -34,6 +35,8 @@ pub struct Spec {
     pub summary: &'static str,
     /// What it answers.
     pub reply: Shape,
+    /// What it answers on a key that is not there, as far as it has keys.
+    pub missing: Missing,
     /// Its arguments, for the syntax line and COMMAND DOCS.
     pub args: &'static [Arg],
 }
@@ -317,6 +320,14 @@ impl Spec {
     /// The words of the options, by their numbers.
     pub fn option_words(&self) -> impl Iterator<Item = &'static str> {
         self.options().iter().flat_map(choices_of).map(|arg| arg.token.unwrap_or_default())
+    }
+
+    /// What it answers on a key that is not there, and when; nothing if it has no keys.
+    pub fn on_missing(&self) -> Vec<(Option<&'static str>, Nothing)> {
+        if self.keys.is_empty() {
+            return Vec::new();
+        }
+        self.missing.answers(&self.reply)
     }
 
     /// The syntax line.

@@ -225,6 +225,7 @@ mod tests {
             complexity: "",
             summary: "",
             reply: crate::command::engine::reply_shape::Shape::OK,
+            missing: crate::command::engine::missing::Missing::Rule,
             args,
         }
     }

@@ -7,6 +7,7 @@ pub mod holdings;
 pub mod key_interest;
 pub mod passes;
 pub mod quarantine;
+pub mod recent;
 pub mod schedule;
 pub mod scrub_progress;
 pub mod waiting;
@@ -27,6 +28,7 @@ use holdings::HoldingsIndex;
 use key_interest::KeyInterest;
 use passes::Passes;
 use quarantine::Quarantine;
+use recent::Recent;
 use schedule::Schedule;
 use scrub_progress::Checks;
 use std::collections::{BTreeSet, VecDeque};
@@ -56,6 +58,11 @@ pub struct Node {
     pub holdings: HoldingsIndex,
     /// The flows that wait for locks.
     pub key_interest: KeyInterest,
+    /// The clients that took a grant again, which their owner had.
+    pub retaken: Recent<BTreeSet<u64>>,
+    /// Incarnations that took the place of a living one, and how many heartbeats without an epoch
+    /// came since: two processes may use one name.
+    pub contested: Recent<u64>,
     /// How far looks have come in keys in which something has to wait.
     pub passes: Passes,
     /// The clients that watch keys.

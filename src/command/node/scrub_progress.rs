@@ -1,6 +1,6 @@
 //! How far the automatic check of all values has come.
 
-use crate::domain::entity::record::Checkable;
+use crate::domain::entity::checkable::Checkable;
 use crate::domain::{Invariant, KeyId, Millis};
 use ahash::AHashMap;
 

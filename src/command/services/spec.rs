@@ -1,5 +1,6 @@
 //! What rows of several services share.
 
+use crate::command::engine::missing::Missing;
 use crate::command::engine::reply_shape::{Field, Shape};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec};
@@ -53,6 +54,7 @@ pub const ROW: Spec = Spec {
     complexity: "",
     summary: "",
     reply: Shape::OK,
+    missing: Missing::Rule,
     args: &[],
 };
 

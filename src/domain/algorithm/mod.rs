@@ -3,6 +3,7 @@
 pub mod allocator;
 pub mod eviction;
 pub mod room;
+pub mod sha256;
 pub mod slab;
 pub mod splitmix;
 pub mod steady_clock;

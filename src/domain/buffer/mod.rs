@@ -363,6 +363,8 @@ impl Entity for Buffer {
     const SERVICE: Service = Service::Buffer;
     const TYPE_NAME: &'static str = "ltmcchunk";
     const TYPE_TAG: u8 = 6;
+    const KEYS: &'static str = "buffers";
+    const MEMBERS: Option<&'static str> = Some("chunks");
     const WATCH_EVENTS_MAX: usize = 4096;
     const COPIES: bool = true;
     const GIVES_WAY: bool = true;
@@ -419,6 +421,10 @@ impl Entity for Buffer {
     fn last_number(&self) -> u64 {
         let versions = self.chunks().map(|(_, chunk)| chunk.record.version);
         versions.chain([self.gone_version, self.last_serial]).max().unwrap_or(0)
+    }
+
+    fn members(&self) -> usize {
+        self.chunks.len()
     }
 
     fn last_fence(&self) -> Fence {

@@ -282,6 +282,8 @@ impl Entity for Cache {
     const SERVICE: Service = Service::Cache;
     const TYPE_NAME: &'static str = "ltmccache";
     const TYPE_TAG: u8 = 5;
+    const KEYS: &'static str = "caches";
+    const MEMBERS: Option<&'static str> = Some("answers");
     const GIVES_WAY: bool = true;
     const COPIES: bool = true;
 
@@ -331,6 +333,10 @@ impl Entity for Cache {
 
     fn last_number(&self) -> u64 {
         self.last_answer
+    }
+
+    fn members(&self) -> usize {
+        self.answers.len()
     }
 
     fn last_fence(&self) -> Fence {

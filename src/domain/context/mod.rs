@@ -91,6 +91,7 @@ impl State for Doc {
     const SERVICE: Service = Service::Context;
     const TYPE_NAME: &'static str = "ltmc-ctxt";
     const TYPE_TAG: u8 = 3;
+    const KEYS: &'static str = "contexts";
     const MISSING: Code = Code::NoContext;
     const RECOVERS: bool = false;
     const NAMES: Names = Names {

@@ -1,6 +1,7 @@
 //! What all services share.
 
 pub mod bindings;
+pub mod checkable;
 pub mod event_json;
 pub mod event_log;
 pub mod expiry;
@@ -102,6 +103,10 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     const TYPE_NAME: &'static str;
     /// The tag of a frame that holds this type or its events. Never reused.
     const TYPE_TAG: u8;
+    /// What the keys of this type are called where they are counted.
+    const KEYS: &'static str;
+    /// What they hold is called so there; `None` if nothing in them is counted.
+    const MEMBERS: Option<&'static str> = None;
     /// How many of its visible events are kept for `LTMC.WATCH`; 0 if it keeps none.
     const WATCH_EVENTS_MAX: usize = 0;
     /// Whether it is asked to give up what can be computed again when memory is short.
@@ -152,6 +157,11 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
 
     /// Whether nothing is left; the key is then deleted.
     fn is_empty(&self) -> bool;
+
+    /// How many [members](Self::MEMBERS) it has.
+    fn members(&self) -> usize {
+        0
+    }
 
     /// The largest fence in it.
     fn last_fence(&self) -> Fence;

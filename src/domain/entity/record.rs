@@ -93,6 +93,8 @@ pub struct Record<E> {
     log: Option<Box<Log>>,
     bindings: Option<Box<AgentBindings>>,
     fault: Option<Box<Fault>>,
+    /// The members that the host has counted.
+    counted: usize,
 }
 
 /// The content of an `LTMC.APPLY` payload.
@@ -162,12 +164,17 @@ impl<E: Entity> Record<E> {
             Change::Born { revision } => {
                 if E::WATCH_EVENTS_MAX > 0 && self.state.is_empty() {
                     let log = Some(Box::new(Log::new(*revision)));
-                    *self = Self { revision: *revision, log, fault: self.fault.take(), ..Self::default() };
+                    *self = self.emptied(*revision, log);
                 }
             }
             Change::Gone => {}
         }
         Effects::default()
+    }
+
+    /// The same key with nothing in it.
+    fn emptied(&mut self, revision: u64, log: Option<Box<Log>>) -> Self {
+        Self { revision, log, fault: self.fault.take(), counted: self.counted, ..Self::default() }
     }
 
     fn unbind(&mut self, agent: &[u8]) -> Option<AgentBinding> {
@@ -210,8 +217,8 @@ impl<E: Entity> Record<E> {
             effects.ended_bindings.extend(self.bindings().cloned());
             // The node that decided this deletes the key, and a later change starts a new value. A
             // copy may get both in one payload. The log stays for watchers until then.
-            let (log, fault) = (self.log.take(), self.fault.take());
-            *self = Self { revision: log.as_ref().map_or(0, |log| log.revision()), log, fault, ..Self::default() };
+            let log = self.log.take();
+            *self = self.emptied(log.as_ref().map_or(0, |log| log.revision()), log);
         }
         effects
     }
@@ -234,7 +241,7 @@ impl<E: Entity> Record<E> {
     /// log and its own requests.
     pub fn copied(&self) -> Self {
         let log = self.log.as_ref().map(|_| Box::new(Log::of_copy(self.revision)));
-        Self { state: self.state.copied(), revision: self.revision, requests: None, log, bindings: None, fault: None }
+        Self { state: self.state.copied(), revision: self.revision, log, ..Self::default() }
     }
 
     /// What a file or a primary held in place of a value.
@@ -256,6 +263,18 @@ impl<E: Entity> Record<E> {
     /// host counts them.
     pub fn set_fault(&mut self, fault: Option<Fault>) {
         self.fault = fault.map(Box::new);
+    }
+
+    /// How many members were counted before, and how many there are now. Only a host calls this,
+    /// since the host counts them.
+    pub fn recount(&mut self) -> (usize, usize) {
+        let now = self.state.members();
+        (std::mem::replace(&mut self.counted, now), now)
+    }
+
+    /// How many members were counted last.
+    pub fn counted(&self) -> usize {
+        self.counted
     }
 
     /// The saved form, if no value could be made of it.
@@ -455,45 +474,5 @@ impl<'de, E: Entity> Deserialize<'de> for Record<E> {
             let Plain { state, revision, requests } = Plain::deserialize(deserializer)?;
             Ok(Self { state, revision, requests, ..Self::default() })
         }
-    }
-}
-
-/// A value of any type that can be checked.
-pub trait Checkable {
-    /// Redis' name of its type.
-    fn type_name(&self) -> &'static str;
-
-    /// Whether it is in quarantine.
-    fn is_faulty(&self) -> bool;
-
-    /// How long a check takes, see [`Entity::check_effort`].
-    fn effort(&self) -> usize;
-
-    /// Whether all its invariants hold.
-    fn check(&self) -> Result<(), Invariant>;
-
-    /// Whether they hold in a part of it, see [`Entity::check_part`].
-    fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant>;
-}
-
-impl<E: Entity> Checkable for Record<E> {
-    fn type_name(&self) -> &'static str {
-        E::TYPE_NAME
-    }
-
-    fn is_faulty(&self) -> bool {
-        self.fault().is_some()
-    }
-
-    fn effort(&self) -> usize {
-        self.state.check_effort()
-    }
-
-    fn check(&self) -> Result<(), Invariant> {
-        Record::check(self)
-    }
-
-    fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
-        Record::check_part(self, from, room)
     }
 }

@@ -131,13 +131,9 @@ fn is_open(child: &Task, parent: TaskNo) -> bool {
     at.is_ok_and(|at| child.parents[at].told == Told::Open)
 }
 
-/// Cancels a task, and with `and_all` those that wait for it. `None` if it has ended.
-pub fn cancel(flow: &Flow, id: &[u8], and_all: bool, at: Millis, grace_ms: Millis) -> Result<Option<FlowEvent>, Error> {
-    match flow.task(id) {
-        None if flow.past().last_of(id).is_some() => Ok(None),
-        None => Err(no_task(flow, id)),
-        Some(task) => Ok(cancelled(task, and_all, at, grace_ms)),
-    }
+/// Cancels a task, and with `and_all` those that wait for it. `None` if it has ended, or never was.
+pub fn cancel(flow: &Flow, id: &[u8], and_all: bool, at: Millis, grace_ms: Millis) -> Option<FlowEvent> {
+    flow.task(id).and_then(|task| cancelled(task, and_all, at, grace_ms))
 }
 
 fn cancelled(task: &Task, and_all: bool, at: Millis, grace_ms: Millis) -> Option<FlowEvent> {

@@ -264,6 +264,8 @@ impl Entity for Flow {
     const SERVICE: Service = Service::Flow;
     const TYPE_NAME: &'static str = "ltmc-flow";
     const TYPE_TAG: u8 = 7;
+    const KEYS: &'static str = "flows";
+    const MEMBERS: Option<&'static str> = Some("tasks");
     const WATCH_EVENTS_MAX: usize = 4096;
     const COPIES: bool = true;
 
@@ -298,6 +300,10 @@ impl Entity for Flow {
 
     fn last_number(&self) -> u64 {
         self.last_no
+    }
+
+    fn members(&self) -> usize {
+        self.tasks.len()
     }
 
     fn last_fence(&self) -> Fence {

@@ -24,6 +24,8 @@ pub struct Request {
     pub lease_ms: Option<Millis>,
     /// Whether the owner's other grants are no obstacle.
     pub reentrant: bool,
+    /// Redis' id of the client; 0 if there is none.
+    pub client: u64,
     /// The connection whose end releases it.
     pub connection: Option<Connection>,
     /// A text for others to read.
@@ -40,6 +42,7 @@ impl Request {
             limit: 0,
             lease_ms: None,
             reentrant: true,
+            client: 0,
             connection: None,
             meta: None,
         }
@@ -150,6 +153,7 @@ fn grant(lock: &Lock, request: &Request, clock: &mut Clock) -> (LockEvent, Fence
         owner: request.owner.clone(),
         levels: 1,
         mode: request.mode,
+        client: request.client,
         extra,
     };
     (LockEvent::Granted(grant), fence)

@@ -41,7 +41,7 @@ mod tests {
             let extra = Some(Box::new(Extra { path, ..Extra::default() }));
             let owner = Bytes::from(format!("agent-{}", n % 7).as_str());
             let (fence, ends_at) = (FENCE + 2 * n + u64::from(mode == Mode::Optimistic), NOW + n);
-            LockEvent::Granted(Grant { fence, ends_at, since: NOW, owner, levels: 1, mode, extra })
+            LockEvent::Granted(Grant { fence, ends_at, since: NOW, owner, levels: 1, mode, client: 0, extra })
         }))
     }
 

@@ -46,6 +46,9 @@ pub struct Grant {
     pub levels: u32,
     /// What it excludes.
     pub mode: Mode,
+    /// Redis' id of the client that took it, on the node where it did; 0 if that is not known.
+    #[serde(skip)]
+    pub client: u64,
     /// Properties that few grants have, kept apart so that a plain lock stays small.
     pub extra: Option<Box<Extra>>,
 }
@@ -358,7 +361,16 @@ mod tests {
     use super::*;
 
     fn grant(fence: Fence, owner: &str, ends_at: Millis) -> Grant {
-        Grant { fence, ends_at, since: 1, owner: Bytes::from(owner), levels: 1, mode: Mode::Shared, extra: None }
+        Grant {
+            fence,
+            ends_at,
+            since: 1,
+            owner: Bytes::from(owner),
+            levels: 1,
+            mode: Mode::Shared,
+            client: 0,
+            extra: None,
+        }
     }
 
     #[test]

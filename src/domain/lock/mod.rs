@@ -147,6 +147,8 @@ impl Entity for Lock {
     const SERVICE: Service = Service::Lock;
     const TYPE_NAME: &'static str = "ltmc-lock";
     const TYPE_TAG: u8 = 1;
+    const KEYS: &'static str = "locks";
+    const MEMBERS: Option<&'static str> = Some("grants");
 
     fn apply(&mut self, event: &LockEvent) {
         match event {
@@ -202,6 +204,10 @@ impl Entity for Lock {
 
     fn is_empty(&self) -> bool {
         self.grants.is_empty()
+    }
+
+    fn members(&self) -> usize {
+        self.grants.len()
     }
 
     fn last_fence(&self) -> Fence {
@@ -359,7 +365,7 @@ mod tests {
     fn a_grant_is_a_stamp_if_its_fence_says_so_and_a_stamp_has_no_limit() {
         let grant = |fence, mode, limit| {
             let (owner, extra) = (Bytes::from("a"), Some(Box::new(Extra { limit, ..Extra::default() })));
-            let grant = Grant { fence, ends_at: NO_END, since: 0, owner, levels: 1, mode, extra };
+            let grant = Grant { fence, ends_at: NO_END, since: 0, owner, levels: 1, mode, client: 0, extra };
             Lock::admit(&LockEvent::Granted(grant)).is_ok()
         };
         assert!(grant(2, Mode::Exclusive, 0) && grant(2, Mode::Shared, 3) && grant(3, Mode::Optimistic, 0));

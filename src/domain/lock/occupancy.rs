@@ -226,7 +226,7 @@ mod tests {
     fn grant(fence: u64, mode: Mode, path: &str, limit: u32) -> Grant {
         let path = Path::parse(path.as_bytes()).unwrap();
         let extra = Some(Box::new(Extra { path, limit, ..Extra::default() }));
-        Grant { fence, ends_at: NO_END, since: 0, owner: Bytes::from("o"), levels: 1, mode, extra }
+        Grant { fence, ends_at: NO_END, since: 0, owner: Bytes::from("o"), levels: 1, mode, client: 0, extra }
     }
 
     fn admits(held: (Mode, &str), wanted: (Mode, &str)) -> bool {

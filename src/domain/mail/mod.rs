@@ -263,6 +263,8 @@ impl Entity for Mail {
     const SERVICE: Service = Service::Mail;
     const TYPE_NAME: &'static str = "ltmc-mail";
     const TYPE_TAG: u8 = 8;
+    const KEYS: &'static str = "mailboxes";
+    const MEMBERS: Option<&'static str> = Some("messages");
     const COPIES: bool = true;
 
     fn apply(&mut self, event: &MailEvent) {
@@ -315,6 +317,10 @@ impl Entity for Mail {
 
     fn is_empty(&self) -> bool {
         self.messages.is_empty() && self.joined == 0
+    }
+
+    fn members(&self) -> usize {
+        self.messages.len()
     }
 
     fn last_fence(&self) -> Fence {

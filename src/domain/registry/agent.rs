@@ -260,6 +260,11 @@ pub struct Pulse {
 }
 
 impl Agent {
+    /// Whether it is dead and only still shown.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.life, Life::Dead { .. })
+    }
+
     /// Whether the primary has decided that it is not offered for a while, since it returned from
     /// silence too often.
     pub fn is_damped(&self) -> bool {

@@ -76,8 +76,7 @@ pub fn register(
     clock: &mut Clock,
 ) -> Option<RegistryEvent> {
     let known = registry.agent(id);
-    let is_dead = |agent: &Agent| matches!(agent.life, Life::Dead { .. });
-    if args.only_new && known.is_some_and(|agent| !is_dead(agent)) {
+    if args.only_new && known.is_some_and(|agent| !agent.is_dead()) {
         return None;
     }
     let at = clock.now();

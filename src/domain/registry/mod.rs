@@ -356,6 +356,8 @@ impl Entity for Registry {
     const SERVICE: Service = Service::Registry;
     const TYPE_NAME: &'static str = "ltmcagent";
     const TYPE_TAG: u8 = 2;
+    const KEYS: &'static str = "registries";
+    const MEMBERS: Option<&'static str> = Some("agents");
     const WATCH_EVENTS_MAX: usize = 4096;
     const COPIES: bool = true;
 
@@ -414,6 +416,10 @@ impl Entity for Registry {
 
     fn is_empty(&self) -> bool {
         self.by_id.is_empty()
+    }
+
+    fn members(&self) -> usize {
+        self.by_id.len()
     }
 
     fn last_fence(&self) -> Fence {

@@ -165,7 +165,7 @@ impl View {
     fn decide(&self, registry: &Registry, policy: &Policy, agent: &Agent) -> Result<RegistryEvent, Millis> {
         let (id, at) = (agent.id.clone(), self.now);
         let undamped_at = undamped_at(agent);
-        if undamped_at <= self.now && !matches!(agent.life, Life::Dead { .. }) {
+        if undamped_at <= self.now && !agent.is_dead() {
             return Ok(RegistryEvent::Undamped { agent: id, at });
         }
         match agent.life {

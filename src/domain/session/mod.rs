@@ -200,6 +200,7 @@ impl State for Fields {
     const SERVICE: Service = Service::Session;
     const TYPE_NAME: &'static str = "ltmc-sess";
     const TYPE_TAG: u8 = 4;
+    const KEYS: &'static str = "sessions";
     const MISSING: Code = Code::NoSession;
     const RECOVERS: bool = true;
     const UNDOES_ANYTHING: bool = true;

@@ -56,6 +56,8 @@ pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + Des
     const TYPE_NAME: &'static str;
     /// See [`Entity::TYPE_TAG`].
     const TYPE_TAG: u8;
+    /// See [`Entity::KEYS`].
+    const KEYS: &'static str;
     /// The names of its events.
     const NAMES: Names;
     /// The error code for a missing value.
@@ -303,6 +305,7 @@ impl<S: State> Entity for Versioned<S> {
     const SERVICE: Service = S::SERVICE;
     const TYPE_NAME: &'static str = S::TYPE_NAME;
     const TYPE_TAG: u8 = S::TYPE_TAG;
+    const KEYS: &'static str = S::KEYS;
     const WATCH_EVENTS_MAX: usize = 4096;
     const RECOVERS: bool = S::RECOVERS;
     const COPIES: bool = true;

@@ -1,6 +1,7 @@
 //! What a host sends: changes for replicas and the AOF, and notifications.
 
 use super::{RedisHost, Unsent};
+use crate::command::host::Key;
 use crate::domain::{Blob, Db};
 use crate::ffi::api::Str;
 use crate::ffi::notifications;
@@ -46,6 +47,18 @@ impl RedisHost {
     pub(super) fn let_go_of_keys(&mut self, db: Db) {
         self.send();
         self.select(db);
+    }
+
+    /// Forgets what is unsent of a key.
+    pub(super) fn drop_unsent(&mut self, key: Key) {
+        let Some(stale) = self.unsent.find(key) else { return };
+        for (at, unsent) in self.unsent.take().enumerate() {
+            if at != stale {
+                self.unsent.push(unsent);
+            } else if unsent.own_name {
+                self.ctx.free_string(unsent.name);
+            }
+        }
     }
 
     /// Sends an LTMC.APPLY. What came in as an argument goes out as that argument.

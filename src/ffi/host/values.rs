@@ -60,7 +60,6 @@ impl RedisHost {
 
     /// Stores a value under an opened key and frees the previous one.
     pub(super) fn set_value<E: Entity>(&mut self, at: usize, stored: Record<E>) -> Result<*mut Record<E>, Error> {
-        let is_faulty = stored.fault().is_some();
         let value = Box::into_raw(Box::new(stored));
         let opened = &mut self.opened[at];
         if !opened.key.set_value(types::of::<E>(), value.cast()) {
@@ -68,7 +67,8 @@ impl RedisHost {
             drop(unsafe { Box::from_raw(value) });
             return Err(Error::new(Code::Err, "the server did not accept the value"));
         }
-        counts::count_value::<E>(is_faulty);
+        // SAFETY: it was made above, and nobody else refers to it yet.
+        counts::count_value(unsafe { &mut *value });
         (opened.value, opened.module_type) = (value.cast(), types::of::<E>());
         Ok(value)
     }

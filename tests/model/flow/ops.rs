@@ -191,10 +191,11 @@ fn new_task(rng: &mut Prng, flow: &Flow, ids: &[String], serial: &mut u64) -> Op
 impl Flow {
     /// Does what the command does, and returns its answer. What follows is not done yet.
     pub fn expect(&mut self, op: &Op, wait: u64, client: u64) -> Answer {
-        if !self.exists && !matches!(op, Op::Create { .. } | Op::Add { .. } | Op::Claim { .. }) {
-            return Answer::Error("NOFLOW");
-        }
         match op {
+            Op::Cancel { .. } | Op::CancelFlow if !self.exists => Answer::Number(0),
+            op if !self.exists && !matches!(op, Op::Create { .. } | Op::Add { .. } | Op::Claim { .. }) => {
+                Answer::Error("NOFLOW")
+            }
             Op::Create { .. } if self.exists => Answer::Error("BADSTATE"),
             Op::Create { max_active, group_max, rate, keep } => {
                 self.begin(*max_active, *group_max, *rate, *keep);
@@ -234,11 +235,9 @@ impl Flow {
             Op::Heartbeat { id, fence } => self.expect_heartbeat(id, *fence),
             Op::Complete { id, fence, .. } => self.expect_complete(id, *fence),
             Op::Fail { id, fence, is_final } => self.expect_fail(id, *fence, *is_final),
-            Op::Cancel { id, with_all } => match self.no(id) {
-                Some(no) => Answer::Number(self.cancel(no, *with_all).into()),
-                None if self.forgotten(id).is_some() => Answer::Number(0),
-                None => Answer::Error("NOTASK"),
-            },
+            Op::Cancel { id, with_all } => {
+                Answer::Number(self.no(id).is_some_and(|no| self.cancel(no, *with_all)).into())
+            }
             Op::Signal { id } => self.expect_signal(id),
             Op::Requeue { .. } if self.cancelled => Answer::Error("BADSTATE"),
             Op::Requeue { id, with_all } => match self.no(id) {

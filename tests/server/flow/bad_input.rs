@@ -131,19 +131,18 @@ fn what_is_not_there_or_something_else_is_said() {
         missing[1] = "none";
         let reply = server.cmd(&missing);
         match words[0] {
-            "LTMC.FLOW.INFO" | "LTMC.TASK.GET" => assert!(reply.is_nil(), "{line}"),
-            "LTMC.FLOW.TOUCH" => assert_eq!(reply.int(), 0, "{line}"),
+            "LTMC.FLOW.INFO" | "LTMC.FLOW.GRAPH" | "LTMC.TASK.GET" => assert!(reply.is_nil(), "{line}"),
+            "LTMC.FLOW.TOUCH" | "LTMC.FLOW.CANCEL" | "LTMC.TASK.CANCEL" => assert_eq!(reply.int(), 0, "{line}"),
             "LTMC.TASK.LIST" | "LTMC.TASK.CLAIM" => assert!(reply.array().is_empty(), "{line}"),
             "LTMC.FLOW.CREATE" | "LTMC.TASK.ADD" => drop(server.run("DEL none")),
             _ => assert_eq!(reply.error_code(), "NOFLOW", "{line}"),
         }
     }
-    for line in
-        ["HEARTBEAT f x 2", "COMPLETE f x 2 r", "FAIL f x 2 r", "CANCEL f x", "WAIT f x", "SIGNAL f x", "REQUEUE f x"]
-    {
+    for line in ["HEARTBEAT f x 2", "COMPLETE f x 2 r", "FAIL f x 2 r", "WAIT f x", "SIGNAL f x", "REQUEUE f x"] {
         let line = format!("LTMC.TASK.{line}");
         refused_as(&server, &line.split(' ').collect::<Vec<_>>(), "NOTASK", "'x'");
     }
+    assert_eq!(server.run("LTMC.TASK.CANCEL f x").int(), 0);
     refused_as(&server, &["LTMC.TASK.CLAIM", "f", "w", "REGISTRY", "text"], "WRONGTYPE", "");
 }
 

@@ -55,7 +55,7 @@ const FIELDS: &str =
     "id epoch status declared health reason name caps tags meta session capacity free load latency_ms \
     succeeded failed registered_at_ms heartbeat_at_ms ttl_ms suspect_at_ms dead_at_ms \
     removed_at_ms phi damped \
-    damped_until_at_ms penalty claims holds";
+    damped_until_at_ms penalty beats_without_epoch claims holds";
 
 #[test]
 fn an_agent_is_shown_with_what_it_said() {

@@ -189,10 +189,11 @@ fn a_life_that_does_not_slide_ends_though_it_is_written() {
     for (line, nothing) in [("GET s f", true), ("INFO s", true), ("STATUS s", true)] {
         assert_eq!(server.run(&format!("LTMC.SESSION.{line}")).is_nil(), nothing, "{line}");
     }
-    for line in ["DEL s f", "TOUCH s", "END s"] {
+    for line in ["DEL s f", "TOUCH s", "END s", "LEAVE s a", "DISOWN s r"] {
         assert_eq!(run(&server, &format!("LTMC.SESSION.{line}")).int(), 0, "{line}");
     }
-    for line in ["JOIN s a", "CHECKPOINT s", "FORK s t", "STATUS s active", "OWN s r", "PRUNE s KEEPLAST 0"] {
+    assert_eq!(run(&server, "LTMC.SESSION.PRUNE s KEEPLAST 0").array(), []);
+    for line in ["JOIN s a", "CHECKPOINT s", "FORK s t", "STATUS s active", "OWN s r"] {
         let reply = server.run(&format!("LTMC.SESSION.{line}"));
         assert_eq!(reply.error_code(), "NOSESSION", "{line}: {reply:?}");
     }

@@ -1,12 +1,15 @@
 //! The rows of the commands of chunk buffers.
 
+use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
 use crate::command::services::spec::{
     with_registry, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_ROW, REGISTRY, REQID, ROW, WRITE_FAST,
 };
-use crate::domain::Service;
+use crate::domain::{Code, Service};
+
+const NEEDS_BUFFER: Nothing = Nothing::Error(Code::NoBuffer);
 
 const CHUNK_ROW: Spec = Spec { service: Some(Service::Buffer), complexity: "O(log N) with N the chunks", ..ROW };
 
@@ -95,6 +98,7 @@ pub const BUFFER: Spec = Spec {
         "O(1); O(N log N) with another policy, with N the chunks; what exceeds the bounds is evicted in parts later",
     summary: "Creates a buffer, or changes its bounds or policy; what is not named stays.",
     reply: Shape::OK,
+    missing: Missing::Always(Nothing::Made),
     args: &[
         BUFFER_KEY,
         MAXBYTES.optional(),
@@ -113,6 +117,7 @@ pub const ALLOC: Spec = Spec {
     complexity: "O(B + E log N) with B the bytes, E the chunks evicted for it and N the chunks",
     summary: "Creates a chunk of zeros to write. It can be read once it is sealed, and is reclaimed if that takes longer than its lease.",
     reply: Shape::BYTES.about("the id"),
+    missing: Missing::Always(Nothing::Made),
     args: &[
         BUFFER_KEY,
         Arg::integer("bytes").after("SIZE"),
@@ -135,6 +140,7 @@ pub const PUT: Spec = Spec {
     complexity: "O(B + E log N) with B the bytes, E the chunks evicted for it and N the chunks",
     summary: "Stores a whole chunk under an id, or under a new one for *; replaces what was there. Can pin it in the same step.",
     reply: Shape::tuple(&[Field::new("id", Shape::BYTES), Field::new("version", Shape::VERSION)]),
+    missing: Missing::Always(Nothing::Made),
     args: &[
         BUFFER_KEY,
         ID,
@@ -156,6 +162,7 @@ pub const WRITE: Spec = Spec {
     complexity: "O(B + log N) with B the bytes and N the chunks; that of a copy of the chunk if its content is shared",
     summary: "Writes a part of a chunk, within its length.",
     reply: Shape::VERSION.about("the new version"),
+    missing: Missing::Always(NEEDS_BUFFER),
     args: &[BUFFER_KEY, ID, Arg::integer("offset"), Arg::string("data"), IFVERSION],
     ..CHUNK_ROW
 };
@@ -168,6 +175,7 @@ pub const SEAL: Spec = Spec {
     complexity: "O(B + log N) with B the bytes of the chunk and N the chunks",
     summary: "Publishes a chunk: it can be read from now on, has no lease any more, and may have a TTL.",
     reply: Shape::VERSION,
+    missing: Missing::Always(NEEDS_BUFFER),
     args: &[BUFFER_KEY, ID, TTL],
     ..CHUNK_ROW
 };
@@ -215,6 +223,7 @@ pub const RETAIN: Spec = Spec {
     keys: &with_registry(4),
     summary: "Holds a chunk for an agent until LTMC.CHUNK.RELEASE: it is not evicted, freed or expired.",
     reply: Shape::FLAG.about("1, or 0 if the agent retained it already"),
+    missing: Missing::Always(NEEDS_BUFFER),
     args: &[BUFFER_KEY, ID, AGENT, REGISTRY],
     ..CHUNK_ROW
 };
@@ -237,6 +246,7 @@ pub const PIN: Spec = Spec {
     summary: "Holds a chunk for an agent for some time, counted from now: it is not evicted, freed or expired. \
               An agent has one pin of a chunk, and the longest end stands.",
     reply: Shape::UNIX_MS.about("until when the agent pins it, by this or an earlier pin that lasts longer"),
+    missing: Missing::Always(NEEDS_BUFFER),
     args: &[BUFFER_KEY, ID, AGENT, Arg { optional: false, ..TTL }, REGISTRY],
     ..CHUNK_ROW
 };
@@ -273,6 +283,7 @@ pub const META: Spec = Spec {
         Case::new("without json", Shape::JSON.or_nil("there is no such chunk or it has none")),
         Case::new("with json", Shape::OK),
     ]),
+    missing: Missing::OneOf(&[("without json", Nothing::Nil), ("with json", NEEDS_BUFFER)]),
     args: &[BUFFER_KEY, ID, Arg::string("json").optional()],
     ..CHUNK_ROW
 };
@@ -325,6 +336,7 @@ pub const RESIZE: Spec = Spec {
     complexity: "O(1); what exceeds the bounds is evicted in parts later",
     summary: "Changes the upper bound of a buffer while it is in use.",
     reply: Shape::SIZE.about("the size now in force"),
+    missing: Missing::Always(NEEDS_BUFFER),
     args: &[BUFFER_KEY, MAXBYTES],
     ..CHUNK_ROW
 };

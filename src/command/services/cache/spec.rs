@@ -1,10 +1,13 @@
 //! The rows of the commands of the tool cache.
 
+use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
 use crate::command::services::spec::{BLOCK, COUNT, CURSOR, NEXT, READ_ROW, ROW};
-use crate::domain::Service;
+use crate::domain::{Code, Service};
+
+const MISS: Nothing = Nothing::Reply(r#"{"status":"MISS"}"#);
 
 const CACHE_ROW: Spec = Spec { service: Some(Service::Cache), complexity: "O(log N) with N the answers", ..ROW };
 const CACHE_READ: Spec = Spec { service: CACHE_ROW.service, complexity: CACHE_ROW.complexity, ..READ_ROW };
@@ -98,6 +101,7 @@ pub const GET: Spec = Spec {
         "Returns the answer that a tool gave to the same arguments before. On a miss, one client gets a ticket to \
               compute it; with BLOCK the others wait for it.",
     reply: ANSWER.or_nil("the wait timed out"),
+    missing: Missing::OneOf(&[("without PEEK", Nothing::Made), ("with PEEK", MISS)]),
     args: &[
         CACHE,
         TOOL,
@@ -124,6 +128,7 @@ pub const PEEK: Spec = Spec {
     summary:
         "Returns the answer that a tool gave to the same arguments before, and hands out no ticket; also on a replica.",
     reply: ANSWER,
+    missing: Missing::Always(MISS),
     args: &[CACHE, TOOL, ARGS, CALLER, MAXAGE, RAW],
     ..CACHE_READ
 };
@@ -138,6 +143,7 @@ pub const PUT: Spec = Spec {
                  the answers evicted for it",
     summary: "Stores the answer of a tool; all clients that wait for it get it at once, even if it cannot be kept.",
     reply: Shape::OK,
+    missing: Missing::OneOf(&[("without TICKET", Nothing::Made), ("with TICKET", Nothing::Error(Code::Stale))]),
     args: &[
         CACHE,
         TOOL,
@@ -202,6 +208,7 @@ pub const CONFIG: Spec = Spec {
     complexity: "O(1)",
     summary: "Sets the bounds, TTL and policy of a cache; creates it if there is none, and keeps it when it is empty.",
     reply: Shape::OK,
+    missing: Missing::Always(Nothing::Made),
     args: &[
         CACHE,
         Arg::integer("n").after("MAXBYTES").optional(),

@@ -1,5 +1,6 @@
 //! The rows of the commands of contexts.
 
+use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Field, Shape};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
@@ -10,7 +11,9 @@ use crate::command::services::versioned::spec::{
     ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINTS_COMPLEXITY, CHECKPOINT_ARGS, CHECKPOINT_LIST, CHECKPOINT_NUMBER,
     COMMON, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, JOINED, LEFT, MADE, META, NEW_VERSION, PRUNED, PRUNE_ARGS,
 };
-use crate::domain::Service;
+use crate::domain::{Code, Service};
+
+const NEEDS_CONTEXT: Nothing = Nothing::Error(Code::NoContext);
 
 const CONTEXT_ROW: Spec = Spec {
     service: Some(Service::Context),
@@ -53,6 +56,7 @@ pub const CREATE: Spec = Spec {
     complexity: "O(N) with N the size of the document",
     summary: "Creates a context.",
     reply: MADE,
+    missing: Missing::Always(Nothing::Made),
     args: &[
         KEY,
         AGENT.after("OWNER").optional(),
@@ -74,6 +78,7 @@ pub const JOIN: Spec = Spec {
     categories: "write fast",
     summary: "Adds a participant, or changes its role.",
     reply: JOINED,
+    missing: Missing::Always(NEEDS_CONTEXT),
     args: &[KEY, AGENT, Arg::string("text").after("ROLE").optional(), REGISTRY],
     ..CONTEXT_ROW
 };
@@ -111,6 +116,7 @@ pub const UPDATE: Spec = Spec {
     complexity: "O(C log N) with C the size of what changes and N the width of the objects on the way to it",
     summary: "Applies all operations to the document in their order, or none; with IFVERSION 0 it makes the context.",
     reply: NEW_VERSION,
+    missing: Missing::OneOf(&[("with IFVERSION 0", Nothing::Made), ("without IFVERSION 0", NEEDS_CONTEXT)]),
     args: &[KEY, AGENT, IFVERSION, REQID, OPERATION.multiple()],
     ..CONTEXT_ROW
 };
@@ -158,6 +164,7 @@ pub const GENERATE: Spec = Spec {
     complexity: "O(N) with N the size of all sources",
     summary: "Merges contexts and sessions into one context; where they differ, the source changed most recently wins.",
     reply: Shape::VERSION.about("the version of dest, a new one if something has changed"),
+    missing: Missing::Always(NEEDS_CONTEXT),
     args: &[
         Arg::key("dest", 0),
         Arg::integer("numkeys"),
@@ -205,6 +212,7 @@ pub const CHECKPOINT: Spec = Spec {
     complexity: "O(log C) with C the checkpoints",
     summary: "Marks the current version so that it can be restored later.",
     reply: CHECKPOINT_NUMBER,
+    missing: Missing::Always(NEEDS_CONTEXT),
     args: CHECKPOINT_ARGS,
     ..CONTEXT_ROW
 };
@@ -227,6 +235,7 @@ pub const RESTORE: Spec = Spec {
     complexity: "O(C) with C the size of what has changed since",
     summary: "Makes the document of a checkpoint the newest version.",
     reply: NEW_VERSION,
+    missing: Missing::Always(NEEDS_CONTEXT),
     args: &[KEY, Arg::string("checkpoint"), IFVERSION, REQID, ACTING],
     ..CONTEXT_ROW
 };
@@ -241,6 +250,7 @@ pub const FORK: Spec = Spec {
     complexity: FORK_COMPLEXITY,
     summary: "Creates another context from this one, as it is or as it was at a checkpoint.",
     reply: Shape::VERSION.about("the version that the new context begins with"),
+    missing: Missing::Always(NEEDS_CONTEXT),
     args: &[Arg::key("src", 0), Arg::key("dst", 1), AT, REQID],
     ..CONTEXT_ROW
 };

@@ -136,6 +136,9 @@ pub fn touch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 
 /// `LTMC.FLOW.CANCEL`
 pub fn cancel<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
+    if cx.host.read::<Flow>(cx.key(1))?.is_none() {
+        return Ok(Outcome::Reply(Reply::Integer(0)));
+    }
     let outcome = decide_about(cx, |flow, at| Ok((!flow.is_cancelled()).then_some(FlowEvent::Cancelled { at })))?;
     // The first tasks are cancelled at once, so that a small flow has ended when the answer comes.
     // The scheduler cancels the others.

@@ -7,7 +7,7 @@ use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::domain::flow::graph::{draw, outlook, progress, Language};
 use crate::domain::flow::task::STATE_WORDS;
-use crate::domain::flow::{decide, Flow, How};
+use crate::domain::flow::{Flow, How};
 use crate::domain::{Error, Millis, Record};
 use std::borrow::Cow;
 
@@ -87,7 +87,7 @@ pub fn graph<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let word = args.option()?;
     args.finish()?;
     let (key, bytes_max) = (cx.key(1), Budget::of(cx.node).left());
-    let stored = cx.host.read::<Flow>(key)?.ok_or_else(decide::no_flow)?;
+    let Some(stored) = cx.host.read::<Flow>(key)? else { return Ok(Outcome::Reply(Reply::Nil)) };
     let language = if word == Some("MERMAID") { Language::Mermaid } else { Language::Dot };
     let text = draw(&stored.state, language, bytes_max)?;
     Ok(Outcome::Reply(Reply::Text(text.into())))

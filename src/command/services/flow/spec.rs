@@ -1,5 +1,6 @@
 //! The rows of the commands of flows and tasks.
 
+use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
@@ -7,7 +8,9 @@ use crate::command::host::Access;
 use crate::command::services::spec::{
     with_registry, BLOCK, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_FIRST, READ_ROW, REGISTRY, REQID, ROW, WRITE_FAST,
 };
-use crate::domain::Service;
+use crate::domain::{Code, Service};
+
+const NEEDS_FLOW: Nothing = Nothing::Error(Code::NoFlow);
 
 const FLOW_ROW: Spec = Spec { service: Some(Service::Flow), complexity: "O(log N) with N the tasks", ..ROW };
 
@@ -162,6 +165,7 @@ pub const CREATE: Spec = Spec {
     complexity: "O(N log N) with N the tasks given and what they come after",
     summary: "Creates a flow with all of the tasks in SPEC, or none; a cycle is refused and named.",
     reply: Shape::OK,
+    missing: Missing::Always(Nothing::Made),
     args: &[
         FLOW,
         Arg::string("json").after("SPEC").optional(),
@@ -204,6 +208,7 @@ pub const PAUSE: Spec = Spec {
     complexity: "O(1)",
     summary: "Stops handing out tasks of a flow; running tasks continue.",
     reply: Shape::FLAG.about("1, or 0 if it was paused already"),
+    missing: Missing::Always(NEEDS_FLOW),
     args: &[FLOW],
     ..FLOW_ROW
 };
@@ -220,7 +225,8 @@ pub const CANCEL: Spec = Spec {
     name: "LTMC.FLOW.CANCEL",
     complexity: "O(M log N) with M the tasks that have not ended, in turns with other commands, and N the tasks",
     summary: "Cancels all tasks of a flow.",
-    reply: Shape::FLAG.about("1, or 0 if it was cancelled already"),
+    reply: Shape::FLAG.about("1, or 0 if it was cancelled already or there is none"),
+    missing: Missing::Rule,
     ..PAUSE
 };
 
@@ -229,7 +235,7 @@ pub const GRAPH: Spec = Spec {
     arity: -2,
     complexity: "O(N + E) with N the tasks, at most 10000, and E what they come after",
     summary: "Draws a flow with the states of its tasks.",
-    reply: Shape::TEXT.about("text for Graphviz (DOT, the default) or Mermaid"),
+    reply: Shape::TEXT.about("text for Graphviz (DOT, the default) or Mermaid").or_nil("there is no such flow"),
     args: &[FLOW, Arg::one_of("format", &[Arg::word("dot", "DOT"), Arg::word("mermaid", "MERMAID")]).optional()],
     ..FLOW_READ
 };
@@ -242,6 +248,7 @@ pub const ADD: Spec = Spec {
     complexity: "O(P log N) with P the tasks that it comes after and N the tasks",
     summary: "Adds a task; if it is ready, a waiting worker gets it at once.",
     reply: Shape::BYTES.about("its id: the given one, or a new one for *"),
+    missing: Missing::Always(Nothing::Made),
     args: &[
         FLOW,
         TASK,
@@ -299,6 +306,7 @@ pub const HEARTBEAT: Spec = Spec {
         Case::new("if the worker may continue", Shape::OK),
         Case::new("if it has to stop", Shape::word(&["CANCEL", "DEADLINE"])),
     ]),
+    missing: Missing::Always(NEEDS_FLOW),
     args: &[FLOW, TASK, FENCE, after(&[Arg::integer("percent"), Arg::string("text").optional()], "PROGRESS")],
     ..FLOW_ROW
 };
@@ -314,6 +322,7 @@ pub const COMPLETE: Spec = Spec {
     summary:
         "Completes a claimed task with its result, once; with NEXT the worker gets its next task in the same call.",
     reply: Shape::one_of(&[Case::new("without NEXT", Shape::OK), Case::new("with NEXT", Shape::list(&CLAIMED))]),
+    missing: Missing::Always(NEEDS_FLOW),
     args: &[FLOW, TASK, FENCE, Arg::string("result"), Arg::word("next", "NEXT").optional(), BLOCK],
     ..FLOW_ROW
 };
@@ -325,6 +334,7 @@ pub const FAIL: Spec = Spec {
         "O(log N + M) with N the tasks and M those that come after it; many of them in turns with other commands",
     summary: "Gives up a claimed task: it is tried again while attempts are left; with DEAD it is not.",
     reply: Shape::word(&["RETRY", "DEAD", "CANCELLED"]).about("what becomes of the task"),
+    missing: Missing::Always(NEEDS_FLOW),
     args: &[
         FLOW,
         TASK,
@@ -342,7 +352,7 @@ pub const TASK_CANCEL: Spec = Spec {
     complexity:
         "O(log N + M) with N the tasks and M those that come after it; many of them in turns with other commands",
     summary: "Cancels a task, with CASCADE also all tasks that wait for it; its worker is asked to stop.",
-    reply: Shape::FLAG.about("1, or 0 if it had ended"),
+    reply: Shape::FLAG.about("1, or 0 if it had ended or there is none"),
     args: &[FLOW, TASK, CASCADE],
     ..FLOW_ROW
 };
@@ -383,6 +393,7 @@ pub const WAIT: Spec = Spec {
     summary: "Waits for the end of a task, or of all tasks of the flow.",
     reply: Shape::one_of(&[Case::new("for a task", TASK_END), Case::new("for the flow", FLOW_END)])
         .or_nil("it has not ended or the wait timed out"),
+    missing: Missing::Always(NEEDS_FLOW),
     args: &[FLOW, TASK.optional(), BLOCK],
     ..FLOW_READ
 };
@@ -393,6 +404,7 @@ pub const SIGNAL: Spec = Spec {
     flags: WRITE_FAST.and(Flags::DENY_OOM),
     summary: "Gives a task that was added with WAITSIGNAL the signal that it waits for, with data for its worker.",
     reply: Shape::FLAG.about("1, or 0 if it had one already"),
+    missing: Missing::Always(NEEDS_FLOW),
     args: &[FLOW, TASK, Arg::string("data").optional()],
     ..FLOW_ROW
 };
@@ -405,6 +417,7 @@ pub const REQUEUE: Spec = Spec {
     summary:
         "Begins a dead, cancelled or skipped task anew; with CASCADE also those skipped or cancelled because of it.",
     reply: Shape::COUNT.about("the number of tasks that begin anew"),
+    missing: Missing::Always(NEEDS_FLOW),
     args: &[FLOW, TASK, CASCADE],
     ..FLOW_ROW
 };

@@ -110,21 +110,21 @@ pub fn add<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn cancel<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (id, and_all) = parse_cascade(cx)?;
     let (key, at, grace_ms) = (cx.key(1), cx.now(), cx.node.settings.task_policy().grace_ms);
-    let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
-    let event = decide::cancel(&stored.state, id, and_all, at, grace_ms)?;
+    let Some(stored) = cx.host.read::<Flow>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
+    let event = decide::cancel(&stored.state, id, and_all, at, grace_ms);
     let is_cancelled = event.is_some();
     commit::<Flow, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::Integer(is_cancelled.into())))
 }
 
-fn parse_cascade<'a, H: Host>(cx: &mut Cx<'a, H>) -> Result<(&'a [u8], bool), Error> {
+fn parse_cascade<'a, H: Host>(cx: &Cx<'a, H>) -> Result<(&'a [u8], bool), Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("flow")?;
     let (id, mut and_all) = (args.id("task")?, false);
     while args.option()?.is_some() {
         and_all = true;
     }
-    existing(cx).map(|()| (id, and_all))
+    Ok((id, and_all))
 }
 
 /// `LTMC.TASK.REQUEUE`

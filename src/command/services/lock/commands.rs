@@ -1,6 +1,7 @@
 //! The commands of memory locking: what they take, what they decide, what they answer. The rules
 //! are in `domain::lock`.
 
+use super::connections;
 use super::serve::{answered_on, check_room, commit_grant, expire, rank, recheck_owner, serve_request, wait, Placed};
 use crate::command::engine::args::Args;
 use crate::command::engine::bindings::{binding_for, bindings_for};
@@ -38,6 +39,7 @@ fn parse_options<H: Host>(cx: &Cx<H>, args: &mut Args, owner: &[u8], may_stamp: 
     let request = Request::new(owner, Mode::Exclusive);
     let mut options = LockArgs { request, block_ms: None, priority: 0, request_id: None, registry: None };
     options.request.lease_ms = cx.node.settings.lock_lease();
+    options.request.client = cx.host.client();
     let mut mode = None;
     while let Some(word) = args.option()? {
         match word {
@@ -103,6 +105,7 @@ pub fn lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if decide::is_covered(&lock, &options.request) || (fits && !behind) {
         check_room(cx.node, &lock, &options.request)?;
         let (event, fence) = decide::take(&lock, &options.request, &mut cx.node.clock)?;
+        connections::note(cx.node, &event, options.request.client);
         commit_grant(cx.node, cx.host, key, event, fence, options.request_id.as_ref(), binding)?;
         recheck_owner(cx.node, cx.host, key, &options.request.owner);
         return Ok(Outcome::Reply(Reply::number(fence)));
@@ -300,6 +303,7 @@ pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Err(Error::usage("a stamp cannot be converted: it excludes nobody"));
     }
     if let Some((event, fence)) = decide::convert(&lock, token, mode, &mut cx.node.clock) {
+        connections::note(cx.node, &event, cx.host.client());
         commit_grant(cx.node, cx.host, key, event, fence, request_id.as_ref(), None)?;
         recheck_owner(cx.node, cx.host, key, &Bytes::from(owner));
         return Ok(Outcome::Reply(Reply::number(fence)));

@@ -1,6 +1,7 @@
 //! Memory locking: who may touch what.
 
 pub mod commands;
+pub mod connections;
 pub mod guard;
 pub mod queries;
 pub mod serve;

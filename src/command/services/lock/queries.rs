@@ -1,16 +1,18 @@
 //! The commands that only read locks.
 
+use super::connections::clients_of;
 use super::serve::HostLocks;
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::current::{current, Current};
 use crate::command::engine::cx::{Cx, Outcome};
-use crate::command::host::Host;
+use crate::command::host::{Host, Key};
 use crate::command::reply::Reply;
 use crate::domain::lock::deadlock::Edge;
 use crate::domain::lock::queue::LockWaiter;
 use crate::domain::lock::{deadlock, Grant, Lock, Mode, NO_END};
 use crate::domain::Error;
+use ahash::AHashSet;
 
 /// `LTMC.LOCK.CHECK`
 pub fn check<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
@@ -30,6 +32,7 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (now, mut budget) = (cx.now(), Budget::of(cx.node));
     let id = key.id();
     let waiting = cx.node.queues.locks.waiting_for(&id) as u64;
+    let connected = connected(cx, key)?;
     let lock = current::<Lock, H>(cx.node, cx.host, key)?;
     if matches!(lock, Current::Initial { .. }) && waiting == 0 {
         return Ok(Outcome::Reply(Reply::Nil));
@@ -38,7 +41,8 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let strongest =
         [Mode::Exclusive, Mode::Shared, Mode::Optimistic].into_iter().find(|mode| live.iter().any(|g| g.mode == *mode));
     let held = live.len() as u64;
-    let holders = budget.list(live.into_iter().map(|grant| holder_map(grant, now)));
+    let connections = |grant: &Grant| clients_of(cx.node, grant).filter(|client| connected.contains(client)).count();
+    let holders = budget.list(live.into_iter().map(|grant| holder_map(grant, connections(grant), now)));
     let waiters = budget.list(cx.node.queues.locks.queue(&id).map(|(_, waiter)| waiter_map(waiter, now)));
     Ok(Outcome::Reply(Reply::map([
         ("mode", strongest.map_or(Reply::text("free"), |mode| Reply::text(mode.word()))),
@@ -50,7 +54,15 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     ])))
 }
 
-fn holder_map(grant: &Grant, now: u64) -> Reply {
+/// Those of the clients that took grants of a lock whose connections are still there.
+fn connected<H: Host>(cx: &mut Cx<H>, key: Key) -> Result<AHashSet<u64>, Error> {
+    let lock = current::<Lock, H>(cx.node, cx.host, key)?;
+    let mut clients: AHashSet<u64> = lock.grants().iter().flat_map(|grant| clients_of(cx.node, grant)).collect();
+    clients.retain(|client| *client > 0 && cx.host.is_connected(*client));
+    Ok(clients)
+}
+
+fn holder_map(grant: &Grant, connections: usize, now: u64) -> Reply {
     let has_end = grant.ends_at != NO_END;
     let meta = grant.extra.as_ref().and_then(|extra| extra.meta.as_ref());
     Reply::map([
@@ -65,6 +77,7 @@ fn holder_map(grant: &Grant, now: u64) -> Reply {
         ("lease_ms", if has_end { Reply::number(grant.ends_at.saturating_sub(now)) } else { Reply::Nil }),
         ("on_disconnect", Reply::text(if grant.connection().is_some() { "release" } else { "keep" })),
         ("client", grant.connection().map_or(Reply::Nil, |connection| Reply::number(connection.client))),
+        ("connections", Reply::number(connections as u64)),
         ("meta", meta.map_or(Reply::Nil, |meta| Reply::bytes(meta))),
     ])
 }

@@ -1,11 +1,15 @@
 //! The rows of the lock commands.
 
+use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Field, Shape, Unit};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
 use crate::command::services::spec::{with_registry, BLOCK, GROWS, KEY, READ_FIRST, READ_ROW, REGISTRY, REQID, ROW};
-use crate::domain::Service;
+use crate::domain::{Code, Service};
+
+/// A fence of a lock that is not held is old.
+const NEEDS_GRANT: Nothing = Nothing::Error(Code::Stale);
 
 const LOCK_ROW: Spec =
     Spec { service: Some(Service::Lock), complexity: "O(log N) with N the grants on the lock", ..ROW };
@@ -33,6 +37,10 @@ const HOLDER: Shape = Shape::map(&[
     Field::new("lease_ms", Shape::MS.or_nil("it has no lease")),
     Field::new("on_disconnect", Shape::word(&["release", "keep"])),
     Field::new("client", Shape::NUMBER.about("the id of the connection").or_nil("it is kept on disconnect")),
+    Field::new(
+        "connections",
+        Shape::COUNT.about("those that took it and are still there").or_zero("there is none, or it is not known"),
+    ),
     Field::new("meta", Shape::BYTES.or_nil("none was given")),
 ]);
 
@@ -74,6 +82,7 @@ pub const LOCK: Spec = Spec {
     complexity: "O(log N) with N the grants on the lock; O(W) more with W clients waiting before",
     summary: "Takes a lock, or a path of it, with a lease; waits for it if asked to.",
     reply: Shape::FENCE.or_nil("the lock is busy or the wait timed out"),
+    missing: Missing::Always(Nothing::Made),
     args: &[
         KEY,
         OWNER,
@@ -100,6 +109,7 @@ pub const UNLOCK: Spec = Spec {
     summary:
         "Releases a lock, one level or all of it, or commits an optimistic stamp; the next waiter gets it at once.",
     reply: Shape::FLAG.about("1 if released, 0 if nothing was held"),
+    missing: Missing::OneOf(&[("without TOKEN", Nothing::Zero), ("with TOKEN", NEEDS_GRANT)]),
     args: &[KEY, OWNER, TOKEN.optional(), PATH, Arg::word("all", "ALL").optional(), REQID],
     ..LOCK_ROW
 };
@@ -109,6 +119,7 @@ pub const RENEW: Spec = Spec {
     arity: 7,
     summary: "Sets the lease of a grant that is still in force.",
     reply: Shape::FLAG.about("1"),
+    missing: Missing::Always(NEEDS_GRANT),
     args: &[KEY, OWNER, TOKEN, Arg { optional: false, ..TTL }],
     ..LOCK_ROW
 };
@@ -120,6 +131,7 @@ pub const CONVERT: Spec = Spec {
     categories: "write slow blocking",
     summary: "Makes a shared grant exclusive or an exclusive one shared, under a new fence, without letting go of it.",
     reply: Shape::FENCE.about("the new fence").or_nil("others share the lock and the wait timed out"),
+    missing: Missing::Always(NEEDS_GRANT),
     args: &[KEY, OWNER, TOKEN, Arg::one_of("mode", &[SHARED, EXCLUSIVE]), BLOCK, REQID],
     ..LOCK_ROW
 };
@@ -161,6 +173,7 @@ pub const MLOCK: Spec = Spec {
     reply: Shape::list(&Shape::FENCE)
         .about("the fences in the order of the keys")
         .or_nil("one is busy or the wait timed out"),
+    missing: Missing::Always(Nothing::Made),
     args: &[
         OWNER,
         Arg::integer("numkeys"),
@@ -212,6 +225,7 @@ pub const GUARD: Spec = Spec {
     complexity: "that of the command",
     summary: "Runs any command only if a fence of a lock is current: makes Redis itself the fenced resource.",
     reply: Shape::ANY.about("that of the command"),
+    missing: Missing::Always(NEEDS_GRANT),
     args: &[
         Arg::key("lockkey", 0),
         Arg::integer("fence"),

@@ -12,7 +12,6 @@ use crate::domain::entity::idempotency::{Answer, RequestId};
 use crate::domain::limits::{FIELD_BYTES_MAX, ID_BYTES_MAX, MAIL_RECEIVERS_MAX};
 use crate::domain::mail::decide::Draft;
 use crate::domain::mail::{decide, Mail};
-use crate::domain::registry::agent::Life;
 use crate::domain::registry::find::{find, Sort};
 use crate::domain::registry::{Filter, Registry};
 use crate::domain::value::bytes::printable;
@@ -154,7 +153,7 @@ fn capable<H: Host>(cx: &mut Cx<H>, from: &[u8], requirement: Requirement, at: u
 fn alive<H: Host>(cx: &mut Cx<H>, from: &[u8], at: usize) -> Result<Vec<Bytes>, Error> {
     let registry = cx.key(at);
     let Some(stored) = cx.host.read::<Registry>(registry)? else { return Ok(Vec::new()) };
-    let living = stored.state.agents().filter(|agent| !matches!(agent.life, Life::Dead { .. }));
+    let living = stored.state.agents().filter(|agent| !agent.is_dead());
     Ok(in_order(living.map(|agent| agent.id.clone()), from))
 }
 

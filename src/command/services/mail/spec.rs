@@ -1,5 +1,6 @@
 //! The rows of the commands of mailboxes.
 
+use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
@@ -7,7 +8,7 @@ use crate::command::host::Access;
 use crate::command::services::spec::{
     with_registry, BLOCK, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_ROW, REGISTRY as BOUND, REQID, ROW, WRITE_FAST,
 };
-use crate::domain::Service;
+use crate::domain::{Code, Service};
 
 const MAIL_ROW: Spec =
     Spec { service: Some(Service::Mail), complexity: "O(log N) with N the messages in the mailbox", ..ROW };
@@ -132,6 +133,11 @@ pub const SEND: Spec = Spec {
         "Sends a message to named agents, to one agent of a registry with a capability, to all agents of a registry, \
               to all participants, or to the sender of the message it answers.",
     reply: Shape::FENCE.about("the id of the message"),
+    missing: Missing::OneOf(&[
+        ("with TO", Nothing::Made),
+        ("with CAP or ALL", Nothing::Error(Code::NoAgent)),
+        ("with REPLYTO alone", Nothing::Error(Code::Err)),
+    ]),
     args: &[MAIL, Arg::string("from").acting(), DESTINATION, Arg::string("payload"), REPLYTO.optional(), TTL, REQID],
     ..MAIL_ROW
 };
@@ -203,6 +209,7 @@ pub const JOIN: Spec = Spec {
     complexity: "O(log A) with A the agents of the mailbox",
     summary: "Adds a participant: messages to all reach it, and the mailbox stays when it is empty.",
     reply: Shape::FLAG.about("1 if it had not joined before, else 0"),
+    missing: Missing::Always(Nothing::Made),
     args: &[MAIL, AGENT, BOUND],
     ..MAIL_ROW
 };

@@ -47,7 +47,11 @@ pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let event = decide::register(&registry, id, register_args, ttl_ms, &policy, &mut cx.node.clock);
     let Some(event) = event else { return Ok(Outcome::Reply(Reply::Nil)) };
     let epoch = cx.node.clock.last();
+    let takes_over = registry.agent(id).is_some_and(|agent| !agent.is_dead());
     commit::<Registry, H>(cx.node, cx.host, key, [event])?;
+    if takes_over {
+        cx.node.contested.insert(epoch, 0);
+    }
     Ok(Outcome::Reply(Reply::number(epoch)))
 }
 
@@ -107,6 +111,10 @@ pub fn heartbeat<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (view, policy) = (cx.node.view(), cx.node.settings.registry_policy());
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Err(decide::no_agent(id)) };
     let heard = decide::heartbeat(&stored.state, id, &beat, &policy, &view)?;
+    if beat.epoch.is_none() {
+        let epoch = stored.state.agent(id).map(|agent| agent.epoch);
+        epoch.and_then(|epoch| cx.node.contested.get_mut(epoch)).into_iter().for_each(|beats| *beats += 1);
+    }
     touch::<Registry, H>(cx.node, cx.host, key, heard.pulse, heard.wakes_at)?;
     if !heard.events.is_empty() {
         commit::<Registry, H>(cx.node, cx.host, key, heard.events)?;

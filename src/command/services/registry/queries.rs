@@ -86,6 +86,7 @@ impl Shown {
             ("damped", Reply::Integer(i64::from(damped_until > 0))),
             ("damped_until_at_ms", if damped_until > 0 { Reply::number(damped_until) } else { Reply::Nil }),
             ("penalty", Reply::number(flaps.map_or(0, |flaps| decayed(flaps, now, self.half_life_ms)).into())),
+            ("beats_without_epoch", Reply::number(node.contested.get(agent.epoch).copied().unwrap_or_default())),
             ("claims", budget.list(agent.claims.iter().map(claim_map))),
             ("holds", budget.list(holds.map(|key| Reply::bytes(&key.name)))),
         ])

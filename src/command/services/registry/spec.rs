@@ -1,12 +1,13 @@
 //! The rows of the commands of the agent registry.
 
+use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
 use crate::command::services::spec::{
     with_registry, BLOCK, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_ROW, REGISTRY, REQID, ROW, WRITE_FAST,
 };
-use crate::domain::Service;
+use crate::domain::{Code, Service};
 
 const REGISTRY_ROW: Spec = Spec { service: Some(Service::Registry), complexity: "O(log N) with N the agents", ..ROW };
 
@@ -59,6 +60,7 @@ const AGENT_MAP: Shape = Shape::map(&[
     Field::new("damped", Shape::FLAG),
     Field::new("damped_until_at_ms", Shape::UNIX_MS.or_nil("it is not damped")),
     Field::new("penalty", Shape::integer(Unit::Points)),
+    Field::new("beats_without_epoch", Shape::COUNT.about("since it took the place of a living one of its name")),
     Field::new("claims", Shape::list(&CLAIM_MAP).about("as many as fit")),
     Field::new("holds", Shape::list(&Shape::BYTES.about("keys")).about("in which it holds something, as many as fit")),
 ]);
@@ -101,6 +103,7 @@ pub const REGISTER: Spec = Spec {
     complexity: "O(C log N) with C the capabilities, tags and metadata values of the agent and N the agents",
     summary: "Registers an agent, or registers it again under a new epoch; values that are not given again stay.",
     reply: Shape::FENCE.about("the epoch of the agent").or_nil("NX is given and the agent is registered already"),
+    missing: Missing::Always(Nothing::Made),
     args: &[
         REGISTRY_KEY,
         AGENT,
@@ -135,6 +138,7 @@ pub const HEARTBEAT: Spec = Spec {
     arity: -3,
     summary: "Keeps an agent alive, and reports its status, load and health.",
     reply: Shape::MS.about("the TTL of the agent"),
+    missing: Missing::Always(Nothing::Error(Code::NoAgent)),
     args: &[
         REGISTRY_KEY,
         AGENT,

@@ -21,6 +21,7 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         (row.name.into(), row.word(value).map_or(Reply::Integer(value), Reply::text))
     });
     let health = health::report(node, cx.host);
+    let totals = cx.host.totals().into_iter().map(|(name, count)| (name.into(), Reply::number(count)));
     let services = Service::ALL.iter().map(|service| {
         let of = node.metrics.of(*service);
         let counters = Reply::map([
@@ -49,6 +50,7 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         ("sweep_lag_ms", Reply::number(health.sweep_lag_ms)),
         ("panics", Reply::number(node.metrics.panics)),
         ("quarantined_keys", Reply::number(health.quarantined)),
+        ("totals", Reply::Map(totals.collect())),
         ("services", Reply::Map(services.collect())),
         ("settings", Reply::Map(settings.collect())),
     ])))

@@ -1,5 +1,6 @@
 //! The rows of the commands across all services and about the module itself.
 
+use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec};
@@ -37,6 +38,7 @@ const STATUS_MAP: Shape = Shape::map(&[
     Field::new("sweep_lag_ms", Shape::MS),
     Field::new("panics", Shape::COUNT),
     Field::new("quarantined_keys", Shape::COUNT),
+    Field::new("totals", Shape::map_of("kind", &Shape::COUNT).about("keys, and what they hold")),
     Field::new("services", Shape::map_of("service", &COUNTERS)),
     Field::new(
         "settings",
@@ -199,6 +201,7 @@ pub const APPLY: Spec = Spec {
     complexity: "O(N) with N the changes in the payload",
     summary: "Applies changes that a primary decided: how LTMC's writes reach replicas and the AOF. Not for clients.",
     reply: Shape::OK,
+    missing: Missing::Always(Nothing::Made),
     args: &[KEY, Arg::string("payload"), Arg::string("blob").multiple().optional()],
     ..SERVER_ROW
 };

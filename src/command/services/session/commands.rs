@@ -232,7 +232,9 @@ pub fn own<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn disown<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, at) = (cx.key(1), cx.now());
     let (resources, by) = parse_resources(cx)?;
-    let session = existing::<Fields, H>(cx.node, cx.host, key)?;
+    let Some(session) = live::<Fields, H>(cx.node, cx.host, key)? else {
+        return Ok(Outcome::Reply(Reply::Integer(0)));
+    };
     let (disowned, count) = decide::disown(session, resources, by, at);
     let event = disowned.or_else(|| decide::used(session, None, at));
     commit::<Session, H>(cx.node, cx.host, key, event)?;

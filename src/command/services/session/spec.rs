@@ -1,5 +1,6 @@
 //! The rows of the commands of sessions.
 
+use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
@@ -9,7 +10,9 @@ use crate::command::services::versioned::spec::{
     ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINTS_COMPLEXITY, CHECKPOINT_ARGS, CHECKPOINT_LIST, CHECKPOINT_NUMBER,
     COMMON, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, JOINED, LEFT, MADE, META, NEW_VERSION, PRUNED, PRUNE_ARGS,
 };
-use crate::domain::Service;
+use crate::domain::{Code, Service};
+
+const NEEDS_SESSION: Nothing = Nothing::Error(Code::NoSession);
 
 const SESSION_ROW: Spec = Spec {
     service: Some(Service::Session),
@@ -43,6 +46,7 @@ pub const CREATE: Spec = Spec {
     complexity: "O(N) with N the fields and participants given",
     summary: "Creates a session.",
     reply: MADE,
+    missing: Missing::Always(Nothing::Made),
     args: &[
         KEY,
         Arg::new("values", ArgKind::Block(&[Arg::integer("n"), AGENT.multiple()])).after("PARTICIPANTS").optional(),
@@ -64,6 +68,7 @@ pub const SET: Spec = Spec {
     complexity: "O(F log N) with F the fields given and N those of the session",
     summary: "Sets fields, as one new version if any differs; creates the session if there is none.",
     reply: NEW_VERSION,
+    missing: Missing::Always(Nothing::Made),
     args: &[
         KEY,
         Arg::new("pair", ArgKind::Block(&[Arg::string("field"), Arg::string("value")])).multiple(),
@@ -117,6 +122,7 @@ pub const STATUS: Spec = Spec {
     complexity: "O(1)",
     summary: "Shows or changes the status of a session; terminated ends it.",
     reply: Shape::word(STATUS_WORDS).or_nil("there is no session"),
+    missing: Missing::OneOf(&[("without a status", Nothing::Nil), ("with a status", NEEDS_SESSION)]),
     args: &[KEY, Arg::string("status").optional(), ACTING],
     ..SESSION_ROW
 };
@@ -128,6 +134,7 @@ pub const JOIN: Spec = Spec {
     keys: &with_registry(3),
     summary: "Adds a participant, or changes its role.",
     reply: JOINED,
+    missing: Missing::Always(NEEDS_SESSION),
     args: &[KEY, AGENT, Arg::string("text").after("ROLE").optional(), REGISTRY],
     ..SESSION_ROW
 };
@@ -166,6 +173,7 @@ pub const OWN: Spec = Spec {
     roles: Roles::ENDERS,
     summary: "Makes a session own keys: when it ends, what its participants hold there is given back; with AGENT only what that agent holds.",
     reply: Shape::COUNT.about("the number of keys that did not belong to it before"),
+    missing: Missing::Always(NEEDS_SESSION),
     args: &[KEY, Arg::key("resource", 1).multiple(), ACTING],
     ..SESSION_ROW
 };
@@ -189,6 +197,7 @@ pub const CHECKPOINT: Spec = Spec {
     complexity: "O(log C) with C the checkpoints",
     summary: "Marks the current version so that it can be restored later.",
     reply: CHECKPOINT_NUMBER,
+    missing: Missing::Always(NEEDS_SESSION),
     args: CHECKPOINT_ARGS,
     ..SESSION_ROW
 };
@@ -212,6 +221,7 @@ pub const RESTORE: Spec = Spec {
     complexity: "O(D log N) with D the fields that have changed since and N those of the session",
     summary: "Makes the state of a checkpoint the newest version.",
     reply: NEW_VERSION,
+    missing: Missing::Always(NEEDS_SESSION),
     args: &[KEY, Arg::string("checkpoint"), IFVERSION, REQID, ACTING],
     ..SESSION_ROW
 };
@@ -225,6 +235,7 @@ pub const FORK: Spec = Spec {
     complexity: FORK_COMPLEXITY,
     summary: "Creates another session from this one, as it is or as it was at a checkpoint.",
     reply: Shape::VERSION.about("the version that the new session begins with"),
+    missing: Missing::Always(NEEDS_SESSION),
     args: &[Arg::key("src", 0), Arg::key("dst", 1), AT, REQID],
     ..SESSION_ROW
 };

@@ -213,7 +213,7 @@ pub fn leave<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.bytes("key")?;
     let agent = args.id("agent")?;
     let (key, at) = (cx.key(1), cx.now());
-    let value = existing::<S, H>(cx.node, cx.host, key)?;
+    let Some(value) = live::<S, H>(cx.node, cx.host, key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     let left = decide::leave(value, agent, at);
     let was_there = left.is_some();
     let event = left.or_else(|| decide::used(value, None, at));
@@ -353,7 +353,7 @@ pub fn prune<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let keep_last = keep_last.ok_or_else(|| args.missing("KEEPLAST"))?;
     let (key, at) = (cx.key(1), cx.now());
     let before = max_age_ms.map_or(Millis::MAX, |max_age_ms| at.saturating_sub(max_age_ms));
-    let value = existing::<S, H>(cx.node, cx.host, key)?;
+    let Some(value) = live::<S, H>(cx.node, cx.host, key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
     let checkpoints = value.history().prunable(keep_last, before);
     let reply = Reply::Array(checkpoints.iter().map(|id| Reply::number(*id)).collect());
     if !is_dry {

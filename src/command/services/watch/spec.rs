@@ -1,5 +1,6 @@
 //! The row of `LTMC.WATCH`.
 
+use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec};
 use crate::command::host::Access;
@@ -30,6 +31,7 @@ pub const WATCH: Spec = Spec {
     reply: Shape::list(&Shape::one_of(&[Case::new("as a rule", NEWS), Case::new("if that is too long ago", TOO_LATE)]))
         .about("for each key")
         .or_nil("the wait timed out"),
+    missing: Missing::OneOf(&[("without BLOCK", Nothing::Reply("[[0,[]]]")), ("with BLOCK", Nothing::Nil)]),
     args: &[
         Arg::integer("numkeys"),
         KEY.multiple(),

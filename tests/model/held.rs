@@ -1,0 +1,41 @@
+//! A value of whatever type, as the server in memory holds it.
+
+use ltmc::domain::entity::checkable::Checkable;
+use ltmc::domain::{Connection, Entity, Fault, Record};
+use std::any::Any;
+
+/// A value of ours, whatever its type.
+pub trait Held: Any + std::fmt::Debug {
+    fn tag(&self) -> u8;
+    fn connections(&self) -> Vec<Connection>;
+    /// What its key is called in totals, and what it holds.
+    fn counted(&self) -> (&'static str, Option<(&'static str, u64)>);
+    fn checkable(&self) -> &dyn Checkable;
+    fn fault(&self) -> Option<&Fault>;
+    fn any(&self) -> &dyn Any;
+    fn any_mut(&mut self) -> &mut dyn Any;
+}
+
+impl<E: Entity> Held for Record<E> {
+    fn tag(&self) -> u8 {
+        E::TYPE_TAG
+    }
+    fn connections(&self) -> Vec<Connection> {
+        self.state.connections()
+    }
+    fn counted(&self) -> (&'static str, Option<(&'static str, u64)>) {
+        (E::KEYS, E::MEMBERS.map(|name| (name, self.state.members() as u64)))
+    }
+    fn checkable(&self) -> &dyn Checkable {
+        self
+    }
+    fn fault(&self) -> Option<&Fault> {
+        Record::fault(self)
+    }
+    fn any(&self) -> &dyn Any {
+        self
+    }
+    fn any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}
