@@ -3,7 +3,7 @@
 
 use crate::reference::specs;
 use crate::section;
-use ltmc::command::engine::roles::Role;
+use ltmc::command::acl::Role;
 
 #[test]
 fn the_example_configuration_has_a_line_for_each_role() {
@@ -16,7 +16,7 @@ fn the_operating_page_has_the_roles() {
     let mut made = String::from("| role | who | its keys |\n|---|---|---|\n");
     for role in Role::ALL {
         let keys = if role.keys.is_empty() { "none".into() } else { format!("`{}`", role.keys) };
-        made += &format!("| `{}` | {} | {keys} |\n", role.name, role.about);
+        made += &format!("| `{}` | {} | {keys} |\n", role.name(), role.about);
     }
     made += "\nWhere the server has the category `@ltmc`, these lines say the same in fewer words:\n\n```\n";
     let by_category = Role::ALL.iter().filter_map(|role| role.by_category(specs()));

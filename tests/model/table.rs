@@ -2,10 +2,11 @@
 
 use crate::host::MemoryHost;
 use crate::server::Server;
+use ltmc::command::acl::Role;
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::engine::missing::Nothing;
 use ltmc::command::engine::reply_shape::{Field, Shape, ShapeKind, Unit};
-use ltmc::command::engine::roles::{Role, Roles};
+use ltmc::command::engine::roles::Roles;
 use ltmc::command::engine::spec::{Acting, Arg, ArgKind, Flags, KeysAt, Spec};
 use ltmc::command::table::Table;
 use ltmc::domain::Error;

@@ -1,5 +1,5 @@
-//! Real clients under each role: what a client sends of itself is in no role's way. The server notes
-//! every refusal in its `ACL LOG`, so a role has all that it needs if that stays empty.
+//! Real clients under each role: each may send what it sends of itself. The server notes every
+//! refusal in its `ACL LOG`, so a role has all that it needs if that stays empty.
 
 use super::*;
 use redis::{cmd, RedisResult};
