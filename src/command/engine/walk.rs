@@ -277,6 +277,25 @@ mod tests {
     }
 
     #[test]
+    fn the_agents_that_the_caller_acts_as_are_found_where_they_stand() {
+        static ACTING: Spec = spec(&[
+            Arg::key("key", 0),
+            Arg::string("owner").acting().optional(),
+            Arg::string("text").acting_with("KEYS").after("REF").optional(),
+            KEYS,
+        ]);
+        let assert_actors = |line: &str, expected: &[usize]| {
+            assert_eq!(Walk::new(&ACTING, &words(line)).actors().to_vec(), expected, "{line}");
+        };
+        assert_actors("TEST k ada", &[2]);
+        assert_actors("TEST k REF x", &[]);
+        assert_actors("TEST k ada REF x", &[2]);
+        assert_actors("TEST k ada REF bob KEYS 1 x", &[2, 4]);
+        assert_actors("TEST k KEYS 1 x ref KEYS", &[6]);
+        assert_actors("TEST k REF KEYS KEYS 1 x", &[3]);
+    }
+
+    #[test]
     fn a_walk_ends_where_something_is_not_as_declared() {
         assert_keys(&USUAL, "TEST k n BOGUS KEYS 1 x", "k");
         assert_keys(&USUAL, "TEST k n KEYS many x KEYS 1 y", "k");

@@ -29,6 +29,15 @@ fn each_role_runs_exactly_the_commands_that_the_table_gives_it() {
 }
 
 #[test]
+fn a_server_starts_with_the_lines_in_its_configuration() {
+    let lines = user_lines(include_str!("../../../redis.conf.example"), "# ");
+    let server = lines.fold(Server::builder(), |builder, line| builder.arg("user", line)).start();
+    for role in ROLES {
+        assert_eq!(log_in(&server, role).run("LTMC.STATUS").get("role").text(), "primary", "{role}");
+    }
+}
+
+#[test]
 fn agents_and_coordinators_have_the_keys_of_their_team_only() {
     let server = Server::start();
     add_users(&server);
