@@ -74,7 +74,7 @@ impl Role {
         },
         Role {
             bit: Roles::AUDITOR,
-            about: "Somebody who looks who did what: sees users, denials and health, and no key.",
+            about: "Somebody who looks who did what: sees the audit trail, users, denials and health, and no key.",
             keys: "",
             channels: "",
             server: &[CONNECTION, OWN_CLIENT, SEE_USERS],

@@ -193,7 +193,8 @@ fn every_command_is_in_a_role_that_fits_it() {
 
 /// Arguments that name an agent, and do not say who the caller is: whose state is shown, who gets a
 /// message, whose lock is broken.
-const NAMED: &[&str] = &["LTMC.AGENT.GET", "LTMC.CHUNK.LIST", "LTMC.CTX.BUILD", "LTMC.LOCK.BREAK", "LTMC.MSG.SEND TO"];
+const NAMED: &[&str] =
+    &["LTMC.AGENT.GET", "LTMC.AUDIT", "LTMC.CHUNK.LIST", "LTMC.CTX.BUILD", "LTMC.LOCK.BREAK", "LTMC.MSG.SEND TO"];
 
 fn unmarked(args: &'static [Arg], around: &str, found: &mut Vec<String>) {
     for arg in args {

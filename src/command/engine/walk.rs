@@ -26,13 +26,27 @@ pub struct Walk<'a> {
     /// The options that were passed, by their numbers.
     seen: u64,
     found: FoundKeys,
-    actors: SmallVec<[(usize, Acting); 2]>,
+    /// Every value, if they are asked for.
+    leaves: Option<Vec<Leaf>>,
+}
+
+/// A value among the arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leaf {
+    /// Where it stands.
+    pub at: usize,
+    /// Its name in the table.
+    pub name: &'static str,
+    /// The word before it.
+    pub token: Option<&'static str>,
+    /// Whether the caller says with it who it is.
+    pub acting: Acting,
 }
 
 impl<'a> Walk<'a> {
     /// A walk that has not begun.
     pub fn new(spec: &'static Spec, args: &'a [&'a [u8]]) -> Self {
-        Self { spec, args, seen: 0, found: FoundKeys::new(), actors: SmallVec::new() }
+        Self { spec, args, seen: 0, found: FoundKeys::new(), leaves: None }
     }
 
     /// All keys, up to the first argument that is not as declared. The parser gets no further
@@ -42,22 +56,28 @@ impl<'a> Walk<'a> {
         self.found
     }
 
-    /// All arguments that name the agent that the caller acts as, as far.
-    pub fn actors(mut self) -> SmallVec<[usize; 2]> {
-        self.all();
-        let is_given =
-            |word: &str| self.spec.option(word.as_bytes()).is_some_and(|option| self.seen & option.bit() != 0);
-        let names = |acting| match acting {
+    /// All arguments by which the caller says who it is, as far.
+    pub fn actors(self) -> Vec<usize> {
+        let leaves = self.leaves();
+        let is_given = |word: &str| leaves.iter().any(|leaf| leaf.token == Some(word));
+        let names = |leaf: &&Leaf| match leaf.acting {
             Acting::With(word) => is_given(word),
             acting => acting == Acting::Yes,
         };
-        self.actors.iter().filter(|(_, acting)| names(*acting)).map(|(at, _)| *at).collect()
+        leaves.iter().filter(names).map(|leaf| leaf.at).collect()
     }
 
     fn all(&mut self) {
         if let Some(at) = self.sequence(self.spec.in_place(), 1) {
             self.options(at);
         }
+    }
+
+    /// Every value that is as declared, up to the first argument that is not.
+    pub fn leaves(mut self) -> Vec<Leaf> {
+        self.leaves = Some(Vec::new());
+        self.all();
+        self.leaves.unwrap_or_default()
     }
 
     /// All that was given: where the options begin, and each of them from its word to the end of
@@ -189,8 +209,8 @@ impl<'a> Walk<'a> {
                 if matches!(arg.kind, ArgKind::Key) {
                     self.found.push((at, arg.key_spec));
                 }
-                if arg.acting != Acting::No {
-                    self.actors.push((at, arg.acting));
+                if let Some(leaves) = &mut self.leaves {
+                    leaves.push(Leaf { at, name: arg.name, token: arg.token, acting: arg.acting });
                 }
                 Some(at + 1)
             }
@@ -281,18 +301,18 @@ mod tests {
         static ACTING: Spec = spec(&[
             Arg::key("key", 0),
             Arg::string("owner").acting().optional(),
-            Arg::string("text").acting_with("KEYS").after("REF").optional(),
-            KEYS,
+            Arg::string("text").acting_with("OF").after("REF").optional(),
+            Arg::key("of", 1).after("OF").optional(),
         ]);
         let assert_actors = |line: &str, expected: &[usize]| {
-            assert_eq!(Walk::new(&ACTING, &words(line)).actors().to_vec(), expected, "{line}");
+            assert_eq!(Walk::new(&ACTING, &words(line)).actors(), expected, "{line}");
         };
         assert_actors("TEST k ada", &[2]);
         assert_actors("TEST k REF x", &[]);
         assert_actors("TEST k ada REF x", &[2]);
-        assert_actors("TEST k ada REF bob KEYS 1 x", &[2, 4]);
-        assert_actors("TEST k KEYS 1 x ref KEYS", &[6]);
-        assert_actors("TEST k REF KEYS KEYS 1 x", &[3]);
+        assert_actors("TEST k ada REF bob OF x", &[2, 4]);
+        assert_actors("TEST k OF x ref OF", &[5]);
+        assert_actors("TEST k REF OF OF x", &[3]);
     }
 
     #[test]
