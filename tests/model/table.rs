@@ -32,6 +32,7 @@ const FORMS: &[(&str, &str)] = &[
     ("beta", "1"),
     ("state", "ready"),
     ("status", "active"),
+    ("class", "read"),
 ];
 
 /// The shortest way to write an argument.

@@ -44,6 +44,7 @@ const FORMS: &[(&str, &str)] = &[
     ("beta", "1"),
     ("state", "ready"),
     ("status", "active"),
+    ("class", "read"),
     ("number", "1"),
     ("command", "PING"),
 ];
