@@ -32,8 +32,6 @@ const REQID: &str = "REQID";
 const OBJECTS: [&str; 7] = ["path", "task", "tool", "id", "field", "resource", "checkpoint"];
 /// The arguments that are values.
 const VALUES: [&str; 7] = ["value", "payload", "data", "json", "text", "result", "meta"];
-/// The arguments that name who acts.
-const ACTORS: [&str; 3] = ["owner", "agent", "from"];
 
 /// The error for a command that comes while the trail cannot take more.
 pub fn check_room<H: Host>(cx: &Cx<H>) -> Result<(), Error> {
@@ -271,7 +269,7 @@ fn subject(kept: &Kept) -> Subject {
     let first = |is_it: fn(&Leaf) -> bool| leaves.iter().find(|leaf| is_it(leaf)).map(|leaf| Box::from(args[leaf.at]));
     let values = leaves.iter().filter(|leaf| VALUES.contains(&leaf.name));
     Subject {
-        agent: first(|leaf| ACTORS.contains(&leaf.name)),
+        agent: Walk::new(kept.spec, &args).actors().first().map(|at| Box::from(args[*at])),
         object: first(|leaf| OBJECTS.contains(&leaf.name) && leaf.token != Some(REQID)),
         reqid: first(|leaf| leaf.token == Some(REQID)),
         bytes: values.map(|leaf| u64::from(kept.ends[leaf.at].1)).sum::<u64>() + kept.beyond,

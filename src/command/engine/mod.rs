@@ -18,6 +18,7 @@ pub mod repair;
 pub mod replay;
 pub mod reply_shape;
 pub mod requests;
+pub mod roles;
 pub mod service;
 pub mod spec;
 pub mod tracing;

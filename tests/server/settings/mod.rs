@@ -429,7 +429,7 @@ fn a_new_default_lease_is_for_new_locks() {
 #[test]
 fn an_acl_user_acts_only_under_its_own_name_if_agents_are_bound() {
     let server = Server::start();
-    server.run("ACL SETUSER ada on nopass ~* +@all");
+    server.run("ACL SETUSER ada on nopass ~* +@all -ltmc.lock.break");
     let mut ada = server.client();
     ada.run("AUTH ada x").ok();
     assert!(ada.run("LTMC.LOCK k bob").int() > 0, "nobody is bound by default");

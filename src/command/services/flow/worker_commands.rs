@@ -34,8 +34,8 @@ struct TaskClaimArgs {
     request_id: Option<RequestId>,
 }
 
-fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<TaskClaimArgs, Error> {
-    let agent = cx.actor(args, "agent")?;
+fn parse_claim(args: &mut Args) -> Result<TaskClaimArgs, Error> {
+    let agent = args.id("agent")?;
     let (mut caps, mut registry) = (None, None);
     let (mut count, mut lease_ms, mut block_ms, mut request_id) = (1, None, None, None);
     while let Some(word) = args.option()? {
@@ -65,7 +65,7 @@ fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<TaskClaimArgs, Er
 pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("flow")?;
-    let mut claim_args = parse_claim(cx, &mut args)?;
+    let mut claim_args = parse_claim(&mut args)?;
     let key = cx.key(1);
     let claim = &mut claim_args.claim;
     if !claim.registry.is_empty() {
