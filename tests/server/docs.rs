@@ -108,7 +108,7 @@ fn the_example_configuration_has_every_setting_and_no_other() {
     let documented: BTreeMap<String, String> = documented_settings()
         .into_iter()
         .inspect(|(name, setting)| assert_eq!(setting.shown, setting.default, "{name}"))
-        .map(|(name, setting)| (name, setting.default))
+        .map(|(name, setting)| (name, setting.default.trim_matches('"').to_string()))
         .collect();
     assert_eq!(real, documented);
 }
@@ -127,6 +127,9 @@ fn the_example_configuration_gives_the_ranges_that_the_server_enforces() {
             refused(&(number(most) + 1).to_string());
             let unit_is_in_name = name.ends_with("-ms");
             assert_eq!(unit_is_in_name, setting.unit == "ms", "the unit of {name}");
+        } else if setting.unit == "path" {
+            ["some.file", ""].into_iter().for_each(|path| set(path).ok());
+            refused("no/such/folder/some.file");
         } else {
             assert_eq!(setting.unit, "word", "{name}");
             setting.range.split(", ").for_each(|word| set(word).ok());
@@ -139,6 +142,7 @@ fn the_example_configuration_gives_the_ranges_that_the_server_enforces() {
 fn the_example_configuration_names_the_environment_variables() {
     let other = |setting: &Documented| match setting.range.split_once(" to ") {
         Some((_, most)) => most.to_string(),
+        None if setting.unit == "path" => "some.file".to_string(),
         None => setting.range.split(", ").last().unwrap_or_default().to_string(),
     };
     let settings = documented_settings();

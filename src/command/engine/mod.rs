@@ -1,6 +1,7 @@
 //! The way of every command and of every change, the same for all services.
 
 pub mod args;
+pub mod auditing;
 pub mod bindings;
 pub mod budget;
 pub mod commit;

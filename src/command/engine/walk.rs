@@ -26,12 +26,25 @@ pub struct Walk<'a> {
     /// The options that were passed, by their numbers.
     seen: u64,
     found: FoundKeys,
+    /// Every value, if they are asked for.
+    leaves: Option<Vec<Leaf>>,
+}
+
+/// A value among the arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leaf {
+    /// Where it stands.
+    pub at: usize,
+    /// Its name in the table.
+    pub name: &'static str,
+    /// The word before it.
+    pub token: Option<&'static str>,
 }
 
 impl<'a> Walk<'a> {
     /// A walk that has not begun.
     pub fn new(spec: &'static Spec, args: &'a [&'a [u8]]) -> Self {
-        Self { spec, args, seen: 0, found: FoundKeys::new() }
+        Self { spec, args, seen: 0, found: FoundKeys::new(), leaves: None }
     }
 
     /// All keys, up to the first argument that is not as declared. The parser gets no further
@@ -41,6 +54,15 @@ impl<'a> Walk<'a> {
             self.options(at);
         }
         self.found
+    }
+
+    /// Every value that is as declared, up to the first argument that is not.
+    pub fn leaves(mut self) -> Vec<Leaf> {
+        self.leaves = Some(Vec::new());
+        if let Some(at) = self.sequence(self.spec.in_place(), 1) {
+            self.options(at);
+        }
+        self.leaves.unwrap_or_default()
     }
 
     /// All that was given: where the options begin, and each of them from its word to the end of
@@ -171,6 +193,9 @@ impl<'a> Walk<'a> {
                 self.args.get(at)?;
                 if matches!(arg.kind, ArgKind::Key) {
                     self.found.push((at, arg.key_spec));
+                }
+                if let Some(leaves) = &mut self.leaves {
+                    leaves.push(Leaf { at, name: arg.name, token: arg.token });
                 }
                 Some(at + 1)
             }

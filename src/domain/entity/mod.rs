@@ -81,6 +81,11 @@ pub trait Event: Serialize + DeserializeOwned + Clone + std::fmt::Debug {
     /// The connection whose end the entity reacts to from now on.
     fn connection(&self) -> Option<Connection>;
 
+    /// The agent that got something by it, or about which it is.
+    fn agent(&self) -> Option<&[u8]> {
+        None
+    }
+
     /// Whether the event stays on this node. Such an event has no name, is not replicated, and
     /// changes nothing that is saved.
     fn is_local(&self) -> bool {

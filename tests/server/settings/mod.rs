@@ -7,6 +7,10 @@ mod switches;
 /// Name, a value other than the default, and one that is refused.
 const SETTINGS: &[(&str, &str, &str)] = &[
     ("orchestration-mode", "full", "fast"),
+    ("audit", "write", "some"),
+    ("audit-file", "trail.jsonl", "no/such/folder/trail.jsonl"),
+    ("audit-ring-max", "0", "-1"),
+    ("audit-on-full", "drop", "wait"),
     ("agent-registry-enabled", "no", "perhaps"),
     ("context-coordination-enabled", "no", "2"),
     ("memory-locking-enabled", "no", "nowhere"),
