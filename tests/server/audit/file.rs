@@ -1,6 +1,8 @@
 //! The file of the trail.
 
 use super::*;
+use std::path::Path;
+use std::process::Command;
 
 fn with_file() -> Server {
     Server::builder().arg("ltmc.audit", "write").arg("ltmc.audit-file", "trail.jsonl").start()
@@ -9,6 +11,17 @@ fn with_file() -> Server {
 /// The numbers of the records.
 fn numbers(lines: &[Value]) -> Vec<u64> {
     lines.iter().map(|line| line["n"].as_u64().expect("a number")).collect()
+}
+
+/// What `scripts/audit-verify` says of files that it has to find whole.
+#[track_caller]
+fn verify(files: &[&Path]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/audit-verify");
+    let output = Command::new(&script).args(files).output();
+    let output = output.unwrap_or_else(|e| panic!("cannot run {}: {e}; it needs python3", script.display()));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}");
+    said
 }
 
 #[test]
@@ -51,6 +64,8 @@ fn a_trail_goes_on_after_a_restart_and_behind_a_torn_line() {
     let text = std::fs::read_to_string(&path).expect("a trail");
     let last: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("it is whole");
     assert_eq!(last["n"], 3);
+    let said = verify(&[&path]);
+    assert!(said.contains("a crash has cut off") && said.contains("3 records, n 1 to 3"), "{said}");
 }
 
 #[test]
@@ -73,6 +88,7 @@ fn the_file_may_be_moved_away_or_deleted() {
     std::fs::rename(&path, &moved).expect("it can be moved");
     server.run("LTMC.LOCK two ada").int();
     assert_eq!(numbers(&lines(&path, 1)), [2]);
+    assert!(verify(&[&moved, &path]).contains("2 records, n 1 to 2"));
     std::fs::remove_file(&path).expect("it can be deleted");
     server.run("LTMC.LOCK three ada").int();
     assert_eq!(numbers(&lines(&path, 1)), [3]);
