@@ -151,7 +151,8 @@ fn a_full_disk_blocks_or_drops_and_shows() {
     let server = auditing("write");
     server.run(&format!("CONFIG SET ltmc.audit-file {FULL}")).ok();
     server.run("LTMC.LOCK lock ada PX 60000").int();
-    wait_until("it shows", || server.run("LTMC.HEALTH").get("reasons").texts().contains(&"audit".to_string()));
+    let shows = || server.run("LTMC.HEALTH").get("reasons").texts().contains(&"audit".to_string());
+    wait_until("it shows", shows);
     fill(&server, has_refused);
     let refused = server.run("LTMC.LOCK other ada");
     assert!(refused.error().starts_with("LIMIT ltmc.audit-on-full"), "{refused:?}");
@@ -165,7 +166,8 @@ fn a_full_disk_blocks_or_drops_and_shows() {
     server.run("LTMC.LOCK more ada").int();
     let last = shown(&server, "command outcome");
     assert!(last.iter().any(|line| line.starts_with("(dropped) integer ")), "{:?}", &last[last.len() - 3..]);
-    wait_until("all is well", || server.run("LTMC.HEALTH").get("status").text() == "ok");
+    // A slow build may have other reasons left.
+    wait_until("it shows no more", || !shows());
 }
 
 #[test]
