@@ -251,7 +251,7 @@ struct Kept {
 fn described(spec: &'static Spec, args: &[&[u8]]) -> Described {
     let (first, beyond) = args.split_at(args.len().min(ARGS_MAX));
     let beginning = |arg: &&[u8]| arg.len().min(ARG_BYTES_MAX);
-    let mut bytes = Vec::with_capacity(first.iter().map(|arg| beginning(arg)).sum());
+    let mut bytes = Vec::with_capacity(first.iter().map(beginning).sum());
     let mut ends = Vec::with_capacity(first.len());
     for arg in first {
         bytes.extend_from_slice(&arg[..beginning(arg)]);

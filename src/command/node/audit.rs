@@ -20,7 +20,7 @@ pub struct Handed {
 
 impl Handed {
     /// The whole record.
-    pub fn finish(self) -> Record {
+    pub fn finish(self: Box<Self>) -> Record {
         let subject = self.described.map_or(self.record.subject, |described| described());
         Record { subject, ..self.record }
     }
@@ -64,7 +64,7 @@ pub struct Audit {
     /// The number of the next record.
     pub next: u64,
     /// Those that are made.
-    pub records: Vec<Handed>,
+    pub records: Vec<Box<Handed>>,
     /// The command in progress.
     pub open: Option<Open>,
     /// Whether what happens now follows from something else.
@@ -175,7 +175,7 @@ impl Audit {
     fn add(&mut self, record: Record) -> u64 {
         let n = self.next;
         self.next += 1;
-        self.records.push(Handed { record: Record { n, ..record }, described: None });
+        self.records.push(Box::new(Handed { record: Record { n, ..record }, described: None }));
         n
     }
 
@@ -199,8 +199,8 @@ mod tests {
     }
 
     fn seen(audit: &Audit) -> Vec<(u64, Class, Option<u64>, Option<u64>)> {
-        let shown = |handed: &Handed| (handed.record.n, handed.record.class, handed.record.after, handed.record.cause);
-        audit.records.iter().map(shown).collect()
+        let record = |made: &Record| (made.n, made.class, made.after, made.cause);
+        audit.records.iter().map(|handed| record(&handed.record)).collect()
     }
 
     fn open(audit: &Audit) -> Option<Open> {
