@@ -140,6 +140,14 @@ fn values_are_counted_and_never_recorded() {
 }
 
 #[test]
+fn names_are_whole() {
+    let server = auditing("write");
+    let (key, owner, path) = ("k".repeat(1000), "o".repeat(256), "p".repeat(1000));
+    server.cmd(&["LTMC.LOCK", &key, &owner, "PATH", &path]).int();
+    assert_eq!(shown(&server, "key agent object"), [format!("{key} {owner} {path}")]);
+}
+
+#[test]
 fn the_trail_can_be_filtered_and_emptied() {
     let server = auditing("write");
     for owner in ["ada", "bob", "ada"] {
