@@ -19,6 +19,7 @@ mod reactions;
 mod readme;
 mod registry;
 mod replication;
+mod security;
 mod server;
 mod session;
 mod settings;

@@ -1,0 +1,3 @@
+//! Who may do what, and how much.
+
+mod quotas;
