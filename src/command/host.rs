@@ -9,6 +9,8 @@ use crate::domain::entity::record::Payload;
 use crate::domain::node_report::NodeId;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::{Blob, Change, Db, Entity, Error, Fault, KeyId, Millis, Record, Service};
+use crate::observe::audit::trail::Trail;
+use crate::observe::audit::{Caller, Figures};
 
 /// A key that a command or the scheduler works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +136,18 @@ pub trait Host: Sized + 'static {
     /// Name of the ACL user for whom the command runs; `None` for the server itself and for other
     /// modules, which may do anything.
     fn user(&self) -> Option<Vec<u8>>;
+
+    /// For whom the command runs, for the audit trail.
+    fn caller(&self) -> Caller;
+
+    /// The audit trail, with the records of all commands before unless its thread is far behind.
+    fn trail<T>(&mut self, work: impl FnOnce(&mut Trail) -> T) -> T;
+
+    /// The figures of the audit trail.
+    fn audit_figures(&self) -> Figures;
+
+    /// Has the audit trail go on in a new file of this name. Errs if it cannot be opened.
+    fn rotate_audit(&mut self, file: &str) -> Result<(), Error>;
 
     /// Whether that user may access, in this way, a key that is an argument.
     fn may_access(&self, key: Key, access: Access) -> bool;

@@ -134,6 +134,7 @@ impl<H: Host> Table<H> {
         Command { spec: &server::spec::EXPLAIN, run: server::commands::explain },
         Command { spec: &server::spec::REPAIR, run: server::commands::repair },
         Command { spec: &server::spec::TRACE, run: server::trace::trace },
+        Command { spec: &server::spec::AUDIT, run: server::audit::audit },
         #[cfg(feature = "test-hooks")]
         Command { spec: &server::spec::DEBUG, run: server::commands::debug },
     ];

@@ -6,9 +6,11 @@
 
 use super::api::{c_text, call, Ctx, Str};
 use super::contain::contain;
-use super::state;
+use super::{audit, state};
+use crate::command::engine::auditing;
 use crate::command::engine::service::change_setting;
-use crate::command::settings::SETTINGS;
+use crate::command::settings::policies::AuditLevel;
+use crate::command::settings::{Setting, SettingType, SETTINGS};
 use redis_module::raw as rm;
 use std::cell::RefCell;
 use std::ffi::{c_char, c_int, c_uint, c_void};
@@ -27,11 +29,13 @@ thread_local! {
 pub fn register(ctx: Ctx) -> Result<(), String> {
     for (index, row) in SETTINGS.iter().enumerate() {
         let default = match std::env::var(row.environment) {
-            Ok(text) => row.parse(&text).map_err(|refusal| format!("{refusal} (from {})", row.environment))?,
-            Err(_) => row.default_value(),
+            Ok(text) => text,
+            Err(_) => row.show(row.default_value()),
         };
-        set(index, default);
-        let (name, default) = (c_text(row.name), c_text(&row.show(default)));
+        let value = row.parse(&default).map_err(|refusal| format!("{refusal} (from {})", row.environment))?;
+        set(index, value);
+        let default = if let SettingType::Path = row.kind { default } else { row.show(value) };
+        let (name, default) = (c_text(row.name), c_text(&default));
         let registered = call!(RedisModule_RegisterStringConfig(
             ctx.0,
             name.as_ptr(),
@@ -56,11 +60,31 @@ fn set(index: usize, value: i64) {
     contain("CONFIG SET", || state::with_node(|node| change_setting(node, index, value)));
 }
 
+/// Sets a setting to a value as CONFIG SET has it, and records that.
+fn set_shown(index: usize, text: &str) -> Result<(), String> {
+    let value = SETTINGS[index].parse(text)?;
+    let done = state::with_node(|node| {
+        let (before, had_trail) = (node.settings.show(index), node.settings.audit_level() > AuditLevel::Off);
+        if node.settings.text_at(index).is_some_and(|before| before != text) {
+            audit::set_file(node, text)?;
+            node.settings.set_audit_file(text);
+        }
+        change_setting(node, index, value);
+        audit::keep(node.settings.get(Setting::AuditRingMax) as usize);
+        let after = node.settings.show(index);
+        if before != after && audit::has_begun() {
+            auditing::setting_changed(node, SETTINGS[index].name, &before, &after, had_trail);
+        }
+        Ok(())
+    });
+    done.unwrap_or(Ok(()))
+}
+
 extern "C" fn get_text(_name: *const c_char, place: *mut c_void) -> *mut rm::RedisModuleString {
     let index = place as usize;
     let shown = contain("CONFIG GET", || {
-        let value = state::with_node(|node| node.settings.at(index)).unwrap_or_default();
-        let text = NOWHERE.new_string(SETTINGS[index].show(value).as_bytes());
+        let shown = state::with_node(|node| node.settings.show(index)).unwrap_or_default();
+        let text = NOWHERE.new_string(shown.as_bytes());
         let before = SHOWN.with_borrow_mut(|shown| shown[index].replace(text));
         before.into_iter().for_each(|before| NOWHERE.free_string(before));
         text.0
@@ -75,12 +99,9 @@ extern "C" fn set_text(
     error: *mut *mut rm::RedisModuleString,
 ) -> c_int {
     let index = place as usize;
-    let parsed = contain("CONFIG SET", || SETTINGS[index].parse(&String::from_utf8_lossy(Str(text).bytes())));
-    match parsed.unwrap_or_else(|| Err("internal error".into())) {
-        Ok(value) => {
-            set(index, value);
-            rm::REDISMODULE_OK as c_int
-        }
+    let done = contain("CONFIG SET", || set_shown(index, &String::from_utf8_lossy(Str(text).bytes())));
+    match done.unwrap_or_else(|| Err("internal error".into())) {
+        Ok(()) => rm::REDISMODULE_OK as c_int,
         Err(refusal) => {
             // SAFETY: the server provides a place for the error, and frees what is stored there.
             unsafe { *error = NOWHERE.new_string(refusal.as_bytes()).0 };

@@ -7,7 +7,7 @@ use super::api::{call, Ctx, OpenKey, Str};
 use super::contain::contain;
 use super::state;
 use super::state::Note;
-use super::{blocking, clock, listeners, notifications, shutdown, ticks, timer, types};
+use super::{audit, blocking, clock, listeners, notifications, shutdown, ticks, timer, types};
 use crate::domain::KeyId;
 use redis_module::raw as rm;
 use std::ffi::{c_char, c_int, c_void, CStr};
@@ -106,6 +106,7 @@ extern "C" fn ticked(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent
             state::loading_has_ended();
             blocking::before_sleep();
             state::look_at_memory();
+            audit::before_sleep();
             ticks::end();
         });
     } else {
@@ -125,7 +126,10 @@ extern "C" fn cron(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, 
 }
 
 extern "C" fn shut_down(ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, _sub: u64, _data: *mut c_void) {
-    contain("the shutdown", || shutdown::note(Ctx(ctx)));
+    contain("the shutdown", || {
+        audit::finish(Ctx(ctx));
+        shutdown::note(Ctx(ctx));
+    });
 }
 
 extern "C" fn configured(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, _sub: u64, _data: *mut c_void) {

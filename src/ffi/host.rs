@@ -2,9 +2,9 @@
 //! of the scheduler.
 
 use super::api::{memory_permille, Argv, Ctx, OpenKey, Str};
-use super::by_key::{ByKey, OfKey};
+use super::by_key::ByKey;
 use super::contain::contain;
-use super::{blocking, counts, inner, listeners, state, ticks, types, users, walk};
+use super::{audit, blocking, counts, inner, listeners, state, ticks, types, users, walk};
 use crate::command::host::{Access, Host, Key, KeyType, Member, Ownership, Walked};
 use crate::command::reply::Reply;
 use crate::domain::entity::expiry::Expiry;
@@ -12,49 +12,19 @@ use crate::domain::entity::fault::Original;
 use crate::domain::entity::record::Payload;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::{Blob, Change, Db, Entity, Error, Fault, KeyId, Millis, Record, Service};
+use crate::observe::audit::trail::Trail;
+use crate::observe::audit::{Caller, Figures};
 use crate::snapshot;
 use crate::snapshot::{frame, ChangesWriter};
 use redis_module::raw as rm;
 use smallvec::SmallVec;
-use std::ffi::c_void;
 use std::ptr;
 
+mod opened;
 mod sending;
 mod values;
 
-/// A key in use.
-struct Opened {
-    db: Db,
-    /// The argument of the command that names it; 0 if none does.
-    arg: usize,
-    name: Str,
-    /// Whether the name is our own string, which has to be freed.
-    own_name: bool,
-    key: OpenKey,
-    /// The value, if it is of a module type.
-    value: *mut c_void,
-    module_type: *mut rm::RedisModuleType,
-}
-
-impl OfKey for Opened {
-    fn key(&self) -> Key<'_> {
-        Key { db: self.db, name: self.name.bytes(), arg: self.arg }
-    }
-}
-
-/// Changes of a key that have not been sent.
-struct Unsent {
-    db: Db,
-    name: Str,
-    own_name: bool,
-    writer: ChangesWriter,
-}
-
-impl OfKey for Unsent {
-    fn key(&self) -> Key<'_> {
-        Key { db: self.db, name: self.name.bytes(), arg: 0 }
-    }
-}
+use opened::{Opened, Unsent};
 
 /// Redis, during one callback.
 pub struct RedisHost {
@@ -318,6 +288,22 @@ impl Host for RedisHost {
 
     fn user(&self) -> Option<Vec<u8>> {
         users::name(self.ctx)
+    }
+
+    fn caller(&self) -> Caller {
+        audit::caller(self.ctx, self.connection())
+    }
+
+    fn trail<T>(&mut self, work: impl FnOnce(&mut Trail) -> T) -> T {
+        audit::with_trail(work)
+    }
+
+    fn audit_figures(&self) -> Figures {
+        audit::figures()
+    }
+
+    fn rotate_audit(&mut self, file: &str) -> Result<(), Error> {
+        audit::rotate(file)
     }
 
     fn may_access(&self, key: Key, access: Access) -> bool {

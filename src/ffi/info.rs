@@ -39,6 +39,14 @@ extern "C" fn write(info: *mut rm::RedisModuleInfoCtx, _for_crash_report: c_int)
                 ("cluster_reports_received".to_string(), node.peers.received),
                 ("cluster_reports_ignored".to_string(), node.peers.ignored),
             ];
+            let audit = host.audit_figures();
+            shown.extend([
+                ("audit_records".to_string(), node.audit.next - 1),
+                ("audit_queued".to_string(), audit.queued),
+                ("audit_unwritten_bytes".to_string(), audit.unwritten_bytes),
+                ("audit_failures".to_string(), audit.failures),
+                ("audit_dropped".to_string(), node.audit.dropped_total),
+            ]);
             shown.extend(host.totals().into_iter().map(|(name, count)| (name.to_string(), count)));
             shown.extend(health::fields(&report, &node.metrics));
             shown.extend(fields(&node.metrics));

@@ -19,6 +19,7 @@
 //! [`contain`], so that no panic reaches Redis.
 
 pub mod api;
+pub mod audit;
 pub mod blocking;
 pub mod bus;
 pub mod by_key;
@@ -93,6 +94,7 @@ fn start(ctx: Ctx, module_args: c_int) -> Result<(), String> {
     info::register(ctx)?;
     blocking::start(ctx);
     bus::start(ctx);
+    state::with_node(|node| audit::start(ctx, node)).unwrap_or(Ok(()))?;
     warn_of_eviction(ctx);
     let server = ctx.server_version_text();
     ctx.log("notice", &format!("LTMC {} loaded into {server}", env!("CARGO_PKG_VERSION")));

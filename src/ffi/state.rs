@@ -2,7 +2,7 @@
 
 use super::api::{memory_permille, Ctx};
 use super::clock;
-use super::{counts, detached, timer};
+use super::{audit, counts, detached, timer};
 use crate::command::node::Node;
 use crate::command::scheduler;
 use crate::domain::queue::rank::WaiterId;
@@ -73,6 +73,7 @@ pub fn start(ctx: Ctx) {
         node.boot = now_us;
         node.seed = now_us;
         node.trace.set_clock(clock::monotonic_ns);
+        node.audit.clock = clock::monotonic_ns;
         node.clock.set_now_us(now_us);
         node.recovers = !super::shutdown::was_orderly(ctx);
         node.role_changed(ctx.flags() & rm::REDISMODULE_CTX_FLAGS_SLAVE != 0);
@@ -112,9 +113,14 @@ pub fn with_node<T>(work: impl FnOnce(&mut Node) -> T) -> Option<T> {
     PROCESS.with(|process| {
         let mut node = process.node.try_borrow_mut().ok()?;
         set_time(&mut node);
+        node.audit.is_full = audit::is_full();
+        node.audit.drops = node.audit.is_full && (!node.settings.audit_blocks() || audit::is_overfull());
         take_in(process, &mut node);
         let result = work(&mut node);
         take_in(process, &mut node);
+        if !node.audit.records.is_empty() {
+            audit::hand_over_records(&mut node);
+        }
         process.attentive.set(!node.is_quiet() || !node.quarantine.is_empty() || !node.holdings.is_empty());
         node.checks.has_values = counts::has_values();
         let next = scheduler::next_tick(&node);

@@ -23,6 +23,19 @@ use serde::Serialize;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+/// The figures of the thread that writes the trail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Records that are no lines yet.
+    pub queued: u64,
+    /// Bytes of lines that are not in the file yet.
+    pub unwritten_bytes: u64,
+    /// Whether the file refuses lines.
+    pub is_failing: bool,
+    /// How often it did.
+    pub failures: u64,
+}
+
 /// What kind of thing a record is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {

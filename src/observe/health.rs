@@ -67,6 +67,8 @@ pub struct Report {
     pub has_panicked: bool,
     /// Whether a value was recently repaired.
     pub has_repaired: bool,
+    /// Whether the file of the audit trail refuses lines, or records are dropped.
+    pub is_audit_failing: bool,
     /// The services, in the order in which they are listed.
     pub services: Vec<ServiceReport>,
 }
@@ -80,6 +82,7 @@ impl Report {
             ("repair", self.has_repaired),
             ("sweep-lag", self.sweep_lag_ms > LAG_MS_MAX),
             ("event-loop-delay", self.loop_delay_max_us > LOOP_DELAY_US_MAX),
+            ("audit", self.is_audit_failing),
             ("memory", self.memory_permille.is_some_and(|permille| permille > MEMORY_PERMILLE_MAX)),
         ];
         reasons.into_iter().filter(|(_, holds)| *holds).map(|(reason, _)| reason).collect()
@@ -180,6 +183,7 @@ mod tests {
             ("repair", Report { has_repaired: true, ..well.clone() }),
             ("sweep-lag", Report { sweep_lag_ms: LAG_MS_MAX + 1, ..well.clone() }),
             ("event-loop-delay", Report { loop_delay_max_us: LOOP_DELAY_US_MAX + 1, ..well.clone() }),
+            ("audit", Report { is_audit_failing: true, ..well.clone() }),
             ("memory", Report { memory_permille: Some(MEMORY_PERMILLE_MAX + 1), ..well.clone() }),
         ] {
             assert_eq!((report.status(), report.reasons()), ("degraded", vec![reason]));

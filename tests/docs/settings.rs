@@ -19,13 +19,14 @@ fn range(row: &Row) -> String {
     match row.kind {
         SettingType::Number { min, max, .. } => format!("{min} to {max}"),
         SettingType::Word(words) => words.join(", "),
+        SettingType::Path => "a path".into(),
         SettingType::Switch { default: true } => "yes, no".into(),
         SettingType::Switch { default: false } => "no, yes".into(),
     }
 }
 
 fn default(row: &Row) -> String {
-    row.show(row.default_value())
+    Some(row.show(row.default_value())).filter(|shown| !shown.is_empty()).unwrap_or_else(|| "\"\"".into())
 }
 
 /// The text in comment lines.
@@ -48,7 +49,11 @@ fn the_example_configuration_has_all_settings() {
     for group in groups() {
         made += &format!("# --- {} ---\n\n", group[0].group);
         for row in group {
-            let unit = if let SettingType::Number { unit, .. } = row.kind { unit } else { "word" };
+            let unit = match row.kind {
+                SettingType::Number { unit, .. } => unit,
+                SettingType::Path => "path",
+                SettingType::Word(_) | SettingType::Switch { .. } => "word",
+            };
             let (text, name, default, range) = (comment(row.text), row.name, default(row), range(row));
             made += &format!(
                 "{text}\n# Default: {default}. Unit: {unit}. Range: {range}. Environment: {}.\n",
@@ -74,6 +79,7 @@ fn table_row(row: &Row) -> String {
             let shown = in_binary_unit(number).filter(|_| unit == "bytes");
             (format!("{range} {unit}"), default + &shown.map_or_else(String::new, |shown| format!(" ({shown})")))
         }
+        SettingType::Path => (range, format!("`{default}`")),
         _ => (format!("`{}`", range.replace(", ", "`, `")), format!("`{default}`")),
     };
     let text = row.text.replace('|', "\\|");

@@ -14,6 +14,8 @@ use ltmc::domain::lock::{Lock, LockEvent};
 use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::registry::RegistryEvent;
 use ltmc::domain::{Blob, Change, Connection, Entity, Error, Fault, KeyId, Millis, Record, Service};
+use ltmc::observe::audit::trail::Trail;
+use ltmc::observe::audit::{Caller, Figures};
 use ltmc::snapshot;
 use ltmc::snapshot::frame;
 use ltmc::snapshot::{ChangesWriter, Encoded};
@@ -76,6 +78,7 @@ pub struct MemoryHost {
     pub members: Vec<Member>,
     /// What `memory_permille` returns.
     pub memory_permille: Option<u64>,
+    pub trail: Trail,
 }
 
 impl MemoryHost {
@@ -341,6 +344,22 @@ impl Host for MemoryHost {
 
     fn user(&self) -> Option<Vec<u8>> {
         Some(b"default".to_vec())
+    }
+
+    fn caller(&self) -> Caller {
+        Caller { user: self.user().map(Into::into), client: Some(self.client), addr: None }
+    }
+
+    fn trail<T>(&mut self, work: impl FnOnce(&mut Trail) -> T) -> T {
+        work(&mut self.trail)
+    }
+
+    fn audit_figures(&self) -> Figures {
+        Figures::default()
+    }
+
+    fn rotate_audit(&mut self, _file: &str) -> Result<(), Error> {
+        Err(Error::usage("there are no files here"))
     }
 
     fn may_access(&self, _key: Key, _access: Access) -> bool {

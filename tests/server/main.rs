@@ -1,6 +1,7 @@
 //! Tests on real servers with the module loaded. `LTMC_SERVER=valkey-server` runs them on another
 //! server.
 
+mod audit;
 mod bad_input;
 mod buffer;
 mod cache;

@@ -1,6 +1,7 @@
 //! How a decision takes effect: it is replicated, applied, notified and counted, in one place for
 //! all services.
 
+use super::auditing;
 use super::bindings;
 use super::service::Serve;
 use super::watch_log;
@@ -73,7 +74,11 @@ fn change<E: Serve, H: Host>(
             create::<E, H>(node, host, key)?;
         }
     }
+    let audited = auditing::foresee::<E, H>(node, host, key, changes);
     let expiry = change_value::<E, H>(node, host, key, changes)?;
+    if let Some(audited) = audited {
+        auditing::note::<E, H>(node, host, key, audited);
+    }
     node.trace.at(Stage::Wake);
     tell_watchers::<E, H>(node, host, key, changes);
     node.trace.at(Stage::Notify);

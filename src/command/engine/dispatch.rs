@@ -1,5 +1,6 @@
 //! How every command begins: the checks that hold for all of them, then its handler.
 
+use super::auditing;
 use super::cx::{Command, Cx, Outcome};
 use super::keys::{is_searched, may_be_named, positions};
 use super::repair::check_usable;
@@ -13,7 +14,9 @@ use crate::observe::trace::Stage;
 /// Runs a command: first the checks that hold for all commands, then its handler.
 pub fn run<H: Host>(command: &Command<H>, cx: &mut Cx<H>) -> Result<Outcome, Error> {
     tracing::begin(cx);
-    let outcome = checked(command, cx).and_then(|()| check_access(cx)).and_then(|()| {
+    auditing::begin(cx);
+    let outcome = checked(command, cx).and_then(|()| check_access(cx)).and_then(|()| cx.check_actors());
+    let outcome = outcome.and_then(|()| {
         cx.node.trace.at(Stage::Decide);
         (command.run)(cx)
     });
@@ -24,6 +27,7 @@ pub fn run<H: Host>(command: &Command<H>, cx: &mut Cx<H>) -> Result<Outcome, Err
         metrics.errors += u64::from(outcome.is_err());
         metrics.rejected += u64::from(matches!(&outcome, Err(error) if error.code == Code::Limit));
     }
+    auditing::end(cx, &outcome);
     outcome
 }
 
@@ -52,6 +56,7 @@ fn checked<H: Host>(command: &Command<H>, cx: &mut Cx<H>) -> Result<(), Error> {
         let text = format!("wrong number of arguments ({}); syntax: {}", given - 1, command.spec.syntax());
         return Err(Error::usage(text));
     }
+    auditing::check_room(cx)?;
     let Some(service) = command.spec.service else { return Ok(()) };
     cx.node.settings.check_enabled(service)?;
     check_quarantine(cx)?;

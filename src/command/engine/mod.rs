@@ -1,6 +1,7 @@
 //! The way of every command and of every change, the same for all services.
 
 pub mod args;
+pub mod auditing;
 pub mod bindings;
 pub mod budget;
 pub mod commit;
@@ -18,6 +19,7 @@ pub mod repair;
 pub mod replay;
 pub mod reply_shape;
 pub mod requests;
+pub mod roles;
 pub mod service;
 pub mod spec;
 pub mod tracing;

@@ -146,6 +146,7 @@ fn give_back_in<E: Serve, H: Host>(
     if !is_ended {
         return GiveBack::All(0);
     }
+    node.audit.gives_back(binding.epoch);
     if check_usable(node, host, key.into()).is_err() {
         return GiveBack::Nothing;
     }

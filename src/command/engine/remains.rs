@@ -5,6 +5,7 @@
 //! told, and what a session owned is given back. LTMC ends a session that owns something just
 //! before its TTL is over, so this is for those that Redis was faster with.
 
+use super::auditing;
 use super::entity_types::with_key_type;
 use super::repair::check_usable;
 use super::service::Serve;
@@ -31,6 +32,7 @@ pub fn settle<H: Host>(node: &mut Node, host: &mut H, key: KeyId, mut remains: B
     if let Some(event) = remains.event.take() {
         host.notify((&key).into(), event);
         node.metrics.count_event(event);
+        auditing::expired(node, (&key).into(), event);
     }
     if let Some(log) = remains.log.take() {
         watch_log::serve_last(node, host, &key, *log);

@@ -1,6 +1,7 @@
 //! Rebuilds what is derived in a value, whatever its type, and keeps everybody from broken keys
 //! until that is done.
 
+use super::auditing;
 use super::entity_types::{service_of, with_key_type};
 use super::replay::note_value;
 use super::tracing;
@@ -127,8 +128,9 @@ pub fn check_usable<H: Host>(node: &Node, host: &mut H, key: Key) -> Result<(), 
 }
 
 /// Puts the value of `key` into quarantine, since it stays broken.
-pub fn close<H: Host>(host: &mut H, key: Key, broken: &Invariant) {
+pub fn close<H: Host>(node: &mut Node, host: &mut H, key: Key, broken: &Invariant) {
     put_aside(host, key, Fault::new(Reason::Broken(broken.clone())));
+    auditing::quarantined(node, key, "broken");
 }
 
 /// Puts the value of `key` into quarantine. False if there is no value of ours.
@@ -150,6 +152,9 @@ fn put_aside<H: Host>(host: &mut H, key: Key, fault: Fault) -> bool {
 pub fn count_panic_on<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, service: Option<Service>) {
     let panics = node.quarantine.count_panic(key.clone(), service);
     let is_too_many = panics >= PANICS_PER_KEY_MAX;
+    if panics == PANICS_PER_KEY_MAX {
+        auditing::quarantined(node, key.into(), "internal errors");
+    }
     if is_too_many && put_aside(host, key.into(), Fault::new(Reason::Panics(panics))) {
         node.quarantine.remove(key);
     }

@@ -37,9 +37,10 @@ fn begin_command<H: Host>(cx: &mut Cx<H>) {
     cx.node.trace.begin(beginning);
 }
 
-/// Begins the trace of a piece of the scheduler's work, in debug mode.
+/// A piece of the scheduler's work begins. In debug mode it is traced.
 #[inline]
 pub fn begin_round(node: &mut Node, key: Option<&KeyId>) {
+    node.audit.begin(None);
     if node.settings.mode() == Mode::Debug {
         node.trace.begin_round(node.clock.now(), key);
     }
@@ -65,11 +66,15 @@ pub fn end_round<H: Host>(node: &mut Node, host: &mut H) {
 
 /// How a command ended: the kind of its reply with its size or number, or its error.
 fn shown(outcome: &Result<Outcome, Error>) -> Cow<'static, str> {
-    let reply = match outcome {
-        Err(error) => return error.line().into(),
-        Ok(Outcome::Waits) => return "waits".into(),
-        Ok(Outcome::Reply(reply)) => reply,
-    };
+    match outcome {
+        Err(error) => error.line().into(),
+        Ok(outcome) => kind_of(outcome),
+    }
+}
+
+/// The kind of a reply with its size or number.
+pub fn kind_of(outcome: &Outcome) -> Cow<'static, str> {
+    let Outcome::Reply(reply) = outcome else { return "waits".into() };
     match reply {
         Reply::Nil => "nil".into(),
         Reply::Ok => "ok".into(),

@@ -1,6 +1,7 @@
 //! What a process knows beside its keys. None of it is durable: it starts empty after a restart,
 //! and nothing is lost by that.
 
+pub mod audit;
 pub mod connections;
 pub mod deferred;
 pub mod holdings;
@@ -22,6 +23,7 @@ use crate::domain::reactions::Remains;
 use crate::domain::value::time::Gaps;
 use crate::domain::{AgentBinding, Clock, Connection, Error, KeyId, Millis, Service};
 use crate::observe::{Metrics, Peers, Trace};
+use audit::Audit;
 use connections::ConnectionIndex;
 use deferred::DeferredWork;
 use holdings::HoldingsIndex;
@@ -46,6 +48,8 @@ pub struct Node {
     pub metrics: Metrics,
     /// The commands that were traced in debug mode.
     pub trace: Trace,
+    /// The audit records that are not handed over yet.
+    pub audit: Audit,
     /// What the other nodes of the cluster reported about themselves.
     pub peers: Peers,
     /// When which key has to be looked at, and when which wait ends.

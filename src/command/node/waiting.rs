@@ -58,15 +58,17 @@ impl Node {
         });
     }
 
-    /// Runs `serve`, which serves waiting clients. The trace is told.
+    /// Runs `serve`, which serves waiting clients. Trace and audit trail are told.
     pub fn serving<T>(&mut self, serve: impl FnOnce(&mut Self) -> T) -> T {
         self.following(Stage::Wake, serve)
     }
 
-    /// Runs `work`, which follows from what a command asked for. The trace is told.
+    /// Runs `work`, which follows from what a command asked for. Trace and audit trail are told.
     pub fn following<T>(&mut self, stage: Stage, work: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.trace.rebase(Base { stage, follows: true });
+        let followed = std::mem::replace(&mut self.audit.follows, true);
         let done = work(self);
+        self.audit.follows = followed;
         self.trace.rebase(before);
         done
     }

@@ -4,7 +4,7 @@
 pub mod memory_pressure;
 pub mod scrub;
 
-use super::engine::{bindings, reactions, remains, tracing, watch_log};
+use super::engine::{auditing, bindings, reactions, remains, tracing, watch_log};
 use super::host::{Host, KeyType, Ownership, UNSURE_MS};
 use super::node::Node;
 use super::settings::Setting;
@@ -24,9 +24,15 @@ use crate::domain::{Code, Connection, Entity, Error, KeyId, Millis};
 use crate::observe::trace::Stage;
 use memory_pressure::ask_for_memory;
 
+/// How soon to look whether the audit trail takes records again, ms.
+const HELD_UP_MS: Millis = 100;
+
 /// One round of the scheduler: a sweep over what is due, and the next step of the automatic check
 /// if that is due.
 pub fn tick<H: Host>(node: &mut Node, host: &mut H) {
+    if auditing::is_held_up(node) {
+        return;
+    }
     let is_sweep = next_sweep(node).is_some_and(|when| when <= node.now());
     let is_check = scrub::next_step(node).is_some_and(|when| when <= node.now());
     if is_sweep || !is_check {
@@ -87,6 +93,9 @@ fn next_piece<H: Host>(node: &mut Node, host: &mut H, watchers_first: bool) -> O
 
 /// When the next round has something to do, unix ms; 0 if at once.
 pub fn next_tick(node: &Node) -> Option<Millis> {
+    if auditing::is_held_up(node) {
+        return Some(node.now() + HELD_UP_MS);
+    }
     next_sweep(node).into_iter().chain(scrub::next_step(node)).min()
 }
 

@@ -99,7 +99,7 @@ fn mend<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, type_name: &str, in
             host.log(&format!("LTMC: {shown} was broken: {}; what is derived in it was made anew", invariant.0));
         }
         Some(left) => {
-            close(host, key.into(), left);
+            close(node, host, key.into(), left);
             host.log(&format!("LTMC: {shown} is broken beyond its derived indexes, and in quarantine: {}", left.0));
         }
     }

@@ -8,6 +8,7 @@
 ///     LockLeaseMs: number("ms", 0..=100) = 30;        unit, smallest and largest value, default
 ///     FailureDetector: word(deadline | phi);          the first word is the default
 ///     BindAgentToUser: switch = no;
+///     AuditFile: path;                                none by default
 ///     OrchestrationMode: word(a | b), env THIS_NAME;  instead of LTMC_ORCHESTRATION_MODE
 /// }
 /// ```
@@ -42,6 +43,7 @@ macro_rules! settings {
         SettingType::Number { unit: $unit, default: $default, min: $min, max: $max }
     };
     (@kind word($($word:ident)|+)) => { SettingType::Word(&[$(stringify!($word)),+]) };
+    (@kind path) => { SettingType::Path };
     (@kind switch = yes) => { SettingType::Switch { default: true } };
     (@kind switch = no) => { SettingType::Switch { default: false } };
     (@environment $id:ident) => { settings!(@text Name::of_environment(stringify!($id))) };

@@ -31,6 +31,9 @@ pub enum SettingType {
     },
     /// One of several words; the value is the word's index, and the first is the default.
     Word(&'static [&'static str]),
+    /// The path of a file, or an empty text for none. It is kept beside the numbers, see
+    /// [`Settings::text_at`].
+    Path,
     /// `yes` (1) or `no` (0).
     Switch {
         /// Default.
@@ -72,7 +75,7 @@ impl Row {
     pub fn default_value(&self) -> i64 {
         match self.kind {
             SettingType::Number { default, .. } => default,
-            SettingType::Word(_) => 0,
+            SettingType::Word(_) | SettingType::Path => 0,
             SettingType::Switch { default } => i64::from(default),
         }
     }
@@ -80,7 +83,7 @@ impl Row {
     /// The value as CONFIG GET shows it, if it is a word.
     pub fn word(&self, value: i64) -> Option<&'static str> {
         match self.kind {
-            SettingType::Number { .. } => None,
+            SettingType::Number { .. } | SettingType::Path => None,
             SettingType::Word(words) => words.get(value as usize).copied(),
             SettingType::Switch { .. } => {
                 SWITCH_WORDS.iter().find(|(_, meaning)| *meaning == value).map(|(word, _)| *word)
@@ -93,13 +96,17 @@ impl Row {
         match self.kind {
             SettingType::Number { max, .. } => max.unsigned_abs(),
             SettingType::Word(words) => words.len() as u64 - 1,
+            SettingType::Path => 0,
             SettingType::Switch { .. } => 1,
         }
     }
 
     /// The value as CONFIG GET shows it.
     pub fn show(&self, value: i64) -> String {
-        self.word(value).map_or_else(|| value.to_string(), str::to_string)
+        match self.kind {
+            SettingType::Path => String::new(),
+            _ => self.word(value).map_or_else(|| value.to_string(), str::to_string),
+        }
     }
 
     /// Reads a value, wherever it comes from; errs with what was given and what is allowed.
@@ -113,6 +120,10 @@ impl Row {
                 let at = words.iter().position(|word| word.eq_ignore_ascii_case(text));
                 (at.map(|at| at as i64), words.join(", "))
             }
+            SettingType::Path => {
+                let fits = text.len() <= PATH_BYTES_MAX && !text.contains('\0');
+                (fits.then_some(0), format!("paths of up to {PATH_BYTES_MAX} bytes, or nothing"))
+            }
             SettingType::Switch { .. } => {
                 let found = SWITCH_WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
                 let words: Vec<&str> = SWITCH_WORDS.iter().map(|(word, _)| *word).collect();
@@ -123,30 +134,57 @@ impl Row {
     }
 }
 
+/// Longest path, bytes.
+const PATH_BYTES_MAX: usize = 4096;
+
 /// The values in force.
 #[derive(Debug, Clone)]
-pub struct Settings([i64; SETTINGS.len()]);
+pub struct Settings {
+    values: [i64; SETTINGS.len()],
+    /// The one path that there is.
+    audit_file: Box<str>,
+}
 
 impl Default for Settings {
     fn default() -> Self {
-        Self(std::array::from_fn(|at| SETTINGS[at].default_value()))
+        Self { values: std::array::from_fn(|at| SETTINGS[at].default_value()), audit_file: "".into() }
     }
 }
 
 impl Settings {
     /// The value with this place in the table.
     pub fn at(&self, index: usize) -> i64 {
-        self.0[index]
+        self.values[index]
+    }
+
+    /// The value with this place in the table, if it is a path.
+    pub fn text_at(&self, index: usize) -> Option<&str> {
+        (index == Setting::AuditFile as usize).then_some(self.audit_file())
+    }
+
+    /// The file of the audit trail; empty if there is none.
+    pub fn audit_file(&self) -> &str {
+        &self.audit_file
+    }
+
+    /// Sets the path.
+    pub fn set_audit_file(&mut self, path: &str) {
+        self.audit_file = path.into();
+    }
+
+    /// The value with this place in the table, as CONFIG GET shows it.
+    pub fn show(&self, index: usize) -> String {
+        self.text_at(index).map_or_else(|| SETTINGS[index].show(self.at(index)), str::to_string)
     }
 
     /// Sets the value with this place in the table; the server has checked its range.
     pub fn set_at(&mut self, index: usize, value: i64) {
-        self.0[index] = value;
+        self.values[index] = value;
     }
 
     /// A value that is not negative by its range.
     pub fn get(&self, setting: Setting) -> u64 {
-        u64::try_from(self.0[setting as usize]).unwrap_or(0)
+        u64::try_from(self.values[setting as usize]).unwrap_or(0)
     }
 }
 

@@ -21,7 +21,37 @@ pub enum Mode {
     Debug,
 }
 
+/// What goes into the audit trail. Each level has what the one before has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AuditLevel {
+    /// Nothing.
+    Off,
+    /// What was denied, and what operators do.
+    Denied,
+    /// Every change.
+    Write,
+    /// Everything.
+    All,
+}
+
 impl Settings {
+    /// What goes into the audit trail.
+    #[inline]
+    pub fn audit_level(&self) -> AuditLevel {
+        match self.get(Setting::Audit) {
+            0 if self.mode() == Mode::Basic => AuditLevel::Off,
+            1 => AuditLevel::Off,
+            2 => AuditLevel::Denied,
+            0 | 3 => AuditLevel::Write,
+            _ => AuditLevel::All,
+        }
+    }
+
+    /// Whether commands fail while the audit trail cannot take more.
+    pub fn audit_blocks(&self) -> bool {
+        self.get(Setting::AuditOnFull) == 0
+    }
+
     /// The mode in force.
     pub fn mode(&self) -> Mode {
         match self.get(Setting::OrchestrationMode) {

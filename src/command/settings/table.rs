@@ -53,6 +53,26 @@ settings! {
         TraceMax: number("commands", 1..=10_000) = 128;
     }
 
+    "Audit" {
+        /// What goes into the audit trail. `auto`: as `off` in `basic` mode, and as `write` in
+        /// `full` and `debug`. `off`: nothing. `denied`: what was refused because the caller may
+        /// not do it or no longer, LTMC.LOCK.BREAK, LTMC.REPAIR, LTMC.APPLY by clients,
+        /// quarantines, and changes of these settings. `write`: also every change of a key, and
+        /// what follows from it. `all`: also reads and commands that change nothing.
+        Audit: word(auto | off | denied | write | all);
+
+        /// The file of the audit trail; empty: only LTMC.AUDIT shows it. A file that holds a trail
+        /// is continued. Not two servers may write to one file.
+        AuditFile: path;
+
+        /// How many of the latest records LTMC.AUDIT shows.
+        AuditRingMax: number("records", 0..=1_000_000) = 10_000;
+
+        /// What happens while the file cannot take more. `block`: commands fail with LIMIT, and
+        /// what time brings waits. `drop`: records are dropped and counted.
+        AuditOnFull: word(block | drop);
+    }
+
     "Locks" {
         /// If `no`, every lock command fails with DISABLED; data is kept.
         MemoryLockingEnabled: switch = yes;

@@ -435,6 +435,10 @@ impl Entity for Buffer {
         self.agents_touched(event)
     }
 
+    fn losers(&self, event: &BufferEvent) -> Vec<Bytes> {
+        self.agents_losing(event)
+    }
+
     fn memory_bytes(&self) -> usize {
         let usage = self.usage.evictor.heap_bytes() + self.usage.popularity.heap_bytes();
         let sharing = table_bytes(self.sharing.len(), size_of::<(usize, Sharing)>());

@@ -297,18 +297,27 @@ impl Buffer {
         bytes.saturating_sub(chunk.map_or(0, |chunk| chunk.held_by(agent)))
     }
 
-    /// The agents that hold more or less after `event`.
+    /// The agents that may hold nothing after `event`.
+    pub(super) fn agents_losing(&self, event: &BufferEvent) -> Vec<Bytes> {
+        match event {
+            BufferEvent::Released { agent, .. } | BufferEvent::Unpinned { agent, .. } => vec![agent.clone()],
+            BufferEvent::Gone { ids, .. } => {
+                let chunks = ids.iter().filter_map(|id| self.find(id));
+                chunks.flat_map(|(_, chunk)| chunk.agents().cloned()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The other agents that hold more or less after `event`.
     pub(super) fn agents_touched(&self, event: &BufferEvent) -> Vec<Bytes> {
         let all_of = |id: &Bytes| self.find(id).into_iter().flat_map(|(_, chunk)| chunk.agents().cloned());
         match event {
             BufferEvent::Allocated { agent, .. }
             | BufferEvent::Retained { agent, .. }
-            | BufferEvent::Released { agent, .. }
-            | BufferEvent::Pinned { agent, .. }
-            | BufferEvent::Unpinned { agent, .. } => vec![agent.clone()],
+            | BufferEvent::Pinned { agent, .. } => vec![agent.clone()],
             BufferEvent::Put { id, pin, .. } => all_of(id).chain(pin.iter().map(|(agent, _)| agent.clone())).collect(),
             BufferEvent::Sealed { id, .. } => all_of(id).collect(),
-            BufferEvent::Gone { ids, .. } => ids.iter().flat_map(all_of).collect(),
             _ => Vec::new(),
         }
     }

@@ -83,6 +83,11 @@ pub trait Event: Serialize + DeserializeOwned + Clone + std::fmt::Debug {
     /// The connection whose end the entity reacts to from now on.
     fn connection(&self) -> Option<Connection>;
 
+    /// The agent that got something by it, or about which it is.
+    fn agent(&self) -> Option<&[u8]> {
+        None
+    }
+
     /// Whether the event stays on this node. Such an event has no name, is not replicated, and
     /// changes nothing that is saved.
     fn is_local(&self) -> bool {
@@ -188,7 +193,12 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
         0
     }
 
-    /// The agents that hold more or less here after `event`, or nothing any more.
+    /// The agents that may hold nothing here after `event`.
+    fn losers(&self, _event: &Self::Event) -> Vec<Bytes> {
+        Vec::new()
+    }
+
+    /// The other agents whose [amount](Self::amount) changes with `event`.
     fn touched(&self, _event: &Self::Event) -> Vec<Bytes> {
         Vec::new()
     }

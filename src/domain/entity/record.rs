@@ -192,7 +192,9 @@ impl<E: Entity> Record<E> {
     /// Has `apply` make an event, and logs it for watchers. Agents that hold nothing here
     /// afterwards are unbound.
     fn happen<T: Borrow<E::Event>>(&mut self, mut event: T, apply: impl FnOnce(&mut E, &mut T)) -> Effects {
-        let touched = self.bindings.as_ref().map_or_else(Vec::new, |_| self.state.touched(event.borrow()));
+        let is_bound = self.bindings.is_some();
+        let losers = if is_bound { self.state.losers(event.borrow()) } else { Vec::new() };
+        let touched = if is_bound { self.state.touched(event.borrow()) } else { Vec::new() };
         let was_empty = self.state.is_empty();
         let name = event.borrow().name();
         self.revision = (self.revision + u64::from(name.is_some())).min(i64::MAX as u64);
@@ -207,11 +209,11 @@ impl<E: Entity> Record<E> {
             }
             None => apply(&mut self.state, &mut event),
         }
-        let mut effects = Effects { expiry: self.state.expiry_after(event.borrow()), ..Effects::default() };
-        for agent in touched {
-            match self.state.holds(&agent) {
-                true => effects.touched.push(agent),
-                false => effects.ended_bindings.extend(self.unbind(&agent)),
+        let mut effects = Effects { expiry: self.state.expiry_after(event.borrow()), touched, ..Effects::default() };
+        for loser in losers {
+            match self.state.holds(&loser) {
+                true => effects.touched.push(loser),
+                false => effects.ended_bindings.extend(self.unbind(&loser)),
             }
         }
         // What was empty before has only begun: the first event of a value may just say how it is

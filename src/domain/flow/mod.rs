@@ -329,9 +329,13 @@ impl Entity for Flow {
     }
 
     fn touched(&self, event: &FlowEvent) -> Vec<Bytes> {
-        if let FlowEvent::Claimed(claimed) = event {
-            return vec![claimed.agent.clone()];
+        match event {
+            FlowEvent::Claimed(claimed) => vec![claimed.agent.clone()],
+            _ => Vec::new(),
         }
+    }
+
+    fn losers(&self, event: &FlowEvent) -> Vec<Bytes> {
         let task = event.task().filter(|_| event.ends_attempt()).and_then(|id| self.task(id));
         task.and_then(|task| task.run()).map(|run| run.agent.clone()).into_iter().collect()
     }

@@ -109,6 +109,13 @@ impl Event for LockEvent {
         })
     }
 
+    fn agent(&self) -> Option<&[u8]> {
+        match self {
+            LockEvent::Granted(grant) => Some(&grant.owner),
+            _ => None,
+        }
+    }
+
     fn fence(&self) -> Option<Fence> {
         match self {
             LockEvent::Granted(grant) => Some(grant.fence),

@@ -242,6 +242,12 @@ impl Entity for Lock {
     fn touched(&self, event: &LockEvent) -> Vec<Bytes> {
         match event {
             LockEvent::Granted(grant) => vec![grant.owner.clone()],
+            _ => Vec::new(),
+        }
+    }
+
+    fn losers(&self, event: &LockEvent) -> Vec<Bytes> {
+        match event {
             LockEvent::Ended { fence, .. } => {
                 self.grants.get(*fence).map(|grant| grant.owner.clone()).into_iter().collect()
             }

@@ -348,6 +348,12 @@ impl Entity for Mail {
     fn touched(&self, event: &MailEvent) -> Vec<Bytes> {
         match event {
             MailEvent::Received { agent, .. } | MailEvent::Extended { agent, .. } => vec![agent.clone()],
+            _ => Vec::new(),
+        }
+    }
+
+    fn losers(&self, event: &MailEvent) -> Vec<Bytes> {
+        match event {
             MailEvent::Left { agent, .. }
             | MailEvent::Parted { agent, .. }
             | MailEvent::Acknowledged { agent, .. }

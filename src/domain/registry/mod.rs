@@ -438,7 +438,7 @@ impl Entity for Registry {
         self.claims_with(agent, Fence::MAX).next().is_some()
     }
 
-    fn touched(&self, event: &RegistryEvent) -> Vec<Bytes> {
+    fn losers(&self, event: &RegistryEvent) -> Vec<Bytes> {
         let ended_fence = match event {
             RegistryEvent::Released { fence, .. } => Some(*fence),
             // All claims on it end.

@@ -432,7 +432,7 @@ impl<S: State> Entity for Versioned<S> {
         self.participants.contains_key(agent)
     }
 
-    fn touched(&self, event: &VersionedEvent<S>) -> Vec<Bytes> {
+    fn losers(&self, event: &VersionedEvent<S>) -> Vec<Bytes> {
         match event {
             VersionedEvent::Left { agent, .. } => vec![agent.clone()],
             _ => Vec::new(),

@@ -14,10 +14,10 @@ pub struct Entry {
 }
 
 /// The end of the chain, the last records, and the lines that are still to be written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Trail {
     node: String,
-    chain: Arc<str>,
+    chain: Box<str>,
     ring: VecDeque<Entry>,
     ring_max: usize,
     /// Lines that are not in the file yet; `None` if there is no file.
@@ -43,7 +43,7 @@ impl Trail {
     pub fn push(&mut self, record: Record) {
         let unlinked = record.unlinked(&self.node);
         let chain: Arc<str> = link(&self.chain, &unlinked).into();
-        self.chain = chain.clone();
+        self.chain = (*chain).into();
         if let Some(unwritten) = &mut self.unwritten {
             unwritten.push_str(&linked(&unlinked, &chain));
             unwritten.push('\n');

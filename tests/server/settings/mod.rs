@@ -7,6 +7,10 @@ mod switches;
 /// Name, a value other than the default, and one that is refused.
 const SETTINGS: &[(&str, &str, &str)] = &[
     ("orchestration-mode", "full", "fast"),
+    ("audit", "write", "some"),
+    ("audit-file", "trail.jsonl", "no/such/folder/trail.jsonl"),
+    ("audit-ring-max", "0", "-1"),
+    ("audit-on-full", "drop", "wait"),
     ("agent-registry-enabled", "no", "perhaps"),
     ("context-coordination-enabled", "no", "2"),
     ("memory-locking-enabled", "no", "nowhere"),
@@ -430,7 +434,7 @@ fn a_new_default_lease_is_for_new_locks() {
 #[test]
 fn an_acl_user_acts_only_under_its_own_name_if_agents_are_bound() {
     let server = Server::start();
-    server.run("ACL SETUSER ada on nopass ~* +@all");
+    server.run("ACL SETUSER ada on nopass ~* +@all -ltmc.lock.break");
     let mut ada = server.client();
     ada.run("AUTH ada x").ok();
     assert!(ada.run("LTMC.LOCK k bob").int() > 0, "nobody is bound by default");

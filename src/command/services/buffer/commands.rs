@@ -147,7 +147,7 @@ pub fn allocate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         match word {
             "ID" => id = Some(args.id("ID")?.to_vec()),
             "SIZE" => bytes = Some(args.number("SIZE", 0, CHUNK_BYTES_END as u64)?),
-            "AGENT" => agent = cx.actor(&mut args, "AGENT")?,
+            "AGENT" => agent = args.id("AGENT")?,
             "META" => meta = chunk_meta(cx.node, &mut args)?,
             "PX" | "EX" => lease_ms = args.duration(word)?,
             "REGISTRY" => registry = Some(args.registry()?),
@@ -197,9 +197,7 @@ fn put_options<'a, H: Host>(cx: &Cx<H>, args: &mut Args<'a>) -> Result<PutOption
     while let Some(word) = args.option()? {
         match word {
             "IFVERSION" => options.expected = Some(args.version("IFVERSION")?),
-            "PIN" => {
-                options.pin = Some((cx.actor(args, "the agent after PIN")?, args.millis("the time after PIN", 1)?))
-            }
+            "PIN" => options.pin = Some((args.id("the agent after PIN")?, args.millis("the time after PIN", 1)?)),
             "META" => options.meta = chunk_meta(cx.node, args)?,
             "PX" | "EX" => options.ttl_ms = Some(args.duration(word)?),
             "REGISTRY" => options.registry = Some(args.registry()?),
@@ -286,7 +284,7 @@ fn parse_holder<'a, H: Host>(cx: &Cx<'a, H>) -> Result<(Args<'a>, &'a [u8], &'a 
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("buffer")?;
     let id = args.id("id")?;
-    let agent = cx.actor(&mut args, "agent")?;
+    let agent = args.id("agent")?;
     Ok((args, id, agent))
 }
 

@@ -22,6 +22,7 @@ use crate::domain::flow::{decide, work, Flow, Task};
 use crate::domain::limits::{AGENT_LABELS_MAX, TASK_CLAIMS_MAX, TASK_TEXT_BYTES_MAX};
 use crate::domain::value::capability::Capability;
 use crate::domain::{Bytes, Error, Fence, Millis, Service};
+use crate::observe::trace::Stage;
 use std::sync::Arc;
 
 /// How much of what is due is decided before a claim looks for a task.
@@ -36,8 +37,8 @@ struct TaskClaimArgs {
     request_id: Option<RequestId>,
 }
 
-fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<TaskClaimArgs, Error> {
-    let agent = cx.actor(args, "agent")?;
+fn parse_claim(args: &mut Args) -> Result<TaskClaimArgs, Error> {
+    let agent = args.id("agent")?;
     let (mut caps, mut registry) = (None, None);
     let (mut count, mut lease_ms, mut block_ms, mut request_id) = (1, None, None, None);
     while let Some(word) = args.option()? {
@@ -67,7 +68,7 @@ fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<TaskClaimArgs, Er
 pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("flow")?;
-    let mut claim_args = parse_claim(cx, &mut args)?;
+    let mut claim_args = parse_claim(&mut args)?;
     let key = cx.key(1);
     let claim = &mut claim_args.claim;
     if !claim.registry.is_empty() {
@@ -79,7 +80,7 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if let Some(answer) = answered::<Flow, H>(cx.node, cx.host, key, claim_args.request_id.as_ref())? {
         return Ok(Outcome::Reply(stored_claims(cx.node, cx.host, key, &answer)));
     }
-    decide_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
+    cx.node.following(Stage::Decide, |node| decide_due(node, cx.host, key, DUE_BEFORE_CLAIM))?;
     go_on(cx.node, cx.host, key);
     claim_or_wait(cx, claim_args)
 }
@@ -200,7 +201,7 @@ pub fn complete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         _ if !asks_next => Ok(Outcome::Reply(Reply::Ok)),
         None => Ok(Outcome::Reply(next_again(cx, id, fence)?)),
         Some(claim) => {
-            decide_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
+            cx.node.following(Stage::Decide, |node| decide_due(node, cx.host, key, DUE_BEFORE_CLAIM))?;
             go_on(cx.node, cx.host, key);
             claim_or_wait(cx, TaskClaimArgs { claim, asks_registry: false, block_ms, request_id: None })
         }

@@ -20,6 +20,7 @@ use crate::domain::lock::queue::{GrantPass, LockWaiter, Locks};
 use crate::domain::lock::{deadlock, decide, Lock, LockEvent, Mode, Request};
 use crate::domain::queue::rank::{Class, Rank, WaiterId};
 use crate::domain::{AgentBinding, Bytes, Change, Error, Fence, KeyId, Millis, Service};
+use crate::observe::trace::Stage;
 use smallvec::SmallVec;
 use std::cell::RefCell;
 
@@ -196,7 +197,10 @@ pub fn commit_grant<H: Host>(
 /// Removes the grants whose leases have expired, and serves waiting clients.
 pub fn expire<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
     let mut ends = expired(node, host, key)?;
-    commit_changes::<Lock, H>(node, host, key, &mut ends)
+    if ends.is_empty() {
+        return Ok(());
+    }
+    node.following(Stage::Decide, |node| commit_changes::<Lock, H>(node, host, key, &mut ends))
 }
 
 /// The ends of the grants whose leases have expired.

@@ -12,13 +12,15 @@ use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::command::settings::SETTINGS;
 use crate::domain::{Error, Service};
+use std::borrow::Cow;
 
 /// `LTMC.STATUS`
 pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let node = &*cx.node;
     let settings = SETTINGS.iter().enumerate().map(|(at, row)| {
         let value = node.settings.at(at);
-        (row.name.into(), row.word(value).map_or(Reply::Integer(value), Reply::text))
+        let text = row.word(value).map(Cow::from).or_else(|| Some(node.settings.text_at(at)?.to_string().into()));
+        (row.name.into(), text.map_or(Reply::Integer(value), Reply::Text))
     });
     let health = health::report(node, cx.host);
     let totals = cx.host.totals().into_iter().map(|(name, count)| (name.into(), Reply::number(count)));

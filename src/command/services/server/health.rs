@@ -32,6 +32,7 @@ pub fn report<H: Host>(node: &Node, host: &H) -> Report {
         quarantined: node.quarantine.count(None) + Service::ALL.iter().map(|of| host.quarantined(*of)).sum::<u64>(),
         has_panicked: is_recent(metrics.panicked_at, now),
         has_repaired: is_recent(metrics.repaired_at, now),
+        is_audit_failing: host.audit_figures().is_failing || node.audit.dropped > 0 || node.audit.is_full,
         services: services.collect(),
     }
 }

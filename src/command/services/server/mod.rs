@@ -1,5 +1,6 @@
 //! Commands about the module itself.
 
+pub mod audit;
 pub mod cluster;
 pub mod commands;
 pub mod health;

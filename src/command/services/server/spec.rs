@@ -2,10 +2,12 @@
 
 use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
+use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec};
-use crate::command::services::spec::{KEY, ROW, UPDATE_FIRST};
+use crate::command::services::spec::{KEY, READ_ROW, UPDATE_FIRST};
 
-const SERVER_ROW: Spec = Spec { service: None, keys: &[], flags: Flags::READONLY, categories: "read fast", ..ROW };
+/// What they share. Most of them are an operator's.
+const SERVER_ROW: Spec = Spec { keys: &[], roles: Roles::OPERATOR, categories: "read fast", ..READ_ROW };
 
 const ROLES: &[&str] = &["primary", "replica"];
 const MODES: &[&str] = &["basic", "full", "debug"];
@@ -101,7 +103,7 @@ const HEALTH_MAP: Shape = Shape::map(&[
     Field::new("check_round_ms", Shape::MS.or_nil("no round has ended yet")),
     Field::new("services", Shape::map_of("service", &SERVICE_HEALTH)),
 ]);
-const REASONS: &[&str] = &["quarantine", "panic", "repair", "sweep-lag", "event-loop-delay", "memory"];
+const REASONS: &[&str] = &["quarantine", "panic", "repair", "sweep-lag", "event-loop-delay", "audit", "memory"];
 
 const REPAIRED: Shape = Shape::map(&[
     Field::new(
@@ -159,6 +161,7 @@ pub const STATUS: Spec = Spec {
     name: "LTMC.STATUS",
     arity: 1,
     flags: Flags::READONLY.and(Flags::FAST).and(Flags::ALLOW_STALE),
+    roles: Roles::ALL,
     complexity: "O(1)",
     summary: "Shows the state of this node.",
     reply: STATUS_MAP,
@@ -169,6 +172,7 @@ pub const CLUSTER: Spec = Spec {
     name: "LTMC.CLUSTER",
     arity: 1,
     flags: STATUS.flags,
+    roles: Roles::WATCHERS.and(Roles::AUDITOR),
     complexity: "O(N) with N the nodes",
     summary:
         "Shows all nodes of the cluster, each with its last report; without cluster, the primary and its replicas.",
@@ -180,6 +184,7 @@ pub const HEALTH: Spec = Spec {
     name: "LTMC.HEALTH",
     arity: 1,
     flags: Flags::READONLY.and(Flags::FAST).and(Flags::ALLOW_STALE),
+    roles: Roles::WATCHERS.and(Roles::AUDITOR),
     complexity: "O(N) with N the keys on which internal errors happened, normally none",
     summary: "Shows whether this node is well, and why not.",
     reply: HEALTH_MAP,
@@ -245,6 +250,61 @@ pub const TRACE: Spec = Spec {
             Arg::word("reset", "RESET"),
         ],
     )],
+    ..SERVER_ROW
+};
+
+const RECORD: Shape = Shape::map(&[
+    Field::new("n", Shape::NUMBER.about("of the record")),
+    Field::new("at_ms", Shape::UNIX_MS),
+    Field::new("node", Shape::TEXT.about("run id of the node")),
+    Field::new("user", Shape::TEXT.or_nil("it is not known, or it was the server")),
+    Field::new("client", Shape::NUMBER.about("the id of the connection").or_nil("there was none")),
+    Field::new("addr", Shape::TEXT.or_nil("it is not known")),
+    Field::new("agent", Shape::TEXT.or_nil("none was named")),
+    Field::new("command", Shape::TEXT.about("or the event")),
+    Field::new("class", Shape::word(&["read", "write", "admin", "denied", "config", "reaction"])),
+    Field::new("db", Shape::NUMBER),
+    Field::new("key", Shape::TEXT.or_nil("it is about none")),
+    Field::new("object", Shape::TEXT.about("path, task, tool, chunk, field").or_nil("none was named")),
+    Field::new("before", Shape::NUMBER.about("revision").or_nil("there was no key, or nothing changed")),
+    Field::new("after", Shape::NUMBER.about("revision").or_nil("there is no key, or nothing changed")),
+    Field::new("outcome", Shape::TEXT),
+    Field::new("us", Shape::US),
+    Field::new("reqid", Shape::TEXT.or_nil("none was given")),
+    Field::new("bytes", Shape::integer(Unit::Bytes).about("of the values that were given")),
+    Field::new("cause", Shape::NUMBER.about("the record that it follows from").or_nil("it follows from none")),
+    Field::new("chain", Shape::TEXT.about("SHA-256")),
+]);
+
+pub const AUDIT: Spec = Spec {
+    name: "LTMC.AUDIT",
+    arity: -2,
+    flags: Flags::READONLY.and(Flags::ADMIN).and(Flags::ALLOW_STALE),
+    roles: Roles::AUDITOR,
+    categories: "read slow admin dangerous",
+    complexity: "O(N) with N the records in the ring",
+    summary: "Shows the last records of the audit trail, or has it go on in a new file.",
+    reply: Shape::one_of(&[
+        Case::new("GET", Shape::list(&RECORD).about("the newest first")),
+        Case::new("LEN", Shape::COUNT),
+        Case::new("RESET or ROTATE", Shape::OK),
+    ]),
+    args: &[
+        Arg::one_of(
+            "subcommand",
+            &[
+                Arg::word("get", "GET"),
+                Arg::word("len", "LEN"),
+                Arg::word("reset", "RESET"),
+                Arg::word("rotate", "ROTATE"),
+            ],
+        ),
+        Arg::integer("n").optional(),
+        Arg::string("user").after("USER").optional(),
+        Arg::string("agent").after("AGENT").optional(),
+        Arg::string("name").after("KEY").optional(),
+        Arg::string("class").after("CLASS").optional(),
+    ],
     ..SERVER_ROW
 };
 

@@ -1,0 +1,277 @@
+//! What goes into the audit trail: each command that the level asks for, each key that changed, and
+//! what is always recorded. [`crate::observe::audit`] says what the trail is.
+//!
+//! The event loop only copies what a record needs. What the command was about is found by the
+//! trail's thread, along the command's row.
+
+use super::cx::{Cx, Outcome};
+use super::keys::positions;
+use super::spec::{Flags, Spec};
+use super::tracing::kind_of;
+use super::walk::{Leaf, Walk};
+use crate::command::host::{Host, Key};
+use crate::command::node::audit::{Changed, Described, Open};
+use crate::command::node::Node;
+use crate::command::reply::Reply;
+use crate::command::settings::policies::AuditLevel;
+use crate::domain::{Change, Code, Db, Entity, Error, Event};
+use crate::observe::audit::{Caller, Class, Ended, Record, Subject};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// How much of each argument is kept, bytes. Ids and paths are not longer.
+const ARG_BYTES_MAX: usize = 1024;
+/// How many arguments are kept. What a command is about stands among the first.
+const ARGS_MAX: usize = 64;
+/// How much of a key's name is kept, bytes.
+const KEY_BYTES_MAX: usize = 1024;
+
+/// The option with the request id.
+const REQID: &str = "REQID";
+/// The arguments that say what in a key a command is about, by their names in the table.
+const OBJECTS: [&str; 7] = ["path", "task", "tool", "id", "field", "resource", "checkpoint"];
+/// The arguments that are values.
+const VALUES: [&str; 7] = ["value", "payload", "data", "json", "text", "result", "meta"];
+
+/// The error for a command that comes while the trail cannot take more.
+pub fn check_room<H: Host>(cx: &Cx<H>) -> Result<(), Error> {
+    // What shows the state of the node goes on, and so does what another node has decided.
+    let goes_on = (cx.spec.service.is_none() && !cx.spec.writes()) || cx.host.is_trusted();
+    if !is_held_up(cx.node) || goes_on {
+        return Ok(());
+    }
+    let text = "ltmc.audit-on-full: the audit trail takes no more until its file can be written, see LTMC.HEALTH";
+    Err(Error::new(Code::Limit, text))
+}
+
+/// Whether nothing may be decided, since it could not be recorded.
+#[inline]
+pub fn is_held_up(node: &Node) -> bool {
+    node.audit.is_full && node.settings.audit_blocks() && node.settings.audit_level() > AuditLevel::Off
+}
+
+/// A command begins.
+#[inline]
+pub fn begin<H: Host>(cx: &mut Cx<H>) {
+    let level = cx.node.settings.audit_level();
+    if level > AuditLevel::Off {
+        begin_command(cx, level);
+    }
+}
+
+fn begin_command<H: Host>(cx: &mut Cx<H>, level: AuditLevel) {
+    // What is loaded from a file happened before, and a primary records what it sends.
+    let is_repeated = cx.spec.is_verbatim && cx.host.is_trusted();
+    let notes_changes = !is_repeated && (level >= AuditLevel::Write || is_always(cx.spec));
+    let open = (!is_repeated || level == AuditLevel::All && !cx.host.is_loading()).then(|| Open {
+        began_ns: (cx.node.audit.clock)(),
+        notes_changes,
+        from: cx.node.audit.records.len(),
+    });
+    cx.node.audit.begin(open);
+}
+
+/// Whether a command is always recorded: it is an operator's, and may change something.
+fn is_always(spec: &Spec) -> bool {
+    spec.flags.has(Flags::ADMIN) && spec.writes()
+}
+
+/// A command ends: its records are completed. One that has made none gets one if the level asks for
+/// that.
+#[inline]
+pub fn end<H: Host>(cx: &mut Cx<H>, outcome: &Result<Outcome, Error>) {
+    if let Some(open) = cx.node.audit.open.take() {
+        end_command(cx, &open, outcome);
+    }
+}
+
+fn end_command<H: Host>(cx: &mut Cx<H>, open: &Open, outcome: &Result<Outcome, Error>) {
+    if is_held_up(cx.node) && matches!(outcome, Err(error) if error.code == Code::Limit) {
+        return;
+    }
+    let class = class_of(cx.spec, outcome);
+    let is_own = |record: &Record| record.class == Class::Write;
+    let has_own = cx.node.audit.records[open.from..].iter().any(|made| is_own(&made.record));
+    if !has_own && !is_recorded(cx, class) {
+        return;
+    }
+    if !has_own {
+        let key = positions(cx.spec, cx.args).first().map(|(at, _)| cut(cx.args[*at], KEY_BYTES_MAX));
+        push(cx.node, Class::Write, cx.db, key);
+    }
+    let us = (cx.node.audit.clock)().saturating_sub(open.began_ns) / 1000;
+    let (caller, ended, described) = (cx.host.caller(), ended(outcome), described(cx.spec, cx.args));
+    for made in &mut cx.node.audit.records[open.from..] {
+        let record = &mut made.record;
+        if is_own(record) {
+            let command = Cow::Borrowed(cx.spec.name);
+            (record.class, record.command, record.us) = (class, command, us);
+            (record.caller, record.ended) = (caller.clone(), ended.clone());
+            made.described = Some(described.clone());
+        }
+    }
+}
+
+/// Whether a command is recorded that has changed nothing.
+fn is_recorded<H: Host>(cx: &Cx<H>, class: Class) -> bool {
+    let level = cx.node.settings.audit_level();
+    let runs_another = cx.spec.flags.has(Flags::WRAPS) && level >= AuditLevel::Write;
+    level == AuditLevel::All || class == Class::Denied || is_always(cx.spec) || runs_another
+}
+
+fn class_of(spec: &Spec, outcome: &Result<Outcome, Error>) -> Class {
+    let is_denied = |error: &Error| matches!(error.code, Code::Denied | Code::NotOwner | Code::Stale | Code::NoPerm);
+    match outcome {
+        Err(error) if is_denied(error) => Class::Denied,
+        _ if spec.flags.has(Flags::ADMIN) => Class::Admin,
+        _ if spec.writes() => Class::Write,
+        _ => Class::Read,
+    }
+}
+
+fn ended(outcome: &Result<Outcome, Error>) -> Ended {
+    match outcome {
+        Ok(Outcome::Reply(Reply::Integer(number))) => Ended::Integer(*number),
+        Ok(outcome) => Ended::Word(kind_of(outcome)),
+        Err(error) => Ended::Word(error.code.word().into()),
+    }
+}
+
+/// Before a change: what there is to know of it.
+#[inline]
+pub fn foresee<E: Entity, H: Host>(
+    node: &Node,
+    host: &mut H,
+    key: Key,
+    changes: &[Change<E::Event>],
+) -> Option<Changed> {
+    let is_noted = match &node.audit.open {
+        Some(open) => open.notes_changes,
+        None => node.settings.audit_level() >= AuditLevel::Write,
+    };
+    is_noted.then(|| foresee_change::<E, H>(host, key, changes))
+}
+
+fn foresee_change<E: Entity, H: Host>(host: &mut H, key: Key, changes: &[Change<E::Event>]) -> Changed {
+    let stored = host.read::<E>(key).ok().flatten();
+    let events = || changes.iter().filter_map(Change::event);
+    let loser = |event: &E::Event| stored.and_then(|stored| stored.state.losers(event).into_iter().next());
+    let agent = events().find_map(|event| event.agent().map(Box::from).or_else(|| Some(loser(event)?[..].into())));
+    Changed {
+        key: key.id(),
+        before: stored.map(|stored| stored.revision),
+        after: None,
+        event: events().find_map(|event| event.name()),
+        agent,
+    }
+}
+
+/// After the change, before the key goes because of it.
+pub fn note<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, changed: Changed) {
+    let stored = host.raw::<E>(key).ok().flatten().filter(|stored| !stored.is_empty());
+    let after = stored.map(|stored| stored.revision);
+    let at = node.now();
+    node.audit.changed(at, Changed { after, ..changed });
+}
+
+/// Something that is neither a command nor a change of a key: `class` says what.
+fn push(node: &mut Node, class: Class, db: Db, key: Option<Box<[u8]>>) {
+    let at = node.now();
+    node.audit.push(Record {
+        n: 0,
+        at,
+        caller: Caller::default(),
+        command: Cow::Borrowed(""),
+        class,
+        db,
+        key,
+        subject: Subject::default(),
+        before: None,
+        after: None,
+        ended: Ended::Word("ok".into()),
+        us: 0,
+        cause: None,
+    });
+}
+
+fn push_named(node: &mut Node, class: Class, db: Db, key: Option<Box<[u8]>>, command: &'static str, ended: String) {
+    let from = node.audit.records.len();
+    push(node, class, db, key);
+    for made in &mut node.audit.records[from..] {
+        (made.record.command, made.record.ended) = (command.into(), Ended::Word(ended.clone().into()));
+    }
+}
+
+/// A setting was changed. `was_on` says whether there was a trail before.
+pub fn setting_changed(node: &mut Node, name: &str, before: &str, after: &str, was_on: bool) {
+    if was_on || node.settings.audit_level() > AuditLevel::Off {
+        let name = format!("ltmc.{name}");
+        push_named(node, Class::Config, 0, None, "CONFIG SET", format!("{before} -> {after}"));
+        let last = node.audit.records.last_mut().filter(|made| made.record.class == Class::Config);
+        last.into_iter().for_each(|made| made.record.subject.object = Some(name.as_bytes().into()));
+    }
+}
+
+/// A key came into quarantine.
+pub fn quarantined(node: &mut Node, key: Key, reason: &str) {
+    if node.settings.audit_level() > AuditLevel::Off {
+        let name = Some(cut(key.name, KEY_BYTES_MAX));
+        push_named(node, Class::Admin, key.db, name, "(quarantine)", reason.to_string());
+    }
+}
+
+/// Redis has ended a key by itself, and that is an event of LTMC.
+pub fn expired(node: &mut Node, key: Key, event: &'static str) {
+    if node.settings.audit_level() >= AuditLevel::Write {
+        let at = node.now();
+        let changed = Changed { key: key.id(), before: None, after: None, event: Some(event), agent: None };
+        node.audit.changed(at, changed);
+    }
+}
+
+/// The beginning of a text of bytes.
+fn cut(bytes: &[u8], max: usize) -> Box<[u8]> {
+    bytes[..bytes.len().min(max)].into()
+}
+
+/// What is kept of a command's arguments.
+struct Kept {
+    spec: &'static Spec,
+    /// The beginnings of the first arguments, one after the other.
+    bytes: Vec<u8>,
+    /// Where each of them ends there, and how long the argument was.
+    ends: Vec<(u32, u32)>,
+    /// Bytes of the arguments that are not kept.
+    beyond: u64,
+}
+
+/// Says, when it is asked, what a command was about.
+fn described(spec: &'static Spec, args: &[&[u8]]) -> Described {
+    let (first, beyond) = args.split_at(args.len().min(ARGS_MAX));
+    let beginning = |arg: &&[u8]| arg.len().min(ARG_BYTES_MAX);
+    let mut bytes = Vec::with_capacity(first.iter().map(beginning).sum());
+    let mut ends = Vec::with_capacity(first.len());
+    for arg in first {
+        bytes.extend_from_slice(&arg[..beginning(arg)]);
+        ends.push((bytes.len() as u32, u32::try_from(arg.len()).unwrap_or(u32::MAX)));
+    }
+    let beyond = beyond.iter().map(|arg| arg.len() as u64).sum();
+    let kept = Kept { spec, bytes, ends, beyond };
+    Arc::new(move || subject(&kept))
+}
+
+/// What a command was about.
+fn subject(kept: &Kept) -> Subject {
+    let starts = [0].into_iter().chain(kept.ends.iter().map(|(end, _)| *end));
+    let args = starts.zip(&kept.ends).map(|(start, (end, _))| &kept.bytes[start as usize..*end as usize]);
+    let args: Vec<&[u8]> = args.collect();
+    let leaves = Walk::new(kept.spec, &args).leaves();
+    let first = |is_it: fn(&Leaf) -> bool| leaves.iter().find(|leaf| is_it(leaf)).map(|leaf| Box::from(args[leaf.at]));
+    let values = leaves.iter().filter(|leaf| VALUES.contains(&leaf.name));
+    Subject {
+        agent: Walk::new(kept.spec, &args).actors().first().map(|at| Box::from(args[*at])),
+        object: first(|leaf| OBJECTS.contains(&leaf.name) && leaf.token != Some(REQID)),
+        reqid: first(|leaf| leaf.token == Some(REQID)),
+        bytes: values.map(|leaf| u64::from(kept.ends[leaf.at].1)).sum::<u64>() + kept.beyond,
+    }
+}

@@ -1,0 +1,389 @@
+//! The thread that writes the audit trail, and what the event loop shares with it.
+//! [`crate::observe::audit`] says what the trail is.
+//!
+//! The event loop appends records to a queue. The thread sleeps until it is told, at the end of a
+//! tick of the event loop, that the queue has something. It alone writes; a file is opened by the
+//! event loop, so that a refusal can be answered.
+//!
+//! Lock order: [`TRAIL`], then [`QUEUE`]. The event loop takes the second for the time of an
+//! append, and the first only for `LTMC.AUDIT` and settings. The thread holds the first while it
+//! makes some lines, and never while it writes.
+
+mod callers;
+mod file;
+
+pub use callers::caller;
+
+use super::api::Ctx;
+use super::contain::contain;
+use crate::command::node::audit::Handed;
+use crate::command::node::Node;
+use crate::command::settings::Setting;
+use crate::domain::{Code, Error};
+use crate::observe::audit::trail::Trail;
+use crate::observe::audit::Figures;
+use file::TrailFile;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How many records may be in the queue.
+const QUEUE_MAX: usize = 16_384;
+/// With so many the thread is told before the end of the tick. The event loop makes no more lines
+/// at a time.
+const QUEUE_LONG: usize = 1024;
+/// How many records become lines without a pause in which others may have the trail.
+const BATCH: usize = 256;
+/// How many bytes of lines may wait for the file.
+const UNWRITTEN_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How soon to write again to a file that refused.
+const RETRY: Duration = Duration::from_millis(500);
+/// How long a change of files waits for the file before.
+const SWITCH: Duration = Duration::from_secs(1);
+/// How long a shutdown waits for the file.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+
+/// What goes to the thread, in its order.
+enum Item {
+    Record(Box<Handed>),
+    /// From here on the lines go elsewhere.
+    Switch(Box<Switch>),
+}
+
+/// Another file, or none. A trail that it holds goes on where its chain ends.
+struct Switch {
+    file: Option<TrailFile>,
+    chain: Option<String>,
+}
+
+struct Queue {
+    items: VecDeque<Item>,
+    /// How many of them are switches.
+    switches: usize,
+    /// Whether the thread sleeps until it is told.
+    is_asleep: bool,
+    /// Whether the event loop has made lines that are to be written.
+    has_lines: bool,
+    /// Whether the thread runs.
+    is_started: bool,
+    /// How many items were handed over, and how many of them are done with.
+    handed: u64,
+    done: u64,
+}
+
+static TRAIL: Mutex<Option<Trail>> = Mutex::new(None);
+static QUEUE: Mutex<Queue> = Mutex::new(Queue {
+    items: VecDeque::new(),
+    switches: 0,
+    is_asleep: false,
+    has_lines: false,
+    is_started: false,
+    handed: 0,
+    done: 0,
+});
+/// The queue has something.
+static WAKE: Condvar = Condvar::new();
+/// The thread is done with something.
+static DONE: Condvar = Condvar::new();
+
+static QUEUED: AtomicUsize = AtomicUsize::new(0);
+static UNWRITTEN_BYTES: AtomicUsize = AtomicUsize::new(0);
+static IS_FAILING: AtomicBool = AtomicBool::new(false);
+static FAILURES: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// Whether the event loop has handed something over since the thread was told.
+    static HAS_HANDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A panic elsewhere leaves a trail that can go on.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The figures of the trail now.
+pub fn figures() -> Figures {
+    Figures {
+        queued: QUEUED.load(Relaxed) as u64,
+        unwritten_bytes: UNWRITTEN_BYTES.load(Relaxed) as u64,
+        is_failing: IS_FAILING.load(Relaxed),
+        failures: FAILURES.load(Relaxed),
+    }
+}
+
+/// Whether nothing more can be taken.
+pub fn is_full() -> bool {
+    QUEUED.load(Relaxed) >= QUEUE_MAX || UNWRITTEN_BYTES.load(Relaxed) >= UNWRITTEN_BYTES_MAX
+}
+
+/// Whether not even what goes on while nothing more can be taken is recorded.
+pub fn is_overfull() -> bool {
+    QUEUED.load(Relaxed) >= 2 * QUEUE_MAX || UNWRITTEN_BYTES.load(Relaxed) >= 2 * UNWRITTEN_BYTES_MAX
+}
+
+/// Begins the trail of this process, in the file of the settings. Errs if that cannot be used.
+pub fn start(ctx: Ctx, node: &mut Node) -> Result<(), String> {
+    let run_id = ctx.server_info("server").text("run_id").unwrap_or_default();
+    *lock(&TRAIL) = Some(Trail::new(run_id, node.settings.get(Setting::AuditRingMax) as usize));
+    let path = node.settings.audit_file().to_string();
+    if path.is_empty() {
+        return Ok(());
+    }
+    match set_file(node, &path) {
+        Err(refusal) if !node.settings.audit_blocks() => {
+            // Nothing is held up by it, and LTMC.HEALTH shows it.
+            IS_FAILING.store(true, Relaxed);
+            FAILURES.fetch_add(1, Relaxed);
+            ctx.log("warning", &format!("LTMC: ltmc.audit-file: {refusal}"));
+            Ok(())
+        }
+        set => set.map_err(|refusal| format!("ltmc.audit-file: {refusal}")),
+    }
+}
+
+/// Whether the trail of this process has begun: the settings of the start are read.
+pub fn has_begun() -> bool {
+    lock(&TRAIL).is_some()
+}
+
+/// Has the lines go to this file from now on, or to none. A trail that it holds goes on. Before
+/// the trail begins, a file is only noted in the settings.
+pub fn set_file(node: &mut Node, path: &str) -> Result<(), String> {
+    if !has_begun() {
+        return Ok(());
+    }
+    let (file, last) = match path {
+        "" => (None, None),
+        path => {
+            // It may be the file that is written now.
+            wait_until_done(SWITCH);
+            TrailFile::open(Path::new(path)).map(|(file, last)| (Some(file), last))?
+        }
+    };
+    if let Some(last) = &last {
+        node.audit.next = last.n + 1;
+    }
+    hand_over([Item::Switch(Box::new(Switch { file, chain: last.map(|last| last.chain) }))]);
+    Ok(())
+}
+
+/// Opens the file of the settings anew: it was moved away.
+pub fn rotate(path: &str) -> Result<(), Error> {
+    if path.is_empty() {
+        return Err(Error::new(Code::BadState, "there is no file of the audit trail: ltmc.audit-file is empty"));
+    }
+    let refused = |error| Error::new(Code::Err, format!("the file {path} cannot be opened: {error}"));
+    let file = TrailFile::reopen(Path::new(path)).map_err(refused)?;
+    hand_over([Item::Switch(Box::new(Switch { file: Some(file), chain: None }))]);
+    Ok(())
+}
+
+/// Hands over what the node has recorded.
+pub fn hand_over_records(node: &mut Node) {
+    hand_over(node.audit.records.drain(..).map(Item::Record));
+}
+
+fn hand_over(items: impl IntoIterator<Item = Item>) {
+    let mut queue = lock(&QUEUE);
+    for item in items {
+        queue.switches += usize::from(matches!(item, Item::Switch(_)));
+        queue.handed += 1;
+        queue.items.push_back(item);
+    }
+    QUEUED.store(queue.items.len(), Relaxed);
+    if !queue.is_started {
+        let thread = std::thread::Builder::new().name("ltmc-audit".into());
+        queue.is_started = thread.spawn(|| contain("the thread of the audit trail", run)).is_ok();
+    }
+    if queue.is_asleep && (queue.switches > 0 || queue.items.len() >= QUEUE_LONG) {
+        WAKE.notify_one();
+    }
+    HAS_HANDED.set(true);
+}
+
+/// The event loop is about to sleep: the thread is told what there is.
+pub fn before_sleep() {
+    if HAS_HANDED.replace(false) && lock(&QUEUE).is_asleep {
+        WAKE.notify_one();
+    }
+}
+
+/// The server shuts down: waits until everything is written.
+pub fn finish(ctx: Ctx) {
+    let missing = wait_until_done(SHUTDOWN);
+    if missing > 0 {
+        ctx.log("warning", &format!("LTMC: the last {missing} records of the audit trail are not written"));
+    }
+}
+
+/// Waits until everything is written, and no longer than `limit`, and not for a file that refuses.
+/// Returns how much is left.
+fn wait_until_done(limit: Duration) -> u64 {
+    let deadline = Instant::now() + limit;
+    let mut queue = lock(&QUEUE);
+    WAKE.notify_one();
+    while queue.done < queue.handed && queue.is_started && !IS_FAILING.load(Relaxed) {
+        let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
+        queue = DONE.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+    }
+    queue.handed - queue.done
+}
+
+/// Keeps so many records from now on.
+pub fn keep(ring_max: usize) {
+    lock(&TRAIL).iter_mut().for_each(|trail| trail.keep(ring_max));
+}
+
+/// Lends the trail with what was handed over. If the thread is far behind, the newest may still
+/// be missing.
+pub fn with_trail<T>(work: impl FnOnce(&mut Trail) -> T) -> T {
+    let mut trail = lock(&TRAIL);
+    let trail = trail.get_or_insert_default();
+    make_lines(trail, QUEUE_LONG);
+    if trail.unwritten_bytes() > 0 {
+        lock(&QUEUE).has_lines = true;
+        WAKE.notify_one();
+    }
+    work(trail)
+}
+
+/// Makes lines of at most `max` records of the queue, up to the next switch of files.
+fn make_lines(trail: &mut Trail, max: usize) {
+    let records: Vec<Box<Handed>> = {
+        let mut queue = lock(&QUEUE);
+        let count = queue.items.iter().take(max).take_while(|item| matches!(item, Item::Record(_))).count();
+        let records = queue.items.drain(..count).filter_map(|item| match item {
+            Item::Record(handed) => Some(handed),
+            Item::Switch(_) => None,
+        });
+        let records = records.collect();
+        QUEUED.store(queue.items.len(), Relaxed);
+        records
+    };
+    records.into_iter().for_each(|handed| trail.push(handed.finish()));
+    UNWRITTEN_BYTES.store(trail.unwritten_bytes(), Relaxed);
+}
+
+/// What the thread does.
+fn run() {
+    let mut file: Option<TrailFile> = None;
+    loop {
+        let handed = wait();
+        let Some(lines) = take_lines() else { continue };
+        let written = append(file.as_mut(), &lines);
+        let is_written = written.is_ok();
+        finish_write(lines, written);
+        if let Some(next) = take_switch() {
+            switch(&next, file.as_ref().map_or(Ok(()), TrailFile::sync));
+            file = next.file;
+        }
+        let mut queue = lock(&QUEUE);
+        if is_written && queue.items.is_empty() {
+            queue.done = handed;
+            DONE.notify_all();
+        }
+    }
+}
+
+/// Sleeps until there is something to do. While the file refuses, it is tried again after a pause.
+/// Returns how many items have been handed over.
+fn wait() -> u64 {
+    let mut queue = lock(&QUEUE);
+    let paused_until = IS_FAILING.load(Relaxed).then(|| Instant::now() + RETRY);
+    loop {
+        let pause = paused_until.map(|until| until.saturating_duration_since(Instant::now()));
+        let is_due = match pause {
+            Some(pause) => pause.is_zero(),
+            None => !queue.items.is_empty() || queue.has_lines,
+        };
+        if is_due || queue.switches > 0 {
+            (queue.is_asleep, queue.has_lines) = (false, false);
+            return queue.handed;
+        }
+        queue.is_asleep = true;
+        queue = match pause {
+            Some(pause) => WAKE.wait_timeout(queue, pause).unwrap_or_else(PoisonError::into_inner).0,
+            None => WAKE.wait(queue).unwrap_or_else(PoisonError::into_inner),
+        };
+    }
+}
+
+/// Makes some lines and takes all that are to be written. While the file refuses, the queue is left
+/// to fill up, unless another file is to come.
+fn take_lines() -> Option<String> {
+    let mut trail = lock(&TRAIL);
+    let trail = trail.as_mut()?;
+    let is_left = IS_FAILING.load(Relaxed) && lock(&QUEUE).switches == 0;
+    make_lines(trail, if is_left { 0 } else { BATCH });
+    Some(trail.take_unwritten())
+}
+
+/// Takes a switch that comes next.
+fn take_switch() -> Option<Switch> {
+    let mut queue = lock(&QUEUE);
+    match queue.items.pop_front()? {
+        Item::Switch(switch) => {
+            queue.switches -= 1;
+            QUEUED.store(queue.items.len(), Relaxed);
+            Some(*switch)
+        }
+        record => {
+            queue.items.push_front(record);
+            None
+        }
+    }
+}
+
+/// From here on the lines go to another file. What the one before has refused is lost.
+fn switch(next: &Switch, synced: io::Result<()>) {
+    if let Some(trail) = lock(&TRAIL).as_mut() {
+        let lost = trail.take_unwritten().len();
+        trail.has_file(next.file.is_some(), next.chain.as_deref());
+        UNWRITTEN_BYTES.store(0, Relaxed);
+        IS_FAILING.store(false, Relaxed);
+        match synced {
+            _ if lost > 0 => {
+                log(&format!("LTMC: {lost} bytes of the audit trail could not be written to its last file"))
+            }
+            Err(error) => log(&format!("LTMC: the last file of the audit trail may not outlast a crash: {error}")),
+            Ok(()) => {}
+        }
+    }
+}
+
+fn append(file: Option<&mut TrailFile>, lines: &str) -> io::Result<()> {
+    match file {
+        Some(file) if !lines.is_empty() => file.append(lines),
+        _ => Ok(()),
+    }
+}
+
+/// Takes note of how a write ended. Lines that the file has refused are written later.
+fn finish_write(lines: String, written: io::Result<()>) {
+    if let Some(trail) = lock(&TRAIL).as_mut() {
+        if written.is_err() {
+            trail.give_back(lines);
+        }
+        UNWRITTEN_BYTES.store(trail.unwritten_bytes(), Relaxed);
+    }
+    let was_failing = IS_FAILING.swap(written.is_err(), Relaxed);
+    match written {
+        Err(error) => {
+            FAILURES.fetch_add(1, Relaxed);
+            if !was_failing {
+                log(&format!("LTMC: the file of the audit trail refuses lines, they wait: {error}"));
+            }
+        }
+        Ok(()) if was_failing => log("LTMC: the file of the audit trail takes lines again"),
+        Ok(()) => {}
+    }
+}
+
+/// The server's log takes lines from any thread.
+fn log(text: &str) {
+    Ctx(std::ptr::null_mut()).log("warning", text);
+}

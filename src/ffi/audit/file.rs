@@ -1,0 +1,90 @@
+//! The file of the audit trail.
+
+use crate::observe::audit::last_line::{self, LastLine, TAIL_BYTES};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// The file, open for appending.
+pub struct TrailFile {
+    path: PathBuf,
+    file: File,
+    /// Whether the last line in it is torn.
+    is_torn: bool,
+}
+
+impl TrailFile {
+    /// Opens a file, which is made if it is not there. Returns its last line, too. Errs if it holds
+    /// anything but a trail.
+    pub fn open(path: &Path) -> Result<(Self, Option<LastLine>), String> {
+        let refused = |error: &dyn std::fmt::Display| format!("the file {} cannot be used: {error}", path.display());
+        let path = std::path::absolute(path).map_err(|error| refused(&error))?;
+        let file = open_to_append(&path).map_err(|error| refused(&error))?;
+        let tail = tail_of(&file).map_err(|error| refused(&error))?;
+        let tail = last_line::read(&tail).map_err(|error| refused(&error))?;
+        Ok((Self { path, file, is_torn: tail.is_torn }, tail.last))
+    }
+
+    /// Opens the file of the same name anew.
+    pub fn reopen(path: &Path) -> io::Result<Self> {
+        let path = std::path::absolute(path)?;
+        Ok(Self { file: open_to_append(&path)?, path, is_torn: false })
+    }
+
+    /// Appends whole lines: all of them, or none. If the file was moved away or deleted, a new one
+    /// is made.
+    pub fn append(&mut self, lines: &str) -> io::Result<()> {
+        if !self.is_in_place()? {
+            *self = Self::reopen(&self.path)?;
+        }
+        let before = self.file.metadata()?.len();
+        let line_end = if self.is_torn { "\n" } else { "" };
+        let written = self.file.write_all(line_end.as_bytes()).and_then(|()| self.file.write_all(lines.as_bytes()));
+        match &written {
+            Ok(()) => self.is_torn = false,
+            // What a full disk has taken of it goes again.
+            Err(_) => self.is_torn |= self.file.set_len(before).is_err(),
+        }
+        written
+    }
+
+    /// Has the lines outlast a crash of the machine.
+    pub fn sync(&self) -> io::Result<()> {
+        if self.file.metadata()?.is_file() {
+            self.file.sync_data()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the file still has its name.
+    fn is_in_place(&self) -> io::Result<bool> {
+        let id = |of: &Metadata| (of.dev(), of.ino());
+        match std::fs::metadata(&self.path) {
+            Ok(named) => Ok(id(&named) == id(&self.file.metadata()?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn open_to_append(path: &Path) -> io::Result<File> {
+    // Opening a pipe would wait for a reader, and hold the server.
+    let is_usable = |of: &Metadata| of.is_file() || of.file_type().is_char_device();
+    if std::fs::metadata(path).is_ok_and(|found| !is_usable(&found)) {
+        return Err(io::Error::other("it is no file"));
+    }
+    OpenOptions::new().read(true).append(true).create(true).open(path)
+}
+
+/// The end of a file. A device has none.
+fn tail_of(mut file: &File) -> io::Result<Vec<u8>> {
+    let (found, mut tail) = (file.metadata()?, Vec::new());
+    if !found.is_file() {
+        return Ok(tail);
+    }
+    let len = found.len();
+    file.seek(SeekFrom::Start(len.saturating_sub(TAIL_BYTES)))?;
+    file.take(TAIL_BYTES).read_to_end(&mut tail)?;
+    Ok(tail)
+}

@@ -1,0 +1,196 @@
+//! What is recorded.
+
+use super::*;
+
+const WHAT: &str = "class command key agent object before after outcome cause";
+
+#[test]
+fn nothing_is_recorded_in_basic_mode_and_everything_that_changes_in_full() {
+    let server = Server::start();
+    server.run("LTMC.LOCK lock ada").int();
+    server.run("LTMC.UNLOCK lock bob");
+    assert_eq!(server.run("LTMC.AUDIT LEN").int(), 0);
+    server.run("CONFIG SET ltmc.orchestration-mode full").ok();
+    server.run("LTMC.LOCK other ada PATH src").int();
+    server.run("LTMC.LOCK.INFO other");
+    let fence = records(&server)[1].get("outcome").text().to_string();
+    assert_eq!(
+        shown(&server, WHAT),
+        [
+            "config CONFIG SET - - ltmc.orchestration-mode - - basic -> full -",
+            &format!("write LTMC.LOCK other ada src - 1 {fence} -"),
+        ]
+    );
+}
+
+#[test]
+fn a_hand_off_is_a_record_that_names_its_cause() {
+    let server = auditing("write");
+    let mut waiter = server.client();
+    server.run("LTMC.LOCK lock ada").int();
+    waiter.send_line("LTMC.LOCK lock bob BLOCK 0");
+    wait_until("bob waits", || server.run("LTMC.LOCK.INFO lock").get("waiters_count").int() == 1);
+    server.run("LTMC.UNLOCK lock ada").int();
+    waiter.recv().int();
+    assert_eq!(
+        shown(&server, "n class command agent before after cause"),
+        ["1 write LTMC.LOCK ada - 1 -", "2 write LTMC.UNLOCK ada 1 - -", "3 reaction lock.granted bob - 1 2",]
+    );
+}
+
+#[test]
+fn each_key_of_a_command_has_a_record() {
+    let server = auditing("write");
+    server.run("LTMC.MLOCK ada 3 a b c REQID r-1").array();
+    assert_eq!(
+        shown(&server, "class command key reqid outcome"),
+        ["a", "b", "c"].map(|key| format!("write LTMC.MLOCK {key} r-1 list 3"))
+    );
+}
+
+#[test]
+fn what_an_agent_that_is_gone_held_follows_from_its_end() {
+    let server = Server::builder().arg("ltmc.orchestration-mode", "full").start();
+    server.run("LTMC.REGISTER agents ada").int();
+    server.run("LTMC.LOCK one ada REGISTRY agents").int();
+    server.run("LTMC.LOCK two ada REGISTRY agents").int();
+    server.run("LTMC.DEREGISTER agents ada").int();
+    wait_until("all is given back", || server.run("EXISTS one two").int() == 0);
+    let reactions: Vec<String> = shown(&server, "class command agent cause").split_off(4);
+    assert_eq!(reactions, ["reaction lock.agentgone ada 4", "reaction lock.agentgone ada 4"]);
+}
+
+#[test]
+fn the_end_of_a_lease_is_a_record() {
+    let server = auditing("write");
+    server.run("LTMC.LOCK lock ada PX 20").int();
+    wait_until("it is over", || server.run("EXISTS lock").int() == 0);
+    wait_until("it is recorded", || records(&server).len() == 2);
+    assert_eq!(shown(&server, "class command key cause")[1], "reaction lock.expired lock -");
+
+    server.run("LTMC.LOCK other ada SHARED PX 20").int();
+    server.run("LTMC.LOCK other bob SHARED PX 60000").int();
+    std::thread::sleep(std::time::Duration::from_millis(40));
+    server.run("LTMC.LOCK other cy SHARED").int();
+    let last = shown(&server, "class command agent").split_off(4);
+    assert_eq!(last, ["reaction lock.expired ada", "write LTMC.LOCK cy"]);
+}
+
+#[test]
+fn denials_are_always_recorded_and_so_is_what_operators_do() {
+    let server = auditing("denied");
+    let fence = server.run("LTMC.LOCK lock ada").int();
+    server.run("LTMC.UNLOCK lock bob");
+    server.run(&format!("LTMC.LOCK.RENEW lock ada TOKEN {} PX 10", fence - 1));
+    server.run("LTMC.LOCK.BREAK lock").int();
+    server.run("LTMC.LOCK.BREAK nothing").int();
+    assert_eq!(
+        shown(&server, "class command agent before after outcome"),
+        [
+            "denied LTMC.UNLOCK bob - - NOTOWNER",
+            "denied LTMC.LOCK.RENEW ada - - STALE",
+            "admin LTMC.LOCK.BREAK - 1 - integer 1",
+            "admin LTMC.LOCK.BREAK - - - integer 0",
+        ]
+    );
+}
+
+#[test]
+fn all_has_reads_and_what_changes_nothing() {
+    let server = auditing("all");
+    server.run("LTMC.LOCK lock ada").int();
+    server.run("LTMC.LOCK lock bob");
+    server.run("LTMC.LOCK.CHECK lock 5").int();
+    server.run("LTMC.SESSION.RESTORE gone 1");
+    assert_eq!(
+        shown(&server, "class command key outcome").split_off(1),
+        [
+            "write LTMC.LOCK lock nil",
+            "read LTMC.LOCK.CHECK lock integer 0",
+            "write LTMC.SESSION.RESTORE gone NOSESSION",
+        ]
+    );
+}
+
+#[test]
+fn a_record_says_who_it_was() {
+    let server = auditing("write");
+    server.run("ACL SETUSER ada on >secret ~* +@all").ok();
+    let mut client = server.client();
+    client.run("LTMC.LOCK one x").int();
+    client.auth("ada", "secret");
+    client.run("LTMC.LOCK two x").int();
+    client.run("EVAL return{redis.call('LTMC.LOCK','three','x')} 0").array();
+    let made = records(&server);
+    let user: Vec<String> = made.iter().map(|record| fields(record, "key user")).collect();
+    assert_eq!(user, ["one default", "two ada", "three ada"]);
+    assert_eq!(made[0].get("client").int(), client.id());
+    assert!(made[0].get("addr").text().starts_with("127.0.0.1:"), "{:?}", made[0]);
+    assert!(made[2].get("client").is_nil());
+}
+
+#[test]
+fn values_are_counted_and_never_recorded() {
+    let server = auditing("write");
+    server.run("LTMC.SESSION.SET session field SECRET-VALUE").int();
+    server.run("LTMC.CHUNK.PUT buffer SECRET-CHUNK chunk-1");
+    let all = format!("{:?}", records(&server));
+    assert!(!all.contains("SECRET-VALUE"), "{all}");
+    assert_eq!(shown(&server, "object bytes")[0], "field 12");
+}
+
+#[test]
+fn the_trail_can_be_filtered_and_emptied() {
+    let server = auditing("write");
+    for owner in ["ada", "bob", "ada"] {
+        server.run(&format!("LTMC.LOCK {owner}-lock {owner}")).int();
+    }
+    server.run("LTMC.LOCK.BREAK ada-lock").int();
+    let count = |filter: &str| server.run(&format!("LTMC.AUDIT GET 100 {filter}")).array().len();
+    assert_eq!([count("AGENT ada"), count("AGENT bob"), count("KEY ada-lock"), count("CLASS admin")], [2, 1, 3, 1]);
+    assert_eq!([count("USER default"), count("USER nobody"), count("KEY ada-lock CLASS write")], [4, 0, 2]);
+    assert_eq!(server.run("LTMC.AUDIT GET 2").array().len(), 2);
+    assert_eq!(server.run("LTMC.AUDIT LEN").int(), 4);
+    server.run("CONFIG SET ltmc.audit-ring-max 1").ok();
+    assert_eq!(server.run("LTMC.AUDIT LEN").int(), 1);
+    server.run("LTMC.AUDIT RESET").ok();
+    assert_eq!(server.run("LTMC.AUDIT LEN").int(), 0);
+    server.run("LTMC.LOCK more ada").int();
+    assert_eq!(shown(&server, "n"), ["6"]);
+}
+
+#[test]
+fn a_bad_command_says_what_is_allowed() {
+    let server = auditing("write");
+    for (line, part) in [
+        ("LTMC.AUDIT", "wrong number of arguments"),
+        ("LTMC.AUDIT SHOW", "GET, LEN, RESET, ROTATE"),
+        ("LTMC.AUDIT GET -1", "n is '-1'"),
+        ("LTMC.AUDIT GET CLASS some", "option CLASS is 'some'"),
+        ("LTMC.AUDIT GET USER", "USER"),
+        ("LTMC.AUDIT LEN 3", "LEN takes no further arguments"),
+        ("LTMC.AUDIT RESET KEY k", "RESET takes no further arguments"),
+    ] {
+        let error = server.run(line);
+        assert!(error.error().contains(part), "{line}: {error:?}");
+    }
+    assert_eq!(server.run("LTMC.AUDIT ROTATE").error_code(), "BADSTATE");
+}
+
+#[test]
+fn a_replica_records_what_it_does_itself() {
+    let primary = auditing("write");
+    let replica = primary.replica();
+    primary.run("LTMC.LOCK lock ada").int();
+    replica.wait_synced(&primary);
+    replica.run("CONFIG SET ltmc.audit write").ok();
+    replica.run("LTMC.AUDIT RESET").ok();
+    primary.run("LTMC.UNLOCK lock ada").int();
+    replica.wait_synced(&primary);
+    assert_eq!(shown(&replica, "command"), Vec::<String>::new());
+    replica.run("CONFIG SET ltmc.audit all").ok();
+    primary.run("LTMC.LOCK lock ada").int();
+    replica.wait_synced(&primary);
+    replica.run("LTMC.LOCK.CHECK lock 1").int();
+    assert_eq!(shown(&replica, "command").split_off(1), ["LTMC.APPLY", "LTMC.LOCK.CHECK"]);
+}
