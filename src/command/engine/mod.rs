@@ -12,6 +12,7 @@ pub mod entity_types;
 pub mod keys;
 pub mod missing;
 pub mod page;
+pub mod quotas;
 pub mod reactions;
 pub mod remains;
 pub mod repair;
