@@ -38,7 +38,7 @@ pub enum Note {
     Loaded,
 }
 
-/// What only Redis' main thread touches. Other threads would find it empty, but we have none.
+/// What only Redis' main thread touches. The thread of the audit trail would find it empty.
 struct Process {
     node: RefCell<Node>,
     inbox: RefCell<Vec<Note>>,
