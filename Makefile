@@ -25,7 +25,7 @@ bench_dir  := $(target_dir)/bench
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 export CARGO_TARGET_DIR := $(target_dir)
-.PHONY: help bootstrap build port-is-free run demo test test-core test-server bench lint fmt docs install clean
+.PHONY: help bootstrap build port-is-free run demo test test-core test-server test-clients bench lint fmt docs install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ test-server: bootstrap ## the module in real servers: redis-server, and valkey-s
 		ran=yes; echo "== server tests on $$server"; \
 		LTMC_SERVER=$$server cargo test --target-dir "$(server_dir)" --features test-hooks --test server -- $(TEST) || exit 1; \
 	done; [ $$ran = yes ]
+
+test-clients: bootstrap ## redis-py and ioredis under each role; installs them in target/clients
+	scripts/test-clients
+	LTMC_SERVER=$(SERVER) cargo test --target-dir "$(server_dir)" --features test-hooks --test server -- --ignored under_each_role
 
 bench: build ## throughput and latency against native commands (BENCH=part of a name)
 	LTMC_SERVER=$(SERVER) LTMC_MODULE="$(release_so)" cargo bench --target-dir "$(bench_dir)" --bench bench -- $(BENCH)

@@ -141,7 +141,7 @@ pub trait Host: Sized + 'static {
     /// For whom the command runs, for the audit trail.
     fn caller(&self) -> Caller;
 
-    /// The audit trail with all records that were handed over.
+    /// The audit trail, with the records of all commands before unless its thread is far behind.
     fn trail<T>(&mut self, work: impl FnOnce(&mut Trail) -> T) -> T;
 
     /// The figures of the audit trail.

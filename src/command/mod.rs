@@ -10,6 +10,7 @@
 //! implements that trait for Redis, the model tests implement it in memory. The [`Node`] is the
 //! state of the process that is in no key: waiting clients, deadlines, counters, settings.
 
+pub mod acl;
 pub mod engine;
 pub mod host;
 pub mod node;

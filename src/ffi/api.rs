@@ -256,12 +256,6 @@ impl CallReply {
         call!(RedisModule_CallReplyType(self.0)) == rm::REDISMODULE_REPLY_ERROR as c_int
     }
 
-    /// Whether the caller was not allowed to run it. Redis 7.0 says so by a text of its own
-    /// instead of NOPERM.
-    pub fn is_denial(&self) -> bool {
-        self.is_error() && self.text().is_some_and(|text| text.starts_with("ERR acl verification failed"))
-    }
-
     /// Its number, if it is one.
     pub fn integer(&self) -> Option<i64> {
         let is_integer = call!(RedisModule_CallReplyType(self.0)) == rm::REDISMODULE_REPLY_INTEGER as c_int;

@@ -33,7 +33,8 @@ use std::time::{Duration, Instant};
 
 /// How many records may be in the queue.
 const QUEUE_MAX: usize = 16_384;
-/// With so many the thread is told before the end of the tick.
+/// With so many the thread is told before the end of the tick. The event loop makes no more lines
+/// at a time.
 const QUEUE_LONG: usize = 1024;
 /// How many records become lines without a pause in which others may have the trail.
 const BATCH: usize = 256;
@@ -41,36 +42,43 @@ const BATCH: usize = 256;
 const UNWRITTEN_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How soon to write again to a file that refused.
 const RETRY: Duration = Duration::from_millis(500);
+/// How long a change of files waits for the file before.
+const SWITCH: Duration = Duration::from_secs(1);
 /// How long a shutdown waits for the file.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 
-/// What goes to the thread.
+/// What goes to the thread, in its order.
+enum Item {
+    Record(Box<Handed>),
+    /// From here on the lines go elsewhere.
+    Switch(Box<Switch>),
+}
+
+/// Another file, or none. A trail that it holds goes on where its chain ends.
+struct Switch {
+    file: Option<TrailFile>,
+    chain: Option<String>,
+}
+
 struct Queue {
-    records: VecDeque<Handed>,
-    /// Another file, or none.
-    switch: Option<Switch>,
+    items: VecDeque<Item>,
+    /// How many of them are switches.
+    switches: usize,
     /// Whether the thread sleeps until it is told.
     is_asleep: bool,
     /// Whether the event loop has made lines that are to be written.
     has_lines: bool,
     /// Whether the thread runs.
     is_started: bool,
-    /// How many records were handed over, and how many of them are done with.
+    /// How many items were handed over, and how many of them are done with.
     handed: u64,
     done: u64,
 }
 
-/// From here on the lines go to another file.
-struct Switch {
-    /// What still belongs into the file before.
-    lines: String,
-    file: Option<TrailFile>,
-}
-
 static TRAIL: Mutex<Option<Trail>> = Mutex::new(None);
 static QUEUE: Mutex<Queue> = Mutex::new(Queue {
-    records: VecDeque::new(),
-    switch: None,
+    items: VecDeque::new(),
+    switches: 0,
     is_asleep: false,
     has_lines: false,
     is_started: false,
@@ -145,55 +153,53 @@ pub fn has_begun() -> bool {
 /// Has the lines go to this file from now on, or to none. A trail that it holds goes on. Before
 /// the trail begins, a file is only noted in the settings.
 pub fn set_file(node: &mut Node, path: &str) -> Result<(), String> {
-    if lock(&TRAIL).is_none() {
+    if !has_begun() {
         return Ok(());
     }
     let (file, last) = match path {
         "" => (None, None),
-        path => TrailFile::open(Path::new(path)).map(|(file, last)| (Some(file), last))?,
+        path => {
+            // It may be the file that is written now.
+            wait_until_done(SWITCH);
+            TrailFile::open(Path::new(path)).map(|(file, last)| (Some(file), last))?
+        }
     };
     if let Some(last) = &last {
         node.audit.next = last.n + 1;
     }
-    switch(file, last.map(|last| last.chain).as_deref());
+    hand_over([Item::Switch(Box::new(Switch { file, chain: last.map(|last| last.chain) }))]);
     Ok(())
 }
 
 /// Opens the file of the settings anew: it was moved away.
-pub fn rotate(node_file: &str) -> Result<(), Error> {
-    if node_file.is_empty() {
+pub fn rotate(path: &str) -> Result<(), Error> {
+    if path.is_empty() {
         return Err(Error::new(Code::BadState, "there is no file of the audit trail: ltmc.audit-file is empty"));
     }
-    let refused = |error| Error::new(Code::Err, format!("the file {node_file} cannot be opened: {error}"));
-    let file = TrailFile::reopen(Path::new(node_file)).map_err(refused)?;
-    switch(Some(file), None);
+    let refused = |error| Error::new(Code::Err, format!("the file {path} cannot be opened: {error}"));
+    let file = TrailFile::reopen(Path::new(path)).map_err(refused)?;
+    hand_over([Item::Switch(Box::new(Switch { file: Some(file), chain: None }))]);
     Ok(())
 }
 
-fn switch(file: Option<TrailFile>, chain: Option<&str>) {
-    let mut trail = lock(&TRAIL);
-    let Some(trail) = trail.as_mut() else { return };
-    make_lines(trail, usize::MAX);
-    let mut lines = trail.take_unwritten();
-    trail.has_file(file.is_some(), chain);
-    let mut queue = lock(&QUEUE);
-    // A switch that was not made yet passes on what belongs before it.
-    let mut before = queue.switch.take().map(|before| before.lines).unwrap_or_default();
-    before.push_str(&std::mem::take(&mut lines));
-    queue.switch = Some(Switch { lines: before, file });
-    start_thread(&mut queue);
-    WAKE.notify_one();
+/// Hands over what the node has recorded.
+pub fn hand_over_records(node: &mut Node) {
+    hand_over(node.audit.records.drain(..).map(Item::Record));
 }
 
-/// Hands over what the node has recorded.
-pub fn hand_over(node: &mut Node) {
-    let records = std::mem::take(&mut node.audit.records);
+fn hand_over(items: impl IntoIterator<Item = Item>) {
     let mut queue = lock(&QUEUE);
-    queue.handed += records.len() as u64;
-    queue.records.extend(records);
-    QUEUED.store(queue.records.len(), Relaxed);
-    start_thread(&mut queue);
-    if queue.records.len() >= QUEUE_LONG && queue.is_asleep {
+    for item in items {
+        queue.switches += usize::from(matches!(item, Item::Switch(_)));
+        queue.handed += 1;
+        queue.items.push_back(item);
+    }
+    QUEUED.store(queue.items.len(), Relaxed);
+    if !queue.is_started {
+        let thread = std::thread::Builder::new().name("ltmc-audit".into());
+        queue.is_started = thread.spawn(|| contain("the thread of the audit trail", run)).is_ok();
+    }
+    if queue.is_asleep && (queue.switches > 0 || queue.items.len() >= QUEUE_LONG) {
         WAKE.notify_one();
     }
     HAS_HANDED.set(true);
@@ -208,16 +214,23 @@ pub fn before_sleep() {
 
 /// The server shuts down: waits until everything is written.
 pub fn finish(ctx: Ctx) {
-    let deadline = Instant::now() + SHUTDOWN;
+    let missing = wait_until_done(SHUTDOWN);
+    if missing > 0 {
+        ctx.log("warning", &format!("LTMC: the last {missing} records of the audit trail are not written"));
+    }
+}
+
+/// Waits until everything is written, and no longer than `limit`, and not for a file that refuses.
+/// Returns how much is left.
+fn wait_until_done(limit: Duration) -> u64 {
+    let deadline = Instant::now() + limit;
     let mut queue = lock(&QUEUE);
     WAKE.notify_one();
-    while queue.done < queue.handed || queue.switch.is_some() {
-        let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|_| queue.is_started) else {
-            let missing = queue.handed - queue.done;
-            return ctx.log("warning", &format!("LTMC: the last {missing} records of the audit trail are not written"));
-        };
+    while queue.done < queue.handed && queue.is_started && !IS_FAILING.load(Relaxed) {
+        let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
         queue = DONE.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
     }
+    queue.handed - queue.done
 }
 
 /// Keeps so many records from now on.
@@ -225,11 +238,12 @@ pub fn keep(ring_max: usize) {
     lock(&TRAIL).iter_mut().for_each(|trail| trail.keep(ring_max));
 }
 
-/// Lends the trail, with everything that was handed over.
+/// Lends the trail with what was handed over. If the thread is far behind, the newest may still
+/// be missing.
 pub fn with_trail<T>(work: impl FnOnce(&mut Trail) -> T) -> T {
     let mut trail = lock(&TRAIL);
     let trail = trail.get_or_insert_default();
-    make_lines(trail, usize::MAX);
+    make_lines(trail, QUEUE_LONG);
     if trail.unwritten_bytes() > 0 {
         lock(&QUEUE).has_lines = true;
         WAKE.notify_one();
@@ -237,64 +251,58 @@ pub fn with_trail<T>(work: impl FnOnce(&mut Trail) -> T) -> T {
     work(trail)
 }
 
-/// Makes lines of at most `max` records of the queue. Returns whether those were all.
-fn make_lines(trail: &mut Trail, max: usize) -> bool {
-    let (records, is_all) = {
+/// Makes lines of at most `max` records of the queue, up to the next switch of files.
+fn make_lines(trail: &mut Trail, max: usize) {
+    let records: Vec<Box<Handed>> = {
         let mut queue = lock(&QUEUE);
-        let count = queue.records.len().min(max);
-        let records: Vec<Handed> = queue.records.drain(..count).collect();
-        QUEUED.store(queue.records.len(), Relaxed);
-        (records, queue.records.is_empty())
+        let count = queue.items.iter().take(max).take_while(|item| matches!(item, Item::Record(_))).count();
+        let records = queue.items.drain(..count).filter_map(|item| match item {
+            Item::Record(handed) => Some(handed),
+            Item::Switch(_) => None,
+        });
+        let records = records.collect();
+        QUEUED.store(queue.items.len(), Relaxed);
+        records
     };
     records.into_iter().for_each(|handed| trail.push(handed.finish()));
     UNWRITTEN_BYTES.store(trail.unwritten_bytes(), Relaxed);
-    is_all
-}
-
-fn start_thread(queue: &mut Queue) {
-    if !queue.is_started {
-        let thread = std::thread::Builder::new().name("ltmc-audit".into());
-        queue.is_started = thread.spawn(|| contain("the thread of the audit trail", run)).is_ok();
-    }
 }
 
 /// What the thread does.
 fn run() {
     let mut file: Option<TrailFile> = None;
     loop {
-        let (switch, handed) = wait();
-        if let Some(switch) = switch {
-            let last =
-                append(file.as_mut(), &switch.lines).and_then(|()| file.as_ref().map_or(Ok(()), TrailFile::sync));
-            if let Err(error) = last {
-                let bytes = switch.lines.len();
-                log(&format!("LTMC: {bytes} bytes of the audit trail could not be written to its last file: {error}"));
-            }
-            file = switch.file;
-        }
-        let Some((lines, is_all)) = take_lines() else { continue };
+        let handed = wait();
+        let Some(lines) = take_lines() else { continue };
         let written = append(file.as_mut(), &lines);
-        if written.is_ok() && is_all {
-            lock(&QUEUE).done = handed;
+        let is_written = written.is_ok();
+        finish_write(lines, written);
+        if let Some(next) = take_switch() {
+            switch(&next, file.as_ref().map_or(Ok(()), TrailFile::sync));
+            file = next.file;
+        }
+        let mut queue = lock(&QUEUE);
+        if is_written && queue.items.is_empty() {
+            queue.done = handed;
             DONE.notify_all();
         }
-        finish_write(lines, written);
     }
 }
 
 /// Sleeps until there is something to do. While the file refuses, it is tried again after a pause.
-fn wait() -> (Option<Switch>, u64) {
+/// Returns how many items have been handed over.
+fn wait() -> u64 {
     let mut queue = lock(&QUEUE);
     let paused_until = IS_FAILING.load(Relaxed).then(|| Instant::now() + RETRY);
     loop {
         let pause = paused_until.map(|until| until.saturating_duration_since(Instant::now()));
         let is_due = match pause {
             Some(pause) => pause.is_zero(),
-            None => !queue.records.is_empty() || queue.has_lines,
+            None => !queue.items.is_empty() || queue.has_lines,
         };
-        if is_due || queue.switch.is_some() {
+        if is_due || queue.switches > 0 {
             (queue.is_asleep, queue.has_lines) = (false, false);
-            return (queue.switch.take(), queue.handed);
+            return queue.handed;
         }
         queue.is_asleep = true;
         queue = match pause {
@@ -304,13 +312,47 @@ fn wait() -> (Option<Switch>, u64) {
     }
 }
 
-/// Makes some lines and takes all that are to be written. Also says whether the queue is empty.
-/// While the file refuses, the queue is left to fill up.
-fn take_lines() -> Option<(String, bool)> {
+/// Makes some lines and takes all that are to be written. While the file refuses, the queue is left
+/// to fill up, unless another file is to come.
+fn take_lines() -> Option<String> {
     let mut trail = lock(&TRAIL);
     let trail = trail.as_mut()?;
-    let is_all = make_lines(trail, if IS_FAILING.load(Relaxed) { 0 } else { BATCH });
-    Some((trail.take_unwritten(), is_all))
+    let is_left = IS_FAILING.load(Relaxed) && lock(&QUEUE).switches == 0;
+    make_lines(trail, if is_left { 0 } else { BATCH });
+    Some(trail.take_unwritten())
+}
+
+/// Takes a switch that comes next.
+fn take_switch() -> Option<Switch> {
+    let mut queue = lock(&QUEUE);
+    match queue.items.pop_front()? {
+        Item::Switch(switch) => {
+            queue.switches -= 1;
+            QUEUED.store(queue.items.len(), Relaxed);
+            Some(*switch)
+        }
+        record => {
+            queue.items.push_front(record);
+            None
+        }
+    }
+}
+
+/// From here on the lines go to another file. What the one before has refused is lost.
+fn switch(next: &Switch, synced: io::Result<()>) {
+    if let Some(trail) = lock(&TRAIL).as_mut() {
+        let lost = trail.take_unwritten().len();
+        trail.has_file(next.file.is_some(), next.chain.as_deref());
+        UNWRITTEN_BYTES.store(0, Relaxed);
+        IS_FAILING.store(false, Relaxed);
+        match synced {
+            _ if lost > 0 => {
+                log(&format!("LTMC: {lost} bytes of the audit trail could not be written to its last file"))
+            }
+            Err(error) => log(&format!("LTMC: the last file of the audit trail may not outlast a crash: {error}")),
+            Ok(()) => {}
+        }
+    }
 }
 
 fn append(file: Option<&mut TrailFile>, lines: &str) -> io::Result<()> {

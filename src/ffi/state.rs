@@ -37,7 +37,7 @@ pub enum Note {
     Loaded,
 }
 
-/// What only Redis' main thread touches. Other threads would find it empty, but we have none.
+/// What only Redis' main thread touches. The thread of the audit trail would find it empty.
 struct Process {
     node: RefCell<Node>,
     inbox: RefCell<Vec<Note>>,
@@ -121,7 +121,7 @@ pub fn with_node<T>(work: impl FnOnce(&mut Node) -> T) -> Option<T> {
         let result = work(&mut node);
         take_in(process, &mut node);
         if !node.audit.records.is_empty() {
-            audit::hand_over(&mut node);
+            audit::hand_over_records(&mut node);
         }
         process.attentive.set(!node.is_quiet() || !node.quarantine.is_empty() || !node.holdings.is_empty());
         node.checks.has_values = counts::has_values();

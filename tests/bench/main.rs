@@ -66,6 +66,7 @@ type Bench = (&'static str, fn(&Options));
 
 const BENCHES: [Bench; 22] = [
     ("locks-pairs", throughput::lock_pairs),
+    ("locks-audited", throughput::audited_lock_pairs),
     ("locks-check-renew", throughput::single_commands),
     ("locks-hand-off", waiting::hand_off),
     ("locks-herd", waiting::herd),

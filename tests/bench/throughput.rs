@@ -24,10 +24,24 @@ pub fn lock_pairs(options: &Options) {
             .arg("appendfsync", "everysec")
             .arg("auto-aof-rewrite-percentage", 0)
             .arg("ltmc.orchestration-mode", "full")
+            .arg("ltmc.audit", "off")
             .start();
         let _replica = state.ends_with("replica").then(|| server.replica());
         let pairs = pairs(&server);
         compare(&format!("lock and unlock, {state}: pairs a second"), &server, &pairs, options);
+    }
+}
+
+/// No file, as a configuration file has it.
+const NONE: &str = "\"\"";
+
+/// The same with the audit trail: off, in memory, and in a file.
+pub fn audited_lock_pairs(options: &Options) {
+    for (state, level, file) in [("off", "off", NONE), ("write", "write", NONE), ("write to a file", "write", "trail")]
+    {
+        let server = Server::builder().arg("ltmc.audit", level).arg("ltmc.audit-file", file).start();
+        let pairs: Vec<Workload> = pairs(&server).into_iter().take(2).collect();
+        compare(&format!("lock and unlock, audit {state}: pairs a second"), &server, &pairs, options);
     }
 }
 

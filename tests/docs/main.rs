@@ -10,6 +10,7 @@ mod held;
 mod host;
 mod links;
 mod reference;
+mod roles;
 mod settings;
 
 use std::fs;

@@ -4,7 +4,7 @@ use crate::host::MemoryHost;
 use crate::whole;
 use ltmc::command::engine::missing::Nothing;
 use ltmc::command::engine::reply_shape::{Field, Shape, ShapeKind};
-use ltmc::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec};
+use ltmc::command::engine::spec::{Acting, Arg, ArgKind, Flags, KeySpec, KeysAt, Spec};
 use ltmc::command::host::Access;
 use ltmc::command::table::Table;
 use ltmc::domain::Service;
@@ -61,7 +61,7 @@ there. With `BLOCK` the answer is the same if nothing has come in time, unless t
 |---|---|
 ";
 
-fn specs() -> impl Iterator<Item = &'static Spec> {
+pub fn specs() -> impl Iterator<Item = &'static Spec> {
     let all = Table::<MemoryHost>::COMMANDS.iter().map(|command| command.spec);
     // It exists in test builds only.
     all.filter(|spec| spec.name != "LTMC.DEBUG")
@@ -134,6 +134,7 @@ fn section(spec: &Spec) -> String {
     say("Flags", &spec.flags.names());
     let categories: Vec<_> = spec.categories.split(' ').map(|name| format!("@{name}")).collect();
     say("ACL categories", &categories.join(" "));
+    say("Roles", &spec.roles.names().collect::<Vec<_>>().join(" "));
     if !spec.keys.is_empty() {
         say("Keys", &spec.keys.iter().map(key_text).collect::<Vec<_>>().join("; "));
     }
@@ -252,6 +253,7 @@ fn command(spec: &Spec) -> Value {
         "flags": spec.flags.names().split(' ').collect::<Vec<_>>(),
         "wraps": spec.flags.has(Flags::WRAPS),
         "categories": spec.categories.split(' ').collect::<Vec<_>>(),
+        "roles": spec.roles.names().collect::<Vec<_>>(),
         "keys": spec.keys.iter().map(key_spec).collect::<Vec<_>>(),
         "syntax": spec.syntax(),
         "summary": spec.summary,
@@ -308,6 +310,11 @@ fn argument(arg: &Arg) -> Value {
     }
     if arg.key_spec >= 0 {
         add("key", arg.key_spec.into());
+    }
+    match arg.acting {
+        Acting::No => {}
+        Acting::Yes => add("acting", true.into()),
+        Acting::With(word) => add("acting", word.into()),
     }
     if let Some(args) = inner {
         add("arguments", args.iter().map(argument).collect());

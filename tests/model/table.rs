@@ -2,10 +2,12 @@
 
 use crate::host::MemoryHost;
 use crate::server::Server;
+use ltmc::command::acl::Role;
 use ltmc::command::engine::cx::Outcome;
 use ltmc::command::engine::missing::Nothing;
 use ltmc::command::engine::reply_shape::{Field, Shape, ShapeKind, Unit};
-use ltmc::command::engine::spec::{Arg, ArgKind, Flags, KeysAt, Spec};
+use ltmc::command::engine::roles::Roles;
+use ltmc::command::engine::spec::{Acting, Arg, ArgKind, Flags, KeysAt, Spec};
 use ltmc::command::table::Table;
 use ltmc::domain::Error;
 use std::collections::BTreeSet;
@@ -30,6 +32,7 @@ const FORMS: &[(&str, &str)] = &[
     ("beta", "1"),
     ("state", "ready"),
     ("status", "active"),
+    ("class", "read"),
 ];
 
 /// The shortest way to write an argument.
@@ -171,6 +174,46 @@ fn flags_and_acl_categories_agree() {
             spec.name
         );
     }
+}
+
+#[test]
+fn every_command_is_in_a_role_that_fits_it() {
+    for spec in specs() {
+        let (name, has) = (spec.name, |role| spec.roles.has(role));
+        assert_ne!(spec.roles.names().count(), 0, "{name} is in no role");
+        assert!(!spec.writes() || !has(Roles::OBSERVER) && !has(Roles::AUDITOR), "{name} writes");
+        assert!(spec.keys.is_empty() || !has(Roles::AUDITOR), "{name} has keys");
+        assert!(!spec.flags.has(Flags::ADMIN) || !has(Roles::AGENT), "{name} is for admins");
+        assert!(!has(Roles::AGENT) || has(Roles::COORDINATOR), "{name}: a coordinator is an agent, too");
+        let reads_keys = !spec.writes() && !spec.keys.is_empty();
+        assert!(!reads_keys || has(Roles::TEAM.and(Roles::OBSERVER)), "{name} only reads keys");
+    }
+    let all = Role::ALL.iter().fold(Roles(0), |all, role| all.and(role.bit));
+    assert_eq!((all, all.0.count_ones() as usize), (Roles::ALL, Role::ALL.len()));
+}
+
+/// Arguments that name an agent, and do not say who the caller is: whose state is shown, who gets a
+/// message, whose lock is broken.
+const NAMED: &[&str] =
+    &["LTMC.AGENT.GET", "LTMC.AUDIT", "LTMC.CHUNK.LIST", "LTMC.CTX.BUILD", "LTMC.LOCK.BREAK", "LTMC.MSG.SEND TO"];
+
+fn unmarked(args: &'static [Arg], around: &str, found: &mut Vec<String>) {
+    for arg in args {
+        let around = arg.token.filter(|token| *token == "TO").map_or(around.to_string(), |to| format!("{around} {to}"));
+        match arg.kind {
+            ArgKind::OneOf(inner) | ArgKind::Block(inner) => unmarked(inner, &around, found),
+            _ if ["agent", "owner", "from"].contains(&arg.name) && arg.acting == Acting::No => found.push(around),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn every_argument_that_says_who_the_caller_is_is_marked() {
+    let mut found = Vec::new();
+    specs().for_each(|spec| unmarked(spec.args, spec.name, &mut found));
+    found.sort();
+    assert_eq!(found, NAMED);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::harness::{Reply, Server};
+use crate::harness::Server;
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -171,68 +171,4 @@ fn a_server_starts_from_the_example_configuration() {
     let server = builder.start();
     assert!(server.run("LTMC.LOCK key me").int() > 0);
     assert!(!server.log().contains("may evict"));
-}
-
-/// Makes the users of redis.conf.example.
-fn add_users(server: &Server) {
-    let text = read("redis.conf.example");
-    let users: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# user ")).collect();
-    assert!(users.len() >= 4, "{users:?}");
-    for user in users {
-        server.run(&format!("ACL SETUSER {user}")).ok();
-    }
-}
-
-#[test]
-fn the_example_roles_may_do_their_work_and_no_more() {
-    let server = Server::start();
-    add_users(&server);
-    let may = |user: &str, line: &str| {
-        let reply = server.run(&format!("ACL DRYRUN {user} {line}"));
-        matches!(reply, Reply::Simple(text) if text == "OK")
-    };
-    for user in ["agent", "writer"] {
-        assert!(may(user, "LTMC.LOCK {team}:repo me BLOCK 0"), "{user}");
-        assert!(may(user, "LTMC.UNLOCK {team}:repo me"), "{user}");
-        assert!(may(user, "LTMC.REGISTER {team}:agents me"), "{user}");
-        assert!(may(user, "LTMC.AGENT.CLAIM {team}:agents PX 1000"), "{user}");
-        assert!(may(user, "LTMC.WATCH 1 {team}:agents SINCE 0"), "{user}");
-        assert!(may(user, "LTMC.MSG.SEND {team}:mail me CAP go REGISTRY {team}:agents text"), "{user}");
-        assert!(!may(user, "LTMC.MSG.SEND {team}:mail me CAP go REGISTRY {other}:agents text"), "{user}");
-        assert!(may(user, "LTMC.MSG.RECV {team}:mail me BLOCK 0"), "{user}");
-        assert!(!may(user, "LTMC.WATCH 2 {team}:agents {other}:agents SINCE 0 0"), "{user}");
-        assert!(!may(user, "LTMC.HEARTBEAT {other}:agents me"), "{user}");
-        assert!(!may(user, "LTMC.LOCK {other}:repo me"), "{user}");
-        assert!(!may(user, "LTMC.LOCK.BREAK {team}:repo"), "{user}");
-        assert!(!may(user, "LTMC.APPLY {team}:repo payload"), "{user}");
-        assert!(!may(user, "LTMC.TRACE GET"), "{user}");
-    }
-    assert!(!may("agent", "LTMC.GUARD {team}:repo 2 SET {team}:doc text"));
-    assert!(may("writer", "LTMC.GUARD {team}:repo 2 SET {team}:doc text"));
-    assert!(!may("writer", "LTMC.GUARD {team}:repo 2 SET {other}:doc text"));
-    assert!(may("watcher", "LTMC.LOCK.INFO {any}:repo"));
-    assert!(may("watcher", "LTMC.WATCH 1 {any}:agents SINCE 0 BLOCK 0"));
-    assert!(may("watcher", "LTMC.AGENT.FIND {any}:agents"));
-    assert!(!may("watcher", "LTMC.UNLOCK {any}:repo me"));
-    assert!(!may("watcher", "LTMC.HEARTBEAT {any}:agents me"));
-    assert!(may("watcher", "LTMC.MSG.DEAD {any}:mail"));
-    assert!(!may("watcher", "LTMC.MSG.RECV {any}:mail somebody"));
-    assert!(may("operator", "LTMC.MSG.REQUEUE {any}:mail somebody 5"));
-    assert!(may("operator", "LTMC.DEREGISTER {any}:agents somebody"));
-    assert!(!may("operator", "LTMC.REGISTER {any}:agents somebody"));
-    assert!(may("operator", "LTMC.LOCK.BREAK {any}:repo"));
-    assert!(may("operator", "LTMC.TRACE GET"));
-    assert!(!may("operator", "LTMC.LOCK {any}:repo me"));
-}
-
-#[test]
-fn a_guarded_command_needs_the_callers_own_rights() {
-    let server = Server::start();
-    add_users(&server);
-    let mut client = server.client();
-    client.auth("writer", "change-me");
-    let fence = client.run("LTMC.LOCK {team}:repo me").int();
-    client.run(&format!("LTMC.GUARD {{team}}:repo {fence} SET {{team}}:doc text")).ok();
-    let refused = client.run(&format!("LTMC.GUARD {{team}}:repo {fence} RPUSH {{team}}:list text"));
-    assert!(refused.is_error(), "{refused:?}");
 }

@@ -20,6 +20,7 @@ mod reactions;
 mod readme;
 mod registry;
 mod replication;
+mod security;
 mod server;
 mod session;
 mod settings;

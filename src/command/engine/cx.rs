@@ -2,7 +2,9 @@
 
 use super::args::Args;
 use super::keys::positions;
+use super::roles::Roles;
 use super::spec::Spec;
+use super::walk::Walk;
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
@@ -10,8 +12,8 @@ use crate::domain::limits::ID_BYTES_MAX;
 use crate::domain::value::bytes::{acts_as, printable};
 use crate::domain::{Blob, Bytes, Code, Error, Millis};
 
-/// Whoever may run this command may take from others what they hold, so for them naming an agent is
-/// no claim to be that agent.
+/// Whoever may run this command may take from others what they hold, so where operators do that,
+/// naming an agent is no claim to be that agent.
 const TAKES_FROM_OTHERS: &str = "LTMC.LOCK.BREAK";
 
 /// What a command runs in.
@@ -50,34 +52,38 @@ impl<'a, H: Host> Cx<'a, H> {
         self.node.now()
     }
 
-    /// Reads the id of the owner or agent that the caller acts as. With `bind-agent-to-user`, the
-    /// id has to belong to the ACL user.
-    pub fn actor<'b>(&self, args: &mut Args<'b>, name: &str) -> Result<&'b [u8], Error> {
-        let id = args.id(name)?;
-        self.check_actor(id).map(|()| id)
+    /// Errs if an argument names an agent that the caller may not act as.
+    pub fn check_actors(&self) -> Result<(), Error> {
+        let Some(user) = self.bound_to() else { return Ok(()) };
+        let named = Walk::new(self.spec, self.args).actors().into_iter();
+        named.map(|at| self.args[at]).try_for_each(|id| check_name(&user, id))
     }
 
-    /// Errs if the caller may not act as `id`.
+    /// Errs if the caller may not act as `id`, which stands in a value.
     pub fn check_actor(&self, id: &[u8]) -> Result<(), Error> {
         self.bound_to().map_or(Ok(()), |user| check_name(&user, id))
     }
 
-    /// The ACL user whose name the caller is bound to; `None` if it is not bound.
+    /// The ACL user whose name the caller is bound to by `bind-agent-to-user`.
+    ///
+    /// `None` if it is not bound. So is who may break the locks in all keys of a command that
+    /// operators have: it may take from others what they hold.
     fn bound_to(&self) -> Option<Vec<u8>> {
-        self.node.settings.agents_are_bound().then(|| self.host.user()).flatten()
+        if !self.node.settings.agents_are_bound() {
+            return None;
+        }
+        let is_free = self.spec.roles.has(Roles::OPERATOR) && self.takes_from_others();
+        self.host.user().filter(|_| !is_free)
     }
 
     /// Who acts, where the caller need not name an agent: the agent it names, else the ACL user
-    /// that it is bound to.
-    ///
-    /// Empty if it is not bound. That is also true of a caller that may run `LTMC.LOCK.BREAK` on
-    /// all keys of the command, since it may take from others what they hold.
+    /// that it is bound to. Empty if it is not bound.
     pub fn acting(&self, named: Option<&[u8]>) -> Result<Bytes, Error> {
-        match (self.bound_to().filter(|_| !self.takes_from_others()), named) {
-            (None, named) => Ok(named.map_or(Bytes::EMPTY, Bytes::from)),
-            (Some(user), Some(named)) => check_name(&user, named).map(|()| Bytes::from(named)),
-            (Some(user), None) if (1..=ID_BYTES_MAX).contains(&user.len()) => Ok(Bytes::from(&user[..])),
-            (Some(user), None) => {
+        match (named, self.bound_to()) {
+            (Some(named), _) => Ok(Bytes::from(named)),
+            (None, None) => Ok(Bytes::EMPTY),
+            (None, Some(user)) if (1..=ID_BYTES_MAX).contains(&user.len()) => Ok(Bytes::from(&user[..])),
+            (None, Some(user)) => {
                 let text = format!("the user's name is {} bytes long, an agent's is 1 to {ID_BYTES_MAX}", user.len());
                 Err(Error::new(Code::Denied, text))
             }

@@ -15,7 +15,8 @@ use crate::observe::trace::Stage;
 pub fn run<H: Host>(command: &Command<H>, cx: &mut Cx<H>) -> Result<Outcome, Error> {
     tracing::begin(cx);
     auditing::begin(cx);
-    let outcome = checked(command, cx).and_then(|()| check_access(cx)).and_then(|()| {
+    let outcome = checked(command, cx).and_then(|()| check_access(cx)).and_then(|()| cx.check_actors());
+    let outcome = outcome.and_then(|()| {
         cx.node.trace.at(Stage::Decide);
         (command.run)(cx)
     });

@@ -3,6 +3,7 @@
 
 use super::missing::{Missing, Nothing};
 use super::reply_shape::Shape;
+use super::roles::Roles;
 use crate::command::host::Access;
 use crate::domain::Service;
 
@@ -17,6 +18,8 @@ pub struct Spec {
     pub flags: Flags,
     /// Where its keys stand.
     pub keys: &'static [KeySpec],
+    /// Who has it in the ready ACL lines.
+    pub roles: Roles,
     /// ACL categories, for servers that let a module name them.
     pub categories: &'static str,
     /// The service whose counters and switch apply to it; `None` for commands about the module
@@ -127,6 +130,19 @@ pub struct Arg {
     pub multiple: bool,
     /// The key spec that it is a key of; -1 if it is no key.
     pub key_spec: i32,
+    /// Whether the caller says with it who it is.
+    pub acting: Acting,
+}
+
+/// Whether an argument names the agent that the caller acts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acting {
+    /// It names nobody, or somebody else.
+    No,
+    /// It does.
+    Yes,
+    /// It does if this option is given.
+    With(&'static str),
 }
 
 /// The kinds of arguments.
@@ -149,7 +165,7 @@ pub enum ArgKind {
 #[allow(missing_docs)] // a small language: the names say it
 impl Arg {
     pub const fn new(name: &'static str, kind: ArgKind) -> Arg {
-        Arg { name, kind, token: None, optional: false, multiple: false, key_spec: -1 }
+        Arg { name, kind, token: None, optional: false, multiple: false, key_spec: -1, acting: Acting::No }
     }
     pub const fn key(name: &'static str, key_spec: i32) -> Arg {
         Arg { key_spec, ..Arg::new(name, ArgKind::Key) }
@@ -174,6 +190,12 @@ impl Arg {
     }
     pub const fn multiple(self) -> Arg {
         Arg { multiple: true, ..self }
+    }
+    pub const fn acting(self) -> Arg {
+        Arg { acting: Acting::Yes, ..self }
+    }
+    pub const fn acting_with(self, word: &'static str) -> Arg {
+        Arg { acting: Acting::With(word), ..self }
     }
 }
 

@@ -1,16 +1,16 @@
 //! One walk over the arguments of a command, along what its row declares.
 //!
 //! The walk decides how far a value goes, for the parser
-//! ([`Args`](crate::command::engine::args::Args)) and for the search for keys
-//! ([`keys`](crate::command::engine::keys)). So a value that looks like an option is a value for
-//! both, and no key can hide behind one.
+//! ([`Args`](crate::command::engine::args::Args)), for the search for keys
+//! ([`keys`](crate::command::engine::keys)) and for the agents that the caller acts as. So a value
+//! that looks like an option is a value for all, and nothing can hide behind one.
 //!
 //! ```text
 //! LTMC.TASK.ADD flow task payload   GROUP LOCKS   LOCKS 1 key
 //!               in place: one after the other     options: in any order, a word and its values
 //! ```
 
-use super::spec::{Arg, ArgKind, OptionSpec, Spec};
+use super::spec::{Acting, Arg, ArgKind, OptionSpec, Spec};
 use crate::domain::value::bytes::parse_u64;
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -39,6 +39,8 @@ pub struct Leaf {
     pub name: &'static str,
     /// The word before it.
     pub token: Option<&'static str>,
+    /// Whether the caller says with it who it is.
+    pub acting: Acting,
 }
 
 impl<'a> Walk<'a> {
@@ -50,18 +52,31 @@ impl<'a> Walk<'a> {
     /// All keys, up to the first argument that is not as declared. The parser gets no further
     /// either.
     pub fn keys(mut self) -> FoundKeys {
+        self.all();
+        self.found
+    }
+
+    /// All arguments by which the caller says who it is, as far.
+    pub fn actors(self) -> Vec<usize> {
+        let leaves = self.leaves();
+        let is_given = |word: &str| leaves.iter().any(|leaf| leaf.token == Some(word));
+        let names = |leaf: &&Leaf| match leaf.acting {
+            Acting::With(word) => is_given(word),
+            acting => acting == Acting::Yes,
+        };
+        leaves.iter().filter(names).map(|leaf| leaf.at).collect()
+    }
+
+    fn all(&mut self) {
         if let Some(at) = self.sequence(self.spec.in_place(), 1) {
             self.options(at);
         }
-        self.found
     }
 
     /// Every value that is as declared, up to the first argument that is not.
     pub fn leaves(mut self) -> Vec<Leaf> {
         self.leaves = Some(Vec::new());
-        if let Some(at) = self.sequence(self.spec.in_place(), 1) {
-            self.options(at);
-        }
+        self.all();
         self.leaves.unwrap_or_default()
     }
 
@@ -195,7 +210,7 @@ impl<'a> Walk<'a> {
                     self.found.push((at, arg.key_spec));
                 }
                 if let Some(leaves) = &mut self.leaves {
-                    leaves.push(Leaf { at, name: arg.name, token: arg.token });
+                    leaves.push(Leaf { at, name: arg.name, token: arg.token, acting: arg.acting });
                 }
                 Some(at + 1)
             }
@@ -206,6 +221,7 @@ impl<'a> Walk<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::engine::roles::Roles;
     use crate::command::engine::spec::{Flags, TTL};
 
     const REF: Arg = Arg::string("text").after("REF").optional();
@@ -221,6 +237,7 @@ mod tests {
             arity: -1,
             flags: Flags::WRITE,
             keys: &[],
+            roles: Roles::ALL,
             categories: "",
             service: None,
             is_verbatim: false,
@@ -277,6 +294,25 @@ mod tests {
         assert_keys(&USUAL, "TEST k n KEYS 1 x PROGRESS 5 progress", "k x");
         let is_text = |line: &str| Walk::new(&USUAL, &words(line)).end_of_option(&PROGRESS, 3) == Some(6);
         assert!(is_text("TEST k n PROGRESS 5 progress") && !is_text("TEST k n PROGRESS 5 progress 6"));
+    }
+
+    #[test]
+    fn the_agents_that_the_caller_acts_as_are_found_where_they_stand() {
+        static ACTING: Spec = spec(&[
+            Arg::key("key", 0),
+            Arg::string("owner").acting().optional(),
+            Arg::string("text").acting_with("OF").after("REF").optional(),
+            Arg::key("of", 1).after("OF").optional(),
+        ]);
+        let assert_actors = |line: &str, expected: &[usize]| {
+            assert_eq!(Walk::new(&ACTING, &words(line)).actors(), expected, "{line}");
+        };
+        assert_actors("TEST k ada", &[2]);
+        assert_actors("TEST k REF x", &[]);
+        assert_actors("TEST k ada REF x", &[2]);
+        assert_actors("TEST k ada REF bob OF x", &[2, 4]);
+        assert_actors("TEST k OF x ref OF", &[5]);
+        assert_actors("TEST k REF OF OF x", &[3]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::command::engine::missing::Missing;
 use crate::command::engine::reply_shape::{Field, Shape};
+use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec};
 use crate::command::host::Access;
 
@@ -45,6 +46,7 @@ pub const ROW: Spec = Spec {
     arity: 0,
     flags: WRITE_FAST,
     keys: UPDATE_FIRST,
+    roles: Roles::TEAM,
     categories: "write fast",
     service: None,
     is_verbatim: false,
@@ -55,3 +57,7 @@ pub const ROW: Spec = Spec {
     missing: Missing::Rule,
     args: &[],
 };
+
+/// What most rows of commands that only read share.
+pub const READ_ROW: Spec =
+    Spec { flags: Flags::READONLY, keys: READ_FIRST, roles: Roles::READERS, categories: "read slow", ..ROW };

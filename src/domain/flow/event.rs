@@ -337,6 +337,13 @@ impl Event for FlowEvent {
         })
     }
 
+    fn agent(&self) -> Option<&[u8]> {
+        match self {
+            FlowEvent::Claimed(claimed) => Some(&claimed.agent),
+            _ => None,
+        }
+    }
+
     fn fence(&self) -> Option<Fence> {
         match self {
             FlowEvent::Claimed(claimed) => claimed.locks.iter().copied().chain([claimed.fence]).max(),

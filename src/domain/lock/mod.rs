@@ -39,6 +39,7 @@ use super::{Bytes, Clock, Connection, Entity, Error, Fence, Invariant, Millis, S
 use crate::domain::entity::expiry::Expiry;
 use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
+use crate::domain::entity::quota::Quota;
 use crate::domain::value::fence::check_fence;
 use ahash::AHashMap;
 use grant::Grants;
@@ -149,6 +150,7 @@ impl Entity for Lock {
     const TYPE_TAG: u8 = 1;
     const KEYS: &'static str = "locks";
     const MEMBERS: Option<&'static str> = Some("grants");
+    const QUOTA: Option<Quota> = Some(Quota::Locks);
 
     fn apply(&mut self, event: &LockEvent) {
         match event {
@@ -233,7 +235,18 @@ impl Entity for Lock {
     }
 
     fn holds(&self, agent: &[u8]) -> bool {
-        !self.grants.of_owner(agent).is_empty()
+        self.grants.count_of(agent) > 0
+    }
+
+    fn amount(&self, agent: &[u8]) -> u64 {
+        self.grants.count_of(agent) as u64
+    }
+
+    fn touched(&self, event: &LockEvent) -> Vec<Bytes> {
+        match event {
+            LockEvent::Granted(grant) => vec![grant.owner.clone()],
+            _ => Vec::new(),
+        }
     }
 
     fn losers(&self, event: &LockEvent) -> Vec<Bytes> {

@@ -223,6 +223,13 @@ impl Event for MailEvent {
         })
     }
 
+    fn agent(&self) -> Option<&[u8]> {
+        match self {
+            MailEvent::Received { agent, .. } => Some(agent),
+            _ => None,
+        }
+    }
+
     fn fence(&self) -> Option<Fence> {
         match self {
             MailEvent::Sent(letter) => Some(letter.id),

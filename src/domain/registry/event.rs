@@ -270,6 +270,24 @@ impl Event for RegistryEvent {
         })
     }
 
+    fn agent(&self) -> Option<&[u8]> {
+        match self {
+            RegistryEvent::Registered(registration) => Some(&registration.agent),
+            RegistryEvent::Deregistered { agent, .. }
+            | RegistryEvent::Seen { agent, .. }
+            | RegistryEvent::StatusChanged { agent, .. }
+            | RegistryEvent::HealthChanged { agent, .. }
+            | RegistryEvent::Suspected { agent, .. }
+            | RegistryEvent::Recovered { agent, .. }
+            | RegistryEvent::Died { agent, .. }
+            | RegistryEvent::Removed { agent, .. }
+            | RegistryEvent::Undamped { agent, .. }
+            | RegistryEvent::Claimed { agent, .. }
+            | RegistryEvent::Released { agent, .. } => Some(agent),
+            RegistryEvent::Pulse { .. } | RegistryEvent::HoldBegan { .. } | RegistryEvent::HoldEnded { .. } => None,
+        }
+    }
+
     fn fence(&self) -> Option<Fence> {
         match self {
             RegistryEvent::Registered(registration) => Some(registration.epoch),

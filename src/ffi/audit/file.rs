@@ -51,7 +51,10 @@ impl TrailFile {
 
     /// Has the lines outlast a crash of the machine.
     pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        if self.file.metadata()?.is_file() {
+            self.file.sync_data()?;
+        }
+        Ok(())
     }
 
     /// Whether the file still has its name.

@@ -178,7 +178,7 @@ fn bound_users_hold_chunks_under_their_own_names_only_and_readers_read() {
     let server = Server::start();
     put(&server, "a", b"x");
     server.run("CONFIG SET ltmc.bind-agent-to-user yes").ok();
-    server.run("ACL SETUSER ada on >p +@all ~b").ok();
+    server.run("ACL SETUSER ada on >p +@all -ltmc.lock.break ~b").ok();
     server.run("ACL SETUSER reader on >p +@all %R~b").ok();
     let (mut ada, mut reader) = (server.client(), server.client());
     ada.auth("ada", "p");

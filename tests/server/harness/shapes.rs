@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::reply::Reply;
 
 /// The commands by their names.
-fn reference() -> &'static BTreeMap<String, Value> {
+pub fn reference() -> &'static BTreeMap<String, Value> {
     static REFERENCE: OnceLock<BTreeMap<String, Value>> = OnceLock::new();
     REFERENCE.get_or_init(|| {
         let text = include_str!("../../../src/command/services/reference.json");

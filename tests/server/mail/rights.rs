@@ -6,7 +6,7 @@ use super::*;
 fn a_bound_user_sends_and_receives_under_its_own_name_only() {
     let server = Server::start();
     server.run("CONFIG SET ltmc.bind-agent-to-user yes").ok();
-    server.run("ACL SETUSER ada on >p ~* +@all").ok();
+    server.run("ACL SETUSER ada on >p ~* +@all -ltmc.lock.break").ok();
     let mut ada = server.client();
     ada.auth("ada", "p");
     for line in [
@@ -19,6 +19,7 @@ fn a_bound_user_sends_and_receives_under_its_own_name_only() {
         "REQUEUE m bob 5",
         "JOIN m bob",
         "LEAVE m bob",
+        "PENDING m bob",
     ] {
         let reply = ada.run(&format!("LTMC.MSG.{line}"));
         assert_eq!(reply.error_code(), "DENIED", "{line}: {reply:?}");
@@ -26,7 +27,8 @@ fn a_bound_user_sends_and_receives_under_its_own_name_only() {
     let id = ada.run("LTMC.MSG.SEND m ada TO 2 bob ada:1 hello").int();
     assert_eq!(payloads(ada.run("LTMC.MSG.RECV m ada:1").array()), ["hello"]);
     assert_eq!(ada.run(&format!("LTMC.MSG.ACK m ada:1 {id}")).int(), 1);
-    assert!(ada.run("LTMC.MSG.PENDING m bob").array().is_empty(), "looking is free");
+    assert!(ada.run("LTMC.MSG.PENDING m ada:1").array().is_empty());
+    assert_eq!(ada.run("LTMC.MSG.INFO m").get("messages").int(), 1, "looking is free");
 }
 
 #[test]

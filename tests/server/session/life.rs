@@ -104,7 +104,7 @@ fn so_many_take_part_and_no_more() {
 #[test]
 fn users_join_and_leave_only_as_themselves_if_agents_are_bound() {
     let server = Server::start();
-    run(&server, "ACL SETUSER ada on nopass ~* +@all");
+    run(&server, "ACL SETUSER ada on nopass ~* +@all -ltmc.lock.break");
     run(&server, "LTMC.SESSION.CREATE s PARTICIPANTS 1 bob");
     run(&server, "CONFIG SET ltmc.bind-agent-to-user yes");
     let mut ada = server.client();

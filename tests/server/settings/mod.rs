@@ -19,6 +19,11 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("chunk-buffer-enabled", "no", "n"),
     ("session-state-enabled", "no", "noo"),
     ("agent-holdings-max", "3", "0"),
+    ("agent-locks-max", "4", "-1"),
+    ("agent-tasks-max", "5", "-1"),
+    ("agent-waits-max", "6", "-1"),
+    ("agent-messages-max", "7", "1000000001"),
+    ("agent-chunk-bytes-max", "8", "1125899906842625"),
     ("check-rate", "0", "-1"),
     ("request-memory-max", "1", "0"),
     ("request-memory-ms", "1000", "999"),
@@ -429,7 +434,7 @@ fn a_new_default_lease_is_for_new_locks() {
 #[test]
 fn an_acl_user_acts_only_under_its_own_name_if_agents_are_bound() {
     let server = Server::start();
-    server.run("ACL SETUSER ada on nopass ~* +@all");
+    server.run("ACL SETUSER ada on nopass ~* +@all -ltmc.lock.break");
     let mut ada = server.client();
     ada.run("AUTH ada x").ok();
     assert!(ada.run("LTMC.LOCK k bob").int() > 0, "nobody is bound by default");

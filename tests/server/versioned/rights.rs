@@ -134,7 +134,7 @@ fn a_user_who_is_bound_acts_as_its_own_agents_only() {
     let server = Server::start();
     make(&server);
     server.run("CONFIG SET ltmc.bind-agent-to-user yes").ok();
-    let mut ada = server.user("ada", "+@all ~*");
+    let mut ada = server.user("ada", "+@all -ltmc.lock.break ~*");
     let table = [
         ("LTMC.CTX.UPDATE w:c ada SET /n 2", "-"),
         ("LTMC.CTX.UPDATE w:c ada:1 SET /n 2", "-"),

@@ -2,9 +2,10 @@
 
 use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape};
+use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
 use crate::command::services::spec::{
-    with_registry, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST,
+    with_registry, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_ROW, REGISTRY, REQID, ROW, WRITE_FAST,
 };
 use crate::domain::{Code, Service};
 
@@ -12,7 +13,7 @@ const NEEDS_BUFFER: Nothing = Nothing::Error(Code::NoBuffer);
 
 const CHUNK_ROW: Spec = Spec { service: Some(Service::Buffer), complexity: "O(log N) with N the chunks", ..ROW };
 
-const CHUNK_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, categories: "read slow", ..CHUNK_ROW };
+const CHUNK_READ: Spec = Spec { service: CHUNK_ROW.service, complexity: CHUNK_ROW.complexity, ..READ_ROW };
 
 const GROWS_FAST: Flags = WRITE_FAST.and(Flags::DENY_OOM);
 const GROWS: Flags = Flags::WRITE.and(Flags::DENY_OOM);
@@ -20,7 +21,7 @@ const GROWS: Flags = Flags::WRITE.and(Flags::DENY_OOM);
 const BUFFER_KEY: Arg = Arg::key("buffer", 0);
 const ID: Arg = Arg::string("id");
 const IDS: Arg = ID.multiple();
-const AGENT: Arg = Arg::string("agent");
+const AGENT: Arg = Arg::string("agent").acting();
 const META_OPTION: Arg = Arg::string("json").after("META").optional();
 const IFVERSION: Arg = Arg::integer("version").after("IFVERSION").optional();
 const MAXBYTES: Arg = Arg::integer("bytes").after("MAXBYTES");
@@ -92,6 +93,7 @@ pub const BUFFER: Spec = Spec {
     arity: -2,
     // Bounds can be lowered when memory is short.
     flags: WRITE_FAST,
+    roles: Roles::LEADERS,
     complexity:
         "O(1); O(N log N) with another policy, with N the chunks; what exceeds the bounds is evicted in parts later",
     summary: "Creates a buffer, or changes its bounds or policy; what is not named stays.",
@@ -229,6 +231,7 @@ pub const RETAIN: Spec = Spec {
 pub const RELEASE: Spec = Spec {
     name: "LTMC.CHUNK.RELEASE",
     arity: 4,
+    roles: Roles::ENDERS,
     summary: "Releases an agent's hold on a retained chunk, however often it retained it.",
     reply: Shape::FLAG.about("1 if the agent retains it no longer, or 0 if it did not"),
     args: &[BUFFER_KEY, ID, AGENT],
@@ -251,6 +254,7 @@ pub const PIN: Spec = Spec {
 pub const UNPIN: Spec = Spec {
     name: "LTMC.CHUNK.UNPIN",
     arity: 4,
+    roles: Roles::ENDERS,
     summary: "Ends an agent's pin of a chunk, however often it pinned it.",
     reply: Shape::FLAG.about("1 if the agent pins it no longer, or 0 if it had no pin"),
     args: &[BUFFER_KEY, ID, AGENT],
@@ -261,6 +265,7 @@ pub const FREE: Spec = Spec {
     name: "LTMC.CHUNK.FREE",
     arity: -3,
     flags: Flags::WRITE,
+    roles: Roles::ENDERS,
     categories: "write slow",
     complexity: "O(C log N) with C the chunks given and N all chunks",
     summary: "Frees chunks; none of them if one is retained or pinned.",
@@ -302,7 +307,7 @@ pub const LIST: Spec = Spec {
         Case::new(BY_OFFSET, Shape::list(&Shape::BYTES.about("ids"))),
         Case::new(BY_CURSOR, Shape::tuple(&[NEXT, Field::new("chunks", Shape::list(&Shape::BYTES.about("ids")))])),
     ]),
-    args: &[BUFFER_KEY, AGENT.after("AGENT").optional(), PAGE],
+    args: &[BUFFER_KEY, Arg::string("agent").after("AGENT").optional(), PAGE],
     ..CHUNK_READ
 };
 
@@ -327,6 +332,7 @@ pub const RESIZE: Spec = Spec {
     arity: 4,
     // Bounds can be lowered when memory is short.
     flags: WRITE_FAST,
+    roles: Roles::LEADERS,
     complexity: "O(1); what exceeds the bounds is evicted in parts later",
     summary: "Changes the upper bound of a buffer while it is in use.",
     reply: Shape::SIZE.about("the size now in force"),

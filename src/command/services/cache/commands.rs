@@ -28,6 +28,7 @@ use crate::domain::limits::{
     TOOL_BYTES_MAX,
 };
 use crate::domain::{Bytes, Connection, Error, Fence, Millis, Service};
+use crate::observe::trace::Stage;
 
 /// The call that the arguments name. Tool and args follow the cache.
 fn call_of<H: Host>(cx: &Cx<H>, is_raw: bool) -> Result<Call, Error> {
@@ -58,7 +59,7 @@ fn parse_get<H: Host>(cx: &Cx<H>) -> Result<GetArgs, Error> {
     let (mut block_ms, mut beta, mut is_raw, mut is_peek) = (None, None, false, false);
     while let Some(word) = args.option()? {
         match word {
-            "AGENT" => agent = Bytes::from(cx.actor(&mut args, "AGENT")?),
+            "AGENT" => agent = Bytes::from(args.id("AGENT")?),
             "MAXAGE" => age_ms_max = args.millis("MAXAGE", 0)?,
             "LEASE" => lease_ms = Some(args.millis("LEASE", 1)?),
             "BLOCK" => block_ms = Some(args.millis("BLOCK", 0)?),
@@ -172,6 +173,7 @@ fn wait_for_answer<H: Host>(cx: &mut Cx<H>, options: GetArgs, block_ms: Millis) 
         max: Setting::CacheWaitersMax,
         what: "one more client waiting for this cache",
         block_ms,
+        principal: None,
     };
     let outcome = wait(cx, new, |queues, id| queues.fills.insert(id, waiter))?;
     // The lease of the computing client may have been noted before any client waited.
@@ -205,7 +207,7 @@ fn parse_put<H: Host>(cx: &Cx<H>) -> Result<PutArgs, Error> {
             "DEPS" => options.labels.extend(labels("DEPS", LabelKind::Dep, 0, &mut args)?),
             "TAGS" => options.labels.extend(labels("TAGS", LabelKind::Tag, 0, &mut args)?),
             "COST" => options.cost_ms = Some(args.millis("COST", 0)?),
-            "AGENT" => options.agent = Bytes::from(cx.actor(&mut args, "AGENT")?),
+            "AGENT" => options.agent = Bytes::from(args.id("AGENT")?),
             "PRIVATE" => options.is_private = true,
             "NEGATIVE" => options.is_negative = true,
             "RAW" => options.is_raw = true,
@@ -328,8 +330,7 @@ pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             "TAG" => what = Target::Labels(labels("TAG", LabelKind::Tag, 1, &mut args)?),
             "TOOL" => what = Target::Labels(vec![Label::new(LabelKind::Tool, args.text("TOOL", TOOL_BYTES_MAX)?)]),
             "AGENT" => {
-                let agent = cx.acting(Some(args.id("AGENT")?))?;
-                what = Target::Labels(vec![Label::new(LabelKind::Agent, &agent)]);
+                what = Target::Labels(vec![Label::new(LabelKind::Agent, args.id("AGENT")?)]);
             }
             "ALL" => what = Target::All,
             "SOFT" => is_soft = true,
@@ -338,7 +339,7 @@ pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let (key, at) = (cx.key(1), cx.now());
     // What has expired is not invalidated.
-    let has_ended = decide_due(cx.node, cx.host, key)? > 0;
+    let has_ended = cx.node.following(Stage::Decide, |node| decide_due(node, cx.host, key))? > 0;
     let stored = cx.host.read::<Cache>(key)?;
     let (affected, tickets) = stored.map_or((0, 0), |stored| (stored.state.affected_by(&what), stored.state.tickets()));
     if affected > 0 || tickets > 0 {

@@ -2,19 +2,20 @@
 
 use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape};
+use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
-use crate::command::services::spec::{BLOCK, COUNT, CURSOR, NEXT, READ_FIRST, ROW};
+use crate::command::services::spec::{BLOCK, COUNT, CURSOR, NEXT, READ_ROW, ROW};
 use crate::domain::{Code, Service};
 
 const MISS: Nothing = Nothing::Reply(r#"{"status":"MISS"}"#);
 
 const CACHE_ROW: Spec = Spec { service: Some(Service::Cache), complexity: "O(log N) with N the answers", ..ROW };
-const CACHE_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, categories: "read slow", ..CACHE_ROW };
+const CACHE_READ: Spec = Spec { service: CACHE_ROW.service, complexity: CACHE_ROW.complexity, ..READ_ROW };
 
 const CACHE: Arg = Arg::key("cache", 0);
 const TOOL: Arg = Arg::string("tool");
 const ARGS: Arg = Arg::string("args");
-const CALLER: Arg = Arg::string("agent").after("AGENT").optional();
+const CALLER: Arg = Arg::string("agent").acting().after("AGENT").optional();
 const MAXAGE: Arg = Arg::integer("ms").after("MAXAGE").optional();
 const RAW: Arg = Arg::word("raw", "RAW").optional();
 const OF_TOOL: Arg = Arg::string("tool").after("TOOL").optional();
@@ -120,6 +121,8 @@ pub const PEEK: Spec = Spec {
     name: "LTMC.CACHE.PEEK",
     arity: -4,
     flags: Flags::READONLY.and(Flags::FAST),
+    // Not an operator's: whoever is free to name any agent would see the private answers of all.
+    roles: Roles::TEAM.and(Roles::OBSERVER),
     categories: "read fast",
     complexity: "O(A) with A the bytes of the arguments",
     summary:
@@ -152,7 +155,7 @@ pub const PUT: Spec = Spec {
         counted("deps", DEPS).after("DEPS").optional(),
         counted("tags", TAGS).after("TAGS").optional(),
         Arg::integer("ms").after("COST").optional(),
-        Arg::string("agent").after("AGENT").optional(),
+        CALLER,
         Arg::word("private", "PRIVATE").optional(),
         Arg::word("negative", "NEGATIVE").optional(),
         RAW,
@@ -174,6 +177,7 @@ pub const INVALIDATE: Spec = Spec {
     name: "LTMC.CACHE.INVALIDATE",
     arity: -3,
     flags: Flags::WRITE,
+    roles: Roles::ENDERS,
     categories: "write slow",
     complexity: "O(K log N + T) with K the answers concerned, of which at most ltmc.sweep-batch-max at once, N all answers and T the tickets out",
     summary: "Invalidates answers by dependency, tag, tool or agent, or all of them, and the tickets that are out for them.",
@@ -187,7 +191,7 @@ pub const INVALIDATE: Spec = Spec {
                 counted("deps", DEPS).after("DEP"),
                 counted("tags", TAGS).after("TAG"),
                 Arg::string("tool").after("TOOL"),
-                Arg::string("agent").after("AGENT"),
+                Arg::string("agent").acting().after("AGENT"),
             ],
         ),
         Arg::word("soft", "SOFT").optional(),
@@ -199,6 +203,7 @@ pub const CONFIG: Spec = Spec {
     name: "LTMC.CACHE.CONFIG",
     arity: -2,
     flags: Flags::WRITE,
+    roles: Roles::LEADERS,
     categories: "write slow",
     complexity: "O(1)",
     summary: "Sets the bounds, TTL and policy of a cache; creates it if there is none, and keeps it when it is empty.",

@@ -79,7 +79,7 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (mut life, mut registry, mut request_id, bounds) = (LifeArgs::default(), None, None, bounds(cx));
     while let Some(word) = args.option()? {
         match word {
-            "OWNER" => owner = Bytes::from(cx.actor(&mut args, "OWNER")?),
+            "OWNER" => owner = Bytes::from(args.id("OWNER")?),
             "DOC" => doc = read_json("DOC", &mut args, &bounds, &mut room(&bounds))?,
             "META" => meta = parse_meta(&mut args, bounds.depth_max)?,
             "PX" | "EX" => life.ttl_ms = Some(args.duration(word)?),
@@ -109,7 +109,7 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn update<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let agent = cx.actor(&mut args, "agent")?;
+    let agent = args.id("agent")?;
     let bounds = bounds(cx);
     let (expected, request_id, ops) = parse_ops(&mut args, &bounds)?;
     let only_deletes = ops.iter().all(|op| matches!(op, Op::Del(_)));
@@ -310,7 +310,7 @@ pub fn generate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "BUDGET" => options.budget = Some(args.number("BUDGET", 1, u64::from(u32::MAX))? as usize),
-            "FOR" => options.agent = cx.actor(&mut args, "FOR")?,
+            "FOR" => options.agent = args.id("FOR")?,
             "TAGS" => options.tags = args.list("TAGS", 1, AGENT_LABELS_MAX)?.to_vec(),
             "REQID" => options.request_id = Some(args.request_id(b"")?),
             _ => return Err(args.unread(word)),

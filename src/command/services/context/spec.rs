@@ -2,10 +2,11 @@
 
 use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Field, Shape};
+use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
 use crate::command::services::registry::spec::with_filter;
-use crate::command::services::spec::{with_registry, KEY, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
+use crate::command::services::spec::{with_registry, KEY, READ_ROW, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::command::services::versioned::spec::{
     ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINTS_COMPLEXITY, CHECKPOINT_ARGS, CHECKPOINT_LIST, CHECKPOINT_NUMBER,
     COMMON, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, JOINED, LEFT, MADE, META, NEW_VERSION, PRUNED, PRUNE_ARGS,
@@ -22,7 +23,7 @@ const CONTEXT_ROW: Spec = Spec {
     ..ROW
 };
 
-const CONTEXT_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, categories: "read slow", ..CONTEXT_ROW };
+const CONTEXT_READ: Spec = Spec { service: CONTEXT_ROW.service, complexity: CONTEXT_ROW.complexity, ..READ_ROW };
 
 const GROWS: Flags = Flags::WRITE.and(Flags::DENY_OOM);
 
@@ -58,7 +59,7 @@ pub const CREATE: Spec = Spec {
     missing: Missing::Always(Nothing::Made),
     args: &[
         KEY,
-        Arg::string("agent").after("OWNER").optional(),
+        AGENT.after("OWNER").optional(),
         Arg::string("json").after("DOC").optional(),
         META,
         TTL,
@@ -86,6 +87,7 @@ pub const LEAVE: Spec = Spec {
     name: "LTMC.CTX.LEAVE",
     arity: 3,
     flags: WRITE_FAST,
+    roles: Roles::ENDERS,
     categories: "write fast",
     summary: "Removes a participant.",
     reply: LEFT,
@@ -168,7 +170,7 @@ pub const GENERATE: Spec = Spec {
         Arg::integer("numkeys"),
         Arg::key("src", 1).multiple(),
         BUDGET,
-        Arg::string("agent").after("FOR").optional(),
+        AGENT.after("FOR").optional(),
         Arg::new("values", ArgKind::Block(&[Arg::integer("n"), Arg::string("tag").multiple()]))
             .after("TAGS")
             .optional(),
@@ -229,6 +231,7 @@ pub const RESTORE: Spec = Spec {
     name: "LTMC.CTX.RESTORE",
     arity: -3,
     flags: GROWS,
+    roles: Roles::ENDERS,
     complexity: "O(C) with C the size of what has changed since",
     summary: "Makes the document of a checkpoint the newest version.",
     reply: NEW_VERSION,
@@ -255,6 +258,7 @@ pub const FORK: Spec = Spec {
 pub const PRUNE: Spec = Spec {
     name: "LTMC.CTX.PRUNE",
     arity: -4,
+    roles: Roles::ENDERS,
     complexity: "O(C) with C the checkpoints",
     summary: "Removes checkpoints that are not pinned, and what only they needed; DRYRUN only says which.",
     reply: PRUNED,

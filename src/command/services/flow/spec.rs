@@ -2,10 +2,11 @@
 
 use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
+use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
 use crate::command::services::spec::{
-    with_registry, BLOCK, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST,
+    with_registry, BLOCK, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_FIRST, READ_ROW, REGISTRY, REQID, ROW, WRITE_FAST,
 };
 use crate::domain::{Code, Service};
 
@@ -14,7 +15,7 @@ const NEEDS_FLOW: Nothing = Nothing::Error(Code::NoFlow);
 const FLOW_ROW: Spec = Spec { service: Some(Service::Flow), complexity: "O(log N) with N the tasks", ..ROW };
 
 /// What the rows of commands that only read share.
-const FLOW_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, categories: "read slow", ..FLOW_ROW };
+const FLOW_READ: Spec = Spec { service: FLOW_ROW.service, complexity: FLOW_ROW.complexity, ..READ_ROW };
 
 const FLOW: Arg = Arg::key("flow", 0);
 const TASK: Arg = Arg::string("task");
@@ -160,6 +161,7 @@ pub const CREATE: Spec = Spec {
     arity: -2,
     flags: NAMES_KEYS,
     keys: &[UPDATE_FIRST, KeySpec { access: Access::Update, at: KeysAt::CountAfter("LOCKS", 2) }],
+    roles: Roles::COORDINATOR,
     complexity: "O(N log N) with N the tasks given and what they come after",
     summary: "Creates a flow with all of the tasks in SPEC, or none; a cycle is refused and named.",
     reply: Shape::OK,
@@ -202,6 +204,7 @@ pub const TOUCH: Spec = Spec {
 pub const PAUSE: Spec = Spec {
     name: "LTMC.FLOW.PAUSE",
     arity: 2,
+    roles: Roles::LEADERS,
     complexity: "O(1)",
     summary: "Stops handing out tasks of a flow; running tasks continue.",
     reply: Shape::FLAG.about("1, or 0 if it was paused already"),
@@ -284,7 +287,7 @@ pub const CLAIM: Spec = Spec {
     reply: Shape::list(&CLAIMED),
     args: &[
         FLOW,
-        Arg::string("agent"),
+        Arg::string("agent").acting(),
         after(&[N, Arg::string("cap").multiple()], "CAPS"),
         REGISTRY,
         Arg::integer("n").after("COUNT").optional(),
@@ -345,6 +348,7 @@ pub const FAIL: Spec = Spec {
 pub const TASK_CANCEL: Spec = Spec {
     name: "LTMC.TASK.CANCEL",
     arity: -3,
+    roles: Roles::LEADERS,
     complexity:
         "O(log N + M) with N the tasks and M those that come after it; many of them in turns with other commands",
     summary: "Cancels a task, with CASCADE also all tasks that wait for it; its worker is asked to stop.",
@@ -384,7 +388,6 @@ pub const WAIT: Spec = Spec {
     name: "LTMC.TASK.WAIT",
     arity: -2,
     flags: Flags::READONLY.and(Flags::BLOCKING),
-    keys: READ_FIRST,
     categories: "read slow blocking",
     complexity: "O(1)",
     summary: "Waits for the end of a task, or of all tasks of the flow.",
@@ -392,7 +395,7 @@ pub const WAIT: Spec = Spec {
         .or_nil("it has not ended or the wait timed out"),
     missing: Missing::Always(NEEDS_FLOW),
     args: &[FLOW, TASK.optional(), BLOCK],
-    ..FLOW_ROW
+    ..FLOW_READ
 };
 
 pub const SIGNAL: Spec = Spec {
@@ -409,6 +412,7 @@ pub const SIGNAL: Spec = Spec {
 pub const REQUEUE: Spec = Spec {
     name: "LTMC.TASK.REQUEUE",
     arity: -3,
+    roles: Roles::LEADERS,
     complexity: "O(M log N) with M the tasks that begin anew, at most 10000, and N the tasks",
     summary:
         "Begins a dead, cancelled or skipped task anew; with CASCADE also those skipped or cancelled because of it.",

@@ -2,7 +2,9 @@
 //! are in `domain::lock`.
 
 use super::connections;
-use super::serve::{answered_on, check_room, commit_grant, expire, rank, recheck_owner, serve_request, wait, Placed};
+use super::serve::{
+    answered_on, check_quota, check_room, commit_grant, expire, rank, recheck_owner, serve_request, wait, Placed,
+};
 use crate::command::engine::args::Args;
 use crate::command::engine::bindings::{binding_for, bindings_for};
 use crate::command::engine::commit::{commit, commit_changes, commit_one};
@@ -89,7 +91,7 @@ fn connection<H: Host>(cx: &Cx<H>) -> Result<Connection, Error> {
 pub fn lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let owner = cx.actor(&mut args, "owner")?;
+    let owner = args.id("owner")?;
     let options = parse_options(cx, &mut args, owner, true)?;
     let key = cx.key(1);
     expire(cx.node, cx.host, key)?;
@@ -97,6 +99,7 @@ pub fn lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Ok(Outcome::Reply((&answer).into()));
     }
     let binding = binding_for::<Lock, H>(cx.node, cx.host, key, options.registry.as_ref(), owner)?;
+    check_quota(cx.node, cx.host, &[key.id()], &options.request, options.registry.as_ref())?;
     let id = cx.node.waits.next_id();
     let rank = rank(cx.node, Class::Usual, options.priority, id);
     let behind = is_behind(cx.node, key, &options.request, rank);
@@ -143,7 +146,7 @@ fn is_behind(node: &Node, key: Key, request: &Request, rank: Rank) -> bool {
 /// `LTMC.MLOCK`
 pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
-    let owner = cx.actor(&mut args, "owner")?;
+    let owner = args.id("owner")?;
     let count = args.number("numkeys", 1, MLOCK_KEYS_MAX as u64)? as usize;
     let first = args.position();
     for _ in 0..count {
@@ -166,6 +169,7 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Ok(Outcome::Reply(Reply::Array(answers)));
     }
     bindings_for::<Lock, H>(cx.node, cx.host, &ids, options.registry.as_ref(), owner)?;
+    check_quota(cx.node, cx.host, &ids, &options.request, options.registry.as_ref())?;
     let id = cx.node.waits.next_id();
     let rank = rank(cx.node, Class::Usual, options.priority, id);
     let block_ms = options.block_ms;
@@ -206,7 +210,7 @@ fn new_waiter<H: Host>(cx: &Cx<H>, keys: SmallVec<[KeyId; 1]>, options: LockArgs
 pub fn unlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let mut target = decide::Target { owner: Bytes::from(cx.actor(&mut args, "owner")?), token: None, path: None };
+    let mut target = decide::Target { owner: Bytes::from(args.id("owner")?), token: None, path: None };
     let (mut all, mut request_id) = (false, None);
     while let Some(word) = args.option()? {
         match word {
@@ -241,7 +245,7 @@ pub fn unlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn renew<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let owner = cx.actor(&mut args, "owner")?;
+    let owner = args.id("owner")?;
     let (mut token, mut lease_ms) = (None, None);
     while let Some(word) = args.option()? {
         match word {
@@ -289,7 +293,7 @@ fn parse_conversion(args: &mut Args, owner: &[u8]) -> Result<ConvertArgs, Error>
 pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let owner = cx.actor(&mut args, "owner")?;
+    let owner = args.id("owner")?;
     let ConvertArgs { token, mode, block_ms, request_id } = parse_conversion(&mut args, owner)?;
     let key = cx.key(1);
     expire(cx.node, cx.host, key)?;

@@ -6,6 +6,7 @@ use crate::command::engine::bindings::bindings_for;
 use crate::command::engine::commit::{commit_changes, commit_one, commit_step};
 use crate::command::engine::current::current;
 use crate::command::engine::cx::Cx;
+use crate::command::engine::quotas;
 use crate::command::engine::requests::{answered, remember};
 use crate::command::engine::service::Serve;
 use crate::command::engine::waiting::serve_retries;
@@ -72,6 +73,8 @@ pub fn wait<H: Host>(
     if block_ms.is_some() && waiter.keys.iter().any(|key| cx.node.queues.locks.waiting_for(key) as u64 >= max) {
         return Err(Error::limit("lock-waiters-max", "one more client waiting for this lock", max));
     }
+    let (first, owner) = ((&waiter.keys[0]).into(), &waiter.request.owner);
+    let principal = block_ms.map(|_| quotas::principal(cx.node, first, waiter.registry.as_ref(), owner)).transpose()?;
     let id = waiter.rank.waiter();
     if let Err(cycle) = stand(cx, waiter.clone()) {
         let ahead = LockWaiter { rank: rank(cx.node, Class::Ahead, waiter.priority, id), ..waiter };
@@ -96,7 +99,7 @@ pub fn wait<H: Host>(
         return Ok(Placed::Nowhere);
     };
     let keys = cx.node.queues.locks.waiter(id).map(|waiter| waiter.keys.clone()).unwrap_or_default();
-    cx.node.begin_wait(id, Service::Lock, keys.clone(), block_ms, cx.host);
+    cx.node.begin_wait(id, Service::Lock, keys.clone(), block_ms, principal.flatten(), cx.host);
     for key in &keys {
         watch(cx.node, cx.host, key);
     }
@@ -137,6 +140,22 @@ fn check_room_on<H: Host>(node: &Node, host: &mut H, key: Key, request: &Request
     let Some(stored) = host.read::<Lock>(key)? else { return Ok(()) };
     check_room(node, &stored.state, request)?;
     decide::reenter(&stored.state, request, node.now()).map(drop)
+}
+
+/// Errs if the owner, as an agent of a registry, may not have a grant on each of these locks.
+pub fn check_quota<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    keys: &[KeyId],
+    request: &Request,
+    registry: Option<&Bytes>,
+) -> Result<(), Error> {
+    if !quotas::is_limited::<Lock>(node) {
+        return Ok(());
+    }
+    let mut is_new = |key: &KeyId| !HostLocks::new(host).with(key, |lock| decide::is_covered(lock, request));
+    let wanted: SmallVec<[(KeyId, u64); 1]> = keys.iter().map(|key| (key.clone(), is_new(key).into())).collect();
+    quotas::check_all::<Lock, H>(node, host, wanted.into_iter(), registry, &request.owner)
 }
 
 /// Grants what fits and has room.
@@ -310,6 +329,7 @@ pub fn serve_request<H: Host>(node: &mut Node, host: &mut H, waiter: &LockWaiter
     // one of them.
     let (registry, owner) = (waiter.registry.as_ref(), &waiter.request.owner);
     let bindings = bindings_for::<Lock, H>(node, host, &waiter.keys, registry, owner)?;
+    check_quota(node, host, &waiter.keys, &waiter.request, registry)?;
     let mut grants = SmallVec::new();
     for (key, binding) in waiter.keys.iter().zip(bindings) {
         let fence = take(node, host, key.into(), &waiter.request, waiter.request_id.as_ref(), binding)?;

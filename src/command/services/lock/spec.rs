@@ -2,9 +2,10 @@
 
 use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Field, Shape, Unit};
+use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
-use crate::command::services::spec::{with_registry, BLOCK, GROWS, KEY, READ_FIRST, REGISTRY, REQID, ROW};
+use crate::command::services::spec::{with_registry, BLOCK, GROWS, KEY, READ_FIRST, READ_ROW, REGISTRY, REQID, ROW};
 use crate::domain::{Code, Service};
 
 /// A fence of a lock that is not held is old.
@@ -13,7 +14,9 @@ const NEEDS_GRANT: Nothing = Nothing::Error(Code::Stale);
 const LOCK_ROW: Spec =
     Spec { service: Some(Service::Lock), complexity: "O(log N) with N the grants on the lock", ..ROW };
 
-const OWNER: Arg = Arg::string("owner");
+const LOCK_READ: Spec = Spec { service: LOCK_ROW.service, complexity: LOCK_ROW.complexity, ..READ_ROW };
+
+const OWNER: Arg = Arg::string("owner").acting();
 const TOKEN: Arg = Arg::integer("fence").after("TOKEN");
 const PRIORITY: Arg = Arg::integer("n").after("PRIORITY").optional();
 const PATH: Arg = Arg::string("path").after("PATH").optional();
@@ -137,25 +140,21 @@ pub const CHECK: Spec = Spec {
     name: "LTMC.LOCK.CHECK",
     arity: 3,
     flags: Flags::READONLY.and(Flags::FAST),
-    keys: READ_FIRST,
     categories: "read fast",
     summary: "Says whether a fence is current.",
     reply: Shape::FLAG.about("1 if a grant with this fence is in force, else 0"),
     args: &[KEY, Arg::integer("fence")],
-    ..LOCK_ROW
+    ..LOCK_READ
 };
 
 pub const INFO: Spec = Spec {
     name: "LTMC.LOCK.INFO",
     arity: 2,
-    flags: Flags::READONLY,
-    keys: READ_FIRST,
-    categories: "read slow",
     complexity: "O(N + W) with N the grants and W the clients waiting",
     summary: "Shows who holds a lock and who waits for it.",
     reply: LOCK_MAP.or_nil("there is no such lock"),
     args: &[KEY],
-    ..LOCK_ROW
+    ..LOCK_READ
 };
 
 pub const MLOCK: Spec = Spec {
@@ -194,11 +193,12 @@ pub const BREAK: Spec = Spec {
     arity: -2,
     flags: Flags::WRITE.and(Flags::ADMIN),
     keys: &[KeySpec { access: Access::Delete, at: KeysAt::Index(1) }],
+    roles: Roles::LEADERS,
     categories: "write slow admin dangerous",
     complexity: "O(N) with N the grants on the lock",
     summary: "Removes all grants of a lock, or those of one owner; the server's log says who did.",
     reply: Shape::COUNT.about("the number of grants removed"),
-    args: &[KEY, OWNER.optional()],
+    args: &[KEY, Arg::string("owner").optional()],
     ..LOCK_ROW
 };
 
@@ -207,6 +207,7 @@ pub const GRAPH: Spec = Spec {
     arity: 1,
     flags: Flags::READONLY.and(Flags::ADMIN),
     keys: &[],
+    roles: Roles::WATCHERS,
     categories: "read slow admin dangerous",
     complexity: "O(E) with E the edges, at most 10000",
     summary: "Lists the wait-for graph of this node.",

@@ -7,6 +7,7 @@ use crate::command::engine::bindings::binding_for;
 use crate::command::engine::commit::{commit, commit_changes};
 use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::quotas;
 use crate::command::engine::waiting::{wait, NewWait};
 use crate::command::host::Host;
 use crate::command::reply::Reply;
@@ -24,7 +25,7 @@ const DUE_BEFORE_RECEIVE: usize = 64;
 pub fn recv<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
-    let agent = cx.actor(&mut args, "agent")?;
+    let agent = args.id("agent")?;
     let lease_ms = cx.node.settings.get(Setting::MailLeaseMs);
     let mut receive_args = ReceiveArgs { count: 1, answer_to: None, lease_ms };
     let (mut block_ms, mut registry) = (None, None);
@@ -57,6 +58,7 @@ fn wait_for_messages<H: Host>(
     registry: Option<Bytes>,
     block_ms: Millis,
 ) -> Result<Outcome, Error> {
+    let principal = quotas::principal(cx.node, cx.key(1), registry.as_ref(), agent)?;
     let key = cx.key(1).id();
     let waiter = MailWaiter { key: key.clone(), line: (Bytes::from(agent), args.answer_to), args, registry };
     let new = NewWait {
@@ -66,6 +68,7 @@ fn wait_for_messages<H: Host>(
         max: Setting::MailWaitersMax,
         what: "one more client waiting for messages of this mailbox",
         block_ms,
+        principal,
     };
     wait(cx, new, |queues, id| queues.mails.insert(id, waiter))
 }
@@ -74,7 +77,7 @@ fn wait_for_messages<H: Host>(
 pub fn ack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
-    let agent = cx.actor(&mut args, "agent")?;
+    let agent = args.id("agent")?;
     let (ids, mut token) = (args.fences("id", 2)?, None);
     while args.option()?.is_some() {
         token = Some(args.fence_or_zero("TOKEN")?);
@@ -89,9 +92,9 @@ pub fn ack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 }
 
 /// Reads `mail agent id` of a command about one message.
-fn parse_one<'a, H: Host>(cx: &Cx<'a, H>, args: &mut Args<'a>) -> Result<(&'a [u8], Fence), Error> {
+fn parse_one<'a>(args: &mut Args<'a>) -> Result<(&'a [u8], Fence), Error> {
     args.bytes("mail")?;
-    Ok((cx.actor(args, "agent")?, args.fence("id")?))
+    Ok((args.id("agent")?, args.fence("id")?))
 }
 
 /// Commits what was decided about one message. The reply is 1 if that is anything, else 0.
@@ -108,7 +111,7 @@ fn done<H: Host>(
 /// `LTMC.MSG.NACK`
 pub fn nack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
-    let (agent, id) = parse_one(cx, &mut args)?;
+    let (agent, id) = parse_one(&mut args)?;
     let (mut how, mut token) = (Return::Now, None);
     while let Some(word) = args.option()? {
         match word {
@@ -128,7 +131,7 @@ pub fn nack<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.MSG.EXTEND`
 pub fn extend<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
-    let (agent, id) = parse_one(cx, &mut args)?;
+    let (agent, id) = parse_one(&mut args)?;
     let (mut lease_ms, mut token) = (None, None);
     while let Some(word) = args.option()? {
         match word {
@@ -148,7 +151,7 @@ pub fn extend<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.MSG.REQUEUE`
 pub fn requeue<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
-    let (agent, id) = parse_one(cx, &mut args)?;
+    let (agent, id) = parse_one(&mut args)?;
     args.finish()?;
     let (key, bounds, now) = (cx.key(1), bounds(cx.node), cx.now());
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
@@ -160,7 +163,7 @@ pub fn requeue<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn join<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
-    let agent = cx.actor(&mut args, "agent")?;
+    let agent = args.id("agent")?;
     let registry = args.only_registry()?;
     let (key, bounds, now) = (cx.key(1), bounds(cx.node), cx.now());
     let binding = binding_for::<Mail, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
@@ -176,7 +179,7 @@ pub fn join<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn leave<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
-    let agent = cx.actor(&mut args, "agent")?;
+    let agent = args.id("agent")?;
     let (key, now) = (cx.key(1), cx.now());
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     let event = decide::leave(&stored.state, agent, now);

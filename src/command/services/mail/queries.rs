@@ -30,7 +30,7 @@ fn hold_of(mail: &Mail, entry: &Entry) -> Option<(u64, bool)> {
 pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
-    let agent = cx.acting(Some(args.id("agent")?))?;
+    let agent = args.id("agent")?;
     let page = Paging::only(Items::Messages, &mut args)?;
     show(cx, page.nothing(), |stored, budget| {
         let mail = &stored.state;
@@ -44,11 +44,11 @@ pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
                 ("sent_at_ms", Reply::number(message.sent_at)),
                 ("deliveries", Reply::number(entry.deliveries.into())),
                 ("ends_at_ms", Reply::number(ends_at)),
-                ("fence", Reply::number_or_nil(mail.token(&agent, id))),
+                ("fence", Reply::number_or_nil(mail.token(agent, id))),
                 ("reply_to", Reply::number_or_nil(message.reply_to)),
             ]))
         };
-        let entries = mail.inbox(&agent).into_iter().flat_map(|inbox| inbox.entries_from(page.start()));
+        let entries = mail.inbox(agent).into_iter().flat_map(|inbox| inbox.entries_from(page.start()));
         page.list(budget, entries, |(id, _)| *id, map)
     })
 }

@@ -88,7 +88,7 @@ fn parse_options(args: &mut Args, from: &[u8]) -> Result<Options, Error> {
 pub fn send<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
-    let from = cx.actor(&mut args, "from")?;
+    let from = args.id("from")?;
     let destination = parse_destination(&mut args)?;
     let payload_at = args.position();
     let payload_bytes = args.text("payload", FIELD_BYTES_MAX)?.len();

@@ -2,10 +2,11 @@
 
 use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape};
+use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
 use crate::command::services::spec::{
-    with_registry, BLOCK, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_FIRST, REGISTRY as BOUND, REQID, ROW, WRITE_FAST,
+    with_registry, BLOCK, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_ROW, REGISTRY as BOUND, REQID, ROW, WRITE_FAST,
 };
 use crate::domain::{Code, Service};
 
@@ -13,7 +14,7 @@ const MAIL_ROW: Spec =
     Spec { service: Some(Service::Mail), complexity: "O(log N) with N the messages in the mailbox", ..ROW };
 
 const MAIL: Arg = Arg::key("mail", 0);
-const AGENT: Arg = Arg::string("agent");
+const AGENT: Arg = Arg::string("agent").acting();
 const ID: Arg = Arg::integer("id");
 const REGISTRY: Arg = Arg::key("registry", 1).after("REGISTRY");
 const TOKEN: Arg = Arg::integer("fence").after("TOKEN").optional();
@@ -23,7 +24,7 @@ const REPLYTO: Arg = Arg::integer("id").after("REPLYTO");
 const DESTINATION: Arg = Arg::one_of(
     "destination",
     &[
-        Arg::new("agents", ArgKind::Block(&[Arg::integer("n"), AGENT.multiple()])).after("TO"),
+        Arg::new("agents", ArgKind::Block(&[Arg::integer("n"), Arg::string("agent").multiple()])).after("TO"),
         Arg::new("capable", ArgKind::Block(&[Arg::string("cap"), REGISTRY])).after("CAP"),
         REGISTRY,
         Arg::word("all", "ALL"),
@@ -137,7 +138,7 @@ pub const SEND: Spec = Spec {
         ("with CAP or ALL", Nothing::Error(Code::NoAgent)),
         ("with REPLYTO alone", Nothing::Error(Code::Err)),
     ]),
-    args: &[MAIL, Arg::string("from"), DESTINATION, Arg::string("payload"), REPLYTO.optional(), TTL, REQID],
+    args: &[MAIL, Arg::string("from").acting(), DESTINATION, Arg::string("payload"), REPLYTO.optional(), TTL, REQID],
     ..MAIL_ROW
 };
 
@@ -157,6 +158,7 @@ pub const RECV: Spec = Spec {
 pub const ACK: Spec = Spec {
     name: "LTMC.MSG.ACK",
     arity: -4,
+    roles: Roles::ENDERS,
     complexity: "O(M log N) with M the ids and N the messages in the mailbox",
     summary: "Acknowledges messages: they leave the agent's inbox, or the dead letters.",
     reply: Shape::COUNT.about("how many of them were there"),
@@ -167,6 +169,7 @@ pub const ACK: Spec = Spec {
 pub const NACK: Spec = Spec {
     name: "LTMC.MSG.NACK",
     arity: -4,
+    roles: Roles::ENDERS,
     summary: "Returns a message: it can be received again at once or later, or becomes a dead letter.",
     reply: Shape::FLAG.about("1 if it is given back, 0 if the agent does not have it"),
     args: &[
@@ -191,6 +194,7 @@ pub const EXTEND: Spec = Spec {
 pub const REQUEUE: Spec = Spec {
     name: "LTMC.MSG.REQUEUE",
     arity: 4,
+    roles: Roles::ENDERS,
     summary: "Puts a dead letter back into the inbox it was in, as if it had never been received.",
     reply: Shape::FLAG.about("1 if it is there again, 0 if there is no such dead letter"),
     args: &[MAIL, AGENT, ID],
@@ -214,6 +218,7 @@ pub const LEAVE: Spec = Spec {
     name: "LTMC.MSG.LEAVE",
     arity: 3,
     flags: Flags::WRITE,
+    roles: Roles::ENDERS,
     categories: "write slow",
     complexity: "O(M log N) with M the messages in its inbox and N those in the mailbox",
     summary: "Removes an agent from a mailbox, with its inbox.",
@@ -223,7 +228,7 @@ pub const LEAVE: Spec = Spec {
 };
 
 /// What the rows of commands that only read mailboxes share.
-const MAIL_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, categories: "read slow", ..MAIL_ROW };
+const MAIL_READ: Spec = Spec { service: MAIL_ROW.service, complexity: MAIL_ROW.complexity, ..READ_ROW };
 
 pub const PENDING: Spec = Spec {
     name: "LTMC.MSG.PENDING",

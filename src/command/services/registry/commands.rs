@@ -7,6 +7,7 @@ use crate::command::engine::args::Args;
 use crate::command::engine::commit::{commit, touch};
 use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::quotas;
 use crate::command::engine::requests::answered;
 use crate::command::engine::waiting::{wait, NewWait};
 use crate::command::host::{Host, Key};
@@ -29,7 +30,7 @@ const DUE_BEFORE_CLAIM: usize = 64;
 pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("registry")?;
-    let id = cx.actor(&mut args, "agent")?;
+    let id = args.id("agent")?;
     let register_args = parse_register(&mut args)?;
     let key = cx.key(1);
     let registry = current::<Registry, H>(cx.node, cx.host, key)?;
@@ -87,7 +88,7 @@ fn parse_register(args: &mut Args) -> Result<RegisterArgs, Error> {
 pub fn deregister<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("registry")?;
-    let id = cx.actor(&mut args, "agent")?;
+    let id = args.id("agent")?;
     let mut epoch = None;
     while args.option()?.is_some() {
         epoch = Some(args.fence_or_zero("EPOCH")?);
@@ -105,7 +106,7 @@ pub fn deregister<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn heartbeat<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("registry")?;
-    let id = cx.actor(&mut args, "agent")?;
+    let id = args.id("agent")?;
     let beat = parse_heartbeat(&mut args)?;
     let key = cx.key(1);
     let (view, policy) = (cx.node.view(), cx.node.settings.registry_policy());
@@ -160,7 +161,7 @@ struct AgentClaimArgs {
     request_id: Option<RequestId>,
 }
 
-fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<AgentClaimArgs, Error> {
+fn parse_claim(args: &mut Args) -> Result<AgentClaimArgs, Error> {
     let mut find_args = FindArgs::new(Sort::Load);
     let (mut lease_ms, mut reference, mut block_ms, mut request_id) = (None, Bytes::EMPTY, None, None);
     let mut registry = None;
@@ -185,9 +186,6 @@ fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<AgentClaimArgs, E
             "REGISTRY goes with REF only, which is the id of the agent that the claim belongs to",
         ));
     }
-    if registry.is_some() {
-        cx.check_actor(&reference)?;
-    }
     find_args.filter.free_min = find_args.filter.free_min.max(1);
     let FindArgs { filter, sort } = find_args;
     let claim = ClaimArgs { filter: Arc::new(filter), sort, lease_ms, reference, registry };
@@ -198,7 +196,7 @@ fn parse_claim<H: Host>(cx: &Cx<H>, args: &mut Args) -> Result<AgentClaimArgs, E
 pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("registry")?;
-    let claim_args = parse_claim(cx, &mut args)?;
+    let claim_args = parse_claim(&mut args)?;
     let key = cx.key(1);
     decide_due(cx.node, cx.host, key, DUE_BEFORE_CLAIM)?;
     let (view, seed) = (cx.node.view(), cx.node.random());
@@ -224,6 +222,7 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 fn wait_for_agent<H: Host>(cx: &mut Cx<H>, args: AgentClaimArgs, block_ms: Millis) -> Result<Outcome, Error> {
     let (key, since) = (cx.key(1).id(), cx.now());
     let AgentClaimArgs { claim, request_id, .. } = args;
+    let principal = quotas::principal(cx.node, cx.key(1), claim.registry.as_ref(), &claim.reference)?;
     let waiter = ClaimWaiter { key: key.clone(), args: claim, request_id, since };
     let new = NewWait {
         service: Service::Registry,
@@ -232,6 +231,7 @@ fn wait_for_agent<H: Host>(cx: &mut Cx<H>, args: AgentClaimArgs, block_ms: Milli
         max: Setting::ClaimWaitersMax,
         what: "one more client waiting for an agent",
         block_ms,
+        principal,
     };
     wait(cx, new, |queues, id| queues.claims.insert_claimer(id, waiter))
 }
@@ -259,7 +259,7 @@ pub fn release<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     let now = cx.now();
     if let Some(claimer) = bound_claimer(cx, key, fence)? {
-        cx.acting(Some(&claimer))?;
+        cx.check_actor(&claimer)?;
     }
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     let event = decide::release(&stored.state, fence, is_ok, latency_ms, now);

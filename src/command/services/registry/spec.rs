@@ -2,16 +2,17 @@
 
 use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
+use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
 use crate::command::services::spec::{
-    with_registry, BLOCK, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST,
+    with_registry, BLOCK, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_ROW, REGISTRY, REQID, ROW, WRITE_FAST,
 };
 use crate::domain::{Code, Service};
 
 const REGISTRY_ROW: Spec = Spec { service: Some(Service::Registry), complexity: "O(log N) with N the agents", ..ROW };
 
 const REGISTRY_KEY: Arg = Arg::key("registry", 0);
-const AGENT: Arg = Arg::string("agent");
+const AGENT: Arg = Arg::string("agent").acting();
 const EPOCH: Arg = Arg::integer("epoch").after("EPOCH").optional();
 
 /// `TOKEN n value [value ...]`
@@ -124,6 +125,7 @@ pub const REGISTER: Spec = Spec {
 pub const DEREGISTER: Spec = Spec {
     name: "LTMC.DEREGISTER",
     arity: -3,
+    roles: Roles::ENDERS,
     complexity: "O(C log N) with C the capabilities, tags, metadata values and claims of the agent and N the agents",
     summary: "Removes an agent from the registry; the claims on it end.",
     reply: Shape::FLAG.about("1 if it was there, else 0"),
@@ -155,7 +157,7 @@ pub const HEARTBEAT: Spec = Spec {
 };
 
 /// What the rows of commands that only read agents share.
-const REGISTRY_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, categories: "read slow", ..REGISTRY_ROW };
+const REGISTRY_READ: Spec = Spec { service: REGISTRY_ROW.service, complexity: REGISTRY_ROW.complexity, ..READ_ROW };
 
 pub const AGENT_GET: Spec = Spec {
     name: "LTMC.AGENT.GET",
@@ -165,7 +167,7 @@ pub const AGENT_GET: Spec = Spec {
     complexity: "O(K) with K the keys in which it holds something",
     summary: "Shows an agent, with the keys in which it holds something.",
     reply: AGENT_MAP.or_nil("there is no such agent"),
-    args: &[REGISTRY_KEY, AGENT],
+    args: &[REGISTRY_KEY, Arg::string("agent")],
     ..REGISTRY_READ
 };
 
@@ -242,7 +244,7 @@ pub const AGENT_CLAIM: Spec = Spec {
         .or_nil("no agent fits or the wait timed out"),
     args: &with_filter::<2, 4, 14>(
         [REGISTRY_KEY, Arg { optional: false, ..TTL }],
-        [Arg::string("text").after("REF").optional(), BLOCK, REGISTRY, REQID],
+        [Arg::string("text").acting_with("REGISTRY").after("REF").optional(), BLOCK, REGISTRY, REQID],
     ),
     ..REGISTRY_ROW
 };
@@ -250,6 +252,7 @@ pub const AGENT_CLAIM: Spec = Spec {
 pub const AGENT_RELEASE: Spec = Spec {
     name: "LTMC.AGENT.RELEASE",
     arity: -3,
+    roles: Roles::ENDERS,
     summary: "Releases a claim and reports how it went; the longest waiter whose filter fits gets the agent at once.",
     reply: Shape::FLAG.about("1 if released, 0 if the claim had ended"),
     args: &[

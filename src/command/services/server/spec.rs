@@ -2,10 +2,12 @@
 
 use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
+use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec};
-use crate::command::services::spec::{KEY, ROW, UPDATE_FIRST};
+use crate::command::services::spec::{KEY, READ_ROW, UPDATE_FIRST};
 
-const SERVER_ROW: Spec = Spec { service: None, keys: &[], flags: Flags::READONLY, categories: "read fast", ..ROW };
+/// What they share. Most of them are an operator's.
+const SERVER_ROW: Spec = Spec { keys: &[], roles: Roles::OPERATOR, categories: "read fast", ..READ_ROW };
 
 const ROLES: &[&str] = &["primary", "replica"];
 const MODES: &[&str] = &["basic", "full", "debug"];
@@ -159,6 +161,7 @@ pub const STATUS: Spec = Spec {
     name: "LTMC.STATUS",
     arity: 1,
     flags: Flags::READONLY.and(Flags::FAST).and(Flags::ALLOW_STALE),
+    roles: Roles::ALL,
     complexity: "O(1)",
     summary: "Shows the state of this node.",
     reply: STATUS_MAP,
@@ -169,6 +172,7 @@ pub const CLUSTER: Spec = Spec {
     name: "LTMC.CLUSTER",
     arity: 1,
     flags: STATUS.flags,
+    roles: Roles::WATCHERS.and(Roles::AUDITOR),
     complexity: "O(N) with N the nodes",
     summary:
         "Shows all nodes of the cluster, each with its last report; without cluster, the primary and its replicas.",
@@ -180,6 +184,7 @@ pub const HEALTH: Spec = Spec {
     name: "LTMC.HEALTH",
     arity: 1,
     flags: Flags::READONLY.and(Flags::FAST).and(Flags::ALLOW_STALE),
+    roles: Roles::WATCHERS.and(Roles::AUDITOR),
     complexity: "O(N) with N the keys on which internal errors happened, normally none",
     summary: "Shows whether this node is well, and why not.",
     reply: HEALTH_MAP,
@@ -275,6 +280,7 @@ pub const AUDIT: Spec = Spec {
     name: "LTMC.AUDIT",
     arity: -2,
     flags: Flags::READONLY.and(Flags::ADMIN).and(Flags::ALLOW_STALE),
+    roles: Roles::AUDITOR,
     categories: "read slow admin dangerous",
     complexity: "O(N) with N the records in the ring",
     summary: "Shows the last records of the audit trail, or has it go on in a new file.",

@@ -60,7 +60,6 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if let Some(answered) = remembered::<Fields, H>(cx, cx.key(1), request.as_ref())? {
         return Ok(answered);
     }
-    participants.iter().try_for_each(|agent| cx.check_actor(agent))?;
     let (at, keep) = (cx.now(), keep(cx.node));
     let (life, state) = (life.begin(at)?, state.into());
     let participants = with_roles(participants);

@@ -2,9 +2,10 @@
 
 use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape};
+use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
 use crate::command::host::Access;
-use crate::command::services::spec::{with_registry, KEY, READ_FIRST, REGISTRY, REQID, ROW, WRITE_FAST};
+use crate::command::services::spec::{with_registry, KEY, READ_ROW, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::command::services::versioned::spec::{
     ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINTS_COMPLEXITY, CHECKPOINT_ARGS, CHECKPOINT_LIST, CHECKPOINT_NUMBER,
     COMMON, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, JOINED, LEFT, MADE, META, NEW_VERSION, PRUNED, PRUNE_ARGS,
@@ -19,7 +20,7 @@ const SESSION_ROW: Spec = Spec {
     ..ROW
 };
 
-const SESSION_READ: Spec = Spec { flags: Flags::READONLY, keys: READ_FIRST, categories: "read slow", ..SESSION_ROW };
+const SESSION_READ: Spec = Spec { service: SESSION_ROW.service, complexity: SESSION_ROW.complexity, ..READ_ROW };
 
 const GROWS: Flags = WRITE_FAST.and(Flags::DENY_OOM);
 
@@ -117,6 +118,7 @@ pub const INFO: Spec = Spec {
 pub const STATUS: Spec = Spec {
     name: "LTMC.SESSION.STATUS",
     arity: -2,
+    roles: Roles::ENDERS,
     complexity: "O(1)",
     summary: "Shows or changes the status of a session; terminated ends it.",
     reply: Shape::word(STATUS_WORDS).or_nil("there is no session"),
@@ -140,6 +142,7 @@ pub const JOIN: Spec = Spec {
 pub const LEAVE: Spec = Spec {
     name: "LTMC.SESSION.LEAVE",
     arity: 3,
+    roles: Roles::ENDERS,
     summary: "Removes a participant.",
     reply: LEFT,
     args: &[KEY, AGENT],
@@ -167,6 +170,7 @@ pub const OWN: Spec = Spec {
     arity: -3,
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: OWN_KEYS,
+    roles: Roles::ENDERS,
     summary: "Makes a session own keys: when it ends, what its participants hold there is given back; with AGENT only what that agent holds.",
     reply: Shape::COUNT.about("the number of keys that did not belong to it before"),
     missing: Missing::Always(NEEDS_SESSION),
@@ -179,6 +183,7 @@ pub const DISOWN: Spec = Spec {
     arity: -3,
     flags: WRITE_FAST.and(Flags::GETKEYS_API),
     keys: OWN_KEYS,
+    roles: Roles::ENDERS,
     summary: "Ends a session's ownership of keys; with AGENT only what that agent named.",
     reply: Shape::COUNT.about("the number of keys that it owned"),
     args: &[KEY, Arg::key("resource", 1).multiple(), ACTING],
@@ -211,6 +216,7 @@ pub const RESTORE: Spec = Spec {
     name: "LTMC.SESSION.RESTORE",
     arity: -3,
     flags: Flags::WRITE.and(Flags::DENY_OOM),
+    roles: Roles::ENDERS,
     categories: "write slow",
     complexity: "O(D log N) with D the fields that have changed since and N those of the session",
     summary: "Makes the state of a checkpoint the newest version.",
@@ -238,6 +244,7 @@ pub const PRUNE: Spec = Spec {
     name: "LTMC.SESSION.PRUNE",
     arity: -4,
     flags: Flags::WRITE,
+    roles: Roles::ENDERS,
     categories: "write slow",
     complexity: "O(C) with C the checkpoints",
     summary: "Removes checkpoints that are not pinned, and what only they needed; DRYRUN only says which.",
@@ -250,6 +257,7 @@ pub const END: Spec = Spec {
     name: "LTMC.SESSION.END",
     arity: -2,
     flags: Flags::WRITE,
+    roles: Roles::ENDERS,
     categories: "write slow",
     complexity: "O(R) with R what the participants hold of its resources, at most ltmc.sweep-batch-max at a time",
     summary: "Ends a session: what its participants hold of its resources is given back, a first part at once; it stays readable for a while.",

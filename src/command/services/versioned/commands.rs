@@ -188,7 +188,7 @@ pub fn parse_meta(args: &mut Args, depth_max: usize) -> Result<Bytes, Error> {
 pub fn join<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let agent = cx.actor(&mut args, "agent")?;
+    let agent = args.id("agent")?;
     let (mut role, mut registry) = (None, None);
     while let Some(word) = args.option()? {
         match word {
@@ -211,7 +211,7 @@ pub fn join<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn leave<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let agent = cx.actor(&mut args, "agent")?;
+    let agent = args.id("agent")?;
     let (key, at) = (cx.key(1), cx.now());
     let Some(value) = live::<S, H>(cx.node, cx.host, key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
     let left = decide::leave(value, agent, at);

@@ -10,6 +10,7 @@ use crate::command::settings::Setting;
 use crate::domain::reactions::Debt;
 use crate::domain::versioned::{decide, Resource, Resources, State, Status, Versioned, VersionedEvent};
 use crate::domain::{Bytes, Change, Entity, Error, KeyId, Millis};
+use crate::observe::trace::Stage;
 use std::ops::Bound;
 
 /// Only watchers wait for a session or a context.
@@ -50,7 +51,7 @@ pub fn end_if_expired<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key
     // What belongs to it is given back in the last moment: at the end of its TTL, Redis deletes it.
     let lead_ms = if stored.state.acts_at_expiry() { EXPIRY_LEAD_MS } else { 0 };
     if host.expires_at(key).is_some_and(|end| end <= now + lead_ms) {
-        end::<S, H>(node, host, key, 0)?;
+        node.following(Stage::Decide, |node| end::<S, H>(node, host, key, 0))?;
     }
     Ok(())
 }

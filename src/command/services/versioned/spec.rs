@@ -5,7 +5,7 @@ use crate::command::engine::spec::{Arg, KeySpec, KeysAt};
 use crate::command::host::Access;
 use crate::command::services::spec::{BY_CURSOR, BY_OFFSET, KEY, NEXT, PAGE, REQID};
 
-pub const AGENT: Arg = Arg::string("agent");
+pub const AGENT: Arg = Arg::string("agent").acting();
 pub const META: Arg = Arg::string("json").after("META").optional();
 /// The acting agent, where the caller may be bound to a name.
 pub const ACTING: Arg = AGENT.after("AGENT").optional();

@@ -4,7 +4,7 @@ use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec};
 use crate::command::host::Access;
-use crate::command::services::spec::{BLOCK, KEY, ROW};
+use crate::command::services::spec::{BLOCK, KEY, READ_ROW};
 use crate::domain::Service;
 
 const NEWS: Shape = Shape::tuple(&[
@@ -40,5 +40,5 @@ pub const WATCH: Spec = Spec {
         Arg::string("path").after("PATH").optional(),
         BLOCK,
     ],
-    ..ROW
+    ..READ_ROW
 };
