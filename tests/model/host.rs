@@ -12,6 +12,7 @@ use ltmc::domain::entity::fault;
 use ltmc::domain::entity::record::Payload;
 use ltmc::domain::lock::{Lock, LockEvent};
 use ltmc::domain::queue::rank::WaiterId;
+use ltmc::domain::reactions::Remains;
 use ltmc::domain::registry::RegistryEvent;
 use ltmc::domain::{Blob, Change, Connection, Entity, Error, Fault, KeyId, Millis, Record, Service};
 use ltmc::observe::audit::trail::Trail;
@@ -392,6 +393,10 @@ impl Host for MemoryHost {
 
     fn answer(&mut self, waiter: WaiterId, reply: Result<Reply, Error>) {
         self.log.push(Fact::Answered(waiter, reply));
+    }
+
+    fn take_expired(&mut self) -> Vec<(KeyId, Remains)> {
+        Vec::new()
     }
 
     fn release_keys(&mut self) {}

@@ -194,8 +194,9 @@ pub fn quarantined(node: &mut Node, key: Key, reason: &'static str) {
     }
 }
 
-/// Redis has ended a key by itself, and that is an event of LTMC.
+/// Redis has ended a key by itself, and that is an event of LTMC. It follows from nothing.
 pub fn expired(node: &mut Node, key: Key, event: &'static str) {
+    node.audit.begin(None);
     if node.settings.audit_level() >= AuditLevel::Write {
         let at = node.now();
         let changed = Changed { key: key.id(), event: Some(event), ..Changed::default() };

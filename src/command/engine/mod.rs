@@ -8,6 +8,7 @@ pub mod commit;
 pub mod current;
 pub mod cx;
 pub mod dispatch;
+pub mod endings;
 pub mod entity_types;
 pub mod keys;
 pub mod missing;

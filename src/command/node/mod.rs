@@ -99,6 +99,8 @@ pub struct Node {
     /// Whether the server stopped without notice before. Values loaded from its files are told of
     /// that.
     pub recovers: bool,
+    /// While an RDB is loaded: what is left of its values if Redis drops them.
+    pub loading: Option<Vec<(KeyId, Remains)>>,
     /// The state of the random numbers.
     pub seed: u64,
     /// When the module was loaded, unix microseconds. It names this process in [`Connection`].
@@ -216,11 +218,6 @@ impl Node {
         } else {
             self.deferred.push_back(DeferredWork::ValueGone { key, connections, bindings });
         }
-    }
-
-    /// Redis has deleted a key by itself, at the end of its TTL or to evict it.
-    pub fn key_expired(&mut self, key: KeyId, remains: Box<Remains>) {
-        self.deferred.push_back(DeferredWork::Expired { key, remains });
     }
 
     /// All keys of a database are gone.

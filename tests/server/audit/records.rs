@@ -61,6 +61,18 @@ fn what_an_agent_that_is_gone_held_follows_from_its_end() {
 }
 
 #[test]
+fn what_a_session_owned_that_has_expired_follows_from_its_end() {
+    let server = auditing("write");
+    server.run("LTMC.SESSION.CREATE s PARTICIPANTS 1 ada").int();
+    server.run("LTMC.LOCK lock ada").int();
+    server.run("LTMC.SESSION.OWN s lock").int();
+    server.client().pipeline(&["PEXPIRE s 20", "DEBUG SLEEP 0.06", "EXISTS s"]);
+    wait_until("it is given back", || server.run("EXISTS lock").int() == 0);
+    let reactions = shown(&server, "class command cause").split_off(3);
+    assert_eq!(reactions, ["reaction session.ended -", "reaction lock.released 4"]);
+}
+
+#[test]
 fn the_end_of_a_lease_is_a_record() {
     let server = auditing("write");
     server.run("LTMC.LOCK lock ada PX 20").int();

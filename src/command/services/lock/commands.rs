@@ -108,7 +108,7 @@ pub fn lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if decide::is_covered(&lock, &options.request) || (fits && !behind) {
         check_room(cx.node, &lock, &options.request)?;
         let (event, fence) = decide::take(&lock, &options.request, &mut cx.node.clock)?;
-        connections::note(cx.node, &event, options.request.client);
+        connections::note(cx.node, cx.host, &event, options.request.client);
         commit_grant(cx.node, cx.host, key, event, fence, options.request_id.as_ref(), binding)?;
         recheck_owner(cx.node, cx.host, key, &options.request.owner);
         return Ok(Outcome::Reply(Reply::number(fence)));
@@ -307,7 +307,7 @@ pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Err(Error::usage("a stamp cannot be converted: it excludes nobody"));
     }
     if let Some((event, fence)) = decide::convert(&lock, token, mode, &mut cx.node.clock) {
-        connections::note(cx.node, &event, cx.host.client());
+        connections::note(cx.node, cx.host, &event, cx.host.client());
         commit_grant(cx.node, cx.host, key, event, fence, request_id.as_ref(), None)?;
         recheck_owner(cx.node, cx.host, key, &Bytes::from(owner));
         return Ok(Outcome::Reply(Reply::number(fence)));

@@ -169,7 +169,7 @@ pub fn take<H: Host>(
 ) -> Result<Fence, Error> {
     let lock = current::<Lock, H>(node, host, key)?;
     let (event, fence) = decide::take(&lock, request, &mut node.clock)?;
-    connections::note(node, &event, request.client);
+    connections::note(node, host, &event, request.client);
     commit_grant(node, host, key, event, fence, request_id, binding)?;
     Ok(fence)
 }
@@ -375,7 +375,7 @@ fn serve_conversion<H: Host>(
     let Some((event, new_fence)) = decide::convert(&lock, fence, waiter.request.mode, &mut node.clock) else {
         return Err(decide::stale(&lock, fence));
     };
-    connections::note(node, &event, waiter.client);
+    connections::note(node, host, &event, waiter.client);
     let answer = Answer::Integer(new_fence as i64);
     let answered = remember::<Lock, H>(node, host, key.into(), waiter.request_id.as_ref(), answer)?;
     let mut changes: SmallVec<[_; 2]> = [Change::Event(event)].into_iter().chain(answered).collect();
