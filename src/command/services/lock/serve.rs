@@ -194,7 +194,8 @@ pub fn commit_grant<H: Host>(
     commit_changes::<Lock, H>(node, host, key, &mut changes)
 }
 
-/// Removes the grants whose leases have expired, and serves waiting clients.
+/// Before a command decides: removes the grants whose leases have expired, and serves waiting
+/// clients. That is not what the command is for.
 pub fn expire<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
     let mut ends = expired(node, host, key)?;
     if ends.is_empty() {
@@ -233,7 +234,8 @@ impl Serve for Lock {
 
     /// Ends expired leases, and serves every client that can be served.
     fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, _has_changed: bool) -> Result<usize, Error> {
-        expire(node, host, key.into())?;
+        let mut ends = expired(node, host, key.into())?;
+        commit_changes::<Lock, H>(node, host, key.into(), &mut ends)?;
         if node.queues.locks.waiting_for(key) > 0 {
             node.serving(|node| serve(node, host, key));
         }
