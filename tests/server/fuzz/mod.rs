@@ -1,0 +1,67 @@
+//! A fuzzer of whole servers. Nothing that a client sends, and nothing that is restored, can crash,
+//! hang or exhaust one, and whatever was taken is the same on a replica and after a reload.
+//!
+//! Each seed has a primary and a replica of its own. Commands are made from the command table, well
+//! formed and spoilt; dumps and payloads are forged under right checksums, and used if they are
+//! taken. A finding prints the seed and the last commands. Replies and so the schedule depend on
+//! time, too: a seed leads close to what it found, and the commands say the rest.
+//!
+//! | variable | |
+//! |---|---|
+//! | `LTMC_FUZZ_SEED` | replays one seed |
+//! | `LTMC_FUZZ_MINUTES` | goes on with further seeds for so long (`make fuzz`) |
+//! | `LTMC_FUZZ_VALGRIND` | the servers run under valgrind |
+
+#[path = "../../model/damage.rs"]
+mod damage;
+mod forgery;
+mod grammar;
+mod hostile;
+mod journal;
+#[allow(dead_code)] // The schedules of the model use more of it.
+#[path = "../../model/prng.rs"]
+mod prng;
+mod run;
+mod verdict;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::harness::*;
+use journal::Totals;
+use run::Run;
+
+/// How long the run within `make test` takes, and its comparisons at the end.
+const SHORT: Duration = Duration::from_secs(12);
+const BATCHES_OF_A_SEED: u64 = 40;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+fn spec() -> Builder {
+    let has_valgrind = std::env::var_os("LTMC_FUZZ_VALGRIND").is_some_and(|value| !value.is_empty());
+    if has_valgrind {
+        Server::builder().under_valgrind()
+    } else {
+        Server::builder()
+    }
+}
+
+#[test]
+fn no_input_crashes_hangs_or_exhausts_a_server() {
+    expect_forged_numbers();
+    if let Some(seed) = number("LTMC_FUZZ_SEED") {
+        println!("{:#?}", Run::start(seed, spec()).batches(BATCHES_OF_A_SEED, || false));
+        return;
+    }
+    let limit = number("LTMC_FUZZ_MINUTES").map_or(SHORT, |minutes| Duration::from_secs(60 * minutes));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (started, first) = (Instant::now(), now.as_millis() as u64);
+    let (mut seed, mut totals) = (first, Totals::default());
+    while seed == first || started.elapsed() < limit {
+        println!("LTMC_FUZZ_SEED={seed}");
+        totals.add(&Run::start(seed, spec()).batches(BATCHES_OF_A_SEED, || started.elapsed() > limit));
+        seed += 1;
+    }
+    println!("{} seeds: {totals:#?}", seed - first);
+}
