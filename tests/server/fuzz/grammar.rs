@@ -9,7 +9,17 @@ use crate::harness::{reference, Reply};
 
 pub type Args = Vec<Vec<u8>>;
 
-const SERVICES: [&str; 8] = ["registry", "context", "lock", "session", "cache", "buffer", "mail", "flow"];
+/// The services that have keys, each with the server's name of its type.
+const SERVICES: [(&str, &str); 8] = [
+    ("registry", "ltmcagent"),
+    ("context", "ltmc-ctxt"),
+    ("lock", "ltmc-lock"),
+    ("session", "ltmc-sess"),
+    ("cache", "ltmccache"),
+    ("buffer", "ltmcchunk"),
+    ("mail", "ltmc-mail"),
+    ("flow", "ltmc-flow"),
+];
 const KEYS_EACH: u64 = 2;
 /// How many values of replies are remembered: what comes back soon still means something.
 const KEPT: usize = 24;
@@ -62,8 +72,17 @@ pub fn key_of(rng: &mut Prng, service: &str) -> Vec<u8> {
 
 /// A key of any service.
 pub fn any_key(rng: &mut Prng) -> Vec<u8> {
-    let service = *rng.pick(&SERVICES);
+    let (service, _) = *rng.pick(&SERVICES);
     key_of(rng, service)
+}
+
+fn is_service(name: &str) -> bool {
+    SERVICES.iter().any(|(service, _)| *service == name)
+}
+
+/// The service of a type; `None` if it is none of ours.
+pub fn service_of(type_name: &str) -> Option<&'static str> {
+    SERVICES.iter().find(|(_, name)| *name == type_name).map(|(service, _)| *service)
 }
 
 /// A command of the table; of `service` if one is asked for.
@@ -99,7 +118,8 @@ impl<'a> Maker<'a> {
         self.sequence(&docs[..place]);
         let mut options: Vec<&Value> = docs[place..].iter().filter(|doc| !is_optional(doc)).collect();
         for doc in docs[place..].iter().filter(|doc| is_optional(doc)) {
-            if self.rng.percent(20) {
+            // Those who wait are few otherwise.
+            if self.rng.percent(if text(doc, "token") == "BLOCK" { 70 } else { 20 }) {
                 options.insert(self.rng.below(options.len() as u64 + 1) as usize, doc);
             }
         }
@@ -164,10 +184,10 @@ impl<'a> Maker<'a> {
         let service = match name {
             "lockkey" | "resource" => "lock",
             _ if token == "LOCKS" => "lock",
-            _ if SERVICES.contains(&name) => name,
+            _ if is_service(name) => name,
             _ => self.service,
         };
-        if self.rng.percent(8) || !SERVICES.contains(&service) {
+        if self.rng.percent(8) || !is_service(service) {
             return any_key(self.rng);
         }
         key_of(self.rng, service)

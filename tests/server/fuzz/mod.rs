@@ -49,7 +49,7 @@ fn spec() -> Builder {
 
 #[test]
 fn no_input_crashes_hangs_or_exhausts_a_server() {
-    expect_forged_numbers();
+    expect_forged_values();
     if let Some(seed) = number("LTMC_FUZZ_SEED") {
         println!("{:#?}", Run::start(seed, spec()).batches(BATCHES_OF_A_SEED, || false));
         return;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::forgery::{forge_dump, forge_payload};
-use super::grammar::{any_command, any_key, key_of, Args, Maker, Seen};
+use super::grammar::{any_command, any_key, key_of, service_of, Args, Maker, Seen};
 use super::hostile::spoil;
 use super::journal::{Journal, Totals};
 use super::prng::Prng;
@@ -197,12 +197,11 @@ impl Run {
 
     /// A dump of a value is changed and restored. What is taken is used.
     fn restore(&mut self, at: usize) {
-        let service = *self.rng.pick(&["registry", "context", "lock", "session", "cache", "buffer", "mail", "flow"]);
-        let (from, to) = (key_of(&mut self.rng, service), key_of(&mut self.rng, service));
+        let Reply::Bulk(from) = self.ask_words(at, &[b"RANDOMKEY"]) else { return };
         let Reply::Bulk(dump) = self.ask_words(at, &[b"DUMP", &from]) else { return };
-        if !self.ask_words(at, &[b"TYPE", &from]).text().starts_with("ltmc") {
-            return;
-        }
+        let kind = self.ask_words(at, &[b"TYPE", &from]);
+        let Some(service) = service_of(kind.text()) else { return };
+        let to = key_of(&mut self.rng, service);
         let forged = forge_dump(&mut self.rng, &dump);
         let ttl: &[u8] = if self.rng.percent(20) { b"60000" } else { b"0" };
         self.journal.totals.restores += 1;
@@ -228,8 +227,10 @@ impl Run {
         let args = [&[b"LTMC.APPLY".to_vec(), payload[0].clone()], &forged[..]].concat();
         if !self.ask(at, args).is_error() {
             self.journal.totals.applies_taken += 1;
-            let service = String::from_utf8_lossy(&payload[0]).split(':').nth(1).unwrap_or_default().to_string();
-            self.use_it(at, &service, &payload[0]);
+            let kind = self.ask_words(at, &[b"TYPE", &payload[0]]);
+            if let Some(service) = service_of(kind.text()) {
+                self.use_it(at, service, &payload[0]);
+            }
         }
     }
 
