@@ -6,11 +6,8 @@
 //! taken. A finding prints the seed and the last commands. Replies and so the schedule depend on
 //! time, too: a seed leads close to what it found, and the commands say the rest.
 //!
-//! | variable | |
-//! |---|---|
-//! | `LTMC_FUZZ_SEED` | replays one seed |
-//! | `LTMC_FUZZ_MINUTES` | goes on with further seeds for so long (`make fuzz`) |
-//! | `LTMC_FUZZ_VALGRIND` | the servers run under valgrind |
+//! `LTMC_FUZZ_SEED` replays one seed, `LTMC_FUZZ_MINUTES` takes further seeds for so long, and with
+//! `LTMC_FUZZ_VALGRIND` the servers run under valgrind.
 
 #[path = "../../model/damage.rs"]
 mod damage;
@@ -38,9 +35,12 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
+fn has_valgrind() -> bool {
+    std::env::var_os("LTMC_FUZZ_VALGRIND").is_some_and(|value| !value.is_empty())
+}
+
 fn spec() -> Builder {
-    let has_valgrind = std::env::var_os("LTMC_FUZZ_VALGRIND").is_some_and(|value| !value.is_empty());
-    if has_valgrind {
+    if has_valgrind() {
         Server::builder().under_valgrind()
     } else {
         Server::builder()

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::{has_valgrind, number};
 use crate::harness::*;
 
 /// What a server may use: far more than the values of a run take.
@@ -9,9 +10,9 @@ const MEMORY_MAX: i64 = 256 << 20;
 /// How long a primary and a replica may take to be alike: what time brings needs a moment.
 const ALIKE_WITHIN: Duration = Duration::from_secs(15);
 
-/// How long an answer may take; `LTMC_FUZZ_PATIENCE_MS` gives a server under a checker more.
+/// How long an answer may take. A server under valgrind is slow.
 fn patience_ms() -> u64 {
-    std::env::var("LTMC_FUZZ_PATIENCE_MS").ok().and_then(|ms| ms.parse().ok()).unwrap_or(5_000)
+    number("LTMC_FUZZ_PATIENCE_MS").unwrap_or(if has_valgrind() { 60_000 } else { 5_000 })
 }
 
 #[track_caller]
