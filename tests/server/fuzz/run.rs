@@ -40,7 +40,8 @@ pub struct Run {
 
 impl Run {
     pub fn start(seed: u64, spec: Builder) -> Self {
-        let server = spec.durable().arg("rdbcompression", "no").start();
+        // The tap never says that it lives.
+        let server = spec.durable().arg("rdbcompression", "no").arg("repl-timeout", 3600).start();
         let replica = server.replica();
         let caller = |client| Caller { client, waits_for: None };
         let names = server.run("CONFIG GET ltmc.*");
@@ -109,7 +110,9 @@ impl Run {
 
     /// A well formed command, at times behind a guard.
     fn command(&mut self, about: Option<(&str, &[u8])>) -> Args {
-        let command = any_command(&mut self.rng, about.map(|(service, _)| service));
+        let is_guarded = about.is_none() && self.rng.percent(4);
+        let any = any_command(&mut self.rng, about.map(|(service, _)| service));
+        let command = if is_guarded { &reference()["LTMC.GUARD"] } else { any };
         let mut maker = Maker::new(&mut self.rng, &self.seen);
         maker.about = about.map(|(_, key)| key.to_vec());
         let mut args = maker.make(command);
