@@ -65,3 +65,27 @@ fn no_input_crashes_hangs_or_exhausts_a_server() {
     }
     println!("{} seeds: {totals:#?}", seed - first);
 }
+
+#[test]
+fn forged_dumps_reach_the_decoders() {
+    const TRIES: usize = 200;
+    let server = Server::builder().arg("rdbcompression", "no").start();
+    run(&server, "LTMC.LOCK k a META text PX 600000");
+    let dump = server.run("DUMP k").bytes().to_vec();
+    let mut rng = prng::Prng::new(1);
+    let mut restore = || {
+        let forged = forgery::forge_dump(&mut rng, &dump);
+        server.cmd(&[b"RESTORE".as_slice(), b"copy", b"0", &forged, b"REPLACE"])
+    };
+    let refused = (0..TRIES).filter(|_| restore().is_error()).count();
+    let by_us = server.log().matches("LTMC cannot load a ltmc-lock").count();
+    assert!(refused < TRIES - 10 && by_us > TRIES / 3, "{refused} refused, {by_us} of them by us");
+}
+
+#[test]
+#[should_panic(expected = "a panic was contained")]
+fn a_contained_panic_is_a_finding() {
+    let server = Server::start();
+    assert!(server.run("LTMC.DEBUG PANIC").is_error());
+    verdict::check(&server);
+}
