@@ -39,14 +39,34 @@ const PATHS: &[&str] = &["", "/a", "/a/b", "/a/b/0", "/a/b/-", "/tags", "src", "
 const STATUSES: &[&str] = &["starting", "active", "idle", "busy", "draining", "suspect", "suspended", "ended", "x"];
 const STATES: &[&str] = &["pending", "ready", "claimed", "done", "failed", "dead", "cancelled"];
 
+/// What a command named and got: values by their part in it. Later commands go on from there.
+pub type Story = Vec<(&'static str, Vec<u8>)>;
+
+/// Fences are at least this large, versions and counts are not.
+const FENCE_MIN: i64 = 1_000_000_000_000;
+
 /// Values that replies have given: fences, versions, ids, cursors.
 #[derive(Default)]
 pub struct Seen {
     numbers: VecDeque<i64>,
     texts: VecDeque<Vec<u8>>,
+    stories: VecDeque<Story>,
 }
 
 impl Seen {
+    /// A story to go on from, mostly one of the last.
+    pub fn story(&self, rng: &mut Prng) -> Option<&Story> {
+        let among = if rng.percent(60) { 6 } else { KEPT };
+        let back = rng.below(among.min(self.stories.len()) as u64) as usize;
+        self.stories.iter().rev().nth(back).filter(|_| rng.percent(65))
+    }
+
+    /// A command was answered without an error.
+    pub fn tell(&mut self, mut story: Story, reply: &Reply) {
+        add_to(&mut story, reply);
+        keep(&mut self.stories, story);
+    }
+
     pub fn learn(&mut self, reply: &Reply) {
         match reply {
             Reply::Int(number) if *number > 1 => keep(&mut self.numbers, *number),
@@ -55,6 +75,48 @@ impl Seen {
             Reply::Map(pairs) => pairs.iter().take(12).for_each(|(_, value)| self.learn(value)),
             _ => {}
         }
+    }
+}
+
+/// Adds the fence, the version and the id that a reply begins with. They come before what was named.
+fn add_to(story: &mut Story, reply: &Reply) {
+    match reply {
+        Reply::Int(number) => {
+            let part = if *number >= FENCE_MIN { "fence" } else { "version" };
+            story.insert(0, (part, number.to_string().into_bytes()));
+        }
+        Reply::Bulk(id) if id.len() <= 40 => {
+            story.splice(0..0, [("task", id.clone()), ("id", id.clone())]);
+        }
+        Reply::Array(items) => {
+            items.iter().take(1).for_each(|item| add_to(story, item));
+            items.windows(2).for_each(|pair| add_field(story, &pair[0], &pair[1]));
+        }
+        _ => {}
+    }
+}
+
+fn add_field(story: &mut Story, name: &Reply, value: &Reply) {
+    let Reply::Bulk(name) = name else { return };
+    let known =
+        ["task", "id", "fence", "epoch", "ticket", "version"].into_iter().find(|known| known.as_bytes() == name);
+    let value = match value {
+        Reply::Int(number) => number.to_string().into_bytes(),
+        Reply::Bulk(text) => text.clone(),
+        _ => return,
+    };
+    if let Some(part) = known.and_then(part) {
+        story.insert(0, (part, value));
+    }
+}
+
+/// The part that a value of this name has in a story; `None` if it has none.
+fn part(name: &'static str) -> Option<&'static str> {
+    match name {
+        "agent" | "owner" | "from" => Some("agent"),
+        "fence" | "epoch" | "ticket" => Some("fence"),
+        "task" | "id" | "field" | "checkpoint" | "tool" | "args" | "path" | "version" => Some(name),
+        _ => None,
     }
 }
 
@@ -85,6 +147,11 @@ pub fn service_of(type_name: &str) -> Option<&'static str> {
     SERVICES.iter().find(|(_, name)| *name == type_name).map(|(service, _)| *service)
 }
 
+/// The service that a story is about.
+pub fn service_in(story: &Story) -> Option<&'static str> {
+    story.iter().map(|(part, _)| *part).find(|part| is_service(part))
+}
+
 /// A command of the table; of `service` if one is asked for.
 pub fn any_command(rng: &mut Prng, service: Option<&str>) -> &'static Value {
     let fits = |command: &&Value| service.is_none_or(|service| command["service"] == service);
@@ -98,6 +165,9 @@ pub struct Maker<'a> {
     pub seen: &'a Seen,
     /// The key that the command is about, if that is settled.
     pub about: Option<Vec<u8>>,
+    /// What the command goes on from.
+    before: Option<&'a Story>,
+    made: Story,
     service: &'static str,
     /// How many values the last list had.
     listed: u64,
@@ -105,12 +175,12 @@ pub struct Maker<'a> {
 }
 
 impl<'a> Maker<'a> {
-    pub fn new(rng: &'a mut Prng, seen: &'a Seen) -> Self {
-        Self { rng, seen, about: None, service: "", listed: 0, args: Args::new() }
+    pub fn new(rng: &'a mut Prng, seen: &'a Seen, before: Option<&'a Story>) -> Self {
+        Self { rng, seen, about: None, before, made: Story::new(), service: "", listed: 0, args: Args::new() }
     }
 
     /// All positional arguments, and some of the options in any order.
-    pub fn make(mut self, command: &'static Value) -> Args {
+    pub fn make(mut self, command: &'static Value) -> (Args, Story) {
         self.args.push(text(command, "name").as_bytes().to_vec());
         self.service = text(command, "service");
         let docs = list(command);
@@ -124,7 +194,18 @@ impl<'a> Maker<'a> {
             }
         }
         options.into_iter().for_each(|doc| self.repeated(doc));
-        self.args
+        (self.args, self.made)
+    }
+
+    /// A value as it was before, if it has a part in that; else a new one.
+    fn again(&mut self, part: Option<&'static str>, new: impl FnOnce(&mut Self) -> Vec<u8>) {
+        let told = self.before.and_then(|story| story.iter().find(|(known, _)| Some(*known) == part));
+        let value = match told {
+            Some((_, value)) if self.rng.percent(85) => value.clone(),
+            _ => new(self),
+        };
+        self.made.extend(part.map(|part| (part, value.clone())));
+        self.args.push(value);
     }
 
     fn sequence(&mut self, docs: &'static [Value]) {
@@ -162,35 +243,32 @@ impl<'a> Maker<'a> {
                 self.argument(one);
             }
             "block" => self.sequence(list(doc)),
-            "key" => {
-                let key = self.key(text(doc, "name"), token);
-                self.args.push(key);
-            }
+            "key" => self.key(text(doc, "name"), token),
             "integer" => {
-                let number = self.number(text(doc, "name"), token);
-                self.args.push(number.to_string().into_bytes());
+                let name = text(doc, "name");
+                self.again(part(name), |maker| maker.number(name, token).to_string().into_bytes());
             }
             _ => {
-                let value = self.text(text(doc, "name"));
-                self.args.push(value);
+                let name = text(doc, "name");
+                self.again(part(name), |maker| maker.text(name));
             }
         }
     }
 
-    fn key(&mut self, name: &str, token: &str) -> Vec<u8> {
-        if let Some(key) = self.about.take() {
-            return key;
-        }
+    fn key(&mut self, name: &'static str, token: &str) {
         let service = match name {
             "lockkey" | "resource" => "lock",
             _ if token == "LOCKS" => "lock",
             _ if is_service(name) => name,
             _ => self.service,
         };
-        if self.rng.percent(8) || !is_service(service) {
-            return any_key(self.rng);
+        let about = self.about.take();
+        if about.is_some() || self.rng.percent(8) || !is_service(service) {
+            let key = about.unwrap_or_else(|| any_key(self.rng));
+            self.args.push(key);
+        } else {
+            self.again(Some(service), |maker| key_of(maker.rng, service));
         }
-        key_of(self.rng, service)
     }
 
     fn number(&mut self, name: &str, token: &str) -> i64 {

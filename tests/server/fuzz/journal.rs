@@ -1,14 +1,16 @@
 //! What a run did: the last commands, to be printed if it finds something, and the totals.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-const LINES_KEPT: usize = 40;
+use crate::harness::{reference, Reply};
+
+const LINES_KEPT: usize = 400;
 const BYTES_SHOWN: usize = 120;
 const ARGS_SHOWN: usize = 24;
 
 /// How much was tried.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Totals {
     pub commands: u64,
     pub errors: u64,
@@ -23,9 +25,27 @@ pub struct Totals {
     pub reloads: u64,
     pub comparisons: u64,
     pub slowest: (Duration, String),
+    /// The commands that did not only fail.
+    worked: BTreeSet<Vec<u8>>,
 }
 
 impl Totals {
+    /// Prints all that is known, and which commands of the table did nothing but fail: of those the
+    /// run says little.
+    pub fn report(&self, seeds: u64) {
+        let Self { commands, errors, spoilt, waits, scripts, transactions, .. } = self;
+        println!("{seeds} seeds: {commands} commands, {errors} of them refused and {spoilt} spoilt,");
+        println!("{waits} waits, {scripts} scripts, {transactions} transactions;");
+        println!("{} forged dumps restored, {} taken;", self.restores, self.restores_taken);
+        println!("{} forged payloads applied, {} taken;", self.applies, self.applies_taken);
+        println!(
+            "{} comparisons, {} reloads; the slowest command took {:?}",
+            self.comparisons, self.reloads, self.slowest
+        );
+        let failed = reference().keys().filter(|name| !self.worked.contains(name.as_bytes()));
+        println!("only failed: {}", failed.map(String::as_str).collect::<Vec<_>>().join(" "));
+    }
+
     pub fn add(&mut self, other: &Totals) {
         self.commands += other.commands;
         self.errors += other.errors;
@@ -39,6 +59,7 @@ impl Totals {
         self.applies_taken += other.applies_taken;
         self.reloads += other.reloads;
         self.comparisons += other.comparisons;
+        self.worked.extend(other.worked.iter().cloned());
         if other.slowest.0 > self.slowest.0 {
             self.slowest.clone_from(&other.slowest);
         }
@@ -66,7 +87,12 @@ impl Journal {
         }
     }
 
-    pub fn took(&mut self, args: &[Vec<u8>], time: Duration) {
+    /// A reply came after this time.
+    pub fn took(&mut self, args: &[Vec<u8>], reply: &Reply, time: Duration) {
+        self.totals.errors += u64::from(reply.is_error());
+        if !reply.is_error() && args[0].starts_with(b"LTMC.") {
+            self.totals.worked.insert(args[0].clone());
+        }
         if time > self.totals.slowest.0 {
             self.totals.slowest = (time, shown(args));
         }

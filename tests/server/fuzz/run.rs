@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::forgery::{forge_dump, forge_payload};
-use super::grammar::{any_command, any_key, key_of, service_of, Args, Maker, Seen};
+use super::grammar::{any_command, any_key, key_of, service_in, service_of, Args, Maker, Seen, Story};
 use super::hostile::spoil;
 use super::journal::{Journal, Totals};
 use super::prng::Prng;
@@ -29,6 +29,8 @@ pub struct Run {
     rng: Prng,
     journal: Journal,
     seen: Seen,
+    /// That of the command that was made last.
+    story: Story,
     callers: Vec<Caller>,
     tap: ReplicationTap,
     /// `LTMC.APPLY` as replicas got it: key, frame, blobs.
@@ -51,6 +53,7 @@ impl Run {
             rng: Prng::new(seed),
             journal: Journal::new(seed),
             seen: Seen::default(),
+            story: Story::new(),
             callers: server.clients(CLIENTS).into_iter().map(caller).collect(),
             tap: ReplicationTap::attach(&server),
             payloads: Vec::new(),
@@ -87,20 +90,20 @@ impl Run {
             return;
         }
         match self.rng.below(100) {
-            0..50 => {
+            0..54 => {
                 let args = self.command(None);
                 self.ask(at, args);
             }
-            50..66 => {
+            54..70 => {
                 let args = self.spoilt();
                 self.ask(at, args);
             }
-            66..76 => self.restore(at),
-            76..82 => self.apply(at),
-            82..86 => self.transaction(at),
-            86..89 => self.script(at),
-            89 => self.wake(),
-            90..92 => self.set(at),
+            70..80 => self.restore(at),
+            80..86 => self.apply(at),
+            86..90 => self.transaction(at),
+            90..93 => self.script(at),
+            93 => self.wake(),
+            94..96 => self.set(at),
             _ => {
                 let args = self.native();
                 self.ask(at, args);
@@ -110,17 +113,22 @@ impl Run {
 
     /// A well formed command, at times behind a guard.
     fn command(&mut self, about: Option<(&str, &[u8])>) -> Args {
+        let before = self.seen.story(&mut self.rng);
+        let goes_on = before.and_then(service_in).filter(|_| self.rng.percent(70));
+        let any = any_command(&mut self.rng, about.map(|(service, _)| service).or(goes_on));
         let is_guarded = about.is_none() && self.rng.percent(4);
-        let any = any_command(&mut self.rng, about.map(|(service, _)| service));
         let command = if is_guarded { &reference()["LTMC.GUARD"] } else { any };
-        let mut maker = Maker::new(&mut self.rng, &self.seen);
+        let mut maker = Maker::new(&mut self.rng, &self.seen, before);
         maker.about = about.map(|(_, key)| key.to_vec());
-        let mut args = maker.make(command);
+        let (mut args, story) = maker.make(command);
         if command["wraps"] == true {
             args.truncate(3);
             let inner = any_command(&mut self.rng, None);
-            args.extend(Maker::new(&mut self.rng, &self.seen).make(inner));
+            args.extend(Maker::new(&mut self.rng, &self.seen, before).make(inner).0);
         }
+        // Who only reads leaves nothing to go on from.
+        let writes = command["flags"].as_array().is_some_and(|flags| flags.iter().any(|flag| flag == "write"));
+        self.story = if writes { story } else { Story::new() };
         args
     }
 
@@ -187,8 +195,12 @@ impl Run {
             self.callers[at].waits_for = Some(args);
             return Reply::Nil;
         };
-        self.journal.took(&args, started.elapsed());
-        self.journal.totals.errors += u64::from(reply.is_error());
+        self.journal.took(&args, &reply, started.elapsed());
+        let story = std::mem::take(&mut self.story);
+        let did_something = !reply.is_error() && !reply.is_nil() && reply != Reply::Int(0);
+        if did_something && !story.is_empty() {
+            self.seen.tell(story, &reply);
+        }
         verdict::check_reply(&args, &reply);
         self.seen.learn(&reply);
         reply
