@@ -6,6 +6,9 @@ SERVER   ?= redis-server
 PREFIX   ?= /usr/local
 # Part of the names of the tests or benches to run; all if empty.
 TEST     ?=
+# How long `make fuzz` runs, and whether the servers run under valgrind (VALGRIND=1).
+MINUTES  ?= 10
+VALGRIND ?=
 BENCH    ?=
 # The servers that `make test-server` takes if they are installed.
 SERVERS  ?= $(or $(LTMC_SERVER),redis-server valkey-server)
@@ -25,7 +28,7 @@ bench_dir  := $(target_dir)/bench
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 export CARGO_TARGET_DIR := $(target_dir)
-.PHONY: help bootstrap build port-is-free run demo test test-core test-server test-clients bench lint fmt docs install clean
+.PHONY: help bootstrap build port-is-free run demo test test-core test-server test-clients fuzz bench lint fmt docs install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +66,10 @@ test-server: bootstrap ## the module in real servers: redis-server, and valkey-s
 test-clients: bootstrap ## redis-py and ioredis under each role; installs them in target/clients
 	scripts/test-clients
 	LTMC_SERVER=$(SERVER) cargo test --target-dir "$(server_dir)" --features test-hooks --test server -- --ignored under_each_role
+
+fuzz: build ## hostile clients on the optimised module for MINUTES (10), with a new seed each time (VALGRIND=1: under valgrind)
+	LTMC_SERVER=$(SERVER) LTMC_MODULE="$(release_so)" LTMC_FUZZ_MINUTES=$(MINUTES) LTMC_FUZZ_VALGRIND=$(VALGRIND) \
+		cargo test --target-dir "$(server_dir)" --features test-hooks --test server -- --nocapture no_input_crashes
 
 bench: build ## throughput and latency against native commands (BENCH=part of a name)
 	LTMC_SERVER=$(SERVER) LTMC_MODULE="$(release_so)" cargo bench --target-dir "$(bench_dir)" --bench bench -- $(BENCH)

@@ -12,6 +12,7 @@ mod buffer;
 mod cache;
 mod checks;
 mod cluster;
+mod damage;
 mod driver;
 mod flow;
 mod held;

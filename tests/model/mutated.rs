@@ -2,6 +2,7 @@
 //! a right checksum are either refused, or do all that a value does. Nothing panics, and the
 //! results pass their own checks and can be saved and loaded.
 
+use crate::damage::damage;
 use crate::driver::run_all;
 use crate::host::MemoryHost;
 use crate::prng::Prng;
@@ -252,37 +253,11 @@ fn loaded<E: Entity>(bytes: &[u8]) -> Option<Record<E>> {
     }
 }
 
-/// Changes a few of the bytes of a frame's payload, under a right checksum.
+/// Damages the payload of a frame, under a right checksum.
 fn mutated(rng: &mut Prng, bytes: &[u8]) -> Vec<u8> {
     let whole = frame::read(bytes).expect("a whole frame");
     let mut payload = whole.payload.to_vec();
-    for _ in 0..=rng.below(3) {
-        let at = rng.below(payload.len() as u64) as usize;
-        match rng.below(8) {
-            0 => payload[at] ^= 1 << rng.below(8),
-            1 => payload[at] = *rng.pick(&[0, 1, 2, 250, 251, 252, 253, 255, b'/', b'0', b'"']),
-            2 => payload[at] = payload[at].wrapping_add(1),
-            3 => payload[at] = payload[at].wrapping_sub(1),
-            4 => drop(payload.remove(at)),
-            5 => payload.insert(at, rng.next() as u8),
-            6 => {
-                // Replaces a number by a large one, such as a bound. Not by the largest that is
-                // loaded: only a file made by hand has that.
-                let bounds = [(1 << 63) - 1, (1 << 62) - 1, 1 << 61, (1 << 52) + 1];
-                let number = *rng.pick(&[&bounds[..], &[u64::MAX, (1 << 63) + 1, 1 << 54, 1 << 51, 1 << 32]].concat());
-                let large: Vec<u8> = [253].into_iter().chain(number.to_le_bytes()).collect();
-                let taken = if payload[at] == 253 { 9 } else { 1 };
-                payload.splice(at..(at + taken).min(payload.len()), large);
-            }
-            _ => {
-                let from = rng.below(payload.len() as u64) as usize;
-                payload[at] = payload[from];
-            }
-        }
-        if payload.is_empty() {
-            break;
-        }
-    }
+    damage(rng, &mut payload);
     let mut writer = Writer::new(whole.content, whole.tag);
     writer.payload().extend_from_slice(&payload);
     writer.finish()

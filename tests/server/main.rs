@@ -13,6 +13,7 @@ mod docs;
 mod faults;
 mod field;
 mod flow;
+mod fuzz;
 mod harness;
 mod lock;
 mod mail;

@@ -6,11 +6,13 @@
 //! life is recognised.
 
 use super::event_json::EventJson;
+use super::invariant::rule;
 use crate::domain::algorithm::room::GiveBack;
 use crate::domain::json::pointer::{index, Pointer};
 use crate::domain::limits::WATCH_LOG_BYTES_MAX;
 use crate::domain::value::bytes::Text;
 use crate::domain::Invariant;
+use serde::de::IgnoredAny;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use serde::Deserialize;
 use serde_json::Value;
@@ -239,6 +241,19 @@ impl Log {
         }
         Err(Invariant("the watch log is out of bounds".into()))
     }
+
+    /// Errs if a text is no JSON object, as only one that was made by hand is.
+    pub fn check_texts(&self) -> Result<(), Invariant> {
+        let is_event = |text: &str| text.starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok();
+        rule(self.skip(0).all(is_event), "the watch log holds what is no event")
+    }
+
+    /// Gives up all events if one is none. Watchers are told that they have missed some.
+    pub fn salvage(&mut self) -> Option<String> {
+        self.check_texts().err()?;
+        *self = Self { born: self.born, dropped: self.dropped + self.lengths.len() as u64, ..Self::default() };
+        Some("the events of the watch log".into())
+    }
 }
 
 #[cfg(test)]
@@ -267,6 +282,20 @@ mod tests {
         assert!(log.check(10).is_err());
         log.rebuild();
         assert_eq!(log.check(10), Ok(()));
+    }
+
+    #[test]
+    fn a_log_with_a_text_that_is_no_event_is_given_up() {
+        let mut sound = log(5, 10);
+        assert_eq!((sound.check_texts(), sound.salvage()), (Ok(()), None));
+        for text in ["", "5", "{\"revision\":1", "{}x"] {
+            let mut log = log(5, 10);
+            log.add(text.as_bytes(), b"");
+            assert!(log.check_texts().is_err(), "{text}");
+            assert!(log.salvage().is_some());
+            assert_eq!((log.revision(), log.check(10), log.check_texts()), (1_006, Ok(()), Ok(())));
+            assert_eq!((after(&log, 1_003), after(&log, 1_006)), (Err(1_007), Ok(vec![])), "{text}");
+        }
     }
 
     #[test]

@@ -396,6 +396,7 @@ impl<E: Entity> Record<E> {
     /// are far from their limits.
     pub fn check_loaded(&self) -> Result<(), Invariant> {
         self.check()?;
+        self.log.as_ref().map_or(Ok(()), |log| log.check_texts())?;
         rule(self.revision < 2 * FENCE_END, "the revision is too high to count on from")?;
         rule(self.last_number() <= LOADED_NUMBER_MAX, "its numbers are too high to count on from")
     }
@@ -434,7 +435,9 @@ impl<E: Entity> Record<E> {
     /// Gives up what is broken and not essential, and returns what that was. `None` if there
     /// is no such thing.
     pub fn salvage(&mut self) -> Option<String> {
-        self.state.salvage()
+        let log = self.log.as_mut().and_then(|log| log.salvage());
+        let given_up: Vec<String> = self.state.salvage().into_iter().chain(log).collect();
+        (!given_up.is_empty()).then(|| given_up.join("; "))
     }
 
     /// Rebuilds everything derived.

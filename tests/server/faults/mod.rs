@@ -15,7 +15,7 @@ use payloads::reseal;
 use std::path::PathBuf;
 
 /// Where the frames are in a dump, a file or a payload, from start to end.
-fn frames(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
+pub fn frames(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     let starts = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"LT\x01") && bytes.len() > at + 13);
     let length = |at: usize| u32::from_le_bytes(bytes[at + 5..at + 9].try_into().expect("four bytes")) as usize;
     starts.map(|at| at..at + 13 + length(at)).filter(|range| range.end <= bytes.len()).collect()
@@ -34,13 +34,23 @@ fn forge(bytes: &mut [u8], change: impl Fn(&mut [u8]) -> bool) -> usize {
     count
 }
 
-/// Corrects the checksum at the end of a dump (CRC-64 of Jones, as in Redis).
-fn reseal_dump(dump: &mut [u8]) {
-    let body = dump.len() - 8;
+/// CRC-64 of Jones, as in Redis.
+fn crc64(bytes: &[u8]) -> u64 {
     let step = |crc: u64, byte: &u8| {
         (0..8).fold(crc ^ u64::from(*byte), |crc, _| (crc >> 1) ^ (0x95ac_9329_ac4b_c9b5 & (crc & 1).wrapping_neg()))
     };
-    let crc = dump[..body].iter().fold(0, step);
+    bytes.iter().fold(0, step)
+}
+
+#[test]
+fn the_check_value_of_crc_64_comes_out() {
+    assert_eq!(crc64(b"123456789"), 0xe9c6_d914_c4b8_d9ca);
+}
+
+/// Corrects the checksum at the end of a dump.
+pub fn reseal_dump(dump: &mut [u8]) {
+    let body = dump.len() - 8;
+    let crc = crc64(&dump[..body]);
     dump[body..].copy_from_slice(&crc.to_le_bytes());
 }
 

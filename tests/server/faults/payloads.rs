@@ -52,7 +52,7 @@ fn reset(server: &Server) {
 /// an internal one.
 #[track_caller]
 fn try_payload(server: &Server, what: &str, payload: &[u8]) -> bool {
-    expect_forged_numbers();
+    expect_forged_values();
     let mut any_applied = false;
     for key in ["k", "free"] {
         let before = server.debug_digest();

@@ -56,3 +56,29 @@ fn what_a_server_had_made_of_a_damaged_value_is_mended() {
     assert!(server.run("LTMC.CTX.ROLLBACK k 1").int() > 0);
     assert_eq!(server.run("LTMC.CTX.GET k").get("doc").text(), "{\"n\":{\"k\":1}}");
 }
+
+/// Spoils the text of an event in the watch log.
+fn break_event(frame: &mut [u8]) -> bool {
+    let at = frame.windows(12).position(|bytes| bytes == b"{\"revision\":");
+    at.inspect(|at| frame[*at + 1] = 1).is_some()
+}
+
+#[test]
+fn a_watch_log_with_a_text_that_is_no_event_reaches_no_watcher() {
+    let mut server = plain().start();
+    server.run("LTMC.REGISTER k ada PX 600000").int();
+    let mut forged = dump(&server, "k");
+    assert_eq!(forge(&mut forged, break_event), 1);
+    reseal_dump(&mut forged);
+    assert!(server.cmd(&[b"RESTORE".as_slice(), b"z", b"0", &forged]).is_error());
+    server.stop();
+    forge_file(server.dir().join("dump.rdb"), break_event);
+    server.start_again();
+    let refused = server.run("LTMC.WATCH 1 k SINCE 0");
+    assert!(refused.error().contains("the watch log holds what is no event"), "{refused:?}");
+    assert_eq!(server.run("LTMC.REPAIR k").get("given_up").text(), "the events of the watch log");
+    let missed = server.run("LTMC.WATCH 1 k SINCE 0");
+    assert_eq!(missed.array()[0].array()[1].text(), "COMPACTED", "{missed:?}");
+    assert_eq!(server.run("LTMC.AGENT.GET k ada").get("id").text(), "ada");
+    server.debug_reload();
+}

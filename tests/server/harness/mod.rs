@@ -34,7 +34,7 @@ pub use process::{module_path, servers};
 pub use replication::{replication_stream, show_stream, ReplicationTap, Stream};
 pub use reply::Reply;
 pub use server::{Builder, Server};
-pub use shapes::{check_reply, expect_forged_numbers, reference};
+pub use shapes::{check_reply, expect_forged_values, reference};
 pub use tls::Certificates;
 
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 //! One server process and what a test does with it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,8 @@ pub struct Builder {
     config: Vec<(String, String)>,
     env: Vec<(String, String)>,
     tls: Option<Arc<Certificates>>,
+    /// A program that runs the server, with its arguments.
+    wrapper: Vec<String>,
 }
 
 impl Builder {
@@ -75,6 +78,15 @@ impl Builder {
     /// bus.
     pub fn tls(mut self, certificates: &Arc<Certificates>) -> Builder {
         self.tls = Some(certificates.clone());
+        self
+    }
+
+    /// The server runs under valgrind's memcheck, which writes what it finds to `memcheck.<pid>` in
+    /// the server's folder when the server ends.
+    pub fn under_valgrind(mut self) -> Builder {
+        // The server's own allocator has to be seen, too.
+        let args = ["--soname-synonyms=somalloc=*jemalloc*", "--child-silent-after-fork=yes", "--log-file=memcheck.%p"];
+        self.wrapper = std::iter::once("valgrind").chain(args).map(String::from).collect();
         self
     }
 
@@ -163,6 +175,7 @@ impl Server {
             config: Vec::new(),
             env: Vec::new(),
             tls: None,
+            wrapper: Vec::new(),
         }
     }
 
@@ -175,8 +188,13 @@ impl Server {
     /// Starts the process and waits until it serves; the error is its log.
     fn launch(&mut self) -> Result<(), String> {
         let log = fs::File::options().create(true).append(true).open(self.log_path()).expect("the log can be opened");
-        let mut command = Command::new(&self.spec.binary);
-        command.arg("server.conf").stderr(log.try_clone().expect("a file can be cloned")).stdout(Stdio::from(log));
+        let mut words = self.spec.wrapper.iter().map(OsStr::new).chain([self.spec.binary.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command
+            .args(words)
+            .arg("server.conf")
+            .stderr(log.try_clone().expect("a file can be cloned"))
+            .stdout(Stdio::from(log));
         command.envs(self.spec.env.iter().map(|(name, value)| (name, value)));
         let process = Process::spawn(&mut command, self.dir.path());
         self.process = Some(process.map_err(|e| format!("{}: {e}", self.spec.binary.display()))?);
@@ -393,7 +411,18 @@ impl Server {
     /// Stops it in an orderly way, saving an RDB.
     #[track_caller]
     pub fn stop(&mut self) {
-        self.client().send(&["SHUTDOWN", "SAVE"]);
+        self.shut_down("SAVE");
+    }
+
+    /// Stops it in an orderly way, saving nothing.
+    #[track_caller]
+    pub fn end(&mut self) {
+        self.shut_down("NOSAVE");
+    }
+
+    #[track_caller]
+    fn shut_down(&mut self, how: &str) {
+        self.client().send(&["SHUTDOWN", how]);
         self.wait_ended();
         self.forget_process();
     }
