@@ -36,7 +36,9 @@ fn connections_that_are_gone_make_room() {
         server.client().cmd(&["LTMC.LOCK", "lock", "worker"]).int();
     }
     let mut last = server.clients(3);
-    last.iter_mut().for_each(|client| drop(client.cmd(&["LTMC.LOCK", "lock", "worker"]).int()));
+    for client in &mut last {
+        client.cmd(&["LTMC.LOCK", "lock", "worker"]).int();
+    }
     wait_until("the others have left", || connections(&server, "lock").0 == 4);
 }
 
