@@ -54,9 +54,10 @@ pub fn is_held_up(node: &Node) -> bool {
 /// A command begins.
 #[inline]
 pub fn begin<H: Host>(cx: &mut Cx<H>) {
-    let level = cx.node.settings.audit_level();
-    if level > AuditLevel::Off {
-        begin_command(cx, level);
+    match cx.node.settings.audit_level() {
+        // A panic may have left a command open.
+        AuditLevel::Off => cx.node.audit.open = None,
+        level => begin_command(cx, level),
     }
 }
 
@@ -112,6 +113,13 @@ fn end_command<H: Host>(cx: &mut Cx<H>, open: &Open, outcome: &Result<Outcome, E
             made.described = Some(described.clone());
         }
     }
+}
+
+/// A command has panicked: what it has changed stands, and is recorded.
+pub fn panicked(node: &mut Node) {
+    let Some(open) = node.audit.open.take() else { return };
+    let made = node.audit.records.iter_mut().skip(open.from);
+    made.for_each(|made| made.record.ended = Ended::Word(Code::Err.word().into()));
 }
 
 /// Whether a command is recorded that has changed nothing.

@@ -203,6 +203,7 @@ impl Node {
 /// and not sent.
 pub fn after_panic<H: Host>(node: &mut Node, host: &mut H, service: Option<Service>, keys: &[Key]) {
     let looked_at = node.looking_at.take();
+    auditing::panicked(node);
     let concerned = || keys.iter().copied().chain(looked_at.as_ref().map(Key::from));
     let blamed = service.or_else(|| concerned().find_map(|key| service_at(host, key)));
     node.count_panic(blamed);

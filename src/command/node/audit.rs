@@ -106,7 +106,7 @@ impl Audit {
     /// Something new begins: a command, or a piece of the scheduler's work.
     #[inline]
     pub fn begin(&mut self, open: Option<Open>) {
-        (self.open, self.first) = (open, None);
+        (self.open, self.first, self.follows) = (open, None, false);
     }
 
     /// Whether what happens now is what the command in progress is for.
