@@ -8,6 +8,7 @@ use crate::domain::entity::fault::Original;
 use crate::domain::entity::record::Payload;
 use crate::domain::node_report::NodeId;
 use crate::domain::queue::rank::WaiterId;
+use crate::domain::reactions::Remains;
 use crate::domain::{Blob, Change, Db, Entity, Error, Fault, KeyId, Millis, Record, Service};
 use crate::observe::audit::trail::Trail;
 use crate::observe::audit::{Caller, Figures};
@@ -177,6 +178,9 @@ pub trait Host: Sized + 'static {
 
     /// Answers a waiting client, in this tick.
     fn answer(&mut self, waiter: WaiterId, reply: Result<Reply, Error>);
+
+    /// What is left of values that Redis has deleted by itself since this was last asked.
+    fn take_expired(&mut self) -> Vec<(KeyId, Remains)>;
 
     /// Lets go of keys and values, between two pieces of the scheduler's work.
     fn release_keys(&mut self);

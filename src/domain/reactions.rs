@@ -85,7 +85,7 @@ pub struct Estate {
     pub people: BTreeSet<Bytes>,
     /// What belonged to it.
     pub resources: Resources,
-    /// The fence of its end; 0 if that was not drawn yet.
+    /// The fence of its end; 0 before that is drawn.
     pub until: Fence,
 }
 

@@ -5,9 +5,11 @@
 
 use super::api::{call, Ctx, OpenKey, Str};
 use super::contain::contain;
+use super::host::RedisHost;
 use super::state;
 use super::state::Note;
 use super::{audit, blocking, clock, listeners, notifications, shutdown, ticks, timer, types};
+use crate::command::engine::remains;
 use crate::domain::KeyId;
 use redis_module::raw as rm;
 use std::ffi::{c_char, c_int, c_void, CStr};
@@ -68,11 +70,19 @@ extern "C" fn swapped(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEven
     });
 }
 
-extern "C" fn loading(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, _data: *mut c_void) {
+extern "C" fn loading(ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, sub: u64, _data: *mut c_void) {
     contain("loading", || {
         listeners::may_have_changed();
-        if sub == rm::REDISMODULE_SUBEVENT_LOADING_ENDED {
-            state::note(Note::Loaded);
+        match sub {
+            rm::REDISMODULE_SUBEVENT_LOADING_RDB_START => {
+                state::with_node(|node| node.loading = Some(Vec::new()));
+            }
+            rm::REDISMODULE_SUBEVENT_LOADING_ENDED => {
+                state::note(Note::Loaded);
+                state::with_node(|node| remains::loaded(node, &mut RedisHost::for_scheduler(Ctx(ctx))));
+            }
+            // From an AOF and from a primary comes what is there.
+            _ => drop(state::with_node(|node| node.loading = None)),
         }
     });
 }
@@ -146,7 +156,9 @@ extern "C" fn keyspace(
 ) -> c_int {
     contain("a keyspace event", || {
         if class != rm::REDISMODULE_NOTIFY_GENERIC {
-            return state::has_expired(Str(key).bytes(), Ctx(ctx).db());
+            // Whoever writes to the key next may do so before LTMC's next turn.
+            let event = state::has_expired(Str(key).bytes(), Ctx(ctx).db());
+            return event.into_iter().for_each(|event| Ctx(ctx).notify(rm::REDISMODULE_NOTIFY_MODULE, event, Str(key)));
         }
         // SAFETY: Redis passes the event's name as a NUL-terminated text that lives
         // until we return.

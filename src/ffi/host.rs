@@ -11,6 +11,7 @@ use crate::domain::entity::expiry::Expiry;
 use crate::domain::entity::fault::Original;
 use crate::domain::entity::record::Payload;
 use crate::domain::queue::rank::WaiterId;
+use crate::domain::reactions::Remains;
 use crate::domain::{Blob, Change, Db, Entity, Error, Fault, KeyId, Millis, Record, Service};
 use crate::observe::audit::trail::Trail;
 use crate::observe::audit::{Caller, Figures};
@@ -356,6 +357,10 @@ impl Host for RedisHost {
 
     fn answer(&mut self, waiter: WaiterId, reply: Result<Reply, Error>) {
         blocking::answer(waiter, reply);
+    }
+
+    fn take_expired(&mut self) -> Vec<(KeyId, Remains)> {
+        state::take_expired()
     }
 
     fn release_keys(&mut self) {

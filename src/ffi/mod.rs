@@ -11,12 +11,13 @@
 //! flush, swap, role, fork, ...     events.rs -> inbox          command::node
 //! a report of another node         bus.rs                      observe::peers
 //! CONFIG, INFO                     config.rs, info.rs          command::settings, observe
+//! the audit trail's thread         audit.rs                    observe::audit
 //! ```
 //!
-//! Everything runs on Redis' one thread. The state of the process is in [`state`], and one entry
-//! point borrows it at a time. Callbacks that Redis may call in the middle of another one (a key
-//! was unlinked, a client left) leave a note in the inbox instead. Every entry point is wrapped by
-//! [`contain`], so that no panic reaches Redis.
+//! Everything but that thread runs on Redis' one thread. The state of the process is in
+//! [`state`], and one entry point borrows it at a time. Callbacks that Redis may call in the
+//! middle of another one (a key was unlinked, a client left) leave a note in the inbox instead.
+//! Every entry point is wrapped by [`contain`], so that no panic reaches Redis.
 
 pub mod api;
 pub mod audit;

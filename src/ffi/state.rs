@@ -3,6 +3,7 @@
 use super::api::{memory_permille, Ctx};
 use super::clock;
 use super::{audit, counts, detached, timer};
+use crate::command::engine::endings;
 use crate::command::node::Node;
 use crate::command::scheduler;
 use crate::domain::queue::rank::WaiterId;
@@ -21,8 +22,6 @@ pub enum Note {
     ValueGone(KeyId, Vec<Connection>, Vec<AgentBinding>),
     /// A database was flushed, or all.
     Flushed(Option<u32>),
-    /// Redis has deleted a key by itself, at the end of its TTL or to evict it.
-    Expired(KeyId, Box<Remains>),
     /// Two databases were swapped.
     Swapped(u32, u32),
     /// A client disconnected.
@@ -38,7 +37,7 @@ pub enum Note {
     Loaded,
 }
 
-/// What only Redis' main thread touches. Other threads would find it empty, but we have none.
+/// What only Redis' main thread touches. The thread of the audit trail would find it empty.
 struct Process {
     node: RefCell<Node>,
     inbox: RefCell<Vec<Note>>,
@@ -50,7 +49,9 @@ struct Process {
     /// A command of ours is deleting a key, and knows it.
     deleting: Cell<bool>,
     /// What is left of the value that left its key last. Redis says next if that key has expired.
-    last_remains: RefCell<Option<(KeyId, Box<Remains>)>>,
+    last_remains: RefCell<Option<(KeyId, Remains)>>,
+    /// What is left of values that Redis has deleted by itself.
+    expired: RefCell<Vec<(KeyId, Remains)>>,
 }
 
 thread_local! {
@@ -61,6 +62,7 @@ thread_local! {
         is_loading: Cell::new(true),
         deleting: Cell::new(false),
         last_remains: RefCell::new(None),
+        expired: RefCell::default(),
     };
 }
 
@@ -141,6 +143,9 @@ fn set_time(node: &mut Node) {
 }
 
 fn take_in(process: &Process, node: &mut RefMut<Node>) {
+    for (key, remains) in process.expired.take() {
+        endings::ended(node, key, remains);
+    }
     if process.inbox.borrow().is_empty() {
         return;
     }
@@ -148,7 +153,6 @@ fn take_in(process: &Process, node: &mut RefMut<Node>) {
         match note {
             Note::KeyChanged(key) => node.key_changed(key),
             Note::ValueGone(key, connections, bindings) => node.value_gone(key, connections, bindings),
-            Note::Expired(key, remains) => node.key_expired(key, remains),
             Note::Flushed(db) => node.database_flushed(db),
             Note::Swapped(one, other) => node.databases_swapped(one, other),
             Note::ClientGone(client) => scheduler::client_gone(node, client),
@@ -176,16 +180,24 @@ pub fn is_own_deletion() -> bool {
 }
 
 /// A value leaves its key, and this is left of it. Redis says next if the key has expired.
-pub fn will_expire(remains: Option<(KeyId, Box<Remains>)>) {
+pub fn will_expire(remains: Option<(KeyId, Remains)>) {
     PROCESS.with(|process| *process.last_remains.borrow_mut() = remains);
 }
 
-/// A key has expired, or was evicted.
-pub fn has_expired(name: &[u8], db: u32) {
-    let remains = PROCESS.with(|process| process.last_remains.take());
-    if let Some((key, remains)) = remains.filter(|(key, _)| key.db == db && &*key.name == name) {
-        note(Note::Expired(key, remains));
-    }
+/// A key has expired, or was evicted. Returns what its end is called.
+pub fn has_expired(name: &[u8], db: u32) -> Option<&'static str> {
+    let last = PROCESS.with(|process| process.last_remains.take());
+    let (key, remains) = last.filter(|(key, _)| key.db == db && &*key.name == name)?;
+    let event = remains.event;
+    PROCESS.with(|process| process.expired.borrow_mut().push((key, remains)));
+    timer::arm(Some(0));
+    event
+}
+
+/// What is left of values that Redis has deleted by itself. It is taken in before anything else is
+/// decided.
+pub fn take_expired() -> Vec<(KeyId, Remains)> {
+    PROCESS.with(|process| process.expired.take())
 }
 
 /// Whether something is tied to the connection of `client`. A client that ends in the middle of a

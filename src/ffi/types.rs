@@ -309,7 +309,7 @@ extern "C" fn unlink<E: Reacts>(ctx: *mut rm::RedisModuleKeyOptCtx, value: *cons
             return;
         }
         let key = KeyId::new(db as u32, Str(name.cast_mut()).bytes());
-        state::will_expire(remains.map(|remains| (key.clone(), Box::new(remains))));
+        state::will_expire(remains.map(|remains| (key.clone(), remains)));
         if is_noted {
             state::note(Note::ValueGone(key.clone(), connections, bindings));
         }

@@ -27,10 +27,22 @@ pub fn on_behalf_of<T>(user: Option<Vec<u8>>, call: impl FnOnce() -> T) -> T {
 
 /// The ACL user; `None` for the server itself and for other modules.
 pub fn name(ctx: Ctx) -> Option<Vec<u8>> {
-    let of_client = Str(call!(RedisModule_GetClientUserNameById(ctx.0, ctx.client_id())));
-    if !of_client.0.is_null() {
-        return Some(taken(ctx, of_client));
+    with_client_name(ctx, <[u8]>::to_vec).or_else(|| inner_name(ctx))
+}
+
+/// Lends the name of the client's user; `None` for a client that is none of the server's.
+pub fn with_client_name<T>(ctx: Ctx, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    let name = Str(call!(RedisModule_GetClientUserNameById(ctx.0, ctx.client_id())));
+    if name.0.is_null() {
+        return None;
     }
+    let result = read(name.bytes());
+    ctx.free_string(name);
+    Some(result)
+}
+
+/// The user of a script or an inner call.
+pub fn inner_name(ctx: Ctx) -> Option<Vec<u8>> {
     let of_caller = CALLER.with_borrow(Clone::clone);
     of_caller.or_else(|| has_user(ctx).then(|| taken(ctx, Str(call!(RedisModule_GetCurrentUserName(ctx.0))))))
 }

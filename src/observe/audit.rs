@@ -17,8 +17,8 @@ pub mod last_line;
 pub mod trail;
 
 use crate::domain::algorithm::sha256::{hex, sha256};
-use crate::domain::value::bytes::printable;
-use crate::domain::{Db, Millis};
+use crate::domain::value::bytes::whole_printable;
+use crate::domain::{Bytes, Db, Millis};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -126,7 +126,7 @@ pub struct Record {
     /// The database.
     pub db: Db,
     /// The key.
-    pub key: Option<Box<[u8]>>,
+    pub key: Option<Bytes>,
     /// What it was about.
     pub subject: Subject,
     /// The revision of the key before; `None` if there was no key.
@@ -166,21 +166,40 @@ struct Fields<'a> {
 }
 
 impl Record {
+    /// A record without number, of something about which no more is known.
+    pub fn new(at: Millis, class: Class, command: impl Into<Cow<'static, str>>, db: Db, key: Option<Bytes>) -> Self {
+        Self {
+            n: 0,
+            at,
+            caller: Caller::default(),
+            command: command.into(),
+            class,
+            db,
+            key,
+            subject: Subject::default(),
+            before: None,
+            after: None,
+            ended: Ended::Word(Cow::Borrowed("ok")),
+            us: 0,
+            cause: None,
+        }
+    }
+
     /// Its line without the link, from the node with this run id. A JSON object.
     pub fn unlinked(&self, node: &str) -> String {
-        let text = |bytes: &Option<Box<[u8]>>| bytes.as_deref().map(printable);
+        let text = |bytes: &Option<Box<[u8]>>| bytes.as_deref().map(whole_printable);
         let fields = Fields {
             n: self.n,
             at_ms: self.at,
             node,
-            user: self.caller.user.as_deref().map(printable),
+            user: self.caller.user.as_deref().map(whole_printable),
             client: self.caller.client,
             addr: self.caller.addr.as_deref(),
             agent: text(&self.subject.agent),
             command: &self.command,
             class: self.class.word(),
             db: self.db,
-            key: text(&self.key),
+            key: self.key.as_deref().map(whole_printable),
             object: text(&self.subject.object),
             before: self.before,
             after: self.after,

@@ -1,5 +1,6 @@
-//! What the module reports: metrics with their INFO fields, health, and the trace of debug mode,
-//! all fed by the engine; and the reports of other cluster nodes, fed by the cluster bus.
+//! What the module reports: metrics with their INFO fields, health, the audit trail, and the
+//! trace of debug mode, all fed by the engine; and the reports of other cluster nodes, fed by the
+//! cluster bus.
 
 pub mod audit;
 pub mod health;

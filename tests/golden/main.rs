@@ -6,6 +6,7 @@
 //! files of the new version. Existing files are never overwritten.
 #![cfg(not(feature = "module"))]
 
+mod audit;
 mod buffer;
 mod cache;
 mod flow;

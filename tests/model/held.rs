@@ -1,7 +1,11 @@
 //! A value of whatever type, as the server in memory holds it.
 
+use ltmc::domain::context::Context;
 use ltmc::domain::entity::checkable::Checkable;
-use ltmc::domain::{Connection, Entity, Fault, Record};
+use ltmc::domain::lock::Lock;
+use ltmc::domain::reactions::{remains, Reacts, Remains};
+use ltmc::domain::session::Session;
+use ltmc::domain::{Connection, Entity, Fault, Millis, Record};
 use std::any::Any;
 
 /// A value of ours, whatever its type.
@@ -38,4 +42,12 @@ impl<E: Entity> Held for Record<E> {
     fn any_mut(&mut self) -> &mut dyn Any {
         self
     }
+}
+
+/// What is left of a value if Redis deletes it now. Only of these types is anything.
+pub fn remains_of(held: &dyn Held, now: Millis) -> Option<Remains> {
+    fn of<E: Reacts>(held: &dyn Held, now: Millis) -> Option<Remains> {
+        remains(held.any().downcast_ref::<Record<E>>()?, now, false)
+    }
+    of::<Lock>(held, now).or_else(|| of::<Session>(held, now)).or_else(|| of::<Context>(held, now))
 }

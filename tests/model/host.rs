@@ -1,7 +1,7 @@
 //! A server in memory: keys with TTLs, a replica that is fed by what is replicated, and a log of
 //! all that the commands did.
 
-use crate::held::Held;
+use crate::held::{remains_of, Held};
 use ltmc::command::engine::entity_types;
 use ltmc::command::host::{Access, Host, Key, KeyType, Member, Ownership, Walked};
 use ltmc::command::reply::Reply;
@@ -12,6 +12,7 @@ use ltmc::domain::entity::fault;
 use ltmc::domain::entity::record::Payload;
 use ltmc::domain::lock::{Lock, LockEvent};
 use ltmc::domain::queue::rank::WaiterId;
+use ltmc::domain::reactions::Remains;
 use ltmc::domain::registry::RegistryEvent;
 use ltmc::domain::{Blob, Change, Connection, Entity, Error, Fault, KeyId, Millis, Record, Service};
 use ltmc::observe::audit::trail::Trail;
@@ -68,6 +69,8 @@ pub struct MemoryHost {
     /// What Redis would have noted: keys of ours that are gone, with the connections they were tied
     /// to.
     pub gone: Vec<(KeyId, Vec<Connection>)>,
+    /// What is left of keys that ended by their TTL.
+    pub expired: Vec<(KeyId, Remains)>,
     pub notifications: u64,
     pub now: Millis,
     pub client: u64,
@@ -153,6 +156,11 @@ impl MemoryHost {
     pub fn expire_if_needed(&mut self, key: &KeyId) {
         let expired = matches!(self.keys.get(key), Some((_, Some(end))) if *end <= self.now);
         if expired {
+            let remains = match &self.keys[key].0 {
+                Value::Ours(held) => remains_of(&**held, self.now),
+                Value::Foreign => None,
+            };
+            self.expired.extend(remains.map(|remains| (key.clone(), remains)));
             self.delete(key);
             self.log.push(Fact::Vanished(key.clone()));
         }
@@ -392,6 +400,10 @@ impl Host for MemoryHost {
 
     fn answer(&mut self, waiter: WaiterId, reply: Result<Reply, Error>) {
         self.log.push(Fact::Answered(waiter, reply));
+    }
+
+    fn take_expired(&mut self) -> Vec<(KeyId, Remains)> {
+        std::mem::take(&mut self.expired)
     }
 
     fn release_keys(&mut self) {}

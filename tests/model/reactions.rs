@@ -1,7 +1,10 @@
-//! Reactions against a naive list of who holds what. Agents register, die, deregister and register
-//! anew while they take and release things of every service, with and without `REGISTRY`, in
-//! changing modes. Keys are deleted, and the server restarts. After every step the values, their
-//! bindings, the index of holdings and the replica are compared with the list.
+//! Reactions and quotas against a naive list of who holds what. Agents register, die, deregister
+//! and register anew while they take and release things of every service, with and without
+//! `REGISTRY`, in changing modes and under changing quotas. Keys are deleted, and the server
+//! restarts. After every step the values, their bindings, the index of holdings with its sums, and
+//! the replica are compared with the list.
+
+mod things;
 
 use crate::driver::{History, Schedule};
 use crate::host::MemoryHost;
@@ -15,6 +18,7 @@ use ltmc::command::scheduler;
 use ltmc::command::settings::Setting;
 use ltmc::domain::buffer::Buffer;
 use ltmc::domain::context::Context;
+use ltmc::domain::entity::quota::Quota;
 use ltmc::domain::entity::record::Payload;
 use ltmc::domain::flow::Flow;
 use ltmc::domain::lock::Lock;
@@ -26,79 +30,11 @@ use ltmc::domain::{Code, Entity, Error, KeyId, Record};
 use ltmc::snapshot;
 use ltmc::snapshot::frame;
 use std::collections::{BTreeMap, BTreeSet};
+use things::{Held, Thing, QUOTAS};
 
 const AGENTS: [&str; 4] = ["ada", "bob", "eve", "dan"];
 /// An agent that is silent for twice this time is dead, ms.
 const TTL_MS: u64 = 100;
-/// A TTL that does not end within a schedule.
-const LONG: &str = "PX 31536000000";
-
-/// Something that an agent can hold in one key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Thing {
-    Lock(u64),
-    Share,
-    Pin(u64),
-    Inbox,
-    Context,
-    Session(u64),
-    Task,
-    Claim,
-}
-
-impl Thing {
-    fn random(rng: &mut Prng) -> Thing {
-        match rng.below(8) {
-            0 => Thing::Lock(rng.below(2)),
-            1 => Thing::Share,
-            2 => Thing::Pin(rng.below(2)),
-            3 => Thing::Inbox,
-            4 => Thing::Context,
-            5 => Thing::Session(rng.below(2)),
-            6 => Thing::Task,
-            _ => Thing::Claim,
-        }
-    }
-
-    fn key(self) -> String {
-        match self {
-            Thing::Lock(n) => format!("lock{n}"),
-            Thing::Share => "share".into(),
-            Thing::Pin(_) => "buffer".into(),
-            Thing::Inbox => "mail".into(),
-            Thing::Context => "context".into(),
-            Thing::Session(n) => format!("session{n}"),
-            Thing::Task => "flow".into(),
-            Thing::Claim => "r".into(),
-        }
-    }
-
-    fn take(self, agent: &str) -> String {
-        match self {
-            Thing::Lock(n) => format!("LTMC.LOCK lock{n} {agent} {LONG} NOREENTRANT"),
-            Thing::Share => format!("LTMC.LOCK share {agent} SHARED {LONG} NOREENTRANT"),
-            Thing::Pin(n) => format!("LTMC.CHUNK.PIN buffer c{n} {agent} {LONG}"),
-            Thing::Inbox => format!("LTMC.MSG.JOIN mail {agent}"),
-            Thing::Context => format!("LTMC.CTX.JOIN context {agent}"),
-            Thing::Session(n) => format!("LTMC.SESSION.JOIN session{n} {agent}"),
-            Thing::Task => format!("LTMC.TASK.CLAIM flow {agent} CAPS 0 {LONG}"),
-            Thing::Claim => format!("LTMC.AGENT.CLAIM r {LONG} CAPS 1 tool REF {agent}"),
-        }
-    }
-}
-
-/// Something that is held, and on whose behalf.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Held {
-    agent: String,
-    thing: Thing,
-    /// Tells it from others of its kind: the fence of a task or a claim.
-    fence: u64,
-    /// For a task: whether its worker named its registry.
-    named: bool,
-    /// For a task: its id.
-    task: String,
-}
 
 #[derive(Default)]
 struct World {
@@ -111,6 +47,10 @@ struct World {
     bindings: BTreeMap<(String, String), u64>,
     /// The living agents, with their epochs.
     alive: BTreeMap<String, u64>,
+    /// The lengths of the chunks.
+    lengths: [usize; 2],
+    /// How often an agent was refused by a quota.
+    refused: u64,
 }
 
 fn id(key: &str) -> KeyId {
@@ -132,7 +72,7 @@ macro_rules! for_each_type {
 
 impl Schedule for World {
     fn new(seed: u64) -> World {
-        let mut world = World { rng: Some(Prng::new(seed)), ..World::default() };
+        let mut world = World { rng: Some(Prng::new(seed)), lengths: [1, 3], ..World::default() };
         world.history.seed = seed;
         world.settle_settings();
         world.set_time(1_700_000_000_000);
@@ -140,6 +80,7 @@ impl Schedule for World {
     }
 
     fn step(&mut self) {
+        self.change_lengths_and_quotas();
         self.prepare();
         let agent = AGENTS[self.rng().below(4) as usize].to_string();
         match self.rng().below(100) {
@@ -209,11 +150,24 @@ impl World {
         self.run(line).unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
+    fn change_lengths_and_quotas(&mut self) {
+        if self.rng().percent(10) {
+            let (chunk, length) = (self.rng().below(2) as usize, 1 + self.rng().below(5) as usize);
+            self.lengths[chunk] = length;
+        }
+        if self.rng().percent(10) {
+            let (_, setting) = *self.rng().pick(&QUOTAS);
+            let max = self.rng().below(6);
+            self.history.note(format!("{setting:?} is {max}"));
+            self.node.settings.set_at(setting as usize, max as i64);
+        }
+    }
+
     /// Creates what is to be taken.
     fn prepare(&mut self) {
         for line in [
-            "LTMC.CHUNK.PUT buffer c0 x",
-            "LTMC.CHUNK.PUT buffer c1 y",
+            format!("LTMC.CHUNK.PUT buffer c0 {}", "x".repeat(self.lengths[0])).as_str(),
+            format!("LTMC.CHUNK.PUT buffer c1 {}", "y".repeat(self.lengths[1])).as_str(),
             "LTMC.REGISTER r worker CAPS 1 tool CAPACITY 3 PX 31536000000",
         ] {
             if line.starts_with("LTMC.CHUNK")
@@ -230,6 +184,13 @@ impl World {
             if !self.host.keys.contains_key(&id(key)) {
                 self.must(line);
             }
+        }
+        let has_mail = |agent: &str| {
+            let mail = self.host.peek::<Mail>(&id("mail"));
+            mail.and_then(|stored| stored.state.inbox(agent.as_bytes())).is_some_and(|inbox| inbox.ready() > 0)
+        };
+        if !AGENTS.into_iter().any(has_mail) {
+            self.must("LTMC.MSG.SEND mail boss TO 4 ada bob eve dan text");
         }
         if self.held.iter().filter(|held| held.thing == Thing::Task).count() < 3 {
             self.must("LTMC.TASK.ADD flow * payload RETRIES 1000000 BACKOFF FIXED 1");
@@ -269,6 +230,12 @@ impl World {
             assert_eq!(error.code, Code::NoAgent, "{line}: {error}");
             return assert_eq!(self.host.keys.contains_key(&id(&thing.key())), before);
         }
+        if self.passes_quota(agent, thing, names) {
+            let error = reply.expect_err(&format!("the quota is exhausted: {line}"));
+            assert_eq!(error.code, Code::Limit, "{line}: {error}");
+            self.refused += 1;
+            return;
+        }
         let reply = reply.unwrap_or_else(|error| panic!("{line}: {error}"));
         let mut held = Held { agent: agent.into(), thing, fence: 0, named: names, task: String::new() };
         match (thing, reply) {
@@ -281,6 +248,10 @@ impl World {
                     other => panic!("{other:?}"),
                 };
             }
+            (Thing::Message, Reply::Array(messages)) => {
+                let Some(message) = messages.first() else { return };
+                held.fence = int(field(message, "id"));
+            }
             (Thing::Claim, Reply::Array(claim)) => held.fence = int(&claim[1]),
             (Thing::Lock(_) | Thing::Share, fence) => held.fence = int(&fence),
             _ => {
@@ -291,6 +262,39 @@ impl World {
         if let Some(epoch) = epoch.filter(|_| binds) {
             self.bindings.insert((thing.key(), agent.into()), epoch);
         }
+    }
+
+    /// How much an agent holds of what a quota counts, in the keys where it is bound and in `also`.
+    fn counted(&self, agent: &str, quota: Quota, also: Option<&str>) -> u64 {
+        let is_counted = |held: &&Held| {
+            let key = held.thing.key();
+            let is_bound = self.bindings.contains_key(&(key.clone(), agent.into()));
+            held.agent == agent && held.thing.quota() == Some(quota) && (is_bound || also == Some(&key))
+        };
+        let amount = |held: &Held| match held.thing {
+            Thing::Pin(n) => self.lengths[n as usize] as u64,
+            _ => 1,
+        };
+        self.held.iter().filter(is_counted).map(amount).sum()
+    }
+
+    /// Whether a quota keeps an agent from taking something.
+    fn passes_quota(&self, agent: &str, thing: Thing, names: bool) -> bool {
+        let key = thing.key();
+        let is_bound = self.bindings.contains_key(&(key.clone(), agent.into()));
+        if self.node.settings.get(Setting::OrchestrationMode) == 0 || !(names || is_bound) {
+            return false;
+        }
+        let limit = thing.quota().and_then(|quota| QUOTAS.into_iter().find(|(known, _)| *known == quota));
+        let Some((quota, setting)) = limit else { return false };
+        let more = match thing {
+            Thing::Pin(_) if self.held.iter().any(|held| held.agent == agent && held.thing == thing) => 0,
+            Thing::Pin(n) => self.lengths[n as usize] as u64,
+            _ => 1,
+        };
+        let (max, held) = (self.node.settings.get(setting), self.counted(agent, quota, Some(&key)));
+        let asks_for_nothing = more == 0 && held == self.counted(agent, quota, None);
+        max > 0 && held + more > max && !asks_for_nothing
     }
 
     fn give(&mut self) {
@@ -305,6 +309,7 @@ impl World {
             Thing::Share => format!("LTMC.UNLOCK share {agent} TOKEN {fence}"),
             Thing::Pin(n) => format!("LTMC.CHUNK.UNPIN buffer c{n} {agent}"),
             Thing::Inbox => format!("LTMC.MSG.LEAVE mail {agent}"),
+            Thing::Message => format!("LTMC.MSG.ACK mail {agent} {fence}"),
             Thing::Context => format!("LTMC.CTX.LEAVE context {agent}"),
             Thing::Session(n) => format!("LTMC.SESSION.LEAVE session{n} {agent}"),
             Thing::Task => format!("LTMC.TASK.COMPLETE flow {task} {fence} done"),
@@ -313,6 +318,10 @@ impl World {
         let reply = self.must(&line);
         assert!(reply == Reply::Integer(1) || reply == Reply::Ok, "{line}: {reply:?}");
         self.held.remove(&held);
+        if *thing == Thing::Inbox {
+            // Who leaves gives up its messages.
+            self.held.retain(|other| other.agent != *agent || other.thing != Thing::Message);
+        }
         let key = thing.key();
         if !self.held.iter().any(|other| other.agent == *agent && other.thing.key() == key) {
             self.bindings.remove(&(key, agent.clone()));
@@ -321,9 +330,22 @@ impl World {
 
     fn delete(&mut self, key: &str) {
         self.history.note(format!("{}: DEL {key}", self.host.now));
+        let mut bindings = Vec::new();
+        for_each_type!(E => if let Some(stored) = self.host.peek::<E>(&id(key)) {
+            bindings.extend(stored.bindings().cloned());
+        });
         self.host.delete(&id(key));
         self.host.gone.clear();
+        // The server tells of both, and the scheduler may be late.
+        self.node.value_gone(id(key), Vec::new(), bindings);
         self.node.key_changed(id(key));
+        if key != "r" && self.rng().percent(50) {
+            self.held.retain(|held| held.thing.key() != key);
+            self.bindings.retain(|(known, _), _| known != key);
+            self.prepare();
+            let agent = *self.rng().pick(&AGENTS);
+            return self.take(agent);
+        }
         self.held.retain(|held| held.thing.key() != key);
         self.bindings.retain(|(known, _), _| known != key);
         if key == "r" {
@@ -426,11 +448,21 @@ impl World {
             assert!(known.is_superset(&bound), "{agent}: {known:?} lacks some of {bound:?}");
             // What DEL made stale is forgotten at the latest when it would matter.
             assert!(known.is_empty() || self.alive.contains_key(agent), "{agent} is gone: {known:?}");
+            for (quota, _) in QUOTAS {
+                let sum = self.node.holdings.sum(&id("r"), agent.as_bytes(), quota);
+                assert_eq!(sum, self.counted(agent, quota, None), "{quota:?} of {agent}");
+            }
         }
     }
 }
 
 #[test]
 fn nothing_belongs_to_who_is_gone_and_nothing_is_taken_from_who_is_there() {
-    crate::driver::run::<World>(10_000, 500);
+    let refused = std::cell::Cell::new(0);
+    crate::driver::run_all(10_000, 500, |seed, steps| {
+        let mut world = World::new(seed);
+        (0..steps).for_each(|_| world.step());
+        refused.set(refused.get() + world.refused);
+    });
+    assert!(refused.get() > 0, "no quota was ever exhausted");
 }

@@ -3,6 +3,7 @@
 use crate::host::{Fact, MemoryHost};
 use ltmc::command::engine::cx::{Cx, Outcome};
 use ltmc::command::engine::dispatch;
+use ltmc::command::engine::endings;
 use ltmc::command::node::Node;
 use ltmc::command::reply::Reply;
 use ltmc::command::scheduler;
@@ -23,6 +24,7 @@ pub fn execute<W: AsRef<[u8]>>(
     let args: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
     let command = Table::<MemoryHost>::find(args[0]).expect("a known command");
     host.client = client;
+    endings::take_in(node, host);
     let mut cx = Cx { node, host, spec: command.spec, args: &args, db };
     dispatch::run(command, &mut cx)
 }

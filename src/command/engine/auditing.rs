@@ -14,8 +14,9 @@ use crate::command::node::audit::{Changed, Described, Open};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::policies::AuditLevel;
-use crate::domain::{Change, Code, Db, Entity, Error, Event};
-use crate::observe::audit::{Caller, Class, Ended, Record, Subject};
+use crate::domain::{Bytes, Change, Code, Entity, Error, Event, KeyId};
+use crate::observe::audit::{Class, Ended, Record, Subject};
+use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -96,8 +97,9 @@ fn end_command<H: Host>(cx: &mut Cx<H>, open: &Open, outcome: &Result<Outcome, E
         return;
     }
     if !has_own {
-        let key = positions(cx.spec, cx.args).first().map(|(at, _)| cut(cx.args[*at], KEY_BYTES_MAX));
-        push(cx.node, Class::Write, cx.db, key);
+        let key = positions(cx.spec, cx.args).first().map(|(at, _)| key_name(cx.args[*at]));
+        let record = Record::new(cx.now(), Class::Write, "", cx.db, key);
+        cx.node.audit.push(record);
     }
     let us = (cx.node.audit.clock)().saturating_sub(open.began_ns) / 1000;
     let (caller, ended, described) = (cx.host.caller(), ended(outcome), described(cx.spec, cx.args));
@@ -149,21 +151,21 @@ pub fn foresee<E: Entity, H: Host>(
         Some(open) => open.notes_changes,
         None => node.settings.audit_level() >= AuditLevel::Write,
     };
-    is_noted.then(|| foresee_change::<E, H>(host, key, changes))
+    is_noted.then(|| foresee_change::<E, H>(node, host, key, changes))
 }
 
-fn foresee_change<E: Entity, H: Host>(host: &mut H, key: Key, changes: &[Change<E::Event>]) -> Changed {
+fn foresee_change<E: Entity, H: Host>(node: &Node, host: &mut H, key: Key, changes: &[Change<E::Event>]) -> Changed {
     let stored = host.read::<E>(key).ok().flatten();
+    let before = stored.map(|stored| stored.revision);
+    let changed = Changed { key: KeyId { db: key.db, name: key_name(key.name) }, before, ..Changed::default() };
+    if node.audit.is_own() {
+        // What is missing is found in the arguments.
+        return changed;
+    }
     let events = || changes.iter().filter_map(Change::event);
     let loser = |event: &E::Event| stored.and_then(|stored| stored.state.losers(event).into_iter().next());
-    let agent = events().find_map(|event| event.agent().map(Box::from).or_else(|| Some(loser(event)?[..].into())));
-    Changed {
-        key: key.id(),
-        before: stored.map(|stored| stored.revision),
-        after: None,
-        event: events().find_map(|event| event.name()),
-        agent,
-    }
+    let agent = |event: &E::Event| event.agent().map(Box::from).or_else(|| Some(loser(event)?[..].into()));
+    Changed { event: events().find_map(|event| event.name()), agent: events().find_map(agent), ..changed }
 }
 
 /// After the change, before the key goes because of it.
@@ -174,73 +176,46 @@ pub fn note<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, changed
     node.audit.changed(at, Changed { after, ..changed });
 }
 
-/// Something that is neither a command nor a change of a key: `class` says what.
-fn push(node: &mut Node, class: Class, db: Db, key: Option<Box<[u8]>>) {
-    let at = node.now();
-    node.audit.push(Record {
-        n: 0,
-        at,
-        caller: Caller::default(),
-        command: Cow::Borrowed(""),
-        class,
-        db,
-        key,
-        subject: Subject::default(),
-        before: None,
-        after: None,
-        ended: Ended::Word("ok".into()),
-        us: 0,
-        cause: None,
-    });
-}
-
-fn push_named(node: &mut Node, class: Class, db: Db, key: Option<Box<[u8]>>, command: &'static str, ended: String) {
-    let from = node.audit.records.len();
-    push(node, class, db, key);
-    for made in &mut node.audit.records[from..] {
-        (made.record.command, made.record.ended) = (command.into(), Ended::Word(ended.clone().into()));
-    }
-}
-
 /// A setting was changed. `was_on` says whether there was a trail before.
 pub fn setting_changed(node: &mut Node, name: &str, before: &str, after: &str, was_on: bool) {
     if was_on || node.settings.audit_level() > AuditLevel::Off {
-        let name = format!("ltmc.{name}");
-        push_named(node, Class::Config, 0, None, "CONFIG SET", format!("{before} -> {after}"));
-        let last = node.audit.records.last_mut().filter(|made| made.record.class == Class::Config);
-        last.into_iter().for_each(|made| made.record.subject.object = Some(name.as_bytes().into()));
+        let record = Record::new(node.now(), Class::Config, "CONFIG SET", 0, None);
+        let object = Some(format!("ltmc.{name}").into_bytes().into());
+        let ended = Ended::Word(format!("{before} -> {after}").into());
+        node.audit.push(Record { subject: Subject { object, ..Subject::default() }, ended, ..record });
     }
 }
 
 /// A key came into quarantine.
-pub fn quarantined(node: &mut Node, key: Key, reason: &str) {
+pub fn quarantined(node: &mut Node, key: Key, reason: &'static str) {
     if node.settings.audit_level() > AuditLevel::Off {
-        let name = Some(cut(key.name, KEY_BYTES_MAX));
-        push_named(node, Class::Admin, key.db, name, "(quarantine)", reason.to_string());
+        let record = Record::new(node.now(), Class::Admin, "(quarantine)", key.db, Some(key_name(key.name)));
+        node.audit.push(Record { ended: Ended::Word(reason.into()), ..record });
     }
 }
 
-/// Redis has ended a key by itself, and that is an event of LTMC.
+/// Redis has ended a key by itself, and that is an event of LTMC. It follows from nothing.
 pub fn expired(node: &mut Node, key: Key, event: &'static str) {
+    node.audit.begin(None);
     if node.settings.audit_level() >= AuditLevel::Write {
         let at = node.now();
-        let changed = Changed { key: key.id(), before: None, after: None, event: Some(event), agent: None };
+        let changed = Changed { key: key.id(), event: Some(event), ..Changed::default() };
         node.audit.changed(at, changed);
     }
 }
 
-/// The beginning of a text of bytes.
-fn cut(bytes: &[u8], max: usize) -> Box<[u8]> {
-    bytes[..bytes.len().min(max)].into()
+/// The name of a key, or its beginning.
+fn key_name(name: &[u8]) -> Bytes {
+    Bytes::from(&name[..name.len().min(KEY_BYTES_MAX)])
 }
 
 /// What is kept of a command's arguments.
 struct Kept {
     spec: &'static Spec,
     /// The beginnings of the first arguments, one after the other.
-    bytes: Vec<u8>,
+    bytes: SmallVec<[u8; 96]>,
     /// Where each of them ends there, and how long the argument was.
-    ends: Vec<(u32, u32)>,
+    ends: SmallVec<[(u32, u32); 8]>,
     /// Bytes of the arguments that are not kept.
     beyond: u64,
 }
@@ -248,15 +223,12 @@ struct Kept {
 /// Says, when it is asked, what a command was about.
 fn described(spec: &'static Spec, args: &[&[u8]]) -> Described {
     let (first, beyond) = args.split_at(args.len().min(ARGS_MAX));
-    let beginning = |arg: &&[u8]| arg.len().min(ARG_BYTES_MAX);
-    let mut bytes = Vec::with_capacity(first.iter().map(beginning).sum());
-    let mut ends = Vec::with_capacity(first.len());
-    for arg in first {
-        bytes.extend_from_slice(&arg[..beginning(arg)]);
-        ends.push((bytes.len() as u32, u32::try_from(arg.len()).unwrap_or(u32::MAX)));
-    }
     let beyond = beyond.iter().map(|arg| arg.len() as u64).sum();
-    let kept = Kept { spec, bytes, ends, beyond };
+    let mut kept = Kept { spec, bytes: SmallVec::new(), ends: SmallVec::new(), beyond };
+    for arg in first {
+        kept.bytes.extend_from_slice(&arg[..arg.len().min(ARG_BYTES_MAX)]);
+        kept.ends.push((kept.bytes.len() as u32, u32::try_from(arg.len()).unwrap_or(u32::MAX)));
+    }
     Arc::new(move || subject(&kept))
 }
 

@@ -11,7 +11,7 @@ use crate::domain::reactions::has_ended;
 use crate::domain::registry::agent::Agent;
 use crate::domain::registry::{decide, Registry};
 use crate::domain::value::bytes::printable;
-use crate::domain::{Bytes, Code, Entity, Error, KeyId};
+use crate::domain::{Bytes, Code, Entity, Error, KeyId, Record};
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
 
@@ -134,14 +134,8 @@ fn check_room<H: Host>(node: &mut Node, host: &mut H, keys: &[KeyId], binding: &
     if node.holdings.keys_of(&registry, &binding.agent).len() + keys.len() <= max {
         return Ok(());
     }
-    let mut known: BTreeSet<KeyId> = node.holdings.keys_of(&registry, &binding.agent).cloned().collect();
-    known.retain(|other| {
-        let is_bound = is_bound(host, other.into(), &registry, &binding.agent);
-        if !is_bound {
-            node.holdings.forget(&registry, &binding.agent, other);
-        }
-        is_bound
-    });
+    ask_keys(node, host, &registry, &binding.agent);
+    let known: BTreeSet<&KeyId> = node.holdings.keys_of(&registry, &binding.agent).collect();
     let more = keys.iter().filter(|key| !known.contains(key)).count();
     if more == 0 || known.len() + more <= max {
         return Ok(());
@@ -151,14 +145,46 @@ fn check_room<H: Host>(node: &mut Node, host: &mut H, keys: &[KeyId], binding: &
 
 /// The value of `key` is gone. Forgets the binding unless the value that replaced it has it, too.
 pub fn forget_if_stale<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, binding: &AgentBinding) {
-    let registry = KeyId::new(key.db, &binding.registry);
-    if !is_bound(host, key.into(), &registry, &binding.agent) {
-        node.holdings.forget(&registry, &binding.agent, key);
+    ask_key(node, host, &KeyId::new(key.db, &binding.registry), &binding.agent, key);
+}
+
+/// Asks all keys in which an agent may hold something, unless nothing can have happened to them
+/// since that was done last.
+pub fn ask_keys<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agent: &[u8]) {
+    if node.holdings.is_sure(registry, agent) {
+        return;
+    }
+    let keys: Vec<KeyId> = node.holdings.keys_of(registry, agent).cloned().collect();
+    keys.iter().for_each(|key| ask_key(node, host, registry, agent, key));
+    node.holdings.asked(registry, agent);
+}
+
+/// Asks a key what an agent holds there.
+fn ask_key<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agent: &[u8], key: &KeyId) {
+    let kind = host.key_type(key.into());
+    if !with_key_type!(kind, E => ask_key_as::<E, H>(node, host, registry, agent, key), else false) {
+        node.holdings.forget(registry, agent, key);
     }
 }
 
-fn is_bound<H: Host>(host: &mut H, key: Key, registry: &KeyId, agent: &[u8]) -> bool {
-    with_key_type!(host.key_type(key), E => binding_in::<E, H>(host, key, registry, agent).is_some(), else false)
+fn ask_key_as<E: Entity, H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agent: &[u8], key: &KeyId) -> bool {
+    // This reads a value in quarantine, too: what is held there is not forgotten.
+    let stored = host.raw::<E>(key.into()).ok().flatten();
+    let Some((stored, binding)) = stored.and_then(|stored| Some((&*stored, stored.binding_of(agent)?))) else {
+        return false;
+    };
+    if binding.registry != registry.name {
+        return false;
+    }
+    node.holdings.hold(binding, key.clone(), stored.amount_of(agent));
+    true
+}
+
+/// These agents hold more or less in `key` than before. Those that are bound there are noted.
+pub fn note_amounts<E: Entity>(node: &mut Node, key: Key, stored: &Record<E>, agents: &[Bytes]) {
+    for binding in agents.iter().filter_map(|agent| stored.binding_of(agent)) {
+        node.holdings.hold(binding, key.id(), stored.amount_of(&binding.agent));
+    }
 }
 
 /// The binding of what an agent of a registry holds in `key`, if there is one.

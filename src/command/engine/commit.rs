@@ -2,12 +2,13 @@
 //! all services.
 
 use super::auditing;
+use super::bindings;
 use super::service::Serve;
 use super::watch_log;
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::domain::entity::expiry::Expiry;
-use crate::domain::{Change, Connection, Entity, Error, Event, Millis};
+use crate::domain::{Bytes, Change, Connection, Entity, Error, Event, Millis};
 use crate::observe::trace::Stage;
 use smallvec::SmallVec;
 
@@ -161,6 +162,7 @@ pub fn change_value<E: Entity, H: Host>(
     node.trace.events(key.db, key.name, changes);
     let stored = host.raw_or_new::<E>(key)?;
     let mut untied: SmallVec<[Connection; 2]> = SmallVec::new();
+    let mut touched: SmallVec<[Bytes; 2]> = SmallVec::new();
     let mut expiry = Expiry::Keeps;
     for change in changes {
         if let Change::Event(event) = change {
@@ -171,6 +173,7 @@ pub fn change_value<E: Entity, H: Host>(
         let effects = stored.take(change);
         expiry = expiry.then(effects.expiry);
         effects.ended_bindings.iter().for_each(|binding| node.holdings.let_go(binding, &key.id()));
+        touched.extend(effects.touched);
         if let Some(fence) = change.fence() {
             node.clock.observe(fence);
         }
@@ -178,10 +181,11 @@ pub fn change_value<E: Entity, H: Host>(
             Change::Event(event) => {
                 event.connection().into_iter().for_each(|connection| node.connections.tie(connection, key.id()));
             }
-            Change::Bound(binding) => drop(node.holdings.hold(binding, key.id())),
+            Change::Bound(binding) => touched.push(binding.agent.clone()),
             _ => {}
         }
     }
+    bindings::note_amounts(node, key, stored, &touched);
     if E::WATCH_EVENTS_MAX > 0 {
         node.clock.observe_revision(stored.revision);
     }

@@ -38,15 +38,36 @@ impl Page {
     }
 }
 
+/// What a list is of. Its letter begins the cursors, so none of another kind is taken for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Items {
+    /// Agents of a registry.
+    Agents = b'a' as isize,
+    /// Chunks of a buffer.
+    Chunks = b'b' as isize,
+    /// Checkpoints of a session or context.
+    Checkpoints = b'c' as isize,
+    /// Dead letters.
+    Letters = b'd' as isize,
+    /// Answers of a cache.
+    Answers = b'e' as isize,
+    /// Inboxes of a mailbox.
+    Inboxes = b'i' as isize,
+    /// Messages of an inbox.
+    Messages = b'm' as isize,
+    /// Tasks of a flow.
+    Tasks = b't' as isize,
+}
+
 /// Where an item stands in a list: the same on every node that has the value.
 pub trait Place: Sized {
     /// The place before all others.
     const FIRST: Self;
 
-    /// Reads what [`text`](Place::text) wrote; never for the text `0`.
+    /// Reads what [`text`](Place::text) wrote.
     fn read(text: &[u8]) -> Option<Self>;
 
-    /// A text that is not `0`.
+    /// A text that names the place.
     fn text(&self) -> String;
 }
 
@@ -96,6 +117,8 @@ impl Place for (Fence, Bytes) {
 /// A part of a list, from a place on.
 #[derive(Debug, Clone)]
 pub struct Cursor<P> {
+    /// What the list is of.
+    items: Items,
     /// Where it begins: here, or behind it if nothing stands here any more.
     pub from: P,
     /// How many items are looked at, shown or not.
@@ -107,10 +130,11 @@ impl<P: Place> Cursor<P> {
     const COUNT: usize = 10;
 
     /// Reads a cursor, without its `COUNT`.
-    pub fn read(args: &mut Args) -> Result<Self, Error> {
+    pub fn read(items: Items, args: &mut Args) -> Result<Self, Error> {
         let given = args.bytes("cursor")?;
-        let from = if given == b"0" { Some(P::FIRST) } else { P::read(given) };
-        from.map(|from| Self { from, count: Self::COUNT }).ok_or_else(|| {
+        let place = given.split_first().filter(|(letter, _)| **letter == items as u8);
+        let from = if given == b"0" { Some(P::FIRST) } else { place.and_then(|(_, place)| P::read(place)) };
+        from.map(|from| Self { items, from, count: Self::COUNT }).ok_or_else(|| {
             let given = printable(given);
             Error::usage(format!(
                 "cursor is '{given}', allowed are 0 and what the call before answered as the next one"
@@ -138,7 +162,8 @@ impl<P: Place> Cursor<P> {
             let reply = if looked_at < self.count { show(&item) } else { None };
             // The next part begins with the first item that this one has no room for.
             if looked_at == self.count || reply.as_ref().is_some_and(|reply| !budget.takes(reply.size_bytes())) {
-                return Self::reply(place(&item).text(), shown);
+                let next = format!("{}{}", char::from(self.items as u8), place(&item).text());
+                return Self::reply(next, shown);
             }
             shown.extend(reply);
         }
@@ -164,11 +189,11 @@ impl<P: Place> Paging<P> {
     pub const ALL: Self = Paging::Offset(Page::ALL);
 
     /// Reads the values of one of the options `LIMIT` and `CURSOR`.
-    pub fn read(word: &str, args: &mut Args) -> Result<Self, Error> {
+    pub fn read(items: Items, word: &str, args: &mut Args) -> Result<Self, Error> {
         if word != "CURSOR" {
             return Page::read(args).map(Paging::Offset);
         }
-        let mut cursor = Cursor::read(args)?;
+        let mut cursor = Cursor::read(items, args)?;
         if args.has_value() {
             args.expect("COUNT", "the word after the cursor")?;
             cursor.read_count(args)?;
@@ -177,10 +202,10 @@ impl<P: Place> Paging<P> {
     }
 
     /// `[LIMIT offset count | CURSOR cursor [COUNT n]]` as the only option of a command.
-    pub fn only(args: &mut Args) -> Result<Self, Error> {
+    pub fn only(items: Items, args: &mut Args) -> Result<Self, Error> {
         let mut paging = Self::ALL;
         while let Some(word) = args.option()? {
-            paging = Self::read(word, args)?;
+            paging = Self::read(items, word, args)?;
         }
         Ok(paging)
     }

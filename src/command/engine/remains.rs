@@ -1,17 +1,18 @@
 //! What follows when Redis has deleted a key by itself, at the end of its TTL or to evict it.
 //!
 //! The type's `unlink` callback reads what is left of the value, and Redis' notification says why
-//! it went. The scheduler does the rest in its next round: the event is published, watchers are
-//! told, and what a session owned is given back. LTMC ends a session that owns something just
+//! it went. There the event is published. Before anything else is decided, the node
+//! [takes in](super::endings) what is left. The scheduler does the rest in its next round: watchers
+//! are told, and what a session owned is given back. LTMC ends a session that owns something just
 //! before its TTL is over, so this is for those that Redis was faster with.
 
-use super::auditing;
+use super::endings::ended;
 use super::entity_types::with_key_type;
 use super::repair::check_usable;
 use super::service::Serve;
 use super::watch_log;
 use crate::command::engine::commit::commit;
-use crate::command::host::{check_here, Host, Key};
+use crate::command::host::{check_here, Host, Key, KeyType};
 use crate::command::node::deferred::DeferredWork;
 use crate::command::node::Node;
 use crate::command::settings::Setting;
@@ -26,21 +27,14 @@ pub struct GiveBack {
     pub is_all: bool,
 }
 
-/// Settles what is left of the value of `key`, at most `sweep-batch-max` pieces of what it owned.
-/// The rest follows in the next rounds.
-pub fn settle<H: Host>(node: &mut Node, host: &mut H, key: KeyId, mut remains: Box<Remains>) {
-    if let Some(event) = remains.event.take() {
-        host.notify((&key).into(), event);
-        node.metrics.count_event(event);
-        auditing::expired(node, (&key).into(), event);
-    }
-    if let Some(log) = remains.log.take() {
-        watch_log::serve_last(node, host, &key, *log);
-    }
-    let Some(estate) = &mut remains.estate else { return };
-    give_back(node, host, &key, estate);
+/// Tells the watchers of a key that has ended, and gives back at most `sweep-batch-max` pieces of
+/// what it owned. The rest follows in the next rounds.
+pub fn settle<H: Host>(node: &mut Node, host: &mut H, key: KeyId, estate: Option<Box<Estate>>) {
+    watch_log::serve_last(node, host, &key);
+    let Some(mut estate) = estate else { return };
+    give_back(node, host, &key, &mut estate);
     if !estate.resources.is_empty() {
-        node.deferred.push_back(DeferredWork::Expired { key, remains });
+        node.deferred.push_back(DeferredWork::Expired { key, estate: Some(estate) });
     }
 }
 
@@ -52,11 +46,8 @@ fn give_back<H: Host>(node: &mut Node, host: &mut H, session: &KeyId, estate: &m
     let own_name = (!is_bound).then(|| session.name.clone());
     let people = estate.people.iter().cloned().chain(own_name).collect();
     let mut left = node.settings.get(Setting::SweepBatchMax) as usize;
-    if estate.until == 0 {
-        // What is granted later is kept.
-        estate.until = node.clock.next_fence();
-    }
     let until = estate.until;
+    node.audit.gives_back(until);
     while left > 0 {
         let Some((name, resource)) = estate.resources.pop_first() else { break };
         let at = Key { db: session.db, name: &name, arg: 0 };
@@ -91,16 +82,29 @@ fn give_back_of<E: Serve, H: Host>(node: &mut Node, host: &mut H, resource: Key,
     GiveBack { pieces, is_all }
 }
 
-/// A file held a session that owns something. Redis drops a key whose TTL was over before it was
-/// loaded, without a word.
+/// A file held a session that owns something. Redis drops a key whose TTL was over before an RDB
+/// was loaded, without a word. From an AOF it drops none.
 pub fn note_estate<E: Reacts>(node: &mut Node, key: &KeyId, stored: &Record<E>) {
     if stored.state.acts_at_expiry() {
         // Its TTL is not known yet.
         node.look_at_soon(key.clone());
     }
-    if let Some(estate) = stored.state.estate().filter(|_| !node.replica) {
-        let (key, event) = (key.clone(), stored.expired(node.now(), false).map(|(event, _)| event));
-        let remains = Box::new(Remains { event, log: None, estate: Some(estate) });
-        node.deferred.push_back(DeferredWork::Loaded { key, remains });
+    let event = stored.expired(node.now(), false).map(|(event, _)| event);
+    let Some(loading) = node.loading.as_mut().filter(|_| !node.replica) else { return };
+    let estate = stored.state.estate();
+    loading.extend(estate.map(|estate| (key.clone(), Remains { event, log: None, estate: Some(estate) })));
+}
+
+/// An RDB was loaded, and no command has run since: what it held and what is missing had ended.
+pub fn loaded<H: Host>(node: &mut Node, host: &mut H) {
+    for (key, remains) in node.loading.take().into_iter().flatten() {
+        let is_missing = host.key_type((&key).into()) == KeyType::Nothing;
+        // One that ends only now, when it is looked at, leaves its remains itself.
+        let ends_now = host.take_expired();
+        if is_missing && ends_now.is_empty() {
+            remains.event.into_iter().for_each(|event| host.notify((&key).into(), event));
+            ended(node, key, remains);
+        }
+        ends_now.into_iter().for_each(|(key, remains)| ended(node, key, remains));
     }
 }

@@ -160,7 +160,7 @@ pub fn note_value<E: Entity>(node: &mut Node, key: Key, stored: &Record<E>) {
         node.evictable_keys.insert(key.id());
     }
     for binding in stored.bindings() {
-        if node.holdings.hold(binding, key.id()) {
+        if node.holdings.hold(binding, key.id(), stored.amount_of(&binding.agent)) {
             // The value comes from a file, another name or another node: is its agent still there?
             node.ask_for_agents(KeyId::new(key.db, &binding.registry));
         }

@@ -6,7 +6,7 @@ use super::cx::{Cx, Outcome};
 use super::entity_types::with_key_type;
 use super::service::Serve;
 use crate::command::host::{Host, Key};
-use crate::command::node::waits::UndeliveredGrant;
+use crate::command::node::waits::{Principal, UndeliveredGrant};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
@@ -31,6 +31,8 @@ pub struct NewWait {
     pub what: &'static str,
     /// How long the wait may take, ms; 0 without limit.
     pub block_ms: Millis,
+    /// The registered agent that it is for.
+    pub principal: Option<Principal>,
 }
 
 /// Begins a wait. `stand` puts the client into its queue.
@@ -45,7 +47,7 @@ pub fn wait<H: Host>(
     }
     let id = cx.node.waits.next_id();
     stand(&mut cx.node.queues, id);
-    cx.node.begin_wait(id, wait.service, smallvec![wait.key], wait.block_ms, cx.host);
+    cx.node.begin_wait(id, wait.service, smallvec![wait.key], wait.block_ms, wait.principal, cx.host);
     Ok(Outcome::Waits)
 }
 

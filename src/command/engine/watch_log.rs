@@ -1,6 +1,7 @@
 //! What watchers are told about a key, from its log of events.
 
 use super::budget::Budget;
+use super::endings;
 use super::entity_types::with_key_type;
 use crate::command::host::{check_here, Host, Key, KeyType, UNSURE_MS};
 use crate::command::node::waits::UndeliveredGrant;
@@ -38,6 +39,17 @@ fn first_moving<'a, H: Host>(host: &mut H, watcher: &'a Watcher) -> Option<&'a K
     watcher.keys.iter().find(is_gone).map(|(key, _)| key)
 }
 
+/// The same in a round of the scheduler. A key that ends only now, when it is looked at, is told of
+/// by the log that it leaves.
+pub fn serve_in_round<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) {
+    let Some(watcher) = node.watchers.watchers.get(&id) else { return };
+    for (key, _) in &watcher.keys {
+        host.key_type(key.into());
+    }
+    endings::take_in(node, host);
+    serve(node, host, id);
+}
+
 /// Answers all watchers of a key that is about to go, and its log with it.
 pub fn serve_key<H: Host>(node: &mut Node, host: &mut H, key: Key) {
     for id in node.watchers.of(&key.id()) {
@@ -46,10 +58,11 @@ pub fn serve_key<H: Host>(node: &mut Node, host: &mut H, key: Key) {
 }
 
 /// Answers all watchers of a key that Redis has deleted by itself, from what its log was.
-pub fn serve_last<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, log: Log) {
-    node.watchers.last_log = Some((key.clone(), log));
-    serve_key(node, host, key.into());
-    node.watchers.last_log = None;
+pub fn serve_last<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+    if node.watchers.last_log(key).is_some() {
+        node.watchers.of(key).into_iter().for_each(|id| serve_in_round(node, host, id));
+        node.watchers.drop_log(key);
+    }
 }
 
 /// What a watcher is told of each key: the revision and the events, or that it is too far behind.
@@ -61,15 +74,21 @@ pub fn report<H: Host>(node: &Node, host: &mut H, watcher: &Watcher) -> Result<(
     let (mut replies, mut has_news, mut budget) = (Vec::with_capacity(watcher.keys.len()), false, Budget::of(node));
     for (key, since) in &watcher.keys {
         node.check_quarantine(key.into())?;
-        let (revision, mut told) = match &node.watchers.last_log {
-            Some((gone, log)) if gone == key => from_log(log.revision(), Some(log), *since, watcher, &mut budget),
-            _ => look(host, key.into(), *since, watcher, &mut budget)?,
+        let (revision, mut told) = match last_log(node, host, key, *since) {
+            Some(log) => from_log(log.revision(), Some(log), *since, watcher, &mut budget),
+            None => look(host, key.into(), *since, watcher, &mut budget)?,
         };
         has_news |= !matches!(&told[..], [Reply::Array(events)] if events.is_empty());
         told.insert(0, Reply::number(revision));
         replies.push(Reply::Array(told));
     }
     Ok((Reply::Array(replies), has_news))
+}
+
+/// The log of a key that has just ended, for whoever has seen nothing of a later life.
+fn last_log<'a, H: Host>(node: &'a Node, host: &mut H, key: &KeyId, since: u64) -> Option<&'a Log> {
+    let log = node.watchers.last_log(key).filter(|log| since <= log.revision())?;
+    (since > 0 || host.key_type(key.into()) == KeyType::Nothing).then_some(log)
 }
 
 /// The revision of a key, and what happened after `since`: the list of events, or `COMPACTED` with

@@ -3,8 +3,7 @@
 
 use super::recent::Recent;
 use crate::domain::{Fence, KeyId};
-use crate::observe::audit::{Caller, Class, Ended, Record, Subject};
-use std::borrow::Cow;
+use crate::observe::audit::{Class, Ended, Record, Subject};
 use std::sync::Arc;
 
 /// Says what a command was about, from its arguments. It is done by the thread of the trail.
@@ -44,7 +43,7 @@ pub struct Open {
 }
 
 /// The change of a key.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Changed {
     /// The key.
     pub key: KeyId,
@@ -110,9 +109,14 @@ impl Audit {
         (self.open, self.first) = (open, None);
     }
 
+    /// Whether what happens now is what the command in progress is for.
+    pub fn is_own(&self) -> bool {
+        self.open.is_some() && !self.follows
+    }
+
     /// A key has changed. What a command does itself is completed at its end.
     pub fn changed(&mut self, at: u64, changed: Changed) {
-        let is_own = self.open.is_some() && !self.follows;
+        let is_own = self.is_own();
         let from = self.open.as_ref().map_or(self.records.len(), |open| open.from);
         let is_same = |record: &Record| {
             record.class == Class::Write
@@ -126,22 +130,10 @@ impl Audit {
             }
         }
         let class = if is_own { Class::Write } else { Class::Reaction };
-        let event = changed.event.map_or(Cow::Borrowed("changed"), Cow::Borrowed);
-        self.push(Record {
-            n: 0,
-            at,
-            caller: Caller::default(),
-            command: event,
-            class,
-            db: changed.key.db,
-            key: Some(changed.key.name[..].into()),
-            subject: Subject { agent: changed.agent, ..Subject::default() },
-            before: changed.before,
-            after: changed.after,
-            ended: Ended::Word("ok".into()),
-            us: 0,
-            cause: None,
-        });
+        let event = changed.event.unwrap_or("changed");
+        let record = Record::new(at, class, event, changed.key.db, Some(changed.key.name));
+        let subject = Subject { agent: changed.agent, ..Subject::default() };
+        self.push(Record { subject, before: changed.before, after: changed.after, ..record });
     }
 
     /// Adds a record, and gives it its number and its cause. The first record of what goes on is
@@ -154,18 +146,8 @@ impl Audit {
         }
         if self.dropped > 0 {
             let dropped = std::mem::take(&mut self.dropped);
-            self.add(Record {
-                command: "(dropped)".into(),
-                class: Class::Admin,
-                caller: Caller::default(),
-                key: None,
-                subject: Subject::default(),
-                before: None,
-                after: None,
-                ended: Ended::Integer(dropped.min(i64::MAX as u64) as i64),
-                cause: None,
-                ..record.clone()
-            });
+            let note = Record::new(record.at, Class::Admin, "(dropped)", record.db, None);
+            self.add(Record { ended: Ended::Integer(dropped.min(i64::MAX as u64) as i64), ..note });
         }
         let cause = record.cause.or(self.first).filter(|_| record.class == Class::Reaction);
         let n = self.add(Record { cause, ..record });

@@ -1,7 +1,7 @@
 //! Work that is left to the scheduler.
 
 use super::waits::UndeliveredGrant;
-use crate::domain::reactions::Remains;
+use crate::domain::reactions::Estate;
 use crate::domain::{AgentBinding, Connection, KeyId};
 
 /// Work for the scheduler: the callback that notices it must not write.
@@ -24,15 +24,8 @@ pub enum DeferredWork {
     Expired {
         /// Its key.
         key: KeyId,
-        /// What is left of its value.
-        remains: Box<Remains>,
-    },
-    /// A file held a session that owns something. If its TTL was over, Redis has dropped it.
-    Loaded {
-        /// Its key.
-        key: KeyId,
         /// What it owned.
-        remains: Box<Remains>,
+        estate: Option<Box<Estate>>,
     },
     /// The keys were loaded, or this node was promoted: the connections of other processes will not
     /// come back.

@@ -1,24 +1,64 @@
-//! In which keys agents of registries hold something.
+//! In which keys agents of registries hold something, and how much.
 //!
 //! These are hints. A stale one is harmless: the key is opened and asked.
 
 use crate::domain::algorithm::room::GiveBack;
+use crate::domain::entity::quota::Quota;
 use crate::domain::{AgentBinding, Bytes, Db, Fence, KeyId, Millis};
 use ahash::AHashMap;
 use std::collections::BTreeMap;
 
-/// The keys in which an agent holds something, each with the epoch of the incarnation that holds
-/// it.
-type HeldKeys = BTreeMap<KeyId, Fence>;
+/// What an agent holds in one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Held {
+    /// The incarnation that holds it.
+    epoch: Fence,
+    /// How much it is of what is counted.
+    amount: Option<(Quota, u64)>,
+}
+
+/// What an agent of a registry holds.
+#[derive(Debug, Default)]
+struct Holdings {
+    keys: BTreeMap<KeyId, Held>,
+    /// How much that is together, by [`Quota`].
+    sums: [u64; Quota::COUNT],
+    /// The last of the [doubts](HoldingsIndex::doubt) after which all these keys were asked.
+    asked_after: u64,
+}
+
+impl Holdings {
+    fn insert(&mut self, key: KeyId, held: Held) -> Option<Held> {
+        let before = self.keys.insert(key, held);
+        self.subtract(before);
+        if let Some((quota, amount)) = held.amount {
+            self.sums[quota as usize] += amount;
+        }
+        before
+    }
+
+    fn remove(&mut self, key: &KeyId) {
+        let before = self.keys.remove(key);
+        self.subtract(before);
+    }
+
+    fn subtract(&mut self, held: Option<Held>) {
+        if let Some((quota, amount)) = held.and_then(|held| held.amount) {
+            self.sums[quota as usize] -= amount;
+        }
+    }
+}
 
 /// In which keys agents of registries hold something. It is made from the
 /// [bindings](crate::domain::entity::bindings) in these keys, so it is the same after a restart and
 /// on a replica.
 #[derive(Debug, Default)]
 pub struct HoldingsIndex {
-    keys: AHashMap<KeyId, BTreeMap<Bytes, HeldKeys>>,
+    keys: AHashMap<KeyId, BTreeMap<Bytes, Holdings>>,
     /// Registries of which it has to be checked whether these agents are still there.
     rechecks: BTreeMap<KeyId, Recheck>,
+    /// How often something happened to a key that this index does not know of yet.
+    doubts: u64,
 }
 
 /// What is left to check in a registry.
@@ -43,11 +83,13 @@ impl HoldingsIndex {
         self.keys.contains_key(registry)
     }
 
-    /// An agent holds something in `key`. True if that is news.
-    pub fn hold(&mut self, binding: &AgentBinding, key: KeyId) -> bool {
+    /// An agent holds something in `key`, of which so much is counted. True if it or its
+    /// incarnation did not do so before.
+    pub fn hold(&mut self, binding: &AgentBinding, key: KeyId, amount: Option<(Quota, u64)>) -> bool {
         let registry = KeyId::new(key.db, &binding.registry);
-        let held = self.keys.entry(registry).or_default().entry(binding.agent.clone()).or_default();
-        held.insert(key, binding.epoch) != Some(binding.epoch)
+        let holdings = self.keys.entry(registry).or_default().entry(binding.agent.clone()).or_default();
+        let before = holdings.insert(key, Held { epoch: binding.epoch, amount });
+        before.is_none_or(|before| before.epoch != binding.epoch)
     }
 
     /// An agent holds nothing in `key` any more.
@@ -58,9 +100,9 @@ impl HoldingsIndex {
     /// The same, where all that is known is that the entry is stale.
     pub fn forget(&mut self, registry: &KeyId, agent: &[u8], key: &KeyId) {
         let Some(agents) = self.keys.get_mut(registry) else { return };
-        let Some(keys) = agents.get_mut(agent) else { return };
-        keys.remove(key);
-        if keys.is_empty() {
+        let Some(holdings) = agents.get_mut(agent) else { return };
+        holdings.remove(key);
+        if holdings.keys.is_empty() {
             agents.remove(agent);
         }
         if agents.is_empty() {
@@ -69,10 +111,36 @@ impl HoldingsIndex {
         }
     }
 
+    fn of(&self, registry: &KeyId, agent: &[u8]) -> Option<&Holdings> {
+        self.keys.get(registry)?.get(agent)
+    }
+
     /// The keys in which an agent may hold something, in order.
     pub fn keys_of(&self, registry: &KeyId, agent: &[u8]) -> impl ExactSizeIterator<Item = &KeyId> {
-        static NONE: HeldKeys = HeldKeys::new();
-        self.keys.get(registry).and_then(|agents| agents.get(agent)).unwrap_or(&NONE).keys()
+        static NONE: BTreeMap<KeyId, Held> = BTreeMap::new();
+        self.of(registry, agent).map_or(&NONE, |holdings| &holdings.keys).keys()
+    }
+
+    /// How much an agent holds in all keys of what `quota` counts.
+    pub fn sum(&self, registry: &KeyId, agent: &[u8], quota: Quota) -> u64 {
+        self.of(registry, agent).map_or(0, |holdings| holdings.sums[quota as usize])
+    }
+
+    /// Something happened to a key, and the scheduler will find out what. Until then an entry may
+    /// be stale.
+    pub fn doubt(&mut self) {
+        self.doubts += 1;
+    }
+
+    /// Whether no entry of an agent can be stale: all its keys were asked after the last doubt.
+    pub fn is_sure(&self, registry: &KeyId, agent: &[u8]) -> bool {
+        self.of(registry, agent).is_none_or(|holdings| holdings.asked_after == self.doubts)
+    }
+
+    /// All keys of an agent were asked.
+    pub fn asked(&mut self, registry: &KeyId, agent: &[u8]) {
+        let holdings = self.keys.get_mut(registry).and_then(|agents| agents.get_mut(agent));
+        holdings.into_iter().for_each(|holdings| holdings.asked_after = self.doubts);
     }
 
     /// The first `max` agents after `after` that hold something, in order.
@@ -114,8 +182,11 @@ impl HoldingsIndex {
     /// Forgets the keys that are gone.
     pub fn retain(&mut self, keep: impl Fn(&KeyId) -> bool) {
         for agents in self.keys.values_mut() {
-            agents.values_mut().for_each(|keys| keys.retain(|key, _| keep(key)));
-            agents.retain(|_, keys| !keys.is_empty());
+            for holdings in agents.values_mut() {
+                let gone: Vec<KeyId> = holdings.keys.keys().filter(|key| !keep(key)).cloned().collect();
+                gone.iter().for_each(|key| holdings.remove(key));
+            }
+            agents.retain(|_, holdings| !holdings.keys.is_empty());
         }
         self.keys.retain(|_, agents| !agents.is_empty());
         self.keys.give_back_room();
@@ -123,13 +194,63 @@ impl HoldingsIndex {
 
     /// Follows SWAPDB.
     pub fn swap(&mut self, one: Db, other: Db) {
-        for (registry, agents) in std::mem::take(&mut self.keys) {
-            let swapped =
-                |keys: HeldKeys| keys.into_iter().map(|(key, epoch)| (key.swapped(one, other), epoch)).collect();
-            let agents = agents.into_iter().map(|(agent, keys)| (agent, swapped(keys))).collect();
+        for (registry, mut agents) in std::mem::take(&mut self.keys) {
+            for holdings in agents.values_mut() {
+                let keys = std::mem::take(&mut holdings.keys);
+                holdings.keys = keys.into_iter().map(|(key, held)| (key.swapped(one, other), held)).collect();
+            }
             self.keys.insert(registry.swapped(one, other), agents);
         }
         self.rechecks =
             std::mem::take(&mut self.rechecks).into_iter().map(|(key, at)| (key.swapped(one, other), at)).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binding(agent: &str, epoch: Fence) -> AgentBinding {
+        AgentBinding { registry: "r".into(), agent: agent.into(), epoch }
+    }
+
+    fn key(db: Db, name: &str) -> KeyId {
+        KeyId::new(db, name.as_bytes())
+    }
+
+    #[test]
+    fn the_sum_follows_what_is_held_in_each_key() {
+        let (mut index, r) = (HoldingsIndex::default(), key(0, "r"));
+        let locks = |amount| Some((Quota::Locks, amount));
+        assert!(index.hold(&binding("ada", 1), key(0, "a"), locks(1)));
+        assert!(index.hold(&binding("ada", 1), key(0, "b"), locks(2)));
+        assert!(index.hold(&binding("ada", 1), key(0, "mail"), Some((Quota::Messages, 7))));
+        assert!(index.hold(&binding("ada", 1), key(0, "context"), None));
+        assert!(!index.hold(&binding("ada", 1), key(0, "a"), locks(5)), "no news, but another amount");
+        assert!(index.hold(&binding("ada", 2), key(0, "a"), locks(5)), "another incarnation");
+        index.hold(&binding("bob", 1), key(0, "a"), locks(9));
+        assert_eq!((index.sum(&r, b"ada", Quota::Locks), index.sum(&r, b"ada", Quota::Messages)), (7, 7));
+        index.let_go(&binding("ada", 2), &key(0, "b"));
+        index.forget(&r, b"ada", &key(0, "unknown"));
+        assert_eq!(index.sum(&r, b"ada", Quota::Locks), 5);
+        index.swap(0, 1);
+        assert_eq!((index.sum(&r, b"ada", Quota::Locks), index.sum(&key(1, "r"), b"ada", Quota::Locks)), (0, 5));
+        index.retain(|known| *known != key(1, "a"));
+        assert_eq!(index.sum(&key(1, "r"), b"ada", Quota::Locks), 0);
+        assert_eq!(index.sum(&key(1, "r"), b"ada", Quota::Messages), 7);
+        assert_eq!(index.sum(&key(1, "r"), b"bob", Quota::Locks), 0);
+    }
+
+    #[test]
+    fn entries_are_sure_when_their_keys_were_asked_after_the_last_doubt() {
+        let (mut index, r) = (HoldingsIndex::default(), key(0, "r"));
+        assert!(index.is_sure(&r, b"ada"), "there is nothing to ask");
+        index.doubt();
+        index.hold(&binding("ada", 1), key(0, "a"), None);
+        assert!(!index.is_sure(&r, b"ada"));
+        index.asked(&r, b"ada");
+        assert!(index.is_sure(&r, b"ada"));
+        index.doubt();
+        assert!(!index.is_sure(&r, b"ada"));
     }
 }

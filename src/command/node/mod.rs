@@ -99,6 +99,8 @@ pub struct Node {
     /// Whether the server stopped without notice before. Values loaded from its files are told of
     /// that.
     pub recovers: bool,
+    /// While an RDB is loaded: what is left of its values if Redis drops them.
+    pub loading: Option<Vec<(KeyId, Remains)>>,
     /// The state of the random numbers.
     pub seed: u64,
     /// When the module was loaded, unix microseconds. It names this process in [`Connection`].
@@ -195,6 +197,7 @@ impl Node {
     pub fn key_changed(&mut self, key: KeyId) {
         self.quarantine.remove(&key);
         self.key_interest.wake(&key, &mut self.schedule);
+        self.holdings.doubt();
         self.holdings.recheck(&key);
         self.look_at_soon(key);
     }
@@ -205,6 +208,7 @@ impl Node {
     /// the scheduler asks the key before it cuts these ties. A replica hears of all this after the
     /// fact.
     pub fn value_gone(&mut self, key: KeyId, connections: Vec<Connection>, bindings: Vec<AgentBinding>) {
+        self.holdings.doubt();
         if self.replica {
             connections.into_iter().for_each(|connection| self.connections.untie(connection, &key));
             bindings.iter().for_each(|binding| self.holdings.let_go(binding, &key));
@@ -214,11 +218,6 @@ impl Node {
         } else {
             self.deferred.push_back(DeferredWork::ValueGone { key, connections, bindings });
         }
-    }
-
-    /// Redis has deleted a key by itself, at the end of its TTL or to evict it.
-    pub fn key_expired(&mut self, key: KeyId, remains: Box<Remains>) {
-        self.deferred.push_back(DeferredWork::Expired { key, remains });
     }
 
     /// All keys of a database are gone.
@@ -252,6 +251,7 @@ impl Node {
     pub fn role_changed(&mut self, replica: bool) {
         self.replica = replica;
         self.since = self.now();
+        self.holdings.doubt();
         self.passes.clear();
         self.ask_for_all_agents();
         self.forget_foreign_connections();
@@ -260,6 +260,7 @@ impl Node {
     /// Keys from a file or from a primary have replaced those that were there.
     pub fn keys_loaded(&mut self) {
         self.since = self.now();
+        self.holdings.doubt();
         self.ask_for_all_agents();
         self.forget_foreign_connections();
         self.look_at_all_waited_for(|_| true);

@@ -1,6 +1,6 @@
 //! How a wait begins and ends.
 
-use super::waits::{UndeliveredGrant, Unserved, Wait, OWNERSHIP_MS};
+use super::waits::{Principal, UndeliveredGrant, Unserved, Wait, OWNERSHIP_MS};
 use super::Node;
 use crate::command::host::{Host, Key};
 use crate::command::reply::Reply;
@@ -10,13 +10,15 @@ use crate::observe::trace::{Base, Stage};
 use smallvec::SmallVec;
 
 impl Node {
-    /// Begins the wait `id`. The service has put the client into its queue.
+    /// Begins the wait `id`, on behalf of a registered agent or of nobody. The service has put the
+    /// client into its queue.
     pub fn begin_wait(
         &mut self,
         id: WaiterId,
         service: Service,
         keys: SmallVec<[KeyId; 1]>,
         block_ms: Millis,
+        principal: Option<Principal>,
         host: &mut impl Host,
     ) {
         let now = self.now();
@@ -29,7 +31,7 @@ impl Node {
         }
         self.metrics.of_mut(service).waits += 1;
         let (client, since_us) = (host.client(), self.clock.now_us());
-        self.waits.insert(id, Wait { service, keys, client, since_us, deadline });
+        self.waits.insert(id, Wait { service, keys, client, since_us, deadline, principal });
         host.block(id);
     }
 

@@ -8,13 +8,22 @@ use crate::command::host::Key;
 use crate::domain::algorithm::room::GiveBack;
 use crate::domain::entity::idempotency::RequestId;
 use crate::domain::queue::rank::WaiterId;
-use crate::domain::{Fence, KeyId, Millis, Service};
+use crate::domain::{Bytes, Fence, KeyId, Millis, Service};
 use ahash::AHashMap;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
 
 /// How often a node of a cluster checks that it still owns a key that clients wait for, ms.
 pub const OWNERSHIP_MS: Millis = 1000;
+
+/// A registered agent on whose behalf clients wait.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Principal {
+    /// The key of its registry.
+    pub registry: KeyId,
+    /// The agent.
+    pub agent: Bytes,
+}
 
 /// A client that waits.
 #[derive(Debug, Clone)]
@@ -29,6 +38,8 @@ pub struct Wait {
     pub since_us: u64,
     /// When it times out, unix ms; `None` without limit.
     pub deadline: Option<Millis>,
+    /// The agent on whose behalf it waits, if that is registered.
+    pub principal: Option<Principal>,
 }
 
 /// What a waiter was granted, in case its client turns out to be gone.
@@ -46,6 +57,8 @@ pub struct Waits {
     pub(super) waits: AHashMap<WaiterId, Wait>,
     /// Their ids by service, in the order in which they began.
     of_service: [BTreeSet<WaiterId>; Service::ALL.len()],
+    /// How many wait on behalf of whom.
+    of_principal: AHashMap<Principal, u64>,
     /// What was granted in this tick to waiters that may not have been told yet.
     pub(super) undelivered: AHashMap<WaiterId, UndeliveredGrant>,
     last_id: u64,
@@ -70,7 +83,15 @@ impl Waits {
         (ids.len(), first.map(|wait| wait.since_us))
     }
 
+    /// How many clients wait on behalf of an agent.
+    pub fn of_principal(&self, principal: &Principal) -> u64 {
+        self.of_principal.get(principal).copied().unwrap_or(0)
+    }
+
     pub(super) fn insert(&mut self, id: WaiterId, wait: Wait) {
+        if let Some(principal) = &wait.principal {
+            *self.of_principal.entry(principal.clone()).or_default() += 1;
+        }
         self.of_service[wait.service as usize].insert(id);
         self.waits.insert(id, wait);
     }
@@ -79,6 +100,16 @@ impl Waits {
         let wait = self.waits.remove(&id)?;
         self.waits.give_back_room();
         self.of_service[wait.service as usize].remove(&id);
+        if let Some(principal) = &wait.principal {
+            let count = self.of_principal.get_mut(principal).map_or(0, |count| {
+                *count -= 1;
+                *count
+            });
+            if count == 0 {
+                self.of_principal.remove(principal);
+                self.of_principal.give_back_room();
+            }
+        }
         Some(wait)
     }
 

@@ -30,8 +30,8 @@ pub struct Watchers {
     /// Keys with news, and then the watchers that have to hear of it.
     woken_keys: BTreeSet<KeyId>,
     woken: VecDeque<WaiterId>,
-    /// While they are told: the log of a key that is gone.
-    pub(crate) last_log: Option<(KeyId, Log)>,
+    /// The logs of keys that have ended and of which they are not told yet.
+    last_logs: AHashMap<KeyId, Box<Log>>,
 }
 
 impl Watchers {
@@ -76,6 +76,27 @@ impl Watchers {
         let next = self.woken.pop_front();
         self.woken.give_back_room();
         next
+    }
+
+    /// Keeps the log of a key that has ended until its watchers are told. Of two lives that end
+    /// before that, the first counts. Returns whether there are watchers.
+    pub fn keep_log(&mut self, key: &KeyId, log: Box<Log>) -> bool {
+        let is_watched = self.by_key.contains_key(key);
+        if is_watched {
+            self.last_logs.entry(key.clone()).or_insert(log);
+        }
+        is_watched
+    }
+
+    /// The log of a key that has ended, if its watchers are not told yet.
+    pub fn last_log(&self, key: &KeyId) -> Option<&Log> {
+        self.last_logs.get(key).map(|log| &**log)
+    }
+
+    /// Its watchers are told that a key has ended.
+    pub fn drop_log(&mut self, key: &KeyId) {
+        self.last_logs.remove(key);
+        self.last_logs.give_back_room();
     }
 
     pub(crate) fn insert(&mut self, id: WaiterId, watcher: Watcher) {

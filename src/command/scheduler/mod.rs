@@ -4,7 +4,7 @@
 pub mod memory_pressure;
 pub mod scrub;
 
-use super::engine::{auditing, bindings, reactions, remains, tracing, watch_log};
+use super::engine::{auditing, bindings, endings, reactions, remains, tracing, watch_log};
 use super::host::{Host, KeyType, Ownership, UNSURE_MS};
 use super::node::Node;
 use super::settings::Setting;
@@ -56,6 +56,7 @@ fn sweep<H: Host>(node: &mut Node, host: &mut H) {
         left = left.saturating_sub(work);
         node.trace.at(Stage::Send);
         host.release_keys();
+        endings::take_in(node, host);
         tracing::end_round(node, host);
     }
 }
@@ -71,7 +72,7 @@ fn next_piece<H: Host>(node: &mut Node, host: &mut H, watchers_first: bool) -> O
     let due = if watchers_first { None } else { node.schedule.pop_due(node.now(), !node.replica) };
     let watcher = if due.is_none() { node.watchers.pop_woken() } else { None };
     if let Some(watcher) = watcher {
-        watch_log::serve(node, host, watcher);
+        watch_log::serve_in_round(node, host, watcher);
         return Some(1);
     }
     match due.or_else(|| node.schedule.pop_due(node.now(), !node.replica))? {
@@ -239,12 +240,7 @@ fn do_deferred<H: Host>(node: &mut Node, host: &mut H, work: DeferredWork) {
                 node.evictable_keys.remove(&key);
             }
         }
-        DeferredWork::Expired { key, remains } => remains::settle(node, host, key, remains),
-        DeferredWork::Loaded { key, remains } => {
-            if host.key_type((&key).into()) == KeyType::Nothing {
-                remains::settle(node, host, key, remains);
-            }
-        }
+        DeferredWork::Expired { key, estate } => remains::settle(node, host, key, estate),
         DeferredWork::ForgetForeignConnections => {
             let foreign = node.connections.foreign(node.boot);
             node.deferred.extend(foreign.into_iter().map(DeferredWork::Disconnected));

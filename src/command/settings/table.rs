@@ -145,6 +145,28 @@ settings! {
         /// more fails with LIMIT.
         AgentHoldingsMax: number("keys", 1..=100_000) = 1_000;
 
+        /// Quota of locks: maximum number of grants, shares and stamps that one registered agent
+        /// holds with REGISTRY in all keys together. One more fails with LIMIT. 0: no quota.
+        AgentLocksMax: number("locks", 0..=1_000_000_000) = 0;
+
+        /// Quota of tasks: maximum number of claimed tasks that one registered agent holds with
+        /// REGISTRY. A claim gets as many as there is room for, and fails with LIMIT if there is
+        /// none. 0: no quota.
+        AgentTasksMax: number("tasks", 0..=1_000_000_000) = 0;
+
+        /// Quota of waits: maximum number of clients that wait on behalf of one registered agent,
+        /// for anything, with REGISTRY. One more fails with LIMIT. 0: no quota.
+        AgentWaitsMax: number("clients", 0..=1_000_000_000) = 0;
+
+        /// Quota of messages: maximum number of messages that one registered agent has received
+        /// with REGISTRY and not acknowledged. LTMC.MSG.RECV gets as many as there is room for, and
+        /// fails with LIMIT if there is none. 0: no quota.
+        AgentMessagesMax: number("messages", 0..=1_000_000_000) = 0;
+
+        /// Quota of chunks: maximum size of the chunks that one registered agent pins, retains or
+        /// has not sealed yet, with REGISTRY. More fails with LIMIT. 0: no quota.
+        AgentChunkBytesMax: number("bytes", 0..=1_125_899_906_842_624) = 0;
+
         /// Maximum number of clients that wait for an agent of one registry. One more fails with
         /// LIMIT.
         ClaimWaitersMax: number("clients", 1..=1_000_000) = 10_000;

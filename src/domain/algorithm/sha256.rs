@@ -45,7 +45,9 @@ pub const HEX_LEN: usize = 64;
 
 /// A digest in hexadecimal digits.
 pub fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |half: u8| char::from(DIGITS[usize::from(half & 15)]);
+    digest.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 fn compress(state: &mut [u32; 8], block: &[u8]) {

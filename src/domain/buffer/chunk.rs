@@ -200,6 +200,18 @@ impl Chunk {
         self.record.retained_by.binary_search_by(|known| known[..].cmp(agent)).is_ok()
     }
 
+    /// How many bytes an agent holds with it: its length if the agent retains or pins it, or
+    /// allocated it and has not sealed it. All of that ends with the agent.
+    pub fn held_by(&self, agent: &[u8]) -> u64 {
+        let is_unfinished = !self.is_sealed() && self.record.owner[..] == *agent;
+        let is_held = is_unfinished || self.is_retained_by(agent) || self.pinned_until(agent).is_some();
+        if is_held {
+            self.content.len() as u64
+        } else {
+            0
+        }
+    }
+
     /// The number of its holders.
     pub fn holders(&self) -> usize {
         self.record.retained_by.len() + self.record.pins.len()

@@ -193,7 +193,7 @@ pub fn check_part(buffer: &Buffer, from: Serial, room: usize) -> Result<Part, In
         rule(is_found, "the ids differ from the chunks")?;
         let is_hashed = !chunk.is_shareable() || chunk.hash == xxh64(&chunk.content);
         rule(is_hashed, "the hashes differ from the contents")?;
-        let knows = |agent| buffer.by_agent.get(agent).is_some_and(|serials| serials.contains(&serial));
+        let knows = |agent| buffer.by_agent.get(agent).is_some_and(|of| of.serials.contains(&serial));
         rule(chunk.agents().all(knows), "what agents have to do with differs from the chunks")?;
         let is_due = chunk.due() == Millis::MAX || buffer.dues.contains(&(chunk.due(), serial));
         let place = buffer.order_of(serial, chunk).filter(|_| !chunk.is_held());

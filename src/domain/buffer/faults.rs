@@ -5,7 +5,7 @@ use crate::domain::entity::fault_injection::Breakable;
 
 impl Breakable for Buffer {
     fn parts() -> Vec<&'static str> {
-        vec!["ids", "hashes", "hash", "agents", "dues", "loose", "places", "order", "sharing", "totals"]
+        vec!["ids", "hashes", "hash", "agents", "held", "dues", "loose", "places", "order", "sharing", "totals"]
     }
 
     fn break_part(&mut self, part: &str) {
@@ -14,6 +14,7 @@ impl Breakable for Buffer {
             "hashes" => self.by_hash.clear(),
             "hash" => self.chunks.values_mut().for_each(|chunk| chunk.hash ^= 1),
             "agents" => drop(self.by_agent.pop_first()),
+            "held" => self.by_agent.values_mut().for_each(|of| of.held_bytes += 1),
             "dues" => drop(self.dues.pop_first()),
             "loose" => drop(self.loose.pop()),
             "places" => self.chunks.values_mut().for_each(|chunk| chunk.loose_at = None),
@@ -60,6 +61,6 @@ mod tests {
 
     #[test]
     fn breaks_of_a_large_buffer_show_in_its_parts() {
-        assert_breaks_show_in_parts(&buffer(200, 3_000), &["sharing", "totals"]);
+        assert_breaks_show_in_parts(&buffer(200, 3_000), &["held", "sharing", "totals"]);
     }
 }

@@ -26,6 +26,7 @@ pub mod decide;
 pub mod event;
 #[cfg(any(test, feature = "test-hooks"))]
 mod faults;
+mod holders;
 pub mod popularity;
 mod sharing;
 mod store;
@@ -43,8 +44,10 @@ use super::{Blob, Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Se
 use crate::domain::algorithm::eviction::{Evictor, Policy, Rank};
 use crate::domain::algorithm::xxhash::xxh64;
 use crate::domain::entity::partial_check::Part;
+use crate::domain::entity::quota::Quota;
 use ahash::AHashMap;
 use chunk::{Chunk, ChunkRecord, Phase, Serial, Version};
+use holders::OfAgent;
 use popularity::{Popularity, Window};
 use sharing::{Sharing, LOOKED_AT_MAX};
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,7 +92,7 @@ pub struct Buffer {
     /// How many sealed chunks have a content, by its address. A content that is not here has one
     /// chunk.
     sharing: AHashMap<usize, Sharing>,
-    by_agent: BTreeMap<Bytes, BTreeSet<Serial>>,
+    by_agent: BTreeMap<Bytes, OfAgent>,
     dues: BTreeSet<(Millis, Serial)>,
     loose: Vec<Serial>,
     /// The loose chunks in the order in which they go, if the policy needs an order.
@@ -163,26 +166,6 @@ impl Buffer {
     /// The chunks from a number on, in the order of creation.
     pub fn chunks_from(&self, first: Serial) -> impl Iterator<Item = (Serial, &Chunk)> {
         self.chunks.range(first..).map(|(serial, chunk)| (*serial, &**chunk))
-    }
-
-    /// The chunks that an agent allocated, retains or pins, from a number on, in the order of
-    /// creation.
-    pub fn chunks_of(&self, agent: &[u8], first: Serial) -> impl Iterator<Item = (Serial, &Chunk)> {
-        let serials = self.by_agent.get(agent).into_iter().flat_map(move |serials| serials.range(first..));
-        serials.filter_map(|serial| self.at(*serial).map(|chunk| (*serial, chunk)))
-    }
-
-    /// The agents that chunks concern, with the number of chunks.
-    pub fn agents(&self) -> impl Iterator<Item = (&Bytes, usize)> {
-        self.by_agent.iter().map(|(agent, serials)| (agent, serials.len()))
-    }
-
-    /// The agents with chunks whose name is `name`, or begins with `name` and a colon.
-    pub fn agents_under(&self, name: &[u8]) -> impl Iterator<Item = &Bytes> {
-        let exactly = self.by_agent.get_key_value(name).map(|(agent, _)| agent);
-        let (from, to) = ([name, b":"].concat(), [name, b";"].concat());
-        let below = self.by_agent.range(Bytes::from(&from[..])..Bytes::from(&to[..])).map(|(agent, _)| agent);
-        exactly.into_iter().chain(below)
     }
 
     /// A readable chunk whose content has this hash.
@@ -264,7 +247,7 @@ impl Buffer {
                 self.insert(chunk)
             }
             Some(serial) => {
-                self.update(serial, |chunk| {
+                self.reshape(serial, |chunk| {
                     let before = &mut chunk.record;
                     (record.created_at, record.owner) = (before.created_at, std::mem::take(&mut before.owner));
                     record.retained_by = std::mem::take(&mut before.retained_by);
@@ -302,7 +285,7 @@ impl Buffer {
         let is_new = !chunk.is_shareable();
         let content = chunk.content.clone();
         let equal = if is_new { self.equal_to_share(hash, &content) } else { None };
-        self.update(serial, |chunk| {
+        self.reshape(serial, |chunk| {
             if is_new {
                 (chunk.record.phase, chunk.hash) = (Phase::Sealed, hash);
             }
@@ -365,6 +348,7 @@ impl Entity for Buffer {
     const TYPE_TAG: u8 = 6;
     const KEYS: &'static str = "buffers";
     const MEMBERS: Option<&'static str> = Some("chunks");
+    const QUOTA: Option<Quota> = Some(Quota::ChunkBytes);
     const WATCH_EVENTS_MAX: usize = 4096;
     const COPIES: bool = true;
     const GIVES_WAY: bool = true;
@@ -443,15 +427,16 @@ impl Entity for Buffer {
         self.by_agent.contains_key(agent)
     }
 
+    fn amount(&self, agent: &[u8]) -> u64 {
+        self.held_bytes_of(agent)
+    }
+
+    fn touched(&self, event: &BufferEvent) -> Vec<Bytes> {
+        self.agents_touched(event)
+    }
+
     fn losers(&self, event: &BufferEvent) -> Vec<Bytes> {
-        match event {
-            BufferEvent::Released { agent, .. } | BufferEvent::Unpinned { agent, .. } => vec![agent.clone()],
-            BufferEvent::Gone { ids, .. } => {
-                let chunks = ids.iter().filter_map(|id| self.find(id));
-                chunks.flat_map(|(_, chunk)| chunk.agents().cloned()).collect()
-            }
-            _ => Vec::new(),
-        }
+        self.agents_losing(event)
     }
 
     fn memory_bytes(&self) -> usize {

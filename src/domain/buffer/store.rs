@@ -3,12 +3,13 @@
 
 use super::chunk::{Chunk, Phase, Serial};
 use super::sharing::{Sharers, Sharing, COMPARED_MAX};
-use super::{Buffer, Config};
+use super::{Buffer, BufferEvent, Config};
 use crate::domain::algorithm::eviction::Policy;
 use crate::domain::algorithm::room::GiveBack;
 use crate::domain::{Blob, Bytes, Millis};
 use ahash::{AHashMap, AHashSet};
 use std::collections::hash_map::Entry;
+use std::collections::BTreeSet;
 
 /// Counts and sizes of a buffer, all kept incrementally.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -87,21 +88,6 @@ impl Buffer {
         }
     }
 
-    /// The same buffer without holders. It shares the contents, and the use of the
-    /// chunks is copied.
-    pub(super) fn without_holders(&self) -> Self {
-        let mut copy = self.clone();
-        for (agent, serials) in &self.by_agent {
-            for serial in serials.iter().filter(|serial| self.at(**serial).is_some_and(|chunk| chunk.holders() > 0)) {
-                copy.hold(*serial, agent, |chunk| {
-                    chunk.release(agent);
-                    chunk.unpin(agent);
-                });
-            }
-        }
-        copy
-    }
-
     /// Whether chunks have the content of the sealed chunk `serial`, itself included, but not
     /// `except`.
     pub(super) fn sharers(&self, serial: Serial, except: Option<Serial>) -> Sharers {
@@ -169,9 +155,7 @@ impl Buffer {
     /// Adds a chunk under its number.
     pub(super) fn adopt(&mut self, serial: Serial, chunk: Box<Chunk>) {
         self.by_id.insert(chunk.record.id.clone(), serial);
-        for agent in chunk.agents() {
-            self.by_agent.entry(agent.clone()).or_default().insert(serial);
-        }
+        self.is_of_agents(serial, &chunk);
         self.chunks.insert(serial, chunk);
         self.enter(serial);
     }
@@ -183,9 +167,7 @@ impl Buffer {
         self.by_id.remove(&chunk.record.id);
         self.by_id.give_back_room();
         self.usage.evictor.fit(self.chunks.len());
-        for agent in chunk.agents() {
-            self.no_longer_of(agent, serial);
-        }
+        self.no_longer_of_agents(serial, &chunk);
         self.gone_version = self.gone_version.max(chunk.record.version);
         self.usage.popularity.forget(serial);
         self.usage.working.forget(&chunk.used);
@@ -198,25 +180,6 @@ impl Buffer {
             change(chunk);
         }
         self.enter(serial);
-    }
-
-    /// Changes what an agent has to do with a chunk.
-    pub(super) fn hold(&mut self, serial: Serial, agent: &Bytes, change: impl FnOnce(&mut Chunk)) {
-        self.update(serial, change);
-        if self.at(serial).is_some_and(|chunk| chunk.concerns(agent)) {
-            self.by_agent.entry(agent.clone()).or_default().insert(serial);
-        } else {
-            self.no_longer_of(agent, serial);
-        }
-    }
-
-    fn no_longer_of(&mut self, agent: &Bytes, serial: Serial) {
-        if let Some(serials) = self.by_agent.get_mut(agent) {
-            serials.remove(&serial);
-            if serials.is_empty() {
-                self.by_agent.remove(agent);
-            }
-        }
     }
 
     fn enter(&mut self, serial: Serial) {
@@ -296,5 +259,189 @@ impl Buffer {
             }
             self.adopt(serial, chunk);
         }
+    }
+}
+
+/// What agents have to do with the chunks.
+impl Buffer {
+    /// The chunks that an agent allocated, retains or pins, from a number on, in the order of
+    /// creation.
+    pub fn chunks_of(&self, agent: &[u8], first: Serial) -> impl Iterator<Item = (Serial, &Chunk)> {
+        let serials = self.by_agent.get(agent).into_iter().flat_map(move |of| of.serials.range(first..));
+        serials.filter_map(|serial| self.at(*serial).map(|chunk| (*serial, chunk)))
+    }
+
+    /// The agents that chunks concern, with the number of chunks.
+    pub fn agents(&self) -> impl Iterator<Item = (&Bytes, usize)> {
+        self.by_agent.iter().map(|(agent, of)| (agent, of.serials.len()))
+    }
+
+    /// The agents with chunks whose name is `name`, or begins with `name` and a colon.
+    pub fn agents_under(&self, name: &[u8]) -> impl Iterator<Item = &Bytes> {
+        let exactly = self.by_agent.get_key_value(name).map(|(agent, _)| agent);
+        let (from, to) = ([name, b":"].concat(), [name, b";"].concat());
+        let below = self.by_agent.range(Bytes::from(&from[..])..Bytes::from(&to[..])).map(|(agent, _)| agent);
+        exactly.into_iter().chain(below)
+    }
+
+    /// The bytes of the chunks that an agent [holds](Chunk::held_by).
+    pub fn held_bytes_of(&self, agent: &[u8]) -> u64 {
+        self.by_agent.get(agent).map_or(0, |of| of.held_bytes)
+    }
+
+    /// How many bytes more an agent would hold if it held the chunk `id` with a content of this
+    /// length; without one, with the content that it has.
+    pub fn held_more(&self, agent: &[u8], id: &[u8], bytes: Option<u64>) -> u64 {
+        let chunk = self.find(id).map(|(_, chunk)| chunk);
+        let bytes = bytes.or(chunk.map(|chunk| chunk.content.len() as u64)).unwrap_or(0);
+        bytes.saturating_sub(chunk.map_or(0, |chunk| chunk.held_by(agent)))
+    }
+
+    /// The agents that may hold nothing after `event`.
+    pub(super) fn agents_losing(&self, event: &BufferEvent) -> Vec<Bytes> {
+        match event {
+            BufferEvent::Released { agent, .. } | BufferEvent::Unpinned { agent, .. } => vec![agent.clone()],
+            BufferEvent::Gone { ids, .. } => {
+                let chunks = ids.iter().filter_map(|id| self.find(id));
+                chunks.flat_map(|(_, chunk)| chunk.agents().cloned()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The other agents that hold more or less after `event`.
+    pub(super) fn agents_touched(&self, event: &BufferEvent) -> Vec<Bytes> {
+        let all_of = |id: &Bytes| self.find(id).into_iter().flat_map(|(_, chunk)| chunk.agents().cloned());
+        match event {
+            BufferEvent::Allocated { agent, .. }
+            | BufferEvent::Retained { agent, .. }
+            | BufferEvent::Pinned { agent, .. } => vec![agent.clone()],
+            BufferEvent::Put { id, pin, .. } => all_of(id).chain(pin.iter().map(|(agent, _)| agent.clone())).collect(),
+            BufferEvent::Sealed { id, .. } => all_of(id).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Changes what an agent has to do with a chunk.
+    pub(super) fn hold(&mut self, serial: Serial, agent: &Bytes, change: impl FnOnce(&mut Chunk)) {
+        let before = self.at(serial).map_or(0, |chunk| chunk.held_by(agent));
+        self.update(serial, change);
+        let Some(chunk) = self.chunks.get(&serial) else { return };
+        let of = self.by_agent.entry(agent.clone()).or_default();
+        of.held_bytes = of.held_bytes - before + chunk.held_by(agent);
+        match chunk.concerns(agent) {
+            true => of.serials.insert(serial),
+            false => of.serials.remove(&serial),
+        };
+        if of.serials.is_empty() {
+            self.by_agent.remove(agent);
+        }
+    }
+
+    /// Changes the length of a chunk, or whether it is sealed, for all agents that hold it.
+    pub(super) fn reshape(&mut self, serial: Serial, change: impl FnOnce(&mut Chunk)) {
+        self.count_held(serial, false);
+        self.update(serial, change);
+        self.count_held(serial, true);
+    }
+
+    fn count_held(&mut self, serial: Serial, comes: bool) {
+        let Some(chunk) = self.chunks.get(&serial) else { return };
+        let agents: BTreeSet<&Bytes> = chunk.agents().collect();
+        for agent in agents {
+            let Some(of) = self.by_agent.get_mut(agent) else { continue };
+            let bytes = chunk.held_by(agent);
+            of.held_bytes = if comes { of.held_bytes + bytes } else { of.held_bytes - bytes };
+        }
+    }
+
+    /// A chunk is there.
+    pub(super) fn is_of_agents(&mut self, serial: Serial, chunk: &Chunk) {
+        for agent in chunk.agents() {
+            let of = self.by_agent.entry(agent.clone()).or_default();
+            if of.serials.insert(serial) {
+                of.held_bytes += chunk.held_by(agent);
+            }
+        }
+    }
+
+    /// A chunk is gone.
+    pub(super) fn no_longer_of_agents(&mut self, serial: Serial, chunk: &Chunk) {
+        for agent in chunk.agents() {
+            let Some(of) = self.by_agent.get_mut(agent) else { continue };
+            if of.serials.remove(&serial) {
+                of.held_bytes -= chunk.held_by(agent);
+            }
+            if of.serials.is_empty() {
+                self.by_agent.remove(agent);
+            }
+        }
+    }
+
+    /// The same buffer without holders. It shares the contents, and the use of the
+    /// chunks is copied.
+    pub(super) fn without_holders(&self) -> Self {
+        let mut copy = self.clone();
+        for (agent, of) in &self.by_agent {
+            for serial in of.serials.iter().filter(|serial| self.at(**serial).is_some_and(|chunk| chunk.holders() > 0))
+            {
+                copy.hold(*serial, agent, |chunk| {
+                    chunk.release(agent);
+                    chunk.unpin(agent);
+                });
+            }
+        }
+        copy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::algorithm::xxhash::xxh64;
+    use crate::domain::buffer::End;
+    use crate::domain::Entity;
+
+    const AT: Millis = 1_767_225_600_000;
+
+    fn put(id: &str, data: &[u8], version: u64, pin: Option<&str>) -> BufferEvent {
+        let (hash, data) = (xxh64(data), Blob::from(data));
+        let pin = pin.map(|agent| (agent.into(), AT + 1000));
+        BufferEvent::Put { at: AT, id: id.into(), data, hash, version, meta: Bytes::EMPTY, ends_at: None, pin }
+    }
+
+    #[test]
+    fn what_an_agent_holds_is_counted_once_for_each_chunk() {
+        let mut buffer = Buffer::default();
+        let config = Config { max_bytes: 1 << 20, min_bytes: 0, ..Config::default() };
+        let happen = |buffer: &mut Buffer, event: BufferEvent, held: u64| {
+            buffer.apply(&event);
+            assert_eq!(buffer.held_bytes_of(b"ada"), held, "{event:?}");
+            assert_eq!(buffer.check(), Ok(()), "{event:?}");
+        };
+        let (ada, a) = (|| Bytes::from("ada"), || Bytes::from("a"));
+        happen(&mut buffer, BufferEvent::Configured { at: AT, config, size_bytes: 1 << 20, stays: true }, 0);
+        happen(&mut buffer, put("a", b"12345", 1, Some("ada")), 5);
+        happen(&mut buffer, BufferEvent::Retained { at: AT, id: a(), agent: ada() }, 5);
+        happen(&mut buffer, put("a", b"1234567", 2, Some("bob")), 7);
+        assert_eq!(buffer.held_more(b"ada", b"a", Some(9)), 2);
+        assert_eq!(buffer.held_more(b"eve", b"a", None), 7);
+        let draft = || Bytes::from("draft");
+        let allocated = BufferEvent::Allocated {
+            at: AT,
+            id: draft(),
+            agent: ada(),
+            bytes: 10,
+            version: 1,
+            meta: Bytes::EMPTY,
+            lease_ms: 1000,
+        };
+        happen(&mut buffer, allocated, 17);
+        happen(&mut buffer, BufferEvent::Sealed { at: AT, id: draft(), hash: xxh64(&[0; 10]), ends_at: None }, 7);
+        happen(&mut buffer, BufferEvent::Retained { at: AT, id: draft(), agent: ada() }, 17);
+        assert_eq!(buffer.without_holders().held_bytes_of(b"ada"), 0);
+        happen(&mut buffer, BufferEvent::Unpinned { at: AT, id: a(), agent: ada(), is_over: true }, 17);
+        happen(&mut buffer, BufferEvent::Released { at: AT, id: a(), agent: ada() }, 10);
+        happen(&mut buffer, BufferEvent::Gone { at: AT, ids: vec![draft()], why: End::Freed }, 0);
     }
 }

@@ -11,6 +11,7 @@ pub mod fault_injection;
 pub mod idempotency;
 pub mod invariant;
 pub mod partial_check;
+pub mod quota;
 pub mod record;
 
 use super::{Bytes, Connection, Error, Fence, Millis};
@@ -18,6 +19,7 @@ use event_json::EventJson;
 use expiry::Expiry;
 use invariant::Invariant;
 use partial_check::Part;
+use quota::Quota;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 
@@ -114,6 +116,8 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
     const MEMBERS: Option<&'static str> = None;
     /// How many of its visible events are kept for `LTMC.WATCH`; 0 if it keeps none.
     const WATCH_EVENTS_MAX: usize = 0;
+    /// What is counted of each registered agent's [amount](Self::amount); `None` if nothing is.
+    const QUOTA: Option<Quota> = None;
     /// Whether it is asked to give up what can be computed again when memory is short.
     const GIVES_WAY: bool = false;
     /// Whether COPY can copy it.
@@ -184,8 +188,18 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'st
         false
     }
 
+    /// How much an agent holds here of what its [quota](Self::QUOTA) counts. O(log n).
+    fn amount(&self, _agent: &[u8]) -> u64 {
+        0
+    }
+
     /// The agents that may hold nothing here after `event`.
     fn losers(&self, _event: &Self::Event) -> Vec<Bytes> {
+        Vec::new()
+    }
+
+    /// The other agents whose [amount](Self::amount) changes with `event`.
+    fn touched(&self, _event: &Self::Event) -> Vec<Bytes> {
         Vec::new()
     }
 

@@ -8,6 +8,7 @@ use super::fault::{Fault, Original};
 use super::idempotency::{Answered, Requests};
 use super::invariant::rule;
 use super::partial_check::Part;
+use super::quota::Quota;
 use super::LOADED_NUMBER_MAX;
 use crate::domain::algorithm::allocator::allocated;
 use crate::domain::limits::ID_BYTES_MAX;
@@ -111,6 +112,8 @@ pub enum Payload<E: Entity> {
 pub struct Effects {
     /// The bindings that it has ended.
     pub ended_bindings: Vec<AgentBinding>,
+    /// Agents that hold more or less than before.
+    pub touched: Vec<Bytes>,
     /// What becomes of the TTL of the key.
     pub expiry: Expiry,
 }
@@ -189,7 +192,9 @@ impl<E: Entity> Record<E> {
     /// Has `apply` make an event, and logs it for watchers. Agents that hold nothing here
     /// afterwards are unbound.
     fn happen<T: Borrow<E::Event>>(&mut self, mut event: T, apply: impl FnOnce(&mut E, &mut T)) -> Effects {
-        let losers = self.bindings.as_ref().map_or_else(Vec::new, |_| self.state.losers(event.borrow()));
+        let is_bound = self.bindings.is_some();
+        let losers = if is_bound { self.state.losers(event.borrow()) } else { Vec::new() };
+        let touched = if is_bound { self.state.touched(event.borrow()) } else { Vec::new() };
         let was_empty = self.state.is_empty();
         let name = event.borrow().name();
         self.revision = (self.revision + u64::from(name.is_some())).min(i64::MAX as u64);
@@ -204,10 +209,11 @@ impl<E: Entity> Record<E> {
             }
             None => apply(&mut self.state, &mut event),
         }
-        let mut effects = Effects { expiry: self.state.expiry_after(event.borrow()), ..Effects::default() };
+        let mut effects = Effects { expiry: self.state.expiry_after(event.borrow()), touched, ..Effects::default() };
         for loser in losers {
-            if !self.state.holds(&loser) {
-                effects.ended_bindings.extend(self.unbind(&loser));
+            match self.state.holds(&loser) {
+                true => effects.touched.push(loser),
+                false => effects.ended_bindings.extend(self.unbind(&loser)),
             }
         }
         // What was empty before has only begun: the first event of a value may just say how it is
@@ -303,6 +309,11 @@ impl<E: Entity> Record<E> {
     /// The binding that says to which incarnation an agent's holdings here belong.
     pub fn binding_of(&self, agent: &[u8]) -> Option<&AgentBinding> {
         self.bindings.as_ref()?.of(agent)
+    }
+
+    /// How much an agent holds here of what is counted.
+    pub fn amount_of(&self, agent: &[u8]) -> Option<(Quota, u64)> {
+        E::QUOTA.map(|quota| (quota, self.state.amount(agent)))
     }
 
     /// The same value with the bindings that were saved with it.

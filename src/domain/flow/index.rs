@@ -92,6 +92,11 @@ impl Index {
         self.by_agent.get(agent).into_iter().flatten().copied()
     }
 
+    /// How many tasks a worker runs.
+    pub fn running_by(&self, agent: &[u8]) -> usize {
+        self.by_agent.get(agent).map_or(0, BTreeSet::len)
+    }
+
     /// The number of tasks in each state.
     pub fn counts(&self) -> &[usize; STATE_WORDS.len()] {
         &self.counts

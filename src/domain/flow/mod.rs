@@ -52,6 +52,7 @@ pub use task::{How, State, Task};
 use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use crate::domain::entity::expiry::Expiry;
 use crate::domain::entity::partial_check::Part;
+use crate::domain::entity::quota::Quota;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -266,6 +267,7 @@ impl Entity for Flow {
     const TYPE_TAG: u8 = 7;
     const KEYS: &'static str = "flows";
     const MEMBERS: Option<&'static str> = Some("tasks");
+    const QUOTA: Option<Quota> = Some(Quota::Tasks);
     const WATCH_EVENTS_MAX: usize = 4096;
     const COPIES: bool = true;
 
@@ -319,7 +321,18 @@ impl Entity for Flow {
     }
 
     fn holds(&self, agent: &[u8]) -> bool {
-        self.index.run_by(agent).next().is_some()
+        self.index.running_by(agent) > 0
+    }
+
+    fn amount(&self, agent: &[u8]) -> u64 {
+        self.index.running_by(agent) as u64
+    }
+
+    fn touched(&self, event: &FlowEvent) -> Vec<Bytes> {
+        match event {
+            FlowEvent::Claimed(claimed) => vec![claimed.agent.clone()],
+            _ => Vec::new(),
+        }
     }
 
     fn losers(&self, event: &FlowEvent) -> Vec<Bytes> {

@@ -119,6 +119,8 @@ pub struct ManyGrants {
     by_fence: BTreeMap<Fence, Grant>,
     by_owner: BTreeMap<(Bytes, Path), SmallVec<[Fence; 2]>>,
     by_end: BTreeSet<(Millis, Fence)>,
+    /// How many grants each owner has.
+    counts: BTreeMap<Bytes, usize>,
 }
 
 impl Default for Grants {
@@ -187,6 +189,14 @@ impl Grants {
                 fences.sort_unstable();
                 fences.iter().filter_map(|fence| many.by_fence.get(fence)).collect()
             }
+        }
+    }
+
+    /// How many grants an owner has.
+    pub fn count_of(&self, owner: &[u8]) -> usize {
+        match self {
+            Grants::InlineList(list) => list.iter().filter(|grant| grant.owner[..] == *owner).count(),
+            Grants::Many(many) => many.counts.get(owner).copied().unwrap_or(0),
         }
     }
 
@@ -284,8 +294,12 @@ impl Grants {
     /// Whether the indexes agree with the grants.
     pub fn are_indexed(&self) -> bool {
         let Grants::Many(many) = self else { return true };
-        let owned: usize = many.by_owner.values().map(SmallVec::len).sum();
-        owned == many.by_fence.len() && self.iter().all(|grant| self.is_indexed(grant))
+        let mut counts: BTreeMap<Bytes, usize> = BTreeMap::new();
+        for ((owner, _), fences) in &many.by_owner {
+            *counts.entry(owner.clone()).or_default() += fences.len();
+        }
+        let owned: usize = counts.values().sum();
+        counts == many.counts && owned == many.by_fence.len() && self.iter().all(|grant| self.is_indexed(grant))
     }
 
     /// Whether a grant is indexed, and there are as many ends as grants.
@@ -315,7 +329,8 @@ impl Grants {
             // A B-tree node is about three quarters full; the owner index repeats the owner.
             Grants::Many(many) => {
                 let entry = GRANT + 8 + std::mem::size_of::<(Bytes, Path, SmallVec<[Fence; 2]>)>() + 16;
-                std::mem::size_of::<ManyGrants>() + many.by_fence.len() * entry * 4 / 3
+                let counts = many.counts.len() * std::mem::size_of::<(Bytes, usize)>();
+                std::mem::size_of::<ManyGrants>() + (many.by_fence.len() * entry + counts) * 4 / 3
             }
         }
     }
@@ -339,6 +354,7 @@ impl ManyGrants {
         fences.push(grant.fence);
         fences.sort_unstable();
         self.by_end.insert((grant.ends_at, grant.fence));
+        *self.counts.entry(grant.owner.clone()).or_default() += 1;
         self.by_fence.insert(grant.fence, grant);
     }
 
@@ -350,6 +366,12 @@ impl ManyGrants {
             fences.retain(|known| *known != fence);
             if fences.is_empty() {
                 self.by_owner.remove(&place);
+            }
+        }
+        if let Some(count) = self.counts.get_mut(&grant.owner) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&grant.owner);
             }
         }
         Some(grant)
@@ -381,13 +403,15 @@ mod tests {
             assert!(grants.iter().map(|g| g.fence).eq(n..=50));
             assert_eq!((grants.first_end(), grants.last_end()), (950, 1000 - n));
         }
-        assert_eq!(grants.of_owner(b"odd").len(), 25);
+        assert_eq!((grants.of_owner(b"odd").len(), grants.count_of(b"odd")), (25, 25));
         assert_eq!(grants.expired(952), [50, 49, 48]);
         grants.update(50, |g| g.ends_at = NO_END);
         assert_eq!(grants.last_end(), NO_END);
         for n in 1..=50 {
             assert_eq!(grants.remove(n).map(|g| g.fence), Some(n));
             assert_eq!(grants.len() as u64, 50 - n);
+            assert_eq!(grants.count_of(b"odd") as u64, 25 - n.div_ceil(2));
+            assert!(grants.are_indexed());
             assert!(grants.iter().map(|g| g.fence).eq(n + 1..=50));
         }
     }

@@ -39,6 +39,7 @@ use super::{Bytes, Clock, Connection, Entity, Error, Fence, Invariant, Millis, S
 use crate::domain::entity::expiry::Expiry;
 use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
+use crate::domain::entity::quota::Quota;
 use crate::domain::value::fence::check_fence;
 use ahash::AHashMap;
 use grant::Grants;
@@ -149,6 +150,7 @@ impl Entity for Lock {
     const TYPE_TAG: u8 = 1;
     const KEYS: &'static str = "locks";
     const MEMBERS: Option<&'static str> = Some("grants");
+    const QUOTA: Option<Quota> = Some(Quota::Locks);
 
     fn apply(&mut self, event: &LockEvent) {
         match event {
@@ -198,8 +200,11 @@ impl Entity for Lock {
         expires_at.into_iter().chain(self.ends_at()).min()
     }
 
+    /// A lease that ends beside others is ended by us, for the TTL is the end of the last one. The
+    /// only one is ended by Redis, so a plain lock costs the schedule nothing.
     fn wakes_at(&self, waited_for: bool) -> Option<Millis> {
-        Some(self.grants.first_end()).filter(|end| waited_for && *end != NO_END)
+        let is_looked_at = waited_for || self.grants.len() > 1;
+        is_looked_at.then(|| self.grants.first_end()).filter(|end| *end != NO_END)
     }
 
     fn is_empty(&self) -> bool {
@@ -230,7 +235,18 @@ impl Entity for Lock {
     }
 
     fn holds(&self, agent: &[u8]) -> bool {
-        !self.grants.of_owner(agent).is_empty()
+        self.grants.count_of(agent) > 0
+    }
+
+    fn amount(&self, agent: &[u8]) -> u64 {
+        self.grants.count_of(agent) as u64
+    }
+
+    fn touched(&self, event: &LockEvent) -> Vec<Bytes> {
+        match event {
+            LockEvent::Granted(grant) => vec![grant.owner.clone()],
+            _ => Vec::new(),
+        }
     }
 
     fn losers(&self, event: &LockEvent) -> Vec<Bytes> {
@@ -360,6 +376,21 @@ impl Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plain_lock_is_not_scheduled_and_a_lease_beside_another_is() {
+        let mut lock = Lock::default();
+        let grant = |fence, ends_at| {
+            let mode = Mode::Shared;
+            Grant { fence, ends_at, since: 0, owner: "a".into(), levels: 1, mode, client: 0, extra: None }
+        };
+        lock.apply(&LockEvent::Granted(grant(2, 500)));
+        assert_eq!((lock.wakes_at(false), lock.wakes_at(true)), (None, Some(500)));
+        lock.apply(&LockEvent::Granted(grant(4, NO_END)));
+        assert_eq!(lock.wakes_at(false), Some(500));
+        lock.apply(&LockEvent::Ended { fence: 2, cause: Cause::Expired });
+        assert_eq!((lock.wakes_at(false), lock.wakes_at(true)), (None, None));
+    }
 
     #[test]
     fn a_grant_is_a_stamp_if_its_fence_says_so_and_a_stamp_has_no_limit() {

@@ -48,7 +48,7 @@ impl Mail {
         if self.messages.contains_key(&id) {
             return;
         }
-        let entry = Entry { deliveries: 0, hold: 0, reply_to: letter.reply_to.unwrap_or(0) };
+        let entry = Entry { deliveries: 0, hold: 0, reply_to: letter.reply_to.unwrap_or(0), is_leased: false };
         let put = |mail: &mut Mail, agent: &Bytes| {
             mail.with_inbox(agent, |inbox| inbox.put(id, entry).then(|| inbox.name.clone()))
         };
@@ -143,7 +143,7 @@ impl Mail {
                 let mut after = *entry;
                 if change(&mut after) {
                     held.push(*id);
-                    after.hold = fence;
+                    (after.hold, after.is_leased) = (fence, token > 0);
                     loosened.extend(inbox.edit(*id, |entry| *entry = after).map(|before| before.hold));
                 }
             }
@@ -169,7 +169,7 @@ impl Mail {
             for id in hold.ids {
                 if inbox.entry(id).is_some_and(|entry| entry.hold == fence) {
                     inbox.edit(id, |entry| {
-                        entry.hold = 0;
+                        (entry.hold, entry.is_leased) = (0, false);
                         change(entry);
                     });
                     ended += 1;
@@ -193,7 +193,7 @@ impl Mail {
         match delay {
             Some((fence, ends_at)) => drop(self.put_under((fence, ends_at, 0), agent, &[id], |_| true)),
             None => {
-                self.with_inbox(agent, |inbox| inbox.edit(id, |entry| entry.hold = 0));
+                self.with_inbox(agent, |inbox| inbox.edit(id, |entry| (entry.hold, entry.is_leased) = (0, false)));
                 self.loosen(hold);
             }
         }
@@ -231,7 +231,7 @@ impl Mail {
         }
         let Some(reply_to) = self.message(id).map(|message| message.reply_to.unwrap_or(0)) else { return };
         self.dead.remove(&(id, Name::from(agent)));
-        let entry = Entry { deliveries: 0, hold: 0, reply_to };
+        let entry = Entry { deliveries: 0, hold: 0, reply_to, is_leased: false };
         self.with_inbox(agent, |inbox| inbox.put(id, entry));
     }
 

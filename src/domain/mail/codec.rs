@@ -1,7 +1,7 @@
 //! The saved form of a mailbox, and the invariants of a loaded one.
 
 use super::event::{Letter, MailEvent, Reason};
-use super::{Dead, Entry, Hold, Mail, Message, Name, Totals};
+use super::{Dead, Entry, Hold, Inbox, Mail, Message, Name, Totals};
 use crate::domain::algorithm::allocator::tree_bytes;
 use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
@@ -155,7 +155,8 @@ fn restored(saved: Saved) -> Result<Mail, &'static str> {
 fn adopt(mail: &mut Mail, agent: &Bytes, saved: &SavedEntry) -> Result<(), &'static str> {
     let SavedEntry { id, deliveries, hold } = *saved;
     let Some(message) = mail.messages.get(&id) else { return Err("a message in an inbox is missing") };
-    let entry = Entry { deliveries, hold, reply_to: message.reply_to.unwrap_or(0) };
+    let is_leased = mail.holds.get(&hold).is_some_and(|hold| !hold.is_delay);
+    let entry = Entry { deliveries, hold, reply_to: message.reply_to.unwrap_or(0), is_leased };
     let name = mail.with_inbox(agent, |inbox| inbox.put(id, entry).then(|| inbox.name.clone()));
     let name = name.ok_or("a message is in an inbox twice")?;
     add_receiver(mail, id, name.clone())?;
@@ -296,7 +297,7 @@ pub fn check_part(mail: &Mail, from: Fence, room: usize) -> Result<Part, Invaria
             let Some(entry) = inbox.entry(id) else { continue };
             rule(inbox.offers(id, message.reply_to), "the inboxes differ from what is derived")?;
             if entry.hold > 0 {
-                effort += check_hold(mail, id, inbox, entry.hold)?;
+                effort += check_hold(mail, id, inbox, entry)?;
             }
             effort += 1;
         }
@@ -305,11 +306,13 @@ pub fn check_part(mail: &Mail, from: Fence, room: usize) -> Result<Part, Invaria
 }
 
 /// Checks the lease of a message in an inbox. Returns how long that took.
-fn check_hold(mail: &Mail, id: Fence, inbox: &crate::domain::mail::Inbox, fence: Fence) -> Result<usize, Invariant> {
+fn check_hold(mail: &Mail, id: Fence, inbox: &Inbox, entry: &Entry) -> Result<usize, Invariant> {
     const LOOKED_THROUGH: usize = 64;
+    let fence = entry.hold;
     let hold = mail.holds.get(&fence).filter(|hold| hold.agent == inbox.name);
     let Some(hold) = hold else { return Err(Invariant("a lease differs from what it holds".into())) };
-    let holds = hold.ids.contains(&id) && (1..=hold.ids.len()).contains(&hold.left);
+    let is_same = entry.is_leased != hold.is_delay;
+    let holds = is_same && hold.ids.contains(&id) && (1..=hold.ids.len()).contains(&hold.left);
     rule(holds, "a lease differs from what it holds")?;
     rule(mail.ends.contains(&(hold.ends_at, fence)), "the ends of leases or messages differ")?;
     Ok(hold.ids.len() / LOOKED_THROUGH)

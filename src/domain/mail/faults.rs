@@ -6,7 +6,7 @@ use crate::domain::entity::fault_injection::Breakable;
 impl Breakable for Mail {
     fn parts() -> Vec<&'static str> {
         let own = ["joined", "ends", "expiries", "payload-bytes", "bytes", "places", "receivers", "leases", "held"];
-        own.into_iter().chain(["ready", "answers", "replies"]).collect()
+        own.into_iter().chain(["ready", "answers", "leased", "replies"]).collect()
     }
 
     fn break_part(&mut self, part: &str) {
@@ -74,6 +74,6 @@ mod tests {
 
     #[test]
     fn breaks_of_a_large_mailbox_show_in_its_parts() {
-        assert_breaks_show_in_parts(&mail(500, 2), &["joined", "payload-bytes", "bytes"]);
+        assert_breaks_show_in_parts(&mail(500, 2), &["joined", "payload-bytes", "bytes", "leased"]);
     }
 }

@@ -14,6 +14,8 @@ pub struct Entry {
     pub hold: Fence,
     /// The message that it answers; 0 if none. Derived from the message.
     pub reply_to: Fence,
+    /// Whether the hold is a lease: the agent has received it. Derived from the hold.
+    pub is_leased: bool,
 }
 
 /// The messages of one agent.
@@ -28,6 +30,8 @@ pub struct Inbox {
     ready: BTreeSet<Fence>,
     /// The ready messages that are answers: the id of the question, and their own.
     answers: BTreeSet<(Fence, Fence)>,
+    /// How many messages the agent has received and not acknowledged.
+    leased: usize,
 }
 
 impl Inbox {
@@ -59,6 +63,11 @@ impl Inbox {
     /// The number of messages that can be received.
     pub fn ready(&self) -> usize {
         self.ready.len()
+    }
+
+    /// The number of messages that the agent has received and not acknowledged.
+    pub fn leased(&self) -> usize {
+        self.leased
     }
 
     /// A message in it.
@@ -104,6 +113,7 @@ impl Inbox {
         if entry.hold == 0 {
             self.offer(id, entry.reply_to);
         }
+        self.leased += usize::from(entry.is_leased);
         true
     }
 
@@ -113,6 +123,7 @@ impl Inbox {
         if entry.hold == 0 {
             self.withdraw(id, entry.reply_to);
         }
+        self.leased -= usize::from(entry.is_leased);
         Some(entry)
     }
 
@@ -123,6 +134,7 @@ impl Inbox {
         let before = *entry;
         change(entry);
         let after = *entry;
+        self.leased = self.leased + usize::from(after.is_leased) - usize::from(before.is_leased);
         match (before.hold, after.hold) {
             (0, 0) => {}
             (0, _) => self.withdraw(id, after.reply_to),
@@ -151,6 +163,7 @@ impl Inbox {
         match part {
             "ready" => drop(self.ready.pop_first()),
             "answers" => drop(self.answers.pop_first()),
+            "leased" => self.leased += 1,
             _ => self.entries.values_mut().for_each(|entry| entry.reply_to += 1),
         }
     }

@@ -39,6 +39,7 @@ use super::entity::{count, CHECKED_BYTES};
 use super::{Blob, Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use crate::domain::algorithm::allocator::allocated;
 use crate::domain::entity::partial_check::Part;
+use crate::domain::entity::quota::Quota;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -265,6 +266,7 @@ impl Entity for Mail {
     const TYPE_TAG: u8 = 8;
     const KEYS: &'static str = "mailboxes";
     const MEMBERS: Option<&'static str> = Some("messages");
+    const QUOTA: Option<Quota> = Some(Quota::Messages);
     const COPIES: bool = true;
 
     fn apply(&mut self, event: &MailEvent) {
@@ -337,6 +339,17 @@ impl Entity for Mail {
 
     fn holds(&self, agent: &[u8]) -> bool {
         self.inbox(agent).is_some_and(|inbox| inbox.is_joined() || inbox.ready() < inbox.len())
+    }
+
+    fn amount(&self, agent: &[u8]) -> u64 {
+        self.inbox(agent).map_or(0, Inbox::leased) as u64
+    }
+
+    fn touched(&self, event: &MailEvent) -> Vec<Bytes> {
+        match event {
+            MailEvent::Received { agent, .. } | MailEvent::Extended { agent, .. } => vec![agent.clone()],
+            _ => Vec::new(),
+        }
     }
 
     fn losers(&self, event: &MailEvent) -> Vec<Bytes> {

@@ -80,8 +80,17 @@ pub fn printable(bytes: &[u8]) -> String {
         len @ ..=SHOWN_MAX => len,
         _ => (SHOWN_MAX - 3..=SHOWN_MAX).rev().find(is_start).unwrap_or(SHOWN_MAX),
     };
-    let mut out = String::new();
-    for chunk in bytes[..end].utf8_chunks() {
+    let mut out = whole_printable(&bytes[..end]);
+    if bytes.len() > SHOWN_MAX {
+        out.push_str("...");
+    }
+    out
+}
+
+/// The same without a cut.
+pub fn whole_printable(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
         for char in chunk.valid().chars() {
             match char {
                 '\\' => out.push_str("\\\\"),
@@ -90,9 +99,6 @@ pub fn printable(bytes: &[u8]) -> String {
             }
         }
         chunk.invalid().iter().for_each(|byte| escape(*byte, &mut out));
-    }
-    if bytes.len() > SHOWN_MAX {
-        out.push_str("...");
     }
     out
 }

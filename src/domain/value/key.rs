@@ -6,7 +6,7 @@ use super::bytes::Bytes;
 pub type Db = u32;
 
 /// A key of this node. The same name in another database is another key.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId {
     /// Database number.
     pub db: Db,

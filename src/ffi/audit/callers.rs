@@ -26,16 +26,18 @@ thread_local! {
 /// The caller of the command that runs in this context. `client` is the one whose connection lasts
 /// beyond it.
 pub fn caller(ctx: Ctx, client: Option<u64>) -> Caller {
-    let user = users::name(ctx);
-    let Some(id) = client else { return Caller { user: user.map(Into::into), client: None, addr: None } };
+    let Some(id) = client else {
+        return Caller { user: users::name(ctx).map(Into::into), client: None, addr: None };
+    };
     CLIENTS.with_borrow_mut(|clients| {
         if clients.len() >= CLIENTS_MAX && !clients.contains_key(&id) {
             clients.clear();
         }
         let known = clients.entry(id).or_insert_with(|| Known { user: None, addr: address(id) });
+        let is_known = |user: &[u8]| known.user.as_deref() == Some(user);
         // The user of a client is another one after AUTH.
-        if known.user.as_deref() != user.as_deref() {
-            known.user = user.map(Into::into);
+        if users::with_client_name(ctx, is_known) != Some(true) {
+            known.user = users::name(ctx).map(Into::into);
         }
         Caller { user: known.user.clone(), client, addr: known.addr.clone() }
     })

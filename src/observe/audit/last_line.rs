@@ -20,17 +20,16 @@ pub struct LastLine {
 pub struct Tail {
     /// The last whole line of the trail; `None` if there is none.
     pub last: Option<LastLine>,
-    /// Whether something stands behind it that a crash has cut off.
+    /// Whether a crash has cut off the last line: the next one needs a line end before it.
     pub is_torn: bool,
 }
 
 /// Reads the end of a file. Errs if it holds something, and no line of a trail.
 pub fn read(tail: &[u8]) -> Result<Tail, String> {
     let is_torn = tail.last().is_some_and(|byte| *byte != b'\n');
-    let mut lines = tail.split(|byte| *byte == b'\n').rev();
-    // Behind the last line end there is nothing, or what is torn.
-    lines.next();
-    let last = lines.find_map(|line| serde_json::from_slice::<LastLine>(line).ok());
+    // What is torn is no JSON, unless only the end of its line is missing. Then it counts: its
+    // number must not come twice.
+    let last = tail.split(|byte| *byte == b'\n').rev().find_map(|line| serde_json::from_slice::<LastLine>(line).ok());
     match last {
         Some(last) if last.chain.len() == HEX_LEN && last.n < u64::MAX / 2 => Ok(Tail { last: Some(last), is_torn }),
         None if tail.is_empty() => Ok(Tail { last: None, is_torn: false }),
@@ -53,6 +52,8 @@ mod tests {
         assert_eq!(read(torn.as_bytes()), Ok(Tail { last: last(5), is_torn: true }));
         let mended = torn + "\n";
         assert_eq!(read(mended.as_bytes()), Ok(Tail { last: last(5), is_torn: false }));
+        let only_its_end = line(5).trim_end().to_string();
+        assert_eq!(read(only_its_end.as_bytes()), Ok(Tail { last: last(5), is_torn: true }));
         assert_eq!(read(b""), Ok(Tail { last: None, is_torn: false }));
         for other in ["root:x:0:0", "root:x:0:0\n", "{\"n\":1,\"chain\":\"\"}\n", "\n"] {
             read(other.as_bytes()).expect_err(other);

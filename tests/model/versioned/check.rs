@@ -36,8 +36,10 @@ impl World {
         assert_eq!(
             self.host.keys.len(),
             self.things.len() + self.locks.len() + 1,
-            "number of keys: {:?}",
-            self.host.keys.keys()
+            "number of keys: {:?}, expected {:?} {:?}",
+            self.host.keys.keys(),
+            self.things.keys(),
+            self.locks
         );
         assert_eq!(self.host.replica.len(), self.host.keys.len(), "number of keys of the replica");
         let full = self.rng.percent(10);

@@ -7,6 +7,7 @@ use crate::host::{Fact, MemoryHost};
 use crate::prng::Prng;
 use crate::server::{blocked, execute, saved, set};
 use ltmc::command::engine::cx::Outcome;
+use ltmc::command::engine::endings;
 use ltmc::command::host::Host;
 use ltmc::command::node::Node;
 use ltmc::command::reply::Reply;
@@ -141,6 +142,7 @@ impl Timed for World {
     fn rested(&mut self) {
         self.bury();
         self.host.keys.keys().cloned().collect::<Vec<_>>().iter().for_each(|key| self.host.expire_if_needed(key));
+        endings::take_in(&mut self.node, &mut self.host);
         self.absorb();
     }
 }

@@ -1,6 +1,8 @@
 //! The file of the trail.
 
 use super::*;
+use std::path::Path;
+use std::process::Command;
 
 fn with_file() -> Server {
     Server::builder().arg("ltmc.audit", "write").arg("ltmc.audit-file", "trail.jsonl").start()
@@ -9,6 +11,17 @@ fn with_file() -> Server {
 /// The numbers of the records.
 fn numbers(lines: &[Value]) -> Vec<u64> {
     lines.iter().map(|line| line["n"].as_u64().expect("a number")).collect()
+}
+
+/// What `scripts/audit-verify` says of files that it has to find whole.
+#[track_caller]
+fn verify(files: &[&Path]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/audit-verify");
+    let output = Command::new(&script).args(files).output();
+    let output = output.unwrap_or_else(|e| panic!("cannot run {}: {e}; it needs python3", script.display()));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}");
+    said
 }
 
 #[test]
@@ -51,6 +64,8 @@ fn a_trail_goes_on_after_a_restart_and_behind_a_torn_line() {
     let text = std::fs::read_to_string(&path).expect("a trail");
     let last: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("it is whole");
     assert_eq!(last["n"], 3);
+    let said = verify(&[&path]);
+    assert!(said.contains("a crash has cut off") && said.contains("3 records, n 1 to 3"), "{said}");
 }
 
 #[test]
@@ -73,6 +88,7 @@ fn the_file_may_be_moved_away_or_deleted() {
     std::fs::rename(&path, &moved).expect("it can be moved");
     server.run("LTMC.LOCK two ada").int();
     assert_eq!(numbers(&lines(&path, 1)), [2]);
+    assert!(verify(&[&moved, &path]).contains("2 records, n 1 to 2"));
     std::fs::remove_file(&path).expect("it can be deleted");
     server.run("LTMC.LOCK three ada").int();
     assert_eq!(numbers(&lines(&path, 1)), [3]);
@@ -135,7 +151,8 @@ fn a_full_disk_blocks_or_drops_and_shows() {
     let server = auditing("write");
     server.run(&format!("CONFIG SET ltmc.audit-file {FULL}")).ok();
     server.run("LTMC.LOCK lock ada PX 60000").int();
-    wait_until("it shows", || server.run("LTMC.HEALTH").get("reasons").texts().contains(&"audit".to_string()));
+    let shows = || server.run("LTMC.HEALTH").get("reasons").texts().contains(&"audit".to_string());
+    wait_until("it shows", shows);
     fill(&server, has_refused);
     let refused = server.run("LTMC.LOCK other ada");
     assert!(refused.error().starts_with("LIMIT ltmc.audit-on-full"), "{refused:?}");
@@ -149,7 +166,8 @@ fn a_full_disk_blocks_or_drops_and_shows() {
     server.run("LTMC.LOCK more ada").int();
     let has_dropped = || shown(&server, "command outcome").iter().any(|line| line.starts_with("(dropped) integer "));
     wait_until("the trail says what was dropped", has_dropped);
-    wait_until("all is well", || server.run("LTMC.HEALTH").get("status").text() == "ok");
+    // A slow build may have other reasons left.
+    wait_until("it shows no more", || !shows());
 }
 
 #[test]

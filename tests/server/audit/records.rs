@@ -61,6 +61,18 @@ fn what_an_agent_that_is_gone_held_follows_from_its_end() {
 }
 
 #[test]
+fn what_a_session_owned_that_has_expired_follows_from_its_end() {
+    let server = auditing("write");
+    server.run("LTMC.SESSION.CREATE s PARTICIPANTS 1 ada").int();
+    server.run("LTMC.LOCK lock ada").int();
+    server.run("LTMC.SESSION.OWN s lock").int();
+    server.client().pipeline(&["PEXPIRE s 20", "DEBUG SLEEP 0.06", "EXISTS s"]);
+    wait_until("it is given back", || server.run("EXISTS lock").int() == 0);
+    let reactions = shown(&server, "class command cause").split_off(3);
+    assert_eq!(reactions, ["reaction session.ended -", "reaction lock.released 4"]);
+}
+
+#[test]
 fn the_end_of_a_lease_is_a_record() {
     let server = auditing("write");
     server.run("LTMC.LOCK lock ada PX 20").int();
@@ -140,6 +152,14 @@ fn values_are_counted_and_never_recorded() {
 }
 
 #[test]
+fn names_are_whole() {
+    let server = auditing("write");
+    let (key, owner, path) = ("k".repeat(1000), "o".repeat(256), "p".repeat(1000));
+    server.cmd(&["LTMC.LOCK", &key, &owner, "PATH", &path]).int();
+    assert_eq!(shown(&server, "key agent object"), [format!("{key} {owner} {path}")]);
+}
+
+#[test]
 fn the_trail_can_be_filtered_and_emptied() {
     let server = auditing("write");
     for owner in ["ada", "bob", "ada"] {
@@ -193,4 +213,58 @@ fn a_replica_records_what_it_does_itself() {
     replica.wait_synced(&primary);
     replica.run("LTMC.LOCK.CHECK lock 1").int();
     assert_eq!(shown(&replica, "command").split_off(1), ["LTMC.APPLY", "LTMC.LOCK.CHECK"]);
+}
+
+#[test]
+fn a_quarantine_and_a_repair_are_always_recorded() {
+    let server = auditing("denied");
+    server.run("LTMC.LOCK lock ada").int();
+    (0..3).for_each(|_| assert!(server.run("LTMC.DEBUG PANIC lock").is_error()));
+    server.run("LTMC.REPAIR lock").pairs();
+    let made = shown(&server, "class command key outcome");
+    assert!(made.contains(&"admin (quarantine) lock internal errors".to_string()), "{made:?}");
+    assert!(made.iter().any(|line| line.starts_with("admin LTMC.REPAIR lock")), "{made:?}");
+}
+
+#[test]
+fn what_a_client_applies_is_always_recorded() {
+    let source = Server::start();
+    let stream = replication_stream(&source, || drop(source.run("LTMC.LOCK lock ada")));
+    let apply = stream.iter().find(|command| command[0] == b"LTMC.APPLY").expect("it is replicated");
+    let server = auditing("denied");
+    server.cmd(apply).ok();
+    assert_eq!(shown(&server, "class command key outcome"), ["admin LTMC.APPLY lock ok"]);
+}
+
+#[test]
+fn what_ltmc_refuses_a_user_is_denied() {
+    let server = auditing("denied");
+    server.run("ACL SETUSER ada on >secret ~a:* +@all").ok();
+    server.run("CONFIG SET ltmc.bind-agent-to-user yes").ok();
+    let mut client = server.client();
+    client.auth("ada", "secret");
+    assert_eq!(client.run("LTMC.LOCK a:lock bob").error_code(), "DENIED");
+    // Redis itself refuses keys that it finds, and that is in ACL LOG.
+    assert!(client.run("LTMC.LOCK b:lock ada").is_error());
+    assert_eq!(shown(&server, "class command user agent outcome").split_off(1), ["denied LTMC.LOCK ada bob DENIED"]);
+}
+
+#[test]
+fn a_command_in_a_transaction_or_behind_a_guard_is_recorded_as_itself() {
+    let server = auditing("write");
+    let mut client = server.client();
+    client.run("MULTI").ok();
+    client.run("LTMC.LOCK lock ada");
+    client.run("LTMC.LOCK lock ada");
+    let fence = client.run("EXEC").array()[0].int();
+    client.run(&format!("LTMC.GUARD lock {fence} LTMC.SESSION.SET session field value")).int();
+    assert_eq!(
+        shown(&server, "n class command key cause"),
+        [
+            "1 write LTMC.LOCK lock -",
+            "2 write LTMC.LOCK lock -",
+            "3 write LTMC.GUARD lock -",
+            "4 write LTMC.SESSION.SET session -",
+        ]
+    );
 }

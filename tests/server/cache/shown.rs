@@ -223,7 +223,7 @@ fn a_scan_shows_everything_that_was_there_all_the_time() {
     let shown: Vec<&str> = odd.array()[1].array().iter().map(|entry| entry.get("tool").text()).collect();
     assert_eq!((shown.len(), shown.iter().all(|tool| *tool == "t1")), (50, true));
     assert!(server.run("LTMC.CACHE.SCAN c 0 COUNT 1000 TOOL none").array()[1].array().is_empty());
-    let beyond = server.run("LTMC.CACHE.SCAN c 9223372036854775807");
+    let beyond = server.run("LTMC.CACHE.SCAN c e9223372036854775807");
     assert_eq!((beyond.array()[0].text(), beyond.array()[1].array().len()), ("0", 0));
     // During a scan answers go, come, and come anew.
     let (mut cursor, mut seen) = ("0".to_string(), BTreeSet::new());

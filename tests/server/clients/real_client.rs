@@ -154,8 +154,7 @@ fn pipelines_and_transactions_work() {
 #[test]
 fn resp3_gives_maps_and_nulls() {
     let server = Server::start();
-    let url = format!("{}?protocol=resp3", server.url());
-    let mut a = redis::Client::open(url).unwrap().get_connection().unwrap();
+    let mut a = server.redis_at(&format!("{}?protocol=resp3", server.url()));
     let fence = lock(&mut a, "k", "a", &["PX", "600000", "META", "text"]).unwrap().unwrap();
     assert_eq!(lock(&mut a, "k", "b", &["BLOCK", "10"]).unwrap(), None);
     let info: Value = cmd("LTMC.LOCK.INFO").arg("k").query(&mut a).unwrap();

@@ -28,6 +28,21 @@ fn lock_info_tells_that_two_connections_hold_one_lock() {
 }
 
 #[test]
+fn connections_that_are_gone_make_room() {
+    let server = Server::start();
+    let mut first = server.client();
+    first.cmd(&["LTMC.LOCK", "lock", "worker"]).int();
+    for _ in 0..100 {
+        server.client().cmd(&["LTMC.LOCK", "lock", "worker"]).int();
+    }
+    let mut last = server.clients(3);
+    for client in &mut last {
+        client.cmd(&["LTMC.LOCK", "lock", "worker"]).int();
+    }
+    wait_until("the others have left", || connections(&server, "lock").0 == 4);
+}
+
+#[test]
 fn connections_follow_a_conversion() {
     let server = Server::start();
     let (mut one, mut other) = (server.client(), server.client());

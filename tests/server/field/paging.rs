@@ -257,12 +257,7 @@ fn a_cursor_that_no_call_answered_is_named() {
             "LTMC.CACHE.SCAN l" => (line.to_string(), None),
             _ => (format!("{line} CURSOR"), Some(format!("{line} LIMIT 0 5 CURSOR 0"))),
         };
-        for bad in ["x", "-1", "+1", "1.5", "18446744073709551616", "99999999999999999999999", "0-", "-", "1-6", "00x"]
-        {
-            // Hexadecimal digits in pairs are a name.
-            if bad == "18446744073709551616" && line.starts_with("LTMC.MSG.AGENTS") {
-                continue;
-            }
+        for bad in ["x", "-1", "+1", "1", "18446744073709551616", "0-", "-", "1-6", "00x", "t", "61", "t-1"] {
             let error = server.run(&format!("{cursor} {bad}"));
             let text = format!("cursor is '{bad}', allowed are 0 and what the call before answered as the next one");
             assert_eq!(error.error(), format!("ERR {text}"), "{line}");
@@ -288,8 +283,22 @@ fn a_cursor_that_no_call_answered_is_named() {
     }
     // A place behind all that is there.
     run(&server, "LTMC.TASK.ADD l t x");
-    for far in ["2", "9223372036854775807"] {
+    for far in ["t2", "t9223372036854775807"] {
         let reply = server.run(&format!("LTMC.TASK.LIST l CURSOR {far}"));
         assert_eq!((reply.array()[0].text(), reply.array()[1].array().len()), ("0", 0), "{far}");
     }
+}
+
+#[test]
+fn a_cursor_of_another_list_is_refused() {
+    let server = Server::start();
+    for name in ["t1", "t2"] {
+        run(&server, &format!("LTMC.TASK.ADD flow {name} x"));
+        run(&server, &format!("LTMC.CACHE.PUT cache tool [\"{name}\"] answer"));
+    }
+    let next = |line: &str| server.run(line).array()[0].text().to_string();
+    let (task, answer) = (next("LTMC.TASK.LIST flow CURSOR 0 COUNT 1"), next("LTMC.CACHE.SCAN cache 0 COUNT 1"));
+    assert!(server.run(&format!("LTMC.TASK.LIST flow CURSOR {answer}")).error().contains("cursor is"));
+    assert!(server.run(&format!("LTMC.CACHE.SCAN cache {task}")).error().contains("cursor is"));
+    assert_eq!(next(&format!("LTMC.CACHE.SCAN cache {answer}")), "0");
 }

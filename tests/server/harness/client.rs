@@ -2,16 +2,16 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::reply::{decode, encode, Reply};
 use super::shapes::Follower;
+use super::tls::{Certificates, Transport};
 use super::PATIENCE;
 
 /// A connection that can send without waiting for the reply. Dropping it closes the connection.
 pub struct Client {
-    stream: TcpStream,
+    stream: Transport,
     /// What has come in and was not consumed yet.
     buffer: Vec<u8>,
     /// RESP3 pushes that came in between replies.
@@ -33,7 +33,14 @@ impl Client {
     /// Connects to a port on this machine.
     #[track_caller]
     pub fn connect(port: u16) -> Client {
-        let mut client = Client::try_connect(port).unwrap_or_else(|e| panic!("cannot connect to port {port}: {e}"));
+        Client::connect_over(port, None)
+    }
+
+    /// The same, with TLS if there are certificates.
+    #[track_caller]
+    pub(super) fn connect_over(port: u16, tls: Option<&Certificates>) -> Client {
+        let client = Client::try_connect_over(port, tls);
+        let mut client = client.unwrap_or_else(|e| panic!("cannot connect to port {port}: {e}"));
         // Asked now: a blocked client cannot ask any more. An error means that it has to log in
         // first.
         client.learn_id();
@@ -42,8 +49,12 @@ impl Client {
 
     /// Connects without a first command.
     pub fn try_connect(port: u16) -> std::io::Result<Client> {
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_nodelay(true)?;
+        Client::try_connect_over(port, None)
+    }
+
+    /// The same, with TLS if there are certificates.
+    pub(super) fn try_connect_over(port: u16, tls: Option<&Certificates>) -> std::io::Result<Client> {
+        let stream = Transport::connect(port, tls)?;
         let (buffer, pushes, follower) = (Vec::new(), VecDeque::new(), Follower::default());
         Ok(Client { stream, buffer, pushes, consumed: 0, id: None, follower })
     }
@@ -212,10 +223,12 @@ impl Client {
         }
     }
 
-    /// Whether the server has not closed this connection yet.
+    /// Whether the server has not closed this connection yet. With TLS, its farewell is input like
+    /// any other.
     pub fn is_open(&self) -> bool {
-        let peeked = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut [0]));
-        let restored = self.stream.set_nonblocking(false);
+        let socket = self.stream.socket();
+        let peeked = socket.set_nonblocking(true).and_then(|()| socket.peek(&mut [0]));
+        let restored = socket.set_nonblocking(false);
         let open = match peeked {
             Ok(count) => count > 0,
             Err(e) => e.kind() == ErrorKind::WouldBlock,
@@ -232,8 +245,9 @@ impl Client {
     #[track_caller]
     pub fn arm_reset(&mut self) {
         self.send(&["PING"]);
-        self.stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        let unread = self.stream.peek(&mut [0]).expect("the server answers PING");
+        let socket = self.stream.socket();
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        let unread = socket.peek(&mut [0]).expect("the server answers PING");
         assert_eq!(unread, 1, "the server closed the connection");
     }
 
@@ -316,7 +330,7 @@ impl Client {
     fn fill(&mut self, deadline: Instant) -> std::io::Result<usize> {
         let left = deadline.saturating_duration_since(Instant::now());
         // Zero would mean "for ever".
-        self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        self.stream.socket().set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         let mut chunk = [0; 16 * 1024];
         let count = self.stream.read(&mut chunk)?;
         self.buffer.extend_from_slice(&chunk[..count]);

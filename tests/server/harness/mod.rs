@@ -8,6 +8,7 @@
 //!   reloaded.
 //! * [`replication_stream`] shows what a write sends to replicas.
 //! * [`Cluster`] starts a small cluster and moves slots.
+//! * [`Certificates`] make a server speak only TLS; all of the above then do too.
 //!
 //! Nothing in here waits for a time to pass: it waits for a condition, with a limit. Nothing links
 //! the `ltmc` library, whose allocator only works inside a server. Benches include this folder too,
@@ -24,6 +25,7 @@ mod reply;
 mod selftest;
 mod server;
 mod shapes;
+mod tls;
 
 pub use client::Client;
 pub use cluster::Cluster;
@@ -33,6 +35,7 @@ pub use replication::{replication_stream, show_stream, ReplicationTap, Stream};
 pub use reply::Reply;
 pub use server::{Builder, Server};
 pub use shapes::{check_reply, expect_forged_values, reference};
+pub use tls::Certificates;
 
 use std::time::{Duration, Instant};
 

@@ -73,7 +73,7 @@ pub struct ReplicationTap {
 impl ReplicationTap {
     #[track_caller]
     pub fn attach(server: &Server) -> ReplicationTap {
-        let mut client = Client::try_connect(server.port()).expect("a server that runs can be reached");
+        let mut client = server.try_client().expect("a server that runs can be reached");
         client.send(&["PSYNC", "?", "-1"]);
         let line = client.read_line();
         let offset = line.strip_prefix("+FULLRESYNC ").and_then(|rest| rest.split(' ').nth(1));

@@ -6,12 +6,13 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::client::Client;
 use super::process::{default_binary, free_port, module_path, Process, TempDir};
 use super::reply::Reply;
+use super::tls::Certificates;
 use super::{holds_within, wait_until};
 
 /// A start may have to load a module and a large file on a busy machine.
@@ -37,6 +38,7 @@ pub struct Builder {
     module_args: Vec<String>,
     config: Vec<(String, String)>,
     env: Vec<(String, String)>,
+    tls: Option<Arc<Certificates>>,
     /// A program that runs the server, with its arguments.
     wrapper: Vec<String>,
 }
@@ -69,6 +71,13 @@ impl Builder {
     /// A variable in the server's environment.
     pub fn env(mut self, name: &str, value: &str) -> Builder {
         self.env.push((name.to_string(), value.to_string()));
+        self
+    }
+
+    /// It speaks only TLS: to clients, which need a certificate, to replicas, and over the cluster
+    /// bus.
+    pub fn tls(mut self, certificates: &Arc<Certificates>) -> Builder {
+        self.tls = Some(certificates.clone());
         self
     }
 
@@ -110,11 +119,17 @@ impl Builder {
                 break;
             }
         }
+        if self.tls.is_some() && refusal.contains("Bad directive") {
+            refusal.insert_str(0, "The tests of TLS need a server that was built with TLS.\n");
+        }
         Err(refusal)
     }
 
     fn config_text(&self, port: u16) -> String {
-        let mut lines = vec![format!("port {port}")];
+        let mut lines = match &self.tls {
+            None => vec![format!("port {port}")],
+            Some(certificates) => certificates.config(port),
+        };
         // An own port for the cluster bus: the usual port + 10000 may be taken by another test's
         // server.
         if self.config.iter().any(|(name, value)| name == "cluster-enabled" && value == "yes") {
@@ -159,6 +174,7 @@ impl Server {
             module_args: Vec::new(),
             config: Vec::new(),
             env: Vec::new(),
+            tls: None,
             wrapper: Vec::new(),
         }
     }
@@ -199,7 +215,7 @@ impl Server {
         let Some(id) = self.process.as_ref().map(Process::id) else {
             return false;
         };
-        let Ok(mut client) = Client::try_connect(self.port) else {
+        let Ok(mut client) = self.try_client() else {
             return false;
         };
         match client.ask("INFO server") {
@@ -242,20 +258,36 @@ impl Server {
 
     /// For the `redis` crate and other real clients.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        let scheme = if self.spec.tls.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://127.0.0.1:{}/", self.port)
     }
 
     /// A connection of the `redis` crate.
     #[track_caller]
     pub fn redis(&self) -> redis::Connection {
-        let client = redis::Client::open(self.url()).expect("the address is well formed");
+        self.redis_at(&self.url())
+    }
+
+    /// The same with a URL that says more, as its protocol.
+    #[track_caller]
+    pub fn redis_at(&self, url: &str) -> redis::Connection {
+        let client = match &self.spec.tls {
+            None => redis::Client::open(url),
+            Some(certificates) => redis::Client::build_with_tls(url, certificates.for_redis(Some(certificates))),
+        };
+        let client = client.expect("the address is well formed");
         client.get_connection().unwrap_or_else(|e| panic!("the redis crate cannot connect: {e}"))
     }
 
     /// A new connection.
     #[track_caller]
     pub fn client(&self) -> Client {
-        Client::connect(self.port)
+        Client::connect_over(self.port, self.spec.tls.as_deref())
+    }
+
+    /// A new connection, without a first command.
+    pub(super) fn try_client(&self) -> std::io::Result<Client> {
+        Client::try_connect_over(self.port, self.spec.tls.as_deref())
     }
 
     /// `count` new connections.

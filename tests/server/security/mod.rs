@@ -9,6 +9,7 @@ mod acting;
 mod clients;
 mod guarded;
 mod keys;
+mod quotas;
 mod roles;
 
 /// All commands, as `reference.json` describes them.

@@ -7,6 +7,7 @@ use crate::command::engine::bindings::binding_for;
 use crate::command::engine::commit::{commit, commit_changes};
 use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::quotas;
 use crate::command::engine::requests::{answered, remember};
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
@@ -45,6 +46,19 @@ fn existing<'a, H: Host>(host: &'a mut H, key: Key) -> Result<&'a Buffer, Error>
 /// A write begins: first the chunk is ended if it has expired.
 fn begin<H: Host>(cx: &mut Cx<H>, key: Key, id: &[u8]) -> Result<(), Error> {
     end_if_expired(cx.node, cx.host, key, id)
+}
+
+/// Errs if an agent may not hold a chunk, with a content of this length if one is given.
+fn check_quota<H: Host>(
+    cx: &mut Cx<H>,
+    key: Key,
+    (id, bytes): (&[u8], Option<u64>),
+    registry: Option<&Bytes>,
+    agent: &[u8],
+) -> Result<(), Error> {
+    let stored = cx.host.read::<Buffer>(key)?;
+    let more = stored.map_or(bytes.unwrap_or(0), |stored| stored.state.held_more(agent, id, bytes));
+    quotas::check::<Buffer, H>(cx.node, cx.host, key, more, registry, agent)
 }
 
 /// Applies what was decided about a chunk, with the binding of its holder, evicts what has to go
@@ -158,6 +172,7 @@ pub fn allocate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     make_room(cx.node, cx.host, key, None)?;
     let (bounds, conditions) = (bounds(cx.node), conditions(cx));
     let allocating = Allocating { id: &id, agent, bytes, meta, lease_ms };
+    check_quota(cx, key, (&id, Some(bytes)), registry.as_ref(), agent)?;
     let buffer = current::<Buffer, H>(cx.node, cx.host, key)?;
     let allocated = decide::allocate(&buffer, allocating, &bounds, conditions)?;
     let events = buffer.first().into_iter().chain(allocated);
@@ -219,6 +234,7 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     make_room(cx.node, cx.host, key, None)?;
     let (bounds, conditions) = (bounds(cx.node), conditions(cx));
     let data = cx.blob(3);
+    check_quota(cx, key, (&id, Some(data.len() as u64)), registry.as_ref(), owner)?;
     let putting = Putting { id: &id, data, expected, pin, meta, ttl_ms };
     let buffer = current::<Buffer, H>(cx.node, cx.host, key)?;
     let (put, version) = decide::put(&buffer, putting, &bounds, conditions)?;
@@ -279,6 +295,7 @@ pub fn retain<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     let binding = binding_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
     begin(cx, key, id)?;
+    check_quota(cx, key, (id, None), registry.as_ref(), agent)?;
     let (bounds, conditions) = (bounds(cx.node), conditions(cx));
     let events = decide::retain(existing(cx.host, key)?, id, agent, &bounds, conditions)?;
     let is_new = !events.is_empty();
@@ -326,6 +343,7 @@ pub fn pin<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     let binding = binding_for::<Buffer, H>(cx.node, cx.host, key, registry.as_ref(), agent)?;
     begin(cx, key, id)?;
+    check_quota(cx, key, (id, None), registry.as_ref(), agent)?;
     let (bounds, conditions) = (bounds(cx.node), conditions(cx));
     let (events, until) = decide::pin(existing(cx.host, key)?, id, (agent, pinned_ms), &bounds, conditions)?;
     commit_chunk(cx, key, id, events, binding, None)?;

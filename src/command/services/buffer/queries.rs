@@ -6,7 +6,7 @@ use crate::command::engine::args::Args;
 use crate::command::engine::budget::{refuse_repeated, Budget};
 use crate::command::engine::commit::touch;
 use crate::command::engine::cx::{Cx, Outcome};
-use crate::command::engine::page::Paging;
+use crate::command::engine::page::{Items, Paging};
 use crate::command::host::{Host, Key};
 use crate::command::reply::Reply;
 use crate::domain::algorithm::xxhash::xxh64;
@@ -160,7 +160,7 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "AGENT" => agent = Some(args.id("AGENT")?),
-            _ => page = Paging::read(word, &mut args)?,
+            _ => page = Paging::read(Items::Chunks, word, &mut args)?,
         }
     }
     let (key, now, mut budget) = (cx.key(1), cx.now(), Budget::of(cx.node));

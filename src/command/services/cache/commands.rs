@@ -173,6 +173,7 @@ fn wait_for_answer<H: Host>(cx: &mut Cx<H>, options: GetArgs, block_ms: Millis) 
         max: Setting::CacheWaitersMax,
         what: "one more client waiting for this cache",
         block_ms,
+        principal: None,
     };
     let outcome = wait(cx, new, |queues, id| queues.fills.insert(id, waiter))?;
     // The lease of the computing client may have been noted before any client waited.

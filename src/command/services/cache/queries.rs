@@ -3,7 +3,7 @@
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::cx::{Cx, Outcome};
-use crate::command::engine::page::Cursor;
+use crate::command::engine::page::{Cursor, Items};
 use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::domain::algorithm::eviction::Policy;
@@ -136,7 +136,7 @@ pub fn top<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// `LTMC.CACHE.SCAN`
 pub fn scan<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::at(cx.spec, cx.args, 2);
-    let (mut cursor, mut tool) = (Cursor::<u64>::read(&mut args)?, None);
+    let (mut cursor, mut tool) = (Cursor::<u64>::read(Items::Answers, &mut args)?, None);
     while let Some(word) = args.option()? {
         match word {
             "COUNT" => cursor.read_count(&mut args)?,

@@ -9,6 +9,7 @@ use crate::command::engine::bindings::{alive, binding_always};
 use crate::command::engine::budget::Budget;
 use crate::command::engine::commit::{commit, commit_step};
 use crate::command::engine::cx::Cx;
+use crate::command::engine::quotas;
 use crate::command::engine::requests::{answered, remember};
 use crate::command::engine::service::Serve;
 use crate::command::engine::waiting::serve_retries;
@@ -218,12 +219,14 @@ fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, waiter: 
     true
 }
 
+/// The registry that a claim names.
+pub fn registry_of(claim: &ClaimArgs) -> Option<&Bytes> {
+    Some(&claim.registry).filter(|registry| !registry.is_empty())
+}
+
 /// Errs if the agent that claims is not alive in the registry that it names.
 fn check_agent<H: Host>(node: &Node, host: &mut H, key: Key, claim: &ClaimArgs) -> Result<(), Error> {
-    if claim.registry.is_empty() {
-        return Ok(());
-    }
-    alive(node, host, key, &claim.registry, &claim.agent).map(drop)
+    registry_of(claim).map_or(Ok(()), |registry| alive(node, host, key, registry, &claim.agent).map(drop))
 }
 
 /// Claims tasks for a worker, as far as they are there and fit into a reply. They are remembered
@@ -235,13 +238,15 @@ pub fn claim_tasks<H: Host>(
     claim: &ClaimArgs,
     request_id: Option<&RequestId>,
 ) -> Result<Vec<Fence>, Error> {
-    let mut binding = match &claim.registry {
+    let registry = registry_of(claim);
+    let mut binding = match registry {
         // A worker that names its registry is bound to it, in every mode.
-        registry if !registry.is_empty() => binding_always::<Flow, H>(node, host, key, registry, &claim.agent)?,
-        _ => None,
+        Some(registry) => binding_always::<Flow, H>(node, host, key, registry, &claim.agent)?,
+        None => None,
     };
+    let count = quotas::room::<Flow, H>(node, host, key, claim.count, registry, &claim.agent)?;
     let (mut fences, mut budget) = (Vec::new(), Budget::of(node));
-    while fences.len() < claim.count {
+    while fences.len() < count {
         let Some((event, fence)) = claim_one(node, host, key, claim, &mut budget)? else { break };
         let bound = binding.take().map(Change::Bound);
         let mut changes: SmallVec<[_; 2]> = [Change::Event(event)].into_iter().chain(bound).collect();

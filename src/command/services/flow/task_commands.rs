@@ -181,6 +181,7 @@ pub fn wait<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         max: Setting::TaskWaitersMax,
         what: "one more client waiting for an end",
         block_ms,
+        principal: None,
     };
     waiting::wait(cx, new, |queues, id| queues.completions.insert(id, waiter))
 }

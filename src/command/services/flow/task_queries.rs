@@ -5,7 +5,7 @@ use super::task_locks;
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::cx::{Cx, Outcome};
-use crate::command::engine::page::Paging;
+use crate::command::engine::page::{Items, Paging};
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
@@ -141,7 +141,7 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "STATE" => state = Some(args.word("STATE", &words)?),
-            _ => page = Paging::read(word, &mut args)?,
+            _ => page = Paging::read(Items::Tasks, word, &mut args)?,
         }
     }
     let (key, mut budget) = (cx.key(1), Budget::of(cx.node));

@@ -1,12 +1,15 @@
 //! The commands of workers: claiming tasks, and what becomes of them.
 
-use super::serve::{await_rate, bundle_of, claim_tasks, claims_reply, decide_due, existing, go_on, stored_claims};
+use super::serve::{
+    await_rate, bundle_of, claim_tasks, claims_reply, decide_due, existing, go_on, registry_of, stored_claims,
+};
 use super::task_commands::blob;
 use super::task_locks;
 use crate::command::engine::args::Args;
 use crate::command::engine::bindings::alive;
 use crate::command::engine::commit::commit;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::quotas;
 use crate::command::engine::requests::answered;
 use crate::command::engine::waiting::{wait, NewWait};
 use crate::command::host::{check_here, Host, Key};
@@ -94,6 +97,7 @@ fn claim_or_wait<H: Host>(cx: &mut Cx<H>, args: TaskClaimArgs) -> Result<Outcome
         return Ok(Outcome::Reply(Reply::Array(Vec::new())));
     };
     let TaskClaimArgs { claim, request_id, .. } = args;
+    let principal = quotas::principal(cx.node, key, registry_of(&claim), &claim.agent)?;
     let waiter = TaskWaiter { key: key.id(), args: claim, request_id };
     let new = NewWait {
         service: Service::Flow,
@@ -102,6 +106,7 @@ fn claim_or_wait<H: Host>(cx: &mut Cx<H>, args: TaskClaimArgs) -> Result<Outcome
         max: Setting::TaskWaitersMax,
         what: "one more client waiting for a task",
         block_ms,
+        principal,
     };
     let outcome = wait(cx, new, |queues, id| queues.tasks.insert(id, waiter))?;
     await_rate(cx.node, cx.host, key);
@@ -187,9 +192,9 @@ pub fn complete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Err(decide::no_flow()) };
     let event = work::complete(&stored.state, id, fence, result, at)?;
     let next = event.as_ref().and_then(|_| next_claim(&stored.state, id));
-    if let Some(next) = next.as_ref().filter(|next| asks_next && !next.registry.is_empty()) {
-        // Checked before the task is completed: if the answer is TRYAGAIN, nothing has changed.
-        check_here(cx.host, &[key, Key { db: key.db, name: &next.registry, arg: 0 }])?;
+    if let Some(next) = next.as_ref().filter(|_| asks_next) {
+        // Checked before the task is completed: if the answer is an error, nothing has changed.
+        check_next(cx, next, block_ms.is_some())?;
     }
     commit::<Flow, H>(cx.node, cx.host, key, event)?;
     match next {
@@ -201,6 +206,18 @@ pub fn complete<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             claim_or_wait(cx, TaskClaimArgs { claim, asks_registry: false, block_ms, request_id: None })
         }
     }
+}
+
+/// Errs if the worker that completes a task may not have another one, or not wait for it.
+fn check_next<H: Host>(cx: &mut Cx<H>, next: &ClaimArgs, waits: bool) -> Result<(), Error> {
+    let (key, registry) = (cx.key(1), registry_of(next));
+    if let Some(name) = registry {
+        check_here(cx.host, &[key, Key { db: key.db, name, arg: 0 }])?;
+    }
+    if waits {
+        quotas::principal(cx.node, key, registry, &next.agent)?;
+    }
+    quotas::check_exchange::<Flow, H>(cx.node, cx.host, key, registry, &next.agent)
 }
 
 /// The next claim of the worker that has a task: the same as before.

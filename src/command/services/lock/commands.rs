@@ -2,7 +2,9 @@
 //! are in `domain::lock`.
 
 use super::connections;
-use super::serve::{answered_on, check_room, commit_grant, expire, rank, recheck_owner, serve_request, wait, Placed};
+use super::serve::{
+    answered_on, check_quota, check_room, commit_grant, expire, rank, recheck_owner, serve_request, wait, Placed,
+};
 use crate::command::engine::args::Args;
 use crate::command::engine::bindings::{binding_for, bindings_for};
 use crate::command::engine::commit::{commit, commit_changes, commit_one};
@@ -97,6 +99,7 @@ pub fn lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Ok(Outcome::Reply((&answer).into()));
     }
     let binding = binding_for::<Lock, H>(cx.node, cx.host, key, options.registry.as_ref(), owner)?;
+    check_quota(cx.node, cx.host, &[key.id()], &options.request, options.registry.as_ref())?;
     let id = cx.node.waits.next_id();
     let rank = rank(cx.node, Class::Usual, options.priority, id);
     let behind = is_behind(cx.node, key, &options.request, rank);
@@ -105,7 +108,7 @@ pub fn lock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if decide::is_covered(&lock, &options.request) || (fits && !behind) {
         check_room(cx.node, &lock, &options.request)?;
         let (event, fence) = decide::take(&lock, &options.request, &mut cx.node.clock)?;
-        connections::note(cx.node, &event, options.request.client);
+        connections::note(cx.node, cx.host, &event, options.request.client);
         commit_grant(cx.node, cx.host, key, event, fence, options.request_id.as_ref(), binding)?;
         recheck_owner(cx.node, cx.host, key, &options.request.owner);
         return Ok(Outcome::Reply(Reply::number(fence)));
@@ -166,6 +169,7 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Ok(Outcome::Reply(Reply::Array(answers)));
     }
     bindings_for::<Lock, H>(cx.node, cx.host, &ids, options.registry.as_ref(), owner)?;
+    check_quota(cx.node, cx.host, &ids, &options.request, options.registry.as_ref())?;
     let id = cx.node.waits.next_id();
     let rank = rank(cx.node, Class::Usual, options.priority, id);
     let block_ms = options.block_ms;
@@ -303,7 +307,7 @@ pub fn convert<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Err(Error::usage("a stamp cannot be converted: it excludes nobody"));
     }
     if let Some((event, fence)) = decide::convert(&lock, token, mode, &mut cx.node.clock) {
-        connections::note(cx.node, &event, cx.host.client());
+        connections::note(cx.node, cx.host, &event, cx.host.client());
         commit_grant(cx.node, cx.host, key, event, fence, request_id.as_ref(), None)?;
         recheck_owner(cx.node, cx.host, key, &Bytes::from(owner));
         return Ok(Outcome::Reply(Reply::number(fence)));

@@ -2,6 +2,7 @@
 //! without knowing it, and `LTMC.LOCK.INFO` shows that. The connection that took it first stands in
 //! the grant; the node remembers those that took it again.
 
+use crate::command::host::Host;
 use crate::command::node::Node;
 use crate::domain::lock::{Grant, LockEvent};
 use std::collections::BTreeSet;
@@ -11,12 +12,11 @@ const CONNECTIONS_MAX: usize = 64;
 
 /// Notes what `client` brings about.
 #[inline]
-pub fn note(node: &mut Node, event: &LockEvent, client: u64) {
+pub fn note<H: Host>(node: &mut Node, host: &H, event: &LockEvent, client: u64) {
     let retaken = &mut node.retaken;
     match event {
         LockEvent::Reentered { fence, .. } => match retaken.get_mut(*fence) {
-            Some(clients) if clients.len() >= CONNECTIONS_MAX => {}
-            Some(clients) => drop(clients.insert(client)),
+            Some(clients) => add(host, clients, client),
             None => retaken.insert(*fence, BTreeSet::from([client])),
         },
         LockEvent::Converted { fence, new_fence, .. } => {
@@ -24,6 +24,16 @@ pub fn note(node: &mut Node, event: &LockEvent, client: u64) {
             clients.into_iter().for_each(|clients| retaken.insert(*new_fence, clients));
         }
         _ => {}
+    }
+}
+
+/// Those that are gone make room.
+fn add<H: Host>(host: &H, clients: &mut BTreeSet<u64>, client: u64) {
+    if clients.len() >= CONNECTIONS_MAX && !clients.contains(&client) {
+        clients.retain(|known| host.is_connected(*known));
+    }
+    if clients.len() < CONNECTIONS_MAX {
+        clients.insert(client);
     }
 }
 

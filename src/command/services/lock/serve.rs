@@ -6,6 +6,7 @@ use crate::command::engine::bindings::bindings_for;
 use crate::command::engine::commit::{commit_changes, commit_one, commit_step};
 use crate::command::engine::current::current;
 use crate::command::engine::cx::Cx;
+use crate::command::engine::quotas;
 use crate::command::engine::requests::{answered, remember};
 use crate::command::engine::service::Serve;
 use crate::command::engine::waiting::serve_retries;
@@ -72,6 +73,8 @@ pub fn wait<H: Host>(
     if block_ms.is_some() && waiter.keys.iter().any(|key| cx.node.queues.locks.waiting_for(key) as u64 >= max) {
         return Err(Error::limit("lock-waiters-max", "one more client waiting for this lock", max));
     }
+    let (first, owner) = ((&waiter.keys[0]).into(), &waiter.request.owner);
+    let principal = block_ms.map(|_| quotas::principal(cx.node, first, waiter.registry.as_ref(), owner)).transpose()?;
     let id = waiter.rank.waiter();
     if let Err(cycle) = stand(cx, waiter.clone()) {
         let ahead = LockWaiter { rank: rank(cx.node, Class::Ahead, waiter.priority, id), ..waiter };
@@ -96,7 +99,7 @@ pub fn wait<H: Host>(
         return Ok(Placed::Nowhere);
     };
     let keys = cx.node.queues.locks.waiter(id).map(|waiter| waiter.keys.clone()).unwrap_or_default();
-    cx.node.begin_wait(id, Service::Lock, keys.clone(), block_ms, cx.host);
+    cx.node.begin_wait(id, Service::Lock, keys.clone(), block_ms, principal.flatten(), cx.host);
     for key in &keys {
         watch(cx.node, cx.host, key);
     }
@@ -139,6 +142,22 @@ fn check_room_on<H: Host>(node: &Node, host: &mut H, key: Key, request: &Request
     decide::reenter(&stored.state, request, node.now()).map(drop)
 }
 
+/// Errs if the owner, as an agent of a registry, may not have a grant on each of these locks.
+pub fn check_quota<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    keys: &[KeyId],
+    request: &Request,
+    registry: Option<&Bytes>,
+) -> Result<(), Error> {
+    if !quotas::is_limited::<Lock>(node) {
+        return Ok(());
+    }
+    let mut is_new = |key: &KeyId| !HostLocks::new(host).with(key, |lock| decide::is_covered(lock, request));
+    let wanted: SmallVec<[(KeyId, u64); 1]> = keys.iter().map(|key| (key.clone(), is_new(key).into())).collect();
+    quotas::check_all::<Lock, H>(node, host, wanted.into_iter(), registry, &request.owner)
+}
+
 /// Grants what fits and has room.
 pub fn take<H: Host>(
     node: &mut Node,
@@ -150,7 +169,7 @@ pub fn take<H: Host>(
 ) -> Result<Fence, Error> {
     let lock = current::<Lock, H>(node, host, key)?;
     let (event, fence) = decide::take(&lock, request, &mut node.clock)?;
-    connections::note(node, &event, request.client);
+    connections::note(node, host, &event, request.client);
     commit_grant(node, host, key, event, fence, request_id, binding)?;
     Ok(fence)
 }
@@ -175,7 +194,8 @@ pub fn commit_grant<H: Host>(
     commit_changes::<Lock, H>(node, host, key, &mut changes)
 }
 
-/// Removes the grants whose leases have expired, and serves waiting clients.
+/// Before a command decides: removes the grants whose leases have expired, and serves waiting
+/// clients. That is not what the command is for.
 pub fn expire<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<(), Error> {
     let mut ends = expired(node, host, key)?;
     if ends.is_empty() {
@@ -214,7 +234,8 @@ impl Serve for Lock {
 
     /// Ends expired leases, and serves every client that can be served.
     fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, _has_changed: bool) -> Result<usize, Error> {
-        expire(node, host, key.into())?;
+        let mut ends = expired(node, host, key.into())?;
+        commit_changes::<Lock, H>(node, host, key.into(), &mut ends)?;
         if node.queues.locks.waiting_for(key) > 0 {
             node.serving(|node| serve(node, host, key));
         }
@@ -310,6 +331,7 @@ pub fn serve_request<H: Host>(node: &mut Node, host: &mut H, waiter: &LockWaiter
     // one of them.
     let (registry, owner) = (waiter.registry.as_ref(), &waiter.request.owner);
     let bindings = bindings_for::<Lock, H>(node, host, &waiter.keys, registry, owner)?;
+    check_quota(node, host, &waiter.keys, &waiter.request, registry)?;
     let mut grants = SmallVec::new();
     for (key, binding) in waiter.keys.iter().zip(bindings) {
         let fence = take(node, host, key.into(), &waiter.request, waiter.request_id.as_ref(), binding)?;
@@ -355,7 +377,7 @@ fn serve_conversion<H: Host>(
     let Some((event, new_fence)) = decide::convert(&lock, fence, waiter.request.mode, &mut node.clock) else {
         return Err(decide::stale(&lock, fence));
     };
-    connections::note(node, &event, waiter.client);
+    connections::note(node, host, &event, waiter.client);
     let answer = Answer::Integer(new_fence as i64);
     let answered = remember::<Lock, H>(node, host, key.into(), waiter.request_id.as_ref(), answer)?;
     let mut changes: SmallVec<[_; 2]> = [Change::Event(event)].into_iter().chain(answered).collect();

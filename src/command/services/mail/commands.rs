@@ -7,6 +7,7 @@ use crate::command::engine::bindings::binding_for;
 use crate::command::engine::commit::{commit, commit_changes};
 use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::quotas;
 use crate::command::engine::waiting::{wait, NewWait};
 use crate::command::host::Host;
 use crate::command::reply::Reply;
@@ -57,6 +58,7 @@ fn wait_for_messages<H: Host>(
     registry: Option<Bytes>,
     block_ms: Millis,
 ) -> Result<Outcome, Error> {
+    let principal = quotas::principal(cx.node, cx.key(1), registry.as_ref(), agent)?;
     let key = cx.key(1).id();
     let waiter = MailWaiter { key: key.clone(), line: (Bytes::from(agent), args.answer_to), args, registry };
     let new = NewWait {
@@ -66,6 +68,7 @@ fn wait_for_messages<H: Host>(
         max: Setting::MailWaitersMax,
         what: "one more client waiting for messages of this mailbox",
         block_ms,
+        principal,
     };
     wait(cx, new, |queues, id| queues.mails.insert(id, waiter))
 }

@@ -3,7 +3,7 @@
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::cx::{Cx, Outcome};
-use crate::command::engine::page::Paging;
+use crate::command::engine::page::{Items, Paging};
 use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::domain::mail::{Dead, Entry, Inbox, Mail};
@@ -31,7 +31,7 @@ pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
     let agent = args.id("agent")?;
-    let page = Paging::only(&mut args)?;
+    let page = Paging::only(Items::Messages, &mut args)?;
     show(cx, page.nothing(), |stored, budget| {
         let mail = &stored.state;
         let map = |(id, entry): &(Fence, &Entry)| {
@@ -57,7 +57,7 @@ pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn dead<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
-    let page = Paging::only(&mut args)?;
+    let page = Paging::only(Items::Letters, &mut args)?;
     show(cx, page.nothing(), |stored, budget| {
         let mail = &stored.state;
         let map = |(id, agent, dead): &(Fence, &[u8], &Dead)| {
@@ -124,7 +124,7 @@ fn receiver_map(mail: &Mail, agent: &[u8], id: Fence) -> Reply {
 pub fn agents<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("mail")?;
-    let page = Paging::<Bytes>::only(&mut args)?;
+    let page = Paging::<Bytes>::only(Items::Inboxes, &mut args)?;
     let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
     let Some(stored) = cx.host.read::<Mail>(key)? else { return Ok(Outcome::Reply(page.nothing())) };
     let (mails, key) = (&cx.node.queues.mails, key.id());

@@ -5,6 +5,7 @@ use crate::command::engine::bindings::binding_for;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::commit::{commit, commit_step};
 use crate::command::engine::current::current;
+use crate::command::engine::quotas;
 use crate::command::engine::service::Serve;
 use crate::command::host::{Host, Key};
 use crate::command::node::waits::UndeliveredGrant;
@@ -136,10 +137,12 @@ pub fn receive<H: Host>(
     registry: Option<&Bytes>,
 ) -> Result<Option<(Reply, Fence)>, Error> {
     let binding = binding_for::<Mail, H>(node, host, key, registry, agent)?;
+    let count = quotas::room::<Mail, H>(node, host, key, args.count, registry, agent)?;
+    let args = ReceiveArgs { count, ..*args };
     let mut budget = Budget::of(node);
     let Some(stored) = host.read::<Mail>(key)? else { return Ok(None) };
     let fits = |message: &Message| budget.takes(message.from.len() + message.payload.len());
-    let received = decide::receive(&stored.state, agent, args, fits, &mut node.clock);
+    let received = decide::receive(&stored.state, agent, &args, fits, &mut node.clock);
     let Some((event, fence)) = received else { return Ok(None) };
     let reply = told(&stored.state, &event);
     let mut changes: SmallVec<[_; 2]> = [Change::Event(event)].into_iter().chain(binding.map(Change::Bound)).collect();

@@ -7,6 +7,7 @@ use crate::command::engine::args::Args;
 use crate::command::engine::commit::{commit, touch};
 use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::quotas;
 use crate::command::engine::requests::answered;
 use crate::command::engine::waiting::{wait, NewWait};
 use crate::command::host::{Host, Key};
@@ -221,6 +222,7 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 fn wait_for_agent<H: Host>(cx: &mut Cx<H>, args: AgentClaimArgs, block_ms: Millis) -> Result<Outcome, Error> {
     let (key, since) = (cx.key(1).id(), cx.now());
     let AgentClaimArgs { claim, request_id, .. } = args;
+    let principal = quotas::principal(cx.node, cx.key(1), claim.registry.as_ref(), &claim.reference)?;
     let waiter = ClaimWaiter { key: key.clone(), args: claim, request_id, since };
     let new = NewWait {
         service: Service::Registry,
@@ -229,6 +231,7 @@ fn wait_for_agent<H: Host>(cx: &mut Cx<H>, args: AgentClaimArgs, block_ms: Milli
         max: Setting::ClaimWaitersMax,
         what: "one more client waiting for an agent",
         block_ms,
+        principal,
     };
     wait(cx, new, |queues, id| queues.claims.insert_claimer(id, waiter))
 }

@@ -4,7 +4,7 @@ use super::filter::FindArgs;
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::cx::{Cx, Outcome};
-use crate::command::engine::page::{Page, Paging};
+use crate::command::engine::page::{Items, Page, Paging};
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
@@ -114,7 +114,7 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     while let Some(word) = args.option()? {
         match word {
             "STATUS" => status = Some(Status::ALL[args.word("STATUS", &Status::WORDS)?]),
-            _ => page = Paging::read(word, &mut args)?,
+            _ => page = Paging::read(Items::Agents, word, &mut args)?,
         }
     }
     let key = cx.key(1);

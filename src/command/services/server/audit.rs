@@ -6,7 +6,7 @@ use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::Host;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
-use crate::domain::value::bytes::printable;
+use crate::domain::value::bytes::whole_printable;
 use crate::domain::Error;
 use crate::observe::audit::trail::Entry;
 use crate::observe::audit::{Class, Record};
@@ -74,19 +74,20 @@ pub fn audit<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 
 fn record_map(node: &str, entry: &Entry) -> Reply {
     let record = &entry.record;
-    let text = |bytes: &Option<Box<[u8]>>| bytes.as_deref().map_or(Reply::Nil, |bytes| Reply::text(printable(bytes)));
+    let text =
+        |bytes: &Option<Box<[u8]>>| bytes.as_deref().map_or(Reply::Nil, |bytes| Reply::text(whole_printable(bytes)));
     Reply::map([
         ("n", Reply::number(record.n)),
         ("at_ms", Reply::number(record.at)),
         ("node", Reply::text(node.to_string())),
-        ("user", record.caller.user.as_deref().map_or(Reply::Nil, |user| Reply::text(printable(user)))),
+        ("user", record.caller.user.as_deref().map_or(Reply::Nil, |user| Reply::text(whole_printable(user)))),
         ("client", Reply::number_or_nil(record.caller.client)),
         ("addr", record.caller.addr.as_deref().map_or(Reply::Nil, |addr| Reply::text(addr.to_string()))),
         ("agent", text(&record.subject.agent)),
         ("command", Reply::text(record.command.to_string())),
         ("class", Reply::text(record.class.word())),
         ("db", Reply::number(record.db.into())),
-        ("key", text(&record.key)),
+        ("key", record.key.as_deref().map_or(Reply::Nil, |key| Reply::text(whole_printable(key)))),
         ("object", text(&record.subject.object)),
         ("before", Reply::number_or_nil(record.before)),
         ("after", Reply::number_or_nil(record.after)),

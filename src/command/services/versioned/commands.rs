@@ -7,7 +7,7 @@ use crate::command::engine::bindings::binding_for;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::commit::{commit, commit_changes, commit_one};
 use crate::command::engine::cx::{Cx, Outcome};
-use crate::command::engine::page::Paging;
+use crate::command::engine::page::{Items, Paging};
 use crate::command::engine::requests::{answered, remember};
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
@@ -259,7 +259,7 @@ pub fn checkpoint<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 pub fn checkpoints<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let page = Paging::only(&mut args)?;
+    let page = Paging::only(Items::Checkpoints, &mut args)?;
     let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
     let value = live::<S, H>(cx.node, cx.host, key)?;
     let checkpoints = value.into_iter().flat_map(|value| value.history().checkpoints_from(page.start()));

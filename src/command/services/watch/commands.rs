@@ -80,6 +80,6 @@ fn wait<H: Host>(cx: &mut Cx<H>, watcher: Watcher, block_ms: u64) -> Result<Outc
     let id = cx.node.waits.next_id();
     let keys: SmallVec<[KeyId; 1]> = watcher.keys.iter().map(|(key, _)| key.clone()).collect();
     cx.node.watchers.insert(id, watcher);
-    cx.node.begin_wait(id, Service::Watch, keys, block_ms, cx.host);
+    cx.node.begin_wait(id, Service::Watch, keys, block_ms, None, cx.host);
     Ok(Outcome::Waits)
 }
