@@ -177,6 +177,8 @@ pub fn check(flow: &Flow) -> Result<(), Invariant> {
     rule(is_time(flow.created_at) && are_options(&flow.options), "its options are out of bounds")?;
     rule(flow.last_fence == 0 || check_fence(flow.last_fence).is_ok(), "the last fence is out of bounds")?;
     rule(are_totals(&flow.totals), "its totals are out of bounds")?;
+    let known = flow.totals.forgotten.iter().fold(flow.tasks.len() as u64, |sum, count| sum.saturating_add(*count));
+    rule(known <= flow.totals.added, "there are more tasks than were added")?;
     rule(flow.cancelled.is_none_or(|swept| swept <= flow.last_no), "more was cancelled than there was")?;
     rule(flow.tasks.len() <= FLOW_TASKS_END && flow.last_no < FENCE_END, "it has too many tasks")?;
     let rate = flow.options.rate.map_or(0, |rate| rate.claims as usize);

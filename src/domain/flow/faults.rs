@@ -67,6 +67,15 @@ mod tests {
     }
 
     #[test]
+    fn more_tasks_than_were_added_are_no_flow() {
+        let mut stored = flow(8);
+        stored.state.totals.forgotten[0] += 1;
+        assert_eq!(stored.check().map_err(|broken| broken.0), Err("there are more tasks than were added".into()));
+        stored.state.totals.added += 1;
+        assert_eq!(stored.check(), Ok(()));
+    }
+
+    #[test]
     fn each_break_of_a_flow_is_noticed_and_mended() {
         assert_breaks_are_mended(&flow(20));
         assert_breaks_are_mended(&flow(300));

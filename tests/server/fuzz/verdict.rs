@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{has_valgrind, number};
+use crate::faults::frames;
 use crate::harness::*;
 
 /// What a server may use: far more than the values of a run take.
@@ -58,8 +59,29 @@ pub fn check_same(leg: &str, primary: &Server, replica: &Server) {
         primary.dataset().is_seen_as(&replica.dataset())
     });
     if !is_alike {
+        explain_differences(primary, replica);
         replica.wait_synced(primary);
         assert_same(leg, &primary.dataset(), &replica.dataset());
+    }
+}
+
+/// Prints what both hold under the keys that differ.
+fn explain_differences(primary: &Server, replica: &Server) {
+    for db in ["0", "1"] {
+        let mut clients = [primary.client(), replica.client()];
+        clients.iter_mut().for_each(|client| client.cmd(&["SELECT", db]).ok());
+        for key in clients[0].run("KEYS *").array() {
+            let mut ask = |words: [&[u8]; 2]| clients.each_mut().map(|client| client.cmd(&words));
+            let dumps = ask([b"DUMP", key.bytes()]);
+            if dumps[0] == dumps[1] {
+                continue;
+            }
+            for dump in dumps.iter().filter(|dump| !dump.is_nil()) {
+                let frame = frames(dump.bytes()).into_iter().next().unwrap_or(0..0);
+                let shown = clients[0].cmd(&[b"LTMC.EXPLAIN", &dump.bytes()[frame]]);
+                eprintln!("db {db}, {}: {shown:?}", key.bytes().escape_ascii());
+            }
+        }
     }
 }
 
