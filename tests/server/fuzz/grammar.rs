@@ -78,7 +78,7 @@ impl Seen {
     }
 }
 
-/// Adds the fence, the version and the id that a reply begins with. They come before what was named.
+/// Adds the fence, the version and the id that a reply begins with, before what was named.
 fn add_to(story: &mut Story, reply: &Reply) {
     match reply {
         Reply::Int(number) => {
