@@ -150,8 +150,8 @@ pub fn json(bytes: &[u8]) {
     }
 }
 
-/// Operations on a document. Parts are separated by zero bytes: the document, then path and value in
-/// turn. What they did is undone by what they gave back.
+/// Operations on a document. Parts are separated by zero bytes: the document, then path and value
+/// in turn. What they did is undone by what they gave back.
 pub fn edits(bytes: &[u8]) {
     let mut room = Room::new(BYTES_MAX, DEPTH_MAX);
     let mut parts = bytes.split(|byte| *byte == 0);

@@ -11,9 +11,12 @@ const MEMORY_MAX: i64 = 256 << 20;
 /// How long a primary and a replica may take to be alike: what time brings needs a moment.
 const ALIKE_WITHIN: Duration = Duration::from_secs(15);
 
-/// How long an answer may take. A server under valgrind is slow.
+/// How long an answer may take. A server under valgrind is slow, and so is a module that is not
+/// optimised, if values are large.
 fn patience_ms() -> u64 {
-    number("LTMC_FUZZ_PATIENCE_MS").unwrap_or(if has_valgrind() { 60_000 } else { 5_000 })
+    let is_optimised = std::env::var_os("LTMC_MODULE").is_some();
+    let usual = if has_valgrind() { 60_000 } else { 5_000 };
+    number("LTMC_FUZZ_PATIENCE_MS").unwrap_or(if is_optimised { usual } else { usual.max(20_000) })
 }
 
 #[track_caller]

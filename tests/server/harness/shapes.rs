@@ -263,8 +263,8 @@ thread_local! {
     static VALUES_ARE_FORGED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// From now on this test may see any times and fences, and texts that should be JSON and are not: it
-/// makes values that no server would.
+/// From now on this test may see any times and fences, and texts that should be JSON and are not:
+/// it makes values that no server would.
 pub fn expect_forged_values() {
     VALUES_ARE_FORGED.set(true);
 }
