@@ -138,6 +138,8 @@ pub fn start(ctx: Ctx, node: &mut Node) -> Result<(), String> {
             // Nothing is held up by it, and LTMC.HEALTH shows it.
             IS_FAILING.store(true, Relaxed);
             FAILURES.fetch_add(1, Relaxed);
+            let file = Some(TrailFile::unopened(Path::new(&path)));
+            hand_over([Item::Switch(Box::new(Switch { file, chain: None }))]);
             ctx.log("warning", &format!("LTMC: ltmc.audit-file: {refusal}"));
             Ok(())
         }
@@ -278,7 +280,7 @@ fn run() {
         let is_written = written.is_ok();
         finish_write(lines, written);
         if let Some(next) = take_switch() {
-            switch(&next, file.as_ref().map_or(Ok(()), TrailFile::sync));
+            switch(&next, file.as_mut());
             file = next.file;
         }
         let mut queue = lock(&QUEUE);
@@ -338,21 +340,31 @@ fn take_switch() -> Option<Switch> {
     }
 }
 
-/// From here on the lines go to another file. What the one before has refused is lost.
-fn switch(next: &Switch, synced: io::Result<()>) {
-    if let Some(trail) = lock(&TRAIL).as_mut() {
-        let lost = trail.take_unwritten().len();
+/// From here on the lines go to another file. What the one before refuses goes into the next, if
+/// that has no trail of its own.
+fn switch(next: &Switch, before: Option<&mut TrailFile>) {
+    let lines = {
+        let mut trail = lock(&TRAIL);
+        let Some(trail) = trail.as_mut() else { return };
+        // The event loop may have made lines since the last write.
+        let lines = trail.take_unwritten();
         trail.has_file(next.file.is_some(), next.chain.as_deref());
-        UNWRITTEN_BYTES.store(0, Relaxed);
-        IS_FAILING.store(false, Relaxed);
-        match synced {
-            _ if lost > 0 => {
-                log(&format!("LTMC: {lost} bytes of the audit trail could not be written to its last file"))
-            }
-            Err(error) => log(&format!("LTMC: the last file of the audit trail may not outlast a crash: {error}")),
-            Ok(()) => {}
-        }
+        lines
+    };
+    let written = match before {
+        Some(file) => append(Some(&mut *file), &lines).and_then(|()| file.sync()),
+        None => Ok(()),
+    };
+    if let Err(error) = written {
+        let goes_on = next.file.is_some() && next.chain.is_none();
+        let lost = if goes_on { 0 } else { lines.len() };
+        log(&format!("LTMC: the last file of the audit trail is left, {lost} bytes for it are lost: {error}"));
+        lock(&TRAIL).iter_mut().filter(|_| goes_on).for_each(|trail| trail.give_back(lines.clone()));
     }
+    UNWRITTEN_BYTES.store(lock(&TRAIL).as_ref().map_or(0, Trail::unwritten_bytes), Relaxed);
+    let is_open = next.file.as_ref().is_none_or(TrailFile::is_open);
+    IS_FAILING.store(!is_open, Relaxed);
+    lock(&QUEUE).has_lines = true;
 }
 
 fn append(file: Option<&mut TrailFile>, lines: &str) -> io::Result<()> {

@@ -156,11 +156,9 @@ impl MemoryHost {
     pub fn expire_if_needed(&mut self, key: &KeyId) {
         let expired = matches!(self.keys.get(key), Some((_, Some(end))) if *end <= self.now);
         if expired {
-            let remains = match &self.keys[key].0 {
-                Value::Ours(held) => remains_of(&**held, self.now),
-                Value::Foreign => None,
-            };
-            self.expired.extend(remains.map(|remains| (key.clone(), remains)));
+            if let Value::Ours(held) = &self.keys[key].0 {
+                self.expired.extend(remains_of(&**held, self.now).map(|remains| (key.clone(), remains)));
+            }
             self.delete(key);
             self.log.push(Fact::Vanished(key.clone()));
         }

@@ -207,7 +207,8 @@ pub fn expired(node: &mut Node, key: Key, event: &'static str) {
     node.audit.begin(None);
     if node.settings.audit_level() >= AuditLevel::Write {
         let at = node.now();
-        let changed = Changed { key: key.id(), event: Some(event), ..Changed::default() };
+        let key = KeyId { db: key.db, name: key_name(key.name) };
+        let changed = Changed { key, event: Some(event), ..Changed::default() };
         node.audit.changed(at, changed);
     }
 }

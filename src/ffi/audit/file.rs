@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 /// The file, open for appending.
 pub struct TrailFile {
     path: PathBuf,
-    file: File,
+    /// `None` if it could not be opened yet.
+    file: Option<File>,
     /// Whether the last line in it is torn.
     is_torn: bool,
 }
@@ -23,13 +24,18 @@ impl TrailFile {
         let file = open_to_append(&path).map_err(|error| refused(&error))?;
         let tail = tail_of(&file).map_err(|error| refused(&error))?;
         let tail = last_line::read(&tail).map_err(|error| refused(&error))?;
-        Ok((Self { path, file, is_torn: tail.is_torn }, tail.last))
+        Ok((Self { path, file: Some(file), is_torn: tail.is_torn }, tail.last))
+    }
+
+    /// A file that cannot be opened now. It is tried again with each line.
+    pub fn unopened(path: &Path) -> Self {
+        Self { path: path.into(), file: None, is_torn: false }
     }
 
     /// Opens the file of the same name anew.
     pub fn reopen(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
-        Ok(Self { file: open_to_append(&path)?, path, is_torn: false })
+        Ok(Self { file: Some(open_to_append(&path)?), path, is_torn: false })
     }
 
     /// Appends whole lines: all of them, or none. If the file was moved away or deleted, a new one
@@ -38,30 +44,37 @@ impl TrailFile {
         if !self.is_in_place()? {
             *self = Self::reopen(&self.path)?;
         }
-        let before = self.file.metadata()?.len();
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let before = file.metadata()?.len();
         let line_end = if self.is_torn { "\n" } else { "" };
-        let written = self.file.write_all(line_end.as_bytes()).and_then(|()| self.file.write_all(lines.as_bytes()));
+        let written = file.write_all(line_end.as_bytes()).and_then(|()| file.write_all(lines.as_bytes()));
         match &written {
             Ok(()) => self.is_torn = false,
             // What a full disk has taken of it goes again.
-            Err(_) => self.is_torn |= self.file.set_len(before).is_err(),
+            Err(_) => self.is_torn |= file.set_len(before).is_err(),
         }
         written
     }
 
+    /// Whether it could be opened.
+    pub fn is_open(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Has the lines outlast a crash of the machine.
     pub fn sync(&self) -> io::Result<()> {
-        if self.file.metadata()?.is_file() {
-            self.file.sync_data()?;
+        match &self.file {
+            Some(file) if file.metadata()?.is_file() => file.sync_data(),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether the file still has its name.
     fn is_in_place(&self) -> io::Result<bool> {
+        let Some(file) = &self.file else { return Ok(false) };
         let id = |of: &Metadata| (of.dev(), of.ino());
         match std::fs::metadata(&self.path) {
-            Ok(named) => Ok(id(&named) == id(&self.file.metadata()?)),
+            Ok(named) => Ok(id(&named) == id(&file.metadata()?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }

@@ -77,8 +77,8 @@ pub fn shown(outcome: &Result<Outcome, Code>) -> String {
 pub fn comparable(reply: Reply) -> Reply {
     match reply {
         Reply::Map(fields) => {
-            // No agent holds anything here: another model is for that. What the node alone counts is gone
-            // with each of its restarts.
+            // No agent holds anything here: another model is for that. What the node alone counts
+            // is gone with each of its restarts.
             let is_left_out = |name: &str| ["phi", "memory_bytes", "holds", "beats_without_epoch"].contains(&name);
             let fields = fields.into_iter().filter(|(name, _)| !is_left_out(name));
             let sorted = |(name, value)| match value {

@@ -130,6 +130,56 @@ fn a_file_that_cannot_be_used_stops_the_load_or_is_reported() {
     assert!(refused.error().contains("none of an audit trail"), "{refused:?}");
 }
 
+#[test]
+fn a_change_of_files_loses_no_record() {
+    let mut server = with_file();
+    let mut client = server.client();
+    for round in 0..50 {
+        let lock = format!("LTMC.LOCK lock-{round} ada");
+        client.pipeline(&[&lock, &lock, &lock, "LTMC.AUDIT LEN", "LTMC.AUDIT ROTATE"]);
+    }
+    server.stop();
+    assert_eq!(numbers(&lines(&trail_of(&server), 150)), (1..=150).collect::<Vec<u64>>());
+}
+
+#[test]
+fn what_a_file_has_refused_goes_into_the_next_one() {
+    let server = auditing("write");
+    server.run(&format!("CONFIG SET ltmc.audit-file {FULL}")).ok();
+    (0..20).for_each(|n| assert!(server.run(&format!("LTMC.LOCK lock-{n} ada")).int() > 0));
+    let is_failing = || server.run("LTMC.HEALTH").get("reasons").texts().contains(&"audit".to_string());
+    wait_until("it shows", is_failing);
+    server.run("CONFIG SET ltmc.audit-file trail.jsonl").ok();
+    assert_eq!(numbers(&lines(&trail_of(&server), 22)), (1..=22).collect::<Vec<u64>>());
+}
+
+#[test]
+fn a_file_that_can_be_opened_later_is_used_then() {
+    let server = Server::builder()
+        .arg("ltmc.audit", "write")
+        .arg("ltmc.audit-on-full", "drop")
+        .arg("ltmc.audit-file", "later/trail.jsonl")
+        .start();
+    server.run("LTMC.LOCK one ada").int();
+    let is_failing = || server.run("LTMC.HEALTH").get("reasons").texts().contains(&"audit".to_string());
+    wait_until("a line was refused", || server.info_int("ltmc", "ltmc_audit_failures") > 1);
+    assert!(is_failing());
+    std::fs::create_dir(server.dir().join("later")).expect("a folder");
+    assert_eq!(numbers(&lines(&server.dir().join("later/trail.jsonl"), 1)), [1]);
+    wait_until("all is well", || !is_failing());
+}
+
+#[test]
+fn a_very_long_key_makes_no_line_that_cannot_be_read_again() {
+    let mut server = with_file();
+    server.cmd(&["LTMC.SESSION.CREATE", &"k".repeat(1_000_000), "PX", "50"]).int();
+    wait_until("it has ended", || server.run("DBSIZE").int() == 0);
+    lines(&trail_of(&server), 2);
+    server.restart();
+    server.run("LTMC.LOCK lock ada").int();
+    assert_eq!(numbers(&lines(&trail_of(&server), 3)), [1, 2, 3]);
+}
+
 /// Fills the trail of a server whose file takes nothing, until `is_full` says so of some replies.
 #[track_caller]
 fn fill(server: &Server, is_full: impl Fn(&[Reply]) -> bool) {

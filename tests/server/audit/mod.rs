@@ -41,7 +41,7 @@ fn trail_of(server: &Server) -> PathBuf {
 #[track_caller]
 fn lines(path: &std::path::Path, count: usize) -> Vec<Value> {
     let read = || std::fs::read_to_string(path).unwrap_or_default();
-    wait_until(&format!("{count} lines"), || read().lines().count() >= count);
+    wait_until(&format!("{count} lines"), || read().lines().count() >= count && read().ends_with('\n'));
     let text = read();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
     assert_eq!(lines.len(), count, "{text}");
