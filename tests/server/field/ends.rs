@@ -422,25 +422,3 @@ fn watchers_get_what_a_transaction_wrote_that_took_longer_than_the_key_lasted() 
         assert!(events[0].contains("context.changed") && events[1].contains("context.ended"), "{events:?}");
     }
 }
-
-#[test]
-fn a_lease_that_ends_beside_a_longer_one_ends_though_nobody_waits() {
-    let mut server = Server::builder().durable().start();
-    let grants = |server: &Server| server.info_int("ltmc", "ltmc_grants");
-    for restart in [false, true] {
-        server.run("CONFIG SET notify-keyspace-events KEAd").ok();
-        let mut listener = server.client();
-        listener.run("SUBSCRIBE __keyspace@0__:k");
-        run(&server, "LTMC.LOCK k ada SHARED PX 600");
-        run(&server, "LTMC.LOCK k bob SHARED PX 60000");
-        assert_eq!(grants(&server), 2);
-        if restart {
-            server.kill();
-            server.start_again();
-        } else {
-            told(&mut listener, "lock.expired", 1);
-        }
-        wait_until("it is gone", || grants(&server) == 1);
-        run(&server, "DEL k");
-    }
-}
