@@ -127,6 +127,7 @@ const COMMANDS: &[(&str, i64, &[&str])] = &[
     ("ltmc.explain", -2, &["readonly"]),
     ("ltmc.repair", 2, &["write", "admin"]),
     ("ltmc.trace", -2, &["readonly", "admin", "stale"]),
+    ("ltmc.audit", -2, &["readonly", "admin", "stale"]),
     ("ltmc.debug", -2, &["write", "admin"]),
 ];
 
