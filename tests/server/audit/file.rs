@@ -213,7 +213,7 @@ fn a_full_disk_blocks_or_drops_and_shows() {
     server.run("LTMC.LOCK other ada").int();
 
     server.cmd(&["CONFIG", "SET", "ltmc.audit-file", ""]).ok();
-    // Records are dropped until the thread has worked off what was full; the next one says how many.
+    // Records are dropped until the thread has caught up; the next one says how many.
     let has_dropped = || {
         server.run("LTMC.LOCK more ada").int();
         shown(&server, "command outcome").iter().any(|line| line.starts_with("(dropped) integer "))
