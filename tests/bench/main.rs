@@ -64,7 +64,7 @@ impl Options {
 
 type Bench = (&'static str, fn(&Options));
 
-const BENCHES: [Bench; 22] = [
+const BENCHES: [Bench; 23] = [
     ("locks-pairs", throughput::lock_pairs),
     ("locks-audited", throughput::audited_lock_pairs),
     ("locks-check-renew", throughput::single_commands),

@@ -343,7 +343,8 @@ fn a_session_that_is_gone_right_after_a_reload_takes_nothing_from_its_owners() {
     let mut client = server.client();
     client.send(&[b"RESTORE".to_vec(), b"r".to_vec(), b"0".to_vec(), dump]);
     client.send_line("DEL r");
-    (client.recv().ok(), client.recv().int());
+    client.recv().ok();
+    client.recv().int();
     wait_for_a_round(&server);
     assert_eq!(server.run("EXISTS l").int(), 1);
 }

@@ -156,7 +156,7 @@ pub fn service_in(story: &Story) -> Option<&'static str> {
 pub fn any_command(rng: &mut Prng, service: Option<&str>) -> &'static Value {
     let fits = |command: &&Value| service.is_none_or(|service| command["service"] == service);
     let all: Vec<&'static Value> = reference().values().filter(fits).collect();
-    *rng.pick(&all)
+    rng.pick::<&'static Value>(&all)
 }
 
 /// One command in the making.

@@ -112,7 +112,7 @@ impl Drop for Journal {
 fn shown(args: &[Vec<u8>]) -> String {
     let show = |arg: &Vec<u8>| match arg.len() {
         0 => "''".to_string(),
-        0..=BYTES_SHOWN => arg.escape_ascii().to_string(),
+        1..=BYTES_SHOWN => arg.escape_ascii().to_string(),
         length => format!("{}...({length} bytes)", arg[..BYTES_SHOWN].escape_ascii()),
     };
     let mut words: Vec<String> = args.iter().take(ARGS_SHOWN).map(show).collect();

@@ -57,7 +57,7 @@ fn the_redis_crate_works_in_a_cluster_under_each_role() {
     let urls = || cluster.nodes.iter().map(|node| format!("redis://127.0.0.1:{}", node.port()));
     for (role, line) in WORK {
         let builder = redis::cluster::ClusterClient::builder(urls().take(1));
-        let client = builder.username(role.to_string()).password("change-me".to_string()).build().expect("a client");
+        let client = builder.username(role).password("change-me").build().expect("a client");
         let mut connection = client.get_connection().expect(role);
         for team in ["team", "team}:other{"] {
             let () = command(line, &format!("{{{team}}}:{role}")).query(&mut connection).expect(role);
