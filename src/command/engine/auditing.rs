@@ -247,12 +247,13 @@ fn subject(kept: &Kept) -> Subject {
     let args = starts.zip(&kept.ends).map(|(start, (end, _))| &kept.bytes[start as usize..*end as usize]);
     let args: Vec<&[u8]> = args.collect();
     let leaves = Walk::new(kept.spec, &args).leaves();
-    let first = |is_it: fn(&Leaf) -> bool| leaves.iter().find(|leaf| is_it(leaf)).map(|leaf| Box::from(args[leaf.at]));
+    let first =
+        |is_it: &dyn Fn(&Leaf) -> bool| leaves.iter().find(|leaf| is_it(leaf)).map(|leaf| Box::from(args[leaf.at]));
     let values = leaves.iter().filter(|leaf| VALUES.contains(&leaf.name));
     Subject {
-        agent: Walk::new(kept.spec, &args).actors().first().map(|at| Box::from(args[*at])),
-        object: first(|leaf| OBJECTS.contains(&leaf.name) && leaf.token != Some(REQID)),
-        reqid: first(|leaf| leaf.token == Some(REQID)),
+        agent: first(&|leaf| leaf.is_actor(&leaves)),
+        object: first(&|leaf| OBJECTS.contains(&leaf.name) && leaf.token != Some(REQID)),
+        reqid: first(&|leaf| leaf.token == Some(REQID)),
         bytes: values.map(|leaf| u64::from(kept.ends[leaf.at].1)).sum::<u64>() + kept.beyond,
     }
 }

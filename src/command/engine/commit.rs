@@ -66,6 +66,7 @@ fn change<E: Serve, H: Host>(
         return Ok(None);
     }
     let mut plan = E::plan(node, host, key, changes)?;
+    let audited = auditing::foresee::<E, H>(node, host, key, changes);
     if host.read::<E>(key)?.is_none() {
         if E::GIVES_WAY {
             node.evictable_keys.insert(key.id());
@@ -74,7 +75,6 @@ fn change<E: Serve, H: Host>(
             create::<E, H>(node, host, key)?;
         }
     }
-    let audited = auditing::foresee::<E, H>(node, host, key, changes);
     let expiry = change_value::<E, H>(node, host, key, changes)?;
     if let Some(audited) = audited {
         auditing::note::<E, H>(node, host, key, audited);

@@ -43,6 +43,16 @@ pub struct Leaf {
     pub acting: Acting,
 }
 
+impl Leaf {
+    /// Whether the caller says with it who it is, among all values of the command.
+    pub fn is_actor(&self, all: &[Leaf]) -> bool {
+        match self.acting {
+            Acting::With(word) => all.iter().any(|leaf| leaf.token == Some(word)),
+            acting => acting == Acting::Yes,
+        }
+    }
+}
+
 impl<'a> Walk<'a> {
     /// A walk that has not begun.
     pub fn new(spec: &'static Spec, args: &'a [&'a [u8]]) -> Self {
@@ -59,12 +69,7 @@ impl<'a> Walk<'a> {
     /// All arguments by which the caller says who it is, as far.
     pub fn actors(self) -> Vec<usize> {
         let leaves = self.leaves();
-        let is_given = |word: &str| leaves.iter().any(|leaf| leaf.token == Some(word));
-        let names = |leaf: &&Leaf| match leaf.acting {
-            Acting::With(word) => is_given(word),
-            acting => acting == Acting::Yes,
-        };
-        leaves.iter().filter(names).map(|leaf| leaf.at).collect()
+        leaves.iter().filter(|leaf| leaf.is_actor(&leaves)).map(|leaf| leaf.at).collect()
     }
 
     fn all(&mut self) {

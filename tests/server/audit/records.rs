@@ -152,6 +152,17 @@ fn values_are_counted_and_never_recorded() {
 }
 
 #[test]
+fn a_key_that_was_not_there_has_no_revision_before() {
+    let server = auditing("write");
+    server.run("LTMC.CTX.CREATE context").int();
+    server.run("LTMC.REGISTER agents ada").int();
+    server.run("LTMC.REGISTER agents bob").int();
+    let made = shown(&server, "before");
+    assert_eq!(made[..2], ["-", "-"]);
+    assert_eq!(made[2], shown(&server, "after")[1], "it goes on from the revision before");
+}
+
+#[test]
 fn names_are_whole() {
     let server = auditing("write");
     let (key, owner, path) = ("k".repeat(1000), "o".repeat(256), "p".repeat(1000));
