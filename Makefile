@@ -9,6 +9,7 @@ TEST     ?=
 # How long `make fuzz` runs, and whether the servers run under valgrind (VALGRIND=1).
 MINUTES  ?= 10
 VALGRIND ?=
+STALLS   ?=
 BENCH    ?=
 # The servers that `make test-server` takes if they are installed.
 SERVERS  ?= $(or $(LTMC_SERVER),redis-server valkey-server)
@@ -28,7 +29,7 @@ bench_dir  := $(target_dir)/bench
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 export CARGO_TARGET_DIR := $(target_dir)
-.PHONY: help bootstrap build port-is-free run demo test test-core test-server test-clients fuzz bench lint fmt docs install clean
+.PHONY: help bootstrap build port-is-free run demo test test-core test-server test-clients fuzz stalls bench lint fmt docs install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +71,11 @@ test-clients: bootstrap ## redis-py and ioredis under each role; installs them i
 fuzz: build ## hostile clients on the optimised module for MINUTES (10), with a new seed each time (VALGRIND=1: under valgrind)
 	LTMC_SERVER=$(SERVER) LTMC_MODULE="$(release_so)" LTMC_FUZZ_MINUTES=$(MINUTES) LTMC_FUZZ_VALGRIND=$(VALGRIND) \
 		cargo test --target-dir "$(server_dir)" --features test-hooks --test server -- --nocapture no_input_crashes
+
+stalls: bootstrap ## how long the dearest commands keep the server from everything else (STALLS=part of a name)
+	cargo build --release --features test-hooks --target-dir "$(server_dir)"
+	LTMC_SERVER=$(SERVER) LTMC_MODULE="$(server_dir)/release/$(lib_name)" LTMC_STALLS="$(STALLS)" \
+		cargo test --target-dir "$(server_dir)" --features test-hooks --test server -- --ignored --nocapture what_stalls_the_server
 
 bench: build ## throughput and latency against native commands (BENCH=part of a name)
 	LTMC_SERVER=$(SERVER) LTMC_MODULE="$(release_so)" cargo bench --target-dir "$(bench_dir)" --bench bench -- $(BENCH)

@@ -25,6 +25,7 @@ mod security;
 mod server;
 mod session;
 mod settings;
+mod stalls;
 mod versioned;
 mod waiting;
 mod watch;

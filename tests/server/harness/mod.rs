@@ -32,7 +32,7 @@ pub use cluster::Cluster;
 pub use persistence::{assert_copied, assert_persisted_everywhere, assert_same, Dataset};
 pub use process::{module_path, servers};
 pub use replication::{replication_stream, show_stream, ReplicationTap, Stream};
-pub use reply::Reply;
+pub use reply::{encode, Reply};
 pub use server::{Builder, Server};
 pub use shapes::{check_reply, expect_forged_values, reference};
 pub use tls::Certificates;

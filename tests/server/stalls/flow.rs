@@ -1,0 +1,89 @@
+//! Flows: many tasks, long chains, many edges.
+
+use super::stage::Stage;
+
+pub const SCENES: &[super::Scene] = &[
+    ("flow: SPEC with all tasks", |stage| {
+        let count = stage.max("flow-tasks-max");
+        let spec = spec(count, |_| String::new());
+        stage.dear(format!("FLOW.CREATE SPEC of {count} tasks"), &["LTMC.FLOW.CREATE", "flow", "SPEC", &spec]);
+        listed(stage, count);
+        stage.dear_line(format!("FLOW.CANCEL of {count} tasks"), "LTMC.FLOW.CANCEL flow");
+        stage.dear_line(format!("DEL of a flow of {count} tasks"), "DEL flow");
+    }),
+    ("flow: chain", |stage| {
+        let count = stage.max("flow-tasks-max").min(200_000);
+        let spec = spec(count, |task| if task > 0 { format!(r#","after":["{}"]"#, task - 1) } else { String::new() });
+        stage.dear(format!("FLOW.CREATE SPEC, a chain of {count}"), &["LTMC.FLOW.CREATE", "flow", "SPEC", &spec]);
+        stage.dear_line(format!("TASK.CANCEL CASCADE along a chain of {count}"), "LTMC.TASK.CANCEL flow 0 CASCADE");
+        stage.dear_line(format!("TASK.REQUEUE CASCADE along a chain of {count}"), "LTMC.TASK.REQUEUE flow 0 CASCADE");
+    }),
+    ("flow: star", |stage| {
+        let count = stage.max("flow-tasks-max").min(200_000);
+        let spec = spec(count, |task| if task > 0 { r#","after":["0"]"#.to_string() } else { String::new() });
+        stage.dear(format!("FLOW.CREATE SPEC, a star of {count}"), &["LTMC.FLOW.CREATE", "flow", "SPEC", &spec]);
+        complete(stage, "0", format!("TASK.COMPLETE before {count}"));
+    }),
+    ("flow: dense", |stage| {
+        let (layer, layers) = (2_000, 2);
+        let all: Vec<String> = (0..layer).map(|task| format!(r#""{task}""#)).collect();
+        let after = format!(r#","after":[{}]"#, all.join(","));
+        let spec = spec(layer * layers, |task| if task >= layer { after.clone() } else { String::new() });
+        let edges = layer * layer;
+        stage.dear(format!("FLOW.CREATE SPEC with {edges} edges"), &["LTMC.FLOW.CREATE", "flow", "SPEC", &spec]);
+        stage.dear_line(format!("FLOW.INFO with {edges} edges"), "LTMC.FLOW.INFO flow");
+        stage.dear_line(format!("FLOW.GRAPH with {edges} edges"), "LTMC.FLOW.GRAPH flow");
+        stage.dear_line(format!("TASK.CANCEL CASCADE with {edges} edges"), "LTMC.TASK.CANCEL flow 0 CASCADE");
+        stage.dear_line(format!("TASK.REQUEUE CASCADE with {edges} edges"), "LTMC.TASK.REQUEUE flow 0 CASCADE");
+        stage.dear_line(format!("FLOW.CANCEL with {edges} edges"), "LTMC.FLOW.CANCEL flow");
+    }),
+    ("flow: TASK.ADD behind many", |stage| {
+        let count = 100_000.min(stage.max("flow-tasks-max") - 1);
+        stage.fill((0..count).map(|task| format!("LTMC.TASK.ADD flow {task} x")));
+        let mut args: Vec<String> = ["LTMC.TASK.ADD", "flow", "last", "x", "AFTER"].map(String::from).to_vec();
+        args.push(count.to_string());
+        args.extend((0..count).map(|task| task.to_string()));
+        stage.dear(format!("TASK.ADD AFTER {count}"), &args);
+        stage.dear_line("TASK.GET of it", "LTMC.TASK.GET flow last");
+    }),
+    ("flow: capabilities", |stage| {
+        let count = 100_000.min(stage.max("flow-tasks-max"));
+        stage.fill((0..count).map(|task| format!("LTMC.TASK.ADD flow {task} x CAPS 1 cap-{task}")));
+        let caps: Vec<String> = (0..64).map(|cap| format!("none-{cap}")).collect();
+        stage.dear_line(
+            format!("TASK.CLAIM with 64 capabilities, {count} sets"),
+            &format!("LTMC.TASK.CLAIM flow a CAPS 64 {}", caps.join(" ")),
+        );
+    }),
+    ("flow: payload", |stage| {
+        let bytes = stage.max("task-payload-bytes-max");
+        let payload = super::stage::text(bytes);
+        stage.dear(format!("TASK.ADD of {bytes} bytes"), &["LTMC.TASK.ADD", "flow", "t", &payload]);
+        stage.dear_line(format!("TASK.CLAIM of {bytes} bytes"), "LTMC.TASK.CLAIM flow a");
+    }),
+    ("flow: delayed", |stage| {
+        let count = 100_000.min(stage.max("flow-tasks-max"));
+        stage.fill((0..count).map(|task| format!("LTMC.TASK.ADD flow {task} x DELAY 3600000")));
+        stage.dear_line(format!("{count} delayed tasks are due"), "LTMC.DEBUG CLOCK 3600000");
+    }),
+];
+
+/// A SPEC of so many tasks.
+fn spec(count: usize, more: impl Fn(usize) -> String) -> String {
+    let tasks: Vec<String> = (0..count).map(|task| format!(r#"{{"id":"{task}"{}}}"#, more(task))).collect();
+    format!(r#"{{"tasks":[{}]}}"#, tasks.join(","))
+}
+
+fn listed(stage: &mut Stage, count: usize) {
+    stage.dear_line(format!("TASK.LIST of {count}"), "LTMC.TASK.LIST flow");
+    stage.dear_line(format!("TASK.LIST STATE dead, none of {count}"), "LTMC.TASK.LIST flow STATE dead");
+    stage.dear_line(format!("TASK.LIST CURSOR of {count}"), "LTMC.TASK.LIST flow CURSOR 0 COUNT 1000000");
+    stage.dear_line(format!("FLOW.INFO of {count}"), "LTMC.FLOW.INFO flow");
+    stage.dear_line("TASK.CLAIM COUNT 1000", "LTMC.TASK.CLAIM flow a COUNT 1000");
+}
+
+fn complete(stage: &mut Stage, task: &str, what: String) {
+    let claimed = stage.run("LTMC.TASK.CLAIM flow a");
+    let fence = claimed.array()[0].get("fence").int();
+    stage.dear_line(what, &format!("LTMC.TASK.COMPLETE flow {task} {fence} done"));
+}
