@@ -6,10 +6,12 @@ use crate::domain::algorithm::eviction::Policy;
 use crate::domain::algorithm::xxhash::xxh64;
 use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
+use crate::domain::entity::CHECKED_BYTES;
+use crate::domain::json::text;
 use crate::domain::limits::{
     BUFFER_BYTES_END, CHUNK_BYTES_END, CHUNK_HOLDERS_END, CHUNK_META_BYTES_MAX, DURATION_MS_MAX, ID_BYTES_MAX,
 };
-use crate::domain::{Blob, Bytes, Error, Invariant, Millis};
+use crate::domain::{Blob, Error, Invariant, Millis};
 use ahash::AHashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -114,8 +116,8 @@ fn is_config(config: &Config, size_bytes: u64) -> bool {
         && (config.min_bytes..=config.max_bytes).contains(&size_bytes)
 }
 
-fn is_meta(meta: &Bytes) -> bool {
-    meta.len() <= CHUNK_META_BYTES_MAX
+fn is_meta(meta: &[u8]) -> bool {
+    text::is_meta(meta, CHUNK_META_BYTES_MAX)
 }
 
 /// Errs if an event from an unchecked payload is outside the bounds that commands keep.
@@ -199,7 +201,7 @@ pub fn check_part(buffer: &Buffer, from: Serial, room: usize) -> Result<Part, In
         let place = buffer.order_of(serial, chunk).filter(|_| !chunk.is_held());
         let is_in_order = place.is_none_or(|place| buffer.order.contains(&place));
         rule(is_due && is_in_order, "what is due differs from the chunks")?;
-        Ok(1 + chunk.content.len() / HASHED_BYTES + chunk.holders() / 8)
+        Ok(1 + chunk.content.len() / HASHED_BYTES + chunk.record.meta.len() / CHECKED_BYTES + chunk.holders() / 8)
     })
 }
 

@@ -8,9 +8,10 @@ use super::labels::{Census, Label};
 use super::{Cache, Config};
 use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
+use crate::domain::json::canonical::is_canonical;
 use crate::domain::limits::{
-    CACHE_BATCH_MAX, CACHE_LABELS_MAX, CACHE_LABEL_BYTES_MAX, DURATION_MS_MAX, ID_BYTES_MAX, RESULT_BYTES_MAX,
-    TOOL_ARGS_BYTES_MAX, TOOL_BYTES_MAX, VOIDS_MAX,
+    CACHE_BATCH_MAX, CACHE_LABELS_MAX, CACHE_LABEL_BYTES_MAX, DURATION_MS_MAX, ID_BYTES_MAX, JSON_DEPTH_END,
+    RESULT_BYTES_MAX, TOOL_ARGS_BYTES_MAX, TOOL_BYTES_MAX, VOIDS_MAX,
 };
 use crate::domain::value::fence::check_fence;
 use crate::domain::{Blob, Bytes, Error, Fence, Invariant, Millis};
@@ -209,6 +210,7 @@ fn is_call(call: &Call) -> bool {
         && call.tool().len() <= TOOL_BYTES_MAX
         && call.scope().len() <= ID_BYTES_MAX
         && call.args().len() <= TOOL_ARGS_BYTES_MAX
+        && (call.is_raw() || is_canonical(call.args(), JSON_DEPTH_END))
 }
 
 fn is_flight(flight: &Flight) -> bool {
