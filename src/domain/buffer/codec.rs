@@ -164,11 +164,7 @@ pub fn admit(event: &BufferEvent) -> Result<(), Error> {
 
 /// Whether all invariants hold.
 pub fn check(buffer: &Buffer) -> Result<(), Invariant> {
-    let is_default = buffer.config.max_bytes == 0 && buffer.chunks.is_empty();
-    rule(is_default || is_config(&buffer.config, buffer.size_bytes), "the bounds are out of bounds")?;
-    rule(buffer.gone_version <= i64::MAX as u64 / 2, "the versions are used up")?;
-    rule(buffer.last_serial <= i64::MAX as u64 / 2, "the numbers of chunks are used up")?;
-    rule(is_time(buffer.resized_at), "a time is out of bounds")?;
+    check_bounds(buffer)?;
     for (serial, chunk) in buffer.chunks() {
         check_chunk(buffer, serial, chunk)?;
     }
@@ -185,8 +181,19 @@ pub fn check(buffer: &Buffer) -> Result<(), Invariant> {
     rule(fresh.loose.len() == buffer.loose.len(), "those that may go differ from the chunks")
 }
 
+/// What can be checked without the chunks.
+fn check_bounds(buffer: &Buffer) -> Result<(), Invariant> {
+    let Buffer { config, size_bytes, stays, .. } = buffer;
+    let is_unborn = *config == Config::default() && *size_bytes == 0 && !stays && buffer.chunks.is_empty();
+    rule(is_unborn || is_config(config, *size_bytes), "the bounds are out of bounds")?;
+    rule(buffer.gone_version <= i64::MAX as u64 / 2, "the versions are used up")?;
+    rule(buffer.last_serial <= i64::MAX as u64 / 2, "the numbers of chunks are used up")?;
+    rule(is_time(buffer.resized_at), "a time is out of bounds")
+}
+
 /// Checks a part of it, by the numbers of the chunks. Hashes all their contents.
 pub fn check_part(buffer: &Buffer, from: Serial, room: usize) -> Result<Part, Invariant> {
+    check_bounds(buffer)?;
     rule(buffer.by_id.len() == buffer.chunks.len(), "the ids differ from the chunks")?;
     rule(buffer.dues.len() <= buffer.chunks.len(), "what is due differs from the chunks")?;
     Part::of(buffer.chunks.range(from..).map(|(serial, chunk)| (*serial, &**chunk)), room, |serial, chunk| {
@@ -205,13 +212,15 @@ pub fn check_part(buffer: &Buffer, from: Serial, room: usize) -> Result<Part, In
     })
 }
 
-/// Checks it after one event. In a large buffer, only the chunk that the event is about.
+/// Checks it after one event. In a large buffer, only its bounds and the chunk that the event is
+/// about.
 pub fn check_after(buffer: &Buffer, event: &BufferEvent) -> Result<(), Invariant> {
     const SMALL: usize = 24;
     const SMALL_BYTES: u64 = 256 * 1024;
     if buffer.count() <= SMALL && buffer.totals.used_bytes() <= SMALL_BYTES {
         return check(buffer);
     }
+    check_bounds(buffer)?;
     let chunk = event.id().and_then(|id| buffer.find(id));
     chunk.map_or(Ok(()), |(serial, chunk)| check_chunk(buffer, serial, chunk))
 }

@@ -295,7 +295,7 @@ pub fn check(cache: &Cache) -> Result<(), Invariant> {
 }
 
 /// What can be checked without the entries.
-fn check_bounds(cache: &Cache) -> Result<(), Invariant> {
+pub fn check_bounds(cache: &Cache) -> Result<(), Invariant> {
     rule(cache.answers.len() == cache.placed.len(), "an index differs from the entries")?;
     rule(cache.voids.len() <= VOIDS_MAX, "it remembers too much of what was called off")?;
     rule(is_config(&cache.config), "its time to live is out of bounds")?;

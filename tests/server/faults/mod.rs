@@ -9,6 +9,7 @@ mod names;
 mod newer;
 pub mod payloads;
 mod repairs;
+mod steps;
 mod texts;
 
 use crate::harness::*;
