@@ -48,7 +48,7 @@ impl Role {
             about: "A member of a team: works with the keys of its team.",
             keys: "~{team}:*",
             channels: "",
-            server: &[CONNECTION, OWN_CLIENT, SEE_KEYS, END_KEYS],
+            server: &[CONNECTION, OWN_CLIENT, SEE_KEYS],
         },
         Role {
             bit: Roles::COORDINATOR,

@@ -2,6 +2,7 @@
 //! memory.
 
 use super::reply::Reply;
+use crate::command::node::audit::Audit;
 use crate::domain::entity::checkable::Checkable;
 use crate::domain::entity::expiry::Expiry;
 use crate::domain::entity::fault::Original;
@@ -141,14 +142,21 @@ pub trait Host: Sized + 'static {
     /// For whom the command runs, for the audit trail.
     fn caller(&self) -> Caller;
 
-    /// The audit trail, with the records of all commands before unless its thread is far behind.
-    fn trail<T>(&mut self, work: impl FnOnce(&mut Trail) -> T) -> T;
+    /// Whether the command runs for this caller.
+    fn is_caller(&self, known: &Caller) -> bool {
+        self.caller() == *known
+    }
+
+    /// The audit trail, with the records of all commands before, which `audit` hands over, unless
+    /// its thread is far behind.
+    fn trail<T>(&mut self, audit: &mut Audit, work: impl FnOnce(&mut Trail) -> T) -> T;
 
     /// The figures of the audit trail.
     fn audit_figures(&self) -> Figures;
 
-    /// Has the audit trail go on in a new file of this name. Errs if it cannot be opened.
-    fn rotate_audit(&mut self, file: &str) -> Result<(), Error>;
+    /// Has the audit trail go on in a new file of this name, behind what `audit` hands over. Errs
+    /// if it cannot be opened.
+    fn rotate_audit(&mut self, audit: &mut Audit, file: &str) -> Result<(), Error>;
 
     /// Whether that user may access, in this way, a key that is an argument.
     fn may_access(&self, key: Key, access: Access) -> bool;

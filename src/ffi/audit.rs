@@ -1,29 +1,27 @@
 //! The thread that writes the audit trail, and what the event loop shares with it.
 //! [`crate::observe::audit`] says what the trail is.
 //!
-//! The event loop appends records to a queue. The thread sleeps until it is told, at the end of a
-//! tick of the event loop, that the queue has something. It alone writes; a file is opened by the
-//! event loop, so that a refusal can be answered.
+//! The event loop appends its records to a queue, a batch in each tick. The thread sleeps until it
+//! is told of them. It alone writes; a file is opened by the event loop, so that a refusal can be
+//! answered.
 //!
 //! Lock order: [`TRAIL`], then [`QUEUE`]. The event loop takes the second for the time of an
 //! append, and the first only for `LTMC.AUDIT` and settings. The thread holds the first while it
 //! makes some lines, and never while it writes.
 
-mod callers;
+pub mod callers;
 mod file;
-
-pub use callers::caller;
 
 use super::api::Ctx;
 use super::contain::contain;
-use crate::command::node::audit::Handed;
+use crate::command::node::audit::Audit;
 use crate::command::node::Node;
 use crate::command::settings::Setting;
 use crate::domain::{Code, Error};
+use crate::observe::audit::batch::Batch;
 use crate::observe::audit::trail::Trail;
 use crate::observe::audit::Figures;
 use file::TrailFile;
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
@@ -33,13 +31,22 @@ use std::time::{Duration, Instant};
 
 /// How many records may be in the queue.
 const QUEUE_MAX: usize = 16_384;
-/// With so many the thread is told before the end of the tick. The event loop makes no more lines
-/// at a time.
-const QUEUE_LONG: usize = 1024;
-/// How many records become lines without a pause in which others may have the trail.
+/// The event loop makes no more lines at a time.
+const LINES_MAX: usize = 1024;
+/// A batch of so many records is handed over before the end of the tick. The thread makes no more
+/// lines without a pause in which others may have the trail.
 const BATCH: usize = 256;
-/// How many bytes of lines may wait for the file.
-const UNWRITTEN_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// So do the texts of a batch, bytes.
+const BATCH_BYTES: usize = 512 * 1024;
+/// How many empty batches are kept for the next records.
+const SPARE_MAX: usize = 2;
+/// How many bytes may wait: of the records in the queue, and of lines for the file.
+const BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How long the thread stays ready after its work. Meanwhile it need not be woken, which costs the
+/// event loop a system call.
+const LINGER: Duration = Duration::from_millis(2);
+/// So much memory is kept for the next lines, bytes.
+const LINES_BYTES: usize = 1024 * 1024;
 /// How soon to write again to a file that refused.
 const RETRY: Duration = Duration::from_millis(500);
 /// How long a change of files waits for the file before.
@@ -49,7 +56,7 @@ const SHUTDOWN: Duration = Duration::from_secs(10);
 
 /// What goes to the thread, in its order.
 enum Item {
-    Record(Box<Handed>),
+    Records(Batch),
     /// From here on the lines go elsewhere.
     Switch(Box<Switch>),
 }
@@ -64,6 +71,8 @@ struct Queue {
     items: VecDeque<Item>,
     /// How many of them are switches.
     switches: usize,
+    /// Batches to be filled again.
+    spare: Vec<Batch>,
     /// Whether the thread sleeps until it is told.
     is_asleep: bool,
     /// Whether the event loop has made lines that are to be written.
@@ -79,6 +88,7 @@ static TRAIL: Mutex<Option<Trail>> = Mutex::new(None);
 static QUEUE: Mutex<Queue> = Mutex::new(Queue {
     items: VecDeque::new(),
     switches: 0,
+    spare: Vec::new(),
     is_asleep: false,
     has_lines: false,
     is_started: false,
@@ -90,15 +100,12 @@ static WAKE: Condvar = Condvar::new();
 /// The thread is done with something.
 static DONE: Condvar = Condvar::new();
 
+/// The records in the queue, and the bytes of their texts.
 static QUEUED: AtomicUsize = AtomicUsize::new(0);
+static QUEUED_BYTES: AtomicUsize = AtomicUsize::new(0);
 static UNWRITTEN_BYTES: AtomicUsize = AtomicUsize::new(0);
 static IS_FAILING: AtomicBool = AtomicBool::new(false);
 static FAILURES: AtomicU64 = AtomicU64::new(0);
-
-thread_local! {
-    /// Whether the event loop has handed something over since the thread was told.
-    static HAS_HANDED: Cell<bool> = const { Cell::new(false) };
-}
 
 /// A panic elsewhere leaves a trail that can go on.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -117,12 +124,17 @@ pub fn figures() -> Figures {
 
 /// Whether nothing more can be taken.
 pub fn is_full() -> bool {
-    QUEUED.load(Relaxed) >= QUEUE_MAX || UNWRITTEN_BYTES.load(Relaxed) >= UNWRITTEN_BYTES_MAX
+    is_beyond(1)
 }
 
 /// Whether not even what goes on while nothing more can be taken is recorded.
 pub fn is_overfull() -> bool {
-    QUEUED.load(Relaxed) >= 2 * QUEUE_MAX || UNWRITTEN_BYTES.load(Relaxed) >= 2 * UNWRITTEN_BYTES_MAX
+    is_beyond(2)
+}
+
+fn is_beyond(times: usize) -> bool {
+    let has = |count: &AtomicUsize, max: usize| count.load(Relaxed) >= times * max;
+    has(&QUEUED, QUEUE_MAX) || has(&QUEUED_BYTES, BYTES_MAX) || has(&UNWRITTEN_BYTES, BYTES_MAX)
 }
 
 /// Begins the trail of this process, in the file of the settings. Errs if that cannot be used.
@@ -139,7 +151,7 @@ pub fn start(ctx: Ctx, node: &mut Node) -> Result<(), String> {
             IS_FAILING.store(true, Relaxed);
             FAILURES.fetch_add(1, Relaxed);
             let file = Some(TrailFile::unopened(Path::new(&path)));
-            hand_over([Item::Switch(Box::new(Switch { file, chain: None }))]);
+            hand_over(Item::Switch(Box::new(Switch { file, chain: None })));
             ctx.log("warning", &format!("LTMC: ltmc.audit-file: {refusal}"));
             Ok(())
         }
@@ -158,6 +170,7 @@ pub fn set_file(node: &mut Node, path: &str) -> Result<(), String> {
     if !has_begun() {
         return Ok(());
     }
+    hand_over_records(&mut node.audit);
     let (file, last) = match path {
         "" => (None, None),
         path => {
@@ -169,47 +182,50 @@ pub fn set_file(node: &mut Node, path: &str) -> Result<(), String> {
     if let Some(last) = &last {
         node.audit.next = last.n + 1;
     }
-    hand_over([Item::Switch(Box::new(Switch { file, chain: last.map(|last| last.chain) }))]);
+    hand_over(Item::Switch(Box::new(Switch { file, chain: last.map(|last| last.chain) })));
     Ok(())
 }
 
 /// Opens the file of the settings anew: it was moved away.
-pub fn rotate(path: &str) -> Result<(), Error> {
+pub fn rotate(audit: &mut Audit, path: &str) -> Result<(), Error> {
     if path.is_empty() {
         return Err(Error::new(Code::BadState, "there is no file of the audit trail: ltmc.audit-file is empty"));
     }
     let refused = |error| Error::new(Code::Err, format!("the file {path} cannot be opened: {error}"));
     let file = TrailFile::reopen(Path::new(path)).map_err(refused)?;
-    hand_over([Item::Switch(Box::new(Switch { file: Some(file), chain: None }))]);
+    hand_over_records(audit);
+    hand_over(Item::Switch(Box::new(Switch { file: Some(file), chain: None })));
     Ok(())
 }
 
-/// Hands over what the node has recorded.
-pub fn hand_over_records(node: &mut Node) {
-    hand_over(node.audit.records.drain(..).map(Item::Record));
+/// Whether a batch has to be handed over before the end of the tick.
+#[inline]
+pub fn is_long(batch: &Batch) -> bool {
+    batch.len() >= BATCH || batch.bytes() >= BATCH_BYTES
 }
 
-fn hand_over(items: impl IntoIterator<Item = Item>) {
-    let mut queue = lock(&QUEUE);
-    for item in items {
-        queue.switches += usize::from(matches!(item, Item::Switch(_)));
-        queue.handed += 1;
-        queue.items.push_back(item);
+/// Hands over what the node has recorded, unless a command is at it.
+pub fn hand_over_records(audit: &mut Audit) {
+    if audit.batch.is_empty() || !audit.is_complete() {
+        return;
     }
-    QUEUED.store(queue.items.len(), Relaxed);
+    let empty = lock(&QUEUE).spare.pop().unwrap_or_default();
+    let batch = audit.take(empty);
+    QUEUED.fetch_add(batch.len(), Relaxed);
+    QUEUED_BYTES.fetch_add(batch.bytes(), Relaxed);
+    hand_over(Item::Records(batch));
+}
+
+fn hand_over(item: Item) {
+    let mut queue = lock(&QUEUE);
+    queue.switches += usize::from(matches!(item, Item::Switch(_)));
+    queue.handed += 1;
+    queue.items.push_back(item);
     if !queue.is_started {
         let thread = std::thread::Builder::new().name("ltmc-audit".into());
         queue.is_started = thread.spawn(|| contain("the thread of the audit trail", run)).is_ok();
     }
-    if queue.is_asleep && (queue.switches > 0 || queue.items.len() >= QUEUE_LONG) {
-        WAKE.notify_one();
-    }
-    HAS_HANDED.set(true);
-}
-
-/// The event loop is about to sleep: the thread is told what there is.
-pub fn before_sleep() {
-    if HAS_HANDED.replace(false) && lock(&QUEUE).is_asleep {
+    if queue.is_asleep {
         WAKE.notify_one();
     }
 }
@@ -242,10 +258,11 @@ pub fn keep(ring_max: usize) {
 
 /// Lends the trail with what was handed over. If the thread is far behind, the newest may still
 /// be missing.
-pub fn with_trail<T>(work: impl FnOnce(&mut Trail) -> T) -> T {
+pub fn with_trail<T>(audit: &mut Audit, work: impl FnOnce(&mut Trail) -> T) -> T {
+    hand_over_records(audit);
     let mut trail = lock(&TRAIL);
     let trail = trail.get_or_insert_default();
-    make_lines(trail, QUEUE_LONG);
+    make_lines(trail, LINES_MAX);
     if trail.unwritten_bytes() > 0 {
         lock(&QUEUE).has_lines = true;
         WAKE.notify_one();
@@ -253,21 +270,35 @@ pub fn with_trail<T>(work: impl FnOnce(&mut Trail) -> T) -> T {
     work(trail)
 }
 
-/// Makes lines of at most `max` records of the queue, up to the next switch of files.
+/// Makes lines of about `max` records of the queue, up to the next switch of files.
 fn make_lines(trail: &mut Trail, max: usize) {
-    let records: Vec<Box<Handed>> = {
-        let mut queue = lock(&QUEUE);
-        let count = queue.items.iter().take(max).take_while(|item| matches!(item, Item::Record(_))).count();
-        let records = queue.items.drain(..count).filter_map(|item| match item {
-            Item::Record(handed) => Some(handed),
-            Item::Switch(_) => None,
-        });
-        let records = records.collect();
-        QUEUED.store(queue.items.len(), Relaxed);
-        records
-    };
-    records.into_iter().for_each(|handed| trail.push(handed.finish()));
+    let mut made = 0;
+    while made < max {
+        let Some(mut batch) = take_batch() else { break };
+        QUEUED.fetch_sub(batch.len(), Relaxed);
+        QUEUED_BYTES.fetch_sub(batch.bytes(), Relaxed);
+        batch.records().for_each(|record| trail.push(&record));
+        made += batch.len();
+        batch.clear();
+        let spare = &mut lock(&QUEUE).spare;
+        if spare.len() < SPARE_MAX {
+            spare.push(batch);
+        }
+    }
     UNWRITTEN_BYTES.store(trail.unwritten_bytes(), Relaxed);
+}
+
+/// Takes a batch that comes next.
+fn take_batch() -> Option<Batch> {
+    match take_next(&mut lock(&QUEUE), |item| matches!(item, Item::Records(_)))? {
+        Item::Records(batch) => Some(batch),
+        Item::Switch(_) => None,
+    }
+}
+
+/// Takes the next item if it is of the kind.
+fn take_next(queue: &mut Queue, is_it: impl FnOnce(&Item) -> bool) -> Option<Item> {
+    queue.items.front().is_some_and(is_it).then(|| queue.items.pop_front()).flatten()
 }
 
 /// What the thread does.
@@ -296,6 +327,9 @@ fn run() {
 fn wait() -> u64 {
     let mut queue = lock(&QUEUE);
     let paused_until = IS_FAILING.load(Relaxed).then(|| Instant::now() + RETRY);
+    if queue.items.is_empty() && !queue.has_lines {
+        queue = WAKE.wait_timeout(queue, LINGER).unwrap_or_else(PoisonError::into_inner).0;
+    }
     loop {
         let pause = paused_until.map(|until| until.saturating_duration_since(Instant::now()));
         let is_due = match pause {
@@ -316,7 +350,7 @@ fn wait() -> u64 {
 
 /// Makes some lines and takes all that are to be written. While the file refuses, the queue is left
 /// to fill up, unless another file is to come.
-fn take_lines() -> Option<String> {
+fn take_lines() -> Option<Vec<u8>> {
     let mut trail = lock(&TRAIL);
     let trail = trail.as_mut()?;
     let is_left = IS_FAILING.load(Relaxed) && lock(&QUEUE).switches == 0;
@@ -327,16 +361,12 @@ fn take_lines() -> Option<String> {
 /// Takes a switch that comes next.
 fn take_switch() -> Option<Switch> {
     let mut queue = lock(&QUEUE);
-    match queue.items.pop_front()? {
+    match take_next(&mut queue, |item| matches!(item, Item::Switch(_)))? {
         Item::Switch(switch) => {
             queue.switches -= 1;
-            QUEUED.store(queue.items.len(), Relaxed);
             Some(*switch)
         }
-        record => {
-            queue.items.push_front(record);
-            None
-        }
+        Item::Records(_) => None,
     }
 }
 
@@ -367,7 +397,7 @@ fn switch(next: &Switch, before: Option<&mut TrailFile>) {
     lock(&QUEUE).has_lines = true;
 }
 
-fn append(file: Option<&mut TrailFile>, lines: &str) -> io::Result<()> {
+fn append(file: Option<&mut TrailFile>, lines: &[u8]) -> io::Result<()> {
     match file {
         Some(file) if !lines.is_empty() => file.append(lines),
         _ => Ok(()),
@@ -375,11 +405,13 @@ fn append(file: Option<&mut TrailFile>, lines: &str) -> io::Result<()> {
 }
 
 /// Takes note of how a write ended. Lines that the file has refused are written later.
-fn finish_write(lines: String, written: io::Result<()>) {
+fn finish_write(mut lines: Vec<u8>, written: io::Result<()>) {
     if let Some(trail) = lock(&TRAIL).as_mut() {
-        if written.is_err() {
-            trail.give_back(lines);
+        if written.is_ok() {
+            lines.clear();
+            lines.shrink_to(LINES_BYTES);
         }
+        trail.give_back(lines);
         UNWRITTEN_BYTES.store(trail.unwritten_bytes(), Relaxed);
     }
     let was_failing = IS_FAILING.swap(written.is_err(), Relaxed);

@@ -4,6 +4,7 @@
 //! once in each turn of the event loop. Redis' own times (TTLs) go by the system's clock:
 //! [`to_system`] and [`from_system`] lead from one to the other.
 
+use super::function::call;
 use crate::domain::algorithm::steady_clock::SteadyClock;
 use crate::domain::value::time::{Gap, Gaps};
 use crate::domain::Millis;
@@ -19,6 +20,7 @@ const STEP_US: u64 = 10_000;
 
 thread_local! {
     static STEADY: Cell<Option<SteadyClock>> = const { Cell::new(None) };
+    static ASKED_US: Cell<u64> = const { Cell::new(0) };
     static GAPS: Cell<Gaps> = const { Cell::new(Gaps::NONE) };
     /// How long the event loop sleeps at most, us.
     static SLEEP_US: Cell<u64> = const { Cell::new(100_000) };
@@ -30,9 +32,16 @@ thread_local! {
 /// LTMC's time, unix microseconds.
 pub fn now_us() -> u64 {
     let mut clock = STEADY.get().unwrap_or_else(|| SteadyClock::new(monotonic_us(), system_us()));
-    note(clock.advance(monotonic_us(), USUAL_TURN_US));
+    let asked_us = monotonic_us();
+    ASKED_US.set(asked_us);
+    note(clock.advance(asked_us, USUAL_TURN_US));
     STEADY.set(Some(clock));
     clock.now()
+}
+
+/// When [`now_us`] was asked last, by [`monotonic_us`].
+pub fn asked_us() -> u64 {
+    ASKED_US.get()
 }
 
 /// The event loop has slept. Whether the system's clock was set back meanwhile.
@@ -84,8 +93,9 @@ pub fn step_system(ms: i64) {
     STEP_BY_MS.set(ms);
 }
 
-fn monotonic_us() -> u64 {
-    monotonic_ns() / 1000
+/// Microseconds since some time before the server began.
+pub fn monotonic_us() -> u64 {
+    call!(RedisModule_MonotonicMicroseconds())
 }
 
 /// Nanoseconds since the first call.

@@ -117,7 +117,7 @@ extern "C" fn ticked(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent
             state::loading_has_ended();
             blocking::before_sleep();
             state::look_at_memory();
-            audit::before_sleep();
+            state::hand_over_audit();
             ticks::end();
         });
     } else {
@@ -138,6 +138,7 @@ extern "C" fn cron(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, 
 
 extern "C" fn shut_down(ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent, _sub: u64, _data: *mut c_void) {
     contain("the shutdown", || {
+        state::hand_over_audit();
         audit::finish(Ctx(ctx));
         shutdown::note(Ctx(ctx));
     });

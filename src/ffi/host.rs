@@ -2,10 +2,12 @@
 //! of the scheduler.
 
 use super::api::{memory_permille, Argv, Ctx, OpenKey, Str};
+use super::audit::callers;
 use super::by_key::ByKey;
 use super::contain::contain;
 use super::{audit, blocking, counts, inner, listeners, state, ticks, types, users, walk};
 use crate::command::host::{Access, Host, Key, KeyType, Member, Ownership, Walked};
+use crate::command::node::audit::Audit;
 use crate::command::reply::Reply;
 use crate::domain::entity::expiry::Expiry;
 use crate::domain::entity::fault::Original;
@@ -19,6 +21,7 @@ use crate::snapshot;
 use crate::snapshot::{frame, ChangesWriter};
 use redis_module::raw as rm;
 use smallvec::SmallVec;
+use std::cell::OnceCell;
 use std::ptr;
 
 mod opened;
@@ -44,6 +47,8 @@ pub struct RedisHost {
     taken: SmallVec<[(Blob, Str); 1]>,
     inner: Vec<Str>,
     blocked: Option<WaiterId>,
+    /// The flags of the context, once they were asked for.
+    flags: OnceCell<u32>,
 }
 
 impl RedisHost {
@@ -71,11 +76,12 @@ impl RedisHost {
             taken: SmallVec::new(),
             inner: Vec::new(),
             blocked: None,
+            flags: OnceCell::new(),
         }
     }
 
     fn flags(&self) -> u32 {
-        self.ctx.flags()
+        *self.flags.get_or_init(|| self.ctx.flags())
     }
 
     fn select(&mut self, db: Db) {
@@ -292,19 +298,24 @@ impl Host for RedisHost {
     }
 
     fn caller(&self) -> Caller {
-        audit::caller(self.ctx, self.connection())
+        callers::caller(self.ctx, self.connection())
     }
 
-    fn trail<T>(&mut self, work: impl FnOnce(&mut Trail) -> T) -> T {
-        audit::with_trail(work)
+    fn is_caller(&self, known: &Caller) -> bool {
+        // The link to the primary has no user.
+        !self.is_trusted() && callers::is_caller(self.ctx, self.connection(), known)
+    }
+
+    fn trail<T>(&mut self, audit: &mut Audit, work: impl FnOnce(&mut Trail) -> T) -> T {
+        audit::with_trail(audit, work)
     }
 
     fn audit_figures(&self) -> Figures {
         audit::figures()
     }
 
-    fn rotate_audit(&mut self, file: &str) -> Result<(), Error> {
-        audit::rotate(file)
+    fn rotate_audit(&mut self, audit: &mut Audit, file: &str) -> Result<(), Error> {
+        audit::rotate(audit, file)
     }
 
     fn may_access(&self, key: Key, access: Access) -> bool {

@@ -42,7 +42,7 @@ extern "C" fn write(info: *mut rm::RedisModuleInfoCtx, _for_crash_report: c_int)
             let audit = host.audit_figures();
             shown.extend([
                 ("audit_records".to_string(), node.audit.next - 1),
-                ("audit_queued".to_string(), audit.queued),
+                ("audit_queued".to_string(), audit.queued + node.audit.batch.len() as u64),
                 ("audit_unwritten_bytes".to_string(), audit.unwritten_bytes),
                 ("audit_failures".to_string(), audit.failures),
                 ("audit_dropped".to_string(), node.audit.dropped_total),

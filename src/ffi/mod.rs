@@ -34,6 +34,7 @@ pub mod counts;
 pub mod detached;
 pub mod docs;
 pub mod events;
+pub mod function;
 pub mod host;
 pub mod info;
 pub mod inner;

@@ -73,7 +73,7 @@ pub fn start(ctx: Ctx) {
         node.boot = now_us;
         node.seed = now_us;
         node.trace.set_clock(clock::monotonic_ns);
-        node.audit.clock = clock::monotonic_ns;
+        node.audit.clock = clock::monotonic_us;
         node.clock.set_now_us(now_us);
         node.recovers = !super::shutdown::was_orderly(ctx);
         node.role_changed(ctx.flags() & rm::REDISMODULE_CTX_FLAGS_SLAVE != 0);
@@ -87,6 +87,15 @@ pub fn loading_has_ended() {
             if let Ok(mut node) = process.node.try_borrow_mut() {
                 node.recovers = false;
             }
+        }
+    });
+}
+
+/// Hands over what was recorded in this tick for the audit trail.
+pub fn hand_over_audit() {
+    PROCESS.with(|process| {
+        if let Ok(mut node) = process.node.try_borrow_mut() {
+            audit::hand_over_records(&mut node.audit);
         }
     });
 }
@@ -113,13 +122,14 @@ pub fn with_node<T>(work: impl FnOnce(&mut Node) -> T) -> Option<T> {
     PROCESS.with(|process| {
         let mut node = process.node.try_borrow_mut().ok()?;
         set_time(&mut node);
+        node.audit.called_us = clock::asked_us();
         node.audit.is_full = audit::is_full();
         node.audit.drops = node.audit.is_full && (!node.settings.audit_blocks() || audit::is_overfull());
         take_in(process, &mut node);
         let result = work(&mut node);
         take_in(process, &mut node);
-        if !node.audit.records.is_empty() {
-            audit::hand_over_records(&mut node);
+        if audit::is_long(&node.audit.batch) {
+            audit::hand_over_records(&mut node.audit);
         }
         process.attentive.set(!node.is_quiet() || !node.quarantine.is_empty() || !node.holdings.is_empty());
         node.checks.has_values = counts::has_values();

@@ -41,6 +41,15 @@ pub fn with_client_name<T>(ctx: Ctx, read: impl FnOnce(&[u8]) -> T) -> Option<T>
     Some(result)
 }
 
+/// Lends the name of the user of the client whose command runs: a client of the server's own
+/// connections, which always has a user.
+pub fn with_own_name<T>(ctx: Ctx, read: impl FnOnce(&[u8]) -> T) -> T {
+    let name = Str(call!(RedisModule_GetCurrentUserName(ctx.0)));
+    let result = read(name.bytes());
+    ctx.free_string(name);
+    result
+}
+
 /// The user of a script or an inner call.
 pub fn inner_name(ctx: Ctx) -> Option<Vec<u8>> {
     let of_caller = CALLER.with_borrow(Clone::clone);

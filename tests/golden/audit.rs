@@ -2,7 +2,7 @@
 //! whole, and finds what somebody did to it.
 
 use ltmc::observe::audit::trail::Trail;
-use ltmc::observe::audit::{link, linked, Caller, Class, Ended, Record, Subject};
+use ltmc::observe::audit::{link, write_linked, Caller, Class, Ended, Record, Subject};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,31 +11,44 @@ const WHOLE: i32 = 0;
 const TAMPERED: i32 = 1;
 const UNREADABLE: i32 = 2;
 
-fn record(n: u64) -> Record {
-    Record {
+fn push(trail: &mut Trail, n: u64) {
+    let caller = Caller { user: Some(b"ada"[..].into()), client: Some(3), addr: Some("127.0.0.1:5".into()) };
+    trail.push(&Record {
         n,
         at: 1_700_000_000_000,
-        caller: Caller { user: Some(b"ada"[..].into()), client: Some(3), addr: Some("127.0.0.1:5".into()) },
-        command: "LTMC.LOCK".into(),
+        caller: &caller,
+        command: "LTMC.LOCK",
         class: Class::Write,
         db: 0,
         // A key may hold what looks like a link, and is no UTF-8.
-        key: Some(b"k\xff\xc3\xbc,\"chain\":\"0\"}".as_slice().into()),
-        subject: Subject { agent: Some(b"ada:1".as_slice().into()), ..Subject::default() },
+        key: Some(b"k\xff\xc3\xbc,\"chain\":\"0\"}"),
+        subject: Subject { agent: Some(b"ada:1"), ..Subject::default() },
         before: None,
         after: Some(n),
-        ended: Ended::Integer(9),
+        ended: &Ended::Counted("integer", 9),
         us: 12,
         cause: None,
-    }
+    });
+}
+
+fn take_unwritten(trail: &mut Trail) -> String {
+    String::from_utf8(trail.take_unwritten()).expect("lines are UTF-8")
+}
+
+/// A line whose link was made anew.
+fn linked(unlinked: &str, before: &str) -> String {
+    let (mut chain, mut line) = (String::new(), Vec::new());
+    link(&[before, unlinked].concat().into_bytes(), &mut chain);
+    write_linked(unlinked.as_bytes(), &chain, &mut line);
+    String::from_utf8(line).expect("lines are UTF-8")
 }
 
 /// The lines of a trail, each with its end.
 fn lines() -> Vec<String> {
     let mut trail = Trail::new("run".into(), 1);
     trail.has_file(true, None);
-    (1..=RECORDS).for_each(|n| trail.push(record(n)));
-    trail.take_unwritten().split_inclusive('\n').map(str::to_string).collect()
+    (1..=RECORDS).for_each(|n| push(&mut trail, n));
+    take_unwritten(&mut trail).split_inclusive('\n').map(str::to_string).collect()
 }
 
 /// The chain of a line.
@@ -111,7 +124,7 @@ fn a_changed_line_is_found() {
     expect(folder.verify(&[&lines]), TAMPERED, &["1.log:3: n 3 does not continue the chain"]);
     // With a chain that fits: then the next one does not.
     let unlinked = forged[..forged.len() - 77].to_string() + "}";
-    lines[2] = linked(&unlinked, &link(chain(&whole[1]), &unlinked)) + "\n";
+    lines[2] = linked(&unlinked, chain(&whole[1]));
     expect(folder.verify(&[&lines]), TAMPERED, &["1.log:4: n 4 does not continue the chain"]);
     let mut lines = whole.clone();
     lines[0] = whole[0].replace("ada:1", "eve:1");
@@ -142,8 +155,8 @@ fn a_line_that_is_missing_or_elsewhere_is_found() {
     // Records that were made while there was no file.
     let mut trail = Trail::new("run".into(), 1);
     trail.has_file(true, Some(chain(&whole[1])));
-    trail.push(record(5));
-    lines = vec![whole[0].clone(), whole[1].clone(), trail.take_unwritten()];
+    push(&mut trail, 5);
+    lines = vec![whole[0].clone(), whole[1].clone(), take_unwritten(&mut trail)];
     expect(
         folder.verify(&[&lines]),
         TAMPERED,

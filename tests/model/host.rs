@@ -4,22 +4,21 @@
 use crate::held::{remains_of, Held};
 use ltmc::command::engine::entity_types;
 use ltmc::command::host::{Access, Host, Key, KeyType, Member, Ownership, Walked};
+use ltmc::command::node::audit::Audit;
 use ltmc::command::reply::Reply;
 use ltmc::domain::cache::CacheEvent;
 use ltmc::domain::entity::checkable::Checkable;
 use ltmc::domain::entity::expiry::Expiry;
-use ltmc::domain::entity::fault;
-use ltmc::domain::entity::record::Payload;
+use ltmc::domain::entity::{fault, record::Payload};
 use ltmc::domain::lock::{Lock, LockEvent};
 use ltmc::domain::queue::rank::WaiterId;
 use ltmc::domain::reactions::Remains;
 use ltmc::domain::registry::RegistryEvent;
 use ltmc::domain::{Blob, Change, Connection, Entity, Error, Fault, KeyId, Millis, Record, Service};
+use ltmc::observe::audit::batch::Batch;
 use ltmc::observe::audit::trail::Trail;
 use ltmc::observe::audit::{Caller, Figures};
-use ltmc::snapshot;
-use ltmc::snapshot::frame;
-use ltmc::snapshot::{ChangesWriter, Encoded};
+use ltmc::snapshot::{self, frame, ChangesWriter, Encoded};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -356,7 +355,8 @@ impl Host for MemoryHost {
         Caller { user: self.user().map(Into::into), client: Some(self.client), addr: None }
     }
 
-    fn trail<T>(&mut self, work: impl FnOnce(&mut Trail) -> T) -> T {
+    fn trail<T>(&mut self, audit: &mut Audit, work: impl FnOnce(&mut Trail) -> T) -> T {
+        audit.take(Batch::default()).records().for_each(|record| self.trail.push(&record));
         work(&mut self.trail)
     }
 
@@ -364,7 +364,7 @@ impl Host for MemoryHost {
         Figures::default()
     }
 
-    fn rotate_audit(&mut self, _file: &str) -> Result<(), Error> {
+    fn rotate_audit(&mut self, _audit: &mut Audit, _file: &str) -> Result<(), Error> {
         Err(Error::usage("there are no files here"))
     }
 

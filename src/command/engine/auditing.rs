@@ -6,31 +6,21 @@
 
 use super::cx::{Cx, Outcome};
 use super::keys::positions;
-use super::spec::{Flags, Spec};
+use super::spec::{Acting, Flags, Spec};
 use super::tracing::kind_of;
 use super::walk::{Leaf, Walk};
 use crate::command::host::{Host, Key};
-use crate::command::node::audit::{Changed, Described, Open};
+use crate::command::node::audit::{Changed, Open};
 use crate::command::node::Node;
-use crate::command::reply::Reply;
 use crate::command::settings::policies::AuditLevel;
-use crate::domain::{Bytes, Change, Code, Entity, Error, Event, KeyId};
-use crate::observe::audit::{Class, Ended, Record, Subject};
-use smallvec::SmallVec;
-use std::borrow::Cow;
-use std::sync::Arc;
-
-/// How much of each argument is kept, bytes. Ids and paths are not longer.
-const ARG_BYTES_MAX: usize = 1024;
-/// How many arguments are kept. What a command is about stands among the first.
-const ARGS_MAX: usize = 64;
-/// How much of a key's name is kept, bytes.
-const KEY_BYTES_MAX: usize = 1024;
+use crate::domain::{Change, Code, Entity, Error, Event};
+use crate::observe::audit::batch::{Describes, Draft, KeptArgs, Span};
+use crate::observe::audit::{Class, Ended, Subject};
 
 /// The option with the request id.
 const REQID: &str = "REQID";
 /// The arguments that say what in a key a command is about, by their names in the table.
-const OBJECTS: [&str; 7] = ["path", "task", "tool", "id", "field", "resource", "checkpoint"];
+const OBJECTS: [&str; 8] = ["path", "task", "tool", "id", "field", "resource", "checkpoint", "command"];
 /// The arguments that are values.
 const VALUES: [&str; 7] = ["value", "payload", "data", "json", "text", "result", "meta"];
 
@@ -66,9 +56,9 @@ fn begin_command<H: Host>(cx: &mut Cx<H>, level: AuditLevel) {
     let is_repeated = cx.spec.is_verbatim && cx.host.is_trusted();
     let notes_changes = !is_repeated && (level >= AuditLevel::Write || is_always(cx.spec));
     let open = (!is_repeated || level == AuditLevel::All && !cx.host.is_loading()).then(|| Open {
-        began_ns: (cx.node.audit.clock)(),
         notes_changes,
-        from: cx.node.audit.records.len(),
+        names_agent: cx.spec.flags.has(Flags::ADMIN) || cx.spec.args.iter().any(|arg| arg.acting != Acting::No),
+        from: cx.node.audit.batch.len(),
     });
     cx.node.audit.begin(open);
 }
@@ -92,41 +82,43 @@ fn end_command<H: Host>(cx: &mut Cx<H>, open: &Open, outcome: &Result<Outcome, E
         return;
     }
     let class = class_of(cx.spec, outcome);
-    let is_own = |record: &Record| record.class == Class::Write;
-    let has_own = cx.node.audit.records[open.from..].iter().any(|made| is_own(&made.record));
-    if !has_own && !is_recorded(cx, class) {
-        return;
-    }
-    if !has_own {
-        let key = positions(cx.spec, cx.args).first().map(|(at, _)| key_name(cx.args[*at]));
-        let record = Record::new(cx.now(), Class::Write, "", cx.db, key);
-        cx.node.audit.push(record);
-    }
-    let us = (cx.node.audit.clock)().saturating_sub(open.began_ns) / 1000;
-    let (caller, ended, described) = (cx.host.caller(), ended(outcome), described(cx.spec, cx.args));
-    for made in &mut cx.node.audit.records[open.from..] {
-        let record = &mut made.record;
-        if is_own(record) {
-            let command = Cow::Borrowed(cx.spec.name);
-            (record.class, record.command, record.us) = (class, command, us);
-            (record.caller, record.ended) = (caller.clone(), ended.clone());
-            made.described = Some(described.clone());
+    let is_own = |draft: &Draft| draft.class == Class::Write;
+    if !cx.node.audit.batch.drafts[open.from..].iter().any(is_own) {
+        if !is_recorded(cx, class, outcome) || cx.node.audit.is_dropped() {
+            return;
         }
+        let key = positions(cx.spec, cx.args).first().map(|(at, _)| cx.args[*at]);
+        let draft = cx.node.audit.draft(cx.now(), Class::Write, "", cx.db, key);
+        cx.node.audit.push(draft);
+    }
+    let us = (cx.node.audit.clock)().saturating_sub(cx.node.audit.called_us);
+    let batch = &mut cx.node.audit.batch;
+    let caller = match batch.last_caller() {
+        Some((last, at)) if cx.host.is_caller(last) => at,
+        _ => batch.keep_caller(cx.host.caller()),
+    };
+    let (ended, args) = (ended(outcome), batch.keep_args(cx.args));
+    let described: (&dyn Describes, Span) = (cx.spec, args);
+    for draft in batch.drafts[open.from..].iter_mut().filter(|draft| is_own(draft)) {
+        (draft.class, draft.command, draft.us) = (class, cx.spec.name, us);
+        (draft.caller, draft.ended, draft.args) = (Some(caller), ended.clone(), Some(described));
     }
 }
 
 /// A command has panicked: what it has changed stands, and is recorded.
 pub fn panicked(node: &mut Node) {
     let Some(open) = node.audit.open.take() else { return };
-    let made = node.audit.records.iter_mut().skip(open.from);
-    made.for_each(|made| made.record.ended = Ended::Word(Code::Err.word().into()));
+    let made = node.audit.batch.drafts.iter_mut().skip(open.from);
+    made.for_each(|made| made.ended = Ended::Word(Code::Err.word().into()));
 }
 
-/// Whether a command is recorded that has changed nothing.
-fn is_recorded<H: Host>(cx: &Cx<H>, class: Class) -> bool {
+/// Whether a command is recorded that has changed nothing. One that waits may be served later:
+/// this record says for whom.
+fn is_recorded<H: Host>(cx: &Cx<H>, class: Class, outcome: &Result<Outcome, Error>) -> bool {
     let level = cx.node.settings.audit_level();
-    let runs_another = cx.spec.flags.has(Flags::WRAPS) && level >= AuditLevel::Write;
-    level == AuditLevel::All || class == Class::Denied || is_always(cx.spec) || runs_another
+    let waits = cx.spec.writes() && matches!(outcome, Ok(Outcome::Waits));
+    let may_come = waits || cx.spec.flags.has(Flags::WRAPS);
+    level == AuditLevel::All || class == Class::Denied || is_always(cx.spec) || (may_come && level >= AuditLevel::Write)
 }
 
 fn class_of(spec: &Spec, outcome: &Result<Outcome, Error>) -> Class {
@@ -141,8 +133,7 @@ fn class_of(spec: &Spec, outcome: &Result<Outcome, Error>) -> Class {
 
 fn ended(outcome: &Result<Outcome, Error>) -> Ended {
     match outcome {
-        Ok(Outcome::Reply(Reply::Integer(number))) => Ended::Integer(*number),
-        Ok(outcome) => Ended::Word(kind_of(outcome)),
+        Ok(outcome) => kind_of(outcome),
         Err(error) => Ended::Word(error.code.word().into()),
     }
 }
@@ -150,7 +141,7 @@ fn ended(outcome: &Result<Outcome, Error>) -> Ended {
 /// Before a change: what there is to know of it.
 #[inline]
 pub fn foresee<E: Entity, H: Host>(
-    node: &Node,
+    node: &mut Node,
     host: &mut H,
     key: Key,
     changes: &[Change<E::Event>],
@@ -162,43 +153,55 @@ pub fn foresee<E: Entity, H: Host>(
     is_noted.then(|| foresee_change::<E, H>(node, host, key, changes))
 }
 
-fn foresee_change<E: Entity, H: Host>(node: &Node, host: &mut H, key: Key, changes: &[Change<E::Event>]) -> Changed {
+fn foresee_change<E: Entity, H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    changes: &[Change<E::Event>],
+) -> Changed {
     let stored = host.read::<E>(key).ok().flatten();
-    let before = stored.map(|stored| stored.revision);
-    let changed = Changed { key: KeyId { db: key.db, name: key_name(key.name) }, before, ..Changed::default() };
-    if node.audit.is_own() {
-        // What is missing is found in the arguments.
+    let changed = Changed { before: stored.map(|stored| stored.revision), ..Changed::default() };
+    if node.audit.drops {
         return changed;
     }
+    let batch = &mut node.audit.batch;
     let events = || changes.iter().filter_map(Change::event);
+    let object = events().find_map(Event::object).map(|object| batch.keep(&object));
+    if node.audit.open.as_ref().is_some_and(|open| open.names_agent) && !node.audit.follows {
+        // What else is to be known stands in the arguments.
+        return Changed { object, ..changed };
+    }
     let loser = |event: &E::Event| stored.and_then(|stored| stored.state.losers(event).into_iter().next());
-    let agent = |event: &E::Event| event.agent().map(Box::from).or_else(|| Some(loser(event)?[..].into()));
-    Changed { event: events().find_map(|event| event.name()), agent: events().find_map(agent), ..changed }
+    let agent = events().find_map(|event| match event.agent() {
+        Some(agent) => Some(batch.keep(agent)),
+        None => loser(event).map(|loser| batch.keep(&loser)),
+    });
+    Changed { event: events().find_map(Event::name), agent, object, ..changed }
 }
 
 /// After the change, before the key goes because of it.
 pub fn note<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key, changed: Changed) {
     let stored = host.raw::<E>(key).ok().flatten().filter(|stored| !stored.is_empty());
     let after = stored.map(|stored| stored.revision);
-    let at = node.now();
-    node.audit.changed(at, Changed { after, ..changed });
+    node.audit.changed(node.clock.now(), key.db, key.name, Changed { after, ..changed });
 }
 
 /// A setting was changed. `was_on` says whether there was a trail before.
 pub fn setting_changed(node: &mut Node, name: &str, before: &str, after: &str, was_on: bool) {
-    if was_on || node.settings.audit_level() > AuditLevel::Off {
-        let record = Record::new(node.now(), Class::Config, "CONFIG SET", 0, None);
-        let object = Some(format!("ltmc.{name}").into_bytes().into());
-        let ended = Ended::Word(format!("{before} -> {after}").into());
-        node.audit.push(Record { subject: Subject { object, ..Subject::default() }, ended, ..record });
+    if !was_on && node.settings.audit_level() == AuditLevel::Off || node.audit.is_dropped() {
+        return;
     }
+    let object = node.audit.batch.keep(format!("ltmc.{name}").as_bytes());
+    let draft = node.audit.draft(node.now(), Class::Config, "CONFIG SET", 0, None);
+    let ended = Ended::Word(format!("{before} -> {after}").into());
+    node.audit.push(Draft { object: Some(object), ended, ..draft });
 }
 
 /// A key came into quarantine.
 pub fn quarantined(node: &mut Node, key: Key, reason: &'static str) {
-    if node.settings.audit_level() > AuditLevel::Off {
-        let record = Record::new(node.now(), Class::Admin, "(quarantine)", key.db, Some(key_name(key.name)));
-        node.audit.push(Record { ended: Ended::Word(reason.into()), ..record });
+    if node.settings.audit_level() > AuditLevel::Off && !node.audit.is_dropped() {
+        let draft = node.audit.draft(node.now(), Class::Admin, "(quarantine)", key.db, Some(key.name));
+        node.audit.push(Draft { ended: Ended::Word(reason.into()), ..draft });
     }
 }
 
@@ -206,54 +209,21 @@ pub fn quarantined(node: &mut Node, key: Key, reason: &'static str) {
 pub fn expired(node: &mut Node, key: Key, event: &'static str) {
     node.audit.begin(None);
     if node.settings.audit_level() >= AuditLevel::Write {
-        let at = node.now();
-        let key = KeyId { db: key.db, name: key_name(key.name) };
-        let changed = Changed { key, event: Some(event), ..Changed::default() };
-        node.audit.changed(at, changed);
+        node.audit.changed(node.now(), key.db, key.name, Changed { event: Some(event), ..Changed::default() });
     }
 }
 
-/// The name of a key, or its beginning.
-fn key_name(name: &[u8]) -> Bytes {
-    Bytes::from(&name[..name.len().min(KEY_BYTES_MAX)])
-}
-
-/// What is kept of a command's arguments.
-struct Kept {
-    spec: &'static Spec,
-    /// The beginnings of the first arguments, one after the other.
-    bytes: SmallVec<[u8; 96]>,
-    /// Where each of them ends there, and how long the argument was.
-    ends: SmallVec<[(u32, u32); 8]>,
-    /// Bytes of the arguments that are not kept.
-    beyond: u64,
-}
-
-/// Says, when it is asked, what a command was about.
-fn described(spec: &'static Spec, args: &[&[u8]]) -> Described {
-    let (first, beyond) = args.split_at(args.len().min(ARGS_MAX));
-    let beyond = beyond.iter().map(|arg| arg.len() as u64).sum();
-    let mut kept = Kept { spec, bytes: SmallVec::new(), ends: SmallVec::new(), beyond };
-    for arg in first {
-        kept.bytes.extend_from_slice(&arg[..arg.len().min(ARG_BYTES_MAX)]);
-        kept.ends.push((kept.bytes.len() as u32, u32::try_from(arg.len()).unwrap_or(u32::MAX)));
-    }
-    Arc::new(move || subject(&kept))
-}
-
-/// What a command was about.
-fn subject(kept: &Kept) -> Subject {
-    let starts = [0].into_iter().chain(kept.ends.iter().map(|(end, _)| *end));
-    let args = starts.zip(&kept.ends).map(|(start, (end, _))| &kept.bytes[start as usize..*end as usize]);
-    let args: Vec<&[u8]> = args.collect();
-    let leaves = Walk::new(kept.spec, &args).leaves();
-    let first =
-        |is_it: &dyn Fn(&Leaf) -> bool| leaves.iter().find(|leaf| is_it(leaf)).map(|leaf| Box::from(args[leaf.at]));
-    let values = leaves.iter().filter(|leaf| VALUES.contains(&leaf.name));
-    Subject {
-        agent: first(&|leaf| leaf.is_actor(&leaves)),
-        object: first(&|leaf| OBJECTS.contains(&leaf.name) && leaf.token != Some(REQID)),
-        reqid: first(&|leaf| leaf.token == Some(REQID)),
-        bytes: values.map(|leaf| u64::from(kept.ends[leaf.at].1)).sum::<u64>() + kept.beyond,
+impl Describes for Spec {
+    fn subject<'a>(&'static self, args: &KeptArgs<'a>) -> Subject<'a> {
+        let leaves = Walk::new(self, &args.kept).leaves();
+        let first =
+            |is_it: &dyn Fn(&Leaf) -> bool| leaves.iter().find(|leaf| is_it(leaf)).map(|leaf| args.kept[leaf.at]);
+        let values = leaves.iter().filter(|leaf| VALUES.contains(&leaf.name));
+        Subject {
+            agent: first(&|leaf| leaf.is_actor(&leaves)),
+            object: first(&|leaf| OBJECTS.contains(&leaf.name) && leaf.token != Some(REQID)),
+            reqid: first(&|leaf| leaf.token == Some(REQID)),
+            bytes: values.map(|leaf| args.lens[leaf.at]).sum::<u64>() + args.beyond,
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::command::settings::policies::Mode;
 use crate::command::settings::Setting;
 use crate::domain::value::bytes::printable;
 use crate::domain::{Error, KeyId};
+use crate::observe::audit::Ended;
 use crate::observe::trace::{Beginning, Traced};
 use std::borrow::Cow;
 
@@ -68,25 +69,26 @@ pub fn end_round<H: Host>(node: &mut Node, host: &mut H) {
 fn shown(outcome: &Result<Outcome, Error>) -> Cow<'static, str> {
     match outcome {
         Err(error) => error.line().into(),
-        Ok(outcome) => kind_of(outcome),
+        Ok(outcome) => kind_of(outcome).to_string().into(),
     }
 }
 
 /// The kind of a reply with its size or number.
-pub fn kind_of(outcome: &Outcome) -> Cow<'static, str> {
-    let Outcome::Reply(reply) = outcome else { return "waits".into() };
+pub fn kind_of(outcome: &Outcome) -> Ended {
+    let Outcome::Reply(reply) = outcome else { return Ended::Word("waits".into()) };
+    let sized = |kind, size: usize| Ended::Counted(kind, size as i64);
     match reply {
-        Reply::Nil => "nil".into(),
-        Reply::Ok => "ok".into(),
-        Reply::Integer(value) => format!("integer {value}").into(),
-        Reply::Text(text) => format!("bytes {}", text.len()).into(),
-        Reply::Bytes(bytes) => format!("bytes {}", bytes.len()).into(),
-        Reply::Blob(blob) => format!("bytes {}", blob.len()).into(),
-        Reply::BlobPart(_, part) => format!("bytes {}", part.len()).into(),
-        Reply::Array(items) => format!("list {}", items.len()).into(),
-        Reply::Pairs(pairs) => format!("map {}", pairs.len()).into(),
-        Reply::Map(fields) => format!("map {}", fields.len()).into(),
-        Reply::Called => "the reply of the inner command".into(),
+        Reply::Nil => Ended::Word("nil".into()),
+        Reply::Ok => Ended::OK,
+        Reply::Integer(value) => Ended::Counted("integer", *value),
+        Reply::Text(text) => sized("bytes", text.len()),
+        Reply::Bytes(bytes) => sized("bytes", bytes.len()),
+        Reply::Blob(blob) => sized("bytes", blob.len()),
+        Reply::BlobPart(_, part) => sized("bytes", part.len()),
+        Reply::Array(items) => sized("list", items.len()),
+        Reply::Pairs(pairs) => sized("map", pairs.len()),
+        Reply::Map(fields) => sized("map", fields.len()),
+        Reply::Called => Ended::Word("the reply of the inner command".into()),
     }
 }
 

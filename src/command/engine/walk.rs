@@ -80,7 +80,7 @@ impl<'a> Walk<'a> {
 
     /// Every value that is as declared, up to the first argument that is not.
     pub fn leaves(mut self) -> Vec<Leaf> {
-        self.leaves = Some(Vec::new());
+        self.leaves = Some(Vec::with_capacity(self.args.len()));
         self.all();
         self.leaves.unwrap_or_default()
     }

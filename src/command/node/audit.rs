@@ -2,51 +2,24 @@
 //! them. [`crate::observe::audit`] says what the trail is.
 
 use super::recent::Recent;
-use crate::domain::{Fence, KeyId};
-use crate::observe::audit::{Class, Ended, Record, Subject};
-use std::sync::Arc;
-
-/// Says what a command was about, from its arguments. It is done by the thread of the trail.
-pub type Described = Arc<dyn Fn() -> Subject + Send + Sync>;
-
-/// A record on its way to the trail.
-pub struct Handed {
-    /// The record; what it is about may still be missing.
-    pub record: Record,
-    /// Says what it is about.
-    pub described: Option<Described>,
-}
-
-impl Handed {
-    /// The whole record.
-    pub fn finish(self: Box<Self>) -> Record {
-        let subject = self.described.map_or(self.record.subject, |described| described());
-        Record { subject, ..self.record }
-    }
-}
-
-impl std::fmt::Debug for Handed {
-    fn fmt(&self, to: &mut std::fmt::Formatter) -> std::fmt::Result {
-        self.record.fmt(to)
-    }
-}
+use crate::domain::{Db, Fence};
+use crate::observe::audit::batch::{Batch, Draft, Span};
+use crate::observe::audit::{Class, Ended};
 
 /// The command in progress.
 #[derive(Debug)]
 pub struct Open {
-    /// When it began, monotonic ns.
-    pub began_ns: u64,
     /// Whether its changes are recorded.
     pub notes_changes: bool,
+    /// Whether its arguments may say who acts; nobody else is meant.
+    pub names_agent: bool,
     /// Where its records begin.
     pub from: usize,
 }
 
 /// The change of a key.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Changed {
-    /// The key.
-    pub key: KeyId,
     /// Its revision before.
     pub before: Option<u64>,
     /// Its revision after.
@@ -54,7 +27,9 @@ pub struct Changed {
     /// The event that is notified.
     pub event: Option<&'static str>,
     /// The agent that got or lost something.
-    pub agent: Option<Box<[u8]>>,
+    pub agent: Option<Span>,
+    /// What it was about.
+    pub object: Option<Span>,
 }
 
 /// The records of a node that are not handed over yet.
@@ -63,7 +38,7 @@ pub struct Audit {
     /// The number of the next record.
     pub next: u64,
     /// Those that are made.
-    pub records: Vec<Box<Handed>>,
+    pub batch: Batch,
     /// The command in progress.
     pub open: Option<Open>,
     /// Whether what happens now follows from something else.
@@ -76,7 +51,9 @@ pub struct Audit {
     pub dropped: u64,
     /// How many records were dropped.
     pub dropped_total: u64,
-    /// A monotonic clock, ns.
+    /// When the module was called, by `clock`.
+    pub called_us: u64,
+    /// A monotonic clock, us.
     pub clock: fn() -> u64,
     /// The first record of what goes on now.
     first: Option<u64>,
@@ -88,13 +65,14 @@ impl Default for Audit {
     fn default() -> Self {
         Self {
             next: 1,
-            records: Vec::new(),
+            batch: Batch::default(),
             open: None,
             follows: false,
             is_full: false,
             drops: false,
             dropped: 0,
             dropped_total: 0,
+            called_us: 0,
             clock: || 0,
             first: None,
             ends: Recent::default(),
@@ -115,50 +93,79 @@ impl Audit {
     }
 
     /// A key has changed. What a command does itself is completed at its end.
-    pub fn changed(&mut self, at: u64, changed: Changed) {
+    pub fn changed(&mut self, at: u64, db: Db, key: &[u8], changed: Changed) {
+        if self.is_dropped() {
+            return;
+        }
         let is_own = self.is_own();
-        let from = self.open.as_ref().map_or(self.records.len(), |open| open.from);
-        let is_same = |record: &Record| {
-            record.class == Class::Write
-                && record.db == changed.key.db
-                && record.key.as_deref() == Some(&changed.key.name[..])
-        };
         if is_own {
-            if let Some(known) = self.records[from..].iter_mut().find(|known| is_same(&known.record)) {
-                known.record.after = changed.after;
+            if let Some(known) = self.own(db, key) {
+                known.after = changed.after;
+                known.object = known.object.or(changed.object);
                 return;
             }
         }
         let class = if is_own { Class::Write } else { Class::Reaction };
-        let event = changed.event.unwrap_or("changed");
-        let record = Record::new(at, class, event, changed.key.db, Some(changed.key.name));
-        let subject = Subject { agent: changed.agent, ..Subject::default() };
-        self.push(Record { subject, before: changed.before, after: changed.after, ..record });
+        let mut draft = self.draft(at, class, changed.event.unwrap_or("changed"), db, Some(key));
+        (draft.before, draft.after) = (changed.before, changed.after);
+        (draft.agent, draft.object) = (changed.agent, changed.object);
+        self.push(draft);
+    }
+
+    /// The record of a key that the command in progress has changed.
+    fn own(&mut self, db: Db, key: &[u8]) -> Option<&mut Draft> {
+        let from = self.open.as_ref()?.from;
+        let is_same = |draft: &Draft| {
+            draft.class == Class::Write && draft.db == db && draft.key.is_some_and(|span| self.batch.is(span, key))
+        };
+        let at = self.batch.drafts[from..].iter().position(is_same)?;
+        self.batch.drafts.get_mut(from + at)
+    }
+
+    /// A record of which no more is known.
+    pub fn draft(&mut self, at: u64, class: Class, command: &'static str, db: Db, key: Option<&[u8]>) -> Draft {
+        let key = key.map(|key| self.batch.keep(key));
+        Draft::new(at, class, command, db, key)
+    }
+
+    /// Whether a record that is to be made now is dropped. Then it is counted.
+    pub fn is_dropped(&mut self) -> bool {
+        self.dropped += u64::from(self.drops);
+        self.dropped_total += u64::from(self.drops);
+        self.drops
     }
 
     /// Adds a record, and gives it its number and its cause. The first record of what goes on is
     /// the cause of the others.
-    pub fn push(&mut self, record: Record) {
-        if self.drops {
-            self.dropped += 1;
-            self.dropped_total += 1;
-            return;
-        }
+    pub fn push(&mut self, mut draft: Draft) {
         if self.dropped > 0 {
             let dropped = std::mem::take(&mut self.dropped);
-            let note = Record::new(record.at, Class::Admin, "(dropped)", record.db, None);
-            self.add(Record { ended: Ended::Integer(dropped.min(i64::MAX as u64) as i64), ..note });
+            let note = Draft::new(draft.at, Class::Admin, "(dropped)", draft.db, None);
+            self.add(Draft { ended: Ended::Counted("integer", dropped.min(i64::MAX as u64) as i64), ..note });
         }
-        let cause = record.cause.or(self.first).filter(|_| record.class == Class::Reaction);
-        let n = self.add(Record { cause, ..record });
-        self.first.get_or_insert(n);
+        if draft.class == Class::Reaction {
+            draft.cause = draft.cause.or(self.first);
+        }
+        self.first.get_or_insert(self.next);
+        self.add(draft);
     }
 
-    fn add(&mut self, record: Record) -> u64 {
-        let n = self.next;
+    fn add(&mut self, mut draft: Draft) {
+        draft.n = self.next;
         self.next += 1;
-        self.records.push(Box::new(Handed { record: Record { n, ..record }, described: None }));
-        n
+        self.batch.drafts.push(draft);
+    }
+
+    /// Whether the records may be handed over: the command in progress has none yet.
+    pub fn is_complete(&self) -> bool {
+        self.open.as_ref().is_none_or(|open| open.from == self.batch.len())
+    }
+
+    /// Takes the records, for `empty`.
+    pub fn take(&mut self, empty: Batch) -> Batch {
+        debug_assert!(self.is_complete(), "the records of a command in progress are not complete");
+        self.open.iter_mut().for_each(|open| open.from = 0);
+        std::mem::replace(&mut self.batch, empty)
     }
 
     /// What an incarnation held is given back: that follows from what ended it, also in later
@@ -176,28 +183,27 @@ impl Audit {
 mod tests {
     use super::*;
 
-    fn changed(name: &str, after: u64) -> Changed {
-        Changed { key: KeyId::new(0, name.as_bytes()), before: None, after: Some(after), event: None, agent: None }
+    fn change(audit: &mut Audit, key: &str, after: u64) {
+        audit.changed(1, 0, key.as_bytes(), Changed { after: Some(after), ..Changed::default() });
     }
 
     fn seen(audit: &Audit) -> Vec<(u64, Class, Option<u64>, Option<u64>)> {
-        let record = |made: &Record| (made.n, made.class, made.after, made.cause);
-        audit.records.iter().map(|handed| record(&handed.record)).collect()
+        audit.batch.drafts.iter().map(|made| (made.n, made.class, made.after, made.cause)).collect()
     }
 
     fn open(audit: &Audit) -> Option<Open> {
-        Some(Open { began_ns: 0, notes_changes: true, from: audit.records.len() })
+        Some(Open { notes_changes: true, names_agent: true, from: audit.batch.len() })
     }
 
     #[test]
     fn each_key_has_one_record_and_what_follows_names_its_cause() {
         let mut audit = Audit::default();
         audit.begin(open(&audit));
-        audit.changed(1, changed("a", 1));
-        audit.changed(1, changed("a", 2));
+        change(&mut audit, "a", 1);
+        change(&mut audit, "a", 2);
         audit.follows = true;
-        audit.changed(1, changed("a", 3));
-        audit.changed(1, changed("b", 1));
+        change(&mut audit, "a", 3);
+        change(&mut audit, "b", 1);
         assert_eq!(
             seen(&audit),
             [
@@ -212,12 +218,12 @@ mod tests {
     fn what_time_brings_has_no_cause_but_what_follows_from_it() {
         let mut audit = Audit::default();
         audit.begin(None);
-        audit.changed(1, changed("registry", 1));
+        change(&mut audit, "registry", 1);
         audit.gives_back(77);
-        audit.changed(1, changed("lock", 1));
+        change(&mut audit, "lock", 1);
         audit.begin(None);
         audit.gives_back(77);
-        audit.changed(1, changed("later", 1));
+        change(&mut audit, "later", 1);
         let causes: Vec<_> = seen(&audit).into_iter().map(|(.., cause)| cause).collect();
         assert_eq!(causes, [None, Some(1), Some(1)]);
     }
@@ -225,12 +231,13 @@ mod tests {
     #[test]
     fn what_was_dropped_is_a_record_of_its_own() {
         let mut audit = Audit { drops: true, ..Audit::default() };
-        audit.changed(1, changed("a", 1));
-        audit.changed(1, changed("b", 1));
+        change(&mut audit, "a", 1);
+        change(&mut audit, "b", 1);
         audit.drops = false;
-        audit.changed(1, changed("c", 1));
-        let first = &audit.records[0].record;
-        assert_eq!((&*first.command, first.ended.text()), ("(dropped)", "integer 2".into()));
-        assert_eq!((audit.records.len(), audit.dropped, audit.dropped_total), (2, 0, 2));
+        change(&mut audit, "c", 1);
+        let first = &audit.batch.drafts[0];
+        assert_eq!((first.command, first.ended.to_string()), ("(dropped)", "integer 2".to_string()));
+        assert_eq!((audit.batch.len(), audit.dropped, audit.dropped_total), (2, 0, 2));
+        assert_eq!(audit.batch.bytes(), 1, "what is dropped leaves nothing");
     }
 }

@@ -44,10 +44,10 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 pub const HEX_LEN: usize = 64;
 
 /// A digest in hexadecimal digits.
-pub fn hex(digest: &[u8; 32]) -> String {
+pub fn hex(digest: [u8; 32]) -> impl Iterator<Item = char> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |half: u8| char::from(DIGITS[usize::from(half & 15)]);
-    digest.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+    digest.into_iter().flat_map(move |byte| [digit(byte >> 4), digit(byte)])
 }
 
 fn compress(state: &mut [u32; 8], block: &[u8]) {
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     fn of(bytes: &[u8]) -> String {
-        hex(&sha256(bytes))
+        hex(sha256(bytes)).collect()
     }
 
     /// The examples that NIST gives for FIPS 180-4, and a million times the letter a.

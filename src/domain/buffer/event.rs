@@ -5,6 +5,7 @@ use super::config::Config;
 use crate::domain::entity::event_json::EventJson;
 use crate::domain::{Blob, Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// Why the size of a buffer changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -312,6 +313,10 @@ impl Event for BufferEvent {
 
     fn fence(&self) -> Option<Fence> {
         None
+    }
+
+    fn object(&self) -> Option<Cow<'_, [u8]>> {
+        self.id().map(|id| id[..].into())
     }
 
     fn connection(&self) -> Option<Connection> {

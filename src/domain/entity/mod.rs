@@ -22,6 +22,7 @@ use partial_check::Part;
 use quota::Quota;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// Declares the services: each with what it is for, and its name in INFO, STATUS and messages.
 macro_rules! services {
@@ -85,6 +86,11 @@ pub trait Event: Serialize + DeserializeOwned + Clone + std::fmt::Debug {
 
     /// The agent that got something by it, or about which it is.
     fn agent(&self) -> Option<&[u8]> {
+        None
+    }
+
+    /// What in the key it is about: a task, chunk, message.
+    fn object(&self) -> Option<Cow<'_, [u8]>> {
         None
     }
 

@@ -7,6 +7,7 @@ use crate::domain::entity::event_json::EventJson;
 use crate::domain::value::capability::Capability;
 use crate::domain::{Blob, Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// One step in the life of a flow. Tasks are named by id, times are unix ms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -342,6 +343,10 @@ impl Event for FlowEvent {
             FlowEvent::Claimed(claimed) => Some(&claimed.agent),
             _ => None,
         }
+    }
+
+    fn object(&self) -> Option<Cow<'_, [u8]>> {
+        self.task().map(|task| task[..].into())
     }
 
     fn fence(&self) -> Option<Fence> {

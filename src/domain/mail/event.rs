@@ -2,6 +2,7 @@
 
 use crate::domain::{Blob, Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// One step in the life of a mailbox. Agents and messages are named by their ids,
 /// times are unix ms.
@@ -228,6 +229,22 @@ impl Event for MailEvent {
             MailEvent::Received { agent, .. } => Some(agent),
             _ => None,
         }
+    }
+
+    fn object(&self) -> Option<Cow<'_, [u8]>> {
+        let id = match self {
+            MailEvent::Sent(letter) => letter.id,
+            MailEvent::Received { ids, .. } | MailEvent::Acknowledged { ids, .. } | MailEvent::Expired { ids, .. } => {
+                *ids.first()?
+            }
+            MailEvent::Extended { id, .. }
+            | MailEvent::Returned { id, .. }
+            | MailEvent::Died { id, .. }
+            | MailEvent::Requeued { id, .. }
+            | MailEvent::Dropped { id, .. } => *id,
+            _ => return None,
+        };
+        Some(id.to_string().into_bytes().into())
     }
 
     fn fence(&self) -> Option<Fence> {

@@ -3,7 +3,7 @@
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use smallvec::SmallVec;
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::ops::Deref;
 
@@ -80,7 +80,7 @@ pub fn printable(bytes: &[u8]) -> String {
         len @ ..=SHOWN_MAX => len,
         _ => (SHOWN_MAX - 3..=SHOWN_MAX).rev().find(is_start).unwrap_or(SHOWN_MAX),
     };
-    let mut out = whole_printable(&bytes[..end]);
+    let mut out = escaped(&bytes[..end]);
     if bytes.len() > SHOWN_MAX {
         out.push_str("...");
     }
@@ -88,7 +88,14 @@ pub fn printable(bytes: &[u8]) -> String {
 }
 
 /// The same without a cut.
-pub fn whole_printable(bytes: &[u8]) -> String {
+pub fn whole_printable(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\') => text.into(),
+        _ => escaped(bytes).into(),
+    }
+}
+
+fn escaped(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for char in chunk.valid().chars() {

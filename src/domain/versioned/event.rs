@@ -6,6 +6,7 @@ use super::{Shared, State, Status};
 use crate::domain::entity::event_json::EventJson;
 use crate::domain::{Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// The keyspace notifications of a kind of versioned value.
 #[derive(Debug, Clone, Copy)]
@@ -245,6 +246,13 @@ impl<S: State> Event for VersionedEvent<S> {
 
     fn connection(&self) -> Option<Connection> {
         None
+    }
+
+    fn object(&self) -> Option<Cow<'_, [u8]>> {
+        match self {
+            VersionedEvent::Returned { resources, .. } => resources.first().map(|first| first[..].into()),
+            _ => None,
+        }
     }
 
     fn describe(&self, json: &mut EventJson) {

@@ -43,6 +43,13 @@ pub fn caller(ctx: Ctx, client: Option<u64>) -> Caller {
     })
 }
 
+/// Whether the command in this context runs for this caller. Not to be asked on the link to the
+/// primary.
+pub fn is_caller(ctx: Ctx, client: Option<u64>, known: &Caller) -> bool {
+    let is_known = |user: &[u8]| known.user.as_deref() == Some(user);
+    client.is_some() && client == known.client && users::with_own_name(ctx, is_known)
+}
+
 /// The address of a client: `ip:port`, or `unix`.
 fn address(id: u64) -> Option<Arc<str>> {
     // SAFETY: a struct of numbers and bytes, which the server fills in.

@@ -11,8 +11,8 @@ pub struct TrailFile {
     path: PathBuf,
     /// `None` if it could not be opened yet.
     file: Option<File>,
-    /// Whether the last line in it is torn.
-    is_torn: bool,
+    /// Whether the last line in it is torn; `None` before that was looked at.
+    is_torn: Option<bool>,
 }
 
 impl TrailFile {
@@ -23,35 +23,39 @@ impl TrailFile {
         let path = std::path::absolute(path).map_err(|error| refused(&error))?;
         let file = open_to_append(&path).map_err(|error| refused(&error))?;
         let tail = tail_of(&file).map_err(|error| refused(&error))?;
-        let tail = last_line::read(&tail).map_err(|error| refused(&error))?;
-        Ok((Self { path, file: Some(file), is_torn: tail.is_torn }, tail.last))
+        let last = last_line::read(&tail).map_err(|error| refused(&error))?;
+        // The thread may be writing it just now.
+        Ok((Self { path, file: Some(file), is_torn: None }, last))
     }
 
     /// A file that cannot be opened now. It is tried again with each line.
     pub fn unopened(path: &Path) -> Self {
-        Self { path: path.into(), file: None, is_torn: false }
+        Self { path: path.into(), file: None, is_torn: None }
     }
 
-    /// Opens the file of the same name anew.
+    /// Opens the file of the same name anew. Errs if it holds anything but a trail.
     pub fn reopen(path: &Path) -> io::Result<Self> {
-        let path = std::path::absolute(path)?;
-        Ok(Self { file: Some(open_to_append(&path)?), path, is_torn: false })
+        Self::open(path).map(|(file, _)| file).map_err(io::Error::other)
     }
 
     /// Appends whole lines: all of them, or none. If the file was moved away or deleted, a new one
     /// is made.
-    pub fn append(&mut self, lines: &str) -> io::Result<()> {
+    pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         if !self.is_in_place()? {
             *self = Self::reopen(&self.path)?;
         }
         let Some(file) = &mut self.file else { return Ok(()) };
         let before = file.metadata()?.len();
-        let line_end = if self.is_torn { "\n" } else { "" };
-        let written = file.write_all(line_end.as_bytes()).and_then(|()| file.write_all(lines.as_bytes()));
+        let is_torn = match self.is_torn {
+            Some(is_torn) => is_torn,
+            None => last_line::is_torn(&tail_of(file)?),
+        };
+        let line_end = if is_torn { "\n" } else { "" };
+        let written = file.write_all(line_end.as_bytes()).and_then(|()| file.write_all(lines));
         match &written {
-            Ok(()) => self.is_torn = false,
+            Ok(()) => self.is_torn = Some(false),
             // What a full disk has taken of it goes again.
-            Err(_) => self.is_torn |= file.set_len(before).is_err(),
+            Err(_) => self.is_torn = Some(is_torn || file.set_len(before).is_err()),
         }
         written
     }

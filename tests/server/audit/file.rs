@@ -99,6 +99,24 @@ fn the_file_may_be_moved_away_or_deleted() {
 }
 
 #[test]
+fn a_foreign_file_in_the_place_of_the_trail_is_not_written() {
+    let server = with_file();
+    server.run("LTMC.LOCK one ada").int();
+    lines(&trail_of(&server), 1);
+    std::fs::remove_file(trail_of(&server)).expect("it is there");
+    std::fs::write(trail_of(&server), "root:x:0:0\n").expect("it can be written");
+    let is_failing = || server.run("LTMC.HEALTH").get("reasons").texts().contains(&"audit".to_string());
+    server.run("LTMC.LOCK two ada").int();
+    wait_until("it shows", is_failing);
+    let refused = server.run("LTMC.AUDIT ROTATE");
+    assert!(refused.error().contains("none of an audit trail"), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(trail_of(&server)).expect("it is there"), "root:x:0:0\n");
+    std::fs::remove_file(trail_of(&server)).expect("it is there");
+    assert_eq!(numbers(&lines(&trail_of(&server), 1)), [2]);
+    wait_until("all is well", || !is_failing());
+}
+
+#[test]
 fn the_file_can_be_changed_while_the_server_runs() {
     let server = with_file();
     let (first, second) = (trail_of(&server), server.dir().join("second.jsonl"));

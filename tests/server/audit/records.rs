@@ -34,7 +34,13 @@ fn a_hand_off_is_a_record_that_names_its_cause() {
     waiter.recv().int();
     assert_eq!(
         shown(&server, "n class command agent before after cause"),
-        ["1 write LTMC.LOCK ada - 1 -", "2 write LTMC.UNLOCK ada 1 - -", "3 reaction lock.granted bob - 1 2",]
+        [
+            "1 write LTMC.LOCK ada - 1 -",
+            // For whom the grant is.
+            "2 write LTMC.LOCK bob - - -",
+            "3 write LTMC.UNLOCK ada 1 - -",
+            "4 reaction lock.granted bob - 1 3",
+        ]
     );
 }
 
@@ -46,6 +52,23 @@ fn each_key_of_a_command_has_a_record() {
         shown(&server, "class command key reqid outcome"),
         ["a", "b", "c"].map(|key| format!("write LTMC.MLOCK {key} r-1 list 3"))
     );
+}
+
+#[test]
+fn what_the_arguments_do_not_say_is_taken_from_the_change() {
+    let server = auditing("write");
+    server.run("LTMC.FLOW.CREATE flow").ok();
+    server.run("LTMC.TASK.ADD flow build payload");
+    let task = server.run("LTMC.TASK.CLAIM flow ada");
+    let fence = task.array()[0].get("fence").int();
+    server.run(&format!("LTMC.TASK.COMPLETE flow build {fence} done"));
+    let id = server.run("LTMC.MSG.SEND mail ada TO 1 bob hello").int();
+    server.run("LTMC.MSG.RECV mail bob").array();
+    let sent = |command: &str| format!("{command} bob {id}");
+    let shown = shown(&server, "command agent object").split_off(2);
+    let expected = ["LTMC.TASK.CLAIM ada build", "LTMC.TASK.COMPLETE ada build"].map(String::from);
+    assert_eq!(shown[..2], expected);
+    assert_eq!(shown[3], sent("LTMC.MSG.RECV"), "{shown:?}");
 }
 
 #[test]

@@ -8,7 +8,6 @@ use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::value::bytes::whole_printable;
 use crate::domain::Error;
-use crate::observe::audit::trail::Entry;
 use crate::observe::audit::{Class, Record};
 
 /// How many records are shown by default.
@@ -27,8 +26,8 @@ impl Filter<'_> {
     fn takes(&self, record: &Record) -> bool {
         let is = |asked: Option<&[u8]>, has: Option<&[u8]>| asked.is_none_or(|asked| has == Some(asked));
         is(self.user, record.caller.user.as_deref())
-            && is(self.agent, record.subject.agent.as_deref())
-            && is(self.key, record.key.as_deref())
+            && is(self.agent, record.subject.agent)
+            && is(self.key, record.key)
             && self.class.is_none_or(|class| record.class == class)
     }
 }
@@ -56,46 +55,45 @@ pub fn audit<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let mut budget = Budget::of(cx.node);
     Ok(Outcome::Reply(match what {
-        "GET" => cx.host.trail(|trail| {
-            let taken = trail.newest().filter(|entry| filter.takes(&entry.record)).take(count as usize);
-            budget.list(taken.map(|entry| record_map(trail.node(), entry)))
+        "GET" => cx.host.trail(&mut cx.node.audit, |trail| {
+            let taken = trail.newest().filter(|(record, _)| filter.takes(record)).take(count as usize);
+            budget.list(taken.map(|(record, chain)| record_map(trail.node(), &record, chain)))
         }),
-        "LEN" => Reply::number(cx.host.trail(|trail| trail.len() as u64)),
+        "LEN" => Reply::number(cx.host.trail(&mut cx.node.audit, |trail| trail.len() as u64)),
         "RESET" => {
-            cx.host.trail(|trail| trail.reset());
+            cx.host.trail(&mut cx.node.audit, |trail| trail.reset());
             Reply::Ok
         }
         _ => {
-            cx.host.rotate_audit(cx.node.settings.audit_file())?;
+            cx.host.rotate_audit(&mut cx.node.audit, cx.node.settings.audit_file())?;
             Reply::Ok
         }
     }))
 }
 
-fn record_map(node: &str, entry: &Entry) -> Reply {
-    let record = &entry.record;
+fn record_map(node: &str, record: &Record, chain: &str) -> Reply {
     let text =
-        |bytes: &Option<Box<[u8]>>| bytes.as_deref().map_or(Reply::Nil, |bytes| Reply::text(whole_printable(bytes)));
+        |bytes: Option<&[u8]>| bytes.map_or(Reply::Nil, |bytes| Reply::text(whole_printable(bytes).into_owned()));
     Reply::map([
         ("n", Reply::number(record.n)),
         ("at_ms", Reply::number(record.at)),
         ("node", Reply::text(node.to_string())),
-        ("user", record.caller.user.as_deref().map_or(Reply::Nil, |user| Reply::text(whole_printable(user)))),
+        ("user", text(record.caller.user.as_deref())),
         ("client", Reply::number_or_nil(record.caller.client)),
         ("addr", record.caller.addr.as_deref().map_or(Reply::Nil, |addr| Reply::text(addr.to_string()))),
-        ("agent", text(&record.subject.agent)),
+        ("agent", text(record.subject.agent)),
         ("command", Reply::text(record.command.to_string())),
         ("class", Reply::text(record.class.word())),
         ("db", Reply::number(record.db.into())),
-        ("key", record.key.as_deref().map_or(Reply::Nil, |key| Reply::text(whole_printable(key)))),
-        ("object", text(&record.subject.object)),
+        ("key", text(record.key)),
+        ("object", text(record.subject.object)),
         ("before", Reply::number_or_nil(record.before)),
         ("after", Reply::number_or_nil(record.after)),
-        ("outcome", Reply::text(record.ended.text().into_owned())),
+        ("outcome", Reply::text(record.ended.to_string())),
         ("us", Reply::number(record.us)),
-        ("reqid", text(&record.subject.reqid)),
+        ("reqid", text(record.subject.reqid)),
         ("bytes", Reply::number(record.subject.bytes)),
         ("cause", Reply::number_or_nil(record.cause)),
-        ("chain", Reply::text(entry.chain.to_string())),
+        ("chain", Reply::text(chain.to_string())),
     ])
 }
