@@ -142,7 +142,7 @@ impl Waits {
         }
     }
 
-    /// Follows SWAPDB. Clients stay with the number of their database; what they were granted moves.
+    /// Follows SWAPDB. Clients stay with the number of their database; what they were granted goes.
     pub fn swap(&mut self, one: Db, other: Db) {
         let grants = std::mem::take(&mut self.undelivered).into_iter();
         self.undelivered = grants.map(|(id, grant)| (id, grant.swapped(one, other))).collect();
