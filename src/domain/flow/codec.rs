@@ -10,7 +10,8 @@ use crate::domain::entity::partial_check::Part;
 use crate::domain::entity::NUMBER_MAX;
 use crate::domain::limits::{
     is_ttl, AGENT_LABELS_MAX, ATTEMPTS_KEPT_MAX, DURATION_MS_MAX, ENDED_CLAIMS_MAX, FLOW_TASKS_END, ID_BYTES_MAX,
-    PRIORITY_MAX, RATE_CLAIMS_MAX, TASK_BYTES_END, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_TEXT_BYTES_MAX,
+    PRIORITY_MAX, RATE_CLAIMS_MAX, TASK_BYTES_END, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_RETRIES_MAX,
+    TASK_TEXT_BYTES_MAX,
 };
 use crate::domain::value::capability::{Capability, Requirement};
 use crate::domain::value::fence::{check_fence, FENCE_END};
@@ -152,12 +153,16 @@ pub fn admit(event: &FlowEvent) -> Result<(), Error> {
     Err(Error::usage("payload holds an event of a flow that is out of bounds"))
 }
 
+fn are_retries(retries: Option<u32>) -> bool {
+    retries.is_none_or(|retries| u64::from(retries) <= TASK_RETRIES_MAX)
+}
+
 fn is_addition(addition: &Addition) -> bool {
     let times = is_time(addition.not_before) && is_time(addition.deadline) && addition.lease_ms <= DURATION_MS_MAX;
     let backoff = addition.backoff.is_none_or(|b| b.ms <= DURATION_MS_MAX && b.max_ms <= DURATION_MS_MAX);
     let parents = addition.after.len() <= TASK_PARENTS_MAX && addition.after.iter().all(|id| is_id(id));
     let numbers = u64::from(addition.priority) <= PRIORITY_MAX && is_blob(&addition.payload);
-    times && backoff && parents && numbers && are_needs(&addition.needs)
+    times && backoff && parents && numbers && are_retries(addition.retries) && are_needs(&addition.needs)
 }
 
 fn is_claim(claimed: &Claimed) -> bool {
@@ -273,7 +278,7 @@ fn check_task(flow: &Flow, task: &Task) -> Result<(), Invariant> {
 fn is_plan(plan: &Plan) -> bool {
     let backoff = plan.backoff.is_none_or(|b| b.ms <= DURATION_MS_MAX && b.max_ms <= DURATION_MS_MAX);
     let signal = plan.signal.as_ref().is_none_or(is_blob);
-    is_time(plan.deadline) && plan.lease_ms <= DURATION_MS_MAX && backoff && signal
+    is_time(plan.deadline) && plan.lease_ms <= DURATION_MS_MAX && are_retries(plan.retries) && backoff && signal
 }
 
 fn is_attempt(attempt: &Attempt) -> bool {
