@@ -66,7 +66,8 @@ extern "C" fn swapped(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEven
         let Some(info) = (unsafe { data.cast::<rm::RedisModuleSwapDbInfoV1>().as_ref() }) else {
             return;
         };
-        state::note(Note::Swapped(info.dbnum_first as u32, info.dbnum_second as u32));
+        // At once: what comes after it has the new numbers.
+        state::with_node(|node| node.databases_swapped(info.dbnum_first as u32, info.dbnum_second as u32));
     });
 }
 

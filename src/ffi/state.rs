@@ -22,8 +22,6 @@ pub enum Note {
     ValueGone(KeyId, Vec<Connection>, Vec<AgentBinding>),
     /// A database was flushed, or all.
     Flushed(Option<u32>),
-    /// Two databases were swapped.
-    Swapped(u32, u32),
     /// A client disconnected.
     ClientGone(u64),
     /// A waiting client left or was unblocked with an error.
@@ -164,7 +162,6 @@ fn take_in(process: &Process, node: &mut RefMut<Node>) {
             Note::KeyChanged(key) => node.key_changed(key),
             Note::ValueGone(key, connections, bindings) => node.value_gone(key, connections, bindings),
             Note::Flushed(db) => node.database_flushed(db),
-            Note::Swapped(one, other) => node.databases_swapped(one, other),
             Note::ClientGone(client) => scheduler::client_gone(node, client),
             Note::WaiterGone(id) => scheduler::waiter_gone(node, id),
             Note::Role { replica } => node.role_changed(replica),

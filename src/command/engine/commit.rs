@@ -76,6 +76,9 @@ fn change<E: Serve, H: Host>(
         }
     }
     let expiry = change_value::<E, H>(node, host, key, changes)?;
+    if cfg!(debug_assertions) {
+        check_decided::<E, H>(host, key, changes);
+    }
     if let Some(audited) = audited {
         auditing::note::<E, H>(node, host, key, audited);
     }
@@ -90,6 +93,14 @@ fn change<E: Serve, H: Host>(
     node.trace.back();
     E::settle(node, host, key, &mut plan);
     Ok(Some(plan))
+}
+
+/// In debug builds the invariants are checked after each decision.
+fn check_decided<E: Entity, H: Host>(host: &mut H, key: Key, changes: &[Change<E::Event>]) {
+    let Ok(Some(stored)) = host.raw::<E>(key) else { return };
+    for event in changes.iter().filter_map(Change::event) {
+        assert_eq!(stored.state.check_after(event), Ok(()), "after {event:?}");
+    }
 }
 
 /// Creates a key with a log, with revisions above those of its earlier lives.

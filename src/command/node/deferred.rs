@@ -2,7 +2,7 @@
 
 use super::waits::UndeliveredGrant;
 use crate::domain::reactions::Estate;
-use crate::domain::{AgentBinding, Connection, KeyId};
+use crate::domain::{AgentBinding, Connection, Db, KeyId};
 
 /// Work for the scheduler: the callback that notices it must not write.
 #[derive(Debug, Clone)]
@@ -30,4 +30,24 @@ pub enum DeferredWork {
     /// The keys were loaded, or this node was promoted: the connections of other processes will not
     /// come back.
     ForgetForeignConnections,
+}
+
+impl DeferredWork {
+    /// Follows SWAPDB: what is to be done for a key is done where its value, or what it owned, is
+    /// now. Watchers stay with the number of their database, and are told there.
+    pub fn swapped(self, one: Db, other: Db) -> Vec<Self> {
+        match self {
+            DeferredWork::TakeBack(grant) => vec![DeferredWork::TakeBack(grant.swapped(one, other))],
+            DeferredWork::ValueGone { key, connections, bindings } => {
+                vec![DeferredWork::ValueGone { key: key.swapped(one, other), connections, bindings }]
+            }
+            DeferredWork::Expired { key, estate: Some(estate) } => vec![
+                DeferredWork::Expired { key: key.clone(), estate: None },
+                DeferredWork::Expired { key: key.swapped(one, other), estate: Some(estate) },
+            ],
+            DeferredWork::Expired { estate: None, .. }
+            | DeferredWork::Disconnected(_)
+            | DeferredWork::ForgetForeignConnections => vec![self],
+        }
+    }
 }

@@ -244,6 +244,9 @@ impl Node {
         }
         self.key_interest.wake_all(&mut self.schedule);
         self.quarantine.swap(one, other);
+        self.waits.swap(one, other);
+        let deferred = std::mem::take(&mut self.deferred).into_iter();
+        self.deferred = deferred.flat_map(|work| work.swapped(one, other)).collect();
         self.look_at_all_waited_for(|key| key.db == one || key.db == other);
     }
 

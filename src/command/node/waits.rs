@@ -8,7 +8,7 @@ use crate::command::host::Key;
 use crate::domain::algorithm::room::GiveBack;
 use crate::domain::entity::idempotency::RequestId;
 use crate::domain::queue::rank::WaiterId;
-use crate::domain::{Bytes, Fence, KeyId, Millis, Service};
+use crate::domain::{Bytes, Db, Fence, KeyId, Millis, Service};
 use ahash::AHashMap;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
@@ -49,6 +49,14 @@ pub struct UndeliveredGrant {
     pub grants: SmallVec<[(KeyId, Fence); 1]>,
     /// The `REQID` under which the answer is remembered.
     pub request_id: Option<RequestId>,
+}
+
+impl UndeliveredGrant {
+    /// Follows SWAPDB.
+    pub fn swapped(mut self, one: Db, other: Db) -> Self {
+        self.grants = self.grants.into_iter().map(|(key, fence)| (key.swapped(one, other), fence)).collect();
+        self
+    }
 }
 
 /// All waits of a node.
@@ -132,6 +140,12 @@ impl Waits {
                 undelivered.grants.clear();
             }
         }
+    }
+
+    /// Follows SWAPDB. Clients stay with the number of their database; what they were granted goes.
+    pub fn swap(&mut self, one: Db, other: Db) {
+        let grants = std::mem::take(&mut self.undelivered).into_iter();
+        self.undelivered = grants.map(|(id, grant)| (id, grant.swapped(one, other))).collect();
     }
 
     /// The waiter is gone and was not told: what it was granted, if anything.

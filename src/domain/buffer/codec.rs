@@ -6,10 +6,12 @@ use crate::domain::algorithm::eviction::Policy;
 use crate::domain::algorithm::xxhash::xxh64;
 use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
+use crate::domain::entity::CHECKED_BYTES;
+use crate::domain::json::text;
 use crate::domain::limits::{
     BUFFER_BYTES_END, CHUNK_BYTES_END, CHUNK_HOLDERS_END, CHUNK_META_BYTES_MAX, DURATION_MS_MAX, ID_BYTES_MAX,
 };
-use crate::domain::{Blob, Bytes, Error, Invariant, Millis};
+use crate::domain::{Blob, Error, Invariant, Millis};
 use ahash::AHashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -114,8 +116,8 @@ fn is_config(config: &Config, size_bytes: u64) -> bool {
         && (config.min_bytes..=config.max_bytes).contains(&size_bytes)
 }
 
-fn is_meta(meta: &Bytes) -> bool {
-    meta.len() <= CHUNK_META_BYTES_MAX
+fn is_meta(meta: &[u8]) -> bool {
+    text::is_meta(meta, CHUNK_META_BYTES_MAX)
 }
 
 /// Errs if an event from an unchecked payload is outside the bounds that commands keep.
@@ -162,11 +164,7 @@ pub fn admit(event: &BufferEvent) -> Result<(), Error> {
 
 /// Whether all invariants hold.
 pub fn check(buffer: &Buffer) -> Result<(), Invariant> {
-    let is_default = buffer.config.max_bytes == 0 && buffer.chunks.is_empty();
-    rule(is_default || is_config(&buffer.config, buffer.size_bytes), "the bounds are out of bounds")?;
-    rule(buffer.gone_version <= i64::MAX as u64 / 2, "the versions are used up")?;
-    rule(buffer.last_serial <= i64::MAX as u64 / 2, "the numbers of chunks are used up")?;
-    rule(is_time(buffer.resized_at), "a time is out of bounds")?;
+    check_bounds(buffer)?;
     for (serial, chunk) in buffer.chunks() {
         check_chunk(buffer, serial, chunk)?;
     }
@@ -183,8 +181,19 @@ pub fn check(buffer: &Buffer) -> Result<(), Invariant> {
     rule(fresh.loose.len() == buffer.loose.len(), "those that may go differ from the chunks")
 }
 
+/// What can be checked without the chunks.
+fn check_bounds(buffer: &Buffer) -> Result<(), Invariant> {
+    let Buffer { config, size_bytes, stays, .. } = buffer;
+    let is_unborn = *config == Config::default() && *size_bytes == 0 && !stays && buffer.chunks.is_empty();
+    rule(is_unborn || is_config(config, *size_bytes), "the bounds are out of bounds")?;
+    rule(buffer.gone_version <= i64::MAX as u64 / 2, "the versions are used up")?;
+    rule(buffer.last_serial <= i64::MAX as u64 / 2, "the numbers of chunks are used up")?;
+    rule(is_time(buffer.resized_at), "a time is out of bounds")
+}
+
 /// Checks a part of it, by the numbers of the chunks. Hashes all their contents.
 pub fn check_part(buffer: &Buffer, from: Serial, room: usize) -> Result<Part, Invariant> {
+    check_bounds(buffer)?;
     rule(buffer.by_id.len() == buffer.chunks.len(), "the ids differ from the chunks")?;
     rule(buffer.dues.len() <= buffer.chunks.len(), "what is due differs from the chunks")?;
     Part::of(buffer.chunks.range(from..).map(|(serial, chunk)| (*serial, &**chunk)), room, |serial, chunk| {
@@ -199,17 +208,19 @@ pub fn check_part(buffer: &Buffer, from: Serial, room: usize) -> Result<Part, In
         let place = buffer.order_of(serial, chunk).filter(|_| !chunk.is_held());
         let is_in_order = place.is_none_or(|place| buffer.order.contains(&place));
         rule(is_due && is_in_order, "what is due differs from the chunks")?;
-        Ok(1 + chunk.content.len() / HASHED_BYTES + chunk.holders() / 8)
+        Ok(1 + chunk.content.len() / HASHED_BYTES + chunk.record.meta.len() / CHECKED_BYTES + chunk.holders() / 8)
     })
 }
 
-/// Checks it after one event. In a large buffer, only the chunk that the event is about.
+/// Checks it after one event. In a large buffer, only its bounds and the chunk that the event is
+/// about.
 pub fn check_after(buffer: &Buffer, event: &BufferEvent) -> Result<(), Invariant> {
     const SMALL: usize = 24;
     const SMALL_BYTES: u64 = 256 * 1024;
     if buffer.count() <= SMALL && buffer.totals.used_bytes() <= SMALL_BYTES {
         return check(buffer);
     }
+    check_bounds(buffer)?;
     let chunk = event.id().and_then(|id| buffer.find(id));
     chunk.map_or(Ok(()), |(serial, chunk)| check_chunk(buffer, serial, chunk))
 }

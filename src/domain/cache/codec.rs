@@ -6,11 +6,13 @@ use super::event::{CacheEvent, Filled, Target};
 use super::ids::{AnswerId, Slot};
 use super::labels::{Census, Label};
 use super::{Cache, Config};
+use crate::domain::algorithm::eviction::Policy;
 use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
+use crate::domain::json::canonical::is_canonical;
 use crate::domain::limits::{
-    CACHE_BATCH_MAX, CACHE_LABELS_MAX, CACHE_LABEL_BYTES_MAX, DURATION_MS_MAX, ID_BYTES_MAX, RESULT_BYTES_MAX,
-    TOOL_ARGS_BYTES_MAX, TOOL_BYTES_MAX, VOIDS_MAX,
+    CACHE_BATCH_MAX, CACHE_LABELS_MAX, CACHE_LABEL_BYTES_MAX, DURATION_MS_MAX, ID_BYTES_MAX, JSON_DEPTH_END,
+    RESULT_BYTES_MAX, TOOL_ARGS_BYTES_MAX, TOOL_BYTES_MAX, VOIDS_MAX,
 };
 use crate::domain::value::fence::check_fence;
 use crate::domain::{Blob, Bytes, Error, Fence, Invariant, Millis};
@@ -209,6 +211,7 @@ fn is_call(call: &Call) -> bool {
         && call.tool().len() <= TOOL_BYTES_MAX
         && call.scope().len() <= ID_BYTES_MAX
         && call.args().len() <= TOOL_ARGS_BYTES_MAX
+        && (call.is_raw() || is_canonical(call.args(), JSON_DEPTH_END))
 }
 
 fn is_flight(flight: &Flight) -> bool {
@@ -236,13 +239,14 @@ fn is_filled(filled: &Filled) -> bool {
 }
 
 fn is_config(config: &Config) -> bool {
-    config.ttl_ms.is_none_or(|ttl_ms| (1..=DURATION_MS_MAX).contains(&ttl_ms))
+    let is_known = matches!(config.policy, Policy::Gdsf | Policy::Lru | Policy::Lfu);
+    is_known && config.ttl_ms.is_none_or(|ttl_ms| (1..=DURATION_MS_MAX).contains(&ttl_ms))
 }
 
 /// Errs if an event from an unchecked payload is outside the bounds that commands keep.
 pub fn admit(event: &CacheEvent) -> Result<(), Error> {
     let fits = match event {
-        CacheEvent::Configured { config, .. } => is_config(config),
+        CacheEvent::Configured { config, .. } => is_config(config) && config.bytes_max > 0 && config.entries_max > 0,
         CacheEvent::Ticketed { call, flight } => {
             check_fence(flight.ticket)?;
             is_call(call) && is_flight(flight)
@@ -293,7 +297,7 @@ pub fn check(cache: &Cache) -> Result<(), Invariant> {
 }
 
 /// What can be checked without the entries.
-fn check_bounds(cache: &Cache) -> Result<(), Invariant> {
+pub fn check_bounds(cache: &Cache) -> Result<(), Invariant> {
     rule(cache.answers.len() == cache.placed.len(), "an index differs from the entries")?;
     rule(cache.voids.len() <= VOIDS_MAX, "it remembers too much of what was called off")?;
     rule(is_config(&cache.config), "its time to live is out of bounds")?;
@@ -335,4 +339,23 @@ fn check_answer(cache: &Cache, slot: Slot, entry: &Entry, answer: &Answer) -> Re
     let has_ends = is_end(answer.fresh_until) && is_end(answer.gone_at) && answer.fresh_until <= answer.gone_at;
     let fits = is_time(answer.at) && answer.cost_ms <= DURATION_MS_MAX && answer.value.len() <= RESULT_BYTES_MAX;
     rule(has_ends && fits, "an answer is out of bounds")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_is_configured_as_commands_can_do_it() {
+        let known = Config { bytes_max: 1, entries_max: 1, ..Config::default() };
+        let admits = |config| admit(&CacheEvent::Configured { config, stays: true }).is_ok();
+        for policy in [Policy::Gdsf, Policy::Lru, Policy::Lfu] {
+            assert!(admits(Config { policy, ..known }), "{policy:?}");
+        }
+        for policy in [Policy::Ttl, Policy::Ring, Policy::None] {
+            assert!(!admits(Config { policy, ..known }), "{policy:?}");
+        }
+        assert!(!admits(Config { bytes_max: 0, ..known }) && !admits(Config { entries_max: 0, ..known }));
+        assert!(!admits(Config { ttl_ms: Some(0), ..known }));
+    }
 }

@@ -390,7 +390,7 @@ impl Entity for Cache {
     fn check_after(&self, _event: &CacheEvent) -> Result<(), Invariant> {
         const SMALL: usize = 64;
         if self.slots.count() > SMALL {
-            return Ok(());
+            return codec::check_bounds(self);
         }
         self.check()
     }

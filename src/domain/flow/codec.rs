@@ -10,7 +10,8 @@ use crate::domain::entity::partial_check::Part;
 use crate::domain::entity::NUMBER_MAX;
 use crate::domain::limits::{
     is_ttl, AGENT_LABELS_MAX, ATTEMPTS_KEPT_MAX, DURATION_MS_MAX, ENDED_CLAIMS_MAX, FLOW_TASKS_END, ID_BYTES_MAX,
-    PRIORITY_MAX, RATE_CLAIMS_MAX, TASK_BYTES_END, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_TEXT_BYTES_MAX,
+    PRIORITY_MAX, RATE_CLAIMS_MAX, TASK_BYTES_END, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_RETRIES_MAX,
+    TASK_TEXT_BYTES_MAX,
 };
 use crate::domain::value::capability::{Capability, Requirement};
 use crate::domain::value::fence::{check_fence, FENCE_END};
@@ -152,12 +153,16 @@ pub fn admit(event: &FlowEvent) -> Result<(), Error> {
     Err(Error::usage("payload holds an event of a flow that is out of bounds"))
 }
 
+fn are_retries(retries: Option<u32>) -> bool {
+    retries.is_none_or(|retries| u64::from(retries) <= TASK_RETRIES_MAX)
+}
+
 fn is_addition(addition: &Addition) -> bool {
     let times = is_time(addition.not_before) && is_time(addition.deadline) && addition.lease_ms <= DURATION_MS_MAX;
     let backoff = addition.backoff.is_none_or(|b| b.ms <= DURATION_MS_MAX && b.max_ms <= DURATION_MS_MAX);
     let parents = addition.after.len() <= TASK_PARENTS_MAX && addition.after.iter().all(|id| is_id(id));
     let numbers = u64::from(addition.priority) <= PRIORITY_MAX && is_blob(&addition.payload);
-    times && backoff && parents && numbers && are_needs(&addition.needs)
+    times && backoff && parents && numbers && are_retries(addition.retries) && are_needs(&addition.needs)
 }
 
 fn is_claim(claimed: &Claimed) -> bool {
@@ -173,6 +178,18 @@ fn is_blob_key(key: &Bytes) -> bool {
 
 /// Whether all invariants hold.
 pub fn check(flow: &Flow) -> Result<(), Invariant> {
+    check_bounds(flow)?;
+    flow.tasks().try_for_each(|task| check_task(flow, task))?;
+    let fresh = derived(flow);
+    rule(fresh.index == flow.index, "the indexes differ from the tasks")?;
+    let same = |(one, other): (&Task, &Task)| (one.open, one.children) == (other.open, other.children);
+    rule(fresh.tasks().zip(flow.tasks()).all(same), "the counted parents and children differ from the tasks")?;
+    let keeps = |shelf: Shelf| flow.index.retired(shelf).len() as u64 <= flow.options.keep_on(shelf).tasks;
+    rule(Shelf::ALL.into_iter().all(keeps), "it keeps more than it should")
+}
+
+/// What can be checked without the tasks.
+fn check_bounds(flow: &Flow) -> Result<(), Invariant> {
     rule(flow.created_at > 0 || flow.tasks.is_empty(), "it has tasks and was never made")?;
     rule(is_time(flow.created_at) && are_options(&flow.options), "its options are out of bounds")?;
     rule(flow.last_fence == 0 || check_fence(flow.last_fence).is_ok(), "the last fence is out of bounds")?;
@@ -186,27 +203,25 @@ pub fn check(flow: &Flow) -> Result<(), Invariant> {
         flow.claim_times.len() <= rate && flow.claim_times.iter().all(|at| is_time(*at)),
         "its rate is out of bounds",
     )?;
-    rule(are_past(&flow.past), "the claims of forgotten tasks are out of bounds")?;
-    flow.tasks().try_for_each(|task| check_task(flow, task))?;
-    let fresh = derived(flow);
-    rule(fresh.index == flow.index, "the indexes differ from the tasks")?;
-    let same = |(one, other): (&Task, &Task)| (one.open, one.children) == (other.open, other.children);
-    rule(fresh.tasks().zip(flow.tasks()).all(same), "the counted parents and children differ from the tasks")?;
-    let keeps = |shelf: Shelf| flow.index.retired(shelf).len() as u64 <= flow.options.keep_on(shelf).tasks;
-    rule(Shelf::ALL.into_iter().all(keeps), "it keeps more than it should")
+    rule(are_past(&flow.past), "the claims of forgotten tasks are out of bounds")
 }
 
-/// Checks it after one event. In a large flow, only the task that the event is about.
+/// Checks it after one event. In a large flow, only its bounds and the task that the event is
+/// about.
 pub fn check_after(flow: &Flow, event: &FlowEvent) -> Result<(), Invariant> {
     const SMALL: usize = 24;
     if flow.count() <= SMALL {
         return check(flow);
     }
+    check_bounds(flow)?;
     event.task().and_then(|task| flow.task(task)).map_or(Ok(()), |task| check_task(flow, task))
 }
 
 /// Checks a part of it, by the numbers of the tasks.
 pub fn check_part(flow: &Flow, from: TaskNo, room: usize) -> Result<Part, Invariant> {
+    if from == 0 {
+        check_bounds(flow)?;
+    }
     rule(flow.index.counts_all(flow.count()), "the indexes differ from the tasks")?;
     Part::of(flow.tasks.range(from..).map(|(no, task)| (*no, &**task)), room, |no, task| {
         check_task(flow, task)?;
@@ -263,7 +278,7 @@ fn check_task(flow: &Flow, task: &Task) -> Result<(), Invariant> {
 fn is_plan(plan: &Plan) -> bool {
     let backoff = plan.backoff.is_none_or(|b| b.ms <= DURATION_MS_MAX && b.max_ms <= DURATION_MS_MAX);
     let signal = plan.signal.as_ref().is_none_or(is_blob);
-    is_time(plan.deadline) && plan.lease_ms <= DURATION_MS_MAX && backoff && signal
+    is_time(plan.deadline) && plan.lease_ms <= DURATION_MS_MAX && are_retries(plan.retries) && backoff && signal
 }
 
 fn is_attempt(attempt: &Attempt) -> bool {

@@ -27,6 +27,11 @@ pub fn canonical(what: &str, text: &[u8], depth_max: usize) -> Result<Vec<u8>, E
     }
 }
 
+/// Whether a text of at most `depth_max` levels is in canonical form.
+pub fn is_canonical(text: &[u8], depth_max: usize) -> bool {
+    canonical("args", text, depth_max).is_ok_and(|canonical| canonical == text)
+}
+
 /// Reads a text and writes its canonical form.
 struct Reader<'a> {
     what: &'a str,

@@ -1,6 +1,6 @@
 //! JSON as text: reading it within bounds, and the saved form of values.
 
-use crate::domain::limits::JSON_HEAP_BYTES;
+use crate::domain::limits::{JSON_DEPTH_END, JSON_HEAP_BYTES};
 use crate::domain::{Code, Error};
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -80,6 +80,13 @@ impl Room {
         trimmed(serde_json::from_slice(text))
             .map_err(|error| Error::usage(format!("{what} is not valid JSON: {error}")))
     }
+}
+
+/// Whether a command with a `META` of at most `bytes_max` bytes can have left this text: JSON, or
+/// nothing.
+pub fn is_meta(text: &[u8], bytes_max: usize) -> bool {
+    let is_json = || Room::new(bytes_max, JSON_DEPTH_END).read("META", text).is_ok();
+    text.is_empty() || (text.len() <= bytes_max && is_json())
 }
 
 fn trimmed(read: serde_json::Result<Value>) -> serde_json::Result<Value> {
@@ -203,6 +210,17 @@ mod tests {
         assert!((30_000..70_000).contains(&weigh(many("0", 1000).as_bytes()).heap_bytes));
         let prose = format!("\"{}\"", "a, b: [c] {d} ".repeat(1000));
         assert!(weigh(prose.as_bytes()).heap_bytes < prose.len() + 100);
+    }
+
+    #[test]
+    fn meta_is_json_or_nothing() {
+        for text in ["", "null", "5", r#"{"a":[1]}"#, "[[[[]]]]"] {
+            assert!(is_meta(text.as_bytes(), 9), "{text}");
+        }
+        let deep = "[".repeat(JSON_DEPTH_END + 1) + &"]".repeat(JSON_DEPTH_END + 1);
+        for text in [b"{a:1}".as_slice(), b"text", b"\"\xff\"", b"1e999", b"[1,2,3,4,5]", deep.as_bytes()] {
+            assert!(!is_meta(text, if text.len() > 99 { 1 << 20 } else { 9 }), "{}", text.escape_ascii());
+        }
     }
 
     #[test]

@@ -231,14 +231,14 @@ fn named<'a>(
         return Ok(smallvec![grant]);
     }
     let holds = |grant: &Grant| grant.mode != Mode::Optimistic && !grant.is_expired(now);
-    let mut named = match &target.path {
-        Some(path) => lock.grants().of_owner_on(&target.owner, path),
-        None if everywhere => lock.grants().of_owner(&target.owner),
-        None => lock.grants().of_owner_on(&target.owner, Path::root()),
+    // Without a path it is the root, which overlaps every path.
+    let path = target.path.as_ref().unwrap_or(Path::root());
+    let mut named = match everywhere && target.path.is_none() {
+        true => lock.grants().of_owner(&target.owner),
+        false => lock.grants().of_owner_on(&target.owner, path),
     };
     named.retain(|grant| holds(grant));
-    let in_the_way = |grant: &Grant| target.path.as_ref().is_none_or(|path| grant.path().overlaps(path));
-    let foreign = |grant: &Grant| grant.owner != target.owner && holds(grant) && in_the_way(grant);
+    let foreign = |grant: &Grant| grant.owner != target.owner && holds(grant) && grant.path().overlaps(path);
     if named.is_empty() && lock.grants().iter().any(foreign) {
         return Err(not_owner(lock, &target.owner));
     }

@@ -152,12 +152,14 @@ pub fn check_part(registry: &Registry, from: u64, room: usize) -> Result<Part, I
     })
 }
 
-/// Checks it after one event. In a large registry, only the agent that the event is about.
+/// Checks it after one event. In a large registry, only its counts and the agent that the event is
+/// about.
 pub fn check_after(registry: &Registry, event: &RegistryEvent) -> Result<(), Invariant> {
     const SMALL: usize = 40;
     if registry.count() <= SMALL {
         return check(registry);
     }
+    check_counts(registry)?;
     let agent = event.agent().and_then(|agent| registry.agent(agent));
     agent.map_or(Ok(()), |agent| check_agent(registry, agent))
 }

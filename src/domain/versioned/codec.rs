@@ -5,6 +5,7 @@ use super::life::{is_time, Life};
 use super::{Created, Participant, State, Status, Versioned};
 use crate::domain::entity::invariant::rule;
 use crate::domain::entity::NUMBER_MAX;
+use crate::domain::json::text;
 use crate::domain::limits::{
     is_ttl, CHECKPOINTS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX, NAME_BYTES_MAX, PARTICIPANTS_END, RESOURCES_END,
     VERSIONED_META_BYTES_MAX,
@@ -18,6 +19,14 @@ fn is_life(life: &Life) -> bool {
 
 fn is_agent(agent: &Bytes) -> bool {
     agent.len() <= ID_BYTES_MAX
+}
+
+fn is_participant(agent: &Bytes) -> bool {
+    !agent.is_empty() && is_agent(agent)
+}
+
+fn is_meta(meta: &[u8]) -> bool {
+    text::is_meta(meta, VERSIONED_META_BYTES_MAX)
 }
 
 fn are_resources(resources: &[Bytes]) -> bool {
@@ -35,8 +44,8 @@ pub fn admit<S: State>(event: &VersionedEvent<S>) -> Result<(), Error> {
         VersionedEvent::Restored { by, .. } => is_agent(by),
         VersionedEvent::Checkpointed { id, name, .. } => (1..=NUMBER_MAX).contains(id) && name.len() <= NAME_BYTES_MAX,
         VersionedEvent::Pruned { checkpoints, .. } => checkpoints.len() <= CHECKPOINTS_MAX,
-        VersionedEvent::Joined { agent, role, .. } => is_agent(agent) && role.len() <= NAME_BYTES_MAX,
-        VersionedEvent::Left { agent, .. } => is_agent(agent),
+        VersionedEvent::Joined { agent, role, .. } => is_participant(agent) && role.len() <= NAME_BYTES_MAX,
+        VersionedEvent::Left { agent, .. } => is_participant(agent),
         VersionedEvent::Owned { resources, by, .. } | VersionedEvent::Disowned { resources, by, .. } => {
             are_resources(resources) && is_agent(by)
         }
@@ -55,9 +64,9 @@ pub fn admit<S: State>(event: &VersionedEvent<S>) -> Result<(), Error> {
 fn is_creation<S: State>(created: &Created<S>) -> bool {
     let has_version = (1..=i64::MAX as u64 / 2).contains(&created.version);
     let are_known = created.participants.len() <= PARTICIPANTS_END
-        && created.participants.iter().all(|(agent, role)| is_agent(agent) && role.len() <= NAME_BYTES_MAX);
-    let is_short = created.meta.len() <= VERSIONED_META_BYTES_MAX && is_agent(&created.owner);
-    has_version && are_known && is_short && is_life(&created.life) && created.state.check().is_ok()
+        && created.participants.iter().all(|(agent, role)| is_participant(agent) && role.len() <= NAME_BYTES_MAX);
+    let texts = is_meta(&created.meta) && is_agent(&created.owner);
+    has_version && are_known && texts && is_life(&created.life) && created.state.check().is_ok()
 }
 
 /// Gives up the part of the history that does not fit an intact state. Returns what that was.
@@ -80,11 +89,12 @@ pub fn check<S: State>(value: &Versioned<S>) -> Result<(), Invariant> {
     rule(value.participants.len() <= PARTICIPANTS_END, "it has too many participants")?;
     rule(value.resources.len() <= RESOURCES_END, "it owns too much")?;
     value.resources.values().try_for_each(|resource| resource.check())?;
-    let texts = is_agent(&value.owner) && is_agent(&value.changed_by) && value.meta.len() <= VERSIONED_META_BYTES_MAX;
+    let texts = is_agent(&value.owner) && is_agent(&value.changed_by) && is_meta(&value.meta);
     rule(texts && is_time(value.created_at) && is_time(value.changed_at), "its description is out of bounds")?;
-    let is_participant =
-        |(id, one): (&Bytes, &Participant)| is_agent(id) && one.role.len() <= NAME_BYTES_MAX && is_time(one.since);
-    rule(value.participants.iter().all(is_participant), "a participant is out of bounds")?;
+    let fits = |(id, one): (&Bytes, &Participant)| {
+        is_participant(id) && one.role.len() <= NAME_BYTES_MAX && is_time(one.since)
+    };
+    rule(value.participants.iter().all(fits), "a participant is out of bounds")?;
     rule(value.resources.keys().all(|name| name.len() <= KEY_BYTES_MAX), "a resource is out of bounds")?;
     rule(is_time(value.end.at) && value.end.fence < FENCE_END, "its end is out of bounds")?;
     let is_done = value.status != Status::Terminated || value.resources.is_empty() || value.end.at > 0;

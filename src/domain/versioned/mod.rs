@@ -40,6 +40,7 @@ pub use status::Status;
 use super::{Bytes, Code, Connection, Entity, Error, Fence, Invariant, Millis, Service};
 use crate::domain::entity::event_json::EventJson;
 use crate::domain::entity::expiry::Expiry;
+use crate::domain::entity::CHECKED_BYTES;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -480,7 +481,8 @@ impl<S: State> Entity for Versioned<S> {
     }
 
     fn check_effort(&self) -> usize {
-        self.state.check_effort() + self.history.check_effort(!S::UNDOES_ANYTHING)
+        let meta = self.meta.len() / CHECKED_BYTES;
+        meta + self.state.check_effort() + self.history.check_effort(!S::UNDOES_ANYTHING)
     }
 
     fn rebuild(&mut self) {

@@ -9,6 +9,8 @@ mod names;
 mod newer;
 pub mod payloads;
 mod repairs;
+mod steps;
+mod texts;
 
 use crate::harness::*;
 use payloads::reseal;

@@ -10,7 +10,7 @@ use crate::harness::{reference, Reply};
 pub type Args = Vec<Vec<u8>>;
 
 /// The services that have keys, each with the server's name of its type.
-const SERVICES: [(&str, &str); 8] = [
+pub const SERVICES: [(&str, &str); 8] = [
     ("registry", "ltmcagent"),
     ("context", "ltmc-ctxt"),
     ("lock", "ltmc-lock"),

@@ -95,7 +95,8 @@ pub fn spoil(rng: &mut Prng, args: &mut Args) {
             }
             9 => args.truncate(at.max(1)),
             10 => args[at].push(rng.next() as u8),
-            _ if rng.percent(10) => {
+            // Gigabytes would only take the time of sending them.
+            _ if args[at].len() < 1_000 && rng.percent(10) => {
                 let many = std::iter::repeat_n(args[at].clone(), 2_000);
                 drop(args.splice(at..at, many.collect::<Vec<_>>()));
             }

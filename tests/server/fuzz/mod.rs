@@ -19,6 +19,7 @@ mod journal;
 #[path = "../../model/prng.rs"]
 mod prng;
 mod run;
+mod tour;
 mod verdict;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -63,6 +64,13 @@ fn no_input_crashes_hangs_or_exhausts_a_server() {
         seed += 1;
     }
     totals.report(seed - first);
+}
+
+#[test]
+fn the_tour_goes_to_every_command() {
+    let missing = |name: &&String| !tour::LINES.iter().any(|line| tour::parts(line).1.split(' ').next() == Some(name));
+    assert_eq!(reference().keys().filter(missing).collect::<Vec<_>>(), [""; 0]);
+    Run::start(1, spec()).tour();
 }
 
 #[test]

@@ -201,3 +201,26 @@ fn a_session_that_is_deleted_gives_nothing_back() {
     assert_eq!(run(&server, "EXISTS lock tree free").int(), 3, "DEL is for operators, END is for sessions");
     assert_eq!(run(&server, "LTMC.AGENT.GET agents x").get("claims").array().len(), 3);
 }
+
+// Redis may be faster than the look that ends a session before its TTL is over, and a swap faster
+// than the look that gives back what it owned.
+#[test]
+fn what_an_expired_session_owned_is_given_back_in_the_database_where_it_is_now() {
+    for lines in [
+        &["PEXPIRE s 1", "DEBUG SLEEP 0.01", "EXISTS s", "SWAPDB 0 1"][..],
+        &["PEXPIRE s 1", "SWAPDB 0 1", "DEBUG SLEEP 0.01", "SELECT 1", "EXISTS s"],
+    ] {
+        let server = Server::start();
+        run(&server, "DEBUG SET-ACTIVE-EXPIRE 0");
+        let mut there = server.client();
+        there.run("SELECT 1").ok();
+        for client in [&mut server.client(), &mut there] {
+            client.run("LTMC.LOCK l ada PX 600000").int();
+        }
+        run(&server, "LTMC.SESSION.CREATE s PARTICIPANTS 1 ada");
+        run(&server, "LTMC.SESSION.OWN s l");
+        server.client().pipeline(lines);
+        wait_until("what it owned is given back", || there.run("EXISTS l").int() == 0);
+        assert_eq!(run(&server, "EXISTS l").int(), 1, "nobody owned the other one");
+    }
+}
