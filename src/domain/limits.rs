@@ -57,6 +57,9 @@ pub const REPORT_TEXT_BYTES_MAX: usize = 32;
 pub const PEERS_MAX: usize = 1000;
 /// Panics on one key after which it is quarantined.
 pub const PANICS_PER_KEY_MAX: u8 = 3;
+/// Most holders, and most waiters, that `LTMC.LOCK.INFO` lists, and most links of a cycle that
+/// `DEADLOCK` shows.
+pub const LOCK_SHOWN_MAX: usize = 100;
 /// Most edges that `LTMC.LOCK.GRAPH` lists.
 pub const GRAPH_EDGES_MAX: usize = 10_000;
 /// Longest capability name or tag, bytes.

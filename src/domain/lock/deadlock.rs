@@ -11,41 +11,57 @@
 //! An owner with several waits at once (one in each of several connections) runs only when
 //! all of them end.
 
-use super::decide::{is_covered, Request};
+use super::decide::is_covered;
 use super::grant::{Grant, Mode};
 use super::path::Path;
 use super::queue::{LockQueues, LockWaiter, Locks};
 use super::Lock;
-use crate::domain::limits::GRAPH_EDGES_MAX;
+use crate::domain::limits::{GRAPH_EDGES_MAX, LOCK_SHOWN_MAX};
 use crate::domain::queue::rank::{Rank, WaiterId};
 use crate::domain::value::bytes::printable;
 use crate::domain::{Bytes, Code, Db, Error, KeyId, Millis};
 use ahash::{AHashMap, AHashSet};
 use smallvec::SmallVec;
+use std::collections::BTreeMap;
+
+/// An owner in the graph, in the order in which they were found: equal states give equal messages.
+type Node = usize;
 
 /// Something an owner waits for: at least `quorum` of `owners` (an owner counts as often
 /// as it is listed).
 #[derive(Debug, Clone)]
 struct Need {
     key: KeyId,
-    owners: Vec<Bytes>,
+    owners: SmallVec<[Node; 1]>,
     quorum: usize,
     /// The owner before it in the queue that needs this, if it is not the owner itself. Only
     /// for the message.
     via: Option<Bytes>,
 }
 
-impl Need {
-    fn is_same(&self, other: &Need) -> bool {
-        (&self.key, &self.owners, self.quorum) == (&other.key, &other.owners, other.quorum)
+/// What an owner needs.
+#[derive(Debug, Default)]
+struct Needs {
+    list: Vec<Need>,
+    /// The single owners that are needed, with the places of their keys.
+    single: AHashSet<(usize, Node)>,
+}
+
+impl Needs {
+    /// Adds that one owner is needed on a key, which is the `place`th of those of this owner.
+    fn one(&mut self, place: usize, key: &KeyId, owner: Node, via: Option<Bytes>) {
+        if self.single.insert((place, owner)) {
+            self.list.push(Need { key: key.clone(), owners: SmallVec::from([owner]), quorum: 1, via });
+        }
     }
 }
 
 #[derive(Debug, Default)]
 struct Graph {
-    needs: AHashMap<Bytes, Vec<Need>>,
-    /// The nodes in the order in which they were found, so that equal states give equal messages.
-    found: Vec<Bytes>,
+    nodes: AHashMap<Bytes, Node>,
+    owners: Vec<Bytes>,
+    /// What each owner needs. Empty for one that has not been asked yet.
+    needs: Vec<Vec<Need>>,
 }
 
 /// `Err` with the cycle if the waiter `id`, which is in the queues already, can never be served.
@@ -59,16 +75,16 @@ pub fn check(queues: &LockQueues, id: WaiterId, locks: &impl Locks, now: Millis)
     if is_needed_by_nobody(queues, waiter, locks) {
         return Ok(());
     }
-    let graph = reachable(queues, db, &waiter.request.owner, locks, now);
+    let graph = Graph::reachable(queues, db, &waiter.request.owner, locks, now);
     let stuck = graph.irreducible();
-    if !stuck.contains(&waiter.request.owner) {
+    if !stuck[START] {
         return Ok(());
     }
-    Err(Error::new(
-        Code::Deadlock,
-        format!("waiting would close a cycle: {}", graph.cycle(&waiter.request.owner, &stuck)),
-    ))
+    Err(Error::new(Code::Deadlock, format!("waiting would close a cycle: {}", graph.cycle(&stuck))))
 }
+
+/// The owner of the new waiter is found first.
+const START: Node = 0;
 
 /// Up to this many waited-for keys are checked one by one for a grant of the new waiter.
 const QUICK_KEYS_MAX: usize = 64;
@@ -81,26 +97,6 @@ fn is_needed_by_nobody(queues: &LockQueues, waiter: &LockWaiter, locks: &impl Lo
     queues.keys().len() <= QUICK_KEYS_MAX
         && waiter.keys.iter().all(|key| queues.is_last(key, waiter.rank) && queues.of_owner(key.db, owner).len() == 1)
         && !queues.keys().any(holds)
-}
-
-fn reachable(queues: &LockQueues, db: Db, start: &Bytes, locks: &impl Locks, now: Millis) -> Graph {
-    let mut graph = Graph::default();
-    let mut open = vec![start.clone()];
-    while let Some(owner) = open.pop() {
-        if graph.needs.contains_key(&owner) {
-            continue;
-        }
-        let mut needs = Vec::new();
-        for waiter in distinct_waits(queues, db, &owner) {
-            for key in &waiter.keys {
-                needs_on(queues, waiter, key, locks, now, &mut needs);
-            }
-        }
-        open.extend(needs.iter().flat_map(|need| need.owners.iter().cloned()));
-        graph.found.push(owner.clone());
-        graph.needs.insert(owner, needs);
-    }
-    graph
 }
 
 /// The waits of an owner. Of several waits for the same thing the last in the queue is enough: it
@@ -121,56 +117,15 @@ fn distinct_waits<'a>(queues: &'a LockQueues, db: Db, owner: &Bytes) -> SmallVec
     distinct
 }
 
-/// What `waiter` needs on `key`.
-fn needs_on(
-    queues: &LockQueues,
-    waiter: &LockWaiter,
-    key: &KeyId,
-    locks: &impl Locks,
-    now: Millis,
-    needs: &mut Vec<Need>,
-) {
-    let line = line_before(queues, waiter, key, needs);
-    locks.with(key, |lock| {
-        let holders = lock.grants().iter().filter(|grant| grant.mode != Mode::Optimistic && !grant.is_expired(now));
-        for grant in holders {
-            let kept_out = line.iter().find(|member| !converts(member, grant) && member.request.is_kept_out_by(grant));
-            if let Some(member) = kept_out {
-                push_new(
-                    needs,
-                    Need {
-                        key: key.clone(),
-                        owners: vec![grant.owner.clone()],
-                        quorum: 1,
-                        via: other_owner(member, waiter),
-                    },
-                );
-            }
-        }
-        let mut seen: SmallVec<[(&Path, u32); 4]> = SmallVec::new();
-        for member in &line {
-            let wanted = (&member.request.path, member.request.limit);
-            if seen.contains(&wanted) {
-                continue;
-            }
-            if let Some(need) = permits(lock, &member.request, key, now) {
-                seen.push(wanted);
-                push_new(needs, Need { via: other_owner(member, waiter), ..need });
-            }
-        }
-    });
-}
-
 /// The waiter, with those before it that wait only for this key. Those are no nodes of the graph:
-/// what keeps them out counts as the waiter's own need. Those that also wait for something else
-/// become needs, but only the nearest of them, since it needs the others itself. Both keep the
-/// graph of a queue of thousands small.
+/// what keeps them out counts as the waiter's own need. Beside them those that also wait for
+/// something else: they become needs, but only the nearest of them, since it needs the others
+/// itself. Both keep the graph of a queue of thousands small.
 fn line_before<'a>(
     queues: &'a LockQueues,
     waiter: &'a LockWaiter,
     key: &KeyId,
-    needs: &mut Vec<Need>,
-) -> SmallVec<[&'a LockWaiter; 8]> {
+) -> (SmallVec<[&'a LockWaiter; 8]>, SmallVec<[&'a LockWaiter; 4]>) {
     let mut line: SmallVec<[&LockWaiter; 8]> = SmallVec::new();
     let mut nodes: SmallVec<[&LockWaiter; 4]> = SmallVec::new();
     line.push(waiter);
@@ -184,7 +139,6 @@ fn line_before<'a>(
             line.push(earlier);
             continue;
         }
-        push_new(needs, Need { key: key.clone(), owners: vec![owner.clone()], quorum: 1, via: None });
         nodes.push(earlier);
         if earlier.request.mode == Mode::Exclusive
             && earlier.request.path.is_root()
@@ -193,13 +147,7 @@ fn line_before<'a>(
             break;
         }
     }
-    line
-}
-
-fn push_new(needs: &mut Vec<Need>, need: Need) {
-    if !needs.iter().any(|known| known.is_same(&need)) {
-        needs.push(need);
-    }
+    (line, nodes)
 }
 
 fn other_owner(member: &LockWaiter, waiter: &LockWaiter) -> Option<Bytes> {
@@ -210,71 +158,164 @@ fn converts(waiter: &LockWaiter, grant: &Grant) -> bool {
     waiter.converts == Some(grant.fence)
 }
 
-/// The holders of a full semaphore, some of which have to end. An owner that holds what it asks for
-/// needs no further permit.
-fn permits(lock: &Lock, request: &Request, key: &KeyId, now: Millis) -> Option<Need> {
-    if request.mode != Mode::Shared || is_covered(lock, request) {
-        return None;
+/// The holders of a full semaphore, some of which have to end before the waiters of a line go on.
+struct Permits<'a> {
+    /// The waiter of the line that needs the most.
+    member: &'a LockWaiter,
+    missing: usize,
+    owners: SmallVec<[Node; 1]>,
+}
+
+impl<'a> Permits<'a> {
+    /// The permits that a line needs, by path. An owner that holds what it asks for needs no
+    /// further one.
+    fn of(lock: &Lock, line: &[&'a LockWaiter]) -> BTreeMap<&'a Path, Self> {
+        let mut permits: BTreeMap<&Path, Self> = BTreeMap::new();
+        for member in line.iter().filter(|member| member.request.mode == Mode::Shared) {
+            let missing = lock.permits_missing(&member.request) as usize;
+            let path = &member.request.path;
+            let is_more = permits.get(path).is_none_or(|known| known.missing < missing);
+            if missing > 0 && is_more && !is_covered(lock, &member.request) {
+                permits.insert(path, Self { member, missing, owners: SmallVec::new() });
+            }
+        }
+        permits
     }
-    let missing = lock.permits_missing(request) as usize;
-    if missing == 0 {
-        return None;
-    }
-    let sharing = |grant: &&Grant| grant.mode == Mode::Shared && grant.path() == &request.path;
-    let (expired, live): (Vec<&Grant>, Vec<&Grant>) =
-        lock.grants().iter().filter(sharing).partition(|grant| grant.is_expired(now));
-    let owners: Vec<Bytes> = live.into_iter().map(|grant| grant.owner.clone()).collect();
-    // Expired grants keep their permits until the key is looked at.
-    let quorum = missing.saturating_sub(expired.len());
-    (quorum > 0 && quorum <= owners.len()).then(|| Need { key: key.clone(), owners, quorum, via: None })
 }
 
 impl Graph {
-    /// The owners that are left when every owner that can run to its end has done so.
-    fn irreducible(&self) -> AHashSet<Bytes> {
-        let mut stuck: AHashSet<Bytes> =
-            self.found.iter().filter(|owner| !self.needs[*owner].is_empty()).cloned().collect();
-        loop {
-            let before = stuck.len();
-            // The last found first: in a long queue that is the front, and one round is enough.
-            for owner in self.found.iter().rev() {
-                let met =
-                    |need: &Need| need.owners.iter().filter(|other| !stuck.contains(*other)).count() >= need.quorum;
-                if self.needs[owner].iter().all(met) {
-                    stuck.remove(owner);
+    /// All that can be reached from `start`.
+    fn reachable(queues: &LockQueues, db: Db, start: &Bytes, locks: &impl Locks, now: Millis) -> Self {
+        let mut graph = Self::default();
+        let mut open = vec![graph.node(start)];
+        while let Some(node) = open.pop() {
+            let owner = graph.owners[node].clone();
+            let (mut needs, mut place, known) = (Needs::default(), 0, graph.owners.len());
+            for waiter in distinct_waits(queues, db, &owner) {
+                for key in &waiter.keys {
+                    graph.note_needs(queues, waiter, (place, key), locks, now, &mut needs);
+                    place += 1;
                 }
             }
-            if stuck.len() == before {
-                return stuck;
-            }
+            open.extend(known..graph.owners.len());
+            graph.needs[node] = needs.list;
         }
+        graph
     }
 
-    /// A cycle from `start` back to itself, as `a -> key -> b -> key -> a`, or the path into one.
-    fn cycle(&self, start: &Bytes, stuck: &AHashSet<Bytes>) -> String {
-        let mut text = printable(start);
-        let mut seen = vec![start.clone()];
-        let mut at = start.clone();
-        loop {
-            let edges = self.needs[&at].iter().flat_map(|need| need.owners.iter().map(move |owner| (need, owner)));
-            let into_stuck: Vec<_> = edges.filter(|(_, owner)| stuck.contains(*owner)).collect();
-            let closing = into_stuck.iter().find(|(_, owner)| *owner == start);
-            let Some((need, owner)) =
-                closing.or(into_stuck.iter().find(|(_, owner)| !seen.contains(owner))).or(into_stuck.first())
-            else {
-                return text;
-            };
-            let key = &need.key;
-            if let Some(via) = &need.via {
-                text.push_str(&format!(" -> {} -> {}", printable(&key.name), printable(via)));
-            }
-            text.push_str(&format!(" -> {} -> {}", printable(&key.name), printable(owner)));
-            if seen.contains(owner) {
-                return text;
-            }
-            seen.push((*owner).clone());
-            at = (*owner).clone();
+    /// The node of an owner.
+    fn node(&mut self, owner: &Bytes) -> Node {
+        if let Some(node) = self.nodes.get(owner) {
+            return *node;
         }
+        let node = self.owners.len();
+        self.nodes.insert(owner.clone(), node);
+        self.owners.push(owner.clone());
+        self.needs.push(Vec::new());
+        node
+    }
+
+    /// What `waiter` needs on a key.
+    fn note_needs(
+        &mut self,
+        queues: &LockQueues,
+        waiter: &LockWaiter,
+        (place, key): (usize, &KeyId),
+        locks: &impl Locks,
+        now: Millis,
+        needs: &mut Needs,
+    ) {
+        let (line, nodes) = line_before(queues, waiter, key);
+        nodes.iter().for_each(|earlier| needs.one(place, key, self.node(&earlier.request.owner), None));
+        locks.with(key, |lock| {
+            let holders = lock.grants().iter().filter(|grant| grant.mode != Mode::Optimistic && !grant.is_expired(now));
+            for grant in holders {
+                let kept_out =
+                    line.iter().find(|member| !converts(member, grant) && member.request.is_kept_out_by(grant));
+                if let Some(member) = kept_out {
+                    needs.one(place, key, self.node(&grant.owner), other_owner(member, waiter));
+                }
+            }
+            let mut permits = Permits::of(lock, &line);
+            for grant in lock.grants().iter().filter(|grant| grant.mode == Mode::Shared) {
+                let Some(wanted) = permits.get_mut(grant.path()) else { continue };
+                match grant.is_expired(now) {
+                    // It keeps its permit until the key is looked at.
+                    true => wanted.missing = wanted.missing.saturating_sub(1),
+                    false => wanted.owners.push(self.node(&grant.owner)),
+                }
+            }
+            let needed = permits.into_values().filter(|wanted| (1..=wanted.owners.len()).contains(&wanted.missing));
+            needs.list.extend(needed.map(|Permits { member, missing, owners }| Need {
+                key: key.clone(),
+                owners,
+                quorum: missing,
+                via: other_owner(member, waiter),
+            }));
+        });
+    }
+
+    /// The owners that are left when every owner that can run to its end has done so.
+    fn irreducible(&self) -> Vec<bool> {
+        let mut stuck = vec![true; self.owners.len()];
+        let mut unmet: Vec<usize> = self.needs.iter().map(Vec::len).collect();
+        let mut missing: Vec<Vec<usize>> =
+            self.needs.iter().map(|needs| needs.iter().map(|need| need.quorum).collect()).collect();
+        let mut needed_by: Vec<Vec<(Node, usize)>> = vec![Vec::new(); self.owners.len()];
+        for (node, needs) in self.needs.iter().enumerate() {
+            for (at, need) in needs.iter().enumerate() {
+                need.owners.iter().for_each(|owner| needed_by[*owner].push((node, at)));
+            }
+        }
+        let mut free: Vec<Node> = (0..unmet.len()).filter(|node| unmet[*node] == 0).collect();
+        while let Some(ended) = free.pop() {
+            stuck[ended] = false;
+            for (node, at) in &needed_by[ended] {
+                // More may end than are missing.
+                let missing = &mut missing[*node][*at];
+                let is_last = *missing == 1;
+                *missing = missing.saturating_sub(1);
+                if is_last {
+                    unmet[*node] -= 1;
+                    if unmet[*node] == 0 {
+                        free.push(*node);
+                    }
+                }
+            }
+        }
+        stuck
+    }
+
+    /// A cycle from the start back to itself, as `a -> key -> b -> key -> a`, or the path into one:
+    /// the first of its links, and how many more there are.
+    fn cycle(&self, stuck: &[bool]) -> String {
+        let mut text = printable(&self.owners[START]);
+        let (mut seen, mut at, mut links) = (vec![false; stuck.len()], START, 0);
+        seen[START] = true;
+        let link = |text: &mut String, links: &mut usize, key: &KeyId, owner: &Bytes| {
+            *links += 1;
+            if *links <= LOCK_SHOWN_MAX {
+                text.push_str(&format!(" -> {} -> {}", printable(&key.name), printable(owner)));
+            }
+        };
+        loop {
+            let edges = self.needs[at].iter().flat_map(|need| need.owners.iter().map(move |owner| (need, *owner)));
+            let into_stuck: Vec<(&Need, Node)> = edges.filter(|(_, owner)| stuck[*owner]).collect();
+            let closing = into_stuck.iter().find(|(_, owner)| *owner == START);
+            let next = closing.or(into_stuck.iter().find(|(_, owner)| !seen[*owner])).or(into_stuck.first());
+            if let Some((need, owner)) = next {
+                need.via.iter().for_each(|via| link(&mut text, &mut links, &need.key, via));
+                link(&mut text, &mut links, &need.key, &self.owners[*owner]);
+                at = *owner;
+            }
+            if next.is_none() || std::mem::replace(&mut seen[at], true) {
+                break;
+            }
+        }
+        if links > LOCK_SHOWN_MAX {
+            text.push_str(&format!(" -> ... ({} more links)", links - LOCK_SHOWN_MAX));
+        }
+        text
     }
 }
 

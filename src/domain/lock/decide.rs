@@ -186,8 +186,8 @@ fn not_owner(lock: &Lock, owner: &[u8]) -> Error {
 
 /// The error for a fence that is not current.
 pub fn stale(lock: &Lock, token: Fence) -> Error {
-    let newest = lock.grants().iter().map(|grant| grant.fence).max();
-    let now = newest.map_or("the lock is not held".to_string(), |fence| format!("the newest is {fence}"));
+    let now =
+        lock.grants().newest().map_or("the lock is not held".to_string(), |fence| format!("the newest is {fence}"));
     Error::new(Code::Stale, format!("fence {token} is not current, {now}"))
 }
 
@@ -254,15 +254,25 @@ fn end(lock: &Lock, grant: &Grant) -> Result<LockEvent, Error> {
 
 /// The commit of an optimistic stamp.
 pub fn commit(lock: &Lock, stamp: &Grant) -> Result<LockEvent, Error> {
-    let writes = |grant: &&Grant| grant.mode == Mode::Exclusive && grant.path().overlaps(stamp.path());
-    let (then, voided) = stamp.extra.as_ref().map_or((0, false), |extra| (extra.version, extra.voided));
-    let why = match lock.grants().iter().find(writes) {
-        Some(writer) => format!("{} holds it exclusively", writer.owner.show()),
-        None if voided => "somebody wrote since the stamp".to_string(),
-        None => return Ok(LockEvent::Ended { fence: stamp.fence, cause: Cause::Committed }),
+    let is_written = !lock.occupancy.is_compatible(stamp.path(), Mode::Shared, &[]);
+    let why = match is_written {
+        true => format!("{} holds it exclusively", writer_beside(lock, stamp)),
+        false if stamp.is_voided() => "somebody wrote since the stamp".to_string(),
+        false => return Ok(LockEvent::Ended { fence: stamp.fence, cause: Cause::Committed }),
     };
+    let then = stamp.extra.as_ref().map_or(0, |extra| extra.version);
     let text = format!("{why}: the stamp's version is {then}, the current version is {}", lock.version());
     Err(Error::new(Code::Conflict, text))
+}
+
+/// How many grants are looked at for the one that an error names.
+const LOOKED_AT: usize = 1000;
+
+/// Who holds exclusively what `stamp` is about, for a message.
+fn writer_beside(lock: &Lock, stamp: &Grant) -> String {
+    let writes = |grant: &&Grant| grant.mode == Mode::Exclusive && grant.path().overlaps(stamp.path());
+    let writer = lock.grants().iter().take(LOOKED_AT).find(writes);
+    writer.map_or_else(|| "somebody".to_string(), |writer| writer.owner.show())
 }
 
 /// The new lease of `LTMC.LOCK.RENEW`.

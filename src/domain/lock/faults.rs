@@ -5,12 +5,13 @@ use crate::domain::entity::fault_injection::Breakable;
 
 impl Breakable for Lock {
     fn parts() -> Vec<&'static str> {
-        vec!["occupancy", "stamps", "bytes", "owners", "ends"]
+        vec!["occupancy", "stamps", "stamp paths", "bytes", "owners", "ends"]
     }
 
     fn break_part(&mut self, part: &str) {
         match part {
-            "stamps" => self.stamps += 1,
+            "stamps" => self.stamps.count += 1,
+            "stamp paths" => self.stamps.break_paths(),
             "bytes" => self.grant_bytes += 1,
             "owners" | "ends" => self.grants.break_index(part == "owners"),
             _ => self.occupancy = Default::default(),

@@ -86,6 +86,11 @@ impl Grant {
         self.extra.as_ref()?.connection
     }
 
+    /// Of a stamp: whether somebody has written since, so that it can no longer be committed.
+    pub fn is_voided(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.voided)
+    }
+
     /// Whether the lease has expired at `now`.
     pub fn is_expired(&self, now: Millis) -> bool {
         self.ends_at <= now
@@ -175,6 +180,14 @@ impl Grants {
         match self {
             Grants::InlineList(list) => list.iter().find(|grant| grant.fence == fence),
             Grants::Many(many) => many.by_fence.get(&fence),
+        }
+    }
+
+    /// The largest fence.
+    pub fn newest(&self) -> Option<Fence> {
+        match self {
+            Grants::InlineList(list) => list.last().map(|grant| grant.fence),
+            Grants::Many(many) => many.by_fence.last_key_value().map(|(fence, _)| *fence),
         }
     }
 
@@ -288,6 +301,17 @@ impl Grants {
                     many.by_end.insert((grant.ends_at, fence));
                 }
             }
+        }
+    }
+
+    /// Voids a stamp.
+    pub fn void(&mut self, fence: Fence) {
+        let stamp = match self {
+            Grants::InlineList(list) => list.iter_mut().find(|grant| grant.fence == fence),
+            Grants::Many(many) => many.by_fence.get_mut(&fence),
+        };
+        if let Some(extra) = stamp.and_then(|stamp| stamp.extra.as_mut()) {
+            extra.voided = true;
         }
     }
 

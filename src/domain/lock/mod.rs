@@ -25,8 +25,10 @@ pub mod event;
 mod faults;
 pub mod grant;
 pub mod occupancy;
+pub mod pass;
 pub mod path;
 pub mod queue;
+mod stamps;
 
 pub use decide::Request;
 pub use event::{Cause, LockEvent};
@@ -45,6 +47,7 @@ use ahash::AHashMap;
 use grant::Grants;
 use occupancy::Occupancy;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use stamps::Stamps;
 
 /// A lock: its grants, and a count of the writes under it.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +56,7 @@ pub struct Lock {
     version: u64,
     // Derived from the grants:
     occupancy: Occupancy,
-    stamps: u32,
+    stamps: Stamps,
     grant_bytes: usize,
 }
 
@@ -63,9 +66,26 @@ impl Lock {
         &self.grants
     }
 
+    /// The number of grants in force at `now`, and the strongest of their modes. O(e) with e the
+    /// grants that have expired and are not taken away yet.
+    pub fn in_force(&self, now: Millis) -> (usize, Option<Mode>) {
+        let (shared, exclusive) = self.occupancy.counts();
+        let mut counts = [exclusive as usize, shared as usize, self.stamps.count() as usize];
+        let modes = [Mode::Exclusive, Mode::Shared, Mode::Optimistic];
+        for grant in self.grants.expired(now).into_iter().filter_map(|fence| self.grants.get(fence)) {
+            modes
+                .iter()
+                .zip(&mut counts)
+                .filter(|(mode, _)| **mode == grant.mode)
+                .for_each(|(_, count)| *count = count.saturating_sub(1));
+        }
+        let strongest = modes.into_iter().zip(counts).find(|(_, count)| *count > 0);
+        (counts.iter().sum(), strongest.map(|(mode, _)| mode))
+    }
+
     /// The number of stamps among the grants.
     pub fn stamps(&self) -> u32 {
-        self.stamps
+        self.stamps.count()
     }
 
     /// Counts exclusive grants, their ends, and commits: equal versions mean that nobody
@@ -86,15 +106,15 @@ impl Lock {
             self.take(grant.fence);
         }
         self.occupancy.add(&grant);
-        self.stamps += u32::from(grant.mode == Mode::Optimistic);
+        self.stamps.add(&grant);
         self.grant_bytes += grant.heap_bytes();
         self.grants.insert(grant);
     }
 
     fn take(&mut self, fence: Fence) -> Option<Grant> {
         let grant = self.grants.remove(fence)?;
-        self.occupancy.remove(&grant, self.grants.iter());
-        self.stamps -= u32::from(grant.mode == Mode::Optimistic);
+        self.occupancy.remove(&grant);
+        self.stamps.remove(&grant);
         self.grant_bytes -= grant.heap_bytes();
         Some(grant)
     }
@@ -103,17 +123,8 @@ impl Lock {
     /// longer be committed.
     fn wrote(&mut self, path: &Path) {
         self.version += 1;
-        if self.stamps == 0 {
-            return;
-        }
-        let overlapping = |grant: &&Grant| grant.mode == Mode::Optimistic && grant.path().overlaps(path);
-        let voided: Vec<Fence> = self.grants.iter().filter(overlapping).map(|stamp| stamp.fence).collect();
-        for fence in voided {
-            self.grants.update(fence, |stamp| {
-                if let Some(extra) = stamp.extra.as_mut() {
-                    extra.voided = true;
-                }
-            });
+        for fence in self.stamps.void(path) {
+            self.grants.void(fence);
         }
     }
 
@@ -213,7 +224,7 @@ impl Entity for Lock {
     }
 
     fn last_fence(&self) -> Fence {
-        self.grants.iter().map(|grant| grant.fence).max().unwrap_or(0)
+        self.grants.newest().unwrap_or(0)
     }
 
     fn last_number(&self) -> u64 {
@@ -256,7 +267,8 @@ impl Entity for Lock {
     }
 
     fn memory_bytes(&self) -> usize {
-        std::mem::size_of::<Self>() + self.grants.heap_bytes() + self.occupancy.heap_bytes() + self.grant_bytes
+        let derived = self.occupancy.heap_bytes() + self.stamps.heap_bytes();
+        std::mem::size_of::<Self>() + self.grants.heap_bytes() + derived + self.grant_bytes
     }
 
     fn free_effort(&self) -> usize {
@@ -277,8 +289,7 @@ impl Entity for Lock {
             rule(alone, "two owners hold what excludes each other")?;
         }
         rule(self.grants.are_indexed(), "the owners or ends differ from the grants")?;
-        let stamps = self.grants.iter().filter(|grant| grant.mode == Mode::Optimistic).count();
-        rule(self.stamps as usize == stamps, "the number of stamps differs from the grants")?;
+        rule(self.stamps == Stamps::of(self.grants.iter()), "the stamps differ from the grants")?;
         let bytes = self.grants.iter().map(Grant::heap_bytes).sum::<usize>();
         rule(self.grant_bytes == bytes, "the counted bytes differ from the grants")
     }
@@ -288,11 +299,12 @@ impl Entity for Lock {
     }
 
     fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
-        rule(self.stamps as usize <= self.grants.len(), "the number of stamps differs from the grants")?;
+        rule(self.stamps.count() as usize <= self.grants.len(), "the number of stamps differs from the grants")?;
         let part = Part::of(self.grants.from(from).map(|grant| (grant.fence, grant)), room, |_, grant| {
             rule(admit_grant(grant).is_ok(), "a grant is out of bounds")?;
             rule(self.grants.is_indexed(grant), "the owners or ends differ from the grants")?;
             rule(self.occupancy.has(grant), "the occupancy differs from the grants")?;
+            rule(self.stamps.has(grant), "the stamps differ from the grants")?;
             Ok(1 + 4 * grant.heap_bytes() / CHECKED_BYTES)
         });
         part.map(Some)
@@ -301,7 +313,7 @@ impl Entity for Lock {
     fn rebuild(&mut self) {
         self.grants.rebuild();
         self.occupancy = Occupancy::of(self.grants.iter());
-        self.stamps = self.grants.iter().filter(|grant| grant.mode == Mode::Optimistic).count() as u32;
+        self.stamps = Stamps::of(self.grants.iter());
         self.grant_bytes = self.grants.iter().map(Grant::heap_bytes).sum();
     }
 }

@@ -10,6 +10,7 @@ use super::path::Path;
 use crate::domain::algorithm::room::GiveBack;
 use crate::domain::Bytes;
 use ahash::AHashMap;
+use std::collections::BTreeMap;
 
 /// The number of grants of each kind on one node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,8 +21,6 @@ struct Node {
     intent_exclusive: u32,
     /// The smallest limit among the shared grants; 0 for none.
     limit: u32,
-    /// The number of shared grants with that limit.
-    limit_grants: u32,
 }
 
 impl Node {
@@ -52,12 +51,15 @@ impl Node {
 pub struct Occupancy {
     root: Node,
     inner: Option<Box<AHashMap<Bytes, Node>>>,
+    /// The number of shared grants with each limit on each path: they give the next smallest.
+    limits: Option<Box<BTreeMap<(Path, u32), u32>>>,
 }
 
 impl PartialEq for Occupancy {
     fn eq(&self, other: &Self) -> bool {
         let is_none = |tree: &Self| tree.inner.as_deref().is_none_or(|inner| inner.is_empty());
-        self.root == other.root && (self.inner == other.inner || (is_none(self) && is_none(other)))
+        let is_same = self.inner == other.inner || (is_none(self) && is_none(other));
+        is_same && self.root == other.root && self.limits == other.limits
     }
 }
 
@@ -76,10 +78,11 @@ impl Occupancy {
         }
         self.on_the_way(grant.path(), |node, at_target| {
             *node.count(grant.mode, !at_target) += 1;
-            if at_target && grant.limit() > 0 {
-                node.add_limit(grant.limit());
-            }
         });
+        if grant.limit() > 0 {
+            *self.limits.get_or_insert_default().entry((grant.path().clone(), grant.limit())).or_default() += 1;
+            self.find_limit(grant.path());
+        }
     }
 
     /// Whether a grant is counted at its place and on the way there.
@@ -98,30 +101,44 @@ impl Occupancy {
         self.on_the_way(path, |node, at_target| *node.count(mode, !at_target) += 1);
     }
 
-    /// Removes a grant. `rest` are the grants that stay: they give the next smallest limit in the
-    /// rare case that it is needed.
-    pub fn remove<'a>(&mut self, grant: &Grant, rest: impl Iterator<Item = &'a Grant>) {
+    /// Removes a grant.
+    pub fn remove(&mut self, grant: &Grant) {
         if grant.mode == Mode::Optimistic {
             return;
         }
-        let mut limits_unknown = false;
         self.on_the_way(grant.path(), |node, at_target| {
             let count = node.count(grant.mode, !at_target);
             *count = count.saturating_sub(1);
-            if at_target && grant.limit() > 0 && grant.limit() == node.limit {
-                node.limit_grants -= 1;
-                limits_unknown = node.limit_grants == 0;
-            }
         });
-        if limits_unknown {
-            let target = self.node_mut(grant.path().bytes());
-            target.limit = 0;
-            let others = rest.filter(|other| other.mode != Mode::Optimistic && other.path() == grant.path());
-            others.filter(|other| other.limit() > 0).for_each(|other| target.add_limit(other.limit()));
+        if grant.limit() > 0 {
+            self.remove_limit(grant);
         }
         if !grant.path().is_root() {
             self.prune(grant.path());
         }
+    }
+
+    fn remove_limit(&mut self, grant: &Grant) {
+        let Some(limits) = self.limits.as_mut() else { return };
+        let place = (grant.path().clone(), grant.limit());
+        let left = limits.get_mut(&place).map_or(0, |count| {
+            *count = count.saturating_sub(1);
+            *count
+        });
+        if left == 0 {
+            limits.remove(&place);
+            if limits.is_empty() {
+                self.limits = None;
+            }
+            self.find_limit(grant.path());
+        }
+    }
+
+    /// Notes the smallest limit on a path.
+    fn find_limit(&mut self, path: &Path) {
+        let limits = self.limits.iter().flat_map(|limits| limits.range((path.clone(), 0)..));
+        let smallest = limits.take(1).find(|((place, _), _)| place == path).map_or(0, |((_, limit), _)| *limit);
+        self.visit(path.bytes(), |node| node.limit = smallest);
     }
 
     /// Whether `mode` on `path` is compatible with everything taken, except by `own`.
@@ -163,10 +180,19 @@ impl Occupancy {
         tightest.map_or(0, |most| (node.shared + 1).saturating_sub(most))
     }
 
+    /// How many grants are shared, and how many exclusive.
+    pub fn counts(&self) -> (u32, u32) {
+        let Node { shared, exclusive, intent_shared, intent_exclusive, .. } = self.root;
+        (shared + intent_shared, exclusive + intent_exclusive)
+    }
+
     /// Bytes allocated outside the struct itself, without spilled paths.
     pub fn heap_bytes(&self) -> usize {
         let entry = std::mem::size_of::<(Bytes, Node)>() + 1;
-        self.inner.as_ref().map_or(0, |inner| std::mem::size_of_val(&**inner) + inner.capacity() * entry)
+        let inner = self.inner.as_ref().map_or(0, |inner| std::mem::size_of_val(&**inner) + inner.capacity() * entry);
+        let limit = std::mem::size_of::<((Path, u32), u32)>();
+        let limits = self.limits.as_ref().map_or(0, |limits| limits.len() * limit * 4 / 3);
+        inner + limits
     }
 
     fn node(&self, name: &[u8]) -> Node {
@@ -176,11 +202,16 @@ impl Occupancy {
         self.inner.as_ref().and_then(|inner| inner.get(name)).copied().unwrap_or_default()
     }
 
-    fn node_mut(&mut self, name: &[u8]) -> &mut Node {
+    fn visit(&mut self, name: &[u8], visit: impl FnOnce(&mut Node)) {
         if name.is_empty() {
-            return &mut self.root;
+            return visit(&mut self.root);
         }
-        self.inner.get_or_insert_default().entry(Bytes::from(name)).or_default()
+        let inner = self.inner.get_or_insert_default();
+        // Most nodes are there already, and then their name is not copied.
+        match inner.get_mut(name) {
+            Some(node) => visit(node),
+            None => visit(inner.entry(Bytes::from(name)).or_default()),
+        }
     }
 
     fn on_the_way(&mut self, path: &Path, mut visit: impl FnMut(&mut Node, bool)) {
@@ -189,9 +220,9 @@ impl Occupancy {
         }
         visit(&mut self.root, false);
         for name in path.inner_ancestors() {
-            visit(self.node_mut(name), false);
+            self.visit(name, |node| visit(node, false));
         }
-        visit(self.node_mut(path.bytes()), true);
+        self.visit(path.bytes(), |node| visit(node, true));
     }
 
     fn prune(&mut self, path: &Path) {
@@ -204,16 +235,6 @@ impl Occupancy {
         inner.give_back_room();
         if inner.is_empty() {
             self.inner = None;
-        }
-    }
-}
-
-impl Node {
-    fn add_limit(&mut self, limit: u32) {
-        if self.limit == 0 || limit < self.limit {
-            (self.limit, self.limit_grants) = (limit, 1);
-        } else if limit == self.limit {
-            self.limit_grants += 1;
         }
     }
 }
@@ -250,7 +271,7 @@ mod tests {
     fn a_stamp_brings_no_limit_to_its_place() {
         let (shared, stamp) = (grant(2, Mode::Shared, "p", 3), grant(3, Mode::Optimistic, "p", 3));
         let mut tree = Occupancy::of([&shared, &stamp].into_iter());
-        tree.remove(&shared, [&stamp].into_iter());
+        tree.remove(&shared);
         assert_eq!(tree, Occupancy::default());
     }
 
@@ -260,8 +281,10 @@ mod tests {
         let mut tree = Occupancy::of(grants.iter());
         let path = Path::parse(b"p").unwrap();
         assert_eq!((tree.permits_missing(&path, 0), tree.permits_missing(&path, 2)), (1, 2));
-        tree.remove(&grants[0], grants[1..].iter());
+        tree.remove(&grants[0]);
         assert_eq!((tree.permits_missing(&path, 0), tree.permits_missing(&path, 2)), (0, 1));
+        grants[1..].iter().for_each(|grant| tree.remove(grant));
+        assert_eq!(tree, Occupancy::default());
     }
 
     #[test]
@@ -270,7 +293,7 @@ mod tests {
             (1..=100_000).map(|n| grant(2 * n, Mode::Exclusive, &format!("folder-{n}/file"), 0)).collect();
         let mut tree = Occupancy::of(grants.iter());
         let peak = tree.heap_bytes();
-        grants[10..].iter().for_each(|grant| tree.remove(grant, std::iter::empty()));
+        grants[10..].iter().for_each(|grant| tree.remove(grant));
         assert!(tree == Occupancy::of(grants[..10].iter()));
         assert!(peak > 10_000_000 && tree.heap_bytes() < 10_000, "{peak} {}", tree.heap_bytes());
     }
@@ -279,7 +302,7 @@ mod tests {
     fn nothing_is_left_when_all_grants_have_ended() {
         let grants = ["a/b", "a/b/c", "", "d"].map(|path| grant(path.len() as u64 * 2, Mode::Exclusive, path, 0));
         let mut tree = Occupancy::of(grants.iter());
-        grants.iter().for_each(|grant| tree.remove(grant, std::iter::empty()));
+        grants.iter().for_each(|grant| tree.remove(grant));
         assert!(tree == Occupancy::default() && tree.heap_bytes() == 0);
     }
 }

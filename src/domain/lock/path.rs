@@ -44,6 +44,11 @@ impl Path {
         Ok(Self(Bytes::from(text)))
     }
 
+    /// What is known to be a path, or a part of one to search from.
+    pub(super) fn known(bytes: &[u8]) -> Self {
+        Self(Bytes::from(bytes))
+    }
+
     /// Parses the path of a new lock. It may not look like a pattern: a lock on `src/*` would
     /// protect a file of that name and nothing else. Values that hold such paths are read as they
     /// are, and [`parse`](Self::parse) names them for giving them back.

@@ -7,8 +7,7 @@
 
 use super::decide::{fits, is_covered, Request};
 use super::grant::Mode;
-use super::occupancy::Occupancy;
-use super::path::Path;
+use super::pass::GrantPass;
 use super::Lock;
 use crate::domain::algorithm::room::GiveBack;
 use crate::domain::entity::idempotency::RequestId;
@@ -17,6 +16,7 @@ use crate::domain::{Bytes, Db, Fence, KeyId, Millis};
 use ahash::AHashMap;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 /// Lends the locks of this node: the queue needs more than one when a client waits for several.
 pub trait Locks {
@@ -67,6 +67,8 @@ pub struct LockQueues {
     queues: AHashMap<KeyId, BTreeSet<Rank>>,
     waiters: AHashMap<WaiterId, LockWaiter>,
     by_owner: AHashMap<(Db, Bytes), SmallVec<[WaiterId; 1]>>,
+    /// The passes that are not through.
+    passes: AHashMap<KeyId, GrantPass>,
 }
 
 impl LockQueues {
@@ -125,6 +127,9 @@ impl LockQueues {
         let id = waiter.rank.waiter();
         for key in &waiter.keys {
             self.queues.entry(key.clone()).or_default().insert(waiter.rank);
+            if let Some(pass) = self.passes.get_mut(key) {
+                pass.joined_by(&waiter);
+            }
         }
         if let Some(key) = waiter.keys.first() {
             self.by_owner.entry((key.db, waiter.request.owner.clone())).or_default().push(id);
@@ -137,11 +142,13 @@ impl LockQueues {
         let waiter = self.waiters.remove(&id)?;
         self.waiters.give_back_room();
         for key in &waiter.keys {
+            self.look_again(key);
             if let Some(queue) = self.queues.get_mut(key) {
                 queue.remove(&waiter.rank);
                 if queue.is_empty() {
                     self.queues.remove(key);
                     self.queues.give_back_room();
+                    self.passes.remove(key);
                 }
             }
         }
@@ -160,82 +167,46 @@ impl LockQueues {
 
     /// Whether `request` would have to wait for a waiter before `rank` in the queue of `key`.
     pub fn blocks(&self, key: &KeyId, request: &Request, rank: Rank) -> bool {
-        let before = self.queue(key).take_while(|(earlier, _)| *earlier < rank);
-        before.into_iter().any(|(_, earlier)| request.waits_behind(&earlier.request))
-    }
-}
-
-/// One pass over the queue of a key from the front, which serves every waiter that can be served.
-///
-/// Between two calls of [`next`](Self::next) the caller grants what was returned and removes that
-/// waiter from the queue. A grant only takes room away, so a waiter that was passed over stays
-/// passed over, and the pass continues where it stopped.
-#[derive(Debug, Default)]
-pub struct GrantPass {
-    resume_after: Option<Rank>,
-    passed_over: Vec<WaiterId>,
-    /// What the passed-over waiters request, so that later ones need not be compared
-    /// with each of them.
-    wanted: Occupancy,
-    /// Paths on which a shared request with a limit was passed over.
-    limited: Vec<Path>,
-}
-
-impl GrantPass {
-    /// The next waiter for `key` that can be served now.
-    pub fn next(&mut self, queues: &LockQueues, key: &KeyId, locks: &impl Locks) -> Option<WaiterId> {
-        use std::ops::Bound;
-        let ranks = queues.queues.get(key)?;
-        let from = self.resume_after.map_or(Bound::Unbounded, Bound::Excluded);
-        for rank in ranks.range((from, Bound::Unbounded)) {
-            let Some(waiter) = queues.waiter(rank.waiter()) else {
-                continue;
-            };
-            self.resume_after = Some(*rank);
-            if self.is_free(queues, waiter) && can_be_served(queues, waiter, key, locks) {
-                return Some(rank.waiter());
-            }
-            self.pass_over(waiter);
-            if waiter.request.mode == Mode::Exclusive && waiter.request.path.is_root() && queues.waits_once(waiter) {
-                self.resume_after = ranks.last().copied();
-                return None;
-            }
-        }
-        None
+        self.blocks_counted(key, request, rank, &mut 0)
     }
 
-    fn pass_over(&mut self, waiter: &LockWaiter) {
-        let Request { path, mode, limit, .. } = &waiter.request;
-        self.passed_over.push(waiter.rank.waiter());
-        self.wanted.note(path, *mode);
-        if *limit > 0 && !self.limited.contains(path) {
-            self.limited.push(path.clone());
-        }
+    /// The same, which counts the waiters that were looked at.
+    pub fn blocks_counted(&self, key: &KeyId, request: &Request, rank: Rank, looks: &mut usize) -> bool {
+        let mut before = self.queue(key).take_while(|(earlier, _)| *earlier < rank).inspect(|_| *looks += 1);
+        before.any(|(_, earlier)| request.waits_behind(&earlier.request))
     }
 
-    fn is_free(&self, queues: &LockQueues, waiter: &LockWaiter) -> bool {
-        let Request { path, mode, .. } = &waiter.request;
-        if self.wanted.is_compatible(path, *mode, &[]) && !self.limited.contains(path) {
-            return true;
-        }
-        // An owner with a single wait cannot be in its own way.
-        let earlier = || self.passed_over.iter().filter_map(|id| queues.waiter(*id));
-        !queues.waits_once(waiter) && !earlier().any(|earlier| waiter.request.waits_behind(&earlier.request))
+    /// The waiters for `key` behind this rank, or all of them.
+    pub fn behind(&self, key: &KeyId, rank: Option<Rank>) -> impl Iterator<Item = &LockWaiter> {
+        let from = rank.map_or(Bound::Unbounded, Bound::Excluded);
+        let ranks = self.queues.get(key).into_iter().flat_map(move |ranks| ranks.range((from, Bound::Unbounded)));
+        ranks.filter_map(|rank| self.waiters.get(&rank.waiter()))
     }
-}
 
-impl LockQueues {
     /// Whether this is its owner's only wait.
-    fn waits_once(&self, waiter: &LockWaiter) -> bool {
+    pub fn waits_once(&self, waiter: &LockWaiter) -> bool {
         waiter.keys.first().is_some_and(|key| self.of_owner(key.db, &waiter.request.owner).len() == 1)
     }
-}
 
-/// Whether a waiter is compatible on all its keys and has nobody before it on those other than
-/// `key`, which the pass has checked already.
-fn can_be_served(queues: &LockQueues, waiter: &LockWaiter, key: &KeyId, locks: &impl Locks) -> bool {
-    waiter.keys.iter().all(|other| {
-        let free = other == key || !queues.blocks(other, &waiter.request, waiter.rank);
-        free && locks.with(other, |lock| waiter.fits(lock))
-    })
+    /// The pass over the queue of `key` that goes on, or one that begins at the front. A round of it
+    /// begins.
+    pub fn take_pass(&mut self, key: &KeyId) -> GrantPass {
+        let mut pass = self.passes.remove(key).unwrap_or_default();
+        self.passes.give_back_room();
+        pass.begin_round();
+        pass
+    }
+
+    /// A pass over the queue of `key` goes on in a later round.
+    pub fn keep_pass(&mut self, key: KeyId, pass: GrantPass) {
+        self.passes.insert(key, pass);
+    }
+
+    /// Something was freed on `key`, or a waiter has left: a pass that is not through is followed
+    /// by another one.
+    pub fn look_again(&mut self, key: &KeyId) {
+        if let Some(pass) = self.passes.get_mut(key) {
+            pass.look_again();
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod audit;
 mod check;
 mod decide;
 mod fairness;
+mod many;
 mod naive;
 mod ops;
 mod reduction;

@@ -8,10 +8,11 @@ use crate::command::engine::current::{current, Current};
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::{Host, Key};
 use crate::command::reply::Reply;
+use crate::domain::limits::LOCK_SHOWN_MAX;
 use crate::domain::lock::deadlock::Edge;
 use crate::domain::lock::queue::LockWaiter;
-use crate::domain::lock::{deadlock, Grant, Lock, Mode, NO_END};
-use crate::domain::Error;
+use crate::domain::lock::{deadlock, Grant, Lock, NO_END};
+use crate::domain::{Error, Millis};
 use ahash::AHashSet;
 
 /// `LTMC.LOCK.CHECK`
@@ -37,27 +38,31 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if matches!(lock, Current::Initial { .. }) && waiting == 0 {
         return Ok(Outcome::Reply(Reply::Nil));
     }
-    let live: Vec<&Grant> = lock.grants().iter().filter(|grant| !grant.is_expired(now)).collect();
-    let strongest =
-        [Mode::Exclusive, Mode::Shared, Mode::Optimistic].into_iter().find(|mode| live.iter().any(|g| g.mode == *mode));
-    let held = live.len() as u64;
+    let (held, strongest) = lock.in_force(now);
     let connections = |grant: &Grant| clients_of(cx.node, grant).filter(|client| connected.contains(client)).count();
-    let holders = budget.list(live.into_iter().map(|grant| holder_map(grant, connections(grant), now)));
-    let waiters = budget.list(cx.node.queues.locks.queue(&id).map(|(_, waiter)| waiter_map(waiter, now)));
+    let holders = budget.list(shown(&lock, now).map(|grant| holder_map(grant, connections(grant), now)));
+    let waiters = cx.node.queues.locks.queue(&id).take(LOCK_SHOWN_MAX);
+    let waiters = budget.list(waiters.map(|(_, waiter)| waiter_map(waiter, now)));
     Ok(Outcome::Reply(Reply::map([
         ("mode", strongest.map_or(Reply::text("free"), |mode| Reply::text(mode.word()))),
         ("version", Reply::number(lock.version())),
-        ("holders_count", Reply::number(held)),
+        ("holders_count", Reply::number(held as u64)),
         ("holders", holders),
         ("waiters_count", Reply::number(waiting)),
         ("waiters", waiters),
     ])))
 }
 
-/// Those of the clients that took grants of a lock whose connections are still there.
+/// The grants that are shown: the oldest in force.
+fn shown(lock: &Lock, now: Millis) -> impl Iterator<Item = &Grant> {
+    lock.grants().iter().filter(move |grant| !grant.is_expired(now)).take(LOCK_SHOWN_MAX)
+}
+
+/// Those of the clients that took the shown grants of a lock whose connections are still there.
 fn connected<H: Host>(cx: &mut Cx<H>, key: Key) -> Result<AHashSet<u64>, Error> {
+    let now = cx.now();
     let lock = current::<Lock, H>(cx.node, cx.host, key)?;
-    let mut clients: AHashSet<u64> = lock.grants().iter().flat_map(|grant| clients_of(cx.node, grant)).collect();
+    let mut clients: AHashSet<u64> = shown(&lock, now).flat_map(|grant| clients_of(cx.node, grant)).collect();
     clients.retain(|client| *client > 0 && cx.host.is_connected(*client));
     Ok(clients)
 }

@@ -16,7 +16,8 @@ use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::{Answer, RequestId};
-use crate::domain::lock::queue::{GrantPass, LockWaiter, Locks};
+use crate::domain::lock::pass::{Next, GRANT_LOOKS, ROUND_LOOKS};
+use crate::domain::lock::queue::{LockWaiter, Locks};
 use crate::domain::lock::{deadlock, decide, Lock, LockEvent, Mode, Request};
 use crate::domain::queue::rank::{Class, Rank, WaiterId};
 use crate::domain::{AgentBinding, Bytes, Change, Error, Fence, KeyId, Millis, Service};
@@ -228,18 +229,22 @@ impl Serve for Lock {
 
     fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, is_freed: bool) {
         if is_freed {
+            node.queues.locks.look_again(&key.id());
             node.serving(|node| serve(node, host, &key.id()));
         }
     }
 
     /// Ends expired leases, and serves every client that can be served.
-    fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, _has_changed: bool) -> Result<usize, Error> {
+    fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> Result<usize, Error> {
         let mut ends = expired(node, host, key.into())?;
-        commit_changes::<Lock, H>(node, host, key.into(), &mut ends)?;
-        if node.queues.locks.waiting_for(key) > 0 {
-            node.serving(|node| serve(node, host, key));
+        commit_step::<Lock, H>(node, host, key.into(), &mut ends)?;
+        if node.queues.locks.waiting_for(key) == 0 {
+            return Ok(0);
         }
-        Ok(0)
+        if has_changed || !ends.is_empty() {
+            node.queues.locks.look_again(key);
+        }
+        Ok(node.serving(|node| serve(node, host, key)))
     }
 }
 
@@ -248,16 +253,27 @@ impl Serve for Lock {
 /// slot that has moved.
 const RECHECK_MS: Millis = 1000;
 
-/// Serves every client that can be served on `key`, first to last, and schedules a look at the key
-/// for the end of its next lease.
-fn serve<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
-    let mut pass = GrantPass::default();
-    while let Some(id) = pass.next(&node.queues.locks, key, &HostLocks::new(host)) {
-        serve_one(node, host, id);
+/// Serves the clients that can be served on `key`, first to last: those that one round has room
+/// for, and the others in the next rounds of the scheduler. Schedules a look at the key for the end
+/// of its next lease. Returns how much work that was.
+fn serve<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> usize {
+    let mut pass = node.queues.locks.take_pass(key);
+    loop {
+        match pass.next(&node.queues.locks, key, &HostLocks::new(host), ROUND_LOOKS) {
+            Next::Waiter(id) => serve_one(node, host, id),
+            Next::Paused => {
+                node.queues.locks.keep_pass(key.clone(), pass);
+                node.schedule.look_at(key.clone(), node.now());
+                // That was a round: others have their turn.
+                return node.settings.get(Setting::SweepBatchMax) as usize;
+            }
+            Next::Through => break,
+        }
     }
     if node.queues.locks.waiting_for(key) > 0 {
         watch(node, host, key);
     }
+    pass.looks() / GRANT_LOOKS
 }
 
 /// Schedules a look at a key that clients wait for: when its next lease ends, or after a while.

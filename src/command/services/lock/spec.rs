@@ -60,9 +60,9 @@ const LOCK_MAP: Shape = Shape::map(&[
     Field::new("mode", Shape::word(&["exclusive", "shared", "optimistic", "free"])),
     Field::new("version", Shape::VERSION.about("counts exclusive grants, their ends and commits")),
     Field::new("holders_count", Shape::COUNT),
-    Field::new("holders", Shape::list(&HOLDER).about("as many as fit")),
+    Field::new("holders", Shape::list(&HOLDER).about("the first hundred in the order of their fences")),
     Field::new("waiters_count", Shape::COUNT),
-    Field::new("waiters", Shape::list(&WAITER).about("as many as fit")),
+    Field::new("waiters", Shape::list(&WAITER).about("the first hundred in the order in which they are served")),
 ]);
 
 const EDGE: Shape = Shape::map(&[
@@ -150,7 +150,7 @@ pub const CHECK: Spec = Spec {
 pub const INFO: Spec = Spec {
     name: "LTMC.LOCK.INFO",
     arity: 2,
-    complexity: "O(N + W) with N the grants and W the clients waiting",
+    complexity: "O(S) with S the holders and clients waiting that are shown, at most 200",
     summary: "Shows who holds a lock and who waits for it.",
     reply: LOCK_MAP.or_nil("there is no such lock"),
     args: &[KEY],
