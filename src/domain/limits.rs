@@ -25,6 +25,9 @@ pub const PATCH_OPERATIONS_MAX: usize = 10_000;
 pub const PATH_BYTES_MAX: usize = 1024;
 /// Deepest lock path, segments.
 pub const PATH_DEPTH_MAX: usize = 64;
+/// The paths of a lock's grants have together this many segments for each grant that is allowed:
+/// what ends grants costs as much for each segment as for a grant.
+pub const PATH_SEGMENTS_PER_GRANT: u64 = 4;
 /// Most keys of one `LTMC.MLOCK`.
 pub const MLOCK_KEYS_MAX: usize = 128;
 /// Longest lease, wait or time to live: 100 years, ms. Keeps every sum of now and a duration

@@ -93,8 +93,9 @@ settings! {
         LockWaitersMax: number("clients", 1..=1_000_000) = 10_000;
 
         /// Maximum number of grants (holders, paths) on one lock. One more fails with LIMIT.
-        /// Optimistic stamps have the same limit and are counted separately. What ends all grants at
-        /// once takes the server about 1 ms for each 1,000, and longer if their paths are deep.
+        /// The paths of its grants may have four times as many segments together. Optimistic stamps
+        /// have the same limit and are counted separately. What ends all grants at once takes the
+        /// server about 1 ms for each 1,000.
         LockHoldersMax: number("grants", 1..=10_000_000) = 10_000;
     }
 

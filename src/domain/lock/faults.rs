@@ -5,13 +5,14 @@ use crate::domain::entity::fault_injection::Breakable;
 
 impl Breakable for Lock {
     fn parts() -> Vec<&'static str> {
-        vec!["occupancy", "stamps", "stamp paths", "bytes", "owners", "ends"]
+        vec!["occupancy", "stamps", "stamp paths", "segments", "bytes", "owners", "ends"]
     }
 
     fn break_part(&mut self, part: &str) {
         match part {
             "stamps" => self.stamps.count += 1,
             "stamp paths" => self.stamps.break_paths(),
+            "segments" => self.segments += 1,
             "bytes" => self.grant_bytes += 1,
             "owners" | "ends" => self.grants.break_index(part == "owners"),
             _ => self.occupancy = Default::default(),
@@ -53,7 +54,7 @@ mod tests {
 
     #[test]
     fn breaks_of_a_large_lock_show_in_its_parts() {
-        assert_breaks_show_in_parts(&lock(40), &["stamps", "bytes"]);
+        assert_breaks_show_in_parts(&lock(40), &["stamps", "segments", "bytes"]);
     }
 
     #[test]

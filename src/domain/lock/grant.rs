@@ -76,6 +76,14 @@ impl Grant {
         self.extra.as_ref().map_or(Path::root(), |extra| &extra.path)
     }
 
+    /// How many segments of its path it is counted on: a stamp is counted nowhere.
+    pub fn segments(&self) -> usize {
+        if self.mode == Mode::Optimistic {
+            return 0;
+        }
+        self.path().depth()
+    }
+
     /// How many may share it; 0 for any number.
     pub fn limit(&self) -> u32 {
         self.extra.as_ref().map_or(0, |extra| extra.limit)

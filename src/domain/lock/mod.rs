@@ -57,6 +57,7 @@ pub struct Lock {
     // Derived from the grants:
     occupancy: Occupancy,
     stamps: Stamps,
+    segments: usize,
     grant_bytes: usize,
 }
 
@@ -88,6 +89,11 @@ impl Lock {
         self.stamps.count()
     }
 
+    /// The number of segments that the paths of all grants have together, without those of stamps.
+    pub fn segments(&self) -> usize {
+        self.segments
+    }
+
     /// Counts exclusive grants, their ends, and commits: equal versions mean that nobody
     /// wrote in between.
     pub fn version(&self) -> u64 {
@@ -107,6 +113,7 @@ impl Lock {
         }
         self.occupancy.add(&grant);
         self.stamps.add(&grant);
+        self.segments += grant.segments();
         self.grant_bytes += grant.heap_bytes();
         self.grants.insert(grant);
     }
@@ -115,6 +122,7 @@ impl Lock {
         let grant = self.grants.remove(fence)?;
         self.occupancy.remove(&grant);
         self.stamps.remove(&grant);
+        self.segments -= grant.segments();
         self.grant_bytes -= grant.heap_bytes();
         Some(grant)
     }
@@ -290,6 +298,8 @@ impl Entity for Lock {
         }
         rule(self.grants.are_indexed(), "the owners or ends differ from the grants")?;
         rule(self.stamps == Stamps::of(self.grants.iter()), "the stamps differ from the grants")?;
+        let segments = self.grants.iter().map(Grant::segments).sum::<usize>();
+        rule(self.segments == segments, "the counted segments differ from the grants")?;
         let bytes = self.grants.iter().map(Grant::heap_bytes).sum::<usize>();
         rule(self.grant_bytes == bytes, "the counted bytes differ from the grants")
     }
@@ -314,6 +324,7 @@ impl Entity for Lock {
         self.grants.rebuild();
         self.occupancy = Occupancy::of(self.grants.iter());
         self.stamps = Stamps::of(self.grants.iter());
+        self.segments = self.grants.iter().map(Grant::segments).sum();
         self.grant_bytes = self.grants.iter().map(Grant::heap_bytes).sum();
     }
 }

@@ -106,15 +106,26 @@ impl Occupancy {
         if grant.mode == Mode::Optimistic {
             return;
         }
-        self.on_the_way(grant.path(), |node, at_target| {
-            let count = node.count(grant.mode, !at_target);
-            *count = count.saturating_sub(1);
-        });
         if grant.limit() > 0 {
             self.remove_limit(grant);
         }
-        if !grant.path().is_root() {
-            self.prune(grant.path());
+        let path = grant.path();
+        let leave = |node: &mut Node, intent| {
+            let count = node.count(grant.mode, intent);
+            *count = count.saturating_sub(1);
+        };
+        leave(&mut self.root, !path.is_root());
+        let Some(inner) = self.inner.as_mut().filter(|_| !path.is_root()) else { return };
+        for name in path.inner_ancestors().chain([&path.bytes()[..]]) {
+            let Some(node) = inner.get_mut(name) else { continue };
+            leave(node, name.len() < path.bytes().len());
+            if node.is_empty() {
+                inner.remove(name);
+            }
+        }
+        inner.give_back_room();
+        if inner.is_empty() {
+            self.inner = None;
         }
     }
 
@@ -223,19 +234,6 @@ impl Occupancy {
             self.visit(name, |node| visit(node, false));
         }
         self.visit(path.bytes(), |node| visit(node, true));
-    }
-
-    fn prune(&mut self, path: &Path) {
-        let Some(inner) = self.inner.as_mut() else { return };
-        for name in path.inner_ancestors().chain([&path.bytes()[..]]) {
-            if inner.get(name).is_some_and(Node::is_empty) {
-                inner.remove(name);
-            }
-        }
-        inner.give_back_room();
-        if inner.is_empty() {
-            self.inner = None;
-        }
     }
 }
 

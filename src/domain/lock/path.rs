@@ -78,6 +78,14 @@ impl Path {
         self.0.iter().enumerate().filter(|(_, &b)| b == b'/').map(|(at, _)| &self.0[..at])
     }
 
+    /// The number of its segments.
+    pub fn depth(&self) -> usize {
+        if self.is_root() {
+            return 0;
+        }
+        1 + self.0.iter().filter(|byte| **byte == b'/').count()
+    }
+
     /// Whether one path is the other or lies below it: only then can locks on them
     /// exclude each other.
     pub fn overlaps(&self, other: &Path) -> bool {

@@ -109,6 +109,11 @@ impl LockQueues {
         ranks.filter_map(|rank| self.waiters.get(&rank.waiter()))
     }
 
+    /// Whether no waiter is before `rank` in the queue of `key`.
+    pub fn is_first(&self, key: &KeyId, rank: Rank) -> bool {
+        self.queues.get(key).and_then(BTreeSet::first).is_none_or(|first| *first >= rank)
+    }
+
     /// Whether no waiter is behind `rank` in the queue of `key`.
     pub fn is_last(&self, key: &KeyId, rank: Rank) -> bool {
         self.queues.get(key).is_none_or(|ranks| ranks.last() == Some(&rank))

@@ -17,7 +17,7 @@ fn length(list: &Reply) -> usize {
 
 #[test]
 fn thousands_who_share_a_lock_get_it_in_rounds_and_in_turn() {
-    let (mut server, count) = (Server::new(), 1000);
+    let (mut server, count) = (Server::new(), 450);
     server.run(1, "LTMC.LOCK k holder");
     (0..count).for_each(|n| server.waits(2 + n, &format!("LTMC.LOCK k o{n} SHARED BLOCK 0")));
     server.waits(5000, "LTMC.LOCK k writer BLOCK 0");

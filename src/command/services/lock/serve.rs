@@ -16,6 +16,7 @@ use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::{Answer, RequestId};
+use crate::domain::limits::{PATH_DEPTH_MAX, PATH_SEGMENTS_PER_GRANT};
 use crate::domain::lock::pass::{Next, GRANT_LOOKS, ROUND_LOOKS};
 use crate::domain::lock::queue::{LockWaiter, Locks};
 use crate::domain::lock::{deadlock, decide, Lock, LockEvent, Mode, Request};
@@ -77,9 +78,11 @@ pub fn wait<H: Host>(
     let (first, owner) = ((&waiter.keys[0]).into(), &waiter.request.owner);
     let principal = block_ms.map(|_| quotas::principal(cx.node, first, waiter.registry.as_ref(), owner)).transpose()?;
     let id = waiter.rank.waiter();
+    let is_first = waiter.keys.iter().all(|key| cx.node.queues.locks.is_first(key, waiter.rank));
     if let Err(cycle) = stand(cx, waiter.clone()) {
         let ahead = LockWaiter { rank: rank(cx.node, Class::Ahead, waiter.priority, id), ..waiter };
-        match stand(cx, ahead) {
+        // Where nobody is before it, it is ahead already.
+        match if is_first { Err(cycle.clone()) } else { stand(cx, ahead) } {
             Ok(()) if fits => {
                 return Ok(cx
                     .node
@@ -123,7 +126,7 @@ pub fn rank(node: &Node, class: Class, priority: u64, id: WaiterId) -> Rank {
     Rank::new(class, node.now(), priority, node.settings.get(Setting::LockAgeingMs), id)
 }
 
-/// Errs if the lock has as many grants as are allowed.
+/// Errs if the lock has as many grants as are allowed, or if their paths are too deep together.
 pub fn check_room(node: &Node, lock: &Lock, request: &Request) -> Result<(), Error> {
     let max = node.settings.get(Setting::LockHoldersMax);
     // Stamps have the same bound, but on their own: readers must not be able to keep writers out.
@@ -131,6 +134,12 @@ pub fn check_room(node: &Node, lock: &Lock, request: &Request) -> Result<(), Err
     let taken = if request.mode == Mode::Optimistic { stamps } else { lock.grants().len() as u64 - stamps };
     if taken >= max && !decide::is_covered(lock, request) {
         return Err(Error::limit("lock-holders-max", "one more grant on this lock", max));
+    }
+    let segments = (lock.segments() + request.path.depth()) as u64;
+    let most = max.saturating_mul(PATH_SEGMENTS_PER_GRANT).max(PATH_DEPTH_MAX as u64);
+    if request.mode != Mode::Optimistic && segments > most && !decide::is_covered(lock, request) {
+        let what = format!("one more grant on this lock, whose paths may have {most} segments together,");
+        return Err(Error::limit("lock-holders-max", &what, max));
     }
     Ok(())
 }
