@@ -20,9 +20,10 @@ settings! {
         /// fails with LIMIT. A single value is always returned.
         ReplyBytesMax: number("bytes", 65_536..=1_073_741_824) = 67_108_864;
 
-        /// Maximum number of values in one reply; the names of fields count, too. It bounds replies as
-        /// `ltmc.reply-bytes-max` does. A list of everything that does not fit fails with LIMIT, where
-        /// CURSOR or LIMIT asks for a part. The server needs about 5 ms for 20000 values.
+        /// Maximum number of values in one reply; the names of fields count, too. Parts of lists end
+        /// before the limit, as with `ltmc.reply-bytes-max`. A list of everything that does not fit
+        /// fails with LIMIT; CURSOR or LIMIT asks for a part. Replies of 20000 values take the
+        /// server some ms each.
         ReplyElementsMax: number("values", 1_000..=100_000_000) = 20_000;
 
         /// How many deadlines (of waits, keys, agents) are handled, and how many locks, claims and
