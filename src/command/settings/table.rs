@@ -21,9 +21,9 @@ settings! {
         ReplyBytesMax: number("bytes", 65_536..=1_073_741_824) = 67_108_864;
 
         /// Maximum number of values in one reply; the names of fields count, too. Parts of lists end
-        /// before the limit, as with `ltmc.reply-bytes-max`. A list of everything that does not fit
-        /// fails with LIMIT; CURSOR or LIMIT asks for a part. Replies of 20000 values take the
-        /// server some ms each.
+        /// before the limit, as with `ltmc.reply-bytes-max`. A whole list that does not fit fails
+        /// with LIMIT; CURSOR or LIMIT asks for a part. Replies of 20000 values take the server
+        /// some ms each.
         ReplyElementsMax: number("values", 1_000..=100_000_000) = 20_000;
 
         /// How many deadlines (of waits, keys, agents) are handled, and how many locks, claims and
