@@ -82,6 +82,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("sweep-batch-max", "7", "many"),
     ("reply-bytes-max", "65536", "65535"),
     ("reply-elements-max", "1000", "999"),
+    ("arguments-max", "1000", "999"),
     ("bind-agent-to-user", "yes", "maybe"),
     ("flow-tasks-max", "12", "0"),
     ("flow-keep", "0", "-1"),

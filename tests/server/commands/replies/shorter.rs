@@ -359,3 +359,21 @@ fn the_parts_of_a_thing_are_shown_as_far_as_they_fit_beside_how_many_there_are()
         assert_eq!(whole(line, part), (count, true), "{line}: {part}");
     }
 }
+
+#[test]
+fn a_command_has_no_more_arguments_than_it_may() {
+    let server = Server::start();
+    run(&server, &["CONFIG", "SET", "ltmc.arguments-max", "1000"]);
+    let fields = |count: usize| {
+        let pairs = (0..count).flat_map(|n| [n.to_string(), "v".into()]);
+        ["LTMC.SESSION.SET".to_string(), "s".into()].into_iter().chain(pairs).collect::<Vec<_>>()
+    };
+    assert_eq!(server.cmd(&fields(499)).int(), 1);
+    let refused = server.cmd(&fields(500));
+    let text = "a command with 1002 arguments would pass the limit of 1000 (setting ltmc.arguments-max)";
+    assert!(refused.error_code() == "LIMIT" && refused.error().contains(text), "{refused:?}");
+    let script = "return redis.pcall('LTMC.SESSION.DEL', KEYS[1], unpack(ARGV))";
+    let eval = [vec!["EVAL".to_string(), script.into(), "1".into(), "s".into()], fields(500)].concat();
+    assert_eq!(server.cmd(&eval).error_code(), "LIMIT");
+    assert_eq!(server.run("LTMC.SESSION.GET s").pairs().len(), 499);
+}
