@@ -157,6 +157,8 @@ pub const CHUNK_HOLDERS_END: usize = 10_000;
 pub const CHUNK_META_BYTES_MAX: usize = 16 * 1024;
 /// Most hashes of one `LTMC.CHUNK.HAVE`.
 pub const CHUNK_HASHES_MAX: usize = 100_000;
+/// Most chunks that one command frees.
+pub const CHUNKS_FREED_MAX: usize = 2_000;
 /// Most chunks that one command evicts to make room for another. The scheduler evicts the rest.
 pub const EVICTED_PER_COMMAND_MAX: usize = 4096;
 /// Agents whose holdings one `LTMC.CHUNK.STATS` lists.

@@ -137,7 +137,7 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let words = words.each_ref().map(String::as_str);
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("flow")?;
-    let (mut state, mut page) = (None, Paging::ALL);
+    let (mut state, mut page) = (None, Paging::all(Items::Tasks));
     while let Some(word) = args.option()? {
         match word {
             "STATE" => state = Some(args.word("STATE", &words)?),
@@ -149,5 +149,5 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let has_state = |task: &Task| state.is_none_or(|state| task.state.index() == state);
     let show = |task: &&Task| has_state(task).then(|| Reply::bytes(&task.id));
     let tasks = stored.state.tasks_from(page.start());
-    Ok(Outcome::Reply(page.list(&mut budget, tasks, |task| task.no, show)))
+    Ok(Outcome::Reply(page.list(&mut budget, tasks, |task| task.no, show)?))
 }
