@@ -319,6 +319,14 @@ fn a_limit_of_holders_names_its_setting() {
         assert!(server.run(&format!("LTMC.LOCK k {owner} OPTIMISTIC")).int() > 0, "stamps are counted on their own");
     }
     assert_eq!(server.run("LTMC.LOCK k c OPTIMISTIC").error_code(), "LIMIT");
+    // Their paths have a bound of segments together, but one grant may be as deep as it likes.
+    let deep = |n: usize| format!("LTMC.LOCK p a PATH {n}{}", "/x".repeat(40));
+    server.run(&deep(1)).int();
+    let refused = server.run(&deep(2));
+    assert!(refused.error_code() == "LIMIT" && refused.error().contains("64 segments"), "{refused:?}");
+    server.run(&deep(1)).int();
+    assert!(server.run(&format!("{} OPTIMISTIC", deep(2))).int() > 0);
+    server.run("LTMC.LOCK p a PATH short").int();
 }
 
 /// Nothing may have changed after a refusal that names the setting.

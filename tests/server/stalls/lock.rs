@@ -11,6 +11,20 @@ pub const SCENES: &[super::Scene] = &[
         stage.fill((0..count).map(|n| format!("LTMC.LOCK l a{n} SHARED PX 3600000")));
         stage.dear_line(format!("{count} grants expire"), "LTMC.DEBUG CLOCK 3600000");
     }),
+    ("lock: deep paths, many limits", |stage| {
+        let count = stage.max("lock-holders-max");
+        let deep: Vec<String> = (0..59).map(|n| format!("x{n}")).collect();
+        let deep = deep.join("/");
+        stage.fill((0..count / 15).map(|n| format!("LTMC.LOCK l a PATH d{n}/{deep} PX 3600000")));
+        stage.dear_line(format!("UNLOCK ALL of {} deep paths", count / 15), "LTMC.UNLOCK l a ALL");
+        stage.fill((1..=count).map(|n| format!("LTMC.LOCK l a SHARED LIMIT {} NOREENTRANT PX 3600000", n + count)));
+        stage.dear_line(format!("LOCK.BREAK of {count} limits"), "LTMC.LOCK.BREAK l");
+        stage.fill((0..count).map(|n| format!("LTMC.LOCK l a{n} SHARED PX 3600000")));
+        let mut waiter = stage.server.clients(1);
+        stage.run("LTMC.LOCK other holder PX 3600000");
+        stage.server.block_in_turn(&mut waiter, |_| "LTMC.LOCK other a0 BLOCK 0".to_string());
+        stage.dear_line(format!("LOCK that waits for {count} holders"), "LTMC.LOCK l w BLOCK 10");
+    }),
     ("lock: stamps", |stage| {
         let count = stage.max("lock-holders-max") - 1;
         stage.fill((0..count).map(|n| format!("LTMC.LOCK l a{n} OPTIMISTIC PX 3600000")));
