@@ -28,6 +28,7 @@ pub mod occupancy;
 pub mod pass;
 pub mod path;
 pub mod queue;
+pub mod round;
 mod stamps;
 
 pub use decide::Request;

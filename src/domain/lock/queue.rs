@@ -133,7 +133,7 @@ impl LockQueues {
         for key in &waiter.keys {
             self.queues.entry(key.clone()).or_default().insert(waiter.rank);
             if let Some(pass) = self.passes.get_mut(key) {
-                pass.joined_by(&waiter);
+                pass.joined_by(waiter.rank, &waiter.request);
             }
         }
         if let Some(key) = waiter.keys.first() {
@@ -193,8 +193,8 @@ impl LockQueues {
         waiter.keys.first().is_some_and(|key| self.of_owner(key.db, &waiter.request.owner).len() == 1)
     }
 
-    /// The pass over the queue of `key` that goes on, or one that begins at the front. A round of it
-    /// begins.
+    /// The pass over the queue of `key` that goes on, or one that begins at the front. Its next
+    /// round begins.
     pub fn take_pass(&mut self, key: &KeyId) -> GrantPass {
         let mut pass = self.passes.remove(key).unwrap_or_default();
         self.passes.give_back_room();

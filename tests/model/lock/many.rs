@@ -5,7 +5,7 @@ use ltmc::command::engine::cx::Outcome;
 use ltmc::command::reply::Reply;
 use ltmc::command::scheduler;
 use ltmc::domain::limits::LOCK_SHOWN_MAX;
-use ltmc::domain::lock::pass::{GRANT_LOOKS, ROUND_LOOKS};
+use ltmc::domain::lock::round::{GRANT_LOOKS, ROUND_LOOKS};
 use ltmc::domain::Code;
 
 fn length(list: &Reply) -> usize {
