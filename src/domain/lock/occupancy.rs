@@ -46,13 +46,19 @@ impl Node {
     }
 }
 
+/// How many shared grants have each limit on each path.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Limits {
+    counts: BTreeMap<(Path, u32), u32>,
+}
+
 /// The tree of what is taken. Derived from the grants, never saved.
 #[derive(Debug, Clone, Default)]
 pub struct Occupancy {
     root: Node,
     inner: Option<Box<AHashMap<Bytes, Node>>>,
     /// The number of shared grants with each limit on each path: they give the next smallest.
-    limits: Option<Box<BTreeMap<(Path, u32), u32>>>,
+    limits: Option<Box<Limits>>,
 }
 
 impl PartialEq for Occupancy {
@@ -80,7 +86,7 @@ impl Occupancy {
             *node.count(grant.mode, !at_target) += 1;
         });
         if grant.limit() > 0 {
-            *self.limits.get_or_insert_default().entry((grant.path().clone(), grant.limit())).or_default() += 1;
+            *self.limits.get_or_insert_default().counts.entry((grant.path().clone(), grant.limit())).or_default() += 1;
             self.find_limit(grant.path());
         }
     }
@@ -130,7 +136,7 @@ impl Occupancy {
     }
 
     fn remove_limit(&mut self, grant: &Grant) {
-        let Some(limits) = self.limits.as_mut() else { return };
+        let Some(limits) = self.limits.as_mut().map(|limits| &mut limits.counts) else { return };
         let place = (grant.path().clone(), grant.limit());
         let left = limits.get_mut(&place).map_or(0, |count| {
             *count = count.saturating_sub(1);
@@ -147,7 +153,7 @@ impl Occupancy {
 
     /// Notes the smallest limit on a path.
     fn find_limit(&mut self, path: &Path) {
-        let limits = self.limits.iter().flat_map(|limits| limits.range((path.clone(), 0)..));
+        let limits = self.limits.iter().flat_map(|limits| limits.counts.range((path.clone(), 0)..));
         let smallest = limits.take(1).find(|((place, _), _)| place == path).map_or(0, |((_, limit), _)| *limit);
         self.visit(path.bytes(), |node| node.limit = smallest);
     }
@@ -202,7 +208,7 @@ impl Occupancy {
         let entry = std::mem::size_of::<(Bytes, Node)>() + 1;
         let inner = self.inner.as_ref().map_or(0, |inner| std::mem::size_of_val(&**inner) + inner.capacity() * entry);
         let limit = std::mem::size_of::<((Path, u32), u32)>();
-        let limits = self.limits.as_ref().map_or(0, |limits| limits.len() * limit * 4 / 3);
+        let limits = self.limits.as_ref().map_or(0, |limits| limits.counts.len() * limit * 4 / 3);
         inner + limits
     }
 

@@ -9,11 +9,17 @@ use super::path::Path;
 use crate::domain::Fence;
 use std::collections::BTreeSet;
 
+/// The stamps that can still be committed.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Live {
+    by_path: BTreeSet<(Path, Fence)>,
+}
+
 /// The stamps among the grants. Derived from them, never saved.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stamps {
     pub(super) count: u32,
-    by_path: Option<Box<BTreeSet<(Path, Fence)>>>,
+    live: Option<Box<Live>>,
 }
 
 impl Stamps {
@@ -36,7 +42,7 @@ impl Stamps {
         }
         self.count += 1;
         if !grant.is_voided() {
-            self.by_path.get_or_insert_default().insert((grant.path().clone(), grant.fence));
+            self.live.get_or_insert_default().by_path.insert((grant.path().clone(), grant.fence));
         }
     }
 
@@ -46,10 +52,11 @@ impl Stamps {
             return;
         }
         self.count = self.count.saturating_sub(1);
-        if let Some(by_path) = self.by_path.as_mut().filter(|_| !grant.is_voided()) {
+        if let Some(live) = self.live.as_mut().filter(|_| !grant.is_voided()) {
+            let by_path = &mut live.by_path;
             by_path.remove(&(grant.path().clone(), grant.fence));
             if by_path.is_empty() {
-                self.by_path = None;
+                self.live = None;
             }
         }
     }
@@ -57,15 +64,16 @@ impl Stamps {
     /// Whether a grant is where it belongs.
     pub fn has(&self, grant: &Grant) -> bool {
         let place = || (grant.path().clone(), grant.fence);
-        let is_kept = self.by_path.as_ref().is_some_and(|by_path| by_path.contains(&place()));
+        let is_kept = self.live.as_ref().is_some_and(|live| live.by_path.contains(&place()));
         is_kept == (grant.mode == Mode::Optimistic && !grant.is_voided())
     }
 
     /// Takes out the stamps that a write under `path` voids: those on it, above it and below it.
     pub fn void(&mut self, path: &Path) -> Vec<Fence> {
-        let Some(by_path) = self.by_path.as_mut() else { return Vec::new() };
+        let Some(live) = self.live.as_mut() else { return Vec::new() };
+        let by_path = &mut live.by_path;
         if path.is_root() {
-            return self.by_path.take().into_iter().flat_map(|all| *all).map(|(_, fence)| fence).collect();
+            return self.live.take().into_iter().flat_map(|all| all.by_path).map(|(_, fence)| fence).collect();
         }
         let above = [Path::default()].into_iter().chain(path.inner_ancestors().map(Path::known));
         let mut voided: Vec<(Path, Fence)> = Vec::new();
@@ -79,7 +87,7 @@ impl Stamps {
             by_path.remove(place);
         }
         if by_path.is_empty() {
-            self.by_path = None;
+            self.live = None;
         }
         voided.into_iter().map(|(_, fence)| fence).collect()
     }
@@ -88,7 +96,7 @@ impl Stamps {
     pub fn heap_bytes(&self) -> usize {
         // A B-tree node is about three quarters full.
         let entry = std::mem::size_of::<(Path, Fence)>();
-        self.by_path.as_ref().map_or(0, |by_path| std::mem::size_of_val(&**by_path) + by_path.len() * entry * 4 / 3)
+        self.live.as_ref().map_or(0, |live| std::mem::size_of::<Live>() + live.by_path.len() * entry * 4 / 3)
     }
 }
 
@@ -96,7 +104,7 @@ impl Stamps {
 impl Stamps {
     /// Forgets where one of them is.
     pub(super) fn break_paths(&mut self) {
-        self.by_path.as_mut().map(|by_path| by_path.pop_first());
+        self.live.as_mut().map(|live| live.by_path.pop_first());
     }
 }
 
@@ -123,7 +131,7 @@ mod tests {
             voided.sort_unstable();
             let overlapping = all.iter().filter(|stamp| stamp.path().overlaps(written));
             assert_eq!(voided, overlapping.map(|stamp| stamp.fence).collect::<Vec<_>>(), "{written:?}");
-            assert_eq!(stamps.by_path.as_ref().map_or(0, |left| left.len()), all.len() - voided.len());
+            assert_eq!(stamps.live.as_ref().map_or(0, |live| live.by_path.len()), all.len() - voided.len());
             assert!(stamps.void(written).is_empty(), "{written:?}");
         }
     }
