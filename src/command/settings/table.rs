@@ -29,7 +29,7 @@ settings! {
         /// Maximum number of arguments of a command of the services: ids, fields, operations. One
         /// more fails with LIMIT, before anything is looked at. Each costs the server up to 2
         /// microseconds.
-        ArgumentsMax: number("arguments", 1_000..=100_000_000) = 10_000;
+        ArgumentsMax: number("arguments", 1_000..=100_000_000) = 12_000;
 
         /// How many deadlines (of waits, keys, agents) are handled, and how many locks, claims and
         /// pins of an ended session are given back, before other commands run.
