@@ -28,6 +28,11 @@ impl Budget {
         Self { max: node.settings.get(Setting::ReplyBytesMax) as usize, taken: 0 }
     }
 
+    /// The same, but no more than this many bytes.
+    pub fn at_most(self, bytes: usize) -> Self {
+        Self { max: self.max.min(bytes), ..self }
+    }
+
     /// How many bytes are left.
     pub fn left(&self) -> usize {
         self.max.saturating_sub(self.taken)

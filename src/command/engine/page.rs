@@ -8,9 +8,9 @@
 use super::args::Args;
 use super::budget::Budget;
 use crate::command::reply::Reply;
-use crate::domain::limits::RESULTS_MAX;
+use crate::domain::limits::{LIST_LOOKS_MAX, RESULTS_MAX};
 use crate::domain::value::bytes::printable;
-use crate::domain::{Bytes, Error, Fence};
+use crate::domain::{Bytes, Code, Error, Fence};
 
 /// A part of a list, by its offset.
 #[derive(Debug, Clone, Copy)]
@@ -158,10 +158,11 @@ impl<P: Place> Cursor<P> {
         mut show: impl FnMut(&T) -> Option<Reply>,
     ) -> Reply {
         let mut shown = Vec::new();
+        let count = self.count.min(LIST_LOOKS_MAX);
         for (looked_at, item) in items.into_iter().enumerate() {
-            let reply = if looked_at < self.count { show(&item) } else { None };
+            let reply = if looked_at < count { show(&item) } else { None };
             // The next part begins with the first item that this one has no room for.
-            if looked_at == self.count || reply.as_ref().is_some_and(|reply| !budget.takes(reply.size_bytes())) {
+            if looked_at == count || reply.as_ref().is_some_and(|reply| !budget.takes(reply.size_bytes())) {
                 let next = format!("{}{}", char::from(self.items as u8), place(&item).text());
                 return Self::reply(next, shown);
             }
@@ -208,6 +209,19 @@ impl<P: Place> Paging<P> {
             paging = Self::read(items, word, args)?;
         }
         Ok(paging)
+    }
+
+    /// Errs if an offset would look at too many of `items` items. A cursor never does.
+    pub fn check(&self, items: usize) -> Result<(), Error> {
+        let Paging::Offset(page) = self else { return Ok(()) };
+        if page.offset.saturating_add(page.count).min(items) <= LIST_LOOKS_MAX {
+            return Ok(());
+        }
+        let text = format!(
+            "the list has {items} items, and one call looks at no more than {LIST_LOOKS_MAX}: CURSOR 0 [COUNT n] reads \
+             it in parts"
+        );
+        Err(Error::new(Code::Limit, text))
     }
 
     /// What is answered if there is nothing at all.
