@@ -3,10 +3,55 @@
 use crate::domain::entity::idempotency::Answer;
 use crate::domain::Blob;
 use std::borrow::Cow;
+use std::iter::Sum;
+use std::ops::Add;
 use std::ops::Range;
 
 /// What each value, and each name of a value, counts in a reply besides its own bytes.
 pub const ELEMENT_BYTES: usize = 16;
+
+/// How large a reply is, or a part of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    /// The bytes of its texts.
+    pub text_bytes: usize,
+    /// Its values, and the names of values.
+    pub elements: usize,
+}
+
+impl Size {
+    /// One value of so many bytes.
+    pub const fn value(text_bytes: usize) -> Self {
+        Self { text_bytes, elements: 1 }
+    }
+
+    /// A map with so many fields, with so many bytes in it.
+    pub const fn map(fields: usize, text_bytes: usize) -> Self {
+        Self { text_bytes, elements: 1 + 2 * fields }
+    }
+
+    /// What it counts as, bytes.
+    pub const fn bytes(self) -> usize {
+        self.text_bytes.saturating_add(self.elements.saturating_mul(ELEMENT_BYTES))
+    }
+}
+
+impl Add for Size {
+    type Output = Size;
+
+    fn add(self, other: Size) -> Size {
+        Size {
+            text_bytes: self.text_bytes.saturating_add(other.text_bytes),
+            elements: self.elements.saturating_add(other.elements),
+        }
+    }
+}
+
+impl Sum for Size {
+    fn sum<I: Iterator<Item = Size>>(sizes: I) -> Size {
+        sizes.fold(Size::default(), Add::add)
+    }
+}
 
 /// A reply, independent of the protocol version. Maps are RESP3 maps or their flat RESP2 form.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,22 +112,19 @@ impl Reply {
         }
     }
 
-    /// The size it counts as: the bytes of its texts, and what each value and each name takes
-    /// besides.
-    pub fn size_bytes(&self) -> usize {
-        let inside: usize = match self {
-            Reply::Nil | Reply::Ok | Reply::Integer(_) | Reply::Called => 0,
-            Reply::Text(text) => text.len(),
-            Reply::Bytes(bytes) => bytes.len(),
-            Reply::Blob(blob) => blob.len(),
-            Reply::BlobPart(_, part) => part.len(),
-            Reply::Array(items) => items.iter().map(Reply::size_bytes).sum(),
-            Reply::Pairs(pairs) => pairs.iter().map(|(name, value)| name.size_bytes() + value.size_bytes()).sum(),
-            Reply::Map(fields) => {
-                fields.iter().map(|(name, value)| ELEMENT_BYTES + name.len() + value.size_bytes()).sum()
-            }
-        };
-        ELEMENT_BYTES + inside
+    /// How large it is.
+    pub fn size(&self) -> Size {
+        let (text, list) = (Size::value, |inside: Size| inside + Size::value(0));
+        match self {
+            Reply::Nil | Reply::Ok | Reply::Integer(_) | Reply::Called => text(0),
+            Reply::Text(words) => text(words.len()),
+            Reply::Bytes(bytes) => text(bytes.len()),
+            Reply::Blob(blob) => text(blob.len()),
+            Reply::BlobPart(_, part) => text(part.len()),
+            Reply::Array(items) => list(items.iter().map(Reply::size).sum()),
+            Reply::Pairs(pairs) => list(pairs.iter().map(|(name, value)| name.size() + value.size()).sum()),
+            Reply::Map(fields) => list(fields.iter().map(|(name, value)| text(name.len()) + value.size()).sum()),
+        }
     }
 
     /// A map with fixed names.

@@ -76,8 +76,6 @@ pub const CAPACITY_MAX: u64 = 100_000;
 pub const EXCLUDED_MAX: usize = 1024;
 /// Most results that one `LIMIT` can ask for.
 pub const RESULTS_MAX: u64 = 10_000_000;
-/// Most items that one call of a list looks at, shown or not: one takes about a microsecond.
-pub const LIST_LOOKS_MAX: usize = 5_000;
 /// Most keys of one `LTMC.WATCH`.
 pub const WATCH_KEYS_MAX: usize = 128;
 /// Most bytes of events that the log of one key holds.
@@ -151,6 +149,8 @@ pub const CHUNK_HOLDERS_END: usize = 10_000;
 pub const CHUNK_META_BYTES_MAX: usize = 16 * 1024;
 /// Most hashes of one `LTMC.CHUNK.HAVE`.
 pub const CHUNK_HASHES_MAX: usize = 100_000;
+/// Most chunks that one command frees.
+pub const CHUNKS_FREED_MAX: usize = 2_000;
 /// Most chunks that one command evicts to make room for another. The scheduler evicts the rest.
 pub const EVICTED_PER_COMMAND_MAX: usize = 4096;
 /// Agents whose holdings one `LTMC.CHUNK.STATS` lists.

@@ -94,6 +94,10 @@ pub struct Estate {
 pub struct Remains {
     /// What its end is called.
     pub event: Option<&'static str>,
+    /// Its last revision.
+    pub revision: u64,
+    /// Who has lost something by its end.
+    pub loser: Option<Bytes>,
     /// Its log with that event, for its watchers.
     pub log: Option<Box<Log>>,
     /// What it owned.
@@ -102,9 +106,11 @@ pub struct Remains {
 
 /// What is left of a value that Redis deletes at `at`; `None` if nothing follows.
 pub fn remains<E: Reacts>(stored: &Record<E>, at: Millis, is_watched: bool) -> Option<Remains> {
-    let (event, log) = stored.expired(at, is_watched).unzip();
-    let estate = stored.state.estate();
-    (event.is_some() || estate.is_some()).then(|| Remains { event, log: log.flatten(), estate })
+    let expired = stored.expired(at, is_watched);
+    let (revision, estate) = (stored.revision, stored.state.estate());
+    let is_followed = expired.is_some() || estate.is_some();
+    let (event, loser, log) = expired.map_or((None, None, None), |(event, loser, log)| (Some(event), loser, log));
+    is_followed.then_some(Remains { event, revision, loser, log, estate })
 }
 
 impl Debt<'_> {

@@ -306,8 +306,8 @@ fn run() {
     let mut file: Option<TrailFile> = None;
     loop {
         let handed = wait();
-        let Some(lines) = take_lines() else { continue };
-        let written = append(file.as_mut(), &lines);
+        let Some(mut lines) = take_lines() else { continue };
+        let written = append(file.as_mut(), &mut lines);
         let is_written = written.is_ok();
         finish_write(lines, written);
         if let Some(next) = take_switch() {
@@ -373,7 +373,7 @@ fn take_switch() -> Option<Switch> {
 /// From here on the lines go to another file. What the one before refuses goes into the next, if
 /// that has no trail of its own.
 fn switch(next: &Switch, before: Option<&mut TrailFile>) {
-    let lines = {
+    let mut lines = {
         let mut trail = lock(&TRAIL);
         let Some(trail) = trail.as_mut() else { return };
         // The event loop may have made lines since the last write.
@@ -382,13 +382,14 @@ fn switch(next: &Switch, before: Option<&mut TrailFile>) {
         lines
     };
     let written = match before {
-        Some(file) => append(Some(&mut *file), &lines).and_then(|()| file.sync()),
+        Some(file) => append(Some(&mut *file), &mut lines).and_then(|()| file.sync()),
         None => Ok(()),
     };
     if let Err(error) = written {
         let goes_on = next.file.is_some() && next.chain.is_none();
-        let lost = if goes_on { 0 } else { lines.len() };
-        log(&format!("LTMC: the last file of the audit trail is left, {lost} bytes for it are lost: {error}"));
+        let fate = if goes_on { "go into the next one" } else { "are lost" };
+        let bytes = lines.len();
+        log(&format!("LTMC: the last file of the audit trail is left, {bytes} bytes for it {fate}: {error}"));
         lock(&TRAIL).iter_mut().filter(|_| goes_on).for_each(|trail| trail.give_back(lines.clone()));
     }
     UNWRITTEN_BYTES.store(lock(&TRAIL).as_ref().map_or(0, Trail::unwritten_bytes), Relaxed);
@@ -397,7 +398,7 @@ fn switch(next: &Switch, before: Option<&mut TrailFile>) {
     lock(&QUEUE).has_lines = true;
 }
 
-fn append(file: Option<&mut TrailFile>, lines: &[u8]) -> io::Result<()> {
+fn append(file: Option<&mut TrailFile>, lines: &mut Vec<u8>) -> io::Result<()> {
     match file {
         Some(file) if !lines.is_empty() => file.append(lines),
         _ => Ok(()),

@@ -13,6 +13,7 @@ use crate::command::host::{Host, Key};
 use crate::command::node::audit::{Changed, Open};
 use crate::command::node::Node;
 use crate::command::settings::policies::AuditLevel;
+use crate::domain::reactions::Remains;
 use crate::domain::{Change, Code, Entity, Error, Event};
 use crate::observe::audit::batch::{Describes, Draft, KeptArgs, Span};
 use crate::observe::audit::{Class, Ended, Subject};
@@ -21,6 +22,8 @@ use crate::observe::audit::{Class, Ended, Subject};
 const REQID: &str = "REQID";
 /// The arguments that say what in a key a command is about, by their names in the table.
 const OBJECTS: [&str; 8] = ["path", "task", "tool", "id", "field", "resource", "checkpoint", "command"];
+/// The arguments that name agents.
+const AGENTS: [&str; 2] = ["agent", "owner"];
 /// The arguments that are values.
 const VALUES: [&str; 7] = ["value", "payload", "data", "json", "text", "result", "meta"];
 
@@ -57,6 +60,7 @@ fn begin_command<H: Host>(cx: &mut Cx<H>, level: AuditLevel) {
     let notes_changes = !is_repeated && (level >= AuditLevel::Write || is_always(cx.spec));
     let open = (!is_repeated || level == AuditLevel::All && !cx.host.is_loading()).then(|| Open {
         notes_changes,
+        agent: None,
         names_agent: cx.spec.flags.has(Flags::ADMIN) || cx.spec.args.iter().any(|arg| arg.acting != Acting::No),
         from: cx.node.audit.batch.len(),
     });
@@ -100,8 +104,16 @@ fn end_command<H: Host>(cx: &mut Cx<H>, open: &Open, outcome: &Result<Outcome, E
     let (ended, args) = (ended(outcome), batch.keep_args(cx.args));
     let described: (&dyn Describes, Span) = (cx.spec, args);
     for draft in batch.drafts[open.from..].iter_mut().filter(|draft| is_own(draft)) {
+        draft.agent = open.agent.or(draft.agent);
         (draft.class, draft.command, draft.us) = (class, cx.spec.name, us);
         (draft.caller, draft.ended, draft.args) = (Some(caller), ended.clone(), Some(described));
+    }
+}
+
+/// The command in progress acts for this agent, which it does not name itself.
+pub fn acts_for(node: &mut Node, agent: &[u8]) {
+    if let Some(open) = &mut node.audit.open {
+        open.agent = Some(node.audit.batch.keep(agent));
     }
 }
 
@@ -206,10 +218,17 @@ pub fn quarantined(node: &mut Node, key: Key, reason: &'static str) {
 }
 
 /// Redis has ended a key by itself, and that is an event of LTMC. It follows from nothing.
-pub fn expired(node: &mut Node, key: Key, event: &'static str) {
+pub fn expired(node: &mut Node, key: Key, event: &'static str, remains: &Remains) {
     node.audit.begin(None);
-    if node.settings.audit_level() >= AuditLevel::Write {
-        node.audit.changed(node.now(), key.db, key.name, Changed { event: Some(event), ..Changed::default() });
+    if node.settings.audit_level() >= AuditLevel::Write && !node.audit.drops {
+        let agent = remains.loser.as_ref().map(|loser| node.audit.batch.keep(loser));
+        let before = Some(remains.revision);
+        node.audit.changed(
+            node.now(),
+            key.db,
+            key.name,
+            Changed { event: Some(event), agent, before, ..Changed::default() },
+        );
     }
 }
 
@@ -218,10 +237,12 @@ impl Describes for Spec {
         let leaves = Walk::new(self, &args.kept).leaves();
         let first =
             |is_it: &dyn Fn(&Leaf) -> bool| leaves.iter().find(|leaf| is_it(leaf)).map(|leaf| args.kept[leaf.at]);
+        // Whom an operator takes something from.
+        let other = || first(&|leaf| AGENTS.contains(&leaf.name) && !leaf.is_actor(&leaves));
         let values = leaves.iter().filter(|leaf| VALUES.contains(&leaf.name));
         Subject {
             agent: first(&|leaf| leaf.is_actor(&leaves)),
-            object: first(&|leaf| OBJECTS.contains(&leaf.name) && leaf.token != Some(REQID)),
+            object: first(&|leaf| OBJECTS.contains(&leaf.name) && leaf.token != Some(REQID)).or_else(other),
             reqid: first(&|leaf| leaf.token == Some(REQID)),
             bytes: values.map(|leaf| args.lens[leaf.at]).sum::<u64>() + args.beyond,
         }

@@ -154,9 +154,22 @@ pub fn ask_keys<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agent:
     if node.holdings.is_sure(registry, agent) {
         return;
     }
+    // What was elsewhere may be there now, after RENAME in the same transaction.
+    for key in node.holdings.take_changed() {
+        let kind = host.key_type((&key).into());
+        with_key_type!(kind, E => note_bindings::<E, H>(node, host, &key), else ());
+    }
     let keys: Vec<KeyId> = node.holdings.keys_of(registry, agent).cloned().collect();
     keys.iter().for_each(|key| ask_key(node, host, registry, agent, key));
     node.holdings.asked(registry, agent);
+}
+
+/// Notes who holds something in a key.
+fn note_bindings<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+    let stored = host.raw::<E>(key.into()).ok().flatten();
+    for (stored, binding) in stored.iter().flat_map(|stored| stored.bindings().map(move |binding| (stored, binding))) {
+        node.holdings.hold(binding, key.clone(), stored.amount_of(&binding.agent));
+    }
 }
 
 /// Asks a key what an agent holds there.

@@ -1,5 +1,5 @@
-//! How large one reply may be: no request makes the server build or send more (setting
-//! `ltmc.reply-bytes-max`).
+//! How large one reply may be: no request makes the server build or send more (settings
+//! `ltmc.reply-bytes-max` and `ltmc.reply-elements-max`).
 //!
 //! Every command whose reply grows with what is stored, or with what is requested, uses a
 //! [`Budget`] in one of three ways:
@@ -9,48 +9,60 @@
 //! * A single value is always returned: it was stored, so it can be read.
 
 use crate::command::node::Node;
-use crate::command::reply::{Reply, ELEMENT_BYTES};
+use crate::command::reply::{Reply, Size};
 use crate::command::settings::Setting;
 use crate::domain::value::bytes::printable;
 use crate::domain::Error;
 use ahash::AHashSet;
 
-/// The rest of the bytes that one reply may have.
+/// What one reply may still have.
 #[derive(Debug)]
 pub struct Budget {
-    max: usize,
-    taken: usize,
+    bytes_max: usize,
+    elements_max: usize,
+    taken: Size,
 }
 
 impl Budget {
     /// A budget of which nothing is used.
     pub fn of(node: &Node) -> Self {
-        Self { max: node.settings.get(Setting::ReplyBytesMax) as usize, taken: 0 }
+        let max = |setting| node.settings.get(setting) as usize;
+        let (bytes_max, elements_max) = (max(Setting::ReplyBytesMax), max(Setting::ReplyElementsMax));
+        Self { bytes_max, elements_max, taken: Size::default() }
     }
 
     /// The same, but no more than this many bytes.
     pub fn at_most(self, bytes: usize) -> Self {
-        Self { max: self.max.min(bytes), ..self }
+        Self { bytes_max: self.bytes_max.min(bytes), ..self }
     }
 
     /// How many bytes are left.
     pub fn left(&self) -> usize {
-        self.max.saturating_sub(self.taken)
+        self.bytes_max.saturating_sub(self.taken.bytes())
+    }
+
+    /// How many values are left.
+    pub fn elements_left(&self) -> usize {
+        self.elements_max.saturating_sub(self.taken.elements)
     }
 
     /// Takes an element of this size. If it does not fit, nothing is taken and the answer is false.
     /// The first element always fits.
-    pub fn takes(&mut self, bytes: usize) -> bool {
-        let fits = self.has_room(bytes);
+    pub fn takes(&mut self, size: Size) -> bool {
+        let fits = self.has_room(size);
         if fits {
-            self.taken = self.taken.saturating_add(bytes).saturating_add(ELEMENT_BYTES);
+            self.taken = self.taken + size;
         }
         fits
     }
 
     /// Whether an element of this size would fit.
-    pub fn has_room(&self, bytes: usize) -> bool {
-        self.taken == 0 || bytes.saturating_add(ELEMENT_BYTES) <= self.left()
+    pub fn has_room(&self, size: Size) -> bool {
+        self.taken == Size::default() || self.is_within(self.taken + size)
+    }
+
+    fn is_within(&self, size: Size) -> bool {
+        size.bytes() <= self.bytes_max && size.elements <= self.elements_max
     }
 
     /// The list of those items that fit, at least the first. Each is made when its turn comes, so
@@ -58,8 +70,8 @@ impl Budget {
     pub fn list(&mut self, items: impl IntoIterator<Item = Reply>) -> Reply {
         let mut shown = Vec::new();
         for item in items {
-            let taken = self.taken.saturating_add(item.size_bytes());
-            if taken > self.max && !shown.is_empty() {
+            let taken = self.taken + item.size();
+            if !self.is_within(taken) && !shown.is_empty() {
                 break;
             }
             self.taken = taken;
@@ -72,8 +84,8 @@ impl Budget {
     pub fn whole(&mut self, what: &str, items: impl IntoIterator<Item = Reply>) -> Result<Reply, Error> {
         let mut shown = Vec::new();
         for item in items {
-            self.taken = self.taken.saturating_add(item.size_bytes());
-            if self.taken > self.max {
+            self.taken = self.taken + item.size();
+            if !self.is_within(self.taken) {
                 return Err(self.refusal(what));
             }
             shown.push(item);
@@ -83,10 +95,10 @@ impl Budget {
 
     /// Takes values of these sizes, which `what` names. `LIMIT` as soon as one does not fit; no
     /// further size is computed then. A single value always fits.
-    pub fn check(&mut self, what: &str, sizes: impl IntoIterator<Item = usize>) -> Result<(), Error> {
+    pub fn check(&mut self, what: &str, sizes: impl IntoIterator<Item = Size>) -> Result<(), Error> {
         for (nth, size) in sizes.into_iter().enumerate() {
-            self.taken = self.taken.saturating_add(size).saturating_add(ELEMENT_BYTES);
-            if nth > 0 && self.taken > self.max {
+            self.taken = self.taken + size;
+            if nth > 0 && !self.is_within(self.taken) {
                 return Err(self.refusal(what));
             }
         }
@@ -95,8 +107,13 @@ impl Budget {
 
     /// The error for a reply that would be too large.
     fn refusal(&self, what: &str) -> Error {
-        let what = format!("a reply with {what}, at least {} bytes,", self.taken);
-        Error::limit(Setting::ReplyBytesMax.row().name, &what, self.max as u64)
+        let limit = |setting: Setting, what: String, max: usize| Error::limit(setting.row().name, &what, max as u64);
+        if self.taken.bytes() > self.bytes_max {
+            let what = format!("a reply with {what}, at least {} bytes,", self.taken.bytes());
+            return limit(Setting::ReplyBytesMax, what, self.bytes_max);
+        }
+        let what = format!("a reply with {what}, at least {} values,", self.taken.elements);
+        limit(Setting::ReplyElementsMax, what, self.elements_max)
     }
 }
 
@@ -115,24 +132,48 @@ pub fn refuse_repeated(name: &str, values: &[&[u8]]) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::reply::ELEMENT_BYTES;
 
-    fn budget(max: usize) -> Budget {
-        Budget { max, taken: 0 }
+    fn budget(bytes_max: usize) -> Budget {
+        Budget { bytes_max, elements_max: usize::MAX, taken: Size::default() }
+    }
+
+    fn of_elements(elements_max: usize) -> Budget {
+        Budget { bytes_max: usize::MAX, elements_max, taken: Size::default() }
+    }
+
+    fn shown(reply: Reply) -> usize {
+        match reply {
+            Reply::Array(items) => items.len(),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
     fn what_may_be_shorter_stops_before_the_bound_but_not_before_its_first() {
         let mut exact = budget(2 * (100 + ELEMENT_BYTES));
-        assert_eq!([100, 101, 100, 0].map(|bytes| exact.takes(bytes)), [true, false, true, false]);
+        assert_eq!([100, 101, 100, 0].map(|bytes| exact.takes(Size::value(bytes))), [true, false, true, false]);
         assert_eq!(exact.left(), 0);
-        assert!(budget(10).takes(1_000_000), "the first always fits");
+        assert!(budget(10).takes(Size::value(1_000_000)), "the first always fits");
         let items = || (0..5).map(|_| Reply::bytes(&[0; 100]));
-        let count = |max: usize| match budget(max).list(items()) {
-            Reply::Array(items) => items.len(),
-            other => panic!("{other:?}"),
-        };
+        let count = |max: usize| shown(budget(max).list(items()));
         let each = 100 + ELEMENT_BYTES;
         assert_eq!([0, each, 3 * each - 1, 3 * each, 9 * each].map(count), [1, 1, 2, 3, 5]);
+    }
+
+    #[test]
+    fn values_count_as_bytes_do() {
+        let pair = || Reply::Array(vec![Reply::Nil, Reply::Nil]);
+        let count = |max: usize| shown(of_elements(max).list((0..5).map(|_| pair())));
+        assert_eq!([0, 5, 6, 8, 9, 99].map(count), [1, 1, 2, 2, 3, 5]);
+        assert!(of_elements(15).whole("its parts", (0..5).map(|_| pair())).is_ok());
+        let error = of_elements(14).whole("its parts", (0..5).map(|_| pair())).expect_err("a value too many");
+        assert!(
+            error.text.contains("at least 15 values,") && error.text.contains("ltmc.reply-elements-max"),
+            "{error}"
+        );
+        assert!(of_elements(2).check("2 values", [Size::value(9); 2]).is_ok());
+        assert!(of_elements(2).check("3 values", [Size::value(9); 3]).is_err());
     }
 
     #[test]
@@ -142,10 +183,11 @@ mod tests {
         assert!(budget(3 * each).whole("its parts", items()).is_ok());
         let error = budget(3 * each - 1).whole("its parts", items()).expect_err("a byte too many");
         assert!(error.text.contains("its parts") && error.text.contains("ltmc.reply-bytes-max"), "{error}");
-        assert!(budget(3 * each).check("3 values", [100, 100, 100]).is_ok());
-        let error = budget(3 * each - 1).check("3 values", [100, 100, 100]).expect_err("a byte too many");
+        assert!(budget(3 * each).check("3 values", [100, 100, 100].map(Size::value)).is_ok());
+        let error =
+            budget(3 * each - 1).check("3 values", [100, 100, 100].map(Size::value)).expect_err("a byte too many");
         assert!(error.text.contains("3 values, at least 348 bytes,") && error.text.contains("of 347"), "{error}");
-        assert!(budget(10).check("1 value", [1_000_000]).is_ok());
+        assert!(budget(10).check("1 value", [Size::value(1_000_000)]).is_ok());
     }
 
     #[test]
@@ -158,8 +200,9 @@ mod tests {
     #[test]
     fn a_reply_counts_what_it_is_made_of() {
         let map = Reply::map([("id", Reply::Integer(1)), ("name", Reply::bytes(b"abc"))]);
-        assert_eq!(map.size_bytes(), 5 * ELEMENT_BYTES + "id".len() + "name".len() + "abc".len());
+        assert_eq!(map.size(), Size { text_bytes: "id".len() + "name".len() + "abc".len(), elements: 5 });
         let pairs = Reply::Pairs(vec![(Reply::bytes(b"a"), Reply::Nil)]);
-        assert_eq!(Reply::Array(vec![pairs, Reply::Ok]).size_bytes(), 5 * ELEMENT_BYTES + 1);
+        let list = Reply::Array(vec![pairs, Reply::Ok]).size();
+        assert_eq!((list.text_bytes, list.elements, list.bytes()), (1, 5, 5 * ELEMENT_BYTES + 1));
     }
 }

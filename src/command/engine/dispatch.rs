@@ -7,6 +7,7 @@ use super::repair::check_usable;
 use super::tracing;
 use super::walk::Walk;
 use crate::command::host::{Host, Key};
+use crate::command::settings::Setting;
 use crate::domain::value::bytes::printable;
 use crate::domain::{Code, Error};
 use crate::observe::trace::Stage;
@@ -59,6 +60,11 @@ fn checked<H: Host>(command: &Command<H>, cx: &mut Cx<H>) -> Result<(), Error> {
     auditing::check_room(cx)?;
     let Some(service) = command.spec.service else { return Ok(()) };
     cx.node.settings.check_enabled(service)?;
+    let arguments_max = cx.node.settings.get(Setting::ArgumentsMax);
+    if cx.args.len() as u64 > arguments_max {
+        let what = format!("a command with {} arguments", cx.args.len());
+        return Err(Error::limit(Setting::ArgumentsMax.row().name, &what, arguments_max));
+    }
     check_quarantine(cx)?;
     if !command.spec.writes() {
         return Ok(());

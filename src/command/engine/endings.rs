@@ -13,7 +13,7 @@ use crate::domain::KeyId;
 pub fn ended(node: &mut Node, key: KeyId, remains: Remains) {
     if let Some(event) = remains.event {
         node.metrics.count_event(event);
-        auditing::expired(node, (&key).into(), event);
+        auditing::expired(node, (&key).into(), event, &remains);
     }
     let has_log = remains.log.is_some_and(|log| node.watchers.keep_log(&key, log));
     let estate = remains.estate.map(|estate| Box::new(Estate { until: node.clock.next_fence(), ..estate }));

@@ -8,7 +8,7 @@
 use super::args::Args;
 use super::budget::Budget;
 use crate::command::reply::Reply;
-use crate::domain::limits::{LIST_LOOKS_MAX, RESULTS_MAX};
+use crate::domain::limits::RESULTS_MAX;
 use crate::domain::value::bytes::printable;
 use crate::domain::{Bytes, Code, Error, Fence};
 
@@ -32,9 +32,22 @@ impl Page {
         Ok(Self { offset, count })
     }
 
-    /// The items in this part.
-    pub fn of<I: Iterator>(self, items: I) -> impl Iterator<Item = I::Item> {
-        items.skip(self.offset).take(self.count)
+    /// The items in this part; of the whole list no more than `budget` can show, and one.
+    pub fn of<I: Iterator>(self, budget: &Budget, items: I) -> impl Iterator<Item = I::Item> {
+        items.skip(self.offset).take(self.count(budget))
+    }
+
+    /// The most items that are looked for.
+    pub fn count(self, budget: &Budget) -> usize {
+        self.count.min(budget.elements_left().saturating_add(1))
+    }
+
+    /// The list of this part. A part ends where no more fits; the whole list is whole, or `LIMIT`.
+    pub fn list(self, budget: &mut Budget, what: Items, part: impl IntoIterator<Item = Reply>) -> Result<Reply, Error> {
+        if self.count < usize::MAX {
+            return Ok(budget.list(part));
+        }
+        budget.whole(&format!("all {} (CURSOR asks for a part)", what.words()), part)
     }
 }
 
@@ -57,6 +70,22 @@ pub enum Items {
     Messages = b'm' as isize,
     /// Tasks of a flow.
     Tasks = b't' as isize,
+}
+
+impl Items {
+    /// The items, in messages.
+    const fn words(self) -> &'static str {
+        match self {
+            Items::Agents => "agents",
+            Items::Chunks => "chunks",
+            Items::Checkpoints => "checkpoints",
+            Items::Letters => "dead letters",
+            Items::Answers => "answers",
+            Items::Inboxes => "inboxes",
+            Items::Messages => "messages",
+            Items::Tasks => "tasks",
+        }
+    }
 }
 
 /// Where an item stands in a list: the same on every node that has the value.
@@ -128,6 +157,8 @@ pub struct Cursor<P> {
 impl<P: Place> Cursor<P> {
     /// How many items are looked at without `COUNT`.
     const COUNT: usize = 10;
+    /// No call looks at more, whatever `COUNT` says.
+    const COUNT_MAX: usize = 10_000;
 
     /// Reads a cursor, without its `COUNT`.
     pub fn read(items: Items, args: &mut Args) -> Result<Self, Error> {
@@ -144,7 +175,7 @@ impl<P: Place> Cursor<P> {
 
     /// Reads the value of `COUNT`.
     pub fn read_count(&mut self, args: &mut Args) -> Result<(), Error> {
-        self.count = args.number("COUNT", 1, RESULTS_MAX)? as usize;
+        self.count = (args.number("COUNT", 1, RESULTS_MAX)? as usize).min(Self::COUNT_MAX);
         Ok(())
     }
 
@@ -158,11 +189,10 @@ impl<P: Place> Cursor<P> {
         mut show: impl FnMut(&T) -> Option<Reply>,
     ) -> Reply {
         let mut shown = Vec::new();
-        let count = self.count.min(LIST_LOOKS_MAX);
         for (looked_at, item) in items.into_iter().enumerate() {
-            let reply = if looked_at < count { show(&item) } else { None };
+            let reply = if looked_at < self.count { show(&item) } else { None };
             // The next part begins with the first item that this one has no room for.
-            if looked_at == count || reply.as_ref().is_some_and(|reply| !budget.takes(reply.size_bytes())) {
+            if looked_at == self.count || reply.as_ref().is_some_and(|reply| !budget.takes(reply.size())) {
                 let next = format!("{}{}", char::from(self.items as u8), place(&item).text());
                 return Self::reply(next, shown);
             }
@@ -180,19 +210,21 @@ impl<P: Place> Cursor<P> {
 #[derive(Debug, Clone)]
 pub enum Paging<P> {
     /// By its offset; the reply is a list.
-    Offset(Page),
+    Offset(Items, Page),
     /// From a place on; the reply is the next cursor and a list.
     Cursor(Cursor<P>),
 }
 
 impl<P: Place> Paging<P> {
     /// The whole list.
-    pub const ALL: Self = Paging::Offset(Page::ALL);
+    pub const fn all(items: Items) -> Self {
+        Paging::Offset(items, Page::ALL)
+    }
 
     /// Reads the values of one of the options `LIMIT` and `CURSOR`.
     pub fn read(items: Items, word: &str, args: &mut Args) -> Result<Self, Error> {
         if word != "CURSOR" {
-            return Page::read(args).map(Paging::Offset);
+            return Page::read(args).map(|page| Paging::Offset(items, page));
         }
         let mut cursor = Cursor::read(items, args)?;
         if args.has_value() {
@@ -204,30 +236,29 @@ impl<P: Place> Paging<P> {
 
     /// `[LIMIT offset count | CURSOR cursor [COUNT n]]` as the only option of a command.
     pub fn only(items: Items, args: &mut Args) -> Result<Self, Error> {
-        let mut paging = Self::ALL;
+        let mut paging = Self::all(items);
         while let Some(word) = args.option()? {
             paging = Self::read(items, word, args)?;
         }
         Ok(paging)
     }
 
-    /// Errs if an offset would look at too many of `items` items. A cursor never does.
-    pub fn check(&self, items: usize) -> Result<(), Error> {
-        let Paging::Offset(page) = self else { return Ok(()) };
-        if page.offset.saturating_add(page.count).min(items) <= LIST_LOOKS_MAX {
-            return Ok(());
+    /// Errs if an offset skips too many of `items` items. A cursor skips none.
+    pub fn check_offset(&self, items: usize) -> Result<(), Error> {
+        let max = Cursor::<P>::COUNT_MAX;
+        match self {
+            Paging::Offset(of, page) if page.offset.min(items) > max => {
+                let text = format!("LIMIT skips at most {max} {}: CURSOR reads on where it stopped", of.words());
+                Err(Error::new(Code::Limit, text))
+            }
+            _ => Ok(()),
         }
-        let text = format!(
-            "the list has {items} items, and one call looks at no more than {LIST_LOOKS_MAX}: CURSOR 0 [COUNT n] reads \
-             it in parts"
-        );
-        Err(Error::new(Code::Limit, text))
     }
 
     /// What is answered if there is nothing at all.
     pub fn nothing(&self) -> Reply {
         match self {
-            Paging::Offset(_) => Reply::Array(Vec::new()),
+            Paging::Offset(..) => Reply::Array(Vec::new()),
             Paging::Cursor(_) => Cursor::<P>::reply("0".into(), Vec::new()),
         }
     }
@@ -238,7 +269,7 @@ impl<P: Place> Paging<P> {
         P: Clone,
     {
         match self {
-            Paging::Offset(_) => P::FIRST,
+            Paging::Offset(..) => P::FIRST,
             Paging::Cursor(cursor) => cursor.from.clone(),
         }
     }
@@ -251,10 +282,13 @@ impl<P: Place> Paging<P> {
         items: impl IntoIterator<Item = T>,
         place: impl Fn(&T) -> P,
         mut show: impl FnMut(&T) -> Option<Reply>,
-    ) -> Reply {
+    ) -> Result<Reply, Error> {
         match self {
-            Paging::Offset(page) => budget.list(page.of(items.into_iter().filter_map(|item| show(&item)))),
-            Paging::Cursor(cursor) => cursor.page(budget, items, place, show),
+            Paging::Offset(what, page) => {
+                let part = page.of(budget, items.into_iter().filter_map(|item| show(&item)));
+                page.list(budget, *what, part)
+            }
+            Paging::Cursor(cursor) => Ok(cursor.page(budget, items, place, show)),
         }
     }
 }

@@ -149,10 +149,20 @@ pub fn room<E: Entity, H: Host>(
     Ok(wanted.min((max - held) as usize))
 }
 
-/// On whose behalf a client is about to wait. Errs with `LIMIT` if too many do so already.
-pub fn principal(node: &Node, key: Key, named: Option<&Bytes>, agent: &[u8]) -> Result<Option<Principal>, Error> {
-    let Some(registry) = named.filter(|_| node.settings.mode() > Mode::Basic) else { return Ok(None) };
-    let principal = Principal { registry: KeyId::new(key.db, registry), agent: Bytes::from(agent) };
+/// On whose behalf a client is about to wait: an agent of the registry that it names, or of the one
+/// to which it is bound in the key. Errs with `LIMIT` if too many do so already.
+pub fn principal<E: Entity, H: Host>(
+    node: &Node,
+    host: &mut H,
+    key: Key,
+    named: Option<&Bytes>,
+    agent: &[u8],
+) -> Result<Option<Principal>, Error> {
+    if node.settings.mode() == Mode::Basic {
+        return Ok(None);
+    }
+    let Some((registry, _)) = registry_of::<E, H>(host, key, named, agent) else { return Ok(None) };
+    let principal = Principal { registry, agent: Bytes::from(agent) };
     let (waiting, max) = (node.waits.of_principal(&principal), node.settings.get(Setting::AgentWaitsMax));
     if max > 0 && waiting >= max {
         let what = format!("one more client that waits on behalf of agent '{}'", printable(agent));

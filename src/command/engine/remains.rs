@@ -16,7 +16,7 @@ use crate::command::host::{check_here, Host, Key, KeyType};
 use crate::command::node::deferred::DeferredWork;
 use crate::command::node::Node;
 use crate::command::settings::Setting;
-use crate::domain::reactions::{Debt, Estate, Reacts, Remains};
+use crate::domain::reactions::{remains, Debt, Estate, Reacts};
 use crate::domain::{KeyId, Record};
 
 /// What was given back of one resource.
@@ -89,10 +89,9 @@ pub fn note_estate<E: Reacts>(node: &mut Node, key: &KeyId, stored: &Record<E>) 
         // Its TTL is not known yet.
         node.look_at_soon(key.clone());
     }
-    let event = stored.expired(node.now(), false).map(|(event, _)| event);
+    let remains = remains(stored, node.now(), false).filter(|remains| remains.estate.is_some());
     let Some(loading) = node.loading.as_mut().filter(|_| !node.replica) else { return };
-    let estate = stored.state.estate();
-    loading.extend(estate.map(|estate| (key.clone(), Remains { event, log: None, estate: Some(estate) })));
+    loading.extend(remains.map(|remains| (key.clone(), remains)));
 }
 
 /// An RDB was loaded, and no command has run since: what it held and what is missing had ended.

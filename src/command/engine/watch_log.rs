@@ -7,7 +7,7 @@ use crate::command::host::{check_here, Host, Key, KeyType, UNSURE_MS};
 use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::watchers::Watcher;
 use crate::command::node::Node;
-use crate::command::reply::Reply;
+use crate::command::reply::{Reply, Size};
 use crate::domain::entity::event_log::{concerns, Events, Log, Missed};
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::value::bytes::printable;
@@ -152,7 +152,7 @@ fn tell(mut events: Events, watcher: &Watcher, budget: &mut Budget) -> (Vec<Repl
     while told.len() < watcher.count {
         let Some(event) = events.next() else { break };
         if watcher.path.as_ref().is_none_or(|path| concerns(event, path)) {
-            if !budget.takes(event.len()) {
+            if !budget.takes(Size::value(event.len())) {
                 return (told, left);
             }
             told.push(Reply::bytes(event.as_bytes()));

@@ -13,6 +13,8 @@ pub struct Open {
     pub notes_changes: bool,
     /// Whether its arguments may say who acts; nobody else is meant.
     pub names_agent: bool,
+    /// The agent for which it acts, if they do not.
+    pub agent: Option<Span>,
     /// Where its records begin.
     pub from: usize,
 }
@@ -192,7 +194,7 @@ mod tests {
     }
 
     fn open(audit: &Audit) -> Option<Open> {
-        Some(Open { notes_changes: true, names_agent: true, from: audit.batch.len() })
+        Some(Open { agent: None, notes_changes: true, names_agent: true, from: audit.batch.len() })
     }
 
     #[test]

@@ -6,7 +6,11 @@ use crate::domain::algorithm::room::GiveBack;
 use crate::domain::entity::quota::Quota;
 use crate::domain::{AgentBinding, Bytes, Db, Fence, KeyId, Millis};
 use ahash::AHashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many changed keys are kept until the scheduler asks them. What moves in a longer
+/// transaction is counted behind it.
+const CHANGED_MAX: usize = 1_000;
 
 /// What an agent holds in one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +63,8 @@ pub struct HoldingsIndex {
     rechecks: BTreeMap<KeyId, Recheck>,
     /// How often something happened to a key that this index does not know of yet.
     doubts: u64,
+    /// Keys to which that happened, and which may hold what was elsewhere before.
+    changed: BTreeSet<KeyId>,
 }
 
 /// What is left to check in a registry.
@@ -130,6 +136,24 @@ impl HoldingsIndex {
     /// be stale.
     pub fn doubt(&mut self) {
         self.doubts += 1;
+    }
+
+    /// The same, and what this key holds now is not known yet.
+    pub fn doubt_key(&mut self, key: &KeyId) {
+        self.doubt();
+        if self.changed.len() < CHANGED_MAX && !self.keys.is_empty() {
+            self.changed.insert(key.clone());
+        }
+    }
+
+    /// A key was asked.
+    pub fn key_asked(&mut self, key: &KeyId) {
+        self.changed.remove(key);
+    }
+
+    /// Takes the keys that were not asked yet.
+    pub fn take_changed(&mut self) -> BTreeSet<KeyId> {
+        std::mem::take(&mut self.changed)
     }
 
     /// Whether no entry of an agent can be stale: all its keys were asked after the last doubt.

@@ -197,7 +197,7 @@ impl Node {
     pub fn key_changed(&mut self, key: KeyId) {
         self.quarantine.remove(&key);
         self.key_interest.wake(&key, &mut self.schedule);
-        self.holdings.doubt();
+        self.holdings.doubt_key(&key);
         self.holdings.recheck(&key);
         self.look_at_soon(key);
     }

@@ -123,6 +123,7 @@ fn look_at<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: boo
 
 fn look_into<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> usize {
     node.metrics.swept_keys += 1;
+    node.holdings.key_asked(key);
     #[cfg(feature = "test-hooks")]
     if node.panics_due > 0 {
         node.panics_due -= 1;

@@ -20,6 +20,17 @@ settings! {
         /// fails with LIMIT. A single value is always returned.
         ReplyBytesMax: number("bytes", 65_536..=1_073_741_824) = 67_108_864;
 
+        /// Maximum number of values in one reply; the names of fields count, too. Parts of lists
+        /// end before the limit, as with `ltmc.reply-bytes-max`. A whole list that does not fit
+        /// fails with LIMIT; CURSOR or LIMIT asks for a part. The server takes some ms to send
+        /// 20000 values.
+        ReplyElementsMax: number("values", 1_000..=100_000_000) = 20_000;
+
+        /// Maximum number of arguments of a command of the services: ids, fields, operations. One
+        /// more fails with LIMIT, before anything is looked at. Each costs the server up to 2
+        /// microseconds.
+        ArgumentsMax: number("arguments", 1_000..=100_000_000) = 12_000;
+
         /// How many deadlines (of waits, keys, agents) are handled, how many locks, claims and pins
         /// of an ended session are given back, and how many tasks of a flow and edges between them
         /// are looked at, before other commands run.

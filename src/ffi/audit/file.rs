@@ -38,9 +38,9 @@ impl TrailFile {
         Self::open(path).map(|(file, _)| file).map_err(io::Error::other)
     }
 
-    /// Appends whole lines: all of them, or none. If the file was moved away or deleted, a new one
-    /// is made.
-    pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+    /// Appends whole lines, and takes from `lines` what stands in the file: of a disk that is full,
+    /// those that it had room for. If the file was moved away or deleted, a new one is made.
+    pub fn append(&mut self, lines: &mut Vec<u8>) -> io::Result<()> {
         if !self.is_in_place()? {
             *self = Self::reopen(&self.path)?;
         }
@@ -52,11 +52,19 @@ impl TrailFile {
         };
         let line_end = if is_torn { "\n" } else { "" };
         let written = file.write_all(line_end.as_bytes()).and_then(|()| file.write_all(lines));
-        match &written {
-            Ok(()) => self.is_torn = Some(false),
-            // What a full disk has taken of it goes again.
-            Err(_) => self.is_torn = Some(is_torn || file.set_len(before).is_err()),
+        if written.is_ok() {
+            lines.clear();
+            self.is_torn = Some(false);
+            return written;
         }
+        // A full disk has taken a part of it: whole lines stay, the rest goes again.
+        let begin = before + line_end.len() as u64;
+        let taken = usize::try_from(file.metadata()?.len().saturating_sub(begin)).unwrap_or(usize::MAX);
+        let whole = lines.iter().take(taken).rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let end = if whole > 0 { begin + whole as u64 } else { before };
+        let is_cut = file.set_len(end).is_ok();
+        self.is_torn = Some(if is_cut { is_torn && whole == 0 } else { true });
+        lines.drain(..if is_cut { whole } else { 0 });
         written
     }
 

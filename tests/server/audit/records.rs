@@ -72,6 +72,20 @@ fn what_the_arguments_do_not_say_is_taken_from_the_change() {
 }
 
 #[test]
+fn a_record_says_who_has_lost_something() {
+    let server = auditing("write");
+    server.run("LTMC.LOCK lock ada PX 20").int();
+    wait_until("it is over", || server.run("LTMC.LOCK.INFO lock").is_nil());
+    let fence = server.run("LTMC.LOCK other bob PX 600000").int();
+    server.run(&format!("LTMC.GUARD other {fence} SET doc x")).ok();
+    server.run("LTMC.LOCK.BREAK other bob").int();
+    assert_eq!(
+        shown(&server, "command agent object before after").split_off(1),
+        ["lock.expired ada - 1 -", "LTMC.LOCK bob - - 1", "LTMC.GUARD bob SET - -", "LTMC.LOCK.BREAK - bob 1 -",]
+    );
+}
+
+#[test]
 fn what_an_agent_that_is_gone_held_follows_from_its_end() {
     let server = Server::builder().arg("ltmc.orchestration-mode", "full").start();
     server.run("LTMC.REGISTER agents ada").int();

@@ -114,3 +114,17 @@ fn operators_and_coordinators_take_agents_out() {
         }
     }
 }
+
+#[test]
+fn a_guard_runs_under_the_fence_of_ones_own_agents() {
+    let server = Server::start();
+    let [mut ada, mut bob] = ["ada", "bob"].map(|name| server.user(name, "~* +@all -ltmc.lock.break"));
+    bind(&server, "yes");
+    let fence = ada.run("LTMC.LOCK l ada:1 PX 600000").int();
+    let guarded = format!("LTMC.GUARD l {fence} SET doc x");
+    assert!(is_denied(&bob.run(&guarded)));
+    assert_eq!(server.run("EXISTS doc").int(), 0);
+    ada.run(&guarded).ok();
+    bind(&server, "no");
+    bob.run(&guarded).ok();
+}

@@ -246,6 +246,40 @@ fn a_client_that_waits_is_asked_again_when_its_turn_comes() {
 }
 
 #[test]
+fn what_has_moved_in_the_same_transaction_counts() {
+    let server = with_quota("agent-locks-max", 1);
+    let take = |key: &str| format!("LTMC.LOCK {key} ada {PX} REGISTRY r");
+    server.run(&take("a")).int();
+    let mut client = server.client();
+    let replies = client.pipeline(&["MULTI", "RENAME a b", &take("c"), "RENAME b a", &take("d"), "EXEC"]);
+    let told = replies[5].array();
+    [&told[1], &told[3]].into_iter().for_each(|refused| assert_limit(refused, "agent-locks-max"));
+    let script = format!(
+        "redis.call('RENAME', 'a', 'b'); return redis.pcall('LTMC.LOCK', 'c', 'ada', 'PX', '99999', 'REGISTRY', 'r')"
+    );
+    assert_limit(&server.cmd(&["EVAL", &script, "0"]), "agent-locks-max");
+    let replies = client.pipeline(&["MULTI", "DEL b", &take("c"), "EXEC"]);
+    assert!(replies[3].array()[1].int() > 0);
+}
+
+#[test]
+fn a_wait_counts_where_the_agent_is_bound() {
+    let server = with_quota("agent-waits-max", 1);
+    let fence = server.run(&format!("LTMC.LOCK shared ada SHARED {PX} REGISTRY r")).int();
+    server.run(&format!("LTMC.LOCK shared boss SHARED {PX}")).int();
+    let mut waiter = server.client();
+    waiter.send_line(&format!("LTMC.LOCK.CONVERT shared ada TOKEN {fence} EXCLUSIVE BLOCK 0"));
+    server.wait_blocked(1);
+    server.run(&format!("LTMC.LOCK k boss {PX}")).int();
+    assert_limit(&server.run("LTMC.LOCK k ada REGISTRY r BLOCK 50"), "agent-waits-max");
+    assert_limit(&server.run("LTMC.LOCK shared ada PATH p BLOCK 50"), "agent-waits-max");
+    assert!(server.run("LTMC.LOCK k ada BLOCK 50").is_nil(), "it is bound nowhere");
+    server.run("LTMC.UNLOCK shared boss").int();
+    assert!(waiter.recv().int() > fence);
+    assert!(server.run("LTMC.LOCK k ada REGISTRY r BLOCK 50").is_nil());
+}
+
+#[test]
 fn what_a_key_no_longer_holds_does_not_count() {
     let server = with_quota("agent-locks-max", 2);
     let frees: [(&str, &[&str]); 9] = [

@@ -81,6 +81,8 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("chunk-holders-max", "1", "0"),
     ("sweep-batch-max", "7", "many"),
     ("reply-bytes-max", "65536", "65535"),
+    ("reply-elements-max", "1000", "999"),
+    ("arguments-max", "1000", "999"),
     ("bind-agent-to-user", "yes", "maybe"),
     ("flow-tasks-max", "12", "0"),
     ("flow-spec-bytes-max", "4096", "0"),

@@ -17,7 +17,7 @@ use crate::domain::algorithm::eviction::Policy;
 use crate::domain::buffer::decide::{Allocating, Bounds, Conditions, Putting};
 use crate::domain::buffer::{decide, Buffer, BufferEvent, Config};
 use crate::domain::entity::idempotency::{Answer, RequestId};
-use crate::domain::limits::{BUFFER_BYTES_END, CHUNK_BYTES_END, CHUNK_META_BYTES_MAX};
+use crate::domain::limits::{BUFFER_BYTES_END, CHUNKS_FREED_MAX, CHUNK_BYTES_END, CHUNK_META_BYTES_MAX};
 use crate::domain::value::bytes::printable;
 use crate::domain::{AgentBinding, Bytes, Change, Code, Error, Millis};
 
@@ -352,9 +352,13 @@ pub fn pin<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 
 /// `LTMC.CHUNK.FREE`
 pub fn free<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    let (key, at) = (cx.key(1), cx.now());
+    let (key, at, ids) = (cx.key(1), cx.now(), &cx.args[2..]);
+    if ids.len() > CHUNKS_FREED_MAX {
+        let text = format!("the number of ids is '{}', allowed are 1 to {CHUNKS_FREED_MAX}", ids.len());
+        return Err(Error::usage(text));
+    }
     let Some(stored) = cx.host.read::<Buffer>(key)? else { return Ok(Outcome::Reply(Reply::Integer(0))) };
-    let event = decide::free(&stored.state, &cx.args[2..], at)?;
+    let event = decide::free(&stored.state, ids, at)?;
     let count = match &event {
         Some(BufferEvent::Gone { ids, .. }) => ids.len(),
         _ => 0,

@@ -8,7 +8,7 @@ use crate::command::engine::commit::touch;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::engine::page::{Items, Paging};
 use crate::command::host::{Host, Key};
-use crate::command::reply::Reply;
+use crate::command::reply::{Reply, Size};
 use crate::domain::algorithm::xxhash::xxh64;
 use crate::domain::buffer::chunk::{Chunk, Phase, Serial};
 use crate::domain::buffer::popularity::Window;
@@ -72,7 +72,8 @@ pub fn mget<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut budget = Budget::of(cx.node);
     // Checked before any use is noted.
     if let Some(buffer) = buffer(cx, key)? {
-        let sizes = ids.iter().map(|id| buffer.readable(id, now).map_or(0, |(_, chunk)| chunk.content.len()));
+        let bytes = |id: &&[u8]| buffer.readable(id, now).map_or(0, |(_, chunk)| chunk.content.len());
+        let sizes = ids.iter().map(|id| Size::value(bytes(id)));
         budget.check(&format!("{} chunks", ids.len()), sizes)?;
     }
     let contents = ids.iter().map(|id| use_content(cx, key, id).map(|found| found.map_or(Reply::Nil, Reply::Blob)));
@@ -156,7 +157,7 @@ fn describe(buffer: &Buffer, serial: Serial, chunk: &Chunk, now: Millis, budget:
 pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("buffer")?;
-    let (mut agent, mut page) = (None, Paging::ALL);
+    let (mut agent, mut page) = (None, Paging::all(Items::Chunks));
     while let Some(word) = args.option()? {
         match word {
             "AGENT" => agent = Some(args.id("AGENT")?),
@@ -170,8 +171,8 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         page.list(&mut budget, chunks, |(serial, _)| *serial, show)
     };
     Ok(Outcome::Reply(match agent {
-        Some(agent) => ids(&mut buffer.chunks_of(agent, page.start())),
-        None => ids(&mut buffer.chunks_from(page.start())),
+        Some(agent) => ids(&mut buffer.chunks_of(agent, page.start()))?,
+        None => ids(&mut buffer.chunks_from(page.start()))?,
     }))
 }
 

@@ -6,7 +6,7 @@ use crate::command::engine::budget::{refuse_repeated, Budget};
 use crate::command::engine::commit::try_on;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::{Host, Key, KeyType};
-use crate::command::reply::Reply;
+use crate::command::reply::{Reply, Size};
 use crate::command::services::registry::filter::FindArgs;
 use crate::command::services::versioned::commands::{
     apply_change, common_fields, create as create_value, existing, keep, live, live_record, missing, parse_meta,
@@ -210,7 +210,7 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 /// may be many times the document.
 fn values_reply(root: &Value, paths: &[Pointer], mut budget: Budget) -> Result<Reply, Error> {
     let values = values_at(root, paths);
-    let sizes = values.iter().map(|(path, value)| path.len() + text_bytes(*value));
+    let sizes = values.iter().map(|(path, value)| Size::value(path.len() + text_bytes(*value)));
     budget.check(&format!("the values at {} paths", paths.len()), sizes)?;
     Ok(json_reply(&values, 0))
 }

@@ -1,6 +1,6 @@
 //! How tasks, claims and ends are shown.
 
-use crate::command::reply::Reply;
+use crate::command::reply::{Reply, Size};
 use crate::domain::flow::task::End;
 use crate::domain::flow::{Flow, How, Task};
 use crate::domain::{Blob, Fence, Millis};
@@ -47,8 +47,12 @@ pub fn claim_map(task: &Task) -> Option<Reply> {
     ]))
 }
 
-/// How many bytes of users are in that.
-pub fn claim_bytes(task: &Task) -> usize {
+/// How large that is.
+pub fn claim_size(task: &Task) -> Size {
+    Size::map(10 + task.needs.locks.len(), claim_bytes(task))
+}
+
+fn claim_bytes(task: &Task) -> usize {
     let signal = task.plan.as_ref().and_then(|plan| plan.signal.as_ref());
     let locks: usize = task.needs.locks.iter().map(|lock| lock.len()).sum();
     task.id.len() + task.payload.len() + task.needs.group.len() + locks + signal.map_or(0, |signal| signal.len())

@@ -2,7 +2,7 @@
 //! tasks are handed to waiting workers, ends are told to the clients that wait for them, and what
 //! time brings is decided.
 
-use super::reply::{claim_bytes, claim_map, flow_end_map, task_end_map};
+use super::reply::{claim_map, claim_size, flow_end_map, task_end_map};
 use super::task_locks;
 use super::task_locks::Bundle;
 use crate::command::engine::bindings::{alive, binding_always};
@@ -308,7 +308,7 @@ fn claim_one<H: Host>(
     effort.sets += offers.looks();
     for task in offers.take(TASK_LINES_TRIED_MAX).filter_map(|no| flow.at(no)) {
         if task.needs.locks.is_empty() && tried.is_empty() {
-            let fits = effort.budget.takes(claim_bytes(task));
+            let fits = effort.budget.takes(claim_size(task));
             return Ok(fits.then(|| work::claim(task, claim, Vec::new(), &policy, &mut node.clock)));
         }
         tried.push(task.id.clone());
@@ -317,18 +317,18 @@ fn claim_one<H: Host>(
         }
     }
     for id in tried {
-        let Some((needs, lease_ms, bytes)) = host.read::<Flow>(key)?.and_then(|stored| {
+        let Some((needs, lease_ms, size)) = host.read::<Flow>(key)?.and_then(|stored| {
             let task = stored.state.task(&id)?;
-            Some((task.needs.clone(), work::lease_of(task, claim, &policy), claim_bytes(task)))
+            Some((task.needs.clone(), work::lease_of(task, claim, &policy), claim_size(task)))
         }) else {
             continue;
         };
-        if !effort.budget.has_room(bytes) || !effort.tries(needs.locks.len()) {
+        if !effort.budget.has_room(size) || !effort.tries(needs.locks.len()) {
             return Ok(None);
         }
         let Some(locks) = task_locks::take_all(node, host, key, &needs.locks, &claim.agent, lease_ms) else { continue };
         let Some(task) = host.read::<Flow>(key)?.and_then(|stored| stored.state.task(&id)) else { continue };
-        effort.budget.takes(bytes);
+        effort.budget.takes(size);
         return Ok(Some(work::claim(task, claim, locks, &policy, &mut node.clock)));
     }
     Ok(None)
@@ -341,7 +341,7 @@ pub fn claims_reply<H: Host>(node: &Node, host: &mut H, key: Key, fences: &[Fenc
     let mut budget = Budget::of(node);
     let Ok(Some(stored)) = host.read::<Flow>(key) else { return Reply::Array(Vec::new()) };
     let tasks = fences.iter().filter_map(|fence| stored.state.claimed(*fence));
-    let fitting = tasks.take_while(|task| budget.takes(claim_bytes(task)));
+    let fitting = tasks.take_while(|task| budget.takes(claim_size(task)));
     Reply::Array(fitting.filter_map(claim_map).collect())
 }
 

@@ -376,7 +376,7 @@ pub const GET: Spec = Spec {
 pub const LIST: Spec = Spec {
     name: "LTMC.TASK.LIST",
     arity: -2,
-    complexity: "O(M + log N) with M the tasks looked at, at most 5000, and N the tasks",
+    complexity: "O(M + log N) with M the tasks shown and skipped, at most 10000 each, and N the tasks",
     summary: "Lists the ids of tasks, in the order in which they were added.",
     reply: Shape::one_of(&[
         Case::new(BY_OFFSET, Shape::list(&Shape::BYTES.about("ids"))),

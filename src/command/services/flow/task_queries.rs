@@ -137,7 +137,7 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let words = words.each_ref().map(String::as_str);
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("flow")?;
-    let (mut state, mut page) = (None, Paging::ALL);
+    let (mut state, mut page) = (None, Paging::all(Items::Tasks));
     while let Some(word) = args.option()? {
         match word {
             "STATE" => state = Some(args.word("STATE", &words)?),
@@ -148,11 +148,11 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Ok(Outcome::Reply(page.nothing())) };
     let (flow, start, show) = (&stored.state, page.start(), |task: &&Task| Some(Reply::bytes(&task.id)));
     let Some(state) = state else {
-        page.check(flow.count())?;
-        return Ok(Outcome::Reply(page.list(&mut budget, flow.tasks_from(start), |task| task.no, show)));
+        page.check_offset(flow.count())?;
+        return Ok(Outcome::Reply(page.list(&mut budget, flow.tasks_from(start), |task| task.no, show)?));
     };
     let tasks = flow.index().in_state(state);
-    page.check(tasks.len())?;
+    page.check_offset(tasks.len())?;
     let tasks = tasks.range(start..).filter_map(|no| flow.at(*no));
-    Ok(Outcome::Reply(page.list(&mut budget, tasks, |task| task.no, show)))
+    Ok(Outcome::Reply(page.list(&mut budget, tasks, |task| task.no, show)?))
 }

@@ -97,7 +97,7 @@ fn claim_or_wait<H: Host>(cx: &mut Cx<H>, args: TaskClaimArgs) -> Result<Outcome
         return Ok(Outcome::Reply(Reply::Array(Vec::new())));
     };
     let TaskClaimArgs { claim, request_id, .. } = args;
-    let principal = quotas::principal(cx.node, key, registry_of(&claim), &claim.agent)?;
+    let principal = quotas::principal::<Flow, H>(cx.node, cx.host, key, registry_of(&claim), &claim.agent)?;
     let waiter = TaskWaiter { key: key.id(), args: claim, request_id };
     let new = NewWait {
         service: Service::Flow,
@@ -215,7 +215,7 @@ fn check_next<H: Host>(cx: &mut Cx<H>, next: &ClaimArgs, waits: bool) -> Result<
         check_here(cx.host, &[key, Key { db: key.db, name, arg: 0 }])?;
     }
     if waits {
-        quotas::principal(cx.node, key, registry, &next.agent)?;
+        quotas::principal::<Flow, H>(cx.node, cx.host, key, registry, &next.agent)?;
     }
     quotas::check_exchange::<Flow, H>(cx.node, cx.host, key, registry, &next.agent)
 }

@@ -1,6 +1,7 @@
 //! `LTMC.GUARD`: any command, fenced by a lock.
 
 use crate::command::engine::args::Args;
+use crate::command::engine::auditing;
 use crate::command::engine::current::current;
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::Host;
@@ -26,6 +27,11 @@ pub fn guard<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     // Checked only now, since any number that never was a fence may look like a stamp.
     if Clock::is_stamp(fence) {
         return Err(Error::usage(format!("{fence} is an optimistic stamp, which excludes nobody; lock to guard")));
+    }
+    let holder = lock.grants().get(fence).map(|grant| grant.owner.clone());
+    if let Some(holder) = holder {
+        cx.check_actor(&holder)?;
+        auditing::acts_for(cx.node, &holder);
     }
     cx.host.call(inner)?;
     Ok(Outcome::Reply(Reply::Called))

@@ -7,7 +7,7 @@ use crate::command::engine::budget::Budget;
 use crate::command::engine::current::{current, Current};
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::{Host, Key};
-use crate::command::reply::Reply;
+use crate::command::reply::{Reply, Size};
 use crate::domain::lock::deadlock::Edge;
 use crate::domain::lock::queue::LockWaiter;
 use crate::domain::lock::{deadlock, Grant, Lock, Mode, NO_END};
@@ -99,7 +99,7 @@ fn waiter_map(waiter: &LockWaiter, now: u64) -> Reply {
 /// `LTMC.LOCK.GRAPH`
 pub fn graph<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (now, mut budget, mut room) = (cx.now(), Budget::of(cx.node), Budget::of(cx.node));
-    let fits = |edge: &Edge| room.takes(edge.waiter.len() + edge.key.name.len() + edge.waits_for.len());
+    let fits = |edge: &Edge| room.takes(Size::map(5, edge.waiter.len() + edge.key.name.len() + edge.waits_for.len()));
     let edges = deadlock::edges(&cx.node.queues.locks, &HostLocks::new(cx.host), now, fits);
     let shown = edges.into_iter().map(|edge| {
         Reply::map([

@@ -74,7 +74,9 @@ pub fn wait<H: Host>(
         return Err(Error::limit("lock-waiters-max", "one more client waiting for this lock", max));
     }
     let (first, owner) = ((&waiter.keys[0]).into(), &waiter.request.owner);
-    let principal = block_ms.map(|_| quotas::principal(cx.node, first, waiter.registry.as_ref(), owner)).transpose()?;
+    let named = waiter.registry.as_ref();
+    let principal =
+        block_ms.map(|_| quotas::principal::<Lock, H>(cx.node, cx.host, first, named, owner)).transpose()?;
     let id = waiter.rank.waiter();
     if let Err(cycle) = stand(cx, waiter.clone()) {
         let ahead = LockWaiter { rank: rank(cx.node, Class::Ahead, waiter.priority, id), ..waiter };

@@ -58,7 +58,7 @@ fn wait_for_messages<H: Host>(
     registry: Option<Bytes>,
     block_ms: Millis,
 ) -> Result<Outcome, Error> {
-    let principal = quotas::principal(cx.node, cx.key(1), registry.as_ref(), agent)?;
+    let principal = quotas::principal::<Mail, H>(cx.node, cx.host, cx.key(1), registry.as_ref(), agent)?;
     let key = cx.key(1).id();
     let waiter = MailWaiter { key: key.clone(), line: (Bytes::from(agent), args.answer_to), args, registry };
     let new = NewWait {

@@ -14,10 +14,11 @@ use std::collections::BTreeMap;
 fn show<H: Host>(
     cx: &mut Cx<H>,
     none: Reply,
-    shown: impl FnOnce(&Record<Mail>, &mut Budget) -> Reply,
+    shown: impl FnOnce(&Record<Mail>, &mut Budget) -> Result<Reply, Error>,
 ) -> Result<Outcome, Error> {
     let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
-    Ok(Outcome::Reply(cx.host.read::<Mail>(key)?.map_or(none, |stored| shown(stored, &mut budget))))
+    let shown = cx.host.read::<Mail>(key)?.map_or(Ok(none), |stored| shown(stored, &mut budget));
+    shown.map(Outcome::Reply)
 }
 
 /// When the hold ends that keeps a message from being received, and whether an agent has received
@@ -88,8 +89,8 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     args.finish()?;
     show(cx, Reply::Nil, |stored, budget| {
         let mail = &stored.state;
-        let Some(message) = mail.message(id) else { return Reply::Nil };
-        Reply::map([
+        let Some(message) = mail.message(id) else { return Ok(Reply::Nil) };
+        Ok(Reply::map([
             ("id", Reply::number(id)),
             ("from", Reply::bytes(&message.from)),
             ("payload", Reply::Blob(message.payload.clone())),
@@ -97,7 +98,7 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             ("reply_to", Reply::number_or_nil(message.reply_to)),
             ("expires_at_ms", Reply::number_or_nil(message.expires_at)),
             ("receivers", budget.list(mail.receivers(id).map(|agent| receiver_map(mail, agent, id)))),
-        ])
+        ]))
     })
 }
 
@@ -140,7 +141,7 @@ pub fn agents<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         ]))
     };
     let inboxes = stored.state.inboxes_from(&page.start());
-    Ok(Outcome::Reply(page.list(&mut budget, inboxes, |(agent, _)| Bytes::from(*agent), map)))
+    Ok(Outcome::Reply(page.list(&mut budget, inboxes, |(agent, _)| Bytes::from(*agent), map)?))
 }
 
 /// `LTMC.MSG.INFO`
@@ -151,7 +152,7 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         let count = |count: usize| Reply::number(count as u64);
         let (entries, ready) =
             mail.inboxes().fold((0, 0), |(entries, ready), (_, inbox)| (entries + inbox.len(), ready + inbox.ready()));
-        Reply::map([
+        Ok(Reply::map([
             ("revision", Reply::number(stored.revision)),
             ("messages", count(mail.count())),
             ("payload_bytes", count(mail.payload_bytes())),
@@ -170,6 +171,6 @@ pub fn info<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
             ("total_died", Reply::number(totals.died)),
             ("total_dropped", Reply::number(totals.dropped)),
             ("memory_bytes", count(stored.memory_bytes())),
-        ])
+        ]))
     })
 }

@@ -10,7 +10,7 @@ use crate::command::engine::service::Serve;
 use crate::command::host::{Host, Key};
 use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::Node;
-use crate::command::reply::Reply;
+use crate::command::reply::{Reply, Size};
 use crate::command::settings::Setting;
 use crate::domain::mail::decide::{Bounds, ReceiveArgs};
 use crate::domain::mail::queue::Line;
@@ -141,7 +141,7 @@ pub fn receive<H: Host>(
     let args = ReceiveArgs { count, ..*args };
     let mut budget = Budget::of(node);
     let Some(stored) = host.read::<Mail>(key)? else { return Ok(None) };
-    let fits = |message: &Message| budget.takes(message.from.len() + message.payload.len());
+    let fits = |message: &Message| budget.takes(Size::map(9, message.from.len() + message.payload.len()));
     let received = decide::receive(&stored.state, agent, &args, fits, &mut node.clock);
     let Some((event, fence)) = received else { return Ok(None) };
     let reply = told(&stored.state, &event);

@@ -222,7 +222,8 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 fn wait_for_agent<H: Host>(cx: &mut Cx<H>, args: AgentClaimArgs, block_ms: Millis) -> Result<Outcome, Error> {
     let (key, since) = (cx.key(1).id(), cx.now());
     let AgentClaimArgs { claim, request_id, .. } = args;
-    let principal = quotas::principal(cx.node, cx.key(1), claim.registry.as_ref(), &claim.reference)?;
+    let principal =
+        quotas::principal::<Registry, H>(cx.node, cx.host, cx.key(1), claim.registry.as_ref(), &claim.reference)?;
     let waiter = ClaimWaiter { key: key.clone(), args: claim, request_id, since };
     let new = NewWait {
         service: Service::Registry,

@@ -110,7 +110,7 @@ fn thousandths(value: u16) -> Reply {
 pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("registry")?;
-    let (mut status, mut page) = (None, Paging::ALL);
+    let (mut status, mut page) = (None, Paging::all(Items::Agents));
     while let Some(word) = args.option()? {
         match word {
             "STATUS" => status = Some(Status::ALL[args.word("STATUS", &Status::WORDS)?]),
@@ -121,24 +121,28 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (view, mut budget) = (cx.node.view(), Budget::of(cx.node));
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(page.nothing())) };
     let registry = &stored.state;
-    let slots: Vec<Slot> = match (page, status) {
+    match (page, status) {
         (Paging::Cursor(cursor), status) => {
             let has_status = |agent: &Agent| status.is_none_or(|status| view.status(registry, agent) == status);
             let show = |agent: &&Agent| has_status(agent).then(|| Reply::bytes(&agent.id));
             let agents = registry.agents_from(cursor.from);
-            return Ok(Outcome::Reply(cursor.page(&mut budget, agents, |agent| agent.epoch, show)));
+            Ok(Outcome::Reply(cursor.page(&mut budget, agents, |agent| agent.epoch, show)))
         }
-        (Paging::Offset(page), None) => slots_in(page, registry.index().all()),
-        (Paging::Offset(page), Some(status)) => page.of(with_status(registry, &view, status)).collect(),
-    };
-    let ids = slots.into_iter().filter_map(|slot| registry.at(slot)).map(|agent| Reply::bytes(&agent.id));
-    Ok(Outcome::Reply(budget.list(ids)))
+        (Paging::Offset(what, page), status) => {
+            let slots: Vec<Slot> = match status {
+                None => slots_in(page, &budget, registry.index().all()),
+                Some(status) => page.of(&budget, with_status(registry, &view, status)).collect(),
+            };
+            let agents = slots.into_iter().filter_map(|slot| registry.at(slot));
+            let ids = agents.map(|agent| Reply::bytes(&agent.id));
+            Ok(Outcome::Reply(page.list(&mut budget, what, ids)?))
+        }
+    }
 }
-
 /// A part of a set, without a walk over what comes before it.
-fn slots_in(page: Page, set: &SlotSet) -> Vec<Slot> {
+fn slots_in(page: Page, budget: &Budget, set: &SlotSet) -> Vec<Slot> {
     let Some(first) = set.nth(page.offset) else { return Vec::new() };
-    set.iter_from(first).take(page.count).collect()
+    set.iter_from(first).take(page.count(budget)).collect()
 }
 
 /// The agents that have a status for a reader now.
@@ -153,10 +157,10 @@ fn with_status<'a>(registry: &'a Registry, view: &'a View, status: Status) -> im
 pub fn find<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("registry")?;
-    let (mut find_args, mut limit, mut with_info) = (FindArgs::new(Sort::None), usize::MAX, false);
+    let (mut find_args, mut limit, mut with_info) = (FindArgs::new(Sort::None), None, false);
     while let Some(word) = args.option()? {
         match word {
-            "LIMIT" => limit = args.number("LIMIT", 1, RESULTS_MAX)? as usize,
+            "LIMIT" => limit = Some(args.number("LIMIT", 1, RESULTS_MAX)? as usize),
             "WITHINFO" => with_info = true,
             _ => find_args.read(word, &mut args)?,
         }
@@ -165,14 +169,19 @@ pub fn find<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (shown, seed, mut budget) = (Shown::new(cx), cx.node.random(), Budget::of(cx.node));
     let Some(stored) = cx.host.read::<Registry>(key)? else { return Ok(Outcome::Reply(Reply::Array(Vec::new()))) };
     let registry = &stored.state;
-    let found = find_agents(registry, &shown.view, &find_args.filter, find_args.sort, limit, seed);
+    // More would not fit.
+    let most = limit.unwrap_or(usize::MAX).min(budget.elements_left().saturating_add(1));
+    let found = find_agents(registry, &shown.view, &find_args.filter, find_args.sort, most, seed);
     let agents = found.into_iter().filter_map(|slot| registry.at(slot));
     let node = &*cx.node;
     let replies = agents.map(|agent| match with_info {
         true => shown.map(node, key, registry, agent),
         false => Reply::bytes(&agent.id),
     });
-    Ok(Outcome::Reply(budget.list(replies)))
+    Ok(Outcome::Reply(match limit {
+        Some(_) => budget.list(replies),
+        None => budget.whole("all agents found (LIMIT asks for fewer)", replies)?,
+    }))
 }
 
 /// `LTMC.AGENT.STATS`

@@ -6,7 +6,7 @@ use crate::command::engine::budget::{refuse_repeated, Budget};
 use crate::command::engine::commit::{commit, commit_one};
 use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::Host;
-use crate::command::reply::{Reply, ELEMENT_BYTES};
+use crate::command::reply::{Reply, Size};
 use crate::command::services::versioned::commands::{
     apply_change, common_fields, create as create_value, existing, keep, live, parse_meta, remembered, shown_record,
     LifeArgs,
@@ -135,7 +135,7 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         [] => {
             let Some(session) = session else { return Ok(Outcome::Reply(Reply::Nil)) };
             let fields = || session.state().iter();
-            let sizes = fields().map(|(name, value)| name.len() + ELEMENT_BYTES + value.len());
+            let sizes = fields().map(|(name, value)| Size { text_bytes: name.len() + value.len(), elements: 2 });
             Budget::of(cx.node).check("all fields", sizes)?;
             Reply::Pairs(fields().map(|(name, value)| (Reply::bytes(name), Reply::bytes(value))).collect())
         }
@@ -143,7 +143,7 @@ pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         names => {
             refuse_repeated("field", names)?;
             let fields: Vec<Option<&Bytes>> = names.iter().map(field).collect();
-            let sizes = fields.iter().map(|field| field.map_or(0, |value| value.len()));
+            let sizes = fields.iter().map(|field| Size::value(field.map_or(0, |value| value.len())));
             Budget::of(cx.node).check(&format!("{} fields", names.len()), sizes)?;
             Reply::Array(fields.into_iter().map(value).collect())
         }

@@ -263,7 +263,7 @@ pub fn checkpoints<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> 
     let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
     let value = live::<S, H>(cx.node, cx.host, key)?;
     let checkpoints = value.into_iter().flat_map(|value| value.history().checkpoints_from(page.start()));
-    Ok(Outcome::Reply(page.list(&mut budget, checkpoints, |(id, _)| *id, |one| Some(checkpoint_map(*one)))))
+    Ok(Outcome::Reply(page.list(&mut budget, checkpoints, |(id, _)| *id, |one| Some(checkpoint_map(*one)))?))
 }
 
 /// A checkpoint, as replies show it.

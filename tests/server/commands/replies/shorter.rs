@@ -44,7 +44,8 @@ fn a_receiver_leases_no_more_than_it_is_told() {
 #[test]
 fn messages_fit_up_to_the_last_byte_of_the_bound() {
     let server = server();
-    let half = BOUND / 2 - ELEMENT - "ann".len();
+    // A message is a map of nine fields.
+    let half = BOUND / 2 - 19 * ELEMENT - "ann".len();
     for bytes in [half, half, half, half + 1] {
         run(&server, &["LTMC.MSG.SEND", "m", "ann", "TO", "1", "bob", &text(bytes)]).int();
     }
@@ -173,10 +174,43 @@ fn lists_are_read_page_after_page() {
     for line in ["LTMC.SESSION.CHECKPOINTS s", "LTMC.CTX.CHECKPOINTS c"] {
         assert_eq!(pages(&server, line, |one| one.get("name").text().to_string()), names, "{line}");
     }
-    for line in ["LTMC.AGENT.FIND r", "LTMC.AGENT.FIND r WITHINFO", "LTMC.SESSION.CHECKPOINTS s"] {
+    for line in ["LTMC.AGENT.FIND r LIMIT 400", "LTMC.AGENT.FIND r WITHINFO LIMIT 400", "LTMC.TASK.LIST f LIMIT 0 400"]
+    {
         let found = server.run(line).array().len();
         assert!((1..400).contains(&found), "{line}: {found}");
     }
+    // What is asked for as a whole comes whole, or not at all.
+    let all = [
+        ("LTMC.AGENT.FIND r", "LIMIT asks for fewer"),
+        ("LTMC.AGENT.LIST r", "CURSOR asks for a part"),
+        ("LTMC.TASK.LIST f", "CURSOR asks for a part"),
+        ("LTMC.CHUNK.LIST b", "CURSOR asks for a part"),
+        ("LTMC.MSG.AGENTS m", "CURSOR asks for a part"),
+        ("LTMC.SESSION.CHECKPOINTS s", "CURSOR asks for a part"),
+        ("LTMC.CTX.CHECKPOINTS c", "CURSOR asks for a part"),
+    ];
+    for (line, hint) in all {
+        let refused = server.run(line);
+        assert!(refused.error_code() == "LIMIT" && refused.error().contains(hint), "{line}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_reply_has_no_more_values_than_it_may() {
+    let server = Server::start();
+    run(&server, &["CONFIG", "SET", "ltmc.reply-elements-max", "1000"]);
+    for n in 0..1001 {
+        run(&server, &["LTMC.TASK.ADD", "f", &n.to_string(), "p"]);
+        run(&server, &["LTMC.SESSION.SET", "s", &n.to_string(), "v"]);
+    }
+    let refused = server.run("LTMC.TASK.LIST f");
+    assert!(refused.error().contains("at least 1001 values,") && refused.error().contains("ltmc.reply-elements-max"));
+    assert_eq!(server.run("LTMC.TASK.LIST f LIMIT 0 9999").array().len(), 1000);
+    let page = server.run("LTMC.TASK.LIST f CURSOR 0 COUNT 9999");
+    assert_eq!(page.array()[1].array().len(), 1000);
+    assert_eq!(server.run("LTMC.SESSION.GET s").error_code(), "LIMIT");
+    assert_eq!(server.run("LTMC.SESSION.GET s 1 2").texts(), ["v", "v"]);
+    assert_eq!(server.run("LTMC.TASK.CLAIM f ada COUNT 1000").array().len(), 1000 / 21);
 }
 
 #[test]
@@ -324,4 +358,22 @@ fn the_parts_of_a_thing_are_shown_as_far_as_they_fit_beside_how_many_there_are()
     for (line, part, count) in parts {
         assert_eq!(whole(line, part), (count, true), "{line}: {part}");
     }
+}
+
+#[test]
+fn a_command_has_no_more_arguments_than_it_may() {
+    let server = Server::start();
+    run(&server, &["CONFIG", "SET", "ltmc.arguments-max", "1000"]);
+    let fields = |count: usize| {
+        let pairs = (0..count).flat_map(|n| [n.to_string(), "v".into()]);
+        ["LTMC.SESSION.SET".to_string(), "s".into()].into_iter().chain(pairs).collect::<Vec<_>>()
+    };
+    assert_eq!(server.cmd(&fields(499)).int(), 1);
+    let refused = server.cmd(&fields(500));
+    let text = "a command with 1002 arguments would pass the limit of 1000 (setting ltmc.arguments-max)";
+    assert!(refused.error_code() == "LIMIT" && refused.error().contains(text), "{refused:?}");
+    let script = "return redis.pcall('LTMC.SESSION.DEL', KEYS[1], unpack(ARGV))";
+    let eval = [vec!["EVAL".to_string(), script.into(), "1".into(), "s".into()], fields(500)].concat();
+    assert_eq!(server.cmd(&eval).error_code(), "LIMIT");
+    assert_eq!(server.run("LTMC.SESSION.GET s").pairs().len(), 499);
 }
