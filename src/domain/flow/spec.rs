@@ -251,7 +251,10 @@ mod tests {
                 r#"{"tasks":[{},{},{},{},{},{}]}"#,
                 "LIMIT 6 tasks would pass the limit of 5 (setting ltmc.flow-tasks-max)",
             ),
-            (r#"{"tasks":[{},{},{},{},{}]}"#, "LIMIT 5 tasks would pass the limit of 4 (setting ltmc.flow-spec-tasks"),
+            (
+                r#"{"tasks":[{},{},{},{},{}]}"#,
+                "LIMIT 5 tasks would pass the limit of 4 (setting ltmc.flow-spec-tasks-max)",
+            ),
             (r#"{"tasks":[{"id":"a","after":["b","b","b","b","b","b"]}]}"#, "LIMIT 6 names in 'after' up to task 'a'"),
             (
                 r#"{"tasks":[{"id":"a","caps":["x"]},{"id":"b"},{"id":"c","caps":["y"]}]}"#,

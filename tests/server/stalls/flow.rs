@@ -7,7 +7,8 @@ pub const SCENES: &[super::Scene] = &[
         let count = spec_tasks(stage);
         let all = spec(count, |_| String::new());
         stage.dear(format!("FLOW.CREATE SPEC of {count} tasks"), &["LTMC.FLOW.CREATE", "flow", "SPEC", &all]);
-        let payload = super::stage::text(stage.max("flow-spec-bytes-max").saturating_sub(all.len()) / count);
+        let room = (stage.max("flow-spec-bytes-max") - all.len()) / count;
+        let payload = super::stage::text(room.saturating_sub(16));
         let long = spec(count, |_| format!(r#","payload":"{payload}""#));
         stage.dear(format!("FLOW.CREATE SPEC of {} bytes", long.len()), &["LTMC.FLOW.CREATE", "long", "SPEC", &long]);
         let edges = stage.max("flow-spec-edges-max");
