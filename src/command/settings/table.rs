@@ -356,7 +356,7 @@ settings! {
         FlowKeepDeadMs: number("ms", 0..=31_536_000_000) = 0;
 
         /// Maximum size of a payload, result or signal of a task. Each MiB takes about a
-        /// millisecond when it comes and when it is handed out, and no other command runs meanwhile.
+        /// millisecond when it comes and when it is handed out; no other command runs meanwhile.
         TaskPayloadBytesMax: number("bytes", 1..=536_870_912) = 4_194_304;
 
         /// Lease of a claimed task if neither the claim nor the task names one.

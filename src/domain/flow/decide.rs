@@ -2,7 +2,7 @@
 //! events or an error.
 
 use super::event::{Addition, FlowEvent};
-use super::rounds::Work;
+use super::looks::Work;
 use super::task::{How, On, Parent, Run, State, Task, Told, Verdict};
 use super::{Flow, TaskNo};
 use crate::domain::limits::{FLOW_BYTES_MAX, REQUEUE_LOOKS_MAX};

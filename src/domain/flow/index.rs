@@ -6,7 +6,7 @@
 //! no more than one task of each line, and if that one does not fit, none of its line does.
 
 use super::edges::Edges;
-use super::offers::{Caps, Offers, OnOffer};
+use super::offers::{Caps, Offers, OnOffer, Place};
 use super::shelf::Shelf;
 use super::task::{caps_bytes, End, Needs, State, Task, OPEN_STATES, STATE_WORDS};
 use super::{Options, TaskNo};
@@ -18,9 +18,6 @@ use crate::domain::{Bytes, Fence, Millis};
 use ahash::AHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// The place of a ready task: smaller is earlier. Priority is a head start, as for waiting clients.
-pub type Place = (i64, TaskNo);
 
 /// When to look at a task.
 pub type Alarm = (Millis, TaskNo);

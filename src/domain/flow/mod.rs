@@ -36,6 +36,7 @@ pub mod event;
 mod faults;
 pub mod graph;
 pub mod index;
+pub mod looks;
 pub mod offers;
 pub mod past;
 pub mod queue;

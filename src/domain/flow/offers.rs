@@ -5,7 +5,6 @@
 //! with the same requirements stand together, and a worker that lacks one of them passes by all of
 //! those at once.
 
-use super::index::Place;
 use super::TaskNo;
 use crate::domain::limits::CAPABILITY_BYTES_MAX;
 use crate::domain::value::capability::{Capability, RequiredVersion, Requirement};
@@ -13,6 +12,9 @@ use crate::domain::Bytes;
 use std::collections::{btree_set, BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::ops::Bound;
+
+/// The place of a ready task: smaller is earlier. Priority is a head start, as for waiting clients.
+pub type Place = (i64, TaskNo);
 
 /// Different capabilities, sorted.
 pub type Caps = Box<[Requirement]>;

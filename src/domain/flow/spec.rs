@@ -1,6 +1,7 @@
 //! A whole graph as JSON: `{"tasks": [{"id": "b", "payload": "...", "after": ["a"], ...}]}`, with
 //! the options of `LTMC.TASK.ADD` in lower case.
 
+mod bad;
 mod order;
 mod written;
 
@@ -15,6 +16,7 @@ use crate::domain::value::capability::Requirement;
 use crate::domain::value::fence::Clock;
 use crate::domain::{Blob, Bytes, Error, Millis};
 use ahash::AHashSet;
+use bad::bad;
 use order::in_order;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -90,10 +92,6 @@ fn name_nameless(tasks: &mut [Addition], clock: &mut Clock) {
     for task in tasks.iter_mut().filter(|task| is_nameless(task)) {
         task.id = new_name(clock, |name| given.contains(name));
     }
-}
-
-fn bad(text: &str) -> Error {
-    Error::usage(format!("SPEC {text}"))
 }
 
 fn read_task(task: &RawValue, bounds: &Bounds, locks: &AHashSet<&[u8]>) -> Result<Addition, Error> {

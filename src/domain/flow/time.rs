@@ -3,7 +3,7 @@
 use super::decide::stop;
 use super::event::FlowEvent;
 use super::index::Alarm;
-use super::rounds::Work;
+use super::looks::Work;
 use super::task::{Cause, How, Run, State, Task};
 use super::work::{failed, Policy};
 use super::Flow;

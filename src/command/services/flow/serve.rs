@@ -20,8 +20,8 @@ use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::{Answer, RequestId};
 use crate::domain::flow::index::Alarm;
+use crate::domain::flow::looks::Work;
 use crate::domain::flow::queue::TaskWaiter;
-use crate::domain::flow::rounds::Work;
 use crate::domain::flow::task::End;
 use crate::domain::flow::work::ClaimArgs;
 use crate::domain::flow::{decide, rounds, time, work, Flow, FlowEvent, Task};
@@ -456,7 +456,7 @@ fn leave_out_moving<H: Host>(host: &mut H, key: Key, events: &mut Vec<FlowEvent>
     events.len() < count
 }
 
-/// Cancels tasks of a cancelled flow, with about `max` looks. The scheduler continues with the others.
+/// Cancels tasks of a cancelled flow, with about `max` looks. The scheduler cancels the rest.
 pub fn sweep<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> Result<(), Error> {
     let (grace_ms, now) = (node.settings.task_policy().grace_ms, node.now());
     let Some(stored) = host.read::<Flow>(key)? else { return Ok(()) };

@@ -1,6 +1,6 @@
 //! The order in which the tasks of a specification are added.
 
-use super::bad;
+use super::bad::bad;
 use crate::domain::flow::Addition;
 use crate::domain::{Bytes, Error};
 use ahash::AHashMap;

@@ -1,6 +1,6 @@
 //! A task as it is written in a specification. Only what is asked for is read.
 
-use super::bad;
+use super::bad::bad;
 use crate::domain::limits::DURATION_MS_MAX;
 use crate::domain::value::bytes::printable;
 use crate::domain::{Error, Millis};
