@@ -98,8 +98,6 @@ pub const RESOURCES_END: usize = 1_000_000;
 pub const RESOURCE_GIVERS_MAX: usize = 64;
 /// Most memory for the JSON that one call brings or reads from sessions, bytes.
 pub const JSON_HEAP_BYTES: usize = 512 * 1024 * 1024;
-/// Longest `SPEC` of a flow, bytes of JSON.
-pub const FLOW_SPEC_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Longest `META` of a context or session, bytes of JSON.
 pub const VERSIONED_META_BYTES_MAX: usize = 16 * 1024;
 /// Longest name of a session's field, bytes.
@@ -184,9 +182,22 @@ pub const TASK_LINES_TRIED_MAX: usize = 128;
 /// Most claims of a rate, since the time of each is remembered.
 pub const RATE_CLAIMS_MAX: u64 = 10_000;
 /// Most tasks of a flow that is drawn as a graph, or whose critical path is searched.
-pub const FLOW_GRAPH_TASKS_MAX: usize = 10_000;
-/// Most tasks that one command requeues.
-pub const REQUEUED_MAX: usize = 10_000;
+pub const FLOW_GRAPH_TASKS_MAX: usize = 5_000;
+/// Most edges of such a flow.
+pub const FLOW_GRAPH_EDGES_MAX: usize = 20_000;
+/// Most looks at tasks and edges of a command that requeues a task with those that fell with it:
+/// one takes about a microsecond.
+pub const REQUEUE_LOOKS_MAX: usize = 5_000;
+/// About how many tasks and edges are forgotten with one change, if a flow has more than it keeps.
+/// The scheduler forgets the rest.
+pub const FORGOTTEN_AT_ONCE: usize = 1_000;
+/// Bytes of the tasks of one claim, unless its first task is longer. A claim of many tasks ends
+/// there.
+pub const CLAIM_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most looks for sets of capabilities in one claim. A claim of many tasks ends there.
+pub const CLAIM_LOOKS_MAX: usize = 10_000;
+/// Most locks that one claim tries, once it has tried those of one task.
+pub const CLAIM_LOCKS_MAX: usize = 512;
 /// Tasks of one flow: more than any setting allows.
 pub const FLOW_TASKS_END: usize = 100_000_000;
 /// Most bytes of the tasks of a flow without their long values, so that it can be

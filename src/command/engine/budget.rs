@@ -31,6 +31,11 @@ impl Budget {
         Self { bytes_max, elements_max, taken: Size::default() }
     }
 
+    /// The same, but no more than this many bytes.
+    pub fn at_most(self, bytes: usize) -> Self {
+        Self { bytes_max: self.bytes_max.min(bytes), ..self }
+    }
+
     /// How many bytes are left.
     pub fn left(&self) -> usize {
         self.bytes_max.saturating_sub(self.taken.bytes())

@@ -10,7 +10,7 @@ use super::budget::Budget;
 use crate::command::reply::Reply;
 use crate::domain::limits::RESULTS_MAX;
 use crate::domain::value::bytes::printable;
-use crate::domain::{Bytes, Error, Fence};
+use crate::domain::{Bytes, Code, Error, Fence};
 
 /// A part of a list, by its offset.
 #[derive(Debug, Clone, Copy)]
@@ -241,6 +241,18 @@ impl<P: Place> Paging<P> {
             paging = Self::read(items, word, args)?;
         }
         Ok(paging)
+    }
+
+    /// Errs if an offset skips too many of `items` items. A cursor skips none.
+    pub fn check_offset(&self, items: usize) -> Result<(), Error> {
+        let max = Cursor::<P>::COUNT_MAX;
+        match self {
+            Paging::Offset(of, page) if page.offset.min(items) > max => {
+                let text = format!("LIMIT skips at most {max} {}: CURSOR reads on where it stopped", of.words());
+                Err(Error::new(Code::Limit, text))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What is answered if there is nothing at all.

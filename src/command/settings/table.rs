@@ -31,8 +31,9 @@ settings! {
         /// microseconds.
         ArgumentsMax: number("arguments", 1_000..=100_000_000) = 12_000;
 
-        /// How many deadlines (of waits, keys, agents) are handled, and how many locks, claims and
-        /// pins of an ended session are given back, before other commands run.
+        /// How many deadlines (of waits, keys, agents) are handled, how many locks, claims and pins
+        /// of an ended session are given back, and how many tasks of a flow and edges between them
+        /// are looked at, before other commands run.
         SweepBatchMax: number("deadlines", 1..=100_000) = 256;
 
         /// Maximum number of clients that wait for events of one key with LTMC.WATCH. One more
@@ -325,6 +326,21 @@ settings! {
         /// Maximum number of tasks in one flow, including the finished tasks it keeps.
         FlowTasksMax: number("tasks", 1..=100_000_000) = 1_000_000;
 
+        /// Maximum length of the SPEC of a new flow.
+        FlowSpecBytesMax: number("bytes", 1..=67_108_864) = 1_048_576;
+
+        /// Maximum number of tasks in one SPEC. They are added in one step, which takes about two
+        /// microseconds for each, and no other command runs meanwhile. Without SPEC, LTMC.TASK.ADD
+        /// adds as many as ltmc.flow-tasks-max.
+        FlowSpecTasksMax: number("tasks", 1..=100_000_000) = 2_500;
+
+        /// Maximum number of names in the AFTER lists of one SPEC. Each takes up to a microsecond.
+        FlowSpecEdgesMax: number("names", 0..=100_000_000) = 7_500;
+
+        /// Maximum number of different sets of CAPS that the tasks of one flow require. A claim
+        /// looks at those that its worker can do, which takes about a microsecond for each.
+        FlowCapsMax: number("sets", 1..=1_000_000) = 1_000;
+
         /// How many tasks that succeeded, were cancelled or skipped a new flow keeps if it has no
         /// KEEP. The oldest are dropped first.
         FlowKeep: number("tasks", 0..=100_000_000) = 10_000;
@@ -341,8 +357,9 @@ settings! {
         /// not too many.
         FlowKeepDeadMs: number("ms", 0..=31_536_000_000) = 0;
 
-        /// Maximum size of a payload, result or signal of a task.
-        TaskPayloadBytesMax: number("bytes", 1..=536_870_912) = 16_777_216;
+        /// Maximum size of a payload, result or signal of a task. Each MiB takes about a
+        /// millisecond when it comes and when it is handed out; no other command runs meanwhile.
+        TaskPayloadBytesMax: number("bytes", 1..=536_870_912) = 4_194_304;
 
         /// Lease of a claimed task if neither the claim nor the task names one.
         TaskLeaseMs: number("ms", 1..=31_536_000_000) = 30_000;

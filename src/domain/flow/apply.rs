@@ -7,7 +7,7 @@ use super::task::{Attempt, Cause, End, How, Parent, Plan, Run, State, Stop, Task
 use super::{decide, Flow, Shelf, TaskNo};
 use crate::domain::algorithm::room::GiveBack;
 use crate::domain::entity::count;
-use crate::domain::limits::ATTEMPTS_KEPT_MAX;
+use crate::domain::limits::{ATTEMPTS_KEPT_MAX, FORGOTTEN_AT_ONCE};
 use crate::domain::{Blob, Bytes, Fence, Millis};
 
 impl Flow {
@@ -74,8 +74,8 @@ impl Flow {
         }
         self.last_no += 1;
         count(&mut self.totals.added, 1);
-        let mut parents: Vec<Parent> =
-            addition.after.iter().filter_map(|id| self.task(id).map(Task::as_parent)).collect();
+        let mut parents: Vec<Parent> = Vec::with_capacity(addition.after.len());
+        parents.extend(addition.after.iter().filter_map(|id| self.task(id).map(Task::as_parent)));
         parents.sort_unstable_by_key(|parent| parent.no);
         parents.dedup_by_key(|parent| parent.no);
         let a = addition;
@@ -87,11 +87,11 @@ impl Flow {
             waits_for_signal: a.waits_for_signal,
             signal: None,
         };
-        let task = Task {
+        let mut task = Box::new(Task {
             no: self.last_no,
             id: a.id.clone(),
             payload: a.payload.clone(),
-            needs: a.needs.clone().into(),
+            needs: self.index.shared(&a.needs),
             added_at: a.at,
             priority: a.priority,
             on: a.on,
@@ -104,9 +104,13 @@ impl Flow {
             state: State::Waiting,
             open: 0,
             children: 0,
-        };
-        self.adopt(Box::new(task));
-        self.free_if_let(self.last_no, a.at);
+        });
+        if task.verdict() == Verdict::Runs {
+            let open = task.parents.iter_mut().filter(|parent| parent.told == Told::Open);
+            open.for_each(|parent| parent.told = Told::Void);
+            task.state = task.freed(a.at);
+        }
+        self.adopt(task);
     }
 
     /// Adds a complete task to the flow. Its parents are in the flow already.
@@ -115,30 +119,24 @@ impl Flow {
         task.open = task.parents.iter().filter(|parent| parent.told == Told::Open).count() as u32;
         task.children = 0;
         self.index.enter(&mut task);
-        for parent in &task.parents {
-            if self.tasks.contains_key(&parent.no) {
-                self.index.edges.insert((parent.no, no));
-            }
-        }
-        let has_ended = task.has_ended();
-        let parents: Vec<TaskNo> = task.parents.iter().map(|parent| parent.no).collect();
-        let open: Vec<TaskNo> =
-            task.parents.iter().filter(|parent| parent.told == Told::Open).map(|parent| parent.no).collect();
         if let Some(run) = task.run() {
             self.last_fence = self.last_fence.max(run.fence);
         }
-        self.index.set_down(&task, &self.options);
-        self.tasks.insert(no, task);
-        if !has_ended {
-            parents.into_iter().for_each(|parent| self.gain_child(parent));
-        }
-        // From a file: the parent has ended, and this task has not been told yet.
-        for parent in open {
-            if let Some(end) = self.tasks.get(&parent).and_then(|task| task.end()) {
-                self.index.need(end, parent);
-                self.index.pending.entry(parent).or_insert(no);
+        for parent in &task.parents {
+            let Some(above) = self.tasks.get_mut(&parent.no) else { continue };
+            above.children += u32::from(!task.has_ended());
+            let Some(end) = above.end() else { continue };
+            if !task.has_ended() {
+                self.index.need(end, parent.no);
+            }
+            // From a file: the parent has ended, and this task has not been told yet.
+            if parent.told == Told::Open {
+                self.index.need(end, parent.no);
+                self.index.pending.entry(parent.no).or_insert(no);
             }
         }
+        self.index.set_down(&task, &self.options);
+        self.tasks.insert(no, task);
     }
 
     /// One more open task comes after this one.
@@ -165,27 +163,19 @@ impl Flow {
         }
     }
 
-    /// Whether a task waits to be told of the end of a parent.
-    fn is_unaware(&self, parent: TaskNo, child: TaskNo) -> bool {
-        let Some(task) = self.tasks.get(&child) else { return false };
-        let at = task.parents.binary_search_by_key(&parent, |known| known.no);
-        at.is_ok_and(|at| task.parents[at].told == Told::Open)
-    }
-
-    /// The first task from a number on that waits to be told of this one's end.
-    fn first_unaware(&self, no: TaskNo, from: TaskNo) -> Option<TaskNo> {
-        self.index.after(no, from).find(|child| self.is_unaware(no, *child))
-    }
-
     /// Tells a task of the end of a parent.
     fn close(&mut self, parent: TaskNo, child: TaskNo, told: Told) {
         let Some(task) = self.tasks.get_mut(&child) else { return };
         let Ok(at) = task.parents.binary_search_by_key(&parent, |known| known.no) else { return };
-        if std::mem::replace(&mut task.parents[at].told, told) == Told::Open {
+        let known = &mut task.parents[at];
+        self.index.edges.untie(known, child);
+        if std::mem::replace(&mut known.told, told) == Told::Open {
             task.open = task.open.saturating_sub(1);
         }
+        self.index.edges.tie(known, child);
         if self.index.pending.get(&parent) == Some(&child) {
-            match self.first_unaware(parent, child + 1) {
+            let next = self.index.edges.untold(parent).next();
+            match next {
                 Some(next) => drop(self.index.pending.insert(parent, next)),
                 None => {
                     self.index.pending.remove(&parent);
@@ -328,9 +318,8 @@ impl Flow {
     /// Ends a task.
     fn end(&mut self, no: TaskNo, at: Millis, how: How, reason: &Bytes, result: Blob) {
         self.close_all(no);
-        if let Some(first) = self.first_unaware(no, 0) {
-            self.index.pending.insert(no, first);
-        }
+        let untold = self.index.edges.untold(no).next();
+        untold.map(|first| self.index.pending.insert(no, first));
         let Some(task) = self.tasks.get(&no) else { return };
         let end = End::of(task, at, how, reason, result);
         let parents: Vec<TaskNo> = task.parents.iter().map(|parent| parent.no).collect();
@@ -339,11 +328,14 @@ impl Flow {
         self.forget_surplus();
     }
 
-    /// Forgets tasks that are no longer needed, if there are more than the flow keeps.
+    /// Forgets tasks that are no longer needed, if there are more than the flow keeps. If it is
+    /// much work, the scheduler [goes on](super::rounds::forget).
     fn forget_surplus(&mut self) {
+        let mut room = FORGOTTEN_AT_ONCE;
         for shelf in Shelf::ALL {
-            while self.index.retired(shelf).len() as u64 > self.options.keep_on(shelf).tasks {
+            while room > 0 && self.surplus(shelf) > 0 {
                 let Some((_, no)) = self.index.retired(shelf).first().copied() else { break };
+                room = room.saturating_sub(self.at(no).map_or(1, Task::weight));
                 if !self.forget(no) {
                     break;
                 }
@@ -386,6 +378,10 @@ impl Flow {
         };
         let parents: Box<[Parent]> = task.parents.iter().map(again).collect();
         self.index.pending.remove(&no);
+        if let Some(task) = self.tasks.get(&no) {
+            task.parents.iter().for_each(|parent| self.index.edges.untie(parent, no));
+        }
+        parents.iter().for_each(|parent| self.index.edges.tie(parent, no));
         let open = parents.iter().filter(|parent| parent.told == Told::Open).count() as u32;
         let above: Vec<TaskNo> = parents.iter().map(|parent| parent.no).collect();
         self.edit(no, |task| {

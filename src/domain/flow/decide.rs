@@ -2,9 +2,10 @@
 //! events or an error.
 
 use super::event::{Addition, FlowEvent};
+use super::looks::Work;
 use super::task::{How, On, Parent, Run, State, Task, Told, Verdict};
-use super::{Flow, Shelf, TaskNo};
-use crate::domain::limits::{FLOW_BYTES_MAX, REQUEUED_MAX};
+use super::{Flow, TaskNo};
+use crate::domain::limits::{FLOW_BYTES_MAX, REQUEUE_LOOKS_MAX};
 use crate::domain::value::bytes::printable;
 use crate::domain::value::fence::Clock;
 use crate::domain::{Blob, Bytes, Code, Error, Millis};
@@ -77,7 +78,7 @@ pub fn add(flow: &Flow, addition: Addition) -> Result<Vec<FlowEvent>, Error> {
     Ok(events)
 }
 
-fn skip_reason(on: On, parent: &Task) -> Bytes {
+pub(super) fn skip_reason(on: On, parent: &Task) -> Bytes {
     let id = parent.id.show();
     let text = match on {
         On::Any => format!("nothing that it waited for succeeded, '{id}' was the last"),
@@ -98,45 +99,12 @@ pub fn verdict_when_told(task: &Task, is_success: bool) -> Verdict {
     }
 }
 
-/// Tells at most `max` tasks of the end of a parent. Also returns how many tasks were looked at for
-/// that. Empty if none has to be told.
-pub fn tell(flow: &Flow, at: Millis, max: usize) -> (Vec<FlowEvent>, usize) {
-    let (mut events, mut work) = (Vec::new(), 0);
-    let pending = flow.index().pending.first_key_value();
-    let Some((parent, first)) = pending.and_then(|(no, first)| Some((flow.at(*no)?, *first))) else {
-        return (events, work);
-    };
-    let Some(end) = parent.end() else { return (events, work) };
-    let mut upto = first;
-    for child in flow.index().after(parent.no, first).take(max.max(1)).filter_map(|no| flow.at(no)) {
-        (upto, work) = (child.no, work + 1);
-        if !is_open(child, parent.no) {
-            continue;
-        }
-        let task = child.id.clone();
-        if end.how == How::CancelledWithAll {
-            let reason = Bytes::from(format!("with '{}'", parent.id.show()).as_bytes());
-            events.push(FlowEvent::Ended { task, at, how: How::CancelledWithAll, reason });
-        } else if verdict_when_told(child, end.how.is_success()) == Verdict::Skipped {
-            let reason = skip_reason(child.on, parent);
-            events.push(FlowEvent::Ended { task, at, how: How::Skipped, reason });
-        }
-    }
-    events.push(FlowEvent::Told { parent: parent.id.clone(), at, upto });
-    (events, work)
-}
-
-fn is_open(child: &Task, parent: TaskNo) -> bool {
-    let at = child.parents.binary_search_by_key(&parent, |known| known.no);
-    at.is_ok_and(|at| child.parents[at].told == Told::Open)
-}
-
 /// Cancels a task, and with `and_all` those that wait for it. `None` if it has ended, or never was.
 pub fn cancel(flow: &Flow, id: &[u8], and_all: bool, at: Millis, grace_ms: Millis) -> Option<FlowEvent> {
     flow.task(id).and_then(|task| cancelled(task, and_all, at, grace_ms))
 }
 
-fn cancelled(task: &Task, and_all: bool, at: Millis, grace_ms: Millis) -> Option<FlowEvent> {
+pub(super) fn cancelled(task: &Task, and_all: bool, at: Millis, grace_ms: Millis) -> Option<FlowEvent> {
     let how = if and_all { How::CancelledWithAll } else { How::Cancelled };
     match &task.state {
         State::Ended(_) => None,
@@ -150,36 +118,6 @@ pub(super) fn stop(task: &Task, run: &Run, how: How, at: Millis, grace_ms: Milli
     // Asking again does not give it more time.
     let ends_at = run.stop.as_ref().map_or(at.saturating_add(grace_ms), |stop| stop.ends_at);
     FlowEvent::Stopping { task: task.id.clone(), at, how, ends_at }
-}
-
-/// Cancels at most `max` tasks of a cancelled flow. Empty if none is left.
-pub fn sweep(flow: &Flow, at: Millis, grace_ms: Millis, max: usize) -> Vec<FlowEvent> {
-    let Some(swept) = flow.cancelled.filter(|swept| *swept < flow.last_no) else { return Vec::new() };
-    let (mut events, mut upto) = (Vec::new(), flow.last_no);
-    for (count, task) in flow.tasks_after(swept).enumerate() {
-        if count == max.max(1) {
-            upto = task.no - 1;
-            break;
-        }
-        let is_stopping = task.run().is_some_and(|run| run.stop.is_some());
-        events.extend(cancelled(task, true, at, grace_ms).filter(|_| !is_stopping));
-    }
-    events.push(FlowEvent::Swept { at, upto });
-    events
-}
-
-/// Forgets at most `max` tasks that were kept for long enough. Empty if there are none.
-pub fn outdated(flow: &Flow, at: Millis, max: usize) -> Vec<FlowEvent> {
-    let mut left = max.max(1);
-    let of_shelf = |shelf: Shelf| {
-        let age_ms = Some(flow.options().keep_on(shelf).age_ms).filter(|age_ms| *age_ms > 0)?;
-        let oldest = (at.checked_sub(age_ms)?, TaskNo::MAX);
-        let due = flow.index().retired(shelf).range(..=oldest).take(left);
-        let (count, upto) = due.fold((0, None), |(count, _), end| (count + 1, Some(*end)));
-        left -= count;
-        Some(FlowEvent::Forgotten { at, shelf, upto: upto? })
-    };
-    Shelf::ALL.into_iter().filter_map(of_shelf).collect()
 }
 
 /// Gives a task the signal that it waits for. `None` if it has the signal.
@@ -211,27 +149,57 @@ pub fn requeue(flow: &Flow, id: &[u8], and_all: bool, at: Millis) -> Result<Vec<
     if !can_run(flow, first, &BTreeSet::new()) {
         let failed = first.parents.iter().filter_map(|parent| flow.at(parent.no));
         let failed = failed.filter(|parent| parent.end().is_some_and(|end| !end.how.is_success()));
-        let names = crate::domain::entity::joined(failed.map(|parent| &parent.id));
+        let names = names(failed);
         let text = format!("'{}' can never run, since it comes after {names}: requeue that first", first.id.show());
         return Err(Error::new(Code::BadState, text));
     }
-    let mut again = BTreeSet::from([first.no]);
-    let mut next: BTreeSet<TaskNo> = if and_all { flow.index().after(first.no, 0).collect() } else { BTreeSet::new() };
-    // Parents come before their children.
-    while let Some(task) = next.pop_first().and_then(|no| flow.at(no)) {
-        let fell = task.end().is_some_and(|end| matches!(end.how, How::Skipped | How::CancelledWithAll));
-        if fell && can_run(flow, task, &again) {
-            again.insert(task.no);
-            next.extend(flow.index().after(task.no, 0));
-        }
-        if again.len() > REQUEUED_MAX {
-            let text =
-                format!("more than {REQUEUED_MAX} tasks would begin anew, which is more than one command may do");
-            return Err(Error::new(Code::Limit, text));
-        }
-    }
+    let again = if and_all { with_fallen(flow, first)? } else { BTreeSet::from([first.no]) };
     let tasks = again.into_iter().filter_map(|no| flow.at(no));
     Ok(tasks.map(|task| FlowEvent::Requeued { task: task.id.clone(), at }).collect())
+}
+
+/// A task, and those that were skipped or cancelled because of it and can begin anew with it.
+fn with_fallen(flow: &Flow, first: &Task) -> Result<BTreeSet<TaskNo>, Error> {
+    let (mut again, mut next) = (BTreeSet::from([first.no]), BTreeSet::new());
+    let mut work = Work::of(REQUEUE_LOOKS_MAX);
+    let mut look = |looks: usize| {
+        let text = || {
+            format!(
+                "CASCADE would look at more than {REQUEUE_LOOKS_MAX} tasks and what they come after, which is more \
+                 than one command may do: without it, one task after the other can begin anew"
+            )
+        };
+        work.takes(looks).then_some(()).ok_or_else(|| Error::new(Code::Limit, text()))
+    };
+    let mut task = first;
+    loop {
+        for child in flow.index().edges().told(task.no) {
+            look(1)?;
+            next.insert(child);
+        }
+        // Parents come before their children.
+        task = loop {
+            let Some(no) = next.pop_first() else { return Ok(again) };
+            let Some(task) = flow.at(no) else { continue };
+            let fell = task.end().is_some_and(|end| matches!(end.how, How::Skipped | How::CancelledWithAll));
+            look(if fell { task.weight() } else { 1 })?;
+            if fell && can_run(flow, task, &again) {
+                again.insert(no);
+                break task;
+            }
+        };
+    }
+}
+
+/// The names of tasks, for messages: the first ones, and how many more there are.
+pub fn names<'a>(mut tasks: impl Iterator<Item = &'a Task>) -> String {
+    const NAMES_MAX: usize = 8;
+    let names: Vec<String> = tasks.by_ref().take(NAMES_MAX).map(|task| task.id.show()).collect();
+    let more = match tasks.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", names.join(", "))
 }
 
 /// Whether a task could run some day if it and the tasks in `again` are requeued.

@@ -5,7 +5,7 @@ use crate::domain::entity::fault_injection::Breakable;
 
 impl Breakable for Flow {
     fn parts() -> Vec<&'static str> {
-        let index = ["ids", "edges", "pending", "timers", "claims", "counts", "lines", "line-counts", "groups"];
+        let index = ["ids", "edges", "pending", "timers", "claims", "states", "sets", "lines", "line-counts", "groups"];
         let rest = ["offers", "retired", "beside-bytes", "bytes", "open", "children"];
         index.into_iter().chain(rest).collect()
     }

@@ -2,20 +2,30 @@
 
 use super::task::{How, State, Task};
 use super::{Flow, TaskNo};
-use crate::domain::limits::FLOW_GRAPH_TASKS_MAX;
+use crate::domain::limits::{FLOW_GRAPH_EDGES_MAX, FLOW_GRAPH_TASKS_MAX};
 use crate::domain::value::bytes::printable;
 use crate::domain::{Bytes, Code, Error, Millis};
 use ahash::AHashMap;
 use std::fmt;
 use std::fmt::Write;
 
-/// Errs if the flow has too many tasks to be drawn.
+/// Errs if the flow is too large to be drawn.
 fn check_size(flow: &Flow) -> Result<(), Error> {
-    if flow.count() > FLOW_GRAPH_TASKS_MAX {
-        let text = format!("the flow has {} tasks, at most {FLOW_GRAPH_TASKS_MAX} can be drawn", flow.count());
+    if is_large(flow) {
+        let text = format!(
+            "the flow has {} tasks that come after {} others in total, at most {FLOW_GRAPH_TASKS_MAX} and \
+             {FLOW_GRAPH_EDGES_MAX} can be drawn",
+            flow.count(),
+            flow.index().edges().len()
+        );
         return Err(Error::new(Code::Limit, text));
     }
     Ok(())
+}
+
+/// Whether it has too many tasks or edges to be walked in one command.
+fn is_large(flow: &Flow) -> bool {
+    flow.count() > FLOW_GRAPH_TASKS_MAX || flow.index().edges().len() > FLOW_GRAPH_EDGES_MAX
 }
 
 fn edges(flow: &Flow) -> impl Iterator<Item = (TaskNo, TaskNo)> + '_ {
@@ -119,7 +129,7 @@ pub fn outlook(flow: &Flow, now: Millis) -> Outlook {
         let each_ms = each_ms.unwrap_or(1).max(1);
         task.run().map_or(each_ms, |run| each_ms.saturating_sub(now.saturating_sub(run.since)))
     };
-    let path = if flow.count() > FLOW_GRAPH_TASKS_MAX { Vec::new() } else { longest_way(flow, left_of) };
+    let path = if is_large(flow) { Vec::new() } else { longest_way(flow, left_of) };
     let critical_ms: Millis = path.iter().filter_map(|no| flow.at(*no)).map(left_of).fold(0, Millis::saturating_add);
     let names: Vec<Bytes> = path.iter().filter_map(|no| flow.at(*no)).map(|task| task.id.clone()).collect();
     let left_ms = each_ms.map(|each_ms| {

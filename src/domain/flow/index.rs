@@ -5,21 +5,19 @@
 //! whose group has room is *on offer*, under the capabilities that it requires. So a claim looks at
 //! no more than one task of each line, and if that one does not fit, none of its line does.
 
+use super::edges::Edges;
+use super::offers::{Caps, Offers, OnOffer, Place};
 use super::shelf::Shelf;
-use super::task::{End, Needs, State, Task, OPEN_STATES, STATE_WORDS};
+use super::task::{caps_bytes, End, Needs, State, Task, OPEN_STATES, STATE_WORDS};
 use super::{Options, TaskNo};
 use crate::domain::algorithm::allocator::{allocated, table_bytes, tree_bytes};
 use crate::domain::algorithm::room::GiveBack;
 use crate::domain::queue::rank::virtual_start;
-use crate::domain::value::capability::Requirement;
+use crate::domain::value::capability::{Capability, Requirement};
 use crate::domain::{Bytes, Fence, Millis};
 use ahash::AHashMap;
 use std::collections::{BTreeMap, BTreeSet};
-use std::iter::Peekable;
 use std::sync::Arc;
-
-/// The place of a ready task: smaller is earlier. Priority is a head start, as for waiting clients.
-pub type Place = (i64, TaskNo);
 
 /// When to look at a task.
 pub type Alarm = (Millis, TaskNo);
@@ -48,8 +46,8 @@ struct Group {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Index {
     by_id: AHashMap<Bytes, TaskNo>,
-    /// Pairs of a task and a task that comes after it.
-    pub(super) edges: BTreeSet<(TaskNo, TaskNo)>,
+    /// Which tasks come after which.
+    pub(super) edges: Edges,
     /// Ended tasks whose end is not known to all children, with the first child that
     /// does not know it.
     pub(super) pending: BTreeMap<TaskNo, TaskNo>,
@@ -58,11 +56,13 @@ pub struct Index {
     claims: BTreeMap<Fence, TaskNo>,
     /// The running tasks by worker.
     by_agent: BTreeMap<Bytes, BTreeSet<TaskNo>>,
-    counts: [usize; STATE_WORDS.len()],
+    by_state: [BTreeSet<TaskNo>; STATE_WORDS.len()],
     lines: AHashMap<Arc<Needs>, Line>,
     groups: AHashMap<Bytes, Group>,
-    /// The first task of each line whose group has room, by required capabilities.
-    offers: BTreeMap<Box<[Requirement]>, BTreeSet<Place>>,
+    /// The different sets of capabilities that tasks require, with the number of their lines.
+    sets: AHashMap<Caps, usize>,
+    /// The first task of each line whose group has room.
+    offers: OnOffer,
     /// Tasks that are no longer needed, the earliest ended first, by their shelves.
     retired: [BTreeSet<Retired>; 2],
     /// Bytes of all tasks and their needs.
@@ -98,18 +98,33 @@ impl Index {
     }
 
     /// The number of tasks in each state.
-    pub fn counts(&self) -> &[usize; STATE_WORDS.len()] {
-        &self.counts
+    pub fn counts(&self) -> [usize; STATE_WORDS.len()] {
+        self.by_state.each_ref().map(BTreeSet::len)
+    }
+
+    /// The tasks in a state, by its place in [`STATE_WORDS`].
+    pub fn in_state(&self, state: usize) -> &BTreeSet<TaskNo> {
+        &self.by_state[state]
+    }
+
+    /// The number of different sets of capabilities that tasks require.
+    pub fn sets(&self) -> usize {
+        self.sets.len()
+    }
+
+    /// Whether a task requires exactly these capabilities.
+    pub fn has_set(&self, caps: &[Requirement]) -> bool {
+        self.sets.contains_key(caps)
     }
 
     /// The number of open tasks: those that have not ended.
     pub fn open(&self) -> usize {
-        self.counts[..OPEN_STATES].iter().sum()
+        self.by_state[..OPEN_STATES].iter().map(BTreeSet::len).sum()
     }
 
     /// The number of running tasks.
     pub fn running(&self) -> usize {
-        self.counts[OPEN_STATES - 1]
+        self.by_state[OPEN_STATES - 1].len()
     }
 
     /// The number of running tasks of a group.
@@ -135,15 +150,14 @@ impl Index {
         self.timers.range(first..=last).copied()
     }
 
-    /// The tasks that come after a task, from the number `from` on.
-    pub fn after(&self, no: TaskNo, from: TaskNo) -> impl Iterator<Item = TaskNo> + '_ {
-        self.edges.range((no, from)..=(no, TaskNo::MAX)).map(|(_, child)| *child)
+    /// Which tasks come after which.
+    pub fn edges(&self) -> &Edges {
+        &self.edges
     }
 
-    /// The tasks on offer whose requirements `fits` accepts, the best first: one of each line.
-    pub fn offers<'a>(&'a self, fits: impl Fn(&[Requirement]) -> bool) -> Offers<'a> {
-        let heads = self.offers.iter().filter(|(caps, _)| fits(caps));
-        Offers { heads: heads.map(|(_, heads)| heads.iter().peekable()).collect() }
+    /// The tasks on offer to a worker with these capabilities, the best first: one of each line.
+    pub fn offers(&self, caps: &[Capability]) -> Offers<'_> {
+        self.offers.to(caps)
     }
 
     /// The tasks on a shelf, the earliest ended first.
@@ -165,14 +179,9 @@ impl Index {
         self.retired[end.how.shelf() as usize].remove(&(end.at, no));
     }
 
-    /// Whether the task `no` is known to come after `parent`.
-    pub fn has_edge(&self, parent: TaskNo, no: TaskNo) -> bool {
-        self.edges.contains(&(parent, no))
-    }
-
     /// Whether the counts agree with this number of tasks.
     pub fn counts_all(&self, tasks: usize) -> bool {
-        let ended = self.counts[OPEN_STATES..].iter().sum::<usize>();
+        let ended = self.by_state[OPEN_STATES..].iter().map(BTreeSet::len).sum::<usize>();
         (self.by_id.len(), self.open() + ended, self.claims.len()) == (tasks, tasks, self.running())
             && self.retired_len() + self.pending.len() <= ended
     }
@@ -189,7 +198,7 @@ impl Index {
             State::Ready => {
                 let place = place(task, options);
                 let is_next = line.ready.first() == Some(&place) && self.has_room(&task.needs.group, options);
-                let is_offered = self.offers.get(&task.needs.caps).is_some_and(|heads| heads.contains(&place));
+                let is_offered = self.offers.has(&task.needs.caps, &place);
                 line.ready.contains(&place)
                     && is_offered == is_next
                     && has_group(|group, needs| group.lines.contains(needs))
@@ -204,7 +213,8 @@ impl Index {
             }
             _ => true,
         };
-        self.no(&task.id) == Some(task.no) && has_alarm && stands
+        let is_counted = self.in_state(task.state.index()).contains(&task.no) && self.has_set(&task.needs.caps);
+        self.no(&task.id) == Some(task.no) && has_alarm && is_counted && stands
     }
 
     /// Bytes of the tasks that are in a payload and not beside it.
@@ -214,22 +224,32 @@ impl Index {
 
     /// Bytes allocated outside the struct itself, including those of the tasks.
     pub fn heap_bytes(&self) -> usize {
-        let ready = tree_bytes(self.counts[OPEN_STATES - 2], size_of::<Place>());
+        let ready = tree_bytes(self.by_state[OPEN_STATES - 2].len(), size_of::<Place>());
+        let states: usize = self.by_state.iter().map(|tasks| tree_bytes(tasks.len(), size_of::<TaskNo>())).sum();
         let workers = tree_bytes(self.by_agent.len(), size_of::<(Bytes, BTreeSet<TaskNo>)>());
         let pairs = self.timers.len() + self.retired_len() + self.claims.len() + self.edges.len() + self.pending.len();
         table_bytes(self.by_id.capacity(), size_of::<(Bytes, TaskNo)>())
             + table_bytes(self.lines.capacity(), size_of::<(Arc<Needs>, Line)>())
             + table_bytes(self.groups.capacity(), size_of::<(Bytes, Group)>())
+            + table_bytes(self.sets.capacity(), size_of::<(Caps, usize)>())
             + tree_bytes(pairs, size_of::<(u64, u64)>())
             + ready
+            + states
             + workers
             + tree_bytes(self.claims.len(), size_of::<TaskNo>())
             + self.task_bytes
     }
 
-    /// Adds a task without its edges.
+    /// The same needs, as other tasks have them.
+    pub fn shared(&self, needs: &Needs) -> Arc<Needs> {
+        let same = self.lines.get_key_value(needs).map(|(same, _)| same.clone());
+        same.unwrap_or_else(|| needs.clone().into())
+    }
+
+    /// Adds a task.
     pub fn enter(&mut self, task: &mut Task) {
         self.by_id.insert(task.id.clone(), task.no);
+        task.parents.iter().for_each(|parent| self.edges.tie(parent, task.no));
         if let Some((same, _)) = self.lines.get_key_value(&task.needs) {
             task.needs = same.clone();
         }
@@ -237,6 +257,13 @@ impl Index {
         line.tasks += 1;
         if line.tasks == 1 {
             self.task_bytes += needs_bytes(&task.needs);
+            match self.sets.get_mut(&task.needs.caps) {
+                Some(lines) => *lines += 1,
+                None => {
+                    self.sets.insert(task.needs.caps.clone(), 1);
+                    self.task_bytes += caps_bytes(&task.needs.caps);
+                }
+            }
         }
     }
 
@@ -250,20 +277,25 @@ impl Index {
                 self.lines.remove(&task.needs);
                 self.lines.give_back_room();
                 self.task_bytes -= needs_bytes(&task.needs);
+                self.leave_set(&task.needs.caps);
             }
         }
-        for parent in &task.parents {
-            self.edges.remove(&(parent.no, task.no));
-        }
-        let after: Vec<TaskNo> = self.after(task.no, 0).collect();
-        for child in after {
-            self.edges.remove(&(task.no, child));
+        task.parents.iter().for_each(|parent| self.edges.untie(parent, task.no));
+    }
+
+    fn leave_set(&mut self, caps: &[Requirement]) {
+        let Some(lines) = self.sets.get_mut(caps) else { return };
+        *lines -= 1;
+        if *lines == 0 {
+            self.sets.remove(caps);
+            self.sets.give_back_room();
+            self.task_bytes -= caps_bytes(caps);
         }
     }
 
     /// Puts a task where its state says.
     pub fn set_down(&mut self, task: &Task, options: &Options) {
-        self.counts[task.state.index()] += 1;
+        self.by_state[task.state.index()].insert(task.no);
         self.task_bytes += task_bytes(task);
         self.beside_bytes += task.beside_bytes();
         self.timers.extend(task.alarm().map(|when| (when, task.no)));
@@ -283,7 +315,7 @@ impl Index {
 
     /// Takes a task from where its state says.
     pub fn lift(&mut self, task: &Task, options: &Options) {
-        self.counts[task.state.index()] -= 1;
+        self.by_state[task.state.index()].remove(&task.no);
         self.task_bytes -= task_bytes(task);
         self.beside_bytes -= task.beside_bytes();
         if let Some(when) = task.alarm() {
@@ -337,19 +369,11 @@ impl Index {
     }
 
     fn offer(&mut self, needs: &Needs, place: Place) {
-        match self.offers.get_mut(&needs.caps) {
-            Some(heads) => drop(heads.insert(place)),
-            None => drop(self.offers.insert(needs.caps.clone(), BTreeSet::from([place]))),
-        }
+        self.offers.add(&needs.caps, place);
     }
 
     fn withdraw(&mut self, needs: &Needs, place: Place) {
-        if let Some(heads) = self.offers.get_mut(&needs.caps) {
-            heads.remove(&place);
-            if heads.is_empty() {
-                self.offers.remove(&needs.caps);
-            }
-        }
+        self.offers.remove(&needs.caps, &place);
     }
 
     /// Whether one more task of a group may run.
@@ -393,11 +417,12 @@ impl Index {
     pub(super) fn break_part(&mut self, part: &str) {
         match part {
             "ids" => self.by_id.clear(),
-            "edges" => drop(self.edges.pop_first()),
+            "edges" => self.edges.lose(),
             "pending" => self.pending.clear(),
             "timers" => drop(self.timers.pop_first()),
             "claims" => drop(self.claims.pop_first()),
-            "counts" => self.counts[0] += 1,
+            "states" => drop(self.by_state[0].insert(TaskNo::MAX)),
+            "sets" => self.sets.clear(),
             "lines" => self.lines.values_mut().for_each(|line| line.ready.clear()),
             "line-counts" => self.lines.values_mut().for_each(|line| line.tasks += 1),
             "groups" => self.groups.clear(),
@@ -421,20 +446,4 @@ fn needs_bytes(needs: &Needs) -> usize {
 fn task_bytes(task: &Task) -> usize {
     // The name stands in the index, too.
     allocated(size_of::<Task>()) + task.heap_bytes() + task.id.heap_bytes()
-}
-
-/// The tasks on offer to a worker, the best first.
-#[derive(Debug)]
-pub struct Offers<'a> {
-    heads: Vec<Peekable<std::collections::btree_set::Iter<'a, Place>>>,
-}
-
-impl Iterator for Offers<'_> {
-    type Item = TaskNo;
-
-    fn next(&mut self) -> Option<TaskNo> {
-        let best = self.heads.iter_mut().enumerate().filter_map(|(at, heads)| Some((**heads.peek()?, at))).min();
-        let (_, at) = best?;
-        self.heads[at].next().map(|(_, no)| *no)
-    }
 }

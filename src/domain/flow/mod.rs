@@ -17,7 +17,8 @@
 //! ```
 //!
 //! However a task ends, the tasks that come after it have to be told. That is done in batches
-//! ([`decide::tell`]), so the end of a task with a million children does not stall the server.
+//! ([`rounds::tell`]), so the end of a task with a million children does not stall the server. A
+//! batch counts tasks and edges, since a task may come after thousands of others.
 //! Finished tasks that nothing waits for are forgotten, the oldest first, if there are more
 //! than the flow keeps, or when they are too old. Dead ones have a [shelf](Shelf) of their own, so
 //! that no success pushes them out. Their last claims stay known for a while ([`past`]), so that a
@@ -29,13 +30,17 @@
 mod apply;
 mod codec;
 pub mod decide;
+pub mod edges;
 pub mod event;
 #[cfg(any(test, feature = "test-hooks"))]
 mod faults;
 pub mod graph;
 pub mod index;
+pub mod looks;
+pub mod offers;
 pub mod past;
 pub mod queue;
+pub mod rounds;
 pub mod shelf;
 pub mod spec;
 pub mod task;
@@ -240,10 +245,16 @@ impl Flow {
         Shelf::ALL.into_iter().filter_map(first).min()
     }
 
-    /// Whether work that is done in parts is unfinished: tasks are told of ends, or
-    /// cancelled with the flow.
+    /// How many tasks are on a shelf that the flow does not keep.
+    pub fn surplus(&self, shelf: Shelf) -> u64 {
+        (self.index.retired(shelf).len() as u64).saturating_sub(self.options.keep_on(shelf).tasks)
+    }
+
+    /// Whether work that is done in parts is unfinished: tasks are told of ends, cancelled with the
+    /// flow, or forgotten.
     pub fn has_begun(&self) -> bool {
-        !self.index.pending.is_empty() || self.cancelled.is_some_and(|upto| upto < self.last_no)
+        let has_surplus = || Shelf::ALL.into_iter().any(|shelf| self.surplus(shelf) > 0);
+        !self.index.pending.is_empty() || self.cancelled.is_some_and(|upto| upto < self.last_no) || has_surplus()
     }
 
     /// The state in one word.

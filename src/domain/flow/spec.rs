@@ -1,32 +1,43 @@
 //! A whole graph as JSON: `{"tasks": [{"id": "b", "payload": "...", "after": ["a"], ...}]}`, with
 //! the options of `LTMC.TASK.ADD` in lower case.
 
+mod bad;
+mod order;
+mod written;
+
 use super::decide::new_name;
 use super::event::Addition;
 use super::task::{Backoff, Needs, On};
-use crate::domain::json::text;
-use crate::domain::json::text::Room;
 use crate::domain::limits::{
-    AGENT_LABELS_MAX, DURATION_MS_MAX, FLOW_SPEC_BYTES_MAX, ID_BYTES_MAX, PRIORITY_MAX, TASK_LOCKS_MAX,
-    TASK_PARENTS_MAX, TASK_RETRIES_MAX,
+    AGENT_LABELS_MAX, DURATION_MS_MAX, ID_BYTES_MAX, PRIORITY_MAX, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_RETRIES_MAX,
 };
 use crate::domain::value::bytes::printable;
 use crate::domain::value::capability::Requirement;
 use crate::domain::value::fence::Clock;
 use crate::domain::{Blob, Bytes, Error, Millis};
-use ahash::{AHashMap, AHashSet};
+use ahash::AHashSet;
+use bad::bad;
+use order::in_order;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
+use written::{text_of, Member, Pauses, Text, Written, MEMBERS};
 
-/// The bounds of the tasks in a specification.
+/// The bounds of a specification.
 #[derive(Debug)]
 pub struct Bounds<'a> {
-    /// When they are added, unix ms.
+    /// When its tasks are added, unix ms.
     pub at: Millis,
+    /// The longest text, bytes.
+    pub bytes_max: u64,
+    /// The largest number of tasks of a flow.
+    pub flow_tasks_max: u64,
     /// The largest number of tasks.
     pub tasks_max: u64,
+    /// The largest number of names in all lists `after`.
+    pub edges_max: u64,
+    /// The largest number of different sets of capabilities.
+    pub sets_max: u64,
     /// The longest payload, bytes.
     pub payload_bytes_max: u64,
     /// The locks that may be named: the keys of the command.
@@ -36,30 +47,39 @@ pub struct Bounds<'a> {
 /// The longest pause between attempts of a task without its own, ms.
 pub const BACKOFF_MS_MAX: Millis = 3_600_000;
 
-/// The members of an object, as their values are written.
-type Members<'a> = BTreeMap<String, &'a RawValue>;
-
 /// Reads a specification. Each task comes after its parents. A task with the id `*` gets one that
 /// `clock` makes.
 pub fn read(json: &[u8], bounds: &Bounds, clock: &mut Clock) -> Result<Vec<Addition>, Error> {
-    if json.len() > FLOW_SPEC_BYTES_MAX {
-        return Err(bad(&format!("is {} bytes long, at most {FLOW_SPEC_BYTES_MAX} are allowed", json.len())));
+    if json.len() as u64 > bounds.bytes_max {
+        return Err(Error::limit("flow-spec-bytes-max", &format!("SPEC of {} bytes", json.len()), bounds.bytes_max));
     }
-    Room::new(0, 0).take("SPEC", text::weigh(json).heap_bytes)?;
     let spec: &RawValue = serde_json::from_slice(json).map_err(|error| bad(&format!("is no JSON: {error}")))?;
-    let spec = members_of(spec).filter(|members| members.keys().all(|name| name == "tasks"));
-    let tasks = spec.and_then(|members| serde_json::from_str::<Vec<&RawValue>>(members.get("tasks")?.get()).ok());
+    let spec: Option<BTreeMap<Text, &RawValue>> = serde_json::from_str(spec.get()).ok();
+    let spec = spec.filter(|members| members.keys().all(|name| name.0 == "tasks"));
+    let tasks = spec.and_then(|members| serde_json::from_str::<Vec<&RawValue>>(members.values().next()?.get()).ok());
     let tasks = tasks.ok_or_else(|| bad("is no object with a list 'tasks' and nothing else"))?;
-    if tasks.len() as u64 > bounds.tasks_max {
-        return Err(Error::limit("flow-tasks-max", &format!("{} tasks", tasks.len()), bounds.tasks_max));
+    for (name, max) in [("flow-tasks-max", bounds.flow_tasks_max), ("flow-spec-tasks-max", bounds.tasks_max)] {
+        if tasks.len() as u64 > max {
+            return Err(Error::limit(name, &format!("{} tasks", tasks.len()), max));
+        }
     }
-    let mut tasks = tasks.into_iter().map(|task| read_task(task, bounds)).collect::<Result<Vec<_>, _>>()?;
-    name_nameless(&mut tasks, clock);
-    in_order(tasks)
-}
-
-fn members_of(object: &RawValue) -> Option<Members<'_>> {
-    serde_json::from_str(object.get()).ok()
+    let mut additions = Vec::with_capacity(tasks.len());
+    let (locks, mut edges) = (bounds.locks.iter().copied().collect(), 0);
+    for task in tasks {
+        let task = read_task(task, bounds, &locks)?;
+        edges += task.after.len() as u64;
+        if edges > bounds.edges_max {
+            let what = format!("{edges} names in 'after' up to task '{}'", task.id.show());
+            return Err(Error::limit("flow-spec-edges-max", &what, bounds.edges_max));
+        }
+        additions.push(task);
+    }
+    let sets = additions.iter().map(|task| &task.needs.caps).collect::<AHashSet<_>>().len() as u64;
+    if sets > bounds.sets_max {
+        return Err(Error::limit("flow-caps-max", &format!("{sets} different sets of 'caps'"), bounds.sets_max));
+    }
+    name_nameless(&mut additions, clock);
+    in_order(additions)
 }
 
 /// Gives tasks with the id `*` a new one each.
@@ -74,225 +94,88 @@ fn name_nameless(tasks: &mut [Addition], clock: &mut Clock) {
     }
 }
 
-fn bad(text: &str) -> Error {
-    Error::usage(format!("SPEC {text}"))
-}
-
-/// The members of one task.
-struct Reader<'a> {
-    id: &'a str,
-    /// All but the payload, which is not read.
-    members: &'a Map<String, Value>,
-    /// All of them as they are written.
-    written: &'a Members<'a>,
-}
-
-impl<'a> Reader<'a> {
-    fn wrong(&self, name: &str, allowed: &str) -> Error {
-        let given = self.written.get(name).map_or("missing".into(), |value| printable(value.get().as_bytes()));
-        bad(&format!("task '{}': '{name}' is {given}, allowed {allowed}", printable(self.id.as_bytes())))
-    }
-
-    fn number(&self, name: &str, min: u64, max: u64) -> Result<Option<u64>, Error> {
-        let Some(value) = self.members.get(name) else { return Ok(None) };
-        let number = value.as_u64().filter(|number| (min..=max).contains(number));
-        number.map(Some).ok_or_else(|| self.wrong(name, &format!("are whole numbers from {min} to {max}")))
-    }
-
-    fn millis(&self, name: &str) -> Result<Option<Millis>, Error> {
-        self.number(name, 1, DURATION_MS_MAX)
-    }
-
-    fn text(&self, name: &str, max: usize) -> Result<Option<&'a str>, Error> {
-        let Some(value) = self.members.get(name) else { return Ok(None) };
-        let text = value.as_str().filter(|text| (1..=max).contains(&text.len()));
-        text.map(Some).ok_or_else(|| self.wrong(name, &format!("are texts of 1 to {max} bytes")))
-    }
-
-    fn texts(&self, name: &str, max: usize) -> Result<Vec<&'a str>, Error> {
-        let Some(value) = self.members.get(name) else { return Ok(Vec::new()) };
-        let texts = value.as_array().filter(|texts| texts.len() <= max);
-        let texts = texts.and_then(|texts| texts.iter().map(Value::as_str).collect());
-        texts.ok_or_else(|| self.wrong(name, &format!("are lists of at most {max} texts")))
-    }
-
-    fn flag(&self, name: &str) -> Result<bool, Error> {
-        match self.members.get(name) {
-            None => Ok(false),
-            Some(value) => value.as_bool().ok_or_else(|| self.wrong(name, "are true and false")),
-        }
-    }
-}
-
-const MEMBERS: [&str; 14] = [
-    "id",
-    "payload",
-    "after",
-    "on",
-    "caps",
-    "priority",
-    "delay",
-    "deadline",
-    "lease",
-    "retries",
-    "backoff",
-    "group",
-    "locks",
-    "waitsignal",
-];
-
-fn read_task(task: &RawValue, bounds: &Bounds) -> Result<Addition, Error> {
-    let written = members_of(task).ok_or_else(|| bad("has a task that is no object"))?;
-    let members = read_members(&written)?;
-    let id = members.get("id").and_then(Value::as_str).filter(|id| (1..=ID_BYTES_MAX).contains(&id.len()));
-    let id = id.ok_or_else(|| bad(&format!("has a task without an 'id' of 1 to {ID_BYTES_MAX} bytes of text")))?;
-    let reader = Reader { id, members: &members, written: &written };
-    if let Some(unknown) = members.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
-        let (id, unknown) = (printable(id.as_bytes()), printable(unknown.as_bytes()));
+fn read_task(task: &RawValue, bounds: &Bounds, locks: &AHashSet<&[u8]>) -> Result<Addition, Error> {
+    let task: Option<Written> = serde_json::from_str(task.get()).ok();
+    let mut task = task.ok_or_else(|| bad("has a task that is no object"))?;
+    let id = task.value(Member::Id).and_then(text_of).filter(|id| (1..=ID_BYTES_MAX).contains(&id.len()));
+    task.id = id.ok_or_else(|| bad(&format!("has a task without an 'id' of 1 to {ID_BYTES_MAX} bytes of text")))?;
+    if let Some(unknown) = &task.unknown {
+        let (id, unknown) = (printable(task.id.as_bytes()), printable(unknown.as_bytes()));
         return Err(bad(&format!("task '{id}' has '{unknown}', allowed are {}", MEMBERS.join(", "))));
     }
-    let on = match members.get("on") {
+    let on = match task.value(Member::On) {
         None => On::Success,
         Some(word) => {
-            let at = word.as_str().and_then(|word| On::WORDS.iter().position(|on| word.eq_ignore_ascii_case(on)));
-            On::ALL[at.ok_or_else(|| reader.wrong("on", "are success, done and any"))?]
+            let word = text_of(word);
+            let at = word.and_then(|word| On::WORDS.iter().position(|on| word.eq_ignore_ascii_case(on)));
+            On::ALL[at.ok_or_else(|| task.wrong(Member::On, "are success, done and any"))?]
         }
     };
     let after = |ms: Option<Millis>| ms.map_or(0, |ms| bounds.at.saturating_add(ms));
     Ok(Addition {
-        id: Bytes::from(id),
+        id: Bytes::from(&*task.id),
         at: bounds.at,
-        payload: read_payload(&reader, bounds)?,
-        needs: read_needs(&reader, bounds)?,
-        priority: reader.number("priority", 0, PRIORITY_MAX)?.unwrap_or(0) as u16,
+        payload: read_payload(&task, bounds)?,
+        needs: read_needs(&task, locks)?,
+        priority: task.number(Member::Priority, 0, PRIORITY_MAX)?.unwrap_or(0) as u16,
         on,
-        after: reader.texts("after", TASK_PARENTS_MAX)?.into_iter().map(Bytes::from).collect(),
-        not_before: after(reader.number("delay", 0, DURATION_MS_MAX)?.filter(|ms| *ms > 0)),
-        deadline: after(reader.millis("deadline")?),
-        lease_ms: reader.millis("lease")?.unwrap_or(0),
-        retries: reader.number("retries", 0, TASK_RETRIES_MAX)?.map(|retries| retries as u32),
-        backoff: read_backoff(&reader)?,
-        waits_for_signal: reader.flag("waitsignal")?,
+        after: names(task.texts(Member::After, TASK_PARENTS_MAX)?),
+        not_before: after(task.number(Member::Delay, 0, DURATION_MS_MAX)?.filter(|ms| *ms > 0)),
+        deadline: after(task.millis(Member::Deadline)?),
+        lease_ms: task.millis(Member::Lease)?.unwrap_or(0),
+        retries: task.number(Member::Retries, 0, TASK_RETRIES_MAX)?.map(|retries| retries as u32),
+        backoff: read_backoff(&task)?,
+        waits_for_signal: task.flag(Member::WaitSignal)?,
     })
 }
 
-/// The values of all members but the payload, of which nobody needs more than its bytes.
-fn read_members(written: &Members) -> Result<Map<String, Value>, Error> {
-    let read = |(name, value): (&String, &&RawValue)| match serde_json::from_str(value.get()) {
-        Ok(value) => Ok((name.clone(), value)),
-        Err(error) => Err(bad(&format!("is no JSON: '{}' of a task: {error}", printable(name.as_bytes())))),
-    };
-    written.iter().filter(|(name, _)| *name != "payload").map(read).collect()
+fn names(texts: Vec<Text>) -> Vec<Bytes> {
+    texts.into_iter().map(|Text(text)| Bytes::from(&*text)).collect()
 }
 
 /// The text of a JSON string, and any other JSON as it is written.
-fn read_payload(reader: &Reader, bounds: &Bounds) -> Result<Blob, Error> {
-    let written = reader.written.get("payload").map_or("", |value| value.get());
-    let payload = match written.starts_with('"').then(|| serde_json::from_str::<String>(written)) {
+fn read_payload(task: &Written, bounds: &Bounds) -> Result<Blob, Error> {
+    let written = task.value(Member::Payload).unwrap_or("");
+    let payload = match written.starts_with('"').then(|| text_of(written)) {
         None => Cow::Borrowed(written),
-        Some(Ok(text)) => Cow::Owned(text),
-        Some(Err(_)) => return Err(reader.wrong("payload", "are JSON values; a text has no half of a character")),
+        Some(Some(text)) => text,
+        Some(None) => {
+            return Err(task.wrong(Member::Payload, "are JSON values; a text has no half of a character"));
+        }
     };
     if payload.len() as u64 > bounds.payload_bytes_max {
-        let what = format!("the payload of '{}' with {} bytes", printable(reader.id.as_bytes()), payload.len());
+        let what = format!("the payload of '{}' with {} bytes", printable(task.id.as_bytes()), payload.len());
         return Err(Error::limit("task-payload-bytes-max", &what, bounds.payload_bytes_max));
     }
     Ok(Blob::from(payload.as_bytes()))
 }
 
-fn read_needs(reader: &Reader, bounds: &Bounds) -> Result<Needs, Error> {
-    let caps = reader.texts("caps", AGENT_LABELS_MAX)?.into_iter().map(|cap| Requirement::parse(cap.as_bytes()));
-    let locks = reader.texts("locks", TASK_LOCKS_MAX)?;
-    if let Some(unnamed) = locks.iter().find(|lock| !bounds.locks.contains(&lock.as_bytes())) {
-        let (id, lock) = (printable(reader.id.as_bytes()), printable(unnamed.as_bytes()));
+fn read_needs(task: &Written, known: &AHashSet<&[u8]>) -> Result<Needs, Error> {
+    let caps = task.texts(Member::Caps, AGENT_LABELS_MAX)?.into_iter();
+    let caps = caps.map(|Text(cap)| Requirement::parse(cap.as_bytes())).collect::<Result<_, _>>()?;
+    let locks = task.texts(Member::Locks, TASK_LOCKS_MAX)?;
+    if let Some(Text(unnamed)) = locks.iter().find(|lock| !known.contains(lock.0.as_bytes())) {
+        let (id, lock) = (printable(task.id.as_bytes()), printable(unnamed.as_bytes()));
         return Err(bad(&format!(
             "task '{id}' has the lock '{lock}', which LOCKS n key ... of the command does not name"
         )));
     }
-    Ok(Needs::new(
-        caps.collect::<Result<_, _>>()?,
-        reader.text("group", ID_BYTES_MAX)?.map_or(Bytes::EMPTY, Bytes::from),
-        locks.into_iter().map(Bytes::from).collect(),
-    ))
+    let group = task.text(Member::Group, ID_BYTES_MAX)?.map_or(Bytes::EMPTY, |group| Bytes::from(&*group));
+    Ok(Needs::new(caps, group, names(locks)))
 }
 
-fn read_backoff(reader: &Reader) -> Result<Option<Backoff>, Error> {
-    let Some(value) = reader.members.get("backoff") else { return Ok(None) };
-    let wrong = || reader.wrong("backoff", "are {\"fixed\": ms} and {\"exp\": ms, \"max\": ms}");
-    let members = value.as_object().ok_or_else(wrong)?;
-    let ms = |name: &str| match members.get(name) {
-        None => Ok(None),
-        Some(ms) => ms.as_u64().filter(|ms| *ms <= DURATION_MS_MAX).map(Some).ok_or_else(wrong),
-    };
-    let (fixed, exp, max) = (ms("fixed")?, ms("exp")?, ms("max")?);
-    let is_known = members.keys().all(|name| ["fixed", "exp", "max"].contains(&name.as_str()));
-    match (fixed, exp) {
-        _ if !is_known => Err(wrong()),
-        (Some(ms), None) => Ok(Some(Backoff { is_exponential: false, ms, max_ms: max.unwrap_or(ms) })),
-        (None, Some(ms)) => Ok(Some(Backoff { is_exponential: true, ms, max_ms: max.unwrap_or(BACKOFF_MS_MAX) })),
-        _ => Err(wrong()),
-    }
-}
-
-/// Puts each task behind its parents, and keeps the order otherwise. Errs with a cycle,
-/// if there is one.
-fn in_order(tasks: Vec<Addition>) -> Result<Vec<Addition>, Error> {
-    let mut places: AHashMap<&[u8], usize> = AHashMap::with_capacity(tasks.len());
-    for (at, task) in tasks.iter().enumerate() {
-        if places.insert(&task.id, at).is_some() {
-            return Err(bad(&format!("has the task '{}' twice", task.id.show())));
-        }
-    }
-    let mut parents: Vec<BTreeSet<usize>> = Vec::with_capacity(tasks.len());
-    for task in &tasks {
-        let unknown = |parent: &Bytes| {
-            bad(&format!("task '{}' comes after '{}', which is not among the tasks", task.id.show(), parent.show()))
-        };
-        let found = task.after.iter().map(|id| places.get(&id[..]).copied().ok_or_else(|| unknown(id)));
-        parents.push(found.collect::<Result<_, _>>()?);
-    }
-    let mut children: Vec<Vec<usize>> = vec![Vec::new(); tasks.len()];
-    for (child, parents) in parents.iter().enumerate() {
-        parents.iter().for_each(|parent| children[*parent].push(child));
-    }
-    let mut open: Vec<usize> = parents.iter().map(BTreeSet::len).collect();
-    let mut free: BTreeSet<usize> = (0..tasks.len()).filter(|at| open[*at] == 0).collect();
-    let mut order = VecDeque::with_capacity(tasks.len());
-    while let Some(next) = free.pop_first() {
-        order.push_back(next);
-        for child in &children[next] {
-            open[*child] -= 1;
-            if open[*child] == 0 {
-                free.insert(*child);
-            }
-        }
-    }
-    if let Some(first) = open.iter().position(|open| *open > 0) {
-        return Err(cycle(&tasks, &parents, &open, first));
-    }
-    let mut tasks: Vec<Option<Addition>> = tasks.into_iter().map(Some).collect();
-    Ok(order.into_iter().filter_map(|at| tasks[at].take()).collect())
-}
-
-/// Follows the parents of a task that is on or behind a cycle until one comes again.
-fn cycle(tasks: &[Addition], parents: &[BTreeSet<usize>], open: &[usize], first: usize) -> Error {
-    let mut way = vec![first];
-    loop {
-        let last = way[way.len() - 1];
-        let Some(next) = parents[last].iter().copied().find(|parent| open[*parent] > 0) else { break };
-        let round = way.iter().position(|known| *known == next);
-        way.push(next);
-        if let Some(start) = round {
-            way.drain(..start);
-            break;
-        }
-    }
-    const SHOWN_MAX: usize = 32;
-    let mut names: Vec<String> = way.iter().take(SHOWN_MAX).map(|at| format!("'{}'", tasks[*at].id.show())).collect();
-    if way.len() > SHOWN_MAX {
-        names.push("...".into());
-    }
-    bad(&format!("has a cycle: {}", names.join(" comes after ")))
+fn read_backoff(task: &Written) -> Result<Option<Backoff>, Error> {
+    let Some(value) = task.value(Member::Backoff) else { return Ok(None) };
+    let pauses: Option<Pauses> = serde_json::from_str(value).ok();
+    let is_short = |ms: Option<Millis>| ms.is_none_or(|ms| ms <= DURATION_MS_MAX);
+    let pauses = pauses.filter(|pauses| [pauses.fixed, pauses.exp, pauses.max].into_iter().all(is_short));
+    let backoff = pauses.and_then(|pauses| match (pauses.fixed, pauses.exp) {
+        (Some(ms), None) => Some(Backoff { is_exponential: false, ms, max_ms: pauses.max.unwrap_or(ms) }),
+        (None, Some(ms)) => Some(Backoff { is_exponential: true, ms, max_ms: pauses.max.unwrap_or(BACKOFF_MS_MAX) }),
+        _ => None,
+    });
+    let wrong = || task.wrong(Member::Backoff, "are {\"fixed\": ms} and {\"exp\": ms, \"max\": ms}");
+    backoff.map(Some).ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -300,7 +183,16 @@ mod tests {
     use super::*;
 
     fn tasks(json: &str, payload_bytes_max: u64) -> Result<Vec<Addition>, String> {
-        let bounds = Bounds { at: 1_000, tasks_max: 5, payload_bytes_max, locks: &[b"l"] };
+        let bounds = Bounds {
+            at: 1_000,
+            bytes_max: 10_000,
+            flow_tasks_max: 5,
+            tasks_max: 4,
+            edges_max: 5,
+            sets_max: 2,
+            payload_bytes_max,
+            locks: &[b"l"],
+        };
         let mut clock = Clock::default();
         clock.set_now_us(1_700_000_000_000_000);
         read(json.as_bytes(), &bounds, &mut clock).map_err(|error| error.line())
@@ -353,7 +245,25 @@ mod tests {
             ),
             (r#"{"tasks":[{"id":"a","after":["z"]}]}"#, "'z', which is not among"),
             (r#"{"tasks":[{"id":"a"},{"id":"a"}]}"#, "'a' twice"),
-            (r#"{"tasks":[{},{},{},{},{},{}]}"#, "LIMIT 6 tasks"),
+            (
+                r#"{"tasks":[{},{},{},{},{},{}]}"#,
+                "LIMIT 6 tasks would pass the limit of 5 (setting ltmc.flow-tasks-max)",
+            ),
+            (
+                r#"{"tasks":[{},{},{},{},{}]}"#,
+                "LIMIT 5 tasks would pass the limit of 4 (setting ltmc.flow-spec-tasks-max)",
+            ),
+            (r#"{"tasks":[{"id":"a","after":["b","b","b","b","b","b"]}]}"#, "LIMIT 6 names in 'after' up to task 'a'"),
+            (
+                r#"{"tasks":[{"id":"a","caps":["x"]},{"id":"b"},{"id":"c","caps":["y"]}]}"#,
+                "LIMIT 3 different sets of 'caps'",
+            ),
+            (&format!(r#"{{"tasks":[]{}}}"#, " ".repeat(10_000)), "LIMIT SPEC of 10012 bytes"),
+            (r#"{"tasks":[{"id":"\ud800"}]}"#, "without an 'id'"),
+            (r#"{"tasks":[{"id":"a","caps":["\ud800"]}]}"#, "'caps' is"),
+            (r#"{"tasks":[{"id":"a","waitsignal":1}]}"#, "'waitsignal' is 1, allowed are true and false"),
+            (r#"{"tasks":[{"id":"a","backoff":{"exp":1,"min":2}}]}"#, "'backoff' is"),
+            (r#"{"tasks":[{"id":"a","priority":1.0}]}"#, "'priority' is 1.0, allowed"),
             (r#"{"tasks":[{"id":"a","payload":"12345678901"}]}"#, "LIMIT the payload of 'a'"),
             (r#"{"tasks":[{"id":"a","locks":["k"]}]}"#, "the lock 'k'"),
             (r#"{"tasks":[{"id":"a","retry":1}]}"#, "'retry', allowed are id,"),

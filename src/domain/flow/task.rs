@@ -36,11 +36,14 @@ impl Needs {
 
     /// Bytes allocated outside the struct itself.
     pub fn heap_bytes(&self) -> usize {
-        let caps: usize = self.caps.iter().map(|cap| cap.name.heap_bytes()).sum();
         let locks: usize = self.locks.iter().map(Bytes::heap_bytes).sum();
-        let lists = allocated(size_of_val(&*self.caps)) + allocated(size_of_val(&*self.locks));
-        lists + caps + locks + self.group.heap_bytes()
+        caps_bytes(&self.caps) + allocated(size_of_val(&*self.locks)) + locks + self.group.heap_bytes()
     }
+}
+
+/// Bytes of required capabilities.
+pub fn caps_bytes(caps: &[Requirement]) -> usize {
+    allocated(size_of_val(caps)) + caps.iter().map(|cap| cap.name.heap_bytes()).sum::<usize>()
 }
 
 /// Whether `caps` meet all requirements.
@@ -378,6 +381,11 @@ impl Task {
             Some(_) => Told::Failed,
         };
         Parent { no: self.no, told }
+    }
+
+    /// How much work it is to end or forget it: it, and each edge to what it comes after.
+    pub fn weight(&self) -> usize {
+        1 + self.parents.len()
     }
 
     /// Whether it has ended.

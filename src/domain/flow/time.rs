@@ -3,14 +3,16 @@
 use super::decide::stop;
 use super::event::FlowEvent;
 use super::index::Alarm;
+use super::looks::Work;
 use super::task::{Cause, How, Run, State, Task};
 use super::work::{failed, Policy};
 use super::Flow;
 use crate::domain::value::time::Gaps;
 use crate::domain::{Bytes, Millis};
 
-/// What is due, with `behind` only what comes after that alarm. At most `max` events, and the alarm
-/// of the last one if there may be more.
+/// What is due, with `behind` only what comes after that alarm, as far as that takes no more than
+/// about `max` looks at tasks and edges. Also returns how many it takes, and the alarm of the last
+/// event if there may be more.
 pub fn due(
     flow: &Flow,
     policy: &Policy,
@@ -18,12 +20,18 @@ pub fn due(
     now: Millis,
     behind: Option<Alarm>,
     max: usize,
-) -> (Vec<FlowEvent>, Option<Alarm>) {
-    let due = flow.index().due(now, behind);
-    let due = due.filter_map(|alarm| Some((due_of(flow.at(alarm.1)?, policy, gaps, now)?, alarm))).take(max);
-    let (events, alarms): (Vec<FlowEvent>, Vec<Alarm>) = due.unzip();
-    let last = alarms.last().filter(|_| events.len() == max).copied();
-    (events, last)
+) -> (Vec<FlowEvent>, usize, Option<Alarm>) {
+    let (mut events, mut work, mut last) = (Vec::new(), Work::of(max), None);
+    for alarm in flow.index().due(now, behind) {
+        let Some(task) = flow.at(alarm.1) else { continue };
+        let Some(event) = due_of(task, policy, gaps, now) else { continue };
+        if !work.takes(flow.weight_of(&event)) {
+            return (events, work.taken, last);
+        }
+        events.push(event);
+        last = Some(alarm);
+    }
+    (events, work.taken, None)
 }
 
 fn due_of(task: &Task, policy: &Policy, gaps: &Gaps, now: Millis) -> Option<FlowEvent> {

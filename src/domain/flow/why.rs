@@ -1,13 +1,11 @@
 //! Why a task does not run, in words.
 
+use super::decide::names;
 use super::task::{Cause, State, Task, Told};
 use super::work::room;
 use super::Flow;
 use crate::domain::value::bytes::printable;
 use crate::domain::Millis;
-
-/// How many names are listed; the others are counted.
-const NAMES_MAX: usize = 8;
 
 /// What is known outside the flow.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,7 +21,10 @@ pub struct Outside<'a> {
 /// What a task waits for, or how it ended.
 pub fn why(flow: &Flow, task: &Task, outside: Outside, now: Millis) -> String {
     match &task.state {
-        State::Waiting => format!("waits for {}", names(flow, task)),
+        State::Waiting => {
+            let open = task.parents.iter().filter(|parent| parent.told == Told::Open);
+            format!("waits for {}", names(open.filter_map(|parent| flow.at(parent.no))))
+        }
         State::Held => "waits for a signal".into(),
         State::Delayed => match task.past.last() {
             Some(attempt) if task.attempts > 0 => {
@@ -52,15 +53,6 @@ fn after(cause: Cause) -> &'static str {
         Cause::AgentGone => "the loss of the agent",
         Cause::Stopped => "the stop",
     }
-}
-
-fn names(flow: &Flow, task: &Task) -> String {
-    let open = task.parents.iter().filter(|parent| parent.told == Told::Open);
-    let names: Vec<String> =
-        open.take(NAMES_MAX).filter_map(|parent| flow.at(parent.no)).map(|parent| parent.id.show()).collect();
-    let more = (task.open as usize).saturating_sub(NAMES_MAX);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", names.join(", "))
 }
 
 fn ready(flow: &Flow, task: &Task, outside: Outside, now: Millis) -> String {

@@ -2,10 +2,11 @@
 
 use super::decide::no_task;
 use super::event::{Claimed, FlowEvent};
+use super::offers::Offers;
 use super::past::EndedClaim;
 use super::spec::BACKOFF_MS_MAX;
-use super::task::{are_met, Backoff, Cause, How, Run, State, Task};
-use super::{index, Flow};
+use super::task::{Backoff, Cause, How, Run, State, Task};
+use super::Flow;
 use crate::domain::algorithm::splitmix::next_random;
 use crate::domain::value::bytes::printable;
 use crate::domain::value::capability::Capability;
@@ -61,8 +62,8 @@ pub fn room(flow: &Flow, now: Millis) -> usize {
 }
 
 /// The tasks that a worker with `caps` may claim, the best first: one of each line.
-pub fn offers<'a>(flow: &'a Flow, caps: &'a [Capability]) -> index::Offers<'a> {
-    flow.index().offers(|wanted| are_met(wanted, caps))
+pub fn offers<'a>(flow: &'a Flow, caps: &[Capability]) -> Offers<'a> {
+    flow.index().offers(caps)
 }
 
 /// The lease of a claim, ms: the worker's, else the task's, else the default.

@@ -159,3 +159,55 @@ fn bounds_are_named_when_they_are_met() {
     let spec = r#"{"tasks":[{"id":"a"},{"id":"b"},{"id":"c"}]}"#;
     refused_as(&server, &["LTMC.FLOW.CREATE", "g", "SPEC", spec], "LIMIT", "flow-tasks-max");
 }
+
+#[test]
+fn a_specification_has_bounds_of_its_own() {
+    let server = Server::start();
+    let spec = r#"{"tasks":[{"id":"a"},{"id":"b","after":["a"]},{"id":"c","after":["a","b"],"caps":["x"]}]}"#;
+    for (setting, fits, less) in [
+        ("flow-spec-tasks-max", 3, 2),
+        ("flow-spec-edges-max", 3, 2),
+        ("flow-caps-max", 2, 1),
+        ("flow-spec-bytes-max", spec.len(), spec.len() - 1),
+    ] {
+        server.run(&format!("CONFIG SET ltmc.{setting} {less}")).ok();
+        refused_as(&server, &["LTMC.FLOW.CREATE", "g", "SPEC", spec], "LIMIT", setting);
+        server.run(&format!("CONFIG SET ltmc.{setting} {fits}")).ok();
+    }
+    server.cmd(&["LTMC.FLOW.CREATE", "g", "SPEC", spec]).ok();
+    server.run("LTMC.TASK.ADD g d p CAPS 1 x").text();
+    refused_as(&server, &["LTMC.TASK.ADD", "g", "e", "p", "CAPS", "1", "y"], "LIMIT", "flow-caps-max");
+}
+
+#[test]
+fn a_list_looks_at_a_part_of_a_large_flow() {
+    let server = Server::start();
+    server.run("CONFIG SET ltmc.flow-spec-tasks-max 12000").ok();
+    let tasks: Vec<String> = (0..12_000).map(|n| format!(r#"{{"id":"t{n}"}}"#)).collect();
+    server.cmd(&["LTMC.FLOW.CREATE", "f", "SPEC", &format!(r#"{{"tasks":[{}]}}"#, tasks.join(","))]).ok();
+    for more in ["", " STATE ready"] {
+        let line = format!("LTMC.TASK.LIST f{more} LIMIT 10001 1");
+        refused_as(&server, &line.split(' ').collect::<Vec<_>>(), "LIMIT", "CURSOR");
+    }
+    refused_as(&server, &["LTMC.FLOW.GRAPH", "f"], "LIMIT", "12000 tasks");
+    assert!(server.run("LTMC.FLOW.INFO f").get("critical_path").array().is_empty());
+    assert_eq!(server.run("LTMC.TASK.LIST f LIMIT 9990 10").array().len(), 10);
+    for more in ["", " LIMIT 10001 10"] {
+        assert!(server.run(&format!("LTMC.TASK.LIST f STATE dead{more}")).array().is_empty(), "nothing is skipped");
+    }
+    for state in ["", " STATE ready"] {
+        let page = server.run(&format!("LTMC.TASK.LIST f{state} CURSOR 0 COUNT 1000000"));
+        assert_eq!(page.array()[1].array().len(), 10_000, "no call looks at more");
+        let rest = server.run(&format!("LTMC.TASK.LIST f{state} CURSOR {} COUNT 1000000", page.array()[0].text()));
+        assert_eq!((rest.array()[0].text(), rest.array()[1].array().len()), ("0", 2_000));
+    }
+}
+
+#[test]
+fn a_claim_of_many_ends_when_they_are_long() {
+    let server = Server::start();
+    let long = "x".repeat(3_000_000);
+    ["a", "b"].iter().for_each(|task| drop(server.cmd(&["LTMC.TASK.ADD", "f", task, &long]).text()));
+    assert_eq!(server.run("LTMC.TASK.CLAIM f w COUNT 2").array().len(), 1);
+    assert_eq!(server.run("LTMC.TASK.CLAIM f w COUNT 2").array().len(), 1);
+}

@@ -157,3 +157,17 @@ fn locks_of_tasks_are_replicated_and_saved_with_them() {
     assert_eq!(holders(&replica, "lb"), ["w"]);
     assert_persisted_everywhere(&server, &[&replica]);
 }
+
+#[test]
+fn a_claim_tries_a_bounded_number_of_locks() {
+    let server = Server::start();
+    run(&server, "LTMC.LOCK z other PX 600000");
+    for task in 0..16 {
+        let locks: Vec<String> = (0..31).map(|lock| format!("a{task}-{lock}")).collect();
+        add(&server, &format!("held{task}"), &format!("LOCKS 32 {} z", locks.join(" ")));
+    }
+    add(&server, "free", "LOCKS 1 q");
+    assert!(server.run("LTMC.TASK.CLAIM f w").array().is_empty(), "sixteen tasks have all locks that one claim tries");
+    run(&server, "LTMC.TASK.CANCEL f held0");
+    assert_eq!(claimed(&server.run("LTMC.TASK.CLAIM f w")).0, "free");
+}

@@ -4,28 +4,50 @@ use super::stage::Stage;
 
 pub const SCENES: &[super::Scene] = &[
     ("flow: SPEC with all tasks", |stage| {
+        let count = spec_tasks(stage);
+        let all = spec(count, |_| String::new());
+        stage.dear(format!("FLOW.CREATE SPEC of {count} tasks"), &["LTMC.FLOW.CREATE", "flow", "SPEC", &all]);
+        let room = (stage.max("flow-spec-bytes-max") - all.len()) / count;
+        let payload = super::stage::text(room.saturating_sub(16));
+        let long = spec(count, |_| format!(r#","payload":"{payload}""#));
+        stage.dear(format!("FLOW.CREATE SPEC of {} bytes", long.len()), &["LTMC.FLOW.CREATE", "long", "SPEC", &long]);
+        let edges = stage.max("flow-spec-edges-max");
+        let each = edges / count;
+        let after = |task: usize| {
+            let names: Vec<String> = (task.saturating_sub(each)..task).rev().map(|no| format!(r#""{no}""#)).collect();
+            format!(r#","after":[{}]"#, names.join(","))
+        };
+        let full = spec(count, after);
+        stage.dear(format!("FLOW.CREATE SPEC with {edges} edges"), &["LTMC.FLOW.CREATE", "full", "SPEC", &full]);
+        stage.dear_line("FLOW.GRAPH of it", "LTMC.FLOW.GRAPH full");
+        stage.dear_line("FLOW.INFO of it", "LTMC.FLOW.INFO full");
+        let backwards: Vec<String> = (0..count).rev().map(|task| task_json(task, &after(task))).collect();
+        let backwards = format!(r#"{{"tasks":[{}]}}"#, backwards.join(","));
+        stage.dear("FLOW.CREATE SPEC backwards", &["LTMC.FLOW.CREATE", "backwards", "SPEC", &backwards]);
+    }),
+    ("flow: all tasks", |stage| {
         let count = stage.max("flow-tasks-max");
-        let spec = spec(count, |_| String::new());
-        stage.dear(format!("FLOW.CREATE SPEC of {count} tasks"), &["LTMC.FLOW.CREATE", "flow", "SPEC", &spec]);
+        stage.fill((0..count).map(|task| format!("LTMC.TASK.ADD flow {task} x")));
         listed(stage, count);
         stage.dear_line(format!("FLOW.CANCEL of {count} tasks"), "LTMC.FLOW.CANCEL flow");
         stage.dear_line(format!("DEL of a flow of {count} tasks"), "DEL flow");
     }),
     ("flow: chain", |stage| {
-        let count = stage.max("flow-tasks-max").min(200_000);
+        let count = raised(stage, 200_000, 200_000);
         let spec = spec(count, |task| if task > 0 { format!(r#","after":["{}"]"#, task - 1) } else { String::new() });
         stage.dear(format!("FLOW.CREATE SPEC, a chain of {count}"), &["LTMC.FLOW.CREATE", "flow", "SPEC", &spec]);
         stage.dear_line(format!("TASK.CANCEL CASCADE along a chain of {count}"), "LTMC.TASK.CANCEL flow 0 CASCADE");
         stage.dear_line(format!("TASK.REQUEUE CASCADE along a chain of {count}"), "LTMC.TASK.REQUEUE flow 0 CASCADE");
     }),
     ("flow: star", |stage| {
-        let count = stage.max("flow-tasks-max").min(200_000);
+        let count = raised(stage, 200_000, 200_000);
         let spec = spec(count, |task| if task > 0 { r#","after":["0"]"#.to_string() } else { String::new() });
         stage.dear(format!("FLOW.CREATE SPEC, a star of {count}"), &["LTMC.FLOW.CREATE", "flow", "SPEC", &spec]);
         complete(stage, "0", format!("TASK.COMPLETE before {count}"));
     }),
     ("flow: dense", |stage| {
         let (layer, layers) = (2_000, 2);
+        raised(stage, layer * layers, layer * layer);
         let all: Vec<String> = (0..layer).map(|task| format!(r#""{task}""#)).collect();
         let after = format!(r#","after":[{}]"#, all.join(","));
         let spec = spec(layer * layers, |task| if task >= layer { after.clone() } else { String::new() });
@@ -44,15 +66,28 @@ pub const SCENES: &[super::Scene] = &[
         args.push(count.to_string());
         args.extend((0..count).map(|task| task.to_string()));
         stage.dear(format!("TASK.ADD AFTER {count}"), &args);
+        let count = 10_000;
+        args[5] = count.to_string();
+        args.truncate(6 + count);
+        stage.dear(format!("TASK.ADD AFTER {count}"), &args);
         stage.dear_line("TASK.GET of it", "LTMC.TASK.GET flow last");
+        stage.dear_line("TASK.CANCEL of it", "LTMC.TASK.CANCEL flow last");
+        stage.dear_line("TASK.REQUEUE of it", "LTMC.TASK.REQUEUE flow last");
     }),
     ("flow: capabilities", |stage| {
-        let count = 100_000.min(stage.max("flow-tasks-max"));
+        let count = stage.max("flow-caps-max");
         stage.fill((0..count).map(|task| format!("LTMC.TASK.ADD flow {task} x CAPS 1 cap-{task}")));
         let caps: Vec<String> = (0..64).map(|cap| format!("none-{cap}")).collect();
         stage.dear_line(
             format!("TASK.CLAIM with 64 capabilities, {count} sets"),
             &format!("LTMC.TASK.CLAIM flow a CAPS 64 {}", caps.join(" ")),
+        );
+        let pairs = (0..64).flat_map(|one| (0..one).map(move |two| format!("none-{two} none-{one}")));
+        let pairs: Vec<String> = pairs.take(count).collect();
+        stage.fill(pairs.iter().enumerate().map(|(no, two)| format!("LTMC.TASK.ADD pairs {no} x CAPS 2 {two}")));
+        stage.dear_line(
+            format!("TASK.CLAIM COUNT 1000 of {} sets", pairs.len()),
+            &format!("LTMC.TASK.CLAIM pairs a COUNT 1000 CAPS 64 {}", caps.join(" ")),
         );
     }),
     ("flow: payload", |stage| {
@@ -60,6 +95,8 @@ pub const SCENES: &[super::Scene] = &[
         let payload = super::stage::text(bytes);
         stage.dear(format!("TASK.ADD of {bytes} bytes"), &["LTMC.TASK.ADD", "flow", "t", &payload]);
         stage.dear_line(format!("TASK.CLAIM of {bytes} bytes"), "LTMC.TASK.CLAIM flow a");
+        (0..4).for_each(|task| drop(stage.cmd(&["LTMC.TASK.ADD", "flow", &task.to_string(), &payload])));
+        stage.dear_line(format!("TASK.CLAIM COUNT 4 of {bytes} bytes each"), "LTMC.TASK.CLAIM flow a COUNT 4");
     }),
     ("flow: delayed", |stage| {
         let count = 100_000.min(stage.max("flow-tasks-max"));
@@ -68,9 +105,26 @@ pub const SCENES: &[super::Scene] = &[
     }),
 ];
 
+/// How many tasks a SPEC may have.
+fn spec_tasks(stage: &Stage) -> usize {
+    stage.max("flow-spec-tasks-max").min(stage.max("flow-tasks-max"))
+}
+
+/// Lets a SPEC have so many tasks and edges, which the default does not, so that there is such a
+/// flow soon. Returns the tasks.
+fn raised(stage: &Stage, tasks: usize, edges: usize) -> usize {
+    stage.run(&format!("CONFIG SET ltmc.flow-spec-tasks-max {tasks} ltmc.flow-spec-edges-max {edges}"));
+    stage.run("CONFIG SET ltmc.flow-spec-bytes-max 67108864");
+    tasks
+}
+
+fn task_json(task: usize, more: &str) -> String {
+    format!(r#"{{"id":"{task}"{more}}}"#)
+}
+
 /// A SPEC of so many tasks.
 fn spec(count: usize, more: impl Fn(usize) -> String) -> String {
-    let tasks: Vec<String> = (0..count).map(|task| format!(r#"{{"id":"{task}"{}}}"#, more(task))).collect();
+    let tasks: Vec<String> = (0..count).map(|task| task_json(task, &more(task))).collect();
     format!(r#"{{"tasks":[{}]}}"#, tasks.join(","))
 }
 

@@ -88,10 +88,15 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 
 fn read_spec(node: &mut Node, args: &CreateArgs, at: Millis) -> Result<Vec<Addition>, Error> {
     let Some(json) = args.spec else { return Ok(Vec::new()) };
+    let settings = &node.settings;
     let bounds = Bounds {
         at,
-        tasks_max: node.settings.get(Setting::FlowTasksMax),
-        payload_bytes_max: node.settings.get(Setting::TaskPayloadBytesMax),
+        bytes_max: settings.get(Setting::FlowSpecBytesMax),
+        flow_tasks_max: settings.get(Setting::FlowTasksMax),
+        tasks_max: settings.get(Setting::FlowSpecTasksMax),
+        edges_max: settings.get(Setting::FlowSpecEdgesMax),
+        sets_max: settings.get(Setting::FlowCapsMax),
+        payload_bytes_max: settings.get(Setting::TaskPayloadBytesMax),
         locks: args.locks,
     };
     spec::read(json, &bounds, &mut node.clock)

@@ -62,7 +62,7 @@ fn info_map(
     add("tasks", Reply::number(flow.count() as u64));
     // What is there. Tasks that are no longer kept are in the totals.
     for (state, count) in STATE_WORDS.iter().zip(flow.index().counts()) {
-        add(state, Reply::number(*count as u64));
+        add(state, Reply::number(count as u64));
     }
     add("total_added", Reply::number(totals.added));
     for (how, name) in TOTALS {

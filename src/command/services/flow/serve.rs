@@ -20,11 +20,12 @@ use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::{Answer, RequestId};
 use crate::domain::flow::index::Alarm;
+use crate::domain::flow::looks::Work;
 use crate::domain::flow::queue::TaskWaiter;
 use crate::domain::flow::task::End;
 use crate::domain::flow::work::ClaimArgs;
-use crate::domain::flow::{decide, time, work, Flow, FlowEvent, Task};
-use crate::domain::limits::TASK_LINES_TRIED_MAX;
+use crate::domain::flow::{decide, rounds, time, work, Flow, FlowEvent, Task};
+use crate::domain::limits::{CLAIM_BYTES_MAX, CLAIM_LOCKS_MAX, CLAIM_LOOKS_MAX, TASK_LINES_TRIED_MAX};
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::value::capability::Capability;
 use crate::domain::{Bytes, Change, Entity, Error, Fence, KeyId};
@@ -96,7 +97,12 @@ impl Serve for Flow {
             let first = node.random() % events.len().max(1) as u64;
             events.rotate_left(first as usize);
         }
-        events.truncate(max);
+        let mut work = Work::of(max);
+        if let Ok(Some(stored)) = host.read::<Flow>(key) {
+            let fits = events.iter().take_while(|event| work.takes(stored.state.weight_of(event)));
+            let fits = fits.count();
+            events.truncate(fits);
+        }
         leave_out_moving(host, key, events);
     }
 }
@@ -130,13 +136,13 @@ pub fn go_on<H: Host>(node: &mut Node, host: &mut H, key: Key) -> usize {
     work
 }
 
-/// Tells at most `max` tasks of ends. The scheduler does the rest.
+/// Tells tasks of ends, with about `max` looks at tasks and edges. The scheduler does the rest.
 fn tell_on<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usize {
     let mut work = 0;
     while work < max {
         let at = node.now();
         let Ok(Some(stored)) = host.read::<Flow>(key) else { break };
-        let (events, told) = decide::tell(&stored.state, at, max - work);
+        let (events, told) = rounds::tell(&stored.state, at, max - work);
         if events.is_empty() {
             break;
         }
@@ -245,9 +251,9 @@ pub fn claim_tasks<H: Host>(
         None => None,
     };
     let count = quotas::room::<Flow, H>(node, host, key, claim.count, registry, &claim.agent)?;
-    let (mut fences, mut budget) = (Vec::new(), Budget::of(node));
-    while fences.len() < count {
-        let Some((event, fence)) = claim_one(node, host, key, claim, &mut budget)? else { break };
+    let (mut fences, mut effort) = (Vec::new(), Effort::new(Budget::of(node).at_most(CLAIM_BYTES_MAX)));
+    while fences.len() < count && effort.sets < CLAIM_LOOKS_MAX {
+        let Some((event, fence)) = claim_one(node, host, key, claim, &mut effort)? else { break };
         let bound = binding.take().map(Change::Bound);
         let mut changes: SmallVec<[_; 2]> = [Change::Event(event)].into_iter().chain(bound).collect();
         commit_step::<Flow, H>(node, host, key, &mut changes)?;
@@ -261,13 +267,35 @@ pub fn claim_tasks<H: Host>(
     Ok(fences)
 }
 
+/// What one claim may still do, whether it takes one task or many.
+struct Effort {
+    budget: Budget,
+    /// How many looks for sets of capabilities it has taken.
+    sets: usize,
+    /// How many locks it has tried.
+    locks: usize,
+}
+
+impl Effort {
+    fn new(budget: Budget) -> Self {
+        Self { budget, sets: 0, locks: 0 }
+    }
+
+    /// Whether the locks of a task can be tried: those of the first one can.
+    fn tries(&mut self, locks: usize) -> bool {
+        let tries = self.locks == 0 || self.locks + locks <= CLAIM_LOCKS_MAX;
+        self.locks += if tries { locks } else { 0 };
+        tries
+    }
+}
+
 /// Claims the first task that can be had, unless there is no room for it in the reply.
 fn claim_one<H: Host>(
     node: &mut Node,
     host: &mut H,
     key: Key,
     claim: &ClaimArgs,
-    budget: &mut Budget,
+    effort: &mut Effort,
 ) -> Result<Option<(FlowEvent, Fence)>, Error> {
     let (policy, now) = (node.settings.task_policy(), node.now());
     let Some(stored) = host.read::<Flow>(key)? else { return Ok(None) };
@@ -276,9 +304,11 @@ fn claim_one<H: Host>(
         return Ok(None);
     }
     let mut tried: SmallVec<[Bytes; 4]> = SmallVec::new();
-    for task in work::offers(flow, &claim.caps).take(TASK_LINES_TRIED_MAX).filter_map(|no| flow.at(no)) {
+    let offers = work::offers(flow, &claim.caps);
+    effort.sets += offers.looks();
+    for task in offers.take(TASK_LINES_TRIED_MAX).filter_map(|no| flow.at(no)) {
         if task.needs.locks.is_empty() && tried.is_empty() {
-            let fits = budget.takes(claim_size(task));
+            let fits = effort.budget.takes(claim_size(task));
             return Ok(fits.then(|| work::claim(task, claim, Vec::new(), &policy, &mut node.clock)));
         }
         tried.push(task.id.clone());
@@ -293,12 +323,12 @@ fn claim_one<H: Host>(
         }) else {
             continue;
         };
-        if !budget.has_room(size) {
+        if !effort.budget.has_room(size) || !effort.tries(needs.locks.len()) {
             return Ok(None);
         }
         let Some(locks) = task_locks::take_all(node, host, key, &needs.locks, &claim.agent, lease_ms) else { continue };
         let Some(task) = host.read::<Flow>(key)?.and_then(|stored| stored.state.task(&id)) else { continue };
-        budget.takes(size);
+        effort.budget.takes(size);
         return Ok(Some(work::claim(task, claim, locks, &policy, &mut node.clock)));
     }
     Ok(None)
@@ -384,25 +414,18 @@ fn tell_ends<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     tasks.iter().for_each(|task| tell_end(node, host, key.into(), task));
 }
 
-/// Looks at no more than `max` things that are due, and decides them or a part of what was begun.
+/// Decides what is due, or a part of what was begun, with about `max` looks at tasks and edges.
 /// The end of an attempt whose locks may be on another node has to wait: it is skipped, and the
 /// next look continues behind it.
 pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> Result<usize, Error> {
     let (policy, now) = (node.settings.task_policy(), node.now());
     let behind = node.passes.take::<Alarm>(key);
     let Some(stored) = host.read::<Flow>(key)? else { return Ok(0) };
-    let (mut events, last) = time::due(&stored.state, &policy, &node.gaps, now, behind, max);
-    let mut work = events.len();
+    let (mut events, mut work, last) = time::due(&stored.state, &policy, &node.gaps, now, behind, max);
     let is_held_up = leave_out_moving(host, key, &mut events);
-    if events.is_empty() {
-        let stored = host.read::<Flow>(key)?;
-        events = stored.map_or_else(Vec::new, |stored| decide::sweep(&stored.state, now, policy.grace_ms, max));
-        work += events.len();
-    }
-    if events.is_empty() {
-        let stored = host.read::<Flow>(key)?;
-        events = stored.map_or_else(Vec::new, |stored| decide::outdated(&stored.state, now, max));
-        work += events.len();
+    if let Some(stored) = host.read::<Flow>(key)?.filter(|_| events.is_empty()) {
+        let (more, looks) = rounds::go_on(&stored.state, now, policy.grace_ms, max);
+        (events, work) = (more, work + looks);
     }
     let has_done = !events.is_empty();
     let mut changes: Vec<_> = events.into_iter().map(Change::Event).collect();
@@ -433,11 +456,11 @@ fn leave_out_moving<H: Host>(host: &mut H, key: Key, events: &mut Vec<FlowEvent>
     events.len() < count
 }
 
-/// Cancels at most `max` tasks of a cancelled flow. The scheduler continues with the others.
+/// Cancels tasks of a cancelled flow, with about `max` looks. The scheduler cancels the rest.
 pub fn sweep<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> Result<(), Error> {
     let (grace_ms, now) = (node.settings.task_policy().grace_ms, node.now());
     let Some(stored) = host.read::<Flow>(key)? else { return Ok(()) };
-    let events = decide::sweep(&stored.state, now, grace_ms, max);
+    let (events, _) = rounds::sweep(&stored.state, now, grace_ms, max);
     commit::<Flow, H>(node, host, key, events)
 }
 

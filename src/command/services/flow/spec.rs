@@ -184,7 +184,7 @@ pub const CREATE: Spec = Spec {
 pub const INFO: Spec = Spec {
     name: "LTMC.FLOW.INFO",
     arity: 2,
-    complexity: "O(1) for more than 10000 tasks, else O(N + E) with N the tasks and E what they come after",
+    complexity: "O(N + E) with N the tasks and E what they come after; O(1) for more than 5000 or 20000 of them",
     summary: "Shows a flow: its state, its tasks by state, what is left and how long that takes.",
     reply: FLOW_MAP.or_nil("there is no such flow"),
     args: &[FLOW],
@@ -223,7 +223,8 @@ pub const RESUME: Spec = Spec {
 
 pub const CANCEL: Spec = Spec {
     name: "LTMC.FLOW.CANCEL",
-    complexity: "O(M log N) with M the tasks that have not ended, in turns with other commands, and N the tasks",
+    complexity:
+        "O(M log N) with M the open tasks and what they come after, in turns with other commands, and N the tasks",
     summary: "Cancels all tasks of a flow.",
     reply: Shape::FLAG.about("1, or 0 if it was cancelled already or there is none"),
     missing: Missing::Rule,
@@ -233,7 +234,7 @@ pub const CANCEL: Spec = Spec {
 pub const GRAPH: Spec = Spec {
     name: "LTMC.FLOW.GRAPH",
     arity: -2,
-    complexity: "O(N + E) with N the tasks, at most 10000, and E what they come after",
+    complexity: "O(N + E) with N the tasks, at most 5000, and E what they come after, at most 20000",
     summary: "Draws a flow with the states of its tasks.",
     reply: Shape::TEXT.about("text for Graphviz (DOT, the default) or Mermaid").or_nil("there is no such flow"),
     args: &[FLOW, Arg::one_of("format", &[Arg::word("dot", "DOT"), Arg::word("mermaid", "MERMAID")]).optional()],
@@ -282,7 +283,8 @@ pub const CLAIM: Spec = Spec {
     flags: WRITE_FAST.and(Flags::BLOCKING).and(Flags::GETKEYS_API),
     keys: &with_registry(3),
     categories: "write fast blocking",
-    complexity: "O(C + M log N) with C the different sets of capabilities that ready tasks need, M the tasks claimed and N the tasks",
+    complexity:
+        "O(C + M log N) with C the sets of capabilities that ready tasks need and the worker has, M the tasks claimed and N the tasks",
     summary: "Hands out the best tasks that are ready and fit, each with a fence and a lease; waits for one if asked to.",
     reply: Shape::list(&CLAIMED),
     args: &[
@@ -374,7 +376,7 @@ pub const GET: Spec = Spec {
 pub const LIST: Spec = Spec {
     name: "LTMC.TASK.LIST",
     arity: -2,
-    complexity: "O(N) with N the tasks; with CURSOR O(M + log N) with M the tasks looked at",
+    complexity: "O(M + log N) with M the tasks shown and skipped, at most 10000 each, and N the tasks",
     summary: "Lists the ids of tasks, in the order in which they were added.",
     reply: Shape::one_of(&[
         Case::new(BY_OFFSET, Shape::list(&Shape::BYTES.about("ids"))),
@@ -413,7 +415,7 @@ pub const REQUEUE: Spec = Spec {
     name: "LTMC.TASK.REQUEUE",
     arity: -3,
     roles: Roles::LEADERS,
-    complexity: "O(M log N) with M the tasks that begin anew, at most 10000, and N the tasks",
+    complexity: "O(M log N) with M the tasks looked at and what they come after, at most 5000, and N the tasks",
     summary:
         "Begins a dead, cancelled or skipped task anew; with CASCADE also those skipped or cancelled because of it.",
     reply: Shape::COUNT.about("the number of tasks that begin anew"),

@@ -94,6 +94,10 @@ pub fn add<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if flow.count() as u64 >= max {
         return Err(Error::limit("flow-tasks-max", "one more task in this flow", max));
     }
+    let (index, sets_max) = (flow.index(), cx.node.settings.get(Setting::FlowCapsMax));
+    if index.sets() as u64 >= sets_max && !index.has_set(&addition.needs.caps) {
+        return Err(Error::limit("flow-caps-max", "one more set of CAPS in this flow", sets_max));
+    }
     let id = match name {
         Some(name) => Bytes::from(name),
         None => decide::new_name(&mut cx.node.clock, |name| flow.task(name).is_some()),
