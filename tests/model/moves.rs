@@ -467,7 +467,9 @@ fn an_agent_that_is_gone_loses_what_can_be_given_back_even_if_much_has_to_wait()
         server.run(1, &format!("LTMC.TASK.ADD f a{nth} p LOCKS 1 l{nth}"));
     }
     server.run(1, "LTMC.TASK.ADD f free p PRIORITY 0");
-    server.run(1, &format!("LTMC.TASK.CLAIM f ada REGISTRY r COUNT {} PX 600000", CROWD + 1));
+    for count in [CROWD / 2, CROWD / 2 + 1] {
+        server.run(1, &format!("LTMC.TASK.CLAIM f ada REGISTRY r COUNT {count} PX 600000"));
+    }
     (0..CROWD).for_each(|nth| drop(server.run(1, &format!("LTMC.LOCK.BREAK l{nth}"))));
     assert_eq!(running(&server), CROWD + 1);
     server.host.is_slot_open = true;

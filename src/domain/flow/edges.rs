@@ -21,7 +21,7 @@ pub struct Edges {
 
 impl Edges {
     /// The number of edges.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.open.len() + self.told.len()
     }
 

@@ -16,7 +16,7 @@ fn check_size(flow: &Flow) -> Result<(), Error> {
             "the flow has {} tasks that come after {} others in total, at most {FLOW_GRAPH_TASKS_MAX} and \
              {FLOW_GRAPH_EDGES_MAX} can be drawn",
             flow.count(),
-            flow.index().edges().len()
+            flow.index().edges().count()
         );
         return Err(Error::new(Code::Limit, text));
     }
@@ -25,7 +25,7 @@ fn check_size(flow: &Flow) -> Result<(), Error> {
 
 /// Whether it has too many tasks or edges to be walked in one command.
 fn is_large(flow: &Flow) -> bool {
-    flow.count() > FLOW_GRAPH_TASKS_MAX || flow.index().edges().len() > FLOW_GRAPH_EDGES_MAX
+    flow.count() > FLOW_GRAPH_TASKS_MAX || flow.index().edges().count() > FLOW_GRAPH_EDGES_MAX
 }
 
 fn edges(flow: &Flow) -> impl Iterator<Item = (TaskNo, TaskNo)> + '_ {

@@ -227,7 +227,8 @@ impl Index {
         let ready = tree_bytes(self.by_state[OPEN_STATES - 2].len(), size_of::<Place>());
         let states: usize = self.by_state.iter().map(|tasks| tree_bytes(tasks.len(), size_of::<TaskNo>())).sum();
         let workers = tree_bytes(self.by_agent.len(), size_of::<(Bytes, BTreeSet<TaskNo>)>());
-        let pairs = self.timers.len() + self.retired_len() + self.claims.len() + self.edges.len() + self.pending.len();
+        let pairs =
+            self.timers.len() + self.retired_len() + self.claims.len() + self.edges.count() + self.pending.len();
         table_bytes(self.by_id.capacity(), size_of::<(Bytes, TaskNo)>())
             + table_bytes(self.lines.capacity(), size_of::<(Arc<Needs>, Line)>())
             + table_bytes(self.groups.capacity(), size_of::<(Bytes, Group)>())

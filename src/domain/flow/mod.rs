@@ -379,7 +379,7 @@ impl Entity for Flow {
     }
 
     fn check_effort(&self) -> usize {
-        self.free_effort() + self.index.edges.len()
+        self.free_effort() + self.index.edges.count()
     }
 
     fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
