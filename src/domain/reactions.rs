@@ -23,6 +23,7 @@
 use super::buffer::Buffer;
 use super::cache::{Cache, CacheEvent, TicketEnd};
 use super::entity::event_log::Log;
+use super::entity::expiry::Expired;
 use super::flow::Flow;
 use super::lock::Lock;
 use super::mail::Mail;
@@ -109,7 +110,8 @@ pub fn remains<E: Reacts>(stored: &Record<E>, at: Millis, is_watched: bool) -> O
     let expired = stored.expired(at, is_watched);
     let (revision, estate) = (stored.revision, stored.state.estate());
     let is_followed = expired.is_some() || estate.is_some();
-    let (event, loser, log) = expired.map_or((None, None, None), |(event, loser, log)| (Some(event), loser, log));
+    let event = expired.as_ref().map(|expired| expired.event);
+    let Expired { loser, log, .. } = expired.unwrap_or_default();
     is_followed.then_some(Remains { event, revision, loser, log, estate })
 }
 

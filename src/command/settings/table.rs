@@ -27,9 +27,9 @@ settings! {
         ReplyElementsMax: number("values", 1_000..=100_000_000) = 20_000;
 
         /// Maximum number of arguments of a command of the services: ids, fields, operations. One
-        /// more fails with LIMIT, before anything is looked at. Each costs the server up to 2
-        /// microseconds.
-        ArgumentsMax: number("arguments", 1_000..=100_000_000) = 12_000;
+        /// more fails with LIMIT, before anything is looked at. Each can cost the server a
+        /// microsecond.
+        ArgumentsMax: number("arguments", 1_000..=100_000_000) = 24_000;
 
         /// How many deadlines (of waits, keys, agents) are handled, how many locks, claims and pins
         /// of an ended session are given back, and how many tasks of a flow and edges between them

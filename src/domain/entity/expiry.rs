@@ -1,7 +1,19 @@
 //! The end of a key. A key has one end, its TTL in Redis: `PX` and `EX` of our commands set it,
 //! and so do `EXPIRE` and `PERSIST`, as on a native key. No value holds it a second time.
 
-use crate::domain::Millis;
+use super::event_log::Log;
+use crate::domain::{Bytes, Millis};
+
+/// The end of a value by its time to live.
+#[derive(Debug, Default)]
+pub struct Expired {
+    /// What it is called.
+    pub event: &'static str,
+    /// Who has lost something by it.
+    pub loser: Option<Bytes>,
+    /// The log up to it.
+    pub log: Option<Box<Log>>,
+}
 
 /// What an event does to the TTL of its key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use super::bindings::{AgentBinding, AgentBindings};
 use super::event_json::EventJson;
 use super::event_log::Log;
-use super::expiry::Expiry;
+use super::expiry::{Expired, Expiry};
 use super::fault::{Fault, Original};
 use super::idempotency::{Answered, Requests};
 use super::invariant::rule;
@@ -228,9 +228,8 @@ impl<E: Entity> Record<E> {
         effects
     }
 
-    /// What its end is called if Redis has deleted it at `at`, who has lost something by that, and
-    /// its log up to then, if that `is_watched`.
-    pub fn expired(&self, at: Millis, is_watched: bool) -> Option<(&'static str, Option<Bytes>, Option<Box<Log>>)> {
+    /// What its end is if Redis has deleted it at `at`, with its log if that `is_watched`.
+    pub fn expired(&self, at: Millis, is_watched: bool) -> Option<Expired> {
         let event = self.state.expired(at).filter(|_| self.fault.is_none())?;
         let name = event.name()?;
         let mut log = self.log.clone().filter(|_| is_watched);
@@ -239,7 +238,7 @@ impl<E: Entity> Record<E> {
             event.describe(&mut json);
             log.push(&mut json, E::WATCH_EVENTS_MAX);
         }
-        Some((name, self.state.losers(&event).into_iter().next(), log))
+        Some(Expired { event: name, loser: self.state.losers(&event).into_iter().next(), log })
     }
 
     /// What COPY stores under the other name. It continues from the same revision, but has its own

@@ -254,10 +254,9 @@ fn what_has_moved_in_the_same_transaction_counts() {
     let replies = client.pipeline(&["MULTI", "RENAME a b", &take("c"), "RENAME b a", &take("d"), "EXEC"]);
     let told = replies[5].array();
     [&told[1], &told[3]].into_iter().for_each(|refused| assert_limit(refused, "agent-locks-max"));
-    let script = format!(
-        "redis.call('RENAME', 'a', 'b'); return redis.pcall('LTMC.LOCK', 'c', 'ada', 'PX', '99999', 'REGISTRY', 'r')"
-    );
-    assert_limit(&server.cmd(&["EVAL", &script, "0"]), "agent-locks-max");
+    let script =
+        "redis.call('RENAME', 'a', 'b'); return redis.pcall('LTMC.LOCK', 'c', 'ada', 'PX', '99999', 'REGISTRY', 'r')";
+    assert_limit(&server.cmd(&["EVAL", script, "0"]), "agent-locks-max");
     let replies = client.pipeline(&["MULTI", "DEL b", &take("c"), "EXEC"]);
     assert!(replies[3].array()[1].int() > 0);
 }
