@@ -23,8 +23,8 @@ settings! {
         /// Maximum number of values in one reply; the names of fields count, too. Parts of lists
         /// end before the limit, as with `ltmc.reply-bytes-max`. A whole list that does not fit
         /// fails with LIMIT; CURSOR or LIMIT asks for a part. The server takes some ms to send
-        /// 20000 values.
-        ReplyElementsMax: number("values", 1_000..=100_000_000) = 20_000;
+        /// 40000 values.
+        ReplyElementsMax: number("values", 1_000..=100_000_000) = 40_000;
 
         /// Maximum number of arguments of a command of the services: ids, fields, operations. One
         /// more fails with LIMIT, before anything is looked at. Each can cost the server a

@@ -5,13 +5,13 @@ use crate::domain::entity::fault_injection::Breakable;
 
 impl Breakable for Lock {
     fn parts() -> Vec<&'static str> {
-        vec!["occupancy", "stamps", "stamp paths", "segments", "bytes", "owners", "ends"]
+        vec!["occupancy", "stamps", "stamp-paths", "segments", "bytes", "owners", "ends"]
     }
 
     fn break_part(&mut self, part: &str) {
         match part {
             "stamps" => self.stamps.count += 1,
-            "stamp paths" => self.stamps.break_paths(),
+            "stamp-paths" => self.stamps.break_paths(),
             "segments" => self.segments += 1,
             "bytes" => self.grant_bytes += 1,
             "owners" | "ends" => self.grants.break_index(part == "owners"),

@@ -234,7 +234,7 @@ fn grown(server: &Server, count: usize) -> usize {
 #[test]
 fn ten_thousand_checkpoints_of_a_growing_state_cost_what_changes() {
     const COUNT: usize = 10_000;
-    let server = Server::start();
+    let server = Server::builder().arg("ltmc.reply-elements-max", 1_000_000).start();
     let usage = || server.run("MEMORY USAGE c SAMPLES 0").int() as usize;
     let changes = grown(&server, COUNT);
     let (with, state) = (usage(), doc(&server, "c").to_string().len());

@@ -109,7 +109,7 @@ pub const UNLOCK: Spec = Spec {
     summary:
         "Releases a lock, one level or all of it, or commits an optimistic stamp; the next waiter gets it at once.",
     complexity: "O(log N) with N the grants on the lock, with ALL for each that ends; O(1) more for each client served",
-    reply: Shape::FLAG.about("1 if released, 0 if nothing was held"),
+    reply: Shape::FLAG.about("1 if released, 0 if nothing was held; a stamp needs its TOKEN"),
     missing: Missing::OneOf(&[("without TOKEN", Nothing::Zero), ("with TOKEN", NEEDS_GRANT)]),
     args: &[KEY, OWNER, TOKEN.optional(), PATH, Arg::word("all", "ALL").optional(), REQID],
     ..LOCK_ROW
