@@ -50,29 +50,57 @@ pub fn hex(digest: [u8; 32]) -> impl Iterator<Item = char> {
     digest.into_iter().flat_map(move |byte| [digit(byte >> 4), digit(byte)])
 }
 
+/// A round. The caller renames the variables from round to round, instead of moving their values.
+macro_rules! round {
+    ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $added:expr) => {
+        let choice = $g ^ ($e & ($f ^ $g));
+        let mixed = $e.rotate_right(6) ^ $e.rotate_right(11) ^ $e.rotate_right(25);
+        let one = $h.wrapping_add(mixed).wrapping_add(choice).wrapping_add($added);
+        let majority = ($a & $b) | ($c & ($a | $b));
+        let two = ($a.rotate_right(2) ^ $a.rotate_right(13) ^ $a.rotate_right(22)).wrapping_add(majority);
+        $d = $d.wrapping_add(one);
+        $h = one.wrapping_add(two);
+    };
+}
+
+/// Words of the schedule that are there at a time.
+const WORDS: usize = 16;
+
 fn compress(state: &mut [u32; 8], block: &[u8]) {
-    let mut schedule = [0u32; BLOCK];
-    for (word, bytes) in schedule.iter_mut().zip(block.chunks_exact(4)) {
+    let mut words = [0u32; WORDS];
+    for (word, bytes) in words.iter_mut().zip(block.chunks_exact(4)) {
         // Always four bytes, which the compiler knows.
         *word = bytes.try_into().map_or(0, u32::from_be_bytes);
     }
-    for at in 16..BLOCK {
-        let (early, late) = (schedule[at - 15], schedule[at - 2]);
-        let early = early.rotate_right(7) ^ early.rotate_right(18) ^ (early >> 3);
-        let late = late.rotate_right(17) ^ late.rotate_right(19) ^ (late >> 10);
-        schedule[at] = schedule[at - 16].wrapping_add(early).wrapping_add(schedule[at - 7]).wrapping_add(late);
-    }
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
-    for (word, round) in schedule.into_iter().zip(ROUNDS) {
-        let choice = (e & f) ^ (!e & g);
-        let mixed = e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25);
-        let one = h.wrapping_add(mixed).wrapping_add(choice).wrapping_add(round).wrapping_add(word);
-        let majority = (a & b) ^ (a & c) ^ (b & c);
-        let two = (a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22)).wrapping_add(majority);
-        (h, g, f, e, d, c, b, a) = (g, f, e, d.wrapping_add(one), c, b, a, one.wrapping_add(two));
+    for (nth, rounds) in ROUNDS.chunks_exact(WORDS).enumerate() {
+        if nth > 0 {
+            schedule(&mut words);
+        }
+        for (words, rounds) in words.chunks_exact(8).zip(rounds.chunks_exact(8)) {
+            let added = |at: usize| words[at].wrapping_add(rounds[at]);
+            round!(a b c d e f g h, added(0));
+            round!(h a b c d e f g, added(1));
+            round!(g h a b c d e f, added(2));
+            round!(f g h a b c d e, added(3));
+            round!(e f g h a b c d, added(4));
+            round!(d e f g h a b c, added(5));
+            round!(c d e f g h a b, added(6));
+            round!(b c d e f g h a, added(7));
+        }
     }
     for (word, more) in state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
         *word = word.wrapping_add(more);
+    }
+}
+
+/// The next words of the schedule, each from those before it.
+fn schedule(words: &mut [u32; WORDS]) {
+    for at in 0..WORDS {
+        let (early, late) = (words[(at + 1) % WORDS], words[(at + 14) % WORDS]);
+        let early = early.rotate_right(7) ^ early.rotate_right(18) ^ (early >> 3);
+        let late = late.rotate_right(17) ^ late.rotate_right(19) ^ (late >> 10);
+        words[at] = words[at].wrapping_add(early).wrapping_add(words[(at + 9) % WORDS]).wrapping_add(late);
     }
 }
 
