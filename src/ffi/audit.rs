@@ -79,7 +79,7 @@ struct Queue {
     has_lines: bool,
     /// Whether the thread runs.
     is_started: bool,
-    /// How many items were handed over, and how many of them are done with.
+    /// How many records and switches were handed over, and how many of them are done with.
     handed: u64,
     done: u64,
 }
@@ -151,7 +151,7 @@ pub fn start(ctx: Ctx, node: &mut Node) -> Result<(), String> {
             IS_FAILING.store(true, Relaxed);
             FAILURES.fetch_add(1, Relaxed);
             let file = Some(TrailFile::unopened(Path::new(&path)));
-            hand_over(Item::Switch(Box::new(Switch { file, chain: None })));
+            hand_over_switch(Switch { file, chain: None });
             ctx.log("warning", &format!("LTMC: ltmc.audit-file: {refusal}"));
             Ok(())
         }
@@ -182,7 +182,7 @@ pub fn set_file(node: &mut Node, path: &str) -> Result<(), String> {
     if let Some(last) = &last {
         node.audit.next = last.n + 1;
     }
-    hand_over(Item::Switch(Box::new(Switch { file, chain: last.map(|last| last.chain) })));
+    hand_over_switch(Switch { file, chain: last.map(|last| last.chain) });
     Ok(())
 }
 
@@ -191,10 +191,10 @@ pub fn rotate(audit: &mut Audit, path: &str) -> Result<(), Error> {
     if path.is_empty() {
         return Err(Error::new(Code::BadState, "there is no file of the audit trail: ltmc.audit-file is empty"));
     }
-    let refused = |error| Error::new(Code::Err, format!("the file {path} cannot be opened: {error}"));
+    let refused = |error: io::Error| Error::new(Code::Err, error.to_string());
     let file = TrailFile::reopen(Path::new(path)).map_err(refused)?;
     hand_over_records(audit);
-    hand_over(Item::Switch(Box::new(Switch { file: Some(file), chain: None })));
+    hand_over_switch(Switch { file: Some(file), chain: None });
     Ok(())
 }
 
@@ -209,17 +209,22 @@ pub fn hand_over_records(audit: &mut Audit) {
     if audit.batch.is_empty() || !audit.is_complete() {
         return;
     }
-    let empty = lock(&QUEUE).spare.pop().unwrap_or_default();
-    let batch = audit.take(empty);
+    let mut queue = lock(&QUEUE);
+    let batch = audit.take(queue.spare.pop().unwrap_or_default());
     QUEUED.fetch_add(batch.len(), Relaxed);
     QUEUED_BYTES.fetch_add(batch.bytes(), Relaxed);
-    hand_over(Item::Records(batch));
+    queue.handed += batch.len() as u64;
+    hand_over(&mut queue, Item::Records(batch));
 }
 
-fn hand_over(item: Item) {
+fn hand_over_switch(switch: Switch) {
     let mut queue = lock(&QUEUE);
-    queue.switches += usize::from(matches!(item, Item::Switch(_)));
+    queue.switches += 1;
     queue.handed += 1;
+    hand_over(&mut queue, Item::Switch(Box::new(switch)));
+}
+
+fn hand_over(queue: &mut Queue, item: Item) {
     queue.items.push_back(item);
     if !queue.is_started {
         let thread = std::thread::Builder::new().name("ltmc-audit".into());
@@ -323,7 +328,7 @@ fn run() {
 }
 
 /// Sleeps until there is something to do. While the file refuses, it is tried again after a pause.
-/// Returns how many items have been handed over.
+/// Returns how much has been handed over.
 fn wait() -> u64 {
     let mut queue = lock(&QUEUE);
     let paused_until = IS_FAILING.load(Relaxed).then(|| Instant::now() + RETRY);

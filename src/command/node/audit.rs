@@ -86,6 +86,10 @@ impl Audit {
     /// Something new begins: a command, or a piece of the scheduler's work.
     #[inline]
     pub fn begin(&mut self, open: Option<Open>) {
+        if self.batch.is_empty() && self.batch.bytes() > 0 {
+            // Texts for records that were not made in the end.
+            self.batch.clear();
+        }
         (self.open, self.first, self.follows) = (open, None, false);
     }
 
@@ -228,6 +232,19 @@ mod tests {
         change(&mut audit, "later", 1);
         let causes: Vec<_> = seen(&audit).into_iter().map(|(.., cause)| cause).collect();
         assert_eq!(causes, [None, Some(1), Some(1)]);
+    }
+
+    #[test]
+    fn texts_of_records_that_were_not_made_do_not_pile_up() {
+        let mut audit = Audit::default();
+        for _ in 0..3 {
+            audit.begin(open(&audit));
+            audit.batch.keep(b"ada");
+            assert_eq!(audit.batch.bytes(), 3);
+        }
+        change(&mut audit, "a", 1);
+        audit.begin(open(&audit));
+        assert_eq!((audit.batch.len(), audit.batch.bytes()), (1, 4), "those of a record stay");
     }
 
     #[test]
