@@ -29,7 +29,7 @@ bench_dir  := $(target_dir)/bench
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 export CARGO_TARGET_DIR := $(target_dir)
-.PHONY: help bootstrap build port-is-free run demo test test-core test-server test-clients fuzz stalls bench lint fmt docs install clean
+.PHONY: help bootstrap build port-is-free run demo test test-core test-server test-clients fuzz stalls bench bench-trees lint fmt docs install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ stalls: bootstrap ## how long the dearest commands keep the server from everythi
 
 bench: build ## throughput and latency against native commands (BENCH=part of a name)
 	LTMC_SERVER=$(SERVER) LTMC_MODULE="$(release_so)" cargo bench --target-dir "$(bench_dir)" --bench bench -- $(BENCH)
+
+bench-trees: ## speed and memory of the maps that share structure, without a server
+	cargo bench --no-default-features --target-dir "$(core_dir)" --bench trees
 
 lint: bootstrap ## rustfmt and clippy, warnings are errors
 	cargo fmt --check

@@ -13,6 +13,7 @@ use crate::domain::reactions::Remains;
 use crate::domain::{Blob, Change, Db, Entity, Error, Fault, KeyId, Millis, Record, Service};
 use crate::observe::audit::trail::Trail;
 use crate::observe::audit::{Caller, Figures};
+use std::sync::Arc;
 
 /// A key that a command or the scheduler works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +73,12 @@ pub enum Ownership {
     Unsure,
     /// Another node of the cluster owns the slot. The text is what follows `MOVED`.
     Moved(String),
+}
+
+/// The arguments of a command, the name first, that live beyond it.
+pub trait Arguments: Send + Sync {
+    /// Their bytes.
+    fn bytes(&self) -> Vec<&[u8]>;
 }
 
 /// What the server does for the commands. A host lives for one command or one round of the
@@ -164,6 +171,9 @@ pub trait Host: Sized + 'static {
     /// Whether that user may run one of our commands, by its name, on a key.
     fn may_run(&self, command: &'static str, key: Key) -> bool;
 
+    /// Whether that user may run the command with its arguments, which took a thread some time.
+    fn may_still_run(&self) -> bool;
+
     /// The client whose connection lasts beyond this command; `None` in scripts and inner calls.
     fn connection(&self) -> Option<u64>;
 
@@ -174,6 +184,10 @@ pub trait Host: Sized + 'static {
     #[cfg(feature = "test-hooks")]
     fn step_system_clock(&mut self, ms: i64);
 
+    /// Has threads begin each work so much later.
+    #[cfg(feature = "test-hooks")]
+    fn delay_threads(&mut self, ms: Millis);
+
     /// Sets another TTL, and tells replicas and AOF: the value does not allow the one that a client
     /// has given it.
     fn correct_expiry(&mut self, key: Key, expires_at: Option<Millis>);
@@ -183,6 +197,12 @@ pub trait Host: Sized + 'static {
 
     /// Lets the client wait under this id. Its reply comes with [`answer`](Self::answer).
     fn block(&mut self, waiter: WaiterId);
+
+    /// The arguments of the command, to be read in a thread.
+    fn hold(&mut self) -> Arc<dyn Arguments>;
+
+    /// How many commands of the same ACL user threads work on or have to begin.
+    fn offloaded(&self) -> u64;
 
     /// Answers a waiting client, in this tick.
     fn answer(&mut self, waiter: WaiterId, reply: Result<Reply, Error>);

@@ -8,9 +8,12 @@ use super::Millis;
 pub const ID_BYTES_MAX: usize = 256;
 /// Longest name of a key that a value remembers, bytes.
 pub const KEY_BYTES_MAX: usize = 65_536;
-/// How many of an agent's grants, claims, tasks and pins are given back at once when the agent is
-/// gone; the rest follows right after.
-pub const REACTION_PIECES_MAX: usize = 10_000;
+/// Longest name of a key that a command takes. It is hashed, compared and copied again and again
+/// while clients wait.
+pub const COMMAND_KEY_BYTES_MAX: usize = 1_024;
+/// How many grants, claims, tasks and pins are given back at once when agents are gone; the rest
+/// follows right after. A key counts as four, a client that is served as sixteen.
+pub const REACTION_PIECES_MAX: usize = 2_000;
 /// Most agents that one key is bound to.
 pub const BINDINGS_MAX: usize = 1_000_000;
 /// Longest `META` text of a lock, bytes.
@@ -76,19 +79,23 @@ pub const AGENT_META_BYTES_MAX: usize = 16 * 1024;
 pub const AGENT_META_VALUES_MAX: usize = 128;
 /// Longest `NAME`, `REASON` or `REF`, bytes.
 pub const AGENT_TEXT_BYTES_MAX: usize = 1024;
-/// Highest `CAPACITY`, and so the most claims on one agent.
+/// Highest `CAPACITY`, and so the most claims on one agent: as much as a setting allows.
 pub const CAPACITY_MAX: u64 = 100_000;
 /// Most ids that a filter excludes.
 pub const EXCLUDED_MAX: usize = 1024;
 /// Most results that one `LIMIT` can ask for.
 pub const RESULTS_MAX: u64 = 10_000_000;
+/// An offset skips no more: it has to pass them all, however few are shown.
+pub const SKIPPED_MAX: usize = 10_000;
 /// Most keys of one `LTMC.WATCH`.
 pub const WATCH_KEYS_MAX: usize = 128;
 /// Most bytes of events that the log of one key holds.
 pub const WATCH_LOG_BYTES_MAX: usize = 1024 * 1024;
+/// Most bytes of names of fields, or of keys, in one event of a watch log.
+pub const EVENT_NAMES_BYTES_MAX: usize = 64 * 1024;
 /// Longest name of a checkpoint and longest role of a participant, bytes.
 pub const NAME_BYTES_MAX: usize = 256;
-/// Most checkpoints of one key.
+/// Most checkpoints of one key: more than any setting allows.
 pub const CHECKPOINTS_MAX: usize = 1_000_000;
 /// Participants: more than any setting allows.
 pub const PARTICIPANTS_END: usize = 1_000_000;
@@ -106,8 +113,14 @@ pub const FIELD_NAME_BYTES_MAX: usize = 1024;
 pub const FIELD_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Fields of one session: more than any setting allows.
 pub const FIELDS_END: usize = 100_000_000;
-/// Most edits of one update of a document.
-pub const EDITS_MAX: usize = 1_000_000;
+/// Edits of one update of a document: more than any setting allows.
+pub const EDITS_END: usize = 1_000_000;
+/// Most edits of a document that its history keeps, since all of them may have to be undone at
+/// once: about half a microsecond each.
+pub const HISTORY_EDITS_MAX: usize = 10_000;
+/// Most changes of fields that the history of a session keeps, for the same reason: about a third
+/// of a microsecond each.
+pub const HISTORY_FIELDS_MAX: usize = 20_000;
 /// Depth of a document: more than any setting allows. What is saved can still be read
 /// (serde_json: 127).
 pub const JSON_DEPTH_END: usize = 120;
@@ -125,9 +138,9 @@ pub const PIECES_MAX: usize = 250_000;
 pub const SOURCES_MAX: usize = 128;
 /// Longest name of a tool, bytes.
 pub const TOOL_BYTES_MAX: usize = 256;
-/// Longest arguments of a tool, bytes.
+/// Longest arguments of a tool, bytes: more than any setting allows.
 pub const TOOL_ARGS_BYTES_MAX: usize = 1024 * 1024;
-/// Longest cached result, bytes: the limit of a Redis string.
+/// Longest cached result, bytes: the limit of a Redis string, and more than any setting allows.
 pub const RESULT_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Longest dependency or tag of a cached result, bytes.
 pub const CACHE_LABEL_BYTES_MAX: usize = 1024;
@@ -155,10 +168,12 @@ pub const CHUNK_HOLDERS_END: usize = 10_000;
 pub const CHUNK_META_BYTES_MAX: usize = 16 * 1024;
 /// Most hashes of one `LTMC.CHUNK.HAVE`.
 pub const CHUNK_HASHES_MAX: usize = 100_000;
+/// Most chunks that one command reads.
+pub const CHUNKS_READ_MAX: usize = 2_000;
 /// Most chunks that one command frees.
 pub const CHUNKS_FREED_MAX: usize = 2_000;
 /// Most chunks that one command evicts to make room for another. The scheduler evicts the rest.
-pub const EVICTED_PER_COMMAND_MAX: usize = 4096;
+pub const EVICTED_PER_COMMAND_MAX: usize = 128;
 /// Agents whose holdings one `LTMC.CHUNK.STATS` lists.
 pub const CHUNK_HOLDERS_SHOWN_MAX: usize = 1000;
 /// Most parents of one task.
@@ -194,7 +209,8 @@ pub const FORGOTTEN_AT_ONCE: usize = 1_000;
 /// Bytes of the tasks of one claim, unless its first task is longer. A claim of many tasks ends
 /// there.
 pub const CLAIM_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Most looks for sets of capabilities in one claim. A claim of many tasks ends there.
+/// Most looks for sets of capabilities in one claim, and at lines that it closes since their group
+/// is full. A claim of many tasks ends there.
 pub const CLAIM_LOOKS_MAX: usize = 10_000;
 /// Most locks that one claim tries, once it has tried those of one task.
 pub const CLAIM_LOCKS_MAX: usize = 512;

@@ -31,6 +31,7 @@ pub mod session;
 pub mod value;
 pub mod versioned;
 
+pub use algorithm::looks::{looked, looked_at_bytes, looked_at_parts, Looked};
 pub use entity::bindings::AgentBinding;
 pub use entity::fault::Fault;
 pub use entity::invariant::Invariant;

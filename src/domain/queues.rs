@@ -5,6 +5,7 @@ use super::entity::idempotency::RequestId;
 use super::{Error, KeyId, Service};
 use crate::domain::cache::queue::FillQueues;
 use crate::domain::flow::queue::{CompletionWaiters, TaskWaiters};
+use crate::domain::lock::deadlock::search::Searches;
 use crate::domain::lock::queue::LockQueues;
 use crate::domain::mail::queue::MailQueues;
 use crate::domain::queue::rank::WaiterId;
@@ -87,6 +88,8 @@ impl Queue for LockQueues {
 pub struct Queues {
     /// Clients that wait for locks.
     pub locks: LockQueues,
+    /// The searches for deadlocks that go on while their clients wait.
+    pub searches: Searches,
     /// Clients that wait for a claim on an agent.
     pub claims: ClaimQueues,
     /// Clients that wait for an answer of a cache.

@@ -132,8 +132,8 @@ impl Debt<'_> {
 /// What happens to a value when something outside it ends.
 pub trait Reacts: Entity {
     /// The incarnation of `binding` has ended: what it held here is released or
-    /// returned, and it leaves.
-    fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event>;
+    /// returned, and it leaves. At least `max` of the events, if there are as many.
+    fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv, max: usize) -> Vec<Self::Event>;
 
     /// The session that this belongs to has ended: the first `max` things that it gives back.
     fn session_ended(&self, _debt: &Debt, _max: usize) -> Vec<Self::Event> {
@@ -158,8 +158,8 @@ pub trait Reacts: Entity {
 }
 
 impl Reacts for Lock {
-    fn agent_gone(&self, binding: &AgentBinding, _env: &ReactionEnv) -> Vec<Self::Event> {
-        lock::decide::agent_gone(self, &binding.agent)
+    fn agent_gone(&self, binding: &AgentBinding, _env: &ReactionEnv, max: usize) -> Vec<Self::Event> {
+        lock::decide::agent_gone(self, &binding.agent, max)
     }
 
     fn session_ended(&self, debt: &Debt, max: usize) -> Vec<Self::Event> {
@@ -176,8 +176,8 @@ impl Reacts for Lock {
 }
 
 impl Reacts for Registry {
-    fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event> {
-        registry::decide::claimer_gone(self, &binding.agent, env.at)
+    fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv, max: usize) -> Vec<Self::Event> {
+        registry::decide::claimer_gone(self, &binding.agent, max, env.at)
     }
 
     /// The claims of the session end, and those whose reference is the name of a giver.
@@ -194,7 +194,7 @@ impl Reacts for Registry {
 }
 
 impl Reacts for Flow {
-    fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event> {
+    fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv, _max: usize) -> Vec<Self::Event> {
         flow::work::agent_gone(self, &binding.registry, &binding.agent, &env.tasks, env.at)
     }
 
@@ -204,7 +204,7 @@ impl Reacts for Flow {
 }
 
 impl Reacts for Mail {
-    fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event> {
+    fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv, _max: usize) -> Vec<Self::Event> {
         mail::decide::agent_gone(self, &binding.agent, &env.mails, env.at)
     }
 
@@ -214,8 +214,8 @@ impl Reacts for Mail {
 }
 
 impl Reacts for Buffer {
-    fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event> {
-        buffer::decide::agent_gone(self, &binding.agent, env.at)
+    fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv, max: usize) -> Vec<Self::Event> {
+        buffer::decide::agent_gone(self, &binding.agent, max, env.at)
     }
 
     fn session_ended(&self, debt: &Debt, max: usize) -> Vec<Self::Event> {
@@ -226,7 +226,7 @@ impl Reacts for Buffer {
 }
 
 impl<S: State> Reacts for Versioned<S> {
-    fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv) -> Vec<Self::Event> {
+    fn agent_gone(&self, binding: &AgentBinding, env: &ReactionEnv, _max: usize) -> Vec<Self::Event> {
         versioned::decide::leave(self, &binding.agent, env.at).into_iter().collect()
     }
 
@@ -242,7 +242,7 @@ impl<S: State> Reacts for Versioned<S> {
 
 impl Reacts for Cache {
     /// A ticket is bound to its connection, not to an agent.
-    fn agent_gone(&self, _binding: &AgentBinding, _env: &ReactionEnv) -> Vec<Self::Event> {
+    fn agent_gone(&self, _binding: &AgentBinding, _env: &ReactionEnv, _max: usize) -> Vec<Self::Event> {
         Vec::new()
     }
 
@@ -292,7 +292,7 @@ mod tests {
             registry.apply(&RegistryEvent::Claimed { fence, agent, at: AT, ends_at: AT + 1000, reference });
         }
         let binding = AgentBinding { registry: "r".into(), agent: "ada".into(), epoch: 1 };
-        let effects = registry::decide::claimer_gone(&registry, &binding.agent, AT);
+        let effects = registry::decide::claimer_gone(&registry, &binding.agent, 9, AT);
         assert_eq!(effects.len(), 3);
         assert!(effects.iter().all(|effect| departed(effect).is_none()), "{effects:?}");
         assert_eq!(departed(&begun).map(|agent| &agent[..]), Some(&b"ada"[..]));

@@ -82,7 +82,20 @@ pub fn is_unblock_safe() -> bool {
 
 /// Lets the client of `ctx` wait with the id `waiter`.
 pub fn block(ctx: Ctx, waiter: WaiterId) {
-    let timed_out: rm::RedisModuleCmdFunc = if is_unblock_safe() { Some(unblocked_by_command) } else { None };
+    block_with(ctx, waiter, if is_unblock_safe() { Some(unblocked_by_command) } else { None });
+}
+
+/// The same, and `CLIENT UNBLOCK` does not end it.
+pub fn block_for_short(ctx: Ctx, waiter: WaiterId) {
+    block_with(ctx, waiter, None);
+}
+
+/// Whether this client still waits.
+pub fn is_blocked(waiter: WaiterId) -> bool {
+    BLOCKED.with_borrow(|blocked| blocked.handles.contains_key(&waiter))
+}
+
+fn block_with(ctx: Ctx, waiter: WaiterId, timed_out: rm::RedisModuleCmdFunc) {
     let handle = call!(RedisModule_BlockClient(ctx.0, Some(write_reply), timed_out, Some(free_delivery), 0));
     call!(RedisModule_SetDisconnectCallback(handle, Some(disconnected)));
     BLOCKED.with_borrow_mut(|blocked| {

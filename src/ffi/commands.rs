@@ -3,14 +3,17 @@
 use super::api::{c_text, call, has, Argv, Ctx, Str};
 use super::contain::contain;
 use super::host::RedisHost;
-use super::{docs, reply, state};
+use super::offload::Prepared;
+use super::{blocking, docs, offload, reply, state};
 use crate::command::engine::cx::Command;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::job::Job;
 use crate::command::engine::spec::{Flags, Spec};
 use crate::command::engine::{dispatch, keys};
+use crate::command::host::Arguments;
 use crate::command::reply::Reply;
 use crate::command::table::Table;
-use crate::domain::{Code, Error, KeyId};
+use crate::domain::{Code, Db, Error, KeyId};
 use redis_module::raw as rm;
 use smallvec::SmallVec;
 use std::ffi::{c_int, c_void};
@@ -81,7 +84,7 @@ fn run(ctx: Ctx, command: &'static Command<RedisHost>, argv: Argv) {
     let mut host = RedisHost::for_command(ctx, argv, command.spec.is_verbatim);
     let ran = contain(command.spec.name, || {
         state::with_node(|node| {
-            let mut cx = Cx { node: &mut *node, host: &mut host, spec: command.spec, args: &args, db: ctx.db() };
+            let mut cx = Cx::new(&mut *node, &mut host, command.spec, &args, ctx.db());
             let outcome = dispatch::run(command, &mut cx);
             host.finish();
             crate::command::engine::tracing::end(node, &mut host, &outcome);
@@ -92,6 +95,7 @@ fn run(ctx: Ctx, command: &'static Command<RedisHost>, argv: Argv) {
         Some(Some(Ok(Outcome::Reply(Reply::Called)))) => host.run_inner(),
         Some(Some(Ok(Outcome::Reply(value)))) => reply::write(ctx, &Ok(value)),
         Some(Some(Ok(Outcome::Waits))) => {}
+        Some(Some(Ok(Outcome::Offloaded(job)))) => offload(ctx, command, &mut host, job),
         Some(Some(Err(error))) => reply::write(ctx, &Err(error)),
         Some(None) => {
             reply::write(ctx, &Err(Error::new(Code::Err, "internal error: the module is busy with another call")))
@@ -100,13 +104,62 @@ fn run(ctx: Ctx, command: &'static Command<RedisHost>, argv: Argv) {
     }
 }
 
+/// A thread goes on with the command.
+fn offload(ctx: Ctx, command: &'static Command<RedisHost>, host: &mut RedisHost, job: Job) {
+    let waiter = state::with_node(|node| {
+        node.metrics.offloaded += 1;
+        node.waits.next_id()
+    });
+    let Some(waiter) = waiter else { return };
+    match job {
+        Job::Answer(make) => offload::answer(ctx, make),
+        Job::Prepare(make) => {
+            let (args, origin) = (host.held(), host.origin());
+            let prepared = Prepared { waiter, command, args, origin, product: Err(Error::internal()) };
+            offload::prepare(ctx, prepared, make);
+        }
+    }
+}
+
+/// A command that a thread has prepared runs again, in a round of the scheduler.
+pub fn run_prepared(ctx: Ctx, prepared: Prepared) {
+    let Prepared { waiter, command, args: held, origin, product } = prepared;
+    let (strings, args, db) = (held.strings(), held.bytes(), origin.db);
+    let mut host = RedisHost::for_prepared(ctx, &strings, origin);
+    let ran = contain(command.spec.name, || {
+        state::with_node(|node| {
+            let mut cx = Cx::new(&mut *node, &mut host, command.spec, &args, db);
+            cx.prepared = Some(product);
+            let outcome = dispatch::run(command, &mut cx);
+            host.finish();
+            crate::command::engine::tracing::end(node, &mut host, &outcome);
+            outcome
+        })
+    });
+    let answer = match ran {
+        Some(Some(Ok(Outcome::Reply(reply)))) => Ok(reply),
+        Some(Some(Err(error))) => Err(error),
+        // It is made for its client once, and never waits.
+        Some(_) => Err(Error::internal()),
+        None => {
+            recover(&mut host, command.spec, &args, db);
+            Err(Error::internal())
+        }
+    };
+    blocking::answer(waiter, answer);
+}
+
 /// The command panicked.
 fn after_panic(ctx: Ctx, spec: &'static Spec, args: &[&[u8]], mut host: RedisHost) {
-    let keys = keys::positions(spec, args).into_iter().filter_map(|(at, _)| args.get(at));
-    host.recover(spec.service, keys.map(|name| KeyId::new(ctx.db(), name)).collect());
+    recover(&mut host, spec, args, ctx.db());
     if host.blocked().is_none() {
         reply::write(ctx, &Err(Error::internal()));
     }
+}
+
+fn recover(host: &mut RedisHost, spec: &'static Spec, args: &[&[u8]], db: Db) {
+    let keys = keys::positions(spec, args).into_iter().filter_map(|(at, _)| args.get(at));
+    host.recover(spec.service, keys.map(|name| KeyId::new(db, name)).collect());
 }
 
 fn report(ctx: Ctx, keys: keys::Positions, offset: usize) {

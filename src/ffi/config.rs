@@ -6,7 +6,7 @@
 
 use super::api::{c_text, call, Ctx, Str};
 use super::contain::contain;
-use super::{audit, state};
+use super::{audit, state, workers};
 use crate::command::engine::auditing;
 use crate::command::engine::service::change_setting;
 use crate::command::settings::policies::AuditLevel;
@@ -70,6 +70,7 @@ fn set_shown(index: usize, text: &str) -> Result<(), String> {
             node.settings.set_audit_file(text);
         }
         change_setting(node, index, value);
+        workers::want(node.settings.get(Setting::WorkerThreads));
         audit::keep(node.settings.get(Setting::AuditRingMax) as usize);
         let after = node.settings.show(index);
         if before != after && audit::has_begun() {

@@ -19,7 +19,8 @@ pub fn context() -> Option<Ctx> {
 
 /// Writes a contained panic to the log, with its backtrace line by line: Redis cuts long lines.
 pub fn log_panic(what: &str, text: &str) {
-    let Some(ctx) = context() else { return };
+    // A thread has none; the log takes lines from any thread.
+    let ctx = context().unwrap_or(Ctx(std::ptr::null_mut()));
     ctx.log("warning", &format!("LTMC: internal error in {what}, contained"));
     for line in text.lines() {
         ctx.log("warning", line);

@@ -8,7 +8,7 @@ use super::contain::contain;
 use super::host::RedisHost;
 use super::state;
 use super::state::Note;
-use super::{audit, blocking, clock, listeners, notifications, shutdown, ticks, timer, types};
+use super::{audit, blocking, clock, held, listeners, notifications, shutdown, ticks, timer, types};
 use crate::command::engine::remains;
 use crate::domain::KeyId;
 use redis_module::raw as rm;
@@ -116,6 +116,7 @@ extern "C" fn ticked(_ctx: *mut rm::RedisModuleCtx, _event: rm::RedisModuleEvent
         contain("the end of a tick", || {
             state::loading_has_ended();
             blocking::before_sleep();
+            held::before_sleep();
             state::look_at_memory();
             state::hand_over_audit();
             ticks::end();

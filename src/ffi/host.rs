@@ -1,12 +1,13 @@
 //! [`Host`] for Redis: keys, replication, notifications and clients of one command or one round
 //! of the scheduler.
 
-use super::api::{memory_permille, Argv, Ctx, OpenKey, Str};
+use super::api::{memory_permille, Argv, Ctx, Str};
 use super::audit::callers;
 use super::by_key::ByKey;
-use super::contain::contain;
-use super::{audit, blocking, counts, inner, listeners, state, ticks, types, users, walk};
-use crate::command::host::{Access, Host, Key, KeyType, Member, Ownership, Walked};
+use super::held::{HeldArgs, Origin};
+use super::{audit, blocking, counts, inner, listeners, state, ticks, types, users, walk, workers};
+use crate::command::engine::work::looked_at_reply;
+use crate::command::host::{Access, Arguments, Host, Key, KeyType, Member, Ownership, Walked};
 use crate::command::node::audit::Audit;
 use crate::command::reply::Reply;
 use crate::domain::entity::expiry::Expiry;
@@ -14,7 +15,7 @@ use crate::domain::entity::fault::Original;
 use crate::domain::entity::record::Payload;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::reactions::Remains;
-use crate::domain::{Blob, Change, Db, Entity, Error, Fault, KeyId, Millis, Record, Service};
+use crate::domain::{looked, Blob, Change, Db, Entity, Error, Fault, KeyId, Millis, Record, Service};
 use crate::observe::audit::trail::Trail;
 use crate::observe::audit::{Caller, Figures};
 use crate::snapshot;
@@ -23,8 +24,12 @@ use redis_module::raw as rm;
 use smallvec::SmallVec;
 use std::cell::OnceCell;
 use std::ptr;
+use std::sync::Arc;
 
 mod opened;
+mod opening;
+mod prepared;
+mod recovery;
 mod sending;
 mod values;
 
@@ -49,6 +54,10 @@ pub struct RedisHost {
     blocked: Option<WaiterId>,
     /// The flags of the context, once they were asked for.
     flags: OnceCell<u32>,
+    /// The arguments, once a thread is to read some of them.
+    held: Option<Arc<HeldArgs>>,
+    /// For whom a command runs that runs again, beside its client's context.
+    origin: Option<Origin>,
 }
 
 impl RedisHost {
@@ -77,6 +86,8 @@ impl RedisHost {
             inner: Vec::new(),
             blocked: None,
             flags: OnceCell::new(),
+            held: None,
+            origin: None,
         }
     }
 
@@ -91,71 +102,10 @@ impl RedisHost {
         }
     }
 
-    #[inline]
-    fn open(&mut self, key: Key) -> usize {
-        // Nearly always a command works on one key, the last one it used.
-        match self.opened.last() {
-            Some((at, last)) if last.arg == key.arg && key.arg > 0 && last.db == key.db => at,
-            _ => self.find_or_open(key),
-        }
-    }
-
-    fn find_or_open(&mut self, key: Key) -> usize {
-        self.opened.find(key).unwrap_or_else(|| self.open_anew(key))
-    }
-
-    /// The string of a key's name, and whether it is ours and has to be freed.
-    fn name_of(&self, key: Key) -> (Str, bool) {
-        let from_argv = if key.arg > 0 { self.argv.get(key.arg) } else { None };
-        from_argv.map_or_else(|| (self.ctx.new_string(key.name), true), |name| (name, false))
-    }
-
-    fn open_anew(&mut self, key: Key) -> usize {
-        self.select(key.db);
-        let (name, own_name) = self.name_of(key);
-        let key_handle = OpenKey::open(self.ctx, name, true);
-        let value = key_handle.value();
-        let module_type = if value.is_null() { ptr::null_mut() } else { key_handle.module_type() };
-        self.opened.push(Opened { db: key.db, arg: key.arg, name, own_name, key: key_handle, value, module_type })
-    }
-
-    /// Closes the keys in use. A key that Redis may delete behind our back must not be open then.
-    pub fn close_keys(&mut self) {
-        for Opened { name, own_name, key, .. } in self.opened.take().rev() {
-            drop(key);
-            if own_name {
-                self.ctx.free_string(name);
-            }
-        }
-    }
-
     /// Runs the command that was handed to [`Host::call`] and sends its reply. The state of the
     /// process must not be in use then.
     pub fn run_inner(&mut self) {
         inner::run(self.ctx, &std::mem::take(&mut self.inner), self.user());
-    }
-
-    /// After a panic. The keys are checked and sent whole, since a change may have been applied and
-    /// not sent. A client that had begun to wait gets an answer.
-    pub fn recover(&mut self, service: Option<Service>, mut keys: Vec<KeyId>) {
-        keys.extend(self.opened.iter().map(|opened| KeyId::new(opened.db, opened.name.bytes())));
-        keys.sort();
-        keys.dedup();
-        contain("the repair after an internal error", || {
-            state::with_node(|node| {
-                let keys: Vec<Key> = keys.iter().map(Key::from).collect();
-                crate::command::engine::repair::after_panic(node, self, service, &keys);
-                if let Some(waiter) = self.blocked {
-                    node.refuse_wait(waiter, Error::internal(), self);
-                }
-                self.finish();
-            })
-        });
-    }
-
-    /// The waiter id of this command's client, if it waits.
-    pub fn blocked(&self) -> Option<WaiterId> {
-        self.blocked
     }
 }
 
@@ -286,22 +236,31 @@ impl Host for RedisHost {
     }
 
     fn client(&self) -> u64 {
-        if self.is_scheduler {
-            0
-        } else {
-            self.ctx.client_id()
+        match &self.origin {
+            Some(origin) => origin.client,
+            None if self.is_scheduler => 0,
+            None => self.ctx.client_id(),
         }
     }
 
     fn user(&self) -> Option<Vec<u8>> {
-        users::name(self.ctx)
+        match &self.origin {
+            Some(origin) => origin.user.clone(),
+            None => users::name(self.ctx),
+        }
     }
 
     fn caller(&self) -> Caller {
-        callers::caller(self.ctx, self.connection())
+        match &self.origin {
+            Some(origin) => origin.caller.clone(),
+            None => callers::caller(self.ctx, self.connection()),
+        }
     }
 
     fn is_caller(&self, known: &Caller) -> bool {
+        if let Some(origin) = &self.origin {
+            return origin.caller == *known;
+        }
         // The link to the primary has no user.
         !self.is_trusted() && callers::is_caller(self.ctx, self.connection(), known)
     }
@@ -331,7 +290,14 @@ impl Host for RedisHost {
         self.user().is_none_or(|user| users::may_run(self.ctx, &user, command, key.name))
     }
 
+    fn may_still_run(&self) -> bool {
+        self.user().is_none_or(|user| users::may_run_with(self.ctx, &user, self.argv.strings()))
+    }
+
     fn connection(&self) -> Option<u64> {
+        if let Some(origin) = &self.origin {
+            return origin.connection;
+        }
         let flags = self.flags();
         let in_multi = flags & rm::REDISMODULE_CTX_FLAGS_MULTI != 0;
         let inner = flags & rm::REDISMODULE_CTX_FLAGS_DENY_BLOCKING != 0 && !in_multi;
@@ -346,6 +312,11 @@ impl Host for RedisHost {
     #[cfg(feature = "test-hooks")]
     fn step_system_clock(&mut self, ms: i64) {
         super::clock::step_system(ms);
+    }
+
+    #[cfg(feature = "test-hooks")]
+    fn delay_threads(&mut self, ms: Millis) {
+        workers::set_delay(ms);
     }
 
     fn correct_expiry(&mut self, key: Key, expires_at: Option<Millis>) {
@@ -366,7 +337,19 @@ impl Host for RedisHost {
         self.blocked = Some(waiter);
     }
 
+    fn hold(&mut self) -> Arc<dyn Arguments> {
+        self.held()
+    }
+
+    fn offloaded(&self) -> u64 {
+        workers::awaited_for(&self.user().unwrap_or_default())
+    }
+
     fn answer(&mut self, waiter: WaiterId, reply: Result<Reply, Error>) {
+        if let (Ok(reply), true) = (&reply, cfg!(feature = "test-hooks")) {
+            looked(1);
+            looked_at_reply(reply);
+        }
         blocking::answer(waiter, reply);
     }
 

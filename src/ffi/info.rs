@@ -4,7 +4,7 @@ use super::api::{c_text, call, Argv, Ctx};
 use super::contain::contain;
 use super::detached;
 use super::host::RedisHost;
-use super::{blocking, listeners, state};
+use super::{blocking, listeners, state, workers};
 use crate::command::host::Host;
 use crate::command::services::server::health::report;
 use crate::observe::health;
@@ -32,6 +32,8 @@ extern "C" fn write(info: *mut rm::RedisModuleInfoCtx, _for_crash_report: c_int)
             let report = report(node, &host);
             let mut shown = vec![
                 ("waiting_clients".to_string(), node.waits.len() as u64),
+                ("offloaded_now".to_string(), workers::awaited()),
+                ("lock_searches".to_string(), node.queues.searches.len() as u64),
                 ("deadlines".to_string(), node.schedule.len() as u64),
                 ("last_fence".to_string(), node.clock.last()),
                 ("cluster_peers".to_string(), node.peers.len() as u64),

@@ -12,9 +12,10 @@
 //! a report of another node         bus.rs                      observe::peers
 //! CONFIG, INFO                     config.rs, info.rs          command::settings, observe
 //! the audit trail's thread         audit.rs                    observe::audit
+//! the threads of long work         workers.rs, offload.rs      command::engine::offload
 //! ```
 //!
-//! Everything but that thread runs on Redis' one thread. The state of the process is in
+//! Everything but those threads runs on Redis' one thread. The state of the process is in
 //! [`state`], and one entry point borrows it at a time. Callbacks that Redis may call in the
 //! middle of another one (a key was unlinked, a client left) leave a note in the inbox instead.
 //! Every entry point is wrapped by [`contain`], so that no panic reaches Redis.
@@ -35,11 +36,13 @@ pub mod detached;
 pub mod docs;
 pub mod events;
 pub mod function;
+pub mod held;
 pub mod host;
 pub mod info;
 pub mod inner;
 pub mod listeners;
 pub mod notifications;
+pub mod offload;
 pub mod reply;
 pub mod rounds;
 pub mod shutdown;
@@ -49,7 +52,9 @@ pub mod timer;
 pub mod types;
 pub mod users;
 pub mod walk;
+pub mod workers;
 
+use crate::domain::algorithm::discard::free_with;
 use api::Ctx;
 use redis_module::raw as rm;
 use std::ffi::c_int;
@@ -89,6 +94,7 @@ fn start(ctx: Ctx, module_args: c_int) -> Result<(), String> {
     timer::set_callback(rounds::run);
     state::start(ctx);
     types::register(ctx)?;
+    free_with(types::free_large);
     commands::register(ctx)?;
     config::register(ctx)?;
     config_file::warn_of_unknown_names(ctx);

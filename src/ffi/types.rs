@@ -1,13 +1,12 @@
 //! The key types: how Redis loads, saves, rewrites, measures, digests and frees our values.
 
-use super::api::{c_text, call, Ctx, Str};
-use super::clock;
+use super::api::{c_text, call, memory_permille, Ctx, Str};
 use super::contain::contain;
-use super::counts;
-use super::state;
 use super::state::Note;
+use super::{clock, counts, detached, state, workers};
 use crate::command::engine::replay::unknown_type;
 use crate::command::host::{Host, Key};
+use crate::domain::algorithm::discard::discard;
 use crate::domain::entity::checkable::Checkable;
 use crate::domain::entity::record::Payload;
 use crate::domain::entity_types::{for_each_type, with_type};
@@ -19,6 +18,7 @@ use crate::snapshot::frame;
 use crate::snapshot::frame::Content;
 use crate::snapshot::Encoded;
 use redis_module::raw as rm;
+use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -272,7 +272,23 @@ extern "C" fn free<E: Entity>(value: *mut c_void) {
         // SAFETY: Redis frees each value once and forgets it.
         let stored = unsafe { Box::from_raw(value.cast::<Record<E>>()) };
         counts::forget_value(&stored);
+        let pieces = stored.free_effort();
+        discard(stored, pieces);
     });
+}
+
+/// Frees what consists of many pieces or bytes, of a key or of something in one.
+pub fn free_large(value: Box<dyn Any + Send>) {
+    // The server has a thread of its own for large values, which it asks only if a client says so,
+    // or a setting. Then this may be that thread, or one of ours.
+    if detached::context().is_some() && !is_short_of_memory() {
+        workers::free(value);
+    }
+}
+
+/// Whether the server may be evicting keys: then it waits for the memory of each.
+fn is_short_of_memory() -> bool {
+    memory_permille().is_some_and(|permille| permille >= 900)
 }
 
 extern "C" fn free_effort<E: Entity>(_key: *mut rm::RedisModuleString, value: *const c_void) -> usize {

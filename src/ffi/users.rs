@@ -101,10 +101,16 @@ pub fn may_access(ctx: Ctx, user: &[u8], key: Str, access: Access) -> bool {
 
 /// Whether a user may run a command on a key.
 pub fn may_run(ctx: Ctx, user: &[u8], command: &'static str, key: &[u8]) -> bool {
-    let Some(user) = User::find(ctx, user) else { return false };
     let args = [ctx.new_string(command.as_bytes()), ctx.new_string(key)];
-    let mut pointers = args.map(|arg| arg.0);
-    let may = call!(RedisModule_ACLCheckCommandPermissions(user.0, pointers.as_mut_ptr(), pointers.len() as c_int));
+    let may = may_run_with(ctx, user, &args.map(|arg| arg.0));
     args.into_iter().for_each(|arg| ctx.free_string(arg));
+    may
+}
+
+/// Whether a user may run a command with these arguments, the name first.
+pub fn may_run_with(ctx: Ctx, user: &[u8], args: &[*mut rm::RedisModuleString]) -> bool {
+    let Some(user) = User::find(ctx, user) else { return false };
+    let mut args = args.to_vec();
+    let may = call!(RedisModule_ACLCheckCommandPermissions(user.0, args.as_mut_ptr(), args.len() as c_int));
     may == rm::REDISMODULE_OK as c_int
 }

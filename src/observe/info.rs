@@ -8,6 +8,7 @@ pub fn fields(metrics: &Metrics) -> Vec<(String, u64)> {
     let mut fields = vec![
         ("sweeps".to_string(), metrics.sweeps),
         ("swept_keys".to_string(), metrics.swept_keys),
+        ("offloaded".to_string(), metrics.offloaded),
         ("repairs".to_string(), metrics.repairs),
         ("panics".to_string(), metrics.panics),
         ("reactions".to_string(), metrics.reactions),

@@ -59,6 +59,8 @@ pub struct Metrics {
     pub sweeps: u64,
     /// Keys opened by the scheduler.
     pub swept_keys: u64,
+    /// Commands that threads took over.
+    pub offloaded: u64,
     /// Values repaired: something derived was broken and was rebuilt.
     pub repairs: u64,
     /// When the last one was, unix ms.
@@ -88,6 +90,7 @@ impl Default for Metrics {
             events: Vec::new(),
             sweeps: 0,
             swept_keys: 0,
+            offloaded: 0,
             repairs: 0,
             repaired_at: None,
             panics: 0,
@@ -111,6 +114,11 @@ impl Metrics {
     /// The counters of one service, to be changed.
     pub fn of_mut(&mut self, service: Service) -> &mut ServiceMetrics {
         &mut self.services[service as usize]
+    }
+
+    /// How many waits of all services ended with a grant.
+    pub fn served(&self) -> u64 {
+        self.services.iter().map(|service| service.served).sum()
     }
 
     /// Counts a panic that was contained at `now`, for its service if that is known.

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{Client, Reply, Server};
-use crate::load::{check_replies_on, Workload};
+use crate::load::{check_replies_on, roomy, Workload};
 use crate::registry::fill;
 use crate::report::{median, table};
 use crate::throughput::compare_over;
@@ -21,7 +21,7 @@ pub fn answers(options: &Options) {
     let names: Vec<String> = (0..ENTRIES).map(|index| index.to_string()).collect();
     let pace = (options.of(7, 3), Duration::from_millis(options.of(250, 80) as u64));
     for bytes in VALUE_BYTES {
-        let server = Server::start();
+        let server = roomy().start();
         server.run("LTMC.CACHE.CONFIG cache MAXBYTES 1000000000").ok();
         let value = "v".repeat(bytes);
         let put =
@@ -64,7 +64,7 @@ struct Flight {
 /// A hundred clients miss the same answer at once; it takes 50 ms to compute.
 pub fn single_flight(options: &Options) {
     let (clients, rounds) = (options.of(100, 20), options.of(9, 3));
-    let server = Server::builder().arg("maxclients", clients + 100).start();
+    let server = roomy().arg("maxclients", clients + 100).start();
     let mut rows = Vec::new();
     let mut add = |name: &str, flights: Vec<Flight>| {
         let of = |value: fn(&Flight) -> f64| median(flights.iter().map(value));
@@ -261,7 +261,7 @@ fn with_policy(server: &Server, policy: &str, trace: &[Request]) -> Yield {
 
 /// The hits of each policy on three traces that do not fit.
 pub fn policies(options: &Options) {
-    let server = Server::start();
+    let server = roomy().start();
     for (name, trace) in traces(options.of(60_000, 6_000)) {
         let total = trace.iter().fold(Yield::default(), |mut total, one| {
             total.hit(one);
@@ -299,7 +299,7 @@ pub fn memory(options: &Options) {
         }),
     ];
     for (name, line) in candidates {
-        let server = Server::start();
+        let server = roomy().start();
         server.run("LTMC.CACHE.CONFIG cache MAXBYTES 10000000000").ok();
         let used = |server: &Server| server.info("memory")["used_memory"].parse::<f64>().expect("a number");
         let before = used(&server);

@@ -9,7 +9,22 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::harness::{Client, Reply, Server};
+use crate::harness::{Builder, Client, Reply, Server};
+
+/// A server whose bounds leave room for what the benches fill it with.
+pub fn roomy() -> Builder {
+    let bounds = [
+        ("ltmc.registry-agents-max", 1_000_000),
+        ("ltmc.mail-agents-max", 1_000_000),
+        ("ltmc.mail-inbox-max", 1_000_000),
+        ("ltmc.session-fields-max", 1_000_000),
+        ("ltmc.session-bytes-max", 1 << 26),
+        ("ltmc.checkpoints-max", 1_000_000),
+        ("ltmc.cache-entries-max", 1_000_000),
+        ("ltmc.arguments-max", 1_000_000),
+    ];
+    bounds.into_iter().fold(Server::builder(), |builder, (setting, max)| builder.arg(setting, max))
+}
 
 /// How many keys a bench of locks draws from.
 pub const KEYS: usize = 10_000;

@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use crate::harness::{wait_until, Client, Reply, Server};
+use crate::load::roomy;
 use crate::report::{median, percentile, table};
 use crate::Options;
 
@@ -84,7 +85,7 @@ fn round(server: &Server, client: &mut Client, peer: &Peer, batch: usize, option
 pub fn passing(options: &Options) {
     for listener in ["nobody listens", "AOF, everysec", "one replica"] {
         let appendonly = if listener.starts_with("AOF") { "yes" } else { "no" };
-        let server = Server::builder().arg("appendonly", appendonly).arg("appendfsync", "everysec").start();
+        let server = roomy().arg("appendonly", appendonly).arg("appendfsync", "everysec").start();
         let _replica = listener.ends_with("replica").then(|| server.replica());
         server.run("XGROUP CREATE stream g $ MKSTREAM").ok();
         let mut client = server.client();
@@ -116,7 +117,7 @@ pub fn passing(options: &Options) {
 
 /// From sending to the reply of the client that waits for it.
 pub fn hand_off(options: &Options) {
-    let server = Server::start();
+    let server = roomy().start();
     server.run("XGROUP CREATE stream g $ MKSTREAM").ok();
     let (mut sender, mut receiver) = (server.client(), server.client());
     let mut took: Vec<Vec<f64>> = PEERS.iter().map(|_| Vec::new()).collect();

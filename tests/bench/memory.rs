@@ -1,7 +1,6 @@
 //! The memory of a lock and of an agent.
 
-use crate::harness::Server;
-use crate::load::key;
+use crate::load::{key, roomy};
 use crate::registry::{agent, fill, kinds_of};
 use crate::report::table;
 use crate::Options;
@@ -11,7 +10,7 @@ pub fn per_lock(options: &Options) {
     let count = options.of(100_000, 10_000);
     let row = |name: &str, line: &dyn Fn(&str) -> String| {
         // A new server each: what one leaves in the allocator would show in the other.
-        let server = Server::start();
+        let server = roomy().start();
         let mut client = server.client();
         let used = || server.info_int("memory", "used_memory");
         client.run("PING");
@@ -89,7 +88,7 @@ pub fn per_agent(options: &Options) {
         let mut cells = vec![name.to_string()];
         for count in counts {
             // The server's own statistics take as much as some dozen agents.
-            let server = Server::builder().arg("latency-tracking", "no").start();
+            let server = roomy().arg("latency-tracking", "no").start();
             let used = || server.info_int("memory", "used_memory");
             // Brings the buffers of connections to the size that they keep.
             fill(&mut server.client(), count, |_| vec!["PING".to_string()]);

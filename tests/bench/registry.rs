@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::harness::{Client, Server};
-use crate::load::{check_replies_on, Load, Round, Workload};
+use crate::load::{check_replies_on, roomy, Load, Round, Workload};
 use crate::report::{median, percentile, rates, table};
 use crate::Options;
 
@@ -79,13 +79,13 @@ const BEAT_SCRIPT: &str =
 /// is overdue.
 pub fn heartbeats(options: &Options) {
     for agents in SIZES {
-        let server = Server::start();
+        let server = roomy().start();
         compare(&format!("heartbeats a second, {agents} agents"), &server, &beats(&server, agents), agents, options);
     }
     for listener in ["appendonly yes, everysec", "one replica"] {
         let agents = SIZES[1];
         let appendonly = if listener.starts_with("appendonly") { "yes" } else { "no" };
-        let server = Server::builder()
+        let server = roomy()
             .arg("appendonly", appendonly)
             .arg("appendfsync", "everysec")
             .arg("auto-aof-rewrite-percentage", 0)
@@ -186,7 +186,7 @@ return false";
 /// Which agents can do this, and which of them is the least loaded?
 pub fn finds(options: &Options) {
     for agents in SIZES {
-        let server = Server::start();
+        let server = roomy().start();
         fill_labelled(&mut server.client(), agents);
         let [sets, first_fit, two] =
             [BEST_OF_ALL_SCRIPT, FIRST_FIT_SCRIPT, TWO_CHOICES_SCRIPT].map(|text| script(&server, text));
@@ -333,7 +333,7 @@ return 1";
 /// Claiming the least loaded agent that can do something, and releasing it.
 pub fn claims(options: &Options) {
     for agents in SIZES {
-        let server = Server::start();
+        let server = roomy().start();
         let mut client = server.client();
         fill(&mut client, agents, |index| {
             let (id, kinds) = (agent(index), kinds_of(index));

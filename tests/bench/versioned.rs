@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{json, Value};
 
 use crate::harness::{Client, Reply, Server};
-use crate::load::{check_replies_on, cpu_us, Load, Workload};
+use crate::load::{check_replies_on, cpu_us, roomy, Load, Workload};
 use crate::registry::fill;
 use crate::report::{median, percentile, table};
 use crate::throughput::compare_over;
@@ -28,11 +28,11 @@ pub fn fields(options: &Options) {
     let names: Vec<String> = (0..SESSIONS).map(session).collect();
     let pace = (options.of(7, 3), Duration::from_millis(options.of(250, 80) as u64));
     for bytes in VALUE_BYTES {
-        let native = Server::start();
+        let native = roomy().start();
         let native_set = set_and_fill(&native, "HSET", "HSET", bytes, "0");
-        let server = Server::start();
+        let server = roomy().start();
         let set = set_and_fill(&server, "LTMC.SESSION.SET", "LTMC.SESSION.SET", bytes, "*");
-        let short = Server::start();
+        let short = roomy().start();
         short.run("CONFIG SET ltmc.history-versions-max 10").ok();
         let set_short = set_and_fill(&short, "LTMC.SESSION.SET, 10 versions kept", "LTMC.SESSION.SET", bytes, "*");
         fill_history(&server, &set, &names, 1_000);
@@ -179,7 +179,7 @@ return redis.call('INCR', KEYS[2])";
 /// One small member of a document changed, and documents read.
 pub fn documents(options: &Options) {
     for bytes in DOC_BYTES {
-        let server = Server::start();
+        let server = roomy().start();
         let (doc, task) = document(bytes);
         for writer in 0..WRITERS {
             fill_documents(&server, writer, &doc.to_string());
@@ -391,7 +391,7 @@ fn checkpoint_run(
     step: fn(usize) -> Vec<String>,
     count: usize,
 ) -> Run {
-    let server = Server::builder().arg("latency-tracking", "no").start();
+    let server = roomy().arg("latency-tracking", "no").start();
     let mut client = server.client();
     let used = || server.info_int("memory", "used_memory") as f64;
     let line = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();

@@ -9,9 +9,13 @@ mod held;
 #[allow(dead_code)] // only a table of some host is needed here
 mod host;
 mod links;
+#[path = "../model/original.rs"]
+#[allow(dead_code)] // only a table of some host is needed here
+mod original;
 mod reference;
 mod roles;
 mod settings;
+mod work;
 
 use std::fs;
 use std::path::PathBuf;

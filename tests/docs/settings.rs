@@ -29,6 +29,11 @@ fn default(row: &Row) -> String {
     Some(row.show(row.default_value())).filter(|shown| !shown.is_empty()).unwrap_or_else(|| "\"\"".into())
 }
 
+/// What a setting does, and what more of it costs.
+fn text(row: &Row) -> String {
+    row.costs.map_or_else(|| row.text.into(), |costs| format!("{} A higher value costs {costs}.", row.text))
+}
+
 /// The text in comment lines.
 fn comment(text: &str) -> String {
     let mut lines = vec![String::from("#")];
@@ -54,7 +59,7 @@ fn the_example_configuration_has_all_settings() {
                 SettingType::Path => "path",
                 SettingType::Word(_) | SettingType::Switch { .. } => "word",
             };
-            let (text, name, default, range) = (comment(row.text), row.name, default(row), range(row));
+            let (text, name, default, range) = (comment(&text(row)), row.name, default(row), range(row));
             made += &format!(
                 "{text}\n# Default: {default}. Unit: {unit}. Range: {range}. Environment: {}.\n",
                 row.environment
@@ -72,17 +77,23 @@ fn in_binary_unit(bytes: i64) -> Option<String> {
     fitting.next().map(|(unit, shift)| format!("{} {unit}", bytes >> shift))
 }
 
+/// The default of a number. Bytes are shown in a larger unit, too.
+fn shown_number(row: &Row) -> String {
+    let shown = match row.kind {
+        SettingType::Number { unit: "bytes", default, .. } => in_binary_unit(default),
+        _ => None,
+    };
+    default(row) + &shown.map_or_else(String::new, |shown| format!(" ({shown})"))
+}
+
 fn table_row(row: &Row) -> String {
     let (range, default) = (range(row), default(row));
     let (values, default) = match row.kind {
-        SettingType::Number { unit, default: number, .. } => {
-            let shown = in_binary_unit(number).filter(|_| unit == "bytes");
-            (format!("{range} {unit}"), default + &shown.map_or_else(String::new, |shown| format!(" ({shown})")))
-        }
+        SettingType::Number { unit, .. } => (format!("{range} {unit}"), shown_number(row)),
         SettingType::Path => (range, format!("`{default}`")),
         _ => (format!("`{}`", range.replace(", ", "`, `")), format!("`{default}`")),
     };
-    let text = row.text.replace('|', "\\|");
+    let text = text(row).replace('|', "\\|");
     format!("| `ltmc.{}` | {text} | {values} | {default} | `{}` |\n", row.name, row.environment)
 }
 
@@ -95,6 +106,16 @@ fn the_page_of_the_settings_has_all_of_them() {
         made += &format!("## {}\n\n{head}{rows}\n", group[0].group);
     }
     section("src/command/settings/README.md", "settings", &made);
+}
+
+#[test]
+fn the_page_of_the_operator_has_what_higher_bounds_cost() {
+    let mut made = String::from("| setting | default | what a higher value costs |\n|---|---|---|\n");
+    for (row, costs) in SETTINGS.iter().filter_map(|row| Some((row, row.costs?))) {
+        let SettingType::Number { unit, .. } = row.kind else { panic!("{} is no bound", row.name) };
+        made += &format!("| `ltmc.{}` | {} {unit} | {costs} |\n", row.name, shown_number(row));
+    }
+    section("scripts/README.md", "bounds", &made);
 }
 
 #[test]

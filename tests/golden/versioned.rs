@@ -100,8 +100,11 @@ fn context_changes() -> Changes<Doc> {
     let at = |path: &str| Pointer::parse(path.as_bytes()).expect("a path");
     story(first, move |version| {
         vec![
-            Edit::Put { path: at(&format!("/a/m{version}")), value: Json(json!({"v": version, "x": [0.1, 1e300]})) },
-            Edit::Insert { path: at("/a/b/0"), value: Json(json!(version)) },
+            Edit::Put {
+                path: at(&format!("/a/m{version}")),
+                value: Json(json!({"v": version, "x": [0.1, 1e300]}).into()),
+            },
+            Edit::Insert { path: at("/a/b/0"), value: Json(json!(version).into()) },
             if version == 4 { Edit::Drop { path: at("/t") } } else { Edit::Remove { path: at("/a/b/1") } },
         ]
     })

@@ -1,5 +1,6 @@
 //! A value of whatever type, as the server in memory holds it.
 
+use ltmc::command::host::Arguments;
 use ltmc::domain::context::Context;
 use ltmc::domain::entity::checkable::Checkable;
 use ltmc::domain::lock::Lock;
@@ -50,4 +51,13 @@ pub fn remains_of(held: &dyn Held, now: Millis) -> Option<Remains> {
         remains(held.any().downcast_ref::<Record<E>>()?, now, false)
     }
     of::<Lock>(held, now).or_else(|| of::<Session>(held, now)).or_else(|| of::<Context>(held, now))
+}
+
+/// The arguments of a command, kept for a thread.
+pub struct Kept(pub Vec<Vec<u8>>);
+
+impl Arguments for Kept {
+    fn bytes(&self) -> Vec<&[u8]> {
+        self.0.iter().map(Vec::as_slice).collect()
+    }
 }

@@ -1,9 +1,9 @@
 //! A server in memory: keys with TTLs, a replica that is fed by what is replicated, and a log of
 //! all that the commands did.
 
-use crate::held::{remains_of, Held};
+use crate::held::{remains_of, Held, Kept};
 use ltmc::command::engine::entity_types;
-use ltmc::command::host::{Access, Host, Key, KeyType, Member, Ownership, Walked};
+use ltmc::command::host::{Access, Arguments, Host, Key, KeyType, Member, Ownership, Walked};
 use ltmc::command::node::audit::Audit;
 use ltmc::command::reply::Reply;
 use ltmc::domain::cache::CacheEvent;
@@ -21,7 +21,7 @@ use ltmc::observe::audit::{Caller, Figures};
 use ltmc::snapshot::{self, frame, ChangesWriter, Encoded};
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
+use std::sync::Arc;
 
 /// What a key holds.
 #[derive(Debug)]
@@ -45,21 +45,6 @@ pub enum Fact {
     Answered(WaiterId, Result<Reply, Error>),
 }
 
-/// The original of a copy. It is kept aside, to check that changes of the copy do not reach it.
-pub struct Original<E> {
-    held: Box<dyn Held>,
-    saved: Encoded,
-    of: PhantomData<E>,
-}
-
-impl<E: Entity> Original<E> {
-    pub fn check(&self) {
-        let stored: &Record<E> = self.held.any().downcast_ref().expect("it is of this type");
-        assert!(snapshot::encode_snapshot_beside(stored) == self.saved, "what happens to a copy reaches the original");
-        assert_eq!(stored.check(), Ok(()));
-    }
-}
-
 #[derive(Debug, Default)]
 pub struct MemoryHost {
     pub keys: BTreeMap<KeyId, (Value, Option<Millis>)>,
@@ -74,6 +59,8 @@ pub struct MemoryHost {
     pub now: Millis,
     pub client: u64,
     pub in_multi: bool,
+    /// The arguments of the command that runs.
+    pub args: Vec<Vec<u8>>,
     /// Whether the slot of all keys is moving: a missing key may be elsewhere.
     pub is_slot_open: bool,
     /// What `members` returns.
@@ -102,38 +89,6 @@ impl MemoryHost {
         self.delete(key);
         self.keys.insert(key.clone(), (Value::Ours(Box::new(stored)), None));
         self.replica.insert(key.clone(), Box::new(copy));
-    }
-
-    /// COPY with REPLACE, here and on the replica. Returns the revision that the copy continues
-    /// from.
-    pub fn copy<E: Entity>(&mut self, from: &KeyId, to: &KeyId) -> u64 {
-        let of = |stored: Option<&Record<E>>| {
-            let copy = stored.expect("what is copied is there").copied();
-            assert_eq!(copy.check(), Ok(()), "a copy is not sound");
-            assert!(!copy.is_empty() && copy.state.connections().is_empty() && copy.bound() == 0, "{copy:?}");
-            copy
-        };
-        let (here, there) = (of(self.peek(from)), of(self.copied(from)));
-        let (end, revision) = (self.keys[from].1, here.revision);
-        self.restore(to, here, there);
-        self.keys.get_mut(to).expect("just put there").1 = end;
-        revision
-    }
-
-    /// The same, but the copy replaces its original, which is returned. `None` if there is nothing.
-    pub fn replace_by_copy<E: Entity>(&mut self, key: &KeyId) -> Option<Original<E>> {
-        let saved = snapshot::encode_snapshot_beside(self.peek::<E>(key)?);
-        let other = KeyId::new(key.db, b"copy");
-        self.copy::<E>(key, &other);
-        let (here, there) = (self.keys.remove(&other)?, self.replica.remove(&other)?);
-        self.replica.insert(key.clone(), there);
-        match self.keys.insert(key.clone(), here)? {
-            (Value::Ours(held), _) => {
-                self.gone.push((key.clone(), held.connections()));
-                Some(Original { held, saved, of: PhantomData })
-            }
-            (Value::Foreign, _) => None,
-        }
     }
 
     /// The replica's value becomes the primary's, and the replica gets another one.
@@ -201,6 +156,9 @@ fn facts<E: Entity>(key: &KeyId, events: Vec<E::Event>) -> Vec<Fact> {
 impl Host for MemoryHost {
     #[cfg(feature = "test-hooks")]
     fn step_system_clock(&mut self, _ms: i64) {}
+
+    #[cfg(feature = "test-hooks")]
+    fn delay_threads(&mut self, _ms: Millis) {}
 
     fn key_type(&mut self, key: Key) -> KeyType {
         let id = key.id();
@@ -386,6 +344,18 @@ impl Host for MemoryHost {
 
     fn connection(&self) -> Option<u64> {
         (self.client > 0).then_some(self.client)
+    }
+
+    fn hold(&mut self) -> Arc<dyn Arguments> {
+        Arc::new(Kept(self.args.clone()))
+    }
+
+    fn offloaded(&self) -> u64 {
+        0
+    }
+
+    fn may_still_run(&self) -> bool {
+        true
     }
 
     fn may_block(&self) -> bool {

@@ -142,7 +142,7 @@ impl World {
         self.history.note(format!("{}: {line} => {outcome:?}", self.host.now));
         match outcome? {
             Outcome::Reply(reply) => Ok(reply),
-            Outcome::Waits => panic!("nobody waits here: {line}"),
+            Outcome::Waits | Outcome::Offloaded(_) => panic!("nobody waits here: {line}"),
         }
     }
 

@@ -4,6 +4,7 @@ use crate::host::{Fact, MemoryHost};
 use ltmc::command::engine::cx::{Cx, Outcome};
 use ltmc::command::engine::dispatch;
 use ltmc::command::engine::endings;
+use ltmc::command::engine::job::Job;
 use ltmc::command::node::Node;
 use ltmc::command::reply::Reply;
 use ltmc::command::scheduler;
@@ -24,9 +25,17 @@ pub fn execute<W: AsRef<[u8]>>(
     let args: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
     let command = Table::<MemoryHost>::find(args[0]).expect("a known command");
     host.client = client;
+    host.args = args.iter().map(|arg| arg.to_vec()).collect();
     endings::take_in(node, host);
-    let mut cx = Cx { node, host, spec: command.spec, args: &args, db };
-    dispatch::run(command, &mut cx)
+    let mut cx = Cx::new(node, host, command.spec, &args, db);
+    match dispatch::run(command, &mut cx)? {
+        Outcome::Offloaded(Job::Answer(make)) => make().map(Outcome::Reply),
+        Outcome::Offloaded(Job::Prepare(make)) => {
+            cx.prepared = Some(make());
+            dispatch::run(command, &mut cx)
+        }
+        outcome => Ok(outcome),
+    }
 }
 
 /// Gives settings their values.

@@ -17,6 +17,7 @@ mod fuzz;
 mod harness;
 mod lock;
 mod mail;
+mod offload;
 mod reactions;
 mod readme;
 mod registry;

@@ -8,7 +8,8 @@ use super::walk::Walk;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::RequestId;
 use crate::domain::json::text::Room;
-use crate::domain::limits::{DURATION_MS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX};
+use crate::domain::json::Value;
+use crate::domain::limits::{COMMAND_KEY_BYTES_MAX, DURATION_MS_MAX, ID_BYTES_MAX};
 use crate::domain::value::bytes::{parse_u64, printable};
 use crate::domain::value::fence::FENCE_END;
 use crate::domain::{Bytes, Error, Fence, Millis};
@@ -71,7 +72,7 @@ impl<'a> Args<'a> {
     pub fn registry(&mut self) -> Result<Bytes, Error> {
         debug_assert!(self.is_key(self.at), "{} reads a key that it does not declare", self.spec.name);
         let name = self.bytes("REGISTRY")?;
-        Error::check_length("REGISTRY", name.len(), KEY_BYTES_MAX).map(|()| Bytes::from(name))
+        Error::check_length("REGISTRY", name.len(), COMMAND_KEY_BYTES_MAX).map(|()| Bytes::from(name))
     }
 
     /// `[REGISTRY key]` as the only option of a command.
@@ -324,7 +325,7 @@ pub fn parse_meta_of(args: &mut Args, bytes_max: usize, depth_max: usize) -> Res
         return Ok(Bytes::EMPTY);
     }
     let value = Room::new(bytes_max, depth_max).read("META", text)?;
-    Ok(if value.is_null() { Bytes::EMPTY } else { Bytes::from(text) })
+    Ok(if value == Value::Null { Bytes::EMPTY } else { Bytes::from(text) })
 }
 
 #[cfg(test)]

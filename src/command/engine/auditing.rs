@@ -110,6 +110,11 @@ fn end_command<H: Host>(cx: &mut Cx<H>, open: &Open, outcome: &Result<Outcome, E
     }
 }
 
+/// The command in progress runs again later, and is recorded then.
+pub fn forget(node: &mut Node) {
+    node.audit.open = None;
+}
+
 /// The command in progress acts for this agent, which it does not name itself.
 pub fn acts_for(node: &mut Node, agent: &[u8]) {
     if let Some(open) = &mut node.audit.open {

@@ -9,11 +9,14 @@
 //! * A single value is always returned: it was stored, so it can be read.
 
 use crate::command::node::Node;
-use crate::command::reply::{Reply, Size};
+use crate::command::reply::{Reply, Size, ELEMENT_BYTES};
 use crate::command::settings::Setting;
 use crate::domain::value::bytes::printable;
 use crate::domain::Error;
 use ahash::AHashSet;
+
+/// How many bytes of JSON are parsed at most for one reply: that takes some ms.
+const PARSED_BYTES_MAX: usize = 512 * 1024;
 
 /// What one reply may still have.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub struct Budget {
     bytes_max: usize,
     elements_max: usize,
     taken: Size,
+    /// Bytes that were parsed to see what belongs into it.
+    parsed: usize,
 }
 
 impl Budget {
@@ -28,12 +33,28 @@ impl Budget {
     pub fn of(node: &Node) -> Self {
         let max = |setting| node.settings.get(setting) as usize;
         let (bytes_max, elements_max) = (max(Setting::ReplyBytesMax), max(Setting::ReplyElementsMax));
-        Self { bytes_max, elements_max, taken: Size::default() }
+        Self { bytes_max, elements_max, taken: Size::default(), parsed: 0 }
     }
 
     /// The same, but no more than this many bytes.
     pub fn at_most(self, bytes: usize) -> Self {
         Self { bytes_max: self.bytes_max.min(bytes), ..self }
+    }
+
+    /// Whether a text of so many bytes may be parsed, to see whether it belongs into the reply.
+    pub fn parses(&mut self, bytes: usize) -> bool {
+        self.parsed += bytes + ELEMENT_BYTES;
+        !self.has_parsed_enough()
+    }
+
+    /// How many bytes were parsed.
+    pub fn parsed(&self) -> usize {
+        self.parsed
+    }
+
+    /// Whether some text was not parsed, since enough others were.
+    pub fn has_parsed_enough(&self) -> bool {
+        self.parsed > PARSED_BYTES_MAX
     }
 
     /// How many bytes are left.
@@ -105,6 +126,15 @@ impl Budget {
         Ok(())
     }
 
+    /// The same for `count` values that are this large together.
+    pub fn check_sum(&mut self, what: &str, count: usize, sum: Size) -> Result<(), Error> {
+        self.taken = self.taken + sum;
+        if count > 1 && !self.is_within(self.taken) {
+            return Err(self.refusal(what));
+        }
+        Ok(())
+    }
+
     /// The error for a reply that would be too large.
     fn refusal(&self, what: &str) -> Error {
         let limit = |setting: Setting, what: String, max: usize| Error::limit(setting.row().name, &what, max as u64);
@@ -132,14 +162,13 @@ pub fn refuse_repeated(name: &str, values: &[&[u8]]) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::reply::ELEMENT_BYTES;
 
     fn budget(bytes_max: usize) -> Budget {
-        Budget { bytes_max, elements_max: usize::MAX, taken: Size::default() }
+        Budget { bytes_max, elements_max: usize::MAX, taken: Size::default(), parsed: 0 }
     }
 
     fn of_elements(elements_max: usize) -> Budget {
-        Budget { bytes_max: usize::MAX, elements_max, taken: Size::default() }
+        Budget { bytes_max: usize::MAX, elements_max, taken: Size::default(), parsed: 0 }
     }
 
     fn shown(reply: Reply) -> usize {

@@ -1,6 +1,7 @@
 //! What a command runs in, and how it ends.
 
 use super::args::Args;
+use super::job::{Job, Product};
 use super::keys::positions;
 use super::roles::Roles;
 use super::spec::Spec;
@@ -8,6 +9,7 @@ use super::walk::Walk;
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
+use crate::command::settings::Setting;
 use crate::domain::limits::ID_BYTES_MAX;
 use crate::domain::value::bytes::{acts_as, printable};
 use crate::domain::{Blob, Bytes, Code, Error, Millis};
@@ -29,6 +31,17 @@ pub struct Cx<'a, H: Host> {
     pub args: &'a [&'a [u8]],
     /// The client's database.
     pub db: u32,
+    /// What a thread has made for it, if this is its second run.
+    pub prepared: Option<Product>,
+    /// What a thread is to make for it.
+    pub(super) job: Option<Job>,
+}
+
+impl<'a, H: Host> Cx<'a, H> {
+    /// For a command that begins.
+    pub fn new(node: &'a mut Node, host: &'a mut H, spec: &'static Spec, args: &'a [&'a [u8]], db: u32) -> Self {
+        Self { node, host, spec, args, db, prepared: None, job: None }
+    }
 }
 
 impl<'a, H: Host> Cx<'a, H> {
@@ -45,6 +58,15 @@ impl<'a, H: Host> Cx<'a, H> {
     /// Argument `index` as a value to keep.
     pub fn blob(&mut self, index: usize) -> Blob {
         self.host.take_blob(index, self.args[index])
+    }
+
+    /// Errs if `what`, of so many bytes, is longer than a setting allows.
+    pub fn check_bytes(&self, setting: Setting, what: &str, bytes: usize) -> Result<(), Error> {
+        let max = self.node.settings.get(setting);
+        if bytes as u64 <= max {
+            return Ok(());
+        }
+        Err(Error::limit(setting.row().name, &format!("{what} of {bytes} bytes"), max))
     }
 
     /// The time of this command, unix ms.
@@ -106,12 +128,24 @@ fn check_name(user: &[u8], id: &[u8]) -> Result<(), Error> {
 }
 
 /// How a command ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub enum Outcome {
     /// With a reply.
     Reply(Reply),
     /// The client waits; the reply comes later.
     Waits,
+    /// The client waits for a thread.
+    Offloaded(Job),
+}
+
+/// Two jobs are never the same.
+impl PartialEq for Outcome {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Outcome::Reply(one), Outcome::Reply(other)) => one == other,
+            (one, other) => matches!((one, other), (Outcome::Waits, Outcome::Waits)),
+        }
+    }
 }
 
 /// A row of the table with the function that runs it on the host `H`.

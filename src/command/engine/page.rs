@@ -7,10 +7,16 @@
 
 use super::args::Args;
 use super::budget::Budget;
+use super::work::ITEMS_OF_LOOK;
 use crate::command::reply::Reply;
-use crate::domain::limits::RESULTS_MAX;
+use crate::domain::limits::{RESULTS_MAX, SKIPPED_MAX};
 use crate::domain::value::bytes::printable;
-use crate::domain::{Bytes, Code, Error, Fence};
+use crate::domain::{looked_at_parts, Bytes, Code, Error, Fence};
+
+/// The same items, which are counted.
+fn passed<I: Iterator>(items: I) -> impl Iterator<Item = I::Item> {
+    items.inspect(|_| looked_at_parts(1, ITEMS_OF_LOOK))
+}
 
 /// A part of a list, by its offset.
 #[derive(Debug, Clone, Copy)]
@@ -32,14 +38,23 @@ impl Page {
         Ok(Self { offset, count })
     }
 
-    /// The items in this part; of the whole list no more than `budget` can show, and one.
-    pub fn of<I: Iterator>(self, budget: &Budget, items: I) -> impl Iterator<Item = I::Item> {
-        items.skip(self.offset).take(self.count(budget))
-    }
-
-    /// The most items that are looked for.
-    pub fn count(self, budget: &Budget) -> usize {
-        self.count.min(budget.elements_left().saturating_add(1))
+    /// The items in this part; of the whole list no more than `budget` can show, and one. Errs if
+    /// too many come before it. Those are counted and not looked into.
+    pub fn of<I: Iterator>(
+        self,
+        budget: &Budget,
+        what: Items,
+        mut items: I,
+    ) -> Result<impl Iterator<Item = I::Item>, Error> {
+        let skipped = self.offset.min(SKIPPED_MAX);
+        let is_beyond = skipped > 0 && passed(items.by_ref()).nth(skipped - 1).is_none();
+        if !is_beyond && self.offset > SKIPPED_MAX && items.next().is_some() {
+            let words = what.words();
+            let text = format!("LIMIT skips at most {SKIPPED_MAX} {words}: CURSOR reads on where it stopped");
+            return Err(Error::new(Code::Limit, text));
+        }
+        let count = self.count.min(budget.elements_left().saturating_add(1));
+        Ok(passed(items).take(if is_beyond || self.offset > SKIPPED_MAX { 0 } else { count }))
     }
 
     /// The list of this part. A part ends where no more fits; the whole list is whole, or `LIMIT`.
@@ -186,14 +201,15 @@ impl<P: Place> Cursor<P> {
         budget: &mut Budget,
         items: impl IntoIterator<Item = T>,
         place: impl Fn(&T) -> P,
-        mut show: impl FnMut(&T) -> Option<Reply>,
+        mut show: impl FnMut(T) -> Option<Reply>,
     ) -> Reply {
         let mut shown = Vec::new();
-        for (looked_at, item) in items.into_iter().enumerate() {
-            let reply = if looked_at < self.count { show(&item) } else { None };
+        for (looked_at, item) in passed(items.into_iter()).enumerate() {
+            let next = place(&item);
+            let reply = if looked_at < self.count { show(item) } else { None };
             // The next part begins with the first item that this one has no room for.
             if looked_at == self.count || reply.as_ref().is_some_and(|reply| !budget.takes(reply.size())) {
-                let next = format!("{}{}", char::from(self.items as u8), place(&item).text());
+                let next = format!("{}{}", char::from(self.items as u8), next.text());
                 return Self::reply(next, shown);
             }
             shown.extend(reply);
@@ -243,18 +259,6 @@ impl<P: Place> Paging<P> {
         Ok(paging)
     }
 
-    /// Errs if an offset skips too many of `items` items. A cursor skips none.
-    pub fn check_offset(&self, items: usize) -> Result<(), Error> {
-        let max = Cursor::<P>::COUNT_MAX;
-        match self {
-            Paging::Offset(of, page) if page.offset.min(items) > max => {
-                let text = format!("LIMIT skips at most {max} {}: CURSOR reads on where it stopped", of.words());
-                Err(Error::new(Code::Limit, text))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// What is answered if there is nothing at all.
     pub fn nothing(&self) -> Reply {
         match self {
@@ -274,21 +278,22 @@ impl<P: Place> Paging<P> {
         }
     }
 
-    /// The part of `items`, which begin at [`start`](Self::start). Those that `show` does not show
-    /// count for a cursor, which bounds the work, and not for an offset.
+    /// The part of `items`, which begin at [`start`](Self::start). Those that are not shown count
+    /// for a cursor, which bounds the work, and not for an offset.
     pub fn list<T>(
         &self,
         budget: &mut Budget,
         items: impl IntoIterator<Item = T>,
         place: impl Fn(&T) -> P,
-        mut show: impl FnMut(&T) -> Option<Reply>,
+        mut is_shown: impl FnMut(&T) -> bool,
+        mut show: impl FnMut(T) -> Reply,
     ) -> Result<Reply, Error> {
         match self {
             Paging::Offset(what, page) => {
-                let part = page.of(budget, items.into_iter().filter_map(|item| show(&item)));
-                page.list(budget, *what, part)
+                let part = page.of(budget, *what, items.into_iter().filter(|item| is_shown(item)))?;
+                page.list(budget, *what, part.map(show))
             }
-            Paging::Cursor(cursor) => Ok(cursor.page(budget, items, place, show)),
+            Paging::Cursor(cursor) => Ok(cursor.page(budget, items, place, |item| is_shown(&item).then(|| show(item)))),
         }
     }
 }
@@ -296,6 +301,28 @@ impl<P: Place> Paging<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::node::Node;
+
+    #[test]
+    fn an_offset_skips_so_many_and_makes_no_replies_of_them() {
+        let budget = &mut Budget::of(&Node::default());
+        let mut part = |offset, items| {
+            let (paging, mut made) = (Paging::<u64>::Offset(Items::Agents, Page { offset, count: 2 }), 0);
+            let show = |item| {
+                made += 1;
+                Reply::number(item)
+            };
+            let list = paging.list(budget, 1..=items, |item| *item, |item| item % 2 == 0, show);
+            (list.map(|list| list.size().elements - 1).map_err(|error| error.code), made)
+        };
+        let max = SKIPPED_MAX as u64;
+        assert_eq!(part(0, 9), (Ok(2), 2));
+        assert_eq!(part(3, 9), (Ok(1), 1));
+        assert_eq!(part(9, 9), (Ok(0), 0));
+        assert_eq!(part(SKIPPED_MAX, 2 * max + 4), (Ok(2), 2));
+        assert_eq!(part(SKIPPED_MAX + 1, 2 * max), (Ok(0), 0), "there is nothing");
+        assert_eq!(part(SKIPPED_MAX + 1, 2 * max + 2), (Err(Code::Limit), 0));
+    }
 
     #[test]
     fn a_place_is_read_as_it_was_written_and_nothing_else_is() {

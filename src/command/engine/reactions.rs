@@ -24,6 +24,8 @@ use crate::observe::trace::Stage;
 const RETRY_MS: Millis = 1000;
 /// How many agents one look at a registry checks.
 const AGENTS_PER_LOOK: usize = 256;
+/// How many keys of an agent are copied at once.
+const KEYS_AT_ONCE: usize = 64;
 
 /// The scheduler looks at a registry: are the agents that hold something still there? Returns how
 /// much work that was.
@@ -44,12 +46,12 @@ pub fn check_holders<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId) -
         return 1;
     }
     let agents = node.holdings.agents_after(registry, &rest.after, AGENTS_PER_LOOK);
-    let mut work = 1;
+    let mut pieces = Pieces::default();
     for agent in &agents {
-        let (pieces, again_at) = give_all_back(node, host, registry, agent);
-        work += pieces;
+        let again_at = give_all_back(node, host, registry, agent, &mut pieces);
         rest.again_at = rest.again_at.into_iter().chain(again_at).min();
     }
+    let work = 1 + pieces.done;
     match agents.last().filter(|_| agents.len() == AGENTS_PER_LOOK) {
         Some(last) => ask_again(node, registry, Recheck { after: last.clone(), ..rest }, now),
         // Agents that had to wait are asked once more when all the others have been.
@@ -67,37 +69,67 @@ fn ask_again(node: &mut Node, registry: &KeyId, rest: Recheck, when: Millis) {
     node.schedule.look_at(registry.clone(), when);
 }
 
-/// An incarnation of an agent has ended: gives back what it held.
-pub fn agent_gone<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agent: &[u8]) {
-    let (_, again_at) = give_all_back(node, host, registry, agent);
+/// What is given back at once when agents are gone.
+#[derive(Default)]
+struct Pieces {
+    done: usize,
+}
+
+impl Pieces {
+    /// A key takes as long as so many pieces in it.
+    const OF_KEY: usize = 4;
+    /// A client that is served takes as long as so many pieces.
+    const OF_CLIENT: usize = 16;
+
+    fn left(&self) -> usize {
+        REACTION_PIECES_MAX.saturating_sub(self.done)
+    }
+}
+
+/// Incarnations of agents have ended: gives back what they held.
+pub fn agents_gone<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agents: &[Bytes]) {
+    let mut pieces = Pieces::default();
+    let again_at = agents.iter().filter_map(|agent| give_all_back(node, host, registry, agent, &mut pieces)).min();
     if let Some(again_at) = again_at {
         // This is known even if the registry is gone as well, so there is no grace.
         ask_again(node, registry, Recheck { missing_since: Some(0), ..Recheck::default() }, again_at);
     }
 }
 
-/// Gives back what an agent holds under bindings that have ended, in all its keys. Returns how many
-/// pieces that was, and when to ask again if some have to wait.
-fn give_all_back<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId, agent: &[u8]) -> (usize, Option<Millis>) {
-    let keys: Vec<KeyId> = node.holdings.keys_of(registry, agent).cloned().collect();
-    let (mut pieces, mut again_at) = (0, None);
-    for key in keys {
-        let left = REACTION_PIECES_MAX.saturating_sub(pieces);
-        if left == 0 {
-            again_at = Some(node.now());
-            break;
-        }
-        match give_back(node, host, registry, agent, &key, left) {
-            GiveBack::All(count) => pieces += count,
-            GiveBack::Stale => node.holdings.forget(registry, agent, &key),
-            GiveBack::Part(count) => {
-                pieces += count;
-                again_at = Some(node.now());
+/// Gives back what an agent holds under bindings that have ended, in all its keys. Returns when to
+/// ask again if some has to wait.
+fn give_all_back<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    registry: &KeyId,
+    agent: &[u8],
+    pieces: &mut Pieces,
+) -> Option<Millis> {
+    let (mut again_at, mut last) = (None, None);
+    loop {
+        let keys = node.holdings.keys_after(registry, agent, last.as_ref(), KEYS_AT_ONCE);
+        for key in &keys {
+            if pieces.left() == 0 {
+                return Some(node.now());
             }
-            GiveBack::Nothing => again_at = again_at.or(Some(node.now() + RETRY_MS)),
+            let served = node.metrics.served();
+            match give_back(node, host, registry, agent, key, pieces.left()) {
+                GiveBack::All(count) => pieces.done += Pieces::OF_KEY + count,
+                GiveBack::Stale => node.holdings.forget(registry, agent, key),
+                GiveBack::Part(count) => {
+                    pieces.done += Pieces::OF_KEY + count;
+                    again_at = Some(node.now());
+                }
+                // It costs nothing, so that it keeps no other waiting.
+                GiveBack::Nothing => again_at = again_at.or(Some(node.now() + RETRY_MS)),
+            }
+            pieces.done += (node.metrics.served() - served) as usize * Pieces::OF_CLIENT;
         }
+        if keys.len() < KEYS_AT_ONCE {
+            return again_at;
+        }
+        last = keys.into_iter().next_back();
     }
-    (pieces, again_at)
 }
 
 /// What became of what an agent holds in a key.
@@ -152,7 +184,7 @@ fn give_back_in<E: Serve, H: Host>(
     }
     let env = node.settings.reaction_env(node.now());
     let Ok(Some(stored)) = host.read::<E>(key.into()) else { return GiveBack::Stale };
-    let mut events = stored.state.agent_gone(&binding, &env);
+    let mut events = stored.state.agent_gone(&binding, &env, max + 1);
     let all = events.len();
     E::choose(node, host, key.into(), &mut events, max);
     let (count, is_all) = (events.len(), events.len() == all);

@@ -28,25 +28,29 @@ pub struct GiveBack {
 }
 
 /// Tells the watchers of a key that has ended, and gives back at most `sweep-batch-max` pieces of
-/// what it owned. The rest follows in the next rounds.
-pub fn settle<H: Host>(node: &mut Node, host: &mut H, key: KeyId, estate: Option<Box<Estate>>) {
-    watch_log::serve_last(node, host, &key);
-    let Some(mut estate) = estate else { return };
-    give_back(node, host, &key, &mut estate);
-    if !estate.resources.is_empty() {
-        node.deferred.push_back(DeferredWork::Expired { key, estate: Some(estate) });
+/// what it owned. The rest follows in the next rounds. Returns how much work that was.
+pub fn settle<H: Host>(node: &mut Node, host: &mut H, key: KeyId, estate: Option<Box<Estate>>) -> usize {
+    let (mut work, are_all_told) = watch_log::serve_last(node, host, &key);
+    let mut estate = estate;
+    if let Some(estate) = &mut estate {
+        work += give_back(node, host, &key, estate);
     }
+    let estate = estate.filter(|estate| !estate.resources.is_empty());
+    if estate.is_some() || !are_all_told {
+        node.deferred.push_back(DeferredWork::Expired { key, estate });
+    }
+    work
 }
 
 /// A resource that cannot be worked on now (it is in quarantine, or its slot is moving) is left to
 /// its own leases: nothing else remembers it.
-fn give_back<H: Host>(node: &mut Node, host: &mut H, session: &KeyId, estate: &mut Estate) {
+fn give_back<H: Host>(node: &mut Node, host: &mut H, session: &KeyId, estate: &mut Estate) -> usize {
     let is_bound = node.settings.agents_are_bound();
     // Where users are bound to their names, no agent owns the name of a key.
     let own_name = (!is_bound).then(|| session.name.clone());
     let people = estate.people.iter().cloned().chain(own_name).collect();
-    let mut left = node.settings.get(Setting::SweepBatchMax) as usize;
-    let until = estate.until;
+    let max = node.settings.get(Setting::SweepBatchMax) as usize;
+    let (mut left, until) = (max, estate.until);
     node.audit.gives_back(until);
     while left > 0 {
         let Some((name, resource)) = estate.resources.pop_first() else { break };
@@ -63,6 +67,7 @@ fn give_back<H: Host>(node: &mut Node, host: &mut H, session: &KeyId, estate: &m
             estate.resources.insert(name, resource);
         }
     }
+    max - left
 }
 
 /// Gives back what is held of one resource, at most `max` pieces.

@@ -59,6 +59,13 @@ pub trait Serve: Reacts {
     /// The same on a replica, which decides nothing.
     fn wake_on_replica<H: Host>(_node: &mut Node, _host: &mut H, _key: &KeyId) {}
 
+    /// Takes a turn of its long work, for which it has asked
+    /// [`Turns`](crate::command::node::turns::Turns).
+    /// Returns how much work that was.
+    fn take_turn<H: Host>(_node: &mut Node, _host: &mut H) -> usize {
+        0
+    }
+
     /// The service was switched on again, and continues where it was.
     fn switched_on(_node: &mut Node) {}
 

@@ -4,6 +4,7 @@
 use super::missing::{Missing, Nothing};
 use super::reply_shape::Shape;
 use super::roles::Roles;
+use super::work::Work;
 use crate::command::host::Access;
 use crate::domain::Service;
 
@@ -31,6 +32,8 @@ pub struct Spec {
     pub since: &'static str,
     /// Its cost.
     pub complexity: &'static str,
+    /// What it looks at in one go, at most.
+    pub work: &'static [Work],
     /// What it does, in one sentence.
     pub summary: &'static str,
     /// What it answers.

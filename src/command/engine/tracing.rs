@@ -75,7 +75,11 @@ fn shown(outcome: &Result<Outcome, Error>) -> Cow<'static, str> {
 
 /// The kind of a reply with its size or number.
 pub fn kind_of(outcome: &Outcome) -> Ended {
-    let Outcome::Reply(reply) = outcome else { return Ended::Word("waits".into()) };
+    let reply = match outcome {
+        Outcome::Reply(reply) => reply,
+        Outcome::Waits => return Ended::Word("waits".into()),
+        Outcome::Offloaded(_) => return Ended::Word("offloaded".into()),
+    };
     let sized = |kind, size: usize| Ended::Counted(kind, size as i64);
     match reply {
         Reply::Nil => Ended::Word("nil".into()),

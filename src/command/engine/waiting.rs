@@ -4,8 +4,10 @@
 use super::commit::commit_changes;
 use super::cx::{Cx, Outcome};
 use super::entity_types::with_key_type;
+use super::round::Round;
 use super::service::Serve;
 use crate::command::host::{Host, Key};
+use crate::command::node::deferred::DeferredWork;
 use crate::command::node::waits::{Principal, UndeliveredGrant};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
@@ -68,6 +70,32 @@ pub fn serve_retries<H: Host>(
     }
 }
 
+/// Answers clients that wait for something that has come, or that can never come: as many as a
+/// round has room for. The others have left their queues, too, and are told in the next rounds of
+/// the scheduler. A replica has none.
+pub fn tell<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    round: &mut Round,
+    clients: Vec<WaiterId>,
+    answer: Result<Reply, Error>,
+) {
+    let mut clients = clients.into_iter();
+    while node.replica || !round.is_over() {
+        let Some(id) = clients.next() else { return };
+        round.serves(1);
+        match &answer {
+            Ok(reply) => node.serve_wait(id, UndeliveredGrant::default(), reply.clone(), host),
+            Err(error) => node.refuse_wait(id, error.clone(), host),
+        }
+    }
+    let left: Vec<WaiterId> = clients.collect();
+    if !left.is_empty() {
+        left.iter().for_each(|id| node.leave_queues(*id));
+        node.deferred.push_back(DeferredWork::Tell { clients: left, answer });
+    }
+}
+
 /// Takes back grants whose clients were gone before they were told. A retry of the request begins
 /// anew.
 pub fn take_back<H: Host>(node: &mut Node, host: &mut H, undelivered: UndeliveredGrant) {
@@ -100,14 +128,14 @@ fn take_back_one<E: Serve, H: Host>(
 /// Ends all waits for a service on this key: it can serve nobody there any more.
 pub fn refuse<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, service: Service, error: &Error) {
     if node.queues.waits_for(service, key) {
-        node.refuse_waits(node.queues.waiters(service, key), error, host);
+        tell(node, host, &mut Round::default(), node.queues.waiters(service, key), Err(error.clone()));
     }
 }
 
 /// Ends all waits on this key: nobody can be served on it any more.
 pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error) {
     Service::ALL.iter().for_each(|service| refuse(node, host, key, *service, error));
-    node.refuse_waits(node.watchers.of(key), error, host);
+    tell(node, host, &mut Round::default(), node.watchers.of(key), Err(error.clone()));
 }
 
 /// Ends the waits on this key whose service was switched off.

@@ -248,6 +248,7 @@ mod tests {
             is_verbatim: false,
             since: "",
             complexity: "",
+            work: &[],
             summary: "",
             reply: crate::command::engine::reply_shape::Shape::OK,
             missing: crate::command::engine::missing::Missing::Rule,

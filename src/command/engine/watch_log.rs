@@ -3,7 +3,9 @@
 use super::budget::Budget;
 use super::endings;
 use super::entity_types::with_key_type;
+use super::round::Round;
 use crate::command::host::{check_here, Host, Key, KeyType, UNSURE_MS};
+use crate::command::node::deferred::DeferredWork;
 use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::watchers::Watcher;
 use crate::command::node::Node;
@@ -16,15 +18,26 @@ use smallvec::SmallVec;
 
 /// Answers a watcher if there is news. A watcher is told that a key is gone only once it is known
 /// that the key has not moved.
-pub fn serve<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) {
+fn serve<H: Host>(node: &mut Node, host: &mut H, id: WaiterId, round: &mut Round) {
     let Some(watcher) = node.watchers.watchers.get(&id).cloned() else { return };
+    round.looks(watcher.keys.iter().map(|(key, _)| 1 + key.name.len() / NAME_BYTES_OF_LOOK).sum());
     if let Some(moving) = first_moving(host, &watcher) {
         // What becomes of this key decides what its watchers are told.
         return node.schedule.look_later(moving.clone(), node.now() + UNSURE_MS, true);
     }
     match report(node, host, &watcher) {
-        Ok((reply, false)) => node.watchers.advance(id, &reply),
-        Ok((reply, true)) => node.serve_wait(id, UndeliveredGrant::default(), reply, host),
+        Ok(Report { reply, has_news: false, is_cut, parsed }) => {
+            round.looks(parsed / PARSED_BYTES_OF_LOOK);
+            node.watchers.advance(id, &reply);
+            if is_cut {
+                node.watchers.look_again(id);
+            }
+        }
+        Ok(Report { reply, parsed, .. }) => {
+            round.looks(parsed / PARSED_BYTES_OF_LOOK);
+            round.sends(&reply);
+            node.serve_wait(id, UndeliveredGrant::default(), reply, host);
+        }
         Err(error) => node.refuse_wait(id, error, host),
     }
 }
@@ -39,38 +52,80 @@ fn first_moving<'a, H: Host>(host: &mut H, watcher: &'a Watcher) -> Option<&'a K
     watcher.keys.iter().find(is_gone).map(|(key, _)| key)
 }
 
-/// The same in a round of the scheduler. A key that ends only now, when it is looked at, is told of
-/// by the log that it leaves.
-pub fn serve_in_round<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) {
+/// The same in a round of the scheduler. Returns how much work that was. A key that ends only now,
+/// when it is looked at, is told of by the log that it leaves.
+pub fn serve_in_round<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) -> usize {
+    let mut round = Round::default();
+    look_and_serve(node, host, id, &mut round);
+    round.work()
+}
+
+fn look_and_serve<H: Host>(node: &mut Node, host: &mut H, id: WaiterId, round: &mut Round) {
     let Some(watcher) = node.watchers.watchers.get(&id) else { return };
     for (key, _) in &watcher.keys {
         host.key_type(key.into());
     }
     endings::take_in(node, host);
-    serve(node, host, id);
+    serve(node, host, id, round);
 }
 
-/// Answers all watchers of a key that is about to go, and its log with it.
-pub fn serve_key<H: Host>(node: &mut Node, host: &mut H, key: Key) {
+/// Answers the watchers of a key that is about to go, and its log with it: as many as one round has
+/// room for. For the others the log is kept.
+pub fn serve_key<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key) {
+    let mut round = Round::default();
     for id in node.watchers.of(&key.id()) {
-        serve(node, host, id);
+        // A replica's scheduler does not go on with what was begun.
+        if round.is_over() && !node.replica {
+            let log = host.raw::<E>(key).ok().flatten().and_then(|stored| stored.log().cloned());
+            if log.is_some_and(|log| node.watchers.keep_log(&key.id(), Box::new(log))) {
+                node.deferred.push_back(DeferredWork::Expired { key: key.id(), estate: None });
+            }
+            return;
+        }
+        serve(node, host, id, &mut round);
     }
 }
 
-/// Answers all watchers of a key that Redis has deleted by itself, from what its log was.
-pub fn serve_last<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+/// Answers the watchers of a key that has gone, from what its log was, as many as one round has
+/// room for. Returns how much work that was, and whether these were all.
+pub fn serve_last<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> (usize, bool) {
+    let mut round = Round::default();
     if node.watchers.last_log(key).is_some() {
-        node.watchers.of(key).into_iter().for_each(|id| serve_in_round(node, host, id));
+        for id in node.watchers.not_told(key) {
+            if round.is_over() {
+                return (round.work(), false);
+            }
+            look_and_serve(node, host, id, &mut round);
+            node.watchers.told(key, id);
+        }
         node.watchers.drop_log(key);
     }
+    (round.work(), true)
 }
 
-/// What a watcher is told of each key: the revision and the events, or that it is too far behind.
-/// Also returns whether any of that is news.
+/// As many bytes of events are parsed in one look.
+const PARSED_BYTES_OF_LOOK: usize = 64;
+/// As many bytes of the name of a key are compared and copied in one look.
+const NAME_BYTES_OF_LOOK: usize = 128;
+
+/// What a watcher is told.
+pub struct Report {
+    /// Of each key the revision and the events, or that it is too far behind.
+    pub reply: Reply,
+    /// Whether any of that is news.
+    pub has_news: bool,
+    /// Whether there are more events that may concern it: so many did not that they could not all
+    /// be looked at.
+    pub is_cut: bool,
+    /// How many bytes of events were parsed.
+    pub parsed: usize,
+}
+
+/// What a watcher is told of each key.
 ///
 /// If the events of a key do not all fit, the revision is that of the last event before those that
 /// do not, so that the watcher can continue from there.
-pub fn report<H: Host>(node: &Node, host: &mut H, watcher: &Watcher) -> Result<(Reply, bool), Error> {
+pub fn report<H: Host>(node: &Node, host: &mut H, watcher: &Watcher) -> Result<Report, Error> {
     let (mut replies, mut has_news, mut budget) = (Vec::with_capacity(watcher.keys.len()), false, Budget::of(node));
     for (key, since) in &watcher.keys {
         node.check_quarantine(key.into())?;
@@ -82,7 +137,8 @@ pub fn report<H: Host>(node: &Node, host: &mut H, watcher: &Watcher) -> Result<(
         told.insert(0, Reply::number(revision));
         replies.push(Reply::Array(told));
     }
-    Ok((Reply::Array(replies), has_news))
+    let (is_cut, parsed) = (budget.has_parsed_enough(), budget.parsed());
+    Ok(Report { reply: Reply::Array(replies), has_news, is_cut, parsed })
 }
 
 /// The log of a key that has just ended, for whoever has seen nothing of a later life.
@@ -151,6 +207,9 @@ fn tell(mut events: Events, watcher: &Watcher, budget: &mut Budget) -> (Vec<Repl
     let (mut told, mut left) = (Vec::new(), events.size_hint().0 as u64);
     while told.len() < watcher.count {
         let Some(event) = events.next() else { break };
+        if watcher.path.is_some() && !budget.parses(event.len()) {
+            return (told, left);
+        }
         if watcher.path.as_ref().is_none_or(|path| concerns(event, path)) {
             if !budget.takes(Size::value(event.len())) {
                 return (told, left);

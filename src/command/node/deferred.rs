@@ -1,8 +1,10 @@
 //! Work that is left to the scheduler.
 
 use super::waits::UndeliveredGrant;
+use crate::command::reply::Reply;
+use crate::domain::queue::rank::WaiterId;
 use crate::domain::reactions::Estate;
-use crate::domain::{AgentBinding, Connection, Db, KeyId};
+use crate::domain::{AgentBinding, Connection, Db, Error, KeyId};
 
 /// Work for the scheduler: the callback that notices it must not write.
 #[derive(Debug, Clone)]
@@ -30,6 +32,13 @@ pub enum DeferredWork {
     /// The keys were loaded, or this node was promoted: the connections of other processes will not
     /// come back.
     ForgetForeignConnections,
+    /// Clients that wait no more are told what has come, or why it never will.
+    Tell {
+        /// Their waits.
+        clients: Vec<WaiterId>,
+        /// What they are told.
+        answer: Result<Reply, Error>,
+    },
 }
 
 impl DeferredWork {
@@ -47,7 +56,8 @@ impl DeferredWork {
             ],
             DeferredWork::Expired { estate: None, .. }
             | DeferredWork::Disconnected(_)
-            | DeferredWork::ForgetForeignConnections => vec![self],
+            | DeferredWork::ForgetForeignConnections
+            | DeferredWork::Tell { .. } => vec![self],
         }
     }
 }

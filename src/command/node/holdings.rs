@@ -127,6 +127,14 @@ impl HoldingsIndex {
         self.of(registry, agent).map_or(&NONE, |holdings| &holdings.keys).keys()
     }
 
+    /// The next keys in which an agent may hold something, at most `max`.
+    pub fn keys_after(&self, registry: &KeyId, agent: &[u8], last: Option<&KeyId>, max: usize) -> Vec<KeyId> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = last.map_or(Unbounded, Excluded);
+        let keys = self.of(registry, agent).into_iter().flat_map(|holdings| holdings.keys.range((from, Unbounded)));
+        keys.take(max).map(|(key, _)| key.clone()).collect()
+    }
+
     /// How much an agent holds in all keys of what `quota` counts.
     pub fn sum(&self, registry: &KeyId, agent: &[u8], quota: Quota) -> u64 {
         self.of(registry, agent).map_or(0, |holdings| holdings.sums[quota as usize])

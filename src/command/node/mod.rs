@@ -11,6 +11,7 @@ pub mod quarantine;
 pub mod recent;
 pub mod schedule;
 pub mod scrub_progress;
+pub mod turns;
 pub mod waiting;
 pub mod waits;
 pub mod watchers;
@@ -34,6 +35,7 @@ use recent::Recent;
 use schedule::Schedule;
 use scrub_progress::Checks;
 use std::collections::{BTreeSet, VecDeque};
+use turns::Turns;
 use waits::Waits;
 use watchers::Watchers;
 
@@ -75,6 +77,8 @@ pub struct Node {
     pub connections: ConnectionIndex,
     /// Work that could not be done where it was noticed.
     pub deferred: VecDeque<DeferredWork>,
+    /// The services with long work that goes on in turns.
+    pub turns: Turns,
     /// Keys with which something is wrong.
     pub quarantine: Quarantine,
     /// How far the automatic check of all values has come.
@@ -108,6 +112,12 @@ pub struct Node {
     /// Added to the server's clock, ms: `LTMC.DEBUG CLOCK`.
     #[cfg(feature = "test-hooks")]
     pub clock_offset_ms: i64,
+    /// How much was done in one go: `LTMC.DEBUG WORK`.
+    #[cfg(feature = "test-hooks")]
+    pub work: crate::command::engine::work::Seen,
+    /// From how many steps on a thread does it: `LTMC.DEBUG OFFLOAD`.
+    #[cfg(feature = "test-hooks")]
+    pub offloaded_from: Option<usize>,
     /// How many of the scheduler's next looks panic: `LTMC.DEBUG SWEEP`.
     #[cfg(feature = "test-hooks")]
     pub panics_due: u64,

@@ -1,8 +1,9 @@
 //! How far looks have come in keys in which something has to wait: a lock, or a resource of a
-//! session, may be on another node.
+//! session, may be on another node, or more clients are to be served than one round has room for.
 //!
 //! A look skips what has to wait, and the next look continues behind it, so it keeps nothing else
-//! from being decided. At the end of a pass the key is left alone for a while. A stale place is
+//! from being decided. A round that serves clients ends, too, and the next one goes on with those
+//! that are left. At the end of a pass the key is left alone for a while. A stale place is
 //! harmless: the next pass begins at the start.
 
 use crate::command::host::Key;
@@ -37,6 +38,11 @@ impl Passes {
         let place = self.0.remove(&key.id())?;
         self.0.give_back_room();
         place.downcast().ok().map(|place| *place)
+    }
+
+    /// Whether a key has a pass.
+    pub fn has(&self, key: Key) -> bool {
+        !self.0.is_empty() && self.0.contains_key(&key.id())
     }
 
     /// The next look at this key continues behind this place.

@@ -1,7 +1,8 @@
 //! How far the automatic check of all values has come.
 
+use crate::domain::algorithm::looks::uncounted;
 use crate::domain::entity::checkable::Checkable;
-use crate::domain::{Invariant, KeyId, Millis};
+use crate::domain::{looked, Invariant, KeyId, Millis};
 use ahash::AHashMap;
 
 /// How far the check has come.
@@ -42,10 +43,12 @@ impl Round {
     ) -> Result<Option<usize>, Invariant> {
         let effort = value.effort();
         if effort <= room {
-            return value.check().map(|()| Some(effort));
+            looked(effort);
+            return uncounted(|| value.check()).map(|()| Some(effort));
         }
         let from = self.places.get(key).or(places.get(key)).copied().unwrap_or(0);
-        let part = value.check_part(from, room)?;
+        let part = uncounted(|| value.check_part(from, room))?;
+        looked(part.as_ref().map_or(1, |part| part.effort));
         match part {
             Some(part) => drop(self.places.insert(key.clone(), part.next.unwrap_or(0))),
             None => self.skipped += 1,

@@ -35,6 +35,14 @@ impl Node {
         host.block(id);
     }
 
+    /// What the client of a wait waits for is known, but it will be told of it later.
+    pub fn leave_queues(&mut self, id: WaiterId) {
+        if let Some(wait) = self.waits.waits.get(&id) {
+            self.queues.remove(wait.service, id);
+            self.watchers.remove(id);
+        }
+    }
+
     fn forget_wait(&mut self, id: WaiterId) -> Option<Wait> {
         let wait = self.waits.remove(id)?;
         if let Some(deadline) = wait.deadline {
@@ -95,11 +103,6 @@ impl Node {
         }
     }
 
-    /// Ends these waits with an error: their key can serve nobody any more.
-    pub fn refuse_waits(&mut self, ids: Vec<WaiterId>, error: &Error, host: &mut impl Host) {
-        ids.into_iter().for_each(|id| self.refuse_wait(id, error.clone(), host));
-    }
-
     /// The reply to a wait that ends with nothing: nil, and no tasks or messages are an empty list.
     pub fn nothing_for(&self, id: WaiterId) -> Reply {
         if self.queues.is_for_list(id) {
@@ -124,8 +127,13 @@ impl Node {
             Unserved::Refused => self.trace_woken(&wait),
         }
         for key in wait.keys {
-            if self.queues.may_be_held_up(&key) {
-                self.look_at_soon(key);
+            if !self.queues.may_be_held_up(&key) {
+                continue;
+            }
+            match how {
+                // Behind the other waits that end now: one look is enough for all of them.
+                Unserved::TimedOut => self.schedule.look_later(key, self.clock.now(), true),
+                Unserved::Gone | Unserved::Refused => self.look_at_soon(key),
             }
         }
         true

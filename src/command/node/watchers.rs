@@ -30,8 +30,9 @@ pub struct Watchers {
     /// Keys with news, and then the watchers that have to hear of it.
     woken_keys: BTreeSet<KeyId>,
     woken: VecDeque<WaiterId>,
-    /// The logs of keys that have ended and of which they are not told yet.
-    last_logs: AHashMap<KeyId, Box<Log>>,
+    /// The logs of keys that have ended and of which they are not told yet, each with the last
+    /// watcher that was.
+    last_logs: AHashMap<KeyId, (Box<Log>, Option<WaiterId>)>,
 }
 
 impl Watchers {
@@ -62,6 +63,11 @@ impl Watchers {
         }
     }
 
+    /// A watcher has to be looked at once more.
+    pub fn look_again(&mut self, id: WaiterId) {
+        self.woken.push_back(id);
+    }
+
     /// Whether a watcher has to be looked at.
     pub fn has_woken(&self) -> bool {
         !self.woken.is_empty() || !self.woken_keys.is_empty()
@@ -83,14 +89,25 @@ impl Watchers {
     pub fn keep_log(&mut self, key: &KeyId, log: Box<Log>) -> bool {
         let is_watched = self.by_key.contains_key(key);
         if is_watched {
-            self.last_logs.entry(key.clone()).or_insert(log);
+            self.last_logs.entry(key.clone()).or_insert((log, None));
         }
         is_watched
     }
 
     /// The log of a key that has ended, if its watchers are not told yet.
     pub fn last_log(&self, key: &KeyId) -> Option<&Log> {
-        self.last_logs.get(key).map(|log| &**log)
+        self.last_logs.get(key).map(|(log, _)| &**log)
+    }
+
+    /// The watchers of a key that has ended that are not told yet, in their order.
+    pub fn not_told(&self, key: &KeyId) -> Vec<WaiterId> {
+        let last = self.last_logs.get(key).and_then(|(_, last)| *last);
+        self.of(key).into_iter().filter(|id| last.is_none_or(|last| *id > last)).collect()
+    }
+
+    /// A watcher was told that a key has ended, and so were those before it.
+    pub fn told(&mut self, key: &KeyId, id: WaiterId) {
+        self.last_logs.get_mut(key).into_iter().for_each(|(_, last)| *last = Some(id));
     }
 
     /// Its watchers are told that a key has ended.

@@ -12,8 +12,9 @@ use crate::command::engine::commit::{act_at_expiry, commit};
 use crate::command::engine::entity_types::{gives_way, service_of, with_key_type};
 use crate::command::engine::repair::correct_expiry;
 use crate::command::engine::replay::note_value;
+use crate::command::engine::round::Round;
 use crate::command::engine::service::Serve;
-use crate::command::engine::waiting::{refuse, refuse_all, refuse_disabled, take_back};
+use crate::command::engine::waiting::{refuse, refuse_all, refuse_disabled, take_back, tell};
 use crate::command::node::deferred::DeferredWork;
 use crate::command::node::schedule::Due;
 use crate::command::node::waits::{Unserved, OWNERSHIP_MS};
@@ -50,6 +51,7 @@ fn sweep<H: Host>(node: &mut Node, host: &mut H) {
     node.metrics.sweeps += 1;
     ask_for_memory(node, host);
     let mut left = node.settings.get(Setting::SweepBatchMax) as usize;
+    left = left.saturating_sub(take_turn(node, host)).max(1);
     while left > 0 {
         // In turns, so that neither many watchers nor many deadlines keep the other waiting.
         let Some(work) = next_piece(node, host, left % 2 == 0) else { break };
@@ -61,19 +63,33 @@ fn sweep<H: Host>(node: &mut Node, host: &mut H) {
     }
 }
 
+/// One turn of what a service does in turns, if that is due. Returns how much work it was.
+fn take_turn<H: Host>(node: &mut Node, host: &mut H) -> usize {
+    if node.replica {
+        return 0;
+    }
+    let (mut work, service) = (0, node.turns.take(node.now()));
+    for_each_type!(E => {
+        if Some(E::SERVICE) == service {
+            tracing::begin_round(node, None);
+            work += E::take_turn(node, host);
+        }
+    });
+    work
+}
+
 /// Does the next piece of work, and returns how much it was. `None` if nothing is due.
 fn next_piece<H: Host>(node: &mut Node, host: &mut H, watchers_first: bool) -> Option<usize> {
     let work = if node.replica { None } else { node.deferred.pop_front() };
     if let Some(work) = work {
-        do_deferred(node, host, work);
+        let work = do_deferred(node, host, work);
         node.deferred.give_back_room();
-        return Some(1);
+        return Some(work.max(1));
     }
     let due = if watchers_first { None } else { node.schedule.pop_due(node.now(), !node.replica) };
     let watcher = if due.is_none() { node.watchers.pop_woken() } else { None };
     if let Some(watcher) = watcher {
-        watch_log::serve_in_round(node, host, watcher);
-        return Some(1);
+        return Some(watch_log::serve_in_round(node, host, watcher).max(1));
     }
     match due.or_else(|| node.schedule.pop_due(node.now(), !node.replica))? {
         Due::Key(key) => Some(look_at(node, host, &key, false)),
@@ -106,8 +122,9 @@ fn next_sweep(node: &Node) -> Option<Millis> {
         return Some(0);
     }
     let key = node.schedule.next_key().filter(|_| !node.replica || node.schedule.has_key_at_once());
+    let turn = node.turns.next_at().filter(|_| !node.replica);
     let memory = (!node.replica && !node.evictable_keys.is_empty()).then_some(node.memory_asked_at);
-    node.schedule.next_wait().into_iter().chain(node.schedule.next_owner()).chain(key).chain(memory).min()
+    node.schedule.next_wait().into_iter().chain(node.schedule.next_owner()).chain(key).chain(memory).chain(turn).min()
 }
 
 /// Opens a key and asks what has to be done about it. Returns how much work that was. With
@@ -221,9 +238,16 @@ fn end_lost_connections<H: Host>(node: &mut Node, host: &H, connections: Vec<Con
 }
 
 /// Does one piece of work, or one key's part of it: a connection may be tied to any number of keys.
-fn do_deferred<H: Host>(node: &mut Node, host: &mut H, work: DeferredWork) {
+/// Returns how much it was.
+fn do_deferred<H: Host>(node: &mut Node, host: &mut H, work: DeferredWork) -> usize {
     tracing::begin_round(node, None);
     match work {
+        DeferredWork::Expired { key, estate } => return remains::settle(node, host, key, estate),
+        DeferredWork::Tell { clients, answer } => {
+            let mut round = Round::default();
+            tell(node, host, &mut round, clients, answer);
+            return round.work();
+        }
         DeferredWork::TakeBack(grant) => take_back(node, host, grant),
         DeferredWork::Disconnected(connection) => {
             if let Some(key) = node.connections.take_one(connection) {
@@ -241,12 +265,12 @@ fn do_deferred<H: Host>(node: &mut Node, host: &mut H, work: DeferredWork) {
                 node.evictable_keys.remove(&key);
             }
         }
-        DeferredWork::Expired { key, estate } => remains::settle(node, host, key, estate),
         DeferredWork::ForgetForeignConnections => {
             let foreign = node.connections.foreign(node.boot);
             node.deferred.extend(foreign.into_iter().map(DeferredWork::Disconnected));
         }
     }
+    1
 }
 
 /// A connection has ended: what is tied to it in a key ends, too.

@@ -52,6 +52,7 @@ pub const ROW: Spec = Spec {
     is_verbatim: false,
     since: "0.1.0",
     complexity: "",
+    work: &[],
     summary: "",
     reply: Shape::OK,
     missing: Missing::Rule,

@@ -10,6 +10,8 @@
 ///     BindAgentToUser: switch = no;
 ///     AuditFile: path;                                none by default
 ///     OrchestrationMode: word(a | b), env THIS_NAME;  instead of LTMC_ORCHESTRATION_MODE
+///     FlowTasksMax: number("tasks", 1..=9) = 5,       and what a higher value costs
+///         costs "a microsecond for each";
 /// }
 /// ```
 ///
@@ -18,7 +20,8 @@ macro_rules! settings {
     ($($group:literal {
         $(
             $(#[doc = $line:literal])+
-            $id:ident: $kind:ident $(($($values:tt)+))? $(= $default:tt)? $(, env $environment:ident)?;
+            $id:ident: $kind:ident $(($($values:tt)+))? $(= $default:tt)? $(, env $environment:ident)?
+                $(, costs $costs:literal)?;
         )+
     })+) => {
         /// A setting. `CONFIG` has it in kebab case: `LockLeaseMs` is `ltmc.lock-lease-ms`.
@@ -36,6 +39,7 @@ macro_rules! settings {
                 kind: settings!(@kind $kind $(($($values)+))? $(= $default)?),
                 text: concat!($($line),+).trim_ascii_start(),
                 environment: settings!(@environment $id $($environment)?),
+                costs: [$($costs)?].first().copied(),
             },)+)+
         ];
     };

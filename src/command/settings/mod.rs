@@ -61,6 +61,8 @@ pub struct Row {
     pub text: &'static str,
     /// Environment name that gives the default at load.
     pub environment: &'static str,
+    /// What a higher value costs, if other commands have to wait for it.
+    pub costs: Option<&'static str>,
 }
 
 impl Setting {

@@ -18,18 +18,29 @@ settings! {
         /// Maximum size of one reply; each value in it counts 16 bytes on top of its own. Lists end
         /// before the limit, so that the client can ask for the rest. A reply that cannot be cut
         /// fails with LIMIT. A single value is always returned.
-        ReplyBytesMax: number("bytes", 65_536..=1_073_741_824) = 67_108_864;
+        ReplyBytesMax: number("bytes", 65_536..=1_073_741_824) = 4_194_304,
+            costs "about a millisecond for each MiB of a reply";
 
         /// Maximum number of values in one reply; the names of fields count, too. Parts of lists
         /// end before the limit, as with `ltmc.reply-bytes-max`. A whole list that does not fit
-        /// fails with LIMIT; CURSOR or LIMIT asks for a part. The server takes some ms to send
-        /// 40000 values.
-        ReplyElementsMax: number("values", 1_000..=100_000_000) = 40_000;
+        /// fails with LIMIT; CURSOR or LIMIT asks for a part.
+        ReplyElementsMax: number("values", 1_000..=100_000_000) = 40_000,
+            costs "about a millisecond for 8,000 values of a reply";
 
         /// Maximum number of arguments of a command of the services: ids, fields, operations. One
-        /// more fails with LIMIT, before anything is looked at. Each can cost the server a
-        /// microsecond.
-        ArgumentsMax: number("arguments", 1_000..=100_000_000) = 24_000;
+        /// more fails with LIMIT, before anything is looked at.
+        ArgumentsMax: number("arguments", 1_000..=100_000_000) = 12_000,
+            costs "up to a microsecond for each argument";
+
+        /// How many threads do long work beside the event loop: large documents, replies of many
+        /// values. More than the machine has processors to spare slow the server down. 0:
+        /// everything is done at once, and what takes long fails with LIMIT.
+        WorkerThreads: number("threads", 0..=64) = 1;
+
+        /// Maximum number of commands of one ACL user that threads work on or have to begin. One
+        /// more fails with LIMIT. Each client has at most one, and users have their turns one after
+        /// the other.
+        WorkerQueueMax: number("commands", 1..=1_000_000) = 1_000;
 
         /// How many deadlines (of waits, keys, agents) are handled, how many locks, claims and pins
         /// of an ended session are given back, and how many tasks of a flow and edges between them
@@ -106,9 +117,9 @@ settings! {
 
         /// Maximum number of grants (holders, paths) on one lock. One more fails with LIMIT.
         /// The paths of its grants may have four times as many segments together. Optimistic stamps
-        /// have the same limit and are counted separately. What ends all grants at once takes the
-        /// server about 1 ms for each 1,000.
-        LockHoldersMax: number("grants", 1..=10_000_000) = 10_000;
+        /// have the same limit and are counted separately.
+        LockHoldersMax: number("grants", 1..=10_000_000) = 5_000,
+            costs "about a millisecond for 1,000 grants that end at once";
     }
 
     "Agent registry" {
@@ -116,7 +127,17 @@ settings! {
         AgentRegistryEnabled: switch = yes, env AGENT_REGISTRY_ENABLED;
 
         /// Maximum number of agents in one registry. One more fails with LIMIT.
-        RegistryAgentsMax: number("agents", 1..=100_000_000) = 1_000_000;
+        RegistryAgentsMax: number("agents", 1..=100_000_000) = 10_000,
+            costs "about a millisecond for 3,000 agents that LTMC.AGENT.FIND compares, and twice that to COPY them";
+
+        /// Maximum number of versions of one capability among the agents of one registry. One more
+        /// fails with LIMIT.
+        CapabilityVersionsMax: number("versions", 1..=1_000_000) = 100,
+            costs "about a millisecond for 10,000 versions that the `name@>=version` of a search mean together";
+
+        /// Maximum CAPACITY of an agent: of the claims on it at a time. More fails with LIMIT.
+        AgentCapacityMax: number("claims", 1..=100_000) = 1_000,
+            costs "about a millisecond for 1,000 claims that end with their agent";
 
         /// TTL of an agent that registers without PX or EX. An agent that is silent for longer is
         /// suspect.
@@ -183,7 +204,8 @@ settings! {
 
         /// Maximum number of clients that wait for an agent of one registry. One more fails with
         /// LIMIT.
-        ClaimWaitersMax: number("clients", 1..=1_000_000) = 10_000;
+        ClaimWaitersMax: number("clients", 1..=1_000_000) = 1_000,
+            costs "up to a millisecond for 150 clients that wait with different filters, for each agent that becomes free";
     }
 
     "Contexts and sessions" {
@@ -193,17 +215,32 @@ settings! {
         /// If `no`, every command of session state fails with DISABLED; data is kept.
         SessionStateEnabled: switch = yes;
 
-        /// Maximum size of the document of a context, as compact JSON.
-        ContextBytesMax: number("bytes", 1_024..=536_870_912) = 16_777_216;
+        /// Maximum size of the document of a context, as compact JSON. The server takes about a ms
+        /// to read a MiB of texts.
+        ContextBytesMax: number("bytes", 1_024..=536_870_912) = 1_048_576;
 
-        /// Maximum size of all fields of a session, names and values together.
-        SessionBytesMax: number("bytes", 1_024..=536_870_912) = 67_108_864;
+        /// Maximum number of values in the document of a context, and in all JSON arguments of one
+        /// command together: texts, numbers and the like, arrays and objects. More fails with
+        /// LIMIT. The server takes a ms or two to read 10000 of them, and half a ms to write them.
+        ContextValuesMax: number("values", 100..=100_000_000) = 10_000;
+
+        /// Maximum number of edits of one LTMC.CTX.UPDATE: of values that it sets, adds, moves or
+        /// removes. More fails with LIMIT; REPLACE is one edit. The server takes some ms to make
+        /// and replicate 2000 of them.
+        ContextEditsMax: number("edits", 10..=1_000_000) = 2_000;
+
+        /// Maximum size of all fields of a session, names and values together. The names of the
+        /// keys that it owns have the same limit.
+        SessionBytesMax: number("bytes", 1_024..=536_870_912) = 1_048_576,
+            costs "two to five milliseconds for each MiB that one command sets, reads or restores";
 
         /// Maximum number of fields of a session.
-        SessionFieldsMax: number("fields", 1..=100_000_000) = 1_000_000;
+        SessionFieldsMax: number("fields", 1..=100_000_000) = 3_000,
+            costs "about a millisecond for 1,000 fields that one command sets, deletes, restores or copies";
 
         /// Maximum number of keys that a session owns.
-        SessionResourcesMax: number("keys", 1..=1_000_000) = 10_000;
+        SessionResourcesMax: number("keys", 1..=1_000_000) = 3_000,
+            costs "about a millisecond for 1,000 keys that one LTMC.SESSION.OWN gives";
 
         /// How long an ended session stays readable if LTMC.SESSION.END has no GRACE.
         SessionEndGraceMs: number("ms", 0..=31_536_000_000) = 60_000;
@@ -214,6 +251,10 @@ settings! {
         /// How many past versions a new session or context keeps, not counting those with a
         /// checkpoint.
         HistoryVersionsMax: number("versions", 1..=1_000_000) = 1_000;
+
+        /// Maximum number of checkpoints of one session or context. One more fails with LIMIT.
+        CheckpointsMax: number("checkpoints", 1..=1_000_000) = 4_000,
+            costs "about a millisecond for 1,000 checkpoints, where a command looks for a name or removes many";
 
         /// Maximum size of the history of a new session or context. The oldest versions are dropped
         /// first, then checkpoints that are not pinned.
@@ -229,7 +270,17 @@ settings! {
         CacheBytesMax: number("bytes", 4_096..=1_099_511_627_776) = 67_108_864;
 
         /// MAXENTRIES of a new cache: the maximum number of its answers.
-        CacheEntriesMax: number("entries", 1..=100_000_000) = 1_000_000;
+        CacheEntriesMax: number("entries", 1..=100_000_000) = 10_000,
+            costs "up to a millisecond for 1,000 answers that an invalidation by many labels removes";
+
+        /// Maximum size of one answer. A longer one fails with LIMIT, and is given to those who
+        /// wait for it.
+        CacheAnswerBytesMax: number("bytes", 1_024..=536_870_912) = 4_194_304,
+            costs "about a millisecond for each MiB that is put, and for each client that gets it";
+
+        /// Maximum size of the arguments of a tool. Longer ones fail with LIMIT.
+        CacheArgsBytesMax: number("bytes", 1_024..=1_048_576) = 65_536,
+            costs "about a millisecond for 50 KB of JSON that is brought into its canonical form";
 
         /// Caches evict answers, those of least value first, while memory use is at or above this
         /// share of the server's `maxmemory`.
@@ -252,7 +303,8 @@ settings! {
 
         /// Maximum number of open tickets of one cache. Who misses beyond that computes without a
         /// ticket.
-        CacheTicketsMax: number("tickets", 1..=1_000_000) = 10_000;
+        CacheTicketsMax: number("tickets", 1..=1_000_000) = 4_000,
+            costs "about a millisecond for 2,000 tickets that one LTMC.CACHE.INVALIDATE calls off";
 
         /// Maximum number of clients that wait for answers of one cache. One more fails with LIMIT.
         CacheWaitersMax: number("clients", 1..=1_000_000) = 10_000;
@@ -277,7 +329,8 @@ settings! {
         BufferShrinkPercent: number("percent", 1..=100) = 90;
 
         /// Maximum size of one chunk.
-        ChunkBytesMax: number("bytes", 1..=536_870_912) = 67_108_864;
+        ChunkBytesMax: number("bytes", 1..=536_870_912) = 4_194_304,
+            costs "one to two milliseconds for each MiB that is put, written, sealed or read";
 
         /// Lease of a chunk allocated without PX or EX. A chunk that is not sealed is reclaimed
         /// when this much time has passed since its last write.
@@ -301,15 +354,21 @@ settings! {
         /// more fails with LIMIT.
         MailMessagesMax: number("messages", 1..=100_000_000) = 1_000_000;
 
+        /// Maximum size of the payload of one message. More fails with LIMIT.
+        MailPayloadBytesMax: number("bytes", 1_024..=536_870_912) = 4_194_304,
+            costs "about a millisecond for each MiB that is sent, and for each client that gets it";
+
         /// Maximum size of all payloads in one mailbox. More fails with LIMIT.
         MailBytesMax: number("bytes", 1_024..=2_147_483_648) = 268_435_456;
 
         /// Maximum number of messages in the inbox of one agent. One more fails with LIMIT.
-        MailInboxMax: number("messages", 1..=10_000_000) = 100_000;
+        MailInboxMax: number("messages", 1..=10_000_000) = 10_000,
+            costs "about a millisecond for 2,000 messages that go with their inbox";
 
         /// Maximum number of agents that have joined one mailbox or have messages in it. One more
         /// fails with LIMIT.
-        MailAgentsMax: number("agents", 1..=1_000_000) = 100_000;
+        MailAgentsMax: number("agents", 1..=1_000_000) = 5_000,
+            costs "about a millisecond for 1,000 agents that one message is sent to";
 
         /// How many dead letters one mailbox keeps. The oldest are dropped first.
         MailDeadMax: number("messages", 0..=1_000_000) = 1_000;
@@ -329,17 +388,19 @@ settings! {
         /// Maximum length of the SPEC of a new flow.
         FlowSpecBytesMax: number("bytes", 1..=67_108_864) = 1_048_576;
 
-        /// Maximum number of tasks in one SPEC. They are added in one step, which takes about two
-        /// microseconds for each, and no other command runs meanwhile. Without SPEC, LTMC.TASK.ADD
-        /// adds as many as ltmc.flow-tasks-max.
-        FlowSpecTasksMax: number("tasks", 1..=100_000_000) = 2_500;
+        /// Maximum number of tasks in one SPEC. They are added in one step. Without SPEC,
+        /// LTMC.TASK.ADD adds as many as ltmc.flow-tasks-max.
+        FlowSpecTasksMax: number("tasks", 1..=100_000_000) = 2_500,
+            costs "about two microseconds for each task of a SPEC";
 
-        /// Maximum number of names in the AFTER lists of one SPEC. Each takes up to a microsecond.
-        FlowSpecEdgesMax: number("names", 0..=100_000_000) = 7_500;
+        /// Maximum number of names in the AFTER lists of one SPEC.
+        FlowSpecEdgesMax: number("names", 0..=100_000_000) = 7_500,
+            costs "up to a microsecond for each name in a SPEC";
 
         /// Maximum number of different sets of CAPS that the tasks of one flow require. A claim
-        /// looks at those that its worker can do, which takes about a microsecond for each.
-        FlowCapsMax: number("sets", 1..=1_000_000) = 1_000;
+        /// looks at those that its worker can do.
+        FlowCapsMax: number("sets", 1..=1_000_000) = 1_000,
+            costs "about a microsecond for each set that a worker can do";
 
         /// How many tasks that succeeded, were cancelled or skipped a new flow keeps if it has no
         /// KEEP. The oldest are dropped first.
@@ -357,9 +418,9 @@ settings! {
         /// not too many.
         FlowKeepDeadMs: number("ms", 0..=31_536_000_000) = 0;
 
-        /// Maximum size of a payload, result or signal of a task. Each MiB takes about a
-        /// millisecond when it comes and when it is handed out; no other command runs meanwhile.
-        TaskPayloadBytesMax: number("bytes", 1..=536_870_912) = 4_194_304;
+        /// Maximum size of a payload, result or signal of a task.
+        TaskPayloadBytesMax: number("bytes", 1..=536_870_912) = 4_194_304,
+            costs "about a millisecond for each MiB that comes or is handed out";
 
         /// Lease of a claimed task if neither the claim nor the task names one.
         TaskLeaseMs: number("ms", 1..=31_536_000_000) = 30_000;

@@ -2,6 +2,10 @@
 //!
 //! NIST, FIPS 180-4, "Secure Hash Standard", sections 4.1.2, 5.1.1 and 6.2.
 
+use super::looks::looked_at_parts;
+
+/// As many bytes are hashed in one look.
+const BYTES_OF_LOOK: usize = 128;
 /// Bytes of a block.
 const BLOCK: usize = 64;
 
@@ -24,6 +28,7 @@ const FIRST: [u32; 8] =
 
 /// The SHA-256 of `bytes`.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    looked_at_parts(bytes.len(), BYTES_OF_LOOK);
     let mut state = FIRST;
     let blocks = bytes.chunks_exact(BLOCK);
     let rest = blocks.remainder();

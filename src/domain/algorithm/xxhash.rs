@@ -4,6 +4,8 @@
 //!
 //! Y. Collet, "xxHash fast digest algorithm", version 0.1.1, section "XXH64 algorithm description".
 
+use super::looks::looked_at_bytes;
+
 const PRIME_1: u64 = 0x9E37_79B1_85EB_CA87;
 const PRIME_2: u64 = 0xC2B2_AE3D_27D4_EB4F;
 const PRIME_3: u64 = 0x1656_67B1_9E37_79F9;
@@ -15,6 +17,7 @@ const STRIPE: usize = 32;
 
 /// The XXH64 of `bytes` with seed 0.
 pub fn xxh64(bytes: &[u8]) -> u64 {
+    looked_at_bytes(bytes.len());
     let stripes = bytes.chunks_exact(STRIPE);
     let mut rest = stripes.remainder();
     let mut hash = if bytes.len() < STRIPE { PRIME_5 } else { stripes_hash(stripes) };

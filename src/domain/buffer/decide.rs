@@ -314,15 +314,21 @@ pub fn let_go<'a>(buffer: &'a Buffer, agent: &'a [u8], at: Millis) -> impl Itera
     })
 }
 
+/// Up to so many chunks that an agent was writing are reclaimed by one event.
+const RECLAIMED_TOGETHER: usize = 16;
+
 /// An agent is gone: ends its holds and pins, and reclaims what it was still writing.
-pub fn agent_gone(buffer: &Buffer, agent: &[u8], at: Millis) -> Vec<BufferEvent> {
-    let mut events: Vec<BufferEvent> = let_go(buffer, agent, at).collect();
+pub fn agent_gone(buffer: &Buffer, agent: &[u8], max: usize, at: Millis) -> Vec<BufferEvent> {
+    let mut events: Vec<BufferEvent> = let_go(buffer, agent, at).take(max).collect();
+    if events.len() == max {
+        return events;
+    }
     let unfinished = buffer.chunks_of(agent, 0).map(|(_, chunk)| chunk);
     let unfinished = unfinished.filter(|chunk| !chunk.is_sealed() && chunk.record.owner[..] == *agent);
     let unfinished: Vec<Bytes> = unfinished.map(|chunk| chunk.record.id.clone()).collect();
-    if !unfinished.is_empty() {
-        events.push(BufferEvent::Gone { at, ids: unfinished, why: End::Reclaimed });
-    }
+    // Many go one by one, so that only some of them can.
+    let each = if unfinished.len() > RECLAIMED_TOGETHER { 1 } else { RECLAIMED_TOGETHER };
+    events.extend(unfinished.chunks(each).map(|ids| BufferEvent::Gone { at, ids: ids.to_vec(), why: End::Reclaimed }));
     events
 }
 

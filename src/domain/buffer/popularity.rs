@@ -12,7 +12,7 @@
 use super::chunk::Serial;
 use crate::domain::algorithm::allocator::{allocated, table_bytes, tree_bytes};
 use crate::domain::algorithm::room::GiveBack;
-use crate::domain::{Millis, DUE_ALREADY};
+use crate::domain::{looked, Millis, DUE_ALREADY};
 use ahash::AHashMap;
 use std::collections::BTreeSet;
 
@@ -179,6 +179,7 @@ impl Popularity {
 
     /// Puts a chunk into its place in the order of a window.
     fn place(&mut self, serial: Serial, at: usize) {
+        looked(1);
         // It may be gone by now.
         let Some(reads) = self.reads.get_mut(&serial) else { return };
         let order = &mut self.orders[at];

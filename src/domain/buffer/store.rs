@@ -6,7 +6,7 @@ use super::sharing::{Sharers, Sharing, COMPARED_MAX};
 use super::{Buffer, BufferEvent, Config};
 use crate::domain::algorithm::eviction::Policy;
 use crate::domain::algorithm::room::GiveBack;
-use crate::domain::{Blob, Bytes, Millis};
+use crate::domain::{looked, looked_at_bytes, Blob, Bytes, Looked, Millis};
 use ahash::{AHashMap, AHashSet};
 use std::collections::hash_map::Entry;
 use std::collections::BTreeSet;
@@ -83,7 +83,7 @@ impl Buffer {
         let policy_changes = self.config.policy != config.policy;
         self.config = config;
         if policy_changes {
-            let places = self.loose.iter().filter_map(|serial| self.order_of(*serial, self.at(*serial)?));
+            let places = self.loose.iter().looked().filter_map(|serial| self.order_of(*serial, self.at(*serial)?));
             self.order = places.collect();
         }
     }
@@ -109,7 +109,10 @@ impl Buffer {
     pub(super) fn equal(&self, hash: u64, bytes: &[u8]) -> Option<Serial> {
         let serials = self.by_hash.range((hash, false, 0)..=(hash, true, Serial::MAX)).take(COMPARED_MAX);
         let mut serials = serials.map(|(.., serial)| *serial);
-        serials.find(|serial| self.at(*serial).is_some_and(|chunk| chunk.content[..] == *bytes))
+        serials.find(|serial| {
+            looked_at_bytes(bytes.len());
+            self.at(*serial).is_some_and(|chunk| chunk.content[..] == *bytes)
+        })
     }
 
     /// A content that equals these bytes, for a chunk that is about to share it.
@@ -163,6 +166,7 @@ impl Buffer {
     /// Removes a chunk.
     pub(super) fn remove(&mut self, serial: Serial) {
         self.leave(serial);
+        looked(2);
         let Some(chunk) = self.chunks.remove(&serial) else { return };
         self.by_id.remove(&chunk.record.id);
         self.by_id.give_back_room();
@@ -183,6 +187,7 @@ impl Buffer {
     }
 
     fn enter(&mut self, serial: Serial) {
+        looked(1);
         let sharers = self.count_sharing(serial, true);
         let Some(chunk) = self.chunks.get(&serial) else { return };
         let (is_loose, due) = (!chunk.is_held(), chunk.due());
@@ -203,6 +208,7 @@ impl Buffer {
     }
 
     fn leave(&mut self, serial: Serial) {
+        looked(1);
         let sharers = self.count_sharing(serial, false);
         let Some(chunk) = self.chunks.get(&serial) else { return };
         let (is_loose, due) = (!chunk.is_held(), chunk.due());
@@ -268,12 +274,12 @@ impl Buffer {
     /// creation.
     pub fn chunks_of(&self, agent: &[u8], first: Serial) -> impl Iterator<Item = (Serial, &Chunk)> {
         let serials = self.by_agent.get(agent).into_iter().flat_map(move |of| of.serials.range(first..));
-        serials.filter_map(|serial| self.at(*serial).map(|chunk| (*serial, chunk)))
+        serials.looked().filter_map(|serial| self.at(*serial).map(|chunk| (*serial, chunk)))
     }
 
     /// The agents that chunks concern, with the number of chunks.
     pub fn agents(&self) -> impl Iterator<Item = (&Bytes, usize)> {
-        self.by_agent.iter().map(|(agent, of)| (agent, of.serials.len()))
+        self.by_agent.iter().looked().map(|(agent, of)| (agent, of.serials.len()))
     }
 
     /// The agents with chunks whose name is `name`, or begins with `name` and a colon.
@@ -347,7 +353,7 @@ impl Buffer {
 
     fn count_held(&mut self, serial: Serial, comes: bool) {
         let Some(chunk) = self.chunks.get(&serial) else { return };
-        let agents: BTreeSet<&Bytes> = chunk.agents().collect();
+        let agents: BTreeSet<&Bytes> = chunk.agents().looked().collect();
         for agent in agents {
             let Some(of) = self.by_agent.get_mut(agent) else { continue };
             let bytes = chunk.held_by(agent);
@@ -357,7 +363,7 @@ impl Buffer {
 
     /// A chunk is there.
     pub(super) fn is_of_agents(&mut self, serial: Serial, chunk: &Chunk) {
-        for agent in chunk.agents() {
+        for agent in chunk.agents().looked() {
             let of = self.by_agent.entry(agent.clone()).or_default();
             if of.serials.insert(serial) {
                 of.held_bytes += chunk.held_by(agent);
@@ -367,7 +373,7 @@ impl Buffer {
 
     /// A chunk is gone.
     pub(super) fn no_longer_of_agents(&mut self, serial: Serial, chunk: &Chunk) {
-        for agent in chunk.agents() {
+        for agent in chunk.agents().looked() {
             let Some(of) = self.by_agent.get_mut(agent) else { continue };
             if of.serials.remove(&serial) {
                 of.held_bytes -= chunk.held_by(agent);
@@ -398,6 +404,7 @@ impl Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::algorithm::looks;
     use crate::domain::algorithm::xxhash::xxh64;
     use crate::domain::buffer::End;
     use crate::domain::Entity;
@@ -408,6 +415,29 @@ mod tests {
         let (hash, data) = (xxh64(data), Blob::from(data));
         let pin = pin.map(|agent| (agent.into(), AT + 1000));
         BufferEvent::Put { at: AT, id: id.into(), data, hash, version, meta: Bytes::EMPTY, ends_at: None, pin }
+    }
+
+    #[test]
+    fn a_part_of_a_check_hashes_four_kib_for_each_element_of_its_room() {
+        let mut buffer = Buffer::default();
+        let config = Config { max_bytes: 1 << 30, min_bytes: 0, ..Config::default() };
+        buffer.apply(&BufferEvent::Configured { at: AT, config, size_bytes: 1 << 30, stays: true });
+        for no in 1..=40u64 {
+            let content: Vec<u8> = no.to_le_bytes().into_iter().cycle().take(64 * 1024).collect();
+            buffer.apply(&put(&no.to_string(), &content, no, None));
+        }
+        let (mut from, mut parts) = (0, 0);
+        loop {
+            looks::take();
+            let part = buffer.check_part(from, 100).expect("it is sound").expect("it has parts");
+            // A look is a KiB, and the part ends with the content that it has begun.
+            let looked = looks::take();
+            assert!(looked <= 4 * (100 + 17), "{looked} KiB hashed");
+            parts += 1;
+            let Some(next) = part.next else { break };
+            from = next;
+        }
+        assert_eq!(parts, 7, "40 contents of 17 elements, six in a part");
     }
 
     #[test]

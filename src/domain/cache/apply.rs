@@ -11,9 +11,8 @@ use super::Cache;
 use crate::domain::algorithm::eviction::Evictor;
 use crate::domain::algorithm::room::GiveBack;
 use crate::domain::algorithm::slab::Slab;
-use crate::domain::Fence;
+use crate::domain::{looked, Fence, Looked};
 use ahash::AHashMap;
-use std::collections::BTreeSet;
 
 impl Cache {
     pub(super) fn slot_for(&mut self, call: &Call) -> Slot {
@@ -44,6 +43,7 @@ impl Cache {
 
     /// Changes an entry, and everything counted and ordered by its content.
     pub(super) fn change<T>(&mut self, slot: Slot, work: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        looked(1);
         let entry = self.slots.get_mut(slot)?;
         self.entry_bytes -= entry.bytes();
         let result = work(entry);
@@ -179,7 +179,7 @@ impl Cache {
 
     /// Gives an answer to an entry without one.
     pub(super) fn attach(&mut self, slot: Slot, id: AnswerId, filled: &Filled, is_soft: bool) {
-        let labels: Box<[_]> = filled.labels.iter().map(|label| self.labels.join(label.clone())).collect();
+        let labels: Box<[_]> = filled.labels.iter().looked().map(|label| self.labels.join(label.clone())).collect();
         let agent = (!filled.agent.is_empty()).then(|| self.labels.join(Label::new(LabelKind::Agent, &filled.agent)));
         let Some(tool) = self.entry(slot).map(|entry| entry.tool) else { return };
         for label in labels.iter().copied().chain(agent).chain([tool]) {
@@ -201,7 +201,7 @@ impl Cache {
         let (answer, place, tool) = self
             .change(slot, |entry| (entry.answer.take(), entry.place as usize, entry.tool))
             .and_then(|(answer, place, tool)| Some((answer?, place, tool)))?;
-        for label in answer.labels.iter().copied().chain(answer.agent) {
+        for label in answer.labels.iter().copied().chain(answer.agent).looked() {
             self.labels.remove_answer(label, answer.id);
             self.labels.leave(label);
         }
@@ -222,7 +222,8 @@ impl Cache {
 
     pub(super) fn invalidate(&mut self, what: &Target, is_soft: bool, fence: Fence) {
         self.last_fence = self.last_fence.max(fence);
-        let void: Vec<Slot> = self.tickets.values().copied().filter(|slot| self.is_aimed_at(what, *slot)).collect();
+        let void: Vec<Slot> =
+            self.tickets.values().copied().looked().filter(|slot| self.is_aimed_at(what, *slot)).collect();
         for slot in void {
             self.end_flight(slot);
             self.drop_if_bare(slot);
@@ -233,16 +234,14 @@ impl Cache {
                 if !self.tickets.is_empty() && self.voids.note(labels, fence).is_err() {
                     self.void_all_tickets();
                 }
-                let mut answers = BTreeSet::new();
-                for label in labels {
-                    let Some(id) = self.labels.find(label) else { continue };
-                    // What is only stale can be invalidated once more.
-                    let mut more = match is_soft {
-                        true => self.labels.answers(id).cloned().unwrap_or_default(),
-                        false => self.labels.take_answers(id),
-                    };
-                    answers.append(&mut more);
-                }
+                let answers = match labels.as_slice() {
+                    // The answers of one label can move. What is only stale can be invalidated
+                    // once more.
+                    [label] if !is_soft => {
+                        self.labels.find(label).map(|id| self.labels.take_answers(id)).unwrap_or_default()
+                    }
+                    labels => self.concerned(labels).into_iter().collect(),
+                };
                 Dying::these(answers, is_soft, fence)
             }
         };

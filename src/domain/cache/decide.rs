@@ -20,9 +20,9 @@ pub struct TicketArgs {
     pub connection: Option<Connection>,
 }
 
-/// The largest number of answers that make room for one. The scheduler removes any
+/// How much work it may be to remove the answers that make room for one. The scheduler removes any
 /// excess that is left.
-const VICTIMS_MAX: usize = 16 * 1024;
+const VICTIMS_MAX: usize = 1024;
 /// Tickets may take this many times the bytes of the whole cache.
 const TICKETS_SHARE: u64 = 2;
 
@@ -173,8 +173,8 @@ struct Room {
 fn victims(cache: &Cache, room: Room, max: usize, seed: &mut u64) -> Vec<AnswerId> {
     let (mut bytes, mut count) = ((cache.bytes() + room.bytes) as u64, cache.count() as u64 + room.answers);
     let mut chosen: AHashSet<Slot> = room.spared.into_iter().collect();
-    let mut victims = Vec::new();
-    while (bytes > cache.config().bytes_max || count > cache.config().entries_max) && victims.len() < max {
+    let (mut victims, mut work) = (Vec::new(), 0);
+    while (bytes > cache.config().bytes_max || count > cache.config().entries_max) && work < max {
         let rank = |slot: Slot| -> Option<Rank> { (!chosen.contains(&slot)).then(|| cache.rank(slot))? };
         let Some((slot, _)) = worst(&cache.placed, seed, rank) else { break };
         chosen.insert(slot);
@@ -182,6 +182,7 @@ fn victims(cache: &Cache, room: Room, max: usize, seed: &mut u64) -> Vec<AnswerI
             break;
         };
         victims.push(answer.id);
+        work += entry.weight();
         bytes = bytes.saturating_sub(freed_bytes(cache, entry, answer, &room.kept) as u64);
         count -= 1;
     }
@@ -201,9 +202,13 @@ fn freed_bytes(cache: &Cache, entry: &Entry, answer: &Answer, kept: &AHashSet<La
 
 /// At most `max` things that are due: answers expire, tickets end.
 pub fn due(cache: &Cache, now: Millis, max: usize) -> Vec<CacheEvent> {
-    let (mut answers, mut events) = (Vec::new(), Vec::new());
-    for (_, slot) in cache.ends.range(..=(now, Slot::MAX)).take(max) {
+    let (mut answers, mut events, mut work) = (Vec::new(), Vec::new(), 0);
+    for (_, slot) in cache.ends.range(..=(now, Slot::MAX)) {
+        if work >= max {
+            break;
+        }
         let Some(entry) = cache.entry(*slot) else { continue };
+        work += entry.weight();
         answers.extend(entry.answer.as_ref().filter(|answer| answer.gone_at <= now).map(|answer| answer.id));
         let Some(flight) = entry.flight.as_ref() else { continue };
         let ticket = flight.ticket;

@@ -5,9 +5,12 @@ use super::ids::{AnswerId, Slot};
 use super::labels::{Label, LabelKind};
 use crate::domain::algorithm::allocator::tree_bytes;
 use crate::domain::limits::VOIDS_MAX;
-use crate::domain::Fence;
+use crate::domain::{looked, looked_at_parts, Fence, Looked};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// As many ids are passed in one look.
+const IDS_OF_LOOK: usize = 8;
 
 /// Answers that were invalidated at once and are removed one after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,10 +45,35 @@ impl Dying {
 
     /// Whether an answer is among them.
     pub fn covers(&self, answer: AnswerId) -> bool {
+        looked(1);
         match &self.which {
             Which::These(answers) => answers.contains(&answer),
             Which::Between { next, last } => (*next..=*last).contains(&answer),
         }
+    }
+
+    /// The answers, if they are listed.
+    pub fn listed(&self) -> impl Iterator<Item = AnswerId> + '_ {
+        let listed = if let Which::These(answers) = &self.which { Some(answers) } else { None };
+        listed.into_iter().flatten().copied()
+    }
+
+    /// All answers before this one are among them, or are gone.
+    pub fn end(&self) -> AnswerId {
+        if let Which::Between { last, .. } = &self.which {
+            last + 1
+        } else {
+            0
+        }
+    }
+
+    /// Those that are left, in order.
+    pub fn rest<'a>(&'a self, known: &'a BTreeMap<AnswerId, Slot>) -> impl Iterator<Item = AnswerId> + 'a {
+        let between = match &self.which {
+            Which::Between { next, last } if next <= last => Some(known.range(*next..=*last)),
+            _ => None,
+        };
+        self.listed().chain(between.into_iter().flatten().map(|(id, _)| *id))
     }
 
     /// Takes the next one, which may be gone already. `None` if none is left.
@@ -68,11 +96,14 @@ impl Dying {
         }
         match (&mut self.which, &later.which) {
             (Which::These(own), Which::These(others)) if others.len() < own.len() => {
-                for id in others {
+                for id in others.iter().looked() {
                     own.remove(id);
                 }
             }
-            (Which::These(own), Which::These(others)) => own.retain(|id| !others.contains(id)),
+            (Which::These(own), Which::These(others)) => {
+                looked_at_parts(own.len(), IDS_OF_LOOK);
+                own.retain(|id| !others.contains(id));
+            }
             (_, Which::Between { .. }) => self.which = Which::These(BTreeSet::new()),
             (Which::Between { .. }, Which::These(_)) => {}
         }
@@ -103,7 +134,7 @@ impl Voids {
     /// them. Errs if that is too much to remember.
     pub fn note(&mut self, labels: &[Label], fence: Fence) -> Result<(), ()> {
         let unknown_till_then = labels.iter().filter(|label| label.kind != LabelKind::Tool);
-        for label in unknown_till_then {
+        for label in unknown_till_then.looked() {
             self.0.insert(label.clone(), fence);
         }
         if self.0.len() > VOIDS_MAX {

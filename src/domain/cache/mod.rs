@@ -19,6 +19,7 @@
 
 mod apply;
 mod codec;
+mod concern;
 pub mod decide;
 mod dying;
 pub mod entry;
@@ -215,24 +216,6 @@ impl Cache {
     /// Whether something is invalidated and not removed yet.
     pub fn has_dying(&self) -> bool {
         !self.dying.is_empty()
-    }
-
-    /// How many answers an invalidation concerns.
-    pub fn affected_by(&self, what: &Target) -> usize {
-        let answers = |label: &Label| self.labels.answers(self.labels.find(label)?);
-        let is_alive = |id: &&AnswerId| !self.dying.iter().any(|dying| !dying.is_soft && dying.covers(**id));
-        match what {
-            // The usual cases need no look at each answer.
-            Target::All if self.dying.is_empty() => self.count(),
-            Target::All => self.answers.keys().filter(is_alive).count(),
-            Target::Labels(labels) => match labels.as_slice() {
-                [label] if self.dying.is_empty() => answers(label).map_or(0, BTreeSet::len),
-                labels => {
-                    let concerned: BTreeSet<&AnswerId> = labels.iter().filter_map(answers).flatten().collect();
-                    concerned.into_iter().filter(is_alive).count()
-                }
-            },
-        }
     }
 
     /// Whether what `agent` computed for a ticket was invalidated meanwhile, or what it

@@ -2,8 +2,11 @@
 
 use super::decide::TicketArgs;
 use super::entry::Call;
+use crate::domain::queue::rank::WaiterId;
 use crate::domain::queue::waiting_lines::{InLine, Lines};
 use crate::domain::{KeyId, Millis};
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
 
 /// A client that waits for an answer.
 #[derive(Debug, Clone)]
@@ -33,11 +36,44 @@ impl InLine for FillWaiter {
 /// All waiters for answers on a node.
 pub type FillQueues = Lines<FillWaiter>;
 
-impl FillQueues {
-    /// The calls that are waited for, in order.
-    pub fn calls(&self, key: &KeyId) -> Vec<Call> {
-        let mut calls: Vec<Call> = self.lines(key).cloned().collect();
-        calls.sort_unstable();
-        calls
+/// Who is still to be served when a round is over.
+#[derive(Debug)]
+pub struct Unserved<R> {
+    calls: BTreeSet<Call>,
+    /// The call whose turn was last.
+    last: Option<Call>,
+    /// Waiters with the answers that were brought for them and are not kept.
+    pub given: VecDeque<(WaiterId, R)>,
+}
+
+impl<R> Default for Unserved<R> {
+    fn default() -> Self {
+        Self { calls: BTreeSet::new(), last: None, given: VecDeque::new() }
+    }
+}
+
+impl<R> Unserved<R> {
+    /// Whether nobody is left.
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty() && self.given.is_empty()
+    }
+
+    /// Adds calls whose waiters may be served.
+    pub fn add(&mut self, calls: impl IntoIterator<Item = Call>) {
+        self.calls.extend(calls);
+    }
+
+    /// Takes the call whose turn is next.
+    pub fn take_next(&mut self) -> Option<Call> {
+        let behind = self.last.take().and_then(|last| self.calls.range((Excluded(last), Unbounded)).next());
+        let call = behind.or_else(|| self.calls.first())?.clone();
+        self.calls.remove(&call);
+        self.last = Some(call.clone());
+        Some(call)
+    }
+
+    /// Takes a call, if it is among them.
+    pub fn take(&mut self, call: &Call) -> bool {
+        self.calls.remove(call)
     }
 }

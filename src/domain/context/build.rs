@@ -8,12 +8,12 @@
 //! the places inside it.
 
 use super::touches::{recency, Touch, Touches};
-use crate::domain::json::size::{is_longer, text_bytes};
-use crate::domain::json::Pointer;
+use crate::domain::json::size::string_bytes;
+use crate::domain::json::{Pointer, Value};
 use crate::domain::limits::{PIECES_MAX, TOUCH_DEPTH_MAX};
 use crate::domain::versioned::Version;
 use crate::domain::{Code, Error};
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// The paths of what was left out may take this share of the budget, or [`LEFT_OUT_BYTES_MIN`].
@@ -72,7 +72,7 @@ pub struct BuildArgs<'a> {
     /// Bytes of JSON text; `None` for no limit.
     pub budget: Option<usize>,
     /// `META` of the context, for its `weights`.
-    pub meta: &'a Value,
+    pub meta: &'a serde_json::Value,
     /// Who touched what.
     pub touches: &'a Touches,
     /// The current version.
@@ -94,7 +94,7 @@ pub fn build(root: &Value, paths: &[Pointer], args: &BuildArgs) -> Result<Built,
     let whole = [Pointer::default()];
     let requested = outermost(if paths.is_empty() { &whole[..] } else { paths });
     let found = requested.into_iter().filter_map(|path| Some((path, path.find(root)?)));
-    let (mut part, mut left_out) = (Value::Object(Map::new()), LeftOut::within(args.budget));
+    let (mut part, mut left_out) = (Value::object(), LeftOut::within(args.budget));
     let Some(budget) = args.budget else {
         // Everything fits; nothing has to be chosen.
         for (path, value) in found {
@@ -150,7 +150,7 @@ impl Known {
     /// What is known of `path`, which has `depth` parts. `self` is what is known of the place
     /// right around it.
     fn at(self, path: &Pointer, depth: usize, args: &BuildArgs) -> Self {
-        let weights = args.meta.get("weights").and_then(Value::as_object);
+        let weights = args.meta.get("weights").and_then(serde_json::Value::as_object);
         let weight = weights.and_then(|weights| weights.get(path.text())?.as_f64());
         let weight = weight.map_or(self.weight, |weight| (weight.clamp(0.0, 1_000_000.0) * 1000.0) as u64);
         let touch = if depth <= TOUCH_DEPTH_MAX { args.touches.at(path) } else { None };
@@ -189,7 +189,7 @@ impl<'a> Cut<'a, '_> {
     fn place(&mut self, path: Pointer, depth: usize, value: &'a Value, around: Known) -> Result<(), Error> {
         let known = around.at(&path, depth, self.args);
         match value {
-            Value::Object(members) if !members.is_empty() && (path.is_root() || is_longer(value, self.small)) => {
+            Value::Object(members) if !members.is_empty() && (path.is_root() || value.text_bytes() > self.small) => {
                 members.iter().try_for_each(|(name, member)| self.place(path.child(name), depth + 1, member, known))
             }
             value => {
@@ -219,17 +219,17 @@ impl<'a> Cut<'a, '_> {
 /// The bytes of the part, `bytes` now, with this piece and the objects on the way to it.
 fn bytes_with(part: &Value, bytes: usize, piece: &Piece) -> usize {
     if piece.path.is_root() {
-        return text_bytes(piece.value);
+        return piece.value.text_bytes();
     }
-    let mut bytes = bytes + text_bytes(piece.value);
+    let mut bytes = bytes + piece.value.text_bytes();
     let mut around = Some(part);
     for name in piece.path.parts() {
         let members = around.and_then(Value::as_object);
-        let member = members.and_then(|members| members.get(&*name));
+        let member = members.and_then(|members| members.value(&*name));
         if member.is_none() {
             // The name, a colon, and either the comma before it or the braces of the new
             // object around it.
-            bytes += text_bytes(&name) + 1 + members.map_or("{}".len(), |members| usize::from(!members.is_empty()));
+            bytes += string_bytes(&name) + 1 + members.map_or("{}".len(), |members| usize::from(!members.is_empty()));
         }
         around = member;
     }
@@ -240,10 +240,20 @@ fn bytes_with(part: &Value, bytes: usize, piece: &Piece) -> usize {
 /// was requested by its path becomes a member named by its index. False if something
 /// else is on the way.
 fn place(part: &mut Value, path: &Pointer, value: Value) -> bool {
-    let place = path.parts().try_fold(part, |around, name| {
-        Some(around.as_object_mut()?.entry(name).or_insert_with(|| Value::Object(Map::new())))
+    place_inside(part, &mut path.parts(), value)
+}
+
+fn place_inside<'a>(part: &mut Value, names: &mut impl Iterator<Item = Cow<'a, str>>, value: Value) -> bool {
+    let Some(name) = names.next() else {
+        *part = value;
+        return true;
+    };
+    let Value::Object(members) = part else { return false };
+    let at = members.find(&*name).unwrap_or_else(|at| {
+        members.insert(at, name.into(), Value::object());
+        at
     });
-    place.map(|place| *place = value).is_some()
+    members.change(at, |member| place_inside(member, names, value)).unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -257,7 +267,7 @@ mod tests {
         Pointer::parse(text.as_bytes()).expect(text)
     }
 
-    fn args<'a>(budget: Option<usize>, meta: &'a Value, touches: &'a Touches) -> BuildArgs<'a> {
+    fn args<'a>(budget: Option<usize>, meta: &'a serde_json::Value, touches: &'a Touches) -> BuildArgs<'a> {
         BuildArgs { agent: b"ann", budget, meta, touches, version: 9, paths_bytes_max: usize::MAX }
     }
 
@@ -286,8 +296,9 @@ mod tests {
 
     #[test]
     fn a_path_inside_another_one_adds_nothing() {
-        let (meta, touches) = (Value::Null, Touches::default());
-        let root = json!({"a": {"b": {"c": 1}, "b!": 2}, "d": [{"e": 3}, 4]});
+        let (meta, touches) = (json!(null), Touches::default());
+        let naive = json!({"a": {"b": {"c": 1}, "b!": 2}, "d": [{"e": 3}, 4]});
+        let root = Value::from(naive.clone());
         for budget in [None, Some(1000)] {
             let built = |paths: &[&str]| {
                 let paths: Vec<Pointer> = paths.iter().map(|path| at(path)).collect();
@@ -295,11 +306,8 @@ mod tests {
             };
             assert_eq!(built(&[]).doc, root);
             assert_eq!(built(&["/a/b/c", "", "/d"]).doc, root);
-            assert_eq!(built(&["/a/b!", "/a/b/c", "/a"]).doc, json!({"a": root["a"]}));
-            assert_eq!(
-                built(&["/a/b/c", "/a/b!", "/none"]).doc,
-                root.pointer("/a").map(|a| json!({"a": a})).expect("a")
-            );
+            assert_eq!(built(&["/a/b!", "/a/b/c", "/a"]).doc, json!({"a": naive["a"]}));
+            assert_eq!(built(&["/a/b/c", "/a/b!", "/none"]).doc, json!({"a": naive["a"]}));
             assert_eq!(built(&["/d/0/e", "/d/1"]).doc, json!({"d": {"0": {"e": 3}, "1": 4}}));
         }
     }
@@ -307,11 +315,12 @@ mod tests {
     #[test]
     fn what_was_left_out_is_bounded_like_the_part_and_the_rest_is_counted() {
         let (meta, touches) = (json!({"weights": {"/m500": 2, "/m700": 3}}), Touches::default());
-        let root = Value::Object((0..1000).map(|n| (format!("m{n:03}"), json!("x".repeat(90)))).collect());
+        let root =
+            Value::Object((0..1000).map(|n| (format!("m{n:03}").into(), json!("x".repeat(90)).into())).collect());
         let place = "\"/m000\",".len();
         for budget in [1, 90, 1024, 2000, 20_000] {
             let built = build(&root, &[], &args(Some(budget), &meta, &touches)).expect("some pieces");
-            let taken = built.doc.as_object().map_or(0, Map::len);
+            let taken = built.doc.as_object().map_or(0, |members| members.len());
             assert_eq!(built.left_out_count, 1000 - taken, "{budget}");
             assert_eq!(built.left_out.len(), built.left_out_count.min((budget / 4).max(256) / place), "{budget}");
             assert!(built.left_out.is_sorted());
@@ -319,21 +328,21 @@ mod tests {
         let built = build(&root, &[], &args(Some(1), &meta, &touches)).expect("some pieces");
         assert!(["/m500", "/m700"].iter().all(|path| built.left_out.contains(&at(path))), "the most valuable ones");
         let paths = [at("/a"), at("/b"), at("/c")];
-        let built = build(&json!([1]), &paths, &args(None, &meta, &touches)).expect("nothing");
+        let built = build(&json!([1]).into(), &paths, &args(None, &meta, &touches)).expect("nothing");
         assert_eq!((built.left_out.len(), built.left_out_count), (0, 0));
     }
 
     #[test]
     fn more_pieces_than_one_call_should_look_at_are_refused() {
-        let (meta, touches) = (Value::Null, Touches::default());
-        let wide = |count: usize| Value::Object((0..count).map(|n| (n.to_string(), json!(0))).collect());
+        let (meta, touches) = (json!(null), Touches::default());
+        let wide = |count: usize| Value::Object((0..count).map(|n| (n.to_string().into(), json!(0).into())).collect());
         assert!(build(&wide(PIECES_MAX), &[], &args(Some(100), &meta, &touches)).is_ok());
         let (root, chosen) = (wide(PIECES_MAX + 1), args(Some(100), &meta, &touches));
         let error = build(&root, &[], &chosen).expect_err("one too many");
         assert!(error.code == Code::Limit && error.text.contains("250000 pieces"), "{error}");
         assert!(build(&root, &[], &args(None, &meta, &touches)).is_ok_and(|built| built.doc == root));
         let paths_bytes_max = "/a/b".len() + "/a/c".len();
-        let (root, small) = (json!({"a": {"b": 1, "c": 2}}), BuildArgs { paths_bytes_max, ..chosen });
+        let (root, small) = (json!({"a": {"b": 1, "c": 2}}).into(), BuildArgs { paths_bytes_max, ..chosen });
         assert!(build(&root, &[at("/a/b"), at("/a/c")], &small).is_ok());
         let error =
             build(&root, &[at("/a/b"), at("/a/c")], &BuildArgs { paths_bytes_max: paths_bytes_max - 1, ..small });

@@ -1,16 +1,14 @@
 //! What clients may do to the document of a context.
 
-use super::{diff, Context, Doc};
+use super::{changed, Context, Doc};
 use crate::domain::json::attempt::Bounds;
-use crate::domain::json::{Attempt, Document, Edit, Op};
+use crate::domain::json::{Attempt, Document, Edit, Op, Value};
 use crate::domain::versioned::{decide, Version, VersionedEvent};
 use crate::domain::{Bytes, Error, Millis};
-use serde_json::{Map, Value};
 
-/// Decides an update of the document: all operations, or none. They are tried on the document,
-/// which is as before when this returns. `None` if they change nothing.
+/// Decides an update of the document: all operations, or none. `None` if they change nothing.
 pub fn update(
-    context: &mut Context,
+    context: &Context,
     by: &[u8],
     ops: Vec<Op>,
     expected: Option<Version>,
@@ -18,8 +16,8 @@ pub fn update(
     at: Millis,
 ) -> Result<Option<VersionedEvent<Doc>>, Error> {
     decide::check_open(context)?;
-    decide::check_version(Some(context), expected, diff::changed_since)?;
-    let edits: Vec<Edit> = Attempt::new(context.state_mut().document_mut(), bounds).all(ops)?;
+    decide::check_version(Some(context), expected, changed::changed_since)?;
+    let edits: Vec<Edit> = Attempt::new(context.state().document(), bounds).all(ops)?;
     if edits.is_empty() {
         return Ok(None);
     }
@@ -30,9 +28,9 @@ pub fn update(
 
 /// The document that an update makes of nothing: of an empty object, as `CREATE` makes it.
 pub fn first(ops: Vec<Op>, bounds: Bounds) -> Result<Doc, Error> {
-    let mut document = Document::new(Value::Object(Map::new()));
-    let edits = Attempt::new(&mut document, bounds).all(ops)?;
+    let mut document = Document::new(Value::object());
+    let edits = Attempt::new(&document, bounds).all(ops)?;
     edits.into_iter().for_each(|edit| drop(document.apply(edit)));
     bounds.check(&document)?;
-    Ok(Doc::new(document.into_root()))
+    Ok(document.into())
 }

@@ -4,9 +4,10 @@
 //! path wins; on a tie, or if that is not known, the later one in the order given.
 
 use super::touches::Touches;
+use crate::domain::json::value::{Object, Value};
 use crate::domain::json::Pointer;
 use crate::domain::Millis;
-use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// One of the documents.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ struct Candidate<'a> {
 /// Merges the sources, later ones over earlier ones.
 pub fn generate(sources: &[Source]) -> Value {
     let candidates: Vec<Candidate> = sources.iter().map(|source| Candidate { value: source.root, source }).collect();
-    merged(&Pointer::default(), &candidates).unwrap_or_else(|| Value::Object(Map::new()))
+    merged(&Pointer::default(), &candidates).unwrap_or_else(Value::object)
 }
 
 fn merged(path: &Pointer, candidates: &[Candidate]) -> Option<Value> {
@@ -46,15 +47,16 @@ fn merged(path: &Pointer, candidates: &[Candidate]) -> Option<Value> {
     let newest = candidates.iter().enumerate().max_by_key(|(at, one)| (one.source.touched_at(path), *at));
     let (_, winner) = newest?;
     let Value::Object(_) = winner.value else { return Some(winner.value.clone()) };
-    let objects: Vec<(&Map<String, Value>, &Source)> =
+    let objects: Vec<(&Object, &Source)> =
         candidates.iter().filter_map(|one| Some((one.value.as_object()?, one.source))).collect();
-    let mut names: Vec<&String> = objects.iter().flat_map(|(members, _)| members.keys()).collect();
+    let mut names: Vec<&Arc<str>> =
+        objects.iter().flat_map(|(members, _)| members.iter().map(|(name, _)| name)).collect();
     names.sort_unstable();
     names.dedup();
-    let member = |name: &String| {
+    let member = |name: &Arc<str>| {
         let inside: Vec<Candidate> = objects
             .iter()
-            .filter_map(|(members, source)| Some(Candidate { value: members.get(name)?, source }))
+            .filter_map(|(members, source)| Some(Candidate { value: members.value(name)?, source }))
             .collect();
         Some((name.clone(), merged(&path.child(name), &inside)?))
     };
@@ -72,16 +74,16 @@ mod tests {
 
     #[test]
     fn objects_are_merged_and_the_newer_value_wins() {
-        let one = json!({"a": {"x": 1, "y": 1}, "b": [1], "only": true});
-        let other = json!({"a": {"x": 2, "z": 2}, "b": [2]});
+        let one = json!({"a": {"x": 1, "y": 1}, "b": [1], "only": true}).into();
+        let other = json!({"a": {"x": 2, "z": 2}, "b": [2]}).into();
         let older = source(&one, 5);
         let newer = source(&other, 9);
         let expected = json!({"a": {"x": 2, "y": 1, "z": 2}, "b": [2], "only": true});
-        assert_eq!(generate(&[older, newer]), expected);
-        let (one, other, deep) = (json!({"a": 1}), json!({"a": 2}), json!({"a": {"b": 2}}));
+        assert!(generate(&[older, newer]) == expected);
+        let (one, other, deep) = (json!({"a": 1}).into(), json!({"a": 2}).into(), json!({"a": {"b": 2}}).into());
         let (newer, older) = (source(&one, 9), source(&other, 5));
-        assert_eq!(generate(&[newer, older]), json!({"a": 1}), "in whatever order");
+        assert!(generate(&[newer, older]) == json!({"a": 1}), "in whatever order");
         let (first, second) = (source(&one, 5), source(&deep, 5));
-        assert_eq!(generate(&[first, second]), json!({"a": {"b": 2}}), "the later one if they are of one age");
+        assert!(generate(&[first, second]) == json!({"a": {"b": 2}}), "the later one if they are of one age");
     }
 }

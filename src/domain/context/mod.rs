@@ -5,22 +5,21 @@
 //! the agent that knows it depend on that.
 
 pub mod build;
+pub mod changed;
 pub mod decide;
-pub mod diff;
 pub mod generate;
+pub mod past;
 pub mod route;
 pub mod touches;
 
 use super::entity::CHECKED_BYTES;
-use super::json::{depth, Document, Edit, Json};
-use super::limits::{EDITS_MAX, JSON_DEPTH_END};
+use super::json::{Document, Edit, Json, Value};
+use super::limits::{EDITS_END, HISTORY_EDITS_MAX, JSON_DEPTH_END};
 use super::versioned::{Names, Stamp, State, Undo, Version, Versioned};
 use super::{Code, Error, Invariant, Service};
 use crate::domain::entity::event_json::EventJson;
 use crate::domain::json::edit::Undo as JsonUndo;
-use crate::domain::json::past::is_same_before;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use touches::Touches;
 
 /// A shared context.
@@ -39,8 +38,8 @@ const TOLD_BYTES_MAX: usize = 16 * 1024;
 
 impl Doc {
     /// A document that nobody has touched.
-    pub fn new(root: Value) -> Self {
-        Self { document: Document::new(root), touches: Touches::default() }
+    pub fn new(root: impl Into<Value>) -> Self {
+        Document::new(root).into()
     }
 
     /// The value.
@@ -53,30 +52,41 @@ impl Doc {
         &self.document
     }
 
-    /// The document, for trying changes that are taken back.
-    pub fn document_mut(&mut self) -> &mut Document {
-        &mut self.document
-    }
-
     /// Who touched which part, and when.
     pub fn touches(&self) -> &Touches {
         &self.touches
     }
 }
 
+impl From<Document> for Doc {
+    fn from(document: Document) -> Self {
+        Self { document, touches: Touches::default() }
+    }
+}
+
 /// Whether an edit leaves a document within the bounds.
 fn fits(edit: &Edit) -> bool {
-    let levels = edit.value().map_or(0, |Json(value)| depth(value));
+    let levels = edit.value().map_or(0, |Json(value)| value.depth());
     edit.path().is_valid() && edit.path().depth() + levels <= JSON_DEPTH_END
 }
 
 impl Undo for JsonUndo {
+    const CHANGES_MAX: usize = HISTORY_EDITS_MAX;
+
+    fn changes(&self) -> usize {
+        self.steps().len()
+    }
+
     fn absorb(&mut self, later: Self) {
         JsonUndo::absorb(self, later);
     }
 
     fn heap_bytes(&self) -> usize {
         JsonUndo::heap_bytes(self)
+    }
+
+    fn free_effort(&self) -> usize {
+        self.changes() + JsonUndo::heap_bytes(self) / 128
     }
 
     fn is_within_bounds(&self) -> bool {
@@ -110,33 +120,39 @@ impl State for Doc {
     };
 
     fn apply(&mut self, change: Vec<Edit>, stamp: &Stamp) -> JsonUndo {
-        let mut undo = JsonUndo::with_room(change.len());
+        let (mut undo, mut touched) = (JsonUndo::with_room(change.len()), Vec::with_capacity(change.len()));
         for edit in change {
             let seen_at = edit.seen_at();
             if let Some(back) = self.document.apply(edit) {
                 undo.push(back);
-                self.touches.touch(&seen_at, stamp);
+                touched.push(seen_at);
             }
         }
+        self.touches.touch_all(touched, stamp);
         undo
     }
 
-    fn undo(&mut self, undo: &JsonUndo) -> Option<JsonUndo> {
-        let mut back = JsonUndo::default();
-        for edit in undo.steps() {
-            // What was added and removed between the two versions is gone already.
-            let is_gone = matches!(edit, Edit::Drop { path } if path.find(self.root()).is_none());
-            if !is_gone {
-                back.push(self.document.apply(edit.clone())?);
+    fn go_back(&mut self, way: &[&JsonUndo], back: Option<&mut JsonUndo>) -> Option<()> {
+        let Some(back) = back else {
+            return way.iter().try_for_each(|undo| self.document.undo(undo, drop));
+        };
+        back.reserve(way.iter().map(|undo| undo.steps().len()).sum());
+        let done = way.iter().try_for_each(|undo| {
+            if !back.moves_elements() {
+                return self.document.undo(undo, |edit| back.push(edit));
             }
-        }
-        Some(back)
+            // Within a version, a place may still be the same.
+            let mut later = JsonUndo::default();
+            self.document.undo(undo, |edit| later.push(edit))?;
+            JsonUndo::absorb(back, later);
+            Some(())
+        });
+        back.give_back_room();
+        done
     }
 
     fn was_restored(&mut self, undone: &[&JsonUndo], stamp: &Stamp) {
-        for edit in undone.iter().flat_map(|undo| undo.steps()) {
-            self.touches.touch(&edit.seen_at(), stamp);
-        }
+        self.touches.touch_all(undone.iter().flat_map(|undo| undo.steps()).map(Edit::seen_at).collect(), stamp);
     }
 
     fn forget_after(&mut self, version: Version) {
@@ -144,7 +160,7 @@ impl State for Doc {
     }
 
     fn admit(change: &Vec<Edit>) -> Result<(), Error> {
-        if change.len() <= EDITS_MAX && change.iter().all(fits) {
+        if change.len() <= EDITS_END && change.iter().all(fits) {
             return Ok(());
         }
         Err(Error::usage("payload holds edits of a document that are out of bounds"))
@@ -152,8 +168,7 @@ impl State for Doc {
 
     fn describe(change: &Vec<Edit>, json: &mut EventJson) {
         let values = change.iter().filter_map(Edit::value);
-        let is_short =
-            values.map(|Json(value)| crate::domain::json::size::Size::of(value).text).sum::<usize>() <= TOLD_BYTES_MAX;
+        let is_short = values.map(|Json(value)| value.size().text).sum::<usize>() <= TOLD_BYTES_MAX;
         let told = change.iter().map(|edit| {
             let (op, value) = match edit {
                 Edit::Put { value, .. } => ("set", Some(value)),
@@ -170,13 +185,11 @@ impl State for Doc {
     }
 
     fn changed_since(value: &Context, version: Version) -> Option<String> {
-        diff::changed_since(value, version)
+        changed::changed_since(value, version)
     }
 
     fn is_as_at(value: &Context, version: Version) -> bool {
-        let Some(way) = value.history().way_back(version) else { return false };
-        let undo: Vec<&Edit> = way.iter().flat_map(|step| step.undo.steps()).collect();
-        is_same_before(value.state().root(), undo.into_iter())
+        past::Past::of(value, version).is_ok_and(|past| past.is_same())
     }
 
     fn is_empty(&self) -> bool {
@@ -197,7 +210,7 @@ impl State for Doc {
     }
 
     fn check(&self) -> Result<(), Invariant> {
-        let is_flat = depth(self.root()) <= JSON_DEPTH_END;
+        let is_flat = self.root().depth() <= JSON_DEPTH_END;
         if self.document.is_sound() && is_flat {
             return self.touches.check();
         }
@@ -205,7 +218,7 @@ impl State for Doc {
     }
 
     fn rebuild(&mut self) {
-        self.document = Document::new(std::mem::take(&mut self.document).into_root());
+        self.document.rebuild();
         self.touches.rebuild();
     }
 
@@ -223,5 +236,64 @@ impl crate::domain::versioned::faults::BreakableState for Doc {
             "size" => self.document.break_size(),
             part => self.touches.break_part(part == "touches"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::json::Pointer;
+    use crate::domain::versioned::{Created, Keep, Life, VersionedEvent};
+    use crate::domain::{Bytes, Entity};
+    use serde_json::json;
+
+    fn context() -> Context {
+        let (owner, meta, participants, life) = (Bytes::EMPTY, Bytes::EMPTY, Vec::new(), Life::default());
+        let (state, keep) = (Doc::new(json!({})).into(), Keep { versions_max: 1000, bytes_max: 1 << 30 });
+        let created = Created { at: 1, owner, state, version: 1, meta, participants, life, keep, stays: true };
+        let mut context = Context::default();
+        context.apply(&VersionedEvent::Created(Box::new(created)));
+        context
+    }
+
+    /// Sets members, each with a number of its own.
+    fn set(context: &mut Context, members: std::ops::Range<usize>) {
+        let path = |n: usize| Pointer::default().child(&n.to_string());
+        let change = members.map(|n| Edit::Put { path: path(n), value: Json(json!(n).into()) }).collect();
+        let (version, by) = (context.version() + 1, Bytes::EMPTY);
+        context.apply(&VersionedEvent::Changed { version, at: version, by, change, ttl_ms: None });
+    }
+
+    #[test]
+    fn the_edits_of_a_history_are_bounded() {
+        let mut context = context();
+        for n in 0..12 {
+            set(&mut context, n * 1000..(n + 1) * 1000);
+        }
+        assert_eq!((context.history().changes(), context.history().recent_versions()), (HISTORY_EDITS_MAX, 10));
+        assert!(context.check().is_ok() && context.at_version(3).is_some() && context.at_version(2).is_none());
+        let pin = VersionedEvent::Checkpointed { at: 1, id: 1, name: Bytes::EMPTY, is_pinned: true };
+        context.apply(&pin);
+        for n in 20..31 {
+            assert!(!context.history().is_full());
+            set(&mut context, n * 1000..(n + 1) * 1000);
+        }
+        let error = crate::domain::versioned::decide::check_history(&context).expect_err("it is full");
+        assert!(error.code == Code::Limit && error.text.contains("takes 11000 changes"), "{error}");
+        assert!(context.at_version(13).is_some_and(|then| then.root().size().values == 12_001));
+    }
+
+    #[test]
+    fn a_write_beside_a_fork_shares_the_rest() {
+        let mut context = context();
+        set(&mut context, 0..5000);
+        let fork = context.clone();
+        assert!(context.shares_state_with(&fork));
+        set(&mut context, 7..8);
+        set(&mut context, 9999..10_000);
+        let (then, now) = (fork.state().root(), context.state().root());
+        let looked_at = then.as_object().zip(now.as_object()).map(|(then, now)| then.differences(now).count());
+        assert!(looked_at.is_some_and(|count| count < 200), "{looked_at:?}");
+        assert_eq!((then.size().values, now.size().values), (5001, 5002));
     }
 }

@@ -49,7 +49,7 @@ impl From<Touches> for BTreeMap<Pointer, Touch> {
 /// Bytes that a place takes besides its entries.
 fn place_bytes(path: &Pointer, touch: &Touch) -> usize {
     let names: usize = touch.by.iter().map(|(agent, _)| agent.heap_bytes()).sum();
-    2 * allocated(path.heap_bytes()) + allocated(touch.by.capacity() * size_of::<(Bytes, Version)>()) + names
+    allocated(path.heap_bytes()) + allocated(touch.by.len() * size_of::<(Bytes, Version)>()) + names
 }
 
 fn fits(path: &Pointer, touch: &Touch) -> bool {
@@ -58,6 +58,17 @@ fn fits(path: &Pointer, touch: &Touch) -> bool {
 }
 
 impl Touches {
+    /// Records touches of places by one change. Of more than are remembered those count that come
+    /// last, ordered by path.
+    pub fn touch_all(&mut self, paths: Vec<Pointer>, stamp: &Stamp) {
+        let mut places: Vec<Pointer> = paths.into_iter().map(|path| path.cut(TOUCH_DEPTH_MAX)).collect();
+        // Those of a version are mostly in order, be it backwards, and this sort makes use of it.
+        places.sort();
+        places.dedup();
+        let forgotten = places.len().saturating_sub(TOUCHES_MAX);
+        places[forgotten..].iter().for_each(|place| self.touch(place, stamp));
+    }
+
     /// Records a touch of a place.
     pub fn touch(&mut self, path: &Pointer, stamp: &Stamp) {
         let path = path.cut(TOUCH_DEPTH_MAX);

@@ -82,8 +82,9 @@ impl EventJson {
     }
 
     fn push_text(&mut self, value: &[u8]) {
-        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-        if value.iter().all(is_plain) {
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') & !matches!(byte, b'"' | b'\\');
+        // A chunk is looked at in whole, many bytes at a time.
+        if value.chunks(64).all(|chunk| chunk.iter().fold(true, |all, byte| all & is_plain(byte))) {
             self.0.push(b"\"");
             self.0.push(value);
             self.0.push(b"\"");

@@ -7,6 +7,7 @@
 
 use super::event_json::EventJson;
 use super::invariant::rule;
+use crate::domain::algorithm::looks::{looked_at_json, looked_at_parts};
 use crate::domain::algorithm::room::GiveBack;
 use crate::domain::json::pointer::{index, Pointer};
 use crate::domain::limits::WATCH_LOG_BYTES_MAX;
@@ -37,6 +38,8 @@ pub struct Log {
     bytes: usize,
 }
 
+/// As many events are passed in one look.
+const EVENTS_OF_LOOK: usize = 64;
 /// Bytes of a piece, unless a text in it is longer.
 const PIECE_BYTES: usize = 4096;
 
@@ -77,6 +80,7 @@ pub struct Events<'a> {
 impl<'a> Events<'a> {
     fn next_bytes(&mut self) -> Option<&'a [u8]> {
         let length = *self.lengths.next()? as usize;
+        looked_at_parts(1, EVENTS_OF_LOOK);
         if self.piece.len() < length {
             self.piece = self.pieces.next()?;
         }
@@ -108,6 +112,7 @@ impl Serialize for Events<'_> {
 /// Whether an event concerns a place. An event that names the places it changed
 /// concerns only those.
 pub fn concerns(event: &str, place: &Pointer) -> bool {
+    looked_at_json(event.len());
     let Ok(json) = serde_json::from_str::<Value>(event) else { return true };
     if let Some(edits) = json.get("edits").and_then(Value::as_array) {
         return edits.iter().any(|edit| edit_concerns(edit, place));
@@ -163,6 +168,7 @@ impl Log {
 
     fn add(&mut self, start: &[u8], rest: &[u8]) {
         let length = start.len() + rest.len();
+        looked_at_json(length);
         let room = match self.pieces.back() {
             Some(last) if last.len() + length <= PIECE_BYTES => None,
             // Most keys have a short log, in one piece that grows with it.

@@ -106,7 +106,7 @@ pub trait Event: Serialize + DeserializeOwned + Clone + std::fmt::Debug {
 }
 
 /// The state in one key.
-pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + 'static {
+pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + Send + 'static {
     /// What can happen to it.
     type Event: Event;
 

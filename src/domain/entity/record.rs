@@ -11,6 +11,7 @@ use super::partial_check::Part;
 use super::quota::Quota;
 use super::LOADED_NUMBER_MAX;
 use crate::domain::algorithm::allocator::allocated;
+use crate::domain::algorithm::looks::{looked, uncounted};
 use crate::domain::limits::ID_BYTES_MAX;
 use crate::domain::value::fence::FENCE_END;
 use crate::domain::{Bytes, Entity, Error, Event, Fence, Invariant, Millis};
@@ -129,7 +130,7 @@ impl<E: Entity> Record<E> {
     pub fn apply(&mut self, change: &Change<E::Event>) -> Effects {
         let effects = self.apply_unchecked(change);
         if let Change::Event(event) = change {
-            debug_assert_eq!(self.state.check_after(event), Ok(()), "after {change:?}");
+            debug_assert_eq!(uncounted(|| self.state.check_after(event)), Ok(()), "after {change:?}");
         }
         effects
     }
@@ -191,6 +192,7 @@ impl<E: Entity> Record<E> {
     /// Has `apply` make an event, and logs it for watchers. Agents that hold nothing here
     /// afterwards are unbound.
     fn happen<T: Borrow<E::Event>>(&mut self, mut event: T, apply: impl FnOnce(&mut E, &mut T)) -> Effects {
+        looked(1);
         let is_bound = self.bindings.is_some();
         let losers = if is_bound { self.state.losers(event.borrow()) } else { Vec::new() };
         let touched = if is_bound { self.state.touched(event.borrow()) } else { Vec::new() };

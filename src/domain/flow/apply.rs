@@ -8,7 +8,7 @@ use super::{decide, Flow, Shelf, TaskNo};
 use crate::domain::algorithm::room::GiveBack;
 use crate::domain::entity::count;
 use crate::domain::limits::{ATTEMPTS_KEPT_MAX, FORGOTTEN_AT_ONCE};
-use crate::domain::{Blob, Bytes, Fence, Millis};
+use crate::domain::{looked, Blob, Bytes, Fence, Millis};
 
 impl Flow {
     pub(super) fn happen(&mut self, event: &FlowEvent) {
@@ -53,6 +53,7 @@ impl Flow {
     /// Changes a task, and moves it to where it belongs afterwards.
     fn edit(&mut self, no: TaskNo, change: impl FnOnce(&mut Task)) {
         let Some(task) = self.tasks.get_mut(&no) else { return };
+        looked(1);
         self.index.lift(task, &self.options);
         change(task);
         self.index.set_down(task, &self.options);
@@ -116,6 +117,7 @@ impl Flow {
     /// Adds a complete task to the flow. Its parents are in the flow already.
     pub(super) fn adopt(&mut self, mut task: Box<Task>) {
         let no = task.no;
+        looked(task.weight());
         task.open = task.parents.iter().filter(|parent| parent.told == Told::Open).count() as u32;
         task.children = 0;
         self.index.enter(&mut task);
@@ -150,6 +152,7 @@ impl Flow {
 
     /// One open task less comes after this one.
     fn lose_child(&mut self, no: TaskNo) {
+        looked(1);
         let Some(task) = self.tasks.get_mut(&no) else { return };
         task.children = task.children.saturating_sub(1);
         self.retire(no);
@@ -165,6 +168,7 @@ impl Flow {
 
     /// Tells a task of the end of a parent.
     fn close(&mut self, parent: TaskNo, child: TaskNo, told: Told) {
+        looked(1);
         let Some(task) = self.tasks.get_mut(&child) else { return };
         let Ok(at) = task.parents.binary_search_by_key(&parent, |known| known.no) else { return };
         let known = &mut task.parents[at];
@@ -355,6 +359,7 @@ impl Flow {
     /// Forgets a task. False if it is not there, which only a broken index can say.
     fn forget(&mut self, no: TaskNo) -> bool {
         let Some(task) = self.tasks.remove(&no) else { return false };
+        looked(task.weight());
         self.index.lift(&task, &self.options);
         self.index.leave(&task);
         EndedClaim::of(&task).into_iter().for_each(|claim| self.past.remember(claim));
@@ -376,6 +381,7 @@ impl Flow {
             None if parent.told == Told::Succeeded => *parent,
             None => Parent { told: Told::Void, ..*parent },
         };
+        looked(2 * task.weight());
         let parents: Box<[Parent]> = task.parents.iter().map(again).collect();
         self.index.pending.remove(&no);
         if let Some(task) = self.tasks.get(&no) {

@@ -7,6 +7,7 @@ use super::{Flow, Keep, Options, TaskNo, Totals};
 use crate::domain::algorithm::allocator::{allocated, tree_bytes};
 use crate::domain::entity::invariant::rule;
 use crate::domain::entity::partial_check::Part;
+use crate::domain::entity::CHECKED_BYTES;
 use crate::domain::entity::NUMBER_MAX;
 use crate::domain::limits::{
     is_ttl, AGENT_LABELS_MAX, ATTEMPTS_KEPT_MAX, DURATION_MS_MAX, ENDED_CLAIMS_MAX, FLOW_TASKS_END, ID_BYTES_MAX,
@@ -238,7 +239,8 @@ pub fn check_part(flow: &Flow, from: TaskNo, room: usize) -> Result<Part, Invari
         }
         let counted = (task.open as usize, task.children) == (open().count(), children);
         rule(counted, "the counted parents and children differ from the tasks")?;
-        Ok(1 + task.parents.len() + all)
+        let needs = (task.needs.locks.len() + task.needs.caps.len()) / 2;
+        Ok(1 + task.parents.len() + all + needs + 4 * task.needs.heap_bytes() / CHECKED_BYTES)
     })
 }
 

@@ -4,7 +4,7 @@ use super::task::{How, State, Task};
 use super::{Flow, TaskNo};
 use crate::domain::limits::{FLOW_GRAPH_EDGES_MAX, FLOW_GRAPH_TASKS_MAX};
 use crate::domain::value::bytes::printable;
-use crate::domain::{Bytes, Code, Error, Millis};
+use crate::domain::{looked, Bytes, Code, Error, Looked, Millis};
 use ahash::AHashMap;
 use std::fmt;
 use std::fmt::Write;
@@ -30,7 +30,7 @@ fn is_large(flow: &Flow) -> bool {
 
 fn edges(flow: &Flow) -> impl Iterator<Item = (TaskNo, TaskNo)> + '_ {
     let of = |task: &Task| task.parents.iter().map(|parent| parent.no).collect::<Vec<_>>();
-    flow.tasks().flat_map(move |task| of(task).into_iter().map(|parent| (parent, task.no)))
+    flow.tasks().flat_map(move |task| of(task).into_iter().map(|parent| (parent, task.no))).looked()
 }
 
 /// The language of a drawing.
@@ -76,6 +76,7 @@ impl Write for Drawing {
 fn dot(flow: &Flow, drawing: &mut Drawing) -> fmt::Result {
     drawing.write_str("digraph flow {\n  rankdir=LR;\n  node [shape=box, style=filled];\n")?;
     for task in flow.tasks() {
+        looked(1);
         let id = printable(&task.id).replace('\\', "\\\\").replace('"', "\\\"");
         let (no, state, colour) = (task.no, task.state.word(), colour(&task.state));
         writeln!(drawing, "  t{no} [label=\"{id}\\n{state}\", fillcolor=\"{colour}\"];")?;
@@ -89,6 +90,7 @@ fn dot(flow: &Flow, drawing: &mut Drawing) -> fmt::Result {
 fn mermaid(flow: &Flow, drawing: &mut Drawing) -> fmt::Result {
     drawing.write_str("flowchart LR\n")?;
     for task in flow.tasks() {
+        looked(1);
         let id = printable(&task.id).replace('"', "#quot;");
         let (no, state) = (task.no, task.state.word());
         writeln!(drawing, "  t{no}[\"{id}<br/>{state}\"]:::{state}")?;
@@ -145,6 +147,7 @@ fn longest_way(flow: &Flow, left_of: impl Fn(&Task) -> Millis) -> Vec<TaskNo> {
     let mut ways: AHashMap<TaskNo, (Millis, Option<TaskNo>)> = AHashMap::new();
     let mut longest: Option<(Millis, TaskNo)> = None;
     for task in flow.tasks().filter(|task| !task.has_ended()) {
+        looked(task.weight());
         let before = task.parents.iter().filter_map(|parent| Some((ways.get(&parent.no)?.0, parent.no)));
         let before = before.max_by_key(|(way, no)| (*way, std::cmp::Reverse(*no)));
         let way = before.map_or(0, |(way, _)| way).saturating_add(left_of(task));

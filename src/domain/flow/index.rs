@@ -14,7 +14,7 @@ use crate::domain::algorithm::allocator::{allocated, table_bytes, tree_bytes};
 use crate::domain::algorithm::room::GiveBack;
 use crate::domain::queue::rank::virtual_start;
 use crate::domain::value::capability::{Capability, Requirement};
-use crate::domain::{Bytes, Fence, Millis};
+use crate::domain::{Bytes, Fence, Looked, Millis};
 use ahash::AHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -132,6 +132,13 @@ impl Index {
         self.groups.get(group).map_or(0, |group| group.running)
     }
 
+    /// How many lines a claim of a task takes from offer, if it is the last that its group has room
+    /// for.
+    pub fn lines_closed(&self, needs: &Needs, options: &Options) -> usize {
+        let group = self.groups.get(&needs.group).filter(|_| options.group_max > 0);
+        group.filter(|group| group.running + 1 == options.group_max as usize).map_or(0, |group| group.lines.len())
+    }
+
     /// Whether any task is on offer.
     pub fn has_offers(&self) -> bool {
         !self.offers.is_empty()
@@ -158,6 +165,12 @@ impl Index {
     /// The tasks on offer to a worker with these capabilities, the best first: one of each line.
     pub fn offers(&self, caps: &[Capability]) -> Offers<'_> {
         self.offers.to(caps)
+    }
+
+    /// Whether a task is on offer to a worker with these capabilities, and how much was looked at
+    /// for that.
+    pub fn has_offer(&self, caps: &[Capability]) -> (bool, usize) {
+        self.offers.has_any(caps)
     }
 
     /// The tasks on a shelf, the earliest ended first.
@@ -392,7 +405,7 @@ impl Index {
         let has_room = self.has_room(name, options);
         if had_room != has_room {
             let lines = self.groups.get(name).map(|group| group.lines.clone()).unwrap_or_default();
-            for needs in lines {
+            for needs in lines.into_iter().looked() {
                 let first = self.lines.get(&needs).and_then(|line| line.ready.first().copied());
                 match first {
                     Some(first) if has_room => self.offer(&needs, first),

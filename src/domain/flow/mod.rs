@@ -58,6 +58,7 @@ use super::{Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service}
 use crate::domain::entity::expiry::Expiry;
 use crate::domain::entity::partial_check::Part;
 use crate::domain::entity::quota::Quota;
+use crate::domain::entity::CHECKED_BYTES;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -379,7 +380,7 @@ impl Entity for Flow {
     }
 
     fn check_effort(&self) -> usize {
-        self.free_effort() + self.index.edges.count()
+        self.free_effort() + self.index.edges.count() + 2 * self.memory_bytes() / CHECKED_BYTES
     }
 
     fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {

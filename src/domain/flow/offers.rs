@@ -8,10 +8,20 @@
 use super::TaskNo;
 use crate::domain::limits::CAPABILITY_BYTES_MAX;
 use crate::domain::value::capability::{Capability, RequiredVersion, Requirement};
-use crate::domain::Bytes;
+use crate::domain::{looked, looked_at_parts, Bytes};
 use std::collections::{btree_set, BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::ops::Bound;
+
+/// As many heads of sets are compared in one look.
+const HEADS_OF_LOOK: usize = 8;
+
+/// As many requirements are compared in one look.
+const REQUIREMENTS_OF_LOOK: usize = 16;
+
+/// After so many sets in a row that the worker cannot do, all that lack the same are passed by: a
+/// search for the next one takes as long as looking at a few.
+const LACKING_IN_A_ROW: usize = 4;
 
 /// The place of a ready task: smaller is earlier. Priority is a head start, as for waiting clients.
 pub type Place = (i64, TaskNo);
@@ -38,8 +48,22 @@ impl OnOffer {
     pub fn add(&mut self, caps: &Caps, place: Place) {
         match self.0.get_mut(caps) {
             Some(heads) => drop(heads.insert(place)),
-            None => drop(self.0.insert(caps.clone(), BTreeSet::from([place]))),
+            None => drop(self.0.insert(self.sharing_names(caps), BTreeSet::from([place]))),
         }
+    }
+
+    /// The same capabilities, whose names share their memory with those of other sets that begin
+    /// with the same: then long names are compared by their address. The sets next to it have the
+    /// longest equal beginnings of all, so this holds for any two sets.
+    fn sharing_names(&self, caps: &Caps) -> Caps {
+        let (here, mut shared) = (&caps[..], caps.clone());
+        let before = self.0.range::<[Requirement], _>((Bound::Unbounded, Bound::Excluded(here))).next_back();
+        let behind = self.0.range::<[Requirement], _>((Bound::Excluded(here), Bound::Unbounded)).next();
+        for (near, _) in before.into_iter().chain(behind) {
+            let equal = shared.iter_mut().zip(near).take_while(|(own, other)| own == other);
+            equal.for_each(|(own, other)| own.clone_from(other));
+        }
+        shared
     }
 
     /// Takes a place from offer.
@@ -54,9 +78,36 @@ impl OnOffer {
 
     /// The tasks that a worker with these capabilities can do, the best first. `caps` are sorted.
     pub fn to(&self, caps: &[Capability]) -> Offers<'_> {
-        let mut search = Search { sets: &self.0, caps, path: Vec::new(), found: Offers::default() };
-        search.look();
-        search.found
+        self.search(caps, usize::MAX)
+    }
+
+    /// Whether there is a task that a worker with these capabilities can do, and how much was
+    /// looked at for that. `caps` are sorted.
+    pub fn has_any(&self, caps: &[Capability]) -> (bool, usize) {
+        let found = self.search(caps, 1);
+        (!found.heads.is_empty(), found.looks)
+    }
+
+    /// What a worker can do of `most` sets of capabilities.
+    fn search(&self, caps: &[Capability], most: usize) -> Offers<'_> {
+        let (mut found, mut lacking) = (Offers::default(), 0);
+        let mut sets = self.0.range::<[Requirement], _>(..);
+        while let Some((set, heads)) = sets.next().filter(|_| found.heads.len() < most) {
+            let unmet = first_unmet(set, caps);
+            found.looks_at(unmet.unwrap_or(set.len()));
+            let Some(at) = unmet else {
+                found.heads.push(heads.iter().peekable());
+                lacking = 0;
+                continue;
+            };
+            lacking += 1;
+            if lacking % LACKING_IN_A_ROW == 0 {
+                found.looks_at(2 * at);
+                let from = behind(set, at, caps);
+                sets = self.0.range::<[Requirement], _>((Bound::Included(&from[..]), Bound::Unbounded));
+            }
+        }
+        found
     }
 
     #[cfg(any(test, feature = "test-hooks"))]
@@ -65,51 +116,45 @@ impl OnOffer {
     }
 }
 
-/// A walk over the sets that begin with what the worker can do.
-struct Search<'a, 'c> {
-    sets: &'a BTreeMap<Caps, BTreeSet<Place>>,
-    caps: &'c [Capability],
-    /// How the sets begin that are looked at: the worker can do all of it.
-    path: Vec<Requirement>,
-    found: Offers<'a>,
+/// Where the first requirement is that the worker does not meet.
+fn first_unmet(set: &[Requirement], caps: &[Capability]) -> Option<usize> {
+    let mut rest = caps;
+    set.iter().position(|wanted| {
+        // Both are in order.
+        let behind = rest.iter().position(|cap| cap.name >= wanted.name).unwrap_or(rest.len());
+        rest = &rest[behind..];
+        let is_it = |cap: &Capability| cap.name == wanted.name;
+        let same = match rest.get(1) {
+            Some(second) if is_it(second) => rest.partition_point(is_it),
+            _ => usize::from(rest.first().is_some_and(is_it)),
+        };
+        !is_met(&wanted.version, &rest[..same])
+    })
 }
 
-impl<'a> Search<'a, '_> {
-    /// Looks at the sets that begin with the path.
-    fn look(&mut self) {
-        let depth = self.path.len();
-        let mut next = self.first_from(depth, Bound::Included(()));
-        while let Some((set, heads)) = next {
-            let Some(wanted) = set.get(depth) else {
-                // It is the path itself.
-                self.found.heads.push(heads.iter().peekable());
-                next = self.first_from(depth, Bound::Excluded(()));
-                continue;
-            };
-            let at = self.caps.partition_point(|cap| cap.name < wanted.name);
-            let Some(cap) = self.caps.get(at) else { return };
-            if cap.name > wanted.name {
-                self.path.push(Requirement { name: cap.name.clone(), version: RequiredVersion::Any });
-                next = self.first_from(depth, Bound::Included(()));
-            } else {
-                self.path.push(wanted.clone());
-                if self.caps[at..].iter().take_while(|cap| cap.name == wanted.name).any(|cap| wanted.is_met_by(cap)) {
-                    self.look();
-                }
-                self.path.push(behind_all());
-                next = self.first_from(depth, Bound::Included(()));
-            }
-            self.path.truncate(depth);
-        }
+/// Whether one of these versions of a capability will do. They are in order.
+fn is_met(wanted: &RequiredVersion, versions: &[Capability]) -> bool {
+    let numbers = |cap: &Capability| cap.version.map(|version| version.numbers());
+    match wanted {
+        RequiredVersion::Any => !versions.is_empty(),
+        RequiredVersion::AtLeast(least) => versions.last().and_then(numbers) >= Some(least.numbers()),
+        RequiredVersion::Exactly(version) => versions.binary_search_by_key(&Some(version.numbers()), numbers).is_ok(),
     }
+}
 
-    /// The first set from the path on, or behind it, if it begins with the path of this depth.
-    fn first_from(&mut self, depth: usize, from: Bound<()>) -> Option<(&'a Caps, &'a BTreeSet<Place>)> {
-        self.found.looks += 1;
-        let from = from.map(|()| &self.path[..]);
-        let next = self.sets.range::<[Requirement], _>((from, Bound::Unbounded)).next();
-        next.filter(|(set, _)| set.starts_with(&self.path[..depth]))
+/// How the sets begin that come behind `set` and all those that lack the same: the worker meets
+/// what is before the requirement at `at`, but not that one.
+fn behind(set: &[Requirement], at: usize, caps: &[Capability]) -> Vec<Requirement> {
+    let (met, unmet) = (&set[..at], &set[at]);
+    let from = caps.partition_point(|cap| cap.name < unmet.name);
+    let mut way = met.to_vec();
+    match caps.get(from) {
+        // Another version of it may be met.
+        Some(cap) if cap.name == unmet.name => way.extend([unmet.clone(), behind_all()]),
+        Some(cap) => way.push(Requirement { name: cap.name.clone(), version: RequiredVersion::Any }),
+        None => way.push(behind_all()),
     }
+    way
 }
 
 /// A requirement behind all that there can be.
@@ -125,9 +170,17 @@ pub struct Offers<'a> {
 }
 
 impl Offers<'_> {
-    /// How often sets of capabilities were looked for, and how many can be done.
+    /// How much was looked at: sets of capabilities, most of them more than once if they are large,
+    /// and how many can be done.
     pub fn looks(&self) -> usize {
         self.looks + self.heads.len()
+    }
+
+    /// A set is compared with others, or with the worker, as far as this requirement.
+    fn looks_at(&mut self, requirements: usize) {
+        let looks = 1 + requirements / REQUIREMENTS_OF_LOOK;
+        self.looks += looks;
+        looked(looks);
     }
 }
 
@@ -135,6 +188,7 @@ impl Iterator for Offers<'_> {
     type Item = TaskNo;
 
     fn next(&mut self) -> Option<TaskNo> {
+        looked_at_parts(8 + self.heads.len(), HEADS_OF_LOOK);
         let best = self.heads.iter_mut().enumerate().filter_map(|(at, heads)| Some((**heads.peek()?, at))).min();
         let (_, at) = best?;
         self.heads[at].next().map(|(_, no)| *no)
@@ -179,6 +233,7 @@ mod tests {
             let fitting = offers.0.iter().filter(|(set, _)| are_met(set, &worker)).flat_map(|(_, heads)| heads);
             let expected: BTreeSet<Place> = fitting.copied().collect();
             let found: Vec<TaskNo> = offers.to(&worker).collect();
+            assert_eq!(offers.has_any(&worker).0, !expected.is_empty(), "{worker:?} {offers:?}");
             assert_eq!(found, expected.iter().map(|(_, no)| *no).collect::<Vec<_>>(), "{worker:?} {offers:?}");
         }
     }
@@ -195,5 +250,27 @@ mod tests {
         let found = offers.to(&many);
         assert!(found.looks() < 200, "{} looks", found.looks());
         assert_eq!(found.count(), 0);
+    }
+
+    #[test]
+    fn no_set_is_looked_at_twice_however_long_it_is() {
+        let name = |no: usize| format!("cap{}{no:02}", "y".repeat(100));
+        let (many, sets) = (64, 300);
+        // Two sets differ in the first requirements, or in the last ones.
+        for differs in [0, many - 10] {
+            let mut offers = OnOffer::default();
+            for no in 0..sets {
+                let version = |at: usize| if at < differs { 1 } else { 1 + ((no >> ((at - differs) % 10)) & 1) };
+                offers.add(&set((0..many).map(|at| format!("{}@>={}", name(at), version(at)))), (0, no as u64));
+            }
+            for (version, least) in [(5, sets), (1, 1)] {
+                let found = offers.to(&caps((0..many).map(|at| format!("{}@{version}", name(at)))));
+                assert!(found.looks() <= sets * 10, "{} looks: see the work of TASK.CLAIM", found.looks());
+                assert!(found.count() >= least);
+            }
+            let first: Vec<_> = offers.0.keys().map(|set| &set[0].name).collect();
+            let is_one = |two: &[&Bytes]| two[0].as_ptr() == two[1].as_ptr();
+            assert!(differs == 0 || first.windows(2).all(is_one), "equal beginnings share their names");
+        }
     }
 }

@@ -8,6 +8,7 @@ mod written;
 use super::decide::new_name;
 use super::event::Addition;
 use super::task::{Backoff, Needs, On};
+use crate::domain::algorithm::looks::looked_at_json;
 use crate::domain::limits::{
     AGENT_LABELS_MAX, DURATION_MS_MAX, ID_BYTES_MAX, PRIORITY_MAX, TASK_LOCKS_MAX, TASK_PARENTS_MAX, TASK_RETRIES_MAX,
 };
@@ -53,6 +54,7 @@ pub fn read(json: &[u8], bounds: &Bounds, clock: &mut Clock) -> Result<Vec<Addit
     if json.len() as u64 > bounds.bytes_max {
         return Err(Error::limit("flow-spec-bytes-max", &format!("SPEC of {} bytes", json.len()), bounds.bytes_max));
     }
+    looked_at_json(json.len());
     let spec: &RawValue = serde_json::from_slice(json).map_err(|error| bad(&format!("is no JSON: {error}")))?;
     let spec: Option<BTreeMap<Text, &RawValue>> = serde_json::from_str(spec.get()).ok();
     let spec = spec.filter(|members| members.keys().all(|name| name.0 == "tasks"));

@@ -1,19 +1,19 @@
 //! The operations of one call, all or none.
 //!
-//! Each operation has to see what the earlier ones did, and a document is too large to be copied
-//! for that. So an [`Attempt`] makes the edits on the document itself, and takes all of them
-//! back when it ends, however it ends. Then nothing has changed, and the list of edits is left
-//! to be decided on.
+//! Each operation has to see what the earlier ones did. So an [`Attempt`] makes the edits on a
+//! clone of the document, which costs nothing before it changes. The list of edits is left to be
+//! decided on.
 
-use super::past::is_same_before;
 use super::patch::Operation;
 use super::pointer::{index, step};
+use super::size::Size;
 use super::text::Json;
-use super::{depth, merge, same, Document, Edit, Pointer};
-use crate::domain::limits::{EDITS_MAX, POINTER_BYTES_MAX};
+use super::value::Value;
+use super::{merge, Document, Edit, Pointer};
+use crate::domain::limits::POINTER_BYTES_MAX;
 use crate::domain::value::bytes::printable;
 use crate::domain::{Code, Error};
-use serde_json::{Map, Number, Value};
+use serde_json::Number;
 
 /// An operation on a document.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,85 +34,83 @@ pub enum Op {
     Replace(Value),
 }
 
-/// The bounds of a document.
+/// The bounds of a document, and of what one call does to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Bytes of its compact text, including commas.
     pub bytes_max: usize,
+    /// Values: single ones, arrays and objects.
+    pub values_max: usize,
     /// Levels.
     pub depth_max: usize,
+    /// Edits of one call.
+    pub edits_max: usize,
 }
 
 impl Bounds {
     /// Errs if a document is larger or deeper.
     pub fn check(&self, document: &Document) -> Result<(), Error> {
-        self.check_depth(depth(document.root()))?;
-        self.check_bytes(document.size().text)
+        let size = document.size();
+        self.check_depth(size.depth)?;
+        self.check_size(&size)
     }
 
     fn check_depth(&self, levels: usize) -> Result<(), Error> {
         if levels <= self.depth_max {
             return Ok(());
         }
-        let max = self.depth_max;
-        let text =
-            format!("the document would have {levels} levels, at most {max} are allowed (setting ltmc.json-depth-max)");
-        Err(Error::new(Code::Limit, text))
+        let what = format!("a document of {levels} levels");
+        Err(Error::limit("json-depth-max", &what, self.depth_max as u64))
     }
 
-    fn check_bytes(&self, bytes: usize) -> Result<(), Error> {
-        if bytes <= self.bytes_max {
-            return Ok(());
+    fn check_size(&self, size: &Size) -> Result<(), Error> {
+        if size.text > self.bytes_max {
+            let what = format!("a document of {} bytes", size.text);
+            return Err(Error::limit("context-bytes-max", &what, self.bytes_max as u64));
         }
-        let max = self.bytes_max;
-        let text = format!(
-            "the document would have {bytes} bytes, at most {max} are allowed (setting ltmc.context-bytes-max)"
-        );
-        Err(Error::new(Code::Limit, text))
+        if size.values > self.values_max {
+            let what = format!("a document of {} values", size.values);
+            return Err(Error::limit("context-values-max", &what, self.values_max as u64));
+        }
+        Ok(())
     }
 }
 
-/// The edits of one call may hold and move this many times what the document may hold,
-/// or [`SPENT_MIN`].
+/// The edits of one call may hold this many times what the document may hold, or [`SPENT_MIN`].
 const SPENT_SHARE: usize = 4;
-/// Bytes that the edits of one call may hold and move in any case.
+/// Bytes that the edits of one call may hold in any case.
 const SPENT_MIN: usize = 1024 * 1024;
 
 /// Operations that are tried on a document.
 #[derive(Debug)]
 pub struct Attempt<'a> {
-    document: &'a mut Document,
+    before: &'a Document,
+    document: Document,
     bounds: Bounds,
     done: Vec<Edit>,
-    undo: Vec<Edit>,
-    /// Bytes that the edits hold and elements that they move; bounded like the document.
+    /// How many edits were made, with those that change nothing.
+    tried: usize,
+    /// Bytes that they hold.
     spent: usize,
 }
 
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        while let Some(edit) = self.undo.pop() {
-            let undone = self.document.apply(edit);
-            debug_assert!(undone.is_some(), "an edit could not be taken back");
-        }
-    }
-}
-
 impl<'a> Attempt<'a> {
-    /// Begins an attempt.
-    pub fn new(document: &'a mut Document, bounds: Bounds) -> Self {
-        Self { document, bounds, done: Vec::new(), undo: Vec::new(), spent: 0 }
+    /// Begins an attempt. A document that is larger already, by an earlier setting, may shrink.
+    pub fn new(before: &'a Document, bounds: Bounds) -> Self {
+        let size = before.size();
+        let (bytes_max, values_max) = (bounds.bytes_max.max(size.text), bounds.values_max.max(size.values));
+        let bounds = Bounds { bytes_max, values_max, ..bounds };
+        Self { before, document: before.clone(), bounds, done: Vec::new(), tried: 0, spent: 0 }
     }
 
     /// The edits of all operations together, or the error of one of them. There are none if the
     /// operations come to nothing.
     pub fn all(mut self, ops: Vec<Op>) -> Result<Vec<Edit>, Error> {
-        let before = self.document.size().text;
         for op in ops {
             self.run(op)?;
         }
-        let is_same = self.document.size().text == before && is_same_before(self.root(), self.undo.iter().rev());
-        Ok(if is_same { Vec::new() } else { std::mem::take(&mut self.done) })
+        let is_same = self.document == *self.before;
+        Ok(if is_same { Vec::new() } else { self.done })
     }
 
     fn run(&mut self, op: Op) -> Result<(), Error> {
@@ -135,64 +133,59 @@ impl<'a> Attempt<'a> {
         self.document.root()
     }
 
-    /// Makes an edit, for now. One that puts what is there already is left out.
+    /// Makes an edit. Errs if it does not fit.
     fn edit(&mut self, edit: Edit) -> Result<(), Error> {
-        if let Edit::Put { path, value: Json(value) } = &edit {
-            if path.find(self.root()) == Some(value) {
-                return self.spend(&edit);
-            }
+        let path = edit.path().clone();
+        if self.edit_if_it_fits(edit)? {
+            Ok(())
+        } else {
+            Err(missing(&path))
         }
-        let levels = edit.path().depth() + edit.value().map_or(0, |Json(value)| depth(value));
+    }
+
+    /// Makes an edit, and says whether it fits. One that puts what is there already is left out.
+    fn edit_if_it_fits(&mut self, edit: Edit) -> Result<bool, Error> {
+        self.spend(&edit)?;
+        let Some(undo) = self.document.apply(edit.clone()) else { return Ok(false) };
+        if undo == edit {
+            return Ok(true);
+        }
+        let levels = edit.path().depth() + edit.value().map_or(0, |Json(value)| value.depth());
         self.bounds.check_depth(levels)?;
         if !edit.path().is_valid() {
             let text = format!("a path would be longer than {POINTER_BYTES_MAX} bytes: '{}'", show(edit.path()));
             return Err(Error::new(Code::Limit, text));
         }
-        self.spend(&edit)?;
-        let undo = self.document.apply(edit.clone()).ok_or_else(|| missing(edit.path()))?;
-        self.undo.push(undo);
         self.done.push(edit);
         // After each edit, so that no call makes something huge on the way to something small.
-        self.bounds.check_bytes(self.document.size().text)
+        self.bounds.check_size(&self.document.size())?;
+        Ok(true)
     }
 
     /// Errs if the call does more than one call should.
     fn spend(&mut self, edit: &Edit) -> Result<(), Error> {
-        let moved = match edit {
-            Edit::Insert { path, .. } | Edit::Remove { path } => path.split().and_then(|(array, at)| {
-                let items = array.find(self.root())?.as_array()?;
-                Some(items.len().saturating_sub(index(&at)?) * size_of::<Value>())
-            }),
-            Edit::Put { .. } | Edit::Drop { .. } => None,
-        };
-        self.spent = self.spent.saturating_add(edit.bytes()).saturating_add(moved.unwrap_or(0));
-        let max = self.bounds.bytes_max.saturating_mul(SPENT_SHARE).max(SPENT_MIN);
-        if self.spent <= max && self.done.len() < EDITS_MAX {
-            return Ok(());
+        self.tried += 1;
+        if self.tried > self.bounds.edits_max {
+            return Err(Error::limit("context-edits-max", "so many edits of one call", self.bounds.edits_max as u64));
         }
-        let text = format!(
-            "one call would make {} edits that hold or move {} bytes, at most {EDITS_MAX} and {max} are allowed (setting ltmc.context-bytes-max)",
-            self.done.len() + 1,
-            self.spent
-        );
-        Err(Error::new(Code::Limit, text))
+        self.spent = self.spent.saturating_add(edit.bytes());
+        let max = self.bounds.bytes_max.saturating_mul(SPENT_SHARE).max(SPENT_MIN);
+        if self.spent > max {
+            let what = format!("edits of one call that hold {} bytes", self.spent);
+            return Err(Error::limit("context-bytes-max", &what, max as u64));
+        }
+        Ok(())
     }
 
     fn merge(&mut self, path: &Pointer, patch: &Value) -> Result<(), Error> {
-        let target = path.find(self.root());
-        let (Value::Object(members), Some(Value::Object(known))) = (patch, target) else {
+        let is_object = || path.find(self.root()).is_some_and(|target| target.as_object().is_some());
+        let Some(members) = patch.as_object().filter(|_| is_object()) else {
             return self.edit(Edit::Put { path: path.clone(), value: Json(merge::made_of_nothing(patch)) });
         };
-        let wanted = |(name, value): &(&String, &Value)| !value.is_null() || known.contains_key(*name);
-        let changes: Vec<(Pointer, &Value)> =
-            members.iter().filter(wanted).map(|(name, value)| (path.child(name), value)).collect();
-        for (path, value) in changes {
-            match value {
-                Value::Null => self.edit(Edit::Drop { path })?,
-                value => self.merge(&path, value)?,
-            }
-        }
-        Ok(())
+        members.iter().try_for_each(|(name, value)| match (path.child(name), value) {
+            (path, Value::Null) => self.edit_if_it_fits(Edit::Drop { path }).map(drop),
+            (path, value) => self.merge(&path, value),
+        })
     }
 
     fn patch(&mut self, operation: Operation) -> Result<(), Error> {
@@ -219,7 +212,7 @@ impl<'a> Attempt<'a> {
                 self.add(path, value)
             }
             Operation::Test(path, value) => {
-                if path.find(self.root()).is_some_and(|there| same(there, &value)) {
+                if path.find(self.root()).is_some_and(|there| there.is_same(&value)) {
                     return Ok(());
                 }
                 let text = format!("the test of '{}' fails, something else is there", show(&path));
@@ -283,13 +276,13 @@ impl<'a> Attempt<'a> {
         if known + 1 >= parts.len() {
             return Ok((path, value));
         }
-        if !there.is_object() {
+        if there.as_object().is_none() {
             return Err(missing(&path));
         }
         let inside = parts[known + 1..]
             .iter()
             .rev()
-            .fold(value, |value, part| Value::Object(Map::from_iter([(part.clone(), value)])));
+            .fold(value, |value, part| Value::Object([(part.as_str().into(), value)].into_iter().collect()));
         Ok((path.cut(known + 1), inside))
     }
 
@@ -313,7 +306,7 @@ impl<'a> Attempt<'a> {
                 let text = format!("APPEND to '{}', which is {} and no array", show(&path), kind(other));
                 Err(Error::usage(text))
             }
-            None => self.set(path, Value::Array(vec![value])),
+            None => self.set(path, Value::array([value])),
         }
     }
 

@@ -7,10 +7,14 @@
 //! double. So is a whole number that a double would change: two ids that differ in their last
 //! digit must not become one.
 
+use crate::domain::algorithm::looks::{looked, looked_at_json, looked_at_parts};
 use crate::domain::value::bytes::printable;
 use crate::domain::{Code, Error};
 use std::cmp::Ordering;
 use std::ops::Range;
+
+/// As many numbers are written in one look.
+const NUMBERS_OF_LOOK: usize = 4;
 
 /// The canonical form of a JSON text of at most `depth_max` levels; `what` names the argument.
 pub fn canonical(what: &str, text: &[u8], depth_max: usize) -> Result<Vec<u8>, Error> {
@@ -18,6 +22,7 @@ pub fn canonical(what: &str, text: &[u8], depth_max: usize) -> Result<Vec<u8>, E
         return Err(Error::usage(format!("{what} is no JSON: it is not UTF-8; give RAW to have it compared as it is")));
     };
     let mut reader = Reader { what, text: text.as_bytes(), at: 0, depth_left: depth_max, depth_max, out: Vec::new() };
+    looked_at_json(text.len());
     reader.out.reserve(text.len());
     reader.value()?;
     reader.space();
@@ -153,6 +158,7 @@ impl<'a> Reader<'a> {
         if self.peek() != Some(b'"') {
             return Err(self.bad("no name of a member"));
         }
+        looked(1);
         let name = self.string()?;
         if !self.take(b':') {
             return Err(self.bad("no colon"));
@@ -280,6 +286,11 @@ impl<'a> Reader<'a> {
             self.out.extend_from_slice(if literal == "-0" { b"0" } else { literal.as_bytes() });
             return Ok(());
         }
+        looked_at_parts(1, NUMBERS_OF_LOOK);
+        if let Some((digits, point)) = few_digits(literal).filter(|_| !is_whole) {
+            self.out.extend_from_slice(layout(literal.starts_with('-'), digits, point).as_bytes());
+            return Ok(());
+        }
         let value: f64 = literal.parse().map_err(|_| self.bad("no number"))?;
         if !value.is_finite() {
             return Err(self.bad("a number that is too large"));
@@ -365,7 +376,35 @@ fn number_text(value: f64) -> String {
     let scientific = format!("{:e}", value.abs());
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let digits = even(value.abs(), mantissa.replace('.', ""));
-    let point = exponent.parse::<i32>().unwrap_or(0) + 1;
+    layout(value < 0.0, digits, exponent.parse::<i32>().unwrap_or(0) + 1)
+}
+
+/// The significant digits of a number that has few, and where its point stands before or behind the
+/// first of them. `None` if it has so many that a double may be another number, or is so large or
+/// small.
+///
+/// No other number with as few digits is the same double. So these are the shortest digits.
+fn few_digits(literal: &str) -> Option<(String, i32)> {
+    /// A double always holds this many digits, and these are well within its range.
+    const DIGITS_MAX: usize = 15;
+    const POINT_MAX: i32 = 280;
+    let literal = literal.strip_prefix('-').unwrap_or(literal);
+    let (mantissa, exponent) = literal.split_once(['e', 'E']).unwrap_or((literal, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let mut digits = String::with_capacity(mantissa.len());
+    digits.extend([whole, fraction]);
+    let leading = digits.len() - digits.trim_start_matches('0').len();
+    let point = exponent.parse::<i32>().ok()?.checked_add(whole.len() as i32 - leading as i32)?;
+    digits.drain(..leading);
+    digits.truncate(digits.trim_end_matches('0').len());
+    (digits.len() <= DIGITS_MAX && point.abs() <= POINT_MAX).then_some((digits, point))
+}
+
+/// Digits with a point at its place, or with an exponent.
+fn layout(is_negative: bool, digits: String, point: i32) -> String {
+    if digits.is_empty() {
+        return "0".into();
+    }
     let count = digits.len() as i32;
     let text = match point {
         // All digits before the point, filled up with zeros.
@@ -375,10 +414,10 @@ fn number_text(value: f64) -> String {
             format!("{first}{dot}{rest}e{}{}", if point > 0 { "+" } else { "-" }, (point - 1).abs())
         }
         _ if point >= count => digits + &"0".repeat((point - count) as usize),
-        1.. => format!("{}.{}", &digits[..point as usize], &digits[point as usize..]),
-        _ => format!("0.{}{digits}", "0".repeat(-point as usize)),
+        1.. => [&digits[..point as usize], ".", &digits[point as usize..]].concat(),
+        _ => ["0.", &"0".repeat(-point as usize), &digits].concat(),
     };
-    if value < 0.0 {
+    if is_negative {
         format!("-{text}")
     } else {
         text

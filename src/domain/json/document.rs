@@ -1,26 +1,22 @@
-//! A JSON document that keeps track of its size.
+//! A JSON document that changes by edits.
 
-use super::edit::Edit;
-use super::pointer::index;
-use super::size::{Size, ELEMENTS, MEMBERS};
+use super::edit::{Edit, Undo};
+use super::pointer::{index, Pointer};
+use super::size::Size;
 use super::text::Json;
-use super::Pointer;
-use crate::domain::algorithm::room::GiveBack;
+use super::value::Value;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-/// A JSON document. Each edit updates its size.
+/// A JSON document. A clone of it shares everything until one of them changes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Json", into = "Json")]
 pub struct Document {
     root: Value,
-    size: Size,
 }
 
 impl From<Json> for Document {
     fn from(Json(root): Json) -> Self {
-        let size = Size::of(&root);
-        Self { root, size }
+        Self { root }
     }
 }
 
@@ -32,8 +28,8 @@ impl From<Document> for Json {
 
 impl Document {
     /// A document with this root.
-    pub fn new(root: Value) -> Self {
-        Json(root).into()
+    pub fn new(root: impl Into<Value>) -> Self {
+        Self { root: root.into() }
     }
 
     /// The whole value.
@@ -48,76 +44,99 @@ impl Document {
 
     /// Its size.
     pub fn size(&self) -> Size {
-        self.size
+        self.root.size()
     }
 
     /// Makes an edit and returns the one that undoes it. `None` if it does not fit; then
     /// nothing has changed.
     pub fn apply(&mut self, edit: Edit) -> Option<Edit> {
         match edit {
-            Edit::Put { path, value: Json(value) } => self.put(path, value),
+            Edit::Put { path, value: Json(value) } => {
+                let old = if path.is_root() {
+                    Some(std::mem::replace(&mut self.root, value))
+                } else {
+                    self.change_around(&path, |around, name| put(around, name, value))?
+                };
+                Some(match old {
+                    Some(old) => Edit::Put { path, value: Json(old) },
+                    None => Edit::Drop { path },
+                })
+            }
             Edit::Drop { path } => {
-                let (parent, name) = path.split()?;
-                let members = parent.find_mut(&mut self.root)?.as_object_mut()?;
-                let before = Size::of_room(members.len(), MEMBERS);
-                let value = members.remove(&*name)?;
-                self.size.more(Size::of_room(members.len(), MEMBERS));
-                self.size.less(Size::of(&value).as_member(&name).and(before));
+                let value = self.change_around(&path, |around, name| match around {
+                    Value::Object(members) => members.take(name),
+                    _ => None,
+                })?;
                 Some(Edit::Put { path, value: Json(value) })
             }
             Edit::Insert { path, value: Json(value) } => {
-                let (parent, at) = path.split()?;
-                let (items, at) = (parent.find_mut(&mut self.root)?.as_array_mut()?, index(&at)?);
-                if at > items.len() {
-                    return None;
-                }
-                let before = Size::of_room(items.len(), ELEMENTS);
-                items.insert(at, value);
-                self.size.more(Size::of(&items[at]).as_element().and(Size::of_room(items.len(), ELEMENTS)));
-                self.size.less(before);
+                self.change_around(&path, |around, at| match (around, index(at)?) {
+                    (Value::Array(items), at) if at <= items.len() => {
+                        items.insert(at, (), value);
+                        Some(())
+                    }
+                    _ => None,
+                })?;
                 Some(Edit::Remove { path })
             }
             Edit::Remove { path } => {
-                let (parent, at) = path.split()?;
-                let (items, at) = (parent.find_mut(&mut self.root)?.as_array_mut()?, index(&at)?);
-                if at >= items.len() {
-                    return None;
-                }
-                let before = Size::of_room(items.len(), ELEMENTS);
-                let value = items.remove(at);
-                items.give_back_room();
-                self.size.more(Size::of_room(items.len(), ELEMENTS));
-                self.size.less(Size::of(&value).as_element().and(before));
+                let ((), value) = self.change_around(&path, |around, at| match around {
+                    Value::Array(items) => items.remove(index(at)?),
+                    _ => None,
+                })?;
                 Some(Edit::Insert { path, value: Json(value) })
             }
         }
     }
 
-    fn put(&mut self, path: Pointer, value: Value) -> Option<Edit> {
-        if let Some(place) = path.find_mut(&mut self.root) {
-            let new = Size::of(&value);
-            let old = std::mem::replace(place, value);
-            self.size.less(Size::of(&old));
-            self.size.more(new);
-            return Some(Edit::Put { path, value: Json(old) });
+    /// Undoes changes. What undoes that is passed to `back`. `None` if something does not fit.
+    pub fn undo(&mut self, undo: &Undo, mut back: impl FnMut(Edit)) -> Option<()> {
+        for edit in undo.steps() {
+            match self.apply(edit.clone()) {
+                Some(undone) => back(undone),
+                // What was added and removed between the two versions is gone already.
+                None if matches!(edit, Edit::Drop { path } if path.find(&self.root).is_none()) => {}
+                None => return None,
+            }
         }
-        let (parent, name) = path.split()?;
-        let members = parent.find_mut(&mut self.root)?.as_object_mut()?;
-        let (before, new) = (Size::of_room(members.len(), MEMBERS), Size::of(&value).as_member(&name));
-        members.insert(name.into_owned(), value);
-        self.size.more(new.and(Size::of_room(members.len(), MEMBERS)));
-        self.size.less(before);
-        Some(Edit::Drop { path })
+        Some(())
     }
 
-    /// Whether the size is right.
+    /// Changes the object or array around a place. The change is told the name or index in it.
+    fn change_around<R>(&mut self, path: &Pointer, change: impl FnOnce(&mut Value, &str) -> Option<R>) -> Option<R> {
+        let (around, name) = path.place().split()?;
+        around.change(&mut self.root, |around| change(around, &name))?
+    }
+
+    /// Whether all that is kept of it besides its values is right.
     pub fn is_sound(&self) -> bool {
-        self.size == Size::of(&self.root)
+        self.root.is_sound()
+    }
+
+    /// Makes that anew.
+    pub fn rebuild(&mut self) {
+        self.root = self.root.rebuilt();
     }
 
     /// Bytes allocated outside the struct itself.
     pub fn heap_bytes(&self) -> usize {
-        self.size.heap
+        self.size().heap
+    }
+}
+
+/// Sets a member, or an existing element. Returns its old value, if it had one. `None` if nothing
+/// can be put there.
+fn put(around: &mut Value, name: &str, value: Value) -> Option<Option<Value>> {
+    match around {
+        Value::Object(members) => Some(match members.find(name) {
+            Ok(at) => members.change(at, |known| std::mem::replace(known, value)),
+            Err(at) => {
+                members.insert(at, name.into(), value);
+                None
+            }
+        }),
+        Value::Array(items) => items.change(index(name)?, |known| std::mem::replace(known, value)).map(Some),
+        _ => None,
     }
 }
 
@@ -125,6 +144,11 @@ impl Document {
 impl Document {
     /// Breaks the size that is kept.
     pub fn break_size(&mut self) {
-        self.size.text += 1;
+        let more = Size { text: 1, ..Size::default() };
+        match &mut self.root {
+            Value::Array(items) => items.break_measure(more),
+            Value::Object(members) => members.break_measure(more),
+            _ => {}
+        }
     }
 }

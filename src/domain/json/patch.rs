@@ -1,9 +1,8 @@
 //! JSON Patch (RFC 6902): reading one.
 
-use super::Pointer;
+use super::{Pointer, Value};
 use crate::domain::limits::PATCH_OPERATIONS_MAX;
 use crate::domain::Error;
-use serde_json::Value;
 
 /// One operation of a patch.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,35 +30,35 @@ pub fn read(patch: Value) -> Result<Vec<Operation>, Error> {
         let given = operations.len();
         return Err(Error::usage(format!("PATCH has {given} operations, at most {PATCH_OPERATIONS_MAX} are allowed")));
     }
-    operations.into_iter().enumerate().map(|(at, operation)| one(at, operation)).collect()
+    operations.iter().enumerate().map(|(at, (_, operation))| one(at, operation)).collect()
 }
 
-fn one(at: usize, operation: Value) -> Result<Operation, Error> {
+fn one(at: usize, operation: &Value) -> Result<Operation, Error> {
     let bad = |text: &str| Error::usage(format!("operation {at} of PATCH {text}"));
-    let Value::Object(mut members) = operation else { return Err(bad("is no object")) };
-    let pointer = |name: &str| match members.get(name) {
+    let Value::Object(members) = operation else { return Err(bad("is no object")) };
+    let pointer = |name: &str| match members.value(name) {
         Some(Value::String(text)) => {
             Pointer::parse(text.as_bytes()).map_err(|error| bad(&format!("has a bad {name}: {}", error.text)))
         }
         _ => Err(bad(&format!("has no text under '{name}'"))),
     };
     let path = pointer("path")?;
-    let op = match members.get("op") {
-        Some(Value::String(op)) => op.clone(),
+    let op = match members.value("op") {
+        Some(Value::String(op)) => op,
         _ => return Err(bad("has no text under 'op'")),
     };
-    if let "move" | "copy" = op.as_str() {
-        let from = match members.get("from") {
+    if let "move" | "copy" = &**op {
+        let from = match members.value("from") {
             Some(Value::String(text)) => Pointer::parse(text.as_bytes())?,
             _ => return Err(bad("has no text under 'from'")),
         };
-        return Ok(if op == "move" { Operation::Move(from, path) } else { Operation::Copy(from, path) });
+        return Ok(if &**op == "move" { Operation::Move(from, path) } else { Operation::Copy(from, path) });
     }
-    if op == "remove" {
+    if &**op == "remove" {
         return Ok(Operation::Remove(path));
     }
-    let value = members.remove("value").ok_or_else(|| bad("has no 'value'"));
-    match op.as_str() {
+    let value = members.value("value").cloned().ok_or_else(|| bad("has no 'value'"));
+    match &**op {
         "add" => Ok(Operation::Add(path, value?)),
         "replace" => Ok(Operation::Replace(path, value?)),
         "test" => Ok(Operation::Test(path, value?)),

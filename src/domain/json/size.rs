@@ -1,107 +1,102 @@
 //! How large JSON is.
 
-use crate::domain::algorithm::allocator::{allocated, tree_bytes};
-use serde::Serialize;
-use serde_json::Value;
-use std::io::Write;
+use crate::domain::algorithm::allocator::allocated;
+use serde_json::Number;
 
-/// The size of a value.
+/// The size of a value, or of some entries of an array or object.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Size {
     /// Bytes of the compact text, with a comma after every member and element.
     pub text: usize,
-    /// Bytes allocated, without the value itself.
+    /// Bytes allocated, without the value itself. They do not depend on how the value was made.
     pub heap: usize,
+    /// Levels: 0 for a single value, 1 for a flat array. Of entries, the most that one has.
+    pub depth: usize,
+    /// Single values, arrays and objects, including those inside.
+    pub values: usize,
+    /// Arrays and objects with something in them: in the text no comma follows the last entry.
+    pub filled: usize,
 }
 
-/// Counts what is written to it, up to a bound.
-pub struct Counter {
-    bytes: usize,
-    max: usize,
+/// Bytes of a text in JSON: in quotes, with the escapes that it needs.
+pub fn string_bytes(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => "\\n".len(),
+        0..0x20 => "\\u0000".len(),
+        _ => 1,
+    };
+    "\"\"".len() + text.bytes().map(escaped).sum::<usize>()
 }
 
-impl Write for Counter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.bytes += bytes.len();
-        if self.bytes > self.max {
-            return Err(std::io::ErrorKind::StorageFull.into());
-        }
-        Ok(bytes.len())
+/// Bytes of a number in JSON.
+pub fn number_bytes(number: &Number) -> usize {
+    match number.as_u64() {
+        Some(whole) => whole.checked_ilog10().unwrap_or(0) as usize + 1,
+        None => number.to_string().len(),
     }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
-/// Bytes of the JSON text of a value.
-pub fn text_bytes(value: &(impl Serialize + ?Sized)) -> usize {
-    let mut counter = Counter { bytes: 0, max: usize::MAX };
-    // Without a bound, counting does not fail.
-    let _ = serde_json::to_writer(&mut counter, value);
-    counter.bytes
+/// Bytes allocated for a text that is shared: two counts stand before it.
+pub fn shared_bytes(text: &str) -> usize {
+    allocated(2 * size_of::<usize>() + text.len())
 }
-
-/// Whether the JSON text of a value has more than `max` bytes. Stops as soon as that is known.
-pub fn is_longer(value: &(impl Serialize + ?Sized), max: usize) -> bool {
-    serde_json::to_writer(&mut Counter { bytes: 0, max }, value).is_err()
-}
-
-/// Bytes allocated for a number of values in one container, without what they hold.
-pub type RoomOf = fn(usize) -> usize;
-
-/// Members often come in the order of their names, at the latest when a saved document is read.
-/// That leaves the nodes of large objects emptier than usual.
-pub const MEMBERS: RoomOf = |count| {
-    let bytes = tree_bytes(count, size_of::<String>() + size_of::<Value>());
-    bytes + if count > 11 { bytes / 16 } else { 0 }
-};
-/// As if the list had no spare room: what is read has none, see [`trim`]. After an append it may
-/// take up to twice that.
-pub const ELEMENTS: RoomOf = |count| allocated(count * size_of::<Value>());
 
 impl Size {
-    /// The size of a value. The recursion is no deeper than documents are.
-    pub fn of(value: &Value) -> Self {
-        const EMPTY: Size = Size { text: 2, heap: 0 };
-        match value {
-            Value::Array(items) => {
-                let empty = EMPTY.and(Size::of_room(items.len(), ELEMENTS));
-                items.iter().fold(empty, |size, item| size.and(Size::of(item).as_element()))
-            }
-            Value::Object(members) => {
-                let empty = EMPTY.and(Size::of_room(members.len(), MEMBERS));
-                members.iter().fold(empty, |size, (name, member)| size.and(Size::of(member).as_member(name)))
-            }
-            Value::String(text) => Size { text: text_bytes(text), heap: allocated(text.len()) },
-            single => Size { text: text_bytes(single), heap: 0 },
+    /// The size of a single value with a text of so many bytes.
+    pub fn of_single(text: usize) -> Self {
+        Size { text, values: 1, ..Size::default() }
+    }
+
+    /// The size of an array or object with these entries, for which `room` bytes are allocated.
+    pub fn enclosed(self, room: usize) -> Self {
+        Size {
+            text: "{}".len() + self.text,
+            heap: room + self.heap,
+            depth: 1 + self.depth,
+            values: 1 + self.values,
+            filled: usize::from(room > 0) + self.filled,
         }
     }
 
-    /// The size of a container with this many values.
-    pub fn of_room(count: usize, room: RoomOf) -> Self {
-        Size { text: 0, heap: room(count) }
+    /// Of two parts together.
+    pub fn with(self, other: Self) -> Self {
+        Size {
+            text: self.text + other.text,
+            heap: self.heap + other.heap,
+            depth: self.depth.max(other.depth),
+            values: self.values + other.values,
+            filled: self.filled + other.filled,
+        }
     }
 
-    pub(crate) fn and(self, other: Size) -> Size {
-        Size { text: self.text + other.text, heap: self.heap + other.heap }
+    /// Of the rest without a part; `None` if the part may have been the deepest one.
+    pub fn less(self, part: Self) -> Option<Self> {
+        let is_depth_known = part.depth == 0 || part.depth < self.depth;
+        is_depth_known.then(|| Size {
+            text: self.text.saturating_sub(part.text),
+            heap: self.heap.saturating_sub(part.heap),
+            depth: self.depth,
+            values: self.values.saturating_sub(part.values),
+            filled: self.filled.saturating_sub(part.filled),
+        })
     }
+}
 
-    /// The size as a member of an object, with its name, colon and comma.
-    pub(crate) fn as_member(self, name: &str) -> Size {
-        self.and(Size { text: text_bytes(name) + 2, heap: allocated(name.len()) })
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
 
-    /// The size as an element of an array, with its comma.
-    pub(crate) fn as_element(self) -> Size {
-        self.and(Size { text: 1, heap: 0 })
-    }
-
-    pub(crate) fn more(&mut self, other: Size) {
-        *self = self.and(other);
-    }
-
-    pub(crate) fn less(&mut self, other: Size) {
-        self.text = self.text.saturating_sub(other.text);
-        self.heap = self.heap.saturating_sub(other.heap);
+    #[test]
+    fn what_is_counted_is_what_is_written() {
+        let texts = ["", "a", "\"\\/\n\r\t\u{8}\u{c}\u{1}\u{1f}\u{7f}", "é€😀", "x"];
+        for text in texts {
+            assert_eq!(string_bytes(text), json!(text).to_string().len(), "{text:?}");
+        }
+        for number in [json!(0), json!(9), json!(10), json!(u64::MAX), json!(-1), json!(1.5), json!(1e300), json!(-0.0)]
+        {
+            let bytes = number.as_number().map(number_bytes);
+            assert_eq!(bytes, Some(number.to_string().len()), "{number}");
+        }
     }
 }

@@ -316,9 +316,9 @@ pub fn released(lock: &Lock, is_owner: impl Fn(&[u8]) -> bool, until: Fence, max
 }
 
 /// The events that end the grants of an agent that is gone.
-pub fn agent_gone(lock: &Lock, agent: &[u8]) -> Vec<LockEvent> {
+pub fn agent_gone(lock: &Lock, agent: &[u8], max: usize) -> Vec<LockEvent> {
     let held = lock.grants().of_owner(agent);
-    held.into_iter().map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::AgentGone }).collect()
+    held.into_iter().take(max).map(|grant| LockEvent::Ended { fence: grant.fence, cause: Cause::AgentGone }).collect()
 }
 
 /// The events that end the grants tied to `connection`.

@@ -1,7 +1,7 @@
 //! The grants of a lock, or of a part of it, each named by its fence.
 
 use super::path::Path;
-use crate::domain::{Bytes, Connection, Fence, Millis};
+use crate::domain::{Bytes, Connection, Fence, Looked, Millis};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,6 +104,11 @@ impl Grant {
         self.ends_at <= now
     }
 
+    /// Its place among those of its owner.
+    fn place(&self) -> (Bytes, Path, Fence) {
+        (self.owner.clone(), self.path().clone(), self.fence)
+    }
+
     /// Bytes allocated outside the struct itself.
     pub fn heap_bytes(&self) -> usize {
         let extra = self.extra.as_ref().map_or(0, |extra| {
@@ -130,7 +135,7 @@ pub enum Grants {
 #[derive(Debug, Clone, Default)]
 pub struct ManyGrants {
     by_fence: BTreeMap<Fence, Grant>,
-    by_owner: BTreeMap<(Bytes, Path), SmallVec<[Fence; 2]>>,
+    by_owner: BTreeSet<(Bytes, Path, Fence)>,
     by_end: BTreeSet<(Millis, Fence)>,
     /// How many grants each owner has.
     counts: BTreeMap<Bytes, usize>,
@@ -162,7 +167,7 @@ impl Grants {
             Grants::InlineList(list) => (Some(list), None),
             Grants::Many(many) => (None, Some(&many.by_fence)),
         };
-        few.into_iter().flatten().chain(many.into_iter().flat_map(BTreeMap::values))
+        few.into_iter().flatten().chain(many.into_iter().flat_map(BTreeMap::values)).looked()
     }
 
     /// The grants with this fence or a larger one, in order.
@@ -204,9 +209,9 @@ impl Grants {
         match self {
             Grants::InlineList(list) => list.iter().filter(|grant| grant.owner[..] == *owner).collect(),
             Grants::Many(many) => {
-                let from = (Bytes::from(owner), Path::default());
-                let own = many.by_owner.range(from..).take_while(|((known, _), _)| known[..] == *owner);
-                let mut fences: Vec<Fence> = own.flat_map(|(_, fences)| fences.iter().copied()).collect();
+                let from = (Bytes::from(owner), Path::default(), 0);
+                let own = many.by_owner.range(from..).take_while(|(known, ..)| known[..] == *owner);
+                let mut fences: Vec<Fence> = own.looked().map(|(.., fence)| *fence).collect();
                 fences.sort_unstable();
                 fences.iter().filter_map(|fence| many.by_fence.get(fence)).collect()
             }
@@ -226,8 +231,9 @@ impl Grants {
         match self {
             Grants::InlineList(list) => list.iter().filter(|g| g.owner[..] == *owner && g.path() == path).collect(),
             Grants::Many(many) => {
-                let fences = many.by_owner.get(&(Bytes::from(owner), path.clone()));
-                fences.into_iter().flatten().filter_map(|fence| many.by_fence.get(fence)).collect()
+                let place = |fence: Fence| (Bytes::from(owner), path.clone(), fence);
+                let own = many.by_owner.range(place(0)..=place(Fence::MAX)).looked();
+                own.filter_map(|(.., fence)| many.by_fence.get(fence)).collect()
             }
         }
     }
@@ -253,7 +259,7 @@ impl Grants {
         match self {
             Grants::InlineList(list) => list.iter().filter(|g| g.is_expired(now)).map(|g| g.fence).collect(),
             Grants::Many(many) => {
-                many.by_end.iter().take_while(|(end, _)| *end <= now).map(|(_, fence)| *fence).collect()
+                many.by_end.iter().take_while(|(end, _)| *end <= now).looked().map(|(_, fence)| *fence).collect()
             }
         }
     }
@@ -327,18 +333,18 @@ impl Grants {
     pub fn are_indexed(&self) -> bool {
         let Grants::Many(many) = self else { return true };
         let mut counts: BTreeMap<Bytes, usize> = BTreeMap::new();
-        for ((owner, _), fences) in &many.by_owner {
-            *counts.entry(owner.clone()).or_default() += fences.len();
+        for (owner, ..) in &many.by_owner {
+            *counts.entry(owner.clone()).or_default() += 1;
         }
-        let owned: usize = counts.values().sum();
-        counts == many.counts && owned == many.by_fence.len() && self.iter().all(|grant| self.is_indexed(grant))
+        counts == many.counts
+            && many.by_owner.len() == many.by_fence.len()
+            && self.iter().all(|grant| self.is_indexed(grant))
     }
 
     /// Whether a grant is indexed, and there are as many ends as grants.
     pub fn is_indexed(&self, grant: &Grant) -> bool {
         let Grants::Many(many) = self else { return true };
-        let fences = many.by_owner.get(&(grant.owner.clone(), grant.path().clone()));
-        fences.is_some_and(|fences| fences.contains(&grant.fence))
+        many.by_owner.contains(&grant.place())
             && many.by_end.contains(&(grant.ends_at, grant.fence))
             && many.by_end.len() == many.by_fence.len()
     }
@@ -360,7 +366,7 @@ impl Grants {
             Grants::InlineList(_) => 0,
             // A B-tree node is about three quarters full; the owner index repeats the owner.
             Grants::Many(many) => {
-                let entry = GRANT + 8 + std::mem::size_of::<(Bytes, Path, SmallVec<[Fence; 2]>)>() + 16;
+                let entry = GRANT + 8 + std::mem::size_of::<(Bytes, Path, Fence)>() + 16;
                 let counts = many.counts.len() * std::mem::size_of::<(Bytes, usize)>();
                 std::mem::size_of::<ManyGrants>() + (many.by_fence.len() * entry + counts) * 4 / 3
             }
@@ -382,9 +388,7 @@ impl Grants {
 
 impl ManyGrants {
     fn insert(&mut self, grant: Grant) {
-        let fences = self.by_owner.entry((grant.owner.clone(), grant.path().clone())).or_default();
-        fences.push(grant.fence);
-        fences.sort_unstable();
+        self.by_owner.insert(grant.place());
         self.by_end.insert((grant.ends_at, grant.fence));
         *self.counts.entry(grant.owner.clone()).or_default() += 1;
         self.by_fence.insert(grant.fence, grant);
@@ -393,13 +397,7 @@ impl ManyGrants {
     fn remove(&mut self, fence: Fence) -> Option<Grant> {
         let grant = self.by_fence.remove(&fence)?;
         self.by_end.remove(&(grant.ends_at, fence));
-        let place = (grant.owner.clone(), grant.path().clone());
-        if let Some(fences) = self.by_owner.get_mut(&place) {
-            fences.retain(|known| *known != fence);
-            if fences.is_empty() {
-                self.by_owner.remove(&place);
-            }
-        }
+        self.by_owner.remove(&grant.place());
         if let Some(count) = self.counts.get_mut(&grant.owner) {
             *count -= 1;
             if *count == 0 {

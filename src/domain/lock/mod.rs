@@ -306,7 +306,7 @@ impl Entity for Lock {
     }
 
     fn check_effort(&self) -> usize {
-        self.free_effort() + 4 * self.grant_bytes / CHECKED_BYTES
+        self.free_effort() + 2 * self.segments + 4 * self.grant_bytes / CHECKED_BYTES
     }
 
     fn check_part(&self, from: u64, room: usize) -> Result<Option<Part>, Invariant> {
@@ -316,7 +316,7 @@ impl Entity for Lock {
             rule(self.grants.is_indexed(grant), "the owners or ends differ from the grants")?;
             rule(self.occupancy.has(grant), "the occupancy differs from the grants")?;
             rule(self.stamps.has(grant), "the stamps differ from the grants")?;
-            Ok(1 + 4 * grant.heap_bytes() / CHECKED_BYTES)
+            Ok(1 + 2 * grant.segments() + 4 * grant.heap_bytes() / CHECKED_BYTES)
         });
         part.map(Some)
     }

@@ -8,9 +8,16 @@
 use super::grant::{Grant, Mode};
 use super::path::Path;
 use crate::domain::algorithm::room::GiveBack;
-use crate::domain::Bytes;
+use crate::domain::{looked_at_parts, Bytes};
 use ahash::AHashMap;
 use std::collections::BTreeMap;
+
+/// As many segments of a path are passed in one look.
+const SEGMENTS_OF_LOOK: usize = 4;
+
+fn looked_at_path(path: &Path) {
+    looked_at_parts(path.depth(), SEGMENTS_OF_LOOK);
+}
 
 /// The number of grants of each kind on one node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -116,6 +123,7 @@ impl Occupancy {
             self.remove_limit(grant);
         }
         let path = grant.path();
+        looked_at_path(path);
         let leave = |node: &mut Node, intent| {
             let count = node.count(grant.mode, intent);
             *count = count.saturating_sub(1);
@@ -161,6 +169,7 @@ impl Occupancy {
     /// Whether `mode` on `path` is compatible with everything taken, except by `own`.
     /// Limits are ignored.
     pub fn is_compatible(&self, path: &Path, mode: Mode, own: &[&Grant]) -> bool {
+        looked_at_path(path);
         let own = if own.is_empty() { None } else { Some(Self::of(own.iter().copied())) };
         self.is_compatible_beside(path, mode, own.as_ref())
     }
@@ -232,6 +241,7 @@ impl Occupancy {
     }
 
     fn on_the_way(&mut self, path: &Path, mut visit: impl FnMut(&mut Node, bool)) {
+        looked_at_path(path);
         if path.is_root() {
             return visit(&mut self.root, true);
         }

@@ -12,11 +12,15 @@ use super::Lock;
 use crate::domain::algorithm::room::GiveBack;
 use crate::domain::entity::idempotency::RequestId;
 use crate::domain::queue::rank::{Rank, WaiterId};
-use crate::domain::{Bytes, Db, Fence, KeyId, Millis};
+use crate::domain::{looked_at_parts, Bytes, Db, Fence, KeyId, Millis};
 use ahash::AHashMap;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::ops::Bound;
+use std::sync::Arc;
+
+/// As many waiters are passed in one look.
+const WAITERS_OF_LOOK: usize = 8;
 
 /// Lends the locks of this node: the queue needs more than one when a client waits for several.
 pub trait Locks {
@@ -65,7 +69,7 @@ impl LockWaiter {
 #[derive(Debug, Default)]
 pub struct LockQueues {
     queues: AHashMap<KeyId, BTreeSet<Rank>>,
-    waiters: AHashMap<WaiterId, LockWaiter>,
+    waiters: AHashMap<WaiterId, Arc<LockWaiter>>,
     by_owner: AHashMap<(Db, Bytes), SmallVec<[WaiterId; 1]>>,
     /// The passes that are not through.
     passes: AHashMap<KeyId, GrantPass>,
@@ -95,18 +99,26 @@ impl LockQueues {
 
     /// A waiter by its id.
     pub fn waiter(&self, id: WaiterId) -> Option<&LockWaiter> {
+        self.shared(id).map(|waiter| &**waiter)
+    }
+
+    /// A waiter by its id, to keep it beside the queues.
+    pub fn shared(&self, id: WaiterId) -> Option<&Arc<LockWaiter>> {
         self.waiters.get(&id)
     }
 
     /// The waiters for `key`, first to last.
     pub fn queue(&self, key: &KeyId) -> impl DoubleEndedIterator<Item = (Rank, &LockWaiter)> {
-        self.queues.get(key).into_iter().flatten().filter_map(|rank| Some((*rank, self.waiters.get(&rank.waiter())?)))
+        self.queues.get(key).into_iter().flatten().filter_map(|rank| Some((*rank, self.waiter(rank.waiter())?)))
     }
 
     /// The waiters before `rank` in the queue of `key`, the nearest first.
-    pub fn before(&self, key: &KeyId, rank: Rank) -> impl Iterator<Item = &LockWaiter> {
+    pub fn before(&self, key: &KeyId, rank: Rank) -> impl Iterator<Item = &Arc<LockWaiter>> {
         let ranks = self.queues.get(key).into_iter().flat_map(move |ranks| ranks.range(..rank).rev());
-        ranks.filter_map(|rank| self.waiters.get(&rank.waiter()))
+        ranks.filter_map(|rank| {
+            looked_at_parts(1, WAITERS_OF_LOOK);
+            self.waiters.get(&rank.waiter())
+        })
     }
 
     /// Whether no waiter is before `rank` in the queue of `key`.
@@ -139,7 +151,7 @@ impl LockQueues {
         if let Some(key) = waiter.keys.first() {
             self.by_owner.entry((key.db, waiter.request.owner.clone())).or_default().push(id);
         }
-        self.waiters.insert(id, waiter);
+        self.waiters.insert(id, Arc::new(waiter));
     }
 
     /// Removes a waiter from all queues.
@@ -167,7 +179,7 @@ impl LockQueues {
                 }
             }
         }
-        Some(waiter)
+        Some(Arc::unwrap_or_clone(waiter))
     }
 
     /// Whether `request` would have to wait for a waiter before `rank` in the queue of `key`.
@@ -177,7 +189,10 @@ impl LockQueues {
 
     /// The same, which counts the waiters that were looked at.
     pub fn blocks_counted(&self, key: &KeyId, request: &Request, rank: Rank, looks: &mut usize) -> bool {
-        let mut before = self.queue(key).take_while(|(earlier, _)| *earlier < rank).inspect(|_| *looks += 1);
+        let mut before = self.queue(key).take_while(|(earlier, _)| *earlier < rank).inspect(|_| {
+            looked_at_parts(1, WAITERS_OF_LOOK);
+            *looks += 1;
+        });
         before.any(|(_, earlier)| request.waits_behind(&earlier.request))
     }
 
@@ -185,7 +200,7 @@ impl LockQueues {
     pub fn behind(&self, key: &KeyId, rank: Option<Rank>) -> impl Iterator<Item = &LockWaiter> {
         let from = rank.map_or(Bound::Unbounded, Bound::Excluded);
         let ranks = self.queues.get(key).into_iter().flat_map(move |ranks| ranks.range((from, Bound::Unbounded)));
-        ranks.filter_map(|rank| self.waiters.get(&rank.waiter()))
+        ranks.filter_map(|rank| self.waiter(rank.waiter()))
     }
 
     /// Whether this is its owner's only wait.

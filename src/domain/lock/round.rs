@@ -7,12 +7,14 @@ use super::pass::GrantPass;
 use super::queue::{LockQueues, LockWaiter, Locks};
 use super::Lock;
 use crate::domain::queue::rank::WaiterId;
-use crate::domain::KeyId;
+use crate::domain::{looked, KeyId, Looked};
 
 /// How many looks one round has: at waiters, at those before them on their other keys, and at the
 /// grants that their owners have. Other commands have their turn after a few ms.
 pub const ROUND_LOOKS: usize = 10_000;
-/// A grant, with the reply to its client, takes as long as so many looks.
+/// As many segments of a path are compared in one look.
+const SEGMENTS_OF_LOOK: usize = 2;
+/// A grant, with the reply to its client, takes as long as so many looks, for each key.
 pub const GRANT_LOOKS: usize = 50;
 
 /// What a pass has found.
@@ -42,10 +44,12 @@ impl GrantPass {
                 self.again |= self.has_served;
                 return Next::Paused;
             }
-            self.looks += 1;
+            let looks = 1 + waiter.request.path.depth() / SEGMENTS_OF_LOOK;
+            self.looks += looks;
+            looked(looks);
             self.resume_after = Some(waiter.rank);
             if self.is_free(queues, waiter) && self.can_be_served(queues, waiter, key, locks) {
-                self.looks += GRANT_LOOKS;
+                self.looks += GRANT_LOOKS * waiter.keys.len();
                 self.has_served = true;
                 return Next::Waiter(waiter.rank.waiter());
             }
@@ -66,7 +70,7 @@ impl GrantPass {
             return false;
         }
         let looks = &mut self.looks;
-        let mut earlier = self.passed_over.iter().inspect(|_| *looks += 1).filter_map(|id| queues.waiter(*id));
+        let mut earlier = self.passed_over.iter().looked().inspect(|_| *looks += 1).filter_map(|id| queues.waiter(*id));
         !earlier.any(|earlier| waiter.request.waits_behind(&earlier.request))
     }
 

@@ -6,7 +6,7 @@
 
 use super::grant::{Grant, Mode};
 use super::path::Path;
-use crate::domain::Fence;
+use crate::domain::{looked, Fence};
 use std::collections::BTreeSet;
 
 /// The stamps that can still be committed.
@@ -73,6 +73,7 @@ impl Stamps {
         let Some(live) = self.live.as_mut() else { return Vec::new() };
         let by_path = &mut live.by_path;
         if path.is_root() {
+            looked(by_path.len());
             return self.live.take().into_iter().flat_map(|all| all.by_path).map(|(_, fence)| fence).collect();
         }
         let above = [Path::default()].into_iter().chain(path.inner_ancestors().map(Path::known));
@@ -83,6 +84,7 @@ impl Stamps {
         let below = [path.bytes(), &b"/"[..]].concat();
         let from = (Path::known(&below), 0);
         voided.extend(by_path.range(from..).take_while(|(place, _)| place.bytes().starts_with(&below)).cloned());
+        looked(voided.len());
         for place in &voided {
             by_path.remove(place);
         }

@@ -3,12 +3,13 @@
 
 use super::{Dead, Entry, Hold, Inbox, Letter, Mail, Message, Name, Reason};
 use crate::domain::entity::count;
-use crate::domain::{Bytes, Fence, Millis};
+use crate::domain::{looked, Bytes, Fence, Millis};
 use smallvec::SmallVec;
 
 impl Mail {
     /// Changes an inbox. Creates it if there is none, and removes it if nothing is left in it.
     pub(super) fn with_inbox<T>(&mut self, agent: &[u8], change: impl FnOnce(&mut Inbox) -> T) -> T {
+        looked(1);
         let (inbox, before) = match self.inboxes.get_mut(agent) {
             Some(inbox) => {
                 let before = inbox.heap_bytes();
@@ -34,12 +35,16 @@ impl Mail {
     }
 
     pub(super) fn left(&mut self, agent: &[u8]) {
-        let ids: Vec<Fence> = self.inbox(agent).into_iter().flat_map(Inbox::entries).map(|(id, _)| id).collect();
-        for id in ids {
-            self.take_out(agent, id);
-        }
-        if self.inbox(agent).is_some() {
-            self.joined_or_left(agent, 0);
+        let Some(inbox) = self.inbox(agent) else { return };
+        let was_joined = inbox.is_joined();
+        let entries = self.with_inbox(agent, |inbox| {
+            inbox.joined_at = 0;
+            inbox.take_all()
+        });
+        self.joined -= usize::from(was_joined);
+        for (id, entry) in entries {
+            self.loosen(entry.hold);
+            self.release(id);
         }
     }
 
@@ -81,6 +86,7 @@ impl Mail {
 
     /// One place less has the message; the last one removes it.
     pub(super) fn release(&mut self, id: Fence) {
+        looked(1);
         let Some(message) = self.messages.get_mut(&id) else { return };
         message.left -= 1;
         if message.left == 0 {
@@ -104,14 +110,6 @@ impl Mail {
         let entry = self.with_inbox(agent, |inbox| inbox.take(id))?;
         self.loosen(entry.hold);
         Some(entry)
-    }
-
-    pub(super) fn take_out(&mut self, agent: &[u8], id: Fence) -> bool {
-        let is_there = self.remove_entry(agent, id).is_some();
-        if is_there {
-            self.release(id);
-        }
-        is_there
     }
 
     /// A hold has one message less; the last one removes the hold.
@@ -201,10 +199,20 @@ impl Mail {
     }
 
     pub(super) fn acknowledged(&mut self, agent: &[u8], ids: &[Fence]) {
-        for id in ids {
-            if self.take_out(agent, *id) || self.bring_out(agent, *id).is_some() {
-                count(&mut self.totals.acknowledged, 1);
+        let mut taken: Vec<Option<Entry>> = Vec::new();
+        if self.inbox(agent).is_some() {
+            taken = self.with_inbox(agent, |inbox| ids.iter().map(|id| inbox.take(*id)).collect());
+        }
+        for (nth, id) in ids.iter().enumerate() {
+            match taken.get(nth).copied().flatten() {
+                Some(entry) => {
+                    self.loosen(entry.hold);
+                    self.release(*id);
+                }
+                None if self.bring_out(agent, *id).is_none() => continue,
+                None => {}
             }
+            count(&mut self.totals.acknowledged, 1);
         }
     }
 

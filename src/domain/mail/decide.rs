@@ -4,7 +4,7 @@
 use super::{Entry, Letter, Mail, MailEvent, Message, Reason};
 use crate::domain::value::bytes::printable;
 use crate::domain::value::fence::Clock;
-use crate::domain::{Blob, Bytes, Code, Error, Fence, Millis};
+use crate::domain::{Blob, Bytes, Code, Error, Fence, Looked, Millis};
 use std::collections::BTreeSet;
 
 /// The bounds of a mailbox.
@@ -40,7 +40,7 @@ pub fn check_room(mail: &Mail, to: &[Bytes], payload_bytes: usize, bounds: &Boun
         return Err(Error::limit("mail-bytes-max", &what, bounds.bytes_max as u64));
     }
     let mut agents = mail.agents();
-    for agent in to {
+    for agent in to.iter().looked() {
         match mail.inbox(agent) {
             Some(inbox) if inbox.len() >= bounds.inbox_max => {
                 let what = format!("one more message in the inbox of '{}'", agent.show());
@@ -139,7 +139,7 @@ pub fn receive(
 /// Errs if the agent has one of these messages, and not under the fence `token` of its receiver.
 /// Messages that are gone count as handled: the request may be a repetition.
 pub fn check_token(mail: &Mail, agent: &[u8], ids: &[Fence], token: Fence, at: Millis) -> Result<(), Error> {
-    ids.iter().try_for_each(|id| {
+    ids.iter().looked().try_for_each(|id| {
         let entry = mail.inbox(agent).and_then(|inbox| inbox.entry(*id));
         let hold = entry.and_then(|entry| mail.hold(entry.hold)).filter(|hold| !hold.is_delay && hold.ends_at > at);
         let known = match hold {
@@ -255,15 +255,25 @@ pub fn take_back(mail: &Mail, fence: Fence, at: Millis) -> Option<MailEvent> {
     mail.hold(fence).map(|_| MailEvent::TakenBack { fence, at })
 }
 
-/// At most `max` things that are due: first expired messages, and if there are none,
-/// leases and delays.
+/// What is due: first expired messages, and if there are none, leases and delays. About as many as
+/// weigh `max` together, and at least one.
 pub fn due(mail: &Mail, policy: &Policy, max: usize, at: Millis) -> Vec<MailEvent> {
-    let expired: Vec<Fence> = mail.expiries.range(..=(at, Fence::MAX)).take(max).map(|(_, id)| *id).collect();
+    let expired = mail.expiries.range(..=(at, Fence::MAX)).map(|(_, id)| *id);
+    let expired: Vec<Fence> = within(max, expired, |id| mail.weight_of_message(*id)).collect();
     if !expired.is_empty() {
         return vec![MailEvent::Expired { ids: expired, at }];
     }
-    let ends = mail.ends.range(..=(at, Fence::MAX)).take(max).map(|(_, fence)| *fence);
-    end_holds(mail, ends, policy, at)
+    let ends = mail.ends.range(..=(at, Fence::MAX)).map(|(_, fence)| *fence);
+    end_holds(mail, within(max, ends, |fence| mail.weight_of_hold(*fence)), policy, at)
+}
+
+/// The first of these that weigh `max` together.
+fn within<T>(mut max: usize, items: impl Iterator<Item = T>, weight: impl Fn(&T) -> usize) -> impl Iterator<Item = T> {
+    items.take_while(move |item| {
+        let has_room = max > 0;
+        max = max.saturating_sub(weight(item));
+        has_room
+    })
 }
 
 /// The ends of these leases and delays: a message that was received too often is a dead letter, the
@@ -297,4 +307,60 @@ pub fn agent_gone(mail: &Mail, agent: &[u8], policy: &Policy, at: Millis) -> Vec
     let leases: BTreeSet<Fence> = inbox.entries().map(|(_, entry)| entry.hold).filter(is_lease).collect();
     let parted = inbox.is_joined().then(|| MailEvent::Parted { agent: Bytes::from(agent), at });
     end_holds(mail, leases.into_iter(), policy, at).into_iter().chain(parted).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::mail::Letter;
+    use crate::domain::Entity;
+
+    const AT: Millis = 1_767_225_600_000;
+    const POLICY: Policy = Policy { deliveries_max: 9, dead_max: 9 };
+
+    /// Messages to ten agents each, which expire.
+    fn mailbox(messages: u64) -> Mail {
+        let mut mail = Mail::default();
+        let to: Vec<Bytes> = (0..10).map(|n| Bytes::from(format!("agent-{n}").as_str())).collect();
+        for id in 1..=messages {
+            let (to, payload) = (to.clone(), Blob::from(&b"x"[..]));
+            let letter =
+                Letter { id, from: "a".into(), to, at: AT, expires_at: Some(AT + 10), reply_to: None, payload };
+            mail.apply(&MailEvent::Sent(Box::new(letter)));
+        }
+        mail
+    }
+
+    #[test]
+    fn what_is_due_is_bounded_by_the_inboxes_that_it_changes() {
+        let mut mail = mailbox(100);
+        let expired = |mail: &Mail, max| match &due(mail, &POLICY, max, AT + 10)[..] {
+            [event @ MailEvent::Expired { ids, .. }] => (ids.len(), mail.weight_of(event)),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(expired(&mail, 1), (1, 10), "at least one");
+        assert_eq!(expired(&mail, 31), (4, 40));
+        assert_eq!(expired(&mail, 5_000), (100, 1_000));
+        for (fence, agent) in (1_000..).zip(["agent-1", "agent-2", "agent-3"]) {
+            let ids = (1..=50).collect();
+            mail.apply(&MailEvent::Received { fence, agent: agent.into(), ids, at: AT, ends_at: AT + 5 });
+        }
+        let ends = |max| due(&mail, &POLICY, max, AT + 5).len();
+        assert_eq!([1, 50, 51, 100, 101, 500].map(ends), [1, 1, 2, 2, 3, 3]);
+    }
+
+    #[test]
+    fn an_inbox_goes_with_all_that_is_in_it() {
+        let mut mail = mailbox(20);
+        let ids: Vec<Fence> = (1..=8).collect();
+        let (agent, at) = (Bytes::from("agent-1"), AT);
+        mail.apply(&MailEvent::Joined { agent: agent.clone(), at });
+        mail.apply(&MailEvent::Received { fence: 99, agent: agent.clone(), ids, at, ends_at: AT + 5 });
+        mail.apply(&MailEvent::Acknowledged { agent: agent.clone(), ids: vec![1, 2, 9, 77], at });
+        assert_eq!((mail.inbox(&agent).map(|inbox| inbox.len()), mail.totals().acknowledged), (Some(17), 3));
+        assert_eq!(mail.check(), Ok(()));
+        mail.apply(&MailEvent::Left { agent: agent.clone(), at });
+        assert_eq!((mail.inbox(&agent).is_none(), mail.joined(), mail.hold(99).is_none()), (true, 0, true));
+        assert_eq!((mail.count(), mail.check()), (20, Ok(())));
+    }
 }

@@ -175,16 +175,6 @@ impl Reason {
     }
 }
 
-impl MailEvent {
-    /// The cost of applying it, in messages.
-    pub fn weight(&self) -> usize {
-        match self {
-            MailEvent::Expired { ids, .. } => ids.len().max(1),
-            _ => 1,
-        }
-    }
-}
-
 impl Event for MailEvent {
     const NAMES: &'static [&'static str] = &[
         "mail.joined",

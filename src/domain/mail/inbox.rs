@@ -2,7 +2,8 @@
 
 use super::Name;
 use crate::domain::algorithm::allocator::{allocated, tree_bytes};
-use crate::domain::{Fence, Millis};
+use crate::domain::{looked, Fence, Looked, Millis};
+use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A message in an inbox.
@@ -99,17 +100,18 @@ impl Inbox {
     /// The messages that can be received, in order. With `answer_to`, only answers to that message.
     pub fn receivable(&self, answer_to: Option<Fence>) -> Box<dyn Iterator<Item = Fence> + '_> {
         match answer_to {
-            None => Box::new(self.ready.iter().copied()),
-            Some(question) => Box::new(self.answers.range((question, 0)..=(question, Fence::MAX)).map(|(_, id)| *id)),
+            None => Box::new(self.ready.iter().looked().copied()),
+            Some(question) => {
+                Box::new(self.answers.range((question, 0)..=(question, Fence::MAX)).looked().map(|(_, id)| *id))
+            }
         }
     }
 
     /// Adds a message. False if it is there already.
     pub(super) fn put(&mut self, id: Fence, entry: Entry) -> bool {
-        if self.entries.contains_key(&id) {
-            return false;
-        }
-        self.entries.insert(id, entry);
+        looked(1);
+        let MapEntry::Vacant(place) = self.entries.entry(id) else { return false };
+        place.insert(entry);
         if entry.hold == 0 {
             self.offer(id, entry.reply_to);
         }
@@ -119,6 +121,7 @@ impl Inbox {
 
     /// Removes a message.
     pub(super) fn take(&mut self, id: Fence) -> Option<Entry> {
+        looked(1);
         let entry = self.entries.remove(&id)?;
         if entry.hold == 0 {
             self.withdraw(id, entry.reply_to);
@@ -127,9 +130,18 @@ impl Inbox {
         Some(entry)
     }
 
+    /// Removes all messages.
+    pub(super) fn take_all(&mut self) -> BTreeMap<Fence, Entry> {
+        self.ready.clear();
+        self.answers.clear();
+        self.leased = 0;
+        std::mem::take(&mut self.entries)
+    }
+
     /// Changes a message and its place in the indexes. Returns what it was before; `None` if
     /// it is not there.
     pub(super) fn edit(&mut self, id: Fence, change: impl FnOnce(&mut Entry)) -> Option<Entry> {
+        looked(1);
         let entry = self.entries.get_mut(&id)?;
         let before = *entry;
         change(entry);

@@ -36,7 +36,7 @@ pub use event::{Letter, MailEvent, Reason};
 pub use inbox::{Entry, Inbox};
 
 use super::entity::{count, CHECKED_BYTES};
-use super::{Blob, Bytes, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use super::{Blob, Bytes, Connection, Entity, Error, Fence, Invariant, Looked, Millis, Service};
 use crate::domain::algorithm::allocator::allocated;
 use crate::domain::entity::partial_check::Part;
 use crate::domain::entity::quota::Quota;
@@ -179,7 +179,7 @@ impl Mail {
 
     /// All inboxes, ordered by agent.
     pub fn inboxes(&self) -> impl Iterator<Item = (&[u8], &Inbox)> {
-        self.inboxes.iter().map(|(agent, inbox)| (&**agent, inbox))
+        self.inboxes.iter().looked().map(|(agent, inbox)| (&**agent, inbox))
     }
 
     /// The inboxes from that of an agent on, ordered by agent.
@@ -240,7 +240,24 @@ impl Mail {
             self.inbox(agent).is_some_and(|inbox| inbox.entry(id).is_some())
                 || self.dead.contains_key(&(id, Name::clone(agent)))
         };
-        to.filter(has).map(|agent| &**agent)
+        to.looked().filter(has).map(|agent| &**agent)
+    }
+
+    /// How much work an event is: a piece for each message in each inbox that it changes.
+    pub fn weight_of(&self, event: &MailEvent) -> usize {
+        match event {
+            MailEvent::Expired { ids, .. } => ids.iter().map(|id| self.weight_of_message(*id)).sum(),
+            MailEvent::LeaseEnded { fence, .. } | MailEvent::DelayEnded { fence, .. } => self.weight_of_hold(*fence),
+            _ => 1,
+        }
+    }
+
+    fn weight_of_message(&self, id: Fence) -> usize {
+        self.message(id).map_or(1, |message| message.to.len())
+    }
+
+    fn weight_of_hold(&self, fence: Fence) -> usize {
+        self.hold(fence).map_or(1, |hold| hold.left)
     }
 
     /// What has happened so far.
@@ -254,7 +271,7 @@ impl Mail {
         let entry = move |hold: &Hold, id: Fence| {
             self.inbox(&hold.agent)?.entry(id).filter(|entry| entry.hold == fence).map(|entry| (id, entry))
         };
-        hold.flat_map(move |hold| hold.ids.iter().filter_map(move |id| entry(hold, *id)))
+        hold.flat_map(move |hold| hold.ids.iter().looked().filter_map(move |id| entry(hold, *id)))
     }
 }
 

@@ -6,7 +6,7 @@
 use super::rank::WaiterId;
 use crate::domain::algorithm::room::GiveBack;
 use crate::domain::entity::idempotency::RequestId;
-use crate::domain::KeyId;
+use crate::domain::{KeyId, Looked};
 use ahash::AHashMap;
 use std::collections::BTreeSet;
 use std::hash::Hash;
@@ -63,7 +63,7 @@ impl<W: InLine> Lines<W> {
 
     /// The lines of a key, in no particular order.
     pub fn lines(&self, key: &KeyId) -> impl Iterator<Item = &W::Line> {
-        self.lines.get(key).into_iter().flat_map(|lines| lines.keys())
+        self.lines.get(key).into_iter().flat_map(|lines| lines.keys()).looked()
     }
 
     /// The number of waiters in a line.
@@ -73,7 +73,7 @@ impl<W: InLine> Lines<W> {
 
     /// The waiters in a line, the longest wait first.
     pub fn waiters_in(&self, key: &KeyId, line: &W::Line) -> Vec<WaiterId> {
-        self.lines.get(key).and_then(|lines| lines.get(line)).into_iter().flatten().copied().collect()
+        self.lines.get(key).and_then(|lines| lines.get(line)).into_iter().flatten().looked().copied().collect()
     }
 
     /// A waiter by its id.
@@ -84,7 +84,7 @@ impl<W: InLine> Lines<W> {
     /// The waiters for `key`, the longest wait first.
     pub fn waiters(&self, key: &KeyId) -> Vec<WaiterId> {
         let lines = self.lines.get(key).into_iter().flat_map(|lines| lines.values());
-        let mut ids: Vec<WaiterId> = lines.flatten().copied().collect();
+        let mut ids: Vec<WaiterId> = lines.flatten().looked().copied().collect();
         ids.sort_unstable();
         ids
     }
@@ -92,7 +92,7 @@ impl<W: InLine> Lines<W> {
     /// The requests with `REQID` of the waiters for `key`, in no particular order.
     pub fn requests_on(&self, key: &KeyId) -> impl Iterator<Item = &RequestId> {
         let lines = self.lines.get(key).into_iter().flat_map(|lines| lines.values());
-        lines.flatten().filter_map(|id| self.waiter(*id)?.request_id())
+        lines.flatten().looked().filter_map(|id| self.waiter(*id)?.request_id())
     }
 
     /// All waiters for `key` that repeat the request of this waiter, including itself.
@@ -111,7 +111,7 @@ impl<W: InLine> Lines<W> {
 
     /// The longest waiter of all lines that `fits`.
     pub fn first_fitting(&self, key: &KeyId, fits: impl Fn(&W::Line) -> bool) -> Option<WaiterId> {
-        let lines = self.lines.get(key)?.iter().filter(|(line, _)| fits(line));
+        let lines = self.lines.get(key)?.iter().looked().filter(|(line, _)| fits(line));
         lines.filter_map(|(_, line)| line.first().copied()).min()
     }
 

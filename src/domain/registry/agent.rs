@@ -1,7 +1,7 @@
 //! One agent: its profile, its state, and the claims on it.
 
 use super::detector::Intervals;
-use crate::domain::value::capability::Capability;
+use crate::domain::value::capability::{Capability, Requirement};
 use crate::domain::{Bytes, Fence, Millis};
 use serde::{Deserialize, Serialize};
 
@@ -129,6 +129,13 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// Whether it meets a requirement.
+    pub fn can(&self, wanted: &Requirement) -> bool {
+        let first = self.caps.partition_point(|cap| cap.name < wanted.name);
+        let same = self.caps[first..].iter().take_while(|cap| cap.name == wanted.name);
+        same.into_iter().any(|cap| wanted.is_met_by(cap))
+    }
+
     fn heap_bytes(&self) -> usize {
         let caps: usize = self.caps.iter().map(|cap| size_of::<Capability>() + cap.name.heap_bytes()).sum();
         let tags: usize = self.tags.iter().map(|tag| size_of::<Bytes>() + tag.heap_bytes()).sum();

@@ -4,7 +4,7 @@
 use super::slots::Slot;
 use super::{Agent, Claim, ClaimEnd, Registry};
 use crate::domain::entity::count;
-use crate::domain::{Bytes, Fence};
+use crate::domain::{looked, Bytes, Fence};
 
 impl Registry {
     /// A claim with its agent.
@@ -73,6 +73,7 @@ impl Registry {
     }
 
     pub(super) fn index_claim(&mut self, slot: Slot, claim: &Claim) {
+        looked(2);
         self.claims.insert(claim.fence, slot);
         self.claim_ends.insert((claim.ends_at, claim.fence));
         if !claim.reference.is_empty() {
@@ -81,6 +82,7 @@ impl Registry {
     }
 
     fn unindex_claim(&mut self, claim: &Claim) {
+        looked(2);
         self.claims.remove(&claim.fence);
         self.claim_ends.remove(&(claim.ends_at, claim.fence));
         if !claim.reference.is_empty() {

@@ -244,8 +244,9 @@ pub fn release_all(registry: &Registry, claims: impl Iterator<Item = Fence>, at:
 }
 
 /// The events that end the claims whose reference is the name of an agent that is gone.
-pub fn claimer_gone(registry: &Registry, claimer: &[u8], at: Millis) -> Vec<RegistryEvent> {
-    let claims = registry.claims_with(claimer, Fence::MAX).filter_map(|fence| Some((fence, registry.claim(fence)?.0)));
+pub fn claimer_gone(registry: &Registry, claimer: &[u8], max: usize, at: Millis) -> Vec<RegistryEvent> {
+    let claims = registry.claims_with(claimer, Fence::MAX).take(max);
+    let claims = claims.filter_map(|fence| Some((fence, registry.claim(fence)?.0)));
     let end = ClaimEnd::AgentGone;
     claims.map(|(fence, agent)| RegistryEvent::Released { fence, agent: agent.id.clone(), at, end }).collect()
 }

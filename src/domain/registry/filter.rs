@@ -4,7 +4,7 @@ use super::agent::{Agent, Status};
 use super::time::View;
 use super::Registry;
 use crate::domain::value::capability::Requirement;
-use crate::domain::Bytes;
+use crate::domain::{looked, Bytes};
 
 /// A set of statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,8 +60,14 @@ impl Filter {
         excluded: Vec::new(),
     };
 
+    /// How many capabilities and tags it names, and how many agents, which are quicker to compare.
+    pub fn labels(&self) -> usize {
+        self.caps.len() + self.any_caps.len() + self.tags.len() + self.excluded.len() / 16
+    }
+
     /// Checks what the indexes do not contain: time, capacity and exclusion.
     pub fn admits(&self, view: &View, registry: &Registry, agent: &Agent) -> bool {
+        looked(1);
         let status = view.status(registry, agent);
         let has_status = match self.statuses {
             Some(statuses) => statuses.has(status),

@@ -6,13 +6,13 @@
 //! costs at most a step for every 64 agents and one for every answer, plus a walk. The walk is
 //! short if candidates are many. At worst it passes the agents that are better but no candidates.
 
-use super::filter::Filter;
+use super::filter::{Filter, MetaWanted};
 use super::index::Order;
 use super::slots::{in_all, AnyOf, Slot, SlotSet};
 use super::time::View;
 use super::{Agent, Health, Registry, Status};
 use crate::domain::algorithm::splitmix::next_below;
-use crate::domain::Bytes;
+use crate::domain::{looked, looked_at_parts, Bytes, Looked};
 use smallvec::{smallvec, SmallVec};
 use std::collections::BTreeMap;
 
@@ -32,6 +32,8 @@ pub enum Sort {
 
 /// Up to this many candidates are all compared instead of walking an order.
 const FEW: usize = 256;
+/// As many labels of a filter are compared in one look.
+const LABELS_OF_LOOK: usize = 8;
 /// Up to this many are drawn one by one.
 const DRAWN_MAX: usize = 64;
 
@@ -90,7 +92,7 @@ fn idlest<'a>(registry: &'a Registry, view: &View, filter: &Filter) -> Option<&'
         return all.min_by_key(|(load, agent)| (*load, &agent.id)).map(|(_, agent)| agent);
     }
     let mut first: Option<&Agent> = None;
-    for level in registry.index().by_load().values() {
+    for level in registry.index().by_load().values().looked() {
         level.visit_common(&candidates, |slot| {
             first = first.into_iter().chain(admitted(slot)).min_by_key(|agent| &agent.id);
             true
@@ -108,19 +110,30 @@ fn is_few(registry: &Registry, candidates: &SlotSet) -> bool {
     candidates.len() <= FEW.max(registry.count() / 64)
 }
 
-/// Whether the indexes offer the agent in `slot` for this filter.
-pub fn is_candidate(registry: &Registry, filter: &Filter, slot: Slot) -> bool {
-    match groups(registry, filter, &SlotSet::default()) {
-        Some(groups) => groups.iter().all(|group| group.iter().any(|set| set.contains(slot))),
-        None => false,
-    }
-}
-
 impl Filter {
-    /// Whether `agent` fits this filter.
+    /// Whether `agent` fits this filter. Only its own capabilities and tags are compared, however
+    /// many others have.
     pub fn fits(&self, view: &View, registry: &Registry, agent: &Agent) -> bool {
+        looked_at_parts(8 + self.labels(), LABELS_OF_LOOK);
         let Some(slot) = registry.slot(&agent.id) else { return false };
-        self.admits(view, registry, agent) && is_candidate(registry, self, slot)
+        let (index, profile) = (registry.index(), &agent.profile);
+        let is_offered = match self.statuses {
+            None if self.free_min > 0 => index.claimable().contains(slot),
+            None => index.offered().contains(slot),
+            Some(statuses) => {
+                let mut requested = Status::ALL.into_iter().filter(|status| statuses.has(*status));
+                index.fit().contains(slot) && requested.any(|status| index.with_status(status).contains(slot))
+            }
+        };
+        let has_meta = |meta: &MetaWanted| {
+            meta.0.iter().flatten().filter_map(|key| index.with_meta(key)).any(|agents| agents.contains(slot))
+        };
+        is_offered
+            && self.admits(view, registry, agent)
+            && self.caps.iter().all(|wanted| profile.can(wanted))
+            && (self.any_caps.is_empty() || self.any_caps.iter().any(|wanted| profile.can(wanted)))
+            && self.tags.iter().all(|tag| profile.tags.binary_search(tag).is_ok())
+            && self.meta.as_ref().is_none_or(has_meta)
     }
 }
 
@@ -175,7 +188,7 @@ fn measure(registry: &Registry, sort: Sort, slot: Slot) -> u32 {
 
 fn walk(order: &Order, candidates: &SlotSet, admitted: impl Fn(Slot) -> bool, limit: usize) -> Vec<Slot> {
     let mut found = Vec::new();
-    for level in order.values() {
+    for level in order.values().looked() {
         let goes_on = level.visit_common(candidates, |slot| {
             if admitted(slot) {
                 found.push(slot);
@@ -214,6 +227,7 @@ fn draw(
     }
     let mut rest: Vec<Slot> = candidates.iter().filter(|slot| admitted(*slot)).collect();
     while found.len() < limit && !rest.is_empty() {
+        looked(1);
         let (one, other) = (next(rest.len()), next(rest.len()));
         let load = |at: usize| measure(registry, Sort::Load, rest[at]);
         let better = if load(other) < load(one) { other } else { one };

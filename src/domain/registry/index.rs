@@ -5,12 +5,15 @@ use super::agent::{Agent, Place, Status};
 use super::slots::{AnyOf, Slot, SlotSet};
 use crate::domain::algorithm::room::GiveBack;
 use crate::domain::value::capability::{Capability, RequiredVersion, Requirement, VersionNumbers};
-use crate::domain::Bytes;
+use crate::domain::{looked, looked_at_parts, Bytes};
 use ahash::AHashMap;
 use std::collections::BTreeMap;
 
 /// Agents ordered by a measure, the smallest first; with equal measures, by slot.
 pub type Order = BTreeMap<u32, SlotSet>;
+
+/// As many sets are named in one look.
+const SETS_OF_LOOK: usize = 64;
 
 /// The agents with a capability.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -98,14 +101,25 @@ impl Index {
 
     /// Adds the agents that meet a requirement to a group.
     pub fn add_capable<'a>(&'a self, wanted: &Requirement, group: &mut AnyOf<'a>) {
+        looked(1);
         let Some(capable) = self.capable.get(&wanted.name) else { return };
         match &wanted.version {
             RequiredVersion::Any => group.push(&capable.any),
             RequiredVersion::Exactly(version) => group.extend(capable.versions.get(&version.numbers())),
             RequiredVersion::AtLeast(version) => {
+                let before = group.len();
                 group.extend(capable.versions.range(version.numbers()..).map(|(_, agents)| agents));
+                looked_at_parts(group.len() - before, SETS_OF_LOOK);
             }
         }
+    }
+
+    /// Whether an agent has this version of the capability, and how many versions agents have.
+    pub fn versions_of(&self, cap: &Capability) -> (bool, usize) {
+        let capable = self.capable.get(&cap.name);
+        let versions = capable.map(|capable| &capable.versions);
+        let is_known = |version: VersionNumbers| versions.is_some_and(|versions| versions.contains_key(&version));
+        (cap.version.is_none_or(|version| is_known(version.numbers())), versions.map_or(0, BTreeMap::len))
     }
 
     /// The number of different capabilities, tags and values in `META`.
@@ -196,6 +210,7 @@ impl Index {
     }
 
     fn enter_capable(&mut self, slot: Slot, cap: &Capability) {
+        looked(2);
         let capable = self.capable.entry(cap.name.clone()).or_insert_with(|| {
             self.bytes += size_of::<(Bytes, Capable)>() + cap.name.heap_bytes() + ENTRY_BYTES;
             Capable::default()
@@ -211,6 +226,7 @@ impl Index {
     }
 
     fn leave_capable(&mut self, slot: Slot, cap: &Capability) {
+        looked(2);
         let Some(capable) = self.capable.get_mut(&cap.name) else { return };
         if let Some(version) = cap.version {
             if let Some(agents) = capable.versions.get_mut(&version.numbers()) {
@@ -302,6 +318,7 @@ fn counted(bytes: &mut usize, set: &mut SlotSet, change: impl FnOnce(&mut SlotSe
 }
 
 fn enter(map: &mut AHashMap<Bytes, SlotSet>, bytes: &mut usize, key: &Bytes, slot: Slot) {
+    looked(1);
     let agents = match map.get_mut(key) {
         Some(agents) => agents,
         None => {
@@ -313,6 +330,7 @@ fn enter(map: &mut AHashMap<Bytes, SlotSet>, bytes: &mut usize, key: &Bytes, slo
 }
 
 fn leave(map: &mut AHashMap<Bytes, SlotSet>, bytes: &mut usize, key: &Bytes, slot: Slot) {
+    looked(1);
     let Some(agents) = map.get_mut(key) else { return };
     counted(bytes, agents, |agents| agents.remove(slot));
     if agents.is_empty() {

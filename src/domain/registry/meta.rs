@@ -7,6 +7,9 @@ use crate::domain::limits::{AGENT_META_BYTES_MAX, AGENT_META_VALUES_MAX};
 use crate::domain::{Bytes, Error};
 use serde_json::{Number, Value};
 
+/// A character of a text takes at most so many times its bytes as JSON, or in a pointer.
+const ESCAPED_BYTES_MAX: usize = 6;
+
 /// Checks a `META` text and returns it as given. `null` and the empty text mean no metadata.
 pub fn parse(text: &[u8]) -> Result<Bytes, Error> {
     if text.is_empty() {
@@ -55,6 +58,9 @@ pub fn for_each_key(meta: &[u8], mut found: impl FnMut(Bytes)) {
 
 /// The keys that a filter `META path value` means: the value as JSON, and as a plain text.
 pub fn wanted(path: &[u8], value: &[u8]) -> [Option<Bytes>; 2] {
+    if path.len().max(value.len()) > AGENT_META_BYTES_MAX * ESCAPED_BYTES_MAX {
+        return [None, None];
+    }
     let as_json = serde_json::from_slice::<Value>(value).ok().filter(|value| !value.is_array() && !value.is_object());
     let as_text = std::str::from_utf8(value).ok().map(|text| key(path, ('s', text.to_string())));
     [as_json.map(|value| key(path, kind_and_text(&value))), as_text]

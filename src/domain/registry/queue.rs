@@ -6,7 +6,9 @@ use super::filter::Filter;
 use crate::domain::entity::idempotency::RequestId;
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::queue::waiting_lines::{InLine, Lines};
-use crate::domain::{KeyId, Millis};
+use crate::domain::{Bytes, KeyId, Millis};
+use ahash::AHashSet;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A client that waits for a claim.
@@ -48,5 +50,38 @@ impl ClaimQueues {
             waiter.args.filter = same.clone();
         }
         self.insert(id, waiter);
+    }
+}
+
+/// Who is still to be served, and with what, when a round is over.
+#[derive(Debug, Default)]
+pub struct Unserved {
+    /// Agents that may be free, in their turn.
+    free: VecDeque<Bytes>,
+    known: AHashSet<Bytes>,
+    /// Waiters behind this one are still to be offered every agent.
+    pub offered_to: Option<WaiterId>,
+    /// The lines in which nobody could be given anything meanwhile.
+    pub in_vain: Vec<Arc<Filter>>,
+}
+
+impl Unserved {
+    /// Whether nothing is left to do.
+    pub fn is_empty(&self) -> bool {
+        self.free.is_empty() && self.offered_to.is_none()
+    }
+
+    /// Adds an agent that may be free.
+    pub fn add(&mut self, agent: Bytes) {
+        if self.known.insert(agent.clone()) {
+            self.free.push_back(agent);
+        }
+    }
+
+    /// Takes the next agent that may be free.
+    pub fn take_next(&mut self) -> Option<Bytes> {
+        let agent = self.free.pop_front()?;
+        self.known.remove(&agent);
+        Some(agent)
     }
 }

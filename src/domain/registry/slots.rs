@@ -6,6 +6,7 @@
 //! bytes, and the intersection of large sets takes one step for 64 agents.
 
 use crate::domain::algorithm::room::GiveBack;
+use crate::domain::looked_at_parts;
 use smallvec::SmallVec;
 
 /// The place of an agent in its registry. Reused when the agent is gone; it means nothing
@@ -33,6 +34,20 @@ const FEW: usize = 64;
 /// A list becomes a bitmap when it has more than one in this many slots, where both
 /// take the same room.
 const SPARSE: usize = 32;
+
+/// As many words of a bitmap are passed in one look, and as many slots of a list.
+const WORDS_OF_LOOK: usize = 1024;
+const SLOTS_OF_LOOK: usize = 128;
+
+fn looked_at_set(set: &SlotSet) {
+    match set {
+        SlotSet::InlineList(list) => looked_at_parts(list.len(), SLOTS_OF_LOOK),
+        SlotSet::Many(bits) => looked_at_parts(bits.words.len(), WORDS_OF_LOOK),
+    }
+}
+
+/// Up to this many slots of several lists are sorted; more become a bitmap.
+const SORTED_MAX: usize = 1024;
 
 impl Default for SlotSet {
     fn default() -> Self {
@@ -139,6 +154,7 @@ impl SlotSet {
     pub fn visit_common(&self, other: &SlotSet, mut visit: impl FnMut(Slot) -> bool) -> bool {
         match (self, other) {
             (SlotSet::Many(one), SlotSet::Many(two)) => {
+                looked_at_parts(one.words.len(), WORDS_OF_LOOK);
                 for (at, (one, two)) in one.words.iter().zip(&two.words).enumerate() {
                     let mut word = one & two;
                     while word != 0 {
@@ -151,6 +167,7 @@ impl SlotSet {
                 true
             }
             (SlotSet::InlineList(_), _) if self.len() <= other.len() || matches!(other, SlotSet::Many(_)) => {
+                looked_at_set(self);
                 self.iter().all(|slot| !other.contains(slot) || visit(slot))
             }
             _ => other.iter().all(|slot| !self.contains(slot) || visit(slot)),
@@ -216,6 +233,7 @@ impl Bits {
     }
 
     fn nth(&self, mut n: usize) -> Option<Slot> {
+        looked_at_parts(self.words.len(), WORDS_OF_LOOK);
         for (at, word) in self.words.iter().enumerate() {
             let ones = word.count_ones() as usize;
             if n < ones {
@@ -228,11 +246,17 @@ impl Bits {
         None
     }
 
+    /// Adds the slots of a set. They are not counted yet.
     fn add_all(&mut self, set: &SlotSet) {
+        looked_at_set(set);
         match set {
             SlotSet::InlineList(list) => {
-                for slot in list {
-                    self.insert(*slot);
+                let words = list.last().map_or(0, |last| Self::place(*last).0 + 1);
+                if self.words.len() < words {
+                    self.words.resize(words, 0);
+                }
+                for (at, bit) in list.iter().map(|slot| Self::place(*slot)) {
+                    self.words[at] |= bit;
                 }
             }
             SlotSet::Many(bits) => {
@@ -245,6 +269,7 @@ impl Bits {
     }
 
     fn keep_all(&mut self, bits: &Bits) {
+        looked_at_parts(bits.words.len(), WORDS_OF_LOOK);
         self.words.truncate(bits.words.len());
         self.words.iter_mut().zip(&bits.words).for_each(|(own, other)| *own &= other);
     }
@@ -296,18 +321,16 @@ pub type AnyOf<'a> = SmallVec<[&'a SlotSet; 2]>;
 /// The slots that are in at least one set of every group.
 pub fn in_all(mut groups: SmallVec<[AnyOf<'_>; 8]>) -> SlotSet {
     let size = |group: &AnyOf| group.iter().map(|set| set.len()).sum::<usize>();
-    groups.sort_by_key(size);
+    groups.sort_by_cached_key(size);
     let Some((smallest, others)) = groups.split_first() else { return SlotSet::default() };
-    let in_others = |slot: Slot| others.iter().all(|group| group.iter().any(|set| set.contains(slot)));
     if let [SlotSet::InlineList(list)] = smallest[..] {
-        return SlotSet::InlineList(list.iter().copied().filter(|slot| in_others(*slot)).collect());
+        return SlotSet::InlineList(kept_by(others, list.clone()));
     }
-    if smallest.iter().all(|set| matches!(set, SlotSet::InlineList(_))) {
+    if size(smallest) <= SORTED_MAX && smallest.iter().all(|set| matches!(set, SlotSet::InlineList(_))) {
         let mut slots: SmallVec<[Slot; 4]> = smallest.iter().flat_map(|set| set.iter()).collect();
         slots.sort_unstable();
         slots.dedup();
-        slots.retain(|slot| in_others(*slot));
-        return SlotSet::InlineList(slots);
+        return SlotSet::InlineList(kept_by(others, slots));
     }
     let mut bits = union_of(smallest);
     for group in others {
@@ -317,6 +340,26 @@ pub fn in_all(mut groups: SmallVec<[AnyOf<'_>; 8]>) -> SlotSet {
         }
     }
     SlotSet::Many(bits.count())
+}
+
+/// Those of a list that are in at least one set of each of these groups. A group of many sets is
+/// united first, if that costs less than asking each set for each slot.
+fn kept_by(groups: &[AnyOf], mut slots: SmallVec<[Slot; 4]>) -> SmallVec<[Slot; 4]> {
+    for group in groups {
+        looked_at_parts(slots.len(), SLOTS_OF_LOOK);
+        let steps = |set: &&SlotSet| match set {
+            SlotSet::InlineList(list) => list.len(),
+            SlotSet::Many(bits) => bits.words.len(),
+        };
+        if group.len() > 1 && slots.len() * group.len() > group.iter().map(steps).sum() {
+            let bits = union_of(group);
+            slots.retain(|slot| bits.contains(*slot));
+        } else {
+            looked_at_parts(slots.len() * group.len(), SLOTS_OF_LOOK);
+            slots.retain(|slot| group.iter().any(|set| set.contains(*slot)));
+        }
+    }
+    slots
 }
 
 fn union_of(group: &AnyOf) -> Bits {
@@ -365,6 +408,21 @@ mod tests {
             }
         }
         assert_eq!(forms.len(), 2, "both forms were used");
+    }
+
+    #[test]
+    fn groups_of_very_many_small_sets_are_united() {
+        let set = |slots: &[Slot]| SlotSet::from_sorted(slots.iter().copied().collect());
+        let small: Vec<SlotSet> = (0..600).map(|n| set(&[n, n + 1, 5_000 + 3 * n])).collect();
+        let (few, one) = (set(&[7, 8, 601, 5_006, 5_007]), set(&[3, 5_003, 6_800]));
+        let mut many = SlotSet::default();
+        (0..7_000).for_each(|slot| assert!(many.insert(slot)));
+        let united: AnyOf = small.iter().collect();
+        let of = |groups: &[&AnyOf]| in_all(groups.iter().map(|group| (*group).clone()).collect());
+        let found = of(&[&united, &smallvec![&many], &united]);
+        assert!(found.iter().eq((0..=600).chain((0..600).map(|n| 5_000 + 3 * n))), "{found:?}");
+        assert!(of(&[&united, &smallvec![&few]]).iter().eq([7, 8, 5_006]));
+        assert!(of(&[&united, &smallvec![&few, &one], &smallvec![&many]]).iter().eq([3, 7, 8, 5_003, 5_006]));
     }
 
     #[test]

@@ -9,7 +9,10 @@ use super::event::{ClaimEnd, RegistryEvent};
 use super::slots::{Slot, SlotSet};
 use super::{Registry, NEVER};
 use crate::domain::value::time::Gaps;
-use crate::domain::Millis;
+use crate::domain::{Looked, Millis};
+
+/// So many claims that end take as long as the change of an agent.
+const CLAIMS_OF_AGENT: usize = 4;
 
 /// The point of view from which a registry is looked at.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +57,8 @@ pub struct Due {
     pub events: Vec<RegistryEvent>,
     /// Agents that were heard of meanwhile, and when to look at them again.
     pub later: Vec<(Slot, Millis)>,
+    /// How much work that is.
+    pub work: usize,
 }
 
 fn share_of(ttl_ms: Millis, percent: u64) -> Millis {
@@ -108,7 +113,7 @@ impl View {
     /// The agents that are suspect though that is not decided yet.
     pub fn due_suspects(&self, registry: &Registry) -> SlotSet {
         let mut suspects = SlotSet::default();
-        for (_, slot) in registry.alarms.range(..=(self.now, Slot::MAX)) {
+        for (_, slot) in registry.alarms.range(..=(self.now, Slot::MAX)).looked() {
             if registry.at(*slot).is_some_and(|agent| self.is_due_suspect(registry, agent)) {
                 suspects.insert(*slot);
             }
@@ -137,16 +142,23 @@ impl View {
         let mut due = Due::default();
         if registry.hold.as_ref().is_some_and(|hold| !registry.is_held_silent(hold.share_percent)) {
             due.events.push(RegistryEvent::HoldEnded { at: self.now });
+            due.work = 1;
             return due;
         }
-        for (_, fence) in registry.claim_ends.range(..=(self.now, u64::MAX)).take(max) {
+        for (_, fence) in registry.claim_ends.range(..=(self.now, u64::MAX)).take(max).looked() {
             if let Some((agent, claim)) = registry.claim(*fence) {
                 let (fence, agent) = (claim.fence, agent.id.clone());
                 due.events.push(RegistryEvent::Released { fence, agent, at: self.now, end: ClaimEnd::Expired });
             }
         }
-        for (_, slot) in registry.alarms.range(..=(self.now, Slot::MAX)).take(max.saturating_sub(due.events.len())) {
+        due.work = due.events.len();
+        for (_, slot) in registry.alarms.range(..=(self.now, Slot::MAX)).looked() {
+            if due.work >= max {
+                break;
+            }
             let Some(agent) = registry.at(*slot) else { continue };
+            // The claims on an agent end with it.
+            due.work += 1 + agent.claims.len() / CLAIMS_OF_AGENT;
             match self.decide(registry, policy, agent) {
                 Ok(event) => {
                     let holds = matches!(event, RegistryEvent::HoldBegan { .. });

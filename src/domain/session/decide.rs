@@ -2,10 +2,11 @@
 
 use super::{Change, Fields, Session};
 use crate::domain::entity::event_json::json_text;
+use crate::domain::json::Value;
 use crate::domain::limits::FIELD_NAME_BYTES_MAX;
 use crate::domain::versioned::{decide, Version, VersionedEvent};
 use crate::domain::{Bytes, Error, Millis};
-use serde_json::Value;
+use ahash::{AHashMap, AHashSet};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The bounds of a session.
@@ -18,7 +19,7 @@ pub struct Bounds {
 }
 
 /// How many changes are looked at for a conflict.
-const LOOKED_AT_MAX: usize = 10_000;
+const LOOKED_AT_MAX: usize = 2_000;
 /// How many fields a conflict names.
 const NAMED_MAX: usize = 32;
 
@@ -86,7 +87,7 @@ fn check_bounds<'a>(
         return Ok(());
     }
     // Of several values for a field, the last one counts.
-    for (name, value) in fields.collect::<BTreeMap<_, _>>() {
+    for (name, value) in fields.collect::<AHashMap<_, _>>() {
         match state.and_then(|state| state.get(name)) {
             Some(before) => bytes -= before.len(),
             None => (count, bytes) = (count + 1, bytes + name.len()),
@@ -127,13 +128,13 @@ pub fn first_state(state: Value, bounds: &Bounds) -> Result<Fields, Error> {
         return Err(Error::usage("STATE is no JSON object, allowed is an object with a member for each field"));
     };
     let mut fields = BTreeMap::new();
-    for (name, value) in members {
+    for (name, value) in &members {
         check_name(name.as_bytes())?;
         let value = match value {
-            Value::String(text) => Bytes::from(text.as_str()),
+            Value::String(text) => Bytes::from(&**text),
             other => Bytes::from(other.to_string().as_str()),
         };
-        fields.insert(Bytes::from(name.as_str()), value);
+        fields.insert(Bytes::from(&**name), value);
     }
     check_bounds(None, fields.iter().map(|(name, value)| (&name[..], &value[..])), bounds)?;
     Ok(Fields::from(fields))
@@ -143,7 +144,7 @@ pub fn first_state(state: Value, bounds: &Bounds) -> Result<Fields, Error> {
 pub fn is_as_at(session: &Session, version: Version) -> bool {
     let Some(way) = session.history().way_back(version) else { return false };
     // Of several old values of a field, the oldest is that of the version.
-    let mut seen = BTreeSet::new();
+    let mut seen = AHashSet::new();
     let mut oldest = way.iter().rev().flat_map(|step| step.undo.iter()).filter(|(name, _)| seen.insert(*name));
     oldest.all(|(name, value)| session.state().get(name) == value.as_ref())
 }

@@ -6,39 +6,58 @@
 
 pub mod decide;
 
-use super::limits::{FIELDS_END, FIELD_BYTES_MAX};
+use super::limits::{EVENT_NAMES_BYTES_MAX, FIELDS_END, FIELD_BYTES_MAX, HISTORY_FIELDS_MAX};
 use super::versioned::{Names, Stamp, State, Undo, Version, Versioned};
 use super::{Bytes, Code, Error, Invariant, Service};
-use crate::domain::algorithm::allocator::tree_bytes;
+use crate::domain::algorithm::tree::{room_for, Measure, Tree};
 use crate::domain::entity::event_json::EventJson;
 use crate::domain::value::inline_list::InlineList;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use ahash::AHashMap;
+use serde::{Deserialize, Serialize, Serializer};
+use std::collections::btree_map::{BTreeMap, Entry};
 
 /// A session.
 pub type Session = Versioned<Fields>;
 
-/// The fields of a session, ordered by name.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(from = "BTreeMap<Bytes, Bytes>", into = "BTreeMap<Bytes, Bytes>")]
+/// The fields of a session, ordered by name. A clone shares them; a write beside it costs its path.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(from = "BTreeMap<Bytes, Bytes>")]
 pub struct Fields {
-    map: BTreeMap<Bytes, Bytes>,
+    map: Tree<Bytes, Bytes, Size>,
+}
+
+/// What fields take.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Size {
     /// Bytes of names and values.
-    text_bytes: usize,
-    heap_bytes: usize,
+    text: usize,
+    /// Bytes allocated for them.
+    heap: usize,
+}
+
+impl Measure<Bytes, Bytes> for Size {
+    fn of(name: &Bytes, value: &Bytes) -> Self {
+        Self { text: name.len() + value.len(), heap: name.heap_bytes() + value.heap_bytes() }
+    }
+    fn and(self, other: Self) -> Self {
+        Self { text: self.text + other.text, heap: self.heap + other.heap }
+    }
+    fn without(self, part: Self) -> Option<Self> {
+        // A broken size is mended, and until then counts nothing.
+        Some(Self { text: self.text.saturating_sub(part.text), heap: self.heap.saturating_sub(part.heap) })
+    }
 }
 
 impl From<BTreeMap<Bytes, Bytes>> for Fields {
     fn from(map: BTreeMap<Bytes, Bytes>) -> Self {
-        let mut fields = Fields { map, ..Fields::default() };
-        fields.rebuild();
-        fields
+        Fields { map: Tree::of_ordered(map.into_iter().collect()) }
     }
 }
 
-impl From<Fields> for BTreeMap<Bytes, Bytes> {
-    fn from(fields: Fields) -> Self {
-        fields.map
+/// As a map.
+impl Serialize for Fields {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.map.iter())
     }
 }
 
@@ -66,18 +85,38 @@ struct Many {
     map: BTreeMap<Bytes, Option<Bytes>>,
     /// Bytes allocated by the names and values.
     bytes: usize,
+    changes: usize,
 }
 
 impl Many {
     fn push(&mut self, was: Was) {
-        if !self.map.contains_key(&was.0) {
-            self.bytes += was_bytes(&was);
-            self.map.insert(was.0, was.1);
+        let (bytes, changes) = (was_bytes(&was), changes_of(&was.0));
+        if let Entry::Vacant(place) = self.map.entry(was.0) {
+            place.insert(was.1);
+            (self.bytes, self.changes) = (self.bytes + bytes, self.changes + changes);
         }
     }
 }
 
+impl From<BTreeMap<Bytes, Option<Bytes>>> for Many {
+    fn from(map: BTreeMap<Bytes, Option<Bytes>>) -> Self {
+        let bytes = map.iter().map(|(name, value)| heap_bytes(name, value)).sum();
+        let changes = map.keys().map(changes_of).sum();
+        Self { map, bytes, changes }
+    }
+}
+
+/// How many changes the change of a field counts for: going back over it compares its name.
+fn changes_of(name: &Bytes) -> usize {
+    const NAME_BYTES: usize = 256;
+    1 + name.len() / NAME_BYTES
+}
+
 fn was_bytes((name, value): &Was) -> usize {
+    heap_bytes(name, value)
+}
+
+fn heap_bytes(name: &Bytes, value: &Option<Bytes>) -> usize {
     name.heap_bytes() + value.as_ref().map_or(0, Bytes::heap_bytes)
 }
 
@@ -111,6 +150,14 @@ impl Before {
         self.iter().map(|(name, _)| name)
     }
 
+    /// Adds the old values of fields, each of which comes once.
+    fn extend(&mut self, fields: Vec<Was>) {
+        if fields.len() <= FEW || self.changes() > 0 {
+            return fields.into_iter().for_each(|was| self.push(was));
+        }
+        self.many = Some(Box::new(fields.into_iter().collect::<BTreeMap<_, _>>().into()));
+    }
+
     /// Adds the old value of a field, unless an older one is known.
     fn push(&mut self, was: Was) {
         if let Some(many) = &mut self.many {
@@ -126,8 +173,43 @@ impl Before {
     }
 }
 
+/// Each field with the oldest of its old values: of all of them, that is the one to restore. They
+/// are in the order in which they come first.
+fn oldest<'a>(way: &[&'a Before]) -> Vec<(&'a Bytes, &'a Option<Bytes>)> {
+    let all = way.iter().flat_map(|before| before.iter());
+    if way.len() < 2 {
+        return all.collect();
+    }
+    let mut oldest: Vec<(&Bytes, &Option<Bytes>)> = Vec::new();
+    let changes = way.iter().map(|before| before.changes()).sum();
+    let mut places: AHashMap<&Bytes, usize> = AHashMap::with_capacity(changes);
+    for (name, value) in all {
+        let place = *places.entry(name).or_insert(oldest.len());
+        match oldest.get_mut(place) {
+            Some(known) => known.1 = value,
+            None => oldest.push((name, value)),
+        }
+    }
+    oldest
+}
+
 impl Undo for Before {
-    fn absorb(&mut self, later: Self) {
+    const CHANGES_MAX: usize = HISTORY_FIELDS_MAX;
+
+    fn changes(&self) -> usize {
+        let few: usize = self.few.iter().map(|(name, _)| changes_of(name)).sum();
+        few + self.many.as_ref().map_or(0, |many| many.changes)
+    }
+
+    fn absorb(&mut self, mut later: Self) {
+        if let (Some(many), Some(more)) = (&mut self.many, &mut later.many) {
+            // Each is in order. What is known counts.
+            if more.map.len() > many.map.len() / 8 {
+                more.map.append(&mut many.map);
+                **many = std::mem::take(&mut more.map).into();
+                return;
+            }
+        }
         Vec::from(later).into_iter().for_each(|was| self.push(was));
     }
 
@@ -152,7 +234,7 @@ fn is_field(name: &Bytes, value: Option<&Bytes>) -> bool {
 impl Fields {
     /// The value of a field.
     pub fn get(&self, name: &[u8]) -> Option<&Bytes> {
-        self.map.get(name)
+        self.map.value_of_text(name)
     }
 
     /// All fields, ordered by name.
@@ -167,29 +249,19 @@ impl Fields {
 
     /// Bytes of all names and values.
     pub fn text_bytes(&self) -> usize {
-        self.text_bytes
-    }
-
-    /// Bytes of the texts of a field, and bytes allocated for them.
-    fn sizes(name: &Bytes, value: &Bytes) -> (usize, usize) {
-        (name.len() + value.len(), name.heap_bytes() + value.heap_bytes())
+        self.map.measure().text
     }
 
     fn set(&mut self, name: &Bytes, value: Option<Bytes>) -> Option<Bytes> {
-        if let Some(value) = &value {
-            let (text, heap) = Self::sizes(name, value);
-            (self.text_bytes, self.heap_bytes) = (self.text_bytes + text, self.heap_bytes + heap);
+        match (self.map.find_text(name), value) {
+            (Ok(at), Some(value)) => self.map.change(at, |known| std::mem::replace(known, value)),
+            (Ok(at), None) => self.map.remove(at).map(|(_, value)| value),
+            (Err(at), Some(value)) => {
+                self.map.insert(at, name.clone(), value);
+                None
+            }
+            (Err(_), None) => None,
         }
-        let before = match (self.map.get_mut(name), value) {
-            (Some(known), Some(value)) => Some(std::mem::replace(known, value)),
-            (None, Some(value)) => self.map.insert(name.clone(), value),
-            (_, None) => self.map.remove(name),
-        };
-        if let Some(before) = &before {
-            let (text, heap) = Self::sizes(name, before);
-            (self.text_bytes, self.heap_bytes) = (self.text_bytes - text, self.heap_bytes - heap);
-        }
-        before
     }
 }
 
@@ -228,13 +300,15 @@ impl State for Fields {
         before
     }
 
-    fn undo(&mut self, undo: &Before) -> Option<Before> {
-        let mut back = Before::with_room(undo.few.len());
-        for (name, value) in undo.iter() {
-            let was = self.set(name, value.clone());
-            back.push((name.clone(), was));
-        }
-        Some(back)
+    fn go_back(&mut self, way: &[&Before], back: Option<&mut Before>) -> Option<()> {
+        let oldest = oldest(way);
+        let Some(back) = back else {
+            oldest.into_iter().for_each(|(name, value)| drop(self.set(name, value.clone())));
+            return Some(());
+        };
+        let undone = oldest.into_iter().map(|(name, value)| (name.clone(), self.set(name, value.clone())));
+        back.extend(undone.collect());
+        Some(())
     }
 
     fn admit(change: &Change) -> Result<(), Error> {
@@ -246,7 +320,11 @@ impl State for Fields {
     }
 
     fn describe(change: &Change, json: &mut EventJson) {
-        // Values are any bytes and may be large. A watcher that needs one reads it.
+        // Values are any bytes and may be large. A watcher that needs one reads it. Names that are
+        // very long together are left out: then the event concerns all fields.
+        if change.iter().map(|(name, _)| name.len()).sum::<usize>() > EVENT_NAMES_BYTES_MAX {
+            return;
+        }
         let named = |is_deleted: bool| change.iter().filter(move |(_, value)| value.is_none() == is_deleted);
         for (what, is_deleted) in [("set", false), ("deleted", true)] {
             if named(is_deleted).next().is_some() {
@@ -268,7 +346,7 @@ impl State for Fields {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.heap_bytes + tree_bytes(self.map.len(), size_of::<(Bytes, Bytes)>())
+        self.map.measure().heap + room_for::<Bytes, Bytes, Size>(self.map.len())
     }
 
     fn free_effort(&self) -> usize {
@@ -276,23 +354,18 @@ impl State for Fields {
     }
 
     fn check(&self) -> Result<(), Invariant> {
-        let sizes = self.map.iter().map(|(name, value)| Self::sizes(name, value));
-        let (text, heap) = sizes.fold((0, 0), |(text, heap), (more, more_heap)| (text + more, heap + more_heap));
-        let is_counted = (text, heap) == (self.text_bytes, self.heap_bytes);
         let fits = self.map.len() <= FIELDS_END && self.iter().all(|(name, value)| is_field(name, Some(value)));
-        if is_counted && fits {
+        if fits && self.map.is_sound() {
             Ok(())
         } else {
-            Err(Invariant("the counted bytes differ from the fields, or there is more than allowed".into()))
+            Err(Invariant(
+                "the order or the size of the fields differs from them, or there is more than allowed".into(),
+            ))
         }
     }
 
     fn rebuild(&mut self) {
-        let map = std::mem::take(&mut self.map);
-        (self.text_bytes, self.heap_bytes) = (0, 0);
-        for (name, value) in map {
-            self.set(&name, Some(value));
-        }
+        self.map = Tree::of_ordered(self.map.iter().map(|(name, value)| (name.clone(), value.clone())).collect());
     }
 }
 
@@ -301,20 +374,100 @@ impl crate::domain::versioned::faults::BreakableState for Fields {
     const PARTS: &'static [&'static str] = &["text-bytes", "heap-bytes"];
 
     fn break_part(&mut self, part: &str) {
-        match part {
-            "text-bytes" => self.text_bytes += 1,
-            _ => self.heap_bytes += 1,
-        }
+        let is_text = part == "text-bytes";
+        self.map.break_measure(Size { text: usize::from(is_text), heap: usize::from(!is_text) });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::versioned::{Created, Keep, Life, VersionedEvent};
+    use crate::domain::Entity;
 
     fn change(fields: std::ops::Range<usize>, value: &str) -> Change {
         let field = |n: usize| (Bytes::from(format!("field-{n}").as_str()), Some(Bytes::from(value)));
         fields.map(field).collect()
+    }
+
+    fn session(keep: Keep) -> Session {
+        let (owner, meta, participants, life) = (Bytes::EMPTY, Bytes::EMPTY, Vec::new(), Life::default());
+        let created = Created {
+            at: 1,
+            owner,
+            state: Default::default(),
+            version: 1,
+            meta,
+            participants,
+            life,
+            keep,
+            stays: true,
+        };
+        let mut session = Session::default();
+        session.apply(&VersionedEvent::Created(Box::new(created)));
+        session
+    }
+
+    fn happen(session: &mut Session, change: Change) {
+        let (version, by) = (session.version() + 1, Bytes::EMPTY);
+        session.apply(&VersionedEvent::Changed { version, at: version, by, change, ttl_ms: None });
+    }
+
+    fn mark(session: &mut Session, id: u64) {
+        session.apply(&VersionedEvent::Checkpointed { at: 1, id, name: Bytes::EMPTY, is_pinned: false });
+    }
+
+    #[test]
+    fn a_write_beside_a_fork_shares_the_rest() {
+        let mut session = session(Keep { versions_max: 10, bytes_max: 1 << 30 });
+        happen(&mut session, change(0..5000, "a value that is longer than what is kept inline"));
+        let fork = session.clone();
+        assert!(session.shares_state_with(&fork));
+        happen(&mut session, change(7..8, "x"));
+        happen(&mut session, change(9999..10_000, "x"));
+        let looked_at = fork.state().map.differences(&session.state().map).count();
+        assert!(looked_at < 200, "{looked_at}");
+        assert_eq!((fork.state().count(), session.state().count()), (5000, 5001));
+        assert!(fork.check().is_ok() && session.check().is_ok());
+    }
+
+    #[test]
+    fn the_changes_of_a_history_are_bounded() {
+        let mut session = session(Keep { versions_max: 1000, bytes_max: 1 << 30 });
+        for n in 0..30 {
+            mark(&mut session, n + 1);
+            happen(&mut session, change(0..1000, &n.to_string()));
+        }
+        assert_eq!((session.history().changes(), session.history().checkpoints().len()), (HISTORY_FIELDS_MAX, 20));
+        session.apply(&VersionedEvent::Restored { version: 32, at: 1, by: Bytes::EMPTY, checkpoint: 12 });
+        assert_eq!(session.state().get(b"field-5"), Some(&Bytes::from("10")));
+        assert_eq!(session.check(), Ok(()));
+        assert!(session.history().changes() <= HISTORY_FIELDS_MAX && session.at_version(1).is_none());
+    }
+
+    /// Fields come and go, change and change back, and some steps are about many.
+    #[test]
+    fn going_back_at_once_is_going_back_step_by_step() {
+        let stamp = Stamp { version: 1, at: 1, by: &Bytes::EMPTY };
+        for rounds in [1, 2, 3, 10] {
+            let mut fields = Fields::default();
+            fields.apply(change(0..40, "first"), &stamp);
+            let mut undos = Vec::new();
+            for n in 0..rounds {
+                let places = (n * 7)..(n * 7 + if n % 3 == 0 { 50 } else { 3 });
+                let value = |at: usize| (at % 4 != n % 4).then(|| Bytes::from(format!("{}", n / 2).as_str()));
+                let named = change(places.clone(), "").into_iter().zip(places);
+                undos.push(fields.apply(named.map(|((name, _), at)| (name, value(at))).collect(), &stamp));
+            }
+            let way: Vec<&Before> = undos.iter().rev().collect();
+            let (mut one, mut other, mut back, mut expected) =
+                (fields.clone(), fields.clone(), Before::default(), Before::default());
+            way.iter().for_each(|undo| expected.absorb(other.undo(undo).expect("it fits")));
+            assert_eq!(one.go_back(&way, Some(&mut back)), Some(()));
+            assert_eq!((&one, &back, back.heap_bytes()), (&other, &expected, expected.heap_bytes()), "{rounds}");
+            assert_eq!(Vec::from(back.clone()), Vec::from(expected));
+            assert!(one.check().is_ok() && one.undo(&back).is_some() && one == fields, "{rounds}");
+        }
     }
 
     #[test]

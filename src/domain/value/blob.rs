@@ -7,6 +7,8 @@
 //! passes no context.
 
 use crate::domain::algorithm::allocator::allocated;
+use crate::domain::algorithm::discard::{discard_bytes, BYTES_FREED_ELSEWHERE_FROM};
+use crate::domain::algorithm::looks::looked_at_bytes;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -43,6 +45,7 @@ impl Blob {
 
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
+        looked_at_bytes(len);
         Self(Arc::new(vec![0; len].into_boxed_slice()))
     }
 
@@ -59,11 +62,25 @@ impl Blob {
 
     /// The bytes, to be changed in place. Copied first if they are shared.
     pub fn make_mut(&mut self) -> &mut [u8] {
+        if Arc::get_mut(&mut self.0).is_none() {
+            looked_at_bytes(self.0.len());
+        }
         &mut Arc::make_mut(&mut self.0)[..]
     }
 
     fn is_long(&self) -> bool {
         self.0.len() > INLINE_BYTES_MAX
+    }
+}
+
+/// Who drops a long one last has a thread free the bytes.
+impl Drop for Blob {
+    fn drop(&mut self) {
+        if self.0.len() >= BYTES_FREED_ELSEWHERE_FROM {
+            if let Some(bytes) = Arc::get_mut(&mut self.0) {
+                discard_bytes(std::mem::take(bytes));
+            }
+        }
     }
 }
 
@@ -75,6 +92,7 @@ impl Default for Blob {
 
 impl From<&[u8]> for Blob {
     fn from(bytes: &[u8]) -> Self {
+        looked_at_bytes(bytes.len());
         Self(Arc::new(bytes.into()))
     }
 }

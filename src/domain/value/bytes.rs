@@ -2,31 +2,84 @@
 
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
-use smallvec::SmallVec;
 use std::borrow::{Borrow, Cow};
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
+use std::sync::Arc;
 
-/// Bytes, up to 16 of them kept inline, so that a typical owner id needs no allocation.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Bytes(SmallVec<[u8; 16]>);
+/// Bytes. A few of them are kept inline, so that a typical owner id needs no allocation. More are
+/// shared by all clones: a long name that many places remember is there once.
+#[derive(Clone)]
+pub struct Bytes(Kept);
+
+/// As many as fit beside the words that shared ones need.
+const INLINE_MAX: usize = 22;
+
+#[derive(Clone)]
+enum Kept {
+    Inline { len: u8, bytes: [u8; INLINE_MAX] },
+    Shared(Arc<[u8]>),
+}
 
 impl Bytes {
     /// No bytes.
-    pub const EMPTY: Self = Self(SmallVec::new_const());
+    pub const EMPTY: Self = Self(Kept::Inline { len: 0, bytes: [0; INLINE_MAX] });
 
-    /// Bytes allocated outside the struct itself.
+    /// Bytes allocated outside the struct itself, as if nobody else shared them. They follow from
+    /// the length.
     pub fn heap_bytes(&self) -> usize {
-        if self.0.spilled() {
-            self.0.capacity()
-        } else {
-            0
+        const COUNTS_BYTES: usize = 2 * size_of::<usize>();
+        match &self.0 {
+            Kept::Inline { .. } => 0,
+            Kept::Shared(bytes) => COUNTS_BYTES + bytes.len(),
         }
+    }
+
+    /// Whether both are the same bytes in memory, so that nothing has to be compared.
+    fn is_one_with(&self, other: &Self) -> bool {
+        matches!((&self.0, &other.0), (Kept::Shared(one), Kept::Shared(other)) if Arc::ptr_eq(one, other))
     }
 
     /// Readable form for messages, see [`printable`].
     pub fn show(&self) -> String {
-        printable(&self.0)
+        printable(self)
+    }
+}
+
+impl Default for Bytes {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl PartialEq for Bytes {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_one_with(other) || self[..] == other[..]
+    }
+}
+
+impl Eq for Bytes {}
+
+impl PartialOrd for Bytes {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Bytes {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if self.is_one_with(other) {
+            return Ordering::Equal;
+        }
+        self[..].cmp(&other[..])
+    }
+}
+
+impl Hash for Bytes {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self[..].hash(state);
     }
 }
 
@@ -121,16 +174,13 @@ fn is_printable(char: char) -> bool {
     !char.is_control() && !is_format
 }
 
-impl Clone for Bytes {
-    fn clone(&self) -> Self {
-        // One copy of memory; the derived implementation copies byte by byte.
-        Self(SmallVec::from_slice(&self.0))
-    }
-}
-
 impl From<&[u8]> for Bytes {
-    fn from(bytes: &[u8]) -> Self {
-        Self(SmallVec::from_slice(bytes))
+    #[inline]
+    fn from(from: &[u8]) -> Self {
+        let mut bytes = [0; INLINE_MAX];
+        let Some(place) = bytes.get_mut(..from.len()) else { return Self(Kept::Shared(from.into())) };
+        place.copy_from_slice(from);
+        Self(Kept::Inline { len: from.len() as u8, bytes })
     }
 }
 
@@ -142,14 +192,25 @@ impl From<&str> for Bytes {
 
 impl Deref for Bytes {
     type Target = [u8];
+    #[inline]
     fn deref(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            // There are never more, and this needs no way out.
+            Kept::Inline { len, bytes } => &bytes[..usize::from(*len).min(INLINE_MAX)],
+            Kept::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        self
     }
 }
 
 impl Borrow<[u8]> for Bytes {
     fn borrow(&self) -> &[u8] {
-        &self.0
+        self
     }
 }
 
@@ -164,7 +225,7 @@ impl Serialize for Bytes {
         if serializer.is_human_readable() {
             serializer.serialize_str(&self.show())
         } else {
-            serializer.serialize_bytes(&self.0)
+            serializer.serialize_bytes(self)
         }
     }
 }
@@ -179,9 +240,6 @@ impl<'de> Deserialize<'de> for Bytes {
             }
             fn visit_bytes<E>(self, v: &[u8]) -> Result<Bytes, E> {
                 Ok(Bytes::from(v))
-            }
-            fn visit_byte_buf<E>(self, v: Vec<u8>) -> Result<Bytes, E> {
-                Ok(Bytes(SmallVec::from_vec(v)))
             }
         }
         deserializer.deserialize_bytes(BytesVisitor)
@@ -224,8 +282,16 @@ mod tests {
     }
 
     #[test]
-    fn sixteen_bytes_stay_inline() {
-        assert_eq!(Bytes::from(&[1u8; 16][..]).heap_bytes(), 0);
-        assert!(Bytes::from(&[1u8; 17][..]).heap_bytes() >= 17);
+    fn few_bytes_stay_inline_and_many_are_shared() {
+        assert_eq!((size_of::<Bytes>(), size_of::<Option<Bytes>>()), (24, 24));
+        for len in [0, 1, INLINE_MAX, INLINE_MAX + 1, 1000] {
+            let text = vec![7; len];
+            let (one, other) = (Bytes::from(&text[..]), Bytes::from(&text[..]));
+            let is_shared = len > INLINE_MAX;
+            assert!(one[..] == text && one == other && one.cmp(&other).is_eq() && one == one.clone(), "{len}");
+            assert_eq!((one.is_one_with(&one.clone()), one.is_one_with(&other)), (is_shared, false), "{len}");
+            assert_eq!(one.heap_bytes(), if is_shared { len + 16 } else { 0 });
+        }
+        assert!(Bytes::from("b") > Bytes::from("a".repeat(50).as_str()) && Bytes::from("a") != Bytes::from("aa"));
     }
 }

@@ -4,7 +4,7 @@
 use super::event::VersionedEvent;
 use super::history::{is_whole_number, CheckpointId, Version};
 use super::{Resource, State, Status, Versioned};
-use crate::domain::limits::{CHECKPOINTS_MAX, RESOURCE_GIVERS_MAX};
+use crate::domain::limits::RESOURCE_GIVERS_MAX;
 use crate::domain::value::bytes::printable;
 use crate::domain::{Bytes, Code, Error, Fence, Millis};
 
@@ -37,10 +37,15 @@ pub fn check_history<S: State>(value: &Versioned<S>) -> Result<(), Error> {
     if !value.history().is_full() {
         return Ok(());
     }
-    let (bytes, max) = (value.history().bytes(), value.history().keep().bytes_max);
-    let text = format!(
-        "pinned checkpoints need {bytes} bytes of history, at most {max} are allowed (setting ltmc.history-bytes-max when the key was made)"
-    );
+    let (history, changes_max) = (value.history(), value.history().changes_max());
+    let (bytes, changes, max) = (history.bytes(), history.changes(), history.keep().bytes_max);
+    let text = if changes > changes_max {
+        format!(
+            "the way back to pinned checkpoints takes {changes} changes, at most {changes_max} are allowed; prune some"
+        )
+    } else {
+        format!("pinned checkpoints need {bytes} bytes of history, at most {max} are allowed (setting ltmc.history-bytes-max when the key was made)")
+    };
     Err(Error::new(Code::Limit, text))
 }
 
@@ -50,6 +55,7 @@ pub fn checkpoint<S: State>(
     value: &Versioned<S>,
     name: Bytes,
     is_pinned: bool,
+    checkpoints_max: u64,
     at: Millis,
 ) -> Result<VersionedEvent<S>, Error> {
     if is_whole_number(&name) {
@@ -61,9 +67,8 @@ pub fn checkpoint<S: State>(
     }
     check_open(value)?;
     check_history(value)?;
-    if value.history().checkpoints().len() >= CHECKPOINTS_MAX {
-        let text = format!("one more checkpoint would pass the limit of {CHECKPOINTS_MAX}; prune some");
-        return Err(Error::new(Code::Limit, text));
+    if value.history().checkpoints().len() as u64 >= checkpoints_max {
+        return Err(Error::limit("checkpoints-max", "one more checkpoint (prune some)", checkpoints_max));
     }
     let id = value.history().next_checkpoint();
     Ok(VersionedEvent::Checkpointed { at, id, name, is_pinned })
@@ -134,10 +139,16 @@ pub fn own<S: State>(
     value: &Versioned<S>,
     resources: &[&[u8]],
     by: Bytes,
-    resources_max: u64,
+    (resources_max, bytes_max): (u64, u64),
     at: Millis,
 ) -> Result<(Option<VersionedEvent<S>>, usize), Error> {
     check_open(value)?;
+    let given_bytes: usize = resources.iter().map(|name| name.len()).sum();
+    let bytes = given_bytes + value.resources().keys().map(|name| name.len()).sum::<usize>();
+    if bytes as u64 > bytes_max {
+        let what = format!("{bytes} bytes of names of the keys that one session owns");
+        return Err(Error::limit("session-bytes-max", &what, bytes_max));
+    }
     let mut given = in_order(resources);
     let known = |name: &Bytes| value.resources().get(name);
     let count = given.iter().filter(|name| known(name).is_none()).count();
@@ -172,10 +183,23 @@ pub fn disown<S: State>(
 
 /// Names of keys, sorted and without duplicates.
 fn in_order(resources: &[&[u8]]) -> Vec<Bytes> {
-    let mut names: Vec<Bytes> = resources.iter().map(|name| Bytes::from(*name)).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+    // What all begin with need not be compared again and again.
+    let begin = common_beginning(resources);
+    let mut names = resources.to_vec();
+    names.sort_unstable_by(|one, other| one[begin..].cmp(&other[begin..]));
+    names.dedup_by(|one, other| one[begin..] == other[begin..]);
+    names.into_iter().map(Bytes::from).collect()
+}
+
+/// With how many equal bytes all of them begin.
+fn common_beginning(names: &[&[u8]]) -> usize {
+    let Some((first, rest)) = names.split_first() else { return 0 };
+    rest.iter().fold(first.len(), |begin, name| {
+        if name.starts_with(&first[..begin]) {
+            return begin;
+        }
+        first[..begin].iter().zip(*name).take_while(|(one, other)| one == other).count()
+    })
 }
 
 /// Changes the status. `None` if it is the same.
@@ -237,6 +261,17 @@ mod tests {
     }
 
     #[test]
+    fn names_are_in_order_whatever_they_begin_with() {
+        let cases: [&[&str]; 6] =
+            [&[], &["b"], &["ab", "a", "abc", "ab"], &["x/2", "x/10", "x/1"], &["b", "a", ""], &["same", "same"]];
+        for names in cases {
+            let expected: std::collections::BTreeSet<Bytes> = names.iter().map(|name| Bytes::from(*name)).collect();
+            let given: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
+            assert_eq!(in_order(&given), Vec::from_iter(expected), "{names:?}");
+        }
+    }
+
+    #[test]
     fn a_number_is_an_id_even_where_an_old_value_has_it_as_a_name() {
         let mut session = session();
         for (id, name) in [(1, "3"), (2, "0"), (3, "x"), (4, "x"), (5, "07")] {
@@ -251,7 +286,7 @@ mod tests {
         for text in ["", "0", "6", "07", "+1", "-1", "18446744073709551616"] {
             assert_eq!(found(text), None, "{text}");
         }
-        let named = |name: &str| checkpoint(&session, Bytes::from(name), false, 2).is_ok();
+        let named = |name: &str| checkpoint(&session, Bytes::from(name), false, 9, 2).is_ok();
         for name in ["0", "7", "007", "+7", "-7", "18446744073709551616"] {
             assert!(!named(name), "{name}");
         }

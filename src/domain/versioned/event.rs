@@ -4,6 +4,7 @@ use super::history::{CheckpointId, Keep, Version};
 use super::life::Life;
 use super::{Shared, State, Status};
 use crate::domain::entity::event_json::EventJson;
+use crate::domain::limits::EVENT_NAMES_BYTES_MAX;
 use crate::domain::{Bytes, Connection, Event, Fence, Millis};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -213,6 +214,13 @@ impl<S: State> VersionedEvent<S> {
     }
 }
 
+/// Names that are very long together are left out: a watcher that needs them reads the value.
+fn name_resources(resources: &[Bytes], json: &mut EventJson) {
+    if resources.iter().map(|name| name.len()).sum::<usize>() <= EVENT_NAMES_BYTES_MAX {
+        json.texts("resources", resources);
+    }
+}
+
 impl<S: State> Event for VersionedEvent<S> {
     const NAMES: &'static [&'static str] = &S::NAMES.all();
 
@@ -289,14 +297,34 @@ impl<S: State> Event for VersionedEvent<S> {
             VersionedEvent::Left { agent, .. } => named("agent", agent),
             VersionedEvent::Owned { resources, by, .. } | VersionedEvent::Disowned { resources, by, .. } => {
                 named("by", by);
-                json.texts("resources", resources);
+                name_resources(resources, json);
             }
-            VersionedEvent::Returned { resources, .. } => json.texts("resources", resources),
+            VersionedEvent::Returned { resources, .. } => name_resources(resources, json),
             VersionedEvent::StatusChanged { status, .. } => json.word("status", status.word()),
             VersionedEvent::Ended { gone_at, .. } | VersionedEvent::Ending { gone_at, .. } => {
                 json.number("gone_at_ms", *gone_at);
             }
             VersionedEvent::Touched { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::session::Fields;
+
+    #[test]
+    fn an_event_names_what_is_owned_unless_the_names_are_very_long() {
+        for (names, are_named) in [(64, true), (65, false)] {
+            let resources = (0..names).map(|n| Bytes::from(format!("{n:01024}").as_str())).collect();
+            let event = VersionedEvent::<Fields>::Owned { at: 1, by: Bytes::EMPTY, resources };
+            let mut json = EventJson::new(1, "session.owned");
+            event.describe(&mut json);
+            let (start, rest) = json.finish();
+            let text = String::from_utf8([start, rest].concat()).expect("JSON");
+            let shown: serde_json::Value = serde_json::from_str(&text).expect(&text);
+            assert_eq!(shown["resources"].as_array().map(Vec::len), are_named.then_some(names), "{names}");
         }
     }
 }

@@ -78,7 +78,7 @@ mod tests {
             (0..members).map(|n| (format!("m{n}"), json!({"n": n, "text": "what is known"}))).collect();
         versioned(Doc::new(json!(root)), versions, move |n| {
             let path = Pointer::parse(format!("/m{}/n", n % members).as_bytes()).expect("a path");
-            vec![Edit::Put { path, value: Json(json!(n)) }]
+            vec![Edit::Put { path, value: Json(json!(n).into()) }]
         })
     }
 

@@ -5,34 +5,23 @@
 //! ones only if they have a checkpoint. The way from one checkpoint to the next is then a single
 //! step, which remembers what was overwritten repeatedly only once.
 
+use super::cost::Cost;
 use super::life::is_time;
+use super::step::{free, Step};
 use super::State;
 use crate::domain::algorithm::room::GiveBack;
 use crate::domain::entity::invariant::rule;
 use crate::domain::entity::{CHECKED_BYTES, NUMBER_MAX};
-use crate::domain::limits::{CHECKPOINTS_MAX, ID_BYTES_MAX, NAME_BYTES_MAX};
+use crate::domain::limits::{CHECKPOINTS_MAX, NAME_BYTES_MAX};
 use crate::domain::value::bytes::parse_u64;
 use crate::domain::{Bytes, Invariant, Millis};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// The number of a version. The first is 1.
-pub type Version = u64;
+pub use super::step::{Undo, Version};
 
 /// The number of a checkpoint within its key. The first is 1; no number is used twice.
 pub type CheckpointId = u64;
-
-/// What undoes changes.
-pub trait Undo: Default + Clone + std::fmt::Debug + PartialEq + Serialize + serde::de::DeserializeOwned {
-    /// Adds what undoes changes made after those that this undoes.
-    fn absorb(&mut self, later: Self);
-
-    /// Bytes allocated outside the struct itself.
-    fn heap_bytes(&self) -> usize;
-
-    /// Whether a change within the bounds of commands can have made it.
-    fn is_within_bounds(&self) -> bool;
-}
 
 #[cfg(any(test, feature = "test-hooks"))]
 impl<U> History<U> {
@@ -41,7 +30,7 @@ impl<U> History<U> {
         if of_marks {
             self.marks.clear();
         } else {
-            self.bytes += 1;
+            self.cost.bytes += 1;
         }
     }
 }
@@ -53,19 +42,6 @@ pub struct Keep {
     pub versions_max: u32,
     /// Bytes of everything needed to restore them and the checkpoints.
     pub bytes_max: u64,
-}
-
-/// Leads from one version back to an earlier one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Step<U> {
-    /// The version that it leads back to.
-    pub to: Version,
-    /// When that version was replaced, unix ms.
-    pub left_at: Millis,
-    /// The agent that replaced it; empty if none was named.
-    pub left_by: Bytes,
-    /// What undoes the change.
-    pub undo: U,
 }
 
 /// A version that can be restored.
@@ -102,8 +78,9 @@ pub struct History<U> {
     /// The number of checkpoints of a version.
     #[serde(skip)]
     marks: BTreeMap<Version, u32>,
+    /// What all of it takes.
     #[serde(skip)]
-    bytes: usize,
+    cost: Cost,
 }
 
 #[derive(Deserialize)]
@@ -120,33 +97,18 @@ impl<U: Undo> From<Saved<U>> for History<U> {
     fn from(saved: Saved<U>) -> Self {
         let Saved { version, keep, old, recent, checkpoints, last_checkpoint } = saved;
         let marks = BTreeMap::new();
-        let mut history = Self { version, keep, old, recent, checkpoints, last_checkpoint, marks, bytes: 0 };
+        let mut history =
+            Self { version, keep, old, recent, checkpoints, last_checkpoint, marks, cost: Cost::default() };
         history.rebuild();
         history
     }
 }
 
 impl Checkpoint {
-    /// Bytes that it takes in the history.
-    fn bytes(&self) -> usize {
+    fn cost(&self) -> Cost {
         // A B-tree's nodes are about three quarters full.
-        (size_of::<(CheckpointId, Self)>() + size_of::<(Version, u32)>()) * 4 / 3 + self.name.heap_bytes()
-    }
-}
-
-impl<U: Undo> Step<U> {
-    /// Extends the way back over a later step.
-    fn absorb(&mut self, later: Self) {
-        self.undo.absorb(later.undo);
-        (self.left_at, self.left_by) = (later.left_at, later.left_by);
-    }
-
-    fn is_within_bounds(&self) -> bool {
-        is_time(self.left_at) && self.left_by.len() <= ID_BYTES_MAX && self.undo.is_within_bounds()
-    }
-
-    fn bytes(&self) -> usize {
-        size_of::<Self>() + self.left_by.heap_bytes() + self.undo.heap_bytes()
+        let entries = (size_of::<(CheckpointId, Self)>() + size_of::<(Version, u32)>()) * 4 / 3;
+        Cost { bytes: entries + self.name.heap_bytes(), ..Cost::default() }
     }
 }
 
@@ -179,17 +141,33 @@ impl<U: Undo> History<U> {
 
     /// Bytes of everything needed to restore versions, including the checkpoints themselves.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.cost.bytes
     }
 
-    /// Whether nothing more can be remembered: it exceeds its bytes, and nothing in it may go.
+    /// How many changes all its steps undo.
+    pub fn changes(&self) -> usize {
+        self.cost.changes
+    }
+
+    /// Whether it takes more than it may.
+    fn is_over(&self) -> bool {
+        self.cost.bytes as u64 > self.keep.bytes_max || self.cost.changes > self.changes_max()
+    }
+
+    /// How many changes its steps may undo: at least some for each version that it keeps.
+    pub fn changes_max(&self) -> usize {
+        const OF_A_VERSION: usize = 10;
+        U::CHANGES_MAX.max(self.keep.versions_max as usize * OF_A_VERSION)
+    }
+
+    /// Whether nothing more can be remembered: it takes more than it may, and nothing in it may go.
     pub fn is_full(&self) -> bool {
-        self.bytes as u64 > self.keep.bytes_max && self.checkpoints.values().all(|checkpoint| checkpoint.is_pinned)
+        self.is_over() && self.checkpoints.values().all(|checkpoint| checkpoint.is_pinned)
     }
 
     /// Rebuilds what is derived.
     pub fn rebuild(&mut self) {
-        (self.marks, self.bytes) = (self.counted_marks(), self.counted_bytes());
+        (self.marks, self.cost) = (self.counted_marks(), self.counted_cost());
     }
 
     fn counted_marks(&self) -> BTreeMap<Version, u32> {
@@ -201,12 +179,14 @@ impl<U: Undo> History<U> {
     /// How long a check takes, in elements.
     pub fn check_effort(&self, goes_back: bool) -> usize {
         let steps = self.old.len() + self.recent.len() + self.checkpoints.len();
-        steps + if goes_back { self.bytes / CHECKED_BYTES } else { 0 }
+        steps + if goes_back { self.cost.bytes / CHECKED_BYTES } else { 0 }
     }
 
-    fn counted_bytes(&self) -> usize {
-        let steps: usize = self.old.iter().chain(&self.recent).map(Step::bytes).sum();
-        steps + self.checkpoints.values().map(Checkpoint::bytes).sum::<usize>()
+    fn counted_cost(&self) -> Cost {
+        let mut cost = Cost::default();
+        self.old.iter().chain(&self.recent).for_each(|step| cost += step.cost());
+        self.checkpoints.values().for_each(|checkpoint| cost += checkpoint.cost());
+        cost
     }
 
     /// The checkpoints from a number on, the oldest first.
@@ -257,10 +237,16 @@ impl<U: Undo> History<U> {
         way.last().is_some_and(|last| last.to == version).then_some(way)
     }
 
+    /// What leads back to `version`, that of the newest version first. `None` if it cannot be
+    /// restored.
+    pub fn undone(&self, version: Version) -> Option<Vec<&U>> {
+        Some(self.way_back(version)?.into_iter().map(|step| &*step.undo).collect())
+    }
+
     /// The state has a new version; `undo` leads back to the previous one.
     pub fn record(&mut self, undo: U, at: Millis, by: &Bytes) {
-        let step = Step { to: self.version, left_at: at, left_by: by.clone(), undo };
-        self.bytes += step.bytes();
+        let step = Step { to: self.version, left_at: at, left_by: by.clone(), undo: undo.into() };
+        self.cost += step.cost();
         self.recent.push_back(step);
         self.version += 1;
         self.forget(CheckpointId::MAX);
@@ -268,51 +254,50 @@ impl<U: Undo> History<U> {
 
     /// Removes what exceeds the bounds, but no checkpoint from `spared` on.
     fn forget(&mut self, spared: CheckpointId) {
+        let mut gone = Vec::new();
         while self.recent.len() > self.keep.versions_max as usize {
-            self.age();
+            gone.extend(self.age());
         }
         // More and more at a time, so that this costs no more than what is removed.
         let mut at_once = 1;
-        while self.bytes as u64 > self.keep.bytes_max {
+        while self.is_over() {
             if !self.recent.is_empty() {
-                self.age();
+                gone.extend(self.age());
                 continue;
             }
             let older = self.checkpoints.range(..spared);
             let loose = older.filter(|(_, checkpoint)| !checkpoint.is_pinned).map(|(id, _)| *id);
             let loose: Vec<CheckpointId> = loose.take(at_once).collect();
             if loose.is_empty() {
-                return;
+                break;
             }
             self.remove_checkpoints(&loose);
             at_once *= 2;
         }
+        free(gone);
     }
 
-    /// Moves the oldest recent version to the old ones.
-    fn age(&mut self) {
-        let Some(step) = self.recent.pop_front() else { return };
+    /// Moves the oldest recent version to the old ones. Returns its step if nobody needs it.
+    fn age(&mut self) -> Option<Step<U>> {
+        let step = self.recent.pop_front()?;
         self.recent.give_back_room();
-        self.bytes -= step.bytes();
+        self.cost -= step.cost();
+        self.keep_old(step)
+    }
+
+    /// Adds a step behind the old ones. If the version that it leads back to is no longer needed,
+    /// earlier ones may be: then it is joined with the step to those. Returned if there is none.
+    fn keep_old(&mut self, step: Step<U>) -> Option<Step<U>> {
         if self.marks.contains_key(&step.to) {
-            self.push_old(step);
-        } else {
-            self.join_last(step);
+            self.cost += step.cost();
+            self.old.push(step);
+            return None;
         }
-    }
-
-    fn push_old(&mut self, step: Step<U>) {
-        self.bytes += step.bytes();
-        self.old.push(step);
-    }
-
-    /// The version that the step leads back to is no longer needed, but earlier ones may be.
-    fn join_last(&mut self, step: Step<U>) {
-        if let Some(last) = self.old.last_mut() {
-            self.bytes -= last.bytes();
-            last.absorb(step);
-            self.bytes += last.bytes();
-        }
+        let Some(last) = self.old.last_mut() else { return Some(step) };
+        self.cost -= last.cost();
+        last.absorb(step);
+        self.cost += last.cost();
+        None
     }
 
     /// Makes a checkpoint of the current version. If that exceeds the bounds, others go.
@@ -320,7 +305,7 @@ impl<U: Undo> History<U> {
         let checkpoint = Checkpoint { version: self.version, name: name.clone(), at, is_pinned };
         self.last_checkpoint = self.last_checkpoint.max(id);
         if !self.checkpoints.contains_key(&id) {
-            self.bytes += checkpoint.bytes();
+            self.cost += checkpoint.cost();
             self.checkpoints.insert(id, checkpoint);
             *self.marks.entry(self.version).or_default() += 1;
             self.forget(id);
@@ -330,42 +315,40 @@ impl<U: Undo> History<U> {
     /// Removes checkpoints, and everything that only they needed.
     pub fn remove_checkpoints(&mut self, ids: &[CheckpointId]) {
         const FEW: usize = 16;
+        let mut gone = Vec::new();
         for id in ids {
             let Some(checkpoint) = self.checkpoints.remove(id) else { continue };
-            self.bytes -= checkpoint.bytes();
+            self.cost -= checkpoint.cost();
             let Some(count) = self.marks.get_mut(&checkpoint.version) else { continue };
             *count -= 1;
             if *count == 0 {
                 self.marks.remove(&checkpoint.version);
                 if ids.len() <= FEW {
-                    self.close_gap(checkpoint.version);
+                    gone.extend(self.close_gap(checkpoint.version));
                 }
             }
         }
         if ids.len() > FEW {
             for step in std::mem::take(&mut self.old) {
-                self.bytes -= step.bytes();
-                if self.marks.contains_key(&step.to) {
-                    self.push_old(step);
-                } else {
-                    self.join_last(step);
-                }
+                self.cost -= step.cost();
+                gone.extend(self.keep_old(step));
             }
         }
+        free(gone);
     }
 
     /// An old version has no checkpoint any more: the step that led to it leads to the version
-    /// before it, or nowhere.
-    fn close_gap(&mut self, version: Version) {
-        let Ok(at) = self.old.binary_search_by_key(&version, |step| step.to) else { return };
+    /// before it, or nowhere, and then it is returned.
+    fn close_gap(&mut self, version: Version) -> Option<Step<U>> {
+        let at = self.old.binary_search_by_key(&version, |step| step.to).ok()?;
         let step = self.old.remove(at);
         self.old.give_back_room();
-        self.bytes -= step.bytes();
-        if let Some(before) = at.checked_sub(1).and_then(|at| self.old.get_mut(at)) {
-            self.bytes -= before.bytes();
-            before.absorb(step);
-            self.bytes += before.bytes();
-        }
+        self.cost -= step.cost();
+        let Some(before) = at.checked_sub(1).and_then(|at| self.old.get_mut(at)) else { return Some(step) };
+        self.cost -= before.cost();
+        before.absorb(step);
+        self.cost += before.cost();
+        None
     }
 
     /// The checkpoints that a prune removes: all unpinned ones except the newest `keep_last`, and
@@ -377,11 +360,16 @@ impl<U: Undo> History<U> {
         loose[..end].iter().filter(|(_, at)| *at < before).map(|(id, _)| *id).collect()
     }
 
+    /// How many allocations freeing it takes, about.
+    pub fn free_effort(&self) -> usize {
+        self.cost.pieces + self.checkpoints.len()
+    }
+
     /// Bytes allocated outside the struct itself.
     pub fn heap_bytes(&self) -> usize {
         // A list has room for at least four, and doubles when it is full.
         let spare = |len: usize| if len == 0 { 0 } else { len.next_power_of_two().max(4) - len };
-        self.bytes + (spare(self.recent.len()) + spare(self.old.len())) * size_of::<Step<U>>()
+        self.cost.bytes + (spare(self.recent.len()) + spare(self.old.len())) * size_of::<Step<U>>()
     }
 
     /// Whether all invariants hold with `state` as the current state: every way back can be walked.
@@ -399,7 +387,7 @@ impl<U: Undo> History<U> {
         rule(self.checkpoints.values().all(is_there), "a checkpoint has no version")?;
         rule(self.old.iter().all(|step| self.marks.contains_key(&step.to)), "an old version has no checkpoint")?;
         rule(self.counted_marks() == self.marks, "the counted checkpoints differ from the history")?;
-        rule(self.counted_bytes() == self.bytes, "the counted bytes differ from the history")?;
+        rule(self.counted_cost() == self.cost, "the counted bytes differ from the history")?;
         rule(self.sound_steps(state) == versions.len() - 1, "a version cannot be got back to")
     }
 
@@ -411,7 +399,7 @@ impl<U: Undo> History<U> {
             return steps().take_while(|step| step.is_within_bounds()).count();
         }
         let mut past = state.clone();
-        steps().take_while(|step| step.is_within_bounds() && past.undo(&step.undo).is_some()).count()
+        steps().take_while(|step| step.is_within_bounds() && past.go_back(&[&step.undo], None).is_some()).count()
     }
 
     /// Walks back from now to the first broken step, and removes all versions beyond it.

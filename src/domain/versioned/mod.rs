@@ -17,6 +17,7 @@
 //! ```
 
 mod codec;
+mod cost;
 pub mod decide;
 pub mod event;
 #[cfg(any(test, feature = "test-hooks"))]
@@ -28,6 +29,7 @@ pub mod resources;
 pub mod shared;
 pub mod stamp;
 pub mod status;
+mod step;
 
 pub use event::{Created, Names, VersionedEvent};
 pub use history::{CheckpointId, History, Keep, Undo, Version};
@@ -38,6 +40,7 @@ pub use stamp::Stamp;
 pub use status::Status;
 
 use super::{Bytes, Code, Connection, Entity, Error, Fence, Invariant, Millis, Service};
+use crate::domain::algorithm::discard::discard;
 use crate::domain::entity::event_json::EventJson;
 use crate::domain::entity::expiry::Expiry;
 use crate::domain::entity::CHECKED_BYTES;
@@ -45,7 +48,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// A state that has versions.
-pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + DeserializeOwned + 'static {
+pub trait State:
+    Default + Clone + std::fmt::Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
+{
     /// How it changes from one version to the next.
     type Change: Clone + Default + std::fmt::Debug + PartialEq + Serialize + DeserializeOwned;
     /// What undoes a change.
@@ -72,8 +77,15 @@ pub trait State: Default + Clone + std::fmt::Debug + PartialEq + Serialize + Des
     /// Makes a change and returns what undoes it. What does not fit is ignored.
     fn apply(&mut self, change: Self::Change, stamp: &Stamp) -> Self::Undo;
 
+    /// Undoes changes, that of the newest version first, and adds to `back` what undoes that.
+    /// `None` if something does not fit; what comes before that is undone.
+    fn go_back(&mut self, way: &[&Self::Undo], back: Option<&mut Self::Undo>) -> Option<()>;
+
     /// Undoes a change, and returns what undoes that. `None` if it does not fit.
-    fn undo(&mut self, undo: &Self::Undo) -> Option<Self::Undo>;
+    fn undo(&mut self, undo: &Self::Undo) -> Option<Self::Undo> {
+        let mut back = Self::Undo::default();
+        self.go_back(&[undo], Some(&mut back)).map(|()| back)
+    }
 
     /// Notes who restored the state.
     fn was_restored(&mut self, _undone: &[&Self::Undo], _stamp: &Stamp) {}
@@ -145,11 +157,6 @@ impl<S: State> Versioned<S> {
     /// The state as it is now.
     pub fn state(&self) -> &S {
         &self.state
-    }
-
-    /// The state, for trying changes that are taken back.
-    pub fn state_mut(&mut self) -> &mut S {
-        self.state.edit()
     }
 
     /// Whether both share one state in memory.
@@ -229,15 +236,16 @@ impl<S: State> Versioned<S> {
     /// The state as it was at `version`; `None` if that cannot be restored.
     pub fn at_version(&self, version: Version) -> Option<S> {
         let mut state = S::clone(&self.state);
-        for step in self.history.way_back(version)? {
-            state.undo(&step.undo)?;
-        }
+        state.go_back(&self.history.undone(version)?, None)?;
         Some(state)
     }
 
     fn create(&mut self, created: &Created<S>) {
         let Created { at, owner, state, version, meta, participants, life, keep, stays } = created;
         let participant = |(id, role): &(Bytes, Bytes)| (id.clone(), Participant { role: role.clone(), since: *at });
+        let before = std::mem::take(self);
+        let pieces = before.free_effort();
+        discard(before, pieces);
         *self = Self {
             state: state.clone(),
             history: History::new(*version, *keep),
@@ -267,14 +275,10 @@ impl<S: State> Versioned<S> {
 
     fn restore(&mut self, at: Millis, by: &Bytes, checkpoint: CheckpointId) {
         let Some(version) = self.history.checkpoint(checkpoint).map(|checkpoint| checkpoint.version) else { return };
-        let Some(way) = self.history.way_back(version) else { return };
+        let Some(undone) = self.history.undone(version) else { return };
         let (mut undo, state) = (S::Undo::default(), self.state.edit());
-        for step in &way {
-            if let Some(back) = state.undo(&step.undo) {
-                undo.absorb(back);
-            }
-        }
-        let undone: Vec<&S::Undo> = way.iter().map(|step| &step.undo).collect();
+        // What does not fit is left out. Only an unchecked history can have that.
+        let _ = state.go_back(&undone, Some(&mut undo));
         state.was_restored(&undone, &Stamp { version: self.history.version() + 1, at, by });
         self.new_version(undo, at, by);
     }
@@ -445,14 +449,14 @@ impl<S: State> Entity for Versioned<S> {
         let resources = self.resources.iter().map(|(name, resource)| Resource::bytes(name, resource));
         size_of::<Self>()
             + texts
-            + self.state.heap_bytes()
+            + self.state.heap_bytes(S::heap_bytes)
             + self.history.heap_bytes()
             + life::participants_bytes(&self.participants)
             + resources.sum::<usize>()
     }
 
     fn free_effort(&self) -> usize {
-        self.state.free_effort() + self.history.recent_versions() + self.history.checkpoints().len()
+        self.state.free_effort() + self.history.free_effort()
     }
 
     fn found(&mut self) {
@@ -466,7 +470,7 @@ impl<S: State> Entity for Versioned<S> {
     fn check_after(&self, _event: &VersionedEvent<S>) -> Result<(), Invariant> {
         // A check walks the whole history, so it is left out if that is long.
         const SHORT: usize = 64;
-        if self.history.recent_versions() > SHORT || self.state.heap_bytes() > 64 * 1024 {
+        if self.history.recent_versions() > SHORT || self.state().heap_bytes() > 64 * 1024 {
             return Ok(());
         }
         self.check()
@@ -481,8 +485,8 @@ impl<S: State> Entity for Versioned<S> {
     }
 
     fn check_effort(&self) -> usize {
-        let meta = self.meta.len() / CHECKED_BYTES;
-        meta + self.state.check_effort() + self.history.check_effort(!S::UNDOES_ANYTHING)
+        let around = self.meta.len() / CHECKED_BYTES + self.participants.len() + 4 * self.resources.len();
+        around + self.state.check_effort() + self.history.check_effort(!S::UNDOES_ANYTHING)
     }
 
     fn rebuild(&mut self) {

@@ -21,6 +21,12 @@ pub struct Resource {
 
 /// Adds `by` to the givers of keys.
 pub fn give(resources: &mut Resources, names: &[Bytes], by: &Bytes) {
+    if resources.is_empty() {
+        // Names that are in order, as they are, are not compared with all others.
+        let given = |name: &Bytes| (name.clone(), Resource { givers: [by.clone()].into_iter().collect() });
+        *resources = names.iter().map(given).collect();
+        return;
+    }
     for name in names {
         resources.entry(name.clone()).or_default().give(by);
     }

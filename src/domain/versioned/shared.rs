@@ -1,40 +1,48 @@
-//! A state that several keys share until one of them changes it.
+//! What several keys share until one of them changes it: states, and what undoes changes.
 
-use super::State;
+use super::{State, Versioned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// A state that other keys may share until one of them changes it: a fork or a copy costs
+/// A value that others may share until one of them changes it: a fork, a copy or a snapshot costs
 /// nothing before that.
 ///
-/// It is saved and sent as the state itself.
+/// It is saved and sent as the value itself.
 #[derive(Debug, Default, PartialEq)]
 pub struct Shared<S>(Arc<S>);
 
-/// Bytes of the two counts that are allocated beside the state.
+/// Bytes of the two counts that are allocated beside the value.
 const COUNTS_BYTES: usize = 2 * size_of::<usize>();
 
-impl<S: State> Shared<S> {
-    /// The state, to be changed: a copy of its own if others share it.
+impl<S> Shared<S> {
+    /// Bytes allocated, as if nobody else shared it. The value says what it has allocated itself.
+    pub fn heap_bytes(&self, of_value: impl FnOnce(&S) -> usize) -> usize {
+        COUNTS_BYTES + size_of::<S>() + of_value(&self.0)
+    }
+
+    /// Whether both are the same value in memory.
+    pub fn is_one_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<S: Clone> Shared<S> {
+    /// The value, to be changed: a clone of its own if others share it.
     pub fn edit(&mut self) -> &mut S {
-        if Arc::strong_count(&self.0) > 1 {
-            let mut own = S::clone(&self.0);
-            // The spare room of a list is not copied, but is counted.
-            own.rebuild();
-            self.0 = Arc::new(own);
-        }
         Arc::make_mut(&mut self.0)
     }
 
-    /// Bytes allocated, as if nobody else shared it.
-    pub fn heap_bytes(&self) -> usize {
-        COUNTS_BYTES + size_of::<S>() + self.0.heap_bytes()
+    /// The value alone.
+    pub fn into_inner(self) -> S {
+        Arc::unwrap_or_clone(self.0)
     }
+}
 
-    /// Whether both are the same state in memory.
-    pub fn is_one_with(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+impl<S: State> Versioned<S> {
+    /// The state as it is now, to be read in a thread, whatever happens here meanwhile.
+    pub fn snapshot(&self) -> Shared<S> {
+        self.state.clone()
     }
 }
 

@@ -9,6 +9,8 @@ mod bounded;
 mod held;
 #[path = "../../model/host.rs"]
 mod host;
+#[path = "../../model/original.rs"]
+mod original;
 #[path = "../../model/server.rs"]
 mod server;
 pub mod targets;

@@ -8,11 +8,10 @@ use ltmc::domain::entity::record::Payload;
 use ltmc::domain::json::attempt::Bounds;
 use ltmc::domain::json::canonical::canonical;
 use ltmc::domain::json::text::Room;
-use ltmc::domain::json::{depth, patch, Attempt, Document, Op, Pointer};
+use ltmc::domain::json::{patch, Attempt, Document, Op, Pointer, Value};
 use ltmc::domain::{Blob, Entity, Record};
 use ltmc::snapshot;
 use ltmc::snapshot::frame::{Content, Writer};
-use serde_json::Value;
 
 use crate::host::MemoryHost;
 use crate::server::{execute, Server};
@@ -117,7 +116,7 @@ pub fn explain(bytes: &[u8]) {
         let frame = snapshot::frame::read(&bytes).expect("a whole frame");
         if let Ok(text) = snapshot::explain::<E>(&frame, Vec::new(), BYTES_MAX) {
             assert!(text.len() <= BYTES_MAX);
-            serde_json::from_str::<Value>(&text).expect("it is JSON");
+            serde_json::from_str::<serde_json::Value>(&text).expect("it is JSON");
         }
     }
     let shows: [fn(&[u8]); 8] = [
@@ -138,7 +137,7 @@ pub fn explain(bytes: &[u8]) {
 /// A text as JSON, as the arguments of a tool, as a path and as a patch.
 pub fn json(bytes: &[u8]) {
     if let Ok(value) = Room::new(BYTES_MAX, DEPTH_MAX).read("it", bytes) {
-        assert!(depth(&value) <= DEPTH_MAX);
+        assert!(value.depth() <= DEPTH_MAX && value.text_bytes() == value.to_string().len());
         assert!(Document::new(value.clone()).is_sound());
         let _ = patch::read(value);
     }
@@ -161,8 +160,8 @@ pub fn edits(bytes: &[u8]) {
     let parts: Vec<&[u8]> = parts.collect();
     let ops: Vec<Op> = parts.chunks_exact(2).filter_map(|pair| op(&mut room, pair[0], pair[1])).collect();
     let before = document.root().clone();
-    let bounds = Bounds { bytes_max: BYTES_MAX, depth_max: DEPTH_MAX };
-    let Ok(edits) = Attempt::new(&mut document, bounds).all(ops) else { return };
+    let bounds = Bounds { bytes_max: BYTES_MAX, values_max: BYTES_MAX, depth_max: DEPTH_MAX, edits_max: BYTES_MAX };
+    let Ok(edits) = Attempt::new(&document, bounds).all(ops) else { return };
     assert!(document.root() == &before, "an attempt leaves the document as it was");
     let undo: Vec<_> = edits.into_iter().map(|edit| document.apply(edit).expect("it was tried")).collect();
     assert!(document.is_sound() && bounds.check(&document).is_ok());
@@ -180,7 +179,10 @@ fn op(room: &mut Room, path: &[u8], value: &[u8]) -> Option<Op> {
         2 => Some(Op::Del(at)),
         3 => Some(Op::Append(at, value)),
         4 => Some(Op::Replace(value)),
-        5 => value.as_number().cloned().map(|number| Op::IncrBy(at, number)),
+        5 => match value {
+            Value::Number(number) => Some(Op::IncrBy(at, number)),
+            _ => None,
+        },
         _ => Some(Op::Set(at, value)),
     }
 }

@@ -2,7 +2,8 @@
 //! and what has to be true after every step.
 
 use crate::driver::{History, Schedule, Timed};
-use crate::host::{MemoryHost, Original};
+use crate::host::MemoryHost;
+use crate::original::Original;
 use crate::prng::Prng;
 use crate::server::execute;
 use ltmc::command::engine::cx::Outcome;
@@ -152,7 +153,7 @@ impl World {
         self.history.note(format!("{} ms: {} => {text}", self.host.now % 100_000_000, line.join(" ")));
         match outcome? {
             Outcome::Reply(reply) => Ok(reply),
-            Outcome::Waits => panic!("nobody waits for a chunk"),
+            Outcome::Waits | Outcome::Offloaded(_) => panic!("nobody waits for a chunk"),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What has to hold after every step, and whenever the scheduler is at rest.
 
 use super::world::{key, World};
-use crate::host::Original;
+use crate::original::Original;
 use ltmc::domain::cache::Cache;
 use ltmc::domain::Entity;
 use ltmc::snapshot::encode_snapshot;

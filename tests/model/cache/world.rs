@@ -3,7 +3,8 @@
 use super::naive::{Naive, Status, Ticket, Wait};
 use super::ops::{Call, Get, Op, Put};
 use crate::driver::{History, Schedule, Timed};
-use crate::host::{Fact, MemoryHost, Original};
+use crate::host::{Fact, MemoryHost};
+use crate::original::Original;
 use crate::prng::Prng;
 use crate::server::{execute, field, set};
 use ltmc::command::engine::cx::Outcome;
@@ -372,7 +373,7 @@ impl World {
         let is_on = self.model.flight(get.call, now).is_some();
         let waits = get.block.filter(|_| !self.host.in_multi);
         match outcome {
-            Ok(Outcome::Waits) => {
+            Ok(Outcome::Waits | Outcome::Offloaded(_)) => {
                 assert!(found.is_none() && is_on && waits.is_some(), "need not wait: {get:?}");
                 let Some(Fact::Blocked(id)) = own.last() else { panic!("does not wait: {own:?}") };
                 let deadline = waits.filter(|block| *block > 0).map(|block| now + block);

@@ -3,7 +3,8 @@
 use super::naive::{Flow as Naive, Gift, State as NaiveState};
 use super::ops::{Answer, Op};
 use crate::driver::{History, Schedule};
-use crate::host::{Fact, MemoryHost, Original};
+use crate::host::{Fact, MemoryHost};
+use crate::original::Original;
 use crate::prng::Prng;
 use crate::server::{blocked, execute, field, saved, set};
 use ltmc::command::engine::cx::Outcome;
@@ -51,7 +52,7 @@ fn tasks_of(reply: &Reply) -> Vec<String> {
 fn answer_of(op: &Op, outcome: Result<Outcome, Error>) -> Answer {
     match outcome {
         Err(error) => Answer::Error(error.code.word()),
-        Ok(Outcome::Waits) => Answer::Waits,
+        Ok(Outcome::Waits | Outcome::Offloaded(_)) => Answer::Waits,
         Ok(Outcome::Reply(Reply::Nil)) => Answer::Nil,
         Ok(Outcome::Reply(Reply::Ok)) => Answer::Ok,
         Ok(Outcome::Reply(Reply::Integer(number))) => Answer::Number(number),

@@ -34,7 +34,7 @@ pub fn numbers(reply: &Reply) -> Option<Vec<u64>> {
 
 fn wants(outcome: &Answer) -> Expect {
     match outcome {
-        Ok(Outcome::Waits) => Expect::Waits,
+        Ok(Outcome::Waits | Outcome::Offloaded(_)) => Expect::Waits,
         Ok(Outcome::Reply(Reply::Nil)) => Expect::Nil,
         Ok(Outcome::Reply(Reply::Integer(value))) => Expect::Number(*value as u64),
         Ok(Outcome::Reply(reply)) => numbers(reply).map_or(Expect::Anything, Expect::Clock),

@@ -168,6 +168,8 @@ impl World {
     fn boot(&mut self) {
         self.node = Node::default();
         self.node.boot = self.now_us;
+        // The naive model knows each verdict at once.
+        self.node.queues.searches.allow(usize::MAX);
         self.node.settings.set_at(Setting::LockLeaseMs as usize, self.shape.lease_ms as i64);
         self.apply_mode();
         self.set_time(self.now_us);

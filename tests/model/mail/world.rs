@@ -3,7 +3,8 @@
 use super::naive::{Got, Naive, Policy, State, Wait};
 use super::ops::{Answer, Op, AGENTS};
 use crate::driver::{History, Schedule};
-use crate::host::{Fact, MemoryHost, Original};
+use crate::host::{Fact, MemoryHost};
+use crate::original::Original;
 use crate::prng::Prng;
 use crate::server::{blocked, decoded, execute, field, int};
 use ltmc::command::engine::cx::Outcome;

@@ -1,6 +1,5 @@
 //! The shortest ways to what the random schedules found.
 
-use super::json;
 use super::world::World;
 use crate::driver::{Schedule, Timed};
 use ltmc::command::reply::Reply;
@@ -17,12 +16,12 @@ use serde_json::json;
 fn a_member_that_came_and_went_is_no_obstacle_on_the_way_back() {
     let path = || Pointer::parse(b"/x").expect("a path");
     let (mut document, mut undo) = (Document::new(json!({"a": 1})), Undo::default());
-    for edit in [Edit::Put { path: path(), value: Json(json!(1)) }, Edit::Drop { path: path() }] {
+    for edit in [Edit::Put { path: path(), value: Json(json!(1).into()) }, Edit::Drop { path: path() }] {
         undo.push(document.apply(edit).expect("it fits"));
     }
     let mut doc = Doc::new(document.root().clone());
     assert!(doc.undo(&undo).is_some(), "{undo:?} does not fit {}", doc.root());
-    assert_eq!(json::get(doc.root(), &json::parts("/a")), Some(&json!(1)));
+    assert!(doc.root().as_object().is_some_and(|members| members.value("a").is_some_and(|a| *a == json!(1))));
 }
 
 // A fork of an old version takes the touches of all later versions with it. Their numbers are above

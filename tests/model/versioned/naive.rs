@@ -1,6 +1,7 @@
 //! A session or a context as naive as possible: a full copy of every version that ever was.
 
 use super::json::{self, parts, pointer, Deed};
+use ltmc::command::engine::commit::EXPIRY_LEAD_MS;
 use serde_json::{json, Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -149,6 +150,13 @@ impl Thing {
 
     pub fn is_over(&self, now: u64) -> bool {
         self.life.over_at().is_some_and(|end| end <= now)
+    }
+
+    /// Whether the scheduler has ended it. What a session owns is given back in the last moment, a
+    /// little before the end of the TTL.
+    pub fn is_buried(&self, now: u64) -> bool {
+        let owns = !self.resources.is_empty() && self.status != "terminated";
+        self.is_over(if owns { now + EXPIRY_LEAD_MS } else { now })
     }
 
     /// A session that SET has created and that holds nothing any more.

@@ -208,7 +208,7 @@ impl World {
     pub fn run(&mut self, words: &[Vec<u8>]) -> Answer {
         match execute(&mut self.node, &mut self.host, (1, 0), words) {
             Ok(Outcome::Reply(reply)) => Ok(reply),
-            Ok(Outcome::Waits) => Ok(Reply::Ok),
+            Ok(Outcome::Waits | Outcome::Offloaded(_)) => Ok(Reply::Ok),
             Err(error) => Err(error),
         }
     }
@@ -256,16 +256,21 @@ impl World {
     /// Removes what has ended and frees what it owned. Whoever gets that may take part in what ends
     /// next.
     pub fn bury(&mut self) {
-        let over = self.things.iter().filter(|(_, thing)| thing.is_over(self.now()));
+        let over = self.things.iter().filter(|(_, thing)| thing.is_buried(self.now()));
         let mut over: Vec<_> = over.map(|(key, thing)| (thing.life.over_at(), key.clone())).collect();
         over.sort();
-        over.iter().for_each(|(_, key)| self.bury_one(key));
+        over.iter().for_each(|(_, key)| self.lay_down(key));
     }
 
-    /// The same for one key.
+    /// The same for one key, before the scheduler has come.
     pub fn bury_one(&mut self, key: &str) {
         if self.things.get(key).is_some_and(|thing| thing.is_over(self.now())) {
-            let thing = self.things.remove(key).expect("just seen");
+            self.lay_down(key);
+        }
+    }
+
+    fn lay_down(&mut self, key: &str) {
+        if let Some(thing) = self.things.remove(key) {
             self.free(key, &thing);
         }
     }
@@ -454,7 +459,7 @@ impl World {
             return Some(State::Fields(fields.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect()));
         }
         let stored = self.host.peek::<Context>(&id_of(key)).expect("a context");
-        Some(State::Doc(stored.state.at_version(version)?.root().clone()))
+        Some(State::Doc(stored.state.at_version(version)?.root().into()))
     }
 
     pub fn refusal(code: Code) -> Answer {

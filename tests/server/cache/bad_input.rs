@@ -170,10 +170,11 @@ fn labels_and_arguments_have_their_lengths() {
         refused(&server, &["LTMC.CACHE.INVALIDATE", "c", "DEP", "1", wrong], &part("DEP"));
         refused(&server, &["LTMC.CACHE.INVALIDATE", "c", "TAG", "1", wrong], &part("TAG"));
     }
+    server.run("CONFIG SET ltmc.cache-args-bytes-max 1048576").ok();
     for more in [&[][..], &["RAW"]] {
-        let part = "args is 1048578 bytes long, at most 1048576 are allowed";
-        refused(&server, &[&["LTMC.CACHE.GET", "c", "t", &args], more].concat(), part);
-        refused(&server, &[&["LTMC.CACHE.PUT", "c", "t", &args, "v"], more].concat(), part);
+        let part = "the arguments of a tool of 1048578 bytes would pass the limit of 1048576";
+        refused_as(&server, &[&["LTMC.CACHE.GET", "c", "t", &args], more].concat(), "LIMIT", part);
+        refused_as(&server, &[&["LTMC.CACHE.PUT", "c", "t", &args, "v"], more].concat(), "LIMIT", part);
     }
     // Of the greatest length, and with any bytes.
     let (id, label, args) = (&id[..256], &label[..1024], &args[..1 << 20]);

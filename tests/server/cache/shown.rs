@@ -69,9 +69,9 @@ fn configuration_is_kept_and_changed_one_by_one() {
         let numbers = ["bytes_max", "entries_max"].map(|name| stats.get(name).int());
         (numbers, (!ttl.is_nil()).then(|| ttl.int()), stats.get("policy").text().to_string())
     };
-    assert_eq!(shown(&server), ([67_108_864, 1_000_000], None, "GDSF".into()));
+    assert_eq!(shown(&server), ([67_108_864, 10_000], None, "GDSF".into()));
     for (options, bytes, entries, ttl, policy) in [
-        ("MAXBYTES 5000", 5000, 1_000_000, None, "GDSF"),
+        ("MAXBYTES 5000", 5000, 10_000, None, "GDSF"),
         ("maxentries 12", 5000, 12, None, "GDSF"),
         ("PX 700", 5000, 12, Some(700), "GDSF"),
         ("POLICY lru", 5000, 12, Some(700), "LRU"),

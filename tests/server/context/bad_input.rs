@@ -269,6 +269,7 @@ fn patches_and_numbers_that_make_no_sense_are_refused() {
     ] {
         refused(&server, &["LTMC.CTX.UPDATE", "c", "a", "PATCH", patch], part);
     }
+    server.run("CONFIG SET ltmc.context-values-max 100000").ok();
     let many = format!("[{}]", vec!["{\"op\":\"remove\",\"path\":\"/n\"}"; 10_001].join(","));
     refused(&server, &["LTMC.CTX.UPDATE", "c", "a", "PATCH", &many], "at most 10000 are allowed");
     for number in ["\"1\"", "[]", "null", "true"] {
@@ -302,6 +303,7 @@ fn json_that_is_odd_but_valid_is_taken() {
 #[test]
 fn limits_of_size_and_depth_are_named() {
     let server = with_data();
+    server.run("CONFIG SET ltmc.context-bytes-max 16777216").ok();
     let large = format!("\"{}\"", "x".repeat(10_000_000));
     assert_eq!(server.cmd(&["LTMC.CTX.UPDATE", "c", "a", "SET", "/large", &large]).int(), 2);
     for args in [vec!["SET", "/more", &large], vec!["MERGE", "{\"t\":null}", "APPEND", "/list", &large]] {

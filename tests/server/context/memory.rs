@@ -60,7 +60,12 @@ fn measured(server: &Server, document: &str, keys: usize) -> (i64, i64) {
 
 #[test]
 fn the_memory_of_a_context_is_about_what_the_server_uses_for_it() {
-    let server = Server::start();
+    // Threads would free what was there before some time later.
+    let server = Server::builder()
+        .arg("ltmc.context-values-max", 1_000_000)
+        .arg("ltmc.context-bytes-max", 4_000_000)
+        .arg("ltmc.worker-threads", 0)
+        .start();
     let kinds: [(&str, Make); 4] = [
         ("small objects", small_objects),
         ("long texts", long_texts),

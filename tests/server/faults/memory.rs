@@ -231,7 +231,7 @@ fn growth_is_refused_and_everything_else_goes_on() {
 
 #[test]
 fn overload_shows_as_lag_and_not_as_a_stalled_server() {
-    let server = Server::builder().arg("ltmc.sweep-batch-max", 10).start();
+    let server = Server::builder().arg("ltmc.sweep-batch-max", 10).arg("ltmc.registry-agents-max", 20_000).start();
     let mut client = server.client();
     let lines: Vec<String> = (0..20_000).map(|n| format!("LTMC.REGISTER r a{n} PX 60000")).collect();
     for part in lines.chunks(1000) {

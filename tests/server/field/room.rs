@@ -13,7 +13,9 @@ const LEFT_BYTES: i64 = 40 * PEAK as i64 + 200_000;
 /// Fills a key, takes nearly all of it out, and compares it with what a load makes of the rest.
 #[track_caller]
 fn assert_gives_room_back(first: &str, fill: impl Fn(usize) -> String, drain: impl Fn(usize) -> String) {
-    let server = Server::builder().arg("ltmc.flow-caps-max", PEAK).start();
+    let larger = |builder: Builder, name: &str| builder.arg(&format!("ltmc.{name}-max"), PEAK);
+    let settings = ["flow-caps", "registry-agents", "mail-agents", "mail-inbox", "cache-entries", "session-fields"];
+    let server = settings.into_iter().fold(Server::builder(), larger).start();
     let run_all = |lines: Vec<String>| {
         let mut client = server.client();
         for lines in lines.chunks(500) {

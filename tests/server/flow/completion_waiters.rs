@@ -99,3 +99,46 @@ fn who_waits_on_a_replica_is_told_of_ends_too() {
     assert_eq!(replica.run("LTMC.TASK.GET f a").get("result").text(), "done");
     assert_eq!(replica.run("LTMC.FLOW.INFO f").get("state").text(), "succeeded");
 }
+
+#[test]
+fn many_are_told_in_rounds_what_came_though_the_flow_is_gone_meanwhile() {
+    for (line, end) in [("LTMC.TASK.WAIT f a BLOCK 0", "state"), ("LTMC.TASK.WAIT f BLOCK 0", "skipped")] {
+        let server = Server::start();
+        run(&server, "LTMC.TASK.ADD f a x");
+        let mut clients = server.clients(500);
+        let id = clients[499].id();
+        server.block_in_turn(&mut clients, |_| line.into());
+        let kill = format!("CLIENT KILL ID {id}");
+        let replies = server.client().pipeline(&[
+            "MULTI",
+            "LTMC.FLOW.CANCEL f",
+            "DEL f",
+            "LTMC.SESSION.SET f x y",
+            &kill,
+            "EXEC",
+        ]);
+        assert!(!replies[5].is_error(), "{replies:?}");
+        for client in &mut clients[..499] {
+            let told = client.recv();
+            assert!(!told.is_error() && told.pairs().iter().any(|(name, _)| name.text() == end), "{told:?}");
+        }
+        wait_until("nobody waits", || server.info_int("clients", "blocked_clients") == 0);
+        assert_eq!(server.info_int("ltmc", "ltmc_waiting_clients"), 0);
+    }
+}
+
+#[test]
+fn many_are_told_in_rounds_that_the_key_is_of_another_type() {
+    let server = Server::start();
+    run(&server, "LTMC.TASK.ADD f a x");
+    let mut clients = server.clients(500);
+    server.block_in_turn(&mut clients, |_| "LTMC.TASK.WAIT f BLOCK 0".into());
+    run(&server, "SET f x");
+    // A flow of that name again is another one.
+    run(&server, "DEL f");
+    run(&server, "LTMC.TASK.ADD f b x");
+    for client in &mut clients {
+        assert!(client.recv().is_error());
+    }
+    assert_eq!(server.info_int("ltmc", "ltmc_waiting_clients"), 0);
+}

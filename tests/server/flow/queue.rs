@@ -272,3 +272,19 @@ fn tasks_are_listed_by_state_and_in_pages() {
     assert_eq!(server.run("LTMC.TASK.LIST f LIMIT 1 2").texts(), ["b", "c"]);
     assert!(server.run("LTMC.TASK.LIST none").array().is_empty());
 }
+
+#[test]
+fn a_claim_that_fills_many_groups_of_many_lines_ends_early() {
+    let server = Server::start();
+    for (setting, max) in [("flow-spec-tasks-max", 20_000), ("flow-spec-bytes-max", 1 << 24)] {
+        server.run(&format!("CONFIG SET ltmc.{setting} {max}")).ok();
+    }
+    let (groups, sets) = (20, 900);
+    let task = |group: usize, set: usize| format!(r#"{{"id":"{set}-{group}","caps":["c{set}"],"group":"g{group}"}}"#);
+    let tasks: Vec<String> = (0..sets).flat_map(|set| (0..groups).map(move |group| task(group, set))).collect();
+    let spec = format!(r#"{{"tasks":[{}]}}"#, tasks.join(","));
+    server.cmd(&["LTMC.FLOW.CREATE", "f", "SPEC", &spec, "GROUPMAX", "1"]).ok();
+    let claimed = |server: &Server| server.run("LTMC.TASK.CLAIM f w COUNT 1000 CAPS 1 c0").array().len();
+    // The one that passes the bound is the last.
+    assert_eq!((claimed(&server), claimed(&server), claimed(&server)), (12, 8, 0));
+}

@@ -217,3 +217,36 @@ fn whoever_waits_is_not_overtaken_when_a_delay_is_over_in_the_very_step_of_a_cla
     assert_eq!(task, "x");
     complete(&server, &task, fence);
 }
+
+#[test]
+fn more_clients_than_one_round_serves_are_told_that_the_flow_has_ended() {
+    let server = Server::start();
+    add(&server, "t", "");
+    let mut waiters = server.clients(300);
+    server.block_in_turn(&mut waiters, |_| "LTMC.TASK.WAIT f BLOCK 0".into());
+    server.run("LTMC.FLOW.CANCEL f");
+    waiters.iter_mut().for_each(|waiter| assert_eq!(waiter.recv().get("state").text(), "cancelled"));
+    assert_idle(&server);
+}
+
+#[test]
+fn one_of_many_kinds_of_workers_gets_what_it_can_do_in_the_end() {
+    let server = Server::start();
+    let caps =
+        |version: &dyn Fn(usize) -> String| (0..63).map(|at| format!(" c{at:02}{}", version(at))).collect::<String>();
+    let lines: Vec<String> = (0..300)
+        .map(|n| {
+            let wanted = caps(&|at| format!("@>={}", 1 + ((n >> (at % 10)) & 1)));
+            format!("LTMC.TASK.ADD f t{n} p CAPS 64{wanted} z@>=9")
+        })
+        .collect();
+    assert!(server.client().pipeline(&lines).iter().all(|reply| !reply.is_error()));
+    // Nobody can do any of it, and to see that of all takes more than one go.
+    let (mut workers, able) = (server.clients(30), caps(&|_| "@5".into()));
+    server.block_in_turn(&mut workers, |n| format!("LTMC.TASK.CLAIM f w{n} CAPS 64{able} z@1.{n} BLOCK 0"));
+    for n in [29, 0, 17] {
+        run(&server, &format!("LTMC.TASK.ADD f for{n} p CAPS 1 z@1.{n}"));
+        assert_eq!(workers[n].recv().array()[0].array().len(), 20);
+    }
+    assert_eq!(waiting(&server), 27);
+}

@@ -333,3 +333,19 @@ fn meta_is_any_text_and_stays_with_the_grant() {
     server.debug_reload();
     assert_eq!(holder(&server, "k").get("meta").bytes(), text);
 }
+
+#[test]
+fn a_request_for_several_locks_ends_no_more_expired_leases_at_once_than_one_lock_may_have() {
+    let server = Server::start();
+    server.run("CONFIG SET ltmc.lock-holders-max 10").ok();
+    for key in ["{k}1", "{k}2", "{k}3"] {
+        (0..8).for_each(|n| drop(server.run(&format!("LTMC.LOCK {key} a{n} SHARED PX 60000"))));
+    }
+    server.run("LTMC.DEBUG CLOCK 60000").ok();
+    let line = "LTMC.MLOCK b 3 {k}1 {k}2 {k}3 PX 60000";
+    for _ in 0..2 {
+        let refused = server.run(line);
+        assert!(refused.error().contains("ltmc.lock-holders-max") && refused.error_code() == "LIMIT", "{refused:?}");
+    }
+    assert_eq!(server.run(line).array().len(), 3, "each try has ended some");
+}

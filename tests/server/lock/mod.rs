@@ -9,6 +9,7 @@ mod holding;
 mod keys;
 mod optimistic;
 mod paths;
+mod searches;
 mod stress;
 mod waiting;
 

@@ -225,7 +225,7 @@ fn nx_registers_only_who_is_not_there_or_dead() {
 
 #[test]
 fn the_largest_agent_that_is_allowed_is_kept_as_it_is() {
-    let server = Server::start();
+    let server = Server::builder().arg("ltmc.agent-capacity-max", 100_000).start();
     let id = "i".repeat(256);
     let text = "n".repeat(1024);
     let labels =

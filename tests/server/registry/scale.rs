@@ -104,7 +104,7 @@ fn longest_ping(longest_us: &AtomicU64) -> f64 {
 
 #[test]
 fn a_hundred_thousand_agents_come_and_go_while_others_are_served() {
-    let primary = Server::start();
+    let primary = Server::builder().arg("ltmc.registry-agents-max", CROWD).start();
     let replica = primary.replica();
     // In real time: what is due is spread as the registrations were.
     primary.run("CONFIG SET ltmc.agent-grace-ms 0 ltmc.agent-hold-share-percent 0").ok();

@@ -2,6 +2,7 @@
 
 use crate::harness::*;
 
+mod bounds;
 mod switches;
 
 /// Name, a value other than the default, and one that is refused.
@@ -44,9 +45,13 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("agent-hold-agents-min", "1", "0"),
     ("agent-hold-percent", "10000", "0"),
     ("registry-agents-max", "8", "0"),
+    ("capability-versions-max", "9", "0"),
+    ("agent-capacity-max", "10", "100001"),
     ("claim-waiters-max", "9", "1000001"),
     ("watchers-max", "11", "0"),
     ("context-bytes-max", "1024", "1023"),
+    ("context-values-max", "100", "99"),
+    ("context-edits-max", "10", "9"),
     ("session-bytes-max", "536870912", "536870913"),
     ("session-fields-max", "12", "0"),
     ("session-resources-max", "13", "1000001"),
@@ -54,11 +59,13 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("participants-max", "14", "0"),
     ("json-depth-max", "100", "101"),
     ("history-versions-max", "15", "0"),
+    ("checkpoints-max", "16", "0"),
     ("history-bytes-max", "1024", "1023"),
     ("mail-lease-ms", "16", "0"),
     ("mail-deliveries-max", "17", "0"),
     ("mail-messages-max", "18", "0"),
     ("mail-bytes-max", "1024", "1023"),
+    ("mail-payload-bytes-max", "1024", "1023"),
     ("mail-inbox-max", "19", "0"),
     ("mail-agents-max", "20", "1000001"),
     ("mail-dead-max", "0", "-1"),
@@ -66,6 +73,8 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("cache-bytes-max", "4096", "4095"),
     ("cache-shrink-percent", "1", "101"),
     ("cache-entries-max", "1", "0"),
+    ("cache-answer-bytes-max", "1024", "1023"),
+    ("cache-args-bytes-max", "1024", "1048577"),
     ("cache-ttl-ms", "1", "31536000001"),
     ("cache-negative-ttl-ms", "1", "0"),
     ("cache-lease-ms", "1", "0"),
@@ -79,6 +88,8 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("chunk-bytes-max", "1", "0"),
     ("chunk-lease-ms", "1", "0"),
     ("chunk-holders-max", "1", "0"),
+    ("worker-threads", "2", "65"),
+    ("worker-queue-max", "7", "0"),
     ("sweep-batch-max", "7", "many"),
     ("reply-bytes-max", "65536", "65535"),
     ("reply-elements-max", "1000", "999"),
@@ -369,6 +380,7 @@ fn limits_of_sessions_and_contexts_name_their_settings() {
         ("session-bytes-max", format!("LTMC.SESSION.SET s f {long}")),
         ("session-bytes-max", format!("LTMC.SESSION.SET t {pair}")),
         ("session-bytes-max", format!("LTMC.SESSION.CREATE t STATE {{\"f\":\"{long}\"}}")),
+        ("session-bytes-max", format!("LTMC.SESSION.OWN s {long}")),
         ("session-resources-max", "LTMC.SESSION.OWN s p".to_string()),
         ("session-resources-max", "LTMC.SESSION.OWN s r q p".to_string()),
         ("participants-max", "LTMC.SESSION.JOIN s b".to_string()),

@@ -18,29 +18,46 @@ pub const SCENES: &[super::Scene] = &[
         stage.dear_line(format!("CHUNK.READ of {bytes} bytes"), "LTMC.CHUNK.READ b put");
         (0..6).for_each(|n| drop(stage.cmd(&["LTMC.CHUNK.PUT", "b", &format!("c{n}"), &format!("{n}{}", &data[1..])])));
         stage.dear_line(format!("CHUNK.MGET of 8 of {bytes} bytes"), "LTMC.CHUNK.MGET b put equal c0 c1 c2 c3 c4 c5");
+        let part = &data[..stage.max("reply-bytes-max") / 4 - 100];
+        (0..4).for_each(|n| drop(stage.cmd(&["LTMC.CHUNK.PUT", "b", &format!("p{n}"), &format!("{n}{part}")])));
+        stage.dear_line(format!("CHUNK.MGET of 4 of {} bytes", part.len()), "LTMC.CHUNK.MGET b p0 p1 p2 p3");
+        stage.dear_line("CHUNK.FREE of large ones", "LTMC.CHUNK.FREE b put equal c0 c1 c2 c3 c4 c5 p0 p1 p2 p3");
     }),
     ("buffer: many chunks", |stage| {
-        let count = stage.max("buffer-chunks-max").min(300_000);
+        let (count, most) = (stage.max("buffer-chunks-max").min(stage.some(200_000)), stage.max("arguments-max") - 3);
         stage.fill((0..count).map(|n| format!("LTMC.CHUNK.PUT b c{n} data-{n} PX 3600000")));
         stage.dear_line(format!("CHUNK.LIST of {count}"), "LTMC.CHUNK.LIST b");
         stage.dear_line(format!("CHUNK.LIST CURSOR of {count}"), "LTMC.CHUNK.LIST b CURSOR 0 COUNT 1000000");
+        stage.dear_line(
+            format!("CHUNK.LIST LIMIT at the end of {count}"),
+            &format!("LTMC.CHUNK.LIST b LIMIT {} 10", count - 10),
+        );
         stage.dear_line(format!("CHUNK.LIST AGENT, none of {count}"), "LTMC.CHUNK.LIST b AGENT nobody");
-        stage.dear_line(format!("CHUNK.BUFFER POLICY with {count}"), "LTMC.CHUNK.BUFFER b POLICY LRU");
+        let ids: Vec<String> = (0..most).map(|n| format!("c{}", n * 16)).collect();
+        stage.dear_line(format!("CHUNK.MGET of {most}"), &format!("LTMC.CHUNK.MGET b {}", ids.join(" ")));
+        stage.fill((0..stage.some(20_000)).map(|n| format!("LTMC.CHUNK.READ b c{}", n % count)));
         stage.dear_line(format!("CHUNK.POPULAR with {count}"), "LTMC.CHUNK.POPULAR b LIMIT 1000");
-        let asked = 100_000;
-        let mut args = vec!["LTMC.CHUNK.HAVE".to_string(), "b".into(), asked.to_string()];
-        args.extend((0..asked).map(|n| format!("{n:064x}")));
-        stage.dear(format!("CHUNK.HAVE of {asked}"), &args);
-        let mut args = vec!["LTMC.CHUNK.FREE".to_string(), "b".into()];
-        args.extend((0..count / 3).map(|n| format!("c{n}")));
-        stage.dear(format!("CHUNK.FREE of {}", count / 3), &args);
-        stage.dear_line(format!("{} chunks expire", count - count / 3), "LTMC.DEBUG CLOCK 3600000");
+        stage.dear_line(format!("CHUNK.STATS with {count}"), "LTMC.CHUNK.STATS b");
+        let hashes: Vec<String> = (0..most).map(|n| format!("{n:016x}")).collect();
+        stage.dear_line(format!("CHUNK.HAVE of {most}"), &format!("LTMC.CHUNK.HAVE b {most} {}", hashes.join(" ")));
+        let freed = stage.some(2_000);
+        let ids: Vec<String> = (0..freed).map(|n| format!("c{n}")).collect();
+        stage.dear_line(format!("CHUNK.FREE of {freed}"), &format!("LTMC.CHUNK.FREE b {}", ids.join(" ")));
+        stage.dear_line(format!("{} chunks expire", count - freed), "LTMC.DEBUG CLOCK 3600000");
     }),
-    ("buffer: resize", |stage| {
-        let count = stage.max("buffer-chunks-max").min(300_000);
-        stage.run("LTMC.CHUNK.BUFFER b MINBYTES 0");
+    ("buffer: room for a large one", |stage| {
+        let (bytes, count) = (stage.max("chunk-bytes-max"), stage.some(100_000).min(stage.max("buffer-chunks-max")));
+        stage.run(&format!("LTMC.CHUNK.BUFFER b MINBYTES 0 MAXBYTES {}", 6 * bytes));
         let data = text(100);
         stage.fill((0..count).map(|n| format!("LTMC.CHUNK.PUT b c{n} {n}{data}")));
-        stage.dear_line(format!("CHUNK.RESIZE, {count} go"), "LTMC.CHUNK.RESIZE b MAXBYTES 65536");
+        stage.dear("CHUNK.PUT of a large one for many small ones", &["LTMC.CHUNK.PUT", "b", "large", &text(bytes)]);
+        stage.dear_line("CHUNK.RESIZE to nothing", "LTMC.CHUNK.RESIZE b MAXBYTES 65536");
+    }),
+    ("buffer: holders", |stage| {
+        let count = stage.max("chunk-holders-max");
+        stage.run("LTMC.CHUNK.PUT b c x");
+        stage.fill((0..count).map(|n| format!("LTMC.CHUNK.PIN b c agent-{n} PX 3600000")));
+        stage.dear_line(format!("CHUNK.INFO with {count} holders"), "LTMC.CHUNK.INFO b c");
+        stage.dear_line(format!("{count} pins end"), "LTMC.DEBUG CLOCK 3600000");
     }),
 ];

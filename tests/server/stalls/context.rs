@@ -4,17 +4,23 @@ use super::stage::text;
 
 pub const SCENES: &[super::Scene] = &[
     ("context: a wide object", |stage| {
-        let members = stage.max("context-bytes-max") / 24;
+        let members = values(stage, 24);
         let doc = object(members, |_| "1".into());
         stage.dear(format!("CTX.CREATE with {members} members"), &["LTMC.CTX.CREATE", "ctx", "DOC", &doc]);
+        let members = members.min(stage.max("context-edits-max"));
         let changed = object(members, |_| "2".into());
         stage.dear(
             format!("CTX.UPDATE MERGE changes {members} members"),
             &["LTMC.CTX.UPDATE", "ctx", "a", "MERGE", &changed],
         );
         stage.dear_line("CTX.GET", "LTMC.CTX.GET ctx");
-        stage.dear_line("CTX.GET AT 1, all changed", "LTMC.CTX.GET ctx AT 1");
-        stage.dear_line("CTX.DIFF, all changed", "LTMC.CTX.DIFF ctx 1");
+        for round in 0..HISTORY_EDITS / members {
+            let changed = object(members, |_| format!("{round}"));
+            stage.cmd(&["LTMC.CTX.UPDATE", "ctx", "a", "MERGE", &changed]);
+        }
+        let oldest = stage.run("LTMC.CTX.GET ctx PATH 1 /none").get("version").int() - (HISTORY_EDITS / members) as i64;
+        stage.dear_line("CTX.GET AT the oldest version", &format!("LTMC.CTX.GET ctx AT {oldest}"));
+        stage.dear_line("CTX.DIFF since the oldest version", &format!("LTMC.CTX.DIFF ctx {oldest}"));
         let nulled = object(members, |_| "null".into());
         stage.dear(
             format!("CTX.UPDATE MERGE removes {members} members"),
@@ -22,25 +28,30 @@ pub const SCENES: &[super::Scene] = &[
         );
     }),
     ("context: members added", |stage| {
-        let members = stage.max("context-bytes-max") / 24;
+        let members = values(stage, 24).min(stage.max("context-edits-max"));
         stage.run("LTMC.CTX.CREATE ctx");
         let checkpoint = stage.run("LTMC.CTX.CHECKPOINT ctx").int();
         let doc = object(members, |_| "1".into());
         stage.dear(format!("CTX.UPDATE MERGE adds {members} members"), &["LTMC.CTX.UPDATE", "ctx", "a", "MERGE", &doc]);
-        stage.dear_line("CTX.ROLLBACK over it", &format!("LTMC.CTX.ROLLBACK ctx {checkpoint}"));
+        for round in 1..HISTORY_EDITS / members {
+            let changed = object(members, |_| format!("{round}"));
+            stage.cmd(&["LTMC.CTX.UPDATE", "ctx", "a", "MERGE", &changed]);
+        }
+        stage.dear_line("CTX.ROLLBACK over all edits of a history", &format!("LTMC.CTX.ROLLBACK ctx {checkpoint}"));
     }),
     ("context: numbers", |stage| {
-        let count = stage.max("context-bytes-max") / 3;
+        let count = values(stage, 3);
         let doc = format!(r#"{{"a":[{}]}}"#, vec!["1"; count].join(","));
         stage.dear(format!("CTX.CREATE with {count} numbers"), &["LTMC.CTX.CREATE", "ctx", "DOC", &doc]);
-        let patch: Vec<String> =
-            (0..5_000).map(|_| r#"{"op":"move","from":"/a/0","path":"/a/-"}"#.to_string()).collect();
+        // Each of them removes and adds.
+        let moves = stage.max("context-edits-max") / 2;
+        let patch = vec![r#"{"op":"move","from":"/a/0","path":"/a/-"}"#; moves];
         let patch = format!("[{}]", patch.join(","));
-        stage.dear("CTX.UPDATE PATCH, 5000 moves in it", &["LTMC.CTX.UPDATE", "ctx", "a", "PATCH", &patch]);
+        stage.dear(format!("CTX.UPDATE PATCH, {moves} moves in it"), &["LTMC.CTX.UPDATE", "ctx", "a", "PATCH", &patch]);
     }),
     ("context: deep arrays", |stage| {
         let deep = format!("{}{}", "[".repeat(60), "]".repeat(60));
-        let count = stage.max("context-bytes-max") / (deep.len() + 1);
+        let count = values(stage, deep.len() + 1).min(stage.max("context-values-max") / 60 - 1);
         let doc = format!(r#"{{"a":[{}]}}"#, vec![deep; count].join(","));
         stage.dear("CTX.CREATE with arrays 60 deep", &["LTMC.CTX.CREATE", "ctx", "DOC", &doc]);
     }),
@@ -57,7 +68,7 @@ pub const SCENES: &[super::Scene] = &[
         stage.dear_line("the first CTX.UPDATE behind FORK", "LTMC.CTX.UPDATE fork a SET /n 2");
     }),
     ("context: many members", |stage| {
-        let members = stage.max("context-bytes-max") / 40;
+        let members = values(stage, 40) / 2;
         let doc = object(members, |n| format!(r#"{{"v":{n}}}"#));
         stage.cmd(&["LTMC.CTX.CREATE", "ctx", "DOC", &doc]);
         stage.dear_line("CTX.BUILD of many members", "LTMC.CTX.BUILD ctx FOR a");
@@ -73,19 +84,28 @@ pub const SCENES: &[super::Scene] = &[
     ("context: many operations", |stage| {
         stage.run("LTMC.CTX.CREATE ctx");
         let mut args: Vec<String> = ["LTMC.CTX.UPDATE", "ctx", "a"].map(String::from).to_vec();
-        (0..300_000).for_each(|_| args.extend(["INCRBY", "/n", "1"].map(String::from)));
-        stage.dear("CTX.UPDATE with 300000 INCRBY", &args);
+        let count = stage.max("context-edits-max");
+        (0..count).for_each(|_| args.extend(["INCRBY", "/n", "1"].map(String::from)));
+        stage.dear(format!("CTX.UPDATE with {count} INCRBY"), &args);
     }),
     ("context: checkpoints", |stage| {
-        let doc = object(100, |_| "1".into());
+        let (count, doc) = (stage.max("checkpoints-max"), object(100, |_| "1".into()));
         stage.cmd(&["LTMC.CTX.CREATE", "ctx", "DOC", &doc]);
-        stage.fill((0..100_000).map(|_| "LTMC.CTX.CHECKPOINT ctx PIN".into()));
-        stage.dear_line("CTX.CHECKPOINTS of 100000", "LTMC.CTX.CHECKPOINTS ctx");
-        stage.dear_line("CTX.FORK AT with 100000 checkpoints", "LTMC.CTX.FORK ctx fork AT 5");
-        stage.dear_line("CTX.ROLLBACK with 100000 checkpoints", "LTMC.CTX.ROLLBACK ctx 5");
-        stage.dear_line("CTX.PRUNE of 100000 checkpoints", "LTMC.CTX.PRUNE ctx KEEPLAST 1");
+        stage.fill((0..count).map(|_| "LTMC.CTX.CHECKPOINT ctx PIN".into()));
+        stage.dear_line(format!("CTX.CHECKPOINTS of {count}"), "LTMC.CTX.CHECKPOINTS ctx");
+        stage.dear_line(format!("CTX.FORK AT with {count} checkpoints"), "LTMC.CTX.FORK ctx fork AT 5");
+        stage.dear_line(format!("CTX.ROLLBACK with {count} checkpoints"), "LTMC.CTX.ROLLBACK ctx 5");
+        stage.dear_line(format!("CTX.PRUNE of {count} checkpoints"), "LTMC.CTX.PRUNE ctx KEEPLAST 1");
     }),
 ];
+
+/// About how many edits a history keeps, less than that is.
+const HISTORY_EDITS: usize = 9_900;
+
+/// How many values of so many bytes a document may have beside a few others.
+fn values(stage: &super::Stage, bytes: usize) -> usize {
+    (stage.max("context-bytes-max") / bytes).min(stage.max("context-values-max") - 10)
+}
 
 /// An object with so many members.
 pub fn object(members: usize, value: impl Fn(usize) -> String) -> String {

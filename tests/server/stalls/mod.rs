@@ -4,6 +4,7 @@
 //! while another client pings. `make stalls` prints the longest of those pings, on an optimised
 //! module. A time is no assertion: the table is for the operating page.
 
+mod bounded;
 mod buffer;
 mod cache;
 mod context;
@@ -11,8 +12,10 @@ mod flow;
 mod lock;
 mod mail;
 mod registry;
+mod rest;
 mod session;
 mod stage;
+mod waits;
 
 use crate::harness::Server;
 use stage::{Row, Stage};
@@ -23,7 +26,9 @@ type Scene = (&'static str, fn(&mut Stage));
 fn scenes() -> Vec<Scene> {
     [flow::SCENES, context::SCENES, session::SCENES, buffer::SCENES, registry::SCENES, lock::SCENES]
         .into_iter()
-        .chain([cache::SCENES, mail::SCENES])
+        .chain([cache::SCENES, mail::SCENES, waits::SCENES])
+        .chain([rest::LOCK, rest::REGISTRY, rest::CONTEXT, rest::SESSION, rest::CACHE, rest::BUFFER, rest::MAIL])
+        .chain([rest::FLOW, rest::SERVER])
         .flatten()
         .copied()
         .collect()
@@ -43,7 +48,7 @@ fn what_stalls_the_server() {
         stage.rows.iter().for_each(|row| eprintln!("  {}", row.line()));
         rows.append(&mut stage.rows);
     }
-    rows.sort_by_key(|row| std::cmp::Reverse(row.ping));
-    println!("| command, with the largest input that the settings allow | ping, ms | reply after, ms | reply |\n|---|---|---|---|");
+    rows.sort_by_key(|row| std::cmp::Reverse(row.tick));
+    println!("| command, with the largest input that the settings allow | most looks in one go, of its bound | work, ms | ping, ms | reply after, ms | reply |\n|---|---|---|---|---|---|");
     rows.iter().for_each(|row| println!("{}", row.line()));
 }

@@ -76,3 +76,62 @@ fn half_of_a_thousand_watchers_go_while_the_others_are_told() {
     drop(clients);
     assert_idle(&server);
 }
+
+/// Changes of `s` whose events are a megabyte together, and none of the field `wanted`.
+fn much_of_no_concern(server: &Server) {
+    let field = "x".repeat(1000);
+    let lines: Vec<String> = (0..900).map(|n| format!("LTMC.SESSION.SET s {field} {n}")).collect();
+    assert!(server.client().pipeline(&lines).iter().all(|reply| reply.int() > 0));
+}
+
+#[test]
+fn what_does_not_concern_a_watcher_is_looked_through_in_parts() {
+    let server = Server::start();
+    server.run("LTMC.SESSION.SET s wanted 1").int();
+    let first = server.run("LTMC.SESSION.INFO s").get("revision").int();
+    much_of_no_concern(&server);
+    let last = server.run("LTMC.SESSION.INFO s").get("revision").int();
+    let look = |since: i64| {
+        let told = server.run(&format!("LTMC.WATCH 1 s SINCE {since} PATH /wanted"));
+        assert_eq!(told.array()[0].array()[1].array(), []);
+        told.array()[0].array()[0].int()
+    };
+    let middle = look(first);
+    assert!(first < middle && middle < last, "{first} {middle} {last}");
+    assert_eq!(look(middle), last);
+    let in_script =
+        format!("EVAL return(redis.call('LTMC.WATCH','1','s','SINCE','{first}','PATH','/wanted','BLOCK','0')) 0");
+    assert_eq!(server.run(&in_script).array()[0].array()[0].int(), middle, "who cannot wait goes on himself");
+    // Who waits is looked at again, and sleeps only when all is looked through.
+    let mut client = server.client();
+    client.send_line(&format!("LTMC.WATCH 1 s SINCE {first} PATH /wanted BLOCK 0"));
+    server.wait_blocked(1);
+    much_of_no_concern(&server);
+    assert_eq!(client.recv_within(1), None);
+    server.run("LTMC.SESSION.SET s wanted 2").int();
+    assert_eq!(client.recv().array()[0].array()[1].array().len(), 1);
+    assert_eq!(server.info_int("ltmc", "ltmc_panics"), 0);
+}
+
+#[test]
+fn a_crowd_hears_of_the_end_of_a_key_in_rounds() {
+    let count = 400;
+    for line in ["LTMC.SESSION.END s GRACE 0", "DEL s", "PEXPIRE s 1"] {
+        let server = Server::builder().arg("maxclients", count + 100).start();
+        server.run("LTMC.SESSION.SET s f v").int();
+        let mut clients = server.clients(count);
+        clients.iter_mut().for_each(|client| client.send_line("LTMC.WATCH 1 s SINCE $ BLOCK 0"));
+        server.wait_blocked(count);
+        server.run(line);
+        for client in &mut clients {
+            let told = client.recv();
+            let told = told.array()[0].array();
+            let ends = ["session.ended", "session.deleted", "session.expired"];
+            let tells = |event: &Reply| ends.iter().any(|end| event.text().contains(end));
+            assert!(told.len() == 3 || told[1].array().iter().any(tells), "{line}: {told:?}");
+        }
+        // Another life begins as usual.
+        server.run("LTMC.SESSION.SET s f v").int();
+        assert_eq!(server.run("LTMC.WATCH 1 s SINCE 0").array()[0].array()[1].array().len(), 1, "{line}");
+    }
+}

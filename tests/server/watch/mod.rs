@@ -153,7 +153,7 @@ fn who_is_more_than_the_log_behind_is_told_so() {
 
 #[test]
 fn long_events_make_a_shorter_log() {
-    let server = Server::start();
+    let server = Server::builder().arg("ltmc.agent-capacity-max", 2000).start();
     register(&server, "a", "CAPACITY 2000");
     let claim = format!("LTMC.AGENT.CLAIM r PX 600000 REF {}", "x".repeat(1024));
     let mut client = server.client();

@@ -6,6 +6,7 @@ use crate::command::engine::args::Args;
 use crate::command::engine::budget::{refuse_repeated, Budget};
 use crate::command::engine::commit::touch;
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::job::Steps;
 use crate::command::engine::page::{Items, Paging};
 use crate::command::host::{Host, Key};
 use crate::command::reply::{Reply, Size};
@@ -13,7 +14,7 @@ use crate::domain::algorithm::xxhash::xxh64;
 use crate::domain::buffer::chunk::{Chunk, Phase, Serial};
 use crate::domain::buffer::popularity::Window;
 use crate::domain::buffer::{decide, Buffer, BufferEvent};
-use crate::domain::limits::{CHUNK_BYTES_END, CHUNK_HASHES_MAX, CHUNK_HOLDERS_SHOWN_MAX, RESULTS_MAX};
+use crate::domain::limits::{CHUNKS_READ_MAX, CHUNK_BYTES_END, CHUNK_HASHES_MAX, CHUNK_HOLDERS_SHOWN_MAX, RESULTS_MAX};
 use crate::domain::value::bytes::printable;
 use crate::domain::{Blob, Entity, Error, Millis};
 
@@ -50,17 +51,23 @@ pub fn read<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (id, key) = (args.id("id")?, cx.key(1));
     if cx.args.len() == 3 {
         let content = use_content(cx, key, id)?;
-        return Ok(Outcome::Reply(content.map_or(Reply::Nil, Reply::Blob)));
+        return send(cx, content.map_or(Reply::Nil, Reply::Blob));
     }
     let offset = args.number("offset", 0, CHUNK_BYTES_END as u64)? as usize;
     let length = args.number("length", 0, CHUNK_BYTES_END as u64)? as usize;
     args.finish()?;
     let content = use_content(cx, key, id)?;
-    Ok(Outcome::Reply(content.map_or(Reply::Nil, |content| {
+    let part = content.map_or(Reply::Nil, |content| {
         let start = offset.min(content.len());
         let end = start.saturating_add(length).min(content.len());
         Reply::BlobPart(content, start..end)
-    })))
+    });
+    send(cx, part)
+}
+
+/// Contents are not copied before they are sent; many bytes are sent by a thread.
+fn send<H: Host>(cx: &mut Cx<H>, contents: Reply) -> Result<Outcome, Error> {
+    cx.answer_with("a reply with all of this", Steps::of_reply(contents.size()), || Ok(contents))
 }
 
 /// `LTMC.CHUNK.MGET`
@@ -68,6 +75,10 @@ pub fn mget<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (key, now) = (cx.key(1), cx.now());
     let args = cx.args;
     let ids = &args[2..];
+    if ids.len() > CHUNKS_READ_MAX {
+        let text = format!("the number of ids is '{}', allowed are 1 to {CHUNKS_READ_MAX}", ids.len());
+        return Err(Error::usage(text));
+    }
     refuse_repeated("id", ids)?;
     let mut budget = Budget::of(cx.node);
     // Checked before any use is noted.
@@ -77,7 +88,8 @@ pub fn mget<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         budget.check(&format!("{} chunks", ids.len()), sizes)?;
     }
     let contents = ids.iter().map(|id| use_content(cx, key, id).map(|found| found.map_or(Reply::Nil, Reply::Blob)));
-    Ok(Outcome::Reply(Reply::Array(contents.collect::<Result<_, _>>()?)))
+    let contents = Reply::Array(contents.collect::<Result<_, _>>()?);
+    send(cx, contents)
 }
 
 /// `LTMC.CHUNK.HAVE`
@@ -166,9 +178,10 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let (key, now, mut budget) = (cx.key(1), cx.now(), Budget::of(cx.node));
     let Some(buffer) = buffer(cx, key)? else { return Ok(Outcome::Reply(page.nothing())) };
-    let show = |(_, chunk): &(Serial, &Chunk)| (!chunk.is_expired(now)).then(|| Reply::bytes(&chunk.record.id));
+    let is_shown = |(_, chunk): &(Serial, &Chunk)| !chunk.is_expired(now);
+    let show = |(_, chunk): (Serial, &Chunk)| Reply::bytes(&chunk.record.id);
     let mut ids = |chunks: &mut dyn Iterator<Item = (Serial, &Chunk)>| {
-        page.list(&mut budget, chunks, |(serial, _)| *serial, show)
+        page.list(&mut budget, chunks, |(serial, _)| *serial, is_shown, show)
     };
     Ok(Outcome::Reply(match agent {
         Some(agent) => ids(&mut buffer.chunks_of(agent, page.start()))?,

@@ -98,8 +98,7 @@ impl Serve for Buffer {
     fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, _has_changed: bool) -> Result<usize, Error> {
         let (key, at): (Key, _) = (key.into(), node.now());
         let Some(stored) = host.read::<Buffer>(key)? else { return Ok(0) };
-        let events = time::due(&stored.state, at, PER_LOOK);
-        let mut work = events.len();
+        let (events, mut work) = time::due(&stored.state, at, PER_LOOK);
         commit::<Buffer, H>(node, host, key, events)?;
         let conditions = Conditions { at, is_short: is_short(node, host, false) };
         let Some(stored) = host.read::<Buffer>(key)? else { return Ok(work) };

@@ -4,9 +4,11 @@ use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
+use crate::command::engine::work::Work;
 use crate::command::services::spec::{
     with_registry, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_ROW, REGISTRY, REQID, ROW, WRITE_FAST,
 };
+use crate::command::settings::Setting;
 use crate::domain::{Code, Service};
 
 const NEEDS_BUFFER: Nothing = Nothing::Error(Code::NoBuffer);
@@ -90,6 +92,7 @@ const BUFFER_MAP: Shape = Shape::map(&[
 
 pub const BUFFER: Spec = Spec {
     name: "LTMC.CHUNK.BUFFER",
+    work: &[Work::Round, Work::Each(1, Setting::BufferChunksMax)],
     arity: -2,
     // Bounds can be lowered when memory is short.
     flags: WRITE_FAST,
@@ -110,6 +113,7 @@ pub const BUFFER: Spec = Spec {
 
 pub const ALLOC: Spec = Spec {
     name: "LTMC.CHUNK.ALLOC",
+    work: &[Work::KiB(1, Setting::ChunkBytesMax), Work::Round],
     arity: -4,
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: &with_registry(2),
@@ -133,6 +137,7 @@ pub const ALLOC: Spec = Spec {
 
 pub const PUT: Spec = Spec {
     name: "LTMC.CHUNK.PUT",
+    work: &[Work::KiB(5, Setting::ChunkBytesMax), Work::Round],
     arity: -4,
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: &with_registry(4),
@@ -157,6 +162,7 @@ pub const PUT: Spec = Spec {
 
 pub const WRITE: Spec = Spec {
     name: "LTMC.CHUNK.WRITE",
+    work: &[Work::KiB(2, Setting::ChunkBytesMax)],
     arity: -5,
     flags: GROWS_FAST,
     complexity: "O(B + log N) with B the bytes and N the chunks; that of a copy of the chunk if its content is shared",
@@ -169,6 +175,7 @@ pub const WRITE: Spec = Spec {
 
 pub const SEAL: Spec = Spec {
     name: "LTMC.CHUNK.SEAL",
+    work: &[Work::KiB(3, Setting::ChunkBytesMax), Work::Round],
     arity: -3,
     flags: Flags::WRITE,
     categories: "write slow",
@@ -182,6 +189,7 @@ pub const SEAL: Spec = Spec {
 
 pub const READ: Spec = Spec {
     name: "LTMC.CHUNK.READ",
+    work: &[Work::KiB(1, Setting::ChunkBytesMax)],
     arity: -3,
     flags: Flags::READONLY.and(Flags::FAST),
     categories: "read fast",
@@ -198,6 +206,7 @@ pub const READ: Spec = Spec {
 
 pub const MGET: Spec = Spec {
     name: "LTMC.CHUNK.MGET",
+    work: &[Work::Looks(4_000), Work::Reply, Work::KiB(1, Setting::ChunkBytesMax)],
     arity: -3,
     complexity: "O(B + C log N) with B the bytes returned, C the chunks named and N all chunks",
     summary: "Reads several chunks.",
@@ -208,6 +217,7 @@ pub const MGET: Spec = Spec {
 
 pub const HAVE: Spec = Spec {
     name: "LTMC.CHUNK.HAVE",
+    work: &[Work::Arguments(2)],
     arity: -4,
     complexity: "O(H log N) with H the hashes and N the chunks",
     summary: "Finds chunks by the hashes of their contents (XXH64, 16 hexadecimal digits), so that a client need not send them.",
@@ -218,6 +228,7 @@ pub const HAVE: Spec = Spec {
 
 pub const RETAIN: Spec = Spec {
     name: "LTMC.CHUNK.RETAIN",
+    work: &[Work::Each(2, Setting::ChunkHoldersMax)],
     arity: -4,
     flags: GROWS_FAST.and(Flags::GETKEYS_API),
     keys: &with_registry(4),
@@ -230,6 +241,7 @@ pub const RETAIN: Spec = Spec {
 
 pub const RELEASE: Spec = Spec {
     name: "LTMC.CHUNK.RELEASE",
+    work: &[Work::Each(2, Setting::ChunkHoldersMax)],
     arity: 4,
     roles: Roles::ENDERS,
     summary: "Releases an agent's hold on a retained chunk, however often it retained it.",
@@ -240,6 +252,7 @@ pub const RELEASE: Spec = Spec {
 
 pub const PIN: Spec = Spec {
     name: "LTMC.CHUNK.PIN",
+    work: &[Work::Each(2, Setting::ChunkHoldersMax)],
     arity: -6,
     flags: GROWS_FAST.and(Flags::GETKEYS_API),
     keys: &with_registry(4),
@@ -253,6 +266,7 @@ pub const PIN: Spec = Spec {
 
 pub const UNPIN: Spec = Spec {
     name: "LTMC.CHUNK.UNPIN",
+    work: &[Work::Each(2, Setting::ChunkHoldersMax)],
     arity: 4,
     roles: Roles::ENDERS,
     summary: "Ends an agent's pin of a chunk, however often it pinned it.",
@@ -263,6 +277,7 @@ pub const UNPIN: Spec = Spec {
 
 pub const FREE: Spec = Spec {
     name: "LTMC.CHUNK.FREE",
+    work: &[Work::Arguments(3), Work::Each(2, Setting::ChunkHoldersMax)],
     arity: -3,
     flags: Flags::WRITE,
     roles: Roles::ENDERS,
@@ -290,6 +305,7 @@ pub const META: Spec = Spec {
 
 pub const INFO: Spec = Spec {
     name: "LTMC.CHUNK.INFO",
+    work: &[Work::Each(3, Setting::ChunkHoldersMax)],
     arity: 3,
     complexity: "O(log N + H) with N the chunks and H the agents that hold it",
     summary: "Shows a chunk without its content.",
@@ -300,6 +316,7 @@ pub const INFO: Spec = Spec {
 
 pub const LIST: Spec = Spec {
     name: "LTMC.CHUNK.LIST",
+    work: &[Work::Passed, Work::Reply],
     arity: -2,
     complexity: "O(M) with M the chunks skipped and returned; with CURSOR O(M + log N) with M the chunks looked at and N all of them",
     summary: "Lists the chunks, oldest first, or those that an agent allocated, retains or pins.",
@@ -313,6 +330,7 @@ pub const LIST: Spec = Spec {
 
 pub const POPULAR: Spec = Spec {
     name: "LTMC.CHUNK.POPULAR",
+    work: &[Work::Looks(4_000)],
     arity: -2,
     complexity: "O(log N + M) with N the chunks and M those returned",
     summary: "Lists the chunks that were read most on this node within the last 1, 4 or 24 hours.",
@@ -329,6 +347,7 @@ pub const POPULAR: Spec = Spec {
 
 pub const RESIZE: Spec = Spec {
     name: "LTMC.CHUNK.RESIZE",
+    work: &[Work::Round],
     arity: 4,
     // Bounds can be lowered when memory is short.
     flags: WRITE_FAST,
@@ -343,6 +362,7 @@ pub const RESIZE: Spec = Spec {
 
 pub const STATS: Spec = Spec {
     name: "LTMC.CHUNK.STATS",
+    work: &[Work::Looks(3_000)],
     arity: 2,
     complexity: "O(A) with A the agents that allocated or hold chunks, at most 1000",
     summary: "Counts what is in a buffer, how it is used, and which agents hold it.",

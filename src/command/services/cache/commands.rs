@@ -2,7 +2,7 @@
 //! are in `domain::cache`.
 
 use super::serve::{
-    answer_reply, decide_due, end_ticket, grant, hand_over, is_short, miss_reply, note_use, serve_all, serve_line,
+    answer_reply, decide_due, end_ticket, grant, hand_over, is_short, miss_reply, note_use, serve_all, serve_before,
     use_of,
 };
 use crate::command::engine::args::Args;
@@ -24,8 +24,7 @@ use crate::domain::cache::stats::HitKind;
 use crate::domain::cache::{decide, Cache, CacheEvent, Call, Filled, Found, Removal, Target, TicketEnd};
 use crate::domain::json::canonical::canonical;
 use crate::domain::limits::{
-    CACHE_BATCH_MAX, CACHE_LABELS_MAX, CACHE_LABEL_BYTES_MAX, DURATION_MS_MAX, RESULT_BYTES_MAX, TOOL_ARGS_BYTES_MAX,
-    TOOL_BYTES_MAX,
+    CACHE_BATCH_MAX, CACHE_LABELS_MAX, CACHE_LABEL_BYTES_MAX, DURATION_MS_MAX, TOOL_BYTES_MAX,
 };
 use crate::domain::{Bytes, Connection, Error, Fence, Millis, Service};
 use crate::observe::trace::Stage;
@@ -34,7 +33,7 @@ use crate::observe::trace::Stage;
 fn call_of<H: Host>(cx: &Cx<H>, is_raw: bool) -> Result<Call, Error> {
     let (tool, args) = (cx.args[2], cx.args[3]);
     Error::check_length("tool", tool.len(), TOOL_BYTES_MAX)?;
-    Error::check_length_max("args", args.len(), TOOL_ARGS_BYTES_MAX)?;
+    cx.check_bytes(Setting::CacheArgsBytesMax, "the arguments of a tool", args.len())?;
     if is_raw {
         return Ok(Call::new(tool, b"", args, true));
     }
@@ -148,11 +147,11 @@ fn compute<H: Host>(cx: &mut Cx<H>, options: &GetArgs) -> Result<Outcome, Error>
 fn miss<H: Host>(cx: &mut Cx<H>, options: GetArgs) -> Result<Outcome, Error> {
     let (key, now) = (cx.key(1), cx.now());
     // If a ticket has just ended, clients that wait already come first.
-    serve_line(cx.node, cx.host, key, &options.call);
+    let is_first = serve_before(cx.node, cx.host, key, &options.call);
     let cache = cx.host.read::<Cache>(key)?.map(|stored| &stored.state);
     let flight = cache.and_then(|cache| cache.flight(options.call.as_ref()));
     let is_computed = flight.is_some_and(|flight| flight.is_on(now));
-    if !is_computed {
+    if !is_computed && is_first {
         return compute(cx, &options);
     }
     note_use(cx.node, cx.host, key, CacheEvent::Missed { call: options.call.clone() })?;
@@ -245,6 +244,7 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     // Asked only if memory is short, since the server has to add its memory up for it.
     let is_short = is_short(cx.node, cx.host);
     let is_beyond = is_short && cx.host.is_out_of_memory();
+    let fits = cx.check_bytes(Setting::CacheAnswerBytesMax, "an answer", value.len());
     let cache = current::<Cache, H>(cx.node, cx.host, key)?;
     let default_ttl_ms = if options.is_negative { Some(negative_ttl_ms) } else { cache.config().ttl_ms };
     let fresh_until = options.ttl_ms.or(default_ttl_ms).map_or(NEVER, |ttl| now + ttl);
@@ -261,7 +261,11 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         labels: options.labels,
         ticket: options.ticket,
     };
-    let place = if is_beyond { Err(Error::out_of_memory()) } else { place(&cache, &filled, is_short, &mut seed) };
+    let place = match fits {
+        Ok(()) if is_beyond => Err(Error::out_of_memory()),
+        Ok(()) => decide::room_for(&cache, &filled, is_short, &mut seed),
+        Err(error) => Err(error),
+    };
     let victims = match place {
         Ok(victims) => victims,
         Err(error) => {
@@ -276,12 +280,6 @@ pub fn put<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let events = cache.first().into_iter().chain([put]).chain(made_room);
     commit::<Cache, H>(cx.node, cx.host, key, events)?;
     Ok(Outcome::Reply(Reply::Ok))
-}
-
-/// The answers that make room for a new one; an error if it cannot be kept.
-fn place(cache: &Cache, filled: &Filled, is_short: bool, seed: &mut u64) -> Result<Vec<AnswerId>, Error> {
-    Error::check_length_max("value", filled.value.len(), RESULT_BYTES_MAX)?;
-    decide::room_for(cache, filled, is_short, seed)
 }
 
 fn evicted(answers: &[AnswerId]) -> CacheEvent {
@@ -343,7 +341,8 @@ pub fn invalidate<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let stored = cx.host.read::<Cache>(key)?;
     let (affected, tickets) = stored.map_or((0, 0), |stored| (stored.state.affected_by(&what), stored.state.tickets()));
     if affected > 0 || tickets > 0 {
-        let batch = (cx.node.settings.get(Setting::SweepBatchMax) as usize).min(CACHE_BATCH_MAX) as u32;
+        let batch = (cx.node.settings.get(Setting::SweepBatchMax) as usize).min(CACHE_BATCH_MAX);
+        let batch = stored.map_or(0, |stored| stored.state.burial_of(&what, batch));
         let fence = cx.node.clock.next_fence();
         let event = CacheEvent::Invalidated { at, what, is_soft, fence, batch };
         commit::<Cache, H>(cx.node, cx.host, key, [event])?;

@@ -3,6 +3,7 @@
 
 use crate::command::engine::commit::{commit, commit_one, commit_step, touch};
 use crate::command::engine::current::current;
+use crate::command::engine::round::Round;
 use crate::command::engine::service::Serve;
 use crate::command::host;
 use crate::command::host::{Host, Key};
@@ -12,7 +13,7 @@ use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::cache::decide::TicketArgs;
 use crate::domain::cache::entry::{Answer, NEVER};
-use crate::domain::cache::queue::FillWaiter;
+use crate::domain::cache::queue;
 use crate::domain::cache::stats::HitKind;
 use crate::domain::cache::{decide, Cache, CacheEvent, Call, Filled, Found, TicketEnd};
 use crate::domain::limits::CACHE_BATCH_MAX;
@@ -97,6 +98,9 @@ pub enum Plan {
 }
 
 impl Serve for Cache {
+    /// A round ends before all waiting clients are served.
+    const PASSES: bool = true;
+
     type Plan = Plan;
 
     fn initial(node: &Node) -> Option<CacheEvent> {
@@ -127,9 +131,10 @@ impl Serve for Cache {
     /// others is asked to.
     fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, plan: Plan) {
         match plan {
-            Plan::Calls(calls) => calls.iter().for_each(|call| serve_line(node, host, key, call)),
+            Plan::Calls(calls) if calls.is_empty() => 0,
+            Plan::Calls(calls) => serve_calls(node, host, key, calls),
             Plan::All => serve_all(node, host, key),
-        }
+        };
     }
 
     /// Decides what time has brought, continues what was begun, and serves waiting clients if that
@@ -137,22 +142,74 @@ impl Serve for Cache {
     fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> Result<usize, Error> {
         let work = decide_due(node, host, key.into())?;
         if has_changed || work > 0 {
-            serve_all(node, host, key.into());
+            return Ok(work + serve_all(node, host, key.into()));
         }
-        Ok(work)
+        Ok(work + if node.passes.has(key.into()) { serve_calls(node, host, key.into(), Vec::new()) } else { 0 })
     }
 }
 
-/// Serves the clients that wait for a call.
-pub fn serve_line<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) {
-    if !node.queues.fills.is_empty() {
-        node.serving(|node| serve_waiters(node, host, key, call));
+/// Whom a round has left, with replies that are ready.
+type Unserved = queue::Unserved<Reply>;
+
+/// Serves the clients that wait for these calls, and those that the rounds before left, as many as
+/// one round has room for. The others follow in the next rounds of the scheduler. Returns how much
+/// work that was.
+fn serve_calls<H: Host>(node: &mut Node, host: &mut H, key: Key, calls: Vec<Call>) -> usize {
+    if node.queues.fills.is_empty() {
+        return 0;
     }
+    let mut unserved = node.passes.take::<Unserved>(key).unwrap_or_default();
+    unserved.add(calls);
+    node.serving(|node| serve_round(node, host, key, unserved))
 }
 
-fn serve_waiters<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) {
+fn serve_round<H: Host>(node: &mut Node, host: &mut H, key: Key, mut unserved: Unserved) -> usize {
+    let mut round = Round::default();
+    while !round.is_over() {
+        if let Some((id, reply)) = unserved.given.pop_front() {
+            round.sends(&reply);
+            node.serve_wait(id, UndeliveredGrant::default(), reply, host);
+            continue;
+        }
+        let Some(call) = unserved.take_next() else { return round.work() };
+        if !serve_waiters(node, host, key, &call, &mut round) {
+            unserved.add([call]);
+        }
+    }
+    if !unserved.is_empty() {
+        node.passes.stop_at(key, unserved);
+        node.schedule.look_at(key.id(), node.now());
+    }
+    round.work()
+}
+
+/// Before a client computes: those that wait for the call come first. False if there are more than
+/// one round has room for.
+pub fn serve_before<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) -> bool {
+    if node.queues.fills.is_empty() {
+        return true;
+    }
+    serve_calls(node, host, key, vec![call.clone()]);
+    let Some(mut left) = node.passes.take::<Unserved>(key) else { return true };
+    let is_through = !left.take(call);
+    if !is_through {
+        left.add([call.clone()]);
+    }
+    node.passes.stop_at(key, left);
+    is_through
+}
+
+/// Serves the clients that wait for a call. False if the round is over before that is done.
+fn serve_waiters<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, round: &mut Round) -> bool {
+    let mut has_served = false;
     for id in node.queues.fills.waiters_in(&key.id(), call) {
-        if serve_answer(node, host, key, call, id) {
+        // Those that get nothing stay first in their line, so a line is looked through in one go.
+        if has_served && round.is_over() {
+            return false;
+        }
+        round.looks(1);
+        if serve_answer(node, host, key, call, id, round) {
+            has_served = true;
             continue;
         }
         let now = node.now();
@@ -163,6 +220,8 @@ fn serve_waiters<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) 
             continue;
         }
         let Some(ticket_args) = node.queues.fills.waiter(id).map(|waiter| waiter.args.clone()) else { continue };
+        round.serves(1);
+        has_served = true;
         match grant(node, host, key, call, &ticket_args) {
             // Without a ticket there is nobody to wait for.
             Ok(ticket) => {
@@ -173,10 +232,18 @@ fn serve_waiters<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call) 
             Err(error) => node.refuse_wait(id, error, host),
         }
     }
+    true
 }
 
 /// Gives a waiter the answer, if there is one that it takes.
-fn serve_answer<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, id: WaiterId) -> bool {
+fn serve_answer<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    call: &Call,
+    id: WaiterId,
+    round: &mut Round,
+) -> bool {
     let now = node.now();
     let (Some(waiter), Ok(Some(stored))) = (node.queues.fills.waiter(id), host.read::<Cache>(key)) else {
         return false;
@@ -187,6 +254,7 @@ fn serve_answer<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, i
     };
     let (reply, used) =
         (answer_reply(given, answer, now, None), use_of(cache, slot, given, answer, &waiter.args.agent));
+    round.sends(&reply);
     node.serve_wait(id, UndeliveredGrant::default(), reply, host);
     // It was just read as a cache.
     let _ = note_use(node, host, key, used);
@@ -194,13 +262,9 @@ fn serve_answer<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Call, i
 }
 
 /// Serves the clients that wait for any call of a cache.
-pub fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: Key) {
-    if node.queues.fills.is_empty() {
-        return;
-    }
-    for call in node.queues.fills.calls(&key.id()) {
-        serve_line(node, host, key, &call);
-    }
+pub fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: Key) -> usize {
+    let calls = node.queues.fills.lines(&key.id()).cloned().collect();
+    serve_calls(node, host, key, calls)
 }
 
 /// Gives an answer that cannot be kept to those who wait for it, and ends its ticket: it was
@@ -209,14 +273,17 @@ pub fn hand_over<H: Host>(node: &mut Node, host: &mut H, key: Key, filled: &Fill
     let (call, scope) = (filled.call.with_scope(b""), filled.call.as_ref().scope());
     let given = if filled.is_negative { HitKind::Negative } else { HitKind::Fresh };
     let reply = valued_reply(given, &filled.value, (filled.at, filled.fresh_until), filled.at, None);
-    node.serving(|node| {
-        for id in node.queues.fills.waiters_in(&key.id(), &call) {
-            let takes_it = |waiter: &FillWaiter| scope.is_empty() || waiter.args.agent[..] == *scope;
-            if node.queues.fills.waiter(id).is_some_and(takes_it) {
-                node.serve_wait(id, UndeliveredGrant::default(), reply.clone(), host);
-            }
-        }
-    });
+    let takes_it = |id: &WaiterId| {
+        let waiter = node.queues.fills.waiter(*id);
+        waiter.is_some_and(|waiter| scope.is_empty() || waiter.args.agent[..] == *scope)
+    };
+    let waiters = node.queues.fills.waiters_in(&key.id(), &call).into_iter().filter(takes_it);
+    let given: Vec<_> = waiters.map(|id| (id, reply.clone())).collect();
+    if !given.is_empty() {
+        let mut unserved = node.passes.take::<Unserved>(key).unwrap_or_default();
+        unserved.given.extend(given);
+        node.serving(|node| serve_round(node, host, key, unserved));
+    }
     if let Some(ticket) = filled.ticket {
         end_ticket(node, host, key, ticket, TicketEnd::Failed)?;
     }
@@ -256,7 +323,7 @@ pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<us
     let cache = &stored.state;
     let mut events = decide::due(cache, now, max);
     if cache.has_dying() {
-        events.push(CacheEvent::Buried { batch: max as u32 });
+        events.push(CacheEvent::Buried { batch: cache.burial(max) });
     } else if events.is_empty() {
         events.extend(decide::excess(cache, max, &mut seed));
         if is_short && events.is_empty() {
@@ -266,8 +333,8 @@ pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key) -> Result<us
         }
     }
     let work = match events.last() {
-        Some(CacheEvent::Removed { answers, .. }) => events.len() + answers.len(),
-        Some(CacheEvent::Buried { batch }) => events.len() + *batch as usize,
+        Some(CacheEvent::Removed { answers, .. }) => events.len() + cache.weight_of(answers),
+        Some(CacheEvent::Buried { .. }) => events.len() + max,
         _ => events.len(),
     };
     let mut changes: Vec<_> = events.into_iter().map(Change::Event).collect();

@@ -4,7 +4,9 @@ use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
+use crate::command::engine::work::Work;
 use crate::command::services::spec::{BLOCK, COUNT, CURSOR, NEXT, READ_ROW, ROW};
+use crate::command::settings::Setting;
 use crate::domain::{Code, Service};
 
 const MISS: Nothing = Nothing::Reply(r#"{"status":"MISS"}"#);
@@ -92,6 +94,7 @@ const ENTRY: Shape = Shape::map(&[
 
 pub const GET: Spec = Spec {
     name: "LTMC.CACHE.GET",
+    work: &[Work::KiB(200, Setting::CacheArgsBytesMax), Work::KiB(1, Setting::CacheAnswerBytesMax)],
     arity: -4,
     // A miss hands out a ticket, so it may write. A hit does not, and works when memory is short.
     flags: Flags::WRITE.and(Flags::FAST).and(Flags::BLOCKING),
@@ -119,6 +122,7 @@ pub const GET: Spec = Spec {
 
 pub const PEEK: Spec = Spec {
     name: "LTMC.CACHE.PEEK",
+    work: &[Work::KiB(200, Setting::CacheArgsBytesMax), Work::KiB(1, Setting::CacheAnswerBytesMax)],
     arity: -4,
     flags: Flags::READONLY.and(Flags::FAST),
     // Not an operator's: whoever is free to name any agent would see the private answers of all.
@@ -135,6 +139,12 @@ pub const PEEK: Spec = Spec {
 
 pub const PUT: Spec = Spec {
     name: "LTMC.CACHE.PUT",
+    work: &[
+        Work::KiB(200, Setting::CacheArgsBytesMax),
+        Work::KiB(1, Setting::CacheAnswerBytesMax),
+        Work::Looks(12_000),
+        Work::Round,
+    ],
     arity: -5,
     // Beyond maxmemory nothing is stored, but those who wait get the answer.
     flags: Flags::WRITE,
@@ -165,6 +175,7 @@ pub const PUT: Spec = Spec {
 
 pub const FAIL: Spec = Spec {
     name: "LTMC.CACHE.FAIL",
+    work: &[Work::KiB(200, Setting::CacheArgsBytesMax), Work::Round],
     arity: -5,
     complexity: "O(A + log T) with A the bytes of the arguments and T the tickets out",
     summary: "Returns a ticket without an answer; the longest waiter gets a new one.",
@@ -175,6 +186,7 @@ pub const FAIL: Spec = Spec {
 
 pub const INVALIDATE: Spec = Spec {
     name: "LTMC.CACHE.INVALIDATE",
+    work: &[Work::Each(2, Setting::CacheTicketsMax), Work::Each(5, Setting::CacheEntriesMax), Work::Round],
     arity: -3,
     flags: Flags::WRITE,
     roles: Roles::ENDERS,
@@ -236,6 +248,7 @@ pub const STATS: Spec = Spec {
 
 pub const TOP: Spec = Spec {
     name: "LTMC.CACHE.TOP",
+    work: &[Work::Looks(10_000)],
     arity: -2,
     complexity: "O(1): at most the 1000 answers used most",
     summary: "Lists the answers used most, with the agent that put them and how often others used them.",
@@ -246,6 +259,7 @@ pub const TOP: Spec = Spec {
 
 pub const SCAN: Spec = Spec {
     name: "LTMC.CACHE.SCAN",
+    work: &[Work::Passed, Work::Reply],
     arity: -3,
     complexity: "O(M + log N) with M the answers looked at and N all of them",
     summary: "Iterates over all answers, oldest first: begin with cursor 0, and continue with the one returned until that is 0.",

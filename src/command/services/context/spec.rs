@@ -4,6 +4,7 @@ use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Field, Shape};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
+use crate::command::engine::work::Work;
 use crate::command::host::Access;
 use crate::command::services::registry::spec::with_filter;
 use crate::command::services::spec::{with_registry, KEY, READ_ROW, REGISTRY, REQID, ROW, WRITE_FAST};
@@ -11,6 +12,7 @@ use crate::command::services::versioned::spec::{
     ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINTS_COMPLEXITY, CHECKPOINT_ARGS, CHECKPOINT_LIST, CHECKPOINT_NUMBER,
     COMMON, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, JOINED, LEFT, MADE, META, NEW_VERSION, PRUNED, PRUNE_ARGS,
 };
+use crate::command::settings::Setting;
 use crate::domain::{Code, Service};
 
 const NEEDS_CONTEXT: Nothing = Nothing::Error(Code::NoContext);
@@ -50,6 +52,7 @@ const BUILT: Shape = Shape::map(&[
 
 pub const CREATE: Spec = Spec {
     name: "LTMC.CTX.CREATE",
+    work: &[Work::Offloaded],
     arity: -2,
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: &with_registry(2),
@@ -110,6 +113,11 @@ const OPERATION: Arg = Arg::one_of(
 
 pub const UPDATE: Spec = Spec {
     name: "LTMC.CTX.UPDATE",
+    work: &[
+        Work::Each(16, Setting::ContextEditsMax),
+        Work::Each(1, Setting::ContextValuesMax),
+        Work::KiB(16, Setting::ContextBytesMax),
+    ],
     arity: -5,
     // Whether it may run beyond maxmemory depends on its operations: the handler asks.
     flags: Flags::WRITE,
@@ -123,6 +131,7 @@ pub const UPDATE: Spec = Spec {
 
 pub const GET: Spec = Spec {
     name: "LTMC.CTX.GET",
+    work: &[Work::Offloaded],
     arity: -2,
     complexity: "O(N) with N the size of what is returned; with AT that of the document and of what has changed since",
     summary: "Reads the document, or parts of it, as it is or as it was.",
@@ -145,6 +154,7 @@ pub const TOUCH: Spec = Spec {
 
 pub const DIFF: Spec = Spec {
     name: "LTMC.CTX.DIFF",
+    work: &[Work::Offloaded],
     arity: -3,
     complexity: "O(C) with C the size of what has changed since",
     summary: "Tells what has changed since a version, of the whole document or of what is at a path.",
@@ -155,6 +165,7 @@ pub const DIFF: Spec = Spec {
 
 pub const GENERATE: Spec = Spec {
     name: "LTMC.CTX.GENERATE",
+    work: &[Work::Offloaded],
     arity: -4,
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: &[
@@ -181,6 +192,7 @@ pub const GENERATE: Spec = Spec {
 
 pub const BUILD: Spec = Spec {
     name: "LTMC.CTX.BUILD",
+    work: &[Work::Offloaded],
     arity: -4,
     complexity: "O(N + P log P) with N the size of what is at the paths and P the pieces that it is cut into; O(N) without BUDGET",
     summary: "Builds the part of a context that an agent should see, within a number of bytes.",
@@ -191,6 +203,11 @@ pub const BUILD: Spec = Spec {
 
 pub const ROUTE: Spec = Spec {
     name: "LTMC.CTX.ROUTE",
+    work: &[
+        Work::Each(2, Setting::RegistryAgentsMax),
+        Work::Each(32, Setting::CapabilityVersionsMax),
+        Work::Each(4, Setting::ParticipantsMax),
+    ],
     arity: -3,
     flags: Flags::READONLY.and(Flags::GETKEYS_API),
     keys: &[
@@ -219,6 +236,7 @@ pub const CHECKPOINT: Spec = Spec {
 
 pub const CHECKPOINTS: Spec = Spec {
     name: "LTMC.CTX.CHECKPOINTS",
+    work: &[Work::Passed, Work::Reply],
     arity: -2,
     complexity: CHECKPOINTS_COMPLEXITY,
     summary: "Lists the checkpoints of a context, the oldest first.",
@@ -229,6 +247,7 @@ pub const CHECKPOINTS: Spec = Spec {
 
 pub const RESTORE: Spec = Spec {
     name: "LTMC.CTX.RESTORE",
+    work: &[Work::Offloaded],
     arity: -3,
     flags: GROWS,
     roles: Roles::ENDERS,
@@ -244,6 +263,7 @@ pub const ROLLBACK: Spec = Spec { name: "LTMC.CTX.ROLLBACK", summary: "The old n
 
 pub const FORK: Spec = Spec {
     name: "LTMC.CTX.FORK",
+    work: &[Work::Offloaded],
     arity: -3,
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: FORK_KEYS,
@@ -257,6 +277,7 @@ pub const FORK: Spec = Spec {
 
 pub const PRUNE: Spec = Spec {
     name: "LTMC.CTX.PRUNE",
+    work: &[Work::Each(2, Setting::CheckpointsMax)],
     arity: -4,
     roles: Roles::ENDERS,
     complexity: "O(C) with C the checkpoints",

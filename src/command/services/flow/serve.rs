@@ -11,8 +11,9 @@ use crate::command::engine::commit::{commit, commit_step};
 use crate::command::engine::cx::Cx;
 use crate::command::engine::quotas;
 use crate::command::engine::requests::{answered, remember};
+use crate::command::engine::round::Round;
 use crate::command::engine::service::Serve;
-use crate::command::engine::waiting::serve_retries;
+use crate::command::engine::waiting::{serve_retries, tell};
 use crate::command::host::{Host, Key, UNSURE_MS};
 use crate::command::node::waits::UndeliveredGrant;
 use crate::command::node::{passes, Node};
@@ -28,8 +29,9 @@ use crate::domain::flow::{decide, rounds, time, work, Flow, FlowEvent, Task};
 use crate::domain::limits::{CLAIM_BYTES_MAX, CLAIM_LOCKS_MAX, CLAIM_LOOKS_MAX, TASK_LINES_TRIED_MAX};
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::value::capability::Capability;
-use crate::domain::{Bytes, Change, Entity, Error, Fence, KeyId};
+use crate::domain::{Bytes, Change, Entity, Error, Fence, KeyId, Millis};
 use smallvec::SmallVec;
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// What follows from changes of a flow.
@@ -131,7 +133,7 @@ pub fn go_on<H: Host>(node: &mut Node, host: &mut H, key: Key) -> usize {
     let max = node.settings.get(Setting::SweepBatchMax) as usize;
     let work = tell_on(node, host, key, max) + node.serving(|node| hand_out(node, host, key, max));
     if !node.queues.completions.is_empty() {
-        tell_end(node, host, key, &None);
+        tell_end(node, host, &mut Round::default(), key, &None);
     }
     work
 }
@@ -157,6 +159,12 @@ fn tell_on<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usiz
     work
 }
 
+/// Most looks to see which waiting workers can do something, in one go: some ms. Only workers of
+/// very many kinds, who can do nothing that is ready, take so many.
+const MATCH_LOOKS_MAX: usize = 4_000;
+/// How soon those are looked at who were not, ms.
+const MATCH_AGAIN_MS: Millis = 200;
+
 /// Hands ready tasks to waiting workers, the longest waiting first that can do one. Returns how
 /// many were served.
 fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usize {
@@ -164,15 +172,35 @@ fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usi
         return 0;
     }
     let (mut served, mut in_vain): (usize, SmallVec<[Arc<Vec<Capability>>; 2]>) = (0, SmallVec::new());
-    while served < max {
+    let looks = Cell::new(0);
+    while served < max && (served == 0 || looks.get() <= MATCH_LOOKS_MAX) {
         let Ok(Some(stored)) = host.read::<Flow>(key) else { return served };
         let flow = &stored.state;
         if work::room(flow, node.now()) == 0 {
             await_rate(node, host, key);
             return served;
         }
-        let fits = |caps: &Arc<Vec<Capability>>| !in_vain.contains(caps) && work::offers(flow, caps).next().is_some();
-        let Some(id) = node.queues.tasks.first_fitting(&key.id(), fits) else { return served };
+        let (first, passed) = (Cell::new(0), Cell::new(0));
+        let fits = |caps: &Arc<Vec<Capability>>| {
+            passed.set(passed.get() + 1);
+            if passed.get() <= first.get() || looks.get() > MATCH_LOOKS_MAX || in_vain.contains(caps) {
+                return false;
+            }
+            let (has_offer, cost) = flow.index().has_offer(caps);
+            looks.set(looks.get() + cost);
+            has_offer
+        };
+        let mut next = node.queues.tasks.first_fitting(&key.id(), fits);
+        if next.is_none() && looks.get() > MATCH_LOOKS_MAX {
+            // Other kinds of workers are first each time, so that each has its turn.
+            first.set(node.now() as usize % passed.replace(0).max(1));
+            looks.set(0);
+            next = node.queues.tasks.first_fitting(&key.id(), fits);
+            if next.is_none() {
+                node.schedule.look_at(key.id(), node.now() + MATCH_AGAIN_MS);
+            }
+        }
+        let Some(id) = next else { return served };
         let Some(waiter) = node.queues.tasks.waiter(id).cloned() else { return served };
         if give(node, host, key, id, &waiter) {
             served += 1;
@@ -308,6 +336,7 @@ fn claim_one<H: Host>(
     effort.sets += offers.looks();
     for task in offers.take(TASK_LINES_TRIED_MAX).filter_map(|no| flow.at(no)) {
         if task.needs.locks.is_empty() && tried.is_empty() {
+            effort.sets += flow.index().lines_closed(&task.needs, flow.options());
             let fits = effort.budget.takes(claim_size(task));
             return Ok(fits.then(|| work::claim(task, claim, Vec::new(), &policy, &mut node.clock)));
         }
@@ -381,17 +410,17 @@ fn ends_waited_for<H: Host>(node: &Node, host: &mut H, key: Key, changes: &[Chan
 
 /// Tells clients the ends of tasks that they wait for.
 fn tell_task_ends<H: Host>(node: &mut Node, host: &mut H, key: Key, ends: Vec<(Bytes, Reply)>) {
+    let mut round = Round::default();
     for (task, reply) in ends {
-        for id in node.queues.completions.waiters_in(&key.id(), &Some(task)) {
-            node.serve_wait(id, UndeliveredGrant::default(), reply.clone(), host);
-        }
+        let clients = node.queues.completions.waiters_in(&key.id(), &Some(task));
+        tell(node, host, &mut round, clients, Ok(reply));
     }
 }
 
 /// Answers the clients that wait for the end of a task, or of the flow, if it has come.
-fn tell_end<H: Host>(node: &mut Node, host: &mut H, key: Key, task: &Option<Bytes>) {
-    let completion_waiters = node.queues.completions.waiters_in(&key.id(), task);
-    if completion_waiters.is_empty() {
+fn tell_end<H: Host>(node: &mut Node, host: &mut H, round: &mut Round, key: Key, task: &Option<Bytes>) {
+    let clients = node.queues.completions.waiters_in(&key.id(), task);
+    if clients.is_empty() {
         return;
     }
     let reply = match host.read::<Flow>(key) {
@@ -399,19 +428,16 @@ fn tell_end<H: Host>(node: &mut Node, host: &mut H, key: Key, task: &Option<Byte
         Ok(None) => Err(decide::no_flow()),
         Err(error) => Err(error),
     };
-    for id in completion_waiters {
-        match &reply {
-            Ok(None) => {}
-            Ok(Some(reply)) => node.serve_wait(id, UndeliveredGrant::default(), reply.clone(), host),
-            Err(error) => node.refuse_wait(id, error.clone(), host),
-        }
+    if let Some(answer) = reply.transpose() {
+        tell(node, host, round, clients, answer);
     }
 }
 
 /// Answers all clients that wait for an end that has come.
 fn tell_ends<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     let tasks: Vec<Option<Bytes>> = node.queues.completions.lines(key).cloned().collect();
-    tasks.iter().for_each(|task| tell_end(node, host, key.into(), task));
+    let mut round = Round::default();
+    tasks.iter().for_each(|task| tell_end(node, host, &mut round, key.into(), task));
 }
 
 /// Decides what is due, or a part of what was begun, with about `max` looks at tasks and edges.

@@ -4,10 +4,12 @@ use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
+use crate::command::engine::work::Work;
 use crate::command::host::Access;
 use crate::command::services::spec::{
     with_registry, BLOCK, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_FIRST, READ_ROW, REGISTRY, REQID, ROW, WRITE_FAST,
 };
+use crate::command::settings::Setting;
 use crate::domain::{Code, Service};
 
 const NEEDS_FLOW: Nothing = Nothing::Error(Code::NoFlow);
@@ -158,6 +160,11 @@ const FLOW_END: Shape = Shape::map(&[
 
 pub const CREATE: Spec = Spec {
     name: "LTMC.FLOW.CREATE",
+    work: &[
+        Work::Each(4, Setting::FlowSpecTasksMax),
+        Work::Each(1, Setting::FlowSpecEdgesMax),
+        Work::KiB(17, Setting::FlowSpecBytesMax),
+    ],
     arity: -2,
     flags: NAMES_KEYS,
     keys: &[UPDATE_FIRST, KeySpec { access: Access::Update, at: KeysAt::CountAfter("LOCKS", 2) }],
@@ -183,6 +190,7 @@ pub const CREATE: Spec = Spec {
 
 pub const INFO: Spec = Spec {
     name: "LTMC.FLOW.INFO",
+    work: &[Work::Looks(30_000)],
     arity: 2,
     complexity: "O(N + E) with N the tasks and E what they come after; O(1) for more than 5000 or 20000 of them",
     summary: "Shows a flow: its state, its tasks by state, what is left and how long that takes.",
@@ -215,6 +223,7 @@ pub const PAUSE: Spec = Spec {
 
 pub const RESUME: Spec = Spec {
     name: "LTMC.FLOW.RESUME",
+    work: &[Work::Round],
     complexity: "O(W log N) with W the clients that are served and N the tasks",
     summary: "Hands out tasks of a paused flow again.",
     reply: Shape::FLAG.about("1, or 0 if it was not paused"),
@@ -223,6 +232,7 @@ pub const RESUME: Spec = Spec {
 
 pub const CANCEL: Spec = Spec {
     name: "LTMC.FLOW.CANCEL",
+    work: &[Work::Round, Work::Arguments(4)],
     complexity:
         "O(M log N) with M the open tasks and what they come after, in turns with other commands, and N the tasks",
     summary: "Cancels all tasks of a flow.",
@@ -233,6 +243,7 @@ pub const CANCEL: Spec = Spec {
 
 pub const GRAPH: Spec = Spec {
     name: "LTMC.FLOW.GRAPH",
+    work: &[Work::Looks(50_000), Work::Reply],
     arity: -2,
     complexity: "O(N + E) with N the tasks, at most 5000, and E what they come after, at most 20000",
     summary: "Draws a flow with the states of its tasks.",
@@ -243,6 +254,7 @@ pub const GRAPH: Spec = Spec {
 
 pub const ADD: Spec = Spec {
     name: "LTMC.TASK.ADD",
+    work: &[Work::Arguments(3), Work::KiB(1, Setting::TaskPayloadBytesMax)],
     arity: -4,
     flags: NAMES_KEYS,
     keys: &[UPDATE_FIRST, KeySpec { access: Access::Update, at: KeysAt::CountAfter("LOCKS", 4) }],
@@ -279,6 +291,7 @@ pub const ADD: Spec = Spec {
 
 pub const CLAIM: Spec = Spec {
     name: "LTMC.TASK.CLAIM",
+    work: &[Work::Looks(10_000), Work::Each(10, Setting::FlowCapsMax), Work::Reply, Work::Round],
     arity: -3,
     flags: WRITE_FAST.and(Flags::BLOCKING).and(Flags::GETKEYS_API),
     keys: &with_registry(3),
@@ -315,6 +328,12 @@ pub const HEARTBEAT: Spec = Spec {
 
 pub const COMPLETE: Spec = Spec {
     name: "LTMC.TASK.COMPLETE",
+    work: &[
+        Work::KiB(1, Setting::TaskPayloadBytesMax),
+        Work::Each(10, Setting::FlowCapsMax),
+        Work::Arguments(1),
+        Work::Round,
+    ],
     arity: -5,
     // Finished work is not refused for lack of memory.
     flags: WRITE_FAST.and(Flags::BLOCKING),
@@ -331,6 +350,7 @@ pub const COMPLETE: Spec = Spec {
 
 pub const FAIL: Spec = Spec {
     name: "LTMC.TASK.FAIL",
+    work: &[Work::Each(10, Setting::FlowCapsMax), Work::Arguments(1), Work::Round],
     arity: -5,
     complexity:
         "O(log N + M) with N the tasks and M those that come after it; many of them in turns with other commands",
@@ -349,6 +369,7 @@ pub const FAIL: Spec = Spec {
 
 pub const TASK_CANCEL: Spec = Spec {
     name: "LTMC.TASK.CANCEL",
+    work: &[Work::Arguments(3), Work::Round],
     arity: -3,
     roles: Roles::LEADERS,
     complexity:
@@ -361,6 +382,7 @@ pub const TASK_CANCEL: Spec = Spec {
 
 pub const GET: Spec = Spec {
     name: "LTMC.TASK.GET",
+    work: &[Work::Arguments(1)],
     arity: -3,
     flags: Flags::READONLY.and(Flags::FAST).and(Flags::GETKEYS_API),
     keys: &[READ_FIRST[0], KeySpec { access: Access::Read, at: KeysAt::AfterWord("REGISTRY", 3) }],
@@ -375,6 +397,7 @@ pub const GET: Spec = Spec {
 
 pub const LIST: Spec = Spec {
     name: "LTMC.TASK.LIST",
+    work: &[Work::Passed, Work::Reply],
     arity: -2,
     complexity: "O(M + log N) with M the tasks shown and skipped, at most 10000 each, and N the tasks",
     summary: "Lists the ids of tasks, in the order in which they were added.",
@@ -402,6 +425,7 @@ pub const WAIT: Spec = Spec {
 
 pub const SIGNAL: Spec = Spec {
     name: "LTMC.TASK.SIGNAL",
+    work: &[Work::KiB(1, Setting::TaskPayloadBytesMax)],
     arity: -3,
     flags: WRITE_FAST.and(Flags::DENY_OOM),
     summary: "Gives a task that was added with WAITSIGNAL the signal that it waits for, with data for its worker.",
@@ -413,6 +437,7 @@ pub const SIGNAL: Spec = Spec {
 
 pub const REQUEUE: Spec = Spec {
     name: "LTMC.TASK.REQUEUE",
+    work: &[Work::Looks(20_000), Work::Arguments(3)],
     arity: -3,
     roles: Roles::LEADERS,
     complexity: "O(M log N) with M the tasks looked at and what they come after, at most 5000, and N the tasks",

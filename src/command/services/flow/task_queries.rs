@@ -146,13 +146,11 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
     let Some(stored) = cx.host.read::<Flow>(key)? else { return Ok(Outcome::Reply(page.nothing())) };
-    let (flow, start, show) = (&stored.state, page.start(), |task: &&Task| Some(Reply::bytes(&task.id)));
+    let (flow, start, show) = (&stored.state, page.start(), |task: &Task| Reply::bytes(&task.id));
     let Some(state) = state else {
-        page.check_offset(flow.count())?;
-        return Ok(Outcome::Reply(page.list(&mut budget, flow.tasks_from(start), |task| task.no, show)?));
+        let tasks = flow.tasks_from(start);
+        return Ok(Outcome::Reply(page.list(&mut budget, tasks, |task| task.no, |_| true, show)?));
     };
-    let tasks = flow.index().in_state(state);
-    page.check_offset(tasks.len())?;
-    let tasks = tasks.range(start..).filter_map(|no| flow.at(*no));
-    Ok(Outcome::Reply(page.list(&mut budget, tasks, |task| task.no, show)?))
+    let tasks = flow.index().in_state(state).range(start..).filter_map(|no| flow.at(*no));
+    Ok(Outcome::Reply(page.list(&mut budget, tasks, |task| task.no, |_| true, show)?))
 }

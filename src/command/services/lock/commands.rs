@@ -2,8 +2,9 @@
 //! are in `domain::lock`.
 
 use super::connections;
+use super::placing::{wait, Placed};
 use super::serve::{
-    answered_on, check_quota, check_room, commit_grant, expire, rank, recheck_owner, serve_request, wait, Placed,
+    answered_on, check_ending, check_quota, check_room, commit_grant, expire, rank, recheck_owner, serve_request,
 };
 use crate::command::engine::args::Args;
 use crate::command::engine::bindings::{binding_for, bindings_for};
@@ -143,6 +144,10 @@ fn is_behind(node: &Node, key: Key, request: &Request, rank: Rank) -> bool {
         && node.queues.locks.blocks(&key.id(), request, rank)
 }
 
+/// Most waiters that are looked at to see whether a client that wants several locks has to stand
+/// behind one of them.
+pub const MLOCK_LOOKS_MAX: usize = 10_000;
+
 /// `LTMC.MLOCK`
 pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
@@ -161,7 +166,10 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         }
         cx.host.read::<Lock>(*key)?;
     }
+    let mut ending = 0;
     for key in &keys {
+        // Each further try ends some of the leases.
+        check_ending(cx.node, cx.host, *key, options.request.mode, &mut ending)?;
         expire(cx.node, cx.host, *key)?;
     }
     let ids: SmallVec<[KeyId; 1]> = keys.iter().map(Key::id).collect();
@@ -175,9 +183,11 @@ pub fn mlock<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let block_ms = options.block_ms;
     let waiter = new_waiter(cx, ids, options, rank);
     let waiter = LockWaiter { is_multiple: true, ..waiter };
-    let (mut fits, mut free) = (true, true);
+    let (mut fits, mut free, mut looks) = (true, true, 0);
     for key in &keys {
-        let behind = is_behind(cx.node, *key, &waiter.request, rank);
+        let queues = &cx.node.queues.locks;
+        // Where the queues are very long together, it waits for its turn in any case.
+        let behind = looks > MLOCK_LOOKS_MAX || queues.blocks_counted(&key.id(), &waiter.request, rank, &mut looks);
         let lock = current::<Lock, H>(cx.node, cx.host, *key)?;
         let covered = decide::is_covered(&lock, &waiter.request);
         fits = fits && (covered || decide::fits(&lock, &waiter.request));

@@ -9,9 +9,9 @@ use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::host::{Host, Key};
 use crate::command::reply::{Reply, Size};
 use crate::domain::limits::LOCK_SHOWN_MAX;
-use crate::domain::lock::deadlock::Edge;
+use crate::domain::lock::deadlock::edges::{self, Edge};
 use crate::domain::lock::queue::LockWaiter;
-use crate::domain::lock::{deadlock, Grant, Lock, NO_END};
+use crate::domain::lock::{Grant, Lock, NO_END};
 use crate::domain::{Error, Millis};
 use ahash::AHashSet;
 
@@ -105,7 +105,7 @@ fn waiter_map(waiter: &LockWaiter, now: u64) -> Reply {
 pub fn graph<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (now, mut budget, mut room) = (cx.now(), Budget::of(cx.node), Budget::of(cx.node));
     let fits = |edge: &Edge| room.takes(Size::map(5, edge.waiter.len() + edge.key.name.len() + edge.waits_for.len()));
-    let edges = deadlock::edges(&cx.node.queues.locks, &HostLocks::new(cx.host), now, fits);
+    let edges = edges::edges(&cx.node.queues.locks, &HostLocks::new(cx.host), now, fits);
     let shown = edges.into_iter().map(|edge| {
         Reply::map([
             ("waiter", Reply::bytes(&edge.waiter)),

@@ -5,7 +5,6 @@ use super::connections;
 use crate::command::engine::bindings::bindings_for;
 use crate::command::engine::commit::{commit_changes, commit_one, commit_step};
 use crate::command::engine::current::current;
-use crate::command::engine::cx::Cx;
 use crate::command::engine::quotas;
 use crate::command::engine::requests::{answered, remember};
 use crate::command::engine::service::Serve;
@@ -17,11 +16,15 @@ use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::{Answer, RequestId};
 use crate::domain::limits::{PATH_DEPTH_MAX, PATH_SEGMENTS_PER_GRANT};
+use crate::domain::lock::deadlock::looks::Looks;
+use crate::domain::lock::deadlock::search::{Found, Search};
+use crate::domain::lock::deadlock::{self, Checked};
 use crate::domain::lock::queue::{LockWaiter, Locks};
 use crate::domain::lock::round::{Next, GRANT_LOOKS, ROUND_LOOKS};
-use crate::domain::lock::{deadlock, decide, Lock, LockEvent, Mode, Request};
+use crate::domain::lock::{decide, Lock, LockEvent, Mode, Request};
 use crate::domain::queue::rank::{Class, Rank, WaiterId};
-use crate::domain::{AgentBinding, Bytes, Change, Error, Fence, KeyId, Millis, Service};
+use crate::domain::queues::Queues;
+use crate::domain::{AgentBinding, Bytes, Change, Code, Error, Fence, KeyId, Millis, Service};
 use crate::observe::trace::Stage;
 use smallvec::SmallVec;
 use std::cell::RefCell;
@@ -44,83 +47,6 @@ impl<H: Host> Locks for HostLocks<'_, H> {
             _ => read(&Lock::default()),
         }
     }
-}
-
-/// Where a client was placed that could not be served in turn.
-pub enum Placed {
-    /// Nowhere: it does not want to wait, or may not.
-    Nowhere,
-    /// In the queue.
-    Waits,
-    /// Before the only waiters that kept it from the lock, so it need not wait.
-    GoesAhead(Box<LockWaiter>),
-}
-
-/// Finds a place for a client that cannot be served in turn. `fits` says that it could be served if
-/// there were no queue.
-///
-/// It is refused if waiting would close a cycle. If only the waiters before it in the queue close
-/// that cycle, it goes before them, since they cannot move before it does.
-pub fn wait<H: Host>(
-    cx: &mut Cx<H>,
-    waiter: LockWaiter,
-    fits: bool,
-    block_ms: Option<Millis>,
-) -> Result<Placed, Error> {
-    let block_ms = block_ms.filter(|_| cx.host.may_block());
-    if block_ms.is_none() && !fits {
-        return Ok(Placed::Nowhere);
-    }
-    let max = cx.node.settings.get(Setting::LockWaitersMax);
-    if block_ms.is_some() && waiter.keys.iter().any(|key| cx.node.queues.locks.waiting_for(key) as u64 >= max) {
-        return Err(Error::limit("lock-waiters-max", "one more client waiting for this lock", max));
-    }
-    let (first, owner) = ((&waiter.keys[0]).into(), &waiter.request.owner);
-    let named = waiter.registry.as_ref();
-    let principal =
-        block_ms.map(|_| quotas::principal::<Lock, H>(cx.node, cx.host, first, named, owner)).transpose()?;
-    let id = waiter.rank.waiter();
-    let is_first = waiter.keys.iter().all(|key| cx.node.queues.locks.is_first(key, waiter.rank));
-    if let Err(cycle) = stand(cx, waiter.clone()) {
-        let ahead = LockWaiter { rank: rank(cx.node, Class::Ahead, waiter.priority, id), ..waiter };
-        // Where nobody is before it, it is ahead already.
-        match if is_first { Err(cycle.clone()) } else { stand(cx, ahead) } {
-            Ok(()) if fits => {
-                return Ok(cx
-                    .node
-                    .queues
-                    .locks
-                    .remove(id)
-                    .map_or(Placed::Nowhere, |waiter| Placed::GoesAhead(Box::new(waiter))));
-            }
-            Err(_) if block_ms.is_some() => {
-                cx.node.metrics.of_mut(Service::Lock).deadlocks += 1;
-                return Err(cycle);
-            }
-            _ => {}
-        }
-    }
-    let Some(block_ms) = block_ms else {
-        cx.node.queues.locks.remove(id);
-        return Ok(Placed::Nowhere);
-    };
-    let keys = cx.node.queues.locks.waiter(id).map(|waiter| waiter.keys.clone()).unwrap_or_default();
-    cx.node.begin_wait(id, Service::Lock, keys.clone(), block_ms, principal.flatten(), cx.host);
-    for key in &keys {
-        watch(cx.node, cx.host, key);
-    }
-    Ok(Placed::Waits)
-}
-
-/// Puts a waiter into the queues, unless it could never be served there.
-fn stand<H: Host>(cx: &mut Cx<H>, waiter: LockWaiter) -> Result<(), Error> {
-    let (id, now) = (waiter.rank.waiter(), cx.now());
-    cx.node.queues.locks.insert(waiter);
-    let checked = deadlock::check(&cx.node.queues.locks, id, &HostLocks::new(cx.host), now);
-    if checked.is_err() {
-        cx.node.queues.locks.remove(id);
-    }
-    checked
 }
 
 /// The place in the queue of a wait that begins now.
@@ -257,6 +183,11 @@ impl Serve for Lock {
         }
         Ok(node.serving(|node| serve(node, host, key)))
     }
+
+    /// Goes on with the searches for deadlocks.
+    fn take_turn<H: Host>(node: &mut Node, host: &mut H) -> usize {
+        search_on(node, host)
+    }
 }
 
 /// How long a key that clients wait for may go unlooked at, ms. Everything that matters is noticed
@@ -288,7 +219,7 @@ fn serve<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> usize {
 }
 
 /// Schedules a look at a key that clients wait for: when its next lease ends, or after a while.
-fn watch<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
+pub fn watch<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     let first_end = HostLocks::new(host).with(key, |lock| lock.grants().first_end());
     node.schedule.look_at(key.clone(), first_end.min(node.now() + RECHECK_MS));
 }
@@ -342,12 +273,30 @@ fn check_all_here<H: Host>(host: &mut H, waiter: &LockWaiter) -> Result<(), Erro
     check_here(host, &keys)
 }
 
+/// Adds up what a client ends who takes several locks: leases that have expired, and stamps that
+/// become void. Together that may be as much as on one lock; more is refused with `LIMIT`.
+pub fn check_ending<H: Host>(node: &Node, host: &mut H, key: Key, mode: Mode, ending: &mut usize) -> Result<(), Error> {
+    let (now, max) = (node.now(), node.settings.get(Setting::LockHoldersMax));
+    let of_this = host.read::<Lock>(key)?.map_or(0, |stored| {
+        let voided = if mode == Mode::Exclusive { stored.state.stamps() as usize } else { 0 };
+        voided.max(stored.state.grants().expired(now).len())
+    });
+    if *ending > 0 && (*ending + of_this) as u64 > max {
+        let what = "so many expired leases and void stamps of several locks at once (try again)";
+        return Err(Error::limit(Setting::LockHoldersMax.row().name, what, max));
+    }
+    *ending += of_this;
+    Ok(())
+}
+
 /// What was granted, and the reply.
 pub type Served = (SmallVec<[(KeyId, Fence); 1]>, Reply);
 
 /// Gives a waiter what it asks for on all its keys, or errs before anything is given.
 pub fn serve_request<H: Host>(node: &mut Node, host: &mut H, waiter: &LockWaiter) -> Result<Served, Error> {
+    let mut ending = 0;
     for key in &waiter.keys {
+        check_ending(node, host, key.into(), waiter.request.mode, &mut ending)?;
         // An own grant that has expired must not be taken again: its fence has been refused
         // already.
         let mut ends = expired(node, host, key.into())?;
@@ -439,9 +388,67 @@ pub fn recheck_owner<H: Host>(node: &mut Node, host: &mut H, key: Key, owner: &B
     // ends until there is no cycle.
     while let Some(id) = node.queues.locks.of_owner(key.db, owner).last().copied() {
         let now = node.now();
-        let Err(cycle) = deadlock::check(&node.queues.locks, id, &HostLocks::new(host), now) else { return };
+        let Queues { locks, searches, .. } = &mut node.queues;
+        match deadlock::recheck(locks, searches, id, &HostLocks::new(host), now) {
+            Checked::Free => return,
+            Checked::Unknown(search) => return search_in_turns(node, search),
+            Checked::Refused(error) => refuse(node, host, id, error),
+        }
+    }
+}
+
+/// Ends a wait that can never be served.
+fn refuse<H: Host>(node: &mut Node, host: &mut H, id: WaiterId, error: Error) {
+    if error.code == Code::Deadlock {
         node.metrics.of_mut(Service::Lock).deadlocks += 1;
-        node.refuse_wait(id, cycle, host);
+    }
+    node.refuse_wait(id, error, host);
+}
+
+/// How many looks a search has in one of its turns: about a millisecond.
+const TURN_LOOKS: usize = 2_048;
+
+/// The search whether a wait closes a cycle goes on in turns.
+pub fn search_in_turns(node: &mut Node, search: Box<Search>) {
+    node.queues.searches.add(search);
+    node.turns.ask(Service::Lock);
+}
+
+/// A turn of the searches for deadlocks. Returns how much work that was.
+fn search_on<H: Host>(node: &mut Node, host: &mut H) -> usize {
+    let (now, mut looks) = (node.now(), Looks::of(TURN_LOOKS));
+    let Queues { locks, searches, .. } = &mut node.queues;
+    let judged = searches.go_on(locks, &HostLocks::new(host), now, &mut looks);
+    if !searches.is_empty() {
+        node.turns.ask(Service::Lock);
+    }
+    if let Some((search, Found::Refused(error))) = judged {
+        refuse_or_go_first(node, host, &search, error);
+    }
+    TURN_LOOKS / GRANT_LOOKS
+}
+
+/// A wait closes a cycle. It is refused, unless it has just begun and can go before the waiters
+/// before it, which cannot move before it does.
+fn refuse_or_go_first<H: Host>(node: &mut Node, host: &mut H, search: &Search, error: Error) {
+    let id = search.waiter();
+    let locks = &mut node.queues.locks;
+    let Some(waiter) = locks.waiter(id) else { return };
+    let is_first = waiter.keys.iter().all(|key| locks.is_first(key, waiter.rank));
+    if error.code != Code::Deadlock || is_first || !search.may_go_first() {
+        let (db, owner) = (waiter.keys[0].db, waiter.request.owner.clone());
+        refuse(node, host, id, error);
+        // What is true of this wait may be true of its owner's others.
+        if let Some(other) = node.queues.locks.of_owner(db, &owner).last() {
+            search_in_turns(node, Box::new(Search::of(*other, false)));
+        }
+        return;
+    }
+    if let Some(waiter) = locks.remove(id) {
+        let (rank, keys) = (rank(node, Class::Ahead, waiter.priority, id), waiter.keys.clone());
+        node.queues.locks.insert(LockWaiter { rank, ..waiter });
+        keys.into_iter().for_each(|key| node.look_at_soon(key));
+        search_in_turns(node, Box::new(Search::of(id, false)));
     }
 }
 

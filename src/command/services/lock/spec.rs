@@ -1,11 +1,15 @@
 //! The rows of the lock commands.
 
+use super::commands::MLOCK_LOOKS_MAX;
 use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Field, Shape, Unit};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, Flags, KeySpec, KeysAt, Spec, TTL};
+use crate::command::engine::work::Work;
 use crate::command::host::Access;
 use crate::command::services::spec::{with_registry, BLOCK, GROWS, KEY, READ_FIRST, READ_ROW, REGISTRY, REQID, ROW};
+use crate::command::settings::Setting;
+use crate::domain::lock::deadlock::{edges, search};
 use crate::domain::{Code, Service};
 
 /// A fence of a lock that is not held is old.
@@ -15,6 +19,9 @@ const LOCK_ROW: Spec =
     Spec { service: Some(Service::Lock), complexity: "O(log N) with N the grants on the lock", ..ROW };
 
 const LOCK_READ: Spec = Spec { service: LOCK_ROW.service, complexity: LOCK_ROW.complexity, ..READ_ROW };
+
+/// Whether waiting closes a cycle. What takes more goes on in turns.
+const SEARCH: Work = Work::Looks(search::LOOKS_MAX as u64);
 
 const OWNER: Arg = Arg::string("owner").acting();
 const TOKEN: Arg = Arg::integer("fence").after("TOKEN");
@@ -75,6 +82,7 @@ const EDGE: Shape = Shape::map(&[
 
 pub const LOCK: Spec = Spec {
     name: "LTMC.LOCK",
+    work: &[Work::Each(4, Setting::LockHoldersMax), Work::Each(1, Setting::LockWaitersMax), SEARCH, Work::Round],
     arity: -3,
     flags: GROWS.and(Flags::FAST).and(Flags::GETKEYS_API),
     keys: &with_registry(3),
@@ -105,6 +113,7 @@ pub const LOCK: Spec = Spec {
 
 pub const UNLOCK: Spec = Spec {
     name: "LTMC.UNLOCK",
+    work: &[Work::Each(4, Setting::LockHoldersMax), Work::Round],
     arity: -3,
     summary:
         "Releases a lock, one level or all of it, or commits an optimistic stamp; the next waiter gets it at once.",
@@ -117,6 +126,7 @@ pub const UNLOCK: Spec = Spec {
 
 pub const RENEW: Spec = Spec {
     name: "LTMC.LOCK.RENEW",
+    work: &[Work::Each(4, Setting::LockHoldersMax), Work::Round],
     arity: 7,
     summary: "Sets the lease of a grant that is still in force.",
     reply: Shape::FLAG.about("1"),
@@ -127,6 +137,7 @@ pub const RENEW: Spec = Spec {
 
 pub const CONVERT: Spec = Spec {
     name: "LTMC.LOCK.CONVERT",
+    work: &[Work::Each(4, Setting::LockHoldersMax), Work::Each(1, Setting::LockWaitersMax), SEARCH, Work::Round],
     arity: -6,
     flags: Flags::WRITE.and(Flags::BLOCKING),
     categories: "write slow blocking",
@@ -139,6 +150,7 @@ pub const CONVERT: Spec = Spec {
 
 pub const CHECK: Spec = Spec {
     name: "LTMC.LOCK.CHECK",
+    work: &[Work::Each(1, Setting::LockHoldersMax)],
     arity: 3,
     flags: Flags::READONLY.and(Flags::FAST),
     categories: "read fast",
@@ -150,6 +162,7 @@ pub const CHECK: Spec = Spec {
 
 pub const INFO: Spec = Spec {
     name: "LTMC.LOCK.INFO",
+    work: &[Work::Each(1, Setting::LockHoldersMax), Work::Looks(1_000)],
     arity: 2,
     complexity: "O(S) with S the holders and clients waiting that are shown, at most 200",
     summary: "Shows who holds a lock and who waits for it.",
@@ -160,6 +173,13 @@ pub const INFO: Spec = Spec {
 
 pub const MLOCK: Spec = Spec {
     name: "LTMC.MLOCK",
+    work: &[
+        Work::Each(4, Setting::LockHoldersMax),
+        Work::Each(1, Setting::LockWaitersMax),
+        Work::Looks(MLOCK_LOOKS_MAX as u64),
+        SEARCH,
+        Work::Round,
+    ],
     arity: -4,
     // Redis Cluster ignores key specs like these: without this flag it would neither redirect nor
     // refuse keys of several slots.
@@ -191,6 +211,7 @@ pub const MLOCK: Spec = Spec {
 
 pub const BREAK: Spec = Spec {
     name: "LTMC.LOCK.BREAK",
+    work: &[Work::Each(4, Setting::LockHoldersMax), Work::Round],
     arity: -2,
     flags: Flags::WRITE.and(Flags::ADMIN),
     keys: &[KeySpec { access: Access::Delete, at: KeysAt::Index(1) }],
@@ -205,6 +226,7 @@ pub const BREAK: Spec = Spec {
 
 pub const GRAPH: Spec = Spec {
     name: "LTMC.LOCK.GRAPH",
+    work: &[Work::Looks(edges::LOOKS_MAX as u64), Work::Reply],
     arity: 1,
     flags: Flags::READONLY.and(Flags::ADMIN),
     keys: &[],
@@ -218,6 +240,7 @@ pub const GRAPH: Spec = Spec {
 
 pub const GUARD: Spec = Spec {
     name: "LTMC.GUARD",
+    work: &[Work::Each(1, Setting::LockHoldersMax)],
     arity: -4,
     flags: Flags::WRITE.and(Flags::GETKEYS_API).and(Flags::WRAPS),
     keys: READ_FIRST,

@@ -1,7 +1,7 @@
 //! The commands that change mailboxes, except for sending: what they take, what they decide, what
 //! they answer. The rules are in `domain::mail`.
 
-use super::serve::{bounds, decide_due, receive};
+use super::serve::{bounds, decide_due, receive, serve_before};
 use crate::command::engine::args::Args;
 use crate::command::engine::bindings::binding_for;
 use crate::command::engine::commit::{commit, commit_changes};
@@ -41,13 +41,22 @@ pub fn recv<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     let key = cx.key(1);
     decide_due(cx.node, cx.host, key, DUE_BEFORE_RECEIVE)?;
-    // Clients that wait for this agent have got what was ready, so nobody is overtaken.
-    if let Some((reply, _)) = receive(cx.node, cx.host, key, agent, &receive_args, registry.as_ref())? {
-        return Ok(Outcome::Reply(reply));
+    // Clients that wait for this agent get what is ready first, so nobody is overtaken.
+    let is_first = serve_before(cx.node, cx.host, key, agent);
+    if is_first {
+        if let Some((reply, _)) = receive(cx.node, cx.host, key, agent, &receive_args, registry.as_ref())? {
+            return Ok(Outcome::Reply(reply));
+        }
     }
     match block_ms.filter(|_| cx.host.may_block()) {
         None => Ok(Outcome::Reply(Reply::Array(Vec::new()))),
-        Some(block_ms) => wait_for_messages(cx, agent, receive_args, registry, block_ms),
+        Some(block_ms) => {
+            if !is_first {
+                // It gets in its turn what is there for it.
+                cx.node.look_at_soon(key.id());
+            }
+            wait_for_messages(cx, agent, receive_args, registry, block_ms)
+        }
     }
 }
 

@@ -35,22 +35,20 @@ pub fn pending<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let page = Paging::only(Items::Messages, &mut args)?;
     show(cx, page.nothing(), |stored, budget| {
         let mail = &stored.state;
-        let map = |(id, entry): &(Fence, &Entry)| {
-            let id = *id;
-            let (ends_at, _) = hold_of(mail, entry).filter(|(_, is_received)| *is_received)?;
-            let message = mail.message(id)?;
-            Some(Reply::map([
+        let map = |(id, entry): (Fence, &Entry)| {
+            let message = mail.message(id);
+            Reply::map([
                 ("id", Reply::number(id)),
-                ("from", Reply::bytes(&message.from)),
-                ("sent_at_ms", Reply::number(message.sent_at)),
+                ("from", message.map_or(Reply::Nil, |message| Reply::bytes(&message.from))),
+                ("sent_at_ms", Reply::number_or_nil(message.map(|message| message.sent_at))),
                 ("deliveries", Reply::number(entry.deliveries.into())),
-                ("ends_at_ms", Reply::number(ends_at)),
+                ("ends_at_ms", Reply::number_or_nil(hold_of(mail, entry).map(|(ends_at, _)| ends_at))),
                 ("fence", Reply::number_or_nil(mail.token(agent, id))),
-                ("reply_to", Reply::number_or_nil(message.reply_to)),
-            ]))
+                ("reply_to", Reply::number_or_nil(message.and_then(|message| message.reply_to))),
+            ])
         };
         let entries = mail.inbox(agent).into_iter().flat_map(|inbox| inbox.entries_from(page.start()));
-        page.list(budget, entries, |(id, _)| *id, map)
+        page.list(budget, entries, |(id, _)| *id, |(_, entry)| entry.is_leased, map)
     })
 }
 
@@ -61,23 +59,22 @@ pub fn dead<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let page = Paging::only(Items::Letters, &mut args)?;
     show(cx, page.nothing(), |stored, budget| {
         let mail = &stored.state;
-        let map = |(id, agent, dead): &(Fence, &[u8], &Dead)| {
-            let id = *id;
-            let message = mail.message(id)?;
-            Some(Reply::map([
+        let map = |(id, agent, dead): (Fence, &[u8], &Dead)| {
+            let message = mail.message(id);
+            Reply::map([
                 ("id", Reply::number(id)),
                 ("agent", Reply::bytes(agent)),
-                ("from", Reply::bytes(&message.from)),
-                ("payload", Reply::Blob(message.payload.clone())),
-                ("sent_at_ms", Reply::number(message.sent_at)),
+                ("from", message.map_or(Reply::Nil, |message| Reply::bytes(&message.from))),
+                ("payload", message.map_or(Reply::Nil, |message| Reply::Blob(message.payload.clone()))),
+                ("sent_at_ms", Reply::number_or_nil(message.map(|message| message.sent_at))),
                 ("deliveries", Reply::number(dead.deliveries.into())),
                 ("died_at_ms", Reply::number(dead.since)),
                 ("reason", Reply::text(dead.reason.word())),
-                ("reply_to", Reply::number_or_nil(message.reply_to)),
-            ]))
+                ("reply_to", Reply::number_or_nil(message.and_then(|message| message.reply_to))),
+            ])
         };
         let letters = mail.dead_from(page.start());
-        page.list(budget, letters, |(id, agent, _)| (*id, Bytes::from(*agent)), map)
+        page.list(budget, letters, |(id, agent, _)| (*id, Bytes::from(*agent)), |_| true, map)
     })
 }
 
@@ -131,17 +128,17 @@ pub fn agents<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let (mails, key) = (&cx.node.queues.mails, key.id());
     let mut waiting: BTreeMap<&[u8], usize> = BTreeMap::new();
     mails.lines(&key).for_each(|line| *waiting.entry(&line.0).or_default() += mails.in_line(&key, line));
-    let map = |(agent, inbox): &(&[u8], &Inbox)| {
-        Some(Reply::map([
+    let map = |(agent, inbox): (&[u8], &Inbox)| {
+        Reply::map([
             ("agent", Reply::bytes(agent)),
             ("joined_at_ms", if inbox.is_joined() { Reply::number(inbox.joined_at) } else { Reply::Nil }),
             ("messages", Reply::number(inbox.len() as u64)),
             ("ready", Reply::number(inbox.ready() as u64)),
-            ("waiting", Reply::number(waiting.get(*agent).copied().unwrap_or(0) as u64)),
-        ]))
+            ("waiting", Reply::number(waiting.get(agent).copied().unwrap_or(0) as u64)),
+        ])
     };
     let inboxes = stored.state.inboxes_from(&page.start());
-    Ok(Outcome::Reply(page.list(&mut budget, inboxes, |(agent, _)| Bytes::from(*agent), map)?))
+    Ok(Outcome::Reply(page.list(&mut budget, inboxes, |(agent, _)| Bytes::from(*agent), |_| true, map)?))
 }
 
 /// `LTMC.MSG.INFO`

@@ -8,8 +8,9 @@ use crate::command::engine::cx::{Cx, Outcome};
 use crate::command::engine::requests::{answered, remember};
 use crate::command::host::{Host, Key};
 use crate::command::reply::Reply;
+use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::{Answer, RequestId};
-use crate::domain::limits::{FIELD_BYTES_MAX, ID_BYTES_MAX, MAIL_RECEIVERS_MAX};
+use crate::domain::limits::{ID_BYTES_MAX, MAIL_RECEIVERS_MAX};
 use crate::domain::mail::decide::Draft;
 use crate::domain::mail::{decide, Mail};
 use crate::domain::registry::find::{find, Sort};
@@ -91,7 +92,8 @@ pub fn send<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let from = args.id("from")?;
     let destination = parse_destination(&mut args)?;
     let payload_at = args.position();
-    let payload_bytes = args.text("payload", FIELD_BYTES_MAX)?.len();
+    let payload_bytes = args.bytes("payload")?.len();
+    cx.check_bytes(Setting::MailPayloadBytesMax, "the payload of a message", payload_bytes)?;
     let mut options = parse_options(&mut args, from)?;
     if let Destination::Sender(id) = destination {
         if options.reply_to.replace(id).is_some() {
@@ -153,7 +155,9 @@ fn capable<H: Host>(cx: &mut Cx<H>, from: &[u8], requirement: Requirement, at: u
 fn alive<H: Host>(cx: &mut Cx<H>, from: &[u8], at: usize) -> Result<Vec<Bytes>, Error> {
     let registry = cx.key(at);
     let Some(stored) = cx.host.read::<Registry>(registry)? else { return Ok(Vec::new()) };
-    let living = stored.state.agents().filter(|agent| !agent.is_dead());
+    let max = cx.node.settings.get(Setting::MailAgentsMax) as usize;
+    // More would not fit, so they need not be put in order.
+    let living = stored.state.agents().filter(|agent| !agent.is_dead()).take(max.saturating_add(2));
     Ok(in_order(living.map(|agent| agent.id.clone()), from))
 }
 

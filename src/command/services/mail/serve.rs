@@ -6,6 +6,7 @@ use crate::command::engine::budget::Budget;
 use crate::command::engine::commit::{commit, commit_step};
 use crate::command::engine::current::current;
 use crate::command::engine::quotas;
+use crate::command::engine::round::Round;
 use crate::command::engine::service::Serve;
 use crate::command::host::{Host, Key};
 use crate::command::node::waits::UndeliveredGrant;
@@ -13,13 +14,11 @@ use crate::command::node::Node;
 use crate::command::reply::{Reply, Size};
 use crate::command::settings::Setting;
 use crate::domain::mail::decide::{Bounds, ReceiveArgs};
-use crate::domain::mail::queue::Line;
+use crate::domain::mail::queue::{Line, Readied};
 use crate::domain::mail::{decide, Mail, MailEvent, Message};
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::{Bytes, Change, Entity, Error, Fence, KeyId};
-use ahash::AHashSet;
 use smallvec::{smallvec, SmallVec};
-use std::collections::BTreeMap;
 
 /// How much may be in a mailbox.
 pub fn bounds(node: &Node) -> Bounds {
@@ -33,8 +32,11 @@ pub fn bounds(node: &Node) -> Bounds {
 }
 
 impl Serve for Mail {
-    /// The lines of the clients that wait for what can be received then, by agent.
-    type Plan = BTreeMap<Bytes, Vec<Line>>;
+    /// A round ends before all waiting clients are served.
+    const PASSES: bool = true;
+
+    /// The lines of the clients that wait for what can be received then.
+    type Plan = Vec<Line>;
 
     fn plan<H: Host>(
         node: &mut Node,
@@ -45,24 +47,39 @@ impl Serve for Mail {
         let mut readied = Self::Plan::new();
         if !node.queues.mails.is_empty() && node.queues.mails.waiting_for(&key.id()) > 0 {
             let mail = current::<Mail, H>(node, host, key)?;
-            let lines = changes.iter().filter_map(Change::event).flat_map(|event| readied_by(&mail, event));
-            lines.for_each(|line| readied.entry(line.0.clone()).or_default().push(line));
+            let (waiting, key) = (&node.queues.mails, key.id());
+            let is_waited_for = |line: &Line| waiting.in_line(&key, line) > 0;
+            for line in changes.iter().filter_map(Change::event).flat_map(|event| readied_by(&mail, event)) {
+                // The clients that wait for any message of the agent stand in another line.
+                let of_all = (line.0.clone(), None);
+                let lines = if line == of_all { vec![line] } else { vec![of_all, line] };
+                readied.extend(lines.into_iter().filter(is_waited_for));
+            }
         }
         Ok(readied)
     }
 
     fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, readied: Self::Plan) {
-        for (agent, lines) in readied {
-            node.serving(|node| serve(node, host, key, agent, lines));
+        if !readied.is_empty() {
+            let mut all = node.passes.take::<Readied>(key).unwrap_or_default();
+            all.add(readied);
+            node.serving(|node| serve_round(node, host, key, all));
         }
     }
 
-    /// Decides what time has brought, and serves waiting clients if the key may have changed
-    /// unnoticed.
+    /// Decides what time has brought, goes on serving, and serves waiting clients if the key may
+    /// have changed unnoticed.
     fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> Result<usize, Error> {
         let max = node.settings.get(Setting::SweepBatchMax) as usize;
-        let work = decide_due(node, host, key.into(), max)?;
-        Ok(if has_changed { work + node.serving(|node| serve_all(node, host, key, max)) } else { work })
+        let mut work = decide_due(node, host, key.into(), max)?;
+        let mut readied = node.passes.take::<Readied>(key.into()).unwrap_or_default();
+        if has_changed {
+            readied.add(node.queues.mails.lines(key).cloned());
+        }
+        if !readied.is_empty() {
+            work += node.serving(|node| serve_round(node, host, key.into(), readied));
+        }
+        Ok(work)
     }
 }
 
@@ -86,40 +103,79 @@ fn readied_by(mail: &Mail, event: &MailEvent) -> Vec<Line> {
     }
 }
 
-/// Gives an agent's messages to the clients that wait for them, the longest waiting first, in these
-/// lines and in that of the clients that wait for any message.
-fn serve<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: Bytes, mut lines: Vec<Line>) {
-    lines.push((agent, None));
-    lines.sort_unstable();
-    lines.dedup();
+/// Serves as many waiting clients as one round has room for; the others follow in the next rounds
+/// of the scheduler. Returns how much work that was.
+fn serve_round<H: Host>(node: &mut Node, host: &mut H, key: Key, mut readied: Readied) -> usize {
+    let mut round = Round::default();
+    while !round.is_over() {
+        let Some((agent, lines)) = readied.take_next() else { return round.work() };
+        let rest = serve(node, host, key, agent, lines, &mut round);
+        readied.add(rest);
+    }
+    if !readied.is_empty() {
+        node.passes.stop_at(key, readied);
+        node.schedule.look_at(key.id(), node.now());
+    }
+    round.work()
+}
+
+/// Before an agent receives: those of its clients that wait and can be served come first. False if
+/// there are more than one round has room for.
+pub fn serve_before<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: &[u8]) -> bool {
+    let Some(mut readied) = node.passes.take::<Readied>(key) else { return true };
+    let agent = Bytes::from(agent);
+    let lines = readied.take_of(&agent);
+    let rest = node.serving(|node| serve(node, host, key, agent, lines, &mut Round::default()));
+    let is_all = rest.is_empty();
+    readied.add(rest);
+    if !readied.is_empty() {
+        node.passes.stop_at(key, readied);
+    }
+    is_all
+}
+
+/// Gives an agent's messages to the clients that wait for them in these lines, the longest waiting
+/// first, as far as the round has room. Returns the lines that may have more to be served.
+fn serve<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    agent: Bytes,
+    mut lines: Vec<Line>,
+    round: &mut Round,
+) -> Vec<Line> {
     let key_id = key.id();
-    while !lines.is_empty() {
-        lines.retain(|line| node.queues.mails.first(&key_id, line).is_some());
-        let first =
-            lines.iter().enumerate().filter_map(|(at, line)| Some((node.queues.mails.first(&key_id, line)?, at))).min();
-        let Some((id, at)) = first else { return };
-        if !give(node, host, key, id) {
+    // What is ready for a line is ready for those that wait for anything, too.
+    if !lines.is_empty() && !lines.contains(&(agent.clone(), None)) {
+        lines.push((agent, None));
+    }
+    while !round.is_over() {
+        let waiting = |(at, line): (usize, &Line)| Some((node.queues.mails.first(&key_id, line)?, at));
+        let Some((id, at)) = lines.iter().enumerate().filter_map(waiting).min() else { return Vec::new() };
+        if !give(node, host, key, id, round) {
             lines.swap_remove(at);
         }
     }
+    lines
 }
 
 /// Gives a waiter what it waits for. False if there is nothing.
-fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId) -> bool {
+fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, round: &mut Round) -> bool {
     let Some(waiter) = node.queues.mails.waiter(id) else { return false };
     let (agent, args, registry) = (waiter.line.0.clone(), waiter.args, waiter.registry.clone());
     match receive(node, host, key, &agent, &args, registry.as_ref()) {
         Ok(Some((reply, fence))) => {
-            node.serve_wait(
-                id,
-                UndeliveredGrant { grants: smallvec![(key.id(), fence)], request_id: None },
-                reply,
-                host,
-            );
+            round.sends(&reply);
+            let grant = UndeliveredGrant { grants: smallvec![(key.id(), fence)], request_id: None };
+            node.serve_wait(id, grant, reply, host);
             true
         }
-        Ok(None) => false,
+        Ok(None) => {
+            round.looks(1);
+            false
+        }
         Err(error) => {
+            round.looks(1);
             node.refuse_wait(id, error, host);
             true
         }
@@ -184,31 +240,8 @@ pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
         if events.is_empty() {
             break;
         }
-        work += events.iter().map(MailEvent::weight).sum::<usize>();
+        work += events.iter().map(|event| stored.state.weight_of(event)).sum::<usize>();
         commit::<Mail, H>(node, host, key, events)?;
     }
     Ok(work)
-}
-
-/// Serves at most `max` waiting clients, after something happened to the key unnoticed.
-fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, max: usize) -> usize {
-    let (mut served, mut in_vain) = (0, AHashSet::new());
-    for id in node.queues.mails.waiters(key) {
-        if served == max {
-            node.look_at_soon(key.clone());
-            break;
-        }
-        let Some(waiter) = node.queues.mails.waiter(id) else { continue };
-        // If a waiter got nothing, those behind it in the same line get nothing either.
-        let line = waiter.line.clone();
-        if in_vain.contains(&line) {
-            continue;
-        }
-        if give(node, host, key.into(), id) {
-            served += 1;
-        } else {
-            in_vain.insert(line);
-        }
-    }
-    served
 }

@@ -4,10 +4,12 @@ use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
+use crate::command::engine::work::Work;
 use crate::command::host::Access;
 use crate::command::services::spec::{
     with_registry, BLOCK, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_ROW, REGISTRY as BOUND, REQID, ROW, WRITE_FAST,
 };
+use crate::command::settings::Setting;
 use crate::domain::{Code, Service};
 
 const MAIL_ROW: Spec =
@@ -120,6 +122,14 @@ const MAIL_MAP: Shape = Shape::map(&[
 
 pub const SEND: Spec = Spec {
     name: "LTMC.MSG.SEND",
+    work: &[
+        Work::Each(4, Setting::MailAgentsMax),
+        Work::KiB(1, Setting::MailPayloadBytesMax),
+        Work::Arguments(1),
+        Work::Round,
+        Work::Each(2, Setting::RegistryAgentsMax),
+        Work::Each(32, Setting::CapabilityVersionsMax),
+    ],
     arity: -5,
     // The kind of destination decides whether there is a registry. Key specs cannot say that.
     flags: WRITE_FAST.and(Flags::DENY_OOM).and(Flags::GETKEYS_API),
@@ -144,6 +154,7 @@ pub const SEND: Spec = Spec {
 
 pub const RECV: Spec = Spec {
     name: "LTMC.MSG.RECV",
+    work: &[Work::Looks(6_000), Work::Reply, Work::KiB(1, Setting::MailPayloadBytesMax)],
     arity: -3,
     flags: Flags::WRITE.and(Flags::BLOCKING).and(Flags::GETKEYS_API),
     keys: &with_registry(3),
@@ -157,6 +168,7 @@ pub const RECV: Spec = Spec {
 
 pub const ACK: Spec = Spec {
     name: "LTMC.MSG.ACK",
+    work: &[Work::Arguments(3)],
     arity: -4,
     roles: Roles::ENDERS,
     complexity: "O(M log N) with M the ids and N the messages in the mailbox",
@@ -216,6 +228,7 @@ pub const JOIN: Spec = Spec {
 
 pub const LEAVE: Spec = Spec {
     name: "LTMC.MSG.LEAVE",
+    work: &[Work::Each(2, Setting::MailInboxMax)],
     arity: 3,
     flags: Flags::WRITE,
     roles: Roles::ENDERS,
@@ -232,6 +245,7 @@ const MAIL_READ: Spec = Spec { service: MAIL_ROW.service, complexity: MAIL_ROW.c
 
 pub const PENDING: Spec = Spec {
     name: "LTMC.MSG.PENDING",
+    work: &[Work::Passed, Work::Reply],
     arity: -3,
     complexity:
         "O(M) with M the messages in the inbox; with CURSOR O(M + log N) with M those looked at and N all of them",
@@ -246,6 +260,7 @@ pub const PENDING: Spec = Spec {
 
 pub const DEAD: Spec = Spec {
     name: "LTMC.MSG.DEAD",
+    work: &[Work::Passed, Work::Reply],
     arity: -2,
     complexity: "O(M) with M the offset and the dead letters returned; with CURSOR O(M + log N) with N all of them",
     summary: "Lists the dead letters of a mailbox, in the order of the ids.",
@@ -259,6 +274,7 @@ pub const DEAD: Spec = Spec {
 
 pub const GET: Spec = Spec {
     name: "LTMC.MSG.GET",
+    work: &[Work::Each(5, Setting::MailAgentsMax), Work::KiB(1, Setting::MailPayloadBytesMax)],
     arity: 3,
     complexity: "O(R log N) with R the receivers and N the messages in the mailbox",
     summary: "Shows a message, and its state for each receiver that has not acknowledged it.",
@@ -269,6 +285,7 @@ pub const GET: Spec = Spec {
 
 pub const AGENTS: Spec = Spec {
     name: "LTMC.MSG.AGENTS",
+    work: &[Work::Passed, Work::Reply],
     arity: -2,
     complexity: "O(A + W) with A the agents of the mailbox, with CURSOR those looked at, and W the clients waiting",
     summary: "Lists the agents that have joined a mailbox or have messages in it, in the order of their ids.",
@@ -282,6 +299,7 @@ pub const AGENTS: Spec = Spec {
 
 pub const INFO: Spec = Spec {
     name: "LTMC.MSG.INFO",
+    work: &[Work::Each(1, Setting::MailAgentsMax)],
     arity: 2,
     complexity: "O(A) with A the agents of the mailbox",
     summary: "Counts what is in a mailbox.",

@@ -2,7 +2,7 @@
 //! rules are in `domain::registry`.
 
 use super::filter::{labels, FindArgs};
-use super::serve::{claim_binding, commit_claim, decide_due, is_back};
+use super::serve::{claim_binding, commit_claim, decide_due, is_back, serve_before};
 use crate::command::engine::args::Args;
 use crate::command::engine::commit::{commit, touch};
 use crate::command::engine::current::current;
@@ -11,6 +11,7 @@ use crate::command::engine::quotas;
 use crate::command::engine::requests::answered;
 use crate::command::engine::waiting::{wait, NewWait};
 use crate::command::host::{Host, Key};
+use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::RequestId;
@@ -38,6 +39,11 @@ pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if registry.slot(id).is_none() && registry.count() as u64 >= max {
         return Err(Error::limit("registry-agents-max", "one more agent in this registry", max));
     }
+    let capacity_max = cx.node.settings.get(Setting::AgentCapacityMax);
+    if register_args.capacity.is_some_and(|capacity| u64::from(capacity) > capacity_max) {
+        return Err(Error::limit("agent-capacity-max", "CAPACITY", capacity_max));
+    }
+    check_versions(cx.node, &registry, register_args.caps.as_deref().unwrap_or_default())?;
     if registry.is_full() {
         return Err(Error::new(
             Code::Limit,
@@ -54,6 +60,20 @@ pub fn register<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         cx.node.contested.insert(epoch, 0);
     }
     Ok(Outcome::Reply(Reply::number(epoch)))
+}
+
+/// Errs if there would be too many versions of one of these capabilities.
+fn check_versions(node: &Node, registry: &Registry, caps: &[Capability]) -> Result<(), Error> {
+    let max = node.settings.get(Setting::CapabilityVersionsMax);
+    for same in caps.chunk_by(|one, next| one.name == next.name) {
+        let (_, versions) = registry.index().versions_of(&same[0]);
+        let more = same.iter().filter(|cap| !registry.index().versions_of(cap).0).count();
+        if more > 0 && (versions + more) as u64 > max {
+            let what = format!("so many versions of '{}' in this registry", same[0].name.show());
+            return Err(Error::limit("capability-versions-max", &what, max));
+        }
+    }
+    Ok(())
 }
 
 fn parse_register(args: &mut Args) -> Result<RegisterArgs, Error> {
@@ -204,7 +224,8 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Ok(Outcome::Reply((&answer).into()));
     }
     let binding = claim_binding(cx.node, cx.host, key, &claim_args.claim)?;
-    if let Some(stored) = cx.host.read::<Registry>(key)? {
+    let is_first = serve_before(cx.node, cx.host, key);
+    if let Some(stored) = cx.host.read::<Registry>(key)?.filter(|_| is_first) {
         // Waiting clients have been offered every free agent, so nobody is overtaken.
         let found = decide::claim(&stored.state, &view, &claim_args.claim, seed, &mut cx.node.clock);
         if let Some((event, fence)) = found {
@@ -215,7 +236,13 @@ pub fn claim<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     }
     match claim_args.block_ms.filter(|_| cx.host.may_block()) {
         None => Ok(Outcome::Reply(Reply::Nil)),
-        Some(block_ms) => wait_for_agent(cx, claim_args, block_ms),
+        Some(block_ms) => {
+            if !is_first {
+                // It is offered every agent in its turn.
+                cx.node.look_at_soon(key.id());
+            }
+            wait_for_agent(cx, claim_args, block_ms)
+        }
     }
 }
 

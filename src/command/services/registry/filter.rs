@@ -1,7 +1,7 @@
 //! The filter that `LTMC.AGENT.FIND` and `LTMC.AGENT.CLAIM` share.
 
 use crate::command::engine::args::Args;
-use crate::domain::limits::{AGENT_LABELS_MAX, CAPABILITY_BYTES_MAX, CAPACITY_MAX, EXCLUDED_MAX};
+use crate::domain::limits::{AGENT_LABELS_MAX, CAPABILITY_BYTES_MAX, CAPACITY_MAX, EXCLUDED_MAX, ID_BYTES_MAX};
 use crate::domain::registry::filter::{MetaWanted, Statuses};
 use crate::domain::registry::find::Sort;
 use crate::domain::registry::{meta, Filter, Status};
@@ -43,7 +43,9 @@ impl FindArgs {
             }
             "MINFREE" => filter.free_min = args.number("MINFREE", 0, CAPACITY_MAX)? as u32,
             "EXCLUDE" => {
-                filter.excluded = args.list("EXCLUDE", 1, EXCLUDED_MAX)?.iter().map(|id| Bytes::from(*id)).collect();
+                let ids = args.list("EXCLUDE", 1, EXCLUDED_MAX)?.iter();
+                // No agent has a longer id.
+                filter.excluded = ids.filter(|id| id.len() <= ID_BYTES_MAX).map(|id| Bytes::from(*id)).collect();
                 filter.excluded.sort_unstable();
                 filter.excluded.dedup();
             }

@@ -4,7 +4,7 @@ use super::filter::FindArgs;
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::cx::{Cx, Outcome};
-use crate::command::engine::page::{Items, Page, Paging};
+use crate::command::engine::page::{Items, Paging};
 use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::command::reply::Reply;
@@ -124,25 +124,20 @@ pub fn list<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     match (page, status) {
         (Paging::Cursor(cursor), status) => {
             let has_status = |agent: &Agent| status.is_none_or(|status| view.status(registry, agent) == status);
-            let show = |agent: &&Agent| has_status(agent).then(|| Reply::bytes(&agent.id));
+            let show = |agent: &Agent| has_status(agent).then(|| Reply::bytes(&agent.id));
             let agents = registry.agents_from(cursor.from);
             Ok(Outcome::Reply(cursor.page(&mut budget, agents, |agent| agent.epoch, show)))
         }
         (Paging::Offset(what, page), status) => {
-            let slots: Vec<Slot> = match status {
-                None => slots_in(page, &budget, registry.index().all()),
-                Some(status) => page.of(&budget, with_status(registry, &view, status)).collect(),
+            let slots: &mut dyn Iterator<Item = Slot> = match status {
+                None => &mut registry.index().all().iter(),
+                Some(status) => &mut with_status(registry, &view, status),
             };
-            let agents = slots.into_iter().filter_map(|slot| registry.at(slot));
+            let agents = page.of(&budget, what, slots)?.filter_map(|slot| registry.at(slot));
             let ids = agents.map(|agent| Reply::bytes(&agent.id));
             Ok(Outcome::Reply(page.list(&mut budget, what, ids)?))
         }
     }
-}
-/// A part of a set, without a walk over what comes before it.
-fn slots_in(page: Page, budget: &Budget, set: &SlotSet) -> Vec<Slot> {
-    let Some(first) = set.nth(page.offset) else { return Vec::new() };
-    set.iter_from(first).take(page.count(budget)).collect()
 }
 
 /// The agents that have a status for a reader now.

@@ -5,6 +5,7 @@ use crate::command::engine::bindings::binding_for;
 use crate::command::engine::commit::{commit, commit_step};
 use crate::command::engine::reactions;
 use crate::command::engine::requests::{answered, remember};
+use crate::command::engine::round::Round;
 use crate::command::engine::service::Serve;
 use crate::command::engine::waiting::serve_retries;
 use crate::command::host::{Host, Key};
@@ -16,12 +17,18 @@ use crate::domain::entity::idempotency::{Answer, RequestId};
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::reactions::departed;
 use crate::domain::registry::decide::ClaimArgs;
+use crate::domain::registry::queue::Unserved;
 use crate::domain::registry::time::View;
 use crate::domain::registry::{decide, Registry, RegistryEvent};
 use crate::domain::{AgentBinding, Bytes, Change, Entity, Error, Fence, KeyId};
-use ahash::AHashSet;
 use smallvec::smallvec;
+use std::cell::Cell;
 use std::sync::Arc;
+
+/// Comparing an agent with so many labels of a filter takes as long as looking at one waiter.
+const LABELS_OF_LOOK: usize = 8;
+/// A search for an agent takes as long as so many looks, for each label.
+const LOOKS_OF_SEARCH: usize = 16;
 
 /// What follows from changes of a registry.
 pub struct Plan {
@@ -32,12 +39,15 @@ pub struct Plan {
 }
 
 impl Serve for Registry {
+    /// A round ends before all waiting clients are served.
+    const PASSES: bool = true;
+
+    type Plan = Plan;
+
     /// Meanwhile agents could not send heartbeats.
     fn switched_on(node: &mut Node) {
         node.since = node.now();
     }
-
-    type Plan = Plan;
 
     fn plan<H: Host>(
         node: &mut Node,
@@ -55,16 +65,25 @@ impl Serve for Registry {
     /// Hands the agents to the clients that wait for them. What an agent held that is gone is given
     /// back in the same transaction.
     fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, plan: Plan) {
-        plan.freed.iter().for_each(|agent| node.serving(|node| hand_out(node, host, key, agent)));
-        plan.departed.iter().for_each(|agent| reactions::agent_gone(node, host, &key.id(), agent));
+        if !plan.freed.is_empty() {
+            serve_freed(node, host, key, plan.freed);
+        }
+        reactions::agents_gone(node, host, &key.id(), &plan.departed);
     }
 
-    /// Decides what time has brought, and serves waiting clients if the key may have changed
-    /// unnoticed.
+    /// Decides what time has brought, goes on serving, and serves waiting clients if the key may
+    /// have changed unnoticed.
     fn wake<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, has_changed: bool) -> Result<usize, Error> {
         let max = node.settings.get(Setting::SweepBatchMax) as usize;
         let work = decide_due(node, host, key.into(), max)?;
-        Ok(if has_changed { work + node.serving(|node| serve_all(node, host, key, max)) } else { work })
+        let mut unserved = node.passes.take::<Unserved>(key.into()).unwrap_or_default();
+        if has_changed {
+            (unserved.offered_to, unserved.in_vain) = (Some(WaiterId(0)), Vec::new());
+        }
+        if unserved.is_empty() {
+            return Ok(work);
+        }
+        Ok(work + node.serving(|node| serve_round(node, host, key.into(), unserved)))
     }
 }
 
@@ -78,31 +97,81 @@ impl Node {
 /// A suspect agent was heard of before its suspicion was decided: nothing changed, but it is
 /// offered again.
 pub fn is_back<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: &[u8]) {
-    if !node.queues.claims.is_empty() {
-        node.serving(|node| hand_out(node, host, key, &Bytes::from(agent)));
+    if !node.queues.claims.is_empty() && node.queues.claims.waiting_for(&key.id()) > 0 {
+        serve_freed(node, host, key, vec![Bytes::from(agent)]);
     }
+}
+
+/// Offers agents that may be free to the clients that wait.
+fn serve_freed<H: Host>(node: &mut Node, host: &mut H, key: Key, freed: Vec<Bytes>) {
+    let mut unserved = node.passes.take::<Unserved>(key).unwrap_or_default();
+    freed.into_iter().for_each(|agent| unserved.add(agent));
+    node.serving(|node| serve_round(node, host, key, unserved));
+}
+
+/// Before a client claims an agent: those that wait come first. False if there are more than one
+/// round has room for.
+pub fn serve_before<H: Host>(node: &mut Node, host: &mut H, key: Key) -> bool {
+    let Some(unserved) = node.passes.take::<Unserved>(key) else { return true };
+    node.serving(|node| serve_round(node, host, key, unserved));
+    !node.passes.has(key)
+}
+
+/// Serves as many waiting clients as one round has room for; the others follow in the next rounds
+/// of the scheduler. Returns how much work that was.
+fn serve_round<H: Host>(node: &mut Node, host: &mut H, key: Key, mut unserved: Unserved) -> usize {
+    let mut round = Round::default();
+    if unserved.offered_to.is_some() {
+        offer_all(node, host, key, &mut unserved, &mut round);
+    }
+    while !round.is_over() {
+        let Some(agent) = unserved.take_next() else { break };
+        if !hand_out(node, host, key, &agent, &mut round) {
+            unserved.add(agent);
+        }
+    }
+    if !unserved.is_empty() && node.queues.claims.waiting_for(&key.id()) > 0 {
+        node.passes.stop_at(key, unserved);
+        node.schedule.look_at(key.id(), node.now());
+    }
+    round.work()
 }
 
 /// Reserves the free units of an agent for the clients that wait for it, the longest waiting first
-/// whose filter fits.
-fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: &Bytes) {
-    loop {
+/// whose filter fits. False if the round is over before that is done.
+fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: &Bytes, round: &mut Round) -> bool {
+    while !round.is_over() {
         let view = node.view();
-        let Ok(Some(stored)) = host.read::<Registry>(key) else { return };
+        let Ok(Some(stored)) = host.read::<Registry>(key) else { return true };
         let registry = &stored.state;
-        let Some(agent) = registry.agent(agent).filter(|agent| agent.free() > 0) else { return };
-        let fitting = node.queues.claims.first_fitting(&key.id(), |filter| filter.fits(&view, registry, agent));
-        let Some((id, waiter)) = fitting.and_then(|id| Some((id, node.queues.claims.waiter(id)?))) else { return };
+        let Some(agent) = registry.agent(agent).filter(|agent| agent.free() > 0) else { return true };
+        let looks = Cell::new(0);
+        let fitting = node.queues.claims.first_fitting(&key.id(), |filter| {
+            looks.set(looks.get() + 1 + filter.labels() / LABELS_OF_LOOK);
+            filter.fits(&view, registry, agent)
+        });
+        round.looks(looks.get());
+        let Some((id, waiter)) = fitting.and_then(|id| Some((id, node.queues.claims.waiter(id)?))) else { return true };
         let (event, fence) = decide::claim_of(agent, &waiter.args, &mut node.clock);
-        give(node, host, key, id, event, fence);
+        give(node, host, key, id, event, fence, round);
     }
+    false
 }
 
 /// Gives a waiter its claim, and the same to its retries.
-fn give<H: Host>(node: &mut Node, host: &mut H, key: Key, id: WaiterId, event: RegistryEvent, fence: Fence) {
+fn give<H: Host>(
+    node: &mut Node,
+    host: &mut H,
+    key: Key,
+    id: WaiterId,
+    event: RegistryEvent,
+    fence: Fence,
+    round: &mut Round,
+) {
     let Some(waiter) = node.queues.claims.waiter(id) else { return };
     let (claim, request_id) = (waiter.args.clone(), waiter.request_id.clone());
     let retries = node.queues.claims.retries_of(&key.id(), id);
+    round.serves(retries.len());
     match answered::<Registry, H>(node, host, key, request_id.as_ref()) {
         Ok(None) => {}
         // A retry that did not wait was quicker.
@@ -158,7 +227,7 @@ pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
     let (view, policy) = (node.view(), node.settings.registry_policy());
     let Some(stored) = host.read::<Registry>(key)? else { return Ok(0) };
     let due = view.due(&stored.state, &policy, max);
-    let work = due.events.len() + due.later.len();
+    let work = due.work;
     let has_suspects = due.events.iter().any(|event| matches!(event, RegistryEvent::Suspected { .. }));
     commit::<Registry, H>(node, host, key, due.events)?;
     if has_suspects {
@@ -176,29 +245,30 @@ pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
     Ok(work)
 }
 
-/// Serves at most `max` waiting clients, after something happened to the key unnoticed.
-fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, max: usize) -> usize {
-    let (mut served, mut in_vain) = (0, AHashSet::new());
-    for id in node.queues.claims.waiters(key) {
-        if served == max {
-            node.look_at_soon(key.clone());
-            break;
+/// Offers every agent to the waiting clients, after something happened to the key unnoticed, as far
+/// as the round has room.
+fn offer_all<H: Host>(node: &mut Node, host: &mut H, key: Key, unserved: &mut Unserved, round: &mut Round) {
+    let Some(last) = unserved.offered_to.take() else { return };
+    for id in node.queues.claims.waiters(&key.id()).into_iter().filter(|id| *id > last) {
+        if round.is_over() {
+            // The first of the next round.
+            unserved.offered_to = Some(WaiterId(id.0 - 1));
+            return;
         }
         let (view, seed) = (node.view(), node.random());
-        let Ok(Some(stored)) = host.read::<Registry>(key.into()) else { break };
+        let Ok(Some(stored)) = host.read::<Registry>(key) else { return };
         let Some(waiter) = node.queues.claims.waiter(id) else { continue };
         // If a waiter got nothing, those behind it in the same line get nothing either.
-        let line = Arc::as_ptr(&waiter.args.filter);
-        if in_vain.contains(&line) {
+        let line = &waiter.args.filter;
+        round.looks(1);
+        if unserved.in_vain.iter().any(|other| Arc::ptr_eq(other, line)) {
             continue;
         }
+        round.looks(LOOKS_OF_SEARCH * (1 + line.labels()));
         match decide::claim(&stored.state, &view, &waiter.args, seed, &mut node.clock) {
-            Some((event, fence)) => {
-                give(node, host, key.into(), id, event, fence);
-                served += 1;
-            }
-            None => drop(in_vain.insert(line)),
+            Some((event, fence)) => give(node, host, key, id, event, fence, round),
+            None => unserved.in_vain.push(line.clone()),
         }
     }
-    served
+    unserved.in_vain = Vec::new();
 }

@@ -4,9 +4,11 @@ use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec, TTL};
+use crate::command::engine::work::Work;
 use crate::command::services::spec::{
     with_registry, BLOCK, BY_CURSOR, BY_OFFSET, NEXT, PAGE, READ_ROW, REGISTRY, REQID, ROW, WRITE_FAST,
 };
+use crate::command::settings::Setting;
 use crate::domain::{Code, Service};
 
 const REGISTRY_ROW: Spec = Spec { service: Some(Service::Registry), complexity: "O(log N) with N the agents", ..ROW };
@@ -98,6 +100,7 @@ const DECLARED_WORDS: &[&str] = &["starting", "active", "idle", "busy", "drainin
 
 pub const REGISTER: Spec = Spec {
     name: "LTMC.REGISTER",
+    work: &[Work::Round, Work::Each(20, Setting::ClaimWaitersMax)],
     arity: -3,
     flags: WRITE_FAST.and(Flags::DENY_OOM),
     complexity: "O(C log N) with C the capabilities, tags and metadata values of the agent and N the agents",
@@ -124,6 +127,7 @@ pub const REGISTER: Spec = Spec {
 
 pub const DEREGISTER: Spec = Spec {
     name: "LTMC.DEREGISTER",
+    work: &[Work::Round, Work::Each(4, Setting::LockHoldersMax), Work::Each(6, Setting::AgentCapacityMax)],
     arity: -3,
     roles: Roles::ENDERS,
     complexity: "O(C log N) with C the capabilities, tags, metadata values and claims of the agent and N the agents",
@@ -135,6 +139,7 @@ pub const DEREGISTER: Spec = Spec {
 
 pub const HEARTBEAT: Spec = Spec {
     name: "LTMC.HEARTBEAT",
+    work: &[Work::Round, Work::Each(20, Setting::ClaimWaitersMax)],
     arity: -3,
     summary: "Keeps an agent alive, and reports its status, load and health.",
     reply: Shape::MS.about("the TTL of the agent"),
@@ -161,6 +166,7 @@ const REGISTRY_READ: Spec = Spec { service: REGISTRY_ROW.service, complexity: RE
 
 pub const AGENT_GET: Spec = Spec {
     name: "LTMC.AGENT.GET",
+    work: &[Work::Each(4, Setting::AgentCapacityMax), Work::Each(2, Setting::AgentHoldingsMax)],
     arity: 3,
     flags: Flags::READONLY.and(Flags::FAST),
     categories: "read fast",
@@ -173,6 +179,7 @@ pub const AGENT_GET: Spec = Spec {
 
 pub const AGENT_LIST: Spec = Spec {
     name: "LTMC.AGENT.LIST",
+    work: &[Work::Passed, Work::Reply],
     arity: -2,
     complexity: "O(M) with M the ids returned; with CURSOR O(M + log N) with M the agents looked at and N all of them",
     summary: "Lists the ids of agents, in no particular order; with CURSOR in the order of their epochs.",
@@ -218,6 +225,7 @@ pub const fn with_filter<const A: usize, const B: usize, const ALL: usize>(
 
 pub const AGENT_FIND: Spec = Spec {
     name: "LTMC.AGENT.FIND",
+    work: &[Work::Each(2, Setting::RegistryAgentsMax), Work::Each(32, Setting::CapabilityVersionsMax), Work::Reply],
     arity: -2,
     complexity: "O(F * A / 64 + M) at worst, with F the parts of the filter, A the agents and M those returned; less if few agents meet one part",
     summary: "Finds agents by capabilities, tags, status, metadata and free capacity.",
@@ -234,6 +242,12 @@ pub const AGENT_FIND: Spec = Spec {
 
 pub const AGENT_CLAIM: Spec = Spec {
     name: "LTMC.AGENT.CLAIM",
+    work: &[
+        Work::Each(2, Setting::RegistryAgentsMax),
+        Work::Each(32, Setting::CapabilityVersionsMax),
+        Work::Round,
+        Work::Each(20, Setting::ClaimWaitersMax),
+    ],
     arity: -4,
     flags: Flags::WRITE.and(Flags::BLOCKING).and(Flags::GETKEYS_API),
     keys: &with_registry(2),
@@ -251,6 +265,7 @@ pub const AGENT_CLAIM: Spec = Spec {
 
 pub const AGENT_RELEASE: Spec = Spec {
     name: "LTMC.AGENT.RELEASE",
+    work: &[Work::Round, Work::Each(20, Setting::ClaimWaitersMax)],
     arity: -3,
     roles: Roles::ENDERS,
     summary: "Releases a claim and reports how it went; the longest waiter whose filter fits gets the agent at once.",
@@ -266,6 +281,7 @@ pub const AGENT_RELEASE: Spec = Spec {
 
 pub const AGENT_STATS: Spec = Spec {
     name: "LTMC.AGENT.STATS",
+    work: &[Work::Each(1, Setting::RegistryAgentsMax)],
     arity: 2,
     complexity: "O(1); O(S) more with S the agents that are silent",
     summary: "Counts the agents of a registry.",

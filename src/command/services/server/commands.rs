@@ -92,16 +92,21 @@ pub fn repair<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 }
 
 /// `LTMC.DEBUG`, in test builds only: `PANIC [key]`, `CLOCK ms`, `WALL ms`, `SWEEP times`,
-/// `CHECK times`, `BREAK key [part]`.
+/// `CHECK times`, `BREAK key [part]`, `OFFLOAD steps ms`, `WORK`.
 #[cfg(feature = "test-hooks")]
 pub fn debug<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
-    match args.word("what", &["PANIC", "CLOCK", "SWEEP", "CHECK", "BREAK", "WALL"])? {
+    match args.word("what", &["PANIC", "CLOCK", "SWEEP", "CHECK", "BREAK", "WALL", "OFFLOAD", "WORK"])? {
         0 => panic!("LTMC.DEBUG PANIC was asked for"),
         1 => cx.node.clock_offset_ms = offset(&mut args)?,
         2 => cx.node.panics_due = args.number("times", 0, 100)?,
         3 => cx.node.checks.panics_due = args.number("times", 0, 100)?,
         5 => cx.host.step_system_clock(offset(&mut args)?),
+        6 => {
+            cx.node.offloaded_from = Some(args.number("steps", 0, u64::MAX)? as usize);
+            cx.host.delay_threads(args.number("ms", 0, 60_000)?);
+        }
+        7 => return Ok(Outcome::Reply(cx.node.work.take())),
         _ => repair::break_value(cx.host, cx.key(2), cx.args.get(3).copied())?,
     }
     Ok(Outcome::Reply(Reply::Ok))

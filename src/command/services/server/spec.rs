@@ -4,7 +4,9 @@ use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape, Unit};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, Spec};
+use crate::command::engine::work::Work;
 use crate::command::services::spec::{KEY, READ_ROW, UPDATE_FIRST};
+use crate::command::settings::Setting;
 
 /// What they share. Most of them are an operator's.
 const SERVER_ROW: Spec = Spec { keys: &[], roles: Roles::OPERATOR, categories: "read fast", ..READ_ROW };
@@ -193,6 +195,7 @@ pub const HEALTH: Spec = Spec {
 
 pub const APPLY: Spec = Spec {
     name: "LTMC.APPLY",
+    work: &[Work::Whole],
     is_verbatim: true,
     arity: -3,
     flags: Flags::WRITE.and(Flags::ADMIN),
@@ -208,6 +211,7 @@ pub const APPLY: Spec = Spec {
 
 pub const EXPLAIN: Spec = Spec {
     name: "LTMC.EXPLAIN",
+    work: &[Work::Whole],
     arity: -2,
     categories: "read slow",
     complexity: "O(N) with N the size of the payload",
@@ -219,6 +223,7 @@ pub const EXPLAIN: Spec = Spec {
 
 pub const REPAIR: Spec = Spec {
     name: "LTMC.REPAIR",
+    work: &[Work::Whole],
     arity: 2,
     flags: Flags::WRITE.and(Flags::ADMIN),
     keys: UPDATE_FIRST,
@@ -232,6 +237,7 @@ pub const REPAIR: Spec = Spec {
 
 pub const TRACE: Spec = Spec {
     name: "LTMC.TRACE",
+    work: &[Work::Each(10, Setting::TraceMax), Work::Reply],
     arity: -2,
     flags: Flags::READONLY.and(Flags::ADMIN).and(Flags::ALLOW_STALE),
     categories: "read slow admin dangerous",
@@ -278,6 +284,7 @@ const RECORD: Shape = Shape::map(&[
 
 pub const AUDIT: Spec = Spec {
     name: "LTMC.AUDIT",
+    work: &[Work::Each(2, Setting::AuditRingMax), Work::Reply],
     arity: -2,
     flags: Flags::READONLY.and(Flags::ADMIN).and(Flags::ALLOW_STALE),
     roles: Roles::AUDITOR,
@@ -309,6 +316,13 @@ pub const AUDIT: Spec = Spec {
 };
 
 #[cfg(feature = "test-hooks")]
+const WORKED: Shape = Shape::tuple(&[
+    Field::new("command", Shape::TEXT.about("or `round`")),
+    Field::new("looks", Shape::COUNT),
+    Field::new("bound", Shape::COUNT),
+]);
+
+#[cfg(feature = "test-hooks")]
 pub const DEBUG: Spec = Spec {
     name: "LTMC.DEBUG",
     arity: -2,
@@ -321,8 +335,8 @@ pub const DEBUG: Spec = Spec {
     categories: "write slow admin dangerous",
     complexity: "O(1)",
     summary: "Exists in test builds only: panics on demand (PANIC [key], SWEEP times, CHECK times), moves the \
-              clock (CLOCK ms) or the system's (WALL ms) and breaks what is derived in a value (BREAK key [part]).",
-    reply: Shape::OK,
+              clock (CLOCK ms) or the system's (WALL ms), breaks what is derived in a value (BREAK key [part]) and has threads do what has so many steps, later (OFFLOAD steps ms); shows the most that a command or a round looked at in one go and its bound (WORK).",
+    reply: Shape::one_of(&[Case::new("WORK", Shape::list(&WORKED)), Case::new("else", Shape::OK)]),
     args: &[Arg::string("what"), Arg::key("arg", 0).optional(), Arg::string("part").optional()],
     ..SERVER_ROW
 };

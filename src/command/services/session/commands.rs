@@ -5,6 +5,7 @@ use crate::command::engine::args::Args;
 use crate::command::engine::budget::{refuse_repeated, Budget};
 use crate::command::engine::commit::{commit, commit_one};
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::job::Steps;
 use crate::command::host::Host;
 use crate::command::reply::{Reply, Size};
 use crate::command::services::versioned::commands::{
@@ -14,10 +15,10 @@ use crate::command::services::versioned::commands::{
 use crate::command::services::versioned::serve::end as end_session;
 use crate::command::settings::Setting;
 use crate::domain::json::text::Room;
-use crate::domain::limits::{ID_BYTES_MAX, KEY_BYTES_MAX, PARTICIPANTS_END, RESULTS_MAX};
+use crate::domain::limits::{COMMAND_KEY_BYTES_MAX, ID_BYTES_MAX, PARTICIPANTS_END};
 use crate::domain::session::decide::Bounds;
 use crate::domain::session::{decide as fields_rules, Fields, Session};
-use crate::domain::versioned::{decide, Created, Life, Status, VersionedEvent};
+use crate::domain::versioned::{decide, Created, Life, Shared, Status, VersionedEvent};
 use crate::domain::{Bytes, Error};
 
 fn bounds<H: Host>(cx: &Cx<H>) -> Bounds {
@@ -31,22 +32,15 @@ fn bounds<H: Host>(cx: &Cx<H>) -> Bounds {
 pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let mut args = Args::new(cx.spec, cx.args);
     args.bytes("key")?;
-    let (mut participants, mut state, mut meta) = (Vec::new(), Fields::default(), Bytes::EMPTY);
+    let (mut participants, mut state_at, mut meta) = (Vec::new(), None, Bytes::EMPTY);
     let (mut life, mut registry, mut request) = (LifeArgs::default(), None, None);
-    let (bounds, depth_max) = (bounds(cx), cx.node.settings.get(Setting::JsonDepthMax) as usize);
+    let depth_max = cx.node.settings.get(Setting::JsonDepthMax) as usize;
     while let Some(word) = args.option()? {
         match word {
             "PARTICIPANTS" => participants = parse_agents(&mut args)?,
             "STATE" => {
-                let json = args.bytes("STATE")?;
-                if json.len() as u64 > bounds.bytes_max {
-                    let what = format!("STATE of {} bytes", json.len());
-                    return Err(Error::limit("session-bytes-max", &what, bounds.bytes_max));
-                }
-                state = fields_rules::first_state(
-                    Room::new(bounds.bytes_max as usize, depth_max).read("STATE", json)?,
-                    &bounds,
-                )?;
+                state_at = Some(args.position());
+                args.bytes("STATE")?;
             }
             "META" => meta = parse_meta(&mut args, depth_max)?,
             "PX" | "EX" => life.ttl_ms = Some(args.duration(word)?),
@@ -61,10 +55,22 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Ok(answered);
     }
     let (at, keep) = (cx.now(), keep(cx.node));
-    let (life, state) = (life.begin(at)?, state.into());
+    let life = life.begin(at)?;
+    let state = state_at.map_or_else(|| Ok(Shared::default()), |at| first_state(cx, at))?;
     let participants = with_roles(participants);
     let created = Created { at, owner: Bytes::EMPTY, state, version: 1, meta, participants, life, keep, stays: true };
     create_value(cx, cx.key(1), created, registry.as_ref(), request)
+}
+
+/// `STATE json`, which is argument `at`.
+fn first_state<H: Host>(cx: &mut Cx<H>, at: usize) -> Result<Shared<Fields>, Error> {
+    let (bounds, depth_max) = (bounds(cx), cx.node.settings.get(Setting::JsonDepthMax) as usize);
+    let bytes = cx.args[at].len();
+    cx.check_bytes(Setting::SessionBytesMax, "STATE", bytes)?;
+    cx.prepare("STATE", Steps::of_json(bytes), move |args| {
+        let mut room = Room::new(bounds.bytes_max as usize, depth_max);
+        fields_rules::first_state(room.read("STATE", args[at])?, &bounds).map(Shared::from)
+    })
 }
 
 fn with_roles(agents: Vec<Bytes>) -> Vec<(Bytes, Bytes)> {
@@ -124,30 +130,47 @@ pub fn set<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     create_value(cx, key, created, None, request)
 }
 
+/// A value with fewer bytes is copied at once.
+const SHORT_BYTES: usize = 64 * 1024;
+
 /// `LTMC.SESSION.GET`
 pub fn get<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     let key = cx.key(1);
     let names = &cx.args[2..];
+    refuse_repeated("field", names)?;
     let session = live::<Fields, H>(cx.node, cx.host, key)?;
-    let field = |name: &&[u8]| session.and_then(|session| session.state().get(name));
-    let value = |field: Option<&Bytes>| field.map_or(Reply::Nil, |value| Reply::bytes(value));
-    Ok(Outcome::Reply(match names {
-        [] => {
-            let Some(session) = session else { return Ok(Outcome::Reply(Reply::Nil)) };
-            let fields = || session.state().iter();
-            let sizes = fields().map(|(name, value)| Size { text_bytes: name.len() + value.len(), elements: 2 });
-            Budget::of(cx.node).check("all fields", sizes)?;
-            Reply::Pairs(fields().map(|(name, value)| (Reply::bytes(name), Reply::bytes(value))).collect())
+    if names.is_empty() {
+        let Some(fields) = session.map(Session::snapshot) else { return Ok(Outcome::Reply(Reply::Nil)) };
+        return get_all(cx, fields);
+    }
+    let value_of = |name: &&[u8]| session.and_then(|session| session.state().get(name));
+    if let [name] = names {
+        let value = value_of(name);
+        if value.is_none_or(|value| value.len() < SHORT_BYTES) {
+            return Ok(Outcome::Reply(value.map_or(Reply::Nil, |value| Reply::bytes(value))));
         }
-        [name] => value(field(name)),
-        names => {
-            refuse_repeated("field", names)?;
-            let fields: Vec<Option<&Bytes>> = names.iter().map(field).collect();
-            let sizes = fields.iter().map(|field| Size::value(field.map_or(0, |value| value.len())));
-            Budget::of(cx.node).check(&format!("{} fields", names.len()), sizes)?;
-            Reply::Array(fields.into_iter().map(value).collect())
-        }
-    }))
+    }
+    let sizes = || names.iter().map(|name| Size::value(value_of(name).map_or(0, |value| value.len())));
+    Budget::of(cx.node).check(&format!("{} fields", names.len()), sizes())?;
+    let (steps, fields) = (Steps::of_reply(sizes().sum()), session.map(Session::snapshot));
+    let names: Vec<Bytes> = names.iter().map(|name| Bytes::from(*name)).collect();
+    cx.answer_with(&format!("a reply with {} fields", names.len()), steps, move || {
+        let value_of = |name: &Bytes| fields.as_ref().and_then(|fields| fields.get(name));
+        let mut values = names.iter().map(|name| value_of(name).map_or(Reply::Nil, |value| Reply::bytes(value)));
+        Ok(match names.len() {
+            1 => values.next().unwrap_or(Reply::Nil),
+            _ => Reply::Array(values.collect()),
+        })
+    })
+}
+
+fn get_all<H: Host>(cx: &mut Cx<H>, fields: Shared<Fields>) -> Result<Outcome, Error> {
+    let size = Size { text_bytes: fields.text_bytes(), elements: 2 * fields.count() };
+    Budget::of(cx.node).check_sum("all fields", fields.count(), size)?;
+    cx.answer_with("a reply with all fields", Steps::of_reply(size), move || {
+        let all = fields.iter().map(|(name, value)| (Reply::bytes(name), Reply::bytes(value)));
+        Ok(Reply::Pairs(all.collect()))
+    })
 }
 
 /// `LTMC.SESSION.DEL`
@@ -213,16 +236,14 @@ pub fn status<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
 
 /// `LTMC.SESSION.OWN`
 pub fn own<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
-    let (key, at, max) = (cx.key(1), cx.now(), cx.node.settings.get(Setting::SessionResourcesMax));
+    let (key, at) = (cx.key(1), cx.now());
+    let max = [Setting::SessionResourcesMax, Setting::SessionBytesMax].map(|setting| cx.node.settings.get(setting));
     let (resources, by) = parse_resources(cx)?;
     if resources.contains(&key.name) {
         return Err(Error::usage("a session cannot own itself"));
     }
-    if resources.len() as u64 > RESULTS_MAX {
-        return Err(Error::usage(format!("more than {RESULTS_MAX} resources at once")));
-    }
     let session = existing::<Fields, H>(cx.node, cx.host, key)?;
-    let (owned, count) = decide::own(session, resources, by, max, at)?;
+    let (owned, count) = decide::own(session, resources, by, max.into(), at)?;
     let event = owned.or_else(|| decide::used(session, None, at));
     commit::<Session, H>(cx.node, cx.host, key, event)?;
     Ok(Outcome::Reply(Reply::number(count as u64)))
@@ -250,8 +271,8 @@ fn parse_resources<'a, H: Host>(cx: &Cx<'a, H>) -> Result<(&'a [&'a [u8]], Bytes
     if resources.is_empty() {
         return Err(args.missing("resource"));
     }
-    if let Some(long) = resources.iter().find(|resource| resource.len() > KEY_BYTES_MAX) {
-        Error::check_length_max("a resource", long.len(), KEY_BYTES_MAX)?;
+    if let Some(long) = resources.iter().find(|resource| resource.len() > COMMAND_KEY_BYTES_MAX) {
+        Error::check_length_max("a resource", long.len(), COMMAND_KEY_BYTES_MAX)?;
     }
     Ok((resources, by))
 }

@@ -4,12 +4,14 @@ use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::roles::Roles;
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec, TTL};
+use crate::command::engine::work::Work;
 use crate::command::host::Access;
 use crate::command::services::spec::{with_registry, KEY, READ_ROW, REGISTRY, REQID, ROW, WRITE_FAST};
 use crate::command::services::versioned::spec::{
     ACTING, AGENT, AT, CHECKPOINTS_ARGS, CHECKPOINTS_COMPLEXITY, CHECKPOINT_ARGS, CHECKPOINT_LIST, CHECKPOINT_NUMBER,
     COMMON, FORK_COMPLEXITY, FORK_KEYS, IFVERSION, JOINED, LEFT, MADE, META, NEW_VERSION, PRUNED, PRUNE_ARGS,
 };
+use crate::command::settings::Setting;
 use crate::domain::{Code, Service};
 
 const NEEDS_SESSION: Nothing = Nothing::Error(Code::NoSession);
@@ -40,6 +42,7 @@ const SESSION_MAP: Shape = Shape::map(&Field::join::<_, _, 22>(
 
 pub const CREATE: Spec = Spec {
     name: "LTMC.SESSION.CREATE",
+    work: &[Work::Offloaded, Work::Each(2, Setting::ParticipantsMax)],
     arity: -2,
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: &with_registry(2),
@@ -63,6 +66,7 @@ pub const CREATE: Spec = Spec {
 
 pub const SET: Spec = Spec {
     name: "LTMC.SESSION.SET",
+    work: &[Work::Arguments(2), Work::KiB(2, Setting::SessionBytesMax)],
     arity: -4,
     flags: GROWS,
     complexity: "O(F log N) with F the fields given and N those of the session",
@@ -81,6 +85,7 @@ pub const SET: Spec = Spec {
 
 pub const GET: Spec = Spec {
     name: "LTMC.SESSION.GET",
+    work: &[Work::Arguments(1), Work::Offloaded],
     arity: -2,
     flags: Flags::READONLY.and(Flags::FAST),
     categories: "read fast",
@@ -97,6 +102,7 @@ pub const GET: Spec = Spec {
 
 pub const DEL: Spec = Spec {
     name: "LTMC.SESSION.DEL",
+    work: &[Work::Arguments(2)],
     arity: -3,
     complexity: "O(F log N) with F the fields given and N those of the session",
     summary: "Deletes fields as one new version; a session created by SET is deleted with its last field.",
@@ -107,6 +113,7 @@ pub const DEL: Spec = Spec {
 
 pub const INFO: Spec = Spec {
     name: "LTMC.SESSION.INFO",
+    work: &[Work::Each(2, Setting::SessionResourcesMax), Work::Each(2, Setting::ParticipantsMax)],
     arity: 2,
     complexity: "O(P + R) with P the participants and R the resources",
     summary: "Shows a session without its fields.",
@@ -167,6 +174,7 @@ const OWN_KEYS: &[KeySpec] = &[
 
 pub const OWN: Spec = Spec {
     name: "LTMC.SESSION.OWN",
+    work: &[Work::Each(7, Setting::SessionResourcesMax), Work::KiB(2, Setting::SessionBytesMax)],
     arity: -3,
     flags: GROWS.and(Flags::GETKEYS_API),
     keys: OWN_KEYS,
@@ -180,6 +188,7 @@ pub const OWN: Spec = Spec {
 
 pub const DISOWN: Spec = Spec {
     name: "LTMC.SESSION.DISOWN",
+    work: &[Work::Each(7, Setting::SessionResourcesMax), Work::KiB(2, Setting::SessionBytesMax)],
     arity: -3,
     flags: WRITE_FAST.and(Flags::GETKEYS_API),
     keys: OWN_KEYS,
@@ -204,6 +213,7 @@ pub const CHECKPOINT: Spec = Spec {
 
 pub const CHECKPOINTS: Spec = Spec {
     name: "LTMC.SESSION.CHECKPOINTS",
+    work: &[Work::Passed, Work::Reply],
     arity: -2,
     complexity: CHECKPOINTS_COMPLEXITY,
     summary: "Lists the checkpoints of a session, the oldest first.",
@@ -214,6 +224,7 @@ pub const CHECKPOINTS: Spec = Spec {
 
 pub const RESTORE: Spec = Spec {
     name: "LTMC.SESSION.RESTORE",
+    work: &[Work::Offloaded],
     arity: -3,
     flags: Flags::WRITE.and(Flags::DENY_OOM),
     roles: Roles::ENDERS,
@@ -228,6 +239,7 @@ pub const RESTORE: Spec = Spec {
 
 pub const FORK: Spec = Spec {
     name: "LTMC.SESSION.FORK",
+    work: &[Work::Offloaded],
     arity: -3,
     flags: Flags::WRITE.and(Flags::DENY_OOM).and(Flags::GETKEYS_API),
     keys: FORK_KEYS,
@@ -242,6 +254,7 @@ pub const FORK: Spec = Spec {
 
 pub const PRUNE: Spec = Spec {
     name: "LTMC.SESSION.PRUNE",
+    work: &[Work::Each(2, Setting::CheckpointsMax)],
     arity: -4,
     flags: Flags::WRITE,
     roles: Roles::ENDERS,
@@ -255,6 +268,7 @@ pub const PRUNE: Spec = Spec {
 
 pub const END: Spec = Spec {
     name: "LTMC.SESSION.END",
+    work: &[Work::Round, Work::Each(1, Setting::SessionResourcesMax)],
     arity: -2,
     flags: Flags::WRITE,
     roles: Roles::ENDERS,

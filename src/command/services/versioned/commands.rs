@@ -250,8 +250,9 @@ pub fn checkpoint<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     if let Some(answered) = remembered::<S, H>(cx, key, request.as_ref())? {
         return Ok(answered);
     }
+    let max = cx.node.settings.get(Setting::CheckpointsMax);
     let value = existing::<S, H>(cx.node, cx.host, key)?;
-    let event = decide::checkpoint(value, name, is_pinned, at)?;
+    let event = decide::checkpoint(value, name, is_pinned, max, at)?;
     apply_numbered::<S, H>(cx, key, event, request)
 }
 
@@ -263,7 +264,7 @@ pub fn checkpoints<S: State, H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> 
     let (key, mut budget) = (cx.key(1), Budget::of(cx.node));
     let value = live::<S, H>(cx.node, cx.host, key)?;
     let checkpoints = value.into_iter().flat_map(|value| value.history().checkpoints_from(page.start()));
-    Ok(Outcome::Reply(page.list(&mut budget, checkpoints, |(id, _)| *id, |one| Some(checkpoint_map(*one)))?))
+    Ok(Outcome::Reply(page.list(&mut budget, checkpoints, |(id, _)| *id, |_| true, checkpoint_map)?))
 }
 
 /// A checkpoint, as replies show it.

@@ -6,7 +6,7 @@
 use crate::command::engine::args::Args;
 use crate::command::engine::budget::Budget;
 use crate::command::engine::cx::{Cx, Outcome};
-use crate::command::engine::watch_log::{look, report};
+use crate::command::engine::watch_log::{look, report, Report};
 use crate::command::host::Host;
 use crate::command::node::watchers::Watcher;
 use crate::command::reply::Reply;
@@ -62,16 +62,18 @@ pub fn watch<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         watcher.keys.push((key.id(), since.unwrap_or(revision)));
     }
     watcher.count = count;
-    let (reply, has_news) = report(cx.node, cx.host, &watcher)?;
+    let report = report(cx.node, cx.host, &watcher)?;
     match block_ms {
-        None => Ok(Outcome::Reply(reply)),
-        Some(_) if has_news => Ok(Outcome::Reply(reply)),
+        None => Ok(Outcome::Reply(report.reply)),
+        Some(_) if report.has_news => Ok(Outcome::Reply(report.reply)),
+        // The client has to go on itself.
+        Some(_) if !cx.host.may_block() && report.is_cut => Ok(Outcome::Reply(report.reply)),
         Some(_) if !cx.host.may_block() => Ok(Outcome::Reply(Reply::Nil)),
-        Some(block_ms) => wait(cx, watcher, block_ms),
+        Some(block_ms) => wait(cx, watcher, &report, block_ms),
     }
 }
 
-fn wait<H: Host>(cx: &mut Cx<H>, watcher: Watcher, block_ms: u64) -> Result<Outcome, Error> {
+fn wait<H: Host>(cx: &mut Cx<H>, watcher: Watcher, report: &Report, block_ms: u64) -> Result<Outcome, Error> {
     let max = cx.node.settings.get(Setting::WatchersMax);
     let watching = |key: &KeyId| cx.node.watchers.by_key.get(key).map_or(0, BTreeSet::len) as u64;
     if watcher.keys.iter().any(|(key, _)| watching(key) >= max) {
@@ -80,6 +82,10 @@ fn wait<H: Host>(cx: &mut Cx<H>, watcher: Watcher, block_ms: u64) -> Result<Outc
     let id = cx.node.waits.next_id();
     let keys: SmallVec<[KeyId; 1]> = watcher.keys.iter().map(|(key, _)| key.clone()).collect();
     cx.node.watchers.insert(id, watcher);
+    if report.is_cut {
+        cx.node.watchers.advance(id, &report.reply);
+        cx.node.watchers.look_again(id);
+    }
     cx.node.begin_wait(id, Service::Watch, keys, block_ms, None, cx.host);
     Ok(Outcome::Waits)
 }

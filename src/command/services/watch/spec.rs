@@ -3,6 +3,7 @@
 use crate::command::engine::missing::{Missing, Nothing};
 use crate::command::engine::reply_shape::{Case, Field, Shape};
 use crate::command::engine::spec::{Arg, ArgKind, Flags, KeySpec, KeysAt, Spec};
+use crate::command::engine::work::Work;
 use crate::command::host::Access;
 use crate::command::services::spec::{BLOCK, KEY, READ_ROW};
 use crate::domain::Service;
@@ -20,6 +21,7 @@ const TOO_LATE: Shape = Shape::tuple(&[
 
 pub const WATCH: Spec = Spec {
     name: "LTMC.WATCH",
+    work: &[Work::Reply, Work::Looks(4_000)],
     arity: -5,
     // Redis Cluster ignores key specs like this one.
     flags: Flags::READONLY.and(Flags::BLOCKING).and(Flags::GETKEYS_API),

@@ -14,6 +14,7 @@ mod sketch;
 
 pub use sketch::Sketch;
 
+use super::looks::{looked, Looked};
 use super::splitmix::next_below;
 use crate::domain::Millis;
 use serde::{Deserialize, Serialize};
@@ -143,6 +144,7 @@ impl Evictor {
 /// The candidate with the smallest rank in a random sample, or of all if there are few. A candidate
 /// without a rank stays.
 pub fn worst<T: Copy>(candidates: &[T], seed: &mut u64, rank: impl Fn(T) -> Option<Rank>) -> Option<(T, Rank)> {
+    looked(SAMPLE);
     let ranked = |one: T| rank(one).map(|rank| (one, rank));
     let smallest = |one: &(T, Rank), other: &(T, Rank)| one.1.cmp(&other.1);
     if candidates.len() > SAMPLE {
@@ -151,7 +153,7 @@ pub fn worst<T: Copy>(candidates: &[T], seed: &mut u64, rank: impl Fn(T) -> Opti
             return Some(found);
         }
     }
-    candidates.iter().filter_map(|one| ranked(*one)).min_by(smallest)
+    candidates.iter().looked().filter_map(|one| ranked(*one)).min_by(smallest)
 }
 
 #[cfg(test)]

@@ -1,22 +1,22 @@
 //! The examples of the RFCs, and cases that they leave out.
 
 use super::*;
-use crate::domain::json::past::Patch;
+use crate::domain::json::merge::Patch;
 use crate::domain::json::patch;
-use serde_json::json;
+use serde_json::{json, Value};
 
-const BOUNDS: Bounds = Bounds { bytes_max: 100_000, depth_max: 64 };
+const BOUNDS: Bounds = Bounds { bytes_max: 100_000, values_max: 100, depth_max: 64, edits_max: 10 };
 
 /// The result of the operations on a value. Checks that the attempt itself changes nothing.
 fn after(before: &Value, ops: Vec<Op>) -> Result<Value, Error> {
     let mut document = Document::new(before.clone());
-    let edits = Attempt::new(&mut document, BOUNDS).all(ops);
-    assert!(document.root() == before && document.is_sound(), "an attempt changes nothing");
+    let edits = Attempt::new(&document, BOUNDS).all(ops);
+    assert!(*document.root() == *before && document.is_sound(), "an attempt changes nothing");
     for edit in edits? {
         document.apply(edit).expect("what was tried fits");
     }
     assert!(document.is_sound());
-    Ok(document.root().clone())
+    Ok(document.root().into())
 }
 
 fn at(text: &str) -> Pointer {
@@ -43,16 +43,21 @@ fn the_examples_of_rfc_7396() {
         (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
     ];
     for (before, patch, expected) in cases {
-        assert_eq!(after(&before, vec![Op::Merge(patch.clone())]), Ok(expected.clone()), "{before} with {patch}");
-        let made = Patch::between_values(&before, &expected);
+        assert_eq!(
+            after(&before, vec![Op::Merge(patch.clone().into())]),
+            Ok(expected.clone()),
+            "{before} with {patch}"
+        );
+        let (then, now) = (before.clone().into(), expected.clone().into());
+        let made = Patch::between(&then, &now);
         let made = made.map(|made| serde_json::to_value(made).expect("it can be written"));
-        let made = made.map_or(Ok(before.clone()), |made| after(&before, vec![Op::Merge(made)]));
+        let made = made.map_or(Ok(before.clone()), |made| after(&before, vec![Op::Merge(made.into())]));
         assert_eq!(made, Ok(expected), "the patch that was made of {before}");
     }
 }
 
 fn patched(before: &Value, patch: Value) -> Result<Value, Error> {
-    after(before, vec![Op::Patch(patch::read(patch)?)])
+    after(before, vec![Op::Patch(patch::read(patch.into())?)])
 }
 
 /// Appendix A, by number. Examples that have to fail change nothing.
@@ -151,7 +156,7 @@ fn a_patch_that_fails_late_changes_nothing() {
 #[test]
 fn single_operations() {
     let before = json!({"n": 1, "list": [1], "text": "x"});
-    let set = |path: &str, value: Value| Op::Set(at(path), value);
+    let set = |path: &str, value: Value| Op::Set(at(path), value.into());
     let number = |value: Value| serde_json::from_value::<Number>(value).expect("a number");
     let cases = [
         (set("/a/b/c", json!(1)), Some(json!({"n": 1, "list": [1], "text": "x", "a": {"b": {"c": 1}}}))),
@@ -166,15 +171,18 @@ fn single_operations() {
         (Op::Del(at("/list/0")), Some(json!({"n": 1, "list": [], "text": "x"}))),
         (Op::Del(at("/none/x")), Some(before.clone())),
         (Op::Del(at("")), None),
-        (Op::Append(at("/list"), json!([2])), Some(json!({"n": 1, "list": [1, [2]], "text": "x"}))),
-        (Op::Append(at("/new/list"), json!(2)), Some(json!({"n": 1, "list": [1], "text": "x", "new": {"list": [2]}}))),
-        (Op::Append(at("/text"), json!(2)), None),
+        (Op::Append(at("/list"), json!([2]).into()), Some(json!({"n": 1, "list": [1, [2]], "text": "x"}))),
+        (
+            Op::Append(at("/new/list"), json!(2).into()),
+            Some(json!({"n": 1, "list": [1], "text": "x", "new": {"list": [2]}})),
+        ),
+        (Op::Append(at("/text"), json!(2).into()), None),
         (Op::IncrBy(at("/n"), number(json!(-3))), Some(json!({"n": -2, "list": [1], "text": "x"}))),
         (Op::IncrBy(at("/n"), number(json!(0.5))), Some(json!({"n": 1.5, "list": [1], "text": "x"}))),
         (Op::IncrBy(at("/m"), number(json!(7))), Some(json!({"n": 1, "list": [1], "text": "x", "m": 7}))),
         (Op::IncrBy(at("/n"), number(json!(u64::MAX))), None),
         (Op::IncrBy(at("/text"), number(json!(1))), None),
-        (Op::Replace(json!(5)), Some(json!(5))),
+        (Op::Replace(json!(5).into()), Some(json!(5))),
     ];
     for (op, expected) in cases {
         assert_eq!(after(&before, vec![op.clone()]).ok(), expected, "{op:?}");
@@ -183,9 +191,9 @@ fn single_operations() {
 
 #[test]
 fn later_operations_see_earlier_ones() {
-    let test = patch::read(json!([{"op": "test", "path": "/n", "value": 2}])).expect("a patch");
+    let test = patch::read(json!([{"op": "test", "path": "/n", "value": 2}]).into()).expect("a patch");
     let increment = || Op::IncrBy(at("/n"), Number::from(1));
-    let ops = vec![increment(), increment(), Op::Patch(test.clone()), Op::Set(at("/ok"), json!(true))];
+    let ops = vec![increment(), increment(), Op::Patch(test.clone()), Op::Set(at("/ok"), json!(true).into())];
     assert_eq!(after(&json!({}), ops), Ok(json!({"n": 2, "ok": true})));
     assert!(after(&json!({}), vec![increment(), Op::Patch(test)]).is_err());
 }
@@ -193,10 +201,25 @@ fn later_operations_see_earlier_ones() {
 #[test]
 fn bounds_are_kept() {
     let deep = (0..40).fold(json!(1), |value, _| json!([value]));
-    assert_eq!(after(&json!({}), vec![Op::Set(at("/a"), deep.clone())]).map(|_| ()), Ok(()));
+    assert_eq!(after(&json!({}), vec![Op::Set(at("/a"), deep.clone().into())]).map(|_| ()), Ok(()));
     let path = at(&"/x".repeat(30));
-    let error = after(&json!({}), vec![Op::Set(path, deep)]).expect_err("too deep");
+    let error = after(&json!({}), vec![Op::Set(path, deep.into())]).expect_err("too deep");
     assert!(error.code == Code::Limit && error.text.contains("json-depth-max"), "{error}");
-    let error = after(&json!({}), vec![Op::Set(at("/a"), json!("x".repeat(100_000)))]).expect_err("too large");
+    let error = after(&json!({}), vec![Op::Set(at("/a"), json!("x".repeat(100_000)).into())]).expect_err("too large");
     assert!(error.code == Code::Limit && error.text.contains("context-bytes-max"), "{error}");
+    let members = |count: usize| (0..count).map(|n| (n.to_string(), json!(n))).collect::<Value>();
+    let merge = |count: usize| Op::Merge(members(count).into());
+    assert!(after(&json!({}), vec![merge(10)]).is_ok());
+    let error = after(&json!({}), vec![merge(11)]).expect_err("too many edits");
+    assert!(error.code == Code::Limit && error.text.contains("context-edits-max"), "{error}");
+    assert!(after(&json!({}), vec![Op::Replace(members(99).into())]).is_ok());
+    let error = after(&json!({}), vec![Op::Replace(members(100).into())]).expect_err("too many values");
+    assert!(error.code == Code::Limit && error.text.contains("context-values-max"), "{error}");
+}
+
+#[test]
+fn a_document_that_is_larger_than_allowed_may_shrink() {
+    let large = (0..200).map(|n| (n.to_string(), json!(n))).collect::<Value>();
+    assert!(after(&large, vec![Op::Del(at("/7")), Op::Set(at("/new"), json!(1).into())]).is_ok());
+    assert!(after(&large, vec![Op::Set(at("/new"), json!(1).into())]).is_err());
 }

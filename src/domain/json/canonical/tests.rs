@@ -140,3 +140,24 @@ fn hostile_depth_is_refused_by_name() {
     assert!(refused.starts_with("LIMIT args") && refused.contains("ltmc.json-depth-max"), "{refused}");
     assert_eq!(form(&format!("{}{}", "[".repeat(64), "]".repeat(64))).len(), 128);
 }
+
+#[test]
+fn numbers_of_few_digits_are_written_as_all_others() {
+    let mut seed = 3;
+    let mut draw = |end: u64| crate::domain::algorithm::splitmix::next_random(&mut seed) % end;
+    for _ in 0..20_000 {
+        let (size, shift) = (draw(17) as u32, draw(40) as i32 - 20);
+        let whole = draw(10u64.pow(size.max(1)));
+        let sign = ["", "-"][draw(2) as usize];
+        let literal = match draw(3) {
+            0 => format!("{sign}{whole}e{shift}"),
+            1 => format!("{sign}{}.{whole}", draw(1_000)),
+            _ => format!("{sign}0.{}{whole}E+{}", "0".repeat(draw(9) as usize), draw(9)),
+        };
+        let Some((digits, point)) = few_digits(&literal) else { continue };
+        let value: f64 = literal.parse().expect("a number");
+        assert_eq!(layout(literal.starts_with('-'), digits, point), number_text(value), "{literal}");
+    }
+    assert_eq!(few_digits("1e300"), None);
+    assert_eq!(few_digits("-0.00E5").map(|(digits, point)| layout(true, digits, point)), Some("0".into()));
+}

@@ -309,13 +309,13 @@ fn the_keys_that_an_agent_holds_are_shown_as_far_as_they_fit() {
     let server = server();
     server.run("CONFIG SET ltmc.orchestration-mode full").ok();
     run(&server, &["LTMC.REGISTER", "r", "ann", "PX", "600000"]).int();
-    for n in 0..50 {
-        run(&server, &["LTMC.LOCK", &format!("{n:03000}"), "ann", "REGISTRY", "r", "PX", "600000"]).int();
+    for n in 0..150 {
+        run(&server, &["LTMC.LOCK", &format!("{n:01000}"), "ann", "REGISTRY", "r", "PX", "600000"]).int();
     }
     let holds = || server.run("LTMC.AGENT.GET r ann").get("holds").array().len();
-    assert!((15..22).contains(&holds()), "{}", holds());
+    assert!((45..66).contains(&holds()), "{}", holds());
     bound(&server, 4 * BOUND);
-    assert_eq!(holds(), 50);
+    assert_eq!(holds(), 150);
 }
 
 #[test]

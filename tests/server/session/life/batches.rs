@@ -3,6 +3,7 @@
 use super::*;
 
 const MANY: usize = 10_000;
+const OWNS_MANY: (&str, usize) = ("ltmc.session-resources-max", MANY);
 
 /// A session `s` of `a` that owns this many locks, all of which `a` holds. The server gives back
 /// `batch` at a time.
@@ -44,7 +45,7 @@ fn wait_given_back(server: &Server) {
 
 #[test]
 fn the_end_of_a_session_with_ten_thousand_locks_gives_back_a_batch_at_once_and_the_rest_in_turns() {
-    let server = Server::start();
+    let server = Server::builder().arg(OWNS_MANY.0, OWNS_MANY.1).start();
     let replica = server.replica();
     owner_of(&server, MANY, 300);
     let replies = at_once(&server, &["LTMC.SESSION.END s GRACE 600000000", "DBSIZE", "LTMC.SESSION.INFO s", "PTTL s"]);
@@ -86,7 +87,7 @@ fn each_batch_goes_to_replicas_with_the_event_that_takes_it_out_of_the_session()
 
 #[test]
 fn a_crash_in_the_middle_of_an_end_does_not_keep_the_rest() {
-    let mut server = Server::builder().durable().start();
+    let mut server = Server::builder().durable().arg(OWNS_MANY.0, OWNS_MANY.1).start();
     owner_of(&server, MANY, 10);
     server.append_config("ltmc.sweep-batch-max 1");
     run(&server, "CONFIG SET ltmc.sweep-batch-max 1");
@@ -101,7 +102,7 @@ fn a_crash_in_the_middle_of_an_end_does_not_keep_the_rest() {
 
 #[test]
 fn a_failover_in_the_middle_of_an_end_does_not_keep_the_rest() {
-    let mut server = Server::start();
+    let mut server = Server::builder().arg(OWNS_MANY.0, OWNS_MANY.1).start();
     let replica = server.replica();
     owner_of(&server, MANY, 1);
     run(&replica, "CONFIG SET ltmc.sweep-batch-max 1");

@@ -1,15 +1,10 @@
-//! What has changed in a document since a version: as paths, and as a merge patch.
-//!
-//! Only what has changed is looked at. Nothing of the document is copied.
+//! Which places of a document have changed since a version.
 
 use super::Context;
 use crate::domain::entity::event_json::json_text;
-use crate::domain::json::past::{Past, Patch};
 use crate::domain::json::{Edit, Pointer};
 use crate::domain::versioned::Version;
-use crate::domain::Error;
-use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// How many edits are looked at for a conflict.
 const LOOKED_AT_MAX: usize = 10_000;
@@ -45,39 +40,4 @@ pub fn changed_since(context: &Context, version: Version) -> Option<String> {
     let paths = changed_paths(context, version)?;
     let shown: Vec<String> = paths.iter().map(|path| json_text(path.text().as_bytes())).collect();
     Some(shown.join(", "))
-}
-
-/// The error for a version that is not kept.
-pub fn not_kept(context: &Context, version: Version) -> Error {
-    let (current, recent) = (context.version(), context.history().recent_versions() as u64);
-    let oldest = current - recent;
-    Error::usage(format!(
-        "version {version} is not kept: there are {oldest} to {current}, and those of checkpoints; read the whole context"
-    ))
-}
-
-/// The merge patch that leads from `version` to now, of the whole document or of what is at
-/// `path`; `None` if nothing has changed there. It is passed to `work`, since it refers to parts
-/// of the document.
-pub fn diff<T>(
-    context: &Context,
-    version: Version,
-    path: &Pointer,
-    work: impl FnOnce(Option<Patch>) -> T,
-) -> Result<T, Error> {
-    let way = context.history().way_back(version).ok_or_else(|| not_kept(context, version))?;
-    let now = context.state().root();
-    let mut past = Past::Same(now);
-    way.iter().flat_map(|step| step.undo.steps()).for_each(|edit| past.apply(edit));
-    Ok(work(match (past.find(path), path.find(now)) {
-        (Some(before), Some(after)) => Patch::between(before, after),
-        (None, Some(after)) => Some(Patch::Value(after)),
-        (Some(_), None) => Some(Patch::Gone),
-        (None, None) => None,
-    }))
-}
-
-/// The values at several paths, each under its path. Paths without a value are left out.
-pub fn values_at<'a>(root: &'a Value, paths: &'a [Pointer]) -> BTreeMap<&'a str, &'a Value> {
-    paths.iter().filter_map(|path| Some((path.text(), path.find(root)?))).collect()
 }
