@@ -114,9 +114,10 @@ pub fn samples() -> Samples<Cache> {
     let rich: Vec<_> = story().into_iter().take(14).collect();
     Samples {
         snapshots: vec![
-            ("cache-plain", value(&changes(vec![put(filled("t", "1", b"v")), config(false)]))),
+            ("cache-plain", value(&changes(vec![config(false), put(filled("t", "1", b"v"))]))),
             ("cache-bare", value(&changes(vec![config(true)]))),
             ("cache-rich", value(&changes(rich))),
+            ("cache-voids", value(&changes(story().into_iter().take(17).collect()))),
             ("cache-dying", value(&changes(story()))),
         ],
         changes: vec![("cache-changes-all", changes(story()))],
@@ -126,7 +127,7 @@ pub fn samples() -> Samples<Cache> {
 #[test]
 fn long_values_stand_beside_their_payload() {
     let long = put(filled("t", "1", &[b'v'; 600]));
-    let stored = value::<Cache>(&changes(vec![long.clone(), put(filled("t", "2", &[b'w'; 70_000])), config(false)]));
+    let stored = value::<Cache>(&changes(vec![config(false), long.clone(), put(filled("t", "2", &[b'w'; 70_000]))]));
     let encoded = encode_snapshot_beside(&stored);
     assert!(encoded.frame.len() < 400 && encoded.blobs.len() == 2, "{} bytes", encoded.frame.len());
     let decode = |blobs: Vec<Blob>| {

@@ -96,6 +96,19 @@ fn check_snapshots<E: Entity>(samples: &Samples<E>) {
 }
 
 #[test]
+fn every_sample_can_be_shown() {
+    for_each_type!(samples => names_of(&samples).into_iter().for_each(|name| check_shown(&samples, name)));
+}
+
+fn check_shown<E: Entity>(_: &Samples<E>, name: &str) {
+    let bytes = read(frame::FORMAT, name);
+    let text = frame::read(&bytes).and_then(|frame| snapshot::explain::<E>(&frame, Vec::new(), usize::MAX));
+    let text = text.unwrap_or_else(|error| panic!("{name}: {}", error.text));
+    let shown: serde_json::Value = serde_json::from_str(&text).expect(name);
+    assert!(!shown["value"].is_null(), "{name}: {text}");
+}
+
+#[test]
 fn changes_of_every_version_are_read_and_written_as_they_were() {
     for_each_type!(samples => check_changes(&samples));
 }

@@ -9,7 +9,7 @@ use crate::command::host::{Host, Key};
 use crate::command::node::Node;
 use crate::domain::algorithm::looks::uncounted;
 use crate::domain::entity::expiry::Expiry;
-use crate::domain::{looked, Bytes, Change, Connection, Entity, Error, Event, Millis};
+use crate::domain::{looked, Bytes, Change, Connection, Entity, Error, Event, Millis, Record};
 use crate::observe::trace::Stage;
 use smallvec::SmallVec;
 
@@ -76,6 +76,9 @@ fn change<E: Serve, H: Host>(
             create::<E, H>(node, host, key)?;
         }
     }
+    if cfg!(debug_assertions) {
+        check_admitted::<E>(changes);
+    }
     let expiry = change_value::<E, H>(node, host, key, changes)?;
     if cfg!(debug_assertions) {
         check_decided::<E, H>(host, key, changes);
@@ -94,6 +97,13 @@ fn change<E: Serve, H: Host>(
     node.trace.back();
     E::settle(node, host, key, &mut plan);
     Ok(Some(plan))
+}
+
+/// In debug builds: no replica refuses what this node decides.
+fn check_admitted<E: Entity>(changes: &[Change<E::Event>]) {
+    for change in changes.iter().filter(|change| !change.event().is_some_and(Event::is_local)) {
+        assert_eq!(uncounted(|| Record::<E>::admit(change)), Ok(()), "a replica refuses {change:?}");
+    }
 }
 
 /// In debug builds the invariants are checked after each decision.

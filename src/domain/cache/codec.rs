@@ -240,13 +240,14 @@ fn is_filled(filled: &Filled) -> bool {
 
 fn is_config(config: &Config) -> bool {
     let is_known = matches!(config.policy, Policy::Gdsf | Policy::Lru | Policy::Lfu);
-    is_known && config.ttl_ms.is_none_or(|ttl_ms| (1..=DURATION_MS_MAX).contains(&ttl_ms))
+    let has_room = config.bytes_max > 0 && config.entries_max > 0;
+    is_known && has_room && config.ttl_ms.is_none_or(|ttl_ms| (1..=DURATION_MS_MAX).contains(&ttl_ms))
 }
 
 /// Errs if an event from an unchecked payload is outside the bounds that commands keep.
 pub fn admit(event: &CacheEvent) -> Result<(), Error> {
     let fits = match event {
-        CacheEvent::Configured { config, .. } => is_config(config) && config.bytes_max > 0 && config.entries_max > 0,
+        CacheEvent::Configured { config, .. } => is_config(config),
         CacheEvent::Ticketed { call, flight } => {
             check_fence(flight.ticket)?;
             is_call(call) && is_flight(flight)
@@ -300,7 +301,8 @@ pub fn check(cache: &Cache) -> Result<(), Invariant> {
 pub fn check_bounds(cache: &Cache) -> Result<(), Invariant> {
     rule(cache.answers.len() == cache.placed.len(), "an index differs from the entries")?;
     rule(cache.voids.len() <= VOIDS_MAX, "it remembers too much of what was called off")?;
-    rule(is_config(&cache.config), "its time to live is out of bounds")?;
+    let is_unborn = cache.config == Config::default() && !cache.stays && cache.placed.is_empty();
+    rule(is_unborn || is_config(&cache.config), "its bounds are out of bounds")?;
     rule(check_fence(cache.last_fence.max(1)).is_ok(), "its fence is out of bounds")?;
     rule(cache.last_answer < u64::MAX / 2, "the number of its answers is out of bounds")
 }

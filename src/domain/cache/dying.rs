@@ -6,7 +6,7 @@ use super::labels::{Label, LabelKind};
 use crate::domain::algorithm::allocator::tree_bytes;
 use crate::domain::limits::VOIDS_MAX;
 use crate::domain::{looked, looked_at_parts, Fence, Looked};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// As many ids are passed in one look.
@@ -126,8 +126,22 @@ impl Dying {
 
 /// The labels that were invalidated while tickets are out. What a ticket's answer depends on is
 /// known only when it is put.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Vec<(Label, Fence)>")]
 pub struct Voids(BTreeMap<Label, Fence>);
+
+/// As a list: a label is no text, so it could not be a key in JSON.
+impl Serialize for Voids {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(&self.0)
+    }
+}
+
+impl From<Vec<(Label, Fence)>> for Voids {
+    fn from(listed: Vec<(Label, Fence)>) -> Self {
+        Self(listed.into_iter().collect())
+    }
+}
 
 impl Voids {
     /// Notes invalidated labels: tickets older than `fence` must not bring an answer with one of
