@@ -66,6 +66,8 @@ pub const PANICS_PER_KEY_MAX: u8 = 3;
 /// Most holders, and most waiters, that `LTMC.LOCK.INFO` lists, and most links of a cycle that
 /// `DEADLOCK` shows.
 pub const LOCK_SHOWN_MAX: usize = 100;
+/// Most names of a list that an event shows to watchers, where the state has them all.
+pub const EVENT_SHOWN_MAX: usize = 100;
 /// Most edges that `LTMC.LOCK.GRAPH` lists.
 pub const GRAPH_EDGES_MAX: usize = 10_000;
 /// Longest capability name or tag, bytes.

@@ -23,8 +23,9 @@ pub enum Current<'a, E: Serve> {
 /// The value of a key, or the initial one, see [`Serve::initial`].
 pub fn current<'a, E: Serve, H: Host>(node: &Node, host: &'a mut H, key: Key) -> Result<Current<'a, E>, Error> {
     Ok(match host.read::<E>(key)? {
-        Some(record) => Current::Existing(record),
-        None => Current::initial(node),
+        // What a client restored may be as empty as a value that has not begun.
+        Some(record) if !record.is_empty() => Current::Existing(record),
+        _ => Current::initial(node),
     })
 }
 

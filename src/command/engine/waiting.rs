@@ -83,10 +83,15 @@ pub fn tell<H: Host>(
     let mut clients = clients.into_iter();
     while node.replica || !round.is_over() {
         let Some(id) = clients.next() else { return };
-        round.serves(1);
         match &answer {
-            Ok(reply) => node.serve_wait(id, UndeliveredGrant::default(), reply.clone(), host),
-            Err(error) => node.refuse_wait(id, error.clone(), host),
+            Ok(reply) => {
+                round.sends(reply);
+                node.serve_wait(id, UndeliveredGrant::default(), reply.clone(), host);
+            }
+            Err(error) => {
+                round.serves(1);
+                node.refuse_wait(id, error.clone(), host);
+            }
         }
     }
     let left: Vec<WaiterId> = clients.collect();

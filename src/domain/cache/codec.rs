@@ -15,7 +15,7 @@ use crate::domain::limits::{
     RESULT_BYTES_MAX, TOOL_ARGS_BYTES_MAX, TOOL_BYTES_MAX, VOIDS_MAX,
 };
 use crate::domain::value::fence::check_fence;
-use crate::domain::{Blob, Bytes, Error, Fence, Invariant, Millis};
+use crate::domain::{Blob, Bytes, Entity, Error, Fence, Invariant, Millis};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::VecDeque;
@@ -301,7 +301,7 @@ pub fn check(cache: &Cache) -> Result<(), Invariant> {
 pub fn check_bounds(cache: &Cache) -> Result<(), Invariant> {
     rule(cache.answers.len() == cache.placed.len(), "an index differs from the entries")?;
     rule(cache.voids.len() <= VOIDS_MAX, "it remembers too much of what was called off")?;
-    let is_unborn = cache.config == Config::default() && !cache.stays && cache.placed.is_empty();
+    let is_unborn = cache.is_empty() && cache.config == Config::default();
     rule(is_unborn || is_config(&cache.config), "its bounds are out of bounds")?;
     rule(check_fence(cache.last_fence.max(1)).is_ok(), "its fence is out of bounds")?;
     rule(cache.last_answer < u64::MAX / 2, "the number of its answers is out of bounds")
@@ -359,5 +359,14 @@ mod tests {
         }
         assert!(!admits(Config { bytes_max: 0, ..known }) && !admits(Config { entries_max: 0, ..known }));
         assert!(!admits(Config { ttl_ms: Some(0), ..known }));
+    }
+
+    #[test]
+    fn what_is_loaded_is_bounded_by_what_a_replica_admits() {
+        let known = Config { bytes_max: 1, entries_max: 1, ..Config::default() };
+        let holds = |config| check(&Cache { config, stays: true, ..Cache::default() }).is_ok();
+        assert!(holds(known) && check(&Cache::default()).is_ok());
+        let unbounded = [Config { bytes_max: 0, ..known }, Config { entries_max: 0, ..known }];
+        assert!(unbounded.into_iter().all(|config| !holds(config)));
     }
 }

@@ -1,5 +1,6 @@
 //! Events as JSON, as watchers read them.
 
+use crate::domain::limits::EVENT_SHOWN_MAX;
 use crate::domain::Bytes;
 use std::io::Write;
 
@@ -57,6 +58,15 @@ impl EventJson {
     /// Adds a list of byte strings from users.
     pub fn texts<'a>(&mut self, name: &'static str, values: impl IntoIterator<Item = &'a Bytes>) {
         self.list(name, values, |json, value| json.push_text(value));
+    }
+
+    /// Adds the first [`EVENT_SHOWN_MAX`] of a list of byte strings from users, and under `count`
+    /// how many there are if that is not all.
+    pub fn first_texts(&mut self, name: &'static str, count: &'static str, values: &[Bytes]) {
+        self.texts(name, values.iter().take(EVENT_SHOWN_MAX));
+        if values.len() > EVENT_SHOWN_MAX {
+            self.number(count, values.len() as u64);
+        }
     }
 
     /// Adds a list of JSON texts.

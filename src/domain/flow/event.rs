@@ -366,7 +366,9 @@ impl Event for FlowEvent {
             json.text("task", task);
         }
         match self {
-            FlowEvent::Added(addition) if !addition.after.is_empty() => json.texts("after", &addition.after),
+            FlowEvent::Added(addition) if !addition.after.is_empty() => {
+                json.first_texts("after", "after_count", &addition.after);
+            }
             FlowEvent::Claimed(claimed) => {
                 json.text("agent", &claimed.agent);
                 json.number("fence", claimed.fence);

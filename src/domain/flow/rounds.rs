@@ -8,11 +8,18 @@ use super::task::{How, Task, Verdict};
 use super::{Flow, Shelf, TaskNo};
 use crate::domain::{Bytes, Millis};
 
+/// A lock that goes back takes as long as so many looks.
+const LOCK_WEIGHT: usize = 8;
+
 impl Flow {
-    /// How much work an event is.
+    /// How much work an event is, with the locks that go back with an attempt: each may go on to
+    /// who waits for it.
     pub fn weight_of(&self, event: &FlowEvent) -> usize {
-        let ended = event.task().filter(|_| event.ends_task()).and_then(|id| self.task(id));
-        ended.map_or(1, Task::weight)
+        let Some(task) = event.task().filter(|_| event.ends_attempt()).and_then(|id| self.task(id)) else {
+            return 1;
+        };
+        let locks = LOCK_WEIGHT * task.run().map_or(0, |run| run.locks.len());
+        locks + if event.ends_task() { task.weight() } else { 1 }
     }
 }
 

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use crate::harness::{reference, Reply};
 
-const LINES_KEPT: usize = 400;
+/// About as many as there are between two comparisons.
+const LINES_KEPT: usize = 3000;
 const BYTES_SHOWN: usize = 120;
 const ARGS_SHOWN: usize = 24;
+/// Of what is replicated the name and the key are enough to see where it goes.
+const REPLICATED_ARGS_SHOWN: usize = 3;
 
 /// How much was tried.
 #[derive(Default)]
@@ -81,7 +84,16 @@ impl Journal {
 
     pub fn note(&mut self, client: usize, args: &[Vec<u8>]) {
         self.totals.commands += 1;
-        self.lines.push_back(format!("step {} client {client}: {}", self.step, shown(args)));
+        self.keep(format!("step {} client {client}: {}", self.step, shown(args)));
+    }
+
+    /// This went to replicas in the batch that has ended.
+    pub fn replicated(&mut self, args: &[Vec<u8>]) {
+        self.keep(format!("replicated: {}", shown(&args[..args.len().min(REPLICATED_ARGS_SHOWN)])));
+    }
+
+    fn keep(&mut self, line: String) {
+        self.lines.push_back(line);
         if self.lines.len() > LINES_KEPT {
             self.lines.pop_front();
         }

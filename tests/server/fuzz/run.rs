@@ -397,8 +397,10 @@ impl Run {
 
     /// The payloads that replicas were sent are known.
     fn keep_payloads(&mut self) {
-        let stream = self.tap.take(&self.server).into_iter().filter(|args| args[0].eq_ignore_ascii_case(b"LTMC.APPLY"));
-        self.payloads.extend(stream.map(|args| args[1..].to_vec()));
+        let stream = self.tap.take_with_selects(&self.server);
+        stream.iter().for_each(|args| self.journal.replicated(args));
+        let applied = stream.into_iter().filter(|args| args[0].eq_ignore_ascii_case(b"LTMC.APPLY"));
+        self.payloads.extend(applied.map(|args| args[1..].to_vec()));
         let surplus = self.payloads.len().saturating_sub(PAYLOADS_KEPT);
         self.payloads.drain(..surplus);
     }

@@ -90,12 +90,19 @@ impl ReplicationTap {
     /// What has been sent to replicas since the last call, or since this tap was made.
     #[track_caller]
     pub fn take(&mut self, server: &Server) -> Stream {
+        let mut stream = self.take_with_selects(server);
+        stream.retain(|command| !command[0].eq_ignore_ascii_case(b"SELECT"));
+        stream
+    }
+
+    /// The same, with the databases that it goes to.
+    #[track_caller]
+    pub fn take_with_selects(&mut self, server: &Server) -> Stream {
         let target = server.info_int("replication", "master_repl_offset");
         let mut stream = Stream::new();
         while self.origin + (self.client.consumed() as i64) < target {
             let command = command_of(&self.client.recv());
-            let name = command[0].to_ascii_uppercase();
-            if !matches!(name.as_slice(), b"SELECT" | b"PING" | b"REPLCONF") {
+            if !matches!(command[0].to_ascii_uppercase().as_slice(), b"PING" | b"REPLCONF") {
                 stream.push(command);
             }
         }
