@@ -154,3 +154,25 @@ pub fn json_text(value: &[u8]) -> String {
     // Writing a text cannot fail.
     text.unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(count: usize) -> serde_json::Value {
+        let names: Vec<Bytes> = (0..count).map(|n| Bytes::from(n.to_string().as_str())).collect();
+        let mut json = EventJson::new(1, "task.added");
+        json.first_texts("after", "after_count", &names);
+        let (start, rest) = json.finish();
+        serde_json::from_slice(&[start, rest].concat()).expect("JSON")
+    }
+
+    #[test]
+    fn of_a_long_list_the_first_are_shown_and_the_rest_is_counted() {
+        let all = shown(EVENT_SHOWN_MAX);
+        assert_eq!((all["after"].as_array().map(Vec::len), all.get("after_count")), (Some(EVENT_SHOWN_MAX), None));
+        let more = shown(EVENT_SHOWN_MAX + 1);
+        assert_eq!(more["after"].as_array().map(Vec::len), Some(EVENT_SHOWN_MAX));
+        assert_eq!(more["after_count"], EVENT_SHOWN_MAX + 1);
+    }
+}

@@ -142,4 +142,16 @@ pub const SCENES: &[super::Scene] = &[
         stage.dear_line("256 agents with 50 locks fall silent", "LTMC.DEBUG CLOCK 600000");
         stage.dear_line("256 agents with 50 locks die", "LTMC.DEBUG CLOCK 1300000");
     }),
+    ("registry: an end with tasks that hold locks", |stage| {
+        stage.run("CONFIG SET ltmc.orchestration-mode full");
+        let (tasks, locks) = (stage.some(2_000), 4);
+        let names = |task: usize| (0..locks).map(|n| format!(" l{}", locks * task + n)).collect::<String>();
+        stage.run("LTMC.REGISTER r a PX 36000000");
+        stage.fill((0..tasks).map(|n| format!("LTMC.TASK.ADD f t{n} x LOCKS {locks}{}", names(n))));
+        stage.fill((0..tasks.div_ceil(100)).map(|_| "LTMC.TASK.CLAIM f a COUNT 100 PX 36000000 REGISTRY r".into()));
+        let count = stage.some(4_000);
+        let mut waiters = stage.server.clients(count);
+        stage.server.block_in_turn(&mut waiters, |n| format!("LTMC.LOCK l{n} b{n} PX 36000000 BLOCK 0"));
+        stage.dear_line(format!("DEREGISTER with {tasks} tasks of {locks} locks, {count} waiters"), "LTMC.DEREGISTER r a");
+    }),
 ];
