@@ -152,6 +152,9 @@ pub const SCENES: &[super::Scene] = &[
         let count = stage.some(4_000);
         let mut waiters = stage.server.clients(count);
         stage.server.block_in_turn(&mut waiters, |n| format!("LTMC.LOCK l{n} b{n} PX 36000000 BLOCK 0"));
-        stage.dear_line(format!("DEREGISTER with {tasks} tasks of {locks} locks, {count} waiters"), "LTMC.DEREGISTER r a");
+        stage.dear_line(
+            format!("DEREGISTER with {tasks} tasks of {locks} locks, {count} waiters"),
+            "LTMC.DEREGISTER r a",
+        );
     }),
 ];
