@@ -12,14 +12,23 @@ use crate::domain::{Bytes, Millis};
 const LOCK_WEIGHT: usize = 8;
 
 impl Flow {
+    /// How many looks it takes to see whether an event can happen now: at the task, and at each lock
+    /// that goes back with an attempt.
+    pub fn looks_of(&self, event: &FlowEvent) -> usize {
+        1 + self.ending(event).and_then(Task::run).map_or(0, |run| run.locks.len())
+    }
+
     /// How much work an event is, with the locks that go back with an attempt: each may go on to
     /// who waits for it.
     pub fn weight_of(&self, event: &FlowEvent) -> usize {
-        let Some(task) = event.task().filter(|_| event.ends_attempt()).and_then(|id| self.task(id)) else {
-            return 1;
-        };
-        let locks = LOCK_WEIGHT * task.run().map_or(0, |run| run.locks.len());
-        locks + if event.ends_task() { task.weight() } else { 1 }
+        let locks = LOCK_WEIGHT * (self.looks_of(event) - 1);
+        let task = self.ending(event).filter(|_| event.ends_task());
+        locks + task.map_or(1, Task::weight)
+    }
+
+    /// The task whose attempt an event ends.
+    fn ending(&self, event: &FlowEvent) -> Option<&Task> {
+        event.task().filter(|_| event.ends_attempt()).and_then(|id| self.task(id))
     }
 }
 

@@ -10,9 +10,9 @@ use super::Flow;
 use crate::domain::value::time::Gaps;
 use crate::domain::{Bytes, Millis};
 
-/// What is due, with `behind` only what comes after that alarm, as far as that takes no more than
-/// about `max` looks at tasks and edges. Also returns how many it takes, and the alarm of the last
-/// event if there may be more.
+/// What is due, with `behind` only what comes after that alarm, as far as it takes no more than
+/// about `max` looks to see whether it can happen now. Also returns how many it takes, and the alarm
+/// of the last event if there may be more.
 pub fn due(
     flow: &Flow,
     policy: &Policy,
@@ -20,15 +20,15 @@ pub fn due(
     now: Millis,
     behind: Option<Alarm>,
     max: usize,
-) -> (Vec<FlowEvent>, usize, Option<Alarm>) {
+) -> (Vec<(Alarm, FlowEvent)>, usize, Option<Alarm>) {
     let (mut events, mut work, mut last) = (Vec::new(), Work::of(max), None);
     for alarm in flow.index().due(now, behind) {
         let Some(task) = flow.at(alarm.1) else { continue };
         let Some(event) = due_of(task, policy, gaps, now) else { continue };
-        if !work.takes(flow.weight_of(&event)) {
+        if !work.takes(flow.looks_of(&event)) {
             return (events, work.taken, last);
         }
-        events.push(event);
+        events.push((alarm, event));
         last = Some(alarm);
     }
     (events, work.taken, None)

@@ -1,7 +1,7 @@
 //! The commands of flows as wholes: what they take, what they decide, what they answer. The rules
 //! are in `domain::flow`.
 
-use super::serve;
+use super::due;
 use super::serve::existing;
 use crate::command::engine::args::Args;
 use crate::command::engine::commit::{commit, commit_changes, commit_one};
@@ -148,6 +148,6 @@ pub fn cancel<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
     // The first tasks are cancelled at once, so that a small flow has ended when the answer comes.
     // The scheduler cancels the others.
     let max = cx.node.settings.get(Setting::SweepBatchMax) as usize;
-    serve::sweep(cx.node, cx.host, cx.key(1), max)?;
+    due::sweep(cx.node, cx.host, cx.key(1), max)?;
     Ok(outcome)
 }

@@ -1,6 +1,7 @@
 //! Orchestration: what has to be done next, and who does it.
 
 pub mod commands;
+mod due;
 pub mod queries;
 pub mod reply;
 pub mod serve;

@@ -2,12 +2,13 @@
 //! tasks are handed to waiting workers, ends are told to the clients that wait for them, and what
 //! time brings is decided.
 
+use super::due::decide_due;
 use super::reply::{claim_map, claim_size, flow_end_map, task_end_map};
-use super::task_locks;
 use super::task_locks::Bundle;
+use super::{due, task_locks};
 use crate::command::engine::bindings::{alive, binding_always};
 use crate::command::engine::budget::Budget;
-use crate::command::engine::commit::{commit, commit_step};
+use crate::command::engine::commit::commit_step;
 use crate::command::engine::cx::Cx;
 use crate::command::engine::quotas;
 use crate::command::engine::requests::{answered, remember};
@@ -16,12 +17,10 @@ use crate::command::engine::service::Serve;
 use crate::command::engine::waiting::{serve_retries, tell};
 use crate::command::host::{Host, Key, UNSURE_MS};
 use crate::command::node::waits::UndeliveredGrant;
-use crate::command::node::{passes, Node};
+use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::{Answer, RequestId};
-use crate::domain::flow::index::Alarm;
-use crate::domain::flow::looks::Work;
 use crate::domain::flow::queue::TaskWaiter;
 use crate::domain::flow::task::End;
 use crate::domain::flow::work::ClaimArgs;
@@ -29,7 +28,7 @@ use crate::domain::flow::{decide, rounds, time, work, Flow, FlowEvent, Task};
 use crate::domain::limits::{CLAIM_BYTES_MAX, CLAIM_LOCKS_MAX, CLAIM_LOOKS_MAX, TASK_LINES_TRIED_MAX};
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::value::capability::Capability;
-use crate::domain::{Bytes, Change, Entity, Error, Fence, KeyId, Millis};
+use crate::domain::{Bytes, Change, Error, Fence, KeyId, Millis};
 use smallvec::SmallVec;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -93,24 +92,12 @@ impl Serve for Flow {
     }
 
     fn choose<H: Host>(node: &mut Node, host: &mut H, key: Key, events: &mut Vec<FlowEvent>, max: usize) {
-        if host.is_clustered() {
-            // Other events each time, so that those whose locks may be on another node do not hold
-            // up the others for good.
-            let first = node.random() % events.len().max(1) as u64;
-            events.rotate_left(first as usize);
-        }
-        let mut work = Work::of(max);
-        if let Ok(Some(stored)) = host.read::<Flow>(key) {
-            let fits = events.iter().take_while(|event| work.takes(stored.state.weight_of(event)));
-            let fits = fits.count();
-            events.truncate(fits);
-        }
-        leave_out_moving(host, key, events);
+        due::choose(node, host, key, events, max);
     }
 }
 
 /// The locks that are given back by these events.
-fn bundles_given_back<'a, H: Host>(
+pub fn bundles_given_back<'a, H: Host>(
     host: &mut H,
     key: Key,
     events: impl Iterator<Item = &'a FlowEvent>,
@@ -438,56 +425,6 @@ fn tell_ends<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     let tasks: Vec<Option<Bytes>> = node.queues.completions.lines(key).cloned().collect();
     let mut round = Round::default();
     tasks.iter().for_each(|task| tell_end(node, host, &mut round, key.into(), task));
-}
-
-/// Decides what is due, or a part of what was begun, with about `max` looks at tasks and edges.
-/// The end of an attempt whose locks may be on another node has to wait: it is skipped, and the
-/// next look continues behind it.
-pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> Result<usize, Error> {
-    let (policy, now) = (node.settings.task_policy(), node.now());
-    let behind = node.passes.take::<Alarm>(key);
-    let Some(stored) = host.read::<Flow>(key)? else { return Ok(0) };
-    let (mut events, mut work, last) = time::due(&stored.state, &policy, &node.gaps, now, behind, max);
-    let is_held_up = leave_out_moving(host, key, &mut events);
-    if let Some(stored) = host.read::<Flow>(key)?.filter(|_| events.is_empty()) {
-        let (more, looks) = rounds::go_on(&stored.state, now, policy.grace_ms, max);
-        (events, work) = (more, work + looks);
-    }
-    let has_done = !events.is_empty();
-    let mut changes: Vec<_> = events.into_iter().map(Change::Event).collect();
-    commit_step::<Flow, H>(node, host, key, &mut changes)?;
-    let Some(stored) = host.read::<Flow>(key)? else { return Ok(work) };
-    if is_held_up || behind.is_some() {
-        // There may be more to do of what was begun, and that does not wait for what is held up.
-        let is_through = last.is_none() && !stored.state.has_begun();
-        node.schedule.postpone(key.id(), passes::again_at(now, is_through, has_done || stored.state.has_begun()));
-        last.into_iter().for_each(|last| node.passes.stop_at(key, last));
-    } else if let Some(when) = stored.state.wakes_at(false) {
-        node.schedule.look_at(key.id(), when);
-    }
-    Ok(work)
-}
-
-/// Leaves out events that would give back a lock that may be on another node. Returns whether there
-/// were any.
-fn leave_out_moving<H: Host>(host: &mut H, key: Key, events: &mut Vec<FlowEvent>) -> bool {
-    if !host.is_clustered() {
-        return false;
-    }
-    let count = events.len();
-    events.retain(|event| {
-        let bundles = bundles_given_back(host, key, [event].into_iter());
-        bundles.is_ok_and(|bundles| task_locks::check_locks(host, key, bundles.iter().flat_map(Bundle::keys)).is_ok())
-    });
-    events.len() < count
-}
-
-/// Cancels tasks of a cancelled flow, with about `max` looks. The scheduler cancels the rest.
-pub fn sweep<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> Result<(), Error> {
-    let (grace_ms, now) = (node.settings.task_policy().grace_ms, node.now());
-    let Some(stored) = host.read::<Flow>(key)? else { return Ok(()) };
-    let (events, _) = rounds::sweep(&stored.state, now, grace_ms, max);
-    commit::<Flow, H>(node, host, key, events)
 }
 
 /// Errs if there is no flow under the key of a command.

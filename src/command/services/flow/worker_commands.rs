@@ -1,8 +1,7 @@
 //! The commands of workers: claiming tasks, and what becomes of them.
 
-use super::serve::{
-    await_rate, bundle_of, claim_tasks, claims_reply, decide_due, existing, go_on, registry_of, stored_claims,
-};
+use super::due::decide_due;
+use super::serve::{await_rate, bundle_of, claim_tasks, claims_reply, existing, go_on, registry_of, stored_claims};
 use super::task_commands::blob;
 use super::task_locks;
 use crate::command::engine::args::Args;
