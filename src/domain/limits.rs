@@ -13,7 +13,7 @@ pub const KEY_BYTES_MAX: usize = 65_536;
 pub const COMMAND_KEY_BYTES_MAX: usize = 1_024;
 /// How many grants, claims, tasks and pins are given back at once when agents are gone; the rest
 /// follows right after. A key counts as four, a client that is served as sixteen.
-pub const REACTION_PIECES_MAX: usize = 2_000;
+pub const REACTION_PIECES_MAX: usize = 1_000;
 /// Most agents that one key is bound to.
 pub const BINDINGS_MAX: usize = 1_000_000;
 /// Longest `META` text of a lock, bytes.

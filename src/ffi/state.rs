@@ -4,6 +4,7 @@ use super::api::{memory_permille, Ctx};
 use super::clock;
 use super::{audit, counts, detached, timer};
 use crate::command::engine::endings;
+use crate::command::node::stopwatch::Stopwatch;
 use crate::command::node::Node;
 use crate::command::scheduler;
 use crate::domain::queue::rank::WaiterId;
@@ -73,7 +74,7 @@ pub fn start(ctx: Ctx) {
         node.boot = now_us;
         node.seed = now_us;
         node.trace.set_clock(clock::monotonic_ns);
-        node.audit.clock = clock::monotonic_us;
+        node.stopwatch = Stopwatch::of(clock::monotonic_us);
         node.clock.set_now_us(now_us);
         node.recovers = !super::shutdown::was_orderly(ctx);
         node.role_changed(ctx.flags() & rm::REDISMODULE_CTX_FLAGS_SLAVE != 0);
@@ -122,7 +123,7 @@ pub fn with_node<T>(work: impl FnOnce(&mut Node) -> T) -> Option<T> {
     PROCESS.with(|process| {
         let mut node = process.node.try_borrow_mut().ok()?;
         set_time(&mut node);
-        node.audit.called_us = clock::asked_us();
+        node.stopwatch.start(clock::asked_us());
         node.audit.is_full = audit::is_full();
         node.audit.drops = node.audit.is_full && (!node.settings.audit_blocks() || audit::is_overfull());
         take_in(process, &mut node);

@@ -95,7 +95,7 @@ fn end_command<H: Host>(cx: &mut Cx<H>, open: &Open, outcome: &Result<Outcome, E
         let draft = cx.node.audit.draft(cx.now(), Class::Write, "", cx.db, key);
         cx.node.audit.push(draft);
     }
-    let us = (cx.node.audit.clock)().saturating_sub(cx.node.audit.called_us);
+    let us = cx.node.stopwatch.elapsed_us();
     let batch = &mut cx.node.audit.batch;
     let caller = match batch.last_caller() {
         Some((last, at)) if cx.host.is_caller(last) => at,

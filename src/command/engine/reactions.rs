@@ -12,6 +12,7 @@ use super::repair::check_usable;
 use super::service::Serve;
 use crate::command::host::{Host, KeyType, Ownership};
 use crate::command::node::holdings::Recheck;
+use crate::command::node::stopwatch::Stopwatch;
 use crate::command::node::Node;
 use crate::command::settings::Setting;
 use crate::domain::limits::REACTION_PIECES_MAX;
@@ -46,7 +47,7 @@ pub fn check_holders<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId) -
         return 1;
     }
     let agents = node.holdings.agents_after(registry, &rest.after, AGENTS_PER_LOOK);
-    let mut pieces = Pieces::default();
+    let mut pieces = Pieces::of_round(node);
     for agent in &agents {
         let again_at = give_all_back(node, host, registry, agent, &mut pieces);
         rest.again_at = rest.again_at.into_iter().chain(again_at).min();
@@ -73,6 +74,7 @@ fn ask_again(node: &mut Node, registry: &KeyId, rest: Recheck, when: Millis) {
 #[derive(Default)]
 struct Pieces {
     done: usize,
+    stopwatch: Stopwatch,
 }
 
 impl Pieces {
@@ -81,8 +83,15 @@ impl Pieces {
     /// A client that is served takes as long as so many pieces.
     const OF_CLIENT: usize = 16;
 
+    /// In a round, that also ends when it is late. What a command brings about does not: what an
+    /// agent usually holds goes back in the same transaction.
+    fn of_round(node: &Node) -> Self {
+        Self { done: 0, stopwatch: node.stopwatch }
+    }
+
     fn left(&self) -> usize {
-        REACTION_PIECES_MAX.saturating_sub(self.done)
+        let max = if self.done > 0 && self.stopwatch.is_late() { 0 } else { REACTION_PIECES_MAX };
+        max.saturating_sub(self.done)
     }
 }
 

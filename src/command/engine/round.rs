@@ -1,5 +1,7 @@
 //! How many clients are served in one go: those that wait may be thousands, and each may get a lot.
 
+use crate::command::node::stopwatch::Stopwatch;
+use crate::command::node::Node;
 use crate::command::reply::{Reply, Size};
 use crate::domain::looked;
 
@@ -8,6 +10,7 @@ use crate::domain::looked;
 #[derive(Debug, Default)]
 pub struct Round {
     looks: usize,
+    stopwatch: Stopwatch,
 }
 
 impl Round {
@@ -16,9 +19,15 @@ impl Round {
     const BYTES_OF_LOOK: usize = 2_048;
     const VALUES_OF_LOOK: usize = 8;
 
+    /// One that also ends when the call in which it begins has taken long enough. Something is done
+    /// in any case.
+    pub fn of(node: &Node) -> Self {
+        Self { looks: 0, stopwatch: node.stopwatch }
+    }
+
     /// Whether the next client has to wait for the next round.
     pub fn is_over(&self) -> bool {
-        self.looks >= Self::LOOKS_MAX
+        self.looks >= Self::LOOKS_MAX || (self.looks > 0 && self.stopwatch.is_late())
     }
 
     /// So much was looked at in vain.

@@ -133,14 +133,14 @@ fn take_back_one<E: Serve, H: Host>(
 /// Ends all waits for a service on this key: it can serve nobody there any more.
 pub fn refuse<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, service: Service, error: &Error) {
     if node.queues.waits_for(service, key) {
-        tell(node, host, &mut Round::default(), node.queues.waiters(service, key), Err(error.clone()));
+        tell(node, host, &mut Round::of(node), node.queues.waiters(service, key), Err(error.clone()));
     }
 }
 
 /// Ends all waits on this key: nobody can be served on it any more.
 pub fn refuse_all<H: Host>(node: &mut Node, host: &mut H, key: &KeyId, error: &Error) {
     Service::ALL.iter().for_each(|service| refuse(node, host, key, *service, error));
-    tell(node, host, &mut Round::default(), node.watchers.of(key), Err(error.clone()));
+    tell(node, host, &mut Round::of(node), node.watchers.of(key), Err(error.clone()));
 }
 
 /// Ends the waits on this key whose service was switched off.

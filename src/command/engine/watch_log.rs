@@ -55,7 +55,7 @@ fn first_moving<'a, H: Host>(host: &mut H, watcher: &'a Watcher) -> Option<&'a K
 /// The same in a round of the scheduler. Returns how much work that was. A key that ends only now,
 /// when it is looked at, is told of by the log that it leaves.
 pub fn serve_in_round<H: Host>(node: &mut Node, host: &mut H, id: WaiterId) -> usize {
-    let mut round = Round::default();
+    let mut round = Round::of(node);
     look_and_serve(node, host, id, &mut round);
     round.work()
 }
@@ -72,7 +72,7 @@ fn look_and_serve<H: Host>(node: &mut Node, host: &mut H, id: WaiterId, round: &
 /// Answers the watchers of a key that is about to go, and its log with it: as many as one round has
 /// room for. For the others the log is kept.
 pub fn serve_key<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key) {
-    let mut round = Round::default();
+    let mut round = Round::of(node);
     for id in node.watchers.of(&key.id()) {
         // A replica's scheduler does not go on with what was begun.
         if round.is_over() && !node.replica {
@@ -89,7 +89,7 @@ pub fn serve_key<E: Entity, H: Host>(node: &mut Node, host: &mut H, key: Key) {
 /// Answers the watchers of a key that has gone, from what its log was, as many as one round has
 /// room for. Returns how much work that was, and whether these were all.
 pub fn serve_last<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> (usize, bool) {
-    let mut round = Round::default();
+    let mut round = Round::of(node);
     if node.watchers.last_log(key).is_some() {
         for id in node.watchers.not_told(key) {
             if round.is_over() {

@@ -53,10 +53,6 @@ pub struct Audit {
     pub dropped: u64,
     /// How many records were dropped.
     pub dropped_total: u64,
-    /// When the module was called, by `clock`.
-    pub called_us: u64,
-    /// A monotonic clock, us.
-    pub clock: fn() -> u64,
     /// The first record of what goes on now.
     first: Option<u64>,
     /// The records of the ends of incarnations.
@@ -74,8 +70,6 @@ impl Default for Audit {
             drops: false,
             dropped: 0,
             dropped_total: 0,
-            called_us: 0,
-            clock: || 0,
             first: None,
             ends: Recent::default(),
         }

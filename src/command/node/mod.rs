@@ -11,6 +11,7 @@ pub mod quarantine;
 pub mod recent;
 pub mod schedule;
 pub mod scrub_progress;
+pub mod stopwatch;
 pub mod turns;
 pub mod waiting;
 pub mod waits;
@@ -35,6 +36,7 @@ use recent::Recent;
 use schedule::Schedule;
 use scrub_progress::Checks;
 use std::collections::{BTreeSet, VecDeque};
+use stopwatch::Stopwatch;
 use turns::Turns;
 use waits::Waits;
 use watchers::Watchers;
@@ -44,6 +46,8 @@ use watchers::Watchers;
 pub struct Node {
     /// The time of the current command, and the source of fences.
     pub clock: Clock,
+    /// How long the current command or round has been at work.
+    pub stopwatch: Stopwatch,
     /// The values in force.
     pub settings: Settings,
     /// The counters.

@@ -42,8 +42,9 @@ pub fn tick<H: Host>(node: &mut Node, host: &mut H) {
     scrub::go_on(node, host);
 }
 
-/// Does at most `sweep-batch-max` pieces of work. The rest is due at once, after other commands had
-/// their turn.
+/// Does at most `sweep-batch-max` pieces of work, and begins none once it is
+/// [late](crate::command::node::stopwatch::Stopwatch). The rest is due at once, after other commands
+/// had their turn.
 ///
 /// A replica decides nothing. It only looks at keys that are due at once, to learn what they mean
 /// for this process.
@@ -52,10 +53,11 @@ fn sweep<H: Host>(node: &mut Node, host: &mut H) {
     ask_for_memory(node, host);
     let mut left = node.settings.get(Setting::SweepBatchMax) as usize;
     left = left.saturating_sub(take_turn(node, host)).max(1);
-    while left > 0 {
+    let mut has_done = false;
+    while left > 0 && !(has_done && node.stopwatch.is_late()) {
         // In turns, so that neither many watchers nor many deadlines keep the other waiting.
         let Some(work) = next_piece(node, host, left % 2 == 0) else { break };
-        left = left.saturating_sub(work);
+        (left, has_done) = (left.saturating_sub(work), true);
         node.trace.at(Stage::Send);
         host.release_keys();
         endings::take_in(node, host);
@@ -244,7 +246,7 @@ fn do_deferred<H: Host>(node: &mut Node, host: &mut H, work: DeferredWork) -> us
     match work {
         DeferredWork::Expired { key, estate } => return remains::settle(node, host, key, estate),
         DeferredWork::Tell { clients, answer } => {
-            let mut round = Round::default();
+            let mut round = Round::of(node);
             tell(node, host, &mut round, clients, answer);
             return round.work();
         }

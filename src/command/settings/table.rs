@@ -60,8 +60,8 @@ settings! {
 
         /// The self-check examines a value with more elements than this in parts, one part a round.
         /// It skips the value if its type has no parts; LTMC.REPAIR checks it as a whole. An
-        /// element takes at most half a microsecond.
-        CheckElementsMax: number("elements", 1..=100_000_000) = 10_000;
+        /// element takes about a microsecond, and holds up everything else.
+        CheckElementsMax: number("elements", 1..=100_000_000) = 4_000;
 
         /// How many requests with REQID a key remembers of each owner, the latest first; of all
         /// owners together, and of commands that name no owner, 100 times as many. Once this is

@@ -26,9 +26,7 @@ use written::{text_of, Member, Pauses, Text, Written, MEMBERS};
 
 /// The bounds of a specification.
 #[derive(Debug)]
-pub struct Bounds<'a> {
-    /// When its tasks are added, unix ms.
-    pub at: Millis,
+pub struct Bounds {
     /// The longest text, bytes.
     pub bytes_max: u64,
     /// The largest number of tasks of a flow.
@@ -42,15 +40,43 @@ pub struct Bounds<'a> {
     /// The longest payload, bytes.
     pub payload_bytes_max: u64,
     /// The locks that may be named: the keys of the command.
-    pub locks: &'a [&'a [u8]],
+    pub locks: Vec<Bytes>,
 }
+
+/// The tasks of a specification that was read, each behind its parents. They are not named and
+/// dated yet.
+#[derive(Debug)]
+pub struct Graph(Vec<Addition>);
+
+impl Graph {
+    /// The tasks as they are added now. One with the id `*` gets a name that `clock` makes.
+    pub fn into_additions(self, at: Millis, clock: &mut Clock) -> Vec<Addition> {
+        let Self(mut tasks) = self;
+        name_nameless(&mut tasks, clock);
+        for task in &mut tasks {
+            task.at = at;
+            // So far they were counted from then.
+            for time in [&mut task.not_before, &mut task.deadline].into_iter().filter(|time| **time > 0) {
+                *time = time.saturating_add(at);
+            }
+        }
+        tasks
+    }
+}
+
+/// What reading a specification takes, in strings: most of the time goes into them.
+pub fn strings_in(json: &[u8]) -> usize {
+    json.iter().filter(|byte| **byte == b'"').count() / 2
+}
+
+/// The id of a task that gets a name.
+pub(super) const NAMELESS: &[u8] = b"*";
 
 /// The longest pause between attempts of a task without its own, ms.
 pub const BACKOFF_MS_MAX: Millis = 3_600_000;
 
-/// Reads a specification. Each task comes after its parents. A task with the id `*` gets one that
-/// `clock` makes.
-pub fn read(json: &[u8], bounds: &Bounds, clock: &mut Clock) -> Result<Vec<Addition>, Error> {
+/// Reads a specification.
+pub fn read(json: &[u8], bounds: &Bounds) -> Result<Graph, Error> {
     if json.len() as u64 > bounds.bytes_max {
         return Err(Error::limit("flow-spec-bytes-max", &format!("SPEC of {} bytes", json.len()), bounds.bytes_max));
     }
@@ -66,7 +92,7 @@ pub fn read(json: &[u8], bounds: &Bounds, clock: &mut Clock) -> Result<Vec<Addit
         }
     }
     let mut additions = Vec::with_capacity(tasks.len());
-    let (locks, mut edges) = (bounds.locks.iter().copied().collect(), 0);
+    let (locks, mut edges) = (bounds.locks.iter().map(|lock| &lock[..]).collect(), 0);
     for task in tasks {
         let task = read_task(task, bounds, &locks)?;
         edges += task.after.len() as u64;
@@ -80,13 +106,12 @@ pub fn read(json: &[u8], bounds: &Bounds, clock: &mut Clock) -> Result<Vec<Addit
     if sets > bounds.sets_max {
         return Err(Error::limit("flow-caps-max", &format!("{sets} different sets of 'caps'"), bounds.sets_max));
     }
-    name_nameless(&mut additions, clock);
-    in_order(additions)
+    in_order(additions).map(Graph)
 }
 
 /// Gives tasks with the id `*` a new one each.
 fn name_nameless(tasks: &mut [Addition], clock: &mut Clock) {
-    let is_nameless = |task: &Addition| *task.id == *b"*";
+    let is_nameless = |task: &Addition| *task.id == *NAMELESS;
     if !tasks.iter().any(is_nameless) {
         return;
     }
@@ -113,17 +138,16 @@ fn read_task(task: &RawValue, bounds: &Bounds, locks: &AHashSet<&[u8]>) -> Resul
             On::ALL[at.ok_or_else(|| task.wrong(Member::On, "are success, done and any"))?]
         }
     };
-    let after = |ms: Option<Millis>| ms.map_or(0, |ms| bounds.at.saturating_add(ms));
     Ok(Addition {
         id: Bytes::from(&*task.id),
-        at: bounds.at,
+        at: 0,
         payload: read_payload(&task, bounds)?,
         needs: read_needs(&task, locks)?,
         priority: task.number(Member::Priority, 0, PRIORITY_MAX)?.unwrap_or(0) as u16,
         on,
         after: names(task.texts(Member::After, TASK_PARENTS_MAX)?),
-        not_before: after(task.number(Member::Delay, 0, DURATION_MS_MAX)?.filter(|ms| *ms > 0)),
-        deadline: after(task.millis(Member::Deadline)?),
+        not_before: task.number(Member::Delay, 0, DURATION_MS_MAX)?.unwrap_or(0),
+        deadline: task.millis(Member::Deadline)?.unwrap_or(0),
         lease_ms: task.millis(Member::Lease)?.unwrap_or(0),
         retries: task.number(Member::Retries, 0, TASK_RETRIES_MAX)?.map(|retries| retries as u32),
         backoff: read_backoff(&task)?,
@@ -186,18 +210,18 @@ mod tests {
 
     fn tasks(json: &str, payload_bytes_max: u64) -> Result<Vec<Addition>, String> {
         let bounds = Bounds {
-            at: 1_000,
             bytes_max: 10_000,
             flow_tasks_max: 5,
             tasks_max: 4,
             edges_max: 5,
             sets_max: 2,
             payload_bytes_max,
-            locks: &[b"l"],
+            locks: vec![Bytes::from("l")],
         };
         let mut clock = Clock::default();
         clock.set_now_us(1_700_000_000_000_000);
-        read(json.as_bytes(), &bounds, &mut clock).map_err(|error| error.line())
+        let graph = read(json.as_bytes(), &bounds).map_err(|error| error.line())?;
+        Ok(graph.into_additions(1_000, &mut clock))
     }
 
     fn ids(json: &str) -> Result<Vec<String>, String> {

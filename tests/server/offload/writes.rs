@@ -167,3 +167,42 @@ fn contexts_are_written_as_at_once() {
     assert_persisted_everywhere(&server, &[&replica]);
     assert_idle(&server);
 }
+
+#[test]
+fn flows_are_created_as_at_once() {
+    let server = Server::builder().durable().start();
+    let replica = server.replica();
+    let graph = r#"{"tasks":[{"id":"late","after":["a","b"],"delay":5000,"deadline":90000},{"id":"a","payload":[1,"x"]},{"id":"*","locks":["{t}:l"]},{"id":"b","after":["a"]},{"id":"*"}]}"#;
+    let lines = [
+        &format!("LTMC.FLOW.CREATE {{t}}:KEY:a SPEC {graph} LOCKS 1 {{t}}:l REQID r MAXACTIVE 2"),
+        &format!("LTMC.FLOW.CREATE {{t}}:KEY:a SPEC {graph} LOCKS 1 {{t}}:l REQID r MAXACTIVE 2"),
+        &format!("LTMC.FLOW.CREATE {{t}}:KEY:a SPEC {graph} LOCKS 1 {{t}}:l"),
+        &format!("LTMC.FLOW.CREATE {{t}}:KEY:other SPEC {graph}"),
+        r#"LTMC.FLOW.CREATE {t}:KEY:other SPEC {"tasks":[{"id":"a","after":["*"]},{"id":"*"}]}"#,
+        r#"LTMC.FLOW.CREATE {t}:KEY:other SPEC {"tasks":[{"id":"a","after":["b"]},{"id":"b","after":["a"]}]}"#,
+        r#"LTMC.FLOW.CREATE {t}:KEY:other SPEC {"tasks":[{"id":"a"},{"id":"a"}]}"#,
+        "LTMC.FLOW.CREATE {t}:KEY:other SPEC {",
+        r#"LTMC.FLOW.CREATE {t}:KEY:other SPEC {"tasks":[]} KEEP x"#,
+        r#"LTMC.FLOW.CREATE {t}:KEY:none SPEC {"tasks":[]}"#,
+    ];
+    let at_once = run_on(&server, "one", &lines);
+    offload(&server, 20);
+    let prepared = run_on(&server, "two", &lines);
+    for ((line, one), two) in lines.iter().zip(at_once).zip(prepared) {
+        assert_eq!(format!("{one:?}").replace(":one:", ":two:"), format!("{two:?}"), "{line}");
+    }
+    let now = server.run("TIME").texts()[0].parse::<i64>().expect("seconds") * 1_000;
+    for prefix in ["one", "two"] {
+        let flow = format!("{{t}}:{prefix}:a");
+        let listed = server.run(&format!("LTMC.TASK.LIST {flow}"));
+        let names = listed.texts();
+        assert_eq!([0, 2, 3].map(|at| &names[at][..]), ["a", "b", "late"], "each behind its parents");
+        let [one, other] = [1, 4].map(|at| names[at].parse::<u64>().expect("a name of its own"));
+        assert!(one < other);
+        let late = server.run(&format!("LTMC.TASK.GET {flow} late"));
+        let deadline = late.get("deadline_at_ms").int();
+        assert!((80_000..=91_000).contains(&(deadline - now)), "{late:?}");
+    }
+    assert_persisted_everywhere(&server, &[&replica]);
+    assert_idle(&server);
+}

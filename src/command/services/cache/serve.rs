@@ -132,7 +132,7 @@ impl Serve for Cache {
     fn follow<H: Host>(node: &mut Node, host: &mut H, key: Key, plan: Plan) {
         match plan {
             Plan::Calls(calls) if calls.is_empty() => 0,
-            Plan::Calls(calls) => serve_calls(node, host, key, calls),
+            Plan::Calls(calls) => serve_calls(node, host, key, calls, Round::of(node)),
             Plan::All => serve_all(node, host, key),
         };
     }
@@ -144,7 +144,10 @@ impl Serve for Cache {
         if has_changed || work > 0 {
             return Ok(work + serve_all(node, host, key.into()));
         }
-        Ok(work + if node.passes.has(key.into()) { serve_calls(node, host, key.into(), Vec::new()) } else { 0 })
+        if !node.passes.has(key.into()) {
+            return Ok(work);
+        }
+        Ok(work + serve_calls(node, host, key.into(), Vec::new(), Round::of(node)))
     }
 }
 
@@ -154,17 +157,16 @@ type Unserved = queue::Unserved<Reply>;
 /// Serves the clients that wait for these calls, and those that the rounds before left, as many as
 /// one round has room for. The others follow in the next rounds of the scheduler. Returns how much
 /// work that was.
-fn serve_calls<H: Host>(node: &mut Node, host: &mut H, key: Key, calls: Vec<Call>) -> usize {
+fn serve_calls<H: Host>(node: &mut Node, host: &mut H, key: Key, calls: Vec<Call>, round: Round) -> usize {
     if node.queues.fills.is_empty() {
         return 0;
     }
     let mut unserved = node.passes.take::<Unserved>(key).unwrap_or_default();
     unserved.add(calls);
-    node.serving(|node| serve_round(node, host, key, unserved))
+    node.serving(|node| serve_round(node, host, key, unserved, round))
 }
 
-fn serve_round<H: Host>(node: &mut Node, host: &mut H, key: Key, mut unserved: Unserved) -> usize {
-    let mut round = Round::default();
+fn serve_round<H: Host>(node: &mut Node, host: &mut H, key: Key, mut unserved: Unserved, mut round: Round) -> usize {
     while !round.is_over() {
         if let Some((id, reply)) = unserved.given.pop_front() {
             round.sends(&reply);
@@ -189,7 +191,7 @@ pub fn serve_before<H: Host>(node: &mut Node, host: &mut H, key: Key, call: &Cal
     if node.queues.fills.is_empty() {
         return true;
     }
-    serve_calls(node, host, key, vec![call.clone()]);
+    serve_calls(node, host, key, vec![call.clone()], Round::default());
     let Some(mut left) = node.passes.take::<Unserved>(key) else { return true };
     let is_through = !left.take(call);
     if !is_through {
@@ -264,7 +266,7 @@ fn serve_answer<H: Host>(
 /// Serves the clients that wait for any call of a cache.
 pub fn serve_all<H: Host>(node: &mut Node, host: &mut H, key: Key) -> usize {
     let calls = node.queues.fills.lines(&key.id()).cloned().collect();
-    serve_calls(node, host, key, calls)
+    serve_calls(node, host, key, calls, Round::of(node))
 }
 
 /// Gives an answer that cannot be kept to those who wait for it, and ends its ticket: it was
@@ -282,7 +284,7 @@ pub fn hand_over<H: Host>(node: &mut Node, host: &mut H, key: Key, filled: &Fill
     if !given.is_empty() {
         let mut unserved = node.passes.take::<Unserved>(key).unwrap_or_default();
         unserved.given.extend(given);
-        node.serving(|node| serve_round(node, host, key, unserved));
+        node.serving(|node| serve_round(node, host, key, unserved, Round::of(node)));
     }
     if let Some(ticket) = filled.ticket {
         end_ticket(node, host, key, ticket, TicketEnd::Failed)?;

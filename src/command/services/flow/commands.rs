@@ -6,25 +6,28 @@ use super::serve::existing;
 use crate::command::engine::args::Args;
 use crate::command::engine::commit::{commit, commit_changes, commit_one};
 use crate::command::engine::cx::{Cx, Outcome};
+use crate::command::engine::job::Steps;
 use crate::command::engine::requests::{answered, remember};
 use crate::command::host::Host;
 use crate::command::node::Node;
 use crate::command::reply::Reply;
 use crate::command::settings::Setting;
 use crate::domain::entity::idempotency::{Answer, RequestId};
-use crate::domain::flow::spec::Bounds;
-use crate::domain::flow::{decide, spec, Addition, Flow, FlowEvent, Keep, Options, Rate};
+use crate::domain::flow::spec::{Bounds, Graph};
+use crate::domain::flow::{decide, spec, Flow, FlowEvent, Keep, Options, Rate};
 use crate::domain::limits::{FLOW_TASKS_END, PATHS_MAX, RATE_CLAIMS_MAX};
-use crate::domain::{Change, Error, Millis};
+use crate::domain::{Bytes, Change, Error, Millis};
 
 /// The highest bound of tasks that run at a time.
 const ACTIVE_MAX: u64 = u32::MAX as u64;
+/// As many strings of a specification are read in a step.
+const STRINGS_OF_STEP: usize = 2;
 
 /// The arguments of `LTMC.FLOW.CREATE`.
 #[derive(Default)]
 struct CreateArgs<'a> {
     options: Options,
-    spec: Option<&'a [u8]>,
+    spec_at: Option<usize>,
     locks: &'a [&'a [u8]],
     request_id: Option<RequestId>,
 }
@@ -34,7 +37,10 @@ fn parse_create<'a>(node: &Node, args: &mut Args<'a>) -> Result<CreateArgs<'a>, 
     let (options, mut ttl_ms) = (&mut create_args.options, None);
     while let Some(word) = args.option()? {
         match word {
-            "SPEC" => create_args.spec = Some(args.bytes("SPEC")?),
+            "SPEC" => {
+                create_args.spec_at = Some(args.position());
+                args.bytes("SPEC")?;
+            }
             "MAXACTIVE" => options.max_active = args.number("MAXACTIVE", 1, ACTIVE_MAX)? as u32,
             "GROUPMAX" => options.group_max = args.number("GROUPMAX", 1, ACTIVE_MAX)? as u32,
             "RATE" => {
@@ -49,7 +55,7 @@ fn parse_create<'a>(node: &Node, args: &mut Args<'a>) -> Result<CreateArgs<'a>, 
             _ => return Err(args.unread(word)),
         }
     }
-    if !create_args.locks.is_empty() && create_args.spec.is_none() {
+    if !create_args.locks.is_empty() && create_args.spec_at.is_none() {
         return Err(Error::usage("LOCKS goes with SPEC only: it names the keys that its tasks may lock"));
     }
     create_args.options.ttl_ms = ttl_ms;
@@ -79,27 +85,31 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Err(decide::exists());
     }
     let mut events = vec![FlowEvent::Created { at, options: create_args.options }];
-    events.extend(read_spec(cx.node, &create_args, at)?.into_iter().map(|task| FlowEvent::Added(Box::new(task))));
+    if let Some(graph) = create_args.spec_at.map(|spec_at| read_spec(cx, spec_at, &create_args.locks)).transpose()? {
+        let additions = graph.into_additions(at, &mut cx.node.clock);
+        events.extend(additions.into_iter().map(|task| FlowEvent::Added(Box::new(task))));
+    }
     let answered = remember::<Flow, H>(cx.node, cx.host, key, create_args.request_id.as_ref(), Answer::Integer(1))?;
     let mut changes: Vec<_> = events.into_iter().map(Change::Event).chain(answered).collect();
     commit_changes::<Flow, H>(cx.node, cx.host, key, &mut changes)?;
     Ok(Outcome::Reply(Reply::Ok))
 }
 
-fn read_spec(node: &mut Node, args: &CreateArgs, at: Millis) -> Result<Vec<Addition>, Error> {
-    let Some(json) = args.spec else { return Ok(Vec::new()) };
-    let settings = &node.settings;
+/// `SPEC json`, which is argument `spec_at`.
+fn read_spec<H: Host>(cx: &mut Cx<H>, spec_at: usize, locks: &[&[u8]]) -> Result<Graph, Error> {
+    let settings = &cx.node.settings;
     let bounds = Bounds {
-        at,
         bytes_max: settings.get(Setting::FlowSpecBytesMax),
         flow_tasks_max: settings.get(Setting::FlowTasksMax),
         tasks_max: settings.get(Setting::FlowSpecTasksMax),
         edges_max: settings.get(Setting::FlowSpecEdgesMax),
         sets_max: settings.get(Setting::FlowCapsMax),
         payload_bytes_max: settings.get(Setting::TaskPayloadBytesMax),
-        locks: args.locks,
+        locks: locks.iter().map(|lock| Bytes::from(*lock)).collect(),
     };
-    spec::read(json, &bounds, &mut node.clock)
+    let json = cx.args[spec_at];
+    let steps = Steps::of_json(json.len()).and(Steps(spec::strings_in(json) / STRINGS_OF_STEP));
+    cx.prepare("SPEC", steps, move |args| spec::read(args[spec_at], &bounds))
 }
 
 /// Applies what a rule decides about the flow. The reply says whether something changes.

@@ -120,7 +120,7 @@ pub fn go_on<H: Host>(node: &mut Node, host: &mut H, key: Key) -> usize {
     let max = node.settings.get(Setting::SweepBatchMax) as usize;
     let work = tell_on(node, host, key, max) + node.serving(|node| hand_out(node, host, key, max));
     if !node.queues.completions.is_empty() {
-        tell_end(node, host, &mut Round::default(), key, &None);
+        tell_end(node, host, &mut Round::of(node), key, &None);
     }
     work
 }
@@ -128,7 +128,7 @@ pub fn go_on<H: Host>(node: &mut Node, host: &mut H, key: Key) -> usize {
 /// Tells tasks of ends, with about `max` looks at tasks and edges. The scheduler does the rest.
 fn tell_on<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usize {
     let mut work = 0;
-    while work < max {
+    while work < max && (work == 0 || !node.stopwatch.is_late()) {
         let at = node.now();
         let Ok(Some(stored)) = host.read::<Flow>(key) else { break };
         let (events, told) = rounds::tell(&stored.state, at, max - work);
@@ -160,7 +160,7 @@ fn hand_out<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usi
     }
     let (mut served, mut in_vain): (usize, SmallVec<[Arc<Vec<Capability>>; 2]>) = (0, SmallVec::new());
     let looks = Cell::new(0);
-    while served < max && (served == 0 || looks.get() <= MATCH_LOOKS_MAX) {
+    while served < max && (served == 0 || (looks.get() <= MATCH_LOOKS_MAX && !node.stopwatch.is_late())) {
         let Ok(Some(stored)) = host.read::<Flow>(key) else { return served };
         let flow = &stored.state;
         if work::room(flow, node.now()) == 0 {
@@ -397,7 +397,7 @@ fn ends_waited_for<H: Host>(node: &Node, host: &mut H, key: Key, changes: &[Chan
 
 /// Tells clients the ends of tasks that they wait for.
 fn tell_task_ends<H: Host>(node: &mut Node, host: &mut H, key: Key, ends: Vec<(Bytes, Reply)>) {
-    let mut round = Round::default();
+    let mut round = Round::of(node);
     for (task, reply) in ends {
         let clients = node.queues.completions.waiters_in(&key.id(), &Some(task));
         tell(node, host, &mut round, clients, Ok(reply));
@@ -423,7 +423,7 @@ fn tell_end<H: Host>(node: &mut Node, host: &mut H, round: &mut Round, key: Key,
 /// Answers all clients that wait for an end that has come.
 fn tell_ends<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) {
     let tasks: Vec<Option<Bytes>> = node.queues.completions.lines(key).cloned().collect();
-    let mut round = Round::default();
+    let mut round = Round::of(node);
     tasks.iter().for_each(|task| tell_end(node, host, &mut round, key.into(), task));
 }
 

@@ -199,10 +199,14 @@ const RECHECK_MS: Millis = 1000;
 /// for, and the others in the next rounds of the scheduler. Schedules a look at the key for the end
 /// of its next lease. Returns how much work that was.
 fn serve<H: Host>(node: &mut Node, host: &mut H, key: &KeyId) -> usize {
-    let mut pass = node.queues.locks.take_pass(key);
+    let (mut pass, mut has_served) = (node.queues.locks.take_pass(key), false);
     loop {
-        match pass.next(&node.queues.locks, key, &HostLocks::new(host), ROUND_LOOKS) {
-            Next::Waiter(id) => serve_one(node, host, id),
+        let room = if has_served && node.stopwatch.is_late() { 0 } else { ROUND_LOOKS };
+        match pass.next(&node.queues.locks, key, &HostLocks::new(host), room) {
+            Next::Waiter(id) => {
+                serve_one(node, host, id);
+                has_served = true;
+            }
             Next::Paused => {
                 node.queues.locks.keep_pass(key.clone(), pass);
                 node.schedule.look_at(key.clone(), node.now());

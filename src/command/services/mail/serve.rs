@@ -106,7 +106,7 @@ fn readied_by(mail: &Mail, event: &MailEvent) -> Vec<Line> {
 /// Serves as many waiting clients as one round has room for; the others follow in the next rounds
 /// of the scheduler. Returns how much work that was.
 fn serve_round<H: Host>(node: &mut Node, host: &mut H, key: Key, mut readied: Readied) -> usize {
-    let mut round = Round::default();
+    let mut round = Round::of(node);
     while !round.is_over() {
         let Some((agent, lines)) = readied.take_next() else { return round.work() };
         let rest = serve(node, host, key, agent, lines, &mut round);

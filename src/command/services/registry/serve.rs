@@ -83,7 +83,7 @@ impl Serve for Registry {
         if unserved.is_empty() {
             return Ok(work);
         }
-        Ok(work + node.serving(|node| serve_round(node, host, key.into(), unserved)))
+        Ok(work + node.serving(|node| serve_round(node, host, key.into(), unserved, Round::of(node))))
     }
 }
 
@@ -106,21 +106,20 @@ pub fn is_back<H: Host>(node: &mut Node, host: &mut H, key: Key, agent: &[u8]) {
 fn serve_freed<H: Host>(node: &mut Node, host: &mut H, key: Key, freed: Vec<Bytes>) {
     let mut unserved = node.passes.take::<Unserved>(key).unwrap_or_default();
     freed.into_iter().for_each(|agent| unserved.add(agent));
-    node.serving(|node| serve_round(node, host, key, unserved));
+    node.serving(|node| serve_round(node, host, key, unserved, Round::of(node)));
 }
 
 /// Before a client claims an agent: those that wait come first. False if there are more than one
 /// round has room for.
 pub fn serve_before<H: Host>(node: &mut Node, host: &mut H, key: Key) -> bool {
     let Some(unserved) = node.passes.take::<Unserved>(key) else { return true };
-    node.serving(|node| serve_round(node, host, key, unserved));
+    node.serving(|node| serve_round(node, host, key, unserved, Round::default()));
     !node.passes.has(key)
 }
 
 /// Serves as many waiting clients as one round has room for; the others follow in the next rounds
 /// of the scheduler. Returns how much work that was.
-fn serve_round<H: Host>(node: &mut Node, host: &mut H, key: Key, mut unserved: Unserved) -> usize {
-    let mut round = Round::default();
+fn serve_round<H: Host>(node: &mut Node, host: &mut H, key: Key, mut unserved: Unserved, mut round: Round) -> usize {
     if unserved.offered_to.is_some() {
         offer_all(node, host, key, &mut unserved, &mut round);
     }

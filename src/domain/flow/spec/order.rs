@@ -1,6 +1,7 @@
 //! The order in which the tasks of a specification are added.
 
 use super::bad::bad;
+use super::NAMELESS;
 use crate::domain::flow::Addition;
 use crate::domain::{Bytes, Error};
 use ahash::AHashMap;
@@ -22,7 +23,7 @@ impl Parents {
     fn read(tasks: &[Addition]) -> Result<Self, Error> {
         let mut places: AHashMap<&[u8], usize> = AHashMap::with_capacity(tasks.len());
         for (at, task) in tasks.iter().enumerate() {
-            if places.insert(&task.id, at).is_some() {
+            if *task.id != *NAMELESS && places.insert(&task.id, at).is_some() {
                 return Err(bad(&format!("has the task '{}' twice", task.id.show())));
             }
         }
