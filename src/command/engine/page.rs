@@ -50,7 +50,9 @@ impl Page {
         let is_beyond = skipped > 0 && passed(items.by_ref()).nth(skipped - 1).is_none();
         if !is_beyond && self.offset > SKIPPED_MAX && items.next().is_some() {
             let words = what.words();
-            let text = format!("LIMIT skips at most {SKIPPED_MAX} {words}: CURSOR reads on where it stopped");
+            let text = format!(
+                "the offset after LIMIT may skip {SKIPPED_MAX} {words} at most: CURSOR reads on where it stopped"
+            );
             return Err(Error::new(Code::Limit, text));
         }
         let count = self.count.min(budget.elements_left().saturating_add(1));

@@ -6,7 +6,7 @@ use crate::command::reply::{Reply, Size};
 use crate::domain::looked;
 
 /// What one round gives to clients that wait, before other commands have their turn. Serving a
-/// client takes about as long as 16 looks at one that is not served, or as copying 32 KiB.
+/// client takes about as long as 16 looks at one that is not served, or as copying 16 KiB.
 #[derive(Debug, Default)]
 pub struct Round {
     looks: usize,
@@ -16,7 +16,7 @@ pub struct Round {
 impl Round {
     const LOOKS_MAX: usize = 2_048;
     const LOOKS_OF_CLIENT: usize = 16;
-    const BYTES_OF_LOOK: usize = 2_048;
+    const BYTES_OF_LOOK: usize = 1_024;
     const VALUES_OF_LOOK: usize = 8;
 
     /// One that also ends when the call in which it begins has taken long enough. Something is done
@@ -70,7 +70,7 @@ mod tests {
         };
         assert_eq!(rounds(&|round| round.looks(1)), (2_048, 256));
         assert_eq!(rounds(&|round| round.sends(&Reply::Nil)).0, 128);
-        assert_eq!(rounds(&|round| round.sends(&Reply::Bytes(vec![0; 1 << 20]))).0, 4);
+        assert_eq!(rounds(&|round| round.sends(&Reply::Bytes(vec![0; 1 << 20]))).0, 2);
         assert_eq!(rounds(&|round| round.sends(&Reply::Array(vec![Reply::Nil; 10_000]))).0, 2);
     }
 }

@@ -43,8 +43,8 @@ pub fn tick<H: Host>(node: &mut Node, host: &mut H) {
 }
 
 /// Does at most `sweep-batch-max` pieces of work, and begins none once it is
-/// [late](crate::command::node::stopwatch::Stopwatch). The rest is due at once, after other commands
-/// had their turn.
+/// [late](crate::command::node::stopwatch::Stopwatch). The rest is due at once, after other
+/// commands had their turn.
 ///
 /// A replica decides nothing. It only looks at keys that are due at once, to learn what they mean
 /// for this process.

@@ -45,7 +45,7 @@ settings! {
         /// How many deadlines (of waits, keys, agents) are handled, how many locks, claims and pins
         /// of an ended session are given back, and how many tasks of a flow and edges between them
         /// are looked at, before other commands run.
-        SweepBatchMax: number("deadlines", 1..=100_000) = 256;
+        SweepBatchMax: number("deadlines", 1..=100_000) = 128;
 
         /// Maximum number of clients that wait for events of one key with LTMC.WATCH. One more
         /// fails with LIMIT.
@@ -367,7 +367,7 @@ settings! {
 
         /// Maximum number of agents that have joined one mailbox or have messages in it. One more
         /// fails with LIMIT.
-        MailAgentsMax: number("agents", 1..=1_000_000) = 5_000,
+        MailAgentsMax: number("agents", 1..=1_000_000) = 2_500,
             costs "about a millisecond for 1,000 agents that one message is sent to";
 
         /// How many dead letters one mailbox keeps. The oldest are dropped first.

@@ -12,8 +12,8 @@ use crate::domain::{Bytes, Millis};
 const LOCK_WEIGHT: usize = 8;
 
 impl Flow {
-    /// How many looks it takes to see whether an event can happen now: at the task, and at each lock
-    /// that goes back with an attempt.
+    /// How many looks it takes to see whether an event can happen now: at the task, and at each
+    /// lock that goes back with an attempt.
     pub fn looks_of(&self, event: &FlowEvent) -> usize {
         1 + self.ending(event).and_then(Task::run).map_or(0, |run| run.locks.len())
     }

@@ -22,7 +22,7 @@ use order::in_order;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use written::{text_of, Member, Pauses, Text, Written, MEMBERS};
+use written::{text_of, Member, Pauses, Text, Written, MEMBERS, NAMELESS};
 
 /// The bounds of a specification.
 #[derive(Debug)]
@@ -68,9 +68,6 @@ impl Graph {
 pub fn strings_in(json: &[u8]) -> usize {
     json.iter().filter(|byte| **byte == b'"').count() / 2
 }
-
-/// The id of a task that gets a name.
-pub(super) const NAMELESS: &[u8] = b"*";
 
 /// The longest pause between attempts of a task without its own, ms.
 pub const BACKOFF_MS_MAX: Millis = 3_600_000;

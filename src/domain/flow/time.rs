@@ -11,8 +11,8 @@ use crate::domain::value::time::Gaps;
 use crate::domain::{Bytes, Millis};
 
 /// What is due, with `behind` only what comes after that alarm, as far as it takes no more than
-/// about `max` looks to see whether it can happen now. Also returns how many it takes, and the alarm
-/// of the last event if there may be more.
+/// about `max` looks to see whether it can happen now. Also returns how many it takes, and the
+/// alarm of the last event if there may be more.
 pub fn due(
     flow: &Flow,
     policy: &Policy,

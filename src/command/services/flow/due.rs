@@ -1,8 +1,7 @@
 //! What time and the ends of agents do to a flow, decided in rounds. The end of an attempt whose
 //! locks may be on another node has to wait, and keeps no other waiting.
 
-use super::serve::bundles_given_back;
-use super::task_locks::{self, Bundle};
+use super::task_locks::{self, bundles_given_back, Bundle};
 use crate::command::engine::commit::{commit, commit_step};
 use crate::command::host::{Host, Key};
 use crate::command::node::{passes, Node};

@@ -4,7 +4,7 @@
 
 use super::due::decide_due;
 use super::reply::{claim_map, claim_size, flow_end_map, task_end_map};
-use super::task_locks::Bundle;
+use super::task_locks::{bundles_given_back, Bundle};
 use super::{due, task_locks};
 use crate::command::engine::bindings::{alive, binding_always};
 use crate::command::engine::budget::Budget;
@@ -24,7 +24,7 @@ use crate::domain::entity::idempotency::{Answer, RequestId};
 use crate::domain::flow::queue::TaskWaiter;
 use crate::domain::flow::task::End;
 use crate::domain::flow::work::ClaimArgs;
-use crate::domain::flow::{decide, rounds, time, work, Flow, FlowEvent, Task};
+use crate::domain::flow::{decide, rounds, time, work, Flow, FlowEvent};
 use crate::domain::limits::{CLAIM_BYTES_MAX, CLAIM_LOCKS_MAX, CLAIM_LOOKS_MAX, TASK_LINES_TRIED_MAX};
 use crate::domain::queue::rank::WaiterId;
 use crate::domain::value::capability::Capability;
@@ -96,24 +96,6 @@ impl Serve for Flow {
     }
 }
 
-/// The locks that are given back by these events.
-pub fn bundles_given_back<'a, H: Host>(
-    host: &mut H,
-    key: Key,
-    events: impl Iterator<Item = &'a FlowEvent>,
-) -> Result<Vec<Bundle>, Error> {
-    let mut ended = events.filter(|event| event.ends_attempt()).filter_map(FlowEvent::task).peekable();
-    let stored = if ended.peek().is_some() { host.read::<Flow>(key)? } else { None };
-    Ok(stored.map_or_else(Vec::new, |stored| ended.filter_map(|id| bundle_of(stored.state.task(id)?)).collect()))
-}
-
-/// The locks that are held with an attempt.
-pub fn bundle_of(task: &Task) -> Option<Bundle> {
-    let run = task.run().filter(|run| !run.locks.is_empty())?;
-    let locks = task.needs.locks.iter().cloned().zip(run.locks.iter().copied()).collect();
-    Some(Bundle { owner: run.agent.clone(), locks })
-}
-
 /// Tells tasks that come after what has ended, hands out what is ready, and answers clients that
 /// wait for the end of the flow.
 pub fn go_on<H: Host>(node: &mut Node, host: &mut H, key: Key) -> usize {
@@ -148,7 +130,7 @@ fn tell_on<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) -> usiz
 
 /// Most looks to see which waiting workers can do something, in one go: some ms. Only workers of
 /// very many kinds, who can do nothing that is ready, take so many.
-const MATCH_LOOKS_MAX: usize = 4_000;
+const MATCH_LOOKS_MAX: usize = 2_000;
 /// How soon those are looked at who were not, ms.
 const MATCH_AGAIN_MS: Millis = 200;
 

@@ -163,7 +163,8 @@ pub const CREATE: Spec = Spec {
     work: &[
         Work::Each(4, Setting::FlowSpecTasksMax),
         Work::Each(1, Setting::FlowSpecEdgesMax),
-        Work::KiB(17, Setting::FlowSpecBytesMax),
+        Work::KiB(1, Setting::FlowSpecBytesMax),
+        Work::Offloaded,
     ],
     arity: -2,
     flags: NAMES_KEYS,

@@ -11,6 +11,7 @@ use crate::command::engine::commit::commit_one;
 use crate::command::host::{check_here, Host, Key, KeyType, Ownership, UNSURE_MS};
 use crate::command::node::Node;
 use crate::command::services::lock;
+use crate::domain::flow::{Flow, FlowEvent, Task};
 use crate::domain::lock::{decide, Lock, Mode, Request};
 use crate::domain::queue::rank::{Class, Rank};
 use crate::domain::{Bytes, Db, Entity, Error, Fence, Millis};
@@ -31,6 +32,24 @@ impl Bundle {
     pub fn keys(&self) -> impl Iterator<Item = &Bytes> {
         self.locks.iter().map(|(lock, _)| lock)
     }
+}
+
+/// The locks that are given back by these events.
+pub fn bundles_given_back<'a, H: Host>(
+    host: &mut H,
+    key: Key,
+    events: impl Iterator<Item = &'a FlowEvent>,
+) -> Result<Vec<Bundle>, Error> {
+    let mut ended = events.filter(|event| event.ends_attempt()).filter_map(FlowEvent::task).peekable();
+    let stored = if ended.peek().is_some() { host.read::<Flow>(key)? } else { None };
+    Ok(stored.map_or_else(Vec::new, |stored| ended.filter_map(|id| bundle_of(stored.state.task(id)?)).collect()))
+}
+
+/// The locks that are held with an attempt.
+pub fn bundle_of(task: &Task) -> Option<Bundle> {
+    let run = task.run().filter(|run| !run.locks.is_empty())?;
+    let locks = task.needs.locks.iter().cloned().zip(run.locks.iter().copied()).collect();
+    Some(Bundle { owner: run.agent.clone(), locks })
 }
 
 fn key_of(db: Db, name: &Bytes) -> Key<'_> {

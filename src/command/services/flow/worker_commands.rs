@@ -1,7 +1,7 @@
 //! The commands of workers: claiming tasks, and what becomes of them.
 
 use super::due::decide_due;
-use super::serve::{await_rate, bundle_of, claim_tasks, claims_reply, existing, go_on, registry_of, stored_claims};
+use super::serve::{await_rate, claim_tasks, claims_reply, existing, go_on, registry_of, stored_claims};
 use super::task_commands::blob;
 use super::task_locks;
 use crate::command::engine::args::Args;
@@ -158,7 +158,7 @@ pub fn heartbeat<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         HeartbeatOutcome::Cancelled => return Ok(Outcome::Reply(Reply::text("CANCEL"))),
         HeartbeatOutcome::Deadline => return Ok(Outcome::Reply(Reply::text("DEADLINE"))),
     };
-    let bundle = flow.task(id).and_then(|task| Some((bundle_of(task)?, task.run()?.lease_ms)));
+    let bundle = flow.task(id).and_then(|task| Some((task_locks::bundle_of(task)?, task.run()?.lease_ms)));
     if let Some((bundle, _)) = &bundle {
         task_locks::check_locks(cx.host, key, bundle.keys())?;
     }

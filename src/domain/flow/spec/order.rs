@@ -1,7 +1,7 @@
 //! The order in which the tasks of a specification are added.
 
 use super::bad::bad;
-use super::NAMELESS;
+use super::written::NAMELESS;
 use crate::domain::flow::Addition;
 use crate::domain::{Bytes, Error};
 use ahash::AHashMap;

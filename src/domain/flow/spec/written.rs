@@ -9,6 +9,9 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
+/// The id of a task that gets a name.
+pub const NAMELESS: &[u8] = b"*";
+
 /// A member of a task.
 #[derive(Debug, Clone, Copy)]
 pub enum Member {
