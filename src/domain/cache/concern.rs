@@ -65,13 +65,16 @@ impl Cache {
             ids.dedup();
             return ids;
         }
-        let wanted: AHashSet<LabelId> = labels.iter().filter_map(|label| self.labels.find(label)).collect();
+        // By number: it is asked for each label of each answer.
+        let ids: Vec<LabelId> = labels.iter().filter_map(|label| self.labels.find(label)).collect();
+        let mut wanted = vec![false; ids.iter().max().map_or(0, |last| *last as usize + 1)];
+        ids.iter().for_each(|id| wanted[*id as usize] = true);
         let has_one = |entry: &Entry| {
             let answer = entry.answer.as_ref();
             let labels = answer.into_iter().flat_map(|answer| answer.labels.iter().chain(&answer.agent));
             labels.chain([&entry.tool]).any(|label| {
                 looked_at_parts(1, LABELS_OF_LOOK);
-                wanted.contains(label)
+                wanted.get(*label as usize).is_some_and(|is_wanted| *is_wanted)
             })
         };
         let entries = self.answers.iter().looked().filter_map(|(id, slot)| Some((*id, self.entry(*slot)?)));

@@ -59,7 +59,7 @@ pub const SCENES: &[super::Scene] = &[
         stage.dear_line(format!("MSG.RECV COUNT 1000 of {bytes} bytes"), "LTMC.MSG.RECV m b COUNT 1000");
     }),
     ("mail: waiters", |stage| {
-        let count = stage.some(4_000);
+        let count = stage.some(4_000).min(stage.max("mail-agents-max"));
         let mut waiters = stage.server.clients(count);
         stage.fill((0..count).map(|n| format!("LTMC.MSG.JOIN m agent-{n}")));
         stage.server.block_in_turn(&mut waiters, |n| format!("LTMC.MSG.RECV m agent-{n} BLOCK 0"));

@@ -161,7 +161,7 @@ const FLOW_END: Shape = Shape::map(&[
 pub const CREATE: Spec = Spec {
     name: "LTMC.FLOW.CREATE",
     work: &[
-        Work::Each(4, Setting::FlowSpecTasksMax),
+        Work::Each(6, Setting::FlowSpecTasksMax),
         Work::Each(1, Setting::FlowSpecEdgesMax),
         Work::KiB(1, Setting::FlowSpecBytesMax),
         Work::Offloaded,
