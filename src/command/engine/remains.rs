@@ -52,7 +52,7 @@ fn give_back<H: Host>(node: &mut Node, host: &mut H, session: &KeyId, estate: &m
     let max = node.settings.get(Setting::SweepBatchMax) as usize;
     let (mut left, until) = (max, estate.until);
     node.audit.gives_back(until);
-    while left > 0 && (left == max || !node.stopwatch.is_late()) {
+    while left > 0 {
         let Some((name, resource)) = estate.resources.pop_first() else { break };
         let at = Key { db: session.db, name: &name, arg: 0 };
         if check_here(host, &[session.into(), at]).is_err() || check_usable(node, host, at).is_err() {

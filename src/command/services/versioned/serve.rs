@@ -101,7 +101,7 @@ fn give_back<S: State, H: Host>(node: &mut Node, host: &mut H, key: Key) -> Resu
     let next: Vec<(Bytes, Resource)> = next.map(|(name, resource)| (name.clone(), resource.clone())).collect();
     let (mut left, mut returned, mut has_done, mut waits) = (max, Vec::new(), false, last.is_some());
     for (name, resource) in next {
-        if left == 0 || (left < max && node.stopwatch.is_late()) {
+        if left == 0 {
             break;
         }
         let at = Key { db: key.db, name: &name, arg: 0 };
