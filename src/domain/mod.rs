@@ -11,6 +11,7 @@
 //! type and the limits.
 
 pub mod algorithm;
+pub mod anomaly;
 pub mod buffer;
 pub mod cache;
 pub mod context;
@@ -18,11 +19,14 @@ pub mod entity;
 pub mod entity_types;
 pub mod error;
 pub mod flow;
+pub mod forecast;
 pub mod json;
+pub mod learning;
 pub mod limits;
 pub mod lock;
 pub mod mail;
 pub mod node_report;
+pub mod planning;
 pub mod queue;
 pub mod queues;
 pub mod reactions;

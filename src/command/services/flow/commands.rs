@@ -85,7 +85,7 @@ pub fn create<H: Host>(cx: &mut Cx<H>) -> Result<Outcome, Error> {
         return Err(decide::exists());
     }
     let mut events = vec![FlowEvent::Created { at, options: create_args.options }];
-    if let Some(graph) = create_args.spec_at.map(|spec_at| read_spec(cx, spec_at, &create_args.locks)).transpose()? {
+    if let Some(graph) = create_args.spec_at.map(|spec_at| read_spec(cx, spec_at, create_args.locks)).transpose()? {
         let additions = graph.into_additions(at, &mut cx.node.clock);
         events.extend(additions.into_iter().map(|task| FlowEvent::Added(Box::new(task))));
     }
