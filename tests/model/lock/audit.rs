@@ -99,8 +99,10 @@ impl World {
         let wait = self.model.wait(id);
         let keys = wait.map_or(0, |wait| wait.keys.len());
         if let (Some((asked, fence)), Some(wait)) = (&self.own_request, wait) {
-            // The command repeats what this client waits for, and was quicker.
-            if wait.asked.as_ref() == Some(asked) && *reply == Ok(Reply::Integer(*fence)) {
+            // The command repeats what this client waits for, and was quicker; unless the wait was
+            // served first, and the command is told what that got.
+            let is_its_own = self.tied_to.is_some() && self.tied_to == wait.want.client;
+            if wait.asked.as_ref() == Some(asked) && *reply == Ok(Reply::Integer(*fence)) && !is_its_own {
                 return 0;
             }
         }
@@ -119,6 +121,9 @@ impl World {
                 let name = name_of(&key);
                 self.touched.insert(key);
                 self.check_fence(&event);
+                if let LockEvent::Granted(grant) = &event {
+                    self.tied_to = grant.connection().map(|connection| connection.client);
+                }
                 match event {
                     LockEvent::Granted(_) | LockEvent::Reentered { .. } | LockEvent::Converted { .. } => {
                         pending.push(name);

@@ -49,6 +49,8 @@ pub struct World {
     pub retry: Option<(Vec<Name>, Option<Asked>, u64)>,
     /// The command's own request, and what it was answered.
     pub own_request: Option<(Asked, i64)>,
+    /// The client to whose connection the last grant is tied.
+    pub tied_to: Option<u64>,
     /// The last commands with a `REQID`.
     asked: Vec<Op>,
     /// In debug mode.
@@ -155,6 +157,7 @@ impl World {
             loyal_clients: false,
             retry: None,
             own_request: None,
+            tied_to: None,
             asked: Vec::new(),
             is_traced: false,
             next_client: 1,
