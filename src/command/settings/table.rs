@@ -45,11 +45,13 @@ settings! {
         /// How many deadlines (of waits, keys, agents) are handled, how many locks, claims and pins
         /// of an ended session are given back, and how many tasks of a flow and edges between them
         /// are looked at, before other commands run.
-        SweepBatchMax: number("deadlines", 1..=100_000) = 128;
+        SweepBatchMax: number("deadlines", 1..=100_000) = 128,
+            costs "up to a tenth of a millisecond for each of them";
 
         /// Maximum number of clients that wait for events of one key with LTMC.WATCH. One more
         /// fails with LIMIT.
-        WatchersMax: number("clients", 1..=1_000_000) = 10_000;
+        WatchersMax: number("clients", 1..=1_000_000) = 10_000,
+            costs "more rounds, not longer ones: who waits is served in parts, with other commands in between";
 
         /// Maximum nesting depth of a JSON document.
         JsonDepthMax: number("levels", 1..=100) = 64;
@@ -113,7 +115,8 @@ settings! {
         LockAgeingMs: number("ms", 1..=86_400_000) = 1_000;
 
         /// Maximum number of clients that wait for one lock. One more fails with LIMIT.
-        LockWaitersMax: number("clients", 1..=1_000_000) = 10_000;
+        LockWaitersMax: number("clients", 1..=1_000_000) = 10_000,
+            costs "about a millisecond for 2,500 clients that have to be passed over";
 
         /// Maximum number of grants (holders, paths) on one lock. One more fails with LIMIT.
         /// The paths of its grants may have four times as many segments together. Optimistic stamps
@@ -215,19 +218,20 @@ settings! {
         /// If `no`, every command of session state fails with DISABLED; data is kept.
         SessionStateEnabled: switch = yes;
 
-        /// Maximum size of the document of a context, as compact JSON. The server takes about a ms
-        /// to read a MiB of texts.
-        ContextBytesMax: number("bytes", 1_024..=536_870_912) = 1_048_576;
+        /// Maximum size of the document of a context, as compact JSON.
+        ContextBytesMax: number("bytes", 1_024..=536_870_912) = 1_048_576,
+            costs "about a millisecond for each MiB that is written or replicated";
 
         /// Maximum number of values in the document of a context, and in all JSON arguments of one
         /// command together: texts, numbers and the like, arrays and objects. More fails with
-        /// LIMIT. The server takes a ms or two to read 10000 of them, and half a ms to write them.
-        ContextValuesMax: number("values", 100..=100_000_000) = 10_000;
+        /// LIMIT.
+        ContextValuesMax: number("values", 100..=100_000_000) = 10_000,
+            costs "a millisecond or two for 10,000 values that change";
 
         /// Maximum number of edits of one LTMC.CTX.UPDATE: of values that it sets, adds, moves or
-        /// removes. More fails with LIMIT; REPLACE is one edit. The server takes some ms to make
-        /// and replicate 2000 of them.
-        ContextEditsMax: number("edits", 10..=1_000_000) = 2_000;
+        /// removes. More fails with LIMIT; REPLACE is one edit.
+        ContextEditsMax: number("edits", 10..=1_000_000) = 2_000,
+            costs "some milliseconds for 2,000 edits of one command";
 
         /// Maximum size of all fields of a session, names and values together. The names of the
         /// keys that it owns have the same limit.
@@ -307,7 +311,8 @@ settings! {
             costs "about a millisecond for 2,000 tickets that one LTMC.CACHE.INVALIDATE calls off";
 
         /// Maximum number of clients that wait for answers of one cache. One more fails with LIMIT.
-        CacheWaitersMax: number("clients", 1..=1_000_000) = 10_000;
+        CacheWaitersMax: number("clients", 1..=1_000_000) = 10_000,
+            costs "more rounds, not longer ones: who waits is served in parts, with other commands in between";
     }
 
     "Chunk buffer" {
@@ -375,7 +380,8 @@ settings! {
 
         /// Maximum number of clients that wait for messages of one mailbox. One more fails with
         /// LIMIT.
-        MailWaitersMax: number("clients", 1..=1_000_000) = 10_000;
+        MailWaitersMax: number("clients", 1..=1_000_000) = 10_000,
+            costs "more rounds, not longer ones: who waits is served in parts, with other commands in between";
     }
 
     "Flows and tasks" {
@@ -444,6 +450,7 @@ settings! {
 
         /// Maximum number of clients that wait for tasks of one flow. Clients that wait for tasks
         /// or the flow to end have the same limit and are counted separately.
-        TaskWaitersMax: number("clients", 1..=1_000_000) = 10_000;
+        TaskWaitersMax: number("clients", 1..=1_000_000) = 10_000,
+            costs "more rounds, not longer ones: who waits is served in parts, with other commands in between";
     }
 }
