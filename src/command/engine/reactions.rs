@@ -47,20 +47,23 @@ pub fn check_holders<H: Host>(node: &mut Node, host: &mut H, registry: &KeyId) -
         return 1;
     }
     let agents = node.holdings.agents_after(registry, &rest.after, AGENTS_PER_LOOK);
-    let mut pieces = Pieces::of_round(node);
+    let (mut pieces, mut last, mut is_cut) = (Pieces::of_round(node), rest.after.clone(), false);
     for agent in &agents {
         let again_at = give_all_back(node, host, registry, agent, &mut pieces);
+        is_cut = pieces.left() == 0;
+        if is_cut {
+            // The next look begins with this one: it may hold more.
+            break;
+        }
         rest.again_at = rest.again_at.into_iter().chain(again_at).min();
+        last = agent.clone();
     }
     let work = 1 + pieces.done;
-    match agents.last().filter(|_| agents.len() == AGENTS_PER_LOOK) {
-        Some(last) => ask_again(node, registry, Recheck { after: last.clone(), ..rest }, now),
+    if is_cut || agents.len() == AGENTS_PER_LOOK {
+        ask_again(node, registry, Recheck { after: last, ..rest }, now);
+    } else if let Some(again_at) = rest.again_at {
         // Agents that had to wait are asked once more when all the others have been.
-        None => {
-            if let Some(again_at) = rest.again_at {
-                ask_again(node, registry, Recheck { after: Bytes::EMPTY, again_at: None, ..rest }, again_at);
-            }
-        }
+        ask_again(node, registry, Recheck { after: Bytes::EMPTY, again_at: None, ..rest }, again_at);
     }
     work
 }
